@@ -1,0 +1,11 @@
+"""hookd: a git push becomes a running release on a plain Linux server.
+
+Read in this order: `app` (a push arrives) → `contract.deployment` (what is recorded) → `worker.job` and
+`worker.pipeline` (what is done about it) → `worker.commands` (every program that is started).
+
+Map: `app`, `status` (the receiver's routes) · `senders`, `signatures`, `secrets`, `body`, `pushes`, `refusals` (from a
+request to a verdict) · `serve` (gunicorn) · `cli` (the command) · `demo` (the main job on one machine) · `contract`
+(what both sides agree on) · `store` (disk and Redis for both sides). This package never imports `worker`.
+"""
+
+__version__ = "0.1.0"

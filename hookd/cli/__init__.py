@@ -1,0 +1,5 @@
+"""The `hookd` command."""
+
+from hookd.cli.commands import main
+
+__all__ = ["main"]

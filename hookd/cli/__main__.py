@@ -1,0 +1,5 @@
+"""Lets `python -m hookd.cli` be the `hookd` command."""
+
+from hookd.cli.commands import main
+
+main()

@@ -1,0 +1,248 @@
+"""apps/<app>.toml: what hookd knows of one app; nothing here ever comes from a push."""
+
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from hookd.contract.names import AppName, is_branch
+from hookd.contract.settings import AbsolutePath, Section
+
+Argument = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
+Argv = Annotated[tuple[Argument, ...], Field(min_length=1, max_length=200)]
+_SCP_URL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9.-]*:(?!//)[^\s?#]+")
+_SCHEMES = ("https", "ssh", "http", "file")
+# Names that mean something in a release's own directory; a link point may not take them.
+_RESERVED = frozenset({"venv", ".git"})
+
+
+def _repository(url: str) -> str:
+    if _SCP_URL.fullmatch(url):
+        return url
+    parts = urlsplit(url)
+    if parts.scheme not in _SCHEMES or any(char.isspace() for char in url):
+        raise ValueError("ssh://…, https://… or git@host:owner/name.git")
+    if parts.query or parts.fragment or parts.password is not None:
+        raise ValueError("a URL without password, query or fragment; use a deploy key for access")
+    if parts.username is not None and parts.scheme != "ssh":
+        raise ValueError("a URL without credentials; use a deploy key for access")
+    if parts.scheme == "file" and (parts.netloc or not parts.path.startswith("/")):
+        raise ValueError("file:///path/to/repository.git")
+    if parts.scheme != "file" and (not parts.hostname or parts.hostname.startswith("-")):
+        raise ValueError("a URL that names a host")
+    return url
+
+
+def _branch(name: str) -> str:
+    if not is_branch(name):
+        raise ValueError("a branch name that git accepts, such as main")
+    return name
+
+
+def _inside(path: str) -> str:
+    parts = path.split("/")
+    if path.startswith("/") or not path or any(part in ("", ".", "..") for part in parts) or "\x00" in path:
+        raise ValueError("a relative path inside the release, such as uploads or var/cache")
+    if parts[0] in _RESERVED:
+        raise ValueError(f"another name: {parts[0]} is hookd's or git's own")
+    return path
+
+
+InsidePath = Annotated[str, Field(max_length=255), AfterValidator(_inside)]
+
+
+class Dependencies(Section):
+    """What the app's virtual environment is made of."""
+
+    file: InsidePath | None = Field(
+        None,
+        description="What to install from; default: the first of uv.lock, requirements.txt, pyproject.toml.",
+    )
+    python: AbsolutePath | None = Field(
+        None, description="Python of the virtual environment; default: the worker's setting."
+    )
+    allow_build: bool = Field(
+        False, description="Let packages without a wheel run their build code as the worker's user."
+    )
+    environment: dict[str, str] = Field({}, description="More variables for uv and pip, such as UV_INDEX_URL.")
+
+
+class Build(Section):
+    """Commands of the app's own, each an argument vector; they run in the release, its venv first on the PATH."""
+
+    commands: tuple[Argv, ...] = Field((), description="After the dependencies: assets, translations.")
+    before_switch: tuple[Argv, ...] = Field((), description="When all else is ready: migrations.")
+    environment: dict[str, str] = Field({}, description="More variables for these commands and the preflight.")
+    environment_file: AbsolutePath | None = Field(
+        None, description="The app's own variables (KEY=value lines), given to these commands and the preflight."
+    )
+
+
+class Shared(Section):
+    """Files and directories that outlive releases and are linked into each."""
+
+    root: AbsolutePath | None = Field(None, description="Where they live; default: `shared` below the app's root.")
+    data: AbsolutePath | None = Field(None, description="Where the directories live; default: the same as `root`.")
+    files: tuple[InsidePath, ...] = Field(
+        (), description="Files, such as `.env`; each must be there before a deployment."
+    )
+    directories: tuple[InsidePath, ...] = Field((), description="Directories, such as `uploads`; made when missing.")
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        paths = sorted(f"{path}/" for path in (*self.files, *self.directories))
+        for first, second in pairwise(paths):
+            if second.startswith(first):
+                raise ValueError(
+                    f"link points that do not contain each other: {first.rstrip('/')}, {second.rstrip('/')}"
+                )
+        return self
+
+
+class Ownership(Section):
+    """Who may read a release."""
+
+    policy: Literal["group", "split"] = Field(
+        "group", description="`group`: files 0640 for `group`; `split`: readable by everyone, 0644."
+    )
+    group: str = Field("www-data", pattern=r"^[a-z_][a-z0-9_-]{0,31}$", description="The group of policy `group`.")
+
+
+class Service(Section):
+    """How the app runs and how one process tree hands over to the next."""
+
+    manager: Literal["systemd", "circus"] = Field("systemd", description="What starts and stops the app.")
+    name: str = Field(
+        "", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$|^$", description="Unit or watcher; default: the app's name."
+    )
+    endpoint: str | None = Field(None, pattern=r"^ipc:///[^\s]+$", description="circus only: its command socket.")
+    handover: Literal["restart", "blue-green"] = Field(
+        "restart",
+        description="`restart`: one service; `blue-green`: `<name>-blue` and `<name>-green` by turns, without a pause.",
+    )
+    entry: str = Field(
+        "wsgi:app",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_.]*(:[A-Za-z_][A-Za-z0-9_.]*(\(\))?)?$",
+        description="The WSGI callable.",
+    )
+    preflight: tuple[Argument, ...] | None = Field(
+        None,
+        description="Must succeed before anything is switched; default: gunicorn --check-config ENTRY; [] for none.",
+    )
+
+    @model_validator(mode="after")
+    def _endpoint(self) -> Self:
+        if (self.manager == "circus") != (self.endpoint is not None):
+            raise ValueError('endpoint belongs to manager = "circus", and only to it')
+        return self
+
+
+class Health(Section):
+    """What a release must answer before it counts as good."""
+
+    url: str = Field(
+        ..., description="`http://HOST:PORT/path` or `unix:/path.sock:/path`; `{colour}` stands for blue or green."
+    )
+    status: int = Field(200, ge=100, le=599, description="The status that means healthy.")
+    host: str = Field(
+        "localhost", pattern=r"^[A-Za-z0-9.:\[\]-]{1,255}$", description="The Host header of the question."
+    )
+    successes: int = Field(3, ge=1, le=100, description="Healthy answers in a row that are asked for.")
+    deadline: float = Field(30, gt=0, le=600, description="Seconds until a release that has not answered well is bad.")
+    timeout: float = Field(5, gt=0, le=120, description="Seconds for one answer.")
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, url: str) -> str:
+        if not re.fullmatch(r"http://[A-Za-z0-9.\[\]:-]+(/\S*)?|unix:/[^:\s]+:/\S*", url):
+            raise ValueError("http://127.0.0.1:8000/healthz or unix:/run/shop/health.sock:/healthz")
+        return url
+
+
+class Limits(Section):
+    """Where every wait ends and what a deployment may use."""
+
+    step_seconds: float = Field(600, gt=0, le=86_400, description="Longest run of one command.")
+    silence_seconds: float = Field(120, gt=0, le=86_400, description="Longest silence of one command.")
+    git_seconds: float = Field(300, gt=0, le=86_400, description="Longest run of one git command.")
+    deploy_seconds: int = Field(1800, gt=0, le=86_400, description="Longest run of a whole deployment.")
+    lock_seconds: float = Field(60, gt=0, le=3600, description="Longest wait for another deployer of this app.")
+    free_mib: int = Field(512, ge=1, description="Free space, in MiB, below which no deployment starts.")
+    free_inodes: int = Field(10_000, ge=0, description="Free inodes below which no deployment starts.")
+    keep_releases: int = Field(5, ge=2, le=100, description="Good releases kept on disk.")
+
+
+class App(Section):
+    """One app of the catalogue."""
+
+    name: AppName
+    repository: Annotated[str, Field(max_length=1000), AfterValidator(_repository)] = Field(
+        ..., description="Where the worker fetches from."
+    )
+    full_name: str = Field(
+        ...,
+        pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)+$",
+        max_length=255,
+        description="`owner/name`, as the sender calls the repository.",
+    )
+    branch: Annotated[str, AfterValidator(_branch)] = Field("main", description="The branch that is deployed.")
+    sender: Literal["github", "gitea", "forgejo", "gogs"] = Field("github", description="Who sends the pushes.")
+    root: AbsolutePath = Field(..., description="The app's directory: releases, venvs, shared, current.")
+    deploy_key: AbsolutePath | None = Field(None, description="The read-only ssh key for this repository.")
+    dependencies: Dependencies = Dependencies()
+    build: Build = Build()
+    shared: Shared = Shared()
+    ownership: Ownership = Ownership()
+    service: Service = Service()
+    health: Health
+    limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _colours(self) -> Self:
+        if (self.service.handover == "blue-green") != ("{colour}" in self.health.url):
+            raise ValueError("health.url with {colour} when service.handover is blue-green, without it otherwise")
+        return self
+
+    @property
+    def ref(self) -> str:
+        """The full name of the branch, as a push event carries it."""
+        return f"refs/heads/{self.branch}"
+
+    @property
+    def service_name(self) -> str:
+        """The unit or watcher of the app."""
+        return self.service.name or self.name
+
+    @property
+    def shared_root(self) -> Path:
+        """Where shared files live."""
+        return self.shared.root or self.root / "shared"
+
+    @property
+    def data_root(self) -> Path:
+        """Where shared directories live."""
+        return self.shared.data or self.shared_root
+
+
+class Catalogue(Section):
+    """All apps of the host."""
+
+    apps: tuple[App, ...] = ()
+
+    def get(self, name: str) -> App | None:
+        """Find an app by its name."""
+        return next((app for app in self.apps if app.name == name), None)
+
+    def clashes(self) -> list[str]:
+        """Name what two apps may not share: a directory, or a service."""
+        found = []
+        for position, app in enumerate(self.apps):
+            for other in self.apps[:position]:
+                if app.root == other.root or app.root in other.root.parents or other.root in app.root.parents:
+                    found.append(f"{other.name} and {app.name}: one root lies in the other ({app.root})")
+                if (app.service.endpoint, app.service_name) == (other.service.endpoint, other.service_name):
+                    found.append(f"{other.name} and {app.name}: the same service ({app.service_name})")
+        return found

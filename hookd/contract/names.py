@@ -1,0 +1,71 @@
+"""Strings that come from outside and are safe in a path, a Redis key and an argument vector once they passed here."""
+
+import re
+import secrets
+from datetime import datetime
+from typing import Annotated, Final
+
+from pydantic import StringConstraints
+
+APP_PATTERN: Final = r"[a-z][a-z0-9-]{0,31}"
+COMMIT_PATTERN: Final = r"(?:[0-9a-f]{40}|[0-9a-f]{64})"
+DEPLOYMENT_PATTERN: Final = rf"({APP_PATTERN})-[0-9]{{8}}T[0-9]{{9}}-[0-9a-f]{{6}}"
+RELEASE_PATTERN: Final = r"[0-9]{6}-[0-9a-f]{12}"
+DELIVERY_PATTERN: Final = r"[A-Za-z0-9._-]{1,128}"
+
+AppName = Annotated[str, StringConstraints(pattern=rf"^{APP_PATTERN}$")]
+CommitId = Annotated[str, StringConstraints(pattern=rf"^{COMMIT_PATTERN}$")]
+DeploymentId = Annotated[str, StringConstraints(pattern=rf"^{DEPLOYMENT_PATTERN}$")]
+ReleaseName = Annotated[str, StringConstraints(pattern=rf"^{RELEASE_PATTERN}$")]
+
+_ABBREVIATION: Final = re.compile(r"[0-9a-f]{7,64}")
+# Characters that git refuses in a ref (git-check-ref-format(1)), and a leading `-`, which would read as an option.
+_BRANCH_FORBIDDEN: Final = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(?:/|$)|^[-./]|[./]$|^@$")
+
+
+def is_app(text: str) -> bool:
+    """Tell whether `text` may name an app."""
+    return re.fullmatch(APP_PATTERN, text) is not None
+
+
+def is_delivery(text: str) -> bool:
+    """Tell whether a sender's delivery id may become part of a Redis key."""
+    return re.fullmatch(DELIVERY_PATTERN, text) is not None
+
+
+def is_deployment(text: str) -> bool:
+    """Tell whether `text` has the shape of a deployment's id."""
+    return re.fullmatch(DEPLOYMENT_PATTERN, text) is not None
+
+
+def is_zero(commit: str) -> bool:
+    """Tell whether an object id is git's "nothing here", in SHA-1 or SHA-256 repositories."""
+    return not commit.strip("0")
+
+
+def is_abbreviation(text: str) -> bool:
+    """Tell whether a person may mean a commit by `text`: 7 to 64 hexadecimal digits."""
+    return _ABBREVIATION.fullmatch(text) is not None
+
+
+def is_branch(text: str) -> bool:
+    """Tell whether git accepts `text` as a branch and no program reads it as an option."""
+    return 0 < len(text) <= 200 and _BRANCH_FORBIDDEN.search(text) is None
+
+
+def new_deployment_id(app: str, at: datetime) -> str:
+    """Make an id that sorts by time within an app and never repeats: RQ breaks ties between waiting jobs by id."""
+    return f"{app}-{at:%Y%m%dT%H%M%S}{at.microsecond // 1000:03d}-{secrets.token_hex(3)}"
+
+
+def app_of(deployment_id: str) -> str:
+    """Name the app of a deployment; raises ValueError for anything that is no deployment's id."""
+    match = re.fullmatch(DEPLOYMENT_PATTERN, deployment_id)
+    if match is None:
+        raise ValueError(f"not a deployment's id: {deployment_id!r}")
+    return match[1]
+
+
+def release_name(number: int, commit: str) -> str:
+    """Name a release's directory: its running number and the first twelve digits of its commit."""
+    return f"{number:06d}-{commit[:12]}"

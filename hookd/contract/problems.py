@@ -1,0 +1,53 @@
+"""What is wrong with a configuration file, one line each: file, path, what stands there and what would be right."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing to mend in a file."""
+
+    file: str
+    path: str
+    text: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}: {self.path}" if self.path else self.file
+        return f"{place}: {self.text}"
+
+
+def from_validation(file: str, error: ValidationError) -> list[Problem]:
+    """Turn every complaint of the validator into a problem."""
+    return [Problem(file, _path(item["loc"]), _text(item)) for item in error.errors(include_url=False)]
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location)
+
+
+def _text(item: Any) -> str:
+    """Say it in plain words; the value is shown, since configuration files hold no secrets."""
+    match item["type"]:
+        case "extra_forbidden":
+            return "unknown key; remove it or check its spelling"
+        case "missing":
+            return "missing; this key is required"
+        case "value_error":
+            return f"{_shown(item['input'])} is refused; wanted: {item['ctx']['error']}"
+        case "literal_error":
+            return f"{_shown(item['input'])} is refused; wanted: {item['ctx']['expected']}"
+        case "string_pattern_mismatch":
+            return f"{_shown(item['input'])} is refused; wanted: text that matches {item['ctx']['pattern']}"
+        case _:
+            message = item["msg"][0].lower() + item["msg"][1:]
+            return f"{_shown(item['input'])} is refused; {message}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return "this table"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"

@@ -1,0 +1,39 @@
+"""Names in Redis, and the only functions that a job may call."""
+
+from typing import Final
+
+QUEUE: Final = "hookd"
+DEPLOY: Final = "worker.job.deploy"
+REPLAY: Final = "worker.job.replay"
+# A job's function is looked up here by name and never imported: JSON alone would still run os.system.
+FUNCTIONS: Final = frozenset({DEPLOY, REPLAY})
+
+
+def rate_limit_key(app: str) -> str:
+    """Name the RQ rate limit that lets one deployment of an app run at a time."""
+    return f"app-{app}"
+
+
+def record_key(deployment_id: str) -> str:
+    """Name the hash that holds a deployment's record."""
+    return f"hookd:deployment:{deployment_id}"
+
+
+def history_key(app: str) -> str:
+    """Name the sorted set of an app's deployment ids, scored by their creation in seconds since 1970."""
+    return f"hookd:history:{app}"
+
+
+def waiting_key(app: str) -> str:
+    """Name the string that holds the id of the app's one waiting deployment."""
+    return f"hookd:waiting:{app}"
+
+
+def delivery_key(app: str, delivery: str) -> str:
+    """Name the string that remembers which deployment answered a sender's delivery."""
+    return f"hookd:delivery:{app}:{delivery}"
+
+
+def app_key(app: str) -> str:
+    """Name the string that holds what the worker last saw of an app."""
+    return f"hookd:app:{app}"

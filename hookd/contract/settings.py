@@ -1,0 +1,95 @@
+"""hookd.toml: what is true for the whole host; every key has its default and one sentence for people."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError("an absolute path, such as /var/lib/hookd")
+    return path
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+Protocol = Literal["https", "ssh", "http", "file"]
+
+
+class Section(BaseModel):
+    """A table of a configuration file: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RedisSettings(Section):
+    """Where the queue and the records live."""
+
+    url: str = Field("unix:///run/hookd/redis.sock?db=0", description="Redis or Valkey, as redis-py writes it.")
+    directory: AbsolutePath | None = Field(
+        None, description="Where `hookd redis`, the embedded server, keeps its data; default: `redis` below `state`."
+    )
+
+
+class ReceiverSettings(Section):
+    """The HTTP side: pushes in, status out."""
+
+    bind: str = Field("127.0.0.1:8787", description="`HOST:PORT`, or `unix:/path` for a socket.")
+    processes: int = Field(1, ge=1, le=16, description="Receiver processes.")
+    threads: int = Field(8, ge=1, le=64, description="Requests that one process works on at the same time.")
+    secrets: AbsolutePath = Field(
+        Path("/etc/hookd/secrets"),
+        description="Directory with one file per app: its webhook secret, one line each, at most two.",
+    )
+    max_body: int = Field(25 * 1024 * 1024, ge=1024, le=100 * 1024 * 1024, description="Largest body in bytes.")
+    public_url: str | None = Field(None, description="How people reach the receiver; put in front of status links.")
+    public_status: bool = Field(False, description="Let everyone read status pages, without the token.")
+    token_file: AbsolutePath | None = Field(None, description="File with the bearer token that may read status pages.")
+
+
+class WorkerSettings(Section):
+    """The deployer and the programs it uses."""
+
+    uv: AbsolutePath | None = Field(None, description="The uv program; default: the one beside hookd, else the PATH's.")
+    python: AbsolutePath | None = Field(
+        None, description="Python for the apps' virtual environments; default: hookd's own."
+    )
+    git_protocols: tuple[Protocol, ...] = Field(("https", "ssh"), description="Transports that git may use.")
+    known_hosts: AbsolutePath | None = Field(
+        None, description="ssh host keys that are accepted; default: the worker's own."
+    )
+    restore_seconds: int = Field(20, ge=1, le=300, description="Longest wait for Redis when an ending is recorded.")
+
+
+class HistorySettings(Section):
+    """How long records and logs are kept; both limits apply."""
+
+    keep: int = Field(100, ge=1, le=10_000, description="Deployments kept per app.")
+    days: int = Field(90, ge=1, le=3650, description="Days a deployment is kept.")
+
+
+class Settings(Section):
+    """The whole of hookd.toml."""
+
+    state: AbsolutePath = Field(Path("/var/lib/hookd"), description="Mirrors, locks, journals and logs.")
+    apps: AbsolutePath | None = Field(
+        None, description="The catalogue: a directory of `<app>.toml`; default: `apps` beside this file."
+    )
+    redis: RedisSettings = RedisSettings()
+    receiver: ReceiverSettings = ReceiverSettings()
+    worker: WorkerSettings = WorkerSettings()
+    history: HistorySettings = HistorySettings()
+
+    @property
+    def history_seconds(self) -> int:
+        """How long a record, a job's result and a delivery's answer are kept, in seconds."""
+        return self.history.days * 86_400
+
+    def log_path(self, app: str, deployment_id: str) -> Path:
+        """Where a deployment's log stands."""
+        return self.state / "logs" / app / f"{deployment_id}.log"
+
+    @property
+    def rq_environment(self) -> Path:
+        """Where the environment for the plain `rq` program is written."""
+        return self.state / "rq.env"

@@ -1,0 +1,47 @@
+"""What the worker last saw of an app, published for readers; the truth stays in the app's journal."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from hookd.contract.journal import AppState
+from hookd.contract.names import AppName, CommitId, ReleaseName
+
+
+class Quarantine(BaseModel):
+    """A commit that is not deployed again by itself."""
+
+    model_config = ConfigDict(frozen=True)
+    commit: CommitId
+    since: datetime
+    cause: str
+
+
+class AppView(BaseModel):
+    """An app as the worker last saw it; `healthy` is None until a health check ran."""
+
+    model_config = ConfigDict(frozen=True)
+    app: AppName
+    deployed_commit: CommitId | None = None
+    release: ReleaseName | None = None
+    head: CommitId | None = None
+    head_seen_at: datetime | None = None
+    healthy: bool | None = None
+    checked_at: datetime | None = None
+    pinned_commit: CommitId | None = None
+    quarantined: tuple[Quarantine, ...] = ()
+
+
+def with_state(view: AppView, state: AppState) -> AppView:
+    """Bring a view up to date with the app's journal."""
+    deployed = state.deployed
+    return view.model_copy(
+        update={
+            "deployed_commit": deployed.commit if deployed else None,
+            "release": deployed.name if deployed else None,
+            "pinned_commit": state.pin.commit if state.pin else None,
+            "quarantined": tuple(
+                Quarantine(commit=old.commit, since=old.at, cause=old.cause) for old in state.quarantined
+            ),
+        }
+    )

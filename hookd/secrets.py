@@ -1,0 +1,68 @@
+"""The webhook secrets: one file per app, at most two secrets in it, never printed and never given to the worker."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from hookd.contract.catalogue import Catalogue
+from hookd.contract.problems import Problem
+from hookd.store.config import ConfigError
+
+SHORTEST: Final = 16
+MOST: Final = 2
+
+
+class Secret:
+    """Bytes that show as `***` wherever they are printed."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: bytes) -> None:
+        self._value = value
+
+    def reveal(self) -> bytes:
+        """Return the bytes themselves, for a signature."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+
+@dataclass(frozen=True)
+class Keyring:
+    """The active secrets of every app."""
+
+    secrets: dict[str, tuple[Secret, ...]] = field(repr=False)
+
+    def of(self, app: str) -> tuple[Secret, ...]:
+        """Return the secrets of an app; none for an app that is not there."""
+        return self.secrets.get(app, ())
+
+
+def read_keyring(directory: Path, catalogue: Catalogue) -> Keyring:
+    """Read the secrets of every app.
+
+    Raises ConfigError naming each app whose secret is missing, too short or one of too many.
+    """
+    problems: list[Problem] = []
+    keyring = Keyring({app.name: read_secrets(directory / app.name, problems) for app in catalogue.apps})
+    if problems:
+        raise ConfigError(problems)
+    return keyring
+
+
+def read_secrets(file: Path, problems: list[Problem]) -> tuple[Secret, ...]:
+    """Read one app's secrets and add what is wrong with them to `problems`."""
+    try:
+        lines = file.read_bytes().split(b"\n")
+    except OSError as error:
+        problems.append(Problem(str(file), "", f"the webhook secret cannot be read: {error.strerror}"))
+        return ()
+    values = [line.rstrip(b"\r") for line in lines if line.strip()]
+    if not 1 <= len(values) <= MOST:
+        problems.append(Problem(str(file), "", f"holds {len(values)} secrets; wanted: one, or two during a rotation"))
+    if any(len(value) < SHORTEST for value in values):
+        problems.append(
+            Problem(str(file), "", f"holds a secret under {SHORTEST} bytes; make one with: openssl rand -hex 32")
+        )
+    return tuple(Secret(value) for value in values)

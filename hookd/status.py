@@ -1,0 +1,121 @@
+"""Status over HTTP for people and scripts with the bearer token; reads records and logs, changes nothing."""
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, Final
+
+from flask import Flask, Response, jsonify, request, send_file
+
+from hookd.contract.catalogue import App
+from hookd.contract.deployment import Deployment
+from hookd.contract.names import is_deployment
+from hookd.refusals import Refusal
+from hookd.secrets import Secret
+from hookd.store.config import Config
+from hookd.store.records import NoSuchDeployment, Records
+
+LISTED: Final = 20
+View = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Readers:
+    """Who may read status: everyone, or whoever brings the token; nobody when there is none."""
+
+    public: bool
+    token: Secret | None
+
+    def admits(self, authorization: str) -> bool:
+        """Judge the value of an Authorization header."""
+        if self.public:
+            return True
+        scheme, _, given = authorization.partition(" ")
+        expected = self.token.reveal() if self.token else b""
+        fits = hmac.compare_digest(given.strip().encode("utf-8", "replace"), expected)
+        return fits and bool(expected) and scheme.lower() == "bearer"
+
+
+def readers_from(config: Config) -> Readers:
+    """Read who may read; raises OSError when the token's file cannot be read."""
+    settings = config.settings.receiver
+    token = settings.token_file.read_bytes().strip() if settings.token_file else b""
+    return Readers(settings.public_status, Secret(token) if token else None)
+
+
+def status_url(config: Config, deployment_id: str) -> str:
+    """Where a deployment's status can be read; only a path when `receiver.public_url` is not set."""
+    return f"{(config.settings.receiver.public_url or '').rstrip('/')}/deployments/{deployment_id}"
+
+
+def add_status_routes(app: Flask, config: Config, records: Records, readers: Readers) -> None:
+    """Add the reading routes to the application."""
+    pages = _Pages(config, records)
+    routes: dict[str, View] = {
+        "/deployments/<deployment_id>": pages.deployment,
+        "/deployments/<deployment_id>/log": pages.log,
+        "/apps": pages.apps,
+        "/apps/<name>": pages.app,
+    }
+    for rule, view in routes.items():
+        app.add_url_rule(rule, view.__name__, _guarded(view, readers), methods=["GET"])
+    app.add_url_rule("/healthz", "healthz", lambda: jsonify(status="ok"), methods=["GET"])
+    app.add_url_rule("/readyz", "readyz", pages.ready, methods=["GET"])
+
+
+def _guarded(view: View, readers: Readers) -> View:
+    @wraps(view)
+    def guarded(**arguments: str) -> Any:
+        if not readers.admits(request.headers.get("Authorization", "")):
+            raise Refusal(401, "a bearer token is required")
+        return view(**arguments)
+
+    return guarded
+
+
+class _Pages:
+    def __init__(self, config: Config, records: Records) -> None:
+        self._config = config
+        self._records = records
+
+    def deployment(self, deployment_id: str) -> Response:
+        return jsonify(self._shown(self._record(deployment_id)))
+
+    def log(self, deployment_id: str) -> Response:
+        record = self._record(deployment_id)
+        path: Path = self._config.settings.log_path(record.app, record.id)
+        if not path.is_file():
+            return Response("", mimetype="text/plain")
+        return send_file(path, mimetype="text/plain", conditional=False, max_age=0)
+
+    def apps(self) -> Response:
+        return jsonify(apps=[self._summary(app) for app in self._config.catalogue.apps])
+
+    def app(self, name: str) -> Response:
+        app = self._config.catalogue.get(name)
+        if app is None:
+            raise Refusal(404, "no such app")
+        recent = self._records.history(app.name, LISTED)
+        return jsonify(**self._summary(app), deployments=[self._shown(record) for record in recent])
+
+    def ready(self) -> Response:
+        self._records.connection.ping()
+        return jsonify(status="ready")
+
+    def _record(self, deployment_id: str) -> Deployment:
+        try:
+            if is_deployment(deployment_id):
+                return self._records.get(deployment_id)
+        except NoSuchDeployment:
+            pass
+        raise Refusal(404, "no such deployment")
+
+    def _shown(self, record: Deployment) -> dict[str, Any]:
+        url = status_url(self._config, record.id)
+        return {**record.model_dump(mode="json"), "status_url": url, "log_url": f"{url}/log"}
+
+    def _summary(self, app: App) -> dict[str, Any]:
+        view = self._records.view(app.name).model_dump(mode="json")
+        return {**view, "repository": app.full_name, "branch": app.branch}

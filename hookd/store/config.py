@@ -1,0 +1,92 @@
+"""Reads hookd.toml and apps/*.toml once, at the edge, and reports everything that is wrong with them at once."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from hookd.contract.catalogue import App, Catalogue
+from hookd.contract.names import is_app
+from hookd.contract.problems import Problem, from_validation
+from hookd.contract.settings import Settings
+
+Model = TypeVar("Model", bound=BaseModel)
+
+VARIABLE: Final = "HOOKD_CONFIG"
+DEFAULT: Final = Path("/etc/hookd/hookd.toml")
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; `problems` holds everything that is wrong."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Config:
+    """The host's settings, the catalogue, and the file they came from."""
+
+    path: Path
+    settings: Settings
+    catalogue: Catalogue
+
+
+def config_path(given: Path | None = None, environment: Mapping[str, str] = os.environ) -> Path:
+    """Choose the configuration file: the one given, else $HOOKD_CONFIG, else /etc/hookd/hookd.toml."""
+    return (given or Path(environment.get(VARIABLE) or DEFAULT)).absolute()
+
+
+def load(path: Path) -> Config:
+    """Read the settings and every app.
+
+    Raises ConfigError with all problems of all files.
+    """
+    problems: list[Problem] = []
+    settings = _validated(Settings, path, _table(path, problems), problems)
+    directory = (settings.apps if settings else None) or path.parent / "apps"
+    catalogue = Catalogue(apps=tuple(_apps(directory, problems)))
+    problems += [Problem(str(directory), "", clash) for clash in catalogue.clashes()]
+    if problems or settings is None:
+        raise ConfigError(problems)
+    return Config(path, settings, catalogue)
+
+
+def _apps(directory: Path, problems: list[Problem]) -> list[App]:
+    apps = []
+    for file in sorted(directory.glob("*.toml")):
+        if not is_app(file.stem):
+            problems.append(Problem(str(file), "", "an app's file is named [a-z][a-z0-9-]{0,31}.toml"))
+            continue
+        table = _table(file, problems)
+        app = _validated(App, file, table if table is None else {**table, "name": file.stem}, problems)
+        if app is not None:
+            apps.append(app)
+    return apps
+
+
+def _validated(model: type[Model], file: Path, table: dict[str, Any] | None, problems: list[Problem]) -> Model | None:
+    if table is None:
+        return None
+    try:
+        return model.model_validate(table)
+    except ValidationError as error:
+        problems += from_validation(str(file), error)
+        return None
+
+
+def _table(file: Path, problems: list[Problem]) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        problems.append(Problem(str(file), "", f"not TOML: {error}"))
+    except UnicodeDecodeError:
+        problems.append(Problem(str(file), "", "not UTF-8 text"))
+    except OSError as error:
+        problems.append(Problem(str(file), "", f"cannot be read: {error.strerror}"))
+    return None

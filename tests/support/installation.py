@@ -1,0 +1,309 @@
+"""A whole hookd on one machine for tests: configuration, Redis, receiver, workers, and apps under a process manager."""
+
+import hashlib
+import hmac
+import http.client
+import json
+import os
+import socket
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from redis import Redis
+
+from hookd.contract.deployment import Deployment, Trigger
+from hookd.store.config import Config, load
+from hookd.store.records import Records, Request
+from tests.support.processes import PROJECT, free_port, python, running, wait_for
+from tests.support.redis_server import redis_server
+from tests.support.repository import Repository
+
+SECRET = "a webhook secret for tests"
+CACHE = Path(os.environ.get("HOOKD_TEST_CACHE", "/tmp/hookd-test-cache"))
+REQUIREMENTS = "gunicorn==27.0.1\n"
+
+WSGI = """
+import os
+VERSION = {version!r}
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/healthz":
+        start_response({health!r}, [("Content-Type", "text/plain")])
+        return [b"health"]
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [VERSION.encode()]
+"""
+
+
+def app_files(version: str, health: str = "200 OK", requirements: str = REQUIREMENTS) -> dict[str, str | bytes | None]:
+    """The files of a small app that answers with its version."""
+    return {"wsgi.py": WSGI.format(version=version, health=health), "requirements.txt": requirements}
+
+
+def toml(table: Mapping[str, Any], prefix: str = "") -> str:
+    """Write a nested table as TOML."""
+    plain = {key: value for key, value in table.items() if not isinstance(value, Mapping)}
+    nested = {key: value for key, value in table.items() if isinstance(value, Mapping)}
+    lines = [f"[{prefix}]"] if prefix and plain else []
+    lines += [f"{json.dumps(key)} = {json.dumps(_plain(value))}" for key, value in plain.items()]
+    parts = ["\n".join(lines), *(toml(value, f"{prefix}.{key}".lstrip(".")) for key, value in nested.items())]
+    return "\n".join(part for part in parts if part) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one nested table over another."""
+    result = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], value) if both else value
+    return result
+
+
+class Installation:
+    """Add apps and repositories, then `start()`; everything stops when the block ends."""
+
+    def __init__(self, directory: Path, settings: Mapping[str, Any] | None = None) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.ports: dict[str, int] = {}
+        self.repositories: dict[str, Repository] = {}
+        self._apps: dict[str, dict[str, Any]] = {}
+        self._settings = dict(settings or {})
+        self._stack = ExitStack()
+        self.redis_url = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def config_path(self) -> Path:
+        """The installation's hookd.toml."""
+        return self.directory / "hookd.toml"
+
+    @property
+    def config(self) -> Config:
+        """The configuration as hookd reads it."""
+        return load(self.config_path)
+
+    @property
+    def endpoint(self) -> str:
+        """Where the process manager takes commands."""
+        return f"ipc://{self.directory}/circus.sock"
+
+    def add_app(self, name: str = "shop", handover: str = "blue-green", **over: Any) -> Repository:
+        """Add an app with its repository; `over` is laid over its TOML table."""
+        repository = self.repositories.setdefault(name, Repository(self.directory / "repos" / name))
+        self.ports[name] = free_port()
+        root = self.directory / "srv" / name
+        root.mkdir(parents=True)
+        health = f"unix:{self.directory}/{name}-{{colour}}.sock:/healthz"
+        if handover == "restart":
+            health = f"http://127.0.0.1:{self.ports[name]}/healthz"
+        base = {
+            "repository": repository.url,
+            "full_name": f"acme/{name}",
+            "sender": "gitea",
+            "root": root,
+            "dependencies": {"environment": {"UV_CACHE_DIR": CACHE / "uv"}},
+            "ownership": {"policy": "split"},
+            "service": {"manager": "circus", "endpoint": self.endpoint, "handover": handover},
+            "health": {"url": health, "deadline": 20},
+            "limits": {"free_mib": 1, "free_inodes": 0},
+        }
+        self._apps[name] = merged(base, over)
+        self.write_config()
+        return repository
+
+    def change_app(self, name: str, **over: Any) -> None:
+        """Change an app's TOML table; the worker reads it anew for each job."""
+        self._apps[name] = merged(self._apps[name], over)
+        self.write_config()
+
+    def write_config(self) -> None:
+        """Write hookd.toml, the catalogue and the secrets."""
+        base = {
+            "state": self.directory / "state",
+            "redis": {"url": self.redis_url or "unix:///nowhere"},
+            "receiver": {
+                "bind": f"127.0.0.1:{self.port}",
+                "secrets": self.directory / "secrets",
+                "public_status": True,
+            },
+            "worker": {"git_protocols": ["https", "ssh", "http", "file"]},
+        }
+        (self.directory / "apps").mkdir(exist_ok=True)
+        (self.directory / "secrets").mkdir(exist_ok=True)
+        self.config_path.write_text(toml(merged(base, self._settings)))
+        for name, table in self._apps.items():
+            (self.directory / "apps" / f"{name}.toml").write_text(toml(table))
+            (self.directory / "secrets" / name).write_text(SECRET)
+
+    def start_redis(self, *options: str) -> None:
+        """Start the Redis server of this installation."""
+        self.redis_url = self._stack.enter_context(redis_server(self.directory / "redis", *options))
+        self.write_config()
+
+    def start(self, workers: int = 1) -> None:
+        """Start Redis, the process manager, the receiver and some workers."""
+        if not self.redis_url:
+            self.start_redis()
+        self.start_manager()
+        self.start_receiver()
+        for number in range(workers):
+            self.start_worker(f"worker-{number}")
+
+    def start_manager(self) -> None:
+        """Start the process manager with the services of every app, all of them stopped."""
+        path = self.directory / "circus.ini"
+        path.write_text(self._circus_ini())
+        log = self.directory / "circus.log"
+        self._stack.enter_context(running(python("-m", "circus.circusd", str(path)), log, self.environment))
+        wait_for((self.directory / "circus.sock").exists, what="the process manager")
+
+    def start_receiver(self) -> None:
+        """Start the receiver and wait until it answers."""
+        self._stack.enter_context(self.receiver())
+
+    @contextmanager
+    def receiver(self) -> Iterator[None]:
+        """Run a receiver for as long as the block."""
+        log = self.directory / "receiver.log"
+        with running(python("-m", "hookd.cli", "serve"), log, self.environment):
+            wait_for(lambda: self._listens(self.port), what="the receiver")
+            yield
+
+    def start_worker(self, name: str = "worker") -> Any:
+        """Start a worker and return its process."""
+        log = self.directory / "worker.log"
+        process = self._stack.enter_context(running(python("-m", "worker", name), log, self.environment))
+        connection = Redis.from_url(self.redis_url)
+        wait_for(lambda: connection.exists(f"rq:worker:{name}"), what=f"the worker {name}")
+        return process
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment that hookd's programs run with."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "HOOKD_"))}
+        return {**kept, "HOOKD_CONFIG": str(self.config_path), "PYTHONWARNINGS": "default"}
+
+    @property
+    def records(self) -> Records:
+        """The deployments, read directly."""
+        return Records(Redis.from_url(self.redis_url, socket_timeout=5), keep_seconds=3600)
+
+    def post(
+        self, path: str, body: bytes, headers: Mapping[str, str], method: str = "POST"
+    ) -> tuple[int, dict[str, Any], http.client.HTTPMessage]:
+        """Send one request to the receiver; returns status, JSON and headers."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, body=body, headers=dict(headers))
+            response = connection.getresponse()
+            text = response.read()
+            return response.status, json.loads(text) if text[:1] in b"{[" else {"text": text.decode()}, response.headers
+        finally:
+            connection.close()
+
+    def send_push(self, app: str = "shop", after: str | None = None, delivery: str | None = None) -> dict[str, Any]:
+        """Send a signed push event as Gitea does, and return the receiver's answer."""
+        repository = self.repositories[app]
+        body = json.dumps(
+            {
+                "ref": "refs/heads/main",
+                "before": "1" * 40,
+                "after": after or repository.head(),
+                "repository": {"full_name": f"acme/{app}"},
+            }
+        ).encode()
+        status, answer, _ = self.post(f"/hooks/{app}", body, gitea_headers(body, delivery=delivery))
+        if status not in (200, 202):
+            raise AssertionError(f"the push was answered {status}: {answer}")
+        return answer
+
+    def deploy(self, app: str = "shop", trigger: Trigger = Trigger.MANUAL, **wanted: Any) -> Deployment:
+        """Ask for a deployment as the command line does, wait for its ending and return the record."""
+        answer = self.records.request(Request(app=app, trigger=trigger, seconds=300, **wanted))
+        return self.wait_for_ending(answer.deployment)
+
+    def push_and_wait(self, app: str = "shop") -> Deployment:
+        """Send a push event and wait for the ending of its deployment."""
+        return self.wait_for_ending(self.send_push(app)["deployment"])
+
+    def wait_for_ending(self, deployment_id: str, seconds: float = 90) -> Deployment:
+        """Wait until a deployment has ended and return its record."""
+        records = self.records
+        wait_for(lambda: records.get(deployment_id).ended, seconds, what=f"the ending of {deployment_id}")
+        return records.get(deployment_id)
+
+    def log_of(self, deployment: Deployment) -> str:
+        """Read a deployment's log."""
+        return self.config.settings.log_path(deployment.app, deployment.id).read_text()
+
+    def serving(self, app: str = "shop") -> str:
+        """Ask the app, as a user would, which version it is."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports[app], timeout=30)
+        try:
+            connection.request("GET", "/")
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
+    def current(self, app: str = "shop") -> Path:
+        """Where the app's `current` leads."""
+        return (self.directory / "srv" / app / "current").resolve()
+
+    def root(self, app: str = "shop") -> Path:
+        """The app's directory."""
+        return self.directory / "srv" / app
+
+    @staticmethod
+    def _listens(port: int) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    def _circus_ini(self) -> str:
+        parts = [f"[circus]\nendpoint = {self.endpoint}\npubsub_endpoint = ipc://{self.directory}/circus-events.sock\n"]
+        for name, table in self._apps.items():
+            parts.append(f"[socket:{name}]\nhost = 127.0.0.1\nport = {self.ports[name]}\n")
+            blue_green = table["service"]["handover"] == "blue-green"
+            colours: list[str | None] = ["blue", "green"] if blue_green else [None]
+            parts += [self._watcher(name, colour) for colour in colours]
+        return "\n".join(parts)
+
+    def _watcher(self, name: str, colour: str | None) -> str:
+        home = self.root(name) / (colour or "current")
+        private = f"-b fd://$(circus.sockets.{name}_{colour}) " if colour else ""
+        conf = PROJECT / "units" / "gunicorn.conf.py"
+        watcher = f"{name}-{colour}" if colour else name
+        socket_of_its_own = (
+            f"[socket:{name}_{colour}]\npath = {self.directory}/{name}-{colour}.sock\n" if colour else ""
+        )
+        return (
+            f"{socket_of_its_own}[watcher:{watcher}]\n"
+            f"cmd = {home}/venv/bin/gunicorn -c {conf} -w 1 {private}-b fd://$(circus.sockets.{name}) wsgi:app\n"
+            f"working_dir = {home}\nuse_sockets = True\ncopy_env = True\nautostart = False\ngraceful_timeout = 35\n"
+            f"warmup_delay = 0\n[env:{watcher}]\nHOOKD_HEALTH_PATH = /healthz\n"
+        )
+
+
+def gitea_headers(
+    body: bytes, secret: str = SECRET, delivery: str | None = None, event: str = "push"
+) -> dict[str, str]:
+    """The headers that Gitea sends with a JSON body."""
+    return {
+        "Content-Type": "application/json",
+        "X-Gitea-Event": event,
+        "X-Gitea-Delivery": delivery or str(uuid.uuid4()),
+        "X-Gitea-Signature": hmac.new(secret.encode(), body, hashlib.sha256).hexdigest(),
+    }

@@ -1,0 +1,82 @@
+"""Configuration for the gunicorn of an app that hookd deploys: a worker answers users only after it passed a check.
+
+Use it with `gunicorn --config .../gunicorn.conf.py wsgi:app`. gunicorn listens before its workers have loaded the app,
+and two releases that share a socket both take requests from it. So each first worker asks its own app for the health
+page, in the process, before it takes a single request. When the answer is wrong the worker ends, gunicorn ends, and
+no user has seen the release. Workers that are started later, in place of one that ended, are not asked: a database
+that is away for a minute must not end a site that serves.
+"""
+
+import io
+import os
+import signal
+import sys
+
+# What the health page is, and what it must answer: the same as in the app's [health] table.
+HEALTH_PATH = os.environ.get("HOOKD_HEALTH_PATH", "")
+HEALTH_STATUS = os.environ.get("HOOKD_HEALTH_STATUS", "200")
+HEALTH_HOST = os.environ.get("HOOKD_HEALTH_HOST", "localhost")
+HEALTH_SECONDS = int(os.environ.get("HOOKD_HEALTH_SECONDS", "20"))
+
+# No socket that any process of the same user could use to stop or change this server.
+control_socket_disable = True
+# A request that is being worked on when the service stops has this long to end; the unit must wait longer.
+graceful_timeout = 30
+
+
+def when_ready(server):
+    """Leave sockets alone that the process manager holds: without this gunicorn deletes the path of such a socket."""
+    server.systemd = server.systemd or any(bind.startswith("fd://") for bind in server.cfg.bind)
+
+
+def post_worker_init(worker):
+    """Ask the app for its health page before this worker takes requests; an exception here ends gunicorn."""
+    if HEALTH_PATH and worker.age <= worker.cfg.workers:
+        signal.signal(signal.SIGALRM, _too_slow)
+        signal.alarm(HEALTH_SECONDS)
+        try:
+            status = _ask(worker.wsgi)
+        finally:
+            signal.alarm(0)
+        if status != HEALTH_STATUS:
+            raise RuntimeError(f"{HEALTH_PATH} answered {status}, not {HEALTH_STATUS}: this release takes no requests")
+        worker.log.info("%s answered %s: this worker takes requests", HEALTH_PATH, status)
+
+
+def _too_slow(_signal, _frame):
+    raise TimeoutError(f"{HEALTH_PATH} gave no answer for {HEALTH_SECONDS} s: this release takes no requests")
+
+
+def _ask(wsgi):
+    """Call the WSGI app once, as gunicorn would, and return the three digits of its status."""
+    answer = []
+    path, _, query = HEALTH_PATH.partition("?")
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": path,
+        "QUERY_STRING": query,
+        "RAW_URI": HEALTH_PATH,
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "SERVER_SOFTWARE": "hookd-health",
+        "REMOTE_ADDR": "127.0.0.1",
+        "HTTP_HOST": HEALTH_HOST,
+        "HTTP_USER_AGENT": "hookd-health",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": False,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    body = wsgi(environ, lambda status, headers, exc_info=None: answer.append(status) or (lambda data: None))
+    try:
+        for _ in body:
+            pass
+    finally:
+        if hasattr(body, "close"):
+            body.close()
+    return answer[-1].split(" ", 1)[0] if answer else "nothing"

@@ -1,0 +1,62 @@
+"""Starts one worker: `python -m worker [NAME]`; the same as `rq worker` with hookd's classes and timings."""
+
+import logging
+import os
+import socket
+import sys
+from typing import Final
+
+from hookd.contract import queue as names
+from hookd.store.config import Config, ConfigError, config_path, load
+from hookd.store.connection import PatientRedis
+from worker.job import clean_process_environment
+from worker.queue_worker import SafeWorker
+
+# With RQ's own timings a job whose worker died is noticed after 810 s, with these after about 70.
+_WORKER_TTL: Final = 25
+_MAINTENANCE_SECONDS: Final = 10
+_MONITORING_SECONDS: Final = 5
+
+
+def main(arguments: list[str]) -> int:
+    """Run a worker until it is told to stop; returns the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    clean_process_environment()
+    try:
+        config = load(config_path())
+    except ConfigError as error:
+        print(f"hookd worker: the configuration cannot be used\n{error}", file=sys.stderr)
+        return 2
+    write_rq_environment(config)
+    name = arguments[0] if arguments else f"hookd-{socket.gethostname()}-{os.getpid()}"
+    worker = SafeWorker(
+        names.QUEUE,
+        name=name,
+        connection=PatientRedis.from_url(config.settings.redis.url),
+        worker_ttl=_WORKER_TTL,
+        maintenance_interval=_MAINTENANCE_SECONDS,
+        job_monitoring_interval=_MONITORING_SECONDS,
+    )
+    worker.work(log_format="%(levelname)s %(name)s %(message)s")
+    return 0
+
+
+def write_rq_environment(config: Config) -> None:
+    """Write the file that makes the plain `rq` program safe: `. rq.env` before `rq requeue` or `rq info`."""
+    variables = {
+        "HOOKD_CONFIG": str(config.path),
+        "RQ_REDIS_URL": config.settings.redis.url,
+        "RQ_JOB_CLASS": "hookd.store.jobs.SafeJob",
+        "RQ_QUEUE_CLASS": "hookd.store.jobs.SafeQueue",
+        "RQ_WORKER_CLASS": "worker.queue_worker.SafeWorker",
+    }
+    text = "".join(f"export {name}='{value}'\n" for name, value in variables.items())
+    path = config.settings.rq_environment
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text + 'export PATH="' + os.path.dirname(sys.executable) + ':$PATH"\n')
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,102 @@
+"""Builds a release aside: files, dependencies, links, the app's own commands, the proof that it starts, ownership."""
+
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hookd.contract.journal import AppState, Built
+from hookd.contract.names import release_name
+from worker import commands
+from worker.checkout import Checkout
+from worker.dependencies import install
+from worker.errors import CommandFailed, CommitRefused, DeployError
+from worker.ownership import Policy, enforce
+from worker.share import link_shared, refuse_links_out, refuse_reserved
+from worker.target import Target
+from worker.task import Task
+
+_MIB = 1024 * 1024
+
+
+def check_space(task: Task) -> None:
+    """Refuse to start on a disk that is nearly full; raises DeployError."""
+    limits = task.app.limits
+    for place in {task.places.root, task.settings.state}:
+        found = os.statvfs(place)
+        free = found.f_bavail * found.f_frsize // _MIB
+        if free < limits.free_mib:
+            raise DeployError(f"{place} has {free} MiB free, {limits.free_mib} are asked for", hint=f"df -h {place}")
+        if found.f_files and found.f_favail < limits.free_inodes:
+            raise DeployError(
+                f"{place} has {found.f_favail} inodes free, {limits.free_inodes} are asked for", hint=f"df -i {place}"
+            )
+
+
+def build(task: Task, state: AppState, target: Target, checkout: Checkout, policy: Policy) -> str:
+    """Build the release of a commit and return its name; nothing points at it yet.
+
+    Raises DeployError; what was built so far is then removed.
+    """
+    name = release_name(state.last_number + 1, target.commit)
+    partial, final = task.places.partial(name), task.places.release(name)
+    try:
+        _fill(task, target, checkout, partial)
+        os.rename(partial, final)
+        _prove(task, final, policy)
+    except BaseException:
+        for leftover in (partial, final):
+            shutil.rmtree(leftover, ignore_errors=True)
+        raise
+    task.journal.add(Built(at=datetime.now(UTC), deployment=task.deployment.id, release=name, commit=target.commit))
+    return name
+
+
+def _fill(task: Task, target: Target, checkout: Checkout, release: Path) -> None:
+    """Write the files, make the environment and link everything, in a directory that has no name yet."""
+    with task.recorder.step("checkout", target.commit[:12]):
+        release.mkdir(parents=True)
+        entries = checkout.list_tree(target.commit)
+        refuse_reserved(task.app, entries)
+        checkout.write(target.commit, release)
+        refuse_links_out(release, entries)
+        for entry in (entry for entry in entries if entry.is_submodule):
+            task.recorder.line(f"{entry.path} is a submodule and stays empty")
+    with task.recorder.step("dependencies"):
+        venv = install(task, release)
+        (release / "venv").symlink_to(os.path.relpath(venv, release))
+    with task.recorder.step("share"):
+        link_shared(task.app, release)
+
+
+def _prove(task: Task, release: Path, policy: Policy) -> None:
+    """Run what runs in the release, then set what it left right, then see that the app can start."""
+    environment = task.environment(release)
+    if task.app.build.commands:
+        with task.recorder.step("build"):
+            for argv in task.app.build.commands:
+                task.run(commands.in_release(argv, release, environment, task.app.limits))
+    command = commands.preflight(task.app, release, environment)
+    if command is not None:
+        with task.recorder.step("preflight"):
+            _preflight(task, command)
+    with task.recorder.step("ownership"):
+        changed = enforce(release, policy) + enforce((release / "venv").resolve(), policy)
+        task.recorder.line(f"{changed} files and directories needed another mode or group")
+
+
+def _preflight(task: Task, command: commands.Command) -> None:
+    try:
+        task.run(command)
+    except CommandFailed as error:
+        last = f": {error.lines[-1]}" if error.lines else f": {error.cause}"
+        raise CommitRefused(f"the app does not start from this commit{last}") from None
+
+
+def before_switch(task: Task, release: Path) -> None:
+    """Run the app's last commands, such as migrations; raises CommandFailed."""
+    if not task.app.build.before_switch:
+        return
+    with task.recorder.step("before_switch"):
+        for argv in task.app.build.before_switch:
+            task.run(commands.in_release(argv, release, task.environment(release), task.app.limits))

@@ -1,0 +1,231 @@
+"""Brings commits into a bare mirror and writes one of them into a directory; the only file that knows GitPython.
+
+Every value after `--end-of-options` may look like an option without being one. After `head` or `resolve` only full
+object ids are used.
+"""
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final, cast
+
+import git
+from git.exc import GitCommandNotFound
+
+from hookd.contract.catalogue import App
+from hookd.contract.names import COMMIT_PATTERN
+from hookd.contract.settings import Settings
+from worker.commands import Command, Git
+from worker.errors import CommandFailed, CommitRefused, DeployError
+from worker.run import Line, Lines, die_with_parent, failed, supervise
+
+_PROGRESS: Final = re.compile(r"\d+% \(\d+/\d+\)(?!.*done)")
+_LINK: Final = "120000"
+_SUBMODULE: Final = "160000"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One path of a commit."""
+
+    mode: str
+    path: str
+
+    @property
+    def is_link(self) -> bool:
+        """Tell whether it is a symbolic link."""
+        return self.mode == _LINK
+
+    @property
+    def is_submodule(self) -> bool:
+        """Tell whether it is a submodule."""
+        return self.mode == _SUBMODULE
+
+
+@dataclass(frozen=True)
+class Description:
+    """Who made a commit and what for; a stranger's text."""
+
+    author: str
+    subject: str
+
+
+def git_environment(app: App, settings: Settings, home: Path) -> dict[str, str]:
+    """The variables git runs with: nobody's configuration, no question, no hook, no transport but the allowed ones."""
+    config = {
+        "core.hooksPath": "/dev/null",
+        "core.fsmonitor": "false",
+        "safe.bareRepository": "explicit",
+        "safe.directory": "*",  # Mirrors lie in hookd's own directory, repositories of file:// wherever the host says.
+        "fetch.fsckObjects": "true",
+        "transfer.credentialsInUrl": "die",
+        "submodule.recurse": "false",
+        "fetch.recurseSubmodules": "no",
+        "gc.auto": "0",
+        "maintenance.auto": "false",
+        "credential.helper": "",
+        "http.followRedirects": "initial",
+    }
+    numbered = {f"GIT_CONFIG_KEY_{n}": key for n, key in enumerate(config)}
+    numbered |= {f"GIT_CONFIG_VALUE_{n}": value for n, value in enumerate(config.values())}
+    return {
+        "HOME": str(home),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_CONFIG_COUNT": str(len(config)),
+        **numbered,
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ASKPASS": "/bin/false",
+        "SSH_ASKPASS": "/bin/false",
+        "GIT_LFS_SKIP_SMUDGE": "1",
+        "GIT_ALLOW_PROTOCOL": ":".join(settings.worker.git_protocols),
+        "GIT_HTTP_LOW_SPEED_LIMIT": "1000",
+        "GIT_HTTP_LOW_SPEED_TIME": "30",
+        "GIT_SSH_COMMAND": _ssh_command(app, settings),
+    }
+
+
+def _ssh_command(app: App, settings: Settings) -> str:
+    """The ssh that git calls; git gives this line to a shell, so only paths of root's own configuration stand in it."""
+    options = ["-oBatchMode=yes", "-oStrictHostKeyChecking=yes", "-oConnectTimeout=10"]
+    options += ["-oServerAliveInterval=10", "-oServerAliveCountMax=3"]
+    if settings.worker.known_hosts:
+        options.append(f"-oUserKnownHostsFile={_quoted(settings.worker.known_hosts)}")
+    if app.deploy_key:
+        options += ["-oIdentitiesOnly=yes", f"-i {_quoted(app.deploy_key)}"]
+    return " ".join(["ssh", "-F none", *options])
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "'\\''") + "'"
+
+
+class Checkout:
+    """The mirror of one app's repository."""
+
+    def __init__(self, app: App, settings: Settings, mirror: Path, home: Path, each_line: Line) -> None:
+        self._app = app
+        self._mirror = mirror
+        self._line = each_line
+        self._git = Git(mirror, app.limits.git_seconds, git_environment(app, settings, home))
+
+    def fetch_head(self) -> str:
+        """Fetch the branch and return the object id of its head.
+
+        Raises DeployError when the remote cannot be read or has no such branch.
+        """
+        self._clean_up_after_a_crash()
+        try:
+            if not self._mirror.exists():
+                self._make_mirror()
+            self._fetch()
+            return self._read(self._git.head()).strip()
+        except CommandFailed as error:
+            raise self._cannot_fetch(error) from None
+
+    def _fetch(self) -> None:
+        command = self._git.fetch(self._app.repository, self._app.branch)
+        try:
+            self._read(command)
+        except CommandFailed:
+            if not self._object_format_changed():
+                raise
+            shutil.rmtree(self._mirror)
+            self._make_mirror()
+            self._read(command)
+
+    def _object_format_changed(self) -> bool:
+        """Tell whether the repository was made anew with other object ids than the mirror's."""
+        digits = {"sha1": 40, "sha256": 64}[self._read(self._git.object_format()).strip()]
+        return len(self._ask_remote()) != digits
+
+    def _make_mirror(self) -> None:
+        commit = self._ask_remote()
+        self._mirror.parent.mkdir(parents=True, exist_ok=True)
+        self._read(self._git.init("sha256" if len(commit) == 64 else "sha1"))
+
+    def _ask_remote(self) -> str:
+        answer = self._read(self._git.ask_remote(self._app.repository, self._app.branch))
+        return answer.split("\t")[0].strip()
+
+    def _cannot_fetch(self, error: CommandFailed) -> DeployError:
+        return CommandFailed(
+            f"the branch {self._app.branch} of {self._app.repository} cannot be fetched: {error.cause}",
+            lines=error.lines,
+            hint="check that the address, the branch and the deploy key are right, then: hookd deploy "
+            + self._app.name,
+        )
+
+    def _clean_up_after_a_crash(self) -> None:
+        """Remove what a killed git leaves behind; the app's lock is held, so nobody is using it."""
+        for stale in (*self._mirror.glob("*.lock"), *self._mirror.glob("refs/**/*.lock")):
+            stale.unlink()
+        for stale in self._mirror.glob("objects/pack/tmp_*"):
+            stale.unlink()
+
+    def resolve(self, wanted: str) -> str:
+        """Turn what a person typed into a full object id; raises DeployError for a commit the branch does not know."""
+        found = self._read(self._git.resolve(wanted), may_fail=True).strip()
+        if not re.fullmatch(COMMIT_PATTERN, found):
+            raise DeployError(f"the commit {wanted} is not in {self._app.repository}, branch {self._app.branch}")
+        return found
+
+    def describe(self, commit: str) -> Description:
+        """Read who made a commit and what for."""
+        author, _, subject = self._read(self._git.describe(commit)).partition("\0")
+        return Description(author.strip()[:200], subject.strip()[:200])
+
+    def list_tree(self, commit: str) -> list[Entry]:
+        """List every path of a commit; raises CommitRefused for a path that is not UTF-8."""
+        try:
+            raw = self._read_bytes(self._git.list_tree(commit)).decode("utf-8")
+        except UnicodeDecodeError:
+            raise CommitRefused("the commit holds a file name that is not UTF-8") from None
+        rows = (row.split("\t", 1) for row in raw.split("\0") if row)
+        return [Entry(mode=row[0].split(" ", 1)[0], path=row[1]) for row in rows]
+
+    def write(self, commit: str, directory: Path) -> None:
+        """Write every file of a commit below an empty directory."""
+        index = self._mirror / "hookd-index"
+        index.unlink(missing_ok=True)
+        try:
+            self._read(self._git.read_tree(commit, index))
+            self._read(self._git.write_files(index, directory))
+        finally:
+            index.unlink(missing_ok=True)
+
+    def _read(self, command: Command, *, may_fail: bool = False) -> str:
+        return self._read_bytes(command, may_fail=may_fail).decode("utf-8", "replace")
+
+    def _read_bytes(self, command: Command, *, may_fail: bool = False) -> bytes:
+        """Run one git command under hookd's limits and return what it printed; its messages go to the log."""
+        lines = Lines(self._message)
+        printed = bytearray()
+        started = _start(command, self._mirror.parent)  # GitPython kills the process when this is forgotten.
+        process = cast("subprocess.Popen[bytes]", started.proc)
+        outputs = cast("tuple[IO[bytes], IO[bytes]]", (process.stdout, process.stderr))
+        with outputs[0], outputs[1]:
+            status = supervise(process, {outputs[0]: printed.extend, outputs[1]: lines.take}, command, lines)
+        if status and not may_fail:
+            raise failed(command, status, lines)
+        return bytes(printed)
+
+    def _message(self, text: str) -> None:
+        if not _PROGRESS.search(text):
+            self._line(text)
+
+
+def _start(command: Command, directory: Path) -> git.Git.AutoInterrupt:
+    """Start git through GitPython, in a group of its own; raises DeployError when there is no git."""
+    try:
+        return git.Git(str(directory)).execute(
+            list(command.argv),
+            as_process=True,
+            env=dict(command.env),
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+        )
+    except GitCommandNotFound:
+        raise DeployError("git is not installed", hint="apt-get install git") from None

@@ -1,0 +1,64 @@
+"""What can go wrong with a deployment, as one tree; anything outside it is hookd's own failure.
+
+DeployError                 the commit or its surroundings; nothing was switched           → failed
+├── CommitRefused           the commit itself is at fault: it is quarantined                → failed
+├── CommandFailed           a program ended badly, ran too long or fell silent              → failed
+├── NothingServes           the very first release is bad, and there is none to go back to  → failed
+├── RolledBack              the new release was started and is bad; the old one serves      → rolled_back
+└── RollbackFailed          neither the new release nor the old one is healthy              → rollback_failed
+"""
+
+from hookd.contract.deployment import Status
+
+
+class DeployError(Exception):
+    """A deployment that cannot go on: one sentence for people, and the next command to type."""
+
+    ending = Status.FAILED
+    # Whether the app answers after this ending; None when nothing was tried.
+    healthy: bool | None = None
+
+    def __init__(self, cause: str, *, hint: str | None = None) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.hint = hint
+
+
+class CommitRefused(DeployError):
+    """The commit cannot become a release, however often it is tried."""
+
+
+class CommandFailed(DeployError):
+    """A program did not do its work; `lines` are the last ones it printed."""
+
+    def __init__(self, cause: str, *, lines: tuple[str, ...] = (), hint: str | None = None) -> None:
+        super().__init__(cause, hint=hint)
+        self.lines = lines
+
+
+class NothingServes(DeployError):
+    """The first release of an app is bad."""
+
+    healthy = False
+
+
+class RolledBack(DeployError):
+    """The old release serves, after the new one turned out bad."""
+
+    ending = Status.ROLLED_BACK
+    healthy = True
+
+
+class RollbackFailed(DeployError):
+    """The app may not be serving; a person must look."""
+
+    ending = Status.ROLLBACK_FAILED
+    healthy = False
+
+
+class Unhealthy(Exception):
+    """A release did not answer as it must; the message says what it did instead."""
+
+
+class DeploymentFailed(Exception):
+    """Ends the RQ job as failed, after the deployment's own ending is recorded."""

@@ -1,0 +1,126 @@
+"""Asks a release whether it is well, over HTTP on TCP or a unix socket, until it is, or until it clearly is not."""
+
+import http.client
+import re
+import select
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from hookd.contract.catalogue import Health
+from worker.errors import Unhealthy
+
+Note = Callable[[str], None]
+# Names the processes of the service as they are now; two different answers mean that it died in between.
+Processes = Callable[[], tuple[str, ...]]
+
+_PAUSE_SECONDS: Final = 0.05
+_LOOK_SECONDS: Final = 1.0
+_NOT_READY: Final = 503
+# A wrong answer, or a connection closed without one, may be a hiccup of a start; three are not.
+_WRONG: Final = 3
+_UNIX: Final = re.compile(r"unix:(/[^:]+):(/.*)")
+_TCP: Final = re.compile(r"http://(\[[^\]]+\]|[^:/]+)(?::(\d+))?(/.*)?")
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What one question found; `wrong` tells that the app itself misbehaved, not that it was not there yet."""
+
+    well: bool
+    wrong: bool
+    what: str
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def wait_until_healthy(health: Health, colour: str | None, note: Note, processes: Processes) -> None:
+    """Wait for as many healthy answers in a row as the app's config asks for.
+
+    Raises Unhealthy when the deadline passes first, when the app answers wrongly three times with no good answer in
+    between, or when its process dies. A 503 means "not ready yet" and only counts at the deadline.
+    """
+    url = health.url.replace("{colour}", colour or "")
+    watch = _Watch(processes)
+    end = time.monotonic() + health.deadline
+    well = wrong = 0
+    seen = _Seen(False, False, "nothing was tried")
+    while time.monotonic() < end:
+        seen = _ask(url, health, min(health.timeout, max(0.1, end - time.monotonic())), watch)
+        well = well + 1 if seen.well else 0
+        wrong = 0 if seen.well else wrong + seen.wrong
+        if well >= health.successes:
+            note(f"{url} {seen.what}, {well} times in a row")
+            return
+        if wrong >= _WRONG:
+            raise Unhealthy(f"{url} {seen.what}, {wrong} times")
+        watch.look()
+        time.sleep(_PAUSE_SECONDS)
+    raise Unhealthy(f"{url} {seen.what} when its {health.deadline:g} s were over")
+
+
+class _Watch:
+    """Notices that a service died: a socket that the process manager holds stays open and silent then."""
+
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
+        self._first = processes()
+        self._next = time.monotonic() + _LOOK_SECONDS
+
+    def look(self) -> None:
+        """Look at most once a second; raises Unhealthy when other processes run than at first, or none."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + _LOOK_SECONDS
+        if self._processes() != self._first:
+            raise Unhealthy("the service ended by itself; its own log says why")
+
+
+def _ask(url: str, health: Health, timeout: float, watch: _Watch) -> _Seen:
+    connection, path = _connection(url, timeout)
+    try:
+        connection.request(
+            "GET", path, headers={"Host": health.host, "User-Agent": "hookd-health", "Connection": "close"}
+        )
+        _await_answer(connection.sock, time.monotonic() + timeout, watch)
+        status = connection.getresponse().status
+    except TimeoutError:
+        return _Seen(False, False, f"gave no answer for {timeout:g} s")
+    except (ConnectionRefusedError, FileNotFoundError):
+        return _Seen(False, False, "does not listen")
+    except (ConnectionError, http.client.HTTPException):
+        return _Seen(False, True, "closed the connection without an answer")
+    except OSError as error:
+        return _Seen(False, False, f"cannot be reached ({error.strerror or error})")
+    finally:
+        connection.close()
+    well = status == health.status
+    return _Seen(well, not well and status != _NOT_READY, f"answered {status}")
+
+
+def _await_answer(sock: socket.socket, end: float, watch: _Watch) -> None:
+    """Wait until the answer begins, keeping an eye on the process that should give it; raises TimeoutError."""
+    while not select.select([sock], [], [], min(_LOOK_SECONDS, max(0.0, end - time.monotonic())))[0]:
+        watch.look()
+        if time.monotonic() >= end:
+            raise TimeoutError
+
+
+def _connection(url: str, timeout: float) -> tuple[http.client.HTTPConnection, str]:
+    if unix := _UNIX.fullmatch(url):
+        return _UnixConnection(unix[1], timeout), unix[2]
+    tcp = _TCP.fullmatch(url)
+    if tcp is None:
+        raise ValueError(f"not a health URL: {url}")
+    return http.client.HTTPConnection(tcp[1].strip("[]"), int(tcp[2] or 80), timeout=timeout), tcp[3] or "/"

@@ -1,0 +1,53 @@
+"""The journal on disk: one file per app, one line per event, each on disk before the next thing happens."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from hookd.contract.journal import AppState, Event, compact, decode, encode, fold
+
+_LONG: Final = 500
+
+
+class Journal:
+    """Reads and extends one app's journal; used under the app's lock only."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def state(self) -> AppState:
+        """Work out where the app stands."""
+        return fold(self._events())
+
+    def add(self, *events: Event) -> AppState:
+        """Write events, wait until they are on disk, and return the state they lead to."""
+        text = "".join(f"{encode(event)}\n" for event in events)
+        with self._path.open("a+b") as file:
+            if file.tell() and not self._ends_with_newline(file.fileno(), file.tell()):
+                text = f"\n{text}"  # A crash tore the last line; this one must not be glued to it.
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        return self.state()
+
+    @staticmethod
+    def _ends_with_newline(descriptor: int, size: int) -> bool:
+        return os.pread(descriptor, 1, size - 1) == b"\n"
+
+    def shorten(self) -> None:
+        """Rewrite a long journal without the events that no longer matter."""
+        events = self._events()
+        if len(events) <= _LONG:
+            return
+        new = self._path.with_suffix(".new")
+        with new.open("wb") as file:
+            file.write("".join(f"{encode(event)}\n" for event in compact(events)).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, self._path)
+
+    def _events(self) -> list[Event]:
+        if not self._path.exists():
+            return []
+        return decode(self._path.read_text(encoding="utf-8", errors="replace").splitlines())

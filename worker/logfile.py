@@ -1,0 +1,47 @@
+"""A deployment's log: a text file, one line per line of output, credentials masked, control characters shown."""
+
+import os
+import re
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from worker.masks import Masks
+
+LARGEST_BYTES: Final = 5 * 1024 * 1024
+# Colours and cursor movements of build tools would act on the terminal of whoever reads the log.
+_ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-_]")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+class LogFile:
+    """Appends lines to a deployment's log; past 5 MiB it says so once and drops the rest."""
+
+    def __init__(self, path: Path, masks: Masks) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o640)
+        self._file = os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace", buffering=1)
+        self._masks = masks
+        self._left = LARGEST_BYTES
+
+    def line(self, step: str, text: str) -> None:
+        """Write one line under the name of a step."""
+        if self._left <= 0:
+            return
+        whole = f"{datetime.now():%H:%M:%S.%f}"[:12] + f" {step:<13} {self.clean(text)}\n"
+        self._left -= len(whole)
+        self._file.write(whole if self._left > 0 else f"… the log ends here: it has reached {LARGEST_BYTES} bytes\n")
+
+    def clean(self, text: str) -> str:
+        """Mask credentials and make control characters visible."""
+        plain = _ANSI.sub("", self._masks.apply(text))
+        return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], plain)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()

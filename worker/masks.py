@@ -1,0 +1,30 @@
+"""Keeps credentials out of logs: known secret values, and what looks like a credential in a URL or a header."""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+MASK: Final = "***"
+_SHORTEST: Final = 6
+_SECRET_NAME: Final = re.compile(r"(?i)secret|token|passw|key|credential|dsn|_url$|^url$|auth")
+_PATTERNS: Final = (
+    re.compile(r"(?<=://)[^/\s@]+(?=@)"),
+    re.compile(r"(?i)(?<=[?&]token=)[^&\s]+|(?<=access_token=)[^&\s]+|(?<=private_token=)[^&\s]+"),
+    re.compile(r"(?i)(?<=authorization: )\S+(?: \S+)?|(?<=bearer )\S+"),
+)
+
+
+class Masks:
+    """Replaces what must not be read; `environment` is where an app keeps its secrets."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        values = {v for name, v in environment.items() if len(v) >= _SHORTEST and _SECRET_NAME.search(name)}
+        ordered = sorted(values, key=len, reverse=True)
+        self._values = re.compile("|".join(re.escape(value) for value in ordered)) if ordered else None
+
+    def apply(self, text: str) -> str:
+        """Return the text with every credential replaced."""
+        masked = self._values.sub(MASK, text) if self._values else text
+        for pattern in _PATTERNS:
+            masked = pattern.sub(MASK, masked)
+        return masked

@@ -1,0 +1,78 @@
+"""Removes what is no longer needed: old releases, unused environments, half-built leftovers."""
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from hookd.contract.journal import AppState, Removed
+from worker.task import Task
+
+log: Final = logging.getLogger(__name__)
+
+
+def prune(task: Task, state: AppState) -> None:
+    """Keep the newest good releases, the current and the previous good one, and what a live process uses.
+
+    A failure here is a warning in the log: the deployment has succeeded.
+    """
+    try:
+        kept = kept_releases(state, task.app.limits.keep_releases) | set(_in_use(task.places.releases))
+        _remove_releases(task, state, kept)
+        _remove_venvs(task)
+        task.journal.shorten()
+    except OSError as error:
+        task.recorder.line(f"warning: cleaning up stopped at {error.filename}: {error.strerror}")
+        log.warning("app=%s cleaning up: %s", task.app.name, error)
+
+
+def kept_releases(state: AppState, keep: int) -> set[str]:
+    """Name the releases that stay; only good ones count."""
+    kept = set(state.good_order[-keep:])
+    kept |= {release.name for release in (state.deployed, state.previous_good) if release is not None}
+    return kept
+
+
+def _remove_releases(task: Task, state: AppState, kept: set[str]) -> None:
+    for directory in sorted(task.places.releases.iterdir()):
+        if directory.name in kept:
+            continue
+        shutil.rmtree(directory)
+        task.recorder.line(f"removed the release {directory.name}")
+        if state.release(directory.name):
+            task.journal.add(Removed(at=datetime.now(UTC), deployment=task.deployment.id, release=directory.name))
+
+
+def _remove_venvs(task: Task) -> None:
+    if not task.places.venvs.is_dir():
+        return
+    needed = {os.path.realpath(link) for link in task.places.releases.glob("*/venv")}
+    used = set(_in_use(task.places.venvs))
+    for venv in sorted(task.places.venvs.iterdir()):
+        if str(venv.resolve()) not in needed and venv.name not in used:
+            shutil.rmtree(venv)
+            task.recorder.line(f"removed the environment {venv.name}")
+
+
+def _in_use(directory: Path) -> Iterator[str]:
+    """Name the entries of a directory that a live process runs in or from, as far as this user may see."""
+    base = os.path.realpath(directory)
+    for process in Path("/proc").glob("[0-9]*"):
+        for place in _places_of(process):
+            if place.startswith(f"{base}/"):
+                yield place[len(base) + 1 :].split("/")[0]
+
+
+def _places_of(process: Path) -> Iterator[str]:
+    for link in ("cwd", "exe"):
+        try:
+            yield os.readlink(process / link)
+        except OSError:
+            continue
+    try:
+        yield from {line.split(maxsplit=5)[5] for line in (process / "maps").read_text().splitlines() if "/" in line}
+    except (OSError, IndexError):
+        return

@@ -1,0 +1,74 @@
+"""Tells people how a deployment is doing while it runs: its record for status pages, its log for reading.
+
+The record in Redis is a courtesy here: a Redis that is away does not stop a deployment. Only the ending must get there.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from redis.exceptions import RedisError
+
+from hookd.contract.deployment import Deployment, IllegalTransition, Step, with_step
+from hookd.store.records import Contention, NoSuchDeployment, Records
+from worker.logfile import LogFile
+
+log: Final = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Writes one deployment's steps; `records` should be impatient."""
+
+    def __init__(self, deployment: Deployment, records: Records, logfile: LogFile) -> None:
+        self.deployment = deployment
+        self._records = records
+        self._log = logfile
+        self._step = "hookd"
+
+    @contextmanager
+    def step(self, name: str, detail: str | None = None) -> Iterator[None]:
+        """Run a step: its start, its end and its seconds are recorded, also when it fails."""
+        step = Step(name=name, started_at=datetime.now(UTC), detail=detail)
+        started = time.monotonic()
+        outer, self._step = self._step, name
+        self._save(step)
+        try:
+            yield
+        except BaseException:
+            self._end(step, started, "failed")
+            raise
+        else:
+            self._end(step, started, "done")
+        finally:
+            self._step = outer
+
+    def _end(self, step: Step, started: float, outcome: str) -> None:
+        seconds = round(time.monotonic() - started, 3)
+        self._save(step.model_copy(update={"seconds": seconds, "outcome": outcome}))
+        self.line(f"{outcome} after {seconds:.2f} s")
+
+    def line(self, text: str) -> None:
+        """Write one line to the log, under the name of the running step."""
+        self._log.line(self._step, text)
+
+    def clean(self, text: str) -> str:
+        """Mask a text as the log does."""
+        return self._log.clean(text)
+
+    def note(self, **changes: Any) -> None:
+        """Add what became known, such as the commit, to the record."""
+        self.deployment = self.deployment.model_copy(update=changes)
+        self._publish(lambda record: record.model_copy(update=changes))
+
+    def _save(self, step: Step) -> None:
+        self.deployment = with_step(self.deployment, step)
+        self._publish(lambda record: with_step(record, step))
+
+    def _publish(self, changed: Any) -> None:
+        try:
+            self._records.change(self.deployment.id, changed)
+        except (RedisError, Contention, NoSuchDeployment, IllegalTransition) as error:
+            log.warning("deployment=%s progress is not recorded: %s", self.deployment.id, type(error).__name__)

@@ -1,0 +1,189 @@
+"""The only door to subprocess: one program, its own process group, limits on its run and its silence, no way to hang.
+
+A program that ends, is stopped or outlives its limits takes its whole group with it, and so does the death of the
+process that started it.
+"""
+
+import ctypes
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import IO, Any, Final, cast
+
+from worker.commands import Command
+from worker.errors import CommandFailed
+
+GRACE_SECONDS: Final = 5.0
+_KEPT_LINES: Final = 20
+_LONGEST_LINE: Final = 4000
+_PIECE: Final = 65_536
+_PR_SET_PDEATHSIG: Final = 1
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+Take = Callable[[bytes], None]
+Line = Callable[[str], None]
+
+
+def run(command: Command, each_line: Line) -> None:
+    """Run a program and hand over what it prints, line by line.
+
+    Raises CommandFailed when it cannot be started, ends with another status than 0, or reaches a limit.
+    """
+    lines = Lines(each_line)
+    try:
+        process = subprocess.Popen(
+            command.argv,
+            cwd=command.cwd,
+            env=dict(command.env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=die_with_parent,  # noqa: PLW1509  (the deploying process has one thread)
+        )
+    except OSError as error:
+        raise CommandFailed(f"{command.program} cannot be started: {error.strerror}") from None
+    with cast("IO[bytes]", process.stdout) as output:
+        status = supervise(process, {output: lines.take}, command, lines)
+    if status:
+        raise failed(command, status, lines)
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when its parent dies: a dead worker's children do not go on deploying."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def failed(command: Command, status: int, lines: "Lines") -> CommandFailed:
+    """Say how a program ended, with the last line it printed."""
+    how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+    last = f": {lines.kept[-1]}" if lines.kept else ""
+    return CommandFailed(f"{command.program} {how}{last}", lines=tuple(lines.kept))
+
+
+def supervise(
+    process: "subprocess.Popen[bytes]", outputs: Mapping[IO[bytes], Take], command: Command, lines: "Lines"
+) -> int:
+    """Read a started program's output until it ends and return its status.
+
+    Raises CommandFailed at a limit. However this is left, nothing of the process group is alive.
+    """
+    try:
+        _read_until_exit(process, outputs, command)
+        return _reap(process, outputs)
+    except BaseException:
+        _stop_group(process)
+        raise
+    finally:
+        lines.close()
+
+
+def _read_until_exit(process: "subprocess.Popen[bytes]", outputs: Mapping[IO[bytes], Take], command: Command) -> None:
+    end = time.monotonic() + command.total
+    heard = time.monotonic()
+    exited = os.pidfd_open(process.pid)
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(exited, selectors.EVENT_READ)
+            for output, take in outputs.items():
+                os.set_blocking(output.fileno(), False)
+                selector.register(output, selectors.EVENT_READ, take)
+            while True:
+                ready = selector.select(max(0.0, min(end, heard + command.silence) - time.monotonic()))
+                if any(key.fileobj == exited for key, _ in ready):
+                    return
+                for key, _ in ready:
+                    heard = time.monotonic()
+                    if not _pass_on(key.fileobj, key.data):
+                        selector.unregister(key.fileobj)
+                _check_limits(command, end, heard)
+    finally:
+        os.close(exited)
+
+
+def _check_limits(command: Command, end: float, heard: float) -> None:
+    now = time.monotonic()
+    if now >= end:
+        raise CommandFailed(f"{command.program} ran longer than {command.total:g} s and was stopped")
+    if now >= heard + command.silence:
+        raise CommandFailed(f"{command.program} printed nothing for {command.silence:g} s and was stopped")
+
+
+def _pass_on(output: Any, take: Take) -> bool:
+    """Hand over what can be read now; False at the end of the output."""
+    try:
+        data = os.read(output.fileno(), _PIECE)
+    except BlockingIOError:
+        return True
+    take(data)
+    return bool(data)
+
+
+def _reap(process: "subprocess.Popen[bytes]", outputs: Mapping[IO[bytes], Take]) -> int:
+    """Collect the status; whatever the program left running in its group is killed while its id is still taken."""
+    _signal_group(process, signal.SIGKILL)
+    status = process.wait()
+    for output, take in outputs.items():
+        _drain(output, take)
+    return status
+
+
+def _drain(output: IO[bytes], take: Take) -> None:
+    while True:
+        try:
+            data = os.read(output.fileno(), _PIECE)
+        except BlockingIOError:  # A daemon that left the group still holds the pipe; what it says is not waited for.
+            return
+        if not data:
+            return
+        take(data)
+
+
+def _stop_group(process: "subprocess.Popen[bytes]") -> None:
+    _signal_group(process, signal.SIGTERM)
+    try:
+        process.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        _signal_group(process, signal.SIGKILL)
+        process.wait()
+
+
+def _signal_group(process: "subprocess.Popen[bytes]", sig: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, sig)
+
+
+class Lines:
+    """Cuts a stream of bytes into lines, keeps the last ones, and treats `\\r` (a progress display) as a line's end."""
+
+    def __init__(self, each: Line) -> None:
+        self._each = each
+        self._open = b""
+        self.kept: deque[str] = deque(maxlen=_KEPT_LINES)
+
+    def take(self, data: bytes) -> None:
+        """Add bytes; every line that is complete, or too long, goes out."""
+        *whole, self._open = (self._open + data).replace(b"\r", b"\n").split(b"\n")
+        for line in whole:
+            self._emit(line)
+        while len(self._open) > _LONGEST_LINE:
+            self._emit(self._open[:_LONGEST_LINE])
+            self._open = self._open[_LONGEST_LINE:]
+
+    def close(self) -> None:
+        """Let go of the last line, which has no end."""
+        self._emit(self._open)
+        self._open = b""
+
+    def _emit(self, line: bytes) -> None:
+        text = line[:_LONGEST_LINE].decode("utf-8", "replace").rstrip()
+        if text:
+            self.kept.append(text)
+            self._each(text)

@@ -1,0 +1,74 @@
+"""Links what outlives releases into a release; refuses commits whose files stand in its way or lead out of the tree."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+from hookd.contract.catalogue import App
+from worker.checkout import Entry
+from worker.errors import CommitRefused, DeployError
+
+# Files that only keep an otherwise empty directory in git; they may stand where a shared directory is linked in.
+_PLACEHOLDERS: Final = frozenset({".gitkeep", ".keep", ".gitignore", ".placeholder"})
+_RESERVED: Final = ("venv",)
+
+
+def refuse_reserved(app: App, entries: list[Entry]) -> None:
+    """Refuse a commit that has files of its own where hookd puts a link; raises CommitRefused."""
+    points = (*_RESERVED, *app.shared.files, *app.shared.directories)
+    for entry in entries:
+        point = next((p for p in points if entry.path == p or entry.path.startswith(f"{p}/")), None)
+        if point is None or _is_placeholder(app, point, entry):
+            continue
+        raise CommitRefused(
+            f"the commit contains {entry.path}, but {point} is the app's own on this server",
+            hint=f"git rm -r --cached {point}, add it to .gitignore, and push",
+        )
+
+
+def _is_placeholder(app: App, point: str, entry: Entry) -> bool:
+    inside = entry.path[len(point) + 1 :]
+    return point in app.shared.directories and not entry.is_link and inside in _PLACEHOLDERS
+
+
+def refuse_links_out(release: Path, entries: list[Entry]) -> None:
+    """Refuse a commit with a link that leaves its own tree, however many links lead there; raises CommitRefused."""
+    root = os.path.realpath(release)
+    for entry in (entry for entry in entries if entry.is_link):
+        target = os.readlink(release / entry.path)
+        end = os.path.realpath(release / entry.path)
+        if Path(target).is_absolute() or not f"{end}/".startswith(f"{root}/"):
+            raise CommitRefused(f"the commit contains a link that leads out of it: {entry.path} -> {target}")
+
+
+def link_shared(app: App, release: Path) -> None:
+    """Put links to the shared files and directories into a release; raises DeployError for a file that is missing."""
+    for name in app.shared.files:
+        source = app.shared_root / name
+        if not source.is_file():
+            raise DeployError(
+                f"the shared file {name} is missing", hint=f"create it: install -D -m 0640 /dev/stdin {source}"
+            )
+        _link(source, release / name)
+    for name in app.shared.directories:
+        source = app.data_root / name
+        make_data_directory(source)
+        _link(source, release / name)
+
+
+def make_data_directory(path: Path) -> None:
+    """Make a directory that the app may write to, once; one that is there is left as it is."""
+    if path.is_dir():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir()
+    path.chmod(0o2770)
+
+
+def _link(source: Path, point: Path) -> None:
+    """Link to `source`; only placeholders can stand at the point, everything else was refused before."""
+    if point.is_dir() and not point.is_symlink():
+        shutil.rmtree(point)
+    point.parent.mkdir(parents=True, exist_ok=True)
+    point.symlink_to(source)

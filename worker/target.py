@@ -1,0 +1,64 @@
+"""Finds out what a deployment is to bring about: which commit, and whether a release of it is on disk already."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from hookd.contract.deployment import Trigger
+from hookd.contract.journal import AppState, Pinned, Release
+from worker.checkout import Checkout
+from worker.errors import DeployError
+from worker.task import Task
+
+
+@dataclass(frozen=True)
+class Target:
+    """The commit to bring about; `head` is where the branch stands, `release` a good release to go back to."""
+
+    commit: str
+    head: str
+    release: Release | None = None
+
+    @property
+    def pinned(self) -> bool:
+        """Tell whether a person chose another commit than the head."""
+        return self.commit != self.head
+
+
+def find_target(task: Task, state: AppState, checkout: Checkout) -> Target:
+    """Fetch the branch and choose: its head, the commit that a person named, or the release to go back to.
+
+    Raises DeployError when the branch cannot be fetched or what was named is not there.
+    """
+    head = checkout.fetch_head()
+    target = _choose(task, state, checkout, head)
+    about = checkout.describe(target.commit)
+    task.recorder.note(
+        commit=target.commit,
+        previous_commit=state.deployed.commit if state.deployed else None,
+        author=task.recorder.clean(about.author),
+        subject=task.recorder.clean(about.subject),
+    )
+    task.recorder.line(f"head is {head}; target is {target.commit}: {about.subject} ({about.author})")
+    return target
+
+
+def _choose(task: Task, state: AppState, checkout: Checkout, head: str) -> Target:
+    wanted = task.deployment.pinned_commit
+    if task.deployment.trigger is Trigger.ROLLBACK and wanted is None:
+        previous = state.previous_good
+        if previous is None:
+            raise DeployError(
+                "there is no earlier good release to go back to",
+                hint=f"name a commit: hookd rollback {task.app.name} --to COMMIT",
+            )
+        return Target(previous.commit, head, previous)
+    if wanted is None:
+        return Target(head, head)
+    commit = checkout.resolve(wanted)
+    kept = next((release for release in reversed(state.releases) if release.good and release.commit == commit), None)
+    return Target(commit, head, kept if task.deployment.trigger is Trigger.ROLLBACK else None)
+
+
+def pin_of(task: Task, target: Target) -> Pinned:
+    """The journal's note that a person chose this commit."""
+    return Pinned(at=datetime.now(UTC), deployment=task.deployment.id, commit=target.commit, head=target.head)

@@ -1,0 +1,142 @@
+"""What every step is given: the app, where its things live on disk, and how to run a program for it."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from hookd.contract.catalogue import App
+from hookd.contract.deployment import Deployment
+from hookd.contract.settings import Settings
+from worker.commands import Command
+from worker.journal import Journal
+from worker.recorder import Recorder
+from worker.run import run
+
+# Host settings that package tools need to reach their index: certificates, proxies, the index itself.
+_PASSED_ON: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY")
+_PASSED_PREFIXES: Final = ("UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX", "UV_FIND_LINKS", "UV_NO_INDEX", "PIP_")
+SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where an app's things live."""
+
+    root: Path
+    state: Path
+    app: str
+
+    @property
+    def releases(self) -> Path:
+        """One directory per release."""
+        return self.root / "releases"
+
+    @property
+    def venvs(self) -> Path:
+        """One virtual environment per set of dependencies."""
+        return self.root / "venvs"
+
+    @property
+    def current(self) -> Path:
+        """The link to the release that serves."""
+        return self.root / "current"
+
+    def release(self, name: str) -> Path:
+        """The directory of a release."""
+        return self.releases / name
+
+    def partial(self, name: str) -> Path:
+        """Where a release is built before it gets its name."""
+        return self.releases / f".{name}.partial"
+
+    def colour(self, colour: str) -> Path:
+        """The link that a coloured service runs in."""
+        return self.root / colour
+
+    @property
+    def mirror(self) -> Path:
+        """The bare mirror of the repository."""
+        return self.state / "mirrors" / f"{self.app}.git"
+
+    @property
+    def journal(self) -> Path:
+        """The app's memory."""
+        return self.state / "journals" / f"{self.app}.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        """The lock of the app's one deployer."""
+        return self.state / "locks" / f"{self.app}.lock"
+
+    @property
+    def cache(self) -> Path:
+        """The cache of uv and pip, for this app alone: a package built for one app must not reach another."""
+        return self.state / "cache" / self.app
+
+    @property
+    def home(self) -> Path:
+        """HOME of everything that runs for this app."""
+        return self.state / "home" / self.app
+
+
+@dataclass(frozen=True)
+class Task:
+    """One deployment under way."""
+
+    app: App
+    settings: Settings
+    places: Places
+    journal: Journal
+    recorder: Recorder
+    app_environment: Mapping[str, str] = field(repr=False)
+
+    @property
+    def deployment(self) -> Deployment:
+        """The record as far as it is known."""
+        return self.recorder.deployment
+
+    def run(self, command: Command) -> None:
+        """Run a program; what it prints goes to the log. Raises CommandFailed."""
+        self.recorder.line(f"$ {' '.join(command.argv)}")
+        run(command, self.recorder.line)
+
+    def stamp(self) -> dict[str, Any]:
+        """What every journal entry of this deployment carries."""
+        return {"at": datetime.now(UTC), "deployment": self.deployment.id}
+
+    def environment(self, release: Path) -> dict[str, str]:
+        """The variables for the app's own commands: its venv first on the PATH, then what its config adds."""
+        return {
+            "PATH": f"{release / 'venv' / 'bin'}:{SYSTEM_PATH}",
+            "HOME": str(self.places.home),
+            "LANG": "C.UTF-8",
+            "PYTHONUNBUFFERED": "1",
+            "HOOKD_APP": self.app.name,
+            "HOOKD_RELEASE": release.name,
+            "HOOKD_COMMIT": self.deployment.commit or "",
+            **self.app.build.environment,
+            **self.app_environment,
+        }
+
+    def install_environment(self) -> dict[str, str]:
+        """The variables for uv and pip: a cache of the app's own, nobody's configuration, copies instead of links."""
+        passed = {k: v for k, v in os.environ.items() if k in _PASSED_ON or k.startswith(_PASSED_PREFIXES)}
+        return {
+            "PATH": SYSTEM_PATH,
+            "HOME": str(self.places.home),
+            "LANG": "C.UTF-8",
+            "UV_CACHE_DIR": str(self.places.cache / "uv"),
+            "PIP_CACHE_DIR": str(self.places.cache / "pip"),
+            "UV_NO_CONFIG": "1",
+            "UV_PYTHON_DOWNLOADS": "never",
+            "UV_PYTHON_PREFERENCE": "only-system",
+            "UV_LINK_MODE": "copy",  # A hard link into the cache lets one venv change every other.
+            "UV_COMPILE_BYTECODE": "1",  # The app cannot write to its venv, and the first import is three times faster.
+            "UV_NO_PROGRESS": "1",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            **passed,
+            **self.app.dependencies.environment,
+        }
