@@ -18,6 +18,8 @@ Processes = Callable[[], tuple[str, ...]]
 
 _PAUSE_SECONDS: Final = 0.05
 _LOOK_SECONDS: Final = 1.0
+# A process id; systemd writes MainPID=0 for none, circus nothing at all.
+_PROCESS: Final = re.compile(r"[1-9]")
 _NOT_READY: Final = 503
 # A wrong answer, or a connection closed without one, may be a hiccup of a start; three are not.
 _WRONG: Final = 3
@@ -83,7 +85,8 @@ class _Watch:
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + _LOOK_SECONDS
-        if self._processes() != self._first:
+        now = self._processes()
+        if now != self._first or not any(_PROCESS.search(line) for line in now):
             raise Unhealthy("the service ended by itself; its own log says why")
 
 
