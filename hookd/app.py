@@ -47,6 +47,7 @@ def create_app(receiver: Receiver, readers: Readers) -> Flask:
     """Build the WSGI application."""
     app = Flask("hookd", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.url_map.merge_slashes = False  # A path that is not quite right is not found, rather than redirected.
     app.add_url_rule(
         "/hooks/<name>",
         "hook",
@@ -98,7 +99,7 @@ def _signed_payload(receiver: Receiver, name: str, sender: Sender, length: int) 
             case _ if kind == JSON:
                 return raw.read()
             case _ if kind == FORM:
-                return value or body.form_value(raw)
+                return value if signs_value else body.form_value(raw)
             case _:
                 raise Refusal(415, f"the content type is {JSON} or {FORM}")
 

@@ -1,11 +1,17 @@
 """Runs the receiver under gunicorn: a few processes of several threads, no control socket."""
 
 import logging
+import socket
+import threading
+import time
+from contextlib import suppress
 from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.workers.gthread import ThreadWorker
 
+from hookd import body
 from hookd.app import Receiver, create_app
 from hookd.secrets import read_keyring
 from hookd.status import readers_from
@@ -36,6 +42,40 @@ class _Server(BaseApplication):  # type: ignore[misc]
         return self._app
 
 
+class _Worker(ThreadWorker):  # type: ignore[misc]
+    """Stops waiting for a client whose request takes too long to arrive.
+
+    gunicorn waits for ever for the head of a request, and a client that sends one byte now and then is never silent:
+    a handful of them would hold every thread. nginx in front does this, too; the receiver does not rely on it.
+    """
+
+    def init_process(self) -> None:
+        self._ends: dict[Any, float] = {}
+        threading.Thread(target=self._watch, daemon=True).start()
+        super().init_process()
+
+    def handle(self, conn: Any) -> Any:
+        self._ends[conn] = time.monotonic() + body.most_seconds(0)
+        try:
+            return super().handle(conn)
+        finally:
+            self._ends.pop(conn, None)
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        length = int(dict(req.headers).get("CONTENT-LENGTH", 0))
+        self._ends[conn] = time.monotonic() + body.most_seconds(length)
+        return super().handle_request(req, conn)
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(1)
+            now = time.monotonic()
+            for conn, end in list(self._ends.items()):
+                if now > end:
+                    with suppress(OSError):
+                        conn.sock.shutdown(socket.SHUT_RD)
+
+
 def serve(config: Config) -> None:
     """Serve until told to stop."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
@@ -44,7 +84,9 @@ def serve(config: Config) -> None:
         "bind": settings.bind,
         "workers": settings.processes,
         "threads": settings.threads,
-        "worker_class": "gthread",
+        "worker_class": _Worker,
+        # Otherwise a client's own `SCRIPT_NAME:` header is obeyed, or ends in a 500.
+        "forwarder_headers": "",
         "preload_app": True,
         "control_socket_disable": True,
         "timeout": 60,

@@ -29,12 +29,12 @@ class Readers:
     token: Secret | None
 
     def admits(self, authorization: str) -> bool:
-        """Judge the value of an Authorization header."""
+        """Judge the value of an Authorization header, which WSGI decodes as Latin-1."""
         if self.public:
             return True
         scheme, _, given = authorization.partition(" ")
         expected = self.token.reveal() if self.token else b""
-        fits = hmac.compare_digest(given.strip().encode("utf-8", "replace"), expected)
+        fits = hmac.compare_digest(given.strip().encode("latin-1", "replace"), expected)
         return fits and bool(expected) and scheme.lower() == "bearer"
 
 

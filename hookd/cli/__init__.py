@@ -1,4 +1,8 @@
-"""The `hookd` command."""
+"""The `hookd` command: a face for people over the same records that the receiver writes.
+
+Map: `commands` (what can be typed) · `follow` (a deployment, live) · `show` (status as tables) · `send` (a signed push)
+· `launch` (becomes the worker or the embedded Redis).
+"""
 
 from hookd.cli.commands import main
 

@@ -1,11 +1,303 @@
-"""tmp"""
+"""What can be typed: `hookd COMMAND`; every mistake ends with a sentence and the next thing to type, no traceback."""
 
+import json
+import secrets
 import sys
-from hookd.store.config import config_path, load
+import time
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from redis.exceptions import RedisError
+from rich.console import Console
+
+from hookd import __version__
+from hookd.cli import launch
+from hookd.cli import send as sending
+from hookd.cli.follow import EXIT_CODES, ending_line, follow
+from hookd.cli.show import show_app, show_apps
+from hookd.contract.catalogue import App
+from hookd.contract.deployment import Deployment, Trigger
+from hookd.contract.names import is_abbreviation, is_deployment
+from hookd.secrets import read_secrets
+from hookd.status import status_url
+from hookd.store.config import Config, ConfigError, config_path, load
+from hookd.store.connection import for_person
+from hookd.store.records import Contention, NoSuchDeployment, Records, Request
+
+USAGE, UNREACHABLE, INTERRUPTED = 2, 6, 130
+Command = Callable[..., Any]
+console = Console(highlight=False)
+complaints = Console(stderr=True, highlight=False)
 
 
-def main():
-    if sys.argv[1] == "serve":
-        from hookd.serve import serve
+def stop(message: str, *, hint: str | None = None, status: int = USAGE) -> NoReturn:
+    """End the command with a sentence and, if there is one, the next thing to type."""
+    complaints.print(f"hookd: {message}", markup=False, soft_wrap=True)
+    if hint:
+        complaints.print(f"  next: {hint}", markup=False, soft_wrap=True)
+    sys.exit(status)
 
-        serve(load(config_path()))
+
+def in_words(command: Command) -> Command:
+    """Turn the failures that people can mend into sentences."""
+
+    @wraps(command)
+    def guarded(*arguments: Any, **options: Any) -> Any:
+        try:
+            return command(*arguments, **options)
+        except ConfigError as error:
+            _show_problems(error)
+        except (RedisError, Contention) as error:
+            stop(f"Redis cannot be reached: {error}", hint="hookd redis", status=UNREACHABLE)
+        except (sending.SendError, launch.LaunchError) as error:
+            stop(str(error), hint="hookd serve", status=UNREACHABLE)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+
+    return guarded
+
+
+def _show_problems(error: ConfigError) -> NoReturn:
+    complaints.print(f"hookd: the configuration has {len(error.problems)} problem(s)", markup=False)
+    for problem in error.problems:
+        complaints.print(f"  {problem}", markup=False, soft_wrap=True)
+    sys.exit(USAGE)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+@click.option(
+    "--config", "path", type=click.Path(path_type=Path), help="hookd.toml; default: $HOOKD_CONFIG, /etc/hookd."
+)
+@click.pass_context
+def main(context: click.Context, path: Path | None) -> None:
+    """A git push becomes a running release on a plain Linux server."""
+    context.obj = path
+
+
+def configured(command: Command) -> Command:
+    """Give a command the configuration."""
+
+    @wraps(command)
+    def with_config(**options: Any) -> Any:
+        return command(load(config_path(click.get_current_context().obj)), **options)
+
+    return in_words(with_config)
+
+
+def _records(config: Config) -> Records:
+    return Records(for_person(config.settings.redis.url), keep_seconds=config.settings.history_seconds)
+
+
+def _app(config: Config, name: str) -> App:
+    app = config.catalogue.get(name)
+    if app is None:
+        known = ", ".join(app.name for app in config.catalogue.apps) or "none"
+        stop(f"there is no app {name!r} in the catalogue; there are: {known}")
+    return app
+
+
+@main.command()
+@configured
+def serve(config: Config) -> None:
+    """Run the receiver in the foreground."""
+    from hookd.serve import serve as serve_forever
+
+    try:
+        serve_forever(config)
+    except OSError as error:
+        stop(f"the receiver cannot start: {error}")
+
+
+@main.command()
+@click.option("--name", help="The worker's name; default: made from host and process.")
+@configured
+def worker(config: Config, name: str | None) -> None:
+    """Run one worker in the foreground."""
+    launch.become_worker(config, name)
+
+
+@main.command()
+@configured
+def redis(config: Config) -> None:
+    """Run the embedded Redis server in the foreground."""
+    launch.become_redis(config)
+
+
+waits = click.option("--wait/--no-wait", default=True, help="Stay until it has ended and show its steps.")
+as_json = click.option("--json", "json_output", is_flag=True, help="Print one JSON document, for scripts.")
+
+
+@main.command()
+@click.argument("app")
+@click.option("--commit", help="Deploy this commit of the branch instead of its head, and stay there.")
+@waits
+@as_json
+@configured
+def deploy(config: Config, app: str, commit: str | None, wait: bool, json_output: bool) -> None:
+    """Bring APP to its branch's head, even if it is there already."""
+    _ask(config, app, Trigger.MANUAL, commit, wait=wait, json_output=json_output)
+
+
+@main.command()
+@click.argument("app")
+@click.option("--to", "commit", help="The commit to go back to; default: the good release before the current one.")
+@waits
+@as_json
+@configured
+def rollback(config: Config, app: str, commit: str | None, wait: bool, json_output: bool) -> None:
+    """Bring APP back to an earlier release and stay there until a newer commit is pushed."""
+    _ask(config, app, Trigger.ROLLBACK, commit, wait=wait, json_output=json_output)
+
+
+def _ask(config: Config, name: str, trigger: Trigger, commit: str | None, *, wait: bool, json_output: bool) -> NoReturn:
+    app = _app(config, name)
+    if commit is not None and not is_abbreviation(commit):
+        stop(f"{commit!r} is no commit: 7 to 64 of the digits 0-9a-f", hint=f"git log --oneline origin/{app.branch}")
+    records = _records(config)
+    request = Request(app=app.name, trigger=trigger, seconds=app.limits.deploy_seconds, pinned_commit=commit)
+    _finish(config, records, records.request(request).deployment, wait=wait, json_output=json_output)
+
+
+def _finish(config: Config, records: Records, deployment_id: str, *, wait: bool, json_output: bool) -> NoReturn:
+    """Show a deployment as asked for and end with the status that says how it went."""
+    try:
+        record = _shown(config, records, deployment_id, wait=wait, json_output=json_output)
+    except KeyboardInterrupt:
+        stop(
+            "no longer watching; the deployment goes on",
+            hint=f"hookd logs {deployment_id} --follow",
+            status=INTERRUPTED,
+        )
+    sys.exit(EXIT_CODES.get(record.status, 0))
+
+
+def _shown(config: Config, records: Records, deployment_id: str, *, wait: bool, json_output: bool) -> Deployment:
+    if json_output:
+        record = _wait(records, deployment_id) if wait else records.get(deployment_id)
+        click.echo(record.model_dump_json(indent=2))
+        return record
+    console.print(f"[bold]{deployment_id}[/]  {status_url(config, deployment_id)}", soft_wrap=True)
+    if wait:
+        return follow(records, deployment_id, console)
+    return records.get(deployment_id)
+
+
+def _wait(records: Records, deployment_id: str) -> Deployment:
+    while not (record := records.get(deployment_id)).ended:
+        time.sleep(0.1)
+    return record
+
+
+@main.command()
+@click.argument("app", required=False)
+@as_json
+@configured
+def status(config: Config, app: str | None, json_output: bool) -> None:
+    """Show all apps, or one with its last deployments."""
+    records = _records(config)
+    apps = (_app(config, app),) if app else config.catalogue.apps
+    if json_output:
+        shown = [
+            {
+                **records.view(one.name).model_dump(mode="json"),
+                "deployments": [record.model_dump(mode="json") for record in records.history(one.name, 10)],
+            }
+            for one in apps
+        ]
+        click.echo(json.dumps(shown[0] if app else shown, indent=2))
+    elif app:
+        show_app(console, apps[0], records)
+    else:
+        show_apps(console, apps, records)
+
+
+@main.command()
+@click.argument("deployment")
+@click.option("--follow", "-f", "keep_on", is_flag=True, help="Stay and print what is added, until it has ended.")
+@configured
+def logs(config: Config, deployment: str, keep_on: bool) -> None:
+    """Print the log of DEPLOYMENT, an id, or of an app's last deployment when it is an app's name."""
+    records = _records(config)
+    record = _find(config, records, deployment)
+    path = config.settings.log_path(record.app, record.id)
+    try:
+        _print_log(path, records, record, keep_on=keep_on)
+    except PermissionError:
+        stop(f"{path} may not be read by you", hint=f"sudo -u manager hookd logs {record.id}")
+
+
+def _find(config: Config, records: Records, text: str) -> Deployment:
+    if config.catalogue.get(text) is not None:
+        last = records.history(text, 1)
+        return last[0] if last else stop(f"{text} has no deployment yet", hint=f"hookd deploy {text}")
+    try:
+        if is_deployment(text):
+            return records.get(text)
+    except NoSuchDeployment:
+        pass
+    stop(f"there is no deployment {text!r}", hint="hookd status APP")
+
+
+def _print_log(path: Path, records: Records, record: Deployment, *, keep_on: bool) -> None:
+    while not path.exists() and keep_on and not record.ended:
+        time.sleep(0.1)
+        record = records.get(record.id)
+    if not path.exists():
+        complaints.print(f"there is no log of {record.id} (yet)", markup=False)
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        while True:
+            ended = records.get(record.id).ended
+            click.echo(file.read(), nl=False)
+            if ended or not keep_on:
+                break
+            time.sleep(0.1)
+    complaints.print(ending_line(records.get(record.id)), soft_wrap=True)
+
+
+@main.command()
+@click.argument("app")
+@click.option(
+    "--post-receive", is_flag=True, help="Read `old new ref` lines from standard input, as a git hook gets them."
+)
+@click.option("--wait/--no-wait", default=False, help="Stay until the deployment has ended and show its steps.")
+@configured
+def send(config: Config, app: str, post_receive: bool, wait: bool) -> None:
+    """Send the receiver a signed push of APP's branch, as the git host would."""
+    known = _app(config, app)
+    problems: list[Any] = []
+    found = read_secrets(config.settings.receiver.secrets / known.name, problems)
+    if problems:
+        raise ConfigError(problems)
+    moves = sending.read_moves(sys.stdin.readlines()) if post_receive else [_test_move(known, _records(config))]
+    for moved in moves:
+        code, answer = sending.send(config.settings.receiver.bind, known, found[-1], moved)
+        if code >= 400:
+            stop(f"the receiver answered {code}: {answer.get('error')}", status=1)
+        if "deployment" not in answer:
+            console.print(f"{answer['status']}: {answer['reason']}", markup=False, soft_wrap=True)
+        elif wait:
+            _finish(config, _records(config), answer["deployment"], wait=True, json_output=False)
+        else:
+            console.print(f"{answer['status']} {answer['deployment']}  {answer['status_url']}", soft_wrap=True)
+
+
+def _test_move(app: App, records: Records) -> sending.Moved:
+    """A push that never happened: the receiver takes it as a hint, and the worker looks where the branch really is."""
+    head = records.view(app.name).head
+    return sending.Moved("0" * 40, head or secrets.token_hex(20), app.ref)
+
+
+@main.command()
+@click.option("--once", is_flag=True, help="End after the three deployments instead of staying up.")
+@click.option("--keep", is_flag=True, help="Leave the demo's directory behind.")
+@in_words
+def demo(once: bool, keep: bool) -> None:
+    """Show the main job on this machine: a push goes live, a dependency changes, a broken commit is rolled back."""
+    from hookd.demo.story import run_demo
+
+    sys.exit(run_demo(console, once=once, keep=keep))

@@ -58,7 +58,6 @@ class WorkerSettings(Section):
     known_hosts: AbsolutePath | None = Field(
         None, description="ssh host keys that are accepted; default: the worker's own."
     )
-    restore_seconds: int = Field(20, ge=1, le=300, description="Longest wait for Redis when an ending is recorded.")
 
 
 class HistorySettings(Section):

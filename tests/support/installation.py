@@ -24,6 +24,8 @@ from tests.support.repository import Repository
 SECRET = "a webhook secret for tests"
 CACHE = Path(os.environ.get("HOOKD_TEST_CACHE", "/tmp/hookd-test-cache"))
 REQUIREMENTS = "gunicorn==27.0.1\n"
+# How long a starting app has for its own health page before it gives up; a test waits for it.
+STARTING_SECONDS = 3
 
 WSGI = """
 import os
@@ -240,6 +242,24 @@ class Installation:
         """Send a push event and wait for the ending of its deployment."""
         return self.wait_for_ending(self.send_push(app)["deployment"])
 
+    def ship(self, app: str, files: Mapping[str, str | bytes | None]) -> Deployment:
+        """Commit and push files, send the push event, and wait for the ending of its deployment."""
+        self.repositories[app].commit_and_push(files)
+        return self.push_and_wait(app)
+
+    def wait_for_step(self, deployment_id: str, name: str) -> None:
+        """Wait until a deployment has come to a step."""
+        records = self.records
+        wait_for(
+            lambda: any(step.name == name for step in records.get(deployment_id).steps),
+            what=f"the step {name} of {deployment_id}",
+        )
+
+    def deployer(self, app: str) -> int:
+        """The process that deploys the app, or was the last to do so: it writes its id into the app's lock."""
+        text = (self.directory / "state" / "locks" / f"{app}.lock").read_text()
+        return int(text.partition("(process ")[2].rstrip(")\n"))
+
     def wait_for_ending(self, deployment_id: str, seconds: float = 90) -> Deployment:
         """Wait until a deployment has ended and return its record."""
         records = self.records
@@ -294,6 +314,7 @@ class Installation:
             f"cmd = {home}/venv/bin/gunicorn -c {conf} -w 1 {private}-b fd://$(circus.sockets.{name}) wsgi:app\n"
             f"working_dir = {home}\nuse_sockets = True\ncopy_env = True\nautostart = False\ngraceful_timeout = 35\n"
             f"warmup_delay = 0\n[env:{watcher}]\nHOOKD_HEALTH_PATH = /healthz\n"
+            f"HOOKD_HEALTH_SECONDS = {STARTING_SECONDS}\n"
         )
 
 

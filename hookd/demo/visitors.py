@@ -1,0 +1,72 @@
+"""Visitors of the demo's app: they ask for its page all the time and remember every answer that was not one."""
+
+import http.client
+import re
+import threading
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Final, Self
+
+_PAUSE_SECONDS: Final = 0.01
+_TIMEOUT_SECONDS: Final = 30
+_VERSION: Final = re.compile(rb"version (\w+)")
+
+
+@dataclass
+class Seen:
+    """What the visitors saw: answers per version, failures, and the longest wait in seconds."""
+
+    versions: dict[str, int] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    slowest: float = 0.0
+
+    @property
+    def answers(self) -> int:
+        """How many requests were answered well."""
+        return sum(self.versions.values())
+
+
+class Visitors:
+    """Ask from a thread for as long as the block lasts."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._leave = threading.Event()
+        self._thread = threading.Thread(target=self._visit, name="visitors", daemon=True)
+        self.seen = Seen()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave.set()
+        self._thread.join(_TIMEOUT_SECONDS)
+
+    def _visit(self) -> None:
+        while not self._leave.wait(_PAUSE_SECONDS):
+            started = time.monotonic()
+            try:
+                version = ask(self._port)
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                self.seen.failures.append(f"{type(error).__name__}: {error}")
+            else:
+                self.seen.versions[version] = self.seen.versions.get(version, 0) + 1
+            self.seen.slowest = max(self.seen.slowest, time.monotonic() - started)
+
+
+def ask(port: int) -> str:
+    """Ask for the page and return the version that answered; raises ValueError for any other answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", "/")
+        response = connection.getresponse()
+        found = _VERSION.search(response.read())
+        if response.status != 200 or found is None:
+            raise ValueError(f"answered {response.status}")
+        return found[1].decode()
+    finally:
+        connection.close()

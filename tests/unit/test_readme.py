@@ -1,0 +1,71 @@
+"""The README says what is so: its tables are the schema's, its example is accepted, its commands exist."""
+
+import re
+import tomllib
+
+import pytest
+from pydantic import BaseModel
+
+from hookd.cli.commands import main
+from hookd.cli.follow import EXIT_CODES
+from hookd.contract.catalogue import App
+from hookd.contract.settings import Settings
+from tests.support import reference
+from tests.support.processes import PROJECT
+
+TEXT = reference.README.read_text()
+
+
+@pytest.mark.parametrize("file", ["hookd.toml", "apps/<app>.toml"])
+def test_a_setting_that_the_readme_does_not_list_as_it_is(file: str) -> None:
+    assert reference.written(TEXT)[file] == reference.tables()[file], "python -m tests.support.reference mends it"
+
+
+def test_an_example_that_the_schema_refuses() -> None:
+    blocks = re.findall(r"```toml\n# (\S+)\n(.*?)```", TEXT, re.DOTALL)
+    assert {name for name, _ in blocks} == {"hookd.toml", "apps/shop.toml"}
+    for name, block in blocks:
+        table = tomllib.loads(block)
+        (Settings if name == "hookd.toml" else App).model_validate(
+            table if name == "hookd.toml" else {**table, "name": "shop"}
+        )
+
+
+def test_a_command_that_the_readme_names_and_nobody_can_type() -> None:
+    named = set(re.findall(r"^hookd ([a-z]+)[ \[].*#", TEXT, re.MULTILINE)) | set(re.findall(r"`hookd ([a-z]+)", TEXT))
+    assert named, "the README shows commands"
+    assert named <= set(main.commands)
+
+
+def test_a_command_that_the_readme_does_not_name() -> None:
+    named = set(re.findall(r"`?hookd ([a-z]+)", TEXT))
+    assert set(main.commands) <= named
+
+
+def test_the_first_screen_shows_how_to_run_and_test() -> None:
+    first = "\n".join(TEXT.splitlines()[:40])
+    assert "./run demo" in first
+    assert "./run test" in first
+
+
+def test_an_exit_status_that_the_readme_explains_otherwise() -> None:
+    rows = dict(re.findall(r"^\| (\d+) \| ([a-z_, ]+)\b.* \|$", TEXT, re.MULTILINE))
+    for status, code in EXIT_CODES.items():
+        assert status.value in rows[str(code)].split(", "), f"{status} ends with {code}"
+
+
+def test_a_page_that_is_named_and_not_there() -> None:
+    for name in re.findall(r"\]\(((?!http)[^)#]+)\)", TEXT):
+        assert (PROJECT / name).exists(), name
+
+
+@pytest.mark.parametrize("model", [Settings, App])
+def test_a_setting_that_nothing_reads(model: type[BaseModel]) -> None:
+    code = "\n".join(
+        file.read_text()
+        for room in ("hookd", "worker")
+        for file in (PROJECT / room).rglob("*.py")
+        if file.name not in ("settings.py",)
+    )
+    for key in reference.keys(model):
+        assert re.search(rf"\.{key.rsplit('.', 1)[-1]}\b", code), f"{key} is documented and never used"
