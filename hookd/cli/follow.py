@@ -7,6 +7,7 @@ from typing import Final
 from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
+from rich.padding import Padding
 from rich.spinner import Spinner
 from rich.text import Text
 
@@ -58,7 +59,7 @@ def _follow_live(records: Records, deployment_id: str, console: Console) -> Depl
             lines: list[Text | Spinner] = [_step(step) for step in record.steps]
             if record.status is Status.QUEUED:
                 lines.append(Spinner("dots", Text.from_markup(_waiting(records, asked))))
-            live.update(Group(*lines))
+            live.update(Padding(Group(*lines), (0, 0, 0, 2)))
             if record.ended:
                 return record
             time.sleep(_PAUSE_SECONDS)

@@ -13,17 +13,26 @@ from hookd.contract.settings import AbsolutePath, Section
 
 Argument = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
 Argv = Annotated[tuple[Argument, ...], Field(min_length=1, max_length=200)]
-_SCP_URL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9.-]*:(?!//)[^\s?#]+")
+# What stands before `@` and the host may not look like an option of ssh, nor the path like one of git.
+_USER = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+_HOST = r"[A-Za-z0-9][A-Za-z0-9.-]*"
+_SCP_URL = re.compile(rf"{_USER}@{_HOST}:(?!//|-)[^\s?#]+")
+_NETLOC = re.compile(rf"(?:{_USER}@)?(?:{_HOST}|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
 _SCHEMES = ("https", "ssh", "http", "file")
 # Names that mean something in a release's own directory; a link point may not take them.
 _RESERVED = frozenset({"venv", ".git"})
 
 
 def _repository(url: str) -> str:
+    if not url.isprintable() or " " in url:
+        raise ValueError("a URL without blanks and control characters")
     if _SCP_URL.fullmatch(url):
         return url
-    parts = urlsplit(url)
-    if parts.scheme not in _SCHEMES or any(char.isspace() for char in url):
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError("a URL that names a host") from None
+    if parts.scheme not in _SCHEMES:
         raise ValueError("ssh://…, https://… or git@host:owner/name.git")
     if parts.query or parts.fragment or parts.password is not None:
         raise ValueError("a URL without password, query or fragment; use a deploy key for access")
@@ -31,7 +40,7 @@ def _repository(url: str) -> str:
         raise ValueError("a URL without credentials; use a deploy key for access")
     if parts.scheme == "file" and (parts.netloc or not parts.path.startswith("/")):
         raise ValueError("file:///path/to/repository.git")
-    if parts.scheme != "file" and (not parts.hostname or parts.hostname.startswith("-")):
+    if parts.scheme != "file" and not _NETLOC.fullmatch(parts.netloc):
         raise ValueError("a URL that names a host")
     return url
 
@@ -217,6 +226,13 @@ class App(Section):
         return self.service.name or self.name
 
     @property
+    def services(self) -> frozenset[str]:
+        """Every unit or watcher that hookd starts and stops for the app."""
+        if self.service.handover == "restart":
+            return frozenset({self.service_name})
+        return frozenset({f"{self.service_name}-blue", f"{self.service_name}-green"})
+
+    @property
     def shared_root(self) -> Path:
         """Where shared files live."""
         return self.shared.root or self.root / "shared"
@@ -243,6 +259,7 @@ class Catalogue(Section):
             for other in self.apps[:position]:
                 if app.root == other.root or app.root in other.root.parents or other.root in app.root.parents:
                     found.append(f"{other.name} and {app.name}: one root lies in the other ({app.root})")
-                if (app.service.endpoint, app.service_name) == (other.service.endpoint, other.service_name):
-                    found.append(f"{other.name} and {app.name}: the same service ({app.service_name})")
+                same = app.services & other.services if app.service.endpoint == other.service.endpoint else frozenset()
+                if same:
+                    found.append(f"{other.name} and {app.name}: the same service ({', '.join(sorted(same))})")
         return found

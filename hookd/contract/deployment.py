@@ -125,7 +125,7 @@ def advance(deployment: Deployment, to: Status, at: datetime, **changes: Any) ->
     if to not in TRANSITIONS[deployment.status]:
         raise IllegalTransition(f"{deployment.id} is {deployment.status} and cannot become {to}")
     stamp = {"started_at": at} if to is Status.RUNNING else {"ended_at": at}
-    return deployment.model_copy(update={"status": to, **stamp, **changes})
+    return deployment.model_copy(update={**changes, "status": to, **stamp})
 
 
 def with_step(deployment: Deployment, step: Step) -> Deployment:

@@ -3,9 +3,11 @@
 The journal is the truth about releases. It survives the loss of Redis, and a line torn by a crash is left out.
 """
 
+import json
+import re
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -13,6 +15,8 @@ from hookd.contract.deployment import BY_HAND, Trigger
 from hookd.contract.names import CommitId, DeploymentId, ReleaseName
 
 Colour = Literal["blue", "green"]
+# JSON leaves these as they are, and whoever splits the journal into lines may take them for line ends.
+_SEPARATORS: Final = re.compile(r"[\x7f-\x9f\u2028\u2029]")
 
 
 class _Frozen(BaseModel):
@@ -113,7 +117,9 @@ class AppState(_Frozen):
 
 def encode(event: Event) -> str:
     """Write an event as one line, without its line end."""
-    return event.model_dump_json()
+    text = json.dumps(event.model_dump(mode="json"), ensure_ascii=False, separators=(",", ":"))
+    whole = text.encode("utf-8", "replace").decode()  # A file name that is no UTF-8 may stand in a cause.
+    return _SEPARATORS.sub(lambda match: f"\\u{ord(match[0]):04x}", whole)
 
 
 def decode(lines: Iterable[str]) -> list[Event]:

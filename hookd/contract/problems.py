@@ -1,5 +1,6 @@
 """What is wrong with a configuration file, one line each: file, path, what stands there and what would be right."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,7 @@ def _path(location: tuple[int | str, ...]) -> str:
 
 
 def _text(item: Any) -> str:
-    """Say it in plain words; the value is shown, since configuration files hold no secrets."""
+    """Say it in plain words; the value is shown, but for credentials in a URL, which do not belong there."""
     match item["type"]:
         case "extra_forbidden":
             return "unknown key; remove it or check its spelling"
@@ -49,5 +50,5 @@ def _text(item: Any) -> str:
 def _shown(value: object) -> str:
     if isinstance(value, dict):
         return "this table"
-    text = repr(value)
+    text = re.sub(r"(//|:)[^\s'\"]*@|\?[^\s'\"]+", lambda match: f"{match[1] or '?'}***" + "@" * bool(match[1]), repr(value))
     return text if len(text) <= 80 else f"{text[:77]}…"

@@ -7,8 +7,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 def _absolute(path: Path) -> Path:
-    if not path.is_absolute():
-        raise ValueError("an absolute path, such as /var/lib/hookd")
+    if not path.is_absolute() or ".." in path.parts or "\x00" in str(path):
+        raise ValueError("an absolute path without .., such as /var/lib/hookd")
     return path
 
 

@@ -48,8 +48,9 @@ def load(path: Path) -> Config:
     Raises ConfigError with all problems of all files.
     """
     problems: list[Problem] = []
-    settings = _validated(Settings, path, _table(path, problems), problems)
-    directory = (settings.apps if settings else None) or path.parent / "apps"
+    table = _table(path, problems)
+    settings = _validated(Settings, path, table, problems)
+    directory = _directory(table, path.parent / "apps")
     catalogue = Catalogue(apps=tuple(_apps(directory, problems)))
     problems += [Problem(str(directory), "", clash) for clash in catalogue.clashes()]
     if problems or settings is None:
@@ -57,13 +58,29 @@ def load(path: Path) -> Config:
     return Config(path, settings, catalogue)
 
 
+def _directory(table: Mapping[str, Any] | None, default: Path) -> Path:
+    """Find the catalogue even when something else is wrong with the settings: its problems are reported, too."""
+    given = (table or {}).get("apps")
+    return Path(given) if isinstance(given, str) and given.startswith("/") and "\x00" not in given else default
+
+
+def _files(directory: Path, problems: list[Problem]) -> list[Path]:
+    try:
+        return sorted(file for file in directory.iterdir() if file.name.endswith(".toml"))
+    except OSError as error:
+        problems.append(Problem(str(directory), "", f"the catalogue cannot be read: {error.strerror}"))
+        return []
+
+
 def _apps(directory: Path, problems: list[Problem]) -> list[App]:
     apps = []
-    for file in sorted(directory.glob("*.toml")):
+    for file in _files(directory, problems):
         if not is_app(file.stem):
             problems.append(Problem(str(file), "", "an app's file is named [a-z][a-z0-9-]{0,31}.toml"))
             continue
         table = _table(file, problems)
+        if table is not None and "name" in table:
+            problems.append(Problem(str(file), "name", "unknown key; remove it: an app is called after its file"))
         app = _validated(App, file, table if table is None else {**table, "name": file.stem}, problems)
         if app is not None:
             apps.append(app)

@@ -15,7 +15,7 @@ from hookd.contract.settings import Settings
 from tests.support.processes import PROJECT
 
 README = PROJECT / "README.md"
-_PARTS = {"hookd.toml": Settings, "apps/<app>.toml": App}
+_PARTS: dict[str, type[BaseModel]] = {"hookd.toml": Settings, "apps/<app>.toml": App}
 
 
 def tables() -> dict[str, str]:
@@ -31,7 +31,8 @@ def written(readme: str) -> dict[str, str]:
 def updated(readme: str) -> str:
     """Put today's tables into the README's text."""
     for file, table in tables().items():
-        readme = _marked(file).sub(lambda _, f=file, t=table: f"<!-- {f} -->\n{t}<!-- end -->", readme)
+        block = f"<!-- {file} -->\n{table}<!-- end -->"
+        readme = _marked(file).sub(block.replace("\\", r"\\"), readme)
     return readme
 
 
