@@ -1,5 +1,6 @@
-"""Watches how much memory a process and all its descendants use together, shared pages counted once (PSS)."""
+"""Watches what a process and all its descendants use together: memory, shared pages counted once (PSS), and CPU."""
 
+import os
 import threading
 from collections import defaultdict
 from pathlib import Path
@@ -46,6 +47,19 @@ def tree(root: int) -> list[int]:
     for pid in found:
         found += children[pid]
     return found
+
+
+def cpu_seconds(root: int) -> float:
+    """CPU time that a process, its descendants and those of them that have ended used so far."""
+    return sum(_ticks(pid) for pid in tree(root)) / os.sysconf("SC_CLK_TCK")
+
+
+def _ticks(pid: int) -> int:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return sum(int(field) for field in fields[11:15])  # utime, stime, cutime, cstime
 
 
 def _parent(stat: Path) -> int | None:

@@ -17,7 +17,7 @@ from typing import Final
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.load import Plan
-from bench.memory import MemoryWatch
+from bench.memory import MemoryWatch, cpu_seconds
 from bench.receivers import SECRET, Receiver, find_peer, hookd, peer
 from bench.report import first_line, machine, percentile, table, times
 from tests.support.processes import PROJECT, python, wait_for
@@ -40,11 +40,21 @@ class Round:
     seconds: float
     latencies: list[float]
     peak_mb: float
+    cpu_seconds: float
 
     @property
     def per_second(self) -> float:
         """Pushes that were accepted and stored, per second."""
         return self.accepted / self.seconds
+
+    @property
+    def cpu_ms(self) -> float:
+        """CPU time for one push, which other load on the machine changes little."""
+        return 1000 * self.cpu_seconds / max(1, self.accepted)
+
+    def latency_ms(self, share: float) -> float:
+        """The time within which that share of the requests was answered."""
+        return 1000 * percentile(self.latencies, share)
 
 
 def main() -> None:
@@ -68,9 +78,9 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--apps", type=int, default=20)
-    parser.add_argument("--pushes", type=int, default=2000)
+    parser.add_argument("--pushes", type=int, default=1000)
     parser.add_argument("--clients", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--flood", type=int, default=40, help="unsigned bodies of 25 MiB")
     return parser.parse_args()
 
@@ -94,7 +104,7 @@ def _measure(start: Start, apps: list[str], options: argparse.Namespace) -> Roun
 
 def _load(receiver: Receiver, apps: list[str], *, clients: int, requests: int, flood: int = 0) -> Round:
     """Let clients send at once and wait until everything that was accepted has landed."""
-    before = receiver.landed()
+    before, cpu = receiver.landed(), cpu_seconds(receiver.pid)
     each = requests // clients
     plans = [
         Plan(receiver.port, apps, SECRET, each, number * each, _MOST_SECONDS, flood=flood) for number in range(clients)
@@ -104,7 +114,9 @@ def _load(receiver: Receiver, apps: list[str], *, clients: int, requests: int, f
         accepted = sum(status in (200, 202) for _, _, status in seen)
         wait_for(lambda: receiver.landed() - before >= accepted, _MOST_SECONDS, "the last push in Redis")
         seconds = time.monotonic() - min(started for started, _, _ in seen)
-    return Round(accepted, len(seen) - accepted, seconds, [took for _, took, _ in seen], memory.peak_mb)
+    latencies = [took for _, took, _ in seen]
+    used = cpu_seconds(receiver.pid) - cpu
+    return Round(accepted, len(seen) - accepted, seconds, latencies, memory.peak_mb, used)
 
 
 def _send(plans: list[Plan]) -> list[tuple[float, float, int]]:
@@ -141,26 +153,26 @@ def _flood(start: Start, apps: list[str], bodies: int) -> Round:
 
 
 def _speed_table(rounds: dict[str, list[Round]]) -> str:
-    speed = {name: median(each.per_second for each in many) for name, many in rounds.items()}
-    p50, p99 = (_latency(rounds, share) for share in (0.5, 0.99))
-    peak = {name: max(each.peak_mb for each in many) for name, many in rounds.items()}
-    last = list(rounds)[-1]
-    rows = [
-        (
-            name,
-            f"{speed[name]:.0f}", times(speed[name], speed[last]),
-            f"{p50[name]:.1f}", times(p50[name], p50[last]),
-            f"{p99[name]:.1f}", times(p99[name], p99[last]),
-            f"{peak[name]:.0f}", times(peak[name], peak[last]),
-            str(sum(each.other for each in rounds[name])),
-        )
-        for name in rounds
-    ]  # fmt: skip
-    return table(("receiver", "stored/s", "x", "p50 ms", "x", "p99 ms", "x", "peak MB", "x", "not accepted"), rows)
+    values: list[Callable[[Round], float]] = [
+        lambda each: each.per_second,
+        lambda each: each.latency_ms(0.5),
+        lambda each: each.latency_ms(0.99),
+        lambda each: each.peak_mb,
+        lambda each: each.cpu_ms,
+    ]
+    last = list(rounds.values())[-1]
+    rows = []
+    for name, many in rounds.items():
+        cells = [cell for value in values for cell in _beside(many, last, value)]
+        rows.append((name, *cells, str(sum(each.other for each in many))))
+    names = ("stored/s", "p50 ms", "p99 ms", "peak MB", "CPU ms")
+    return table(("receiver", *(cell for name in names for cell in (name, "x")), "not accepted"), rows)
 
 
-def _latency(rounds: dict[str, list[Round]], share: float) -> dict[str, float]:
-    return {name: 1000 * median(percentile(each.latencies, share) for each in many) for name, many in rounds.items()}
+def _beside(many: list[Round], peers: list[Round], value: Callable[[Round], float]) -> tuple[str, str]:
+    """The median, and the median ratio to what the peer did in the same round: other load hits both alike."""
+    ratio = median(value(each) / value(peer) for each, peer in zip(many, peers, strict=True))
+    return f"{median(value(each) for each in many):.3g}", f"{ratio:.2f}x"
 
 
 def _flood_table(floods: dict[str, Round]) -> str:

@@ -68,7 +68,7 @@ def main() -> None:
                 seconds[label].append(_build(task, way, file, venv))
                 shutil.rmtree(venv)
         packages = file.read_text().count("==")
-    print(f"{packages} packages with hashes (flask, gunicorn, sqlalchemy, requests), median of {count} rounds;", end=" ")
+    print(f"{packages} packages with hashes, for flask, gunicorn, sqlalchemy and requests, median of {count} rounds")
     print("`x faster` compares with the last line\n")
     print(_table(seconds))
     print()
@@ -111,7 +111,6 @@ def _ways(uv: Path) -> dict[str, Way]:
         "uv as hookd calls it, cold": Way(uv, True, {}),
         "uv without bytecode, warm": Way(uv, False, plain),
         "uv without bytecode, cold": Way(uv, True, plain),
-        "venv + pip without bytecode, warm": Way(None, False, {"PIP_NO_COMPILE": "1"}),
         "venv + pip, cold": Way(None, True, {}),
         "venv + pip, warm": Way(None, False, {}),
     }

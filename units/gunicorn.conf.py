@@ -9,14 +9,21 @@ that is away for a minute must not end a site that serves.
 
 import io
 import os
+import select
 import signal
 import sys
+import time
+import traceback
 
 # What the health page is, and what it must answer: the same as in the app's [health] table.
 HEALTH_PATH = os.environ.get("HOOKD_HEALTH_PATH", "")
 HEALTH_STATUS = os.environ.get("HOOKD_HEALTH_STATUS", "200")
 HEALTH_HOST = os.environ.get("HOOKD_HEALTH_HOST", "localhost")
 HEALTH_SECONDS = int(os.environ.get("HOOKD_HEALTH_SECONDS", "20"))
+# The socket on which only the deployer asks, if there is one; a release that is refused says so there.
+HEALTH_SOCKET = os.environ.get("HOOKD_HEALTH_SOCKET", "")
+# How often and how long: the deployer believes three equal answers.
+TELL_TIMES, TELL_SECONDS = 3, 5
 
 # No socket that any process of the same user could use to stop or change this server.
 control_socket_disable = True
@@ -31,20 +38,48 @@ def when_ready(server):
 
 def post_worker_init(worker):
     """Ask the app for its health page before this worker takes requests; an exception here ends gunicorn."""
-    if HEALTH_PATH and worker.age <= worker.cfg.workers:
-        signal.signal(signal.SIGALRM, _too_slow)
-        signal.alarm(HEALTH_SECONDS)
-        try:
-            status = _ask(worker.wsgi)
-        finally:
-            signal.alarm(0)
-        if status != HEALTH_STATUS:
-            raise RuntimeError(f"{HEALTH_PATH} answered {status}, not {HEALTH_STATUS}: this release takes no requests")
+    if not HEALTH_PATH or worker.age > worker.cfg.workers:
+        return
+    status = _ask_in_time(worker.wsgi)
+    if status == HEALTH_STATUS:
         worker.log.info("%s answered %s: this worker takes requests", HEALTH_PATH, status)
+        return
+    _tell_the_deployer(worker, status)
+    raise RuntimeError(f"{HEALTH_PATH} answered {status}, not {HEALTH_STATUS}: this release takes no requests")
+
+
+def _ask_in_time(wsgi):
+    """Ask, and give up after HEALTH_SECONDS; a page that raises or hangs counts as one that answers 500 or 504."""
+    signal.signal(signal.SIGALRM, _too_slow)
+    signal.alarm(HEALTH_SECONDS)
+    try:
+        return _ask(wsgi)
+    except TimeoutError:
+        return "504"
+    except Exception:
+        traceback.print_exc()
+        return "500"
+    finally:
+        signal.alarm(0)
 
 
 def _too_slow(_signal, _frame):
-    raise TimeoutError(f"{HEALTH_PATH} gave no answer for {HEALTH_SECONDS} s: this release takes no requests")
+    raise TimeoutError(f"{HEALTH_PATH} gave no answer for {HEALTH_SECONDS} s")
+
+
+def _tell_the_deployer(worker, status):
+    """Pass the app's answer on to whoever asks on the deployer's own socket, so that it need not wait for silence."""
+    for listener in worker.sockets:
+        if listener.getsockname() != HEALTH_SOCKET:
+            continue
+        end = time.monotonic() + TELL_SECONDS
+        for _ in range(TELL_TIMES):
+            if select.select([listener.sock], [], [], max(0.0, end - time.monotonic()))[0]:
+                connection, _address = listener.sock.accept()
+                with connection:
+                    connection.settimeout(1)
+                    connection.recv(65536)
+                    connection.sendall(f"HTTP/1.0 {status} refused\r\nContent-Length: 0\r\n\r\n".encode())
 
 
 def _ask(wsgi):

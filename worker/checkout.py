@@ -7,7 +7,7 @@ object ids are used.
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Final, cast
 
@@ -22,6 +22,14 @@ from worker.errors import CommandFailed, CommitRefused, DeployError
 from worker.run import Line, Lines, die_with_parent, failed, supervise
 
 _PROGRESS: Final = re.compile(r"\d+% \(\d+/\d+\)(?!.*done)")
+# What git says after it has said what is wrong.
+_BOILERPLATE: Final = frozenset(
+    {
+        "fatal: Could not read from remote repository.",
+        "Please make sure you have the correct access rights",
+        "and the repository exists.",
+    }
+)
 _LINK: Final = "120000"
 _SUBMODULE: Final = "160000"
 
@@ -130,11 +138,17 @@ class Checkout:
         try:
             self._read(command)
         except CommandFailed:
-            if not self._object_format_changed():
+            if not self._mirror_is_damaged() and not self._object_format_changed():
                 raise
+            self._line("the mirror is of no use and is made anew")
             shutil.rmtree(self._mirror)
             self._make_mirror()
             self._read(command)
+
+    def _mirror_is_damaged(self) -> bool:
+        """Tell whether the mirror's own head cannot be read, as after a power cut in the middle of a fetch."""
+        written = (self._mirror / "refs" / "hookd" / "head").exists()
+        return written and not self._read(self._git.head(), may_fail=True)
 
     def _object_format_changed(self) -> bool:
         """Tell whether the repository was made anew with other object ids than the mirror's."""
@@ -142,12 +156,19 @@ class Checkout:
         return len(self._ask_remote()) != digits
 
     def _make_mirror(self) -> None:
+        """Make the empty mirror; it gets its name when it is complete."""
         commit = self._ask_remote()
+        new = self._mirror.with_suffix(".new")
+        if new.exists():
+            shutil.rmtree(new)
         self._mirror.parent.mkdir(parents=True, exist_ok=True)
-        self._read(self._git.init("sha256" if len(commit) == 64 else "sha1"))
+        self._read(replace(self._git, mirror=new).init("sha256" if len(commit) == 64 else "sha1"))
+        new.rename(self._mirror)
 
     def _ask_remote(self) -> str:
         answer = self._read(self._git.ask_remote(self._app.repository, self._app.branch))
+        if not answer:
+            raise CommandFailed("there is no such branch")
         return answer.split("\t")[0].strip()
 
     def _cannot_fetch(self, error: CommandFailed) -> DeployError:
@@ -209,7 +230,7 @@ class Checkout:
         with outputs[0], outputs[1]:
             status = supervise(process, {outputs[0]: printed.extend, outputs[1]: lines.take}, command, lines)
         if status and not may_fail:
-            raise failed(command, status, lines)
+            raise failed(command, status, tuple(line for line in lines.kept if line not in _BOILERPLATE))
         return bytes(printed)
 
     def _message(self, text: str) -> None:

@@ -65,7 +65,7 @@ class Git:
 
     def ask_remote(self, url: str, branch: str) -> Command:
         """Ask where the branch points, without fetching."""
-        argv = ("git", "ls-remote", "--exit-code", "--end-of-options", url, f"refs/heads/{branch}")
+        argv = ("git", "ls-remote", "--end-of-options", url, f"refs/heads/{branch}")
         return Command(argv, self.seconds, self.seconds, env=self.env)
 
     def fetch(self, url: str, branch: str) -> Command:

@@ -65,7 +65,8 @@ def _back(task: Task, previous: Release | None, cause: str) -> None:
             f"the new release is bad ({cause}), and the old one is not well either: {_sentence(error)}",
             hint=f"hookd logs {task.deployment.id}",
         ) from None
-    raise RolledBack(f"the new release is bad, {previous.name} serves again: {cause}")
+    hint = _own_log(task, task.app.service_name)
+    raise RolledBack(f"the new release is bad, {previous.name} serves again: {cause}", hint=hint)
 
 
 def _blue_green(task: Task, state: AppState, name: str, commit: str) -> None:
@@ -79,7 +80,10 @@ def _blue_green(task: Task, state: AppState, name: str, commit: str) -> None:
         task.journal.add(Quarantined(**task.stamp(), commit=commit, served=True, cause=cause))
         if state.deployed is None:
             raise NothingServes(f"the first release is bad: {cause}") from None
-        raise RolledBack(f"the new release is bad, {state.deployed.name} has served all along: {cause}") from None
+        raise RolledBack(
+            f"the new release is bad, {state.deployed.name} has served all along: {cause}",
+            hint=_own_log(task, _coloured(task, idle)),
+        ) from None
     with task.recorder.step("switch", name):
         task.journal.add(Switched(**task.stamp(), release=name, colour=idle), Good(**task.stamp(), release=name))
         point(task.places.current, task.places.release(name))
@@ -125,6 +129,11 @@ def _processes(task: Task, name: str) -> tuple[str, ...]:
     printed: list[str] = []
     run(commands.processes(task.app.service, name, task.app.limits), printed.append)
     return tuple(printed)
+
+
+def _own_log(task: Task, name: str) -> str | None:
+    """Where the app itself may have said why."""
+    return f"journalctl --unit {name}.service --lines 50" if task.app.service.manager == "systemd" else None
 
 
 def _service(task: Task, verb: commands.Verb, name: str) -> None:

@@ -23,12 +23,15 @@ class Journal:
     def add(self, *events: Event) -> AppState:
         """Write events, wait until they are on disk, and return the state they lead to."""
         text = "".join(f"{encode(event)}\n" for event in events)
+        is_new = not self._path.exists()
         with self._path.open("a+b") as file:
             if file.tell() and not self._ends_with_newline(file.fileno(), file.tell()):
                 text = f"\n{text}"  # A crash tore the last line; this one must not be glued to it.
             file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
+        if is_new:
+            _sync_directory(self._path.parent)
         return self.state()
 
     @staticmethod
@@ -46,8 +49,18 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
         os.replace(new, self._path)
+        _sync_directory(self._path.parent)
 
     def _events(self) -> list[Event]:
         if not self._path.exists():
             return []
-        return decode(self._path.read_text(encoding="utf-8", errors="replace").splitlines())
+        # Not splitlines(): a text inside an event may hold characters that it takes for a line's end.
+        return decode(self._path.read_text(encoding="utf-8", errors="replace").split("\n"))
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

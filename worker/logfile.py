@@ -2,6 +2,7 @@
 
 import os
 import re
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,22 +21,24 @@ class LogFile:
 
     def __init__(self, path: Path, masks: Masks) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o640)
-        self._file = os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace", buffering=1)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._descriptor = os.open(path, flags, 0o640)
         self._masks = masks
         self._left = LARGEST_BYTES
 
     def line(self, step: str, text: str) -> None:
-        """Write one line under the name of a step."""
+        """Write one line under the name of a step; a disk that is full costs the line, not the deployment."""
         if self._left <= 0:
             return
-        whole = f"{datetime.now():%H:%M:%S.%f}"[:12] + f" {step:<13} {self.clean(text)}\n"
+        whole = _bytes(f"{datetime.now():%H:%M:%S.%f}"[:12] + f" {step:<13} {self.clean(text)}\n")
         self._left -= len(whole)
-        self._file.write(whole if self._left > 0 else f"… the log ends here: it has reached {LARGEST_BYTES} bytes\n")
+        last = f"… the log ends here: it has reached {LARGEST_BYTES} bytes\n"
+        with suppress(OSError):
+            os.write(self._descriptor, whole if self._left > 0 else _bytes(last))
 
     def clean(self, text: str) -> str:
         """Mask credentials and make control characters visible."""
-        plain = _ANSI.sub("", self._masks.apply(text))
+        plain = self._masks.apply(_ANSI.sub("", text))
         return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], plain)
 
     def __enter__(self) -> Self:
@@ -44,4 +47,8 @@ class LogFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        os.close(self._descriptor)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")

@@ -8,7 +8,7 @@ MASK: Final = "***"
 _SHORTEST: Final = 6
 _SECRET_NAME: Final = re.compile(r"(?i)secret|token|passw|key|credential|dsn|_url$|^url$|auth")
 _PATTERNS: Final = (
-    re.compile(r"(?<=://)[^/\s@]+(?=@)"),
+    re.compile(r"(?<=://)[^/\s]+(?=@)"),
     re.compile(r"(?i)(?<=[?&]token=)[^&\s]+|(?<=access_token=)[^&\s]+|(?<=private_token=)[^&\s]+"),
     re.compile(r"(?i)(?<=authorization: )\S+(?: \S+)?|(?<=bearer )\S+"),
 )
@@ -18,8 +18,10 @@ class Masks:
     """Replaces what must not be read; `environment` is where an app keeps its secrets."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        values = {v for name, v in environment.items() if len(v) >= _SHORTEST and _SECRET_NAME.search(name)}
-        ordered = sorted(values, key=len, reverse=True)
+        secrets = (value for name, value in environment.items() if _SECRET_NAME.search(name))
+        # Line by line: that is how output arrives here, and a private key has many lines.
+        values = {line.strip() for secret in secrets for line in secret.splitlines()}
+        ordered = sorted((value for value in values if len(value) >= _SHORTEST), key=len, reverse=True)
         self._values = re.compile("|".join(re.escape(value) for value in ordered)) if ordered else None
 
     def apply(self, text: str) -> str:

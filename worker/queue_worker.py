@@ -4,25 +4,35 @@
 """
 
 import logging
+from pathlib import Path
 from typing import Any, Final
 
-from redis.exceptions import ConnectionError, TimeoutError
+from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 from rq import Worker
+from rq.exceptions import AbandonedJobError
+from rq.executions import Execution
 from rq.job import Job
 from rq.queue import Queue
 from rq.serializers import JSONSerializer
 
 from hookd.contract import queue as names
 from hookd.contract.deployment import Status
-from hookd.contract.names import is_deployment
+from hookd.contract.names import app_of, is_deployment
+from hookd.store.config import ConfigError, config_path, load
 from hookd.store.jobs import SafeJob, SafeQueue
 from worker import job as jobs
 from worker.errors import DeploymentFailed
+from worker.lock import is_held
 from worker.run import die_with_parent
+from worker.task import Places
 
 log: Final = logging.getLogger("hookd.worker")
 
 SafeJob.functions = {names.DEPLOY: jobs.deploy, names.REPLAY: jobs.replay}
+
+
+class Unstartable(Exception):
+    """Redis refuses what must be written before a job can start: a key beside it holds something else."""
 
 
 class SafeWorker(Worker):
@@ -34,6 +44,7 @@ class SafeWorker(Worker):
     def __init__(self, queues: Any, *rest: Any, **options: Any) -> None:
         safe = {"job_class": SafeJob, "queue_class": SafeQueue, "serializer": JSONSerializer}
         super().__init__(queues, *rest, **{**options, **safe, "log_job_description": False})
+        self.push_exc_handler(_end_abandoned)
 
     def run_maintenance_tasks(self) -> None:
         """Clean up RQ's registries; what is malformed there must not end the worker."""
@@ -45,6 +56,23 @@ class SafeWorker(Worker):
             log.exception("cleaning up RQ's registries failed; the next round tries again")
             for queue in self.queues:
                 queue.release_maintenance_lock()  # type: ignore[no-untyped-call]
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """Run a job, or pass over one that cannot be started, where RQ's own worker would end."""
+        try:
+            super().execute_job(job, queue)
+        except Unstartable as error:
+            log.error("job %s is passed over: %s", job.id, error)
+            queue.intermediate_queue.remove(job.id)
+            self.handle_job_failure(job, queue, exc_string=str(error))
+
+    def prepare_execution(self, job: Job) -> Execution:
+        """Note in Redis that a job starts; raises Unstartable."""
+        try:
+            return super().prepare_execution(job)
+        except ResponseError as error:
+            self.executions.clear()
+            raise Unstartable(str(error)) from error
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         """Run a job in the forked process."""
@@ -65,6 +93,14 @@ class SafeWorker(Worker):
             return
         super().handle_exception(job, *exc_info)
 
+    def handle_job_failure(self, job: Job, queue: Queue, *rest: Any, **options: Any) -> None:
+        """Record a failed job, and see to it that its deployment has an ending, too."""
+        super().handle_job_failure(job, queue, *rest, **options)
+        if is_deployment(job.id):
+            jobs.mark_dead(
+                jobs.records_on(self.connection), job.id, Status.FAILED, "its job failed; see the worker's log"
+            )
+
     def handle_work_horse_killed(self, job: Job, retpid: Any, ret_val: Any, rusage: Any) -> None:
         """Give the deployment of a killed process its ending at once."""
         if is_deployment(job.id):
@@ -75,3 +111,19 @@ class SafeWorker(Worker):
         if is_deployment(job.id):
             jobs.mark_dead(jobs.records_on(self.connection), job.id, Status.CANCELLED, "a person stopped it")
         super()._handle_stopped_job(job, queue, execution)
+
+
+def _end_abandoned(job: Job, kind: Any, *_: Any) -> None:
+    """Give the deployment of a worker that vanished its ending; RQ calls this for every failed job."""
+    if kind is AbandonedJobError and is_deployment(job.id) and not _still_runs(job.id):
+        jobs.mark_dead(jobs.records_on(job.connection), job.id, Status.FAILED, "the worker died while it ran")
+
+
+def _still_runs(deployment_id: str) -> bool:
+    """Tell whether a process of this host is still at it, only without having said so for a while."""
+    try:
+        state = load(config_path()).settings.state
+    except ConfigError:
+        return False
+    lock = Places(root=Path("/nonexistent"), state=state, app=app_of(deployment_id)).lock
+    return is_held(lock) and lock.read_text(errors="replace").startswith(f"{deployment_id} ")

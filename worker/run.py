@@ -1,10 +1,11 @@
 """The only door to subprocess: one program, its own process group, limits on its run and its silence, no way to hang.
 
-A program that ends, is stopped or outlives its limits takes its whole group with it, and so does the death of the
-process that started it.
+A program that ends, is stopped or outlives its limits takes its whole group with it. The death of the process that
+started it ends the program itself; what the program started in turn is then the service manager's to end.
 """
 
 import ctypes
+import fcntl
 import os
 import selectors
 import signal
@@ -51,7 +52,7 @@ def run(command: Command, each_line: Line) -> None:
     with cast("IO[bytes]", process.stdout) as output:
         status = supervise(process, {output: lines.take}, command, lines)
     if status:
-        raise failed(command, status, lines)
+        raise failed(command, status, tuple(lines.kept))
 
 
 def die_with_parent() -> None:
@@ -59,11 +60,11 @@ def die_with_parent() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def failed(command: Command, status: int, lines: "Lines") -> CommandFailed:
-    """Say how a program ended, with the last line it printed."""
+def failed(command: Command, status: int, lines: tuple[str, ...]) -> CommandFailed:
+    """Say how a program ended, with the last of the lines it printed."""
     how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-    last = f": {lines.kept[-1]}" if lines.kept else ""
-    return CommandFailed(f"{command.program} {how}{last}", lines=tuple(lines.kept))
+    last = f": {lines[-1]}" if lines else ""
+    return CommandFailed(f"{command.program} {how}{last}", lines=lines)
 
 
 def supervise(
@@ -134,14 +135,17 @@ def _reap(process: "subprocess.Popen[bytes]", outputs: Mapping[IO[bytes], Take])
 
 
 def _drain(output: IO[bytes], take: Take) -> None:
-    while True:
+    """Take what the pipe holds and no more: a daemon that left the group may go on writing to it for ever."""
+    left = fcntl.fcntl(output, fcntl.F_GETPIPE_SZ)
+    while left > 0:
         try:
-            data = os.read(output.fileno(), _PIECE)
-        except BlockingIOError:  # A daemon that left the group still holds the pipe; what it says is not waited for.
+            data = os.read(output.fileno(), left)
+        except BlockingIOError:
             return
         if not data:
             return
         take(data)
+        left -= len(data)
 
 
 def _stop_group(process: "subprocess.Popen[bytes]") -> None:

@@ -29,7 +29,8 @@ from hookd.store.records import Contention, NoSuchDeployment, Records, Request
 
 USAGE, UNREACHABLE, INTERRUPTED = 2, 6, 130
 Command = Callable[..., Any]
-console = Console(highlight=False)
+# What goes into a file or a pipe is not cut at the width of a terminal that is not there.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
 complaints = Console(stderr=True, highlight=False)
 
 
@@ -83,7 +84,11 @@ def configured(command: Command) -> Command:
 
     @wraps(command)
     def with_config(**options: Any) -> Any:
-        return command(load(config_path(click.get_current_context().obj)), **options)
+        path = config_path(click.get_current_context().obj)
+        if not path.exists():
+            hint = "hookd --config FILE COMMAND, or set HOOKD_CONFIG; to look around first: hookd demo"
+            stop(f"there is no configuration at {path}", hint=hint)
+        return command(load(path), **options)
 
     return in_words(with_config)
 

@@ -20,7 +20,7 @@ def show_apps(console: Console, apps: tuple[App, ...], records: Records) -> None
     if not apps:
         console.print("The catalogue is empty: add a file <app>.toml to the apps directory.")
         return
-    table = Table("app", "deployed", "head", "healthy", "last deployment", box=None, pad_edge=False, header_style="dim")
+    table = _table("app", "deployed", "head", "healthy", "last deployment")
     for app in apps:
         view, last = records.view(app.name), records.history(app.name, 1)
         table.add_row(
@@ -28,7 +28,7 @@ def show_apps(console: Console, apps: tuple[App, ...], records: Records) -> None
             _short(view.deployed_commit),
             _short(view.head) + ("" if view.head == view.deployed_commit else " (differs)"),
             _health(view),
-            f"{ending_line(last[0])}, {_ago(last[0].created_at)}" if last else "none yet",
+            f"{_ago(last[0].created_at)}: {ending_line(last[0])}" if last else "none yet",
         )
     console.print(table)
 
@@ -53,10 +53,19 @@ def show_app(console: Console, app: App, records: Records) -> None:
 
 
 def _history(recent: list[Deployment]) -> Table:
-    table = Table("deployment", "asked", "by", "ending", box=None, pad_edge=False, header_style="dim")
+    table = _table("deployment", "asked", "by", "ending")
     for record in recent:
         joined = f" (+{record.joined})" if record.joined else ""
         table.add_row(record.id, _ago(record.created_at), f"{record.trigger}{joined}", ending_line(record))
+    return table
+
+
+def _table(*columns: str) -> Table:
+    """Make a table in which only the last column may be cut, and only on a terminal: `hookd logs` has the whole."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in columns[:-1]:
+        table.add_column(name, no_wrap=True, overflow="fold")
+    table.add_column(columns[-1], no_wrap=True, overflow="ellipsis")
     return table
 
 

@@ -2,9 +2,12 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
+
+# What stands before the `@` of a URL, and what follows its `?`.
+_CREDENTIALS: Final = re.compile(r"(//|:)[^\s'\"]*(@)|(?<=\?)[^\s'\"]+")
 
 
 @dataclass(frozen=True)
@@ -50,5 +53,5 @@ def _text(item: Any) -> str:
 def _shown(value: object) -> str:
     if isinstance(value, dict):
         return "this table"
-    text = re.sub(r"(//|:)[^\s'\"]*@|\?[^\s'\"]+", lambda match: f"{match[1] or '?'}***" + "@" * bool(match[1]), repr(value))
+    text = _CREDENTIALS.sub(r"\1***\2", repr(value))
     return text if len(text) <= 80 else f"{text[:77]}…"

@@ -147,10 +147,11 @@ def _app_service(place: Place, colour: str) -> str:
     home = place.directory / "srv" / APP / colour
     conf = Path(units.__file__).parent / "gunicorn.conf.py"
     sockets = f"-b fd://$(circus.sockets.{APP}_{colour}) -b fd://$(circus.sockets.{APP})"
+    private = f"HOOKD_HEALTH_SOCKET = {place.directory}/{APP}-{colour}.sock\n"
     socket_file = f"[socket:{APP}_{colour}]\npath = {place.directory}/{APP}-{colour}.sock\n"
     command = f"{home}/venv/bin/gunicorn -c {conf} -w 1 {sockets} wsgi:app"
     service = _watcher(f"{APP}-{colour}", command, home, "use_sockets = True\nautostart = False\ngraceful_timeout = 35")
-    return f"{socket_file}\n{service}\n[env:{APP}-{colour}]\nHOOKD_HEALTH_PATH = /healthz\n"
+    return f"{socket_file}\n{service}\n[env:{APP}-{colour}]\nHOOKD_HEALTH_PATH = /healthz\n{private}"
 
 
 def _watcher(name: str, command: str, home: Path, more: str) -> str:

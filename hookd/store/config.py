@@ -50,8 +50,9 @@ def load(path: Path) -> Config:
     problems: list[Problem] = []
     table = _table(path, problems)
     settings = _validated(Settings, path, table, problems)
-    directory = _directory(table, path.parent / "apps")
-    catalogue = Catalogue(apps=tuple(_apps(directory, problems)))
+    default = path.parent / "apps"
+    directory = _directory(table, default)
+    catalogue = Catalogue(apps=tuple(_apps(directory, problems, optional=directory == default)))
     problems += [Problem(str(directory), "", clash) for clash in catalogue.clashes()]
     if problems or settings is None:
         raise ConfigError(problems)
@@ -64,17 +65,19 @@ def _directory(table: Mapping[str, Any] | None, default: Path) -> Path:
     return Path(given) if isinstance(given, str) and given.startswith("/") and "\x00" not in given else default
 
 
-def _files(directory: Path, problems: list[Problem]) -> list[Path]:
+def _files(directory: Path, problems: list[Problem], *, optional: bool) -> list[Path]:
     try:
         return sorted(file for file in directory.iterdir() if file.name.endswith(".toml"))
     except OSError as error:
+        if optional and isinstance(error, FileNotFoundError):
+            return []
         problems.append(Problem(str(directory), "", f"the catalogue cannot be read: {error.strerror}"))
         return []
 
 
-def _apps(directory: Path, problems: list[Problem]) -> list[App]:
+def _apps(directory: Path, problems: list[Problem], *, optional: bool) -> list[App]:
     apps = []
-    for file in _files(directory, problems):
+    for file in _files(directory, problems, optional=optional):
         if not is_app(file.stem):
             problems.append(Problem(str(file), "", "an app's file is named [a-z][a-z0-9-]{0,31}.toml"))
             continue

@@ -7,6 +7,7 @@ the worker post to any URL, and with pickle runs code in whoever reads the job. 
 import json
 import logging
 import re
+import zlib
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Final
 
@@ -26,6 +27,11 @@ from hookd.contract.names import app_of, is_deployment
 log: Final = logging.getLogger(__name__)
 
 _DESCRIPTION_LENGTH: Final = 120
+# A call with one deployment's id has about 100 bytes; what unpacks to more may unpack to more than fits in memory.
+_DATA_LENGTH: Final = 10_000
+# Beyond these, Redis refuses an expiry and the operating system an alarm, and the job could never be ended.
+_LONGEST_RUN: Final = 86_400
+_LONGEST_KEEP: Final = 10 * 365 * 86_400
 # A job's hash keeps only what a deployment needs; callbacks, webhooks, retries, repeats and stored results go.
 _KEPT_FIELDS: Final = frozenset(
     "data created_at origin worker_name description enqueued_at started_at ended_at last_heartbeat timeout result_ttl"
@@ -62,7 +68,8 @@ class SafeJob(Job):
         arguments_fit = (
             isinstance(args, list) and len(args) == 1 and isinstance(args[0], str) and is_deployment(args[0])
         )
-        if name not in names.FUNCTIONS or instance is not None or kwargs != {} or not arguments_fit:
+        allowed = isinstance(name, str) and name in names.FUNCTIONS
+        if not allowed or instance is not None or kwargs != {} or not arguments_fit:
             raise RefusedJob(f"job {self.id} asks for something that no deployment needs")
         self._func_name, self._instance, self._args, self._kwargs = name, None, args, {}
 
@@ -70,6 +77,7 @@ class SafeJob(Job):
         """Take over a hash from Redis; raises NoSuchJobError for one that is no job's."""
         kept = {key: value for key, value in raw_data.items() if _text(key) in _KEPT_FIELDS}
         try:
+            kept[b"data"] = _unpacked(kept[b"data"])
             super().restore(kept)
         except NoSuchJobError:
             raise
@@ -78,6 +86,10 @@ class SafeJob(Job):
             raise NoSuchJobError(f"malformed job: {self.id}") from error
         self.description = printable(self.description or "")
         self.origin = names.QUEUE
+        self.timeout = _within(self.timeout, 1, _LONGEST_RUN)
+        self.ttl = _within(self.ttl, 1, _LONGEST_KEEP)
+        self.result_ttl = _within(self.result_ttl, 0, _LONGEST_KEEP)
+        self.failure_ttl = _within(self.failure_ttl, 0, _LONGEST_KEEP)
 
     @classmethod
     def fetch(cls, id: str, connection: Redis | None = None, serializer: Any = None) -> "SafeJob":
@@ -161,6 +173,8 @@ class SafeQueue(Queue):
         if found is None:
             log.warning("passed over %s: it is no job", printable(job_id))
             connection.lrem(IntermediateQueue.get_intermediate_queue_key(queue_key), 1, job_id)
+            # Left alone, its status may say "queued" for ever, and the app would wait for it.
+            connection.delete(SafeJob.key_for(job_id))
         return found
 
     def enqueue_deployment(self, deployment_id: str, pipeline: Pipeline, *, timeout: int, keep: int) -> None:
@@ -189,6 +203,25 @@ def printable(text: str) -> str:
     """Cut and escape a stranger's text, so that it stays one line in a log."""
     cut = text if len(text) <= _DESCRIPTION_LENGTH else f"{text[:_DESCRIPTION_LENGTH]}…"
     return re.sub(r"[^ -~]", lambda match: ascii(match[0])[1:-1], cut)
+
+
+def _unpacked(data: bytes) -> bytes:
+    """Unpack a job's call as RQ does, up to a bound; raises ValueError beyond it."""
+    unpacker = zlib.decompressobj()
+    try:
+        plain = unpacker.decompress(data, _DATA_LENGTH)
+    except zlib.error:
+        plain = data[: _DATA_LENGTH + 1]  # RQ takes what is not packed as it is.
+    if unpacker.unconsumed_tail or len(plain) > _DATA_LENGTH:
+        raise ValueError("a job's call is short")
+    return zlib.compress(plain)
+
+
+def _within(value: float | None, least: int, most: int) -> int | None:
+    """Bring a number of seconds between two bounds; a negative one stands for "no end" and becomes the largest."""
+    if value is None:
+        return None
+    return most if value < 0 else int(min(max(value, least), most))
 
 
 def _drop_unreadable(connection: Redis, key: str) -> None:

@@ -3,6 +3,7 @@
 A hash holds each record (`record`, JSON) beside the one number that receivers change without reading it (`joined`).
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -180,7 +181,7 @@ class Records:
 
     def _write(self, deployment: Deployment, pipeline: Pipeline) -> None:
         key = names.record_key(deployment.id)
-        pipeline.hset(key, "record", deployment.model_dump_json(exclude={"joined"}))
+        pipeline.hset(key, "record", _encode(deployment))
         if deployment.ended:
             pipeline.expire(key, self.keep_seconds)
 
@@ -227,7 +228,16 @@ def _joins(request: Request, waiting: Deployment) -> bool:
     """Tell whether the waiting deployment will do what is asked: both want the head, and it is at least as forceful."""
     if request.pinned_commit is not None or waiting.pinned_commit is not None:
         return False
-    return request.trigger not in BY_HAND or waiting.trigger in BY_HAND
+    if Trigger.ROLLBACK in (request.trigger, waiting.trigger):
+        return False
+    return _force(request.trigger) <= _force(waiting.trigger)
+
+
+def _force(trigger: Trigger) -> int:
+    """Rank how much is tried again: nothing for a push, failed builds for a redelivery, everything for a person."""
+    if trigger in BY_HAND:
+        return 2
+    return 1 if trigger is Trigger.REDELIVERY else 0
 
 
 def _watch(pipeline: Pipeline, *keys: str) -> None:
@@ -237,6 +247,13 @@ def _watch(pipeline: Pipeline, *keys: str) -> None:
 def _text(raw: Any) -> str:
     """Read what Redis returned as text; redis-py's types allow for more than this connection's settings do."""
     return bytes(raw).decode("utf-8", "replace")
+
+
+def _encode(deployment: Deployment) -> bytes:
+    """Write a record; a file name that is no UTF-8 may stand in its cause and must not cost it its ending."""
+    return json.dumps(deployment.model_dump(mode="json", exclude={"joined"}), ensure_ascii=False).encode(
+        "utf-8", "replace"
+    )
 
 
 def _decode(deployment_id: str, fields: Mapping[Any, Any]) -> Deployment:

@@ -314,6 +314,7 @@ class Installation:
             f"cmd = {home}/venv/bin/gunicorn -c {conf} -w 1 {private}-b fd://$(circus.sockets.{name}) wsgi:app\n"
             f"working_dir = {home}\nuse_sockets = True\ncopy_env = True\nautostart = False\ngraceful_timeout = 35\n"
             f"warmup_delay = 0\n[env:{watcher}]\nHOOKD_HEALTH_PATH = /healthz\n"
+            f"HOOKD_HEALTH_SOCKET = {self.directory}/{name}-{colour}.sock\n"
             f"HOOKD_HEALTH_SECONDS = {STARTING_SECONDS}\n"
         )
 

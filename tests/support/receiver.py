@@ -1,0 +1,122 @@
+"""The receiver's application beside a real Redis, and the requests of the senders."""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_plus
+
+from flask import Flask
+from redis import Redis
+from werkzeug.test import TestResponse
+
+from hookd.contract.deployment import Deployment, Status, advance
+from hookd.senders import SENDERS
+from hookd.serve import build
+from hookd.store.config import Config
+from hookd.store.records import Records
+from tests.support.installation import SECRET, Installation
+
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+REDELIVERED = "f6266f16-1bf3-46a5-9ea4-602e06ead473"
+OLD = "1" * 40
+NEW = "2" * 40
+ZEROS = "0" * 40
+
+Headers = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """An application that takes requests without a network, and the Redis behind it."""
+
+    app: Flask
+    redis: Redis
+    config: Config
+
+    @property
+    def records(self) -> Records:
+        """The deployments, read directly."""
+        return Records(self.redis, keep_seconds=3600)
+
+    def post(self, path: str, body: bytes, headers: Headers) -> TestResponse:
+        """Send one request with a body."""
+        return self.app.test_client().post(path, data=body, headers=dict(headers))
+
+    def push(self, sender: str = "github", body: bytes | None = None, **changes: Any) -> TestResponse:
+        """Send a signed push to the app that is named after its sender."""
+        sent = push_body(sender) if body is None else body
+        return self.post(f"/hooks/{sender}", sent, headers_of(sender, sent, **changes))
+
+    def get(self, path: str, headers: Headers | None = None) -> TestResponse:
+        """Ask for a page."""
+        return self.app.test_client().get(path, headers=dict(headers or {}))
+
+    def stored(self) -> int:
+        """Count what stands in Redis."""
+        return int(self.redis.dbsize())
+
+    def end(self, deployment_id: str, status: Status) -> Deployment:
+        """Let a deployment run and come to an ending."""
+        records = self.records
+        now = records.get(deployment_id).created_at
+        records.change(deployment_id, lambda old: advance(old, Status.RUNNING, now))
+        return records.change(deployment_id, lambda old: advance(old, status, now))
+
+
+@contextmanager
+def bench(directory: Path, **settings: Any) -> Iterator[Bench]:
+    """Run a Redis, and build the application for four apps, each named after its sender."""
+    with Installation(directory, settings) as installation:
+        for sender in SENDERS:
+            installation.add_app(sender, sender=sender)
+        installation.start_redis()
+        with Redis.from_url(installation.redis_url) as redis:
+            app = build(installation.config)
+            yield Bench(app, redis, installation.config)
+
+
+def push_body(app: str, **changes: Any) -> bytes:
+    """Write a push event for the app; a change of None leaves the key out."""
+    event = {
+        "ref": "refs/heads/main",
+        "before": OLD,
+        "after": NEW,
+        "repository": {"full_name": f"acme/{app}"},
+        **changes,
+    }
+    return json.dumps({key: value for key, value in event.items() if value is not None}).encode()
+
+
+def form_of(body: bytes) -> bytes:
+    """Put JSON into a form, as senders do."""
+    return b"payload=" + quote_plus(body).encode()
+
+
+def signed(body: bytes, secret: str = SECRET) -> str:
+    """Compute a signature with the standard library, not with the code under test."""
+    return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+def headers_of(
+    sender: str,
+    over: bytes,
+    *,
+    event: str = "push",
+    delivery: str | None = REDELIVERED,
+    secret: str = SECRET,
+    content_type: str | None = JSON,
+) -> dict[str, str]:
+    """The headers that a sender adds; `over` is what it signs."""
+    names = SENDERS[sender]
+    headers = {names.event: event, names.signature: names.prefix + signed(over, secret)}
+    if delivery is not None:
+        headers[names.delivery] = delivery
+    if content_type is not None:
+        headers["Content-Type"] = content_type
+    return headers

@@ -1,0 +1,73 @@
+"""A deployment's task without queue and pipeline: an app in a directory, its log, and nobody who reads its record."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hookd.contract.catalogue import App
+from hookd.contract.deployment import Deployment, Trigger
+from hookd.contract.names import new_deployment_id
+from hookd.contract.settings import Settings
+from hookd.store.connection import impatient
+from hookd.store.records import Records
+from tests.support.installation import merged
+from worker.journal import Journal
+from worker.logfile import LogFile
+from worker.masks import Masks
+from worker.recorder import Recorder
+from worker.task import Places, Task
+
+
+def make_app(directory: Path, **over: Any) -> App:
+    """An app called shop that lives below a directory; `over` is laid over its table."""
+    base: Mapping[str, Any] = {
+        "name": "shop",
+        "repository": f"file://{directory}/remote.git",
+        "full_name": "acme/shop",
+        "root": directory / "srv",
+        "ownership": {"policy": "split"},
+        "health": {"url": "http://127.0.0.1:9/"},
+    }
+    return App.model_validate(merged(base, over))
+
+
+def make_settings(directory: Path, **worker: Any) -> Settings:
+    """Settings that let git read from the local disk."""
+    return Settings.model_validate(
+        {"state": directory / "state", "worker": {"git_protocols": ("https", "ssh", "http", "file"), **worker}}
+    )
+
+
+@dataclass(frozen=True)
+class Deploying:
+    """A task and the log it writes."""
+
+    task: Task
+    log: Path
+
+    @property
+    def text(self) -> str:
+        """What the log holds."""
+        return self.log.read_text()
+
+
+@contextmanager
+def deploying(directory: Path, app: App | None = None, settings: Settings | None = None) -> Iterator[Deploying]:
+    """Open a task as the worker does, with a Redis that is away, and make the app's directories."""
+    app = app or make_app(directory)
+    settings = settings or make_settings(directory)
+    places = Places(app.root, settings.state, app.name)
+    for needed in (places.releases, places.venvs, places.cache, places.home):
+        needed.mkdir(parents=True, exist_ok=True)
+    now = datetime.now(UTC)
+    record = Deployment(
+        id=new_deployment_id(app.name, now), app=app.name, trigger=Trigger.MANUAL, created_at=now, started_at=now
+    )
+    log = settings.log_path(app.name, record.id)
+    records = Records(impatient(f"unix://{directory}/no-redis.sock"), keep_seconds=60)
+    with LogFile(log, Masks({})) as logfile:
+        recorder = Recorder(record, records, logfile)
+        yield Deploying(Task(app, settings, places, Journal(places.journal), recorder, {}), log)

@@ -1,0 +1,99 @@
+"""A stranger's output must not act on a terminal, forge a line, fill the disk or reach another file."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from worker.logfile import LARGEST_BYTES, LogFile
+from worker.masks import Masks
+
+
+def written(path: Path, *texts: str) -> str:
+    with LogFile(path, Masks({"SECRET": "canary-value"})) as log:
+        for text in texts:
+            log.line("build", text)
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "logs" / "shop" / "one.log"
+
+
+def test_a_line_carries_time_step_and_text(path: Path) -> None:
+    time, step, text = written(path, "made it").rstrip("\n").split(maxsplit=2)
+    assert (step, text) == ("build", "made it")
+    assert [len(part) for part in time.split(":")] == [2, 2, 6]
+
+
+def test_a_second_log_of_the_same_name_does_not_erase_the_first(path: Path) -> None:
+    written(path, "first")
+    assert [line.split()[-1] for line in written(path, "second").splitlines()] == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b[2J\x1b[1;1Hgone", "gone"),
+        ("a\x1bMb", "ab"),
+        ("a\x9b31mb", r"a\x9b31mb"),
+        ("a\nb", r"a\nb"),
+        ("a\r\nb", r"a\r\nb"),
+        ("a\x00b\x07c\x7f", r"a\x00b\x07c\x7f"),
+        ("a\u2028b\u2029c\x85d", r"a\u2028b\u2029c\x85d"),
+        ("user\u202etxt.exe", r"user\u202etxt.exe"),
+        ("a\u2066b\u2069c", r"a\u2066b\u2069c"),
+        ("a\tb", "a\tb"),
+        ("größe ✓", "größe ✓"),
+        ("lone \udc80", r"lone \udc80"),
+    ],
+)
+def test_what_would_act_on_a_terminal_is_shown_instead(path: Path, text: str, shown: str) -> None:
+    line = written(path, text)
+    assert line.endswith(f" {shown}\n")
+    assert len(line.splitlines()) == 1
+
+
+def test_a_credential_is_masked(path: Path) -> None:
+    assert "canary-value" not in written(path, "key is canary-value")
+
+
+def test_a_credential_with_a_colour_in_its_middle_is_masked(path: Path) -> None:
+    assert "canary-value" not in written(path, "key is canary\x1b[1m-value\x1b[0m")
+
+
+@pytest.mark.parametrize("sign", ["x", "€", "\x00"])
+def test_a_flood_ends_at_the_cap_and_says_so_once(path: Path, sign: str) -> None:
+    lines = [sign * 4000] * (LARGEST_BYTES // 4000 + 100)
+    text = written(path, *lines)
+    assert path.stat().st_size <= LARGEST_BYTES + 200
+    assert text.count("the log ends here") == 1
+    assert text.splitlines()[-1].startswith("… the log ends here")
+
+
+def test_the_log_is_not_readable_for_everyone(path: Path) -> None:
+    old = os.umask(0)
+    try:
+        written(path, "x")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_a_link_in_the_log_s_place_is_not_followed(path: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("untouched")
+    path.parent.mkdir(parents=True)
+    path.symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic link"):
+        written(path, "x")
+    assert victim.read_text() == "untouched"
+
+
+def test_a_full_disk_does_not_end_the_deployment() -> None:
+    with LogFile(Path("/dev/full"), Masks({})) as log:
+        log.line("build", "first")
+        log.line("build", "second")
