@@ -2,19 +2,26 @@
 
 `restart` points `current` at the new release and restarts the one service. `blue-green` starts the idle one of two
 services and stops the other when the new one is well. Either way the journal is written before anything is changed.
+A deployment that runs out of time on the way goes back, too: RQ's alarm rings once, and going back has its own limits.
 """
 
 import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
+
+from rq.timeouts import JobTimeoutException
 
 from hookd.contract.journal import AppState, Colour, Good, Quarantined, Release, Switched
 from worker import commands
-from worker.errors import CommandFailed, NothingServes, RollbackFailed, RolledBack, Unhealthy
+from worker.errors import CommandFailed, DeployError, NothingServes, RollbackFailed, RolledBack, Unhealthy
 from worker.health import wait_until_healthy
 from worker.run import run
 from worker.task import Task
+
+# What makes a release bad once it was started.
+_BAD: Final = (Unhealthy, CommandFailed, JobTimeoutException)
 
 
 def hand_over(task: Task, state: AppState, name: str, commit: str) -> None:
@@ -35,11 +42,11 @@ def hand_over(task: Task, state: AppState, name: str, commit: str) -> None:
 def _restart(task: Task, state: AppState, name: str, commit: str) -> None:
     try:
         _switch_and_restart(task, name)
-    except (Unhealthy, CommandFailed) as error:
-        cause = _sentence(error)
+    except _BAD as error:
+        cause = _sentence(task, error)
         task.recorder.line(f"the new release is bad: {cause}")
         task.journal.add(Quarantined(**task.stamp(), commit=commit, served=True, cause=cause))
-        _back(task, state.deployed, cause)
+        _back(task, _last_good(state), cause)
 
 
 def _switch_and_restart(task: Task, name: str) -> None:
@@ -60,9 +67,9 @@ def _back(task: Task, previous: Release | None, cause: str) -> None:
     try:
         with task.recorder.step("roll back", previous.name):
             _switch_and_restart(task, previous.name)
-    except (Unhealthy, CommandFailed) as error:
+    except _BAD as error:
         raise RollbackFailed(
-            f"the new release is bad ({cause}), and the old one is not well either: {_sentence(error)}",
+            f"the new release is bad ({cause}), and the old one is not well either: {_sentence(task, error)}",
             hint=f"hookd logs {task.deployment.id}",
         ) from None
     hint = _own_log(task, task.app.service_name)
@@ -70,26 +77,24 @@ def _back(task: Task, previous: Release | None, cause: str) -> None:
 
 
 def _blue_green(task: Task, state: AppState, name: str, commit: str) -> None:
-    idle: Colour = "green" if state.colour == "blue" else "blue"
+    idle = _idle(state)
     try:
         _start_idle(task, name, idle)
-    except (Unhealthy, CommandFailed) as error:
-        cause = _sentence(error)
+    except _BAD as error:
+        cause = _sentence(task, error)
         task.recorder.line(f"the new release is bad: {cause}")
-        _undo_idle(task, state, idle)
+        with task.recorder.step("roll back", idle), suppress(CommandFailed):
+            _retire(task, idle, state.deployed)
         task.journal.add(Quarantined(**task.stamp(), commit=commit, served=True, cause=cause))
         if state.deployed is None:
             raise NothingServes(f"the first release is bad: {cause}") from None
-        raise RolledBack(
-            f"the new release is bad, {state.deployed.name} has served all along: {cause}",
-            hint=_own_log(task, _coloured(task, idle)),
-        ) from None
+        raise RolledBack(f"the new release is bad, {state.deployed.name} has served all along: {cause}") from None
     with task.recorder.step("switch", name):
         task.journal.add(Switched(**task.stamp(), release=name, colour=idle), Good(**task.stamp(), release=name))
         point(task.places.current, task.places.release(name))
     if state.colour is not None:
         with task.recorder.step("stop old", state.colour):
-            _service(task, "stop", _coloured(task, state.colour))
+            _stop_old(task, state.colour, task.journal.state().deployed)
 
 
 def _start_idle(task: Task, name: str, idle: Colour) -> None:
@@ -101,24 +106,75 @@ def _start_idle(task: Task, name: str, idle: Colour) -> None:
         _wait_until_healthy(task, _coloured(task, idle), idle)
 
 
-def _undo_idle(task: Task, state: AppState, idle: Colour) -> None:
-    with task.recorder.step("roll back", idle), suppress(CommandFailed):
-        _service(task, "stop", _coloured(task, idle))
-    if state.deployed is not None:
-        point(task.places.colour(idle), task.places.release(state.deployed.name))
+def _stop_old(task: Task, old: Colour, serving: Release | None) -> None:
+    try:
+        _retire(task, old, serving)
+    except CommandFailed as error:
+        raise DeployError(
+            f"the new release serves, but the old one ({old}) could not be stopped and answers, too: {error.cause}",
+            hint=f"hookd deploy {task.app.name}",
+        ) from None
+
+
+def _retire(task: Task, colour: Colour, serving: Release | None) -> None:
+    """Stop a colour and let it lead to the release that serves, so that whoever starts it next starts that one.
+
+    A colour that leads elsewhere is the mark of a deployment that was killed in between.
+    """
+    _service(task, "stop", _coloured(task, colour))
+    if serving is not None:
+        point(task.places.colour(colour), task.places.release(serving.name))
+    else:
+        task.places.colour(colour).unlink(missing_ok=True)
 
 
 def settle(task: Task, state: AppState) -> AppState:
-    """Finish what a killed deployment left open: a switch nobody verified goes back to the last good release."""
-    if state.verified or task.app.service.handover == "blue-green":
+    """Finish what a killed deployment left open, so that only a release that was found well serves."""
+    match task.app.service.handover:
+        case "restart":
+            return _settle_switch(task, state)
+        case "blue-green":
+            _settle_colours(task, state)
+            return state
+
+
+def _settle_switch(task: Task, state: AppState) -> AppState:
+    """Go back from a switch that nobody verified to the last release that was good."""
+    good = _last_good(state)
+    if state.verified:
         return state
-    good = state.previous_good
     task.recorder.line(f"an earlier deployment was interrupted after switching to {state.current}")
     if good is None:
         return state
     with task.recorder.step("settle", good.name), suppress(Unhealthy, CommandFailed):
         _switch_and_restart(task, good.name)
     return task.journal.state()
+
+
+def _settle_colours(task: Task, state: AppState) -> None:
+    """Stop the colour that should be idle, when a deployment was killed while both were running."""
+    idle, serving = _idle(state), state.deployed
+    if serving is not None and not _leads_to(task.places.current, task.places.release(serving.name)):
+        point(task.places.current, task.places.release(serving.name))
+    link = task.places.colour(idle)
+    if not link.is_symlink() or (serving is not None and _leads_to(link, task.places.release(serving.name))):
+        return
+    task.recorder.line(f"an earlier deployment was interrupted while {idle} was running")
+    with task.recorder.step("settle", idle):
+        _retire(task, idle, serving)
+
+
+def _last_good(state: AppState) -> Release | None:
+    """The release that was the last to be found well; the current one may be worse."""
+    return state.release(state.good_order[-1]) if state.good_order else None
+
+
+def _idle(state: AppState) -> Colour:
+    return "green" if state.colour == "blue" else "blue"
+
+
+def _leads_to(link: Path, release: Path) -> bool:
+    return os.path.realpath(link) == os.path.realpath(release)
 
 
 def _wait_until_healthy(task: Task, name: str, colour: str | None) -> None:
@@ -144,7 +200,9 @@ def _coloured(task: Task, colour: str) -> str:
     return f"{task.app.service_name}-{colour}"
 
 
-def _sentence(error: Unhealthy | CommandFailed) -> str:
+def _sentence(task: Task, error: Exception) -> str:
+    if isinstance(error, JobTimeoutException):
+        return f"the deployment took longer than {task.app.limits.deploy_seconds} s"
     return str(error)
 
 

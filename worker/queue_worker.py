@@ -44,7 +44,7 @@ class SafeWorker(Worker):
     def __init__(self, queues: Any, *rest: Any, **options: Any) -> None:
         safe = {"job_class": SafeJob, "queue_class": SafeQueue, "serializer": JSONSerializer}
         super().__init__(queues, *rest, **{**options, **safe, "log_job_description": False})
-        self.push_exc_handler(_end_abandoned)
+        self.push_exc_handler(_end_abandoned)  # type: ignore[no-untyped-call]
 
     def run_maintenance_tasks(self) -> None:
         """Clean up RQ's registries; what is malformed there must not end the worker."""

@@ -1,9 +1,12 @@
 """HMAC-SHA256 against published vectors, and every way in which a digest may not fit."""
 
+import io
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hookd.body import form_value
 from hookd.secrets import Secret
 from hookd.signatures import Verifier, sign
 
@@ -44,6 +47,13 @@ def test_a_published_signature_that_is_refused_is_found(secret: bytes, body: byt
 @pytest.mark.parametrize(("secret", "body", "digest"), PUBLISHED + DERIVED)
 def test_no_vector_fits_another_secret(secret: bytes, body: bytes, digest: str) -> None:
     assert not accepts([secret + b"x"], body, bytes.fromhex(digest))
+
+
+def test_gitea_signs_the_json_of_a_form_and_github_its_bytes() -> None:
+    over_json, over_bytes = (bytes.fromhex(digest) for _, _, digest in DERIVED[:2])
+    assert accepts([EVERYBODY], form_value(io.BytesIO(FORM)), over_json)
+    assert accepts([EVERYBODY], FORM, over_bytes)
+    assert not accepts([EVERYBODY], FORM, over_json)
 
 
 def test_a_body_in_pieces_has_the_signature_of_the_whole() -> None:

@@ -1,0 +1,137 @@
+"""Two processes that want one app: one deploys, the other waits or says who is in its way."""
+
+import fcntl
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import PROJECT, wait_for
+from worker.errors import DeployError
+from worker.lock import app_lock, is_held
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from worker.lock import app_lock
+with app_lock(Path(sys.argv[1]), "shop-first", 5):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "locks" / "shop.lock"
+
+
+@contextmanager
+def holder(path: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Another process that holds the lock."""
+    argv = [sys.executable, "-c", HOLDER, str(path)]
+    with subprocess.Popen(argv, cwd=PROJECT, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_second_deployer_is_refused_and_told_who_is_first(path: Path) -> None:
+    with holder(path) as first:
+        assert is_held(path)
+        with pytest.raises(DeployError) as caught, app_lock(path, "shop-second", 0.3):
+            pytest.fail("two deployers at once")
+        assert caught.value.cause.endswith(f"for more than 0.3 s: shop-first (process {first.pid})")
+
+
+def test_a_killed_holder_leaves_no_lock_behind(path: Path) -> None:
+    with holder(path) as first:
+        first.send_signal(signal.SIGKILL)
+        with app_lock(path, "shop-second", 20):
+            assert path.read_text() == f"shop-second (process {os.getpid()})\n"
+    assert not is_held(path)
+
+
+def test_a_waiting_deployer_gets_the_lock_when_it_is_free(path: Path) -> None:
+    with holder(path) as first:
+        waiting = multiprocessing.get_context("fork").Process(target=_take, args=(path,))
+        waiting.start()
+        first.kill()
+        waiting.join(20)
+        assert waiting.exitcode == 0
+
+
+def _take(path: Path) -> None:
+    with app_lock(path, "shop-second", 20):
+        pass
+
+
+def test_a_failed_deployment_frees_the_lock(path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), app_lock(path, "shop-first", 1):
+        raise ZeroDivisionError
+    assert not is_held(path)
+
+
+def test_a_program_that_a_deployment_starts_does_not_inherit_the_lock(path: Path) -> None:
+    with app_lock(path, "shop-first", 1):
+        child = subprocess.Popen(["sleep", "600"], close_fds=False)
+    try:
+        assert not is_held(path)
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_asking_whether_it_is_held_leaves_it_as_it_was(path: Path) -> None:
+    assert not is_held(path)
+    assert not path.exists()
+    with app_lock(path, "shop-first", 1):
+        pass
+    assert not is_held(path)
+    with app_lock(path, "shop-second", 1):
+        assert is_held(path)
+
+
+def test_a_link_in_the_lock_s_place_is_not_followed(path: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("untouched")
+    path.parent.mkdir(parents=True)
+    path.symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic link"), app_lock(path, "shop-first", 1):
+        pytest.fail("the link was followed")
+    assert victim.read_text() == "untouched"
+
+
+COUNTER = """
+import sys
+from pathlib import Path
+from worker.lock import app_lock
+counter = Path(sys.argv[2])
+for _ in range(25):
+    with app_lock(Path(sys.argv[1]), "x", 60):
+        counter.write_text(str(int(counter.read_text()) + 1))
+"""
+
+
+def test_four_processes_never_hold_it_at_once(path: Path, tmp_path: Path) -> None:
+    counter = tmp_path / "counter"
+    counter.write_text("0")
+    argv = [sys.executable, "-c", COUNTER, str(path), str(counter)]
+    processes = [subprocess.Popen(argv, cwd=PROJECT) for _ in range(4)]
+    assert [process.wait(60) for process in processes] == [0] * 4
+    assert counter.read_text() == "100"
+
+
+def test_the_lock_is_the_kernel_s_so_that_other_programs_can_take_it(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        wait_for(lambda: is_held(path), what="the lock")
