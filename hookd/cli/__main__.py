@@ -2,4 +2,4 @@
 
 from hookd.cli.commands import main
 
-main()
+main(prog_name="hookd")

@@ -1,0 +1,71 @@
+"""The demo, as the README shows it."""
+
+import os
+import re
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import PROJECT, python, running, wait_for
+
+ENDINGS = ("succeeded shop", "succeeded shop", "rolled back shop")
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A directory with a short name: a unix socket's path has at most 107 characters."""
+    with tempfile.TemporaryDirectory(prefix="demo-") as directory:
+        yield Path(directory)
+
+
+def environment(tmp_path: Path) -> dict[str, str]:
+    """A person's environment; temporary files go where the test can look."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "HOOKD_"))}
+    (tmp_path / "t").mkdir()
+    return {**kept, "TMPDIR": str(tmp_path / "t")}
+
+
+def test_three_pushes_end_as_they_must_and_no_visitor_sees_a_failure(short_path: Path) -> None:
+    env = environment(short_path)
+    command = python("-m", "hookd.cli", "demo", "--once")
+    done = subprocess.run(command, env=env, cwd=PROJECT, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ended = [line for line in done.stdout.splitlines() if line.startswith(("succeeded", "rolled back", "failed"))]
+    assert [line.startswith(start) for line, start in zip(ended, ENDINGS, strict=True)] == [True] * 3
+    assert done.stdout.count(" 0 failed") == 2
+    assert list((short_path / "t").iterdir()) == [], "nothing is left behind"
+
+
+def test_it_stays_up_for_another_terminal_until_ctrl_c(short_path: Path) -> None:
+    log = short_path / "log"
+    with running(python("-m", "hookd.cli", "demo"), log, environment(short_path)) as demo:
+        wait_for(lambda: "It stays up until Ctrl-C" in log.read_text(), 120, "the end of the story")
+        text = log.read_text()
+        file = re.search(r"\. (\S+/rq\.env)", text)
+        assert file is not None
+        for command in ("hookd status shop", "rq info --raw", "rq requeue --queue hookd --all"):
+            line = f". {file[1]}; {command}"
+            done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+            assert done.returncode == 0, done.stderr
+        assert "Requeueing 1 jobs" in done.stdout
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(60) == 0
+    assert list((short_path / "t").iterdir()) == [], "nothing is left behind"
+    assert _leftovers(short_path) == []
+
+
+def _leftovers(directory: Path) -> list[str]:
+    """Name processes that still work with something below a directory."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().decode("utf-8", "replace")
+        except OSError:
+            continue
+        if str(directory) in command:
+            found.append(command.replace("\0", " "))
+    return found
