@@ -101,7 +101,8 @@ def _round(installation: Installation, app: str, version: str) -> Round:
     deployment = installation.send_push(app)["deployment"]
     live = _answered(installation, app, lambda answer: answer.startswith(f"{version} ")) - started
     ended = _succeeded(installation.wait_for_ending(deployment))
-    steps = {step.name: step.seconds or 0.0 for step in ended.steps}
+    steps = {"(until the first)": (ended.steps[0].started_at - ended.created_at).total_seconds()}
+    steps |= {step.name: step.seconds or 0.0 for step in ended.steps}
     return Round(live, _bare_restart(installation, app), _import(installation.current(app)), steps)
 
 
@@ -152,7 +153,8 @@ def _watcher(installation: Installation, app: str) -> str:
 def _import(release: Path) -> float:
     """Import the app once, as the preflight does."""
     started = time.monotonic()
-    subprocess.run([release / "venv" / "bin" / "gunicorn", "--check-config", "wsgi:app"], cwd=release, check=True)
+    argv = [str(release / "venv" / "bin" / "gunicorn"), "--check-config", "wsgi:app"]
+    subprocess.run(argv, cwd=release, check=True, timeout=_MOST_SECONDS)
     return time.monotonic() - started
 
 

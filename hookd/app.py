@@ -91,7 +91,8 @@ def _signed_payload(receiver: Receiver, name: str, sender: Sender, length: int) 
     signs_value = kind == FORM and sender.signs_form_value
     each: Callable[[bytes], None] = _nothing if signs_value else verifier.update
     with body.receive(request.environ["wsgi.input"], length, each, body.socket_of(request.environ)) as raw:
-        value = _signed_form_value(raw, verifier) if signs_value else b""
+        if signs_value:
+            _update_with_form(raw, verifier)
         if not verifier.accepts(sender.digest(request.headers)):
             log.warning("app=%s refused: the signature does not fit", name if receiver.keyring.of(name) else "unknown")
             raise unsigned()
@@ -99,19 +100,18 @@ def _signed_payload(receiver: Receiver, name: str, sender: Sender, length: int) 
             case _ if kind == JSON:
                 return raw.read()
             case _ if kind == FORM:
-                return value if signs_value else body.form_value(raw)
+                return body.form_value(raw)
             case _:
                 raise Refusal(415, f"the content type is {JSON} or {FORM}")
 
 
-def _signed_form_value(raw: IO[bytes], verifier: Verifier) -> bytes:
+def _update_with_form(raw: IO[bytes], verifier: Verifier) -> None:
     """Feed the verifier what Gitea and its kin sign; a form they cannot have sent fails like a wrong signature."""
     try:
-        value = body.form_value(raw)
+        for piece in body.form_pieces(raw):
+            verifier.update(piece)
     except Refusal:
         raise unsigned() from None
-    verifier.update(value)
-    return value
 
 
 def _nothing(_: bytes) -> None:

@@ -1,8 +1,7 @@
 """Takes in a request's body in small pieces and in bounded time; what is large and not yet verified waits on disk."""
 
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Final, Protocol
 from urllib.parse import unquote_to_bytes
@@ -14,11 +13,7 @@ _IN_MEMORY: Final = 256 * 1024
 _SILENCE_SECONDS: Final = 5.0
 _BASE_SECONDS: Final = 10.0
 _SLOWEST_BYTES_PER_SECOND: Final = 256 * 1024
-# Senders write one field; a body of nothing but `&` would fill the memory with the lists it is split into.
-_MOST_FIELDS: Final = 16
-_FIELD: Final = b"payload"
-# Decoding a form needs it whole in memory; one at a time, however many arrive.
-_one_form_at_a_time: Final = threading.Lock()
+_FIELD: Final = b"payload="
 
 
 class _Socket(Protocol):
@@ -61,34 +56,34 @@ def _read(stream: IO[bytes], size: int) -> bytes:
         return b""
 
 
-def form_value(body: IO[bytes]) -> bytes:
-    """Return the decoded `payload` of a form, as bytes: what Gitea and its kin sign.
+def form_pieces(body: IO[bytes]) -> Iterator[bytes]:
+    """Decode the `payload` of a form, as bytes and piece by piece: what Gitea and its kin sign.
 
-    Raises Refusal when there is not exactly one.
+    A form that is not verified yet is never held whole, since decoded at once it takes eighty times its size. Senders
+    write this one field and no other. Raises Refusal for every other form.
     """
-    with _one_form_at_a_time:
-        fields = body.read().split(b"&", _MOST_FIELDS)
-        values = [value for name, _, value in (field.partition(b"=") for field in fields) if _is_payload(name)]
-        if len(values) != 1 or len(fields) > _MOST_FIELDS:
-            raise Refusal(400, "a form needs exactly one field named payload")
-        return _decoded(values[0])
+    body.seek(0)
+    fits = body.read(len(_FIELD)) == _FIELD
+    rest = b""
+    while fits and (piece := body.read(PIECE)):
+        fits = b"&" not in piece
+        text = rest + piece
+        escape = text.rfind(b"%", -2)
+        end = escape if escape != -1 else len(text)
+        text, rest = text[:end], text[end:]
+        yield _decoded(text)
+    if not fits:
+        raise Refusal(400, "a form needs exactly one field, named payload")
+    yield _decoded(rest)
 
 
-def _is_payload(name: bytes) -> bool:
-    return len(name) <= 3 * len(_FIELD) and unquote_to_bytes(name) == _FIELD
+def form_value(body: IO[bytes]) -> bytes:
+    """Return the whole decoded `payload` of a verified form; raises Refusal as `form_pieces` does."""
+    return b"".join(form_pieces(body))
 
 
 def _decoded(text: bytes) -> bytes:
-    """Undo the encoding of a form piece by piece: at once, the standard library takes eighty times the text's size."""
-    decoded = bytearray()
-    start = 0
-    while start < len(text):
-        end = start + PIECE
-        escape = text.rfind(b"%", end - 2, end)
-        end = escape if escape != -1 else end
-        decoded += unquote_to_bytes(text[start:end].replace(b"+", b" "))
-        start = end
-    return bytes(decoded)
+    return unquote_to_bytes(text.replace(b"+", b" "))
 
 
 def socket_of(environ: dict[str, Any]) -> _Socket | None:

@@ -1,6 +1,7 @@
 """Builds a release aside: files, dependencies, links, the app's own commands, the proof that it starts, ownership."""
 
 import os
+import re
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,7 +39,7 @@ def build(task: Task, state: AppState, target: Target, checkout: Checkout, polic
 
     Raises DeployError; what was built so far is then removed.
     """
-    name = release_name(state.last_number + 1, target.commit)
+    name = release_name(_last_number(task, state) + 1, target.commit)
     partial, final = task.places.partial(name), task.places.release(name)
     try:
         _fill(task, target, checkout, partial)
@@ -50,6 +51,12 @@ def build(task: Task, state: AppState, target: Target, checkout: Checkout, polic
         raise
     task.journal.add(Built(at=datetime.now(UTC), deployment=task.deployment.id, release=name, commit=target.commit))
     return name
+
+
+def _last_number(task: Task, state: AppState) -> int:
+    """The highest number taken: in the journal, or on disk by what a killed deployment or a lost journal left there."""
+    found = (re.match(r"\.?([0-9]{6})-", entry.name) for entry in task.places.releases.iterdir())
+    return max([state.last_number, *(int(match[1]) for match in found if match)])
 
 
 def _fill(task: Task, target: Target, checkout: Checkout, release: Path) -> None:

@@ -1,12 +1,13 @@
 """The app's virtual environment: built at its final path, keyed by what goes into it, used again while that holds."""
 
 import hashlib
+import re
 import shutil
 import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal, cast
 
 from worker.commands import Command, Install
 from worker.errors import CommandFailed, CommitRefused, DeployError
@@ -16,6 +17,21 @@ Kind = Literal["lock", "hashed", "plain", "project", "none"]
 _FOUND: Final = ("uv.lock", "requirements.txt", "pyproject.toml")
 _COMPLETE: Final = ".hookd-complete"
 _MOST_FILES: Final = 50
+
+# pip takes a short option and its value without a space between them, too.
+_INCLUDE: Final = re.compile(r"(?:--requirement|--constraint|-r|-c)[\s=]*(.+)")
+_OPTION: Final = re.compile(r"--[A-Za-z-]+|-[A-Za-z]")
+# Everything else is refused, by its full name or abbreviated: `-e` and `--no-binary` would run a package's build code.
+_HARMLESS: Final = frozenset(
+    "-i -f --index-url --extra-index-url --no-index --find-links --only-binary --prefer-binary --require-hashes --pre "
+    "--trusted-host --hash".split()
+)
+_NAMED: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\s*(?:\[[^\]]*\])?\s*@\s*")
+_ON_DISK: Final = re.compile(r"[./~]|file:|[^\s:<>=!;@]*/|\S*\.(?:zip|whl|t[a-z]z|tar\.[a-z0-9]+)$")
+_URL: Final = re.compile(r"(?!file:)[a-z+]+://")
+_WHEEL: Final = re.compile(r"\S+\.whl(?:[#?]|$)")
+_HINT: Final = "set dependencies.allow_build = true in the app's file, to let packages run build code as the worker"
+_NO_WHEEL: Final = re.compile(r"no usable wheels|no binary distribution|is disabled, but|No matching distribution")
 
 
 @dataclass(frozen=True)
@@ -27,7 +43,7 @@ class Wanted:
     texts: tuple[bytes, ...]
 
 
-def wanted(release: Path, file: str | None) -> Wanted:
+def wanted(release: Path, file: str | None, *, allow_build: bool = False) -> Wanted:
     """Find out what a release needs; raises CommitRefused for a file that cannot be used."""
     name = file or next((name for name in _FOUND if (release / name).is_file()), None)
     if name is None:
@@ -36,38 +52,83 @@ def wanted(release: Path, file: str | None) -> Wanted:
     if not path.is_file():
         raise CommitRefused(f"the commit has no {name}, which dependencies.file asks for")
     if path.name == "uv.lock":
-        return Wanted("lock", path, (path.read_bytes(), _bytes(release / "pyproject.toml")))
+        project = path.with_name("pyproject.toml")
+        _refuse_sources_on_disk(project)
+        return Wanted("lock", path, (_bytes(path), _bytes(project)))
     if path.suffix == ".toml":
-        return Wanted("project", path, (path.read_bytes(),))
-    texts = _with_included(release, path)
+        _refuse_sources_on_disk(path)
+        for requirement in _project_requirements(path):
+            _refuse_build(requirement, path, allow_build=allow_build)
+        return Wanted("project", path, (_bytes(path),))
+    texts = _with_included(release, path, allow_build=allow_build)
     return Wanted("hashed" if b"--hash=" in b"".join(texts) else "plain", path, texts)
 
 
-def _with_included(release: Path, first: Path) -> tuple[bytes, ...]:
+def _with_included(release: Path, first: Path, *, allow_build: bool) -> tuple[bytes, ...]:
     """Read a requirements file and the files it includes; refuses what would run code of the repository."""
     texts: list[bytes] = []
     waiting = [first]
     while waiting:
         path = waiting.pop(0)
-        if not path.resolve().is_relative_to(release.resolve()) or len(texts) >= _MOST_FILES:
+        if not path.resolve().is_relative_to(release.resolve()):
             raise CommitRefused(f"{first.name} includes {path}, which is not in the commit")
+        if len(texts) >= _MOST_FILES:
+            raise CommitRefused(f"{first.name} includes more than {_MOST_FILES} files, or itself")
         text = _bytes(path)
         texts.append(text)
-        waiting += [path.parent / name for name in _included(text, path)]
+        waiting += [path.parent / name for name in _included(text, path, allow_build=allow_build)]
     return tuple(texts)
 
 
-def _included(text: bytes, path: Path) -> list[str]:
+def _included(text: bytes, path: Path, *, allow_build: bool) -> list[str]:
     found = []
-    for line in text.decode("utf-8", "replace").splitlines():
-        option, _, value = line.strip().replace("=", " ", 1).partition(" ")
-        if option in ("-r", "--requirement", "-c", "--constraint"):
-            found.append(value.strip())
-        elif option in ("-e", "--editable") or line.strip().startswith((".", "/", "file:")):
+    for raw in text.decode("utf-8", "replace").splitlines():
+        line = re.sub(r"(^|\s)#.*$", "", raw).strip()
+        option = _OPTION.match(line)
+        if include := _INCLUDE.fullmatch(line):
+            found.append(include[1])
+        elif option is None:
+            _refuse_build(line, path, allow_build=allow_build)
+        elif option[0] not in _HARMLESS and not (allow_build and option[0] == "--no-binary"):
             raise CommitRefused(
-                f"{path.name} installs from a directory ({line.strip()[:80]}), which would run its build code"
+                f"{path.name} uses {option[0]}, which could run build code of a package ({line[:80]})", hint=_HINT
             )
     return found
+
+
+def _refuse_build(requirement: str, path: Path, *, allow_build: bool) -> None:
+    """Refuse a requirement that installers take from the disk, or from an address that holds no wheel.
+
+    What lies on the disk is refused in any case: it is part of the commit and does not change the environment's key.
+    """
+    name = _NAMED.match(requirement)
+    place = requirement[name.end() if name else 0 :].split(" ", 1)[0]
+    if _URL.match(place):
+        if not allow_build and not _WHEEL.match(place):
+            raise CommitRefused(f"{path.name} would run the build code of {requirement[:80]}", hint=_HINT)
+    elif _ON_DISK.match(place):
+        raise CommitRefused(f"{path.name} installs from the commit itself ({requirement[:80]}), not from an index")
+
+
+def _refuse_sources_on_disk(path: Path) -> None:
+    """Refuse packages that uv would take from the commit itself; it runs the build code of editable ones."""
+    for name, given in _table(path, "tool", "uv", "sources").items():
+        choices = given if isinstance(given, list) else [given]
+        if any(isinstance(choice, dict) and {"path", "workspace"} & set(choice) for choice in choices):
+            raise CommitRefused(f"{path.name} installs {name} from the commit itself, not from an index")
+
+
+def _table(path: Path, *keys: str) -> dict[str, Any]:
+    """Read a table of a TOML file; one that is not there is empty."""
+    try:
+        found: Any = tomllib.loads(_bytes(path).decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CommitRefused(f"{path.name} is not TOML: {error}") from None
+    for key in keys:
+        found = found.get(key, {})
+        if not isinstance(found, dict):
+            raise CommitRefused(f"{path.name} has a {'.'.join(keys)} that is no table")
+    return cast("dict[str, Any]", found)
 
 
 def _bytes(path: Path) -> bytes:
@@ -103,7 +164,7 @@ def key_of(need: Wanted, python: Path, allow_build: bool) -> str:
 
 def install(task: Task, release: Path) -> Path:
     """Make the environment that a release needs, unless it is there, and return it."""
-    need = wanted(release, task.app.dependencies.file)
+    need = wanted(release, task.app.dependencies.file, allow_build=task.app.dependencies.allow_build)
     python = find_python(task)
     if not python.exists():
         raise DeployError(f"there is no Python at {python}", hint="set dependencies.python to one that exists")
@@ -111,17 +172,19 @@ def install(task: Task, release: Path) -> Path:
     if (venv / _COMPLETE).exists():
         task.recorder.line(f"the environment {venv.name} fits and is used again")
         return venv
-    _build(task, need, _tools(task, release, python, venv))
+    # uv finds a project where it is started.
+    directory = need.file.parent if need.kind == "lock" and need.file else release
+    _build(task, need, _tools(task, directory, python, venv))
     (venv / _COMPLETE).touch()
     return venv
 
 
-def _tools(task: Task, release: Path, python: Path, venv: Path) -> Install:
+def _tools(task: Task, directory: Path, python: Path, venv: Path) -> Install:
     return Install(
         tool=find_uv(task),
         python=python,
         venv=venv,
-        cwd=release,
+        cwd=directory,
         limits=task.app.limits,
         env=task.install_environment(),
         allow_build=task.app.dependencies.allow_build,
@@ -141,9 +204,18 @@ def _build(task: Task, need: Wanted, tools: Install) -> None:
         task.run(command)
     except CommandFailed as error:
         name = need.file.name if need.file else "nothing"
+        hint = _HINT if any(_NO_WHEEL.search(line) for line in error.lines) else error.hint
         raise CommandFailed(
-            f"the dependencies of {name} cannot be installed: {error.cause}", lines=error.lines, hint=error.hint
+            f"the dependencies of {name} cannot be installed: {_sentence(error)}", lines=error.lines, hint=hint
         ) from None
+
+
+def _sentence(error: CommandFailed) -> str:
+    """Say what uv says is wrong and why; the last line that a program printed is a hint more often than a cause."""
+    lines = [line.strip() for line in error.lines]
+    wrong = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    why = [line.removeprefix("cause: ") for line in lines if line.startswith("cause: ")]
+    return ": ".join([*wrong[:1], *why[:1]]) if wrong else error.cause
 
 
 def _installation(need: Wanted, tools: Install) -> Command | None:
@@ -163,11 +235,7 @@ def _installation(need: Wanted, tools: Install) -> Command | None:
 
 
 def _project_requirements(file: Path) -> tuple[str, ...]:
-    try:
-        project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CommitRefused(f"{file.name} is not TOML: {error}") from None
-    found = project.get("dependencies", [])
+    found = _table(file, "project").get("dependencies", [])
     if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
         raise CommitRefused(f"{file.name} has a project.dependencies that is no list of texts")
     return tuple(found)

@@ -5,8 +5,11 @@ services and stops the other when the new one is well. Either way the journal is
 A deployment that runs out of time on the way goes back, too: RQ's alarm rings once, and going back has its own limits.
 """
 
+import fcntl
+import hashlib
 import os
 import secrets
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -22,6 +25,8 @@ from worker.task import Task
 
 # What makes a release bad once it was started.
 _BAD: Final = (Unhealthy, CommandFailed, JobTimeoutException)
+_ROUND_SECONDS: Final = 3.0
+_PAUSE_SECONDS: Final = 0.2
 
 
 def hand_over(task: Task, state: AppState, name: str, commit: str) -> None:
@@ -193,7 +198,35 @@ def _own_log(task: Task, name: str) -> str | None:
 
 
 def _service(task: Task, verb: commands.Verb, name: str) -> None:
-    task.run(commands.service(task.app.service, verb, name, task.app.limits))
+    command = commands.service(task.app.service, verb, name, task.app.limits)
+    if task.app.service.manager == "systemd":
+        task.run(command)
+    else:
+        _tell_circus(task, command)
+
+
+def _tell_circus(task: Task, command: commands.Command) -> None:
+    """Run a command of circus's, which refuses every command while it works on another, of whatever app."""
+    endpoint = hashlib.sha256(str(task.app.service.endpoint).encode()).hexdigest()[:12]
+    lock = task.places.lock.with_name(f"_circus-{endpoint}.lock")  # No app's name begins with an underscore.
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # Ends: whoever holds it runs one command, which has its limits.
+        _run_again_for_a_while(task, command)
+    finally:
+        os.close(descriptor)
+
+
+def _run_again_for_a_while(task: Task, command: commands.Command) -> None:
+    """circus refuses commands during its own rounds, too: a moment later, the same command (harmless twice) passes."""
+    end = time.monotonic() + _ROUND_SECONDS
+    while True:
+        try:
+            return task.run(command)
+        except CommandFailed:
+            if time.monotonic() >= end:
+                raise
+        time.sleep(_PAUSE_SECONDS)
 
 
 def _coloured(task: Task, colour: str) -> str:

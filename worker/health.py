@@ -23,6 +23,8 @@ _PROCESS: Final = re.compile(r"[1-9]")
 _NOT_READY: Final = 503
 # A wrong answer, or a connection closed without one, may be a hiccup of a start; three are not.
 _WRONG: Final = 3
+_LARGEST_HEAD: Final = 65_536
+_HEAD: Final = re.compile(rb"HTTP/1\.[01] (\d{3})\b.*?\r?\n\r?\n", re.DOTALL)
 _UNIX: Final = re.compile(r"unix:(/[^:]+):(/.*)")
 _TCP: Final = re.compile(r"http://(\[[^\]]+\]|[^:/]+)(?::(\d+))?(/.*)?")
 
@@ -96,13 +98,12 @@ def _ask(url: str, health: Health, timeout: float, watch: _Watch) -> _Seen:
         connection.request(
             "GET", path, headers={"Host": health.host, "User-Agent": "hookd-health", "Connection": "close"}
         )
-        _await_answer(connection.sock, time.monotonic() + timeout, watch)
-        status = connection.getresponse().status
+        status = _status(connection.sock, time.monotonic() + timeout, watch)
     except TimeoutError:
         return _Seen(False, False, f"gave no answer for {timeout:g} s")
     except (ConnectionRefusedError, FileNotFoundError):
         return _Seen(False, False, "does not listen")
-    except (ConnectionError, http.client.HTTPException):
+    except ConnectionError:
         return _Seen(False, True, "closed the connection without an answer")
     except OSError as error:
         return _Seen(False, False, f"cannot be reached ({error.strerror or error})")
@@ -112,12 +113,29 @@ def _ask(url: str, health: Health, timeout: float, watch: _Watch) -> _Seen:
     return _Seen(well, not well and status != _NOT_READY, f"answered {status}")
 
 
-def _await_answer(sock: socket.socket, end: float, watch: _Watch) -> None:
-    """Wait until the answer begins, keeping an eye on the process that should give it; raises TimeoutError."""
-    while not select.select([sock], [], [], min(_LOOK_SECONDS, max(0.0, end - time.monotonic())))[0]:
+def _status(sock: socket.socket, end: float, watch: _Watch) -> int:
+    """Read the head of an answer and return its status.
+
+    Not http.client's reading: that waits anew for each byte, so an app that drips would never reach the deadline.
+    Raises TimeoutError, and ConnectionError for what ends early or is no HTTP.
+    """
+    head = b""
+    while (found := _HEAD.match(head)) is None:
+        _await_more(sock, end, watch)
+        more = sock.recv(_LARGEST_HEAD)
+        head += more
+        if not more or len(head) > _LARGEST_HEAD:
+            raise ConnectionAbortedError
+    return int(found[1])
+
+
+def _await_more(sock: socket.socket, end: float, watch: _Watch) -> None:
+    """Wait until there is something to read, keeping an eye on the process that should write it."""
+    while time.monotonic() < end:
+        if select.select([sock], [], [], min(_LOOK_SECONDS, max(0.0, end - time.monotonic())))[0]:
+            return
         watch.look()
-        if time.monotonic() >= end:
-            raise TimeoutError
+    raise TimeoutError
 
 
 def _connection(url: str, timeout: float) -> tuple[http.client.HTTPConnection, str]:

@@ -7,6 +7,7 @@ import grp
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,20 +52,35 @@ def enforce(tree: Path, policy: Policy) -> int:
     Raises CommitRefused for what is neither file, directory nor link, and DeployError for what is not the worker's own.
     """
     changed = 0
-    for path, names, directory in _directories(tree):
-        changed += _set(directory, path, policy.directory_mode, policy.group)
-        for name in names:
-            changed += _enforce_file(path, name, directory, policy)
+    with _opened(str(tree), None) as top:
+        for path, names, directory in _directories(str(tree), top):
+            changed += _set(directory, path, policy.directory_mode, policy.group)
+            for name in names:
+                changed += _enforce_file(path, name, directory, policy)
     return changed
 
 
-def _directories(tree: Path) -> Iterator[tuple[str, list[str], int]]:
-    for path, _, names, directory in os.fwalk(tree, follow_symlinks=False, onerror=_stop):
-        yield path, names, directory
+def _directories(path: str, directory: int) -> Iterator[tuple[str, list[str], int]]:
+    """Walk a tree. Not os.fwalk: that opens what a link points at, and fails where the worker may not read it."""
+    with os.scandir(directory) as found:
+        inside = {entry.name: entry.is_dir(follow_symlinks=False) for entry in found}
+    yield path, [name for name, is_directory in inside.items() if not is_directory], directory
+    for name in (name for name, is_directory in inside.items() if is_directory):
+        with _opened(name, directory, path) as child:
+            yield from _directories(f"{path}/{name}", child)
 
 
-def _stop(error: OSError) -> None:
-    raise DeployError(f"{error.filename} cannot be read: {error.strerror}")
+@contextmanager
+def _opened(name: str, parent: int | None, path: str = "") -> Iterator[int]:
+    """Open a directory, never a link to one; raises DeployError."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    except OSError as error:
+        raise DeployError(f"{os.path.join(path, name)} cannot be read: {error.strerror}") from None
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _enforce_file(path: str, name: str, directory: int, policy: Policy) -> int:

@@ -25,8 +25,12 @@ def prune(task: Task, state: AppState) -> None:
         _remove_venvs(task)
         task.journal.shorten()
     except OSError as error:
-        task.recorder.line(f"warning: cleaning up stopped at {error.filename}: {error.strerror}")
-        log.warning("app=%s cleaning up: %s", task.app.name, error)
+        _warn(task, "cleaning up stopped", error)
+
+
+def _warn(task: Task, what: str, error: OSError) -> None:
+    task.recorder.line(f"warning: {what}: {error.filename or ''}: {error.strerror or error}")
+    log.warning("app=%s %s: %s", task.app.name, what, error)
 
 
 def kept_releases(state: AppState, keep: int) -> set[str]:
@@ -37,24 +41,33 @@ def kept_releases(state: AppState, keep: int) -> set[str]:
 
 
 def _remove_releases(task: Task, state: AppState, kept: set[str]) -> None:
-    for directory in sorted(task.places.releases.iterdir()):
-        if directory.name in kept:
-            continue
-        shutil.rmtree(directory)
-        task.recorder.line(f"removed the release {directory.name}")
-        if state.release(directory.name):
+    for directory in _directories(task.places.releases):
+        if directory.name not in kept and _remove(task, "release", directory) and state.release(directory.name):
             task.journal.add(Removed(at=datetime.now(UTC), deployment=task.deployment.id, release=directory.name))
 
 
 def _remove_venvs(task: Task) -> None:
-    if not task.places.venvs.is_dir():
-        return
     needed = {os.path.realpath(link) for link in task.places.releases.glob("*/venv")}
     used = set(_in_use(task.places.venvs))
-    for venv in sorted(task.places.venvs.iterdir()):
+    for venv in _directories(task.places.venvs):
         if str(venv.resolve()) not in needed and venv.name not in used:
-            shutil.rmtree(venv)
-            task.recorder.line(f"removed the environment {venv.name}")
+            _remove(task, "environment", venv)
+
+
+def _directories(place: Path) -> list[Path]:
+    """List the directories of a place; a file or a link there is not hookd's."""
+    return sorted(entry for entry in place.glob("*") if entry.is_dir() and not entry.is_symlink())
+
+
+def _remove(task: Task, kind: str, directory: Path) -> bool:
+    """Remove a tree; one that cannot be removed is no reason to keep the others."""
+    try:
+        shutil.rmtree(directory)
+    except OSError as error:
+        _warn(task, f"the {kind} {directory.name} stays", error)
+        return False
+    task.recorder.line(f"removed the {kind} {directory.name}")
+    return True
 
 
 def _in_use(directory: Path) -> Iterator[str]:
@@ -73,6 +86,7 @@ def _places_of(process: Path) -> Iterator[str]:
         except OSError:
             continue
     try:
-        yield from {line.split(maxsplit=5)[5] for line in (process / "maps").read_text().splitlines() if "/" in line}
+        maps = (process / "maps").read_text(errors="surrogateescape")
+        yield from {line.split(maxsplit=5)[5] for line in maps.splitlines() if "/" in line}
     except (OSError, IndexError):
         return

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 from rq import Worker
-from rq.exceptions import AbandonedJobError
+from rq.exceptions import AbandonedJobError, StopRequested
 from rq.executions import Execution
 from rq.job import Job
 from rq.queue import Queue
@@ -52,10 +52,12 @@ class SafeWorker(Worker):
             super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
         except (ConnectionError, TimeoutError):
             raise
-        except Exception:  # RQ reads strangers' bytes here and raises whatever its parsers raise.
-            log.exception("cleaning up RQ's registries failed; the next round tries again")
+        except Exception as error:  # RQ reads strangers' bytes here and raises whatever its parsers raise.
             for queue in self.queues:
                 queue.release_maintenance_lock()  # type: ignore[no-untyped-call]
+            if isinstance(error, StopRequested):  # So arrives a SIGTERM.
+                raise
+            log.exception("cleaning up RQ's registries failed; the next round tries again")
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Run a job, or pass over one that cannot be started, where RQ's own worker would end."""
@@ -72,6 +74,8 @@ class SafeWorker(Worker):
             return super().prepare_execution(job)
         except ResponseError as error:
             self.executions.clear()
+            if "WRONGTYPE " not in str(error):
+                raise  # A full or read-only Redis says nothing about this job.
             raise Unstartable(str(error)) from error
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:

@@ -177,9 +177,10 @@ class Lines:
         *whole, self._open = (self._open + data).replace(b"\r", b"\n").split(b"\n")
         for line in whole:
             self._emit(line)
-        while len(self._open) > _LONGEST_LINE:
-            self._emit(self._open[:_LONGEST_LINE])
-            self._open = self._open[_LONGEST_LINE:]
+        if len(self._open) > _LONGEST_LINE:
+            rest = len(self._open) % _LONGEST_LINE
+            self._emit(self._open[: len(self._open) - rest])
+            self._open = self._open[len(self._open) - rest :]
 
     def close(self) -> None:
         """Let go of the last line, which has no end."""
@@ -187,7 +188,9 @@ class Lines:
         self._open = b""
 
     def _emit(self, line: bytes) -> None:
-        text = line[:_LONGEST_LINE].decode("utf-8", "replace").rstrip()
-        if text:
-            self.kept.append(text)
-            self._each(text)
+        """Hand over a line, a very long one in pieces."""
+        for start in range(0, len(line), _LONGEST_LINE):
+            text = line[start : start + _LONGEST_LINE].decode("utf-8", "replace").rstrip()
+            if text:
+                self.kept.append(text)
+                self._each(text)

@@ -18,13 +18,19 @@ def refuse_reserved(app: App, entries: list[Entry]) -> None:
     """Refuse a commit that has files of its own where hookd puts a link; raises CommitRefused."""
     points = (*_RESERVED, *app.shared.files, *app.shared.directories)
     for entry in entries:
-        point = next((p for p in points if entry.path == p or entry.path.startswith(f"{p}/")), None)
+        point = next((p for p in points if _in_the_way(entry, p)), None)
         if point is None or _is_placeholder(app, point, entry):
             continue
         raise CommitRefused(
             f"the commit contains {entry.path}, but {point} is the app's own on this server",
             hint=f"git rm -r --cached {point}, add it to .gitignore, and push",
         )
+
+
+def _in_the_way(entry: Entry, point: str) -> bool:
+    """Tell whether a path of the commit is a link point, lies below it, or stands where a directory above it must."""
+    above = point.startswith(f"{entry.path}/") and not entry.is_submodule
+    return above or entry.path == point or entry.path.startswith(f"{point}/")
 
 
 def _is_placeholder(app: App, point: str, entry: Entry) -> bool:

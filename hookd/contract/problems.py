@@ -7,7 +7,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 # What stands before the `@` of a URL, and what follows its `?`.
-_CREDENTIALS: Final = re.compile(r"(//|:)[^\s'\"]*(@)|(?<=\?)[^\s'\"]+")
+_CREDENTIALS: Final = re.compile(r"(://|//|:)[^\s'\"]*(@)|(?<=\?)[^\s'\"]+")
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
 from redis.retry import Retry
 
 # A sender waits 5 s at the least (Gitea) and is promised an answer within 2 s, whatever Redis does.
-IMPATIENT_SECONDS: Final = 1.0
+IMPATIENT_SECONDS: Final = 0.8
 PERSON_SECONDS: Final = 5.0
 # Waits of 0.2, 0.4, … 5 s: about two minutes in all, the time of a Redis restart on a busy host.
 PATIENT_RETRIES: Final = 30
 
 
 def impatient(url: str) -> Redis:
-    """Connect for the receiver: one try, one second."""
+    """Connect for the receiver: one try, 0.8 s for each answer."""
     return Redis.from_url(
         url,
         socket_timeout=IMPATIENT_SECONDS,

@@ -15,7 +15,7 @@ from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import ResponseError
 from rq import Queue
-from rq.exceptions import DeserializationError, NoSuchJobError
+from rq.exceptions import DeserializationError, NoSuchJobError, StopRequested
 from rq.intermediate_queue import IntermediateQueue
 from rq.job import Job, JobStatus
 from rq.rate_limit import RateLimit
@@ -79,7 +79,7 @@ class SafeJob(Job):
         try:
             kept[b"data"] = _unpacked(kept[b"data"])
             super().restore(kept)
-        except NoSuchJobError:
+        except (NoSuchJobError, StopRequested):  # The latter is how a SIGTERM arrives in RQ's worker.
             raise
         except Exception as error:  # RQ raises whatever its parsers raise; a malformed hash is no job.
             log.warning("job %s is malformed and passed over: %s", self.id, type(error).__name__)
@@ -209,10 +209,10 @@ def _unpacked(data: bytes) -> bytes:
     """Unpack a job's call as RQ does, up to a bound; raises ValueError beyond it."""
     unpacker = zlib.decompressobj()
     try:
-        plain = unpacker.decompress(data, _DATA_LENGTH)
+        plain, rest = unpacker.decompress(data, _DATA_LENGTH), unpacker.unconsumed_tail
     except zlib.error:
-        plain = data[: _DATA_LENGTH + 1]  # RQ takes what is not packed as it is.
-    if unpacker.unconsumed_tail or len(plain) > _DATA_LENGTH:
+        plain, rest = data, b""  # RQ takes what is not packed as it is.
+    if rest or len(plain) > _DATA_LENGTH:
         raise ValueError("a job's call is short")
     return zlib.compress(plain)
 

@@ -37,7 +37,6 @@ BROKEN = {
     "crashes at start": {"top": ONLY_IN_PREFLIGHT, "health": "pass"},
     "answers 500": {"top": "", "health": ANSWER_500},
     "hangs on the health page": {"top": "", "health": "time.sleep(60)"},
-    "ends when it is ready": {"top": "", "health": "os.kill(os.getppid(), signal.SIGTERM)"},
     "dies of its health page": {"top": "", "health": "os._exit(1)"},
 }
 
@@ -58,6 +57,15 @@ def test_no_visitor_sees_a_commit_that(site: Installation, handover: str, kind: 
     view = site.records.view(app)
     assert (view.release, view.head, view.healthy) == (good.name, bad.commit, True)
     assert view.quarantined[-1].commit == bad.commit
+
+
+@BOTH
+def test_a_release_that_ends_as_soon_as_it_is_ready_is_rolled_back(site: Installation, handover: str) -> None:
+    app = f"shop-{handover}"
+    _good(site, app)
+    with visitors(site.ports[app]) as crowd:
+        bad = site.ship(app, _broken(top="", health="os.kill(os.getppid(), signal.SIGTERM)"))
+    assert (bad.status, crowd.failures, site.serving(app)) == (Status.ROLLED_BACK, [], "good")
 
 
 @BOTH

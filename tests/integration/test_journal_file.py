@@ -26,13 +26,13 @@ def name(number: int) -> str:
 
 def release(number: int) -> tuple[Event, ...]:
     """The events of a release that was built and turned out good."""
-    made = Built(**stamp(), release=name(number), commit=COMMIT)  # type: ignore[arg-type]
-    switched = Switched(**stamp(), release=name(number))  # type: ignore[arg-type]
-    return made, switched, Good(**stamp(), release=name(number))  # type: ignore[arg-type]
+    made = Built(**stamp(), release=name(number), commit=COMMIT)
+    switched = Switched(**stamp(), release=name(number))
+    return made, switched, Good(**stamp(), release=name(number))
 
 
 def quarantined(cause: str, commit: str = COMMIT) -> Quarantined:
-    return Quarantined(**stamp(), commit=commit, served=True, cause=cause)  # type: ignore[arg-type]
+    return Quarantined(**stamp(), commit=commit, served=True, cause=cause)
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_an_event_and_the_file_s_name_are_on_disk_before_the_next_thing_happens(
 
 
 def test_a_short_journal_is_left_as_it_is(path: Path) -> None:
-    Journal(path).add(*release(1), Removed(**stamp(), release=name(1)))  # type: ignore[arg-type]
+    Journal(path).add(*release(1), Removed(**stamp(), release=name(1)))
     before = path.read_bytes()
     Journal(path).shorten()
     assert path.read_bytes() == before
@@ -121,8 +121,8 @@ def test_a_long_journal_loses_lines_but_no_meaning(path: Path) -> None:
     for number in range(1, 201):
         journal.add(*release(number))
         if number > 5:
-            journal.add(Removed(**stamp(), release=name(number - 5)))  # type: ignore[arg-type]
-    pin = Pinned(**stamp(), commit=COMMIT, head="cd" * 20)  # type: ignore[arg-type]
+            journal.add(Removed(**stamp(), release=name(number - 5)))
+    pin = Pinned(**stamp(), commit=COMMIT, head="cd" * 20)
     before = journal.add(quarantined("it was bad", "ef" * 20), pin)
     lines = path.read_bytes().count(b"\n")
     journal.shorten()

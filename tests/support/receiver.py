@@ -31,7 +31,7 @@ ZEROS = "0" * 40
 Headers = Mapping[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bench:
     """An application that takes requests without a network, and the Redis behind it."""
 
@@ -55,7 +55,7 @@ class Bench:
 
     def get(self, path: str, headers: Headers | None = None) -> TestResponse:
         """Ask for a page."""
-        return self.app.test_client().get(path, headers=dict(headers or {}))
+        return self.app.test_client().get(path, headers=dict(headers or {}), buffered=True)
 
     def stored(self) -> int:
         """Count what stands in Redis."""
@@ -79,6 +79,12 @@ def bench(directory: Path, **settings: Any) -> Iterator[Bench]:
         with Redis.from_url(installation.redis_url) as redis:
             app = build(installation.config)
             yield Bench(app, redis, installation.config)
+
+
+def content(response: TestResponse) -> dict[str, Any]:
+    """Read an answer's JSON object."""
+    found: dict[str, Any] = json.loads(response.data)
+    return found
 
 
 def push_body(app: str, **changes: Any) -> bytes:

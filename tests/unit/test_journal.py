@@ -41,7 +41,7 @@ def quarantined(commit: str, served: bool = True, cause: str = "it was bad") -> 
     return Quarantined(**STAMP, commit=commit, served=served, cause=cause)
 
 
-ROLLED_BACK = [
+ROLLED_BACK: list[Event] = [
     *deployed(ONE, A),
     Built(**STAMP, release=TWO, commit=B),
     Switched(**STAMP, release=TWO),
@@ -87,14 +87,14 @@ def test_after_a_rollback_the_old_release_serves_and_the_bad_commit_is_quarantin
 
 
 def test_the_way_back_leads_to_the_release_that_was_good_last_not_to_the_one_built_last() -> None:
-    back = [Switched(**STAMP, release=ONE), Good(**STAMP, release=ONE)]
+    back: list[Event] = [Switched(**STAMP, release=ONE), Good(**STAMP, release=ONE)]
     state = fold([*deployed(ONE, A), *deployed(TWO, B), *back, *deployed(THREE, C)])
     assert state.previous_good is not None
     assert state.previous_good.name == ONE
 
 
 def test_the_colour_is_that_of_the_last_switch() -> None:
-    switches = [Switched(**STAMP, release=ONE, colour="blue"), Switched(**STAMP, release=TWO, colour="green")]
+    switches: list[Event] = [Switched(**STAMP, release=ONE, colour="blue"), Switched(**STAMP, release=TWO, colour="green")]
     assert fold(switches).colour == "green"
 
 
@@ -161,7 +161,7 @@ def test_a_cause_with_a_file_name_that_is_no_utf8_can_be_written() -> None:
 
 
 def test_what_does_not_matter_any_more_is_left_out() -> None:
-    events = [*ROLLED_BACK, *deployed(THREE, C), Removed(**STAMP, release=TWO)]
+    events: list[Event] = [*ROLLED_BACK, *deployed(THREE, C), Removed(**STAMP, release=TWO)]
     assert compact(events) == [
         Built(**STAMP, release=ONE, commit=A),
         Good(**STAMP, release=ONE),

@@ -2,6 +2,7 @@
 
 import string
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -87,7 +88,7 @@ def test_what_is_no_deployments_id_is_refused(text: str) -> None:
         (names.ReleaseName, "000007-0123456789ab", "../007-0123456789ab"),
     ],
 )
-def test_a_field_of_a_record_refuses_what_the_functions_refuse(kind: object, good: str, bad: str) -> None:
+def test_a_field_of_a_record_refuses_what_the_functions_refuse(kind: Any, good: str, bad: str) -> None:
     adapter: TypeAdapter[str] = TypeAdapter(kind)
     assert adapter.validate_python(good) == good
     with pytest.raises(ValidationError):

@@ -42,6 +42,14 @@ def refused(payload: bytes, event: str = "push") -> str:
     return caught.value.reason
 
 
+def outcome(event: str, payload: bytes) -> Push | Ignored | int:
+    """Judge an event; a refusal is its status."""
+    try:
+        return judge(APP, event, payload)
+    except Refusal as error:
+        return error.status
+
+
 def test_the_apps_branch_is_a_push() -> None:
     assert judged() == Push(NEW)
 
@@ -152,10 +160,8 @@ def test_a_refusal_does_not_repeat_what_was_sent() -> None:
 
 @given(st.binary(max_size=200), st.text(max_size=20))
 def test_random_bytes_are_never_a_push(payload: bytes, event: str) -> None:
-    try:
-        assert isinstance(judge(APP, event, payload), Ignored)
-    except Refusal as error:
-        assert error.status == 400
+    found = outcome(event, payload)
+    assert found == 400 or isinstance(found, Ignored)
 
 
 JSON_VALUES = st.recursive(
@@ -166,10 +172,6 @@ JSON_VALUES = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(sorted(EVENT)), JSON_VALUES, min_size=1))
-def test_a_push_is_only_ever_the_right_one(changes: dict[str, Any]) -> None:
-    try:
-        verdict = judge(APP, "push", json.dumps({**EVENT, **changes}).encode("utf-8", "surrogatepass"))
-    except Refusal as error:
-        assert error.status == 400
-    else:
-        assert isinstance(verdict, Ignored)
+def test_a_push_with_any_key_replaced_is_no_push(changes: dict[str, Any]) -> None:
+    found = outcome("push", json.dumps({**EVENT, **changes}).encode())
+    assert found == 400 or isinstance(found, Ignored)

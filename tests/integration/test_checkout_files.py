@@ -1,0 +1,165 @@
+"""Writing a commit's files: odd names, links, submodules, and a repository that would like to run something."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.support.mirrors import Mirror, content
+from tests.support.repository import Repository
+from worker.errors import CommitRefused, DeployError
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    return Repository(tmp_path / "repo")
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def test_every_file_arrives_byte_for_byte_and_nothing_of_git_s(
+    tmp_path: Path, repository: Repository, out: Path
+) -> None:
+    files: dict[str, str | bytes | None] = {"app.py": "x\r\n", "deep/er/data.bin": bytes(range(256)), "empty": ""}
+    repository.commit_and_push(files)
+    Mirror(tmp_path, repository).written(out)
+    assert content(out) == {"app.py": b"x\r\n", "deep/er/data.bin": bytes(range(256)), "empty": b""}
+    assert not (out / ".git").exists()
+
+
+def test_an_older_commit_s_files_do_not_linger(tmp_path: Path, repository: Repository) -> None:
+    mirror = Mirror(tmp_path, repository)
+    repository.commit_and_push({"old.py": "1", "both.py": "1"})
+    mirror.written(tmp_path / "one")
+    repository.commit_and_push({"old.py": None, "both.py": "2"})
+    assert content(mirror.written(tmp_path / "two")) == {"both.py": b"2"}
+
+
+ODD = ["new\nline", "quo'te\"s", "größe ✓.txt", "-rf", "--output=x", " lead and trail ", "tab\there", "$(touch ran)"]
+
+
+def test_odd_names_are_listed_and_written_as_they_are(tmp_path: Path, repository: Repository, out: Path) -> None:
+    repository.commit_and_push({name: name for name in ODD})
+    mirror = Mirror(tmp_path, repository)
+    entries = mirror.checkout.list_tree(mirror.checkout.fetch_head())
+    assert sorted(entry.path for entry in entries) == sorted(ODD)
+    assert content(mirror.written(out)) == {name: name.encode() for name in ODD}
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path, repository: Repository) -> None:
+    (repository.work / os.fsdecode(b"caf\xe9")).write_text("x")
+    repository.commit_all()
+    repository.push()
+    mirror = Mirror(tmp_path, repository)
+    head = mirror.checkout.fetch_head()
+    with pytest.raises(CommitRefused, match="a file name that is not UTF-8"):
+        mirror.checkout.list_tree(head)
+
+
+def test_links_arrive_as_links_and_programs_as_programs(tmp_path: Path, repository: Repository, out: Path) -> None:
+    repository.commit({"run.sh": "#!/bin/sh\n", "plain": "x"})
+    (repository.work / "run.sh").chmod(0o755)
+    (repository.work / "link").symlink_to("plain")
+    (repository.work / "away").symlink_to("/etc/passwd")
+    repository.commit_all()
+    repository.push()
+    mirror = Mirror(tmp_path, repository)
+    mirror.written(out)
+    assert os.readlink(out / "link") == "plain"
+    assert os.readlink(out / "away") == "/etc/passwd"
+    assert (out / "run.sh").stat().st_mode & stat.S_IXUSR
+    assert not (out / "plain").stat().st_mode & stat.S_IXUSR
+    entries = mirror.checkout.list_tree(mirror.checkout.fetch_head())
+    assert [entry.path for entry in entries if entry.is_link] == ["away", "link"]
+
+
+def test_a_submodule_stays_empty_and_its_address_is_not_asked(
+    tmp_path: Path, repository: Repository, out: Path
+) -> None:
+    inner = Repository(tmp_path / "inner")
+    inner.commit_and_push({"secret.py": "x"})
+    repository.commit({"app.py": "x"})
+    repository.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", inner.url, "lib")
+    repository.commit_all()
+    repository.push()
+    mirror = Mirror(tmp_path, repository)
+    mirror.written(out)
+    entries = mirror.checkout.list_tree(mirror.checkout.fetch_head())
+    assert [entry.path for entry in entries if entry.is_submodule] == ["lib"]
+    assert (out / "lib").is_dir()
+    assert os.listdir(out / "lib") == []
+
+
+def test_no_hook_of_the_mirror_runs(tmp_path: Path, repository: Repository, out: Path) -> None:
+    repository.commit_and_push({"app.py": "1"})
+    mirror = Mirror(tmp_path, repository)
+    mirror.checkout.fetch_head()
+    hooks = mirror.path / "hooks"
+    hooks.mkdir(exist_ok=True)
+    for name in ("post-checkout", "reference-transaction", "post-index-change", "pre-auto-gc"):
+        (hooks / name).write_text(f"#!/bin/sh\ntouch {tmp_path}/ran-{name}\n")
+        (hooks / name).chmod(0o755)
+    repository.commit_and_push({"app.py": "2"})
+    mirror.written(out)
+    assert (out / "app.py").read_text() == "2"
+    assert list(tmp_path.glob("ran-*")) == []
+
+
+def test_no_filter_that_the_repository_asks_for_runs(tmp_path: Path, repository: Repository, out: Path) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
+    repository.commit_and_push(
+        {".gitattributes": "*.bin filter=lfs\n*.txt filter=evil\n", "a.bin": pointer, "b.txt": "plain"}
+    )
+    mirror = Mirror(tmp_path, repository)
+    head = mirror.checkout.fetch_head()
+    home = tmp_path / "state" / "home" / "shop"
+    home.mkdir(parents=True)
+    (home / ".gitconfig").write_text(f'[filter "evil"]\nsmudge = touch {tmp_path}/ran; cat\n')
+    mirror.written(out)
+    assert content(out)["a.bin"] == pointer.encode()
+    assert content(out)["b.txt"] == b"plain"
+    assert not (tmp_path / "ran").exists()
+    assert head == repository.head()
+
+
+def test_files_that_an_archive_would_leave_out_are_written(tmp_path: Path, repository: Repository, out: Path) -> None:
+    repository.commit_and_push(
+        {".gitattributes": "docs export-ignore\nv export-subst\n", "docs/a": "x", "v": "$Format:%H$"}
+    )
+    Mirror(tmp_path, repository).written(out)
+    assert content(out)["docs/a"] == b"x"
+    assert content(out)["v"] == b"$Format:%H$"
+
+
+@pytest.mark.parametrize("name", [".git", "..", ".GIT"])
+def test_a_tree_that_would_write_into_git_s_own_or_outside_is_refused(
+    tmp_path: Path, repository: Repository, name: str
+) -> None:
+    blob = repository.commit({"app.py": "x"}) and repository.git("rev-parse", "HEAD:app.py").strip()
+    inner = hash_tree(repository, f"100644 blob {blob}\tconfig\n")
+    evil = hash_tree(repository, f"040000 tree {inner}\t{name}\n")
+    commit = repository.git("commit-tree", evil, "-m", "evil").strip()
+    repository.git("-c", "transfer.fsckObjects=false", "push", "-q", "-f", "origin", f"{commit}:refs/heads/main")
+    mirror = Mirror(tmp_path, repository)
+    with pytest.raises(DeployError):
+        mirror.written(tmp_path / "out")
+    assert not (tmp_path / "config").exists()
+    assert not (tmp_path / "out").exists()
+
+
+def hash_tree(repository: Repository, listing: str) -> str:
+    """Make a tree of any names, valid or not, and return its id."""
+    rows = b"".join(_row(line) for line in listing.splitlines())
+    file = repository.work.parent / "tree"
+    file.write_bytes(rows)
+    return repository.git("hash-object", "--literally", "-t", "tree", "-w", str(file)).strip()
+
+
+def _row(line: str) -> bytes:
+    mode, _, rest = line.split(" ", 2)
+    identity, name = rest.split("\t")
+    return f"{mode.lstrip('0')} {name}".encode() + b"\0" + bytes.fromhex(identity)

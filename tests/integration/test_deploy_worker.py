@@ -1,0 +1,106 @@
+"""What befalls the worker: deployments that die, configurations that break, records that nobody needs any more."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from hookd.contract.deployment import Status, Trigger
+from hookd.store.records import Request
+from tests.support.installation import Installation, app_files
+from tests.support.processes import wait_for
+
+APPS: dict[str, dict[str, Any]] = {name: {"handover": "restart"} for name in ("killed", "gone", "plain", "old", "late")}
+KEPT = 3
+SETTINGS = {"history": {"keep": KEPT}}
+
+# Says that it has begun, and does not end by itself.
+SLEEP = """
+import os, sys, time
+with open(sys.argv[1], "w") as file:
+    file.write(str(os.getpid()))
+time.sleep(60)
+"""
+
+
+def test_a_deploying_process_that_is_killed_ends_its_record_and_the_next_push_deploys(site: Installation) -> None:
+    book = site.directory / "killed.pid"
+    site.ship("killed", app_files("one"))
+    site.change_app("killed", build={"commands": [["python", "-c", SLEEP, str(book)]]})
+    site.repositories["killed"].commit_and_push(app_files("two"))
+    deployment = site.send_push("killed")["deployment"]
+    wait_for(lambda: book.exists() and book.read_text(), what="the build")
+    os.kill(site.deployer("killed"), signal.SIGKILL)
+    killed = site.wait_for_ending(deployment, 5)
+    assert (killed.status, killed.cause) == (Status.FAILED, "the deploying process was killed")
+    wait_for(lambda: not Path(f"/proc/{book.read_text()}").exists(), what="the end of the build")
+    assert site.serving("killed") == "one"
+    site.change_app("killed", build={"commands": []})
+    again = site.push_and_wait("killed")
+    assert (again.status, site.serving("killed")) == (Status.SUCCEEDED, "two")
+    assert not list((site.root("killed") / "releases").glob(".*"))
+
+
+def test_a_record_of_an_app_that_never_was_ends_with_its_name(site: Installation) -> None:
+    ghost = site.deploy("ghost")
+    assert (ghost.status, ghost.cause) == (Status.FAILED, "the app ghost is not in the catalogue any more")
+    assert site.ship("plain", app_files("after the ghost")).status is Status.SUCCEEDED
+
+
+def test_an_app_that_left_the_catalogue_is_not_deployed_and_serves_on(site: Installation) -> None:
+    site.ship("gone", app_files("one"))
+    file = site.directory / "apps" / "gone.toml"
+    text = file.read_text()
+    file.unlink()
+    gone = site.ship("gone", app_files("two"))
+    assert (gone.status, gone.cause) == (Status.FAILED, "the app gone is not in the catalogue any more")
+    assert site.serving("gone") == "one"
+    file.write_text(text)
+    assert site.push_and_wait("gone").status is Status.SUCCEEDED
+    assert site.serving("gone") == "two"
+
+
+def test_a_configuration_that_broke_is_named_and_pushes_work_again_once_it_is_mended(site: Installation) -> None:
+    site.ship("plain", app_files("one"))
+    broken = site.directory / "apps" / "another.toml"
+    broken.write_text('repository = "https://git.example.org/a.git"\nspeed = "high"\n')
+    for _ in range(2):
+        failed = site.ship("plain", app_files("two"))
+        assert failed.status is Status.FAILED
+        assert (failed.cause or "").startswith(f"the configuration cannot be used: {broken}: ")
+    broken.unlink()
+    assert site.push_and_wait("plain").status is Status.SUCCEEDED
+    assert site.serving("plain") == "two"
+
+
+def test_a_settings_file_that_is_no_toml_is_named_too(site: Installation) -> None:
+    text = site.config_path.read_text()
+    site.config_path.write_text("[redis\n")
+    failed = site.ship("plain", app_files("three"))
+    site.config_path.write_text(text)
+    assert failed.status is Status.FAILED
+    assert (failed.cause or "").startswith(f"the configuration cannot be used: {site.config_path}: not TOML")
+    assert site.push_and_wait("plain").status is Status.SUCCEEDED
+
+
+def test_old_records_go_together_with_their_logs(site: Installation) -> None:
+    made = [site.ship("old", app_files("one")).id, *[site.push_and_wait("old").id for _ in range(KEPT + 1)]]
+    logs = site.directory / "state" / "logs" / "old"
+    wait_for(lambda: len(list(logs.iterdir())) <= KEPT, what="tidying up")
+    assert sorted(path.stem for path in logs.iterdir()) == made[-KEPT:]
+    assert [record.id for record in site.records.history("old", 100)] == made[: -KEPT - 1 : -1]
+    assert site.records.find(made[0]) is None
+
+
+def test_a_deployment_that_runs_out_of_time_while_it_is_checked_goes_back(site: Installation) -> None:
+    site.ship("late", app_files("one"))
+    slow = str(app_files("slow")["wsgi.py"]).replace(
+        "start_response('200 OK'", "start_response('200 OK' if environ['SERVER_SOFTWARE'] == 'hookd-health' else '503'"
+    )
+    site.repositories["late"].commit_and_push({"wsgi.py": slow})
+    site.change_app("late", health={"deadline": 60}, limits={"deploy_seconds": 8})
+    asked = site.records.request(Request(app="late", trigger=Trigger.PUSH, seconds=8))
+    late = site.wait_for_ending(asked.deployment)
+    assert late.status is Status.ROLLED_BACK
+    assert (late.cause or "").endswith("serves again: the deployment took longer than 8 s")
+    assert site.serving("late") == "one"

@@ -1,0 +1,202 @@
+"""A release that fails its own health check never takes a user's request, under a real gunicorn."""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import PROJECT, free_port, python, running, wait_for
+
+APP = """
+import os, signal, time
+from pathlib import Path
+served, asked, sick = Path({directory!r}, "served"), Path({directory!r}, "asked"), Path({directory!r}, "sick")
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/healthz":
+        with asked.open("a") as file:
+            file.write(str(os.getpid()) + " " + environ["HTTP_HOST"] + " " + environ["QUERY_STRING"] + "\\n")
+        {health}
+        start_response("503 Sick" if sick.exists() else "200 OK", [])
+        return [b"well"]
+    with served.open("a") as file:
+        file.write("a user\\n")
+    start_response("200 OK", [])
+    return [str(os.getpid()).encode()]
+"""
+BAD = {
+    "a wrong status": 'start_response("500 Oops", []); return [b""]',
+    "not ready": 'start_response("503 Later", []); return [b""]',
+    "an exception": "raise LookupError('no table')",
+    "an exception in the body": 'start_response("200 OK", []); return (1 / 0 for _ in "x")',
+    "no status": "return []",
+    "an exit": "raise SystemExit(3)",
+    "silence": "time.sleep(600)",
+    "silence in the body": 'start_response("200 OK", []); return (time.sleep(600) for _ in "x")',
+    "silence that swallows exceptions": "exec('while True:\\n try: time.sleep(600)\\n except Exception: pass')",
+}
+CRASHES = {
+    "a crash": "os._exit(1)",
+    "a kill": "os.kill(os.getpid(), signal.SIGKILL)",
+    "an exit that says all is well": "os._exit(0)",
+}
+
+
+class Site:
+    """An app in a directory, and its gunicorn of two workers."""
+
+    def __init__(self, directory: Path, health: str = "pass") -> None:
+        self.directory = directory
+        self.port = free_port()
+        (directory / "wsgi.py").write_text(APP.format(directory=str(directory), health=health))
+
+    @contextmanager
+    def gunicorn(self, **environment: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """Run gunicorn with hookd's configuration."""
+        conf = str(PROJECT / "units" / "gunicorn.conf.py")
+        argv = python("-m", "gunicorn", "-c", conf, "-w", "2", "-b", f"127.0.0.1:{self.port}", "wsgi:app")
+        env = {**os.environ, "HOOKD_HEALTH_PATH": "/healthz", "HOOKD_HEALTH_SECONDS": "1", **environment}
+        with running(argv, self.directory / "log", env, cwd=self.directory) as process:
+            yield process
+
+    def lines(self, name: str) -> list[str]:
+        """What the app noted: each time it `served` a user or was `asked` for its health."""
+        file = self.directory / name
+        return file.read_text().splitlines() if file.exists() else []
+
+    @property
+    def log(self) -> str:
+        """What gunicorn said."""
+        return (self.directory / "log").read_text()
+
+    def ask(self) -> int:
+        """Ask as a user does; returns the process id of the worker that answered."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request("GET", "/")
+            return int(connection.getresponse().read())
+        finally:
+            connection.close()
+
+    def listens(self) -> bool:
+        """Tell whether gunicorn takes connections."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    @contextmanager
+    def impatient_users(self) -> Iterator[list[socket.socket]]:
+        """Users who send their request as soon as the port is open, before any worker is ready."""
+        users: list[socket.socket] = []
+        wait_for(self.listens, what="the port")
+        with suppress(ConnectionError):
+            for _ in range(5):
+                users.append(socket.create_connection(("127.0.0.1", self.port)))  # noqa: PERF401  (kept when one fails)
+                users[-1].sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        try:
+            yield users
+        finally:
+            for user in users:
+                user.close()
+
+
+def answered(users: list[socket.socket]) -> bytes:
+    """What the users have been told, up to now."""
+    told = b""
+    for user in users:
+        user.setblocking(False)
+        with suppress(OSError):
+            told += user.recv(65536)
+    return told
+
+
+@pytest.mark.parametrize("health", BAD.values(), ids=BAD.keys())
+def test_a_release_with_a_bad_health_page_ends_and_no_user_has_seen_it(tmp_path: Path, health: str) -> None:
+    site = Site(tmp_path, f"time.sleep(0.3); {health}")
+    with site.gunicorn() as process, site.impatient_users() as users:
+        wait_for(lambda: process.poll() is not None, what="the end of gunicorn")
+        assert process.returncode == 3
+        assert answered(users) == b""
+    assert site.lines("asked")
+    assert site.lines("served") == []
+
+
+@pytest.mark.parametrize("health", CRASHES.values(), ids=CRASHES.keys())
+def test_a_release_whose_workers_die_of_the_question_serves_no_user_either(tmp_path: Path, health: str) -> None:
+    site = Site(tmp_path, f"time.sleep(0.1); {health}")
+    with site.gunicorn(), site.impatient_users() as users:
+        wait_for(lambda: len(site.lines("asked")) >= 6, what="six workers")
+        assert answered(users) == b""
+    assert site.lines("served") == []
+
+
+def test_the_reason_stands_in_gunicorns_log(tmp_path: Path) -> None:
+    site = Site(tmp_path, "time.sleep(600)")
+    with site.gunicorn() as process:
+        wait_for(lambda: process.poll() is not None, what="the end of gunicorn")
+    assert "/healthz answered nothing for 1 s, not 200: this release takes no requests" in site.log
+
+
+def test_a_healthy_release_serves_after_each_first_worker_was_asked_once(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    with site.gunicorn():
+        wait_for(site.listens, what="gunicorn")
+        assert site.ask()
+        wait_for(lambda: len(site.lines("asked")) == 2, what="two questions")
+    assert len({line.split()[0] for line in site.lines("asked")}) == 2
+    assert len(site.lines("served")) == 1
+
+
+def test_path_query_host_and_status_are_the_app_s_own(tmp_path: Path) -> None:
+    site = Site(tmp_path, 'start_response("204 Empty", []); return []')
+    environment = {
+        "HOOKD_HEALTH_PATH": "/healthz?deep=1",
+        "HOOKD_HEALTH_HOST": "shop.example.org",
+        "HOOKD_HEALTH_STATUS": "204",
+    }
+    with site.gunicorn(**environment):
+        wait_for(site.listens, what="gunicorn")
+        assert site.ask()
+    assert site.lines("asked")[0].endswith(" shop.example.org deep=1")
+
+
+def test_a_site_that_serves_is_not_ended_by_a_bad_minute(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    with site.gunicorn() as process:
+        wait_for(site.listens, what="gunicorn")
+        wait_for(lambda: site.log.count("this worker takes requests") == 2, what="two workers")
+        first = site.ask()
+        (tmp_path / "sick").touch()
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: site.log.count("Booting worker") == 3, what="a third worker")
+        wait_for(lambda: site.ask() not in workers(site), what="an answer of the third worker")
+        assert process.poll() is None
+    assert len(site.lines("asked")) == 2
+
+
+def workers(site: Site) -> set[int]:
+    """The workers that were asked for their health."""
+    return {int(line.split()[0]) for line in site.lines("asked")}
+
+
+def test_a_timer_of_the_gate_does_not_go_off_while_users_are_served(tmp_path: Path) -> None:
+    site = Site(tmp_path, "before = signal.getitimer(signal.ITIMER_REAL); assert 0 < before[0] <= 1")
+    app = tmp_path / "wsgi.py"
+    app.write_text(app.read_text().replace(
+        '[str(os.getpid()).encode()]', '[str(int(signal.getitimer(signal.ITIMER_REAL)[0] * 1000)).encode()]'
+    ))  # fmt: skip
+    with site.gunicorn():
+        wait_for(site.listens, what="gunicorn")
+        assert site.ask() == 0
+
+
+def test_without_a_health_page_nothing_is_asked(tmp_path: Path) -> None:
+    site = Site(tmp_path, BAD["an exception"])
+    with site.gunicorn(HOOKD_HEALTH_PATH=""):
+        wait_for(site.listens, what="gunicorn")
+        assert site.ask()
+    assert site.lines("asked") == []

@@ -1,0 +1,239 @@
+"""Malformed jobs: the worker passes over each of them, in the same process, and goes on with the next good one."""
+
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from redis import Redis
+from rq import Worker
+from rq.exceptions import NoSuchJobError, StopRequested
+from rq.job import Job
+
+from hookd.contract import queue as names
+from hookd.store.jobs import SafeJob
+from tests.support.processes import wait_for
+from tests.support.raw_jobs import Site, call, put_id, put_job, site_with_trap, status_of
+from worker.queue_worker import SafeWorker
+
+UNKNOWN = "shop-20260304T050607000-0a1b2c"
+CALL = call(names.DEPLOY, UNKNOWN)
+FAR = "9" * 30
+
+# Hashes that RQ's own worker cannot read: it ends, one worker after the other.
+UNREADABLE: dict[str, dict[Any, Any]] = {
+    "a bad status": {"status": "on fire"},
+    "a status that is no UTF-8": {"status": b"\xff\xfe"},
+    "a bad date of creation": {"created_at": "yesterday"},
+    "a bad date of the start": {"started_at": "0000-00-00"},
+    "a date that is no UTF-8": {"enqueued_at": b"\xff"},
+    "a bad timeout": {"timeout": "soon"},
+    "a timeout with 5000 digits": {"timeout": "9" * 5000},
+    "a bad time to keep the result": {"result_ttl": "1.5"},
+    "an origin that is no UTF-8": {"origin": b"\xff"},
+    "a description that is no UTF-8": {"description": b"\xff\xfe\xfd"},
+    "a worker's name that is no UTF-8": {"worker_name": b"\xff"},
+    "a bad limit": {"rate_limit_concurrency": "many"},
+    "a limit's key that is no UTF-8": {"rate_limit_key": b"\xff"},
+    "a call that unpacks to a gigabyte": {"data": b""},  # Filled in by the fixture below: it takes a second to pack.
+    "a call of a megabyte": {"data": b"x" * 1_000_000},
+}
+
+# Hashes that can be read and cannot be run, or not as they ask for.
+UNRUNNABLE: dict[str, dict[Any, Any]] = {
+    "no JSON": {"data": b"{"},
+    "JSON that is no call": {"data": zlib.compress(b"5")},
+    "deep JSON": {"data": zlib.compress(b"[" * 9000)},
+    "a number with 5000 digits": {"data": zlib.compress(b'["worker.job.deploy",null,[' + b"9" * 5000 + b"],{}]")},
+    "an empty call": {"data": b""},
+    "a call that is no UTF-8": {"data": b"\xff\xfe"},
+    "half a packed call": {"data": CALL[:-9]},
+    "a huge description": {"data": CALL, "description": "x" * 10_000_000},
+    "a timeout no clock can hold": {"data": CALL, "timeout": FAR},
+    "a timeout before the start": {"data": CALL, "timeout": "-5"},
+    "a failure kept longer than Redis can": {"data": CALL, "failure_ttl": FAR},
+    "a failure kept less than not at all": {"data": CALL, "failure_ttl": "-" + FAR},
+    "a limit whose key holds something else": {
+        "data": CALL,
+        "rate_limit_key": "wrong",
+        "rate_limit_concurrency": "1",
+    },
+    "notes that are no JSON": {"data": CALL, "meta": b"\x80\x04"},
+    "a field whose name is no UTF-8": {"data": CALL, b"\xff\xfe": "x"},
+    "dependencies that are no list": {"data": CALL, "dependency_ids": b"\xff"},
+    "a group that is none": {"data": CALL, "group_id": "nobody"},
+}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    UNREADABLE["a call that unpacks to a gigabyte"] = {"data": zlib.compress(bytes(1_000_000_000), 1)}
+    with site_with_trap(tmp_path_factory.mktemp("site")) as found:
+        found.client.set("rq:rl:wrong:allowed", "no set")
+        yield found
+
+
+def in_hands(client: Redis) -> list[Any]:
+    """What stands in the queue and in the hands of a worker."""
+    return [client.lrange(key, 0, -1) for key in ("rq:queue:hookd", "rq:queue:hookd:intermediate")]
+
+
+@pytest.mark.parametrize("shape", UNREADABLE)
+def test_a_hash_that_cannot_be_read_is_passed_over(site: Site, shape: str) -> None:
+    job_id = put_job(site.client, {"data": CALL, **UNREADABLE[shape]})
+    site.assert_a_good_job_finishes()
+    assert in_hands(site.client) == [[], []]
+    assert status_of(site.client, job_id) is None, "it says for ever that it is queued"
+
+
+@pytest.mark.parametrize("shape", UNREADABLE)
+def test_a_hash_that_cannot_be_read_is_no_job_for_any_reader(site: Site, shape: str) -> None:
+    site.client.hset("rq:job:poison", mapping={"data": CALL, **UNREADABLE[shape]})
+    with pytest.raises(NoSuchJobError):
+        SafeJob.fetch("poison", connection=site.client)
+    assert SafeJob.fetch_many(["poison", "missing"], connection=site.client) == [None, None]
+    site.client.delete("rq:job:poison")
+
+
+@pytest.mark.parametrize("shape", UNRUNNABLE)
+def test_a_job_that_cannot_be_run_fails_and_says_so(site: Site, shape: str) -> None:
+    job_id = put_job(site.client, UNRUNNABLE[shape])
+    site.assert_a_good_job_finishes()
+    assert status_of(site.client, job_id) == "failed"
+    assert in_hands(site.client) == [[], []]
+    assert site.client.zscore("rq:failed:hookd", job_id) is not None
+    assert site.client.zcard("rq:wip:hookd") == 0
+
+
+def test_a_job_whose_success_is_kept_longer_than_redis_can_finishes(site: Site) -> None:
+    data = call(names.DEPLOY, site.superseded())
+    job_id = put_job(site.client, {"data": data, "result_ttl": FAR})
+    site.assert_a_good_job_finishes()
+    assert status_of(site.client, job_id) == "finished"
+
+
+# Ids that lead to no job's hash.
+IDS: dict[str, str | bytes] = {
+    "of a hash that is missing": "missing",
+    "of a hash without a call": "empty",
+    "of a text": "text",
+    "of a list": "list",
+    "with blanks": "a b c",
+    "with line ends": "a\nERROR b",
+    "with a colon in front": ":x",
+    "that is empty": "",
+    "that is no UTF-8": b"\xff\xfe",
+    "that starts well and ends as no UTF-8": b"shop-2026\xff",
+    "with a null": b"a\x00b",
+    "that is a megabyte": "x" * 1_000_000,
+    "that is a path": "../../rq:job:x",
+    "that is JSON": json.dumps({"job": "x"}),
+}
+
+
+@pytest.mark.parametrize("shape", IDS)
+def test_an_id_that_leads_to_no_jobs_hash_is_passed_over(site: Site, shape: str) -> None:
+    site.client.hset("rq:job:empty", "status", "queued")
+    site.client.hset("rq:job:a b c", "data", CALL)
+    site.client.set("rq:job:text", "no hash")
+    site.client.delete("rq:job:list")
+    site.client.rpush("rq:job:list", "no hash")
+    put_id(site.client, IDS[shape])
+    site.assert_a_good_job_finishes()
+    assert in_hands(site.client) == [[], []]
+
+
+@pytest.mark.parametrize("key", ["rq:executions:{}", "rq:results:{}", "rq:job:{}:dependents"])
+def test_a_job_beside_whose_hash_something_else_stands_is_passed_over(site: Site, key: str) -> None:
+    job_id = f"beside-{key.strip('rq:{}').replace(':', '-')}"
+    site.client.set(key.format(job_id), "no set")
+    put_job(site.client, {"data": call(names.DEPLOY, site.superseded())}, job_id)
+    site.assert_a_good_job_finishes()
+    assert in_hands(site.client) == [[], []]
+
+
+def test_a_hundred_of_them_at_once_cost_no_worker(site: Site) -> None:
+    for number in range(100):
+        shapes = list({**UNREADABLE, **UNRUNNABLE}.values())
+        small = [shape for shape in shapes if len(str(shape)) < 500]
+        put_job(site.client, {"data": CALL, **small[number % len(small)]})
+        put_id(site.client, b"\xff" + bytes([number]))
+    site.assert_a_good_job_finishes()
+    assert in_hands(site.client) == [[], []]
+
+
+def test_the_log_stays_one_line_for_each_job_that_is_passed_over(site: Site) -> None:
+    put_id(site.client, "forged\nERROR the server is on fire")
+    site.assert_a_good_job_finishes()
+    text = (site.installation.directory / "worker.log").read_text()
+    assert r"passed over forged\nERROR the server is on fire: it is no job" in text
+    assert "\nERROR the server is on fire" not in text
+
+
+# What maintenance reads, at the start of a worker and every ten seconds.
+REGISTRIES: dict[str, Callable[[Redis], object]] = {
+    "a started job that is no UTF-8": lambda client: client.zadd("rq:wip:hookd", {b"\xff": 1}),
+    "a started job without an execution": lambda client: client.zadd("rq:wip:hookd", {"x": 1}),
+    "a started job whose hash is bad": lambda client: (
+        client.hset("rq:job:bad", mapping={"data": CALL, "status": "on fire"}),
+        client.zadd("rq:wip:hookd", {"bad:1": 1}),
+    ),
+    "a text in place of the started jobs": lambda client: client.set("rq:wip:hookd", "x"),
+    "a text in place of the failed jobs": lambda client: client.set("rq:failed:hookd", "x"),
+    "a job in somebody's hands that is no UTF-8": lambda client: client.rpush("rq:queue:hookd:intermediate", b"\xff"),
+    "a job in somebody's hands with blanks": lambda client: client.rpush("rq:queue:hookd:intermediate", "a b"),
+    "a ready job that is no UTF-8": lambda client: client.zadd("rq:ready:hookd", {b"\xff": 1}),
+    "a limit that is no number": lambda client: (
+        client.sadd("rq:rl-keys", "app-blog"),
+        client.hset("rq:rl:app-blog", "concurrency", "many"),
+    ),
+    "a limit whose name is no UTF-8": lambda client: client.sadd("rq:rl-keys", b"\xff"),
+    "a worker whose name is no UTF-8": lambda client: client.sadd("rq:workers:hookd", b"\xff"),
+    "a group whose name is no UTF-8": lambda client: client.sadd("rq:groups", b"\xff"),
+}
+# Where a text stands in place of a registry, no job can be run before a person has taken it away.
+BLOCKED = ("a text in place of the started jobs", "a text in place of the failed jobs")
+
+
+@pytest.mark.parametrize("shape", REGISTRIES)
+def test_a_worker_starts_and_cleans_up_whatever_the_registries_hold(site: Site, shape: str) -> None:
+    REGISTRIES[shape](site.client)
+    second = site.installation.start_worker("second")
+    wait_for(lambda: site.client.hget("rq:worker:second", "state") == b"idle" or second.poll() is not None, what="work")
+    assert second.poll() is None
+    if shape not in BLOCKED:
+        site.assert_a_good_job_finishes()
+    assert not site.client.exists("rq:clean_registries:hookd"), "nobody cleans up for the next quarter of an hour"
+    second.terminate()
+    second.wait(10)
+    site.client.delete("rq:wip:hookd", "rq:failed:hookd", "rq:ready:hookd", "rq:rl-keys", "rq:groups")
+    site.client.srem("rq:workers:hookd", b"\xff")
+    site.client.delete("rq:queue:hookd:intermediate")
+
+
+def test_a_worker_that_is_told_to_stop_while_it_cleans_up_stops_and_leaves_no_lock(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told_to_stop(worker: Worker) -> None:
+        for queue in worker.queues:
+            assert queue.acquire_maintenance_lock()
+        raise StopRequested
+
+    monkeypatch.setattr(Worker, "run_maintenance_tasks", told_to_stop)
+    worker = SafeWorker("elsewhere", connection=site.client, prepare_for_work=False)
+    with pytest.raises(StopRequested):
+        worker.run_maintenance_tasks()
+    assert not site.client.exists("rq:clean_registries:elsewhere")
+
+
+def test_a_job_that_is_being_read_while_the_worker_is_told_to_stop_is_not_malformed(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told_to_stop(*_: object) -> None:
+        raise StopRequested
+
+    site.client.hset("rq:job:sound", mapping={"data": CALL, "status": "queued"})
+    monkeypatch.setattr(Job, "restore", told_to_stop)
+    with pytest.raises(StopRequested):
+        SafeJob.fetch("sound", connection=site.client)

@@ -1,0 +1,286 @@
+"""Deployments in a real Redis: created, joined, superseded, found again after a redelivery, changed, forgotten."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from redis import Redis
+from rq.job import JobStatus
+
+from hookd.contract import queue as names
+from hookd.contract.deployment import UNDONE, Deployment, IllegalTransition, Status, Trigger, advance
+from hookd.contract.view import AppView
+from hookd.store.jobs import SafeJob
+from hookd.store.records import Answer, NoSuchDeployment, Records, Request
+from tests.support.redis_server import redis_server
+
+AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+A, B = "a" * 40, "b" * 40
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as found:
+        yield found
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[Redis]:
+    with Redis.from_url(url, socket_timeout=5) as found:
+        found.flushall()
+        yield found
+
+
+@pytest.fixture
+def records(client: Redis) -> Records:
+    return Records(client, keep_seconds=3600)
+
+
+def ask(records: Records, trigger: Trigger = Trigger.PUSH, app: str = "shop", **more: str) -> Answer:
+    return records.request(Request(app=app, trigger=trigger, seconds=300, **more))
+
+
+def start(records: Records, deployment_id: str) -> Deployment:
+    return records.change(deployment_id, lambda old: advance(old, Status.RUNNING, AT))
+
+
+def end(records: Records, deployment_id: str, status: Status) -> Deployment:
+    if records.get(deployment_id).status is Status.QUEUED and status is not Status.SUPERSEDED:
+        start(records, deployment_id)
+    return records.change(deployment_id, lambda old: advance(old, status, AT))
+
+
+def waiting(client: Redis, app: str = "shop") -> str | None:
+    raw = client.get(names.waiting_key(app))
+    return raw.decode() if isinstance(raw, bytes) else None
+
+
+def test_a_request_becomes_a_record_and_a_job_with_one_id(records: Records, client: Redis) -> None:
+    answer = ask(records, delivery="d-1", claimed_commit=A)
+    record = records.get(answer.deployment)
+    assert answer.kind == "created"
+    assert (record.status, record.delivery, record.claimed_commit) == (Status.QUEUED, "d-1", A)
+    job = SafeJob.fetch(answer.deployment, connection=client)
+    assert (job.func_name, job.args) == (names.DEPLOY, [answer.deployment])
+    assert (job.timeout, job.result_ttl, job.failure_ttl) == (300, 3600, 3600)
+    assert client.lrange("rq:queue:hookd", 0, -1) == [answer.deployment.encode()]
+    assert waiting(client) == answer.deployment
+
+
+def test_a_further_push_joins_the_one_that_waits(records: Records, client: Redis) -> None:
+    first = ask(records, delivery="d-1")
+    for number in range(3):
+        assert ask(records, delivery=f"e-{number}") == Answer(first.deployment, "joined")
+    assert records.get(first.deployment).joined == 3
+    assert client.llen("rq:queue:hookd") == 1
+
+
+def test_a_push_during_a_deployment_waits_behind_it(records: Records, client: Redis) -> None:
+    first = ask(records)
+    start(records, first.deployment)
+    second = ask(records)
+    assert second.kind == "created"
+    assert SafeJob.fetch(second.deployment, connection=client).get_status() == JobStatus.RATE_LIMITED
+    assert client.llen("rq:queue:hookd") == 1
+
+
+def test_apps_do_not_join_each_other(records: Records, client: Redis) -> None:
+    assert [ask(records, app=app).kind for app in ("shop", "blog")] == ["created", "created"]
+    assert client.llen("rq:queue:hookd") == 2
+
+
+def test_the_same_delivery_again_is_answered_with_its_deployment(records: Records) -> None:
+    first = ask(records, delivery="d-1")
+    assert ask(records, delivery="d-1") == Answer(first.deployment, "duplicate")
+    assert records.get(first.deployment).joined == 0
+
+
+@pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.UNCHANGED, Status.SUPERSEDED])
+def test_the_same_delivery_after_a_fair_ending_is_a_duplicate(records: Records, status: Status) -> None:
+    first = ask(records, delivery="d-1")
+    end(records, first.deployment, status)
+    assert ask(records, delivery="d-1") == Answer(first.deployment, "duplicate")
+
+
+@pytest.mark.parametrize("status", sorted(UNDONE))
+def test_the_same_delivery_after_a_bad_ending_runs_again_as_a_redelivery(records: Records, status: Status) -> None:
+    first = ask(records, delivery="d-1")
+    end(records, first.deployment, status)
+    again = ask(records, delivery="d-1")
+    assert again.kind == "created"
+    assert records.get(again.deployment).trigger is Trigger.REDELIVERY
+    assert ask(records, delivery="d-1") == Answer(again.deployment, "duplicate")
+
+
+def test_a_delivery_that_joined_is_answered_with_what_it_joined(records: Records) -> None:
+    first = ask(records, delivery="d-1")
+    ask(records, delivery="d-2")
+    assert ask(records, delivery="d-2") == Answer(first.deployment, "duplicate")
+
+
+def test_a_delivery_of_one_app_is_no_delivery_of_another(records: Records) -> None:
+    assert ask(records, delivery="d-1").deployment != ask(records, app="blog", delivery="d-1").deployment
+
+
+@pytest.mark.parametrize(
+    ("waits", "asked", "kind"),
+    [
+        (Trigger.PUSH, Trigger.REDELIVERY, "created"),
+        (Trigger.REDELIVERY, Trigger.PUSH, "joined"),
+        (Trigger.REDELIVERY, Trigger.REDELIVERY, "joined"),
+        (Trigger.PUSH, Trigger.MANUAL, "created"),
+        (Trigger.MANUAL, Trigger.PUSH, "joined"),
+        (Trigger.MANUAL, Trigger.REPLAY, "joined"),
+        (Trigger.MANUAL, Trigger.ROLLBACK, "created"),
+        (Trigger.ROLLBACK, Trigger.PUSH, "created"),
+        (Trigger.ROLLBACK, Trigger.MANUAL, "created"),
+        (Trigger.ROLLBACK, Trigger.ROLLBACK, "created"),
+    ],
+)
+def test_a_request_joins_only_what_will_do_as_much_as_it_asks_for(
+    records: Records, waits: Trigger, asked: Trigger, kind: str
+) -> None:
+    first = ask(records, waits)
+    second = ask(records, asked)
+    assert second.kind == kind
+    assert records.get(first.deployment).status is (Status.QUEUED if kind == "joined" else Status.SUPERSEDED)
+
+
+def test_a_superseded_deployment_says_by_what_and_will_not_be_waited_for(records: Records, client: Redis) -> None:
+    first = ask(records)
+    second = ask(records, Trigger.MANUAL)
+    old = records.get(first.deployment)
+    assert (old.superseded_by, old.ended) == (second.deployment, True)
+    assert second.deployment in (old.cause or "")
+    assert waiting(client) == second.deployment
+
+
+@pytest.mark.parametrize(("waits", "asks"), [({"pinned_commit": A}, {}), ({}, {"pinned_commit": A})])
+def test_a_commit_that_a_person_named_is_neither_joined_nor_joins(
+    records: Records, waits: dict[str, str], asks: dict[str, str]
+) -> None:
+    first = ask(records, Trigger.MANUAL, **waits)
+    second = ask(records, Trigger.MANUAL, **asks)
+    assert second.kind == "created"
+    assert records.get(second.deployment).pinned_commit == asks.get("pinned_commit")
+    assert records.get(first.deployment).status is Status.SUPERSEDED
+
+
+def test_the_job_of_a_superseded_deployment_stays_before_the_new_one(records: Records, client: Redis) -> None:
+    first = ask(records)
+    second = ask(records, Trigger.MANUAL)
+    assert client.lrange("rq:queue:hookd", 0, -1) == [first.deployment.encode()]
+    assert SafeJob.fetch(second.deployment, connection=client).get_status() == JobStatus.RATE_LIMITED
+
+
+def test_an_ending_may_name_a_file_that_is_no_utf8(records: Records) -> None:
+    answer = ask(records)
+    records.change(answer.deployment, lambda old: advance(old, Status.FAILED, AT, cause="no such file: caf\udce9"))
+    assert records.get(answer.deployment).cause == "no such file: caf?"
+
+
+def test_a_step_that_the_table_does_not_have_changes_nothing(records: Records) -> None:
+    answer = ask(records)
+    end(records, answer.deployment, Status.FAILED)
+    with pytest.raises(IllegalTransition):
+        start(records, answer.deployment)
+    assert records.get(answer.deployment).status is Status.FAILED
+
+
+def test_a_change_keeps_the_number_of_those_who_joined(records: Records) -> None:
+    answer = ask(records)
+    ask(records)
+    assert start(records, answer.deployment).joined == 1
+    assert records.get(answer.deployment).joined == 1
+
+
+def test_a_running_deployment_is_not_the_waiting_one_any_more(records: Records, client: Redis) -> None:
+    answer = ask(records)
+    start(records, answer.deployment)
+    assert waiting(client) is None
+
+
+def test_the_end_of_one_deployment_leaves_the_waiting_one_alone(records: Records, client: Redis) -> None:
+    first = ask(records)
+    start(records, first.deployment)
+    second = ask(records)
+    end(records, first.deployment, Status.SUCCEEDED)
+    assert waiting(client) == second.deployment
+
+
+def test_a_record_expires_only_after_its_ending(records: Records, client: Redis) -> None:
+    key = names.record_key(ask(records).deployment)
+    assert client.ttl(key) == -1
+    start(records, key.rpartition(":")[2])
+    assert client.ttl(key) == -1
+    end(records, key.rpartition(":")[2], Status.SUCCEEDED)
+    assert 0 < int(client.ttl(key)) <= 3600
+
+
+@pytest.mark.parametrize(
+    "content", [{}, {"record": "{}"}, {"record": b"\xff"}, {"record": "[" * 9999}, {"joined": "1"}]
+)
+def test_a_record_that_cannot_be_read_is_no_record(records: Records, client: Redis, content: dict[Any, Any]) -> None:
+    deployment_id = "shop-20260304T050607000-0a1b2c"
+    if content:
+        client.hset(names.record_key(deployment_id), mapping=content)
+    with pytest.raises(NoSuchDeployment):
+        records.get(deployment_id)
+    assert records.find(deployment_id) is None
+    with pytest.raises(NoSuchDeployment):
+        start(records, deployment_id)
+
+
+def old_deployments(records: Records, count: int) -> list[str]:
+    """Deployments of one app, a day apart, the newest first, all ended."""
+    made = []
+    for day in range(count):
+        request = Request(app="shop", trigger=Trigger.MANUAL, seconds=300)
+        answer = records.request(request, now=AT - timedelta(days=count - day))
+        end(records, answer.deployment, Status.SUCCEEDED)
+        made.append(answer.deployment)
+    return made[::-1]
+
+
+def test_the_history_shows_the_newest_first(records: Records) -> None:
+    made = old_deployments(records, 4)
+    assert [record.id for record in records.history("shop", 3)] == made[:3]
+    assert records.history("blog", 3) == []
+
+
+def test_what_is_beyond_the_count_or_too_old_is_forgotten(records: Records, client: Redis) -> None:
+    made = old_deployments(records, 5)
+    assert records.forget_old("shop", keep=4, before=AT - timedelta(days=3.5)) == made[3:]
+    assert [record.id for record in records.history("shop", 9)] == made[:3]
+    assert client.exists(*map(names.record_key, made)) == 3
+
+
+def test_a_deployment_that_has_not_ended_is_never_forgotten(records: Records) -> None:
+    waits = ask(records).deployment
+    assert records.forget_old("shop", keep=0, before=datetime.now(UTC)) == []
+    start(records, waits)
+    assert records.forget_old("shop", keep=0, before=datetime.now(UTC)) == []
+    assert records.get(waits).status is Status.RUNNING
+
+
+def test_a_record_that_is_gone_leaves_the_history_too(records: Records, client: Redis) -> None:
+    [made] = old_deployments(records, 1)
+    client.delete(names.record_key(made))
+    assert records.history("shop", 9) == []
+    assert records.forget_old("shop", keep=9, before=AT) == [made]
+    assert client.zcard(names.history_key("shop")) == 0
+
+
+def test_what_the_worker_saw_is_read_as_it_was_published(records: Records) -> None:
+    view = AppView(app="shop", deployed_commit=A, release="000001-aaaaaaaaaaaa", head=B, head_seen_at=AT, healthy=True)
+    assert records.view("shop") == AppView(app="shop")
+    records.publish(view)
+    assert records.view("shop") == view
+    assert records.view("blog") == AppView(app="blog")
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"{}", b'{"app": "../x"}', b"[" * 9999])
+def test_a_view_that_cannot_be_read_is_an_empty_one(records: Records, client: Redis, content: bytes) -> None:
+    client.set(names.app_key("shop"), content)
+    assert records.view("shop") == AppView(app="shop")

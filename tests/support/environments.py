@@ -1,0 +1,57 @@
+"""Installs dependencies for tests: from wheels in a directory, with uv or with pip, asking no index."""
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.support.tasks import Deploying, deploying, make_app
+from worker.dependencies import install
+
+
+class Installer:
+    """Makes releases below a directory and installs what they ask for from its `wheels`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.wheels = directory / "wheels"
+        self.wheels.mkdir()
+        self.log = ""
+        self._number = 0
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What keeps uv and pip from asking an index."""
+        wheels = str(self.wheels)
+        return {"UV_OFFLINE": "1", "UV_FIND_LINKS": wheels, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels}
+
+    def install(self, files: Mapping[str, str], name: str = "shop", **dependencies: Any) -> Path:
+        """Install what a release of these files needs and return the environment."""
+        self._number += 1
+        with self._task(name, dependencies) as at:
+            release = at.task.places.release(f"r{self._number}")
+            release.mkdir()
+            for path, text in files.items():
+                (release / path).parent.mkdir(exist_ok=True)
+                (release / path).write_text(text)
+            try:
+                return install(at.task, release)
+            finally:
+                self.log = at.text
+
+    @contextmanager
+    def _task(self, name: str, dependencies: Mapping[str, Any]) -> Iterator[Deploying]:
+        table = {"environment": self.variables, **dependencies}
+        app = make_app(self.directory, name=name, root=self.directory / name, dependencies=table)
+        with deploying(self.directory, app) as at:
+            yield at
+
+
+def installed(venv: Path) -> dict[str, str]:
+    """The packages of an environment, without the tools that Python puts into each."""
+    code = "import importlib.metadata as m, json; print(json.dumps({d.name: d.version for d in m.distributions()}))"
+    done = subprocess.run([venv / "bin" / "python", "-I", "-c", code], capture_output=True, text=True, check=True)
+    found: dict[str, str] = json.loads(done.stdout)
+    return {name: version for name, version in found.items() if name not in ("pip", "setuptools")}

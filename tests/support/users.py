@@ -1,0 +1,57 @@
+"""Runs a function as a user without privileges, in a process of its own."""
+
+import grp
+import os
+import shutil
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+NOBODY = 65534
+
+
+def another_group() -> grp.struct_group | None:
+    """A group that this process may give files to and does not use by itself; None when there is none."""
+    mine = os.getegid()
+    allowed = None if os.geteuid() == 0 else set(os.getgroups())
+    return next((g for g in grp.getgrall() if g.gr_gid != mine and (allowed is None or g.gr_gid in allowed)), None)
+
+
+@contextmanager
+def open_directory() -> Iterator[Path]:
+    """A directory of nobody's, which nobody can reach: pytest's own are closed to other users."""
+    path = Path(tempfile.mkdtemp(prefix="hookd-"))
+    try:
+        path.chmod(0o755)
+        os.chown(path, NOBODY, NOBODY)
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+def as_nobody(work: Callable[[], object], groups: tuple[int, ...] = ()) -> str:
+    """Run a function as nobody, who is also in `groups`, and return its result as text; needs root."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        os.write(writer, _result(work, groups).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as answer:
+        text = answer.read()
+    os.waitpid(child, 0)
+    return text
+
+
+def _result(work: Callable[[], object], groups: tuple[int, ...]) -> str:
+    try:
+        os.setgroups(groups)
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+        os.umask(0o027)
+        return str(work())
+    except BaseException:
+        return traceback.format_exc()
