@@ -5,6 +5,7 @@ The two functions here are all that the queue can call.
 
 import logging
 import os
+import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -133,6 +134,7 @@ def _deploy(desk: Desk, record: Deployment) -> dict[str, str]:
     record = desk.patient.change(record.id, lambda old: advance(old, Status.RUNNING, _now()))
     log.info("deployment=%s app=%s started", record.id, record.app)
     ending = _outcome(desk, record)
+    signal.alarm(0)  # RQ's alarm must not ring now: the ending is recorded, however late it is.
     desk.patient.change(
         record.id,
         lambda old: advance(old, ending.status, _now(), cause=ending.cause, hint=ending.hint),

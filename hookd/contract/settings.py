@@ -35,7 +35,7 @@ class ReceiverSettings(Section):
     """The HTTP side: pushes in, status out."""
 
     bind: str = Field("127.0.0.1:8787", description="`HOST:PORT`, or `unix:/path` for a socket.")
-    processes: int = Field(1, ge=1, le=16, description="Receiver processes.")
+    processes: int = Field(2, ge=1, le=16, description="Receiver processes.")
     threads: int = Field(8, ge=1, le=64, description="Requests that one process works on at the same time.")
     secrets: AbsolutePath = Field(
         Path("/etc/hookd/secrets"),
