@@ -3,11 +3,13 @@
 Use it with `gunicorn --config .../gunicorn.conf.py wsgi:app`. gunicorn listens before its workers have loaded the app,
 and two releases that share a socket both take requests from it. So each first worker asks its own app for the health
 page, in the process, before it takes a single request. When the answer is wrong the worker ends, gunicorn ends, and
-no user has seen the release. Workers that are started later, in place of one that ended, are not asked: a database
-that is away for a minute must not end a site that serves.
+no user has seen the release. A worker that dies of the question is replaced by one that is asked, too. Once a worker
+has passed, those that are started later in place of one that ended are not asked: a database that is away for a minute
+must not end a site that serves.
 """
 
 import io
+import mmap
 import os
 import select
 import signal
@@ -25,6 +27,9 @@ HEALTH_SOCKET = os.environ.get("HOOKD_HEALTH_SOCKET", "")
 # How often and how long: the deployer believes three equal answers.
 TELL_TIMES, TELL_SECONDS = 3, 5
 
+# One byte that all workers of this server share: set when the first of them has passed.
+_passed = mmap.mmap(-1, 1)
+
 # No socket that any process of the same user could use to stop or change this server.
 control_socket_disable = True
 # A request that is being worked on when the service stops has this long to end; the unit must wait longer.
@@ -38,10 +43,11 @@ def when_ready(server):
 
 def post_worker_init(worker):
     """Ask the app for its health page before this worker takes requests; an exception here ends gunicorn."""
-    if not HEALTH_PATH or worker.age > worker.cfg.workers:
+    if not HEALTH_PATH or (_passed[0] and worker.age > worker.cfg.workers):
         return
     status = _ask_in_time(worker.wsgi)
     if status == HEALTH_STATUS:
+        _passed[0] = 1
         worker.log.info("%s answered %s: this worker takes requests", HEALTH_PATH, status)
         return
     _tell_the_deployer(worker, status)
@@ -50,21 +56,27 @@ def post_worker_init(worker):
 
 def _ask_in_time(wsgi):
     """Ask, and give up after HEALTH_SECONDS; a page that raises or hangs counts as one that answers 500 or 504."""
-    signal.signal(signal.SIGALRM, _too_slow)
-    signal.alarm(HEALTH_SECONDS)
+    previous = signal.signal(signal.SIGALRM, _too_slow)
+    # Once more each second, for an app that swallows the first.
+    signal.setitimer(signal.ITIMER_REAL, HEALTH_SECONDS, 1)
     try:
         return _ask(wsgi)
-    except TimeoutError:
+    except TooSlow:
         return "504"
-    except Exception:
+    except (Exception, SystemExit):
         traceback.print_exc()
         return "500"
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+class TooSlow(BaseException):
+    """The health page gave no answer in time; no Exception, since apps catch those and answer or try again."""
 
 
 def _too_slow(_signal, _frame):
-    raise TimeoutError(f"{HEALTH_PATH} gave no answer for {HEALTH_SECONDS} s")
+    raise TooSlow
 
 
 def _tell_the_deployer(worker, status):

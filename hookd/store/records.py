@@ -69,10 +69,7 @@ class Records:
 
     def find(self, deployment_id: str | None) -> Deployment | None:
         """Read a record that may be gone."""
-        try:
-            return self.get(deployment_id) if deployment_id else None
-        except NoSuchDeployment:
-            return None
+        return _find(self.connection, deployment_id)
 
     def history(self, app: str, count: int) -> list[Deployment]:
         """Read the newest deployments of an app, the newest first."""
@@ -95,33 +92,17 @@ class Records:
         raise Contention(f"{request.app}: too many writers at once")
 
     def _request_once(self, request: Request, at: datetime, pipeline: Pipeline) -> Answer:
-        waiting, earlier = self._watch_rivals(request, pipeline)
+        waiting, earlier = _watch_rivals(request, pipeline)
         if earlier is not None and earlier.status not in UNDONE:
             return Answer(earlier.id, "duplicate")
         if earlier is not None and request.trigger is Trigger.PUSH:
             request = _again(request)
+        joins = waiting is not None and _joins(request, waiting) and _job_is_alive(waiting.id, pipeline)
         pipeline.multi()
-        if waiting is not None and _joins(request, waiting) and self._job_is_alive(waiting.id):
+        if waiting is not None and joins:
             self._join(request, waiting, pipeline)
             return Answer(waiting.id, "joined")
         return Answer(self._create(request, waiting, at, pipeline), "created")
-
-    def _watch_rivals(self, request: Request, pipeline: Pipeline) -> tuple[Deployment | None, Deployment | None]:
-        """Read the waiting deployment and the one that answered this delivery before, and watch both keys."""
-        keys = [names.waiting_key(request.app)]
-        if request.delivery is not None:
-            keys.append(names.delivery_key(request.app, request.delivery))
-        _watch(pipeline, *keys)
-        ids = [_text(raw) if raw else None for raw in pipeline.mget(keys)]
-        waiting = self.find(ids[0])
-        if waiting is not None and waiting.status is not Status.QUEUED:
-            waiting = None
-        return waiting, self.find(ids[1]) if len(ids) > 1 else None
-
-    def _job_is_alive(self, deployment_id: str) -> bool:
-        """Tell whether the job of a waiting deployment will run: `rq empty`, say, takes jobs away without a word."""
-        raw = self.connection.hget(SafeJob.key_for(deployment_id), "status")
-        return raw is not None and _text(raw) in _ALIVE
 
     def _join(self, request: Request, waiting: Deployment, pipeline: Pipeline) -> None:
         pipeline.hincrby(names.record_key(waiting.id), "joined", 1)
@@ -238,6 +219,37 @@ def _force(trigger: Trigger) -> int:
     if trigger in BY_HAND:
         return 2
     return 1 if trigger is Trigger.REDELIVERY else 0
+
+
+def _watch_rivals(request: Request, pipeline: Pipeline) -> tuple[Deployment | None, Deployment | None]:
+    """Read the waiting deployment and the one that answered this delivery before, and watch both keys.
+
+    All reads go through the watching connection: a push that took two could find none left on a busy receiver.
+    """
+    keys = [names.waiting_key(request.app)]
+    if request.delivery is not None:
+        keys.append(names.delivery_key(request.app, request.delivery))
+    _watch(pipeline, *keys)
+    ids = [_text(raw) if raw else None for raw in pipeline.mget(keys)]
+    waiting = _find(pipeline, ids[0])
+    if waiting is not None and waiting.status is not Status.QUEUED:
+        waiting = None
+    return waiting, _find(pipeline, ids[1]) if len(ids) > 1 else None
+
+
+def _job_is_alive(deployment_id: str, pipeline: Pipeline) -> bool:
+    """Tell whether the job of a waiting deployment will run: `rq empty`, say, takes jobs away without a word."""
+    raw = pipeline.hget(SafeJob.key_for(deployment_id), "status")
+    return raw is not None and _text(raw) in _ALIVE
+
+
+def _find(connection: Redis | Pipeline, deployment_id: str | None) -> Deployment | None:
+    if deployment_id is None:
+        return None
+    try:
+        return _decode(deployment_id, connection.hgetall(names.record_key(deployment_id)))
+    except NoSuchDeployment:
+        return None
 
 
 def _watch(pipeline: Pipeline, *keys: str) -> None:

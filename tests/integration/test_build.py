@@ -93,7 +93,7 @@ def test_a_build_command_runs_in_the_release_with_its_own_environment_first(
     name, log = build_head(tmp_path, build=build_table)
     release = tmp_path / "srv" / "releases" / name
     shown = [line.split()[-1] for line in log.splitlines() if line.split()[1] == "build"]
-    assert shown[-5:-1] == [str(release), str((release / "venv")), "strict", "shop"]
+    assert shown[-5:-1] == [str(release), str(release / "venv"), "strict", "shop"]
     assert repository.head()[:12] in name
 
 

@@ -112,7 +112,7 @@ def test_a_deployment_whose_worker_is_killed_dies_with_it_and_has_failed(hookd: 
     hookd.start_worker("second")
     record = ended(hookd, deployment_id)
     assert (record.status, record.cause) == (Status.FAILED, "the worker died while it ran")
-    assert status_of(client, deployment_id) == "failed"
+    wait_for(lambda: status_of(client, deployment_id) == "failed", what="RQ's own ending")
 
 
 def test_after_the_death_of_its_worker_the_app_can_be_deployed(hookd: Installation, client: Redis) -> None:
@@ -124,8 +124,8 @@ def test_after_the_death_of_its_worker_the_app_can_be_deployed(hookd: Installati
     lose_patience(client, first)
     second = ask(hookd)
     hookd.start_worker("second")
+    assert ended(hookd, first).status is Status.FAILED
     hookd.wait_for_step(second, "fetch")
-    assert hookd.records.get(first).status is Status.FAILED
 
 
 def test_a_worker_that_was_only_silent_for_a_while_keeps_its_deployment(hookd: Installation, client: Redis) -> None:

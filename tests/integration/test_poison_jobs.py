@@ -1,6 +1,7 @@
 """Malformed jobs: the worker passes over each of them, in the same process, and goes on with the next good one."""
 
 import json
+import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -79,6 +80,12 @@ def in_hands(client: Redis) -> list[Any]:
     return [client.lrange(key, 0, -1) for key in ("rq:queue:hookd", "rq:queue:hookd:intermediate")]
 
 
+def seconds_left(client: Redis, job_id: str) -> int:
+    """How long a job is kept; negative for ever."""
+    left: Any = client.ttl(f"rq:job:{job_id}")
+    return int(left)
+
+
 @pytest.mark.parametrize("shape", UNREADABLE)
 def test_a_hash_that_cannot_be_read_is_passed_over(site: Site, shape: str) -> None:
     job_id = put_job(site.client, {"data": CALL, **UNREADABLE[shape]})
@@ -104,6 +111,7 @@ def test_a_job_that_cannot_be_run_fails_and_says_so(site: Site, shape: str) -> N
     assert in_hands(site.client) == [[], []]
     assert site.client.zscore("rq:failed:hookd", job_id) is not None
     assert site.client.zcard("rq:wip:hookd") == 0
+    assert seconds_left(site.client, job_id) > 0, "it stays for ever"
 
 
 def test_a_job_whose_success_is_kept_longer_than_redis_can_finishes(site: Site) -> None:
@@ -111,6 +119,20 @@ def test_a_job_whose_success_is_kept_longer_than_redis_can_finishes(site: Site) 
     job_id = put_job(site.client, {"data": data, "result_ttl": FAR})
     site.assert_a_good_job_finishes()
     assert status_of(site.client, job_id) == "finished"
+    assert seconds_left(site.client, job_id) > 0, "it stays for ever"
+
+
+def test_a_call_that_unpacks_to_a_gigabyte_is_not_unpacked(site: Site) -> None:
+    site.client.hset("rq:job:bomb", mapping=UNREADABLE["a call that unpacks to a gigabyte"])
+    tracemalloc.start()
+    try:
+        with pytest.raises(NoSuchJobError):
+            SafeJob.fetch("bomb", connection=site.client)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        site.client.delete("rq:job:bomb")
+    assert most < 100_000_000
 
 
 # Ids that lead to no job's hash.

@@ -65,9 +65,7 @@ def test_failed_releases_go_and_do_not_push_out_good_ones(at: Deploying) -> None
 
 def test_the_current_and_the_previous_good_one_are_kept_however_old(at: Deploying) -> None:
     names = [build(at, number, good=True) for number in range(1, 6)]
-    back = at.task.journal.add(
-        Switched(**at.task.stamp(), release=names[0]), Good(**at.task.stamp(), release=names[0])
-    )
+    back = at.task.journal.add(Switched(**at.task.stamp(), release=names[0]), Good(**at.task.stamp(), release=names[0]))
     assert kept_releases(back, 2) == {names[0], names[4]}
     unverified = at.task.journal.add(Switched(**at.task.stamp(), release=names[1]))
     assert kept_releases(unverified, 2) == {names[0], names[1], names[4]}

