@@ -1,8 +1,9 @@
 """The deployer: runs as `manager`, takes jobs from the queue and brings apps to their branch's head.
 
 Layers, each using only those after it: `job` (one job, one ending) → `pipeline` (the steps in their order) →
-`target`, `build`, `handover`, `prune` (the steps) → `checkout`, `dependencies`, `share`, `ownership`, `health` (one
-concern each) → `commands` (argument vectors, runs nothing) and `run` (the only door to subprocess).
-Beside them: `queue_worker` (RQ's worker, made safe) · `task` (what every step is given) · `recorder` (record and log
-while it runs) · `logfile`, `masks` · `journal` (the app's memory on disk) · `lock` · `errors`.
+`target`, `build`, `handover` (`in_place` or `blue_green`), `prune` (the steps) → `checkout`, `dependencies`, `share`,
+`ownership`, `services`, `health`, `links` (one concern each) → `commands` (argument vectors, runs nothing) and `run`
+(the only door to subprocess). Beside them: `queue_worker` (RQ's worker, made safe) · `task` (what every step is given)
+· `recorder` (record and log while it runs) · `logfile`, `masks` · `journal` (the app's memory on disk) · `lock` ·
+`errors`.
 """

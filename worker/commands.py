@@ -196,5 +196,6 @@ def service(service: Service, verb: Verb, name: str, limits: Limits) -> Command:
     if service.manager == "systemd":
         argv: tuple[str, ...] = (SUDO, "-n", SYSTEMCTL, verb, f"{name}.service")
     else:
-        argv = (*_circusctl(service), verb, "--waiting", name)
+        # circusctl itself gives up after 5 s, also on a service that lets a request of 6 s end.
+        argv = (*_circusctl(service), "--timeout", str(int(limits.step_seconds)), verb, "--waiting", name)
     return Command(argv, limits.step_seconds, limits.silence_seconds, env={"PATH": _SYSTEM_PATH})

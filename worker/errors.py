@@ -8,6 +8,10 @@ DeployError                 the commit or its surroundings; nothing was switched
 └── RollbackFailed          neither the new release nor the old one is healthy              → rollback_failed
 """
 
+from typing import Final
+
+from rq.timeouts import JobTimeoutException
+
 from hookd.contract.deployment import Status
 
 
@@ -18,10 +22,12 @@ class DeployError(Exception):
     # Whether the app answers after this ending; None when nothing was tried.
     healthy: bool | None = None
 
-    def __init__(self, cause: str, *, hint: str | None = None) -> None:
+    def __init__(self, cause: str, *, hint: str | None = None, healthy: bool | None = None) -> None:
         super().__init__(cause)
         self.cause = cause
         self.hint = hint
+        if healthy is not None:
+            self.healthy = healthy
 
 
 class CommitRefused(DeployError):
@@ -46,7 +52,6 @@ class RolledBack(DeployError):
     """The old release serves, after the new one turned out bad."""
 
     ending = Status.ROLLED_BACK
-    healthy = True
 
 
 class RollbackFailed(DeployError):
@@ -62,3 +67,7 @@ class Unhealthy(Exception):
 
 class DeploymentFailed(Exception):
     """Ends the RQ job as failed, after the deployment's own ending is recorded."""
+
+
+# What makes a release bad once it was started; RQ's alarm rings when the whole deployment takes too long.
+BAD_RELEASE: Final = (Unhealthy, CommandFailed, JobTimeoutException)

@@ -79,15 +79,16 @@ class _Watch:
 
     def __init__(self, processes: Processes) -> None:
         self._processes = processes
-        self._first = processes()
+        self._first: tuple[str, ...] | None = None
         self._next = time.monotonic() + _LOOK_SECONDS
 
     def look(self) -> None:
-        """Look at most once a second; raises Unhealthy when other processes run than at first, or none."""
+        """Look at most once a second; raises Unhealthy when there is no process, or another than at the first look."""
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + _LOOK_SECONDS
         now = self._processes()
+        self._first = self._first or now
         if now != self._first or not any(_PROCESS.search(line) for line in now):
             raise Unhealthy("the service ended by itself; its own log says why")
 

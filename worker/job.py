@@ -131,7 +131,10 @@ def _left_running(desk: Desk, record: Deployment) -> dict[str, str]:
 
 
 def _deploy(desk: Desk, record: Deployment) -> dict[str, str]:
-    record = desk.patient.change(record.id, lambda old: advance(old, Status.RUNNING, _now()))
+    try:
+        record = desk.patient.change(record.id, lambda old: advance(old, Status.RUNNING, _now()))
+    except IllegalTransition:  # Superseded since it was read, a moment ago.
+        return {"status": desk.patient.get(record.id).status, "deployment": record.id}
     log.info("deployment=%s app=%s started", record.id, record.app)
     ending = _outcome(desk, record)
     signal.alarm(0)  # RQ's alarm must not ring now: the ending is recorded, however late it is.

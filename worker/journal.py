@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from hookd.contract.journal import AppState, Event, compact, decode, encode, fold
+from worker.links import sync_directory
 
 _LONG: Final = 500
 
@@ -31,7 +32,7 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
         if is_new:
-            _sync_directory(self._path.parent)
+            sync_directory(self._path.parent)
         return self.state()
 
     @staticmethod
@@ -49,18 +50,10 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
         os.replace(new, self._path)
-        _sync_directory(self._path.parent)
+        sync_directory(self._path.parent)
 
     def _events(self) -> list[Event]:
         if not self._path.exists():
             return []
         # Not splitlines(): a text inside an event may hold characters that it takes for a line's end.
         return decode(self._path.read_text(encoding="utf-8", errors="replace").split("\n"))
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

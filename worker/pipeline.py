@@ -66,11 +66,13 @@ def _deploy_locked(task: Task, policy: Policy, publish: Callable[[Seen], None]) 
         return Ending(Status.UNCHANGED, reason, _hint(task, state))
     name = _release_of(task, state, target, checkout, policy)
     before_switch(task, task.places.release(name))
-    hand_over(task, task.journal.state(), name, target.commit)
-    if target.pinned:
-        task.journal.add(pin_of(task, target))
-    with task.recorder.step("prune"):
-        prune(task, task.journal.state())
+    try:
+        hand_over(task, task.journal.state(), name, target.commit)
+        if target.pinned:
+            task.journal.add(pin_of(task, target))
+    finally:
+        with task.recorder.step("prune"):
+            prune(task, task.journal.state())
     return Ending(Status.SUCCEEDED, healthy=True)
 
 

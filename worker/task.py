@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from rq.timeouts import JobTimeoutException
+
 from hookd.contract.catalogue import App
 from hookd.contract.deployment import Deployment
 from hookd.contract.settings import Settings
@@ -102,6 +104,12 @@ class Task:
         """Run a program; what it prints goes to the log. Raises CommandFailed."""
         self.recorder.line(f"$ {' '.join(command.argv)}")
         run(command, self.recorder.line)
+
+    def say(self, error: Exception) -> str:
+        """Put what went wrong into one sentence."""
+        if isinstance(error, JobTimeoutException):
+            return f"the deployment took longer than {self.app.limits.deploy_seconds} s"
+        return str(error)
 
     def stamp(self) -> dict[str, Any]:
         """What every journal entry of this deployment carries."""

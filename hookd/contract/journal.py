@@ -225,7 +225,7 @@ def why_not(state: AppState, head: str, trigger: Trigger) -> str | None:
     """
     if trigger in BY_HAND:
         return None
-    if state.deployed is not None and state.deployed.commit == head:
+    if state.deployed is not None and state.deployed.commit == head and state.verified:
         return f"{head[:12]} is already deployed"
     if state.pin is not None and state.pin.head == head:
         return f"a person pinned {state.pin.commit[:12]}; {head[:12]} was the branch's head then, too"

@@ -87,6 +87,13 @@ def test_a_verdict_is_not_lost_for_a_strange_sign_in_its_cause(path: Path, sign:
     assert [verdict.cause for verdict in Journal(path).state().quarantined] == [cause]
 
 
+@pytest.mark.parametrize("sign", ["\u2028", "\x85"])
+def test_a_line_that_holds_a_strange_sign_as_it_is_stays_one_line(path: Path, sign: str) -> None:
+    path.parent.mkdir()
+    path.write_text(f"{quarantined(f'a{sign}b').model_dump_json()}\n".replace("\\u2028", sign), encoding="utf-8")
+    assert [verdict.cause for verdict in Journal(path).state().quarantined] == [f"a{sign}b"]
+
+
 FSYNCED = """
 import os, sys
 from pathlib import Path

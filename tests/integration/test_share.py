@@ -92,6 +92,11 @@ def test_a_link_that_leaves_the_tree_is_refused(release: Path, links: dict[str, 
     assert caught.value.cause == f"the commit contains a link that leads out of it: {offender}"
 
 
+def test_an_absolute_link_into_the_tree_is_refused_since_the_tree_gets_another_name(release: Path) -> None:
+    with pytest.raises(CommitRefused, match="a link that leads out of it: a -> /"):
+        refuse_links_out(release, make_links(release, {"a": str(release / "file")}))
+
+
 @pytest.mark.parametrize(
     "links",
     [

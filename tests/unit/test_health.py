@@ -131,7 +131,7 @@ def test_the_colour_of_the_service_stands_in_the_address(tmp_path: Path) -> None
 def test_three_wrong_answers_end_the_wait_long_before_the_deadline(path: Path | None, status: int) -> None:
     with server(says(status), path=path) as running:
         with pytest.raises(Unhealthy, match=f"answered {status}, 3 times$"):
-            check(running.url, deadline=600)
+            check(running.url, deadline=30)
         assert len(running.requests) == 3
 
 
@@ -173,7 +173,7 @@ def test_an_app_that_hangs_is_unhealthy_at_the_deadline(path: Path | None, reply
 def test_no_answer_three_times_is_unhealthy(path: Path | None, reply: Reply) -> None:
     with server(reply, path=path) as running:
         with pytest.raises(Unhealthy, match="without an answer, 3 times"):
-            check(running.url, deadline=600)
+            check(running.url, deadline=30)
         assert len(running.requests) == 3
 
 
@@ -209,9 +209,9 @@ def dying(*later: tuple[str, ...]) -> Callable[[], tuple[str, ...]]:
 @pytest.mark.parametrize("reply", [hangs, says(503)], ids=["silent", "503"])
 def test_a_service_that_ends_by_itself_is_noticed_before_the_deadline(reply: Reply, now: tuple[str, ...]) -> None:
     with server(reply) as running, pytest.raises(Unhealthy, match="the service ended by itself"):
-        check(running.url, dying(now), deadline=600, timeout=100)
+        check(running.url, dying(now), deadline=30, timeout=100)
 
 
 def test_a_service_without_processes_from_the_start_is_noticed() -> None:
     with pytest.raises(Unhealthy, match="the service ended by itself"):
-        check(f"http://127.0.0.1:{free_port()}/", lambda: ("shop:",), deadline=600)
+        check(f"http://127.0.0.1:{free_port()}/", lambda: ("shop:",), deadline=30)

@@ -1,0 +1,91 @@
+"""The handover without a pause: the idle one of two services starts, and the other stops when it is well."""
+
+from contextlib import suppress
+
+from hookd.contract.journal import AppState, Colour, Good, Quarantined, Release, Switched
+from worker.errors import BAD_RELEASE, CommandFailed, DeployError, NothingServes, RolledBack
+from worker.links import leads_to, point
+from worker.services import control, own_log, wait_until_well
+from worker.task import Task
+
+
+def start_beside(task: Task, state: AppState, name: str, commit: str) -> None:
+    """Start a release beside the one that serves, then let it serve alone.
+
+    Raises RolledBack when it is bad (the other has served all along), NothingServes when there is no other, and
+    DeployError when the old one cannot be stopped.
+    """
+    idle = _idle(state)
+    try:
+        _start(task, name, idle)
+    except BAD_RELEASE as error:
+        _take_back(task, state, idle, commit, task.say(error))
+    with task.recorder.step("switch", name):
+        task.journal.add(Switched(**task.stamp(), release=name, colour=idle), Good(**task.stamp(), release=name))
+        point(task.places.current, task.places.release(name))
+    if state.colour is not None:
+        with task.recorder.step("stop old", state.colour):
+            _stop_old(task, state.colour, task.journal.state().deployed)
+
+
+def _start(task: Task, name: str, idle: Colour) -> None:
+    with task.recorder.step("start", idle):
+        point(task.places.colour(idle), task.places.release(name))
+        control(task, "restart", _service(task, idle))  # A deployment that was killed may have left it running.
+    with task.recorder.step("health", idle):
+        wait_until_well(task, _service(task, idle), idle)
+
+
+def _take_back(task: Task, state: AppState, idle: Colour, commit: str, cause: str) -> None:
+    """Stop the bad release; always raises, with the ending that is true."""
+    task.recorder.line(f"the new release is bad: {cause}")
+    with task.recorder.step("roll back", idle), suppress(CommandFailed):
+        _retire(task, idle, state.deployed)
+    task.journal.add(Quarantined(**task.stamp(), commit=commit, served=True, cause=cause))
+    hint = own_log(task, _service(task, idle))
+    if state.deployed is None:
+        raise NothingServes(f"the first release is bad: {cause}", hint=hint)
+    raise RolledBack(f"the new release is bad, {state.deployed.name} has served all along: {cause}", hint=hint)
+
+
+def _stop_old(task: Task, old: Colour, serving: Release | None) -> None:
+    try:
+        _retire(task, old, serving)
+    except CommandFailed as error:
+        raise DeployError(
+            f"the new release serves, but the old one ({old}) could not be stopped and answers, too: {error.cause}",
+            hint=f"hookd deploy {task.app.name}",
+        ) from None
+
+
+def _retire(task: Task, colour: Colour, serving: Release | None) -> None:
+    """Stop a colour and let it lead to the release that serves, so that whoever starts it next starts that one.
+
+    A colour that leads elsewhere is the mark of a deployment that was killed in between.
+    """
+    control(task, "stop", _service(task, colour))
+    if serving is not None:
+        point(task.places.colour(colour), task.places.release(serving.name))
+    else:
+        task.places.colour(colour).unlink(missing_ok=True)
+
+
+def settle(task: Task, state: AppState) -> None:
+    """Stop the colour that should be idle, when a deployment was killed while both were running."""
+    idle, serving = _idle(state), state.deployed
+    if serving is not None and not leads_to(task.places.current, task.places.release(serving.name)):
+        point(task.places.current, task.places.release(serving.name))
+    link = task.places.colour(idle)
+    if not link.is_symlink() or (serving is not None and leads_to(link, task.places.release(serving.name))):
+        return
+    task.recorder.line(f"an earlier deployment was interrupted while {idle} was running")
+    with task.recorder.step("settle", idle):
+        _retire(task, idle, serving)
+
+
+def _idle(state: AppState) -> Colour:
+    return "green" if state.colour == "blue" else "blue"
+
+
+def _service(task: Task, colour: Colour) -> str:
+    return f"{task.app.service_name}-{colour}"

@@ -1,0 +1,27 @@
+"""Links that say which release serves: switched in one step, and on disk before the next thing happens."""
+
+import os
+import secrets
+from pathlib import Path
+
+
+def point(link: Path, release: Path) -> None:
+    """Make a link point at a release in one step, and wait until that is on disk."""
+    temporary = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
+    temporary.symlink_to(os.path.relpath(release, link.parent))
+    os.replace(temporary, link)
+    sync_directory(link.parent)
+
+
+def leads_to(link: Path, release: Path) -> bool:
+    """Tell whether a link ends at a release."""
+    return os.path.realpath(link) == os.path.realpath(release)
+
+
+def sync_directory(directory: Path) -> None:
+    """Wait until the entries of a directory are on disk."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
