@@ -18,7 +18,7 @@ from hookd.contract.catalogue import App
 from hookd.contract.names import COMMIT_PATTERN
 from hookd.contract.settings import Settings
 from worker.commands import Command, Git
-from worker.errors import CommandFailed, CommitRefused, DeployError
+from worker.errors import CommandFailed, CommitRefused, DeployError, TimedOut
 from worker.run import Line, Lines, die_with_parent, failed, supervise
 
 _PROGRESS: Final = re.compile(r"\d+% \(\d+/\d+\)(?!.*done)")
@@ -137,6 +137,8 @@ class Checkout:
         command = self._git.fetch(self._app.repository, self._app.branch)
         try:
             self._read(command)
+        except TimedOut:
+            raise  # A server that hangs would only hang again.
         except CommandFailed:
             if not self._mirror_is_damaged() and not self._object_format_changed():
                 raise

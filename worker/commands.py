@@ -3,6 +3,7 @@
 An option and its value stand on one line. Whatever is not hookd's own text comes after `--` or `--end-of-options`.
 """
 
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -197,5 +198,5 @@ def service(service: Service, verb: Verb, name: str, limits: Limits) -> Command:
         argv: tuple[str, ...] = (SUDO, "-n", SYSTEMCTL, verb, f"{name}.service")
     else:
         # circusctl itself gives up after 5 s, also on a service that lets a request of 6 s end.
-        argv = (*_circusctl(service), "--timeout", str(int(limits.step_seconds)), verb, "--waiting", name)
+        argv = (*_circusctl(service), "--timeout", str(math.ceil(limits.step_seconds)), verb, "--waiting", name)
     return Command(argv, limits.step_seconds, limits.silence_seconds, env={"PATH": _SYSTEM_PATH})

@@ -2,7 +2,8 @@
 
 DeployError                 the commit or its surroundings; nothing was switched           → failed
 ├── CommitRefused           the commit itself is at fault: it is quarantined                → failed
-├── CommandFailed           a program ended badly, ran too long or fell silent              → failed
+├── CommandFailed           a program ended badly                                           → failed
+│   └── TimedOut            a program ran too long or fell silent, and was stopped          → failed
 ├── NothingServes           the very first release is bad, and there is none to go back to  → failed
 ├── RolledBack              the new release was started and is bad; the old one serves      → rolled_back
 └── RollbackFailed          neither the new release nor the old one is healthy              → rollback_failed
@@ -40,6 +41,10 @@ class CommandFailed(DeployError):
     def __init__(self, cause: str, *, lines: tuple[str, ...] = (), hint: str | None = None) -> None:
         super().__init__(cause, hint=hint)
         self.lines = lines
+
+
+class TimedOut(CommandFailed):
+    """A program reached one of its limits."""
 
 
 class NothingServes(DeployError):

@@ -34,7 +34,7 @@ from worker.masks import Masks
 from worker.pipeline import Ending, Seen
 from worker.pipeline import deploy as run_pipeline
 from worker.recorder import Recorder
-from worker.task import Places, Task
+from worker.task import Places, Task, passed_on
 
 log: Final = logging.getLogger(__name__)
 
@@ -158,9 +158,7 @@ def _outcome(desk: Desk, record: Deployment) -> Ending:
         environment = _app_environment(app)
     except DeployError as error:
         return Ending(error.ending, error.cause, error.hint)
-    logfile = LogFile(
-        desk.config.settings.log_path(app.name, record.id), Masks({**app.build.environment, **environment})
-    )
+    logfile = LogFile(desk.config.settings.log_path(app.name, record.id), _masks(app, environment))
     with logfile:
         recorder = Recorder(record, desk.brisk, logfile)
         ending = _ending_of(desk, app, recorder, environment)
@@ -168,6 +166,11 @@ def _outcome(desk: Desk, record: Deployment) -> Ending:
         if ending.hint:
             recorder.line(f"next: {ending.hint}")
         return ending
+
+
+def _masks(app: App, environment: Mapping[str, str]) -> Masks:
+    """Know every place where a credential may come from."""
+    return Masks({**passed_on(), **app.dependencies.environment, **app.build.environment, **environment})
 
 
 def _ending_of(desk: Desk, app: App, recorder: Recorder, environment: Mapping[str, str]) -> Ending:

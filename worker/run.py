@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import IO, Any, Final, cast
 
 from worker.commands import Command
-from worker.errors import CommandFailed
+from worker.errors import CommandFailed, TimedOut
 
 GRACE_SECONDS: Final = 5.0
 _KEPT_LINES: Final = 20
@@ -110,9 +110,9 @@ def _read_until_exit(process: "subprocess.Popen[bytes]", outputs: Mapping[IO[byt
 def _check_limits(command: Command, end: float, heard: float) -> None:
     now = time.monotonic()
     if now >= end:
-        raise CommandFailed(f"{command.program} ran longer than {command.total:g} s and was stopped")
+        raise TimedOut(f"{command.program} ran longer than {command.total:g} s and was stopped")
     if now >= heard + command.silence:
-        raise CommandFailed(f"{command.program} printed nothing for {command.silence:g} s and was stopped")
+        raise TimedOut(f"{command.program} printed nothing for {command.silence:g} s and was stopped")
 
 
 def _pass_on(output: Any, take: Take) -> bool:

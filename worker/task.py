@@ -19,7 +19,7 @@ from worker.run import run
 
 # Host settings that package tools need to reach their index: certificates, proxies, the index itself.
 _PASSED_ON: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY")
-_PASSED_PREFIXES: Final = ("UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX", "UV_FIND_LINKS", "UV_NO_INDEX", "PIP_")
+_PASSED_PREFIXES: Final = ("UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX", "UV_FIND_LINKS", "UV_OFFLINE", "PIP_")
 SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -131,7 +131,6 @@ class Task:
 
     def install_environment(self) -> dict[str, str]:
         """The variables for uv and pip: a cache of the app's own, nobody's configuration, copies instead of links."""
-        passed = {k: v for k, v in os.environ.items() if k in _PASSED_ON or k.startswith(_PASSED_PREFIXES)}
         return {
             "PATH": SYSTEM_PATH,
             "HOME": str(self.places.home),
@@ -145,6 +144,11 @@ class Task:
             "UV_COMPILE_BYTECODE": "1",  # The app cannot write to its venv, and the first import is three times faster.
             "UV_NO_PROGRESS": "1",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-            **passed,
+            **passed_on(),
             **self.app.dependencies.environment,
         }
+
+
+def passed_on() -> dict[str, str]:
+    """The worker's own variables that package tools are given."""
+    return {k: v for k, v in os.environ.items() if k in _PASSED_ON or k.startswith(_PASSED_PREFIXES)}

@@ -18,6 +18,9 @@ _USER = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _HOST = r"[A-Za-z0-9][A-Za-z0-9.-]*"
 _SCP_URL = re.compile(rf"{_USER}@{_HOST}:(?!//|-)[^\s?#]+")
 _NETLOC = re.compile(rf"(?:{_USER}@)?(?:{_HOST}|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
+_HEALTH_URL = re.compile(
+    r"http://([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(:(?P<port>[0-9]{1,5}))?(/[!-~]*)?|unix:/[^:\s]+:/[!-~]*"
+)
 _SCHEMES = ("https", "ssh", "http", "file")
 # Names that mean something in a release's own directory; a link point may not take them.
 _RESERVED = frozenset({"venv", ".git"})
@@ -166,7 +169,8 @@ class Health(Section):
     @field_validator("url")
     @classmethod
     def _url(cls, url: str) -> str:
-        if not re.fullmatch(r"http://[A-Za-z0-9.\[\]:-]+(/\S*)?|unix:/[^:\s]+:/\S*", url):
+        match = _HEALTH_URL.fullmatch(url)
+        if match is None or int(match["port"] or 80) not in range(1, 65_536):
             raise ValueError("http://127.0.0.1:8000/healthz or unix:/run/shop/health.sock:/healthz")
         return url
 

@@ -11,7 +11,7 @@ from tests.support.tasks import make_app
 from worker import commands
 from worker.commands import Command, Git, Install, Verb
 
-STRANGE = "--upload-pack=touch /tmp/x"
+STRANGE = "--upload-pack=touch ran"
 LIMITS = Limits(step_seconds=60, silence_seconds=30)
 GIT = Git(Path("/state/shop.git"), 7, {"HOME": "/state/home"})
 PREFIX = ("git", "--git-dir=/state/shop.git")
@@ -170,7 +170,9 @@ def test_looking_at_a_unit_needs_no_privilege() -> None:
 def test_circus_is_asked_over_its_own_socket_and_waited_for() -> None:
     service = Service(manager="circus", endpoint="ipc:///run/c.sock")
     client = (sys.executable, "-m", "circus.circusctl", "--endpoint", "ipc:///run/c.sock")
-    assert commands.service(service, "restart", "shop", LIMITS).argv == (*client, "restart", "--waiting", "shop")
+    assert commands.service(service, "restart", "shop", LIMITS).argv == (
+        *client, "--timeout", "60", "restart", "--waiting", "shop",
+    )  # fmt: skip
     assert commands.processes(service, "shop", LIMITS).argv == (*client, "list", "shop")
 
 
