@@ -85,7 +85,7 @@ def _task(directory: Path) -> Task:
         health=Health.model_validate({"url": "http://127.0.0.1:8000/healthz"}),
     )
     settings = Settings(state=directory / "state")
-    places = Places(app.root, settings.state, app.name)
+    places = Places(app.root, settings, app.name)
     places.home.mkdir(parents=True)
     at = datetime.now(UTC)
     deployment = Deployment(id=new_deployment_id(app.name, at), app=app.name, trigger=Trigger.MANUAL, created_at=at)

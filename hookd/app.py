@@ -91,18 +91,17 @@ def _signed_payload(receiver: Receiver, name: str, sender: Sender, length: int) 
     signs_value = kind == FORM and sender.signs_form_value
     each: Callable[[bytes], None] = _nothing if signs_value else verifier.update
     with body.receive(request.environ["wsgi.input"], length, each, body.socket_of(request.environ)) as raw:
-        if signs_value:
+        digest = sender.digest(request.headers)
+        if signs_value and digest is not None:
             _update_with_form(raw, verifier)
-        if not verifier.accepts(sender.digest(request.headers)):
+        if not verifier.accepts(digest):
             log.warning("app=%s refused: the signature does not fit", name if receiver.keyring.of(name) else "unknown")
             raise unsigned()
-        match kind:
-            case _ if kind == JSON:
-                return raw.read()
-            case _ if kind == FORM:
-                return body.form_value(raw)
-            case _:
-                raise Refusal(415, f"the content type is {JSON} or {FORM}")
+        if kind == JSON:
+            return raw.read()
+        if kind == FORM:
+            return body.form_value(raw)
+        raise Refusal(415, f"the content type is {JSON} or {FORM}")
 
 
 def _update_with_form(raw: IO[bytes], verifier: Verifier) -> None:

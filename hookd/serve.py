@@ -73,7 +73,7 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
             for conn, end in list(self._ends.items()):
                 if now > end:
                     with suppress(OSError):
-                        conn.sock.shutdown(socket.SHUT_RD)
+                        conn.sock.shutdown(socket.SHUT_RDWR)
 
 
 def serve(config: Config) -> None:

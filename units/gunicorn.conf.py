@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 import traceback
+from typing import Any
 
 # What the health page is, and what it must answer: the same as in the app's [health] table.
 HEALTH_PATH = os.environ.get("HOOKD_HEALTH_PATH", "")
@@ -36,12 +37,14 @@ control_socket_disable = True
 graceful_timeout = 30
 
 
-def when_ready(server):
+def when_ready(server: Any) -> None:
     """Leave sockets alone that the process manager holds: without this gunicorn deletes the path of such a socket."""
+    if not HEALTH_PATH:
+        server.log.warning("HOOKD_HEALTH_PATH is not set: workers take requests without having been asked")
     server.systemd = server.systemd or any(bind.startswith("fd://") for bind in server.cfg.bind)
 
 
-def post_worker_init(worker):
+def post_worker_init(worker: Any) -> None:
     """Ask the app for its health page before this worker takes requests; an exception here ends gunicorn."""
     if not HEALTH_PATH or (_passed[0] and worker.age > worker.cfg.workers):
         return
@@ -54,7 +57,7 @@ def post_worker_init(worker):
     raise RuntimeError(f"{HEALTH_PATH} answered {status}, not {HEALTH_STATUS}: this release takes no requests")
 
 
-def _ask_in_time(wsgi):
+def _ask_in_time(wsgi: Any) -> str:
     """Ask, and give up after HEALTH_SECONDS; a page that raises or hangs counts as one that answers 500 or 504."""
     previous = signal.signal(signal.SIGALRM, _too_slow)
     # Once more each second, for an app that swallows the first.
@@ -75,11 +78,11 @@ class TooSlow(BaseException):
     """The health page gave no answer in time; no Exception, since apps catch those and answer or try again."""
 
 
-def _too_slow(_signal, _frame):
+def _too_slow(_signal: int, _frame: Any) -> None:
     raise TooSlow
 
 
-def _tell_the_deployer(worker, status):
+def _tell_the_deployer(worker: Any, status: str) -> None:
     """Pass the app's answer on to whoever asks on the deployer's own socket, so that it need not wait for silence."""
     for listener in worker.sockets:
         if listener.getsockname() != HEALTH_SOCKET:
@@ -94,9 +97,9 @@ def _tell_the_deployer(worker, status):
                     connection.sendall(f"HTTP/1.0 {status} refused\r\nContent-Length: 0\r\n\r\n".encode())
 
 
-def _ask(wsgi):
+def _ask(wsgi: Any) -> str:
     """Call the WSGI app once, as gunicorn would, and return the three digits of its status."""
-    answer = []
+    answer: list[str] = []
     path, _, query = HEALTH_PATH.partition("?")
     environ = {
         "REQUEST_METHOD": "GET",
@@ -119,7 +122,12 @@ def _ask(wsgi):
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
     }
-    body = wsgi(environ, lambda status, headers, exc_info=None: answer.append(status) or (lambda data: None))
+
+    def start_response(status: str, headers: Any, exc_info: Any = None) -> Any:
+        answer.append(status)
+        return lambda data: None
+
+    body = wsgi(environ, start_response)
     try:
         for _ in body:
             pass

@@ -3,7 +3,7 @@
 Layers, each using only those after it: `job` (one job, one ending) → `pipeline` (the steps in their order) →
 `target`, `build`, `handover` (`in_place` or `blue_green`), `prune` (the steps) → `checkout`, `dependencies`, `share`,
 `ownership`, `services`, `health`, `links` (one concern each) → `commands` (argument vectors, runs nothing) and `run`
-(the only door to subprocess). Beside them: `queue_worker` (RQ's worker, made safe) · `task` (what every step is given)
-· `recorder` (record and log while it runs) · `logfile`, `masks` · `journal` (the app's memory on disk) · `lock` ·
-`errors`.
+(the only door to subprocess). Beside them: `queue_worker` (RQ's worker, made safe) · `context` (what a job works with)
+· `task` (what every step is given) · `recorder` (record and log while it runs) · `logfile`, `masks` · `journal` (the
+app's memory on disk) · `lock` · `errors`.
 """

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import secrets
+import shlex
 import socket
 import sys
 from typing import Final
@@ -9,7 +11,6 @@ from typing import Final
 from hookd.contract import queue as names
 from hookd.store.config import Config, ConfigError, config_path, load
 from hookd.store.connection import PatientRedis
-from worker.job import clean_process_environment
 from worker.queue_worker import SafeWorker
 
 # With RQ's own timings a job whose worker died is noticed after 810 s, with these after about 70.
@@ -21,14 +22,14 @@ _MONITORING_SECONDS: Final = 5
 def main(arguments: list[str]) -> int:
     """Run a worker until it is told to stop; returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
-    clean_process_environment()
     try:
         config = load(config_path())
     except ConfigError as error:
         print(f"hookd worker: the configuration cannot be used\n{error}", file=sys.stderr)
         return 2
     write_rq_environment(config)
-    name = arguments[0] if arguments else f"hookd-{socket.gethostname()}-{os.getpid()}"
+    # Never the same twice: RQ refuses to start under a name that Redis believes to be taken.
+    name = f"{arguments[0] if arguments else socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     worker = SafeWorker(
         names.QUEUE,
         name=name,
@@ -50,12 +51,13 @@ def write_rq_environment(config: Config) -> None:
         "RQ_QUEUE_CLASS": "hookd.store.jobs.SafeQueue",
         "RQ_WORKER_CLASS": "worker.queue_worker.SafeWorker",
     }
-    text = "".join(f"export {name}='{value}'\n" for name, value in variables.items())
+    text = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
     path = config.settings.rq_environment
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.write(text + 'export PATH="' + os.path.dirname(sys.executable) + ':$PATH"\n')
+        os.fchmod(file.fileno(), 0o600)
+        file.write(f'{text}export PATH={shlex.quote(os.path.dirname(sys.executable))}:"$PATH"\n')
 
 
 if __name__ == "__main__":

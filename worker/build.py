@@ -2,17 +2,18 @@
 
 import os
 import re
-import shutil
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from hookd.contract.journal import AppState, Built
 from hookd.contract.names import release_name
 from worker import commands
-from worker.checkout import Checkout
+from worker.checkout import Checkout, Entry
 from worker.dependencies import install
 from worker.errors import CommandFailed, CommitRefused, DeployError
 from worker.ownership import Policy, enforce
+from worker.remove import remove_tree
 from worker.share import link_shared, refuse_links_out, refuse_reserved
 from worker.target import Target
 from worker.task import Task
@@ -34,6 +35,16 @@ def check_space(task: Task) -> None:
             )
 
 
+def _check_fits(task: Task, entries: list[Entry]) -> None:
+    """Refuse a commit that leaves less room than must stay free; a push of a few bytes can stand for gigabytes."""
+    needed = sum(entry.size for entry in entries) // _MIB + task.app.limits.free_mib
+    found = os.statvfs(task.places.root)
+    if found.f_bavail * found.f_frsize // _MIB < needed:
+        raise DeployError(f"the commit's files need {needed} MiB with what must stay free; {task.places.root} has less")
+    if found.f_files and found.f_favail < len(entries) + task.app.limits.free_inodes:
+        raise DeployError(f"the commit has {len(entries)} files; {task.places.root} has too few inodes free for them")
+
+
 def build(task: Task, state: AppState, target: Target, checkout: Checkout, policy: Policy) -> str:
     """Build the release of a commit and return its name; nothing points at it yet.
 
@@ -47,7 +58,8 @@ def build(task: Task, state: AppState, target: Target, checkout: Checkout, polic
         _prove(task, final, policy)
     except BaseException:
         for leftover in (partial, final):
-            shutil.rmtree(leftover, ignore_errors=True)
+            with suppress(CommandFailed):
+                remove_tree(leftover)
         raise
     task.journal.add(Built(at=datetime.now(UTC), deployment=task.deployment.id, release=name, commit=target.commit))
     return name
@@ -65,6 +77,7 @@ def _fill(task: Task, target: Target, checkout: Checkout, release: Path) -> None
         release.mkdir(parents=True)
         entries = checkout.list_tree(target.commit)
         refuse_reserved(task.app, entries)
+        _check_fits(task, entries)
         checkout.write(target.commit, release)
         refuse_links_out(release, entries)
         for entry in (entry for entry in entries if entry.is_submodule):

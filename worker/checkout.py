@@ -5,9 +5,9 @@ object ids are used.
 """
 
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import IO, Final, cast
 
@@ -19,7 +19,8 @@ from hookd.contract.names import COMMIT_PATTERN
 from hookd.contract.settings import Settings
 from worker.commands import Command, Git
 from worker.errors import CommandFailed, CommitRefused, DeployError, TimedOut
-from worker.run import Line, Lines, die_with_parent, failed, supervise
+from worker.remove import remove_tree
+from worker.run import Line, Lines, Take, die_with_parent, failed, supervise
 
 _PROGRESS: Final = re.compile(r"\d+% \(\d+/\d+\)(?!.*done)")
 # What git says after it has said what is wrong.
@@ -32,6 +33,8 @@ _BOILERPLATE: Final = frozenset(
 )
 _LINK: Final = "120000"
 _SUBMODULE: Final = "160000"
+_DEEPEST: Final = 100
+_MOST_BYTES: Final = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Entry:
 
     mode: str
     path: str
+    size: int = 0
 
     @property
     def is_link(self) -> bool:
@@ -143,7 +147,7 @@ class Checkout:
             if not self._mirror_is_damaged() and not self._object_format_changed():
                 raise
             self._line("the mirror is of no use and is made anew")
-            shutil.rmtree(self._mirror)
+            remove_tree(self._mirror)
             self._make_mirror()
             self._read(command)
 
@@ -162,7 +166,7 @@ class Checkout:
         commit = self._ask_remote()
         new = self._mirror.with_suffix(".new")
         if new.exists():
-            shutil.rmtree(new)
+            remove_tree(new)
         self._mirror.parent.mkdir(parents=True, exist_ok=True)
         self._read(replace(self._git, mirror=new).init("sha256" if len(commit) == 64 else "sha1"))
         new.rename(self._mirror)
@@ -206,8 +210,11 @@ class Checkout:
             raw = self._read_bytes(self._git.list_tree(commit)).decode("utf-8")
         except UnicodeDecodeError:
             raise CommitRefused("the commit holds a file name that is not UTF-8") from None
-        rows = (row.split("\t", 1) for row in raw.split("\0") if row)
-        return [Entry(mode=row[0].split(" ", 1)[0], path=row[1]) for row in rows]
+        entries = [_entry(row) for row in raw.split("\0") if row]
+        deep = next((entry.path for entry in entries if entry.path.count("/") > _DEEPEST), None)
+        if deep is not None:
+            raise CommitRefused(f"the commit holds a path of more than {_DEEPEST} levels: {deep[:80]}…")
+        return entries
 
     def write(self, commit: str, directory: Path) -> None:
         """Write every file of a commit below an empty directory."""
@@ -230,7 +237,8 @@ class Checkout:
         process = cast("subprocess.Popen[bytes]", started.proc)
         outputs = cast("tuple[IO[bytes], IO[bytes]]", (process.stdout, process.stderr))
         with outputs[0], outputs[1]:
-            status = supervise(process, {outputs[0]: printed.extend, outputs[1]: lines.take}, command, lines)
+            taking: dict[IO[bytes], Take] = {outputs[0]: partial(_keep, printed), outputs[1]: lines.take}
+            status = supervise(process, taking, command, lines)
         if status and not may_fail:
             raise failed(command, status, tuple(line for line in lines.kept if line not in _BOILERPLATE))
         return bytes(printed)
@@ -238,6 +246,20 @@ class Checkout:
     def _message(self, text: str) -> None:
         if not _PROGRESS.search(text):
             self._line(text)
+
+
+def _entry(row: str) -> Entry:
+    """Read a row of `git ls-tree -l`: mode, type, id and size, then the path; a submodule has no size."""
+    about, path = row.split("\t", 1)
+    mode, _, _, size = about.split()
+    return Entry(mode=mode, size=int(size) if size.isdigit() else 0, path=path)
+
+
+def _keep(printed: bytearray, data: bytes) -> None:
+    """Collect what git prints; a few kilobytes of nested trees can stand for a list of gigabytes."""
+    printed.extend(data)
+    if len(printed) > _MOST_BYTES:
+        raise CommitRefused(f"the commit has more files than fit into a list of {_MOST_BYTES // 1024**2} MiB")
 
 
 def _start(command: Command, directory: Path) -> git.Git.AutoInterrupt:

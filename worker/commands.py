@@ -89,8 +89,8 @@ class Git:
         return self._command("log", "-1", "--format=%an%x00%s", "--no-show-signature", "--end-of-options", commit)
 
     def list_tree(self, commit: str) -> Command:
-        """Print mode, type, id and path of every file of a commit."""
-        return self._command("ls-tree", "-r", "-z", "--full-tree", "--end-of-options", commit)
+        """Print mode, type, id, size and path of every file of a commit."""
+        return self._command("ls-tree", "-r", "-l", "-z", "--full-tree", "--end-of-options", commit)
 
     def read_tree(self, commit: str, index: Path) -> Command:
         """Read a commit's file list into an index of its own."""
@@ -172,6 +172,12 @@ def preflight(app: App, release: Path, env: Mapping[str, str]) -> Command | None
     if argv is None:
         argv = ("gunicorn", "--check-config", app.service.entry)
     return in_release(argv, release, env, app.limits) if argv else None
+
+
+def remove(tree: Path) -> Command:
+    """Remove a tree and all below it, on its own file system."""
+    argv = ("rm", "-rf", "--one-file-system", "--", str(tree))
+    return Command(argv, 300, 300, env={"PATH": _SYSTEM_PATH})
 
 
 def flush(directory: Path) -> Command:

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, cast
 
 from worker.commands import Command, Install
 from worker.errors import CommandFailed, CommitRefused, DeployError
+from worker.remove import remove_tree
 from worker.task import Task
 
 Kind = Literal["lock", "hashed", "plain", "project", "none"]
@@ -19,7 +20,12 @@ _COMPLETE: Final = ".hookd-complete"
 _MOST_FILES: Final = 50
 
 # pip takes a short option and its value without a space between them, too.
-_INCLUDE: Final = re.compile(r"(?:--requirement|--constraint|-r|-c)[\s=]*(.+)")
+_INCLUDE: Final = re.compile(r"(?:--requirement|--constraint|-r|-c)[\s=]*([A-Za-z0-9_./-]+)")
+# One option with one plain value: a package or an address, never a place on the disk.
+_ONE_OPTION: Final = re.compile(r"-{1,2}[A-Za-z-]+(?:[ =]\s*(?:https?://\S+|[A-Za-z0-9:._,-]+))?")
+# Hashes stand on lines of their own, as uv and pip-tools write them; nothing else may be continued.
+_BEFORE_HASH: Final = re.compile(r"\s*\\\r?\n\s*(?=--hash=)")
+_ODD: Final = re.compile(r"[^\S\n\r\t ]|[\x00-\x08\x0e-\x1f\x7f\ufeff]|\$\{|(?m:^[ \t]*#.*coding[:=])")
 _OPTION: Final = re.compile(r"--[A-Za-z-]+|-[A-Za-z]")
 # Everything else is refused, by its full name or abbreviated: `-e` and `--no-binary` would run a package's build code.
 _HARMLESS: Final = frozenset(
@@ -74,26 +80,53 @@ def _with_included(release: Path, first: Path, *, allow_build: bool) -> tuple[by
             raise CommitRefused(f"{first.name} includes {path}, which is not in the commit")
         if len(texts) >= _MOST_FILES:
             raise CommitRefused(f"{first.name} includes more than {_MOST_FILES} files, or itself")
-        text = _bytes(path)
-        texts.append(text)
+        text = _plain_text(path)
+        texts.append(text.encode())
         waiting += [path.parent / name for name in _included(text, path, allow_build=allow_build)]
     return tuple(texts)
 
 
-def _included(text: bytes, path: Path, *, allow_build: bool) -> list[str]:
+def _plain_text(path: Path) -> str:
+    """Read a requirements file as uv and pip read it, too; refuses what they take otherwise than it looks here.
+
+    Both follow a byte order mark, pip also a `coding` comment, and both fill in `${VARIABLES}`.
+    """
+    try:
+        text = _bytes(path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise CommitRefused(f"{path.name} is not UTF-8 text") from None
+    if odd := _ODD.search(text):
+        raise CommitRefused(f"{path.name} contains {odd[0]!r}, which installers read in their own ways")
+    return text
+
+
+def _included(text: str, path: Path, *, allow_build: bool) -> list[str]:
+    """Name the files that a requirements file includes; raises CommitRefused for a line that is not plain."""
     found = []
-    for raw in text.decode("utf-8", "replace").splitlines():
+    for raw in _BEFORE_HASH.sub(" ", text).split("\n"):
         line = re.sub(r"(^|\s)#.*$", "", raw).strip()
+        if line.endswith("\\"):
+            raise CommitRefused(f"{path.name} continues a line that needs no continuation ({line[:80]})")
         option = _OPTION.match(line)
         if include := _INCLUDE.fullmatch(line):
             found.append(include[1])
         elif option is None:
+            _refuse_more(line, path)
             _refuse_build(line, path, allow_build=allow_build)
         elif option[0] not in _HARMLESS and not (allow_build and option[0] == "--no-binary"):
             raise CommitRefused(
                 f"{path.name} uses {option[0]}, which could run build code of a package ({line[:80]})", hint=_HINT
             )
+        elif not _ONE_OPTION.fullmatch(line):
+            raise CommitRefused(f"{path.name} has more than one option, or a local address, in a line ({line[:80]})")
     return found
+
+
+def _refuse_more(requirement: str, path: Path) -> None:
+    """Refuse options behind a requirement, but for its hashes."""
+    for part in requirement.split(" ")[1:]:
+        if part.startswith("-") and not part.startswith("--hash="):
+            raise CommitRefused(f"{path.name} uses {part} behind a requirement ({requirement[:80]})", hint=_HINT)
 
 
 def _refuse_build(requirement: str, path: Path, *, allow_build: bool) -> None:
@@ -194,7 +227,7 @@ def _tools(task: Task, directory: Path, python: Path, venv: Path) -> Install:
 def _build(task: Task, need: Wanted, tools: Install) -> None:
     """Build an environment; what an earlier attempt left half-built goes first."""
     if tools.venv.exists():
-        shutil.rmtree(tools.venv)
+        remove_tree(tools.venv)
     tools.venv.parent.mkdir(parents=True, exist_ok=True)
     task.run(tools.create())
     command = _installation(need, tools)

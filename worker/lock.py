@@ -48,13 +48,15 @@ def try_lock(descriptor: int) -> bool:
     return True
 
 
-def is_held(path: Path) -> bool:
-    """Tell whether some process holds the lock now."""
+def holder(path: Path) -> str | None:
+    """Name the deployment whose process holds the lock now; None when nobody does."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
-        return False
+        return None
     try:
-        return not try_lock(descriptor)
+        if try_lock(descriptor):
+            return None
+        return os.pread(descriptor, 200, 0).decode("utf-8", "replace").split(" ")[0]
     finally:
         os.close(descriptor)

@@ -5,14 +5,18 @@ The worker needs no root for this: it owns what it made, and may give it to a gr
 
 import grp
 import os
+import pwd
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from hookd.contract.catalogue import Ownership
 from worker.errors import CommitRefused, DeployError
+
+_DEEPEST: Final = 200
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ def _group(name: str) -> int:
     if os.geteuid() != 0 and group not in {os.getegid(), *os.getgroups()}:
         raise DeployError(
             f"the worker is not a member of the group {name}, so it cannot give files to it",
-            hint=f"sudo usermod --append --groups {name} $(id -un), then restart the worker",
+            hint=f"sudo usermod --append --groups {name} {pwd.getpwuid(os.geteuid()).pw_name}, then restart the worker",
         )
     return group
 
@@ -60,14 +64,16 @@ def enforce(tree: Path, policy: Policy) -> int:
     return changed
 
 
-def _directories(path: str, directory: int) -> Iterator[tuple[str, list[str], int]]:
+def _directories(path: str, directory: int, level: int = 0) -> Iterator[tuple[str, list[str], int]]:
     """Walk a tree. Not os.fwalk: that opens what a link points at, and fails where the worker may not read it."""
+    if level > _DEEPEST:
+        raise CommitRefused(f"the release holds a path of more than {_DEEPEST} levels")
     with os.scandir(directory) as found:
         inside = {entry.name: entry.is_dir(follow_symlinks=False) for entry in found}
     yield path, [name for name, is_directory in inside.items() if not is_directory], directory
     for name in (name for name, is_directory in inside.items() if is_directory):
         with _opened(name, directory, path) as child:
-            yield from _directories(f"{path}/{name}", child)
+            yield from _directories(f"{path}/{name}", child, level + 1)
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def _release_of(task: Task, state: AppState, target: Target, checkout: Checkout,
         try:
             name = build(task, state, target, checkout, policy)
         except CommitRefused as error:
-            task.journal.add(Quarantined(**task.stamp(), commit=target.commit, served=False, cause=error.cause))
+            task.journal.add(Quarantined(**task.stamp(), commit=target.commit, served=False, cause=task.say(error)))
             raise
     task.recorder.note(release=name)
     return name

@@ -2,13 +2,14 @@
 
 import logging
 import os
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from hookd.contract.journal import AppState, Removed
+from worker.errors import CommandFailed
+from worker.remove import remove_tree
 from worker.task import Task
 
 log: Final = logging.getLogger(__name__)
@@ -28,8 +29,8 @@ def prune(task: Task, state: AppState) -> None:
         _warn(task, "cleaning up stopped", error)
 
 
-def _warn(task: Task, what: str, error: OSError) -> None:
-    task.recorder.line(f"warning: {what}: {error.filename or ''}: {error.strerror or error}")
+def _warn(task: Task, what: str, error: OSError | CommandFailed) -> None:
+    task.recorder.line(f"warning: {what}: {error}")
     log.warning("app=%s %s: %s", task.app.name, what, error)
 
 
@@ -62,8 +63,8 @@ def _directories(place: Path) -> list[Path]:
 def _remove(task: Task, kind: str, directory: Path) -> bool:
     """Remove a tree; one that cannot be removed is no reason to keep the others."""
     try:
-        shutil.rmtree(directory)
-    except OSError as error:
+        remove_tree(directory)
+    except CommandFailed as error:
         _warn(task, f"the {kind} {directory.name} stays", error)
         return False
     task.recorder.line(f"removed the {kind} {directory.name}")

@@ -4,7 +4,7 @@
 """
 
 import logging
-from pathlib import Path
+import os
 from typing import Any, Final
 
 from redis.exceptions import ConnectionError, ResponseError, TimeoutError
@@ -17,14 +17,12 @@ from rq.serializers import JSONSerializer
 
 from hookd.contract import queue as names
 from hookd.contract.deployment import Status
-from hookd.contract.names import app_of, is_deployment
-from hookd.store.config import ConfigError, config_path, load
+from hookd.contract.names import is_deployment
 from hookd.store.jobs import SafeJob, SafeQueue
 from worker import job as jobs
+from worker.context import end_dead, still_runs
 from worker.errors import DeploymentFailed
-from worker.lock import is_held
 from worker.run import die_with_parent
-from worker.task import Places
 
 log: Final = logging.getLogger("hookd.worker")
 
@@ -81,6 +79,7 @@ class SafeWorker(Worker):
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         """Run a job in the forked process."""
         die_with_parent()
+        _forget_git_variables()
         super().main_work_horse(job, queue)
 
     def _finalize_failure(self, job: Job, queue: Queue, execution: Any, exc_info: Any) -> None:
@@ -100,34 +99,25 @@ class SafeWorker(Worker):
     def handle_job_failure(self, job: Job, queue: Queue, *rest: Any, **options: Any) -> None:
         """Record a failed job, and see to it that its deployment has an ending, too."""
         super().handle_job_failure(job, queue, *rest, **options)
-        if is_deployment(job.id):
-            jobs.mark_dead(
-                jobs.records_on(self.connection), job.id, Status.FAILED, "its job failed; see the worker's log"
-            )
+        end_dead(self.connection, job.id, Status.FAILED, "its job failed; see the worker's log")
 
     def handle_work_horse_killed(self, job: Job, retpid: Any, ret_val: Any, rusage: Any) -> None:
         """Give the deployment of a killed process its ending at once."""
-        if is_deployment(job.id):
-            jobs.mark_dead(jobs.records_on(self.connection), job.id, Status.FAILED, "the deploying process was killed")
+        end_dead(self.connection, job.id, Status.FAILED, "the deploying process was killed")
 
     def _handle_stopped_job(self, job: Job, queue: Queue, execution: Any) -> None:
         """Give the deployment that a person stopped its ending."""
-        if is_deployment(job.id):
-            jobs.mark_dead(jobs.records_on(self.connection), job.id, Status.CANCELLED, "a person stopped it")
+        end_dead(self.connection, job.id, Status.CANCELLED, "a person stopped it")
         super()._handle_stopped_job(job, queue, execution)
 
 
 def _end_abandoned(job: Job, kind: Any, *_: Any) -> None:
     """Give the deployment of a worker that vanished its ending; RQ calls this for every failed job."""
-    if kind is AbandonedJobError and is_deployment(job.id) and not _still_runs(job.id):
-        jobs.mark_dead(jobs.records_on(job.connection), job.id, Status.FAILED, "the worker died while it ran")
+    if kind is AbandonedJobError and is_deployment(job.id) and not still_runs(job.id):
+        end_dead(job.connection, job.id, Status.FAILED, "the worker died while it ran")
 
 
-def _still_runs(deployment_id: str) -> bool:
-    """Tell whether a process of this host is still at it, only without having said so for a while."""
-    try:
-        state = load(config_path()).settings.state
-    except ConfigError:
-        return False
-    lock = Places(root=Path("/nonexistent"), state=state, app=app_of(deployment_id)).lock
-    return is_held(lock) and lock.read_text(errors="replace").startswith(f"{deployment_id} ")
+def _forget_git_variables() -> None:
+    """Drop variables that would steer git: GitPython passes on the whole environment of the worker."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        del os.environ[name]

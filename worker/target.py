@@ -56,7 +56,8 @@ def _choose(task: Task, state: AppState, checkout: Checkout, head: str) -> Targe
         return Target(head, head)
     commit = checkout.resolve(wanted)
     kept = next((release for release in reversed(state.releases) if release.good and release.commit == commit), None)
-    return Target(commit, head, kept if task.deployment.trigger is Trigger.ROLLBACK else None)
+    goes_back = task.deployment.trigger in (Trigger.ROLLBACK, Trigger.REPLAY)
+    return Target(commit, head, kept if goes_back else None)
 
 
 def pin_of(task: Task, target: Target) -> Pinned:

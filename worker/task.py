@@ -28,7 +28,7 @@ class Places:
     """Where an app's things live."""
 
     root: Path
-    state: Path
+    settings: Settings
     app: str
 
     @property
@@ -61,27 +61,27 @@ class Places:
     @property
     def mirror(self) -> Path:
         """The bare mirror of the repository."""
-        return self.state / "mirrors" / f"{self.app}.git"
+        return self.settings.state / "mirrors" / f"{self.app}.git"
 
     @property
     def journal(self) -> Path:
         """The app's memory."""
-        return self.state / "journals" / f"{self.app}.jsonl"
+        return self.settings.state / "journals" / f"{self.app}.jsonl"
 
     @property
     def lock(self) -> Path:
         """The lock of the app's one deployer."""
-        return self.state / "locks" / f"{self.app}.lock"
+        return self.settings.lock_path(self.app)
 
     @property
     def cache(self) -> Path:
         """The cache of uv and pip, for this app alone: a package built for one app must not reach another."""
-        return self.state / "cache" / self.app
+        return self.settings.state / "cache" / self.app
 
     @property
     def home(self) -> Path:
         """HOME of everything that runs for this app."""
-        return self.state / "home" / self.app
+        return self.settings.state / "home" / self.app
 
 
 @dataclass(frozen=True)
@@ -106,10 +106,10 @@ class Task:
         run(command, self.recorder.line)
 
     def say(self, error: Exception) -> str:
-        """Put what went wrong into one sentence."""
+        """Put what went wrong into one sentence that may be stored and shown."""
         if isinstance(error, JobTimeoutException):
             return f"the deployment took longer than {self.app.limits.deploy_seconds} s"
-        return str(error)
+        return self.recorder.clean(str(error))
 
     def stamp(self) -> dict[str, Any]:
         """What every journal entry of this deployment carries."""
@@ -144,11 +144,11 @@ class Task:
             "UV_COMPILE_BYTECODE": "1",  # The app cannot write to its venv, and the first import is three times faster.
             "UV_NO_PROGRESS": "1",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-            **passed_on(),
+            **host_variables(),
             **self.app.dependencies.environment,
         }
 
 
-def passed_on() -> dict[str, str]:
+def host_variables() -> dict[str, str]:
     """The worker's own variables that package tools are given."""
     return {k: v for k, v in os.environ.items() if k in _PASSED_ON or k.startswith(_PASSED_PREFIXES)}

@@ -49,6 +49,8 @@ def _listening(url: str) -> list[str]:
     if parts.scheme == "unix":
         Path(parts.path).parent.mkdir(parents=True, exist_ok=True)
         return ["--port", "0", "--unixsocket", parts.path, "--unixsocketperm", "700"]
+    if parts.password or parts.username:
+        raise LaunchError("redis.url holds a password: the embedded server knows none; use a unix socket")
     if parts.scheme == "redis" and parts.hostname in ("127.0.0.1", "localhost") and not parse_qs(parts.query):
         return ["--port", str(parts.port or 6379), "--bind", "127.0.0.1"]
     raise LaunchError(f"redis.url is {url}: the embedded server listens on a unix socket or on 127.0.0.1")

@@ -5,9 +5,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from hookd.contract.names import AppName, CommitId, DeploymentId, ReleaseName
+from hookd.contract.names import AppName, CommitId, DeploymentId, ReleaseName, WantedCommit
 
 
 class Status(StrEnum):
@@ -76,7 +76,7 @@ class Step(_Frozen):
     """One step of a running deployment; `seconds` is absent while it runs."""
 
     name: str
-    started_at: datetime
+    started_at: AwareDatetime
     seconds: float | None = None
     outcome: Literal["running", "done", "failed"] = "running"
     detail: str | None = None
@@ -93,12 +93,12 @@ class Deployment(_Frozen):
     app: AppName
     trigger: Trigger
     status: Status = Status.QUEUED
-    created_at: datetime
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
+    created_at: AwareDatetime
+    started_at: AwareDatetime | None = None
+    ended_at: AwareDatetime | None = None
     delivery: str | None = None
     claimed_commit: CommitId | None = None
-    pinned_commit: str | None = None
+    pinned_commit: WantedCommit | None = None
     replay_of: DeploymentId | None = None
     superseded_by: DeploymentId | None = None
     joined: int = 0

@@ -6,10 +6,9 @@ The journal is the truth about releases. It survives the loss of Redis, and a li
 import json
 import re
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from hookd.contract.deployment import BY_HAND, Trigger
 from hookd.contract.names import CommitId, DeploymentId, ReleaseName
@@ -24,7 +23,7 @@ class _Frozen(BaseModel):
 
 
 class _Event(_Frozen):
-    at: datetime
+    at: AwareDatetime
     deployment: DeploymentId
 
 

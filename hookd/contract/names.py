@@ -16,6 +16,7 @@ DELIVERY_PATTERN: Final = r"[A-Za-z0-9._-]{1,128}"
 AppName = Annotated[str, StringConstraints(pattern=rf"^{APP_PATTERN}$")]
 CommitId = Annotated[str, StringConstraints(pattern=rf"^{COMMIT_PATTERN}$")]
 DeploymentId = Annotated[str, StringConstraints(pattern=rf"^{DEPLOYMENT_PATTERN}$")]
+WantedCommit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")]
 ReleaseName = Annotated[str, StringConstraints(pattern=rf"^{RELEASE_PATTERN}$")]
 
 _ABBREVIATION: Final = re.compile(r"[0-9a-f]{7,64}")

@@ -88,6 +88,10 @@ class Settings(Section):
         """Where a deployment's log stands."""
         return self.state / "logs" / app / f"{deployment_id}.log"
 
+    def lock_path(self, app: str) -> Path:
+        """Where the lock of an app's one deployer stands."""
+        return self.state / "locks" / f"{app}.lock"
+
     @property
     def rq_environment(self) -> Path:
         """Where the environment for the plain `rq` program is written."""

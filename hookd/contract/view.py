@@ -1,8 +1,6 @@
 """What the worker last saw of an app, published for readers; the truth stays in the app's journal."""
 
-from datetime import datetime
-
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from hookd.contract.journal import AppState
 from hookd.contract.names import AppName, CommitId, ReleaseName
@@ -13,7 +11,7 @@ class Quarantine(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     commit: CommitId
-    since: datetime
+    since: AwareDatetime
     cause: str
 
 
@@ -25,9 +23,9 @@ class AppView(BaseModel):
     deployed_commit: CommitId | None = None
     release: ReleaseName | None = None
     head: CommitId | None = None
-    head_seen_at: datetime | None = None
+    head_seen_at: AwareDatetime | None = None
     healthy: bool | None = None
-    checked_at: datetime | None = None
+    checked_at: AwareDatetime | None = None
     pinned_commit: CommitId | None = None
     quarantined: tuple[Quarantine, ...] = ()
 

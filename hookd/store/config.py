@@ -42,17 +42,20 @@ def config_path(given: Path | None = None, environment: Mapping[str, str] = os.e
     return (given or Path(environment.get(VARIABLE) or DEFAULT)).absolute()
 
 
-def load(path: Path) -> Config:
-    """Read the settings and every app.
+def load(path: Path, *, only: str | None = None) -> Config:
+    """Read the settings and every app, or `only` the one of that name.
 
-    Raises ConfigError with all problems of all files.
+    Raises ConfigError with all problems of all files that were read.
     """
     problems: list[Problem] = []
     table = _table(path, problems)
     settings = _validated(Settings, path, table, problems)
     default = path.parent / "apps"
     directory = _directory(table, default)
-    catalogue = Catalogue(apps=tuple(_apps(directory, problems, optional=directory == default)))
+    files = _files(directory, problems, optional=directory == default)
+    if only is not None:
+        files = [file for file in files if file.stem == only]
+    catalogue = Catalogue(apps=tuple(_apps(files, problems)))
     problems += [Problem(str(directory), "", clash) for clash in catalogue.clashes()]
     if problems or settings is None:
         raise ConfigError(problems)
@@ -75,9 +78,9 @@ def _files(directory: Path, problems: list[Problem], *, optional: bool) -> list[
         return []
 
 
-def _apps(directory: Path, problems: list[Problem], *, optional: bool) -> list[App]:
+def _apps(files: list[Path], problems: list[Problem]) -> list[App]:
     apps = []
-    for file in _files(directory, problems, optional=optional):
+    for file in files:
         if not is_app(file.stem):
             problems.append(Problem(str(file), "", "an app's file is named [a-z][a-z0-9-]{0,31}.toml"))
             continue

@@ -17,7 +17,7 @@ from rq.job import JobStatus
 
 from hookd.contract import queue as names
 from hookd.contract.deployment import BY_HAND, UNDONE, Deployment, Status, Trigger, advance
-from hookd.contract.names import new_deployment_id
+from hookd.contract.names import app_of, new_deployment_id
 from hookd.contract.view import AppView
 from hookd.store.jobs import SafeJob, SafeQueue
 
@@ -271,6 +271,8 @@ def _encode(deployment: Deployment) -> bytes:
 def _decode(deployment_id: str, fields: Mapping[Any, Any]) -> Deployment:
     try:
         record = Deployment.model_validate_json(fields[b"record"])
+        if record.id != deployment_id or record.app != app_of(deployment_id):
+            raise ValueError("the record of another deployment")
         return record.model_copy(update={"joined": int(fields.get(b"joined", 0))})
     except (KeyError, ValueError) as error:
         raise NoSuchDeployment(deployment_id) from error

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.processes import PROJECT, wait_for
 from worker.errors import DeployError
-from worker.lock import app_lock, is_held
+from worker.lock import app_lock, holder
 
 HOLDER = """
 import sys, time
@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def holder(path: Path) -> Iterator["subprocess.Popen[bytes]"]:
+def holding(path: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """Another process that holds the lock."""
     argv = [sys.executable, "-c", HOLDER, str(path)]
     with subprocess.Popen(argv, cwd=PROJECT, stdout=subprocess.PIPE) as process:
@@ -45,23 +45,23 @@ def holder(path: Path) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 def test_a_second_deployer_is_refused_and_told_who_is_first(path: Path) -> None:
-    with holder(path) as first:
-        assert is_held(path)
+    with holding(path) as first:
+        assert holder(path)
         with pytest.raises(DeployError) as caught, app_lock(path, "shop-second", 0.3):
             pytest.fail("two deployers at once")
         assert caught.value.cause.endswith(f"for more than 0.3 s: shop-first (process {first.pid})")
 
 
 def test_a_killed_holder_leaves_no_lock_behind(path: Path) -> None:
-    with holder(path) as first:
+    with holding(path) as first:
         first.send_signal(signal.SIGKILL)
         with app_lock(path, "shop-second", 20):
             assert path.read_text() == f"shop-second (process {os.getpid()})\n"
-    assert not is_held(path)
+    assert not holder(path)
 
 
 def test_a_waiting_deployer_gets_the_lock_when_it_is_free(path: Path) -> None:
-    with holder(path) as first:
+    with holding(path) as first:
         waiting = multiprocessing.get_context("fork").Process(target=_take, args=(path,))
         waiting.start()
         first.kill()
@@ -77,27 +77,27 @@ def _take(path: Path) -> None:
 def test_a_failed_deployment_frees_the_lock(path: Path) -> None:
     with pytest.raises(ZeroDivisionError), app_lock(path, "shop-first", 1):
         raise ZeroDivisionError
-    assert not is_held(path)
+    assert not holder(path)
 
 
 def test_a_program_that_a_deployment_starts_does_not_inherit_the_lock(path: Path) -> None:
     with app_lock(path, "shop-first", 1):
         child = subprocess.Popen(["sleep", "600"], close_fds=False)
     try:
-        assert not is_held(path)
+        assert not holder(path)
     finally:
         child.kill()
         child.wait()
 
 
-def test_asking_whether_it_is_held_leaves_it_as_it_was(path: Path) -> None:
-    assert not is_held(path)
+def test_asking_who_holds_it_leaves_it_as_it_was(path: Path) -> None:
+    assert not holder(path)
     assert not path.exists()
     with app_lock(path, "shop-first", 1):
         pass
-    assert not is_held(path)
+    assert not holder(path)
     with app_lock(path, "shop-second", 1):
-        assert is_held(path)
+        assert holder(path)
 
 
 def test_a_link_in_the_lock_s_place_is_not_followed(path: Path, tmp_path: Path) -> None:
@@ -134,4 +134,4 @@ def test_the_lock_is_the_kernel_s_so_that_other_programs_can_take_it(path: Path)
     path.parent.mkdir(parents=True)
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        wait_for(lambda: is_held(path), what="the lock")
+        wait_for(lambda: holder(path), what="the lock")

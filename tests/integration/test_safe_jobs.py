@@ -115,7 +115,7 @@ CALLS: dict[str, bytes] = {
     "an instance": call(names.DEPLOY, UNKNOWN, instance="x"),
     "an empty instance": call(names.DEPLOY, UNKNOWN, instance={}),
     "a method of a text": call("format", instance="{}"),
-    "another function of the worker": call("worker.job.mark_dead", UNKNOWN),
+    "another function of the worker": call("worker.context.end_dead", UNKNOWN),
     "a name that is a list": call([names.DEPLOY], UNKNOWN),
     "a name that is a table": call({"name": names.DEPLOY}, UNKNOWN),
     "no name": call(None, UNKNOWN),
@@ -154,7 +154,7 @@ def test_a_strangers_description_forges_no_line_of_the_log(site: Site) -> None:
     assert not [line for line in lines if line.startswith("ERROR the server")]
 
 
-@pytest.mark.parametrize("function", ["os.system", "trap.run", "worker.job.mark_dead", "worker.job.deploy\n", print])
+@pytest.mark.parametrize("function", ["os.system", "trap.run", "worker.context.end_dead", "worker.job.deploy\n", print])
 def test_a_queue_takes_no_function_that_is_not_listed(site: Site, function: Any) -> None:
     queue = SafeQueue("elsewhere", connection=site.client)
     with pytest.raises(RefusedJob):

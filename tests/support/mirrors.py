@@ -18,7 +18,7 @@ class Mirror:
         protocols = over.pop("git_protocols", ("https", "ssh", "http", "file"))
         app = make_app(directory, repository=url, branch=branch, **over)
         settings = make_settings(directory, git_protocols=protocols)
-        places = Places(app.root, settings.state, app.name)
+        places = Places(app.root, settings, app.name)
         self.path = places.mirror
         self.checkout = Checkout(app, settings, places.mirror, places.home, self.lines.append)
 

@@ -1,4 +1,4 @@
-"""Writes the README's configuration tables from the schema: `python -m tests.support.reference` brings them up to date."""
+"""Writes the README's configuration tables from the schema: `python -m tests.support.reference` mends them."""
 
 import re
 import types

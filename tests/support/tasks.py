@@ -59,7 +59,7 @@ def deploying(directory: Path, app: App | None = None, settings: Settings | None
     """Open a task as the worker does, with a Redis that is away, and make the app's directories."""
     app = app or make_app(directory)
     settings = settings or make_settings(directory)
-    places = Places(app.root, settings.state, app.name)
+    places = Places(app.root, settings, app.name)
     for needed in (places.releases, places.venvs, places.cache, places.home):
         needed.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC)

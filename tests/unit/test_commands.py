@@ -60,7 +60,7 @@ GIT_COMMANDS = {
     ),
     "list_tree": (
         GIT.list_tree(STRANGE),
-        (*PREFIX, "ls-tree", "-r", "-z", "--full-tree", "--end-of-options", STRANGE),
+        (*PREFIX, "ls-tree", "-r", "-l", "-z", "--full-tree", "--end-of-options", STRANGE),
     ),
     "read_tree": (GIT.read_tree(STRANGE, Path("/i")), (*PREFIX, "read-tree", "--end-of-options", STRANGE)),
     "write_files": (

@@ -65,7 +65,7 @@ def test_a_setting_that_nothing_reads(model: type[BaseModel]) -> None:
         file.read_text()
         for room in ("hookd", "worker")
         for file in (PROJECT / room).rglob("*.py")
-        if file.name not in ("settings.py",)
+        if file.name != "settings.py"
     )
     for key in reference.keys(model):
         assert re.search(rf"\.{key.rsplit('.', 1)[-1]}\b", code), f"{key} is documented and never used"

@@ -128,7 +128,7 @@ ORDINARY = """
 --index-url https://index.example.org/simple
 -i https://index.example.org/simple
 --extra-index-url=https://index.example.org/simple
---find-links ./wheels
+--find-links https://wheels.example.org/
 --only-binary :all:
 --require-hashes
 flask==3.1.0 ; python_version >= "3.11" \\

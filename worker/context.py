@@ -1,0 +1,129 @@
+"""What a job works with: the configuration of its app, its records, and how a deployment whose process is gone ends."""
+
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from dotenv import dotenv_values
+from redis import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from hookd.contract.catalogue import App
+from hookd.contract.deployment import IllegalTransition, Status, advance
+from hookd.contract.names import app_of, is_deployment
+from hookd.contract.settings import Settings
+from hookd.contract.view import with_state
+from hookd.store.config import Config, ConfigError, config_path, load
+from hookd.store.connection import PatientRedis, impatient
+from hookd.store.records import Contention, NoSuchDeployment, Records
+from worker.errors import DeployError
+from worker.lock import holder
+from worker.pipeline import Seen
+
+log: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Context:
+    """The configuration, and the records twice.
+
+    `patient` waits for a Redis that restarts, for what must be recorded; `impatient` does not, for what is only
+    progress.
+    """
+
+    config: Config
+    patient: Records
+    impatient: Records
+
+    def app(self, name: str) -> App | None:
+        """Find the app of this job in the catalogue."""
+        return self.config.catalogue.get(name)
+
+
+def open_context(deployment_id: str) -> Context:
+    """Read the configuration anew, so that a change of the catalogue needs no restart of the worker.
+
+    Only the app of the deployment is read: what is wrong with another app's file holds nobody else up.
+    Raises ConfigError.
+    """
+    config = load(config_path(), only=app_of(deployment_id))
+    keep, url = config.settings.history_seconds, config.settings.redis.url
+    patient = Records(PatientRedis.from_url(url), keep_seconds=keep)
+    return Context(config, patient, Records(impatient(url), keep_seconds=keep))
+
+
+def app_environment(app: App) -> dict[str, str]:
+    """Read the app's own variables; raises DeployError when their file cannot be read."""
+    file = app.build.environment_file
+    if file is None:
+        return {}
+    try:
+        with file.open(encoding="utf-8") as stream:
+            found: Mapping[str, str | None] = dotenv_values(stream=stream, interpolate=False)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DeployError(f"the app's variables in {file} cannot be read: {error}") from None
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def publish(context: Context, app: str, seen: Seen) -> None:
+    """Show readers what is known of the app now; a Redis that is away is no reason to stop."""
+    with suppress(RedisError):
+        changes: dict[str, object] = {}
+        if seen.head is not None:
+            changes |= {"head": seen.head, "head_seen_at": seen.head_seen_at}
+        if seen.healthy is not None:
+            changes |= {"healthy": seen.healthy, "checked_at": datetime.now(UTC)}
+        view = context.impatient.view(app).model_copy(update=changes)
+        context.impatient.publish(with_state(view, seen.state))
+
+
+def tidy(context: Context, app: str) -> None:
+    """Forget old records and logs, after the ending is recorded: this cannot fail a deployment."""
+    history = context.config.settings.history
+    before = datetime.now(UTC) - timedelta(days=history.days)
+    try:
+        context.impatient.forget_old(app, keep=history.keep, before=before)
+        _remove_logs(context.config.settings, app, before)
+    except (RedisError, OSError) as error:
+        log.warning("app=%s old records stay: %s", app, error)
+
+
+def _remove_logs(settings: Settings, app: str, before: datetime) -> None:
+    """Keep the newest logs; their names sort by time, so they go also when Redis has lost its records."""
+    logs = sorted((settings.state / "logs" / app).glob("*.log"), reverse=True)
+    for number, path in enumerate(logs):
+        if number >= settings.history.keep or path.stat().st_mtime < before.timestamp():
+            path.unlink()
+
+
+def records_on(connection: Redis) -> Records:
+    """The records over a connection that is open already, whatever state the configuration is in."""
+    settings = _settings()
+    return Records(connection, keep_seconds=(settings or Settings()).history_seconds)
+
+
+def end_dead(connection: Redis, job_id: str, status: Status, cause: str) -> None:
+    """Give a deployment whose process is gone its ending; one that has an ending keeps it."""
+    if not is_deployment(job_id):
+        return
+    hint = f"hookd deploy {app_of(job_id)}"
+    with suppress(IllegalTransition, NoSuchDeployment, Contention, ResponseError):
+        records_on(connection).change(
+            job_id, lambda old: advance(old, status, datetime.now(UTC), cause=cause, hint=hint)
+        )
+
+
+def still_runs(deployment_id: str) -> bool:
+    """Tell whether a process of this host is still at it, only without having said so for a while."""
+    settings = _settings()
+    return settings is not None and holder(settings.lock_path(app_of(deployment_id))) == deployment_id
+
+
+def _settings() -> Settings | None:
+    try:
+        return load(config_path(), only="").settings
+    except ConfigError:
+        return None
