@@ -28,8 +28,7 @@ def main(arguments: list[str]) -> int:
         print(f"hookd worker: the configuration cannot be used\n{error}", file=sys.stderr)
         return 2
     write_rq_environment(config)
-    # Never the same twice: RQ refuses to start under a name that Redis believes to be taken.
-    name = f"{arguments[0] if arguments else socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    name = arguments[0] if arguments else f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     worker = SafeWorker(
         names.QUEUE,
         name=name,

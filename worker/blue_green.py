@@ -1,9 +1,7 @@
 """The handover without a pause: the idle one of two services starts, and the other stops when it is well."""
 
-from contextlib import suppress
-
 from hookd.contract.journal import AppState, Colour, Good, Quarantined, Release, Switched
-from worker.errors import BAD_RELEASE, CommandFailed, DeployError, NothingServes, RolledBack
+from worker.errors import BAD_RELEASE, CommandFailed, NothingServes, RollbackFailed, RolledBack
 from worker.links import leads_to, point
 from worker.services import control, own_log, wait_until_well
 from worker.task import Task
@@ -13,7 +11,7 @@ def start_beside(task: Task, state: AppState, name: str, commit: str) -> None:
     """Start a release beside the one that serves, then let it serve alone.
 
     Raises RolledBack when it is bad (the other has served all along), NothingServes when there is no other, and
-    DeployError when the old one cannot be stopped.
+    RollbackFailed when the one that must not serve cannot be stopped.
     """
     idle = _idle(state)
     try:
@@ -39,10 +37,15 @@ def _start(task: Task, name: str, idle: Colour) -> None:
 def _take_back(task: Task, state: AppState, idle: Colour, commit: str, cause: str) -> None:
     """Stop the bad release; always raises, with the ending that is true."""
     task.recorder.line(f"the new release is bad: {cause}")
-    with task.recorder.step("roll back", idle), suppress(CommandFailed):
-        _retire(task, idle, state.deployed)
     task.journal.add(Quarantined(**task.stamp(), commit=commit, served=True, cause=cause))
     hint = own_log(task, _service(task, idle))
+    try:
+        with task.recorder.step("roll back", idle):
+            _retire(task, idle, state.deployed)
+    except CommandFailed as error:
+        raise RollbackFailed(
+            f"the new release ({idle}) is bad and could not be stopped: {cause}; {task.say(error)}", hint=hint
+        ) from None
     if state.deployed is None:
         raise NothingServes(f"the first release is bad: {cause}", hint=hint)
     raise RolledBack(f"the new release is bad, {state.deployed.name} has served all along: {cause}", hint=hint)
@@ -52,7 +55,7 @@ def _stop_old(task: Task, old: Colour, serving: Release | None) -> None:
     try:
         _retire(task, old, serving)
     except CommandFailed as error:
-        raise DeployError(
+        raise RollbackFailed(
             f"the new release serves, but the old one ({old}) could not be stopped and answers, too: {error.cause}",
             hint=f"hookd deploy {task.app.name}",
         ) from None

@@ -113,10 +113,11 @@ def _preflight(task: Task, command: commands.Command) -> None:
         raise CommitRefused(f"the app does not start from this commit{last}") from None
 
 
-def before_switch(task: Task, release: Path) -> None:
-    """Run the app's last commands, such as migrations; raises CommandFailed."""
+def before_switch(task: Task, release: Path, policy: Policy) -> None:
+    """Run the app's last commands, such as migrations, and set right what they wrote; raises DeployError."""
     if not task.app.build.before_switch:
         return
     with task.recorder.step("before_switch"):
         for argv in task.app.build.before_switch:
             task.run(commands.in_release(argv, release, task.environment(release), task.app.limits))
+        enforce(release, policy)

@@ -194,6 +194,15 @@ def processes(service: Service, name: str, limits: Limits) -> Command:
     return Command(argv, limits.step_seconds, limits.silence_seconds, env={"PATH": _SYSTEM_PATH})
 
 
+def known(service: Service, name: str, limits: Limits) -> Command:
+    """Succeed when the process manager answers and knows the service; asks for no privilege."""
+    if service.manager == "systemd":
+        argv: tuple[str, ...] = (SYSTEMCTL, "cat", f"{name}.service")
+    else:
+        argv = (*_circusctl(service), "status", name)
+    return Command(argv, limits.step_seconds, limits.silence_seconds, env={"PATH": _SYSTEM_PATH})
+
+
 def _circusctl(service: Service) -> tuple[str, ...]:
     return (sys.executable, "-m", "circus.circusctl", "--endpoint", str(service.endpoint))
 

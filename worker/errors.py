@@ -4,9 +4,12 @@ DeployError                 the commit or its surroundings; nothing was switched
 ├── CommitRefused           the commit itself is at fault: it is quarantined                → failed
 ├── CommandFailed           a program ended badly                                           → failed
 │   └── TimedOut            a program ran too long or fell silent, and was stopped          → failed
+├── ServiceMissing          the process manager does not answer, or knows no such service   → failed
 ├── NothingServes           the very first release is bad, and there is none to go back to  → failed
 ├── RolledBack              the new release was started and is bad; the old one serves      → rolled_back
-└── RollbackFailed          neither the new release nor the old one is healthy              → rollback_failed
+└── RollbackFailed          what serves is not certain: a person must look                  → rollback_failed
+Unhealthy                   inside a handover: how a release failed its health check
+DeploymentFailed            around it all: ends the RQ job as failed
 """
 
 from typing import Final
@@ -45,6 +48,10 @@ class CommandFailed(DeployError):
 
 class TimedOut(CommandFailed):
     """A program reached one of its limits."""
+
+
+class ServiceMissing(DeployError):
+    """The process manager is at fault, not the commit."""
 
 
 class NothingServes(DeployError):

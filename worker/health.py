@@ -65,6 +65,7 @@ def wait_until_healthy(health: Health, colour: str | None, note: Note, processes
         well = well + 1 if seen.well else 0
         wrong = 0 if seen.well else wrong + seen.wrong
         if well >= health.successes:
+            watch.look(at_once=True)  # A release may end as soon as it is ready.
             note(f"{url} {seen.what}, {well} times in a row")
             return
         if wrong >= _WRONG:
@@ -82,9 +83,9 @@ class _Watch:
         self._first: tuple[str, ...] | None = None
         self._next = time.monotonic() + _LOOK_SECONDS
 
-    def look(self) -> None:
-        """Look at most once a second; raises Unhealthy when there is no process, or another than at the first look."""
-        if time.monotonic() < self._next:
+    def look(self, *, at_once: bool = False) -> None:
+        """Look at most once a second, or at once; raises Unhealthy when there is no process, or another than before."""
+        if time.monotonic() < self._next and not at_once:
             return
         self._next = time.monotonic() + _LOOK_SECONDS
         now = self._processes()
@@ -101,7 +102,7 @@ def _ask(url: str, health: Health, timeout: float, watch: _Watch) -> _Seen:
         )
         status = _status(connection.sock, time.monotonic() + timeout, watch)
     except TimeoutError:
-        return _Seen(False, False, f"gave no answer for {timeout:g} s")
+        return _Seen(False, False, f"gave no answer for {timeout:.2g} s")
     except (ConnectionRefusedError, FileNotFoundError):
         return _Seen(False, False, "does not listen")
     except ConnectionError:

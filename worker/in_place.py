@@ -3,7 +3,15 @@
 from contextlib import suppress
 
 from hookd.contract.journal import AppState, Good, Quarantined, Release, Switched
-from worker.errors import BAD_RELEASE, CommandFailed, NothingServes, RollbackFailed, RolledBack, Unhealthy
+from worker.errors import (
+    BAD_RELEASE,
+    CommandFailed,
+    NothingServes,
+    RollbackFailed,
+    RolledBack,
+    ServiceMissing,
+    Unhealthy,
+)
 from worker.links import point
 from worker.services import control, own_log, wait_until_well
 from worker.task import Task
@@ -17,6 +25,9 @@ def restart_into(task: Task, state: AppState, name: str, commit: str) -> None:
     """
     try:
         _switch_and_restart(task, name)
+    except ServiceMissing:
+        _point_back(task, state)
+        raise
     except BAD_RELEASE as error:
         cause = task.say(error)
         task.recorder.line(f"the new release is bad: {cause}")
@@ -34,6 +45,14 @@ def _switch_and_restart(task: Task, name: str) -> None:
     with task.recorder.step("health"):
         wait_until_well(task, task.app.service_name, None)
     task.journal.add(Good(**task.stamp(), release=name))
+
+
+def _point_back(task: Task, state: AppState) -> None:
+    """Undo a switch that nobody could act upon: what was running still is."""
+    if state.deployed is not None:
+        back = Switched(**task.stamp(), release=state.deployed.name)
+        task.journal.add(back, Good(**task.stamp(), release=state.deployed.name))
+        point(task.places.current, task.places.release(state.deployed.name))
 
 
 def _go_back(task: Task, previous: Release | None, cause: str) -> None:

@@ -64,6 +64,12 @@ def enforce(tree: Path, policy: Policy) -> int:
     return changed
 
 
+def enforce_directory(directory: Path, policy: Policy) -> None:
+    """Give one directory, not what is in it, the policy's group and mode; raises DeployError."""
+    with _opened(str(directory), None) as descriptor:
+        _set(descriptor, str(directory), policy.directory_mode, policy.group)
+
+
 def _directories(path: str, directory: int, level: int = 0) -> Iterator[tuple[str, list[str], int]]:
     """Walk a tree. Not os.fwalk: that opens what a link points at, and fails where the worker may not read it."""
     if level > _DEEPEST:

@@ -1,6 +1,9 @@
 """The steps of one deployment in their order; reads as what happens."""
 
+import grp
 import os
+import pwd
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +15,7 @@ from worker.checkout import Checkout
 from worker.errors import CommitRefused, DeployError
 from worker.handover import hand_over, settle
 from worker.lock import app_lock
-from worker.ownership import Policy, policy_of
+from worker.ownership import Policy, enforce_directory, policy_of
 from worker.prune import prune
 from worker.target import Target, find_target, pin_of
 from worker.task import Task
@@ -43,7 +46,7 @@ def deploy(task: Task, publish: Callable[[Seen], None]) -> Ending:
     with app_lock(task.places.lock, task.deployment.id, task.app.limits.lock_seconds):
         policy = policy_of(task.app.ownership)
         os.umask(policy.umask)
-        _make_directories(task)
+        _make_directories(task, policy)
         try:
             ending = _deploy_locked(task, policy, publish)
         except DeployError as error:
@@ -65,9 +68,10 @@ def _deploy_locked(task: Task, policy: Policy, publish: Callable[[Seen], None]) 
     if reason is not None:
         return Ending(Status.UNCHANGED, reason, _hint(task, state))
     name = _release_of(task, state, target, checkout, policy)
-    before_switch(task, task.places.release(name))
     try:
+        before_switch(task, task.places.release(name), policy)
         hand_over(task, task.journal.state(), name, target.commit)
+        signal.alarm(0)  # The release serves: running out of time now would only make the ending a lie.
         if target.pinned:
             task.journal.add(pin_of(task, target))
     finally:
@@ -98,11 +102,15 @@ def _hint(task: Task, state: AppState) -> str | None:
     return f"push a newer commit, or try this one by hand: hookd deploy {task.app.name}"
 
 
-def _make_directories(task: Task) -> None:
+def _make_directories(task: Task, policy: Policy) -> None:
     if not task.places.root.is_dir():
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        group = grp.getgrgid(os.getegid() if policy.group is None else policy.group).gr_name
         raise DeployError(
             f"the app's directory {task.places.root} does not exist",
-            hint=f"sudo install -d -o $(id -un) -m 2750 {task.places.root}",
+            hint=f"sudo install -d -o {user} -g {group} -m {policy.directory_mode:o} {task.places.root}",
         )
     for directory in (task.places.releases, task.places.venvs, task.places.cache, task.places.home):
         directory.mkdir(parents=True, exist_ok=True)
+    for directory in (task.places.releases, task.places.venvs):
+        enforce_directory(directory, policy)

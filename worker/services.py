@@ -7,7 +7,7 @@ import time
 from typing import Final
 
 from worker import commands
-from worker.errors import CommandFailed
+from worker.errors import CommandFailed, ServiceMissing
 from worker.health import wait_until_healthy
 from worker.run import run
 from worker.task import Task
@@ -17,12 +17,28 @@ _PAUSE_SECONDS: Final = 0.2
 
 
 def control(task: Task, verb: commands.Verb, name: str) -> None:
-    """Start, stop or restart a service; raises CommandFailed."""
+    """Start, stop or restart a service; raises CommandFailed, and ServiceMissing when it is the manager's fault."""
     command = commands.service(task.app.service, verb, name, task.app.limits)
-    if task.app.service.manager == "systemd":
-        task.run(command)
-    else:
-        _tell_circus(task, command)
+    try:
+        if task.app.service.manager == "systemd":
+            task.run(command)
+        else:
+            _tell_circus(task, command)
+    except CommandFailed:
+        _blame_the_manager(task, name)
+        raise
+
+
+def _blame_the_manager(task: Task, name: str) -> None:
+    """Raise ServiceMissing when the process manager does not even know the service, or does not answer."""
+    try:
+        run(commands.known(task.app.service, name, task.app.limits), task.recorder.line)
+    except CommandFailed as error:
+        manager, place = task.app.service.manager, task.app.service.endpoint
+        raise ServiceMissing(
+            f"{manager} knows no service {name}, or does not answer{f' at {place}' if place else ''}: {error.cause}",
+            hint=f"systemctl status {name}.service" if manager == "systemd" else f"circusctl --endpoint {place} status",
+        ) from None
 
 
 def _tell_circus(task: Task, command: commands.Command) -> None:

@@ -17,11 +17,12 @@ from hookd import __version__
 from hookd.cli import launch
 from hookd.cli import send as sending
 from hookd.cli.follow import EXIT_CODES, ending_line, follow
+from hookd.cli.logs import NoLog, print_log
 from hookd.cli.show import show_app, show_apps
 from hookd.contract.catalogue import App
 from hookd.contract.deployment import Deployment, Trigger
 from hookd.contract.names import is_abbreviation, is_deployment
-from hookd.secrets import read_secrets
+from hookd.secrets import Secret, read_secrets
 from hookd.status import status_url
 from hookd.store.config import Config, ConfigError, config_path, load
 from hookd.store.connection import for_person
@@ -29,8 +30,7 @@ from hookd.store.records import Contention, NoSuchDeployment, Records, Request
 
 USAGE, UNREACHABLE, INTERRUPTED = 2, 6, 130
 Command = Callable[..., Any]
-# What goes into a file or a pipe is not cut at the width of a terminal that is not there.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
+console = Console(highlight=False)
 complaints = Console(stderr=True, highlight=False)
 
 
@@ -111,10 +111,12 @@ def serve(config: Config) -> None:
     """Run the receiver in the foreground."""
     from hookd.serve import serve as serve_forever
 
+    bind = config.settings.receiver.bind
     try:
+        launch.check_free(bind)
         serve_forever(config)
     except OSError as error:
-        stop(f"the receiver cannot start: {error}")
+        stop(f"the receiver cannot start at {bind}: {error}", hint="ss -ltnp")
 
 
 @main.command()
@@ -122,6 +124,9 @@ def serve(config: Config) -> None:
 @configured
 def worker(config: Config, name: str | None) -> None:
     """Run one worker in the foreground."""
+    url = config.settings.redis.url
+    if not launch.redis_answers(url):
+        complaints.print(f"hookd: waiting for Redis at {url}; next: hookd redis", markup=False, soft_wrap=True)
     launch.become_worker(config, name)
 
 
@@ -230,9 +235,12 @@ def logs(config: Config, deployment: str, keep_on: bool) -> None:
     record = _find(config, records, deployment)
     path = config.settings.log_path(record.app, record.id)
     try:
-        _print_log(path, records, record, keep_on=keep_on)
+        record = print_log(path, records, record, keep_on=keep_on)
+    except NoLog as error:
+        stop(str(error), hint=f"hookd logs {record.id} --follow", status=1)
     except PermissionError:
-        stop(f"{path} may not be read by you", hint=f"sudo -u manager hookd logs {record.id}")
+        stop(f"{path} may not be read by you", hint="run the same as the worker's user")
+    complaints.print(ending_line(record), soft_wrap=True)
 
 
 def _find(config: Config, records: Records, text: str) -> Deployment:
@@ -247,31 +255,15 @@ def _find(config: Config, records: Records, text: str) -> Deployment:
     stop(f"there is no deployment {text!r}", hint="hookd status APP")
 
 
-def _print_log(path: Path, records: Records, record: Deployment, *, keep_on: bool) -> None:
-    while not path.exists() and keep_on and not record.ended:
-        time.sleep(0.1)
-        record = records.get(record.id)
-    if not path.exists():
-        complaints.print(f"there is no log of {record.id} (yet)", markup=False)
-        return
-    with path.open(encoding="utf-8", errors="replace") as file:
-        while True:
-            ended = records.get(record.id).ended
-            click.echo(file.read(), nl=False)
-            if ended or not keep_on:
-                break
-            time.sleep(0.1)
-    complaints.print(ending_line(records.get(record.id)), soft_wrap=True)
-
-
 @main.command()
 @click.argument("app")
 @click.option(
     "--post-receive", is_flag=True, help="Read `old new ref` lines from standard input, as a git hook gets them."
 )
 @click.option("--wait/--no-wait", default=False, help="Stay until the deployment has ended and show its steps.")
+@as_json
 @configured
-def send(config: Config, app: str, post_receive: bool, wait: bool) -> None:
+def send(config: Config, app: str, post_receive: bool, wait: bool, json_output: bool) -> None:
     """Send the receiver a signed push of APP's branch, as the git host would."""
     known = _app(config, app)
     problems: list[Any] = []
@@ -279,16 +271,23 @@ def send(config: Config, app: str, post_receive: bool, wait: bool) -> None:
     if problems:
         raise ConfigError(problems)
     moves = sending.read_moves(sys.stdin.readlines()) if post_receive else [_test_move(known, _records(config))]
-    for moved in moves:
-        code, answer = sending.send(config.settings.receiver.bind, known, found[-1], moved)
-        if code >= 400:
-            stop(f"the receiver answered {code}: {answer.get('error')}", status=1)
-        if "deployment" not in answer:
-            console.print(f"{answer['status']}: {answer['reason']}", markup=False, soft_wrap=True)
-        elif wait:
-            _finish(config, _records(config), answer["deployment"], wait=True, json_output=False)
-        else:
-            console.print(f"{answer['status']} {answer['deployment']}  {answer['status_url']}", soft_wrap=True)
+    answers = [_send(config, known, found[-1], moved) for moved in moves]
+    if json_output:
+        click.echo(json.dumps(answers if post_receive else answers[0], indent=2))
+        return
+    for answer in answers:
+        what = f"{answer['deployment']}  {answer['status_url']}" if "deployment" in answer else answer["reason"]
+        console.print(f"{answer['status']}: {what}", markup=False, soft_wrap=True)
+    deployments = [answer["deployment"] for answer in answers if "deployment" in answer]
+    if wait and deployments:
+        _finish(config, _records(config), deployments[-1], wait=True, json_output=False)
+
+
+def _send(config: Config, app: App, secret: Secret, moved: sending.Moved) -> dict[str, Any]:
+    code, answer = sending.send(config.settings.receiver.bind, app, secret, moved)
+    if code >= 400:
+        stop(f"the receiver answered {code}: {answer.get('error')}", status=1)
+    return answer
 
 
 def _test_move(app: App, records: Records) -> sending.Moved:

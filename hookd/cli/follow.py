@@ -1,5 +1,6 @@
 """Shows a deployment while it runs: live steps on a terminal, plain lines elsewhere, one line for its ending."""
 
+import re
 import time
 from datetime import UTC, datetime
 from typing import Final
@@ -16,6 +17,7 @@ from hookd.contract.deployment import Deployment, Status, Step
 from hookd.store.records import Records
 
 _PAUSE_SECONDS: Final = 0.1
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _PATIENCE_SECONDS: Final = 3.0
 _SIGNS: Final = {"done": "[green]✓[/]", "failed": "[red]✗[/]"}
 
@@ -46,7 +48,7 @@ def follow(records: Records, deployment_id: str, console: Console) -> Deployment
         record = _follow_plain(records, deployment_id, console)
     console.print(ending_line(record), highlight=False, soft_wrap=True)
     if record.hint:
-        console.print(f"  next: [bold]{escape(record.hint)}[/]", highlight=False, soft_wrap=True)
+        console.print(f"  next: [bold]{shown(record.hint)}[/]", highlight=False, soft_wrap=True)
     return record
 
 
@@ -99,7 +101,7 @@ def _step(step: Step) -> Text | Spinner:
 
 
 def _plain(step: Step) -> str:
-    return f"  {_SIGNS[step.outcome]} {escape(_label(step))} {step.seconds or 0:6.2f} s"
+    return f"  {_SIGNS[step.outcome]} {shown(_label(step))} {step.seconds or 0:6.2f} s"
 
 
 def _label(step: Step) -> str:
@@ -107,13 +109,18 @@ def _label(step: Step) -> str:
     return f"{step.name}{detail}".ljust(36)
 
 
+def shown(text: str) -> str:
+    """Make a stranger's text harmless for a terminal and for rich's own markup."""
+    return escape(_CONTROL.sub(lambda match: ascii(match[0])[1:-1], text))
+
+
 def ending_line(record: Deployment) -> str:
     """Say in one line how a deployment ended, or where it stands."""
     colour = _COLOURS.get(record.status, "cyan")
-    what = escape(f"{record.app} {record.commit[:12]}" if record.commit else record.app)
-    about = escape(f" “{record.subject}”" if record.subject and not record.cause else "")
+    what = shown(f"{record.app} {record.commit[:12]}" if record.commit else record.app)
+    about = shown(f" “{record.subject}”" if record.subject and not record.cause else "")
     seconds = ""
     if record.started_at and record.ended_at:
         seconds = f" after {(record.ended_at - record.started_at).total_seconds():.2f} s"
-    cause = f": {escape(record.cause)}" if record.cause else ""
+    cause = f": {shown(record.cause)}" if record.cause else ""
     return f"[{colour}]{record.status.replace('_', ' ')}[/] {what}{about}{seconds}{cause}"

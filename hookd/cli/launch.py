@@ -2,12 +2,16 @@
 
 import os
 import shutil
+import socket
 import sys
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import parse_qs, urlsplit
 
+from redis.exceptions import ConnectionError, RedisError, TimeoutError
+
 from hookd.store.config import VARIABLE, Config
+from hookd.store.connection import impatient
 
 _MEMORY = "64mb"
 
@@ -26,8 +30,31 @@ def become_redis(config: Config) -> NoReturn:
     """Become the embedded server; raises LaunchError when `redis.url` names a server elsewhere."""
     directory = config.settings.redis.directory or config.settings.state / "redis"
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if redis_answers(config.settings.redis.url):
+        raise LaunchError(f"a Redis answers at {config.settings.redis.url} already")
     program = server_program()
     os.execv(program, [program, *server_options(config.settings.redis.url, directory)])
+
+
+def redis_answers(url: str) -> bool:
+    """Tell whether a server is there; one that wants a password is."""
+    try:
+        return bool(impatient(url).ping())
+    except (ConnectionError, TimeoutError):
+        return False
+    except RedisError:
+        return True
+
+
+def check_free(bind: str) -> None:
+    """See whether the receiver can listen, unless a process manager holds the socket; raises OSError."""
+    if bind.startswith("unix:") or "LISTEN_FDS" in os.environ:
+        return
+    host, _, port = bind.rpartition(":")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host.strip("[]"), int(port)))
 
 
 def server_options(url: str, directory: Path) -> list[str]:

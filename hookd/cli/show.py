@@ -1,12 +1,10 @@
-"""Status for people: the apps in one table, one app in detail."""
+"""Status for people: each app in two lines, or one with its last deployments; nothing is cut in a narrow terminal."""
 
 from datetime import UTC, datetime
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from hookd.cli.follow import ending_line
+from hookd.cli.follow import ending_line, shown
 from hookd.contract.catalogue import App
 from hookd.contract.deployment import Deployment
 from hookd.contract.view import AppView
@@ -16,57 +14,40 @@ LISTED = 10
 
 
 def show_apps(console: Console, apps: tuple[App, ...], records: Records) -> None:
-    """Print one line per app."""
+    """Print what serves of each app, and how its last deployment ended."""
     if not apps:
         console.print("The catalogue is empty: add a file <app>.toml to the apps directory.")
-        return
-    table = _table("app", "deployed", "head", "healthy", "last deployment")
     for app in apps:
         view, last = records.view(app.name), records.history(app.name, 1)
-        table.add_row(
-            app.name,
-            _short(view.deployed_commit),
-            _short(view.head) + ("" if view.head == view.deployed_commit else " (differs)"),
-            _health(view),
-            f"{_ago(last[0].created_at)}: {ending_line(last[0])}" if last else "none yet",
-        )
-    console.print(table)
+        console.print(f"[bold]{app.name}[/]  {_standing(view)}", soft_wrap=True)
+        ending = f"{_ago(last[0].created_at)}: {ending_line(last[0])}" if last else "no deployment yet"
+        console.print(f"  {ending}", soft_wrap=True)
 
 
 def show_app(console: Console, app: App, records: Records) -> None:
     """Print what is known of one app."""
     view = records.view(app.name)
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="dim")
-    table.add_row("app", f"{app.name}: {app.full_name}, branch {app.branch}")
-    table.add_row("deployed", f"{_short(view.deployed_commit)}  release {view.release or 'none'}")
-    table.add_row("head", f"{_short(view.head)}  seen {_ago(view.head_seen_at)}")
-    table.add_row("healthy", f"{_health(view)}  checked {_ago(view.checked_at)}")
+    console.print(f"[bold]{app.name}[/]  {app.full_name}, branch {shown(app.branch)}", soft_wrap=True)
+    console.print(f"  {_standing(view)}, release {view.release or 'none'}", soft_wrap=True)
+    console.print(f"  head seen {_ago(view.head_seen_at)}, health checked {_ago(view.checked_at)}", soft_wrap=True)
     if view.pinned_commit:
-        table.add_row("pinned", f"{_short(view.pinned_commit)}: the head is not deployed until it moves")
+        pinned = f"  pinned to {_short(view.pinned_commit)}: the head is not deployed until it moves"
+        console.print(pinned, soft_wrap=True)
     for bad in view.quarantined:
-        table.add_row("quarantined", f"{_short(bad.commit)} {_ago(bad.since)}: {escape(bad.cause)}")
-    console.print(table)
-    recent = records.history(app.name, LISTED)
-    if recent:
-        console.print(_history(recent))
+        console.print(f"  quarantined {_short(bad.commit)}, {_ago(bad.since)}: {shown(bad.cause)}", soft_wrap=True)
+    for record in records.history(app.name, LISTED):
+        console.print(_heading(record), soft_wrap=True)
+        console.print(f"  {ending_line(record)}", soft_wrap=True)
 
 
-def _history(recent: list[Deployment]) -> Table:
-    table = _table("deployment", "asked", "by", "ending")
-    for record in recent:
-        joined = f" (+{record.joined})" if record.joined else ""
-        table.add_row(record.id, _ago(record.created_at), f"{record.trigger}{joined}", ending_line(record))
-    return table
+def _standing(view: AppView) -> str:
+    differs = "" if view.head == view.deployed_commit else " (differs)"
+    return f"deployed {_short(view.deployed_commit)}, head {_short(view.head)}{differs}, healthy: {_health(view)}"
 
 
-def _table(*columns: str) -> Table:
-    """Make a table in which only the last column may be cut, and only on a terminal: `hookd logs` has the whole."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in columns[:-1]:
-        table.add_column(name, no_wrap=True, overflow="fold")
-    table.add_column(columns[-1], no_wrap=True, overflow="ellipsis")
-    return table
+def _heading(record: Deployment) -> str:
+    joined = f", {record.joined} more pushes joined" if record.joined else ""
+    return f"{record.id}  [dim]{record.trigger}, {_ago(record.created_at)}{joined}[/]"
 
 
 def _short(commit: str | None) -> str:

@@ -1,5 +1,6 @@
 """hookd.toml: what is true for the whole host; every key has its default and one sentence for people."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +11,19 @@ def _absolute(path: Path) -> Path:
     if not path.is_absolute() or ".." in path.parts or "\x00" in str(path):
         raise ValueError("an absolute path without .., such as /var/lib/hookd")
     return path
+
+
+def _bind(text: str) -> str:
+    match = re.fullmatch(r"unix:/[^\s:]+|(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5})", text)
+    if match is None or int(match["port"] or 1) not in range(1, 65_536):
+        raise ValueError("127.0.0.1:8787, or unix:/run/hookd/receiver.sock")
+    return text
+
+
+def _redis_url(text: str) -> str:
+    if not re.fullmatch(r"unix://(?:[^\s@/]*@)?/[^\s]+|rediss?://[^\s/]+(?:/[^\s]*)?", text):
+        raise ValueError("unix:///run/hookd/redis.sock?db=0, or redis://HOST:PORT/0")
+    return text
 
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
@@ -25,7 +39,9 @@ class Section(BaseModel):
 class RedisSettings(Section):
     """Where the queue and the records live."""
 
-    url: str = Field("unix:///run/hookd/redis.sock?db=0", description="Redis or Valkey, as redis-py writes it.")
+    url: Annotated[str, AfterValidator(_redis_url)] = Field(
+        "unix:///run/hookd/redis.sock?db=0", description="Redis or Valkey, as redis-py writes it."
+    )
     directory: AbsolutePath | None = Field(
         None, description="Where `hookd redis`, the embedded server, keeps its data; default: `redis` below `state`."
     )
@@ -34,7 +50,9 @@ class RedisSettings(Section):
 class ReceiverSettings(Section):
     """The HTTP side: pushes in, status out."""
 
-    bind: str = Field("127.0.0.1:8787", description="`HOST:PORT`, or `unix:/path` for a socket.")
+    bind: Annotated[str, AfterValidator(_bind)] = Field(
+        "127.0.0.1:8787", description="`HOST:PORT`, or `unix:/path` for a socket."
+    )
     processes: int = Field(2, ge=1, le=16, description="Receiver processes.")
     threads: int = Field(8, ge=1, le=64, description="Requests that one process works on at the same time.")
     secrets: AbsolutePath = Field(

@@ -43,6 +43,8 @@ ACTS: Final = (
 def run_demo(console: Console, *, once: bool, keep: bool) -> int:
     """Run the demo and return its exit status: 0 when each push ended as it must and no visitor saw a failure."""
     directory = Path(tempfile.mkdtemp(prefix="hookd-"))
+    for sig in (signal.SIGTERM, signal.SIGHUP):  # A window that is closed leaves nothing running, either.
+        signal.signal(sig, signal.default_int_handler)
     try:
         console.print(f"Starting Redis, receiver, worker and the app's two services in {directory}", soft_wrap=True)
         place = make_place(directory)
@@ -72,9 +74,11 @@ def _tell(console: Console, place: Place) -> int:
         # Before the first deployment nobody answers, and a request would wait for it.
         with Visitors(place.app_port) if number else nullcontext() as visitors:
             record = _play(console, place, records, act)
-        mistakes += _mistakes(act, record, ask(place.app_port) if record.status is not Status.FAILED else "nothing")
+        mistakes += _mistakes(act, record, _answering(place, record))
         if visitors is not None:
             mistakes += _report(console, visitors)
+        if mistakes:
+            break
     for mistake in mistakes:
         console.print(f"[red]✗ {escape(mistake)}[/]", soft_wrap=True)
     return 1 if mistakes else 0
@@ -94,6 +98,11 @@ def _play(console: Console, place: Place, records: Records, act: Act) -> Deploym
     if record.status in (Status.SUCCEEDED, Status.ROLLED_BACK):
         console.print(f"  {place.app_url} answers: version [bold]{ask(place.app_port)}[/]", soft_wrap=True)
     return record
+
+
+def _answering(place: Place, record: Deployment) -> str:
+    """The version that answers; not asked for when nothing may be there to answer."""
+    return ask(place.app_port) if record.status in (Status.SUCCEEDED, Status.ROLLED_BACK) else "no"
 
 
 def _mistakes(act: Act, record: Deployment, answering: str) -> list[str]:
@@ -128,15 +137,13 @@ In another terminal:
   hookd logs {APP}
   cd {place.work} && sed -i 's/VERSION = .*/VERSION = "four"/; s/raise .*/return "ok"/' wsgi.py
   git -c user.name=You -c user.email=you@example.org commit -am 'Mend it' && git push origin main
-  hookd rollback {APP}
   rq info
-  rq requeue --queue hookd --all
+  rq requeue --queue hookd --all    # the failed one again: it finds the head that is there now
+  hookd rollback {APP}
 """,
         soft_wrap=True,
     )
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     try:
-        stop.wait()
+        threading.Event().wait()
     except KeyboardInterrupt:
         console.print("\nStopping")

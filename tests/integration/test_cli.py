@@ -143,7 +143,7 @@ def test_a_post_receive_hook_passes_on_what_git_says(shop: Installation) -> None
     assert done.returncode == 0, done.stderr
     first, second = done.stdout.splitlines()
     assert first == "ignored: another branch was pushed; this deploys main"
-    assert second.startswith("queued shop-")
+    assert second.startswith("queued: shop-")
     record = shop.wait_for_ending(second.split()[1])
     assert (record.trigger, record.claimed_commit) == (Trigger.PUSH, "2" * 40)
 

@@ -62,15 +62,24 @@ def test_an_app_that_left_the_catalogue_is_not_deployed_and_serves_on(site: Inst
 
 def test_a_configuration_that_broke_is_named_and_pushes_work_again_once_it_is_mended(site: Installation) -> None:
     site.ship("plain", app_files("one"))
-    broken = site.directory / "apps" / "another.toml"
-    broken.write_text('repository = "https://git.example.org/a.git"\nspeed = "high"\n')
+    broken = site.directory / "apps" / "plain.toml"
+    right = broken.read_text()
+    broken.write_text(f'speed = "high"\n{right}')
     for _ in range(2):
         failed = site.ship("plain", app_files("two"))
         assert failed.status is Status.FAILED
         assert (failed.cause or "").startswith(f"the configuration cannot be used: {broken}: ")
-    broken.unlink()
+    broken.write_text(right)
     assert site.push_and_wait("plain").status is Status.SUCCEEDED
     assert site.serving("plain") == "two"
+
+
+def test_what_is_wrong_with_one_app_holds_no_other_up(site: Installation) -> None:
+    broken = site.directory / "apps" / "another.toml"
+    broken.write_text('repository = "https://git.example.org/a.git"\nspeed = "high"\n')
+    ended = site.ship("plain", app_files("two and a half"))
+    broken.unlink()
+    assert ended.status is Status.SUCCEEDED
 
 
 def test_a_settings_file_that_is_no_toml_is_named_too(site: Installation) -> None:

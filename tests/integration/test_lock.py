@@ -134,4 +134,4 @@ def test_the_lock_is_the_kernel_s_so_that_other_programs_can_take_it(path: Path)
     path.parent.mkdir(parents=True)
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        wait_for(lambda: holder(path), what="the lock")
+        wait_for(lambda: holder(path) is not None, what="the lock")

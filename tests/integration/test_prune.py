@@ -12,7 +12,9 @@ import pytest
 from hookd.contract.journal import AppState, Built, Good, Quarantined, Switched
 from tests.support.processes import wait_for
 from tests.support.tasks import Deploying, deploying, make_app
+from worker.errors import CommandFailed
 from worker.prune import kept_releases, prune
+from worker.remove import remove_tree
 
 
 @pytest.fixture
@@ -160,15 +162,14 @@ def test_one_that_cannot_be_removed_is_a_warning_and_the_others_still_go(
     at: Deploying, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = [build(at, number, good=True) for number in range(1, 6)]
-    real = os.rmdir
 
-    def busy(path: str, **options: int) -> None:
+    def busy(tree: Path) -> None:
         """Fail as a mount point in the release would."""
-        if str(path).endswith(names[1]):
-            raise OSError(16, "Device or resource busy", str(path))
-        real(path, **options)
+        if tree.name == names[1]:
+            raise CommandFailed("rm ended with status 1: Device or resource busy")
+        remove_tree(tree)
 
-    monkeypatch.setattr("os.rmdir", busy)
+    monkeypatch.setattr("worker.prune.remove_tree", busy)
     state = run_prune(at)
     assert numbers(at) == [2, 4, 5]
     assert state.release(names[1]) is not None
