@@ -1,0 +1,49 @@
+"""The one script at the top: what it says to wrong use, and what it asks for when something is missing."""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import PROJECT
+
+
+def run(*arguments: str, path: str = os.environ["PATH"]) -> "subprocess.CompletedProcess[str]":
+    env = {"PATH": path, "HOME": os.environ.get("HOME", "/")}
+    command = ["/bin/sh", str(PROJECT / "run"), *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A directory that everybody may enter."""
+    with tempfile.TemporaryDirectory(prefix="run-") as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
+@pytest.mark.parametrize("arguments", [(), ("frobnicate",), ("bench",)])
+def test_wrong_use_is_answered_with_what_can_be_typed(arguments: tuple[str, ...]) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert "./run COMMAND" in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root, to become somebody else")
+def test_what_is_missing_is_named_with_the_line_to_type(open_path: Path) -> None:
+    """Somebody who is not root, on a machine without git."""
+    tools = open_path / "bin"
+    tools.mkdir()
+    for name in ("sh", "dirname", "id", "cat", "cksum"):
+        (tools / name).symlink_to(Path("/usr/bin") / name)
+    script = open_path / "run"
+    script.write_bytes((PROJECT / "run").read_bytes())
+    done = subprocess.run(
+        ["/bin/sh", str(script), "demo"], env={"PATH": str(tools)}, user=65534, group=65534, cwd="/",
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == "missing: git ca-certificates. Type: sudo apt-get install -y git ca-certificates\n"
