@@ -3,11 +3,14 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from hookd.contract.deployment import Status, Trigger
+from hookd.contract.queue import app_key
+from hookd.contract.view import Quarantine
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python, running, wait_for
 
@@ -200,3 +203,27 @@ def test_a_redis_elsewhere_is_not_started_here(tmp_path: Path) -> None:
     done = hookd(installation, "redis")
     assert done.returncode == 6
     assert "the embedded server listens on a unix socket or on 127.0.0.1" in done.stderr
+
+
+def test_a_second_embedded_redis_leaves_the_first_alone(shop: Installation) -> None:
+    done = hookd(shop, "redis")
+    assert done.returncode == 6
+    assert "a Redis answers at" in done.stderr
+
+
+def test_a_taken_port_is_said_before_the_receiver_starts(shop: Installation) -> None:
+    done = hookd(shop, "serve")
+    assert done.returncode == 2
+    assert f"the receiver cannot start at 127.0.0.1:{shop.port}" in done.stderr
+
+
+def test_a_stranger_s_text_does_not_steer_the_terminal(shop: Installation) -> None:
+    key = app_key("shop")
+    view = shop.records.view("shop")
+    bad = Quarantine(commit="1" * 40, since=datetime.now(UTC), cause="\x1b]0;title\x07[red]x[/]")
+    shop.records.publish(view.model_copy(update={"quarantined": (bad,)}))
+    printed = hookd(shop, "status", "shop").stdout
+    shop.records.connection.delete(key)
+    shop.records.publish(view)
+    assert "\x1b" not in printed
+    assert r"\x1b]0;title\x07[red]x[/]" in printed

@@ -284,3 +284,12 @@ def test_what_the_worker_saw_is_read_as_it_was_published(records: Records) -> No
 def test_a_view_that_cannot_be_read_is_an_empty_one(records: Records, client: Redis, content: bytes) -> None:
     client.set(names.app_key("shop"), content)
     assert records.view("shop") == AppView(app="shop")
+
+
+def test_a_record_that_says_it_is_another_deployment_s_is_none(records: Records) -> None:
+    mine = records.request(Request(app="shop", trigger=Trigger.PUSH, seconds=60)).deployment
+    other = records.request(Request(app="blog", trigger=Trigger.PUSH, seconds=60)).deployment
+    stolen = records.connection.hget(names.record_key(other), "record")
+    assert stolen is not None
+    records.connection.hset(names.record_key(mine), "record", stolen)
+    assert records.find(mine) is None

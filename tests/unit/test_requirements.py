@@ -173,3 +173,35 @@ def test_a_project_that_builds_from_its_own_directories_is_refused(tmp_path: Pat
 def test_a_project_file_that_cannot_be_used_is_refused(tmp_path: Path, text: str, cause: str) -> None:
     with pytest.raises(CommitRefused, match=cause):
         wanted(release(tmp_path, pyproject_toml=text), None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-e ./evil\n".encode("utf-16"),
+        "\ufeff-e ./evil\n".encode(),
+        b"# -*- coding: utf-7 -*-\n+AC0-e ./evil\n",
+        b"-r ${HOME}/more.txt\n",
+        b'-r "more.txt"\n',
+        b"-r file:///srv/more.txt\n",
+        b"--pre -e ./evil\n",
+        b"--\\\neditable ./evil\n",
+        b"-r \\\nmore.txt\n",
+        b"flask --global-option=x\n",
+        b"--index-url http://host/${UV_CACHE_DIR}/\n",
+        b"--find-links ./wheels\n",
+        b"flask\x0b-e ./evil\n",
+        b"flask\xc2\x85-e ./evil\n",
+        b"-r more\x00.txt\n",
+    ],
+)
+def test_a_line_that_installers_read_otherwise_than_it_looks_is_refused(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "requirements.txt").write_bytes(text)
+    (tmp_path / "more.txt").write_text("-e ./evil\n")
+    with pytest.raises(CommitRefused):
+        wanted(tmp_path, None)
+
+
+def test_hashes_on_continued_lines_are_plain_enough(tmp_path: Path) -> None:
+    text = "encoding==1.0 \\\n    --hash=sha256:00 \\\n    --hash=sha256:11\n    # via flask\n"
+    assert wanted(release(tmp_path, requirements_txt=text), None).kind == "hashed"
