@@ -1,6 +1,7 @@
 """apps/<app>.toml: what hookd knows of one app; nothing here ever comes from a push."""
 
 import re
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -258,12 +259,22 @@ class Catalogue(Section):
 
     def clashes(self) -> list[str]:
         """Name what two apps may not share: a directory, or a service."""
-        found = []
-        for position, app in enumerate(self.apps):
-            for other in self.apps[:position]:
-                if app.root == other.root or app.root in other.root.parents or other.root in app.root.parents:
-                    found.append(f"{other.name} and {app.name}: one root lies in the other ({app.root})")
-                same = app.services & other.services if app.service.endpoint == other.service.endpoint else frozenset()
-                if same:
-                    found.append(f"{other.name} and {app.name}: the same service ({', '.join(sorted(same))})")
-        return found
+        return [*self._nested_roots(), *self._shared_services()]
+
+    def _nested_roots(self) -> Iterator[str]:
+        """Walk the roots in the order of their paths: whatever lies in a root follows it at once."""
+        around: list[App] = []
+        for app in sorted(self.apps, key=lambda one: one.root.parts):
+            while around and not app.root.is_relative_to(around[-1].root):
+                around.pop()
+            if around:
+                yield f"{around[-1].name} and {app.name}: one root lies in the other ({app.root})"
+            around.append(app)
+
+    def _shared_services(self) -> Iterator[str]:
+        owners: dict[tuple[str | None, str], str] = {}
+        for app in self.apps:
+            for service in sorted(app.services):
+                owner = owners.setdefault((app.service.endpoint, service), app.name)
+                if owner != app.name:
+                    yield f"{owner} and {app.name}: the same service ({service})"

@@ -31,10 +31,7 @@ def for_person(url: str) -> Redis:
 
 
 class PatientRedis(Redis):
-    """Connects for the worker: a Redis that restarts is waited for, so that work done is also recorded.
-
-    `rq worker` builds its connection with `from_url` of the class that RQ_CONNECTION_CLASS names.
-    """
+    """Connects for the worker: a Redis that restarts is waited for, so that work done is also recorded."""
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
