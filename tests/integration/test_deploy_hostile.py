@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from hookd.contract.deployment import Status, Trigger
+from hookd.contract.deployment import Status
 from tests.support.installation import Installation, app_files
 
 SECRET = "hunter2-but-longer"
@@ -13,7 +13,6 @@ APPS = {
     "lost": {"service": {"name": "nobody-knows-me"}},
     "lost-one": {"handover": "restart", "service": {"name": "nobody-knows-me-either"}},
     "deep": {},
-    "back": {},
 }
 
 
@@ -45,14 +44,3 @@ def test_a_path_of_a_thousand_levels_is_refused_and_the_next_commit_goes_live(si
     assert "levels" in (site.ship("deep", files).cause or "")
     shutil.rmtree(repository.work / "d")
     assert site.ship("deep", app_files("two")).status is Status.SUCCEEDED
-
-
-def test_a_replayed_rollback_goes_to_the_same_commit_again(site: Installation) -> None:
-    first = site.ship("back", app_files("one"))
-    site.ship("back", app_files("two"))
-    rolled = site.deploy("back", Trigger.ROLLBACK)
-    assert rolled.commit == first.commit
-    site.deploy("back")
-    assert site.serving("back") == "two"
-    replayed = site.deploy("back", Trigger.REPLAY, pinned_commit=rolled.commit, replay_of=rolled.id)
-    assert (replayed.status, site.serving("back")) == (Status.SUCCEEDED, "one")

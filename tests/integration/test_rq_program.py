@@ -182,3 +182,15 @@ def test_an_emptied_queue_does_not_leave_an_app_waiting(hookd: Installation, cli
     assert rq(hookd, "resume").returncode == 0
     assert hookd.wait_for_ending(second).status is Status.FAILED
     assert hookd.records.get(first).status is Status.SUPERSEDED
+
+
+def test_a_replayed_rollback_goes_to_the_same_commit_again(hookd: Installation) -> None:
+    hookd.ship("shop", app_files("before"))
+    hookd.ship("shop", app_files("after"))
+    rolled = hookd.deploy("shop", Trigger.ROLLBACK)
+    hookd.deploy("shop")
+    done = rq(hookd, "enqueue", "-q", "hookd", "worker.job.replay", rolled.id)
+    assert done.returncode == 0, done.stderr
+    again = replay_of(hookd, rolled)
+    assert (again.trigger, again.commit, again.status) == (Trigger.REPLAY, rolled.commit, Status.SUCCEEDED)
+    assert hookd.serving("shop") == "before"
