@@ -17,7 +17,9 @@ def start_beside(task: Task, state: AppState, name: str, commit: str) -> None:
     try:
         _start(task, name, idle)
     except BAD_RELEASE as error:
+        task.stop_the_clock()
         _take_back(task, state, idle, commit, task.say(error))
+    task.stop_the_clock()
     with task.recorder.step("switch", name):
         task.journal.add(Switched(**task.stamp(), release=name, colour=idle), Good(**task.stamp(), release=name))
         point(task.places.current, task.places.release(name))

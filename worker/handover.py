@@ -1,6 +1,7 @@
 """Hands an app over from the release that serves to a new one, in the way that the app's config chooses.
 
-A deployment that runs out of time on the way goes back, too: RQ's alarm rings once, and going back has its own limits.
+A deployment that runs out of time on the way goes back, too. Once it goes back, or the release is found well, time no
+longer matters: breaking off then would only make the ending a lie.
 """
 
 from hookd.contract.journal import AppState

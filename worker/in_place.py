@@ -29,6 +29,7 @@ def restart_into(task: Task, state: AppState, name: str, commit: str) -> None:
         _point_back(task, state)
         raise
     except BAD_RELEASE as error:
+        task.stop_the_clock()
         cause = task.say(error)
         task.recorder.line(f"the new release is bad: {cause}")
         task.journal.add(Quarantined(**task.stamp(), commit=commit, served=True, cause=cause))

@@ -3,7 +3,6 @@
 import grp
 import os
 import pwd
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -71,10 +70,10 @@ def _deploy_locked(task: Task, policy: Policy, publish: Callable[[Seen], None]) 
     try:
         before_switch(task, task.places.release(name), policy)
         hand_over(task, task.journal.state(), name, target.commit)
-        signal.alarm(0)  # The release serves: running out of time now would only make the ending a lie.
         if target.pinned:
             task.journal.add(pin_of(task, target))
     finally:
+        task.stop_the_clock()  # However it went, it is decided now.
         with task.recorder.step("prune"):
             prune(task, task.journal.state())
     return Ending(Status.SUCCEEDED, healthy=True)

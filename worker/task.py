@@ -1,6 +1,7 @@
 """What every step is given: the app, where its things live on disk, and how to run a program for it."""
 
 import os
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -104,6 +105,10 @@ class Task:
         """Run a program; what it prints goes to the log. Raises CommandFailed."""
         self.recorder.line(f"$ {' '.join(command.argv)}")
         run(command, self.recorder.line)
+
+    def stop_the_clock(self) -> None:
+        """Switch off RQ's alarm, for what must not be broken off: every step of it has limits of its own."""
+        signal.alarm(0)
 
     def say(self, error: Exception) -> str:
         """Put what went wrong into one sentence that may be stored and shown."""

@@ -5,7 +5,7 @@ A hash holds each record (`record`, JSON) beside the one number that receivers c
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -202,7 +202,7 @@ class Records:
 
 def _again(request: Request) -> Request:
     """Mark a push whose delivery is known and failed: the sender's "redeliver" button."""
-    return Request(**{**request.__dict__, "trigger": Trigger.REDELIVERY})
+    return replace(request, trigger=Trigger.REDELIVERY)
 
 
 def _joins(request: Request, waiting: Deployment) -> bool:

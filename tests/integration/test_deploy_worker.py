@@ -1,5 +1,6 @@
 """What befalls the worker: deployments that die, configurations that break, records that nobody needs any more."""
 
+import http.client
 import os
 import signal
 from pathlib import Path
@@ -11,6 +12,7 @@ from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
 
 APPS: dict[str, dict[str, Any]] = {name: {"handover": "restart"} for name in ("killed", "gone", "plain", "old", "late")}
+APPS["hurry"] = {"limits": {"deploy_seconds": 5}}
 KEPT = 3
 SETTINGS = {"history": {"keep": KEPT}}
 
@@ -113,3 +115,19 @@ def test_a_deployment_that_runs_out_of_time_while_it_is_checked_goes_back(site: 
     assert late.status is Status.ROLLED_BACK
     assert (late.cause or "").endswith("serves again: the deployment took longer than 8 s")
     assert site.serving("late") == "one"
+
+
+def test_time_that_runs_out_after_the_switch_makes_no_failure_of_a_success(site: Installation) -> None:
+    """The old colour lets a request of eight seconds end; the deployment may take five."""
+    slow = app_files("one")
+    slow["wsgi.py"] = f"import time\n{slow['wsgi.py']}".replace(
+        '    start_response("200 OK"',
+        '    if environ["PATH_INFO"] == "/slow":\n        time.sleep(8)\n    start_response("200 OK"',
+    )
+    site.ship("hurry", slow)
+    visitor = http.client.HTTPConnection("127.0.0.1", site.ports["hurry"], timeout=30)
+    visitor.request("GET", "/slow")
+    record = site.ship("hurry", app_files("two"))
+    assert visitor.getresponse().read() == b"one"
+    visitor.close()
+    assert (record.status, site.serving("hurry")) == (Status.SUCCEEDED, "two")
