@@ -1,10 +1,13 @@
-"""One hookd for each module of deployment tests: the module names its APPS, and each test uses apps of its own."""
+"""One Redis, or one whole hookd, for each module of tests; of the latter a module names its APPS and uses only those."""
 
 from collections.abc import Iterator
 
 import pytest
+from redis import Redis
 
+from hookd.store.records import Records
 from tests.support.installation import Installation
+from tests.support.redis_server import redis_server
 
 
 @pytest.fixture(scope="module")
@@ -16,3 +19,24 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             installation.add_app(name, **over)
         installation.start(getattr(module, "WORKERS", 1))
         yield installation
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis server for the tests of a module."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as found:
+        yield found
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[Redis]:
+    """A connection to that server, which is empty."""
+    with Redis.from_url(url, socket_timeout=5) as found:
+        found.flushall()
+        yield found
+
+
+@pytest.fixture
+def records(client: Redis) -> Records:
+    """The deployments in that server."""
+    return Records(client, keep_seconds=3600)

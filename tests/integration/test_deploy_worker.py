@@ -8,7 +8,7 @@ from typing import Any
 
 from hookd.contract.deployment import Status, Trigger
 from hookd.store.records import Request
-from tests.support.installation import Installation, app_files
+from tests.support.installation import WSGI, Installation, app_files
 from tests.support.processes import wait_for
 
 APPS: dict[str, dict[str, Any]] = {name: {"handover": "restart"} for name in ("killed", "gone", "plain", "old", "late")}
@@ -119,11 +119,10 @@ def test_a_deployment_that_runs_out_of_time_while_it_is_checked_goes_back(site: 
 
 def test_time_that_runs_out_after_the_switch_makes_no_failure_of_a_success(site: Installation) -> None:
     """The old colour lets a request of eight seconds end; the deployment may take five."""
-    slow = app_files("one")
-    slow["wsgi.py"] = f"import time\n{slow['wsgi.py']}".replace(
-        '    start_response("200 OK"',
-        '    if environ["PATH_INFO"] == "/slow":\n        time.sleep(8)\n    start_response("200 OK"',
-    )
+    answer = '    start_response("200 OK"'
+    wait = '    if environ["PATH_INFO"] == "/slow":\n        time.sleep(8)\n'
+    wsgi = WSGI.format(version="one", health="200 OK").replace(answer, wait + answer)
+    slow = {**app_files("one"), "wsgi.py": f"import time\n{wsgi}"}
     site.ship("hurry", slow)
     visitor = http.client.HTTPConnection("127.0.0.1", site.ports["hurry"], timeout=30)
     visitor.request("GET", "/slow")

@@ -1,6 +1,5 @@
 """Deployments in a real Redis: created, joined, superseded, found again after a redelivery, changed, forgotten."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,28 +12,9 @@ from hookd.contract.deployment import UNDONE, Deployment, IllegalTransition, Sta
 from hookd.contract.view import AppView
 from hookd.store.jobs import SafeJob
 from hookd.store.records import Answer, NoSuchDeployment, Records, Request
-from tests.support.redis_server import redis_server
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 A, B = "a" * 40, "b" * 40
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with redis_server(tmp_path_factory.mktemp("redis")) as found:
-        yield found
-
-
-@pytest.fixture
-def client(url: str) -> Iterator[Redis]:
-    with Redis.from_url(url, socket_timeout=5) as found:
-        found.flushall()
-        yield found
-
-
-@pytest.fixture
-def records(client: Redis) -> Records:
-    return Records(client, keep_seconds=3600)
 
 
 def ask(records: Records, trigger: Trigger = Trigger.PUSH, app: str = "shop", **more: str) -> Answer:

@@ -1,6 +1,6 @@
 """Many writers and a Redis that refuses: a deployment is there with its job or not at all, and no app gets stuck."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from threading import Barrier
@@ -15,28 +15,9 @@ from hookd.contract import queue as names
 from hookd.contract.deployment import IllegalTransition, Status, Trigger, advance
 from hookd.store.jobs import SafeJob, SafeQueue
 from hookd.store.records import Answer, Records, Request
-from tests.support.redis_server import redis_server
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 WRITERS = 8
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with redis_server(tmp_path_factory.mktemp("redis")) as found:
-        yield found
-
-
-@pytest.fixture
-def client(url: str) -> Iterator[Redis]:
-    with Redis.from_url(url, socket_timeout=5) as found:
-        found.flushall()
-        yield found
-
-
-@pytest.fixture
-def records(client: Redis) -> Records:
-    return Records(client, keep_seconds=3600)
 
 
 def push(records: Records, delivery: str | None = None, trigger: Trigger = Trigger.PUSH) -> Answer:
