@@ -1,4 +1,4 @@
-"""One Redis, or one whole hookd, for each module of tests; of the latter a module names its APPS and uses only those."""
+"""One Redis, or one whole hookd, for each module of tests; of the latter a module names its APPS and uses only them."""
 
 from collections.abc import Iterator
 
