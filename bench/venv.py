@@ -22,6 +22,7 @@ from bench.report import first_line, machine, table, times
 from hookd.contract.catalogue import App, Health
 from hookd.contract.deployment import Deployment, Trigger
 from hookd.contract.names import new_deployment_id
+from hookd.contract.places import Places
 from hookd.contract.settings import Settings
 from hookd.store.records import Records
 from worker.commands import Install
@@ -31,7 +32,7 @@ from worker.logfile import LogFile
 from worker.masks import Masks
 from worker.recorder import Recorder
 from worker.run import run
-from worker.task import Places, Task
+from worker.task import Task
 
 _WANTED: Final = "flask\ngunicorn\nsqlalchemy\nrequests\n"
 

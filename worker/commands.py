@@ -8,14 +8,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from hookd.contract.catalogue import App, Limits, Service
+from hookd.contract.privilege import SUDO, SYSTEMCTL, Verb
 
-SUDO: Final = "/usr/bin/sudo"
-SYSTEMCTL: Final = "/usr/bin/systemctl"
 _SYSTEM_PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
-Verb = Literal["start", "stop", "restart"]
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def tidy(context: Context, app: str) -> None:
 
 def _remove_logs(settings: Settings, app: str, before: datetime) -> None:
     """Keep the newest logs; their names sort by time, so they go also when Redis has lost its records."""
-    logs = sorted((settings.state / "logs" / app).glob("*.log"), reverse=True)
+    logs = sorted(settings.log_directory(app).glob("*.log"), reverse=True)
     for number, path in enumerate(logs):
         if number >= settings.history.keep or path.stat().st_mtime < before.timestamp():
             path.unlink()

@@ -15,6 +15,7 @@ from rq.timeouts import JobTimeoutException
 
 from hookd.contract.catalogue import App
 from hookd.contract.deployment import UNDONE, Deployment, IllegalTransition, Status, Trigger, advance
+from hookd.contract.places import Places
 from hookd.store.config import ConfigError
 from hookd.store.records import NoSuchDeployment, Request
 from worker.context import Context, app_environment, end_dead, open_context, publish, still_runs, tidy
@@ -25,7 +26,7 @@ from worker.masks import Masks
 from worker.pipeline import Ending
 from worker.pipeline import deploy as run_pipeline
 from worker.recorder import Recorder
-from worker.task import Places, Task, host_variables
+from worker.task import Task, host_variables
 
 log: Final = logging.getLogger(__name__)
 

@@ -6,6 +6,8 @@ import os
 import time
 from typing import Final
 
+from hookd.contract.privilege import Verb
+
 from worker import commands
 from worker.errors import CommandFailed, ServiceMissing
 from worker.health import wait_until_healthy
@@ -16,7 +18,7 @@ _ROUND_SECONDS: Final = 3.0
 _PAUSE_SECONDS: Final = 0.2
 
 
-def control(task: Task, verb: commands.Verb, name: str) -> None:
+def control(task: Task, verb: Verb, name: str) -> None:
     """Start, stop or restart a service; raises CommandFailed, and ServiceMissing when it is the manager's fault."""
     command = commands.service(task.app.service, verb, name, task.app.limits)
     try:

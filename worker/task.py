@@ -12,6 +12,7 @@ from rq.timeouts import JobTimeoutException
 
 from hookd.contract.catalogue import App
 from hookd.contract.deployment import Deployment
+from hookd.contract.places import Places
 from hookd.contract.settings import Settings
 from worker.commands import Command
 from worker.journal import Journal
@@ -22,67 +23,6 @@ from worker.run import run
 _PASSED_ON: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY")
 _PASSED_PREFIXES: Final = ("UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX", "UV_FIND_LINKS", "UV_OFFLINE", "PIP_")
 SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where an app's things live."""
-
-    root: Path
-    settings: Settings
-    app: str
-
-    @property
-    def releases(self) -> Path:
-        """One directory per release."""
-        return self.root / "releases"
-
-    @property
-    def venvs(self) -> Path:
-        """One virtual environment per set of dependencies."""
-        return self.root / "venvs"
-
-    @property
-    def current(self) -> Path:
-        """The link to the release that serves."""
-        return self.root / "current"
-
-    def release(self, name: str) -> Path:
-        """The directory of a release."""
-        return self.releases / name
-
-    def partial(self, name: str) -> Path:
-        """Where a release is built before it gets its name."""
-        return self.releases / f".{name}.partial"
-
-    def colour(self, colour: str) -> Path:
-        """The link that a coloured service runs in."""
-        return self.root / colour
-
-    @property
-    def mirror(self) -> Path:
-        """The bare mirror of the repository."""
-        return self.settings.state / "mirrors" / f"{self.app}.git"
-
-    @property
-    def journal(self) -> Path:
-        """The app's memory."""
-        return self.settings.state / "journals" / f"{self.app}.jsonl"
-
-    @property
-    def lock(self) -> Path:
-        """The lock of the app's one deployer."""
-        return self.settings.lock_path(self.app)
-
-    @property
-    def cache(self) -> Path:
-        """The cache of uv and pip, for this app alone: a package built for one app must not reach another."""
-        return self.settings.state / "cache" / self.app
-
-    @property
-    def home(self) -> Path:
-        """HOME of everything that runs for this app."""
-        return self.settings.state / "home" / self.app
 
 
 @dataclass(frozen=True)

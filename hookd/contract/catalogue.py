@@ -23,6 +23,9 @@ _HEALTH_URL = re.compile(
     r"http://([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(:(?P<port>[0-9]{1,5}))?(/[!-~]*)?|unix:/[^:\s]+:/[!-~]*"
 )
 _SCHEMES = ("https", "ssh", "http", "file")
+_ACCOUNT = r"^[a-z_][a-z0-9_-]{0,31}$"
+_LISTEN = re.compile(r"unix:/[A-Za-z0-9._/-]+|(?:[0-9.]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5})")
+_DOMAIN = re.compile(r"(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}")
 # Names that mean something in a release's own directory; a link point may not take them.
 _RESERVED = frozenset({"venv", ".git"})
 
@@ -53,6 +56,19 @@ def _branch(name: str) -> str:
     if not is_branch(name):
         raise ValueError("a branch name that git accepts, such as main")
     return name
+
+
+def _listen(text: str) -> str:
+    match = _LISTEN.fullmatch(text)
+    if match is None or int(match["port"] or 1) not in range(1, 65_536) or ".." in text:
+        raise ValueError("unix:/run/hookd-apps/shop.sock or 127.0.0.1:8000")
+    return text
+
+
+def _domain(text: str) -> str:
+    if _DOMAIN.fullmatch(text) is None:
+        raise ValueError("a domain in lower case, such as shop.example.org")
+    return text
 
 
 def _inside(path: str) -> str:
@@ -118,10 +134,13 @@ class Shared(Section):
 class Ownership(Section):
     """Who may read a release."""
 
-    policy: Literal["group", "split"] = Field(
-        "group", description="`group`: files 0640 for `group`; `split`: readable by everyone, 0644."
+    policy: Literal["group", "split", "acl"] = Field(
+        "group",
+        description="`group`: files 0640 for `group`; `split`: readable by everyone, 0644; "
+        "`acl`: 0640 for the worker alone, and a POSIX ACL entry for `user`.",
     )
-    group: str = Field("www-data", pattern=r"^[a-z_][a-z0-9_-]{0,31}$", description="The group of policy `group`.")
+    group: str = Field("www-data", pattern=_ACCOUNT, description="The group of policy `group`.")
+    user: str = Field("www-data", pattern=_ACCOUNT, description="Whom the app runs as; the user of policy `acl`.")
 
 
 class Service(Section):
@@ -135,6 +154,18 @@ class Service(Section):
     handover: Literal["restart", "blue-green"] = Field(
         "restart",
         description="`restart`: one service; `blue-green`: `<name>-blue` and `<name>-green` by turns, without a pause.",
+    )
+    units: Literal["existing", "hookd"] = Field(
+        "existing", description="Who makes the systemd units: you, or `hookd app` from this file."
+    )
+    listen: Annotated[str, AfterValidator(_listen)] | None = Field(
+        None,
+        description="Where hookd's units listen: `HOST:PORT` or `unix:/path`; default: /run/hookd-apps/<app>.sock.",
+    )
+    workers: int = Field(2, ge=1, le=64, description="gunicorn's processes in hookd's units.")
+    threads: int = Field(4, ge=1, le=256, description="Requests that one of them works on at the same time.")
+    environment_file: AbsolutePath | None = Field(
+        None, description="The service's variables (KEY=value lines) in hookd's units; read by systemd as root."
     )
     entry: str = Field(
         "wsgi:app",
@@ -176,6 +207,15 @@ class Health(Section):
         return url
 
 
+class Site(Section):
+    """The nginx site in front of the app, if hookd is to make one."""
+
+    domain: Annotated[str, AfterValidator(_domain)] | None = Field(
+        None, description="The name that visitors type; default: no site."
+    )
+    max_body: int = Field(10, ge=1, le=10_240, description="Largest request in MiB.")
+
+
 class Limits(Section):
     """Where every wait ends and what a deployment may use."""
 
@@ -212,6 +252,7 @@ class App(Section):
     ownership: Ownership = Ownership()
     service: Service = Service()
     health: Health
+    site: Site = Site()
     limits: Limits = Limits()
 
     @model_validator(mode="after")

@@ -45,6 +45,11 @@ class RedisSettings(Section):
     directory: AbsolutePath | None = Field(
         None, description="Where `hookd redis`, the embedded server, keeps its data; default: `redis` below `state`."
     )
+    passwords: AbsolutePath | None = Field(
+        None,
+        description="Directory with one file per Redis user (receiver, status, worker, operator): its password; "
+        "default: Redis asks for none.",
+    )
 
 
 class ReceiverSettings(Section):
@@ -88,7 +93,10 @@ class HistorySettings(Section):
 class Settings(Section):
     """The whole of hookd.toml."""
 
-    state: AbsolutePath = Field(Path("/var/lib/hookd"), description="Mirrors, locks, journals and logs.")
+    state: AbsolutePath = Field(Path("/var/lib/hookd"), description="Mirrors, locks, journals and caches.")
+    logs: AbsolutePath | None = Field(
+        None, description="One log per deployment, for the receiver to read; default: `logs` below `state`."
+    )
     apps: AbsolutePath | None = Field(
         None, description="The catalogue: a directory of `<app>.toml`; default: `apps` beside this file."
     )
@@ -102,9 +110,13 @@ class Settings(Section):
         """How long a record, a job's result and a delivery's answer are kept, in seconds."""
         return self.history.days * 86_400
 
+    def log_directory(self, app: str) -> Path:
+        """Where the logs of an app's deployments stand."""
+        return (self.logs or self.state / "logs") / app
+
     def log_path(self, app: str, deployment_id: str) -> Path:
         """Where a deployment's log stands."""
-        return self.state / "logs" / app / f"{deployment_id}.log"
+        return self.log_directory(app) / f"{deployment_id}.log"
 
     def lock_path(self, app: str) -> Path:
         """Where the lock of an app's one deployer stands."""

@@ -10,6 +10,7 @@ from typing import Any
 from hookd.contract.catalogue import App
 from hookd.contract.deployment import Deployment, Trigger
 from hookd.contract.names import new_deployment_id
+from hookd.contract.places import Places
 from hookd.contract.settings import Settings
 from hookd.store.connection import impatient
 from hookd.store.records import Records
@@ -18,7 +19,7 @@ from worker.journal import Journal
 from worker.logfile import LogFile
 from worker.masks import Masks
 from worker.recorder import Recorder
-from worker.task import Places, Task
+from worker.task import Task
 
 
 def make_app(directory: Path, **over: Any) -> App:
