@@ -1,0 +1,207 @@
+"""Carries out a plan: does what is not right yet, remembers first what it is about to bring, and can be run again."""
+
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from units import disk
+from units.errors import Refused
+from units.manifest import Brought, Manifest
+from units.plan import Absent, Directory, File, Group, Link, Plan, Run, Step, User
+from units.run import run
+
+Say = Callable[[str], None]
+
+
+class Installer:
+    """Brings a host to a plan; `scope` says for whom, so that it can be taken away again."""
+
+    def __init__(self, manifest: Manifest, scope: str, say: Say) -> None:
+        self._manifest = manifest
+        self._scope = scope
+        self._say = say
+
+    def check(self, plan: Plan) -> None:
+        """Raise Refused when something stands in the way that is not hookd's: nothing may be changed then."""
+        files = [step for step in plan if isinstance(step, File | Link)]
+        if strangers := [step.path for step in files if not self._may_replace(step)]:
+            raise Refused([f"{path} is there already, and not from hookd" for path in strangers])
+
+    def _may_replace(self, step: File | Link) -> bool:
+        if isinstance(step, File) and step.once:
+            return True
+        known = self._manifest.has("file" if isinstance(step, File) else "link", str(step.path))
+        return known or disk.status(step.path) is None or is_right(step)
+
+    def left_over(self, plan: Plan) -> list[Path]:
+        """Files and links that an earlier plan of this scope brought and this one does not want."""
+        wanted = {str(step.path) for step in plan if isinstance(step, File | Link)}
+        return [Path(one.name) for one in self._manifest.of(self._scope, "file", "link") if one.name not in wanted]
+
+    def remove_directories(self) -> list[Path]:
+        """Remove the scope's directories: whole trees, but for those with what is not hookd's. Returns what is left."""
+        for thing in self._manifest.of(self._scope, "directory"):
+            if disk.status(Path(thing.name)) is not None:
+                self._say(f"+ remove     {thing.name}")
+                run(("rm", "-rf", "--one-file-system", "--", thing.name))
+            self._manifest.forget(thing)
+        for thing in self._manifest.of(self._scope, "kept directory"):
+            if disk.remove_empty(Path(thing.name)):
+                self._manifest.forget(thing)
+        return [Path(thing.name) for thing in self._manifest.of(self._scope, "kept directory")]
+
+    def preview(self, plan: Plan) -> Iterable[str]:
+        """Each step and whether anything is to be done for it."""
+        for step in plan:
+            yield f"{'  ' if is_right(step) else '+ '}{step}"
+
+    def apply(self, plan: Plan) -> int:
+        """Do what is to be done; returns how many things were not right. Raises CommandFailed, UnsafePath, OSError."""
+        changed = 0
+        for step in plan:
+            if isinstance(step, Run):
+                self._run(step)
+            elif not is_right(step):
+                self._owe(plan, step)
+                self._note(step)
+                self._say(f"+ {step}")
+                _make(step)
+                self._forget(step)
+                changed += 1
+        return changed
+
+    def _owe(self, plan: Plan, step: Step) -> None:
+        path = getattr(step, "path", None)
+        for later in plan:
+            if isinstance(later, Run) and path is not None and any(path.is_relative_to(root) for root in later.after):
+                self._manifest.owe(later.argv)
+
+    def _run(self, step: Run) -> None:
+        if step.after and step.argv not in self._manifest.owed:
+            return
+        self._say(f"+ {step}")
+        run(step.argv, seconds=step.seconds)
+        self._manifest.paid(step.argv)
+
+    def _note(self, step: Step) -> None:
+        for thing in self._things(step):
+            self._manifest.note(thing)
+
+    def _things(self, step: Step) -> list[Brought]:
+        """What of a step is hookd's own doing: what was there before is not taken away later."""
+        match step:
+            case Group():
+                return [Brought(self._scope, "group", step.name)]
+            case User():
+                made = [] if _user(step.name) else [Brought(self._scope, "user", step.name)]
+                missing = [group for group in step.groups if not _is_member(step.name, group)]
+                return made + [Brought(self._scope, "member", f"{step.name} {group}") for group in missing]
+            case Directory() if disk.status(step.path) is None:
+                return [Brought(self._scope, "kept directory" if step.keep else "directory", str(step.path))]
+            case File():
+                return [Brought(self._scope, "file", str(step.path))]
+            case Link():
+                return [Brought(self._scope, "link", str(step.path))]
+            case _:
+                return []
+
+    def _forget(self, step: Step) -> None:
+        if isinstance(step, Absent):
+            for thing in self._manifest.of(self._scope, "file", "link"):
+                if thing.name == str(step.path):
+                    self._manifest.forget(thing)
+
+
+def is_right(step: Step) -> bool:
+    """Tell whether a step has nothing to do; a command always has."""
+    match step:
+        case Group():
+            return _group(step.name) is not None
+        case User():
+            return _user(step.name) is not None and all(_is_member(step.name, group) for group in step.groups)
+        case Directory():
+            found = disk.status(step.path)
+            return found is not None and stat.S_ISDIR(found.st_mode) and _fits(step, found)
+        case File():
+            return _file_is_right(step)
+        case Link():
+            return disk.read_link(step.path) == step.target
+        case Absent():
+            return disk.status(step.path) is None
+        case Run():
+            return False
+
+
+def _file_is_right(file: File) -> bool:
+    found = disk.status(file.path)
+    if found is None or not stat.S_ISREG(found.st_mode) or not _fits(file, found):
+        return found is not None and stat.S_ISREG(found.st_mode) and file.once
+    return file.once or disk.read(file.path) == file.text.encode()
+
+
+def _fits(step: Directory | File, found: os.stat_result) -> bool:
+    """Compare with the plan; a user or group that is not made yet fits nothing."""
+    if _user(step.owner) is None or _group(step.group) is None:
+        return False
+    return _owner(step).fits(found)
+
+
+def _make(step: Step) -> None:
+    match step:
+        case Group():
+            run(("groupadd", "--system", step.name))
+        case User():
+            _make_user(step)
+        case Directory():
+            disk.make_directory(step.path, _owner(step))
+        case File():
+            disk.write(step.path, step.text.encode(), _owner(step), _checker(step))
+        case Link():
+            disk.link(step.path, step.target)
+        case Absent():
+            disk.remove(step.path)
+        case Run():
+            raise AssertionError("commands are run, not made")
+
+
+def _checker(file: File) -> Callable[[str], object]:
+    return (lambda path: run((*file.check, path))) if file.check else bool
+
+
+def _make_user(user: User) -> None:
+    if _user(user.name) is None:
+        run(
+            (
+                "useradd", "--system", "--gid", user.group, "--home-dir", str(user.home), "--no-create-home",
+                "--shell", "/usr/sbin/nologin", user.name,
+            )
+        )  # fmt: skip
+    for group in user.groups:
+        if not _is_member(user.name, group):
+            run(("usermod", "--append", "--groups", group, user.name))
+
+
+def _owner(step: Directory | File) -> disk.Owner:
+    return disk.Owner(pwd.getpwnam(step.owner).pw_uid, grp.getgrnam(step.group).gr_gid, step.mode)
+
+
+def _user(name: str) -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        return None
+
+
+def _group(name: str) -> grp.struct_group | None:
+    try:
+        return grp.getgrnam(name)
+    except KeyError:
+        return None
+
+
+def _is_member(user: str, group: str) -> bool:
+    account, found = _user(user), _group(group)
+    return account is not None and found is not None and (user in found.gr_mem or account.pw_gid == found.gr_gid)

@@ -1,0 +1,92 @@
+"""Where everything stands on a server, and what users, groups and units are called; the one place that says so."""
+
+from pathlib import Path
+from typing import Final
+
+RECEIVER: Final = "hookd"
+WORKER: Final = "manager"
+REDIS: Final = "hookd-redis"
+WEB: Final = "www-data"
+QUEUE_GROUP: Final = "hookd-queue"
+
+CODE: Final = Path("/opt/hookd")
+CURRENT: Final = CODE / "current"
+COMMAND: Final = Path("/usr/local/bin/hookd")
+PYTHON: Final = CURRENT / "venv" / "bin" / "python"
+GUNICORN_CONF: Final = CURRENT / "code" / "units" / "gunicorn.conf.py"
+
+ETC: Final = Path("/etc/hookd")
+CONFIG: Final = ETC / "hookd.toml"
+APPS: Final = ETC / "apps"
+SECRETS: Final = ETC / "secrets"
+PASSWORDS: Final = ETC / "redis"
+ENVIRONMENTS: Final = ETC / "env"
+TOKEN: Final = ETC / "token"
+KNOWN_HOSTS: Final = ETC / "known_hosts"
+WORKER_ENVIRONMENT: Final = ETC / "worker.env"
+REDIS_CONF: Final = ETC / "redis.conf"
+REDIS_ACL: Final = ETC / "redis.acl"
+
+STATE: Final = Path("/var/lib/hookd")
+KEYS: Final = STATE / "keys"
+LOGS: Final = Path("/var/log/hookd")
+REDIS_STATE: Final = Path("/var/lib/hookd-redis")
+SETUP_STATE: Final = Path("/var/lib/hookd-setup")
+MANIFEST: Final = SETUP_STATE / "manifest.json"
+
+REDIS_SOCKET: Final = Path("/run/hookd-redis/redis.sock")
+RECEIVER_SOCKET: Final = Path("/run/hookd/receiver.sock")
+SOCKETS: Final = Path("/run/hookd-apps")
+
+SYSTEMD: Final = Path("/etc/systemd/system")
+SUDOERS: Final = Path("/etc/sudoers.d")
+NGINX: Final = Path("/etc/nginx")
+SITES: Final = NGINX / "sites-available"
+ENABLED_SITES: Final = NGINX / "sites-enabled"
+
+INSTANCES: Final = ("1", "2")
+
+
+def worker_unit(instance: str) -> str:
+    """Name one worker's unit."""
+    return f"hookd-worker@{instance}.service"
+
+
+def app_root(app: str) -> Path:
+    """Where an app's releases stand unless its file says otherwise."""
+    return Path("/srv") / app
+
+
+def app_data(app: str) -> Path:
+    """Where an app's own files stand: what its users upload, what it writes."""
+    return Path("/var/lib") / app
+
+
+def app_file(app: str) -> Path:
+    """The app's file in the catalogue."""
+    return APPS / f"{app}.toml"
+
+
+def app_environment(app: str) -> Path:
+    """The app's variables: its units get them from systemd, its builds from the worker."""
+    return ENVIRONMENTS / app
+
+
+def app_secret(app: str) -> Path:
+    """The app's webhook secret."""
+    return SECRETS / app
+
+
+def deploy_key(app: str) -> Path:
+    """The private key that may read the app's repository; the public one stands beside it."""
+    return KEYS / app
+
+
+def sudoers(app: str) -> Path:
+    """What the worker may do as root for an app; sudo passes over names with a dot."""
+    return SUDOERS / f"hookd-{app}"
+
+
+def app_scope(app: str) -> str:
+    """The scope of the manifest that holds what was brought for an app."""
+    return f"app:{app}"

@@ -1,0 +1,113 @@
+"""What is to stand on the host, as values: a plan is a row of steps that can be shown, compared and carried out."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+NOLOGIN: Final = "/usr/sbin/nologin"
+
+
+@dataclass(frozen=True)
+class Group:
+    """A system group."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"group      {self.name}"
+
+
+@dataclass(frozen=True)
+class User:
+    """A system user nobody can log in as; it is also made a member of `groups`."""
+
+    name: str
+    group: str
+    home: Path
+    groups: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        more = f", member of {', '.join(self.groups)}" if self.groups else ""
+        return f"user       {self.name} (group {self.group}, no login{more})"
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A directory; `keep` leaves it in place when hookd goes, as it holds what is not hookd's."""
+
+    path: Path
+    owner: str
+    group: str
+    mode: int
+    keep: bool = False
+
+    def __str__(self) -> str:
+        return f"directory  {self.path}  {self.owner}:{self.group} {self.mode:04o}"
+
+
+@dataclass(frozen=True)
+class File:
+    """A file; `once` keeps what stands there already.
+
+    `check` is a command that must accept the new text, in a file whose path is added to it, before it is put in place.
+    """
+
+    path: Path
+    text: str = field(repr=False)
+    owner: str = "root"
+    group: str = "root"
+    mode: int = 0o644
+    once: bool = False
+    check: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        once = ", unless it is there" if self.once else ""
+        return f"file       {self.path}  {self.owner}:{self.group} {self.mode:04o}{once}"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A symbolic link."""
+
+    path: Path
+    target: Path
+
+    def __str__(self) -> str:
+        return f"link       {self.path} -> {self.target}"
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A file or link of hookd's own that is not to be there any more."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"remove     {self.path}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A command as root, `why` in a few words.
+
+    With `after` it is only run when something at or below one of these paths was changed, in this round or in an
+    earlier one that was cut off before it came to run it.
+    """
+
+    argv: tuple[str, ...]
+    why: str
+    after: tuple[Path, ...] = ()
+    seconds: float = 120
+
+    def __str__(self) -> str:
+        return f"run        {' '.join(self.argv)}   ({self.why})"
+
+
+Step = Group | User | Directory | File | Link | Absent | Run
+Plan = tuple[Step, ...]
+
+
+def shown(plan: Iterable[Step]) -> str:
+    """The plan for people, one line per step."""
+    return "\n".join(str(step) for step in plan)
