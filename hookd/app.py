@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from werkzeug.exceptions import HTTPException
 
 from hookd import body
+from hookd.client import client_of
 from hookd.contract.catalogue import App
 from hookd.contract.deployment import Trigger
 from hookd.contract.names import is_delivery
@@ -43,8 +44,8 @@ class Receiver:
     records: Records
 
 
-def create_app(receiver: Receiver, readers: Readers) -> Flask:
-    """Build the WSGI application."""
+def create_app(receiver: Receiver, readers: Readers, pages: Records | None = None) -> Flask:
+    """Build the WSGI application; `pages` reads for the status pages, with rights that suffice for no more."""
     app = Flask("hookd", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.merge_slashes = False  # A path that is not quite right is not found, rather than redirected.
@@ -55,7 +56,7 @@ def create_app(receiver: Receiver, readers: Readers) -> Flask:
         methods=["POST"],
         provide_automatic_options=False,
     )
-    add_status_routes(app, receiver.config, receiver.records, readers)
+    add_status_routes(app, receiver.config, pages or receiver.records, readers)
     _add_refusals(app)
     return app
 
@@ -67,7 +68,7 @@ def take_push(receiver: Receiver, name: str) -> tuple[Response, int]:
     sender = SENDERS[app.sender if app else "github"]
     payload = _signed_payload(receiver, name, sender, length)
     if app is None:
-        raise unsigned()
+        raise _refused(receiver, name)
     verdict = judge(app, request.headers.get(sender.event, ""), payload)
     if isinstance(verdict, Ignored):
         log.info("app=%s push ignored: %s", app.name, verdict.reason)
@@ -92,11 +93,9 @@ def _signed_payload(receiver: Receiver, name: str, sender: Sender, length: int) 
     each: Callable[[bytes], None] = _nothing if signs_value else verifier.update
     with body.receive(request.environ["wsgi.input"], length, each, body.socket_of(request.environ)) as raw:
         digest = sender.digest(request.headers)
-        if signs_value and digest is not None:
-            _update_with_form(raw, verifier)
-        if not verifier.accepts(digest):
-            log.warning("app=%s refused: the signature does not fit", name if receiver.keyring.of(name) else "unknown")
-            raise unsigned()
+        fits = digest is not None and (not signs_value or _takes_form(raw, verifier))
+        if not fits or not verifier.accepts(digest):
+            raise _refused(receiver, name)
         if kind == JSON:
             return raw.read()
         if kind == FORM:
@@ -104,13 +103,21 @@ def _signed_payload(receiver: Receiver, name: str, sender: Sender, length: int) 
         raise Refusal(415, f"the content type is {JSON} or {FORM}")
 
 
-def _update_with_form(raw: IO[bytes], verifier: Verifier) -> None:
+def _takes_form(raw: IO[bytes], verifier: Verifier) -> bool:
     """Feed the verifier what Gitea and its kin sign; a form they cannot have sent fails like a wrong signature."""
     try:
         for piece in body.form_pieces(raw):
             verifier.update(piece)
     except Refusal:
-        raise unsigned() from None
+        return False
+    return True
+
+
+def _refused(receiver: Receiver, name: str) -> Refusal:
+    """Log a signature that is missing or wrong in one line, for fail2ban, without a byte of the sender's choosing."""
+    app = receiver.config.catalogue.get(name)
+    log.warning("refused signature app=%s client=%s", app.name if app else "-", client_of(request.environ))
+    return unsigned()
 
 
 def _nothing(_: bytes) -> None:

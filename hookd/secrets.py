@@ -7,25 +7,12 @@ from typing import Final
 from hookd.contract.catalogue import Catalogue
 from hookd.contract.problems import Problem
 from hookd.store.config import ConfigError
+from hookd.store.credentials import Secret, given
+
+__all__ = ["MOST", "SHORTEST", "Keyring", "Secret", "read_keyring", "read_secrets", "secret_file"]
 
 SHORTEST: Final = 16
 MOST: Final = 2
-
-
-class Secret:
-    """Bytes that show as `***` wherever they are printed."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: bytes) -> None:
-        self._value = value
-
-    def reveal(self) -> bytes:
-        """Return the bytes themselves, for a signature."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "Secret(***)"
 
 
 @dataclass(frozen=True)
@@ -45,10 +32,15 @@ def read_keyring(directory: Path, catalogue: Catalogue) -> Keyring:
     Raises ConfigError naming each app whose secret is missing, too short or one of too many.
     """
     problems: list[Problem] = []
-    keyring = Keyring({app.name: read_secrets(directory / app.name, problems) for app in catalogue.apps})
+    keyring = Keyring({app.name: read_secrets(secret_file(directory, app.name), problems) for app in catalogue.apps})
     if problems:
         raise ConfigError(problems)
     return keyring
+
+
+def secret_file(directory: Path, app: str) -> Path:
+    """Name the file of an app's secrets: systemd's, when it gave this process any, else the one in the directory."""
+    return given(f"secrets_{app}") or directory / app
 
 
 def read_secrets(file: Path, problems: list[Problem]) -> tuple[Secret, ...]:

@@ -17,15 +17,20 @@ from hookd.secrets import read_keyring
 from hookd.status import readers_from
 from hookd.store.config import Config
 from hookd.store.connection import impatient
+from hookd.store.credentials import Role, redis_user
 from hookd.store.records import Records
 
 
 def build(config: Config) -> Flask:
     """Build the receiver's application from its configuration; raises ConfigError and OSError."""
-    settings = config.settings
-    records = Records(impatient(settings.redis.url), keep_seconds=settings.history_seconds)
-    keyring = read_keyring(settings.receiver.secrets, config.catalogue)
-    return create_app(Receiver(config, keyring, records), readers_from(config))
+    keyring = read_keyring(config.settings.receiver.secrets, config.catalogue)
+    receiver = Receiver(config, keyring, _records(config, "receiver"))
+    return create_app(receiver, readers_from(config), _records(config, "status"))
+
+
+def _records(config: Config, role: Role) -> Records:
+    connection = impatient(config.settings.redis.url, redis_user(config, role))
+    return Records(connection, keep_seconds=config.settings.history_seconds)
 
 
 class _Server(BaseApplication):  # type: ignore[misc]

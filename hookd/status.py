@@ -1,6 +1,7 @@
 """Status over HTTP for people and scripts with the bearer token; reads records and logs, changes nothing."""
 
 import hmac
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -15,7 +16,10 @@ from hookd.contract.names import is_deployment
 from hookd.refusals import Refusal
 from hookd.secrets import Secret
 from hookd.store.config import Config
+from hookd.store.credentials import given
 from hookd.store.records import NoSuchDeployment, Records
+
+log: Final = logging.getLogger(__name__)
 
 LISTED: Final = 20
 View = Callable[..., Any]
@@ -41,7 +45,8 @@ class Readers:
 def readers_from(config: Config) -> Readers:
     """Read who may read; raises OSError when the token's file cannot be read."""
     settings = config.settings.receiver
-    token = settings.token_file.read_bytes().strip() if settings.token_file else b""
+    file = given("token") or settings.token_file
+    token = file.read_bytes().strip() if file else b""
     return Readers(settings.public_status, Secret(token) if token else None)
 
 
@@ -86,9 +91,13 @@ class _Pages:
     def log(self, deployment_id: str) -> Response:
         record = self._record(deployment_id)
         path: Path = self._config.settings.log_path(record.app, record.id)
-        if not path.is_file():
-            return Response("", mimetype="text/plain")
-        return send_file(path, mimetype="text/plain", conditional=False, max_age=0)
+        try:
+            if not path.is_file():
+                return Response("", mimetype="text/plain")
+            return send_file(path, mimetype="text/plain", conditional=False, max_age=0)
+        except PermissionError as error:
+            log.warning("deployment=%s its log may not be read: %s", record.id, error)
+            raise Refusal(404, f"the receiver may not read this log; on the server: hookd logs {record.id}") from None
 
     def apps(self) -> Response:
         return jsonify(apps=[self._summary(app) for app in self._config.catalogue.apps])

@@ -76,14 +76,17 @@ def _install(checkout: Path, *, dry_run: bool) -> None:
 
 def switch_to(version: Path) -> Plan:
     """Let the command and the units use a version that is complete."""
+    units = ("hookd.service", "hookd-worker@*.service")
+    restart = Run(
+        ("systemctl", "try-restart", "--no-block", *units),
+        "what runs takes up the new code; a deployment under way ends first",
+        after=(layout.CURRENT,),
+    )
+    is_set_up = (layout.SYSTEMD / "hookd.service").exists()
     return (
         Link(layout.CURRENT, version),
         File(layout.COMMAND, _WRAPPER, mode=0o755),
-        Run(
-            ("systemctl", "try-restart", "--no-block", "hookd.service", "hookd-worker@*.service"),
-            "what runs takes up the new code; a deployment under way ends first",
-            after=(layout.CURRENT,),
-        ),
+        *((restart,) if is_set_up else ()),
     )
 
 

@@ -43,6 +43,13 @@ SUDOERS: Final = Path("/etc/sudoers.d")
 NGINX: Final = Path("/etc/nginx")
 SITES: Final = NGINX / "sites-available"
 ENABLED_SITES: Final = NGINX / "sites-enabled"
+# Where certbot puts its proof, and where it keeps certificates.
+ACME: Final = Path("/var/www/hookd-acme")
+CERTIFICATES: Final = Path("/etc/letsencrypt/live")
+LOGROTATE: Final = Path("/etc/logrotate.d")
+FAIL2BAN: Final = Path("/etc/fail2ban")
+APPARMOR: Final = Path("/etc/apparmor.d/hookd-receiver")
+SELINUX: Final = ETC / "selinux.fcontext"
 
 INSTANCES: Final = ("1", "2")
 

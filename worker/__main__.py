@@ -8,9 +8,12 @@ import socket
 import sys
 from typing import Final
 
+from redis.exceptions import AuthenticationError, RedisError
+
 from hookd.contract import queue as names
 from hookd.store.config import Config, ConfigError, config_path, load
-from hookd.store.connection import PatientRedis
+from hookd.store.connection import PatientRedis, impatient
+from hookd.store.credentials import RedisUser, redis_user, with_user
 from worker.queue_worker import SafeWorker
 
 # With RQ's own timings a job whose worker died is noticed after 810 s, with these after about 70.
@@ -24,15 +27,19 @@ def main(arguments: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     try:
         config = load(config_path())
+        user = redis_user(config, "worker")
     except ConfigError as error:
         print(f"hookd worker: the configuration cannot be used\n{error}", file=sys.stderr)
         return 2
-    write_rq_environment(config)
+    if refused := _refusal(config, user):
+        print(f"hookd worker: {refused}", file=sys.stderr)
+        return 2
+    write_rq_environment(config, user)
     name = arguments[0] if arguments else f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     worker = SafeWorker(
         names.QUEUE,
         name=name,
-        connection=PatientRedis.from_url(config.settings.redis.url),
+        connection=PatientRedis.from_url(config.settings.redis.url, credential_provider=user),
         worker_ttl=_WORKER_TTL,
         maintenance_interval=_MAINTENANCE_SECONDS,
         job_monitoring_interval=_MONITORING_SECONDS,
@@ -41,18 +48,32 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def write_rq_environment(config: Config) -> None:
-    """Write the file that makes the plain `rq` program safe: `. rq.env` before `rq requeue` or `rq info`."""
+def _refusal(config: Config, user: RedisUser | None) -> str | None:
+    """Say why Redis lets nobody in; patience would wait for minutes. A Redis that is away is waited for."""
+    try:
+        impatient(config.settings.redis.url, user).ping()
+    except AuthenticationError as error:
+        return f"Redis does not let {user.name if user else 'anybody'} in: {error}"
+    except RedisError:
+        pass
+    return None
+
+
+def write_rq_environment(config: Config, user: RedisUser | None) -> None:
+    """Write the file that makes the plain `rq` program safe: `. rq.env` before `rq requeue` or `rq info`.
+
+    `rq` knows a password only as a part of the URL: this file, its owner's alone, is the one place with such a URL.
+    """
     variables = {
         "HOOKD_CONFIG": str(config.path),
-        "RQ_REDIS_URL": config.settings.redis.url,
+        "RQ_REDIS_URL": with_user(config.settings.redis.url, user),
         "RQ_JOB_CLASS": "hookd.store.jobs.SafeJob",
         "RQ_QUEUE_CLASS": "hookd.store.jobs.SafeQueue",
         "RQ_WORKER_CLASS": "worker.queue_worker.SafeWorker",
     }
     text = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
     path = config.settings.rq_environment
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         os.fchmod(file.fileno(), 0o600)

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from hookd.contract.journal import AppState, Built
 from hookd.contract.names import release_name
+from hookd.store.ownership import Policy
 from worker import commands
 from worker.checkout import Checkout, Entry
 from worker.dependencies import install
 from worker.errors import CommandFailed, CommitRefused, DeployError
-from worker.ownership import Policy, enforce
+from worker.ownership import enforce, hint_of
 from worker.remove import remove_tree
 from worker.share import link_shared, refuse_links_out, refuse_reserved
 from worker.target import Target
@@ -101,8 +102,8 @@ def _prove(task: Task, release: Path, policy: Policy) -> None:
         with task.recorder.step("preflight"):
             _preflight(task, command)
     with task.recorder.step("ownership"):
-        changed = enforce(release, policy) + enforce((release / "venv").resolve(), policy)
-        task.recorder.line(f"{changed} files and directories needed another mode or group")
+        changed = enforce(release, policy, hint_of(task)) + enforce((release / "venv").resolve(), policy, hint_of(task))
+        task.recorder.line(f"{changed} files and directories needed another mode, group or ACL")
 
 
 def _preflight(task: Task, command: commands.Command) -> None:
@@ -120,4 +121,4 @@ def before_switch(task: Task, release: Path, policy: Policy) -> None:
     with task.recorder.step("before_switch"):
         for argv in task.app.build.before_switch:
             task.run(commands.in_release(argv, release, task.environment(release), task.app.limits))
-        enforce(release, policy)
+        enforce(release, policy, hint_of(task))

@@ -167,7 +167,7 @@ class Checkout:
         new = self._mirror.with_suffix(".new")
         if new.exists():
             remove_tree(new)
-        self._mirror.parent.mkdir(parents=True, exist_ok=True)
+        self._mirror.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._read(replace(self._git, mirror=new).init("sha256" if len(commit) == 64 else "sha1"))
         new.rename(self._mirror)
 

@@ -18,6 +18,7 @@ from hookd.contract.settings import Settings
 from hookd.contract.view import with_state
 from hookd.store.config import Config, ConfigError, config_path, load
 from hookd.store.connection import PatientRedis, impatient
+from hookd.store.credentials import redis_user
 from hookd.store.records import Contention, NoSuchDeployment, Records
 from worker.errors import DeployError
 from worker.lock import holder
@@ -51,8 +52,9 @@ def open_context(deployment_id: str) -> Context:
     """
     config = load(config_path(), only=app_of(deployment_id))
     keep, url = config.settings.history_seconds, config.settings.redis.url
-    patient = Records(PatientRedis.from_url(url), keep_seconds=keep)
-    return Context(config, patient, Records(impatient(url), keep_seconds=keep))
+    user = redis_user(config, "worker")
+    patient = Records(PatientRedis.from_url(url, credential_provider=user), keep_seconds=keep)
+    return Context(config, patient, Records(impatient(url, user), keep_seconds=keep))
 
 
 def app_environment(app: App) -> dict[str, str]:

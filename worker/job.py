@@ -124,7 +124,9 @@ def _outcome(context: Context, record: Deployment) -> Ending:
         return Ending(Status.FAILED, f"the app {record.app} is not in the catalogue any more")
     try:
         environment = app_environment(app)
-        logfile = LogFile(context.config.settings.log_path(app.name, record.id), _masks(app, environment))
+        settings = context.config.settings
+        masks, shared = _masks(app, environment), settings.logs is not None
+        logfile = LogFile(settings.log_path(app.name, record.id), masks, shared=shared)
     except DeployError as error:
         return Ending(error.ending, error.cause, error.hint)
     except OSError as error:

@@ -19,7 +19,7 @@ def app_lock(path: Path, holder: str, seconds: float) -> Iterator[None]:
 
     Raises DeployError when another process holds it for longer than `seconds`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
     try:
         _acquire(descriptor, seconds)

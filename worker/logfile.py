@@ -17,12 +17,13 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u
 
 
 class LogFile:
-    """Appends lines to a deployment's log; past 5 MiB it says so once and drops the rest."""
+    """Appends lines to a deployment's log; past 5 MiB it says so once and drops the rest.
 
-    def __init__(self, path: Path, masks: Masks) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._descriptor = os.open(path, flags, 0o640)
+    A log that is `shared` may be read by its group: where the directory of all logs is setgid, by the receiver's.
+    """
+
+    def __init__(self, path: Path, masks: Masks, *, shared: bool = False) -> None:
+        self._descriptor = _open(path, 0o027 if shared else 0o077)
         self._masks = masks
         self._left = LARGEST_BYTES
 
@@ -38,8 +39,7 @@ class LogFile:
 
     def clean(self, text: str) -> str:
         """Mask credentials and make control characters visible."""
-        plain = self._masks.apply(_ANSI.sub("", text))
-        return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], plain)
+        return plain(self._masks.apply(_ANSI.sub("", text)))
 
     def __enter__(self) -> Self:
         return self
@@ -48,6 +48,22 @@ class LogFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         os.close(self._descriptor)
+
+
+def plain(text: str) -> str:
+    """Drop colours and make control characters visible."""
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], _ANSI.sub("", text))
+
+
+def _open(path: Path, umask: int) -> int:
+    """Open a log to add to; what is made on the way is born with its mode, since setgid may be lost by a chmod."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    old = os.umask(umask)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, flags, 0o666)
+    finally:
+        os.umask(old)
 
 
 def _bytes(text: str) -> bytes:

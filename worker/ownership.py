@@ -1,129 +1,134 @@
-"""Makes a tree readable for whom it should be: by directory descriptors, never through a link, only where it differs.
+"""What the worker does about ownership: a release is right or it is not deployed; beside it, it repairs what it may.
 
 The worker needs no root for this: it owns what it made, and may give it to a group it is a member of.
 """
 
-import grp
 import os
 import pwd
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from hookd.contract.catalogue import Ownership
+from hookd.store.drift import Drift, Odd, mend
+from hookd.store.look import group_name, user_name
+from hookd.store.ownership import WRITABLE, Acl, OwnershipError, Policy, code_policy, group_id, secret_policy
 from worker.errors import CommitRefused, DeployError
+from worker.task import Task
 
-_DEEPEST: Final = 200
-
-
-@dataclass(frozen=True)
-class Policy:
-    """Who may read: modes for files, for programs and for directories, and the group, if it is to be another."""
-
-    file_mode: int
-    program_mode: int
-    directory_mode: int
-    group: int | None
-    umask: int
+# What a commit, or a command that it runs, can leave in a release.
+_OF_THE_COMMIT = ("special", "deep")
 
 
 def policy_of(ownership: Ownership) -> Policy:
-    """Work out a policy; raises DeployError when its group does not exist or the worker is not in it."""
-    if ownership.policy == "split":
-        return Policy(0o644, 0o755, 0o755, None, 0o022)
-    return Policy(0o640, 0o750, 0o2750, _group(ownership.group), 0o027)
-
-
-def _group(name: str) -> int:
+    """Work out the policy of releases; raises DeployError when the worker cannot keep it."""
     try:
-        group = grp.getgrnam(name).gr_gid
-    except KeyError:
-        raise DeployError(f"the group {name} does not exist", hint=f"sudo groupadd --system {name}") from None
-    if os.geteuid() != 0 and group not in {os.getegid(), *os.getgroups()}:
+        policy = code_policy(ownership, None, os.getegid())
+    except OwnershipError as error:
+        raise DeployError(error.cause, hint=error.hint) from None
+    if not _may_give_to(policy.group):
+        name = pwd.getpwuid(os.geteuid()).pw_name
         raise DeployError(
-            f"the worker is not a member of the group {name}, so it cannot give files to it",
-            hint=f"sudo usermod --append --groups {name} {pwd.getpwuid(os.geteuid()).pw_name}, then restart the worker",
+            f"the worker is not a member of the group {ownership.group}, so it cannot give files to it",
+            hint=f"sudo usermod --append --groups {ownership.group} {name}, then restart the worker",
         )
-    return group
+    return policy
 
 
-def enforce(tree: Path, policy: Policy) -> int:
-    """Give every file and directory of a tree the policy's group and mode; returns how many were not right.
+def _may_give_to(group: int | None) -> bool:
+    return os.geteuid() == 0 or group in {None, os.getegid(), *os.getgroups()}
+
+
+def enforce(tree: Path, policy: Policy, hint: str | None = None) -> int:
+    """Give every file and directory of a tree the policy's group, mode and ACL; returns how many were not right.
 
     Raises CommitRefused for what is neither file, directory nor link, and DeployError for what is not the worker's own.
     """
+    return _enforced(tree, policy, hint, alone=False)
+
+
+def enforce_directory(directory: Path, policy: Policy, hint: str | None = None) -> None:
+    """Do the same for one directory, not for what is in it; raises DeployError."""
+    _enforced(directory, policy, hint, alone=True)
+
+
+def _enforced(path: Path, policy: Policy, hint: str | None, *, alone: bool) -> int:
     changed = 0
-    with _opened(str(tree), None) as top:
-        for path, names, directory in _directories(str(tree), top):
-            changed += _set(directory, path, policy.directory_mode, policy.group)
-            for name in names:
-                changed += _enforce_file(path, name, directory, policy)
+    try:
+        for finding in mend(path, policy, alone=alone):
+            match finding:
+                case Odd():
+                    kind = CommitRefused if finding.kind in _OF_THE_COMMIT else DeployError
+                    raise kind(str(finding), hint=hint)
+                case Drift(repaired=False):
+                    raise DeployError(str(finding), hint=hint)
+            changed += 1
+    except OwnershipError as error:
+        raise DeployError(error.cause, hint=error.hint) from None
     return changed
 
 
-def enforce_directory(directory: Path, policy: Policy) -> None:
-    """Give one directory, not what is in it, the policy's group and mode; raises DeployError."""
-    with _opened(str(directory), None) as descriptor:
-        _set(descriptor, str(directory), policy.directory_mode, policy.group)
+def make_directories(task: Task, policy: Policy) -> None:
+    """Make what a deployment needs, right from the start: what is new in a directory takes after it.
+
+    Raises DeployError.
+    """
+    if not task.places.root.is_dir():
+        user, group = user_name(os.geteuid()), group_name(os.getegid() if policy.group is None else policy.group)
+        mode = policy.modes.directory if policy.modes else 0o755
+        raise DeployError(
+            f"the app's directory {task.places.root} does not exist",
+            hint=f"sudo install -d -o {user} -g {group} -m {mode:o} {task.places.root}",
+        )
+    _tend(task, policy)
+    for directory in (task.places.releases, task.places.venvs, task.places.cache, task.places.home):
+        directory.mkdir(parents=True, exist_ok=True)
+    for directory in (task.places.releases, task.places.venvs):
+        enforce_directory(directory, policy, hint_of(task))
 
 
-def _directories(path: str, directory: int, level: int = 0) -> Iterator[tuple[str, list[str], int]]:
-    """Walk a tree. Not os.fwalk: that opens what a link points at, and fails where the worker may not read it."""
-    if level > _DEEPEST:
-        raise CommitRefused(f"the release holds a path of more than {_DEEPEST} levels")
-    with os.scandir(directory) as found:
-        inside = {entry.name: entry.is_dir(follow_symlinks=False) for entry in found}
-    yield path, [name for name, is_directory in inside.items() if not is_directory], directory
-    for name in (name for name, is_directory in inside.items() if is_directory):
-        with _opened(name, directory, path) as child:
-            yield from _directories(f"{path}/{name}", child, level + 1)
+def _tend(task: Task, policy: Policy) -> None:
+    """Repair the app's own directories and shared files as far as it needs no root, and say what is left.
+
+    A deployment does not fail for it: whether the app can live with it, its health check will say.
+    """
+    root, shared = task.places.root, task.app.shared_root
+    for directory in (root, shared) if shared.is_relative_to(root) else (root,):
+        _tend_one(task, directory, policy)
+    secret = _secret_policy(task.app.ownership)
+    if secret is None:
+        return
+    for name in task.app.shared.files:
+        _tend_one(task, shared / name, secret)
 
 
-@contextmanager
-def _opened(name: str, parent: int | None, path: str = "") -> Iterator[int]:
-    """Open a directory, never a link to one; raises DeployError."""
+def hint_of(task: Task) -> str:
+    """What repairs the rest."""
+    return f"sudo hookd permissions {task.app.name} --fix"
+
+
+def _secret_policy(ownership: Ownership) -> Policy | None:
+    """What is right for shared files; None where the policy `split` has no group that it could give them to."""
     try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-    except OSError as error:
-        raise DeployError(f"{os.path.join(path, name)} cannot be read: {error.strerror}") from None
+        policy = secret_policy(ownership, None, os.getegid())
+    except OwnershipError:
+        return None
+    return policy if _may_give_to(policy.group) else None
+
+
+def writable_policy(ownership: Ownership) -> Policy:
+    """What is right for a new directory that the app writes to, as long as the worker owns it: the group does it."""
     try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+        group: int | None = group_id(ownership.group)
+    except OwnershipError:
+        group = None
+    return Policy(None, group if _may_give_to(group) else None, WRITABLE, Acl())
 
 
-def _enforce_file(path: str, name: str, directory: int, policy: Policy) -> int:
-    found = os.stat(name, dir_fd=directory, follow_symlinks=False)
-    if stat.S_ISLNK(found.st_mode):
-        return 0
-    if not stat.S_ISREG(found.st_mode):
-        raise CommitRefused(f"{path}/{name} is neither a file, a directory nor a link")
-    mode = policy.program_mode if found.st_mode & stat.S_IXUSR else policy.file_mode
-    if _fits(found, mode, policy.group):
-        return 0
-    descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+def _tend_one(task: Task, path: Path, policy: Policy) -> None:
     try:
-        return _set(descriptor, f"{path}/{name}", mode, policy.group)
-    finally:
-        os.close(descriptor)
-
-
-def _fits(found: os.stat_result, mode: int, group: int | None) -> bool:
-    return stat.S_IMODE(found.st_mode) == mode and group in (None, found.st_gid)
-
-
-def _set(descriptor: int, path: str, mode: int, group: int | None) -> int:
-    """Set group and mode of what a descriptor refers to, through /proc: O_PATH takes no fchmod."""
-    found = os.fstat(descriptor)
-    if _fits(found, mode, group):
-        return 0
-    if found.st_uid != os.geteuid() or (stat.S_ISREG(found.st_mode) and found.st_nlink > 1):
-        raise DeployError(f"{path} belongs to someone else or has a second name, so its mode is not changed")
-    itself = f"/proc/self/fd/{descriptor}"
-    if group is not None and found.st_gid != group:
-        os.chown(itself, -1, group)  # First, since it may take away set-id bits.
-    os.chmod(itself, mode)
-    return 1
+        found = [finding for finding in mend(path, policy, alone=True) if isinstance(finding, Drift)]
+    except OwnershipError as error:
+        task.recorder.line(f"warning: {error.cause}; next: {error.hint}")
+        return
+    for finding in found:
+        end = "" if finding.repaired else f"; next: {hint_of(task)}"
+        task.recorder.line(f"{finding}{end}")

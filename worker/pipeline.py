@@ -1,20 +1,19 @@
 """The steps of one deployment in their order; reads as what happens."""
 
-import grp
 import os
-import pwd
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from hookd.contract.deployment import Status
 from hookd.contract.journal import AppState, Quarantined, why_not
+from hookd.store.ownership import Policy, umask_of
 from worker.build import before_switch, build, check_space
 from worker.checkout import Checkout
 from worker.errors import CommitRefused, DeployError
 from worker.handover import hand_over, settle
 from worker.lock import app_lock
-from worker.ownership import Policy, enforce_directory, policy_of
+from worker.ownership import make_directories, policy_of
 from worker.prune import prune
 from worker.target import Target, find_target, pin_of
 from worker.task import Task
@@ -44,8 +43,8 @@ def deploy(task: Task, publish: Callable[[Seen], None]) -> Ending:
     """Bring the app to its branch's head, or to what a person chose; raises DeployError."""
     with app_lock(task.places.lock, task.deployment.id, task.app.limits.lock_seconds):
         policy = policy_of(task.app.ownership)
-        os.umask(policy.umask)
-        _make_directories(task, policy)
+        os.umask(umask_of(task.app.ownership))
+        make_directories(task, policy)
         try:
             ending = _deploy_locked(task, policy, publish)
         except DeployError as error:
@@ -99,17 +98,3 @@ def _hint(task: Task, state: AppState) -> str | None:
     if deployed is not None and deployed.commit == task.deployment.commit:
         return None
     return f"push a newer commit, or try this one by hand: hookd deploy {task.app.name}"
-
-
-def _make_directories(task: Task, policy: Policy) -> None:
-    if not task.places.root.is_dir():
-        user = pwd.getpwuid(os.geteuid()).pw_name
-        group = grp.getgrgid(os.getegid() if policy.group is None else policy.group).gr_name
-        raise DeployError(
-            f"the app's directory {task.places.root} does not exist",
-            hint=f"sudo install -d -o {user} -g {group} -m {policy.directory_mode:o} {task.places.root}",
-        )
-    for directory in (task.places.releases, task.places.venvs, task.places.cache, task.places.home):
-        directory.mkdir(parents=True, exist_ok=True)
-    for directory in (task.places.releases, task.places.venvs):
-        enforce_directory(directory, policy)

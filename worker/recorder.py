@@ -8,24 +8,33 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from redis.exceptions import RedisError
 
 from hookd.contract.deployment import Deployment, IllegalTransition, Step, with_step
 from hookd.store.records import Contention, NoSuchDeployment, Records
-from worker.logfile import LogFile
 
 log: Final = logging.getLogger(__name__)
 
 
-class Recorder:
-    """Writes one deployment's steps; `records` should be impatient."""
+class Lines(Protocol):
+    """Where lines go: `worker.logfile`, or wherever there is no deployment to have a log."""
 
-    def __init__(self, deployment: Deployment, records: Records, logfile: LogFile) -> None:
+    def line(self, step: str, text: str) -> None:
+        """Write one line under the name of a step."""
+
+    def clean(self, text: str) -> str:
+        """Make a text fit to be shown."""
+
+
+class Recorder:
+    """Writes one deployment's steps; `records` should be impatient, and None where nobody reads a record."""
+
+    def __init__(self, deployment: Deployment, records: Records | None, lines: Lines) -> None:
         self.deployment = deployment
         self._records = records
-        self._log = logfile
+        self._log = lines
         self._step = "hookd"
 
     @contextmanager
@@ -68,6 +77,8 @@ class Recorder:
         self._publish(lambda record: with_step(record, step))
 
     def _publish(self, changed: Any) -> None:
+        if self._records is None:
+            return
         try:
             self._records.change(self.deployment.id, changed)
         except (RedisError, Contention, NoSuchDeployment, IllegalTransition) as error:

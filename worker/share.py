@@ -8,6 +8,7 @@ from typing import Final
 from hookd.contract.catalogue import App
 from worker.checkout import Entry
 from worker.errors import CommitRefused, DeployError
+from worker.ownership import enforce_directory, writable_policy
 
 # Files that only keep an otherwise empty directory in git; they may stand where a shared directory is linked in.
 _PLACEHOLDERS: Final = frozenset({".gitkeep", ".keep", ".gitignore", ".placeholder"})
@@ -59,17 +60,23 @@ def link_shared(app: App, release: Path) -> None:
         _link(source, release / name)
     for name in app.shared.directories:
         source = app.data_root / name
-        make_data_directory(source)
+        _make_data_directory(app, source)
         _link(source, release / name)
 
 
-def make_data_directory(path: Path) -> None:
-    """Make a directory that the app may write to, once; one that is there is left as it is."""
+def _make_data_directory(app: App, path: Path) -> None:
+    """Make a directory that the app may write to, once; one that is there is left as it is. Raises DeployError."""
     if path.is_dir():
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.mkdir()
-    path.chmod(0o2770)
+    try:
+        path.mkdir(parents=True)
+    except PermissionError:
+        user, group = app.ownership.user, app.ownership.group
+        raise DeployError(
+            f"the directory {path} is missing, and the worker may not make it",
+            hint=f"sudo install -d -o {user} -g {group} -m 2770 {path}",
+        ) from None
+    enforce_directory(path, writable_policy(app.ownership))
 
 
 def _link(source: Path, point: Path) -> None:

@@ -2,15 +2,17 @@
 
 import json
 import secrets
+import shlex
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError
 from rich.console import Console
 
 from hookd import __version__
@@ -22,10 +24,11 @@ from hookd.cli.show import show_app, show_apps
 from hookd.contract.catalogue import App
 from hookd.contract.deployment import Deployment, Trigger
 from hookd.contract.names import is_abbreviation, is_deployment
-from hookd.secrets import Secret, read_secrets
+from hookd.secrets import Secret, read_secrets, secret_file
 from hookd.status import status_url
 from hookd.store.config import Config, ConfigError, config_path, load
 from hookd.store.connection import for_person
+from hookd.store.credentials import NotForYou, person
 from hookd.store.records import Contention, NoSuchDeployment, Records, Request
 
 USAGE, UNREACHABLE, INTERRUPTED = 2, 6, 130
@@ -51,6 +54,10 @@ def in_words(command: Command) -> Command:
             return command(*arguments, **options)
         except ConfigError as error:
             _show_problems(error)
+        except NotForYou:
+            stop("Redis' password cannot be read by you", hint=shlex.join(["sudo", "hookd", *sys.argv[1:]]))
+        except AuthenticationError as error:
+            stop(f"Redis does not let hookd in: {error}", hint="see redis.passwords in hookd.toml", status=UNREACHABLE)
         except (RedisError, Contention) as error:
             stop(f"Redis cannot be reached: {error}", hint="hookd redis", status=UNREACHABLE)
         except (sending.SendError, launch.LaunchError) as error:
@@ -68,7 +75,30 @@ def _show_problems(error: ConfigError) -> NoReturn:
     sys.exit(USAGE)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """All commands; those for a server, which need `units`, are only imported when one of them is meant.
+
+    So neither the receiver nor a worker holds any of their code.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        _add_server_commands()
+        return super().list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.commands:
+            _add_server_commands()
+        return super().get_command(ctx, cmd_name)
+
+
+def _add_server_commands() -> None:
+    from hookd.cli import apps, look, server
+
+    for command in (*server.COMMANDS, *look.COMMANDS, apps.app_group):
+        main.add_command(command)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 @click.option(
     "--config", "path", type=click.Path(path_type=Path), help="hookd.toml; default: $HOOKD_CONFIG, /etc/hookd."
@@ -93,11 +123,13 @@ def configured(command: Command) -> Command:
     return in_words(with_config)
 
 
-def _records(config: Config) -> Records:
-    return Records(for_person(config.settings.redis.url), keep_seconds=config.settings.history_seconds)
+def _records(config: Config, *, reads: bool = True) -> Records:
+    user = person(config, reads=reads)
+    return Records(for_person(config.settings.redis.url, user), keep_seconds=config.settings.history_seconds)
 
 
-def _app(config: Config, name: str) -> App:
+def app_of(config: Config, name: str) -> App:
+    """Find an app, or end the command."""
     app = config.catalogue.get(name)
     if app is None:
         known = ", ".join(app.name for app in config.catalogue.apps) or "none"
@@ -154,6 +186,16 @@ def deploy(config: Config, app: str, commit: str | None, wait: bool, json_output
 
 @main.command()
 @click.argument("app")
+@waits
+@as_json
+@configured
+def update(config: Config, app: str, wait: bool, json_output: bool) -> None:
+    """Deploy what is new on APP's branch, as a push would; nothing happens when there is nothing new."""
+    _ask(config, app, Trigger.UPDATE, None, wait=wait, json_output=json_output)
+
+
+@main.command()
+@click.argument("app")
 @click.option("--to", "commit", help="The commit to go back to; default: the good release before the current one.")
 @waits
 @as_json
@@ -164,10 +206,10 @@ def rollback(config: Config, app: str, commit: str | None, wait: bool, json_outp
 
 
 def _ask(config: Config, name: str, trigger: Trigger, commit: str | None, *, wait: bool, json_output: bool) -> NoReturn:
-    app = _app(config, name)
+    app = app_of(config, name)
     if commit is not None and not is_abbreviation(commit):
         stop(f"{commit!r} is no commit: 7 to 64 of the digits 0-9a-f", hint=f"git log --oneline origin/{app.branch}")
-    records = _records(config)
+    records = _records(config, reads=False)
     request = Request(app=app.name, trigger=trigger, seconds=app.limits.deploy_seconds, pinned_commit=commit)
     _finish(config, records, records.request(request).deployment, wait=wait, json_output=json_output)
 
@@ -209,7 +251,7 @@ def _wait(records: Records, deployment_id: str) -> Deployment:
 def status(config: Config, app: str | None, json_output: bool) -> None:
     """Show all apps, or one with its last deployments."""
     records = _records(config)
-    apps = (_app(config, app),) if app else config.catalogue.apps
+    apps = (app_of(config, app),) if app else config.catalogue.apps
     if json_output:
         shown = [
             {
@@ -221,8 +263,21 @@ def status(config: Config, app: str | None, json_output: bool) -> None:
         click.echo(json.dumps(shown[0] if app else shown, indent=2))
     elif app:
         show_app(console, apps[0], records)
+        _show_units(apps[0])
     else:
         show_apps(console, apps, records)
+
+
+def _show_units(app: App) -> None:
+    """Print how the app's units stand, where systemd runs them."""
+    if app.service.manager != "systemd":
+        return
+    from units.run import CommandFailed
+    from units.services import states
+
+    with suppress(CommandFailed):
+        for state in states(app):
+            console.print(f"  {state}", markup=False, soft_wrap=True)
 
 
 @main.command()
@@ -265,9 +320,9 @@ def _find(config: Config, records: Records, text: str) -> Deployment:
 @configured
 def send(config: Config, app: str, post_receive: bool, wait: bool, json_output: bool) -> None:
     """Send the receiver a signed push of APP's branch, as the git host would."""
-    known = _app(config, app)
+    known = app_of(config, app)
     problems: list[Any] = []
-    found = read_secrets(config.settings.receiver.secrets / known.name, problems)
+    found = read_secrets(secret_file(config.settings.receiver.secrets, known.name), problems)
     if problems:
         raise ConfigError(problems)
     moves = sending.read_moves(sys.stdin.readlines()) if post_receive else [_test_move(known, _records(config))]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import parse_qs, urlsplit
 
-from redis.exceptions import ConnectionError, RedisError, TimeoutError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from hookd.store.config import VARIABLE, Config
 from hookd.store.connection import impatient
@@ -23,11 +23,14 @@ class LaunchError(Exception):
 def become_worker(config: Config, name: str | None) -> NoReturn:
     """Become a worker; its package is never imported here, since it may not meet a webhook secret."""
     os.environ[VARIABLE] = str(config.path)
-    os.execv(sys.executable, [sys.executable, "-m", "worker", *([name] if name else [])])
+    # -P: a directory that a person happens to stand in must not lend its modules to a worker, or to root.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "worker", *([name] if name else [])])
 
 
 def become_redis(config: Config) -> NoReturn:
-    """Become the embedded server; raises LaunchError when `redis.url` names a server elsewhere."""
+    """Become the embedded server; raises LaunchError when the configuration wants another one."""
+    if config.settings.redis.passwords:
+        raise LaunchError("redis.passwords is set: the embedded server knows no users; it takes no password")
     directory = config.settings.redis.directory or config.settings.state / "redis"
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     if redis_answers(config.settings.redis.url):
@@ -40,10 +43,10 @@ def redis_answers(url: str) -> bool:
     """Tell whether a server is there; one that wants a password is."""
     try:
         return bool(impatient(url).ping())
-    except (ConnectionError, TimeoutError):
-        return False
-    except RedisError:
+    except (AuthenticationError, ResponseError):
         return True
+    except RedisError:
+        return False
 
 
 def check_free(bind: str) -> None:

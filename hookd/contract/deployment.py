@@ -29,6 +29,7 @@ class Trigger(StrEnum):
 
     PUSH = "push"
     REDELIVERY = "redelivery"
+    UPDATE = "update"
     MANUAL = "manual"
     ROLLBACK = "rollback"
     REPLAY = "replay"

@@ -7,6 +7,8 @@ from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
 from redis.retry import Retry
 
+from hookd.store.credentials import RedisUser
+
 # A sender waits 5 s at the least (Gitea) and is promised an answer within 2 s, whatever Redis does.
 IMPATIENT_SECONDS: Final = 0.8
 PERSON_SECONDS: Final = 5.0
@@ -14,10 +16,11 @@ PERSON_SECONDS: Final = 5.0
 PATIENT_RETRIES: Final = 30
 
 
-def impatient(url: str) -> Redis:
+def impatient(url: str, user: RedisUser | None = None) -> Redis:
     """Connect for the receiver: one try, 0.8 s for each answer."""
     return Redis.from_url(
         url,
+        credential_provider=user,
         socket_timeout=IMPATIENT_SECONDS,
         socket_connect_timeout=IMPATIENT_SECONDS,
         retry=Retry(NoBackoff(), 0),
@@ -25,9 +28,11 @@ def impatient(url: str) -> Redis:
     )
 
 
-def for_person(url: str) -> Redis:
+def for_person(url: str, user: RedisUser | None = None) -> Redis:
     """Connect for a command that a person waits for."""
-    return Redis.from_url(url, socket_timeout=PERSON_SECONDS, socket_connect_timeout=PERSON_SECONDS)
+    return Redis.from_url(
+        url, credential_provider=user, socket_timeout=PERSON_SECONDS, socket_connect_timeout=PERSON_SECONDS
+    )
 
 
 class PatientRedis(Redis):

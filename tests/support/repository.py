@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-_IDENTITY = {
+IDENTITY = {
     "GIT_AUTHOR_NAME": "Ada Lovelace",
     "GIT_AUTHOR_EMAIL": "ada@example.org",
     "GIT_COMMITTER_NAME": "Ada Lovelace",
@@ -69,7 +69,7 @@ class Repository:
 
     @staticmethod
     def _git(*arguments: str, cwd: Path) -> str:
-        env = {**os.environ, **_IDENTITY}
+        env = {**os.environ, **IDENTITY}
         done = subprocess.run(["git", *arguments], cwd=cwd, env=env, capture_output=True, text=True, check=False)
         if done.returncode:
             raise AssertionError(f"git {' '.join(arguments)}: {done.stderr}")

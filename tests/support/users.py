@@ -36,11 +36,16 @@ def open_directory() -> Iterator[Path]:
 
 def as_nobody(work: Callable[[], object], groups: tuple[int, ...] = ()) -> str:
     """Run a function as nobody, who is also in `groups`, and return its result as text; needs root."""
+    return as_user(NOBODY, NOBODY, work, groups)
+
+
+def as_user(user: int, group: int, work: Callable[[], object], groups: tuple[int, ...] = ()) -> str:
+    """Run a function as a user and return its result, or what it raised, as text; needs root."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reader)
-        os.write(writer, _result(work, groups).encode())
+        os.write(writer, _result(user, group, work, groups).encode())
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as answer:
@@ -49,11 +54,11 @@ def as_nobody(work: Callable[[], object], groups: tuple[int, ...] = ()) -> str:
     return text
 
 
-def _result(work: Callable[[], object], groups: tuple[int, ...]) -> str:
+def _result(user: int, group: int, work: Callable[[], object], groups: tuple[int, ...]) -> str:
     try:
         os.setgroups(groups)
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
+        os.setgid(group)
+        os.setuid(user)
         os.umask(0o027)
         return str(work())
     except BaseException:

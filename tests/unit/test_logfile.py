@@ -2,10 +2,13 @@
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.support.users import another_group
 from worker.logfile import LARGEST_BYTES, LogFile
 from worker.masks import Masks
 
@@ -74,13 +77,40 @@ def test_a_flood_ends_at_the_cap_and_says_so_once(path: Path, sign: str) -> None
     assert text.splitlines()[-1].startswith("… the log ends here")
 
 
-def test_the_log_is_not_readable_for_everyone(path: Path) -> None:
-    old = os.umask(0)
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    old = os.umask(mask)
     try:
-        written(path, "x")
+        yield
     finally:
         os.umask(old)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def modes(*paths: Path) -> list[int]:
+    return [stat.S_IMODE(path.stat().st_mode) for path in paths]
+
+
+@pytest.mark.parametrize("mask", [0, 0o022, 0o027, 0o077])
+def test_a_log_is_its_owner_s_alone(path: Path, mask: int) -> None:
+    with umask(mask):
+        written(path, "x")
+    assert modes(path, path.parent) == [0o600, 0o700]
+
+
+@pytest.mark.skipif(another_group() is None, reason="this user has no second group")
+@pytest.mark.parametrize("mask", [0, 0o022, 0o027, 0o077])
+def test_a_shared_log_is_read_by_the_group_of_the_logs_directory(path: Path, mask: int) -> None:
+    group = another_group()
+    assert group is not None
+    logs = path.parent.parent
+    logs.mkdir()
+    os.chown(logs, -1, group.gr_gid)
+    logs.chmod(0o2750)
+    with umask(mask), LogFile(path, Masks({}), shared=True) as log:
+        log.line("build", "x")
+        assert os.umask(mask) == mask
+    assert modes(path, path.parent) == [0o640, 0o2750]
+    assert {path.stat().st_gid, path.parent.stat().st_gid} == {group.gr_gid}
 
 
 def test_a_link_in_the_log_s_place_is_not_followed(path: Path, tmp_path: Path) -> None:

@@ -1,0 +1,159 @@
+"""Judges what a descriptor refers to by a policy, and repairs it: only what differs, and only what is surely meant."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from stat import S_IFREG, S_ISDIR, S_ISLNK, S_ISREG, S_IXUSR
+from typing import Final
+
+from hookd.store import acl
+from hookd.store.look import Look, has_acl, look_at, make_look, read_acl
+from hookd.store.ownership import Policy
+from hookd.store.tree import Directory, Odd, itself, shown, walk
+
+_PATH: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_PROTECTED: Final = Path("/proc/sys/fs/protected_hardlinks")
+_SECOND_NAME: Final = "it has a second name, which may be someone else's"
+_UNPROTECTED: Final = "anybody can have linked it there; first: sudo sysctl fs.protected_hardlinks=1"
+_NOT_KEPT: Final = "the kernel did not keep the change"
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A path that is not as its policy wants it, and why it stays so, if it does."""
+
+    path: str
+    found: Look
+    wanted: Look
+    obstacle: str | None = None
+    repaired: bool = False
+
+    def __str__(self) -> str:
+        was, be = ("was", "is now") if self.repaired else ("is", "should be")
+        why = "" if self.obstacle is None else f" ({self.obstacle})"
+        return f"{shown(self.path)} {was} {self.found}, {be} {self.wanted}{why}"
+
+
+Finding = Drift | Odd
+
+
+class Judge:
+    """One policy, and what this process may do about it."""
+
+    def __init__(self, policy: Policy, *, repairs: bool) -> None:
+        self._policy = policy
+        self._repairs = repairs
+        self._user = os.geteuid()
+        self._groups = {os.getegid(), *os.getgroups()}
+        # What st_mode says of a file that is right: the type is part of it, so a FIFO is none of them.
+        self._right = {mode for mode in range(S_IFREG, S_IFREG + 0o10000) if mode & 0o7777 == self._mode(mode)}
+
+    def tree(self, path: str, top: int) -> Iterator[Finding]:
+        """Judge a directory and all below it; a link is nobody's, and passed over."""
+        for found in walk(path, top):
+            if isinstance(found, Odd):
+                yield found
+                continue
+            yield from self.one(found.path, found.descriptor)
+            for name in self._suspects(found):
+                yield from self._named(found, name)
+
+    def one(self, path: str, descriptor: int) -> Iterator[Finding]:
+        """Judge what a descriptor refers to, and nothing below it."""
+        status = os.fstat(descriptor)
+        if S_ISLNK(status.st_mode):
+            return
+        if not (S_ISREG(status.st_mode) or S_ISDIR(status.st_mode)):
+            yield Odd(path, "special")
+            return
+        found = look_at(descriptor, status, acls=self._policy.acl is not None)
+        wanted = self._wanted(status)
+        if found == wanted:
+            return
+        obstacle = _SECOND_NAME if S_ISREG(status.st_mode) and status.st_nlink > 1 else None
+        if self._repairs and obstacle is None:
+            obstacle = self._obstacle(status, wanted) or self._repair(descriptor, found, wanted)
+        yield Drift(path, found, wanted, obstacle, repaired=self._repairs and obstacle is None)
+
+    def _named(self, directory: Directory, name: str) -> Iterator[Finding]:
+        try:
+            descriptor = os.open(name, _PATH, dir_fd=directory.descriptor)
+        except FileNotFoundError:
+            return  # Removed since its directory was read.
+        try:
+            yield from self.one(f"{directory.path}/{name}", descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _suspects(self, directory: Directory) -> Iterator[str]:
+        """Name the files that need a closer look; a descriptor for each would take twice the time."""
+        descriptor, owner, group, modes = directory.descriptor, self._policy.owner, self._policy.group, self._right
+        inside = f"{itself(descriptor)}/"  # A path through the descriptor: there is no link on the way.
+        for name in directory.names:
+            try:
+                found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                mode = found.st_mode
+                right = mode in modes and owner in (None, found.st_uid) and group in (None, found.st_gid)
+                if (right and self._acl_is_right(inside + name, mode)) or S_ISLNK(mode):
+                    continue
+            except FileNotFoundError:
+                continue  # Removed since its directory was read.
+            yield name
+
+    def _acl_is_right(self, path: str, mode: int) -> bool:
+        wanted = self._policy.acl
+        if wanted is None:
+            return True
+        if wanted.reader is None:
+            return not has_acl(path)
+        return read_acl(path, acl.ACCESS, follow=False) == acl.for_reader(wanted.reader, mode)
+
+    def _mode(self, found: int) -> int:
+        modes = self._policy.modes
+        if S_ISDIR(found):
+            return found & 0o7777 if modes is None else modes.directory
+        if modes is None:
+            return found & 0o777
+        return modes.program if found & S_IXUSR else modes.file
+
+    def _wanted(self, status: os.stat_result) -> Look:
+        policy, mode = self._policy, self._mode(status.st_mode)
+        owner = status.st_uid if policy.owner is None else policy.owner
+        group = status.st_gid if policy.group is None else policy.group
+        if policy.acl is None or policy.acl.reader is None:
+            return Look(owner, group, mode)
+        access = acl.for_reader(policy.acl.reader, mode)
+        return Look(owner, group, mode, access, access if S_ISDIR(status.st_mode) else None)
+
+    def _obstacle(self, status: os.stat_result, wanted: Look) -> str | None:
+        """Say why this process may not repair something, or must not."""
+        if self._user == 0 and self._policy.owner is not None:
+            given_away = S_ISREG(status.st_mode) and wanted.owner != status.st_uid
+            return _UNPROTECTED if given_away and not _links_are_protected() else None
+        if status.st_uid != self._user:
+            return "it belongs to someone else"
+        if wanted.owner != self._user:
+            return "only root can give it away"
+        if self._user and wanted.group != status.st_gid and wanted.group not in self._groups:
+            return "this user is not in that group"
+        return None
+
+    def _repair(self, descriptor: int, found: Look, wanted: Look) -> str | None:
+        try:
+            make_look(descriptor, found, wanted)
+        except OSError as error:
+            return error.strerror
+        now = look_at(descriptor, os.fstat(descriptor), acls=self._policy.acl is not None)
+        return None if now == wanted else _NOT_KEPT
+
+
+def _links_are_protected() -> bool:
+    """Tell whether users can make hard links only to what is theirs.
+
+    Without that a file of someone else's, whose first name is gone by now, cannot be told from one that belongs here.
+    """
+    try:
+        return _PROTECTED.read_text().strip() != "0"
+    except OSError:
+        return False

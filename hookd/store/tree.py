@@ -1,0 +1,143 @@
+"""Opens paths and walks trees by directory descriptors: what is swapped for a link meanwhile leads nowhere else."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+_PATH: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_DEEPEST: Final = 200
+_MOST_LINKS: Final = 40
+
+Kind = Literal["special", "deep", "unreadable", "missing", "device", "link"]
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A path that no policy can be asked about, and why."""
+
+    path: str
+    kind: Kind
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        return f"{shown(self.path)} {self._what()}"
+
+    def _what(self) -> str:
+        match self.kind:
+            case "special":
+                return "is neither a file, a directory nor a link"
+            case "deep":
+                return f"lies more than {_DEEPEST} levels deep"
+            case "unreadable":
+                return f"cannot be read: {self.reason}"
+            case "missing":
+                return "is missing"
+            case "device":
+                return "is on another file system and left alone"
+            case "link":
+                return "cannot be read: it is a link"
+
+
+@dataclass(frozen=True)
+class Directory:
+    """An open directory of a tree, and the names in it that are not directories."""
+
+    path: str
+    descriptor: int
+    names: list[str]
+
+
+def shown(path: str) -> str:
+    """Write a path so that no name can play tricks with a terminal."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in path)
+
+
+def itself(descriptor: int) -> str:
+    """A path to what a descriptor refers to, for calls that take no descriptor opened with O_PATH."""
+    return f"/proc/self/fd/{descriptor}"
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[int]:
+    """Hold what a path refers to, a link itself if it is one; raises OSError.
+
+    Root walks the path step by step, and follows a link on the way only where none but root can have put it. Without
+    root nothing can be reached through a link that its maker could not reach, too.
+    """
+    descriptor = os.open(path, _PATH) if os.geteuid() else _stepped(path)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _stepped(path: Path) -> int:
+    at, links = os.open("/", _PATH), 0
+    steps = list(path.parts[:0:-1])
+    try:
+        while steps:
+            name = steps.pop()
+            target = _trusted_link(at, name) if steps else None
+            if target is None:
+                at = _stepped_into(at, os.open(name, _PATH, dir_fd=at))
+                continue
+            links += 1
+            if links > _MOST_LINKS:
+                raise OSError(0, f"more than {_MOST_LINKS} links lead there")
+            if target.is_absolute():
+                at = _stepped_into(at, os.open("/", _PATH))
+            steps += [part for part in reversed(target.parts) if part != "/"]
+    except BaseException:
+        os.close(at)
+        raise
+    return at
+
+
+def _stepped_into(before: int, after: int) -> int:
+    os.close(before)
+    return after
+
+
+def _trusted_link(directory: int, name: str) -> Path | None:
+    """Read a link in a directory that root alone can write; any other link is none, and ends the walk."""
+    found = os.fstat(directory)
+    if found.st_uid != 0 or found.st_mode & 0o022:
+        return None
+    try:
+        return Path(os.readlink(name, dir_fd=directory))
+    except OSError:
+        return None
+
+
+def walk(path: str, top: int) -> Iterator[Directory | Odd]:
+    """Walk the tree below an open directory, on its own file system; what cannot be walked is named and passed over."""
+    yield from _below(path, ".", top, os.fstat(top).st_dev, 0)
+
+
+def _below(path: str, name: str, parent: int, device: int, level: int) -> Iterator[Directory | Odd]:
+    """Not os.fwalk: that opens what a link points at, and ends where it may not read."""
+    if level > _DEEPEST:
+        yield Odd(f"{path[:200]}…", "deep")
+        return
+    try:
+        descriptor = os.open(name, _READ, dir_fd=parent)
+    except FileNotFoundError:
+        return  # Removed since its directory was read.
+    except OSError as error:
+        yield Odd(path, "unreadable", error.strerror)
+        return
+    try:
+        if os.fstat(descriptor).st_dev != device:
+            yield Odd(path, "device")
+            return
+        with os.scandir(descriptor) as found:
+            inside = {entry.name: entry.is_dir(follow_symlinks=False) for entry in found}
+        yield Directory(path, descriptor, [name for name, is_directory in inside.items() if not is_directory])
+        for child in (name for name, is_directory in inside.items() if is_directory):
+            yield from _below(f"{path}/{child}", child, descriptor, device, level + 1)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,225 @@
+"""A Debian server with systemd as its first process, on a disk of its own."""
+
+import os
+import secrets
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from socket import socket
+
+from tests.support.server import control_groups, tree
+from tests.support.server.commands import Done, account, command_line, group_id, run
+from tests.support.server.image import HOSTNAME, image_settings
+from tests.support.server.room import Room, children, room, way_out
+
+_BOOT_SECONDS = 90
+_STOP_SECONDS = 120
+_PAUSE = 0.05
+_POWER_OFF = signal.SIGRTMIN + 4  # systemd(1), signals
+
+
+class Machine:
+    """A server that is on, except within its own methods; paths are the server's own, as text."""
+
+    def __init__(self, directory: Path, opened: Room, disk: Path) -> None:
+        self.disk = disk
+        self._directory = directory
+        self._room = opened
+        self._group: Path | None = None
+        self._nspawn: subprocess.Popen[bytes] | None = None
+        self._leader = 0
+        self.settings = image_settings(disk)
+
+    # --- commands
+
+    def run(
+        self,
+        *argv: str,
+        user: str = "root",
+        input: str | None = None,
+        check: bool = True,
+        timeout: float = 120,
+        env: Mapping[str, str] | None = None,
+        directory: str = "/",
+    ) -> Done:
+        """Run a command without a terminal, with `settings`; `check` fails the test when it ends badly."""
+        variables = {**self.settings, **(env or {})}
+        done = run(command_line(self._leader, account(self.disk, user), argv, variables, directory), input, timeout)
+        if check and done.returncode:
+            said = f"{done.stdout}{done.stderr}"
+            raise AssertionError(f"{shlex.join(argv)} as {user} ended with {done.returncode}:\n{said}")
+        return done
+
+    def shell(self, text: str, *, user: str = "root", directory: str = "/root", timeout: float = 600) -> str:
+        """Run lines of a README, the first that fails ends it; returns what they printed, errors too."""
+        argv = ("bash", "-euo", "pipefail", "-c", f"exec 2>&1\n{text}")
+        return self.run(*argv, user=user, directory=directory, timeout=timeout).stdout
+
+    # --- files
+
+    @property
+    def root(self) -> Path:
+        """The file tree as the server sees it, with /run and /tmp; another one after each boot (`disk` stays)."""
+        return Path(f"/proc/{self._leader}/root")
+
+    def path(self, name: str) -> Path:
+        """Where a path is on the host; if it is a link itself, it is the link."""
+        return tree.inside(self.root, name)
+
+    def read(self, name: str) -> str:
+        """The text of a file."""
+        return tree.inside(self.root, name, last=True).read_text()
+
+    def write(self, name: str, content: str | bytes, mode: int = 0o644, owner: str = "root:root") -> Path:
+        """Write a file, making directories above it for root; `owner` is USER:GROUP."""
+        path = tree.inside(self.root, name, last=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        user, _, group = owner.partition(":")
+        os.chown(path, account(self.disk, user).uid, group_id(self.disk, group))
+        path.chmod(mode)
+        return path
+
+    def files(self, passing: frozenset[str] = tree.PASSING) -> dict[str, tree.Entry]:
+        """Every path on the server's disk with mode, owner and group, but for what Debian itself writes to."""
+        return tree.listed(self.disk, passing)
+
+    def copy_checkout(self, to: str = "/root/hookd") -> None:
+        """Put this checkout, with its uncommitted changes, where a user has cloned it to."""
+        tree.copy_checkout(self.path(to))
+
+    # --- systemd
+
+    def unit_state(self, unit: str) -> str:
+        """`active`, `inactive`, `failed` and so on; `inactive` too when there is no such unit."""
+        return self.run("systemctl", "show", "--property=ActiveState", "--value", unit).stdout.strip()
+
+    def journal(self, unit: str, *more: str) -> str:
+        """What a unit has said, since the first boot."""
+        return self.run("journalctl", "--no-pager", f"--unit={unit}", *more).stdout
+
+    def wait_until(self, condition: Callable[[], object], seconds: float = 60, what: str = "the condition") -> None:
+        """Wait until a condition holds; fails the test, with the newest lines of the journal, when it never does."""
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                newest = self.run("journalctl", "--no-pager", "--lines=60").stdout
+                raise AssertionError(f"{what} did not come about within {seconds:g} s\n{newest}")
+            time.sleep(_PAUSE)
+
+    # --- network
+
+    def socket(self) -> socket:
+        """A TCP socket in the server's network: 127.0.0.1 is the server."""
+        return self._room.socket()
+
+    # --- power
+
+    def boot(self) -> None:
+        """Switch it on and wait until systemd has started all that it should."""
+        name = f"hookd-{self._directory.parent.name}-{self._directory.name}"
+        self._group = control_groups.make(self._room.root / "sys/fs/cgroup", name)
+        with (self._directory / "console.log").open("ab") as console:
+            self._nspawn = subprocess.Popen(
+                self._room.enter(*self._nspawn_command()),
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        end = time.monotonic() + _BOOT_SECONDS
+        while not self._is_up():
+            if time.monotonic() > end or self._nspawn.poll() is not None:
+                console_text = (self._directory / "console.log").read_text(errors="replace")
+                raise AssertionError(f"the machine does not come up:\n{console_text[-4000:]}")
+            time.sleep(_PAUSE)
+
+    def reboot(self) -> None:
+        """Reboot in an orderly way."""
+        os.kill(self._leader, signal.SIGINT)  # systemd(1): as Ctrl-Alt-Del
+        self._wait_for_the_end()
+        self.boot()
+
+    def power_cut(self) -> None:
+        """Take the power away from one moment to the next, and give it back."""
+        self.pull_the_plug()
+        self.boot()
+
+    def stop(self) -> None:
+        """Power off in an orderly way."""
+        os.kill(self._leader, _POWER_OFF)
+        self._wait_for_the_end()
+
+    def pull_the_plug(self) -> None:
+        """Kill every process in it at once; nothing to do when it is off."""
+        if self._nspawn is None:
+            return
+        if self._leader:
+            os.kill(self._leader, signal.SIGKILL)
+        else:
+            self._nspawn.kill()
+        self._wait_for_the_end()
+
+    def _wait_for_the_end(self) -> None:
+        assert self._nspawn and self._group
+        self._nspawn.wait(_STOP_SECONDS)
+        control_groups.remove(self._group)
+        self._nspawn, self._leader = None, 0
+
+    def _is_up(self) -> bool:
+        self._leader = self._find_leader()
+        if not self._leader:
+            return False
+        command = command_line(self._leader, account(self.disk, "root"), ("systemctl", "is-system-running"), {}, "/")
+        return run(command, None, _BOOT_SECONDS).stdout.strip() in ("running", "degraded")
+
+    def _find_leader(self) -> int:
+        """The first process inside: nsenter starts nspawn, and nspawn starts it."""
+        assert self._nspawn
+        found = (pid for nspawn in children(self._nspawn.pid) for pid in children(nspawn))
+        return next((pid for pid in found if _is_first(pid)), 0)
+
+    def _nspawn_command(self) -> tuple[str, ...]:
+        assert self._group
+        inside_room = self._group.relative_to(self._room.root)
+        return (
+            *("sh", "-c", 'echo 0 >"$0" && exec "$@"', f"/{inside_room}/cgroup.procs"),
+            *("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", f"--machine={self._group.name}"),
+            *(f"--directory=/{self.disk.relative_to(self._room.root)}", f"--hostname={HOSTNAME}"),
+            *("--network-namespace-path=/proc/self/ns/net", "--resolv-conf=off", "--timezone=off", "--link-journal=no"),
+            # What IPAddressDeny= and DevicePolicy= need.
+            *("--capability=CAP_BPF", "--system-call-filter=bpf"),
+            "--console=read-only",
+        )
+
+
+@contextmanager
+def machine(directory: Path, lower: Sequence[Path]) -> Iterator[Machine]:
+    """A machine whose disk begins as the layers in `lower`, topmost first; what it writes is in `directory`/upper."""
+    for name in ("upper", "work", "disk"):
+        (directory / name).mkdir(parents=True)
+    with room() as opened, way_out(opened):
+        opened.call("mount", "-t", "cgroup2", "cgroup2", "/sys/fs/cgroup")
+        options = f"lowerdir={':'.join(map(str, lower))},upperdir={directory}/upper,workdir={directory}/work"
+        opened.call("mount", "-t", "overlay", "overlay", "-o", options, f"{directory}/disk")
+        server = Machine(directory, opened, opened.root / str(directory / "disk").lstrip("/"))
+        (server.disk / "etc/machine-id").write_text(f"{secrets.token_hex(16)}\n")
+        try:
+            server.boot()
+            yield server
+        finally:
+            server.pull_the_plug()
+
+
+def _is_first(pid: int) -> bool:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        is_systemd = Path(f"/proc/{pid}/exe").readlink().name == "systemd"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    numbers = next(line for line in lines if line.startswith("NSpid:")).split()
+    return is_systemd and numbers[-1] == "1"

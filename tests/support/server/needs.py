@@ -1,0 +1,70 @@
+"""Says whether servers can be booted here, after it has installed what is missing and may be installed."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.server.places import cache, workplace
+from tests.support.server.room import room, way_out
+
+_PROGRAMS = {
+    "systemd-nspawn": "systemd-container",
+    "mmdebstrap": "mmdebstrap",
+    "slirp4netns": "slirp4netns",
+    "unshare": "util-linux",
+    "nsenter": "util-linux",
+    "ip": "iproute2",
+}
+
+
+def can_boot() -> str | None:
+    """One line that says why no server can be booted here, or None."""
+    if sys.platform != "linux":
+        return "servers need Linux"
+    if os.geteuid() != 0:
+        return "servers need root"
+    return _missing_programs() or _try()
+
+
+def install_packages(*packages: str) -> str | None:
+    """Install Debian packages, as `./run` does; one line that says why that failed, or None."""
+    if not shutil.which("apt-get"):
+        return f"missing, and no apt-get to install them: {' '.join(packages)}"
+    install = ("install", "-y", "-q", "--no-install-recommends", *packages)
+    if _apt(*install) and (_apt("update", "-q") or _apt(*install)):
+        return f"apt-get could not install {' '.join(packages)}"
+    return None
+
+
+def _missing_programs() -> str | None:
+    missing = {package for program, package in _PROGRAMS.items() if not shutil.which(program)}
+    # Ubuntu brings the keys of Debian's archive in a package of their own.
+    if not Path("/usr/share/keyrings/debian-archive-keyring.gpg").exists():
+        missing.add("debian-archive-keyring")
+    return install_packages(*sorted(missing)) if missing else None
+
+
+def _apt(*arguments: str) -> int:
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    argv = ("apt-get", "-o", "DPkg::Lock::Timeout=300", *arguments)
+    return subprocess.run(argv, capture_output=True, stdin=subprocess.DEVNULL, env=env, check=False).returncode
+
+
+def _try() -> str | None:
+    """Do in small what a machine needs: namespaces, a way out, a control group, an overlay on the cache's disk."""
+    try:
+        with workplace() as directory, room() as opened, way_out(opened):
+            layers = [directory / name for name in ("lower", "upper", "work", "root")]
+            for layer in layers:
+                layer.mkdir()
+            lower, upper, work, root = layers
+            options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+            opened.call("mount", "-t", "overlay", "overlay", "-o", options, str(root))
+            opened.call("mount", "-t", "cgroup2", "cgroup2", "/sys/fs/cgroup")
+            opened.call("mkdir", f"/sys/fs/cgroup/hookd-{directory.name}")
+            opened.call("rmdir", f"/sys/fs/cgroup/hookd-{directory.name}")
+    except (AssertionError, OSError, subprocess.SubprocessError) as error:
+        return f"servers cannot be booted with what is in {cache()}: {' '.join(str(error).split())}"
+    return None

@@ -1,0 +1,74 @@
+"""Asks a machine, or what runs in an engine, as the world outside would: one request, or a signed push."""
+
+import http.client
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from socket import socket
+from typing import Any, Protocol
+
+from tests.support.receiver import headers_of, push_body
+
+_SECONDS = 30
+
+
+class Place(Protocol):
+    """A network of its own: a machine's, or an engine's."""
+
+    def socket(self) -> socket:
+        """A TCP socket in that network."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The answer's JSON object."""
+        found: dict[str, Any] = json.loads(self.text)
+        return found
+
+
+def ask(
+    place: Place,
+    host: str,
+    path: str = "/",
+    *,
+    method: str = "GET",
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    port: int = 80,
+) -> Answer:
+    """Send one request over a connection of its own; `host` is the name that the visitor typed."""
+    connection = http.client.HTTPConnection(host, timeout=_SECONDS)
+    connection.sock = place.socket()
+    connection.sock.settimeout(_SECONDS)
+    try:
+        connection.sock.connect(("127.0.0.1", port))
+        connection.request(method, path, body, {"Connection": "close", **(headers or {})})
+        response = connection.getresponse()
+        return Answer(response.status, dict(response.getheaders()), response.read().decode(errors="replace"))
+    finally:
+        connection.close()
+
+
+def push(
+    place: Place,
+    host: str,
+    app: str,
+    secret: str,
+    *,
+    sender: str = "github",
+    delivery: str | None = None,
+    path: str | None = None,
+    **changes: Any,
+) -> Answer:
+    """Send a signed push for an app through nginx; `changes` are fields of the event, such as `after`."""
+    body = push_body(app, **changes)
+    signature = headers_of(sender, body, secret=secret, delivery=delivery)
+    return ask(place, host, path or f"/hooks/{app}", method="POST", body=body, headers=signature)

@@ -1,0 +1,71 @@
+"""Everything that set-up and `hookd app` put on this host stands as they would put it there now."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from hookd.contract.catalogue import App
+from units import host, layout
+from units.app_plan import Given, app_plan
+from units.doctor.finding import Finding, error, unknown, warning
+from units.doctor.subject import Subject
+from units.install import is_right
+from units.plan import Directory, File, Group, Link, Plan, Run, Step, User
+from units.render import app_files
+from units.setup import host_plan
+
+GOOD: Final = "files, directories and links stand as set-up would write them"
+# One cause, a restored backup say, can bring hundreds.
+_SHOWN: Final = 8
+
+
+def check_host(subject: Subject) -> Iterator[Finding]:
+    """Compare the host with the plan of `hookd setup`."""
+    plan = host_plan(host.look(subject.config), subject.config.catalogue)
+    yield from compare(plan, "sudo hookd setup")
+
+
+def check_app(subject: Subject, app: App) -> Iterator[Finding]:
+    """Compare what belongs to an app with the plan of `hookd app`; its own file in the catalogue is what counts."""
+    files = app_files(app, host.look(subject.config))
+    plan = tuple(step for step in app_plan(app, "", Given(""), files) if getattr(step, "path", None) != _own_file(app))
+    yield from compare(plan, "sudo hookd setup")
+
+
+def _own_file(app: App) -> object:
+    return layout.app_file(app.name)
+
+
+def compare(plan: Plan, mend: str) -> Iterator[Finding]:
+    hidden: list[Step] = []
+    wrong: list[Step] = []
+    for step in plan:
+        if isinstance(step, Run | Group | User):  # Accounts have a check of their own, which knows more.
+            continue
+        try:
+            if not is_right(step):
+                wrong.append(step)
+        except PermissionError:
+            hidden.append(step)
+    yield from (_different(step, mend) for step in wrong[:_SHOWN])
+    if len(wrong) > _SHOWN:
+        yield error(f"{len(wrong) - _SHOWN} more things are not as set-up makes them", f"{mend} --dry-run")
+    if hidden:
+        yield unknown(f"{len(hidden)} files and directories can be seen by root alone", "sudo hookd doctor")
+
+
+def _different(step: Step, mend: str) -> Finding:
+    match step:
+        case Directory():
+            return error(f"{step.path} is not a directory of {_right(step)}", mend)
+        case File(once=True):
+            return error(f"{step.path} is missing", mend)
+        case File():
+            return warning(f"{step.path} is missing, or differs from what hookd writes ({_right(step)})", mend)
+        case Link():
+            return error(f"{step.path} does not lead to {step.target}", mend)
+        case _:
+            return error(f"{step} is not as it should be", mend)
+
+
+def _right(step: Directory | File) -> str:
+    return f"{step.owner}:{step.group} with mode {step.mode:04o}"

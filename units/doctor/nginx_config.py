@@ -1,0 +1,98 @@
+"""Reads what `nginx -T` prints, as far as it takes to know which limits hold where a request is passed on."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+_TOKEN: Final = re.compile(
+    r"""#[^\n]*|"((?:\\.|[^"\\])*)"|'((?:\\.|[^'\\])*)'|([{};])|((?:\\.|\$\{|[^\s{};"'\\])+)""", re.DOTALL
+)
+_SIZE: Final = re.compile(r"(\d+)([kmg]?)", re.IGNORECASE)
+_UNITS: Final = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+# nginx's own: https://nginx.org/en/docs/http/ngx_http_core_module.html#client_max_body_size
+DEFAULT_BODY: Final = 1024**2
+
+
+@dataclass
+class Block:
+    """A directive with its words, and what stands between its braces."""
+
+    words: tuple[str, ...] = ()
+    directives: list["Block"] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The directive's name; empty for the whole."""
+        return self.words[0] if self.words else ""
+
+    def first(self, name: str) -> tuple[str, ...] | None:
+        """The words after a directive's name; None when it does not stand in this block."""
+        return next((one.words[1:] for one in self.directives if one.name == name), None)
+
+
+@dataclass(frozen=True)
+class Passed:
+    """A place that passes requests on: the domains it answers to, where it passes them, and its largest body in bytes.
+
+    `largest` is 0 when there is no limit.
+    """
+
+    domains: tuple[str, ...]
+    target: str
+    largest: int
+
+
+def parse(text: str) -> Block:
+    """Read a configuration into blocks; what is not understood is left out."""
+    root = Block()
+    stack, words = [root], []
+    for token in _TOKEN.finditer(text):
+        if token[0].startswith("#"):
+            continue
+        if token[3] is None:
+            words.append(next((part for part in token.groups() if part is not None), ""))
+            continue
+        if token[3] == "}":
+            stack = stack[:-1] or [root]
+        elif words:
+            block = Block(tuple(words))
+            stack[-1].directives.append(block)
+            stack += [block] if token[3] == "{" else []
+        words = []
+    return root
+
+
+def passed_on(root: Block) -> Iterator[Passed]:
+    """Every place that passes requests on, with the limit that holds there: the innermost that is given."""
+    for http in (one for one in root.directives if one.name == "http"):
+        upstreams = {one.words[1]: _server(one) for one in http.directives if one.name == "upstream" and one.words[1:]}
+        for server in (one for one in http.directives if one.name == "server"):
+            yield from _walk(
+                server, server.first("server_name") or (), _limit(server, _limit(http, DEFAULT_BODY)), upstreams
+            )
+
+
+def _walk(block: Block, domains: tuple[str, ...], largest: int, upstreams: dict[str, str]) -> Iterator[Passed]:
+    target = block.first("proxy_pass")
+    if target:
+        yield Passed(domains, _resolved(target[0], upstreams), largest)
+    for inner in block.directives:
+        if inner.name in ("location", "if", "limit_except"):
+            yield from _walk(inner, domains, _limit(inner, largest), upstreams)
+
+
+def _resolved(target: str, upstreams: dict[str, str]) -> str:
+    """Where a target leads: the first server of the upstream that it names, if it names one."""
+    name = re.sub(r"^https?://", "", target).split("/")[0]
+    return upstreams.get(name, target)
+
+
+def _server(upstream: Block) -> str:
+    return (upstream.first("server") or ("",))[0]
+
+
+def _limit(block: Block, inherited: int) -> int:
+    words = block.first("client_max_body_size")
+    found = _SIZE.fullmatch(words[0]) if words else None
+    return int(found[1]) * _UNITS[found[2].lower()] if found else inherited

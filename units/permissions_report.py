@@ -1,0 +1,164 @@
+"""`hookd permissions APP`: what is not right for an app, file by file, and its repair."""
+
+import os
+import pwd
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from hookd.contract.catalogue import App
+from hookd.contract.settings import Settings
+from hookd.store.drift import Drift, Finding, Odd, drift, mend
+from hookd.store.foreign import Foreign, foreign
+from hookd.store.ownership import OwnershipError, user_of
+from hookd.store.tree import itself, opened, shown
+from units import layout
+from units.permissions import Rule, rules
+
+SHOWN: Final = 20
+
+
+@dataclass(frozen=True)
+class Place:
+    """What was found in one place: the first findings, and how many there are and were repaired in all."""
+
+    path: Path
+    findings: tuple[Finding | Foreign, ...]
+    count: int
+    repaired: int
+
+    def lines(self) -> Iterator[str]:
+        """The findings, one a line, and how many more there are."""
+        yield from (str(finding) for finding in self.findings)
+        if self.count > len(self.findings):
+            yield f"… and {self.count - len(self.findings)} more in {shown(str(self.path))}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is not right for an app, or was not: with `fix` it is repaired as far as this user may."""
+
+    app: str
+    policy: str
+    fix: bool
+    as_root: bool
+    places: tuple[Place, ...]
+
+    @property
+    def repaired(self) -> int:
+        """How many paths were repaired."""
+        return sum(place.repaired for place in self.places)
+
+    @property
+    def left(self) -> int:
+        """How many paths are not right now."""
+        return sum(place.count for place in self.places) - self.repaired
+
+    @property
+    def exit_status(self) -> int:
+        """0 when everything is right now, 1 when not."""
+        return 1 if self.left else 0
+
+    def lines(self) -> Iterator[str]:
+        """What a person is told."""
+        for place in self.places:
+            yield from place.lines()
+        if self.repaired:
+            yield f"{self.app}: {_paths(self.repaired)} repaired"
+        if not self.left:
+            yield f"{self.app}: everything is as the policy {self.policy} wants it"
+        elif self.fix and self.as_root:
+            yield f"{self.app}: {_paths(self.left)} left, which only you can judge: see above"
+        else:
+            yield f"{self.app}: {_paths(self.left)} not as the policy {self.policy} wants it"
+            yield f"  next: sudo hookd permissions {self.app} --fix"
+
+    def as_json(self) -> dict[str, Any]:
+        """What a program is told."""
+        return {
+            "app": self.app,
+            "policy": self.policy,
+            "right": not self.left,
+            "repaired": self.repaired,
+            "left": self.left,
+            "places": [_place_json(place) for place in self.places],
+        }
+
+
+def permissions(
+    app: App, settings: Settings, *, fix: bool = False, worker: str = layout.WORKER, most: int = SHOWN
+) -> Report:
+    """Compare an app's files with its policy and, with `fix`, repair what this user may.
+
+    At most `most` findings of each place are kept. Raises OwnershipError, with a hint, when the policy cannot be kept
+    on this machine: a user or group is missing, or the file system keeps no ACLs.
+    """
+    found = (_judged(rule, fix, most) for rule in rules(app, settings, _account(worker)))
+    places = tuple(place for several in found for place in several if place.count)
+    return Report(app.name, app.ownership.policy, fix, os.geteuid() == 0, places)
+
+
+def _account(worker: str) -> pwd.struct_passwd:
+    try:
+        return user_of(worker)
+    except OwnershipError as error:
+        raise OwnershipError(error.cause, hint="sudo hookd setup") from None
+
+
+def _judged(rule: Rule, fix: bool, most: int) -> Iterator[Place]:
+    judge = mend if fix else drift
+    match rule.reach:
+        case "alone":
+            yield _place(rule, rule.path, judge(rule.path, rule.policy, alone=True), most)
+        case "tree":
+            yield _place(rule, rule.path, judge(rule.path, rule.policy), most)
+        case "each":
+            yield _place(rule, rule.path, judge(rule.path, rule.policy, alone=True), most)
+            for tree in _trees(rule.path):
+                yield _place(rule, tree, judge(tree, rule.policy), most)
+        case "look":
+            owner = pwd.getpwuid(rule.policy.owner or 0)
+            yield _place(rule, rule.path, foreign(rule.path, owner), most)
+
+
+def _trees(directory: Path) -> list[Path]:
+    """Name what stands in a directory, but not what a deployment is building there right now."""
+    with suppress(OSError), opened(directory) as descriptor, os.scandir(itself(descriptor)) as found:
+        return sorted(directory / entry.name for entry in found if not entry.name.startswith("."))
+    return []
+
+
+def _place(rule: Rule, path: Path, findings: Iterable[Finding | Foreign], most: int) -> Place:
+    kept: list[Finding | Foreign] = []
+    count = repaired = 0
+    for finding in findings:
+        if isinstance(finding, Odd) and finding.kind == "missing" and not rule.needed:
+            continue
+        count += 1
+        repaired += isinstance(finding, Drift) and finding.repaired
+        if len(kept) < most:
+            kept.append(finding)
+    return Place(path, tuple(kept), count, repaired)
+
+
+def _paths(count: int) -> str:
+    return "1 path" if count == 1 else f"{count} paths"
+
+
+def _place_json(place: Place) -> dict[str, Any]:
+    findings = [_finding_json(finding) for finding in place.findings]
+    return {"path": str(place.path), "count": place.count, "repaired": place.repaired, "findings": findings}
+
+
+def _finding_json(finding: Finding | Foreign) -> dict[str, Any]:
+    if not isinstance(finding, Drift):
+        return {"path": finding.path, "problem": str(finding)}
+    return {
+        "path": finding.path,
+        "found": str(finding.found),
+        "wanted": str(finding.wanted),
+        "obstacle": finding.obstacle,
+        "repaired": finding.repaired,
+    }

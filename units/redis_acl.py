@@ -1,0 +1,69 @@
+"""Renders the users of hookd's Redis: each may do what its processes do, and nothing else. Reasons: docs/queue.md.
+
+The file holds hashes, no passwords. Redis takes no comments in it.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Final
+
+from hookd.contract import queue as names
+from hookd.store.credentials import ROLES, Role, user_name
+
+# A deployment's id as a pattern of Redis': a stranger's job has no such name.
+_DEPLOYMENT: Final = "*-????????T?????????-??????"
+# Log in, choose a database, say who one is, group commands. Not named one by one: Redis 7.0 does not start with a
+# file that names `client|setinfo`, and redis-py sends it to every newer server. MULTI must stay: without it redis-py
+# sends the commands of a transaction one by one.
+_CONNECTION: Final = "+@connection -@dangerous -client|tracking +multi +exec +discard +unwatch"
+# RQ runs four scripts of its own, by their hashes. Inside of one every command is judged like any other.
+_SCRIPTS: Final = "+evalsha +script|load +script|exists"
+
+# In parentheses: commands together with the keys that they are for. EXPIRE, say, would also delete a queue.
+_RECEIVER: Final = (
+    "+info +script|load +script|exists",
+    f"(+watch +mget +set %RW~{names.waiting_key('*')} %RW~{names.delivery_key('*', '*')})",
+    f"(+hgetall +hset +hincrby +expire %RW~{names.record_key(_DEPLOYMENT)})",
+    f"(+zadd %W~{names.history_key('*')})",
+    f"(+hget +hmget +hset %RW~rq:job:{_DEPLOYMENT})",
+    "(+sadd %W~rq:queues %W~rq:rl-keys)",
+    f"(+hset %W~rq:rl:{names.rate_limit_key('*')})",
+    f"(+evalsha +zcard +zpopmin +zadd %RW~rq:rl:{names.rate_limit_key('*')}:allowed"
+    f" %RW~rq:rl:{names.rate_limit_key('*')}:rate_limited)",
+    f"(+rpush +lpush %W~rq:queue:{names.QUEUE})",
+)
+_STATUS: Final = (
+    f"(+hgetall %R~{names.record_key('*')})",
+    f"(+zrange +zrevrange %R~{names.history_key('*')})",
+    f"(+get %R~{names.app_key('*')})",
+)
+# Whole families of commands on its own keys: a worker that is refused one in the middle of a job would lose the job.
+_WORKER: Final = (
+    "~rq:* ~hookd:* &rq:pubsub:*",
+    "+@string +@hash +@list +@set +@sortedset +@stream +@keyspace +@pubsub +@transaction -@dangerous +info",
+    _SCRIPTS,
+)
+# A person with `hookd`, `rq` and `redis-cli`: everything but what ends, empties or reconfigures the server.
+_OPERATOR: Final = ("~* &* +@all -@dangerous +info +keys +client|list +config|get +acl|log +slowlog|get",)
+
+_RULES: Final[Mapping[Role, tuple[str, ...]]] = {
+    "receiver": _RECEIVER,
+    "status": _STATUS,
+    "worker": _WORKER,
+    "operator": _OPERATOR,
+}
+
+
+def acl(passwords: Mapping[Role, str]) -> str:
+    """Render the file of users; raises ValueError when a role has no password."""
+    missing = [role for role in ROLES if not passwords.get(role)]
+    if missing:
+        raise ValueError(f"no password for {', '.join(missing)}")
+    lines = [_user(role, passwords[role]) for role in ROLES]
+    return "\n".join(["user default off resetchannels -@all", *lines, ""])
+
+
+def _user(role: Role, password: str) -> str:
+    digest = hashlib.sha256(password.encode()).hexdigest()
+    start = f"user {user_name(role)} on #{digest} resetkeys resetchannels -@all {_CONNECTION}"
+    return " ".join([start, *_RULES[role]])

@@ -1,0 +1,143 @@
+"""The plan for the host: users, directories, Redis and its passwords, receiver, workers, nginx; repeatable."""
+
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import tomlkit
+
+from hookd.contract.catalogue import Catalogue
+from hookd.store.config import load
+from hookd.store.credentials import ROLES
+from units import disk, layout
+from units.app_plan import drop_in_directories, nginx_news
+from units.errors import Refused
+from units.host import OLDEST_SYSTEMD, Host, look
+from units.install import Installer
+from units.manifest import HOST, Manifest
+from units.plan import Directory, File, Group, Link, Plan, Run, Step, User
+from units.redis_acl import acl
+from units.render import host_files
+
+_PASSWORD_BYTES: Final = 24
+
+ACCOUNTS: Final[Plan] = (
+    Group(layout.QUEUE_GROUP),
+    Group(layout.RECEIVER),
+    Group(layout.WORKER),
+    Group(layout.REDIS),
+    Group(layout.WEB),
+    User(layout.RECEIVER, layout.RECEIVER, Path("/nonexistent"), (layout.QUEUE_GROUP,)),
+    User(layout.WORKER, layout.WORKER, layout.STATE, (layout.WEB, layout.QUEUE_GROUP)),
+    User(layout.REDIS, layout.REDIS, layout.REDIS_STATE),
+    User(layout.WEB, layout.WEB, Path("/var/www")),
+)
+
+DIRECTORIES: Final[Plan] = (
+    Directory(layout.ETC, "root", "root", 0o755),
+    Directory(layout.APPS, "root", "root", 0o755),
+    Directory(layout.ENVIRONMENTS, "root", "root", 0o755),
+    Directory(layout.SECRETS, "root", "root", 0o700),
+    Directory(layout.PASSWORDS, "root", "root", 0o700),
+    Directory(layout.STATE, layout.WORKER, layout.WORKER, 0o700),
+    Directory(layout.KEYS, layout.WORKER, layout.WORKER, 0o700),
+    Directory(layout.LOGS, layout.WORKER, layout.RECEIVER, 0o2750),
+    Directory(layout.REDIS_STATE, layout.REDIS, layout.REDIS, 0o700),
+)
+
+
+def host_plan(host: Host, catalogue: Catalogue) -> Plan:
+    """Everything on the host that does not belong to one app."""
+    files = host_files(host, catalogue)
+    return (*ACCOUNTS, *DIRECTORIES, *_own_files(), *drop_in_directories(files), *files, *_news(files))
+
+
+def _own_files() -> list[Step]:
+    """Passwords and the token are made once and read back, so that a second run changes nothing."""
+    passwords = {role: _kept(layout.PASSWORDS / role) for role in ROLES}
+    return [
+        *(File(layout.PASSWORDS / role, f"{password}\n", mode=0o600) for role, password in passwords.items()),
+        File(layout.REDIS_ACL, acl(passwords), "root", layout.REDIS, 0o640),
+        File(layout.TOKEN, f"{_kept(layout.TOKEN)}\n", mode=0o600),
+        File(
+            layout.KNOWN_HOSTS,
+            "# ssh host keys of git hosts that are accepted; hookd app add puts them here.\n",
+            once=True,
+        ),
+    ]
+
+
+def _kept(path: Path) -> str:
+    """The value that stands in a file, or a new one."""
+    return (disk.read(path) or b"").decode().strip() or secrets.token_urlsafe(_PASSWORD_BYTES)
+
+
+def _news(files: tuple[File | Link, ...]) -> list[Step]:
+    """Who must hear of a change, in the order in which they need each other."""
+    unit = layout.SYSTEMD
+    workers = tuple(layout.worker_unit(instance) for instance in layout.INSTANCES)
+    drop_in = unit / "hookd-worker@.service.d"
+    redis_files = (layout.REDIS_CONF, layout.REDIS_ACL, unit / "hookd-redis.service")
+    receiver_files = (layout.CONFIG, layout.TOKEN, layout.PASSWORDS, unit / "hookd.service", unit / "hookd.socket")
+    worker_files = (layout.CONFIG, layout.PASSWORDS, unit / "hookd-worker@.service", drop_in)
+    started = ("hookd-redis.service", "hookd.socket", "hookd.service", *workers, "hookd-doctor.timer")
+    steps: list[Step] = [
+        Run(("systemctl", "daemon-reload"), "systemd reads the units", after=(unit,)),
+        Run(("systemctl", "try-restart", "hookd-redis.service"), "Redis takes up its files", after=redis_files),
+        Run(("systemctl", "enable", "--now", "--quiet", *started), "they run, now and after a reboot"),
+        Run(("systemctl", "restart", "hookd.service"), "the receiver takes up its files", after=receiver_files),
+        Run(
+            ("systemctl", "restart", "--no-block", *workers),
+            "workers take up their files when a deployment under way has ended",
+            after=worker_files,
+        ),
+    ]
+    if any(file.path.is_relative_to(layout.NGINX) for file in files):
+        steps += nginx_news()
+    return steps
+
+
+def set_up(domain: str | None, say: Callable[[str], None], *, dry_run: bool) -> None:
+    """Bring this host to its plan; raises HostError, Refused, CommandFailed."""
+    config = load(layout.CONFIG) if layout.CONFIG.exists() else None
+    host = look(config, domain)
+    _check(host)
+    plan = host_plan(host, config.catalogue if config else Catalogue())
+    installer = Installer(Manifest.load(layout.MANIFEST), HOST, say)
+    installer.check(plan)
+    if dry_run:
+        for line in installer.preview(plan):
+            say(line)
+        return
+    changed = installer.apply(plan)
+    if domain:
+        remember_domain(host)
+    say(_result(host, changed))
+
+
+def _check(host: Host) -> None:
+    reasons = []
+    if host.systemd < OLDEST_SYSTEMD:
+        reasons.append(f"systemd {OLDEST_SYSTEMD} or newer must run this host; found: {host.systemd or 'none'}")
+    if not layout.PYTHON.exists():
+        reasons.append(f"hookd's code is not under {layout.CODE}; type: sudo ./run install")
+    if host.domain and not host.has_nginx:
+        reasons.append("there is no nginx; type: sudo apt-get install nginx")
+    if reasons:
+        raise Refused(reasons)
+
+
+def remember_domain(host: Host) -> None:
+    """Write the receiver's public address into hookd.toml, whose other lines and comments stay as they are."""
+    document = tomlkit.parse(layout.CONFIG.read_text(encoding="utf-8"))
+    receiver = document.setdefault("receiver", tomlkit.table())
+    receiver["public_url"] = f"{'https' if host.domain in host.certificates else 'http'}://{host.domain}"
+    disk.write(layout.CONFIG, tomlkit.dumps(document).encode(), disk.Owner(0, 0, 0o644))
+
+
+def _result(host: Host, changed: int) -> str:
+    done = f"{changed} things were put right" if changed else "all was right already"
+    if host.domain is None:
+        return f"{done}\n  next: sudo hookd setup --domain deploy.example.org (how your git host reaches this server)"
+    return f"{done}\n  next: sudo hookd app add NAME --repo git@HOST:OWNER/NAME.git"

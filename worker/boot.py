@@ -1,0 +1,126 @@
+"""Brings an app's service up when the host starts: `python -P -m worker.boot APP`, as the worker's user.
+
+The app's journal says what serves, so neither Redis nor the git host need to be there. What it does it says in
+sentences, for the log of the unit that runs it. Not for an app's own unit: that would wait for itself.
+"""
+
+import sys
+from contextlib import ExitStack
+from datetime import UTC, datetime
+
+from hookd.contract.catalogue import App
+from hookd.contract.deployment import Deployment, Trigger
+from hookd.contract.journal import AppState
+from hookd.contract.names import new_deployment_id
+from hookd.contract.places import Places
+from hookd.contract.settings import Settings
+from hookd.store.config import ConfigError, config_path, load
+from worker.errors import DeployError
+from worker.handover import settle
+from worker.journal import Journal
+from worker.lock import app_lock
+from worker.logfile import plain
+from worker.recorder import Recorder
+from worker.services import control
+from worker.task import Task
+
+
+class _Sentences:
+    """A log that is printed: systemd keeps it."""
+
+    def line(self, step: str, text: str) -> None:
+        """Print one line, under the name of a step if there is one."""
+        print(self.clean(text if step == "hookd" else f"{step}: {text}"), flush=True)
+
+    def clean(self, text: str) -> str:
+        """Make control characters visible."""
+        return plain(text)
+
+
+def main(arguments: list[str]) -> int:
+    """Bring up the app that is named; returns the exit status."""
+    if len(arguments) != 1:
+        print("usage: python -P -m worker.boot APP", file=sys.stderr)
+        return 2
+    [name] = arguments
+    try:
+        config = load(config_path(), only=name)
+    except ConfigError as error:
+        print(f"the configuration cannot be used\n{error}", file=sys.stderr)
+        return 2
+    app = config.catalogue.get(name)
+    if app is None:
+        print(f"there is no app {name!r} in the catalogue", file=sys.stderr)
+        return 2
+    return _bring_up(_task(app, config.settings))
+
+
+def _task(app: App, settings: Settings) -> Task:
+    """What the steps of a deployment are given, for one that nobody asked for and nobody records."""
+    now = datetime.now(UTC)
+    places = Places(app.root, settings, app.name)
+    settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    nobodys = Deployment(id=new_deployment_id(app.name, now), app=app.name, trigger=Trigger.MANUAL, created_at=now)
+    return Task(app, settings, places, Journal(places.journal), Recorder(nobodys, None, _Sentences()), {})
+
+
+def _bring_up(task: Task) -> int:
+    with ExitStack() as held:
+        if _is_ours(task, held):
+            _settle(task)
+        try:
+            _start_what_serves(task, task.journal.state())
+        except DeployError as error:
+            _complain(task, error)
+            return 1
+    return 0
+
+
+def _is_ours(task: Task, held: ExitStack) -> bool:
+    """Take the app's lock, if it is free.
+
+    A deployment that holds it is not waited for: it may take long, and when it fails it starts nothing.
+    """
+    try:
+        held.enter_context(app_lock(task.places.lock, "boot", 0))
+    except DeployError:
+        task.recorder.line("a deployment is under way; what an earlier one left open is in its hands")
+        return False
+    return True
+
+
+def _settle(task: Task) -> None:
+    """Finish what a killed deployment left open; where that fails, the good release is started all the same."""
+    try:
+        settle(task, task.journal.state())
+    except DeployError as error:
+        _complain(task, error)
+
+
+def _start_what_serves(task: Task, state: AppState) -> None:
+    if state.deployed is None:
+        task.recorder.line(f"nothing is deployed yet; next: hookd deploy {task.app.name}")
+    elif task.app.service.handover == "restart":
+        task.recorder.line(f"{task.places.current} leads to {state.current}; its own unit starts it")
+    elif state.colour is None:
+        task.recorder.line(f"no colour serves yet; next: hookd deploy {task.app.name}")
+    else:
+        _start(task, f"{task.app.service_name}-{state.colour}")
+        task.recorder.line(f"{state.colour} serves {state.current}")
+        if task.journal.state().colour != state.colour:  # A deployment handed over to the other one meanwhile.
+            control(task, "stop", f"{task.app.service_name}-{state.colour}")
+
+
+def _start(task: Task, service: str) -> None:
+    with task.recorder.step("start", service):
+        control(task, "start", service)
+
+
+def _complain(task: Task, error: DeployError) -> None:
+    task.recorder.line(error.cause)
+    if error.hint:
+        task.recorder.line(f"next: {error.hint}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

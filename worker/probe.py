@@ -1,0 +1,71 @@
+"""Asks an app's repository for its branch's head as a deployment would, and changes nothing.
+
+`python -m worker.probe APP` prints the head and ends with 0, or prints in one line what is wrong and ends with 1. A
+number after the app is how many seconds are waited at most.
+"""
+
+import re
+import sys
+from typing import Final
+
+from hookd.contract.catalogue import App
+from hookd.contract.names import COMMIT_PATTERN
+from hookd.contract.places import Places
+from hookd.contract.settings import Settings
+from hookd.store.config import ConfigError, config_path, load
+from worker.checkout import git_environment
+from worker.commands import Git
+from worker.errors import CommandFailed, DeployError
+from worker.run import run
+from worker.task import SYSTEM_PATH, host_variables
+
+_SECONDS: Final = 30.0
+_HEAD: Final = re.compile(rf"({COMMIT_PATTERN})\t\S+")
+# What git says after the program it uses, ssh say, has said what is wrong.
+_AFTERWARDS: Final = ("fatal: Could not read from remote", "Please make sure", "and the repository exists", "warning:")
+
+
+def main(arguments: list[str]) -> int:
+    """Ask, and print the answer; returns the exit status."""
+    name, *rest = arguments
+    try:
+        config = load(config_path(), only=name)
+    except ConfigError as error:
+        print(f"the configuration cannot be used: {error.problems[0]}")
+        return 1
+    app = config.catalogue.get(name)
+    if app is None:
+        print(f"there is no app {name!r} in the catalogue")
+        return 1
+    try:
+        print(head_of(app, config.settings, float(rest[0]) if rest else _SECONDS))
+    except DeployError as error:
+        print(error.cause)
+        return 1
+    return 0
+
+
+def head_of(app: App, settings: Settings, seconds: float) -> str:
+    """Name the commit at the head of an app's branch; raises DeployError."""
+    places = Places(root=app.root, settings=settings, app=app.name)
+    environment = {"PATH": SYSTEM_PATH, **host_variables(), **git_environment(app, settings, places.home)}
+    git = Git(places.mirror, min(seconds, app.limits.git_seconds), environment)
+    lines: list[str] = []
+    try:
+        run(git.ask_remote(app.repository, app.branch), lines.append)
+    except CommandFailed as error:
+        raise CommandFailed(_cause(app, error, lines)) from None
+    found = [match[1] for line in lines if (match := _HEAD.fullmatch(line))]
+    if not found:
+        raise DeployError(f"{app.repository} has no branch {app.branch}")
+    return found[0]
+
+
+def _cause(app: App, error: CommandFailed, lines: list[str]) -> str:
+    """Say what git's helper said, which knows more than git."""
+    telling = [line for line in lines if line and not line.startswith(_AFTERWARDS)]
+    return f"{app.repository} cannot be read: {telling[-1] if telling else error.cause}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
