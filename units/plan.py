@@ -34,16 +34,21 @@ class User:
 
 @dataclass(frozen=True)
 class Directory:
-    """A directory; `keep` leaves it in place when hookd goes, as it holds what is not hookd's."""
+    """A directory; `keep` leaves it in place when hookd goes, as it holds what is not hookd's.
+
+    `once` leaves one that is there already as it is, whoever owns it.
+    """
 
     path: Path
     owner: str
     group: str
     mode: int
     keep: bool = False
+    once: bool = False
 
     def __str__(self) -> str:
-        return f"directory  {self.path}  {self.owner}:{self.group} {self.mode:04o}"
+        once = ", unless it is there" if self.once else ""
+        return f"directory  {self.path}  {self.owner}:{self.group} {self.mode:04o}{once}"
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ DIRECTORIES: Final[Plan] = (
 def host_plan(host: Host, catalogue: Catalogue) -> Plan:
     """Everything on the host that does not belong to one app."""
     files = host_files(host, catalogue)
-    return (*ACCOUNTS, *DIRECTORIES, *_own_files(), *drop_in_directories(files), *files, *_news(files))
+    return (*ACCOUNTS, *DIRECTORIES, *_own_files(), *drop_in_directories(files), *files, *_news(host, files))
 
 
 def _own_files() -> list[Step]:
@@ -73,7 +73,7 @@ def _kept(path: Path) -> str:
     return (disk.read(path) or b"").decode().strip() or secrets.token_urlsafe(_PASSWORD_BYTES)
 
 
-def _news(files: tuple[File | Link, ...]) -> list[Step]:
+def _news(host: Host, files: tuple[File | Link, ...]) -> list[Step]:
     """Who must hear of a change, in the order in which they need each other."""
     unit = layout.SYSTEMD
     workers = tuple(layout.worker_unit(instance) for instance in layout.INSTANCES)
@@ -95,6 +95,18 @@ def _news(files: tuple[File | Link, ...]) -> list[Step]:
     ]
     if any(file.path.is_relative_to(layout.NGINX) for file in files):
         steps += nginx_news()
+    return [*steps, *guard_news(host)]
+
+
+def guard_news(host: Host) -> list[Step]:
+    """The programs that watch over hookd take up its files, those that this host has."""
+    steps: list[Step] = []
+    if host.has_fail2ban:
+        reload = ("systemctl", "try-reload-or-restart", "fail2ban.service")
+        steps.append(Run(reload, "fail2ban takes up its files", after=(layout.FAIL2BAN,)))
+    if host.loads_apparmor:
+        replace = ("apparmor_parser", "--replace", str(layout.APPARMOR))
+        steps.append(Run(replace, "AppArmor takes up the receiver's profile", after=(layout.APPARMOR,)))
     return steps
 
 

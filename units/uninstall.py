@@ -11,6 +11,7 @@ from units.install import Installer
 from units.manifest import HOST, Brought, Manifest
 from units.plan import Absent, Run, Step
 from units.run import run, succeeds
+from units.setup import guard_news
 
 Say = Callable[[str], None]
 _REMOVERS: Final = {"member": ("gpasswd", "--delete"), "user": ("userdel",), "group": ("groupdel",)}
@@ -38,7 +39,8 @@ def uninstall(server: Server, say: Say, *, dry_run: bool) -> None:
     installer.apply(plan)
     stays = [path for scope in scopes for path in Installer(manifest, scope, say).remove_directories()]
     _remove_accounts(manifest, say)
-    run(("rm", "-rf", "--one-file-system", "--", str(layout.SETUP_STATE)))
+    leftovers = (layout.SETUP_STATE, layout.SOCKETS, layout.RECEIVER_SOCKET.parent)
+    run(("rm", "-rf", "--one-file-system", "--", *map(str, leftovers)))
     say("hookd is gone from this host")
     for path in stays:
         say(f"  stays: {path}")
@@ -51,11 +53,14 @@ def _plan(server: Server, manifest: Manifest) -> tuple[Step, ...]:
     steps: list[Step] = []
     if stop:
         steps.append(Run(("systemctl", "disable", "--now", "--quiet", *stop), "everything stops"))
+    if server.host.loads_apparmor and any(thing.name == str(layout.APPARMOR) for thing in files):
+        steps.append(Run(("apparmor_parser", "--remove", str(layout.APPARMOR)), "AppArmor forgets the receiver"))
     steps += [Absent(Path(thing.name)) for thing in files]
     steps.append(Run(("systemctl", "daemon-reload"), "systemd forgets the units"))
     steps.append(Run(("systemctl", "reset-failed"), "and that any of them failed"))
     if any(thing.name.startswith(str(layout.NGINX)) for thing in files):
         steps += nginx_news()
+    steps += guard_news(server.host)
     return tuple(steps)
 
 

@@ -5,5 +5,6 @@ Layers, each using only those after it: `job` (one job, one ending) → `pipelin
 `ownership`, `services`, `health`, `links` (one concern each) → `commands` (argument vectors, runs nothing) and `run`
 (the only door to subprocess). Beside them: `queue_worker` (RQ's worker, made safe) · `context` (what a job works with)
 · `task` (what every step is given) · `recorder` (record and log while it runs) · `logfile`, `masks` · `journal` (the
-app's memory on disk) · `lock` · `errors`.
+app's memory on disk) · `lock` · `errors` ·
+`boot` (what served before a restart of the host serves again).
 """

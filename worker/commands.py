@@ -202,7 +202,7 @@ def known(service: Service, name: str, limits: Limits) -> Command:
 
 
 def _circusctl(service: Service) -> tuple[str, ...]:
-    return (sys.executable, "-m", "circus.circusctl", "--endpoint", str(service.endpoint))
+    return (sys.executable, "-P", "-m", "circus.circusctl", "--endpoint", str(service.endpoint))
 
 
 def service(service: Service, verb: Verb, name: str, limits: Limits) -> Command:

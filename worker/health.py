@@ -50,29 +50,47 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def wait_until_healthy(health: Health, colour: str | None, note: Note, processes: Processes) -> None:
-    """Wait for as many healthy answers in a row as the app's config asks for.
+    """Wait for as many healthy answers in a row as the app's config asks for, and for as long as it wants them.
 
+    Visitors do not wait for this: the release takes requests meanwhile, and with two colours the old one, too.
     Raises Unhealthy when the deadline passes first, when the app answers wrongly three times with no good answer in
     between, or when its process dies. A 503 means "not ready yet" and only counts at the deadline.
     """
     url = health.url.replace("{colour}", colour or "")
-    watch = _Watch(processes)
+    watch, streak = _Watch(processes), _Streak()
     end = time.monotonic() + health.deadline
-    well = wrong = 0
     seen = _Seen(False, False, "nothing was tried")
-    while time.monotonic() < end:
+    while time.monotonic() < end or streak.well:
         seen = _ask(url, health, min(health.timeout, max(0.1, end - time.monotonic())), watch)
-        well = well + 1 if seen.well else 0
-        wrong = 0 if seen.well else wrong + seen.wrong
-        if well >= health.successes:
+        streak.add(seen)
+        if streak.is_enough(health):
             watch.look(at_once=True)  # A release may end as soon as it is ready.
-            note(f"{url} {seen.what}, {well} times in a row")
+            note(f"{url} {seen.what}, {streak.well} times in a row")
             return
-        if wrong >= _WRONG:
-            raise Unhealthy(f"{url} {seen.what}, {wrong} times")
+        if streak.wrong >= _WRONG:
+            raise Unhealthy(f"{url} {seen.what}, {streak.wrong} times")
         watch.look()
         time.sleep(_PAUSE_SECONDS)
     raise Unhealthy(f"{url} {seen.what} when its {health.deadline:g} s were over")
+
+
+class _Streak:
+    """How many good answers came in a row and since when, or how many wrong ones with no good one in between."""
+
+    def __init__(self) -> None:
+        self.well = self.wrong = 0
+        self._since = 0.0
+
+    def add(self, seen: _Seen) -> None:
+        """Count an answer."""
+        if seen.well and not self.well:
+            self._since = time.monotonic()
+        self.well = self.well + 1 if seen.well else 0
+        self.wrong = 0 if seen.well else self.wrong + seen.wrong
+
+    def is_enough(self, health: Health) -> bool:
+        """Tell whether a release has been well often enough, and long enough."""
+        return self.well >= health.successes and time.monotonic() - self._since >= health.steady
 
 
 class _Watch:

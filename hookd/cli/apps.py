@@ -15,7 +15,7 @@ from hookd.contract.catalogue import App
 from units import layout, secrets
 from units.app_checks import parsed
 from units.app_plan import Given
-from units.apps import Server, add, edit, remove
+from units.apps import Server, add, edit, finish_edit, remove
 from units.errors import Refused
 from units.git_access import deploy_key, know_host, probe
 from units.wish import Wish, remote_of, table_of
@@ -56,8 +56,8 @@ def add_app(name: str, file: Path | None, repo: str | None, dry_run: bool, **opt
         return
     with alone():
         add(host, app, table, given, say, dry_run=False)
-        key = _open_the_repository(app)
-    _tell_what_to_paste(host, app, key)
+        key = open_the_repository(app)
+    tell_what_to_paste(host, app, key)
     _first_deployment(app)
 
 
@@ -85,7 +85,7 @@ def _table(host: Server, name: str, file: Path | None, repo: str | None, options
     return table_of(wish, memory_mib=host.host.memory_mib)
 
 
-def _open_the_repository(app: App) -> str | None:
+def open_the_repository(app: App) -> str | None:
     """Make the deploy key and accept the git host's keys, when it is reached by ssh; returns the public key."""
     remote = remote_of(app.repository)
     if not remote.ssh or app.deploy_key is None:
@@ -97,7 +97,7 @@ def _open_the_repository(app: App) -> str | None:
     return key
 
 
-def _tell_what_to_paste(host: Server, app: App, key: str | None) -> None:
+def tell_what_to_paste(host: Server, app: App, key: str | None) -> None:
     domain = host.host.domain
     base = f"{'https' if domain in host.host.certificates else 'http'}://{domain}" if domain else "http://YOUR-SERVER"
     say(f"\nPaste at the git host, for {app.full_name}:")
@@ -115,8 +115,17 @@ def _first_deployment(app: App) -> None:
         say(f"  next: paste the key, then: sudo hookd deploy {app.name}")
         return
     say("\nThe repository can be read. First deployment:")
+    sys.exit(_deploy(app.name))
+
+
+def _deploy(name: str) -> int:
+    """Do as `hookd deploy` does, and return its exit status."""
     sys.stdout.flush()
-    main.main(args=["deploy", app.name], prog_name="hookd")
+    try:
+        main.main(args=["deploy", name], prog_name="hookd")
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
 
 
 @app_group.command("list")
@@ -135,7 +144,7 @@ def show_app(name: str) -> None:
     host = server()
     app = known_app(host, name)
     say(layout.app_file(name).read_text(encoding="utf-8").rstrip())
-    _tell_what_to_paste(host, app, deploy_key(name) if app.deploy_key else None)
+    tell_what_to_paste(host, app, deploy_key(name) if app.deploy_key else None)
 
 
 @app_group.command("edit")
@@ -158,7 +167,16 @@ def edit_app(name: str, changes: tuple[str, ...], dry_run: bool) -> None:
         raise Refused([f"not TOML: {error}"]) from None
     app = parsed(name, table.unwrap())
     with alone():
-        edit(host, app, new, say, dry_run=dry_run)
+        other_handover = edit(host, app, new, say, dry_run=dry_run)
+    if dry_run:
+        return
+    if other_handover:
+        say("\nThe app is started in its new way by a deployment:")
+        deployed = _deploy(name)
+        with alone():
+            finish_edit(server(), app, say)
+        sys.exit(deployed)
+    say(f"what runs takes it up with the next deployment, or at once: sudo hookd restart {name}")
 
 
 def _changed(text: str, changes: tuple[str, ...]) -> str:

@@ -92,8 +92,9 @@ class _Commands(click.Group):
 
 
 def _add_server_commands() -> None:
-    from hookd.cli import apps, look, server
+    from hookd.cli import adopt, apps, look, server
 
+    apps.app_group.add_command(adopt.adopt_app)
     for command in (*server.COMMANDS, *look.COMMANDS, apps.app_group):
         main.add_command(command)
 

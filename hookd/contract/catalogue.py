@@ -195,6 +195,9 @@ class Health(Section):
         "localhost", pattern=r"^[A-Za-z0-9.:\[\]-]{1,255}$", description="The Host header of the question."
     )
     successes: int = Field(3, ge=1, le=100, description="Healthy answers in a row that are asked for.")
+    steady: float = Field(
+        1, ge=0, le=300, description="Seconds that it must stay well, in the same process, before it counts as good."
+    )
     deadline: float = Field(30, gt=0, le=600, description="Seconds until a release that has not answered well is bad.")
     timeout: float = Field(5, gt=0, le=120, description="Seconds for one answer.")
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import units
+from hookd.contract.journal import Colour
+from units.circus import Circus, Program, Service
 
 APP: Final = "shop"
 FILES: Final = Path(__file__).parent / "app"
-COLOURS: Final = ("blue", "green")
+COLOURS: Final[tuple[Colour, ...]] = ("blue", "green")
 _IDENTITY: Final = ("-c", "user.name=You", "-c", "user.email=you@example.org")
 
 
@@ -130,32 +131,14 @@ free_inodes = 1000
 
 def _services(place: Place) -> str:
     """The process manager's file: Redis, receiver, worker, and the app twice, on one socket that outlives them."""
-    python = sys.executable
-    parts = [
-        f"[circus]\nendpoint = ipc://{place.manager_socket}\npubsub_endpoint = ipc://{place.directory}/events.sock\n",
-        f"[socket:{APP}]\nhost = 127.0.0.1\nport = {place.app_port}\n",
-        f"[env]\nHOOKD_CONFIG = {place.config}\n",
-        _watcher("redis", f"{python} -m hookd.cli redis", place.directory, "priority = 3"),
-        _watcher("receiver", f"{python} -m hookd.cli serve", place.directory, "priority = 2"),
-        _watcher("worker", f"{python} -m hookd.cli worker --name demo", place.directory, "priority = 1"),
-        *(_app_service(place, colour) for colour in COLOURS),
-    ]
-    return "\n".join(parts)
-
-
-def _app_service(place: Place, colour: str) -> str:
-    home = place.directory / "srv" / APP / colour
-    conf = Path(units.__file__).parent / "gunicorn.conf.py"
-    sockets = f"-b fd://$(circus.sockets.{APP}_{colour}) -b fd://$(circus.sockets.{APP})"
-    private = f"HOOKD_HEALTH_SOCKET = {place.directory}/{APP}-{colour}.sock\n"
-    socket_file = f"[socket:{APP}_{colour}]\npath = {place.directory}/{APP}-{colour}.sock\n"
-    command = f"{home}/venv/bin/gunicorn -c {conf} -w 1 {sockets} wsgi:app"
-    service = _watcher(f"{APP}-{colour}", command, home, "use_sockets = True\nautostart = False\ngraceful_timeout = 35")
-    return f"{socket_file}\n{service}\n[env:{APP}-{colour}]\nHOOKD_HEALTH_PATH = /healthz\n{private}"
-
-
-def _watcher(name: str, command: str, home: Path, more: str) -> str:
-    return f"[watcher:{name}]\ncmd = {command}\nworking_dir = {home}\ncopy_env = True\nwarmup_delay = 0\n{more}\n"
+    hookd = f"{sys.executable} -P -m hookd.cli"
+    programs = (
+        Program("redis", f"{hookd} redis"),
+        Program("receiver", f"{hookd} serve"),
+        Program("worker", f"{hookd} worker --name demo"),
+    )
+    shop = Service(APP, place.directory / "srv" / APP, place.app_port, COLOURS)
+    return Circus(place.directory, (shop,), programs, {"HOOKD_CONFIG": str(place.config)}).ini
 
 
 def _make_repositories(place: Place) -> None:
@@ -164,7 +147,7 @@ def _make_repositories(place: Place) -> None:
     hook.parent.mkdir(exist_ok=True)
     hook.write_text(
         "#!/bin/sh\n# Tells hookd about each push, signed as Gitea signs it.\n"
-        f"exec '{sys.executable}' -m hookd.cli --config '{place.config}' send {APP} --post-receive\n"
+        f"exec '{sys.executable}' -P -m hookd.cli --config '{place.config}' send {APP} --post-receive\n"
     )
     hook.chmod(0o755)
     git(place.directory, "init", "--quiet", "--initial-branch=main", str(place.work))

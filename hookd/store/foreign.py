@@ -3,7 +3,7 @@
 import os
 import pwd
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
@@ -27,7 +27,11 @@ class Foreign:
 def foreign(path: Path, user: pwd.struct_passwd) -> Iterator[Foreign | Odd]:
     """Walk a directory and name what `user` can neither write nor make writable."""
     groups = set(os.getgrouplist(user.pw_name, user.pw_gid))
-    with suppress(FileNotFoundError, PermissionError), opened(path) as top:
+    with ExitStack() as held:
+        try:
+            top = held.enter_context(opened(path))
+        except OSError:
+            return  # What is wrong with the directory itself is said by its policy.
         if not S_ISDIR(os.fstat(top).st_mode):
             return
         for found in walk(str(path), top):
@@ -44,7 +48,7 @@ def foreign(path: Path, user: pwd.struct_passwd) -> Iterator[Foreign | Odd]:
 def _inside(directory: Directory) -> Iterator[tuple[str, os.stat_result]]:
     """The directory itself, and the files in it."""
     for name in (".", *directory.names):
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # Removed meanwhile, or nobody may enter.
             yield name, os.stat(name, dir_fd=directory.descriptor, follow_symlinks=False)
 
 

@@ -81,6 +81,9 @@ class Judge:
             descriptor = os.open(name, _PATH, dir_fd=directory.descriptor)
         except FileNotFoundError:
             return  # Removed since its directory was read.
+        except OSError as error:
+            yield Odd(f"{directory.path}/{name}", "unreadable", error.strerror)
+            return
         try:
             yield from self.one(f"{directory.path}/{name}", descriptor)
         finally:
@@ -95,11 +98,10 @@ class Judge:
                 found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
                 mode = found.st_mode
                 right = mode in modes and owner in (None, found.st_uid) and group in (None, found.st_gid)
-                if (right and self._acl_is_right(inside + name, mode)) or S_ISLNK(mode):
-                    continue
-            except FileNotFoundError:
-                continue  # Removed since its directory was read.
-            yield name
+                if not S_ISLNK(mode) and not (right and self._acl_is_right(inside + name, mode)):
+                    yield name
+            except OSError:
+                yield name  # Removed since its directory was read, or nobody may enter that.
 
     def _acl_is_right(self, path: str, mode: int) -> bool:
         wanted = self._policy.acl

@@ -1,14 +1,18 @@
 """Opens paths and walks trees by directory descriptors: what is swapped for a link meanwhile leads nowhere else."""
 
+import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from stat import S_ISLNK
 from typing import Final, Literal
 
 _PATH: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_AGAIN: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_READ: Final = _AGAIN | os.O_NOFOLLOW
 _DEEPEST: Final = 200
 _MOST_LINKS: Final = 40
 
@@ -84,10 +88,12 @@ def _stepped(path: Path) -> int:
             target = _trusted_link(at, name) if steps else None
             if target is None:
                 at = _stepped_into(at, os.open(name, _PATH, dir_fd=at))
+                if steps and S_ISLNK(os.fstat(at).st_mode):
+                    raise OSError(errno.ELOOP, f"{name} is a link that others than root can change")
                 continue
             links += 1
             if links > _MOST_LINKS:
-                raise OSError(0, f"more than {_MOST_LINKS} links lead there")
+                raise OSError(errno.ELOOP, f"more than {_MOST_LINKS} links lead there")
             if target.is_absolute():
                 at = _stepped_into(at, os.open("/", _PATH))
             steps += [part for part in reversed(target.parts) if part != "/"]
@@ -115,16 +121,16 @@ def _trusted_link(directory: int, name: str) -> Path | None:
 
 def walk(path: str, top: int) -> Iterator[Directory | Odd]:
     """Walk the tree below an open directory, on its own file system; what cannot be walked is named and passed over."""
-    yield from _below(path, ".", top, os.fstat(top).st_dev, 0)
+    yield from _below(path, lambda: os.open(itself(top), _AGAIN), os.fstat(top).st_dev, 0)
 
 
-def _below(path: str, name: str, parent: int, device: int, level: int) -> Iterator[Directory | Odd]:
+def _below(path: str, open_it: Callable[[], int], device: int, level: int) -> Iterator[Directory | Odd]:
     """Not os.fwalk: that opens what a link points at, and ends where it may not read."""
     if level > _DEEPEST:
         yield Odd(f"{path[:200]}…", "deep")
         return
     try:
-        descriptor = os.open(name, _READ, dir_fd=parent)
+        descriptor = open_it()
     except FileNotFoundError:
         return  # Removed since its directory was read.
     except OSError as error:
@@ -138,6 +144,7 @@ def _below(path: str, name: str, parent: int, device: int, level: int) -> Iterat
             inside = {entry.name: entry.is_dir(follow_symlinks=False) for entry in found}
         yield Directory(path, descriptor, [name for name, is_directory in inside.items() if not is_directory])
         for child in (name for name, is_directory in inside.items() if is_directory):
-            yield from _below(f"{path}/{child}", child, descriptor, device, level + 1)
+            open_child = partial(os.open, child, _READ, dir_fd=descriptor)
+            yield from _below(f"{path}/{child}", open_child, device, level + 1)
     finally:
         os.close(descriptor)

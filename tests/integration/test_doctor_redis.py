@@ -96,16 +96,17 @@ def test_a_redis_as_set_up_makes_it_is_well(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "told", "mend"),
+    ("option", "told"),
     [
-        (("--appendonly", "no"), "a restart forgets deployments that wait", "redis.conf"),
-        (("--maxmemory-policy", "allkeys-lru"), "allkeys-lru", "maxmemory-policy noeviction"),
+        (("--appendonly", "no"), "a restart forgets deployments that wait"),
+        (("--maxmemory-policy", "allkeys-lru"), "allkeys-lru"),
     ],
 )
-def test_settings_that_lose_deployments(server: Server, option: tuple[str, str], told: str, mend: str) -> None:
+def test_settings_that_lose_deployments(server: Server, option: tuple[str, str], told: str) -> None:
     with server.running(*option):
         (found,) = problems(redis.check(server.subject))
-    assert (found.level, told in found.what, mend in (found.hint or "")) == ("error", True, True)
+    assert (found.level, told in found.what) == ("error", True)
+    assert found.hint == "sudo hookd setup && sudo systemctl restart hookd-redis.service"
 
 
 def test_a_redis_that_is_not_there(server: Server) -> None:
@@ -153,7 +154,6 @@ def test_what_redis_denied_is_told(server: Server) -> None:
         (found,) = problems(redis.check(server.subject))
     assert found.level == "warning"
     assert "the user 'hookd-receiver', command 'flushall', 1 times" in found.what
-    assert "ACL LOG" in (found.hint or "")
 
 
 def test_a_queue_without_workers(server: Server) -> None:

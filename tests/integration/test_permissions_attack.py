@@ -101,7 +101,8 @@ def tree_of(directory: Path, owner: int) -> Path:
 def sentinel(directory: Path) -> Path:
     """What root must not touch: files of root's, in a directory that everyone may enter."""
     made = tree_of(directory / "sentinel", 0)
-    for file in made.iterdir():
+    tree_of(made / "one" / "pkg", 0)  # It looks like a release, and like a directory of releases.
+    for file in (path for path in made.rglob("*") if path.is_file()):
         file.chmod(0o600)
     return made
 
@@ -120,7 +121,7 @@ def app(directory: Path) -> App:
 
 def looks(tree: Path) -> dict[str, tuple[int, int, int, int]]:
     """Owner, group and mode of all below a directory, and when they were last changed."""
-    found = {path.name: path.lstat() for path in [tree, *tree.iterdir()]}
+    found = {str(path): path.lstat() for path in [tree, *tree.rglob("*")]}
     return {name: (one.st_uid, one.st_gid, one.st_mode, one.st_ctime_ns) for name, one in found.items()}
 
 
@@ -165,6 +166,12 @@ def test_a_second_name_of_someone_else_s_file_is_worth_nothing(app: App, directo
     assert {name: look[:3] for name, look in looks(sentinel).items()} == before
 
 
+def line_about(path: Path, app: App, directory: Path) -> str:
+    """What root is told of one path when it repairs."""
+    report = permissions(app, make_settings(directory), fix=True, worker=WORKER, most=1000)
+    return next(line for line in report.lines() if line.startswith(f"{path} "))
+
+
 @pytest.mark.usefixtures("_hard_links")
 def test_a_file_whose_first_name_is_gone_is_given_away_only_where_nobody_can_have_linked_it(
     app: App, directory: Path, sentinel: Path
@@ -172,9 +179,10 @@ def test_a_file_whose_first_name_is_gone_is_given_away_only_where_nobody_can_hav
     """What root wrote anew has still its old content under the attacker's name, and that name alone."""
     stolen = app.root / "releases" / "one" / "pkg" / "stolen"
     os.link(sentinel / "secret0", stolen)
+    assert "it has a second name" in line_about(stolen, app, directory)
+    assert (stolen.stat().st_uid, stolen.stat().st_mode & 0o777) == (0, 0o600)
     (sentinel / "secret0").unlink()
-    report = permissions(app, make_settings(directory), fix=True, worker=WORKER, most=1000)
-    line = next((line for line in report.lines() if "/stolen " in line), "")
+    line = line_about(stolen, app, directory)
     if HARD_LINKS.read_text().strip() == "0":
         assert (stolen.stat().st_uid, stolen.stat().st_mode & 0o777) == (0, 0o600)
         assert "sudo sysctl fs.protected_hardlinks=1" in line

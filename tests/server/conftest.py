@@ -1,7 +1,7 @@
 """Real servers for tests: skipped in one line where none can be booted, unless HOOKD_DEMAND_SERVER=1 demands them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -9,6 +9,34 @@ from tests.support.server.machine import Machine
 from tests.support.server.needs import can_boot
 from tests.support.server.places import workplace
 from tests.support.server.servers import Servers
+
+
+class Figures:
+    """What was measured on the way; tests assert no times, people read them in the summary."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, line: str) -> None:
+        """Keep one line for the summary."""
+        self.lines.append(line)
+
+
+_FIGURES = Figures()
+
+
+@pytest.fixture(scope="session")
+def figures() -> Figures:
+    """Where tests note what they measured."""
+    return _FIGURES
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the figures after the tests."""
+    if _FIGURES.lines:
+        terminalreporter.section("measured on real servers")
+        for line in _FIGURES.lines:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -22,11 +50,12 @@ def can_boot_servers() -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """Let all these skips have one place, so that the summary says the reason in one line."""
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let all skips have one place, so that the summary says a reason once, in one line."""
     report = yield
-    if call.when == "setup" and report.skipped:
-        report.longrepr = (__file__, 1, call.excinfo.value.msg)
+    if report.when == "setup" and report.skipped:
+        assert isinstance(report.longrepr, tuple)
+        report.longrepr = (__file__, 1, report.longrepr[2])
     return report
 
 

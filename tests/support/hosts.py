@@ -16,7 +16,7 @@ import pytest
 
 from hookd.contract.catalogue import App
 from hookd.contract.settings import Settings
-from hookd.store.ownership import umask_of
+from hookd.store.ownership import Policy, code_policy, umask_of
 from tests.support.repository import Repository
 from tests.support.tasks import deploying, make_app, make_settings
 from tests.support.users import NOBODY, as_nobody, as_user, open_directory
@@ -62,6 +62,12 @@ class Host:
         """The uv program that the worker uses."""
         return shutil.which("uv", path=f"{sys.prefix}/bin:{os.environ['PATH']}") or pytest.skip("there is no uv")
 
+    @property
+    def code_policy(self) -> Policy:
+        """What is right for releases and environments."""
+        worker = pwd.getpwnam(WORKER)
+        return code_policy(self.app().ownership, worker.pw_uid, worker.pw_gid)
+
     def app(self, **over: Any) -> App:
         """The app's entry in the catalogue."""
         wheels = {"UV_OFFLINE": "1", "UV_FIND_LINKS": str(self.directory / "wheels")}
@@ -99,9 +105,16 @@ class Host:
         assert not name.startswith("Traceback"), told
         return self.root / "releases" / name, log
 
-    def refused(self) -> str:
+    def deploy_with_pip(self) -> tuple[Path, str]:
+        """Do the same on a host without uv."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("worker.dependencies.find_uv", lambda task: None)
+            wheels = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.directory / "wheels")}
+            return self.deploy(dependencies={"environment": wheels})
+
+    def refused(self, **over: Any) -> str:
         """Try to build the branch's head, and return why it is refused."""
-        return self.as_worker(lambda: self._deploy({})).strip().splitlines()[-1]
+        return self.as_worker(lambda: self._deploy(over)).strip().splitlines()[-1]
 
     def _deploy(self, over: Mapping[str, Any]) -> tuple[str, str]:
         app = self.app(**over)

@@ -15,11 +15,13 @@ from typing import Any, Self
 from redis import Redis
 
 from hookd.contract.deployment import Deployment, Trigger
+from hookd.contract.journal import Colour
 from hookd.store.config import Config, load
 from hookd.store.records import Records, Request
-from tests.support.processes import PROJECT, free_port, python, running, wait_for
+from tests.support.processes import free_port, python, running, wait_for
 from tests.support.redis_server import redis_server
 from tests.support.repository import Repository
+from units.circus import Circus, Service
 
 SECRET = "a webhook secret for tests"
 CACHE = Path(os.environ.get("HOOKD_TEST_CACHE", "/tmp/hookd-test-cache"))
@@ -120,7 +122,7 @@ class Installation:
             "dependencies": {"environment": {"UV_CACHE_DIR": CACHE / "uv"}},
             "ownership": {"policy": "split"},
             "service": {"manager": "circus", "endpoint": self.endpoint, "handover": handover},
-            "health": {"url": health, "deadline": 20},
+            "health": {"url": health, "deadline": 20, "steady": 0.1},
             "limits": {"free_mib": 1, "free_inodes": 0},
         }
         self._apps[name] = merged(base, over)
@@ -293,30 +295,12 @@ class Installation:
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
     def _circus_ini(self) -> str:
-        parts = [f"[circus]\nendpoint = {self.endpoint}\npubsub_endpoint = ipc://{self.directory}/circus-events.sock\n"]
-        for name, table in self._apps.items():
-            parts.append(f"[socket:{name}]\nhost = 127.0.0.1\nport = {self.ports[name]}\n")
-            blue_green = table["service"]["handover"] == "blue-green"
-            colours: list[str | None] = ["blue", "green"] if blue_green else [None]
-            parts += [self._watcher(name, colour) for colour in colours]
-        return "\n".join(parts)
+        services = tuple(self._service(name, table["service"]["handover"]) for name, table in self._apps.items())
+        return Circus(self.directory, services, health_seconds=STARTING_SECONDS).ini
 
-    def _watcher(self, name: str, colour: str | None) -> str:
-        home = self.root(name) / (colour or "current")
-        private = f"-b fd://$(circus.sockets.{name}_{colour}) " if colour else ""
-        conf = PROJECT / "units" / "gunicorn.conf.py"
-        watcher = f"{name}-{colour}" if colour else name
-        socket_of_its_own = (
-            f"[socket:{name}_{colour}]\npath = {self.directory}/{name}-{colour}.sock\n" if colour else ""
-        )
-        return (
-            f"{socket_of_its_own}[watcher:{watcher}]\n"
-            f"cmd = {home}/venv/bin/gunicorn -c {conf} -w 1 {private}-b fd://$(circus.sockets.{name}) wsgi:app\n"
-            f"working_dir = {home}\nuse_sockets = True\ncopy_env = True\nautostart = False\ngraceful_timeout = 35\n"
-            f"warmup_delay = 0\n[env:{watcher}]\nHOOKD_HEALTH_PATH = /healthz\n"
-            f"HOOKD_HEALTH_SOCKET = {self.directory}/{name}-{colour}.sock\n"
-            f"HOOKD_HEALTH_SECONDS = {STARTING_SECONDS}\n"
-        )
+    def _service(self, name: str, handover: str) -> Service:
+        colours: tuple[Colour | None, ...] = ("blue", "green") if handover == "blue-green" else (None,)
+        return Service(name, self.root(name), self.ports[name], colours)
 
 
 def gitea_headers(

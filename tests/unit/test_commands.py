@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from hookd.contract.catalogue import Limits, Service
+from hookd.contract.privilege import Verb
 from tests.support.tasks import make_app
 from worker import commands
-from worker.commands import Command, Git, Install, Verb
+from worker.commands import Command, Git, Install
 
 STRANGE = "--upload-pack=touch ran"
 LIMITS = Limits(step_seconds=60, silence_seconds=30)
@@ -169,7 +170,7 @@ def test_looking_at_a_unit_needs_no_privilege() -> None:
 
 def test_circus_is_asked_over_its_own_socket_and_waited_for() -> None:
     service = Service(manager="circus", endpoint="ipc:///run/c.sock")
-    client = (sys.executable, "-m", "circus.circusctl", "--endpoint", "ipc:///run/c.sock")
+    client = (sys.executable, "-P", "-m", "circus.circusctl", "--endpoint", "ipc:///run/c.sock")
     assert commands.service(service, "restart", "shop", LIMITS).argv == (
         *client, "--timeout", "60", "restart", "--waiting", "shop",
     )  # fmt: skip

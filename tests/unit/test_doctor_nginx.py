@@ -15,7 +15,6 @@ def found(text: str) -> list[Passed]:
 
 def site(inside: str = "", http: str = "", location: str = "") -> str:
     return f"""
-    # configuration file /etc/nginx/nginx.conf:
     events {{ worker_connections 768; }}
     http {{
         {http}
@@ -65,7 +64,7 @@ def test_a_limit_that_is_too_small_is_named_with_its_site() -> None:
     (problem,) = judge_limits(found(site()), BIND, WANTED)
     assert problem.level == "error"
     assert "nginx takes 1048576 bytes at most for deploy.example.org" in problem.what
-    assert "client_max_body_size 26214400;" in (problem.hint or "")
+    assert "sudo hookd setup && sudo nginx -t" in (problem.hint or "")
 
 
 @pytest.mark.parametrize("limit", ["26214400", "25m", "1g", "0"])
@@ -75,5 +74,5 @@ def test_a_limit_that_is_large_enough(limit: str) -> None:
 
 def test_no_site_for_the_receiver() -> None:
     (problem,) = judge_limits(found(site().replace("receiver.sock", "another.sock")), BIND, WANTED)
-    assert (problem.level, problem.hint) == ("error", "sudo hookd setup")
+    assert (problem.level, problem.hint) == ("error", "sudo hookd setup --domain DOMAIN")
     assert "no push arrives" in problem.what

@@ -62,6 +62,7 @@ def test_quiet_leaves_out_what_is_well() -> None:
     assert not [line for line in printed(report(WELL, BAD), quiet=True) if line.startswith("ok")]
     assert printed(report(WELL), quiet=True) == [f"hookd: {report(WELL).summary()}"]
     assert "is well: 1 ok" in report(WELL).summary()
+    assert "not well: 2 errors, 2 unknown, 1 ok" in report(BAD, WELL, HIDDEN, BAD, HIDDEN).summary()
 
 
 def test_a_long_sentence_is_not_broken_by_a_narrow_terminal() -> None:

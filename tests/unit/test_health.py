@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -97,7 +98,7 @@ def server(*replies: Reply, path: Path | None = None) -> Iterator[Server]:
 def check(url: str, processes: Callable[[], tuple[str, ...]] = lambda: RUNS, **over: Any) -> list[str]:
     """Wait for health and return what was noted; the limits are short."""
     notes: list[str] = []
-    health = Health.model_validate({"url": url, "deadline": 10, "timeout": 5, **over})
+    health = Health.model_validate({"url": url, "deadline": 10, "timeout": 5, "steady": 0, **over})
     wait_until_healthy(health, "blue", notes.append, processes)
     return notes
 
@@ -106,6 +107,30 @@ def check(url: str, processes: Callable[[], tuple[str, ...]] = lambda: RUNS, **o
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
     """Where the server listens: nowhere in the file system, or on a socket there."""
     return tmp_path / "s" if request.param == "unix" else None
+
+
+def test_it_must_stay_well_for_a_while(path: Path | None) -> None:
+    with server(says(200), path=path) as running:
+        began = time.monotonic()
+        check(running.url, steady=0.4)
+        assert time.monotonic() - began >= 0.4
+        assert len(running.requests) > 3
+
+
+def test_one_that_turns_bad_after_it_was_well_is_bad(path: Path | None) -> None:
+    with server(*[says(200)] * 5, says(500), path=path) as running, pytest.raises(Unhealthy, match="answered 500"):
+        check(running.url, steady=5)
+
+
+def test_one_that_dies_after_it_was_well_is_bad(path: Path | None) -> None:
+    lives = iter(["pid 1", "pid 1"])
+    with server(says(200), path=path) as running, pytest.raises(Unhealthy, match="ended by itself"):
+        check(running.url, lambda: (next(lives, "pid 0"),), steady=5)
+
+
+def test_the_deadline_is_for_the_first_good_answers_not_for_staying_well(path: Path | None) -> None:
+    with server(says(200), path=path) as running:
+        check(running.url, deadline=0.2, steady=0.5)
 
 
 def test_three_good_answers_in_a_row_are_asked_for(path: Path | None) -> None:

@@ -34,7 +34,7 @@ def file(steps: Plan, path: str) -> File:
     ("policy", "root", "env"),
     [
         ("group", ("manager", "www-data", 0o2750), ("manager", "www-data", 0o640)),
-        ("split", ("manager", "manager", 0o755), ("manager", "manager", 0o644)),
+        ("split", ("manager", "manager", 0o755), ("manager", "www-data", 0o640)),
         ("acl", ("manager", "manager", 0o750), ("manager", "manager", 0o640)),
     ],
 )

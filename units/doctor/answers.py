@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 from hookd.contract.catalogue import App
 from hookd.contract.journal import AppState
-from units import layout
 from units.doctor.finding import Finding, error, ok
 from units.doctor.http import Address, NoAnswer, address_and_page, address_of, status_of
 from units.doctor.services import main_unit
 from units.doctor.subject import Subject, units_for
+from units.places_of import listen
 
 _SECONDS: Final = 5.0
 _NGINX: Final = Address(port=80)
@@ -39,12 +39,12 @@ def check(subject: Subject) -> Iterator[Finding]:
         yield ok("the receiver does not run and is not asked")  # The services' check says so as an error.
         return
     settings = subject.settings.receiver
-    log = "journalctl --unit hookd.service --lines 50; then: sudo systemctl restart hookd.service"
+    log = "journalctl --unit hookd.service --lines 50; sudo systemctl restart hookd.service"
     for page, what in (("/healthz", "the receiver"), ("/readyz", "the receiver, asked whether it reaches Redis,")):
         yield _asked(Question(what, address_of(settings.bind), page), log)
     public = urlsplit(settings.public_url or "").hostname
     if public and subject.unit("nginx.service").is_up:
-        yield _through_nginx(public, "/hooks/", "the receiver")
+        yield _through_nginx(public, "/healthz", "the receiver")
 
 
 def check_app(subject: Subject, app: App) -> Iterator[Finding]:
@@ -54,7 +54,7 @@ def check_app(subject: Subject, app: App) -> Iterator[Finding]:
         yield ok(f"{app.name} does not run and is not asked")
         return
     question = _question(app, state)
-    yield _asked(question, f"journalctl --unit {main_unit(app, state)} --lines 50; hookd rollback {app.name}")
+    yield _asked(question, f"journalctl --unit {main_unit(app, state)} --lines 50; sudo hookd rollback {app.name}")
     if app.site.domain and subject.unit("nginx.service").is_up:
         yield _through_nginx(app.site.domain, question.page, app.name)
 
@@ -63,7 +63,7 @@ def _question(app: App, state: AppState) -> Question:
     """What to ask, where visitors' requests arrive."""
     address, page = address_and_page(app.health.url.replace("{colour}", state.colour or ""))
     if app.service.units == "hookd":
-        address = address_of(app.service.listen or f"unix:{layout.SOCKETS}/{app.name}.sock")
+        address = address_of(listen(app))
     seconds = min(app.health.timeout, _SECONDS)
     return Question(app.name, address, page, app.health.host, app.health.status, seconds)
 
@@ -82,7 +82,7 @@ def _through_nginx(domain: str, page: str, what: str) -> Finding:
     try:
         status = status_of(_NGINX, page, domain, _SECONDS)
     except NoAnswer as failure:
-        log = "journalctl --unit nginx.service --lines 50; then: sudo systemctl restart nginx.service"
+        log = "journalctl --unit nginx.service --lines 50; sudo systemctl restart nginx.service"
         return error(f"nginx, asked for {domain}, {failure}: nobody outside reaches {what}", log)
     if status in _BROKEN:
         log = "sudo tail -n 20 /var/log/nginx/error.log"

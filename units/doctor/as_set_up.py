@@ -6,9 +6,10 @@ from typing import Final
 from hookd.contract.catalogue import App
 from units import host, layout
 from units.app_plan import Given, app_plan
-from units.doctor.finding import Finding, error, unknown, warning
+from units.doctor.finding import Finding, Unseen, error, ok, warning
 from units.doctor.subject import Subject
 from units.install import is_right
+from units.manifest import Manifest
 from units.plan import Directory, File, Group, Link, Plan, Run, Step, User
 from units.render import app_files
 from units.setup import host_plan
@@ -20,15 +21,25 @@ _SHOWN: Final = 8
 
 def check_host(subject: Subject) -> Iterator[Finding]:
     """Compare the host with the plan of `hookd setup`."""
+    _need_root(subject)
     plan = host_plan(host.look(subject.config), subject.config.catalogue)
     yield from compare(plan, "sudo hookd setup")
 
 
 def check_app(subject: Subject, app: App) -> Iterator[Finding]:
     """Compare what belongs to an app with the plan of `hookd app`; its own file in the catalogue is what counts."""
+    _need_root(subject)
+    if not Manifest.load(layout.MANIFEST).of(layout.app_scope(app.name), "file"):
+        yield ok(f"{app.name} was not brought by `hookd app`: what belongs to it is not compared")
+        return
     files = app_files(app, host.look(subject.config))
     plan = tuple(step for step in app_plan(app, "", Given(""), files) if getattr(step, "path", None) != _own_file(app))
     yield from compare(plan, "sudo hookd setup")
+
+
+def _need_root(subject: Subject) -> None:
+    if not subject.is_root:
+        raise Unseen("only root can compare this host with what set-up makes", "sudo hookd doctor")
 
 
 def _own_file(app: App) -> object:
@@ -36,21 +47,11 @@ def _own_file(app: App) -> object:
 
 
 def compare(plan: Plan, mend: str) -> Iterator[Finding]:
-    hidden: list[Step] = []
-    wrong: list[Step] = []
-    for step in plan:
-        if isinstance(step, Run | Group | User):  # Accounts have a check of their own, which knows more.
-            continue
-        try:
-            if not is_right(step):
-                wrong.append(step)
-        except PermissionError:
-            hidden.append(step)
+    """Name what is not right; accounts have a check of their own, which knows more of them."""
+    wrong = [step for step in plan if not isinstance(step, Run | Group | User) and not is_right(step)]
     yield from (_different(step, mend) for step in wrong[:_SHOWN])
     if len(wrong) > _SHOWN:
         yield error(f"{len(wrong) - _SHOWN} more things are not as set-up makes them", f"{mend} --dry-run")
-    if hidden:
-        yield unknown(f"{len(hidden)} files and directories can be seen by root alone", "sudo hookd doctor")
 
 
 def _different(step: Step, mend: str) -> Finding:

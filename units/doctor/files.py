@@ -64,6 +64,8 @@ def writable(root: Path, hidden: list[str]) -> Iterator[Found]:
         yield from _judge(root, root.lstat())
     except FileNotFoundError:
         return
+    if not root.is_dir():
+        return
     for place, directories, files in os.walk(root, onerror=lambda error: hidden.append(str(error.filename))):
         for name in (*directories, *files):
             path = Path(place, name)
@@ -90,7 +92,7 @@ def _closed(path: Path, owner: str = "root") -> Iterator[Finding]:
     if found is None:
         return
     if not stat.S_ISREG(found.st_mode):
-        yield error(f"{path} holds a secret and is no plain file", f"sudo rm {path}, then: sudo hookd setup")
+        yield error(f"{path} holds a secret and is no plain file", f"sudo rm {path} && sudo hookd setup")
     elif stat.S_IMODE(found.st_mode) & 0o077:
         mode = stat.S_IMODE(found.st_mode)
         yield error(f"{path} holds a secret, and others may read it (mode {mode:04o})", f"sudo chmod 0600 {path}")

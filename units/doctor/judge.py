@@ -86,7 +86,9 @@ def doctor(path: Path, only: str | None = None) -> Report:
         began.append(subject)
         yield from problems
         if only is not None and not subject.apps:
-            yield unknown(f"there is no app {only!r} in the catalogue, or its file cannot be used", "hookd app list")
+            yield unknown(
+                f"there is no app {only!r} in the catalogue, or its file cannot be used", "sudo hookd app list"
+            )
 
     first = isolated(Task("configuration", None, begin, f"{path} and the catalogue can be used"))
     return Report(datetime.now(UTC), (*first, *(finding for subject in began for finding in _all(_tasks(subject)))))
@@ -128,8 +130,9 @@ def isolated(task: Task) -> list[Finding]:
     except Unseen as hidden:
         seen.append(unknown(str(hidden), hidden.hint))
     except (PermissionError, NotForYou) as closed:
-        what = getattr(closed, "filename", None) or "the password of Redis"
-        seen.append(unknown(f"{what} is closed to you", _AS_ROOT))
+        # A part of a path tells nobody anything.
+        name = str(getattr(closed, "filename", None) or "")
+        seen.append(unknown(f"{name if name.startswith('/') else 'some of it'} is closed to you", _AS_ROOT))
     except Exception as broken:
         what = f"this check itself broke: {type(broken).__name__}: {broken}"
         seen.append(unknown(what, "please report it, with the output of: sudo hookd doctor --json"))

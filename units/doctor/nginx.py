@@ -43,12 +43,10 @@ def judge_limits(places: list[Passed], bind: str, max_body: int) -> Iterator[Fin
     """Say whether a body of `max_body` bytes reaches the receiver at `bind`."""
     own = [place for place in places if bind in place.target]
     if not own:
-        yield error(
-            f"no site of nginx passes requests on to the receiver ({bind}): no push arrives", "sudo hookd setup"
-        )
+        what = f"no site of nginx passes requests on to the receiver ({bind}): no push arrives"
+        yield error(what, "sudo hookd setup --domain DOMAIN")
     for place in own:
         if 0 < place.largest < max_body:
             name = " ".join(place.domains) or "the default site"
             what = f"nginx takes {place.largest} bytes at most for {name}, and the receiver {max_body}"
-            mend = f'set "client_max_body_size {max_body};" there (sudo hookd setup writes it), then: {_RELOAD}'
-            yield error(f"{what}: a large push is refused with 413", mend)
+            yield error(f"{what}: a large push is refused with 413", f"sudo hookd setup && {_RELOAD}")

@@ -1,15 +1,20 @@
 """Reads what `nginx -T` prints, as far as it takes to know which limits hold where a request is passed on."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import PurePath
 from typing import Final
 
 _TOKEN: Final = re.compile(
     r"""#[^\n]*|"((?:\\.|[^"\\])*)"|'((?:\\.|[^'\\])*)'|([{};])|((?:\\.|\$\{|[^\s{};"'\\])+)""", re.DOTALL
 )
+_FILE: Final = re.compile(r"^# configuration file (.+):$", re.MULTILINE)
 _SIZE: Final = re.compile(r"(\d+)([kmg]?)", re.IGNORECASE)
 _UNITS: Final = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+# Files that include each other in a circle are no configuration of nginx's.
+_DEEPEST: Final = 10
 # nginx's own: https://nginx.org/en/docs/http/ngx_http_core_module.html#client_max_body_size
 DEFAULT_BODY: Final = 1024**2
 
@@ -44,7 +49,26 @@ class Passed:
 
 
 def parse(text: str) -> Block:
-    """Read a configuration into blocks; what is not understood is left out."""
+    """Read what `nginx -T` prints into blocks; what is not understood is left out."""
+    _, *parts = _FILE.split(text) if _FILE.match(text.lstrip()) else ("", "nginx.conf", text)
+    files = {PurePath(name): _blocks(content) for name, content in zip(parts[::2], parts[1::2], strict=True)}
+    main, root = next(iter(files.items()))
+    return Block((), list(_included(root, main.parent, files, _DEEPEST)))
+
+
+def _included(block: Block, directory: PurePath, files: Mapping[PurePath, Block], depth: int) -> Iterator[Block]:
+    """What stands in a block, each `include` replaced by the files that it names."""
+    for one in block.directives:
+        if one.name == "include" and one.words[1:] and depth:
+            # nginx takes a relative name as one beside its main file, wherever the `include` stands.
+            pattern = str(directory / one.words[1])
+            for name in sorted(name for name in files if fnmatch(str(name), pattern)):
+                yield from _included(files[name], directory, files, depth - 1)
+        else:
+            yield Block(one.words, list(_included(one, directory, files, depth)))
+
+
+def _blocks(text: str) -> Block:
     root = Block()
     stack, words = [root], []
     for token in _TOKEN.finditer(text):

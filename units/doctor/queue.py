@@ -75,7 +75,7 @@ def waiting(app: App, history: list[Deployment], now: datetime) -> Iterator[Find
         seconds = _seconds(one.started_at or one.created_at, now)
         if seconds > allowed:
             stuck = f"{one.id} has been running for {_age(seconds)}, longer than its limit: its worker may be dead"
-            yield error(stuck, f"hookd logs {one.id}; then: {_WORKERS_RESTART}")
+            yield error(stuck, f"sudo hookd logs {one.id}; {_WORKERS_RESTART}")
     for one in (one for one in history if one.status is Status.QUEUED):
         seconds = _seconds(one.created_at, now)
         if seconds > (allowed if running else _WAITING_SECONDS):
@@ -89,7 +89,7 @@ def ending(app: App, history: list[Deployment]) -> Iterator[Finding]:
     if last is None or last.status not in UNDONE:
         return
     what = f"the last deployment ended {last.status}: {last.cause or 'without a word'}"
-    mend = f"hookd logs {last.id}; {last.hint or f'then: hookd deploy {app.name}'}"
+    mend = f"sudo hookd logs {last.id}; {last.hint or f'sudo hookd deploy {app.name}'}"
     yield (error if last.status is Status.ROLLBACK_FAILED else warning)(what, mend)
 
 

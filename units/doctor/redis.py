@@ -18,7 +18,9 @@ GOOD: Final = "it answers, lets in whom it should, and keeps what it is told"
 _UNIT: Final = f"{layout.REDIS}.service"
 _RESTART: Final = f"sudo systemctl restart {_UNIT}"
 _LOG: Final = f"journalctl --unit {_UNIT} --lines 50"
-_ANEW: Final = f"sudo hookd setup, then: {_RESTART}"
+# Whoever logs in to Redis read its password at its start.
+_CLIENTS: Final = ("hookd.service", *map(layout.worker_unit, layout.INSTANCES))
+_ANEW: Final = f"sudo hookd setup && {_RESTART} {' '.join(_CLIENTS)}"
 # A denial says that a process tried what it must not; what lies longer back was seen by an earlier run.
 _DENIALS_SECONDS: Final = 86_400
 _FULL: Final = 0.8
@@ -31,7 +33,7 @@ def check(subject: Subject) -> Iterator[Finding]:
         with closing(subject.redis()) as redis:
             redis.ping()
             yield from _settings(redis)
-            yield from _denials(redis, subject)
+            yield from _denials(redis)
     except AuthenticationError as refused:
         yield error(f"Redis lets the operator not in: {refused}", _ANEW)
     except (ConnectionError, TimeoutError) as failure:
@@ -51,7 +53,7 @@ def judge_persistence(found: Mapping[str, Any]) -> Iterator[Finding]:
     """Say whether what Redis is told would survive its restart."""
     if found.get("aof_enabled") != 1:
         lost = "Redis writes no append-only file: a restart forgets deployments that wait"
-        yield error(lost, f'set "appendonly yes" in {layout.REDIS_CONF} (sudo hookd setup writes it), then: {_RESTART}')
+        yield error(lost, f"sudo hookd setup && {_RESTART}")
     elif found.get("aof_last_write_status") != "ok":
         yield error(
             "Redis cannot write its append-only file, and soon refuses every push", f"df -h {layout.REDIS_STATE}"
@@ -66,16 +68,16 @@ def judge_memory(found: Mapping[str, Any]) -> Iterator[Finding]:
     """Say whether Redis throws things away, or is about to refuse them."""
     policy, used, limit = found.get("maxmemory_policy"), found.get("used_memory", 0), found.get("maxmemory", 0)
     if policy != "noeviction":
-        mend = f'set "maxmemory-policy noeviction" in {layout.REDIS_CONF}, then: {_RESTART}'
+        mend = f"sudo hookd setup && {_RESTART}"
         yield error(
             f"Redis drops keys when its memory is full ({policy}): deployments could vanish without a word", mend
         )
     if limit and used > _FULL * limit:
-        mend = f"lower history.keep in {layout.CONFIG}, or raise maxmemory in {layout.REDIS_CONF}, then: {_RESTART}"
+        mend = f"lower history.keep: sudoedit {layout.CONFIG}"
         yield warning(f"Redis uses {used * 100 // limit} % of its memory; when it is full, pushes are refused", mend)
 
 
-def _denials(redis: Redis, subject: Subject) -> Iterator[Finding]:
+def _denials(redis: Redis) -> Iterator[Finding]:
     """Say who tried what Redis' rules deny; reading the log is itself only the operator's right."""
     try:
         entries = redis.acl_log(count=50)
@@ -84,7 +86,7 @@ def _denials(redis: Redis, subject: Subject) -> Iterator[Finding]:
         return
     recent = [entry for entry in entries if float(str(entry.get("age-seconds", 0))) < _DENIALS_SECONDS]
     if recent:
-        show = _as_operator(subject, "ACL LOG")
+        show = "journalctl --unit 'hookd*' --since -1d"
         yield warning(f"Redis denied {len(recent)} kinds of access within a day, the last: {denial(recent[0])}", show)
 
 
@@ -92,13 +94,6 @@ def denial(entry: Mapping[str, Any]) -> str:
     """Put one entry of Redis' log of denials in words."""
     user, reason, what = (entry.get(key, "?") for key in ("username", "reason", "object"))
     return f"the user {user!r}, {reason} {what!r}, {entry.get('count', 1)} times"
-
-
-def _as_operator(subject: Subject, command: str) -> str:
-    password = (subject.settings.redis.passwords or layout.PASSWORDS) / "operator"
-    name = user_name("operator")
-    login = f'REDISCLI_AUTH="$(cat {password})" redis-cli --user {name} -s {layout.REDIS_SOCKET}'
-    return f"sudo sh -c '{login} {command}' (and {command} RESET once it is understood)"
 
 
 def _users(subject: Subject) -> Iterator[Finding]:

@@ -40,7 +40,7 @@ class Report:
     def summary(self) -> str:
         """How many of each in one line, as monitoring shows it."""
         counts = ((level, sum(one.level is level for one in self.findings)) for level in reversed(RANK))
-        told = ", ".join(f"{number} {level}" for level, number in counts if number)
+        told = ", ".join(_counted(level, number) for level, number in counts if number)
         return (
             f"{socket.gethostname()} is {'well' if self.level is Level.OK else 'not well'}: {told or 'nothing found'}"
         )
@@ -63,6 +63,11 @@ class Report:
             if not (quiet and finding.level is Level.OK):
                 for line in _lines(finding):
                     console.print(line, soft_wrap=True)
+
+
+def _counted(level: Level, number: int) -> str:
+    plural = "s" if number > 1 and level in (Level.ERROR, Level.WARNING) else ""
+    return f"{number} {level}{plural}"
 
 
 def _lines(finding: Finding) -> Iterator[Text]:

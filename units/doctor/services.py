@@ -30,7 +30,7 @@ def check_app(subject: Subject, app: App) -> Iterator[Finding]:
         return
     state = subject.state(app)
     if state.current is None:
-        yield warning(f"{app.name} has never been deployed, and serves nothing", f"hookd deploy {app.name}")
+        yield warning(f"{app.name} has never been deployed, and serves nothing", f"sudo hookd deploy {app.name}")
         return
     units = [subject.unit(name) for name in names]
     if all(unit.active == "inactive" for unit in units):
@@ -70,7 +70,7 @@ def judge(unit: Unit, remake: str, *, comes_back: bool = True) -> Iterator[Findi
         case "loaded":
             yield from _running(unit)
         case _:
-            check = f"systemd-analyze verify {unit.name}, then: {remake}"
+            check = f"systemd-analyze verify {unit.name}; {remake}"
             yield error(f"systemd cannot read {unit.name} ({unit.load})", check)
             return
     if comes_back and unit.file not in _COMES_BACK:
@@ -84,9 +84,9 @@ def judge(unit: Unit, remake: str, *, comes_back: bool = True) -> Iterator[Findi
 def _running(unit: Unit) -> Iterator[Finding]:
     log, start = f"journalctl --unit {unit.name} --lines 50", f"sudo systemctl restart {unit.name}"
     if unit.active == "failed":
-        yield error(f"{unit.name} has failed ({unit.result})", f"{log}; then: {start}")
+        yield error(f"{unit.name} has failed ({unit.result})", f"{log}; {start}")
     elif unit.sub == "auto-restart":
-        yield error(f"{unit.name} ends again and again ({unit.restarts} times; {unit.result})", f"{log}; then: {start}")
+        yield error(f"{unit.name} ends again and again ({unit.restarts} times; {unit.result})", f"{log}; {start}")
     elif unit.active == "inactive":
         yield error(f"{unit.name} does not run", f"sudo systemctl start {unit.name}")
     elif unit.is_up and unit.restarts and _up_seconds(unit) < _LATELY_SECONDS:

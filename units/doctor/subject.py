@@ -27,6 +27,7 @@ HOST_UNITS: Final = (
     "hookd.socket",
     "hookd.service",
     *(layout.worker_unit(instance) for instance in layout.INSTANCES),
+    "hookd-doctor.timer",
 )
 
 
@@ -116,7 +117,7 @@ def _one(path: Path, name: str) -> tuple[App, ...]:
 
 def _mend(problem: str) -> str:
     file = problem.split(": ", 1)[0]
-    return f"sudoedit {file}, then: sudo systemctl restart hookd.service"
+    return f"sudoedit {file} && sudo systemctl restart hookd.service"
 
 
 def _units(apps: tuple[App, ...]) -> Mapping[str, Unit] | str:
@@ -130,4 +131,6 @@ def units_for(app: App) -> tuple[str, ...]:
     """Every unit of an app, made by hookd or there before; none when systemd does not run it."""
     if app.service.manager != "systemd":
         return ()
-    return units_of(app) or tuple(f"{name}.service" for name in sorted(app.services))
+    there_before = tuple(f"{name}.service" for name in sorted(app.services))
+    held = (f"{app.service_name}.socket",) if app.service.listen else ()
+    return units_of(app) or (*held, *there_before)

@@ -1,6 +1,6 @@
 """Real servers for tests: Debian with systemd as its first process, a git host, a Docker Engine.
 
-For authors of tests. Fixtures (tests/server/conftest.py): `fresh_server`, a fresh Debian for each module, and `servers`.
+For authors of tests. Fixtures (tests/server/conftest.py): `servers`; `fresh_server`, a fresh Debian for each module.
 
     def test_restart(fresh_server: Machine) -> None:
         fresh_server.copy_checkout()                     # with uncommitted changes, without .git -> /root/hookd

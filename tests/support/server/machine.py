@@ -203,7 +203,7 @@ def machine(directory: Path, lower: Sequence[Path]) -> Iterator[Machine]:
     for name in ("upper", "work", "disk"):
         (directory / name).mkdir(parents=True)
     with room() as opened, way_out(opened):
-        opened.call("mount", "-t", "cgroup2", "cgroup2", "/sys/fs/cgroup")
+        control_groups.mount(opened)
         options = f"lowerdir={':'.join(map(str, lower))},upperdir={directory}/upper,workdir={directory}/work"
         opened.call("mount", "-t", "overlay", "overlay", "-o", options, f"{directory}/disk")
         server = Machine(directory, opened, opened.root / str(directory / "disk").lstrip("/"))

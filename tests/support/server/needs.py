@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.server.places import cache, workplace
+from tests.support.server import control_groups
+from tests.support.server.places import workplace
 from tests.support.server.room import room, way_out
 
 _PROGRAMS = {
@@ -62,9 +63,9 @@ def _try() -> str | None:
             lower, upper, work, root = layers
             options = f"lowerdir={lower},upperdir={upper},workdir={work}"
             opened.call("mount", "-t", "overlay", "overlay", "-o", options, str(root))
-            opened.call("mount", "-t", "cgroup2", "cgroup2", "/sys/fs/cgroup")
-            opened.call("mkdir", f"/sys/fs/cgroup/hookd-{directory.name}")
-            opened.call("rmdir", f"/sys/fs/cgroup/hookd-{directory.name}")
+            control_groups.mount(opened)
+            group = control_groups.make(opened.root / "sys/fs/cgroup", f"hookd-{directory.name}")
+            control_groups.remove(group)
     except (AssertionError, OSError, subprocess.SubprocessError) as error:
-        return f"servers cannot be booted with what is in {cache()}: {' '.join(str(error).split())}"
+        return f"servers cannot be booted here: {' '.join(str(error).split())}"
     return None

@@ -45,8 +45,9 @@ def workplace() -> Iterator[Path]:
         yield path
     finally:
         shutil.rmtree(path)
-        _lock_of(path).unlink()
-        lock.close()
+        with locked("sessions"):
+            _lock_of(path).unlink()
+            lock.close()
 
 
 def _sweep(above: Path) -> None:

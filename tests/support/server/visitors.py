@@ -16,13 +16,14 @@ _PATIENCE_SECONDS = 60
 class Visitors:
     """What they saw: `answers` as they came, `failures` of any kind, and the `slowest` answer in seconds."""
 
-    def __init__(self, place: Place, host: str, path: str, per_second: int) -> None:
+    def __init__(self, place: Place, host: str, path: str, per_second: int, port: int) -> None:
         self.answers: list[str] = []
         self.failures: list[str] = []
         self.seconds: list[float] = []
         self._place = place
         self._request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
         self._pause = 1 / per_second
+        self._address = ("127.0.0.1", port)
 
     @property
     def seen(self) -> set[str]:
@@ -69,7 +70,7 @@ class Visitors:
         with self._place.socket() as connection:
             connection.setblocking(False)
             loop = asyncio.get_running_loop()
-            await loop.sock_connect(connection, ("127.0.0.1", 80))
+            await loop.sock_connect(connection, self._address)
             await loop.sock_sendall(connection, self._request)
             answer = b""
             while chunk := await loop.sock_recv(connection, 65536):
@@ -78,9 +79,9 @@ class Visitors:
 
 
 @contextmanager
-def visitors(place: Place, host: str, path: str = "/", per_second: int = 100) -> Iterator[Visitors]:
+def visitors(place: Place, host: str, path: str = "/", per_second: int = 100, port: int = 80) -> Iterator[Visitors]:
     """Let visitors come for as long as the block, from before its start until after its end."""
-    crowd, end = Visitors(place, host, path, per_second), Event()
+    crowd, end = Visitors(place, host, path, per_second, port), Event()
     thread = Thread(target=crowd.come_until, args=(end,))
     thread.start()
     try:

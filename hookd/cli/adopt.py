@@ -1,0 +1,115 @@
+"""`hookd app adopt`: takes over a project that is deployed by hand, and says first what it will do."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hookd.cli.apps import open_the_repository, tell_what_to_paste
+from hookd.cli.commands import main
+from hookd.cli.root import alone, as_root, dry_run, say, server
+from units import layout
+from units.adopt import adoption as kept
+from units.adopt.adoption import Adoption, Stage
+from units.adopt.decide import decide
+from units.adopt.facts import Options, look
+from units.adopt.loose import Wishes
+from units.adopt.prepare import prepare, whole_plan
+from units.adopt.show import afterwards, told
+from units.adopt.steps import Steps
+from units.apps import Server
+from units.errors import HostError, Refused
+from units.git_access import probe
+from units.install import Installer
+
+
+@click.command("adopt")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--name", help="What the app is called; default: the directory's name.")
+@click.option("--unit", help="Its systemd unit; default: the one that runs in the directory.")
+@click.option("--repo", "repository", help="Default: the checkout's remote.")
+@click.option("--branch", help="Default: the branch that the checkout follows.")
+@click.option("--full-name", help="OWNER/NAME as the git host calls it; default: the end of the URL.")
+@click.option("--sender", type=click.Choice(["github", "gitea", "forgejo", "gogs"]), help="Default: by the host.")
+@click.option("--health", help="The page that answers 200 when the app is well; default: /healthz, /health or /.")
+@click.option("--entry", help="The WSGI callable; default: the one that runs.")
+@click.option(
+    "--policy", type=click.Choice(["group", "split", "acl"]), help="Default: by who can read the directory now."
+)
+@click.option("--data", multiple=True, metavar="NAME", help="A directory that the app writes to.")
+@click.option("--file", "files", multiple=True, metavar="NAME", help="A file that releases read.")
+@click.option("--leave", multiple=True, metavar="NAME", help="Stays where it is; no release sees it.")
+@click.option("--leave-changes", is_flag=True, help="Changes against the commit stay behind, out of the release.")
+@click.option("--accept-pause", is_flag=True, help="Visitors who come straight to gunicorn are refused for a moment.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@dry_run
+@as_root
+def adopt_app(directory: Path, yes: bool, dry_run: bool, **options: Any) -> None:
+    """Take over the project in DIRECTORY, with its .env, its data and its unit, without a pause."""
+    host = server()
+    wanted = _options(directory, options)
+    found = kept.load(wanted.app)
+    if found is not None and found.stage is Stage.OPENED and found.root == directory:
+        if dry_run:
+            raise HostError(f"{found.name} is half taken over", hint=f"sudo hookd app adopt {directory} (it goes on)")
+        with alone():
+            _go_on(Steps(host, found, say))
+        return
+    if found is not None and found.stage is Stage.DONE:
+        raise Refused([f"{found.name} was taken over already"], hint=f"hookd status {found.name}")
+    adoption = _decided(host, wanted)
+    if dry_run:
+        return
+    if not yes:
+        click.confirm("\nTake it over?", abort=True)
+    with alone():
+        _adopt(host, adoption)
+
+
+def _options(directory: Path, options: dict[str, Any]) -> Options:
+    wishes = Wishes(*(frozenset(name.strip("/") for name in options.pop(key)) for key in ("data", "files", "leave")))
+    return Options(root=directory, wishes=wishes, **options)
+
+
+def _decided(host: Server, wanted: Options) -> Adoption:
+    """Look, decide and say what will be done."""
+    facts = look(wanted)
+    adoption = decide(facts, host.catalogue, host.manifest)
+    plan = whole_plan(adoption, host.host)
+    own = Installer(host.manifest, layout.app_scope(adoption.name), say)
+    own.check(plan)
+    for line in told(facts, adoption, own.preview(plan)):
+        say(line)
+    return adoption
+
+
+def _adopt(host: Server, adoption: Adoption) -> None:
+    prepare(adoption, host, say)
+    app = adoption.bridge
+    tell_what_to_paste(host, app, open_the_repository(app))
+    if problem := probe(app.name):
+        say(f"\nThe repository cannot be read yet: {problem}\n  nothing has changed for visitors")
+        say(f"  next: paste the key, then the same command again: sudo hookd app adopt {adoption.root}")
+        sys.exit(1)
+    steps = Steps(host, adoption, say)
+    say("\nThe first release:")
+    steps.first_release(lambda commit: _deploy(app.name, commit))
+    _go_on(steps)
+
+
+def _go_on(steps: Steps) -> None:
+    steps.open_door()
+    steps.take_over()
+    for line in afterwards(steps.adoption):
+        say(line)
+
+
+def _deploy(name: str, commit: str) -> int:
+    """Do as `hookd deploy` does, and return its exit status."""
+    sys.stdout.flush()
+    try:
+        main.main(args=["deploy", name, "--commit", commit], prog_name="hookd")
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0

@@ -1,0 +1,165 @@
+"""Faults that are planted in a server, one by one, and how `hookd doctor` is to name each."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is done to the server, and where and how the doctor names it; `mend` stands in for a hint for people."""
+
+    plant: str
+    check: str
+    told: str
+    level: str = "error"
+    app: str | None = None
+    mend: str | None = None
+    # Other checks that see the same fault.
+    also: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def place(self) -> str:
+        """The check that names it, with its app."""
+        return f"{self.check} {self.app or ''}".strip()
+
+    @property
+    def places(self) -> set[str]:
+        """Every check that may name it; the others, for the host and for the app."""
+        return {self.place} | {f"{one} {app}".strip() for one in self.also for app in ("", "shop")}
+
+
+def also(*checks: str) -> frozenset[str]:
+    return frozenset(checks)
+
+
+def redis(role: str, *command: str) -> str:
+    """A command line that says something to Redis as one of hookd's users."""
+    login = f"unix_socket_path='/run/hookd-redis/redis.sock', username='hookd-{role}', password=sys.argv[1]"
+    code = f"import sys, redis; found = redis.Redis({login}).execute_command(*sys.argv[2:]); print(found)"
+    return f'/opt/hookd/current/venv/bin/python -Pc "{code}" "$(cat /etc/hookd/redis/{role})" {" ".join(command)}'
+
+
+CODE: Final = "/opt/hookd/current/code/worker/job.py"
+DROP_IN: Final = "/run/systemd/system/hookd-worker@1.service.d"
+RELOAD: Final = "systemctl daemon-reload; systemctl restart hookd-worker@1.service"
+
+SITE: Final = "/etc/nginx/sites-available/hookd"
+WORKERS: Final = ("hookd-worker@1.service", "hookd-worker@2.service")
+
+FAULTS: Final = {
+    "the worker's user is in one group too many": Fault(
+        "gpasswd --add manager adm", "accounts", "manager is in the group adm, and must not be"
+    ),
+    "the web's user is in the queue's group": Fault(
+        "gpasswd --add www-data hookd-queue", "accounts", "www-data is in the group hookd-queue"
+    ),
+    "the receiver's user lacks its group": Fault(
+        "gpasswd --delete hookd hookd-queue", "accounts", "hookd is not in the group hookd-queue"
+    ),
+    "somebody can log in as the worker": Fault(
+        "usermod --shell /bin/bash manager", "accounts", "somebody can log in as manager"
+    ),
+    "the token is open": Fault(
+        "chmod 0644 /etc/hookd/token", "files", "/etc/hookd/token holds a secret, and others may", also=also("set-up")
+    ),
+    "the state is open": Fault("chmod 0755 /var/lib/hookd", "set-up", "/var/lib/hookd is not a directory of manager"),
+    "hookd's code can be written": Fault(f"chmod 0666 {CODE}", "files", "worker/job.py can be written by others"),
+    "hookd's code belongs to the worker": Fault(f"chown manager {CODE}", "files", "worker/job.py belongs to manager"),
+    "hookd's code was changed": Fault(
+        f"cp -p {CODE} /root/job.py; echo '# x' >> {CODE}",
+        "code",
+        "is not what was installed",
+        "warning",
+        mend=f"mv /root/job.py {CODE}",
+    ),
+    "the webhook secret is gone": Fault(
+        "rm /etc/hookd/secrets/shop", "files", "shop has no webhook secret", app="shop", also=also("set-up")
+    ),
+    "the deploy key is open": Fault(
+        "chmod 0644 /var/lib/hookd/keys/shop", "files", "/var/lib/hookd/keys/shop holds a secret", app="shop",
+        also=also("git"),
+    ),
+    "a shared file is gone": Fault(
+        "mv /srv/shop/shared/.env /root/env", "files", "/srv/shop/shared/.env is missing", app="shop",
+        mend="mv /root/env /srv/shop/shared/.env", also=also("set-up"),
+    ),
+    "sudo's line for a verb is gone": Fault(
+        "sed -i '/systemctl start/d' /etc/sudoers.d/hookd-shop", "sudo", "and a deployment of shop fails", app="shop",
+        also=also("set-up"),
+    ),
+    "the worker may do everything": Fault(
+        "echo 'manager ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/zz; chmod 0440 /etc/sudoers.d/zz",
+        "sudo", "the worker may run `sudo /bin/sh`", mend="rm /etc/sudoers.d/zz", also=also("sudo shop"),
+    ),
+    "sudo's files have a mistake": Fault(
+        "echo 'manager ALL' > /etc/sudoers.d/zz; chmod 0440 /etc/sudoers.d/zz",
+        "sudo", "sudo's files have a mistake", mend="rm /etc/sudoers.d/zz", also=also("sudo shop", "versions"),
+    ),
+    "the worker's unit takes sudo away": Fault(
+        f"mkdir -p {DROP_IN}; printf '[Service]\\nNoNewPrivileges=yes\\n' > {DROP_IN}/x.conf; {RELOAD}",
+        "sudo", "hookd-worker@1.service runs without the right to new", mend=f"rm {DROP_IN}/x.conf; {RELOAD}",
+    ),
+    "Redis is down": Fault(
+        "systemctl stop hookd-redis.service", "redis", "pushes are refused with 503",
+        also=also("services", "answers", "queue", "deployments shop"),
+    ),
+    "Redis keeps nothing": Fault(
+        "sed -i 's/^appendonly yes/appendonly no/' /etc/hookd/redis.conf; systemctl restart hookd-redis.service",
+        "redis", "a restart forgets deployments",
+        also=also("set-up", "queue", "deployments shop"),
+    ),
+    "a password of Redis was changed": Fault(
+        "echo other > /etc/hookd/redis/worker", "redis", "Redis refuses the password of its user hookd-worker",
+        also=also("set-up"),
+    ),
+    "somebody tried what Redis denies": Fault(
+        f"! {redis('receiver', 'FLUSHALL')}",
+        "redis", "'hookd-receiver', command 'flushall'", "warning", mend=redis("operator", "ACL LOG", "RESET"),
+    ),
+    "the queue is suspended": Fault(
+        "runuser -u manager -- sh -c '. /var/lib/hookd/rq.env && rq suspend'", "queue", "somebody has suspended the"
+    ),
+    "a worker does not come back": Fault(
+        "systemctl disable hookd-worker@2.service", "services", "hookd-worker@2.service does not come back", "warning"
+    ),
+    "no worker runs": Fault(
+        f"systemctl stop {' '.join(WORKERS)}", "queue", "no worker is connected", also=also("services")
+    ),
+    "a worker fails again and again": Fault(
+        f"mkdir -p {DROP_IN}; printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' > {DROP_IN}/x.conf; {RELOAD}",
+        "services", "hookd-worker@1.service ", mend=f"rm {DROP_IN}/x.conf; {RELOAD}",
+        also=also("queue"),
+    ),
+    "the receiver is stopped": Fault("systemctl stop hookd.service", "services", "hookd.service does not run"),
+    "a unit's file was changed": Fault(
+        "touch -d '+1 second' /etc/systemd/system/hookd.service",
+        "services", "was changed, and systemd runs the old one", "warning",
+    ),
+    "nginx is down": Fault("systemctl stop nginx.service", "nginx", "nginx.service does not run"),
+    "nginx takes small bodies only": Fault(
+        f"sed -i 's/client_max_body_size .*/client_max_body_size 1m;/' {SITE}",
+        "nginx", "nginx takes 1048576 bytes at most for deploy.example.org", also=also("set-up"),
+    ),
+    "nginx' files have a mistake": Fault(
+        "echo 'server {' > /etc/nginx/conf.d/zz.conf", "nginx", "nginx refuses its own files",
+        mend="rm /etc/nginx/conf.d/zz.conf",
+    ),
+    "the app is stopped": Fault("hookd stop shop", "services", "shop is stopped", "warning", app="shop"),
+    "the logs' disk is full": Fault(
+        "mount -t tmpfs -o size=20m,mode=2750,uid=$(id -u manager),gid=$(id -g hookd) none /var/log/hookd",
+        "space", "/var/log/hookd has 20 MiB free", mend="umount /var/log/hookd",
+    ),
+    "the clock was set back": Fault(
+        "touch -d '+3 hours' /etc/hookd/hookd.toml", "clock", "/etc/hookd/hookd.toml was written 3.0 h in the future",
+        "warning", mend="touch /etc/hookd/hookd.toml",
+    ),
+    "an app's file cannot be used": Fault(
+        "cp -p /etc/hookd/apps/shop.toml /root/; echo 'colour = 1' >> /etc/hookd/apps/shop.toml",
+        "configuration", "/etc/hookd/apps/shop.toml", mend="mv /root/shop.toml /etc/hookd/apps/", also=also("set-up"),
+    ),
+    "hookd.toml cannot be used": Fault(
+        "cp -p /etc/hookd/hookd.toml /root/; echo 'colour = 1' >> /etc/hookd/hookd.toml",
+        "configuration", "/etc/hookd/hookd.toml", mend="mv /root/hookd.toml /etc/hookd/",
+        also=also("answers", "redis", "queue", "nginx", "set-up", "space", "clock"),
+    ),
+}  # fmt: skip

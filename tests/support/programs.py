@@ -1,0 +1,35 @@
+"""Programs of the host that read the files hookd renders: installed when they are missing and may be, else a skip."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.server.needs import install_packages
+
+_PATH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def program(name: str, package: str) -> str:
+    """Find a program; a missing one is installed by root on Debian, and skips the test elsewhere."""
+    found = shutil.which(name, path=_PATH)
+    if found is None and os.geteuid() == 0 and install_packages(package) is None:
+        found = shutil.which(name, path=_PATH)
+    return found or pytest.skip(f"there is no {name} here; on Debian: apt-get install {package}")
+
+
+def run(*argv: str, cwd: Path | None = None, text: str | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run a program and return what it printed, both streams in one."""
+    return subprocess.run(
+        argv,
+        cwd=cwd,
+        input=text,
+        stdin=None if text is not None else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )

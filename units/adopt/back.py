@@ -1,0 +1,79 @@
+"""Leads visitors back to the old process, however far an adoption has come; the project's own files are not touched."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from units import disk, layout
+from units.adopt import adoption as kept
+from units.adopt import nginx
+from units.adopt.adoption import Adoption, Stage
+from units.adopt.bridge import bridge_files, door_files
+from units.adopt.prepare import first_plan
+from units.adopt.standing import stop_bridge
+from units.adopt.wait import until_well
+from units.app_plan import drop_in_directories
+from units.doctor.http import address_of
+from units.host import Host
+from units.install import Installer
+from units.manifest import Manifest
+from units.plan import Absent, File, Link, Run
+from units.run import run
+
+Say = Callable[[str], None]
+_SECONDS: Final = 180
+_RELOAD: Final = Run(("systemctl", "daemon-reload"), "systemd reads the units")
+
+
+def give_back(adoption: Adoption, host: Host, manifest: Manifest, say: Say) -> None:
+    """Undo an adoption that was completed: the old unit runs the old checkout again, as it was left there.
+
+    Raises HostError and CommandFailed.
+    """
+    if adoption.stage is Stage.DONE:
+        files = bridge_files(adoption, host, open_door=True)
+        installer = Installer(manifest, layout.app_scope(adoption.name), say)
+        installer.apply((*drop_in_directories(files), *files, _RELOAD))
+        _restart(adoption.bridge_unit, "it serves while the unit changes", say)
+        address = address_of(f"unix:{layout.SOCKETS}/{adoption.name}-bridge.sock")
+        until_well(address, adoption.page, adoption.app.health, "the release")
+    lead_back(adoption, host, manifest, say)
+    kept.forget(adoption.name)
+
+
+def lead_back(adoption: Adoption, host: Host, manifest: Manifest, say: Say) -> None:
+    """Start the old process if it is gone, lead visitors to it, and stop the rest. Raises HostError, CommandFailed."""
+    installer = Installer(manifest, layout.app_scope(adoption.name), say)
+    drop_ins = _drop_ins(adoption)
+    is_gone = adoption.way == "direct" or any(disk.status(path) is not None for path in drop_ins)
+    installer.apply((*(Absent(path) for path in drop_ins), _RELOAD))
+    if adoption.way == "direct":
+        _close(adoption)
+    if is_gone:
+        _restart(adoption.unit, "the old process starts again", say)
+    until_well(address_of(adoption.olds[0]), adoption.page, adoption.app.health, "the old process")
+    for path in nginx.lead_back(adoption):
+        say(f"  {path} was changed by somebody else and stays as it is")
+    _close(adoption)
+    door = (Absent(step.path) for step in door_files(adoption, host) if isinstance(step, File | Link))
+    installer.apply((*door, *first_plan(adoption, host), _RELOAD))
+    kept.keep(adoption.at(Stage.DECIDED))
+
+
+def _drop_ins(adoption: Adoption) -> tuple[Path, ...]:
+    directory = layout.SYSTEMD / f"{adoption.unit}.service.d"
+    return directory / "hookd.conf", directory / "zz-hookd-adopt.conf"
+
+
+def _restart(unit: str, why: str, say: Say) -> None:
+    command = Run(("systemctl", "restart", f"{unit}.service"), why)
+    say(f"+ {command}")
+    run(command.argv, seconds=_SECONDS)
+
+
+def _close(adoption: Adoption) -> None:
+    """Close the door that hookd opened; a socket of the unit's own stays."""
+    stop_bridge(adoption)
+    door = f"{adoption.unit}.socket"
+    if adoption.way != "held" and disk.status(layout.SYSTEMD / door) is not None:
+        run(("systemctl", "stop", door), seconds=_SECONDS)

@@ -1,0 +1,69 @@
+"""Leads nginx to the new place and back: files kept first, checked by nginx itself, old workers waited for."""
+
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+from units import disk
+from units.adopt.adoption import Adoption, Change
+from units.adopt.listeners import children
+from units.errors import HostError
+from units.run import CommandFailed, run
+
+_PATIENCE_SECONDS: Final = 60.0
+_PAUSE_SECONDS: Final = 0.05
+
+
+def lead_to_the_new(adoption: Adoption) -> None:
+    """Change the files and let nginx take them up; raises HostError, and CommandFailed with the old files back."""
+    for change in adoption.changes:
+        if _text(change.path) not in (change.before, change.after):
+            raise HostError(f"{change.path} was changed meanwhile", hint="the same command again looks anew")
+    _put([(change, change.after) for change in adoption.changes])
+
+
+def lead_back(adoption: Adoption) -> list[Path]:
+    """Undo that; returns the files that somebody has changed since, which are left alone. Raises CommandFailed."""
+    ours = [change for change in adoption.changes if _text(change.path) == change.after]
+    _put([(change, change.before) for change in ours])
+    return [change.path for change in adoption.changes if _text(change.path) != change.before]
+
+
+def _put(texts: list[tuple[Change, str]]) -> None:
+    """Put texts in place, all or none."""
+    before = [(change, text) for change, _ in texts if (text := _text(change.path)) is not None]
+    if all(text == dict_text for (_, text), (_, dict_text) in zip(texts, before, strict=True)):
+        return
+    for change, text in texts:
+        _write(change.path, text)
+    try:
+        run(("nginx", "-t", "-q"))
+    except CommandFailed:
+        for change, text in before:
+            _write(change.path, text)
+        raise
+    _reload()
+
+
+def _text(path: Path) -> str | None:
+    content = disk.read(path)
+    return None if content is None else content.decode(errors="surrogateescape")
+
+
+def _write(path: Path, text: str) -> None:
+    found = disk.status(path)
+    if found is None:
+        raise HostError(f"{path} is gone")
+    owner = disk.Owner(found.st_uid, found.st_gid, found.st_mode & 0o7777)
+    disk.write(path, text.encode(errors="surrogateescape"), owner)
+
+
+def _reload() -> None:
+    """Reload, and wait until the workers that know the old files have ended their requests, or long enough."""
+    first = int(run(("systemctl", "show", "--property=MainPID", "--value", "nginx.service")).strip() or 0)
+    old = set(children(first))
+    run(("systemctl", "reload-or-restart", "nginx.service"))
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < end and any(os.path.exists(f"/proc/{process}") for process in old):
+        time.sleep(_PAUSE_SECONDS)
