@@ -1,10 +1,11 @@
 """The `hookd` command: a face for people over the same records that the receiver writes.
 
-Map: `commands` (what can be typed) · `follow` (a deployment, live) · `show` (status as tables) · `send` (a signed push)
-· `launch` (becomes the worker or the embedded Redis) · `root`, `server`, `apps` (what only root may do on a server; the
-work itself is in `units`).
+Map: `base` (what all commands share) · `deployments`, `reading`, `programs` (what can be typed anywhere) · `follow` (a
+deployment, live) · `show`, `logs` (status and logs as text) · `send` (a signed push) · `launch` (becomes the worker or
+the embedded Redis) · `root`, `server`, `apps`, `adopt`, `look` (what is typed on a server; the work is in `units`).
 """
 
-from hookd.cli.commands import main
+from hookd.cli import deployments, programs, reading
+from hookd.cli.base import main
 
-__all__ = ["main"]
+__all__ = ["deployments", "main", "programs", "reading"]

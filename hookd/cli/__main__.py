@@ -1,5 +1,5 @@
 """Lets `python -m hookd.cli` be the `hookd` command."""
 
-from hookd.cli.commands import main
+from hookd.cli import main
 
 main(prog_name="hookd")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from hookd.cli.apps import open_the_repository, tell_what_to_paste
-from hookd.cli.commands import main
+from hookd.cli.base import main
 from hookd.cli.root import alone, as_root, dry_run, say, server
 from units import layout
 from units.adopt import adoption as kept

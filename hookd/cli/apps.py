@@ -9,7 +9,7 @@ from typing import Any
 import click
 import tomlkit
 
-from hookd.cli.commands import main
+from hookd.cli.base import main
 from hookd.cli.root import alone, as_root, dry_run, known_app, say, server
 from hookd.contract.catalogue import App
 from units import layout, secrets

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from hookd.cli.commands import app_of, as_json, configured, console, in_words, stop
+from hookd.cli.base import app_of, as_json, configured, console, in_words, stop
 from hookd.store.config import Config, config_path
 from hookd.store.ownership import OwnershipError
 from units.doctor import doctor as look_at_everything

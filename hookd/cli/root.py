@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import click
 
-from hookd.cli.commands import Command, in_words, stop
+from hookd.cli.base import Command, in_words, stop
 from hookd.contract.catalogue import App, Catalogue
 from hookd.store.config import load
 from units import disk, layout

@@ -2,13 +2,14 @@
 
 import ast
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.processes import PROJECT
+from tests.support.processes import PROJECT, python
 
 ROOMS = ("hookd", "worker", "units")
 # What replaces or starts a process without the subprocess module.
@@ -58,9 +59,17 @@ def every(*rooms: str) -> pytest.MarkDecorator:
 
 @every("hookd")
 def test_hookd_knows_neither_the_worker_nor_the_units(file: Path) -> None:
-    """Only the demo, which sets up a host of its own, knows what stands on a host."""
-    forbidden = ("worker", "tests") if file.parent.name == "demo" else ("worker", "units", "tests")
+    """Only the demo, which sets up a host of its own, and the commands for a server know what stands on a host."""
+    knows = file.parent.name in ("demo", "cli")
+    forbidden = ("worker", "tests") if knows else ("worker", "units", "tests")
     assert not [module for module in imported(file) if is_in(module, *forbidden)]
+
+
+def test_no_program_holds_code_for_root_that_it_does_not_need() -> None:
+    """`hookd serve` and `hookd worker` are commands, too: those for a server are only imported when they are meant."""
+    code = "import hookd.cli, hookd.serve, sys; print([m for m in sys.modules if m.startswith(('units', 'worker'))])"
+    done = subprocess.run(python("-c", code), cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @every("hookd/contract")

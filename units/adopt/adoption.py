@@ -69,9 +69,14 @@ class Adoption(Section):
         return f"{self.unit}-bridge"
 
     @property
+    def bridge_socket(self) -> Path:
+        """Where that unit is asked, and by hookd alone."""
+        return layout.SOCKETS / f"{self.name}-bridge.sock"
+
+    @property
     def bridge_table(self) -> dict[str, Any]:
         """The app as long as that unit is the one that deployments restart: asked on a socket of its own."""
-        socket = f"unix:{layout.SOCKETS}/{self.name}-bridge.sock"
+        socket = f"unix:{self.bridge_socket}"
         service = {**self.table["service"], "name": self.bridge_unit, "listen": socket}
         health = {**self.table["health"], "url": f"{socket}:{self.page}"}
         return {**self.table, "service": service, "health": health}

@@ -13,7 +13,7 @@ from units.adopt.prepare import first_plan
 from units.adopt.standing import stop_bridge
 from units.adopt.wait import until_well
 from units.app_plan import drop_in_directories
-from units.doctor.http import address_of
+from units.doctor.http import Address, address_of
 from units.host import Host
 from units.install import Installer
 from units.manifest import Manifest
@@ -35,8 +35,7 @@ def give_back(adoption: Adoption, host: Host, manifest: Manifest, say: Say) -> N
         installer = Installer(manifest, layout.app_scope(adoption.name), say)
         installer.apply((*drop_in_directories(files), *files, _RELOAD))
         _restart(adoption.bridge_unit, "it serves while the unit changes", say)
-        address = address_of(f"unix:{layout.SOCKETS}/{adoption.name}-bridge.sock")
-        until_well(address, adoption.page, adoption.app.health, "the release")
+        until_well(Address(adoption.bridge_socket), adoption.page, adoption.app.health, "the release")
     lead_back(adoption, host, manifest, say)
     kept.forget(adoption.name)
 
@@ -46,7 +45,9 @@ def lead_back(adoption: Adoption, host: Host, manifest: Manifest, say: Say) -> N
     installer = Installer(manifest, layout.app_scope(adoption.name), say)
     drop_ins = _drop_ins(adoption)
     is_gone = adoption.way == "direct" or any(disk.status(path) is not None for path in drop_ins)
-    installer.apply((*(Absent(path) for path in drop_ins), _RELOAD))
+    # The door leads to the bridge again: systemd hands it to the unit that it names, which must bind its own address.
+    to_bridge = door_files(adoption, host) if adoption.stage is not Stage.DECIDED else ()
+    installer.apply((*to_bridge, *(Absent(path) for path in drop_ins), _RELOAD))
     if adoption.way == "direct":
         _close(adoption)
     if is_gone:

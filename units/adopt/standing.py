@@ -1,7 +1,8 @@
-"""What an adoption does with units: starts, stops and the bridge's end."""
+"""What an adoption asks of systemd: whether a unit is up, and the end of what was there for the take-over alone."""
 
 from typing import Final
 
+from units import disk, layout
 from units.adopt.adoption import Adoption
 from units.run import run, succeeds
 
@@ -9,13 +10,14 @@ _SECONDS: Final = 180
 
 
 def stop_bridge(adoption: Adoption) -> None:
-    """Stop the stand-in and what it is asked on: it ends its requests first. Raises CommandFailed."""
-    bridge, unit = adoption.bridge_unit, adoption.unit
-    names = (f"{bridge}.socket", f"{bridge}.service", f"{unit}-check.socket")
-    there = [name for name in names if succeeds(("systemctl", "cat", "--", name))]
+    """Stop the bridge and what it and the unit are asked on: it ends its requests first. Raises CommandFailed."""
+    bridge, check = adoption.bridge_unit, f"{adoption.unit}-check"
+    names = (f"{bridge}.socket", f"{bridge}.service", f"{check}.socket", f"{check}.service")
+    there = [name for name in names if disk.status(layout.SYSTEMD / name) is not None]
     if there:
         run(("systemctl", "stop", *there), seconds=_SECONDS)
         succeeds(("systemctl", "reset-failed", *there))
+    disk.remove(adoption.bridge_socket)
 
 
 def is_active(unit: str) -> bool:

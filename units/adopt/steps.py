@@ -20,7 +20,7 @@ from units.adopt.wait import until, until_well
 from units.app_plan import Given, app_plan, app_toml
 from units.apps import Server
 from units.disk import UnsafePath
-from units.doctor.http import Address, address_of
+from units.doctor.http import Address
 from units.errors import HostError
 from units.install import Installer
 from units.plan import Absent, File, Plan, Run
@@ -61,7 +61,7 @@ class Steps:
             files = bridge_files(self.adoption, self.server.host, open_door=True)
             self._installer.apply((*files, *door_files(self.adoption, self.server.host), _RELOAD))
             self._open()
-            self._ask(address_of(f"unix:{layout.SOCKETS}/{self.adoption.name}-bridge.sock"), "the first release")
+            self._ask(Address(self.adoption.bridge_socket), "the first release")
             nginx.lead_to_the_new(self.adoption)
 
     def _open(self) -> None:
@@ -82,6 +82,8 @@ class Steps:
             self._installer.apply(self._final())
             self._run(("systemctl", "start", check), "the unit is asked here")
             self._run(("systemctl", "restart", unit), "from the old process to the release")
+            if not is_active(unit):
+                raise HostError(f"{unit} did not start: journalctl --unit {unit} --lines 50")
             self._ask(Address(self.adoption.check_socket), unit)
         self._clean_up()
 

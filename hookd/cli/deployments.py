@@ -1,0 +1,86 @@
+"""`hookd deploy`, `update`, `rollback`: ask for a deployment, watch it, and end with a status that says how it went."""
+
+import sys
+import time
+from typing import NoReturn
+
+import click
+
+from hookd.cli.base import INTERRUPTED, app_of, as_json, configured, console, main, records_of, stop, waits
+from hookd.cli.follow import EXIT_CODES, follow
+from hookd.contract.deployment import Deployment, Trigger
+from hookd.contract.names import is_abbreviation
+from hookd.status import status_url
+from hookd.store.config import Config
+from hookd.store.records import Records, Request
+
+
+@main.command()
+@click.argument("app")
+@click.option("--commit", help="Deploy this commit of the branch instead of its head, and stay there.")
+@waits
+@as_json
+@configured
+def deploy(config: Config, app: str, commit: str | None, wait: bool, json_output: bool) -> None:
+    """Bring APP to its branch's head, even if it is there already."""
+    _ask(config, app, Trigger.MANUAL, commit, wait=wait, json_output=json_output)
+
+
+@main.command()
+@click.argument("app")
+@waits
+@as_json
+@configured
+def update(config: Config, app: str, wait: bool, json_output: bool) -> None:
+    """Deploy what is new on APP's branch, as a push would; nothing happens when there is nothing new."""
+    _ask(config, app, Trigger.UPDATE, None, wait=wait, json_output=json_output)
+
+
+@main.command()
+@click.argument("app")
+@click.option("--to", "commit", help="The commit to go back to; default: the good release before the current one.")
+@waits
+@as_json
+@configured
+def rollback(config: Config, app: str, commit: str | None, wait: bool, json_output: bool) -> None:
+    """Bring APP back to an earlier release and stay there until a newer commit is pushed."""
+    _ask(config, app, Trigger.ROLLBACK, commit, wait=wait, json_output=json_output)
+
+
+def _ask(config: Config, name: str, trigger: Trigger, commit: str | None, *, wait: bool, json_output: bool) -> NoReturn:
+    app = app_of(config, name)
+    if commit is not None and not is_abbreviation(commit):
+        stop(f"{commit!r} is no commit: 7 to 64 of the digits 0-9a-f", hint=f"git log --oneline origin/{app.branch}")
+    records = records_of(config, reads=False)
+    request = Request(app=app.name, trigger=trigger, seconds=app.limits.deploy_seconds, pinned_commit=commit)
+    finish(config, records, records.request(request).deployment, wait=wait, json_output=json_output)
+
+
+def finish(config: Config, records: Records, deployment_id: str, *, wait: bool, json_output: bool) -> NoReturn:
+    """Show a deployment as asked for and end with the status that says how it went."""
+    try:
+        record = _shown(config, records, deployment_id, wait=wait, json_output=json_output)
+    except KeyboardInterrupt:
+        stop(
+            "no longer watching; the deployment goes on",
+            hint=f"hookd logs {deployment_id} --follow",
+            status=INTERRUPTED,
+        )
+    sys.exit(EXIT_CODES.get(record.status, 0))
+
+
+def _shown(config: Config, records: Records, deployment_id: str, *, wait: bool, json_output: bool) -> Deployment:
+    if json_output:
+        record = _wait(records, deployment_id) if wait else records.get(deployment_id)
+        click.echo(record.model_dump_json(indent=2))
+        return record
+    console.print(f"[bold]{deployment_id}[/]  {status_url(config, deployment_id)}", soft_wrap=True)
+    if wait:
+        return follow(records, deployment_id, console)
+    return records.get(deployment_id)
+
+
+def _wait(records: Records, deployment_id: str) -> Deployment:
+    while not (record := records.get(deployment_id)).ended:
+        time.sleep(0.1)
+    return record

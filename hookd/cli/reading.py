@@ -1,0 +1,82 @@
+"""`hookd status` and `logs`: what is deployed, and what was said on the way."""
+
+import json
+from contextlib import suppress
+
+import click
+
+from hookd.cli.base import app_of, as_json, complaints, configured, console, main, records_of, stop
+from hookd.cli.follow import ending_line
+from hookd.cli.logs import NoLog, print_log
+from hookd.cli.show import show_app, show_apps
+from hookd.contract.catalogue import App
+from hookd.contract.deployment import Deployment
+from hookd.contract.names import is_deployment
+from hookd.store.config import Config
+from hookd.store.records import NoSuchDeployment, Records
+
+
+@main.command()
+@click.argument("app", required=False)
+@as_json
+@configured
+def status(config: Config, app: str | None, json_output: bool) -> None:
+    """Show all apps, or one with its last deployments."""
+    records = records_of(config)
+    apps = (app_of(config, app),) if app else config.catalogue.apps
+    if json_output:
+        shown = [
+            {
+                **records.view(one.name).model_dump(mode="json"),
+                "deployments": [record.model_dump(mode="json") for record in records.history(one.name, 10)],
+            }
+            for one in apps
+        ]
+        click.echo(json.dumps(shown[0] if app else shown, indent=2))
+    elif app:
+        show_app(console, apps[0], records)
+        _show_units(apps[0])
+    else:
+        show_apps(console, apps, records)
+
+
+def _show_units(app: App) -> None:
+    """Print how the app's units stand, where systemd runs them."""
+    if app.service.manager != "systemd":
+        return
+    from units.run import CommandFailed
+    from units.services import states
+
+    with suppress(CommandFailed):
+        for state in states(app):
+            console.print(f"  {state}", markup=False, soft_wrap=True)
+
+
+@main.command()
+@click.argument("deployment")
+@click.option("--follow", "-f", "keep_on", is_flag=True, help="Stay and print what is added, until it has ended.")
+@configured
+def logs(config: Config, deployment: str, keep_on: bool) -> None:
+    """Print the log of DEPLOYMENT, an id, or of an app's last deployment when it is an app's name."""
+    records = records_of(config)
+    record = _find(config, records, deployment)
+    path = config.settings.log_path(record.app, record.id)
+    try:
+        record = print_log(path, records, record, keep_on=keep_on)
+    except NoLog as error:
+        stop(str(error), hint=f"hookd logs {record.id} --follow", status=1)
+    except PermissionError:
+        stop(f"{path} may not be read by you", hint="run the same as the worker's user")
+    complaints.print(ending_line(record), soft_wrap=True)
+
+
+def _find(config: Config, records: Records, text: str) -> Deployment:
+    if config.catalogue.get(text) is not None:
+        last = records.history(text, 1)
+        return last[0] if last else stop(f"{text} has no deployment yet", hint=f"hookd deploy {text}")
+    try:
+        if is_deployment(text):
+            return records.get(text)
+    except NoSuchDeployment:
+        pass
+    return stop(f"there is no deployment {text!r}", hint="hookd status APP")
