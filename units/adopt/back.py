@@ -8,9 +8,9 @@ from units import disk, layout
 from units.adopt import adoption as kept
 from units.adopt import nginx
 from units.adopt.adoption import Adoption, Stage
-from units.adopt.bridge import bridge_files, door_files
+from units.adopt.bridge import bridge_files, check_files, door_files
 from units.adopt.prepare import first_plan
-from units.adopt.standing import stop_bridge
+from units.adopt.standing import forget_empty_directories, stop_bridge
 from units.adopt.wait import until_well
 from units.app_plan import drop_in_directories
 from units.doctor.http import Address, address_of
@@ -56,8 +56,10 @@ def lead_back(adoption: Adoption, host: Host, manifest: Manifest, say: Say) -> N
     for path in nginx.lead_back(adoption):
         say(f"  {path} was changed by somebody else and stays as it is")
     _close(adoption)
-    door = (Absent(step.path) for step in door_files(adoption, host) if isinstance(step, File | Link))
-    installer.apply((*door, *first_plan(adoption, host), _RELOAD))
+    for_now = (*door_files(adoption, host), *check_files(adoption))
+    gone = (Absent(step.path) for step in for_now if isinstance(step, File | Link))
+    installer.apply((*gone, *first_plan(adoption, host), _RELOAD))
+    forget_empty_directories(adoption, manifest)
     kept.keep(adoption.at(Stage.DECIDED))
 
 
@@ -78,3 +80,5 @@ def _close(adoption: Adoption) -> None:
     door = f"{adoption.unit}.socket"
     if adoption.way != "held" and disk.status(layout.SYSTEMD / door) is not None:
         run(("systemctl", "stop", door), seconds=_SECONDS)
+        if adoption.way == "nginx":
+            disk.remove(layout.SOCKETS / f"{adoption.name}.sock")

@@ -114,7 +114,9 @@ def look(wanted: Options) -> Facts:
     gunicorn, why = _gunicorn(unit, process, seen, root)
     olds = listeners.listeners(process)
     tracked = loose.Tree(frozenset(tree.tracked))
-    found = _sites(olds, f"unix:{layout.SOCKETS}/{wanted.app}.sock", moved_of(root, tracked))
+    # A socket that systemd holds already stays, and nginx goes on leading there.
+    new = str(olds[0]) if unit.sockets and olds else f"unix:{layout.SOCKETS}/{wanted.app}.sock"
+    found = _sites(olds, new, moved_of(root, tracked))
     person = _person(unit)
     hosts = [domain for site in found if site.passes for domain in site.domains if domain not in ("_", "")]
     sorted_out = loose.sort(root, tree.loose, tracked, wanted.wishes, person.may_write)
@@ -195,7 +197,7 @@ def _sites(olds: tuple[Listener, ...], new: str, moved: Callable[[str], str | No
     real = dict.fromkeys(Path(os.path.realpath(name)) for name in names)
     read = {path: (disk.read(path) or b"").decode(errors="surrogateescape") for path in real}
     found = [sites.changed(path, text, olds, new, moved) for path, text in read.items()]
-    return tuple(site for site in found if site.before != site.after or site.unknown)
+    return tuple(site for site in found if site.passes or site.before != site.after or site.unknown)
 
 
 def _person(unit: OldService) -> Person:

@@ -1,9 +1,11 @@
 """What an adoption asks of systemd: whether a unit is up, and the end of what was there for the take-over alone."""
 
+from pathlib import Path
 from typing import Final
 
 from units import disk, layout
 from units.adopt.adoption import Adoption
+from units.manifest import Manifest
 from units.run import run, succeeds
 
 _SECONDS: Final = 180
@@ -18,6 +20,13 @@ def stop_bridge(adoption: Adoption) -> None:
         run(("systemctl", "stop", *there), seconds=_SECONDS)
         succeeds(("systemctl", "reset-failed", *there))
     disk.remove(adoption.bridge_socket)
+
+
+def forget_empty_directories(adoption: Adoption, manifest: Manifest) -> None:
+    """Remove the directories of drop-ins that are empty now."""
+    for thing in manifest.of(layout.app_scope(adoption.name), "directory"):
+        if Path(thing.name).parent == layout.SYSTEMD and disk.remove_empty(Path(thing.name)):
+            manifest.forget(thing)
 
 
 def is_active(unit: str) -> bool:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from units import disk, layout
+from units import layout
 from units.adopt import adoption as kept
 from units.adopt import nginx
 from units.adopt.adoption import Adoption, Stage
 from units.adopt.back import lead_back
 from units.adopt.bridge import bridge_files, check_files, door_files, final_files
-from units.adopt.standing import is_active, stop_bridge
+from units.adopt.standing import forget_empty_directories, is_active, stop_bridge
 from units.adopt.wait import until, until_well
 from units.app_plan import Given, app_plan, app_toml
 from units.apps import Server
@@ -106,14 +106,8 @@ class Steps:
         stays = {file.path for file in final_files(self.adoption, self.server.host)}
         gone = [file.path for file in temporary if file.path not in stays]
         self._installer.apply((*(Absent(path) for path in gone), _RELOAD))
-        self._forget_directories()
+        forget_empty_directories(self.adoption, self.server.manifest)
         self.adoption = kept.keep(self.adoption.at(Stage.DONE))
-
-    def _forget_directories(self) -> None:
-        """Remove the directories of drop-ins that are empty now."""
-        for thing in self.server.manifest.of(layout.app_scope(self.adoption.name), "directory"):
-            if Path(thing.name).parent == layout.SYSTEMD and disk.remove_empty(Path(thing.name)):
-                self.server.manifest.forget(thing)
 
     @contextmanager
     def _or_back(self) -> Iterator[None]:

@@ -18,9 +18,9 @@ GOOD: Final = "it answers, lets in whom it should, and keeps what it is told"
 _UNIT: Final = f"{layout.REDIS}.service"
 _RESTART: Final = f"sudo systemctl restart {_UNIT}"
 _LOG: Final = f"journalctl --unit {_UNIT} --lines 50"
-# Whoever logs in to Redis read its password at its start.
-_CLIENTS: Final = ("hookd.service", *map(layout.worker_unit, layout.INSTANCES))
-_ANEW: Final = f"sudo hookd setup && {_RESTART} {' '.join(_CLIENTS)}"
+# Whoever logs in to Redis read its password at its start; a worker that is refused asks again for two minutes.
+_WORKERS: Final = " ".join(map(layout.worker_unit, layout.INSTANCES))
+_ANEW: Final = f"sudo systemctl stop {_WORKERS} && sudo hookd setup && {_RESTART} hookd.service {_WORKERS}"
 # A denial says that a process tried what it must not; what lies longer back was seen by an earlier run.
 _DENIALS_SECONDS: Final = 86_400
 _FULL: Final = 0.8

@@ -1,0 +1,91 @@
+"""The README's "On a server", as written: its commands are taken from it and typed on a fresh Debian."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.server.conftest import Figures
+from tests.support.processes import PROJECT
+from tests.support.server.machine import Machine
+from tests.support.server.shop import CHECKOUT, RECEIVER_DOMAIN, Shop
+from tests.support.server.sshgit import git_host
+from tests.support.server.visitors import visitors
+from tests.support.server.web import ask
+
+SECTION = re.search(r"^## On a server\n(.*?)^## ", (PROJECT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+
+
+def blocks() -> list[str]:
+    """The commands of the section, block by block."""
+    assert SECTION
+    return re.findall(r"```sh\n(.*?)```", SECTION[1], re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def server(fresh_server: Machine) -> Iterator[Machine]:
+    """A fresh Debian with a clone of hookd, and a git host with a repository."""
+    fresh_server.copy_checkout(CHECKOUT)
+    git_host(fresh_server)
+    settings = "".join(f"{name}={value}\n" for name, value in fresh_server.settings.items())
+    fresh_server.write("/etc/hookd/worker.env", settings, 0o600)  # As docs/server.md says of hosts behind a proxy.
+    return fresh_server
+
+
+@pytest.fixture(scope="module")
+def shop(server: Machine) -> Shop:
+    """The app that the README adds."""
+    return Shop(server)
+
+
+def test_the_section_is_there() -> None:
+    assert len(blocks()) == 4
+
+
+def test_from_a_fresh_host_to_a_push_that_is_live(server: Machine, shop: Shop, figures: Figures) -> None:
+    shop.commit("v1")
+    install, add, deploy, doctor = blocks()
+    server.shell(install, directory=CHECKOUT)
+    printed = server.shell(add, directory=CHECKOUT)
+    shop.paste_key(printed)
+    assert f"http://{RECEIVER_DOMAIN}/hooks/shop" in printed
+    assert shop.secret in printed
+    server.shell(deploy, directory=CHECKOUT)
+    assert shop.page() == "v1"
+    record = shop.push("v2")
+    assert record["status"] == "succeeded"
+    assert shop.page() == "v2"
+    seconds = sum(step["seconds"] for step in record["steps"])
+    figures.note(f"README's server: a push is live and found well {seconds:.1f} s after the worker took it")
+    said = server.run("bash", "-c", doctor, check=False, directory=CHECKOUT)
+    assert "error" not in said.stdout, said.stdout
+
+
+def test_what_it_prints_names_the_next_command(server: Machine) -> None:
+    assert "all was right already" in server.shell("sudo hookd setup", directory=CHECKOUT)
+    assert "sudo hookd app add" in server.shell("sudo hookd setup", directory=CHECKOUT)
+
+
+def test_status_is_for_whoever_brings_the_token(server: Machine) -> None:
+    assert ask(server, RECEIVER_DOMAIN, "/apps").status == 401
+    token = server.read("/etc/hookd/token").strip()
+    answer = ask(server, RECEIVER_DOMAIN, "/apps/shop", headers={"Authorization": f"Bearer {token}"})
+    assert answer.json["deployments"][0]["status"] == "succeeded"
+    log = answer.json["deployments"][0]["log_url"].removeprefix(f"http://{RECEIVER_DOMAIN}")
+    text = ask(server, RECEIVER_DOMAIN, log, headers={"Authorization": f"Bearer {token}"}).text
+    assert "systemctl" in text
+
+
+def test_a_replay_with_the_rq_program_as_the_worker(server: Machine, shop: Shop) -> None:
+    last = shop.hookd("status", "shop", "--json")
+    deployment = re.search(r'"id": "(shop-[^"]+)"', last)
+    assert deployment
+    typed = f". /var/lib/hookd/rq.env && rq enqueue -q hookd worker.job.replay {deployment[1]}"
+    server.run("sh", "-c", typed, user="manager")
+    server.wait_until(lambda: '"replay_of": "' in shop.hookd("status", "shop", "--json"), 60, "the replay")
+
+
+def test_a_reload_of_everything_loses_no_request(server: Machine, shop: Shop) -> None:
+    with visitors(server, shop.domain, per_second=50) as crowd:
+        server.shell("sudo ./run install && sudo hookd setup", directory=CHECKOUT)
+    assert not crowd.failures, crowd.failures[:5]
