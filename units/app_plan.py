@@ -100,7 +100,7 @@ def _shared_files(app: App, given: Given) -> dict[str, str]:
 def drop_in_directories(files: tuple[File | Link, ...]) -> tuple[Directory, ...]:
     """The directories that drop-ins of units need."""
     parents = dict.fromkeys(file.path.parent for file in files if file.path.parent.parent == layout.SYSTEMD)
-    return tuple(Directory(path, "root", "root", 0o755) for path in parents)
+    return tuple(Directory(path, "root", "root", 0o755, keep=True) for path in parents)
 
 
 def _news(app: App, files: tuple[File | Link, ...]) -> list[Step]:

@@ -15,7 +15,7 @@ from units.adopt.adoption import Adoption, Stage
 from units.adopt.decide import decide
 from units.adopt.facts import Options, look
 from units.adopt.loose import Wishes
-from units.adopt.prepare import prepare, whole_plan
+from units.adopt.prepare import prepare, shared_drift, whole_plan
 from units.adopt.show import afterwards, told
 from units.adopt.steps import Steps
 from units.apps import Server
@@ -47,6 +47,8 @@ from units.install import Installer
 @as_root
 def adopt_app(directory: Path, yes: bool, dry_run: bool, **options: Any) -> None:
     """Take over the project in DIRECTORY, with its .env, its data and its unit, without a pause."""
+    if not layout.CONFIG.exists():
+        raise HostError("hookd is not set up on this host", hint="sudo hookd setup")
     host = server()
     wanted = _options(directory, options)
     found = kept.load(wanted.app)
@@ -79,7 +81,7 @@ def _decided(host: Server, wanted: Options) -> Adoption:
     plan = whole_plan(adoption, host.host)
     own = Installer(host.manifest, layout.app_scope(adoption.name), say)
     own.check(plan)
-    for line in told(facts, adoption, own.preview(plan)):
+    for line in told(facts, adoption, (*own.preview(plan), *(f"+ {line}" for line in shared_drift(adoption)))):
         say(line)
     return adoption
 

@@ -13,6 +13,7 @@ from hookd.cli.base import main
 from hookd.cli.root import alone, as_root, dry_run, known_app, say, server
 from hookd.contract.catalogue import App
 from units import layout, secrets
+from units.adopt.back import give_back
 from units.app_checks import parsed
 from units.app_plan import Given
 from units.apps import Server, add, edit, finish_edit, remove
@@ -214,5 +215,7 @@ def remove_app(name: str, yes: bool, dry_run: bool) -> None:
     if not dry_run and not yes:
         click.confirm(f"Stop {name} and take away its units, secret and keys?", abort=True)
     with alone():
+        if not dry_run:
+            give_back(name, host.host, host.manifest, say)
         for path in remove(host, app, say, dry_run=dry_run):
             say(f"  stays: {path}")

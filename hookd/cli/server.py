@@ -27,12 +27,16 @@ def setup(domain: str | None, dry_run: bool) -> None:
 @as_root
 def uninstall(yes: bool, dry_run: bool) -> None:
     """Take away exactly what hookd brought; apps' releases and data stay."""
+    from units.adopt.back import give_back
     from units.uninstall import uninstall as take_away
 
     if not dry_run and not yes:
         click.confirm("Stop every app of hookd's and take hookd off this host?", abort=True)
     with alone():
-        take_away(server(), say, dry_run=dry_run)
+        host = server()
+        for app in () if dry_run else host.catalogue.apps:
+            give_back(app.name, host.host, host.manifest, say)
+        take_away(host, say, dry_run=dry_run)
 
 
 @click.command()

@@ -25,11 +25,14 @@ _SECONDS: Final = 180
 _RELOAD: Final = Run(("systemctl", "daemon-reload"), "systemd reads the units")
 
 
-def give_back(adoption: Adoption, host: Host, manifest: Manifest, say: Say) -> None:
-    """Undo an adoption that was completed: the old unit runs the old checkout again, as it was left there.
+def give_back(name: str, host: Host, manifest: Manifest, say: Say) -> None:
+    """Undo the adoption of an app, if it was adopted: its unit runs the old checkout again, as it was left there.
 
-    Raises HostError and CommandFailed.
+    To be called before the app is removed. Raises HostError and CommandFailed.
     """
+    adoption = kept.load(name)
+    if adoption is None:
+        return
     if adoption.stage is Stage.DONE:
         files = bridge_files(adoption, host, open_door=True)
         installer = Installer(manifest, layout.app_scope(adoption.name), say)
@@ -37,7 +40,8 @@ def give_back(adoption: Adoption, host: Host, manifest: Manifest, say: Say) -> N
         _restart(adoption.bridge_unit, "it serves while the unit changes", say)
         until_well(Address(adoption.bridge_socket), adoption.page, adoption.app.health, "the release")
     lead_back(adoption, host, manifest, say)
-    kept.forget(adoption.name)
+    kept.forget(name)
+    say(f"{adoption.unit}.service runs the old checkout in {adoption.root} again; hookd's releases there stay")
 
 
 def lead_back(adoption: Adoption, host: Host, manifest: Manifest, say: Say) -> None:

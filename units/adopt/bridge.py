@@ -35,9 +35,9 @@ def door_files(adoption: Adoption, host: Host) -> Plan:
     wants = layout.SYSTEMD / "sockets.target.wants"
     return (
         next(file for file in app_files(adoption.app, host) if file.path.name == name),
-        Directory(drop_in, "root", "root", 0o755),
+        Directory(drop_in, "root", "root", 0o755, keep=True),
         File(drop_in / _LAST, to_bridge),
-        Directory(wants, "root", "root", 0o755),
+        Directory(wants, "root", "root", 0o755, keep=True),
         Link(wants / name, layout.SYSTEMD / name),
     )
 

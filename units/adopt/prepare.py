@@ -1,9 +1,9 @@
 """Puts everything beside a project before its first release: nothing of it touches what runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from hookd.store.drift import Odd, mend
-from hookd.store.ownership import secret_policy, user_of
+from hookd.store.drift import Odd, drift, mend
+from hookd.store.ownership import Policy, secret_policy, user_of
 from units import layout
 from units.adopt import adoption as kept
 from units.adopt.adoption import Adoption
@@ -63,11 +63,23 @@ def whole_plan(adoption: Adoption, host: Host) -> Plan:
     return tuple(dict.fromkeys((*first_plan(adoption, host), *later)))
 
 
+def shared_drift(adoption: Adoption) -> Iterator[str]:
+    """What will be changed of shared files, so that the worker can link them into releases and nobody else reads them.
+
+    Raises OwnershipError.
+    """
+    for name in adoption.shared_files:
+        yield from map(str, drift(adoption.root / name, _shared_policy(adoption), alone=True))
+
+
 def _share(adoption: Adoption, name: str, say: Say) -> None:
-    """Let the worker read a shared file, which is linked into releases; a link itself is left alone."""
-    worker = user_of(layout.WORKER)
-    policy = secret_policy(adoption.app.ownership, worker.pw_uid, worker.pw_gid)
-    for finding in mend(adoption.root / name, policy, alone=True):
+    """Change it; a link itself is left alone."""
+    for finding in mend(adoption.root / name, _shared_policy(adoption), alone=True):
         say(f"+ {finding}")
         if isinstance(finding, Odd) and finding.kind != "link":
             raise HostError(f"{finding}, so releases cannot be given it", hint=f"the same again with --leave {name}")
+
+
+def _shared_policy(adoption: Adoption) -> Policy:
+    worker = user_of(layout.WORKER)
+    return secret_policy(adoption.app.ownership, worker.pw_uid, worker.pw_gid)

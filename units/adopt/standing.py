@@ -24,7 +24,7 @@ def stop_bridge(adoption: Adoption) -> None:
 
 def forget_empty_directories(adoption: Adoption, manifest: Manifest) -> None:
     """Remove the directories of drop-ins that are empty now."""
-    for thing in manifest.of(layout.app_scope(adoption.name), "directory"):
+    for thing in manifest.of(layout.app_scope(adoption.name), "kept directory"):
         if Path(thing.name).parent == layout.SYSTEMD and disk.remove_empty(Path(thing.name)):
             manifest.forget(thing)
 

@@ -1,0 +1,217 @@
+"""A project that was deployed by hand comes to hookd: nothing is lost, nobody's request fails, and it can go back."""
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.server.conftest import Figures
+from tests.support.server.by_hand import DOMAIN, ROOT, SITE, UNIT, ByHand, by_hand_layer
+from tests.support.server.servers import Servers
+from tests.support.server.shop import BROKEN
+from tests.support.server.visitors import visitors
+from tests.support.server.web import ask
+
+SYSTEMD = "/etc/systemd/system"
+ADOPTED = {"shop.service", "shop.socket"}
+# Passes for the old process and for the bridge, and not for the unit in the release.
+ONLY_IN_THE_UNIT = f"""\
+[Service]
+ExecCondition=/bin/sh -c '[ ! -e {SYSTEMD}/shop.service.d/hookd.conf ] || [ %n = shop-bridge.service ]'
+"""
+
+
+@pytest.fixture
+def shop(servers: Servers) -> Iterator[ByHand]:
+    """A server with a project on it that is deployed by hand."""
+    with servers.start(by_hand_layer(servers)) as machine:
+        yield ByHand(machine)
+
+
+def served_by_hand(shop: ByHand) -> bool:
+    """Tell whether everything that visitors depend on is as it was before hookd came."""
+    is_old = shop.page("/where") == ROOT and shop.machine.read("/etc/nginx/sites-available/shop") == SITE
+    return is_old and shop.units() == {"shop.service"}
+
+
+def test_nothing_is_lost_and_no_request_fails(shop: ByHand, figures: Figures) -> None:
+    before, everything = shop.contents(), shop.machine.files()
+    plan = shop.adopt("--dry-run")
+    assert plan.returncode == 0, plan.stderr
+    assert shop.machine.files() == everything
+    for word in ("uploads", ".env", "shop.socket", "-upstream shop { server 127.0.0.1:8000", "EnvironmentFile"[:0]):
+        assert word in plan.stdout
+
+    with visitors(shop.machine, DOMAIN, per_second=100) as crowd, ThreadPoolExecutor() as slow_visitors:
+        shop.prepared()
+        slow = [slow_visitors.submit(ask, shop.machine, DOMAIN, "/slow") for _ in range(2)]
+        shop.adopted()
+    assert not crowd.failures, crowd.failures[:5]
+    assert crowd.seen == {"v1"}
+    assert [one.result().text for one in slow] == ["slept"] * 2
+    figures.note(f"adopt: {crowd.number} requests at 100/s, none failed, slowest {crowd.slowest:.2f} s")
+
+    assert shop.contents() == before
+    assert shop.units() == ADOPTED
+    assert re.fullmatch(rf"{ROOT}/releases/000001-[0-9a-f]{{12}}", shop.page("/where"))
+    assert shop.page("/files") == "SHOP_SECRET=canary\n"
+    assert shop.page("/env") == repr({"SHOP_MOTTO": "two words", "SHOP_SECRET": "canary"})
+    assert shop.page("/uploads/photo.jpg") == "photo\n"
+    assert shop.page("/write") == "v1"
+    assert shop.machine.read(f"{ROOT}/uploads/written") == "written"
+    told = shop.machine.run("hookd", "doctor", check=False).stdout
+    assert not [line for line in told.splitlines() if line.startswith("error")], told
+
+
+def test_pushes_deploy_it_from_then_on(shop: ByHand) -> None:
+    shop.prepared()
+    shop.adopted()
+    with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
+        assert shop.push("v2", {"static/style.css": "second"})["status"] == "succeeded"
+        assert shop.push("v3", {"wsgi.py": BROKEN["answers 500"]})["status"] == "rolled_back"
+    assert not crowd.failures, crowd.failures[:5]
+    assert crowd.seen == {"v1", "v2"}
+    assert shop.page("/static/style.css") == "second"
+    shop.machine.reboot()
+    shop.machine.wait_until(lambda: shop.page() == "v2", what="the app after a reboot")
+    again = shop.adopt()
+    assert again.returncode == 2
+    assert "taken over already" in again.stderr
+
+
+def test_a_first_release_that_does_not_start_leaves_the_old_process_serving(shop: ByHand) -> None:
+    """The old environment has what nobody wrote down: the release's own has not."""
+    shop.machine.shell("echo > venv/lib/python3.11/site-packages/installed_by_hand.py", directory=ROOT)
+    shop.commit("v1", {"wsgi.py": "import installed_by_hand\n"})
+    shop.machine.shell(
+        f"runuser -u manager -- git -c safe.directory='*' fetch -q {shop.machine_path} main:refs/remotes/origin/main\n"
+        "runuser -u manager -- git reset -q --hard origin/main",
+        directory=ROOT,
+    )
+    shop.prepared()
+    before = shop.contents()
+    with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
+        refused = shop.adopt()
+    assert refused.returncode == 2
+    assert "installed_by_hand" in refused.stdout
+    assert "the old process serves as before" in refused.stderr
+    assert not crowd.failures, crowd.failures[:5]
+    assert served_by_hand(shop)
+    assert shop.contents() == before
+
+
+def test_a_unit_that_does_not_come_up_goes_back_and_the_same_command_again_goes_through(shop: ByHand) -> None:
+    drop_in = f"{SYSTEMD}/shop.service.d/condition.conf"
+    shop.machine.write(drop_in, ONLY_IN_THE_UNIT)
+    shop.machine.run("systemctl", "daemon-reload")
+    shop.prepared()
+    with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
+        failed = shop.adopt()
+        assert failed.returncode == 2
+        assert "shop.service did not start" in failed.stderr
+        assert served_by_hand(shop)
+        shop.machine.run("rm", drop_in)
+        shop.machine.run("systemctl", "daemon-reload")
+        shop.adopted()
+    assert not crowd.failures, crowd.failures[:5]
+    assert shop.units() == ADOPTED
+
+
+@pytest.mark.parametrize("point", ["shop.socket", "shop.service.d/hookd.conf", "shop-check.socket"])
+def test_a_take_over_that_was_killed_goes_on_with_the_same_command(shop: ByHand, point: str) -> None:
+    shop.prepared()
+    with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
+        start = ("systemd-run", "--quiet", "--unit=adopting", "--collect")
+        shop.machine.run(*start, "hookd", "app", "adopt", ROOT, "--yes")
+        shop.machine.wait_until(lambda: shop.machine.path(f"{SYSTEMD}/{point}").exists(), what=point)
+        shop.machine.run("systemctl", "kill", "--signal=KILL", "adopting.service", check=False)
+        assert shop.page() == "v1"
+        shop.adopted()
+    assert not crowd.failures, crowd.failures[:5]
+    assert shop.units() == ADOPTED
+
+
+def test_a_server_that_loses_its_power_half_way_serves_and_goes_on(shop: ByHand) -> None:
+    shop.prepared()
+    shop.machine.run("systemd-run", "--quiet", "--collect", "hookd", "app", "adopt", ROOT, "--yes")
+    site = "/etc/nginx/sites-available/shop"
+    shop.machine.wait_until(lambda: "shop.sock" in shop.machine.read(site), what="nginx's new file")
+    shop.machine.power_cut()
+    shop.machine.wait_until(lambda: shop.page() == "v1", what="the project after the power cut")
+    shop.adopt()
+    assert shop.units() == ADOPTED
+
+
+def test_an_app_that_is_removed_gets_its_old_process_back(shop: ByHand) -> None:
+    shop.prepared()
+    before = shop.contents()
+    shop.adopted()
+    with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
+        shop.hookd("app", "remove", "shop", "--yes")
+    assert not crowd.failures, crowd.failures[:5]
+    assert served_by_hand(shop)
+    assert shop.contents() == before
+    assert not [name for name in shop.machine.files() if name.startswith((f"{SYSTEMD}/shop-", f"{SYSTEMD}/shop.s"))][1:]
+
+
+def test_a_socket_that_systemd_holds_already_stays(shop: ByHand) -> None:
+    socket = "[Socket]\nListenStream=/run/shop.sock\nSocketUser=www-data\n[Install]\nWantedBy=sockets.target\n"
+    shop.machine.run("systemctl", "stop", "shop.service")
+    shop.machine.write(f"{SYSTEMD}/shop.socket", socket)
+    shop.machine.shell("systemctl daemon-reload && systemctl enable --now shop.socket")
+    unit = UNIT.replace("After=network.target", "Requires=shop.socket").replace("--bind 127.0.0.1:8000 ", "")
+    shop.serve(unit, SITE.replace("127.0.0.1:8000", "unix:/run/shop.sock"))
+    shop.prepared()
+    with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
+        shop.adopted()
+        assert shop.push("v2")["status"] == "succeeded"
+    assert not crowd.failures, crowd.failures[:5]
+    assert shop.machine.read(f"{SYSTEMD}/shop.socket") == socket
+    assert shop.page() == "v2"
+
+
+def test_without_nginx_in_front_it_needs_leave_for_a_pause(shop: ByHand, figures: Figures) -> None:
+    unit = UNIT.replace("[Service]", "[Service]\nAmbientCapabilities=CAP_NET_BIND_SERVICE")
+    shop.machine.shell("systemctl disable --now nginx")
+    shop.serve(unit.replace("127.0.0.1:8000", "0.0.0.0:80"), None)
+    refused = shop.adopt()
+    assert refused.returncode == 2
+    assert "--accept-pause" in refused.stderr
+    shop.prepared("--accept-pause")
+    with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
+        shop.adopted("--accept-pause")
+    figures.note(f"adopt without nginx: {len(crowd.failures)} of {crowd.number} requests at 50/s were refused")
+    assert all("ConnectionRefused" in failure for failure in crowd.failures), crowd.failures[:5]
+    assert shop.units() == ADOPTED
+    assert f"{ROOT}/releases/" in shop.page("/where")
+
+
+def test_an_app_of_a_user_of_its_own_stays_readable_for_others(shop: ByHand) -> None:
+    shop.machine.run("useradd", "--system", "--user-group", "shopper")
+    shop.machine.shell("chown shopper:shopper .env && chmod 600 .env && chown -R shopper uploads logs", directory=ROOT)
+    shop.serve(UNIT.replace("www-data", "shopper"), SITE)
+    shop.prepared()
+    with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
+        printed = shop.adopted()
+    assert not crowd.failures, crowd.failures[:5]
+    assert "policy         split, group shopper" in printed
+    assert shop.page("/files") == "SHOP_SECRET=canary\n"
+    assert shop.page("/static/style.css") == "first"
+    assert shop.push("v2", {"static/style.css": "second"})["status"] == "succeeded"
+    assert shop.page("/static/style.css") == "second"
+    env = shop.machine.run("stat", "-c", "%U:%G %a", f"{ROOT}/.env").stdout
+    assert env == "manager:shopper 640\n"
+
+
+def test_what_is_not_ready_is_named_at_once_and_nothing_is_changed(shop: ByHand) -> None:
+    shop.machine.shell("echo '# hot fix' >> wsgi.py && echo x | tee data.sqlite3 && printf 'SQLite format 3\\0' > db")
+    shop.machine.shell("echo '# hot fix' >> wsgi.py && printf 'SQLite format 3\\0' > db.sqlite3", directory=ROOT)
+    shop.serve(UNIT.replace("User=www-data\nGroup=www-data\n", ""), SITE)
+    everything = shop.machine.files()
+    refused = shop.adopt("--health", "/nowhere-404", "--data", "no-such-directory")
+    assert refused.returncode == 2
+    for reason in ("wsgi.py", "db.sqlite3", "runs as root", "no-such-directory is not in"):
+        assert reason in refused.stderr, refused.stderr
+    assert shop.machine.files() == everything
+    assert served_by_hand(shop)

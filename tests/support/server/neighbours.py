@@ -1,0 +1,33 @@
+"""A server with two apps, one of each handover, and things in their secrets and variables that nobody else may see."""
+
+from typing import Final
+
+from hookd.contract.catalogue import App
+from hookd.store.config import load
+from tests.support.server.machine import Machine
+from tests.support.server.servers import Layer, Servers
+from tests.support.server.shop import Shop, shop_layer
+
+CANARY: Final = "canary-of-an-apps-own-variable"
+
+
+def neighbours_layer(servers: Servers) -> Layer:
+    """The disk of a server on which shop (blue-green) and blog (restart) are deployed and answer."""
+
+    def add(machine: Machine) -> None:
+        variables = machine.write("/root/blog.env", f"BLOG_TOKEN={CANARY}\n", 0o600)
+        Shop(machine, "blog").add("--handover", "restart", "--data", "logs", "--env-file", "/root/blog.env")
+        variables.unlink()
+
+    return servers.layer("neighbours", add, on=shop_layer(servers))
+
+
+def apps(machine: Machine) -> tuple[App, ...]:
+    """The apps of a server, as its own catalogue has them."""
+    return load(machine.path("/etc/hookd/hookd.toml")).catalogue.apps
+
+
+def wait_for_services(machine: Machine) -> None:
+    """Wait until everything that starts with a server with neighbours is up."""
+    units = ("hookd.service", "hookd-worker@1.service", "hookd-worker@2.service", "shop.service", "blog.service")
+    machine.wait_until(lambda: {machine.unit_state(unit) for unit in units} == {"active"}, what="the services")
