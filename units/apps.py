@@ -65,6 +65,22 @@ def edit(server: Server, app: App, toml: str, say: Say, *, dry_run: bool) -> boo
     return old is not None and old.service.handover != app.service.handover
 
 
+def bring_again(server: Server, say: Say, *, dry_run: bool) -> None:
+    """Bring every app's files to what this hookd writes: after an update; one that it did not bring is left alone."""
+    for app in server.catalogue.apps:
+        scope = layout.app_scope(app.name)
+        if not server.manifest.of(scope, "file"):
+            continue
+        plan = plan_for(server, app, layout.app_file(app.name).read_text(encoding="utf-8"))
+        installer = Installer(server.manifest, scope, say)
+        installer.check(plan)
+        if not dry_run:
+            installer.apply(plan)
+            continue
+        for line in installer.preview(plan):
+            say(line)
+
+
 def finish_edit(server: Server, app: App, say: Say) -> None:
     """Stop and remove the units that the app no longer has."""
     installer = Installer(server.manifest, layout.app_scope(app.name), say)

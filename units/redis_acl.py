@@ -43,6 +43,9 @@ _WORKER: Final = (
     "+@string +@hash +@list +@set +@sortedset +@stream +@keyspace +@pubsub +@transaction -@dangerous +info",
     _SCRIPTS,
 )
+# Off: nobody can be this user, so what it may is given to nobody. Redis itself reads its append-only file as this user,
+# and without rights drops every transaction in it (Debian 12's 7.0.15; redis/redis#14541, valkey-io/valkey#3983).
+_DEFAULT: Final = "user default off resetpass ~* &* +@all"
 # A person with `hookd`, `rq` and `redis-cli`: everything but what ends, empties or reconfigures the server.
 _OPERATOR: Final = ("~* &* +@all -@dangerous +info +keys +client|list +config|get +acl|log +slowlog|get",)
 
@@ -60,7 +63,7 @@ def acl(passwords: Mapping[Role, str]) -> str:
     if missing:
         raise ValueError(f"no password for {', '.join(missing)}")
     lines = [_user(role, passwords[role]) for role in ROLES]
-    return "\n".join(["user default off resetchannels -@all", *lines, ""])
+    return "\n".join([_DEFAULT, *lines, ""])
 
 
 def _user(role: Role, password: str) -> str:

@@ -12,13 +12,16 @@ from units import layout, secrets, services
 @as_root
 def setup(domain: str | None, dry_run: bool) -> None:
     """Make this host a server: users, Redis, receiver, workers, nginx. Again at any time, without harm."""
+    from units.apps import bring_again
     from units.setup import set_up
 
     if dry_run:
         set_up(domain, say, dry_run=True)
+        bring_again(server(), say, dry_run=True)
         return
     with alone():
         set_up(domain, say, dry_run=False)
+        bring_again(server(), say, dry_run=False)
 
 
 @click.command()

@@ -129,8 +129,9 @@ def test_a_planted_fault_is_named_and_its_hint_mends_it(shop: Shop, name: str) -
 
 def test_a_git_host_that_refuses_the_key_is_named(shop: Shop) -> None:
     shop.host.allow_nothing()
-    (found,) = problems(shop)
+    seen = problems(shop)
     shop.host.allow_reading(shop.machine.read("/var/lib/hookd/keys/shop.pub"), "acme/shop")
+    (found,) = seen
     assert (place(found), found["level"]) == ("git shop", "error")
     assert "Permission denied" in found["what"]
     assert "sudo cat /var/lib/hookd/keys/shop.pub" in found["hint"]
@@ -139,8 +140,9 @@ def test_a_git_host_that_refuses_the_key_is_named(shop: Shop) -> None:
 def test_a_git_host_whose_key_is_not_accepted_is_named(shop: Shop) -> None:
     known = shop.machine.read("/etc/hookd/known_hosts")
     shop.machine.write("/etc/hookd/known_hosts", "# none\n")
-    (found,) = problems(shop)
+    seen = problems(shop)
     shop.machine.write("/etc/hookd/known_hosts", known)
+    (found,) = seen
     assert (place(found), found["level"]) == ("git shop", "error")
     assert "Host key verification failed" in found["what"]
     assert "/etc/hookd/known_hosts" in found["hint"]
@@ -152,9 +154,10 @@ def test_a_git_host_that_does_not_answer_holds_nothing_up(shop: Shop, silence: s
     verb, back = SILENCES[silence]
     shop.machine.shell(f"systemctl {verb} git-host.service")
     began = time.monotonic()
-    (found,) = problems(shop)
+    seen = problems(shop)
     took = time.monotonic() - began
     shop.machine.shell(f"systemctl {back} git-host.service")
+    (found,) = seen
     assert (place(found), found["level"]) == ("git shop", "error")
     assert took < 60
 

@@ -1,4 +1,4 @@
-"""The rendered units on systemd 252 and 257: read without complaint, closed as far as they should be, and sudo works."""
+"""The rendered units on systemd 252 and 257: read without complaint, closed as they should be, and sudo works."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -77,11 +77,15 @@ chmod 640 .env
 class ByHand(Shop):
     """The project on its server, and who looks after it."""
 
+    @property
+    def bare(self) -> str:
+        """Where the machine's own git finds the repository, without a key."""
+        return f"/{self.repository.bare.relative_to(self.machine.disk)}"
+
     def make(self, unit: str = UNIT, site: str | None = SITE) -> None:
         """Deploy it as people do."""
         self.commit("v1", {"uploads/.gitkeep": "", "static/style.css": "first", ".gitignore": _IGNORED})
-        bare = "/" + str(self.repository.bare.relative_to(self.machine.disk))
-        self.machine.run("git", "clone", "-q", bare, ROOT)
+        self.machine.run("git", "clone", "-q", self.bare, ROOT)
         self.machine.run("git", "-C", ROOT, "remote", "set-url", "origin", self.repository.url)
         self.machine.shell(_MAKE, directory=ROOT)
         self.serve(unit, site)
@@ -137,4 +141,3 @@ def by_hand_layer(servers: Servers, suite: str = "bookworm") -> Layer:
     """The disk of a server that is set up, with a project on it that hookd knows nothing of."""
     on = set_up_layer(servers, suite)
     return servers.layer(f"by hand {suite}", lambda machine: ByHand(machine).make(), on=on, suite=suite)
-
