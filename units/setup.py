@@ -21,6 +21,7 @@ from units.redis_acl import acl
 from units.render import host_files
 
 _PASSWORD_BYTES: Final = 24
+RESTART_RECEIVER: Final = ("systemctl", "restart", "hookd.service")
 
 ACCOUNTS: Final[Plan] = (
     Group(layout.QUEUE_GROUP),
@@ -86,7 +87,7 @@ def _news(host: Host, files: tuple[File | Link, ...]) -> list[Step]:
         Run(("systemctl", "daemon-reload"), "systemd reads the units", after=(unit,)),
         Run(("systemctl", "try-restart", "hookd-redis.service"), "Redis takes up its files", after=redis_files),
         Run(("systemctl", "enable", "--now", "--quiet", *started), "they run, now and after a reboot"),
-        Run(("systemctl", "restart", "hookd.service"), "the receiver takes up its files", after=receiver_files),
+        Run(RESTART_RECEIVER, "the receiver takes up its files", after=receiver_files),
         Run(
             ("systemctl", "restart", "--no-block", *workers),
             "workers take up their files when a deployment under way has ended",
@@ -116,15 +117,16 @@ def set_up(domain: str | None, say: Callable[[str], None], *, dry_run: bool) -> 
     host = look(config, domain)
     _check(host)
     plan = host_plan(host, config.catalogue if config else Catalogue())
-    installer = Installer(Manifest.load(layout.MANIFEST), HOST, say)
+    manifest = Manifest.load(layout.MANIFEST)
+    installer = Installer(manifest, HOST, say)
     installer.check(plan)
     if dry_run:
         for line in installer.preview(plan):
             say(line)
         return
     changed = installer.apply(plan)
-    if domain:
-        remember_domain(host)
+    if _remember_domain(host, manifest):
+        changed += 1 + installer.apply(plan)
     say(_result(host, changed))
 
 
@@ -140,12 +142,23 @@ def _check(host: Host) -> None:
         raise Refused(reasons)
 
 
-def remember_domain(host: Host) -> None:
-    """Write the receiver's public address into hookd.toml, whose other lines and comments stay as they are."""
-    document = tomlkit.parse(layout.CONFIG.read_text(encoding="utf-8"))
+def _remember_domain(host: Host, manifest: Manifest) -> bool:
+    """Write the receiver's public address into hookd.toml, whose other lines and comments stay as they are.
+
+    It changes with another domain, and with the first certificate. Tells whether it did; the receiver must hear of it.
+    """
+    if host.domain is None:
+        return False
+    old = layout.CONFIG.read_text(encoding="utf-8")
+    document = tomlkit.parse(old)
     receiver = document.setdefault("receiver", tomlkit.table())
     receiver["public_url"] = f"{'https' if host.domain in host.certificates else 'http'}://{host.domain}"
-    disk.write(layout.CONFIG, tomlkit.dumps(document).encode(), disk.Owner(0, 0, 0o644))
+    new = tomlkit.dumps(document)
+    if new == old:
+        return False
+    manifest.owe(RESTART_RECEIVER)
+    disk.write(layout.CONFIG, new.encode(), disk.Owner(0, 0, 0o644))
+    return True
 
 
 def _result(host: Host, changed: int) -> str:

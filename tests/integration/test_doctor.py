@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.installation import toml
 from tests.support.users import as_nobody
+from units.disk import UnsafePath
 from units.doctor import Report, doctor, judge
 from units.doctor.finding import Finding, Unseen, ok
 from units.doctor.judge import Task, isolated
@@ -117,6 +118,24 @@ def test_a_check_that_cannot_look_says_what_to_type() -> None:
 
     (found,) = isolated(Task("files", None, hidden, "all is well"))  # type: ignore[arg-type]
     assert (found.level, found.what, found.hint) == ("unknown", "it is dark", "sudo hookd doctor")
+
+
+def test_a_link_that_leads_root_astray_is_an_error() -> None:
+    def astray() -> object:
+        raise UnsafePath("/srv/shop/shared: shared is not a directory")
+        yield
+
+    (found,) = isolated(Task("files", "shop", astray, "all is well"))  # type: ignore[arg-type]
+    assert (found.level, found.hint) == ("error", "sudo namei -lx /srv/shop/shared")
+
+
+def test_a_journal_without_end_is_not_read(config: Path) -> None:
+    journals = config.parent / "state" / "journals"
+    journals.mkdir(parents=True)
+    with (journals / "shop.jsonl").open("wb") as file:
+        file.truncate(2**40)
+    (found,) = of(doctor(config), "answers", "shop")
+    assert (found.level, "longer than any journal" in found.what) == ("unknown", True)
 
 
 def test_a_check_that_finds_nothing_says_what_is_well() -> None:

@@ -77,11 +77,15 @@ FAULTS: Final = {
     ),
     "the deploy key is open": Fault(
         "chmod 0644 /var/lib/hookd/keys/shop", "files", "/var/lib/hookd/keys/shop holds a secret", app="shop",
-        also=also("git"),
+        also=also("git", "permissions"),
     ),
     "a shared file is gone": Fault(
         "mv /srv/shop/shared/.env /root/env", "files", "/srv/shop/shared/.env is missing", app="shop",
-        mend="mv /root/env /srv/shop/shared/.env", also=also("set-up"),
+        mend="mv /root/env /srv/shop/shared/.env", also=also("set-up", "permissions"),
+    ),
+    "files of root's lie in the release that serves": Fault(
+        "touch /srv/shop/current/by-root /srv/shop/current/by-root-2", "permissions", "2 paths are not as the policy",
+        "warning", app="shop",
     ),
     "sudo's line for a verb is gone": Fault(
         "sed -i '/systemctl start/d' /etc/sudoers.d/hookd-shop", "sudo", "and a deployment of shop fails", app="shop",

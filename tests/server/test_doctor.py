@@ -68,7 +68,7 @@ def test_after_a_push_all_is_well(shop: Shop) -> None:
     assert shop.push("pushed")["status"] == "succeeded"
     assert problems(shop) == []
     seen = {one["check"] for one in doctor(shop)["findings"] if one["app"] == "shop"}
-    assert seen == {"services", "answers", "git", "deployments", "set-up", "files", "sudo", "space"}
+    assert seen == {"services", "answers", "git", "deployments", "set-up", "permissions", "files", "sudo", "space"}
 
 
 def test_the_kernel_s_own_faults_are_named(shop: Shop) -> None:

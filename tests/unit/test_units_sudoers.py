@@ -16,7 +16,7 @@ from worker import commands
 A_B = make_entry("a-b", {"units": "hookd", "handover": "blue-green"}, "unix:/run/hookd-apps/a-b-{colour}.sock:/")
 OTHER_NAME = make_entry("shop", {"name": "web@1.x"}, "http://127.0.0.1:8000/")
 EVERY_APP = (*APPS, A_B, OTHER_NAME)
-RULE = re.compile(r"manager ALL=\(root:root\) NOPASSWD: (?P<command>.+)")
+RULE = re.compile(r"manager ALL=\(root\) NOPASSWD: (?P<command>.+)")
 
 
 def allowed(app: App) -> list[tuple[str, ...]]:

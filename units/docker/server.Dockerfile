@@ -27,7 +27,7 @@ COPY units/docker/server/init units/docker/server/set-up units/docker/server/han
 COPY units/docker/server/set-up.service units/docker/server/git-daemon.service /etc/systemd/system/
 COPY units/docker/server/hookd.conf /etc/systemd/system/hookd.service.d/compose.conf
 COPY units/docker/server/hookd-redis.conf /etc/systemd/system/hookd-redis.service.d/compose.conf
-COPY units/docker/server/journald.conf /etc/systemd/journald.conf.d/compose.conf
+COPY units/docker/server/systemd.conf /etc/systemd/system.conf.d/compose.conf
 COPY units/docker/server/nginx.conf /etc/nginx/sites-enabled/000-sample
 COPY units/docker/server/sshd.conf /etc/ssh/sshd_config.d/git-host.conf
 COPY units/docker/sample /usr/local/share/sample

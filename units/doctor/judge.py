@@ -9,6 +9,7 @@ from typing import Final
 
 from hookd.contract.catalogue import App
 from hookd.store.credentials import NotForYou
+from units.disk import UnsafePath
 from units.doctor import (
     accounts,
     answers,
@@ -18,6 +19,7 @@ from units.doctor import (
     files,
     git,
     nginx,
+    permissions,
     queue,
     redis,
     services,
@@ -25,7 +27,7 @@ from units.doctor import (
     sudo,
     versions,
 )
-from units.doctor.finding import Finding, Unseen, ok, unknown
+from units.doctor.finding import Finding, Unseen, error, ok, unknown
 from units.doctor.report import Report
 from units.doctor.subject import Subject, look
 
@@ -58,6 +60,7 @@ APP: Final[tuple[tuple[str, AppCheck, str], ...]] = (
     ("git", git.check_app, ""),
     ("deployments", queue.check_app, ""),
     ("set-up", as_set_up.check_app, as_set_up.GOOD),
+    ("permissions", permissions.check_app, permissions.GOOD),
     ("files", files.check_app, files.GOOD_APP),
     ("sudo", sudo.check_app, sudo.GOOD_APP),
     ("space", space.check_app, ""),
@@ -133,6 +136,8 @@ def isolated(task: Task) -> list[Finding]:
         # A part of a path tells nobody anything.
         name = str(getattr(closed, "filename", None) or "")
         seen.append(unknown(f"{name if name.startswith('/') else 'some of it'} is closed to you", _AS_ROOT))
+    except UnsafePath as unsafe:
+        seen.append(error(f"root does not go there: {unsafe}", f"sudo namei -lx {str(unsafe).split(': ', 1)[0]}"))
     except Exception as broken:
         what = f"this check itself broke: {type(broken).__name__}: {broken}"
         seen.append(unknown(what, "please report it, with the output of: sudo hookd doctor --json"))

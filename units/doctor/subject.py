@@ -22,6 +22,8 @@ from units.doctor.finding import Finding, Unseen, error
 from units.doctor.systemd import Unit, read_units
 from units.run import CommandFailed
 
+# hookd shortens a journal after 500 events; the worker's user could make it as long as the disk.
+_LONGEST_JOURNAL: Final = 16 * 1024 * 1024
 HOST_UNITS: Final = (
     f"{layout.REDIS}.service",
     "hookd.socket",
@@ -71,7 +73,9 @@ class Subject:
     def state(self, app: App) -> AppState:
         """What the app's journal says; an empty state when it was never deployed."""
         journal = self.places(app).journal
-        disk.status(journal)  # Raises PermissionError, where reading would find nothing.
+        found = disk.status(journal)  # Raises PermissionError, where reading would find nothing.
+        if found is not None and found.st_size > _LONGEST_JOURNAL:
+            raise Unseen(f"{journal} is longer than any journal of hookd's", f"sudo ls -l {journal}")
         content = disk.read(journal) or b""
         return fold(decode(content.decode("utf-8", "replace").split("\n")))
 
