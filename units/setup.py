@@ -51,7 +51,20 @@ DIRECTORIES: Final[Plan] = (
 def host_plan(host: Host, catalogue: Catalogue) -> Plan:
     """Everything on the host that does not belong to one app."""
     files = host_files(host, catalogue)
-    return (*ACCOUNTS, *DIRECTORIES, *_own_files(), *drop_in_directories(files), *files, *_news(host, files))
+    return (
+        *ACCOUNTS,
+        *DIRECTORIES,
+        *_webroot(host),
+        *_own_files(),
+        *drop_in_directories(files),
+        *files,
+        *_news(host, files),
+    )
+
+
+def _webroot(host: Host) -> Plan:
+    """Where certbot leaves what a certificate's issuer asks for."""
+    return (Directory(layout.ACME, "root", "root", 0o755),) if host.has_nginx else ()
 
 
 def _own_files() -> list[Step]:

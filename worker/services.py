@@ -34,7 +34,7 @@ def control(task: Task, verb: Verb, name: str) -> None:
 def _blame_the_manager(task: Task, name: str) -> None:
     """Raise ServiceMissing when the process manager does not even know the service, or does not answer."""
     try:
-        run(commands.known(task.app.service, name, task.app.limits), task.recorder.line)
+        run(commands.known(task.app.service, name, task.app.limits), lambda _line: None)  # It prints the whole unit.
     except CommandFailed as error:
         manager, place = task.app.service.manager, task.app.service.endpoint
         raise ServiceMissing(

@@ -30,7 +30,7 @@ def allowed(app: App) -> list[tuple[str, ...]]:
     return found
 
 
-DEFAULTS = 'Defaults:manager env_reset, !setenv, !requiretty, secure_path="/usr/sbin:/usr/bin:/sbin:/bin"'
+DEFAULTS = 'Defaults:manager env_reset, !setenv, !requiretty, !pam_session, secure_path="/usr/sbin:/usr/bin:/sbin:/bin"'
 
 
 def sayable(app: App, *verbs: Verb) -> set[tuple[str, ...]]:

@@ -78,6 +78,7 @@ class Facts:
     options: Options
     checkout: Checkout
     service: OldService
+    others: tuple[str, ...]
     person: Person
     gunicorn: Gunicorn | None
     why_no_gunicorn: str
@@ -103,7 +104,8 @@ def look(wanted: Options) -> Facts:
     """Look at a project; raises Refused when there is too little to go on."""
     root = _directory(wanted)
     tree = checkout.look(root)
-    unit = service.look(service.find(root, wanted.unit))
+    name, others = service.find(root, wanted.unit)
+    unit = service.look(name)
     if unit.active != "active" or not unit.main_pid:
         raise Refused(
             [f"{unit.name} does not run, so there is nothing to take over"], hint=f"systemctl start {unit.name}"
@@ -124,6 +126,7 @@ def look(wanted: Options) -> Facts:
         options=wanted,
         checkout=tree,
         service=unit,
+        others=others,
         person=person,
         gunicorn=gunicorn,
         why_no_gunicorn=why,

@@ -45,28 +45,45 @@ class OldService:
         return self.name.removesuffix(".service")
 
 
-def find(root: Path, wanted: str | None) -> str:
-    """Name the unit that runs in a directory; raises Refused unless it is one."""
+@dataclass(frozen=True)
+class Running:
+    """A unit, and the words with which systemd shows its command."""
+
+    name: str
+    command: str
+
+
+def find(root: Path, wanted: str | None) -> tuple[str, tuple[str, ...]]:
+    """Name the unit to take over, and the others that run in the directory; raises Refused unless it is clear."""
+    found = _running_in(root)
     if wanted is not None:
-        return wanted if wanted.endswith(".service") else f"{wanted}.service"
-    names = _candidates(root)
+        name = wanted if wanted.endswith(".service") else f"{wanted}.service"
+    else:
+        name = _the_one(root, [one.name for one in found if "gunicorn" in one.command] or [one.name for one in found])
+    return name, tuple(one.name for one in found if one.name != name)
+
+
+def _the_one(root: Path, names: list[str]) -> str:
     match names:
         case [name]:
             return name
         case []:
-            raise Refused([f"no unit runs in {root} or starts a program from it"], hint="name it: --unit UNIT")
+            raise Refused([f"no unit works in {root} or starts a program from it"], hint="name it: --unit UNIT")
         case _:
             raise Refused([f"several units run in {root}: {', '.join(names)}"], hint="name the one: --unit UNIT")
 
 
-def _candidates(root: Path) -> list[str]:
-    printed = run(("systemctl", "show", "*.service", "--property=Id,WorkingDirectory,ExecStart"))
-    inside = re.compile(
-        rf"^(?:WorkingDirectory=!?|ExecStart=.*[\s=\"']){re.escape(str(root))}(?:[/\s;\"']|$)", re.MULTILINE
-    )
-    blocks = [block for block in printed.split("\n\n") if inside.search(block)]
-    names = [found[1] for block in blocks if (found := re.search(r"^Id=(.+)$", block, re.MULTILINE))]
-    return sorted(name for name in names if not name.endswith("-bridge.service"))
+def _running_in(root: Path) -> list[Running]:
+    """The units that work in a directory or start a program from it; a name among their arguments is not enough."""
+    printed = run(("systemctl", "show", "*.service", "--property=Id,WorkingDirectory,ExecStart,ActiveState"))
+    place = rf"{re.escape(str(root))}(?:/\S*)?"
+    inside = re.compile(rf"^(?:WorkingDirectory=!?{place}$|ExecStart={{ path={place} )", re.MULTILINE)
+    found = []
+    for block in printed.split("\n\n"):
+        values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        if inside.search(block) and values["ActiveState"] == "active":
+            found.append(Running(values["Id"], values.get("ExecStart", "")))
+    return sorted((one for one in found if not one.name.endswith("-bridge.service")), key=lambda one: one.name)
 
 
 def look(name: str) -> OldService:

@@ -78,6 +78,9 @@ def _differences(facts: Facts, adoption: Adoption) -> Iterator[str]:
         yield f"  {', '.join(leading)}: set for the release's own environment"
     if adoption.way == "nginx":
         yield f"  nothing listens at {', '.join(adoption.olds)} any more: whatever else asks there must be told"
+    if facts.others:
+        current = f"{adoption.root}/current"
+        yield f"  {', '.join(facts.others)} go on with the OLD code in {adoption.root}: lead them to {current} yourself"
     if any(path.startswith(".gitmodules") for path in facts.checkout.tracked):
         yield "  submodules stay EMPTY in releases"
 

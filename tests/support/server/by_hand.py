@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tests.support.server.commands import Done
-from tests.support.server.machine import Machine
 from tests.support.server.servers import Layer, Servers
 from tests.support.server.shop import Shop, set_up_layer
 

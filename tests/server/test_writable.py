@@ -1,0 +1,208 @@
+"""What each user and each service of hookd's can write to, connect to and read on a real server: all of it is listed."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import pytest
+
+from tests.support.server.machine import Machine
+from tests.support.server.neighbours import CANARY, neighbours_layer, wait_for_services
+from tests.support.server.reach import Reach, of_service, of_user
+from tests.support.server.servers import Servers
+from tests.support.server.shop import RECEIVER_DOMAIN, Shop
+from tests.support.server.web import Answer, ask, push
+
+# Where something of hookd's stands that not everybody may read.
+PLACES: Final = (
+    *("/etc/hookd", "/run/credentials", "/var/lib/hookd", "/var/lib/hookd-redis", "/var/lib/hookd-setup"),
+    *("/var/log/hookd", "/srv", "/var/lib/shop", "/var/lib/blog"),
+)
+ANYBODY_WRITES: Final = {
+    "/tmp": "Debian's, for temporary files; a service has its own",
+    "/var/tmp": "the same, for larger ones",
+    "/dev/shm": "Debian's, for shared memory",
+    "/dev/mqueue": "Debian's, for message queues",
+    "/run/lock": "Debian's, for locks of old programs",
+}
+ANYBODY_CONNECTS: Final = {
+    "/run/dbus/system_bus_socket": "the bus, which asks polkit",
+    "/run/systemd/io.system.ManagedOOM": "systemd's, for its own services",
+    "/run/systemd/journal/dev-log": "the journal takes everybody's lines",
+    "/run/systemd/journal/socket": "the journal",
+    "/run/systemd/journal/stdout": "the journal",
+    "/run/systemd/notify": "systemd looks at who is speaking",
+    "/run/systemd/userdb/io.systemd.DynamicUser": "systemd's names of users",
+}
+ANYBODY_READS: Final = {
+    "/etc/hookd/hookd.toml": "names of files that hold secrets, no secrets",
+    "/etc/hookd/apps/shop.toml": "the catalogue holds no secrets",
+    "/etc/hookd/apps/blog.toml": "the same",
+    "/etc/hookd/known_hosts": "public keys",
+    "/etc/hookd/redis.conf": "names of files",
+}
+DEVICES: Final = {f"/dev/{name}" for name in ("full", "null", "pts/ptmx", "random", "urandom", "zero")}
+NGINX: Final = {f"/var/lib/nginx/{name}": "Debian's nginx runs as www-data" for name in (
+    "body", "fastcgi", "proxy", "scgi", "uwsgi",
+)}  # fmt: skip
+DATA: Final = {
+    "/var/lib/shop/uploads": "the shop's own data",
+    "/var/lib/blog/logs": "the blog's own data",
+}
+DOORS: Final = {
+    "/run/hookd-apps/shop.sock": "nginx brings the shop's visitors",
+    "/run/hookd-apps/blog.sock": "nginx brings the blog's visitors",
+    "/run/hookd/receiver.sock": "nginx brings the pushes",
+}
+APP_CONNECTS: Final = DOORS
+QUEUE: Final = {"/run/hookd-redis/redis.sock": "the queue; what may be said there depends on the password"}
+WORKER_WRITES: Final = {
+    "/srv/shop": "releases",
+    "/srv/blog": "releases",
+    "/var/lib/hookd": "mirrors, journals, keys",
+    "/var/log/hookd": "logs of deployments",
+    **DATA,
+}
+
+
+@pytest.fixture(scope="module")
+def server(servers: Servers) -> Iterator[Machine]:
+    """A server with two apps."""
+    with servers.start(neighbours_layer(servers)) as machine:
+        wait_for_services(machine)
+        yield machine
+
+
+def is_just(
+    reach: Reach,
+    *,
+    writes: Mapping[str, str],
+    connects: Mapping[str, str],
+    files: frozenset[str] = frozenset(),
+) -> None:
+    """Compare what was found with what everybody has, and what is listed besides."""
+    assert reach.directories == {*ANYBODY_WRITES, *writes}
+    assert reach.files == files
+    assert reach.sockets == {*ANYBODY_CONNECTS, *connects}
+    assert reach.devices == DEVICES
+
+
+def below(reach: Reach, *places: str) -> set[str]:
+    """The files in some places that can be read."""
+    return {path for path in reach.readable if path.startswith(tuple(f"{place}/" for place in places))}
+
+
+def test_a_user_who_has_nothing_to_do_with_hookd(server: Machine) -> None:
+    reach = of_user(server, "nobody", *PLACES)
+    is_just(reach, writes={}, connects={})
+    assert reach.readable == set(ANYBODY_READS)
+
+
+def test_www_data_writes_the_data_of_apps_and_has_no_way_to_redis(server: Machine) -> None:
+    """nginx and every app run as this user."""
+    reach = of_user(server, "www-data", *PLACES)
+    logs = frozenset({"/var/log/nginx/access.log", "/var/log/nginx/error.log"})
+    is_just(reach, writes={**NGINX, **DATA}, connects=DOORS, files=logs)
+    assert below(reach, *PLACES[:-3]) == set(ANYBODY_READS)
+
+
+def test_the_receivers_user_writes_nowhere(server: Machine) -> None:
+    is_just(of_user(server, "hookd"), writes={}, connects=QUEUE)
+
+
+def test_the_receiver_reads_its_credentials_and_logs_and_no_code_or_key(server: Machine) -> None:
+    reach = of_service(server, "hookd.service", *PLACES)
+    is_just(reach, writes={}, connects=QUEUE)
+    names = {"redis_receiver", "redis_status", "secrets_blog", "secrets_shop", "token"}
+    logs = below(reach, "/var/log/hookd")
+    assert {path.split("/")[4] for path in logs} == {"blog", "shop"}
+    assert reach.readable - logs == {*ANYBODY_READS, *(f"/run/credentials/hookd.service/{name}" for name in names)}
+
+
+@pytest.mark.parametrize(("app", "unit"), [("shop", "shop-blue.service"), ("blog", "blog.service")])
+def test_an_app_writes_its_own_data_alone(server: Machine, app: str, unit: str) -> None:
+    """All apps are one user's: each can read the others' code and files, and none can write what is another's."""
+    reach = of_service(server, unit, *PLACES)
+    is_just(reach, writes={path: why for path, why in DATA.items() if f"/{app}/" in path}, connects=APP_CONNECTS)
+    assert below(reach, *PLACES[:-3]) == set(ANYBODY_READS)
+    assert {"/srv/shop/shared/.env"} <= reach.readable
+
+
+def test_the_worker_writes_code_and_its_state_and_reads_no_webhook_secret(server: Machine) -> None:
+    own = {"/run/hookd-apps/shop-blue.sock": "the health page of the colour that serves", **DOORS, **QUEUE}
+    is_just(of_user(server, "manager"), writes=WORKER_WRITES, connects=own)
+    reach = of_service(server, "hookd-worker@1.service", *PLACES)
+    is_just(reach, writes=WORKER_WRITES, connects=own)
+    assert below(reach, "/etc/hookd") == {*ANYBODY_READS, "/etc/hookd/env/shop", "/etc/hookd/env/blog"}
+    assert below(reach, "/run/credentials") == {"/run/credentials/hookd-worker@1.service/redis_worker"}
+    assert below(reach, "/var/lib/hookd-redis", "/var/lib/hookd-setup") == set()
+
+
+def test_redis_writes_its_data_alone(server: Machine) -> None:
+    own = {"/var/lib/hookd-redis": "its data", "/run/hookd-redis": "its socket"}
+    reach = of_service(server, "hookd-redis.service", *PLACES)
+    is_just(reach, writes=own, connects=QUEUE)
+    assert below(reach, *PLACES) - below(reach, "/var/lib/hookd-redis") == {*ANYBODY_READS, "/etc/hookd/redis.acl"}
+
+
+def test_nothing_of_hookd_s_listens_on_the_network(server: Machine) -> None:
+    listening = server.run("ss", "--no-header", "-ltuna", "state", "listening", "or", "state", "unconnected").stdout
+    ports = {line.split()[-2].rpartition(":")[2] for line in listening.splitlines()}
+    assert ports == {"80", "22", "2222"}  # nginx, and the git host of these tests.
+
+
+# --- canaries
+
+
+def secrets_of(machine: Machine) -> dict[str, str]:
+    """Every secret on this server."""
+    roles = ("receiver", "status", "worker", "operator")
+    return {
+        **{f"Redis password of {role}": machine.read(f"/etc/hookd/redis/{role}").strip() for role in roles},
+        **{f"webhook secret of {app}": machine.read(f"/etc/hookd/secrets/{app}").strip() for app in ("shop", "blog")},
+        **{f"key of {app}": machine.read(f"/var/lib/hookd/keys/{app}").splitlines()[2] for app in ("shop", "blog")},
+        "token": machine.read("/etc/hookd/token").strip(),
+        "app's variable": CANARY,
+    }
+
+
+def told(machine: Machine, *texts: str) -> list[str]:
+    """Which secrets stand in some texts."""
+    return [name for name, secret in secrets_of(machine).items() for text in texts if secret in text]
+
+
+def test_the_journal_and_the_logs_of_deployments_tell_no_secret(server: Machine) -> None:
+    Shop(server, "blog").push("broken", {"wsgi.py": "raise RuntimeError('broken')\n"})
+    assert told(server, server.run("journalctl", "--no-pager", "--output=export", "--all").stdout) == []
+    logs = [path.read_text() for path in server.path("/var/log/hookd").rglob("*.log")]
+    assert len(logs) == 3
+    assert told(server, *logs) == []
+
+
+@pytest.mark.parametrize("user", ["nobody", "hookd", "hookd-redis"])
+def test_other_users_see_no_secret_in_processes_units_and_files(server: Machine, user: str) -> None:
+    processes = server.run("ps", "auxeww", user=user).stdout
+    assert "hookd.cli serve" in processes
+    units = server.run("systemctl", "show", "*", user=user).stdout + server.run("systemctl", "show-environment").stdout
+    assert "Id=blog.service" in units
+    assert told(server, processes, units) == []
+    own = {"hookd": "/run/credentials/hookd.service", "hookd-redis": "/nowhere", "nobody": "/nowhere"}[user]
+    searched = ("/etc", "/home", "/opt", "/root", "/run", "/srv", "/tmp", "/usr/local", "/var")
+    wanted = "".join(f"{secret}\n" for secret in secrets_of(server).values())
+    argv = ("grep", "-rlsF", "--devices=skip", "--file=-", "--", *searched)
+    found = server.run(*argv, user=user, input=wanted, check=False).stdout.splitlines()
+    assert [path for path in found if not path.startswith(own)] == []
+
+
+def test_pages_of_errors_tell_no_secret(server: Machine) -> None:
+    answers = [*refusals(server), *(ask(server, f"{app}.example.org", "/nothing/here") for app in ("shop", "blog"))]
+    assert {answer.status for answer in answers} > {401, 404}
+    assert told(server, *(f"{answer.headers}{answer.text}" for answer in answers)) == []
+
+
+def refusals(machine: Machine) -> list[Answer]:
+    """What the receiver says to those whom it does not let in."""
+    wrong = push(machine, RECEIVER_DOMAIN, "shop", "f" * 64)
+    unknown = push(machine, RECEIVER_DOMAIN, "nobody", "f" * 64)
+    pages = [ask(machine, RECEIVER_DOMAIN, path) for path in ("/deployments/x", "/hooks/shop", "/nothing")]
+    odd = ask(machine, RECEIVER_DOMAIN, "/hooks/shop", method="POST", body=b"{", headers={"X-GitHub-Event": "push"})
+    return [wrong, unknown, odd, *pages]
