@@ -81,7 +81,7 @@ def _own_files(app: App, toml: str, given: Given) -> list[Step]:
     owner, mode = layout.WORKER, 0o640
     group = layout.WORKER if app.ownership.policy == "acl" else app.ownership.group
     files: list[Step] = [
-        File(app.shared_root / name, text, owner, group, mode, once=True)
+        File(app.shared_root / name, text, owner, group, mode, once=True, keep=True)
         for name, text in _shared_files(app, given).items()
     ]
     environment = given.environment or _ENVIRONMENT.format(name=app.name)

@@ -41,9 +41,14 @@ class Installer:
         wanted = {str(step.path) for step in plan if isinstance(step, File | Link)}
         return [Path(one.name) for one in self._manifest.of(self._scope, "file", "link") if one.name not in wanted]
 
-    def remove_directories(self) -> list[Path]:
-        """Remove the scope's directories: whole trees, but for those with what is not hookd's. Returns what is left."""
+    def remove_directories(self, but: tuple[Path, ...] = ()) -> list[Path]:
+        """Remove the scope's directories: whole trees, but for those with what is not hookd's. Returns what is left.
+
+        Those in `but`, and what is below them, are not touched.
+        """
         for thing in self._manifest.of(self._scope, "directory"):
+            if any(Path(thing.name).is_relative_to(path) for path in but):
+                continue
             if disk.status(Path(thing.name)) is not None:
                 self._say(f"+ remove     {thing.name}")
                 run(("rm", "-rf", "--one-file-system", "--", thing.name))
@@ -101,7 +106,7 @@ class Installer:
                 return made + [Brought(self._scope, "member", f"{step.name} {group}") for group in missing]
             case Directory() if disk.status(step.path) is None:
                 return [Brought(self._scope, "kept directory" if step.keep else "directory", str(step.path))]
-            case File():
+            case File() if not step.keep:
                 return [Brought(self._scope, "file", str(step.path))]
             case Link():
                 return [Brought(self._scope, "link", str(step.path))]

@@ -53,7 +53,7 @@ class Directory:
 
 @dataclass(frozen=True)
 class File:
-    """A file; `once` keeps what stands there already.
+    """A file; `once` keeps what stands there already, `keep` leaves it in place when hookd goes.
 
     `check` is a command that must accept the new text, in a file whose path is added to it, before it is put in place.
     """
@@ -64,6 +64,7 @@ class File:
     group: str = "root"
     mode: int = 0o644
     once: bool = False
+    keep: bool = False
     check: tuple[str, ...] = ()
 
     def __str__(self) -> str:

@@ -22,6 +22,8 @@ _UNITS: Final = (
     *(layout.worker_unit(instance) for instance in layout.INSTANCES),
     "hookd-redis.service",
 )
+# They go last, and all at once: until then the same command can be typed again.
+_LAST: Final = (layout.COMMAND, layout.CODE)
 
 
 def uninstall(server: Server, say: Say, *, dry_run: bool) -> None:
@@ -37,10 +39,10 @@ def uninstall(server: Server, say: Say, *, dry_run: bool) -> None:
         return
     installer = Installer(manifest, HOST, say)
     installer.apply(plan)
-    stays = [path for scope in scopes for path in Installer(manifest, scope, say).remove_directories()]
+    stays = [path for scope in scopes for path in Installer(manifest, scope, say).remove_directories(but=_LAST)]
     _remove_accounts(manifest, say)
     leftovers = (layout.SETUP_STATE, layout.SOCKETS, layout.RECEIVER_SOCKET.parent)
-    run(("rm", "-rf", "--one-file-system", "--", *map(str, leftovers)))
+    run(("rm", "-rf", "--one-file-system", "--", *_last(manifest), *map(str, leftovers)))
     say("hookd is gone from this host")
     for path in stays:
         say(f"  stays: {path}")
@@ -48,7 +50,8 @@ def uninstall(server: Server, say: Say, *, dry_run: bool) -> None:
 
 def _plan(server: Server, manifest: Manifest) -> tuple[Step, ...]:
     units = [unit for app in server.catalogue.apps for unit in units_of(app)]
-    files = [thing for thing in reversed(manifest.brought) if thing.kind in ("file", "link")]
+    things = [thing for thing in reversed(manifest.brought) if thing.kind in ("file", "link")]
+    files = [thing for thing in things if not _is_last(thing)]
     stop = [unit for unit in (*units, *_UNITS) if succeeds(("systemctl", "cat", "--", unit))]
     steps: list[Step] = []
     if stop:
@@ -62,6 +65,14 @@ def _plan(server: Server, manifest: Manifest) -> tuple[Step, ...]:
         steps += nginx_news()
     steps += guard_news(server.host)
     return tuple(steps)
+
+
+def _last(manifest: Manifest) -> list[str]:
+    return [thing.name for thing in manifest.of(HOST, "file", "link", "directory") if _is_last(thing)]
+
+
+def _is_last(thing: Brought) -> bool:
+    return any(Path(thing.name).is_relative_to(path) for path in _LAST)
 
 
 def _remove_accounts(manifest: Manifest, say: Say) -> None:

@@ -13,7 +13,8 @@ from units import layout
 from units.adopt import adoption as kept
 from units.adopt.adoption import Adoption, Stage
 from units.adopt.decide import decide
-from units.adopt.facts import Options, look
+from units.adopt.facts import Options
+from units.adopt.look import look
 from units.adopt.loose import Wishes
 from units.adopt.prepare import prepare, shared_drift, whole_plan
 from units.adopt.show import afterwards, told

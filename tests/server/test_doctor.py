@@ -27,7 +27,10 @@ def shop(servers: Servers) -> Iterator[Shop]:
 
 def settled(shop: Shop) -> bool:
     """Tell whether what a start or a mending brings up is up."""
-    return all(shop.machine.unit_state(unit) == "active" for unit in (*WORKERS, "hookd.service", "shop.service"))
+    if not all(shop.machine.unit_state(unit) == "active" for unit in (*WORKERS, "hookd.service", "shop.service")):
+        return False
+    at_work = redis("operator", "EXISTS", "rq:worker:hookd-1", "rq:worker:hookd-2")
+    return shop.machine.run("sh", "-c", at_work, check=False).stdout == "2\n"
 
 
 def doctor(shop: Shop, *arguments: str, user: str = "root") -> dict[str, Any]:

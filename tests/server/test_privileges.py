@@ -123,7 +123,9 @@ def state(machine: Machine) -> str:
     asked = "--property=Id,InvocationID,ActiveState,UnitFileState,FragmentPath,DropInPaths,NRestarts,CPUWeight"
     units = machine.run("systemctl", "show", asked, "*.service", "*.socket").stdout
     # Those that come and go by themselves, such as a timer's service and the one that a command of this test runs in.
-    settled = [one for one in units.split("\n\n") if re.search(r"^Id=(hookd|shop|blog|nginx|git-host)", one, re.M)]
+    settled = [
+        one for one in units.split("\n\n") if re.search(r"^Id=(hookd|shop|blog|nginx|git-host)", one, re.MULTILINE)
+    ]
     return "\n\n".join(settled) + machine.run("systemctl", "show-environment").stdout
 
 
@@ -154,7 +156,7 @@ def test_what_only_looks_like_a_listed_command_is_refused_and_does_nothing(serve
 def test_the_worker_may_do_what_is_listed_for_both_apps_and_sudo_lists_no_more(server: Machine) -> None:
     assert {argv[2] for argv in listed(server)} == {"shop-blue.service", "shop-green.service", "blog.service"}
     printed = server.run("sudo", "-n", "-l", user="manager").stdout
-    rules = re.findall(r"^ +\((.*?)\) (?:(\w+): )?(.+)$", printed, re.M)
+    rules = re.findall(r"^ +\((.*?)\) (?:(\w+): )?(.+)$", printed, re.MULTILINE)
     assert sorted(rules) == sorted(("root", "NOPASSWD", shlex.join(argv)) for argv in listed(server))
 
 

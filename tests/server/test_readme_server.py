@@ -1,7 +1,6 @@
 """The README's "On a server", as written: its commands are taken from it and typed on a fresh Debian."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 
@@ -23,7 +22,7 @@ def blocks() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def server(fresh_server: Machine) -> Iterator[Machine]:
+def server(fresh_server: Machine) -> Machine:
     """A fresh Debian with a clone of hookd, and a git host with a repository."""
     fresh_server.copy_checkout(CHECKOUT)
     git_host(fresh_server)

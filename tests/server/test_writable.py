@@ -1,4 +1,4 @@
-"""What each user and each service of hookd's can write to, connect to and read on a real server: all of it is listed."""
+"""What each user and service of hookd's can write to, connect to and read on a real server: all of it is listed."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -53,7 +53,6 @@ DOORS: Final = {
     "/run/hookd-apps/blog.sock": "nginx brings the blog's visitors",
     "/run/hookd/receiver.sock": "nginx brings the pushes",
 }
-APP_CONNECTS: Final = DOORS
 QUEUE: Final = {"/run/hookd-redis/redis.sock": "the queue; what may be said there depends on the password"}
 WORKER_WRITES: Final = {
     "/srv/shop": "releases",
@@ -122,7 +121,7 @@ def test_the_receiver_reads_its_credentials_and_logs_and_no_code_or_key(server: 
 def test_an_app_writes_its_own_data_alone(server: Machine, app: str, unit: str) -> None:
     """All apps are one user's: each can read the others' code and files, and none can write what is another's."""
     reach = of_service(server, unit, *PLACES)
-    is_just(reach, writes={path: why for path, why in DATA.items() if f"/{app}/" in path}, connects=APP_CONNECTS)
+    is_just(reach, writes={path: why for path, why in DATA.items() if f"/{app}/" in path}, connects=DOORS)
     assert below(reach, *PLACES[:-3]) == set(ANYBODY_READS)
     assert {"/srv/shop/shared/.env"} <= reach.readable
 
@@ -145,8 +144,8 @@ def test_redis_writes_its_data_alone(server: Machine) -> None:
 
 
 def test_nothing_of_hookd_s_listens_on_the_network(server: Machine) -> None:
-    listening = server.run("ss", "--no-header", "-ltuna", "state", "listening", "or", "state", "unconnected").stdout
-    ports = {line.split()[-2].rpartition(":")[2] for line in listening.splitlines()}
+    listening = server.run("ss", "--no-header", "--listening", "--tcp", "--udp", "--numeric").stdout
+    ports = {line.split()[4].rpartition(":")[2] for line in listening.splitlines()}
     assert ports == {"80", "22", "2222"}  # nginx, and the git host of these tests.
 
 

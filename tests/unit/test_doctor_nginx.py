@@ -61,7 +61,7 @@ def test_a_text_that_is_no_configuration_is_no_failure(text: str) -> None:
 
 
 def test_a_limit_that_is_too_small_is_named_with_its_site() -> None:
-    (problem,) = judge_limits(found(site()), BIND, WANTED)
+    (problem,) = judge_limits([*found(site()), *found(site())], BIND, WANTED)
     assert problem.level == "error"
     assert "nginx takes 1048576 bytes at most for deploy.example.org" in problem.what
     assert "sudo hookd setup && sudo nginx -t" in (problem.hint or "")

@@ -1,6 +1,6 @@
 """Taking over a project that is deployed by hand: `hookd app adopt`.
 
-Map: `facts` (looks: `checkout` at git, `service` at systemd, `listeners` at /proc, `loose` at what git does not track,
-`options` at gunicorn's, `sites` at nginx's, `variables`) · `decide` (facts → an `adoption`, or all that stands in the
-way) · `show` (says it) · `prepare`, `steps` (carry it out; `bridge` has the files that exist meanwhile) · `back`.
+Map: `look` → `facts` (`checkout`: git · `service`: systemd · `listeners`: /proc · `loose`: what git does not track ·
+`options`: gunicorn's · `sites`: nginx's · `variables`) · `decide` (facts → an `adoption`, or `reasons` against it) ·
+`show` (says it) · `prepare`, `steps` (carry it out; `bridge`: the files that are there meanwhile) · `back` (undoes it).
 """

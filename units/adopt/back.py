@@ -14,11 +14,12 @@ from units.adopt.standing import forget_empty_directories, stop_bridge
 from units.adopt.wait import until_well
 from units.app_plan import drop_in_directories
 from units.doctor.http import Address, address_of
+from units.errors import HostError
 from units.host import Host
 from units.install import Installer
 from units.manifest import Manifest
 from units.plan import Absent, File, Link, Run
-from units.run import run
+from units.run import CommandFailed, run
 
 Say = Callable[[str], None]
 _SECONDS: Final = 180
@@ -28,20 +29,31 @@ _RELOAD: Final = Run(("systemctl", "daemon-reload"), "systemd reads the units")
 def give_back(name: str, host: Host, manifest: Manifest, say: Say) -> None:
     """Undo the adoption of an app, if it was adopted: its unit runs the old checkout again, as it was left there.
 
-    To be called before the app is removed. Raises HostError and CommandFailed.
+    To be called before the app is removed, which it does not hold up: where there is no old process any more, the app
+    is closed.
     """
     adoption = kept.load(name)
     if adoption is None:
         return
-    if adoption.stage is Stage.DONE:
-        files = bridge_files(adoption, host, open_door=True)
-        installer = Installer(manifest, layout.app_scope(adoption.name), say)
-        installer.apply((*drop_in_directories(files), *files, _RELOAD))
-        _restart(adoption.bridge_unit, "it serves while the unit changes", say)
-        until_well(Address(adoption.bridge_socket), adoption.page, adoption.app.health, "the release")
-    lead_back(adoption, host, manifest, say)
+    try:
+        if adoption.stage is Stage.DONE:
+            _serve_by_the_bridge(adoption, host, manifest, say)
+        if adoption.stage is not Stage.DECIDED:
+            lead_back(adoption, host, manifest, say)
+            say(f"{adoption.unit}.service runs the old checkout in {adoption.root} again; hookd's releases there stay")
+    except (HostError, CommandFailed) as error:
+        say(f"the old process cannot be brought back ({error}), so that nothing serves {name} any more")
+        say(f"  next: look at {', '.join(str(one.path) for one in adoption.changes) or adoption.unit}")
+    _close(adoption)
     kept.forget(name)
-    say(f"{adoption.unit}.service runs the old checkout in {adoption.root} again; hookd's releases there stay")
+
+
+def _serve_by_the_bridge(adoption: Adoption, host: Host, manifest: Manifest, say: Say) -> None:
+    files = bridge_files(adoption, host, open_door=True)
+    installer = Installer(manifest, layout.app_scope(adoption.name), say)
+    installer.apply((*drop_in_directories(files), *files, _RELOAD))
+    _restart(adoption.bridge_unit, "it serves while the unit changes", say)
+    until_well(Address(adoption.bridge_socket), adoption.page, adoption.app.health, "the release")
 
 
 def lead_back(adoption: Adoption, host: Host, manifest: Manifest, say: Say) -> None:
@@ -50,8 +62,7 @@ def lead_back(adoption: Adoption, host: Host, manifest: Manifest, say: Say) -> N
     drop_ins = _drop_ins(adoption)
     is_gone = adoption.way == "direct" or any(disk.status(path) is not None for path in drop_ins)
     # The door leads to the bridge again: systemd hands it to the unit that it names, which must bind its own address.
-    to_bridge = door_files(adoption, host) if adoption.stage is not Stage.DECIDED else ()
-    installer.apply((*to_bridge, *(Absent(path) for path in drop_ins), _RELOAD))
+    installer.apply((*door_files(adoption, host), *(Absent(path) for path in drop_ins), _RELOAD))
     if adoption.way == "direct":
         _close(adoption)
     if is_gone:

@@ -1,27 +1,17 @@
-"""Everything that is to be known before a project is taken over: looked at in one go, with nothing changed."""
+"""What is known of a project before it is taken over, as values."""
 
-import grp
 import os
-import pwd
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
-from hookd.contract.names import is_app
-from units import disk, layout
-from units.adopt import checkout, listeners, loose, options, service, sites, variables
 from units.adopt.checkout import Checkout
 from units.adopt.listeners import Listener
-from units.adopt.loose import Loose
-from units.adopt.options import Gunicorn, NotGunicorn
+from units.adopt.loose import Loose, Wishes
+from units.adopt.options import Gunicorn
 from units.adopt.service import OldService
-from units.doctor.http import Address, NoAnswer, status_of
-from units.errors import Refused
-from units.run import CommandFailed, run, succeeds
-
-_PAGES: Final = ("/healthz", "/health", "/")
-_SECONDS: Final = 10.0
+from units.adopt.sites import Site
 
 
 @dataclass(frozen=True)
@@ -38,7 +28,7 @@ class Options:
     health: str | None = None
     entry: str | None = None
     policy: str | None = None
-    wishes: loose.Wishes = field(default_factory=loose.Wishes)
+    wishes: Wishes = field(default_factory=Wishes)
     leave_changes: bool = False
     accept_pause: bool = False
 
@@ -79,13 +69,14 @@ class Facts:
     checkout: Checkout
     service: OldService
     others: tuple[str, ...]
+    mentions: tuple[Path, ...]
     person: Person
     gunicorn: Gunicorn | None
     why_no_gunicorn: str
     olds: tuple[Listener, ...]
     texts: Mapping[Path, str]
     variables: Mapping[str, str]
-    sites: tuple[sites.Site, ...]
+    sites: tuple[Site, ...]
     loose: tuple[Loose, ...]
     page: Page | None
     reachable: bool
@@ -94,167 +85,9 @@ class Facts:
     unit_texts: Mapping[Path, tuple[str, int]]
 
     @property
-    def directory(self) -> Path:
-        """Where the old process works."""
-        place = self.service.directory or self.checkout.root
-        return place / (self.gunicorn.chdir or "") if self.gunicorn else place
-
-
-def look(wanted: Options) -> Facts:
-    """Look at a project; raises Refused when there is too little to go on."""
-    root = _directory(wanted)
-    tree = checkout.look(root)
-    name, others = service.find(root, wanted.unit)
-    unit = service.look(name)
-    if unit.active != "active" or not unit.main_pid:
-        raise Refused(
-            [f"{unit.name} does not run, so there is nothing to take over"], hint=f"systemctl start {unit.name}"
-        )
-    texts = variables.read_files(unit.files)
-    seen = variables.effective(unit.environment, texts.values())
-    process = _first_process(unit)
-    gunicorn, why = _gunicorn(unit, process, seen, root)
-    olds = listeners.listeners(process)
-    tracked = loose.Tree(frozenset(tree.tracked))
-    # A socket that systemd holds already stays, and nginx goes on leading there.
-    new = str(olds[0]) if unit.sockets and olds else f"unix:{layout.SOCKETS}/{wanted.app}.sock"
-    found = _sites(olds, new, moved_of(root, tracked))
-    person = _person(unit)
-    hosts = [domain for site in found if site.passes for domain in site.domains if domain not in ("_", "")]
-    sorted_out = loose.sort(root, tree.loose, tracked, wanted.wishes, person.may_write)
-    return Facts(
-        options=wanted,
-        checkout=tree,
-        service=unit,
-        others=others,
-        person=person,
-        gunicorn=gunicorn,
-        why_no_gunicorn=why,
-        olds=olds,
-        texts=texts,
-        variables=seen,
-        sites=found,
-        loose=tuple(sorted_out),
-        page=_page(olds, wanted.health, hosts),
-        reachable=succeeds(("runuser", "-u", layout.WORKER, "--", "test", "-x", str(root.parent))),
-        root=root.stat(),
-        python=_other_python(process),
-        unit_texts=_unit_texts(unit),
-    )
-
-
-def _directory(wanted: Options) -> Path:
-    root, reasons = wanted.root, []
-    if not root.is_absolute() or root.resolve() != root:
-        reasons.append(f"wanted: the project's directory as an absolute path without links, such as {root.resolve()}")
-    elif not root.is_dir():
-        reasons.append(f"{root} is no directory")
-    if not is_app(wanted.app):
-        reasons.append(f"{wanted.app!r} cannot name an app (a-z, 0-9 and -, a letter first, at most 32): --name NAME")
-    if reasons:
-        raise Refused(reasons)
-    return root
-
-
-def _first_process(unit: OldService) -> int:
-    """gunicorn's own first process, also where the unit starts a script that starts it."""
-    family = (unit.main_pid, *listeners.children(unit.main_pid))
-    named = (pid for pid in family if any("gunicorn" in Path(word).name for word in listeners.command_line(pid)[:3]))
-    return next(named, unit.main_pid)
-
-
-def _gunicorn(unit: OldService, process: int, seen: Mapping[str, str], root: Path) -> tuple[Gunicorn | None, str]:
-    """Read the unit's command, or, when that is a script, what the script has started."""
-    why = ""
-    for argv in (unit.argv, listeners.command_line(process)):
-        try:
-            workers = len(listeners.children(process))
-            return options.read(argv, seen, unit.directory or root, workers), ""
-        except NotGunicorn as error:
-            why = why or str(error)
-    return None, why
-
-
-def moved_of(root: Path, tree: loose.Tree) -> Callable[[str], str | None]:
-    """Say where a path of the old files is in the release that serves; None for one that stays, such as an upload."""
-
-    def moved(path: str) -> str | None:
-        if path != str(root) and not path.startswith(f"{root}/"):
-            return None
-        rest = path[len(str(root)) :]
-        first, _, deeper = rest.strip("/").partition("/")
-        if first and (root / first / "pyvenv.cfg").is_file():
-            return f"{root}/current/venv/{deeper}"
-        inside = rest.strip("/")
-        return f"{root}/current{rest}" if not inside or tree.has(inside) or inside in tree.tracked else None
-
-    return moved
-
-
-def _sites(olds: tuple[Listener, ...], new: str, moved: Callable[[str], str | None]) -> tuple[sites.Site, ...]:
-    """The files of nginx's that lead to the project; none when there is no nginx."""
-    try:
-        names = sites.files_of(run(("nginx", "-T", "-q")))
-    except CommandFailed:
-        return ()
-    real = dict.fromkeys(Path(os.path.realpath(name)) for name in names)
-    read = {path: (disk.read(path) or b"").decode(errors="surrogateescape") for path in real}
-    found = [sites.changed(path, text, olds, new, moved) for path, text in read.items()]
-    return tuple(site for site in found if site.passes or site.before != site.after or site.unknown)
-
-
-def _person(unit: OldService) -> Person:
-    name = unit.user or "root"
-    try:
-        account = pwd.getpwnam(name)
-    except KeyError:
-        raise Refused([f"{unit.name} runs as {name}, who is no user here"]) from None
-    groups = {account.pw_gid, *os.getgrouplist(name, account.pw_gid)}
-    return Person(name, account.pw_uid, frozenset(groups | set(_numbers((unit.group, *unit.groups)))))
-
-
-def _numbers(names: Iterable[str]) -> Iterable[int]:
-    for name in names:
-        if name:
-            yield int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
-
-
-def _page(olds: tuple[Listener, ...], wished: str | None, domains: Iterable[str]) -> Page | None:
-    """A page that the old process answers with 200, asked as a visitor would and as hookd would."""
-    hosts = dict.fromkeys(["localhost", *(name for name in domains if not name.startswith(("*", ".", "~")))])
-    for path in [wished] if wished else _PAGES:
-        for host in hosts:
-            for old in olds:
-                if _answers(old, path, host):
-                    return Page(path, host)
-    return None
-
-
-def _answers(old: Listener, path: str, host: str) -> bool:
-    try:
-        return status_of(address(old), path, host, _SECONDS) == 200
-    except (NoAnswer, OSError):
-        return False
-
-
-def address(old: Listener) -> Address:
-    """Where to ask an old listener; one for all addresses is asked at this host's own."""
-    if old.path:
-        return Address(Path(old.path))
-    return Address(host={"0.0.0.0": "127.0.0.1", "::": "::1"}.get(old.host, old.host), port=old.port)  # noqa: S104
-
-
-def _other_python(process: int) -> Path | None:
-    """The interpreter that runs the project, when releases would get another one."""
-    found = Path(os.path.realpath(f"/proc/{process}/exe"))
-    return found if found != Path(os.path.realpath(layout.PYTHON)) and "python" in found.name else None
-
-
-def _unit_texts(unit: OldService) -> dict[Path, tuple[str, int]]:
-    """The unit's own files with their modes, for the copy that stands in while the unit changes."""
-    found = {}
-    for path in (unit.fragment, *unit.drop_ins):
-        content, about = disk.read(path), disk.status(path)
-        if content is not None and about is not None:
-            found[path] = (content.decode(errors="surrogateescape"), about.st_mode & 0o777)
-    return found
+    def unread(self) -> tuple[Path, ...]:
+        """Files of the unit's that are there and could not be read: links, or patterns."""
+        wanted = (*self.service.files, self.service.fragment, *self.service.drop_ins)
+        patterns = [path for path in wanted if re.search(r"[*?\[]", str(path))]
+        known = {*self.texts, *self.unit_texts}
+        return (*patterns, *(path for path in wanted if os.path.lexists(path) and path not in known))

@@ -2,11 +2,12 @@
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from units import disk
-from units.adopt.adoption import Adoption, Change
+from units.adopt.adoption import Adoption
 from units.adopt.listeners import children
 from units.errors import HostError
 from units.run import CommandFailed, run
@@ -19,29 +20,28 @@ def lead_to_the_new(adoption: Adoption) -> None:
     """Change the files and let nginx take them up; raises HostError, and CommandFailed with the old files back."""
     for change in adoption.changes:
         if _text(change.path) not in (change.before, change.after):
-            raise HostError(f"{change.path} was changed meanwhile", hint="the same command again looks anew")
-    _put([(change, change.after) for change in adoption.changes])
+            raise HostError(f"{change.path} was changed meanwhile")
+    _put({change.path: change.after for change in adoption.changes})
 
 
 def lead_back(adoption: Adoption) -> list[Path]:
     """Undo that; returns the files that somebody has changed since, which are left alone. Raises CommandFailed."""
-    ours = [change for change in adoption.changes if _text(change.path) == change.after]
-    _put([(change, change.before) for change in ours])
+    _put({change.path: change.before for change in adoption.changes if _text(change.path) == change.after})
     return [change.path for change in adoption.changes if _text(change.path) != change.before]
 
 
-def _put(texts: list[tuple[Change, str]]) -> None:
-    """Put texts in place, all or none."""
-    before = [(change, text) for change, _ in texts if (text := _text(change.path)) is not None]
-    if all(text == dict_text for (_, text), (_, dict_text) in zip(texts, before, strict=True)):
+def _put(texts: Mapping[Path, str]) -> None:
+    """Put texts in place, all or none of them."""
+    before = {path: text for path in texts if (text := _text(path)) is not None}
+    if before == texts:
         return
-    for change, text in texts:
-        _write(change.path, text)
+    for path, text in texts.items():
+        _write(path, text)
     try:
         run(("nginx", "-t", "-q"))
     except CommandFailed:
-        for change, text in before:
-            _write(change.path, text)
+        for path, text in before.items():
+            _write(path, text)
         raise
     _reload()
 

@@ -59,6 +59,10 @@ def _of_the_service(facts: Facts) -> Iterable[str]:
     unit = facts.service
     if facts.person.name in ("root", layout.WORKER):
         yield f"{unit.name} runs as {facts.person.name}: set User={layout.WEB} in it first, and see that the app works"
+    if unit.fragment.is_relative_to(facts.checkout.root):
+        yield f"{unit.fragment} lies in the project, where root must not read units: copy it to {layout.SYSTEMD} first"
+    for path in facts.unread:
+        yield f"{path}, of {unit.name}, is a link, a pattern, or cannot be read: make it a plain file"
     if unit.is_odd or "@" in unit.name:
         yield f"{unit.name} is a template, or has DynamicUser= or RootDirectory=: hookd cannot take over such a unit"
     for path in unit.drop_ins:

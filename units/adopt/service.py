@@ -46,20 +46,24 @@ class OldService:
 
 
 @dataclass(frozen=True)
-class Running:
-    """A unit, and the words with which systemd shows its command."""
+class Found:
+    """A unit of a directory, whether it runs, and the words with which systemd shows its command."""
 
     name: str
+    runs: bool
     command: str
 
 
 def find(root: Path, wanted: str | None) -> tuple[str, tuple[str, ...]]:
-    """Name the unit to take over, and the others that run in the directory; raises Refused unless it is clear."""
-    found = _running_in(root)
+    """Name the unit to take over, and the others of the directory; raises Refused unless it is clear."""
+    found = _units_of(root)
     if wanted is not None:
         name = wanted if wanted.endswith(".service") else f"{wanted}.service"
     else:
-        name = _the_one(root, [one.name for one in found if "gunicorn" in one.command] or [one.name for one in found])
+        running = [one for one in found if one.runs]
+        name = _the_one(
+            root, [one.name for one in running if "gunicorn" in one.command] or [one.name for one in running]
+        )
     return name, tuple(one.name for one in found if one.name != name)
 
 
@@ -73,7 +77,7 @@ def _the_one(root: Path, names: list[str]) -> str:
             raise Refused([f"several units run in {root}: {', '.join(names)}"], hint="name the one: --unit UNIT")
 
 
-def _running_in(root: Path) -> list[Running]:
+def _units_of(root: Path) -> list[Found]:
     """The units that work in a directory or start a program from it; a name among their arguments is not enough."""
     printed = run(("systemctl", "show", "*.service", "--property=Id,WorkingDirectory,ExecStart,ActiveState"))
     place = rf"{re.escape(str(root))}(?:/\S*)?"
@@ -81,9 +85,9 @@ def _running_in(root: Path) -> list[Running]:
     found = []
     for block in printed.split("\n\n"):
         values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-        if inside.search(block) and values["ActiveState"] == "active":
-            found.append(Running(values["Id"], values.get("ExecStart", "")))
-    return sorted((one for one in found if not one.name.endswith("-bridge.service")), key=lambda one: one.name)
+        if inside.search(block) and not values["Id"].endswith("-bridge.service"):
+            found.append(Found(values["Id"], values["ActiveState"] == "active", values.get("ExecStart", "")))
+    return sorted(found, key=lambda one: one.name)
 
 
 def look(name: str) -> OldService:

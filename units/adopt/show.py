@@ -81,6 +81,8 @@ def _differences(facts: Facts, adoption: Adoption) -> Iterator[str]:
     if facts.others:
         current = f"{adoption.root}/current"
         yield f"  {', '.join(facts.others)} go on with the OLD code in {adoption.root}: lead them to {current} yourself"
+    if facts.mentions:
+        yield f"  {', '.join(map(str, facts.mentions))} name {adoption.root}: look whether what they say still holds"
     if any(path.startswith(".gitmodules") for path in facts.checkout.tracked):
         yield "  submodules stay EMPTY in releases"
 

@@ -45,8 +45,8 @@ def judge_limits(places: list[Passed], bind: str, max_body: int) -> Iterator[Fin
     if not own:
         what = f"no site of nginx passes requests on to the receiver ({bind}): no push arrives"
         yield error(what, "sudo hookd setup --domain DOMAIN")
-    for place in own:
-        if 0 < place.largest < max_body:
-            name = " ".join(place.domains) or "the default site"
-            what = f"nginx takes {place.largest} bytes at most for {name}, and the receiver {max_body}"
+    for domains, largest in dict.fromkeys((place.domains, place.largest) for place in own):
+        if 0 < largest < max_body:
+            name = " ".join(domains) or "the default site"
+            what = f"nginx takes {largest} bytes at most for {name}, and the receiver {max_body}"
             yield error(f"{what}: a large push is refused with 413", f"sudo hookd setup && {_RELOAD}")

@@ -50,7 +50,7 @@ class Passed:
 
 def parse(text: str) -> Block:
     """Read what `nginx -T` prints into blocks; what is not understood is left out."""
-    _, *parts = _FILE.split(text) if _FILE.match(text.lstrip()) else ("", "nginx.conf", text)
+    _, *parts = _FILE.split(text) if _FILE.search(text) else ("", "nginx.conf", text)
     files = {PurePath(name): _blocks(content) for name, content in zip(parts[::2], parts[1::2], strict=True)}
     main, root = next(iter(files.items()))
     return Block((), list(_included(root, main.parent, files, _DEEPEST)))

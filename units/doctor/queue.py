@@ -20,7 +20,8 @@ _WORKERS_RESTART: Final = f"sudo systemctl restart {' '.join(map(layout.worker_u
 # What waits this long with nothing under way is forgotten; a deployment that runs may take its own limit and a bit.
 _WAITING_SECONDS: Final = 300
 _SPARE_SECONDS: Final = 120
-_WORKERS_KEY: Final = "rq:workers"
+# A worker's own key has no further colon; its executions' has.
+_WORKER_KEYS: Final = "rq:worker:*"
 _SUSPENDED_KEY: Final = "rq:suspended"
 
 
@@ -47,8 +48,11 @@ def _ask(question: Any) -> Any:
 
 
 def _alive(redis: Redis) -> int:
-    """Count the workers whose own key is still there: it expires soon after a worker's death."""
-    return sum(bool(redis.exists(name)) for name in redis.smembers(_WORKERS_KEY))
+    """Count the workers that say now and then that they live: such a key expires soon after a worker's death.
+
+    Not RQ's own list of workers: a Redis that lost its data has it back only when the workers are started again.
+    """
+    return sum(name.count(b":") == _WORKER_KEYS.count(":") for name in redis.scan_iter(_WORKER_KEYS, count=1000))
 
 
 def check_app(subject: Subject, app: App) -> Iterator[Finding]:

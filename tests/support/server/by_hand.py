@@ -103,7 +103,13 @@ class ByHand(Shop):
             self.machine.write("/etc/nginx/sites-available/shop", site)
             self.machine.run("ln", "-sf", "../sites-available/shop", "/etc/nginx/sites-enabled/shop")
             self.machine.run("systemctl", "reload-or-restart", "nginx.service")
-        self.machine.wait_until(lambda: self.page() == "v1", what="the project as it was made by hand")
+        self.machine.wait_until(self._serves, what="the project as it was made by hand")
+
+    def _serves(self) -> bool:
+        try:
+            return self.page() == "v1"
+        except OSError:
+            return False
 
     def adopt(self, *options: str) -> Done:
         """Type the command, without being asked."""

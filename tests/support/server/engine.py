@@ -24,7 +24,16 @@ _START_SECONDS = 60
 _ENGINE = Recipe(
     name="engine",
     suite="trixie",
-    packages=("docker.io", "docker-cli", "docker-compose", "docker-buildx", "iptables", "ca-certificates", "procps"),
+    packages=(
+        "docker.io",
+        "docker-cli",
+        "docker-compose",
+        "docker-buildx",
+        "iptables",
+        "ca-certificates",
+        "procps",
+        "git",
+    ),
 )
 _TO_IMPORT = 'tar --numeric-owner -C "$0" -c . | docker import "$@"'
 

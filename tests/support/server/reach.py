@@ -1,7 +1,6 @@
 """What a user of a server, or one of its services, can write to, connect to and read: found by trying, everywhere."""
 
 import json
-import shlex
 from dataclasses import dataclass
 from typing import Final
 

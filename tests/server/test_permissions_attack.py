@@ -1,7 +1,12 @@
-"""Root repairs while the owners of the trees swap directories for links: what the links lead to stays as it is."""
+"""Root repairs while the owners of the trees swap directories for links: what the links lead to stays as it is.
+
+No server is booted here, but a rule of the kernel is changed for the whole machine: nothing else may run beside it that
+looks at that rule, as the doctor's tests do.
+"""
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +22,7 @@ from units.permissions_report import permissions
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can repair for others")
 HARD_LINKS = Path("/proc/sys/fs/protected_hardlinks")
 WWW_DATA = 33
-MEETINGS, MOST_RUNS = 30, 400
+MEETINGS, MOST_SECONDS, RUNS = 10, 120, 100
 
 
 @pytest.fixture(params=["0", "1"], ids=["anyone-may-link", "links-are-protected"])
@@ -127,16 +132,15 @@ def looks(tree: Path) -> dict[str, tuple[int, int, int, int]]:
 
 def repair_until_met(app: App, directory: Path) -> int:
     """Repair again and again until root has often enough met a link where a directory was."""
-    met = runs = 0
-    while met < MEETINGS and runs < MOST_RUNS:
-        runs += 1
+    met, end = 0, time.monotonic() + MOST_SECONDS
+    while met < MEETINGS and time.monotonic() < end:
         report = permissions(app, make_settings(directory), fix=True, worker=WORKER, most=1000)
         met += sum("cannot be read" in line for line in report.lines())
     return met
 
 
 @pytest.mark.usefixtures("_hard_links")
-@pytest.mark.parametrize("swapped", ["releases", "releases/one", "releases/one/pkg", "shared/uploads"])
+@pytest.mark.parametrize("swapped", ["releases", "releases/one", "shared/uploads"])
 def test_a_directory_swapped_for_a_link_leads_root_nowhere(
     app: App, directory: Path, sentinel: Path, swapped: str
 ) -> None:
@@ -144,14 +148,26 @@ def test_a_directory_swapped_for_a_link_leads_root_nowhere(
     with attacker(NOBODY, swapping(app.root / swapped, sentinel)):
         met = repair_until_met(app, directory)
     assert looks(sentinel) == before
-    assert met >= MEETINGS or swapped.endswith("pkg")  # A link below is mostly passed over in silence.
+    assert met >= MEETINGS
+
+
+@pytest.mark.usefixtures("_hard_links")
+def test_a_directory_within_a_release_that_is_swapped_leads_root_nowhere(
+    app: App, directory: Path, sentinel: Path
+) -> None:
+    """A link in a release is passed over in silence, so that meetings cannot be counted."""
+    before = looks(sentinel)
+    with attacker(NOBODY, swapping(app.root / "releases" / "one" / "pkg", sentinel)):
+        for _ in range(RUNS):
+            permissions(app, make_settings(directory), fix=True, worker=WORKER)
+    assert looks(sentinel) == before
 
 
 @pytest.mark.usefixtures("_hard_links")
 def test_a_directory_that_the_app_swaps_leads_root_nowhere(app: App, directory: Path, sentinel: Path) -> None:
     before = looks(sentinel)
     with attacker(WWW_DATA, swapping(app.data_root / "uploads" / "mine", sentinel)):
-        for _ in range(300):
+        for _ in range(RUNS):
             permissions(app, make_settings(directory), fix=True, worker=WORKER)
     assert looks(sentinel) == before
 
@@ -161,7 +177,7 @@ def test_a_second_name_of_someone_else_s_file_is_worth_nothing(app: App, directo
     victim = sentinel / "secret0"
     before = {name: look[:3] for name, look in looks(sentinel).items()}
     with attacker(NOBODY, linking(app.root / "releases" / "one" / "pkg", victim)):
-        for _ in range(300):
+        for _ in range(RUNS):
             permissions(app, make_settings(directory), fix=True, worker=WORKER)
     assert {name: look[:3] for name, look in looks(sentinel).items()} == before
 

@@ -1,0 +1,180 @@
+"""docker-compose.yml: a whole system, built and brought up by a real engine, pushed to, and torn down."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.server.conftest import Figures
+from tests.support.processes import PROJECT, wait_for
+from tests.support.repository import IDENTITY, Repository
+from tests.support.server.engine import Engine, docker_engine
+from tests.support.server.stand_ins import DEBIAN, PYTHON, REDIS
+from tests.support.server.web import ask
+
+_IMAGES = (DEBIAN, PYTHON.named("python:3.11-slim"), REDIS.named("redis:7-alpine"))
+_PORT = 8080
+_SECONDS = 60
+
+
+class Shop(Repository):
+    """A developer's clone of the sample repository; commits and pushes go through the published port."""
+
+    def __init__(self, engine: Engine, directory: Path) -> None:
+        self._engine = engine
+        self.work = directory / "shop"
+        engine.show(directory)
+        engine.run("git", "clone", "-q", "git://127.0.0.1/sample/shop", str(self.work))
+
+    def git(self, *arguments: str) -> str:
+        """Run git in the clone and return what it printed."""
+        variables = (f"{name}={value}" for name, value in IDENTITY.items())
+        return self._engine.run("env", *variables, "git", *arguments, directory=str(self.work)).stdout
+
+    def change(self, old: str, new: str) -> str:
+        """Replace something in the app and push that; returns the commit."""
+        program = (self.work / "wsgi.py").read_text()
+        assert old in program
+        return self.commit_and_push({"wsgi.py": program.replace(old, new)})
+
+
+@pytest.fixture(scope="module")
+def engine(can_boot_servers: None, figures: Figures) -> Iterator[Engine]:
+    """An engine in which the system of docker-compose.yml is up."""
+    start = time.monotonic()
+    with docker_engine(_IMAGES) as found:
+        started = time.monotonic()
+        found.compose(PROJECT, "build", "--quiet")
+        built = time.monotonic()
+        _up(found)
+        up = time.monotonic()
+        figures.note(
+            f"docker compose: engine {started - start:.0f} s, build {built - started:.0f} s, up {up - built:.0f} s"
+        )
+        yield found
+
+
+@pytest.fixture
+def shop(engine: Engine, tmp_path: Path) -> Shop:
+    """A fresh clone of the sample repository."""
+    return Shop(engine, tmp_path)
+
+
+def test_a_push_is_served(engine: Engine, shop: Shop, figures: Figures) -> None:
+    start = time.monotonic()
+    commit = shop.change("the first commit", "a push")
+    wait_for(lambda: "Hello from a push" in _page(engine), _SECONDS, "the new page")
+    figures.note(f"docker compose: live {time.monotonic() - start:.1f} s after the push began")
+    wait_for(lambda: _last(engine)["ended_at"], _SECONDS, "the ending")
+    last = _last(engine)
+    assert (last["trigger"], last["status"], last["commit"]) == ("push", "succeeded", commit)
+
+
+def test_a_release_that_is_not_well_is_taken_back(engine: Engine, shop: Shop) -> None:
+    before = _greeting(engine)
+    seen = set()
+
+    def has_ended() -> bool:
+        seen.add(_greeting(engine))
+        return _last(engine)["commit"] == commit and _last(engine)["ended_at"] is not None
+
+    commit = shop.change('"200 OK"', '"500 Broken"')
+    wait_for(has_ended, _SECONDS, "the ending")
+    assert _last(engine)["status"] == "rolled_back"
+    assert seen == {before}
+
+
+def test_ports_are_published_to_this_machine_alone(engine: Engine) -> None:
+    published = {
+        (service, inside, place["HostIp"], place["HostPort"])
+        for service, container in _containers(engine).items()
+        for inside, places in container["NetworkSettings"]["Ports"].items()
+        for place in places or ()
+    }
+    assert published == {("server", "80/tcp", "127.0.0.1", "8080"), ("server", "9418/tcp", "127.0.0.1", "9418")}
+
+
+@pytest.mark.parametrize("service", ["redis", "receiver"])
+def test_redis_and_the_receiver_hold_nothing_and_reach_nobody(engine: Engine, service: str) -> None:
+    host = _containers(engine)[service]["HostConfig"]
+    assert (host["ReadonlyRootfs"], host["NetworkMode"], host["CapAdd"]) == (True, "none", None)
+    status = _inside(engine, service, "cat", "/proc/self/status").split("\n")
+    found = dict(line.split(":\t", 1) for line in status if line.startswith(("Uid", "Cap", "NoNewPrivs")))
+    assert found.pop("NoNewPrivs") == "1"
+    assert "0" not in found.pop("Uid").split()
+    assert {int(value, 16) for value in found.values()} == {0}
+
+
+def test_what_the_server_may_beyond_a_container_is_explained(engine: Engine) -> None:
+    host = _containers(engine)["server"]["HostConfig"]
+    assert not host["Privileged"]
+    page = (PROJECT / "docs" / "compose.md").read_text()
+    added = {name.removeprefix("CAP_") for name in host["CapAdd"]} | set(host["SecurityOpt"])
+    assert added
+    assert {name for name in added if f"`{name}`" not in page} == set()
+
+
+def test_secrets_are_made_at_the_first_start_and_reach_whom_they_are_for(engine: Engine) -> None:
+    secrets = r"find / -xdev -path /etc/hookd -o -name host_key -o -name ssh_host_\*_key"
+    assert engine.docker("run", "--rm", "hookd-server", "sh", "-c", secrets).stdout == ""
+    given = _inside(engine, "receiver", "ls", "/run/hookd/credentials").split()
+    assert given == ["redis_receiver", "redis_status", "secrets_shop", "token"]
+    for service in ("receiver", "redis"):
+        for path in ("redis/operator", "secrets/shop", "token"):
+            told = engine.compose(PROJECT, "exec", "-T", service, "cat", f"/etc/hookd/{path}", check=False)
+            assert "Permission denied" in told.stderr
+
+
+def test_a_system_made_anew_knows_and_serves_what_the_old_one_did(engine: Engine) -> None:
+    greeting, deployments = _greeting(engine), _deployments(engine)
+    _up(engine, "--force-recreate")
+    assert _greeting(engine) == greeting
+    assert _deployments(engine) == deployments
+    told = engine.compose(PROJECT, "exec", "-T", "server", "hookd", "doctor", check=False).stdout
+    assert "services: every unit runs" in told
+    assert [line for line in told.splitlines() if line.startswith(("error", "unknown"))] == []
+
+
+def test_nothing_is_left(engine: Engine) -> None:
+    engine.compose(PROJECT, "down", "--volumes")
+    assert engine.docker("ps", "--all", "--quiet").stdout == ""
+    assert engine.docker("volume", "ls", "--quiet").stdout == ""
+    assert engine.docker("network", "ls", "--quiet", "--filter", "type=custom").stdout == ""
+
+
+def _up(engine: Engine, *options: str) -> None:
+    try:
+        engine.compose(PROJECT, "up", "--detach", "--wait", *options)
+    except AssertionError as failure:
+        failure.add_note(engine.compose(PROJECT, "logs", "--tail", "40", "--no-color", check=False).stdout)
+        raise
+
+
+def _page(engine: Engine) -> str:
+    return ask(engine, "127.0.0.1", port=_PORT).text
+
+
+def _greeting(engine: Engine) -> str:
+    return _page(engine).partition("<h1>")[2].partition("</h1>")[0]
+
+
+def _deployments(engine: Engine) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = ask(engine, "deploy.localhost", "/apps/shop", port=_PORT).json["deployments"]
+    return found
+
+
+def _last(engine: Engine) -> dict[str, Any]:
+    return _deployments(engine)[0]
+
+
+def _inside(engine: Engine, service: str, *argv: str) -> str:
+    return engine.compose(PROJECT, "exec", "-T", service, *argv).stdout
+
+
+def _containers(engine: Engine) -> dict[str, Any]:
+    ids = engine.compose(PROJECT, "ps", "--quiet").stdout.split()
+    found = json.loads(engine.docker("inspect", *ids).stdout)
+    return {one["Config"]["Labels"]["com.docker.compose.service"]: one for one in found}

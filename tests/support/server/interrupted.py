@@ -1,0 +1,47 @@
+"""Runs a root command of hookd's as if somebody pulled its plug again and again, until one run comes to its end."""
+
+import signal
+from itertools import count
+from typing import Final
+
+from tests.support.server.commands import Done
+from tests.support.server.machine import Machine
+
+_MOST_RUNS: Final = 200
+_PYTHON: Final = "/opt/hookd/current/venv/bin/python"
+# Python tells its audit hooks of each of these before it happens; at the one whose number is given, the process ends.
+_SCRIPT: Final = """
+import os, signal, sys
+
+left = int(sys.argv.pop(1))
+WATCHED = {"os.mkdir", "os.symlink", "os.rename", "os.remove", "os.rmdir", "os.chown", "os.chmod", "subprocess.Popen"}
+
+def hook(event, arguments):
+    global left
+    changes = event in WATCHED and not (event == "subprocess.Popen" and looks(arguments[1]))
+    left -= changes
+    if changes and left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def looks(argv):
+    return argv[0] in ("getent", "dpkg-query", "nginx") or argv[1:2] in (["--version"], ["show"], ["cat"], ["is-active"])
+
+sys.addaudithook(hook)
+from hookd.cli import main
+sys.argv[0] = "hookd"
+main(prog_name="hookd")
+"""
+
+
+def interrupted(machine: Machine, *arguments: str, every: int) -> tuple[int, Done]:
+    """Kill a command at its `every`th change (file, directory, command), then again with one more, and so on.
+
+    Each run comes further than the one before. Returns how many were killed, and the one that was not.
+    """
+    for killed in count():
+        assert killed < _MOST_RUNS, f"hookd {' '.join(arguments)} does not come to an end"
+        done = machine.run(_PYTHON, "-P", "-c", _SCRIPT, str(every + killed % every), *arguments, check=False)
+        if done.returncode != -signal.SIGKILL and done.returncode != 128 + signal.SIGKILL:
+            assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+            return killed, done
+    raise AssertionError
