@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -15,7 +16,9 @@ from units.errors import Refused
 from units.manifest import Manifest
 from units.run import CommandFailed, run, succeeds
 
-_SERVED: Final = re.compile(r"^\s*server_name\s+([^;]+);", re.MULTILINE)
+_SECTION: Final = re.compile(r"^# configuration file (.+):$", re.MULTILINE)
+_COMMENT: Final = re.compile(r"(?:^|\s)#.*")
+_SERVED: Final = re.compile(r"(?:^|[{;])\s*server_name\s+([^;]+);", re.MULTILINE)
 
 
 def parsed(name: str, table: Mapping[str, Any]) -> App:
@@ -24,6 +27,8 @@ def parsed(name: str, table: Mapping[str, Any]) -> App:
         raise Refused(
             [f"{name!r} cannot name an app; wanted: a-z, 0-9 and -, a letter first, at most 32 (such as shop)"]
         )
+    if "name" in table:
+        raise Refused([f"name: not here, since the file's own name says it: {layout.app_file(name)}"])
     try:
         return App.model_validate({**table, "name": name})
     except ValidationError as error:
@@ -39,11 +44,35 @@ def check_new(app: App, catalogue: Catalogue, manifest: Manifest) -> None:
     reasons = [
         *Catalogue(apps=(*others, app)).clashes(),
         *_unit_reasons(app, manifest),
-        *_domain_reasons(app, others, manifest),
+        *domain_reasons(app.site.domain, others, f"hookd-{app.name}"),
         *_directory_reasons(app, manifest),
     ]
     if reasons:
         raise Refused(reasons)
+
+
+def check_edit(old: App, app: App, catalogue: Catalogue) -> None:
+    """Raise Refused with everything that stands in the way of a change to an app that is there."""
+    others = [one for one in catalogue.apps if one.name != app.name]
+    before, after = _fixed(old), _fixed(app)
+    reasons = [
+        *(f"{key} cannot be changed: it is {before[key]}" for key in before if before[key] != after[key]),
+        *Catalogue(apps=(*others, app)).clashes(),
+        *domain_reasons(app.site.domain, others, f"hookd-{app.name}"),
+    ]
+    if reasons:
+        raise Refused(reasons)
+
+
+def _fixed(app: App) -> dict[str, object]:
+    """What an app keeps as long as it lives: its files and its units have these places and names."""
+    return {
+        "root": app.root,
+        "shared.data": app.data_root,
+        "service.manager": app.service.manager,
+        "service.units": app.service.units,
+        "service.name": app.service_name,
+    }
 
 
 def _unit_reasons(app: App, manifest: Manifest) -> Iterable[str]:
@@ -57,23 +86,27 @@ def _unit_reasons(app: App, manifest: Manifest) -> Iterable[str]:
             yield f"there is a unit {unit} already; choose another name, or take it over with: hookd app adopt"
 
 
-def _domain_reasons(app: App, others: list[App], manifest: Manifest) -> Iterable[str]:
-    domain = app.site.domain
+def domain_reasons(domain: str | None, others: Iterable[App], own: str) -> Iterable[str]:
+    """Say why a domain cannot be taken: who serves it already, other than the site `own`."""
     if domain is None:
         return
     if any(one.site.domain == domain for one in others):
         yield f"{domain} is served already, by another app of hookd's"
-    elif not manifest.has("file", str(layout.SITES / f"hookd-{app.name}")) and domain in served_domains():
+    elif domain in served_domains(own):
         yield f"{domain} is served already by a site below {layout.NGINX}"
 
 
-def served_domains() -> set[str]:
-    """Every name that nginx answers to now; none when there is no nginx."""
+def served_domains(own: str) -> set[str]:
+    """Every name that nginx answers to now, but for those of the site `own`; none when there is no nginx."""
     try:
         printed = run(("nginx", "-T", "-q"))
     except CommandFailed:
         return set()
-    return {name for line in _SERVED.findall(printed) for name in line.split()}
+    _, *parts = _SECTION.split(printed)
+    texts = [
+        _COMMENT.sub("", text) for path, text in zip(parts[::2], parts[1::2], strict=True) if Path(path).name != own
+    ]
+    return {name for text in texts for line in _SERVED.findall(text) for name in line.split()}
 
 
 def _directory_reasons(app: App, manifest: Manifest) -> Iterable[str]:

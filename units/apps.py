@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from hookd.contract.catalogue import App, Catalogue
 from units import disk, layout
-from units.app_checks import check_new
+from units.app_checks import check_edit, check_new
 from units.app_plan import Given, app_plan, app_toml, units_of
 from units.git_access import as_worker
 from units.host import Host
@@ -55,14 +55,20 @@ def add(server: Server, app: App, table: Mapping[str, Any], given: Given, say: S
     _apply(server, app, plan_for(server, app, app_toml(app.name, table), given), say, dry_run=dry_run)
 
 
-def edit(server: Server, app: App, toml: str, say: Say, *, dry_run: bool) -> bool:
-    """Bring an app to another description; tells whether its handover is another one now.
+def edit(server: Server, old: App, app: App, toml: str, say: Say, *, dry_run: bool) -> bool:
+    """Bring an app to another description, or go on where that was cut off; raises Refused before anything is changed.
 
-    Then a deployment must follow, which starts the app in the new way, and `finish_edit` after it.
+    Tells whether it is to run in another way now: then a deployment must follow, which starts it so, and `finish_edit`.
     """
-    old = server.catalogue.get(app.name)
-    _apply(server, app, plan_for(server, app, toml), say, dry_run=dry_run)
-    return old is not None and old.service.handover != app.service.handover
+    check_edit(old, app, server.catalogue)
+    plan = plan_for(server, app, toml)
+    _apply(server, app, plan, say, dry_run=dry_run)
+    gone = Installer(server.manifest, layout.app_scope(app.name), say).left_over(plan)
+    if old.service.handover != app.service.handover or any(path.parent == layout.SYSTEMD for path in gone):
+        return True
+    if gone and not dry_run:
+        Installer(server.manifest, layout.app_scope(app.name), say).apply((*map(Absent, gone), *_news()))
+    return False
 
 
 def bring_again(server: Server, say: Say, *, dry_run: bool) -> None:
@@ -82,7 +88,7 @@ def bring_again(server: Server, say: Say, *, dry_run: bool) -> None:
 
 
 def finish_edit(server: Server, app: App, say: Say) -> None:
-    """Stop and remove the units that the app no longer has."""
+    """Stop and remove the units that the app no longer has, when it runs in its new way."""
     installer = Installer(server.manifest, layout.app_scope(app.name), say)
     gone = installer.left_over(plan_for(server, app, ""))
     stop = tuple(path.name for path in gone if path.parent == layout.SYSTEMD)

@@ -5,7 +5,6 @@ elsewhere, so every part of a path is opened by itself, and links are only follo
 """
 
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -96,7 +95,7 @@ def write(path: Path, content: bytes, owner: Owner, check: Callable[[str], objec
     `check` is given the path of the new file before it takes the old one's place, and raises if it is no good.
     """
     with opened(path.parent) as parent:
-        aside = f".{path.name}.{secrets.token_hex(4)}"
+        aside = _aside(parent, path.name)
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -112,6 +111,14 @@ def write(path: Path, content: bytes, owner: Owner, check: Callable[[str], objec
                 os.unlink(aside, dir_fd=parent)
             raise
         os.fsync(parent)
+
+
+def _aside(parent: int, name: str) -> str:
+    """Name the new file beside the old one. One that was left there by a process that was killed goes first."""
+    aside = f".{name}.hookd-new"
+    with suppress(FileNotFoundError):
+        os.unlink(aside, dir_fd=parent)
+    return aside
 
 
 def make_directory(path: Path, owner: Owner) -> None:
@@ -137,7 +144,7 @@ def read_link(path: Path) -> Path | None:
 def link(path: Path, target: Path) -> None:
     """Put a link in the place of whatever file or link stands there."""
     with opened(path.parent) as parent:
-        aside = f".{path.name}.{secrets.token_hex(4)}"
+        aside = _aside(parent, path.name)
         os.symlink(target, aside, dir_fd=parent)
         os.replace(aside, path.name, src_dir_fd=parent, dst_dir_fd=parent)
         os.fsync(parent)
@@ -146,6 +153,7 @@ def link(path: Path, target: Path) -> None:
 def remove(path: Path) -> None:
     """Remove a file or a link; one that is gone is no failure."""
     with suppress(FileNotFoundError), opened(path.parent) as parent:
+        _aside(parent, path.name)
         os.unlink(path.name, dir_fd=parent)
         os.fsync(parent)
 

@@ -1,16 +1,19 @@
 """The plan for the host: users, directories, Redis and its passwords, receiver, workers, nginx; repeatable."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
 import tomlkit
+from pydantic import ValidationError
 
-from hookd.contract.catalogue import Catalogue
+from hookd.contract.catalogue import Catalogue, Site
+from hookd.contract.problems import from_validation
 from hookd.store.config import load
 from hookd.store.credentials import ROLES
 from units import disk, layout
+from units.app_checks import domain_reasons
 from units.app_plan import drop_in_directories, nginx_news
 from units.errors import Refused
 from units.host import OLDEST_SYSTEMD, Host, look
@@ -128,9 +131,10 @@ def set_up(domain: str | None, say: Callable[[str], None], *, dry_run: bool) -> 
     """Bring this host to its plan; raises HostError, Refused, CommandFailed."""
     config = load(layout.CONFIG) if layout.CONFIG.exists() else None
     host = look(config, domain)
-    _check(host)
-    plan = host_plan(host, config.catalogue if config else Catalogue())
+    catalogue = config.catalogue if config else Catalogue()
+    _check(host, catalogue)
     manifest = Manifest.load(layout.MANIFEST)
+    plan = host_plan(host, catalogue)
     installer = Installer(manifest, HOST, say)
     installer.check(plan)
     if dry_run:
@@ -143,8 +147,8 @@ def set_up(domain: str | None, say: Callable[[str], None], *, dry_run: bool) -> 
     say(_result(host, changed))
 
 
-def _check(host: Host) -> None:
-    reasons = []
+def _check(host: Host, catalogue: Catalogue) -> None:
+    reasons = list(_domain_reasons(host.domain, catalogue))
     if host.systemd < OLDEST_SYSTEMD:
         reasons.append(f"systemd {OLDEST_SYSTEMD} or newer must run this host; found: {host.systemd or 'none'}")
     if not layout.PYTHON.exists():
@@ -153,6 +157,17 @@ def _check(host: Host) -> None:
         reasons.append("there is no nginx; type: sudo apt-get install nginx")
     if reasons:
         raise Refused(reasons)
+
+
+def _domain_reasons(domain: str | None, catalogue: Catalogue) -> Iterable[str]:
+    if domain is None:
+        return
+    try:
+        Site(domain=domain)
+    except ValidationError as error:
+        yield from map(str, from_validation("--domain", error))
+    else:
+        yield from domain_reasons(domain, catalogue.apps, "hookd")
 
 
 def _remember_domain(host: Host, manifest: Manifest) -> bool:

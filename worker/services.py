@@ -7,7 +7,6 @@ import time
 from typing import Final
 
 from hookd.contract.privilege import Verb
-
 from worker import commands
 from worker.errors import CommandFailed, ServiceMissing
 from worker.health import wait_until_healthy

@@ -42,7 +42,9 @@ from units.install import Installer
 @click.option("--file", "files", multiple=True, metavar="NAME", help="A file that releases read.")
 @click.option("--leave", multiple=True, metavar="NAME", help="Stays where it is; no release sees it.")
 @click.option("--leave-changes", is_flag=True, help="Changes against the commit stay behind, out of the release.")
-@click.option("--accept-pause", is_flag=True, help="Visitors who come straight to gunicorn are refused for a moment.")
+@click.option(
+    "--accept-pause", is_flag=True, help="Visitors who come straight to gunicorn are refused or cut off for a moment."
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @dry_run
 @as_root

@@ -2,9 +2,9 @@
 
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import tomlkit
@@ -156,28 +156,36 @@ def show_app(name: str) -> None:
 def edit_app(name: str, changes: tuple[str, ...], dry_run: bool) -> None:
     """Change the app NAME: nothing is taken over before all of it is valid."""
     host = server()
-    known_app(host, name)
+    known = known_app(host, name)
     old = layout.app_file(name).read_text(encoding="utf-8")
     new = _changed(old, changes) if changes else click.edit(old, extension=".toml", require_save=True)
-    if new is None or new == old:
+    if new is None:
         say("nothing was changed")
         return
     try:
         table = tomlkit.parse(new)
-    except tomlkit.exceptions.ParseError as error:
+    except tomlkit.exceptions.TOMLKitError as error:
         raise Refused([f"not TOML: {error}"]) from None
     app = parsed(name, table.unwrap())
     with alone():
-        other_handover = edit(host, app, new, say, dry_run=dry_run)
+        other_way = edit(host, known, app, new, say, dry_run=dry_run)
     if dry_run:
         return
-    if other_handover:
-        say("\nThe app is started in its new way by a deployment:")
-        deployed = _deploy(name)
-        with alone():
-            finish_edit(server(), app, say)
-        sys.exit(deployed)
+    if other_way:
+        _turn(name)
     say(f"what runs takes it up with the next deployment, or at once: sudo hookd restart {name}")
+
+
+def _turn(name: str) -> NoReturn:
+    """Start an app in its new way by a deployment; only when that went well, the old way ends."""
+    say("\nThe app is started in its new way by a deployment:")
+    if deployed := _deploy(name):
+        say(f"{name} runs in its old way until it succeeds; next: sudo hookd app edit {name}, or the same again")
+        sys.exit(deployed)
+    with alone():
+        host = server()
+        finish_edit(host, known_app(host, name), say)
+    sys.exit(0)
 
 
 def _changed(text: str, changes: tuple[str, ...]) -> str:
@@ -191,6 +199,8 @@ def _changed(text: str, changes: tuple[str, ...]) -> str:
         place = document
         for table in tables:
             place = place.setdefault(table, tomlkit.table())
+            if not isinstance(place, MutableMapping):
+                raise Refused([f"{path}: {table} is a value, not a table"])
         place[key] = _value(value)
     return tomlkit.dumps(document)
 

@@ -162,10 +162,11 @@ def test_a_queue_without_workers(server: Server) -> None:
         assert "no worker is connected" in found.what
         work = server.client("worker")
         work.hset("rq:worker:hookd-1", "state", "idle")
+        work.hset("rq:worker:hookd-2", mapping={"state": "idle", "death": "2026-08-01T12:00:00Z"})
         work.zadd("rq:worker:hookd-1:executions", {"x": 1})
         (found,) = problems(queue.check(server.subject))
         assert (found.level, found.what) == ("warning", "1 of 2 workers are connected to Redis")
-        work.hset("rq:worker:hookd-2", "state", "idle")
+        work.hdel("rq:worker:hookd-2", "death")
         assert problems(queue.check(server.subject)) == []
         work.set("rq:suspended", 1)
         (found,) = problems(queue.check(server.subject))

@@ -176,8 +176,10 @@ def test_without_nginx_in_front_it_needs_leave_for_a_pause(shop: ByHand, figures
     shop.prepared("--accept-pause")
     with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
         shop.adopted("--accept-pause")
-    figures.note(f"adopt without nginx: {len(crowd.failures)} of {crowd.number} requests at 50/s were refused")
-    assert all("ConnectionRefused" in failure for failure in crowd.failures), crowd.failures[:5]
+    figures.note(f"adopt without nginx: {len(crowd.failures)} of {crowd.number} requests at 50/s refused or cut off")
+    # What the old process had not taken yet when its socket closed is reset; nobody gets a wrong or half a page.
+    lost = ("ConnectionRefusedError", "ConnectionResetError")
+    assert all(any(one in failure for one in lost) for failure in crowd.failures), crowd.failures[:5]
     assert shop.units() == ADOPTED
     assert f"{ROOT}/releases/" in shop.page("/where")
 

@@ -120,12 +120,11 @@ def test_what_the_server_may_beyond_a_container_is_explained(engine: Engine) -> 
 def test_secrets_are_made_at_the_first_start_and_reach_whom_they_are_for(engine: Engine) -> None:
     secrets = r"find / -xdev -path /etc/hookd -o -name host_key -o -name ssh_host_\*_key"
     assert engine.docker("run", "--rm", "hookd-server", "sh", "-c", secrets).stdout == ""
-    given = _inside(engine, "receiver", "ls", "/run/hookd/credentials").split()
+    given = _inside(engine, "receiver", "ls", "/run/hookd/current/credentials").split()
     assert given == ["redis_receiver", "redis_status", "secrets_shop", "token"]
-    for service in ("receiver", "redis"):
-        for path in ("redis/operator", "secrets/shop", "token"):
-            told = engine.compose(PROJECT, "exec", "-T", service, "cat", f"/etc/hookd/{path}", check=False)
-            assert "Permission denied" in told.stderr
+    for path in ("redis/operator", "secrets/shop", "token"):
+        told = engine.compose(PROJECT, "exec", "-T", "redis", "cat", f"/etc/hookd/{path}", check=False)
+        assert "Permission denied" in told.stderr
 
 
 def test_a_system_made_anew_knows_and_serves_what_the_old_one_did(engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""`hookd uninstall` on a real server: what is left is the fresh host and the apps' own data; and it can be interrupted."""
+"""`hookd uninstall` on a real server leaves the fresh host and the data of apps, and can be interrupted."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -12,10 +12,10 @@ from tests.support.server.servers import Servers
 from tests.support.server.shop import CHECKOUT, Shop
 from tests.support.server.sshgit import git_host
 from tests.support.server.tree import Entry
+from tests.support.server.unchanged import accounts
 
 # What the apps' own commits and data are in, and what this test puts on both servers.
 DATA: Final = ("/srv/shop", "/srv/blog", "/var/lib/shop", "/var/lib/blog")
-FOREIGN: Final = {}
 
 
 @pytest.fixture(scope="module")
@@ -40,18 +40,10 @@ def server(servers: Servers) -> Iterator[Machine]:
 
 
 def others(machine: Machine) -> dict[str, Entry]:
-    """The files of a server but for the apps' data and what other programs have left behind."""
-    passing = tuple(f"{path}/" for path in (*DATA, *FOREIGN, "/opt/githost/made", CHECKOUT))
+    """The files of a server but for the apps' data, the commits that were pushed, and the checkout."""
+    passing = tuple(f"{path}/" for path in (*DATA, "/opt/githost/made", CHECKOUT))
     files = machine.files().items()
     return {path: entry for path, entry in files if not f"{path}/".startswith(passing)}
-
-
-def accounts(machine: Machine) -> dict[str, list[str]]:
-    """Users and groups, with their members, in every file that tells of them."""
-    names = ("passwd", "group", "shadow", "gshadow", "subuid", "subgid")
-    lines = {name: machine.run("cat", f"/etc/{name}").stdout.splitlines() for name in names}
-    keep = {"passwd": (0, 5, 6), "group": (0, 3), "shadow": (0,), "gshadow": (0, 2, 3), "subuid": (0,), "subgid": (0,)}
-    return {name: sorted(":".join(line.split(":")[n] for n in keep[name]) for line in lines[name]) for name in names}
 
 
 def units(machine: Machine) -> set[str]:
@@ -77,7 +69,7 @@ def test_uninstall_leaves_the_fresh_host_and_the_apps_data(server: Machine, fres
 
 
 def test_an_uninstall_that_is_killed_goes_on_where_it_was(server: Machine, fresh: Machine) -> None:
-    interrupted(server, "uninstall", "--yes", every=10)
+    interrupted(server, "uninstall", "--yes", every=30)
     assert others(server) == others(fresh)
     assert accounts(server) == accounts(fresh)
     assert units(server) == set()

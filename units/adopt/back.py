@@ -10,7 +10,7 @@ from units.adopt import nginx
 from units.adopt.adoption import Adoption, Stage
 from units.adopt.bridge import bridge_files, check_files, door_files
 from units.adopt.prepare import first_plan
-from units.adopt.standing import forget_empty_directories, stop_bridge
+from units.adopt.standing import close, forget_empty_directories
 from units.adopt.wait import until_well
 from units.app_plan import drop_in_directories
 from units.doctor.http import Address, address_of
@@ -44,7 +44,7 @@ def give_back(name: str, host: Host, manifest: Manifest, say: Say) -> None:
     except (HostError, CommandFailed) as error:
         say(f"the old process cannot be brought back ({error}), so that nothing serves {name} any more")
         say(f"  next: look at {', '.join(str(one.path) for one in adoption.changes) or adoption.unit}")
-    _close(adoption)
+    close(adoption)
     kept.forget(name)
 
 
@@ -64,13 +64,13 @@ def lead_back(adoption: Adoption, host: Host, manifest: Manifest, say: Say) -> N
     # The door leads to the bridge again: systemd hands it to the unit that it names, which must bind its own address.
     installer.apply((*door_files(adoption, host), *(Absent(path) for path in drop_ins), _RELOAD))
     if adoption.way == "direct":
-        _close(adoption)
+        close(adoption)
     if is_gone:
         _restart(adoption.unit, "the old process starts again", say)
     until_well(address_of(adoption.olds[0]), adoption.page, adoption.app.health, "the old process")
     for path in nginx.lead_back(adoption):
         say(f"  {path} was changed by somebody else and stays as it is")
-    _close(adoption)
+    close(adoption)
     for_now = (*door_files(adoption, host), *check_files(adoption))
     gone = (Absent(step.path) for step in for_now if isinstance(step, File | Link))
     installer.apply((*gone, *first_plan(adoption, host), _RELOAD))
@@ -87,13 +87,3 @@ def _restart(unit: str, why: str, say: Say) -> None:
     command = Run(("systemctl", "restart", f"{unit}.service"), why)
     say(f"+ {command}")
     run(command.argv, seconds=_SECONDS)
-
-
-def _close(adoption: Adoption) -> None:
-    """Close the door that hookd opened; a socket of the unit's own stays."""
-    stop_bridge(adoption)
-    door = f"{adoption.unit}.socket"
-    if adoption.way != "held" and disk.status(layout.SYSTEMD / door) is not None:
-        run(("systemctl", "stop", door), seconds=_SECONDS)
-        if adoption.way == "nginx":
-            disk.remove(layout.SOCKETS / f"{adoption.name}.sock")

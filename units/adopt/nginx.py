@@ -9,6 +9,7 @@ from typing import Final
 from units import disk
 from units.adopt.adoption import Adoption
 from units.adopt.listeners import children
+from units.adopt.standing import is_active
 from units.errors import HostError
 from units.run import CommandFailed, run
 
@@ -60,10 +61,15 @@ def _write(path: Path, text: str) -> None:
 
 
 def _reload() -> None:
-    """Reload, and wait until the workers that know the old files have ended their requests, or long enough."""
+    """Reload, and wait until the workers that know the old files have ended their requests, or long enough.
+
+    An nginx that somebody stopped stays stopped.
+    """
+    if not is_active("nginx.service"):
+        return
     first = int(run(("systemctl", "show", "--property=MainPID", "--value", "nginx.service")).strip() or 0)
     old = set(children(first))
-    run(("systemctl", "reload-or-restart", "nginx.service"))
+    run(("systemctl", "reload", "nginx.service"))
     end = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < end and any(os.path.exists(f"/proc/{process}") for process in old):
         time.sleep(_PAUSE_SECONDS)

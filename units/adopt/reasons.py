@@ -96,8 +96,8 @@ def _of_the_way(facts: Facts) -> Iterable[str]:
             yield f"{unit.name} gets its sockets from {', '.join(unit.sockets)}; wanted: {unit.stem}.socket, with one"
         case "direct" if facts.olds and not facts.options.accept_pause:
             yield (
-                f"no site of nginx's passes requests to {olds}: whoever comes straight there is refused for a moment "
-                "while it changes hands; --accept-pause"
+                f"no site of nginx's passes requests to {olds}: whoever comes straight there is refused, or cut off, "
+                "for the moment in which it changes hands; --accept-pause"
             )
         case "direct" if len(facts.olds) > 1:
             yield f"{unit.name} listens at {olds}; without nginx in front hookd takes over one address"

@@ -44,7 +44,7 @@ def _visitors(adoption: Adoption) -> str:
         case "held":
             return f"come through {adoption.unit}.socket, which stays as it is: no request fails"
         case "direct":
-            return f"come straight to {olds}: for a moment they are REFUSED, while systemd takes the address over"
+            return f"come straight to {olds}: for a moment they are REFUSED or cut off, while it changes hands"
 
 
 def _files(facts: Facts, adoption: Adoption) -> Iterator[str]:

@@ -13,8 +13,22 @@ _SECONDS: Final = 180
 
 def stop_bridge(adoption: Adoption) -> None:
     """Stop the bridge and what it and the unit are asked on: it ends its requests first. Raises CommandFailed."""
+    _stop(adoption)
+
+
+def close(adoption: Adoption) -> None:
+    """Stop the bridge and the door that hookd opened; a socket of the unit's own stays. Raises CommandFailed.
+
+    All with one command: a door that is open while the bridge stops would start it again.
+    """
+    _stop(adoption, *(() if adoption.way == "held" else (f"{adoption.unit}.socket",)))
+    if adoption.way == "nginx":
+        disk.remove(layout.SOCKETS / f"{adoption.name}.sock")
+
+
+def _stop(adoption: Adoption, *more: str) -> None:
     bridge, check = adoption.bridge_unit, f"{adoption.unit}-check"
-    names = (f"{bridge}.socket", f"{bridge}.service", f"{check}.socket", f"{check}.service")
+    names = (*more, f"{bridge}.socket", f"{bridge}.service", f"{check}.socket", f"{check}.service")
     there = [name for name in names if disk.status(layout.SYSTEMD / name) is not None]
     if there:
         run(("systemctl", "stop", *there), seconds=_SECONDS)

@@ -11,6 +11,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 COPY units/docker/again units/docker/receiver/healthy /usr/local/bin/
 COPY hookd code/hookd
-# systemd tells a service on a host in the same way where its secrets lie: LoadCredential= in hookd.service.
-ENV CREDENTIALS_DIRECTORY=/run/hookd/credentials PYTHONPATH=/opt/hookd/code PYTHONDONTWRITEBYTECODE=1
-CMD ["again", "/run/hookd/handed-over", "/opt/hookd/venv/bin/python", "-P", "-m", "hookd.cli", "serve"]
+# What the server hands over; systemd tells a service on a host in the same way where its secrets lie.
+ENV HOOKD_CONFIG=/run/hookd/current/hookd.toml CREDENTIALS_DIRECTORY=/run/hookd/current/credentials
+ENV PYTHONPATH=/opt/hookd/code PYTHONDONTWRITEBYTECODE=1
+CMD ["again", "/run/hookd/current/handed-over", "/opt/hookd/venv/bin/python", "-P", "-m", "hookd.cli", "serve"]

@@ -51,8 +51,10 @@ def _alive(redis: Redis) -> int:
     """Count the workers that say now and then that they live: such a key expires soon after a worker's death.
 
     Not RQ's own list of workers: a Redis that lost its data has it back only when the workers are started again.
+    One that ended in good order says so in its key, which stays for a minute more.
     """
-    return sum(name.count(b":") == _WORKER_KEYS.count(":") for name in redis.scan_iter(_WORKER_KEYS, count=1000))
+    names = (name for name in redis.scan_iter(_WORKER_KEYS, count=1000) if name.count(b":") == _WORKER_KEYS.count(":"))
+    return sum(not redis.hexists(name, "death") for name in names)
 
 
 def check_app(subject: Subject, app: App) -> Iterator[Finding]:

@@ -24,7 +24,7 @@ def hook(event, arguments):
         os.kill(os.getpid(), signal.SIGKILL)
 
 def looks(argv):
-    return argv[0] in ("getent", "dpkg-query", "nginx") or argv[1:2] in (["--version"], ["show"], ["cat"], ["is-active"])
+    return argv[0] in ("getent", "nginx") or argv[1] in ("--version", "show", "cat")
 
 sys.addaudithook(hook)
 from hookd.cli import main

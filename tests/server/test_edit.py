@@ -1,0 +1,145 @@
+"""An app that is changed while visitors come, and a secret while pushes come: nobody's request is lost."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import Final
+
+import pytest
+
+from tests.support.server.machine import Machine
+from tests.support.server.servers import Servers
+from tests.support.server.shop import RECEIVER_DOMAIN, Shop, shop_layer
+from tests.support.server.visitors import Visitors, visitors
+from tests.support.server.web import ask, push
+
+SOCKETS: Final = "/run/hookd-apps"
+TO_RESTART: Final = ("service.handover=restart", f"health.url=unix:{SOCKETS}/shop.sock:/healthz")
+TO_COLOURS: Final = ("service.handover=blue-green", f"health.url=unix:{SOCKETS}/shop-{{colour}}.sock:/healthz")
+COLOURS: Final = {
+    "shop.socket", "shop.service", "shop-blue.service", "shop-green.service", "shop-blue-health.socket",
+    "shop-green-health.socket",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shop(servers: Servers) -> Iterator[Shop]:
+    """A server with an app of two colours."""
+    with servers.start(shop_layer(servers)) as machine:
+        found = Shop(machine)
+        machine.wait_until(lambda: found.page() == "v1", what="the shop")
+        yield found
+
+
+@contextmanager
+def nobody_fails(shop: Shop) -> Iterator[Visitors]:
+    """Let fifty visitors a second come, and be served."""
+    with visitors(shop.machine, shop.domain, per_second=50) as crowd:
+        yield crowd
+    assert not crowd.failures, crowd.failures[:5]
+
+
+def edit(shop: Shop, *changes: str) -> str:
+    """Change the app as a person does."""
+    return shop.hookd("app", "edit", "shop", *(word for change in changes for word in ("--set", change)))
+
+
+def units(machine: Machine) -> set[str]:
+    """The app's units, by their files."""
+    return {path.name for path in machine.path("/etc/systemd/system").glob("shop*") if path.is_file()}
+
+
+def test_values_change_under_load_and_a_restart_brings_them(shop: Shop) -> None:
+    with nobody_fails(shop):
+        edit(shop, "health.deadline=9", "service.workers=3", "site.max_body=20", "branch=main")
+        edit(shop, 'shared.directories=["uploads", "downloads"]')
+        shop.hookd("restart", "shop")
+        assert shop.push("with downloads")["status"] == "succeeded"
+    assert "client_max_body_size 20m;" in shop.machine.run("nginx", "-T", "-q").stdout
+    assert "--workers 3" in shop.machine.run("ps", "ax", "-o", "args").stdout
+    assert shop.machine.path("/srv/shop/current/downloads").is_symlink()
+
+
+def test_a_second_domain_takes_the_place_of_the_first(shop: Shop) -> None:
+    edit(shop, "site.domain=store.example.org", "health.host=store.example.org")
+    assert ask(shop.machine, "store.example.org").text == "with downloads"
+    assert ask(shop.machine, shop.domain).text != "with downloads"
+    edit(shop, f"site.domain={shop.domain}", f"health.host={shop.domain}")
+    assert shop.page() == "with downloads"
+
+
+def test_from_two_colours_to_one_service_and_back_under_load(shop: Shop) -> None:
+    with nobody_fails(shop) as crowd:
+        edit(shop, *TO_RESTART)
+        assert units(shop.machine) == {"shop.socket", "shop.service"}
+        assert shop.push("as one")["status"] == "succeeded"
+        edit(shop, *TO_COLOURS)
+        assert units(shop.machine) == COLOURS
+        assert shop.push("as two")["status"] == "succeeded"
+    assert {"as one", "as two"} <= crowd.seen
+    assert shop.machine.run("systemctl", "--failed", "--plain", "--no-legend").stdout == ""
+    shop.machine.reboot()
+    assert shop.page() == "as two"
+
+
+@pytest.mark.parametrize(("changes", "back"), [(TO_RESTART, TO_COLOURS), (TO_COLOURS, TO_RESTART)])
+def test_when_the_new_way_does_not_start_the_old_one_goes_on(
+    shop: Shop, changes: tuple[str, ...], back: tuple[str, ...]
+) -> None:
+    """The branch's head is broken, so the deployment that follows the change fails."""
+    shop.push("good")
+    shop.commit("broken", {"wsgi.py": "raise RuntimeError('broken')\n"})
+    argv = ("app", "edit", "shop", *(word for change in changes for word in ("--set", change)))
+    with nobody_fails(shop) as crowd:
+        done = shop.machine.run("hookd", *argv, check=False)
+        assert done.returncode not in (0, 2), done
+        shop.commit("mended")
+        assert shop.machine.run("hookd", *argv).returncode == 0
+        shop.machine.wait_until(lambda: shop.page() == "mended", 20, "the mended one")
+    assert crowd.seen <= {"good", "mended"}
+    assert units(shop.machine) == ({"shop.socket", "shop.service"} if changes == TO_RESTART else COLOURS)
+    assert shop.push("after it")["status"] == "succeeded"
+
+
+# --- a secret
+
+
+def status(shop: Shop, secret: str) -> int:
+    """What the receiver answers to a push that is signed with a secret."""
+    return push(shop.machine, RECEIVER_DOMAIN, "shop", secret, sender="gitea", after="0" * 40).status
+
+
+@contextmanager
+def pushes(shop: Shop, secret: str) -> Iterator[list[int]]:
+    """Let the git host send a push every now and then, as fast as nginx lets it."""
+    answers: list[int] = []
+    end = Event()
+
+    def send() -> None:
+        while not end.wait(0.2):
+            answers.append(status(shop, secret))
+
+    thread = Thread(target=send)
+    thread.start()
+    try:
+        yield answers
+        time.sleep(0.5)
+    finally:
+        end.set()
+        thread.join()
+
+
+def test_a_secret_is_changed_without_a_lost_push(shop: Shop) -> None:
+    old = shop.secret
+    with pushes(shop, old) as answers:
+        shop.hookd("secret", "rotate", "shop")
+        new = shop.secret
+        assert [status(shop, secret) for secret in (new, "f" * 64)] == [202, 401]
+    assert new != old
+    assert set(answers) == {202}
+    assert "an old and a new secret" in shop.machine.run("hookd", "secret", "rotate", "shop", check=False).stderr
+    with pushes(shop, new) as answers:
+        shop.hookd("secret", "rotate", "shop", "--finish")
+        assert [status(shop, secret) for secret in (old, "f" * 64)] == [401, 401]
+    assert set(answers) == {202}

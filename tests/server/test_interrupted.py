@@ -1,0 +1,98 @@
+"""Installation, set-up and a new app, killed again and again on a real server: the next run goes on."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.support.server.interrupted import interrupted
+from tests.support.server.machine import Machine
+from tests.support.server.servers import Servers
+from tests.support.server.shop import CHECKOUT, RECEIVER_DOMAIN, Shop, set_up_layer, shop_layer
+from tests.support.server.sshgit import git_host
+from tests.support.server.unchanged import accounts
+
+# A new app's first deployment is not the matter here.
+STATE: Final = (
+    *("/var/lib/hookd/", "/var/lib/hookd-redis/", "/var/log/hookd/", "/srv/", "/opt/githost/"),
+    *("/opt/hookd/versions/", f"{CHECKOUT}/"),
+)
+ADD: Final = ("--domain", "shop.example.org", "--handover", "blue-green", "--data", "uploads", "--file", ".env")
+
+
+@pytest.fixture(scope="module")
+def server(servers: Servers) -> Iterator[Machine]:
+    """A server on which nothing was done yet."""
+    with servers.start() as machine:
+        machine.copy_checkout(CHECKOUT)
+        yield machine
+
+
+def state(machine: Machine) -> dict[str, Any]:
+    """All that a set-up leaves behind."""
+    listed = machine.run("systemctl", "list-unit-files", "--plain", "--no-legend", "hookd*", "shop*").stdout
+    brought = json.loads(machine.read("/var/lib/hookd-setup/manifest.json"))
+    return {
+        "files": {path: entry for path, entry in machine.files().items() if not f"{path}/".startswith(STATE)},
+        "accounts": accounts(machine),
+        "units": [line.split()[:2] for line in listed.splitlines()],
+        "brought": sorted(sorted(thing.items()) for thing in brought["brought"]),
+        "owed": brought["owed"],
+    }
+
+
+def compare(machine: Machine, undisturbed: Machine) -> None:
+    """The same in both, and nothing is owed."""
+    found, wanted = state(machine), state(undisturbed)
+    for what in ("files", "accounts", "units", "brought"):
+        assert found[what] == wanted[what], what
+    assert found["owed"] == wanted["owed"] == []
+
+
+def test_an_installation_that_is_killed_is_made_anew(server: Machine) -> None:
+    """It is killed while pip is at work, as a whole, as by the plug."""
+    settings = [f"--setenv={name}={value}" for name, value in server.settings.items()]
+    server.run("systemd-run", "--quiet", "--unit=install", *settings, f"{CHECKOUT}/run", "install")
+    server.wait_until(lambda: list(server.path("/opt/hookd/versions").glob("*/venv/lib/python3*/site-packages/click*")))
+    server.run("systemctl", "kill", "--signal=KILL", "install.service")
+    server.wait_until(lambda: server.unit_state("install.service") == "failed")
+    assert not server.path("/usr/local/bin/hookd").exists()
+    server.shell("./run install", directory=CHECKOUT)
+    assert [path.name for path in server.path("/opt/hookd/versions").iterdir()] == [current(server).name]
+    assert (server.path("/opt/hookd/versions") / current(server).name / "complete").exists()
+
+
+def current(machine: Machine) -> Path:
+    """The version that is used."""
+    return machine.path("/opt/hookd/current").readlink()
+
+
+def test_a_set_up_that_is_killed_goes_on_to_the_same_end(server: Machine, servers: Servers) -> None:
+    killed, last = interrupted(server, "setup", "--domain", RECEIVER_DOMAIN, every=12)
+    assert killed > 10
+    assert "things were put right" in last.stdout
+    for unit in ("hookd-redis", "hookd", "hookd-worker@1", "hookd-worker@2"):
+        assert server.unit_state(f"{unit}.service") == "active"
+    git_host(server)
+    with servers.start(set_up_layer(servers)) as undisturbed:
+        undisturbed.path("/etc/hookd/worker.env").unlink()
+        compare(server, undisturbed)
+
+
+def test_a_new_app_that_is_killed_goes_on_to_the_same_end(server: Machine, servers: Servers) -> None:
+    shop = Shop(server)
+    shop.commit("v1")
+    command = ("app", "add", "shop", "--repo", shop.repository.url, *ADD)
+    killed, last = interrupted(server, *command, every=12)
+    assert killed > 3
+    shop.paste_key(last.stdout)
+    settings = "".join(f"{name}={value}\n" for name, value in server.settings.items())
+    server.write("/etc/hookd/worker.env", settings, 0o600)
+    server.run("systemctl", "restart", "hookd-worker@1.service", "hookd-worker@2.service")
+    shop.hookd("deploy", "shop")
+    assert shop.page() == "v1"
+    assert shop.push("v2")["status"] == "succeeded"
+    with servers.start(shop_layer(servers)) as undisturbed:
+        compare(server, undisturbed)

@@ -1,0 +1,88 @@
+"""Set-up and the commands for apps on a real server: repeated, only shown, and typed by the wrong person."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+from tests.support.server.machine import Machine
+from tests.support.server.servers import Servers
+from tests.support.server.shop import CHECKOUT, RECEIVER_DOMAIN, Shop, shop_layer
+from tests.support.server.unchanged import refusal, unchanged
+
+REPOSITORY: Final = "git@git.example.org:acme/blog.git"
+
+
+@pytest.fixture(scope="module")
+def server(servers: Servers) -> Iterator[Machine]:
+    """A server with one app."""
+    with servers.start(shop_layer(servers)) as machine:
+        machine.wait_until(lambda: Shop(machine).page() == "v1", what="the shop")
+        yield machine
+
+
+# --- again, and only shown
+
+
+@pytest.mark.parametrize("command", [f"setup --domain {RECEIVER_DOMAIN}", "setup", "app show shop", "secret show shop"])
+def test_a_second_time_changes_nothing(server: Machine, command: str) -> None:
+    with unchanged(server):
+        server.run("hookd", *command.split())
+
+
+def test_the_same_install_and_the_same_app_once_more_change_nothing(server: Machine) -> None:
+    added = ("--domain", "shop.example.org", "--handover", "blue-green", "--data", "uploads", "--file", ".env")
+    with unchanged(server):
+        server.shell("./run install", directory=CHECKOUT)
+    # The first deployment would follow; the key is not accepted any more, so that it does not.
+    Shop(server).host.stop()
+    with unchanged(server):
+        server.run("hookd", "app", "add", "shop", "--repo", Shop(server).repository.url, *added)
+    Shop(server).host.start()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "setup --domain new.example.org",
+        f"app add blog --repo {REPOSITORY} --domain blog.example.org --data uploads --file .env",
+        "app edit shop --set health.deadline=77 --set site.domain=new.example.org",
+        "app edit shop --set service.handover=restart --set health.url=unix:/run/hookd-apps/shop.sock:/healthz",
+        "app remove shop",
+        "uninstall",
+    ],
+)
+def test_a_dry_run_shows_what_would_be_done_and_does_nothing(server: Machine, command: str) -> None:
+    with unchanged(server):
+        printed = server.run("hookd", *command.split(), "--dry-run").stdout
+    assert any(line.startswith("+ ") for line in printed.splitlines()), printed
+
+
+def test_a_dry_run_of_the_installation_does_nothing(server: Machine) -> None:
+    server.write(f"{CHECKOUT}/hookd/newer.py", '"""Makes another version of it."""\n')
+    with unchanged(server):
+        printed = server.shell("./run install --dry-run", directory=CHECKOUT)
+    assert "+ build" in printed
+    server.path(f"{CHECKOUT}/hookd/newer.py").unlink()
+
+
+# --- not root
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("setup", "setup --dry-run", "uninstall --yes", "app list", "app show shop", "app edit shop --set branch=x"),
+        *("app remove shop --yes", "secret show shop", "secret rotate shop", "start shop", "stop shop", "restart shop"),
+        f"app add blog --repo {REPOSITORY}",
+    ],
+)
+def test_somebody_who_is_not_root_is_told_so_at_once(server: Machine, command: str) -> None:
+    said = refusal(server, *command.split(), user="manager")
+    assert said == f"hookd: only root can do this\n  next: sudo hookd {command}\n"
+
+
+def test_somebody_who_is_not_root_cannot_install(server: Machine) -> None:
+    server.run("cp", "-r", CHECKOUT, "/srv/checkout")
+    done = server.run("./run", "install", user="www-data", directory="/srv/checkout", check=False)
+    assert (done.returncode, done.stderr) == (2, "hookd: only root can install; next: sudo ./run install\n")

@@ -1,0 +1,137 @@
+"""Commands typed wrong on a real server: refused in sentences, all problems at once, before anything is changed."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+from tests.support.server.machine import Machine
+from tests.support.server.servers import Servers
+from tests.support.server.shop import RECEIVER_DOMAIN, Shop, shop_layer
+from tests.support.server.unchanged import refusal, unchanged
+
+REPOSITORY: Final = "git@git.example.org:acme/blog.git"
+REPO: Final = ("--repo", REPOSITORY)
+NAMES: Final = ("Blog", "1blog", "-blog", "blog_", "b" * 33, "../blog", "blog.service", "", "bl\nog", "é", "a b")
+# What is typed after `app add blog`, and what must be named for it.
+OPTIONS: Final[tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = (
+    (("--repo", "https://user:word@git.example.org/acme/blog.git"), ("repository", "without password")),
+    (("--repo", "https://git.example.org/acme/blog.git?access_token=1"), ("repository", "without password")),
+    (("--repo", "https://token@git.example.org/acme/blog.git"), ("repository", "without credentials")),
+    (("--repo", "ext::sh -c touch% /pwned"), ("repository",)),
+    (("--repo", "ftp://git.example.org/acme/blog.git"), ("repository",)),
+    (("--repo", "git://git.example.org/acme/blog.git"), ("repository",)),
+    (("--repo=--upload-pack=touch /pwned",), ("repository",)),
+    (("--repo", "ssh://-oProxyCommand=x/acme/blog.git"), ("repository",)),
+    ((*REPO, "--branch=-x"), ("branch",)),
+    ((*REPO, "--branch", "a..b"), ("branch",)),
+    ((*REPO, "--domain", "shop.example.org"), ("shop.example.org is served already",)),
+    ((*REPO, "--domain", "other.example.org"), ("other.example.org is served already",)),
+    ((*REPO, "--domain", RECEIVER_DOMAIN), (f"{RECEIVER_DOMAIN} is served already",)),
+    ((*REPO, "--domain", "a b; }"), ("domain",)),
+    ((*REPO, "--health", "healthz"), ("health",)),
+    ((*REPO, "--entry", "wsgi app"), ("entry",)),
+    ((*REPO, "--workers", "0"), ("workers",)),
+    ((*REPO, "--workers", "two"), ("workers",)),
+    ((*REPO, "--data", "../../etc"), ("shared.directories",)),
+    ((*REPO, "--file", "/etc/passwd"), ("shared.files",)),
+    ((*REPO, "--file", ".env=/root/nothing"), ("/root/nothing",)),
+    ((*REPO, "--handover", "red"), ("--handover",)),
+    ((*REPO, "--colour", "red"), ("--colour",)),
+    ((), ("--repo URL, or --from FILE",)),
+    ((*REPO, "--from", "/root/wrong.toml"), ("and not both",)),
+    (("--from", "/root/nothing.toml"), ("/root/nothing.toml",)),
+    (("--from", "/root/broken.toml"), ("/root/broken.toml: not TOML",)),
+    (("--from", "/root/wrong.toml"), ("repository", "branches", "handover")),
+    (("--from", "/root/named.toml"), ("name: not here",)),
+    (("--from", "/root/missing.toml"), ("there is no unit missing.service",)),
+    (
+        ("--repo", "ftp://git.example.org/acme/blog.git", "--branch=-x", "--workers", "0"),
+        ("repository", "branch", "workers"),
+    ),
+)
+COMMANDS: Final = (
+    ("app show nobody", "there is no app 'nobody'"),
+    ("app edit nobody --set branch=x", "there is no app 'nobody'"),
+    ("app remove nobody --yes", "there is no app 'nobody'"),
+    ("app add shop --repo git@git.example.org:acme/other.git", "there is an app shop already"),
+    ("start nobody", "there is no app 'nobody'"),
+    ("deploy nobody", "there is no app 'nobody'"),
+    ("secret show nobody", "there is no app 'nobody'"),
+    ("secret rotate nobody", "there is no app 'nobody'"),
+    ("secret rotate shop --finish", "there is no rotation to finish"),
+    ("app edit shop --set branch", "wanted: KEY=VALUE"),
+    ("app edit shop --set branch=-x", "branch"),
+    ("app edit shop --set =x", "unknown key"),
+    ("app edit shop --set no.such=1", "unknown key"),
+    ("app edit shop --set branch.x=1", "branch is a value"),
+    ("app edit shop --set name=store", "name: not here"),
+    ("app edit shop --set root=/etc", "root cannot be changed"),
+    ("app edit shop --set shared.data=/var/lib", "shared.data cannot be changed"),
+    ("app edit shop --set service.name=nginx", "service.name cannot be changed"),
+    ("app edit shop --set service.units=existing", "service.units cannot be changed"),
+    ("app edit shop --set site.domain=other.example.org", "other.example.org is served already"),
+    (f"app edit shop --set site.domain={RECEIVER_DOMAIN}", f"{RECEIVER_DOMAIN} is served already"),
+    ("setup --domain a;b", "--domain"),
+    ("setup --domain http://deploy.example.org", "--domain"),
+    ("setup --domain other.example.org", "other.example.org is served already"),
+    ("setup --domain shop.example.org", "shop.example.org is served already"),
+    ("setup --colour red", "--colour"),
+    ("uninstall shop", "shop"),
+    ("app adopt /nowhere", "/nowhere"),
+)
+
+
+@pytest.fixture(scope="module")
+def server(servers: Servers) -> Iterator[Machine]:
+    """A server with one app, and with things of other people's that stand in the way of another."""
+    table = (
+        f'repository = "{REPOSITORY}"\nfull_name = "acme/blog"\nbranch = "main"\nsender = "gitea"\nroot = "/srv/blog"\n'
+    )
+    service = '[service]\nunits = "existing"\nname = "missing"\n[health]\nurl = "http://127.0.0.1:8000/"\n'
+    with servers.start(shop_layer(servers)) as machine:
+        machine.wait_until(lambda: Shop(machine).page() == "v1", what="the shop")
+        machine.write("/srv/full/somebody.txt", "mine")
+        machine.write("/var/lib/full/somebody.txt", "mine")
+        machine.write("/etc/systemd/system/taken.service", "[Service]\nExecStart=/bin/true\n")
+        machine.write("/etc/nginx/sites-enabled/other", "server { listen 80; server_name x.org other.example.org; }\n")
+        machine.write("/root/broken.toml", "repository = \n")
+        machine.write("/root/wrong.toml", "repository = 7\nbranches = 'main'\n[service]\nhandover = 'red'\n")
+        machine.write("/root/missing.toml", table + service)
+        machine.write("/root/named.toml", f'name = "store"\n{table}{service}')
+        machine.run("systemctl", "daemon-reload")
+        yield machine
+
+
+def test_a_name_that_cannot_be_an_apps(server: Machine) -> None:
+    with unchanged(server):
+        said = [refusal(server, "app", "add", *REPO, "--", name) for name in NAMES]
+    assert [one for one in said if "cannot name an app; wanted: a-z, 0-9 and -" not in one] == []
+
+
+def test_wrong_values_are_all_named_before_anything_is_changed(server: Machine) -> None:
+    with unchanged(server):
+        said = [refusal(server, "app", "add", "blog", *options) for options, _ in OPTIONS]
+    answers = zip(OPTIONS, said, strict=True)
+    assert [answer for (options, named), answer in answers if not all(part in answer for part in named)] == []
+    assert not server.path("/pwned").exists()
+    assert "word" not in "".join(said).replace("password", ""), "a password was shown"
+
+
+def test_what_stands_in_the_way_is_named_all_at_once(server: Machine) -> None:
+    """A directory that is not empty, one for data besides, a unit of that name, and a domain that is served."""
+    options = (*REPO, "--domain", "other.example.org", "--data", "uploads")
+    with unchanged(server):
+        full = refusal(server, "app", "add", "full", *options)
+        taken = refusal(server, "app", "add", "taken", *options)
+    assert "/srv/full (root) is there already and not empty" in full
+    assert "/var/lib/full (shared.data) is there already and not empty" in full
+    assert "there is a unit taken.service already" in taken
+    assert all("other.example.org is served already" in said for said in (full, taken))
+
+
+def test_other_commands_refuse_in_sentences_before_anything_is_changed(server: Machine) -> None:
+    with unchanged(server):
+        said = [refusal(server, *command.split()) for command, _ in COMMANDS]
+    answers = zip(COMMANDS, said, strict=True)
+    assert [(command, answer) for (command, named), answer in answers if named not in answer] == []

@@ -1,0 +1,46 @@
+"""Tells whether a command has changed anything at all on a server, and what it said when it refused."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.support.server.machine import Machine
+
+_PLACES = ("/etc", "/opt", "/root", "/srv", "/usr/local", "/var/lib/hookd", "/var/lib/hookd-setup", "/var/lib/shop")
+
+
+def snapshot(machine: Machine) -> dict[str, object]:
+    """All files with mode and owner; in the places that hookd writes to also inode, size and time; and every start."""
+    places = [place for place in _PLACES if machine.path(place).exists()]
+    found = machine.run("find", *places, "!", "-type", "d", "-printf", "%p\t%i %s %T@ %l\n").stdout
+    asked = ("--property=Id,InvocationID,UnitFileState,ActiveState", "hookd*", "shop*", "blog*", "nginx*")
+    return {
+        **machine.files(),
+        **accounts(machine),
+        **dict(line.split("\t", 1) for line in found.splitlines() if "/hookd-setup/lock" not in line),
+        "units": machine.run("systemctl", "show", *asked).stdout,
+    }
+
+
+def accounts(machine: Machine) -> dict[str, list[str]]:
+    """Users and groups, with their members, in every file that tells of them."""
+    names = ("passwd", "group", "shadow", "gshadow", "subuid", "subgid")
+    lines = {name: machine.run("cat", f"/etc/{name}").stdout.splitlines() for name in names}
+    keep = {"passwd": (0, 5, 6), "group": (0, 3), "shadow": (0,), "gshadow": (0, 2, 3), "subuid": (0,), "subgid": (0,)}
+    return {name: sorted(":".join(line.split(":")[n] for n in keep[name]) for line in lines[name]) for name in names}
+
+
+@contextmanager
+def unchanged(machine: Machine) -> Iterator[None]:
+    """Fail the test when the block has changed anything."""
+    before = snapshot(machine)
+    yield
+    after = snapshot(machine)
+    assert {key for key in {*before, *after} if before.get(key) != after.get(key)} == set()
+
+
+def refusal(machine: Machine, *arguments: str, user: str = "root") -> str:
+    """What a hookd command said that was refused; fails the test when it was not, or not in sentences."""
+    done = machine.run("hookd", *arguments, user=user, check=False)
+    said = f"{done.stdout}{done.stderr}"
+    assert "Traceback" not in said and done.returncode == 2, f"hookd {arguments} ended with {done.returncode}: {said}"
+    return said
