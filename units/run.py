@@ -37,6 +37,8 @@ def run(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=seconds,
+            # Without root's terminal: what runs as somebody else could otherwise type into it.
+            start_new_session=True,
             env={**_ENVIRONMENT, **(extra or {})},
             cwd="/",
             text=True,
