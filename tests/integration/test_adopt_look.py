@@ -136,8 +136,8 @@ def test_what_is_no_checkout_is_refused(project: Project) -> None:
         look(project.root)
 
 
-def test_listeners_of_a_process_are_its_own_and_all_of_them(tmp_path: Path) -> None:
-    os.chdir(tmp_path)
+def test_listeners_of_a_process_are_its_own_and_all_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     families = (socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")
     with socket.socket(socket.AF_UNIX) as unix, socket.socket(socket.AF_UNIX) as control:
         unix.bind(f"{tmp_path}/a b.sock")

@@ -39,6 +39,7 @@ class Server:
             self._open.append(caller)
             answer = self._answers(self.callers)
             if answer == b"":
+                caller.recv(4096)  # Gone before it was asked anything, it would be noticed earlier, and not every time.
                 caller.close()
             elif answer is not None:
                 caller.recv(4096)
