@@ -64,11 +64,19 @@ def edit(server: Server, old: App, app: App, toml: str, say: Say, *, dry_run: bo
     plan = plan_for(server, app, toml)
     _apply(server, app, plan, say, dry_run=dry_run)
     gone = Installer(server.manifest, layout.app_scope(app.name), say).left_over(plan)
-    if old.service.handover != app.service.handover or any(path.parent == layout.SYSTEMD for path in gone):
+    units = [path for path in gone if path.parent == layout.SYSTEMD]
+    if old.service.handover != app.service.handover or units or runs_as_one(app):
         return True
     if gone and not dry_run:
         Installer(server.manifest, layout.app_scope(app.name), say).apply((*map(Absent, gone), *_news()))
     return False
+
+
+def runs_as_one(app: App) -> bool:
+    """Tell whether an app of two colours still has a process in its one unit: an edit was cut off before its end."""
+    if app.service.units != "hookd" or app.service.handover == "restart":
+        return False
+    return run(("systemctl", "show", "--property=MainPID", "--value", f"{app.service_name}.service")).strip() != "0"
 
 
 def bring_again(server: Server, say: Say, *, dry_run: bool) -> None:
@@ -91,7 +99,8 @@ def finish_edit(server: Server, app: App, say: Say) -> None:
     """Stop and remove the units that the app no longer has, when it runs in its new way."""
     installer = Installer(server.manifest, layout.app_scope(app.name), say)
     gone = installer.left_over(plan_for(server, app, ""))
-    stop = tuple(path.name for path in gone if path.parent == layout.SYSTEMD)
+    # One whose file is gone was stopped by an earlier run that was cut off.
+    stop = tuple(path.name for path in gone if path.parent == layout.SYSTEMD and disk.status(path))
     umbrella = () if app.service.handover == "restart" else (f"{app.service_name}.service",)
     steps: list[Step] = [
         *((Run(("systemctl", "stop", *stop), "no longer part of the app"),) if stop else ()),

@@ -1,17 +1,20 @@
 """`hookd app`: bring an app to this server, show it, change it, take it away."""
 
+import shlex
 import sys
 import tomllib
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 import tomlkit
 
-from hookd.cli.base import main
+from hookd.cli.base import INTERRUPTED, main, stop
+from hookd.cli.follow import EXIT_CODES
 from hookd.cli.root import alone, as_root, dry_run, known_app, say, server
 from hookd.contract.catalogue import App
+from hookd.contract.deployment import Status
 from units import layout, secrets
 from units.adopt.back import give_back
 from units.app_checks import parsed
@@ -172,20 +175,29 @@ def edit_app(name: str, changes: tuple[str, ...], dry_run: bool) -> None:
     if dry_run:
         return
     if other_way:
-        _turn(name)
+        sys.exit(_turn(name, known, old if new != old else None))
     say(f"what runs takes it up with the next deployment, or at once: sudo hookd restart {name}")
 
 
-def _turn(name: str) -> NoReturn:
-    """Start an app in its new way by a deployment; only when that went well, the old way ends."""
+def _turn(name: str, before: App, old: str | None) -> int:
+    """Start an app in its new way by a deployment, and end its old way; or go back, when that does not go well.
+
+    Without its `old` text, since an earlier run was cut off, there is nothing to go back to. Returns the exit status.
+    """
     say("\nThe app is started in its new way by a deployment:")
-    if deployed := _deploy(name):
-        say(f"{name} runs in its old way until it succeeds; next: sudo hookd app edit {name}, or the same again")
-        sys.exit(deployed)
+    deployed = _deploy(name)
+    is_open = deployed in (INTERRUPTED, EXIT_CODES[Status.SUPERSEDED])
+    if is_open or (deployed and old is None):
+        stop(f"{name} is between its old and its new way", hint=shlex.join(["sudo", "hookd", *sys.argv[1:]]))
     with alone():
         host = server()
+        if deployed and old is not None:
+            edit(host, known_app(host, name), before, old, say, dry_run=False)
+            host = server()
         finish_edit(host, known_app(host, name), say)
-    sys.exit(0)
+    if deployed:
+        say(f"\n{name} is as it was before; next: mend it, then the same again")
+    return deployed
 
 
 def _changed(text: str, changes: tuple[str, ...]) -> str:
