@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import tomlkit
 from pydantic import ValidationError
@@ -180,6 +181,9 @@ def _remember_domain(host: Host, manifest: Manifest) -> bool:
     old = layout.CONFIG.read_text(encoding="utf-8")
     document = tomlkit.parse(old)
     receiver = document.setdefault("receiver", tomlkit.table())
+    known = urlsplit(str(receiver.get("public_url", "")))
+    if known.hostname == host.domain and (known.scheme == "https" or host.domain not in host.certificates):
+        return False  # A person may have added a port, or https that ends before this host.
     receiver["public_url"] = f"{'https' if host.domain in host.certificates else 'http'}://{host.domain}"
     new = tomlkit.dumps(document)
     if new == old:
