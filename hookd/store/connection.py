@@ -1,10 +1,11 @@
 """Three ways to reach Redis: impatient for the receiver, patient for the worker, plain for a person's shell."""
 
+from collections.abc import Callable
 from typing import Any, Final, Self, cast
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff, NoBackoff
-from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
+from redis.exceptions import AuthenticationError, BusyLoadingError, ConnectionError, TimeoutError
 from redis.retry import Retry
 
 from hookd.store.credentials import RedisUser
@@ -35,6 +36,24 @@ def for_person(url: str, user: RedisUser | None = None) -> Redis:
     )
 
 
+class _Patience(Retry):
+    """Tries again while Redis is away; a Redis that is there and refuses the password will refuse it again."""
+
+    def call_with_retry(
+        self,
+        do: Callable[[], Any],
+        fail: Callable[..., Any],
+        is_retryable: Callable[[Exception], bool] | None = None,
+        with_failure_count: bool = False,
+    ) -> Any:
+        """Call `do` until it succeeds, for as long as patience lasts; raises what it raised last."""
+
+        def may_pass(error: Exception) -> bool:
+            return not isinstance(error, AuthenticationError) and (is_retryable is None or is_retryable(error))
+
+        return super().call_with_retry(do, fail, may_pass, with_failure_count)
+
+
 class PatientRedis(Redis):
     """Connects for the worker: a Redis that restarts is waited for, so that work done is also recorded."""
 
@@ -42,7 +61,7 @@ class PatientRedis(Redis):
     def from_url(cls, url: str, **options: Any) -> Self:
         """Connect with patience; the options of redis-py win."""
         patience = {
-            "retry": Retry(ExponentialBackoff(cap=5, base=0.2), PATIENT_RETRIES),
+            "retry": _Patience(ExponentialBackoff(cap=5, base=0.2), PATIENT_RETRIES),
             "retry_on_error": [ConnectionError, TimeoutError, BusyLoadingError],
             "socket_connect_timeout": PERSON_SECONDS,
         }

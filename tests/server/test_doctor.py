@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import time
 from collections.abc import Iterator
 from typing import Any, Final
@@ -29,8 +30,14 @@ def settled(shop: Shop) -> bool:
     """Tell whether what a start or a mending brings up is up."""
     if not all(shop.machine.unit_state(unit) == "active" for unit in (*WORKERS, "hookd.service", "shop.service")):
         return False
-    at_work = redis("operator", "EXISTS", "rq:worker:hookd-1", "rq:worker:hookd-2")
-    return shop.machine.run("sh", "-c", at_work, check=False).stdout == "2\n"
+    return all(at_work(shop, f"rq:worker:hookd-{number}") for number in (1, 2))
+
+
+def at_work(shop: Shop, key: str) -> bool:
+    """Tell whether a worker has told Redis that it lives, and not since then that it ends: its key outlives it."""
+    script = "return {redis.call('EXISTS', KEYS[1]), redis.call('HEXISTS', KEYS[1], 'death')}"
+    asked = redis("operator", "EVAL", shlex.quote(script), "1", key)
+    return shop.machine.run("sh", "-c", asked, check=False).stdout == "[1, 0]\n"
 
 
 def doctor(shop: Shop, *arguments: str, user: str = "root") -> dict[str, Any]:

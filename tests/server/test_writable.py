@@ -48,11 +48,11 @@ DATA: Final = {
     "/var/lib/shop/uploads": "the shop's own data",
     "/var/lib/blog/logs": "the blog's own data",
 }
-DOORS: Final = {
+SITES: Final = {
     "/run/hookd-apps/shop.sock": "nginx brings the shop's visitors",
     "/run/hookd-apps/blog.sock": "nginx brings the blog's visitors",
-    "/run/hookd/receiver.sock": "nginx brings the pushes",
 }
+DOORS: Final = {**SITES, "/run/hookd/receiver.sock": "nginx brings the pushes"}
 QUEUE: Final = {"/run/hookd-redis/redis.sock": "the queue; what may be said there depends on the password"}
 WORKER_WRITES: Final = {
     "/srv/shop": "releases",
@@ -121,7 +121,7 @@ def test_the_receiver_reads_its_credentials_and_logs_and_no_code_or_key(server: 
 def test_an_app_writes_its_own_data_alone(server: Machine, app: str, unit: str) -> None:
     """All apps are one user's: each can read the others' code and files, and none can write what is another's."""
     reach = of_service(server, unit, *PLACES)
-    is_just(reach, writes={path: why for path, why in DATA.items() if f"/{app}/" in path}, connects=DOORS)
+    is_just(reach, writes={path: why for path, why in DATA.items() if f"/{app}/" in path}, connects=SITES)
     assert below(reach, *PLACES[:-3]) == set(ANYBODY_READS)
     assert {"/srv/shop/shared/.env"} <= reach.readable
 

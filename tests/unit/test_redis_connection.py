@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
+from redis.exceptions import AuthenticationError, BusyLoadingError, ConnectionError, TimeoutError
 
 from hookd.store.connection import IMPATIENT_SECONDS, PATIENT_RETRIES, PatientRedis, for_person, impatient
 
@@ -114,6 +114,14 @@ def test_the_worker_waits_for_a_redis_that_is_still_reading_its_file(tmp_path: P
     server = Server(tmp_path / "s", lambda caller: b"-LOADING Redis is loading\r\n" if caller == 1 else b"+PONG\r\n")
     with server.running(), PatientRedis.from_url(server.url, protocol=2, driver_info=None) as client:
         assert client.ping()
+
+
+def test_the_worker_does_not_wait_for_a_redis_that_refuses_its_password(tmp_path: Path) -> None:
+    server = Server(tmp_path / "s", lambda _: b"-WRONGPASS invalid username-password pair\r\n")
+    with server.running(), PatientRedis.from_url(server.url, protocol=2, driver_info=None, password="x") as client:
+        with pytest.raises(AuthenticationError):
+            client.ping()
+        assert server.callers == 1
 
 
 def test_the_workers_patience_lasts_for_a_restart_and_ends() -> None:
