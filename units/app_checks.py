@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from hookd.contract.catalogue import App, Catalogue
 from hookd.contract.names import is_app
 from hookd.contract.problems import from_validation
-from units import disk, layout
+from units import app_claims, disk, layout
 from units.app_plan import units_of
 from units.errors import Refused
 from units.manifest import Manifest
@@ -35,14 +35,15 @@ def parsed(name: str, table: Mapping[str, Any]) -> App:
         raise Refused([str(problem) for problem in from_validation(name, error)]) from None
 
 
-def check_new(app: App, catalogue: Catalogue, manifest: Manifest) -> None:
-    """Raise Refused with everything that stands in the way of a new app."""
+def check_new(app: App, catalogue: Catalogue, manifest: Manifest, protocols: Iterable[str]) -> None:
+    """Raise Refused with everything that stands in the way of a new app; git may use `protocols` here."""
     others = [one for one in catalogue.apps if one.name != app.name]
     known = catalogue.get(app.name)
     if known is not None and known != app:
         raise Refused([f"there is an app {app.name} already"], hint=f"sudo hookd app edit {app.name}")
     reasons = [
         *Catalogue(apps=(*others, app)).clashes(),
+        *app_claims.reasons(app, others, protocols),
         *_unit_reasons(app, manifest),
         *domain_reasons(app.site.domain, others, f"hookd-{app.name}"),
         *_directory_reasons(app, manifest),
@@ -51,13 +52,14 @@ def check_new(app: App, catalogue: Catalogue, manifest: Manifest) -> None:
         raise Refused(reasons)
 
 
-def check_edit(old: App, app: App, catalogue: Catalogue) -> None:
+def check_edit(old: App, app: App, catalogue: Catalogue, protocols: Iterable[str]) -> None:
     """Raise Refused with everything that stands in the way of a change to an app that is there."""
     others = [one for one in catalogue.apps if one.name != app.name]
     before, after = _fixed(old), _fixed(app)
     reasons = [
         *(f"{key} cannot be changed: it is {before[key]}" for key in before if before[key] != after[key]),
         *Catalogue(apps=(*others, app)).clashes(),
+        *app_claims.reasons(app, others, protocols),
         *domain_reasons(app.site.domain, others, f"hookd-{app.name}"),
     ]
     if reasons:
@@ -118,4 +120,4 @@ def _directory_reasons(app: App, manifest: Manifest) -> Iterable[str]:
             continue
         found = disk.status(path)
         if found is not None and (not path.is_dir() or any(path.iterdir())):
-            yield f"{path} ({key}) is there already and not empty"
+            yield f"{path} ({key}) is there already and not empty; to begin anew: sudo mv {path} {path}.old"

@@ -51,7 +51,7 @@ def plan_for(server: Server, app: App, toml: str, given: Given | None = None) ->
 
 def add(server: Server, app: App, table: Mapping[str, Any], given: Given, say: Say, *, dry_run: bool) -> None:
     """Bring a new app, or go on where an earlier run was cut off; raises Refused before anything is changed."""
-    check_new(app, server.catalogue, server.manifest)
+    check_new(app, server.catalogue, server.manifest, server.host.git_protocols)
     _apply(server, app, plan_for(server, app, app_toml(app.name, table), given), say, dry_run=dry_run)
 
 
@@ -60,7 +60,7 @@ def edit(server: Server, old: App, app: App, toml: str, say: Say, *, dry_run: bo
 
     Tells whether it is to run in another way now: then a deployment must follow, which starts it so, and `finish_edit`.
     """
-    check_edit(old, app, server.catalogue)
+    check_edit(old, app, server.catalogue, server.host.git_protocols)
     plan = plan_for(server, app, toml)
     _apply(server, app, plan, say, dry_run=dry_run)
     gone = Installer(server.manifest, layout.app_scope(app.name), say).left_over(plan)

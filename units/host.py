@@ -28,6 +28,7 @@ class Host:
     loads_apparmor: bool = False
     domain: str | None = None
     certificates: frozenset[str] = frozenset()
+    git_protocols: tuple[str, ...] = ("https", "ssh")
     max_body: int = 25 * 1024 * 1024
     history_days: int = 90
 
@@ -46,6 +47,7 @@ def look(config: Config | None, domain: str | None = None) -> Host:
         has_selinux=Path("/sys/fs/selinux/enforce").exists(),
         domain=domain or (urlsplit(public).hostname if public else None),
         certificates=_certificates(),
+        git_protocols=config.settings.worker.git_protocols if config else ("https", "ssh"),
         max_body=config.settings.receiver.max_body if config else 25 * 1024 * 1024,
         history_days=config.settings.history.days if config else 90,
     )
