@@ -8,8 +8,9 @@ from typing import Any
 def client_of(environ: Mapping[str, Any]) -> str:
     """Name who sent a request.
 
-    On TCP that is the peer, whatever its headers say. On a unix socket there is no address of a peer: only nginx can
-    connect there, and it puts the client's last into X-Forwarded-For.
+    On TCP that is the peer, whatever its headers say. On a unix socket there is no address of a peer, but nginx
+    puts the client's last into X-Forwarded-For. (So can whoever else may connect there: an app of the same user that
+    runs without hookd's sandbox.)
     """
     peer = environ.get("REMOTE_ADDR") or ""
     said = peer or environ.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip()

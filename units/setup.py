@@ -1,7 +1,7 @@
 """The plan for the host: users, directories, Redis and its passwords, receiver, workers, nginx; repeatable."""
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -18,14 +18,13 @@ from units.app_checks import domain_reasons
 from units.app_plan import drop_in_directories, nginx_news
 from units.errors import Refused
 from units.host import OLDEST_SYSTEMD, Host, look
-from units.install import Installer
+from units.host_files import host_files
+from units.install import Installer, Say
 from units.manifest import HOST, Manifest
-from units.plan import Directory, File, Group, Link, Plan, Run, Step, User
+from units.plan import DAEMON_RELOAD, RESTART_RECEIVER, Directory, File, Group, Link, Plan, Run, Step, User
 from units.redis_acl import acl
-from units.render import host_files
 
 _PASSWORD_BYTES: Final = 24
-RESTART_RECEIVER: Final = ("systemctl", "restart", "hookd.service")
 
 ACCOUNTS: Final[Plan] = (
     Group(layout.QUEUE_GROUP),
@@ -34,7 +33,8 @@ ACCOUNTS: Final[Plan] = (
     Group(layout.REDIS),
     Group(layout.WEB),
     User(layout.RECEIVER, layout.RECEIVER, Path("/nonexistent"), (layout.QUEUE_GROUP,)),
-    User(layout.WORKER, layout.WORKER, layout.STATE, (layout.WEB, layout.QUEUE_GROUP)),
+    # No home: what lay in one could be started for this user at boot, outside of the worker's sandbox.
+    User(layout.WORKER, layout.WORKER, Path("/nonexistent"), (layout.WEB, layout.QUEUE_GROUP)),
     User(layout.REDIS, layout.REDIS, layout.REDIS_STATE),
     User(layout.WEB, layout.WEB, Path("/var/www")),
 )
@@ -101,7 +101,7 @@ def _news(host: Host, files: tuple[File | Link, ...]) -> list[Step]:
     worker_files = (layout.CONFIG, layout.PASSWORDS, unit / "hookd-worker@.service", drop_in)
     started = ("hookd-redis.service", "hookd.socket", "hookd.service", *workers, "hookd-doctor.timer")
     steps: list[Step] = [
-        Run(("systemctl", "daemon-reload"), "systemd reads the units", after=(unit,)),
+        Run(DAEMON_RELOAD, "systemd reads the units", after=(unit,)),
         Run(("systemctl", "try-restart", "hookd-redis.service"), "Redis takes up its files", after=redis_files),
         Run(("systemctl", "enable", "--now", "--quiet", *started), "they run, now and after a reboot"),
         Run(RESTART_RECEIVER, "the receiver takes up its files", after=receiver_files),
@@ -128,7 +128,7 @@ def guard_news(host: Host) -> list[Step]:
     return steps
 
 
-def set_up(domain: str | None, say: Callable[[str], None], *, dry_run: bool) -> None:
+def set_up(domain: str | None, say: Say, *, dry_run: bool) -> None:
     """Bring this host to its plan; raises HostError, Refused, CommandFailed."""
     config = load(layout.CONFIG) if layout.CONFIG.exists() else None
     host = look(config, domain)
@@ -189,7 +189,7 @@ def _remember_domain(host: Host, manifest: Manifest) -> bool:
     if new == old:
         return False
     manifest.owe(RESTART_RECEIVER)
-    disk.write(layout.CONFIG, new.encode(), disk.Owner(0, 0, 0o644))
+    disk.write(layout.CONFIG, new.encode(), disk.PUBLIC)
     return True
 
 

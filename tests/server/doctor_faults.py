@@ -59,6 +59,10 @@ FAULTS: Final = {
     "somebody can log in as the worker": Fault(
         "usermod --shell /bin/bash manager", "accounts", "somebody can log in as manager"
     ),
+    "systemd keeps services for the worker's user": Fault(
+        "mkdir -p /var/lib/systemd/linger; touch /var/lib/systemd/linger/manager",
+        "accounts", "systemd keeps services for manager itself", mend="rm /var/lib/systemd/linger/manager",
+    ),
     "the token is open": Fault(
         "chmod 0644 /etc/hookd/token", "files", "/etc/hookd/token holds a secret, and others may", also=also("set-up")
     ),

@@ -31,6 +31,7 @@ def test_a_user_that_is_missing(name: str) -> None:
         ("manager", Account(0, NOLOGIN, RIGHT["manager"].groups), "may do everything", "userdel manager"),
         ("manager", Account(991, "/bin/bash", RIGHT["manager"].groups), "log in as manager", "usermod --shell"),
         ("manager", Account(991, NOLOGIN, frozenset({"manager", "www-data"})), "not in the group hookd-queue", "setup"),
+        ("manager", Account(991, NOLOGIN, RIGHT["manager"].groups, lingers=True), "(linger)", "disable-linger manager"),
         ("hookd", Account(990, NOLOGIN, frozenset({"hookd"})), "not in the group hookd-queue", "setup"),
         (
             "manager",

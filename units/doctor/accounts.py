@@ -4,6 +4,7 @@ import grp
 import pwd
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from units import layout
@@ -11,6 +12,8 @@ from units.doctor.finding import Finding, error
 from units.doctor.subject import Subject
 
 GOOD: Final = "every user is there, in the groups it needs and in no other"
+# Where systemd notes for whom it starts services at boot; code of a push can ask for that where polkit is installed.
+_LINGER: Final = Path("/var/lib/systemd/linger")
 _SHELLS: Final = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false")
 # What each user needs besides the group of its own name.
 _NEEDS: Final[Mapping[str, frozenset[str]]] = {
@@ -32,11 +35,12 @@ _WHY: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True)
 class Account:
-    """A user of the host: its number, its shell and the names of all its groups."""
+    """A user of the host: its number, its shell, the names of all its groups; `lingers`: systemd starts for it, too."""
 
     uid: int
     shell: str
     groups: frozenset[str]
+    lingers: bool = False
 
 
 def check(_subject: Subject) -> Iterator[Finding]:
@@ -52,7 +56,7 @@ def read(name: str) -> Account | None:
     except KeyError:
         return None
     groups = {group.gr_name for group in grp.getgrall() if name in group.gr_mem or group.gr_gid == found.pw_gid}
-    return Account(found.pw_uid, found.pw_shell, frozenset(groups))
+    return Account(found.pw_uid, found.pw_shell, frozenset(groups), (_LINGER / name).exists())
 
 
 def judge(name: str, account: Account | None) -> Iterator[Finding]:
@@ -65,6 +69,9 @@ def judge(name: str, account: Account | None) -> Iterator[Finding]:
     if account.shell not in _SHELLS:
         shell = f"sudo usermod --shell {_SHELLS[0]} {name}"
         yield error(f"somebody can log in as {name} (its shell is {account.shell})", shell)
+    if account.lingers:
+        away = f"sudo loginctl disable-linger {name}; sudo systemctl stop user@{account.uid}.service"
+        yield error(f"systemd keeps services for {name} itself (linger), outside of hookd's sandboxes", away)
     for group in sorted(_NEEDS[name] - account.groups):
         yield error(f"{name} is not in the group {group}, and cannot do its work", "sudo hookd setup")
     for group in sorted(_too_many(name, account)):

@@ -1,0 +1,98 @@
+"""What code inside a running app can do to others of its user: nginx and the other apps run as www-data, too."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+
+from tests.support.server.neighbours import neighbours_layer, wait_for_services
+from tests.support.server.servers import Servers
+from tests.support.server.shop import Shop
+
+# An app that was broken into: each request tries what its user could do to that user's other processes.
+_SPY: Final = '''\
+import json, os, socket
+
+def tries(do):
+    try:
+        do()
+    except OSError:
+        return False
+    return True
+
+def connects(path):
+    with socket.socket(socket.AF_UNIX) as one:
+        one.settimeout(2)
+        one.connect(path)
+
+def own():
+    """This app's processes: those of its control group."""
+    return open("/proc/self/cgroup").read()
+
+def others():
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if open(f"/proc/{pid}/cgroup").read() != own():
+                yield pid, open(f"/proc/{pid}/comm").read().strip()
+        except OSError:
+            continue
+
+def reach():
+    found = {}
+    for pid, name in others():
+        place = f"/proc/{pid}"
+        found[f"{name} {pid}"] = [what for what, do in {
+            "root": lambda: os.listdir(f"{place}/root/"),
+            "directory": lambda: os.listdir(f"{place}/cwd/"),
+            "memory": lambda: os.close(os.open(f"{place}/mem", os.O_RDWR)),
+            "variables": lambda: open(f"{place}/environ").read(),
+            "files": lambda: os.listdir(f"{place}/fd"),
+            "receiver": lambda: connects(f"{place}/root/run/hookd/receiver.sock"),
+        }.items() if tries(do)]
+    sockets = ["/run/hookd/receiver.sock", "/run/hookd-redis/redis.sock", "/run/dbus/system_bus_socket"]
+    return {"processes": found, "sockets": [path for path in sockets if tries(lambda: connects(path))]}
+
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [json.dumps(reach()).encode()]
+'''
+
+
+@pytest.fixture(scope="module")
+def shop(servers: Servers) -> Iterator[Shop]:
+    """A server with two apps, one of which was broken into."""
+    with servers.start(neighbours_layer(servers)) as machine:
+        wait_for_services(machine)
+        shop = Shop(machine)
+        assert shop.push("spy", {"wsgi.py": _SPY})["status"] == "succeeded"
+        yield shop
+
+
+@pytest.fixture(scope="module")
+def seen(shop: Shop) -> dict[str, Any]:
+    """What the app found."""
+    found: dict[str, Any] = json.loads(shop.page())
+    return found
+
+
+def test_it_can_name_no_way_past_the_web_server(seen: dict[str, Any]) -> None:
+    """Neither to the receiver, whose pushes nginx limits, nor to systemd, which would start things as this user."""
+    assert seen["sockets"] == []
+
+
+def test_it_does_not_get_into_processes_of_the_same_user(shop: Shop, seen: dict[str, Any]) -> None:
+    """nginx holds every visitor's traffic, and keys of TLS; the other app its own variables."""
+    users = shop.machine.run("ps", "-o", "comm=", "-u", "www-data").stdout.split()
+    assert {"nginx", "gunicorn"} <= set(users)
+    assert {name: ways for name, ways in seen["processes"].items() if ways} == {}
+
+
+def test_what_it_tries_is_possible_without_its_sandbox(shop: Shop) -> None:
+    """Else the tests above would prove nothing."""
+    machine = shop.machine
+    release = machine.path("/srv/shop/current/wsgi.py").read_text()
+    printed = machine.run("python3", "-c", f"{release}\nprint(json.dumps(reach()))", user="www-data").stdout
+    found = json.loads(printed)
+    assert {"/run/hookd/receiver.sock", "/run/dbus/system_bus_socket"} <= set(found["sockets"])
+    assert any("receiver" in ways for name, ways in found["processes"].items() if name.startswith("nginx"))
