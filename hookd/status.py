@@ -2,10 +2,10 @@
 
 import hmac
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from pathlib import Path
 from typing import Any, Final
 
 from flask import Flask, Response, jsonify, request, send_file
@@ -17,6 +17,7 @@ from hookd.refusals import Refusal
 from hookd.secrets import Secret
 from hookd.store.config import Config
 from hookd.store.credentials import given
+from hookd.store.plain import open_plain
 from hookd.store.records import NoSuchDeployment, Records
 
 log: Final = logging.getLogger(__name__)
@@ -90,14 +91,16 @@ class _Pages:
 
     def log(self, deployment_id: str) -> Response:
         record = self._record(deployment_id)
-        path: Path = self._config.settings.log_path(record.app, record.id)
         try:
-            if not path.is_file():
-                return Response("", mimetype="text/plain")
-            return send_file(path, mimetype="text/plain", conditional=False, max_age=0)
-        except PermissionError as error:
-            log.warning("deployment=%s its log may not be read: %s", record.id, error)
+            file = open_plain(self._config.settings.log_path(record.app, record.id))
+        except FileNotFoundError:
+            return Response("", mimetype="text/plain")
+        except OSError as error:
+            log.warning("deployment=%s its log cannot be read: %s", record.id, error)
             raise Refusal(404, f"the receiver may not read this log; on the server: hookd logs {record.id}") from None
+        response = send_file(file, mimetype="text/plain", conditional=False, max_age=0)
+        response.content_length = os.fstat(file.fileno()).st_size
+        return response
 
     def apps(self) -> Response:
         return jsonify(apps=[self._summary(app) for app in self._config.catalogue.apps])

@@ -1,69 +1,53 @@
 """What stands in the way of an app on this host: found before anything is changed, and told all at once."""
 
-import re
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any, Final
-
-from pydantic import ValidationError
+import shutil
+from collections.abc import Iterable, Iterator
 
 from hookd.contract.catalogue import App, Catalogue
-from hookd.contract.names import is_app
-from hookd.contract.problems import from_validation
 from units import app_claims, disk, layout
 from units.app_plan import units_of
-from units.errors import Refused
+from units.app_table import Reading
 from units.manifest import Manifest
+from units.nginx_config import parse, server_names
 from units.run import CommandFailed, run, succeeds
 
-_SECTION: Final = re.compile(r"^# configuration file (.+):$", re.MULTILINE)
-_COMMENT: Final = re.compile(r"(?:^|\s)#.*")
-_SERVED: Final = re.compile(r"(?:^|[{;])\s*server_name\s+([^;]+);", re.MULTILINE)
 
-
-def parsed(name: str, table: Mapping[str, Any]) -> App:
-    """Read an app's table; raises Refused with all its problems."""
-    if not is_app(name):
-        raise Refused(
-            [f"{name!r} cannot name an app; wanted: a-z, 0-9 and -, a letter first, at most 32 (such as shop)"]
-        )
-    if "name" in table:
-        raise Refused([f"name: not here, since the file's own name says it: {layout.app_file(name)}"])
-    try:
-        return App.model_validate({**table, "name": name})
-    except ValidationError as error:
-        raise Refused([str(problem) for problem in from_validation(name, error)]) from None
-
-
-def check_new(app: App, catalogue: Catalogue, manifest: Manifest, protocols: Iterable[str]) -> None:
-    """Raise Refused with everything that stands in the way of a new app; git may use `protocols` here."""
+def new_reasons(reading: Reading, catalogue: Catalogue, manifest: Manifest, protocols: Iterable[str]) -> Iterator[str]:
+    """Everything that stands in the way of a new app, in its table and here; git may use `protocols` on this host."""
+    app = reading.app
     others = [one for one in catalogue.apps if one.name != app.name]
     known = catalogue.get(app.name)
+    yield from reading.problems
     if known is not None and known != app:
-        raise Refused([f"there is an app {app.name} already"], hint=f"sudo hookd app edit {app.name}")
-    reasons = [
-        *Catalogue(apps=(*others, app)).clashes(),
-        *app_claims.reasons(app, others, protocols),
-        *_unit_reasons(app, manifest),
-        *domain_reasons(app.site.domain, others, f"hookd-{app.name}"),
-        *_directory_reasons(app, manifest),
-    ]
-    if reasons:
-        raise Refused(reasons)
+        yield f"there is an app {app.name} already; to change it: sudo hookd app edit {app.name}"
+        return
+    yield from _claims(reading, others, protocols)
+    if reading.is_right("name", "service"):
+        yield from _unit_reasons(app, manifest)
+    yield from domain_reasons(app.site.domain, others, f"hookd-{app.name}")
+    yield from _directory_reasons(app, manifest)
 
 
-def check_edit(old: App, app: App, catalogue: Catalogue, protocols: Iterable[str]) -> None:
-    """Raise Refused with everything that stands in the way of a change to an app that is there."""
+def edit_reasons(old: App, reading: Reading, catalogue: Catalogue, protocols: Iterable[str]) -> Iterator[str]:
+    """Everything that stands in the way of a change to an app that is there."""
+    app = reading.app
     others = [one for one in catalogue.apps if one.name != app.name]
     before, after = _fixed(old), _fixed(app)
-    reasons = [
-        *(f"{key} cannot be changed: it is {before[key]}" for key in before if before[key] != after[key]),
-        *Catalogue(apps=(*others, app)).clashes(),
-        *app_claims.reasons(app, others, protocols),
-        *domain_reasons(app.site.domain, others, f"hookd-{app.name}"),
-    ]
-    if reasons:
-        raise Refused(reasons)
+    yield from reading.problems
+    for key in before:
+        if before[key] != after[key] and reading.is_right("root", key.partition(".")[0]):
+            yield f"{key} cannot be changed: it is {before[key]}"
+    yield from _claims(reading, others, protocols)
+    yield from domain_reasons(app.site.domain, others, f"hookd-{app.name}")
+
+
+def _claims(reading: Reading, others: list[App], protocols: Iterable[str]) -> Iterator[str]:
+    """What the app would take from others; nothing is said of values that stand in for wrong ones."""
+    app, named = reading.app, reading.is_right("name", "service")
+    if named and reading.is_right("root"):
+        yield from Catalogue(apps=(*others, app)).clashes()
+    allowed = protocols if reading.is_right("repository") else (*protocols, "https")
+    yield from app_claims.reasons(app, others if named else (), allowed)
 
 
 def _fixed(app: App) -> dict[str, object]:
@@ -94,21 +78,16 @@ def domain_reasons(domain: str | None, others: Iterable[App], own: str) -> Itera
         return
     if any(one.site.domain == domain for one in others):
         yield f"{domain} is served already, by another app of hookd's"
-    elif domain in served_domains(own):
-        yield f"{domain} is served already by a site below {layout.NGINX}"
-
-
-def served_domains(own: str) -> set[str]:
-    """Every name that nginx answers to now, but for those of the site `own`; none when there is no nginx."""
+        return
     try:
         printed = run(("nginx", "-T", "-q"))
-    except CommandFailed:
-        return set()
-    _, *parts = _SECTION.split(printed)
-    texts = [
-        _COMMENT.sub("", text) for path, text in zip(parts[::2], parts[1::2], strict=True) if Path(path).name != own
-    ]
-    return {name for text in texts for line in _SERVED.findall(text) for name in line.split()}
+    except CommandFailed as error:
+        # A site that is there was asked about when it came, and may be what is to be mended now.
+        if shutil.which("nginx") and disk.status(layout.ENABLED_SITES / own) is None:
+            yield f"nginx finds a mistake in its own files, so that what it serves cannot be read: {error}"
+        return
+    if domain in server_names(parse(printed, without=own)):
+        yield f"{domain} is served already by a site below {layout.NGINX}"
 
 
 def _directory_reasons(app: App, manifest: Manifest) -> Iterable[str]:

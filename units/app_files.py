@@ -31,17 +31,18 @@ class Permission:
 def app_files(app: App, host: Host) -> tuple[File | Link, ...]:
     """Everything for an app; raises Refused for a value that cannot stand in one of its files.
 
-    hookd makes the units when `service.units` says so. To a unit that was there before it adds a socket and a drop-in
-    when `service.listen` says where, and nothing otherwise.
+    hookd makes the units when `service.units` says so. To a unit that was there before it adds a drop-in, and a socket
+    when `service.listen` says where; nothing when the unit has neither that nor a socket of its own.
     """
     return (*_units(app, host), *_sudoers(app), *_site(app, host), *_rotation(app))
 
 
-def _units(app: App, host: Host) -> tuple[File, ...]:
+def _units(app: App, host: Host) -> tuple[File | Link, ...]:
     if app.service.manager != "systemd":
         return ()
     if app.service.units == "existing":
-        return (_socket(app), _drop_in(app)) if app.service.listen else ()
+        door = (_socket(app), _open_at_boot(app)) if app.service.listen else ()
+        return (*door, _drop_in(app)) if door or app.service.own_socket else ()
     if app.service.handover == "restart":
         return (_socket(app), _service(app, None))
     colours = [file for colour in COLOURS for file in (_health_socket(app, colour), _service(app, colour))]
@@ -56,6 +57,12 @@ def _socket(app: App) -> File:
     listen = places_of.listen(app)
     values = {"listen": listen.removeprefix("unix:"), "is_unix": listen.startswith("unix:")}
     return _unit(f"{app.service_name}.socket", filled("app/app.socket", app=app, unit=app.service_name, **values))
+
+
+def _open_at_boot(app: App) -> Link:
+    """What `systemctl enable` would make; as a file of hookd's own it comes and goes with the socket."""
+    name = f"{app.service_name}.socket"
+    return Link(layout.SYSTEMD / "sockets.target.wants" / name, layout.SYSTEMD / name)
 
 
 def _health_socket(app: App, colour: Colour) -> File:

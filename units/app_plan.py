@@ -8,8 +8,9 @@ from typing import Any, Final
 import tomlkit
 
 from hookd.contract.catalogue import App
+from hookd.store.ownership import ALONE, OPEN, PRIVATE, SHUT, WRITABLE
 from units import layout
-from units.plan import Directory, File, Link, Plan, Run, Step
+from units.plan import DAEMON_RELOAD, RESTART_RECEIVER, Directory, File, Link, Plan, Run, Step
 
 _HEADER: Final = "What hookd knows of {name}. To change it: sudo hookd app edit {name}"
 _ENVIRONMENT: Final = """# Variables of {name}, one NAME=value per line, for its units and its builds.
@@ -58,7 +59,8 @@ def _directories(app: App) -> list[Step]:
         directories += [Directory(parent, "root", "root", 0o755, keep=True) for parent in above]
         # Data that was there before its app came to hookd keeps its owner and mode.
         once = app.service.units == "existing"
-        directories.append(Directory(app.data_root / name, user, app.ownership.group, 0o2770, keep=True, once=once))
+        mode = WRITABLE.directory
+        directories.append(Directory(app.data_root / name, user, app.ownership.group, mode, keep=True, once=once))
     return list(dict.fromkeys(directories))
 
 
@@ -70,15 +72,15 @@ def _parents(path: Path, root: Path) -> list[Path]:
 def _code_owner(app: App) -> tuple[str, str, int]:
     match app.ownership.policy:
         case "group":
-            return layout.WORKER, app.ownership.group, 0o2750
+            return layout.WORKER, app.ownership.group, SHUT.directory
         case "split":
-            return layout.WORKER, layout.WORKER, 0o755
+            return layout.WORKER, layout.WORKER, OPEN.directory
         case "acl":
-            return layout.WORKER, layout.WORKER, 0o750
+            return layout.WORKER, layout.WORKER, ALONE.directory
 
 
 def _own_files(app: App, toml: str, given: Given) -> list[Step]:
-    owner, mode = layout.WORKER, 0o640
+    owner, mode = layout.WORKER, SHUT.file
     group = layout.WORKER if app.ownership.policy == "acl" else app.ownership.group
     files: list[Step] = [
         File(app.shared_root / name, text, owner, group, mode, once=True, keep=True)
@@ -86,8 +88,8 @@ def _own_files(app: App, toml: str, given: Given) -> list[Step]:
     ]
     environment = given.environment or _ENVIRONMENT.format(name=app.name)
     if app.build.environment_file == layout.app_environment(app.name):
-        files.append(File(layout.app_environment(app.name), environment, "root", layout.WORKER, 0o640, once=True))
-    files.append(File(layout.app_secret(app.name), f"{given.secret}\n", mode=0o600, once=True))
+        files.append(File(layout.app_environment(app.name), environment, "root", layout.WORKER, mode, once=True))
+    files.append(File(layout.app_secret(app.name), f"{given.secret}\n", mode=PRIVATE.file, once=True))
     files.append(File(layout.app_file(app.name), toml))
     return files
 
@@ -106,10 +108,10 @@ def drop_in_directories(files: tuple[File | Link, ...]) -> tuple[Directory, ...]
 def _news(app: App, files: tuple[File | Link, ...]) -> list[Step]:
     """What is told of the change: systemd, nginx, and the receiver, which reads catalogue and secrets at its start."""
     steps: list[Step] = [
-        Run(("systemctl", "daemon-reload"), "systemd reads the units", after=(layout.SYSTEMD,)),
+        Run(DAEMON_RELOAD, "systemd reads the units", after=(layout.SYSTEMD,)),
         *_come_back(app),
         Run(
-            ("systemctl", "restart", "hookd.service"),
+            RESTART_RECEIVER,
             "the receiver reads catalogue and secrets; requests wait meanwhile",
             after=(layout.app_file(app.name), layout.app_secret(app.name)),
         ),
@@ -128,10 +130,16 @@ def nginx_news() -> list[Step]:
 
 
 def units_of(app: App) -> tuple[str, ...]:
-    """All units that hookd makes for an app, those that can start others first: in this order they are stopped."""
+    """All units of an app, made by hookd or there before, in the order in which they are stopped: sockets first.
+
+    None when systemd does not run it.
+    """
     name = app.service_name
-    if app.service.units != "hookd":
+    if app.service.manager != "systemd":
         return ()
+    if app.service.units == "existing":
+        has_socket = app.service.listen or app.service.own_socket
+        return (*((f"{name}.socket",) if has_socket else ()), *(f"{one}.service" for one in sorted(app.services)))
     if app.service.handover == "restart":
         return (f"{name}.socket", f"{name}.service")
     colours = ("blue", "green")

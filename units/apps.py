@@ -1,25 +1,27 @@
 """Brings an app to this host, changes it, and takes it away again."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from hookd.contract.catalogue import App, Catalogue
 from units import disk, layout
-from units.app_checks import check_edit, check_new
-from units.app_plan import Given, app_plan, app_toml, units_of
+from units.app_checks import edit_reasons, new_reasons
+from units.app_files import app_files
+from units.app_plan import Given, app_plan, app_toml
+from units.app_table import read
+from units.errors import Refused
 from units.git_access import as_worker
 from units.host import Host
-from units.install import Installer
+from units.install import Installer, Say, strangers
 from units.manifest import HOST, Manifest
-from units.plan import Absent, Plan, Run, Step
-from units.render import app_files
+from units.plan import DAEMON_RELOAD, RESTART_RECEIVER, Absent, Plan, Run, Step
 from units.run import run
 from units.secrets import new_secret
+from units.services import stop_for_good
 from units.setup import host_plan
 
-Say = Callable[[str], None]
 # What hookd itself keeps of an app below its state; the journal goes with the rest, as the releases are no longer its.
 _STATE: Final = (
     "mirrors/{}.git", "journals/{}.jsonl", "locks/{}.lock", "cache/{}", "home/{}", "keys/{}", "keys/{}.pub"
@@ -49,27 +51,58 @@ def plan_for(server: Server, app: App, toml: str, given: Given | None = None) ->
     return app_plan(app, toml, given or Given(new_secret()), files)
 
 
-def add(server: Server, app: App, table: Mapping[str, Any], given: Given, say: Say, *, dry_run: bool) -> None:
-    """Bring a new app, or go on where an earlier run was cut off; raises Refused before anything is changed."""
-    check_new(app, server.catalogue, server.manifest, server.host.git_protocols)
-    _apply(server, app, plan_for(server, app, app_toml(app.name, table), given), say, dry_run=dry_run)
+def add(
+    server: Server,
+    name: str,
+    table: Mapping[str, Any],
+    given: Given,
+    say: Say,
+    *,
+    unread: Iterable[str] = (),
+    dry_run: bool,
+) -> App:
+    """Bring a new app, or go on where an earlier run was cut off.
+
+    Raises Refused before anything is changed, with all that stands in the way; `unread` is what the caller knows of.
+    """
+    reading = read(name, table)
+    reasons = [*unread, *new_reasons(reading, server.catalogue, server.manifest, server.host.git_protocols)]
+    plan = _checked(server, reading.app, app_toml(name, table), given, reasons)
+    _apply(server, reading.app, plan, say, dry_run=dry_run)
+    return reading.app
 
 
-def edit(server: Server, old: App, app: App, toml: str, say: Say, *, dry_run: bool) -> bool:
+def edit(server: Server, old: App, table: Mapping[str, Any], toml: str, say: Say, *, dry_run: bool) -> bool:
     """Bring an app to another description, or go on where that was cut off; raises Refused before anything is changed.
 
     Tells whether it is to run in another way now: then a deployment must follow, which starts it so, and `finish_edit`.
     """
-    check_edit(old, app, server.catalogue, server.host.git_protocols)
-    plan = plan_for(server, app, toml)
+    reading = read(old.name, table)
+    reasons = edit_reasons(old, reading, server.catalogue, server.host.git_protocols)
+    app = reading.app
+    plan = _checked(server, app, toml, Given(new_secret()), reasons)
     _apply(server, app, plan, say, dry_run=dry_run)
-    gone = Installer(server.manifest, layout.app_scope(app.name), say).left_over(plan)
+    installer = Installer(server.manifest, layout.app_scope(app.name), say)
+    gone = installer.left_over(plan)
     units = [path for path in gone if path.parent == layout.SYSTEMD]
-    if old.service.handover != app.service.handover or units or runs_as_one(app):
-        return True
-    if gone and not dry_run:
-        Installer(server.manifest, layout.app_scope(app.name), say).apply((*map(Absent, gone), *_news()))
-    return False
+    other_way = old.service.handover != app.service.handover or bool(units) or runs_as_one(app)
+    if gone and (dry_run or not other_way):
+        installer.carry_out((*map(Absent, gone), *_news()), dry_run=dry_run)
+    return other_way
+
+
+def _checked(server: Server, app: App, toml: str, given: Given, reasons: Iterable[str]) -> Plan:
+    """Plan it; raises Refused with the reasons that are known, and those that show when it is planned."""
+    found = list(reasons)
+    plan: Plan = ()
+    try:
+        plan = plan_for(server, app, toml, given)
+        found += strangers(plan, server.manifest)
+    except Refused as refused:
+        found += refused.reasons
+    if found:
+        raise Refused(found)
+    return plan
 
 
 def runs_as_one(app: App) -> bool:
@@ -88,11 +121,7 @@ def bring_again(server: Server, say: Say, *, dry_run: bool) -> None:
         plan = plan_for(server, app, layout.app_file(app.name).read_text(encoding="utf-8"))
         installer = Installer(server.manifest, scope, say)
         installer.check(plan)
-        if not dry_run:
-            installer.apply(plan)
-            continue
-        for line in installer.preview(plan):
-            say(line)
+        installer.carry_out(plan, dry_run=dry_run)
 
 
 def finish_edit(server: Server, app: App, say: Say) -> None:
@@ -114,40 +143,45 @@ def finish_edit(server: Server, app: App, say: Say) -> None:
 def _apply(server: Server, app: App, plan: Plan, say: Say, *, dry_run: bool) -> None:
     own = Installer(server.manifest, layout.app_scope(app.name), say)
     for_all = Installer(server.manifest, HOST, say)
-    whole = host_plan(server.host, server.with_app(app))
-    own.check(plan)
-    if dry_run:
-        for line in (*own.preview(plan), *for_all.preview(whole)):
-            say(line)
-        return
-    own.apply(plan)
-    for_all.apply(whole)
+    own.carry_out(plan, dry_run=dry_run)
+    for_all.carry_out(host_plan(server.host, server.with_app(app)), dry_run=dry_run)
 
 
 def remove(server: Server, app: App, say: Say, *, dry_run: bool) -> list[Path]:
     """Stop an app and take away all that was brought for it; returns the directories that stay, with its data."""
-    scope = layout.app_scope(app.name)
-    files = [Path(thing.name) for thing in server.manifest.of(scope, "file", "link")]
-    there = {path.name for path in files if path.parent == layout.SYSTEMD and disk.status(path)}
-    units = tuple(unit for unit in units_of(app) if unit in there)
-    stop = (Run(("systemctl", "disable", "--now", "--quiet", *units), "stop the app, its sockets first"),)
-    plan: Plan = (*(stop if units else ()), *(Absent(path) for path in files), *_news())
-    installer = Installer(server.manifest, scope, say)
-    if dry_run:
-        for line in installer.preview(plan):
-            say(line)
-        return []
-    installer.apply(plan)
-    Installer(server.manifest, HOST, say).apply(host_plan(server.host, server.without_app(app.name)))
-    run(
-        as_worker("rm", "-rf", "--one-file-system", "--", *(str(layout.STATE / one.format(app.name)) for one in _STATE))
-    )
-    return installer.remove_directories()
+    installer = Installer(server.manifest, layout.app_scope(app.name), say)
+    files = [Path(thing.name) for thing in server.manifest.of(layout.app_scope(app.name), "file", "link")]
+    # As long as these are there, the same command can be typed again.
+    last = [path for path in (layout.app_secret(app.name), layout.app_file(app.name)) if path in files]
+    first = (Absent(path) for path in files if path not in last)
+    installer.carry_out((*stop_for_good([app], server.manifest), *first, *_news()), dry_run=dry_run)
+    without = host_plan(server.host, server.without_app(app.name))
+    Installer(server.manifest, HOST, say).carry_out(without, dry_run=dry_run)
+    stays: list[Path] = []
+    if not dry_run:
+        state = (str(layout.STATE / one.format(app.name)) for one in _STATE)
+        run(as_worker("rm", "-rf", "--one-file-system", "--", *state))
+        stays = installer.remove_directories()
+    installer.carry_out((*map(Absent, last), *_news()), dry_run=dry_run)
+    return stays
+
+
+def is_half_there(server: Server, name: str) -> bool:
+    """Tell whether something was brought for an app that the catalogue does not know: it came, or went, half-way."""
+    return server.catalogue.get(name) is None and bool(server.manifest.of(layout.app_scope(name), "file", "link"))
+
+
+def remove_rest(server: Server, name: str, say: Say, *, dry_run: bool) -> list[Path]:
+    """Take away what is left of such an app; returns the directories that stay."""
+    installer = Installer(server.manifest, layout.app_scope(name), say)
+    left = (Absent(Path(thing.name)) for thing in server.manifest.of(layout.app_scope(name), "file", "link"))
+    installer.carry_out((*left, *_news()), dry_run=dry_run)
+    return [] if dry_run else installer.remove_directories()
 
 
 def _news() -> Plan:
     return (
-        Run(("systemctl", "daemon-reload"), "systemd forgets the units", after=(layout.SYSTEMD,)),
+        Run(DAEMON_RELOAD, "systemd forgets the units", after=(layout.SYSTEMD,)),
         Run(("systemctl", "reload-or-restart", "nginx.service"), "nginx forgets the site", after=(layout.NGINX,)),
-        Run(("systemctl", "restart", "hookd.service"), "the receiver forgets the app", after=(layout.APPS,)),
+        Run(RESTART_RECEIVER, "the receiver forgets the app", after=(layout.APPS,)),
     )

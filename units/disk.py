@@ -7,13 +7,15 @@ elsewhere, so every part of a path is opened by itself, and links are only follo
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from hookd.store.plain import MOST_BYTES
+from hookd.store.tree import UntrustedLink, opened_directory
+
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
-_LINKS: Final = 8
 
 
 class UnsafePath(Exception):
@@ -33,44 +35,20 @@ class Owner:
         return (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (self.uid, self.gid, self.mode)
 
 
+SECRET: Final = Owner(0, 0, 0o600)
+PUBLIC: Final = Owner(0, 0, 0o644)
+CLOSED: Final = Owner(0, 0, 0o700)
+
+
 @contextmanager
 def opened(directory: Path) -> Iterator[int]:
     """Open a directory part by part; raises UnsafePath, and OSError when it is not there."""
-    descriptor = _open(directory, _LINKS)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _open(directory: Path, links: int) -> int:
-    descriptor = os.open("/", _DIRECTORY)
-    for number, part in enumerate(directory.parts[1:], start=1):
+    with ExitStack() as held:
         try:
-            following = os.open(part, _DIRECTORY, dir_fd=descriptor)
-        except NotADirectoryError:
-            target = _trusted_link(descriptor, part, directory, links)
-            os.close(descriptor)
-            above, below = directory.parts[:number], directory.parts[number + 1 :]
-            return _open(Path(*above, target, *below), links - 1)
-        except OSError:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-        descriptor = following
-    return descriptor
-
-
-def _trusted_link(parent: int, name: str, whole: Path, links: int) -> Path:
-    """Read a link that only root can have made (/srv may lead to a larger disk); raises UnsafePath for any other."""
-    found, place = os.stat(name, dir_fd=parent, follow_symlinks=False), os.fstat(parent)
-    roots_own = found.st_uid == 0 and place.st_uid == 0 and not place.st_mode & 0o022
-    if not (stat.S_ISLNK(found.st_mode) and roots_own and links):
-        raise UnsafePath(f"{whole}: {name} is not a directory, or a link that somebody else may have put there")
-    target = Path(os.readlink(name, dir_fd=parent))
-    if ".." in target.parts:
-        raise UnsafePath(f"{whole}: the link {name} leads to {target}; make it absolute")
-    return target
+            descriptor = held.enter_context(opened_directory(directory))
+        except UntrustedLink as error:
+            raise UnsafePath(f"{directory}: {error.strerror}") from None
+        yield descriptor
 
 
 def status(path: Path) -> os.stat_result | None:
@@ -80,12 +58,16 @@ def status(path: Path) -> os.stat_result | None:
     return None
 
 
-def read(path: Path) -> bytes | None:
-    """Read a file; None when there is none, or something else stands there."""
+def read(path: Path, most: int = MOST_BYTES) -> bytes | None:
+    """Read a file; None when there is none, or something else stands there. Raises UnsafePath for a longer one."""
     with suppress(OSError), opened(path.parent) as parent:
         descriptor = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
         with os.fdopen(descriptor, "rb") as file:
-            return file.read() if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None
+            if len(content := file.read(most + 1)) > most:
+                raise UnsafePath(f"{path}: it holds more than {most} bytes")
+            return content
     return None
 
 

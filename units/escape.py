@@ -16,7 +16,9 @@ def plain(path: Path | str) -> str:
     """A path as it is; raises Refused when a file of the host could read it as more than a path."""
     text = str(path)
     if _PATH.fullmatch(text) is None:
-        raise Refused([f"{text!r} cannot stand in a unit: a path there is made of letters, digits and . _ - + @ ~ %"])
+        raise Refused(
+            [f"{text!r} cannot stand in a file of the host: a path there is made of letters, digits and . _ - + @ ~ %"]
+        )
     return text
 
 

@@ -1,6 +1,7 @@
 """How the worker gets at a repository: a read-only key of the app's own, and the host keys that are accepted."""
 
-from pathlib import Path
+import re
+import shlex
 from typing import Final
 
 from units import disk, layout
@@ -8,7 +9,8 @@ from units.errors import HostError
 from units.run import CommandFailed, run, succeeds
 from units.wish import Remote
 
-_OWNER: Final = disk.Owner(0, 0, 0o644)
+# As `ssh-keygen` writes it below, on one line; the file is the worker's user's, and a person pastes what it says.
+_PUBLIC_KEY: Final = re.compile(r"ssh-ed25519 [A-Za-z0-9+/=]+(?: [!-~ ]*)?")
 _SCAN_SECONDS: Final = 10
 _PROBE_SECONDS: Final = 120
 
@@ -18,15 +20,21 @@ def as_worker(*argv: str) -> tuple[str, ...]:
     return ("runuser", "-u", layout.WORKER, "--", *argv)
 
 
+def typed_as_worker(*argv: str) -> str:
+    """The same for a person to type, without that person's terminal: the worker's user could type into it as root."""
+    return shlex.join(("sudo", "setsid", "--wait", *as_worker(*argv)))
+
+
 def deploy_key(app: str) -> str:
-    """Make the app's key unless it is there, and return the public one."""
+    """Make the app's key unless it is there, and return the public one; raises HostError when there is none."""
     key = layout.deploy_key(app)
     if disk.status(key) is None:
         run(as_worker("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"hookd {app}", "-f", str(key)))
-    public = disk.read(key.with_name(f"{key.name}.pub"))
-    if public is None:
-        raise HostError(f"the public half of {key} is not there", hint=f"sudo rm {key}, then the same command again")
-    return public.decode(errors="replace").strip()
+    path = key.with_name(f"{key.name}.pub")
+    public = (disk.read(path) or b"").decode(errors="replace").strip()
+    if not _PUBLIC_KEY.fullmatch(public):
+        raise HostError(f"{path} holds no public key", hint=f"sudo rm -f {key} {path}, then the same command again")
+    return public
 
 
 def know_host(remote: Remote) -> str | None:
@@ -48,15 +56,14 @@ def know_host(remote: Remote) -> str | None:
         raise HostError(f"the git host {name} gave no host key", hint=f"ssh-keyscan {remote.host}")
     text = "".join(f"{line}\n" for line in keys)
     before = disk.read(known) or b""
-    disk.write(known, before + text.encode(), _OWNER)
+    disk.write(known, before + text.encode(), disk.PUBLIC)
     return run(("ssh-keygen", "-l", "-f", "-"), text=text).strip()
 
 
 def probe(app: str) -> str | None:
     """Ask the remote for the branch's head, as the worker would; returns what is wrong, None when it can be read."""
-    python: Path = layout.PYTHON
     try:
-        run(as_worker(str(python), "-P", "-m", "worker.probe", app), seconds=_PROBE_SECONDS)
+        run(as_worker(str(layout.PYTHON), "-P", "-m", "worker.probe", app), seconds=_PROBE_SECONDS)
     except CommandFailed as error:
         return error.output or str(error)
     return None

@@ -100,8 +100,25 @@ def _tell_the_deployer(worker: Any, status: str) -> None:
 def _ask(wsgi: Any) -> str:
     """Call the WSGI app once, as gunicorn would, and return the three digits of its status."""
     answer: list[str] = []
+
+    def start_response(status: str, headers: Any, exc_info: Any = None) -> Any:
+        answer.append(status)
+        return lambda data: None
+
+    body = wsgi(_question(), start_response)
+    try:
+        for _ in body:
+            pass
+    finally:
+        if hasattr(body, "close"):
+            body.close()
+    return answer[-1].split(" ", 1)[0] if answer else "nothing"
+
+
+def _question() -> dict[str, Any]:
+    """The health page as WSGI asks for it."""
     path, _, query = HEALTH_PATH.partition("?")
-    environ = {
+    return {
         "REQUEST_METHOD": "GET",
         "SCRIPT_NAME": "",
         "PATH_INFO": path,
@@ -122,16 +139,3 @@ def _ask(wsgi: Any) -> str:
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
     }
-
-    def start_response(status: str, headers: Any, exc_info: Any = None) -> Any:
-        answer.append(status)
-        return lambda data: None
-
-    body = wsgi(environ, start_response)
-    try:
-        for _ in body:
-            pass
-    finally:
-        if hasattr(body, "close"):
-            body.close()
-    return answer[-1].split(" ", 1)[0] if answer else "nothing"

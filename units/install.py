@@ -6,14 +6,16 @@ import pwd
 import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Final
 
 from units import disk
 from units.errors import Refused
 from units.manifest import Brought, Manifest
-from units.plan import Absent, Directory, File, Group, Link, Plan, Run, Step, User
+from units.plan import NOLOGIN, Absent, Directory, File, Group, Link, Plan, Run, Step, User
 from units.run import run
 
 Say = Callable[[str], None]
+_SECONDS: Final = 120
 
 
 class Installer:
@@ -26,15 +28,8 @@ class Installer:
 
     def check(self, plan: Plan) -> None:
         """Raise Refused when something stands in the way that is not hookd's: nothing may be changed then."""
-        files = [step for step in plan if isinstance(step, File | Link)]
-        if strangers := [step.path for step in files if not self._may_replace(step)]:
-            raise Refused([f"{path} is there already, and not from hookd" for path in strangers])
-
-    def _may_replace(self, step: File | Link) -> bool:
-        if isinstance(step, File) and step.once:
-            return True
-        known = self._manifest.has("file" if isinstance(step, File) else "link", str(step.path))
-        return known or disk.status(step.path) is None or is_right(step)
+        if reasons := strangers(plan, self._manifest):
+            raise Refused(reasons)
 
     def left_over(self, plan: Plan) -> list[Path]:
         """Files and links that an earlier plan of this scope brought and this one does not want."""
@@ -60,8 +55,22 @@ class Installer:
 
     def preview(self, plan: Plan) -> Iterable[str]:
         """Each step and whether anything is to be done for it."""
+        owed = set(self._manifest.owed)
         for step in plan:
-            yield f"{'  ' if is_right(step) else '+ '}{step}"
+            if isinstance(step, Run):
+                is_due = not step.after or step.argv in owed
+            else:
+                is_due = not is_right(step)
+                owed |= _owed_for(plan, step) if is_due else set()
+            yield f"{'+ ' if is_due else '  '}{step}"
+
+    def carry_out(self, plan: Plan, *, dry_run: bool) -> None:
+        """Apply a plan, or only say what that would do."""
+        if not dry_run:
+            self.apply(plan)
+            return
+        for line in self.preview(plan):
+            self._say(line)
 
     def apply(self, plan: Plan) -> int:
         """Do what is to be done; returns how many things were not right. Raises CommandFailed, UnsafePath, OSError."""
@@ -70,25 +79,21 @@ class Installer:
             if isinstance(step, Run):
                 self._run(step)
             elif not is_right(step):
-                self._owe(plan, step)
+                for argv in _owed_for(plan, step):
+                    self._manifest.owe(argv)
                 self._note(step)
                 self._say(f"+ {step}")
                 _make(step)
-                self._forget(step)
                 changed += 1
+            if isinstance(step, Absent):
+                self._forget(step)
         return changed
-
-    def _owe(self, plan: Plan, step: Step) -> None:
-        path = getattr(step, "path", None)
-        for later in plan:
-            if isinstance(later, Run) and path is not None and any(path.is_relative_to(root) for root in later.after):
-                self._manifest.owe(later.argv)
 
     def _run(self, step: Run) -> None:
         if step.after and step.argv not in self._manifest.owed:
             return
         self._say(f"+ {step}")
-        run(step.argv, seconds=step.seconds)
+        run(step.argv, seconds=_SECONDS)
         self._manifest.paid(step.argv)
 
     def _note(self, step: Step) -> None:
@@ -113,11 +118,30 @@ class Installer:
             case _:
                 return []
 
-    def _forget(self, step: Step) -> None:
-        if isinstance(step, Absent):
-            for thing in self._manifest.of(self._scope, "file", "link"):
-                if thing.name == str(step.path):
-                    self._manifest.forget(thing)
+    def _forget(self, step: Absent) -> None:
+        for thing in self._manifest.of(self._scope, "file", "link"):
+            if thing.name == str(step.path):
+                self._manifest.forget(thing)
+
+
+def strangers(plan: Plan, manifest: Manifest) -> list[str]:
+    """Name every file and link that a plan would replace and that is not hookd's."""
+    files = [step for step in plan if isinstance(step, File | Link)]
+    return [f"{step.path} is there already, and not from hookd" for step in files if not _may_replace(step, manifest)]
+
+
+def _may_replace(step: File | Link, manifest: Manifest) -> bool:
+    if isinstance(step, File) and step.once:
+        return True
+    known = manifest.has("file" if isinstance(step, File) else "link", str(step.path))
+    return known or disk.status(step.path) is None or is_right(step)
+
+
+def _owed_for(plan: Plan, step: Step) -> set[tuple[str, ...]]:
+    """The commands of a plan that must be run when a step changes something."""
+    path: Path | None = getattr(step, "path", None)
+    commands = [one for one in plan if isinstance(one, Run)]
+    return {one.argv for one in commands if path and any(path.is_relative_to(place) for place in one.after)}
 
 
 def is_right(step: Step) -> bool:
@@ -183,7 +207,7 @@ def _make_user(user: User) -> None:
         run(
             (
                 "useradd", "--system", "--gid", user.group, "--home-dir", str(user.home), "--no-create-home",
-                "--shell", "/usr/sbin/nologin", user.name,
+                "--shell", NOLOGIN, user.name,
             )
         )  # fmt: skip
     for group in user.groups:

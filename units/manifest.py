@@ -9,7 +9,6 @@ from units import disk
 
 Kind = Literal["group", "user", "member", "directory", "kept directory", "file", "link"]
 HOST: Final = "host"
-_OWNER: Final = disk.Owner(0, 0, 0o600)
 
 
 @dataclass(frozen=True)
@@ -72,4 +71,4 @@ class Manifest:
     def save(self) -> None:
         """Write it as a whole."""
         content = {"brought": [vars(thing) for thing in self.brought], "owed": self.owed}
-        disk.write(self.path, json.dumps(content, indent=1).encode(), _OWNER)
+        disk.write(self.path, json.dumps(content, indent=1).encode(), disk.SECRET)

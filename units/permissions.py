@@ -9,7 +9,7 @@ from typing import Literal
 from hookd.contract.catalogue import App
 from hookd.contract.places import Places
 from hookd.contract.settings import Settings
-from hookd.store.ownership import PRIVATE, SHUT, Policy, code_policy, data_policy, secret_policy
+from hookd.store.ownership import PRIVATE, SHUT, Policy, code_policy, data_policy, environment_policy, secret_policy
 from units import layout
 
 # A path alone, a tree, every tree in a directory, or a tree of the app's own, which is only looked at.
@@ -33,7 +33,7 @@ def rules(app: App, settings: Settings, worker: pwd.struct_passwd) -> tuple[Rule
     return (
         Rule(places.root, code, needed=True),
         Rule(places.releases, code, "each"),
-        Rule(places.venvs, code, "each"),
+        Rule(places.venvs, environment_policy(code), "each"),
         *_shared(app, worker, code),
         *_data(app),
         *_state(app, settings, places, worker),

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from hookd.contract.catalogue import App
 from hookd.contract.settings import Settings
-from hookd.store.drift import Drift, Finding, Odd, drift, mend
+from hookd.store.drift import Drift, Fault, Odd, drift, mend
 from hookd.store.foreign import Foreign, foreign
 from hookd.store.ownership import OwnershipError, user_of
 from hookd.store.tree import itself, opened, shown
@@ -25,7 +25,7 @@ class Place:
     """What was found in one place: the first findings, and how many there are and were repaired in all."""
 
     path: Path
-    findings: tuple[Finding | Foreign, ...]
+    findings: tuple[Fault | Foreign, ...]
     count: int
     repaired: int
 
@@ -130,8 +130,8 @@ def _trees(directory: Path) -> list[Path]:
     return []
 
 
-def _place(rule: Rule, path: Path, findings: Iterable[Finding | Foreign], most: int) -> Place:
-    kept: list[Finding | Foreign] = []
+def _place(rule: Rule, path: Path, findings: Iterable[Fault | Foreign], most: int) -> Place:
+    kept: list[Fault | Foreign] = []
     count = repaired = 0
     for finding in findings:
         if isinstance(finding, Odd) and finding.kind == "missing" and not rule.needed:
@@ -152,7 +152,7 @@ def _place_json(place: Place) -> dict[str, Any]:
     return {"path": str(place.path), "count": place.count, "repaired": place.repaired, "findings": findings}
 
 
-def _finding_json(finding: Finding | Foreign) -> dict[str, Any]:
+def _finding_json(finding: Fault | Foreign) -> dict[str, Any]:
     if not isinstance(finding, Drift):
         return {"path": finding.path, "problem": str(finding)}
     return {

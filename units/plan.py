@@ -1,11 +1,12 @@
 """What is to stand on the host, as values: a plan is a row of steps that can be shown, compared and carried out."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 NOLOGIN: Final = "/usr/sbin/nologin"
+DAEMON_RELOAD: Final = ("systemctl", "daemon-reload")
+RESTART_RECEIVER: Final = ("systemctl", "restart", "hookd.service")
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,6 @@ class Run:
     argv: tuple[str, ...]
     why: str
     after: tuple[Path, ...] = ()
-    seconds: float = 120
 
     def __str__(self) -> str:
         return f"run        {' '.join(self.argv)}   ({self.why})"
@@ -112,8 +112,3 @@ class Run:
 
 Step = Group | User | Directory | File | Link | Absent | Run
 Plan = tuple[Step, ...]
-
-
-def shown(plan: Iterable[Step]) -> str:
-    """The plan for people, one line per step."""
-    return "\n".join(str(step) for step in plan)

@@ -5,9 +5,10 @@ from typing import Final
 
 from units import disk, layout
 from units.errors import HostError
+from units.manifest import Manifest
+from units.plan import RESTART_RECEIVER
 from units.run import run
 
-_OWNER: Final = disk.Owner(0, 0, 0o600)
 _BYTES: Final = 32
 
 
@@ -22,24 +23,38 @@ def current(app: str) -> list[str]:
     return [line.strip() for line in content.decode(errors="replace").splitlines() if line.strip()]
 
 
-def rotate(app: str) -> str:
-    """Add a new secret beside the one that is valid, and return it; raises HostError while a rotation is under way."""
-    valid = current(app)
-    if len(valid) > 1:
-        raise HostError(f"{app} has an old and a new secret already", hint=f"sudo hookd secret rotate {app} --finish")
-    fresh = new_secret()
-    _write(app, [*valid, fresh])
-    return fresh
+def rotate(app: str, manifest: Manifest) -> str:
+    """Add a new secret beside the one that is valid, and return it; raises HostError while a rotation is under way.
 
-
-def finish(app: str) -> None:
-    """Let only the newest secret be valid."""
+    One that was cut off before the receiver knew the new secret goes on.
+    """
     valid = current(app)
     if len(valid) < 2:
+        valid = [*valid, new_secret()]
+        _write(app, valid, manifest)
+    elif RESTART_RECEIVER not in manifest.owed:
+        hint = f"sudo hookd secret show {app} is the new one; paste it, then: sudo hookd secret rotate {app} --finish"
+        raise HostError(f"{app} has an old and a new secret already", hint=hint)
+    _tell_the_receiver(manifest)
+    return valid[-1]
+
+
+def finish(app: str, manifest: Manifest) -> None:
+    """Let only the newest secret be valid, or go on where that was cut off."""
+    valid = current(app)
+    if len(valid) > 1:
+        _write(app, valid[-1:], manifest)
+    elif RESTART_RECEIVER not in manifest.owed:
         raise HostError(f"{app} has one secret; there is no rotation to finish", hint=f"sudo hookd secret rotate {app}")
-    _write(app, valid[-1:])
+    _tell_the_receiver(manifest)
 
 
-def _write(app: str, valid: list[str]) -> None:
-    disk.write(layout.app_secret(app), "".join(f"{secret}\n" for secret in valid).encode(), _OWNER)
-    run(("systemctl", "restart", "hookd.service"))
+def _write(app: str, valid: list[str], manifest: Manifest) -> None:
+    manifest.owe(RESTART_RECEIVER)
+    disk.write(layout.app_secret(app), "".join(f"{secret}\n" for secret in valid).encode(), disk.SECRET)
+
+
+def _tell_the_receiver(manifest: Manifest) -> None:
+    """It reads secrets when it starts; requests wait meanwhile."""
+    run(RESTART_RECEIVER)
+    manifest.paid(RESTART_RECEIVER)

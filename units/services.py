@@ -1,13 +1,19 @@
 """Starts, stops and shows an app's units for the person who is root; a deployment does not come through here."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from hookd.contract.catalogue import App
+from units import layout
 from units.app_plan import units_of
-from units.run import run
+from units.errors import HostError
+from units.manifest import Manifest
+from units.plan import Run
+from units.run import run, succeeds
 
-_SECONDS = 180
-_PROPERTIES = ("ActiveState", "SubState", "UnitFileState", "NRestarts", "MainPID")
+_SECONDS: Final = 180
+_PROPERTIES: Final = ("ActiveState", "NRestarts")
 
 
 @dataclass(frozen=True)
@@ -16,7 +22,6 @@ class UnitState:
 
     name: str
     active: str
-    enabled: str
     restarts: int
 
     def __str__(self) -> str:
@@ -25,10 +30,11 @@ class UnitState:
 
 
 def start(app: App) -> None:
-    """Start the app's sockets and the release that serves; raises CommandFailed."""
+    """Start the app's sockets and the release that serves; raises HostError and CommandFailed."""
+    _need_systemd(app)
     if any(_is_active(f"{name}.service") for name in app.services):
         return
-    if sockets := [name for name in units_of(app) if name.endswith(".socket")]:
+    if sockets := [name for name in with_its_sockets(app) if name.endswith(".socket")]:
         # systemd refuses to start a socket whose service is there, and the one that starts a colour stays "active".
         run(("systemctl", "stop", f"{app.service_name}.service"), seconds=_SECONDS)
         run(("systemctl", "start", *sockets), seconds=_SECONDS)
@@ -38,18 +44,52 @@ def start(app: App) -> None:
 def stop(app: App) -> None:
     """Really stop: all units by name, the sockets first, so that no request starts it again; waits until all are gone.
 
-    Raises CommandFailed.
+    Raises HostError and CommandFailed.
     """
-    run(("systemctl", "stop", *(units_of(app) or tuple(f"{name}.service" for name in app.services))), seconds=_SECONDS)
+    _need_systemd(app)
+    run(("systemctl", "stop", *with_its_sockets(app)), seconds=_SECONDS)
 
 
 def restart(app: App) -> None:
-    """Restart what runs of the app, in the release that serves; requests wait in its socket. Raises CommandFailed."""
+    """Restart what runs of the app, in the release that serves; requests wait in its socket.
+
+    Raises HostError and CommandFailed.
+    """
+    _need_systemd(app)
     running = [name for name in sorted(app.services) if _is_active(f"{name}.service")]
     if not running:
         start(app)
         return
     run(("systemctl", "restart", *(f"{name}.service" for name in running)), seconds=_SECONDS)
+
+
+def _need_systemd(app: App) -> None:
+    if app.service.manager != "systemd":
+        hint = f"circusctl --endpoint {app.service.endpoint} status"
+        raise HostError(f"{app.name} is run by {app.service.manager}, not by systemd", hint=hint)
+
+
+def stop_for_good(apps: Iterable[App], manifest: Manifest) -> list[Run]:
+    """What stops apps that are to go; units that hookd made do not come back after a reboot either."""
+    units = [unit for app in apps for unit in with_its_sockets(app) if succeeds(("systemctl", "cat", "--", unit))]
+    made = [unit for unit in units if manifest.has("file", str(layout.SYSTEMD / unit))]
+    stop = Run(("systemctl", "stop", *units), "the app stops, its sockets first")
+    disable = Run(("systemctl", "disable", "--quiet", *made), "and does not come back")
+    return [*([stop] if units else []), *([disable] if made else [])]
+
+
+def with_its_sockets(app: App) -> tuple[str, ...]:
+    """The app's units and every socket that starts one of them, also one that somebody else made: sockets first."""
+    units = units_of(app)
+    return tuple(dict.fromkeys((*sockets_of(*(unit for unit in units if unit.endswith(".service"))), *units)))
+
+
+def sockets_of(*units: str) -> tuple[str, ...]:
+    """The sockets that start these units, as systemd knows them."""
+    if not units:
+        return ()
+    printed = run(("systemctl", "show", "--property=TriggeredBy", "--value", "--", *units))
+    return tuple(unit for unit in printed.split() if unit.endswith(".socket"))
 
 
 def _is_active(unit: str) -> bool:
@@ -58,13 +98,11 @@ def _is_active(unit: str) -> bool:
 
 def states(app: App) -> list[UnitState]:
     """How each unit of the app stands."""
-    return [state(unit) for unit in units_of(app) or tuple(f"{name}.service" for name in sorted(app.services))]
+    return [state(unit) for unit in with_its_sockets(app)]
 
 
 def state(unit: str) -> UnitState:
     """Ask systemd about one unit; needs no privilege."""
     printed = run(("systemctl", "show", *(f"--property={name}" for name in _PROPERTIES), "--", unit))
     found = dict(line.split("=", 1) for line in printed.splitlines() if "=" in line)
-    return UnitState(
-        unit, found.get("ActiveState", "unknown"), found.get("UnitFileState", ""), int(found.get("NRestarts") or 0)
-    )
+    return UnitState(unit, found.get("ActiveState", "unknown"), int(found.get("NRestarts") or 0))

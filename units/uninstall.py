@@ -1,19 +1,20 @@
 """Takes away exactly what hookd brought: apps, units, files, users; what is not hookd's own stays and is named."""
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from hookd.contract.catalogue import App
 from units import layout
-from units.app_plan import nginx_news, units_of
+from units.app_plan import nginx_news
 from units.apps import Server
-from units.install import Installer
+from units.install import Installer, Say
 from units.manifest import HOST, Brought, Manifest
-from units.plan import Absent, Run, Step
+from units.plan import DAEMON_RELOAD, Absent, Run, Step
 from units.run import run, succeeds
+from units.services import stop_for_good
 from units.setup import guard_news
 
-Say = Callable[[str], None]
 _REMOVERS: Final = {"member": ("gpasswd", "--delete"), "user": ("userdel",), "group": ("groupdel",)}
 _UNITS: Final = (
     "hookd-doctor.timer",
@@ -26,11 +27,11 @@ _UNITS: Final = (
 _LAST: Final = (layout.COMMAND, layout.CODE)
 
 
-def uninstall(server: Server, say: Say, *, dry_run: bool) -> None:
-    """Stop and remove everything; raises CommandFailed, after which the same command goes on."""
+def uninstall(server: Server, apps: Iterable[App], say: Say, *, dry_run: bool) -> None:
+    """Stop `apps` and remove everything; raises CommandFailed, after which the same command goes on."""
     manifest = server.manifest
     scopes = list(dict.fromkeys(thing.scope for thing in reversed(manifest.brought)))
-    plan = _plan(server, manifest)
+    plan = _plan(server, apps)
     if dry_run:
         for step in plan:
             say(f"+ {step}")
@@ -48,18 +49,18 @@ def uninstall(server: Server, say: Say, *, dry_run: bool) -> None:
         say(f"  stays: {path}")
 
 
-def _plan(server: Server, manifest: Manifest) -> tuple[Step, ...]:
-    units = [unit for app in server.catalogue.apps for unit in units_of(app)]
+def _plan(server: Server, apps: Iterable[App]) -> tuple[Step, ...]:
+    manifest = server.manifest
     things = [thing for thing in reversed(manifest.brought) if thing.kind in ("file", "link")]
     files = [thing for thing in things if not _is_last(thing)]
-    stop = [unit for unit in (*units, *_UNITS) if succeeds(("systemctl", "cat", "--", unit))]
-    steps: list[Step] = []
-    if stop:
-        steps.append(Run(("systemctl", "disable", "--now", "--quiet", *stop), "everything stops"))
+    own = [unit for unit in _UNITS if succeeds(("systemctl", "cat", "--", unit))]
+    steps: list[Step] = [*stop_for_good(apps, manifest)]
+    if own:
+        steps.append(Run(("systemctl", "disable", "--now", "--quiet", *own), "hookd itself stops"))
     if server.host.loads_apparmor and any(thing.name == str(layout.APPARMOR) for thing in files):
         steps.append(Run(("apparmor_parser", "--remove", str(layout.APPARMOR)), "AppArmor forgets the receiver"))
     steps += [Absent(Path(thing.name)) for thing in files]
-    steps.append(Run(("systemctl", "daemon-reload"), "systemd forgets the units"))
+    steps.append(Run(DAEMON_RELOAD, "systemd forgets the units"))
     steps.append(Run(("systemctl", "reset-failed"), "and that any of them failed"))
     if any(thing.name.startswith(str(layout.NGINX)) for thing in files):
         steps += nginx_news()

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -75,14 +74,7 @@ def table_of(wish: Wish, *, memory_mib: int) -> dict[str, Any]:
         table["shared"] = _shared(wish)
     if wish.policy != "group":
         table["ownership"] = {"policy": wish.policy}
-    table["service"] = {
-        "units": "hookd",
-        "handover": handover,
-        "entry": wish.entry,
-        "workers": wish.workers,
-        "environment_file": environment,
-        **({"listen": wish.listen} if wish.listen else {}),
-    }
+    table["service"] = _service(wish, handover, environment)
     table["health"] = _health(wish, handover)
     if wish.domain:
         table["site"] = {"domain": wish.domain}
@@ -103,10 +95,21 @@ def _shared(wish: Wish) -> dict[str, Any]:
     return shared
 
 
+def _service(wish: Wish, handover: str, environment: str) -> dict[str, Any]:
+    return {
+        "units": "hookd",
+        "handover": handover,
+        "entry": wish.entry,
+        "workers": wish.workers,
+        "environment_file": environment,
+        **({"listen": wish.listen} if wish.listen else {}),
+    }
+
+
 def _health(wish: Wish, handover: str) -> dict[str, Any]:
     host = {"host": wish.domain} if wish.domain else {}
     if handover == "blue-green":
         return {"url": f"unix:{layout.SOCKETS}/{wish.name}-{{colour}}.sock:{wish.health}", **host}
-    listen = wish.listen or f"unix:{Path(layout.SOCKETS)}/{wish.name}.sock"
+    listen = wish.listen or f"unix:{layout.SOCKETS}/{wish.name}.sock"
     place = f"{listen}:" if listen.startswith("unix:") else f"http://{listen}"
     return {"url": f"{place}{wish.health}", **host}

@@ -14,6 +14,7 @@ from hookd.contract import queue as names
 from hookd.store.config import Config, ConfigError, config_path, load
 from hookd.store.connection import PatientRedis, impatient
 from hookd.store.credentials import RedisUser, redis_user, with_user
+from worker.lock import try_lock
 from worker.queue_worker import SafeWorker
 
 # With RQ's own timings a job whose worker died is noticed after 810 s, with these after about 70.
@@ -44,8 +45,25 @@ def main(arguments: list[str]) -> int:
         maintenance_interval=_MAINTENANCE_SECONDS,
         job_monitoring_interval=_MONITORING_SECONDS,
     )
-    worker.work(log_format="%(levelname)s %(name)s %(message)s")
+    held = _claim(worker, config)
+    try:
+        worker.work(log_format="%(levelname)s %(name)s %(message)s")
+    finally:
+        os.close(held)
     return 0
+
+
+def _claim(worker: SafeWorker, config: Config) -> int:
+    """Hold the worker's name on this host as long as its process lives, and make Redis forget one that was killed.
+
+    Redis would keep that one's name for more than a minute, in which nobody deploys. Returns the lock's descriptor.
+    """
+    path = config.settings.lock_path(f".{worker.name}")  # No app's name begins with a dot.
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    if try_lock(descriptor) and worker.connection.hget(worker.key, "hostname") == socket.gethostname().encode():
+        worker.connection.delete(worker.key)
+    return descriptor
 
 
 def _refusal(config: Config, user: RedisUser | None) -> str | None:

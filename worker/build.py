@@ -13,7 +13,7 @@ from worker import commands
 from worker.checkout import Checkout, Entry
 from worker.dependencies import install
 from worker.errors import CommandFailed, CommitRefused, DeployError
-from worker.ownership import enforce, hint_of
+from worker.ownership import enforce, enforce_environment, hint_of
 from worker.remove import remove_tree
 from worker.share import link_shared, refuse_links_out, refuse_reserved
 from worker.target import Target
@@ -54,7 +54,7 @@ def build(task: Task, state: AppState, target: Target, checkout: Checkout, polic
     name = release_name(_last_number(task, state) + 1, target.commit)
     partial, final = task.places.partial(name), task.places.release(name)
     try:
-        _fill(task, target, checkout, partial)
+        _fill(task, target, checkout, partial, policy)
         os.rename(partial, final)
         _prove(task, final, policy)
     except BaseException:
@@ -72,7 +72,7 @@ def _last_number(task: Task, state: AppState) -> int:
     return max([state.last_number, *(int(match[1]) for match in found if match)])
 
 
-def _fill(task: Task, target: Target, checkout: Checkout, release: Path) -> None:
+def _fill(task: Task, target: Target, checkout: Checkout, release: Path, policy: Policy) -> None:
     """Write the files, make the environment and link everything, in a directory that has no name yet."""
     with task.recorder.step("checkout", target.commit[:12]):
         release.mkdir(parents=True)
@@ -84,7 +84,7 @@ def _fill(task: Task, target: Target, checkout: Checkout, release: Path) -> None
         for entry in (entry for entry in entries if entry.is_submodule):
             task.recorder.line(f"{entry.path} is a submodule and stays empty")
     with task.recorder.step("dependencies"):
-        venv = install(task, release)
+        venv = install(task, release, policy)
         (release / "venv").symlink_to(os.path.relpath(venv, release))
     with task.recorder.step("share"):
         link_shared(task.app, release)
@@ -102,7 +102,8 @@ def _prove(task: Task, release: Path, policy: Policy) -> None:
         with task.recorder.step("preflight"):
             _preflight(task, command)
     with task.recorder.step("ownership"):
-        changed = enforce(release, policy, hint_of(task)) + enforce((release / "venv").resolve(), policy, hint_of(task))
+        changed = enforce(release, policy, hint_of(task))
+        changed += enforce_environment((release / "venv").resolve(), policy, hint_of(task))
         task.recorder.line(f"{changed} files and directories needed another mode, group or ACL")
 
 

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
+from hookd.store.ownership import Policy
 from worker.commands import Command, Install
 from worker.errors import CommandFailed, CommitRefused, DeployError
+from worker.ownership import enforce_environment, hint_of
 from worker.remove import remove_tree
 from worker.task import Task
 
@@ -195,14 +197,14 @@ def key_of(need: Wanted, python: Path, allow_build: bool) -> str:
     return digest.hexdigest()[:24]
 
 
-def install(task: Task, release: Path) -> Path:
-    """Make the environment that a release needs, unless it is there, and return it."""
+def install(task: Task, release: Path, policy: Policy) -> Path:
+    """Make the environment that a release needs, unless it is there and as `policy` wants it, and return it."""
     need = wanted(release, task.app.dependencies.file, allow_build=task.app.dependencies.allow_build)
     python = find_python(task)
     if not python.exists():
         raise DeployError(f"there is no Python at {python}", hint="set dependencies.python to one that exists")
     venv = task.places.venvs / key_of(need, python, task.app.dependencies.allow_build)
-    if (venv / _COMPLETE).exists():
+    if _is_usable(task, venv, policy):
         task.recorder.line(f"the environment {venv.name} fits and is used again")
         return venv
     # uv finds a project where it is started.
@@ -210,6 +212,17 @@ def install(task: Task, release: Path) -> Path:
     _build(task, need, _tools(task, directory, python, venv))
     (venv / _COMPLETE).touch()
     return venv
+
+
+def _is_usable(task: Task, venv: Path, policy: Policy) -> bool:
+    """Tell whether an environment is there and complete.
+
+    Raises DeployError when the worker cannot set it right: a commit that does not start in it is not to blame.
+    """
+    if not venv.exists():
+        return False
+    enforce_environment(venv, policy, hint_of(task))
+    return (venv / _COMPLETE).exists()
 
 
 def _tools(task: Task, directory: Path, python: Path, venv: Path) -> Install:

@@ -9,8 +9,17 @@ from pathlib import Path
 
 from hookd.contract.catalogue import Ownership
 from hookd.store.drift import Drift, Odd, mend
-from hookd.store.look import group_name, user_name
-from hookd.store.ownership import WRITABLE, Acl, OwnershipError, Policy, code_policy, group_id, secret_policy
+from hookd.store.ownership import (
+    WRITABLE,
+    Acl,
+    OwnershipError,
+    Policy,
+    code_policy,
+    environment_policy,
+    group_id,
+    secret_policy,
+)
+from hookd.store.rights import group_name, user_name
 from worker.errors import CommitRefused, DeployError
 from worker.task import Task
 
@@ -43,6 +52,11 @@ def enforce(tree: Path, policy: Policy, hint: str | None = None) -> int:
     Raises CommitRefused for what is neither file, directory nor link, and DeployError for what is not the worker's own.
     """
     return _enforced(tree, policy, hint, alone=False)
+
+
+def enforce_environment(venv: Path, policy: Policy, hint: str | None = None) -> int:
+    """Do the same for an environment, whose programs are known even when they have lost their mode."""
+    return enforce(venv, environment_policy(policy), hint)
 
 
 def enforce_directory(directory: Path, policy: Policy, hint: str | None = None) -> None:
@@ -83,6 +97,8 @@ def make_directories(task: Task, policy: Policy) -> None:
         directory.mkdir(parents=True, exist_ok=True)
     for directory in (task.places.releases, task.places.venvs):
         enforce_directory(directory, policy, hint_of(task))
+    for venv in sorted(task.places.venvs.iterdir()):
+        _tend_environment(task, venv, environment_policy(policy))
 
 
 def _tend(task: Task, policy: Policy) -> None:
@@ -132,3 +148,17 @@ def _tend_one(task: Task, path: Path, policy: Policy) -> None:
     for finding in found:
         end = "" if finding.repaired else f"; next: {hint_of(task)}"
         task.recorder.line(f"{finding}{end}")
+
+
+def _tend_environment(task: Task, venv: Path, policy: Policy) -> None:
+    """Repair an environment: a release that serves, or is gone back to, must be able to start in it."""
+    try:
+        found = list(mend(venv, policy))
+    except OwnershipError as error:
+        task.recorder.line(f"warning: {error.cause}; next: {error.hint}")
+        return
+    left = [finding for finding in found if not (isinstance(finding, Drift) and finding.repaired)]
+    if repaired := len(found) - len(left):
+        task.recorder.line(f"the environment {venv.name} was not as it should be: {repaired} paths repaired")
+    if left:
+        task.recorder.line(f"{left[0]} ({len(left)} such paths in {venv.name}); next: {hint_of(task)}")

@@ -1,11 +1,11 @@
 """The `hookd` command: a face for people over the same records that the receiver writes.
 
-Map: `base` (what all commands share) · `deployments`, `reading`, `programs` (what can be typed anywhere) · `follow` (a
-deployment, live) · `show`, `logs` (status and logs as text) · `send` (a signed push) · `launch` (becomes the worker or
-the embedded Redis) · `root`, `server`, `apps`, `adopt`, `look` (what is typed on a server; the work is in `units`).
+Map: `group` (all commands) · `base` (what they share) · `deployments`, `reading`, `programs` (what can be typed
+anywhere) · `follow` (a deployment, live) · `show`, `logs` (status and logs as text) · `terminal`, `hints` (what others
+wrote, made harmless) · `send` (a signed push) · `launch` (becomes the worker or the embedded Redis) · `root`, `server`,
+`apps`, `adopt`, `look` (what is typed on a server; the work is in `units`).
 """
 
-from hookd.cli import deployments, programs, reading
-from hookd.cli.base import main
+from hookd.cli.group import main
 
-__all__ = ["deployments", "main", "programs", "reading"]
+__all__ = ["main"]

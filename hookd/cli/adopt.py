@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from hookd.cli.apps import open_the_repository, tell_what_to_paste
-from hookd.cli.base import main
-from hookd.cli.root import alone, as_root, dry_run, say, server
+from hookd.cli.deployments import deploy_as_typed
+from hookd.cli.root import alone, as_root, dry_run, look_at_server, need_set_up, say
 from units import layout
 from units.adopt import adoption as kept
 from units.adopt.adoption import Adoption, Stage
@@ -50,26 +50,30 @@ from units.install import Installer
 @as_root
 def adopt_app(directory: Path, yes: bool, dry_run: bool, **options: Any) -> None:
     """Take over the project in DIRECTORY, with its .env, its data and its unit, without a pause."""
-    if not layout.CONFIG.exists():
-        raise HostError("hookd is not set up on this host", hint="sudo hookd setup")
-    host = server()
+    need_set_up()
     wanted = _options(directory, options)
-    found = kept.load(wanted.app)
-    if found is not None and found.stage is Stage.OPENED and found.root == directory:
-        if dry_run:
-            raise HostError(f"{found.name} is half taken over", hint=f"sudo hookd app adopt {directory} (it goes on)")
-        with alone():
-            _go_on(Steps(host, found, say))
-        return
-    if found is not None and found.stage is Stage.DONE:
-        raise Refused([f"{found.name} was taken over already"], hint=f"hookd status {found.name}")
-    adoption = _decided(host, wanted)
+    half_way, shown = _half_way(wanted), None
+    if half_way and dry_run:
+        raise HostError(f"{half_way.name} is half taken over", hint=f"sudo hookd app adopt {directory} (it goes on)")
+    if dry_run or not (yes or half_way):
+        shown = _decided(look_at_server(), wanted)
     if dry_run:
         return
-    if not yes:
+    if shown:
         click.confirm("\nTake it over?", abort=True)
-    with alone():
-        _adopt(host, adoption)
+    with alone() as server:
+        if half_way := _half_way(wanted):
+            _go_on(Steps(server, half_way, say))
+        else:
+            _adopt(server, _decided(server, wanted, shown))
+
+
+def _half_way(wanted: Options) -> Adoption | None:
+    """The adoption that was cut off and is to go on; raises Refused when nothing is left to do."""
+    found = kept.load(wanted.app)
+    if found is not None and found.stage is Stage.DONE:
+        raise Refused([f"{found.name} was taken over already"], hint=f"hookd status {found.name}")
+    return found if found is not None and found.stage is Stage.OPENED and found.root == wanted.root else None
 
 
 def _options(directory: Path, options: dict[str, Any]) -> Options:
@@ -77,29 +81,32 @@ def _options(directory: Path, options: dict[str, Any]) -> Options:
     return Options(root=directory, wishes=wishes, **options)
 
 
-def _decided(host: Server, wanted: Options) -> Adoption:
-    """Look, decide and say what will be done."""
+def _decided(server: Server, wanted: Options, shown: Adoption | None = None) -> Adoption:
+    """Look, decide and say what will be done; raises Refused when it is not what was `shown` before."""
     facts = look(wanted)
-    adoption = decide(facts, host.catalogue, host.manifest)
-    plan = whole_plan(adoption, host.host)
-    own = Installer(host.manifest, layout.app_scope(adoption.name), say)
-    own.check(plan)
-    for line in told(facts, adoption, (*own.preview(plan), *(f"+ {line}" for line in shared_drift(adoption)))):
-        say(line)
+    adoption = decide(facts, server.catalogue, server.manifest)
+    if shown is None:
+        plan = whole_plan(adoption, server.host)
+        own = Installer(server.manifest, layout.app_scope(adoption.name), say)
+        own.check(plan)
+        for line in told(facts, adoption, (*own.preview(plan), *(f"+ {line}" for line in shared_drift(adoption)))):
+            say(line)
+    elif adoption != shown:
+        raise Refused([f"{wanted.root} changed since you were asked"], hint="the same command again")
     return adoption
 
 
-def _adopt(host: Server, adoption: Adoption) -> None:
-    prepare(adoption, host, say)
+def _adopt(server: Server, adoption: Adoption) -> None:
+    prepare(adoption, server, say)
     app = adoption.bridge
-    tell_what_to_paste(host, app, open_the_repository(app))
+    tell_what_to_paste(server, app, open_the_repository(app))
     if problem := probe(app.name):
         say(f"\nThe repository cannot be read yet: {problem}\n  nothing has changed for visitors")
         say(f"  next: paste the key, then the same command again: sudo hookd app adopt {adoption.root}")
         sys.exit(1)
-    steps = Steps(host, adoption, say)
+    steps = Steps(server, adoption, say)
     say("\nThe first release:")
-    steps.first_release(lambda commit: _deploy(app.name, commit))
+    steps.first_release(lambda commit: deploy_as_typed(app.name, commit))
     _go_on(steps)
 
 
@@ -108,13 +115,3 @@ def _go_on(steps: Steps) -> None:
     steps.take_over()
     for line in afterwards(steps.adoption):
         say(line)
-
-
-def _deploy(name: str, commit: str) -> int:
-    """Do as `hookd deploy` does, and return its exit status."""
-    sys.stdout.flush()
-    try:
-        main.main(args=["deploy", name, "--commit", commit], prog_name="hookd")
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0

@@ -10,17 +10,17 @@ from typing import Any
 import click
 import tomlkit
 
-from hookd.cli.base import INTERRUPTED, main, stop
+from hookd.cli.base import INTERRUPTED, app_of, stop
+from hookd.cli.deployments import deploy_as_typed
 from hookd.cli.follow import EXIT_CODES
-from hookd.cli.root import alone, as_root, dry_run, known_app, say, server
+from hookd.cli.root import alone, as_root, dry_run, look_at_server, need_set_up, say
 from hookd.contract.catalogue import App
 from hookd.contract.deployment import Status
 from units import layout, secrets
 from units.adopt.back import give_back
-from units.app_checks import parsed
 from units.app_plan import Given
-from units.apps import Server, add, edit, finish_edit, remove
-from units.errors import Refused
+from units.apps import Server, add, edit, finish_edit, is_half_there, remove, remove_rest
+from units.errors import HostError, Refused
 from units.git_access import deploy_key, know_host, probe
 from units.wish import Wish, remote_of, table_of
 
@@ -44,38 +44,44 @@ def app_group() -> None:
 @click.option("--listen", help="HOST:PORT or unix:/path; default: /run/hookd-apps/NAME.sock.")
 @click.option("--workers", default=2, show_default=True, help="gunicorn's processes.")
 @click.option("--policy", type=click.Choice(["group", "split", "acl"]), default="group", show_default=True)
-@click.option("--env-file", type=click.File("r"), help="The app's variables (NAME=value lines); copied.")
+@click.option("--env-file", type=click.Path(path_type=Path), help="The app's variables (NAME=value lines); copied.")
 @click.option("--file", "files", multiple=True, metavar="NAME[=PATH]", help="A file that outlives releases: .env.")
 @click.option("--data", multiple=True, metavar="NAME", help="A directory that outlives releases, such as uploads.")
 @dry_run
 @as_root
 def add_app(name: str, file: Path | None, repo: str | None, dry_run: bool, **options: Any) -> None:
     """Bring the app NAME to this server and make its first deployment."""
-    host = server()
-    given = _given(options)
-    table = _table(host, name, file, repo, options)
-    app = parsed(name, table)
-    if dry_run:
-        add(host, app, table, given, say, dry_run=True)
-        return
-    with alone():
-        add(host, app, table, given, say, dry_run=False)
-        key = open_the_repository(app)
-    tell_what_to_paste(host, app, key)
+    need_set_up()
+    with alone(dry_run=dry_run) as server:
+        given, unread = _given(options)
+        table = _table(server, name, file, repo, options)
+        app = add(server, name, table, given, say, unread=unread, dry_run=dry_run)
+        if dry_run:
+            return
+        tell_what_to_paste(server, app, open_the_repository(app))
     _first_deployment(app)
 
 
-def _given(options: Mapping[str, Any]) -> Given:
-    environment = options["env_file"].read() if options["env_file"] else None
+def _given(options: Mapping[str, Any]) -> tuple[Given, list[str]]:
+    """What the files hold that were named, and what is wrong with those that cannot be read."""
+    unread: list[str] = []
+    environment = _text(options["env_file"], "--env-file", unread) if options["env_file"] else None
     sources = dict(item.split("=", 1) for item in options["files"] if "=" in item)
+    shared = {name: _text(Path(path), f"--file {name}", unread) for name, path in sources.items()}
+    return Given(secrets.new_secret(), environment, shared), unread
+
+
+def _text(path: Path, option: str, unread: list[str]) -> str:
     try:
-        shared = {name: Path(path).read_text(encoding="utf-8") for name, path in sources.items()}
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise Refused([f"a shared file cannot be read: {error}"]) from None
-    return Given(secrets.new_secret(), environment, shared)
+        unread.append(f"{option}: {path} cannot be read: {error}")
+        return ""
 
 
-def _table(host: Server, name: str, file: Path | None, repo: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
+def _table(
+    server: Server, name: str, file: Path | None, repo: str | None, options: Mapping[str, Any]
+) -> dict[str, Any]:
     if (file is None) == (repo is None):
         raise Refused(["an app needs --repo URL, or --from FILE, and not both"])
     if file is not None:
@@ -86,7 +92,7 @@ def _table(host: Server, name: str, file: Path | None, repo: str | None, options
     wanted = {key: value for key, value in options.items() if key != "env_file"}
     names = tuple(item.split("=", 1)[0] for item in options["files"])
     wish = Wish(name=name, repository=str(repo), **{**wanted, "files": names})
-    return table_of(wish, memory_mib=host.host.memory_mib)
+    return table_of(wish, memory_mib=server.host.memory_mib)
 
 
 def open_the_repository(app: App) -> str | None:
@@ -101,9 +107,10 @@ def open_the_repository(app: App) -> str | None:
     return key
 
 
-def tell_what_to_paste(host: Server, app: App, key: str | None) -> None:
-    domain = host.host.domain
-    base = f"{'https' if domain in host.host.certificates else 'http'}://{domain}" if domain else "http://YOUR-SERVER"
+def tell_what_to_paste(server: Server, app: App, key: str | None) -> None:
+    """Print what the git host must be given."""
+    domain = server.host.domain
+    base = f"{'https' if domain in server.host.certificates else 'http'}://{domain}" if domain else "http://YOUR-SERVER"
     say(f"\nPaste at the git host, for {app.full_name}:")
     say(f"  webhook URL   {base}/hooks/{app.name}")
     say(f"  secret        {secrets.current(app.name)[-1]}")
@@ -119,24 +126,14 @@ def _first_deployment(app: App) -> None:
         say(f"  next: paste the key, then: sudo hookd deploy {app.name}")
         return
     say("\nThe repository can be read. First deployment:")
-    sys.exit(_deploy(app.name))
-
-
-def _deploy(name: str) -> int:
-    """Do as `hookd deploy` does, and return its exit status."""
-    sys.stdout.flush()
-    try:
-        main.main(args=["deploy", name], prog_name="hookd")
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
+    sys.exit(deploy_as_typed(app.name))
 
 
 @app_group.command("list")
 @as_root
 def list_apps() -> None:
     """List the apps of this server."""
-    for app in server().catalogue.apps:
+    for app in look_at_server().catalogue.apps:
         say(f"{app.name:<20} {app.full_name} {app.branch}  {app.root}")
 
 
@@ -145,10 +142,10 @@ def list_apps() -> None:
 @as_root
 def show_app(name: str) -> None:
     """Print the file of the app NAME, and what to paste at the git host."""
-    host = server()
-    app = known_app(host, name)
-    say(layout.app_file(name).read_text(encoding="utf-8").rstrip())
-    tell_what_to_paste(host, app, deploy_key(name) if app.deploy_key else None)
+    server = look_at_server()
+    app = app_of(server.catalogue, name)
+    say(_text_of(app).rstrip())
+    tell_what_to_paste(server, app, deploy_key(name) if app.deploy_key else None)
 
 
 @app_group.command("edit")
@@ -158,43 +155,73 @@ def show_app(name: str) -> None:
 @as_root
 def edit_app(name: str, changes: tuple[str, ...], dry_run: bool) -> None:
     """Change the app NAME: nothing is taken over before all of it is valid."""
-    host = server()
-    known = known_app(host, name)
-    old = layout.app_file(name).read_text(encoding="utf-8")
+    old = _text_of(app_of(look_at_server().catalogue, name))
     new = _changed(old, changes) if changes else click.edit(old, extension=".toml", require_save=True)
     if new is None:
         say("nothing was changed")
         return
     try:
-        table = tomlkit.parse(new)
+        before, other_way = _bring(name, old, new, dry_run=dry_run)
+    except HostError:
+        if not changes:
+            say(f"# What you have written, so that it is not lost:\n\n{new}")
+        raise
+    if dry_run:
+        say("  then a deployment starts the app in its new way" if other_way else "  what runs takes it up later")
+    elif other_way:
+        sys.exit(_turn(before, old, new))
+    else:
+        say(f"what runs takes it up with the next deployment, or at once: sudo hookd restart {name}")
+
+
+def _bring(name: str, old: str, new: str, *, dry_run: bool) -> tuple[App, bool]:
+    """Bring an app from its old text to a new one; returns the app as it was, and whether it is to run in another way.
+
+    Raises Refused when something stands in the way, or the old text is no longer there.
+    """
+    try:
+        table = tomlkit.parse(new).unwrap()
     except tomlkit.exceptions.TOMLKitError as error:
         raise Refused([f"not TOML: {error}"]) from None
-    app = parsed(name, table.unwrap())
-    with alone():
-        other_way = edit(host, known, app, new, say, dry_run=dry_run)
-    if dry_run:
-        return
-    if other_way:
-        sys.exit(_turn(name, known, old if new != old else None))
-    say(f"what runs takes it up with the next deployment, or at once: sudo hookd restart {name}")
+    with alone(dry_run=dry_run) as server:
+        before = app_of(server.catalogue, name)
+        _need_unchanged(before, old)
+        return before, edit(server, before, table, new, say, dry_run=dry_run)
 
 
-def _turn(name: str, before: App, old: str | None) -> int:
+def _text_of(app: App) -> str:
+    return layout.app_file(app.name).read_text(encoding="utf-8")
+
+
+def _need_unchanged(app: App, text: str) -> None:
+    """Raise Refused when the app's file is not as it was when a person began to change it."""
+    if _text_of(app) != text:
+        raise Refused(
+            [f"another command changed {app.name} meanwhile: what you have written would undo that"],
+            hint=f"sudo hookd app edit {app.name}",
+        )
+
+
+def _turn(before: App, old: str, new: str) -> int:
     """Start an app in its new way by a deployment, and end its old way; or go back, when that does not go well.
 
-    Without its `old` text, since an earlier run was cut off, there is nothing to go back to. Returns the exit status.
+    When old and new are the same, since an earlier run was cut off, there is nothing to go back to. Returns the exit
+    status.
     """
+    name = before.name
     say("\nThe app is started in its new way by a deployment:")
-    deployed = _deploy(name)
+    deployed = deploy_as_typed(name)
     is_open = deployed in (INTERRUPTED, EXIT_CODES[Status.SUPERSEDED])
-    if is_open or (deployed and old is None):
+    if is_open or (deployed and old == new):
         stop(f"{name} is between its old and its new way", hint=shlex.join(["sudo", "hookd", *sys.argv[1:]]))
-    with alone():
-        host = server()
-        if deployed and old is not None:
-            edit(host, known_app(host, name), before, old, say, dry_run=False)
-            host = server()
-        finish_edit(host, known_app(host, name), say)
+    with alone() as server:
+        app = app_of(server.catalogue, name)
+        if deployed:
+            _need_unchanged(app, new)
+            edit(server, app, tomlkit.parse(old).unwrap(), old, say, dry_run=False)
+            finish_edit(look_at_server(), before, say)
+        else:
+            finish_edit(server, app, say)
     if deployed:
         say(f"\n{name} is as it was before; next: mend it, then the same again")
     return deployed
@@ -232,12 +259,18 @@ def _value(text: str) -> Any:
 @as_root
 def remove_app(name: str, yes: bool, dry_run: bool) -> None:
     """Stop the app NAME and take away all that was made for it; its releases and data stay."""
-    host = server()
-    app = known_app(host, name)
+    server = look_at_server()
+    if not is_half_there(server, name):
+        app_of(server.catalogue, name)
     if not dry_run and not yes:
         click.confirm(f"Stop {name} and take away its units, secret and keys?", abort=True)
-    with alone():
-        if not dry_run:
-            give_back(name, host.host, host.manifest, say)
-        for path in remove(host, app, say, dry_run=dry_run):
+    with alone(dry_run=dry_run) as now:
+        for path in _removed(now, name, dry_run=dry_run):
             say(f"  stays: {path}")
+
+
+def _removed(server: Server, name: str, *, dry_run: bool) -> list[Path]:
+    if is_half_there(server, name):
+        return remove_rest(server, name, say, dry_run=dry_run)
+    app = give_back(app_of(server.catalogue, name), server.host, server.manifest, say, dry_run=dry_run)
+    return remove(server, app, say, dry_run=dry_run)

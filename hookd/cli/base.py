@@ -1,20 +1,19 @@
-"""What every command shares: the group, the configuration, and how a mistake becomes a sentence, not a traceback."""
+"""What every command shares: the configuration, and how a mistake becomes a sentence, not a traceback."""
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import wraps
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 from redis.exceptions import AuthenticationError, RedisError
 from rich.console import Console
 
-from hookd import __version__
-from hookd.cli import launch
-from hookd.cli import send as sending
-from hookd.contract.catalogue import App
+from hookd.cli.terminal import harmless
+from hookd.contract.catalogue import App, Catalogue
 from hookd.store.config import Config, ConfigError, config_path, load
 from hookd.store.connection import for_person
 from hookd.store.credentials import NotForYou, person
@@ -28,10 +27,44 @@ complaints = Console(stderr=True, highlight=False)
 
 def stop(message: str, *, hint: str | None = None, status: int = USAGE) -> NoReturn:
     """End the command with a sentence and, if there is one, the next thing to type."""
-    complaints.print(f"hookd: {message}", markup=False, soft_wrap=True)
+    complaints.print(f"hookd: {harmless(message)}", markup=False, soft_wrap=True)
     if hint:
-        complaints.print(f"  next: {hint}", markup=False, soft_wrap=True)
+        complaints.print(f"  next: {harmless(hint)}", markup=False, soft_wrap=True)
     sys.exit(status)
+
+
+@dataclass(frozen=True)
+class Starts:
+    """What to type so that a program of hookd's runs."""
+
+    redis: str
+    receiver: str
+    worker: str
+
+
+_BY_HAND: Final = Starts("hookd redis", "hookd serve", "hookd worker")
+_BY_SYSTEMD: Final = Starts(
+    "sudo systemctl restart hookd-redis.service",
+    "sudo systemctl restart hookd.service",
+    "sudo systemctl restart hookd-worker@1.service",
+)
+
+
+def how_to_start(config: Config) -> Starts:
+    """Tell how programs are started here: by systemd where Redis asks for passwords, as `hookd setup` makes it."""
+    return _BY_SYSTEMD if config.settings.redis.passwords else _BY_HAND
+
+
+@contextmanager
+def _redis_in_words(starts: Starts) -> Iterator[None]:
+    try:
+        yield
+    except NotForYou:
+        stop("Redis' password cannot be read by you", hint=shlex.join(["sudo", "hookd", *sys.argv[1:]]))
+    except AuthenticationError as error:
+        stop(f"Redis does not let hookd in: {error}", hint="see redis.passwords in hookd.toml", status=UNREACHABLE)
+    except (RedisError, Contention) as error:
+        stop(f"Redis cannot be reached: {error}", hint=starts.redis, status=UNREACHABLE)
 
 
 def in_words(command: Command) -> Command:
@@ -40,17 +73,10 @@ def in_words(command: Command) -> Command:
     @wraps(command)
     def guarded(*arguments: Any, **options: Any) -> Any:
         try:
-            return command(*arguments, **options)
+            with _redis_in_words(_BY_HAND):
+                return command(*arguments, **options)
         except ConfigError as error:
             _show_problems(error)
-        except NotForYou:
-            stop("Redis' password cannot be read by you", hint=shlex.join(["sudo", "hookd", *sys.argv[1:]]))
-        except AuthenticationError as error:
-            stop(f"Redis does not let hookd in: {error}", hint="see redis.passwords in hookd.toml", status=UNREACHABLE)
-        except (RedisError, Contention) as error:
-            stop(f"Redis cannot be reached: {error}", hint="hookd redis", status=UNREACHABLE)
-        except (sending.SendError, launch.LaunchError) as error:
-            stop(str(error), hint="hookd serve", status=UNREACHABLE)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
 
@@ -60,43 +86,8 @@ def in_words(command: Command) -> Command:
 def _show_problems(error: ConfigError) -> NoReturn:
     complaints.print(f"hookd: the configuration has {len(error.problems)} problem(s)", markup=False)
     for problem in error.problems:
-        complaints.print(f"  {problem}", markup=False, soft_wrap=True)
+        complaints.print(f"  {harmless(str(problem))}", markup=False, soft_wrap=True)
     sys.exit(USAGE)
-
-
-class _Commands(click.Group):
-    """All commands; those for a server, which need `units`, are only imported when one of them is meant.
-
-    So neither the receiver nor a worker holds any of their code.
-    """
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        _add_server_commands()
-        return super().list_commands(ctx)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.commands:
-            _add_server_commands()
-        return super().get_command(ctx, cmd_name)
-
-
-def _add_server_commands() -> None:
-    from hookd.cli import adopt, apps, look, server
-
-    apps.app_group.add_command(adopt.adopt_app)
-    for command in (*server.COMMANDS, *look.COMMANDS, apps.app_group):
-        main.add_command(command)
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__)
-@click.option(
-    "--config", "path", type=click.Path(path_type=Path), help="hookd.toml; default: $HOOKD_CONFIG, /etc/hookd."
-)
-@click.pass_context
-def main(context: click.Context, path: Path | None) -> None:
-    """A git push becomes a running release on a plain Linux server."""
-    context.obj = path
 
 
 def configured(command: Command) -> Command:
@@ -108,7 +99,9 @@ def configured(command: Command) -> Command:
         if not path.exists():
             hint = "hookd --config FILE COMMAND, or set HOOKD_CONFIG; to look around first: hookd demo"
             stop(f"there is no configuration at {path}", hint=hint)
-        return command(load(path), **options)
+        config = load(path)
+        with _redis_in_words(how_to_start(config)):
+            return command(config, **options)
 
     return in_words(with_config)
 
@@ -118,11 +111,11 @@ def records_of(config: Config, *, reads: bool = True) -> Records:
     return Records(for_person(config.settings.redis.url, user), keep_seconds=config.settings.history_seconds)
 
 
-def app_of(config: Config, name: str) -> App:
+def app_of(catalogue: Catalogue, name: str) -> App:
     """Find an app, or end the command."""
-    app = config.catalogue.get(name)
+    app = catalogue.get(name)
     if app is None:
-        known = ", ".join(app.name for app in config.catalogue.apps) or "none"
+        known = ", ".join(app.name for app in catalogue.apps) or "none"
         stop(f"there is no app {name!r} in the catalogue; there are: {known}")
     return app
 

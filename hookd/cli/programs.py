@@ -9,15 +9,27 @@ import click
 
 from hookd.cli import launch
 from hookd.cli import send as sending
-from hookd.cli.base import app_of, as_json, complaints, configured, console, in_words, main, records_of, stop
+from hookd.cli.base import (
+    UNREACHABLE,
+    app_of,
+    as_json,
+    complaints,
+    configured,
+    console,
+    how_to_start,
+    in_words,
+    records_of,
+    stop,
+)
 from hookd.cli.deployments import finish
+from hookd.cli.terminal import harmless
 from hookd.contract.catalogue import App
 from hookd.secrets import Secret, read_secrets, secret_file
 from hookd.store.config import Config, ConfigError
 from hookd.store.records import Records
 
 
-@main.command()
+@click.command()
 @configured
 def serve(config: Config) -> None:
     """Run the receiver in the foreground."""
@@ -31,25 +43,29 @@ def serve(config: Config) -> None:
         stop(f"the receiver cannot start at {bind}: {error}", hint="ss -ltnp")
 
 
-@main.command()
+@click.command()
 @click.option("--name", help="The worker's name; default: made from host and process.")
 @configured
 def worker(config: Config, name: str | None) -> None:
     """Run one worker in the foreground."""
     url = config.settings.redis.url
     if not launch.redis_answers(url):
-        complaints.print(f"hookd: waiting for Redis at {url}; next: hookd redis", markup=False, soft_wrap=True)
+        said = f"hookd: waiting for Redis at {url}; next: {how_to_start(config).redis}"
+        complaints.print(said, markup=False, soft_wrap=True)
     launch.become_worker(config, name)
 
 
-@main.command()
+@click.command()
 @configured
 def redis(config: Config) -> None:
     """Run the embedded Redis server in the foreground."""
-    launch.become_redis(config)
+    try:
+        launch.become_redis(config)
+    except launch.LaunchError as error:
+        stop(str(error), hint=error.hint)
 
 
-@main.command()
+@click.command()
 @click.argument("app")
 @click.option(
     "--post-receive", is_flag=True, help="Read `old new ref` lines from standard input, as a git hook gets them."
@@ -59,7 +75,7 @@ def redis(config: Config) -> None:
 @configured
 def send(config: Config, app: str, post_receive: bool, wait: bool, json_output: bool) -> None:
     """Send the receiver a signed push of APP's branch, as the git host would."""
-    known = app_of(config, app)
+    known = app_of(config.catalogue, app)
     problems: list[Any] = []
     found = read_secrets(secret_file(config.settings.receiver.secrets, known.name), problems)
     if problems:
@@ -71,14 +87,17 @@ def send(config: Config, app: str, post_receive: bool, wait: bool, json_output: 
         return
     for answer in answers:
         what = f"{answer['deployment']}  {answer['status_url']}" if "deployment" in answer else answer["reason"]
-        console.print(f"{answer['status']}: {what}", markup=False, soft_wrap=True)
+        console.print(harmless(f"{answer['status']}: {what}"), markup=False, soft_wrap=True)
     deployments = [answer["deployment"] for answer in answers if "deployment" in answer]
     if wait and deployments:
         finish(config, records_of(config), deployments[-1], wait=True, json_output=False)
 
 
 def _send(config: Config, app: App, secret: Secret, moved: sending.Moved) -> dict[str, Any]:
-    code, answer = sending.send(config.settings.receiver.bind, app, secret, moved)
+    try:
+        code, answer = sending.send(config.settings.receiver.bind, app, secret, moved)
+    except sending.SendError as error:
+        stop(str(error), hint=how_to_start(config).receiver, status=UNREACHABLE)
     if code >= 400:
         stop(f"the receiver answered {code}: {answer.get('error')}", status=1)
     return answer
@@ -90,7 +109,7 @@ def _test_move(app: App, records: Records) -> sending.Moved:
     return sending.Moved("0" * 40, head or secrets.token_hex(20), app.ref)
 
 
-@main.command()
+@click.command()
 @click.option("--once", is_flag=True, help="End after the three deployments instead of staying up.")
 @click.option("--keep", is_flag=True, help="Leave the demo's directory behind.")
 @in_words
@@ -99,3 +118,6 @@ def demo(once: bool, keep: bool) -> None:
     from hookd.demo.story import run_demo
 
     sys.exit(run_demo(console, once=once, keep=keep))
+
+
+COMMANDS = (serve, worker, redis, send, demo)

@@ -1,11 +1,10 @@
 """`hookd status` and `logs`: what is deployed, and what was said on the way."""
 
 import json
-from contextlib import suppress
 
 import click
 
-from hookd.cli.base import app_of, as_json, complaints, configured, console, main, records_of, stop
+from hookd.cli.base import app_of, as_json, complaints, configured, console, records_of, stop
 from hookd.cli.follow import ending_line
 from hookd.cli.logs import NoLog, print_log
 from hookd.cli.show import show_app, show_apps
@@ -16,14 +15,14 @@ from hookd.store.config import Config
 from hookd.store.records import NoSuchDeployment, Records
 
 
-@main.command()
+@click.command()
 @click.argument("app", required=False)
 @as_json
 @configured
 def status(config: Config, app: str | None, json_output: bool) -> None:
     """Show all apps, or one with its last deployments."""
     records = records_of(config)
-    apps = (app_of(config, app),) if app else config.catalogue.apps
+    apps = (app_of(config.catalogue, app),) if app else config.catalogue.apps
     if json_output:
         shown = [
             {
@@ -44,15 +43,13 @@ def _show_units(app: App) -> None:
     """Print how the app's units stand, where systemd runs them."""
     if app.service.manager != "systemd":
         return
-    from units.run import CommandFailed
-    from units.services import states
+    from hookd.cli.server import unit_states
 
-    with suppress(CommandFailed):
-        for state in states(app):
-            console.print(f"  {state}", markup=False, soft_wrap=True)
+    for state in unit_states(app):
+        console.print(f"  {state}", markup=False, soft_wrap=True)
 
 
-@main.command()
+@click.command()
 @click.argument("deployment")
 @click.option("--follow", "-f", "keep_on", is_flag=True, help="Stay and print what is added, until it has ended.")
 @configured
@@ -64,7 +61,7 @@ def logs(config: Config, deployment: str, keep_on: bool) -> None:
     try:
         record = print_log(path, records, record, keep_on=keep_on)
     except NoLog as error:
-        stop(str(error), hint=f"hookd logs {record.id} --follow", status=1)
+        stop(str(error), hint=error.hint, status=1)
     except PermissionError:
         stop(f"{path} may not be read by you", hint="run the same as the worker's user")
     complaints.print(ending_line(record), soft_wrap=True)
@@ -80,3 +77,6 @@ def _find(config: Config, records: Records, text: str) -> Deployment:
     except NoSuchDeployment:
         pass
     return stop(f"there is no deployment {text!r}", hint="hookd status APP")
+
+
+COMMANDS = (status, logs)

@@ -5,14 +5,15 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from typing import Any, Final
 
 import click
 
 from hookd.cli.base import Command, in_words, stop
-from hookd.contract.catalogue import App, Catalogue
+from hookd.cli.terminal import harmless
+from hookd.contract.catalogue import Catalogue
 from hookd.store.config import load
 from units import disk, layout
 from units.apps import Server
@@ -27,7 +28,7 @@ dry_run = click.option("--dry-run", is_flag=True, help="Show every file, user an
 
 
 def as_root(command: Command) -> Command:
-    """Refuse anybody else at once, let one such command run at a time, and turn failures into sentences."""
+    """Refuse anybody else at once, and turn failures into sentences."""
 
     @wraps(command)
     def guarded(*arguments: Any, **options: Any) -> Any:
@@ -50,9 +51,19 @@ def as_root(command: Command) -> Command:
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """Hold the one lock of all commands that change the host; a second one says so instead of waiting."""
-    disk.make_directory(layout.SETUP_STATE, disk.Owner(0, 0, 0o700))
+def alone(*, dry_run: bool = False) -> Iterator[Server]:
+    """Hold the one lock of all commands that change the host, and yield the host as it is then.
+
+    Whoever asks a person something looks again with this afterwards: another command may have changed the host
+    meanwhile. A second one says so instead of waiting; a dry run changes nothing, and holds nothing.
+    """
+    with nullcontext() if dry_run else _locked():
+        yield look_at_server()
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    disk.make_directory(layout.SETUP_STATE, disk.CLOSED)
     with (layout.SETUP_STATE / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -61,22 +72,19 @@ def alone() -> Iterator[None]:
         yield
 
 
-def server() -> Server:
-    """Look at this host; raises ConfigError, and HostError when it was never set up."""
+def look_at_server() -> Server:
+    """Look at this host, which need not be set up yet; raises ConfigError."""
     config = load(layout.CONFIG) if layout.CONFIG.exists() else None
     catalogue = config.catalogue if config else Catalogue()
     return Server(look(config), Manifest.load(layout.MANIFEST), catalogue)
 
 
-def known_app(host: Server, name: str) -> App:
-    """Find an app of the catalogue; raises HostError."""
-    app = host.catalogue.get(name)
-    if app is None:
-        known = ", ".join(one.name for one in host.catalogue.apps) or "none"
-        raise HostError(f"there is no app {name!r} on this host; there are: {known}", hint="sudo hookd app list")
-    return app
+def need_set_up() -> None:
+    """Raise HostError on a host that `hookd setup` has not seen."""
+    if not layout.CONFIG.exists():
+        raise HostError("hookd is not set up on this host", hint="sudo hookd setup")
 
 
 def say(line: str) -> None:
-    """Tell what is being done."""
-    click.echo(line)
+    """Tell what is being done; names and messages of others in it do nothing to root's terminal."""
+    click.echo(harmless(line))

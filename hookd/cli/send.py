@@ -1,4 +1,4 @@
-"""Sends a signed push event, as a git host would: a test by hand, or the hook of a plain git server."""
+"""Sends a signed push event, as a git host would: a test by hand, or the hook of a plain git host."""
 
 import http.client
 import json

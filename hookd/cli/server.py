@@ -1,9 +1,14 @@
 """`hookd setup`, `uninstall`, `start`, `stop`, `restart`, `secret`: the host and its services, for root."""
 
+from contextlib import suppress
+
 import click
 
-from hookd.cli.root import alone, as_root, dry_run, known_app, say, server
+from hookd.cli.base import app_of
+from hookd.cli.root import alone, as_root, dry_run, look_at_server, say
+from hookd.contract.catalogue import App
 from units import layout, secrets, services
+from units.run import CommandFailed
 
 
 @click.command()
@@ -15,13 +20,9 @@ def setup(domain: str | None, dry_run: bool) -> None:
     from units.apps import bring_again
     from units.setup import set_up
 
-    if dry_run:
-        set_up(domain, say, dry_run=True)
-        bring_again(server(), say, dry_run=True)
-        return
-    with alone():
-        set_up(domain, say, dry_run=False)
-        bring_again(server(), say, dry_run=False)
+    with alone(dry_run=dry_run):
+        set_up(domain, say, dry_run=dry_run)
+        bring_again(look_at_server(), say, dry_run=dry_run)
 
 
 @click.command()
@@ -35,11 +36,9 @@ def uninstall(yes: bool, dry_run: bool) -> None:
 
     if not dry_run and not yes:
         click.confirm("Stop every app of hookd's and take hookd off this host?", abort=True)
-    with alone():
-        host = server()
-        for app in () if dry_run else host.catalogue.apps:
-            give_back(app.name, host.host, host.manifest, say)
-        take_away(host, say, dry_run=dry_run)
+    with alone(dry_run=dry_run) as server:
+        apps = [give_back(app, server.host, server.manifest, say, dry_run=dry_run) for app in server.catalogue.apps]
+        take_away(server, apps, say, dry_run=dry_run)
 
 
 @click.command()
@@ -47,8 +46,9 @@ def uninstall(yes: bool, dry_run: bool) -> None:
 @as_root
 def start(app: str) -> None:
     """Start APP: its sockets, and the release that serves."""
-    services.start(known_app(server(), app))
-    _show_states(app)
+    known = _known(app)
+    services.start(known)
+    _show_states(known)
 
 
 @click.command()
@@ -56,8 +56,9 @@ def start(app: str) -> None:
 @as_root
 def stop(app: str) -> None:
     """Stop APP, its sockets too: nothing answers until `hookd start` or the next deployment."""
-    services.stop(known_app(server(), app))
-    _show_states(app)
+    known = _known(app)
+    services.stop(known)
+    _show_states(known)
 
 
 @click.command()
@@ -65,13 +66,25 @@ def stop(app: str) -> None:
 @as_root
 def restart(app: str) -> None:
     """Restart what runs of APP; requests wait in its socket meanwhile."""
-    services.restart(known_app(server(), app))
-    _show_states(app)
+    known = _known(app)
+    services.restart(known)
+    _show_states(known)
 
 
-def _show_states(app: str) -> None:
-    for state in services.states(known_app(server(), app)):
-        say(str(state))
+def _known(name: str) -> App:
+    return app_of(look_at_server().catalogue, name)
+
+
+def _show_states(app: App) -> None:
+    for state in unit_states(app):
+        say(state)
+
+
+def unit_states(app: App) -> list[str]:
+    """How each unit of an app stands; nothing where systemd does not answer."""
+    with suppress(CommandFailed):
+        return [str(state) for state in services.states(app)]
+    return []
 
 
 @click.group()
@@ -84,7 +97,7 @@ def secret() -> None:
 @as_root
 def show_secret(app: str) -> None:
     """Print APP's secret, the newest when there are two."""
-    say(secrets.current(known_app(server(), app).name)[-1])
+    say(secrets.current(_known(app).name)[-1])
 
 
 @secret.command()
@@ -93,13 +106,13 @@ def show_secret(app: str) -> None:
 @as_root
 def rotate(app: str, finish: bool) -> None:
     """Give APP a new secret; the old one stays valid until --finish."""
-    known_app(server(), app)
-    with alone():
+    with alone() as server:
+        app_of(server.catalogue, app)
         if finish:
-            secrets.finish(app)
+            secrets.finish(app, server.manifest)
             say(f"only the newest secret of {app} is valid now")
             return
-        fresh = secrets.rotate(app)
+        fresh = secrets.rotate(app, server.manifest)
     say(f"new secret: {fresh}\n  old and new are valid; next: paste it at the git host, then")
     say(f"  sudo hookd secret rotate {app} --finish   ({layout.app_secret(app)})")
 

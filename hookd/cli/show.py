@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
-from hookd.cli.follow import ending_line, shown
+from hookd.cli.follow import ending_line
+from hookd.cli.terminal import shown
 from hookd.contract.catalogue import App
 from hookd.contract.deployment import Deployment
 from hookd.contract.view import AppView

@@ -1,86 +1,25 @@
 """apps/<app>.toml: what hookd knows of one app; nothing here ever comes from a push."""
 
-import re
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from typing import Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from hookd.contract.names import AppName, is_branch
-from hookd.contract.settings import AbsolutePath, Section
-
-Argument = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
-Argv = Annotated[tuple[Argument, ...], Field(min_length=1, max_length=200)]
-# What stands before `@` and the host may not look like an option of ssh, nor the path like one of git.
-_USER = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
-_HOST = r"[A-Za-z0-9][A-Za-z0-9.-]*"
-_SCP_URL = re.compile(rf"{_USER}@{_HOST}:(?!//|-)[^\s?#]+")
-_NETLOC = re.compile(rf"(?:{_USER}@)?(?:{_HOST}|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
-_HEALTH_URL = re.compile(
-    r"http://([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(:(?P<port>[0-9]{1,5}))?(/[!-~]*)?|unix:/[^:\s]+:/[!-~]*"
+from hookd.contract.fields import (
+    Account,
+    Argument,
+    Argv,
+    BranchName,
+    Domain,
+    HealthUrl,
+    InsidePath,
+    Listen,
+    Repository,
 )
-_SCHEMES = ("https", "ssh", "http", "file")
-_ACCOUNT = r"^[a-z_][a-z0-9_-]{0,31}$"
-_LISTEN = re.compile(r"unix:/[A-Za-z0-9._/-]+|(?:[0-9.]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5})")
-_DOMAIN = re.compile(r"(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}")
-# Names that mean something in a release's own directory; a link point may not take them.
-_RESERVED = frozenset({"venv", ".git"})
-
-
-def _repository(url: str) -> str:
-    if not url.isprintable() or " " in url:
-        raise ValueError("a URL without blanks and control characters")
-    if _SCP_URL.fullmatch(url):
-        return url
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        raise ValueError("a URL that names a host") from None
-    if parts.scheme not in _SCHEMES:
-        raise ValueError("ssh://…, https://… or git@host:owner/name.git")
-    if parts.query or parts.fragment or parts.password is not None:
-        raise ValueError("a URL without password, query or fragment; use a deploy key for access")
-    if parts.username is not None and parts.scheme != "ssh":
-        raise ValueError("a URL without credentials; use a deploy key for access")
-    if parts.scheme == "file" and (parts.netloc or not parts.path.startswith("/")):
-        raise ValueError("file:///path/to/repository.git")
-    if parts.scheme != "file" and not _NETLOC.fullmatch(parts.netloc):
-        raise ValueError("a URL that names a host")
-    return url
-
-
-def _branch(name: str) -> str:
-    if not is_branch(name):
-        raise ValueError("a branch name that git accepts, such as main")
-    return name
-
-
-def _listen(text: str) -> str:
-    match = _LISTEN.fullmatch(text)
-    if match is None or int(match["port"] or 1) not in range(1, 65_536) or ".." in text:
-        raise ValueError("unix:/run/hookd-apps/shop.sock or 127.0.0.1:8000")
-    return text
-
-
-def _domain(text: str) -> str:
-    if _DOMAIN.fullmatch(text) is None:
-        raise ValueError("a domain in lower case, such as shop.example.org")
-    return text
-
-
-def _inside(path: str) -> str:
-    parts = path.split("/")
-    if path.startswith("/") or not path or any(part in ("", ".", "..") for part in parts) or "\x00" in path:
-        raise ValueError("a relative path inside the release, such as uploads or var/cache")
-    if parts[0] in _RESERVED:
-        raise ValueError(f"another name: {parts[0]} is hookd's or git's own")
-    return path
-
-
-InsidePath = Annotated[str, Field(max_length=255), AfterValidator(_inside)]
+from hookd.contract.names import AppName
+from hookd.contract.settings import AbsolutePath, Section
 
 
 class Dependencies(Section):
@@ -139,8 +78,8 @@ class Ownership(Section):
         description="`group`: files 0640 for `group`; `split`: readable by everyone, 0644; "
         "`acl`: 0640 for the worker alone, and a POSIX ACL entry for `user`.",
     )
-    group: str = Field("www-data", pattern=_ACCOUNT, description="The group of policy `group`.")
-    user: str = Field("www-data", pattern=_ACCOUNT, description="Whom the app runs as; the user of policy `acl`.")
+    group: Account = Field("www-data", description="The group of policy `group`.")
+    user: Account = Field("www-data", description="Whom the app runs as; the user of policy `acl`.")
 
 
 class Service(Section):
@@ -158,9 +97,12 @@ class Service(Section):
     units: Literal["existing", "hookd"] = Field(
         "existing", description="Who makes the systemd units: you, or `hookd app` from this file."
     )
-    listen: Annotated[str, AfterValidator(_listen)] | None = Field(
+    listen: Listen | None = Field(
         None,
         description="Where hookd's units listen: `HOST:PORT` or `unix:/path`; default: /run/hookd-apps/<app>.sock.",
+    )
+    own_socket: bool = Field(
+        False, description="An existing unit has a socket unit of its name: hookd only leads it to the release."
     )
     workers: int = Field(2, ge=1, le=64, description="gunicorn's processes in hookd's units.")
     threads: int = Field(4, ge=1, le=256, description="Requests that one of them works on at the same time.")
@@ -183,11 +125,17 @@ class Service(Section):
             raise ValueError('endpoint belongs to manager = "circus", and only to it')
         return self
 
+    @model_validator(mode="after")
+    def _one_socket(self) -> Self:
+        if self.own_socket and (self.units == "hookd" or self.listen):
+            raise ValueError('own_socket belongs to units = "existing", and instead of listen')
+        return self
+
 
 class Health(Section):
     """What a release must answer before it counts as good."""
 
-    url: str = Field(
+    url: HealthUrl = Field(
         ..., description="`http://HOST:PORT/path` or `unix:/path.sock:/path`; `{colour}` stands for blue or green."
     )
     status: int = Field(200, ge=100, le=599, description="The status that means healthy.")
@@ -201,21 +149,11 @@ class Health(Section):
     deadline: float = Field(30, gt=0, le=600, description="Seconds until a release that has not answered well is bad.")
     timeout: float = Field(5, gt=0, le=120, description="Seconds for one answer.")
 
-    @field_validator("url")
-    @classmethod
-    def _url(cls, url: str) -> str:
-        match = _HEALTH_URL.fullmatch(url)
-        if match is None or int(match["port"] or 80) not in range(1, 65_536):
-            raise ValueError("http://127.0.0.1:8000/healthz or unix:/run/shop/health.sock:/healthz")
-        return url
-
 
 class Site(Section):
     """The nginx site in front of the app, if hookd is to make one."""
 
-    domain: Annotated[str, AfterValidator(_domain)] | None = Field(
-        None, description="The name that visitors type; default: no site."
-    )
+    domain: Domain | None = Field(None, description="The name that visitors type; default: no site.")
     max_body: int = Field(10, ge=1, le=10_240, description="Largest request in MiB.")
 
 
@@ -236,16 +174,14 @@ class App(Section):
     """One app of the catalogue."""
 
     name: AppName
-    repository: Annotated[str, Field(max_length=1000), AfterValidator(_repository)] = Field(
-        ..., description="Where the worker fetches from."
-    )
+    repository: Repository = Field(..., description="Where the worker fetches from.")
     full_name: str = Field(
         ...,
         pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)+$",
         max_length=255,
         description="`owner/name`, as the sender calls the repository.",
     )
-    branch: Annotated[str, AfterValidator(_branch)] = Field("main", description="The branch that is deployed.")
+    branch: BranchName = Field("main", description="The branch that is deployed.")
     sender: Literal["github", "gitea", "forgejo", "gogs"] = Field("github", description="Who sends the pushes.")
     root: AbsolutePath = Field(..., description="The app's directory: releases, venvs, shared, current.")
     deploy_key: AbsolutePath | None = Field(None, description="The read-only ssh key for this repository.")

@@ -6,25 +6,25 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from hookd.store.judge import Drift, Finding, Judge
-from hookd.store.look import keeps_acls
+from hookd.store.judge import Drift, Fault, Judge
 from hookd.store.ownership import OwnershipError, Policy
+from hookd.store.rights import keeps_acls
 from hookd.store.tree import Odd, opened
 
-__all__ = ["Drift", "Finding", "Odd", "drift", "mend"]
+__all__ = ["Drift", "Fault", "Odd", "drift", "mend"]
 
 
-def drift(path: Path, policy: Policy, *, alone: bool = False) -> Iterator[Finding]:
+def drift(path: Path, policy: Policy, *, alone: bool = False) -> Iterator[Fault]:
     """Find what is not right in a tree, or with the path `alone`. Raises OwnershipError."""
     return _inspect(path, policy, alone=alone, repairs=False)
 
 
-def mend(path: Path, policy: Policy, *, alone: bool = False) -> Iterator[Finding]:
+def mend(path: Path, policy: Policy, *, alone: bool = False) -> Iterator[Fault]:
     """Repair what this user may, and say of each finding whether it is repaired. Raises OwnershipError."""
     return _inspect(path, policy, alone=alone, repairs=True)
 
 
-def _inspect(path: Path, policy: Policy, *, alone: bool, repairs: bool) -> Iterator[Finding]:
+def _inspect(path: Path, policy: Policy, *, alone: bool, repairs: bool) -> Iterator[Fault]:
     with ExitStack() as held:
         try:
             descriptor = held.enter_context(opened(path))

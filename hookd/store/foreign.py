@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 
-from hookd.store.look import Look, has_acl
+from hookd.store.rights import Rights, has_acl
 from hookd.store.tree import Directory, Odd, itself, opened, shown, walk
 
 
@@ -17,7 +17,7 @@ class Foreign:
     """A file or directory of someone else's that the app cannot write."""
 
     path: str
-    found: Look
+    found: Rights
     user: str
 
     def __str__(self) -> str:
@@ -41,7 +41,7 @@ def foreign(path: Path, user: pwd.struct_passwd) -> Iterator[Foreign | Odd]:
             for name, status in _inside(found):
                 place = f"{itself(found.descriptor)}/{name}"
                 if not (_may_write(status, user.pw_uid, groups) or has_acl(place)):
-                    look = Look(status.st_uid, status.st_gid, S_IMODE(status.st_mode))
+                    look = Rights(status.st_uid, status.st_gid, S_IMODE(status.st_mode))
                     yield Foreign(os.path.normpath(f"{found.path}/{name}"), look, user.pw_name)
 
 

@@ -8,14 +8,16 @@ from stat import S_IFREG, S_ISDIR, S_ISLNK, S_ISREG, S_IXUSR
 from typing import Final
 
 from hookd.store import acl
-from hookd.store.look import Look, has_acl, look_at, make_look, read_acl
 from hookd.store.ownership import Policy
+from hookd.store.rights import Rights, has_acl, read_acl, rights_of, set_rights
 from hookd.store.tree import Directory, Odd, itself, shown, walk
 
 _PATH: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _PROTECTED: Final = Path("/proc/sys/fs/protected_hardlinks")
 _SECOND_NAME: Final = "it has a second name, which may be someone else's"
 _UNPROTECTED: Final = "anybody can have linked it there; first: sudo sysctl fs.protected_hardlinks=1"
+# How a file begins that the kernel can run: https://man7.org/linux/man-pages/man2/execve.2.html
+_BEGINNINGS: Final = (b"#!", b"\x7fELF")
 _NOT_KEPT: Final = "the kernel did not keep the change"
 
 
@@ -24,8 +26,8 @@ class Drift:
     """A path that is not as its policy wants it, and why it stays so, if it does."""
 
     path: str
-    found: Look
-    wanted: Look
+    found: Rights
+    wanted: Rights
     obstacle: str | None = None
     repaired: bool = False
 
@@ -35,7 +37,7 @@ class Drift:
         return f"{shown(self.path)} {was} {self.found}, {be} {self.wanted}{why}"
 
 
-Finding = Drift | Odd
+Fault = Drift | Odd
 
 
 class Judge:
@@ -49,17 +51,19 @@ class Judge:
         # What st_mode says of a file that is right: the type is part of it, so a FIFO is none of them.
         self._right = {mode for mode in range(S_IFREG, S_IFREG + 0o10000) if mode & 0o7777 == self._mode(mode)}
 
-    def tree(self, path: str, top: int) -> Iterator[Finding]:
+    def tree(self, path: str, top: int) -> Iterator[Fault]:
         """Judge a directory and all below it; a link is nobody's, and passed over."""
+        programs = None if self._policy.programs is None else f"{path}/{self._policy.programs}"
         for found in walk(path, top):
             if isinstance(found, Odd):
                 yield found
                 continue
             yield from self.one(found.path, found.descriptor)
-            for name in self._suspects(found):
-                yield from self._named(found, name)
+            among_programs = found.path == programs
+            for name in self._suspects(found, among_programs):
+                yield from self._named(found, name, among_programs)
 
-    def one(self, path: str, descriptor: int) -> Iterator[Finding]:
+    def one(self, path: str, descriptor: int, among_programs: bool = False) -> Iterator[Fault]:
         """Judge what a descriptor refers to, and nothing below it."""
         status = os.fstat(descriptor)
         if S_ISLNK(status.st_mode):
@@ -67,8 +71,9 @@ class Judge:
         if not (S_ISREG(status.st_mode) or S_ISDIR(status.st_mode)):
             yield Odd(path, "special")
             return
-        found = look_at(descriptor, status, acls=self._policy.acl is not None)
-        wanted = self._wanted(status)
+        found = rights_of(descriptor, status, acls=self._policy.acl is not None)
+        is_program = among_programs and S_ISREG(status.st_mode) and _begins_as_a_program(descriptor)
+        wanted = self._wanted(status, is_program)
         if found == wanted:
             return
         obstacle = _SECOND_NAME if S_ISREG(status.st_mode) and status.st_nlink > 1 else None
@@ -76,7 +81,7 @@ class Judge:
             obstacle = self._obstacle(status, wanted) or self._repair(descriptor, found, wanted)
         yield Drift(path, found, wanted, obstacle, repaired=self._repairs and obstacle is None)
 
-    def _named(self, directory: Directory, name: str) -> Iterator[Finding]:
+    def _named(self, directory: Directory, name: str, among_programs: bool) -> Iterator[Fault]:
         try:
             descriptor = os.open(name, _PATH, dir_fd=directory.descriptor)
         except FileNotFoundError:
@@ -85,11 +90,11 @@ class Judge:
             yield Odd(f"{directory.path}/{name}", "unreadable", error.strerror)
             return
         try:
-            yield from self.one(f"{directory.path}/{name}", descriptor)
+            yield from self.one(f"{directory.path}/{name}", descriptor, among_programs)
         finally:
             os.close(descriptor)
 
-    def _suspects(self, directory: Directory) -> Iterator[str]:
+    def _suspects(self, directory: Directory, among_programs: bool) -> Iterator[str]:
         """Name the files that need a closer look; a descriptor for each would take twice the time."""
         descriptor, owner, group, modes = directory.descriptor, self._policy.owner, self._policy.group, self._right
         inside = f"{itself(descriptor)}/"  # A path through the descriptor: there is no link on the way.
@@ -97,7 +102,8 @@ class Judge:
             try:
                 found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
                 mode = found.st_mode
-                right = mode in modes and owner in (None, found.st_uid) and group in (None, found.st_gid)
+                known = not among_programs or mode & S_IXUSR
+                right = known and mode in modes and owner in (None, found.st_uid) and group in (None, found.st_gid)
                 if not S_ISLNK(mode) and not (right and self._acl_is_right(inside + name, mode)):
                     yield name
             except OSError:
@@ -119,16 +125,16 @@ class Judge:
             return found & 0o777
         return modes.program if found & S_IXUSR else modes.file
 
-    def _wanted(self, status: os.stat_result) -> Look:
-        policy, mode = self._policy, self._mode(status.st_mode)
+    def _wanted(self, status: os.stat_result, is_program: bool) -> Rights:
+        policy, mode = self._policy, self._mode(status.st_mode | (S_IXUSR if is_program else 0))
         owner = status.st_uid if policy.owner is None else policy.owner
         group = status.st_gid if policy.group is None else policy.group
         if policy.acl is None or policy.acl.reader is None:
-            return Look(owner, group, mode)
+            return Rights(owner, group, mode)
         access = acl.for_reader(policy.acl.reader, mode)
-        return Look(owner, group, mode, access, access if S_ISDIR(status.st_mode) else None)
+        return Rights(owner, group, mode, access, access if S_ISDIR(status.st_mode) else None)
 
-    def _obstacle(self, status: os.stat_result, wanted: Look) -> str | None:
+    def _obstacle(self, status: os.stat_result, wanted: Rights) -> str | None:
         """Say why this process may not repair something, or must not."""
         if self._user == 0 and self._policy.owner is not None:
             given_away = S_ISREG(status.st_mode) and wanted.owner != status.st_uid
@@ -141,13 +147,24 @@ class Judge:
             return "this user is not in that group"
         return None
 
-    def _repair(self, descriptor: int, found: Look, wanted: Look) -> str | None:
+    def _repair(self, descriptor: int, found: Rights, wanted: Rights) -> str | None:
         try:
-            make_look(descriptor, found, wanted)
+            set_rights(descriptor, found, wanted)
         except OSError as error:
             return error.strerror
-        now = look_at(descriptor, os.fstat(descriptor), acls=self._policy.acl is not None)
+        now = rights_of(descriptor, os.fstat(descriptor), acls=self._policy.acl is not None)
         return None if now == wanted else _NOT_KEPT
+
+
+def _begins_as_a_program(descriptor: int) -> bool:
+    """Tell whether the kernel could run a file. One that cannot be read is taken for one."""
+    try:
+        # Not to wait for whoever holds a lease on it.
+        reading = os.open(itself(descriptor), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return True
+    with os.fdopen(reading, "rb") as file:
+        return file.read(4).startswith(_BEGINNINGS)
 
 
 def _links_are_protected() -> bool:

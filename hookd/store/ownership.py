@@ -2,7 +2,7 @@
 
 import grp
 import pwd
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from hookd.contract.catalogue import Ownership
@@ -35,12 +35,16 @@ class Acl:
 
 @dataclass(frozen=True)
 class Policy:
-    """What is right for a path: None means that anything is."""
+    """What is right for a path: None means that anything is.
+
+    `programs` names a directory of a tree in which a file that begins as programs do is one, whatever its mode says.
+    """
 
     owner: int | None
     group: int | None
     modes: Modes | None = None
     acl: Acl | None = None
+    programs: str | None = None
 
 
 SHUT: Final = Modes(0o640, 0o750, 0o2750)
@@ -60,6 +64,11 @@ def code_policy(ownership: Ownership, owner: int | None, own_group: int) -> Poli
             return Policy(owner, own_group, OPEN, Acl())
         case "acl":
             return Policy(owner, own_group, ALONE, Acl(user_of(ownership.user).pw_uid))
+
+
+def environment_policy(code: Policy) -> Policy:
+    """What is right for an environment of this code: unlike a commit's, its programs are all known by their place."""
+    return replace(code, programs="bin")
 
 
 def secret_policy(ownership: Ownership, owner: int | None, own_group: int) -> Policy:

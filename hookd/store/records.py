@@ -17,7 +17,7 @@ from rq.job import JobStatus
 
 from hookd.contract import queue as names
 from hookd.contract.deployment import BY_HAND, UNDONE, Deployment, Status, Trigger, advance
-from hookd.contract.names import app_of, new_deployment_id
+from hookd.contract.names import app_of, is_deployment, new_deployment_id
 from hookd.contract.view import AppView
 from hookd.store.jobs import SafeJob, SafeQueue
 
@@ -230,11 +230,17 @@ def _watch_rivals(request: Request, pipeline: Pipeline) -> tuple[Deployment | No
     if request.delivery is not None:
         keys.append(names.delivery_key(request.app, request.delivery))
     _watch(pipeline, *keys)
-    ids = [_text(raw) if raw else None for raw in pipeline.mget(keys)]
+    ids = [_own_id(request.app, raw) for raw in pipeline.mget(keys)]
     waiting = _find(pipeline, ids[0])
     if waiting is not None and waiting.status is not Status.QUEUED:
         waiting = None
     return waiting, _find(pipeline, ids[1]) if len(ids) > 1 else None
+
+
+def _own_id(app: str, raw: Any) -> str | None:
+    """Read the id of a deployment of the app; None for anything else, whose record the receiver may not even read."""
+    text = _text(raw) if raw else ""
+    return text if is_deployment(text) and app_of(text) == app else None
 
 
 def _job_is_alive(deployment_id: str, pipeline: Pipeline) -> bool:

@@ -14,7 +14,7 @@ _PATH: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _AGAIN: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ: Final = _AGAIN | os.O_NOFOLLOW
 _DEEPEST: Final = 200
-_MOST_LINKS: Final = 40
+_MOST_LINKS: Final = 8
 
 Kind = Literal["special", "deep", "unreadable", "missing", "device", "link"]
 
@@ -65,6 +65,13 @@ def itself(descriptor: int) -> str:
     return f"/proc/self/fd/{descriptor}"
 
 
+class UntrustedLink(OSError):
+    """A link on the way that somebody else than root may have put there, or one too many."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(errno.ELOOP, why)
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[int]:
     """Hold what a path refers to, a link itself if it is one; raises OSError.
@@ -72,28 +79,42 @@ def opened(path: Path) -> Iterator[int]:
     Root walks the path step by step, and follows a link on the way only where none but root can have put it. Without
     root nothing can be reached through a link that its maker could not reach, too.
     """
-    descriptor = os.open(path, _PATH) if os.geteuid() else _stepped(path)
+    with _closing(_stepped(path, to_the_end=False) if os.geteuid() == 0 else os.open(path, _PATH)) as descriptor:
+        yield descriptor
+
+
+@contextmanager
+def opened_directory(path: Path) -> Iterator[int]:
+    """Open a directory to read, step by step whoever asks, also behind a last link; raises OSError, UntrustedLink."""
+    with _closing(_stepped(path, to_the_end=True)) as held, _closing(os.open(itself(held), _AGAIN)) as descriptor:
+        yield descriptor
+
+
+@contextmanager
+def _closing(descriptor: int) -> Iterator[int]:
     try:
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _stepped(path: Path) -> int:
+def _stepped(path: Path, *, to_the_end: bool) -> int:
+    """Walk a path; a link that is its last part is followed when it is `to_the_end`."""
     at, links = os.open("/", _PATH), 0
     steps = list(path.parts[:0:-1])
     try:
         while steps:
             name = steps.pop()
-            target = _trusted_link(at, name) if steps else None
+            on_the_way = bool(steps) or to_the_end
+            target = _target(at, name) if on_the_way else None
             if target is None:
                 at = _stepped_into(at, os.open(name, _PATH, dir_fd=at))
-                if steps and S_ISLNK(os.fstat(at).st_mode):
-                    raise OSError(errno.ELOOP, f"{name} is a link that others than root can change")
+                if on_the_way and S_ISLNK(os.fstat(at).st_mode):
+                    raise UntrustedLink(f"{name} is a link that others than root can change")
                 continue
             links += 1
             if links > _MOST_LINKS:
-                raise OSError(errno.ELOOP, f"more than {_MOST_LINKS} links lead there")
+                raise UntrustedLink(f"more than {_MOST_LINKS} links lead there")
             if target.is_absolute():
                 at = _stepped_into(at, os.open("/", _PATH))
             steps += [part for part in reversed(target.parts) if part != "/"]
@@ -108,15 +129,21 @@ def _stepped_into(before: int, after: int) -> int:
     return after
 
 
-def _trusted_link(directory: int, name: str) -> Path | None:
-    """Read a link in a directory that root alone can write; any other link is none, and ends the walk."""
-    found = os.fstat(directory)
-    if found.st_uid != 0 or found.st_mode & 0o022:
+def _target(directory: int, name: str) -> Path | None:
+    """Read a link of root's in a directory that root alone can write (/srv may lead to a larger disk).
+
+    None for anything else. Raises UntrustedLink for one that leads upwards, from wherever it is reached.
+    """
+    place = os.fstat(directory)
+    if place.st_uid != 0 or place.st_mode & 0o022:
         return None
-    try:
-        return Path(os.readlink(name, dir_fd=directory))
-    except OSError:
+    found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    if found.st_uid != 0 or not S_ISLNK(found.st_mode):
         return None
+    target = Path(os.readlink(name, dir_fd=directory))
+    if ".." in target.parts:
+        raise UntrustedLink(f"the link {name} leads to {target}; make it absolute")
+    return target
 
 
 def walk(path: str, top: int) -> Iterator[Directory | Odd]:

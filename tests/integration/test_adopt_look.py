@@ -122,11 +122,37 @@ def test_root_runs_nothing_of_the_repository_s(project: Project, trap: str) -> N
     assert {path: path.lstat().st_uid for path in (project.root / ".git").rglob("*")} == before
 
 
-def test_a_checkout_of_root_s_that_others_can_change_is_refused(project: Project) -> None:
+def test_git_is_never_run_as_root(project: Project) -> None:
+    """Whoever owns the directory can put another repository in the place of root's at any moment."""
+    spy, seen = project.root.parent / "spy", project.root.parent / "seen"
+    spy.write_text(f"#!/bin/sh\nid -u >> {seen}\ncat\n")
+    spy.chmod(0o755)
+    seen.touch()
+    seen.chmod(0o666)
+    project.git("config", "filter.spy.clean", str(spy))
+    project.file(".gitattributes", "*.py filter=spy\n")
+    project.file("wsgi.py", "app = 3\n")
+    subprocess.run(("chown", "-R", "root", project.root / ".git"), check=True)
+    assert look(project.root).owner == "nobody"
+    assert set(seen.read_text().split()) == {str(NOBODY)}
+
+
+def test_a_checkout_that_is_root_s_alone_is_refused(project: Project) -> None:
     subprocess.run(("chown", "-R", "root", project.root), check=True)
-    look(project.root)
-    (project.root / ".git" / "config").chmod(0o666)
-    with pytest.raises(Refused, match="others may write to it"):
+    with pytest.raises(Refused, match=r"root's alone.*never runs git as root") as caught:
+        look(project.root)
+    assert caught.value.hint == f"sudo chown -R manager:www-data {project.root}/.git"
+
+
+def test_a_checkout_that_two_people_can_change_is_refused(project: Project) -> None:
+    """git would run what the one wrote as the other."""
+    os.chown(project.root, pwd.getpwnam("www-data").pw_uid, -1)
+    with pytest.raises(Refused, match="belong to www-data and nobody") as caught:
+        look(project.root)
+    assert caught.value.hint == f"sudo chown -R www-data: {project.root}/.git"
+    os.chown(project.root, NOBODY, -1)
+    os.chown(project.root / ".git" / "config", 4_000_000, -1)
+    with pytest.raises(Refused, match="belongs to the number 4000000, which is no user here"):
         look(project.root)
 
 

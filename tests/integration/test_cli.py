@@ -184,6 +184,35 @@ def test_redis_that_is_away_is_said_with_status_6(tmp_path: Path) -> None:
         done = hookd(installation, command, *(["shop"] if command == "deploy" else []))
         assert done.returncode == 6
         assert "Redis cannot be reached" in done.stderr
+        assert done.stderr.endswith("  next: hookd redis\n")
+
+
+def test_on_a_server_nobody_is_told_to_start_an_embedded_redis(tmp_path: Path) -> None:
+    """There Redis asks for passwords, and systemd runs it, the receiver and the workers."""
+    installation = Installation(tmp_path)
+    installation.add_app("shop")
+    installation.write_config()
+    (tmp_path / "passwords").mkdir()
+    for role in ("receiver", "status", "worker", "operator"):
+        (tmp_path / "passwords" / role).write_text("a password\n")
+    config = installation.config_path
+    config.write_text(config.read_text().replace("[redis]\n", f'[redis]\npasswords = "{tmp_path}/passwords"\n'))
+    away = hookd(installation, "status")
+    assert (away.returncode, away.stderr.splitlines()[-1]) == (6, "  next: sudo systemctl restart hookd-redis.service")
+    refused = hookd(installation, "redis")
+    assert refused.returncode == 2
+    assert "the embedded server knows no users" in refused.stderr and "hookd-redis.service" in refused.stderr
+
+
+def test_a_receiver_that_is_away_is_said_with_status_6(shop: Installation) -> None:
+    config = shop.config_path
+    right = config.read_text()
+    config.write_text(right.replace(f"127.0.0.1:{shop.port}", "127.0.0.1:9"))
+    done = hookd(shop, "send", "shop")
+    config.write_text(right)
+    assert done.returncode == 6
+    assert "the receiver at 127.0.0.1:9 does not answer" in done.stderr
+    assert done.stderr.endswith("  next: hookd serve\n")
 
 
 def test_the_embedded_redis_runs_where_the_configuration_says(tmp_path: Path) -> None:
@@ -201,14 +230,15 @@ def test_a_redis_elsewhere_is_not_started_here(tmp_path: Path) -> None:
     installation.redis_url = "redis://redis.example.org:6379/0"
     installation.write_config()
     done = hookd(installation, "redis")
-    assert done.returncode == 6
+    assert done.returncode == 2
     assert "the embedded server listens on a unix socket or on 127.0.0.1" in done.stderr
 
 
 def test_a_second_embedded_redis_leaves_the_first_alone(shop: Installation) -> None:
     done = hookd(shop, "redis")
-    assert done.returncode == 6
+    assert done.returncode == 2
     assert "a Redis answers at" in done.stderr
+    assert done.stderr.endswith("  next: hookd status\n")
 
 
 def test_a_taken_port_is_said_before_the_receiver_starts(shop: Installation) -> None:

@@ -3,13 +3,16 @@
 import http.client
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
+
+from redis import Redis
 
 from hookd.contract.deployment import Status, Trigger
 from hookd.store.records import Request
 from tests.support.installation import WSGI, Installation, app_files
-from tests.support.processes import wait_for
+from tests.support.processes import python, stop, wait_for
 
 APPS: dict[str, dict[str, Any]] = {name: {"handover": "restart"} for name in ("killed", "gone", "plain", "old", "late")}
 APPS["hurry"] = {"limits": {"deploy_seconds": 5}}
@@ -41,6 +44,22 @@ def test_a_deploying_process_that_is_killed_ends_its_record_and_the_next_push_de
     again = site.push_and_wait("killed")
     assert (again.status, site.serving("killed")) == (Status.SUCCEEDED, "two")
     assert not list((site.root("killed") / "releases").glob(".*"))
+
+
+def test_a_worker_that_was_killed_has_its_name_again_at_once(site: Installation) -> None:
+    """As after a power cut; Redis alone would keep the dead one's name for 85 seconds."""
+    killed = site.start_worker("again")
+    killed.kill()
+    killed.wait()
+    with Redis.from_url(site.redis_url) as connection:
+        dead = connection.hget("rq:worker:again", "pid")
+        again = site.start_worker("again")
+        wait_for(lambda: connection.hget("rq:worker:again", "pid") not in (dead, None), what="its successor")
+    second = subprocess.run(
+        python("-m", "worker", "again"), env=site.environment, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert "There exists an active worker named 'again'" in second.stderr
+    stop(again)
 
 
 def test_a_record_of_an_app_that_never_was_ends_with_its_name(site: Installation) -> None:

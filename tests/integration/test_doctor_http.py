@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from units.doctor.http import Address, NoAnswer, status_of
+from units.http import Address, NoAnswer, status_of
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 Handler = Callable[[socket.socket], None]

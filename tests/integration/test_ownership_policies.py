@@ -17,6 +17,7 @@ from hookd.store.drift import drift, mend
 from hookd.store.ownership import SHUT, Acl, Policy
 from tests.support.hosts import WEB, WORKER, Host, host
 from tests.support.processes import PROJECT
+from tests.support.programs import program
 from worker.errors import DeployError
 from worker.ownership import enforce, policy_of
 
@@ -146,12 +147,11 @@ def test_a_file_system_without_acls_is_named_with_a_way_out(tmp_path: Path) -> N
         subprocess.run(["umount", tmp_path], check=True)
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 def test_a_directory_s_mode_is_mended_where_nobody_may_say_set_group_id(tree: Path) -> None:
     """As in a unit with RestrictSUIDSGID=, where chmod(2) fails for every mode with that bit."""
     (tree / "pkg").chmod(0o2700)  # As mkdtemp makes it.
     code = f"from worker.ownership import *; print(enforce(Path({str(tree)!r}), policy_of(Ownership(group='root'))))"
-    inject = ("strace", "-qq", "-o", "/dev/null", "-e", "inject=chmod,fchmodat:error=EPERM")
+    inject = (program("strace", "strace"), "-qq", "-o", "/dev/null", "-e", "inject=chmod,fchmodat:error=EPERM")
     done = subprocess.run(
         [*inject, sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False
     )

@@ -1,6 +1,8 @@
 """The traps of deployments made by hand, one by one: real git, real users, an environment that the worker made."""
 
 import os
+import re
+import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -8,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hookd.store.look import user_name
+from hookd.store.rights import user_name
 from tests.support.hosts import WEB, WORKER, Host, host
 from units.permissions_report import Report, permissions
 
@@ -90,6 +92,55 @@ def test_an_environment_can_be_entered_after_a_chown(at: Host) -> None:
     assert report.exit_status == 0 and report.repaired > 5
     assert runs(at, release) == "ready 1.0\nworks\n"
     assert right(at)
+
+
+def test_an_environment_s_programs_can_be_run_after_a_chmod(at: Host) -> None:
+    """Files that begin as programs do are programs in an environment's `bin`, whatever mode they were given."""
+    release, _ = at.deploy()
+    program = (release / "venv").resolve() / "bin" / "tool"
+    subprocess.run(["cp", "-p", release / "bin" / "tool", program], check=True)
+    (program.with_name("native")).write_bytes(b"\x7fELF, as far as anybody looks")
+    shutil.chown(program.with_name("native"), WORKER, release.group())
+    assert repaired(at).exit_status == 0
+    subprocess.run(["chmod", "-R", "640", at.root / "venvs"], check=True)
+    report = permissions(at.app(), at.settings, worker=WORKER, most=99999)
+    told = [line for line in report.lines() if line.startswith((f"{program} ", f"{program.with_name('native')} "))]
+    assert len(told) == 2 and all(" 0640" in line and re.search(r"should be \S+ 075[05]", line) for line in told)
+    assert not any("activate " in line and re.search(r"should be \S+ 075", line) for line in report.lines())
+    assert repaired(at).exit_status == 0
+    assert at.as_app(lambda: output(program)) == "works\n"
+    assert runs(at, release) == "ready 1.0\nworks\n"
+    assert right(at)
+
+
+def test_a_deployment_repairs_the_programs_of_the_environments_it_finds(at: Host) -> None:
+    """The one it uses again, or the release does not start; and one that it may have to go back to."""
+    first, _ = at.deploy()
+    at.commit({"requirements.txt": "hello == 1.0\n", "app.py": "import hello\nprint('second')\n"})
+    second, _ = at.deploy()
+    programs = []
+    for release in (first, second):
+        programs.append((release / "venv").resolve() / "bin" / "tool")
+        subprocess.run(["cp", "-p", release / "bin" / "tool", programs[-1]], check=True)
+    assert programs[0] != programs[1]
+    subprocess.run(["chmod", "-R", "640", at.root / "venvs"], check=True)
+    at.commit({"app.py": "import hello\nprint('third')\n"})
+    third, log = at.deploy(service={"preflight": ["tool"]})
+    assert "is used again" in log and "sudo" not in log
+    assert [at.as_app(lambda program=program: output(program)) for program in programs] == ["works\n"] * 2  # type: ignore[misc]
+    assert runs(at, third) == "third\nworks\n"
+    assert right(at)
+
+
+def test_an_environment_that_the_worker_cannot_repair_is_no_fault_of_the_commit(at: Host) -> None:
+    venv = (at.deploy()[0] / "venv").resolve()
+    subprocess.run(["chown", "-R", "root:root", venv], check=True)
+    subprocess.run(["chmod", "-R", "640", venv], check=True)
+    at.commit({"app.py": "import hello\nprint('second')\n"})
+    refusal = at.refused(service={"preflight": ["tool"]})
+    assert refusal.startswith("worker.errors.DeployError:") and f"{venv} cannot be read" in refusal
+    assert repaired(at).exit_status == 0
+    assert runs(at, at.deploy()[0]) == "second\nworks\n"
 
 
 def test_an_environment_is_born_so_that_the_app_can_enter_it(at: Host) -> None:

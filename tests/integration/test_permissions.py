@@ -178,6 +178,13 @@ def test_a_link_to_a_directory_of_root_s_may_stand_on_the_way(at: Host) -> None:
     try:
         app = at.app(root=way / "srv")
         assert permissions(app, at.settings, worker=WORKER).exit_status == 0
+        os.lchown(way, NOBODY, -1)
+        refused = f"{way}/srv cannot be read: {way.name} is a link that others than root can change"
+        assert refused in list(permissions(app, at.settings, worker=WORKER).lines())
+        way.unlink()
+        way.symlink_to(Path("..") / at.directory.relative_to("/"))
+        lines = list(permissions(app, at.settings, worker=WORKER).lines())
+        assert any(line.endswith("make it absolute") for line in lines)
         (at.directory / "mine").symlink_to(at.directory)
         app = at.app(root=at.directory / "mine" / "srv")
         lines = list(permissions(app, at.settings, worker=WORKER).lines())

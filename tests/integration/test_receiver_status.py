@@ -1,5 +1,6 @@
 """Status pages: who may read them, what they hold, and that the OpenAPI document describes exactly that."""
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -159,6 +160,38 @@ def test_a_log_is_shown_as_it_is(receiver: Bench) -> None:
 def test_a_log_that_has_not_begun_is_empty(receiver: Bench) -> None:
     response = receiver.get(f"/deployments/{pushed(receiver)}/log")
     assert (response.status_code, response.text) == (200, "")
+
+
+@pytest.mark.parametrize("put", ["link", "link to the directory", "pipe", "directory", "sparse"])
+def test_what_stands_in_a_log_s_place_is_not_shown(receiver: Bench, put: str) -> None:
+    """The worker's user owns the directory, and the receiver can read secrets that this user must not."""
+    deployment = pushed(receiver)
+    log: Path = receiver.config.settings.log_path("github", deployment)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    elsewhere = receiver.config.settings.state / "elsewhere"
+    elsewhere.mkdir(exist_ok=True)
+    (elsewhere / log.name).write_text("canary\n")
+    aside = log.parent.rename(log.parent.with_name("aside"))
+    match put:
+        case "link to the directory":
+            log.parent.symlink_to(elsewhere)
+        case _:
+            log.parent.mkdir()
+    match put:
+        case "link":
+            log.symlink_to(elsewhere / log.name)
+        case "pipe":
+            os.mkfifo(log)
+        case "directory":
+            log.mkdir()
+        case "sparse":
+            log.touch()
+            os.truncate(log, 3 * 1024**3)
+    response = receiver.get(f"/deployments/{deployment}/log")
+    log.parent.rename(log.parent.with_name(f"after {put}"))
+    aside.rename(log.parent)
+    assert (response.status_code, "canary" in response.text) == (404, False)
+    assert content(response)["error"].endswith(f"hookd logs {deployment}")
 
 
 def test_an_app_shows_what_the_worker_saw_and_its_last_deployments(receiver: Bench) -> None:

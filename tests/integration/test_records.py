@@ -273,3 +273,12 @@ def test_a_record_that_says_it_is_another_deployment_s_is_none(records: Records)
     assert stolen is not None
     records.connection.hset(names.record_key(mine), "record", stolen)
     assert records.find(mine) is None
+
+
+def test_another_app_s_deployment_is_neither_joined_nor_taken_for_an_answer(records: Records, client: Redis) -> None:
+    blog = ask(records, app="blog")
+    client.set(names.waiting_key("shop"), blog.deployment)
+    client.set(names.delivery_key("shop", "d-1"), blog.deployment)
+    answer = ask(records, delivery="d-1")
+    assert (answer.kind, waiting(client)) == ("created", answer.deployment)
+    assert (records.get(blog.deployment).joined, waiting(client, "blog")) == (0, blog.deployment)

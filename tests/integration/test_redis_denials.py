@@ -12,8 +12,9 @@ from redis.exceptions import AuthenticationError, ExecAbortError, NoPermissionEr
 
 from hookd.cli.launch import redis_answers
 from hookd.contract import queue as names
+from hookd.contract.deployment import Trigger
 from hookd.store.credentials import ROLES, Role
-from hookd.store.records import Records
+from hookd.store.records import Records, Request
 from tests.support.guarded import PASSWORDS, GuardedInstallation, as_role, as_test, guarded_redis, servers
 from tests.support.processes import python
 from tests.support.raw_jobs import call, put_job
@@ -126,6 +127,18 @@ def test_a_transaction_is_done_whole_or_not_at_all(server: str, role: Role) -> N
             pipeline.execute()
     with as_test(server) as client:
         assert client.get(waiting) is None
+
+
+@pytest.mark.parametrize("poison", [b"x", b"", b"\xff\xfe", b"shop", ID.replace("shop", "blog").encode() + b"\n"])
+def test_a_poisoned_key_heals_with_the_next_push(server: str, poison: bytes) -> None:
+    """Whoever took the receiver over may write these two keys: they name what its own user may not even read."""
+    keys = [names.waiting_key("blog"), names.delivery_key("blog", "d")]
+    with as_role(server, "receiver") as client:
+        for key in keys:
+            client.set(key, poison)
+        wish = Request(app="blog", trigger=Trigger.PUSH, seconds=60, delivery="d")
+        answer = Records(client, keep_seconds=60).request(wish)
+        assert (answer.kind, client.mget(keys)) == ("created", [answer.deployment.encode()] * 2)
 
 
 @pytest.mark.parametrize("command", [["PING"], ["GET", "x"], ["INFO"], ["CONFIG", "GET", "*"], ["ACL", "WHOAMI"]])

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.support.nginx import Sites, echo
 from tests.support.rendered import ADOPTED, BLOG, HOST, NEW_HOST, SHOP
+from units.nginx_config import parse, server_names
 
 DEPLOY = "deploy.example.org"
 MIB = 1024 * 1024
@@ -48,6 +49,15 @@ def test_nginx_accepts_the_sites_without_a_certificate(tmp_path: Path) -> None:
         (tmp_path / "sites" / "hookd").read_text().replace("deny all;", "deny all")
     )
     assert sites.check() != ""
+
+
+def test_the_names_that_nginx_answers_to_are_read_from_what_it_prints(tmp_path: Path) -> None:
+    sites = Sites(tmp_path)
+    sites.write(HOST, SHOP, BLOG, ADOPTED)
+    domains = {app.site.domain for app in (SHOP, BLOG, ADOPTED)} | {HOST.domain}
+    names = server_names(parse(sites.printed()))
+    assert names == domains - {None}
+    assert names - server_names(parse(sites.printed(), without="hookd-shop")) == {SHOP.site.domain}
 
 
 def test_nginx_accepts_the_sites_with_a_certificate_and_answers_with_it(tmp_path: Path) -> None:

@@ -116,3 +116,15 @@ def test_reading_a_link_reads_nothing(strangers: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     os.symlink(tmp_path / "secret", strangers / "key.pub")
     assert disk.read(strangers / "key.pub") is None
+
+
+def test_more_than_a_file_may_hold_is_not_read_into_memory(strangers: Path) -> None:
+    path = strangers / "key.pub"
+    path.touch()
+    os.truncate(path, 8 * 1024**3)
+    with pytest.raises(disk.UnsafePath, match=r"key\.pub: it holds more than 16777216 bytes"):
+        disk.read(path)
+    path.write_bytes(b"x" * 11)
+    assert disk.read(path, most=11) == b"x" * 11
+    with pytest.raises(disk.UnsafePath, match="more than 10 bytes"):
+        disk.read(path, most=10)

@@ -179,6 +179,32 @@ def test_a_preview_marks_what_is_to_be_done_and_does_nothing(place: Place) -> No
     assert not (place.directory / "two").exists()
 
 
+def test_a_preview_marks_the_commands_that_will_be_run(place: Place) -> None:
+    always = Run(("true",), "always")
+    plan: Plan = (place.file("one"), place.told("told", "one"), place.told("other", "two"), always)
+
+    def marked() -> list[str]:
+        return [line[:2] for line in place.installer().preview(plan)]
+
+    assert marked() == ["+ ", "+ ", "  ", "+ "]
+    place.installer().apply(plan)
+    assert marked() == ["  ", "  ", "  ", "+ "]
+    place.manifest.owe(plan[2].argv if isinstance(plan[2], Run) else ())
+    assert marked() == ["  ", "  ", "+ ", "+ "], "an earlier run was cut off before it came to that"
+
+
+def test_a_preview_says_what_is_done_then(place: Place) -> None:
+    plan: Plan = (place.file("one"), place.told("told", "one"), place.told("other", "two"), place.file("two"))
+    place.installer().carry_out((plan[0],), dry_run=False)
+    shown, place.said = list(place.said), []
+    place.installer().carry_out(plan, dry_run=True)
+    announced = [line for line in place.said if line.startswith("+ ")]
+    place.said = []
+    place.installer().carry_out(plan, dry_run=False)
+    assert shown == [f"+ {plan[0]}"]
+    assert announced == place.said == [f"+ {plan[3]}"], "a command that came before its file is run the next time"
+
+
 def test_the_manifest_is_readable_by_root_alone(place: Place) -> None:
     place.installer().apply((place.file("one"),))
     path = place.directory / "manifest.json"

@@ -7,12 +7,13 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.server.interrupted import interrupted
+from tests.support.server.interrupted import interrupted, killed_at
 from tests.support.server.machine import Machine
 from tests.support.server.servers import Servers
 from tests.support.server.shop import CHECKOUT, RECEIVER_DOMAIN, Shop, set_up_layer, shop_layer
 from tests.support.server.sshgit import git_host
 from tests.support.server.unchanged import accounts
+from tests.support.server.web import push
 
 # A new app's first deployment is not the matter here.
 STATE: Final = (
@@ -96,3 +97,41 @@ def test_a_new_app_that_is_killed_goes_on_to_the_same_end(server: Machine, serve
     assert shop.push("v2")["status"] == "succeeded"
     with servers.start(shop_layer(servers)) as undisturbed:
         compare(server, undisturbed)
+
+
+RESTART: Final = "systemctl restart hookd.service"
+
+
+def answers(shop: Shop, *secrets: str) -> list[int]:
+    """What the receiver answers to pushes that are signed with these secrets."""
+    return [push(shop.machine, RECEIVER_DOMAIN, "shop", one, sender="gitea").status for one in secrets]
+
+
+def test_a_rotation_that_is_killed_before_the_receiver_knows_goes_on(server: Machine) -> None:
+    shop = Shop(server)
+    old = shop.secret
+    killed_at(server, RESTART, "secret", "rotate", "shop")
+    new = shop.secret
+    assert new != old and answers(shop, old, new) == [202, 401]
+    assert new in shop.hookd("secret", "rotate", "shop")
+    assert answers(shop, old, new) == [202, 202]
+    killed_at(server, RESTART, "secret", "rotate", "shop", "--finish")
+    assert answers(shop, old, new) == [202, 202]
+    shop.hookd("secret", "rotate", "shop", "--finish")
+    assert answers(shop, old, new) == [401, 202]
+    assert state(server)["owed"] == []
+
+
+def test_a_removal_that_is_killed_goes_on_to_the_end(server: Machine, servers: Servers) -> None:
+    killed, last = interrupted(server, "app", "remove", "shop", "--yes", every=15)
+    assert killed > 2
+    assert "stays: /srv/shop" in last.stdout
+    assert "there is no app 'shop'" in server.run("hookd", "app", "remove", "shop", "--yes", check=False).stderr
+    assert server.unit_state("shop.socket") == "inactive"
+    assert [path for path in server.path("/var/lib/hookd").rglob("*shop*") if "home" not in path.parts] == []
+    found = state(server)
+    assert [path for path in found["files"] if "shop" in path and not path.startswith("/var/lib/shop")] == []
+    assert [unit for unit, _ in found["units"] if unit.startswith("shop")] == []
+    assert found["owed"] == []
+    with servers.start(set_up_layer(servers)) as undisturbed:
+        assert found["accounts"] == state(undisturbed)["accounts"]

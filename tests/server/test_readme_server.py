@@ -12,7 +12,8 @@ from tests.support.server.sshgit import git_host
 from tests.support.server.visitors import visitors
 from tests.support.server.web import ask
 
-SECTION = re.search(r"^## On a server\n(.*?)^## ", (PROJECT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+README = (PROJECT / "README.md").read_text()
+SECTION = re.search(r"^## On a server\n(.*?)^## ", README, re.DOTALL | re.MULTILINE)
 
 
 def blocks() -> list[str]:
@@ -75,12 +76,12 @@ def test_status_is_for_whoever_brings_the_token(server: Machine) -> None:
     assert "systemctl" in text
 
 
-def test_a_replay_with_the_rq_program_as_the_worker(server: Machine, shop: Shop) -> None:
+def test_a_replay_with_the_rq_program(server: Machine, shop: Shop) -> None:
     last = shop.hookd("status", "shop", "--json")
     deployment = re.search(r'"id": "(shop-[^"]+)"', last)
     assert deployment
-    typed = f". /var/lib/hookd/rq.env && rq enqueue -q hookd worker.job.replay {deployment[1]}"
-    server.run("sh", "-c", typed, user="manager")
+    (line,) = re.findall(r"^sudo .* rq enqueue .*$", README, re.MULTILINE)
+    server.shell(line.replace("ID", deployment[1]))
     server.wait_until(lambda: '"replay_of": "' in shop.hookd("status", "shop", "--json"), 60, "the replay")
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.server.machine import Machine
 from tests.support.server.servers import Servers
-from tests.support.server.shop import CHECKOUT, RECEIVER_DOMAIN, Shop, shop_layer
+from tests.support.server.shop import CHECKOUT, RECEIVER_DOMAIN, Shop, install, shop_layer
 from tests.support.server.unchanged import refusal, unchanged
 
 REPOSITORY: Final = "git@git.example.org:acme/blog.git"
@@ -58,6 +58,58 @@ def test_a_dry_run_shows_what_would_be_done_and_does_nothing(server: Machine) ->
     assert [command for command in DRY if not re.search(r"^\+ ", printed[command], re.MULTILINE)] == []
 
 
+def announced(printed: str) -> list[str]:
+    """The lines that say what is done, or would be."""
+    return [line for line in printed.splitlines() if line.startswith("+ ")]
+
+
+def test_what_a_dry_run_announces_is_what_is_done(server: Machine) -> None:
+    repository = Shop(server, "blog").repository.url
+    for command in (
+        f"app add blog --repo {repository} --domain blog.example.org --data uploads --file .env",
+        "app edit blog --set health.deadline=77 --set site.domain=new.example.org",
+        'app edit blog --set shared.directories=["uploads","logs"]',
+        'app edit blog --set shared.directories=["uploads"]',
+        "app edit blog --set health.deadline=77",
+        "app remove blog --yes",
+        "setup",
+    ):
+        shown = announced(server.run("hookd", *command.split(), "--dry-run").stdout)
+        assert shown == announced(server.run("hookd", *command.split()).stdout), command
+
+
+def test_a_dry_run_on_a_fresh_host_and_on_one_that_is_as_it_should_be(servers: Servers) -> None:
+    command = ("hookd", "setup", "--domain", RECEIVER_DOMAIN)
+    with servers.start(servers.layer("installed", install)) as fresh:
+        with unchanged(fresh):
+            first = announced(fresh.run(*command, "--dry-run").stdout)
+        assert set(first) == set(announced(fresh.run(*command).stdout))
+        again = announced(fresh.run(*command, "--dry-run").stdout)
+        assert len(again) == 1 and "systemctl enable --now" in again[0], "what always is run"
+        assert again == announced(fresh.run(*command).stdout)
+
+
+def test_while_one_command_changes_the_host_others_that_would_are_refused(server: Machine) -> None:
+    holder = ("systemd-run", "--quiet", "--unit=holder", "--property=Type=exec")
+    server.run(*holder, "flock", "/var/lib/hookd-setup/lock", "sleep", "600")
+    try:
+        server.wait_until(lambda: is_locked(server), what="the lock")
+        with unchanged(server):
+            for command in (*DRY, "secret rotate shop"):
+                yes = ("--yes",) if command in ("app remove shop", "uninstall") else ()
+                said = refusal(server, *command.split(), *yes)
+                assert "another hookd command is changing this host" in said, command
+            server.run("hookd", "setup", "--dry-run")
+        server.run("hookd", "restart", "shop")
+    finally:
+        server.run("systemctl", "stop", "holder.service")
+
+
+def is_locked(machine: Machine) -> bool:
+    """Tell whether somebody holds hookd's lock."""
+    return machine.run("flock", "--nonblock", "/var/lib/hookd-setup/lock", "true", check=False).returncode == 1
+
+
 def test_a_dry_run_of_the_installation_does_nothing(server: Machine) -> None:
     server.write(f"{CHECKOUT}/hookd/newer.py", '"""Makes another version of it."""\n')
     with unchanged(server):
@@ -74,7 +126,7 @@ def test_a_dry_run_of_the_installation_does_nothing(server: Machine) -> None:
     [
         *("setup", "setup --dry-run", "uninstall --yes", "app list", "app show shop", "app edit shop --set branch=x"),
         *("app remove shop --yes", "secret show shop", "secret rotate shop", "start shop", "stop shop", "restart shop"),
-        f"app add blog --repo {REPOSITORY}",
+        *(f"app add blog --repo {REPOSITORY}", "app adopt /opt/shop", "uninstall --dry-run"),
     ],
 )
 def test_somebody_who_is_not_root_is_told_so_at_once(server: Machine, command: str) -> None:

@@ -116,8 +116,52 @@ def test_what_stands_in_the_way_is_named_all_at_once(server: Machine) -> None:
     assert all("other.example.org is served already" in said for said in (full, taken))
 
 
+def test_a_wrong_value_a_served_domain_and_a_strangers_file_are_named_in_one_message(server: Machine) -> None:
+    stranger = server.write("/etc/sudoers.d/hookd-taken", "# somebody's\n", 0o440)
+    files = ("--env-file", "/root/nowhere.env", "--file", ".env=/root/nothing")
+    try:
+        with unchanged(server):
+            options = ("--branch=-x", "--domain", "other.example.org", *files)
+            taken = refusal(server, "app", "add", "taken", "--repo", "ftp://git.example.org/acme/taken.git", *options)
+            full = refusal(server, "app", "add", "full", *REPO, "--entry", "a b", "--domain", "A", "--data", "uploads")
+            name = refusal(server, "app", "add", "Blog", *REPO, *options)
+            edited = refusal(
+                *(server, "app", "edit", "shop", "--set", "branch=-x", "--set", "root=/etc/shop"),
+                *("--set", "site.domain=other.example.org", "--set", 'shared.directories=["logs", "logs/old"]'),
+            )
+    finally:
+        stranger.unlink()
+    there = ["there is a unit", "other", "/etc/systemd", "/etc/sudoers"]
+    assert named(taken) == ["--env-file", "--file .env", "taken", "taken", *there]
+    assert named(full) == ["full", "full", "/srv/full", "/var/lib/full"]
+    assert named(name) == ["--env-file", "--file .env", "'Blog'", "Blog", "other"]
+    assert named(edited) == ["shop", "shop", "root", "root", "other"]
+
+
+def named(said: str) -> list[str]:
+    """How each reason of a refusal begins, as far as this file names it."""
+    places = ("/etc/sudoers", "/etc/systemd", "/srv/full", "/var/lib/full")
+    words = ("--env-file", "--file .env", "there is a unit", "other", *places)
+    lines = [line.strip() for line in said.splitlines() if line.startswith("  ") and not line.startswith("  next:")]
+    return [next((word for word in words if line.startswith(word)), line.split()[0].rstrip(":")) for line in lines]
+
+
 def test_other_commands_refuse_in_sentences_before_anything_is_changed(server: Machine) -> None:
     with unchanged(server):
         said = [refusal(server, *command.split()) for command, _ in COMMANDS]
     answers = zip(COMMANDS, said, strict=True)
     assert [(command, answer) for (command, named), answer in answers if named not in answer] == []
+
+
+def test_a_mistake_in_nginx_s_files_hides_no_clash_of_domains(server: Machine) -> None:
+    """What nginx serves cannot be read then: a new site is refused, and what is there already can be mended."""
+    mistake = server.path("/etc/nginx/sites-enabled/mistake")
+    server.write("/etc/nginx/sites-enabled/mistake", "server { listen 80; server_nam wrong.example.org; }\n")
+    try:
+        with unchanged(server):
+            said = refusal(server, "app", "add", "blog", *REPO, "--domain", "other.example.org")
+        assert "nginx finds a mistake in its own files" in said and "server_nam" in said
+        server.run("hookd", "setup", "--dry-run")
+        server.run("hookd", "app", "edit", "shop", "--set", "limits.keep_releases=4", "--dry-run")
+    finally:
+        mistake.unlink()

@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.support.tasks import Deploying, deploying, make_app
 from worker.dependencies import install
+from worker.ownership import policy_of
 
 
 class Installer:
@@ -37,7 +38,7 @@ class Installer:
                 (release / path).parent.mkdir(exist_ok=True)
                 (release / path).write_text(text)
             try:
-                return install(at.task, release)
+                return install(at.task, release, policy_of(at.task.app.ownership))
             finally:
                 self.log = at.text
 

@@ -65,6 +65,10 @@ class Sites:
         done = run(nginx, "-t", "-q", "-p", str(self.directory), "-c", "nginx.conf")
         return done.stdout if done.returncode == 0 else f"{done.returncode}: {done.stdout}"
 
+    def printed(self) -> str:
+        """What `nginx -T` prints: all files that count."""
+        return run(program("nginx", "nginx-light"), "-T", "-q", "-p", str(self.directory), "-c", "nginx.conf").stdout
+
     @contextmanager
     def served(self) -> Iterator[None]:
         """Run nginx for as long as the block."""

@@ -1,4 +1,4 @@
-"""Programs of the host that read the files hookd renders: installed when they are missing and may be, else a skip."""
+"""Programs of the host that tests need: installed when they are missing and may be, else a skip, or a failure in CI."""
 
 import os
 import shutil
@@ -13,11 +13,19 @@ _PATH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
 
 
 def program(name: str, package: str) -> str:
-    """Find a program; a missing one is installed by root on Debian, and skips the test elsewhere."""
+    """Find a program; a missing one is installed by root on Debian, and elsewhere skips the test.
+
+    Where real servers are demanded, it fails the test.
+    """
     found = shutil.which(name, path=_PATH)
     if found is None and os.geteuid() == 0 and install_packages(package) is None:
         found = shutil.which(name, path=_PATH)
-    return found or pytest.skip(f"there is no {name} here; on Debian: apt-get install {package}")
+    if found:
+        return found
+    why = f"there is no {name} here; on Debian: apt-get install {package}"
+    if os.environ.get("HOOKD_DEMAND_SERVER") == "1":
+        pytest.fail(why, pytrace=False)
+    pytest.skip(why)
 
 
 def run(*argv: str, cwd: Path | None = None, text: str | None = None) -> "subprocess.CompletedProcess[str]":

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from hookd.contract.catalogue import App, Catalogue
+from units.app_files import app_files
 from units.host import Host
+from units.host_files import host_files
 from units.plan import File, Link
-from units.render import app_files, host_files
 
 Unit = dict[str, list[str]]
 

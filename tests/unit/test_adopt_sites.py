@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from units.adopt.listeners import Listener
-from units.adopt.sites import changed, files_of
+from units.adopt.sites import changed
 
 NEW = "unix:/run/hookd-apps/shop.sock"
 OLD = Listener(host="127.0.0.1", port=8000)
@@ -85,8 +85,3 @@ def test_a_site_that_keeps_its_socket_only_gets_the_new_files() -> None:
     site = changed(Path("/x"), text, [Listener(path="/run/old.sock")], "unix:/run/old.sock", moved)
     assert site.passes
     assert site.after == text.replace("/opt/shop/static", "/opt/shop/current/static")
-
-
-def test_files_are_listed_once_in_nginx_s_order() -> None:
-    printed = "# configuration file /etc/nginx/nginx.conf:\nuser x;\n\n# configuration file /etc/nginx/a b:\n"
-    assert files_of(printed + printed) == [Path("/etc/nginx/nginx.conf"), Path("/etc/nginx/a b")]

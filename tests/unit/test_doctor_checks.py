@@ -12,9 +12,9 @@ from tests.unit.test_doctor_services import app
 from units.doctor import versions
 from units.doctor.finding import Finding
 from units.doctor.git import behind, hint_for
-from units.doctor.http import Address, address_and_page, address_of
 from units.doctor.redis import denial, judge_memory, judge_persistence
 from units.doctor.space import Room, judge
+from units.http import Address, address_and_page, address_of
 
 LIMITS = Limits(free_mib=500, free_inodes=1000)
 AOF = {"aof_enabled": 1, "aof_last_write_status": "ok", "aof_last_bgrewrite_status": "ok"}
@@ -123,7 +123,7 @@ def test_how_far_behind_the_head_an_app_is(now: AppState, head: str, level: str,
         ("git@git.example.org: Permission denied (publickey).", "to read only"),
         ("Host key verification failed.", "ssh-keyscan"),
         ("git@x:a/b.git has no branch main", "--set branch="),
-        ("ssh: connect to host x port 22: Connection refused", "worker.probe shop"),
+        ("ssh: connect to host x port 22: Connection refused", "sudo setsid --wait runuser -u manager -- /opt/hookd/"),
     ],
 )
 def test_what_git_said_leads_to_what_mends_it(said: str, told: str) -> None:

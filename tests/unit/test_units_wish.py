@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from hookd.contract.catalogue import App
-from units.app_checks import parsed
 from units.app_plan import app_toml
+from units.app_table import parsed
 from units.errors import Refused
 from units.wish import BLUE_GREEN_MIB, Remote, Wish, remote_of, table_of
 

@@ -2,16 +2,15 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from hookd.contract.catalogue import App
 from hookd.contract.settings import Section
 from units import disk, layout
-from units.app_checks import parsed
+from units.app_table import parsed
 
 # How visitors come in: through nginx; through a socket that systemd holds already; or straight to gunicorn.
 Way = Literal["nginx", "held", "direct"]
-_OWNER: Final = disk.Owner(0, 0, 0o600)
 
 
 class Stage(StrEnum):
@@ -77,7 +76,7 @@ class Adoption(Section):
     def bridge_table(self) -> dict[str, Any]:
         """The app as long as that unit is the one that deployments restart: asked on a socket of its own."""
         socket = f"unix:{self.bridge_socket}"
-        service = {**self.table["service"], "name": self.bridge_unit, "listen": socket}
+        service = {**self.table["service"], "name": self.bridge_unit, "listen": socket, "own_socket": False}
         health = {**self.table["health"], "url": f"{socket}:{self.page}"}
         return {**self.table, "service": service, "health": health}
 
@@ -109,8 +108,8 @@ def load(name: str) -> Adoption | None:
 
 def keep(adoption: Adoption) -> Adoption:
     """Keep it, on disk before the next thing happens."""
-    disk.make_directory(layout.SETUP_STATE / "adopted", disk.Owner(0, 0, 0o700))
-    disk.write(place(adoption.name), adoption.model_dump_json(indent=1).encode(), _OWNER)
+    disk.make_directory(layout.SETUP_STATE / "adopted", disk.CLOSED)
+    disk.write(place(adoption.name), adoption.model_dump_json(indent=1).encode(), disk.SECRET)
     return adoption
 
 

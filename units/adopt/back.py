@@ -1,9 +1,9 @@
 """Leads visitors back to the old process, however far an adoption has come; the project's own files are not touched."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from hookd.contract.catalogue import App
 from units import disk, layout
 from units.adopt import adoption as kept
 from units.adopt import nginx
@@ -13,28 +13,30 @@ from units.adopt.prepare import first_plan
 from units.adopt.standing import close, forget_empty_directories
 from units.adopt.wait import until_well
 from units.app_plan import drop_in_directories
-from units.doctor.http import Address, address_of
 from units.errors import HostError
 from units.host import Host
-from units.install import Installer
+from units.http import Address, address_of
+from units.install import Installer, Say
 from units.manifest import Manifest
-from units.plan import Absent, File, Link, Run
+from units.plan import DAEMON_RELOAD, Absent, File, Link, Run
 from units.run import CommandFailed, run
 
-Say = Callable[[str], None]
 _SECONDS: Final = 180
-_RELOAD: Final = Run(("systemctl", "daemon-reload"), "systemd reads the units")
+_RELOAD: Final = Run(DAEMON_RELOAD, "systemd reads the units")
 
 
-def give_back(name: str, host: Host, manifest: Manifest, say: Say) -> None:
+def give_back(app: App, host: Host, manifest: Manifest, say: Say, *, dry_run: bool) -> App:
     """Undo the adoption of an app, if it was adopted: its unit runs the old checkout again, as it was left there.
 
     To be called before the app is removed, which it does not hold up: where there is no old process any more, the app
-    is closed.
+    is closed. Returns what is to be removed then: the app as it was, or with the bridge, which is no longer needed.
     """
-    adoption = kept.load(name)
+    adoption = kept.load(app.name)
     if adoption is None:
-        return
+        return app
+    if dry_run:
+        say(f"+ give back  {adoption.unit}.service runs the old checkout in {adoption.root} again")
+        return adoption.bridge
     try:
         if adoption.stage is Stage.DONE:
             _serve_by_the_bridge(adoption, host, manifest, say)
@@ -42,10 +44,11 @@ def give_back(name: str, host: Host, manifest: Manifest, say: Say) -> None:
             lead_back(adoption, host, manifest, say)
             say(f"{adoption.unit}.service runs the old checkout in {adoption.root} again; hookd's releases there stay")
     except (HostError, CommandFailed) as error:
-        say(f"the old process cannot be brought back ({error}), so that nothing serves {name} any more")
+        say(f"the old process cannot be brought back ({error}), so that nothing serves {app.name} any more")
         say(f"  next: look at {', '.join(str(one.path) for one in adoption.changes) or adoption.unit}")
     close(adoption)
-    kept.forget(name)
+    kept.forget(app.name)
+    return adoption.bridge
 
 
 def _serve_by_the_bridge(adoption: Adoption, host: Host, manifest: Manifest, say: Say) -> None:

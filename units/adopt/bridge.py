@@ -6,10 +6,10 @@ proved there on a socket of its own, and serves visitors while the real unit cha
 
 from typing import Final
 
-from hookd.contract.catalogue import App
 from units import layout
 from units.adopt.adoption import Adoption
 from units.app_files import app_files
+from units.app_plan import drop_in_directories
 from units.host import Host
 from units.plan import Directory, File, Link, Plan
 from units.templating import filled
@@ -22,7 +22,9 @@ def bridge_files(adoption: Adoption, host: Host, *, open_door: bool) -> tuple[Fi
     own = layout.SYSTEMD / f"{adoption.bridge_unit}.service.d" / _LAST
     text = filled("adopt/bridge.conf", unit=adoption.unit, bridge=adoption.bridge_unit, open_door=open_door)
     copies = (File(layout.SYSTEMD / one.name, one.text, mode=one.mode) for one in adoption.copied)
-    return (*copies, *app_files(adoption.bridge, host), File(own, text))
+    # Its socket does not open at boot by itself: the bridge brings it along.
+    files = (file for file in app_files(adoption.bridge, host) if not isinstance(file, Link))
+    return (*copies, *files, File(own, text))
 
 
 def door_files(adoption: Adoption, host: Host) -> Plan:
@@ -32,29 +34,18 @@ def door_files(adoption: Adoption, host: Host) -> Plan:
     name = f"{adoption.unit}.socket"
     drop_in = layout.SYSTEMD / f"{name}.d"
     to_bridge = filled("adopt/door.conf", bridge=adoption.bridge_unit, unit=adoption.unit)
-    wants = layout.SYSTEMD / "sockets.target.wants"
+    door = tuple(file for file in app_files(adoption.app, host) if file.path.name == name)
     return (
-        next(file for file in app_files(adoption.app, host) if file.path.name == name),
         Directory(drop_in, "root", "root", 0o755, keep=True),
         File(drop_in / _LAST, to_bridge),
-        Directory(wants, "root", "root", 0o755, keep=True),
-        Link(wants / name, layout.SYSTEMD / name),
+        *drop_in_directories(door),
+        *door,
     )
 
 
 def final_files(adoption: Adoption, host: Host) -> tuple[File | Link, ...]:
-    """What stays: the app's files, and the drop-in also for a unit that has a socket of its own."""
-    files = app_files(adoption.app, host)
-    if adoption.way != "held":
-        return files
-    name = f"{adoption.unit}.service.d/hookd.conf"
-    drop_in = next(file for file in app_files(_with_a_socket(adoption), host) if str(file.path).endswith(name))
-    return (*files, drop_in)
-
-
-def _with_a_socket(adoption: Adoption) -> App:
-    service = adoption.app.service.model_copy(update={"listen": adoption.olds[0]})
-    return adoption.app.model_copy(update={"service": service})
+    """What stays."""
+    return app_files(adoption.app, host)
 
 
 def check_files(adoption: Adoption) -> tuple[File, ...]:

@@ -1,9 +1,11 @@
-"""What git says of a checkout that is deployed by hand: read as its owner, and without a hook or a write.
+"""What git says of a checkout that is deployed by hand: read as its owner, never as root, without a write.
 
-Root running git in somebody else's repository would run that person's programs as root (hooks, fsmonitor, filters).
+git runs programs that the repository names (hooks, fsmonitor, filters). Whoever owns the directory can put another
+repository in its place after any look at it, so no look at owners and modes makes root's git safe.
 """
 
 import pwd
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -92,21 +94,30 @@ def look(root: Path) -> Checkout:
 
 
 def _owner(root: Path) -> str:
-    """Whose repository it is; raises Refused for none, and for root's own when others can write to it."""
-    found = disk.status(root / ".git" / "config")
-    if found is None:
+    """Whose repository it is, besides root; raises Refused for none, nobody and several."""
+    inwards = [disk.status(path) for path in (root, root / ".git", root / ".git" / "config")]
+    if None in inwards:
         raise Refused([f"{root} is no git checkout: it has no .git/config"])
+    owners = dict.fromkeys(_name(root, found.st_uid) for found in inwards if found and found.st_uid != 0)
+    if not owners:
+        why = f"{root} and its .git are root's alone, and hookd never runs git as root"
+        raise Refused([why], hint=_give(root, "manager:www-data"))
+    outer = next(iter(owners))
+    if len(owners) > 1:
+        why = f"{root} and its .git belong to {' and '.join(owners)}: git would run what the one wrote as the other"
+        raise Refused([why], hint=_give(root, f"{outer}:"))
+    return outer
+
+
+def _name(root: Path, uid: int) -> str:
     try:
-        owner = pwd.getpwuid(found.st_uid).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        raise Refused([f"{root}/.git/config belongs to the number {found.st_uid}, which is no user here"]) from None
-    places = (disk.status(root / ".git"), found)
-    if found.st_uid == 0 and any(place is None or place.st_uid != 0 or place.st_mode & 0o022 for place in places):
-        raise Refused(
-            [f"{root}/.git is root's, but others may write to it: git would run what they put there as root"],
-            hint=f"sudo chown -R manager:www-data {root}/.git",
-        )
-    return owner
+        raise Refused([f"{root} or its .git belongs to the number {uid}, which is no user here"]) from None
+
+
+def _give(root: Path, owner: str) -> str:
+    return shlex.join(("sudo", "chown", "-R", owner, f"{root}/.git"))
 
 
 def _url(git: _Git, branch: str | None) -> str | None:

@@ -12,7 +12,7 @@ from units.adopt.adoption import Adoption, Change, Copied
 from units.adopt.facts import Facts, Page
 from units.adopt.options import Gunicorn
 from units.adopt.reasons import in_the_way, way_of
-from units.app_checks import parsed
+from units.app_table import parsed
 from units.errors import Refused
 from units.manifest import Manifest
 from units.wish import Wish, table_of
@@ -110,7 +110,7 @@ def _service(facts: Facts, gunicorn: Gunicorn, listen: str) -> dict[str, Any]:
         "workers": min(gunicorn.workers, _MOST_WORKERS),
         "threads": min(gunicorn.threads, _MOST_THREADS),
         "environment_file": str(layout.app_environment(facts.options.app)),
-        **({} if way_of(facts) == "held" else {"listen": listen}),
+        **({"own_socket": True} if way_of(facts) == "held" else {"listen": listen}),
     }
 
 

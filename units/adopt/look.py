@@ -16,8 +16,9 @@ from units.adopt.facts import Facts, Options, Page, Person
 from units.adopt.listeners import Listener
 from units.adopt.options import Gunicorn, NotGunicorn
 from units.adopt.service import OldService
-from units.doctor.http import Address, NoAnswer, status_of
 from units.errors import Refused
+from units.http import Address, NoAnswer, status_of
+from units.nginx_config import files_of
 from units.run import CommandFailed, run, succeeds
 
 _PAGES: Final = ("/healthz", "/health", "/")
@@ -30,24 +31,15 @@ def look(wanted: Options) -> Facts:
     """Look at a project; raises Refused when there is too little to go on."""
     root = _directory(wanted)
     tree = checkout.look(root)
-    name, others = service.find(root, wanted.unit)
-    unit = service.look(name)
-    if unit.active != "active" or not unit.main_pid:
-        raise Refused(
-            [f"{unit.name} does not run, so there is nothing to take over"], hint=f"systemctl start {unit.name}"
-        )
+    unit, others = _running_unit(root, wanted.unit)
     texts = variables.read_files(unit.files)
     seen = variables.effective(unit.environment, texts.values())
     process = _first_process(unit)
     gunicorn, why = _gunicorn(unit, process, seen, root)
     olds = listeners.listeners(process)
     tracked = loose.Tree(frozenset(tree.tracked))
-    # A socket that systemd holds already stays, and nginx goes on leading there.
-    new = str(olds[0]) if unit.sockets and olds else f"unix:{layout.SOCKETS}/{wanted.app}.sock"
-    found = _sites(olds, new, moved_of(root, tracked))
+    found = _sites(olds, _new_place(wanted, unit, olds), moved_of(root, tracked))
     person = _person(unit)
-    hosts = [domain for site in found if site.passes for domain in site.domains if domain not in ("_", "")]
-    sorted_out = loose.sort(root, tree.loose, tracked, wanted.wishes, person.may_write)
     return Facts(
         options=wanted,
         checkout=tree,
@@ -61,8 +53,8 @@ def look(wanted: Options) -> Facts:
         texts=texts,
         variables=seen,
         sites=found,
-        loose=tuple(sorted_out),
-        page=_page(olds, wanted.health, hosts),
+        loose=tuple(loose.sort(root, tree.loose, tracked, wanted.wishes, person.may_write)),
+        page=_page(olds, wanted.health, found),
         reachable=succeeds(("runuser", "-u", layout.WORKER, "--", "test", "-x", str(root.parent))),
         root=root.stat(),
         python=_other_python(process),
@@ -81,6 +73,22 @@ def _directory(wanted: Options) -> Path:
     if reasons:
         raise Refused(reasons)
     return root
+
+
+def _running_unit(root: Path, wanted: str | None) -> tuple[OldService, tuple[str, ...]]:
+    """The unit to take over, and the names of the directory's others; raises Refused unless it is clear and runs."""
+    name, others = service.find(root, wanted)
+    unit = service.look(name)
+    if unit.active != "active" or not unit.main_pid:
+        raise Refused(
+            [f"{unit.name} does not run, so there is nothing to take over"], hint=f"systemctl start {unit.name}"
+        )
+    return unit, others
+
+
+def _new_place(wanted: Options, unit: OldService, olds: tuple[Listener, ...]) -> str:
+    """Where nginx is to lead: a socket that systemd holds already stays, and nginx goes on leading there."""
+    return str(olds[0]) if unit.sockets and olds else f"unix:{layout.SOCKETS}/{wanted.app}.sock"
 
 
 def _first_process(unit: OldService) -> int:
@@ -123,7 +131,7 @@ def _sites(olds: tuple[Listener, ...], new: str, moved: Callable[[str], str | No
     if shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin") is None:
         return ()
     try:
-        names = sites.files_of(run(("nginx", "-T", "-q")))
+        names = files_of(run(("nginx", "-T", "-q")))
     except CommandFailed as error:
         raise Refused([f"nginx finds a mistake in its own files: {error}"], hint="mend it: sudo nginx -t") from None
     real = dict.fromkeys(Path(os.path.realpath(name)) for name in names)
@@ -148,8 +156,9 @@ def _numbers(names: Iterable[str]) -> Iterable[int]:
             yield int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
 
 
-def _page(olds: tuple[Listener, ...], wished: str | None, domains: Iterable[str]) -> Page | None:
+def _page(olds: tuple[Listener, ...], wished: str | None, found: Iterable[sites.Site]) -> Page | None:
     """A page that the old process answers with 200, asked as a visitor would and as hookd would."""
+    domains = [name for site in found if site.passes for name in site.domains if name not in ("_", "")]
     hosts = dict.fromkeys(["localhost", *(name for name in domains if not name.startswith(("*", ".", "~")))])
     for path in [wished] if wished else _PAGES:
         for host in hosts:

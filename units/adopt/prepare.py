@@ -1,6 +1,6 @@
 """Puts everything beside a project before its first release: nothing of it touches what runs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from hookd.store.drift import Odd, drift, mend
 from hookd.store.ownership import Policy, secret_policy, user_of
@@ -12,13 +12,11 @@ from units.app_plan import Given, app_plan, app_toml
 from units.apps import Server
 from units.errors import HostError
 from units.host import Host
-from units.install import Installer
+from units.install import Installer, Say
 from units.manifest import HOST
 from units.plan import Directory, Plan, Run, Step, User
 from units.secrets import new_secret
 from units.setup import host_plan
-
-Say = Callable[[str], None]
 
 
 def first_plan(adoption: Adoption, host: Host) -> Plan:

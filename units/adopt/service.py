@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from units.errors import Refused
 from units.run import run
+from units.services import sockets_of
 
 _MANAGER: Final = ("busctl", "--json=short", "get-property", "org.freedesktop.systemd1")
 _UNIT: Final = ("FragmentPath", "DropInPaths", "ActiveState")
@@ -111,13 +112,8 @@ def look(name: str) -> OldService:
         files=tuple(Path(path) for path, _ in service["EnvironmentFiles"]),
         main_pid=service["MainPID"],
         is_odd=bool(service["DynamicUser"] or service["RootDirectory"]),
-        sockets=_sockets(name),
+        sockets=sockets_of(name),
     )
-
-
-def _sockets(name: str) -> tuple[str, ...]:
-    printed = run(("systemctl", "show", "--property=TriggeredBy", "--value", "--", name))
-    return tuple(unit for unit in printed.split() if unit.endswith(".socket"))
 
 
 def _properties(name: str, interface: str, wanted: tuple[str, ...]) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from units.adopt.listeners import Listener
 _TOKEN: Final = re.compile(
     r"""#[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{};]|(?:\\.|\$\{[^}]*\}|[^\s{};"'\\])+""", re.DOTALL
 )
-_HEADER: Final = re.compile(r"^# configuration file (.+):$", re.MULTILINE)
 _EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - What others listen on.
 _ALL_NAMES: Final = {"127.0.0.1", "localhost", "[::1]", "0.0.0.0", "[::]"}  # noqa: S104
 _NAMES: Final = {"127.0.0.1": {"127.0.0.1", "localhost"}, "::1": {"[::1]", "localhost"}}
@@ -39,11 +38,6 @@ class Site:
     domains: tuple[str, ...]
     passes: bool
     unknown: tuple[str, ...]
-
-
-def files_of(printed: str) -> list[Path]:
-    """The files that `nginx -T` names."""
-    return [Path(name) for name in dict.fromkeys(_HEADER.findall(printed))]
 
 
 def directives(text: str) -> Iterator[list[Word]]:

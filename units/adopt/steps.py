@@ -20,16 +20,15 @@ from units.adopt.wait import until, until_well
 from units.app_plan import Given, app_plan, app_toml
 from units.apps import Server
 from units.disk import UnsafePath
-from units.doctor.http import Address
 from units.errors import HostError
-from units.install import Installer
-from units.plan import Absent, File, Plan, Run
+from units.http import Address
+from units.install import Installer, Say
+from units.plan import DAEMON_RELOAD, Absent, File, Plan, Run
 from units.run import CommandFailed, run, succeeds
 from units.secrets import new_secret
 
-Say = Callable[[str], None]
 _SECONDS: Final = 180
-_RELOAD: Final = Run(("systemctl", "daemon-reload"), "systemd reads the units")
+_RELOAD: Final = Run(DAEMON_RELOAD, "systemd reads the units")
 
 
 @dataclass

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Final
 
 from hookd.contract.catalogue import Health
-from units.doctor.http import Address, NoAnswer, status_of
 from units.errors import HostError
+from units.http import Address, NoAnswer, status_of
 
 _PAUSE_SECONDS: Final = 0.1
 

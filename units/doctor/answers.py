@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 
 from hookd.contract.catalogue import App
 from hookd.contract.journal import AppState
+from units.app_plan import units_of
 from units.doctor.finding import Finding, error, ok
-from units.doctor.http import Address, NoAnswer, address_and_page, address_of, status_of
 from units.doctor.services import main_unit
-from units.doctor.subject import Subject, units_for
+from units.doctor.subject import Subject
+from units.http import Address, NoAnswer, address_and_page, address_of, status_of
 from units.places_of import listen
 
 _SECONDS: Final = 5.0
@@ -50,7 +51,7 @@ def check(subject: Subject) -> Iterator[Finding]:
 def check_app(subject: Subject, app: App) -> Iterator[Finding]:
     """Ask the app for its health page as a visitor would."""
     state = subject.state(app)
-    if state.current is None or (units_for(app) and not subject.unit(main_unit(app, state)).is_up):
+    if state.current is None or (units_of(app) and not subject.unit(main_unit(app, state)).is_up):
         yield ok(f"{app.name} does not run and is not asked")
         return
     question = _question(app, state)

@@ -5,13 +5,13 @@ from typing import Final
 
 from hookd.contract.catalogue import App
 from units import host, layout
+from units.app_files import app_files
 from units.app_plan import Given, app_plan
 from units.doctor.finding import Finding, Unseen, error, ok, warning
 from units.doctor.subject import Subject
 from units.install import is_right
 from units.manifest import Manifest
 from units.plan import Directory, File, Group, Link, Plan, Run, Step, User
-from units.render import app_files
 from units.setup import host_plan
 
 GOOD: Final = "files, directories and links stand as set-up would write them"
@@ -33,17 +33,14 @@ def check_app(subject: Subject, app: App) -> Iterator[Finding]:
         yield ok(f"{app.name} was not brought by `hookd app`: what belongs to it is not compared")
         return
     files = app_files(app, host.look(subject.config))
-    plan = tuple(step for step in app_plan(app, "", Given(""), files) if getattr(step, "path", None) != _own_file(app))
+    own = layout.app_file(app.name)
+    plan = tuple(step for step in app_plan(app, "", Given(""), files) if getattr(step, "path", None) != own)
     yield from compare(plan, "sudo hookd setup")
 
 
 def _need_root(subject: Subject) -> None:
     if not subject.is_root:
         raise Unseen("only root can compare this host with what set-up makes", "sudo hookd doctor")
-
-
-def _own_file(app: App) -> object:
-    return layout.app_file(app.name)
 
 
 def compare(plan: Plan, mend: str) -> Iterator[Finding]:

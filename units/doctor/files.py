@@ -12,6 +12,7 @@ from hookd.contract.catalogue import App
 from units import disk, layout
 from units.doctor.finding import Finding, error, unknown, warning
 from units.doctor.subject import Subject
+from units.git_access import typed_as_worker
 
 GOOD: Final = "nobody but root can change what root runs and reads, and secrets are closed"
 GOOD_APP: Final = "its secret, key and files are there, with the right modes"
@@ -108,7 +109,7 @@ def check_app(subject: Subject, app: App) -> Iterator[Finding]:
         yield from _present(path, "its builds and its service need these variables", f"sudoedit {path}")
     for name in app.shared.files:
         path = app.shared_root / name
-        mend = f"sudo runuser -u {layout.WORKER} -- touch {path}, then fill it"
+        mend = f"{typed_as_worker('touch', str(path))}, then fill it"
         yield from _present(path, "no deployment can link it", mend)
 
 

@@ -12,7 +12,7 @@ from hookd.contract.journal import AppState, why_not
 from units import disk, layout
 from units.doctor.finding import Finding, Unseen, error, ok, warning
 from units.doctor.subject import Subject
-from units.git_access import as_worker
+from units.git_access import as_worker, typed_as_worker
 from units.run import CommandFailed, run
 
 _PROBE_SECONDS: Final = 8
@@ -50,7 +50,7 @@ def hint_for(said: str, app: App) -> str:
         return f"compare the host's fingerprint with the one it publishes, then: {known}"
     if "has no branch" in said:
         return f"sudo hookd app edit {app.name} --set branch=NAME"
-    return f"sudo runuser -u {layout.WORKER} -- {layout.PYTHON} -P -m worker.probe {app.name}"
+    return typed_as_worker(str(layout.PYTHON), "-P", "-m", "worker.probe", app.name)
 
 
 def behind(name: str, head: str, state: AppState) -> Iterator[Finding]:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Final
 
 from units.doctor.finding import Finding, Unseen, error, ok, unknown
-from units.doctor.nginx_config import Passed, parse, passed_on
 from units.doctor.services import judge
 from units.doctor.subject import Subject
+from units.nginx_config import Passed, parse, passed_on
 from units.run import CommandFailed, run
 
 GOOD: Final = "nginx runs, and passes on pushes of every size that the receiver takes"

@@ -14,6 +14,7 @@ from hookd.store.records import Records
 from units import layout
 from units.doctor.finding import Finding, Unseen, error, ok, warning
 from units.doctor.subject import Subject
+from units.git_access import typed_as_worker
 
 GOOD: Final = "workers are there, and the queue is not suspended"
 _WORKERS_RESTART: Final = f"sudo systemctl restart {' '.join(map(layout.worker_unit, layout.INSTANCES))}"
@@ -37,7 +38,7 @@ def check(subject: Subject) -> Iterator[Finding]:
     if suspended:
         resume = f". {subject.settings.rq_environment} && rq resume"
         why = "somebody has suspended the queue (rq suspend): pushes are accepted and nothing is deployed"
-        yield error(why, f"sudo runuser -u {layout.WORKER} -- sh -c '{resume}'")
+        yield error(why, typed_as_worker("sh", "-c", resume))
 
 
 def _ask(question: Any) -> Any:
@@ -95,7 +96,8 @@ def ending(app: App, history: list[Deployment]) -> Iterator[Finding]:
     if last is None or last.status not in UNDONE:
         return
     what = f"the last deployment ended {last.status}: {last.cause or 'without a word'}"
-    mend = f"sudo hookd logs {last.id}; {last.hint or f'sudo hookd deploy {app.name}'}"
+    # The record's own hint stays out: it may be a stranger's, and root types what stands here.
+    mend = f"sudo hookd logs {last.id}; sudo hookd deploy {app.name}"
     yield (error if last.status is Status.ROLLBACK_FAILED else warning)(what, mend)
 
 

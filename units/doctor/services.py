@@ -6,8 +6,9 @@ from typing import Final
 
 from hookd.contract.catalogue import App
 from hookd.contract.journal import AppState
+from units.app_plan import units_of
 from units.doctor.finding import Finding, error, ok, warning
-from units.doctor.subject import HOST_UNITS, Subject, units_for
+from units.doctor.subject import HOST_UNITS, Subject
 from units.doctor.systemd import Unit
 
 GOOD: Final = "every unit runs and comes back after a reboot"
@@ -24,7 +25,7 @@ def check(subject: Subject) -> Iterator[Finding]:
 
 def check_app(subject: Subject, app: App) -> Iterator[Finding]:
     """Look at an app's units; of two colours, only at the one that serves."""
-    names = units_for(app)
+    names = units_of(app)
     if not names:
         yield ok(f"{app.name} is run by {app.service.manager}, which is not looked at")
         return
@@ -44,7 +45,7 @@ def check_app(subject: Subject, app: App) -> Iterator[Finding]:
 def serving(app: App, state: AppState) -> tuple[str, ...]:
     """The units of an app that must run now."""
     idle = {"blue": "green", "green": "blue"}.get(state.colour or "")
-    return tuple(name for name in units_for(app) if idle is None or not name.startswith(f"{app.service_name}-{idle}"))
+    return tuple(name for name in units_of(app) if idle is None or not name.startswith(f"{app.service_name}-{idle}"))
 
 
 def main_unit(app: App, state: AppState) -> str:

@@ -126,15 +126,6 @@ def _mend(problem: str) -> str:
 
 def _units(apps: tuple[App, ...]) -> Mapping[str, Unit] | str:
     try:
-        return read_units([*HOST_UNITS, "nginx.service", *(name for app in apps for name in units_for(app))])
+        return read_units([*HOST_UNITS, "nginx.service", *(name for app in apps for name in units_of(app))])
     except CommandFailed as failed:
         return failed.output or str(failed)
-
-
-def units_for(app: App) -> tuple[str, ...]:
-    """Every unit of an app, made by hookd or there before; none when systemd does not run it."""
-    if app.service.manager != "systemd":
-        return ()
-    there_before = tuple(f"{name}.service" for name in sorted(app.services))
-    held = (f"{app.service_name}.socket",) if app.service.listen else ()
-    return units_of(app) or (*held, *there_before)

@@ -9,18 +9,20 @@ from tests.support.server.machine import Machine
 
 _MOST_RUNS: Final = 200
 _PYTHON: Final = "/opt/hookd/current/venv/bin/python"
-# Python tells its audit hooks of each of these before it happens; at the one whose number is given, the process ends.
+# Python tells its audit hooks of each of these before it happens; at the one whose number is given, or at the command
+# that is given, the process ends.
 _SCRIPT: Final = """
 import os, signal, sys
 
-left = int(sys.argv.pop(1))
+at = sys.argv.pop(1)
+left = int(at) if at.isdigit() else 0
 WATCHED = {"os.mkdir", "os.symlink", "os.rename", "os.remove", "os.rmdir", "os.chown", "os.chmod", "subprocess.Popen"}
 
 def hook(event, arguments):
     global left
     changes = event in WATCHED and not (event == "subprocess.Popen" and looks(arguments[1]))
     left -= changes
-    if changes and left == 0:
+    if changes and left == 0 or event == "subprocess.Popen" and " ".join(arguments[1]) == at:
         os.kill(os.getpid(), signal.SIGKILL)
 
 def looks(argv):
@@ -40,8 +42,22 @@ def interrupted(machine: Machine, *arguments: str, every: int) -> tuple[int, Don
     """
     for killed in count():
         assert killed < _MOST_RUNS, f"hookd {' '.join(arguments)} does not come to an end"
-        done = machine.run(_PYTHON, "-P", "-c", _SCRIPT, str(every + killed % every), *arguments, check=False)
-        if done.returncode != -signal.SIGKILL and done.returncode != 128 + signal.SIGKILL:
+        done = _run(machine, str(every + killed % every), arguments)
+        if not _was_killed(done):
             assert done.returncode == 0, f"{done.stdout}{done.stderr}"
             return killed, done
     raise AssertionError
+
+
+def killed_at(machine: Machine, command: str, *arguments: str) -> None:
+    """Kill a command of hookd's when it is about to run another one."""
+    done = _run(machine, command, arguments)
+    assert _was_killed(done), f"{command} was never run:\n{done.stdout}{done.stderr}"
+
+
+def _run(machine: Machine, at: str, arguments: tuple[str, ...]) -> Done:
+    return machine.run(_PYTHON, "-P", "-c", _SCRIPT, at, *arguments, check=False)
+
+
+def _was_killed(done: Done) -> bool:
+    return done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from socket import socket
@@ -10,6 +11,7 @@ from typing import Any, Protocol
 from tests.support.receiver import headers_of, push_body
 
 _SECONDS = 30
+_TLS = 443
 
 
 class Place(Protocol):
@@ -43,18 +45,32 @@ def ask(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
     port: int = 80,
+    source: str | None = None,
 ) -> Answer:
-    """Send one request over a connection of its own; `host` is the name that the visitor typed."""
+    """Send one request over a connection of its own; `host` is the name that the visitor typed.
+
+    Port 443 is asked in TLS, whoever signed its certificate. `source` is the address that the visitor has.
+    """
     connection = http.client.HTTPConnection(host, timeout=_SECONDS)
     connection.sock = place.socket()
     connection.sock.settimeout(_SECONDS)
     try:
+        if source:
+            connection.sock.bind((source, 0))
         connection.sock.connect(("127.0.0.1", port))
+        if port == _TLS:
+            connection.sock = _unverified().wrap_socket(connection.sock, server_hostname=host)
         connection.request(method, path, body, {"Connection": "close", **(headers or {})})
         response = connection.getresponse()
         return Answer(response.status, dict(response.getheaders()), response.read().decode(errors="replace"))
     finally:
         connection.close()
+
+
+def _unverified() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def push(
@@ -66,9 +82,12 @@ def push(
     sender: str = "github",
     delivery: str | None = None,
     path: str | None = None,
+    port: int = 80,
+    source: str | None = None,
     **changes: Any,
 ) -> Answer:
     """Send a signed push for an app through nginx; `changes` are fields of the event, such as `after`."""
     body = push_body(app, **changes)
     signature = headers_of(sender, body, secret=secret, delivery=delivery)
-    return ask(place, host, path or f"/hooks/{app}", method="POST", body=body, headers=signature)
+    way = path or f"/hooks/{app}"
+    return ask(place, host, way, method="POST", body=body, headers=signature, port=port, source=source)

@@ -1,10 +1,10 @@
-"""Reads what `nginx -T` prints, as far as it takes to know which limits hold where a request is passed on."""
+"""Reads what `nginx -T` prints: which names it answers to, where it passes requests on, and which limits hold there."""
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Final
 
 _TOKEN: Final = re.compile(
@@ -33,7 +33,11 @@ class Block:
 
     def first(self, name: str) -> tuple[str, ...] | None:
         """The words after a directive's name; None when it does not stand in this block."""
-        return next((one.words[1:] for one in self.directives if one.name == name), None)
+        return next((one.words[1:] for one in self.named(name)), None)
+
+    def named(self, name: str) -> Iterator["Block"]:
+        """The directives of a name that stand in this block."""
+        return (one for one in self.directives if one.name == name)
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,17 @@ class Passed:
     largest: int
 
 
-def parse(text: str) -> Block:
-    """Read what `nginx -T` prints into blocks; what is not understood is left out."""
+def files_of(text: str) -> list[Path]:
+    """The files that `nginx -T` names."""
+    return [Path(name) for name in dict.fromkeys(_FILE.findall(text))]
+
+
+def parse(text: str, without: str | None = None) -> Block:
+    """Read what `nginx -T` prints into blocks, but for a file called `without`; leaves out what it does not know."""
     _, *parts = _FILE.split(text) if _FILE.search(text) else ("", "nginx.conf", text)
     files = {PurePath(name): _blocks(content) for name, content in zip(parts[::2], parts[1::2], strict=True)}
     main, root = next(iter(files.items()))
+    files = {path: block for path, block in files.items() if path.name != without}
     return Block((), list(_included(root, main.parent, files, _DEEPEST)))
 
 
@@ -87,11 +97,17 @@ def _blocks(text: str) -> Block:
     return root
 
 
+def server_names(root: Block) -> set[str]:
+    """Every name that a site answers to."""
+    servers = (server for http in root.named("http") for server in http.named("server"))
+    return {name for server in servers for names in server.named("server_name") for name in names.words[1:]}
+
+
 def passed_on(root: Block) -> Iterator[Passed]:
     """Every place that passes requests on, with the limit that holds there: the innermost that is given."""
-    for http in (one for one in root.directives if one.name == "http"):
-        upstreams = {one.words[1]: _server(one) for one in http.directives if one.name == "upstream" and one.words[1:]}
-        for server in (one for one in http.directives if one.name == "server"):
+    for http in root.named("http"):
+        upstreams = {one.words[1]: _server(one) for one in http.named("upstream") if one.words[1:]}
+        for server in http.named("server"):
             yield from _walk(
                 server, server.first("server_name") or (), _limit(server, _limit(http, DEFAULT_BODY)), upstreams
             )

@@ -16,7 +16,7 @@ _NO_ACL: Final = frozenset({errno.ENODATA, errno.EOPNOTSUPP})
 
 
 @dataclass(frozen=True)
-class Look:
+class Rights:
     """Owner, group, mode, and the ACLs if there are any: the one in force, and a directory's for what is new in it."""
 
     owner: int
@@ -32,13 +32,13 @@ class Look:
         return text if self.default is None else f"{text} default acl {acl.text(self.default)}"
 
 
-def look_at(descriptor: int, found: os.stat_result, *, acls: bool) -> Look:
+def rights_of(descriptor: int, found: os.stat_result, *, acls: bool) -> Rights:
     """See how what a descriptor refers to looks; its ACLs only when they matter."""
     mode = found.st_mode & 0o7777
     if not acls:
-        return Look(found.st_uid, found.st_gid, mode)
+        return Rights(found.st_uid, found.st_gid, mode)
     path = itself(descriptor)
-    return Look(found.st_uid, found.st_gid, mode, read_acl(path, acl.ACCESS), read_acl(path, acl.DEFAULT))
+    return Rights(found.st_uid, found.st_gid, mode, read_acl(path, acl.ACCESS), read_acl(path, acl.DEFAULT))
 
 
 def read_acl(path: str, name: str, *, follow: bool = True) -> bytes | None:
@@ -70,7 +70,7 @@ def keeps_acls(descriptor: int) -> bool:
     return True
 
 
-def make_look(descriptor: int, found: Look, wanted: Look) -> None:
+def set_rights(descriptor: int, found: Rights, wanted: Rights) -> None:
     """Change only what differs; raises OSError. The owner first: a change of owner takes set-id bits away."""
     path = itself(descriptor)
     acls = ((acl.ACCESS, found.access, wanted.access), (acl.DEFAULT, found.default, wanted.default))

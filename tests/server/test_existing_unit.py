@@ -1,0 +1,168 @@
+"""A unit that was there before hookd: deployed, stopped with its socket, back after a reboot, and given back."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.server.by_hand import ROOT, SITE, UNIT, ByHand, by_hand_layer
+from tests.support.server.machine import Machine
+from tests.support.server.servers import Layer, Servers
+from tests.support.server.shop import Shop, set_up_layer
+from tests.support.server.web import ask
+
+SYSTEMD = "/etc/systemd/system"
+PORT = 8001
+# Serves a directory at the address that hookd is to hold.
+OLD = f"""\
+[Unit]
+Description=The journal
+
+[Service]
+User=www-data
+WorkingDirectory=/opt/journal
+ExecStart=/usr/bin/python3 -m http.server --bind 127.0.0.1 {PORT}
+
+[Install]
+WantedBy=multi-user.target
+"""
+TABLE = f"""\
+repository = "%s"
+full_name = "acme/journal"
+sender = "gitea"
+root = "/srv/journal"
+deploy_key = "/var/lib/hookd/keys/journal"
+
+[service]
+units = "existing"
+listen = "127.0.0.1:{PORT}"
+
+[health]
+url = "http://127.0.0.1:{PORT}/"
+"""
+
+
+class Journal(Shop):
+    """An app that a unit of somebody's runs, without nginx in front."""
+
+    def page(self, path: str = "/") -> str:
+        """What a visitor sees; nothing when nobody listens."""
+        try:
+            return ask(self.machine, "localhost", path, port=PORT).text
+        except ConnectionRefusedError:
+            return ""
+
+    def states(self) -> tuple[str, str]:
+        """How socket and service stand."""
+        return self.machine.unit_state("journal.socket"), self.machine.unit_state("journal.service")
+
+
+def journal_layer(servers: Servers) -> Layer:
+    """The disk of a server whose unit was there, ran, and is deployed by hookd now."""
+
+    def add(machine: Machine) -> None:
+        journal = Journal(machine, "journal")
+        machine.write("/opt/journal/index.html", "by hand")
+        machine.write(f"{SYSTEMD}/journal.service", OLD)
+        machine.run("systemctl", "enable", "--now", "journal.service")
+        machine.wait_until(lambda: journal.page() == "by hand", what="the old unit")
+        journal.commit("v1")
+        machine.write("/root/journal.toml", TABLE % journal.repository.url)
+        journal.paste_key(journal.hookd("app", "add", "journal", "--from", "/root/journal.toml"))
+        assert journal.page() == "by hand", "nothing changes for visitors before the first deployment"
+        journal.hookd("deploy", "journal")
+
+    return servers.layer("journal", add, on=set_up_layer(servers))
+
+
+@pytest.fixture
+def journal(servers: Servers) -> Iterator[Journal]:
+    """That server."""
+    with servers.start(journal_layer(servers)) as machine:
+        found = Journal(machine, "journal")
+        machine.wait_until(lambda: found.page() == "v1", what="the app after a boot")
+        yield found
+
+
+def test_a_unit_that_ran_before_is_deployed_stopped_and_started_with_its_socket(journal: Journal) -> None:
+    assert journal.push("v2")["status"] == "succeeded"
+    assert journal.page() == "v2"
+    journal.hookd("stop", "journal")
+    assert [journal.page() for _ in range(3)] == [""] * 3
+    assert journal.states() == ("inactive", "inactive")
+    journal.hookd("start", "journal")
+    journal.machine.wait_until(lambda: journal.page() == "v2", what="the app after its start")
+    assert journal.states() == ("active", "active")
+    assert journal.push("v3")["status"] == "succeeded"
+    journal.machine.reboot()
+    assert journal.machine.unit_state("journal.socket") == "active"
+    journal.machine.wait_until(lambda: journal.page() == "v3", what="the app after a reboot")
+
+
+@pytest.mark.parametrize("command", ["app remove journal --yes", "uninstall --yes"])
+def test_when_hookd_goes_the_app_stops_and_its_unit_is_as_it_was(journal: Journal, command: str) -> None:
+    journal.hookd(*command.split())
+    assert [journal.page() for _ in range(3)] == [""] * 3
+    left = [path for path in journal.machine.files() if path.startswith(SYSTEMD) and "journal" in path]
+    assert sorted(left) == [f"{SYSTEMD}/journal.service", f"{SYSTEMD}/multi-user.target.wants/journal.service"]
+    assert journal.machine.read(f"{SYSTEMD}/journal.service") == OLD
+    journal.machine.run("systemctl", "start", "journal.service")
+    journal.machine.wait_until(lambda: journal.page() == "by hand", what="the old unit")
+    assert journal.machine.path("/srv/journal/current").is_symlink(), "releases stay"
+
+
+# --- taken over
+
+
+@pytest.fixture
+def shop(servers: Servers) -> Iterator[ByHand]:
+    """A server with a project on it that is deployed by hand."""
+    with servers.start(by_hand_layer(servers)) as machine:
+        yield ByHand(machine)
+
+
+def stops_and_starts(shop: ByHand) -> None:
+    """`hookd stop` ends it and its socket; visitors do not start it again; `hookd start` does."""
+    shop.hookd("stop", "shop")
+    assert {shop.page() for _ in range(5)} == {"502"}
+    assert [shop.machine.unit_state(f"shop.{kind}") for kind in ("socket", "service")] == ["inactive"] * 2
+    shop.hookd("start", "shop")
+    shop.machine.wait_until(lambda: shop.page() == "v1", what="the app after its start")
+    assert shop.machine.unit_state("shop.socket") == "active"
+
+
+def takes_up_what_is_edited(shop: ByHand) -> None:
+    """What the drop-in says follows the app's file; it is never lost, and the unit stays in the release."""
+    for workers in ("3", "5"):
+        shop.hookd("app", "edit", "shop", "--set", f"service.workers={workers}")
+        shop.hookd("restart", "shop")
+        shop.machine.wait_until(lambda: shop.page() == "v1", what="the app after a restart")
+        assert f"--workers {workers} " in shop.machine.run("ps", "ax", "-o", "args").stdout
+        assert f"{ROOT}/releases/" in shop.page("/where")
+    assert shop.machine.run("hookd", "setup").stdout.splitlines()[-2].startswith("all was right already")
+
+
+def test_a_project_that_was_taken_over_is_stopped_with_its_socket(shop: ByHand) -> None:
+    shop.prepared()
+    shop.adopted()
+    stops_and_starts(shop)
+    takes_up_what_is_edited(shop)
+    shop.hookd("app", "remove", "shop", "--yes")
+    assert shop.page("/where") == ROOT
+    assert shop.units() == {"shop.service"}
+
+
+def test_a_project_with_a_socket_of_its_own_is_stopped_with_it_and_can_be_changed(shop: ByHand) -> None:
+    socket = "[Socket]\nListenStream=/run/shop.sock\nSocketUser=www-data\n[Install]\nWantedBy=sockets.target\n"
+    shop.machine.run("systemctl", "stop", "shop.service")
+    shop.machine.write(f"{SYSTEMD}/shop.socket", socket)
+    shop.machine.shell("systemctl daemon-reload && systemctl enable --now shop.socket")
+    unit = UNIT.replace("After=network.target", "Requires=shop.socket").replace("--bind 127.0.0.1:8000 ", "")
+    shop.serve(unit, SITE.replace("127.0.0.1:8000", "unix:/run/shop.sock"))
+    shop.prepared()
+    shop.adopted()
+    stops_and_starts(shop)
+    takes_up_what_is_edited(shop)
+    shop.hookd("app", "remove", "shop", "--yes")
+    assert shop.page("/where") == ROOT
+    assert shop.machine.read(f"{SYSTEMD}/shop.socket") == socket
+    assert shop.units() == {"shop.service", "shop.socket"}
