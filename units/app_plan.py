@@ -13,7 +13,7 @@ from units import layout
 from units.plan import DAEMON_RELOAD, RESTART_RECEIVER, Directory, File, Link, Plan, Run, Step
 
 _HEADER: Final = "What hookd knows of {name}. To change it: sudo hookd app edit {name}"
-_ENVIRONMENT: Final = """# Variables of {name}, one NAME=value per line, for its units and its builds.
+VARIABLES: Final = """# Variables of {name}, one NAME=value per line, for its units and its builds.
 # After a change: sudo hookd restart {name}
 """
 _SHARED: Final = "# {name}'s own {file}, linked into every release.\n"
@@ -86,9 +86,10 @@ def _own_files(app: App, toml: str, given: Given) -> list[Step]:
         File(app.shared_root / name, text, owner, group, mode, once=True, keep=True)
         for name, text in _shared_files(app, given).items()
     ]
-    environment = given.environment or _ENVIRONMENT.format(name=app.name)
+    environment = given.environment or VARIABLES.format(name=app.name)
     if app.build.environment_file == layout.app_environment(app.name):
-        files.append(File(layout.app_environment(app.name), environment, "root", layout.WORKER, mode, once=True))
+        path = layout.app_environment(app.name)
+        files.append(File(path, environment, "root", layout.WORKER, mode, once=True, owned=True))
     files.append(File(layout.app_secret(app.name), f"{given.secret}\n", mode=PRIVATE.file, once=True))
     files.append(File(layout.app_file(app.name), toml))
     return files

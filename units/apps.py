@@ -144,26 +144,42 @@ def _apply(server: Server, app: App, plan: Plan, say: Say, *, dry_run: bool) -> 
     own = Installer(server.manifest, layout.app_scope(app.name), say)
     for_all = Installer(server.manifest, HOST, say)
     own.carry_out(plan, dry_run=dry_run)
-    for_all.carry_out(host_plan(server.host, server.with_app(app)), dry_run=dry_run)
+    for_all.carry_out(host_plan(server.host, server.with_app(app)), dry_run=dry_run, whole=False)
 
 
-def remove(server: Server, app: App, say: Say, *, dry_run: bool) -> list[Path]:
-    """Stop an app and take away all that was brought for it; returns the directories that stay, with its data."""
+def remove(server: Server, app: App, variables: tuple[Path, ...], say: Say, *, dry_run: bool) -> list[Path]:
+    """Stop an app and take away all that was brought for it; returns what stays: its data, and its `variables`."""
     installer = Installer(server.manifest, layout.app_scope(app.name), say)
-    files = [Path(thing.name) for thing in server.manifest.of(layout.app_scope(app.name), "file", "link")]
+    files = _files(server, app.name, variables)
     # As long as these are there, the same command can be typed again.
-    last = [path for path in (layout.app_secret(app.name), layout.app_file(app.name)) if path in files]
+    last = [path for path in (layout.app_file(app.name), layout.app_secret(app.name)) if path in files]
     first = (Absent(path) for path in files if path not in last)
-    installer.carry_out((*stop_for_good([app], server.manifest), *first, *_news()), dry_run=dry_run)
+    installer.carry_out((*stop_for_good([app], server.manifest), *first, *_news()), dry_run=dry_run, whole=False)
     without = host_plan(server.host, server.without_app(app.name))
-    Installer(server.manifest, HOST, say).carry_out(without, dry_run=dry_run)
-    stays: list[Path] = []
+    Installer(server.manifest, HOST, say).carry_out(without, dry_run=dry_run, whole=False)
     if not dry_run:
         state = (str(layout.STATE / one.format(app.name)) for one in _STATE)
         run(as_worker("rm", "-rf", "--one-file-system", "--", *state))
-        stays = installer.remove_directories()
-    installer.carry_out((*map(Absent, last), *_news()), dry_run=dry_run)
-    return stays
+    stays = _directories(installer, files, say, dry_run=dry_run)
+    installer.carry_out(_farewell(app.name, last), dry_run=dry_run, whole=False)
+    if not dry_run:
+        installer.leave(variables)
+    return [*stays, *variables]
+
+
+def _files(server: Server, name: str, variables: tuple[Path, ...]) -> list[Path]:
+    """What was brought for an app, but for what a person has written."""
+    brought = server.manifest.of(layout.app_scope(name), "file", "link")
+    return [path for path in (Path(thing.name) for thing in brought) if path not in variables]
+
+
+def _directories(installer: Installer, files: list[Path], say: Say, *, dry_run: bool) -> list[Path]:
+    """Remove an app's directories, or say which would go with its files; returns those that stay."""
+    if not dry_run:
+        return installer.remove_directories()
+    for directory in installer.going(files):
+        say(f"+ remove     {directory}")
+    return installer.staying(files)
 
 
 def is_half_there(server: Server, name: str) -> bool:
@@ -171,12 +187,22 @@ def is_half_there(server: Server, name: str) -> bool:
     return server.catalogue.get(name) is None and bool(server.manifest.of(layout.app_scope(name), "file", "link"))
 
 
-def remove_rest(server: Server, name: str, say: Say, *, dry_run: bool) -> list[Path]:
-    """Take away what is left of such an app; returns the directories that stay."""
+def remove_rest(server: Server, name: str, variables: tuple[Path, ...], say: Say, *, dry_run: bool) -> list[Path]:
+    """Take away what is left of such an app; returns what stays."""
     installer = Installer(server.manifest, layout.app_scope(name), say)
-    left = (Absent(Path(thing.name)) for thing in server.manifest.of(layout.app_scope(name), "file", "link"))
-    installer.carry_out((*left, *_news()), dry_run=dry_run)
-    return [] if dry_run else installer.remove_directories()
+    files = _files(server, name, variables)
+    stays = _directories(installer, files, say, dry_run=dry_run)
+    installer.carry_out(_farewell(name, files), dry_run=dry_run, whole=False)
+    if not dry_run:
+        installer.leave(variables)
+    return [*stays, *variables]
+
+
+def _farewell(name: str, files: Iterable[Path]) -> Plan:
+    """What comes last: until the secret is gone, after all who must know have been told, the same command goes on."""
+    steps = [Absent(path) for path in files]
+    secret = [step for step in steps if step.path == layout.app_secret(name)]
+    return (*(step for step in steps if step not in secret), *_news(), *secret)
 
 
 def _news() -> Plan:

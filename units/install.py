@@ -36,22 +36,49 @@ class Installer:
         wanted = {str(step.path) for step in plan if isinstance(step, File | Link)}
         return [Path(one.name) for one in self._manifest.of(self._scope, "file", "link") if one.name not in wanted]
 
+    def leave(self, paths: Iterable[Path]) -> None:
+        """Let these files be somebody else's from now on."""
+        for path in paths:
+            self._forget(path)
+
     def remove_directories(self, but: tuple[Path, ...] = ()) -> list[Path]:
         """Remove the scope's directories: whole trees, but for those with what is not hookd's. Returns what is left.
 
-        Those in `but`, and what is below them, are not touched.
+        What is in `but`, above and below it, is not touched.
         """
         for thing in self._manifest.of(self._scope, "directory"):
-            if any(Path(thing.name).is_relative_to(path) for path in but):
+            path = Path(thing.name)
+            if any(path.is_relative_to(one) for one in but):
                 continue
-            if disk.status(Path(thing.name)) is not None:
-                self._say(f"+ remove     {thing.name}")
-                run(("rm", "-rf", "--one-file-system", "--", thing.name))
+            if disk.status(path) is not None:
+                self._say(f"+ remove     {_all_but(path, but)}")
+                run(_remover(path, but))
             self._manifest.forget(thing)
         for thing in self._manifest.of(self._scope, "kept directory"):
             if disk.remove_empty(Path(thing.name)):
                 self._manifest.forget(thing)
         return [Path(thing.name) for thing in self._manifest.of(self._scope, "kept directory")]
+
+    def going(self, files: Iterable[Path], but: tuple[Path, ...] = ()) -> list[str]:
+        """The directories that `remove_directories` is going to remove when these files are gone."""
+        paths = [Path(thing.name) for thing in self._manifest.of(self._scope, "directory")]
+        whole = [path for path in paths if not any(path.is_relative_to(one) for one in but) and disk.status(path)]
+        stays = self.staying(files)
+        empty = [Path(thing.name) for thing in self._manifest.of(self._scope, "kept directory")]
+        return [*(_all_but(path, but) for path in whole), *(str(path) for path in empty if path not in stays)]
+
+    def staying(self, files: Iterable[Path]) -> list[Path]:
+        """The directories that `remove_directories` is going to return when these files are gone."""
+        stays: list[Path] = []
+        gone = set(files)
+        for thing in self._manifest.of(self._scope, "kept directory"):
+            path = Path(thing.name)
+            found = disk.status(path)
+            if found is None or (stat.S_ISDIR(found.st_mode) and gone.issuperset(path.iterdir())):
+                gone.add(path)
+            else:
+                stays.append(path)
+        return stays
 
     def preview(self, plan: Plan) -> Iterable[str]:
         """Each step and whether anything is to be done for it."""
@@ -64,13 +91,14 @@ class Installer:
                 owed |= _owed_for(plan, step) if is_due else set()
             yield f"{'+ ' if is_due else '  '}{step}"
 
-    def carry_out(self, plan: Plan, *, dry_run: bool) -> None:
-        """Apply a plan, or only say what that would do."""
+    def carry_out(self, plan: Plan, *, dry_run: bool, whole: bool = True) -> None:
+        """Apply a plan, or only say what that would do; not as a `whole`: only where something is to be done."""
         if not dry_run:
             self.apply(plan)
             return
         for line in self.preview(plan):
-            self._say(line)
+            if whole or line.startswith("+"):
+                self._say(line)
 
     def apply(self, plan: Plan) -> int:
         """Do what is to be done; returns how many things were not right. Raises CommandFailed, UnsafePath, OSError."""
@@ -86,7 +114,7 @@ class Installer:
                 _make(step)
                 changed += 1
             if isinstance(step, Absent):
-                self._forget(step)
+                self._forget(step.path)
         return changed
 
     def _run(self, step: Run) -> None:
@@ -118,10 +146,29 @@ class Installer:
             case _:
                 return []
 
-    def _forget(self, step: Absent) -> None:
+    def _forget(self, path: Path) -> None:
         for thing in self._manifest.of(self._scope, "file", "link"):
-            if thing.name == str(step.path):
+            if thing.name == str(path):
                 self._manifest.forget(thing)
+
+
+def _inside(path: Path, but: Iterable[Path]) -> list[Path]:
+    return [one for one in but if one.is_relative_to(path)]
+
+
+def _all_but(path: Path, but: Iterable[Path]) -> str:
+    """A directory that goes, with what stays of it."""
+    inside = ", ".join(map(str, _inside(path, but)))
+    return f"{path} (but for {inside})" if inside else str(path)
+
+
+def _remover(path: Path, but: Iterable[Path]) -> tuple[str, ...]:
+    """What removes a tree, but for what is to stay in it; that is only asked of directories of root's."""
+    if not (inside := _inside(path, but)):
+        return ("rm", "-rf", "--one-file-system", "--", str(path))
+    stays = dict.fromkeys(place for one in inside for place in (*one.parents, one) if place.is_relative_to(path))
+    passing = (word for place in stays for word in ("!", "-path", str(place)))
+    return ("find", str(path), "-xdev", "-depth", *passing, "-delete")
 
 
 def strangers(plan: Plan, manifest: Manifest) -> list[str]:
@@ -168,9 +215,11 @@ def is_right(step: Step) -> bool:
 
 def _file_is_right(file: File) -> bool:
     found = disk.status(file.path)
-    if found is None or not stat.S_ISREG(found.st_mode) or not _fits(file, found):
-        return found is not None and stat.S_ISREG(found.st_mode) and file.once
-    return file.once or disk.read(file.path) == file.text.encode()
+    if found is None or not stat.S_ISREG(found.st_mode):
+        return False
+    if file.once:
+        return not file.owned or _fits(file, found)
+    return _fits(file, found) and disk.read(file.path) == file.text.encode()
 
 
 def _fits(step: Directory | File, found: os.stat_result) -> bool:
@@ -189,7 +238,8 @@ def _make(step: Step) -> None:
         case Directory():
             disk.make_directory(step.path, _owner(step))
         case File():
-            disk.write(step.path, step.text.encode(), _owner(step), _checker(step))
+            there = disk.read(step.path) if step.once else None
+            disk.write(step.path, step.text.encode() if there is None else there, _owner(step), _checker(step))
         case Link():
             disk.link(step.path, step.target)
         case Absent():

@@ -56,6 +56,7 @@ class Directory:
 class File:
     """A file; `once` keeps what stands there already, `keep` leaves it in place when hookd goes.
 
+    `owned` puts owner and mode right also where `once` keeps the text.
     `check` is a command that must accept the new text, in a file whose path is added to it, before it is put in place.
     """
 
@@ -65,6 +66,7 @@ class File:
     group: str = "root"
     mode: int = 0o644
     once: bool = False
+    owned: bool = False
     keep: bool = False
     check: tuple[str, ...] = ()
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from hookd.contract.catalogue import App
 from units import layout
-from units.app_plan import units_of
+from units.app_plan import enabled, units_of
 from units.errors import HostError
 from units.manifest import Manifest
 from units.plan import Run
@@ -33,6 +33,9 @@ def start(app: App) -> None:
     """Start the app's sockets and the release that serves; raises HostError and CommandFailed."""
     _need_systemd(app)
     if any(_is_active(f"{name}.service") for name in app.services):
+        # A deployment after a stop starts a colour alone, since the worker may start nothing else.
+        if units := enabled(app):
+            run(("systemctl", "start", *units), seconds=_SECONDS)
         return
     if sockets := [name for name in with_its_sockets(app) if name.endswith(".socket")]:
         # systemd refuses to start a socket whose service is there, and the one that starts a colour stays "active".
@@ -61,6 +64,7 @@ def restart(app: App) -> None:
         start(app)
         return
     run(("systemctl", "restart", *(f"{name}.service" for name in running)), seconds=_SECONDS)
+    start(app)
 
 
 def _need_systemd(app: App) -> None:

@@ -194,7 +194,7 @@ def _remember_domain(host: Host, manifest: Manifest) -> bool:
 
 
 def _result(host: Host, changed: int) -> str:
-    done = f"{changed} things were put right" if changed else "all was right already"
+    done = f"{changed} thing{'s were' if changed > 1 else ' was'} put right" if changed else "all was right already"
     if host.domain is None:
         return f"{done}\n  next: sudo hookd setup --domain deploy.example.org (how your git host reaches this server)"
     return f"{done}\n  next: sudo hookd app add NAME --repo git@HOST:OWNER/NAME.git"

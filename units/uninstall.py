@@ -1,11 +1,11 @@
 """Takes away exactly what hookd brought: apps, units, files, users; what is not hookd's own stays and is named."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 from hookd.contract.catalogue import App
-from units import layout
+from units import disk, layout, typed
 from units.app_plan import nginx_news
 from units.apps import Server
 from units.install import Installer, Say
@@ -25,34 +25,52 @@ _UNITS: Final = (
 )
 # They go last, and all at once: until then the same command can be typed again.
 _LAST: Final = (layout.COMMAND, layout.CODE)
+_LEFTOVERS: Final = (layout.SETUP_STATE, layout.SOCKETS, layout.RECEIVER_SOCKET.parent)
 
 
-def uninstall(server: Server, apps: Iterable[App], say: Say, *, dry_run: bool) -> None:
-    """Stop `apps` and remove everything; raises CommandFailed, after which the same command goes on."""
+def uninstall(server: Server, apps: Iterable[App], variables: tuple[Path, ...], say: Say, *, dry_run: bool) -> None:
+    """Stop `apps` and remove everything but `variables`; raises CommandFailed, after which the same command goes on."""
     manifest = server.manifest
-    scopes = list(dict.fromkeys(thing.scope for thing in reversed(manifest.brought)))
-    plan = _plan(server, apps)
+    installers = [Installer(manifest, scope, say) for scope in _scopes(manifest)]
+    plan = _plan(server, apps, variables)
     if dry_run:
-        for step in plan:
-            say(f"+ {step}")
-        for thing in reversed(manifest.brought):
-            say(f"+ remove     {thing.name}  ({thing.kind})")
+        for line in _shown(manifest, installers, plan, variables):
+            say(line)
         return
-    installer = Installer(manifest, HOST, say)
-    installer.apply(plan)
-    stays = [path for scope in scopes for path in Installer(manifest, scope, say).remove_directories(but=_LAST)]
+    Installer(manifest, HOST, say).apply(plan)
+    typed.close(variables)
+    stays = [path for one in installers for path in one.remove_directories(but=(*_LAST, *variables))]
     _remove_accounts(manifest, say)
-    leftovers = (layout.SETUP_STATE, layout.SOCKETS, layout.RECEIVER_SOCKET.parent)
-    run(("rm", "-rf", "--one-file-system", "--", *_last(manifest), *map(str, leftovers)))
+    run(("rm", "-rf", "--one-file-system", "--", *_last(manifest), *map(str, _LEFTOVERS)))
+    for path in (layout.ENVIRONMENTS, layout.ETC):  # They were there already, when an earlier hookd left variables.
+        disk.remove_empty(path)
     say("hookd is gone from this host")
-    for path in stays:
+    for path in (*stays, *variables):
         say(f"  stays: {path}")
 
 
-def _plan(server: Server, apps: Iterable[App]) -> tuple[Step, ...]:
+def _scopes(manifest: Manifest) -> list[str]:
+    return list(dict.fromkeys(thing.scope for thing in reversed(manifest.brought)))
+
+
+def _shown(
+    manifest: Manifest, installers: list[Installer], plan: tuple[Step, ...], variables: tuple[Path, ...]
+) -> Iterator[str]:
+    """What would be done, and what stays."""
+    files = [step.path for step in plan if isinstance(step, Absent)]
+    yield from (f"+ {step}" for step in plan)
+    for one in installers:
+        yield from (f"+ remove     {directory}" for directory in one.going(files, but=(*_LAST, *variables)))
+    yield from (f"+ remove     {thing.name}  ({thing.kind})" for thing in _accounts(manifest))
+    yield from (f"+ remove     {path}" for path in (*_last(manifest), *map(str, _LEFTOVERS)))
+    stays = (path for one in installers for path in one.staying(files))
+    yield from (f"  stays: {path}" for path in (*stays, *variables))
+
+
+def _plan(server: Server, apps: Iterable[App], variables: tuple[Path, ...]) -> tuple[Step, ...]:
     manifest = server.manifest
     things = [thing for thing in reversed(manifest.brought) if thing.kind in ("file", "link")]
-    files = [thing for thing in things if not _is_last(thing)]
+    files = [thing for thing in things if not _is_last(thing) and Path(thing.name) not in variables]
     own = [unit for unit in _UNITS if succeeds(("systemctl", "cat", "--", unit))]
     steps: list[Step] = [*stop_for_good(apps, manifest)]
     if own:
@@ -78,12 +96,15 @@ def _is_last(thing: Brought) -> bool:
 
 def _remove_accounts(manifest: Manifest, say: Say) -> None:
     """Users before groups: a group cannot go while it is somebody's first, and may go with him."""
+    for thing in _accounts(manifest):
+        argv = (*_REMOVERS[thing.kind], *thing.name.split(" "))
+        if _is_there(thing) and not succeeds(argv):
+            say(f"  not done: {' '.join(argv)}")
+
+
+def _accounts(manifest: Manifest) -> list[Brought]:
     things = list(reversed(manifest.brought))
-    for kind, remover in _REMOVERS.items():
-        for thing in [one for one in things if one.kind == kind and _is_there(one)]:
-            argv = (*remover, *thing.name.split(" "))
-            if not succeeds(argv):
-                say(f"  not done: {' '.join(argv)}")
+    return [thing for kind in _REMOVERS for thing in things if thing.kind == kind and _is_there(thing)]
 
 
 def _is_there(thing: Brought) -> bool:

@@ -1,7 +1,8 @@
 """A wish for a new app, as a person types it, turned into the table of its file in the catalogue; pure."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -79,6 +80,19 @@ def table_of(wish: Wish, *, memory_mib: int) -> dict[str, Any]:
     if wish.domain:
         table["site"] = {"domain": wish.domain}
     return table
+
+
+def completed(name: str, table: Mapping[str, Any], *, memory_mib: int) -> dict[str, Any]:
+    """A table that a person wrote, with what follows from its repository and, for units of hookd's, its service."""
+    service, site = table.get("service", {}), table.get("site", {})
+    repository = table.get("repository")
+    if not isinstance(repository, str) or not isinstance(service, Mapping) or not isinstance(site, Mapping):
+        return dict(table)
+    listen = service.get("listen")
+    wish = Wish(name, repository, handover=service.get("handover", "restart"), domain=site.get("domain"))
+    made = table_of(replace(wish, listen=listen if isinstance(listen, str) else None), memory_mib=memory_mib)
+    left_open = ("full_name", "sender", "root", "deploy_key", *(("health",) if service.get("units") == "hookd" else ()))
+    return {**{key: made[key] for key in left_open if key in made}, **table}
 
 
 def _full_name(path: str) -> str:

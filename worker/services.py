@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import re
 import time
 from typing import Final
 
@@ -15,6 +16,11 @@ from worker.task import Task
 
 _ROUND_SECONDS: Final = 3.0
 _PAUSE_SECONDS: Final = 0.2
+# systemctl's warning that a stopped service has sockets, which are what keeps visitors waiting instead of failing.
+_AS_MEANT: Final = re.compile(
+    r"(Warning: )?Stopping '?\S+?'?, but (it can still be activated by|its triggering units are still active):"
+    r"|\s*[\w@.-]+\.socket"
+)
 
 
 def control(task: Task, verb: Verb, name: str) -> None:
@@ -22,12 +28,17 @@ def control(task: Task, verb: Verb, name: str) -> None:
     command = commands.service(task.app.service, verb, name, task.app.limits)
     try:
         if task.app.service.manager == "systemd":
-            task.run(command)
+            task.run(command, is_news)
         else:
             _tell_circus(task, command)
     except CommandFailed:
         _blame_the_manager(task, name)
         raise
+
+
+def is_news(line: str) -> bool:
+    """Tell whether a line of systemctl's says anything that is not as it is meant to be."""
+    return _AS_MEANT.fullmatch(line) is None
 
 
 def _blame_the_manager(task: Task, name: str) -> None:

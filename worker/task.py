@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,10 +41,10 @@ class Task:
         """The record as far as it is known."""
         return self.recorder.deployment
 
-    def run(self, command: Command) -> None:
-        """Run a program; what it prints goes to the log. Raises CommandFailed."""
+    def run(self, command: Command, is_news: Callable[[str], bool] = bool) -> None:
+        """Run a program; what it prints goes to the log, as far as it is news. Raises CommandFailed."""
         self.recorder.line(f"$ {' '.join(command.argv)}")
-        run(command, self.recorder.line)
+        run(command, lambda line: self.recorder.line(line) if is_news(line) else None)
 
     def stop_the_clock(self) -> None:
         """Switch off RQ's alarm, for what must not be broken off: every step of it has limits of its own."""

@@ -72,7 +72,7 @@ def _half_way(wanted: Options) -> Adoption | None:
     """The adoption that was cut off and is to go on; raises Refused when nothing is left to do."""
     found = kept.load(wanted.app)
     if found is not None and found.stage is Stage.DONE:
-        raise Refused([f"{found.name} was taken over already"], hint=f"hookd status {found.name}")
+        raise Refused([f"{found.name} was taken over already"], hint=f"sudo hookd status {found.name}")
     return found if found is not None and found.stage is Stage.OPENED and found.root == wanted.root else None
 
 

@@ -5,7 +5,7 @@ import sys
 import tomllib
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 import tomlkit
@@ -22,7 +22,11 @@ from units.app_plan import Given
 from units.apps import Server, add, edit, finish_edit, is_half_there, remove, remove_rest
 from units.errors import HostError, Refused
 from units.git_access import deploy_key, know_host, probe
-from units.wish import Wish, remote_of, table_of
+from units.typed import variables_of
+from units.wish import Wish, completed, remote_of, table_of
+
+# What stands in units and sites, so that a restart takes it up.
+_FOR_UNITS: Final = frozenset({"service", "site", "health"})
 
 
 @click.group("app")
@@ -58,8 +62,9 @@ def add_app(name: str, file: Path | None, repo: str | None, dry_run: bool, **opt
         app = add(server, name, table, given, say, unread=unread, dry_run=dry_run)
         if dry_run:
             return
-        tell_what_to_paste(server, app, open_the_repository(app))
-    _first_deployment(app)
+        key = open_the_repository(app)
+        tell_what_to_paste(server, app, key)
+    _first_deployment(app, key)
 
 
 def _given(options: Mapping[str, Any]) -> tuple[Given, list[str]]:
@@ -86,9 +91,10 @@ def _table(
         raise Refused(["an app needs --repo URL, or --from FILE, and not both"])
     if file is not None:
         try:
-            return tomllib.loads(file.read_text(encoding="utf-8"))
+            written = tomllib.loads(file.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise Refused([f"{file}: not TOML: {error}"]) from None
+        return completed(name, written, memory_mib=server.host.memory_mib)
     wanted = {key: value for key, value in options.items() if key != "env_file"}
     names = tuple(item.split("=", 1)[0] for item in options["files"])
     wish = Wish(name=name, repository=str(repo), **{**wanted, "files": names})
@@ -119,11 +125,12 @@ def tell_what_to_paste(server: Server, app: App, key: str | None) -> None:
         say(f"  deploy key    {key}   (read only)")
 
 
-def _first_deployment(app: App) -> None:
+def _first_deployment(app: App, key: str | None) -> None:
     problem = probe(app.name)
     if problem:
+        first = "paste the key" if key else "see to it that the repository can be read without a key"
         say(f"\nThe repository cannot be read yet: {problem}")
-        say(f"  next: paste the key, then: sudo hookd deploy {app.name}")
+        say(f"  next: {first}, then: sudo hookd deploy {app.name}")
         return
     say("\nThe repository can be read. First deployment:")
     sys.exit(deploy_as_typed(app.name))
@@ -133,7 +140,10 @@ def _first_deployment(app: App) -> None:
 @as_root
 def list_apps() -> None:
     """List the apps of this server."""
-    for app in look_at_server().catalogue.apps:
+    apps = look_at_server().catalogue.apps
+    if not apps:
+        say("there is no app yet; next: sudo hookd app add NAME --repo git@HOST:OWNER/NAME.git")
+    for app in apps:
         say(f"{app.name:<20} {app.full_name} {app.branch}  {app.root}")
 
 
@@ -156,22 +166,59 @@ def show_app(name: str) -> None:
 def edit_app(name: str, changes: tuple[str, ...], dry_run: bool) -> None:
     """Change the app NAME: nothing is taken over before all of it is valid."""
     old = _text_of(app_of(look_at_server().catalogue, name))
-    new = _changed(old, changes) if changes else click.edit(old, extension=".toml", require_save=True)
-    if new is None:
+    edited = _set(name, old, changes, dry_run=dry_run) if changes else _edited(name, old, dry_run=dry_run)
+    if edited is None:
         say("nothing was changed")
         return
-    try:
-        before, other_way = _bring(name, old, new, dry_run=dry_run)
-    except HostError:
-        if not changes:
-            say(f"# What you have written, so that it is not lost:\n\n{new}")
-        raise
+    new, before, other_way = edited
     if dry_run:
         say("  then a deployment starts the app in its new way" if other_way else "  what runs takes it up later")
     elif other_way:
         sys.exit(_turn(before, old, new))
+    elif old == new:
+        say("nothing was changed")
     else:
-        say(f"what runs takes it up with the next deployment, or at once: sudo hookd restart {name}")
+        _tell_when(before, app_of(look_at_server().catalogue, name))
+
+
+def _set(name: str, old: str, changes: tuple[str, ...], *, dry_run: bool) -> tuple[str, App, bool]:
+    new = _changed(old, changes)
+    return new, *_bring(name, old, new, dry_run=dry_run)
+
+
+def _edited(name: str, old: str, *, dry_run: bool) -> tuple[str, App, bool] | None:
+    """Let a person edit the app's text until it can be brought; None when it was left as it is."""
+    text = old
+    while (new := _in_an_editor(text)) is not None:
+        try:
+            return new, *_bring(name, old, new, dry_run=dry_run)
+        except HostError as error:
+            if sys.stdin.isatty():
+                say(str(error))
+            if not sys.stdin.isatty() or not click.confirm("Edit it again?", default=True):
+                say(f"# What you have written, so that it is not lost:\n\n{new}")
+                raise
+        text = new
+    return None
+
+
+def _in_an_editor(text: str) -> str | None:
+    try:
+        return click.edit(text, extension=".toml", require_save=True)
+    except ValueError as error:
+        raise HostError(f"the editor that $VISUAL or $EDITOR names cannot be started: {error}") from None
+
+
+def _tell_when(before: App, app: App) -> None:
+    """Say when a change is taken up, and whether the repository can still be read."""
+    changed = {key for key in App.model_fields if getattr(before, key) != getattr(app, key)}
+    if changed & {"repository", "branch", "deploy_key"} and (problem := probe(app.name)):
+        say(f"the repository cannot be read so: {problem}\n  next: sudo hookd app edit {app.name}")
+        sys.exit(1)
+    if changed <= _FOR_UNITS:
+        say(f"what runs takes it up with the next deployment, or at once: sudo hookd restart {app.name}")
+    else:
+        say(f"it is taken up with the next deployment, such as: sudo hookd deploy {app.name}")
 
 
 def _bring(name: str, old: str, new: str, *, dry_run: bool) -> tuple[App, bool]:
@@ -258,19 +305,20 @@ def _value(text: str) -> Any:
 @dry_run
 @as_root
 def remove_app(name: str, yes: bool, dry_run: bool) -> None:
-    """Stop the app NAME and take away all that was made for it; its releases and data stay."""
+    """Stop the app NAME and take away all that was made for it; its releases, data and variables stay."""
     server = look_at_server()
     if not is_half_there(server, name):
         app_of(server.catalogue, name)
     if not dry_run and not yes:
-        click.confirm(f"Stop {name} and take away its units, secret and keys?", abort=True)
+        click.confirm(f"Stop {name} and take away its units, secret and keys? Its data and variables stay.", abort=True)
     with alone(dry_run=dry_run) as now:
         for path in _removed(now, name, dry_run=dry_run):
             say(f"  stays: {path}")
 
 
 def _removed(server: Server, name: str, *, dry_run: bool) -> list[Path]:
+    variables = variables_of(name)
     if is_half_there(server, name):
-        return remove_rest(server, name, say, dry_run=dry_run)
+        return remove_rest(server, name, variables, say, dry_run=dry_run)
     app = give_back(app_of(server.catalogue, name), server.host, server.manifest, say, dry_run=dry_run)
-    return remove(server, app, say, dry_run=dry_run)
+    return remove(server, app, variables, say, dry_run=dry_run)

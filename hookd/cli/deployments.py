@@ -50,12 +50,12 @@ def update(config: Config, app: str, wait: bool, json_output: bool) -> None:
 
 @click.command()
 @click.argument("app")
-@click.option("--to", "commit", help="The commit to go back to; default: the good release before the current one.")
+@click.option("--to", "commit", help="The commit to go back to; default: the good one before.")
 @waits
 @as_json
 @configured
 def rollback(config: Config, app: str, commit: str | None, wait: bool, json_output: bool) -> None:
-    """Bring APP back to an earlier release and stay there until a newer commit is pushed."""
+    """Bring APP back to an earlier release, each time one further, and stay there until a newer commit is pushed."""
     _ask(config, app, Trigger.ROLLBACK, commit, wait=wait, json_output=json_output)
 
 

@@ -5,9 +5,10 @@ import sys
 
 import click
 
-from hookd.cli.base import app_of, as_json, configured, console, in_words, stop
+from hookd.cli.base import app_of, as_json, configured, console, in_words, no_such_app, stop
 from hookd.store.config import Config, config_path
 from hookd.store.ownership import OwnershipError
+from units.doctor import app_names
 from units.doctor import doctor as look_at_everything
 from units.permissions_report import permissions as judge
 
@@ -24,7 +25,11 @@ def doctor(app: str | None, quiet: bool, json_output: bool) -> None:
 
     The exit status is what monitoring expects: 0 all is well, 1 warnings, 2 errors, 3 something could not be looked at.
     """
-    report = look_at_everything(config_path(click.get_current_context().find_root().obj), app)
+    path = config_path(click.get_current_context().find_root().obj)
+    names = app_names(path)
+    if app is not None and names is not None and app not in names:
+        no_such_app(app, names)
+    report = look_at_everything(path, app)
     if json_output:
         click.echo(report.as_json())
     else:

@@ -4,7 +4,7 @@ import json
 
 import click
 
-from hookd.cli.base import app_of, as_json, complaints, configured, console, records_of, stop
+from hookd.cli.base import app_of, as_json, complaints, configured, console, how_to_add, records_of, stop
 from hookd.cli.follow import ending_line
 from hookd.cli.logs import NoLog, print_log
 from hookd.cli.show import show_app, show_apps
@@ -33,20 +33,23 @@ def status(config: Config, app: str | None, json_output: bool) -> None:
         ]
         click.echo(json.dumps(shown[0] if app else shown, indent=2))
     elif app:
-        show_app(console, apps[0], records)
-        _show_units(apps[0])
+        states, is_stopped = _units(apps[0])
+        show_app(console, apps[0], records, [app] if is_stopped else [])
+        for state in states:
+            console.print(f"  {state}", markup=False, soft_wrap=True)
+    elif apps:
+        show_apps(console, apps, records, [one.name for one in apps if _units(one)[1]])
     else:
-        show_apps(console, apps, records)
+        console.print(how_to_add(config), markup=False, soft_wrap=True)
 
 
-def _show_units(app: App) -> None:
-    """Print how the app's units stand, where systemd runs them."""
+def _units(app: App) -> tuple[list[str], bool]:
+    """How the app's units stand, and whether all of them are stopped, where systemd runs them."""
     if app.service.manager != "systemd":
-        return
+        return [], False
     from hookd.cli.server import unit_states
 
-    for state in unit_states(app):
-        console.print(f"  {state}", markup=False, soft_wrap=True)
+    return unit_states(app)
 
 
 @click.command()
@@ -76,7 +79,7 @@ def _find(config: Config, records: Records, text: str) -> Deployment:
             return records.get(text)
     except NoSuchDeployment:
         pass
-    return stop(f"there is no deployment {text!r}", hint="hookd status APP")
+    return stop(f"there is no deployment {text!r}", hint="hookd status")
 
 
 COMMANDS = (status, logs)

@@ -44,6 +44,8 @@ def as_root(command: Command) -> Command:
             stop(
                 f"a command failed: {error}", hint=f"mend it, then the same again (it goes on): {again}", status=FAILED
             )
+        except BrokenPipeError:
+            raise
         except (UnsafePath, OSError) as error:
             stop(str(error), status=FAILED)
 
@@ -82,7 +84,8 @@ def look_at_server() -> Server:
 def need_set_up() -> None:
     """Raise HostError on a host that `hookd setup` has not seen."""
     if not layout.CONFIG.exists():
-        raise HostError("hookd is not set up on this host", hint="sudo hookd setup")
+        hint = "sudo hookd setup --domain deploy.example.org (how your git host reaches this server)"
+        raise HostError("hookd is not set up on this host", hint=hint)
 
 
 def say(line: str) -> None:

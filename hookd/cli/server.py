@@ -30,15 +30,17 @@ def setup(domain: str | None, dry_run: bool) -> None:
 @dry_run
 @as_root
 def uninstall(yes: bool, dry_run: bool) -> None:
-    """Take away exactly what hookd brought; apps' releases and data stay."""
+    """Take away exactly what hookd brought; apps' releases, data and variables stay."""
     from units.adopt.back import give_back
+    from units.typed import all_variables
     from units.uninstall import uninstall as take_away
 
     if not dry_run and not yes:
         click.confirm("Stop every app of hookd's and take hookd off this host?", abort=True)
     with alone(dry_run=dry_run) as server:
+        variables = all_variables()
         apps = [give_back(app, server.host, server.manifest, say, dry_run=dry_run) for app in server.catalogue.apps]
-        take_away(server, apps, say, dry_run=dry_run)
+        take_away(server, apps, variables, say, dry_run=dry_run)
 
 
 @click.command()
@@ -76,15 +78,16 @@ def _known(name: str) -> App:
 
 
 def _show_states(app: App) -> None:
-    for state in unit_states(app):
+    for state in unit_states(app)[0]:
         say(state)
 
 
-def unit_states(app: App) -> list[str]:
-    """How each unit of an app stands; nothing where systemd does not answer."""
+def unit_states(app: App) -> tuple[list[str], bool]:
+    """How each unit of an app stands, and whether all are stopped; nothing where systemd does not answer."""
     with suppress(CommandFailed):
-        return [str(state) for state in services.states(app)]
-    return []
+        states = services.states(app)
+        return [str(state) for state in states], bool(states) and all(state.active == "inactive" for state in states)
+    return [], False
 
 
 @click.group()

@@ -1,5 +1,6 @@
 """Status for people: each app in two lines, or one with its last deployments; nothing is cut in a narrow terminal."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 from rich.console import Console
@@ -14,22 +15,20 @@ from hookd.store.records import Records
 LISTED = 10
 
 
-def show_apps(console: Console, apps: tuple[App, ...], records: Records) -> None:
-    """Print what serves of each app, and how its last deployment ended."""
-    if not apps:
-        console.print("The catalogue is empty: add a file <app>.toml to the apps directory.")
+def show_apps(console: Console, apps: tuple[App, ...], records: Records, stopped: Collection[str] = ()) -> None:
+    """Print what serves of each app, and how its last deployment ended; of those that are `stopped` nothing does."""
     for app in apps:
         view, last = records.view(app.name), records.history(app.name, 1)
-        console.print(f"[bold]{app.name}[/]  {_standing(view)}", soft_wrap=True)
+        console.print(f"[bold]{app.name}[/]  {_standing(view, app.name in stopped)}", soft_wrap=True)
         ending = f"{_ago(last[0].created_at)}: {ending_line(last[0])}" if last else "no deployment yet"
         console.print(f"  {ending}", soft_wrap=True)
 
 
-def show_app(console: Console, app: App, records: Records) -> None:
+def show_app(console: Console, app: App, records: Records, stopped: Collection[str] = ()) -> None:
     """Print what is known of one app."""
     view = records.view(app.name)
     console.print(f"[bold]{app.name}[/]  {app.full_name}, branch {shown(app.branch)}", soft_wrap=True)
-    console.print(f"  {_standing(view)}, release {view.release or 'none'}", soft_wrap=True)
+    console.print(f"  {_standing(view, app.name in stopped)}, release {view.release or 'none'}", soft_wrap=True)
     console.print(f"  head seen {_ago(view.head_seen_at)}, health checked {_ago(view.checked_at)}", soft_wrap=True)
     if view.pinned_commit:
         pinned = f"  pinned to {_short(view.pinned_commit)}: the head is not deployed until it moves"
@@ -41,9 +40,10 @@ def show_app(console: Console, app: App, records: Records) -> None:
         console.print(f"  {ending_line(record)}", soft_wrap=True)
 
 
-def _standing(view: AppView) -> str:
+def _standing(view: AppView, stopped: bool) -> str:
     differs = "" if view.head == view.deployed_commit else " (differs)"
-    return f"deployed {_short(view.deployed_commit)}, head {_short(view.head)}{differs}, healthy: {_health(view)}"
+    health = "no, it is [red]stopped[/]" if stopped else _health(view)
+    return f"deployed {_short(view.deployed_commit)}, head {_short(view.head)}{differs}, healthy: {health}"
 
 
 def _heading(record: Deployment) -> str:

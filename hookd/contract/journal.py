@@ -109,9 +109,12 @@ class AppState(_Frozen):
 
     @property
     def previous_good(self) -> Release | None:
-        """The good release that served before the current one."""
-        earlier = [name for name in self.good_order if name != self.current]
-        return self.release(earlier[-1]) if earlier else None
+        """The release that was good last, of those older than the current one: asked again, it goes further back."""
+        names = [release.name for release in self.releases]
+        older = names[: names.index(self.current)] if self.current in names else names
+        earlier = [self.release(name) for name in self.good_order if name in older]
+        others = [one for one in earlier if one and (self.deployed is None or one.commit != self.deployed.commit)]
+        return others[-1] if others else None
 
 
 def encode(event: Event) -> str:

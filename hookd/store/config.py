@@ -18,6 +18,8 @@ Model = TypeVar("Model", bound=BaseModel)
 
 VARIABLE: Final = "HOOKD_CONFIG"
 DEFAULT: Final = Path("/etc/hookd/hookd.toml")
+# Where `./run install` leads to the version in use.
+INSTALLED: Final = Path("/opt/hookd/current")
 
 
 class ConfigError(Exception):

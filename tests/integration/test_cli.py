@@ -1,6 +1,7 @@
 """The command line as a person and a script use it: what is printed, how it ends, and never a traceback."""
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -99,6 +100,7 @@ def test_rollback_goes_to_the_release_before(shop: Installation) -> None:
         (("logs", "shop-20200101T000000000-abcdef"), "there is no deployment"),
         (("send", "nope"), "there is no app"),
         (("status", "nope"), "there is no app"),
+        (("doctor", "nope"), "there is no app 'nope' in the catalogue; there are: shop"),
     ],
 )
 def test_a_mistake_is_answered_in_a_sentence(shop: Installation, arguments: tuple[str, ...], said: str) -> None:
@@ -169,6 +171,19 @@ def test_a_broken_configuration_is_shown_whole(shop: Installation) -> None:
     file.write_text(right)
     assert done.returncode == 2
     assert f"{file}: halth: unknown key" in done.stderr
+    assert f"next: mend {file}" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("doctor",), ("doctor", "--json"), ("status", "shop")])
+def test_a_reader_that_goes_away_is_no_mistake(shop: Installation, arguments: tuple[str, ...]) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    command = python("-m", "hookd.cli", *arguments)
+    with os.fdopen(theirs, "wb") as gone:
+        done = subprocess.run(
+            command, env=shop.environment, stdout=gone, stderr=subprocess.PIPE, timeout=90, check=False, text=True
+        )
+    assert done.stderr == ""
 
 
 def test_a_missing_configuration_names_the_ways_to_give_one(tmp_path: Path) -> None:

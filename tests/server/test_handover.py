@@ -129,6 +129,17 @@ def test_stopped_means_stopped_and_started_means_what_served(shop: Shop) -> None
     assert shop.page() == page
 
 
+def test_a_deployment_after_a_stop_is_a_start(shop: Shop) -> None:
+    page = shop.page()
+    shop.hookd("stop", "shop")
+    shop.hookd("deploy", "shop")
+    assert shop.page() == page
+    assert "shop services: shop" not in shop.machine.run("hookd", "doctor", "shop", check=False).stdout
+    shop.hookd("start", "shop")
+    assert shop.machine.unit_state("shop.service") == "active"
+    assert shop.page() == page
+
+
 def test_a_restart_by_hand_loses_no_request(shop: Shop) -> None:
     page = shop.page()
     with visitors(shop.machine, shop.domain, per_second=50) as crowd:

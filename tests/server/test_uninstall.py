@@ -1,6 +1,8 @@
 """`hookd uninstall` on a real server leaves the fresh host and the data of apps, and can be interrupted."""
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -16,6 +18,11 @@ from tests.support.server.unchanged import accounts
 
 # What the apps' own commits and data are in, and what this test puts on both servers.
 DATA: Final = ("/srv/shop", "/srv/blog", "/var/lib/shop", "/var/lib/blog")
+# What a person has written, and where that is.
+TYPED: Final = ("/etc/hookd/worker.env", "/etc/hookd/env/shop", "/etc/hookd/env/blog")
+ABOVE: Final = ("/etc/hookd", "/etc/hookd/env")
+# What no two hosts have in common: lists of users in the order of their making, with backups, and the host's number.
+OWN_TO_EACH: Final = r"/etc/((passwd|group|shadow|gshadow|subuid|subgid)-?|machine-id)"
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +43,22 @@ def server(servers: Servers) -> Iterator[Machine]:
         machine.write("/var/lib/shop/uploads/cat.jpg", "a cat", 0o640, "www-data:www-data")
         machine.write("/var/lib/blog/logs/blog.log", "a line", 0o640, "www-data:www-data")
         machine.write("/srv/shop/shared/.env", "DEBUG=0\n", 0o640, "manager:www-data")
+        machine.shell("echo '# seen' >> /etc/hookd/worker.env; echo GREETING=hello >> /etc/hookd/env/shop")
         yield machine
 
 
 def others(machine: Machine) -> dict[str, Entry]:
     """The files of a server but for the apps' data, the commits that were pushed, and the checkout."""
-    passing = tuple(f"{path}/" for path in (*DATA, "/opt/githost/made", CHECKOUT))
+    passing = tuple(f"{path}/" for path in (*DATA, *TYPED, "/opt/githost/made", CHECKOUT))
     files = machine.files().items()
-    return {path: entry for path, entry in files if not f"{path}/".startswith(passing)}
+    return {path: entry for path, entry in files if not f"{path}/".startswith(passing) and path not in ABOVE}
+
+
+def contents(machine: Machine) -> dict[str, str]:
+    """The digests of all files in /etc; lists of users are compared by `accounts`, since their order may differ."""
+    lines = machine.shell("find /etc -type f -print0 | xargs -0 sha256sum").splitlines()
+    found = {line[66:]: line[:64] for line in lines if line[66:] not in TYPED}
+    return {path: digest for path, digest in found.items() if not re.fullmatch(OWN_TO_EACH, path)}
 
 
 def units(machine: Machine) -> set[str]:
@@ -55,32 +70,59 @@ def units(machine: Machine) -> set[str]:
 
 def test_uninstall_leaves_the_fresh_host_and_the_apps_data(server: Machine, fresh: Machine) -> None:
     served = {path.name: path.read_bytes() for path in server.path("/srv/shop/releases").rglob("*.py")}
+    before, shown = server.files(), server.run("hookd", "uninstall", "--dry-run").stdout
+    assert server.files() == before
     printed = server.run("hookd", "uninstall", "--yes").stdout
-    assert others(server) == others(fresh)
-    assert accounts(server) == accounts(fresh)
-    assert units(server) == set()
+    assert_is_fresh(server, fresh)
     assert server.run("systemctl", "--failed", "--plain", "--no-legend").stdout == ""
     assert server.read("/var/lib/shop/uploads/cat.jpg") == "a cat"
     assert server.read("/srv/shop/shared/.env") == "DEBUG=0\n"
+    assert "GREETING=hello" in server.read("/etc/hookd/env/shop")
+    assert all(server.path(path).stat().st_mode & 0o777 == 0o600 for path in TYPED)
     assert {path.name: path.read_bytes() for path in server.path("/srv/shop/releases").rglob("*.py")} == served
-    assert [line.split()[-1] for line in printed.splitlines() if "stays:" in line] != []
     again = server.run("hookd", "uninstall", "--yes", check=False)
     assert again.returncode == 127
+    assert_was_shown(shown, printed, set(before), set(server.files()))
+
+
+def assert_is_fresh(server: Machine, fresh: Machine) -> None:
+    """Nothing is left of hookd, and nothing else is missing or has changed."""
+    assert others(server) == others(fresh)
+    assert accounts(server) == accounts(fresh)
+    assert contents(server) == contents(fresh)
+    assert units(server) == set()
+
+
+def assert_was_shown(shown: str, printed: str, before: set[str], after: set[str]) -> None:
+    """All that went was shown before, in part as what a command does; and so was what stays."""
+    named = set(re.findall(r"^\+ remove +(/\S+)", shown, re.MULTILINE))
+    commands, ran = (re.findall(r"^\+ run +(.+)$", text, re.MULTILINE) for text in (shown, printed))
+    assert commands == ran != []
+    gone = {path for path in before - after if not is_link_of_a_unit(path, " ".join(commands))}
+    assert {path for path in gone if not any(f"{path}/".startswith(f"{name}/") for name in named)} == set()
+    stays, told = (set(re.findall(r"^  stays: (.+)$", text, re.MULTILINE)) for text in (printed, shown))
+    assert stays == told >= set(TYPED)
+    assert named & after == set(ABOVE)
+
+
+def is_link_of_a_unit(path: str, disable: str) -> bool:
+    """Tell whether a path is the link by which a unit was enabled that a command disables, or their directory."""
+    is_link = Path(path).parent.suffix == ".wants" and Path(path).name in disable.split()
+    return is_link or Path(path).suffix == ".wants"
 
 
 def test_an_uninstall_that_is_killed_goes_on_where_it_was(server: Machine, fresh: Machine) -> None:
     interrupted(server, "uninstall", "--yes", every=30)
-    assert others(server) == others(fresh)
-    assert accounts(server) == accounts(fresh)
-    assert units(server) == set()
+    assert_is_fresh(server, fresh)
 
 
 def test_removing_an_app_leaves_its_data_and_the_other_app(server: Machine) -> None:
     printed = server.run("hookd", "app", "remove", "blog", "--yes").stdout
     left = [path for path in server.files() if "blog" in path and not path.startswith(("/opt/githost", "/var/log"))]
-    assert {path for path in left if not path.startswith(("/srv/blog", "/var/lib/blog"))} == set()
+    assert {path for path in left if not path.startswith(("/srv/blog", "/var/lib/blog"))} == {"/etc/hookd/env/blog"}
     assert {"/srv/blog", "/var/lib/blog", "/var/lib/blog/logs"} <= set(left)
-    assert {line.split()[-1] for line in printed.splitlines() if "stays:" in line} >= {"/srv/blog", "/var/lib/blog"}
+    stays = {line.split()[-1] for line in printed.splitlines() if "stays:" in line}
+    assert stays >= {"/srv/blog", "/var/lib/blog", "/etc/hookd/env/blog"}
     assert {unit for unit in units(server) if unit.startswith("blog")} == set()
     assert "blog" not in server.run("sudo", "-n", "-l", user="manager").stdout
     shop = Shop(server)

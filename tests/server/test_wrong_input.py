@@ -126,7 +126,7 @@ def test_a_wrong_value_a_served_domain_and_a_strangers_file_are_named_in_one_mes
             full = refusal(server, "app", "add", "full", *REPO, "--entry", "a b", "--domain", "A", "--data", "uploads")
             name = refusal(server, "app", "add", "Blog", *REPO, *options)
             edited = refusal(
-                *(server, "app", "edit", "shop", "--set", "branch=-x", "--set", "root=/etc/shop"),
+                *(server, "app", "edit", "shop", "--set", "branch=-x", "--set", "root=/srv/store"),
                 *("--set", "site.domain=other.example.org", "--set", 'shared.directories=["logs", "logs/old"]'),
             )
     finally:
@@ -135,7 +135,7 @@ def test_a_wrong_value_a_served_domain_and_a_strangers_file_are_named_in_one_mes
     assert named(taken) == ["--env-file", "--file .env", "taken", "taken", *there]
     assert named(full) == ["full", "full", "/srv/full", "/var/lib/full"]
     assert named(name) == ["--env-file", "--file .env", "'Blog'", "Blog", "other"]
-    assert named(edited) == ["shop", "shop", "root", "root", "other"]
+    assert named(edited) == ["shop", "shop", "root", "other"]
 
 
 def named(said: str) -> list[str]:

@@ -59,6 +59,13 @@ def test_a_colour_need_not_be_enabled() -> None:
     assert not list(judge(Unit(**{**vars(UP), "file": "disabled"}), REMAKE, comes_back=False))
 
 
+def test_the_unit_for_both_colours_may_rest_and_may_not_fail() -> None:
+    resting = Unit(**{**vars(UP), "active": "inactive", "sub": "dead"})
+    assert not list(judge(resting, REMAKE, may_rest=True))
+    failed = Unit(**{**vars(UP), "active": "failed", "result": "exit-code"})
+    assert [one.level for one in judge(failed, REMAKE, may_rest=True)] == ["error"]
+
+
 @pytest.mark.parametrize(("colour", "idle"), [("blue", "green"), ("green", "blue")])
 def test_the_idle_colour_is_left_alone(colour: Colour, idle: str) -> None:
     names = serving(app(), AppState(colour=colour))

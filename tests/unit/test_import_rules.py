@@ -12,7 +12,7 @@ import pytest
 from tests.support.processes import PROJECT, python
 
 ROOMS = ("hookd", "worker", "units")
-SERVER_COMMANDS = {f"hookd/cli/{name}.py" for name in "adopt apps look reading root server".split()}
+SERVER_COMMANDS = {f"hookd/cli/{name}.py" for name in "adopt apps look root server".split()}
 # What replaces or starts a process without the subprocess module.
 RUNNERS = re.compile(r"^(system|popen|exec[lv]p?e?|spawn[lv]p?e?|posix_spawnp?|fork|forkpty|startfile)$")
 PROGRAM_MODULES = {"subprocess", "pty", "multiprocessing", "commands"}
@@ -71,6 +71,18 @@ def test_no_program_holds_code_for_root_that_it_does_not_need() -> None:
     code = "import hookd.cli, hookd.serve, sys; print([m for m in sys.modules if m.startswith(('units', 'worker'))])"
     done = subprocess.run(python("-c", code), cwd=PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_commands_know_each_other_in_one_direction() -> None:
+    """No circle, those included that are only imported when they are meant; the group of all comes last."""
+    files = {f"hookd.cli.{file.stem}": file for file in sources("hookd/cli") if not file.stem.startswith("__")}
+    left = {
+        name: {one for one in files if any(is_in(module, one) for module in imported(file))}
+        for name, file in files.items()
+    }
+    while leaves := {name for name, known in left.items() if not known & left.keys()}:
+        left = {name: known for name, known in left.items() if name not in leaves}
+    assert not left
 
 
 @every("hookd/contract")

@@ -93,6 +93,21 @@ def test_the_way_back_leads_to_the_release_that_was_good_last_not_to_the_one_bui
     assert state.previous_good.name == ONE
 
 
+def test_a_second_way_back_leads_further_back_and_not_forth_again() -> None:
+    back: list[Event] = [Switched(**STAMP, release=TWO), Good(**STAMP, release=TWO)]
+    state = fold([*deployed(ONE, A), *deployed(TWO, B), *deployed(THREE, C), *back])
+    assert state.previous_good is not None
+    assert state.previous_good.name == ONE
+    state = fold([*deployed(ONE, A), *deployed(TWO, B), Switched(**STAMP, release=ONE), Good(**STAMP, release=ONE)])
+    assert state.previous_good is None
+
+
+def test_the_way_back_leads_to_another_commit() -> None:
+    state = fold([*deployed(ONE, A), *deployed(TWO, B), *deployed(THREE, B)])
+    assert state.previous_good is not None
+    assert state.previous_good.name == ONE
+
+
 def test_the_colour_is_that_of_the_last_switch() -> None:
     switches: list[Event] = [
         Switched(**STAMP, release=ONE, colour="blue"),

@@ -9,7 +9,7 @@ from hookd.contract.catalogue import App
 from units.app_plan import app_toml
 from units.app_table import parsed
 from units.errors import Refused
-from units.wish import BLUE_GREEN_MIB, Remote, Wish, remote_of, table_of
+from units.wish import BLUE_GREEN_MIB, Remote, Wish, completed, remote_of, table_of
 
 SSH = Wish("shop", "git@git.example.org:acme/shop.git")
 
@@ -114,3 +114,17 @@ def test_the_file_that_is_written_is_the_table() -> None:
     text = app_toml("shop", table)
     assert tomllib.loads(text) == table
     assert text.startswith("# What hookd knows of shop.")
+
+
+def test_a_table_that_a_person_wrote_is_completed_and_what_it_says_stays() -> None:
+    service = {"units": "hookd", "handover": "blue-green"}
+    written = {"repository": "git@git.example.org:acme/shop.git", "sender": "gogs", "service": service}
+    made = completed("shop", written, memory_mib=4000)
+    assert parsed("shop", made).health.url == "unix:/run/hookd-apps/shop-{colour}.sock:/healthz"
+    assert (made["full_name"], made["root"], made["sender"]) == ("acme/shop", "/srv/shop", "gogs")
+    assert made["service"] == service
+    assert "health" not in completed("shop", {**written, "service": {}}, memory_mib=4000)
+
+
+def test_a_table_without_a_repository_is_left_to_the_catalogue() -> None:
+    assert completed("shop", {"repository": 7}, memory_mib=4000) == {"repository": 7}

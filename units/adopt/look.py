@@ -18,6 +18,7 @@ from units.adopt.options import Gunicorn, NotGunicorn
 from units.adopt.service import OldService
 from units.errors import Refused
 from units.http import Address, NoAnswer, status_of
+from units.manifest import Manifest
 from units.nginx_config import files_of
 from units.run import CommandFailed, run, succeeds
 
@@ -189,11 +190,12 @@ def _other_python(process: int) -> Path | None:
 
 
 def _mentions(root: Path) -> Iterator[Path]:
-    """Files of cron's and logrotate's that name the project."""
+    """Files of cron's and logrotate's that name the project; hookd's own, from an earlier run, are none."""
+    manifest = Manifest.load(layout.MANIFEST)
     name = re.compile(rb"(?<![\w./-])" + re.escape(os.fsencode(root)) + rb"(?![\w.-])")
     for pattern in _TOLD:
         for path in sorted(Path("/").glob(pattern)):
-            if name.search(disk.read(path) or b""):
+            if name.search(disk.read(path) or b"") and not manifest.has("file", str(path)):
                 yield path
 
 

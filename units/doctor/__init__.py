@@ -14,5 +14,6 @@ nothing is wrong with the rest).
 
 from units.doctor.judge import doctor
 from units.doctor.report import Report
+from units.doctor.subject import app_names
 
-__all__ = ["Report", "doctor"]
+__all__ = ["Report", "app_names", "doctor"]

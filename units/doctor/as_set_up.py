@@ -22,6 +22,8 @@ _SHOWN: Final = 8
 def check_host(subject: Subject) -> Iterator[Finding]:
     """Compare the host with the plan of `hookd setup`."""
     _need_root(subject)
+    if not subject.whole:
+        raise Unseen("what set-up would write depends on the apps' files, one of which cannot be used", "mend it first")
     plan = host_plan(host.look(subject.config), subject.config.catalogue)
     yield from compare(plan, "sudo hookd setup")
 

@@ -63,4 +63,6 @@ def behind(name: str, head: str, state: AppState) -> Iterator[Finding]:
         reason = why_not(state, head, Trigger.PUSH)
         why = f": {reason}" if reason else ", and no push has brought it here yet"
         serves = f"{name} serves {state.deployed.commit[:12]}, and the branch's head is {head[:12]}{why}"
-        yield warning(serves, f"sudo hookd deploy {name}")
+        is_bad = any(bad.commit == head for bad in state.quarantined)
+        first = "push a newer commit, or try this one by hand: " if is_bad else ""
+        yield warning(serves, f"{first}sudo hookd deploy {name}")

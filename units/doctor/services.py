@@ -37,9 +37,13 @@ def check_app(subject: Subject, app: App) -> Iterator[Finding]:
     if all(unit.active == "inactive" for unit in units):
         yield warning(f"{app.name} is stopped: visitors get no answer", f"sudo hookd start {app.name}")
         return
+    answers = subject.unit(main_unit(app, state))
     for name in serving(app, state):
-        # A colour is started by a deployment, and after a reboot by the unit that knows which one serves.
-        yield from judge(subject.unit(name), "sudo hookd setup", comes_back=not _is_colour(app, name))
+        # A colour is started by a deployment, and after a reboot by the unit that knows which one serves. That unit is
+        # at rest when the app was stopped, and a deployment started it again.
+        may_rest = answers.is_up and name != answers.name and name == f"{app.service_name}.service"
+        unit = subject.unit(name)
+        yield from judge(unit, "sudo hookd setup", comes_back=not _is_colour(app, name), may_rest=may_rest)
 
 
 def serving(app: App, state: AppState) -> tuple[str, ...]:
@@ -59,8 +63,8 @@ def _is_colour(app: App, name: str) -> bool:
     return name.startswith((f"{app.service_name}-blue", f"{app.service_name}-green"))
 
 
-def judge(unit: Unit, remake: str, *, comes_back: bool = True) -> Iterator[Finding]:
-    """Say what is wrong with one unit; `remake` is what writes its file again."""
+def judge(unit: Unit, remake: str, *, comes_back: bool = True, may_rest: bool = False) -> Iterator[Finding]:
+    """Say what is wrong with one unit; `remake` is what writes its file again, and one that `may_rest` need not run."""
     match unit.load:
         case "not-found":
             yield error(f"there is no unit {unit.name}", remake)
@@ -69,7 +73,8 @@ def judge(unit: Unit, remake: str, *, comes_back: bool = True) -> Iterator[Findi
             yield error(f"{unit.name} is masked and cannot start", f"sudo systemctl unmask {unit.name}")
             return
         case "loaded":
-            yield from _running(unit)
+            if not (may_rest and unit.active == "inactive"):
+                yield from _running(unit)
         case _:
             check = f"systemd-analyze verify {unit.name}; {remake}"
             yield error(f"systemd cannot read {unit.name} ({unit.load})", check)

@@ -35,7 +35,10 @@ HOST_UNITS: Final = (
 
 @dataclass(frozen=True)
 class Subject:
-    """One host at one moment; `units` is the reason as text when systemd does not answer."""
+    """One host at one moment; `units` is the reason as text when systemd does not answer.
+
+    Not `whole`: some app's file cannot be used, so that `apps` and the catalogue lack it.
+    """
 
     path: Path
     given: Config | None
@@ -43,6 +46,7 @@ class Subject:
     units: Mapping[str, Unit] | str
     now: datetime
     is_root: bool
+    whole: bool = True
 
     @property
     def config(self) -> Config:
@@ -87,8 +91,17 @@ def look(path: Path, only: str | None) -> tuple[Subject, list[Finding]]:
     if only is not None:
         apps = tuple(app for app in apps if app.name == only)
     findings = [error(f"the configuration cannot be used as it stands: {text}", _mend(text)) for text in problems]
-    subject = Subject(path, config, apps, _units(apps), datetime.now(UTC), os.geteuid() == 0)
+    subject = Subject(path, config, apps, _units(apps), datetime.now(UTC), os.geteuid() == 0, not problems)
     return subject, findings
+
+
+def app_names(path: Path) -> list[str] | None:
+    """The apps that have a file, whatever stands in it; None when hookd.toml, which says where, cannot be used."""
+    try:
+        settings = load(path, only="").settings
+    except ConfigError:
+        return None
+    return _names(settings.apps or path.parent / "apps")
 
 
 def _read(path: Path) -> tuple[Config | None, list[str]]:
@@ -121,6 +134,8 @@ def _one(path: Path, name: str) -> tuple[App, ...]:
 
 def _mend(problem: str) -> str:
     file = problem.split(": ", 1)[0]
+    if file == str(layout.CONFIG) and not layout.CONFIG.exists() and layout.CURRENT.exists():
+        return "sudo hookd setup --domain deploy.example.org (how your git host reaches this server)"
     return f"sudoedit {file} && sudo systemctl restart hookd.service"
 
 
