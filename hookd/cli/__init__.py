@@ -3,7 +3,7 @@
 Map: `group` (all commands) · `base` (what they share) · `deployments`, `reading`, `programs` (what can be typed
 anywhere) · `follow` (a deployment, live) · `show`, `logs` (status and logs as text) · `terminal`, `hints` (what others
 wrote, made harmless) · `send` (a signed push) · `launch` (becomes the worker or the embedded Redis) · `root`, `server`,
-`apps`, `adopt`, `look` (what is typed on a server; the work is in `units`).
+`apps`, `edit`, `adopt`, `look` (what is typed on a server; the work is in `units`).
 """
 
 from hookd.cli.group import main

@@ -21,8 +21,9 @@ class _Commands(click.Group):
         return super().get_command(ctx, cmd_name)
 
     def _add_server_commands(self) -> None:
-        from hookd.cli import adopt, apps, look, server
+        from hookd.cli import adopt, apps, edit, look, server
 
+        apps.app_group.add_command(edit.edit_app)
         apps.app_group.add_command(adopt.adopt_app)
         for command in (*server.COMMANDS, *look.COMMANDS, apps.app_group):
             self.add_command(command)

@@ -12,7 +12,7 @@ import pytest
 from tests.support.processes import PROJECT, python
 
 ROOMS = ("hookd", "worker", "units")
-SERVER_COMMANDS = {f"hookd/cli/{name}.py" for name in "adopt apps look root server".split()}
+SERVER_COMMANDS = {f"hookd/cli/{name}.py" for name in "adopt apps edit look root server".split()}
 # What replaces or starts a process without the subprocess module.
 RUNNERS = re.compile(r"^(system|popen|exec[lv]p?e?|spawn[lv]p?e?|posix_spawnp?|fork|forkpty|startfile)$")
 PROGRAM_MODULES = {"subprocess", "pty", "multiprocessing", "commands"}
