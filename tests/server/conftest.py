@@ -10,6 +10,29 @@ from tests.support.server.needs import can_boot
 from tests.support.server.places import workplace
 from tests.support.server.servers import Servers
 
+# Half of the tests by their time, so that two runs side by side take hardly longer than one of the halves. What turns
+# the kernel's own protection of links off, or looks at it, stays together.
+_SECOND_HALF = frozenset(
+    f"test_{name}.py"
+    for name in "adopt app_add at_once certificates chmod compose edit existing_unit fail2ban interrupted"
+    " set_up support support_engine support_layers support_network uninstall wrong_input".split()
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a run be split."""
+    parser.addoption("--half", choices=("1", "2"), help="run one half of the tests on real servers")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the other half, if one was asked for."""
+    half = config.getoption("half")
+    if not half:
+        return
+    left_out = [item for item in items if (item.path.name in _SECOND_HALF) != (half == "2")]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
+
 
 class Figures:
     """What was measured on the way; tests assert no times, people read them in the summary."""

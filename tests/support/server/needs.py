@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.support.server import control_groups
-from tests.support.server.places import workplace
+from tests.support.server.places import locked, workplace
 from tests.support.server.room import room, way_out
 
 _PROGRAMS = {
@@ -34,8 +34,9 @@ def install_packages(*packages: str) -> str | None:
     if not shutil.which("apt-get"):
         return f"missing, and no apt-get to install them: {' '.join(packages)}"
     install = ("install", "-y", "-q", "--no-install-recommends", *packages)
-    if _apt(*install) and (_apt("update", "-q") or _apt(*install)):
-        return f"apt-get could not install {' '.join(packages)}"
+    with locked("packages"):  # apt-get waits for another one that installs, not for one that updates.
+        if _apt(*install) and (_apt("update", "-q") or _apt(*install)):
+            return f"apt-get could not install {' '.join(packages)}"
     return None
 
 
