@@ -2,12 +2,13 @@
 
 import json
 import re
-import shlex
 import time
 from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
+from redis import Redis
+from redis.exceptions import RedisError
 
 from tests.server.doctor_faults import FAULTS, WORKERS, redis
 from tests.support.server.servers import Servers
@@ -28,16 +29,20 @@ def shop(servers: Servers) -> Iterator[Shop]:
 
 def settled(shop: Shop) -> bool:
     """Tell whether what a start or a mending brings up is up."""
-    if not all(shop.machine.unit_state(unit) == "active" for unit in (*WORKERS, "hookd.service", "shop.service")):
-        return False
-    return all(at_work(shop, f"rq:worker:hookd-{number}") for number in (1, 2))
+    units = (*WORKERS, "hookd.service", "shop.service")
+    printed = shop.machine.run("systemctl", "show", "--property=ActiveState", "--value", *units).stdout
+    return printed.split() == ["active"] * len(units) and all(at_work(shop, number) for number in (1, 2))
 
 
-def at_work(shop: Shop, key: str) -> bool:
+def at_work(shop: Shop, number: int) -> bool:
     """Tell whether a worker has told Redis that it lives, and not since then that it ends: its key outlives it."""
-    script = "return {redis.call('EXISTS', KEYS[1]), redis.call('HEXISTS', KEYS[1], 'death')}"
-    asked = redis("operator", "EVAL", shlex.quote(script), "1", key)
-    return shop.machine.run("sh", "-c", asked, check=False).stdout == "[1, 0]\n"
+    path, password = shop.machine.path("/run/hookd-redis/redis.sock"), shop.machine.read("/etc/hookd/redis/operator")
+    key = f"rq:worker:hookd-{number}"
+    with Redis(unix_socket_path=str(path), username="hookd-operator", password=password.strip()) as connection:
+        try:
+            return bool(connection.exists(key)) and not connection.hexists(key, "death")
+        except RedisError:
+            return False
 
 
 def doctor(shop: Shop, *arguments: str, user: str = "root") -> dict[str, Any]:

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.server.by_hand import ROOT, SITE, UNIT, ByHand, by_hand_layer
+from tests.support.server.by_hand import DOMAIN, ROOT, SITE, UNIT, ByHand, adopted_layer, by_hand_layer
 from tests.support.server.machine import Machine
 from tests.support.server.servers import Layer, Servers
 from tests.support.server.shop import Shop, set_up_layer
+from tests.support.server.visitors import visitors
 from tests.support.server.web import ask
 
 SYSTEMD = "/etc/systemd/system"
@@ -25,6 +26,7 @@ ExecStart=/usr/bin/python3 -m http.server --bind 127.0.0.1 {PORT}
 [Install]
 WantedBy=multi-user.target
 """
+SOCKET = "[Socket]\nListenStream=/run/shop.sock\nSocketUser=www-data\n[Install]\nWantedBy=sockets.target\n"
 TABLE = f"""\
 repository = "%s"
 full_name = "acme/journal"
@@ -113,13 +115,6 @@ def test_when_hookd_goes_the_app_stops_and_its_unit_is_as_it_was(journal: Journa
 # --- taken over
 
 
-@pytest.fixture
-def shop(servers: Servers) -> Iterator[ByHand]:
-    """A server with a project on it that is deployed by hand."""
-    with servers.start(by_hand_layer(servers)) as machine:
-        yield ByHand(machine)
-
-
 def stops_and_starts(shop: ByHand) -> None:
     """`hookd stop` ends it and its socket; visitors do not start it again; `hookd start` does."""
     shop.hookd("stop", "shop")
@@ -141,28 +136,45 @@ def takes_up_what_is_edited(shop: ByHand) -> None:
     assert shop.machine.run("hookd", "setup").stdout.splitlines()[-2].startswith("all was right already")
 
 
-def test_a_project_that_was_taken_over_is_stopped_with_its_socket(shop: ByHand) -> None:
-    shop.prepared()
-    shop.adopted()
-    stops_and_starts(shop)
-    takes_up_what_is_edited(shop)
-    shop.hookd("app", "remove", "shop", "--yes")
-    assert shop.page("/where") == ROOT
-    assert shop.units() == {"shop.service"}
+def test_a_project_that_was_taken_over_is_stopped_with_its_socket(servers: Servers) -> None:
+    with servers.start(adopted_layer(servers)) as machine:
+        shop = ByHand(machine)
+        stops_and_starts(shop)
+        takes_up_what_is_edited(shop)
+        shop.hookd("app", "remove", "shop", "--yes")
+        assert shop.page("/where") == ROOT
+        assert shop.units() == {"shop.service"}
 
 
-def test_a_project_with_a_socket_of_its_own_is_stopped_with_it_and_can_be_changed(shop: ByHand) -> None:
-    socket = "[Socket]\nListenStream=/run/shop.sock\nSocketUser=www-data\n[Install]\nWantedBy=sockets.target\n"
-    shop.machine.run("systemctl", "stop", "shop.service")
-    shop.machine.write(f"{SYSTEMD}/shop.socket", socket)
-    shop.machine.shell("systemctl daemon-reload && systemctl enable --now shop.socket")
-    unit = UNIT.replace("After=network.target", "Requires=shop.socket").replace("--bind 127.0.0.1:8000 ", "")
-    shop.serve(unit, SITE.replace("127.0.0.1:8000", "unix:/run/shop.sock"))
+@pytest.fixture
+def behind_socket(servers: Servers) -> Iterator[ByHand]:
+    """A server with a project on it that is deployed by hand, and whose socket systemd holds."""
+    with servers.start(by_hand_layer(servers)) as machine:
+        found = ByHand(machine)
+        machine.run("systemctl", "stop", "shop.service")
+        machine.write(f"{SYSTEMD}/shop.socket", SOCKET)
+        machine.shell("systemctl daemon-reload && systemctl enable --now shop.socket")
+        unit = UNIT.replace("After=network.target", "Requires=shop.socket").replace("--bind 127.0.0.1:8000 ", "")
+        found.serve(unit, SITE.replace("127.0.0.1:8000", "unix:/run/shop.sock"))
+        yield found
+
+
+def test_a_project_with_a_socket_of_its_own_keeps_it_is_stopped_with_it_and_can_be_changed(
+    behind_socket: ByHand,
+) -> None:
+    shop = behind_socket
     shop.prepared()
-    shop.adopted()
+    with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
+        shop.adopted()
+    assert not crowd.failures, crowd.failures[:5]
     stops_and_starts(shop)
     takes_up_what_is_edited(shop)
+    with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
+        assert shop.push("v2")["status"] == "succeeded"
+    assert not crowd.failures, crowd.failures[:5]
+    assert shop.page() == "v2"
+    assert shop.machine.read(f"{SYSTEMD}/shop.socket") == SOCKET
     shop.hookd("app", "remove", "shop", "--yes")
     assert shop.page("/where") == ROOT
-    assert shop.machine.read(f"{SYSTEMD}/shop.socket") == socket
+    assert shop.machine.read(f"{SYSTEMD}/shop.socket") == SOCKET
     assert shop.units() == {"shop.service", "shop.socket"}

@@ -51,9 +51,11 @@ def test_a_broken_release_never_serves_and_the_next_good_commit_does(shop: Shop,
     with visitors(shop.machine, shop.domain, per_second=50) as crowd:
         record = shop.push("bad", {"wsgi.py": BROKEN[fault]})
     assert record["status"] in ("rolled_back", "failed"), record
-    assert not crowd.failures, crowd.failures[:5]
-    assert crowd.seen == {before} or fault == "exits after ready"
-    assert_seen_for_a_moment_at_most(crowd, record, before)
+    if fault == "exits after ready":
+        assert_seen_for_a_moment_at_most(crowd, record, before)
+    else:
+        assert not crowd.failures, crowd.failures[:5]
+        assert crowd.seen == {before}
     assert shop.page() == before
     again = shop.ending(shop.tell(record["commit"]))
     assert again["status"] == "unchanged"
@@ -63,11 +65,15 @@ def test_a_broken_release_never_serves_and_the_next_good_commit_does(shop: Shop,
 
 
 def assert_seen_for_a_moment_at_most(crowd: Visitors, record: dict[str, Any], before: str) -> None:
-    """One that is well at first and dies later is seen until it is found out, and never again."""
+    """One that is well at first and dies later is seen until it is found out, and never again.
+
+    What its two workers with four threads each had in their hands when it killed itself may be lost.
+    """
     started = ("start", "restart", "health", "roll back")
     seconds = sum(step["seconds"] for step in record["steps"] if step["name"] in started)
     assert crowd.answers.count("broken") <= 50 * (seconds + 1), (len(crowd.answers), record)
-    assert set(crowd.answers[-10:]) == {before}
+    assert crowd.seen <= {before, "broken"} and set(crowd.answers[-10:]) == {before}
+    assert len(crowd.failures) <= 8 and all(" 502 " in failure for failure in crowd.failures), crowd.failures
 
 
 def test_more_restarts_in_a_row_than_systemd_allows_leave_the_app_up(shop: Shop) -> None:

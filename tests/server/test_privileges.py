@@ -106,6 +106,16 @@ PATH=/var/lib/hookd systemctl restart blog.service
 /usr/local/bin/hookd restart blog
 /opt/hookd/current/venv/bin/python -c 'print(1)'
 """
+# All that sudo says when it refuses. The command that it would have run says something else, or nothing.
+NO: Final = "|".join((
+    "sudo: a password is required",
+    "sudo: sorry, you are not allowed to preserve the environment",
+    r"sudo: sorry, you are not allowed to set the following environment variables: \w+",
+    "sudo: you are not permitted to use the -[DR] option with /usr/bin/systemctl",
+    r"(sudo: unable to resolve host other: .*\n)?sudo: a remote host may only be specified when listing privileges\.",
+    r"sudo: unknown user #\S+(\nsudo: error initializing audit plugin sudoers_audit)?",
+    r"Sorry, user \S+ is not allowed to execute 'list' as root on \S+\.",
+))  # fmt: skip
 REFUSED: Final = tuple(line for line in LINES.splitlines() if line)
 
 
@@ -135,8 +145,8 @@ def sudo(machine: Machine, line: str, user: str = "manager") -> Done:
 
 
 def is_refused(done: Done) -> bool:
-    """Tell whether it was sudo that said no, and not the command afterwards."""
-    return done.returncode != 0 and re.match(r"sudo: |Sorry, user |usage: sudo ", done.stderr) is not None
+    """Tell whether it was sudo that said no, and nothing else."""
+    return (done.returncode, done.stdout) == (1, "") and re.fullmatch(NO, done.stderr.rstrip("\n")) is not None
 
 
 def listed(machine: Machine) -> list[tuple[str, ...]]:

@@ -115,8 +115,8 @@ def test_systemd_sudo_and_nginx_have_nothing_to_say_about_any_file(shop: Shop) -
     )
     units = sorted(found.stdout.split())
     assert len(units) == 12, units
-    # As they are in files, and with their drop-ins and instances.
-    for names in (units, (*MOST, "hookd.socket", "shop.socket")):
+    # As they are in files, and with their drop-ins and instances; the blog has no release yet.
+    for names in (units, (*MOST.keys() - {"blog.service"}, "hookd.socket", "shop.socket")):
         done = shop.machine.run("systemd-analyze", "verify", "--man=no", *names)
         assert (done.stdout, done.stderr) == ("", "")
     shop.machine.run("visudo", "--check")

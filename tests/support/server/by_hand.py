@@ -146,3 +146,13 @@ def by_hand_layer(servers: Servers, suite: str = "bookworm") -> Layer:
     """The disk of a server that is set up, with a project on it that hookd knows nothing of."""
     on = set_up_layer(servers, suite)
     return servers.layer(f"by hand {suite}", lambda machine: ByHand(machine).make(), on=on, suite=suite)
+
+
+def prepared_layer(servers: Servers) -> Layer:
+    """The same, when `hookd app adopt` has been typed once and the key is pasted; nothing is taken over yet."""
+    return servers.layer("prepared", lambda machine: ByHand(machine).prepared(), on=by_hand_layer(servers))
+
+
+def adopted_layer(servers: Servers) -> Layer:
+    """The same, when it has been taken over."""
+    return servers.layer("adopted", lambda machine: ByHand(machine).adopted(), on=prepared_layer(servers))
