@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from hookd.contract.deployment import Status
-from hookd.contract.journal import AppState, Quarantined, why_not
+from hookd.contract.journal import AppState, Quarantined
+from hookd.contract.ruling import why_not
 from hookd.store.ownership import Policy, umask_of
 from worker.build import before_switch, build, check_space
 from worker.checkout import Checkout
@@ -64,7 +65,7 @@ def _deploy_locked(task: Task, policy: Policy, publish: Callable[[Seen], None]) 
     publish(Seen(state, target.head, datetime.now(UTC)))
     reason = why_not(state, target.commit, task.deployment.trigger)
     if reason is not None:
-        return Ending(Status.UNCHANGED, reason, _hint(task, state))
+        return Ending(Status.UNCHANGED, reason.why, _hint(task, state))
     name = _release_of(task, state, target, checkout, policy)
     try:
         before_switch(task, task.places.release(name), policy)

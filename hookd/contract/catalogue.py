@@ -80,6 +80,13 @@ def _inside(path: str) -> str:
     return path
 
 
+def _pattern(text: str) -> str:
+    if not text.isprintable() or text.startswith((":", "/", "-")) or ".." in text.split("/"):
+        raise ValueError("a pattern from the top of the repository, such as src/** or *.md")
+    return text
+
+
+Pattern = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_pattern)]
 InsidePath = Annotated[str, Field(max_length=255), AfterValidator(_inside)]
 
 
@@ -219,6 +226,21 @@ class Site(Section):
     max_body: int = Field(10, ge=1, le=10_240, description="Largest request in MiB.")
 
 
+class Paths(Section):
+    """Which changes are deployed by themselves, as git's own patterns from the top: `src/**`, `*.py`, `docs`."""
+
+    include: tuple[Pattern, ...] = Field(
+        (), description="A head that changes none of these is passed over; default: all."
+    )
+    exclude: tuple[Pattern, ...] = Field((), description="Changes of these alone are passed over, such as `docs`.")
+
+
+class Reconcile(Section):
+    """How often the git host is asked, so that a push whose webhook got lost is deployed, too."""
+
+    every: int = Field(180, ge=0, le=86_400, description="Seconds, at most, until a lost push is noticed; 0: never.")
+
+
 class Limits(Section):
     """Where every wait ends and what a deployment may use."""
 
@@ -256,6 +278,8 @@ class App(Section):
     service: Service = Service()
     health: Health
     site: Site = Site()
+    paths: Paths = Paths()
+    reconcile: Reconcile = Reconcile()
     limits: Limits = Limits()
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from hookd.contract.decision import Behind
 from hookd.contract.journal import AppState
 from hookd.contract.names import AppName, CommitId, ReleaseName
 
@@ -28,6 +29,7 @@ class AppView(BaseModel):
     checked_at: AwareDatetime | None = None
     pinned_commit: CommitId | None = None
     quarantined: tuple[Quarantine, ...] = ()
+    behind: Behind | None = None
 
 
 def with_state(view: AppView, state: AppState) -> AppView:

@@ -36,6 +36,11 @@ class Config:
     settings: Settings
     catalogue: Catalogue
 
+    @property
+    def frozen(self) -> Path:
+        """The directory with one file per frozen app."""
+        return self.settings.frozen or self.path.parent / "frozen"
+
 
 def config_path(given: Path | None = None, environment: Mapping[str, str] = os.environ) -> Path:
     """Choose the configuration file: the one given, else $HOOKD_CONFIG, else /etc/hookd/hookd.toml."""

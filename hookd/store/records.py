@@ -217,8 +217,8 @@ def _joins(request: Request, waiting: Deployment) -> bool:
 def _force(trigger: Trigger) -> int:
     """Rank how much is tried again: nothing for a push, failed builds for a redelivery, everything for a person."""
     if trigger in BY_HAND:
-        return 2
-    return 1 if trigger is Trigger.REDELIVERY else 0
+        return 3
+    return {Trigger.UNPIN: 2, Trigger.REDELIVERY: 1}.get(trigger, 0)
 
 
 def _watch_rivals(request: Request, pipeline: Pipeline) -> tuple[Deployment | None, Deployment | None]:

@@ -8,7 +8,8 @@ from dotenv import dotenv_values
 
 from hookd.contract.catalogue import App
 from hookd.contract.deployment import Trigger
-from hookd.contract.journal import AppState, why_not
+from hookd.contract.journal import AppState
+from hookd.contract.ruling import why_not
 from units import disk, layout
 from units.doctor.finding import Finding, Unseen, error, ok, warning
 from units.doctor.subject import Subject
@@ -61,6 +62,6 @@ def behind(name: str, head: str, state: AppState) -> Iterator[Finding]:
         yield ok(f"the repository can be read, and its head {head[:12]} is what serves")
     else:
         reason = why_not(state, head, Trigger.PUSH)
-        why = f": {reason}" if reason else ", and no push has brought it here yet"
+        why = f": {reason.why}" if reason else ", and no push has brought it here yet"
         serves = f"{name} serves {state.deployed.commit[:12]}, and the branch's head is {head[:12]}{why}"
         yield warning(serves, f"sudo hookd deploy {name}")
