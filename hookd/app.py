@@ -26,6 +26,7 @@ from hookd.signatures import Verifier
 from hookd.status import Readers, add_status_routes, status_url
 from hookd.store import records
 from hookd.store.config import Config
+from hookd.store.eventlog import event
 from hookd.store.records import Answer, Contention, Records
 
 log: Final = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ def take_push(receiver: Receiver, name: str) -> tuple[Response, int]:
         raise _refused(receiver, name)
     verdict = judge(app, request.headers.get(sender.event, ""), payload)
     if isinstance(verdict, Ignored):
-        log.info("app=%s push ignored: %s", app.name, verdict.reason)
+        event(log, "push", app=app.name, answer=verdict.status, why=verdict.reason)
         return jsonify(status=verdict.status, reason=verdict.reason), 200
     return _accepted(receiver, app, _store(receiver, app, sender, verdict))
 
@@ -116,7 +117,7 @@ def _takes_form(raw: IO[bytes], verifier: Verifier) -> bool:
 def _refused(receiver: Receiver, name: str) -> Refusal:
     """Log a signature that is missing or wrong in one line, for fail2ban, without a byte of the sender's choosing."""
     app = receiver.config.catalogue.get(name)
-    log.warning("refused signature app=%s client=%s", app.name if app else "-", client_of(request.environ))
+    event(log, "refused signature", logging.WARNING, app=app.name if app else "-", client=client_of(request.environ))
     return unsigned()
 
 
@@ -138,7 +139,7 @@ def _store(receiver: Receiver, app: App, sender: Sender, push: Push) -> Answer:
 
 
 def _accepted(receiver: Receiver, app: App, answer: Answer) -> tuple[Response, int]:
-    log.info("app=%s push %s: %s", app.name, answer.kind, answer.deployment)
+    event(log, "push", app=app.name, answer=answer.kind, deployment=answer.deployment)
     content = {
         "status": "queued" if answer.kind == "created" else answer.kind,
         "deployment": answer.deployment,
@@ -162,10 +163,10 @@ def _add_refusals(app: Flask) -> None:
     @app.errorhandler(RedisError)
     @app.errorhandler(Contention)
     def busy(error: Exception) -> tuple[Response, int, dict[str, str]]:
-        log.error("the queue cannot be reached: %s", error)
+        event(log, "queue unreachable", logging.ERROR, why=str(error))
         return jsonify(error="the queue cannot be reached; try again"), 503, {"Retry-After": _RETRY_SECONDS}
 
     @app.errorhandler(Exception)
     def broken(error: Exception) -> tuple[Response, int]:
-        log.exception("unexpected: %s", type(error).__name__)
+        event(log, "unexpected", logging.ERROR, trace=True, error=type(error).__name__)
         return jsonify(error="hookd failed; the operator's log says why"), 500

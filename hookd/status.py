@@ -17,6 +17,7 @@ from hookd.refusals import Refusal
 from hookd.secrets import Secret
 from hookd.store.config import Config
 from hookd.store.credentials import given
+from hookd.store.eventlog import event
 from hookd.store.records import NoSuchDeployment, Records
 
 log: Final = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ class _Pages:
                 return Response("", mimetype="text/plain")
             return send_file(path, mimetype="text/plain", conditional=False, max_age=0)
         except PermissionError as error:
-            log.warning("deployment=%s its log may not be read: %s", record.id, error)
+            event(log, "log not readable", logging.WARNING, deployment=record.id, why=str(error))
             raise Refusal(404, f"the receiver may not read this log; on the server: hookd logs {record.id}") from None
 
     def apps(self) -> Response:

@@ -1,6 +1,5 @@
 """Starts one worker: `python -m worker [NAME]`; the same as `rq worker` with hookd's classes and timings."""
 
-import logging
 import os
 import secrets
 import shlex
@@ -11,6 +10,7 @@ from typing import Final
 from redis.exceptions import AuthenticationError, RedisError
 
 from hookd.contract import queue as names
+from hookd.store import eventlog
 from hookd.store.config import Config, ConfigError, config_path, load
 from hookd.store.connection import PatientRedis, impatient
 from hookd.store.credentials import RedisUser, redis_user, with_user
@@ -24,7 +24,7 @@ _MONITORING_SECONDS: Final = 5
 
 def main(arguments: list[str]) -> int:
     """Run a worker until it is told to stop; returns the exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    eventlog.start()
     try:
         config = load(config_path())
         user = redis_user(config, "worker")
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
         maintenance_interval=_MAINTENANCE_SECONDS,
         job_monitoring_interval=_MONITORING_SECONDS,
     )
-    worker.work(log_format="%(levelname)s %(name)s %(message)s")
+    worker.work()
     return 0
 
 

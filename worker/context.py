@@ -19,6 +19,7 @@ from hookd.contract.view import with_state
 from hookd.store.config import Config, ConfigError, config_path, load
 from hookd.store.connection import PatientRedis, impatient
 from hookd.store.credentials import redis_user
+from hookd.store.eventlog import event
 from hookd.store.records import Contention, NoSuchDeployment, Records
 from worker.errors import DeployError
 from worker.lock import holder
@@ -90,7 +91,7 @@ def tidy(context: Context, app: str) -> None:
         context.impatient.forget_old(app, keep=history.keep, before=before)
         _remove_logs(context.config.settings, app, before)
     except (RedisError, OSError) as error:
-        log.warning("app=%s old records stay: %s", app, error)
+        event(log, "old records stay", logging.WARNING, app=app, why=str(error))
 
 
 def _remove_logs(settings: Settings, app: str, before: datetime) -> None:

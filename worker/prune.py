@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from hookd.contract.journal import AppState, Removed
+from hookd.store.eventlog import event
 from worker.errors import CommandFailed
 from worker.remove import remove_tree
 from worker.task import Task
@@ -31,7 +32,7 @@ def prune(task: Task, state: AppState) -> None:
 
 def _warn(task: Task, what: str, error: OSError | CommandFailed) -> None:
     task.recorder.line(f"warning: {what}: {error}")
-    log.warning("app=%s %s: %s", task.app.name, what, error)
+    event(log, "not cleaned up", logging.WARNING, app=task.app.name, what=what, why=str(error))
 
 
 def kept_releases(state: AppState, keep: int) -> set[str]:

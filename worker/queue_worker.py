@@ -18,6 +18,7 @@ from rq.serializers import JSONSerializer
 from hookd.contract import queue as names
 from hookd.contract.deployment import Status
 from hookd.contract.names import is_deployment
+from hookd.store.eventlog import event
 from hookd.store.jobs import SafeJob, SafeQueue
 from worker import job as jobs
 from worker.context import end_dead, still_runs
@@ -55,14 +56,14 @@ class SafeWorker(Worker):
                 queue.release_maintenance_lock()  # type: ignore[no-untyped-call]
             if isinstance(error, StopRequested):  # So arrives a SIGTERM.
                 raise
-            log.exception("cleaning up RQ's registries failed; the next round tries again")
+            event(log, "registries not cleaned up", logging.ERROR, trace=True)
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Run a job, or pass over one that cannot be started, where RQ's own worker would end."""
         try:
             super().execute_job(job, queue)
         except Unstartable as error:
-            log.error("job %s is passed over: %s", job.id, error)
+            event(log, "job passed over", logging.ERROR, job=job.id, why=str(error))
             queue.intermediate_queue.remove(job.id)
             self.handle_job_failure(job, queue, exc_string=str(error))
 
@@ -92,7 +93,7 @@ class SafeWorker(Worker):
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
         """Log a failure: one line for a deployment's, everything for hookd's own."""
         if isinstance(exc_info[1], DeploymentFailed):
-            log.error("job %s failed: %s", job.id, exc_info[1])
+            event(log, "job failed", logging.ERROR, job=job.id, why=str(exc_info[1]))
             return
         super().handle_exception(job, *exc_info)
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from redis.exceptions import RedisError
 
 from hookd.contract.deployment import Deployment, IllegalTransition, Step, with_step
+from hookd.store.eventlog import event
 from hookd.store.records import Contention, NoSuchDeployment, Records
 
 log: Final = logging.getLogger(__name__)
@@ -82,4 +83,6 @@ class Recorder:
         try:
             self._records.change(self.deployment.id, changed)
         except (RedisError, Contention, NoSuchDeployment, IllegalTransition) as error:
-            log.warning("deployment=%s progress is not recorded: %s", self.deployment.id, type(error).__name__)
+            event(
+                log, "progress not recorded", logging.WARNING, deployment=self.deployment.id, why=type(error).__name__
+            )

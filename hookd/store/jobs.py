@@ -23,6 +23,7 @@ from rq.serializers import JSONSerializer
 
 from hookd.contract import queue as names
 from hookd.contract.names import app_of, is_deployment
+from hookd.store.eventlog import event
 
 log: Final = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ class SafeJob(Job):
         except (NoSuchJobError, StopRequested):  # The latter is how a SIGTERM arrives in RQ's worker.
             raise
         except Exception as error:  # RQ raises whatever its parsers raise; a malformed hash is no job.
-            log.warning("job %s is malformed and passed over: %s", self.id, type(error).__name__)
+            event(log, "malformed job passed over", logging.WARNING, job=self.id, error=type(error).__name__)
             raise NoSuchJobError(f"malformed job: {self.id}") from error
         self.description = printable(self.description or "")
         self.origin = names.QUEUE
@@ -171,7 +172,7 @@ class SafeQueue(Queue):
     ) -> Any:
         found = super()._fetch_dequeued_job(connection, queue_key, job_id, **options)
         if found is None:
-            log.warning("passed over %s: it is no job", printable(job_id))
+            event(log, "no job, passed over", logging.WARNING, job=printable(job_id))
             connection.lrem(IntermediateQueue.get_intermediate_queue_key(queue_key), 1, job_id)
             # Left alone, its status may say "queued" for ever, and the app would wait for it.
             connection.delete(SafeJob.key_for(job_id))
