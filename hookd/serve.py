@@ -13,11 +13,12 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from hookd import body
 from hookd.app import Receiver, create_app
+from hookd.notebook import Notebook
 from hookd.secrets import read_keyring
 from hookd.status import readers_from
 from hookd.store import eventlog
 from hookd.store.config import Config
-from hookd.store.connection import impatient
+from hookd.store.connection import WHOLE_SECONDS, impatient
 from hookd.store.credentials import Role, redis_user
 from hookd.store.records import Records
 
@@ -25,13 +26,14 @@ from hookd.store.records import Records
 def build(config: Config) -> Flask:
     """Build the receiver's application from its configuration; raises ConfigError and OSError."""
     keyring = read_keyring(config.settings.receiver.secrets, config.catalogue)
-    receiver = Receiver(config, keyring, _records(config, "receiver"))
+    records = _records(config, "receiver")
+    receiver = Receiver(config, keyring, records, Notebook(records.connection))
     return create_app(receiver, readers_from(config), _records(config, "status"))
 
 
 def _records(config: Config, role: Role) -> Records:
     connection = impatient(config.settings.redis.url, redis_user(config, role))
-    return Records(connection, keep_seconds=config.settings.history_seconds)
+    return Records(connection, keep_seconds=config.settings.history_seconds, within=WHOLE_SECONDS)
 
 
 class _Server(BaseApplication):  # type: ignore[misc]

@@ -131,6 +131,7 @@ def remove(server: Server, app: App, say: Say, *, dry_run: bool) -> list[Path]:
     there = {path.name for path in files if path.parent == layout.SYSTEMD and disk.status(path)}
     units = tuple(unit for unit in units_of(app) if unit in there)
     stop = (Run(("systemctl", "disable", "--now", "--quiet", *units), "stop the app, its sockets first"),)
+    files.append(layout.FROZEN / app.name)
     plan: Plan = (*(stop if units else ()), *(Absent(path) for path in files), *_news())
     installer = Installer(server.manifest, scope, say)
     if dry_run:

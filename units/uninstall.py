@@ -17,6 +17,8 @@ Say = Callable[[str], None]
 _REMOVERS: Final = {"member": ("gpasswd", "--delete"), "user": ("userdel",), "group": ("groupdel",)}
 _UNITS: Final = (
     "hookd-doctor.timer",
+    layout.RECONCILE_TIMER,
+    layout.RECONCILE,
     "hookd.socket",
     "hookd.service",
     *(layout.worker_unit(instance) for instance in layout.INSTANCES),

@@ -14,9 +14,10 @@ from hookd.store import eventlog
 from hookd.store.config import Config, ConfigError, config_path, load
 from hookd.store.connection import PatientRedis, impatient
 from hookd.store.credentials import RedisUser, redis_user, with_user
-from worker.queue_worker import SafeWorker
+from worker.orphans import adopt_orphans
+from worker.queue_worker import NameTaken, SafeWorker
 
-# With RQ's own timings a job whose worker died is noticed after 810 s, with these after about 70.
+# An idle worker looks every ten seconds (RQ: ttl - 15 s) whether somebody died, a busy one between its heartbeats.
 _WORKER_TTL: Final = 25
 _MAINTENANCE_SECONDS: Final = 10
 _MONITORING_SECONDS: Final = 5
@@ -36,6 +37,17 @@ def main(arguments: list[str]) -> int:
         return 2
     write_rq_environment(config, user)
     name = arguments[0] if arguments else f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    adopt_orphans()
+    try:
+        _work(config, user, name)
+    except (NameTaken, RedisError) as error:
+        print(f"hookd worker: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _work(config: Config, user: RedisUser | None, name: str) -> None:
+    """Work until it is told to stop; raises NameTaken, and RedisError when Redis cannot be used at the start."""
     worker = SafeWorker(
         names.QUEUE,
         name=name,
@@ -44,8 +56,8 @@ def main(arguments: list[str]) -> int:
         maintenance_interval=_MAINTENANCE_SECONDS,
         job_monitoring_interval=_MONITORING_SECONDS,
     )
-    worker.work()
-    return 0
+    # What RQ says below a warning is noise each ten seconds; hookd's own events say what happens.
+    worker.work(logging_level="WARNING")
 
 
 def _refusal(config: Config, user: RedisUser | None) -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
+from worker import commands
 from worker.commands import Command, Install
 from worker.errors import CommandFailed, CommitRefused, DeployError
 from worker.remove import remove_tree
@@ -16,7 +17,7 @@ from worker.task import Task
 
 Kind = Literal["lock", "hashed", "plain", "project", "none"]
 _FOUND: Final = ("uv.lock", "requirements.txt", "pyproject.toml")
-_COMPLETE: Final = ".hookd-complete"
+COMPLETE: Final = ".hookd-complete"
 _MOST_FILES: Final = 50
 
 # pip takes a short option and its value without a space between them, too.
@@ -202,13 +203,14 @@ def install(task: Task, release: Path) -> Path:
     if not python.exists():
         raise DeployError(f"there is no Python at {python}", hint="set dependencies.python to one that exists")
     venv = task.places.venvs / key_of(need, python, task.app.dependencies.allow_build)
-    if (venv / _COMPLETE).exists():
+    if (venv / COMPLETE).exists():
         task.recorder.line(f"the environment {venv.name} fits and is used again")
         return venv
     # uv finds a project where it is started.
     directory = need.file.parent if need.kind == "lock" and need.file else release
     _build(task, need, _tools(task, directory, python, venv))
-    (venv / _COMPLETE).touch()
+    task.run(commands.flush(venv))  # After a power cut the mark must not be there without what it stands for.
+    (venv / COMPLETE).touch()
     return venv
 
 

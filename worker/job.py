@@ -14,6 +14,7 @@ from rq import get_current_job
 from rq.timeouts import JobTimeoutException
 
 from hookd.contract.catalogue import App
+from hookd.contract.decision import Verdict
 from hookd.contract.deployment import UNDONE, Deployment, IllegalTransition, Status, Trigger, advance
 from hookd.contract.places import Places
 from hookd.store.config import ConfigError
@@ -137,9 +138,16 @@ def _outcome(context: Context, record: Deployment) -> Ending:
         ending = _ending_of(context, app, recorder, environment)
         ending = replace(ending, cause=recorder.clean(ending.cause) if ending.cause else None)
         recorder.line(f"{ending.status}: {ending.cause or app.name + ' serves the new release'}")
+        recorder.decided(app.ref, ending.verdict, _why(ending, recorder.deployment))
         if ending.hint:
             recorder.line(f"next: {ending.hint}")
         return ending
+
+
+def _why(ending: Ending, record: Deployment) -> str:
+    """The decision's own words; where something was deployed, how that ended."""
+    cause = ending.cause or f"{(record.commit or '')[:12]} serves"
+    return f"{ending.status}: {cause}" if ending.verdict is Verdict.DEPLOYED else cause
 
 
 def _masks(app: App, environment: Mapping[str, str]) -> Masks:
@@ -151,9 +159,9 @@ def _ending_of(context: Context, app: App, recorder: Recorder, environment: Mapp
     try:
         places = Places(root=app.root, settings=context.config.settings, app=app.name)
         task = Task(app, context.config.settings, places, Journal(places.journal), recorder, environment)
-        return run_pipeline(task, lambda seen: publish(context, app.name, seen))
+        return run_pipeline(task, context.config.frozen, lambda seen: publish(context, app.name, seen))
     except DeployError as error:
-        return Ending(error.ending, error.cause, error.hint)
+        return Ending(error.ending, error.cause, error.hint, verdict=error.verdict)
     except JobTimeoutException:
         return Ending(Status.FAILED, f"the deployment took longer than {app.limits.deploy_seconds} s")
     except OSError as error:

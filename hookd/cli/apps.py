@@ -4,6 +4,7 @@ import shlex
 import sys
 import tomllib
 from collections.abc import Mapping, MutableMapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import click
 import tomlkit
 
 from hookd.cli.base import INTERRUPTED, main, stop
-from hookd.cli.follow import EXIT_CODES
+from hookd.cli.follow import EXIT_CODES, visible
 from hookd.cli.root import alone, as_root, dry_run, known_app, say, server
 from hookd.contract.catalogue import App
 from hookd.contract.deployment import Status
+from hookd.store import freezes
 from units import layout, secrets
 from units.adopt.back import give_back
 from units.app_checks import parsed
@@ -138,6 +140,8 @@ def list_apps() -> None:
     """List the apps of this server."""
     for app in server().catalogue.apps:
         say(f"{app.name:<20} {app.full_name} {app.branch}  {app.root}")
+        if freeze := freezes.in_force(layout.FROZEN, app.name, datetime.now(UTC)):
+            say(f"  {visible(str(freeze))}")
 
 
 @app_group.command("show")

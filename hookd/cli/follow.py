@@ -109,9 +109,14 @@ def _label(step: Step) -> str:
     return f"{step.name}{detail}".ljust(36)
 
 
+def visible(text: str) -> str:
+    """Make a stranger's text harmless for a terminal: what would steer it is written out."""
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
 def shown(text: str) -> str:
     """Make a stranger's text harmless for a terminal and for rich's own markup."""
-    return escape(_CONTROL.sub(lambda match: ascii(match[0])[1:-1], text))
+    return escape(visible(text))
 
 
 def ending_line(record: Deployment) -> str:

@@ -1,6 +1,7 @@
-"""`hookd serve`, `worker`, `redis`, `send`, `demo`: the programs themselves, in the foreground."""
+"""`hookd serve`, `worker`, `reconcile`, `redis`, `send`, `demo`: the programs themselves, in the foreground."""
 
 import json
+import os
 import secrets
 import sys
 from typing import Any
@@ -40,6 +41,20 @@ def worker(config: Config, name: str | None) -> None:
     if not launch.redis_answers(url):
         complaints.print(f"hookd: waiting for Redis at {url}; next: hookd redis", markup=False, soft_wrap=True)
     launch.become_worker(config, name)
+
+
+@main.command()
+@click.argument("apps", nargs=-1, metavar="[APP]...")
+@click.option("--every", type=click.IntRange(1), metavar="SECONDS", help="Stay, and look so often which apps are due.")
+@configured
+def reconcile(config: Config, apps: tuple[str, ...], every: int | None) -> None:
+    """Look whether pushes of the apps were missed, ask for their deployment, and for what mends a failed service."""
+    for name in apps:
+        app_of(config, name)
+    state = config.settings.state
+    if state.exists() and state.stat().st_uid != os.geteuid():
+        stop(f"{state} is not yours: it runs as its owner", hint="sudo systemctl start hookd-reconcile.service")
+    launch.become_reconcile(config, apps, every)
 
 
 @main.command()

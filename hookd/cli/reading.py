@@ -2,15 +2,17 @@
 
 import json
 from contextlib import suppress
+from typing import Any
 
 import click
 
 from hookd.cli.base import app_of, as_json, complaints, configured, console, main, records_of, stop
 from hookd.cli.follow import ending_line
 from hookd.cli.logs import NoLog, print_log
-from hookd.cli.show import show_app, show_apps
+from hookd.cli.show import frozen, show_app, show_apps
 from hookd.contract.catalogue import App
 from hookd.contract.deployment import Deployment
+from hookd.contract.freeze import Freeze
 from hookd.contract.names import is_deployment
 from hookd.store.config import Config
 from hookd.store.records import NoSuchDeployment, Records
@@ -28,16 +30,21 @@ def status(config: Config, app: str | None, json_output: bool) -> None:
         shown = [
             {
                 **records.view(one.name).model_dump(mode="json"),
+                "frozen": _as_json(frozen(config, one)),
                 "deployments": [record.model_dump(mode="json") for record in records.history(one.name, 10)],
             }
             for one in apps
         ]
         click.echo(json.dumps(shown[0] if app else shown, indent=2))
     elif app:
-        show_app(console, apps[0], records)
+        show_app(console, config, apps[0], records)
         _show_units(apps[0])
     else:
-        show_apps(console, apps, records)
+        show_apps(console, config, records)
+
+
+def _as_json(freeze: Freeze | None) -> dict[str, Any] | None:
+    return freeze.model_dump(mode="json") if freeze else None
 
 
 def _show_units(app: App) -> None:

@@ -1,14 +1,16 @@
 """What was decided about a delivery or a look at the branch, and why: kept for people, shown by `hookd why`."""
 
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints
 
 from hookd.contract.names import AppName, CommitId, DeploymentId
 
 # A stranger's text: who shows it escapes it, and nobody stores more of it than this.
-Told = Annotated[str, StringConstraints(max_length=300)]
+TOLD: Final = 300
+Told = Annotated[str, StringConstraints(max_length=TOLD)]
 
 
 class Verdict(StrEnum):
@@ -46,7 +48,7 @@ class Decision(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     at: AwareDatetime
-    app: AppName | None
+    app: AppName | None = None
     source: Literal["delivery", "reconcile", "deployment"]
     verdict: Verdict
     why: Told
@@ -72,3 +74,20 @@ class Behind(BaseModel):
     since: AwareDatetime
     verdict: Verdict
     because: str
+
+    def said(self, now: datetime) -> str:
+        """Put it into one sentence."""
+        return f"{self.far(now)}, because {self.because}"
+
+    def far(self, now: datetime) -> str:
+        """Say by how much, and for how long."""
+        since = f"for {_length(now - self.since)}"
+        if self.verdict is Verdict.UNREACHABLE:
+            return f"head not known {since}"
+        by = {None: "", 1: " by 1 commit"}.get(self.commits, f" by {self.commits} commits")
+        return f"behind head{by} {since}"
+
+
+def _length(time: timedelta) -> str:
+    minutes = max(0, int(time.total_seconds() // 60))
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // 1440} d"

@@ -56,3 +56,8 @@ def counts_key(app: str) -> str:
 def asked_key(app: str) -> str:
     """Name the hash that remembers when an app's git host was last asked, and by which Redis' life."""
     return f"hookd:asked:{app}"
+
+
+def aside_key(key: str) -> str:
+    """Name the key under which another one is kept that held something else than it must."""
+    return f"hookd:aside:{key}"

@@ -45,7 +45,9 @@ def _quarantined(state: AppState, head: str, trigger: Trigger) -> Ruling | None:
 
 
 def _passed(state: AppState, head: str) -> Ruling | None:
-    passed = state.passed
-    if passed is None or state.deployed is None or (passed.commit, passed.base) != (head, state.deployed.commit):
+    passed, deployed = state.passed, state.deployed
+    if passed is None or deployed is None or not state.verified:
+        return None
+    if (passed.commit, passed.base) != (head, deployed.commit):
         return None
     return Ruling(verdict=Verdict.FILTERED, why=f"{head[:12]} changes none of the app's paths since {passed.base[:12]}")

@@ -35,8 +35,10 @@ class AppView(BaseModel):
 def with_state(view: AppView, state: AppState) -> AppView:
     """Bring a view up to date with the app's journal."""
     deployed = state.deployed
+    serves_head = deployed is not None and deployed.commit == view.head
     return view.model_copy(
         update={
+            "behind": None if serves_head else view.behind,
             "deployed_commit": deployed.commit if deployed else None,
             "release": deployed.name if deployed else None,
             "pinned_commit": state.pin.commit if state.pin else None,

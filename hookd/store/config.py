@@ -67,6 +67,28 @@ def load(path: Path, *, only: str | None = None) -> Config:
     return Config(path, settings, catalogue)
 
 
+def load_readable(path: Path) -> tuple[Config, list[Problem]]:
+    """Read the settings and those apps that have no mistake, and say what is wrong with the others.
+
+    Raises ConfigError when the settings themselves cannot be used.
+    """
+    try:
+        return load(path), []
+    except ConfigError as error:
+        problems = error.problems
+    alone = load(path, only="")
+    directory = alone.settings.apps or path.parent / "apps"
+    apps = tuple(app for file in sorted(directory.glob("*.toml")) for app in _alone(path, file.stem))
+    return Config(path, alone.settings, Catalogue(apps=apps)), problems
+
+
+def _alone(path: Path, name: str) -> tuple[App, ...]:
+    try:
+        return load(path, only=name).catalogue.apps
+    except ConfigError:
+        return ()
+
+
 def _directory(table: Mapping[str, Any] | None, default: Path) -> Path:
     """Find the catalogue even when something else is wrong with the settings: its problems are reported, too."""
     given = (table or {}).get("apps")

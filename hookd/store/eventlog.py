@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 _LONGEST: Final = 2000
+_LONGEST_TRACE: Final = 16_000
 _OWN: Final = "hookd_event"
 
 
@@ -21,18 +22,18 @@ def event(log: logging.Logger, name: str, level: int = logging.INFO, *, trace: b
     log.log(level, name, exc_info=trace, extra={_OWN: known})
 
 
-class _Json(logging.Formatter):
-    """One JSON object per line, ASCII alone."""
+class Json(logging.Formatter):
+    """One JSON object per line, ASCII alone: for the journal."""
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         head = {"at": at, "level": record.levelname.lower(), "logger": record.name}
-        found = {**head, **_said(record), **_trace(self, record)}
-        return json.dumps({key: _short(value) for key, value in found.items()}, default=str)
+        said = {key: _short(value) for key, value in {**head, **_said(record)}.items()}
+        return json.dumps({**said, **_trace(self, record)})
 
 
-class _Plain(logging.Formatter):
-    """`LEVEL logger event key=value`, for a terminal."""
+class Plain(logging.Formatter):
+    """`LEVEL logger event key=value`, for a terminal; what is indented belongs to the line above."""
 
     def format(self, record: logging.LogRecord) -> str:
         said = _said(record)
@@ -41,7 +42,7 @@ class _Plain(logging.Formatter):
         fields = "".join(f" {key}={_readable(value)}" for key, value in said.items())
         trace = _trace(self, record).get("traceback")
         whole = f"{record.levelname} {record.name} {_readable(text) if text is not None else name}{fields}"
-        return f"{whole}\n{trace}" if trace else whole
+        return "\n".join([whole, *(f"    {_printable(line)}" for line in (trace or "").splitlines())])
 
 
 def _said(record: logging.LogRecord) -> dict[str, Any]:
@@ -55,17 +56,26 @@ def _said(record: logging.LogRecord) -> dict[str, Any]:
 def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, str]:
     if not record.exc_info or record.exc_info[0] is None:
         return {}
-    return {"traceback": formatter.formatException(record.exc_info)}
+    whole = formatter.formatException(record.exc_info)
+    return {"traceback": whole[-_LONGEST_TRACE:].encode("utf-8", "replace").decode()}  # What happened stands last.
 
 
 def _short(value: Any) -> Any:
-    return f"{value[:_LONGEST]}…" if isinstance(value, str) and len(value) > _LONGEST else value
+    """Keep a number, and bring everything else to text of bounded length; a file name may be no UTF-8."""
+    if isinstance(value, bool | int):
+        return value
+    text = str(value).encode("utf-8", "replace").decode()
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _readable(value: Any) -> str:
     """A value on one line: quoted and escaped when it holds anything but plain characters."""
     text = str(_short(value))
     return text if text.isprintable() and not (" " in text and "=" in text) else json.dumps(text)
+
+
+def _printable(text: str) -> str:
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 def reads_journal() -> bool:
@@ -79,7 +89,7 @@ def reads_journal() -> bool:
 
 def formatter() -> logging.Formatter:
     """What suits whoever reads standard error."""
-    return _Json() if reads_journal() else _Plain()
+    return Json() if reads_journal() else Plain()
 
 
 def start(level: int = logging.INFO) -> None:

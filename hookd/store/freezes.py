@@ -14,18 +14,24 @@ from pydantic import ValidationError
 from hookd.contract.freeze import Freeze
 
 
+def read(directory: Path, app: str) -> Freeze | None:
+    """Read an app's file, also one whose time is over; raises OSError, and ValueError when it is no freeze."""
+    try:
+        return Freeze.model_validate_json((directory / app).read_bytes())
+    except FileNotFoundError:
+        return None
+
+
 def in_force(directory: Path, app: str, now: datetime) -> Freeze | None:
     """Read the freeze of an app that holds now.
 
     A file that cannot be read freezes, too: somebody wanted it, and its words are no reason to deploy.
     """
     try:
-        freeze = Freeze.model_validate_json((directory / app).read_bytes())
-    except FileNotFoundError:
-        return None
+        freeze = read(directory, app)
     except (OSError, ValidationError) as error:
         return Freeze(reason=f"its file {directory / app} cannot be read ({type(error).__name__})", since=now)
-    return freeze if freeze.holds(now) else None
+    return freeze if freeze is not None and freeze.holds(now) else None
 
 
 def freeze(directory: Path, app: str, wanted: Freeze) -> None:
@@ -43,6 +49,15 @@ def freeze(directory: Path, app: str, wanted: Freeze) -> None:
         with suppress(FileNotFoundError):
             Path(name).unlink()
         raise
+
+
+def thaw_command(directory: Path, app: str) -> str:
+    """What a person types to end an app's freeze: on a server, where the directory is root's, with sudo."""
+    try:
+        is_roots = directory.stat().st_uid == 0
+    except OSError:
+        is_roots = True
+    return f"{'sudo ' if is_roots else ''}hookd thaw {app}"
 
 
 def thaw(directory: Path, app: str) -> bool:

@@ -33,6 +33,7 @@ _DATA_LENGTH: Final = 10_000
 # Beyond these, Redis refuses an expiry and the operating system an alarm, and the job could never be ended.
 _LONGEST_RUN: Final = 86_400
 _LONGEST_KEEP: Final = 10 * 365 * 86_400
+_CLEANING_SECONDS: Final = 10
 # A job's hash keeps only what a deployment needs; callbacks, webhooks, retries, repeats and stored results go.
 _KEPT_FIELDS: Final = frozenset(
     "data created_at origin worker_name description enqueued_at started_at ended_at last_heartbeat timeout result_ttl"
@@ -152,6 +153,10 @@ class SafeQueue(Queue):
         job._deserialize_data()  # type: ignore[no-untyped-call]
         job.webhooks = []
         return job  # type: ignore[return-value]
+
+    def acquire_maintenance_lock(self) -> bool:
+        """Take the lock under which one worker cleans up; RQ's own would outlive a killed worker for 15 minutes."""
+        return bool(self.connection.set(self.registry_cleaning_key, 1, nx=True, ex=_CLEANING_SECONDS))
 
     @classmethod
     def dequeue_any(  # type: ignore[override]

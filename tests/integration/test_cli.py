@@ -1,7 +1,6 @@
 """The command line as a person and a script use it: what is printed, how it ends, and never a traceback."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,21 +12,7 @@ from hookd.contract.queue import app_key
 from hookd.contract.view import Quarantine
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python, running, wait_for
-
-
-def hookd(installation: Installation, *arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
-    """Run the command and see to it that no mistake ends in a traceback."""
-    done = subprocess.run(
-        python("-m", "hookd.cli", *arguments),
-        env=installation.environment,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr + done.stdout
-    return done
+from tests.support.typed import hookd
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ MOST: Final = {
     "hookd-redis.service": (1.5, 1.5),
     "hookd-worker@1.service": (5.8, 2.2),
     "hookd-worker@2.service": (5.8, 2.2),
+    "hookd-reconcile.service": (1.4, 1.4),
     "shop-blue.service": (2.5, 2.5),
     "shop-green.service": (2.5, 2.5),
 }
@@ -74,11 +75,19 @@ def test_a_push_a_broken_one_and_the_way_back_work_in_them(shop: Shop) -> None:
     assert not crowd.failures, crowd.failures[:5]
 
 
+def test_a_push_that_nobody_told_of_is_found_in_them(shop: Shop) -> None:
+    """What looks for it has no privilege at all: it asks the git host with the app's key, and the worker in Redis."""
+    shop.commit("missed")
+    shop.look()
+    shop.machine.wait_until(lambda: shop.page() == "missed", 60, "the missed push")
+
+
 def test_all_units_are_active_and_none_has_failed(shop: Shop) -> None:
     for unit in (
         "hookd-redis.service",
         "hookd.socket",
         "hookd.service",
+        "hookd-reconcile.timer",
         "hookd-doctor.timer",
         "shop.socket",
         "shop.service",

@@ -36,6 +36,7 @@ def server(servers: Servers) -> Iterator[Machine]:
         machine.write("/var/lib/shop/uploads/cat.jpg", "a cat", 0o640, "www-data:www-data")
         machine.write("/var/lib/blog/logs/blog.log", "a line", 0o640, "www-data:www-data")
         machine.write("/srv/shop/shared/.env", "DEBUG=0\n", 0o640, "manager:www-data")
+        machine.run("hookd", "freeze", "blog", "--reason", "it will go")
         yield machine
 
 

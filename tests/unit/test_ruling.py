@@ -106,6 +106,11 @@ def test_what_was_passed_over_counts_as_long_as_the_same_release_serves() -> Non
     assert why([*deployed(ONE, A), passed(C, A), *deployed(TWO, B)], C) is None
 
 
+def test_what_was_passed_over_is_deployed_when_what_serves_was_never_found_well() -> None:
+    interrupted = Switched(at=AT, deployment=DEPLOYMENT, release=ONE)
+    assert why([*deployed(ONE, A), passed(C, A), interrupted], C) is None
+
+
 @pytest.mark.parametrize("trigger", list(Trigger))
 def test_nothing_is_deployed_to_a_frozen_app(trigger: Trigger) -> None:
     found = why_not(fold([]), A, trigger, Freeze(reason="the sale", since=AT, by="anna"))

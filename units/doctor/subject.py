@@ -29,6 +29,7 @@ HOST_UNITS: Final = (
     "hookd.socket",
     "hookd.service",
     *(layout.worker_unit(instance) for instance in layout.INSTANCES),
+    layout.RECONCILE_TIMER,
     "hookd-doctor.timer",
 )
 
@@ -126,7 +127,9 @@ def _mend(problem: str) -> str:
 
 def _units(apps: tuple[App, ...]) -> Mapping[str, Unit] | str:
     try:
-        return read_units([*HOST_UNITS, "nginx.service", *(name for app in apps for name in units_for(app))])
+        return read_units(
+            [*HOST_UNITS, layout.RECONCILE, "nginx.service", *(name for app in apps for name in units_for(app))]
+        )
     except CommandFailed as failed:
         return failed.output or str(failed)
 
