@@ -79,6 +79,7 @@ def take_push(receiver: Receiver, name: str) -> tuple[Response, int]:
         with signed.body:
             verdict = judge(signed.app, delivery.event, payload_of(request, signed.body))
     except Refusal as refusal:
+        event(log, "push", app=delivery.app, answer=refusal.status, why=refusal.reason)
         _note(receiver, delivery.malformed(refusal))
         raise
     if isinstance(verdict, Ignored):

@@ -69,8 +69,6 @@ def enqueue_again(records: Records, deployment_id: str, seconds: int) -> bool:
             return False
         pipeline.multi()
         pipeline.delete(job)
-        for place in ("allowed", "rate_limited"):
-            pipeline.zrem(f"{_limit(deployment_id)}:{place}", deployment_id)
         pipeline.set(names.waiting_key(app), deployment_id)
         records.queue.enqueue_deployment(deployment_id, pipeline, timeout=seconds, keep=records.keep_seconds)
         pipeline.execute()

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from redis import Redis
-from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import RedisError
 
 from hookd.contract import queue as names
 from hookd.contract.catalogue import App
@@ -36,7 +36,7 @@ log: Final = logging.getLogger(__name__)
 _PACE_SECONDS: Final = 35
 # So many git hosts are asked at the same time, each for a bounded time.
 _AT_ONCE: Final = 8
-# A Redis that is just starting is waited for; one that is away will be there at another time.
+# A Redis that is just starting, or gets other passwords, is waited for; one that is away is there at another time.
 _REDIS_SECONDS: Final = 10.0
 
 
@@ -125,8 +125,6 @@ def _life(connection: Redis) -> str:
     while True:
         try:
             return str(connection.info("server")["run_id"])
-        except AuthenticationError:
-            raise
         except RedisError:
             if time.monotonic() >= end:
                 raise

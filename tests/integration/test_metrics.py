@@ -2,8 +2,12 @@
 
 import ast
 import importlib
+import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -277,3 +281,43 @@ def test_the_real_way_of_a_push_is_seen_in_the_numbers(receiver: Bench) -> None:
     receiver.end(deployment, Status.SUCCEEDED)
     assert value(receiver, "hookd_deliveries_total", verdict="queued") == 1
     assert value(receiver, "hookd_deployments_total", ending="succeeded") == 1
+
+
+def blocks() -> list[str]:
+    """The YAML of the page about metrics: what Prometheus asks, and its alerts."""
+    return re.findall(r"```yaml\n(.*?)```", (PROJECT / "docs" / "metrics.md").read_text(), re.DOTALL)
+
+
+def promtool() -> str:
+    """Prometheus' own checker, where it is installed."""
+    return shutil.which("promtool") or pytest.skip("there is no promtool here; on Debian: apt-get install prometheus")
+
+
+def test_promtool_finds_nothing_wrong_with_the_numbers(receiver: Bench) -> None:
+    run(receiver, Status.SUCCEEDED, steps=(step("fetch"),))
+    asked(receiver)
+    done = subprocess.run(
+        [promtool(), "check", "metrics"], input=receiver.get("/metrics").data, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_promtool_accepts_the_alerts_and_the_scrape_configuration(tmp_path: Path) -> None:
+    scrape, rules = blocks()
+    (tmp_path / "prometheus.yml").write_text(f"rule_files: [rules.yml]\n{scrape}")
+    (tmp_path / "rules.yml").write_text(rules)
+    argv = [promtool(), "check", "config", "--syntax-only", str(tmp_path / "prometheus.yml")]
+    assert subprocess.run(argv, capture_output=True, check=False).returncode == 0
+    argv = [promtool(), "check", "rules", str(tmp_path / "rules.yml")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "5 rules found" in done.stdout, done.stdout + done.stderr
+
+
+def test_every_alert_asks_for_metrics_that_are_there(receiver: Bench) -> None:
+    behind = Behind(commits=1, since=AT, verdict=Verdict.WAITING, because="x")
+    receiver.records.publish(AppView(app="github", head_seen_at=AT, behind=behind))
+    run(receiver, Status.FAILED)
+    there = {name for name, _ in scraped(receiver)}
+    expressions = re.findall(r"expr: (.*)", blocks()[1])
+    assert len(expressions) == 5
+    assert {name for each in expressions for name in re.findall(r"hookd_\w+", each)} <= there

@@ -377,6 +377,7 @@ def test_what_was_refused_while_redis_was_away_is_kept(tmp_path: Path) -> None:
             site.start_redis()
             with Redis.from_url(site.redis_url) as redis:
                 wait_for(lambda: len(decisions.refusals(redis, 10)) == 1, what="the refusal")
+                assert counts.read(redis, ["github"])[0].refused == 1
         said = (tmp_path / "receiver.log").read_text()
         assert said.count("refusals wait for Redis") == 1
         assert json.dumps(SECRET) not in said

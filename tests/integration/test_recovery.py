@@ -241,11 +241,14 @@ def test_a_deployment_that_dies_again_and_again_is_not_asked_for_without_a_pause
     assert worker.poll() is None
 
 
-def test_a_push_that_waits_is_what_settles_an_abandoned_deployment(hookd: Installation, client: Redis) -> None:
+def test_what_a_person_asked_for_is_not_driven_out_by_an_abandoned_deployment(
+    hookd: Installation, client: Redis
+) -> None:
     worker = hookd.start_worker("hookd-1")
     abandoned = ask(hookd)
     wait_until_fetching(hookd, abandoned)
-    waiting = ask(hookd)
+    wish = Request(app="shop", trigger=Trigger.MANUAL, seconds=300, pinned_commit="a" * 40)
+    waiting = hookd.records.request(wish).deployment
     kill(worker)
     hookd.start_worker("hookd-2")
     hookd.wait_for_ending(abandoned, SOON)

@@ -61,6 +61,7 @@ def test_what_is_right_is_never_started_again(shop: Shop) -> None:
     for _ in range(3):
         shop.look()
     assert (life_of(shop, unit), last(shop)["id"]) == (before, deployment)
+    assert shop.redis("ACL", "LOG") == "[]", "something was tried that Redis denies"
     status = shop.machine.run("systemctl", "show", "--property=StatusText", "--value", f"{unit}.service").stdout
     assert status.strip() == f"release /srv/shop/releases/{last(shop)['release']}"
 

@@ -1,15 +1,21 @@
 """The sandboxes of the installed units on Debian 12 and 13, measured by systemd; and all of hookd at work in them."""
 
+import os
 import re
+import time
 from collections.abc import Iterator
 from typing import Final
 
 import pytest
 
+from hookd.contract.catalogue import Limits
 from tests.server.conftest import Figures
 from tests.support.server.servers import Layer, Servers
 from tests.support.server.shop import Shop, set_up_layer, shop_layer
 from tests.support.server.visitors import visitors
+from worker.commands import standing
+from worker.faults import Unit
+from worker.running import read_units
 
 # systemd 252 and 257: what `systemd-analyze security` may say at most; the worker's sudo allows less there.
 MOST: Final = {
@@ -79,7 +85,25 @@ def test_a_push_that_nobody_told_of_is_found_in_them(shop: Shop) -> None:
     """What looks for it has no privilege at all: it asks the git host with the app's key, and the worker in Redis."""
     shop.commit("missed")
     shop.look()
-    shop.machine.wait_until(lambda: shop.page() == "missed", 60, "the missed push")
+    shop.machine.wait_until(lambda: shop.page() == "missed" and len(up(shop)) == 1, 60, "the missed push")
+
+
+def up(shop: Shop) -> dict[str, Unit]:
+    """The colours that run, as the worker sees them."""
+    asked = standing(("shop-blue.service", "shop-green.service", "no-such.service"), Limits())
+    found = read_units(shop.machine.run(*asked.argv).stdout.splitlines())
+    assert found["no-such.service"] == Unit()
+    return {name: unit for name, unit in found.items() if unit.is_up}
+
+
+def test_what_a_service_runs_is_seen_from_the_outside(shop: Shop) -> None:
+    """Both ways: what gunicorn says of itself, and when it started compared with when its link was last pointed."""
+    [(serving, unit)] = up(shop).items()
+    root = shop.machine.path("/srv/shop")
+    colour = serving.removeprefix("shop-").removesuffix(".service")
+    assert unit.directory == f"/srv/shop/{os.readlink(root / colour)}"
+    assert unit.started is not None
+    assert (root / colour).lstat().st_mtime <= unit.started <= time.time()
 
 
 def test_all_units_are_active_and_none_has_failed(shop: Shop) -> None:

@@ -86,7 +86,12 @@ def everything(redis: Redis) -> str:
         b"zset": lambda key: redis.zrange(key, 0, -1),
         b"stream": redis.xrange,
     }
-    return "\n".join(f"{key!r} {readers[redis.type(key)](key)!r}" for key in redis.scan_iter())
+
+    def read(key: bytes) -> Any:
+        reader = readers.get(redis.type(key))  # A key may go while the others are read.
+        return reader(key) if reader else None
+
+    return "\n".join(f"{key!r} {read(key)!r}" for key in redis.scan_iter())
 
 
 @contextmanager
