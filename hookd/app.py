@@ -1,37 +1,39 @@
 """The receiver: one route takes pushes, a few show status; everything else is refused.
 
-Order of a push: method → length → raw bytes → signature → content type → event → dedupe, record and job in one
-transaction → 202. Nothing that is not signed is parsed, and nothing that is parsed decides what runs.
+Order of a push: method → length → raw bytes → signature → content type → event → freeze → dedupe, record, job and the
+decision about it in one transaction → 202. Nothing that is not signed is parsed, and nothing that is parsed decides
+what runs.
 """
 
 import logging
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import IO, Any, Final
+from datetime import UTC, datetime
+from typing import Any, Final
 
-from flask import Flask, Request, Response, jsonify, request
+from flask import Flask, Response, jsonify, request
+from redis.client import Pipeline
 from redis.exceptions import RedisError
 from werkzeug.exceptions import HTTPException
 
-from hookd import body
-from hookd.client import client_of
 from hookd.contract.catalogue import App
+from hookd.contract.decision import Decision
 from hookd.contract.deployment import Trigger
-from hookd.contract.names import is_delivery
+from hookd.deliveries import Delivery, keep
+from hookd.notebook import Notebook
 from hookd.pushes import Ignored, Push, judge
-from hookd.refusals import Refusal, unsigned
+from hookd.refusals import Refusal, Unsigned
 from hookd.secrets import Keyring
-from hookd.senders import SENDERS, Sender
-from hookd.signatures import Verifier
+from hookd.senders import SENDERS
+from hookd.signed import Claim, payload_of, signed_body
 from hookd.status import Readers, add_status_routes, status_url
-from hookd.store import records
+from hookd.store import freezes, records
 from hookd.store.config import Config
+from hookd.store.eventlog import event
 from hookd.store.records import Answer, Contention, Records
 
 log: Final = logging.getLogger(__name__)
 
-JSON: Final = "application/json"
-FORM: Final = "application/x-www-form-urlencoded"
 _RETRY_SECONDS: Final = "5"
 
 
@@ -42,6 +44,7 @@ class Receiver:
     config: Config
     keyring: Keyring
     records: Records
+    notebook: Notebook
 
 
 def create_app(receiver: Receiver, readers: Readers, pages: Records | None = None) -> Flask:
@@ -63,82 +66,80 @@ def create_app(receiver: Receiver, readers: Readers, pages: Records | None = Non
 
 def take_push(receiver: Receiver, name: str) -> tuple[Response, int]:
     """Answer `POST /hooks/<app>`; raises Refusal, RedisError and Contention."""
-    length = _length(request, receiver.config.settings.receiver.max_body)
     app = receiver.config.catalogue.get(name)
     sender = SENDERS[app.sender if app else "github"]
-    payload = _signed_payload(receiver, name, sender, length)
-    if app is None:
-        raise _refused(receiver, name)
-    verdict = judge(app, request.headers.get(sender.event, ""), payload)
-    if isinstance(verdict, Ignored):
-        log.info("app=%s push ignored: %s", app.name, verdict.reason)
-        return jsonify(status=verdict.status, reason=verdict.reason), 200
-    return _accepted(receiver, app, _store(receiver, app, sender, verdict))
-
-
-def _length(request: Request, most: int) -> int:
-    length = request.content_length
-    if length is None or "chunked" in request.headers.get("Transfer-Encoding", "").lower():
-        raise Refusal(411, "a Content-Length is required")
-    if length > most:
-        raise Refusal(413, f"a body has at most {most} bytes")
-    return length
-
-
-def _signed_payload(receiver: Receiver, name: str, sender: Sender, length: int) -> bytes:
-    """Take in the body and return its JSON once the signature is right."""
-    kind = request.mimetype
-    verifier = Verifier(receiver.keyring.of(name))
-    signs_value = kind == FORM and sender.signs_form_value
-    each: Callable[[bytes], None] = _nothing if signs_value else verifier.update
-    with body.receive(request.environ["wsgi.input"], length, each, body.socket_of(request.environ)) as raw:
-        digest = sender.digest(request.headers)
-        fits = digest is not None and (not signs_value or _takes_form(raw, verifier))
-        if not fits or not verifier.accepts(digest):
-            raise _refused(receiver, name)
-        if kind == JSON:
-            return raw.read()
-        if kind == FORM:
-            return body.form_value(raw)
-        raise Refusal(415, f"the content type is {JSON} or {FORM}")
-
-
-def _takes_form(raw: IO[bytes], verifier: Verifier) -> bool:
-    """Feed the verifier what Gitea and its kin sign; a form they cannot have sent fails like a wrong signature."""
+    delivery = Delivery.of(app, sender, request.headers, request.environ)
+    claim = Claim(name, app, sender, receiver.keyring.of(name))
     try:
-        for piece in body.form_pieces(raw):
-            verifier.update(piece)
-    except Refusal:
-        return False
-    return True
+        signed = signed_body(request, claim, receiver.config.settings.receiver.max_body)
+    except Refusal as refusal:
+        _note_refused(receiver, delivery, refusal)
+        raise
+    try:
+        with signed.body:
+            verdict = judge(signed.app, delivery.event, payload_of(request, signed.body))
+    except Refusal as refusal:
+        event(log, "push", app=delivery.app, answer=refusal.status, why=refusal.reason)
+        _note(receiver, delivery.malformed(refusal))
+        raise
+    if isinstance(verdict, Ignored):
+        return _ignored(receiver, delivery, verdict)
+    return _pushed(receiver, signed.app, delivery, verdict)
 
 
-def _refused(receiver: Receiver, name: str) -> Refusal:
-    """Log a signature that is missing or wrong in one line, for fail2ban, without a byte of the sender's choosing."""
-    app = receiver.config.catalogue.get(name)
-    log.warning("refused signature app=%s client=%s", app.name if app else "-", client_of(request.environ))
-    return unsigned()
+def _note_refused(receiver: Receiver, delivery: Delivery, refusal: Refusal) -> None:
+    """Keep a refusal; a missing or wrong signature is also logged, without a byte of the sender's choosing.
+
+    fail2ban reads that line.
+    """
+    if isinstance(refusal, Unsigned):
+        app = delivery.app or "-"
+        event(log, "refused signature", logging.WARNING, app=app, client=delivery.client, check=refusal.check)
+    receiver.notebook.add(delivery.refused(refusal), signature=isinstance(refusal, Unsigned))
 
 
-def _nothing(_: bytes) -> None:
-    return None
+def _note(receiver: Receiver, decision: Decision) -> None:
+    """Keep the decision about what asks for nothing; a Redis that is away changes nothing about the answer."""
+    with suppress(RedisError), receiver.records.connection.pipeline() as pipeline:
+        keep(pipeline, decision)
+        pipeline.execute()
 
 
-def _store(receiver: Receiver, app: App, sender: Sender, push: Push) -> Answer:
-    delivery = request.headers.get(sender.delivery, "")
-    return receiver.records.request(
-        records.Request(
-            app=app.name,
-            trigger=Trigger.PUSH,
-            seconds=app.limits.deploy_seconds,
-            delivery=delivery if is_delivery(delivery) else None,
-            claimed_commit=push.claimed_commit,
-        )
+def _ignored(receiver: Receiver, delivery: Delivery, verdict: Ignored) -> tuple[Response, int]:
+    event(log, "push", app=delivery.app, answer=verdict.status, why=verdict.reason)
+    _note(receiver, delivery.ignored(verdict))
+    return jsonify(status=verdict.status, reason=verdict.reason), 200
+
+
+def _pushed(receiver: Receiver, app: App, delivery: Delivery, push: Push) -> tuple[Response, int]:
+    freeze = freezes.in_force(receiver.config.frozen, app.name, datetime.now(UTC))
+    if freeze is not None:
+        return _frozen(receiver, delivery.frozen(push, str(freeze)))
+    asked = records.Request(
+        app=app.name,
+        trigger=Trigger.PUSH,
+        seconds=app.limits.deploy_seconds,
+        delivery=delivery.safe_id,
+        claimed_commit=push.seen.commit,
     )
+
+    def note(pipeline: Pipeline, answer: Answer) -> None:
+        keep(pipeline, delivery.answered(push, answer))
+
+    return _accepted(receiver, app, receiver.records.request(asked, note=note))
+
+
+def _frozen(receiver: Receiver, decision: Decision) -> tuple[Response, int]:
+    """Record a push and deploy nothing; what cannot be recorded is not said to be."""
+    event(log, "push", app=decision.app, answer=decision.verdict, why=decision.why)
+    with receiver.records.connection.pipeline() as pipeline:
+        keep(pipeline, decision)
+        pipeline.execute()
+    return jsonify(status=decision.verdict, reason=decision.why), 200
 
 
 def _accepted(receiver: Receiver, app: App, answer: Answer) -> tuple[Response, int]:
-    log.info("app=%s push %s: %s", app.name, answer.kind, answer.deployment)
+    event(log, "push", app=app.name, answer=answer.kind, deployment=answer.deployment)
     content = {
         "status": "queued" if answer.kind == "created" else answer.kind,
         "deployment": answer.deployment,
@@ -162,10 +163,10 @@ def _add_refusals(app: Flask) -> None:
     @app.errorhandler(RedisError)
     @app.errorhandler(Contention)
     def busy(error: Exception) -> tuple[Response, int, dict[str, str]]:
-        log.error("the queue cannot be reached: %s", error)
+        event(log, "queue unreachable", logging.ERROR, why=str(error))
         return jsonify(error="the queue cannot be reached; try again"), 503, {"Retry-After": _RETRY_SECONDS}
 
     @app.errorhandler(Exception)
     def broken(error: Exception) -> tuple[Response, int]:
-        log.exception("unexpected: %s", type(error).__name__)
+        event(log, "unexpected", logging.ERROR, trace=True, error=type(error).__name__)
         return jsonify(error="hookd failed; the operator's log says why"), 500

@@ -9,6 +9,8 @@ from urllib.parse import unquote_to_bytes
 from hookd.refusals import Refusal
 
 PIECE: Final = 64 * 1024
+# What is decoded takes many times its size for a moment, in each thread.
+FORM_PIECE: Final = 16 * 1024
 _IN_MEMORY: Final = 256 * 1024
 _SILENCE_SECONDS: Final = 5.0
 _BASE_SECONDS: Final = 10.0
@@ -65,7 +67,7 @@ def form_pieces(body: IO[bytes]) -> Iterator[bytes]:
     body.seek(0)
     fits = body.read(len(_FIELD)) == _FIELD
     rest = b""
-    while fits and (piece := body.read(PIECE)):
+    while fits and (piece := body.read(FORM_PIECE)):
         fits = b"&" not in piece
         text = rest + piece
         escape = text.rfind(b"%", -2)

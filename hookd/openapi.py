@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from hookd import __version__
+from hookd.contract.decision import Decision
 from hookd.contract.deployment import Deployment
+from hookd.contract.freeze import Freeze
 from hookd.contract.names import APP_PATTERN, DEPLOYMENT_PATTERN, DeploymentId
 from hookd.contract.view import AppView
 from hookd.senders import SENDERS
@@ -42,9 +44,9 @@ class Duplicate(_Answer):
 
 
 class Ignored(_Answer):
-    """An authentic event that asks for nothing, and why; `pong` answers a ping."""
+    """An authentic event that asks for nothing, and why; `pong` answers a ping, `frozen` a push that is recorded."""
 
-    status: Literal["ignored", "pong"]
+    status: Literal["ignored", "pong", "frozen"]
     reason: str
 
 
@@ -77,6 +79,7 @@ class ShownApp(AppView):
     """An app as the worker last saw it, and what it deploys."""
 
     model_config = ConfigDict(extra="forbid")
+    frozen: Freeze | None
     repository: str
     branch: str
 
@@ -91,6 +94,12 @@ class Apps(_Answer):
     """All apps of the host."""
 
     apps: tuple[ShownApp, ...]
+
+
+class Decisions(_Answer):
+    """What was decided about the app's deliveries and looks at its branch, the newest first."""
+
+    decisions: tuple[Decision, ...]
 
 
 class _Schemas(GenerateJsonSchema):
@@ -173,6 +182,15 @@ ROUTES: Final = (
         (401, 404, 503),
         token=True,
     ),
+    Route(
+        "get",
+        "/apps/{name}/decisions",
+        "Show what was decided about an app, and why.",
+        {200: (Decisions,)},
+        (401, 404, 503),
+        token=True,
+    ),
+    Route("get", "/metrics", "Give Prometheus its numbers.", {200: ()}, (401, 503), token=True),
     Route("get", "/healthz", "Tell whether the receiver answers.", {200: (Alive,)}),
     Route("get", "/readyz", "Tell whether the receiver can take pushes.", {200: (Ready,)}, (503,)),
 )

@@ -33,18 +33,28 @@ class _Json(BaseModel):
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What a push event says of itself, kept only to be shown."""
+
+    repository: str
+    ref: str
+    commit: str
+
+
+@dataclass(frozen=True)
 class Ignored:
     """An authentic event that asks for nothing."""
 
     reason: str
     status: str = "ignored"
+    seen: Seen | None = None
 
 
 @dataclass(frozen=True)
 class Push:
-    """The app's branch has moved, the sender says, to `claimed_commit`."""
+    """The app's branch has moved, the sender says, to the commit that is `seen`."""
 
-    claimed_commit: str
+    seen: Seen
 
 
 def judge(app: App, event: str, payload: bytes) -> Push | Ignored:
@@ -61,17 +71,23 @@ def judge(app: App, event: str, payload: bytes) -> Push | Ignored:
 
 
 def _judge_push(app: App, push: _PushPayload) -> Push | Ignored:
+    seen = Seen(push.repository.full_name, push.ref, push.after)
+    reason = _why_ignored(app, push)
+    return Push(seen) if reason is None else Ignored(reason, seen=seen)
+
+
+def _why_ignored(app: App, push: _PushPayload) -> str | None:
     if push.repository.full_name.casefold() != app.full_name.casefold():
-        return Ignored(f"this is for the repository {app.full_name}")
+        return f"this is for the repository {app.full_name}"
     if push.ref.startswith("refs/tags/"):
-        return Ignored(f"a tag was pushed; this deploys the branch {app.branch}")
+        return f"a tag was pushed; this deploys the branch {app.branch}"
     if push.ref != app.ref:
-        return Ignored(f"another branch was pushed; this deploys {app.branch}")
+        return f"another branch was pushed; this deploys {app.branch}"
     if is_zero(push.after):
-        return Ignored(f"the branch {app.branch} was deleted; what is deployed stays")
+        return f"the branch {app.branch} was deleted; what is deployed stays"
     if push.before == push.after:
-        return Ignored("a test delivery: the branch did not move")
-    return Push(push.after)
+        return "a test delivery: the branch did not move"
+    return None
 
 
 def _parse(model: type[Model], payload: bytes) -> Model:

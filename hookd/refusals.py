@@ -1,5 +1,17 @@
 """How the receiver says no."""
 
+from enum import StrEnum
+
+
+class Check(StrEnum):
+    """Which check an unsigned request failed; for the operator alone, since it would help whoever guesses."""
+
+    APP = "no such app"
+    HEADER = "no signature"
+    SHAPE = "malformed signature"
+    FORM = "unsignable form"
+    DIGEST = "wrong signature"
+
 
 class Refusal(Exception):
     """A request that is not accepted: the status to answer with, and why, in one sentence that gives nothing away."""
@@ -10,6 +22,10 @@ class Refusal(Exception):
         self.reason = reason
 
 
-def unsigned() -> Refusal:
+class Unsigned(Refusal):
     """The one answer to every unknown app and every signature that is missing, malformed or wrong."""
-    return Refusal(401, "the signature does not fit")
+
+    def __init__(self, check: Check, told: str) -> None:
+        super().__init__(401, "the signature does not fit")
+        self.check = check
+        self.told = told

@@ -1,6 +1,5 @@
 """Runs the receiver under gunicorn: a few processes of several threads, no control socket."""
 
-import logging
 import socket
 import threading
 import time
@@ -9,14 +8,17 @@ from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import ThreadWorker
 
 from hookd import body
 from hookd.app import Receiver, create_app
+from hookd.notebook import Notebook
 from hookd.secrets import read_keyring
 from hookd.status import readers_from
+from hookd.store import eventlog
 from hookd.store.config import Config
-from hookd.store.connection import impatient
+from hookd.store.connection import WHOLE_SECONDS, impatient
 from hookd.store.credentials import Role, redis_user
 from hookd.store.records import Records
 
@@ -24,13 +26,14 @@ from hookd.store.records import Records
 def build(config: Config) -> Flask:
     """Build the receiver's application from its configuration; raises ConfigError and OSError."""
     keyring = read_keyring(config.settings.receiver.secrets, config.catalogue)
-    receiver = Receiver(config, keyring, _records(config, "receiver"))
+    records = _records(config, "receiver")
+    receiver = Receiver(config, keyring, records, Notebook(records.connection))
     return create_app(receiver, readers_from(config), _records(config, "status"))
 
 
 def _records(config: Config, role: Role) -> Records:
     connection = impatient(config.settings.redis.url, redis_user(config, role))
-    return Records(connection, keep_seconds=config.settings.history_seconds)
+    return Records(connection, keep_seconds=config.settings.history_seconds, within=WHOLE_SECONDS)
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
@@ -45,6 +48,15 @@ class _Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Flask:
         return self._app
+
+
+class _Log(Logger):  # type: ignore[misc]
+    """gunicorn's own words in the form of hookd's events."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(eventlog.formatter())
 
 
 class _Worker(ThreadWorker):  # type: ignore[misc]
@@ -83,7 +95,7 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
 
 def serve(config: Config) -> None:
     """Serve until told to stop."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    eventlog.start()
     settings = config.settings.receiver
     options = {
         "bind": settings.bind,
@@ -92,6 +104,7 @@ def serve(config: Config) -> None:
         "worker_class": _Worker,
         # Otherwise a client's own `SCRIPT_NAME:` header is obeyed, or ends in a 500.
         "forwarder_headers": "",
+        "logger_class": _Log,
         "preload_app": True,
         "control_socket_disable": True,
         "timeout": 60,

@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, Final
 
@@ -13,16 +14,22 @@ from flask import Flask, Response, jsonify, request, send_file
 from hookd.contract.catalogue import App
 from hookd.contract.deployment import Deployment
 from hookd.contract.names import is_deployment
+from hookd.contract.view import AppView
+from hookd.metrics import metrics_page
 from hookd.refusals import Refusal
 from hookd.secrets import Secret
+from hookd.store import freezes
 from hookd.store.config import Config
 from hookd.store.credentials import given
+from hookd.store.decisions import newest
+from hookd.store.eventlog import event
 from hookd.store.plain import open_plain
 from hookd.store.records import NoSuchDeployment, Records
 
 log: Final = logging.getLogger(__name__)
 
 LISTED: Final = 20
+DECISIONS: Final = 100
 View = Callable[..., Any]
 
 
@@ -64,6 +71,8 @@ def add_status_routes(app: Flask, config: Config, records: Records, readers: Rea
         "/deployments/<deployment_id>/log": pages.log,
         "/apps": pages.apps,
         "/apps/<name>": pages.app,
+        "/apps/<name>/decisions": pages.decisions,
+        "/metrics": pages.metrics,
     }
     for rule, view in routes.items():
         app.add_url_rule(rule, view.__name__, _guarded(view, readers), methods=["GET"])
@@ -96,21 +105,30 @@ class _Pages:
         except FileNotFoundError:
             return Response("", mimetype="text/plain")
         except OSError as error:
-            log.warning("deployment=%s its log cannot be read: %s", record.id, error)
+            event(log, "log not readable", logging.WARNING, deployment=record.id, why=str(error))
             raise Refusal(404, f"the receiver may not read this log; on the server: hookd logs {record.id}") from None
         response = send_file(file, mimetype="text/plain", conditional=False, max_age=0)
         response.content_length = os.fstat(file.fileno()).st_size
         return response
 
     def apps(self) -> Response:
-        return jsonify(apps=[self._summary(app) for app in self._config.catalogue.apps])
+        apps = self._config.catalogue.apps
+        views = self._records.views(app.name for app in apps)
+        return jsonify(apps=[self._summary(app, view) for app, view in zip(apps, views, strict=True)])
 
     def app(self, name: str) -> Response:
-        app = self._config.catalogue.get(name)
-        if app is None:
-            raise Refusal(404, "no such app")
+        app = self._app(name)
         recent = self._records.history(app.name, LISTED)
-        return jsonify(**self._summary(app), deployments=[self._shown(record) for record in recent])
+        shown = self._summary(app, self._records.view(app.name))
+        return jsonify(**shown, deployments=[self._shown(record) for record in recent])
+
+    def decisions(self, name: str) -> Response:
+        """Refused signatures are not among them: which check failed is the operator's to know."""
+        found = newest(self._records.connection, self._app(name).name, DECISIONS)
+        return jsonify(decisions=[decision.model_dump(mode="json") for decision in found])
+
+    def metrics(self) -> Response:
+        return metrics_page(self._config, self._records, request)
 
     def ready(self) -> Response:
         self._records.connection.ping()
@@ -124,10 +142,17 @@ class _Pages:
             pass
         raise Refusal(404, "no such deployment")
 
+    def _app(self, name: str) -> App:
+        app = self._config.catalogue.get(name)
+        if app is None:
+            raise Refusal(404, "no such app")
+        return app
+
     def _shown(self, record: Deployment) -> dict[str, Any]:
         url = status_url(self._config, record.id)
         return {**record.model_dump(mode="json"), "status_url": url, "log_url": f"{url}/log"}
 
-    def _summary(self, app: App) -> dict[str, Any]:
-        view = self._records.view(app.name).model_dump(mode="json")
-        return {**view, "repository": app.full_name, "branch": app.branch}
+    def _summary(self, app: App, view: AppView) -> dict[str, Any]:
+        freeze = freezes.in_force(self._config.frozen, app.name, datetime.now(UTC))
+        frozen = freeze.model_dump(mode="json") if freeze else None
+        return {**view.model_dump(mode="json"), "frozen": frozen, "repository": app.full_name, "branch": app.branch}

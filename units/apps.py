@@ -200,7 +200,7 @@ def remove_rest(server: Server, name: str, variables: tuple[Path, ...], say: Say
 
 def _farewell(name: str, files: Iterable[Path]) -> Plan:
     """What comes last: until the secret is gone, after all who must know have been told, the same command goes on."""
-    steps = [Absent(path) for path in files]
+    steps = [Absent(path) for path in (*files, layout.FROZEN / name)]
     secret = [step for step in steps if step.path == layout.app_secret(name)]
     return (*(step for step in steps if step not in secret), *_news(), *secret)
 

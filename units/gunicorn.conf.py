@@ -16,7 +16,10 @@ import signal
 import sys
 import time
 import traceback
+from pathlib import Path
 from typing import Any
+
+from gunicorn.systemd import sd_notify
 
 # What the health page is, and what it must answer: the same as in the app's [health] table.
 HEALTH_PATH = os.environ.get("HOOKD_HEALTH_PATH", "")
@@ -38,7 +41,11 @@ graceful_timeout = 30
 
 
 def when_ready(server: Any) -> None:
-    """Leave sockets alone that the process manager holds: without this gunicorn deletes the path of such a socket."""
+    """Say which release runs here, which nobody can see from outside; and leave sockets of the process manager alone.
+
+    Without the latter gunicorn deletes the path of such a socket.
+    """
+    sd_notify(f"STATUS=release {Path.cwd()}", server.log)
     if not HEALTH_PATH:
         server.log.warning("HOOKD_HEALTH_PATH is not set: workers take requests without having been asked")
     server.systemd = server.systemd or any(bind.startswith("fd://") for bind in server.cfg.bind)

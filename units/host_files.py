@@ -11,7 +11,14 @@ from units.plan import File, Link
 from units.templating import filled
 
 _MIB: Final = 1024 * 1024
-_UNITS: Final = ("hookd.socket", "hookd.service", "hookd-worker@.service", "hookd-doctor.service", "hookd-doctor.timer")
+_UNITS: Final = (
+    "hookd.socket",
+    "hookd.service",
+    "hookd-worker@.service",
+    layout.RECONCILE_TIMER,
+    "hookd-doctor.service",
+    "hookd-doctor.timer",
+)
 
 
 def host_files(host: Host, catalogue: Catalogue) -> tuple[File | Link, ...]:
@@ -21,6 +28,7 @@ def host_files(host: Host, catalogue: Catalogue) -> tuple[File | Link, ...]:
         *_redis(host),
         *(_unit(name, filled(f"systemd/{name}", host=host)) for name in _UNITS),
         *_worker_drop_ins(host, catalogue),
+        _reconcile(catalogue),
         File(layout.LOGROTATE / "hookd", filled("host/logrotate", host=host)),
         *_receiver_site(host),
         *_guards(host, catalogue),
@@ -60,6 +68,11 @@ def _worker_drop_ins(host: Host, catalogue: Catalogue) -> tuple[File, ...]:
     if host.closer_sandbox:
         files.append(_unit("hookd-worker@.service.d/systemd-257.conf", filled("systemd/worker-257.conf")))
     return tuple(files)
+
+
+def _reconcile(catalogue: Catalogue) -> File:
+    home = places_of.protect_home(app.root for app in catalogue.apps)
+    return _unit(layout.RECONCILE, filled(f"systemd/{layout.RECONCILE}", home=home))
 
 
 def _receiver_site(host: Host) -> tuple[File | Link, ...]:

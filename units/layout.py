@@ -18,6 +18,7 @@ GUNICORN_CONF: Final = CURRENT / "code" / "units" / "gunicorn.conf.py"
 ETC: Final = Path("/etc/hookd")
 CONFIG: Final = ETC / "hookd.toml"
 APPS: Final = ETC / "apps"
+FROZEN: Final = ETC / "frozen"
 SECRETS: Final = ETC / "secrets"
 PASSWORDS: Final = ETC / "redis"
 ENVIRONMENTS: Final = ETC / "env"
@@ -52,6 +53,8 @@ APPARMOR: Final = Path("/etc/apparmor.d/hookd-receiver")
 SELINUX: Final = ETC / "selinux.fcontext"
 
 INSTANCES: Final = ("1", "2")
+RECONCILE: Final = "hookd-reconcile.service"
+RECONCILE_TIMER: Final = "hookd-reconcile.timer"
 
 
 def worker_unit(instance: str) -> str:

@@ -21,10 +21,12 @@ _SCRIPTS: Final = "+evalsha +script|load +script|exists"
 
 # In parentheses: commands together with the keys that they are for. EXPIRE, say, would also delete a queue.
 _RECEIVER: Final = (
-    "+info +script|load +script|exists",
+    "+script|load +script|exists",
     f"(+watch +mget +set %RW~{names.waiting_key('*')} %RW~{names.delivery_key('*', '*')})",
     f"(+hgetall +hset +hincrby +expire %RW~{names.record_key(_DEPLOYMENT)})",
     f"(+zadd %W~{names.history_key('*')})",
+    f"(+xadd %W~{names.decisions_key('*')} %W~{names.REFUSALS})",
+    f"(+hincrby +hset %RW~{names.counts_key('*')})",
     f"(+hget +hmget +hset %RW~rq:job:{_DEPLOYMENT})",
     "(+sadd %W~rq:queues %W~rq:rl-keys)",
     f"(+hset %W~rq:rl:{names.rate_limit_key('*')})",
@@ -33,9 +35,11 @@ _RECEIVER: Final = (
     f"(+rpush +lpush %W~rq:queue:{names.QUEUE})",
 )
 _STATUS: Final = (
-    f"(+hgetall %R~{names.record_key('*')})",
+    f"(+hgetall %R~{names.record_key('*')} %R~{names.counts_key('*')})",
     f"(+zrange +zrevrange %R~{names.history_key('*')})",
-    f"(+get %R~{names.app_key('*')})",
+    f"(+get +mget %R~{names.app_key('*')})",
+    f"(+mget %R~{names.waiting_key('*')})",
+    f"(+xrevrange %R~{names.decisions_key('*')})",
 )
 # Whole families of commands on its own keys: a worker that is refused one in the middle of a job would lose the job.
 _WORKER: Final = (

@@ -42,6 +42,7 @@ ACCOUNTS: Final[Plan] = (
 DIRECTORIES: Final[Plan] = (
     Directory(layout.ETC, "root", "root", 0o755),
     Directory(layout.APPS, "root", "root", 0o755),
+    Directory(layout.FROZEN, "root", "root", 0o755),
     Directory(layout.ENVIRONMENTS, "root", "root", 0o755),
     Directory(layout.SECRETS, "root", "root", 0o700),
     Directory(layout.PASSWORDS, "root", "root", 0o700),
@@ -99,7 +100,8 @@ def _news(host: Host, files: tuple[File | Link, ...]) -> list[Step]:
     redis_files = (layout.REDIS_CONF, layout.REDIS_ACL, unit / "hookd-redis.service")
     receiver_files = (layout.CONFIG, layout.TOKEN, layout.PASSWORDS, unit / "hookd.service", unit / "hookd.socket")
     worker_files = (layout.CONFIG, layout.PASSWORDS, unit / "hookd-worker@.service", drop_in)
-    started = ("hookd-redis.service", "hookd.socket", "hookd.service", *workers, "hookd-doctor.timer")
+    timers = (layout.RECONCILE_TIMER, "hookd-doctor.timer")
+    started = ("hookd-redis.service", "hookd.socket", "hookd.service", *workers, *timers)
     steps: list[Step] = [
         Run(DAEMON_RELOAD, "systemd reads the units", after=(unit,)),
         Run(("systemctl", "try-restart", "hookd-redis.service"), "Redis takes up its files", after=redis_files),

@@ -18,6 +18,8 @@ from units.setup import guard_news
 _REMOVERS: Final = {"member": ("gpasswd", "--delete"), "user": ("userdel",), "group": ("groupdel",)}
 _UNITS: Final = (
     "hookd-doctor.timer",
+    layout.RECONCILE_TIMER,
+    layout.RECONCILE,
     "hookd.socket",
     "hookd.service",
     *(layout.worker_unit(instance) for instance in layout.INSTANCES),

@@ -6,5 +6,8 @@ Layers, each using only those after it: `job` (one job, one ending) → `pipelin
 (the only door to subprocess). Beside them: `queue_worker` (RQ's worker, made safe) · `context` (what a job works with)
 · `task` (what every step is given) · `recorder` (record and log while it runs) · `logfile`, `masks` · `journal` (the
 app's memory on disk) · `lock` · `errors` ·
-`boot` (what served before a restart of the host serves again).
+`boot` (what served before a restart of the host serves again) · `mend`, `running` (what runs, brought to what should).
+
+What was missed: `reconcile` (the program) → `look` (at one app) → `weigh` (the decision) → `faults` (what is wrong with
+what runs), `due` (when), `behind` (how far from the head); it changes nothing, and asks for a deployment.
 """

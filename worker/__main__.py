@@ -1,6 +1,5 @@
 """Starts one worker: `python -m worker [NAME]`; the same as `rq worker` with hookd's classes and timings."""
 
-import logging
 import os
 import secrets
 import shlex
@@ -11,13 +10,14 @@ from typing import Final
 from redis.exceptions import AuthenticationError, RedisError
 
 from hookd.contract import queue as names
+from hookd.store import eventlog
 from hookd.store.config import Config, ConfigError, config_path, load
 from hookd.store.connection import PatientRedis, impatient
 from hookd.store.credentials import RedisUser, redis_user, with_user
-from worker.lock import try_lock
-from worker.queue_worker import SafeWorker
+from worker.orphans import adopt_orphans
+from worker.queue_worker import NameTaken, SafeWorker
 
-# With RQ's own timings a job whose worker died is noticed after 810 s, with these after about 70.
+# An idle worker looks every ten seconds (RQ: ttl - 15 s) whether somebody died, a busy one between its heartbeats.
 _WORKER_TTL: Final = 25
 _MAINTENANCE_SECONDS: Final = 10
 _MONITORING_SECONDS: Final = 5
@@ -25,7 +25,7 @@ _MONITORING_SECONDS: Final = 5
 
 def main(arguments: list[str]) -> int:
     """Run a worker until it is told to stop; returns the exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    eventlog.start()
     try:
         config = load(config_path())
         user = redis_user(config, "worker")
@@ -37,6 +37,17 @@ def main(arguments: list[str]) -> int:
         return 2
     write_rq_environment(config, user)
     name = arguments[0] if arguments else f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    adopt_orphans()
+    try:
+        _work(config, user, name)
+    except (NameTaken, RedisError) as error:
+        print(f"hookd worker: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _work(config: Config, user: RedisUser | None, name: str) -> None:
+    """Work until it is told to stop; raises NameTaken, and RedisError when Redis cannot be used at the start."""
     worker = SafeWorker(
         names.QUEUE,
         name=name,
@@ -45,25 +56,8 @@ def main(arguments: list[str]) -> int:
         maintenance_interval=_MAINTENANCE_SECONDS,
         job_monitoring_interval=_MONITORING_SECONDS,
     )
-    held = _claim(worker, config)
-    try:
-        worker.work(log_format="%(levelname)s %(name)s %(message)s")
-    finally:
-        os.close(held)
-    return 0
-
-
-def _claim(worker: SafeWorker, config: Config) -> int:
-    """Hold the worker's name on this host as long as its process lives, and make Redis forget one that was killed.
-
-    Redis would keep that one's name for more than a minute, in which nobody deploys. Returns the lock's descriptor.
-    """
-    path = config.settings.lock_path(f".{worker.name}")  # No app's name begins with a dot.
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    if try_lock(descriptor) and worker.connection.hget(worker.key, "hostname") == socket.gethostname().encode():
-        worker.connection.delete(worker.key)
-    return descriptor
+    # What RQ says below a warning is noise each ten seconds; hookd's own events say what happens.
+    worker.work(logging_level="WARNING")
 
 
 def _refusal(config: Config, user: RedisUser | None) -> str | None:

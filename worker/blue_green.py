@@ -1,13 +1,14 @@
 """The handover without a pause: the idle one of two services starts, and the other stops when it is well."""
 
-from hookd.contract.journal import AppState, Colour, Good, Quarantined, Release, Switched
+from hookd.contract.journal import AppState, Colour, Good, Pinned, Quarantined, Release, Switched
 from worker.errors import BAD_RELEASE, CommandFailed, NothingServes, RollbackFailed, RolledBack
 from worker.links import leads_to, point
+from worker.mend import Settled
 from worker.services import control, own_log, wait_until_well
 from worker.task import Task
 
 
-def start_beside(task: Task, state: AppState, name: str, commit: str) -> None:
+def start_beside(task: Task, state: AppState, name: str, commit: str, pin: Pinned | None) -> None:
     """Start a release beside the one that serves, then let it serve alone.
 
     Raises RolledBack when it is bad (the other has served all along), NothingServes when there is no other, and
@@ -21,7 +22,8 @@ def start_beside(task: Task, state: AppState, name: str, commit: str) -> None:
         _take_back(task, state, idle, commit, task.say(error))
     task.stop_the_clock()
     with task.recorder.step("switch", name):
-        task.journal.add(Switched(**task.stamp(), release=name, colour=idle), Good(**task.stamp(), release=name))
+        switched = Switched(**task.stamp(), release=name, colour=idle)
+        task.journal.add(switched, *((pin,) if pin else ()), Good(**task.stamp(), release=name))
         point(task.places.current, task.places.release(name))
     if state.colour is not None:
         with task.recorder.step("stop old", state.colour):
@@ -75,17 +77,20 @@ def _retire(task: Task, colour: Colour, serving: Release | None) -> None:
         task.places.colour(colour).unlink(missing_ok=True)
 
 
-def settle(task: Task, state: AppState) -> None:
+def settle(task: Task, state: AppState) -> Settled:
     """Stop the colour that should be idle, when a deployment was killed while both were running."""
     idle, serving = _idle(state), state.deployed
+    mended = []
     if serving is not None and not leads_to(task.places.current, task.places.release(serving.name)):
         point(task.places.current, task.places.release(serving.name))
+        mended.append(f"current did not lead to {serving.name}")
     link = task.places.colour(idle)
-    if not link.is_symlink() or (serving is not None and leads_to(link, task.places.release(serving.name))):
-        return
-    task.recorder.line(f"an earlier deployment was interrupted while {idle} was running")
-    with task.recorder.step("settle", idle):
-        _retire(task, idle, serving)
+    if link.is_symlink() and not (serving is not None and leads_to(link, task.places.release(serving.name))):
+        mended.append(f"an earlier deployment was interrupted while {idle} was running")
+        task.recorder.line(mended[-1])
+        with task.recorder.step("settle", idle):
+            _retire(task, idle, serving)
+    return Settled(state, tuple(mended))
 
 
 def _idle(state: AppState) -> Colour:

@@ -4,9 +4,12 @@ The app's journal says what serves, so neither Redis nor the git host need to be
 sentences, for the log of the unit that runs it. Not for an app's own unit: that would wait for itself.
 """
 
+import math
 import sys
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
 
 from hookd.contract.catalogue import App
 from hookd.contract.deployment import Deployment, Trigger
@@ -14,7 +17,7 @@ from hookd.contract.journal import AppState
 from hookd.contract.names import new_deployment_id
 from hookd.contract.places import Places
 from hookd.contract.settings import Settings
-from hookd.store.config import ConfigError, config_path, load
+from hookd.store.config import Config, ConfigError, config_path, load
 from worker.errors import DeployError
 from worker.handover import settle
 from worker.journal import Journal
@@ -23,6 +26,9 @@ from worker.logfile import plain
 from worker.recorder import Recorder
 from worker.services import control
 from worker.task import Task
+
+# A person stops nothing so soon after the start of a machine.
+_JUST_SECONDS: Final = 60.0
 
 
 class _Sentences:
@@ -53,6 +59,21 @@ def main(arguments: list[str]) -> int:
         print(f"there is no app {name!r} in the catalogue", file=sys.stderr)
         return 2
     return _bring_up(_task(app, config.settings))
+
+
+def after_circus(config: Config, now: float) -> None:
+    """Bring up the apps whose circus was started just now: it starts nothing of theirs by itself."""
+    for app in config.catalogue.apps:
+        if app.service.endpoint is not None and _age(app.service.endpoint, now) < _JUST_SECONDS:
+            _bring_up(_task(app, config.settings))
+
+
+def _age(endpoint: str, now: float) -> float:
+    """How many seconds ago circus was started, which makes its socket anew."""
+    try:
+        return now - Path(endpoint.removeprefix("ipc://")).stat().st_mtime
+    except OSError:
+        return math.inf
 
 
 def _task(app: App, settings: Settings) -> Task:
@@ -100,6 +121,8 @@ def _settle(task: Task) -> None:
 def _start_what_serves(task: Task, state: AppState) -> None:
     if state.deployed is None:
         task.recorder.line(f"nothing is deployed yet; next: hookd deploy {task.app.name}")
+    elif task.app.service.handover == "restart" and task.app.service.manager == "circus":
+        _start(task, task.app.service_name)
     elif task.app.service.handover == "restart":
         task.recorder.line(f"{task.places.current} leads to {state.current}; its own unit starts it")
     elif state.colour is None:

@@ -18,9 +18,10 @@ from hookd.contract.catalogue import App
 from hookd.contract.names import COMMIT_PATTERN
 from hookd.contract.settings import Settings
 from worker.commands import Command, Git
-from worker.errors import CommandFailed, CommitRefused, DeployError, TimedOut
+from worker.errors import CommandFailed, CommitRefused, DeployError, TimedOut, Unreachable
+from worker.orphans import die_with_parent
 from worker.remove import remove_tree
-from worker.run import Line, Lines, Take, die_with_parent, failed, supervise
+from worker.run import Line, Lines, Take, failed, supervise
 
 _PROGRESS: Final = re.compile(r"\d+% \(\d+/\d+\)(?!.*done)")
 # What git says after it has said what is wrong.
@@ -30,6 +31,20 @@ _BOILERPLATE: Final = frozenset(
         "Please make sure you have the correct access rights",
         "and the repository exists.",
     }
+)
+# What a killed git leaves in a bare repository; each of the locks, and `packed-refs.new`, stops every later git.
+_STALE: Final = (
+    "*.lock",
+    "packed-refs.new",
+    "refs/**/*.lock",
+    "logs/**/*.lock",
+    "objects/info/**/*.lock",
+    "objects/tmp_*",
+    "objects/??/tmp_*",
+    "objects/pack/tmp_*",
+    "objects/pack/.tmp-*",
+    "objects/pack/*.lock",
+    "objects/pack/*.keep",
 )
 _LINK: Final = "120000"
 _SUBMODULE: Final = "160000"
@@ -147,7 +162,9 @@ class Checkout:
             if not self._mirror_is_damaged() and not self._object_format_changed():
                 raise
             self._line("the mirror is of no use and is made anew")
-            remove_tree(self._mirror)
+            broken = self._mirror.with_suffix(".broken")  # Half removed, it would be in the way for ever.
+            self._mirror.rename(broken)
+            remove_tree(broken)
             self._make_mirror()
             self._read(command)
 
@@ -157,16 +174,14 @@ class Checkout:
         return written and not self._read(self._git.head(), may_fail=True)
 
     def _object_format_changed(self) -> bool:
-        """Tell whether the repository was made anew with other object ids than the mirror's."""
-        digits = {"sha1": 40, "sha256": 64}[self._read(self._git.object_format()).strip()]
-        return len(self._ask_remote()) != digits
+        """Tell whether the repository was made anew with other object ids than the mirror's, or the mirror has none."""
+        own = self._read(self._git.object_format(), may_fail=True).strip()
+        return len(self._ask_remote()) != {"sha1": 40, "sha256": 64}.get(own)
 
     def _make_mirror(self) -> None:
         """Make the empty mirror; it gets its name when it is complete."""
         commit = self._ask_remote()
         new = self._mirror.with_suffix(".new")
-        if new.exists():
-            remove_tree(new)
         self._mirror.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._read(replace(self._git, mirror=new).init("sha256" if len(commit) == 64 else "sha1"))
         new.rename(self._mirror)
@@ -178,7 +193,7 @@ class Checkout:
         return answer.split("\t")[0].strip()
 
     def _cannot_fetch(self, error: CommandFailed) -> DeployError:
-        return CommandFailed(
+        return Unreachable(
             f"the branch {self._app.branch} of {self._app.repository} cannot be fetched: {error.cause}",
             lines=error.lines,
             hint="check that the address, the branch and the deploy key are right, then: hookd deploy "
@@ -187,10 +202,14 @@ class Checkout:
 
     def _clean_up_after_a_crash(self) -> None:
         """Remove what a killed git leaves behind; the app's lock is held, so nobody is using it."""
-        for stale in (*self._mirror.glob("*.lock"), *self._mirror.glob("refs/**/*.lock")):
-            stale.unlink()
-        for stale in self._mirror.glob("objects/pack/tmp_*"):
-            stale.unlink()
+        for stale in (found for pattern in _STALE for found in self._mirror.glob(pattern)):
+            if stale.is_dir():
+                remove_tree(stale)
+            else:
+                stale.unlink()
+        for left in (self._mirror.with_suffix(".new"), self._mirror.with_suffix(".broken")):
+            if left.exists():
+                remove_tree(left)
 
     def resolve(self, wanted: str) -> str:
         """Turn what a person typed into a full object id; raises DeployError for a commit the branch does not know."""
@@ -203,6 +222,17 @@ class Checkout:
         """Read who made a commit and what for."""
         author, _, subject = self._read(self._git.describe(commit)).partition("\0")
         return Description(author.strip()[:200], subject.strip()[:200])
+
+    def changes(self, base: str, commit: str) -> bool:
+        """Tell whether a commit differs from `base` in one of the app's paths; True when that cannot be told.
+
+        A base that the mirror does not hold, since it was made anew say, is no reason to leave a commit out.
+        """
+        paths = self._app.paths
+        if not paths.include and not paths.exclude:
+            return True
+        status, _ = self._run(self._git.compare(base, commit, paths), Lines(self._message))
+        return status != 0
 
     def list_tree(self, commit: str) -> list[Entry]:
         """List every path of a commit; raises CommitRefused for a path that is not UTF-8."""
@@ -230,8 +260,15 @@ class Checkout:
         return self._read_bytes(command, may_fail=may_fail).decode("utf-8", "replace")
 
     def _read_bytes(self, command: Command, *, may_fail: bool = False) -> bytes:
-        """Run one git command under hookd's limits and return what it printed; its messages go to the log."""
+        """Run one git command and return what it printed; raises CommandFailed, unless it may fail."""
         lines = Lines(self._message)
+        status, printed = self._run(command, lines)
+        if status and not may_fail:
+            raise failed(command, status, tuple(line for line in lines.kept if line not in _BOILERPLATE))
+        return printed
+
+    def _run(self, command: Command, lines: Lines) -> tuple[int, bytes]:
+        """Run one git command under hookd's limits: its status and what it printed; its messages go to `lines`."""
         printed = bytearray()
         started = _start(command, self._mirror.parent)  # GitPython kills the process when this is forgotten.
         process = cast("subprocess.Popen[bytes]", started.proc)
@@ -239,9 +276,7 @@ class Checkout:
         with outputs[0], outputs[1]:
             taking: dict[IO[bytes], Take] = {outputs[0]: partial(_keep, printed), outputs[1]: lines.take}
             status = supervise(process, taking, command, lines)
-        if status and not may_fail:
-            raise failed(command, status, tuple(line for line in lines.kept if line not in _BOILERPLATE))
-        return bytes(printed)
+        return status, bytes(printed)
 
     def _message(self, text: str) -> None:
         if not _PROGRESS.search(text):

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from hookd.contract.catalogue import App, Limits, Service
+from hookd.contract.catalogue import App, Limits, Paths, Service
 from hookd.contract.privilege import SUDO, SYSTEMCTL, Verb
 
 _SYSTEM_PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
+UNIT_PROPERTIES: Final = ("LoadState", "ActiveState", "ExecMainStartTimestamp", "StatusText")
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,23 @@ class Git:
         """Turn a name or an abbreviation into a full object id."""
         return self._command("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
 
+    def count(self, base: str, commit: str) -> Command:
+        """Print how many commits only `base` has, and how many only the other one."""
+        return self._command("rev-list", "--count", "--left-right", "--end-of-options", f"{base}...{commit}")
+
     def describe(self, commit: str) -> Command:
         """Print author and subject, separated by a zero byte."""
         return self._command("log", "-1", "--format=%an%x00%s", "--no-show-signature", "--end-of-options", commit)
+
+    def compare(self, base: str, commit: str, paths: Paths) -> Command:
+        """End with status 1 when one of the app's paths differs between two commits, with 0 when none does.
+
+        Trees are compared, not their histories, and a file that moved is one that went and one that came.
+        """
+        include = [f":(top,glob){pattern}" for pattern in paths.include] or [":(top)"]
+        exclude = [f":(top,glob,exclude){pattern}" for pattern in paths.exclude]
+        options = ("-r", "--quiet", "--no-renames", "--end-of-options")
+        return self._command("diff-tree", *options, base, commit, "--", *include, *exclude)
 
     def list_tree(self, commit: str) -> Command:
         """Print mode, type, id, size and path of every file of a commit."""
@@ -189,6 +204,13 @@ def processes(service: Service, name: str, limits: Limits) -> Command:
         argv: tuple[str, ...] = (SYSTEMCTL, "show", "--property=MainPID", "--property=NRestarts", f"{name}.service")
     else:
         argv = (*_circusctl(service), "list", name)
+    return Command(argv, limits.step_seconds, limits.silence_seconds, env={"PATH": _SYSTEM_PATH})
+
+
+def standing(units: tuple[str, ...], limits: Limits) -> Command:
+    """Print how systemd's units stand, since when their processes run, and what these say of themselves."""
+    properties = (f"--property={name}" for name in ("Id", *UNIT_PROPERTIES))
+    argv = (SYSTEMCTL, "show", "--timestamp=us+utc", *properties, "--", *units)
     return Command(argv, limits.step_seconds, limits.silence_seconds, env={"PATH": _SYSTEM_PATH})
 
 

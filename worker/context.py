@@ -1,10 +1,11 @@
 """What a job works with: the configuration of its app, its records, and how a deployment whose process is gone ends."""
 
 import logging
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from dotenv import dotenv_values
@@ -12,19 +13,26 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from hookd.contract.catalogue import App
-from hookd.contract.deployment import IllegalTransition, Status, advance
+from hookd.contract.deployment import Deployment, IllegalTransition, Status, advance
+from hookd.contract.journal import Event
 from hookd.contract.names import app_of, is_deployment
+from hookd.contract.places import Places
 from hookd.contract.settings import Settings
 from hookd.contract.view import with_state
 from hookd.store.config import Config, ConfigError, config_path, load
 from hookd.store.connection import PatientRedis, impatient
 from hookd.store.credentials import redis_user
+from hookd.store.eventlog import event
 from hookd.store.records import Contention, NoSuchDeployment, Records
+from worker.aftermath import Proved, ending_of
 from worker.errors import DeployError
-from worker.lock import holder
+from worker.journal import Journal
+from worker.lock import gives_sign_of_life, holder, sign_of_life
 from worker.pipeline import Seen
 
 log: Final = logging.getLogger(__name__)
+
+LIFE_SUFFIX: Final = ".run"
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,7 @@ def tidy(context: Context, app: str) -> None:
         context.impatient.forget_old(app, keep=history.keep, before=before)
         _remove_logs(context.config.settings, app, before)
     except (RedisError, OSError) as error:
-        log.warning("app=%s old records stay: %s", app, error)
+        event(log, "old records stay", logging.WARNING, app=app, why=str(error))
 
 
 def _remove_logs(settings: Settings, app: str, before: datetime) -> None:
@@ -107,21 +115,68 @@ def records_on(connection: Redis) -> Records:
     return Records(connection, keep_seconds=(settings or Settings()).history_seconds)
 
 
-def end_dead(connection: Redis, job_id: str, status: Status, cause: str) -> None:
-    """Give a deployment whose process is gone its ending; one that has an ending keeps it."""
+def end_dead(connection: Redis, job_id: str, status: Status, cause: str) -> Deployment | None:
+    """Give a deployment whose process is gone the ending that its app's journal proves, `status` where it proves none.
+
+    Returns the record as it ended; None when there is nothing to end, since it has an ending or there is no record.
+    """
     if not is_deployment(job_id):
-        return
-    hint = f"hookd deploy {app_of(job_id)}"
-    with suppress(IllegalTransition, NoSuchDeployment, Contention, ResponseError):
-        records_on(connection).change(
-            job_id, lambda old: advance(old, status, datetime.now(UTC), cause=cause, hint=hint)
-        )
+        return None
+    try:
+        ended = records_on(connection).change(job_id, lambda old: _ended(old, status, cause))
+    except (IllegalTransition, NoSuchDeployment, Contention, ResponseError):
+        return None
+    event(log, "ended", app=ended.app, deployment=ended.id, status=ended.status, cause=ended.cause)
+    return ended
+
+
+def _ended(old: Deployment, status: Status, cause: str) -> Deployment:
+    proved = Proved(status, cause)
+    if old.status is Status.RUNNING:
+        proved = ending_of(old, _events(old.app), status, cause)
+    hint = None if proved.status is Status.SUCCEEDED else f"hookd deploy {old.app}"
+    return advance(old, proved.status, datetime.now(UTC), cause=proved.cause, hint=hint)
+
+
+def _events(app: str) -> list[Event]:
+    """Read an app's journal, without its lock: lines are only added, and a torn one is left out."""
+    settings = _settings()
+    if settings is None:
+        return []
+    try:
+        return Journal(Places(settings.state, settings, app).journal).events()
+    except OSError as error:
+        event(log, "journal not read", logging.ERROR, app=app, why=str(error))
+        return []
+
+
+def life_path(settings: Settings, deployment_id: str) -> Path:
+    """Where a deployment's process gives its sign of life."""
+    return settings.lock_path(app_of(deployment_id)).with_name(f"{deployment_id}{LIFE_SUFFIX}")
+
+
+@contextmanager
+def alive(deployment_id: str) -> Iterator[None]:
+    """Give a sign of life for as long as the block; where that cannot be written, the app's lock has to do."""
+    settings = _settings() if is_deployment(deployment_id) else None
+    with ExitStack() as held:
+        if settings is not None:
+            try:
+                held.enter_context(sign_of_life(life_path(settings, deployment_id)))
+            except OSError as error:
+                event(log, "no sign of life", logging.WARNING, deployment=deployment_id, why=str(error))
+        yield
 
 
 def still_runs(deployment_id: str) -> bool:
-    """Tell whether a process of this host is still at it, only without having said so for a while."""
+    """Tell whether another process of this host is still at it, however long it has said nothing.
+
+    When the configuration cannot be read that cannot be told, and nothing is declared dead.
+    """
     settings = _settings()
-    return settings is not None and holder(settings.lock_path(app_of(deployment_id))) == deployment_id
+    if settings is None or gives_sign_of_life(life_path(settings, deployment_id)):
+        return True
+    return holder(settings.lock_path(app_of(deployment_id))) == deployment_id
 
 
 def _settings() -> Settings | None:

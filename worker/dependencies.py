@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, cast
 
 from hookd.store.ownership import Policy
+from worker import commands
 from worker.commands import Command, Install
 from worker.errors import CommandFailed, CommitRefused, DeployError
 from worker.ownership import enforce_environment, hint_of
@@ -18,7 +19,7 @@ from worker.task import Task
 
 Kind = Literal["lock", "hashed", "plain", "project", "none"]
 _FOUND: Final = ("uv.lock", "requirements.txt", "pyproject.toml")
-_COMPLETE: Final = ".hookd-complete"
+COMPLETE: Final = ".hookd-complete"
 _MOST_FILES: Final = 50
 
 # pip takes a short option and its value without a space between them, too.
@@ -210,7 +211,8 @@ def install(task: Task, release: Path, policy: Policy) -> Path:
     # uv finds a project where it is started.
     directory = need.file.parent if need.kind == "lock" and need.file else release
     _build(task, need, _tools(task, directory, python, venv))
-    (venv / _COMPLETE).touch()
+    task.run(commands.flush(venv))  # After a power cut the mark must not be there without what it stands for.
+    (venv / COMPLETE).touch()
     return venv
 
 
@@ -222,7 +224,7 @@ def _is_usable(task: Task, venv: Path, policy: Policy) -> bool:
     if not venv.exists():
         return False
     enforce_environment(venv, policy, hint_of(task))
-    return (venv / _COMPLETE).exists()
+    return (venv / COMPLETE).exists()
 
 
 def _tools(task: Task, directory: Path, python: Path, venv: Path) -> Install:

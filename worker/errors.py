@@ -3,8 +3,10 @@
 DeployError                 the commit or its surroundings; nothing was switched           → failed
 ├── CommitRefused           the commit itself is at fault: it is quarantined                → failed
 ├── CommandFailed           a program ended badly                                           → failed
-│   └── TimedOut            a program ran too long or fell silent, and was stopped          → failed
+│   ├── TimedOut            a program ran too long or fell silent, and was stopped          → failed
+│   └── Unreachable         the git host does not answer, or has no such branch             → failed
 ├── ServiceMissing          the process manager does not answer, or knows no such service   → failed
+├── StillUnwell             what should serve is not well, also after it was started again   → failed
 ├── NothingServes           the very first release is bad, and there is none to go back to  → failed
 ├── RolledBack              the new release was started and is bad; the old one serves      → rolled_back
 └── RollbackFailed          what serves is not certain: a person must look                  → rollback_failed
@@ -16,6 +18,7 @@ from typing import Final
 
 from rq.timeouts import JobTimeoutException
 
+from hookd.contract.decision import Verdict
 from hookd.contract.deployment import Status
 
 
@@ -23,6 +26,7 @@ class DeployError(Exception):
     """A deployment that cannot go on: one sentence for people, and the next command to type."""
 
     ending = Status.FAILED
+    verdict = Verdict.DEPLOYED
     # Whether the app answers after this ending; None when nothing was tried.
     healthy: bool | None = None
 
@@ -50,8 +54,20 @@ class TimedOut(CommandFailed):
     """A program reached one of its limits."""
 
 
+class Unreachable(CommandFailed):
+    """The branch cannot be fetched."""
+
+    verdict = Verdict.UNREACHABLE
+
+
 class ServiceMissing(DeployError):
     """The process manager is at fault, not the commit."""
+
+
+class StillUnwell(DeployError):
+    """The release that should serve does not, and starting it again did not help."""
+
+    healthy = False
 
 
 class NothingServes(DeployError):

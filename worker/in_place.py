@@ -1,8 +1,6 @@
 """The handover of a single service: `current` points at the new release, the service restarts; back if need be."""
 
-from contextlib import suppress
-
-from hookd.contract.journal import AppState, Good, Quarantined, Release, Switched
+from hookd.contract.journal import AppState, Good, Pinned, Quarantined, Release, Switched
 from worker.errors import (
     BAD_RELEASE,
     CommandFailed,
@@ -10,23 +8,26 @@ from worker.errors import (
     RollbackFailed,
     RolledBack,
     ServiceMissing,
+    StillUnwell,
     Unhealthy,
 )
-from worker.links import point
+from worker.links import point, pointed_at
+from worker.mend import Settled
 from worker.services import control, own_log, wait_until_well
 from worker.task import Task
 
 
-def restart_into(task: Task, state: AppState, name: str, commit: str) -> None:
+def restart_into(task: Task, state: AppState, name: str, commit: str, pin: Pinned | None) -> None:
     """Restart the service in a release.
 
     Raises RolledBack when it is bad and the last good one serves again, RollbackFailed when that is not well either,
     and NothingServes when no release was ever good.
     """
+    since = pointed_at(task.places.current)
     try:
-        _switch_and_restart(task, name)
+        _switch_and_restart(task, name, pin)
     except ServiceMissing:
-        _point_back(task, state)
+        _point_back(task, state, since)
         raise
     except BAD_RELEASE as error:
         task.stop_the_clock()
@@ -36,7 +37,7 @@ def restart_into(task: Task, state: AppState, name: str, commit: str) -> None:
         _go_back(task, _last_good(state), cause)
 
 
-def _switch_and_restart(task: Task, name: str) -> None:
+def _switch_and_restart(task: Task, name: str, pin: Pinned | None = None) -> None:
     """Switch and restart; the journal is written before the link changes, and again when the release is well."""
     with task.recorder.step("switch", name):
         task.journal.add(Switched(**task.stamp(), release=name))
@@ -45,15 +46,15 @@ def _switch_and_restart(task: Task, name: str) -> None:
         control(task, "restart", task.app.service_name)
     with task.recorder.step("health"):
         wait_until_well(task, task.app.service_name, None)
-    task.journal.add(Good(**task.stamp(), release=name))
+    task.journal.add(*((pin,) if pin else ()), Good(**task.stamp(), release=name))
 
 
-def _point_back(task: Task, state: AppState) -> None:
-    """Undo a switch that nobody could act upon: what was running still is."""
+def _point_back(task: Task, state: AppState, since: float | None) -> None:
+    """Undo a switch that nobody could act upon: what was running still is, and has been since then."""
     if state.deployed is not None:
         back = Switched(**task.stamp(), release=state.deployed.name)
         task.journal.add(back, Good(**task.stamp(), release=state.deployed.name))
-        point(task.places.current, task.places.release(state.deployed.name))
+        point(task.places.current, task.places.release(state.deployed.name), since=since)
 
 
 def _go_back(task: Task, previous: Release | None, cause: str) -> None:
@@ -72,17 +73,25 @@ def _go_back(task: Task, previous: Release | None, cause: str) -> None:
     raise RolledBack(f"the new release is bad, {previous.name} serves again: {cause}", hint=hint, healthy=True)
 
 
-def settle(task: Task, state: AppState) -> AppState:
+def settle(task: Task, state: AppState) -> Settled:
     """Go back from a switch that nobody verified, because its deployment was killed, to the last good release."""
     good = _last_good(state)
     if state.verified:
-        return state
-    task.recorder.line(f"an earlier deployment was interrupted after switching to {state.current}")
+        return Settled(state)
+    interrupted = f"an earlier deployment was interrupted after switching to {state.current}"
+    task.recorder.line(interrupted)
     if good is None:
-        return state
-    with task.recorder.step("settle", good.name), suppress(Unhealthy, CommandFailed):
-        _switch_and_restart(task, good.name)
-    return task.journal.state()
+        return Settled(state)
+    try:
+        with task.recorder.step("settle", good.name):
+            _switch_and_restart(task, good.name)
+    except (Unhealthy, CommandFailed) as error:
+        trouble = StillUnwell(
+            f"{interrupted}, and {good.name}, which served before, is not well: {task.say(error)}",
+            hint=own_log(task, task.app.service_name) or f"hookd logs {task.deployment.id}",
+        )
+        return Settled(task.journal.state(), trouble=trouble)
+    return Settled(task.journal.state(), (interrupted,), well=True)
 
 
 def _last_good(state: AppState) -> Release | None:

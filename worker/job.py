@@ -14,9 +14,11 @@ from rq import get_current_job
 from rq.timeouts import JobTimeoutException
 
 from hookd.contract.catalogue import App
+from hookd.contract.decision import Verdict
 from hookd.contract.deployment import UNDONE, Deployment, IllegalTransition, Status, Trigger, advance
 from hookd.contract.places import Places
 from hookd.store.config import ConfigError
+from hookd.store.eventlog import event
 from hookd.store.records import NoSuchDeployment, Request
 from worker.context import Context, app_environment, end_dead, open_context, publish, still_runs, tidy
 from worker.errors import DeployError, DeploymentFailed
@@ -87,7 +89,7 @@ def _replay(context: Context, record: Deployment) -> dict[str, str]:
             replay_of=record.id,
         )
     )
-    log.info("deployment=%s is replayed as %s", record.id, answer.deployment)
+    event(log, "replayed", deployment=record.id, replay=answer.deployment)
     return {"status": "replayed", "deployment": answer.deployment}
 
 
@@ -104,13 +106,13 @@ def _deploy(context: Context, record: Deployment) -> dict[str, str]:
         record = context.patient.change(record.id, lambda old: advance(old, Status.RUNNING, _now()))
     except IllegalTransition:  # Superseded since it was read, a moment ago.
         return {"status": context.patient.get(record.id).status, "deployment": record.id}
-    log.info("deployment=%s app=%s started", record.id, record.app)
+    event(log, "started", app=record.app, deployment=record.id, trigger=record.trigger)
     ending = _outcome(context, record)
     signal.alarm(0)  # RQ's alarm must not ring now: the ending is recorded, however late it is.
     context.patient.change(
         record.id, lambda old: advance(old, ending.status, _now(), cause=ending.cause, hint=ending.hint)
     )
-    log.info("deployment=%s app=%s ended %s: %s", record.id, record.app, ending.status, ending.cause or "")
+    event(log, "ended", app=record.app, deployment=record.id, status=ending.status, cause=ending.cause)
     tidy(context, record.app)
     if ending.status in UNDONE:
         raise DeploymentFailed(f"{record.id} ended {ending.status}: {ending.cause}")
@@ -136,9 +138,16 @@ def _outcome(context: Context, record: Deployment) -> Ending:
         ending = _ending_of(context, app, recorder, environment)
         ending = replace(ending, cause=recorder.clean(ending.cause) if ending.cause else None)
         recorder.line(f"{ending.status}: {ending.cause or app.name + ' serves the new release'}")
+        recorder.decided(app.ref, ending.verdict, _why(ending, recorder.deployment))
         if ending.hint:
             recorder.line(f"next: {ending.hint}")
         return ending
+
+
+def _why(ending: Ending, record: Deployment) -> str:
+    """The decision's own words; where something was deployed, how that ended."""
+    cause = ending.cause or f"{(record.commit or '')[:12]} serves"
+    return f"{ending.status}: {cause}" if ending.verdict is Verdict.DEPLOYED else cause
 
 
 def _masks(app: App, environment: Mapping[str, str]) -> Masks:
@@ -150,16 +159,16 @@ def _ending_of(context: Context, app: App, recorder: Recorder, environment: Mapp
     try:
         places = Places(root=app.root, settings=context.config.settings, app=app.name)
         task = Task(app, context.config.settings, places, Journal(places.journal), recorder, environment)
-        return run_pipeline(task, lambda seen: publish(context, app.name, seen))
+        return run_pipeline(task, context.config.frozen, lambda seen: publish(context, app.name, seen))
     except DeployError as error:
-        return Ending(error.ending, error.cause, error.hint)
+        return Ending(error.ending, error.cause, error.hint, verdict=error.verdict)
     except JobTimeoutException:
         return Ending(Status.FAILED, f"the deployment took longer than {app.limits.deploy_seconds} s")
     except OSError as error:
-        log.exception("deployment=%s", recorder.deployment.id)
+        event(log, "refused by the system", logging.ERROR, trace=True, deployment=recorder.deployment.id)
         return Ending(Status.FAILED, f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
     except Exception as error:
-        log.exception("deployment=%s hookd failed", recorder.deployment.id)
+        event(log, "hookd failed", logging.ERROR, trace=True, deployment=recorder.deployment.id)
         return Ending(Status.FAILED, f"hookd itself failed ({type(error).__name__}); the worker's log says where")
 
 

@@ -19,7 +19,7 @@ class Journal:
 
     def state(self) -> AppState:
         """Work out where the app stands."""
-        return fold(self._events())
+        return fold(self.events())
 
     def add(self, *events: Event) -> AppState:
         """Write events, wait until they are on disk, and return the state they lead to."""
@@ -41,7 +41,7 @@ class Journal:
 
     def shorten(self) -> None:
         """Rewrite a long journal without the events that no longer matter."""
-        events = self._events()
+        events = self.events()
         if len(events) <= _LONG:
             return
         new = self._path.with_suffix(".new")
@@ -52,7 +52,8 @@ class Journal:
         os.replace(new, self._path)
         sync_directory(self._path.parent)
 
-    def _events(self) -> list[Event]:
+    def events(self) -> list[Event]:
+        """Read what has happened, as far as it can be read; raises OSError."""
         if not self._path.exists():
             return []
         # Not splitlines(): a text inside an event may hold characters that it takes for a line's end.

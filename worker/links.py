@@ -5,12 +5,25 @@ import secrets
 from pathlib import Path
 
 
-def point(link: Path, release: Path) -> None:
-    """Make a link point at a release in one step, and wait until that is on disk."""
+def point(link: Path, release: Path, *, since: float | None = None) -> None:
+    """Make a link point at a release in one step, and wait until that is on disk.
+
+    Its time says since when it leads there, and so which release a service runs; `since` is another time than now.
+    """
     temporary = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
     temporary.symlink_to(os.path.relpath(release, link.parent))
+    if since is not None:
+        os.utime(temporary, (since, since), follow_symlinks=False)
     os.replace(temporary, link)
     sync_directory(link.parent)
+
+
+def pointed_at(link: Path) -> float | None:
+    """Tell since when a link leads where it does, in seconds since 1970; None when there is no link."""
+    try:
+        return link.lstat().st_mtime
+    except FileNotFoundError:
+        return None
 
 
 def leads_to(link: Path, release: Path) -> bool:

@@ -1,16 +1,20 @@
-"""One deployer per app: a kernel lock that cannot go stale, needs no clock, and survives the loss of Redis."""
+"""Kernel locks: one deployer per app, and a sign of life of each deployment.
+
+They cannot go stale, need no clock, and survive the loss of Redis.
+"""
 
 import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from worker.errors import DeployError
 
 _PAUSE_SECONDS: Final = 0.1
+_LOOKING_SECONDS: Final = 1.0
 
 
 @contextmanager
@@ -60,3 +64,58 @@ def holder(path: Path) -> str | None:
         return os.pread(descriptor, 200, 0).decode("utf-8", "replace").split(" ")[0]
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def sign_of_life(path: Path) -> Iterator[None]:
+    """Hold a deployment's own file for as long as the block; raises OSError.
+
+    Unlike the app's lock, which is waited for, this is held from before the record says so until after its ending is
+    recorded. Where another process of this deployment lives, the file stays its.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = _taken(path)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
+
+
+def _taken(path: Path) -> int | None:
+    """Open and lock a file that has this name; whoever only looks at it holds it for a moment."""
+    end = time.monotonic() + _LOOKING_SECONDS
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+        if try_lock(descriptor) and os.fstat(descriptor).st_nlink:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            return descriptor
+        os.close(descriptor)
+        if time.monotonic() >= end:
+            return None
+        time.sleep(_PAUSE_SECONDS)
+
+
+def gives_sign_of_life(path: Path) -> bool:
+    """Tell whether another process than this one holds a deployment's file."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        return not try_lock(descriptor) and os.pread(descriptor, 20, 0) != str(os.getpid()).encode()
+    finally:
+        os.close(descriptor)
+
+
+def forget_sign_of_life(path: Path) -> None:
+    """Remove the file of a deployment that is over, unless a process holds it."""
+    with suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            if try_lock(descriptor):
+                path.unlink()
+        finally:
+            os.close(descriptor)

@@ -45,20 +45,24 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def head_of(app: App, settings: Settings, seconds: float) -> str:
+def head_of(app: App, settings: Settings, seconds: float, *, alone: bool = True) -> str:
     """Name the commit at the head of an app's branch; raises DeployError."""
-    places = Places(root=app.root, settings=settings, app=app.name)
-    environment = {"PATH": SYSTEM_PATH, **host_variables(), **git_environment(app, settings, places.home)}
-    git = Git(places.mirror, min(seconds, app.limits.git_seconds), environment)
     lines: list[str] = []
     try:
-        run(git.ask_remote(app.repository, app.branch), lines.append)
+        run(git_of(app, settings, seconds).ask_remote(app.repository, app.branch), lines.append, alone=alone)
     except CommandFailed as error:
         raise CommandFailed(_cause(app, error, lines)) from None
     found = [match[1] for line in lines if (match := _HEAD.fullmatch(line))]
     if not found:
         raise DeployError(f"{app.repository} has no branch {app.branch}")
     return found[0]
+
+
+def git_of(app: App, settings: Settings, seconds: float) -> Git:
+    """Git as a deployment of the app would use it, on the app's mirror."""
+    places = Places(root=app.root, settings=settings, app=app.name)
+    environment = {"PATH": SYSTEM_PATH, **host_variables(), **git_environment(app, settings, places.home)}
+    return Git(places.mirror, min(seconds, app.limits.git_seconds), environment)
 
 
 def _cause(app: App, error: CommandFailed, lines: list[str]) -> str:

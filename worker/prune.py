@@ -1,4 +1,4 @@
-"""Removes what is no longer needed: old releases, unused environments, half-built leftovers."""
+"""Removes what is no longer needed: old releases, unused environments, what a killed deployment left half-built."""
 
 import logging
 import os
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from hookd.contract.journal import AppState, Removed
+from hookd.store.eventlog import event
+from worker.dependencies import COMPLETE
 from worker.errors import CommandFailed
 from worker.remove import remove_tree
 from worker.task import Task
@@ -29,9 +31,43 @@ def prune(task: Task, state: AppState) -> None:
         _warn(task, "cleaning up stopped", error)
 
 
+def clear(task: Task, state: AppState) -> None:
+    """Remove what a killed deployment left half-built, before anything asks how much room there is.
+
+    Only what nobody can need: releases that were never complete, environments likewise, links on their way.
+    """
+    try:
+        for kind, directory in [*_half_releases(task, state), *_half_venvs(task)]:
+            _remove(task, kind, directory)
+        for link in ("current", "blue", "green"):
+            for leftover in (path for path in task.places.root.glob(f".{link}.*") if path.is_symlink()):
+                leftover.unlink()
+    except OSError as error:
+        _warn(task, "clearing up stopped", error)
+
+
+def _half_releases(task: Task, state: AppState) -> list[tuple[str, Path]]:
+    """Those without a name yet, and those that were being proved: newer than all that the journal knows."""
+    half = list(task.places.releases.glob(".*.partial"))
+    for directory in _directories(task.places.releases):
+        number = directory.name.split("-")[0]
+        if number.isdigit() and int(number) > state.last_number:
+            half.append(directory)
+    if not half:
+        return []
+    needed = {os.path.realpath(task.places.root / link) for link in ("current", "blue", "green")}
+    used = set(_in_use(task.places.releases))
+    return [("half release", one) for one in half if one.name not in used and os.path.realpath(one) not in needed]
+
+
+def _half_venvs(task: Task) -> list[tuple[str, Path]]:
+    half = [venv for venv in _directories(task.places.venvs) if not (venv / COMPLETE).exists()]
+    return [("half environment", venv) for venv in _unneeded(task, half)]
+
+
 def _warn(task: Task, what: str, error: OSError | CommandFailed) -> None:
     task.recorder.line(f"warning: {what}: {error}")
-    log.warning("app=%s %s: %s", task.app.name, what, error)
+    event(log, "not cleaned up", logging.WARNING, app=task.app.name, what=what, why=str(error))
 
 
 def kept_releases(state: AppState, keep: int) -> set[str]:
@@ -48,11 +84,17 @@ def _remove_releases(task: Task, state: AppState, kept: set[str]) -> None:
 
 
 def _remove_venvs(task: Task) -> None:
+    for venv in _unneeded(task, _directories(task.places.venvs)):
+        _remove(task, "environment", venv)
+
+
+def _unneeded(task: Task, venvs: list[Path]) -> list[Path]:
+    """Those of some environments that no release leads to and no process uses."""
+    if not venvs:
+        return []
     needed = {os.path.realpath(link) for link in task.places.releases.glob("*/venv")}
     used = set(_in_use(task.places.venvs))
-    for venv in _directories(task.places.venvs):
-        if str(venv.resolve()) not in needed and venv.name not in used:
-            _remove(task, "environment", venv)
+    return [venv for venv in venvs if str(venv.resolve()) not in needed and venv.name not in used]
 
 
 def _directories(place: Path) -> list[Path]:

@@ -12,7 +12,10 @@ from typing import Any, Final, Protocol
 
 from redis.exceptions import RedisError
 
+from hookd.contract.decision import TOLD, Decision, Verdict
 from hookd.contract.deployment import Deployment, IllegalTransition, Step, with_step
+from hookd.store.decisions import note
+from hookd.store.eventlog import event
 from hookd.store.records import Contention, NoSuchDeployment, Records
 
 log: Final = logging.getLogger(__name__)
@@ -29,10 +32,14 @@ class Lines(Protocol):
 
 
 class Recorder:
-    """Writes one deployment's steps; `records` should be impatient, and None where nobody reads a record."""
+    """Writes one deployment's steps; `records` should be impatient, and None where nobody reads a record.
+
+    `head` is where the branch stands, once that is known.
+    """
 
     def __init__(self, deployment: Deployment, records: Records | None, lines: Lines) -> None:
         self.deployment = deployment
+        self.head: str | None = None
         self._records = records
         self._log = lines
         self._step = "hookd"
@@ -72,6 +79,30 @@ class Recorder:
         self.deployment = self.deployment.model_copy(update=changes)
         self._publish(lambda record: record.model_copy(update=changes))
 
+    def decided(self, ref: str, verdict: Verdict, why: str) -> None:
+        """Keep for people what was seen and why it ended so, among the app's other decisions."""
+        if self._records is None:
+            return
+        seen = self.deployment
+        decision = Decision(
+            at=datetime.now(UTC),
+            app=seen.app,
+            source="deployment",
+            verdict=verdict,
+            why=_told(why),
+            event=seen.trigger,
+            delivery=seen.delivery,
+            ref=_told(ref),
+            claimed_commit=seen.claimed_commit,
+            head=self.head,
+            deployed=seen.previous_commit,
+            deployment=seen.id,
+        )
+        try:
+            note(self._records.connection, decision)
+        except RedisError as error:
+            event(log, "decision not kept", logging.WARNING, deployment=seen.id, why=type(error).__name__)
+
     def _save(self, step: Step) -> None:
         self.deployment = with_step(self.deployment, step)
         self._publish(lambda record: with_step(record, step))
@@ -82,4 +113,12 @@ class Recorder:
         try:
             self._records.change(self.deployment.id, changed)
         except (RedisError, Contention, NoSuchDeployment, IllegalTransition) as error:
-            log.warning("deployment=%s progress is not recorded: %s", self.deployment.id, type(error).__name__)
+            event(
+                log, "progress not recorded", logging.WARNING, deployment=self.deployment.id, why=type(error).__name__
+            )
+
+
+def _told(text: str) -> str:
+    """Bring a text to the length that is kept; a file name that is no UTF-8 may stand in it."""
+    whole = text.encode("utf-8", "replace").decode()
+    return whole if len(whole) <= TOLD else f"{whole[: TOLD - 1]}…"

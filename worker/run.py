@@ -1,10 +1,9 @@
 """The only door to subprocess: one program, its own process group, limits on its run and its silence, no way to hang.
 
-A program that ends, is stopped or outlives its limits takes its whole group with it. The death of the process that
-started it ends the program itself; what the program started in turn is then the service manager's to end.
+A program that ends, is stopped or outlives its limits takes its whole group with it, and in a deployment also what
+left the group. The death of the process that started it ends the program; its keeper ends what the program started.
 """
 
-import ctypes
 import fcntl
 import os
 import selectors
@@ -18,21 +17,22 @@ from typing import IO, Any, Final, cast
 
 from worker.commands import Command
 from worker.errors import CommandFailed, TimedOut
+from worker.orphans import adopts_orphans, die_with_parent, end_children
 
 GRACE_SECONDS: Final = 5.0
 _KEPT_LINES: Final = 20
 _LONGEST_LINE: Final = 4000
 _PIECE: Final = 65_536
-_PR_SET_PDEATHSIG: Final = 1
-_libc: Final = ctypes.CDLL(None, use_errno=True)
 
 Take = Callable[[bytes], None]
 Line = Callable[[str], None]
 
 
-def run(command: Command, each_line: Line) -> None:
+def run(command: Command, each_line: Line, *, alone: bool = True) -> None:
     """Run a program and hand over what it prints, line by line.
 
+    `alone` says that this process has one thread: only then the program also ends with it, since nothing of Python's
+    may run in a fork of several threads.
     Raises CommandFailed when it cannot be started, ends with another status than 0, or reaches a limit.
     """
     lines = Lines(each_line)
@@ -45,7 +45,7 @@ def run(command: Command, each_line: Line) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=die_with_parent,  # noqa: PLW1509  (the deploying process has one thread)
+            preexec_fn=die_with_parent if alone else None,  # noqa: PLW1509  (a deploying process has one thread)
         )
     except OSError as error:
         raise CommandFailed(f"{command.program} cannot be started: {error.strerror}") from None
@@ -53,11 +53,6 @@ def run(command: Command, each_line: Line) -> None:
         status = supervise(process, {output: lines.take}, command, lines)
     if status:
         raise failed(command, status, tuple(lines.kept))
-
-
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent dies: a dead worker's children do not go on deploying."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def failed(command: Command, status: int, lines: tuple[str, ...]) -> CommandFailed:
@@ -72,7 +67,8 @@ def supervise(
 ) -> int:
     """Read a started program's output until it ends and return its status.
 
-    Raises CommandFailed at a limit. However this is left, nothing of the process group is alive.
+    Raises CommandFailed at a limit. However this is left, nothing of the process group is alive; nor is a daemon that
+    left it, where this process adopts orphans. Such a process runs one program at a time.
     """
     try:
         _read_until_exit(process, outputs, command)
@@ -81,6 +77,8 @@ def supervise(
         _stop_group(process)
         raise
     finally:
+        if adopts_orphans():
+            end_children()
         lines.close()
 
 

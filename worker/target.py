@@ -30,6 +30,7 @@ def find_target(task: Task, state: AppState, checkout: Checkout) -> Target:
     Raises DeployError when the branch cannot be fetched or what was named is not there.
     """
     head = checkout.fetch_head()
+    task.recorder.head = head
     target = _choose(task, state, checkout, head)
     about = checkout.describe(target.commit)
     task.recorder.note(

@@ -3,6 +3,7 @@
 import sys
 import tomllib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from hookd.cli.deployments import deploy_as_typed
 from hookd.cli.edit import text_of
 from hookd.cli.root import alone, as_root, dry_run, look_at_server, need_set_up, say
 from hookd.contract.catalogue import App
-from units import secrets
+from hookd.store import freezes
+from units import layout, secrets
 from units.adopt.back import give_back
 from units.app_plan import Given
 from units.apps import Server, add, is_half_there, remove, remove_rest
@@ -139,6 +141,8 @@ def list_apps() -> None:
         say("there is no app yet; next: sudo hookd app add NAME --repo git@HOST:OWNER/NAME.git")
     for app in apps:
         say(f"{app.name:<20} {app.full_name} {app.branch}  {app.root}")
+        if freeze := freezes.in_force(layout.FROZEN, app.name, datetime.now(UTC)):
+            say(f"  {freeze}")
 
 
 @app_group.command("show")

@@ -1,4 +1,4 @@
-"""`hookd deploy`, `update`, `rollback`: ask for a deployment, watch it, and end with a status that says how it went."""
+"""`hookd deploy`, `update`, `rollback`, `unpin`: ask for a deployment, watch it, and say by the status how it went."""
 
 import json
 import sys
@@ -19,10 +19,13 @@ from hookd.cli.base import (
     waits,
 )
 from hookd.cli.follow import EXIT_CODES, follow
+from hookd.cli.show import frozen
 from hookd.cli.terminal import shown
+from hookd.contract.catalogue import App
 from hookd.contract.deployment import Deployment, Trigger
 from hookd.contract.names import is_abbreviation
 from hookd.status import status_url
+from hookd.store import freezes
 from hookd.store.config import Config
 from hookd.store.records import NoSuchDeployment, Records, Request
 
@@ -59,10 +62,27 @@ def rollback(config: Config, app: str, commit: str | None, wait: bool, json_outp
     _ask(config, app, Trigger.ROLLBACK, commit, wait=wait, json_output=json_output)
 
 
+@click.command()
+@click.argument("app")
+@waits
+@as_json
+@configured
+def unpin(config: Config, app: str, wait: bool, json_output: bool) -> None:
+    """Follow APP's branch again, after a rollback or a commit that was chosen: its head is deployed as by a push."""
+    _ask(config, app, Trigger.UNPIN, None, wait=wait, json_output=json_output)
+
+
 def _ask(config: Config, name: str, trigger: Trigger, commit: str | None, *, wait: bool, json_output: bool) -> NoReturn:
     app = app_of(config.catalogue, name)
     if commit is not None and not is_abbreviation(commit):
         stop(f"{commit!r} is no commit: 7 to 64 of the digits 0-9a-f", hint=f"git log --oneline origin/{app.branch}")
+    if freeze := frozen(config, app):
+        stop(f"{app.name} is {freeze}", hint=freezes.thaw_command(config.frozen, app.name))
+    ask(config, app, trigger, commit, wait=wait, json_output=json_output)
+
+
+def ask(config: Config, app: App, trigger: Trigger, commit: str | None, *, wait: bool, json_output: bool) -> NoReturn:
+    """Ask for a deployment, show it, and end with the status that says how it went."""
     records = records_of(config, reads=False)
     request = Request(app=app.name, trigger=trigger, seconds=app.limits.deploy_seconds, pinned_commit=commit)
     finish(config, records, records.request(request).deployment, wait=wait, json_output=json_output)
@@ -111,4 +131,4 @@ def _wait(records: Records, deployment_id: str) -> Deployment:
     return record
 
 
-COMMANDS = (deploy, update, rollback)
+COMMANDS = (deploy, update, rollback, unpin)

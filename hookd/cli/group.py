@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from hookd import __version__
-from hookd.cli import deployments, programs, reading
+from hookd.cli import deployments, freeze, programs, reading, why
 
 
 class _Commands(click.Group):
@@ -40,5 +40,11 @@ def main(context: click.Context, path: Path | None) -> None:
     context.obj = path
 
 
-for command in (*deployments.COMMANDS, *reading.COMMANDS, *programs.COMMANDS):
+for command in (
+    *deployments.COMMANDS,
+    *freeze.COMMANDS,
+    *reading.COMMANDS,
+    *why.COMMANDS,
+    *programs.COMMANDS,
+):
     main.add_command(command)

@@ -32,6 +32,13 @@ def become_worker(config: Config, name: str | None) -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-P", "-m", "worker", *([name] if name else [])])
 
 
+def become_reconcile(config: Config, apps: tuple[str, ...], every: int | None) -> NoReturn:
+    """Become the program that looks for missed pushes; like the worker it is never imported here."""
+    os.environ[VARIABLE] = str(config.path)
+    options = ["--every", str(every)] if every else ["--now"]
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "worker.reconcile", *options, "--", *apps])
+
+
 def become_redis(config: Config) -> NoReturn:
     """Become the embedded server; raises LaunchError when the configuration wants another one."""
     if config.settings.redis.passwords:

@@ -1,6 +1,7 @@
-"""`hookd serve`, `worker`, `redis`, `send`, `demo`: the programs themselves, in the foreground."""
+"""`hookd serve`, `worker`, `reconcile`, `redis`, `send`, `demo`: the programs themselves, in the foreground."""
 
 import json
+import os
 import secrets
 import sys
 from typing import Any
@@ -53,6 +54,20 @@ def worker(config: Config, name: str | None) -> None:
         said = f"hookd: waiting for Redis at {url}; next: {how_to_start(config).redis}"
         complaints.print(said, markup=False, soft_wrap=True)
     launch.become_worker(config, name)
+
+
+@click.command()
+@click.argument("apps", nargs=-1, metavar="[APP]...")
+@click.option("--every", type=click.IntRange(1), metavar="SECONDS", help="Stay, and look so often which apps are due.")
+@configured
+def reconcile(config: Config, apps: tuple[str, ...], every: int | None) -> None:
+    """Look whether pushes of the apps were missed, ask for their deployment, and for what mends a failed service."""
+    for name in apps:
+        app_of(config.catalogue, name)
+    state = config.settings.state
+    if state.exists() and state.stat().st_uid != os.geteuid():
+        stop(f"{state} is not yours: it runs as its owner", hint="sudo systemctl start hookd-reconcile.service")
+    launch.become_reconcile(config, apps, every)
 
 
 @click.command()
@@ -120,4 +135,4 @@ def demo(once: bool, keep: bool) -> None:
     sys.exit(run_demo(console, once=once, keep=keep))
 
 
-COMMANDS = (serve, worker, redis, send, demo)
+COMMANDS = (serve, worker, reconcile, redis, send, demo)

@@ -1,15 +1,17 @@
 """`hookd status` and `logs`: what is deployed, and what was said on the way."""
 
 import json
+from typing import Any
 
 import click
 
 from hookd.cli.base import app_of, as_json, complaints, configured, console, how_to_add, records_of, stop
 from hookd.cli.follow import ending_line
 from hookd.cli.logs import NoLog, print_log
-from hookd.cli.show import show_app, show_apps
+from hookd.cli.show import frozen, show_app, show_apps
 from hookd.contract.catalogue import App
 from hookd.contract.deployment import Deployment
+from hookd.contract.freeze import Freeze
 from hookd.contract.names import is_deployment
 from hookd.store.config import Config
 from hookd.store.records import NoSuchDeployment, Records
@@ -27,6 +29,7 @@ def status(config: Config, app: str | None, json_output: bool) -> None:
         shown = [
             {
                 **records.view(one.name).model_dump(mode="json"),
+                "frozen": _as_json(frozen(config, one)),
                 "deployments": [record.model_dump(mode="json") for record in records.history(one.name, 10)],
             }
             for one in apps
@@ -34,13 +37,17 @@ def status(config: Config, app: str | None, json_output: bool) -> None:
         click.echo(json.dumps(shown[0] if app else shown, indent=2))
     elif app:
         states, is_stopped = _units(apps[0])
-        show_app(console, apps[0], records, [app] if is_stopped else [])
+        show_app(console, config, apps[0], records, [app] if is_stopped else [])
         for state in states:
             console.print(f"  {state}", markup=False, soft_wrap=True)
     elif apps:
-        show_apps(console, apps, records, [one.name for one in apps if _units(one)[1]])
+        show_apps(console, config, records, [one.name for one in apps if _units(one)[1]])
     else:
         console.print(how_to_add(config), markup=False, soft_wrap=True)
+
+
+def _as_json(freeze: Freeze | None) -> dict[str, Any] | None:
+    return freeze.model_dump(mode="json") if freeze else None
 
 
 def _units(app: App) -> tuple[list[str], bool]:

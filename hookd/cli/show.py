@@ -9,35 +9,65 @@ from hookd.cli.follow import ending_line
 from hookd.cli.terminal import shown
 from hookd.contract.catalogue import App
 from hookd.contract.deployment import Deployment
+from hookd.contract.freeze import Freeze
 from hookd.contract.view import AppView
+from hookd.store import freezes
+from hookd.store.config import Config
 from hookd.store.records import Records
 
 LISTED = 10
 
 
-def show_apps(console: Console, apps: tuple[App, ...], records: Records, stopped: Collection[str] = ()) -> None:
+def show_apps(console: Console, config: Config, records: Records, stopped: Collection[str] = ()) -> None:
     """Print what serves of each app, and how its last deployment ended; of those that are `stopped` nothing does."""
-    for app in apps:
+    for app in config.catalogue.apps:
         view, last = records.view(app.name), records.history(app.name, 1)
         console.print(f"[bold]{app.name}[/]  {_standing(view, app.name in stopped)}", soft_wrap=True)
         ending = f"{_ago(last[0].created_at)}: {ending_line(last[0])}" if last else "no deployment yet"
         console.print(f"  {ending}", soft_wrap=True)
+        _show_behind(console, view)
+        if freeze := frozen(config, app):
+            console.print(f"  [yellow]{shown(str(freeze))}[/]", soft_wrap=True)
 
 
-def show_app(console: Console, app: App, records: Records, stopped: Collection[str] = ()) -> None:
-    """Print what is known of one app."""
-    view = records.view(app.name)
-    console.print(f"[bold]{app.name}[/]  {app.full_name}, branch {shown(app.branch)}", soft_wrap=True)
-    console.print(f"  {_standing(view, app.name in stopped)}, release {view.release or 'none'}", soft_wrap=True)
-    console.print(f"  head seen {_ago(view.head_seen_at)}, health checked {_ago(view.checked_at)}", soft_wrap=True)
-    if view.pinned_commit:
-        pinned = f"  pinned to {_short(view.pinned_commit)}: the head is not deployed until it moves"
-        console.print(pinned, soft_wrap=True)
-    for bad in view.quarantined:
-        console.print(f"  quarantined {_short(bad.commit)}, {_ago(bad.since)}: {shown(bad.cause)}", soft_wrap=True)
+def show_app(console: Console, config: Config, app: App, records: Records, stopped: Collection[str] = ()) -> None:
+    """Print what is known of one app, with its last deployments."""
+    show_now(console, config, app, records.view(app.name), stopped)
     for record in records.history(app.name, LISTED):
         console.print(_heading(record), soft_wrap=True)
         console.print(f"  {ending_line(record)}", soft_wrap=True)
+
+
+def show_now(console: Console, config: Config, app: App, view: AppView, stopped: Collection[str] = ()) -> None:
+    """Print how an app stands: what serves, and what keeps it from its branch's head."""
+    console.print(f"[bold]{app.name}[/]  {app.full_name}, branch {shown(app.branch)}", soft_wrap=True)
+    console.print(f"  {_standing(view, app.name in stopped)}, release {view.release or 'none'}", soft_wrap=True)
+    console.print(f"  head seen {_ago(view.head_seen_at)}, health checked {_ago(view.checked_at)}", soft_wrap=True)
+    _show_behind(console, view)
+    _show_holds(console, config, app, view)
+
+
+def _show_behind(console: Console, view: AppView) -> None:
+    if view.behind:
+        console.print(f"  [yellow]{shown(view.behind.said(datetime.now(UTC)))}[/]", soft_wrap=True)
+
+
+def _show_holds(console: Console, config: Config, app: App, view: AppView) -> None:
+    """Print what keeps an app from its branch's head, and the commands that end it."""
+    if freeze := frozen(config, app):
+        console.print(f"  [yellow]{shown(str(freeze))}[/]", soft_wrap=True)
+        console.print(f"    next: [bold]{freezes.thaw_command(config.frozen, app.name)}[/]", soft_wrap=True)
+    if view.pinned_commit:
+        pinned = f"pinned to {_short(view.pinned_commit)} by a person, until a newer commit is pushed"
+        console.print(f"  [yellow]{pinned}[/]", soft_wrap=True)
+        console.print(f"    next: [bold]hookd unpin {app.name}[/], or hookd deploy {app.name}", soft_wrap=True)
+    for bad in view.quarantined:
+        console.print(f"  quarantined {_short(bad.commit)}, {_ago(bad.since)}: {shown(bad.cause)}", soft_wrap=True)
+
+
+def frozen(config: Config, app: App) -> Freeze | None:
+    """The freeze of an app that is in force now."""
+    return freezes.in_force(config.frozen, app.name, datetime.now(UTC))
 
 
 def _standing(view: AppView, stopped: bool) -> str:

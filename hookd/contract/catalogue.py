@@ -16,6 +16,7 @@ from hookd.contract.fields import (
     HealthUrl,
     InsidePath,
     Listen,
+    Pattern,
     Repository,
 )
 from hookd.contract.names import AppName
@@ -157,6 +158,21 @@ class Site(Section):
     max_body: int = Field(10, ge=1, le=10_240, description="Largest request in MiB.")
 
 
+class Paths(Section):
+    """Which changes are deployed by themselves, as git's own patterns from the top: `src/**`, `*.py`, `docs`."""
+
+    include: tuple[Pattern, ...] = Field(
+        (), description="A head that changes none of these is passed over; default: all."
+    )
+    exclude: tuple[Pattern, ...] = Field((), description="Changes of these alone are passed over, such as `docs`.")
+
+
+class Reconcile(Section):
+    """How often the git host is asked, so that a push whose webhook got lost is deployed, too."""
+
+    every: int = Field(180, ge=0, le=86_400, description="Seconds, at most, until a lost push is noticed; 0: never.")
+
+
 class Limits(Section):
     """Where every wait ends and what a deployment may use."""
 
@@ -192,6 +208,8 @@ class App(Section):
     service: Service = Service()
     health: Health
     site: Site = Site()
+    paths: Paths = Paths()
+    reconcile: Reconcile = Reconcile()
     limits: Limits = Limits()
 
     @model_validator(mode="after")

@@ -33,6 +33,8 @@ class Trigger(StrEnum):
     MANUAL = "manual"
     ROLLBACK = "rollback"
     REPLAY = "replay"
+    UNPIN = "unpin"
+    RECONCILE = "reconcile"
 
 
 # A person asked for these: they redeploy a commit that already serves, and try a quarantined one again.

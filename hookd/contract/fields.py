@@ -73,6 +73,12 @@ def _health_url(url: str) -> str:
     return url
 
 
+def _pattern(text: str) -> str:
+    if not text.isprintable() or text.startswith((":", "/", "-")) or ".." in text.split("/"):
+        raise ValueError("a pattern from the top of the repository, such as src/** or *.md")
+    return text
+
+
 def _inside(path: str) -> str:
     parts = path.split("/")
     if path.startswith("/") or not path or any(part in ("", ".", "..") for part in parts) or "\x00" in path:
@@ -86,6 +92,7 @@ Account = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
 BranchName = Annotated[str, AfterValidator(_branch)]
 Domain = Annotated[str, AfterValidator(_domain)]
 HealthUrl = Annotated[str, AfterValidator(_health_url)]
+Pattern = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_pattern)]
 InsidePath = Annotated[str, Field(max_length=255), AfterValidator(_inside)]
 Listen = Annotated[str, AfterValidator(_listen)]
 Repository = Annotated[str, Field(max_length=1000), AfterValidator(_repository)]

@@ -10,7 +10,6 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from hookd.contract.deployment import BY_HAND, Trigger
 from hookd.contract.names import CommitId, DeploymentId, ReleaseName
 
 Colour = Literal["blue", "green"]
@@ -67,6 +66,20 @@ class Pinned(_Event):
     head: CommitId
 
 
+class Unpinned(_Event):
+    """The branch is followed again."""
+
+    kind: Literal["unpinned"] = "unpinned"
+
+
+class Passed(_Event):
+    """The head was looked at and not deployed: since `base`, which serves, it changes none of the app's paths."""
+
+    kind: Literal["passed"] = "passed"
+    commit: CommitId
+    base: CommitId
+
+
 class Removed(_Event):
     """A release's directory is gone."""
 
@@ -74,7 +87,9 @@ class Removed(_Event):
     release: ReleaseName
 
 
-Event = Annotated[Built | Switched | Good | Quarantined | Pinned | Removed, Field(discriminator="kind")]
+Event = Annotated[
+    Built | Switched | Good | Quarantined | Pinned | Unpinned | Passed | Removed, Field(discriminator="kind")
+]
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 
@@ -96,6 +111,7 @@ class AppState(_Frozen):
     verified: bool = True
     quarantined: tuple[Quarantined, ...] = ()
     pin: Pinned | None = None
+    passed: Passed | None = None
     last_number: int = 0
 
     def release(self, name: str | None) -> Release | None:
@@ -156,6 +172,10 @@ def _apply(state: AppState, event: Event) -> AppState:
             return state.model_copy(update={"quarantined": (*others, event)[-50:]})
         case Pinned():
             return state.model_copy(update={"pin": event})
+        case Unpinned():
+            return state.model_copy(update={"pin": None})
+        case Passed():
+            return state.model_copy(update={"passed": event})
         case Removed():
             return _removed(state, event)
 
@@ -213,25 +233,9 @@ def compact(events: Iterable[Event]) -> list[Event]:
                 return event in state.quarantined
             case Pinned():
                 return event == state.pin
-            case Removed():
+            case Passed():
+                return event == state.passed
+            case Unpinned() | Removed():
                 return False
 
     return [event for place, event in enumerate(kept) if matters(place, event)]
-
-
-def why_not(state: AppState, head: str, trigger: Trigger) -> str | None:
-    """Say in one sentence why `head` is not deployed for this trigger; None means: deploy it.
-
-    A person's request is always followed. The sender's redelivery tries again what failed before anything was
-    started, but not what was rolled back: a captured request, sent again, must not disturb the site.
-    """
-    if trigger in BY_HAND:
-        return None
-    if state.deployed is not None and state.deployed.commit == head and state.verified:
-        return f"{head[:12]} is already deployed"
-    if state.pin is not None and state.pin.head == head:
-        return f"a person pinned {state.pin.commit[:12]}; {head[:12]} was the branch's head then, too"
-    verdict = next((old for old in state.quarantined if old.commit == head), None)
-    if verdict is None or (trigger is Trigger.REDELIVERY and not verdict.served):
-        return None
-    return f"{head[:12]} is quarantined since {verdict.at:%Y-%m-%d %H:%M} UTC: {verdict.cause}"

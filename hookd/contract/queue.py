@@ -37,3 +37,27 @@ def delivery_key(app: str, delivery: str) -> str:
 def app_key(app: str) -> str:
     """Name the string that holds what the worker last saw of an app."""
     return f"hookd:app:{app}"
+
+
+def decisions_key(app: str) -> str:
+    """Name the stream of an app's decisions, the newest last."""
+    return f"hookd:decisions:{app}"
+
+
+# The stream of deliveries whose signature was refused; apart, so that a flood of them drives out nothing else.
+REFUSALS: Final = "hookd:refusals"
+
+
+def counts_key(app: str) -> str:
+    """Name the hash of what is counted of an app since Redis last lost its data; `-` counts for no app."""
+    return f"hookd:counts:{app}"
+
+
+def asked_key(app: str) -> str:
+    """Name the hash that remembers when an app's git host was last asked, and by which Redis' life."""
+    return f"hookd:asked:{app}"
+
+
+def aside_key(key: str) -> str:
+    """Name the key under which another one is kept that held something else than it must."""
+    return f"hookd:aside:{key}"

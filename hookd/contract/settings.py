@@ -100,6 +100,9 @@ class Settings(Section):
     apps: AbsolutePath | None = Field(
         None, description="The catalogue: a directory of `<app>.toml`; default: `apps` beside this file."
     )
+    frozen: AbsolutePath | None = Field(
+        None, description="One file per frozen app; default: `frozen` beside this file."
+    )
     redis: RedisSettings = RedisSettings()
     receiver: ReceiverSettings = ReceiverSettings()
     worker: WorkerSettings = WorkerSettings()

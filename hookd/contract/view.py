@@ -2,6 +2,7 @@
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from hookd.contract.decision import Behind
 from hookd.contract.journal import AppState
 from hookd.contract.names import AppName, CommitId, ReleaseName
 
@@ -28,13 +29,16 @@ class AppView(BaseModel):
     checked_at: AwareDatetime | None = None
     pinned_commit: CommitId | None = None
     quarantined: tuple[Quarantine, ...] = ()
+    behind: Behind | None = None
 
 
 def with_state(view: AppView, state: AppState) -> AppView:
     """Bring a view up to date with the app's journal."""
     deployed = state.deployed
+    serves_head = deployed is not None and deployed.commit == view.head
     return view.model_copy(
         update={
+            "behind": None if serves_head else view.behind,
             "deployed_commit": deployed.commit if deployed else None,
             "release": deployed.name if deployed else None,
             "pinned_commit": state.pin.commit if state.pin else None,

@@ -38,6 +38,11 @@ class Config:
     settings: Settings
     catalogue: Catalogue
 
+    @property
+    def frozen(self) -> Path:
+        """The directory with one file per frozen app."""
+        return self.settings.frozen or self.path.parent / "frozen"
+
 
 def config_path(given: Path | None = None, environment: Mapping[str, str] = os.environ) -> Path:
     """Choose the configuration file: the one given, else $HOOKD_CONFIG, else /etc/hookd/hookd.toml."""
@@ -62,6 +67,28 @@ def load(path: Path, *, only: str | None = None) -> Config:
     if problems or settings is None:
         raise ConfigError(problems)
     return Config(path, settings, catalogue)
+
+
+def load_readable(path: Path) -> tuple[Config, list[Problem]]:
+    """Read the settings and those apps that have no mistake, and say what is wrong with the others.
+
+    Raises ConfigError when the settings themselves cannot be used.
+    """
+    try:
+        return load(path), []
+    except ConfigError as error:
+        problems = error.problems
+    alone = load(path, only="")
+    directory = alone.settings.apps or path.parent / "apps"
+    apps = tuple(app for file in sorted(directory.glob("*.toml")) for app in _alone(path, file.stem))
+    return Config(path, alone.settings, Catalogue(apps=apps)), problems
+
+
+def _alone(path: Path, name: str) -> tuple[App, ...]:
+    try:
+        return load(path, only=name).catalogue.apps
+    except ConfigError:
+        return ()
 
 
 def _directory(table: Mapping[str, Any] | None, default: Path) -> Path:

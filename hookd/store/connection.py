@@ -1,27 +1,34 @@
 """Three ways to reach Redis: impatient for the receiver, patient for the worker, plain for a person's shell."""
 
+import math
+import time
 from collections.abc import Callable
 from typing import Any, Final, Self, cast
 
-from redis import Redis
+from redis import ConnectionPool, Redis
 from redis.backoff import ExponentialBackoff, NoBackoff
-from redis.exceptions import AuthenticationError, BusyLoadingError, ConnectionError, TimeoutError
+from redis.client import Pipeline
+from redis.exceptions import AuthenticationError, BusyLoadingError, ConnectionError, ResponseError, TimeoutError
 from redis.retry import Retry
 
 from hookd.store.credentials import RedisUser
 
 # A sender waits 5 s at the least (Gitea) and is promised an answer within 2 s, whatever Redis does.
 IMPATIENT_SECONDS: Final = 0.8
+# Beyond this no further question is asked for the same request; the last one may take its 0.8 s.
+WHOLE_SECONDS: Final = 1.0
 PERSON_SECONDS: Final = 5.0
+_HASTY_SECONDS: Final = 2.0
 # Waits of 0.2, 0.4, … 5 s: about two minutes in all, the time of a Redis restart on a busy host.
 PATIENT_RETRIES: Final = 30
 
 
 def impatient(url: str, user: RedisUser | None = None) -> Redis:
-    """Connect for the receiver: one try, 0.8 s for each answer."""
+    """Connect for the receiver: one try, 0.8 s for each answer, and no more questions for a log-in than it takes."""
     return Redis.from_url(
         url,
         credential_provider=user,
+        driver_info=None,
         socket_timeout=IMPATIENT_SECONDS,
         socket_connect_timeout=IMPATIENT_SECONDS,
         retry=Retry(NoBackoff(), 0),
@@ -67,3 +74,63 @@ class PatientRedis(Redis):
         }
         connection = super().from_url(url, **{**patience, **options})
         return cast(Self, connection)
+
+
+class Until(Pipeline):
+    """A transaction that asks nothing more once its time is over: a Redis that is slow each time is slow many times."""
+
+    def __init__(self, connection: Redis, end: float = math.inf) -> None:
+        super().__init__(connection.connection_pool, connection.response_callbacks, True, None)
+        self._end = end
+
+    def immediate_execute_command(self, *args: Any, **options: Any) -> Any:
+        """Ask at once, if there is time; raises TimeoutError."""
+        self._check()
+        return super().immediate_execute_command(*args, **options)  # type: ignore[no-untyped-call]
+
+    def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """Run what was collected, if there is time; raises TimeoutError."""
+        self._check()
+        return super().execute(raise_on_error)
+
+    def load_scripts(self) -> None:
+        """Ask which of RQ's scripts are there, on the way to `execute`; raises TimeoutError."""
+        super().load_scripts()  # type: ignore[no-untyped-call]
+        self._check()
+
+    def _check(self) -> None:
+        if time.monotonic() <= self._end:
+            return
+        if self.connection is not None:
+            # To tidy up on it would be one question more.
+            self.connection.disconnect()  # type: ignore[no-untyped-call]
+        self.watching = False
+        raise TimeoutError("Redis is too slow")
+
+
+def replies(pipeline: Pipeline) -> list[Any]:
+    """Run a pipeline that reads; a key that holds another kind of thing reads as None.
+
+    Raises redis.exceptions.RedisError.
+    """
+    found = pipeline.execute(raise_on_error=False)
+    for place, reply in enumerate(found):
+        if isinstance(reply, ResponseError) and "WRONGTYPE" in str(reply):
+            found[place] = None
+        elif isinstance(reply, Exception):
+            raise reply
+    return found
+
+
+def hasty(connection: Redis) -> Redis:
+    """Connect to the same server as the same user, for what is not worth waiting for: one try, 2 s for each answer."""
+    pool = connection.connection_pool
+    hurry = {
+        "retry": Retry(NoBackoff(), 0),
+        "retry_on_error": [],
+        "socket_timeout": _HASTY_SECONDS,
+        "socket_connect_timeout": _HASTY_SECONDS,
+    }
+    return Redis(
+        connection_pool=ConnectionPool(connection_class=pool.connection_class, **{**pool.connection_kwargs, **hurry})
+    )

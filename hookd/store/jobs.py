@@ -23,6 +23,7 @@ from rq.serializers import JSONSerializer
 
 from hookd.contract import queue as names
 from hookd.contract.names import app_of, is_deployment
+from hookd.store.eventlog import event
 
 log: Final = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ _DATA_LENGTH: Final = 10_000
 # Beyond these, Redis refuses an expiry and the operating system an alarm, and the job could never be ended.
 _LONGEST_RUN: Final = 86_400
 _LONGEST_KEEP: Final = 10 * 365 * 86_400
+_CLEANING_SECONDS: Final = 10
 # A job's hash keeps only what a deployment needs; callbacks, webhooks, retries, repeats and stored results go.
 _KEPT_FIELDS: Final = frozenset(
     "data created_at origin worker_name description enqueued_at started_at ended_at last_heartbeat timeout result_ttl"
@@ -82,7 +84,7 @@ class SafeJob(Job):
         except (NoSuchJobError, StopRequested):  # The latter is how a SIGTERM arrives in RQ's worker.
             raise
         except Exception as error:  # RQ raises whatever its parsers raise; a malformed hash is no job.
-            log.warning("job %s is malformed and passed over: %s", self.id, type(error).__name__)
+            event(log, "malformed job passed over", logging.WARNING, job=self.id, error=type(error).__name__)
             raise NoSuchJobError(f"malformed job: {self.id}") from error
         self.description = printable(self.description or "")
         self.origin = names.QUEUE
@@ -152,6 +154,10 @@ class SafeQueue(Queue):
         job.webhooks = []
         return job  # type: ignore[return-value]
 
+    def acquire_maintenance_lock(self) -> bool:
+        """Take the lock under which one worker cleans up; RQ's own would outlive a killed worker for 15 minutes."""
+        return bool(self.connection.set(self.registry_cleaning_key, 1, nx=True, ex=_CLEANING_SECONDS))
+
     @classmethod
     def dequeue_any(  # type: ignore[override]
         cls, queues: Iterable[Queue], timeout: int | None, connection: Redis, **options: Any
@@ -171,7 +177,7 @@ class SafeQueue(Queue):
     ) -> Any:
         found = super()._fetch_dequeued_job(connection, queue_key, job_id, **options)
         if found is None:
-            log.warning("passed over %s: it is no job", printable(job_id))
+            event(log, "no job, passed over", logging.WARNING, job=printable(job_id))
             connection.lrem(IntermediateQueue.get_intermediate_queue_key(queue_key), 1, job_id)
             # Left alone, its status may say "queued" for ever, and the app would wait for it.
             connection.delete(SafeJob.key_for(job_id))

@@ -3,48 +3,40 @@
 A hash holds each record (`record`, JSON) beside the one number that receivers change without reading it (`joined`).
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, Literal
 
-from pydantic import ValidationError
 from redis import Redis
 from redis.client import Pipeline
-from redis.exceptions import WatchError
+from redis.exceptions import RedisError, WatchError
 from rq.job import JobStatus
 
 from hookd.contract import queue as names
-from hookd.contract.deployment import BY_HAND, UNDONE, Deployment, Status, Trigger, advance
+from hookd.contract.deployment import UNDONE, Deployment, Status, Trigger, advance
 from hookd.contract.names import app_of, is_deployment, new_deployment_id
 from hookd.contract.view import AppView
+from hookd.store.connection import Until, replies
+from hookd.store.counts import count_ending
 from hookd.store.jobs import SafeJob, SafeQueue
+from hookd.store.requests import Request, again, joins
+from hookd.store.stored import NoSuchDeployment, decode, decode_or_none, decode_view, encode, text
 
-# Each lost race means that another writer won, so a few tries always suffice; the bound is for a Redis gone mad.
-_TRIES: Final = 50
+__all__ = ["Answer", "Contention", "NoSuchDeployment", "Records", "Request"]
+
+# Each lost race means that another writer won. Under a flood of pushes the start of the deployment that they join
+# loses nineteen of twenty; the bound is for a Redis gone mad.
+_TRIES: Final = 1000
 _ALIVE: Final = frozenset({JobStatus.QUEUED.value, JobStatus.RATE_LIMITED.value, JobStatus.STARTED.value})
 
 
 class Contention(Exception):
     """A record changed under our hands again and again."""
-
-
-class NoSuchDeployment(LookupError):
-    """There is no record of that id, or it cannot be read."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What someone asks for; `seconds` is the longest run of the job, `delivery` the sender's own id."""
-
-    app: str
-    trigger: Trigger
-    seconds: int
-    delivery: str | None = None
-    claimed_commit: str | None = None
-    pinned_commit: str | None = None
-    replay_of: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,17 +47,24 @@ class Answer:
     kind: Literal["created", "joined", "duplicate"]
 
 
-class Records:
-    """All deployments; `keep_seconds` is how long an ended one is remembered."""
+# Writes down how a request was answered, in the transaction that answers it.
+Note = Callable[[Pipeline, Answer], None]
 
-    def __init__(self, connection: Redis, *, keep_seconds: int) -> None:
+
+class Records:
+    """All deployments; `keep_seconds` is how long an ended one is remembered, `within` how long a change may take."""
+
+    def __init__(self, connection: Redis, *, keep_seconds: int, within: float = math.inf) -> None:
         self.connection = connection
         self.keep_seconds = keep_seconds
+        self._within = within
         self.queue = SafeQueue(connection=connection)
+        # RQ would ask in between, on another connection, only to tell Redis 3 from those that came later.
+        self.queue.redis_server_version = (7, 0, 0)
 
     def get(self, deployment_id: str) -> Deployment:
         """Read a record; raises NoSuchDeployment."""
-        return _decode(deployment_id, self.connection.hgetall(names.record_key(deployment_id)))
+        return decode(deployment_id, self.connection.hgetall(names.record_key(deployment_id)))
 
     def find(self, deployment_id: str | None) -> Deployment | None:
         """Read a record that may be gone."""
@@ -73,43 +72,55 @@ class Records:
 
     def history(self, app: str, count: int) -> list[Deployment]:
         """Read the newest deployments of an app, the newest first."""
-        ids = self.connection.zrange(names.history_key(app), 0, count - 1, desc=True)
-        found = (self.find(_text(raw)) for raw in ids)
+        ids = [text(raw) for raw in self.connection.zrange(names.history_key(app), 0, count - 1, desc=True)]
+        with self.connection.pipeline(transaction=False) as pipeline:
+            for deployment_id in ids:
+                pipeline.hgetall(names.record_key(deployment_id))
+            found = map(decode_or_none, ids, replies(pipeline))
         return [deployment for deployment in found if deployment is not None]
 
-    def request(self, request: Request, *, now: datetime | None = None) -> Answer:
+    def waits(self, app: str) -> bool:
+        """Tell whether a deployment of the app waits whose job will run."""
+        waiting = self.find(text(self.connection.get(names.waiting_key(app)) or b""))
+        return waiting is not None and waiting.status is Status.QUEUED and _job_is_alive(waiting.id, self.connection)
+
+    def request(self, request: Request, *, now: datetime | None = None, note: Note | None = None) -> Answer:
         """Answer a request with a deployment: the one it repeats, the one that waits, or a new one.
 
         Record and job are written in one transaction, which fails and is tried again when the waiting deployment
-        starts meanwhile. Raises redis.exceptions.RedisError, and Contention.
+        starts meanwhile. `note` adds to that transaction; that a note cannot be written changes nothing.
+        Raises redis.exceptions.RedisError, and Contention.
         """
         at = now or datetime.now(UTC)
         for pipeline in self._transactions():
             try:
-                return self._request_once(request, at, pipeline)
+                return self._request_once(request, at, pipeline, note or _no_note)
             except WatchError:
                 continue
         raise Contention(f"{request.app}: too many writers at once")
 
-    def _request_once(self, request: Request, at: datetime, pipeline: Pipeline) -> Answer:
+    def _request_once(self, request: Request, at: datetime, pipeline: Pipeline, note: Note) -> Answer:
         waiting, earlier = _watch_rivals(request, pipeline)
         if earlier is not None and earlier.status not in UNDONE:
-            return Answer(earlier.id, "duplicate")
+            return _repeated(Answer(earlier.id, "duplicate"), pipeline, note)
         if earlier is not None and request.trigger is Trigger.PUSH:
-            request = _again(request)
-        joins = waiting is not None and _joins(request, waiting) and _job_is_alive(waiting.id, pipeline)
+            request = again(request)
+        will_do = waiting is not None and joins(request, waiting) and _job_is_alive(waiting.id, pipeline)
         pipeline.multi()
-        if waiting is not None and joins:
-            self._join(request, waiting, pipeline)
-            return Answer(waiting.id, "joined")
-        return Answer(self._create(request, waiting, at, pipeline), "created")
+        if waiting is not None and will_do:
+            return self._join(request, waiting, pipeline, note)
+        return self._create(request, waiting, at, pipeline, note)
 
-    def _join(self, request: Request, waiting: Deployment, pipeline: Pipeline) -> None:
+    def _join(self, request: Request, waiting: Deployment, pipeline: Pipeline, note: Note) -> Answer:
+        answer = Answer(waiting.id, "joined")
         pipeline.hincrby(names.record_key(waiting.id), "joined", 1)
         self._remember_delivery(request, waiting.id, pipeline)
-        pipeline.execute()
+        _execute(pipeline, lambda: note(pipeline, answer))
+        return answer
 
-    def _create(self, request: Request, waiting: Deployment | None, at: datetime, pipeline: Pipeline) -> str:
+    def _create(
+        self, request: Request, waiting: Deployment | None, at: datetime, pipeline: Pipeline, note: Note
+    ) -> Answer:
         deployment = Deployment(
             id=new_deployment_id(request.app, at),
             app=request.app,
@@ -120,16 +131,23 @@ class Records:
             pinned_commit=request.pinned_commit,
             replay_of=request.replay_of,
         )
+        answer, superseded = Answer(deployment.id, "created"), None
         if waiting is not None:
             cause = f"a newer request, {deployment.id}, took its place"
-            self._write(advance(waiting, Status.SUPERSEDED, at, superseded_by=deployment.id, cause=cause), pipeline)
+            superseded = advance(waiting, Status.SUPERSEDED, at, superseded_by=deployment.id, cause=cause)
+            self._write(superseded, pipeline)
         self._write(deployment, pipeline)
         pipeline.zadd(names.history_key(request.app), {deployment.id: at.timestamp()})
         pipeline.set(names.waiting_key(request.app), deployment.id)
         self._remember_delivery(request, deployment.id, pipeline)
         self.queue.enqueue_deployment(deployment.id, pipeline, timeout=request.seconds, keep=self.keep_seconds)
-        pipeline.execute()
-        return deployment.id
+
+        def notes() -> None:
+            _count(pipeline, waiting, superseded)
+            note(pipeline, answer)
+
+        _execute(pipeline, notes)
+        return answer
 
     def _remember_delivery(self, request: Request, deployment_id: str, pipeline: Pipeline) -> None:
         if request.delivery is not None:
@@ -145,7 +163,7 @@ class Records:
         for pipeline in self._transactions():
             try:
                 _watch(pipeline, key)
-                old = _decode(deployment_id, pipeline.hgetall(key))
+                old = decode(deployment_id, pipeline.hgetall(key))
                 waiting_key = names.waiting_key(old.app)
                 _watch(pipeline, waiting_key)
                 waits = pipeline.get(waiting_key) == deployment_id.encode()
@@ -154,7 +172,7 @@ class Records:
                 self._write(new, pipeline)
                 if waits and new.status is not Status.QUEUED:
                     pipeline.delete(waiting_key)
-                pipeline.execute()
+                _execute(pipeline, partial(_count, pipeline, old, new))
                 return new
             except WatchError:
                 continue
@@ -162,15 +180,15 @@ class Records:
 
     def _write(self, deployment: Deployment, pipeline: Pipeline) -> None:
         key = names.record_key(deployment.id)
-        pipeline.hset(key, "record", _encode(deployment))
+        pipeline.hset(key, "record", encode(deployment))
         if deployment.ended:
             pipeline.expire(key, self.keep_seconds)
 
     def forget_old(self, app: str, *, keep: int, before: datetime) -> list[str]:
         """Delete ended records beyond the newest `keep` or older than `before`, and return their ids."""
         key = names.history_key(app)
-        newest_first = [_text(raw) for raw in self.connection.zrange(key, 0, -1, desc=True)]
-        aged = {_text(raw) for raw in self.connection.zrangebyscore(key, 0, before.timestamp())}
+        newest_first = [text(raw) for raw in self.connection.zrange(key, 0, -1, desc=True)]
+        aged = {text(raw) for raw in self.connection.zrangebyscore(key, 0, before.timestamp())}
         old = [item for place, item in enumerate(newest_first) if place >= keep or item in aged]
         gone = [item for item in old if self._is_over(item)]
         for deployment_id in gone:
@@ -184,41 +202,60 @@ class Records:
 
     def view(self, app: str) -> AppView:
         """Read what the worker last saw of an app; an empty view when it never looked."""
-        raw = self.connection.get(names.app_key(app))
-        try:
-            return AppView.model_validate_json(raw) if raw else AppView(app=app)
-        except ValidationError:
-            return AppView(app=app)
+        return decode_view(app, self.connection.get(names.app_key(app)))
+
+    def views(self, apps: Iterable[str]) -> list[AppView]:
+        """Read what the worker last saw of some apps, in one question."""
+        wanted = list(apps)
+        found = self.connection.mget([names.app_key(app) for app in wanted]) if wanted else []
+        return [decode_view(app, raw) for app, raw in zip(wanted, found, strict=True)]
+
+    def waiting_ids(self, apps: Iterable[str]) -> list[str | None]:
+        """Read which deployment of each app waits, if any, in one question."""
+        wanted = list(apps)
+        found = self.connection.mget([names.waiting_key(app) for app in wanted]) if wanted else []
+        return [text(raw) if raw else None for raw in found]
 
     def publish(self, view: AppView) -> None:
         """Let readers see what the worker saw."""
         self.connection.set(names.app_key(view.app), view.model_dump_json())
 
     def _transactions(self) -> Iterator[Pipeline]:
+        end = time.monotonic() + self._within
         for _ in range(_TRIES):
-            with self.connection.pipeline() as pipeline:
+            with Until(self.connection, end) as pipeline:
                 yield pipeline
 
 
-def _again(request: Request) -> Request:
-    """Mark a push whose delivery is known and failed: the sender's "redeliver" button."""
-    return replace(request, trigger=Trigger.REDELIVERY)
+def _execute(pipeline: Pipeline, notes: Callable[[], None]) -> None:
+    """Run a transaction with notes at its end; that one of those cannot be written is no reason to fail.
+
+    Redis does the rest of a transaction also when one of its commands meets a key of another kind.
+    """
+    essential = len(pipeline)
+    notes()
+    for reply in pipeline.execute(raise_on_error=False)[:essential]:
+        if isinstance(reply, Exception):
+            raise reply
 
 
-def _joins(request: Request, waiting: Deployment) -> bool:
-    """Tell whether the waiting deployment will do what is asked: both want the head, and it is at least as forceful."""
-    if request.pinned_commit is not None or waiting.pinned_commit is not None:
-        return False
-    if Trigger.ROLLBACK in (request.trigger, waiting.trigger):
-        return False
-    return _force(request.trigger) <= _force(waiting.trigger)
+def _no_note(pipeline: Pipeline, answer: Answer) -> None:
+    return None
 
 
-def _force(trigger: Trigger) -> int:
-    """Rank how much is tried again: nothing for a push, failed builds for a redelivery, everything for a person."""
-    if trigger in BY_HAND:
-        return 2
-    return 1 if trigger is Trigger.REDELIVERY else 0
+def _repeated(answer: Answer, pipeline: Pipeline, note: Note) -> Answer:
+    """Note a repetition, which changes nothing else."""
+    with suppress(RedisError):
+        pipeline.unwatch()
+        note(pipeline, answer)
+        pipeline.execute()
+    return answer
+
+
+def _count(pipeline: Pipeline, old: Deployment | None, new: Deployment | None) -> None:
+    """Count a deployment that comes to its ending, once."""
+    if old is not None and new is not None and new.ended and not old.ended:
+        count_ending(pipeline, new)
 
 
 def _watch_rivals(request: Request, pipeline: Pipeline) -> tuple[Deployment | None, Deployment | None]:
@@ -239,46 +276,21 @@ def _watch_rivals(request: Request, pipeline: Pipeline) -> tuple[Deployment | No
 
 def _own_id(app: str, raw: Any) -> str | None:
     """Read the id of a deployment of the app; None for anything else, whose record the receiver may not even read."""
-    text = _text(raw) if raw else ""
-    return text if is_deployment(text) and app_of(text) == app else None
+    found = text(raw) if raw else ""
+    return found if is_deployment(found) and app_of(found) == app else None
 
 
-def _job_is_alive(deployment_id: str, pipeline: Pipeline) -> bool:
+def _job_is_alive(deployment_id: str, connection: Redis | Pipeline) -> bool:
     """Tell whether the job of a waiting deployment will run: `rq empty`, say, takes jobs away without a word."""
-    raw = pipeline.hget(SafeJob.key_for(deployment_id), "status")
-    return raw is not None and _text(raw) in _ALIVE
+    raw = connection.hget(SafeJob.key_for(deployment_id), "status")
+    return raw is not None and text(raw) in _ALIVE
 
 
 def _find(connection: Redis | Pipeline, deployment_id: str | None) -> Deployment | None:
     if deployment_id is None:
         return None
-    try:
-        return _decode(deployment_id, connection.hgetall(names.record_key(deployment_id)))
-    except NoSuchDeployment:
-        return None
+    return decode_or_none(deployment_id, connection.hgetall(names.record_key(deployment_id)))
 
 
 def _watch(pipeline: Pipeline, *keys: str) -> None:
     pipeline.watch(*keys)  # type: ignore[no-untyped-call]
-
-
-def _text(raw: Any) -> str:
-    """Read what Redis returned as text; redis-py's types allow for more than this connection's settings do."""
-    return bytes(raw).decode("utf-8", "replace")
-
-
-def _encode(deployment: Deployment) -> bytes:
-    """Write a record; a file name that is no UTF-8 may stand in its cause and must not cost it its ending."""
-    return json.dumps(deployment.model_dump(mode="json", exclude={"joined"}), ensure_ascii=False).encode(
-        "utf-8", "replace"
-    )
-
-
-def _decode(deployment_id: str, fields: Mapping[Any, Any]) -> Deployment:
-    try:
-        record = Deployment.model_validate_json(fields[b"record"])
-        if record.id != deployment_id or record.app != app_of(deployment_id):
-            raise ValueError("the record of another deployment")
-        return record.model_copy(update={"joined": int(fields.get(b"joined", 0))})
-    except (KeyError, ValueError) as error:
-        raise NoSuchDeployment(deployment_id) from error

@@ -144,12 +144,15 @@ def test_who_made_a_commit_is_read_whatever_it_says(mirror: Mirror, repository: 
 @pytest.mark.parametrize(
     "stale",
     ["HEAD.lock", "packed-refs.lock", "config.lock", "shallow.lock", "refs/hookd/head.lock", "hookd-index.lock",
-     "objects/pack/tmp_pack_x", "objects/pack/tmp_idx_x"],
+     "objects/pack/tmp_pack_x", "objects/pack/tmp_idx_x", "objects/ab/tmp_obj_x", "objects/tmp_objdir-x/ab/y",
+     "objects/pack/.tmp-1-pack-x.pack", "objects/info/commit-graphs/commit-graph-chain.lock", "packed-refs.new",
+     "../shop.new/HEAD", "../shop.broken/HEAD"],
 )  # fmt: skip
 def test_what_a_killed_git_leaves_behind_does_not_stop_the_next(
     mirror: Mirror, repository: Repository, tmp_path: Path, stale: str
 ) -> None:
     mirror.checkout.fetch_head()
+    (mirror.path / stale).parent.mkdir(parents=True, exist_ok=True)
     (mirror.path / stale).touch()
     newer = repository.commit_and_push({"app.py": "VERSION = 2"})
     assert (mirror.written(tmp_path / "out") / "app.py").read_text() == "VERSION = 2"
@@ -172,6 +175,15 @@ def test_a_mirror_that_was_only_half_made_is_made_anew(mirror: Mirror, repositor
     (half / "refs").mkdir(parents=True)
     assert mirror.checkout.fetch_head() == repository.head()
     assert not half.exists()
+
+
+@pytest.mark.parametrize("lost", ["refs", "objects", "HEAD"])
+def test_a_mirror_that_was_only_half_removed_is_made_anew(mirror: Mirror, repository: Repository, lost: str) -> None:
+    mirror.checkout.fetch_head()
+    shutil.rmtree(mirror.path / "refs" / "hookd")
+    path = mirror.path / lost
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert mirror.checkout.fetch_head() == repository.head()
 
 
 def test_git_leaves_no_process_behind(mirror: Mirror) -> None:

@@ -14,21 +14,7 @@ from hookd.contract.queue import app_key
 from hookd.contract.view import Quarantine
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python, running, wait_for
-
-
-def hookd(installation: Installation, *arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
-    """Run the command and see to it that no mistake ends in a traceback."""
-    done = subprocess.run(
-        python("-m", "hookd.cli", *arguments),
-        env=installation.environment,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr + done.stdout
-    return done
+from tests.support.typed import hookd
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,17 @@
-"""A deployment that is killed between two releases: the next one first makes the last good release serve alone."""
+"""A deployment that is killed between two releases: one follows, and first lets the last good release serve alone."""
 
+import http.client
 import os
 import signal
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hookd.contract.deployment import Status
-from tests.support.installation import Installation, app_files
+from hookd.contract.deployment import Deployment, Status, Trigger
+from tests.support.installation import WSGI, Installation, app_files
 from tests.support.processes import python, wait_for
 from tests.support.visitors import visitors
 
@@ -17,7 +19,7 @@ APPS: dict[str, dict[str, Any]] = {
     name: {"handover": handover}
     for name, handover in {
         **{"half-one": "restart", "half-bg": "blue-green", "new-one": "restart", "new-bg": "blue-green"},
-        **{"two-bg": "blue-green", "link-bg": "blue-green"},
+        **{"two-bg": "blue-green", "link-bg": "blue-green", "after-bg": "blue-green"},
     }.items()
 }
 NO_IMPORT = "import no_such_package"
@@ -33,11 +35,10 @@ def app(environ, start_response):
 @pytest.mark.parametrize("app", ["half-one", "half-bg"])
 def test_an_unverified_release_goes_before_the_next_deployment_does_anything_else(site: Installation, app: str) -> None:
     good = site.ship(app, app_files("good"))
-    _kill_while_it_is_checked(site, app)
-    _wait_for_answer(site, app, "unverified")
-    refused = site.ship(app, {"wsgi.py": NO_IMPORT})
+    refused = _kill_while_it_is_checked(site, app, {"wsgi.py": NO_IMPORT})
     assert refused.status is Status.FAILED
-    assert "an earlier deployment was interrupted" in site.log_of(refused)
+    log = site.log_of(refused)
+    assert "an earlier deployment was interrupted" in log or f"{app}-green runs, too" in log
     assert _answers(site, app) == {"good"}
     assert site.current(app).name == good.release
     better = site.ship(app, app_files("better"))
@@ -47,9 +48,31 @@ def test_an_unverified_release_goes_before_the_next_deployment_does_anything_els
 
 @pytest.mark.parametrize("app", ["new-one", "new-bg"])
 def test_a_first_deployment_that_was_killed_does_not_stand_in_the_way_of_the_next(site: Installation, app: str) -> None:
-    _kill_while_it_is_checked(site, app)
-    good = site.ship(app, app_files("good"))
+    good = _kill_while_it_is_checked(site, app, app_files("good"))
     assert (good.status, _answers(site, app)) == (Status.SUCCEEDED, {"good"})
+
+
+def test_a_deployment_that_is_killed_after_its_release_was_found_well_has_succeeded(site: Installation) -> None:
+    """The old colour lets a request of eight seconds end; it is still being stopped then."""
+    app = "after-bg"
+    answer = '    start_response("200 OK"'
+    slow = WSGI.format(version="one", health="200 OK").replace(
+        answer, f'    if environ["PATH_INFO"] == "/slow":\n        time.sleep(8)\n{answer}'
+    )
+    site.ship(app, {**app_files("one"), "wsgi.py": f"import time\n{slow}"})
+    visitor = http.client.HTTPConnection("127.0.0.1", site.ports[app], timeout=30)
+    visitor.request("GET", "/slow")
+    site.repositories[app].commit_and_push(app_files("two"))
+    deployment = site.send_push(app)["deployment"]
+    site.wait_for_step(deployment, "stop old")
+    os.kill(site.deployer(app), signal.SIGKILL)
+    ended = site.wait_for_ending(deployment)
+    assert ended.status is Status.SUCCEEDED
+    assert ended.cause == f"the deploying process was killed, after {ended.release} was found well"
+    wait_for(lambda: site.records.history(app, 1)[0].trigger is Trigger.RECONCILE, what="the next deployment")
+    assert site.wait_for_ending(site.records.history(app, 1)[0].id).status in (Status.UNCHANGED, Status.SUCCEEDED)
+    visitor.close()
+    assert _answers(site, app) == {"two"}
 
 
 def test_an_old_colour_that_was_left_running_is_stopped_even_when_nothing_is_new(site: Installation) -> None:
@@ -83,12 +106,19 @@ def test_a_current_link_that_lags_behind_the_journal_is_set_right(site: Installa
     assert site.current(app).name == two.release
 
 
-def _kill_while_it_is_checked(site: Installation, app: str) -> None:
+def _kill_while_it_is_checked(site: Installation, app: str, then: Mapping[str, str | bytes | None]) -> Deployment:
+    """Kill the deployment of a release that serves unverified; returns the one that follows by itself, of `then`."""
     site.repositories[app].commit_and_push({**app_files("unverified"), "wsgi.py": NEVER_READY})
     deployment = site.send_push(app)["deployment"]
     site.wait_for_step(deployment, "health")
+    _wait_for_answer(site, app, "unverified")
+    site.repositories[app].commit_and_push(then)
     os.kill(site.deployer(app), signal.SIGKILL)
-    assert site.wait_for_ending(deployment).cause == "the deploying process was killed"
+    killed = site.wait_for_ending(deployment)
+    assert killed.status is Status.FAILED
+    assert (killed.cause or "").startswith("the deploying process was killed")
+    wait_for(lambda: site.records.history(app, 1)[0].trigger is Trigger.RECONCILE, what="the next deployment")
+    return site.wait_for_ending(site.records.history(app, 1)[0].id)
 
 
 def _answers(site: Installation, app: str) -> set[str]:

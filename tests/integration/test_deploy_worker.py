@@ -28,20 +28,23 @@ time.sleep(60)
 """
 
 
-def test_a_deploying_process_that_is_killed_ends_its_record_and_the_next_push_deploys(site: Installation) -> None:
+def test_a_deploying_process_that_is_killed_ends_its_record_and_the_head_is_deployed_all_the_same(
+    site: Installation,
+) -> None:
     book = site.directory / "killed.pid"
     site.ship("killed", app_files("one"))
     site.change_app("killed", build={"commands": [["python", "-c", SLEEP, str(book)]]})
     site.repositories["killed"].commit_and_push(app_files("two"))
     deployment = site.send_push("killed")["deployment"]
     wait_for(lambda: book.exists() and book.read_text(), what="the build")
+    site.change_app("killed", build={"commands": []})
     os.kill(site.deployer("killed"), signal.SIGKILL)
     killed = site.wait_for_ending(deployment, 5)
     assert (killed.status, killed.cause) == (Status.FAILED, "the deploying process was killed")
     wait_for(lambda: not Path(f"/proc/{book.read_text()}").exists(), what="the end of the build")
-    assert site.serving("killed") == "one"
-    site.change_app("killed", build={"commands": []})
-    again = site.push_and_wait("killed")
+    wait_for(lambda: site.records.history("killed", 1)[0].id != deployment, what="the next deployment")
+    again = site.wait_for_ending(site.records.history("killed", 1)[0].id)
+    assert (again.trigger, again.previous_commit) == (Trigger.RECONCILE, killed.previous_commit)
     assert (again.status, site.serving("killed")) == (Status.SUCCEEDED, "two")
     assert not list((site.root("killed") / "releases").glob(".*"))
 

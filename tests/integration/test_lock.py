@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from tests.support.processes import PROJECT, wait_for
 from worker.errors import DeployError
-from worker.lock import app_lock, holder
+from worker.lock import app_lock, forget_sign_of_life, gives_sign_of_life, holder, sign_of_life
 
 HOLDER = """
 import sys, time
@@ -135,3 +136,61 @@ def test_the_lock_is_the_kernel_s_so_that_other_programs_can_take_it(path: Path)
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         wait_for(lambda: holder(path) is not None, what="the lock")
+
+
+SIGN = """
+import sys, time
+from pathlib import Path
+from worker.lock import sign_of_life
+with sign_of_life(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@contextmanager
+def living(path: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Another process that gives a sign of life."""
+    with subprocess.Popen([sys.executable, "-c", SIGN, str(path)], cwd=PROJECT, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_process_that_was_killed_gives_no_sign_of_life(path: Path) -> None:
+    with living(path) as process:
+        assert gives_sign_of_life(path)
+        process.kill()
+        process.wait()
+        assert path.exists()
+        assert not gives_sign_of_life(path)
+    forget_sign_of_life(path)
+    assert not path.exists()
+
+
+def test_a_process_is_no_other_to_itself_and_leaves_nothing_behind(path: Path) -> None:
+    with sign_of_life(path):
+        assert not gives_sign_of_life(path)
+        forget_sign_of_life(path)
+        assert path.exists()
+    assert not path.exists()
+
+
+def test_the_second_process_of_a_deployment_leaves_the_sign_of_the_first(path: Path) -> None:
+    with living(path):
+        with sign_of_life(path):
+            assert gives_sign_of_life(path)
+        assert gives_sign_of_life(path)
+
+
+def test_whoever_only_looks_for_a_moment_takes_no_sign_away(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    looking = path.open("w")
+    fcntl.flock(looking, fcntl.LOCK_EX)
+    threading.Timer(0.3, looking.close).start()
+    with sign_of_life(path):
+        assert holder(path)
+        assert path.read_text() == str(os.getpid())

@@ -12,8 +12,9 @@ import pytest
 from hookd.contract.journal import AppState, Built, Good, Quarantined, Switched
 from tests.support.processes import wait_for
 from tests.support.tasks import Deploying, deploying, make_app
+from worker.dependencies import COMPLETE
 from worker.errors import CommandFailed
-from worker.prune import kept_releases, prune
+from worker.prune import clear, kept_releases, prune
 from worker.remove import remove_tree
 
 
@@ -175,3 +176,49 @@ def test_one_that_cannot_be_removed_is_a_warning_and_the_others_still_go(
     assert state.release(names[1]) is not None
     assert f"warning: the release {names[1]} stays" in at.text
     assert "Device or resource busy" in at.text
+
+
+def run_clear(at: Deploying) -> None:
+    clear(at.task, at.task.journal.state())
+
+
+def test_what_a_killed_deployment_left_half_built_goes_before_the_next_begins(at: Deploying) -> None:
+    places = at.task.places
+    build(at, 1, good=True)
+    (places.venvs / "used" / COMPLETE).touch()
+    half = "000002-aaaaaaaaaaaa"
+    for directory in (places.partial("000003-bbbbbbbbbbbb"), places.release(half), places.venvs / "half" / "bin"):
+        directory.mkdir(parents=True)
+    (places.root / ".current.0123abcd").symlink_to(f"releases/{half}")
+    run_clear(at)
+    assert [path.name for path in places.releases.iterdir()] == ["000001-000000000000"]
+    assert [path.name for path in places.venvs.iterdir()] == ["used"]
+    assert not list(places.root.glob(".current.*"))
+
+
+def test_nothing_goes_that_a_link_leads_to_although_the_journal_was_lost(at: Deploying) -> None:
+    places = at.task.places
+    names = [build(at, number, good=True) for number in (1, 2, 3)]
+    places.journal.unlink()
+    places.current.symlink_to(f"releases/{names[1]}")
+    places.colour("blue").symlink_to(f"releases/{names[2]}")
+    run_clear(at)
+    assert numbers(at) == [2, 3]
+    assert [path.name for path in places.venvs.iterdir()] == ["used"]
+
+
+def test_nothing_half_built_goes_that_a_process_works_in(at: Deploying) -> None:
+    half = at.task.places.release("000002-aaaaaaaaaaaa")
+    half.mkdir()
+    with process_in(half):
+        run_clear(at)
+        assert half.exists()
+    run_clear(at)
+    assert not half.exists()
+
+
+def test_a_release_that_failed_and_is_complete_is_none_of_the_half_built(at: Deploying) -> None:
+    build(at, 1, good=True)
+    build(at, 2, good=False)
+    run_clear(at)
+    assert numbers(at) == [1, 2]

@@ -10,6 +10,7 @@ from hookd.contract.deployment import Status, Trigger
 from hookd.senders import SENDERS
 from hookd.serve import build
 from hookd.store.config import ConfigError
+from hookd.store.eventlog import Json, Plain
 from hookd.store.jobs import SafeJob
 from tests.support.installation import SECRET
 from tests.support.receiver import (
@@ -174,11 +175,15 @@ def test_what_is_logged_holds_neither_secret_nor_signature(receiver: Bench, capl
     caplog.set_level("DEBUG")
     body = push_body("github", before=OLD)
     headers = headers_of("github", body)
-    receiver.post("/hooks/github", body, headers)
+    deployment = content(receiver.post("/hooks/github", body, headers))["deployment"]
     receiver.post("/hooks/github", body + b" ", headers)
     receiver.post("/hooks/nobody\nelse", body, headers)
-    assert "app=github push created" in caplog.text
-    assert "refused signature app=github client=127.0.0.1" in caplog.text
-    assert "refused signature app=- client=127.0.0.1" in caplog.text
+    lines = [Plain().format(record) for record in caplog.records]
+    assert lines == [
+        f"INFO hookd.app push app=github answer=created deployment={deployment}",
+        "WARNING hookd.app refused signature app=github client=127.0.0.1 check=wrong signature",
+        "WARNING hookd.app refused signature app=- client=127.0.0.1 check=no such app",
+    ]
+    text = "".join(lines + [Json().format(record) for record in caplog.records])
     for hidden in (SECRET, headers["X-Hub-Signature-256"].partition("=")[2], "nobody"):
-        assert hidden not in caplog.text
+        assert hidden not in text

@@ -7,6 +7,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from hookd.app import Receiver, create_app
+from hookd.notebook import Notebook
 from hookd.secrets import Keyring, Secret
 from hookd.senders import SENDERS
 from hookd.status import Readers
@@ -86,7 +87,8 @@ def test_an_unknown_app_cannot_be_told_from_a_wrong_signature(receiver: Bench, s
 
 def test_a_secret_whose_app_is_gone_opens_nothing(receiver: Bench) -> None:
     keyring = Keyring({"ghost": (Secret(SECRET.encode()),)})
-    app = create_app(Receiver(receiver.config, keyring, receiver.records), Readers(True, None))
+    notebook = Notebook(receiver.redis)
+    app = create_app(Receiver(receiver.config, keyring, receiver.records, notebook), Readers(True, None))
     body = push_body("ghost")
     response = app.test_client().post("/hooks/ghost", data=body, headers=headers_of("github", body))
     assert (response.status_code, response.data) == (401, UNSIGNED)

@@ -178,27 +178,43 @@ def test_a_wrong_signature_is_one_line_with_the_client_that_nginx_saw(
     before = len(activated.log.read_text())
     assert activated.push("another secret of 16 bytes", **header) == 401
     wait_for(lambda: refused(activated, before), what="the line")
-    assert refused(activated, before) == [f"WARNING hookd.app refused signature app=shop client={client}"]
+    [line] = refused(activated, before)
+    assert line == f"WARNING hookd.app refused signature app=shop client={client} check=wrong signature"
 
 
 @pytest.mark.parametrize(
-    ("path", "content", "headers", "app"),
+    ("path", "content", "headers", "told"),
     [
-        ("/hooks/shop", b"{}", {}, "shop"),
-        ("/hooks/shop", b"{}", {"X-Gitea-Signature": "no hexadecimal digits"}, "shop"),
-        ("/hooks/shop", b"payload=x&more=y", {"Content-Type": FORM, "X-Gitea-Signature": "0" * 64}, "shop"),
-        ("/hooks/nobody", b"{}", {}, "-"),
-        ("/hooks/shop%0AWARNING%20hookd.app%20refused%20signature%20app=shop%20client=192.0.2.7", b"{}", {}, "-"),
-        ("/hooks/%1b[2J", b"{}", {}, "-"),
+        ("/hooks/shop", b"{}", {}, "app=shop client=- check=no signature"),
+        (
+            "/hooks/shop",
+            b"{}",
+            {"X-Gitea-Signature": "no hexadecimal digits"},
+            "app=shop client=- check=malformed signature",
+        ),
+        (
+            "/hooks/shop",
+            b"payload=x&more=y",
+            {"Content-Type": FORM, "X-Gitea-Signature": "0" * 64},
+            "app=shop client=- check=unsignable form",
+        ),
+        ("/hooks/nobody", b"{}", {}, "app=- client=- check=no such app"),
+        (
+            "/hooks/shop%0AWARNING%20hookd.app%20refused%20signature%20app=shop%20client=192.0.2.7",
+            b"{}",
+            {},
+            "app=- client=- check=no such app",
+        ),
+        ("/hooks/%1b[2J", b"{}", {}, "app=- client=- check=no such app"),
     ],
 )
 def test_every_other_refused_signature_is_one_line_too(
-    activated: Activated, path: str, content: bytes, headers: dict[str, str], app: str
+    activated: Activated, path: str, content: bytes, headers: dict[str, str], told: str
 ) -> None:
     before = len(activated.log.read_text())
     assert activated.ask("POST", path, content, **headers)[0] == 401
     wait_for(lambda: refused(activated, before), what="the line")
-    assert refused(activated, before) == [f"WARNING hookd.app refused signature app={app} client=-"]
+    assert refused(activated, before) == [f"WARNING hookd.app refused signature {told}"]
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", activated.log.read_text()[before:])
 
 
@@ -231,6 +247,5 @@ def test_on_tcp_the_peer_is_logged_and_the_header_is_not(tmp_path: Path) -> None
         assert site.post("/hooks/shop", body, headers)[0] == 401
         wait_for(lambda: "refused signature" in (tmp_path / "receiver.log").read_text(), what="the line")
         assert "203.0.113.9" not in (tmp_path / "receiver.log").read_text()
-        assert "WARNING hookd.app refused signature app=shop client=127.0.0.1" in (
-            tmp_path / "receiver.log"
-        ).read_text().split("\n")
+        lines = (tmp_path / "receiver.log").read_text().split("\n")
+        assert "WARNING hookd.app refused signature app=shop client=127.0.0.1 check=wrong signature" in lines

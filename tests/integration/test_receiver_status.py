@@ -17,7 +17,7 @@ from hookd.status import LISTED
 from tests.support.receiver import NEW, OLD, Bench, bench, content
 
 TOKEN = "a token with some length"
-PAGES = ["/apps", "/apps/github", "/deployments/{id}", "/deployments/{id}/log"]
+PAGES = ["/apps", "/apps/github", "/apps/github/decisions", "/metrics", "/deployments/{id}", "/deployments/{id}/log"]
 OPEN = ["/healthz", "/readyz"]
 
 
@@ -61,7 +61,7 @@ def test_without_the_token_a_page_tells_nothing(closed: Bench, page: str, given:
     assert (response.status_code, content(response)) == (401, {"error": "a bearer token is required"})
 
 
-@pytest.mark.parametrize("page", [*PAGES[2:], "/apps/{id}"])
+@pytest.mark.parametrize("page", [*PAGES[4:], "/apps/{id}"])
 def test_without_the_token_nobody_learns_what_exists(closed: Bench, page: str) -> None:
     unknown = closed.get(page.format(id=new_deployment_id("github", datetime.now(UTC))))
     known = closed.get(page.format(id=pushed(closed)))
@@ -113,6 +113,8 @@ def test_a_token_may_hold_any_bytes(closed: Bench) -> None:
     "path",
     [
         "/apps/nobody",
+        "/apps/nobody/decisions",
+        "/metrics/",
         "/apps/",
         "/deployments/github-20260101T000000000-abcdef",
         "/deployments/github-20260101T000000000-abcdef/log",
@@ -212,7 +214,8 @@ def test_an_app_shows_what_the_worker_saw_and_its_last_deployments(receiver: Ben
     second = pushed(receiver, "second")
     shown = content(receiver.get("/apps/github"))
     assert [each["id"] for each in shown.pop("deployments")] == [second, first]
-    assert shown == {**view.model_dump(mode="json"), "repository": "acme/github", "branch": "main"}
+    said = {"frozen": None, "repository": "acme/github", "branch": "main"}
+    assert shown == {**view.model_dump(mode="json"), **said}
 
 
 def test_an_app_shows_no_more_than_its_latest_deployments(receiver: Bench) -> None:
@@ -244,6 +247,8 @@ def described(path: str, status: int) -> list[type[BaseModel]]:
         ("/apps", 200),
         ("/apps/{name}", 200),
         ("/apps/{name}", 404),
+        ("/apps/{name}/decisions", 200),
+        ("/apps/{name}/decisions", 404),
         ("/deployments/{deployment_id}", 200),
         ("/deployments/{deployment_id}", 404),
         ("/deployments/{deployment_id}/log", 404),

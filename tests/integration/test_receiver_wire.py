@@ -12,7 +12,7 @@ from redis import Redis
 
 from tests.support.installation import Installation
 from tests.support.processes import wait_for
-from tests.support.receiver import FORM, headers_of, push_body, signed
+from tests.support.receiver import FORM, headers_of, push_body, signed, stored
 
 MOST = 25 * 1024 * 1024
 UNSIGNED = b'{"error":"the signature does not fit"}\n'
@@ -84,7 +84,7 @@ def signed_request(*extra: bytes, without: str = "") -> bytes:
 
 def test_a_signed_push_is_taken(site: Installation, redis: Redis) -> None:
     assert exchanged(site, signed_request())[0] == 202
-    assert redis.dbsize()
+    assert stored(redis)
 
 
 SIGNATURE = b"X-Hub-Signature-256: sha256=" + signed(push_body("github")).encode()
@@ -102,14 +102,14 @@ WITHOUT_401 = {
 @pytest.mark.parametrize("lines", [pytest.param(lines, id=name) for name, lines in WITHOUT_401.items()])
 def test_a_signature_that_is_not_exact_gets_the_one_401(site: Installation, redis: Redis, lines: list[bytes]) -> None:
     assert exchanged(site, signed_request(*lines, without="X-Hub-Signature-256")) == (401, UNSIGNED)
-    assert redis.dbsize() == 0
+    assert stored(redis) == 0
 
 
 @pytest.mark.parametrize("lines", [[], [b"Transfer-Encoding: chunked"], [b"Transfer-Encoding: gzip, chunked"]])
 def test_a_body_without_a_length_is_refused(site: Installation, redis: Redis, lines: list[bytes]) -> None:
     request = head(SIGNATURE, b"X-GitHub-Event: push", *lines) + b"2\r\n{}\r\n0\r\n\r\n"
     assert exchanged(site, request)[0] == 411
-    assert redis.dbsize() == 0
+    assert stored(redis) == 0
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_body_without_a_length_is_refused(site: Installation, redis: Redis, li
 )
 def test_a_length_that_is_not_clear_is_refused(site: Installation, redis: Redis, lines: list[bytes]) -> None:
     assert exchanged(site, head(SIGNATURE, *lines) + b"{}")[0] == 400
-    assert redis.dbsize() == 0
+    assert stored(redis) == 0
 
 
 @pytest.mark.parametrize("length", [MOST + 1, 10**12, 10**30])
@@ -148,7 +148,7 @@ def test_a_header_that_looks_like_a_servers_variable_changes_nothing(
 @pytest.mark.parametrize("target", [b"GET /hooks/github", b"PUT /hooks/github", b"X /hooks/github"])
 def test_only_post_takes_a_push(site: Installation, redis: Redis, target: bytes) -> None:
     assert exchanged(site, signed_request().replace(b"POST /hooks/github", target))[0] in (400, 405)
-    assert redis.dbsize() == 0
+    assert stored(redis) == 0
 
 
 def refused_late(sock: socket.socket) -> bool:
@@ -259,7 +259,7 @@ def test_a_flood_of_large_unsigned_bodies_leaves_memory_bounded(
         assert set(clients.map(send, range(16))) == {401}
     peak = max(_peak_mib(process) for process in receiver_processes(site))
     assert peak < 200
-    assert redis.dbsize() == 0
+    assert stored(redis) == 0
     assert leftovers(site) == []
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from threading import Barrier
+from threading import Barrier, Event
 
 import pytest
 from redis import Redis
@@ -190,3 +190,28 @@ def test_a_redis_that_lost_everything_takes_the_next_push(client: Redis, records
     client.script_flush()
     assert push(records, "d-1").kind == "created"
     assert client.llen("rq:queue:hookd") == 1
+
+
+def test_a_deployment_starts_also_under_a_flood_of_pushes_that_join_it(
+    url: str, client: Redis, records: Records
+) -> None:
+    """Each of them changes the record that is to start. With 50 tries, one start in twenty was given up."""
+    over = Event()
+
+    def flood() -> None:
+        with Redis.from_url(url, socket_timeout=10) as connection:
+            while not over.is_set():
+                push(Records(connection, keep_seconds=3600))
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        floods = [pool.submit(flood) for _ in range(WRITERS)]
+        try:
+            for _ in range(10):
+                deployment = push(records).deployment
+                if records.get(deployment).status is Status.QUEUED:
+                    records.change(deployment, lambda old: advance(old, Status.RUNNING, AT))
+                    records.change(deployment, lambda old: advance(old, Status.UNCHANGED, AT))
+        finally:
+            over.set()
+        for each in floods:
+            each.result()

@@ -14,7 +14,9 @@ from redis import Redis
 from rq.command import send_stop_job_command
 
 from hookd.cli import main
+from hookd.contract.decision import Verdict
 from hookd.contract.deployment import Deployment, Status, Trigger
+from hookd.store import decisions
 from hookd.store.records import Request
 from tests.support.guarded import (
     PASSWORDS,
@@ -25,7 +27,7 @@ from tests.support.guarded import (
     refusals,
     servers,
 )
-from tests.support.installation import app_files
+from tests.support.installation import app_files, gitea_headers
 from tests.support.processes import PROJECT, python, wait_for
 from tests.support.raw_jobs import call, put_id, put_job
 from tests.support.users import as_nobody, open_directory
@@ -133,8 +135,38 @@ def test_a_person_deploys_goes_back_and_looks(site: GuardedInstallation) -> None
 
 def test_status_is_shown_over_http(site: GuardedInstallation) -> None:
     last = site.records.history("shop", 1)[0].id
-    for path in ("/apps", "/apps/shop", f"/deployments/{last}", f"/deployments/{last}/log", "/readyz"):
+    apps = ("/apps", "/apps/shop", "/apps/shop/decisions", "/metrics")
+    for path in (*apps, f"/deployments/{last}", f"/deployments/{last}/log", "/readyz"):
         assert site.post(path, b"", {}, method="GET")[0] == 200
+
+
+def test_each_delivery_is_decided_and_counted(site: GuardedInstallation) -> None:
+    body = b'{"ref": "refs/heads/main"}'
+    assert site.post("/hooks/shop", body, gitea_headers(body, event="ping"))[0] == 200
+    assert site.post("/hooks/shop", body, gitea_headers(body))[0] == 400
+    assert site.post("/hooks/shop", body, gitea_headers(body, secret="another secret of 16 bytes"))[0] == 401
+    assert site.post("/hooks/nobody", body, gitea_headers(body))[0] == 401
+    first = site.send_push("broken", after="3" * 40, delivery="twice")
+    assert site.send_push("broken", after="3" * 40, delivery="twice") == {**first, "status": "duplicate"}
+    site.wait_for_ending(first["deployment"])
+    with as_role(site.plain_url, "operator") as client:
+        wait_for(lambda: len(decisions.refusals(client, 10)) == 2, what="the refusals")
+        assert {each.verdict for each in decisions.newest(client, "shop", 50)} >= {Verdict.IGNORED}
+        assert {each.verdict for each in decisions.newest(client, "broken", 50)} >= {Verdict.QUEUED, Verdict.DUPLICATE}
+    page = site.post("/metrics", b"", {}, method="GET")[1]["text"]
+    assert 'hookd_refused_signatures_total{app="-"} 1.0' in page
+    assert 'hookd_deliveries_total{app="broken",verdict="duplicate"} 1.0' in page
+    assert 'hookd_step_seconds_count{app="broken",step="fetch"}' in page
+    assert hookd(site, "why", "shop").returncode == 0
+    assert "no app is called" in hookd(site, "why", "--refused").stdout
+
+
+def test_a_frozen_app_s_pushes_are_recorded(site: GuardedInstallation) -> None:
+    assert hookd(site, "freeze", "shop", "--reason", "a test").returncode == 0
+    assert site.send_push("shop")["status"] == "frozen"
+    with as_role(site.plain_url, "status") as client:
+        assert decisions.newest(client, "shop", 1)[0].verdict is Verdict.FROZEN
+    assert hookd(site, "thaw", "shop").returncode == 0
 
 
 def test_a_failed_deployment_is_requeued_and_any_is_replayed(site: GuardedInstallation) -> None:
@@ -167,12 +199,20 @@ def test_a_running_deployment_is_stopped_by_a_person(site: GuardedInstallation, 
     assert site.wait_for_ending(deployment).status is Status.CANCELLED
 
 
+def settled(site: GuardedInstallation, deployment: str) -> bool:
+    """Tell whether another deployment went on where one was killed."""
+    later = [record for record in site.records.history("shop", 20) if record.id > deployment]
+    return bool(later) and all(record.ended and record.trigger is Trigger.RECONCILE for record in later)
+
+
 def test_a_deployment_whose_process_is_killed_ends(site: GuardedInstallation, held: Path) -> None:
     site.repositories["shop"].commit_and_push(app_files("killed"))
     deployment = site.send_push("shop")["deployment"]
     site.wait_for_step(deployment, "build")
     os.kill(site.deployer("shop"), signal.SIGKILL)
     assert site.wait_for_ending(deployment).cause == "the deploying process was killed"
+    held.unlink()
+    wait_for(lambda: settled(site, deployment), 60, "the deployment that settles what it left")
 
 
 def test_the_deployment_of_a_worker_that_vanished_ends_and_the_worker_is_forgotten(

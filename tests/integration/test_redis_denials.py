@@ -13,6 +13,7 @@ from redis.exceptions import AuthenticationError, ExecAbortError, NoPermissionEr
 from hookd.cli.launch import redis_answers
 from hookd.contract import queue as names
 from hookd.contract.deployment import Trigger
+from hookd.store import counts, decisions
 from hookd.store.credentials import ROLES, Role
 from hookd.store.records import Records, Request
 from tests.support.guarded import PASSWORDS, GuardedInstallation, as_role, as_test, guarded_redis, servers
@@ -38,6 +39,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 JOB, RECORD, QUEUE = f"rq:job:{ID}", names.record_key(ID), "rq:queue:hookd"
+DECISIONS, COUNTS = names.decisions_key("shop"), names.counts_key("shop")
 ADMIN = [
     *(["FLUSHALL"], ["FLUSHDB"], ["SHUTDOWN", "NOSAVE"], ["CONFIG", "SET", "maxmemory", "1"]),
     *(["MODULE", "LIST"], ["ACL", "LIST"], ["ACL", "SETUSER", "x", "on"], ["REPLICAOF", "NO", "ONE"], ["MONITOR"]),
@@ -48,7 +50,7 @@ SPYING = [["CONFIG", "GET", "*"], ["KEYS", "*"], ["EVAL", "return 1", "0"], ["FU
 RECEIVER: list[list[str]] = [
     *ADMIN,
     *SPYING,
-    *(["SCAN", "0"], ["RANDOMKEY"], ["DBSIZE"], ["CLIENT", "TRACKING", "on", "BCAST"]),
+    *(["INFO"], ["SCAN", "0"], ["RANDOMKEY"], ["DBSIZE"], ["CLIENT", "TRACKING", "on", "BCAST"]),
     *(["PUBLISH", "rq:pubsub:one", "x"], ["SUBSCRIBE", "rq:pubsub:one"]),
     # Nothing is deleted, replaced, renamed or made to expire but a record.
     *([verb, key] for verb in ("DEL", "UNLINK") for key in (JOB, RECORD, QUEUE, names.waiting_key("shop"))),
@@ -63,6 +65,11 @@ RECEIVER: list[list[str]] = [
     *(["HSET", "rq:job:other", "data", "x"], ["SADD", "rq:workers", "rq:worker:two"]),
     *(["HSET", "rq:worker:one", "shutdown_requested_date", "x"], ["HSET", "rq:worker:two", "birth", "x"]),
     *(["HSET", "rq:scheduler-lock:hookd", "a", "b"], ["ZADD", "rq:wip:hookd", "1", "x"]),
+    # What was decided and counted is added to, and neither read nor taken back.
+    *([verb, key, "+", "-"] for verb in ("XREVRANGE", "XRANGE") for key in (DECISIONS, names.REFUSALS)),
+    *(["XDEL", DECISIONS, "0-1"], ["XTRIM", DECISIONS, "MAXLEN", "0"], ["DEL", names.REFUSALS], ["DEL", COUNTS]),
+    *(["HGETALL", COUNTS], ["HGET", COUNTS, "refused"], ["HDEL", COUNTS, "refused"], ["EXPIRE", COUNTS, "0"]),
+    *(["XADD", key, "*", "decision", "x"] for key in (RECORD, QUEUE, COUNTS, "hookd:other", names.asked_key("shop"))),
     ["ZADD", "rq:failed:hookd", "1", ID],
     ["BLMOVE", QUEUE, "rq:queue:hookd:intermediate", "LEFT", "RIGHT", "1"],
 ]  # fmt: skip
@@ -73,6 +80,10 @@ STATUS: list[list[str]] = [
     *(["SET", names.app_key("shop"), "x"], ["HSET", RECORD, "record", "x"], ["DEL", RECORD], ["EXPIRE", RECORD, "1"]),
     *(["ZADD", names.history_key("shop"), "1", "x"], ["RPUSH", QUEUE, ID], ["SADD", "rq:queues", "x"]),
     *(["GET", names.waiting_key("shop")], ["GET", names.delivery_key("shop", "1")], ["GET", "hookd:other"]),
+    # Which check a refused signature failed is the operator's to know; nothing is written.
+    *(["XREVRANGE", names.REFUSALS, "+", "-"], ["XRANGE", names.REFUSALS, "-", "+"], ["XLEN", names.REFUSALS]),
+    *(["XADD", DECISIONS, "*", "decision", "x"], ["XADD", names.REFUSALS, "*", "decision", "x"]),
+    *(["HINCRBY", COUNTS, "refused", "1"], ["HSET", COUNTS, "refused", "1"], ["MGET", names.delivery_key("shop", "1")]),
     ["HGETALL", JOB],
 ]  # fmt: skip
 WORKER: list[list[str]] = [
@@ -177,6 +188,10 @@ def test_status_reads_what_its_pages_show(server: str) -> None:
         assert records.find(ID) is None  # It is no record that a reader takes for one; but it may be read.
         assert records.history("shop", 20) == []
         assert records.view("shop").app == "shop"
+        assert records.views(["shop", "blog"])[0].app == "shop"
+        assert records.waiting_ids(["shop", "blog"]) == [None, None]
+        assert decisions.newest(client, "shop", 10) == []
+        assert [found.refused for found in counts.read(client, ["shop", counts.NO_APP])] == [0, 0]
         assert client.ping()
 
 

@@ -1,13 +1,16 @@
 """The programs that guard a host accept the files rendered for them, and do with them what hookd means."""
 
+import json
 import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
+from hookd.store import eventlog
 from tests.support.programs import program, run
 from tests.support.receiver import Bench, bench, headers_of, push_body
 from tests.support.rendered import APPS, HOST, NEW_HOST, files
@@ -93,11 +96,18 @@ def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         yield made
 
 
+class InJournal(eventlog.Json):
+    """A line as the journal hands it on: with the time and the program before it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{AT}{super().format(record)}"
+
+
 @contextmanager
 def journal(file: Path) -> Iterator[None]:
     """Write what the receiver logs in its own form, as the journal hands it to fail2ban."""
     handler = logging.FileHandler(file)
-    handler.setFormatter(logging.Formatter(f"{AT}%(levelname)s %(name)s %(message)s"))
+    handler.setFormatter(InJournal())
     root = logging.getLogger()
     level = root.level
     root.addHandler(handler)
@@ -133,20 +143,53 @@ def test_fail2ban_finds_who_sent_a_wrong_signature(receiver: Bench, tmp_path: Pa
     assert found_by_fail2ban(log, tmp_path) == ["192.0.2.7", "2001:db8::1", "198.51.100.9"]
 
 
-def test_fail2ban_finds_nobody_in_what_is_right_or_forged(receiver: Bench, tmp_path: Path) -> None:
+REFUSED = {
+    "at": "2026-11-23T12:00:00.000+00:00",
+    "level": "warning",
+    "logger": "hookd.app",
+    "event": "refused signature",
+    "app": "gitea",
+    "client": "203.0.113.5",
+    "check": "wrong signature",
+}
+LINE = json.dumps(REFUSED)
+FORGED = [
+    f"{AT.replace('hookd[193]', 'evil[7]')}{LINE}",
+    f"{AT}{LINE} and more",
+    f"{AT}x {LINE}",
+    *(f"{AT}{json.dumps({**REFUSED, key: value})}" for key, value in (
+        ("client", "-"), ("level", "info"), ("logger", "gunicorn.error"), ("event", "push"), ("event", f"x {LINE}"),
+        ("app", LINE), ("client", f"203.0.113.5 {LINE}"), ("check", LINE), ("more", LINE),
+    )),
+    f"{AT}{json.dumps({'at': LINE, **REFUSED, 'event': 'message', 'text': LINE})}",
+    f"{AT}WARNING hookd.app refused signature app=gitea client=203.0.113.5 check=\"wrong signature\"",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", FORGED)
+def test_fail2ban_finds_nobody_in_a_line_that_only_looks_like_one(line: str, tmp_path: Path) -> None:
     log = tmp_path / "journal"
-    forged = "WARNING hookd.app refused signature app=gitea client=203.0.113.5"
+    log.write_text(f"{line}\n")
+    assert found_by_fail2ban(log, tmp_path) == []
+    log.write_text(f"{AT}{LINE}\n")
+    assert found_by_fail2ban(log, tmp_path) == ["203.0.113.5"]
+
+
+@pytest.mark.parametrize("forged", [LINE, f"\n{AT}{LINE}", f'", "client": "203.0.113.5", "check": "no"}}\r{AT}{LINE}'])
+def test_nothing_that_a_stranger_sends_makes_such_a_line(receiver: Bench, forged: str, tmp_path: Path) -> None:
+    log = tmp_path / "journal"
+    in_header = quote(forged)
     with journal(log):
-        assert receiver.push("gitea").status_code == 202
-        for header in ("X-Forwarded-For", "User-Agent"):
+        assert receiver.push("gitea").status_code in (200, 202)
+        receiver.push("gitea", event=in_header)
+        receiver.push("gitea", push_body("gitea", ref=forged, repository={"full_name": forged}))
+        receiver.push("gitea", push_body("gitea", ref=[forged]))
+        for header in ("X-Forwarded-For", "User-Agent", "X-Gitea-Delivery"):
             body = push_body("gitea")
-            headers = {**headers_of("gitea", body, secret="not the secret at all"), header: forged}
+            headers = {**headers_of("gitea", body, secret="not the secret at all"), header: in_header}
             client = receiver.app.test_client()
-            client.post(f"/hooks/{forged}", data=body, headers=headers, environ_base={"REMOTE_ADDR": ""})
-    with log.open("a") as more:
-        more.write(f"{AT}INFO hookd.app app=gitea {forged}\n{AT}ERROR gunicorn.error Invalid request: {forged}\n")
-        more.write(f"{AT.replace('hookd[193]', 'evil[7]')}{forged}\n{AT}{forged} and more\n")
-        more.write(f"{AT}WARNING hookd.app refused signature app=- client=-\n")
+            client.post(f"/hooks/{quote(forged)}", data=body, headers=headers, environ_base={"REMOTE_ADDR": ""})
+    assert log.read_text().count("\n") == 7
     assert found_by_fail2ban(log, tmp_path) == []
 
 

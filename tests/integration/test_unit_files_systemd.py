@@ -72,6 +72,7 @@ THRESHOLDS = {
     "hookd.service": 0.3,
     "hookd-redis.service": 1.5,
     "hookd-worker@1.service": 5.8,
+    "hookd-reconcile.service": 1.4,
     "shop.service": 5.8,
     "shop-blue.service": 2.5,
     "shop-green.service": 2.5,

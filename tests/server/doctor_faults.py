@@ -43,6 +43,7 @@ CODE: Final = "/opt/hookd/current/code/worker/job.py"
 DROP_IN: Final = "/run/systemd/system/hookd-worker@1.service.d"
 RELOAD: Final = "systemctl daemon-reload; systemctl restart hookd-worker@1.service"
 
+LOOK: Final = "/run/systemd/system/hookd-reconcile.service.d"
 SITE: Final = "/etc/nginx/sites-available/hookd"
 WORKERS: Final = ("hookd-worker@1.service", "hookd-worker@2.service")
 
@@ -143,6 +144,18 @@ FAULTS: Final = {
     "a unit's file was changed": Fault(
         "touch -d '+1 second' /etc/systemd/system/hookd.service",
         "services", "was changed, and systemd runs the old one", "warning",
+    ),
+    "nobody looks for lost pushes": Fault(
+        "systemctl stop hookd-reconcile.timer", "services", "hookd-reconcile.timer does not run"
+    ),
+    "the look for lost pushes fails": Fault(
+        f"mkdir -p {LOOK}; printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' > {LOOK}/x.conf;"
+        " systemctl daemon-reload; ! systemctl start hookd-reconcile.service",
+        "services", "hookd-reconcile.service fails (exit-code)",
+        mend=f"rm {LOOK}/x.conf; systemctl daemon-reload; systemctl start hookd-reconcile.service",
+    ),
+    "an app is never looked at": Fault(
+        "hookd app edit shop --set reconcile.every=0", "git", "shop is never looked at", "warning", app="shop"
     ),
     "nginx is down": Fault("systemctl stop nginx.service", "nginx", "nginx.service does not run"),
     "nginx takes small bodies only": Fault(

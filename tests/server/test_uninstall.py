@@ -44,6 +44,7 @@ def server(servers: Servers) -> Iterator[Machine]:
         machine.write("/var/lib/blog/logs/blog.log", "a line", 0o640, "www-data:www-data")
         machine.write("/srv/shop/shared/.env", "DEBUG=0\n", 0o640, "manager:www-data")
         machine.shell("echo '# seen' >> /etc/hookd/worker.env; echo GREETING=hello >> /etc/hookd/env/shop")
+        machine.run("hookd", "freeze", "blog", "--reason", "it will go")
         yield machine
 
 

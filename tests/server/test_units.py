@@ -1,19 +1,24 @@
 """The installed units on Debian 12 and 13: read without complaint, as closed as they are to be, and at work in that."""
 
+import os
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
 import pytest
 
-from hookd.contract.catalogue import App
+from hookd.contract.catalogue import App, Limits
 from tests.server.conftest import Figures
 from tests.support.rendered import BLOG, HOST, files
 from tests.support.server.machine import Machine
 from tests.support.server.servers import Layer, Servers
 from tests.support.server.shop import Shop, set_up_layer, shop_layer
 from tests.support.server.visitors import visitors
+from worker.commands import standing
+from worker.faults import Unit
+from worker.running import read_units
 
 UNITS: Final = "/etc/systemd/system"
 # systemd 252 and 257: what `systemd-analyze security` may say at most, from 0 (closed) to 10 (open).
@@ -23,6 +28,7 @@ MOST: Final = {
     # Before 257 a closer sandbox would take the right to say sudo away.
     "hookd-worker@1.service": (5.8, 2.2),
     "hookd-worker@2.service": (5.8, 2.2),
+    "hookd-reconcile.service": (1.4, 1.4),
     # It brings up the colour that serves, and says the worker's own sudo lines for that; users' requests never meet it.
     "shop.service": (5.8, 2.2),
     "shop-blue.service": (2.5, 2.5),
@@ -114,13 +120,38 @@ def test_systemd_sudo_and_nginx_have_nothing_to_say_about_any_file(shop: Shop) -
         "find", UNITS, "-maxdepth", "1", "-type", "f", "(", "-name", "hookd*", "-o", "-name", "shop*", ")"
     )
     units = sorted(found.stdout.split())
-    assert len(units) == 12, units
+    assert len(units) == 14, units
     # As they are in files, and with their drop-ins and instances; the blog has no release yet.
     for names in (units, (*MOST.keys() - {"blog.service"}, "hookd.socket", "shop.socket")):
         done = shop.machine.run("systemd-analyze", "verify", "--man=no", *names)
         assert (done.stdout, done.stderr) == ("", "")
     shop.machine.run("visudo", "--check")
     shop.machine.run("nginx", "-t")
+
+
+def test_a_push_that_nobody_told_of_is_found_in_them(shop: Shop) -> None:
+    """What looks for it has no privilege at all: it asks the git host with the app's key, and the worker in Redis."""
+    shop.commit("missed")
+    shop.look()
+    shop.machine.wait_until(lambda: shop.page() == "missed" and len(up(shop)) == 1, 60, "the missed push")
+
+
+def up(shop: Shop) -> dict[str, Unit]:
+    """The colours that run, as the worker sees them."""
+    asked = standing(("shop-blue.service", "shop-green.service", "no-such.service"), Limits())
+    found = read_units(shop.machine.run(*asked.argv).stdout.splitlines())
+    assert found["no-such.service"] == Unit()
+    return {name: unit for name, unit in found.items() if unit.is_up}
+
+
+def test_what_a_service_runs_is_seen_from_the_outside(shop: Shop) -> None:
+    """Both ways: what gunicorn says of itself, and when it started compared with when its link was last pointed."""
+    [(serving, unit)] = up(shop).items()
+    root = shop.machine.path("/srv/shop")
+    colour = serving.removeprefix("shop-").removesuffix(".service")
+    assert unit.directory == f"/srv/shop/{os.readlink(root / colour)}"
+    assert unit.started is not None
+    assert (root / colour).lstat().st_mtime <= unit.started <= time.time()
 
 
 def test_all_units_are_active_and_none_has_failed(shop: Shop) -> None:

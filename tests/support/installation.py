@@ -237,8 +237,11 @@ class Installation:
 
     def deploy(self, app: str = "shop", trigger: Trigger = Trigger.MANUAL, **wanted: Any) -> Deployment:
         """Ask for a deployment as the command line does, wait for its ending and return the record."""
-        answer = self.records.request(Request(app=app, trigger=trigger, seconds=300, **wanted))
-        return self.wait_for_ending(answer.deployment)
+        return self.wait_for_ending(self.deploy_later(app, trigger, **wanted))
+
+    def deploy_later(self, app: str = "shop", trigger: Trigger = Trigger.MANUAL, **wanted: Any) -> str:
+        """Ask for a deployment and return its id at once."""
+        return self.records.request(Request(app=app, trigger=trigger, seconds=300, **wanted)).deployment
 
     def push_and_wait(self, app: str = "shop") -> Deployment:
         """Send a push event and wait for the ending of its deployment."""

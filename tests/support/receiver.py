@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from redis import Redis
 from werkzeug.test import TestResponse
 
 from hookd.contract.deployment import Deployment, Status, advance
+from hookd.contract.queue import REFUSALS, counts_key, decisions_key
 from hookd.senders import SENDERS
 from hookd.serve import build
 from hookd.store.config import Config
@@ -58,8 +59,8 @@ class Bench:
         return self.app.test_client().get(path, headers=dict(headers or {}), buffered=True)
 
     def stored(self) -> int:
-        """Count what stands in Redis."""
-        return int(self.redis.dbsize())
+        """Count what stands in Redis of deployments."""
+        return stored(self.redis)
 
     def end(self, deployment_id: str, status: Status) -> Deployment:
         """Let a deployment run and come to an ending."""
@@ -67,6 +68,30 @@ class Bench:
         now = records.get(deployment_id).created_at
         records.change(deployment_id, lambda old: advance(old, Status.RUNNING, now))
         return records.change(deployment_id, lambda old: advance(old, status, now))
+
+
+def stored(redis: Redis) -> int:
+    """Count what stands in Redis but for what was decided, and how often."""
+    kept = tuple(name.encode() for name in (decisions_key(""), REFUSALS, counts_key("")))
+    return sum(1 for key in redis.scan_iter() if not key.startswith(kept))
+
+
+def everything(redis: Redis) -> str:
+    """All that Redis holds, keys and values, as text."""
+    readers: dict[Any, Callable[[Any], Any]] = {
+        b"string": redis.get,
+        b"hash": redis.hgetall,
+        b"list": lambda key: redis.lrange(key, 0, -1),
+        b"set": redis.smembers,
+        b"zset": lambda key: redis.zrange(key, 0, -1),
+        b"stream": redis.xrange,
+    }
+
+    def read(key: bytes) -> Any:
+        reader = readers.get(redis.type(key))  # A key may go while the others are read.
+        return reader(key) if reader else None
+
+    return "\n".join(f"{key!r} {read(key)!r}" for key in redis.scan_iter())
 
 
 @contextmanager

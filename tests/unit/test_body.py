@@ -108,7 +108,7 @@ def test_the_payload_of_a_form_is_its_decoded_bytes(form: bytes, value: bytes) -
         pytest.param(b"other=1&payload=a", id="a field before it"),
         pytest.param(b"payload=a&other=1", id="a field after it"),
         pytest.param(b"payload=a&", id="an empty field after it"),
-        pytest.param(b"payload=" + b"x" * body.PIECE * 2 + b"&", id="a field after a long one"),
+        pytest.param(b"payload=" + b"x" * body.FORM_PIECE * 2 + b"&", id="a field after a long one"),
         pytest.param(b"{}", id="JSON"),
     ],
 )
@@ -132,12 +132,12 @@ def test_random_bytes_are_no_form(form: bytes) -> None:
 
 @pytest.mark.parametrize("byte", [b"%", b"&", b"a", b"%41"])
 def test_a_form_is_never_held_whole(byte: bytes) -> None:
-    form = io.BytesIO(b"payload=" + byte * (8 * body.PIECE))
+    form = io.BytesIO(b"payload=" + byte * (8 * body.FORM_PIECE))
     pieces = body.form_pieces(form)
     try:
-        assert max(len(piece) for piece in pieces) <= body.PIECE + 2
+        assert max(len(piece) for piece in pieces) <= body.FORM_PIECE + 2
     except Refusal:
-        assert form.tell() <= body.PIECE + 8
+        assert form.tell() <= body.FORM_PIECE + 8
 
 
 @given(st.binary(max_size=2000))
@@ -148,5 +148,5 @@ def test_what_was_put_into_a_form_comes_out_again(value: bytes) -> None:
 
 @given(st.text("%4zF+", max_size=12), st.integers(0, 8))
 def test_a_cut_in_any_place_changes_nothing(text: str, back: int) -> None:
-    encoded = b"x" * (body.PIECE - back) + text.encode()
+    encoded = b"x" * (body.FORM_PIECE - back) + text.encode()
     assert body.form_value(io.BytesIO(b"payload=" + encoded)) == unquote_to_bytes(encoded.replace(b"+", b" "))

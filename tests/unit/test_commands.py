@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hookd.contract.catalogue import Limits, Service
+from hookd.contract.catalogue import Limits, Paths, Service
 from hookd.contract.privilege import Verb
 from tests.support.tasks import make_app
 from worker import commands
@@ -58,6 +58,13 @@ GIT_COMMANDS = {
     "describe": (
         GIT.describe(STRANGE),
         (*PREFIX, "log", "-1", "--format=%an%x00%s", "--no-show-signature", "--end-of-options", STRANGE),
+    ),
+    "compare": (
+        GIT.compare(STRANGE, "b" * 40, Paths(include=("src/**", "**/x.py"), exclude=("*.md",))),
+        (
+            *PREFIX, "diff-tree", "-r", "--quiet", "--no-renames", "--end-of-options", STRANGE, "b" * 40,
+            "--", ":(top,glob)src/**", ":(top,glob)**/x.py", ":(top,glob,exclude)*.md",
+        ),
     ),
     "list_tree": (
         GIT.list_tree(STRANGE),

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from hookd.contract.catalogue import Limits
-from hookd.contract.journal import AppState, Pinned, Quarantined, Release
+from hookd.contract.deployment import Trigger
+from hookd.contract.journal import AppState, Passed, Pinned, Quarantined, Release
+from hookd.contract.ruling import why_not
 from tests.unit.test_doctor_services import app
 from units.doctor import versions
 from units.doctor.finding import Finding
@@ -100,7 +102,7 @@ def stamp(**more: Any) -> dict[str, Any]:
     ("now", "head", "level", "told"),
     [
         (state(), ONE, "ok", "is what serves"),
-        (state(), TWO, "warning", "serves 111111111111, and the branch's head is 222222222222, and no push"),
+        (state(), TWO, "warning", "serves 111111111111, and the branch's head is 222222222222, and nothing"),
         (AppState(), TWO, "ok", "the branch's head is 222222222222"),
         (
             state(quarantined=(Quarantined(**stamp(commit=TWO, served=True, cause="it hangs")),)),
@@ -109,11 +111,12 @@ def stamp(**more: Any) -> dict[str, Any]:
             "quarantined since 2026-08-01 00:00 UTC: it hangs",
         ),
         (state(pin=Pinned(**stamp(commit=ONE, head=TWO))), TWO, "warning", "a person pinned 111111111111"),
+        (state(passed=Passed(**stamp(commit=TWO, base=ONE))), TWO, "ok", "changes none of the app's paths"),
     ],
 )
 def test_how_far_behind_the_head_an_app_is(now: AppState, head: str, level: str, told: str) -> None:
     found: Finding
-    (found,) = behind("shop", head, now)
+    (found,) = behind(app(), head, now, why_not(now, head, Trigger.RECONCILE))
     assert (found.level, told in found.what) == (level, True), found.what
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from hookd.contract.catalogue import App
 from hookd.contract.journal import AppState, Colour
-from units.doctor.services import judge, main_unit, serving
+from units.doctor.services import judge, looks, main_unit, serving
 from units.doctor.systemd import Unit
 
 UP = Unit("hookd.service", load="loaded", active="active", sub="running", file="enabled")
@@ -78,3 +78,13 @@ def test_an_app_that_is_restarted_has_one_service() -> None:
     assert set(serving(app("restart"), AppState())) == {"shop.socket", "shop.service"}
     assert main_unit(app("restart"), AppState()) == "shop.service"
     assert serving(app("restart", "existing"), AppState()) == ("shop.service",)
+
+
+def test_a_look_for_lost_pushes_that_fails_or_is_not_there_is_an_error() -> None:
+    unit = Unit("hookd-reconcile.service", load="loaded")
+    assert not list(looks(unit))
+    (failed,) = looks(Unit(**{**vars(unit), "active": "failed", "result": "exit-code"}))
+    assert (failed.level, "fails (exit-code)" in failed.what) == ("error", True)
+    assert "sudo systemctl start hookd-reconcile.service" in (failed.hint or "")
+    (gone,) = looks(Unit("hookd-reconcile.service"))
+    assert (gone.level, gone.hint) == ("error", "sudo hookd setup")

@@ -1,25 +1,25 @@
-"""The journal's events: what state they add up to, what may be left out, and when a head is not deployed."""
+"""The journal's events: what state they add up to, and what may be left out."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from hookd.contract.deployment import BY_HAND, Trigger
 from hookd.contract.journal import (
     AppState,
     Built,
     Event,
     Good,
+    Passed,
     Pinned,
     Quarantined,
     Removed,
     Switched,
+    Unpinned,
     compact,
     decode,
     encode,
     fold,
-    why_not,
 )
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -189,51 +189,13 @@ def test_what_does_not_matter_any_more_is_left_out() -> None:
     ]
 
 
-def why(events: list[Event], head: str, trigger: Trigger = Trigger.PUSH) -> str | None:
-    return why_not(fold(events), head, trigger)
+def test_a_pin_ends_when_a_person_follows_the_branch_again() -> None:
+    events: list[Event] = [*deployed(ONE, A), Pinned(**STAMP, commit=A, head=B), Unpinned(**STAMP)]
+    assert fold(events).pin is None
+    assert fold(compact(events)) == fold(events)
 
 
-REFUSALS: list[tuple[list[Event], str, str]] = [
-    (deployed(ONE, A), A, "aaaaaaaaaaaa is already deployed"),
-    ([*deployed(ONE, A), Pinned(**STAMP, commit=A, head=B)], B, "a person pinned aaaaaaaaaaaa; bbbbbbbbbbbb was"),
-    (ROLLED_BACK, B, "bbbbbbbbbbbb is quarantined since 2026-03-04 05:06 UTC: it was bad"),
-    ([quarantined(B, served=False)], B, "bbbbbbbbbbbb is quarantined since"),
-]
-
-
-@pytest.mark.parametrize(("events", "head", "reason"), REFUSALS)
-def test_a_push_does_not_deploy_what_is_deployed_pinned_away_or_quarantined(
-    events: list[Event], head: str, reason: str
-) -> None:
-    found = why(events, head)
-    assert found is not None
-    assert found.startswith(reason)
-
-
-@pytest.mark.parametrize("trigger", sorted(BY_HAND))
-@pytest.mark.parametrize(("events", "head", "reason"), REFUSALS)
-def test_a_person_is_always_followed(events: list[Event], head: str, reason: str, trigger: Trigger) -> None:
-    assert why(events, head, trigger) is None, reason
-
-
-@pytest.mark.parametrize("events", [[], deployed(ONE, A), ROLLED_BACK])
-def test_a_newer_commit_is_deployed(events: list[Event]) -> None:
-    assert why(events, C) is None
-
-
-def test_a_redelivery_tries_again_what_failed_before_it_was_started() -> None:
-    assert why([quarantined(B, served=False)], B, Trigger.REDELIVERY) is None
-
-
-@pytest.mark.parametrize(("events", "head", "reason"), REFUSALS[:3])
-def test_a_redelivery_does_not_bring_back_what_a_person_or_the_health_check_put_away(
-    events: list[Event], head: str, reason: str
-) -> None:
-    found = why(events, head, Trigger.REDELIVERY)
-    assert found is not None
-    assert found.startswith(reason)
-
-
-def test_a_quarantine_names_the_time_it_began() -> None:
-    later = quarantined(B).model_copy(update={"at": AT + timedelta(days=1)})
-    assert "2026-03-05 05:06 UTC" in (why([quarantined(B), later], B) or "")
+def test_the_last_head_that_was_passed_over_is_remembered() -> None:
+    events: list[Event] = [*deployed(ONE, A), *(Passed(**STAMP, commit=head, base=A) for head in (B, C))]
+    assert compact(events) == [*deployed(ONE, A), Passed(**STAMP, commit=C, base=A)]
+    assert fold(compact(events)) == fold(events)

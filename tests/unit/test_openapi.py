@@ -14,6 +14,7 @@ from hookd.contract.catalogue import Catalogue
 from hookd.contract.deployment import Deployment
 from hookd.contract.settings import Settings
 from hookd.contract.view import AppView
+from hookd.notebook import Notebook
 from hookd.secrets import Keyring
 from hookd.status import Readers
 from hookd.store.config import Config
@@ -28,7 +29,7 @@ def served() -> set[tuple[str, str]]:
     """List every method and path of the application; the Redis it names is never asked."""
     records = Records(Redis(), keep_seconds=1)
     config = Config(Path("/hookd.toml"), Settings(), Catalogue())
-    app = create_app(Receiver(config, Keyring({}), records), Readers(True, None))
+    app = create_app(Receiver(config, Keyring({}), records, Notebook(records.connection)), Readers(True, None))
     return {
         (method.lower(), re.sub(r"<(\w+)>", r"{\1}", rule.rule))
         for rule in app.url_map.iter_rules()
@@ -76,8 +77,8 @@ def test_every_variable_of_a_path_is_described(method: str, path: str) -> None:
     ("schema", "source", "added"),
     [
         ("ShownDeployment", Deployment, {"status_url", "log_url"}),
-        ("ShownApp", AppView, {"repository", "branch"}),
-        ("ShownAppWithHistory", AppView, {"repository", "branch", "deployments"}),
+        ("ShownApp", AppView, {"frozen", "repository", "branch"}),
+        ("ShownAppWithHistory", AppView, {"frozen", "repository", "branch", "deployments"}),
     ],
 )
 def test_no_field_of_a_record_is_missing_or_optional(schema: str, source: Any, added: set[str]) -> None:
@@ -87,7 +88,8 @@ def test_no_field_of_a_record_is_missing_or_optional(schema: str, source: Any, a
 
 def test_only_pages_that_need_the_token_say_so() -> None:
     secured = {path for path, operations in DOCUMENT["paths"].items() if "security" in operations.get("get", {})}
-    assert secured == {"/apps", "/apps/{name}", "/deployments/{deployment_id}", "/deployments/{deployment_id}/log"}
+    apps = {"/apps", "/apps/{name}", "/apps/{name}/decisions"}
+    assert secured == apps | {"/deployments/{deployment_id}", "/deployments/{deployment_id}/log", "/metrics"}
 
 
 def test_the_document_is_json_of_the_version_it_names() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hookd.contract.catalogue import App
-from hookd.pushes import Ignored, Push, judge
+from hookd.pushes import Ignored, Push, Seen, judge
 from hookd.refusals import Refusal
 
 APP = App.model_validate(
@@ -34,6 +34,11 @@ def judged(**changes: Any) -> Push | Ignored:
     return judge(APP, "push", json.dumps({**EVENT, **changes}).encode())
 
 
+def push(commit: str = NEW, repository: str = "acme/shop") -> Push:
+    """The push that is seen in such an event."""
+    return Push(Seen(repository, "refs/heads/main", commit))
+
+
 def refused(payload: bytes, event: str = "push") -> str:
     """Judge what must be refused with 400 and return the reason."""
     with pytest.raises(Refusal) as caught:
@@ -51,23 +56,23 @@ def outcome(event: str, payload: bytes) -> Push | Ignored | int:
 
 
 def test_the_apps_branch_is_a_push() -> None:
-    assert judged() == Push(NEW)
+    assert judged() == push()
 
 
 def test_sha256_object_ids_are_a_push() -> None:
-    assert judged(before="a" * 64, after="b" * 64) == Push("b" * 64)
+    assert judged(before="a" * 64, after="b" * 64) == push("b" * 64)
 
 
 def test_a_new_branch_is_a_push() -> None:
-    assert judged(before="0" * 40) == Push(NEW)
+    assert judged(before="0" * 40) == push()
 
 
 def test_the_repository_may_be_written_in_other_letters() -> None:
-    assert judged(repository={"full_name": "Acme/SHOP"}) == Push(NEW)
+    assert judged(repository={"full_name": "Acme/SHOP"}) == push(repository="Acme/SHOP")
 
 
 def test_keys_that_nobody_needs_are_passed_over() -> None:
-    assert judged(commits=[{"id": 1}], deleted=False, clone_url="https://evil.example") == Push(NEW)
+    assert judged(commits=[{"id": 1}], deleted=False, clone_url="https://evil.example") == push()
 
 
 @pytest.mark.parametrize(
@@ -87,12 +92,15 @@ def test_keys_that_nobody_needs_are_passed_over() -> None:
     ],
 )
 def test_what_does_not_concern_the_app_is_ignored(changes: dict[str, Any], reason: str) -> None:
-    assert judged(**changes) == Ignored(reason)
+    event = {**EVENT, **changes}
+    seen = Seen(event["repository"]["full_name"], event["ref"], event["after"])
+    assert judged(**changes) == Ignored(reason, seen=seen)
 
 
 def test_another_repository_is_told_before_the_branch_is_looked_at() -> None:
     verdict = judged(repository={"full_name": "acme/other"}, after="0" * 40)
-    assert verdict == Ignored("this is for the repository acme/shop")
+    assert isinstance(verdict, Ignored)
+    assert verdict.reason == "this is for the repository acme/shop"
 
 
 @pytest.mark.parametrize("event", ["create", "delete", "issues", "push ", "PUSH", "p" * 500])

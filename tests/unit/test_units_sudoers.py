@@ -55,10 +55,10 @@ def verbs_said_in(*files_of_worker: str) -> set[str]:
 
 
 def used(app: App) -> set[str]:
-    """The verbs of an app's handover. The boot program starts colours only: a single unit starts by itself."""
+    """The verbs of an app's handover. Boot starts and mending stops colours only: a single unit starts by itself."""
     if app.service.handover == "restart":
         return verbs_said_in("in_place.py")
-    return verbs_said_in("blue_green.py", "boot.py")
+    return verbs_said_in("blue_green.py", "boot.py", "mend.py")
 
 
 @pytest.mark.parametrize("app", EVERY_APP, ids=lambda app: f"{app.name}-{app.service_name}")
@@ -69,7 +69,7 @@ def test_the_file_allows_what_the_worker_says_and_nothing_more(app: App) -> None
 
 
 def test_the_worker_knows_no_verb_that_no_app_may_use() -> None:
-    assert verbs_said_in("in_place.py", "blue_green.py", "boot.py") == set(get_args(Verb))
+    assert verbs_said_in("in_place.py", "blue_green.py", "boot.py", "mend.py") == set(get_args(Verb))
 
 
 def test_nothing_else_of_the_worker_asks_for_a_service() -> None:
@@ -80,7 +80,7 @@ def test_nothing_else_of_the_worker_asks_for_a_service() -> None:
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "control"
     }
-    assert callers <= {"in_place.py", "blue_green.py", "boot.py"}
+    assert callers <= {"in_place.py", "blue_green.py", "boot.py", "mend.py"}
     speakers = {
         file.name for file in (PROJECT / "worker").rglob("*.py") if re.search(r"\bSUDO\b|\"sudo\"", file.read_text())
     }

@@ -5,7 +5,7 @@ function is its face: `doctor(path, only)` returns a `Report`, whatever state th
 
 Map: `judge` (runs the checks, each by itself) · `report` (for people, as JSON, as an exit status) · `finding` (what a
 check says) · `subject` (what all checks look at) · `systemd` and, one level up, `http` and `nginx_config` (how they
-look) · and the checks: `services`, `answers`, `redis`, `queue`, `nginx`, `accounts`, `as_set_up`, `files`,
+look) · and the checks: `services`, `answers`, `redis`, `queue`, `freezes`, `nginx`, `accounts`, `as_set_up`, `files`,
 `permissions`, `code`, `sudo`, `git`, `space`, `clock`, `versions`.
 
 Exit status, as monitoring plugins have it: 0 all is well, 1 warnings, 2 errors, 3 something could not be looked at (and

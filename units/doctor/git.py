@@ -1,14 +1,22 @@
 """The git host: asked by the worker's own program, as the worker, with the app's key; and how far behind the app is."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from io import StringIO
 from typing import Final
 
 from dotenv import dotenv_values
+from redis.exceptions import RedisError
 
 from hookd.contract.catalogue import App
+from hookd.contract.decision import Ruling, Verdict
 from hookd.contract.deployment import Trigger
-from hookd.contract.journal import AppState, why_not
+from hookd.contract.journal import AppState
+from hookd.contract.ruling import why_not
+from hookd.store import freezes
+from hookd.store.config import ConfigError
+from hookd.store.credentials import NotForYou
+from hookd.store.records import Records
 from units import disk, layout
 from units.doctor.finding import Finding, Unseen, error, ok, warning
 from units.doctor.subject import Subject
@@ -22,6 +30,9 @@ _MORE_SECONDS: Final = 7
 
 def check_app(subject: Subject, app: App) -> Iterator[Finding]:
     """Ask for the branch's head, and compare it with what serves."""
+    if not app.reconcile.every:
+        never = f"{app.name} is never looked at (reconcile.every = 0): a push whose webhook gets lost is not deployed"
+        yield warning(never, f"sudo hookd app edit {app.name} --set reconcile.every=180")
     if not subject.is_root:
         raise Unseen("only root can ask the git host as the worker would", "sudo hookd doctor")
     probe = as_worker(str(layout.PYTHON), "-P", "-m", "worker.probe", app.name, str(_PROBE_SECONDS))
@@ -32,7 +43,8 @@ def check_app(subject: Subject, app: App) -> Iterator[Finding]:
         said = failed.output or str(failed)
         yield error(f"the worker cannot read {app.name}'s repository: {said}", hint_for(said, app))
         return
-    yield from behind(app.name, head, subject.state(app))
+    state, freeze = subject.state(app), freezes.in_force(subject.config.frozen, app.name, subject.now)
+    yield from behind(app, head, state, why_not(state, head, Trigger.RECONCILE, freeze), _far(subject, app))
 
 
 def _worker_environment() -> dict[str, str]:
@@ -53,16 +65,34 @@ def hint_for(said: str, app: App) -> str:
     return typed_as_worker(str(layout.PYTHON), "-P", "-m", "worker.probe", app.name)
 
 
-def behind(name: str, head: str, state: AppState) -> Iterator[Finding]:
-    """Say how the commit that serves stands to the branch's head."""
+def behind(app: App, head: str, state: AppState, ruling: Ruling | None, far: str = "") -> Iterator[Finding]:
+    """Say how the commit that serves stands to the branch's head, and what keeps it from there."""
     if state.deployed is None:
         yield ok(f"the branch's head is {head[:12]}")
     elif state.deployed.commit == head:
         yield ok(f"the repository can be read, and its head {head[:12]} is what serves")
+    elif ruling is not None and ruling.verdict is Verdict.FILTERED:
+        yield ok(ruling.why)
     else:
-        reason = why_not(state, head, Trigger.PUSH)
-        why = f": {reason}" if reason else ", and no push has brought it here yet"
-        serves = f"{name} serves {state.deployed.commit[:12]}, and the branch's head is {head[:12]}{why}"
-        is_bad = any(bad.commit == head for bad in state.quarantined)
-        first = "push a newer commit, or try this one by hand: " if is_bad else ""
-        yield warning(serves, f"{first}sudo hookd deploy {name}")
+        why = f": {ruling.why}" if ruling else ", and nothing has brought it here yet"
+        serves = f"{app.name} serves {state.deployed.commit[:12]}, and the branch's head is {head[:12]}{far}{why}"
+        yield warning(serves, _mend(app.name, ruling))
+
+
+def _mend(name: str, ruling: Ruling | None) -> str:
+    """What ends what keeps an app from its head."""
+    verdict = ruling.verdict if ruling else None
+    if verdict is Verdict.QUARANTINED:
+        return f"push a newer commit, or try this one by hand: sudo hookd deploy {name}"
+    verbs = {Verdict.FROZEN: "thaw", Verdict.PINNED: "unpin"}
+    return f"sudo hookd {verbs.get(verdict, 'deploy') if verdict else 'deploy'} {name}"
+
+
+def _far(subject: Subject, app: App) -> str:
+    """How far and for how long, as the last look found it; nothing when Redis does not say."""
+    try:
+        with closing(subject.redis()) as redis:
+            known = Records(redis, keep_seconds=subject.settings.history_seconds).view(app.name).behind
+    except (RedisError, ConfigError, NotForYou):
+        return ""
+    return f" ({known.far(subject.now)})" if known else ""

@@ -51,7 +51,7 @@ def _ask(question: Any) -> Any:
 def _alive(redis: Redis) -> int:
     """Count the workers that say now and then that they live: such a key expires soon after a worker's death.
 
-    Not RQ's own list of workers: a Redis that lost its data has it back only when the workers are started again.
+    Not RQ's own list of workers: it also names those that died and that nobody has taken off it yet.
     One that ended in good order says so in its key, which stays for a minute more.
     """
     names = (name for name in redis.scan_iter(_WORKER_KEYS, count=1000) if name.count(b":") == _WORKER_KEYS.count(":"))

@@ -6,6 +6,7 @@ from typing import Final
 
 from hookd.contract.catalogue import App
 from hookd.contract.journal import AppState
+from units import layout
 from units.app_plan import units_of
 from units.doctor.finding import Finding, error, ok, warning
 from units.doctor.subject import HOST_UNITS, Subject
@@ -21,6 +22,16 @@ def check(subject: Subject) -> Iterator[Finding]:
     """Look at hookd's own units."""
     for name in HOST_UNITS:
         yield from judge(subject.unit(name), "sudo hookd setup")
+    yield from looks(subject.unit(layout.RECONCILE))
+
+
+def looks(unit: Unit) -> Iterator[Finding]:
+    """Judge what a timer starts to look for lost pushes: it is there for a moment, and must not fail."""
+    if unit.load != "loaded":
+        yield error(f"there is no unit {unit.name}: a push whose webhook gets lost is not deployed", "sudo hookd setup")
+    elif unit.active == "failed":
+        again = f"journalctl --unit {unit.name} --lines 50; sudo systemctl start {unit.name}"
+        yield error(f"{unit.name} fails ({unit.result}): a push whose webhook gets lost is not deployed", again)
 
 
 def check_app(subject: Subject, app: App) -> Iterator[Finding]:

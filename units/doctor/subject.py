@@ -29,6 +29,7 @@ HOST_UNITS: Final = (
     "hookd.socket",
     "hookd.service",
     *(layout.worker_unit(instance) for instance in layout.INSTANCES),
+    layout.RECONCILE_TIMER,
     "hookd-doctor.timer",
 )
 
@@ -141,6 +142,7 @@ def _mend(problem: str) -> str:
 
 def _units(apps: tuple[App, ...]) -> Mapping[str, Unit] | str:
     try:
-        return read_units([*HOST_UNITS, "nginx.service", *(name for app in apps for name in units_of(app))])
+        of_apps = (name for app in apps for name in units_of(app))
+        return read_units([*HOST_UNITS, layout.RECONCILE, "nginx.service", *of_apps])
     except CommandFailed as failed:
         return failed.output or str(failed)

@@ -1,6 +1,7 @@
 """A server that runs an app, set up with the product's own commands: installed, set up, `shop` added and deployed."""
 
 import re
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,12 @@ RECEIVER_DOMAIN = "deploy.example.org"
 CHECKOUT = "/root/hookd"
 _SECONDS = 90
 _PAUSE = 0.25
+_REDIS = """/opt/hookd/current/venv/bin/python -Pc "
+import sys, redis
+found = redis.Redis(unix_socket_path='/run/hookd-redis/redis.sock', username='hookd-operator', password=sys.argv[1])
+print(found.execute_command(*sys.argv[2:]))
+" "$(cat /etc/hookd/redis/operator)" {command}
+"""
 _GOOD = '''\
 """The shop: says its version, and that it is well."""
 
@@ -133,6 +140,15 @@ class Shop:
             assert time.monotonic() < end, f"{record}\n{self.machine.journal('hookd-worker@*')[-6000:]}"
             time.sleep(_PAUSE)
         return record
+
+    def look(self) -> None:
+        """Look for missed pushes now, without waiting for the app's turn."""
+        self.redis("DEL", f"hookd:asked:{self.name}")
+        self.machine.run("systemctl", "start", "hookd-reconcile.service")
+
+    def redis(self, *command: str) -> str:
+        """Say something to Redis as the operator does."""
+        return self.machine.shell(_REDIS.format(command=shlex.join(command))).strip()
 
     def page(self, path: str = "/") -> str:
         """What a visitor sees."""

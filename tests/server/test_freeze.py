@@ -1,0 +1,97 @@
+"""A frozen app on a real server: root freezes, receiver and worker read why from their sandboxes, nobody else thaws."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+
+from tests.support.server.machine import Machine
+from tests.support.server.servers import Servers
+from tests.support.server.shop import RECEIVER_DOMAIN, Shop, shop_layer
+from tests.support.server.web import ask, push
+
+FILE: Final = "/etc/hookd/frozen/shop"
+
+
+@pytest.fixture(scope="module")
+def shop(servers: Servers) -> Iterator[Shop]:
+    """A server with an app whose builds wait for a file."""
+    with servers.start(shop_layer(servers)) as machine:
+        found = Shop(machine)
+        machine.wait_until(lambda: found.page() == "v1", what="the shop")
+        yield found
+
+
+def page(shop: Shop) -> dict[str, Any]:
+    """The app as the receiver shows it."""
+    token = shop.machine.read("/etc/hookd/token").strip()
+    return ask(shop.machine, RECEIVER_DOMAIN, "/apps/shop", headers={"Authorization": f"Bearer {token}"}).json
+
+
+def as_visitor(machine: Machine, *arguments: str) -> tuple[int, str]:
+    """Type a command as somebody without rights."""
+    done = machine.run("runuser", "-u", "www-data", "--", "hookd", *arguments, check=False)
+    return done.returncode, done.stderr
+
+
+def test_root_freezes_and_everybody_sees_who_did_and_why(shop: Shop) -> None:
+    shop.machine.shell("umask 077; SUDO_USER=anna hookd freeze shop --reason 'the sale' --until 3d")
+    assert shop.machine.run("stat", "-c", "%U:%G %a", FILE).stdout.strip() == "root:root 644"
+    frozen = page(shop)["frozen"]
+    assert (frozen["reason"], frozen["by"]) == ("the sale", "anna")
+    for command in (("status",), ("status", "shop"), ("why", "shop"), ("app", "list")):
+        assert "by anna until" in shop.hookd(*command), command
+    found = json.loads(shop.machine.run("hookd", "doctor", "shop", "--json", check=False).stdout)["findings"]
+    assert [one["level"] for one in found if one["check"] == "frozen"] == ["ok"]
+
+
+def test_a_push_is_recorded_and_not_deployed(shop: Shop) -> None:
+    commit = shop.commit("v2")
+    answer = push(shop.machine, RECEIVER_DOMAIN, "shop", shop.secret, sender="gitea", after=commit)
+    assert (answer.status, answer.json["status"]) == (200, "frozen")
+    shop.look()
+    assert shop.page() == "v1"
+    assert commit[:12] in shop.hookd("why", "shop")
+
+
+@pytest.mark.parametrize("command", ["deploy", "update", "rollback", "unpin"])
+def test_a_person_is_told_at_once_what_to_type(shop: Shop, command: str) -> None:
+    done = shop.machine.run("hookd", command, "shop", check=False)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (2, "  next: sudo hookd thaw shop")
+
+
+@pytest.mark.parametrize("arguments", [("thaw", "shop"), ("freeze", "shop", "--reason", "mine")])
+def test_nobody_but_root_freezes_or_thaws(shop: Shop, arguments: tuple[str, ...]) -> None:
+    before = shop.machine.read(FILE)
+    status, said = as_visitor(shop.machine, *arguments)
+    assert (status, said.splitlines()[0]) == (2, "hookd: only root can do this")
+    assert f"  next: sudo hookd {arguments[0]} shop" in said
+    assert shop.machine.read(FILE) == before
+
+
+def test_thawing_deploys_what_was_pushed_meanwhile(shop: Shop) -> None:
+    shop.hookd("thaw", "shop")
+    assert shop.page() == "v2"
+    assert page(shop)["frozen"] is None
+
+
+def test_the_worker_reads_a_freeze_that_comes_while_it_builds(shop: Shop) -> None:
+    wait = 'build.commands=[["sh", "-c", "until test -e /srv/shop/go; do sleep 0.1; done"]]'
+    shop.hookd("app", "edit", "shop", "--set", wait)
+    deployment = shop.tell(shop.commit("v3"))
+    shop.machine.wait_until(
+        lambda: any(step["name"] == "build" for step in shop.record(deployment)["steps"]), what="the build"
+    )
+    shop.hookd("freeze", "shop", "--reason", "stop")
+    shop.machine.run("touch", "/srv/shop/go")
+    record = shop.ending(deployment)
+    assert (record["status"], record["hint"]) == ("unchanged", "sudo hookd thaw shop"), record
+    assert shop.page() == "v2"
+
+
+def test_an_app_that_goes_takes_its_freeze_along(shop: Shop) -> None:
+    assert f"+ remove     {FILE}" in shop.hookd("app", "remove", "shop", "--dry-run")
+    shop.hookd("app", "remove", "shop", "--yes")
+    assert not shop.machine.path(FILE).exists()
+    assert shop.machine.path("/etc/hookd/frozen").is_dir()

@@ -1,0 +1,126 @@
+"""What follows from what a look found: wanted, deployed and running."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from hookd.contract.decision import Behind, Ruling, Verdict
+from hookd.contract.deployment import Status
+from hookd.contract.freeze import Freeze
+from hookd.contract.journal import AppState, Passed, Pinned, Quarantined, Release
+from hookd.contract.view import AppView, with_state
+from tests.unit.test_due import NOW, one
+from worker.behind import behind
+from worker.faults import Fault, Running
+from worker.weigh import Found, weigh
+
+A, B = "a" * 40, "b" * 40
+STAMP: dict[str, Any] = {"at": NOW, "deployment": "shop-20260304T050607000-0a1b2c"}
+WELL = Running("shop runs 000001-aaaaaaaaaaaa")
+SICK = Running("shop has failed", (Fault("service", "shop", "shop has failed"),))
+
+
+def state(**more: Any) -> AppState:
+    release = Release(name="000001-aaaaaaaaaaaa", commit=A, good=True)
+    return AppState(releases=(release,), current=release.name, good_order=(release.name,), **more)
+
+
+def found(**more: Any) -> Found:
+    return Found(**{"state": state(), "running": WELL, "head": B, **more})
+
+
+FREEZE = Freeze(reason="the fair", since=NOW)
+BAD = Quarantined(**STAMP, commit=B, served=True, cause="it hangs")
+FAILED = (one(Status.FAILED, 1, commit=B),)
+MENDED = (one(Status.SUCCEEDED, 1, steps=["mend"]),)
+GONE: dict[str, Any] = {"head": None, "problem": "the host is away"}
+
+
+@pytest.mark.parametrize(
+    ("seen", "verdict", "told"),
+    [
+        (found(), Verdict.QUEUED, "bbbbbbbbbbbb is the branch's head, and aaaaaaaaaaaa serves"),
+        (found(head=A), Verdict.UNCHANGED, "already deployed"),
+        (found(freeze=FREEZE), Verdict.FROZEN, "the fair"),
+        (found(freeze=FREEZE, running=SICK), Verdict.FROZEN, "the fair"),
+        (found(running=Running("shop is stopped", stopped=True)), Verdict.STOPPED, "hookd start"),
+        (found(state=state(quarantined=(BAD,))), Verdict.QUARANTINED, "it hangs"),
+        (found(state=state(pin=Pinned(**STAMP, commit=A, head=B))), Verdict.PINNED, "pinned"),
+        (found(state=state(passed=Passed(**STAMP, commit=B, base=A))), Verdict.FILTERED, "none of the app's paths"),
+        (found(**GONE), Verdict.UNREACHABLE, "the host is away"),
+        (found(state=AppState()), Verdict.WAITING, "the first time"),
+        (found(state=AppState(), **GONE), Verdict.UNREACHABLE, "the host is away"),
+        (found(history=FAILED), Verdict.WAITING, "the next try is at 05:08 UTC"),
+        (found(head=A, running=SICK), Verdict.QUEUED, "shop has failed"),
+        (found(running=SICK, **GONE), Verdict.QUEUED, "shop has failed"),
+        (found(running=SICK, state=state(quarantined=(BAD,))), Verdict.QUEUED, "shop has failed"),
+        (found(running=SICK, history=FAILED), Verdict.QUEUED, "shop has failed"),
+        (found(head=A, running=SICK, history=MENDED), Verdict.WAITING, "the next try is at 05:08 UTC"),
+        (found(head=A, state=state(verified=False)), Verdict.QUEUED, "interrupted"),
+        (found(state=state(verified=False, quarantined=(BAD,))), Verdict.QUEUED, "interrupted"),
+    ],
+)
+def test_what_is_decided(seen: Found, verdict: Verdict, told: str) -> None:
+    ruling = weigh(seen, NOW)
+    assert (ruling.verdict, told in ruling.why) == (verdict, True), ruling
+
+
+def test_a_service_that_cannot_be_mended_holds_no_newer_commit_up() -> None:
+    assert weigh(found(running=SICK, history=MENDED), NOW).verdict is Verdict.QUEUED
+
+
+def late(seen: Found, earlier: AppView | None = None) -> Behind | None:
+    return behind(seen.state, seen.head, weigh(seen, NOW), earlier or AppView(app="shop"), NOW)
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        found(head=A),
+        found(head=A, running=SICK),
+        found(state=AppState()),
+        found(state=state(passed=Passed(**STAMP, commit=B, base=A))),
+    ],
+    ids=["the head serves", "the head should serve", "nothing serves yet", "the head is none of its business"],
+)
+def test_who_is_not_behind(seen: Found) -> None:
+    assert late(seen) is None
+
+
+def test_as_long_as_the_same_commit_serves_it_is_behind_since_then() -> None:
+    first = late(found())
+    assert first is not None
+    assert (first.since, first.verdict) == (NOW, Verdict.QUEUED)
+    before = first.model_copy(update={"since": NOW - timedelta(hours=5)})
+    earlier = AppView(app="shop", deployed_commit=A, behind=before)
+    frozen = late(found(freeze=FREEZE), earlier)
+    assert frozen is not None
+    assert (frozen.since, frozen.verdict) == (before.since, Verdict.FROZEN)
+    another = late(found(), earlier.model_copy(update={"deployed_commit": B}))
+    assert another is not None
+    assert another.since == NOW
+
+
+def test_who_serves_the_head_is_behind_no_more() -> None:
+    view = AppView(app="shop", head=A, behind=late(found()))
+    assert with_state(view, state()).behind is None
+    assert with_state(view.model_copy(update={"head": B}), state()).behind is not None
+
+
+@pytest.mark.parametrize(
+    ("commits", "minutes", "verdict", "said"),
+    [
+        (3, 12, Verdict.FROZEN, "behind head by 3 commits for 12 min, because of the fair"),
+        (1, 0, Verdict.FROZEN, "behind head by 1 commit for 0 min, because of the fair"),
+        (None, 300, Verdict.FROZEN, "behind head for 5 h, because of the fair"),
+        (None, 6000, Verdict.UNREACHABLE, "head not known for 4 d, because of the fair"),
+    ],
+)
+def test_it_is_said_in_one_sentence(commits: int | None, minutes: int, verdict: Verdict, said: str) -> None:
+    one = Behind(commits=commits, since=NOW - timedelta(minutes=minutes), verdict=verdict, because="of the fair")
+    assert one.said(NOW) == said
+
+
+def test_a_ruling_is_a_value() -> None:
+    assert weigh(found(head=A), NOW) == Ruling(verdict=Verdict.UNCHANGED, why="aaaaaaaaaaaa is already deployed")

@@ -1,0 +1,42 @@
+"""How far an app is behind its branch's head, since when and why: for people who would otherwise see silence."""
+
+from datetime import datetime
+from typing import Final
+
+from hookd.contract.catalogue import App
+from hookd.contract.decision import Behind, Ruling, Verdict
+from hookd.contract.journal import AppState
+from hookd.contract.settings import Settings
+from hookd.contract.view import AppView
+from worker.errors import CommandFailed
+from worker.probe import git_of
+from worker.run import run
+
+_SECONDS: Final = 10.0
+
+
+def behind(state: AppState, head: str | None, ruling: Ruling, earlier: AppView, now: datetime) -> Behind | None:
+    """Say that the head does not serve; None when it does, when it changes nothing of the app's, or nothing serves yet.
+
+    As long as the same commit serves, it has been behind since it was first seen to be.
+    """
+    serving = state.deployed
+    if serving is None or ruling.verdict is Verdict.FILTERED or (serving.commit == head and state.verified):
+        return None
+    goes_on = earlier.behind is not None and earlier.deployed_commit == serving.commit
+    since = earlier.behind.since if earlier.behind is not None and goes_on else now
+    return Behind(commits=None, since=since, verdict=ruling.verdict, because=ruling.why)
+
+
+def count(app: App, settings: Settings, base: str, head: str) -> int | None:
+    """Count the commits from one to the other.
+
+    None when the mirror does not hold both, as nothing is fetched for this, or when history was rewritten.
+    """
+    lines: list[str] = []
+    try:
+        run(git_of(app, settings, _SECONDS).count(base, head), lines.append, alone=False)
+    except CommandFailed:
+        return None
+    left, _, right = (lines or [""])[-1].partition("\t")
+    return int(right) if left == "0" and right.isdigit() else None

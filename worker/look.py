@@ -1,0 +1,135 @@
+"""One look at one app: what is wanted, deployed and running; asks for a deployment if need be, and tells people."""
+
+import logging
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
+
+from hookd.contract.catalogue import App
+from hookd.contract.decision import TOLD, Behind, Decision, Ruling, Verdict
+from hookd.contract.deployment import Deployment, Status, Trigger
+from hookd.contract.journal import AppState
+from hookd.contract.places import Places
+from hookd.contract.view import with_state
+from hookd.store import decisions, freezes
+from hookd.store.config import Config
+from hookd.store.eventlog import event
+from hookd.store.records import Records, Request
+from worker.behind import behind, count
+from worker.commands import Command
+from worker.errors import DeployError
+from worker.journal import Journal
+from worker.logfile import plain
+from worker.probe import head_of
+from worker.run import run
+from worker.running import look as look_at_services
+from worker.weigh import Found, weigh
+
+log: Final = logging.getLogger(__name__)
+
+# The longest wait for a git host's answer.
+_GIT_SECONDS: Final = 20.0
+# Pauses between tries do not grow any more after this many.
+_TRIES: Final = 20
+# How far back the last decision of this kind is searched among those of deliveries.
+_NOTED: Final = 50
+
+
+@dataclass(frozen=True)
+class Looker:
+    """Looks at apps; several threads may do so with one."""
+
+    config: Config
+    records: Records
+
+    def look(self, app: App) -> bool:
+        """Look at an app; False when a deployment waits or runs, which sees for itself where the branch stands.
+
+        Raises RedisError, Contention and OSError.
+        """
+        history = tuple(self.records.history(app.name, _TRIES))
+        if self.records.waits(app.name) or any(one.status is Status.RUNNING for one in history):
+            return False
+        found = self._find(app, history)
+        now = datetime.now(UTC)
+        ruling = weigh(found, now)
+        asked = self._ask_for(app) if ruling.verdict is Verdict.QUEUED else None
+        self._publish(app, found, ruling, now)
+        self._note(_decision(app, found, ruling, asked, now))
+        return True
+
+    def _find(self, app: App, history: tuple[Deployment, ...]) -> Found:
+        settings = self.config.settings
+        state = self._state(app)
+        running = look_at_services(app, state, Places(app.root, settings, app.name), _lines)
+        freeze = freezes.in_force(self.config.frozen, app.name, datetime.now(UTC))
+        found = Found(state, running, freeze=freeze, history=history)
+        try:
+            return replace(found, head=head_of(app, settings, _GIT_SECONDS, alone=False))
+        except DeployError as error:
+            return replace(found, problem=plain(error.cause))
+
+    def _state(self, app: App) -> AppState:
+        return Journal(Places(app.root, self.config.settings, app.name).journal).state()
+
+    def _ask_for(self, app: App) -> str:
+        seconds = app.limits.deploy_seconds
+        return self.records.request(Request(app=app.name, trigger=Trigger.RECONCILE, seconds=seconds)).deployment
+
+    def _publish(self, app: App, found: Found, ruling: Ruling, now: datetime) -> None:
+        """Show readers how the app stands, from its journal: so what Redis has lost comes back."""
+        earlier = self.records.view(app.name)
+        late = behind(found.state, found.head, ruling, earlier, now)
+        late = self._counted(app, found, late)
+        seen = {"head": found.head, "head_seen_at": now} if found.head else {}
+        view = with_state(earlier.model_copy(update=seen), self._state(app))
+        self.records.publish(view.model_copy(update={"behind": late}))
+
+    def _counted(self, app: App, found: Found, late: Behind | None) -> Behind | None:
+        serving = found.state.deployed
+        if late is None or found.head is None or serving is None:
+            return late
+        commits = count(app, self.config.settings, serving.commit, found.head)
+        return late.model_copy(update={"commits": commits})
+
+    def _note(self, decision: Decision) -> None:
+        """Keep what was decided, once: a look that finds the same as the last one says nothing new."""
+        connection = self.records.connection
+        noted = decisions.newest(connection, str(decision.app), _NOTED)
+        last = next((one for one in noted if one.source == "reconcile"), None)
+        if decision.deployment is None and last is not None and _is_same(last, decision):
+            return
+        decisions.note(connection, decision)
+        event(log, decision.verdict, app=decision.app, deployment=decision.deployment, why=decision.why)
+
+
+def _lines(command: Command) -> list[str]:
+    lines: list[str] = []
+    run(command, lines.append, alone=False)
+    return lines
+
+
+def _decision(app: App, found: Found, ruling: Ruling, asked: str | None, now: datetime) -> Decision:
+    serving = found.state.deployed
+    return Decision(
+        at=now,
+        app=app.name,
+        source="reconcile",
+        verdict=ruling.verdict,
+        why=ruling.why[:TOLD],
+        ref=app.ref[:TOLD],
+        head=found.head,
+        deployed=serving.commit if serving else None,
+        running=found.running.says[:TOLD],
+        deployment=asked,
+    )
+
+
+def _is_same(one: Decision, other: Decision) -> bool:
+    """Compare what was seen and decided; the words may name a time."""
+    return (one.verdict, one.head, one.deployed, one.running) == (
+        other.verdict,
+        other.head,
+        other.deployed,
+        other.running,
+    )

@@ -1,0 +1,71 @@
+"""Weighs what a look at an app found: is a deployment asked for, and if not, why; decides only, does nothing."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from hookd.contract.decision import Ruling, Verdict
+from hookd.contract.deployment import Deployment, Trigger
+from hookd.contract.freeze import Freeze
+from hookd.contract.journal import AppState
+from hookd.contract.ruling import why_not
+from worker.due import next_build, next_mend
+from worker.faults import Running
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a look at an app found: wanted, deployed, running. `head` is None, and `problem` says why, when the git
+    host gave no answer; `history` begins with the newest.
+    """
+
+    state: AppState
+    running: Running
+    head: str | None = None
+    problem: str = ""
+    freeze: Freeze | None = None
+    history: tuple[Deployment, ...] = ()
+
+
+def weigh(found: Found, now: datetime) -> Ruling:
+    """Decide; QUEUED means that a deployment is to be asked for."""
+    if found.freeze is not None:
+        return Ruling(verdict=Verdict.FROZEN, why=str(found.freeze))
+    if found.running.stopped:
+        return Ruling(verdict=Verdict.STOPPED, why=f"{found.running.says}: a person did that; hookd start ends it")
+    if found.state.deployed is None:
+        return _first(found)
+    mend, bring = _mend(found, now), _bring(found, now)
+    return next((one for one in (mend, bring) if one and one.verdict is Verdict.QUEUED), mend or bring)
+
+
+def _first(found: Found) -> Ruling:
+    """The first deployment is a person's: an app that is being taken over still runs elsewhere."""
+    if found.head is None:
+        return Ruling(verdict=Verdict.UNREACHABLE, why=found.problem)
+    return Ruling(verdict=Verdict.WAITING, why="nothing was deployed yet, and the first time a person must say so")
+
+
+def _mend(found: Found, now: datetime) -> Ruling | None:
+    """Ask for what brings the good release back, if it does not serve as it should; whether the git host answers."""
+    if found.state.verified and not found.running.faults:
+        return None
+    wrong = found.running.says if found.state.verified else "a deployment was interrupted after it had switched"
+    return _unless_too_soon(wrong, next_mend(found.history), now)
+
+
+def _bring(found: Found, now: datetime) -> Ruling:
+    """Ask for the head, unless something speaks against it."""
+    if found.head is None:
+        return Ruling(verdict=Verdict.UNREACHABLE, why=found.problem)
+    against = why_not(found.state, found.head, Trigger.RECONCILE)
+    if against is not None:
+        return against
+    serving = found.state.deployed.commit[:12] if found.state.deployed else "nothing"
+    missed = f"{found.head[:12]} is the branch's head, and {serving} serves"
+    return _unless_too_soon(missed, next_build(found.history, found.head), now)
+
+
+def _unless_too_soon(why: str, again: datetime | None, now: datetime) -> Ruling:
+    if again is None or again <= now:
+        return Ruling(verdict=Verdict.QUEUED, why=why)
+    return Ruling(verdict=Verdict.WAITING, why=f"{why}; the next try is at {again:%H:%M} UTC")
