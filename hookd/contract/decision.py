@@ -1,16 +1,18 @@
 """What was decided about a delivery or a look at the branch, and why: kept for people, shown by `hookd why`."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from hookd.contract.names import AppName, CommitId, DeploymentId
 
 # A stranger's text: who shows it escapes it, and nobody stores more of it than this.
 TOLD: Final = 300
 Told = Annotated[str, StringConstraints(max_length=TOLD)]
+# A moment that the clock on every wall can show: of those at the ends of time `astimezone` makes an error.
+Moment = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9000, 1, 1, tzinfo=UTC))]
 
 
 class Verdict(StrEnum):
@@ -47,7 +49,7 @@ class Decision(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True)
-    at: AwareDatetime
+    at: Moment
     app: AppName | None = None
     source: Literal["delivery", "reconcile", "deployment"]
     verdict: Verdict

@@ -2,17 +2,20 @@
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import pytest
 
 from tests.faults.keeper import Keeper
 from tests.faults.ledger import Ledger
+from tests.support.processes import wait_for
 
 # The long form is asked for by the number of its rounds; each test has a short form of its own.
 _ROUNDS = int(os.environ.get("HOOKD_FAULT_ROUNDS", "0"))
 _SEED = int(os.environ.get("HOOKD_FAULT_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)
+Case = TypeVar("Case")
 _FIGURES = pytest.StashKey[list[str]]()
 
 
@@ -32,7 +35,7 @@ class Dice:
         """The number of rounds: the short form's own, or the long form's."""
         return _ROUNDS or short
 
-    def some(self, cases: tuple[str, ...], short: int) -> list[str]:
+    def some(self, cases: Sequence[Case], short: int) -> list[Case]:
         """All cases in the long form, a few in the short one."""
         return list(cases) if self.is_long else self.chance.sample(cases, short)
 
@@ -66,17 +69,24 @@ def dice(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Dice:
     return Dice(random.Random(f"{_SEED} {request.node.nodeid}"), pytestconfig.stash[_FIGURES])
 
 
-@pytest.fixture
-def keeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keeper]:
-    """A whole hookd whose programs are started again when they die, as systemd would."""
-    with Keeper(tmp_path_factory.mktemp("f")) as kept:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a module's tests with each of its HANDOVERS."""
+    if "keeper" in metafunc.fixturenames:
+        handovers = getattr(metafunc.module, "HANDOVERS", ("blue-green",))
+        metafunc.parametrize("keeper", handovers, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def keeper(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keeper]:
+    """A whole hookd whose programs are started again when they die."""
+    with Keeper(tmp_path_factory.mktemp("f"), handover=request.param) as kept:
         yield kept
-        assert kept.strays() == []
 
 
 @pytest.fixture
 def ledger(keeper: Keeper) -> Iterator[Ledger]:
     """Watches the app all the time; what must never be seen is looked for when the test is over, too."""
-    with Ledger(keeper.site, "shop") as book:
+    with Ledger(keeper) as book:
         yield book
     assert book.broken_promises() == {}
+    wait_for(lambda: not keeper.strays(), 10, what="the end of what lost its parent")

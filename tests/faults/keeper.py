@@ -1,19 +1,22 @@
-"""A whole hookd on one machine that comes back as systemd would bring it back: worker, reconciler, Redis."""
+"""A whole hookd on one machine that comes back as systemd would bring it back: receiver, worker, reconciler, Redis."""
 
 import os
 import signal
-import subprocess
-import threading
+import time
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
+
+from redis.exceptions import RedisError
 
 from hookd.contract.deployment import Deployment
+from tests.faults.program import Program
+from tests.faults.store import Store
 from tests.support.installation import Installation, app_files
-from tests.support.processes import PROJECT, python, wait_for
+from tests.support.processes import python, wait_for
 
-# As units/templates/systemd would, only sooner: tests wait for nothing but the fault.
-_RESTART_SECONDS = 0.2
+APP = "shop"
 _RECONCILE_SECONDS = "1"
 # Holds a lock while it builds and says so when somebody else does: two deployers at once would meet here.
 WITNESS = """
@@ -29,105 +32,96 @@ with open(sys.argv[1], "a") as book:
 """
 
 
-class Program:
-    """One program that is started again whenever it ends, until the block does."""
-
-    def __init__(self, site: Installation, name: str, *arguments: str) -> None:
-        self.name = name
-        self.starts = 0
-        self._site = site
-        self._argv = python("-P", "-m", *arguments)
-        self._ended = threading.Event()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._thread = threading.Thread(target=self._keep, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        wait_for(lambda: self._process is not None, what=self.name)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    @property
-    def pid(self) -> int:
-        """The process of now."""
-        assert self._process is not None
-        return self._process.pid
-
-    def kill(self) -> None:
-        """Kill it as the kernel would; what it started must end by itself."""
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-
-    def _keep(self) -> None:
-        with (self._site.directory / f"{self.name}.log").open("ab") as log:
-            while not self._ended.is_set():
-                self._process = self._start(log)
-                while self._process.poll() is None and not self._ended.wait(0.02):
-                    pass
-                self._ended.wait(_RESTART_SECONDS)
-            if self._process is not None:
-                self._process.terminate()
-                self._process.wait(30)
-
-    def _start(self, log: IO[bytes]) -> "subprocess.Popen[bytes]":
-        self.starts += 1
-        environment = self._site.environment
-        return subprocess.Popen(
-            self._argv, cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
-
-
 class Keeper:
-    """An installation with one app, its worker and its reconciler, and the means to break them."""
+    """An installation with one app, and the means to break it; `app` is laid over the app's table."""
 
-    def __init__(self, directory: Path, **app: Any) -> None:
+    def __init__(self, directory: Path, handover: str = "blue-green", **app: Any) -> None:
         self.site = Installation(directory)
+        self.store = Store(directory / "redis")
         self.book = directory / "witness"
-        self.book.touch()
+        self.versions = 0
+        self.receiver = Program(self.site, "receiver", "hookd.cli", "serve")
+        self.worker = Program(self.site, "worker", "worker", "kept-1")
+        self.reconciler = Program(self.site, "reconcile", "worker.reconcile", "--every", _RECONCILE_SECONDS)
+        self.handover = handover
         self._app = app
         self._stack = ExitStack()
-        self.versions = 0
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(self.site)
-        witness = self.site.directory / "witness.py"
-        witness.write_text(WITNESS)
-        command = [*python(), str(witness), str(self.book)]
-        table = {"build": {"commands": [command]}, "reconcile": {"every": 1}, **self._app}
-        self.site.add_app("shop", **table)
-        self.site.start_redis("--appendonly", "yes")
-        self.site.start_manager()
-        self.site.start_receiver()
-        self.worker = self._stack.enter_context(Program(self.site, "worker", "worker", "kept-1"))
-        self.reconciler = self._stack.enter_context(
-            Program(self.site, "reconcile", "worker.reconcile", "--every", _RECONCILE_SECONDS)
-        )
-        self.first()
+        with ExitStack() as stack:
+            stack.enter_context(self.site)
+            stack.enter_context(self.store)
+            self.site.redis_url = self.store.url
+            self._add_app()
+            self.site.start_manager()
+            stack.enter_context(self.receiver)
+            wait_for(self.listens, what="the receiver")
+            stack.enter_context(self.worker)
+            self._first()
+            stack.enter_context(self.reconciler)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def first(self) -> None:
+    def _add_app(self) -> None:
+        self.book.touch()
+        witness = self.site.directory / "witness.py"
+        witness.write_text(WITNESS)
+        command = [*python(), str(witness), str(self.book)]
+        table = {"build": {"commands": [command]}, "reconcile": {"every": 1}, **self._app}
+        self.site.add_app(APP, self.handover, **table)
+
+    def _first(self) -> None:
         """Deploy the first version, so that there is something to lose."""
         self.commit()
-        ended = self.site.push_and_wait("shop")
+        ended = self.site.push_and_wait(APP)
         assert ended.status == "succeeded", (ended, self.site.log_of(ended))
 
-    def commit(self) -> str:
+    # What developers and visitors do
+
+    def commit(self, **files: str | bytes | None) -> str:
         """Push the next version to the git host, and tell nobody; returns what its page will say."""
         self.versions += 1
         version = f"v{self.versions}"
-        self.site.repositories["shop"].commit_and_push({**app_files(version), "last.txt": version})
+        self.site.repositories[APP].commit_and_push({**app_files(version), "last.txt": version, **files})
         return version
 
     def push(self) -> Deployment:
         """Push the next version and tell the receiver."""
         self.commit()
-        return self.site.records.get(self.site.send_push("shop")["deployment"])
+        return self.tell()
+
+    def tell(self) -> Deployment:
+        """Tell the receiver of the branch's head; returns the deployment that it answers with."""
+        return self.site.records.get(self.site.send_push(APP)["deployment"])
+
+    def listens(self) -> bool:
+        """Tell whether the receiver takes requests."""
+        with suppress(OSError):
+            return self.site.post("/healthz", b"", {}, "GET")[0] == 200
+        return False
+
+    def serving(self) -> str:
+        """What a visitor sees now."""
+        try:
+            return self.site.serving(APP)
+        except OSError as error:
+            return str(error)
+
+    # What breaks
+
+    def kill_deployer(self) -> bool:
+        """Kill the process that deploys now; tells whether there was one."""
+        with suppress(OSError, ValueError):
+            pid = self.site.deployer(APP)
+            if pid in dict(self._processes()):
+                os.kill(pid, signal.SIGKILL)
+                return True
+        return False
+
+    # What is waited for
 
     def wait_for_step(self, deployment: Deployment, name: str) -> None:
         """Wait until a deployment has come to a step, or has ended without it."""
@@ -139,41 +133,80 @@ class Keeper:
 
         wait_for(there, 60, what=f"the step {name} of {deployment.id}")
 
-    def kill_deployer(self) -> bool:
-        """Kill the process that deploys now; tells whether there was one."""
-        try:
-            os.kill(self.site.deployer("shop"), signal.SIGKILL)
-        except (OSError, ValueError):
-            return False
-        return True
+    def wait_until_done(self, deployment: Deployment, seconds: float = 60) -> None:
+        """Wait until a deployment's log says how it ended, whether Redis knows it or not."""
+        log = self.site.config.settings.log_path(APP, deployment.id)
+        said = ("succeeded: ", "failed: ", "unchanged: ", "rolled_back: ", "rollback_failed: ")
+
+        def done() -> bool:
+            return log.exists() and any(line[12:].split(None, 1)[1].startswith(said) for line in _whole_lines(log))
+
+        wait_for(done, seconds, what=f"the ending in {log}")
 
     def wait_until_head_serves(self, seconds: float = 90) -> None:
-        """Wait until visitors see the newest version, nothing runs, and no record is left open."""
-        wanted = f"v{self.versions}"
-        wait_for(lambda: self._serving() == wanted, seconds, what=f"{wanted} (now {self._serving()})")
-        wait_for(lambda: not self.open_records(), seconds, what="the endings")
+        """Wait until visitors see the newest version, no record is open, and people are told the same."""
+        end = time.monotonic() + seconds
+        while trouble := self._trouble():
+            if time.monotonic() > end:
+                raise AssertionError(f"after {seconds:g} s: {trouble}\n{self.evidence()}")
+            time.sleep(0.05)
 
-    def open_records(self) -> list[Deployment]:
-        """Deployments without an ending."""
-        return [record for record in self.site.records.history("shop", 1000) if not record.ended]
+    def _trouble(self) -> str:
+        """Say what is not as it must become."""
+        wanted, seen = f"v{self.versions}", self.serving()
+        if seen != wanted:
+            return f"visitors see {seen}, not {wanted}"
+        try:
+            if left := [record.id for record in self.history() if not record.ended]:
+                return f"without an ending: {left}"
+            view = self.site.records.view(APP)
+        except RedisError as error:
+            return f"Redis: {error}"
+        head = self.site.repositories[APP].head()
+        if view.deployed_commit != head or view.behind is not None:
+            return f"people are told that {view.deployed_commit} serves and not {head}; behind: {view.behind}"
+        return ""
+
+    def history(self) -> list[Deployment]:
+        """The app's deployments, the newest first."""
+        return self.site.records.history(APP, 1000)
+
+    def evidence(self) -> str:
+        """What a person would look at."""
+        lines = []
+        with suppress(RedisError):
+            lines = [f"{one.id} {one.trigger} {one.status}: {one.cause}" for one in self.history()[:10]]
+        for program in (self.worker, self.reconciler, self.receiver):
+            text = program.log.read_text(errors="replace").splitlines()
+            lines += [f"--- {program.log}", *text[-25:]]
+        return "\n".join(lines)
+
+    # What must not be left
 
     def strays(self) -> list[str]:
-        """Processes of this installation that have lost their parent: nothing of a dead worker may go on."""
-        mark = f"HOOKD_CONFIG={self.site.config_path}\0".encode()
-        found = []
+        """Processes of this installation that have lost who started them: nothing of a dead worker may go on."""
+        return [line for pid, line in self._processes() if os.getpid() not in _ancestors(pid)]
+
+    def _processes(self) -> Iterator[tuple[int, str]]:
+        """The processes that know this installation's place, each with its command line."""
+        mark = str(self.site.directory).encode()
         for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                if mark in (process / "environ").read_bytes() and _parent(process) == 1:
-                    found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        return found
+                line = (process / "cmdline").read_bytes()
+                if mark in line or mark in (process / "environ").read_bytes():
+                    yield int(process.name), line.replace(b"\0", b" ").decode(errors="replace")
 
-    def _serving(self) -> str:
+
+def _whole_lines(log: Path) -> list[str]:
+    return [line for line in log.read_text(errors="replace").splitlines() if len(line.split(None, 2)) == 3]
+
+
+def _ancestors(pid: int) -> Iterator[int]:
+    while pid > 1:
         try:
-            return self.site.serving("shop")
-        except OSError as error:
-            return str(error)
-
-
-def _parent(process: Path) -> int:
-    status = (process / "status").read_text()
-    return int(status.partition("PPid:")[2].split()[0])
+            status = Path(f"/proc/{pid}/status").read_text()
+        except OSError:
+            yield os.getpid()  # It has just ended.
+            return
+        pid = int(status.partition("PPid:")[2].split()[0])
+        yield pid

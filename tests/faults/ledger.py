@@ -7,24 +7,28 @@ from collections import Counter
 from pathlib import Path
 from typing import Self
 
-from tests.support.installation import Installation
+from tests.faults.keeper import APP, Keeper
 from tests.support.visitors import Visitors
 
 _PAUSE_SECONDS = 0.003
+# The first and the last file that a checkout writes, what the build leaves, and what starts the app.
+_WHOLE = ("wsgi.py", "last.txt", "requirements.txt", "venv/bin/gunicorn")
 
 
 class Ledger:
     """Looks at `current` and asks for the page, hundreds of times a second.
 
-    A release that `current` leads to is complete: its first and last file and its environment are there. A visitor gets
-    a page.
+    A release that `current` leads to is complete: its files and its environment are there. A visitor gets a page.
     """
 
-    def __init__(self, site: Installation, app: str) -> None:
-        self._site = site
-        self._app = app
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        self._pushed = keeper.versions
+        self._current = keeper.site.root(APP) / "current"
+        self._book = keeper.book
+        self._before = keeper.book.stat().st_size
         self._end = threading.Event()
-        self._visitors = Visitors(site.ports[app])
+        self._visitors = Visitors(keeper.site.ports[APP])
         self.looks = 0
         self.found: Counter[str] = Counter()
         self._threads = [
@@ -42,37 +46,45 @@ class Ledger:
         for thread in self._threads:
             thread.join()
 
-    @property
-    def requests(self) -> int:
-        """How many pages were asked for."""
-        return len(self._visitors.answers) + len(self._visitors.failures)
-
     def broken_promises(self) -> dict[str, int]:
         """What was seen and must not be, by kind."""
-        overlaps = (self._site.directory / "witness").read_text().count("overlap")
-        failed = len(self._visitors.failures)
-        found = {**self.found, "two deployers at once": overlaps, "requests without an answer": failed}
+        found = {
+            **self.found,
+            "two deployers at once": self._builds().count("overlap"),
+            **Counter(f"a visitor got {failure}" for failure in self._visitors.failures),
+        }
         return {kind: number for kind, number in found.items() if number}
 
-    def counted(self) -> str:
-        """One line for the summary."""
-        return f"{self.looks} looks at current, {self.requests} requests; half releases 0, double runs 0, failed 0"
+    def counted(self, what: str) -> str:
+        """One line for the summary; a test that came so far has seen the newest version serve."""
+        builds, failed = Counter(self._builds()), len(self._visitors.failures)
+        return (
+            f"{self._keeper.handover}, {what}: {self._keeper.versions - self._pushed} pushes, lost 0; "
+            f"{builds['build']} builds, double runs {builds['overlap']}; "
+            f"{self.looks} looks at current, half releases {self.found.total()}; "
+            f"{len(self._visitors.answers) + failed} requests, failed {failed}"
+        )
+
+    def _builds(self) -> list[str]:
+        with self._book.open() as book:
+            book.seek(self._before)
+            return book.read().split()
 
     def _watch(self) -> None:
         while not self._end.is_set():
             self.looks += 1
-            if fault := _fault_of(self._site.root(self._app) / "current"):
+            if fault := fault_of(self._current):
                 self.found[fault] += 1
             time.sleep(_PAUSE_SECONDS)
 
 
-def _fault_of(current: Path) -> str | None:
-    """Say what is wrong with the release that a link leads to."""
+def fault_of(current: Path) -> str | None:
+    """Say what is wrong with the release that a link leads to, unless it leads elsewhere meanwhile."""
     try:
-        release = current.parent / os.readlink(current)
+        leads = os.readlink(current)
+        missing = [name for name in _WHOLE if not (current.parent / leads / name).exists()]
+        if missing and os.readlink(current) == leads:
+            return f"current leads to a release without {', '.join(missing)}"
     except OSError as error:
         return f"current cannot be read: {error.strerror}"
-    for name in ("wsgi.py", "last.txt", "venv/bin/gunicorn"):
-        if not (release / name).exists() and os.readlink(current) == str(release):
-            return f"current leads to a release without {name}"
     return None

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,7 @@ def test_an_older_commit_s_files_do_not_linger(tmp_path: Path, repository: Repos
     assert content(mirror.written(tmp_path / "two")) == {"both.py": b"2"}
 
 
+MANY = 50_000
 ODD = ["new\nline", "quo'te\"s", "größe ✓.txt", "-rf", "--output=x", " lead and trail ", "tab\there", "$(touch ran)"]
 
 
@@ -133,6 +135,23 @@ def test_files_that_an_archive_would_leave_out_are_written(tmp_path: Path, repos
     Mirror(tmp_path, repository).written(out)
     assert content(out)["docs/a"] == b"x"
     assert content(out)["v"] == b"$Format:%H$"
+
+
+def test_fifty_thousand_files_arrive(tmp_path: Path, repository: Repository, out: Path) -> None:
+    argv = ["git", f"--git-dir={repository.bare}", "fast-import", "--quiet"]
+    subprocess.run(argv, input=many_files(MANY), check=True)
+    mirror = Mirror(tmp_path, repository)
+    assert len(mirror.checkout.list_tree(mirror.checkout.fetch_head())) == MANY
+    mirror.written(out)
+    assert sum(len(files) for _, _, files in os.walk(out)) == MANY
+    assert (out / f"d{MANY // 100 - 1}" / f"{MANY - 1}.py").read_text() == f"{MANY - 1}"
+
+
+def many_files(number: int) -> bytes:
+    """A commit of so many files, a hundred in a directory, as `git fast-import` reads it."""
+    head = "commit refs/heads/main\ncommitter Ada <ada@example.org> 0 +0000\ndata 4\nmany\n"
+    rows = (f"M 100644 inline d{at // 100}/{at}.py\ndata {len(str(at))}\n{at}\n" for at in range(number))
+    return (head + "".join(rows)).encode()
 
 
 @pytest.mark.parametrize("name", [".git", "..", ".GIT"])

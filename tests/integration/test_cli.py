@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -48,6 +49,23 @@ def test_not_waiting_ends_at_once_with_the_deployment_named(shop: Installation) 
     done = hookd(shop, "deploy", "shop", "--no-wait")
     assert done.returncode == 0
     assert shop.wait_for_ending(done.stdout.split()[0]).status is Status.SUCCEEDED
+
+
+def test_ctrl_c_ends_the_watching_and_not_the_deployment(shop: Installation, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    shop.change_app("shop", build={"commands": [["sh", "-c", f"until test -e {go}; do sleep 0.05; done"]]})
+    log = tmp_path / "log"
+    with running(python("-m", "hookd.cli", "deploy", "shop"), log, shop.environment) as watching:
+        wait_for(lambda: "✓ share" in log.read_text(), what="the build")
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(20) == 130
+    shop.change_app("shop", build={"commands": []})
+    deployment = log.read_text().split()[0]
+    assert "no longer watching; the deployment goes on" in log.read_text()
+    assert f"next: hookd logs {deployment} --follow" in log.read_text()
+    assert shop.records.get(deployment).status is Status.RUNNING
+    go.touch()
+    assert shop.wait_for_ending(deployment).status is Status.SUCCEEDED
 
 
 def test_a_commit_that_does_not_exist_ends_with_status_1(shop: Installation) -> None:

@@ -131,3 +131,35 @@ def test_one_delivery_sent_many_times_at_once_makes_one_deployment(receiver: Ben
 def test_an_ignored_delivery_is_not_remembered(receiver: Bench) -> None:
     receiver.push(body=push_body("github", ref="refs/heads/other"), delivery="first")
     assert pushed(receiver, "first")[:2] == (202, "queued")
+
+
+@pytest.mark.parametrize("status", [Status.QUEUED, *DONE])
+def test_a_captured_request_that_is_sent_a_hundred_times_makes_one_deployment(receiver: Bench, status: Status) -> None:
+    _, _, deployment = pushed(receiver)
+    if status is not Status.QUEUED:
+        receiver.end(deployment, status)
+    stored = receiver.stored()
+    assert {pushed(receiver) for _ in range(99)} == {(200, "duplicate", deployment)}
+    assert receiver.stored() == stored
+    assert receiver.records.queue.get_job_ids() == [deployment]
+
+
+def test_a_captured_request_whose_deployments_all_fail_makes_one_at_a_time(receiver: Bench) -> None:
+    """Each may try again what failed; a release that was started and found bad is left alone by the worker."""
+    made = set()
+    for _ in range(25):
+        _, _, deployment = pushed(receiver)
+        assert [pushed(receiver) for _ in range(3)] == [(200, "duplicate", deployment)] * 3
+        receiver.end(deployment, Status.ROLLED_BACK)
+        made.add(deployment)
+    assert len(made) == 25
+    assert {record.status for record in receiver.records.history("github", 100)} == {Status.ROLLED_BACK}
+
+
+def test_old_commits_and_pushes_out_of_order_ask_for_nothing_but_the_head(receiver: Bench) -> None:
+    commits = [f"{number:040x}" for number in range(40, 0, -1)]
+    bodies = [push_body("github", after=commit) for commit in commits]
+    answers = [content(receiver.push(body=body, delivery=str(at))) for at, body in enumerate(bodies)]
+    assert [answer["status"] for answer in answers] == ["queued"] + ["joined"] * 39
+    record = receiver.records.get(answers[0]["deployment"])
+    assert (record.joined, record.pinned_commit, record.commit) == (39, None, None)

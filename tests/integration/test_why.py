@@ -138,6 +138,9 @@ def test_what_a_stranger_put_into_redis_is_passed_over_or_escaped(clean: Install
     connection = clean.records.connection
     connection.xadd(names.decisions_key("shop"), {"decision": b"\xff{"})
     connection.xadd(names.decisions_key("shop"), {"other": "x"})
+    for end_of_time in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
+        spoilt = refused("shop", "x").model_dump_json().replace("2026-03-04T14:02:11Z", end_of_time)
+        connection.xadd(names.decisions_key("shop"), {"decision": spoilt})
     decisions.note(connection, refused("shop", "\x1b[31m[bold]x"))
     shown = hookd(clean, "why", "shop").stdout
     assert r"refused      \x1b[31m[bold]x" in shown

