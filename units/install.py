@@ -55,7 +55,10 @@ class Installer:
                 run(_remover(path, but))
             self._manifest.forget(thing)
         for thing in self._manifest.of(self._scope, "kept directory"):
+            was_there = disk.status(Path(thing.name)) is not None
             if disk.remove_empty(Path(thing.name)):
+                if was_there:
+                    self._say(f"+ remove     {thing.name}")
                 self._manifest.forget(thing)
         return [Path(thing.name) for thing in self._manifest.of(self._scope, "kept directory")]
 
@@ -65,7 +68,8 @@ class Installer:
         whole = [path for path in paths if not any(path.is_relative_to(one) for one in but) and disk.status(path)]
         stays = self.staying(files)
         empty = [Path(thing.name) for thing in self._manifest.of(self._scope, "kept directory")]
-        return [*(_all_but(path, but) for path in whole), *(str(path) for path in empty if path not in stays)]
+        there = (path for path in empty if path not in stays and disk.status(path))
+        return [*(_all_but(path, but) for path in whole), *map(str, there)]
 
     def staying(self, files: Iterable[Path]) -> list[Path]:
         """The directories that `remove_directories` is going to return when these files are gone."""

@@ -14,8 +14,8 @@ from tests.support.server.servers import Servers
 # the kernel's own protection of links off, or looks at it, stays together.
 _SECOND_HALF = frozenset(
     f"test_{name}.py"
-    for name in "adopt app_add at_once certificates chmod compose edit existing_unit fail2ban interrupted"
-    " set_up support support_engine support_layers support_network uninstall wrong_input".split()
+    for name in "adopt app_add at_once certificates chmod edit existing_unit fail2ban interrupted"
+    " set_up support support_layers support_network uninstall wrong_input".split()
 )
 
 

@@ -85,13 +85,13 @@ def without_number(state: AppState) -> AppState:
     return state.model_copy(update={"last_number": 0})
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(histories())
 def test_a_shortened_journal_leads_to_the_same_state(events: list[Event]) -> None:
     assert without_number(fold(compact(events))) == without_number(fold(events))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(histories())
 def test_shortening_keeps_the_order_and_invents_nothing(events: list[Event]) -> None:
     places = [events.index(event) for event in compact(events)]
@@ -99,7 +99,7 @@ def test_shortening_keeps_the_order_and_invents_nothing(events: list[Event]) -> 
     assert compact(compact(events)) == compact(events)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(histories(), st.data())
 def test_a_crash_in_the_middle_of_a_line_costs_no_more_than_that_line(events: list[Event], data: st.DataObject) -> None:
     text = "".join(f"{encode(event)}\n" for event in events)
@@ -109,7 +109,7 @@ def test_a_crash_in_the_middle_of_a_line_costs_no_more_than_that_line(events: li
     assert len(decode(cut.splitlines())) <= whole + 1
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(histories())
 def test_no_history_of_a_shortened_journal_holds_a_release_that_is_gone(events: list[Event]) -> None:
     present = {release.name for release in fold(events).releases}
