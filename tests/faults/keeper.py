@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,7 +18,8 @@ from tests.support.processes import python, wait_for
 
 APP = "shop"
 _RECONCILE_SECONDS = "1"
-# Holds a lock while it builds and says so when somebody else does: two deployers at once would meet here.
+# Holds a lock while it builds and says so when somebody else does: two deployers at once would meet here. It stays for as
+# long as a test wants, at the most a minute.
 WITNESS = """
 import fcntl, os, sys, time
 with open(sys.argv[1], "a") as book:
@@ -29,6 +30,10 @@ with open(sys.argv[1], "a") as book:
         raise SystemExit(0)
     os.write(book.fileno(), b"build\\n")
     time.sleep(0.2)
+    for _ in range(3000):
+        if not os.path.exists(sys.argv[2]):
+            break
+        time.sleep(0.02)
 """
 
 
@@ -39,6 +44,7 @@ class Keeper:
         self.site = Installation(directory)
         self.store = Store(directory / "redis")
         self.book = directory / "witness"
+        self._gate = directory / "gate"
         self.versions = 0
         self.receiver = Program(self.site, "receiver", "hookd.cli", "serve")
         self.worker = Program(self.site, "worker", "worker", "kept-1")
@@ -69,7 +75,7 @@ class Keeper:
         self.book.touch()
         witness = self.site.directory / "witness.py"
         witness.write_text(WITNESS)
-        command = [*python(), str(witness), str(self.book)]
+        command = [*python(), str(witness), str(self.book), str(self._gate)]
         table = {"build": {"commands": [command]}, "reconcile": {"every": 1}, **self._app}
         self.site.add_app(APP, self.handover, **table)
 
@@ -111,6 +117,17 @@ class Keeper:
             return str(error)
 
     # What breaks
+
+    @contextmanager
+    def building(self) -> Iterator[Deployment]:
+        """Push the next version; its deployment builds for as long as the block."""
+        self._gate.touch()
+        try:
+            deployment = self.push()
+            self.wait_for_step(deployment, "build")
+            yield deployment
+        finally:
+            self._gate.unlink()
 
     def kill_deployer(self) -> bool:
         """Kill the process that deploys now; tells whether there was one."""

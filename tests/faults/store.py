@@ -1,5 +1,6 @@
 """A Redis that can be stopped, killed, emptied and brought back, on the same data and at the same place."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -19,13 +20,17 @@ _OPERATOR = "operator"
 
 
 class Store:
-    """A server that keeps its data as on a real host: everything it was told is written to a file."""
+    """A server that keeps its data as on a real host: everything it was told is written to a file.
+
+    `variables` are added to its environment from its next start.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.socket = directory / "redis.sock"
         self.data = directory / "data"
         self.url = f"unix://{self.socket}?db=0"
+        self.variables: dict[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -42,7 +47,12 @@ class Store:
         options = ["--save", "", "--appendonly", "yes", "--user", _OPERATOR, "on", ">operator", "~*", "&*", "+@all"]
         with (self.directory / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*argv, *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                [*argv, *options],
+                env={**os.environ, **self.variables},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         wait_for(self._answers, what="Redis")
 
@@ -52,6 +62,11 @@ class Store:
             self._process.send_signal(sig)
             self._process.wait(30)
             self.socket.unlink(missing_ok=True)
+
+    def restart(self) -> None:
+        """End it in order, and start it again."""
+        self.end()
+        self.start()
 
     def forget(self) -> None:
         """Lose everything, as with a disk that is gone."""

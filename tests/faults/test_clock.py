@@ -1,0 +1,103 @@
+"""Clocks that are an hour ahead or behind, of one program or of Redis: nothing runs twice, and pushes go live."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from hookd.contract.deployment import Status
+from tests.faults.conftest import Dice
+from tests.faults.keeper import Keeper
+from tests.faults.ledger import Ledger
+from tests.faults.program import Program
+from tests.support.processes import wait_for
+from tests.support.programs import program, run
+
+OFFSETS = ("+1h", "-1h")
+
+
+@pytest.fixture(scope="module")
+def faketime() -> str:
+    """The library that lies about the time."""
+    return run(program("faketime", "faketime"), "-f", "+0", "printenv", "LD_PRELOAD").stdout.strip()
+
+
+@contextmanager
+def off(kept: Program, faketime: str, offset: str) -> Iterator[None]:
+    """Let a program have another clock for as long as the block."""
+    kept.variables = {"LD_PRELOAD": faketime, "FAKETIME": offset}
+    kept.restart()
+    yield
+    kept.variables = {}
+    kept.restart()
+
+
+@pytest.mark.parametrize("offset", OFFSETS)
+def test_a_worker_of_another_time_starts_nothing_that_runs(
+    keeper: Keeper, ledger: Ledger, dice: Dice, faketime: str, offset: str
+) -> None:
+    """RQ's own takes a job for abandoned when its clock says so: it would start it again within seconds."""
+    before = len(keeper.history())
+    with Program(keeper.site, "other", "worker", "kept-2") as other, keeper.building() as deployment:
+        with off(other, faketime, offset):
+            wait_until_it_has_looked(keeper, "kept-2")
+            assert [one.status for one in keeper.history() if not one.ended] == [Status.RUNNING]
+    keeper.wait_until_head_serves()
+    assert keeper.site.records.get(deployment.id).status is Status.SUCCEEDED
+    assert len(keeper.history()) == before + 1
+    dice.count(ledger.counted(f"a second worker's clock at {offset}"))
+
+
+def wait_until_it_has_looked(keeper: Keeper, worker: str) -> None:
+    """A worker looks after what others abandoned before it waits for its first job."""
+    with Redis.from_url(keeper.store.url) as client:
+        wait_for(lambda: client.hget(f"rq:worker:{worker}", "state") == b"idle", what=f"{worker}, idle")
+
+
+@pytest.mark.parametrize("offset", OFFSETS)
+@pytest.mark.parametrize("who", ["worker", "reconciler", "both", "receiver"])
+def test_pushes_go_live_whatever_the_clocks_say(
+    keeper: Keeper, ledger: Ledger, dice: Dice, faketime: str, who: str, offset: str
+) -> None:
+    """Told of and not told of, while a clock is wrong and when it is right again."""
+    programs = {"both": [keeper.worker, keeper.reconciler]}.get(who) or [getattr(keeper, who)]
+    with ExitStack() as wrong:
+        for one in programs:
+            wrong.enter_context(off(one, faketime, offset))
+        wait_for(keeper.listens, what="the receiver")
+        keeper.push()
+        keeper.wait_until_head_serves()
+        keeper.commit()
+        keeper.wait_until_head_serves()
+    wait_for(keeper.listens, what="the receiver")
+    keeper.commit()
+    keeper.wait_until_head_serves()
+    keeper.push()
+    keeper.wait_until_head_serves()
+    dice.count(ledger.counted(f"clock of {who} at {offset}"))
+
+
+@pytest.mark.parametrize("offset", OFFSETS)
+def test_a_redis_whose_clock_jumps_while_a_deployment_runs(
+    keeper: Keeper, ledger: Ledger, dice: Dice, faketime: str, offset: str, tmp_path: Path
+) -> None:
+    """With an hour in one moment, everything that is to expire does."""
+    clock = tmp_path / "clock"
+    clock.write_text("+0\n")
+    keeper.store.variables = {"LD_PRELOAD": faketime, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1"}
+    keeper.store.restart()
+    before = len(keeper.history())
+    with keeper.building() as deployment:
+        clock.write_text(f"{offset}\n")
+        with keeper.store.operator() as client:
+            wait_for(lambda: abs(client.time()[0] - deployment.created_at.timestamp()) > 1800, what="the jump")
+    keeper.wait_until_head_serves()
+    assert keeper.site.records.get(deployment.id).status is Status.SUCCEEDED
+    assert len(keeper.history()) == before + 1
+    keeper.store.variables = {}
+    keeper.store.restart()
+    keeper.push()
+    keeper.wait_until_head_serves()
+    dice.count(ledger.counted(f"Redis' clock jumps to {offset}"))
