@@ -11,7 +11,7 @@ from hookd.contract.deployment import UNDONE, Deployment, Status
 from worker.mend import STEPS
 
 _FIRST_PAUSE: Final = timedelta(minutes=3)
-_LONGEST_PAUSE: Final = timedelta(hours=1)
+LONGEST_PAUSE: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -59,4 +59,4 @@ def _next(history: Iterable[Deployment], counts: Callable[[Deployment], bool]) -
     if not row or row[0].ended_at is None:
         return None
     doubled: timedelta = _FIRST_PAUSE * 2 ** (len(row) - 1)
-    return row[0].ended_at + min(_LONGEST_PAUSE, doubled)
+    return row[0].ended_at + min(LONGEST_PAUSE, doubled)

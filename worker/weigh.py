@@ -8,7 +8,7 @@ from hookd.contract.deployment import Deployment, Trigger
 from hookd.contract.freeze import Freeze
 from hookd.contract.journal import AppState
 from hookd.contract.ruling import why_not
-from worker.due import next_build, next_mend
+from worker.due import LONGEST_PAUSE, next_build, next_mend
 from worker.faults import Running
 
 
@@ -66,6 +66,7 @@ def _bring(found: Found, now: datetime) -> Ruling:
 
 
 def _unless_too_soon(why: str, again: datetime | None, now: datetime) -> Ruling:
-    if again is None or again <= now:
+    """Leave it for later, unless that is further away than any pause: then it was another clock that said so."""
+    if again is None or again <= now or again > now + LONGEST_PAUSE:
         return Ruling(verdict=Verdict.QUEUED, why=why)
     return Ruling(verdict=Verdict.WAITING, why=f"{why}; the next try is at {again:%H:%M} UTC")

@@ -18,8 +18,8 @@ from tests.support.processes import python, wait_for
 
 APP = "shop"
 _RECONCILE_SECONDS = "1"
-# Holds a lock while it builds and says so when somebody else does: two deployers at once would meet here. It stays for as
-# long as a test wants, at the most a minute.
+# Holds a lock while it builds and says so when somebody else does: two deployers at once would meet here.
+# It stays for as long as a test wants, at the most a minute.
 WITNESS = """
 import fcntl, os, sys, time
 with open(sys.argv[1], "a") as book:

@@ -66,6 +66,12 @@ def test_what_is_decided(seen: Found, verdict: Verdict, told: str) -> None:
     assert (ruling.verdict, told in ruling.why) == (verdict, True), ruling
 
 
+def test_an_ending_that_lies_in_the_future_comes_from_another_clock_and_makes_nobody_wait() -> None:
+    """A worker whose clock was an hour ahead when a deployment failed."""
+    seen = found(history=(one(Status.FAILED, -60, commit=B),))
+    assert weigh(seen, NOW).verdict is Verdict.QUEUED
+
+
 def test_a_service_that_cannot_be_mended_holds_no_newer_commit_up() -> None:
     assert weigh(found(running=SICK, history=MENDED), NOW).verdict is Verdict.QUEUED
 

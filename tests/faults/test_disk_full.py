@@ -1,0 +1,183 @@
+"""No room at any stage of a deployment: the app goes on as it was, and nothing is left over once there is room."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from hookd.contract.deployment import UNDONE, Deployment, Status
+from hookd.contract.journal import AppState, fold
+from hookd.contract.places import Places
+from tests.faults.conftest import Dice
+from tests.faults.keeper import APP, Keeper
+from tests.faults.ledger import Ledger
+from tests.faults.looker import INJECTED, calls, find_strace, watched
+from tests.support.installation import REQUIREMENTS
+from tests.support.users import needs_root
+from worker.journal import Journal
+
+HANDOVERS = ("blue-green", "restart")
+ROOMY = "size=200m,nr_inodes=20000"
+STEPS = ("space", "fetch", "checkout", "dependencies", "build", "preflight", "ownership", "flush", "health", "prune")
+
+pytestmark = needs_root
+
+
+@pytest.fixture(scope="module")
+def keeper(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keeper]:
+    """A hookd whose apps and state stand on a disk of their own."""
+    directory = tmp_path_factory.mktemp("disk")
+    with small_disk(directory), Keeper(directory, handover=request.param) as kept:
+        yield kept
+
+
+@contextmanager
+def small_disk(directory: Path) -> Iterator[None]:
+    """One small disk, for both `srv` and `state`."""
+    disk = directory / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", ROOMY, "tmpfs", str(disk)], check=False).returncode:
+        pytest.skip("this machine does not let root mount")
+    mounted = [disk]
+    try:
+        for name in ("srv", "state"):
+            (disk / name).mkdir(mode=0o755)
+            (directory / name).mkdir()
+            subprocess.run(["mount", "--bind", str(disk / name), str(directory / name)], check=True)
+            mounted.append(directory / name)
+        yield
+    finally:
+        for place in reversed(mounted):
+            subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+class Disk:
+    """The small disk of a keeper."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self.path = keeper.site.directory / "disk"
+
+    @property
+    def used(self) -> tuple[int, int]:
+        """Bytes and inodes."""
+        found = os.statvfs(self.path)
+        return (found.f_blocks - found.f_bfree) * found.f_frsize, found.f_files - found.f_ffree
+
+    @contextmanager
+    def of(self, options: str) -> Iterator[None]:
+        """Give it another size for as long as the block."""
+        self._remount(options)
+        yield
+        self._remount(ROOMY)
+
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """Leave no room at all for as long as the block."""
+        filler = self.path / "filler"
+        with filler.open("wb", buffering=0) as stream, suppress(OSError):
+            while stream.write(b"x" * 4096):
+                pass
+        yield
+        filler.unlink()
+
+    def _remount(self, options: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{options}", str(self.path)], check=True)
+
+
+def commit(keeper: Keeper) -> None:
+    """Push a version that needs an environment of its own."""
+    keeper.commit(**{"requirements.txt": f"{REQUIREMENTS}# {keeper.versions}\n"})
+
+
+def state_of(keeper: Keeper) -> AppState:
+    config = keeper.site.config
+    return fold(Journal(Places(keeper.site.root(APP), config.settings, APP).journal).events())
+
+
+def ended_honestly(keeper: Keeper, deployment: Deployment, before: Path) -> Status:
+    """See that a deployment that failed changed nothing, and that one that succeeded serves."""
+    record = keeper.site.wait_for_ending(deployment.id)
+    serving, seen = keeper.site.current(APP), keeper.serving()
+    if record.status in UNDONE:
+        assert serving == before, record
+        assert seen != f"v{keeper.versions}", record
+    else:
+        assert record.status is Status.SUCCEEDED
+        assert seen == f"v{keeper.versions}", record
+    return record.status
+
+
+def goes_live(keeper: Keeper) -> None:
+    """With room again, the head is deployed, and of what failed before nothing is left."""
+    keeper.tell()
+    keeper.wait_until_head_serves()
+    assert leftovers(keeper) == []
+
+
+def leftovers(keeper: Keeper) -> list[str]:
+    """What a deployment makes on its way and nobody needs any more."""
+    root, state = keeper.site.root(APP), keeper.site.directory / "state"
+    known = {release.name for release in state_of(keeper).releases}
+    half = [one for one in (root / "releases").iterdir() if one.name not in known]
+    half += [one for one in (root / "venvs").iterdir() if not (one / ".hookd-complete").exists()]
+    half += [one for one in root.iterdir() if one.name.startswith(".")]
+    for pattern in ("*.new", "*.broken", "**/*.lock", "**/tmp_*", "**/hookd-index*"):
+        half += (state / "mirrors").glob(pattern)
+    half += (state / "locks").glob("*.run")
+    return [str(one) for one in half]
+
+
+def test_a_disk_of_each_size(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
+    """From what was used before a deployment to what it needs, in bytes and in inodes."""
+    disk = Disk(keeper)
+    before = disk.used
+    commit(keeper)
+    keeper.tell()
+    keeper.wait_until_head_serves()
+    needs = [now - then for now, then in zip(disk.used, before, strict=True)]
+    statuses = []
+    for _ in range(dice.rounds(2)):
+        for number, option in enumerate(("size", "nr_inodes")):
+            current = keeper.site.current(APP)
+            # The last tenth, where links and journal are written, is tried as often as all before it.
+            share = dice.chance.choice((dice.chance.uniform(0, 0.9), dice.chance.uniform(0.9, 1.1)))
+            room = (1_100_000 if option == "size" else 2) + int(needs[number] * share)
+            with disk.of(f"{option}={disk.used[number] + room}"):
+                commit(keeper)
+                statuses.append(ended_honestly(keeper, keeper.tell(), current))
+            goes_live(keeper)
+    dice.count(ledger.counted(f"{len(statuses)} sizes of a disk, {statuses.count(Status.FAILED)} too small"))
+
+
+def test_a_disk_that_fills_up_at_each_step(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
+    disk, statuses = Disk(keeper), []
+    steps = dice.some(STEPS, 2)
+    for step in steps:
+        current = keeper.site.current(APP)
+        commit(keeper)
+        deployment = keeper.tell()
+        keeper.wait_for_step(deployment, step)
+        with disk.full():
+            statuses.append(ended_honestly(keeper, deployment, current))
+        goes_live(keeper)
+    dice.count(ledger.counted(f"a disk full at {', '.join(steps)}, {statuses.count(Status.FAILED)} failed"))
+
+
+def test_a_journal_that_finds_no_room_at_each_of_its_writes(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
+    trace = keeper.site.directory / "trace"
+    journal = Places(keeper.site.root(APP), keeper.site.config.settings, APP).journal
+    argv = (find_strace(), "-qq", "-o", str(trace), "-P", str(journal), "-e", "trace=write,fsync")
+    with watched(keeper, argv):
+        keeper.wait_until_head_serves()
+    found = calls(trace)
+    assert len(found) >= 4
+    for call, number in found:
+        current = keeper.site.current(APP)
+        with watched(keeper, (*argv, "-e", f"inject={call}:error=ENOSPC:when={number}")):
+            ended_honestly(keeper, keeper.history()[0], current)
+            assert INJECTED in trace.read_text()
+        goes_live(keeper)
+    dice.count(ledger.counted(f"{len(found)} writes of the journal without room"))
