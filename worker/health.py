@@ -63,6 +63,8 @@ def wait_until_healthy(health: Health, colour: str | None, note: Note, processes
     while time.monotonic() < end or streak.well:
         seen = _ask(url, health, min(health.timeout, max(0.1, end - time.monotonic())), watch)
         streak.add(seen)
+        if streak.well == 1:
+            watch.look(at_once=True)  # From now on it must be this process that answers.
         if streak.is_enough(health):
             watch.look(at_once=True)  # A release may end as soon as it is ready.
             note(f"{url} {seen.what}, {streak.well} times in a row")

@@ -2,36 +2,10 @@
 
 import pytest
 
+from tests.support.receiver_site import BIND, found, site
 from units.doctor.nginx import judge_limits
-from units.nginx_config import Passed, parse, passed_on
 
-BIND = "unix:/run/hookd/receiver.sock"
 WANTED = 25 * 1024 * 1024
-
-
-def found(text: str) -> list[Passed]:
-    return list(passed_on(parse(text)))
-
-
-def site(inside: str = "", http: str = "", location: str = "") -> str:
-    return f"""
-    events {{ worker_connections 768; }}
-    http {{
-        {http}
-        log_format odd '$remote_addr {{ "$request" }} # no comment; }}';
-        map $http_upgrade $up {{ default upgrade; '' close; }}
-        server {{
-            listen 80; server_name deploy.example.org "other.example.org";
-            {inside}
-            location = /x {{ return 200 "a;b}}"; }}
-            location ^~ /hooks/ {{
-                {location}
-                limit_except POST {{ deny all; }}
-                proxy_pass http://{BIND};
-            }}
-        }}
-    }}
-    """
 
 
 def test_a_limit_that_is_too_small_is_named_with_its_site() -> None:

@@ -128,6 +128,13 @@ def test_one_that_dies_after_it_was_well_is_bad(path: Path | None) -> None:
         check(running.url, lambda: (next(lives, "pid 0"),), steady=5)
 
 
+def test_one_that_is_started_anew_while_it_is_watched_is_bad_though_each_answer_is_good(path: Path | None) -> None:
+    """A held socket lets a question wait until the service is there again: the answers show no gap."""
+    lives = iter(["pid 1"])
+    with server(says(200), path=path) as running, pytest.raises(Unhealthy, match="ended by itself"):
+        check(running.url, lambda: (next(lives, "pid 2"),), steady=0.1)
+
+
 def test_the_deadline_is_for_the_first_good_answers_not_for_staying_well(path: Path | None) -> None:
     with server(says(200), path=path) as running:
         check(running.url, deadline=0.2, steady=0.5)
