@@ -130,11 +130,16 @@ def _pushed(receiver: Receiver, app: App, delivery: Delivery, push: Push) -> tup
 
 
 def _frozen(receiver: Receiver, decision: Decision) -> tuple[Response, int]:
-    """Record a push and deploy nothing; what cannot be recorded is not said to be."""
+    """Record a push and deploy nothing; what cannot be recorded is not said to be.
+
+    A Redis that takes nothing refuses the whole transaction. That only a poisoned key takes no note is logged.
+    """
     event(log, "push", app=decision.app, answer=decision.verdict, why=decision.why)
     with receiver.records.connection.pipeline() as pipeline:
         keep(pipeline, decision)
-        pipeline.execute()
+        found = pipeline.execute(raise_on_error=False)
+    for error in (reply for reply in found if isinstance(reply, Exception)):
+        event(log, "decision not kept", logging.ERROR, app=decision.app, why=str(error))
     return jsonify(status=decision.verdict, reason=decision.why), 200
 
 

@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from hookd.contract.names import app_of, is_deployment
+from hookd.contract.names import app_of, asked_at
 from hookd.contract.view import AppView
 from hookd.store import freezes
 from hookd.store.config import Config
@@ -69,11 +69,8 @@ def metrics_page(config: Config, records: Records, request: Request) -> Response
 
 def _queued(app: str, waiting: str | None, now: datetime) -> float | None:
     """For how long a deployment has waited: its id says when it was asked for."""
-    if waiting is None or not is_deployment(waiting) or app_of(waiting) != app:
-        return None
-    try:
-        asked = datetime.strptime(f"{waiting.removeprefix(f'{app}-')[:18]}000+0000", "%Y%m%dT%H%M%S%f%z")
-    except ValueError:
+    asked = asked_at(waiting or "")
+    if waiting is None or asked is None or app_of(waiting) != app:
         return None
     return max(0.0, (now - asked).total_seconds())
 

@@ -26,16 +26,21 @@ _AWAY_SECONDS: Final = 5.0
 
 
 class Notebook:
-    """The notes of this process; its thread starts with the first one, so that a process may fork before."""
+    """The notes of this process; its thread starts with the first one, so that a process may fork before.
 
-    def __init__(self, connection: Redis) -> None:
+    `away_seconds` is the pause between two tries while Redis is away.
+    """
+
+    def __init__(self, connection: Redis, away_seconds: float = _AWAY_SECONDS) -> None:
         self._connection = connection
+        self._away_seconds = away_seconds
         self._notes: deque[Decision] = deque(maxlen=KEPT)
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._news = threading.Event()
         self._thread: threading.Thread | None = None
         self._away = False
+        self._refused = False
 
     def add(self, decision: Decision, *, signature: bool) -> None:
         """Leave a note; `signature` tells whether it counts among the refused signatures."""
@@ -72,7 +77,7 @@ class Notebook:
             time.sleep(_GATHER_SECONDS)
             self._news.clear()
             while not self.bring():
-                time.sleep(_AWAY_SECONDS)
+                time.sleep(self._away_seconds)
 
     def _write(self, notes: list[Decision], counts: Counter[str]) -> None:
         if not notes and not counts:
@@ -82,7 +87,14 @@ class Notebook:
                 note_refusal(pipeline, decision)
             for app, times in counts.items():
                 count_refused(pipeline, app, times)
-            pipeline.execute(raise_on_error=False)  # A key of another kind refuses its own notes, and no other.
+            found = pipeline.execute(raise_on_error=False)  # A poisoned key refuses its own notes, and no other.
+        self._say([reply for reply in found if isinstance(reply, Exception)])
+
+    def _say(self, errors: list[Exception]) -> None:
+        """Say once that Redis is there and takes no notes: the worker sets such a key aside."""
+        if errors and not self._refused:
+            event(log, "refusals not kept", logging.ERROR, notes=len(errors), why=str(errors[0]))
+        self._refused = bool(errors)
 
     def _take_back(self, notes: list[Decision], counts: Counter[str]) -> None:
         with self._lock:

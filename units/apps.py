@@ -24,7 +24,8 @@ from units.setup import host_plan
 
 # What hookd itself keeps of an app below its state; the journal goes with the rest, as the releases are no longer its.
 _STATE: Final = (
-    "mirrors/{}.git", "journals/{}.jsonl", "locks/{}.lock", "cache/{}", "home/{}", "keys/{}", "keys/{}.pub"
+    *("mirrors/{}.git", "journals/{}.jsonl", "locks/{}.lock", "locks/{}.deaths", "cache/{}", "home/{}"),
+    *("keys/{}", "keys/{}.pub"),
 )  # fmt: skip
 
 

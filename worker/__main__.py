@@ -1,5 +1,6 @@
 """Starts one worker: `python -m worker [NAME]`; the same as `rq worker` with hookd's classes and timings."""
 
+import logging
 import os
 import secrets
 import shlex
@@ -14,8 +15,11 @@ from hookd.store import eventlog
 from hookd.store.config import Config, ConfigError, config_path, load
 from hookd.store.connection import PatientRedis, impatient
 from hookd.store.credentials import RedisUser, redis_user, with_user
+from hookd.store.eventlog import event
 from worker.orphans import adopt_orphans
 from worker.queue_worker import NameTaken, SafeWorker
+
+log: Final = logging.getLogger("hookd.worker")
 
 # An idle worker looks every ten seconds (RQ: ttl - 15 s) whether somebody died, a busy one between its heartbeats.
 _WORKER_TTL: Final = 25
@@ -30,18 +34,22 @@ def main(arguments: list[str]) -> int:
         config = load(config_path())
         user = redis_user(config, "worker")
     except ConfigError as error:
-        print(f"hookd worker: the configuration cannot be used\n{error}", file=sys.stderr)
+        for problem in error.problems:
+            event(log, "the configuration cannot be used", logging.ERROR, why=problem, next="hookd doctor")
         return 2
     if refused := _refusal(config, user):
-        print(f"hookd worker: {refused}", file=sys.stderr)
+        event(log, "not started", logging.ERROR, why=refused, next="hookd doctor")
         return 2
     write_rq_environment(config, user)
     name = arguments[0] if arguments else f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     adopt_orphans()
     try:
         _work(config, user, name)
-    except (NameTaken, RedisError) as error:
-        print(f"hookd worker: {error}", file=sys.stderr)
+    except NameTaken as error:
+        event(log, "not started", logging.ERROR, why=str(error), next="hookd worker ANOTHER-NAME")
+        return 1
+    except RedisError as error:
+        event(log, "Redis cannot be used", logging.ERROR, why=str(error), next="hookd doctor")
         return 1
     return 0
 

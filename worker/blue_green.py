@@ -1,8 +1,9 @@
 """The handover without a pause: the idle one of two services starts, and the other stops when it is well."""
 
 from hookd.contract.journal import AppState, Colour, Good, Pinned, Quarantined, Release, Switched
-from worker.errors import BAD_RELEASE, CommandFailed, NothingServes, RollbackFailed, RolledBack
-from worker.links import leads_to, point
+from hookd.contract.steps import StepName
+from worker.errors import BAD_RELEASE, CommandFailed, DeployError, NothingServes, NotNoted, RollbackFailed, RolledBack
+from worker.links import leads_to, point, pointing
 from worker.mend import Settled
 from worker.services import control, own_log, wait_until_well
 from worker.task import Task
@@ -12,39 +13,54 @@ def start_beside(task: Task, state: AppState, name: str, commit: str, pin: Pinne
     """Start a release beside the one that serves, then let it serve alone.
 
     Raises RolledBack when it is bad (the other has served all along), NothingServes when there is no other, and
-    RollbackFailed when the one that must not serve cannot be stopped.
+    RollbackFailed when the one that must not serve cannot be stopped. A switch that cannot be noted is taken back.
     """
     idle = _idle(state)
     try:
         _start(task, name, idle)
+        task.stop_the_clock()
+        _switch(task, name, idle, pin)
     except BAD_RELEASE as error:
         task.stop_the_clock()
         _take_back(task, state, idle, commit, task.say(error))
-    task.stop_the_clock()
-    with task.recorder.step("switch", name):
-        switched = Switched(**task.stamp(), release=name, colour=idle)
-        task.journal.add(switched, *((pin,) if pin else ()), Good(**task.stamp(), release=name))
-        point(task.places.current, task.places.release(name))
+    except OSError as error:
+        task.stop_the_clock()
+        _give_up(task, state, idle, name, error)
     if state.colour is not None:
-        with task.recorder.step("stop old", state.colour):
+        with task.recorder.step(StepName.STOP_OLD, state.colour):
             _stop_old(task, state.colour, task.journal.state().deployed)
 
 
 def _start(task: Task, name: str, idle: Colour) -> None:
-    with task.recorder.step("start", idle):
+    with task.recorder.step(StepName.START, idle):
         point(task.places.colour(idle), task.places.release(name))
         control(task, "restart", _service(task, idle))  # A deployment that was killed may have left it running.
-    with task.recorder.step("health", idle):
+    with task.recorder.step(StepName.HEALTH, idle):
         wait_until_well(task, _service(task, idle), idle)
+
+
+def _switch(task: Task, name: str, idle: Colour, pin: Pinned | None) -> None:
+    with task.recorder.step(StepName.SWITCH, name), pointing(task.places.current, task.places.release(name)):
+        switched = Switched(**task.stamp(), release=name, colour=idle)
+        task.journal.add(switched, *((pin,) if pin else ()), Good(**task.stamp(), release=name))
+
+
+def _give_up(task: Task, state: AppState, idle: Colour, name: str, error: OSError) -> None:
+    """Stop a release that is not at fault, since the system refused what belongs to the switch; always raises."""
+    if task.journal.state().current == name:
+        raise NotNoted(f"{name} serves, but the switch could not be completed: {error}", hint=_again(task))
+    with task.recorder.step(StepName.ROLL_BACK, idle):
+        _retire(task, idle, state.deployed)
+    raise DeployError(f"nothing was switched: {error}", hint=_again(task))
 
 
 def _take_back(task: Task, state: AppState, idle: Colour, commit: str, cause: str) -> None:
     """Stop the bad release; always raises, with the ending that is true."""
     task.recorder.line(f"the new release is bad: {cause}")
-    task.journal.add(Quarantined(**task.stamp(), commit=commit, served=True, cause=cause))
+    task.try_to_note(Quarantined(**task.stamp(), commit=commit, served=True, cause=cause))
     hint = own_log(task, _service(task, idle))
     try:
-        with task.recorder.step("roll back", idle):
+        with task.recorder.step(StepName.ROLL_BACK, idle):
             _retire(task, idle, state.deployed)
     except CommandFailed as error:
         raise RollbackFailed(
@@ -61,7 +77,7 @@ def _stop_old(task: Task, old: Colour, serving: Release | None) -> None:
     except CommandFailed as error:
         raise RollbackFailed(
             f"the new release serves, but the old one ({old}) could not be stopped and answers, too: {error.cause}",
-            hint=f"hookd deploy {task.app.name}",
+            hint=_again(task),
         ) from None
 
 
@@ -71,10 +87,13 @@ def _retire(task: Task, colour: Colour, serving: Release | None) -> None:
     A colour that leads elsewhere is the mark of a deployment that was killed in between.
     """
     control(task, "stop", _service(task, colour))
-    if serving is not None:
-        point(task.places.colour(colour), task.places.release(serving.name))
-    else:
+    if serving is None:
         task.places.colour(colour).unlink(missing_ok=True)
+        return
+    try:
+        point(task.places.colour(colour), task.places.release(serving.name))
+    except OSError as error:  # It is stopped, which matters more; the mark that it leaves is for the next deployment.
+        task.recorder.line(f"warning: {colour} does not lead to {serving.name}: {error}")
 
 
 def settle(task: Task, state: AppState) -> Settled:
@@ -88,13 +107,17 @@ def settle(task: Task, state: AppState) -> Settled:
     if link.is_symlink() and not (serving is not None and leads_to(link, task.places.release(serving.name))):
         mended.append(f"an earlier deployment was interrupted while {idle} was running")
         task.recorder.line(mended[-1])
-        with task.recorder.step("settle", idle):
+        with task.recorder.step(StepName.SETTLE, idle):
             _retire(task, idle, serving)
     return Settled(state, tuple(mended))
 
 
 def _idle(state: AppState) -> Colour:
     return "green" if state.colour == "blue" else "blue"
+
+
+def _again(task: Task) -> str:
+    return f"hookd deploy {task.app.name}"
 
 
 def _service(task: Task, colour: Colour) -> str:

@@ -1,9 +1,10 @@
 """Brings an app's service up when the host starts: `python -P -m worker.boot APP`, as the worker's user.
 
-The app's journal says what serves, so neither Redis nor the git host need to be there. What it does it says in
-sentences, for the log of the unit that runs it. Not for an app's own unit: that would wait for itself.
+The app's journal says what serves, so neither Redis nor the git host need to be there. Not for an app's own unit: that
+would wait for itself.
 """
 
+import logging
 import math
 import sys
 from contextlib import ExitStack
@@ -17,7 +18,10 @@ from hookd.contract.journal import AppState
 from hookd.contract.names import new_deployment_id
 from hookd.contract.places import Places
 from hookd.contract.settings import Settings
+from hookd.contract.steps import StepName
+from hookd.store import eventlog
 from hookd.store.config import Config, ConfigError, config_path, load
+from hookd.store.eventlog import event
 from worker.errors import DeployError
 from worker.handover import settle
 from worker.journal import Journal
@@ -27,16 +31,21 @@ from worker.recorder import Recorder
 from worker.services import control
 from worker.task import Task
 
+log: Final = logging.getLogger("hookd.boot")
+
 # A person stops nothing so soon after the start of a machine.
 _JUST_SECONDS: Final = 60.0
 
 
-class _Sentences:
-    """A log that is printed: systemd keeps it."""
+class _Events:
+    """A log whose lines are events of this program."""
+
+    def __init__(self, app: str) -> None:
+        self._app = app
 
     def line(self, step: str, text: str) -> None:
-        """Print one line, under the name of a step if there is one."""
-        print(self.clean(text if step == "hookd" else f"{step}: {text}"), flush=True)
+        """Log one line, under the name of a step if there is one."""
+        event(log, "line", app=self._app, step=None if step == "hookd" else step, text=self.clean(text))
 
     def clean(self, text: str) -> str:
         """Make control characters visible."""
@@ -48,15 +57,17 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: python -P -m worker.boot APP", file=sys.stderr)
         return 2
+    eventlog.start()
     [name] = arguments
     try:
         config = load(config_path(), only=name)
     except ConfigError as error:
-        print(f"the configuration cannot be used\n{error}", file=sys.stderr)
+        for problem in error.problems:
+            event(log, "the configuration cannot be used", logging.ERROR, app=name, why=problem, next="hookd doctor")
         return 2
     app = config.catalogue.get(name)
     if app is None:
-        print(f"there is no app {name!r} in the catalogue", file=sys.stderr)
+        event(log, "not started", logging.ERROR, why=f"there is no app {name!r} in the catalogue", next="hookd status")
         return 2
     return _bring_up(_task(app, config.settings))
 
@@ -82,7 +93,7 @@ def _task(app: App, settings: Settings) -> Task:
     places = Places(app.root, settings, app.name)
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     nobodys = Deployment(id=new_deployment_id(app.name, now), app=app.name, trigger=Trigger.MANUAL, created_at=now)
-    return Task(app, settings, places, Journal(places.journal), Recorder(nobodys, None, _Sentences()), {})
+    return Task(app, settings, places, Journal(places.journal), Recorder(nobodys, None, _Events(app.name)), {})
 
 
 def _bring_up(task: Task) -> int:
@@ -135,7 +146,7 @@ def _start_what_serves(task: Task, state: AppState) -> None:
 
 
 def _start(task: Task, service: str) -> None:
-    with task.recorder.step("start", service):
+    with task.recorder.step(StepName.START, service):
         control(task, "start", service)
 
 

@@ -8,42 +8,18 @@ from pathlib import Path
 
 from hookd.contract.journal import AppState, Built
 from hookd.contract.names import release_name
+from hookd.contract.steps import StepName
 from hookd.store.ownership import Policy
 from worker import commands
-from worker.checkout import Checkout, Entry
+from worker.checkout import Checkout
 from worker.dependencies import install
-from worker.errors import CommandFailed, CommitRefused, DeployError
+from worker.errors import CommandFailed, CommitRefused
 from worker.ownership import enforce, enforce_environment, hint_of
 from worker.remove import remove_tree
 from worker.share import link_shared, refuse_links_out, refuse_reserved
+from worker.space import check_fits, check_left
 from worker.target import Target
 from worker.task import Task
-
-_MIB = 1024 * 1024
-
-
-def check_space(task: Task) -> None:
-    """Refuse to start on a disk that is nearly full; raises DeployError."""
-    limits = task.app.limits
-    for place in {task.places.root, task.settings.state}:
-        found = os.statvfs(place)
-        free = found.f_bavail * found.f_frsize // _MIB
-        if free < limits.free_mib:
-            raise DeployError(f"{place} has {free} MiB free, {limits.free_mib} are asked for", hint=f"df -h {place}")
-        if found.f_files and found.f_favail < limits.free_inodes:
-            raise DeployError(
-                f"{place} has {found.f_favail} inodes free, {limits.free_inodes} are asked for", hint=f"df -i {place}"
-            )
-
-
-def _check_fits(task: Task, entries: list[Entry]) -> None:
-    """Refuse a commit that leaves less room than must stay free; a push of a few bytes can stand for gigabytes."""
-    needed = sum(entry.size for entry in entries) // _MIB + task.app.limits.free_mib
-    found = os.statvfs(task.places.root)
-    if found.f_bavail * found.f_frsize // _MIB < needed:
-        raise DeployError(f"the commit's files need {needed} MiB with what must stay free; {task.places.root} has less")
-    if found.f_files and found.f_favail < len(entries) + task.app.limits.free_inodes:
-        raise DeployError(f"the commit has {len(entries)} files; {task.places.root} has too few inodes free for them")
 
 
 def build(task: Task, state: AppState, target: Target, checkout: Checkout, policy: Policy) -> str:
@@ -74,19 +50,19 @@ def _last_number(task: Task, state: AppState) -> int:
 
 def _fill(task: Task, target: Target, checkout: Checkout, release: Path, policy: Policy) -> None:
     """Write the files, make the environment and link everything, in a directory that has no name yet."""
-    with task.recorder.step("checkout", target.commit[:12]):
+    with task.recorder.step(StepName.CHECKOUT, target.commit[:12]):
         release.mkdir(parents=True)
         entries = checkout.list_tree(target.commit)
         refuse_reserved(task.app, entries)
-        _check_fits(task, entries)
+        check_fits(task, entries)
         checkout.write(target.commit, release)
         refuse_links_out(release, entries)
         for entry in (entry for entry in entries if entry.is_submodule):
             task.recorder.line(f"{entry.path} is a submodule and stays empty")
-    with task.recorder.step("dependencies"):
+    with task.recorder.step(StepName.DEPENDENCIES):
         venv = install(task, release, policy)
         (release / "venv").symlink_to(os.path.relpath(venv, release))
-    with task.recorder.step("share"):
+    with task.recorder.step(StepName.SHARE):
         link_shared(task.app, release)
 
 
@@ -94,23 +70,25 @@ def _prove(task: Task, release: Path, policy: Policy) -> None:
     """Run what runs in the release, then set what it left right, then see that the app can start."""
     environment = task.environment(release)
     if task.app.build.commands:
-        with task.recorder.step("build"):
+        with task.recorder.step(StepName.BUILD):
             for argv in task.app.build.commands:
                 task.run(commands.in_release(argv, release, environment, task.app.limits))
     command = commands.preflight(task.app, release, environment)
     if command is not None:
-        with task.recorder.step("preflight"):
+        with task.recorder.step(StepName.PREFLIGHT):
             _preflight(task, command)
-    with task.recorder.step("ownership"):
+    with task.recorder.step(StepName.OWNERSHIP):
         changed = enforce(release, policy, hint_of(task))
         changed += enforce_environment((release / "venv").resolve(), policy, hint_of(task))
         task.recorder.line(f"{changed} files and directories needed another mode, group or ACL")
+    check_left(task)
 
 
 def _preflight(task: Task, command: commands.Command) -> None:
     try:
         task.run(command)
     except CommandFailed as error:
+        check_left(task)
         last = f": {error.lines[-1]}" if error.lines else f": {error.cause}"
         raise CommitRefused(f"the app does not start from this commit{last}") from None
 
@@ -119,7 +97,7 @@ def before_switch(task: Task, release: Path, policy: Policy) -> None:
     """Run the app's last commands, such as migrations, and set right what they wrote; raises DeployError."""
     if not task.app.build.before_switch:
         return
-    with task.recorder.step("before_switch"):
+    with task.recorder.step(StepName.BEFORE_SWITCH):
         for argv in task.app.build.before_switch:
             task.run(commands.in_release(argv, release, task.environment(release), task.app.limits))
         enforce(release, policy, hint_of(task))

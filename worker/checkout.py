@@ -19,6 +19,7 @@ from hookd.contract.names import COMMIT_PATTERN
 from hookd.contract.settings import Settings
 from worker.commands import Command, Git
 from worker.errors import CommandFailed, CommitRefused, DeployError, TimedOut, Unreachable
+from worker.heads import head_in
 from worker.orphans import die_with_parent
 from worker.remove import remove_tree
 from worker.run import Line, Lines, Take, failed, supervise
@@ -188,9 +189,10 @@ class Checkout:
 
     def _ask_remote(self) -> str:
         answer = self._read(self._git.ask_remote(self._app.repository, self._app.branch))
-        if not answer:
+        head = head_in(answer.split("\n"), self._app.ref)
+        if head is None:
             raise CommandFailed("there is no such branch")
-        return answer.split("\t")[0].strip()
+        return head
 
     def _cannot_fetch(self, error: CommandFailed) -> DeployError:
         return Unreachable(

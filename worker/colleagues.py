@@ -18,6 +18,7 @@ from rq.registry import StartedJobRegistry
 from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
 from hookd.contract import queue as names
+from hookd.store.connection import watch
 from worker.orphans import fields
 
 _KEY: Final = "rq:worker:"
@@ -42,18 +43,19 @@ class Entry:
         try:
             found = fields(int(self.pid))
         except (FileNotFoundError, ProcessLookupError):
-            return _is_hidden(int(self.pid))
+            return _is_own(int(self.pid))
         return found[_STATE] not in "XZ" and self.started in ("", found[_STARTED])
 
 
-def _is_hidden(pid: int) -> bool:
-    """Tell whether there is such a process, which /proc does not show: it belongs to another user."""
+def _is_own(pid: int) -> bool:
+    """Tell whether there is such a process of this user's, although /proc does not show it.
+
+    All workers of a host are one user's. After a power cut, another user's service may have got a worker's number.
+    """
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):
         return False
-    except PermissionError:
-        return True
     return True
 
 
@@ -84,7 +86,7 @@ def bury(connection: Redis, name: str) -> bool:
     """Take a dead worker off the list, and let RQ take what it was running for abandoned; False if it lives again."""
     key, executions = f"{_KEY}{name}", WORKER_EXECUTIONS_KEY_TEMPLATE.format(name)
     with closing(connection.pipeline()) as pipeline, suppress(WatchError):
-        pipeline.watch(key)  # type: ignore[no-untyped-call]
+        watch(pipeline, key)
         entry = entry_of(pipeline, name)
         if entry is not None and entry.lives:
             return False

@@ -15,6 +15,7 @@ from worker.commands import Command, Install
 from worker.errors import CommandFailed, CommitRefused, DeployError
 from worker.ownership import enforce_environment, hint_of
 from worker.remove import remove_tree
+from worker.space import check_left
 from worker.task import Task
 
 Kind = Literal["lock", "hashed", "plain", "project", "none"]
@@ -212,6 +213,7 @@ def install(task: Task, release: Path, policy: Policy) -> Path:
     directory = need.file.parent if need.kind == "lock" and need.file else release
     _build(task, need, _tools(task, directory, python, venv))
     task.run(commands.flush(venv))  # After a power cut the mark must not be there without what it stands for.
+    check_left(task)
     (venv / COMPLETE).touch()
     return venv
 

@@ -1,14 +1,15 @@
 """When an app's git host is asked, and when what went wrong is tried again."""
 
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import takewhile
 from typing import Final
 
-from hookd.contract.deployment import UNDONE, Deployment, Status
-from worker.mend import STEPS
+from hookd.contract.deployment import UNDONE, Deployment, Status, Trigger
+from hookd.contract.steps import MENDING, StepName
 
 _FIRST_PAUSE: Final = timedelta(minutes=3)
 LONGEST_PAUSE: Final = timedelta(hours=1)
@@ -44,18 +45,48 @@ def _share(app: str, at: float) -> float:
 
 def next_build(history: Iterable[Deployment], head: str) -> datetime | None:
     """When a commit that failed, without being at fault, may be tried again; `history` begins with the newest."""
-    return _next(history, lambda one: one.status in UNDONE and one.commit in (None, head))
+    return _next(tries_for(history, head))
+
+
+def tries_for(history: Iterable[Deployment], head: str) -> list[Deployment]:
+    """The last deployments that were meant to bring a head and did not, up to the first other one; the newest first.
+
+    That the git host gave a push nothing is no reason to wait: it has just answered. What a look asked for counts,
+    since the host had answered then, too.
+    """
+    tries = (one for one in history if one.trigger is Trigger.RECONCILE or not _got_nothing(one))
+    return _row(tries, partial(_tried_for, head))
+
+
+def _tried_for(head: str, one: Deployment) -> bool:
+    """Tell whether a deployment was meant to bring a head and did not; also one that did not find it, as a look had."""
+    if one.status is Status.UNCHANGED:
+        return one.trigger is Trigger.RECONCILE and one.claimed_commit == head
+    return one.status in UNDONE and one.commit in (None, head)
+
+
+def _got_nothing(one: Deployment) -> bool:
+    return any(step.name == "fetch" and step.outcome == "failed" for step in one.steps)
 
 
 def next_mend(history: Iterable[Deployment]) -> datetime | None:
     """When mending may be tried again; a service that fails again and again is not started each time."""
-    return _next(history, lambda one: any(step.name in STEPS for step in one.steps))
+    return _next(_row(history, lambda one: any(step.name in MENDING for step in one.steps)))
 
 
-def _next(history: Iterable[Deployment], counts: Callable[[Deployment], bool]) -> datetime | None:
-    """3 minutes after the first try, 6 after the second, and at last one hour."""
+def was_in_vain(history: Iterable[Deployment], what: str) -> bool:
+    """Tell whether a service was started again because of this, and that changed nothing."""
+    failed = (step for one in history for step in one.steps if step.outcome == "failed")
+    return any(step.name == StepName.COMPARE and step.detail == what for step in failed)
+
+
+def _row(history: Iterable[Deployment], counts: Callable[[Deployment], bool]) -> list[Deployment]:
     ended = (one for one in history if one.ended and one.status is not Status.SUPERSEDED)
-    row = list(takewhile(counts, ended))
+    return list(takewhile(counts, ended))
+
+
+def _next(row: Sequence[Deployment]) -> datetime | None:
+    """3 minutes after the first try, 6 after the second, and at last one hour."""
     if not row or row[0].ended_at is None:
         return None
     doubled: timedelta = _FIRST_PAUSE * 2 ** (len(row) - 1)

@@ -9,7 +9,8 @@ DeployError                 the commit or its surroundings; nothing was switched
 ├── StillUnwell             what should serve is not well, also after it was started again   → failed
 ├── NothingServes           the very first release is bad, and there is none to go back to  → failed
 ├── RolledBack              the new release was started and is bad; the old one serves      → rolled_back
-└── RollbackFailed          what serves is not certain: a person must look                  → rollback_failed
+├── RollbackFailed          what serves is not certain: a person must look                  → rollback_failed
+└── NotNoted             the new release was switched to, and that could not be noted    → rollback_failed
 Unhealthy                   inside a handover: how a release failed its health check
 DeploymentFailed            around it all: ends the RQ job as failed
 """
@@ -87,6 +88,12 @@ class RollbackFailed(DeployError):
 
     ending = Status.ROLLBACK_FAILED
     healthy = False
+
+
+class NotNoted(DeployError):
+    """What was handed over to could not be noted: the next deployment settles it."""
+
+    ending = Status.ROLLBACK_FAILED
 
 
 class Unhealthy(Exception):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Final, Literal
 
 from hookd.contract.catalogue import App
@@ -50,12 +51,13 @@ class Seen:
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong: a link that leads elsewhere, a service that should serve, or a second one that runs.
+    """One thing that is wrong: a link that leads elsewhere, a service that should serve, one that takes requests with
+    another release, or a second one that runs.
 
     `started` is when the service started that runs in a link: it may have seen the link while that was right.
     """
 
-    kind: Literal["link", "service", "second"]
+    kind: Literal["link", "service", "release", "second"]
     name: str
     what: str
     started: float | None = None
@@ -123,30 +125,32 @@ def _faults(wanted: Wanted, seen: Seen, main: str, idle: str | None) -> Iterator
     for name in dict.fromkeys(("current", wanted.home)):
         if seen.link(name).leads_to != wanted.directory:
             yield Fault("link", name, f"{name} does not lead to {wanted.release}", unit.started)
-    if wrong := _wrong(main, unit, wanted, seen):
+    if wrong := _wrong(main, unit):
         yield Fault("service", main, wrong)
+    if unit.is_up and _runs_another(unit, wanted, seen.link(wanted.home)):
+        yield Fault("release", main, f"{main} runs another release than {wanted.release}")
     if idle is not None and seen.unit(idle).is_up:
         yield Fault("second", idle, f"{idle} runs, too")
 
 
-def _wrong(name: str, unit: Unit, wanted: Wanted, seen: Seen) -> str | None:
+def _wrong(name: str, unit: Unit) -> str | None:
     """One that is just starting, or ends and is started again and again, is in its manager's hands."""
     if unit.state == "failed":
         return f"{name} has failed"
     if unit.state == "inactive":
         return f"{name} does not run"
-    if unit.is_up and _runs_another(unit, wanted, seen.link(wanted.home)):
-        return f"{name} runs another release than {wanted.release}"
     return None
 
 
 def _runs_another(unit: Unit, wanted: Wanted, link: Link) -> bool:
     """Where a service does not say what it runs, time does: it runs what its link led to when it started.
 
-    So it is wrong if it is older than a link that is right now, or younger than one that is wrong.
+    So it is wrong if it is older than a link that is right now, or younger than one that is wrong. One that works in no
+    release at all, since it was told to go elsewhere, says nothing.
     """
-    if unit.directory is not None:
-        return unit.directory != wanted.directory
+    right = PurePath(wanted.directory)
+    if unit.directory is not None and right.parent in PurePath(unit.directory).parents:
+        return not PurePath(unit.directory).is_relative_to(right)
     if unit.started is None or link.since is None:
         return False
     return (unit.started < link.since) == (link.leads_to == wanted.directory)

@@ -6,6 +6,7 @@ longer matters: breaking off then would only make the ending a lie.
 
 from hookd.contract.deployment import Trigger
 from hookd.contract.journal import AppState, Pinned
+from hookd.contract.steps import StepName
 from worker import blue_green, commands, in_place
 from worker.mend import Settled, mend
 from worker.task import Task
@@ -17,7 +18,7 @@ def hand_over(task: Task, state: AppState, name: str, commit: str, pin: Pinned |
     Raises RolledBack when it is bad and the old one serves, RollbackFailed when that is not well either, and
     NothingServes when it is bad and there is no old one.
     """
-    with task.recorder.step("flush"):
+    with task.recorder.step(StepName.FLUSH):
         task.run(commands.flush(task.places.release(name)))
     match task.app.service.handover:
         case "restart":

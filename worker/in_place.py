@@ -1,52 +1,70 @@
 """The handover of a single service: `current` points at the new release, the service restarts; back if need be."""
 
+from collections.abc import Callable
+
 from hookd.contract.journal import AppState, Good, Pinned, Quarantined, Release, Switched
+from hookd.contract.steps import StepName
 from worker.errors import (
     BAD_RELEASE,
     CommandFailed,
+    DeployError,
     NothingServes,
+    NotNoted,
     RollbackFailed,
     RolledBack,
     ServiceMissing,
     StillUnwell,
     Unhealthy,
 )
-from worker.links import point, pointed_at
+from worker.links import leads_to, point, pointed_at, pointing
 from worker.mend import Settled
 from worker.services import control, own_log, wait_until_well
 from worker.task import Task
+
+# Writes to the journal.
+Note = Callable[..., object]
 
 
 def restart_into(task: Task, state: AppState, name: str, commit: str, pin: Pinned | None) -> None:
     """Restart the service in a release.
 
     Raises RolledBack when it is bad and the last good one serves again, RollbackFailed when that is not well either,
-    and NothingServes when no release was ever good.
+    NothingServes when no release was ever good, and NotNoted when it is well and the journal cannot be told.
     """
     since = pointed_at(task.places.current)
     try:
-        _switch_and_restart(task, name, pin)
+        _switch_and_restart(task, name, task.journal.add, pin)
     except ServiceMissing:
         _point_back(task, state, since)
         raise
+    except OSError as error:
+        task.stop_the_clock()
+        _refused(task, name, error)
     except BAD_RELEASE as error:
         task.stop_the_clock()
         cause = task.say(error)
         task.recorder.line(f"the new release is bad: {cause}")
-        task.journal.add(Quarantined(**task.stamp(), commit=commit, served=True, cause=cause))
+        task.try_to_note(Quarantined(**task.stamp(), commit=commit, served=True, cause=cause))
         _go_back(task, _last_good(state), cause)
 
 
-def _switch_and_restart(task: Task, name: str, pin: Pinned | None = None) -> None:
+def _switch_and_restart(task: Task, name: str, note: Note, pin: Pinned | None = None) -> None:
     """Switch and restart; the journal is written before the link changes, and again when the release is well."""
-    with task.recorder.step("switch", name):
-        task.journal.add(Switched(**task.stamp(), release=name))
-        point(task.places.current, task.places.release(name))
-    with task.recorder.step("restart"):
+    with task.recorder.step(StepName.SWITCH, name), pointing(task.places.current, task.places.release(name)):
+        note(Switched(**task.stamp(), release=name))
+    with task.recorder.step(StepName.RESTART):
         control(task, "restart", task.app.service_name)
-    with task.recorder.step("health"):
+    with task.recorder.step(StepName.HEALTH):
         wait_until_well(task, task.app.service_name, None)
-    task.journal.add(*((pin,) if pin else ()), Good(**task.stamp(), release=name))
+    note(*((pin,) if pin else ()), Good(**task.stamp(), release=name))
+
+
+def _refused(task: Task, name: str, error: OSError) -> None:
+    """Say what the system's refusal in the middle of a handover leaves behind; always raises."""
+    hint = f"hookd deploy {task.app.name}"
+    if leads_to(task.places.current, task.places.release(name)):
+        raise NotNoted(f"{name} was switched to, but that could not be noted: {error}", hint=hint) from None
+    raise DeployError(f"nothing was switched: {error}", hint=hint) from None
 
 
 def _point_back(task: Task, state: AppState, since: float | None) -> None:
@@ -63,9 +81,9 @@ def _go_back(task: Task, previous: Release | None, cause: str) -> None:
     if previous is None:
         raise NothingServes(f"the first release is bad, and there is none to go back to: {cause}", hint=hint)
     try:
-        with task.recorder.step("roll back", previous.name):
-            _switch_and_restart(task, previous.name)
-    except BAD_RELEASE as error:
+        with task.recorder.step(StepName.ROLL_BACK, previous.name):
+            _switch_and_restart(task, previous.name, task.try_to_note)
+    except (*BAD_RELEASE, OSError) as error:
         raise RollbackFailed(
             f"the new release is bad ({cause}), and the old one is not well either: {task.say(error)}",
             hint=hint or f"hookd logs {task.deployment.id}",
@@ -83,8 +101,8 @@ def settle(task: Task, state: AppState) -> Settled:
     if good is None:
         return Settled(state)
     try:
-        with task.recorder.step("settle", good.name):
-            _switch_and_restart(task, good.name)
+        with task.recorder.step(StepName.SETTLE, good.name):
+            _switch_and_restart(task, good.name, task.journal.add)
     except (Unhealthy, CommandFailed) as error:
         trouble = StillUnwell(
             f"{interrupted}, and {good.name}, which served before, is not well: {task.say(error)}",

@@ -20,15 +20,17 @@ from hookd.contract.places import Places
 from hookd.store.config import ConfigError
 from hookd.store.eventlog import event
 from hookd.store.records import NoSuchDeployment, Request
-from worker.context import Context, app_environment, end_dead, open_context, publish, still_runs, tidy
+from worker.context import Context, open_context, publish, tidy
 from worker.errors import DeployError, DeploymentFailed
 from worker.journal import Journal
+from worker.life import end_dead, still_runs
 from worker.logfile import LogFile
 from worker.masks import Masks
 from worker.pipeline import Ending
 from worker.pipeline import deploy as run_pipeline
-from worker.recorder import Recorder
+from worker.recorder import Recorder, keep_decision
 from worker.task import Task, host_variables
+from worker.variables import app_environment, shared_variables
 
 log: Final = logging.getLogger(__name__)
 
@@ -123,16 +125,18 @@ def _outcome(context: Context, record: Deployment) -> Ending:
     """Turn whatever happens into one ending; the one place that catches the unexpected."""
     app = context.app(record.app)
     if app is None:
-        return Ending(Status.FAILED, f"the app {record.app} is not in the catalogue any more")
+        cause = f"the app {record.app} is not in the catalogue any more"
+        return _not_begun(context, record, Ending(Status.FAILED, cause, "hookd status"))
+    settings = context.config.settings
     try:
         environment = app_environment(app)
-        settings = context.config.settings
         masks, shared = _masks(app, environment), settings.logs is not None
         logfile = LogFile(settings.log_path(app.name, record.id), masks, shared=shared)
     except DeployError as error:
-        return Ending(error.ending, error.cause, error.hint)
+        return _not_begun(context, record, Ending(error.ending, error.cause, error.hint))
     except OSError as error:
-        return Ending(Status.FAILED, f"the log cannot be written: {error}")
+        cause = f"the log cannot be written: {error}"
+        return _not_begun(context, record, Ending(Status.FAILED, cause, f"hookd doctor {app.name}"))
     with logfile:
         recorder = Recorder(record, context.impatient, logfile)
         ending = _ending_of(context, app, recorder, environment)
@@ -144,6 +148,12 @@ def _outcome(context: Context, record: Deployment) -> Ending:
         return ending
 
 
+def _not_begun(context: Context, record: Deployment, ending: Ending) -> Ending:
+    """Keep the decision about a deployment that nobody could begin with: it has no log to tell of it."""
+    keep_decision(context.impatient.connection, record, ending.verdict, _why(ending, record))
+    return ending
+
+
 def _why(ending: Ending, record: Deployment) -> str:
     """The decision's own words; where something was deployed, how that ended."""
     cause = ending.cause or f"{(record.commit or '')[:12]} serves"
@@ -152,10 +162,12 @@ def _why(ending: Ending, record: Deployment) -> str:
 
 def _masks(app: App, environment: Mapping[str, str]) -> Masks:
     """Know every place where a credential may come from."""
-    return Masks({**host_variables(), **app.dependencies.environment, **app.build.environment, **environment})
+    own = {**app.dependencies.environment, **app.build.environment, **environment}
+    return Masks(host_variables(), own, *shared_variables(app))
 
 
 def _ending_of(context: Context, app: App, recorder: Recorder, environment: Mapping[str, str]) -> Ending:
+    logs = f"hookd logs {recorder.deployment.id}"
     try:
         places = Places(root=app.root, settings=context.config.settings, app=app.name)
         task = Task(app, context.config.settings, places, Journal(places.journal), recorder, environment)
@@ -163,13 +175,15 @@ def _ending_of(context: Context, app: App, recorder: Recorder, environment: Mapp
     except DeployError as error:
         return Ending(error.ending, error.cause, error.hint, verdict=error.verdict)
     except JobTimeoutException:
-        return Ending(Status.FAILED, f"the deployment took longer than {app.limits.deploy_seconds} s")
+        return Ending(Status.FAILED, f"the deployment took longer than {app.limits.deploy_seconds} s", logs)
     except OSError as error:
         event(log, "refused by the system", logging.ERROR, trace=True, deployment=recorder.deployment.id)
-        return Ending(Status.FAILED, f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
+        cause = f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
+        return Ending(Status.FAILED, cause, logs)
     except Exception as error:
         event(log, "hookd failed", logging.ERROR, trace=True, deployment=recorder.deployment.id)
-        return Ending(Status.FAILED, f"hookd itself failed ({type(error).__name__}); the worker's log says where")
+        cause = f"hookd itself failed ({type(error).__name__}); the worker's log says where"
+        return Ending(Status.FAILED, cause, "journalctl --unit 'hookd-worker@*' --lines 50")
 
 
 def _now() -> datetime:

@@ -1,11 +1,13 @@
 """The journal on disk: one file per app, one line per event, each on disk before the next thing happens."""
 
 import os
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import Final
 
 from hookd.contract.journal import AppState, Event, compact, decode, encode, fold
-from worker.links import sync_directory
+from hookd.store.tree import sync_directory
 
 _LONG: Final = 500
 
@@ -22,17 +24,25 @@ class Journal:
         return fold(self.events())
 
     def add(self, *events: Event) -> AppState:
-        """Write events, wait until they are on disk, and return the state they lead to."""
+        """Write events, wait until they are on disk, and return the state they lead to.
+
+        Raises OSError when they cannot be written; then none of them is.
+        """
         text = "".join(f"{encode(event)}\n" for event in events)
         is_new = not self._path.exists()
-        with self._path.open("a+b") as file:
-            if file.tell() and not self._ends_with_newline(file.fileno(), file.tell()):
+        with self._path.open("a+b", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            if size and not self._ends_with_newline(file.fileno(), size):
                 text = f"\n{text}"  # A crash tore the last line; this one must not be glued to it.
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        if is_new:
-            sync_directory(self._path.parent)
+            try:
+                _write(file, text.encode())
+                os.fsync(file.fileno())
+                if is_new:
+                    sync_directory(self._path.parent)
+            except OSError:
+                with suppress(OSError):
+                    file.truncate(size)  # What cannot be relied on did not happen: nobody must read it.
+                raise
         return self.state()
 
     @staticmethod
@@ -58,3 +68,9 @@ class Journal:
             return []
         # Not splitlines(): a text inside an event may hold characters that it takes for a line's end.
         return decode(self._path.read_text(encoding="utf-8", errors="replace").split("\n"))
+
+
+def _write(file: FileIO, data: bytes) -> None:
+    """Write all of it: a disk that fills up takes a part first."""
+    while data:
+        data = data[file.write(data) :]

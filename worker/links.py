@@ -2,7 +2,11 @@
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from hookd.store.tree import sync_directory
 
 
 def point(link: Path, release: Path, *, since: float | None = None) -> None:
@@ -10,11 +14,23 @@ def point(link: Path, release: Path, *, since: float | None = None) -> None:
 
     Its time says since when it leads there, and so which release a service runs; `since` is another time than now.
     """
+    with pointing(link, release, since=since):
+        pass
+
+
+@contextmanager
+def pointing(link: Path, release: Path, *, since: float | None = None) -> Iterator[None]:
+    """Make a link point at a release at the end of the block, unless that raises; what needs room is done before it."""
     temporary = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
     temporary.symlink_to(os.path.relpath(release, link.parent))
-    if since is not None:
-        os.utime(temporary, (since, since), follow_symlinks=False)
-    os.replace(temporary, link)
+    try:
+        if since is not None:
+            os.utime(temporary, (since, since), follow_symlinks=False)
+        yield
+        os.replace(temporary, link)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     sync_directory(link.parent)
 
 
@@ -29,12 +45,3 @@ def pointed_at(link: Path) -> float | None:
 def leads_to(link: Path, release: Path) -> bool:
     """Tell whether a link ends at a release."""
     return os.path.realpath(link) == os.path.realpath(release)
-
-
-def sync_directory(directory: Path) -> None:
-    """Wait until the entries of a directory are on disk."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,9 +1,12 @@
 """One look at one app: what is wanted, deployed and running; asks for a deployment if need be, and tells people."""
 
 import logging
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
+
+from redis.exceptions import ResponseError
 
 from hookd.contract.catalogue import App
 from hookd.contract.decision import TOLD, Behind, Decision, Ruling, Verdict
@@ -17,10 +20,13 @@ from hookd.store.eventlog import event
 from hookd.store.records import Records, Request
 from worker.behind import behind, count
 from worker.commands import Command
-from worker.errors import DeployError
+from worker.errors import DeployError, TimedOut
+from worker.hosts import Hosts
 from worker.journal import Journal
+from worker.life import still_runs
 from worker.logfile import plain
 from worker.probe import head_of
+from worker.registries import of_app, set_aside
 from worker.run import run
 from worker.running import look as look_at_services
 from worker.weigh import Found, weigh
@@ -29,6 +35,8 @@ log: Final = logging.getLogger(__name__)
 
 # The longest wait for a git host's answer.
 _GIT_SECONDS: Final = 20.0
+# Who fails only after so long, as ssh does with a host that drops what it is sent, has kept a look waiting, too.
+_SLOW_SECONDS: Final = 5.0
 # Pauses between tries do not grow any more after this many.
 _TRIES: Final = 20
 # How far back the last decision of this kind is searched among those of deliveries.
@@ -41,19 +49,21 @@ class Looker:
 
     config: Config
     records: Records
+    hosts: Hosts = field(default_factory=Hosts)
 
     def look(self, app: App) -> bool:
         """Look at an app; False when a deployment waits or runs, which sees for itself where the branch stands.
 
         Raises RedisError, Contention and OSError.
         """
+        set_aside(self.records.connection, of_app(app.name))
         history = tuple(self.records.history(app.name, _TRIES))
-        if self.records.waits(app.name) or any(one.status is Status.RUNNING for one in history):
+        if self.records.waits(app.name) or any(map(_runs, history)):
             return False
         found = self._find(app, history)
         now = datetime.now(UTC)
         ruling = weigh(found, now)
-        asked = self._ask_for(app) if ruling.verdict is Verdict.QUEUED else None
+        asked = self._ask_for(app, found.head) if ruling.verdict is Verdict.QUEUED else None
         self._publish(app, found, ruling, now)
         self._note(_decision(app, found, ruling, asked, now))
         return True
@@ -63,18 +73,32 @@ class Looker:
         state = self._state(app)
         running = look_at_services(app, state, Places(app.root, settings, app.name), _lines)
         freeze = freezes.in_force(self.config.frozen, app.name, datetime.now(UTC))
-        found = Found(state, running, freeze=freeze, history=history)
+        found = Found(app.name, state, running, freeze=freeze, history=history)
         try:
-            return replace(found, head=head_of(app, settings, _GIT_SECONDS, alone=False))
+            return replace(found, head=self._head(app))
         except DeployError as error:
             return replace(found, problem=plain(error.cause))
+
+    def _head(self, app: App) -> str:
+        """Ask the git host, unless it has just kept others waiting; raises DeployError."""
+        url = app.repository
+        if self.hosts.is_given_up(url):
+            raise DeployError(f"{url} is not asked: its host has just kept two other apps waiting")
+        began = time.monotonic()
+        try:
+            return head_of(app, self.config.settings, _GIT_SECONDS, alone=False)
+        except DeployError as error:
+            if isinstance(error, TimedOut) or time.monotonic() - began >= _SLOW_SECONDS:
+                self.hosts.kept_waiting(url)
+            raise
 
     def _state(self, app: App) -> AppState:
         return Journal(Places(app.root, self.config.settings, app.name).journal).state()
 
-    def _ask_for(self, app: App) -> str:
-        seconds = app.limits.deploy_seconds
-        return self.records.request(Request(app=app.name, trigger=Trigger.RECONCILE, seconds=seconds)).deployment
+    def _ask_for(self, app: App, head: str | None) -> str:
+        """Ask for a deployment; that it names the head binds nobody, but tells a later look what it was meant for."""
+        request = Request(app.name, Trigger.RECONCILE, app.limits.deploy_seconds, claimed_commit=head)
+        return self.records.request(request).deployment
 
     def _publish(self, app: App, found: Found, ruling: Ruling, now: datetime) -> None:
         """Show readers how the app stands, from its journal: so what Redis has lost comes back."""
@@ -82,7 +106,7 @@ class Looker:
         late = behind(found.state, found.head, ruling, earlier, now)
         late = self._counted(app, found, late)
         seen = {"head": found.head, "head_seen_at": now} if found.head else {}
-        view = with_state(earlier.model_copy(update=seen), self._state(app))
+        view = with_state(earlier.model_copy(update=seen), self._state(app), head_seen=found.head is not None)
         self.records.publish(view.model_copy(update={"behind": late}))
 
     def _counted(self, app: App, found: Found, late: Behind | None) -> Behind | None:
@@ -99,8 +123,16 @@ class Looker:
         last = next((one for one in noted if one.source == "reconcile"), None)
         if decision.deployment is None and last is not None and _is_same(last, decision):
             return
-        decisions.note(connection, decision)
+        try:
+            decisions.note(connection, decision)
+        except ResponseError as error:  # What was decided holds all the same.
+            event(log, "decision not kept", logging.ERROR, app=decision.app, why=str(error))
         event(log, decision.verdict, app=decision.app, deployment=decision.deployment, why=decision.why)
+
+
+def _runs(one: Deployment) -> bool:
+    """Tell whether a deployment runs: a record says so also when somebody forged it, or its process is gone."""
+    return one.status is Status.RUNNING and still_runs(one.id)
 
 
 def _lines(command: Command) -> list[str]:

@@ -5,15 +5,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from typing import Any, Final, Literal
 
-from redis.client import Pipeline
 from redis.exceptions import WatchError
 from rq.job import JobStatus
 
 from hookd.contract import queue as names
 from hookd.contract.deployment import Status
 from hookd.contract.names import app_of
+from hookd.store.connection import replies, watch
 from hookd.store.jobs import SafeJob, SafeQueue
 from hookd.store.records import Records
+from worker.life import still_runs
 
 # A worker has a job in its hands, in neither queue nor registry, for less than a second.
 _IN_HANDS_SECONDS: Final = 5.0
@@ -30,16 +31,25 @@ def look_for(queue: SafeQueue, deployment_ids: Iterable[str]) -> Iterator[tuple[
     with queue.connection.pipeline() as pipeline:
         pipeline.lrange(queue.key, 0, -1)
         pipeline.lrange(queue.intermediate_queue_key, 0, -1)
+        pipeline.zrange(queue.started_job_registry.key, 0, -1)
         for one in ids:
             pipeline.hget(SafeJob.key_for(one), "status")
             pipeline.zscore(f"{_limit(one)}:rate_limited", one)
-        ready, in_hands, *rest = pipeline.execute()
-    queued = {*ready, *in_hands}
+        ready, in_hands, started, *rest = replies(pipeline)
+    queued, running = {*(ready or ()), *(in_hands or ())}, _jobs(started or ())
     for one, status, limited in zip(ids, rest[::2], rest[1::2], strict=True):
-        yield one, _judge(status, queued=one.encode() in queued, limited=limited is not None)
+        job = one.encode()
+        # A status alone proves nothing: whoever asks for deployments can write it.
+        runs = job in running or (status == JobStatus.STARTED.encode() and still_runs(one))
+        yield one, _judge(status, queued=job in queued, limited=limited is not None, runs=runs)
 
 
-def _judge(status: bytes | None, *, queued: bool, limited: bool) -> Found:
+def _jobs(entries: Iterable[bytes]) -> set[bytes]:
+    """Name the jobs of the entries in the list of what workers run."""
+    return {entry.partition(b":")[0] for entry in entries}
+
+
+def _judge(status: bytes | None, *, queued: bool, limited: bool, runs: bool) -> Found:
     match (status or b"").decode("utf-8", "replace"):
         case "":
             return "lost"
@@ -48,7 +58,7 @@ def _judge(status: bytes | None, *, queued: bool, limited: bool) -> Found:
         case JobStatus.RATE_LIMITED:
             return "there" if limited else "lost"
         case JobStatus.STARTED:
-            return "there"
+            return "there" if runs else "lost"
         case JobStatus.CANCELED:
             return "canceled"
         case _:
@@ -62,7 +72,7 @@ def enqueue_again(records: Records, deployment_id: str, seconds: int) -> bool:
     """
     job, app = SafeJob.key_for(deployment_id), app_of(deployment_id)
     with closing(records.connection.pipeline()) as pipeline, suppress(WatchError):
-        _watch(pipeline, names.record_key(deployment_id), names.waiting_key(app), job)
+        watch(pipeline, names.record_key(deployment_id), names.waiting_key(app), job)
         waiting = records.find(deployment_id)
         [(_, found)] = look_for(records.queue, [deployment_id])
         if waiting is None or waiting.status is not Status.QUEUED or found != "lost":
@@ -86,7 +96,7 @@ class InHands:
         """Put back what has been there since an earlier look, and return its ids."""
         taken: Any = queue.connection.lrange(queue.intermediate_queue_key, 0, -1)
         started: Any = queue.connection.zrange(queue.started_job_registry.key, 0, -1) if taken else ()
-        running = {entry.partition(b":")[0] for entry in started}
+        running = _jobs(started)
         now = time.monotonic()
         self._since = {one: self._since.get(one, now) for one in taken if one not in running}
         late = [one for one, since in self._since.items() if now - since >= _IN_HANDS_SECONDS]
@@ -97,7 +107,7 @@ def _put_back(queue: SafeQueue, raw: bytes) -> bool:
     """Move an id to the front of the queue, if its job still waits to be run; any other id is dropped."""
     in_hands, key = queue.intermediate_queue_key, SafeJob.key_for(raw.decode("utf-8", "replace"))
     with closing(queue.connection.pipeline()) as pipeline, suppress(WatchError):
-        _watch(pipeline, in_hands, key)
+        watch(pipeline, in_hands, key)
         waits = pipeline.hget(key, "status") == JobStatus.QUEUED.encode()
         if pipeline.lpos(in_hands, raw) is None:  # type: ignore[arg-type]
             return False
@@ -112,7 +122,3 @@ def _put_back(queue: SafeQueue, raw: bytes) -> bool:
 
 def _limit(deployment_id: str) -> str:
     return f"rq:rl:{names.rate_limit_key(app_of(deployment_id))}"
-
-
-def _watch(pipeline: Pipeline, *keys: str) -> None:
-    pipeline.watch(*keys)  # type: ignore[no-untyped-call]

@@ -6,22 +6,28 @@ from typing import Final
 
 MASK: Final = "***"
 _SHORTEST: Final = 6
-_SECRET_NAME: Final = re.compile(r"(?i)secret|token|passw|key|credential|dsn|_url$|^url$|auth")
+_SECRET_NAME: Final = re.compile(r"(?i)secret|token|pass(?:w|phrase|$)|key|credential|dsn|_url$|^url$|auth")
 _PATTERNS: Final = (
     re.compile(r"(?<=://)[^/\s]+(?=@)"),
     re.compile(r"(?i)(?<=[?&]token=)[^&\s]+|(?<=access_token=)[^&\s]+|(?<=private_token=)[^&\s]+"),
     re.compile(r"(?i)(?<=authorization: )\S+(?: \S+)?|(?<=bearer )\S+"),
 )
 
+# Of `user:pass` in an address what comes before a character that programs take for the end of the host's name.
+_CUT_SHORT: Final = re.compile(r"(?:^|://)([^\s/#?:@]+:[^\s/#?@]+)\S*@")
+
 
 class Masks:
-    """Replaces what must not be read; `environment` is where an app keeps its secrets."""
+    """Replaces what must not be read; `environments` are where an app keeps its secrets."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        secrets = (value for name, value in environment.items() if _SECRET_NAME.search(name))
+    def __init__(self, *environments: Mapping[str, str]) -> None:
+        variables = [variable for environment in environments for variable in environment.items()]
+        secrets = (value for name, value in variables if _SECRET_NAME.search(name))
         # Line by line: that is how output arrives here, and a private key has many lines.
         values = {line.strip() for secret in secrets for line in secret.splitlines()}
-        ordered = sorted((value for value in values if len(value) >= _SHORTEST), key=len, reverse=True)
+        known = {value for value in values if len(value) >= _SHORTEST}
+        known |= {match[1] for _, value in variables if (match := _CUT_SHORT.search(value))}
+        ordered = sorted(known, key=len, reverse=True)
         self._values = re.compile("|".join(re.escape(value) for value in ordered)) if ordered else None
 
     def apply(self, text: str) -> str:

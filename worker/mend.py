@@ -4,9 +4,9 @@ Used under the app's lock, by a deployment that was asked for because of that. W
 """
 
 from dataclasses import dataclass
-from typing import Final
 
 from hookd.contract.journal import AppState, Release
+from hookd.contract.steps import StepName
 from worker.commands import Command
 from worker.errors import DeployError, StillUnwell, Unhealthy
 from worker.faults import Fault
@@ -15,10 +15,6 @@ from worker.run import run
 from worker.running import look
 from worker.services import control, own_log, wait_until_well
 from worker.task import Task
-
-# The names of steps in the record by which later looks count how often this was tried.
-STEP: Final = "mend"
-STEPS: Final = (STEP, "settle")
 
 
 @dataclass(frozen=True)
@@ -44,13 +40,14 @@ def mend(task: Task, state: AppState) -> Settled:
     if serving is None or not faults:
         return Settled(state)
     try:
-        with task.recorder.step(STEP, serving.name):
+        with task.recorder.step(StepName.MEND, serving.name):
             for fault in faults:
                 task.recorder.line(fault.what)
                 _mend(task, state, serving, fault)
+        _compare(task, state, faults)
     except DeployError as error:
         return Settled(state, trouble=error)
-    well = True if any(fault.kind == "service" for fault in faults) else None
+    well = True if any(fault.kind in ("service", "release") for fault in faults) else None
     return Settled(state, tuple(fault.what for fault in faults), well)
 
 
@@ -67,11 +64,21 @@ def _mend(task: Task, state: AppState, serving: Release, fault: Fault) -> None:
         case "link":
             # A service that started before somebody moved the link is right, and not older than the link.
             point(task.places.root / fault.name, release, since=fault.started and fault.started - 1)
-        case "service":
+        case "service" | "release":
             _start_again(task, state, fault)
         case "second":
             control(task, "stop", fault.name)
             point(task.places.colour(fault.name.rpartition("-")[2]), release)
+
+
+def _compare(task: Task, state: AppState, mended: tuple[Fault, ...]) -> None:
+    """Look once more: a service that was started in vain would be the next time, too. Later looks read that here."""
+    left = look(task.app, state, task.places, _ask).faults
+    for fault in mended:
+        if fault.kind == "release" and fault in left:
+            with task.recorder.step(StepName.COMPARE, fault.what):
+                hint = own_log(task, fault.name) or f"hookd logs {task.deployment.id}"
+                raise DeployError(f"{fault.what}, also after it was started again", hint=hint, healthy=True)
 
 
 def _start_again(task: Task, state: AppState, fault: Fault) -> None:

@@ -1,7 +1,8 @@
-"""What a program leaves running when it ends: found however well it hid, and ended.
+"""What a program leaves running when it ends: found where it went, and ended.
 
 A child that left its group and its parent (a double fork, as daemons do) comes to the nearest process above it that
-adopts orphans, prctl(2) calls it a "subreaper". There it is found by its parent's id and can hide no further.
+adopts orphans, prctl(2) calls it a "subreaper". There it is found by its parent's id. One that forks on and on, each
+time leaving its parent, is faster than any look; it ends with the unit's control group, when the worker is stopped.
 """
 
 import ctypes

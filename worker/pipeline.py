@@ -9,10 +9,13 @@ from pathlib import Path
 from hookd.contract.decision import Ruling, Verdict
 from hookd.contract.deployment import Status, Trigger
 from hookd.contract.journal import AppState, Quarantined, Unpinned
+from hookd.contract.ruling import next_for
+from hookd.contract.steps import StepName
 from hookd.store import freezes
 from hookd.store.ownership import Policy, umask_of
-from worker.build import before_switch, build, check_space
+from worker.build import before_switch, build
 from worker.checkout import Checkout
+from worker.deaths import death_counted, quarantine_deadly
 from worker.decide import decide, frozen_now
 from worker.errors import CommitRefused, DeployError
 from worker.handover import hand_over, settle
@@ -20,6 +23,7 @@ from worker.lock import app_lock
 from worker.mend import Settled
 from worker.ownership import make_directories, policy_of
 from worker.prune import clear, prune
+from worker.space import check_space
 from worker.target import Target, find_target, pin_of
 from worker.task import Task
 
@@ -67,16 +71,23 @@ def _deploy_locked(task: Task, frozen: Path, policy: Policy, publish: Callable[[
     settled = settle(task, task.journal.state())
     state = _unpinned(task, settled.state)
     clear(task, state)
-    with task.recorder.step("space"):
+    with task.recorder.step(StepName.SPACE):
         check_space(task)
     checkout = Checkout(task.app, task.settings, task.places.mirror, task.places.home, task.recorder.line)
-    with task.recorder.step("fetch"):
+    with task.recorder.step(StepName.FETCH):
         target = find_target(task, state, checkout)
     publish(Seen(state, target.head, datetime.now(UTC)))
+    state = quarantine_deadly(task, state, target.commit)
     ruling = decide(task, state, target, checkout, frozen)
     if ruling is not None:
         return _mended(task, settled) or _unchanged(task, ruling, frozen)
-    name = _release_of(task, state, target, checkout, policy)
+    with death_counted(task.places.deaths, target.commit):
+        name = _release_of(task, state, target, checkout, policy)
+        return _switch(task, target, name, policy, frozen)
+
+
+def _switch(task: Task, target: Target, name: str, policy: Policy, frozen: Path) -> Ending:
+    """Hand over to a release that is built, unless the app was frozen meanwhile."""
     try:
         # Building takes a while, and migrations belong to what they are for: this is the last moment to stay as it is.
         ruling = frozen_now(task, frozen)
@@ -86,7 +97,7 @@ def _deploy_locked(task: Task, frozen: Path, policy: Policy, publish: Callable[[
         hand_over(task, task.journal.state(), name, target.commit, pin_of(task, target) if target.pinned else None)
     finally:
         task.stop_the_clock()  # However it went, it is decided now.
-        with task.recorder.step("prune"):
+        with task.recorder.step(StepName.PRUNE):
             prune(task, task.journal.state())
     return Ending(Status.SUCCEEDED, healthy=True)
 
@@ -110,7 +121,10 @@ def _mended(task: Task, settled: Settled) -> Ending | None:
 
 def _unchanged(task: Task, ruling: Ruling, frozen: Path) -> Ending:
     """Leave everything as it is, and say what to type when that is not what the person wanted."""
-    return Ending(Status.UNCHANGED, ruling.why, _hint(task, ruling, frozen), verdict=ruling.verdict)
+    app = task.app.name
+    thaws = ruling.verdict is Verdict.FROZEN
+    hint = freezes.thaw_command(frozen, app) if thaws else next_for(ruling.verdict, app)
+    return Ending(Status.UNCHANGED, ruling.why, hint or None, verdict=ruling.verdict)
 
 
 def _release_of(task: Task, state: AppState, target: Target, checkout: Checkout, policy: Policy) -> str:
@@ -125,19 +139,3 @@ def _release_of(task: Task, state: AppState, target: Target, checkout: Checkout,
             raise
     task.recorder.note(release=name)
     return name
-
-
-def _hint(task: Task, ruling: Ruling, frozen: Path) -> str | None:
-    """What to type when an unchanged app is not what the person wanted; nothing when the head simply serves."""
-    app = task.app.name
-    match ruling.verdict:
-        case Verdict.UNCHANGED:
-            return None
-        case Verdict.FROZEN:
-            return freezes.thaw_command(frozen, app)
-        case Verdict.PINNED:
-            return f"push a newer commit, or follow the branch again: hookd unpin {app}"
-        case Verdict.FILTERED:
-            return f"to deploy it all the same: hookd deploy {app}"
-        case _:
-            return f"push a newer commit, or try this one by hand: hookd deploy {app}"

@@ -4,23 +4,22 @@
 number after the app is how many seconds are waited at most.
 """
 
-import re
 import sys
 from typing import Final
 
 from hookd.contract.catalogue import App
-from hookd.contract.names import COMMIT_PATTERN
 from hookd.contract.places import Places
 from hookd.contract.settings import Settings
 from hookd.store.config import ConfigError, config_path, load
 from worker.checkout import git_environment
 from worker.commands import Git
 from worker.errors import CommandFailed, DeployError
+from worker.heads import head_in
+from worker.masks import Masks
 from worker.run import run
 from worker.task import SYSTEM_PATH, host_variables
 
 _SECONDS: Final = 30.0
-_HEAD: Final = re.compile(rf"({COMMIT_PATTERN})\t\S+")
 # What git says after the program it uses, ssh say, has said what is wrong.
 _AFTERWARDS: Final = ("fatal: Could not read from remote", "Please make sure", "and the repository exists", "warning:")
 
@@ -51,11 +50,11 @@ def head_of(app: App, settings: Settings, seconds: float, *, alone: bool = True)
     try:
         run(git_of(app, settings, seconds).ask_remote(app.repository, app.branch), lines.append, alone=alone)
     except CommandFailed as error:
-        raise CommandFailed(_cause(app, error, lines)) from None
-    found = [match[1] for line in lines if (match := _HEAD.fullmatch(line))]
-    if not found:
+        raise type(error)(_cause(app, error, lines)) from None
+    head = head_in(lines, app.ref)
+    if head is None:
         raise DeployError(f"{app.repository} has no branch {app.branch}")
-    return found[0]
+    return head
 
 
 def git_of(app: App, settings: Settings, seconds: float) -> Git:
@@ -66,9 +65,10 @@ def git_of(app: App, settings: Settings, seconds: float) -> Git:
 
 
 def _cause(app: App, error: CommandFailed, lines: list[str]) -> str:
-    """Say what git's helper said, which knows more than git."""
+    """Say what git's helper said, which knows more than git; of a proxy's address also what nobody may read."""
     telling = [line for line in lines if line and not line.startswith(_AFTERWARDS)]
-    return f"{app.repository} cannot be read: {telling[-1] if telling else error.cause}"
+    said = Masks(host_variables()).apply(telling[-1] if telling else error.cause)
+    return f"{app.repository} cannot be read: {said}"
 
 
 if __name__ == "__main__":

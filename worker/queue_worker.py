@@ -26,9 +26,9 @@ from hookd.store.eventlog import event
 from hookd.store.jobs import SafeJob, SafeQueue
 from worker import colleagues, registries
 from worker import job as jobs
-from worker.context import alive, end_dead, still_runs
 from worker.errors import DeploymentFailed
 from worker.keeper import keep
+from worker.life import alive, end_dead, still_runs
 from worker.orphans import adopts_orphans, end_children
 from worker.sweep import Sweep, end_and_ask
 

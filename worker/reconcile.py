@@ -109,7 +109,7 @@ def _look(config: Config, connection: Redis, wish: Wish) -> int:
     due = [app for app, last in _asked(connection, apps) if _is_due(app, last, life, wish)]
     looker = Looker(config, Records(connection, keep_seconds=config.settings.history_seconds))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return max(pool.map(lambda app: _look_at(looker, app, life), due), default=0)
+        return max(pool.map(lambda app: look_at(looker, app, life), due), default=0)
 
 
 def _is_due(app: App, last: Asked | None, life: str, wish: Wish) -> bool:
@@ -149,8 +149,8 @@ def _decoded(fields: dict[bytes, bytes]) -> Asked | None:
         return None
 
 
-def _look_at(looker: Looker, app: App, life: str) -> int:
-    """Look at one app; what is wrong with it holds no other up."""
+def look_at(looker: Looker, app: App, life: str) -> int:
+    """Look at one app; what is wrong with it holds no other up. The one place here that catches the unexpected."""
     at = time.time()
     try:
         if looker.look(app):
@@ -158,6 +158,9 @@ def _look_at(looker: Looker, app: App, life: str) -> int:
             looker.records.connection.hset(names.asked_key(app.name), mapping=fields)
     except (RedisError, Contention, OSError) as error:
         event(log, "not looked at", logging.ERROR, app=app.name, why=str(error))
+        return 1
+    except Exception as error:
+        event(log, "hookd failed", logging.ERROR, trace=True, app=app.name, why=type(error).__name__)
         return 1
     return 0
 

@@ -10,15 +10,41 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
+from redis import Redis
 from redis.exceptions import RedisError
 
 from hookd.contract.decision import TOLD, Decision, Verdict
 from hookd.contract.deployment import Deployment, IllegalTransition, Step, with_step
+from hookd.contract.steps import StepName
 from hookd.store.decisions import note
 from hookd.store.eventlog import event
 from hookd.store.records import Contention, NoSuchDeployment, Records
 
 log: Final = logging.getLogger(__name__)
+
+
+def keep_decision(
+    connection: Redis, seen: Deployment, verdict: Verdict, why: str, *, ref: str | None = None, head: str | None = None
+) -> None:
+    """Keep for people what was decided about a deployment, and why; a Redis that is away is no reason to stop."""
+    decision = Decision(
+        at=datetime.now(UTC),
+        app=seen.app,
+        source="deployment",
+        verdict=verdict,
+        why=_told(why),
+        event=seen.trigger,
+        delivery=seen.delivery,
+        ref=_told(ref) if ref else None,
+        claimed_commit=seen.claimed_commit,
+        head=head,
+        deployed=seen.previous_commit,
+        deployment=seen.id,
+    )
+    try:
+        note(connection, decision)
+    except RedisError as error:
+        event(log, "decision not kept", logging.WARNING, deployment=seen.id, why=type(error).__name__)
 
 
 class Lines(Protocol):
@@ -45,7 +71,7 @@ class Recorder:
         self._step = "hookd"
 
     @contextmanager
-    def step(self, name: str, detail: str | None = None) -> Iterator[None]:
+    def step(self, name: StepName, detail: str | None = None) -> Iterator[None]:
         """Run a step: its start, its end and its seconds are recorded, also when it fails."""
         step = Step(name=name, started_at=datetime.now(UTC), detail=detail)
         started = time.monotonic()
@@ -81,27 +107,8 @@ class Recorder:
 
     def decided(self, ref: str, verdict: Verdict, why: str) -> None:
         """Keep for people what was seen and why it ended so, among the app's other decisions."""
-        if self._records is None:
-            return
-        seen = self.deployment
-        decision = Decision(
-            at=datetime.now(UTC),
-            app=seen.app,
-            source="deployment",
-            verdict=verdict,
-            why=_told(why),
-            event=seen.trigger,
-            delivery=seen.delivery,
-            ref=_told(ref),
-            claimed_commit=seen.claimed_commit,
-            head=self.head,
-            deployed=seen.previous_commit,
-            deployment=seen.id,
-        )
-        try:
-            note(self._records.connection, decision)
-        except RedisError as error:
-            event(log, "decision not kept", logging.WARNING, deployment=seen.id, why=type(error).__name__)
+        if self._records is not None:
+            keep_decision(self._records.connection, self.deployment, verdict, why, ref=ref, head=self.head)
 
     def _save(self, step: Step) -> None:
         self.deployment = with_step(self.deployment, step)

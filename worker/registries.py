@@ -1,7 +1,7 @@
 """Keeps RQ's lists in Redis in order: one bad entry, or a key of a wrong type, must not stop what comes after it."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,6 +18,9 @@ from hookd.contract import queue as names
 from hookd.store.eventlog import event
 
 log: Final = logging.getLogger(__name__)
+
+# Streams number their entries by the time in milliseconds; this is past the year 9000.
+_BEYOND_CLOCKS: Final = 2**48
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ def expected(worker: str) -> Mapping[str, str]:
         queue: "list",
         f"{queue}:intermediate": "list",
         "rq:queues": "set",
+        names.REFUSALS: "stream",
         REDIS_WORKER_KEYS: "set",
         WORKERS_BY_QUEUE_KEY % names.QUEUE: "set",
         RateLimitRegistry.rl_keys_key: "set",
@@ -79,12 +83,15 @@ def expected(worker: str) -> Mapping[str, str]:
 
 
 def of_app(app: str) -> Mapping[str, str]:
-    """Name the keys without which an app cannot be deployed, each with its type."""
+    """Name the keys of an app that nothing goes on without, each with its type."""
     limit = f"rq:rl:{names.rate_limit_key(app)}"
     return {
         names.waiting_key(app): "string",
         names.history_key(app): "zset",
         names.app_key(app): "string",
+        names.decisions_key(app): "stream",
+        names.counts_key(app): "hash",
+        names.asked_key(app): "hash",
         limit: "hash",
         f"{limit}:allowed": "zset",
         f"{limit}:rate_limited": "zset",
@@ -101,9 +108,29 @@ def set_aside(connection: Redis, types: Mapping[str, str]) -> int:
         (key, kind) for (key, right), kind in zip(types.items(), found, strict=True) if kind not in ("none", right)
     ]
     for key, kind in wrong:
-        event(log, "key set aside", logging.ERROR, key=key, holds=kind, now=names.aside_key(key))
-        connection.rename(key, names.aside_key(key))
+        _rename(connection, key, kind)
     return len(wrong)
+
+
+def set_full_aside(connection: Redis, streams: Iterable[str]) -> None:
+    """Give streams another name that take nothing more, since somebody used the last id that there is."""
+    keys = list(streams)
+    with connection.pipeline(transaction=False) as pipeline:
+        for key in keys:
+            pipeline.xinfo_stream(key)
+        found = pipeline.execute(raise_on_error=False)  # One that is not there is an error, too.
+    for key, told in zip(keys, found, strict=True):
+        if isinstance(told, dict) and _milliseconds(told["last-generated-id"]) > _BEYOND_CLOCKS:
+            _rename(connection, key, "nothing more")
+
+
+def _milliseconds(entry: bytes) -> int:
+    return int(entry.partition(b"-")[0])
+
+
+def _rename(connection: Redis, key: str, holds: str) -> None:
+    event(log, "key set aside", logging.ERROR, key=key, holds=holds, now=names.aside_key(key))
+    connection.rename(key, names.aside_key(key))
 
 
 def _drop_unreadable(connection: Redis, key: str) -> None:

@@ -5,9 +5,10 @@ not matter who died when, and looking twice, or two workers at once, does no har
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from itertools import takewhile
 from typing import Any, Final
 
@@ -18,29 +19,32 @@ from hookd.contract.catalogue import App
 from hookd.contract.deployment import UNDONE, Deployment, IllegalTransition, Status, Trigger, advance
 from hookd.contract.names import app_of, is_app, is_deployment
 from hookd.contract.settings import Settings
-from hookd.store.config import Config, ConfigError, config_path, load
+from hookd.store.config import Config
 from hookd.store.eventlog import event
 from hookd.store.records import Contention, NoSuchDeployment, Records, Request
 from worker.colleagues import abandon
-from worker.context import LIFE_SUFFIX, end_dead, still_runs
+from worker.life import LIFE_SUFFIX, end_dead, readable, records_on, still_runs
 from worker.lock import forget_sign_of_life
-from worker.lost_jobs import InHands, enqueue_again, look_for
-from worker.registries import of_app, set_aside
+from worker.lost_jobs import Found, InHands, enqueue_again, look_for
+from worker.registries import attempt, of_app, set_aside, set_full_aside
 
 log: Final = logging.getLogger(__name__)
 
 # So often in a row a deployment that died is asked for again at once; then hookd-reconcile does it, ever more rarely.
 _AT_ONCE: Final = 2
 _BATCH: Final = 1000
+# In each round so many apps have their turn to be looked at more closely, each at its newest records.
+_TURN: Final = 20
+_NEWEST: Final = 10
 _NEVER_EXPIRES: Final = -1
 
 
 def end_and_ask(connection: Redis, job_id: str, status: Status, cause: str) -> None:
     """End a deployment whose process is gone, and ask for one that settles what it left and goes on."""
     ended = end_dead(connection, job_id, status, cause)
-    config = _config(app_of(job_id)) if ended is not None else None
+    config = readable(app_of(job_id)) if ended is not None else None
     if ended is not None and config is not None:
-        _ask_again(_records(connection, config), config.catalogue.get(ended.app))
+        _ask_again(records_on(connection, config), config.catalogue.get(ended.app))
 
 
 def _ask_again(records: Records, app: App | None) -> None:
@@ -59,41 +63,43 @@ def _ask_again(records: Records, app: App | None) -> None:
     event(log, "asked for again", app=app.name, deployment=answer.deployment)
 
 
-def _config(only: str) -> Config | None:
-    try:
-        return load(config_path(), only=only)
-    except ConfigError:
-        return None
-
-
-def _records(connection: Redis, config: Config) -> Records:
-    return Records(connection, keep_seconds=config.settings.history_seconds)
-
-
 class Sweep:
     """One worker's looks, one after the other; a look at a thousand apps takes a few milliseconds.
 
-    All records are read only when Redis began a new life, perhaps with older data than were lost.
+    All records are read only when Redis began a new life, perhaps with older data than were lost. What is wrong with
+    one app there costs no other its look.
     """
 
     def __init__(self) -> None:
         self._life: str | None = None
+        self._turn = 0
         self._in_hands = InHands()
 
     def look(self, connection: Redis) -> None:
         """Look once; raises redis.exceptions.RedisError."""
-        config = _config("")
+        config = readable()
         if config is None:
             return  # Nothing can be told dead as long as nobody knows where the signs of life are.
-        records, apps = _records(connection, config), _apps(config)
+        records, apps = records_on(connection, config), _apps(config)
         _end_dead_runs(records, config.settings)
         life = str(connection.info("server")["run_id"])
         if life != self._life:
             self._look_at_all(records, apps, config.settings)
             self._life = life
         _look_at_waiting(records, _waiting(connection, apps))
+        some = self._next(apps)
+        for app in some:
+            _attempt(records, app, partial(_look_at_running, records, app))
+        set_full_aside(connection, [names.REFUSALS, *map(names.decisions_key, some)])
         for job_id in self._in_hands.look(records.queue):
             event(log, "job put back", logging.WARNING, job=job_id)
+
+    def _next(self, apps: list[str]) -> list[str]:
+        """Take the apps whose turn it is."""
+        if self._turn >= len(apps):
+            self._turn = 0
+        first, self._turn = self._turn, self._turn + _TURN
+        return apps[first : self._turn]
 
     def _look_at_all(self, records: Records, apps: list[str], settings: Settings) -> None:
         """Look at every record that has no ending."""
@@ -101,8 +107,14 @@ class Sweep:
         unended = list(_unended(records, apps, settings.history.keep))
         for one in unended:
             if one.status is Status.RUNNING and not still_runs(one.id):
-                _end_dead_run(records, one.id)
+                _attempt(records, one.app, partial(_end_dead_run, records, one.id))
         _look_at_waiting(records, [one.id for one in unended if one.status is Status.QUEUED])
+
+
+def _attempt(records: Records, app: str, step: Callable[[], object]) -> None:
+    """Do one thing for one app; when it fails, what is of another kind among the app's keys is set aside."""
+    if not attempt(app, step):
+        set_aside(records.connection, of_app(app))
 
 
 def _apps(config: Config) -> list[str]:
@@ -116,10 +128,18 @@ def _end_dead_runs(records: Records, settings: Settings) -> None:
     for path in sorted((settings.state / "locks").glob(f"*{LIFE_SUFFIX}")):
         one = path.name.removesuffix(LIFE_SUFFIX)
         if is_deployment(one) and not still_runs(one):
-            _end_dead_run(records, one)
+            _attempt(records, app_of(one), partial(_end_dead_run, records, one))
             left = records.find(one)
             if left is None or left.status is not Status.RUNNING:
                 forget_sign_of_life(path)
+
+
+def _look_at_running(records: Records, app: str) -> None:
+    """End what says that it runs, and has neither a process here nor a job: nobody ever began it."""
+    running = [one.id for one in records.history(app, _NEWEST) if one.status is Status.RUNNING]
+    for one, found in look_for(records.queue, running):
+        if found != "there" and not still_runs(one):
+            _end_dead_run(records, one)
 
 
 def _end_dead_run(records: Records, deployment_id: str) -> None:
@@ -130,12 +150,18 @@ def _end_dead_run(records: Records, deployment_id: str) -> None:
 
 
 def _waiting(connection: Redis, apps: list[str]) -> list[str]:
-    """Name the waiting deployments, at most one per app."""
+    """Name the waiting deployments, at most one per app; another app's is none."""
     found: list[Any] = []
     for some in _batches(apps):
         found += connection.mget([names.waiting_key(app) for app in some])
-    ids = (raw.decode("utf-8", "replace") for raw in found if raw)
-    return [one for one in ids if is_deployment(one)]
+    ids = [_own(app, raw) for app, raw in zip(apps, found, strict=True)]
+    return [one for one in ids if one is not None]
+
+
+def _own(app: str, raw: bytes | None) -> str | None:
+    """Read the id of a deployment of an app; None for anything else."""
+    one = (raw or b"").decode("utf-8", "replace")
+    return one if is_deployment(one) and app_of(one) == app else None
 
 
 def _unended(records: Records, apps: list[str], keep: int) -> Iterator[Deployment]:
@@ -153,7 +179,7 @@ def _unended(records: Records, apps: list[str], keep: int) -> Iterator[Deploymen
 
 def _history(connection: Redis, app: str, keep: int) -> list[str]:
     ids: Any = connection.zrange(names.history_key(app), 0, keep - 1, desc=True)
-    return [one for one in (raw.decode("utf-8", "replace") for raw in ids) if is_deployment(one)]
+    return [one for one in (_own(app, raw) for raw in ids) if one is not None]
 
 
 def _batches(items: list[str]) -> Iterator[list[str]]:
@@ -162,16 +188,22 @@ def _batches(items: list[str]) -> Iterator[list[str]]:
 
 def _look_at_waiting(records: Records, deployment_ids: list[str]) -> None:
     for one, found in look_for(records.queue, deployment_ids):
-        record = records.find(one) if found != "there" else None
-        if record is None or record.status is not Status.QUEUED:
-            continue
-        match found:
-            case "lost":
-                _restore(records, record)
-            case "canceled":
-                end_dead(records.connection, one, Status.CANCELLED, "a person cancelled its job")
-            case _:
-                end_and_ask(records.connection, one, Status.FAILED, "its job ended without it")
+        if found != "there":
+            _attempt(records, app_of(one), partial(_go_on, records, one, found))
+
+
+def _go_on(records: Records, deployment_id: str, found: Found) -> None:
+    """Give a waiting deployment whose job will not run its job back, or its ending."""
+    record = records.find(deployment_id)
+    if record is None or record.status is not Status.QUEUED:
+        return
+    match found:
+        case "lost":
+            _restore(records, record)
+        case "canceled":
+            end_dead(records.connection, deployment_id, Status.CANCELLED, "a person cancelled its job")
+        case _:
+            end_and_ask(records.connection, deployment_id, Status.FAILED, "its job ended without it")
 
 
 def _restore(records: Records, waiting: Deployment) -> None:
@@ -185,7 +217,7 @@ def _restore(records: Records, waiting: Deployment) -> None:
                 lambda old: advance(old, Status.SUPERSEDED, datetime.now(UTC), superseded_by=newest, cause=cause),
             )
         return
-    config = _config(waiting.app)
+    config = readable(waiting.app)
     app = config.catalogue.get(waiting.app) if config is not None else None
     if app is not None and enqueue_again(records, waiting.id, app.limits.deploy_seconds):
         event(log, "job enqueued again", logging.WARNING, app=waiting.app, deployment=waiting.id)

@@ -12,6 +12,7 @@ from rq.timeouts import JobTimeoutException
 
 from hookd.contract.catalogue import App
 from hookd.contract.deployment import Deployment
+from hookd.contract.journal import Event
 from hookd.contract.places import Places
 from hookd.contract.settings import Settings
 from worker.commands import Command
@@ -55,6 +56,13 @@ class Task:
         if isinstance(error, JobTimeoutException):
             return f"the deployment took longer than {self.app.limits.deploy_seconds} s"
         return self.recorder.clean(str(error))
+
+    def try_to_note(self, *events: Event) -> None:
+        """Write to the journal if that is possible: going back to what served does not wait for room on a disk."""
+        try:
+            self.journal.add(*events)
+        except OSError as error:
+            self.recorder.line(f"warning: the journal cannot be written: {error}")
 
     def stamp(self) -> dict[str, Any]:
         """What every journal entry of this deployment carries."""

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hookd.contract.decision import Ruling, Verdict
-from hookd.contract.deployment import Deployment, Trigger
+from hookd.contract.deployment import UNDONE, Deployment, Trigger
 from hookd.contract.freeze import Freeze
 from hookd.contract.journal import AppState
-from hookd.contract.ruling import why_not
-from worker.due import LONGEST_PAUSE, next_build, next_mend
-from worker.faults import Running
+from hookd.contract.ruling import next_for, why_not
+from worker.due import LONGEST_PAUSE, next_build, next_mend, tries_for, was_in_vain
+from worker.faults import Fault, Running
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Found:
     host gave no answer; `history` begins with the newest.
     """
 
+    app: str
     state: AppState
     running: Running
     head: str | None = None
@@ -31,18 +32,23 @@ def weigh(found: Found, now: datetime) -> Ruling:
     if found.freeze is not None:
         return Ruling(verdict=Verdict.FROZEN, why=str(found.freeze))
     if found.running.stopped:
-        return Ruling(verdict=Verdict.STOPPED, why=f"{found.running.says}: a person did that; hookd start ends it")
+        return Ruling(verdict=Verdict.STOPPED, why=_stopped(found))
     if found.state.deployed is None:
         return _first(found)
     mend, bring = _mend(found, now), _bring(found, now)
     return next((one for one in (mend, bring) if one and one.verdict is Verdict.QUEUED), mend or bring)
 
 
+def _stopped(found: Found) -> str:
+    return f"{found.running.says}: a person did that; next: {next_for(Verdict.STOPPED, found.app)}"
+
+
 def _first(found: Found) -> Ruling:
     """The first deployment is a person's: an app that is being taken over still runs elsewhere."""
     if found.head is None:
         return Ruling(verdict=Verdict.UNREACHABLE, why=found.problem)
-    return Ruling(verdict=Verdict.WAITING, why="nothing was deployed yet, and the first time a person must say so")
+    why = f"nothing was deployed yet, and the first time a person must say so: hookd deploy {found.app}"
+    return Ruling(verdict=Verdict.WAITING, why=why)
 
 
 def _mend(found: Found, now: datetime) -> Ruling | None:
@@ -50,7 +56,14 @@ def _mend(found: Found, now: datetime) -> Ruling | None:
     if found.state.verified and not found.running.faults:
         return None
     wrong = found.running.says if found.state.verified else "a deployment was interrupted after it had switched"
+    if found.state.verified and all(_is_in_vain(found, fault) for fault in found.running.faults):
+        return Ruling(verdict=Verdict.WAITING, why=f"{wrong}, also after it was started again: a person must look")
     return _unless_too_soon(wrong, next_mend(found.history), now)
+
+
+def _is_in_vain(found: Found, fault: Fault) -> bool:
+    """A service that takes requests is not started again for what that did not change."""
+    return fault.kind == "release" and was_in_vain(found.history, fault.what)
 
 
 def _bring(found: Found, now: datetime) -> Ruling:
@@ -61,8 +74,16 @@ def _bring(found: Found, now: datetime) -> Ruling:
     if against is not None:
         return against
     serving = found.state.deployed.commit[:12] if found.state.deployed else "nothing"
-    missed = f"{found.head[:12]} is the branch's head, and {serving} serves"
+    missed = f"{found.head[:12]} is the branch's head, and {serving} serves{_last_failure(found, found.head)}"
     return _unless_too_soon(missed, next_build(found.history, found.head), now)
+
+
+def _last_failure(found: Found, head: str) -> str:
+    """Why the last try to bring the head failed, if one did: what a person can do something about."""
+    last = next(iter(tries_for(found.history, head)), None)
+    if last is None or not last.cause:
+        return ""
+    return f"; the last try {'failed' if last.status in UNDONE else 'found'}: {last.cause}"
 
 
 def _unless_too_soon(why: str, again: datetime | None, now: datetime) -> Ruling:

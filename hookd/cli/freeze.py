@@ -49,7 +49,7 @@ def freeze(config: Config, app: str, reason: str, until: str | None) -> None:
     except NoMoment as error:
         stop(str(error), hint=f"hookd freeze {app} --reason TEXT --until 2h")
     except ValidationError:
-        stop("a reason is one line of at most 300 characters")
+        stop("a reason is one line of at most 300 characters", hint=f"hookd freeze {app} --reason TEXT")
     with _allowed():
         freezes.freeze(config.frozen, app, wanted)
     ends = f" until {told(end)}" if end else ""
@@ -119,7 +119,7 @@ def _allowed() -> Iterator[None]:
     except PermissionError:
         stop("only root can do this", hint=shlex.join(["sudo", "hookd", *sys.argv[1:]]))
     except OSError as error:
-        stop(f"{error.filename} cannot be changed: {error.strerror}", status=1)
+        stop(f"{error.filename} cannot be changed: {error.strerror}", hint="hookd doctor", status=1)
 
 
 COMMANDS = (freeze, thaw)

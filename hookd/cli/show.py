@@ -2,20 +2,25 @@
 
 from collections.abc import Collection
 from datetime import UTC, datetime
+from typing import Final
 
 from rich.console import Console
 
 from hookd.cli.follow import ending_line
 from hookd.cli.terminal import shown
 from hookd.contract.catalogue import App
+from hookd.contract.decision import Verdict
 from hookd.contract.deployment import Deployment
 from hookd.contract.freeze import Freeze
+from hookd.contract.ruling import next_for
 from hookd.contract.view import AppView
 from hookd.store import freezes
 from hookd.store.config import Config
 from hookd.store.records import Records
 
 LISTED = 10
+# With these verdicts the command stands beside what is said.
+_SAID: Final = (Verdict.FROZEN, Verdict.PINNED, Verdict.STOPPED)
 
 
 def show_apps(console: Console, config: Config, records: Records, stopped: Collection[str] = ()) -> None:
@@ -45,6 +50,7 @@ def show_now(console: Console, config: Config, app: App, view: AppView, stopped:
     console.print(f"  head seen {_ago(view.head_seen_at)}, health checked {_ago(view.checked_at)}", soft_wrap=True)
     _show_behind(console, view)
     _show_holds(console, config, app, view)
+    _show_next(console, app.name, view)
 
 
 def _show_behind(console: Console, view: AppView) -> None:
@@ -60,9 +66,16 @@ def _show_holds(console: Console, config: Config, app: App, view: AppView) -> No
     if view.pinned_commit:
         pinned = f"pinned to {_short(view.pinned_commit)} by a person, until a newer commit is pushed"
         console.print(f"  [yellow]{pinned}[/]", soft_wrap=True)
-        console.print(f"    next: [bold]hookd unpin {app.name}[/], or hookd deploy {app.name}", soft_wrap=True)
+        console.print(f"    next: {next_for(Verdict.PINNED, app.name)}", soft_wrap=True)
     for bad in view.quarantined:
         console.print(f"  quarantined {_short(bad.commit)}, {_ago(bad.since)}: {shown(bad.cause)}", soft_wrap=True)
+
+
+def _show_next(console: Console, app: str, view: AppView) -> None:
+    """Print what brings the app to its head, where that is not said yet."""
+    verdict = view.behind.verdict if view.behind else Verdict.UNCHANGED if view.deployed_commit else Verdict.WAITING
+    if (told := next_for(verdict, app)) and verdict not in _SAID:
+        console.print(f"  next: {told}", soft_wrap=True)
 
 
 def frozen(config: Config, app: App) -> Freeze | None:

@@ -5,8 +5,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict
 
+from hookd.contract.decision import Moment
 from hookd.contract.names import AppName, CommitId, DeploymentId, ReleaseName, WantedCommit
 
 
@@ -79,7 +80,7 @@ class Step(_Frozen):
     """One step of a running deployment; `seconds` is absent while it runs."""
 
     name: str
-    started_at: AwareDatetime
+    started_at: Moment
     seconds: float | None = None
     outcome: Literal["running", "done", "failed"] = "running"
     detail: str | None = None
@@ -88,17 +89,18 @@ class Step(_Frozen):
 class Deployment(_Frozen):
     """One attempt to bring an app to a commit; its id is also the id of its RQ job.
 
-    `claimed_commit` is what the sender said, kept only to show it. `commit` is what the worker found at the branch's
-    head and worked with. `cause` is one sentence for people, `hint` the next command to type.
+    `claimed_commit` is what the sender said, or a look at the branch saw; nothing is deployed because of it. `commit`
+    is what the worker found at the branch's head and worked with. `cause` is one sentence for people, `hint` the next
+    command to type.
     """
 
     id: DeploymentId
     app: AppName
     trigger: Trigger
     status: Status = Status.QUEUED
-    created_at: AwareDatetime
-    started_at: AwareDatetime | None = None
-    ended_at: AwareDatetime | None = None
+    created_at: Moment
+    started_at: Moment | None = None
+    ended_at: Moment | None = None
     delivery: str | None = None
     claimed_commit: CommitId | None = None
     pinned_commit: WantedCommit | None = None

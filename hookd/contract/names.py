@@ -67,6 +67,16 @@ def app_of(deployment_id: str) -> str:
     return match[1]
 
 
+def asked_at(deployment_id: str) -> datetime | None:
+    """Say when a deployment was asked for; None for anything that is no deployment's id, or names no moment."""
+    if not is_deployment(deployment_id):
+        return None
+    try:
+        return datetime.strptime(f"{deployment_id.split('-')[-2]}000+0000", "%Y%m%dT%H%M%S%f%z")
+    except ValueError:
+        return None
+
+
 def release_name(number: int, commit: str) -> str:
     """Name a release's directory: its running number and the first twelve digits of its commit."""
     return f"{number:06d}-{commit[:12]}"

@@ -49,12 +49,17 @@ class Places:
     @property
     def journal(self) -> Path:
         """The app's memory."""
-        return self.settings.state / "journals" / f"{self.app}.jsonl"
+        return self.settings.journal_path(self.app)
 
     @property
     def lock(self) -> Path:
         """The lock of the app's one deployer."""
         return self.settings.lock_path(self.app)
+
+    @property
+    def deaths(self) -> Path:
+        """How often in a row a commit killed the process that deployed it."""
+        return self.lock.with_suffix(".deaths")
 
     @property
     def cache(self) -> Path:

@@ -1,4 +1,7 @@
-"""Decides whether a commit is deployed: the one place that weighs freeze, pin, quarantine, paths and what serves."""
+"""Decides whether a commit is deployed: the one place that weighs freeze, pin, quarantine, paths and what serves.
+
+And what a person types where it is not.
+"""
 
 from hookd.contract.decision import Ruling, Verdict
 from hookd.contract.deployment import BY_HAND, Trigger
@@ -7,6 +10,30 @@ from hookd.contract.journal import AppState
 
 # These try a commit again whose build failed; one that was started and found bad stays where it is.
 _AGAIN = frozenset({Trigger.REDELIVERY, Trigger.UNPIN})
+
+
+def next_for(verdict: Verdict, app: str, hookd: str = "hookd") -> str:
+    """What a person types to end what keeps an app from its head; nothing where nothing does.
+
+    `hookd` is how the program is called.
+    """
+    match verdict:
+        case Verdict.FROZEN:
+            return f"{hookd} thaw {app}"
+        case Verdict.PINNED:
+            return f"push a newer commit, or follow the branch again: {hookd} unpin {app}"
+        case Verdict.QUARANTINED:
+            return f"push a newer commit, or try this one by hand: {hookd} deploy {app}"
+        case Verdict.FILTERED:
+            return f"to deploy it all the same: {hookd} deploy {app}"
+        case Verdict.STOPPED:
+            return f"sudo hookd start {app}"  # Nobody but root starts services.
+        case Verdict.UNREACHABLE:
+            return f"check that the address, the branch and the deploy key are right, then: {hookd} deploy {app}"
+        case Verdict.WAITING:
+            return f"to try at once: {hookd} deploy {app}"
+        case _:
+            return ""
 
 
 def why_not(state: AppState, head: str, trigger: Trigger, freeze: Freeze | None = None) -> Ruling | None:

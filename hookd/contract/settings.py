@@ -66,7 +66,9 @@ class ReceiverSettings(Section):
     )
     max_body: int = Field(25 * 1024 * 1024, ge=1024, le=100 * 1024 * 1024, description="Largest body in bytes.")
     public_url: str | None = Field(None, description="How people reach the receiver; put in front of status links.")
-    public_status: bool = Field(False, description="Let everyone read status pages, without the token.")
+    public_status: bool = Field(
+        False, description="Let everyone read status pages, decisions and numbers without the token."
+    )
     token_file: AbsolutePath | None = Field(None, description="File with the bearer token that may read status pages.")
 
 
@@ -124,6 +126,10 @@ class Settings(Section):
     def lock_path(self, app: str) -> Path:
         """Where the lock of an app's one deployer stands."""
         return self.state / "locks" / f"{app}.lock"
+
+    def journal_path(self, app: str) -> Path:
+        """Where an app's memory stands."""
+        return self.state / "journals" / f"{app}.jsonl"
 
     @property
     def rq_environment(self) -> Path:

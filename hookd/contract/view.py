@@ -2,7 +2,7 @@
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from hookd.contract.decision import Behind
+from hookd.contract.decision import Behind, Verdict
 from hookd.contract.journal import AppState
 from hookd.contract.names import AppName, CommitId, ReleaseName
 
@@ -32,13 +32,12 @@ class AppView(BaseModel):
     behind: Behind | None = None
 
 
-def with_state(view: AppView, state: AppState) -> AppView:
-    """Bring a view up to date with the app's journal."""
+def with_state(view: AppView, state: AppState, *, head_seen: bool = False) -> AppView:
+    """Bring a view up to date with the app's journal; `head_seen` says that its head was seen just now."""
     deployed = state.deployed
-    serves_head = deployed is not None and deployed.commit == view.head
     return view.model_copy(
         update={
-            "behind": None if serves_head else view.behind,
+            "behind": _still_behind(view, state, head_seen),
             "deployed_commit": deployed.commit if deployed else None,
             "release": deployed.name if deployed else None,
             "pinned_commit": state.pin.commit if state.pin else None,
@@ -47,3 +46,11 @@ def with_state(view: AppView, state: AppState) -> AppView:
             ),
         }
     )
+
+
+def _still_behind(view: AppView, state: AppState, head_seen: bool) -> Behind | None:
+    """That the head is not known ends when it is seen; everything else, when the head serves."""
+    if view.behind is None or view.behind.verdict is Verdict.UNREACHABLE:
+        return None if head_seen else view.behind
+    serves_head = state.deployed is not None and state.deployed.commit == view.head
+    return None if serves_head else view.behind

@@ -122,6 +122,11 @@ def replies(pipeline: Pipeline) -> list[Any]:
     return found
 
 
+def watch(pipeline: Pipeline, *keys: str) -> None:
+    """Let the transaction that follows fail when one of the keys changes; what is read until then is read at once."""
+    pipeline.watch(*keys)  # type: ignore[no-untyped-call]
+
+
 def hasty(connection: Redis) -> Redis:
     """Connect to the same server as the same user, for what is not worth waiting for: one try, 2 s for each answer."""
     pool = connection.connection_pool

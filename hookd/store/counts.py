@@ -15,13 +15,11 @@ from redis.client import Pipeline
 from hookd.contract import queue as names
 from hookd.contract.decision import Verdict
 from hookd.contract.deployment import ENDINGS, Deployment, Status
+from hookd.contract.steps import StepName
 from hookd.store.connection import replies
 
 # The steps of the worker; the name of any other is a record's own text, and is counted as `other`.
-STEPS: Final = (
-    "space", "fetch", "mend", "checkout", "dependencies", "share", "build", "preflight", "ownership", "before_switch",
-    "flush", "settle", "switch", "start", "restart", "health", "roll back", "stop old", "prune", "other",
-)  # fmt: skip
+STEPS: Final = (*(step.value for step in StepName), "other")
 DELIVERIES: Final = (Verdict.QUEUED, Verdict.JOINED, Verdict.DUPLICATE, Verdict.IGNORED, Verdict.FROZEN)
 # Stands for no app, where a request named one that is not there.
 NO_APP: Final = "-"

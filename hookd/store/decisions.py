@@ -9,6 +9,7 @@ from redis.client import Pipeline
 
 from hookd.contract import queue as names
 from hookd.contract.decision import Decision
+from hookd.store.stored import LARGEST
 
 # What people ask about is the last day or two; 1000 apps with so many take 80 MB.
 KEPT: Final = 200
@@ -43,7 +44,9 @@ def _decoded(entries: Iterable[Any] | None) -> list[Decision]:
     found = []
     for _, fields in entries or ():
         try:
-            found.append(Decision.model_validate_json(fields[b"decision"]))
+            raw = fields[b"decision"]
+            if len(raw) <= LARGEST:
+                found.append(Decision.model_validate_json(raw))
         except (KeyError, ValidationError):
             continue
     return found

@@ -11,7 +11,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from hookd.contract.decision import Verdict
 from hookd.contract.freeze import Freeze
+from hookd.contract.ruling import next_for
+from hookd.store.tree import sync_directory
 
 
 def read(directory: Path, app: str) -> Freeze | None:
@@ -35,7 +38,7 @@ def in_force(directory: Path, app: str, now: datetime) -> Freeze | None:
 
 
 def freeze(directory: Path, app: str, wanted: Freeze) -> None:
-    """Freeze an app, or change why and until when; raises OSError."""
+    """Freeze an app, or change why and until when, and wait until that is on disk; raises OSError."""
     directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=directory, prefix=f".{app}.")
     try:
@@ -45,6 +48,7 @@ def freeze(directory: Path, app: str, wanted: Freeze) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, directory / app)
+        sync_directory(directory)
     except BaseException:
         with suppress(FileNotFoundError):
             Path(name).unlink()
@@ -57,13 +61,14 @@ def thaw_command(directory: Path, app: str) -> str:
         is_roots = directory.stat().st_uid == 0
     except OSError:
         is_roots = True
-    return f"{'sudo ' if is_roots else ''}hookd thaw {app}"
+    return next_for(Verdict.FROZEN, app, "sudo hookd" if is_roots else "hookd")
 
 
 def thaw(directory: Path, app: str) -> bool:
     """Let an app be deployed again; tells whether it was frozen. Raises OSError."""
     try:
         (directory / app).unlink()
+        sync_directory(directory)
     except FileNotFoundError:
         return False
     return True

@@ -21,17 +21,19 @@ from hookd.contract import queue as names
 from hookd.contract.deployment import UNDONE, Deployment, Status, Trigger, advance
 from hookd.contract.names import app_of, is_deployment, new_deployment_id
 from hookd.contract.view import AppView
-from hookd.store.connection import Until, replies
+from hookd.store.connection import Until, replies, watch
 from hookd.store.counts import count_ending
 from hookd.store.jobs import SafeJob, SafeQueue
 from hookd.store.requests import Request, again, joins
-from hookd.store.stored import NoSuchDeployment, decode, decode_or_none, decode_view, encode, text
+from hookd.store.stored import FIELDS, NoSuchDeployment, decode, decode_or_none, decode_view, encode, fields_of, text
 
 __all__ = ["Answer", "Contention", "NoSuchDeployment", "Records", "Request"]
 
 # Each lost race means that another writer won. Under a flood of pushes the start of the deployment that they join
 # loses nineteen of twenty; the bound is for a Redis gone mad.
 _TRIES: Final = 1000
+# Senders send a delivery again within days; each key takes half a kilobyte, and a push costs nothing.
+_DELIVERY_SECONDS: Final = 7 * 86_400
 _ALIVE: Final = frozenset({JobStatus.QUEUED.value, JobStatus.RATE_LIMITED.value, JobStatus.STARTED.value})
 
 
@@ -64,7 +66,7 @@ class Records:
 
     def get(self, deployment_id: str) -> Deployment:
         """Read a record; raises NoSuchDeployment."""
-        return decode(deployment_id, self.connection.hgetall(names.record_key(deployment_id)))
+        return decode(deployment_id, fields_of(self.connection, deployment_id))
 
     def find(self, deployment_id: str | None) -> Deployment | None:
         """Read a record that may be gone."""
@@ -75,7 +77,7 @@ class Records:
         ids = [text(raw) for raw in self.connection.zrange(names.history_key(app), 0, count - 1, desc=True)]
         with self.connection.pipeline(transaction=False) as pipeline:
             for deployment_id in ids:
-                pipeline.hgetall(names.record_key(deployment_id))
+                pipeline.hmget(names.record_key(deployment_id), FIELDS)
             found = map(decode_or_none, ids, replies(pipeline))
         return [deployment for deployment in found if deployment is not None]
 
@@ -152,7 +154,7 @@ class Records:
     def _remember_delivery(self, request: Request, deployment_id: str, pipeline: Pipeline) -> None:
         if request.delivery is not None:
             key = names.delivery_key(request.app, request.delivery)
-            pipeline.set(key, deployment_id, ex=self.keep_seconds)
+            pipeline.set(key, deployment_id, ex=min(self.keep_seconds, _DELIVERY_SECONDS))
 
     def change(self, deployment_id: str, changed: Callable[[Deployment], Deployment]) -> Deployment:
         """Replace a record with what `changed` makes of it.
@@ -162,10 +164,10 @@ class Records:
         key = names.record_key(deployment_id)
         for pipeline in self._transactions():
             try:
-                _watch(pipeline, key)
-                old = decode(deployment_id, pipeline.hgetall(key))
+                watch(pipeline, key)
+                old = decode(deployment_id, fields_of(pipeline, deployment_id))
                 waiting_key = names.waiting_key(old.app)
-                _watch(pipeline, waiting_key)
+                watch(pipeline, waiting_key)
                 waits = pipeline.get(waiting_key) == deployment_id.encode()
                 new = changed(old)
                 pipeline.multi()
@@ -266,7 +268,7 @@ def _watch_rivals(request: Request, pipeline: Pipeline) -> tuple[Deployment | No
     keys = [names.waiting_key(request.app)]
     if request.delivery is not None:
         keys.append(names.delivery_key(request.app, request.delivery))
-    _watch(pipeline, *keys)
+    watch(pipeline, *keys)
     ids = [_own_id(request.app, raw) for raw in pipeline.mget(keys)]
     waiting = _find(pipeline, ids[0])
     if waiting is not None and waiting.status is not Status.QUEUED:
@@ -289,8 +291,4 @@ def _job_is_alive(deployment_id: str, connection: Redis | Pipeline) -> bool:
 def _find(connection: Redis | Pipeline, deployment_id: str | None) -> Deployment | None:
     if deployment_id is None:
         return None
-    return decode_or_none(deployment_id, connection.hgetall(names.record_key(deployment_id)))
-
-
-def _watch(pipeline: Pipeline, *keys: str) -> None:
-    pipeline.watch(*keys)  # type: ignore[no-untyped-call]
+    return decode_or_none(deployment_id, fields_of(connection, deployment_id))

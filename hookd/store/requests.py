@@ -1,8 +1,12 @@
 """What someone asks for, and whether the deployment that waits already will do it."""
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from hookd.contract.deployment import BY_HAND, Deployment, Trigger
+
+# Nobody typed these.
+_BY_ITSELF: Final = frozenset({Trigger.PUSH, Trigger.REDELIVERY, Trigger.RECONCILE})
 
 
 @dataclass(frozen=True)
@@ -24,12 +28,19 @@ def again(request: Request) -> Request:
 
 
 def joins(request: Request, waiting: Deployment) -> bool:
-    """Tell whether the waiting deployment will do what is asked: both want the head, and it is at least as forceful."""
-    if request.pinned_commit is not None or waiting.pinned_commit is not None:
-        return False
-    if Trigger.ROLLBACK in (request.trigger, waiting.trigger):
+    """Tell whether the waiting deployment stands for what is asked: both want the head, and it is at least as forceful.
+
+    Where a person chose another commit, no push takes that choice away: it waits for the person to follow the branch.
+    """
+    if _chooses(waiting):
+        return request.trigger in _BY_ITSELF
+    if _chooses(request):
         return False
     return _force(request.trigger) <= _force(waiting.trigger)
+
+
+def _chooses(asked: Request | Deployment) -> bool:
+    return asked.pinned_commit is not None or asked.trigger is Trigger.ROLLBACK
 
 
 def _force(trigger: Trigger) -> int:

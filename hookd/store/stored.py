@@ -1,14 +1,24 @@
 """Records and views as they stand in Redis: written, and read back with care, for a stranger may have written them."""
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 from pydantic import ValidationError
+from redis import Redis
+from redis.client import Pipeline
+from redis.exceptions import ResponseError
 
+from hookd.contract import queue as names
 from hookd.contract.deployment import Deployment
 from hookd.contract.names import app_of
 from hookd.contract.view import AppView
+
+# A deployment's own record takes a few kilobytes. To parse what is far larger takes twenty times its size.
+LARGEST: Final = 256 * 1024
+_CUT: Final = 1000
+# Of a record's hash only these are asked for.
+FIELDS: Final = ("record", "joined")
 
 
 class NoSuchDeployment(LookupError):
@@ -21,27 +31,49 @@ def text(raw: Any) -> str:
 
 
 def encode(deployment: Deployment) -> bytes:
-    """Write a record; a file name that is no UTF-8 may stand in its cause and must not cost it its ending."""
+    """Write a record; one that would be too large to be read back loses its steps, and most of its cause."""
+    raw = _json(deployment)
+    if len(raw) <= LARGEST:
+        return raw
+    return _json(deployment.model_copy(update={"steps": (), "cause": f"{(deployment.cause or '')[:_CUT]}…"}))
+
+
+def _json(deployment: Deployment) -> bytes:
+    """A file name that is no UTF-8 may stand in a cause and must not cost the record its ending."""
     return json.dumps(deployment.model_dump(mode="json", exclude={"joined"}), ensure_ascii=False).encode(
         "utf-8", "replace"
     )
 
 
-def decode(deployment_id: str, fields: Mapping[Any, Any]) -> Deployment:
-    """Read a record's hash; raises NoSuchDeployment."""
+def fields_of(connection: Redis | Pipeline, deployment_id: str) -> list[Any] | None:
+    """Ask for a record's FIELDS, and for nothing beside them; None where the key holds something else than a hash."""
     try:
-        record = Deployment.model_validate_json(fields[b"record"])
+        found: Any = connection.hmget(names.record_key(deployment_id), FIELDS)
+    except ResponseError as error:
+        if "WRONGTYPE" not in str(error):
+            raise
+        return None
+    return list(found)
+
+
+def decode(deployment_id: str, values: Sequence[Any] | None) -> Deployment:
+    """Read a record from its FIELDS; raises NoSuchDeployment."""
+    raw, joined = values or (None, None)
+    try:
+        if raw is None or len(raw) > LARGEST:
+            raise ValueError("no record")
+        record = Deployment.model_validate_json(raw)
         if record.id != deployment_id or record.app != app_of(deployment_id):
             raise ValueError("the record of another deployment")
-        return record.model_copy(update={"joined": int(fields.get(b"joined", 0))})
-    except (KeyError, ValueError) as error:
+        return record.model_copy(update={"joined": int(joined or 0)})
+    except ValueError as error:
         raise NoSuchDeployment(deployment_id) from error
 
 
-def decode_or_none(deployment_id: str, fields: Mapping[Any, Any] | None) -> Deployment | None:
-    """Read a record's hash; None when it holds no record."""
+def decode_or_none(deployment_id: str, values: Sequence[Any] | None) -> Deployment | None:
+    """Read a record from its FIELDS; None when they hold none."""
     try:
-        return decode(deployment_id, fields or {})
+        return decode(deployment_id, values)
     except NoSuchDeployment:
         return None
 

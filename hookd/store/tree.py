@@ -175,3 +175,12 @@ def _below(path: str, open_it: Callable[[], int], device: int, level: int) -> It
             yield from _below(f"{path}/{child}", open_child, device, level + 1)
     finally:
         os.close(descriptor)
+
+
+def sync_directory(directory: Path) -> None:
+    """Wait until the entries of a directory are on disk; raises OSError."""
+    descriptor = os.open(directory, _AGAIN)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

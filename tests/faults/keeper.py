@@ -3,14 +3,14 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
 from redis.exceptions import RedisError
 
-from hookd.contract.deployment import Deployment
+from hookd.contract.deployment import Deployment, Status
 from tests.faults.program import Program
 from tests.faults.store import Store
 from tests.support.installation import Installation, app_files
@@ -38,10 +38,12 @@ with open(sys.argv[1], "a") as book:
 
 
 class Keeper:
-    """An installation with one app, and the means to break it; `app` is laid over the app's table."""
+    """An installation with one app, and the means to break it; `settings` and `app` are laid over the usual tables."""
 
-    def __init__(self, directory: Path, handover: str = "blue-green", **app: Any) -> None:
-        self.site = Installation(directory)
+    def __init__(
+        self, directory: Path, handover: str = "blue-green", settings: Mapping[str, Any] | None = None, **app: Any
+    ) -> None:
+        self.site = Installation(directory, settings)
         self.store = Store(directory / "redis")
         self.book = directory / "witness"
         self._gate = directory / "gate"
@@ -95,9 +97,10 @@ class Keeper:
         return version
 
     def push(self) -> Deployment:
-        """Push the next version and tell the receiver."""
-        self.commit()
-        return self.tell()
+        """Push the next version and tell the receiver, before the reconciler finds it by itself."""
+        with self.reconciler.paused():
+            self.commit()
+            return self.tell()
 
     def tell(self) -> Deployment:
         """Tell the receiver of the branch's head; returns the deployment that it answers with."""
@@ -120,14 +123,17 @@ class Keeper:
 
     @contextmanager
     def building(self) -> Iterator[Deployment]:
-        """Push the next version; its deployment builds for as long as the block."""
+        """Push the next version; a deployment builds it for as long as the block: perhaps one that was under way."""
         self._gate.touch()
         try:
-            deployment = self.push()
-            self.wait_for_step(deployment, "build")
-            yield deployment
+            self.push()
+            wait_for(self._building, 60, what="a deployment that builds")
+            yield self._building()[0]
         finally:
             self._gate.unlink()
+
+    def _building(self) -> list[Deployment]:
+        return [one for one in self.history() if not one.ended and one.steps and one.steps[-1].name == "build"]
 
     def kill_deployer(self) -> bool:
         """Kill the process that deploys now; tells whether there was one."""
@@ -149,6 +155,11 @@ class Keeper:
             return record.ended or any(step.name == name for step in record.steps)
 
         wait_for(there, 60, what=f"the step {name} of {deployment.id}")
+
+    def wait_until_it_runs(self, deployment: Deployment) -> None:
+        """Wait until a worker has taken a deployment in hand, or it has ended."""
+        records = self.site.records
+        wait_for(lambda: records.get(deployment.id).status is not Status.QUEUED, 60, what=f"a start of {deployment.id}")
 
     def wait_until_done(self, deployment: Deployment, seconds: float = 60) -> None:
         """Wait until a deployment's log says how it ended, whether Redis knows it or not."""

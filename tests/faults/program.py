@@ -74,6 +74,19 @@ class Program:
         self._held.clear()
         wait_for(lambda: self.starts > starts, what=f"{self.name} again")
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let it do nothing for as long as the block, if it runs."""
+        process = self._process
+        if process is None or not self.runs:
+            yield
+            return
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)
+
     def _signal(self, sig: signal.Signals) -> None:
         """Send a signal to the program itself, also when another one stands before it."""
         assert self._process is not None

@@ -1,14 +1,11 @@
 """Deliveries that are lost, doubled, late, old or many at once: no push is lost, none runs twice, the head wins."""
 
-import http.client
-import json
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 
@@ -16,45 +13,11 @@ from hookd.contract.deployment import Status, Trigger
 from tests.faults.conftest import Dice
 from tests.faults.keeper import APP, Keeper
 from tests.faults.ledger import Ledger
-from tests.support.installation import gitea_headers
+from tests.faults.sender import TAKEN, deliver, insist
 from tests.support.processes import wait_for
 
-TAKEN = (200, 202)
-
-
-@pytest.fixture
-def alone(keeper: Keeper) -> Iterator[None]:
-    """Nobody looks after lost pushes: what goes live here does so by its delivery."""
-    with keeper.reconciler.held():
-        yield
-
-
-def deliver(keeper: Keeper, delivery: str, after: str | None = None) -> tuple[int, dict[str, Any]]:
-    """Send one delivery; status 0 stands for a request that got no answer."""
-    event = {
-        "ref": "refs/heads/main",
-        "before": "1" * 40,
-        "after": after or keeper.site.repositories[APP].head(),
-        "repository": {"full_name": f"acme/{APP}"},
-    }
-    body = json.dumps(event).encode()
-    try:
-        return keeper.site.post(f"/hooks/{APP}", body, gitea_headers(body, delivery=delivery))[:2]
-    except (OSError, http.client.HTTPException):
-        return 0, {}
-
-
-def insist(keeper: Keeper, delivery: str, after: str | None = None) -> dict[str, Any]:
-    """Send one delivery until it is taken, as senders and the people behind them do."""
-    answers: list[dict[str, Any]] = []
-
-    def taken() -> bool:
-        status, answer = deliver(keeper, delivery, after)
-        answers.append(answer)
-        return status in TAKEN
-
-    wait_for(taken, what=f"an answer to {delivery}")
-    return answers[-1]
+# A round makes fewer deployments than records are kept.
+A_ROUND = 20
 
 
 def taken_since(keeper: Keeper, before: set[str]) -> int:
@@ -64,16 +27,17 @@ def taken_since(keeper: Keeper, before: set[str]) -> int:
 
 
 def known(keeper: Keeper) -> set[str]:
+    """The deployments that there are."""
     return {record.id for record in keeper.history()}
 
 
 def test_pushes_that_nobody_told_of_go_live(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
-    lost = dice.rounds(2)
+    lost = dice.rounds(1)
     for _ in range(lost):
         keeper.commit()
         keeper.wait_until_head_serves()
         assert keeper.history()[0].trigger is Trigger.RECONCILE
-    dice.count(ledger.counted(f"{lost} lost deliveries"))
+    dice.count(ledger.counted(f"{lost} rounds, each a lost delivery"))
 
 
 @pytest.mark.usefixtures("alone")
@@ -88,7 +52,7 @@ def test_a_delivery_that_comes_a_hundred_times_runs_once(keeper: Keeper, ledger:
     keeper.wait_until_head_serves()
     assert deliver(keeper, "again")[1]["status"] == "duplicate"
     assert len(known(keeper) - before) == 1
-    dice.count(ledger.counted("one delivery sent 101 times"))
+    dice.count(ledger.counted("1 round, one delivery sent 101 times"))
 
 
 @pytest.mark.usefixtures("alone")
@@ -108,12 +72,12 @@ def test_deliveries_out_of_order_and_of_old_commits_bring_the_head(keeper: Keepe
     keeper.wait_until_head_serves()
     assert keeper.history()[0].status is Status.UNCHANGED
     assert keeper.site.current(APP) == serving, "an old delivery does not bring an old commit"
-    dice.count(ledger.counted("deliveries out of order and of old commits"))
+    dice.count(ledger.counted("1 round, deliveries out of order and of old commits"))
 
 
 @pytest.mark.usefixtures("alone")
 def test_two_senders_at_once_lose_nothing(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
-    before, rounds = known(keeper), dice.rounds(20)
+    before, rounds = known(keeper), dice.rounds(A_ROUND)
     keeper.commit()
 
     def send(sender: str) -> Counter[int]:
@@ -124,41 +88,89 @@ def test_two_senders_at_once_lose_nothing(keeper: Keeper, ledger: Ledger, dice: 
     assert set(statuses) <= set(TAKEN), statuses
     keeper.wait_until_head_serves()
     assert taken_since(keeper, before) == 2 * rounds
-    dice.count(ledger.counted(f"{2 * rounds} deliveries of two senders at once"))
+    dice.count(ledger.counted(f"1 round, {2 * rounds} deliveries of two senders at once"))
 
 
 @pytest.mark.usefixtures("alone")
-@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGKILL])
-def test_a_receiver_that_is_started_again_meanwhile_loses_nothing(
-    keeper: Keeper, ledger: Ledger, dice: Dice, sig: signal.Signals
-) -> None:
+def test_a_receiver_that_is_started_again_meanwhile_loses_nothing(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
     """What it answered with 202 stands; what got no answer is sent again, and runs once all the same."""
-    before, deliveries = known(keeper), dice.rounds(20) * 3
+    rounds, sent = dice.rounds(1), 0
+    for _ in range(rounds):
+        sent += send_while_restarting(keeper, dice.chance.choice((signal.SIGKILL, signal.SIGTERM)))
+    dice.count(ledger.counted(f"{rounds} rounds, {rounds} kills, of the receiver under {sent} deliveries"))
+
+
+def send_while_restarting(keeper: Keeper, sig: signal.Signals) -> int:
+    """Send deliveries until the receiver is there again; returns how many."""
+    before, sent = known(keeper), 0
     keeper.commit()
-    with restarting(keeper, sig, dice.rounds(2)) as done:
-        sent = 0
-        while sent < deliveries or not done.is_set():
+    with restarting(keeper, sig) as done:
+        while sent < A_ROUND or not done.is_set():
             insist(keeper, f"{sig.name}-{keeper.versions}-{sent}")
             sent += 1
     keeper.wait_until_head_serves()
     assert taken_since(keeper, before) == sent
-    dice.count(ledger.counted(f"{sent} deliveries while the receiver ends by {sig.name} again and again"))
+    return sent
 
 
 @contextmanager
-def restarting(keeper: Keeper, sig: signal.Signals, times: int) -> Iterator[threading.Event]:
-    """End the receiver some times, and let it come back each time."""
+def restarting(keeper: Keeper, sig: signal.Signals) -> Iterator[threading.Event]:
+    """End the receiver, and let it come back."""
     done = threading.Event()
 
     def restart() -> None:
-        for _ in range(times):
+        try:
             keeper.receiver.restart(sig)
             wait_for(keeper.listens, what="the receiver")
-        done.set()
+        finally:
+            done.set()
 
-    thread = threading.Thread(target=restart)
-    thread.start()
-    try:
+    with ThreadPoolExecutor(1) as other:
+        restarted = other.submit(restart)
         yield done
-    finally:
-        thread.join()
+        restarted.result()
+
+
+def push(keeper: Keeper) -> None:
+    """A push as it should be."""
+    keeper.commit()
+    deliver(keeper)
+
+
+def lost(keeper: Keeper) -> None:
+    """A push that nobody tells of."""
+    keeper.commit()
+
+
+def doubled(keeper: Keeper) -> None:
+    """A push that is told of twice."""
+    keeper.commit()
+    for _ in range(2):
+        deliver(keeper, f"doubled-{keeper.versions}")
+
+
+def old(keeper: Keeper) -> None:
+    """A delivery of a commit that was the head long ago."""
+    first = keeper.site.repositories[APP].git("rev-list", "--max-parents=0", "HEAD").strip()
+    deliver(keeper, after=first)
+
+
+def kill(keeper: Keeper) -> None:
+    """The receiver's end, whatever it is at."""
+    keeper.receiver.kill()
+
+
+HAPPENINGS: tuple[Callable[[Keeper], None], ...] = (push, lost, doubled, old, kill)
+
+
+def test_whatever_happens_to_deliveries_the_head_wins(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
+    """In any order, while deployments run and wait."""
+    rounds, kills = dice.rounds(1), 0
+    for _ in range(rounds):
+        happenings = dice.chance.choices(HAPPENINGS, k=A_ROUND)
+        kills += happenings.count(kill)
+        for happening in happenings:
+            happening(keeper)
+        keeper.wait_until_head_serves()
+    wait_for(keeper.listens, what="the receiver")
+    dice.count(ledger.counted(f"{rounds} rounds, {kills} kills, of the receiver among lost and old deliveries"))

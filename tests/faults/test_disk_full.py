@@ -16,7 +16,9 @@ from tests.faults.keeper import APP, Keeper
 from tests.faults.ledger import Ledger
 from tests.faults.looker import INJECTED, calls, find_strace, watched
 from tests.support.installation import REQUIREMENTS
+from tests.support.processes import wait_for
 from tests.support.users import needs_root
+from tests.support.visitors import visitors
 from worker.journal import Journal
 
 HANDOVERS = ("blue-green", "restart")
@@ -98,23 +100,35 @@ def state_of(keeper: Keeper) -> AppState:
 
 
 def ended_honestly(keeper: Keeper, deployment: Deployment, before: Path) -> Status:
-    """See that a deployment that failed changed nothing, and that one that succeeded serves."""
+    """See that a deployment that failed changed nothing, and that one that succeeded serves.
+
+    A single service that was well after its restart stays when just that could not be written down.
+    """
     record = keeper.site.wait_for_ending(deployment.id)
-    serving, seen = keeper.site.current(APP), keeper.serving()
-    if record.status in UNDONE:
+    serving, seen = keeper.site.current(APP), answers(keeper)
+    noted = "could not be noted" not in (record.cause or "")
+    assert noted or (keeper.handover, record.status) == ("restart", Status.ROLLBACK_FAILED), record
+    if record.status in UNDONE and noted:
         assert serving == before, record
-        assert seen != f"v{keeper.versions}", record
+        assert f"v{keeper.versions}" not in seen, record
     else:
-        assert record.status is Status.SUCCEEDED
-        assert seen == f"v{keeper.versions}", record
+        assert record.status is Status.SUCCEEDED or not noted, record
+        assert seen == {f"v{keeper.versions}"}, record
     return record.status
+
+
+def answers(keeper: Keeper) -> set[str]:
+    """What visitors at once are answered: more of them than one release can serve at a time."""
+    with visitors(keeper.site.ports[APP], 4) as crowd:
+        crowd.wait_for_more(40)
+    return crowd.seen
 
 
 def goes_live(keeper: Keeper) -> None:
     """With room again, the head is deployed, and of what failed before nothing is left."""
     keeper.tell()
     keeper.wait_until_head_serves()
-    assert leftovers(keeper) == []
+    wait_for(lambda: not leftovers(keeper), what="the end of what is left over")
 
 
 def leftovers(keeper: Keeper) -> list[str]:
@@ -139,7 +153,7 @@ def test_a_disk_of_each_size(keeper: Keeper, ledger: Ledger, dice: Dice) -> None
     keeper.wait_until_head_serves()
     needs = [now - then for now, then in zip(disk.used, before, strict=True)]
     statuses = []
-    for _ in range(dice.rounds(2)):
+    for _ in range(dice.rounds(1)):
         for number, option in enumerate(("size", "nr_inodes")):
             current = keeper.site.current(APP)
             # The last tenth, where links and journal are written, is tried as often as all before it.
@@ -149,12 +163,16 @@ def test_a_disk_of_each_size(keeper: Keeper, ledger: Ledger, dice: Dice) -> None
                 commit(keeper)
                 statuses.append(ended_honestly(keeper, keeper.tell(), current))
             goes_live(keeper)
-    dice.count(ledger.counted(f"{len(statuses)} sizes of a disk, {statuses.count(Status.FAILED)} too small"))
+    dice.count(
+        ledger.counted(
+            f"{len(statuses)} rounds, each with a disk of another size, {statuses.count(Status.FAILED)} too small"
+        )
+    )
 
 
 def test_a_disk_that_fills_up_at_each_step(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
     disk, statuses = Disk(keeper), []
-    steps = dice.some(STEPS, 2)
+    steps = dice.some(STEPS, 1)
     for step in steps:
         current = keeper.site.current(APP)
         commit(keeper)
@@ -163,7 +181,11 @@ def test_a_disk_that_fills_up_at_each_step(keeper: Keeper, ledger: Ledger, dice:
         with disk.full():
             statuses.append(ended_honestly(keeper, deployment, current))
         goes_live(keeper)
-    dice.count(ledger.counted(f"a disk full at {', '.join(steps)}, {statuses.count(Status.FAILED)} failed"))
+    dice.count(
+        ledger.counted(
+            f"{len(steps)} rounds, {statuses.count(Status.FAILED)} failed, a disk full at {', '.join(steps)}"
+        )
+    )
 
 
 def test_a_journal_that_finds_no_room_at_each_of_its_writes(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
@@ -174,10 +196,11 @@ def test_a_journal_that_finds_no_room_at_each_of_its_writes(keeper: Keeper, ledg
         keeper.wait_until_head_serves()
     found = calls(trace)
     assert len(found) >= 4
-    for call, number in found:
+    cases = dice.some(found, 1)
+    for call, number in cases:
         current = keeper.site.current(APP)
         with watched(keeper, (*argv, "-e", f"inject={call}:error=ENOSPC:when={number}")):
             ended_honestly(keeper, keeper.history()[0], current)
             assert INJECTED in trace.read_text()
         goes_live(keeper)
-    dice.count(ledger.counted(f"{len(found)} writes of the journal without room"))
+    dice.count(ledger.counted(f"{len(cases)} rounds, each without room for one of the journal's {len(found)} writes"))

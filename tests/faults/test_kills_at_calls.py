@@ -39,12 +39,16 @@ def test_the_deploying_process_is_killed_at_each_of_its_own_calls(
         keeper.wait_until_head_serves()
     found = calls(trace)
     assert len(found) >= 4, "the release gets its name and environment, and `current` leads to it"
-    cases = dice.some(found, 2)
+    cases = dice.some(found, 1)
     for case in cases:
         with watched(keeper, watching(strace, trace, case)):
             keeper.wait_until_head_serves()
         assert KILLED in trace.read_text()
-    dice.count(ledger.counted(f"the deploying process killed before {len(cases)} of its {len(found)} calls"))
+    dice.count(
+        ledger.counted(
+            f"{len(cases)} rounds, each with a kill of the deploying process before one of its {len(found)} calls"
+        )
+    )
 
 
 def test_each_process_of_a_deployment_is_killed_at_a_call(
@@ -53,13 +57,15 @@ def test_each_process_of_a_deployment_is_killed_at_a_call(
     """Also git, uv, Python and whatever else a deployment starts; without strace, the next push goes live."""
     deploy_all_watched(keeper, watching(strace, trace, None))
     found = calls(trace)
-    cases = dice.some(found, 2)
+    cases = dice.some(found, 1)
     for case in cases:
         deploy_all_watched(keeper, watching(strace, trace, case))
         assert KILLED in trace.read_text()
         keeper.tell()
         keeper.wait_until_head_serves()
-    dice.count(ledger.counted(f"each process killed before {len(cases)} of {len(found)} calls"))
+    dice.count(
+        ledger.counted(f"{len(cases)} rounds, each with a kill of a process before one of their {len(found)} calls")
+    )
 
 
 def deploy_all_watched(keeper: Keeper, argv: tuple[str, ...]) -> None:

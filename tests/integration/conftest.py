@@ -1,4 +1,4 @@
-"""One Redis, or one whole hookd, for each module of tests; of the latter a module names its APPS and uses only them."""
+"""One Redis, one receiver or one whole hookd for each module of tests, which names its APPS or RECEIVER settings."""
 
 from collections.abc import Iterator
 
@@ -7,6 +7,7 @@ from redis import Redis
 
 from hookd.store.records import Records
 from tests.support.installation import Installation
+from tests.support.receiver import Bench, bench
 from tests.support.redis_server import redis_server
 
 
@@ -19,6 +20,20 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             installation.add_app(name, **over)
         installation.start(getattr(module, "WORKERS", 1))
         yield installation
+
+
+@pytest.fixture(scope="module")
+def module_receiver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """The receiver's application, with the RECEIVER settings of the module, and a Redis."""
+    with bench(tmp_path_factory.mktemp("receiver"), receiver=getattr(request.module, "RECEIVER", {})) as running:
+        yield running
+
+
+@pytest.fixture
+def receiver(module_receiver: Bench) -> Bench:
+    """The same, with a Redis that holds nothing."""
+    module_receiver.redis.flushdb()
+    return module_receiver
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -111,8 +112,8 @@ def test_the_colour_that_served_is_started_and_only_that(site: Installation) -> 
     site.ship("plain", app_files("two"))
     end_of_host(site, "plain")
     done = boot(site, "plain")
-    assert done.returncode == 0, done.stdout
-    assert done.stdout.splitlines()[-1].startswith("green serves 000002-")
+    assert done.returncode == 0, done.stderr
+    assert "green serves 000002-" in done.stderr.splitlines()[-1]
     assert answers(site, "plain") == {"two"}
     assert "stopped" in circus(site, "status", "plain-blue")
 
@@ -138,7 +139,10 @@ def processes_in(directory: Path) -> set[int]:
 @pytest.mark.parametrize("app", ["first", "virgin"])
 def test_an_app_that_was_never_deployed_is_no_failure(site: Installation, app: str) -> None:
     done = boot(site, app)
-    assert (done.returncode, done.stdout) == (0, f"nothing is deployed yet; next: hookd deploy {app}\n")
+    assert (done.returncode, done.stderr) == (
+        0,
+        f"INFO hookd.boot nothing is deployed yet; next: hookd deploy {app} app={app}\n",
+    )
 
 
 def test_what_a_killed_deployment_left_is_settled_first(site: Installation) -> None:
@@ -146,8 +150,8 @@ def test_what_a_killed_deployment_left_is_settled_first(site: Installation) -> N
     kill_while_it_is_checked(site, "killed")
     end_of_host(site, "killed")
     done = boot(site, "killed")
-    assert done.returncode == 0, done.stdout
-    assert "an earlier deployment was interrupted while green was running" in done.stdout
+    assert done.returncode == 0, done.stderr
+    assert "an earlier deployment was interrupted while green was running" in done.stderr
     leads = {(site.root("killed") / name).resolve().name for name in ("blue", "green", "current")}
     assert leads == {good.release}
     assert answers(site, "killed") == {"good"}
@@ -159,10 +163,10 @@ def test_a_single_service_goes_back_to_the_release_that_was_found_well(site: Ins
     kill_while_it_is_checked(site, "single")
     end_of_host(site, "single")
     done = boot(site, "single")
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == 0, done.stderr
     assert site.current("single").name == good.release
     assert answers(site, "single") == {"good"}
-    assert done.stdout.splitlines()[-1].startswith("start: done")
+    assert re.search(r" done after [0-9.]+ s app=single step=start\n\Z", done.stderr)
     go_on(site, "single")
 
 
@@ -172,8 +176,8 @@ def test_a_deployment_under_way_is_not_waited_for(site: Installation) -> None:
     end_of_host(site, "busy")
     with app_lock(lock_of(site, "busy"), "busy-20260304T050607000-0a1b2c", 5):
         done = boot(site, "busy")
-    assert done.returncode == 0, done.stdout
-    assert "a deployment is under way" in done.stdout
+    assert done.returncode == 0, done.stderr
+    assert "a deployment is under way" in done.stderr
     assert answers(site, "busy") == {"one"}
     assert site.ship("busy", app_files("two")).status is Status.SUCCEEDED
     assert answers(site, "busy") == {"two"}
@@ -199,8 +203,8 @@ def test_a_service_that_is_not_there_is_said_with_the_next_thing_to_type(site: I
     done = boot(site, "nameless")
     site.change_app("nameless", service={"name": "nameless"})
     assert done.returncode == 1
-    assert "circus knows no service no-such-watcher-blue" in done.stdout
-    assert done.stdout.splitlines()[-1].startswith("next: circusctl")
+    assert "circus knows no service no-such-watcher-blue" in done.stderr
+    assert " next: circusctl" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(("arguments", "said"), [([], "usage"), (["a", "b"], "usage"), (["nope"], "no app 'nope'")])
@@ -240,6 +244,6 @@ def test_under_systemd_one_of_the_allowed_commands_is_run(tmp_path: Path) -> Non
         done = boot(installation, "shop")
         assert done.returncode == 1
         allowed = {" ".join((SUDO, "-n", *argv)) for argv in privileged(app)}
-        run = [line.partition("$ ")[2] for line in done.stdout.splitlines() if "$ " in line]
+        run = [line.partition("$ ")[2].partition(" app=")[0] for line in done.stderr.splitlines() if "$ " in line]
         assert run == [f"{SUDO} -n /usr/bin/systemctl start hookd-no-such-unit-green.service"]
         assert set(run) <= allowed

@@ -1,6 +1,7 @@
 """Building a release aside: what an earlier, killed deployment left behind is neither reused nor destroyed."""
 
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import pytest
 from hookd.contract.journal import AppState
 from tests.support.repository import Repository
 from tests.support.tasks import deploying, make_app
-from worker.build import build, check_space
+from tests.support.users import needs_root
+from worker.build import build
 from worker.checkout import Checkout
 from worker.errors import CommandFailed, CommitRefused, DeployError
 from worker.ownership import policy_of
+from worker.space import check_space
 from worker.target import Target
 
 
@@ -106,3 +109,23 @@ def test_a_disk_that_is_nearly_full_stops_a_deployment_before_it_starts(
 ) -> None:
     with deploying(tmp_path, make_app(tmp_path, limits=limits)) as at, pytest.raises(DeployError, match=cause):
         check_space(at.task)
+
+
+@needs_root
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_commit_is_not_to_blame_for_a_disk_that_filled_up_while_it_was_proved(
+    tmp_path: Path, repository: Repository, status: int
+) -> None:
+    script = f"head -c 200M /dev/zero >filler; exit {status}"
+    over = {"service": {"preflight": ["sh", "-c", script]}, "limits": {"free_mib": 8, "free_inodes": 0}}
+    disk = tmp_path / "srv"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", str(disk)], check=False).returncode:
+        pytest.skip("this machine does not let root mount")
+    try:
+        with pytest.raises(DeployError, match="0 MiB free") as caught:
+            build_head(tmp_path, **over)
+        assert not isinstance(caught.value, CommitRefused)
+        assert not list((disk / "releases").iterdir())
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)

@@ -15,7 +15,7 @@ WEBHOOK, TOKEN = "canary-webhook-4b1d0c", "canary-token-93ae51"
 API_KEY, INDEX, FILE = "canary-key-77c2f0", "canary-index-1c88d5", "canary-file-e01b3a"
 BAD = "canary-bad-signature-5512aa"
 # What a build says when somebody looks for a mistake in it.
-TALKS = [["sh", "-c", 'echo "the key is $API_KEY"; env; wc -c .env; echo "$API_KEY" >&2']]
+TALKS = [["sh", "-c", 'echo "the key is $API_KEY"; env; cat .env; echo "$API_KEY" >&2']]
 FAILS = [["sh", "-c", 'echo "$API_KEY is refused by https://me:$INDEX_TOKEN@index.example.org/"; exit 1']]
 
 

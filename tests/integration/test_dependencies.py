@@ -160,6 +160,17 @@ def test_an_installation_that_failed_is_not_taken_for_a_complete_one(at: Install
     assert installed(at.install({"requirements.txt": "delta\n"})) == {"delta": "1.0"}
 
 
+def test_an_environment_made_on_a_disk_that_filled_up_is_not_taken_for_a_complete_one(at: Installer) -> None:
+    """Python leaves half a .pyc file there and says nothing."""
+    files = {"requirements.txt": "alpha\n"}
+    at.limits = {"free_mib": 1 << 40}
+    with pytest.raises(DeployError, match="MiB free"):
+        at.install(files)
+    at.limits = {}
+    assert installed(at.install(files)) == {"alpha": "1.0"}
+    assert "is used again" not in at.log
+
+
 def test_no_file_of_an_environment_is_shared_with_the_cache(at: Installer) -> None:
     venv = at.install({"requirements.txt": "beta\n"})
     files = [path for path in venv.rglob("*") if path.is_file() and not path.is_symlink()]

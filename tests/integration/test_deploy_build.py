@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hookd.contract.deployment import Deployment, Status
+from hookd.store.decisions import newest
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
 
@@ -79,6 +80,8 @@ def test_an_unreadable_file_of_variables_ends_the_deployment_with_its_name(site:
     deployment = site.ship("secret", app_files("three"))
     assert deployment.status is Status.FAILED
     assert (deployment.cause or "").startswith(f"the app's variables in {file} cannot be read")
+    decision, *_ = newest(site.records.connection, "secret", 1)
+    assert (decision.source, decision.deployment) == ("deployment", deployment.id)
 
 
 @pytest.mark.parametrize(
@@ -156,6 +159,7 @@ def test_dependencies_that_cannot_be_installed_leave_the_old_version_serving(sit
     bad = site.ship("nodeps", app_files("two", requirements="gunicorn==27.0.1\nflask===0.0.no-such\n"))
     assert (bad.status, site.serving("nodeps")) == (Status.FAILED, "one")
     assert (bad.cause or "").startswith("the dependencies of requirements.txt cannot be installed: ")
+    assert not site.records.view("nodeps").quarantined, "the commit stays innocent"
     assert site.ship("nodeps", app_files("three")).status is Status.SUCCEEDED
 
 

@@ -47,7 +47,7 @@ def test_status_names_the_pin_and_what_ends_it(site: Installation) -> None:
     pinned = site.records.view("stays").pinned_commit
     assert pinned is not None
     assert f"  pinned to {pinned[:12]} by a person, until a newer commit is pushed\n" in shown
-    assert "    next: hookd unpin stays, or hookd deploy stays\n" in shown
+    assert "    next: push a newer commit, or follow the branch again: hookd unpin stays\n" in shown
 
 
 def test_a_newer_commit_ends_a_pin_also_when_it_reverts_to_what_serves(site: Installation) -> None:
@@ -109,6 +109,7 @@ def test_a_rollback_is_never_on_disk_without_its_pin(site: Installation, app: st
 
 def test_a_rollback_that_is_killed_pins_nothing_and_keeps_the_pin_of_before(site: Installation) -> None:
     app = "frozen"
+    site.ship(app, app_files("zero"))
     one, _ = gone_back(site, app)
     site.change_app(app, health={"successes": 100, "steady": 60, "deadline": 120})
     asked = site.deploy_later(app, Trigger.ROLLBACK)

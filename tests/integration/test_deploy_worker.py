@@ -10,6 +10,7 @@ from typing import Any
 from redis import Redis
 
 from hookd.contract.deployment import Status, Trigger
+from hookd.store.decisions import newest
 from hookd.store.records import Request
 from tests.support.installation import WSGI, Installation, app_files
 from tests.support.processes import python, stop, wait_for
@@ -61,7 +62,7 @@ def test_a_worker_that_was_killed_has_its_name_again_at_once(site: Installation)
     second = subprocess.run(
         python("-m", "worker", "again"), env=site.environment, capture_output=True, text=True, timeout=30, check=False
     )
-    assert "There exists an active worker named 'again'" in second.stderr
+    assert "a worker named again is at work already" in second.stderr
     stop(again)
 
 
@@ -77,7 +78,10 @@ def test_an_app_that_left_the_catalogue_is_not_deployed_and_serves_on(site: Inst
     text = file.read_text()
     file.unlink()
     gone = site.ship("gone", app_files("two"))
-    assert (gone.status, gone.cause) == (Status.FAILED, "the app gone is not in the catalogue any more")
+    cause = "the app gone is not in the catalogue any more"
+    assert (gone.status, gone.cause, gone.hint) == (Status.FAILED, cause, "hookd status")
+    decision, *_ = newest(site.records.connection, "gone", 1)
+    assert (decision.deployment, decision.why) == (gone.id, f"failed: {cause}")
     assert site.serving("gone") == "one"
     file.write_text(text)
     assert site.push_and_wait("gone").status is Status.SUCCEEDED

@@ -24,7 +24,7 @@ class Host:
         self.directory = directory
         self.repository = Repository(directory / "repository")
         self.commit = self.repository.commit_and_push({"wsgi.py": "one"})
-        settings = {"state": directory / "state", "worker": {"git_protocols": ["file", "ssh", "http"]}}
+        settings = {"state": directory / "state", "worker": {"git_protocols": ["file", "ssh", "http", "https"]}}
         (directory / "hookd.toml").write_text(toml(settings))
         (directory / "apps").mkdir()
         self.write()
@@ -34,12 +34,13 @@ class Host:
         table = merged({**APP, "repository": self.repository.url}, over)
         (self.directory / "apps" / "shop.toml").write_text(toml(table))
 
-    def ask(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def ask(self, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
         """Run the program as the worker's user would."""
         return subprocess.run(
             [sys.executable, "-P", "-m", "worker.probe", *(arguments or ("shop",))],
             env={
                 "PATH": os.environ["PATH"],
+                **more,
                 "HOOKD_CONFIG": f"{self.directory}/hookd.toml",
                 "PYTHONPATH": str(PROJECT),
             },
@@ -87,6 +88,26 @@ def test_what_is_wrong_is_told_in_one_line(host: Host, over: dict[str, str], tol
     assert told in done.stdout
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""
+
+
+def test_a_branch_whose_name_only_ends_so_is_not_taken_for_the_app_s(host: Host) -> None:
+    """git lists it, too, and before the app's own."""
+    host.write()
+    host.repository.commit({"wsgi.py": "a stranger's"})
+    host.repository.push("a/refs/heads/main")
+    assert host.ask().stdout == f"{host.commit}\n"
+    host.write(branch="heads/main")
+    host.repository.push("refs/heads/heads/main")
+    assert "has no branch heads/main" in host.ask().stdout
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY"])
+def test_a_proxy_s_password_is_not_told(host: Host, variable: str) -> None:
+    host.write(repository="https://localhost.invalid/acme/shop.git")
+    for password in ("can#ary", "can/ary", "canary"):
+        told = host.ask(**{variable: f"http://ada:{password}@127.0.0.1:9"}).stdout
+        assert "cannot be read: " in told
+        assert "can" not in told.replace("cannot", ""), told
 
 
 def test_an_app_that_is_not_there(host: Host) -> None:

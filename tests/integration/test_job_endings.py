@@ -2,9 +2,7 @@
 
 import os
 import signal
-import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +10,16 @@ import pytest
 from redis import Redis
 from rq.command import send_stop_job_command
 
-from hookd.contract.deployment import Deployment, Status, Trigger
-from hookd.store.records import Request
+from hookd.contract.deployment import Deployment, Status
+from tests.support.hanging import ask, hanging, wait_until_fetching
 from tests.support.installation import Installation
 from tests.support.processes import wait_for
 from tests.support.raw_jobs import status_of
 
 
-@contextmanager
-def silent_server() -> Iterator[str]:
-    """A git server that takes connections and never says a word: whoever fetches from it hangs, until it goes away."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        server.listen()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}/shop.git"
-
-
 @pytest.fixture
 def hookd(tmp_path: Path) -> Iterator[Installation]:
-    """A Redis and the catalogue, with an app whose deployments hang."""
-    with Installation(tmp_path) as installation, silent_server() as url:
-        installation.add_app("shop", repository=url)
-        installation.start_redis()
+    with hanging(tmp_path, "shop") as installation:
         yield installation
 
 
@@ -41,16 +27,6 @@ def hookd(tmp_path: Path) -> Iterator[Installation]:
 def client(hookd: Installation) -> Iterator[Redis]:
     with Redis.from_url(hookd.redis_url, socket_timeout=5) as found:
         yield found
-
-
-def ask(hookd: Installation) -> str:
-    return hookd.records.request(Request(app="shop", trigger=Trigger.MANUAL, seconds=300)).deployment
-
-
-def wait_until_fetching(hookd: Installation, deployment_id: str) -> int:
-    """Wait until a deployment hangs, and name its process."""
-    hookd.wait_for_step(deployment_id, "fetch")
-    return hookd.deployer("shop")
 
 
 def ended(hookd: Installation, deployment_id: str) -> Deployment:
@@ -129,13 +105,15 @@ def test_after_the_death_of_its_worker_the_app_can_be_deployed(hookd: Installati
 
 
 def test_a_worker_that_was_only_silent_for_a_while_keeps_its_deployment(hookd: Installation, client: Redis) -> None:
-    hookd.start_worker("first")
+    first = hookd.start_worker("first")
     deployment_id = ask(hookd)
     process = wait_until_fetching(hookd, deployment_id)
+    first.send_signal(signal.SIGSTOP)
     lose_patience(client, deployment_id)
     hookd.start_worker("second")
     wait_for(lambda: status_of(client, deployment_id) == "failed", what="RQ's verdict")
     wait_for(lambda: client.hget("rq:worker:second", "state") == b"idle", what="the second worker")
+    first.send_signal(signal.SIGCONT)
     assert hookd.records.get(deployment_id).status is Status.RUNNING
     assert not is_gone(process)
 

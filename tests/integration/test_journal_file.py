@@ -1,5 +1,6 @@
 """The journal on disk: torn lines, strange texts, and events that are written before they are believed."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -114,6 +115,41 @@ def test_an_event_and_the_file_s_name_are_on_disk_before_the_next_thing_happens(
     synced = [line.rsplit(" ", 1) for line in done.stdout.splitlines()]
     assert synced[0] == [str(path), str(path.stat().st_size)]
     assert synced[1][0] == str(path.parent)
+
+
+# Python ignores the signal that comes with this limit: a write takes what fits, and the next one fails.
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from tests.integration.test_journal_file import release
+from worker.journal import Journal
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), -1))
+Journal(Path(sys.argv[1])).add(*release(2))
+"""
+
+
+@pytest.mark.parametrize("room", [0, 1, 200])
+def test_events_that_found_no_room_are_not_there_in_part_either(path: Path, room: int) -> None:
+    Journal(path).add(*release(1))
+    before = path.read_bytes()
+    argv = [sys.executable, "-c", LIMITED, str(path), str(len(before) + room)]
+    done = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert "File too large" in done.stderr
+    assert path.read_bytes() == before
+
+
+def test_events_that_could_not_be_brought_to_the_disk_are_not_believed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Journal(path).add(*release(1))
+
+    def refused(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", refused)
+    with pytest.raises(OSError, match="No space left"):
+        Journal(path).add(*release(2))
+    assert Journal(path).state() == before
 
 
 def test_a_short_journal_is_left_as_it_is(path: Path) -> None:

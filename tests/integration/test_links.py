@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.on_disk import noted
 from worker.links import point, pointed_at
 
 
@@ -19,19 +20,7 @@ def root(tmp_path: Path) -> Path:
 def test_a_link_is_changed_and_then_on_disk_before_the_next_thing_happens(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done: list[str] = []
-    replace, fsync = os.replace, os.fsync
-
-    def replaced(source: Path, target: Path) -> None:
-        replace(source, target)
-        done.append(f"replaced {target}")
-
-    def synced(descriptor: int) -> None:
-        fsync(descriptor)
-        done.append(f"synced {os.readlink(f'/proc/self/fd/{descriptor}')}")
-
-    monkeypatch.setattr(os, "replace", replaced)
-    monkeypatch.setattr(os, "fsync", synced)
+    done = noted(monkeypatch)
     point(root / "current", root / "releases" / "one")
     assert done == [f"replaced {root / 'current'}", f"synced {root}"]
 

@@ -20,11 +20,12 @@ from worker.lock import app_lock, forget_sign_of_life, gives_sign_of_life, holde
 HOLDER = """
 import sys, time
 from pathlib import Path
-from worker.lock import app_lock
-with app_lock(Path(sys.argv[1]), "shop-first", 5):
+from worker.lock import app_lock, sign_of_life
+with {how}:
     print("held", flush=True)
     time.sleep(600)
 """
+LOCK, SIGN = 'app_lock(Path(sys.argv[1]), "shop-first", 5)', "sign_of_life(Path(sys.argv[1]))"
 
 
 @pytest.fixture
@@ -33,9 +34,9 @@ def path(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def holding(path: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """Another process that holds the lock."""
-    argv = [sys.executable, "-c", HOLDER, str(path)]
+def holding(path: Path, how: str = LOCK) -> Iterator["subprocess.Popen[bytes]"]:
+    """Another process that holds the lock, or gives a sign of life."""
+    argv = [sys.executable, "-c", HOLDER.format(how=how), str(path)]
     with subprocess.Popen(argv, cwd=PROJECT, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
@@ -138,30 +139,8 @@ def test_the_lock_is_the_kernel_s_so_that_other_programs_can_take_it(path: Path)
         wait_for(lambda: holder(path) is not None, what="the lock")
 
 
-SIGN = """
-import sys, time
-from pathlib import Path
-from worker.lock import sign_of_life
-with sign_of_life(Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(600)
-"""
-
-
-@contextmanager
-def living(path: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """Another process that gives a sign of life."""
-    with subprocess.Popen([sys.executable, "-c", SIGN, str(path)], cwd=PROJECT, stdout=subprocess.PIPE) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == b"held\n"
-            yield process
-        finally:
-            process.kill()
-
-
 def test_a_process_that_was_killed_gives_no_sign_of_life(path: Path) -> None:
-    with living(path) as process:
+    with holding(path, SIGN) as process:
         assert gives_sign_of_life(path)
         process.kill()
         process.wait()
@@ -180,7 +159,7 @@ def test_a_process_is_no_other_to_itself_and_leaves_nothing_behind(path: Path) -
 
 
 def test_the_second_process_of_a_deployment_leaves_the_sign_of_the_first(path: Path) -> None:
-    with living(path):
+    with holding(path, SIGN):
         with sign_of_life(path):
             assert gives_sign_of_life(path)
         assert gives_sign_of_life(path)

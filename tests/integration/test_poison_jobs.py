@@ -16,55 +16,8 @@ from hookd.contract import queue as names
 from hookd.store.jobs import SafeJob
 from tests.support.processes import wait_for
 from tests.support.raw_jobs import Site, call, put_id, put_job, site_with_trap, status_of
+from tests.support.raw_routes import CALL, FAR, UNREADABLE, UNRUNNABLE
 from worker.queue_worker import SafeWorker
-
-UNKNOWN = "shop-20260304T050607000-0a1b2c"
-CALL = call(names.DEPLOY, UNKNOWN)
-FAR = "9" * 30
-
-# Hashes that RQ's own worker cannot read: it ends, one worker after the other.
-UNREADABLE: dict[str, dict[Any, Any]] = {
-    "a bad status": {"status": "on fire"},
-    "a status that is no UTF-8": {"status": b"\xff\xfe"},
-    "a bad date of creation": {"created_at": "yesterday"},
-    "a bad date of the start": {"started_at": "0000-00-00"},
-    "a date that is no UTF-8": {"enqueued_at": b"\xff"},
-    "a bad timeout": {"timeout": "soon"},
-    "a timeout with 5000 digits": {"timeout": "9" * 5000},
-    "a bad time to keep the result": {"result_ttl": "1.5"},
-    "an origin that is no UTF-8": {"origin": b"\xff"},
-    "a description that is no UTF-8": {"description": b"\xff\xfe\xfd"},
-    "a worker's name that is no UTF-8": {"worker_name": b"\xff"},
-    "a bad limit": {"rate_limit_concurrency": "many"},
-    "a limit's key that is no UTF-8": {"rate_limit_key": b"\xff"},
-    "a call that unpacks to a gigabyte": {"data": b""},  # Filled in by the fixture below: it takes a second to pack.
-    "a call of a megabyte": {"data": b"x" * 1_000_000},
-}
-
-# Hashes that can be read and cannot be run, or not as they ask for.
-UNRUNNABLE: dict[str, dict[Any, Any]] = {
-    "no JSON": {"data": b"{"},
-    "JSON that is no call": {"data": zlib.compress(b"5")},
-    "deep JSON": {"data": zlib.compress(b"[" * 9000)},
-    "a number with 5000 digits": {"data": zlib.compress(b'["worker.job.deploy",null,[' + b"9" * 5000 + b"],{}]")},
-    "an empty call": {"data": b""},
-    "a call that is no UTF-8": {"data": b"\xff\xfe"},
-    "half a packed call": {"data": CALL[:-9]},
-    "a huge description": {"data": CALL, "description": "x" * 10_000_000},
-    "a timeout no clock can hold": {"data": CALL, "timeout": FAR},
-    "a timeout before the start": {"data": CALL, "timeout": "-5"},
-    "a failure kept longer than Redis can": {"data": CALL, "failure_ttl": FAR},
-    "a failure kept less than not at all": {"data": CALL, "failure_ttl": "-" + FAR},
-    "a limit whose key holds something else": {
-        "data": CALL,
-        "rate_limit_key": "wrong",
-        "rate_limit_concurrency": "1",
-    },
-    "notes that are no JSON": {"data": CALL, "meta": b"\x80\x04"},
-    "a field whose name is no UTF-8": {"data": CALL, b"\xff\xfe": "x"},
-    "dependencies that are no list": {"data": CALL, "dependency_ids": b"\xff"},
-    "a group that is none": {"data": CALL, "group_id": "nobody"},
-}
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """What the receiver decided about each delivery, and why: kept for people, without a word of it to strangers."""
 
-import json
 import os
 import signal
 from collections.abc import Iterator
@@ -16,8 +15,10 @@ from hookd.contract import queue as names
 from hookd.contract.decision import Decision, Verdict
 from hookd.contract.deployment import Status
 from hookd.contract.freeze import Freeze
+from hookd.notebook import Notebook
 from hookd.senders import SENDERS
 from hookd.store import counts, decisions, freezes
+from hookd.store.connection import impatient
 from tests.support.installation import SECRET, Installation
 from tests.support.processes import wait_for
 from tests.support.receiver import (
@@ -25,7 +26,6 @@ from tests.support.receiver import (
     NEW,
     REDELIVERED,
     Bench,
-    bench,
     content,
     everything,
     form_of,
@@ -33,22 +33,10 @@ from tests.support.receiver import (
     push_body,
     signed,
 )
+from tests.support.redis_server import redis_server
 
+RECEIVER = {"max_body": 65536}
 REASON = "the database moves"
-
-
-@pytest.fixture(scope="module")
-def module_receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """One application and one Redis for this module."""
-    with bench(tmp_path_factory.mktemp("decisions"), receiver={"max_body": 65536}) as running:
-        yield running
-
-
-@pytest.fixture
-def receiver(module_receiver: Bench) -> Bench:
-    """The application, and a Redis that holds nothing."""
-    module_receiver.redis.flushdb()
-    return module_receiver
 
 
 def decided(receiver: Bench, app: str = "github") -> list[Decision]:
@@ -305,6 +293,49 @@ def test_a_key_of_another_kind_costs_notes_and_no_push(receiver: Bench, key: str
     assert refused(receiver)[0].app == "github"
 
 
+# The last id there is: Redis then refuses each further entry.
+FULL = "18446744073709551615-18446744073709551615"
+
+
+def test_a_push_to_a_frozen_app_is_answered_though_its_decision_cannot_be_kept(
+    frozen: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    frozen.redis.xadd(names.decisions_key("github"), {"decision": "{}"}, id=FULL)
+    response = frozen.push()
+    assert (response.status_code, content(response)["status"]) == (200, "frozen")
+    assert counted(frozen).deliveries[Verdict.FROZEN] == 1
+    assert "decision not kept" in caplog.messages
+
+
+def test_a_push_to_a_frozen_app_is_not_said_to_be_recorded_while_redis_takes_nothing(frozen: Bench) -> None:
+    frozen.redis.config_set("maxmemory", 1)
+    try:
+        assert frozen.push().status_code == 503
+    finally:
+        frozen.redis.config_set("maxmemory", 0)
+
+
+def test_refusals_that_redis_does_not_take_are_said_once(receiver: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    receiver.redis.xadd(names.REFUSALS, {"decision": "{}"}, id=FULL)
+    notebook = Notebook(receiver.redis)
+    for number in range(3):
+        notebook.add(refusal(str(number)), signature=True)
+        assert notebook.bring()
+    assert counted(receiver).refused == 3
+    assert caplog.messages.count("refusals not kept") == 1
+    receiver.redis.delete(names.REFUSALS)
+    notebook.add(refusal("later"), signature=True)
+    assert notebook.bring()
+    assert [each.why for each in refused(receiver)] == ["later"]
+
+
+def test_a_decision_larger_than_any_is_not_parsed(receiver: Bench) -> None:
+    receiver.push(delivery="first")
+    large = decided(receiver)[0].model_dump_json()[:-1] + ',"more":[' + "[]," * 400_000 + "[]]}"
+    receiver.redis.xadd(names.decisions_key("github"), {"decision": large})
+    assert [each.delivery for each in decided(receiver)] == ["first"]
+
+
 def test_what_a_stranger_wrote_among_the_decisions_is_passed_over(receiver: Bench) -> None:
     receiver.push(delivery="first")
     for fields in ({"decision": b"\xff"}, {"decision": "[]"}, {"x": "y"}, {"decision": '{"app": "github"}'}):
@@ -365,19 +396,27 @@ def test_what_was_refused_before_a_stop_is_kept(site: Installation) -> None:
         assert len(decisions.refusals(redis, 10)) == 1
 
 
-def test_what_was_refused_while_redis_was_away_is_kept(tmp_path: Path) -> None:
-    with Installation(tmp_path) as site:
-        site.add_app("github", sender="github")
-        site.redis_url = f"unix://{tmp_path}/redis/redis.sock?db=0"
-        site.write_config()
-        body = push_body("github")
-        with site.receiver():
-            assert site.post("/hooks/github", body, headers_of("github", b"other"))[0] == 401
-            wait_for(lambda: "refusals wait for Redis" in (tmp_path / "receiver.log").read_text(), what="a try")
-            site.start_redis()
-            with Redis.from_url(site.redis_url) as redis:
-                wait_for(lambda: len(decisions.refusals(redis, 10)) == 1, what="the refusal")
-                assert counts.read(redis, ["github"])[0].refused == 1
-        said = (tmp_path / "receiver.log").read_text()
-        assert said.count("refusals wait for Redis") == 1
-        assert json.dumps(SECRET) not in said
+class Counting(Notebook):
+    """Counts how often it tried to bring its notes to Redis."""
+
+    tries = 0
+
+    def bring(self) -> bool:
+        self.tries += 1
+        return super().bring()
+
+
+def test_what_was_refused_while_redis_was_away_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with impatient(f"unix://{tmp_path}/redis.sock?db=0") as redis:
+        notebook = Counting(redis, away_seconds=0.01)
+        notebook.add(refusal("first"), signature=True)
+        wait_for(lambda: notebook.tries > 3, what="some tries")
+        notebook.add(refusal("second"), signature=True)
+        with redis_server(tmp_path):
+            wait_for(lambda: counts.read(redis, ["github"])[0].refused == 2, what="the numbers")
+            assert [each.why for each in decisions.refusals(redis, 10)] == ["second", "first"]
+    assert caplog.messages.count("refusals wait for Redis") == 1, "it is said once"
+
+
+def refusal(why: str) -> Decision:
+    return Decision(at=datetime.now(UTC), app="github", source="delivery", verdict=Verdict.REFUSED, why=why)

@@ -28,13 +28,6 @@ def module_receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]
         yield Bench(build(config), running.redis, config)
 
 
-@pytest.fixture
-def receiver(module_receiver: Bench) -> Bench:
-    """The application, and a Redis that holds nothing."""
-    module_receiver.redis.flushdb()
-    return module_receiver
-
-
 def examples(event: str) -> list[Path]:
     """List the examples of an event."""
     return sorted(EXAMPLES.glob(f"{event}-*.json"))

@@ -1,6 +1,5 @@
 """A right push is recorded and queued in one go; what asks for nothing is answered with the reason and not stored."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,7 +19,6 @@ from tests.support.receiver import (
     REDELIVERED,
     ZEROS,
     Bench,
-    bench,
     content,
     form_of,
     headers_of,
@@ -28,20 +26,7 @@ from tests.support.receiver import (
 )
 
 SECOND = "the secret after the rotation"
-
-
-@pytest.fixture(scope="module")
-def module_receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """One application and one Redis for this module."""
-    with bench(tmp_path_factory.mktemp("pushes"), receiver={"public_url": "https://deploy.example.org/"}) as running:
-        yield running
-
-
-@pytest.fixture
-def receiver(module_receiver: Bench) -> Bench:
-    """The application, and a Redis that holds nothing."""
-    module_receiver.redis.flushdb()
-    return module_receiver
+RECEIVER = {"public_url": "https://deploy.example.org/"}
 
 
 @pytest.mark.parametrize("sender", SENDERS)

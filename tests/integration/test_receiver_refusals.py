@@ -1,7 +1,7 @@
 """What the receiver refuses: one and the same 401 without a right signature, plain 4xx after it; nothing is stored."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from werkzeug.test import TestResponse
@@ -12,24 +12,11 @@ from hookd.secrets import Keyring, Secret
 from hookd.senders import SENDERS
 from hookd.status import Readers
 from tests.support.installation import SECRET
-from tests.support.receiver import FORM, JSON, Bench, bench, form_of, headers_of, push_body, signed
+from tests.support.receiver import FORM, JSON, Bench, form_of, headers_of, push_body, signed
 
+RECEIVER = {"max_body": 65536}
 Spoil = Callable[[str, bytes], str | None]
 UNSIGNED = b'{"error":"the signature does not fit"}\n'
-
-
-@pytest.fixture(scope="module")
-def module_receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """One application and one Redis for this module; bodies up to 64 KiB."""
-    with bench(tmp_path_factory.mktemp("refusals"), receiver={"max_body": 65536}) as running:
-        yield running
-
-
-@pytest.fixture
-def receiver(module_receiver: Bench) -> Bench:
-    """The application, and a Redis that holds nothing."""
-    module_receiver.redis.flushdb()
-    return module_receiver
 
 
 def answer(response: TestResponse) -> tuple[int, bytes, list[tuple[str, str]]]:

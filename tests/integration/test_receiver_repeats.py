@@ -1,29 +1,14 @@
 """The same delivery again, a further push while one waits, and the sender's "redeliver" button after a failure."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from hookd.contract.deployment import UNDONE, Status, Trigger
 from hookd.senders import SENDERS
-from tests.support.receiver import Bench, bench, content, push_body
+from tests.support.receiver import Bench, content, push_body
 
 DONE = (Status.SUCCEEDED, Status.UNCHANGED)
-
-
-@pytest.fixture(scope="module")
-def module_receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """One application and one Redis for this module."""
-    with bench(tmp_path_factory.mktemp("repeats")) as running:
-        yield running
-
-
-@pytest.fixture
-def receiver(module_receiver: Bench) -> Bench:
-    """The application, and a Redis that holds nothing."""
-    module_receiver.redis.flushdb()
-    return module_receiver
 
 
 def pushed(receiver: Bench, delivery: str | None = "first", sender: str = "github") -> tuple[int, str, str]:

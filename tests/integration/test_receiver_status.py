@@ -31,20 +31,6 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def module_receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """An application that shows status to everyone."""
-    with bench(tmp_path_factory.mktemp("public")) as running:
-        yield running
-
-
-@pytest.fixture
-def receiver(module_receiver: Bench) -> Bench:
-    """The application, and a Redis that holds nothing."""
-    module_receiver.redis.flushdb()
-    return module_receiver
-
-
 def pushed(receiver: Bench, delivery: str = "first") -> str:
     """Send a push and return its deployment."""
     found: str = content(receiver.push(delivery=delivery))["deployment"]

@@ -1,5 +1,6 @@
 """Deployments in a real Redis: created, joined, superseded, found again after a redelivery, changed, forgotten."""
 
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,10 +9,11 @@ from redis import Redis
 from rq.job import JobStatus
 
 from hookd.contract import queue as names
-from hookd.contract.deployment import UNDONE, Deployment, IllegalTransition, Status, Trigger, advance
+from hookd.contract.deployment import UNDONE, Deployment, IllegalTransition, Status, Step, Trigger, advance, with_step
 from hookd.contract.view import AppView
 from hookd.store.jobs import SafeJob
 from hookd.store.records import Answer, NoSuchDeployment, Records, Request
+from hookd.store.stored import LARGEST
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 A, B = "a" * 40, "b" * 40
@@ -113,7 +115,11 @@ def test_a_delivery_of_one_app_is_no_delivery_of_another(records: Records) -> No
         (Trigger.MANUAL, Trigger.PUSH, "joined"),
         (Trigger.MANUAL, Trigger.REPLAY, "joined"),
         (Trigger.MANUAL, Trigger.ROLLBACK, "created"),
-        (Trigger.ROLLBACK, Trigger.PUSH, "created"),
+        (Trigger.ROLLBACK, Trigger.PUSH, "joined"),
+        (Trigger.ROLLBACK, Trigger.REDELIVERY, "joined"),
+        (Trigger.ROLLBACK, Trigger.RECONCILE, "joined"),
+        (Trigger.ROLLBACK, Trigger.UPDATE, "created"),
+        (Trigger.ROLLBACK, Trigger.UNPIN, "created"),
         (Trigger.ROLLBACK, Trigger.MANUAL, "created"),
         (Trigger.ROLLBACK, Trigger.ROLLBACK, "created"),
     ],
@@ -145,6 +151,12 @@ def test_a_commit_that_a_person_named_is_neither_joined_nor_joins(
     assert second.kind == "created"
     assert records.get(second.deployment).pinned_commit == asks.get("pinned_commit")
     assert records.get(first.deployment).status is Status.SUPERSEDED
+
+
+@pytest.mark.parametrize("trigger", [Trigger.PUSH, Trigger.REDELIVERY, Trigger.RECONCILE])
+def test_no_push_takes_the_place_of_the_commit_that_a_person_named(records: Records, trigger: Trigger) -> None:
+    first = ask(records, Trigger.MANUAL, pinned_commit=A)
+    assert ask(records, trigger) == Answer(first.deployment, "joined")
 
 
 def test_the_job_of_a_superseded_deployment_stays_before_the_new_one(records: Records, client: Redis) -> None:
@@ -199,17 +211,75 @@ def test_a_record_expires_only_after_its_ending(records: Records, client: Redis)
 
 
 @pytest.mark.parametrize(
-    "content", [{}, {"record": "{}"}, {"record": b"\xff"}, {"record": "[" * 9999}, {"joined": "1"}]
+    "content",
+    [{}, {"record": "{}"}, {"record": b"\xff"}, {"record": "[" * 9999}, {"joined": "1"}, "a text"],
 )
-def test_a_record_that_cannot_be_read_is_no_record(records: Records, client: Redis, content: dict[Any, Any]) -> None:
+def test_a_record_that_cannot_be_read_is_no_record(records: Records, client: Redis, content: Any) -> None:
     deployment_id = "shop-20260304T050607000-0a1b2c"
-    if content:
+    if isinstance(content, str):
+        client.set(names.record_key(deployment_id), content)
+    elif content:
         client.hset(names.record_key(deployment_id), mapping=content)
     with pytest.raises(NoSuchDeployment):
         records.get(deployment_id)
     assert records.find(deployment_id) is None
     with pytest.raises(NoSuchDeployment):
         start(records, deployment_id)
+
+
+def put_steps(client: Redis, deployment_id: str, size: int) -> None:
+    """Leave a record of so many bytes: whole, and full of steps."""
+    step = Step(name="a", started_at=AT)
+    record = Deployment(id=deployment_id, app="shop", trigger=Trigger.PUSH, created_at=AT)
+    many = record.model_copy(update={"steps": (step,) * (size // len(step.model_dump_json()))})
+    client.hset(names.record_key(deployment_id), "record", many.model_dump_json())
+    client.zadd(names.history_key("shop"), {deployment_id: AT.timestamp()})
+
+
+def test_a_record_too_large_to_be_a_deployment_s_costs_no_memory(records: Records, client: Redis) -> None:
+    small, large = (f"shop-20260304T05060700{number}-0a1b2c" for number in range(2))
+    put_steps(client, small, LARGEST // 2)
+    put_steps(client, large, 8 * 1024**2)
+    client.hset(names.record_key(small), "beside", b"x" * 8 * 1024**2)
+    tracemalloc.start()
+    try:
+        assert [one.id for one in records.history("shop", 9)] == [small]
+        assert records.find(large) is None
+        assert tracemalloc.get_traced_memory()[1] < 4 * 8 * 1024**2, "parsed, it takes twenty times its size"
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_beside_a_record_is_not_even_asked_for(records: Records, client: Redis) -> None:
+    waits = ask(records).deployment
+    client.hset(names.record_key(waits), "beside", b"x" * 32 * 1024**2)
+    tracemalloc.start()
+    try:
+        assert (records.get(waits).status, len(records.history("shop", 9))) == (Status.QUEUED, 1)
+        assert tracemalloc.get_traced_memory()[1] < 1024**2
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_ending_that_is_too_long_to_be_read_back_is_cut(records: Records) -> None:
+    started = start(records, ask(records).deployment)
+    long = advance(started, Status.FAILED, AT, cause="é" * LARGEST, hint="hookd deploy shop")
+    long = with_step(long, Step(name="a", started_at=AT))
+    records.change(started.id, lambda _: long)
+    record = records.get(started.id)
+    assert (record.status, (record.cause or "")[:9], record.hint) == (Status.FAILED, "é" * 9, "hookd deploy shop")
+
+
+def test_a_delivery_is_remembered_for_a_week_and_no_longer(url: str, client: Redis) -> None:
+    records = Records(client, keep_seconds=90 * 86400)
+    for delivery in ("made", "joined"):
+        ask(records, delivery=delivery)
+        assert 6 * 86400 < int(client.ttl(names.delivery_key("shop", delivery))) <= 7 * 86400
+
+
+def test_a_delivery_is_remembered_no_longer_than_its_deployment(records: Records, client: Redis) -> None:
+    ask(records, delivery="one")
+    assert 0 < int(client.ttl(names.delivery_key("shop", "one"))) <= 3600
 
 
 def old_deployments(records: Records, count: int) -> list[str]:

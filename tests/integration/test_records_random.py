@@ -1,24 +1,21 @@
 """Whatever stands in Redis where hookd keeps records, views, decisions and numbers: pages, commands and pushes work."""
 
 import json
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
-from unittest.mock import patch
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hookd.cli import main
 from hookd.contract import queue as names
 from hookd.contract.decision import Behind, Decision, Verdict
 from hookd.contract.deployment import Deployment, Status, Step, Trigger
 from hookd.contract.view import AppView, Quarantine
 from hookd.store.counts import STEPS
 from tests.support.receiver import Bench, bench
+from tests.support.typed import typed
 
 APP = "github"
 ID = f"{APP}-20260304T050607000-0a1b2c"
@@ -99,25 +96,21 @@ def write(receiver: Bench, record: bytes, view: bytes, decision: bytes, number: 
 WRITTEN = {"record": documents(RECORD), "view": documents(VIEW), "decision": documents(DECISION), "number": BYTES}
 
 
-@settings(deadline=None)
 @given(**WRITTEN)
 def test_every_page_is_shown_and_a_push_is_taken(
     receiver: Bench, record: bytes, view: bytes, decision: bytes, number: bytes
 ) -> None:
     write(receiver, record, view, decision, number)
-    assert {path: receiver.get(path).status_code for path in PAGES if receiver.get(path).status_code >= 500} == {}
+    shown = {path: receiver.get(path).status_code for path in PAGES}
+    assert max(shown.values()) < 500, shown
     assert receiver.push(APP).status_code in (200, 202)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(**WRITTEN)
 def test_every_command_that_looks_ends_without_a_traceback(
     receiver: Bench, record: bytes, view: bytes, decision: bytes, number: bytes
 ) -> None:
     write(receiver, record, view, decision, number)
-    path = receiver.config.settings.state.parent / "hookd.toml"
-    with patch.dict(os.environ, HOOKD_CONFIG=str(path)):
-        for command in COMMANDS:
-            done = CliRunner().invoke(main, command)
-            assert isinstance(done.exception, SystemExit | None), (command, done.exception)
-            assert "\x1b]52" not in done.output
+    for command in COMMANDS:
+        assert "\x1b]52" not in typed(receiver.config.path, *command).output

@@ -3,10 +3,8 @@
 import os
 import re
 import signal
-import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from subprocess import Popen
@@ -17,9 +15,13 @@ from redis import Redis
 from rq import Worker
 
 from hookd.contract import queue as names
-from hookd.contract.deployment import Status, Trigger, advance
+from hookd.contract.deployment import Deployment, Status, Trigger, advance
 from hookd.contract.journal import Built, Good, Switched
+from hookd.contract.names import app_of
+from hookd.store import decisions
 from hookd.store.records import Request
+from hookd.store.stored import encode
+from tests.support.hanging import ask, cmdline, hanging, wait_until_fetching
 from tests.support.installation import Installation
 from tests.support.processes import python, running, wait_for
 from tests.support.raw_jobs import status_of
@@ -29,53 +31,16 @@ from worker.journal import Journal
 SOON = 20
 
 
-@contextmanager
-def silent_server() -> Iterator[str]:
-    """A git server that takes connections and never says a word: whoever fetches from it hangs, until it goes away."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        server.listen()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}/shop.git"
-
-
 @pytest.fixture
 def hookd(tmp_path: Path) -> Iterator[Installation]:
-    """A Redis and the catalogue, with two apps whose deployments hang."""
-    with Installation(tmp_path) as installation, silent_server() as url:
-        for name in ("shop", "blog"):
-            installation.add_app(name, repository=url)
-        installation.start_redis()
+    with hanging(tmp_path, "shop", "blog") as installation:
         yield installation
-        kill_workers(installation)
 
 
 @pytest.fixture
 def client(hookd: Installation) -> Iterator[Redis]:
     with Redis.from_url(hookd.redis_url, socket_timeout=5) as found:
         yield found
-
-
-def kill_workers(hookd: Installation) -> None:
-    """Let no worker wait for its deployment."""
-    with Redis.from_url(hookd.redis_url) as client:
-        for key in client.scan_iter("rq:worker:*"):
-            pid = client.hget(key, "pid") if key.count(b":") == 2 else None
-            if pid and int(pid) != os.getpid() and "worker" in cmdline(int(pid)):
-                os.kill(int(pid), signal.SIGKILL)
-
-
-def cmdline(pid: int) -> str:
-    path = Path(f"/proc/{pid}/cmdline")
-    return path.read_text() if path.exists() else ""
-
-
-def ask(hookd: Installation, app: str = "shop") -> str:
-    return hookd.records.request(Request(app=app, trigger=Trigger.PUSH, seconds=300)).deployment
-
-
-def wait_until_fetching(hookd: Installation, deployment_id: str) -> int:
-    hookd.wait_for_step(deployment_id, "fetch")
-    return hookd.deployer(hookd.records.get(deployment_id).app)
 
 
 def kill(worker: "Popen[bytes]") -> None:
@@ -114,7 +79,8 @@ def test_a_worker_that_lives_keeps_its_name(hookd: Installation, client: Redis) 
     with running(python("-m", "worker", "hookd-1"), hookd.directory / "second.log", hookd.environment) as second:
         assert second.wait(30) == 1
     said = (hookd.directory / "second.log").read_text()
-    assert f"hookd worker: a worker named hookd-1 is at work already (process {first.pid} on " in said
+    assert f"not started why=a worker named hookd-1 is at work already (process {first.pid} on " in said
+    assert "next=hookd worker ANOTHER-NAME" in said
     assert "Traceback" not in said
     assert (first.poll(), pid_of(client, "hookd-1")) == (None, first.pid)
     assert client.sismember("rq:workers", "rq:worker:hookd-1")
@@ -153,10 +119,16 @@ def test_a_text_in_the_place_of_its_entry_does_not_keep_a_worker_from_starting(
 # Deployments
 
 
+def decided_about(client: Redis, deployment_id: str) -> list[str]:
+    """What `hookd why` tells of a deployment."""
+    return [one.why for one in decisions.newest(client, app_of(deployment_id), 9) if one.deployment == deployment_id]
+
+
 def assert_it_goes_on(hookd: Installation, client: Redis, abandoned: str) -> None:
     """See that an abandoned deployment has failed and that the next one has begun."""
     record = hookd.wait_for_ending(abandoned, SOON)
     assert (record.status, record.cause) == (Status.FAILED, "the worker died while it ran")
+    wait_for(lambda: decided_about(client, abandoned) == ["failed: the worker died while it ran"], 5, what="a decision")
     wait_for(lambda: len(hookd.records.history("shop", 9)) == 2, 5, what="the deployment that settles it")
     again, _ = hookd.records.history("shop", 9)
     assert again.trigger is Trigger.RECONCILE
@@ -226,6 +198,45 @@ def record_running(hookd: Installation) -> str:
     return deployment_id
 
 
+def forge_running(client: Redis, number: int = 0, app: str = "shop", score: float = 4e9) -> str:
+    """A record that says running, as somebody who may write to Redis leaves it there: nobody ever ran it."""
+    forged = f"{app}-20260304T05060700{number}-0a1b2c"
+    record = Deployment(id=forged, app=app, trigger=Trigger.PUSH, status=Status.RUNNING, created_at=datetime.now(UTC))
+    client.hset(names.record_key(forged), "record", encode(record))
+    client.expire(names.record_key(forged), 9999)
+    client.zadd(names.history_key(app), {forged: score})
+    return forged
+
+
+def test_a_record_that_says_running_and_that_nobody_runs_gets_an_ending(hookd: Installation, client: Redis) -> None:
+    start(hookd, client, "hookd-1")
+    wait_for(lambda: client.hget("rq:worker:hookd-1", "state") == b"idle", what="its first round")
+    record = hookd.wait_for_ending(forge_running(client), SOON)
+    assert (record.status, record.cause) == (Status.FAILED, "the worker died while it ran")
+    wait_for(lambda: len(hookd.records.history("shop", 9)) == 2, what="the deployment that settles it")
+    assert {one.trigger for one in hookd.records.history("shop", 9)} == {Trigger.PUSH, Trigger.RECONCILE}
+
+
+def test_what_a_worker_of_another_host_runs_is_not_ended_here(hookd: Installation, client: Redis) -> None:
+    start(hookd, client, "hookd-1")
+    wait_for(lambda: client.hget("rq:worker:hookd-1", "state") == b"idle", what="its first round")
+    elsewhere = forge_running(client, 1)
+    client.hset(f"rq:job:{elsewhere}", "status", "started")
+    client.zadd("rq:wip:hookd", {f"{elsewhere}:0a1b2c": time.time() + 600})
+    hookd.wait_for_ending(forge_running(client, 2), SOON)
+    assert hookd.records.get(elsewhere).status is Status.RUNNING
+
+
+def test_each_app_has_its_turn(hookd: Installation, client: Redis) -> None:
+    text = (hookd.directory / "apps" / "shop.toml").read_text()
+    for number in range(30):
+        (hookd.directory / "apps" / f"app-{number}.toml").write_text(text.replace("shop", f"app-{number}"))
+    start(hookd, client, "hookd-1")
+    wait_for(lambda: client.hget("rq:worker:hookd-1", "state") == b"idle", what="its first round")
+    for forged in [forge_running(client, app=f"app-{number}") for number in (0, 29)]:
+        hookd.wait_for_ending(forged, 2 * SOON)
+
+
 def test_a_deployment_that_dies_again_and_again_is_not_asked_for_without_a_pause(
     hookd: Installation, client: Redis
 ) -> None:
@@ -280,7 +291,23 @@ def test_signs_of_life_go_with_their_deployments(hookd: Installation, client: Re
     wait_for(lambda: f"{deployment_id}.run" not in os.listdir(locks), SOON, what="tidying up")
 
 
-# What Redis forgets
+# What Redis forgets, and what others leave in it
+
+FULL = "18446744073709551615-18446744073709551615"
+
+
+def test_a_stream_that_takes_nothing_more_is_set_aside(hookd: Installation, client: Redis) -> None:
+    start(hookd, client, "hookd-1")
+    wait_for(lambda: client.hget("rq:worker:hookd-1", "state") == b"idle", what="its first round")
+    kept = names.decisions_key("blog")
+    for key in (names.REFUSALS, names.decisions_key("shop")):
+        client.xadd(key, {"decision": "{}"}, id=FULL, maxlen=0, approximate=False)
+    client.xadd(kept, {"decision": "{}"}, id=f"{int(time.time() + 3600) * 1000}-0")
+    for key in (names.REFUSALS, names.decisions_key("shop")):
+        wait_for(lambda one=key: not client.exists(one), SOON, what=f"a place for {key}")  # type: ignore[misc]
+        assert client.exists(names.aside_key(key))
+        client.xadd(key, {"decision": "{}"})
+    assert client.exists(kept), "a clock that was set back by an hour is no reason"
 
 
 def test_a_worker_is_listed_again_after_redis_lost_everything(hookd: Installation, client: Redis) -> None:
@@ -356,9 +383,9 @@ def test_a_thousand_apps_are_looked_at_with_few_questions(hookd: Installation, c
     hookd.start_worker("hookd-1")
     wait_for(lambda: client.hget("rq:worker:hookd-1", "state") == b"idle", what="the worker")
     client.config_resetstat()
-    wait_for(lambda: client.info("commandstats").get("cmdstat_mget"), SOON, what="the next round")
+    wait_for(lambda: client.info("commandstats").get("cmdstat_xinfo|stream"), SOON, what="the next round")
     stats: Any = client.info("commandstats")
-    assert sum(one["calls"] for name, one in stats.items() if name != "cmdstat_info") < 50
+    assert sum(one["calls"] for name, one in stats.items() if name != "cmdstat_info") < 100
 
 
 def test_a_dead_worker_that_was_buried_is_a_failed_job_for_rq_too(hookd: Installation, client: Redis) -> None:

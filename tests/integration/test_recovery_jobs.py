@@ -11,9 +11,10 @@ import pytest
 from redis import Redis
 
 from hookd.contract import queue as names
-from hookd.contract.deployment import Status, Trigger
+from hookd.contract.deployment import Deployment, Status, Trigger
 from hookd.store.jobs import SafeJob
 from hookd.store.records import Request
+from hookd.store.stored import encode
 from tests.support.installation import Installation
 from tests.support.processes import wait_for
 from tests.support.raw_jobs import put_job, status_of
@@ -21,9 +22,10 @@ from tests.support.raw_jobs import put_job, status_of
 
 @pytest.fixture
 def hookd(tmp_path: Path) -> Iterator[Installation]:
-    """A Redis and the catalogue, with an app whose deployments fail at once: its repository is empty."""
+    """A Redis and the catalogue, with apps whose deployments fail at once: their repositories are empty."""
     with Installation(tmp_path) as installation:
-        installation.add_app("shop")
+        for name in ("blog", "shop"):
+            installation.add_app(name)
         installation.start_redis()
         yield installation
 
@@ -34,8 +36,8 @@ def client(hookd: Installation) -> Iterator[Redis]:
         yield found
 
 
-def ask(hookd: Installation, **more: Any) -> str:
-    return hookd.records.request(Request(app="shop", trigger=Trigger.PUSH, seconds=300, **more)).deployment
+def ask(hookd: Installation, app: str = "shop", **more: Any) -> str:
+    return hookd.records.request(Request(app=app, trigger=Trigger.PUSH, seconds=300, **more)).deployment
 
 
 def start(hookd: Installation, client: Redis) -> Any:
@@ -64,6 +66,10 @@ LOSSES: dict[str, Callable[[Redis, str], object]] = {
     "the limit's list": lambda client, one: (
         client.delete("rq:queue:hookd", "rq:rl:app-shop:allowed"),
         client.hset(SafeJob.key_for(one), "status", "rate_limited"),
+    ),
+    "a status that says it has started": lambda client, one: (
+        client.delete("rq:queue:hookd"),
+        client.hset(SafeJob.key_for(one), "status", "started"),
     ),
     "a worker that died with it in its hands": lambda client, _: client.lmove(
         "rq:queue:hookd", "rq:queue:hookd:intermediate", "LEFT", "RIGHT"
@@ -165,6 +171,76 @@ def test_what_cannot_be_cleaned_up_keeps_nothing_else_from_being_so(
     OBSTACLES[obstacle](client)
     worker = hookd.start_worker()
     assert hookd.wait_for_ending(waiting, 25).started_at is not None
+    assert worker.poll() is None
+
+
+def forget_job(client: Redis, deployment_id: str) -> None:
+    """Take a deployment's job away, and leave its app's limit as it was before."""
+    job = SafeJob.key_for(deployment_id)
+    app = deployment_id.partition("-")[0]
+    client.delete("rq:queue:hookd", job, f"rq:rl:app-{app}:allowed")
+
+
+GHOST = "ghost-20260304T050607000-0a1b2c"
+BLOG = "blog-20260304T050607000-0a1b2c"
+# What somebody who may write to Redis leaves beside one app, and what in the round would end all others' looks.
+POISON: dict[str, Callable[[Redis], object]] = {
+    "another app's id, beside a limit of another kind": lambda client: (
+        client.set(names.waiting_key("blog"), GHOST),
+        client.hset("rq:rl:app-ghost:rate_limited", "x", "y"),
+    ),
+    "a job of another kind": lambda client: (
+        client.set(names.waiting_key("blog"), BLOG),
+        client.set(SafeJob.key_for(BLOG), "x"),
+    ),
+    "a record of another kind": lambda client: (
+        client.set(names.waiting_key("blog"), BLOG),
+        client.set(names.record_key(BLOG), "x"),
+    ),
+    "a history of another kind": lambda client: client.set(names.history_key("blog"), "x"),
+    "a waiting key of another kind": lambda client: client.hset(names.waiting_key("blog"), "x", "y"),
+}
+
+
+@pytest.mark.parametrize("poison", POISON)
+def test_what_is_wrong_with_one_app_in_redis_keeps_no_other_from_being_looked_after(
+    hookd: Installation, client: Redis, poison: str
+) -> None:
+    worker = start(hookd, client)
+    os.kill(worker.pid, signal.SIGSTOP)
+    client.client_kill_filter(_type="normal", skipme=True)
+    waiting = ask(hookd)
+    forget_job(client, waiting)
+    POISON[poison](client)
+    os.kill(worker.pid, signal.SIGCONT)
+    assert hookd.wait_for_ending(waiting, 25).started_at is not None
+    assert worker.poll() is None
+
+
+def test_another_app_s_id_in_the_place_of_the_one_that_waits_is_passed_over(hookd: Installation, client: Redis) -> None:
+    ghost = Deployment(id=GHOST, app="ghost", trigger=Trigger.PUSH, created_at=datetime.now(UTC))
+    client.hset(names.record_key(GHOST), "record", encode(ghost))
+    client.set(names.waiting_key("blog"), GHOST)
+    waiting = ask(hookd)
+    SafeJob.fetch(waiting, connection=client).cancel()
+    client.hset(SafeJob.key_for(GHOST), "status", "canceled")
+    hookd.start_worker()
+    assert hookd.wait_for_ending(waiting, 25).status is Status.CANCELLED
+    assert hookd.records.get(GHOST).status is Status.QUEUED
+
+
+def test_a_limit_of_another_kind_is_set_aside_and_its_app_deployed(hookd: Installation, client: Redis) -> None:
+    worker = start(hookd, client)
+    os.kill(worker.pid, signal.SIGSTOP)
+    client.client_kill_filter(_type="normal", skipme=True)
+    waiting = {app: ask(hookd, app) for app in ("blog", "shop")}
+    for one in waiting.values():
+        forget_job(client, one)
+    client.hset("rq:rl:app-blog:allowed", "x", "y")
+    os.kill(worker.pid, signal.SIGCONT)
+    for one in waiting.values():
+        assert hookd.wait_for_ending(one, 40).started_at is not None
+    assert client.exists(names.aside_key("rq:rl:app-blog:allowed"))
     assert worker.poll() is None
 
 

@@ -128,7 +128,7 @@ def test_requeueing_an_unknown_deployment_says_so(hookd: Installation) -> None:
     "call",
     [
         ("os.system", "touch marker"),
-        ("worker.context.end_dead", UNKNOWN),
+        ("worker.life.end_dead", UNKNOWN),
         ("worker.job.replay",),
         ("worker.job.replay", "no-such-id"),
         ("worker.job.replay", UNKNOWN, UNKNOWN),

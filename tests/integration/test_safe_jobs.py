@@ -4,7 +4,7 @@ import http.server
 import json
 import pickle
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,29 +16,8 @@ from rq.serializers import JSONSerializer
 from hookd.contract import queue as names
 from hookd.store.jobs import RefusedJob, SafeJob, SafeQueue
 from tests.support.processes import python, running
-from tests.support.raw_jobs import Pickled, Site, call, put_job, site_with_trap, status_of
-
-UNKNOWN = "shop-20260304T050607000-0a1b2c"
-Fields = dict[str, Any]
-
-# How a writer to Redis makes RQ's own worker run something; `{url}` is a web server that springs the trap.
-JSON_ROUTES: dict[str, Callable[[Path, str], Fields]] = {
-    "a function": lambda marker, _: {"data": call("os.system", f"touch {marker}")},
-    "a module that is imported": lambda *_: {"data": call("trap.run")},
-    "a success callback": lambda *_: {"success_callback_name": "trap.run"},
-    "a failure callback": lambda *_: {"failure_callback_name": "trap.run", "data": call("no.such_function")},
-    "a webhook at the end": lambda _, url: {"webhooks": json.dumps([{"url": url, "job_status": "finished"}])},
-    "a webhook at a failure": lambda _, url: {
-        "webhooks": json.dumps([{"url": url, "job_status": "failed"}]),
-        "data": call("no.such_function"),
-    },
-}
-PICKLE_ROUTES: dict[str, Callable[[Path, str], Fields]] = {
-    "a pickled call": lambda marker, _: {"data": pickle.dumps(Pickled(marker))},
-    "pickled notes": lambda marker, _: {"meta": pickle.dumps(Pickled(marker))},
-    "a pickled result": lambda marker, _: {"result": pickle.dumps(Pickled(marker))},
-}
-ROUTES = {**JSON_ROUTES, **PICKLE_ROUTES}
+from tests.support.raw_jobs import Site, call, put_job, site_with_trap, status_of
+from tests.support.raw_routes import CALLS, JSON_ROUTES, ROUTES, UNKNOWN
 
 
 @pytest.fixture(scope="module")
@@ -103,27 +82,6 @@ def test_a_deployment_that_fails_calls_nobody(site: Site, callback: str) -> None
     assert status_of(site.client, job_id) == "failed"
 
 
-CALLS: dict[str, bytes] = {
-    "no argument": call(names.DEPLOY),
-    "two arguments": call(names.DEPLOY, UNKNOWN, UNKNOWN),
-    "an argument by name": call(names.DEPLOY, deployment_id=UNKNOWN),
-    "an argument too many by name": call(names.DEPLOY, UNKNOWN, commit="a" * 40),
-    "a number": call(names.DEPLOY, 5),
-    "a list": call(names.DEPLOY, [UNKNOWN]),
-    "a path": call(names.DEPLOY, "../../etc/passwd"),
-    "an id with a line end": call(names.DEPLOY, f"{UNKNOWN}\n"),
-    "an instance": call(names.DEPLOY, UNKNOWN, instance="x"),
-    "an empty instance": call(names.DEPLOY, UNKNOWN, instance={}),
-    "a method of a text": call("format", instance="{}"),
-    "another function of the worker": call("worker.context.end_dead", UNKNOWN),
-    "a name that is a list": call([names.DEPLOY], UNKNOWN),
-    "a name that is a table": call({"name": names.DEPLOY}, UNKNOWN),
-    "no name": call(None, UNKNOWN),
-    "arguments that are a table": b'["worker.job.deploy", null, {"0": "x"}, {}]',
-    "names that are a list": b'["worker.job.deploy", null, ["shop-20260304T050607000-0a1b2c"], []]',
-}
-
-
 @pytest.mark.parametrize("wrong", CALLS)
 def test_a_call_that_no_deployment_needs_is_refused(site: Site, wrong: str) -> None:
     job_id = put_job(site.client, {"data": CALLS[wrong]})
@@ -154,7 +112,7 @@ def test_a_strangers_description_forges_no_line_of_the_log(site: Site) -> None:
     assert not [line for line in lines if line.startswith("ERROR the server")]
 
 
-@pytest.mark.parametrize("function", ["os.system", "trap.run", "worker.context.end_dead", "worker.job.deploy\n", print])
+@pytest.mark.parametrize("function", ["os.system", "trap.run", "worker.life.end_dead", "worker.job.deploy\n", print])
 def test_a_queue_takes_no_function_that_is_not_listed(site: Site, function: Any) -> None:
     queue = SafeQueue("elsewhere", connection=site.client)
     with pytest.raises(RefusedJob):

@@ -7,46 +7,47 @@ import re
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from click.testing import Result
 
 from hookd.contract import queue as names
 from hookd.contract.decision import Decision, Verdict
 from hookd.contract.deployment import Status, Trigger
 from hookd.contract.freeze import Freeze
+from hookd.contract.view import AppView
 from hookd.store import decisions, freezes
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python
-from tests.support.typed import hookd
+from tests.support.receiver import NEW, OLD, Bench
+from tests.support.typed import hookd, typed
 
-APPS = {"shop": {"handover": "restart"}, "quiet": {"handover": "restart"}}
+APPS = {"shop": {"handover": "restart"}}
 AT = datetime(2026, 3, 4, 14, 2, 11, tzinfo=UTC)
+DEPLOYMENT = "github-20260304T140211000-0a1b2c"
 
 
-@pytest.fixture
-def clean(site: Installation) -> Iterator[Installation]:
-    """The installation without any decision."""
-    connection = site.records.connection
-    connection.delete(names.decisions_key("shop"), names.REFUSALS)
-    yield site
-    connection.delete(names.decisions_key("shop"), names.REFUSALS)
-    freezes.thaw(site.config.frozen, "shop")
+def why(receiver: Bench, *arguments: str) -> Result:
+    return typed(receiver.config.path, "why", *arguments)
 
 
-def refused(app: str | None, why: str, minutes: int = 0) -> Decision:
-    at = AT + timedelta(minutes=minutes)
-    return Decision(at=at, app=app, source="delivery", verdict=Verdict.REFUSED, why=why, event="push")
+def decided(verdict: Verdict, why: str, app: str | None = "github", minutes: int = 0, **more: Any) -> Decision:
+    at, source = AT + timedelta(minutes=minutes), "delivery" if verdict is Verdict.REFUSED else "deployment"
+    return Decision.model_validate(
+        {"at": at, "app": app, "source": source, "verdict": verdict, "why": why, "event": "push", **more}
+    )
 
 
-def test_each_ending_is_kept_with_what_was_seen_when_it_was_decided(clean: Installation) -> None:
-    one = clean.ship("shop", app_files("one"))
-    bad = clean.ship("shop", app_files("bad", "500 Oops"))
-    again = clean.deploy("shop", Trigger.UPDATE)
-    bare = clean.repositories["shop"].bare
+def test_each_ending_is_kept_with_what_was_seen_when_it_was_decided(site: Installation) -> None:
+    one = site.ship("shop", app_files("one"))
+    bad = site.ship("shop", app_files("bad", "500 Oops"))
+    again = site.deploy("shop", Trigger.UPDATE)
+    bare = site.repositories["shop"].bare
     bare.rename(bare.with_suffix(".away"))
-    gone = clean.deploy("shop", Trigger.UPDATE)
+    gone = site.deploy("shop", Trigger.UPDATE)
     bare.with_suffix(".away").rename(bare)
-    found = [one for one in decisions.newest(clean.records.connection, "shop", 9) if one.source == "deployment"]
+    found = [one for one in decisions.newest(site.records.connection, "shop", 9) if one.source == "deployment"]
     assert [(each.deployment, each.verdict) for each in found] == [
         (gone.id, Verdict.UNREACHABLE),
         (again.id, Verdict.QUARANTINED),
@@ -61,45 +62,67 @@ def test_each_ending_is_kept_with_what_was_seen_when_it_was_decided(clean: Insta
     ]
     assert (bad.status, found[2].head, found[2].deployed) == (Status.ROLLED_BACK, bad.commit, one.commit)
     assert (found[0].head, found[0].deployed) == (None, None), "nothing was seen"
+    shown = hookd(site, "why", "shop").stdout
+    places = [shown.index(each.id) for each in (gone, again, bad, one)]
+    assert places == sorted(places), "the newest first"
+    assert f"  succeeded    {str(one.commit)[:12]} serves\n" in shown
 
 
-def test_a_person_reads_how_the_app_stands_and_then_what_was_decided(clean: Installation) -> None:
-    clean.ship("shop", app_files("two"))
+def test_a_cause_that_is_too_long_or_no_text_does_not_cost_the_decision(site: Installation) -> None:
+    """A file name that is no UTF-8 may stand in what a program said."""
+    site.repositories["shop"].commit_and_push(app_files("loud"))
+    site.change_app("shop", build={"commands": [["sh", "-c", "printf 'caf\\351 %0500d' 1 >&2; exit 3"]]})
+    record = site.deploy("shop")
+    site.change_app("shop", build={"commands": []})
+    assert record.status is Status.FAILED
+    kept = decisions.newest(site.records.connection, "shop", 1)[0]
+    assert (kept.deployment, len(kept.why), kept.why[-1]) == (record.id, 300, "…")
+
+
+@pytest.fixture
+def frozen(receiver: Bench) -> Iterator[Freeze]:
+    """A freeze of an app; thawed afterwards."""
     freeze = Freeze(reason="the sale", since=datetime.now(UTC), by="anna")
-    freezes.freeze(clean.config.frozen, "shop", freeze)
-    clean.repositories["shop"].commit_and_push(app_files("three"))
-    pushed = clean.deploy("shop", Trigger.PUSH)
-    shown = hookd(clean, "why", "shop").stdout.splitlines()
-    assert shown[0] == "shop  acme/shop, branch main"
-    assert f"  {freeze}" in shown
-    assert any(line.endswith("hookd thaw shop") for line in shown)
+    freezes.freeze(receiver.config.frozen, "github", freeze)
+    yield freeze
+    freezes.thaw(receiver.config.frozen, "github")
+
+
+def test_a_person_reads_how_the_app_stands_and_then_what_was_decided(receiver: Bench, frozen: Freeze) -> None:
+    decisions.note(receiver.redis, decided(Verdict.DEPLOYED, f"succeeded: {OLD[:12]} serves"))
+    decisions.note(receiver.redis, decided(Verdict.FROZEN, str(frozen), deployment=DEPLOYMENT, head=NEW, minutes=1))
+    shown = why(receiver, "github").stdout.splitlines()
+    assert shown[0] == "github  acme/github, branch main"
+    assert f"  {frozen}" in shown
+    assert any(line.endswith("hookd thaw github") for line in shown)
     days = [place for place, line in enumerate(shown) if re.fullmatch(r"\w+day, \d{4}-\d\d-\d\d \(.+\)", line)]
-    decided = shown[days[0] + 1 :]
-    assert re.fullmatch(rf"\d\d:\d\d:\d\d  frozen       {re.escape(str(freeze))}", decided[0])
-    assert pushed.id in decided[1] and f"head {str(pushed.commit)[:12]}" in decided[1]
-    assert any(re.fullmatch(r"\d\d:\d\d:\d\d  succeeded    [0-9a-f]{12} serves", line) for line in decided)
-    assert len(hookd(clean, "why", "shop", "-n", "1").stdout.splitlines()) == days[0] + 3
+    newest, seen, oldest, *_ = shown[days[0] + 1 :]
+    assert re.fullmatch(rf"\d\d:\d\d:\d\d  frozen       {re.escape(str(frozen))}", newest)
+    assert DEPLOYMENT in seen and f"head {NEW[:12]}" in seen
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  succeeded    1{12} serves", oldest)
+    assert len(why(receiver, "github", "-n", "1").stdout.splitlines()) == days[0] + 3
 
 
-def test_a_script_gets_the_standing_and_the_decisions_as_one_document(clean: Installation) -> None:
-    record = clean.deploy("shop")
-    found = json.loads(hookd(clean, "why", "shop", "--json").stdout)
-    assert (found["app"], found["frozen"], found["deployed_commit"]) == ("shop", None, record.commit)
-    assert found["decisions"][0]["deployment"] == record.id
+def test_a_script_gets_the_standing_and_the_decisions_as_one_document(receiver: Bench) -> None:
+    receiver.records.publish(AppView(app="github", deployed_commit=OLD))
+    decisions.note(receiver.redis, decided(Verdict.DEPLOYED, "x", deployment=DEPLOYMENT))
+    found = json.loads(why(receiver, "github", "--json").stdout)
+    assert (found["app"], found["frozen"], found["deployed_commit"]) == ("github", None, OLD)
+    assert found["decisions"][0]["deployment"] == DEPLOYMENT
 
 
-def test_a_narrow_terminal_breaks_lines_and_cuts_nothing(clean: Installation) -> None:
-    why = "a reason that is rather long, and goes on, and on, until it needs a second line, if not a third one"
-    decisions.note(clean.records.connection, refused("shop", why))
+def test_a_narrow_terminal_breaks_lines_and_cuts_nothing(receiver: Bench) -> None:
+    told = "a reason that is rather long, and goes on, and on, until it needs a second line, if not a third one"
+    decisions.note(receiver.redis, decided(Verdict.REFUSED, told))
     main, side = pty.openpty()
-    environment = {**clean.environment, "COLUMNS": "60", "TERM": "xterm"}
+    environment = {**os.environ, "HOOKD_CONFIG": str(receiver.config.path), "COLUMNS": "60", "TERM": "xterm"}
     subprocess.run(
-        python("-m", "hookd.cli", "why", "shop"), env=environment, stdin=side, stdout=side, stderr=side, check=True
+        python("-m", "hookd.cli", "why", "github"), env=environment, stdin=side, stdout=side, stderr=side, check=True
     )
     printed = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", _read(main, side)).replace("\r", "")
     after = printed[printed.index("14:02:11") if "14:02:11" in printed else printed.index("refused") :]
     assert max(map(len, after.splitlines())) <= 60
-    assert why in re.sub(r"\s+", " ", after)
+    assert told in re.sub(r"\s+", " ", after)
 
 
 def _read(main: int, side: int) -> str:
@@ -115,52 +138,39 @@ def _read(main: int, side: int) -> str:
     return b"".join(pieces).decode()
 
 
-def test_an_app_without_decisions_says_so(clean: Installation) -> None:
-    done = hookd(clean, "why", "quiet")
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "  nothing was decided yet")
+def test_an_app_without_decisions_says_so(receiver: Bench) -> None:
+    done = why(receiver, "gogs")
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "  nothing was decided yet")
 
 
-def test_refused_signatures_say_which_check_failed_for_one_app_or_all(clean: Installation) -> None:
-    connection = clean.records.connection
-    for decision in (refused("shop", "there is no signature"), refused(None, "there is no such app", 1)):
-        decisions.note_refusal(connection, decision)
-    every, of_one = (hookd(clean, "why", *more, "--refused").stdout for more in ((), ("shop",)))
+def test_refused_signatures_say_which_check_failed_for_one_app_or_all(receiver: Bench) -> None:
+    assert why(receiver, "--refused").stdout == "  no signature was refused\n"
+    for app, told, minutes in (("github", "there is no signature", 0), (None, "there is no such app", 1)):
+        decisions.note_refusal(receiver.redis, decided(Verdict.REFUSED, told, app, minutes))
+    every, of_one = (why(receiver, *more, "--refused").stdout for more in ((), ("github",)))
     assert every.index("there is no such app") < every.index("there is no signature")
     assert ("no such app" in of_one, "there is no signature" in of_one) == (False, True)
-    assert [found["why"] for found in json.loads(hookd(clean, "why", "shop", "--refused", "--json").stdout)] == [
-        "there is no signature"
-    ]
-    connection.delete(names.REFUSALS)
-    assert hookd(clean, "why", "--refused").stdout == "  no signature was refused\n"
+    listed = json.loads(why(receiver, "github", "--refused", "--json").stdout)
+    assert [found["why"] for found in listed] == ["there is no signature"]
 
 
-def test_what_a_stranger_put_into_redis_is_passed_over_or_escaped(clean: Installation) -> None:
-    connection = clean.records.connection
-    connection.xadd(names.decisions_key("shop"), {"decision": b"\xff{"})
-    connection.xadd(names.decisions_key("shop"), {"other": "x"})
+def test_what_a_stranger_put_into_redis_is_passed_over_or_escaped(receiver: Bench) -> None:
+    stream = names.decisions_key("github")
+    receiver.redis.xadd(stream, {"decision": b"\xff{"})
+    receiver.redis.xadd(stream, {"other": "x"})
     for end_of_time in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
-        spoilt = refused("shop", "x").model_dump_json().replace("2026-03-04T14:02:11Z", end_of_time)
-        connection.xadd(names.decisions_key("shop"), {"decision": spoilt})
-    decisions.note(connection, refused("shop", "\x1b[31m[bold]x"))
-    shown = hookd(clean, "why", "shop").stdout
+        spoilt = decided(Verdict.REFUSED, "x").model_dump_json().replace("2026-03-04T14:02:11Z", end_of_time)
+        receiver.redis.xadd(stream, {"decision": spoilt})
+    decisions.note(receiver.redis, decided(Verdict.REFUSED, "\x1b[31m[bold]x"))
+    shown = why(receiver, "github").stdout
     assert r"refused      \x1b[31m[bold]x" in shown
     assert "\x1b" not in shown
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [((), "whose decisions? Name an app"), (("nope",), "there is no app 'nope'"), (("shop", "-n", "0"), "0 is not in")],
+    [((), "whose decisions? Name an app"), (("nope",), "there is no app 'nope'"), (("gogs", "-n", "0"), "0 is not in")],
 )
-def test_a_mistake_is_answered_in_a_sentence(site: Installation, arguments: tuple[str, ...], said: str) -> None:
-    done = hookd(site, "why", *arguments)
-    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
-
-
-def test_a_cause_that_is_too_long_or_no_text_does_not_cost_the_decision(clean: Installation) -> None:
-    """A file name that is no UTF-8 may stand in what a program said."""
-    clean.change_app("shop", build={"commands": [["sh", "-c", "printf 'caf\\351 %0500d' 1 >&2; exit 3"]]})
-    record = clean.deploy("shop")
-    clean.change_app("shop", build={"commands": []})
-    assert record.status is Status.FAILED
-    kept = decisions.newest(clean.records.connection, "shop", 1)[0]
-    assert (kept.deployment, len(kept.why), kept.why[-1]) == (record.id, 300, "…")
+def test_a_mistake_is_answered_in_a_sentence(receiver: Bench, arguments: tuple[str, ...], said: str) -> None:
+    done = why(receiver, *arguments)
+    assert (done.exit_code, said in done.stderr) == (2, True), done.stderr

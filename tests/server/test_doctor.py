@@ -1,10 +1,9 @@
 """`hookd doctor` on a real server: well after set-up, and each fault planted in it is named with what mends it."""
 
-import json
 import re
 import time
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from redis import Redis
@@ -13,8 +12,8 @@ from redis.exceptions import RedisError
 from tests.server.doctor_faults import FAULTS, WORKERS, redis
 from tests.support.server.servers import Servers
 from tests.support.server.shop import BROKEN, Shop, shop_layer
+from tests.support.server.well import Problem, doctor, is_kernels, problems
 
-Problem = dict[str, Any]
 SILENCES: Final = {"down": ("stop", "start"), "hung": ("kill --signal=STOP", "kill --signal=CONT")}
 
 
@@ -58,26 +57,6 @@ def at_work(shop: Shop, number: int) -> bool:
             return False
 
 
-def doctor(shop: Shop, *arguments: str, user: str = "root") -> dict[str, Any]:
-    """What the doctor says, as JSON; its exit status must be the one that it names."""
-    done = shop.machine.run("hookd", "doctor", "--json", *arguments, user=user, check=False)
-    assert done.stdout, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    assert found["exit_status"] == done.returncode
-    return found
-
-
-def problems(shop: Shop, *arguments: str, user: str = "root") -> list[Problem]:
-    """What is not well, without what the machine's kernel brings along."""
-    findings = doctor(shop, *arguments, user=user)["findings"]
-    return [one for one in findings if one["level"] != "ok" and not is_kernels(one)]
-
-
-def is_kernels(problem: Problem) -> bool:
-    """Tell whether a problem is that of the machine under the server, whose clock and links are not ours to mend."""
-    return "clock is not set by the network" in problem["what"] or problem["what"].startswith("fs.protected_")
-
-
 def place(problem: Problem) -> str:
     """The check that a problem is from, with its app."""
     return f"{problem['check']} {problem['app'] or ''}".strip()
@@ -87,22 +66,22 @@ def place(problem: Problem) -> str:
 
 
 def test_before_the_first_push_it_says_what_to_paste(shop: Shop) -> None:
-    (found,) = problems(shop)
+    (found,) = problems(shop.machine)
     assert (place(found), found["level"]) == ("deployments shop", "warning")
     assert "paste http://deploy.example.org/hooks/shop" in found["hint"]
 
 
 def test_after_a_push_all_is_well(shop: Shop) -> None:
     assert shop.push("pushed")["status"] == "succeeded"
-    assert problems(shop) == []
-    seen = {one["check"] for one in doctor(shop)["findings"] if one["app"] == "shop"}
+    assert problems(shop.machine) == []
+    seen = {one["check"] for one in doctor(shop.machine)["findings"] if one["app"] == "shop"}
     assert seen == {"services", "answers", "git", "deployments", "set-up", "permissions", "files", "sudo", "space"}
 
 
 def test_the_kernel_s_own_faults_are_named(shop: Shop) -> None:
     """Which of them there are depends on where this test runs."""
     synchronised = shop.machine.run("timedatectl", "show", "-p", "NTPSynchronized", "--value").stdout.strip() == "yes"
-    told = {one["what"].split(":")[0] for one in doctor(shop)["findings"] if is_kernels(one)}
+    told = {one["what"].split(":")[0] for one in doctor(shop.machine)["findings"] if is_kernels(one)}
     links = ("protected_hardlinks", "protected_symlinks")
     off = {f"fs.{name} is off" for name in links if shop.machine.read(f"/proc/sys/fs/{name}").strip() == "0"}
     assert told == off | (set() if synchronised else {"the clock is not set by the network"})
@@ -120,7 +99,7 @@ def test_it_looks_and_changes_nothing(shop: Shop) -> None:
         return shop.machine.files(), states, sorted(keys.strip("[]\n").split(", "))
 
     before = seen()
-    doctor(shop)
+    doctor(shop.machine)
     assert seen() == before
 
 
@@ -131,7 +110,7 @@ def test_the_timer_s_run_ends_well_and_is_in_the_journal(shop: Shop) -> None:
 
 
 def test_somebody_else_is_told_what_only_root_sees(shop: Shop) -> None:
-    found = problems(shop, user="www-data")
+    found = problems(shop.machine, user="www-data")
     assert {one["level"] for one in found} == {"unknown"}
     assert {one["hint"] for one in found} == {"sudo hookd doctor"}
     assert {"sudo", "files", "redis", "set-up"} <= {one["check"] for one in found}
@@ -145,7 +124,7 @@ def test_a_planted_fault_is_named_and_its_hint_mends_it(shop: Shop, name: str) -
     """That it is mended is seen by the next test, whose doctor names nothing but its own fault."""
     fault = FAULTS[name]
     shop.machine.shell(fault.plant)
-    found = problems(shop)
+    found = problems(shop.machine)
     named = [one for one in found if fault.told in one["what"] and place(one) == fault.place]
     hint = named[0]["hint"] if named else "true"
     shop.machine.shell(fault.mend or hint)
@@ -157,7 +136,7 @@ def test_a_planted_fault_is_named_and_its_hint_mends_it(shop: Shop, name: str) -
 
 def test_a_git_host_that_refuses_the_key_is_named(shop: Shop) -> None:
     shop.host.allow_nothing()
-    seen = problems(shop)
+    seen = problems(shop.machine)
     shop.host.allow_reading(shop.machine.read("/var/lib/hookd/keys/shop.pub"), "acme/shop")
     (found,) = seen
     assert (place(found), found["level"]) == ("git shop", "error")
@@ -168,7 +147,7 @@ def test_a_git_host_that_refuses_the_key_is_named(shop: Shop) -> None:
 def test_a_git_host_whose_key_is_not_accepted_is_named(shop: Shop) -> None:
     known = shop.machine.read("/etc/hookd/known_hosts")
     shop.machine.write("/etc/hookd/known_hosts", "# none\n")
-    seen = problems(shop)
+    seen = problems(shop.machine)
     shop.machine.write("/etc/hookd/known_hosts", known)
     (found,) = seen
     assert (place(found), found["level"]) == ("git shop", "error")
@@ -182,7 +161,7 @@ def test_a_git_host_that_does_not_answer_holds_nothing_up(shop: Shop, silence: s
     verb, back = SILENCES[silence]
     shop.machine.shell(f"systemctl {verb} git-host.service")
     began = time.monotonic()
-    seen = problems(shop)
+    seen = problems(shop.machine)
     took = time.monotonic() - began
     shop.machine.shell(f"systemctl {back} git-host.service")
     (found,) = seen
@@ -193,16 +172,16 @@ def test_a_git_host_that_does_not_answer_holds_nothing_up(shop: Shop, silence: s
 def test_a_commit_that_no_push_told_of_is_named_with_both_ids(shop: Shop) -> None:
     old = shop.push("old")["commit"]
     new = shop.commit("new")
-    (found,) = problems(shop)
+    (found,) = problems(shop.machine)
     assert (place(found), found["level"]) == ("git shop", "warning")
     assert old[:12] in found["what"] and new[:12] in found["what"]
     shop.machine.shell(found["hint"])
-    assert problems(shop) == []
+    assert problems(shop.machine) == []
 
 
 def test_a_release_that_was_rolled_back_is_named(shop: Shop) -> None:
     bad = shop.push("bad", {"wsgi.py": BROKEN["answers 500"]})
-    found = problems(shop)
+    found = problems(shop.machine)
     assert {place(one) for one in found} == {"git shop", "deployments shop"}, found
     told = " ".join(one["what"] for one in found)
     assert f"{bad['commit'][:12]} is quarantined" in told
@@ -211,4 +190,4 @@ def test_a_release_that_was_rolled_back_is_named(shop: Shop) -> None:
 
 def test_after_all_that_the_server_is_well(shop: Shop) -> None:
     assert shop.push("good")["status"] == "succeeded"
-    assert problems(shop) == []
+    assert problems(shop.machine) == []

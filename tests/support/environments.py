@@ -20,6 +20,7 @@ class Installer:
         self.wheels = directory / "wheels"
         self.wheels.mkdir()
         self.log = ""
+        self.limits: dict[str, int] = {}
         self._number = 0
 
     @property
@@ -45,7 +46,8 @@ class Installer:
     @contextmanager
     def _task(self, name: str, dependencies: Mapping[str, Any]) -> Iterator[Deploying]:
         table = {"environment": self.variables, **dependencies}
-        app = make_app(self.directory, name=name, root=self.directory / name, dependencies=table)
+        over = {"dependencies": table, "limits": self.limits}
+        app = make_app(self.directory, name=name, root=self.directory / name, **over)
         with deploying(self.directory, app) as at:
             yield at
 

@@ -5,11 +5,13 @@ import hmac
 import http.client
 import json
 import os
+import signal
 import socket
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from subprocess import Popen
 from typing import Any, Self
 
 from redis import Redis
@@ -176,16 +178,17 @@ class Installation:
         wait_for((self.directory / "circus.sock").exists, what="the process manager")
 
     def start_receiver(self) -> None:
-        """Start the receiver and wait until it answers."""
-        self._stack.enter_context(self.receiver())
+        """Start the receiver and wait until it answers; in the end it is killed, as it takes seconds to stop."""
+        process = self._stack.enter_context(self.receiver())
+        self._stack.callback(os.killpg, process.pid, signal.SIGKILL)
 
     @contextmanager
-    def receiver(self) -> Iterator[None]:
-        """Run a receiver for as long as the block."""
+    def receiver(self) -> Iterator["Popen[bytes]"]:
+        """Run a receiver for as long as the block, and let it stop by itself."""
         log = self.directory / "receiver.log"
-        with running(python("-m", "hookd.cli", "serve"), log, self.environment):
+        with running(python("-m", "hookd.cli", "serve"), log, self.environment) as process:
             wait_for(lambda: self._listens(self.port), what="the receiver")
-            yield
+            yield process
 
     def start_worker(self, name: str = "worker") -> Any:
         """Start a worker and return its process."""

@@ -72,6 +72,21 @@ def status_of(client: Redis, job_id: str) -> str | None:
     return raw.decode() if isinstance(raw, bytes) else None
 
 
+def superseded(client: Redis) -> str:
+    """Write the record of a superseded deployment: its job has nothing to do and goes well."""
+    at = datetime.now(UTC)
+    record = Deployment(
+        id=new_deployment_id("shop", at),
+        app="shop",
+        trigger=Trigger.PUSH,
+        status=Status.SUPERSEDED,
+        created_at=at,
+        ended_at=at,
+    )
+    client.hset(names.record_key(record.id), "record", record.model_dump_json())
+    return record.id
+
+
 @dataclass(frozen=True)
 class Site:
     """A Redis and one worker with a trap beside it."""
@@ -82,18 +97,8 @@ class Site:
     marker: Path
 
     def superseded(self) -> str:
-        """Write the record of a superseded deployment: its job has nothing to do and goes well."""
-        at = datetime.now(UTC)
-        record = Deployment(
-            id=new_deployment_id("shop", at),
-            app="shop",
-            trigger=Trigger.PUSH,
-            status=Status.SUPERSEDED,
-            created_at=at,
-            ended_at=at,
-        )
-        self.client.hset(names.record_key(record.id), "record", record.model_dump_json())
-        return record.id
+        """Write the record of a superseded deployment."""
+        return superseded(self.client)
 
     def assert_a_good_job_finishes(self) -> None:
         """Give the worker a sound job behind all others: the same process must finish it."""

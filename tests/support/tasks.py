@@ -56,7 +56,9 @@ class Deploying:
 
 
 @contextmanager
-def deploying(directory: Path, app: App | None = None, settings: Settings | None = None) -> Iterator[Deploying]:
+def deploying(
+    directory: Path, app: App | None = None, settings: Settings | None = None, trigger: Trigger = Trigger.MANUAL
+) -> Iterator[Deploying]:
     """Open a task as the worker does, with a Redis that is away, and make the app's directories."""
     app = app or make_app(directory)
     settings = settings or make_settings(directory)
@@ -65,7 +67,7 @@ def deploying(directory: Path, app: App | None = None, settings: Settings | None
         needed.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC)
     record = Deployment(
-        id=new_deployment_id(app.name, now), app=app.name, trigger=Trigger.MANUAL, created_at=now, started_at=now
+        id=new_deployment_id(app.name, now), app=app.name, trigger=trigger, created_at=now, started_at=now
     )
     log = settings.log_path(app.name, record.id)
     records = Records(impatient(f"unix://{directory}/no-redis.sock"), keep_seconds=60)

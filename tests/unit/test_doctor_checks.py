@@ -1,13 +1,15 @@
 """Room, memory, versions, heads and addresses, judged from values."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hookd.contract.catalogue import Limits
+from hookd.contract.decision import Behind, Verdict
 from hookd.contract.deployment import Trigger
+from hookd.contract.freeze import Freeze
 from hookd.contract.journal import AppState, Passed, Pinned, Quarantined, Release
 from hookd.contract.ruling import why_not
 from tests.unit.test_doctor_services import app
@@ -22,6 +24,7 @@ LIMITS = Limits(free_mib=500, free_inodes=1000)
 AOF = {"aof_enabled": 1, "aof_last_write_status": "ok", "aof_last_bgrewrite_status": "ok"}
 MEMORY = {"maxmemory_policy": "noeviction", "used_memory": 10, "maxmemory": 100}
 ONE, TWO = "1" * 40, "2" * 40
+NOW = datetime(2026, 8, 2, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -110,14 +113,42 @@ def stamp(**more: Any) -> dict[str, Any]:
             "warning",
             "quarantined since 2026-08-01 00:00 UTC: it hangs",
         ),
-        (state(pin=Pinned(**stamp(commit=ONE, head=TWO))), TWO, "warning", "a person pinned 111111111111"),
+        (state(pin=Pinned(**stamp(commit=ONE, head=TWO))), TWO, "ok", "a person pinned 111111111111"),
         (state(passed=Passed(**stamp(commit=TWO, base=ONE))), TWO, "ok", "changes none of the app's paths"),
     ],
 )
 def test_how_far_behind_the_head_an_app_is(now: AppState, head: str, level: str, told: str) -> None:
     found: Finding
-    (found,) = behind(app(), head, now, why_not(now, head, Trigger.RECONCILE))
+    (found,) = behind(app(), head, now, why_not(now, head, Trigger.RECONCILE), now=NOW)
     assert (found.level, told in found.what) == (level, True), found.what
+
+
+def test_a_frozen_app_is_well_however_far_behind() -> None:
+    freeze = Freeze(reason="the fair", since=datetime(2026, 8, 1, tzinfo=UTC))
+    (found,) = behind(app(), TWO, state(), why_not(state(), TWO, Trigger.RECONCILE, freeze), now=NOW)
+    assert (found.level, "the fair" in found.what) == ("ok", True), found.what
+
+
+def test_why_the_last_look_left_an_app_behind_is_said() -> None:
+    """A build that fails leaves nothing in the journal that speaks against the commit."""
+    since = NOW - timedelta(hours=3)
+    known = Behind(
+        commits=2, since=since, verdict=Verdict.WAITING, because="the build failed; the next try is at 18:25"
+    )
+    (found,) = behind(app(), TWO, state(), None, now=NOW, known=known)
+    assert found.what == (
+        "shop serves 111111111111, and the branch's head is 222222222222 (behind head by 2 commits for 3 h): "
+        "the build failed; the next try is at 18:25"
+    )
+    assert found.hint == "to try at once: sudo hookd deploy shop"
+
+
+@pytest.mark.parametrize("verdict", [Verdict.UNREACHABLE, Verdict.FROZEN, Verdict.PINNED, Verdict.QUEUED])
+def test_what_a_look_found_and_is_no_longer_so_is_not_repeated(verdict: Verdict) -> None:
+    known = Behind(commits=None, since=NOW, verdict=verdict, because="the host is away")
+    (found,) = behind(app(), TWO, state(), None, now=NOW, known=known)
+    assert "nothing has brought it here yet" in found.what
+    assert found.hint == "sudo hookd deploy shop"
 
 
 @pytest.mark.parametrize(

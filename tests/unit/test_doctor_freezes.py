@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,15 +19,15 @@ from units.doctor.subject import Subject
 NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
 
 
-def found(directory: Path) -> list[Finding]:
+def found(directory: Path, **table: Any) -> list[Finding]:
     config = Config(directory / "hookd.toml", Settings(), Catalogue())
-    return list(check_app(Subject(config.path, config, (), {}, NOW, True), app()))
+    return list(check_app(Subject(config.path, config, (), {}, NOW, True), app(**table)))
 
 
-def frozen(directory: Path, days: float, until: datetime | None = None) -> list[Finding]:
+def frozen(directory: Path, days: float, until: datetime | None = None, **table: Any) -> list[Finding]:
     wanted = Freeze(reason="the sale", since=NOW - timedelta(days=days), until=until, by="anna")
     freezes.freeze(directory / "frozen", "shop", wanted)
-    return found(directory)
+    return found(directory, **table)
 
 
 def test_an_app_that_is_not_frozen_is_not_worth_a_word(tmp_path: Path) -> None:
@@ -44,6 +45,15 @@ def test_a_freeze_of_more_than_a_week_may_be_forgotten(tmp_path: Path) -> None:
     assert finding.level == "warning"
     assert "that is 8 days ago, and nothing is deployed" in finding.what
     assert (finding.hint or "").endswith("hookd thaw shop")
+
+
+def test_one_that_ends_by_itself_where_nobody_looks_afterwards_is_named(tmp_path: Path) -> None:
+    tomorrow = NOW + timedelta(days=1)
+    (finding,) = frozen(tmp_path, 1, tomorrow, reconcile={"every": 0})
+    assert finding.level == "warning"
+    assert "reconcile.every is 0" in finding.what
+    assert [each.level for each in frozen(tmp_path, 1, tomorrow)] == ["ok"]
+    assert [each.level for each in frozen(tmp_path, 1, None, reconcile={"every": 0})] == ["ok"]
 
 
 @pytest.mark.parametrize(

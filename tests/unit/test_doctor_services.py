@@ -11,7 +11,7 @@ UP = Unit("hookd.service", load="loaded", active="active", sub="running", file="
 REMAKE = "sudo hookd setup"
 
 
-def app(handover: str = "blue-green", units: str = "hookd") -> App:
+def app(handover: str = "blue-green", units: str = "hookd", **more: object) -> App:
     url = "unix:/run/shop-{colour}.sock:/healthz" if handover == "blue-green" else "http://127.0.0.1:8000/healthz"
     table = {
         "name": "shop",
@@ -20,6 +20,7 @@ def app(handover: str = "blue-green", units: str = "hookd") -> App:
         "root": "/srv/shop",
         "service": {"handover": handover, "units": units},
         "health": {"url": url},
+        **more,
     }
     return App.model_validate(table)
 

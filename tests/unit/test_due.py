@@ -54,7 +54,13 @@ def tries(*ended: tuple[Status, int], **more: Any) -> list[Deployment]:
     return [one(status, minutes, **more) for status, minutes in ended]
 
 
-def one(status: Status, minutes: int, commit: str | None = HEAD, steps: Sequence[str] = ()) -> Deployment:
+def one(
+    status: Status,
+    minutes: int,
+    commit: str | None = HEAD,
+    steps: Sequence[str] = (),
+    claimed: str | None = None,
+) -> Deployment:
     at = NOW - timedelta(minutes=minutes)
     return Deployment(
         id=new_deployment_id("shop", at),
@@ -63,6 +69,7 @@ def one(status: Status, minutes: int, commit: str | None = HEAD, steps: Sequence
         status=status,
         created_at=at,
         ended_at=at,
+        claimed_commit=claimed,
         commit=commit,
         steps=tuple(Step(name=name, started_at=at) for name in steps),
     )
@@ -93,6 +100,33 @@ def test_a_pause_is_counted_from_the_last_real_end() -> None:
     history = [waiting, *tries((Status.SUPERSEDED, 0), (Status.FAILED, 2), (Status.SUPERSEDED, 3), (Status.FAILED, 9))]
     assert next_build(history, HEAD) == NOW + timedelta(minutes=4)
     assert next_build(tries((Status.FAILED, 0), commit=None), HEAD) == NOW + timedelta(minutes=3), "it was not fetched"
+
+
+def test_pushes_during_an_outage_of_the_git_host_cost_no_pause() -> None:
+    """Ten of them would have meant an hour after the host was back."""
+    outage = [unfetched(Trigger.PUSH, number) for number in range(10)]
+    assert next_build(outage, HEAD) is None
+    assert next_build([*outage, one(Status.FAILED, 2)], HEAD) == NOW + timedelta(minutes=1), "the build failed before"
+
+
+def test_a_head_that_cannot_be_fetched_although_the_git_host_answers_is_tried_ever_more_rarely() -> None:
+    row = [unfetched(Trigger.RECONCILE, number) for number in range(3)]
+    assert next_build(row, HEAD) == NOW + timedelta(minutes=12)
+
+
+def test_a_head_that_a_deployment_did_not_find_is_asked_for_ever_more_rarely() -> None:
+    """Look and deployment do not see the same: a host that answers now so, now so, must not keep the worker busy."""
+    row = [one(Status.UNCHANGED, number, commit=OLD, claimed=HEAD) for number in range(3)]
+    assert next_build(row, HEAD) == NOW + timedelta(minutes=12)
+    assert next_build([one(Status.SUCCEEDED, 0), *row], HEAD) is None
+    assert next_build(row, "c" * 40) is None, "nobody asked for this one yet: it may be a push that was lost"
+    told = [by.model_copy(update={"trigger": Trigger.PUSH}) for by in row]
+    assert next_build(told, HEAD) is None, "a push says what its sender wants to say"
+
+
+def unfetched(trigger: Trigger, minutes: int) -> Deployment:
+    step = Step(name="fetch", started_at=NOW, outcome="failed")
+    return one(Status.FAILED, minutes, commit=None).model_copy(update={"trigger": trigger, "steps": (step,)})
 
 
 def test_a_service_that_is_mended_again_and_again_waits_longer_each_time() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from hookd.contract.freeze import Freeze
 from hookd.store import freezes
+from tests.support.on_disk import noted
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 FREEZE = Freeze(reason="the sale", since=NOW, until=NOW + timedelta(hours=2), by="anna")
@@ -27,6 +28,16 @@ def test_everybody_can_read_why(tmp_path: Path) -> None:
     freezes.freeze(tmp_path, "shop", FREEZE)
     assert (tmp_path / "shop").stat().st_mode & 0o777 == 0o644
     assert [path.name for path in tmp_path.iterdir()] == ["shop"]
+
+
+def test_freezing_and_thawing_are_on_disk_before_anybody_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = noted(monkeypatch)
+    freezes.freeze(tmp_path, "shop", FREEZE)
+    assert done[-2:] == [f"replaced {tmp_path / 'shop'}", f"synced {tmp_path}"]
+    freezes.thaw(tmp_path, "shop")
+    assert done[-2:] == [f"removed {tmp_path / 'shop'}", f"synced {tmp_path}"]
 
 
 def test_thawing_tells_whether_there_was_something_to_thaw(tmp_path: Path) -> None:

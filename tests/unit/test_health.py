@@ -109,6 +109,12 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
     return tmp_path / "s" if request.param == "unix" else None
 
 
+@pytest.fixture
+def attentive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at the processes ten times a second, not once."""
+    monkeypatch.setattr("worker.health._LOOK_SECONDS", 0.1)
+
+
 def test_it_must_stay_well_for_a_while(path: Path | None) -> None:
     with server(says(200), path=path) as running:
         began = time.monotonic()
@@ -122,6 +128,7 @@ def test_one_that_turns_bad_after_it_was_well_is_bad(path: Path | None) -> None:
         check(running.url, steady=5)
 
 
+@pytest.mark.usefixtures("attentive")
 def test_one_that_dies_after_it_was_well_is_bad(path: Path | None) -> None:
     lives = iter(["pid 1", "pid 1"])
     with server(says(200), path=path) as running, pytest.raises(Unhealthy, match="ended by itself"):
@@ -239,6 +246,7 @@ def dying(*later: tuple[str, ...]) -> Callable[[], tuple[str, ...]]:
 
 @pytest.mark.parametrize("now", [(), ("shop: 18",), ("MainPID=0", "NRestarts=0"), ("MainPID=17", "NRestarts=1")])
 @pytest.mark.parametrize("reply", [hangs, says(503)], ids=["silent", "503"])
+@pytest.mark.usefixtures("attentive")
 def test_a_service_that_ends_by_itself_is_noticed_before_the_deadline(reply: Reply, now: tuple[str, ...]) -> None:
     with server(reply) as running, pytest.raises(Unhealthy, match="the service ended by itself"):
         check(running.url, dying(now), deadline=30, timeout=100)

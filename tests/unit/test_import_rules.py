@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,11 +31,13 @@ def name_of(file: Path) -> str:
     return file.relative_to(PROJECT).as_posix()
 
 
+@cache
 def tree_of(file: Path) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"), str(file))
 
 
-def imported(file: Path, tree: ast.Module | None = None) -> set[str]:
+@cache
+def imported(file: Path, tree: ast.Module | None = None) -> frozenset[str]:
     """Every module that a file imports anywhere, with its full name; relative imports are made absolute."""
     found: set[str] = set()
     for node in ast.walk(tree or tree_of(file)):
@@ -47,7 +50,7 @@ def imported(file: Path, tree: ast.Module | None = None) -> set[str]:
             found |= {f"{whole}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("__import__", "importlib.import_module"):
             found.add(ast.literal_eval(node.args[0]) if isinstance(node.args[0], ast.Constant) else "?")
-    return found
+    return frozenset(found)
 
 
 def is_in(module: str, *rooms: str) -> bool:

@@ -13,10 +13,27 @@ ENVIRONMENT = {
 }
 
 
-@pytest.mark.parametrize("name", ["SECRET_KEY", "API_TOKEN", "DB_PASSWORD", "SENTRY_DSN", "URL", "MY_URL", "AUTH"])
+@pytest.mark.parametrize(
+    "name", ["SECRET_KEY", "API_TOKEN", "DB_PASSWORD", "SMTP_PASS", "SENTRY_DSN", "URL", "MY_URL", "AUTH"]
+)
 def test_a_value_under_a_telling_name_is_masked(name: str) -> None:
     masks = Masks({name: "canary.(value)+"})
     assert masks.apply("before canary.(value)+ after") == f"before {MASK} after"
+
+
+@pytest.mark.parametrize("cut", "#/?")
+@pytest.mark.parametrize("scheme", ["http://", ""])
+def test_a_proxy_s_password_is_masked_also_where_a_program_cuts_it_short(scheme: str, cut: str) -> None:
+    """curl takes what comes before such a character for the address, and names it in its message."""
+    masks = Masks({"HTTPS_PROXY": f"{scheme}ada:can{cut}ary@proxy:3128"})
+    assert masks.apply("Unsupported proxy syntax in 'ada:can'") == f"Unsupported proxy syntax in '{MASK}'"
+    assert masks.apply("Could not resolve proxy: proxy") == "Could not resolve proxy: proxy"
+
+
+@pytest.mark.parametrize("value", ["http://proxy:3128", "ada@example.org", "ssh://deploy@host/shop.git", "10:30"])
+def test_an_address_without_a_password_hides_nothing(value: str) -> None:
+    text = "deploy to proxy:3128 by ada at 10:30"
+    assert Masks({"HTTPS_PROXY": value}).apply(text) == text
 
 
 def test_an_ordinary_value_stays_readable() -> None:

@@ -183,3 +183,14 @@ def test_an_abbreviated_commit_has_7_to_64_digits(text: str, accepted: bool) -> 
 def test_a_releases_name_sorts_by_its_number_and_shows_its_commit() -> None:
     assert names.release_name(7, SHA1) == "000007-0123456789ab"
     assert names.release_name(99, SHA1) < names.release_name(100, SHA1)
+
+
+def test_an_id_says_when_it_was_asked_for_to_the_millisecond() -> None:
+    assert names.asked_at(names.new_deployment_id("shop", AT)) == AT.replace(microsecond=89_000)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "shop", ID[:-1], "shop-20261304T050607089-0a1b2c", "shop-20260304T256107089-0a1b2c"]
+)
+def test_what_is_no_id_or_names_no_moment_says_nothing(text: str) -> None:
+    assert names.asked_at(text) is None

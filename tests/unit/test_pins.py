@@ -40,3 +40,10 @@ def test_a_pin_without_a_hash_or_with_an_address(room: str) -> None:
 def test_what_runs_is_tested_in_the_same_versions() -> None:
     tested = pinned("tests")
     assert {name: tested[name] for name in pinned("units")} == pinned("units")
+
+
+def test_each_dependency_says_why_it_is_there_and_none_is_named_that_is_not() -> None:
+    page = (PROJECT / "docs" / "dependencies.md").read_text()
+    rows = re.findall(r"^\| ([A-Za-z0-9, -]+) \|", page, re.MULTILINE)
+    told = {name.lower() for row in rows for name in row.split(", ")}
+    assert told == {Requirement(text).name.lower() for text in ASKED["tests"]} | {"package"}

@@ -8,7 +8,7 @@ from hookd.contract.decision import Ruling, Verdict
 from hookd.contract.deployment import BY_HAND, Trigger
 from hookd.contract.freeze import Freeze
 from hookd.contract.journal import Built, Event, Good, Passed, Pinned, Quarantined, Switched, fold
-from hookd.contract.ruling import why_not
+from hookd.contract.ruling import next_for, why_not
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 DEPLOYMENT = "shop-20260304T050607000-0a1b2c"
@@ -115,3 +115,28 @@ def test_what_was_passed_over_is_deployed_when_what_serves_was_never_found_well(
 def test_nothing_is_deployed_to_a_frozen_app(trigger: Trigger) -> None:
     found = why_not(fold([]), A, trigger, Freeze(reason="the sale", since=AT, by="anna"))
     assert found == Ruling(verdict=Verdict.FROZEN, why="frozen since 2026-03-04 05:06 UTC by anna: the sale")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "told"),
+    [
+        (Verdict.FROZEN, "hookd thaw shop"),
+        (Verdict.PINNED, "push a newer commit, or follow the branch again: hookd unpin shop"),
+        (Verdict.QUARANTINED, "push a newer commit, or try this one by hand: hookd deploy shop"),
+        (Verdict.FILTERED, "to deploy it all the same: hookd deploy shop"),
+        (Verdict.STOPPED, "sudo hookd start shop"),
+        (
+            Verdict.UNREACHABLE,
+            "check that the address, the branch and the deploy key are right, then: hookd deploy shop",
+        ),
+        (Verdict.WAITING, "to try at once: hookd deploy shop"),
+    ],
+)
+def test_whatever_keeps_an_app_from_its_head_a_command_ends_it(verdict: Verdict, told: str) -> None:
+    assert next_for(verdict, "shop") == told
+    as_root = next_for(verdict, "shop", "sudo hookd")
+    assert as_root == (told if "sudo" in told else told.replace("hookd", "sudo hookd"))
+
+
+def test_where_nothing_keeps_an_app_there_is_nothing_to_type() -> None:
+    assert [one for one in (Verdict.UNCHANGED, Verdict.QUEUED, Verdict.DEPLOYED) if next_for(one, "shop")] == []

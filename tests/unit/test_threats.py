@@ -3,6 +3,7 @@
 import ast
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import pytest
@@ -44,6 +45,7 @@ def _named(cell: str) -> tuple[str, ...]:
     return tuple(re.findall(r"`([^`]+)`", cell))
 
 
+@cache
 def names_in(file: str) -> set[str]:
     """The names of a file's tests; one with parameters is there once."""
     tree = ast.parse((PROJECT / "tests" / file).read_text())

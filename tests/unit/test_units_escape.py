@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,7 @@ def skeleton(text: str) -> list[str]:
     return [one for before, one in pairwise(["", *found]) if not (one == before == "ReadWritePaths")]
 
 
+@cache
 def directive(line: str) -> str:
     bare = line.strip()
     if bare.startswith("#"):

@@ -100,6 +100,14 @@ def test_what_serves_always_comes_back(name: str) -> None:
     assert service["WantedBy"] == ["multi-user.target"]
 
 
+def test_a_worker_that_starts_has_what_was_missed_meanwhile_looked_for() -> None:
+    """Without waiting for that: the look itself waits for git hosts."""
+    worker = unit(HOST, WORKER)
+    assert "hookd-reconcile.service" in worker["Wants"]
+    assert "hookd-reconcile.service" not in worker["After"]
+    assert "hookd-reconcile.service" not in worker.get("Requires", [])
+
+
 def test_the_worker_writes_to_its_state_its_logs_and_the_apps_and_nowhere_else() -> None:
     worker = unit(HOST, WORKER, *APPS)
     assert worker["ProtectSystem"] == ["strict"]
@@ -155,6 +163,7 @@ def test_redis_listens_on_one_socket_and_never_drops_a_push() -> None:
         "appendonly": "yes",
         "appendfsync": "everysec",
         "maxmemory-policy": "noeviction",
+        "proto-max-bulk-len": "1mb",
         "save": '""',
     }
     assert {key: said[key] for key in wanted} == wanted

@@ -32,5 +32,7 @@ def check_app(subject: Subject, app: App) -> Iterator[Finding]:
         return
     if subject.now - freeze.since > _LONG:
         yield warning(f"{freeze}; that is {(subject.now - freeze.since).days} days ago, and nothing is deployed", mend)
+    elif freeze.until and not app.reconcile.every:
+        yield warning(f"{freeze}; nobody looks when it ends, since reconcile.every is 0: a push has to come", mend)
     else:
         yield ok(str(freeze))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import datetime
 from io import StringIO
 from typing import Final
 
@@ -9,10 +10,10 @@ from dotenv import dotenv_values
 from redis.exceptions import RedisError
 
 from hookd.contract.catalogue import App
-from hookd.contract.decision import Ruling, Verdict
+from hookd.contract.decision import Behind, Ruling, Verdict
 from hookd.contract.deployment import Trigger
 from hookd.contract.journal import AppState
-from hookd.contract.ruling import why_not
+from hookd.contract.ruling import next_for, why_not
 from hookd.store import freezes
 from hookd.store.config import ConfigError
 from hookd.store.credentials import NotForYou
@@ -26,6 +27,10 @@ from units.run import CommandFailed, run
 _PROBE_SECONDS: Final = 8
 # The program's own start, and the grace for git to end.
 _MORE_SECONDS: Final = 7
+# What a person chose is well, like a freeze of its own check.
+_CHOSEN: Final = (Verdict.FROZEN, Verdict.PINNED)
+# Neither the journal nor the freeze tells of these.
+_ONLY_LOOKS_TELL: Final = (Verdict.WAITING, Verdict.STOPPED)
 
 
 def check_app(subject: Subject, app: App) -> Iterator[Finding]:
@@ -44,7 +49,8 @@ def check_app(subject: Subject, app: App) -> Iterator[Finding]:
         yield error(f"the worker cannot read {app.name}'s repository: {said}", hint_for(said, app))
         return
     state, freeze = subject.state(app), freezes.in_force(subject.config.frozen, app.name, subject.now)
-    yield from behind(app, head, state, why_not(state, head, Trigger.RECONCILE, freeze), _far(subject, app))
+    ruling = why_not(state, head, Trigger.RECONCILE, freeze)
+    yield from behind(app, head, state, ruling, now=subject.now, known=_known(subject, app))
 
 
 def _worker_environment() -> dict[str, str]:
@@ -65,34 +71,38 @@ def hint_for(said: str, app: App) -> str:
     return typed_as_worker(str(layout.PYTHON), "-P", "-m", "worker.probe", app.name)
 
 
-def behind(app: App, head: str, state: AppState, ruling: Ruling | None, far: str = "") -> Iterator[Finding]:
-    """Say how the commit that serves stands to the branch's head, and what keeps it from there."""
+def behind(
+    app: App, head: str, state: AppState, ruling: Ruling | None, *, now: datetime, known: Behind | None = None
+) -> Iterator[Finding]:
+    """Say how the commit that serves stands to the branch's head, and what keeps it from there.
+
+    `known` is what the last look found; a build that failed, say, leaves no other trace.
+    """
     if state.deployed is None:
         yield ok(f"the branch's head is {head[:12]}")
-    elif state.deployed.commit == head:
+        return
+    if state.deployed.commit == head:
         yield ok(f"the repository can be read, and its head {head[:12]} is what serves")
-    elif ruling is not None and ruling.verdict is Verdict.FILTERED:
+        return
+    if ruling is not None and ruling.verdict is Verdict.FILTERED:
         yield ok(ruling.why)
+        return
+    if ruling is None and known is not None and known.verdict in _ONLY_LOOKS_TELL:
+        ruling = Ruling(verdict=known.verdict, why=known.because)
+    far = f" ({known.far(now)})" if known else ""
+    why = f": {ruling.why}" if ruling else ", and nothing has brought it here yet"
+    serves = f"{app.name} serves {state.deployed.commit[:12]}, and the branch's head is {head[:12]}{far}{why}"
+    if ruling is not None and ruling.verdict in _CHOSEN:
+        yield ok(serves)
     else:
-        why = f": {ruling.why}" if ruling else ", and nothing has brought it here yet"
-        serves = f"{app.name} serves {state.deployed.commit[:12]}, and the branch's head is {head[:12]}{far}{why}"
-        yield warning(serves, _mend(app.name, ruling))
+        told = next_for(ruling.verdict, app.name, "sudo hookd") if ruling else ""
+        yield warning(serves, told or f"sudo hookd deploy {app.name}")
 
 
-def _mend(name: str, ruling: Ruling | None) -> str:
-    """What ends what keeps an app from its head."""
-    verdict = ruling.verdict if ruling else None
-    if verdict is Verdict.QUARANTINED:
-        return f"push a newer commit, or try this one by hand: sudo hookd deploy {name}"
-    verbs = {Verdict.FROZEN: "thaw", Verdict.PINNED: "unpin"}
-    return f"sudo hookd {verbs.get(verdict, 'deploy') if verdict else 'deploy'} {name}"
-
-
-def _far(subject: Subject, app: App) -> str:
-    """How far and for how long, as the last look found it; nothing when Redis does not say."""
+def _known(subject: Subject, app: App) -> Behind | None:
+    """What the last look found; nothing when Redis does not say."""
     try:
         with closing(subject.redis()) as redis:
-            known = Records(redis, keep_seconds=subject.settings.history_seconds).view(app.name).behind
+            return Records(redis, keep_seconds=subject.settings.history_seconds).view(app.name).behind
     except (RedisError, ConfigError, NotForYou):
-        return ""
-    return f" ({known.far(subject.now)})" if known else ""
+        return None

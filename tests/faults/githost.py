@@ -1,0 +1,168 @@
+"""A git host that is reached over ssh with a deploy key, and can be away, silent, slow, broken off or unwilling."""
+
+import getpass
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Self
+
+from tests.support.processes import free_port, running, wait_for
+from tests.support.programs import program, run
+
+_CONFIG = """\
+ListenAddress 127.0.0.1:{port}
+HostKey {directory}/host
+AuthorizedKeysFile {directory}/allowed
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+StrictModes no
+UsePAM no
+PidFile none
+"""
+
+
+class Wire:
+    """What lies between the worker and the host: carries bytes, or does what a test wants with them.
+
+    `bite` is how many at a time, `pause` the seconds between, `most` after how many of the host's it breaks off.
+    """
+
+    def __init__(self, to: int) -> None:
+        self.port = free_port()
+        self.bite, self.pause, self.most = 65536, 0.0, 2**30
+        self.flows = threading.Event()
+        self.flows.set()
+        self._to = to
+        self._server: socket.socket | None = None
+
+    def lay(self) -> None:
+        """Take connections."""
+        self._server = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self._accept, args=(self._server,), daemon=True).start()
+
+    def cut(self) -> None:
+        """Refuse connections."""
+        assert self._server is not None
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+
+    def _accept(self, server: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=self._connect, args=(server.accept()[0],), daemon=True).start()
+
+    def _connect(self, caller: socket.socket) -> None:
+        with suppress(OSError), caller, socket.create_connection(("127.0.0.1", self._to)) as host:
+            there = threading.Thread(target=self._carry, args=(caller, host, 2**30), daemon=True)
+            there.start()
+            self._carry(host, caller, self.most)
+            there.join()
+
+    def _carry(self, source: socket.socket, target: socket.socket, left: int) -> None:
+        with suppress(OSError):
+            while left > 0 and (data := source.recv(self.bite)):
+                self.flows.wait()
+                time.sleep(self.pause)
+                target.sendall(data)
+                left -= len(data)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+class GitHost:
+    """A real ssh server that lets one key read one repository."""
+
+    def __init__(self, directory: Path, bare: Path) -> None:
+        self.key = directory / "key"
+        self.known_hosts = directory / "known_hosts"
+        self._directory = directory
+        self._bare = bare
+        self._port = free_port()
+        self.wire = Wire(self._port)
+        self._stack = ExitStack()
+
+    @property
+    def url(self) -> str:
+        """How the worker reaches the repository."""
+        return f"ssh://{getpass.getuser()}@127.0.0.1:{self.wire.port}{self._bare}"
+
+    def __enter__(self) -> Self:
+        self._directory.mkdir()
+        sshd = program("sshd", "openssh-server")
+        for key in (self.key, self._directory / "host"):
+            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key))
+        host_key = (self._directory / "host.pub").read_text()
+        self.known_hosts.write_text(f"[127.0.0.1]:{self.wire.port} {host_key}")
+        self.allow()
+        config = self._directory / "sshd_config"
+        config.write_text(_CONFIG.format(port=self._port, directory=self._directory))
+        if os.geteuid() == 0:  # Where root's sshd locks strangers up; on a server its unit makes it.
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        with ExitStack() as stack:
+            stack.enter_context(running([sshd, "-D", "-e", "-f", str(config)], self._directory / "sshd.log"))
+            wait_for(self._listens, what="the ssh server")
+            self.wire.lay()
+            stack.callback(self.wire.cut)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def allow(self) -> None:
+        """Let the key read the repository, and nothing else."""
+        line = f'command="git-upload-pack {self._bare}",restrict {self.key.with_suffix(".pub").read_text()}'
+        (self._directory / "allowed").write_text(line)
+
+    def refuse(self) -> None:
+        """Let nobody in."""
+        (self._directory / "allowed").write_text("")
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self._port)) == 0
+
+
+@contextmanager
+def away(host: GitHost) -> Iterator[None]:
+    """Nobody listens."""
+    host.wire.cut()
+    yield
+    host.wire.lay()
+
+
+@contextmanager
+def silent(host: GitHost) -> Iterator[None]:
+    """Connections are taken, and nothing is ever said."""
+    host.wire.flows.clear()
+    yield
+    host.wire.flows.set()
+
+
+@contextmanager
+def dripping(host: GitHost) -> Iterator[None]:
+    """A byte now and then: never silent for long, and never done."""
+    host.wire.bite, host.wire.pause = 1, 0.1
+    yield
+    host.wire.bite, host.wire.pause = 65536, 0.0
+
+
+@contextmanager
+def torn(host: GitHost) -> Iterator[None]:
+    """Each connection breaks off in the middle."""
+    host.wire.most = 2500
+    yield
+    host.wire.most = 2**30
+
+
+@contextmanager
+def unwilling(host: GitHost) -> Iterator[None]:
+    """The key is refused."""
+    host.refuse()
+    yield
+    host.allow()

@@ -1,0 +1,61 @@
+"""Deployments that hang in their first step: a test does to them, to their process and their worker what it likes."""
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from redis import Redis
+
+from hookd.contract.deployment import Trigger
+from hookd.contract.names import app_of
+from hookd.store.records import Request
+from tests.support.installation import Installation
+
+
+@contextmanager
+def silent_server() -> Iterator[str]:
+    """A git server that takes connections and never says a word: whoever fetches from it hangs, until it goes away."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/shop.git"
+
+
+@contextmanager
+def hanging(directory: Path, *apps: str) -> Iterator[Installation]:
+    """A Redis and the catalogue, with apps whose deployments hang; workers that are left over are killed."""
+    with Installation(directory) as installation, silent_server() as url:
+        for name in apps:
+            installation.add_app(name, repository=url)
+        installation.start_redis()
+        yield installation
+        _kill_workers(installation)
+
+
+def _kill_workers(hookd: Installation) -> None:
+    """Let no worker wait for its deployment."""
+    with Redis.from_url(hookd.redis_url) as client:
+        for key in client.scan_iter("rq:worker:*"):
+            pid = client.hget(key, "pid") if key.count(b":") == 2 else None
+            if pid and int(pid) != os.getpid() and "worker" in cmdline(int(pid)):
+                os.kill(int(pid), signal.SIGKILL)
+
+
+def cmdline(pid: int) -> str:
+    """The command line of a process; nothing when it is gone."""
+    path = Path(f"/proc/{pid}/cmdline")
+    return path.read_text() if path.exists() else ""
+
+
+def ask(hookd: Installation, app: str = "shop") -> str:
+    """Ask for a deployment and return its id."""
+    return hookd.records.request(Request(app=app, trigger=Trigger.PUSH, seconds=300)).deployment
+
+
+def wait_until_fetching(hookd: Installation, deployment_id: str) -> int:
+    """Wait until a deployment hangs, and name its process."""
+    hookd.wait_for_step(deployment_id, "fetch")
+    return hookd.deployer(app_of(deployment_id))
