@@ -33,9 +33,9 @@ def _check(task: Task, why: str, part: int) -> None:
         found = os.statvfs(place)
         free = found.f_bavail * found.f_frsize
         if free < mib * _MIB:
-            raise DeployError(f"{place} has {free // _MIB} MiB free, {mib:g} {why}", hint=f"df -h {place}")
+            raise DeployError(f"{place} has {free // _MIB} MiB free, {mib:.0f} {why}", hint=f"df -h {place}")
         if found.f_files and found.f_favail < inodes:
-            raise DeployError(f"{place} has {found.f_favail} inodes free, {inodes:g} {why}", hint=f"df -i {place}")
+            raise DeployError(f"{place} has {found.f_favail} inodes free, {inodes:.0f} {why}", hint=f"df -i {place}")
 
 
 def _places(task: Task) -> Iterable[Path]:

@@ -98,6 +98,12 @@ class Until(Pipeline):
         super().load_scripts()  # type: ignore[no-untyped-call]
         self._check()
 
+    def reset(self) -> None:  # type: ignore[override]
+        """Give the connection back; one that broke watches nothing, and is not opened again to say so."""
+        if self.connection is not None and not self.connection.is_connected:
+            self.watching = False
+        super().reset()
+
     def _check(self) -> None:
         if time.monotonic() <= self._end:
             return

@@ -13,7 +13,6 @@ from tests.faults.keeper import APP, Keeper
 from tests.support.processes import wait_for
 from tests.support.programs import program
 
-KILLED = "+++ killed by SIGKILL +++"
 INJECTED = "(INJECTED)"
 
 
@@ -26,15 +25,23 @@ def find_strace() -> str:
 
 
 def calls(trace: Path) -> list[tuple[str, int]]:
-    """Name the calls that strace saw, each with its number: that of its process, where it saw several."""
+    """Name the calls that strace saw, each with its number: that of its process, where it saw several.
+
+    Bytecode is compiled by several processes, each time shared out among them in another way: it is left out.
+    """
     found: list[tuple[str, int]] = []
     seen: Counter[str] = Counter()
-    for before, bracket, _ in (line.partition("(") for line in trace.read_text().splitlines()):
+    for before, bracket, rest in (line.partition("(") for line in trace.read_text().splitlines()):
         call = before.split()[-1:]
-        if bracket and call and call[0].isidentifier():
+        if bracket and call and call[0].isidentifier() and "__pycache__" not in rest:
             seen[before] += 1
             found.append((call[0], seen[before]))
     return list(dict.fromkeys(found))
+
+
+def killed(trace: Path) -> bool:
+    """Tell whether strace killed a process before one of its calls, which then has no result."""
+    return any(line.endswith(" = ?") for line in trace.read_text().splitlines())
 
 
 @contextmanager

@@ -67,11 +67,13 @@ class Program:
     def held(self, sig: signal.Signals = signal.SIGKILL) -> Iterator[None]:
         """End it, and keep it from coming back for as long as the block."""
         self._held.set()
-        self._signal(sig)
-        wait_for(lambda: not self.runs, 60, what=f"the end of {self.name}")
-        yield
-        starts = self.starts
-        self._held.clear()
+        try:
+            self._signal(sig)
+            wait_for(lambda: not self.runs, 60, what=f"the end of {self.name}")
+            yield
+        finally:
+            starts = self.starts
+            self._held.clear()
         wait_for(lambda: self.starts > starts, what=f"{self.name} again")
 
     @contextmanager

@@ -1,12 +1,11 @@
 """Redis that refuses, loads, is slow, is killed or forgets: 503 in time, and what was answered 202 is there later."""
 
+import math
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +26,7 @@ from tests.support.guarded import servers
 from tests.support.installation import Installation
 from tests.support.processes import running, wait_for
 from tests.support.receiver import headers_of, push_body, stored
+from tests.support.slow_redis import Slow
 
 # What the receiver promises to every sender, whatever Redis does.
 PROMISED_SECONDS = 2.0
@@ -249,42 +249,6 @@ def test_a_redis_that_forgot_everything_takes_pushes_at_once(site: Installation,
         assert pushed(site)[0] == 202
 
 
-class Slow:
-    """Stands before a Redis and holds each of its answers back for a while."""
-
-    def __init__(self, path: Path, behind: Path, seconds: float) -> None:
-        self._behind, self.seconds = behind, seconds
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.bind(str(path))
-        self._socket.listen(64)
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                caller, _ = self._socket.accept()
-            except OSError:
-                return
-            server = socket.socket(socket.AF_UNIX)
-            server.connect(str(self._behind))
-            for source, target, waits in ((caller, server, False), (server, caller, True)):
-                threading.Thread(target=self._pass_on, args=(source, target, waits), daemon=True).start()
-
-    def _pass_on(self, source: socket.socket, target: socket.socket, waits: bool) -> None:
-        try:
-            while data := source.recv(65536):
-                time.sleep(self.seconds if waits else 0)
-                target.sendall(data)
-        except OSError:
-            pass
-        for end in (source, target):
-            end.close()
-
-    def close(self) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-
-
 @pytest.mark.parametrize("seconds", [0.05, 0.3, 0.7])
 def test_a_redis_that_is_slow_at_each_question_is_given_up_in_time(
     site: Installation, program: str, seconds: float
@@ -300,4 +264,22 @@ def test_a_redis_that_is_slow_at_each_question_is_given_up_in_time(
             slow.seconds = 0
             assert pushed(site, APPS[3])[0] == 202
         finally:
+            slow.close()
+
+
+@pytest.mark.parametrize("answers", range(1, 8))
+def test_a_redis_that_hangs_in_the_middle_of_a_push_is_given_up_in_time(
+    site: Installation, program: str, answers: int
+) -> None:
+    """A connection that broke is not asked to forget what it watched: each time would be a wait more."""
+    with redis(site, program, at="behind.sock"):
+        slow = Slow(site.directory / "redis.sock", site.directory / "behind.sock", 0)
+        try:
+            for number in range(6):  # So that each process has a connection.
+                assert pushed(site, APPS[1], f"before-{number}")[0] == 202
+            slow.left = answers
+            assert pushed(site, APPS[2])[0] in (202, 503)
+            assert pushed(site, APPS[2], "d-2")[:2] == (503, UNREACHABLE)
+        finally:
+            slow.left = math.inf
             slow.close()
