@@ -74,12 +74,16 @@ def systemd(machine: Machine) -> int:
 
 
 def idle_unit(shop: Shop) -> str:
-    """The unit of the colour that does not serve."""
-    return next(
-        unit
-        for unit in ("shop-blue.service", "shop-green.service")
-        if shop.machine.unit_state(unit) in ("inactive", "failed")
-    )
+    """The unit of the colour that does not serve, as soon as it has been stopped."""
+    found: list[str] = []
+
+    def is_there() -> bool:
+        units = ("shop-blue.service", "shop-green.service")
+        found[:] = [unit for unit in units if shop.machine.unit_state(unit) in ("inactive", "failed")]
+        return bool(found)
+
+    shop.machine.wait_until(is_there, what="the end of one colour")
+    return found[0]
 
 
 def serving_unit(shop: Shop) -> str:
