@@ -6,6 +6,7 @@ import pytest
 
 from tests.faults.keeper import Keeper
 from tests.faults.ledger import Ledger
+from tests.faults.leftovers import leftovers
 from tests.support import dice
 from tests.support.dice import Dice
 from tests.support.processes import wait_for
@@ -46,3 +47,10 @@ def alone(keeper: Keeper) -> Iterator[None]:
     """Nobody looks after lost pushes: what goes live here does so by its delivery."""
     with keeper.reconciler.held():
         yield
+
+
+@pytest.fixture
+def tidy(keeper: Keeper) -> Iterator[None]:
+    """What was broken off on the way is gone when the test is over."""
+    yield
+    wait_for(lambda: not leftovers(keeper), what="the end of what is left over")

@@ -1,8 +1,10 @@
 """Clocks that are an hour ahead or behind, of one program or of Redis: nothing runs twice, and pushes go live."""
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import product
 
 import pytest
 from redis import Redis
@@ -16,39 +18,47 @@ from tests.support.processes import wait_for
 from tests.support.programs import program, run
 
 OFFSETS = ("+1h", "-1h")
-# A clock that is set leaves the monotonic one alone; this library would make threads wait for ever by it.
-LIES = {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_NO_CACHE": "1"}
+# Where Python sleeps, the library shifts the monotonic clock, too, which a clock that is set leaves alone.
+SLEEP = """
+import select, time
+time.sleep = lambda seconds: select.select((), (), (), seconds)
+"""
 
 
 @pytest.fixture(scope="module")
-def faketime() -> str:
-    """The library that lies about the time."""
-    return run(program("faketime", "faketime"), "-f", "+0", "printenv", "LD_PRELOAD").stdout.strip()
+def faketime(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The variables that let a program take another time for the right one: all but the time itself."""
+    library = run(program("faketime", "faketime"), "-f", "+0", "printenv", "LD_PRELOAD").stdout.strip()
+    directory = tmp_path_factory.mktemp("sleep")
+    (directory / "sitecustomize.py").write_text(SLEEP)
+    path = os.pathsep.join(filter(None, (str(directory), os.environ.get("PYTHONPATH"))))
+    return {"LD_PRELOAD": library, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "PYTHONPATH": path}
 
 
 @contextmanager
-def off(kept: Program, faketime: str, offset: str) -> Iterator[None]:
+def off(kept: Program, faketime: dict[str, str], offset: str) -> Iterator[None]:
     """Let a program have another clock for as long as the block."""
-    kept.variables = {**LIES, "LD_PRELOAD": faketime, "FAKETIME": offset}
+    kept.variables = {**faketime, "FAKETIME": offset}
     kept.restart(signal.SIGTERM)
     yield
     kept.variables = {}
     kept.restart(signal.SIGTERM)
 
 
-@pytest.mark.parametrize("offset", OFFSETS)
 def test_a_worker_of_another_time_starts_nothing_that_runs(
-    keeper: Keeper, ledger: Ledger, dice: Dice, faketime: str, offset: str
+    keeper: Keeper, ledger: Ledger, dice: Dice, faketime: dict[str, str]
 ) -> None:
     """RQ's own takes a job for abandoned when its clock says so: it would start it again within seconds."""
-    with (
-        Program(keeper.site, "other", "worker", "kept-2") as other,
-        deployed_once(keeper),
-        off(other, faketime, offset),
-    ):
-        wait_until_it_has_looked(keeper, "kept-2")
-        assert [one.status for one in keeper.history() if not one.ended] == [Status.RUNNING]
-    dice.count(ledger.counted(f"1 round, a second worker's clock at {offset}"))
+    offsets = dice.some(OFFSETS, 1)
+    for offset in offsets:
+        with (
+            Program(keeper.site, "other", "worker", "kept-2") as other,
+            deployed_once(keeper),
+            off(other, faketime, offset),
+        ):
+            wait_until_it_has_looked(keeper, "kept-2")
+            assert [one.status for one in keeper.history() if not one.ended] == [Status.RUNNING]
+    dice.count(ledger.counted(f"{len(offsets)} rounds, a second worker's clock at {', '.join(offsets)}"))
 
 
 @contextmanager
@@ -69,18 +79,18 @@ def wait_until_it_has_looked(keeper: Keeper, worker: str) -> None:
         wait_for(lambda: client.hget(f"rq:worker:{worker}", "state") == b"idle", what=f"{worker}, idle")
 
 
-@pytest.mark.parametrize("offset", OFFSETS)
 def test_pushes_go_live_whatever_the_clocks_say(
-    keeper: Keeper, ledger: Ledger, dice: Dice, faketime: str, offset: str
+    keeper: Keeper, ledger: Ledger, dice: Dice, faketime: dict[str, str]
 ) -> None:
     """While a clock is wrong, and when it is right again: then what was noted may lie an hour ahead."""
-    cases = dice.some(("worker", "reconciler", "both", "receiver"), 1)
-    for who in cases:
+    cases = dice.some(list(product(("worker", "reconciler", "both", "receiver"), OFFSETS)), 1)
+    for who, offset in cases:
         _push_with_a_wrong_clock(keeper, faketime, who, offset)
-    dice.count(ledger.counted(f"{len(cases)} rounds, the clock of {', '.join(cases)} at {offset}"))
+    told = ", ".join(f"{who} at {offset}" for who, offset in cases)
+    dice.count(ledger.counted(f"{len(cases)} rounds, the clock of {told}"))
 
 
-def _push_with_a_wrong_clock(keeper: Keeper, faketime: str, who: str, offset: str) -> None:
+def _push_with_a_wrong_clock(keeper: Keeper, faketime: dict[str, str], who: str, offset: str) -> None:
     programs = {"both": [keeper.worker, keeper.reconciler]}.get(who) or [getattr(keeper, who)]
     with ExitStack() as wrong:
         for one in programs:
@@ -95,14 +105,22 @@ def _push_with_a_wrong_clock(keeper: Keeper, faketime: str, who: str, offset: st
     keeper.wait_until_head_serves()
 
 
-@pytest.mark.parametrize("offset", OFFSETS)
 def test_a_redis_whose_clock_jumps_while_a_deployment_runs(
-    keeper: Keeper, ledger: Ledger, dice: Dice, faketime: str, offset: str
+    keeper: Keeper, ledger: Ledger, dice: Dice, faketime: dict[str, str]
 ) -> None:
     """With an hour in one moment, everything that is to expire does."""
+    offsets = dice.some(OFFSETS, 1)
+    for offset in offsets:
+        _deploy_while_the_clock_of_redis_jumps(keeper, faketime, offset)
+        keeper.push()
+        keeper.wait_until_head_serves()
+    dice.count(ledger.counted(f"{len(offsets)} rounds, Redis' clock jumps to {', '.join(offsets)}"))
+
+
+def _deploy_while_the_clock_of_redis_jumps(keeper: Keeper, faketime: dict[str, str], offset: str) -> None:
     clock = keeper.site.directory / "clock"
     clock.write_text("+0\n")
-    keeper.store.variables = {**LIES, "LD_PRELOAD": faketime, "FAKETIME_TIMESTAMP_FILE": str(clock)}
+    keeper.store.variables = {**faketime, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1"}
     keeper.store.restart()
     with deployed_once(keeper) as deployment:
         clock.write_text(f"{offset}\n")
@@ -110,6 +128,3 @@ def test_a_redis_whose_clock_jumps_while_a_deployment_runs(
             wait_for(lambda: abs(client.time()[0] - deployment.created_at.timestamp()) > 1800, what="the jump")
     keeper.store.variables = {}
     keeper.store.restart()
-    keeper.push()
-    keeper.wait_until_head_serves()
-    dice.count(ledger.counted(f"1 round, Redis' clock jumps to {offset}"))

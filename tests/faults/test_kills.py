@@ -2,6 +2,7 @@
 
 import time
 from contextlib import ExitStack
+from itertools import product
 
 import pytest
 
@@ -10,6 +11,8 @@ from tests.faults.conftest import Dice
 from tests.faults.keeper import Keeper
 from tests.faults.ledger import Ledger
 from tests.faults.program import Program
+
+pytestmark = pytest.mark.usefixtures("tidy")
 
 VICTIMS = ("deployer", "worker", "both")
 HANDOVERS = ("blue-green", "restart")
@@ -31,14 +34,15 @@ def kill(keeper: Keeper, victim: str) -> int:
     return killed
 
 
-@pytest.mark.parametrize("victim", VICTIMS)
-def test_a_kill_at_each_step_of_a_deployment(keeper: Keeper, ledger: Ledger, dice: Dice, victim: str) -> None:
-    killed, steps = 0, dice.some(STEPS[keeper.handover], 1)
-    for step in steps:
+def test_a_kill_at_each_step_of_a_deployment(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
+    cases = dice.some(list(product(VICTIMS, STEPS[keeper.handover])), 2)
+    killed = 0
+    for victim, step in cases:
         keeper.wait_for_step(keeper.push(), step)
         killed += kill(keeper, victim)
         keeper.wait_until_head_serves()
-    dice.count(ledger.counted(f"{len(steps)} rounds, {killed} kills, of {victim} at {', '.join(steps)}"))
+    told = "each" if dice.is_long else ", ".join(f"{victim} at {step}" for victim, step in cases)
+    dice.count(ledger.counted(f"{len(cases)} rounds, {killed} kills, at steps: {told}"))
 
 
 def test_the_next_deployment_does_not_meet_what_a_killed_one_left(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
@@ -67,11 +71,14 @@ def seconds_before_its_build(keeper: Keeper, deployment: Deployment) -> float:
     return (record.steps[-1].started_at - record.started_at).total_seconds()
 
 
+def seconds_of(ended: Deployment) -> float:
+    """How long a deployment took from its push to its ending."""
+    assert ended.ended_at is not None
+    return (ended.ended_at - ended.created_at).total_seconds()
+
+
 def test_kills_at_random_moments(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
-    started = time.monotonic()
-    keeper.push()
-    keeper.wait_until_head_serves()
-    usual = time.monotonic() - started
+    usual = seconds_of(keeper.history()[0])
     killed, rounds = 0, dice.rounds(2)
     for _ in range(rounds):
         keeper.push()

@@ -10,6 +10,8 @@ from tests.faults.ledger import Ledger
 from tests.faults.looker import calls, find_strace, killed, watched
 from tests.support.installation import REQUIREMENTS
 
+pytestmark = pytest.mark.usefixtures("tidy")
+
 HANDOVERS = ("blue-green", "restart")
 CALLS = "rename,renameat,renameat2,link,linkat,symlink,symlinkat"
 

@@ -101,7 +101,7 @@ def test_a_daemon_that_a_build_command_leaves_behind_ends_with_the_command(hookd
     freed.wait_until_it_works()
     freed.wait_for_its_end()
     wait_for(lambda: "$ sleep 600" in log_of(hookd, deployment), what="the next command")
-    assert len(below(hookd.deployer("shop"))) == 1
+    wait_for(lambda: len(below(hookd.deployer("shop"))) == 1, what="the next command alone")
     worker.kill()
 
 
