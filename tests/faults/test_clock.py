@@ -4,7 +4,9 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 
 import pytest
 from redis import Redis
@@ -35,27 +37,48 @@ def faketime(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"LD_PRELOAD": library, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "PYTHONPATH": path}
 
 
-@contextmanager
-def off(kept: Program, faketime: dict[str, str], offset: str) -> Iterator[None]:
-    """Let a program have another clock for as long as the block."""
-    kept.variables = {**faketime, "FAKETIME": offset}
-    kept.restart(signal.SIGTERM)
-    yield
-    kept.variables = {}
-    kept.restart(signal.SIGTERM)
+@dataclass(frozen=True)
+class Clock:
+    """A clock of its own for whoever is started with its variables; it can be set while they run."""
+
+    file: Path
+    faketime: dict[str, str]
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What a program needs to go by it."""
+        return {**self.faketime, "FAKETIME_TIMESTAMP_FILE": str(self.file), "FAKETIME_NO_CACHE": "1"}
+
+    def set(self, offset: str) -> None:
+        """Let it differ so much from the right one."""
+        self.file.write_text(f"{offset}\n")
+
+    @contextmanager
+    def of(self, kept: Program) -> Iterator[None]:
+        """Let a program go by it for as long as the block."""
+        kept.variables = self.variables
+        kept.restart(signal.SIGTERM)
+        yield
+        kept.variables = {}
+        kept.restart(signal.SIGTERM)
+
+
+@pytest.fixture
+def clock(keeper: Keeper, faketime: dict[str, str]) -> Clock:
+    """A clock that is right so far."""
+    made = Clock(keeper.site.directory / "clock", faketime)
+    made.set("+0")
+    return made
 
 
 def test_a_worker_of_another_time_starts_nothing_that_runs(
-    keeper: Keeper, ledger: Ledger, dice: Dice, faketime: dict[str, str]
+    keeper: Keeper, ledger: Ledger, dice: Dice, clock: Clock
 ) -> None:
     """RQ's own takes a job for abandoned when its clock says so: it would start it again within seconds."""
     offsets = dice.some(OFFSETS, 1)
     for offset in offsets:
-        with (
-            Program(keeper.site, "other", "worker", "kept-2") as other,
-            deployed_once(keeper),
-            off(other, faketime, offset),
-        ):
+        clock.set(offset)
+        with Program(keeper.site, "other", "worker", "kept-2") as other, deployed_once(keeper), clock.of(other):
             wait_until_it_has_looked(keeper, "kept-2")
             assert [one.status for one in keeper.history() if not one.ended] == [Status.RUNNING]
     dice.count(ledger.counted(f"{len(offsets)} rounds, a second worker's clock at {', '.join(offsets)}"))
@@ -79,51 +102,50 @@ def wait_until_it_has_looked(keeper: Keeper, worker: str) -> None:
         wait_for(lambda: client.hget(f"rq:worker:{worker}", "state") == b"idle", what=f"{worker}, idle")
 
 
-def test_pushes_go_live_whatever_the_clocks_say(
-    keeper: Keeper, ledger: Ledger, dice: Dice, faketime: dict[str, str]
-) -> None:
+def test_pushes_go_live_whatever_the_clocks_say(keeper: Keeper, ledger: Ledger, dice: Dice, clock: Clock) -> None:
     """While a clock is wrong, and when it is right again: then what was noted may lie an hour ahead."""
     cases = dice.some(list(product(("worker", "reconciler", "both", "receiver"), OFFSETS)), 1)
     for who, offset in cases:
-        _push_with_a_wrong_clock(keeper, faketime, who, offset)
+        _push_with_a_wrong_clock(keeper, clock, who, offset)
     told = ", ".join(f"{who} at {offset}" for who, offset in cases)
     dice.count(ledger.counted(f"{len(cases)} rounds, the clock of {told}"))
 
 
-def _push_with_a_wrong_clock(keeper: Keeper, faketime: dict[str, str], who: str, offset: str) -> None:
+def _push_with_a_wrong_clock(keeper: Keeper, clock: Clock, who: str, offset: str) -> None:
     programs = {"both": [keeper.worker, keeper.reconciler]}.get(who) or [getattr(keeper, who)]
-    with ExitStack() as wrong:
+    with ExitStack() as stack:
         for one in programs:
-            wrong.enter_context(off(one, faketime, offset))
+            stack.enter_context(clock.of(one))
         wait_for(keeper.listens, what="the receiver")
+        clock.set(offset)
+        keeper.push()
+        keeper.wait_until_head_serves()
+        clock.set("+0")
+        keeper.commit()
+        keeper.wait_until_head_serves()
         keeper.push()
         keeper.wait_until_head_serves()
     wait_for(keeper.listens, what="the receiver")
-    keeper.commit()
-    keeper.wait_until_head_serves()
-    keeper.push()
-    keeper.wait_until_head_serves()
 
 
 def test_a_redis_whose_clock_jumps_while_a_deployment_runs(
-    keeper: Keeper, ledger: Ledger, dice: Dice, faketime: dict[str, str]
+    keeper: Keeper, ledger: Ledger, dice: Dice, clock: Clock
 ) -> None:
     """With an hour in one moment, everything that is to expire does."""
     offsets = dice.some(OFFSETS, 1)
     for offset in offsets:
-        _deploy_while_the_clock_of_redis_jumps(keeper, faketime, offset)
+        _deploy_while_the_clock_of_redis_jumps(keeper, clock, offset)
         keeper.push()
         keeper.wait_until_head_serves()
     dice.count(ledger.counted(f"{len(offsets)} rounds, Redis' clock jumps to {', '.join(offsets)}"))
 
 
-def _deploy_while_the_clock_of_redis_jumps(keeper: Keeper, faketime: dict[str, str], offset: str) -> None:
-    clock = keeper.site.directory / "clock"
-    clock.write_text("+0\n")
-    keeper.store.variables = {**faketime, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1"}
+def _deploy_while_the_clock_of_redis_jumps(keeper: Keeper, clock: Clock, offset: str) -> None:
+    clock.set("+0")
+    keeper.store.variables = clock.variables
     keeper.store.restart()
     with deployed_once(keeper) as deployment:
-        clock.write_text(f"{offset}\n")
+        clock.set(offset)
         with keeper.store.operator() as client:
             wait_for(lambda: abs(client.time()[0] - deployment.created_at.timestamp()) > 1800, what="the jump")
     keeper.store.variables = {}
