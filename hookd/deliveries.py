@@ -10,7 +10,7 @@ from werkzeug.datastructures import Headers
 
 from hookd.client import client_of
 from hookd.contract.catalogue import App
-from hookd.contract.decision import TOLD, Decision, Verdict
+from hookd.contract.decision import Decision, Verdict, told
 from hookd.contract.names import is_delivery
 from hookd.pushes import Ignored, Push, Seen
 from hookd.refusals import Refusal, Unsigned
@@ -77,11 +77,11 @@ class Delivery:
             app=self.app,
             source="delivery",
             verdict=verdict,
-            why=_cut(why, TOLD) or verdict,
-            event=_cut(self.event, _HEADER),
-            delivery=_cut(self.id, _HEADER),
-            repository=_cut(seen.repository, TOLD) if seen else None,
-            ref=_cut(seen.ref, TOLD) if seen else None,
+            why=told(why) or verdict,
+            event=told(self.event, _HEADER) or None,
+            delivery=told(self.id, _HEADER) or None,
+            repository=told(seen.repository) or None if seen else None,
+            ref=told(seen.ref) or None if seen else None,
             claimed_commit=seen.commit if seen else None,
             deployment=deployment,
         )
@@ -92,7 +92,3 @@ def keep(pipeline: Pipeline, decision: Decision) -> None:
     note(pipeline, decision)
     if decision.app is not None:
         count_delivery(pipeline, decision.app, decision.verdict, decision.at)
-
-
-def _cut(text: str, most: int) -> str | None:
-    return (text if len(text) <= most else f"{text[: most - 1]}…") or None

@@ -10,7 +10,7 @@ from hookd.contract.settings import Settings
 from hookd.contract.view import AppView
 from worker.errors import CommandFailed
 from worker.probe import git_of
-from worker.run import run
+from worker.run import lines_of
 
 _SECONDS: Final = 10.0
 
@@ -33,9 +33,8 @@ def count(app: App, settings: Settings, base: str, head: str) -> int | None:
 
     None when the mirror does not hold both, as nothing is fetched for this, or when history was rewritten.
     """
-    lines: list[str] = []
     try:
-        run(git_of(app, settings, _SECONDS).count(base, head), lines.append, alone=False)
+        lines = lines_of(git_of(app, settings, _SECONDS).count(base, head), alone=False)
     except CommandFailed:
         return None
     left, _, right = (lines or [""])[-1].partition("\t")

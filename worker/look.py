@@ -3,13 +3,14 @@
 import logging
 import time
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 from redis.exceptions import ResponseError
 
 from hookd.contract.catalogue import App
-from hookd.contract.decision import TOLD, Behind, Decision, Ruling, Verdict
+from hookd.contract.decision import Decision, Ruling, Verdict, told
 from hookd.contract.deployment import Deployment, Status, Trigger
 from hookd.contract.journal import AppState
 from hookd.contract.places import Places
@@ -19,7 +20,6 @@ from hookd.store.config import Config
 from hookd.store.eventlog import event
 from hookd.store.records import Records, Request
 from worker.behind import behind, count
-from worker.commands import Command
 from worker.errors import DeployError, TimedOut
 from worker.hosts import Hosts
 from worker.journal import Journal
@@ -27,12 +27,14 @@ from worker.life import still_runs
 from worker.logfile import plain
 from worker.probe import head_of
 from worker.registries import of_app, set_aside
-from worker.run import run
+from worker.run import lines_of
 from worker.running import look as look_at_services
 from worker.weigh import Found, weigh
 
 log: Final = logging.getLogger(__name__)
 
+# Side by side with others: several threads look.
+_ask: Final = partial(lines_of, alone=False)
 # The longest wait for a git host's answer.
 _GIT_SECONDS: Final = 20.0
 # Who fails only after so long, as ssh does with a host that drops what it is sent, has kept a look waiting, too.
@@ -52,16 +54,18 @@ class Looker:
     hosts: Hosts = field(default_factory=Hosts)
 
     def look(self, app: App) -> bool:
-        """Look at an app; False when a deployment waits or runs, which sees for itself where the branch stands.
+        """Look at an app; False when that is to be done again soon: a deployment waits or runs, which may fail.
 
         Raises RedisError, Contention and OSError.
         """
         set_aside(self.records.connection, of_app(app.name))
         history = tuple(self.records.history(app.name, _TRIES))
-        if self.records.waits(app.name) or any(map(_runs, history)):
-            return False
+        pending = self.records.waiting(app.name) or next(filter(_runs, history), None)
         found = self._find(app, history)
         now = datetime.now(UTC)
+        if pending is not None:
+            self._publish(app, found, _pends(pending), now)
+            return pending.created_at < now - timedelta(seconds=app.reconcile.every)
         ruling = weigh(found, now)
         asked = self._ask_for(app, found.head) if ruling.verdict is Verdict.QUEUED else None
         self._publish(app, found, ruling, now)
@@ -71,7 +75,7 @@ class Looker:
     def _find(self, app: App, history: tuple[Deployment, ...]) -> Found:
         settings = self.config.settings
         state = self._state(app)
-        running = look_at_services(app, state, Places(app.root, settings, app.name), _lines)
+        running = look_at_services(app, state, Places(app.root, settings, app.name), _ask)
         freeze = freezes.in_force(self.config.frozen, app.name, datetime.now(UTC))
         found = Found(app.name, state, running, freeze=freeze, history=history)
         try:
@@ -101,20 +105,24 @@ class Looker:
         return self.records.request(request).deployment
 
     def _publish(self, app: App, found: Found, ruling: Ruling, now: datetime) -> None:
-        """Show readers how the app stands, from its journal: so what Redis has lost comes back."""
-        earlier = self.records.view(app.name)
-        late = behind(found.state, found.head, ruling, earlier, now)
-        late = self._counted(app, found, late)
-        seen = {"head": found.head, "head_seen_at": now} if found.head else {}
-        view = with_state(earlier.model_copy(update=seen), self._state(app), head_seen=found.head is not None)
-        self.records.publish(view.model_copy(update={"behind": late}))
+        """Show readers how the app stands, from its journal: so what Redis has lost comes back.
 
-    def _counted(self, app: App, found: Found, late: Behind | None) -> Behind | None:
+        How far it is behind was found with the journal of then: a deployment that went on meanwhile knows better.
+        """
+        commits = self._count(app, found)
+        earlier, state = self.records.view(app.name), self._state(app)
+        seen = {"head": found.head, "head_seen_at": now} if found.head else {}
+        view = with_state(earlier.model_copy(update=seen), state, head_seen=found.head is not None)
+        if state == found.state:
+            late = behind(state, found.head, ruling, earlier, now)
+            view = view.model_copy(update={"behind": late and late.model_copy(update={"commits": commits})})
+        self.records.publish(view)
+
+    def _count(self, app: App, found: Found) -> int | None:
         serving = found.state.deployed
-        if late is None or found.head is None or serving is None:
-            return late
-        commits = count(app, self.config.settings, serving.commit, found.head)
-        return late.model_copy(update={"commits": commits})
+        if found.head is None or serving is None or serving.commit == found.head:
+            return None
+        return count(app, self.config.settings, serving.commit, found.head)
 
     def _note(self, decision: Decision) -> None:
         """Keep what was decided, once: a look that finds the same as the last one says nothing new."""
@@ -135,10 +143,11 @@ def _runs(one: Deployment) -> bool:
     return one.status is Status.RUNNING and still_runs(one.id)
 
 
-def _lines(command: Command) -> list[str]:
-    lines: list[str] = []
-    run(command, lines.append, alone=False)
-    return lines
+def _pends(one: Deployment) -> Ruling:
+    """Say that a deployment will bring the head; for how long nobody did anything is seen, too."""
+    begun = f"runs since {one.started_at:%H:%M} UTC" if one.started_at else "waits for a worker"
+    why = f"{one.id}, asked for at {one.created_at:%Y-%m-%d %H:%M} UTC, {begun}"
+    return Ruling(verdict=Verdict.QUEUED, why=why)
 
 
 def _decision(app: App, found: Found, ruling: Ruling, asked: str | None, now: datetime) -> Decision:
@@ -148,11 +157,11 @@ def _decision(app: App, found: Found, ruling: Ruling, asked: str | None, now: da
         app=app.name,
         source="reconcile",
         verdict=ruling.verdict,
-        why=ruling.why[:TOLD],
-        ref=app.ref[:TOLD],
+        why=told(ruling.why),
+        ref=told(app.ref),
         head=found.head,
         deployed=serving.commit if serving else None,
-        running=found.running.says[:TOLD],
+        running=told(found.running.says),
         deployment=asked,
     )
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 from hookd.contract.journal import AppState, Release
 from hookd.contract.steps import StepName
-from worker.commands import Command
 from worker.errors import DeployError, StillUnwell, Unhealthy
 from worker.faults import Fault
 from worker.links import point
-from worker.run import run
+from worker.run import lines_of
 from worker.running import look
 from worker.services import control, own_log, wait_until_well
 from worker.task import Task
@@ -36,7 +35,7 @@ class Settled:
 
 def mend(task: Task, state: AppState) -> Settled:
     """Mend what is wrong with an app that has a release to serve."""
-    faults, serving = look(task.app, state, task.places, _ask).faults, state.deployed
+    faults, serving = look(task.app, state, task.places, lines_of).faults, state.deployed
     if serving is None or not faults:
         return Settled(state)
     try:
@@ -49,12 +48,6 @@ def mend(task: Task, state: AppState) -> Settled:
         return Settled(state, trouble=error)
     well = True if any(fault.kind in ("service", "release") for fault in faults) else None
     return Settled(state, tuple(fault.what for fault in faults), well)
-
-
-def _ask(command: Command) -> list[str]:
-    lines: list[str] = []
-    run(command, lines.append)
-    return lines
 
 
 def _mend(task: Task, state: AppState, serving: Release, fault: Fault) -> None:
@@ -73,7 +66,7 @@ def _mend(task: Task, state: AppState, serving: Release, fault: Fault) -> None:
 
 def _compare(task: Task, state: AppState, mended: tuple[Fault, ...]) -> None:
     """Look once more: a service that was started in vain would be the next time, too. Later looks read that here."""
-    left = look(task.app, state, task.places, _ask).faults
+    left = look(task.app, state, task.places, lines_of).faults
     for fault in mended:
         if fault.kind == "release" and fault in left:
             with task.recorder.step(StepName.COMPARE, fault.what):

@@ -16,7 +16,7 @@ from worker.commands import Git
 from worker.errors import CommandFailed, DeployError
 from worker.heads import head_in
 from worker.masks import Masks
-from worker.run import run
+from worker.run import lines_of
 from worker.task import SYSTEM_PATH, host_variables
 
 _SECONDS: Final = 30.0
@@ -46,11 +46,10 @@ def main(arguments: list[str]) -> int:
 
 def head_of(app: App, settings: Settings, seconds: float, *, alone: bool = True) -> str:
     """Name the commit at the head of an app's branch; raises DeployError."""
-    lines: list[str] = []
     try:
-        run(git_of(app, settings, seconds).ask_remote(app.repository, app.branch), lines.append, alone=alone)
+        lines = lines_of(git_of(app, settings, seconds).ask_remote(app.repository, app.branch), alone=alone)
     except CommandFailed as error:
-        raise type(error)(_cause(app, error, lines)) from None
+        raise type(error)(_cause(app, error)) from None
     head = head_in(lines, app.ref)
     if head is None:
         raise DeployError(f"{app.repository} has no branch {app.branch}")
@@ -64,9 +63,9 @@ def git_of(app: App, settings: Settings, seconds: float) -> Git:
     return Git(places.mirror, min(seconds, app.limits.git_seconds), environment)
 
 
-def _cause(app: App, error: CommandFailed, lines: list[str]) -> str:
+def _cause(app: App, error: CommandFailed) -> str:
     """Say what git's helper said, which knows more than git; of a proxy's address also what nobody may read."""
-    telling = [line for line in lines if line and not line.startswith(_AFTERWARDS)]
+    telling = [line for line in error.lines if line and not line.startswith(_AFTERWARDS)]
     said = Masks(host_variables()).apply(telling[-1] if telling else error.cause)
     return f"{app.repository} cannot be read: {said}"
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from redis import Redis
 from redis.exceptions import RedisError
 
-from hookd.contract.decision import TOLD, Decision, Verdict
+from hookd.contract.decision import Decision, Verdict, told
 from hookd.contract.deployment import Deployment, IllegalTransition, Step, with_step
 from hookd.contract.steps import StepName
 from hookd.store.decisions import note
@@ -32,10 +32,10 @@ def keep_decision(
         app=seen.app,
         source="deployment",
         verdict=verdict,
-        why=_told(why),
+        why=told(why),
         event=seen.trigger,
         delivery=seen.delivery,
-        ref=_told(ref) if ref else None,
+        ref=told(ref) if ref else None,
         claimed_commit=seen.claimed_commit,
         head=head,
         deployed=seen.previous_commit,
@@ -123,9 +123,3 @@ class Recorder:
             event(
                 log, "progress not recorded", logging.WARNING, deployment=self.deployment.id, why=type(error).__name__
             )
-
-
-def _told(text: str) -> str:
-    """Bring a text to the length that is kept; a file name that is no UTF-8 may stand in it."""
-    whole = text.encode("utf-8", "replace").decode()
-    return whole if len(whole) <= TOLD else f"{whole[: TOLD - 1]}…"

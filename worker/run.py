@@ -55,6 +55,13 @@ def run(command: Command, each_line: Line, *, alone: bool = True) -> None:
         raise failed(command, status, tuple(lines.kept))
 
 
+def lines_of(command: Command, *, alone: bool = True) -> list[str]:
+    """Run a program and return the lines that it prints; raises CommandFailed as `run` does, with its last lines."""
+    lines: list[str] = []
+    run(command, lines.append, alone=alone)
+    return lines
+
+
 def failed(command: Command, status: int, lines: tuple[str, ...]) -> CommandFailed:
     """Say how a program ended, with the last of the lines it printed."""
     how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"

@@ -49,7 +49,7 @@ def end_and_ask(connection: Redis, job_id: str, status: Status, cause: str) -> N
 
 def _ask_again(records: Records, app: App | None) -> None:
     """Ask for a deployment of an app, unless one waits, or the last ones died, too."""
-    if app is None or records.waits(app.name):
+    if app is None or records.waiting(app.name):
         return
     ended = (one for one in records.history(app.name, _AT_ONCE + 2) if one.ended)
     row = list(takewhile(lambda one: one.trigger is Trigger.RECONCILE and one.status in UNDONE, ended))

@@ -11,6 +11,14 @@ from hookd.contract.names import AppName, CommitId, DeploymentId
 # A stranger's text: who shows it escapes it, and nobody stores more of it than this.
 TOLD: Final = 300
 Told = Annotated[str, StringConstraints(max_length=TOLD)]
+
+
+def told(text: str, most: int = TOLD) -> str:
+    """Bring a text to the length that is kept, in characters; a file name that is no UTF-8 may stand in it."""
+    whole = text.encode("utf-8", "replace").decode()
+    return whole if len(whole) <= most else f"{whole[: most - 1]}…"
+
+
 # A moment that the clock on every wall can show: of those at the ends of time `astimezone` makes an error.
 Moment = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9000, 1, 1, tzinfo=UTC))]
 
@@ -18,7 +26,7 @@ Moment = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=
 class Verdict(StrEnum):
     """What was decided."""
 
-    QUEUED = "queued"  # A deployment was asked for.
+    QUEUED = "queued"  # A deployment was asked for, which waits or runs.
     JOINED = "joined"  # The deployment that waits already will do it.
     DUPLICATE = "duplicate"  # This delivery was answered before.
     IGNORED = "ignored"  # It is not about this app: another event, repository or branch.
@@ -29,7 +37,7 @@ class Verdict(StrEnum):
     QUARANTINED = "quarantined"  # The head was found bad before.
     PINNED = "pinned"  # A person chose another commit.
     FROZEN = "frozen"  # A person froze the app.
-    WAITING = "waiting"  # A deployment waits or runs already, or the last try is too short a while ago.
+    WAITING = "waiting"  # The last try is too short a while ago, or a person must act.
     STOPPED = "stopped"  # A person stopped the app's service.
     DEPLOYED = "deployed"  # The deployment did what was asked; `why` says how it ended.
 

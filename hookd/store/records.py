@@ -81,10 +81,12 @@ class Records:
             found = map(decode_or_none, ids, replies(pipeline))
         return [deployment for deployment in found if deployment is not None]
 
-    def waits(self, app: str) -> bool:
-        """Tell whether a deployment of the app waits whose job will run."""
-        waiting = self.find(text(self.connection.get(names.waiting_key(app)) or b""))
-        return waiting is not None and waiting.status is Status.QUEUED and _job_is_alive(waiting.id, self.connection)
+    def waiting(self, app: str) -> Deployment | None:
+        """The deployment of an app that waits, if its job will run."""
+        found = self.find(text(self.connection.get(names.waiting_key(app)) or b""))
+        if found is None or found.status is not Status.QUEUED or not _job_is_alive(found.id, self.connection):
+            return None
+        return found
 
     def request(self, request: Request, *, now: datetime | None = None, note: Note | None = None) -> Answer:
         """Answer a request with a deployment: the one it repeats, the one that waits, or a new one.

@@ -5,23 +5,27 @@ That what it asks for is done, and that services are mended: test_reconcile.py.
 
 import subprocess
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hookd.contract.decision import Behind, Verdict
 from hookd.contract.deployment import Deployment, Status, Trigger, advance
 from hookd.contract.places import Places
-from hookd.contract.queue import asked_key, decisions_key
+from hookd.contract.queue import asked_key, decisions_key, waiting_key
 from hookd.store.records import Request
 from tests.integration.test_reconcile import decided, look, look_at
 from tests.support import journals
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python
+from worker import look as looks
 from worker.checkout import Checkout
+from worker.look import Looker
+from worker.probe import head_of
 
-APPS = ("still", "pinned", "bad", "away", "beside", "virgin", "off", "full")
+APPS = ("still", "pinned", "bad", "away", "beside", "virgin", "off", "full", "idle", "quick")
 
 
 @pytest.fixture(scope="module")
@@ -165,3 +169,50 @@ def test_a_look_whose_decision_cannot_be_kept_has_looked_all_the_same(site: Inst
     done = look(site, "--now", app)
     assert (done.returncode, "decision not kept" in done.stderr) == (0, True), done.stderr
     assert site.records.connection.exists(asked_key(app))
+
+
+def pending(site: Installation, app: str, ago: timedelta) -> Deployment:
+    """A push that was asked for so long ago, and that no worker has taken."""
+    request = Request(app=app, trigger=Trigger.PUSH, seconds=60)
+    return site.records.get(site.records.request(request, now=datetime.now(UTC) - ago).deployment)
+
+
+@pytest.mark.parametrize(("ago", "done"), [(timedelta(seconds=20), False), (timedelta(hours=1), True)])
+def test_an_app_whose_push_no_worker_takes_is_behind_its_head_and_that_is_said(
+    site: Installation, ago: timedelta, done: bool
+) -> None:
+    """It is soon looked at again, as a deployment that has begun may fail, but not for ever that often."""
+    app = "idle"
+    deployed(site, app)
+    waits = pending(site, app, ago)
+    site.repositories[app].commit_and_push(app_files("two"))
+    found = site.config.catalogue.get(app)
+    assert found is not None
+    before = decided(site, app)
+    assert Looker(site.config, site.records).look(found) is done
+    late = behind(site, app)
+    assert late.verdict is Verdict.QUEUED
+    assert late.because == f"{waits.id}, asked for at {waits.created_at:%Y-%m-%d %H:%M} UTC, waits for a worker"
+    assert decided(site, app) == before, "what was asked for before is no decision of this look"
+    site.records.connection.delete(waiting_key(app))
+
+
+def test_a_look_does_not_undo_what_a_deployment_told_meanwhile(
+    site: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A git host may take 20 seconds to answer: by then the head can serve."""
+    app = "quick"
+    deployed(site, app, "one")
+    right = head_of
+
+    def slow(*arguments: Any, **more: Any) -> str:
+        head = right(*arguments, **more)
+        journals.deployed(journal(site, app), head)
+        return head
+
+    monkeypatch.setattr(looks, "head_of", slow)
+    site.repositories[app].commit_and_push(app_files("two"))
+    look_at(site, app)
+    view = site.records.view(app)
+    assert view.behind is None
+    assert view.deployed_commit == view.head
