@@ -23,7 +23,8 @@ _SCRIPTS: Final = "+evalsha +script|load +script|exists"
 _RECEIVER: Final = (
     "+script|load +script|exists",
     f"(+watch +mget +set %RW~{names.waiting_key('*')} %RW~{names.delivery_key('*', '*')})",
-    f"(+hmget +hset +hincrby +expire %RW~{names.record_key(_DEPLOYMENT)})",
+    f"(+hget +hset +expire %RW~{names.record_key(_DEPLOYMENT)})",
+    f"(+hincrby %RW~{names.joined_key('*')})",
     f"(+zadd %W~{names.history_key('*')})",
     f"(+xadd %W~{names.decisions_key('*')} %W~{names.REFUSALS})",
     f"(+hincrby +hset %RW~{names.counts_key('*')})",
@@ -35,7 +36,8 @@ _RECEIVER: Final = (
     f"(+rpush +lpush %W~rq:queue:{names.QUEUE})",
 )
 _STATUS: Final = (
-    f"(+hmget %R~{names.record_key('*')})",
+    f"(+hget %R~{names.record_key('*')})",
+    f"(+hmget %R~{names.joined_key('*')})",
     f"(+hgetall %R~{names.counts_key('*')})",
     f"(+zrange +zrevrange %R~{names.history_key('*')})",
     f"(+get +mget %R~{names.app_key('*')})",

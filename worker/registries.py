@@ -88,6 +88,7 @@ def of_app(app: str) -> Mapping[str, str]:
     return {
         names.waiting_key(app): "string",
         names.history_key(app): "zset",
+        names.joined_key(app): "hash",
         names.app_key(app): "string",
         names.decisions_key(app): "stream",
         names.counts_key(app): "hash",

@@ -19,6 +19,14 @@ def record_key(deployment_id: str) -> str:
     return f"hookd:deployment:{deployment_id}"
 
 
+def joined_key(app: str) -> str:
+    """Name the hash that counts, for each of an app's deployments, the pushes that joined it while it waited.
+
+    Apart from the records: a flood of pushes would otherwise keep the deployment that they join from starting.
+    """
+    return f"hookd:joined:{app}"
+
+
 def history_key(app: str) -> str:
     """Name the sorted set of an app's deployment ids, scored by their creation in seconds since 1970."""
     return f"hookd:history:{app}"

@@ -1,11 +1,11 @@
 """Deployments in Redis: asked for, joined, changed under the transition table, listed, forgotten.
 
-A hash holds each record (`record`, JSON) beside the one number that receivers change without reading it (`joined`).
+A hash holds each record (`record`, JSON); how many pushes joined it is counted apart from it.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,12 +25,11 @@ from hookd.store.connection import Until, replies, watch
 from hookd.store.counts import count_ending
 from hookd.store.jobs import SafeJob, SafeQueue
 from hookd.store.requests import Request, again, joins
-from hookd.store.stored import FIELDS, NoSuchDeployment, decode, decode_or_none, decode_view, encode, fields_of, text
+from hookd.store.stored import RECORD, NoSuchDeployment, decode, decode_or_none, decode_view, encode, record_of, text
 
 __all__ = ["Answer", "Contention", "NoSuchDeployment", "Records", "Request"]
 
-# Each lost race means that another writer won. Under a flood of pushes the start of the deployment that they join
-# loses nineteen of twenty; the bound is for a Redis gone mad.
+# Each lost race means that another writer won; the bound is for a Redis gone mad.
 _TRIES: Final = 1000
 # Senders send a delivery again within days; each key takes half a kilobyte, and a push costs nothing.
 _DELIVERY_SECONDS: Final = 7 * 86_400
@@ -66,19 +65,31 @@ class Records:
 
     def get(self, deployment_id: str) -> Deployment:
         """Read a record; raises NoSuchDeployment."""
-        return decode(deployment_id, fields_of(self.connection, deployment_id))
+        if (found := self.find(deployment_id)) is None:
+            raise NoSuchDeployment(deployment_id)
+        return found
 
     def find(self, deployment_id: str | None) -> Deployment | None:
         """Read a record that may be gone."""
-        return _find(self.connection, deployment_id)
+        if deployment_id is None or not is_deployment(deployment_id):
+            return None
+        return next(iter(self._read(app_of(deployment_id), [deployment_id])), None)
 
     def history(self, app: str, count: int) -> list[Deployment]:
         """Read the newest deployments of an app, the newest first."""
         ids = [text(raw) for raw in self.connection.zrange(names.history_key(app), 0, count - 1, desc=True)]
+        return self._read(app, ids)
+
+    def _read(self, app: str, ids: Sequence[str]) -> list[Deployment]:
+        """Read those of an app's records that are there, in one question."""
+        if not ids:
+            return []
         with self.connection.pipeline(transaction=False) as pipeline:
+            pipeline.hmget(names.joined_key(app), ids)
             for deployment_id in ids:
-                pipeline.hmget(names.record_key(deployment_id), FIELDS)
-            found = map(decode_or_none, ids, replies(pipeline))
+                pipeline.hget(names.record_key(deployment_id), RECORD)
+            joined, *records = replies(pipeline)
+        found = map(decode_or_none, ids, records, joined or [None] * len(ids))
         return [deployment for deployment in found if deployment is not None]
 
     def waiting(self, app: str) -> Deployment | None:
@@ -117,9 +128,13 @@ class Records:
 
     def _join(self, request: Request, waiting: Deployment, pipeline: Pipeline, note: Note) -> Answer:
         answer = Answer(waiting.id, "joined")
-        pipeline.hincrby(names.record_key(waiting.id), "joined", 1)
         self._remember_delivery(request, waiting.id, pipeline)
-        _execute(pipeline, lambda: note(pipeline, answer))
+
+        def notes() -> None:
+            pipeline.hincrby(names.joined_key(request.app), waiting.id, 1)
+            note(pipeline, answer)
+
+        _execute(pipeline, notes)
         return answer
 
     def _create(
@@ -167,7 +182,7 @@ class Records:
         for pipeline in self._transactions():
             try:
                 watch(pipeline, key)
-                old = decode(deployment_id, fields_of(pipeline, deployment_id))
+                old = decode(deployment_id, record_of(pipeline, deployment_id))
                 waiting_key = names.waiting_key(old.app)
                 watch(pipeline, waiting_key)
                 waits = pipeline.get(waiting_key) == deployment_id.encode()
@@ -184,7 +199,7 @@ class Records:
 
     def _write(self, deployment: Deployment, pipeline: Pipeline) -> None:
         key = names.record_key(deployment.id)
-        pipeline.hset(key, "record", encode(deployment))
+        pipeline.hset(key, RECORD, encode(deployment))
         if deployment.ended:
             pipeline.expire(key, self.keep_seconds)
 
@@ -198,6 +213,7 @@ class Records:
         for deployment_id in gone:
             self.connection.delete(names.record_key(deployment_id))
             self.connection.zrem(key, deployment_id)
+            self.connection.hdel(names.joined_key(app), deployment_id)
         return gone
 
     def _is_over(self, deployment_id: str) -> bool:
@@ -293,4 +309,4 @@ def _job_is_alive(deployment_id: str, connection: Redis | Pipeline) -> bool:
 def _find(connection: Redis | Pipeline, deployment_id: str | None) -> Deployment | None:
     if deployment_id is None:
         return None
-    return decode_or_none(deployment_id, fields_of(connection, deployment_id))
+    return decode_or_none(deployment_id, record_of(connection, deployment_id))

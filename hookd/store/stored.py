@@ -1,7 +1,6 @@
 """Records and views as they stand in Redis: written, and read back with care, for a stranger may have written them."""
 
 import json
-from collections.abc import Sequence
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -17,8 +16,10 @@ from hookd.contract.view import AppView
 # A deployment's own record takes a few kilobytes. To parse what is far larger takes twenty times its size.
 LARGEST: Final = 256 * 1024
 _CUT: Final = 1000
-# Of a record's hash only these are asked for.
-FIELDS: Final = ("record", "joined")
+# The field of its hash.
+RECORD: Final = "record"
+# Who counts to more was no push.
+_DIGITS: Final = 19
 
 
 class NoSuchDeployment(LookupError):
@@ -45,35 +46,37 @@ def _json(deployment: Deployment) -> bytes:
     )
 
 
-def fields_of(connection: Redis | Pipeline, deployment_id: str) -> list[Any] | None:
-    """Ask for a record's FIELDS, and for nothing beside them; None where the key holds something else than a hash."""
+def record_of(connection: Redis | Pipeline, deployment_id: str) -> Any:
+    """Ask for a record, and for nothing beside it; None where the key holds something else than a hash."""
     try:
-        found: Any = connection.hmget(names.record_key(deployment_id), FIELDS)
+        return connection.hget(names.record_key(deployment_id), RECORD)
     except ResponseError as error:
         if "WRONGTYPE" not in str(error):
             raise
         return None
-    return list(found)
 
 
-def decode(deployment_id: str, values: Sequence[Any] | None) -> Deployment:
-    """Read a record from its FIELDS; raises NoSuchDeployment."""
-    raw, joined = values or (None, None)
+def decode(deployment_id: str, raw: Any, joined: Any = None) -> Deployment:
+    """Read a record, and how many pushes joined it; raises NoSuchDeployment."""
     try:
         if raw is None or len(raw) > LARGEST:
             raise ValueError("no record")
         record = Deployment.model_validate_json(raw)
         if record.id != deployment_id or record.app != app_of(deployment_id):
             raise ValueError("the record of another deployment")
-        return record.model_copy(update={"joined": int(joined or 0)})
+        return record.model_copy(update={"joined": _number(joined)})
     except ValueError as error:
         raise NoSuchDeployment(deployment_id) from error
 
 
-def decode_or_none(deployment_id: str, values: Sequence[Any] | None) -> Deployment | None:
-    """Read a record from its FIELDS; None when they hold none."""
+def _number(raw: Any) -> int:
+    return int(raw) if raw and len(raw) < _DIGITS and raw.isdigit() else 0
+
+
+def decode_or_none(deployment_id: str, raw: Any, joined: Any = None) -> Deployment | None:
+    """Read a record; None when there is none."""
     try:
-        return decode(deployment_id, values)
+        return decode(deployment_id, raw, joined)
     except NoSuchDeployment:
         return None
 

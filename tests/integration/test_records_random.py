@@ -83,7 +83,8 @@ def write(receiver: Bench, record: bytes, view: bytes, decision: bytes, number: 
     """Put all that into the places that hookd reads."""
     redis = receiver.redis
     redis.flushdb()
-    redis.hset(names.record_key(ID), mapping={"record": record, "joined": number})
+    redis.hset(names.record_key(ID), "record", record)
+    redis.hset(names.joined_key(APP), ID, number)
     redis.zadd(names.history_key(APP), {ID: AT.timestamp()})
     redis.set(names.app_key(APP), view)
     redis.set(names.waiting_key(APP), ID)

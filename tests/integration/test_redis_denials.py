@@ -69,6 +69,7 @@ RECEIVER: list[list[str]] = [
     *([verb, key, "+", "-"] for verb in ("XREVRANGE", "XRANGE") for key in (DECISIONS, names.REFUSALS)),
     *(["XDEL", DECISIONS, "0-1"], ["XTRIM", DECISIONS, "MAXLEN", "0"], ["DEL", names.REFUSALS], ["DEL", COUNTS]),
     *(["HGETALL", COUNTS], ["HGET", COUNTS, "refused"], ["HDEL", COUNTS, "refused"], ["EXPIRE", COUNTS, "0"]),
+    *(["HDEL", names.joined_key("shop"), ID], ["DEL", names.joined_key("shop")], ["HINCRBY", RECORD, "record", "1"]),
     *(["XADD", key, "*", "decision", "x"] for key in (RECORD, QUEUE, COUNTS, "hookd:other", names.asked_key("shop"))),
     ["ZADD", "rq:failed:hookd", "1", ID],
     ["BLMOVE", QUEUE, "rq:queue:hookd:intermediate", "LEFT", "RIGHT", "1"],

@@ -12,7 +12,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError, ResponseError
 
 from hookd.contract import queue as names
-from hookd.contract.names import new_deployment_id
+from hookd.contract.names import app_of, new_deployment_id
 from tests.support.raw_jobs import TRAP, call, put_id, put_job, status_of, superseded
 from tests.support.raw_routes import CALL, JSON_ROUTES, ROUTES, UNREADABLE, UNRUNNABLE
 from tests.support.server.machine import Machine
@@ -168,7 +168,8 @@ def test_records_that_were_spoilt_show_as_nothing_and_the_next_push_is_deployed(
     last = shop.push("before the records")["id"]
     before = lives(shop.machine)
     for record in (last, new_id()):
-        attacker.hset(names.record_key(record), mapping={"record": JUNK, "joined": JUNK})
+        attacker.hset(names.record_key(record), "record", JUNK)
+        attacker.hset(names.joined_key(app_of(record)), record, JUNK)
         attacker.zadd(names.history_key("shop"), {record.encode(): "inf", JUNK: "inf"})
     attacker.set(names.waiting_key("shop"), JUNK)
     attacker.xadd(names.decisions_key("shop"), {"decision": JUNK})
