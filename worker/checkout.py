@@ -217,7 +217,10 @@ class Checkout:
         """Turn what a person typed into a full object id; raises DeployError for a commit the branch does not know."""
         found = self._read(self._git.resolve(wanted), may_fail=True).strip()
         if not re.fullmatch(COMMIT_PATTERN, found):
-            raise DeployError(f"the commit {wanted} is not in {self._app.repository}, branch {self._app.branch}")
+            raise DeployError(
+                f"the commit {wanted} is not in {self._app.repository}, branch {self._app.branch}",
+                hint=f"hookd status {self._app.name}",
+            )
         return found
 
     def describe(self, commit: str) -> Description:

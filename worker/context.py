@@ -9,14 +9,20 @@ from typing import Final
 from redis.exceptions import RedisError
 
 from hookd.contract.catalogue import App
+from hookd.contract.decision import Ruling, Verdict
+from hookd.contract.deployment import Trigger
 from hookd.contract.names import app_of
+from hookd.contract.ruling import why_not
 from hookd.contract.settings import Settings
 from hookd.contract.view import with_state
+from hookd.store import freezes
 from hookd.store.config import Config, config_path, load
 from hookd.store.connection import PatientRedis, impatient
 from hookd.store.credentials import redis_user
 from hookd.store.eventlog import event
 from hookd.store.records import Records
+from worker.behind import behind, how_far, missed
+from worker.journal import Journal
 from worker.pipeline import Seen
 
 log: Final = logging.getLogger(__name__)
@@ -60,8 +66,28 @@ def publish(context: Context, app: str, seen: Seen) -> None:
             changes |= {"head": seen.head, "head_seen_at": seen.head_seen_at}
         if seen.healthy is not None:
             changes |= {"healthy": seen.healthy, "checked_at": datetime.now(UTC)}
+        if seen.healthy:
+            changes["trouble"] = None
         view = context.impatient.view(app).model_copy(update=changes)
         context.impatient.publish(with_state(view, seen.state, head_seen=seen.head is not None))
+
+
+def publish_standing(context: Context, app: App, head: str, cause: str | None) -> None:
+    """Show readers, now that a deployment has ended, whether the app serves its head, and why not.
+
+    `cause` is why the deployment ended as it did.
+    """
+    settings, now = context.config.settings, datetime.now(UTC)
+    state = Journal(settings.journal_path(app.name)).state()
+    freeze = freezes.in_force(context.config.frozen, app.name, now)
+    ruling = why_not(state, head, Trigger.RECONCILE, freeze)
+    if ruling is None:
+        ruling = Ruling(verdict=Verdict.WAITING, why=missed(state, head, f"failed: {cause}" if cause else ""))
+    commits = how_far(app, settings, state, head)
+    with suppress(RedisError):
+        view = context.impatient.view(app.name)
+        late = behind(state, head, ruling, view, now, commits=commits)
+        context.impatient.publish(view.model_copy(update={"behind": late}))
 
 
 def tidy(context: Context, app: str) -> None:

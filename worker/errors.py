@@ -27,7 +27,7 @@ class DeployError(Exception):
     """A deployment that cannot go on: one sentence for people, and the next command to type."""
 
     ending = Status.FAILED
-    verdict = Verdict.DEPLOYED
+    verdict = Verdict.ENDED
     # Whether the app answers after this ending; None when nothing was tried.
     healthy: bool | None = None
 

@@ -103,6 +103,13 @@ def names_of(app: App, colour: Colour | None) -> tuple[str, str | None]:
     return f"{name}-{colour}", f"{name}-{'green' if colour == 'blue' else 'blue'}"
 
 
+def how_to_start(app: App, colour: Colour | None) -> str:
+    """What a person types to start the service that serves."""
+    if app.service.manager == "circus":
+        return f"circusctl --endpoint {app.service.endpoint} start {names_of(app, colour)[0]}"
+    return f"sudo hookd start {app.name}"
+
+
 def guard_of(app: App) -> str | None:
     """The unit of hookd's that is inactive if, and only if, a person stopped the app."""
     if app.service.units == "existing":

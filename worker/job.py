@@ -20,7 +20,7 @@ from hookd.contract.places import Places
 from hookd.store.config import ConfigError
 from hookd.store.eventlog import event
 from hookd.store.records import NoSuchDeployment, Request
-from worker.context import Context, open_context, publish, tidy
+from worker.context import Context, open_context, publish, publish_standing, tidy
 from worker.errors import DeployError, DeploymentFailed
 from worker.journal import Journal
 from worker.life import end_dead, still_runs
@@ -141,6 +141,8 @@ def _outcome(context: Context, record: Deployment) -> Ending:
         recorder = Recorder(record, context.impatient, logfile)
         ending = _ending_of(context, app, recorder, environment)
         ending = replace(ending, cause=recorder.clean(ending.cause) if ending.cause else None)
+        if recorder.head is not None:
+            publish_standing(context, app, recorder.head, ending.cause)
         recorder.line(f"{ending.status}: {ending.cause or app.name + ' serves the new release'}")
         recorder.decided(app.ref, ending.verdict, _why(ending, recorder.deployment))
         if ending.hint:
@@ -157,7 +159,7 @@ def _not_begun(context: Context, record: Deployment, ending: Ending) -> Ending:
 def _why(ending: Ending, record: Deployment) -> str:
     """The decision's own words; where something was deployed, how that ended."""
     cause = ending.cause or f"{(record.commit or '')[:12]} serves"
-    return f"{ending.status}: {cause}" if ending.verdict is Verdict.DEPLOYED else cause
+    return f"{ending.status}: {cause}" if ending.verdict is Verdict.ENDED else cause
 
 
 def _masks(app: App, environment: Mapping[str, str]) -> Masks:

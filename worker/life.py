@@ -54,7 +54,7 @@ def end_dead(connection: Redis, job_id: str, status: Status, cause: str) -> Depl
     except (IllegalTransition, NoSuchDeployment, Contention, ResponseError):
         return None
     event(log, "ended", app=ended.app, deployment=ended.id, status=ended.status, cause=ended.cause)
-    keep_decision(connection, ended, Verdict.DEPLOYED, f"{ended.status}: {ended.cause}")
+    keep_decision(connection, ended, Verdict.ENDED, f"{ended.status}: {ended.cause}")
     return ended
 
 

@@ -19,8 +19,9 @@ from hookd.store import decisions, freezes
 from hookd.store.config import Config
 from hookd.store.eventlog import event
 from hookd.store.records import Records, Request
-from worker.behind import behind, count
+from worker.behind import behind, how_far
 from worker.errors import DeployError, TimedOut
+from worker.faults import Running, how_to_start
 from worker.hosts import Hosts
 from worker.journal import Journal
 from worker.life import still_runs
@@ -46,6 +47,14 @@ _NOTED: Final = 50
 
 
 @dataclass(frozen=True)
+class Looked:
+    """What a look decided; if it is not `done`, soon again: a deployment waits or runs, and may fail."""
+
+    ruling: Ruling
+    done: bool = True
+
+
+@dataclass(frozen=True)
 class Looker:
     """Looks at apps; several threads may do so with one."""
 
@@ -53,31 +62,29 @@ class Looker:
     records: Records
     hosts: Hosts = field(default_factory=Hosts)
 
-    def look(self, app: App) -> bool:
-        """Look at an app; False when that is to be done again soon: a deployment waits or runs, which may fail.
-
-        Raises RedisError, Contention and OSError.
-        """
+    def look(self, app: App) -> Looked:
+        """Look at an app; raises RedisError, Contention and OSError."""
         set_aside(self.records.connection, of_app(app.name))
         history = tuple(self.records.history(app.name, _TRIES))
         pending = self.records.waiting(app.name) or next(filter(_runs, history), None)
         found = self._find(app, history)
         now = datetime.now(UTC)
         if pending is not None:
-            self._publish(app, found, _pends(pending), now)
-            return pending.created_at < now - timedelta(seconds=app.reconcile.every)
+            ruling = _pends(pending)
+            self._publish(app, found, ruling, now)
+            return Looked(ruling, done=pending.created_at < now - timedelta(seconds=app.reconcile.every))
         ruling = weigh(found, now)
         asked = self._ask_for(app, found.head) if ruling.verdict is Verdict.QUEUED else None
-        self._publish(app, found, ruling, now)
+        self._publish(app, found, _pends(self.records.get(asked)) if asked else ruling, now)
         self._note(_decision(app, found, ruling, asked, now))
-        return True
+        return Looked(ruling)
 
     def _find(self, app: App, history: tuple[Deployment, ...]) -> Found:
         settings = self.config.settings
         state = self._state(app)
         running = look_at_services(app, state, Places(app.root, settings, app.name), _ask)
         freeze = freezes.in_force(self.config.frozen, app.name, datetime.now(UTC))
-        found = Found(app.name, state, running, freeze=freeze, history=history)
+        found = Found(app.name, state, running, freeze=freeze, history=history, start=how_to_start(app, state.colour))
         try:
             return replace(found, head=self._head(app))
         except DeployError as error:
@@ -109,20 +116,14 @@ class Looker:
 
         How far it is behind was found with the journal of then: a deployment that went on meanwhile knows better.
         """
-        commits = self._count(app, found)
+        commits = how_far(app, self.config.settings, found.state, found.head)
         earlier, state = self.records.view(app.name), self._state(app)
         seen = {"head": found.head, "head_seen_at": now} if found.head else {}
         view = with_state(earlier.model_copy(update=seen), state, head_seen=found.head is not None)
         if state == found.state:
-            late = behind(state, found.head, ruling, earlier, now)
-            view = view.model_copy(update={"behind": late and late.model_copy(update={"commits": commits})})
+            late = behind(state, found.head, ruling, earlier, now, commits=commits)
+            view = view.model_copy(update={"behind": late, **_health(found.running, now)})
         self.records.publish(view)
-
-    def _count(self, app: App, found: Found) -> int | None:
-        serving = found.state.deployed
-        if found.head is None or serving is None or serving.commit == found.head:
-            return None
-        return count(app, self.config.settings, serving.commit, found.head)
 
     def _note(self, decision: Decision) -> None:
         """Keep what was decided, once: a look that finds the same as the last one says nothing new."""
@@ -136,6 +137,13 @@ class Looker:
         except ResponseError as error:  # What was decided holds all the same.
             event(log, "decision not kept", logging.ERROR, app=decision.app, why=str(error))
         event(log, decision.verdict, app=decision.app, deployment=decision.deployment, why=decision.why)
+
+
+def _health(running: Running, now: datetime) -> dict[str, object]:
+    """What a look knows of an app's health: that it does not run as it should; whether it is well it does not ask."""
+    if running.stopped or any(fault.kind == "service" for fault in running.faults):
+        return {"trouble": running.says, "healthy": False, "checked_at": now}
+    return {"trouble": running.says if running.faults else None}
 
 
 def _runs(one: Deployment) -> bool:

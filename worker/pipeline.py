@@ -36,7 +36,7 @@ class Ending:
     cause: str | None = None
     hint: str | None = None
     healthy: bool | None = None
-    verdict: Verdict = Verdict.DEPLOYED
+    verdict: Verdict = Verdict.ENDED
 
 
 @dataclass(frozen=True)

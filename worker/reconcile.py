@@ -42,22 +42,27 @@ _REDIS_SECONDS: Final = 10.0
 
 @dataclass(frozen=True)
 class Wish:
-    """Which apps are to be looked at: those of these names or all; `now` means also those that are not due."""
+    """Which apps are to be looked at: those of these names or all; `now` means also those that are not due.
+
+    `tells` says that a person wants to see what was found.
+    """
 
     apps: tuple[str, ...]
     now: bool
     pace: int
+    tells: bool = False
 
 
 def main(arguments: list[str]) -> int:
     """Look once, or until it is stopped; returns the exit status."""
     options = _parser().parse_args(arguments)
     eventlog.start()
-    if options.every is not None:
+    stays = options.every is not None
+    if stays:
         _bring_up()
-    wish = Wish(tuple(options.apps), options.now or options.every is not None, options.every or _PACE_SECONDS)
+    wish = Wish(tuple(options.apps), options.now or stays, options.every or _PACE_SECONDS, options.now and not stays)
     status = _once(wish)
-    while options.every is not None:
+    while stays:
         time.sleep(options.every)
         status = _once(Wish(wish.apps, options.now, wish.pace))
     return status
@@ -109,7 +114,7 @@ def _look(config: Config, connection: Redis, wish: Wish) -> int:
     due = [app for app, last in _asked(connection, apps) if _is_due(app, last, life, wish)]
     looker = Looker(config, Records(connection, keep_seconds=config.settings.history_seconds))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return max(pool.map(lambda app: look_at(looker, app, life), due), default=0)
+        return max(pool.map(lambda app: look_at(looker, app, life, tells=wish.tells), due), default=0)
 
 
 def _is_due(app: App, last: Asked | None, life: str, wish: Wish) -> bool:
@@ -149,13 +154,16 @@ def _decoded(fields: dict[bytes, bytes]) -> Asked | None:
         return None
 
 
-def look_at(looker: Looker, app: App, life: str) -> int:
+def look_at(looker: Looker, app: App, life: str, *, tells: bool = False) -> int:
     """Look at one app; what is wrong with it holds no other up. The one place here that catches the unexpected."""
     at = time.time()
     try:
-        if looker.look(app):
+        looked = looker.look(app)
+        if looked.done:
             fields: Any = {"at": at, "life": life}
             looker.records.connection.hset(names.asked_key(app.name), mapping=fields)
+        if tells:
+            print(f"{app.name}: {looked.ruling.verdict}: {looked.ruling.why}")
     except (RedisError, Contention, OSError) as error:
         event(log, "not looked at", logging.ERROR, app=app.name, why=str(error))
         return 1

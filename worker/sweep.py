@@ -16,6 +16,7 @@ from redis import Redis
 
 from hookd.contract import queue as names
 from hookd.contract.catalogue import App
+from hookd.contract.decision import Verdict
 from hookd.contract.deployment import UNDONE, Deployment, IllegalTransition, Status, Trigger, advance
 from hookd.contract.names import app_of, is_app, is_deployment
 from hookd.contract.settings import Settings
@@ -26,6 +27,7 @@ from worker.colleagues import abandon
 from worker.life import LIFE_SUFFIX, end_dead, readable, records_on, still_runs
 from worker.lock import forget_sign_of_life
 from worker.lost_jobs import Found, InHands, enqueue_again, look_for
+from worker.recorder import keep_decision
 from worker.registries import attempt, of_app, set_aside, set_full_aside
 
 log: Final = logging.getLogger(__name__)
@@ -44,11 +46,11 @@ def end_and_ask(connection: Redis, job_id: str, status: Status, cause: str) -> N
     ended = end_dead(connection, job_id, status, cause)
     config = readable(app_of(job_id)) if ended is not None else None
     if ended is not None and config is not None:
-        _ask_again(records_on(connection, config), config.catalogue.get(ended.app))
+        _ask_again(records_on(connection, config), config.catalogue.get(ended.app), ended)
 
 
-def _ask_again(records: Records, app: App | None) -> None:
-    """Ask for a deployment of an app, unless one waits, or the last ones died, too."""
+def _ask_again(records: Records, app: App | None, dead: Deployment) -> None:
+    """Ask for a deployment of an app after one that died, unless one waits, or the last ones died, too."""
     if app is None or records.waiting(app.name):
         return
     ended = (one for one in records.history(app.name, _AT_ONCE + 2) if one.ended)
@@ -61,6 +63,9 @@ def _ask_again(records: Records, app: App | None) -> None:
     except Contention:  # Others ask, too.
         return
     event(log, "asked for again", app=app.name, deployment=answer.deployment)
+    if (asked := records.find(answer.deployment)) is not None:
+        why = f"{dead.id} died; this one settles what it left, and goes on"
+        keep_decision(records.connection, asked, Verdict.QUEUED, why)
 
 
 class Sweep:

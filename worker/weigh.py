@@ -8,6 +8,7 @@ from hookd.contract.deployment import UNDONE, Deployment, Trigger
 from hookd.contract.freeze import Freeze
 from hookd.contract.journal import AppState
 from hookd.contract.ruling import next_for, why_not
+from worker.behind import missed
 from worker.due import LONGEST_PAUSE, next_build, next_mend, tries_for, was_in_vain
 from worker.faults import Fault, Running
 
@@ -15,7 +16,7 @@ from worker.faults import Fault, Running
 @dataclass(frozen=True)
 class Found:
     """What a look at an app found: wanted, deployed, running. `head` is None, and `problem` says why, when the git
-    host gave no answer; `history` begins with the newest.
+    host gave no answer; `history` begins with the newest; `start` is what a person types to start its service.
     """
 
     app: str
@@ -25,6 +26,7 @@ class Found:
     problem: str = ""
     freeze: Freeze | None = None
     history: tuple[Deployment, ...] = ()
+    start: str = ""
 
 
 def weigh(found: Found, now: datetime) -> Ruling:
@@ -40,7 +42,7 @@ def weigh(found: Found, now: datetime) -> Ruling:
 
 
 def _stopped(found: Found) -> str:
-    return f"{found.running.says}: a person did that; next: {next_for(Verdict.STOPPED, found.app)}"
+    return f"{found.running.says}: a person did that; next: {found.start or next_for(Verdict.STOPPED, found.app)}"
 
 
 def _first(found: Found) -> Ruling:
@@ -73,9 +75,8 @@ def _bring(found: Found, now: datetime) -> Ruling:
     against = why_not(found.state, found.head, Trigger.RECONCILE)
     if against is not None:
         return against
-    serving = found.state.deployed.commit[:12] if found.state.deployed else "nothing"
-    missed = f"{found.head[:12]} is the branch's head, and {serving} serves{_last_failure(found, found.head)}"
-    return _unless_too_soon(missed, next_build(found.history, found.head), now)
+    why = missed(found.state, found.head, _last_failure(found, found.head))
+    return _unless_too_soon(why, next_build(found.history, found.head), now)
 
 
 def _last_failure(found: Found, head: str) -> str:
@@ -83,7 +84,7 @@ def _last_failure(found: Found, head: str) -> str:
     last = next(iter(tries_for(found.history, head)), None)
     if last is None or not last.cause:
         return ""
-    return f"; the last try {'failed' if last.status in UNDONE else 'found'}: {last.cause}"
+    return f"{'failed' if last.status in UNDONE else 'found'}: {last.cause}"
 
 
 def _unless_too_soon(why: str, again: datetime | None, now: datetime) -> Ruling:

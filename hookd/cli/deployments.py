@@ -22,7 +22,7 @@ from hookd.cli.follow import EXIT_CODES, follow
 from hookd.cli.show import frozen
 from hookd.cli.terminal import shown
 from hookd.contract.catalogue import App
-from hookd.contract.deployment import Deployment, Trigger
+from hookd.contract.deployment import Deployment, Status, Trigger
 from hookd.contract.names import is_abbreviation
 from hookd.status import status_url
 from hookd.store import freezes
@@ -69,6 +69,9 @@ def rollback(config: Config, app: str, commit: str | None, wait: bool, json_outp
 @configured
 def unpin(config: Config, app: str, wait: bool, json_output: bool) -> None:
     """Follow APP's branch again, after a rollback or a commit that was chosen: its head is deployed as by a push."""
+    known = app_of(config.catalogue, app)
+    if not json_output and not records_of(config).view(known.name).pinned_commit:
+        console.print(f"{known.name} is not pinned: this is as an update", soft_wrap=True)
     _ask(config, app, Trigger.UNPIN, None, wait=wait, json_output=json_output)
 
 
@@ -121,7 +124,10 @@ def _shown(config: Config, records: Records, deployment_id: str, *, wait: bool, 
         return record
     console.print(f"[bold]{shown(deployment_id)}[/]  {shown(status_url(config, deployment_id))}", soft_wrap=True)
     if wait:
-        return follow(records, deployment_id, console, how_to_start(config).worker)
+        record = follow(records, deployment_id, console, how_to_start(config).worker)
+        if (record.trigger, record.status) == (Trigger.ROLLBACK, Status.SUCCEEDED):
+            console.print(f"  it stays until a newer commit is pushed, or: hookd unpin {record.app}", soft_wrap=True)
+        return record
     return records.get(deployment_id)
 
 

@@ -6,21 +6,27 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import click
 from pydantic import ValidationError
+from redis.exceptions import RedisError
 
-from hookd.cli.base import app_of, configured, console, stop, waits
+from hookd.cli.base import UNREACHABLE, app_of, configured, console, how_to_start, records_of, stop, waits
 from hookd.cli.deployments import ask
 from hookd.cli.show import frozen
 from hookd.cli.terminal import shown
+from hookd.contract.catalogue import App
+from hookd.contract.decision import Decision, Verdict
+from hookd.contract.decision import told as told_of
 from hookd.contract.deployment import Trigger
 from hookd.contract.freeze import Freeze
 from hookd.store import freezes
 from hookd.store.config import Config
+from hookd.store.credentials import NotForYou
+from hookd.store.decisions import note
 
 _SPAN: Final = re.compile(r"([1-9][0-9]{0,4})([mhd])")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
@@ -52,6 +58,7 @@ def freeze(config: Config, app: str, reason: str, until: str | None) -> None:
         stop("a reason is one line of at most 300 characters", hint=f"hookd freeze {app} --reason TEXT")
     with _allowed():
         freezes.freeze(config.frozen, app, wanted)
+    _keep(config, known, Verdict.FROZEN, str(wanted))
     ends = f" until {told(end)}" if end else ""
     console.print(f"{app} is frozen{ends}: {shown(wanted.reason)}", soft_wrap=True)
     if before:
@@ -71,9 +78,22 @@ def thaw(config: Config, app: str, no_deploy: bool, wait: bool) -> None:
     with _allowed():
         was_frozen = freezes.thaw(config.frozen, app)
     console.print(f"{app} is no longer frozen" if was_frozen else f"{app} is not frozen", soft_wrap=True)
+    if was_frozen:
+        _keep(config, known, Verdict.THAWED, f"{person()} ended the freeze")
     if was_frozen and not no_deploy:
-        ask(config, known, Trigger.UPDATE, None, wait=wait, json_output=False)
+        try:
+            ask(config, known, Trigger.UPDATE, None, wait=wait, json_output=False)
+        except RedisError as error:
+            said = f"what was pushed meanwhile was not asked for: {error}"
+            stop(said, hint=f"{how_to_start(config).redis}, then: hookd update {app}", status=UNREACHABLE)
     console.print(f"  to deploy what is new: [bold]hookd update {app}[/]", soft_wrap=True)
+
+
+def _keep(config: Config, app: App, verdict: Verdict, why: str) -> None:
+    """Keep for people what a person decided; a Redis that is away, or that this person may not use, is no reason."""
+    decision = Decision(at=datetime.now(UTC), app=app.name, source="person", verdict=verdict, why=told_of(why))
+    with suppress(RedisError, NotForYou):
+        note(records_of(config, reads=False).connection, decision)
 
 
 def moment(text: str, now: datetime) -> datetime:

@@ -17,7 +17,7 @@ _UNIT: Final = r"[\w@][\w.@-]*\.service"
 _SHAPES: Final = (
     r"hookd status",
     r"journalctl --unit 'hookd-worker@\*' --lines 50",
-    rf"hookd (?:deploy|doctor|logs) {APP_PATTERN}",
+    rf"hookd (?:deploy|doctor|logs|status) {APP_PATTERN}",
     rf"hookd logs {DEPLOYMENT_PATTERN}",
     rf"name a commit: hookd rollback {APP_PATTERN} --to COMMIT",
     rf"sudo hookd permissions {APP_PATTERN} --fix",

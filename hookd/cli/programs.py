@@ -67,6 +67,9 @@ def reconcile(config: Config, apps: tuple[str, ...], every: int | None) -> None:
     state = config.settings.state
     if state.exists() and state.stat().st_uid != os.geteuid():
         stop(f"{state} is not yours: it runs as its owner", hint="sudo systemctl start hookd-reconcile.service")
+    url = config.settings.redis.url
+    if every is None and not launch.redis_answers(url):
+        stop(f"Redis does not answer at {url}", hint=how_to_start(config).redis, status=UNREACHABLE)
     launch.become_reconcile(config, apps, every)
 
 

@@ -1,12 +1,15 @@
 """`hookd setup`, `uninstall`, `start`, `stop`, `restart`, `secret`: the host and its services, for root."""
 
+import os
 from contextlib import suppress
 
 import click
 
 from hookd.cli.base import app_of
+from hookd.cli.base import stop as give_up
 from hookd.cli.root import alone, as_root, dry_run, look_at_server, say
 from hookd.contract.catalogue import App
+from hookd.store.config import VARIABLE
 from units import layout, secrets, services
 from units.run import CommandFailed
 
@@ -74,7 +77,11 @@ def restart(app: str) -> None:
 
 
 def _known(name: str) -> App:
-    return app_of(look_at_server().catalogue, name)
+    catalogue = look_at_server().catalogue
+    if not catalogue.apps and (asked := os.environ.get(VARIABLE)):
+        hint = "the process manager's own command, such as: circusctl --endpoint ENDPOINT start SERVICE"
+        give_up(f"this works on a server that `hookd setup` made, not on {asked}", hint=hint)
+    return app_of(catalogue, name)
 
 
 def _show_states(app: App) -> None:

@@ -30,8 +30,8 @@ def show_apps(console: Console, config: Config, records: Records, stopped: Colle
         console.print(f"[bold]{app.name}[/]  {_standing(view, app.name in stopped)}", soft_wrap=True)
         ending = f"{_ago(last[0].created_at)}: {ending_line(last[0])}" if last else "no deployment yet"
         console.print(f"  {ending}", soft_wrap=True)
-        _show_behind(console, view)
-        if freeze := frozen(config, app):
+        _show_behind(console, view, freeze := frozen(config, app))
+        if freeze:
             console.print(f"  [yellow]{shown(str(freeze))}[/]", soft_wrap=True)
 
 
@@ -48,25 +48,37 @@ def show_now(console: Console, config: Config, app: App, view: AppView, stopped:
     console.print(f"[bold]{app.name}[/]  {app.full_name}, branch {shown(app.branch)}", soft_wrap=True)
     console.print(f"  {_standing(view, app.name in stopped)}, release {view.release or 'none'}", soft_wrap=True)
     console.print(f"  head seen {_ago(view.head_seen_at)}, health checked {_ago(view.checked_at)}", soft_wrap=True)
-    _show_behind(console, view)
-    _show_holds(console, config, app, view)
+    freeze = frozen(config, app)
+    _show_behind(console, view, freeze)
+    _show_holds(console, config, view, freeze)
     _show_next(console, app.name, view)
 
 
-def _show_behind(console: Console, view: AppView) -> None:
-    if view.behind:
-        console.print(f"  [yellow]{shown(view.behind.said(datetime.now(UTC)))}[/]", soft_wrap=True)
+def _show_behind(console: Console, view: AppView, freeze: Freeze | None) -> None:
+    """Print what is wrong: with what runs, and that the head does not serve. A freeze has a line of its own."""
+    if view.trouble:
+        console.print(f"  [red]{shown(view.trouble)}[/]", soft_wrap=True)
+    if view.behind is None:
+        return
+    now, late = datetime.now(UTC), view.behind
+    said = late.said(now) if late.verdict is not Verdict.FROZEN else late.far(now) if freeze else _thawed(view.app)
+    console.print(f"  [yellow]{shown(said)}[/]", soft_wrap=True)
 
 
-def _show_holds(console: Console, config: Config, app: App, view: AppView) -> None:
+def _thawed(app: str) -> str:
+    """What is left to say of a freeze that has ended since the last look."""
+    return f"nothing was deployed since {app} was thawed; next: hookd update {app}"
+
+
+def _show_holds(console: Console, config: Config, view: AppView, freeze: Freeze | None) -> None:
     """Print what keeps an app from its branch's head, and the commands that end it."""
-    if freeze := frozen(config, app):
+    if freeze:
         console.print(f"  [yellow]{shown(str(freeze))}[/]", soft_wrap=True)
-        console.print(f"    next: [bold]{freezes.thaw_command(config.frozen, app.name)}[/]", soft_wrap=True)
+        console.print(f"    next: [bold]{freezes.thaw_command(config.frozen, view.app)}[/]", soft_wrap=True)
     if view.pinned_commit:
         pinned = f"pinned to {_short(view.pinned_commit)} by a person, until a newer commit is pushed"
         console.print(f"  [yellow]{pinned}[/]", soft_wrap=True)
-        console.print(f"    next: {next_for(Verdict.PINNED, app.name)}", soft_wrap=True)
+        console.print(f"    next: {next_for(Verdict.PINNED, view.app)}", soft_wrap=True)
     for bad in view.quarantined:
         console.print(f"  quarantined {_short(bad.commit)}, {_ago(bad.since)}: {shown(bad.cause)}", soft_wrap=True)
 
@@ -85,6 +97,8 @@ def frozen(config: Config, app: App) -> Freeze | None:
 
 def _standing(view: AppView, stopped: bool) -> str:
     differs = "" if view.head == view.deployed_commit else " (differs)"
+    if differs and view.head == view.passed_commit:
+        differs = " (changes none of the app's paths)"
     health = "no, it is [red]stopped[/]" if stopped else _health(view)
     return f"deployed {_short(view.deployed_commit)}, head {_short(view.head)}{differs}, healthy: {health}"
 

@@ -24,6 +24,7 @@ _COLOURS: Final = {
     Verdict.QUARANTINED: "yellow",
     Verdict.PINNED: "yellow",
     Verdict.FROZEN: "yellow",
+    Verdict.THAWED: "green",
     Verdict.STOPPED: "yellow",
     Status.SUCCEEDED: "green",
     Status.FAILED: "red",
@@ -54,7 +55,7 @@ def _told(decision: Decision, width: int | None) -> Iterator[str]:
 def _verdict(decision: Decision) -> tuple[Verdict | Status, str]:
     """What was decided; where something was deployed, how that ended."""
     status, _, cause = decision.why.partition(": ")
-    if decision.verdict is Verdict.DEPLOYED and status in ENDINGS:
+    if decision.verdict is Verdict.ENDED and status in ENDINGS:
         return Status(status), cause
     return decision.verdict, decision.why
 
@@ -69,6 +70,8 @@ def _seen(decision: Decision) -> Iterator[str]:
         case "deployment":
             yield decision.event or "a deployment"
             yield decision.deployment or "its record is gone"
+        case "person":
+            yield "a person's command"
     if decision.head:
         yield f"head {decision.head[:12]}"
     if decision.deployed:

@@ -37,9 +37,10 @@ class Verdict(StrEnum):
     QUARANTINED = "quarantined"  # The head was found bad before.
     PINNED = "pinned"  # A person chose another commit.
     FROZEN = "frozen"  # A person froze the app.
+    THAWED = "thawed"  # A person ended that.
     WAITING = "waiting"  # The last try is too short a while ago, or a person must act.
     STOPPED = "stopped"  # A person stopped the app's service.
-    DEPLOYED = "deployed"  # The deployment did what was asked; `why` says how it ended.
+    ENDED = "ended"  # A deployment came to its ending; `why` begins with its name.
 
 
 class Ruling(BaseModel):
@@ -53,13 +54,14 @@ class Ruling(BaseModel):
 class Decision(BaseModel):
     """One decision as it is kept: when, about what, what was seen, what was decided.
 
-    `source` tells who decided: the receiver about a delivery, a look at the branch (reconcile), or a deployment.
+    `source` tells who decided: the receiver about a delivery, a look at the branch (reconcile), a deployment, or a
+    person about what is deployed from now on.
     """
 
     model_config = ConfigDict(frozen=True)
     at: Moment
     app: AppName | None = None
-    source: Literal["delivery", "reconcile", "deployment"]
+    source: Literal["delivery", "reconcile", "deployment", "person"]
     verdict: Verdict
     why: Told
     event: Told | None = None

@@ -74,7 +74,7 @@ def _health_url(url: str) -> str:
 
 
 def _pattern(text: str) -> str:
-    if not text.isprintable() or text.startswith((":", "/", "-")) or ".." in text.split("/"):
+    if not text.isprintable() or text.startswith((":", "/", "-", "!", "^")) or ".." in text.split("/"):
         raise ValueError("a pattern from the top of the repository, such as src/** or *.md")
     return text
 

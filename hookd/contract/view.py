@@ -17,7 +17,10 @@ class Quarantine(BaseModel):
 
 
 class AppView(BaseModel):
-    """An app as the worker last saw it; `healthy` is None until a health check ran."""
+    """An app as the worker last saw it; `healthy` is None until a health check ran.
+
+    `trouble` is what the last look found wrong with what runs; `passed_commit` a head that changes none of its paths.
+    """
 
     model_config = ConfigDict(frozen=True)
     app: AppName
@@ -27,7 +30,9 @@ class AppView(BaseModel):
     head_seen_at: AwareDatetime | None = None
     healthy: bool | None = None
     checked_at: AwareDatetime | None = None
+    trouble: str | None = None
     pinned_commit: CommitId | None = None
+    passed_commit: CommitId | None = None
     quarantined: tuple[Quarantine, ...] = ()
     behind: Behind | None = None
 
@@ -41,6 +46,7 @@ def with_state(view: AppView, state: AppState, *, head_seen: bool = False) -> Ap
             "deployed_commit": deployed.commit if deployed else None,
             "release": deployed.name if deployed else None,
             "pinned_commit": state.pin.commit if state.pin else None,
+            "passed_commit": state.passed.commit if state.passed else None,
             "quarantined": tuple(
                 Quarantine(commit=old.commit, since=old.at, cause=old.cause) for old in state.quarantined
             ),

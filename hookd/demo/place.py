@@ -16,6 +16,8 @@ from units.circus import Circus, Program, Service
 APP: Final = "shop"
 FILES: Final = Path(__file__).parent / "app"
 COLOURS: Final[tuple[Colour, ...]] = ("blue", "green")
+# So soon a push is found that nobody told hookd of; three minutes would be long for who only looks.
+LOOKS_SECONDS: Final = 20
 _IDENTITY: Final = ("-c", "user.name=You", "-c", "user.email=you@example.org")
 
 
@@ -122,6 +124,9 @@ handover = "blue-green"
 [health]
 url = "unix:{directory}/{APP}-{{colour}}.sock:/healthz"
 deadline = 20
+
+[reconcile]
+every = {LOOKS_SECONDS}
 
 [limits]
 free_mib = 100

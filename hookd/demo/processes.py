@@ -42,6 +42,25 @@ def running(place: Place) -> Iterator[None]:
         _stop(manager)
 
 
+@contextmanager
+def looking(place: Place) -> Iterator[None]:
+    """Look for pushes that nobody told of, for as long as the block: in the story itself each is told of."""
+    with (place.directory / "reconcile.log").open("wb") as output:
+        program = subprocess.Popen(
+            [sys.executable, "-P", "-m", "hookd.cli", "--config", str(place.config), "reconcile", "--every", "5"],
+            cwd=place.directory,
+            env=_environment(os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield
+    finally:
+        _stop(program)
+
+
 def _environment(outer: Mapping[str, str]) -> dict[str, str]:
     """The environment of all services; an index set for pip is told to uv, which does not read pip's settings."""
     env = {name: value for name, value in outer.items() if not name.startswith(("GIT_", "HOOKD_"))}

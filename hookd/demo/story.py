@@ -14,8 +14,8 @@ from rich.markup import escape
 
 from hookd.cli.follow import follow
 from hookd.contract.deployment import Deployment, Status
-from hookd.demo.place import APP, Place, commit_and_push, make_place
-from hookd.demo.processes import NotReady, running
+from hookd.demo.place import APP, LOOKS_SECONDS, Place, commit_and_push, make_place
+from hookd.demo.processes import NotReady, looking, running
 from hookd.demo.visitors import Visitors, ask
 from hookd.store.config import load
 from hookd.store.connection import for_person
@@ -51,7 +51,8 @@ def run_demo(console: Console, *, once: bool, keep: bool) -> int:
         with running(place):
             status = _tell(console, place)
             if not once:
-                _stay(console, place)
+                with looking(place):
+                    _stay(console, place)
         return status
     except (NotReady, RuntimeError) as error:
         console.print(f"[red]The demo could not go on:[/] {escape(str(error))}", soft_wrap=True)
@@ -140,6 +141,8 @@ In another terminal:
   rq info
   rq requeue --queue hookd --all    # the failed one again: it finds the head that is there now
   hookd rollback {APP}
+  hookd why {APP}
+  chmod -x {place.remote}/hooks/post-receive    # lose the webhook: what you push now is live within {LOOKS_SECONDS} s
 """,
         soft_wrap=True,
     )

@@ -56,12 +56,16 @@ def freeze(directory: Path, app: str, wanted: Freeze) -> None:
 
 
 def thaw_command(directory: Path, app: str) -> str:
-    """What a person types to end an app's freeze: on a server, where the directory is root's, with sudo."""
+    """What a person types to end an app's freeze: on a server, where the directory is root's, with sudo.
+
+    Who is root without sudo needs none.
+    """
     try:
         is_roots = directory.stat().st_uid == 0
     except OSError:
         is_roots = True
-    return next_for(Verdict.FROZEN, app, "sudo hookd" if is_roots else "hookd")
+    needs_sudo = is_roots and (os.geteuid() != 0 or "SUDO_USER" in os.environ)
+    return next_for(Verdict.FROZEN, app, "sudo hookd" if needs_sudo else "hookd")
 
 
 def thaw(directory: Path, app: str) -> bool:

@@ -91,7 +91,10 @@ def test_rollback_goes_to_the_release_before(shop: Installation) -> None:
     done = hookd(shop, "rollback", "shop")
     assert done.returncode == 0, done.stdout
     assert shop.serving() == "one"
+    assert "it stays until a newer commit is pushed, or: hookd unpin shop" in done.stdout
     assert "pinned" in hookd(shop, "status", "shop").stdout
+    assert "is not pinned" not in hookd(shop, "unpin", "shop").stdout
+    assert hookd(shop, "unpin", "shop").stdout.startswith("shop is not pinned: this is as an update\n")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -52,10 +53,29 @@ def test_it_stays_up_for_another_terminal_until_ctrl_c(short_path: Path) -> None
             done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60, check=False)
             assert done.returncode == 0, done.stderr
         assert "Requeueing 1 jobs" in done.stdout
+        push_without_telling(text)
+        wait_for(lambda: "version four" in visit(text), 120, "what was pushed and nobody told of")
         demo.send_signal(signal.SIGINT)
         assert demo.wait(180) == 0  # The deployment that was asked for again ends first.
     assert list((short_path / "t").iterdir()) == [], "nothing is left behind"
     assert _leftovers(short_path) == []
+
+
+def push_without_telling(text: str) -> None:
+    """Do as the demo says: lose the webhook, mend the app, push."""
+    lines = [line.strip() for line in text.splitlines()]
+    typed = [line for start in ("chmod -x ", "cd ", "git -c ") for line in lines if line.startswith(start)]
+    assert len(typed) == 3
+    done = subprocess.run(["sh", "-ec", "\n".join(typed)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def visit(text: str) -> str:
+    """What a visitor of the demo's app sees."""
+    found = re.search(r"The app: (http\S+)", text)
+    assert found is not None
+    with urlopen(found[1], timeout=10) as answer:
+        return str(answer.read(), "utf-8")
 
 
 def _leftovers(directory: Path) -> list[str]:

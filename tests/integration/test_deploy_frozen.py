@@ -37,7 +37,7 @@ def frozen(site: Installation, app: str, **over: Any) -> Freeze:
 
 def thaw_line(app: str) -> str:
     """The command that a message names: the configuration of these tests is that of whoever runs them."""
-    return f"{'sudo ' if os.geteuid() == 0 else ''}hookd thaw {app}"
+    return f"hookd thaw {app}"
 
 
 def test_nothing_is_deployed_while_an_app_is_frozen_and_thawing_catches_up(site: Installation) -> None:
@@ -169,6 +169,20 @@ def test_thawing_without_deploying_and_thawing_what_is_not_frozen(site: Installa
         assert (done.returncode, done.stdout) == (0, f"{said}\n  to deploy what is new: hookd update typed\n")
     assert hookd(site, "thaw", "typed").stdout.startswith("typed is not frozen\n")
     assert site.records.history("typed", 9) == []
+
+
+def test_that_a_person_froze_and_thawed_is_kept_and_status_says_no_more_that_it_is_frozen(site: Installation) -> None:
+    assert hookd(site, "freeze", "closed", "--reason", "the sale").returncode == 0
+    site.repositories["closed"].commit_and_push(app_files("two"))
+    assert site.deploy("closed", Trigger.PUSH).status is Status.UNCHANGED
+    assert "behind head by 1 commit for 0 min\n" in hookd(site, "status", "closed").stdout
+    assert hookd(site, "thaw", "closed", "--no-deploy").returncode == 0
+    said = "nothing was deployed since closed was thawed; next: hookd update closed"
+    assert said in hookd(site, "status", "closed").stdout
+    kept = [one for one in newest(site.records.connection, "closed", 9) if one.source == "person"][:2]
+    assert [one.verdict for one in kept] == [Verdict.THAWED, Verdict.FROZEN]
+    assert "frozen since" in kept[1].why
+    assert hookd(site, "why", "closed").stdout.count("a person's command") >= 2
 
 
 @needs_root

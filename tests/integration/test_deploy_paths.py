@@ -17,6 +17,7 @@ from hookd.store.decisions import newest
 from tests.support.installation import Installation, app_files, gitea_headers
 from tests.support.repository import Repository
 from tests.support.tasks import deploying, make_app
+from tests.support.typed import hookd
 from worker.checkout import Checkout
 from worker.decide import decide
 from worker.target import find_target
@@ -47,7 +48,10 @@ def test_commits_that_do_not_matter_are_passed_over_until_one_comes_that_does(
     assert notes[1].cause == f"{str(notes[1].commit)[:12]} changes none of the app's paths since {str(base)[:12]}"
     assert notes[1].hint == "to deploy it all the same: hookd deploy row"
     assert passed(journal) == [*known, *((note.commit, base) for note in notes)], "the base stays what serves"
-    assert site.records.view("row").head == notes[1].commit, "a head that is passed over is seen all the same"
+    view = site.records.view("row")
+    assert view.head == notes[1].commit, "a head that is passed over is seen all the same"
+    assert (view.passed_commit, view.behind) == (view.head, None)
+    assert f"head {str(view.head)[:12]} (changes none of the app's paths)" in hookd(site, "status", "row").stdout
     matters = site.ship("row", app_files(f"{serving} and two"))
     assert (matters.status, matters.previous_commit) == (Status.SUCCEEDED, base)
     assert site.serving("row") == f"{serving} and two"
@@ -79,7 +83,7 @@ def test_what_was_decided_is_kept_with_what_was_seen(site: Installation, first: 
     assert (filtered.head, filtered.ref) == (noted.commit, "refs/heads/main")
     assert filtered.deployed == site.records.view("row").deployed_commit
     assert (deployed.verdict, deployed.why, deployed.head, deployed.deployed) == (
-        Verdict.DEPLOYED,
+        Verdict.ENDED,
         f"succeeded: {str(first.commit)[:12]} serves",
         first.commit,
         None,

@@ -189,7 +189,7 @@ def test_an_app_whose_push_no_worker_takes_is_behind_its_head_and_that_is_said(
     found = site.config.catalogue.get(app)
     assert found is not None
     before = decided(site, app)
-    assert Looker(site.config, site.records).look(found) is done
+    assert Looker(site.config, site.records).look(found).done is done
     late = behind(site, app)
     assert late.verdict is Verdict.QUEUED
     assert late.because == f"{waits.id}, asked for at {waits.created_at:%Y-%m-%d %H:%M} UTC, waits for a worker"

@@ -132,6 +132,8 @@ def assert_it_goes_on(hookd: Installation, client: Redis, abandoned: str) -> Non
     wait_for(lambda: len(hookd.records.history("shop", 9)) == 2, 5, what="the deployment that settles it")
     again, _ = hookd.records.history("shop", 9)
     assert again.trigger is Trigger.RECONCILE
+    why = f"{abandoned} died; this one settles what it left, and goes on"
+    wait_for(lambda: why in decided_about(client, again.id), 5, what="why it was asked for")
     wait_for(lambda: status_of(client, abandoned) == "failed", SOON, what="RQ's own ending")
     hookd.wait_for_step(again.id, "fetch")
 

@@ -51,8 +51,8 @@ def test_each_ending_is_kept_with_what_was_seen_when_it_was_decided(site: Instal
     assert [(each.deployment, each.verdict) for each in found] == [
         (gone.id, Verdict.UNREACHABLE),
         (again.id, Verdict.QUARANTINED),
-        (bad.id, Verdict.DEPLOYED),
-        (one.id, Verdict.DEPLOYED),
+        (bad.id, Verdict.ENDED),
+        (one.id, Verdict.ENDED),
     ]
     assert [each.why for each in found] == [
         gone.cause,
@@ -89,7 +89,7 @@ def frozen(receiver: Bench) -> Iterator[Freeze]:
 
 
 def test_a_person_reads_how_the_app_stands_and_then_what_was_decided(receiver: Bench, frozen: Freeze) -> None:
-    decisions.note(receiver.redis, decided(Verdict.DEPLOYED, f"succeeded: {OLD[:12]} serves"))
+    decisions.note(receiver.redis, decided(Verdict.ENDED, f"succeeded: {OLD[:12]} serves"))
     decisions.note(receiver.redis, decided(Verdict.FROZEN, str(frozen), deployment=DEPLOYMENT, head=NEW, minutes=1))
     shown = why(receiver, "github").stdout.splitlines()
     assert shown[0] == "github  acme/github, branch main"
@@ -105,7 +105,7 @@ def test_a_person_reads_how_the_app_stands_and_then_what_was_decided(receiver: B
 
 def test_a_script_gets_the_standing_and_the_decisions_as_one_document(receiver: Bench) -> None:
     receiver.records.publish(AppView(app="github", deployed_commit=OLD))
-    decisions.note(receiver.redis, decided(Verdict.DEPLOYED, "x", deployment=DEPLOYMENT))
+    decisions.note(receiver.redis, decided(Verdict.ENDED, "x", deployment=DEPLOYMENT))
     found = json.loads(why(receiver, "github", "--json").stdout)
     assert (found["app"], found["frozen"], found["deployed_commit"]) == ("github", None, OLD)
     assert found["decisions"][0]["deployment"] == DEPLOYMENT

@@ -156,6 +156,15 @@ def test_a_link_point_that_leaves_the_release_or_takes_its_own_names_is_refused(
 
 
 @pytest.mark.parametrize(
+    "pattern", ["!docs", "^docs", ":(exclude)docs", "/docs", "-docs", "a/../b", "", "a\nb", "x" * 256]
+)
+def test_what_git_would_not_read_as_a_pattern_from_the_top_is_refused(pattern: str) -> None:
+    """Nor what people know from other tools for an exception: git would look for a file of that name."""
+    assert len(problems(paths={"include": [pattern]})) == 1
+    assert len(problems(paths={"exclude": [pattern]})) == 1
+
+
+@pytest.mark.parametrize(
     ("files", "directories"),
     [([".env", ".env"], []), (["a"], ["a"]), ([], ["var", "var/cache"]), (["var/a/b"], ["var", "var-b"])],
 )

@@ -139,4 +139,4 @@ def test_whatever_keeps_an_app_from_its_head_a_command_ends_it(verdict: Verdict,
 
 
 def test_where_nothing_keeps_an_app_there_is_nothing_to_type() -> None:
-    assert [one for one in (Verdict.UNCHANGED, Verdict.QUEUED, Verdict.DEPLOYED) if next_for(one, "shop")] == []
+    assert [one for one in (Verdict.UNCHANGED, Verdict.QUEUED, Verdict.ENDED) if next_for(one, "shop")] == []

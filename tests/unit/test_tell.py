@@ -26,7 +26,7 @@ def in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-def decision(source: str = "deployment", verdict: Verdict = Verdict.DEPLOYED, why: str = "x", **more: Any) -> Decision:
+def decision(source: str = "deployment", verdict: Verdict = Verdict.ENDED, why: str = "x", **more: Any) -> Decision:
     return Decision.model_validate({"at": AT, "app": "shop", "source": source, "verdict": verdict, "why": why, **more})
 
 
@@ -57,7 +57,7 @@ def test_a_decision_says_when_what_why_and_what_was_seen() -> None:
         ("succeeded: 77aa0f1e2d3c serves", "14:02:11  succeeded    77aa0f1e2d3c serves"),
         ("rolled_back: it answered 500", "14:02:11  rolled back  it answered 500"),
         ("rollback_failed: look: now", "14:02:11  rollback failed  look: now"),
-        ("something else: that", "14:02:11  deployed     something else: that"),
+        ("something else: that", "14:02:11  ended        something else: that"),
     ],
 )
 def test_what_was_deployed_is_shown_by_its_ending(why: str, shown: str) -> None:
