@@ -169,7 +169,7 @@ def test_records_that_were_spoilt_show_as_nothing_and_the_next_push_is_deployed(
     before = lives(shop.machine)
     for record in (last, new_id()):
         attacker.hset(names.record_key(record), "record", JUNK)
-        attacker.hset(names.joined_key(app_of(record)), record, JUNK)
+        attacker.hincrby(names.joined_key(app_of(record)), record, -(2**62))
         attacker.zadd(names.history_key("shop"), {record.encode(): "inf", JUNK: "inf"})
     attacker.set(names.waiting_key("shop"), JUNK)
     attacker.xadd(names.decisions_key("shop"), {"decision": JUNK})
