@@ -200,19 +200,22 @@ def test_an_app_whose_push_no_worker_takes_is_behind_its_head_and_that_is_said(
 def test_a_look_does_not_undo_what_a_deployment_told_meanwhile(
     site: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A git host may take 20 seconds to answer: by then the head can serve."""
+    """A git host may take 20 seconds to answer: by then the deployment that waited can have found the head bad."""
     app = "quick"
     deployed(site, app, "one")
-    right = head_of
+    pending(site, app, timedelta(0))
+    told = Behind(commits=1, since=datetime.now(UTC), verdict=Verdict.QUARANTINED, because="it was found bad")
 
     def slow(*arguments: Any, **more: Any) -> str:
-        head = right(*arguments, **more)
-        journals.deployed(journal(site, app), head)
+        head = head_of(*arguments, **more)
+        journals.found_bad(journal(site, app), head)
+        site.records.publish(site.records.view(app).model_copy(update={"behind": told}))
         return head
 
     monkeypatch.setattr(looks, "head_of", slow)
     site.repositories[app].commit_and_push(app_files("two"))
-    look_at(site, app)
-    view = site.records.view(app)
-    assert view.behind is None
-    assert view.deployed_commit == view.head
+    found = site.config.catalogue.get(app)
+    assert found is not None
+    Looker(site.config, site.records).look(found)
+    assert behind(site, app) == told
+    assert [bad.cause for bad in site.records.view(app).quarantined] == ["it hangs"]

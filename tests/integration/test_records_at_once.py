@@ -192,6 +192,16 @@ def test_a_redis_that_lost_everything_takes_the_next_push(client: Redis, records
     assert client.llen("rq:queue:hookd") == 1
 
 
+def test_a_push_that_joins_is_no_reason_to_start_anew(client: Redis, records: Records) -> None:
+    deployment = push(records).deployment
+    with client.pipeline() as start:
+        start.watch(names.record_key(deployment), names.waiting_key("shop"))
+        assert push(records) == Answer(deployment, "joined")
+        start.multi()
+        start.ping()
+        assert start.execute() == [True]
+
+
 def test_a_deployment_starts_also_under_a_flood_of_pushes_that_join_it(
     url: str, client: Redis, records: Records
 ) -> None:
