@@ -13,6 +13,7 @@ from rq.rate_limit import RateLimitRegistry
 
 from hookd.contract import queue as names
 from hookd.contract.deployment import IllegalTransition, Status, Trigger, advance
+from hookd.store.connection import watch
 from hookd.store.jobs import SafeJob, SafeQueue
 from hookd.store.records import Answer, Records, Request
 
@@ -195,7 +196,7 @@ def test_a_redis_that_lost_everything_takes_the_next_push(client: Redis, records
 def test_a_push_that_joins_is_no_reason_to_start_anew(client: Redis, records: Records) -> None:
     deployment = push(records).deployment
     with client.pipeline() as start:
-        start.watch(names.record_key(deployment), names.waiting_key("shop"))
+        watch(start, names.record_key(deployment), names.waiting_key("shop"))
         assert push(records) == Answer(deployment, "joined")
         start.multi()
         start.ping()
