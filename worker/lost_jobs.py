@@ -10,7 +10,7 @@ from rq.job import JobStatus
 
 from hookd.contract import queue as names
 from hookd.contract.deployment import Status
-from hookd.contract.names import app_of
+from hookd.contract.names import app_of, is_deployment
 from hookd.store.connection import replies, watch
 from hookd.store.jobs import SafeJob, SafeQueue
 from hookd.store.records import Records
@@ -18,6 +18,8 @@ from worker.life import still_runs
 
 # A worker has a job in its hands, in neither queue nor registry, for less than a second.
 _IN_HANDS_SECONDS: Final = 5.0
+# Each worker runs one job: there are no more unless somebody forged them.
+_MOST: Final = 100
 
 # `there`: it will run, or runs. `lost`: nobody will ever run it. Otherwise how it ended, in RQ's words.
 Found = Literal["there", "lost", "ended", "canceled"]
@@ -101,6 +103,30 @@ class InHands:
         self._since = {one: self._since.get(one, now) for one in taken if one not in running}
         late = [one for one, since in self._since.items() if now - since >= _IN_HANDS_SECONDS]
         return [one.decode("utf-8", "replace") for one in late if _put_back(queue, one)]
+
+
+class Unended:
+    """Watches jobs that run on for RQ, though their deployments have ended and nothing of them is left.
+
+    So it is when Redis takes a deployment's ending and then refuses its job's, or its worker's: RQ would hold the app's
+    slot for a minute more.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+
+    def look(self, records: Records) -> list[str]:
+        """Name those that were so at an earlier look, too: a process of another host has a moment to end."""
+        started: Any = records.connection.zrange(records.queue.started_job_registry.key, 0, _MOST)
+        ids = sorted({one for raw in _jobs(started) if is_deployment(one := raw.decode("utf-8", "replace"))})
+        now = time.monotonic()
+        self._since = {one: self._since.get(one, now) for one in ids if _is_over(records, one)}
+        return [one for one, since in self._since.items() if now - since >= _IN_HANDS_SECONDS]
+
+
+def _is_over(records: Records, deployment_id: str) -> bool:
+    record = records.find(deployment_id)
+    return record is not None and record.ended and not still_runs(deployment_id)
 
 
 def _put_back(queue: SafeQueue, raw: bytes) -> bool:

@@ -26,7 +26,7 @@ from hookd.store.records import Contention, NoSuchDeployment, Records, Request
 from worker.colleagues import abandon
 from worker.life import LIFE_SUFFIX, end_dead, readable, records_on, still_runs
 from worker.lock import forget_sign_of_life
-from worker.lost_jobs import Found, InHands, enqueue_again, look_for
+from worker.lost_jobs import Found, InHands, Unended, enqueue_again, look_for
 from worker.recorder import keep_decision
 from worker.registries import attempt, of_app, set_aside, set_full_aside
 
@@ -79,6 +79,7 @@ class Sweep:
         self._life: str | None = None
         self._turn = 0
         self._in_hands = InHands()
+        self._unended = Unended()
 
     def look(self, connection: Redis) -> None:
         """Look once; raises redis.exceptions.RedisError."""
@@ -98,6 +99,9 @@ class Sweep:
         set_full_aside(connection, [names.REFUSALS, *map(names.decisions_key, some)])
         for job_id in self._in_hands.look(records.queue):
             event(log, "job put back", logging.WARNING, job=job_id)
+        for job_id in self._unended.look(records):
+            event(log, "job ended, as its deployment has", logging.WARNING, job=job_id)
+            abandon(connection, job_id)
 
     def _next(self, apps: list[str]) -> list[str]:
         """Take the apps whose turn it is."""

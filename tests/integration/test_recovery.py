@@ -200,6 +200,26 @@ def record_running(hookd: Installation) -> str:
     return deployment_id
 
 
+def test_a_job_that_never_ended_for_rq_holds_the_next_deployment_up_for_seconds_only(
+    hookd: Installation, client: Redis
+) -> None:
+    """A Redis that took the deployment's ending, and then neither its job's nor anything else, from worker and job."""
+    ended, entry = ask(hookd), "0123456789abcdef"
+    for status in (Status.RUNNING, Status.SUCCEEDED):
+        hookd.records.change(ended, lambda old, status=status: advance(old, status, datetime.now(UTC)))  # type: ignore[misc]
+    client.delete("rq:queue:hookd")
+    client.hset(f"rq:job:{ended}", "status", "started")
+    later = time.time() + 65
+    client.zadd("rq:wip:hookd", {f"{ended}:{entry}": later})
+    client.zadd(f"rq:executions:{ended}", {entry: later})
+    waits = ask(hookd)
+    assert status_of(client, waits) == "rate_limited"
+    start(hookd, client, "hookd-1")
+    wait_for(lambda: hookd.records.get(waits).status is Status.RUNNING, SOON, what="the next deployment")
+    assert (hookd.records.get(ended).status, status_of(client, ended)) == (Status.SUCCEEDED, "failed")
+    assert len(hookd.records.history("shop", 9)) == 2, "nothing is to be settled"
+
+
 def forge_running(client: Redis, number: int = 0, app: str = "shop", score: float = 4e9) -> str:
     """A record that says running, as somebody who may write to Redis leaves it there: nobody ever ran it."""
     forged = f"{app}-20260304T05060700{number}-0a1b2c"
