@@ -36,9 +36,14 @@ class Entry:
     started: str
 
     @property
+    def is_here(self) -> bool:
+        """Tell whether it is one of this host's."""
+        return self.hostname == socket.gethostname()
+
+    @property
     def lives(self) -> bool:
         """Tell whether it lives, as far as can be known; of another host nothing can."""
-        if self.hostname != socket.gethostname() or not self.pid.isdigit() or len(self.pid) > 9:
+        if not self.is_here or not self.pid.isdigit() or len(self.pid) > 9:
             return True
         try:
             found = fields(int(self.pid))

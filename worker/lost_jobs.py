@@ -14,6 +14,7 @@ from hookd.contract.names import app_of, is_deployment
 from hookd.store.connection import replies, watch
 from hookd.store.jobs import SafeJob, SafeQueue
 from hookd.store.records import Records
+from worker.colleagues import entry_of
 from worker.life import still_runs
 
 # A worker has a job in its hands, in neither queue nor registry, for less than a second.
@@ -106,27 +107,32 @@ class InHands:
 
 
 class Unended:
-    """Watches jobs that run on for RQ, though their deployments have ended and nothing of them is left.
+    """Watches jobs that run for RQ and that nobody runs: their deployments have ended, or have not begun.
 
-    So it is when Redis takes a deployment's ending and then refuses its job's, or its worker's: RQ would hold the app's
-    slot for a minute more.
+    So it is when Redis takes what a worker notes at a job's start, or a deployment's ending, and then refuses all that
+    job and worker have to say. RQ would hold the app's slot for a minute more.
     """
 
     def __init__(self) -> None:
         self._since: dict[str, float] = {}
 
     def look(self, records: Records) -> list[str]:
-        """Name those that were so at an earlier look, too: a process of another host has a moment to end."""
+        """Name those that were so at an earlier look, too: a job takes a moment to begin, and to end."""
         started: Any = records.connection.zrange(records.queue.started_job_registry.key, 0, _MOST)
         ids = sorted({one for raw in _jobs(started) if is_deployment(one := raw.decode("utf-8", "replace"))})
         now = time.monotonic()
-        self._since = {one: self._since.get(one, now) for one in ids if _is_over(records, one)}
+        self._since = {one: self._since.get(one, now) for one in ids if _is_nobodys(records, one)}
         return [one for one, since in self._since.items() if now - since >= _IN_HANDS_SECONDS]
 
 
-def _is_over(records: Records, deployment_id: str) -> bool:
+def _is_nobodys(records: Records, deployment_id: str) -> bool:
+    """Tell whether nobody runs a job; one that has begun and died has left a sign of life, and is found by that."""
     record = records.find(deployment_id)
-    return record is not None and record.ended and not still_runs(deployment_id)
+    if record is None or record.status is Status.RUNNING or still_runs(deployment_id):
+        return False
+    name: Any = records.connection.hget(SafeJob.key_for(deployment_id), "worker_name")
+    worker = entry_of(records.connection, (name or b"").decode("utf-8", "replace"))
+    return worker is None or worker.is_here
 
 
 def _put_back(queue: SafeQueue, raw: bytes) -> bool:

@@ -100,7 +100,7 @@ class Sweep:
         for job_id in self._in_hands.look(records.queue):
             event(log, "job put back", logging.WARNING, job=job_id)
         for job_id in self._unended.look(records):
-            event(log, "job ended, as its deployment has", logging.WARNING, job=job_id)
+            event(log, "nobody runs this job", logging.WARNING, job=job_id)
             abandon(connection, job_id)
 
     def _next(self, apps: list[str]) -> list[str]:

@@ -200,24 +200,47 @@ def record_running(hookd: Installation) -> str:
     return deployment_id
 
 
+def left_running_for_rq(client: Redis, deployment_id: str) -> None:
+    """Leave a job as a Redis does that takes what its worker notes at its start, and then nothing any more."""
+    entry, later = "0123456789abcdef", time.time() + 65
+    client.delete("rq:queue:hookd")
+    client.hset(f"rq:job:{deployment_id}", mapping={"status": "started", "worker_name": "hookd-0"})
+    client.zadd("rq:wip:hookd", {f"{deployment_id}:{entry}": later})
+    client.zadd(f"rq:executions:{deployment_id}", {entry: later})
+
+
 def test_a_job_that_never_ended_for_rq_holds_the_next_deployment_up_for_seconds_only(
     hookd: Installation, client: Redis
 ) -> None:
-    """A Redis that took the deployment's ending, and then neither its job's nor anything else, from worker and job."""
-    ended, entry = ask(hookd), "0123456789abcdef"
+    ended = ask(hookd)
     for status in (Status.RUNNING, Status.SUCCEEDED):
         hookd.records.change(ended, lambda old, status=status: advance(old, status, datetime.now(UTC)))  # type: ignore[misc]
-    client.delete("rq:queue:hookd")
-    client.hset(f"rq:job:{ended}", "status", "started")
-    later = time.time() + 65
-    client.zadd("rq:wip:hookd", {f"{ended}:{entry}": later})
-    client.zadd(f"rq:executions:{ended}", {entry: later})
+    left_running_for_rq(client, ended)
     waits = ask(hookd)
     assert status_of(client, waits) == "rate_limited"
     start(hookd, client, "hookd-1")
     wait_for(lambda: hookd.records.get(waits).status is Status.RUNNING, SOON, what="the next deployment")
     assert (hookd.records.get(ended).status, status_of(client, ended)) == (Status.SUCCEEDED, "failed")
     assert len(hookd.records.history("shop", 9)) == 2, "nothing is to be settled"
+
+
+def test_a_job_that_only_rq_takes_for_started_is_followed_by_another_within_seconds(
+    hookd: Installation, client: Redis
+) -> None:
+    abandoned = ask(hookd)
+    left_running_for_rq(client, abandoned)
+    start(hookd, client, "hookd-1")
+    assert_it_goes_on(hookd, client, abandoned)
+
+
+def test_what_a_worker_of_another_host_has_just_begun_is_left_to_it(hookd: Installation, client: Redis) -> None:
+    begun = ask(hookd)
+    left_running_for_rq(client, begun)
+    client.hset("rq:worker:hookd-0", mapping={"hostname": "elsewhere", "pid": "1", "birth": "2026-01-01T00:00:00Z"})
+    start(hookd, client, "hookd-1")
+    for number in range(3):  # Each is ended by a look that would have ended the other one, too.
+        hookd.wait_for_ending(forge_running(client, number, "blog"), SOON)
+    assert hookd.records.get(begun).status is Status.QUEUED
 
 
 def forge_running(client: Redis, number: int = 0, app: str = "shop", score: float = 4e9) -> str:
