@@ -75,7 +75,8 @@ class Looker:
             return Looked(ruling, done=pending.created_at < now - timedelta(seconds=app.reconcile.every))
         ruling = weigh(found, now)
         asked = self._ask_for(app, found.head) if ruling.verdict is Verdict.QUEUED else None
-        self._publish(app, found, _pends(self.records.get(asked)) if asked else ruling, now)
+        pending = self.records.find(asked)
+        self._publish(app, found, _pends(pending) if pending else ruling, now)
         self._note(_decision(app, found, ruling, asked, now))
         return Looked(ruling)
 
