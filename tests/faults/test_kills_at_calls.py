@@ -63,7 +63,7 @@ def test_each_process_of_a_deployment_is_killed_at_a_call(
     """
     deploy_all_watched(keeper, watching(strace, trace))
     index = keeper.site.directory / "state" / "mirrors" / f"{APP}.git" / "hookd-index.lock"
-    cases = dice.some([*kills(trace), ("-P", str(index), "-e", "inject=rename:signal=KILL")], 1, 40)
+    cases = dice.some([*kills(trace), ("-P", str(index), "-e", "inject=rename:signal=KILL")], 1)
     died = 0
     for case in cases:
         deploy_all_watched(keeper, watching(strace, trace, *case))

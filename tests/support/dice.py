@@ -38,10 +38,9 @@ class Dice:
         """The number of rounds: the short form's own, or the long form's."""
         return _ROUNDS or short
 
-    def some(self, cases: Sequence[Case], short: int, long: int | None = None) -> list[Case]:
-        """A few cases in the short form, all of them in the long one, or `long` at the most."""
-        most = len(cases) if long is None else min(long, len(cases))
-        return self.chance.sample(cases, most if self.is_long else short)
+    def some(self, cases: Sequence[Case], short: int) -> list[Case]:
+        """A few cases in the short form, all of them in the long one, both in an order by chance."""
+        return self.chance.sample(cases, len(cases) if self.is_long else short)
 
     def count(self, figures: str) -> None:
         """Add a line to the summary."""
