@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 from hookd.demo.place import Place
@@ -24,16 +25,7 @@ class NotReady(Exception):
 def running(place: Place) -> Iterator[None]:
     """Run everything for as long as the block lasts."""
     log = place.directory / "services.log"
-    with log.open("wb") as output:
-        manager = subprocess.Popen(
-            [sys.executable, "-m", "circus.circusd", str(place.manager_config)],
-            cwd=place.directory,
-            env=_environment(os.environ),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    manager = _start(place, log, "-m", "circus.circusd", str(place.manager_config))
     try:
         _wait(lambda: _answers(place, "/readyz"), manager, f"the receiver is not ready; see {log}")
         _wait(place.environment_file.exists, manager, f"the worker is not ready; see {log}")
@@ -45,9 +37,19 @@ def running(place: Place) -> Iterator[None]:
 @contextmanager
 def looking(place: Place) -> Iterator[None]:
     """Look for pushes that nobody told of, for as long as the block: in the story itself each is told of."""
-    with (place.directory / "reconcile.log").open("wb") as output:
-        program = subprocess.Popen(
-            [sys.executable, "-P", "-m", "hookd.cli", "--config", str(place.config), "reconcile", "--every", "5"],
+    typed = ("--config", str(place.config), "reconcile", "--every", "5")
+    program = _start(place, place.directory / "reconcile.log", "-P", "-m", "hookd.cli", *typed)
+    try:
+        yield
+    finally:
+        _stop(program)
+
+
+def _start(place: Place, log: Path, *arguments: str) -> "subprocess.Popen[bytes]":
+    """Start one of Python's programs in a session of its own, away from the terminal's Ctrl-C."""
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [sys.executable, *arguments],
             cwd=place.directory,
             env=_environment(os.environ),
             stdin=subprocess.DEVNULL,
@@ -55,10 +57,6 @@ def looking(place: Place) -> Iterator[None]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    try:
-        yield
-    finally:
-        _stop(program)
 
 
 def _environment(outer: Mapping[str, str]) -> dict[str, str]:

@@ -185,6 +185,25 @@ def test_that_a_person_froze_and_thawed_is_kept_and_status_says_no_more_that_it_
     assert hookd(site, "why", "closed").stdout.count("a person's command") >= 2
 
 
+def test_thawing_while_redis_is_away_ends_the_freeze_and_says_what_was_not_asked_for(site: Installation) -> None:
+    frozen(site, "typed")
+    away = site.directory / "away.toml"
+    away.write_text(site.config_path.read_text().replace(site.redis_url, f"unix://{site.directory}/none.sock"))
+    done = hookd(site, "--config", str(away), "thaw", "typed")
+    assert (done.returncode, done.stdout) == (6, "typed is no longer frozen\n")
+    assert "what was pushed meanwhile was not asked for" in done.stderr
+    assert done.stderr.endswith("then: hookd update typed\n")
+    looked = hookd(site, "--config", str(away), "reconcile", "typed")
+    assert (looked.returncode, "Redis does not answer at" in looked.stderr) == (6, True), looked.stderr
+
+
+@needs_root
+def test_a_command_for_a_server_says_that_there_is_none(site: Installation) -> None:
+    done = hookd(site, "start", "typed")
+    assert done.returncode == 2
+    assert f"this works on a server that `hookd setup` made, not on {site.config_path}" in done.stderr
+
+
 @needs_root
 @pytest.mark.parametrize("arguments", [("freeze", "shop", "--reason", "mine"), ("thaw", "shop")])
 def test_who_may_not_write_there_is_told_to_use_sudo(site: Installation, arguments: tuple[str, ...]) -> None:
