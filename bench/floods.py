@@ -10,10 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from bench.report import machine, percentile, table
-from hookd.contract.view import AppView
+from hookd.model.app_status import AppView
 from tests.support.installation import Installation
 from tests.support.load import (
     APPS,
@@ -32,6 +30,8 @@ from tests.support.nginx import Sites
 from tests.support.processes import python, running, wait_for
 from tests.support.receiver import headers_of, push_body
 from tests.support.rendered import HOST
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 _FEW: Final = 10
 _ROUNDS: Final = 5

@@ -13,12 +13,12 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from bench.report import first_line, machine, table, times
-from hookd.contract.deployment import Deployment, Status
+from hookd.model.deployment import Deployment, Status
 from tests.support.installation import Installation
 from tests.support.processes import python
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 _MOST_SECONDS: Final = 60.0
 _PAUSE_SECONDS: Final = 0.002

@@ -14,13 +14,13 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from bench.load import Plan
 from bench.memory import MemoryWatch, cpu_seconds
 from bench.receivers import SECRET, Receiver, find_peer, hookd, peer
 from bench.report import first_line, machine, percentile, table, times
 from tests.support.processes import PROJECT, python, wait_for
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 Start = Callable[[Path], AbstractContextManager[Receiver]]
 

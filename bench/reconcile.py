@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from bench.report import first_line, machine, table, times
 from tests.support.installation import SECRET, Installation, app_files, toml
 from tests.support.processes import python
 from tests.support.repository import Repository
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 # As many as worker.reconcile asks side by side.
 _AT_ONCE: Final = 8

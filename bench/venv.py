@@ -14,25 +14,24 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from redis import Redis
 
 from bench.report import first_line, machine, table, times
-from hookd.contract.catalogue import App, Health
-from hookd.contract.deployment import Deployment, Trigger
-from hookd.contract.names import new_deployment_id
-from hookd.contract.places import Places
-from hookd.contract.settings import Settings
-from hookd.store.records import Records
-from worker.commands import Install
-from worker.dependencies import find_python, find_uv
+from hookd.model.app import App, Health
+from hookd.model.deployment import Deployment, Trigger
+from hookd.model.ids import new_deployment_id
+from hookd.model.paths import Places
+from hookd.model.settings import Settings
+from hookd.queue.deployments import Records
+from worker.context import Task
 from worker.journal import Journal
-from worker.logfile import LogFile
-from worker.masks import Masks
-from worker.recorder import Recorder
-from worker.run import run
-from worker.task import Task
+from worker.process.run import run
+from worker.release.venv import Install, find_python, find_uv
+from worker.report.log_file import LogFile
+from worker.report.recorder import Recorder
+from worker.report.redaction import Masks
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 _WANTED: Final = "flask\ngunicorn\nsqlalchemy\nrequests\n"
 

@@ -4,16 +4,18 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from hookd.contract.catalogue import App
-from units import disk, layout, typed
-from units.app_plan import nginx_news
-from units.apps import Server
-from units.install import Installer, Say
-from units.manifest import HOST, Brought, Manifest
-from units.plan import DAEMON_RELOAD, Absent, Run, Step
-from units.run import run, succeeds
-from units.services import stop_for_good
-from units.setup import guard_news
+from hookd.model.app import App
+from hookd.model.ids import is_app
+from units.adopt import state
+from units.apps.manage import Server
+from units.apps.plan import VARIABLES
+from units.apps.services import stop_for_good
+from units.host.plan import guard_news
+from units.plan.apply import Installer, Say
+from units.plan.manifest import HOST, Brought, Manifest
+from units.plan.steps import DAEMON_RELOAD, Absent, Run, Step, nginx_news
+from units.system import disk, layout
+from units.system.run import run, succeeds
 
 _REMOVERS: Final = {"member": ("gpasswd", "--delete"), "user": ("userdel",), "group": ("groupdel",)}
 _UNITS: Final = (
@@ -40,7 +42,7 @@ def uninstall(server: Server, apps: Iterable[App], variables: tuple[Path, ...], 
             say(line)
         return
     Installer(manifest, HOST, say).apply(plan)
-    typed.close(variables)
+    close(variables)
     stays = [path for one in installers for path in one.remove_directories(but=(*_LAST, *variables))]
     _remove_accounts(manifest, say)
     run(("rm", "-rf", "--one-file-system", "--", *_last(manifest), *map(str, _LEFTOVERS)))
@@ -112,3 +114,28 @@ def _accounts(manifest: Manifest) -> list[Brought]:
 def _is_there(thing: Brought) -> bool:
     database = "group" if thing.kind == "group" else "passwd"
     return succeeds(("getent", database, thing.name.split(" ")[0]))
+
+
+def variables_of(app: str) -> tuple[Path, ...]:
+    """The app's variables, when a person has written any; not as hookd made the file, empty or from an old unit's."""
+    path = layout.app_environment(app)
+    adopted = state.load(app)
+    made = {"", VARIABLES.format(name=app).strip(), adopted.environment.strip() if adopted else ""}
+    return (path,) if _text(path) not in made else ()
+
+
+def all_variables() -> tuple[Path, ...]:
+    """Those of every app, and the worker's."""
+    worker = (layout.WORKER_ENVIRONMENT,) if _text(layout.WORKER_ENVIRONMENT) else ()
+    files = sorted(layout.ENVIRONMENTS.iterdir()) if layout.ENVIRONMENTS.is_dir() else []
+    return (*(path for file in files if is_app(file.name) for path in variables_of(file.name)), *worker)
+
+
+def close(files: tuple[Path, ...]) -> None:
+    """Give them to root alone: the number of a group that goes is given to another one day."""
+    for path in files:
+        disk.write(path, disk.read(path) or b"", disk.SECRET)
+
+
+def _text(path: Path) -> str:
+    return (disk.read(path) or b"").decode("utf-8", "replace").strip()

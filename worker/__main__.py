@@ -10,14 +10,14 @@ from typing import Final
 
 from redis.exceptions import AuthenticationError, RedisError
 
-from hookd.contract import queue as names
-from hookd.store import eventlog
-from hookd.store.config import Config, ConfigError, config_path, load
-from hookd.store.connection import PatientRedis, impatient
-from hookd.store.credentials import RedisUser, redis_user, with_user
-from hookd.store.eventlog import event
-from worker.orphans import adopt_orphans
-from worker.queue_worker import NameTaken, SafeWorker
+from hookd import eventlog
+from hookd.config import Config, ConfigError, config_path, load
+from hookd.credentials import RedisUser, redis_user, with_user
+from hookd.eventlog import event
+from hookd.model import redis_keys
+from hookd.queue.client import PatientRedis, impatient
+from worker.process.subreaper import adopt_orphans
+from worker.rq_worker import NameTaken, SafeWorker
 
 log: Final = logging.getLogger("hookd.worker")
 
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
 def _work(config: Config, user: RedisUser | None, name: str) -> None:
     """Work until it is told to stop; raises NameTaken, and RedisError when Redis cannot be used at the start."""
     worker = SafeWorker(
-        names.QUEUE,
+        redis_keys.QUEUE,
         name=name,
         connection=PatientRedis.from_url(config.settings.redis.url, credential_provider=user),
         worker_ttl=_WORKER_TTL,
@@ -87,9 +87,9 @@ def write_rq_environment(config: Config, user: RedisUser | None) -> None:
     variables = {
         "HOOKD_CONFIG": str(config.path),
         "RQ_REDIS_URL": with_user(config.settings.redis.url, user),
-        "RQ_JOB_CLASS": "hookd.store.jobs.SafeJob",
-        "RQ_QUEUE_CLASS": "hookd.store.jobs.SafeQueue",
-        "RQ_WORKER_CLASS": "worker.queue_worker.SafeWorker",
+        "RQ_JOB_CLASS": "hookd.queue.rq_classes.SafeJob",
+        "RQ_QUEUE_CLASS": "hookd.queue.rq_classes.SafeQueue",
+        "RQ_WORKER_CLASS": "worker.rq_worker.SafeWorker",
     }
     text = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
     path = config.settings.rq_environment

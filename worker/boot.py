@@ -12,24 +12,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from hookd.contract.catalogue import App
-from hookd.contract.deployment import Deployment, Trigger
-from hookd.contract.journal import AppState
-from hookd.contract.names import new_deployment_id
-from hookd.contract.places import Places
-from hookd.contract.settings import Settings
-from hookd.contract.steps import StepName
-from hookd.store import eventlog
-from hookd.store.config import Config, ConfigError, config_path, load
-from hookd.store.eventlog import event
+from hookd import eventlog
+from hookd.config import Config, ConfigError, config_path, load
+from hookd.eventlog import event
+from hookd.model.app import App
+from hookd.model.deployment import Deployment, StepName, Trigger
+from hookd.model.ids import new_deployment_id
+from hookd.model.journal import AppState
+from hookd.model.paths import Places
+from hookd.model.settings import Settings
+from worker.context import Task
+from worker.deploy.pipeline import settle
 from worker.errors import DeployError
-from worker.handover import settle
 from worker.journal import Journal
-from worker.lock import app_lock
-from worker.logfile import plain
-from worker.recorder import Recorder
-from worker.services import control
-from worker.task import Task
+from worker.process.lock import app_lock
+from worker.report.log_file import plain
+from worker.report.recorder import Recorder
+from worker.service.manager import control
 
 log: Final = logging.getLogger("hookd.boot")
 

@@ -1,109 +1,144 @@
-"""What a job works with: the configuration of its app and its records, and what it leaves for readers."""
+"""What every step is given: the app, where its things live on disk, and how to run a program for it."""
 
-import logging
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Final
+import os
+import re
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any, Final, TextIO
 
-from redis.exceptions import RedisError
+from dotenv import dotenv_values
+from rq.timeouts import JobTimeoutException
 
-from hookd.contract.catalogue import App
-from hookd.contract.decision import Ruling, Verdict
-from hookd.contract.deployment import Trigger
-from hookd.contract.names import app_of
-from hookd.contract.ruling import why_not
-from hookd.contract.settings import Settings
-from hookd.contract.view import with_state
-from hookd.store import freezes
-from hookd.store.config import Config, config_path, load
-from hookd.store.connection import PatientRedis, impatient
-from hookd.store.credentials import redis_user
-from hookd.store.eventlog import event
-from hookd.store.records import Records
-from worker.behind import behind, how_far, missed
+from hookd.files.safe_open import open_plain
+from hookd.model.app import App
+from hookd.model.deployment import Deployment
+from hookd.model.journal import Event
+from hookd.model.paths import Places
+from hookd.model.settings import Settings
+from worker.errors import DeployError
 from worker.journal import Journal
-from worker.pipeline import Seen
+from worker.process.run import Command, run
+from worker.report.recorder import Recorder
 
-log: Final = logging.getLogger(__name__)
+# Host settings that package tools need to reach their index: certificates, proxies, the index itself.
+_PASSED_ON: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY")
+_PASSED_PREFIXES: Final = ("UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX", "UV_FIND_LINKS", "UV_OFFLINE", "PIP_")
+SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 
 
 @dataclass(frozen=True)
-class Context:
-    """The configuration, and the records twice.
+class Task:
+    """One deployment under way."""
 
-    `patient` waits for a Redis that restarts, for what must be recorded; `impatient` does not, for what is only
-    progress.
-    """
+    app: App
+    settings: Settings
+    places: Places
+    journal: Journal
+    recorder: Recorder
+    app_environment: Mapping[str, str] = field(repr=False)
 
-    config: Config
-    patient: Records
-    impatient: Records
+    @property
+    def deployment(self) -> Deployment:
+        """The record as far as it is known."""
+        return self.recorder.deployment
 
-    def app(self, name: str) -> App | None:
-        """Find the app of this job in the catalogue."""
-        return self.config.catalogue.get(name)
+    def run(self, command: Command, is_news: Callable[[str], bool] = bool) -> None:
+        """Run a program; what it prints goes to the log, as far as it is news. Raises CommandFailed."""
+        self.recorder.line(f"$ {' '.join(command.argv)}")
+        run(command, lambda line: self.recorder.line(line) if is_news(line) else None)
+
+    def stop_the_clock(self) -> None:
+        """Switch off RQ's alarm, for what must not be broken off: every step of it has limits of its own."""
+        signal.alarm(0)
+
+    def say(self, error: Exception) -> str:
+        """Put what went wrong into one sentence that may be stored and shown."""
+        if isinstance(error, JobTimeoutException):
+            return f"the deployment took longer than {self.app.limits.deploy_seconds} s"
+        return self.recorder.clean(str(error))
+
+    def try_to_note(self, *events: Event) -> None:
+        """Write to the journal if that is possible: going back to what served does not wait for room on a disk."""
+        try:
+            self.journal.add(*events)
+        except OSError as error:
+            self.recorder.line(f"warning: the journal cannot be written: {error}")
+
+    def stamp(self) -> dict[str, Any]:
+        """What every journal entry of this deployment carries."""
+        return {"at": datetime.now(UTC), "deployment": self.deployment.id}
+
+    def environment(self, release: Path) -> dict[str, str]:
+        """The variables for the app's own commands: its venv first on the PATH, then what its config adds."""
+        return {
+            "PATH": f"{release / 'venv' / 'bin'}:{SYSTEM_PATH}",
+            "HOME": str(self.places.home),
+            "LANG": "C.UTF-8",
+            "PYTHONUNBUFFERED": "1",
+            "HOOKD_APP": self.app.name,
+            "HOOKD_RELEASE": release.name,
+            "HOOKD_COMMIT": self.deployment.commit or "",
+            **self.app.build.environment,
+            **self.app_environment,
+        }
+
+    def install_environment(self) -> dict[str, str]:
+        """The variables for uv and pip: a cache of the app's own, nobody's configuration, copies instead of links."""
+        return {
+            "PATH": SYSTEM_PATH,
+            "HOME": str(self.places.home),
+            "LANG": "C.UTF-8",
+            "UV_CACHE_DIR": str(self.places.cache / "uv"),
+            "PIP_CACHE_DIR": str(self.places.cache / "pip"),
+            "UV_NO_CONFIG": "1",
+            "UV_PYTHON_DOWNLOADS": "never",
+            "UV_PYTHON_PREFERENCE": "only-system",
+            "UV_LINK_MODE": "copy",  # A hard link into the cache lets one venv change every other.
+            "UV_COMPILE_BYTECODE": "1",  # The app cannot write to its venv, and the first import is three times faster.
+            "UV_NO_PROGRESS": "1",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            **host_variables(),
+            **self.app.dependencies.environment,
+        }
 
 
-def open_context(deployment_id: str) -> Context:
-    """Read the configuration anew, so that a change of the catalogue needs no restart of the worker.
-
-    Only the app of the deployment is read: what is wrong with another app's file holds nobody else up.
-    Raises ConfigError.
-    """
-    config = load(config_path(), only=app_of(deployment_id))
-    keep, url = config.settings.history_seconds, config.settings.redis.url
-    user = redis_user(config, "worker")
-    patient = Records(PatientRedis.from_url(url, credential_provider=user), keep_seconds=keep)
-    return Context(config, patient, Records(impatient(url, user), keep_seconds=keep))
+def host_variables() -> dict[str, str]:
+    """The worker's own variables that package tools are given."""
+    return {k: v for k, v in os.environ.items() if k in _PASSED_ON or k.startswith(_PASSED_PREFIXES)}
 
 
-def publish(context: Context, app: str, seen: Seen) -> None:
-    """Show readers what is known of the app now; a Redis that is away is no reason to stop."""
-    with suppress(RedisError):
-        changes: dict[str, object] = {}
-        if seen.head is not None:
-            changes |= {"head": seen.head, "head_seen_at": seen.head_seen_at}
-        if seen.healthy is not None:
-            changes |= {"healthy": seen.healthy, "checked_at": datetime.now(UTC)}
-        if seen.healthy:
-            changes["trouble"] = None
-        view = context.impatient.view(app).model_copy(update=changes)
-        context.impatient.publish(with_state(view, seen.state, head_seen=seen.head is not None))
+_ENV_FILE: Final = re.compile(r"(?:^|/)\.env[^/]*$|\.env$")
 
 
-def publish_standing(context: Context, app: App, head: str, cause: str | None) -> None:
-    """Show readers, now that a deployment has ended, whether the app serves its head, and why not.
-
-    `cause` is why the deployment ended as it did.
-    """
-    settings, now = context.config.settings, datetime.now(UTC)
-    state = Journal(settings.journal_path(app.name)).state()
-    freeze = freezes.in_force(context.config.frozen, app.name, now)
-    ruling = why_not(state, head, Trigger.RECONCILE, freeze)
-    if ruling is None:
-        ruling = Ruling(verdict=Verdict.WAITING, why=missed(state, head, f"failed: {cause}" if cause else ""))
-    commits = how_far(app, settings, state, head)
-    with suppress(RedisError):
-        view = context.impatient.view(app.name)
-        late = behind(state, head, ruling, view, now, commits=commits)
-        context.impatient.publish(view.model_copy(update={"behind": late}))
-
-
-def tidy(context: Context, app: str) -> None:
-    """Forget old records and logs, after the ending is recorded: this cannot fail a deployment."""
-    history = context.config.settings.history
-    before = datetime.now(UTC) - timedelta(days=history.days)
+def app_environment(app: App) -> dict[str, str]:
+    """Read the app's own variables; raises DeployError when their file cannot be read."""
+    file = app.build.environment_file
+    if file is None:
+        return {}
     try:
-        context.impatient.forget_old(app, keep=history.keep, before=before)
-        _remove_logs(context.config.settings, app, before)
-    except (RedisError, OSError) as error:
-        event(log, "old records stay", logging.WARNING, app=app, why=str(error))
+        with file.open(encoding="utf-8") as stream:
+            return _values(stream)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DeployError(f"the app's variables in {file} cannot be read: {error}") from None
 
 
-def _remove_logs(settings: Settings, app: str, before: datetime) -> None:
-    """Keep the newest logs; their names sort by time, so they go also when Redis has lost its records."""
-    logs = sorted(settings.log_directory(app).glob("*.log"), reverse=True)
-    for number, path in enumerate(logs):
-        if number >= settings.history.keep or path.stat().st_mtime < before.timestamp():
-            path.unlink()
+def shared_variables(app: App) -> list[dict[str, str]]:
+    """Read what stands in shared files such as `.env`, as far as that can be: known so that no log tells it."""
+    return [_variables(app.shared_root / path) for path in app.shared.files if _ENV_FILE.search(path)]
+
+
+def _variables(file: Path) -> dict[str, str]:
+    try:
+        with TextIOWrapper(open_plain(file), encoding="utf-8", errors="replace") as stream:
+            return _values(stream)
+    except OSError:
+        return {}
+
+
+def _values(stream: TextIO) -> dict[str, str]:
+    found = dotenv_values(stream=stream, interpolate=False)
+    return {name: value for name, value in found.items() if value is not None}

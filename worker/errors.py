@@ -19,8 +19,8 @@ from typing import Final
 
 from rq.timeouts import JobTimeoutException
 
-from hookd.contract.decision import Verdict
-from hookd.contract.deployment import Status
+from hookd.model.decision import Verdict
+from hookd.model.deployment import Status
 
 
 class DeployError(Exception):

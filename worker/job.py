@@ -6,33 +6,123 @@ The two functions without an underscore are all that the queue can call.
 import logging
 import signal
 from collections.abc import Mapping
-from dataclasses import replace
-from datetime import UTC, datetime
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from redis.exceptions import RedisError
 from rq import get_current_job
 from rq.timeouts import JobTimeoutException
 
-from hookd.contract.catalogue import App
-from hookd.contract.decision import Verdict
-from hookd.contract.deployment import UNDONE, Deployment, IllegalTransition, Status, Trigger, advance
-from hookd.contract.places import Places
-from hookd.store.config import ConfigError
-from hookd.store.eventlog import event
-from hookd.store.records import NoSuchDeployment, Request
-from worker.context import Context, open_context, publish, publish_standing, tidy
+from hookd import freezes
+from hookd.config import Config, ConfigError, config_path, load
+from hookd.credentials import redis_user
+from hookd.eventlog import event
+from hookd.model.app import App
+from hookd.model.app_status import with_state
+from hookd.model.decision import Ruling, Verdict
+from hookd.model.deployment import UNDONE, Deployment, IllegalTransition, Status, Trigger, advance
+from hookd.model.eligibility import why_not
+from hookd.model.ids import app_of
+from hookd.model.paths import Places
+from hookd.model.settings import Settings
+from hookd.queue.client import PatientRedis, impatient
+from hookd.queue.codec import NoSuchDeployment
+from hookd.queue.deployments import Records, Request
+from worker.context import Task, app_environment, host_variables, shared_variables
+from worker.deploy.pipeline import Ending, Seen
+from worker.deploy.pipeline import deploy as run_pipeline
 from worker.errors import DeployError, DeploymentFailed
 from worker.journal import Journal
-from worker.life import end_dead, still_runs
-from worker.logfile import LogFile
-from worker.masks import Masks
-from worker.pipeline import Ending
-from worker.pipeline import deploy as run_pipeline
-from worker.recorder import Recorder, keep_decision
-from worker.task import Task, host_variables
-from worker.variables import app_environment, shared_variables
+from worker.reconcile.lag import behind, how_far, missed
+from worker.recovery.liveness import end_dead, still_runs
+from worker.report.log_file import LogFile
+from worker.report.recorder import Recorder, keep_decision
+from worker.report.redaction import Masks
 
 log: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Context:
+    """The configuration, and the records twice.
+
+    `patient` waits for a Redis that restarts, for what must be recorded; `impatient` does not, for what is only
+    progress.
+    """
+
+    config: Config
+    patient: Records
+    impatient: Records
+
+    def app(self, name: str) -> App | None:
+        """Find the app of this job in the catalogue."""
+        return self.config.catalogue.get(name)
+
+
+def open_context(deployment_id: str) -> Context:
+    """Read the configuration anew, so that a change of the catalogue needs no restart of the worker.
+
+    Only the app of the deployment is read: what is wrong with another app's file holds nobody else up.
+    Raises ConfigError.
+    """
+    config = load(config_path(), only=app_of(deployment_id))
+    keep, url = config.settings.history_seconds, config.settings.redis.url
+    user = redis_user(config, "worker")
+    patient = Records(PatientRedis.from_url(url, credential_provider=user), keep_seconds=keep)
+    return Context(config, patient, Records(impatient(url, user), keep_seconds=keep))
+
+
+def publish(context: Context, app: str, seen: Seen) -> None:
+    """Show readers what is known of the app now; a Redis that is away is no reason to stop."""
+    with suppress(RedisError):
+        changes: dict[str, object] = {}
+        if seen.head is not None:
+            changes |= {"head": seen.head, "head_seen_at": seen.head_seen_at}
+        if seen.healthy is not None:
+            changes |= {"healthy": seen.healthy, "checked_at": datetime.now(UTC)}
+        if seen.healthy:
+            changes["trouble"] = None
+        view = context.impatient.view(app).model_copy(update=changes)
+        context.impatient.publish(with_state(view, seen.state, head_seen=seen.head is not None))
+
+
+def publish_standing(context: Context, app: App, head: str, cause: str | None) -> None:
+    """Show readers, now that a deployment has ended, whether the app serves its head, and why not.
+
+    `cause` is why the deployment ended as it did.
+    """
+    settings, now = context.config.settings, datetime.now(UTC)
+    state = Journal(settings.journal_path(app.name)).state()
+    freeze = freezes.in_force(context.config.frozen, app.name, now)
+    ruling = why_not(state, head, Trigger.RECONCILE, freeze)
+    if ruling is None:
+        ruling = Ruling(verdict=Verdict.WAITING, why=missed(state, head, f"failed: {cause}" if cause else ""))
+    commits = how_far(app, settings, state, head)
+    with suppress(RedisError):
+        view = context.impatient.view(app.name)
+        late = behind(state, head, ruling, view, now, commits=commits)
+        context.impatient.publish(view.model_copy(update={"behind": late}))
+
+
+def tidy(context: Context, app: str) -> None:
+    """Forget old records and logs, after the ending is recorded: this cannot fail a deployment."""
+    history = context.config.settings.history
+    before = datetime.now(UTC) - timedelta(days=history.days)
+    try:
+        context.impatient.forget_old(app, keep=history.keep, before=before)
+        _remove_logs(context.config.settings, app, before)
+    except (RedisError, OSError) as error:
+        event(log, "old records stay", logging.WARNING, app=app, why=str(error))
+
+
+def _remove_logs(settings: Settings, app: str, before: datetime) -> None:
+    """Keep the newest logs; their names sort by time, so they go also when Redis has lost its records."""
+    logs = sorted(settings.log_directory(app).glob("*.log"), reverse=True)
+    for number, path in enumerate(logs):
+        if number >= settings.history.keep or path.stat().st_mtime < before.timestamp():
+            path.unlink()
 
 
 def deploy(deployment_id: str) -> dict[str, str]:

@@ -6,8 +6,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Final
 
-from hookd.contract.journal import AppState, Event, compact, decode, encode, fold
-from hookd.store.tree import sync_directory
+from hookd.files.safe_open import sync_directory
+from hookd.model.journal import AppState, Event, compact, decode, encode, fold
 
 _LONG: Final = 500
 

@@ -7,17 +7,15 @@ number after the app is how many seconds are waited at most.
 import sys
 from typing import Final
 
-from hookd.contract.catalogue import App
-from hookd.contract.places import Places
-from hookd.contract.settings import Settings
-from hookd.store.config import ConfigError, config_path, load
-from worker.checkout import git_environment
-from worker.commands import Git
+from hookd.config import ConfigError, config_path, load
+from hookd.model.app import App
+from hookd.model.paths import Places
+from hookd.model.settings import Settings
+from worker.context import SYSTEM_PATH, host_variables
 from worker.errors import CommandFailed, DeployError
-from worker.heads import head_in
-from worker.masks import Masks
-from worker.run import lines_of
-from worker.task import SYSTEM_PATH, host_variables
+from worker.process.run import lines_of
+from worker.release.git import Git, git_environment, head_in
+from worker.report.redaction import Masks
 
 _SECONDS: Final = 30.0
 # What git says after the program it uses, ssh say, has said what is wrong.

@@ -7,6 +7,6 @@ reconciler or the embedded Redis) · `root`, `server`, `apps`, `edit`, `adopt`, 
 work is in `units`).
 """
 
-from hookd.cli.group import main
+from hookd.cli.main import main
 
 __all__ = ["main"]

@@ -14,19 +14,19 @@ import click
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 
-from hookd.cli.base import UNREACHABLE, app_of, configured, console, how_to_start, records_of, stop, waits
-from hookd.cli.deployments import ask
-from hookd.cli.show import frozen
-from hookd.cli.terminal import shown
-from hookd.contract.catalogue import App
-from hookd.contract.decision import Decision, Verdict
-from hookd.contract.decision import told as told_of
-from hookd.contract.deployment import Trigger
-from hookd.contract.freeze import Freeze
-from hookd.store import freezes
-from hookd.store.config import Config
-from hookd.store.credentials import NotForYou
-from hookd.store.decisions import note
+from hookd import freezes
+from hookd.cli.common import UNREACHABLE, app_of, configured, console, how_to_start, records_of, stop, waits
+from hookd.cli.deploy import ask
+from hookd.cli.safe_text import shown
+from hookd.cli.status import frozen
+from hookd.config import Config
+from hookd.credentials import NotForYou
+from hookd.model.app import App
+from hookd.model.decision import Decision, Verdict
+from hookd.model.decision import told as told_of
+from hookd.model.deployment import Trigger
+from hookd.model.eligibility import Freeze
+from hookd.queue.decision_log import note
 
 _SPAN: Final = re.compile(r"([1-9][0-9]{0,4})([mhd])")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}

@@ -3,14 +3,17 @@
 import json
 import os
 import secrets
+import socket
 import sys
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import parse_qs, urlsplit
 
 import click
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
-from hookd.cli import launch
-from hookd.cli import send as sending
-from hookd.cli.base import (
+from hookd.cli import send as send_module
+from hookd.cli.common import (
     UNREACHABLE,
     app_of,
     as_json,
@@ -22,23 +25,25 @@ from hookd.cli.base import (
     records_of,
     stop,
 )
-from hookd.cli.deployments import finish
-from hookd.cli.terminal import harmless
-from hookd.contract.catalogue import App
-from hookd.secrets import Secret, read_secrets, secret_file
-from hookd.store.config import Config, ConfigError
-from hookd.store.records import Records
+from hookd.cli.deploy import finish
+from hookd.cli.safe_text import harmless
+from hookd.config import VARIABLE, Config, ConfigError
+from hookd.credentials import Secret
+from hookd.model.app import App
+from hookd.queue.client import impatient, redis_program
+from hookd.queue.deployments import Records
+from hookd.receiver.secrets import read_secrets, secret_file
 
 
 @click.command()
 @configured
 def serve(config: Config) -> None:
     """Run the receiver in the foreground."""
-    from hookd.serve import serve as serve_forever
+    from hookd.receiver.server import serve as serve_forever
 
     bind = config.settings.receiver.bind
     try:
-        launch.check_free(bind)
+        check_free(bind)
         serve_forever(config)
     except OSError as error:
         stop(f"the receiver cannot start at {bind}: {error}", hint="ss -ltnp")
@@ -50,10 +55,10 @@ def serve(config: Config) -> None:
 def worker(config: Config, name: str | None) -> None:
     """Run one worker in the foreground."""
     url = config.settings.redis.url
-    if not launch.redis_answers(url):
+    if not redis_answers(url):
         said = f"hookd: waiting for Redis at {url}; next: {how_to_start(config).redis}"
         complaints.print(said, markup=False, soft_wrap=True)
-    launch.become_worker(config, name)
+    become_worker(config, name)
 
 
 @click.command()
@@ -68,9 +73,9 @@ def reconcile(config: Config, apps: tuple[str, ...], every: int | None) -> None:
     if state.exists() and state.stat().st_uid != os.geteuid():
         stop(f"{state} is not yours: it runs as its owner", hint="sudo systemctl start hookd-reconcile.service")
     url = config.settings.redis.url
-    if every is None and not launch.redis_answers(url):
+    if every is None and not redis_answers(url):
         stop(f"Redis does not answer at {url}", hint=how_to_start(config).redis, status=UNREACHABLE)
-    launch.become_reconcile(config, apps, every)
+    become_reconcile(config, apps, every)
 
 
 @click.command()
@@ -78,8 +83,8 @@ def reconcile(config: Config, apps: tuple[str, ...], every: int | None) -> None:
 def redis(config: Config) -> None:
     """Run the embedded Redis server in the foreground."""
     try:
-        launch.become_redis(config)
-    except launch.LaunchError as error:
+        become_redis(config)
+    except LaunchError as error:
         stop(str(error), hint=error.hint)
 
 
@@ -98,7 +103,7 @@ def send(config: Config, app: str, post_receive: bool, wait: bool, json_output: 
     found = read_secrets(secret_file(config.settings.receiver.secrets, known.name), problems)
     if problems:
         raise ConfigError(problems)
-    moves = sending.read_moves(sys.stdin.readlines()) if post_receive else [_test_move(known, records_of(config))]
+    moves = send_module.read_moves(sys.stdin.readlines()) if post_receive else [_test_move(known, records_of(config))]
     answers = [_send(config, known, found[-1], moved) for moved in moves]
     if json_output:
         click.echo(json.dumps(answers if post_receive else answers[0], indent=2))
@@ -111,20 +116,20 @@ def send(config: Config, app: str, post_receive: bool, wait: bool, json_output: 
         finish(config, records_of(config), deployments[-1], wait=True, json_output=False)
 
 
-def _send(config: Config, app: App, secret: Secret, moved: sending.Moved) -> dict[str, Any]:
+def _send(config: Config, app: App, secret: Secret, moved: send_module.Moved) -> dict[str, Any]:
     try:
-        code, answer = sending.send(config.settings.receiver.bind, app, secret, moved)
-    except sending.SendError as error:
+        code, answer = send_module.send(config.settings.receiver.bind, app, secret, moved)
+    except send_module.SendError as error:
         stop(str(error), hint=how_to_start(config).receiver, status=UNREACHABLE)
     if code >= 400:
         stop(f"the receiver answered {code}: {answer.get('error')}", status=1)
     return answer
 
 
-def _test_move(app: App, records: Records) -> sending.Moved:
+def _test_move(app: App, records: Records) -> send_module.Moved:
     """A push that never happened: the receiver takes it as a hint, and the worker looks where the branch really is."""
     head = records.view(app.name).head
-    return sending.Moved("0" * 40, head or secrets.token_hex(20), app.ref)
+    return send_module.Moved("0" * 40, head or secrets.token_hex(20), app.ref)
 
 
 @click.command()
@@ -133,9 +138,98 @@ def _test_move(app: App, records: Records) -> sending.Moved:
 @in_words
 def demo(once: bool, keep: bool) -> None:
     """Show the main job on this machine: a push goes live, a dependency changes, a broken commit is rolled back."""
-    from hookd.demo.story import run_demo
+    from units.demo.story import run_demo
 
     sys.exit(run_demo(console, once=once, keep=keep))
 
 
 COMMANDS = (serve, worker, reconcile, redis, send, demo)
+
+_MEMORY = "64mb"
+_ELSEWHERE = "start that server by its own means, or name a unix socket as redis.url in hookd.toml"
+
+
+class LaunchError(Exception):
+    """The program cannot be started as configured; `hint` is what to do next."""
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def become_worker(config: Config, name: str | None) -> NoReturn:
+    """Become a worker; its package is never imported here, since it may not meet a webhook secret."""
+    os.environ[VARIABLE] = str(config.path)
+    # -P: a directory that a person happens to stand in must not lend its modules to a worker, or to root.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "worker", *([name] if name else [])])
+
+
+def become_reconcile(config: Config, apps: tuple[str, ...], every: int | None) -> NoReturn:
+    """Become the program that looks for missed pushes; like the worker it is never imported here."""
+    os.environ[VARIABLE] = str(config.path)
+    options = ["--every", str(every)] if every else ["--now"]
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "worker.reconcile", *options, "--", *apps])
+
+
+def become_redis(config: Config) -> NoReturn:
+    """Become the embedded server; raises LaunchError when the configuration wants another one."""
+    if config.settings.redis.passwords:
+        raise LaunchError(
+            "redis.passwords is set: the embedded server knows no users; it takes no password",
+            hint="systemctl status hookd-redis.service (on a server, systemd runs Redis)",
+        )
+    directory = config.settings.redis.directory or config.settings.state / "redis"
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if redis_answers(config.settings.redis.url):
+        raise LaunchError(f"a Redis answers at {config.settings.redis.url} already", hint="hookd status")
+    program = str(redis_program())
+    os.execv(program, [program, *server_options(config.settings.redis.url, directory)])
+
+
+def redis_answers(url: str) -> bool:
+    """Tell whether a server is there; one that wants a password is."""
+    try:
+        return bool(impatient(url).ping())
+    except (AuthenticationError, ResponseError):
+        return True
+    except RedisError:
+        return False
+
+
+def check_free(bind: str) -> None:
+    """See whether the receiver can listen, unless a process manager holds the socket; raises OSError."""
+    if bind.startswith("unix:") or "LISTEN_FDS" in os.environ:
+        return
+    host, _, port = bind.rpartition(":")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host.strip("[]"), int(port)))
+
+
+def server_options(url: str, directory: Path) -> list[str]:
+    """The server's options: reached only as `url` says, every write on disk within a second, never dropping a key."""
+    return [
+        *_listening(url),
+        "--dir", str(directory),
+        "--appendonly", "yes",
+        "--appendfsync", "everysec",
+        "--save", "",
+        "--maxmemory", _MEMORY,
+        "--maxmemory-policy", "noeviction",
+        "--daemonize", "no",
+    ]  # fmt: skip
+
+
+def _listening(url: str) -> list[str]:
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        Path(parts.path).parent.mkdir(parents=True, exist_ok=True)
+        return ["--port", "0", "--unixsocket", parts.path, "--unixsocketperm", "700"]
+    if parts.password or parts.username:
+        raise LaunchError("redis.url holds a password: the embedded server knows none", hint=_ELSEWHERE)
+    if parts.scheme == "redis" and parts.hostname in ("127.0.0.1", "localhost") and not parse_qs(parts.query):
+        return ["--port", str(parts.port or 6379), "--bind", "127.0.0.1"]
+    raise LaunchError(
+        f"redis.url is {url}: the embedded server listens on a unix socket or on 127.0.0.1", hint=_ELSEWHERE
+    )

@@ -7,10 +7,10 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from hookd.contract.catalogue import App
-from hookd.secrets import Secret
-from hookd.senders import SENDERS
-from hookd.signatures import sign
+from hookd.credentials import Secret
+from hookd.model.app import App
+from hookd.receiver.senders import SENDERS
+from hookd.receiver.signatures import sign
 
 _SECONDS = 10
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from redis.exceptions import RedisError
 
-from hookd.contract.deployment import Deployment, Status
+from hookd.model.deployment import Deployment, Status
 from tests.faults.program import Program
 from tests.faults.store import Store
 from tests.support.installation import Installation, app_files

@@ -1,6 +1,6 @@
 """What a deployment makes on its way, and what must be gone when the next one has ended."""
 
-from hookd.contract.places import Places
+from hookd.model.paths import Places
 from tests.faults.keeper import APP, Keeper
 from worker.journal import Journal
 

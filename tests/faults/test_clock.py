@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from hookd.contract.deployment import Deployment, Status
-from tests.faults.conftest import Dice
+from hookd.model.deployment import Deployment, Status
 from tests.faults.keeper import Keeper
 from tests.faults.ledger import Ledger
 from tests.faults.program import Program
+from tests.support.dice import Dice
 from tests.support.processes import wait_for
 from tests.support.programs import program, run
 

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from hookd.contract.deployment import Status, Trigger
-from tests.faults.conftest import Dice
+from hookd.model.deployment import Status, Trigger
 from tests.faults.keeper import APP, Keeper
 from tests.faults.ledger import Ledger
 from tests.faults.sender import TAKEN, deliver, insist
+from tests.support.dice import Dice
 from tests.support.processes import wait_for
 
 # A round makes fewer deployments than records are kept.

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from hookd.contract.deployment import UNDONE, Deployment, Status
-from hookd.contract.places import Places
-from tests.faults.conftest import Dice
+from hookd.model.deployment import UNDONE, Deployment, Status
+from hookd.model.paths import Places
 from tests.faults.keeper import APP, Keeper
 from tests.faults.ledger import Ledger
 from tests.faults.leftovers import leftovers
 from tests.faults.looker import INJECTED, calls, find_strace, watched
+from tests.support.dice import Dice
 from tests.support.installation import REQUIREMENTS
 from tests.support.processes import wait_for
 from tests.support.users import needs_root

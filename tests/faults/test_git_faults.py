@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from hookd.contract.decision import Verdict
-from hookd.contract.deployment import Status, Trigger
-from hookd.contract.view import AppView
-from tests.faults.conftest import Dice
+from hookd.model.app_status import AppView
+from hookd.model.decision import Verdict
+from hookd.model.deployment import Status, Trigger
 from tests.faults.githost import GitHost, away, dripping, silent, torn, unwilling
 from tests.faults.keeper import APP, Keeper
 from tests.faults.ledger import Ledger
+from tests.support.dice import Dice
 from tests.support.processes import wait_for
 from tests.support.repository import Repository
 

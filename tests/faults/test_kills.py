@@ -6,11 +6,11 @@ from itertools import product
 
 import pytest
 
-from hookd.contract.deployment import Deployment
-from tests.faults.conftest import Dice
+from hookd.model.deployment import Deployment
 from tests.faults.keeper import Keeper
 from tests.faults.ledger import Ledger
 from tests.faults.program import Program
+from tests.support.dice import Dice
 
 pytestmark = pytest.mark.usefixtures("tidy")
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Dice
 from tests.faults.keeper import APP, Keeper
 from tests.faults.ledger import Ledger
 from tests.faults.looker import calls, find_strace, killed, watched
+from tests.support.dice import Dice
 from tests.support.installation import REQUIREMENTS
 
 pytestmark = pytest.mark.usefixtures("tidy")

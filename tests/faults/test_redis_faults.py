@@ -16,13 +16,13 @@ from threading import Event
 import pytest
 from redis import Redis
 
-from hookd.contract import queue as names
-from hookd.contract.deployment import Deployment, Status
-from tests.faults.conftest import Dice
+from hookd.model import redis_keys
+from hookd.model.deployment import Deployment, Status
 from tests.faults.keeper import APP, Keeper
 from tests.faults.ledger import Ledger
 from tests.faults.sender import TAKEN, deliver_in_time
 from tests.faults.store import Store
+from tests.support.dice import Dice
 from tests.support.processes import wait_for
 
 STEPS = ("fetch", "build", "health", "stop old")
@@ -267,7 +267,7 @@ def wait_until_looked_at(keeper: Keeper) -> None:
     """Wait until the reconciler has come round to the app."""
     since = time.time()
     with Redis.from_url(keeper.store.url) as client:
-        wait_for(lambda: float(client.hget(names.asked_key(APP), "at") or 0) > since, what="a look at the branch")
+        wait_for(lambda: float(client.hget(redis_keys.asked_key(APP), "at") or 0) > since, what="a look at the branch")
 
 
 @pytest.mark.usefixtures("alone")
@@ -321,6 +321,6 @@ def wait_for_more(answers: dict[str, int]) -> None:
 def answered_by(keeper: Keeper, delivery: str) -> Deployment:
     """The deployment that a delivery was answered with."""
     with Redis.from_url(keeper.store.url) as client:
-        found = client.get(names.delivery_key(APP, delivery))
+        found = client.get(redis_keys.delivery_key(APP, delivery))
     assert found, delivery
     return keeper.site.records.get(found.decode())

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from hookd.store.records import Records
+from hookd.queue.deployments import Records
 from tests.support.installation import Installation
 from tests.support.receiver import Bench, bench
 from tests.support.redis_server import redis_server

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.tasks import Deploying, deploying, make_app
-from worker.dependencies import install
-from worker.ownership import policy_of
+from worker.release.ownership import policy_of
+from worker.release.venv import install
 
 
 class Installer:

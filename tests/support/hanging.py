@@ -9,9 +9,9 @@ from pathlib import Path
 
 from redis import Redis
 
-from hookd.contract.deployment import Trigger
-from hookd.contract.names import app_of
-from hookd.store.records import Request
+from hookd.model.deployment import Trigger
+from hookd.model.ids import app_of
+from hookd.queue.deployments import Request
 from tests.support.installation import Installation
 
 

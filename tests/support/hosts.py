@@ -14,17 +14,17 @@ from typing import Any
 
 import pytest
 
-from hookd.contract.catalogue import App
-from hookd.contract.settings import Settings
-from hookd.store.ownership import Policy, code_policy, umask_of
+from hookd.files.policies import Policy, code_policy, umask_of
+from hookd.model.app import App
+from hookd.model.settings import Settings
 from tests.support.repository import Repository
 from tests.support.tasks import deploying, make_app, make_settings
 from tests.support.users import NOBODY, as_nobody, as_user, open_directory
 from tests.support.wheels import make_wheel
-from worker.build import build
-from worker.checkout import Checkout
-from worker.ownership import make_directories, policy_of
-from worker.target import Target
+from worker.deploy.build import build
+from worker.deploy.target import Target
+from worker.release.git_mirror import Checkout
+from worker.release.ownership import make_directories, policy_of
 
 WORKER, WEB = "nobody", "www-data"
 FILES: Mapping[str, str] = {
@@ -108,7 +108,7 @@ class Host:
     def deploy_with_pip(self) -> tuple[Path, str]:
         """Do the same on a host without uv."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("worker.dependencies.find_uv", lambda task: None)
+            patch.setattr("worker.release.venv.find_uv", lambda task: None)
             wheels = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.directory / "wheels")}
             return self.deploy(dependencies={"environment": wheels})
 

@@ -16,14 +16,14 @@ from typing import Any, Self
 
 from redis import Redis
 
-from hookd.contract.deployment import Deployment, Trigger
-from hookd.contract.journal import Colour
-from hookd.store.config import Config, load
-from hookd.store.records import Records, Request
+from hookd.config import Config, load
+from hookd.model.deployment import Deployment, Trigger
+from hookd.model.journal import Colour
+from hookd.queue.deployments import Records, Request
 from tests.support.processes import free_port, python, running, wait_for
 from tests.support.redis_server import redis_server
 from tests.support.repository import Repository
-from units.circus import Circus, Service
+from units.render.circus import Circus, Service
 
 SECRET = "a webhook secret for tests"
 CACHE = Path(os.environ.get("HOOKD_TEST_CACHE", "/tmp/hookd-test-cache"))

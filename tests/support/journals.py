@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hookd.contract.journal import Built, Event, Good, Pinned, Quarantined, Switched
-from hookd.contract.names import new_deployment_id
+from hookd.model.ids import new_deployment_id
+from hookd.model.journal import Built, Event, Good, Pinned, Quarantined, Switched
 from worker.journal import Journal
 
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from hookd.contract.places import Places
+from hookd.model.paths import Places
 from tests.support.repository import Repository
 from tests.support.tasks import make_app, make_settings
-from worker.checkout import Checkout
+from worker.release.git_mirror import Checkout
 
 
 class Mirror:

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hookd.contract.catalogue import App
+from hookd.model.app import App
 from tests.support.processes import free_port, running, wait_for
 from tests.support.programs import program, run
 from tests.support.rendered import files
-from units.host import Host
+from units.system.facts import Host
 
 _MAIN = """
 daemon off; master_process off; pid nginx.pid; error_log stderr;

@@ -14,9 +14,9 @@ from uuid import uuid4
 import pytest
 from redis import Redis
 
-from hookd.contract import queue as names
-from hookd.contract.deployment import Deployment, Status, Trigger
-from hookd.contract.names import new_deployment_id
+from hookd.model import redis_keys
+from hookd.model.deployment import Deployment, Status, Trigger
+from hookd.model.ids import new_deployment_id
 from tests.support.installation import Installation
 from tests.support.processes import wait_for
 
@@ -46,7 +46,7 @@ class Pickled:
         return os.system, (f"touch {self._marker}",)
 
 
-def put_job(client: Redis, fields: Mapping[Any, Any], job_id: str | None = None, queue: str = names.QUEUE) -> str:
+def put_job(client: Redis, fields: Mapping[Any, Any], job_id: str | None = None, queue: str = redis_keys.QUEUE) -> str:
     """Write a job's hash and put its id into a queue; `fields` are laid over those of a sound job."""
     job_id = job_id or f"raw-{uuid4().hex}"
     sound: dict[Any, Any] = {
@@ -60,7 +60,7 @@ def put_job(client: Redis, fields: Mapping[Any, Any], job_id: str | None = None,
     return job_id
 
 
-def put_id(client: Redis, job_id: str | bytes, queue: str = names.QUEUE) -> None:
+def put_id(client: Redis, job_id: str | bytes, queue: str = redis_keys.QUEUE) -> None:
     """Put an id into a queue."""
     client.sadd("rq:queues", f"rq:queue:{queue}")
     client.rpush(f"rq:queue:{queue}", job_id)
@@ -83,7 +83,7 @@ def superseded(client: Redis) -> str:
         created_at=at,
         ended_at=at,
     )
-    client.hset(names.record_key(record.id), "record", record.model_dump_json())
+    client.hset(redis_keys.record_key(record.id), "record", record.model_dump_json())
     return record.id
 
 
@@ -102,7 +102,7 @@ class Site:
 
     def assert_a_good_job_finishes(self) -> None:
         """Give the worker a sound job behind all others: the same process must finish it."""
-        job_id = put_job(self.client, {"data": call(names.DEPLOY, self.superseded())})
+        job_id = put_job(self.client, {"data": call(redis_keys.DEPLOY, self.superseded())})
         wait_for(
             lambda: status_of(self.client, job_id) == "finished" or self.worker.poll() is not None, 30, "a good job"
         )

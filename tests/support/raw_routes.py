@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from hookd.contract import queue as names
+from hookd.model import redis_keys
 from tests.support.raw_jobs import Pickled, call
 
 UNKNOWN: Final = "shop-20260304T050607000-0a1b2c"
-CALL: Final = call(names.DEPLOY, UNKNOWN)
+CALL: Final = call(redis_keys.DEPLOY, UNKNOWN)
 FAR: Final = "9" * 30
 Fields = dict[str, Any]
 
@@ -36,20 +36,20 @@ ROUTES = {**JSON_ROUTES, **PICKLE_ROUTES}
 
 # Calls that no deployment needs.
 CALLS: dict[str, bytes] = {
-    "no argument": call(names.DEPLOY),
-    "two arguments": call(names.DEPLOY, UNKNOWN, UNKNOWN),
-    "an argument by name": call(names.DEPLOY, deployment_id=UNKNOWN),
-    "an argument too many by name": call(names.DEPLOY, UNKNOWN, commit="a" * 40),
-    "a number": call(names.DEPLOY, 5),
-    "a list": call(names.DEPLOY, [UNKNOWN]),
-    "a path": call(names.DEPLOY, "../../etc/passwd"),
-    "an id with a line end": call(names.DEPLOY, f"{UNKNOWN}\n"),
-    "an instance": call(names.DEPLOY, UNKNOWN, instance="x"),
-    "an empty instance": call(names.DEPLOY, UNKNOWN, instance={}),
+    "no argument": call(redis_keys.DEPLOY),
+    "two arguments": call(redis_keys.DEPLOY, UNKNOWN, UNKNOWN),
+    "an argument by name": call(redis_keys.DEPLOY, deployment_id=UNKNOWN),
+    "an argument too many by name": call(redis_keys.DEPLOY, UNKNOWN, commit="a" * 40),
+    "a number": call(redis_keys.DEPLOY, 5),
+    "a list": call(redis_keys.DEPLOY, [UNKNOWN]),
+    "a path": call(redis_keys.DEPLOY, "../../etc/passwd"),
+    "an id with a line end": call(redis_keys.DEPLOY, f"{UNKNOWN}\n"),
+    "an instance": call(redis_keys.DEPLOY, UNKNOWN, instance="x"),
+    "an empty instance": call(redis_keys.DEPLOY, UNKNOWN, instance={}),
     "a method of a text": call("format", instance="{}"),
-    "another function of the worker": call("worker.life.end_dead", UNKNOWN),
-    "a name that is a list": call([names.DEPLOY], UNKNOWN),
-    "a name that is a table": call({"name": names.DEPLOY}, UNKNOWN),
+    "another function of the worker": call("worker.recovery.liveness.end_dead", UNKNOWN),
+    "a name that is a list": call([redis_keys.DEPLOY], UNKNOWN),
+    "a name that is a table": call({"name": redis_keys.DEPLOY}, UNKNOWN),
     "no name": call(None, UNKNOWN),
     "arguments that are a table": b'["worker.job.deploy", null, {"0": "x"}, {}]',
     "names that are a list": b'["worker.job.deploy", null, ["shop-20260304T050607000-0a1b2c"], []]',

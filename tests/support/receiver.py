@@ -14,12 +14,12 @@ from flask import Flask
 from redis import Redis
 from werkzeug.test import TestResponse
 
-from hookd.contract.deployment import Deployment, Status, advance
-from hookd.contract.queue import REFUSALS, counts_key, decisions_key
-from hookd.senders import SENDERS
-from hookd.serve import build
-from hookd.store.config import Config
-from hookd.store.records import Records
+from hookd.config import Config
+from hookd.model.deployment import Deployment, Status, advance
+from hookd.model.redis_keys import REFUSALS, counts_key, decisions_key
+from hookd.queue.deployments import Records
+from hookd.receiver.senders import SENDERS
+from hookd.receiver.server import build
 from tests.support.installation import SECRET, Installation
 
 JSON = "application/json"

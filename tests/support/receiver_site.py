@@ -1,6 +1,6 @@
 """An nginx configuration with a site for the receiver, odd on purpose, and what is read from it."""
 
-from units.nginx_config import Passed, parse, passed_on
+from units.system.nginx_config import Passed, parse, passed_on
 
 BIND = "unix:/run/hookd/receiver.sock"
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from hookd.contract.catalogue import App
-from hookd.contract.settings import Settings
+from hookd.model.app import App
+from hookd.model.settings import Settings
 from tests.support.processes import PROJECT
 
 README = PROJECT / "README.md"

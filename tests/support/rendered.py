@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from hookd.contract.catalogue import App, Catalogue
-from units.app_files import app_files
-from units.host import Host
-from units.host_files import host_files
-from units.plan import File, Link
+from hookd.model.app import App, Catalogue
+from units.plan.steps import File, Link
+from units.render.app import app_files
+from units.render.host import host_files
+from units.system.facts import Host
 
 Unit = dict[str, list[str]]
 

@@ -7,19 +7,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hookd.contract.catalogue import App
-from hookd.contract.deployment import Deployment, Trigger
-from hookd.contract.names import new_deployment_id
-from hookd.contract.places import Places
-from hookd.contract.settings import Settings
-from hookd.store.connection import impatient
-from hookd.store.records import Records
+from hookd.model.app import App
+from hookd.model.deployment import Deployment, Trigger
+from hookd.model.ids import new_deployment_id
+from hookd.model.paths import Places
+from hookd.model.settings import Settings
+from hookd.queue.client import impatient
+from hookd.queue.deployments import Records
 from tests.support.installation import merged
+from worker.context import Task
 from worker.journal import Journal
-from worker.logfile import LogFile
-from worker.masks import Masks
-from worker.recorder import Recorder
-from worker.task import Task
+from worker.report.log_file import LogFile
+from worker.report.recorder import Recorder
+from worker.report.redaction import Masks
 
 
 def make_app(directory: Path, **over: Any) -> App:

@@ -2,20 +2,20 @@
 
 import grp
 import pwd
+import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-from hookd.contract.catalogue import Catalogue
-from units import layout
-from units.adopt import variables
-from units.adopt.adoption import Adoption, Change, Copied
+from hookd.model.app import Catalogue
+from units.adopt.discovery import variables
+from units.adopt.discovery.gunicorn_options import Gunicorn
 from units.adopt.facts import Facts, Page
-from units.adopt.options import Gunicorn
-from units.adopt.reasons import in_the_way, way_of
-from units.app_table import parsed
-from units.errors import Refused
-from units.manifest import Manifest
-from units.wish import Wish, table_of
+from units.adopt.state import Adoption, Change, Copied, Way
+from units.apps.options import Wish, table_of
+from units.apps.table import parsed
+from units.plan.manifest import Manifest
+from units.system import layout
+from units.system.errors import Refused
 
 # What the catalogue allows.
 _MOST_WORKERS: Final = 64
@@ -156,3 +156,138 @@ def _closed_data(facts: Facts) -> Iterable[str]:
     for one in facts.loose:
         if one.kind == "data" and not facts.person.may_write((facts.checkout.root / one.path).stat()):
             yield one.path
+
+
+RESERVED: Final = ("releases", "venvs", "current")
+_SET_BY_HOOKD: Final = re.compile(r"^\s*(ExecStart|WorkingDirectory|EnvironmentFile|Type|Sockets)\s*=", re.MULTILINE)
+_TLS: Final = ("certfile=", "keyfile=")
+_MOST: Final = 8
+
+
+def in_the_way(facts: Facts, catalogue: Catalogue, manifest: Manifest) -> list[str]:
+    """Every reason not to begin."""
+    return [
+        *_of_the_checkout(facts),
+        *_of_the_service(facts),
+        *_of_gunicorn(facts),
+        *_of_the_way(facts),
+        *_of_the_files(facts),
+        *_of_the_host(facts, catalogue, manifest),
+    ]
+
+
+def way_of(facts: Facts) -> Way:
+    """How visitors reach the project."""
+    if facts.service.sockets:
+        return "held"
+    return "nginx" if any(site.passes for site in facts.sites) else "direct"
+
+
+def _of_the_checkout(facts: Facts) -> Iterable[str]:
+    tree, wanted = facts.checkout, facts.options
+    if not (wanted.repository or tree.url):
+        yield "the checkout has no remote: --repo git@HOST:OWNER/NAME.git"
+    elif _holds_a_password(wanted.repository or tree.url or ""):
+        yield "the checkout's remote holds a password, and hookd reads with a key: --repo git@HOST:OWNER/NAME.git"
+    if not (wanted.branch or tree.branch):
+        yield "the checkout is on no branch: --branch BRANCH"
+    if tree.unpushed:
+        yield f"{tree.unpushed} commits were never pushed: git push, from {tree.root}"
+    if tree.changed and not wanted.leave_changes:
+        yield (
+            f"these differ from the commit and would not be in the release: {_some(tree.changed)}; "
+            "commit and push them, or --leave-changes"
+        )
+    tops = {path.split("/")[0] for path in tree.tracked}
+    if taken := sorted(tops & {*RESERVED, "venv"}):
+        yield f"the repository has {', '.join(taken)} of its own, where hookd puts releases: rename it there"
+
+
+def _of_the_service(facts: Facts) -> Iterable[str]:
+    unit = facts.service
+    if facts.person.name in ("root", layout.WORKER):
+        yield f"{unit.name} runs as {facts.person.name}: set User={layout.WEB} in it first, and see that the app works"
+    if unit.fragment.is_relative_to(facts.checkout.root):
+        yield f"{unit.fragment} lies in the project, where root must not read units: copy it to {layout.SYSTEMD} first"
+    for path in facts.unread:
+        yield f"{path}, of {unit.name}, is a link, a pattern, or cannot be read: make it a plain file"
+    if unit.is_odd or "@" in unit.name:
+        yield f"{unit.name} is a template, or has DynamicUser= or RootDirectory=: hookd cannot take over such a unit"
+    for path in unit.drop_ins:
+        text = facts.unit_texts.get(path, ("", 0))[0]
+        if path.name > "hookd.conf" and (found := _SET_BY_HOOKD.search(text)):
+            yield f"{path} sets {found[1]} after hookd would: move its lines into {unit.fragment}"
+
+
+def _of_gunicorn(facts: Facts) -> Iterable[str]:
+    unit = facts.service
+    if facts.gunicorn is None:
+        yield f"{unit.name} does not start gunicorn in a way that can be read: {facts.why_no_gunicorn}"
+    elif any(one.startswith(_TLS) for one in facts.gunicorn.dropped):
+        yield f"gunicorn of {unit.name} speaks TLS itself: put nginx in front of it first"
+    elif any("uvicorn" in one or "--asgi" in one for one in facts.gunicorn.arguments):
+        yield f"{unit.name} runs an ASGI worker, and hookd runs WSGI apps"
+    if facts.page is None:
+        asked = facts.options.health or "/healthz, /health or /"
+        yield f"the app does not answer 200 on {asked}: --health PATH, a page that does when the app is well"
+
+
+def _of_the_way(facts: Facts) -> Iterable[str]:
+    unit, olds = facts.service, ", ".join(map(str, facts.olds))
+    if not facts.olds:
+        yield f"{unit.name} listens nowhere that could be found"
+    for site in facts.sites:
+        if site.unknown and way_of(facts) == "nginx":
+            yield f"{site.path} leads to {_some(site.unknown)} in a way that hookd cannot change: use proxy_pass there"
+    match way_of(facts):
+        case "held" if unit.sockets != (f"{unit.stem}.socket",) or len(facts.olds) != 1:
+            yield f"{unit.name} gets its sockets from {', '.join(unit.sockets)}; wanted: {unit.stem}.socket, with one"
+        case "direct" if facts.olds and not facts.options.accept_pause:
+            yield (
+                f"no site of nginx's passes requests to {olds}: whoever comes straight there is refused, or cut off, "
+                "for the moment in which it changes hands; --accept-pause"
+            )
+        case "direct" if len(facts.olds) > 1:
+            yield f"{unit.name} listens at {olds}; without nginx in front hookd takes over one address"
+
+
+def _of_the_files(facts: Facts) -> Iterable[str]:
+    root, wishes = facts.checkout.root, facts.options.wishes
+    for one in facts.loose:
+        if one.kind == "unclear":
+            yield (
+                f"{one.path}: {one.why}. Let the app keep it in a directory of its own, or say --leave {one.path} "
+                f"(no release sees it) or --file {one.path} (releases read it)"
+            )
+    for name in sorted(wishes.data | wishes.files | wishes.leave):
+        if not (root / name).exists():
+            yield f"{name} is not in {root}"
+    for name in sorted(wishes.data):
+        inside = [path for path in facts.checkout.tracked if path.startswith(f"{name}/")]
+        if any(path.count("/") > name.count("/") + 1 or not path.endswith(("keep", ".gitignore")) for path in inside):
+            yield f"{name} holds files of the commit ({_some(inside)}): git rm -r --cached {name}, and push"
+
+
+def _of_the_host(facts: Facts, catalogue: Catalogue, manifest: Manifest) -> Iterable[str]:
+    name, unit = facts.options.app, facts.service
+    known = catalogue.get(name)
+    if known is not None and known.root != facts.checkout.root:
+        yield f"there is an app {name} already: --name NAME"
+    if not facts.reachable:
+        yield f"{layout.WORKER} cannot get to {facts.checkout.root}: a directory above it is closed to others"
+    mine = known is not None or manifest.has("file", str(layout.app_file(name)))
+    if not mine and (there := [one for one in RESERVED if (facts.checkout.root / one).exists()]):
+        yield f"{facts.checkout.root} has {', '.join(there)} already, where hookd would put its own"
+    socket = layout.SYSTEMD / f"{unit.stem}.socket"
+    if way_of(facts) != "held" and socket.exists() and not manifest.has("file", str(socket)):
+        yield f"{socket} is there already, and {unit.name} does not use it: remove it first"
+
+
+def _holds_a_password(url: str) -> bool:
+    return re.match(r"https?://[^/]*@", url) is not None
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - _MOST} more" if len(listed) > _MOST else ""
+    return f"{', '.join(listed[:_MOST])}{more}"

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from units.adopt.checkout import Checkout
-from units.adopt.listeners import Listener
-from units.adopt.loose import Loose, Wishes
-from units.adopt.options import Gunicorn
-from units.adopt.service import OldService
-from units.adopt.sites import Site
+from units.adopt.discovery.checkout import Checkout
+from units.adopt.discovery.gunicorn_options import Gunicorn
+from units.adopt.discovery.listeners import Listener
+from units.adopt.discovery.nginx_sites import Site
+from units.adopt.discovery.service import OldService
+from units.adopt.discovery.untracked import Loose, Wishes
 
 
 @dataclass(frozen=True)

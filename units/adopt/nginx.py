@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from units import disk
-from units.adopt.adoption import Adoption
-from units.adopt.listeners import children
-from units.adopt.standing import is_active
-from units.errors import HostError
-from units.run import CommandFailed, run
+from units.adopt.discovery.listeners import children
+from units.adopt.state import Adoption
+from units.adopt.systemd import is_active
+from units.system import disk
+from units.system.errors import HostError
+from units.system.run import CommandFailed, run
 
 _PATIENCE_SECONDS: Final = 60.0
 _PAUSE_SECONDS: Final = 0.05

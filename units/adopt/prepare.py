@@ -1,22 +1,25 @@
 """Puts everything beside a project before its first release: nothing of it touches what runs."""
 
 from collections.abc import Iterator
+from typing import Final
 
-from hookd.store.drift import Odd, drift, mend
-from hookd.store.ownership import Policy, secret_policy, user_of
-from units import layout
-from units.adopt import adoption as kept
-from units.adopt.adoption import Adoption
-from units.adopt.bridge import bridge_files, check_files, door_files, final_files
-from units.app_plan import Given, app_plan, app_toml
-from units.apps import Server
-from units.errors import HostError
-from units.host import Host
-from units.install import Installer, Say
-from units.manifest import HOST
-from units.plan import Directory, Plan, Run, Step, User
-from units.secrets import new_secret
-from units.setup import host_plan
+from hookd.files.audit import drift, mend
+from hookd.files.policies import Policy, secret_policy, user_of
+from hookd.files.safe_open import Odd
+from units.adopt import state
+from units.adopt.state import Adoption
+from units.apps.manage import Server
+from units.apps.plan import Given, app_plan, app_toml
+from units.apps.secrets import new_secret
+from units.host.plan import host_plan
+from units.plan.apply import Installer, Say
+from units.plan.manifest import HOST
+from units.plan.steps import Directory, File, Link, Plan, Run, Step, User, drop_in_directories
+from units.render.app import app_files
+from units.render.templates import filled
+from units.system import layout
+from units.system.errors import HostError
+from units.system.facts import Host
 
 
 def first_plan(adoption: Adoption, host: Host) -> Plan:
@@ -48,7 +51,7 @@ def prepare(adoption: Adoption, server: Server, say: Say) -> None:
     """Put it there, and keep the decision; raises Refused before anything is changed."""
     own = Installer(server.manifest, layout.app_scope(adoption.name), say)
     own.check(whole_plan(adoption, server.host))
-    kept.keep(adoption)
+    state.keep(adoption)
     own.apply(first_plan(adoption, server.host))
     for name in adoption.shared_files:
         _share(adoption, name, say)
@@ -81,3 +84,47 @@ def _share(adoption: Adoption, name: str, say: Say) -> None:
 def _shared_policy(adoption: Adoption) -> Policy:
     worker = user_of(layout.WORKER)
     return secret_policy(adoption.app.ownership, worker.pw_uid, worker.pw_gid)
+
+
+_LAST: Final = "zz-hookd-adopt.conf"
+
+
+def bridge_files(adoption: Adoption, host: Host, *, open_door: bool) -> tuple[File | Link, ...]:
+    """The bridge's units; with an open door it takes visitors' requests, too."""
+    own = layout.SYSTEMD / f"{adoption.bridge_unit}.service.d" / _LAST
+    text = filled("adopt/bridge.conf", unit=adoption.unit, bridge=adoption.bridge_unit, open_door=open_door)
+    copies = (File(layout.SYSTEMD / one.name, one.text, mode=one.mode) for one in adoption.copied)
+    # Its socket does not open at boot by itself: the bridge brings it along.
+    files = (file for file in app_files(adoption.bridge, host) if not isinstance(file, Link))
+    return (*copies, *files, File(own, text))
+
+
+def door_files(adoption: Adoption, host: Host) -> Plan:
+    """The socket that visitors will come through, leading to the bridge for now; it is there after a reboot."""
+    if adoption.way == "held":
+        return ()
+    name = f"{adoption.unit}.socket"
+    drop_in = layout.SYSTEMD / f"{name}.d"
+    to_bridge = filled("adopt/door.conf", bridge=adoption.bridge_unit, unit=adoption.unit)
+    door = tuple(file for file in app_files(adoption.app, host) if file.path.name == name)
+    return (
+        Directory(drop_in, "root", "root", 0o755, keep=True),
+        File(drop_in / _LAST, to_bridge),
+        *drop_in_directories(door),
+        *door,
+    )
+
+
+def final_files(adoption: Adoption, host: Host) -> tuple[File | Link, ...]:
+    """What stays."""
+    return app_files(adoption.app, host)
+
+
+def check_files(adoption: Adoption) -> tuple[File, ...]:
+    """The socket on which the real unit is asked before the bridge goes."""
+    values = {"unit": adoption.unit, "name": adoption.name, "path": adoption.check_socket}
+    return (
+        File(layout.SYSTEMD / f"{adoption.unit}-check.socket", filled("adopt/check.socket", **values)),
+        File(layout.SYSTEMD / f"{adoption.unit}-check.service", filled("adopt/check.service", **values)),
+        File(layout.SYSTEMD / f"{adoption.unit}.service.d" / _LAST, filled("adopt/check.conf", **values)),
+    )

@@ -12,8 +12,8 @@ Exit status, as monitoring plugins have it: 0 all is well, 1 warnings, 2 errors,
 nothing is wrong with the rest).
 """
 
-from units.doctor.judge import doctor
+from units.doctor.context import app_names
 from units.doctor.report import Report
-from units.doctor.subject import app_names
+from units.doctor.run import doctor
 
 __all__ = ["Report", "app_names", "doctor"]

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from hookd.contract.catalogue import App
-from hookd.store.config import load
+from hookd.config import load
+from hookd.model.app import App
 from tests.support.server.machine import Machine
 from tests.support.server.servers import Layer, Servers
 from tests.support.server.shop import Shop, shop_layer

@@ -1,0 +1,160 @@
+"""Shows a deployment while it runs: live steps on a terminal, plain lines elsewhere, one line for its ending."""
+
+import re
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.padding import Padding
+from rich.spinner import Spinner
+from rich.text import Text
+
+from hookd.cli.safe_text import shown
+from hookd.model import redis_keys
+from hookd.model.decision import Verdict
+from hookd.model.deployment import Deployment, Status, Step
+from hookd.model.eligibility import next_for
+from hookd.model.ids import APP_PATTERN, DEPLOYMENT_PATTERN
+from hookd.queue.deployments import Records
+
+_PAUSE_SECONDS: Final = 0.1
+_PATIENCE_SECONDS: Final = 3.0
+_SIGNS: Final = {"done": "[green]✓[/]", "failed": "[red]✗[/]"}
+
+# What a script learns from the exit status; the README lists them.
+EXIT_CODES: Final = {
+    Status.SUCCEEDED: 0,
+    Status.UNCHANGED: 0,
+    Status.FAILED: 1,
+    Status.ROLLED_BACK: 3,
+    Status.ROLLBACK_FAILED: 4,
+    Status.SUPERSEDED: 5,
+    Status.CANCELLED: 5,
+}
+_COLOURS: Final = {
+    Status.SUCCEEDED: "green",
+    Status.UNCHANGED: "green",
+    Status.FAILED: "red",
+    Status.ROLLED_BACK: "yellow",
+    Status.ROLLBACK_FAILED: "bold red",
+}
+
+
+def follow(records: Records, deployment_id: str, console: Console, start_worker: str = "hookd worker") -> Deployment:
+    """Show a deployment until it ends, and return its record; raises NoSuchDeployment and RedisError.
+
+    `start_worker` is what a person is told to type when no worker runs.
+    """
+    follow_it = _follow_live if console.is_terminal else _follow_plain
+    record = follow_it(records, deployment_id, console, start_worker)
+    console.print(ending_line(record), highlight=False, soft_wrap=True)
+    if hint := hint_of(record):
+        console.print(f"  next: [bold]{shown(hint)}[/]", highlight=False, soft_wrap=True)
+    return record
+
+
+def _follow_live(records: Records, deployment_id: str, console: Console, start_worker: str) -> Deployment:
+    """Redraw the steps in place."""
+    asked = time.monotonic()
+    with Live(console=console, refresh_per_second=12, transient=False) as live:
+        while True:
+            record = records.get(deployment_id)
+            lines: list[Text | Spinner] = [_step(step) for step in record.steps]
+            if record.status is Status.QUEUED:
+                lines.append(Spinner("dots", Text.from_markup(_waiting(records, asked, start_worker))))
+            live.update(Padding(Group(*lines), (0, 0, 0, 2)))
+            if record.ended:
+                return record
+            time.sleep(_PAUSE_SECONDS)
+
+
+def _follow_plain(records: Records, deployment_id: str, console: Console, start_worker: str) -> Deployment:
+    """Print each step once, when it is over."""
+    printed = 0
+    said_waiting = False
+    asked = time.monotonic()
+    while True:
+        record = records.get(deployment_id)
+        over = [step for step in record.steps if step.outcome != "running"]
+        for step in over[printed:]:
+            console.print(_plain(step), highlight=False, soft_wrap=True)
+        printed = len(over)
+        if record.ended:
+            return record
+        if record.status is Status.QUEUED and not said_waiting and time.monotonic() - asked > _PATIENCE_SECONDS:
+            said_waiting = True
+            console.print(_waiting(records, asked, start_worker), highlight=False, soft_wrap=True)
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _waiting(records: Records, asked: float, start_worker: str) -> str:
+    """Say what a queued deployment waits for; without a worker it waits for ever."""
+    if time.monotonic() - asked < _PATIENCE_SECONDS or records.connection.scard(f"rq:workers:{redis_keys.QUEUE}"):
+        return "waiting for its turn"
+    return f"waiting: no worker is running. Start one: [bold]{start_worker}[/]"
+
+
+def _step(step: Step) -> Text | Spinner:
+    if step.outcome == "running":
+        seconds = (datetime.now(UTC) - step.started_at).total_seconds()
+        return Spinner("dots", Text.from_markup(f"{shown(_label(step))} {seconds:6.1f} s"))
+    return Text.from_markup(_plain(step).removeprefix("  "))
+
+
+def _plain(step: Step) -> str:
+    return f"  {_SIGNS[step.outcome]} {shown(_label(step))} {step.seconds or 0:6.2f} s"
+
+
+def _label(step: Step) -> str:
+    detail = f" {step.detail}" if step.detail else ""
+    return f"{step.name}{detail}".ljust(36)
+
+
+def ending_line(record: Deployment) -> str:
+    """Say in one line how a deployment ended, or where it stands."""
+    colour = _COLOURS.get(record.status, "cyan")
+    what = shown(f"{record.app} {record.commit[:12]}" if record.commit else record.app)
+    about = shown(f" “{record.subject}”" if record.subject and not record.cause else "")
+    seconds = ""
+    if record.started_at and record.ended_at:
+        seconds = f" after {(record.ended_at - record.started_at).total_seconds():.2f} s"
+    cause = f": {shown(record.cause)}" if record.cause else ""
+    return f"[{colour}]{record.status.replace('_', ' ')}[/] {what}{about}{seconds}{cause}"
+
+
+_PATH: Final = r"(?:/(?!\.\.?(?:/|$))[\w.@+-]+)+"
+_UNIT: Final = r"[\w@][\w.@-]*\.service"
+_SHAPES: Final = (
+    r"hookd status",
+    r"journalctl --unit 'hookd-worker@\*' --lines 50",
+    rf"hookd (?:deploy|doctor|logs|status) {APP_PATTERN}",
+    rf"hookd logs {DEPLOYMENT_PATTERN}",
+    rf"name a commit: hookd rollback {APP_PATTERN} --to COMMIT",
+    rf"sudo hookd permissions {APP_PATTERN} --fix",
+    rf"journalctl --unit {_UNIT} --lines 50",
+    rf"systemctl status {_UNIT}",
+    rf"circusctl --endpoint (?:ipc://{_PATH}|tcp://[\w.:-]+) status",
+    rf"df -[hi] {_PATH}",
+    r"git rm -r --cached [\w.][\w./@+-]*, add it to .gitignore, and push",
+    r"apt-get install git",
+    r"install uv, or commit a requirements.txt",
+    r"set dependencies\.python to one that exists",
+    r"set dependencies\.allow_build = true in the app's file, to let packages run build code as the worker",
+    rf'set ownership\.policy = "group" in the app\'s file, or put {_PATH} on ext4, xfs or btrfs',
+)
+_KNOWN: Final = re.compile("|".join(f"(?:{shape})" for shape in _SHAPES), re.ASCII)
+
+
+def hint_of(record: Deployment) -> str | None:
+    """What to type next; in the place of a hint that is not known, what shows the log, where the worker wrote it."""
+    if record.hint is None or record.hint in _own(record.app) or _KNOWN.fullmatch(record.hint):
+        return record.hint
+    return f"hookd logs {record.id}"
+
+
+def _own(app: str) -> set[str]:
+    """What ends whatever keeps an app from its head; with another app's name in it, it could undo a person's choice."""
+    calls = ("hookd", "sudo hookd")
+    return {told for call in calls for verdict in Verdict if (told := next_for(verdict, app, call))}

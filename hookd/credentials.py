@@ -1,0 +1,114 @@
+"""Secrets that stand in files: as systemd hands them to this process, else where the configuration says."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, get_args
+from urllib.parse import quote, urlsplit
+
+from redis.credentials import CredentialProvider
+
+from hookd.config import Config, ConfigError
+from hookd.model.config_errors import Problem
+
+Role = Literal["receiver", "status", "worker", "operator"]
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
+# systemd sets it for a unit with LoadCredential=, and shows the directory to that unit alone.
+VARIABLE: Final = "CREDENTIALS_DIRECTORY"
+
+
+class Secret:
+    """Bytes that show as `***` wherever they are printed."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: bytes) -> None:
+        self._value = value
+
+    def reveal(self) -> bytes:
+        """Return the bytes themselves, for a signature or a log-in."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+
+class NotForYou(Exception):
+    """The person at the command line may not read the password that the command needs."""
+
+
+@dataclass(frozen=True)
+class RedisUser(CredentialProvider):
+    """Who a process is for Redis; redis-py asks for it at each connection, so that no URL holds the password."""
+
+    name: str
+    password: Secret
+
+    def get_credentials(self) -> tuple[str, str]:
+        """Return name and password for the log-in."""
+        return self.name, self.password.reveal().decode()
+
+
+def given(name: str, environment: Mapping[str, str] = os.environ) -> Path | None:
+    """Find the file of a credential that systemd gave this process; None when it gave none of that name."""
+    directory = environment.get(VARIABLE)
+    file = Path(directory) / name if directory else None
+    return file if file is not None and file.is_file() else None
+
+
+def user_name(role: Role) -> str:
+    """Name the Redis user of a role, as `units/render/redis_acl.py` makes it."""
+    return f"hookd-{role}"
+
+
+def redis_user(config: Config, role: Role) -> RedisUser | None:
+    """Read who this process is for Redis; None when Redis asks for no password.
+
+    Raises ConfigError when the password's file cannot be used.
+    """
+    file = _password_file(config, role)
+    if file is None:
+        return None
+    if "@" in urlsplit(config.settings.redis.url).netloc:
+        raise ConfigError([Problem(str(config.path), "redis.url", "names a user; remove it, or redis.passwords")])
+    try:
+        password = file.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        raise ConfigError([Problem(str(file), "", "a password for Redis is UTF-8 text")]) from None
+    except OSError as error:
+        problem = Problem(
+            str(file), "", f"the password of Redis' user {user_name(role)} cannot be read: {error.strerror}"
+        )
+        raise ConfigError([problem]) from error
+    if not password:
+        raise ConfigError([Problem(str(file), "", "holds no password")])
+    return RedisUser(user_name(role), Secret(password.encode()))
+
+
+def person(config: Config, *, reads: bool) -> RedisUser | None:
+    """Read who a person's command is for Redis: the operator, or for a command that only reads whoever may do that.
+
+    Raises NotForYou when the person may read neither password, and ConfigError when one cannot be used.
+    """
+    for role in ("operator", "status") if reads else ("operator",):
+        try:
+            return redis_user(config, role)
+        except ConfigError as error:
+            if not isinstance(error.__cause__, PermissionError):
+                raise
+    raise NotForYou
+
+
+def with_user(url: str, user: RedisUser | None) -> str:
+    """Put a user and the password into Redis' URL, for a program that takes them in no other way."""
+    if user is None:
+        return url
+    name, password = (quote(part, safe="") for part in user.get_credentials())
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"{name}:{password}@{parts.netloc}").geturl()
+
+
+def _password_file(config: Config, role: Role) -> Path | None:
+    directory = config.settings.redis.passwords
+    return None if directory is None else given(f"redis_{role}") or directory / role

@@ -1,0 +1,1 @@
+"""Files on shared directories: safe opening, ownership policies, access lists and the audit of both."""

@@ -1,0 +1,274 @@
+"""What is not right in a tree or with a path, and its repair: the two questions that worker and host ask."""
+
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from stat import S_IFREG, S_IMODE, S_ISDIR, S_ISLNK, S_ISREG, S_IXUSR
+from typing import Final
+
+from hookd.files import acl
+from hookd.files.attributes import Rights, has_acl, keeps_acls, read_acl, rights_of, set_rights
+from hookd.files.policies import OwnershipError, Policy
+from hookd.files.safe_open import Directory, Odd, itself, opened, shown, walk
+
+_PATH: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_PROTECTED: Final = Path("/proc/sys/fs/protected_hardlinks")
+_SECOND_NAME: Final = "it has a second name, which may be someone else's"
+_UNPROTECTED: Final = "anybody can have linked it there; first: sudo sysctl fs.protected_hardlinks=1"
+# How a file begins that the kernel can run: https://man7.org/linux/man-pages/man2/execve.2.html
+_BEGINNINGS: Final = (b"#!", b"\x7fELF")
+_NOT_KEPT: Final = "the kernel did not keep the change"
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A path that is not as its policy wants it, and why it stays so, if it does."""
+
+    path: str
+    found: Rights
+    wanted: Rights
+    obstacle: str | None = None
+    repaired: bool = False
+
+    def __str__(self) -> str:
+        was, be = ("was", "is now") if self.repaired else ("is", "should be")
+        why = "" if self.obstacle is None else f" ({self.obstacle})"
+        return f"{shown(self.path)} {was} {self.found}, {be} {self.wanted}{why}"
+
+
+Fault = Drift | Odd
+
+
+class Judge:
+    """One policy, and what this process may do about it."""
+
+    def __init__(self, policy: Policy, *, repairs: bool) -> None:
+        self._policy = policy
+        self._repairs = repairs
+        self._user = os.geteuid()
+        self._groups = {os.getegid(), *os.getgroups()}
+        # What st_mode says of a file that is right: the type is part of it, so a FIFO is none of them.
+        self._right = {mode for mode in range(S_IFREG, S_IFREG + 0o10000) if mode & 0o7777 == self._mode(mode)}
+
+    def tree(self, path: str, top: int) -> Iterator[Fault]:
+        """Judge a directory and all below it; a link is nobody's, and passed over."""
+        programs = None if self._policy.programs is None else f"{path}/{self._policy.programs}"
+        for found in walk(path, top):
+            if isinstance(found, Odd):
+                yield found
+                continue
+            yield from self.one(found.path, found.descriptor)
+            among_programs = found.path == programs
+            for name in self._suspects(found, among_programs):
+                yield from self._named(found, name, among_programs)
+
+    def one(self, path: str, descriptor: int, among_programs: bool = False) -> Iterator[Fault]:
+        """Judge what a descriptor refers to, and nothing below it."""
+        status = os.fstat(descriptor)
+        if S_ISLNK(status.st_mode):
+            return
+        if not (S_ISREG(status.st_mode) or S_ISDIR(status.st_mode)):
+            yield Odd(path, "special")
+            return
+        found = rights_of(descriptor, status, acls=self._policy.acl is not None)
+        is_program = among_programs and S_ISREG(status.st_mode) and _begins_as_a_program(descriptor)
+        wanted = self._wanted(status, is_program)
+        if found == wanted:
+            return
+        obstacle = _SECOND_NAME if S_ISREG(status.st_mode) and status.st_nlink > 1 else None
+        if self._repairs and obstacle is None:
+            obstacle = self._obstacle(status, wanted) or self._repair(descriptor, found, wanted)
+        yield Drift(path, found, wanted, obstacle, repaired=self._repairs and obstacle is None)
+
+    def _named(self, directory: Directory, name: str, among_programs: bool) -> Iterator[Fault]:
+        try:
+            descriptor = os.open(name, _PATH, dir_fd=directory.descriptor)
+        except FileNotFoundError:
+            return  # Removed since its directory was read.
+        except OSError as error:
+            yield Odd(f"{directory.path}/{name}", "unreadable", error.strerror)
+            return
+        try:
+            yield from self.one(f"{directory.path}/{name}", descriptor, among_programs)
+        finally:
+            os.close(descriptor)
+
+    def _suspects(self, directory: Directory, among_programs: bool) -> Iterator[str]:
+        """Name the files that need a closer look; a descriptor for each would take twice the time."""
+        descriptor, owner, group, modes = directory.descriptor, self._policy.owner, self._policy.group, self._right
+        inside = f"{itself(descriptor)}/"  # A path through the descriptor: there is no link on the way.
+        for name in directory.names:
+            try:
+                found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                mode = found.st_mode
+                known = not among_programs or mode & S_IXUSR
+                right = known and mode in modes and owner in (None, found.st_uid) and group in (None, found.st_gid)
+                if not S_ISLNK(mode) and not (right and self._acl_is_right(inside + name, mode)):
+                    yield name
+            except OSError:
+                yield name  # Removed since its directory was read, or nobody may enter that.
+
+    def _acl_is_right(self, path: str, mode: int) -> bool:
+        wanted = self._policy.acl
+        if wanted is None:
+            return True
+        if wanted.reader is None:
+            return not has_acl(path)
+        return read_acl(path, acl.ACCESS, follow=False) == acl.for_reader(wanted.reader, mode)
+
+    def _mode(self, found: int) -> int:
+        modes = self._policy.modes
+        if S_ISDIR(found):
+            return found & 0o7777 if modes is None else modes.directory
+        if modes is None:
+            return found & 0o777
+        return modes.program if found & S_IXUSR else modes.file
+
+    def _wanted(self, status: os.stat_result, is_program: bool) -> Rights:
+        policy, mode = self._policy, self._mode(status.st_mode | (S_IXUSR if is_program else 0))
+        owner = status.st_uid if policy.owner is None else policy.owner
+        group = status.st_gid if policy.group is None else policy.group
+        if policy.acl is None or policy.acl.reader is None:
+            return Rights(owner, group, mode)
+        access = acl.for_reader(policy.acl.reader, mode)
+        return Rights(owner, group, mode, access, access if S_ISDIR(status.st_mode) else None)
+
+    def _obstacle(self, status: os.stat_result, wanted: Rights) -> str | None:
+        """Say why this process may not repair something, or must not."""
+        if self._user == 0 and self._policy.owner is not None:
+            given_away = S_ISREG(status.st_mode) and wanted.owner != status.st_uid
+            return _UNPROTECTED if given_away and not _links_are_protected() else None
+        if status.st_uid != self._user:
+            return "it belongs to someone else"
+        if wanted.owner != self._user:
+            return "only root can give it away"
+        if self._user and wanted.group != status.st_gid and wanted.group not in self._groups:
+            return "this user is not in that group"
+        return None
+
+    def _repair(self, descriptor: int, found: Rights, wanted: Rights) -> str | None:
+        try:
+            set_rights(descriptor, found, wanted)
+        except OSError as error:
+            return error.strerror
+        now = rights_of(descriptor, os.fstat(descriptor), acls=self._policy.acl is not None)
+        return None if now == wanted else _NOT_KEPT
+
+
+def _begins_as_a_program(descriptor: int) -> bool:
+    """Tell whether the kernel could run a file. One that cannot be read is taken for one."""
+    try:
+        # Not to wait for whoever holds a lease on it.
+        reading = os.open(itself(descriptor), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return True
+    with os.fdopen(reading, "rb") as file:
+        return file.read(4).startswith(_BEGINNINGS)
+
+
+def _links_are_protected() -> bool:
+    """Tell whether users can make hard links only to what is theirs.
+
+    Without that a file of someone else's, whose first name is gone by now, cannot be told from one that belongs here.
+    """
+    try:
+        return _PROTECTED.read_text().strip() != "0"
+    except OSError:
+        return False
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A file or directory of someone else's that the app cannot write."""
+
+    path: str
+    found: Rights
+    user: str
+
+    def __str__(self) -> str:
+        return f"{shown(self.path)} is {self.found}: {self.user} cannot write it"
+
+
+def foreign(path: Path, user: pwd.struct_passwd) -> Iterator[Foreign | Odd]:
+    """Walk a directory and name what `user` can neither write nor make writable."""
+    groups = set(os.getgrouplist(user.pw_name, user.pw_gid))
+    with ExitStack() as held:
+        try:
+            top = held.enter_context(opened(path))
+        except OSError:
+            return  # What is wrong with the directory itself is said by its policy.
+        if not S_ISDIR(os.fstat(top).st_mode):
+            return
+        for found in walk(str(path), top):
+            if isinstance(found, Odd):
+                yield found
+                continue
+            for name, status in _inside(found):
+                place = f"{itself(found.descriptor)}/{name}"
+                if not (_may_write(status, user.pw_uid, groups) or has_acl(place)):
+                    look = Rights(status.st_uid, status.st_gid, S_IMODE(status.st_mode))
+                    yield Foreign(os.path.normpath(f"{found.path}/{name}"), look, user.pw_name)
+
+
+def _inside(directory: Directory) -> Iterator[tuple[str, os.stat_result]]:
+    """The directory itself, and the files in it."""
+    for name in (".", *directory.names):
+        with suppress(OSError):  # Removed meanwhile, or nobody may enter.
+            yield name, os.stat(name, dir_fd=directory.descriptor, follow_symlinks=False)
+
+
+def _may_write(status: os.stat_result, user: int, groups: set[int]) -> bool:
+    """Tell whether a user may write; what is neither file nor directory has no content to write."""
+    mode = status.st_mode
+    if status.st_uid == user or S_ISLNK(mode) or not (S_ISREG(mode) or S_ISDIR(mode)):
+        return True
+    needed = 0o3 if S_ISDIR(mode) else 0o2
+    granted = mode >> 3 if status.st_gid in groups else mode
+    return granted & needed == needed
+
+
+__all__ = ["Drift", "Fault", "Odd", "drift", "mend"]
+
+
+def drift(path: Path, policy: Policy, *, alone: bool = False) -> Iterator[Fault]:
+    """Find what is not right in a tree, or with the path `alone`. Raises OwnershipError."""
+    return _inspect(path, policy, alone=alone, repairs=False)
+
+
+def mend(path: Path, policy: Policy, *, alone: bool = False) -> Iterator[Fault]:
+    """Repair what this user may, and say of each finding whether it is repaired. Raises OwnershipError."""
+    return _inspect(path, policy, alone=alone, repairs=True)
+
+
+def _inspect(path: Path, policy: Policy, *, alone: bool, repairs: bool) -> Iterator[Fault]:
+    with ExitStack() as held:
+        try:
+            descriptor = held.enter_context(opened(path))
+        except FileNotFoundError:
+            yield Odd(str(path), "missing")
+            return
+        except OSError as error:
+            yield Odd(str(path), "unreadable", error.strerror)
+            return
+        _check(path, policy, descriptor)
+        mode, judge = os.fstat(descriptor).st_mode, Judge(policy, repairs=repairs)
+        if stat.S_ISLNK(mode):
+            yield Odd(str(path), "link")
+        elif stat.S_ISDIR(mode) and not alone:
+            yield from judge.tree(str(path), descriptor)
+        else:
+            yield from judge.one(str(path), descriptor)
+
+
+def _check(path: Path, policy: Policy, descriptor: int) -> None:
+    """Refuse a policy with ACLs where there can be none; raises OwnershipError."""
+    if policy.acl is None or policy.acl.reader is None or keeps_acls(descriptor):
+        return
+    raise OwnershipError(
+        f"the file system of {path} keeps no ACLs, which the ownership policy acl needs",
+        hint=f'set ownership.policy = "group" in the app\'s file, or put {path} on ext4, xfs or btrfs',
+    )

@@ -1,0 +1,212 @@
+"""Opens paths and walks trees by directory descriptors: what is swapped for a link meanwhile leads nowhere else."""
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from stat import S_ISLNK, S_ISREG
+from typing import BinaryIO, Final, Literal
+
+_PATH: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_AGAIN: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_READ: Final = _AGAIN | os.O_NOFOLLOW
+_DEEPEST: Final = 200
+_MOST_LINKS: Final = 8
+
+Kind = Literal["special", "deep", "unreadable", "missing", "device", "link"]
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A path that no policy can be asked about, and why."""
+
+    path: str
+    kind: Kind
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        return f"{shown(self.path)} {self._what()}"
+
+    def _what(self) -> str:
+        match self.kind:
+            case "special":
+                return "is neither a file, a directory nor a link"
+            case "deep":
+                return f"lies more than {_DEEPEST} levels deep"
+            case "unreadable":
+                return f"cannot be read: {self.reason}"
+            case "missing":
+                return "is missing"
+            case "device":
+                return "is on another file system and left alone"
+            case "link":
+                return "cannot be read: it is a link"
+
+
+@dataclass(frozen=True)
+class Directory:
+    """An open directory of a tree, and the names in it that are not directories."""
+
+    path: str
+    descriptor: int
+    names: list[str]
+
+
+def shown(path: str) -> str:
+    """Write a path so that no name can play tricks with a terminal."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in path)
+
+
+def itself(descriptor: int) -> str:
+    """A path to what a descriptor refers to, for calls that take no descriptor opened with O_PATH."""
+    return f"/proc/self/fd/{descriptor}"
+
+
+class UntrustedLink(OSError):
+    """A link on the way that somebody else than root may have put there, or one too many."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(errno.ELOOP, why)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[int]:
+    """Hold what a path refers to, a link itself if it is one; raises OSError.
+
+    Root walks the path step by step, and follows a link on the way only where none but root can have put it. Without
+    root nothing can be reached through a link that its maker could not reach, too.
+    """
+    with _closing(_stepped(path, to_the_end=False) if os.geteuid() == 0 else os.open(path, _PATH)) as descriptor:
+        yield descriptor
+
+
+@contextmanager
+def opened_directory(path: Path) -> Iterator[int]:
+    """Open a directory to read, step by step whoever asks, also behind a last link; raises OSError, UntrustedLink."""
+    with _closing(_stepped(path, to_the_end=True)) as held, _closing(os.open(itself(held), _AGAIN)) as descriptor:
+        yield descriptor
+
+
+@contextmanager
+def _closing(descriptor: int) -> Iterator[int]:
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _stepped(path: Path, *, to_the_end: bool) -> int:
+    """Walk a path; a link that is its last part is followed when it is `to_the_end`."""
+    at, links = os.open("/", _PATH), 0
+    steps = list(path.parts[:0:-1])
+    try:
+        while steps:
+            name = steps.pop()
+            on_the_way = bool(steps) or to_the_end
+            target = _target(at, name) if on_the_way else None
+            if target is None:
+                at = _stepped_into(at, os.open(name, _PATH, dir_fd=at))
+                if on_the_way and S_ISLNK(os.fstat(at).st_mode):
+                    raise UntrustedLink(f"{name} is a link that others than root can change")
+                continue
+            links += 1
+            if links > _MOST_LINKS:
+                raise UntrustedLink(f"more than {_MOST_LINKS} links lead there")
+            if target.is_absolute():
+                at = _stepped_into(at, os.open("/", _PATH))
+            steps += [part for part in reversed(target.parts) if part != "/"]
+    except BaseException:
+        os.close(at)
+        raise
+    return at
+
+
+def _stepped_into(before: int, after: int) -> int:
+    os.close(before)
+    return after
+
+
+def _target(directory: int, name: str) -> Path | None:
+    """Read a link of root's in a directory that root alone can write (/srv may lead to a larger disk).
+
+    None for anything else. Raises UntrustedLink for one that leads upwards, from wherever it is reached.
+    """
+    place = os.fstat(directory)
+    if place.st_uid != 0 or place.st_mode & 0o022:
+        return None
+    found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    if found.st_uid != 0 or not S_ISLNK(found.st_mode):
+        return None
+    target = Path(os.readlink(name, dir_fd=directory))
+    if ".." in target.parts:
+        raise UntrustedLink(f"the link {name} leads to {target}; make it absolute")
+    return target
+
+
+def walk(path: str, top: int) -> Iterator[Directory | Odd]:
+    """Walk the tree below an open directory, on its own file system; what cannot be walked is named and passed over."""
+    yield from _below(path, lambda: os.open(itself(top), _AGAIN), os.fstat(top).st_dev, 0)
+
+
+def _below(path: str, open_it: Callable[[], int], device: int, level: int) -> Iterator[Directory | Odd]:
+    """Not os.fwalk: that opens what a link points at, and ends where it may not read."""
+    if level > _DEEPEST:
+        yield Odd(f"{path[:200]}…", "deep")
+        return
+    try:
+        descriptor = open_it()
+    except FileNotFoundError:
+        return  # Removed since its directory was read.
+    except OSError as error:
+        yield Odd(path, "unreadable", error.strerror)
+        return
+    try:
+        if os.fstat(descriptor).st_dev != device:
+            yield Odd(path, "device")
+            return
+        with os.scandir(descriptor) as found:
+            inside = {entry.name: entry.is_dir(follow_symlinks=False) for entry in found}
+        yield Directory(path, descriptor, [name for name, is_directory in inside.items() if not is_directory])
+        for child in (name for name, is_directory in inside.items() if is_directory):
+            open_child = partial(os.open, child, _READ, dir_fd=descriptor)
+            yield from _below(f"{path}/{child}", open_child, device, level + 1)
+    finally:
+        os.close(descriptor)
+
+
+def sync_directory(directory: Path) -> None:
+    """Wait until the entries of a directory are on disk; raises OSError."""
+    descriptor = os.open(directory, _AGAIN)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# Without O_NONBLOCK a pipe in the file's place would wait for its writer.
+_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+# More than the worker writes into a log, journal or key.
+MOST_BYTES: Final = 16 * 1024 * 1024
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a plain file that holds at most MOST_BYTES; it may grow while it is read.
+
+    Raises FileNotFoundError, PermissionError, and OSError for whatever else stands there: neither the file nor its
+    directory may be a link.
+    """
+    with opened(path.parent) as directory:
+        descriptor = os.open(path.name, _FLAGS, dir_fd=directory)
+    if reason := _why_not(os.fstat(descriptor)):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, reason, str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def _why_not(found: os.stat_result) -> str | None:
+    if not S_ISREG(found.st_mode):
+        return "it is no plain file"
+    return f"it holds more than {MOST_BYTES >> 20} MiB" if found.st_size > MOST_BYTES else None

@@ -1,0 +1,1 @@
+"""Values that all processes share: apps, deployments, journals and decisions, without input or output."""

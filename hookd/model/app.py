@@ -1,0 +1,278 @@
+"""apps/<app>.toml: what hookd knows of one app; nothing here ever comes from a push."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from hookd.model.app_fields import (
+    Account,
+    Argument,
+    Argv,
+    BranchName,
+    Domain,
+    HealthUrl,
+    InsidePath,
+    Listen,
+    Pattern,
+    Repository,
+)
+from hookd.model.ids import AppName
+from hookd.model.settings import AbsolutePath, Section
+
+
+class Dependencies(Section):
+    """What the app's virtual environment is made of."""
+
+    file: InsidePath | None = Field(
+        None,
+        description="What to install from; default: the first of uv.lock, requirements.txt, pyproject.toml.",
+    )
+    python: AbsolutePath | None = Field(
+        None, description="Python of the virtual environment; default: the worker's setting."
+    )
+    allow_build: bool = Field(
+        False, description="Let packages without a wheel run their build code as the worker's user."
+    )
+    environment: dict[str, str] = Field({}, description="More variables for uv and pip, such as UV_INDEX_URL.")
+
+
+class Build(Section):
+    """Commands of the app's own, each an argument vector; they run in the release, its venv first on the PATH."""
+
+    commands: tuple[Argv, ...] = Field((), description="After the dependencies: assets, translations.")
+    before_switch: tuple[Argv, ...] = Field((), description="When all else is ready: migrations.")
+    environment: dict[str, str] = Field({}, description="More variables for these commands and the preflight.")
+    environment_file: AbsolutePath | None = Field(
+        None, description="The app's own variables (KEY=value lines), given to these commands and the preflight."
+    )
+
+
+class Shared(Section):
+    """Files and directories that outlive releases and are linked into each."""
+
+    root: AbsolutePath | None = Field(None, description="Where they live; default: `shared` below the app's root.")
+    data: AbsolutePath | None = Field(None, description="Where the directories live; default: the same as `root`.")
+    files: tuple[InsidePath, ...] = Field(
+        (), description="Files, such as `.env`; each must be there before a deployment."
+    )
+    directories: tuple[InsidePath, ...] = Field((), description="Directories, such as `uploads`; made when missing.")
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        paths = sorted(f"{path}/" for path in (*self.files, *self.directories))
+        for first, second in pairwise(paths):
+            if second.startswith(first):
+                raise ValueError(
+                    f"link points that do not contain each other: {first.rstrip('/')}, {second.rstrip('/')}"
+                )
+        return self
+
+
+class Ownership(Section):
+    """Who may read a release."""
+
+    policy: Literal["group", "split", "acl"] = Field(
+        "group",
+        description="`group`: files 0640 for `group`; `split`: readable by everyone, 0644; "
+        "`acl`: 0640 for the worker alone, and a POSIX ACL entry for `user`.",
+    )
+    group: Account = Field("www-data", description="The group of policy `group`.")
+    user: Account = Field("www-data", description="Whom the app runs as; the user of policy `acl`.")
+
+
+class Service(Section):
+    """How the app runs and how one process tree hands over to the next."""
+
+    manager: Literal["systemd", "circus"] = Field("systemd", description="What starts and stops the app.")
+    name: str = Field(
+        "", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$|^$", description="Unit or watcher; default: the app's name."
+    )
+    endpoint: str | None = Field(None, pattern=r"^ipc:///[^\s]+$", description="circus only: its command socket.")
+    handover: Literal["restart", "blue-green"] = Field(
+        "restart",
+        description="`restart`: one service; `blue-green`: `<name>-blue` and `<name>-green` by turns, without a pause.",
+    )
+    units: Literal["existing", "hookd"] = Field(
+        "existing", description="Who makes the systemd units: you, or `hookd app` from this file."
+    )
+    listen: Listen | None = Field(
+        None,
+        description="Where hookd's units listen: `HOST:PORT` or `unix:/path`; default: /run/hookd-apps/<app>.sock.",
+    )
+    own_socket: bool = Field(
+        False, description="An existing unit has a socket unit of its name: hookd only leads it to the release."
+    )
+    workers: int = Field(2, ge=1, le=64, description="gunicorn's processes in hookd's units.")
+    threads: int = Field(4, ge=1, le=256, description="Requests that one of them works on at the same time.")
+    environment_file: AbsolutePath | None = Field(
+        None, description="The service's variables (KEY=value lines) in hookd's units; read by systemd as root."
+    )
+    entry: str = Field(
+        "wsgi:app",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_.]*(:[A-Za-z_][A-Za-z0-9_.]*(\(\))?)?$",
+        description="The WSGI callable.",
+    )
+    preflight: tuple[Argument, ...] | None = Field(
+        None,
+        description="Must succeed before anything is switched; default: gunicorn --check-config ENTRY; [] for none.",
+    )
+
+    @model_validator(mode="after")
+    def _endpoint(self) -> Self:
+        if (self.manager == "circus") != (self.endpoint is not None):
+            raise ValueError('endpoint belongs to manager = "circus", and only to it')
+        return self
+
+    @model_validator(mode="after")
+    def _one_socket(self) -> Self:
+        if self.own_socket and (self.units == "hookd" or self.listen):
+            raise ValueError('own_socket belongs to units = "existing", and instead of listen')
+        return self
+
+
+class Health(Section):
+    """What a release must answer before it counts as good."""
+
+    url: HealthUrl = Field(
+        ..., description="`http://HOST:PORT/path` or `unix:/path.sock:/path`; `{colour}` stands for blue or green."
+    )
+    status: int = Field(200, ge=100, le=599, description="The status that means healthy.")
+    host: str = Field(
+        "localhost", pattern=r"^[A-Za-z0-9.:\[\]-]{1,255}$", description="The Host header of the question."
+    )
+    successes: int = Field(3, ge=1, le=100, description="Healthy answers in a row that are asked for.")
+    steady: float = Field(
+        1, ge=0, le=300, description="Seconds that it must stay well, in the same process, before it counts as good."
+    )
+    deadline: float = Field(30, gt=0, le=600, description="Seconds until a release that has not answered well is bad.")
+    timeout: float = Field(5, gt=0, le=120, description="Seconds for one answer.")
+
+
+class Site(Section):
+    """The nginx site in front of the app, if hookd is to make one."""
+
+    domain: Domain | None = Field(None, description="The name that visitors type; default: no site.")
+    max_body: int = Field(10, ge=1, le=10_240, description="Largest request in MiB.")
+
+
+class Paths(Section):
+    """Which changes are deployed by themselves, as git's own patterns from the top: `src/**`, `*.py`, `docs`."""
+
+    include: tuple[Pattern, ...] = Field(
+        (), description="A head that changes none of these is passed over; default: all."
+    )
+    exclude: tuple[Pattern, ...] = Field((), description="Changes of these alone are passed over, such as `docs`.")
+
+
+class Reconcile(Section):
+    """How often the git host is asked, so that a push whose webhook got lost is deployed, too."""
+
+    every: int = Field(180, ge=0, le=86_400, description="Seconds, at most, until a lost push is noticed; 0: never.")
+
+
+class Limits(Section):
+    """Where every wait ends and what a deployment may use."""
+
+    step_seconds: float = Field(600, gt=0, le=86_400, description="Longest run of one command.")
+    silence_seconds: float = Field(120, gt=0, le=86_400, description="Longest silence of one command.")
+    git_seconds: float = Field(300, gt=0, le=86_400, description="Longest run of one git command.")
+    deploy_seconds: int = Field(1800, gt=0, le=86_400, description="Longest run of a whole deployment.")
+    lock_seconds: float = Field(60, gt=0, le=3600, description="Longest wait for another deployer of this app.")
+    free_mib: int = Field(512, ge=1, description="Free space, in MiB, below which no deployment starts.")
+    free_inodes: int = Field(10_000, ge=0, description="Free inodes below which no deployment starts.")
+    keep_releases: int = Field(5, ge=2, le=100, description="Good releases kept on disk.")
+
+
+class App(Section):
+    """One app of the catalogue."""
+
+    name: AppName
+    repository: Repository = Field(..., description="Where the worker fetches from.")
+    full_name: str = Field(
+        ...,
+        pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)+$",
+        max_length=255,
+        description="`owner/name`, as the sender calls the repository.",
+    )
+    branch: BranchName = Field("main", description="The branch that is deployed.")
+    sender: Literal["github", "gitea", "forgejo", "gogs"] = Field("github", description="Who sends the pushes.")
+    root: AbsolutePath = Field(..., description="The app's directory: releases, venvs, shared, current.")
+    deploy_key: AbsolutePath | None = Field(None, description="The read-only ssh key for this repository.")
+    dependencies: Dependencies = Dependencies()
+    build: Build = Build()
+    shared: Shared = Shared()
+    ownership: Ownership = Ownership()
+    service: Service = Service()
+    health: Health
+    site: Site = Site()
+    paths: Paths = Paths()
+    reconcile: Reconcile = Reconcile()
+    limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _colours(self) -> Self:
+        if (self.service.handover == "blue-green") != ("{colour}" in self.health.url):
+            raise ValueError("health.url with {colour} when service.handover is blue-green, without it otherwise")
+        return self
+
+    @property
+    def ref(self) -> str:
+        """The full name of the branch, as a push event carries it."""
+        return f"refs/heads/{self.branch}"
+
+    @property
+    def service_name(self) -> str:
+        """The unit or watcher of the app."""
+        return self.service.name or self.name
+
+    @property
+    def services(self) -> frozenset[str]:
+        """Every unit or watcher that hookd starts and stops for the app."""
+        if self.service.handover == "restart":
+            return frozenset({self.service_name})
+        return frozenset({f"{self.service_name}-blue", f"{self.service_name}-green"})
+
+    @property
+    def shared_root(self) -> Path:
+        """Where shared files live."""
+        return self.shared.root or self.root / "shared"
+
+    @property
+    def data_root(self) -> Path:
+        """Where shared directories live."""
+        return self.shared.data or self.shared_root
+
+
+class Catalogue(Section):
+    """All apps of the host."""
+
+    apps: tuple[App, ...] = ()
+
+    def get(self, name: str) -> App | None:
+        """Find an app by its name."""
+        return next((app for app in self.apps if app.name == name), None)
+
+    def clashes(self) -> list[str]:
+        """Name what two apps may not share: a directory, or a service."""
+        return [*self._nested_roots(), *self._shared_services()]
+
+    def _nested_roots(self) -> Iterator[str]:
+        """Walk the roots in the order of their paths: whatever lies in a root follows it at once."""
+        around: list[App] = []
+        for app in sorted(self.apps, key=lambda one: one.root.parts):
+            while around and not app.root.is_relative_to(around[-1].root):
+                around.pop()
+            if around:
+                yield f"{around[-1].name} and {app.name}: one root lies in the other ({app.root})"
+            around.append(app)
+
+    def _shared_services(self) -> Iterator[str]:
+        owners: dict[tuple[str | None, str], str] = {}
+        for app in self.apps:
+            for service in sorted(app.services):
+                owner = owners.setdefault((app.service.endpoint, service), app.name)
+                if owner != app.name:
+                    yield f"{owner} and {app.name}: the same service ({service})"

@@ -1,0 +1,1 @@
+"""Redis and RQ: connections, deployment records, jobs, counters and the decision log."""

@@ -1,0 +1,52 @@
+"""The log of decisions in Redis: a bounded stream per app, and one of refused signatures."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from pydantic import ValidationError
+from redis import Redis
+from redis.client import Pipeline
+
+from hookd.model import redis_keys
+from hookd.model.decision import Decision
+from hookd.queue.codec import LARGEST
+
+# What people ask about is the last day or two; 1000 apps with so many take 80 MB.
+KEPT: Final = 200
+
+
+def note(connection: Redis | Pipeline, decision: Decision) -> None:
+    """Keep a decision; raises redis.exceptions.RedisError."""
+    _add(connection, redis_keys.decisions_key(decision.app or "-"), decision)
+
+
+def note_refusal(connection: Redis | Pipeline, decision: Decision) -> None:
+    """Keep a refused signature, for the operator alone; raises redis.exceptions.RedisError."""
+    _add(connection, redis_keys.REFUSALS, decision)
+
+
+def _add(connection: Redis | Pipeline, key: str, decision: Decision) -> None:
+    connection.xadd(key, {"decision": decision.model_dump_json(exclude_none=True)}, maxlen=KEPT, approximate=False)
+
+
+def newest(connection: Redis, app: str, count: int) -> list[Decision]:
+    """Read an app's last decisions, the newest first; raises redis.exceptions.RedisError."""
+    return _decoded(connection.xrevrange(redis_keys.decisions_key(app), count=count))
+
+
+def refusals(connection: Redis, count: int) -> list[Decision]:
+    """Read the last refused signatures, the newest first; raises redis.exceptions.RedisError."""
+    return _decoded(connection.xrevrange(redis_keys.REFUSALS, count=count))
+
+
+def _decoded(entries: Iterable[Any] | None) -> list[Decision]:
+    """Read what can be read: whoever writes to Redis may have written anything."""
+    found = []
+    for _, fields in entries or ():
+        try:
+            raw = fields[b"decision"]
+            if len(raw) <= LARGEST:
+                found.append(Decision.model_validate_json(raw))
+        except (KeyError, ValidationError):
+            continue
+    return found

@@ -1,0 +1,241 @@
+"""RQ's job and queue, made safe: nothing that stands in Redis decides which code runs.
+
+With RQ's own classes, a writer to Redis runs any importable function (as the job's function or as a callback), makes
+the worker post to any URL, and with pickle runs code in whoever reads the job. A malformed hash ends the worker.
+"""
+
+import json
+import logging
+import re
+import zlib
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Final
+
+from redis import Redis
+from redis.client import Pipeline
+from redis.exceptions import ResponseError
+from rq import Queue
+from rq.exceptions import DeserializationError, NoSuchJobError, StopRequested
+from rq.intermediate_queue import IntermediateQueue
+from rq.job import Job, JobStatus
+from rq.rate_limit import RateLimit
+from rq.serializers import JSONSerializer
+
+from hookd.eventlog import event
+from hookd.model import redis_keys
+from hookd.model.ids import app_of, is_deployment
+
+log: Final = logging.getLogger(__name__)
+
+_DESCRIPTION_LENGTH: Final = 120
+# A call with one deployment's id has about 100 bytes; what unpacks to more may unpack to more than fits in memory.
+_DATA_LENGTH: Final = 10_000
+# Beyond these, Redis refuses an expiry and the operating system an alarm, and the job could never be ended.
+_LONGEST_RUN: Final = 86_400
+_LONGEST_KEEP: Final = 10 * 365 * 86_400
+_CLEANING_SECONDS: Final = 10
+# A job's hash keeps only what a deployment needs; callbacks, webhooks, retries, repeats and stored results go.
+_KEPT_FIELDS: Final = frozenset(
+    "data created_at origin worker_name description enqueued_at started_at ended_at last_heartbeat timeout result_ttl"
+    " failure_ttl ttl status rate_limit_key rate_limit_concurrency enqueue_at_front".split()
+)
+
+
+class RefusedJob(DeserializationError):
+    """A job asks for what is not in the allow-list."""
+
+
+class SafeJob(Job):
+    """A job whose function is looked up in an allow-list and whose hash may hold anything."""
+
+    # Filled by the worker, the only process that runs jobs.
+    functions: ClassVar[dict[str, Callable[[str], Any]]] = {}
+
+    def __init__(self, id: str | None = None, connection: Redis | None = None, serializer: Any = None) -> None:
+        super().__init__(id, connection=connection, serializer=JSONSerializer)
+
+    @property
+    def func(self) -> Callable[[str], Any]:
+        """The function to call; raises RefusedJob when the allow-list has none of that name."""
+        try:
+            return self.functions[str(self.func_name)]
+        except KeyError:
+            raise RefusedJob(f"job {self.id} asks for a function that this process does not run") from None
+
+    def _deserialize_data(self) -> None:
+        try:
+            name, instance, args, kwargs = json.loads(bytes(self.data))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise RefusedJob(f"job {self.id} holds no call") from error
+        arguments_fit = (
+            isinstance(args, list) and len(args) == 1 and isinstance(args[0], str) and is_deployment(args[0])
+        )
+        allowed = isinstance(name, str) and name in redis_keys.FUNCTIONS
+        if not allowed or instance is not None or kwargs != {} or not arguments_fit:
+            raise RefusedJob(f"job {self.id} asks for something that no deployment needs")
+        self._func_name, self._instance, self._args, self._kwargs = name, None, args, {}
+
+    def restore(self, raw_data: dict[bytes, bytes]) -> None:
+        """Take over a hash from Redis; raises NoSuchJobError for one that is no job's."""
+        kept = {key: value for key, value in raw_data.items() if _text(key) in _KEPT_FIELDS}
+        try:
+            kept[b"data"] = _unpacked(kept[b"data"])
+            super().restore(kept)
+        except (NoSuchJobError, StopRequested):  # The latter is how a SIGTERM arrives in RQ's worker.
+            raise
+        except Exception as error:  # RQ raises whatever its parsers raise; a malformed hash is no job.
+            event(log, "malformed job passed over", logging.WARNING, job=self.id, error=type(error).__name__)
+            raise NoSuchJobError(f"malformed job: {self.id}") from error
+        self.description = printable(self.description or "")
+        self.origin = redis_keys.QUEUE
+        self.timeout = _within(self.timeout, 1, _LONGEST_RUN)
+        self.ttl = _within(self.ttl, 1, _LONGEST_KEEP)
+        self.result_ttl = _within(self.result_ttl, 0, _LONGEST_KEEP)
+        self.failure_ttl = _within(self.failure_ttl, 0, _LONGEST_KEEP)
+
+    @classmethod
+    def fetch(cls, id: str, connection: Redis | None = None, serializer: Any = None) -> "SafeJob":
+        """Fetch a job; raises NoSuchJobError for one that is missing or malformed, its id too."""
+        try:
+            job = cls(id.split(":", maxsplit=1)[0], connection=connection)
+        except ValueError as error:
+            raise NoSuchJobError(f"not a job's id: {printable(id)}") from error
+        job.refresh()
+        return job
+
+    @classmethod
+    def fetch_many(cls, job_ids: Iterable[str], connection: Redis, serializer: Any = None) -> list[Job | None]:
+        """Fetch several jobs; None stands for each that is missing or malformed."""
+        return [cls._fetch_or_none(job_id, connection) for job_id in job_ids]
+
+    @classmethod
+    def _fetch_or_none(cls, job_id: str, connection: Redis) -> Job | None:
+        try:
+            return cls.fetch(job_id, connection=connection)
+        except NoSuchJobError:
+            return None
+
+    def refresh(self) -> None:
+        """Read the hash again; raises NoSuchJobError also when the key holds something else."""
+        try:
+            super().refresh()  # type: ignore[no-untyped-call]
+        except ResponseError as error:
+            raise NoSuchJobError(f"not a job's hash: {self.id}") from error
+
+    @property
+    def success_callback(self) -> None:
+        """No callback is ever read from Redis."""
+        return None
+
+    @property
+    def failure_callback(self) -> None:
+        """No callback is ever read from Redis."""
+        return None
+
+    @property
+    def stopped_callback(self) -> None:
+        """No callback is ever read from Redis."""
+        return None
+
+
+class SafeQueue(Queue):
+    """A queue of safe jobs, whatever its caller asks for: `rq info` asks for RQ's own."""
+
+    job_class = SafeJob
+
+    def __init__(self, name: str = redis_keys.QUEUE, connection: Redis | None = None, **options: Any) -> None:
+        super().__init__(name, connection=connection, **{**options, "job_class": SafeJob, "serializer": JSONSerializer})
+
+    def create_job(self, func: Any, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> SafeJob:
+        """Create a job for one of the allowed functions; raises RefusedJob for every other."""
+        job = super().create_job(func, args, kwargs, *rest, **options)
+        job.data = job.data  # Forget the parsed call, so that it is read back and judged like any stored one.
+        job._deserialize_data()  # type: ignore[no-untyped-call]
+        job.webhooks = []
+        return job  # type: ignore[return-value]
+
+    def acquire_maintenance_lock(self) -> bool:
+        """Take the lock under which one worker cleans up; RQ's own would outlive a killed worker for 15 minutes."""
+        return bool(self.connection.set(self.registry_cleaning_key, 1, nx=True, ex=_CLEANING_SECONDS))
+
+    @classmethod
+    def dequeue_any(  # type: ignore[override]
+        cls, queues: Iterable[Queue], timeout: int | None, connection: Redis, **options: Any
+    ) -> Any:
+        """Take the next job; an id that is no text is thrown away, where RQ's own would end the worker."""
+        queues = list(queues)
+        while True:
+            try:
+                return super().dequeue_any(queues, timeout, connection, **options)
+            except UnicodeDecodeError:
+                for queue in queues:
+                    _drop_unreadable(connection, queue.intermediate_queue_key)
+
+    @classmethod
+    def _fetch_dequeued_job(  # type: ignore[override]
+        cls, connection: Redis, queue_key: str, job_id: str, **options: Any
+    ) -> Any:
+        found = super()._fetch_dequeued_job(connection, queue_key, job_id, **options)
+        if found is None:
+            event(log, "no job, passed over", logging.WARNING, job=printable(job_id))
+            connection.lrem(IntermediateQueue.get_intermediate_queue_key(queue_key), 1, job_id)
+            # Left alone, its status may say "queued" for ever, and the app would wait for it.
+            connection.delete(SafeJob.key_for(job_id))
+        return found
+
+    def enqueue_deployment(self, deployment_id: str, pipeline: Pipeline, *, timeout: int, keep: int) -> None:
+        """Add the job of a deployment to a transaction; `timeout` and `keep` are seconds.
+
+        RQ refuses a rate limit together with a caller's pipeline in its public call, because the returned job would
+        not know whether it was promoted. Nobody looks at that job here.
+        """
+        app = app_of(deployment_id)
+        job = self.create_job(
+            redis_keys.DEPLOY,
+            args=(deployment_id,),
+            job_id=deployment_id,
+            timeout=timeout,
+            result_ttl=keep,
+            failure_ttl=keep,
+            description=f"deploy {app}",
+            status=JobStatus.RATE_LIMITED,
+            rate_limit=RateLimit(redis_keys.rate_limit_key(app), 1),
+        )
+        pipeline.sadd(self.redis_queues_keys, self.key)
+        self._enqueue_rate_limited_job(job, pipeline=pipeline)
+
+
+def printable(text: str) -> str:
+    """Cut and escape a stranger's text, so that it stays one line in a log."""
+    cut = text if len(text) <= _DESCRIPTION_LENGTH else f"{text[:_DESCRIPTION_LENGTH]}…"
+    return re.sub(r"[^ -~]", lambda match: ascii(match[0])[1:-1], cut)
+
+
+def _unpacked(data: bytes) -> bytes:
+    """Unpack a job's call as RQ does, up to a bound; raises ValueError beyond it."""
+    unpacker = zlib.decompressobj()
+    try:
+        plain, rest = unpacker.decompress(data, _DATA_LENGTH), unpacker.unconsumed_tail
+    except zlib.error:
+        plain, rest = data, b""  # RQ takes what is not packed as it is.
+    if rest or len(plain) > _DATA_LENGTH:
+        raise ValueError("a job's call is short")
+    return zlib.compress(plain)
+
+
+def _within(value: float | None, least: int, most: int) -> int | None:
+    """Bring a number of seconds between two bounds; a negative one stands for "no end" and becomes the largest."""
+    if value is None:
+        return None
+    return most if value < 0 else int(min(max(value, least), most))
+
+
+def _drop_unreadable(connection: Redis, key: str) -> None:
+    entries: Iterable[Any] = connection.lrange(key, 0, -1)
+    for raw in entries:
+        if raw.decode("utf-8", "ignore").encode() != raw:
+            connection.lrem(key, 0, raw)
+
+
+def _text(key: bytes | str) -> str:
+    return key.decode("utf-8", "replace") if isinstance(key, bytes) else key

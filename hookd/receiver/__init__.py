@@ -1,0 +1,1 @@
+"""The receiver: verifies signed push events, records them, and answers status requests."""

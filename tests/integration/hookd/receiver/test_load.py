@@ -1,0 +1,134 @@
+"""Floods: ten thousand pushes, slow clients, large bodies, a thousand apps; counts and memory are bounded."""
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from hookd.model.app_status import AppView
+from hookd.model.deployment import Status
+from tests.support.installation import Installation, app_files
+from tests.support.load import (
+    APPS,
+    LARGE,
+    PUSHES,
+    SLOW_CLIENTS,
+    burst,
+    catalogue,
+    is_held,
+    large,
+    peaks,
+    processes,
+    slow_client,
+)
+from tests.support.nginx import Sites
+from tests.support.processes import python, running, wait_for
+from tests.support.receiver import headers_of, push_body
+from tests.support.rendered import HOST
+
+# Each process; facts/threats-and-faults.md. Without any load one has about 65.
+MOST_MB = 100
+# A build that waits until somebody writes into a pipe.
+HOLD = [["sh", "-c", 'read -r go <"$HOOKD_HOLD"']]
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[Installation]:
+    """A receiver and its Redis, with one app."""
+    with Installation(tmp_path) as site:
+        site.add_app("shop")
+        site.start_redis()
+        site.start_receiver()
+        wait_for(lambda: len(processes(site, "serve")) == 3, what="its processes")
+        yield site
+
+
+def test_of_ten_thousand_pushes_at_once_two_deployments_are_made(tmp_path: Path) -> None:
+    with Installation(tmp_path) as site:
+        os.mkfifo(hold := tmp_path / "hold")
+        build, limits = {"environment": {"HOOKD_HOLD": str(hold)}, "commands": HOLD}, {"silence_seconds": 600}
+        site.add_app("shop", handover="restart", build=build, limits=limits).commit_and_push(app_files("one"))
+        site.start()
+        answers = burst(site, "shop")
+        hold.write_text("go\n")
+        wait_for(lambda: all(record.ended for record in site.records.history("shop", 100)), 60, "the endings")
+        second, first = site.records.history("shop", 100)
+        assert set(answers) <= {202, 503, 200, 0}
+        assert answers[202] + answers[200] == PUSHES, "each is taken, and one that was stored behind a 503 only once"
+        assert (first.status, second.status) == (Status.SUCCEEDED, Status.UNCHANGED)
+        assert first.joined + second.joined == PUSHES - 2
+        assert site.serving("shop") == "one"
+        assert max(peaks(site)) < MOST_MB
+        assert "Traceback" not in (tmp_path / "receiver.log").read_text() + (tmp_path / "worker.log").read_text()
+
+
+def test_pushes_are_answered_beside_three_hundred_slow_clients() -> None:
+    """As on a server, behind nginx; the receiver alone has no more than its threads, and lets go after 5 s."""
+    with (
+        tempfile.TemporaryDirectory(prefix="load-") as directory,
+        Installation(Path(directory), {"receiver": {"bind": f"unix:{directory}/hookd/receiver.sock"}}) as site,
+    ):
+        (site.directory / "hookd").mkdir()
+        site.add_app("shop")
+        site.start_redis()
+        sites = Sites(site.directory)
+        sites.write(HOST)
+        argv = python("-m", "hookd.cli", "serve")
+        with running(argv, site.directory / "receiver.log", site.environment), sites.served():
+            wait_for((site.directory / "hookd" / "receiver.sock").exists, what="the receiver")
+            clients = [slow_client(sites.port, number) for number in range(SLOW_CLIENTS)]
+            body = push_body("shop")
+            for number in range(30):
+                headers = headers_of("gitea", body, delivery=f"d-{number}")
+                assert sites.ask("POST", "/hooks/shop", "deploy.example.org", headers, body)[0] == 202
+            assert sum(map(is_held, clients)) == SLOW_CLIENTS, "they were there all the while"
+            assert max(peaks(site)) < MOST_MB
+            for client in clients:
+                client.close()
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_large_unsigned_bodies_leave_the_memory_bounded(receiver: Installation, kind: str) -> None:
+    head, body, expected = LARGE[kind]
+    before = {process.name for process in processes(receiver, "serve")}
+    with ThreadPoolExecutor(8) as senders:
+        statuses = set(senders.map(lambda _: large(receiver, head, body), range(24)))
+    assert statuses <= expected and statuses & {401, 411, 413}
+    assert max(peaks(receiver)) < MOST_MB
+    assert {process.name for process in processes(receiver, "serve")} == before, "no process was replaced"
+    assert receiver.send_push("shop", after="2" * 40)["status"] == "queued"
+
+
+def commands(redis: Redis) -> Counter[str]:
+    """How often each command was given to Redis."""
+    stats: Any = redis.info("commandstats")
+    return Counter({name.removeprefix("cmdstat_"): found["calls"] for name, found in stats.items()})
+
+
+def test_a_thousand_apps_are_served_with_a_few_questions(tmp_path: Path) -> None:
+    with Installation(tmp_path, {"receiver": {"processes": 1}}) as site:
+        site.write_config()
+        apps = catalogue(site, APPS)
+        site.start_redis()
+        with site.receiver(), Redis.from_url(site.redis_url) as redis:
+            for app in (apps[0], apps[-1]):
+                body = push_body(app)
+                assert site.post(f"/hooks/{app}", body, headers_of("github", body))[0] == 202
+            for app in apps:
+                site.records.publish(AppView(app=app, healthy=True))
+            before = commands(redis)
+            listed = site.post("/apps", b"", {}, method="GET")[1]["apps"]
+            assert [each["app"] for each in listed] == sorted(apps)
+            assert all(each["healthy"] for each in listed)
+            seen = commands(redis)
+            assert (seen - before)["mget"] == 1 and (seen - before)["get"] == 0
+            page = site.post("/metrics", b"", {}, method="GET")[1]["text"]
+            assert page.count("\nhookd_app_healthy{") == page.count("\nhookd_waiting{") == APPS
+            assert (commands(redis) - seen)["mget"] == 2 and (commands(redis) - seen)["get"] == 0
+            assert max(peaks(site)) < MOST_MB

@@ -1,0 +1,150 @@
+"""The same delivery again, a further push while one waits, and the sender's "redeliver" button after a failure."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from hookd.model.deployment import UNDONE, Status, Trigger
+from hookd.receiver.senders import SENDERS
+from tests.support.receiver import Bench, content, push_body
+
+DONE = (Status.SUCCEEDED, Status.UNCHANGED)
+
+
+def pushed(receiver: Bench, delivery: str | None = "first", sender: str = "github") -> tuple[int, str, str]:
+    """Send a push; returns the HTTP status, the status in the answer and the deployment."""
+    response = receiver.push(sender, delivery=delivery)
+    answer = content(response)
+    return response.status_code, answer["status"], answer["deployment"]
+
+
+@pytest.mark.parametrize("sender", SENDERS)
+def test_the_same_delivery_again_gets_its_deployment(receiver: Bench, sender: str) -> None:
+    _, _, deployment = pushed(receiver, sender=sender)
+    stored = receiver.stored()
+    assert pushed(receiver, sender=sender) == (200, "duplicate", deployment)
+    assert receiver.records.get(deployment).joined == 0
+    assert receiver.stored() == stored
+
+
+@pytest.mark.parametrize("status", DONE)
+def test_a_delivery_that_was_done_is_not_done_again(receiver: Bench, status: Status) -> None:
+    _, _, deployment = pushed(receiver)
+    receiver.end(deployment, status)
+    assert pushed(receiver) == (200, "duplicate", deployment)
+
+
+@pytest.mark.parametrize("status", sorted(UNDONE))
+def test_a_delivery_that_failed_runs_again(receiver: Bench, status: Status) -> None:
+    _, _, failed = pushed(receiver)
+    receiver.end(failed, status)
+    code, answer, again = pushed(receiver)
+    assert (code, answer) == (202, "queued")
+    assert again != failed
+    assert receiver.records.get(again).trigger is Trigger.REDELIVERY
+    assert receiver.records.get(failed).status is status
+
+
+def test_a_redelivery_is_repeated_like_any_other(receiver: Bench) -> None:
+    _, _, failed = pushed(receiver)
+    receiver.end(failed, Status.FAILED)
+    _, _, again = pushed(receiver)
+    assert pushed(receiver) == (200, "duplicate", again)
+
+
+def test_a_further_push_joins_the_waiting_deployment(receiver: Bench) -> None:
+    _, _, waiting = pushed(receiver, "first")
+    assert pushed(receiver, "second") == (202, "joined", waiting)
+    assert pushed(receiver, None) == (202, "joined", waiting)
+    assert receiver.records.get(waiting).joined == 2
+    assert receiver.records.queue.get_job_ids() == [waiting]
+
+
+def test_a_delivery_that_joined_is_repeated_with_what_it_joined(receiver: Bench) -> None:
+    _, _, waiting = pushed(receiver, "first")
+    pushed(receiver, "second")
+    assert pushed(receiver, "second") == (200, "duplicate", waiting)
+    assert receiver.records.get(waiting).joined == 1
+
+
+def test_a_push_does_not_join_what_has_started(receiver: Bench) -> None:
+    _, _, first = pushed(receiver, "first")
+    receiver.end(first, Status.SUCCEEDED)
+    code, answer, second = pushed(receiver, "second")
+    assert (code, answer) == (202, "queued")
+    assert second != first
+
+
+def test_apps_share_neither_deliveries_nor_deployments(receiver: Bench) -> None:
+    _, _, one = pushed(receiver, sender="gitea")
+    code, answer, other = pushed(receiver, sender="gogs")
+    assert (code, answer) == (202, "queued")
+    assert other != one
+
+
+def test_a_delivery_without_an_id_is_never_a_repetition(receiver: Bench) -> None:
+    _, _, first = pushed(receiver, None)
+    receiver.end(first, Status.SUCCEEDED)
+    code, answer, second = pushed(receiver, None)
+    assert (code, answer) == (202, "queued")
+    assert second != first
+
+
+@pytest.mark.parametrize("delivery", ["", "a b", "a:b", "../x", "x" * 129, "é", "a,b"])
+def test_an_id_that_is_not_safe_in_a_key_is_not_kept(receiver: Bench, delivery: str) -> None:
+    code, _, deployment = pushed(receiver, delivery)
+    assert code == 202
+    assert receiver.records.get(deployment).delivery is None
+    assert not receiver.redis.keys("hookd:delivery:*")
+
+
+def test_many_pushes_at_once_make_one_deployment(receiver: Bench) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda number: pushed(receiver, f"delivery-{number}"), range(24)))
+    assert len({deployment for _, _, deployment in answers}) == 1
+    assert sorted(answer for _, answer, _ in answers) == ["joined"] * 23 + ["queued"]
+    assert receiver.records.get(answers[0][2]).joined == 23
+
+
+def test_one_delivery_sent_many_times_at_once_makes_one_deployment(receiver: Bench) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: pushed(receiver, "same"), range(24)))
+    assert sorted(answer for _, answer, _ in answers) == ["duplicate"] * 23 + ["queued"]
+    assert receiver.records.queue.count == 1
+
+
+def test_an_ignored_delivery_is_not_remembered(receiver: Bench) -> None:
+    receiver.push(body=push_body("github", ref="refs/heads/other"), delivery="first")
+    assert pushed(receiver, "first")[:2] == (202, "queued")
+
+
+@pytest.mark.parametrize("status", [Status.QUEUED, *DONE])
+def test_a_captured_request_that_is_sent_a_hundred_times_makes_one_deployment(receiver: Bench, status: Status) -> None:
+    _, _, deployment = pushed(receiver)
+    if status is not Status.QUEUED:
+        receiver.end(deployment, status)
+    stored = receiver.stored()
+    assert {pushed(receiver) for _ in range(99)} == {(200, "duplicate", deployment)}
+    assert receiver.stored() == stored
+    assert receiver.records.queue.get_job_ids() == [deployment]
+
+
+def test_a_captured_request_whose_deployments_all_fail_makes_one_at_a_time(receiver: Bench) -> None:
+    """Each may try again what failed; a release that was started and found bad is left alone by the worker."""
+    made = set()
+    for _ in range(25):
+        _, _, deployment = pushed(receiver)
+        assert [pushed(receiver) for _ in range(3)] == [(200, "duplicate", deployment)] * 3
+        receiver.end(deployment, Status.ROLLED_BACK)
+        made.add(deployment)
+    assert len(made) == 25
+    assert {record.status for record in receiver.records.history("github", 100)} == {Status.ROLLED_BACK}
+
+
+def test_old_commits_and_pushes_out_of_order_ask_for_nothing_but_the_head(receiver: Bench) -> None:
+    commits = [f"{number:040x}" for number in range(40, 0, -1)]
+    bodies = [push_body("github", after=commit) for commit in commits]
+    answers = [content(receiver.push(body=body, delivery=str(at))) for at, body in enumerate(bodies)]
+    assert [answer["status"] for answer in answers] == ["queued"] + ["joined"] * 39
+    record = receiver.records.get(answers[0]["deployment"])
+    assert (record.joined, record.pinned_commit, record.commit) == (39, None, None)

@@ -1,0 +1,272 @@
+"""Status pages: who may read them, what they hold, and that the OpenAPI document describes exactly that."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from hookd.model.app_status import AppView, Quarantine
+from hookd.model.deployment import Status
+from hookd.model.ids import new_deployment_id
+from hookd.receiver import openapi
+from hookd.receiver.server import build
+from hookd.receiver.status_routes import LISTED
+from tests.support.receiver import NEW, OLD, Bench, bench, content
+
+TOKEN = "a token with some length"
+PAGES = ["/apps", "/apps/github", "/apps/github/decisions", "/metrics", "/deployments/{id}", "/deployments/{id}/log"]
+OPEN = ["/healthz", "/readyz"]
+
+
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """An application that shows status only to those who bring the token."""
+    directory = tmp_path_factory.mktemp("closed")
+    (directory / "token").write_text(f"{TOKEN}\n")
+    settings = {"public_status": False, "token_file": directory / "token"}
+    with bench(directory, receiver=settings) as running:
+        yield running
+
+
+def pushed(receiver: Bench, delivery: str = "first") -> str:
+    """Send a push and return its deployment."""
+    found: str = content(receiver.push(delivery=delivery))["deployment"]
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(
+    "given",
+    ["", TOKEN, f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", "Bearer", "Bearer ", f"Basic {TOKEN}", "Bearer é", "é é"],
+)
+def test_without_the_token_a_page_tells_nothing(closed: Bench, page: str, given: str) -> None:
+    response = closed.get(page.format(id=pushed(closed)), {"Authorization": given} if given else {})
+    assert (response.status_code, content(response)) == (401, {"error": "a bearer token is required"})
+
+
+@pytest.mark.parametrize("page", [*PAGES[4:], "/apps/{id}"])
+def test_without_the_token_nobody_learns_what_exists(closed: Bench, page: str) -> None:
+    unknown = closed.get(page.format(id=new_deployment_id("github", datetime.now(UTC))))
+    known = closed.get(page.format(id=pushed(closed)))
+    assert (unknown.status_code, unknown.data) == (known.status_code, known.data)
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("given", [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"BEARER  {TOKEN} "])
+def test_with_the_token_a_page_is_shown(closed: Bench, page: str, given: str) -> None:
+    assert closed.get(page.format(id=pushed(closed)), {"Authorization": given}).status_code == 200
+
+
+@pytest.mark.parametrize("page", OPEN)
+def test_health_needs_no_token(closed: Bench, page: str) -> None:
+    assert closed.get(page).status_code == 200
+
+
+@pytest.mark.parametrize("content_of_file", ["", "\n", "  "])
+def test_an_empty_token_admits_nobody(closed: Bench, content_of_file: str) -> None:
+    file = closed.config.settings.receiver.token_file
+    assert file is not None
+    file.write_text(content_of_file)
+    empty = Bench(build(closed.config), closed.redis, closed.config)
+    file.write_text(TOKEN)
+    for given in ("Bearer ", "Bearer", "Bearer  ", ""):
+        assert empty.get("/apps", {"Authorization": given}).status_code == 401
+
+
+def test_a_token_file_that_is_missing_stops_the_start(closed: Bench) -> None:
+    file = closed.config.settings.receiver.token_file
+    assert file is not None
+    away = file.rename(file.with_name("away"))
+    with pytest.raises(FileNotFoundError):
+        build(closed.config)
+    away.rename(file)
+
+
+def test_a_token_may_hold_any_bytes(closed: Bench) -> None:
+    file = closed.config.settings.receiver.token_file
+    assert file is not None
+    file.write_bytes("größer".encode())
+    changed = Bench(build(closed.config), closed.redis, closed.config)
+    file.write_text(TOKEN)
+    sent = "größer".encode().decode("latin-1")
+    assert changed.app.test_client().get("/apps", headers={"Authorization": f"Bearer {sent}"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/apps/nobody",
+        "/apps/nobody/decisions",
+        "/metrics/",
+        "/apps/",
+        "/deployments/github-20260101T000000000-abcdef",
+        "/deployments/github-20260101T000000000-abcdef/log",
+        "/deployments/..",
+        "/deployments/%2e%2e%2fetc%2fpasswd/log",
+        "/deployments/x",
+        "/deployments/",
+        "/deployments",
+        "/",
+    ],
+)
+def test_what_is_not_there_is_not_found(receiver: Bench, path: str) -> None:
+    assert receiver.get(path).status_code == 404
+
+
+@pytest.mark.parametrize("page", [*PAGES, *OPEN])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_a_page_cannot_be_written(receiver: Bench, page: str, method: str) -> None:
+    response = receiver.app.test_client().open(page.format(id=pushed(receiver)), method=method)
+    assert response.status_code == 405
+
+
+def test_a_deployment_shows_its_record(receiver: Bench) -> None:
+    deployment = receiver.end(pushed(receiver), Status.SUCCEEDED)
+    shown = content(receiver.get(f"/deployments/{deployment.id}"))
+    url = f"/deployments/{deployment.id}"
+    assert shown == {**deployment.model_dump(mode="json"), "status_url": url, "log_url": f"{url}/log"}
+
+
+def test_the_answer_to_a_push_leads_to_its_deployment(receiver: Bench) -> None:
+    answer = content(receiver.push())
+    assert content(receiver.get(answer["status_url"]))["id"] == answer["deployment"]
+
+
+def test_a_log_is_shown_as_it_is(receiver: Bench) -> None:
+    deployment = pushed(receiver)
+    log: Path = receiver.config.settings.log_path("github", deployment)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("$ git fetch\n<script>naïve ☃</script>\n")
+    response = receiver.get(f"/deployments/{deployment}/log", {"Range": "bytes=0-1"})
+    assert (response.status_code, response.text) == (200, log.read_text())
+    assert response.content_type == "text/plain; charset=utf-8"
+
+
+def test_a_log_that_has_not_begun_is_empty(receiver: Bench) -> None:
+    response = receiver.get(f"/deployments/{pushed(receiver)}/log")
+    assert (response.status_code, response.text) == (200, "")
+
+
+@pytest.mark.parametrize("put", ["link", "link to the directory", "pipe", "directory", "sparse"])
+def test_what_stands_in_a_log_s_place_is_not_shown(receiver: Bench, put: str) -> None:
+    """The worker's user owns the directory, and the receiver can read secrets that this user must not."""
+    deployment = pushed(receiver)
+    log: Path = receiver.config.settings.log_path("github", deployment)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    elsewhere = receiver.config.settings.state / "elsewhere"
+    elsewhere.mkdir(exist_ok=True)
+    (elsewhere / log.name).write_text("canary\n")
+    aside = log.parent.rename(log.parent.with_name("aside"))
+    match put:
+        case "link to the directory":
+            log.parent.symlink_to(elsewhere)
+        case _:
+            log.parent.mkdir()
+    match put:
+        case "link":
+            log.symlink_to(elsewhere / log.name)
+        case "pipe":
+            os.mkfifo(log)
+        case "directory":
+            log.mkdir()
+        case "sparse":
+            log.touch()
+            os.truncate(log, 3 * 1024**3)
+    response = receiver.get(f"/deployments/{deployment}/log")
+    log.parent.rename(log.parent.with_name(f"after {put}"))
+    aside.rename(log.parent)
+    assert (response.status_code, "canary" in response.text) == (404, False)
+    assert content(response)["error"].endswith(f"hookd logs {deployment}")
+
+
+def test_an_app_shows_what_the_worker_saw_and_its_last_deployments(receiver: Bench) -> None:
+    now = datetime.now(UTC)
+    view = AppView(
+        app="github",
+        deployed_commit=OLD,
+        release=f"000001-{OLD[:12]}",
+        head=NEW,
+        head_seen_at=now,
+        healthy=True,
+        checked_at=now,
+        quarantined=(Quarantine(commit=NEW, since=now, cause="the health check failed"),),
+    )
+    receiver.records.publish(view)
+    first = pushed(receiver, "first")
+    receiver.end(first, Status.SUCCEEDED)
+    second = pushed(receiver, "second")
+    shown = content(receiver.get("/apps/github"))
+    assert [each["id"] for each in shown.pop("deployments")] == [second, first]
+    said = {"frozen": None, "repository": "acme/github", "branch": "main"}
+    assert shown == {**view.model_dump(mode="json"), **said}
+
+
+def test_an_app_shows_no_more_than_its_latest_deployments(receiver: Bench) -> None:
+    for number in range(LISTED + 2):
+        receiver.end(pushed(receiver, f"delivery-{number}"), Status.UNCHANGED)
+    assert len(content(receiver.get("/apps/github"))["deployments"]) == LISTED
+
+
+def test_an_app_that_was_never_looked_at_is_shown_without_a_guess(receiver: Bench) -> None:
+    shown = content(receiver.get("/apps/gogs"))
+    assert (shown["deployed_commit"], shown["head"], shown["healthy"]) == (None, None, None)
+    assert shown["deployments"] == []
+
+
+def test_all_apps_are_listed(receiver: Bench) -> None:
+    listed = content(receiver.get("/apps"))["apps"]
+    assert [each["app"] for each in listed] == ["forgejo", "gitea", "github", "gogs"]
+
+
+def described(path: str, status: int) -> list[type[BaseModel]]:
+    """Find the models that the OpenAPI document gives for an answer."""
+    route = next(route for route in openapi.ROUTES if route.path == path)
+    return [openapi.Error] if status in route.refusals else list(route.answers[status])
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/apps", 200),
+        ("/apps/{name}", 200),
+        ("/apps/{name}", 404),
+        ("/apps/{name}/decisions", 200),
+        ("/apps/{name}/decisions", 404),
+        ("/deployments/{deployment_id}", 200),
+        ("/deployments/{deployment_id}", 404),
+        ("/deployments/{deployment_id}/log", 404),
+        ("/healthz", 200),
+        ("/readyz", 200),
+    ],
+)
+def test_a_real_answer_fits_its_description(receiver: Bench, path: str, status: int) -> None:
+    receiver.end(pushed(receiver, "first"), Status.SUCCEEDED)
+    known = {"name": "github", "deployment_id": pushed(receiver, "second")}
+    unknown = {"name": "nobody", "deployment_id": "nobody"}
+    response = receiver.get(path.format(**(known if status == 200 else unknown)))
+    assert response.status_code == status
+    [model] = described(path, status)
+    answer = model.model_validate_json(response.data)
+    assert answer.model_fields_set == set(model.model_fields)
+
+
+def test_real_answers_to_pushes_fit_their_descriptions(receiver: Bench) -> None:
+    answers = [
+        receiver.push(delivery="first"),
+        receiver.push(delivery="second"),
+        receiver.push(delivery="second"),
+        receiver.push(event="ping"),
+        receiver.push(event="create"),
+        receiver.push(secret="another secret of 16 bytes"),
+        receiver.push(body=b"[]"),
+        receiver.push(content_type="text/plain"),
+    ]
+    assert [answer.status_code for answer in answers] == [202, 202, 200, 200, 200, 401, 400, 415]
+    for answer in answers:
+        models = described("/hooks/{name}", answer.status_code)
+        fitting = [model for model in models if set(model.model_fields) == set(content(answer))]
+        assert len(fitting) == 1
+        fitting[0].model_validate_json(answer.data)

@@ -1,0 +1,226 @@
+"""Looking at a project: with real git, real sockets and real owners, and as root running nothing of somebody else's."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import wait_for
+from tests.support.users import NOBODY, needs_root, open_directory
+from units.adopt.discover import moved_of
+from units.adopt.discovery.checkout import look
+from units.adopt.discovery.listeners import Listener, children, command_line, listeners
+from units.adopt.discovery.untracked import Tree
+from units.adopt.facts import Person
+from units.system.errors import Refused
+
+pytestmark = needs_root
+IDENTITY = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+
+
+class Project:
+    """A clone that belongs to nobody, and its remote."""
+
+    def __init__(self, directory: Path) -> None:
+        self.remote, self.root = directory / "remote.git", directory / "shop"
+        self.as_nobody("git", "init", "-q", "--bare", "-b", "main", str(self.remote))
+        self.as_nobody("git", "clone", "-q", str(self.remote), str(self.root))
+        self.git("checkout", "-q", "-b", "main")
+
+    def as_nobody(self, *argv: str) -> str:
+        command = ("runuser", "-u", "nobody", "--", *argv)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def git(self, *arguments: str) -> str:
+        return self.as_nobody("git", "-C", str(self.root), *IDENTITY, *arguments)
+
+    def file(self, name: str, text: str = "") -> None:
+        path = self.root / name
+        for parent in reversed(path.parents):
+            if not parent.exists():
+                parent.mkdir()
+                os.chown(parent, NOBODY, NOBODY)
+        path.write_text(text)
+        os.chown(path, NOBODY, NOBODY)
+
+    def commit(self, *, push: bool = True) -> str:
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", "x")
+        if push:
+            self.git("push", "-q", "-u", "origin", "main")
+        return self.git("rev-parse", "HEAD").strip()
+
+
+@pytest.fixture
+def project() -> Iterator[Project]:
+    with open_directory() as directory:
+        made = Project(directory)
+        made.file("wsgi.py", "app = 1\n")
+        made.file("uploads/.gitkeep")
+        made.file(".gitignore", ".env\n/uploads/*\n!.gitkeep\n")
+        made.commit()
+        yield made
+
+
+def test_a_checkout_is_read_with_what_git_does_not_track(project: Project) -> None:
+    project.file(".env", "SECRET=1")
+    project.file("uploads/a name.txt")
+    project.file("downloads/list")
+    found = look(project.root)
+    assert (found.owner, found.url, found.branch) == ("nobody", str(project.remote), "main")
+    assert found.commit == project.git("rev-parse", "HEAD").strip()
+    assert set(found.loose) == {".env", "uploads/a name.txt", "downloads/"}
+    assert set(found.tracked) == {".gitignore", "uploads/.gitkeep", "wsgi.py"}
+    assert (found.changed, found.unpushed) == ((), 0)
+
+
+def test_changes_and_commits_that_nobody_has_are_seen(project: Project) -> None:
+    project.file("wsgi.py", "app = 2\n")
+    project.file("new.py", "")
+    project.git("add", "new.py")
+    assert set(look(project.root).changed) == {"wsgi.py", "new.py"}
+    project.commit(push=False)
+    assert look(project.root).unpushed == 1
+
+
+def test_modes_alone_are_no_change(project: Project) -> None:
+    subprocess.run(("chmod", "-R", "755", project.root), check=True)
+    assert look(project.root).changed == ()
+
+
+def test_a_branch_that_is_called_otherwise_at_the_remote(project: Project) -> None:
+    project.git("push", "-q", "origin", "main:production")
+    project.git("fetch", "-q")
+    project.git("checkout", "-q", "-b", "live", "--track", "origin/production")
+    assert look(project.root).branch == "production"
+    project.git("checkout", "-q", "--detach")
+    assert look(project.root).branch is None
+
+
+@pytest.mark.parametrize("trap", ["core.fsmonitor", "filter"])
+def test_root_runs_nothing_of_the_repository_s(project: Project, trap: str) -> None:
+    """Whatever git itself would run is run as the owner, if at all: here it would leave a file of root's."""
+    spy, seen = project.root.parent / "spy", project.root.parent / "seen"
+    spy.write_text(f"#!/bin/sh\nid -u >> {seen}\ncat\n")
+    spy.chmod(0o755)
+    if trap == "filter":
+        project.git("config", "filter.spy.clean", str(spy))
+        project.file(".gitattributes", "*.py filter=spy\n")
+        project.file("wsgi.py", "app = 3\n")
+    else:
+        project.git("config", trap, str(spy))
+    before = {path: path.lstat().st_uid for path in (project.root / ".git").rglob("*")}
+    look(project.root)
+    assert "0\n" not in (seen.read_text().splitlines(keepends=True) if seen.exists() else [])
+    assert {path: path.lstat().st_uid for path in (project.root / ".git").rglob("*")} == before
+
+
+def test_git_is_never_run_as_root(project: Project) -> None:
+    """Whoever owns the directory can put another repository in the place of root's at any moment."""
+    spy, seen = project.root.parent / "spy", project.root.parent / "seen"
+    spy.write_text(f"#!/bin/sh\nid -u >> {seen}\ncat\n")
+    spy.chmod(0o755)
+    seen.touch()
+    seen.chmod(0o666)
+    project.git("config", "filter.spy.clean", str(spy))
+    project.file(".gitattributes", "*.py filter=spy\n")
+    project.file("wsgi.py", "app = 3\n")
+    subprocess.run(("chown", "-R", "root", project.root / ".git"), check=True)
+    assert look(project.root).owner == "nobody"
+    assert set(seen.read_text().split()) == {str(NOBODY)}
+
+
+def test_a_checkout_that_is_root_s_alone_is_refused(project: Project) -> None:
+    subprocess.run(("chown", "-R", "root", project.root), check=True)
+    with pytest.raises(Refused, match=r"root's alone.*never runs git as root") as caught:
+        look(project.root)
+    assert caught.value.hint == f"sudo chown -R manager:www-data {project.root}/.git"
+
+
+def test_a_checkout_that_two_people_can_change_is_refused(project: Project) -> None:
+    """git would run what the one wrote as the other."""
+    os.chown(project.root, pwd.getpwnam("www-data").pw_uid, -1)
+    with pytest.raises(Refused, match="belong to www-data and nobody") as caught:
+        look(project.root)
+    assert caught.value.hint == f"sudo chown -R www-data: {project.root}/.git"
+    os.chown(project.root, NOBODY, -1)
+    os.chown(project.root / ".git" / "config", 4_000_000, -1)
+    with pytest.raises(Refused, match="belongs to the number 4000000, which is no user here"):
+        look(project.root)
+
+
+def test_what_is_no_checkout_is_refused(project: Project) -> None:
+    shutil.rmtree(project.root / ".git")
+    with pytest.raises(Refused, match="no git checkout"):
+        look(project.root)
+
+
+def test_listeners_of_a_process_are_its_own_and_all_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    families = (socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")
+    with socket.socket(socket.AF_UNIX) as unix, socket.socket(socket.AF_UNIX) as control:
+        unix.bind(f"{tmp_path}/a b.sock")
+        control.bind(f"{tmp_path}/gunicorn.ctl")
+        wanted = {Listener(path=f"{tmp_path}/a b.sock")}
+        for one in (unix, control):
+            one.listen()
+        opened = []
+        for family, host in families:
+            opened.append(listening := socket.socket(family))
+            listening.bind((host, 0))
+            listening.listen()
+            wanted.add(Listener(host=host, port=listening.getsockname()[1]))
+        found = set(listeners(os.getpid()))
+        for listening in opened:
+            listening.close()
+    assert wanted <= found
+    assert not {one for one in found if one.path.endswith(".ctl")}
+    assert listeners(2**22 + 1) == ()
+
+
+def test_a_process_is_known_by_its_words_and_its_children() -> None:
+    with subprocess.Popen(("sleep", "1234.5")) as sleeper:
+        try:
+            assert sleeper.pid in children(os.getpid())
+            wait_for(lambda: command_line(sleeper.pid) == ("sleep", "1234.5"), what="its own words")
+        finally:
+            sleeper.kill()
+
+
+def test_who_may_write_follows_owner_group_and_others(tmp_path: Path) -> None:
+    web = pwd.getpwnam("www-data")
+    person = Person("www-data", web.pw_uid, frozenset({web.pw_gid}))
+
+    def may(uid: int, gid: int, mode: int) -> bool:
+        path = tmp_path / "file"
+        path.touch()
+        os.chown(path, uid, gid)
+        path.chmod(mode)
+        return person.may_write(path.stat())
+
+    assert may(web.pw_uid, 0, 0o200)
+    assert not may(web.pw_uid, web.pw_gid, 0o066)
+    assert may(0, web.pw_gid, 0o020)
+    assert not may(0, web.pw_gid, 0o602)
+    assert may(0, 0, 0o002)
+    assert not may(0, 0, 0o770)
+
+
+def test_files_of_the_commit_move_with_each_release_and_data_stays(tmp_path: Path) -> None:
+    (tmp_path / "venv").mkdir()
+    (tmp_path / "venv" / "pyvenv.cfg").touch()
+    moved = moved_of(tmp_path, Tree(frozenset({"static/a.css", "wsgi.py", "uploads/.gitkeep"})))
+    current = f"{tmp_path}/current"
+    assert moved(f"{tmp_path}/static/") == f"{current}/static/"
+    assert moved(f"{tmp_path}/wsgi.py") == f"{current}/wsgi.py"
+    assert moved(str(tmp_path)) == current
+    assert moved(f"{tmp_path}/venv/lib/admin/") == f"{current}/venv/lib/admin/"
+    for path in (f"{tmp_path}/uploads/", f"{tmp_path}/media", f"{tmp_path}x/static", "/elsewhere"):
+        assert moved(path) is None

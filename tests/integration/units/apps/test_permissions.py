@@ -1,0 +1,215 @@
+"""`hookd permissions APP`: what it lists, what it repairs as root and as the worker, and what it only names."""
+
+import json
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hookd.files.policies import OwnershipError
+from tests.support.hosts import WEB, WORKER, Host, host
+from units.apps.permissions import Report, permissions
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+NOBODY, WWW_DATA = 65534, 33
+
+
+@pytest.fixture
+def at() -> Iterator[Host]:
+    """A host under the policy `group`, with one release."""
+    with host("group") as made:
+        made.deploy()
+        yield made
+
+
+@pytest.fixture
+def release(at: Host) -> Path:
+    return next((at.root / "releases").iterdir())
+
+
+def ask(at: Host, *, fix: bool = False, most: int = 20) -> Report:
+    return permissions(at.app(), at.settings, fix=fix, worker=WORKER, most=most)
+
+
+def test_nothing_is_said_of_what_is_right(at: Host) -> None:
+    report = ask(at)
+    assert list(report.lines()) == ["shop: everything is as the policy group wants it"]
+    assert report.exit_status == 0
+
+
+def test_each_file_is_listed_with_what_would_be_right_and_nothing_is_changed(at: Host, release: Path) -> None:
+    shutil.chown(release / "app.py", "root", "root")
+    (release / "pkg").chmod(0o700)
+    report = ask(at)
+    assert sorted(report.lines()) == [
+        "  next: sudo hookd permissions shop --fix",
+        f"{release}/app.py is root:root 0640, should be nobody:www-data 0640",
+        f"{release}/pkg is nobody:www-data 0700, should be nobody:www-data 2750",
+        "shop: 2 paths not as the policy group wants it",
+    ]
+    assert report.exit_status == 1
+    assert (release / "app.py").stat().st_uid == 0
+
+
+def test_root_repairs_everything_and_a_second_run_finds_nothing(at: Host, release: Path) -> None:
+    for path in (at.root, *at.root.rglob("*"), *(at.directory / "state").rglob("*")):
+        if not path.is_symlink() and path.name != ".env":
+            os.chown(path, 0, 0)
+            path.chmod(0o777 if path.is_dir() else 0o600 | (path.stat().st_mode & 0o111))
+    (at.root / "shared" / ".env").chmod(0o666)
+    report = ask(at, fix=True)
+    assert report.exit_status == 0 and report.repaired > 20
+    assert list(ask(at).lines()) == ["shop: everything is as the policy group wants it"]
+    uploads = (at.root / "shared" / "uploads").stat()
+    assert (uploads.st_uid, uploads.st_gid, stat.S_IMODE(uploads.st_mode)) == (WWW_DATA, WWW_DATA, 0o2770)
+    assert "Traceback" not in at.as_app(release.joinpath("app.py").read_text)
+
+
+def test_root_s_repair_touches_only_what_is_wrong(at: Host, release: Path) -> None:
+    (release / "app.py").chmod(0o644)
+    before = {path: path.lstat().st_ctime_ns for path in at.root.rglob("*") if path.name != "app.py"}
+    assert ask(at, fix=True).repaired == 1
+    assert {path: path.lstat().st_ctime_ns for path in before} == before
+
+
+def test_without_root_the_worker_repairs_its_own_and_says_who_can_do_the_rest(at: Host, release: Path) -> None:
+    shutil.chown(release / "app.py", "root", "root")
+    (release / "pkg").chmod(0o700)
+    lines = at.as_worker(lambda: "\n".join([*ask(at, fix=True).lines(), str(ask(at).exit_status)])).splitlines()
+    assert f"{release}/pkg was nobody:www-data 0700, is now nobody:www-data 2750" in lines
+    refused = f"{release}/app.py is root:root 0640, should be nobody:www-data 0640 (it belongs to someone else)"
+    assert refused in lines
+    assert lines[-4:] == [
+        "shop: 1 path repaired",
+        "shop: 1 path not as the policy group wants it",
+        "  next: sudo hookd permissions shop --fix",
+        "1",
+    ]
+
+
+def test_a_long_list_is_cut_per_place_and_counted_whole(at: Host, release: Path) -> None:
+    for number in range(30):
+        (release / f"{number}.txt").touch(mode=0o600)
+    report = ask(at, most=5)
+    lines = list(report.lines())
+    assert f"… and 25 more in {release}" in lines and len(lines) == 8
+    assert report.left == 30
+
+
+def test_a_program_is_told_the_same(at: Host, release: Path) -> None:
+    (release / "app.py").chmod(0o644)
+    (at.root / "shared" / ".env").unlink()
+    told = json.loads(json.dumps(ask(at).as_json()))
+    assert (told["app"], told["policy"], told["right"], told["left"], told["repaired"]) == (
+        "shop",
+        "group",
+        False,
+        2,
+        0,
+    )
+    first, second = told["places"]
+    assert first["findings"] == [
+        {
+            "path": f"{release}/app.py",
+            "found": "nobody:www-data 0644",
+            "wanted": "nobody:www-data 0640",
+            "obstacle": None,
+            "repaired": False,
+        }
+    ]
+    assert second["findings"][0]["problem"] == f"{at.root}/shared/.env is missing"
+
+
+def test_what_the_app_cannot_write_in_its_own_directory_is_named_and_left(at: Host) -> None:
+    uploads = at.root / "shared" / "uploads"
+    (uploads / "by-root").mkdir()
+    (uploads / "by-root").chmod(0o755)
+    (uploads / "report.pdf").touch(mode=0o644)
+    (uploads / "link").symlink_to("/etc/passwd")
+    assert at.as_app((uploads / "own").touch) == "None"
+    for name in ("by-root", "report.pdf"):
+        os.chown(uploads / name, 0, 0)
+    report = ask(at, fix=True)
+    assert sorted(report.lines())[:2] == [
+        f"{uploads}/by-root is root:root 0755: www-data cannot write it",
+        f"{uploads}/report.pdf is root:root 0644: www-data cannot write it",
+    ]
+    assert (uploads / "report.pdf").stat().st_uid == 0
+    assert report.exit_status == 1
+    assert list(report.lines())[-1] == "shop: 2 paths left, which only you can judge: see above"
+
+
+def test_a_deploy_key_that_others_can_read_is_drift(at: Host) -> None:
+    key = at.directory / "key"
+    key.touch(mode=0o644)
+    app = at.app(deploy_key=key)
+    report = permissions(app, at.settings, worker=WORKER)
+    assert f"{key} is root:root 0644, should be nobody:nogroup 0600" in list(report.lines())
+    assert permissions(app, at.settings, fix=True, worker=WORKER).exit_status == 0
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+
+
+def test_files_of_root_s_in_the_worker_s_state_are_drift_whatever_their_modes(at: Host) -> None:
+    journal = at.directory / "state" / "journals" / "shop.jsonl"
+    os.chown(journal, 0, 0)
+    mode = journal.stat().st_mode
+    assert any(line.startswith(f"{journal} is root:root") for line in ask(at).lines())
+    assert ask(at, fix=True).exit_status == 0
+    assert (journal.stat().st_uid, journal.stat().st_mode) == (NOBODY, mode)
+
+
+def test_what_a_deployment_is_building_is_not_looked_at(at: Host) -> None:
+    (at.root / "releases" / ".000002-abc.partial").mkdir(mode=0o700)
+    assert ask(at).exit_status == 0
+
+
+def test_names_cannot_play_tricks_with_a_terminal(at: Host, release: Path) -> None:
+    (release / "a\n\x1b[2Jb").touch(mode=0o600)
+    assert any(f"{release}/a\\n\\x1b[2Jb is " in line for line in ask(at).lines())
+
+
+def test_a_link_to_a_directory_of_root_s_may_stand_on_the_way(at: Host) -> None:
+    """A person may have put /srv on another disk; a link that the worker or the app could have made is not followed."""
+    way = Path("/run/hookd-test-way")
+    way.symlink_to(at.directory)
+    try:
+        app = at.app(root=way / "srv")
+        assert permissions(app, at.settings, worker=WORKER).exit_status == 0
+        os.lchown(way, NOBODY, -1)
+        refused = f"{way}/srv cannot be read: {way.name} is a link that others than root can change"
+        assert refused in list(permissions(app, at.settings, worker=WORKER).lines())
+        way.unlink()
+        way.symlink_to(Path("..") / at.directory.relative_to("/"))
+        lines = list(permissions(app, at.settings, worker=WORKER).lines())
+        assert any(line.endswith("make it absolute") for line in lines)
+        (at.directory / "mine").symlink_to(at.directory)
+        app = at.app(root=at.directory / "mine" / "srv")
+        lines = list(permissions(app, at.settings, worker=WORKER).lines())
+        assert f"{at.directory}/mine/srv cannot be read: mine is a link that others than root can change" in lines
+    finally:
+        way.unlink()
+
+
+def test_a_directory_of_one_s_own_that_cannot_be_entered_is_listed_and_repaired(at: Host, release: Path) -> None:
+    for directory in (release / "pkg" / "deep", release / "pkg", release):
+        directory.chmod(0o640)  # What `chmod -R 640` leaves.
+    told = at.as_worker(lambda: "\n".join(ask(at).lines()))
+    assert f"{release} is nobody:www-data 0640, should be nobody:www-data 2750\n" in told
+    assert f"{release}/app.py cannot be read: Permission denied\n" in told
+    assert at.as_worker(lambda: ask(at, fix=True).exit_status) == "0"
+
+
+def test_a_user_that_is_missing_is_named_with_what_makes_it(at: Host) -> None:
+    with pytest.raises(OwnershipError, match="the user no-such-worker does not exist") as caught:
+        permissions(at.app(), at.settings, worker="no-such-worker")
+    assert caught.value.hint == "sudo hookd setup"
+
+
+def test_a_stranger_is_told_what_it_may_not_see(at: Host) -> None:
+    told = at.as_stranger(lambda: "\n".join(ask(at).lines()))
+    assert "cannot be read: Permission denied" in told
+    assert told.endswith("next: sudo hookd permissions shop --fix")
+    assert WEB not in told

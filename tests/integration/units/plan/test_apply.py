@@ -1,0 +1,212 @@
+"""Plans carried out: only what is not right, remembered before it is done, taken up again after an interruption."""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.support.users import needs_root
+from units.plan.apply import Installer, is_right
+from units.plan.manifest import Brought, Manifest
+from units.plan.steps import Absent, Directory, File, Link, Plan, Run
+from units.system.errors import Refused
+from units.system.run import CommandFailed
+
+pytestmark = needs_root
+
+
+class Place:
+    """A manifest and a directory to carry plans out in."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.said: list[str] = []
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest as it stands on disk."""
+        return Manifest.load(self.directory / "manifest.json")
+
+    def installer(self, scope: str = "host") -> Installer:
+        """An installer as a new process would have it."""
+        return Installer(self.manifest, scope, self.said.append)
+
+    def file(self, name: str, text: str = "text", mode: int = 0o644, *, once: bool = False) -> File:
+        """A file of root's below the directory."""
+        return File(self.directory / name, text, mode=mode, once=once)
+
+    def told(self, name: str, after: str) -> Run:
+        """A command that leaves a line in a file each time it is run."""
+        script = f"echo ran >> {self.directory / name}"
+        return Run(("sh", "-c", script), "tells", after=(self.directory / after,))
+
+    def lines(self, name: str) -> int:
+        """How often such a command was run."""
+        path = self.directory / name
+        return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_a_second_run_changes_nothing_and_runs_nothing(place: Place) -> None:
+    plan: Plan = (
+        Directory(place.directory / "etc", "root", "root", 0o750),
+        place.file("etc/one"),
+        Link(place.directory / "etc" / "link", Path("one")),
+        place.told("told", "etc"),
+    )
+    assert place.installer().apply(plan) == 3
+    assert place.installer().apply(plan) == 0
+    assert place.lines("told") == 1
+    assert stat.S_IMODE((place.directory / "etc").stat().st_mode) == 0o750
+
+
+@pytest.mark.parametrize("spoil", ["text", "mode", "owner", "gone"])
+def test_what_was_spoiled_is_put_right_and_told(place: Place, spoil: str) -> None:
+    plan: Plan = (place.file("one", mode=0o640), place.told("told", "one"))
+    place.installer().apply(plan)
+    path = place.directory / "one"
+    match spoil:
+        case "text":
+            path.write_text("other")
+        case "mode":
+            path.chmod(0o666)
+        case "owner":
+            os.chown(path, 65_534, 0)
+        case "gone":
+            path.unlink()
+    assert place.installer().apply(plan) == 1
+    assert is_right(plan[0])
+    assert place.lines("told") == 2
+
+
+def test_a_command_that_an_interruption_kept_from_running_is_run_the_next_time(place: Place) -> None:
+    """The file is right already then: only the manifest knows that nobody was told."""
+    failing = Run(("false",), "fails", after=(place.directory / "one",))
+    plan: Plan = (place.file("one"), failing, place.told("told", "one"))
+    with pytest.raises(CommandFailed, match="false ended with 1"):
+        place.installer().apply(plan)
+    assert place.lines("told") == 0
+    place.installer().apply((plan[0], plan[2]))
+    assert place.lines("told") == 1
+    place.installer().apply((plan[0], plan[2]))
+    assert place.lines("told") == 1
+
+
+def test_a_file_that_is_not_hookds_is_not_replaced(place: Place) -> None:
+    (place.directory / "one").write_text("a person's")
+    with pytest.raises(Refused, match="one is there already, and not from hookd"):
+        place.installer().check((place.file("one"), place.file("two")))
+    assert not (place.directory / "two").exists()
+
+
+def test_a_file_of_hookds_own_may_change(place: Place) -> None:
+    place.installer().apply((place.file("one"),))
+    place.installer().check((place.file("one", "newer"),))
+
+
+def test_a_file_that_is_kept_when_it_is_there(place: Place) -> None:
+    (place.directory / "one").write_text("edited")
+    plan: Plan = (place.file("one", once=True),)
+    place.installer().check(plan)
+    assert place.installer().apply(plan) == 0
+    assert (place.directory / "one").read_text() == "edited"
+    assert not place.manifest.brought
+
+
+def test_a_file_that_its_own_check_refuses_is_not_put_in_place(place: Place) -> None:
+    bad = File(place.directory / "sudoers", "nonsense (\n", mode=0o440, check=("visudo", "-c", "-q", "-f"))
+    with pytest.raises(CommandFailed, match="visudo"):
+        place.installer().apply((bad,))
+    assert not bad.path.exists()
+
+
+def test_what_was_there_before_is_not_remembered_as_brought(place: Place) -> None:
+    (place.directory / "there").mkdir()
+    place.installer().apply(
+        (
+            Directory(place.directory / "there", "root", "root", 0o755),
+            Directory(place.directory / "new", "root", "root", 0o755),
+            Directory(place.directory / "data", "root", "root", 0o755, keep=True),
+        )
+    )
+    assert place.manifest.brought == [
+        Brought("host", "directory", str(place.directory / "new")),
+        Brought("host", "kept directory", str(place.directory / "data")),
+    ]
+
+
+def test_the_manifest_knows_of_a_file_before_it_is_there(place: Place) -> None:
+    with pytest.raises(CommandFailed):
+        place.installer().apply((File(place.directory / "one", "text", check=("false",)),))
+    assert place.manifest.has("file", str(place.directory / "one"))
+    assert not (place.directory / "one").exists()
+
+
+def test_what_a_plan_no_longer_wants_is_found_and_forgotten_when_it_is_gone(place: Place) -> None:
+    place.installer("app:shop").apply((place.file("one"), place.file("two")))
+    place.installer("app:blog").apply((place.file("three"),))
+    installer = place.installer("app:shop")
+    assert installer.left_over((place.file("one"),)) == [place.directory / "two"]
+    installer.apply((Absent(place.directory / "two"),))
+    assert [Path(thing.name).name for thing in place.manifest.brought] == ["one", "three"]
+
+
+def test_directories_go_with_what_is_in_them_unless_they_hold_what_is_not_hookds(place: Place) -> None:
+    own, full, empty = (place.directory / name for name in ("own", "full", "empty"))
+    place.installer().apply(
+        (
+            Directory(own, "root", "root", 0o755),
+            Directory(full, "root", "root", 0o755, keep=True),
+            Directory(empty, "root", "root", 0o755, keep=True),
+        )
+    )
+    for directory in (own, full):
+        (directory / "file").touch()
+    assert place.installer().remove_directories() == [full]
+    assert sorted(path.name for path in place.directory.iterdir()) == ["full", "manifest.json"]
+
+
+def test_a_preview_marks_what_is_to_be_done_and_does_nothing(place: Place) -> None:
+    place.installer().apply((place.file("one"),))
+    shown = list(place.installer().preview((place.file("one"), place.file("two"))))
+    assert [line[:2] for line in shown] == ["  ", "+ "]
+    assert not (place.directory / "two").exists()
+
+
+def test_a_preview_marks_the_commands_that_will_be_run(place: Place) -> None:
+    always = Run(("true",), "always")
+    plan: Plan = (place.file("one"), place.told("told", "one"), place.told("other", "two"), always)
+
+    def marked() -> list[str]:
+        return [line[:2] for line in place.installer().preview(plan)]
+
+    assert marked() == ["+ ", "+ ", "  ", "+ "]
+    place.installer().apply(plan)
+    assert marked() == ["  ", "  ", "  ", "+ "]
+    place.manifest.owe(plan[2].argv if isinstance(plan[2], Run) else ())
+    assert marked() == ["  ", "  ", "+ ", "+ "], "an earlier run was cut off before it came to that"
+
+
+def test_a_preview_says_what_is_done_then(place: Place) -> None:
+    plan: Plan = (place.file("one"), place.told("told", "one"), place.told("other", "two"), place.file("two"))
+    place.installer().carry_out((plan[0],), dry_run=False)
+    shown, place.said = list(place.said), []
+    place.installer().carry_out(plan, dry_run=True)
+    announced = [line for line in place.said if line.startswith("+ ")]
+    place.said = []
+    place.installer().carry_out(plan, dry_run=False)
+    assert shown == [f"+ {plan[0]}"]
+    assert announced == place.said == [f"+ {plan[3]}"], "a command that came before its file is run the next time"
+
+
+def test_the_manifest_is_readable_by_root_alone(place: Place) -> None:
+    place.installer().apply((place.file("one"),))
+    path = place.directory / "manifest.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert json.loads(path.read_text())["owed"] == []

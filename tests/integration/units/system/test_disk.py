@@ -1,0 +1,130 @@
+"""Root's hands on the disk, in directories that somebody else owns."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.support.users import needs_root
+from units.system import disk
+
+ROOT = disk.Owner(0, 0, 0o640)
+STRANGER = 65_534
+
+pytestmark = needs_root
+
+
+@pytest.fixture
+def strangers(tmp_path: Path) -> Path:
+    """A directory that belongs to somebody else, as /srv/shop belongs to the worker."""
+    place = tmp_path / "strangers"
+    place.mkdir()
+    os.chown(place, STRANGER, STRANGER)
+    return place
+
+
+def test_a_file_is_replaced_as_a_whole_with_owner_and_mode(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    disk.write(path, b"new", disk.Owner(0, STRANGER, 0o640))
+    found = path.stat()
+    assert (path.read_text(), found.st_gid, stat.S_IMODE(found.st_mode)) == ("new", STRANGER, 0o640)
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_that_its_check_refuses_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    seen = []
+
+    def refuse(candidate: str) -> None:
+        seen.append(Path(candidate).read_text())
+        raise ValueError("no good")
+
+    with pytest.raises(ValueError, match="no good"):
+        disk.write(path, b"new", ROOT, refuse)
+    assert (seen, path.read_text(), len(list(tmp_path.iterdir()))) == (["new"], "old", 1)
+
+
+def test_a_link_in_a_strangers_directory_is_not_followed_to_write(strangers: Path, tmp_path: Path) -> None:
+    target = tmp_path / "etc"
+    target.mkdir()
+    os.symlink(target, strangers / "shared")
+    with pytest.raises(disk.UnsafePath, match="shared"):
+        disk.write(strangers / "shared" / "passwd", b"mine", ROOT)
+    assert not list(target.iterdir())
+
+
+def test_a_link_in_the_files_own_place_is_replaced_not_followed(strangers: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("safe")
+    os.symlink(victim, strangers / ".env")
+    disk.write(strangers / ".env", b"mine", ROOT)
+    assert victim.read_text() == "safe"
+    assert (strangers / ".env").read_bytes() == b"mine"
+
+
+def test_a_directory_that_is_a_link_is_given_to_nobody(strangers: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir(mode=0o700)
+    os.symlink(victim, strangers / "uploads")
+    with pytest.raises(OSError):
+        disk.make_directory(strangers / "uploads", disk.Owner(STRANGER, STRANGER, 0o2770))
+    assert victim.stat().st_uid == 0
+
+
+def test_a_link_of_roots_own_is_followed(tmp_path: Path) -> None:
+    """An administrator may have led /srv to a larger disk."""
+    (tmp_path / "large").mkdir()
+    os.symlink(tmp_path / "large", tmp_path / "srv")
+    disk.write(tmp_path / "srv" / "file", b"text", ROOT)
+    assert (tmp_path / "large" / "file").read_bytes() == b"text"
+
+
+def test_a_relative_link_of_roots_own_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "large" / "below").mkdir(parents=True)
+    os.symlink("large", tmp_path / "srv")
+    disk.write(tmp_path / "srv" / "below" / "file", b"text", ROOT)
+    assert (tmp_path / "large" / "below" / "file").read_bytes() == b"text"
+
+
+def test_links_in_a_circle_end(tmp_path: Path) -> None:
+    os.symlink(tmp_path / "b", tmp_path / "a")
+    os.symlink(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(disk.UnsafePath):
+        disk.write(tmp_path / "a" / "file", b"text", ROOT)
+
+
+def test_a_link_that_a_stranger_made_in_a_directory_of_roots_is_not_followed(tmp_path: Path) -> None:
+    place = tmp_path / "open"
+    place.mkdir()
+    place.chmod(0o777)
+    (tmp_path / "victim").mkdir()
+    os.symlink(tmp_path / "victim", place / "link")
+    os.lchown(place / "link", STRANGER, STRANGER)
+    with pytest.raises(disk.UnsafePath):
+        disk.write(place / "link" / "file", b"text", ROOT)
+
+
+def test_a_pipe_in_a_files_place_is_no_file_and_nobody_waits_for_it(strangers: Path) -> None:
+    os.mkfifo(strangers / "pipe")
+    assert disk.read(strangers / "pipe") is None
+
+
+def test_reading_a_link_reads_nothing(strangers: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    os.symlink(tmp_path / "secret", strangers / "key.pub")
+    assert disk.read(strangers / "key.pub") is None
+
+
+def test_more_than_a_file_may_hold_is_not_read_into_memory(strangers: Path) -> None:
+    path = strangers / "key.pub"
+    path.touch()
+    os.truncate(path, 8 * 1024**3)
+    with pytest.raises(disk.UnsafePath, match=r"key\.pub: it holds more than 16777216 bytes"):
+        disk.read(path)
+    path.write_bytes(b"x" * 11)
+    assert disk.read(path, most=11) == b"x" * 11
+    with pytest.raises(disk.UnsafePath, match="more than 10 bytes"):
+        disk.read(path, most=10)

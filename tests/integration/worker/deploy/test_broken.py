@@ -1,0 +1,154 @@
+"""A broken deploy leaves the old version serving, whatever is wrong with it, and the next good one deploys."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hookd.model.deployment import Status
+from tests.support.installation import Installation, app_files
+from tests.support.visitors import visitors
+
+BOTH = pytest.mark.parametrize("handover", ["bg", "one"])
+HANDOVERS = {"bg": "blue-green", "one": "restart"}
+APPS: dict[str, dict[str, Any]] = {
+    f"{name}-{short}": {"handover": handover, "health": {"deadline": 8}}
+    for name in ("shop", "new", "late", "clock")
+    for short, handover in HANDOVERS.items()
+}
+
+# `top` runs at import, `health` when the health page is asked for. The server asks its own app for that page before it
+# takes requests, and says so; `hookd` asks over the network.
+APP = """
+import os, signal, time
+{top}
+def app(environ, start_response):
+    at_start = environ["SERVER_SOFTWARE"] == "hookd-health"
+    if environ["PATH_INFO"] == "/healthz":
+        {health}
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"broken"]
+"""
+ANSWER_500 = 'start_response("500 Oops", []); return [b""]'
+ONLY_IN_PREFLIGHT = 'assert "HOOKD_APP" in os.environ, "no database"'
+
+# What is wrong with the commit; each of them passes the preflight.
+BROKEN = {
+    "crashes at start": {"top": ONLY_IN_PREFLIGHT, "health": "pass"},
+    "answers 500": {"top": "", "health": ANSWER_500},
+    "hangs on the health page": {"top": "", "health": "time.sleep(60)"},
+    "dies of its health page": {"top": "", "health": "os._exit(1)"},
+}
+
+
+@BOTH
+@pytest.mark.parametrize("kind", BROKEN)
+def test_no_visitor_sees_a_commit_that(site: Installation, handover: str, kind: str) -> None:
+    app = f"shop-{handover}"
+    good = _good(site, app)
+    with visitors(site.ports[app]) as crowd:
+        bad = site.ship(app, _broken(**BROKEN[kind]))
+        crowd.wait_for_more()
+    assert (bad.status, crowd.failures, crowd.seen) == (Status.ROLLED_BACK, [], {"good"})
+    assert bad.cause is not None
+    assert bad.cause.startswith(f"the new release is bad, {good.name}")
+    assert f"{bad.status}: {bad.cause}" in site.log_of(bad)
+    assert site.current(app) == good
+    view = site.records.view(app)
+    assert (view.release, view.head, view.healthy) == (good.name, bad.commit, True)
+    assert view.quarantined[-1].commit == bad.commit
+
+
+@BOTH
+def test_a_release_that_ends_as_soon_as_it_is_ready_is_rolled_back(site: Installation, handover: str) -> None:
+    app = f"shop-{handover}"
+    _good(site, app)
+    with visitors(site.ports[app]) as crowd:
+        bad = site.ship(app, _broken(top="", health="os.kill(os.getppid(), signal.SIGTERM)"))
+    assert (bad.status, crowd.failures, site.serving(app)) == (Status.ROLLED_BACK, [], "good")
+
+
+@BOTH
+def test_a_good_commit_deploys_after_a_bad_one_without_a_failed_request(site: Installation, handover: str) -> None:
+    app = f"shop-{handover}"
+    _good(site, app)
+    assert site.ship(app, _broken(**BROKEN["crashes at start"])).status is Status.ROLLED_BACK
+    with visitors(site.ports[app]) as crowd:
+        better = site.ship(app, app_files("better"))
+    assert (better.status, crowd.failures, crowd.seen) == (Status.SUCCEEDED, [], {"good", "better"})
+    assert site.serving(app) == "better"
+
+
+@pytest.mark.parametrize("text", ["import no_such_package", "def ("])
+def test_a_commit_that_cannot_be_imported_is_never_started(site: Installation, text: str) -> None:
+    app = "shop-bg"
+    good = _good(site, app)
+    bad = site.ship(app, _broken(top=text, health="pass"))
+    assert (bad.status, bad.release) == (Status.FAILED, None)
+    assert (bad.cause or "").startswith("the app does not start from this commit: ")
+    assert {step.name for step in bad.steps} == {
+        *("space", "fetch", "checkout", "dependencies", "share", "preflight"),
+    }
+    assert site.records.view(app).quarantined[-1].commit == bad.commit
+    assert (site.current(app), site.serving(app)) == (good, "good")
+    assert sorted(path.name for path in good.parent.iterdir() if bad.commit and bad.commit[:12] in path.name) == []
+
+
+@BOTH
+def test_a_first_release_that_is_broken_is_failed_and_the_next_good_one_goes_live(
+    site: Installation, handover: str
+) -> None:
+    app = f"new-{handover}"
+    for attempt in ("first", "second"):
+        bad = site.ship(app, _broken(top=f"# {attempt}", health=ANSWER_500))
+        assert bad.status is Status.FAILED
+        assert (bad.cause or "").startswith("the first release is bad")
+        assert site.records.view(app).healthy is False
+    good = site.ship(app, app_files("good"))
+    assert (good.status, site.serving(app)) == (Status.SUCCEEDED, "good")
+
+
+def test_when_the_old_release_is_broken_too_the_ending_says_so_and_it_is_tried_again_before_the_next(
+    site: Installation,
+) -> None:
+    app, database = "clock-one", site.directory / "database"
+    database.touch()
+    site.ship(app, app_files("oldest"))
+    site.ship(app, _needs(database))
+    database.unlink()
+    both = site.ship(app, {**_needs(database), "more.txt": "another commit"})
+    assert (both.status, site.records.view(app).healthy) == (Status.ROLLBACK_FAILED, False)
+    assert "the old one is not well either" in (both.cause or "")
+    database.touch()
+    refused = site.ship(app, _broken(top="import no_such_package", health="pass"))
+    assert (refused.status, site.serving(app)) == (Status.FAILED, "broken")
+    mended = site.ship(app, app_files("mended"))
+    assert (mended.status, site.serving(app)) == (Status.SUCCEEDED, "mended")
+
+
+def test_a_health_page_that_hangs_for_hookd_alone_ends_at_its_deadline(site: Installation) -> None:
+    app = "late-bg"
+    site.ship(app, app_files("good"))
+    site.change_app(app, health={"deadline": 4, "timeout": 1})
+    bad = site.ship(app, _broken(top="", health="at_start or time.sleep(1.5)"))
+    assert bad.status is Status.ROLLED_BACK
+    assert "gave no answer" in (bad.cause or "")
+    assert {site.serving(app) for _ in range(10)} == {"good"}
+    site.change_app(app, health={"deadline": 20, "timeout": 5})
+    assert site.ship(app, app_files("better")).status is Status.SUCCEEDED
+    assert site.serving(app) == "better"
+
+
+def _broken(top: str, health: str) -> dict[str, str | bytes | None]:
+    return {**app_files("broken"), "wsgi.py": APP.format(top=top, health=health)}
+
+
+def _needs(database: Path) -> dict[str, str | bytes | None]:
+    return _broken(top="", health=f"if not os.path.exists({str(database)!r}): {ANSWER_500}")
+
+
+def _good(site: Installation, app: str) -> Path:
+    """See to it that the app serves a good release, and return its directory."""
+    if not (site.root(app) / "current").exists() or site.serving(app) != "good":
+        assert site.ship(app, app_files("good")).status is Status.SUCCEEDED
+    return site.current(app)

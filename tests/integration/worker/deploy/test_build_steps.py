@@ -1,0 +1,187 @@
+"""The app's own commands: what they are given, what of it is written down, and how each of them may fail."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hookd.model.deployment import Deployment, Status
+from hookd.queue.decision_log import newest
+from tests.support.installation import Installation, app_files
+from tests.support.processes import wait_for
+
+APPS: dict[str, dict[str, Any]] = {
+    name: {"handover": "restart"} for name in ("vectors", "secret", "fails", "order", "full", "nodeps")
+}
+TOKEN = "correct-horse-battery-staple"
+
+# Starts a child that sleeps too, and writes down both process ids.
+HANG = """
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+with open(sys.argv[1], "w") as file:
+    file.write(f"{os.getpid()} {child.pid}")
+while True:
+    time.sleep(0.1)
+    sys.argv[2:] and print("still at it", flush=True)
+"""
+
+# Writes down for which release it runs, and what serves meanwhile.
+MIGRATE = """
+import os, sys
+with open(sys.argv[1], "a") as file:
+    print(os.environ["HOOKD_RELEASE"], os.path.realpath(sys.argv[2]), file=file)
+"""
+
+
+def test_build_commands_are_vectors_that_run_in_the_release_with_its_own_python(site: Installation) -> None:
+    words = ["a word", "$HOME; touch /tmp/x", "*", "--flag", "'\"", "über"]
+    show = "import sys, json; json.dump([sys.prefix, *sys.argv[1:]], open('seen.json', 'w'))"
+    site.change_app("vectors", build={"commands": [["python", "-c", show, *words], ["cp", "seen.json", "again.json"]]})
+    deployment = site.ship("vectors", app_files("one"))
+    assert deployment.status is Status.SUCCEEDED
+    release = site.current("vectors")
+    prefix, *seen = json.loads((release / "again.json").read_text())
+    assert os.path.realpath(prefix) == os.path.realpath(release / "venv")
+    assert seen == words
+
+
+def test_the_apps_variables_reach_its_commands_and_secrets_stay_out_of_the_log(site: Installation) -> None:
+    file = site.directory / "secret.env"
+    file.write_text(f"# for people\nAPI_TOKEN='{TOKEN}'\nexport GREETING=good day\n")
+    show = "import os; print(os.environ['GREETING'], os.environ['API_TOKEN']); print(sorted(os.environ))"
+    commands = [["python", "-c", show]]
+    site.change_app("secret", build={"commands": commands, "before_switch": commands, "environment_file": file})
+    deployment = site.ship("secret", app_files("one"))
+    log = site.log_of(deployment)
+    assert deployment.status is Status.SUCCEEDED
+    assert log.count("good day ***") == 2
+    assert TOKEN not in log
+    assert "HOOKD_CONFIG" not in log
+    assert "'HOOKD_COMMIT'" in log
+
+
+def test_a_secret_that_a_failing_command_prints_stays_out_of_the_record(site: Installation) -> None:
+    file = site.directory / "failing.env"
+    file.write_text(f"DATABASE_PASSWORD={TOKEN}\n")
+    fail = ["python", "-c", "import os, sys; sys.exit('cannot log in with ' + os.environ['DATABASE_PASSWORD'])"]
+    site.change_app("secret", build={"commands": [fail], "before_switch": [], "environment_file": file})
+    deployment = site.ship("secret", app_files("two"))
+    assert deployment.status is Status.FAILED
+    assert deployment.cause == "python ended with status 1: cannot log in with ***"
+    assert TOKEN not in deployment.model_dump_json() + site.log_of(deployment)
+
+
+def test_an_unreadable_file_of_variables_ends_the_deployment_with_its_name(site: Installation) -> None:
+    file = site.directory / "missing.env"
+    site.change_app("secret", build={"commands": [], "environment_file": file})
+    deployment = site.ship("secret", app_files("three"))
+    assert deployment.status is Status.FAILED
+    assert (deployment.cause or "").startswith(f"the app's variables in {file} cannot be read")
+    decision, *_ = newest(site.records.connection, "secret", 1)
+    assert (decision.source, decision.deployment) == ("deployment", deployment.id)
+
+
+@pytest.mark.parametrize(
+    ("argv", "cause"),
+    [
+        (["false"], "false ended with status 1"),
+        (["no-such-program"], "no-such-program cannot be started: No such file or directory"),
+        (["python", "-c", "print('3 errors'); raise SystemExit(7)"], "python ended with status 7: 3 errors"),
+        (["python", "-c", "input('Overwrite? [y/n] ')"], "python ended with status 1: EOFError"),
+        (["python", "-c", "open('/dev/tty')"], "python ended with status 1: OSError"),
+    ],
+    ids=["fails", "is missing", "says why", "asks a question", "asks a terminal"],
+)
+def test_the_old_version_serves_on_when_a_build_command(site: Installation, argv: list[str], cause: str) -> None:
+    bad, again = _ship_with(site, "fails", {"commands": [argv]})
+    assert (bad.status, (bad.cause or "")[: len(cause)]) == (Status.FAILED, cause)
+    assert again.status is Status.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("limits", "talk", "cause"),
+    [
+        ({"silence_seconds": 1.5}, [], "python printed nothing for 1.5 s and was stopped"),
+        ({"step_seconds": 2.5}, ["talk"], "python ran longer than 2.5 s and was stopped"),
+    ],
+    ids=["falls silent", "never ends"],
+)
+def test_a_build_that_hangs_is_stopped_with_everything_it_started(
+    site: Installation, tmp_path: Path, limits: dict[str, float], talk: list[str], cause: str
+) -> None:
+    book = tmp_path / "processes"
+    hang = ["python", "-c", HANG, str(book), *talk]
+    bad, again = _ship_with(site, "fails", {"commands": [hang]}, limits)
+    assert (bad.status, bad.cause) == (Status.FAILED, cause)
+    wait_for(lambda: not any(_lives(pid) for pid in book.read_text().split()), what="the end of the build's processes")
+    assert again.status is Status.SUCCEEDED
+
+
+def test_migrations_run_once_all_else_is_ready_and_before_the_switch(site: Installation) -> None:
+    book = site.directory / "migrations"
+    app = "order"
+    current = site.root(app) / "current"
+    site.change_app(app, build={"before_switch": [["python", "-c", MIGRATE, str(book), str(current)]]})
+    one = site.ship(app, app_files("one"))
+    refused = site.ship(app, {**app_files("two"), "wsgi.py": "import no_such_package"})
+    two = site.ship(app, app_files("three"))
+    assert (one.status, refused.status, two.status) == (Status.SUCCEEDED, Status.FAILED, Status.SUCCEEDED)
+    first, second = (line.split() for line in book.read_text().splitlines())
+    assert (first[0], second[0]) == (one.release, two.release)
+    assert Path(second[1]).name == one.release
+    names = [step.name for step in two.steps]
+    assert names.index("ownership") < names.index("before_switch") < names.index("switch")
+
+
+def test_a_migration_that_fails_leaves_the_old_version_serving(site: Installation) -> None:
+    fail = ["python", "-c", "raise SystemExit('column is in use')"]
+    bad, again = _ship_with(site, "fails", {"before_switch": [fail]})
+    assert (bad.status, bad.cause) == (Status.FAILED, "python ended with status 1: column is in use")
+    assert "switch" not in {step.name for step in bad.steps}
+    assert again.status is Status.SUCCEEDED
+
+
+def test_a_disk_that_is_nearly_full_is_noticed_before_anything_is_fetched(site: Installation) -> None:
+    site.ship("full", app_files("one"))
+    site.change_app("full", limits={"free_mib": 2**40})
+    full = site.ship("full", app_files("two"))
+    assert (full.status, [step.name for step in full.steps]) == (Status.FAILED, ["space"])
+    assert f"MiB free, {2**40} are asked for" in (full.cause or "")
+    assert (full.hint or "").startswith("df -h ")
+    assert site.serving("full") == "one"
+
+
+def test_dependencies_that_cannot_be_installed_leave_the_old_version_serving(site: Installation) -> None:
+    site.ship("nodeps", app_files("one"))
+    bad = site.ship("nodeps", app_files("two", requirements="gunicorn==27.0.1\nflask===0.0.no-such\n"))
+    assert (bad.status, site.serving("nodeps")) == (Status.FAILED, "one")
+    assert (bad.cause or "").startswith("the dependencies of requirements.txt cannot be installed: ")
+    assert not site.records.view("nodeps").quarantined, "the commit stays innocent"
+    assert site.ship("nodeps", app_files("three")).status is Status.SUCCEEDED
+
+
+def _ship_with(
+    site: Installation, app: str, build: dict[str, Any], limits: dict[str, float] | None = None
+) -> tuple[Deployment, Deployment]:
+    """Deploy a commit under other settings, see that the old one serves on, then the same commit under the old ones."""
+    plain: dict[str, Any] = {"commands": [], "before_switch": []}
+    usual = {"silence_seconds": 120, "step_seconds": 600}
+    site.change_app(app, build=plain, limits=usual)
+    if not (site.root(app) / "current").exists():
+        site.ship(app, app_files("0"))
+    before = site.serving(app)
+    site.change_app(app, build=build, limits=limits or {})
+    bad = site.ship(app, app_files(str(int(before) + 1)))
+    assert site.serving(app) == before
+    site.change_app(app, build=plain, limits=usual)
+    return bad, site.push_and_wait(app)
+
+
+def _lives(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

@@ -1,0 +1,120 @@
+"""What a person chooses holds: quarantine, redelivery, deploying by hand, rollback and pins."""
+
+from typing import Any
+
+from hookd.model.deployment import Status, Trigger
+from tests.support.installation import Installation, app_files
+
+APPS: dict[str, dict[str, Any]] = {
+    name: {"handover": "restart"} for name in ("bad", "refused", "back", "pin", "named", "only", "older")
+}
+BROKEN = "500 Oops"
+
+
+def test_a_rolled_back_commit_is_not_started_again_by_a_push_or_a_redelivery(site: Installation) -> None:
+    site.ship("bad", app_files("good"))
+    site.repositories["bad"].commit_and_push(app_files("bad", BROKEN))
+    first = site.wait_for_ending(site.send_push("bad", delivery="d-1")["deployment"])
+    assert first.status is Status.ROLLED_BACK
+    for delivery, trigger in (("d-1", Trigger.REDELIVERY), ("d-2", Trigger.PUSH)):
+        again = site.wait_for_ending(site.send_push("bad", delivery=delivery)["deployment"])
+        assert (again.trigger, again.status, again.release) == (trigger, Status.UNCHANGED, None)
+        assert "is quarantined since" in (again.cause or "")
+        assert again.hint == "push a newer commit, or try this one by hand: hookd deploy bad"
+    assert site.serving("bad") == "good"
+
+
+def test_a_person_may_deploy_a_quarantined_commit_and_a_good_ending_frees_it(site: Installation) -> None:
+    mended = site.directory / "mended"
+    wsgi = str(app_files("late")["wsgi.py"]).replace(
+        "'200 OK'", f"'200 OK' if os.path.exists({str(mended)!r}) else '500'"
+    )
+    site.ship("bad", app_files("good"))
+    commit = site.repositories["bad"].commit_and_push({"wsgi.py": wsgi})
+    assert site.push_and_wait("bad").status is Status.ROLLED_BACK
+    assert site.deploy("bad").status is Status.ROLLED_BACK
+    mended.touch()
+    by_hand = site.deploy("bad")
+    assert (by_hand.status, by_hand.commit, site.serving("bad")) == (Status.SUCCEEDED, commit, "late")
+    assert commit not in {entry.commit for entry in site.records.view("bad").quarantined}
+
+
+def test_a_redelivery_tries_a_commit_again_that_never_was_started(site: Installation) -> None:
+    needed = site.directory / "needed"
+    wsgi = f"open({str(needed)!r})\n{app_files('read')['wsgi.py']!s}"
+    site.repositories["refused"].commit_and_push({**app_files("read"), "wsgi.py": wsgi})
+    failed = site.wait_for_ending(site.send_push("refused", delivery="r-1")["deployment"])
+    assert failed.status is Status.FAILED
+    assert site.wait_for_ending(site.send_push("refused", delivery="r-2")["deployment"]).status is Status.UNCHANGED
+    needed.touch()
+    again = site.wait_for_ending(site.send_push("refused", delivery="r-1")["deployment"])
+    assert (again.status, again.trigger, site.serving("refused")) == (Status.SUCCEEDED, Trigger.REDELIVERY, "read")
+    assert site.send_push("refused", delivery="r-1")["deployment"] == again.id
+
+
+def test_a_rollback_serves_the_release_before_and_builds_nothing(site: Installation) -> None:
+    one = site.ship("back", app_files("one"))
+    site.ship("back", app_files("two"))
+    back = site.deploy("back", Trigger.ROLLBACK)
+    assert (back.status, back.release, site.serving("back")) == (Status.SUCCEEDED, one.release, "one")
+    assert "dependencies" not in {step.name for step in back.steps}
+    assert site.records.view("back").pinned_commit == one.commit
+
+
+def test_a_pin_holds_against_the_head_it_left_and_gives_way_to_a_newer_commit(site: Installation) -> None:
+    one = site.ship("pin", app_files("one"))
+    two = site.ship("pin", app_files("two"))
+    site.deploy("pin", Trigger.ROLLBACK)
+    held = site.push_and_wait("pin")
+    assert (held.status, site.serving("pin")) == (Status.UNCHANGED, "one")
+    assert held.cause == f"a person pinned {_short(one.commit)}; {_short(two.commit)} was the branch's head then, too"
+    three = site.ship("pin", app_files("three"))
+    assert (three.status, site.serving("pin")) == (Status.SUCCEEDED, "three")
+    assert site.records.view("pin").pinned_commit is None
+
+
+def test_deploying_by_hand_without_a_commit_ends_a_pin(site: Installation) -> None:
+    site.ship("pin", app_files("four"))
+    site.ship("pin", app_files("five"))
+    assert site.deploy("pin", Trigger.ROLLBACK).status is Status.SUCCEEDED
+    by_hand = site.deploy("pin")
+    assert (by_hand.status, site.serving("pin")) == (Status.SUCCEEDED, "five")
+    assert site.records.view("pin").pinned_commit is None
+
+
+def test_a_commit_named_by_hand_is_deployed_and_pinned(site: Installation) -> None:
+    one = site.ship("named", app_files("one"))
+    site.ship("named", app_files("two"))
+    assert one.commit is not None
+    chosen = site.deploy("named", pinned_commit=one.commit[:9])
+    assert (chosen.status, chosen.commit, site.serving("named")) == (Status.SUCCEEDED, one.commit, "one")
+    assert chosen.release != one.release
+    assert site.push_and_wait("named").status is Status.UNCHANGED
+    assert site.serving("named") == "one"
+
+
+def test_a_commit_that_the_branch_does_not_know_is_named(site: Installation) -> None:
+    site.ship("named", app_files("good"))
+    unknown = site.deploy("named", pinned_commit="0123456789abcdef")
+    assert (unknown.status, site.serving("named")) == (Status.FAILED, "good")
+    assert (unknown.cause or "").startswith("the commit 0123456789abcdef is not in ")
+
+
+def test_a_rollback_to_a_commit_uses_its_release_and_not_merely_the_one_before(site: Installation) -> None:
+    oldest, *_ = [site.ship("older", app_files(version)) for version in ("one", "two", "three")]
+    back = site.deploy("older", Trigger.ROLLBACK, pinned_commit=oldest.commit)
+    assert (back.status, back.release, site.serving("older")) == (Status.SUCCEEDED, oldest.release, "one")
+
+
+def test_a_rollback_with_nothing_to_go_back_to_says_what_to_type(site: Installation) -> None:
+    site.ship("only", app_files("one"))
+    back = site.deploy("only", Trigger.ROLLBACK)
+    assert (back.status, site.serving("only")) == (Status.FAILED, "one")
+    assert (back.cause, back.hint) == (
+        "there is no earlier good release to go back to",
+        "name a commit: hookd rollback only --to COMMIT",
+    )
+
+
+def _short(commit: str | None) -> str:
+    return (commit or "")[:12]

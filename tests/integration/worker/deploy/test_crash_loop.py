@@ -1,0 +1,106 @@
+"""A commit that kills whoever deploys it is tried a few times and then left alone; one that only fails is not."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hookd.model.deployment import Status, Trigger
+from tests.support.installation import Installation, app_files
+from tests.support.processes import wait_for
+from worker.deploy.pipeline import ENOUGH, death_counted, deaths_of
+
+# Counts itself, and does to the process that deploys what the file beside it says.
+COMMAND = 'echo try >> "$BOOK"; eval "$(cat "$BOOK.does")"'
+KILL = 'kill -9 "$(cut -d" " -f4 /proc/$$/stat)"'
+APPS: dict[str, dict[str, Any]] = {
+    name: {"handover": "restart", "build": {"commands": [["sh", "-c", COMMAND]]}} for name in ("deadly", "unlucky")
+}
+A, B = "a" * 40, "b" * 40
+
+
+class Book:
+    """What an app's build has done so far, and what it does next."""
+
+    def __init__(self, site: Installation, app: str) -> None:
+        self._path = site.directory / f"{app}.book"
+        site.change_app(app, build={"environment": {"BOOK": str(self._path)}})
+
+    def does(self, what: str) -> None:
+        self._path.with_name(f"{self._path.name}.does").write_text(what)
+
+    @property
+    def tries(self) -> int:
+        return len(self._path.read_text().splitlines())
+
+
+def test_a_commit_that_kills_its_deployer_each_time_is_quarantined(site: Installation) -> None:
+    app, book = "deadly", Book(site, "deadly")
+    book.does("true")
+    assert site.ship(app, app_files("one")).status is Status.SUCCEEDED
+    book.does(KILL)
+    commit = site.repositories[app].commit_and_push(app_files("two"))
+    site.send_push(app, delivery="d-1")
+    wait_for(lambda: ended(site, app) == 1 + ENOUGH, 90, what="the first tries")
+    left_alone = site.deploy(app, Trigger.PUSH)
+    assert left_alone.status is Status.UNCHANGED
+    assert "the deploying process was killed 3 times in a row" in str(left_alone.cause)
+    assert site.deploy(app, Trigger.RECONCILE).status is Status.UNCHANGED
+    assert (book.tries, site.serving(app)) == (1 + ENOUGH, "one")
+    assert [old.commit for old in site.records.view(app).quarantined] == [commit]
+    again = site.send_push(app, delivery="d-1")["deployment"]
+    assert (site.wait_for_ending(again).status, book.tries) == (Status.FAILED, 2 + ENOUGH)
+    book.does("true")
+    mended = site.wait_for_ending(site.send_push(app, delivery="d-1")["deployment"])
+    assert (mended.trigger, mended.status, site.serving(app)) == (Trigger.REDELIVERY, Status.SUCCEEDED, "two")
+    assert site.records.view(app).quarantined == ()
+
+
+def ended(site: Installation, app: str) -> int:
+    return sum(one.ended for one in site.records.history(app, 99))
+
+
+def test_a_commit_whose_build_fails_each_time_is_tried_again(site: Installation) -> None:
+    app, book = "unlucky", Book(site, "unlucky")
+    book.does("false")
+    site.repositories[app].commit_and_push(app_files("one"))
+    tries = ENOUGH + 1
+    assert {site.deploy(app, Trigger.PUSH).status for _ in range(tries)} == {Status.FAILED}
+    assert (book.tries, site.records.view(app).quarantined) == (tries, ())
+    book.does("true")
+    assert site.deploy(app, Trigger.PUSH).status is Status.SUCCEEDED
+
+
+def test_deaths_are_counted_in_a_row_for_one_commit(tmp_path: Path) -> None:
+    path = tmp_path / "shop.deaths"
+    for number in (1, 2):
+        dies(path, A)
+        assert (deaths_of(path, A), deaths_of(path, B)) == (number, 0)
+    dies(path, B)
+    assert (deaths_of(path, A), deaths_of(path, B)) == (0, 1)
+    with pytest.raises(ValueError, match="a bad end"), death_counted(path, B):
+        raise ValueError("a bad end")
+    assert (deaths_of(path, B), path.exists()) == (0, False)
+
+
+def dies(path: Path, commit: str) -> None:
+    """Begin and never come back."""
+    held = death_counted(path, commit)
+    held.__enter__()
+    left = path.read_bytes()
+    held.__exit__(None, None, None)
+    path.write_bytes(left)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"x", b"x y z", b"%s many" % A.encode()])
+def test_a_count_that_cannot_be_read_is_none(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "shop.deaths"
+    path.write_bytes(content)
+    assert deaths_of(path, A) == 0
+    dies(path, A)
+    assert deaths_of(path, A) == 1
+
+
+def test_where_a_death_cannot_be_counted_the_deployment_goes_on(tmp_path: Path) -> None:
+    with death_counted(tmp_path / "nowhere" / "shop.deaths", A):
+        pass

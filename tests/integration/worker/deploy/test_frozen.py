@@ -1,0 +1,226 @@
+"""A frozen app stays as it is, whoever asks: pushes are recorded, everybody sees why, and thawing catches up."""
+
+import json
+import os
+import shlex
+import shutil
+import sys
+from contextlib import redirect_stderr, suppress
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+
+from hookd import freezes
+from hookd.cli import main
+from hookd.model.decision import Verdict
+from hookd.model.deployment import Status, Trigger
+from hookd.model.eligibility import Freeze
+from hookd.queue.decision_log import newest
+from tests.support.installation import Installation, app_files
+from tests.support.processes import wait_for
+from tests.support.typed import hookd
+from tests.support.users import as_nobody, needs_root, open_directory
+
+APPS: dict[str, dict[str, Any]] = {
+    name: {"handover": "restart"} for name in ("shop", "under-way", "ends", "seen", "typed", "closed")
+}
+
+
+def frozen(site: Installation, app: str, **over: Any) -> Freeze:
+    """Freeze an app as the command does."""
+    freeze = Freeze(**{"reason": "the sale", "since": datetime.now(UTC), "by": "anna", **over})
+    freezes.freeze(site.config.frozen, app, freeze)
+    return freeze
+
+
+def thaw_line(app: str) -> str:
+    """The command that a message names: the configuration of these tests is that of whoever runs them."""
+    return f"hookd thaw {app}"
+
+
+def test_nothing_is_deployed_while_an_app_is_frozen_and_thawing_catches_up(site: Installation) -> None:
+    site.ship("shop", app_files("earlier"))
+    one = site.ship("shop", app_files("one"))
+    freeze = frozen(site, "shop")
+    site.repositories["shop"].commit_and_push(app_files("two"))
+    assert site.send_push("shop") == {"status": "frozen", "reason": str(freeze)}
+    pushed = site.deploy("shop", Trigger.PUSH)
+    assert (pushed.status, pushed.cause, pushed.hint) == (Status.UNCHANGED, str(freeze), thaw_line("shop"))
+    for trigger in Trigger:
+        asked = site.deploy("shop", trigger)
+        assert (asked.status, asked.release) == (Status.UNCHANGED, None), trigger
+    assert (site.serving("shop"), site.current("shop").name) == ("one", one.release)
+    view = site.records.view("shop")
+    assert (view.head, view.deployed_commit) == (pushed.commit, one.commit), "the head is known all the same"
+    done = hookd(site, "thaw", "shop")
+    assert (done.returncode, site.serving("shop")) == (0, "two"), done.stderr
+    assert done.stdout.startswith("shop is no longer frozen\n")
+
+
+def test_a_freeze_stops_a_deployment_that_is_building(site: Installation) -> None:
+    one = site.ship("under-way", app_files("one"))
+    gate = site.directory / "gate"
+    os.mkfifo(gate)
+    site.change_app("under-way", build={"commands": [["cat", str(gate)]], "before_switch": [["touch", "../migrated"]]})
+    site.repositories["under-way"].commit_and_push(app_files("two"))
+    asked = site.send_push("under-way")["deployment"]
+    site.wait_for_step(asked, "build")
+    freeze = frozen(site, "under-way")
+    gate.write_text("go on")
+    record = site.wait_for_ending(asked)
+    assert (record.status, record.cause) == (Status.UNCHANGED, str(freeze))
+    assert (site.serving("under-way"), site.current("under-way").name) == ("one", one.release)
+    releases = site.root("under-way") / "releases"
+    assert not (releases / "migrated").exists(), "migrations belong to what is not deployed"
+    assert [path.name for path in releases.iterdir()] == [one.release], "what was built for nothing is gone"
+
+
+def test_a_freeze_ends_by_itself(site: Installation) -> None:
+    until = datetime.now(UTC) + timedelta(seconds=8)
+    site.repositories["ends"].commit_and_push(app_files("one"))
+    frozen(site, "ends", until=until)
+    assert site.deploy("ends", Trigger.PUSH).status is Status.UNCHANGED
+    wait_for(lambda: datetime.now(UTC) > until, what="the end of the freeze")
+    assert site.push_and_wait("ends").status is Status.SUCCEEDED
+
+
+def test_a_freeze_that_cannot_be_read_holds(site: Installation) -> None:
+    site.repositories["closed"].commit_and_push(app_files("one"))
+    frozen(site, "closed")
+    (site.config.frozen / "closed").write_text("{")
+    record = site.deploy("closed", Trigger.PUSH)
+    assert record.status is Status.UNCHANGED
+    assert f"its file {site.config.frozen / 'closed'} cannot be read" in str(record.cause)
+    assert hookd(site, "thaw", "closed").returncode == 0
+    assert site.serving("closed") == "one"
+
+
+def test_everybody_sees_that_an_app_is_frozen_and_why(site: Installation) -> None:
+    site.ship("seen", app_files("one"))
+    freeze = frozen(site, "seen", until=datetime.now(UTC) + timedelta(days=1))
+    shown = freeze.model_dump(mode="json")
+    site.deploy("seen", Trigger.PUSH)
+    for page in ("/apps/seen", "/apps"):
+        _, answer, _ = site.post(page, b"", {}, method="GET")
+        found = answer if page == "/apps/seen" else next(app for app in answer["apps"] if app["app"] == "seen")
+        assert found["frozen"] == shown
+    assert str(freeze) in hookd(site, "status").stdout
+    assert f"{freeze}\n    next: {thaw_line('seen')}" in hookd(site, "status", "seen").stdout
+    assert json.loads(hookd(site, "status", "seen", "--json").stdout)["frozen"] == shown
+    decision = newest(site.records.connection, "seen", 1)[0]
+    assert (decision.verdict, decision.why) == (Verdict.FROZEN, str(freeze))
+    freezes.thaw(site.config.frozen, "seen")
+    _, answer, _ = site.post("/apps/seen", b"", {}, method="GET")
+    assert answer["frozen"] is None
+
+
+@pytest.mark.parametrize("command", ["deploy", "update", "rollback", "unpin"])
+def test_a_person_who_deploys_a_frozen_app_is_told_at_once(site: Installation, command: str) -> None:
+    freeze = frozen(site, "typed")
+    done = hookd(site, command, "typed")
+    assert done.returncode == 2
+    assert done.stderr == f"hookd: typed is {freeze}\n  next: {thaw_line('typed')}\n"
+    assert site.records.history("typed", 9) == []
+
+
+def test_freezing_again_changes_reason_and_end_but_not_since_when(site: Installation) -> None:
+    freezes.thaw(site.config.frozen, "typed")
+    first = hookd(site, "freeze", "typed", "--reason", "  the\nsale ")
+    assert (first.returncode, first.stderr) == (0, "")
+    assert first.stdout == (
+        f"typed is frozen: the sale\n  pushes are recorded, nothing is deployed\n  to end it: {thaw_line('typed')}\n"
+    )
+    before = freezes.in_force(site.config.frozen, "typed", datetime.now(UTC))
+    again = hookd(site, "freeze", "typed", "--reason", "stocktaking", "--until", "2h")
+    after = freezes.in_force(site.config.frozen, "typed", datetime.now(UTC))
+    assert before is not None and after is not None and after.until is not None
+    assert (after.reason, after.since) == ("stocktaking", before.since)
+    assert f"typed is frozen until {after.until:%Y-%m-%d %H:%M} UTC" in again.stdout
+    assert f"  it was {before}\n" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("typed", "--reason", "x", "--until", "2020-01-01"), "is over already"),
+        (("typed", "--reason", "x", "--until", "soon"), "'soon' is no moment"),
+        (("typed", "--reason", " "), "a reason is one line"),
+        (("typed", "--reason", "x" * 301), "a reason is one line"),
+        (("nope", "--reason", "x"), "there is no app 'nope'"),
+        (("typed",), "Missing option '--reason'"),
+    ],
+)
+def test_a_freeze_that_makes_no_sense_is_answered_in_a_sentence(
+    site: Installation, arguments: tuple[str, ...], said: str
+) -> None:
+    freezes.thaw(site.config.frozen, "typed")
+    done = hookd(site, "freeze", *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert freezes.in_force(site.config.frozen, "typed", datetime.now(UTC)) is None
+
+
+def test_thawing_without_deploying_and_thawing_what_is_not_frozen(site: Installation) -> None:
+    frozen(site, "typed")
+    for said in ("typed is no longer frozen", "typed is not frozen"):
+        done = hookd(site, "thaw", "typed", "--no-deploy")
+        assert (done.returncode, done.stdout) == (0, f"{said}\n  to deploy what is new: hookd update typed\n")
+    assert hookd(site, "thaw", "typed").stdout.startswith("typed is not frozen\n")
+    assert site.records.history("typed", 9) == []
+
+
+def test_that_a_person_froze_and_thawed_is_kept_and_status_says_no_more_that_it_is_frozen(site: Installation) -> None:
+    assert hookd(site, "freeze", "closed", "--reason", "the sale").returncode == 0
+    site.repositories["closed"].commit_and_push(app_files("two"))
+    assert site.deploy("closed", Trigger.PUSH).status is Status.UNCHANGED
+    assert "behind head by 1 commit for 0 min\n" in hookd(site, "status", "closed").stdout
+    assert hookd(site, "thaw", "closed", "--no-deploy").returncode == 0
+    said = "nothing was deployed since closed was thawed; next: hookd update closed"
+    assert said in hookd(site, "status", "closed").stdout
+    kept = [one for one in newest(site.records.connection, "closed", 9) if one.source == "person"][:2]
+    assert [one.verdict for one in kept] == [Verdict.THAWED, Verdict.FROZEN]
+    assert "frozen since" in kept[1].why
+    assert hookd(site, "why", "closed").stdout.count("a person's command") >= 2
+
+
+def test_thawing_while_redis_is_away_ends_the_freeze_and_says_what_was_not_asked_for(site: Installation) -> None:
+    frozen(site, "typed")
+    away = site.directory / "away.toml"
+    away.write_text(site.config_path.read_text().replace(site.redis_url, f"unix://{site.directory}/none.sock"))
+    done = hookd(site, "--config", str(away), "thaw", "typed")
+    assert (done.returncode, done.stdout) == (6, "typed is no longer frozen\n")
+    assert "what was pushed meanwhile was not asked for" in done.stderr
+    assert done.stderr.endswith("then: hookd update typed\n")
+    looked = hookd(site, "--config", str(away), "reconcile", "typed")
+    assert (looked.returncode, "Redis does not answer at" in looked.stderr) == (6, True), looked.stderr
+
+
+@needs_root
+def test_a_command_for_a_server_says_that_there_is_none(site: Installation) -> None:
+    done = hookd(site, "start", "typed")
+    assert done.returncode == 2
+    assert f"this works on a server that `hookd setup` made, not on {site.config_path}" in done.stderr
+
+
+@needs_root
+@pytest.mark.parametrize("arguments", [("freeze", "shop", "--reason", "mine"), ("thaw", "shop")])
+def test_who_may_not_write_there_is_told_to_use_sudo(site: Installation, arguments: tuple[str, ...]) -> None:
+    with open_directory() as place:
+        shutil.copytree(site.directory / "apps", place / "apps")
+        shutil.copy(site.config_path, place / "hookd.toml")
+        freeze = Freeze(reason="the sale", since=datetime.now(UTC))
+        freezes.freeze(place / "frozen", "shop", freeze)
+        said = as_nobody(lambda: _typed("--config", str(place / "hookd.toml"), *arguments))
+        typed = shlex.join(("sudo", "hookd", "--config", str(place / "hookd.toml"), *arguments))
+        assert said == f"hookd: only root can do this\n  next: {typed}\n"
+        assert freezes.in_force(place / "frozen", "shop", datetime.now(UTC)) == freeze
+
+
+def _typed(*arguments: str) -> str:
+    """Run the command in this process and return what it complained about."""
+    sys.argv = ["hookd", *arguments]
+    with redirect_stderr(StringIO()) as said, suppress(SystemExit):
+        main()
+    return said.getvalue()

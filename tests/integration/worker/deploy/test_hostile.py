@@ -1,0 +1,46 @@
+"""A commit or a process manager that would do harm: what is stored stays clean, and the blame lies where it belongs."""
+
+import shutil
+
+import pytest
+
+from hookd.model.deployment import Status
+from tests.support.installation import Installation, app_files
+
+SECRET = "hunter2-but-longer"
+APPS = {
+    "leak": {"build": {"environment": {"MY_TOKEN": SECRET}}},
+    "lost": {"service": {"name": "nobody-knows-me"}},
+    "lost-one": {"handover": "restart", "service": {"name": "nobody-knows-me-either"}},
+    "deep": {},
+}
+
+
+def test_a_secret_in_an_error_of_the_app_reaches_nobody(site: Installation) -> None:
+    bad = 'import os\nraise RuntimeError("\\x1b]0;title\\x07" + os.environ["MY_TOKEN"])\n'
+    record = site.ship("leak", {**app_files("one"), "wsgi.py": bad})
+    again = site.push_and_wait("leak")
+    assert (record.status, again.status) == (Status.FAILED, Status.UNCHANGED)
+    journal = (site.directory / "state" / "journals" / "leak.jsonl").read_text()
+    view = site.records.view("leak").model_dump_json()
+    for text in (journal, view, record.model_dump_json(), again.model_dump_json(), site.log_of(record)):
+        assert SECRET not in text
+        assert "\\u001b" not in text
+        assert "\x1b" not in text
+    assert "***" in journal
+
+
+@pytest.mark.parametrize("app", ["lost", "lost-one"])
+def test_a_service_that_nobody_knows_is_not_the_commit_s_fault(site: Installation, app: str) -> None:
+    record = site.ship(app, app_files("one"))
+    assert record.status is Status.FAILED
+    assert "circus knows no service nobody-knows-me" in (record.cause or "")
+    assert site.records.view(app).quarantined == ()
+
+
+def test_a_path_of_a_thousand_levels_is_refused_and_the_next_commit_goes_live(site: Installation) -> None:
+    repository = site.repositories["deep"]
+    files = {**app_files("one"), "d/" * 150 + "file": "deep"}
+    assert "levels" in (site.ship("deep", files).cause or "")
+    shutil.rmtree(repository.work / "d")
+    assert site.ship("deep", app_files("two")).status is Status.SUCCEEDED

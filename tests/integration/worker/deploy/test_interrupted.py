@@ -1,0 +1,144 @@
+"""A deployment that is killed between two releases: one follows, and first lets the last good release serve alone."""
+
+import http.client
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hookd.model.deployment import Deployment, Status, Trigger
+from tests.support.installation import WSGI, Installation, app_files
+from tests.support.processes import python, wait_for
+from tests.support.visitors import visitors
+
+APPS: dict[str, dict[str, Any]] = {
+    name: {"handover": handover}
+    for name, handover in {
+        **{"half-one": "restart", "half-bg": "blue-green", "new-one": "restart", "new-bg": "blue-green"},
+        **{"two-bg": "blue-green", "link-bg": "blue-green", "after-bg": "blue-green"},
+    }.items()
+}
+NO_IMPORT = "import no_such_package"
+# Well when it asks itself at its start, never ready when hookd asks over the network.
+NEVER_READY = """
+def app(environ, start_response):
+    ready = environ["PATH_INFO"] != "/healthz" or environ["SERVER_SOFTWARE"] == "hookd-health"
+    start_response("200 OK" if ready else "503 Not yet", [("Content-Type", "text/plain")])
+    return [b"unverified"]
+"""
+
+
+@pytest.mark.parametrize("app", ["half-one", "half-bg"])
+def test_an_unverified_release_goes_before_the_next_deployment_does_anything_else(site: Installation, app: str) -> None:
+    good = site.ship(app, app_files("good"))
+    refused = _kill_while_it_is_checked(site, app, {"wsgi.py": NO_IMPORT})
+    assert refused.status is Status.FAILED
+    log = site.log_of(refused)
+    assert "an earlier deployment was interrupted" in log or f"{app}-green runs, too" in log
+    assert _answers(site, app) == {"good"}
+    assert site.current(app).name == good.release
+    better = site.ship(app, app_files("better"))
+    assert (better.status, _answers(site, app)) == (Status.SUCCEEDED, {"better"})
+    assert "interrupted" not in site.log_of(better)
+
+
+@pytest.mark.parametrize("app", ["new-one", "new-bg"])
+def test_a_first_deployment_that_was_killed_does_not_stand_in_the_way_of_the_next(site: Installation, app: str) -> None:
+    good = _kill_while_it_is_checked(site, app, app_files("good"))
+    assert (good.status, _answers(site, app)) == (Status.SUCCEEDED, {"good"})
+
+
+def test_a_deployment_that_is_killed_after_its_release_was_found_well_has_succeeded(site: Installation) -> None:
+    """The old colour lets a request of eight seconds end; it is still being stopped then."""
+    app = "after-bg"
+    answer = '    start_response("200 OK"'
+    slow = WSGI.format(version="one", health="200 OK").replace(
+        answer, f'    if environ["PATH_INFO"] == "/slow":\n        time.sleep(8)\n{answer}'
+    )
+    site.ship(app, {**app_files("one"), "wsgi.py": f"import time\n{slow}"})
+    visitor = http.client.HTTPConnection("127.0.0.1", site.ports[app], timeout=30)
+    visitor.request("GET", "/slow")
+    site.repositories[app].commit_and_push(app_files("two"))
+    deployment = site.send_push(app)["deployment"]
+    site.wait_for_step(deployment, "stop old")
+    os.kill(site.deployer(app), signal.SIGKILL)
+    ended = site.wait_for_ending(deployment)
+    assert ended.status is Status.SUCCEEDED
+    assert ended.cause == f"the deploying process was killed, after {ended.release} was found well"
+    wait_for(lambda: site.records.history(app, 1)[0].trigger is Trigger.RECONCILE, what="the next deployment")
+    assert site.wait_for_ending(site.records.history(app, 1)[0].id).status in (Status.UNCHANGED, Status.SUCCEEDED)
+    visitor.close()
+    assert _answers(site, app) == {"two"}
+
+
+def test_an_old_colour_that_was_left_running_is_stopped_even_when_nothing_is_new(site: Installation) -> None:
+    app = "two-bg"
+    old = site.ship(app, app_files("old"))
+    new = site.ship(app, app_files("new"))
+    blue = site.root(app) / "blue"
+    assert blue.resolve().name == new.release
+    _point(blue, site.root(app) / "releases" / str(old.release))
+    _circus(site, "start", f"{app}-blue")
+    _wait_for_answer(site, app, "old")
+    assert site.push_and_wait(app).status is Status.UNCHANGED
+    assert _answers(site, app) == {"new"}
+
+
+def test_both_colours_lead_to_the_release_that_serves_whichever_is_started_next(site: Installation) -> None:
+    app = "link-bg"
+    shipped = [site.ship(app, app_files(version)) for version in ("one", "two")]
+    broken = site.ship(app, app_files("three", "500 Oops"))
+    assert broken.status is Status.ROLLED_BACK
+    leads = {(site.root(app) / name).resolve().name for name in ("blue", "green", "current")}
+    assert leads == {shipped[-1].release}
+
+
+def test_a_current_link_that_lags_behind_the_journal_is_set_right(site: Installation) -> None:
+    app = "link-bg"
+    one = site.ship(app, app_files("four"))
+    two = site.ship(app, app_files("five"))
+    _point(site.root(app) / "current", site.root(app) / "releases" / str(one.release))
+    assert site.push_and_wait(app).status is Status.UNCHANGED
+    assert site.current(app).name == two.release
+
+
+def _kill_while_it_is_checked(site: Installation, app: str, then: Mapping[str, str | bytes | None]) -> Deployment:
+    """Kill the deployment of a release that serves unverified; returns the one that follows by itself, of `then`."""
+    site.repositories[app].commit_and_push({**app_files("unverified"), "wsgi.py": NEVER_READY})
+    deployment = site.send_push(app)["deployment"]
+    site.wait_for_step(deployment, "health")
+    _wait_for_answer(site, app, "unverified")
+    site.repositories[app].commit_and_push(then)
+    os.kill(site.deployer(app), signal.SIGKILL)
+    killed = site.wait_for_ending(deployment)
+    assert killed.status is Status.FAILED
+    assert (killed.cause or "").startswith("the deploying process was killed")
+    wait_for(lambda: site.records.history(app, 1)[0].trigger is Trigger.RECONCILE, what="the next deployment")
+    return site.wait_for_ending(site.records.history(app, 1)[0].id)
+
+
+def _answers(site: Installation, app: str) -> set[str]:
+    """What many visitors at once are answered: more of them than one release can serve at a time."""
+    with visitors(site.ports[app], 4) as crowd:
+        crowd.wait_for_more(100)
+    assert crowd.failures == []
+    return crowd.seen
+
+
+def _wait_for_answer(site: Installation, app: str, version: str) -> None:
+    with visitors(site.ports[app], 4) as crowd:
+        wait_for(lambda: version in crowd.seen, what=f"{version} from {app}")
+
+
+def _point(link: Path, target: Path) -> None:
+    link.unlink()
+    link.symlink_to(target)
+
+
+def _circus(site: Installation, verb: str, name: str) -> None:
+    command = python("-m", "circus.circusctl", "--endpoint", site.endpoint, verb, "--waiting", name)
+    subprocess.run(command, check=True, capture_output=True)

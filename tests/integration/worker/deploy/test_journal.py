@@ -1,0 +1,125 @@
+"""A journal that cannot be written while a release is handed over: what serves is what the ending says."""
+
+import errno
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hookd.model.deployment import Deployment, Trigger
+from hookd.model.ids import new_deployment_id
+from hookd.model.journal import AppState, Event, Good, Quarantined, Switched
+from hookd.model.paths import Places
+from tests.support.installation import Installation, app_files
+from tests.support.visitors import visitors
+from worker.context import Task
+from worker.deploy.pipeline import deploy
+from worker.errors import DeployError, NotNoted, RolledBack
+from worker.journal import Journal
+from worker.report.log_file import LogFile
+from worker.report.recorder import Recorder
+from worker.report.redaction import Masks
+
+HANDOVERS = {"bg": "blue-green", "one": "restart"}
+APPS: dict[str, dict[str, Any]] = {
+    f"{name}-{short}": {"handover": handover, "health": {"deadline": 8}}
+    for name in ("well", "bad")
+    for short, handover in HANDOVERS.items()
+}
+
+
+class Full(Journal):
+    """A journal whose disk has no room for some kinds of events."""
+
+    def __init__(self, path: Path, *refused: type[Event]) -> None:
+        super().__init__(path)
+        self._refused = refused
+
+    def add(self, *events: Event) -> AppState:
+        """Write events, unless one of them finds no room."""
+        if any(isinstance(event, self._refused) for event in events):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().add(*events)
+
+
+def test_a_new_colour_that_cannot_be_noted_is_stopped_and_the_old_one_serves_on(site: Installation) -> None:
+    app = "well-bg"
+    good = site.ship(app, app_files("good"))
+    ended = _deploy(site, app, app_files("new"), Switched)
+    assert str(ended) == "nothing was switched: [Errno 28] No space left on device"
+    assert (_answers(site, app), site.current(app).name) == ({"good"}, good.release)
+    _next_serves(site, app)
+
+
+def test_a_service_that_was_restarted_and_cannot_be_noted_is_for_a_person_to_look_at(site: Installation) -> None:
+    app = "well-one"
+    site.ship(app, app_files("good"))
+    ended = _deploy(site, app, app_files("new"), Good)
+    assert isinstance(ended, NotNoted)
+    assert (_answers(site, app), site.current(app).name) == ({"new"}, _newest(site, app))
+    assert _newest(site, app) in ended.cause
+    _next_serves(site, app)
+
+
+def test_a_switch_that_cannot_be_noted_does_not_happen(site: Installation) -> None:
+    app = "well-one"
+    good = site.ship(app, app_files("good"))
+    ended = _deploy(site, app, app_files("new"), Switched)
+    assert str(ended) == "nothing was switched: [Errno 28] No space left on device"
+    assert (_answers(site, app), site.current(app).name) == ({"good"}, good.release)
+    assert not list(site.root(app).glob(".current.*"))
+    _next_serves(site, app)
+
+
+@pytest.mark.parametrize("short", HANDOVERS)
+@pytest.mark.parametrize("refused", [(Quarantined,), (Quarantined, Good)])
+def test_a_bad_release_goes_also_when_its_verdict_cannot_be_noted(
+    site: Installation, short: str, refused: tuple[type[Event], ...]
+) -> None:
+    app = f"bad-{short}"
+    good = site.ship(app, app_files("good"))
+    ended = _deploy(site, app, app_files("bad", "500 Oops"), *refused)
+    assert isinstance(ended, RolledBack)
+    assert (_answers(site, app), site.current(app).name) == ({"good"}, good.release)
+    _next_serves(site, app)
+
+
+def _deploy(site: Installation, app: str, files: dict[str, str | bytes | None], *refused: type[Event]) -> Exception:
+    """Deploy without queue and worker; returns how that failed."""
+    site.repositories[app].commit_and_push(files)
+    config = site.config
+    found = config.catalogue.get(app)
+    assert found is not None
+    now = datetime.now(UTC)
+    record = Deployment(id=new_deployment_id(app, now), app=app, trigger=Trigger.PUSH, created_at=now, started_at=now)
+    places = Places(found.root, config.settings, app)
+    umask = os.umask(0o022)
+    try:
+        with LogFile(config.settings.log_path(app, record.id), Masks({})) as log:
+            journal = Full(places.journal, *refused)
+            task = Task(found, config.settings, places, journal, Recorder(record, None, log), {})
+            with pytest.raises((DeployError, OSError)) as caught:
+                deploy(task, config.frozen, lambda _seen: None)
+            return caught.value
+    finally:
+        os.umask(umask)
+
+
+def _newest(site: Installation, app: str) -> str:
+    return max(path.name for path in (site.root(app) / "releases").iterdir())
+
+
+def _next_serves(site: Installation, app: str) -> None:
+    better = site.ship(app, app_files("better"))
+    assert (better.status, _answers(site, app)) == ("succeeded", {"better"})
+    assert site.current(app).name == better.release
+
+
+def _answers(site: Installation, app: str) -> set[str]:
+    """What many visitors at once are answered: more of them than one release can serve at a time."""
+    with visitors(site.ports[app], 4) as crowd:
+        crowd.wait_for_more(100)
+    assert crowd.failures == []
+    return crowd.seen

@@ -1,0 +1,117 @@
+"""A push goes live, and no visitor notices more than the new version."""
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hookd.model.deployment import Status
+from tests.support.installation import REQUIREMENTS, Installation, app_files
+from tests.support.processes import wait_for
+from tests.support.visitors import ask, visitors
+
+APPS: dict[str, dict[str, Any]] = {
+    f"{name}-{short}": {"handover": handover}
+    for name in ("first", "deps", "slow")
+    for short, handover in (("bg", "blue-green"), ("one", "restart"))
+}
+BOTH = pytest.mark.parametrize("handover", ["bg", "one"])
+
+# Answers `/slow` only when a file allows it, and says in another file that it has begun.
+SLOW = """
+import os, time
+VERSION = {version!r}
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/slow":
+        open({begun!r}, "w").close()
+        while not os.path.exists({go!r}):
+            time.sleep(0.02)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [VERSION.encode()]
+"""
+
+USES_PACKAGE = """
+import packaging
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [packaging.__version__.encode()]
+"""
+
+
+@BOTH
+def test_no_request_fails_while_a_second_push_replaces_the_first(site: Installation, handover: str) -> None:
+    app = f"first-{handover}"
+    first = site.ship(app, app_files("one"))
+    assert (first.status, site.serving(app)) == (Status.SUCCEEDED, "one")
+    with visitors(site.ports[app]) as crowd:
+        second = site.ship(app, app_files("two"))
+        after = [site.serving(app) for _ in range(20)]
+    assert (second.status, second.cause) == (Status.SUCCEEDED, None)
+    assert crowd.failures == []
+    assert crowd.seen == {"one", "two"}
+    assert set(after) == {"two"}
+
+
+@BOTH
+def test_the_records_the_link_and_the_view_agree_on_what_went_live(site: Installation, handover: str) -> None:
+    app = f"first-{handover}"
+    commit = site.repositories[app].commit_and_push(app_files("three"), "say three")
+    deployment = site.push_and_wait(app)
+    view = site.records.view(app)
+    assert (deployment.commit, deployment.subject, deployment.author) == (commit, "say three", "Ada Lovelace")
+    assert (view.deployed_commit, view.head, view.healthy) == (commit, commit, True)
+    assert site.current(app).name == deployment.release == view.release
+    assert all(step.outcome == "done" and step.seconds is not None for step in deployment.steps)
+    assert not (site.current(app) / ".git").exists()
+
+
+@BOTH
+def test_a_changed_dependency_goes_live_with_its_code_and_not_before(site: Installation, handover: str) -> None:
+    app = f"deps-{handover}"
+    files = {"wsgi.py": USES_PACKAGE}
+    site.ship(app, {**files, "requirements.txt": f"{REQUIREMENTS}packaging==24.2\n"})
+    assert site.serving(app) == "24.2"
+    with visitors(site.ports[app]) as crowd:
+        second = site.ship(app, {**files, "requirements.txt": f"{REQUIREMENTS}packaging==25.0\n"})
+    assert second.status is Status.SUCCEEDED
+    assert (crowd.failures, crowd.seen) == ([], {"24.2", "25.0"})
+    assert site.serving(app) == "25.0"
+
+
+@BOTH
+def test_a_request_under_way_is_answered_by_the_version_that_took_it(site: Installation, handover: str) -> None:
+    app = f"slow-{handover}"
+    begun, go = (site.directory / f"{handover}.{what}" for what in ("begun", "go"))
+    site.ship(app, _slow("one", begun, go))
+    with ThreadPoolExecutor(1) as visitor:
+        answer = visitor.submit(ask, site.ports[app], "/slow")
+        wait_for(begun.exists, what="the slow request")
+        site.repositories[app].commit_and_push(_slow("two", begun, go))
+        deployment = site.send_push(app)["deployment"]
+        site.wait_for_step(deployment, "stop old" if handover == "bg" else "restart")
+        go.touch()
+        assert answer.result(60) == "one"
+    assert site.wait_for_ending(deployment).status is Status.SUCCEEDED
+    assert ask(site.ports[app]) == "two"
+
+
+def test_the_same_head_again_is_unchanged_and_restarts_nothing(site: Installation) -> None:
+    app = "first-one"
+    site.ship(app, app_files("four"))
+    before = _journal(site, app), os.stat(site.root(app) / "current", follow_symlinks=False).st_ino
+    again = site.push_and_wait(app)
+    assert again.status is Status.UNCHANGED
+    assert again.cause == f"{site.repositories[app].head()[:12]} is already deployed"
+    assert before == (_journal(site, app), os.stat(site.root(app) / "current", follow_symlinks=False).st_ino)
+
+
+def _slow(version: str, begun: Path, go: Path) -> dict[str, str | bytes | None]:
+    return {**app_files(version), "wsgi.py": SLOW.format(version=version, begun=str(begun), go=str(go))}
+
+
+def _journal(site: Installation, app: str) -> list[dict[str, Any]]:
+    lines = (site.directory / "state" / "journals" / f"{app}.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]

@@ -1,0 +1,147 @@
+"""Many pushes at once: one deployer per app at any time, the last push wins, and nobody is held up by another app."""
+
+import fcntl
+import os
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from hookd.model.deployment import Deployment, Status
+from tests.support.installation import Installation, app_files
+from tests.support.processes import wait_for
+
+WORKERS = 3
+CROWD = ("ann", "bob", "cay", "dan")
+APPS: dict[str, dict[str, Any]] = {
+    name: {"handover": "restart"} for name in (*CROWD, "left", "right", "mute", "talks", "twice", "held")
+}
+PUSHES = 15
+
+# Writes one line: what, when, and whether somebody (the deployer, it must be) holds the app's lock.
+NOTE = """
+import fcntl, os, sys, time
+what, book, lock = sys.argv[1:]
+try:
+    fcntl.flock(os.open(lock, os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    state = "free"
+except BlockingIOError:
+    state = "held"
+with open(book, "a") as file:
+    file.write(f"{what} {time.monotonic_ns()} {os.getppid()} {state}\\n")
+"""
+
+# Ends when the other app's build has begun, too.
+MEET = """
+import os, sys, time
+open(sys.argv[1], "w").close()
+end = time.monotonic() + 15
+while not os.path.exists(sys.argv[2]):
+    assert time.monotonic() < end, "the other one never came"
+    time.sleep(0.02)
+"""
+
+
+def test_sixty_pushes_over_four_apps_never_overlap_in_one_app_and_the_last_one_wins(site: Installation) -> None:
+    books = {app: site.directory / f"{app}.book" for app in CROWD}
+    for app, book in books.items():
+        notes = {what: [["python", "-c", NOTE, what, str(book), str(_lock(site, app))]] for what in ("start", "end")}
+        site.change_app(app, build={"commands": notes["start"], "before_switch": notes["end"]})
+    with ThreadPoolExecutor(len(CROWD)) as developers:
+        sent = list(developers.map(lambda app: _push_often(site, app), CROWD))
+    for app, ids in zip(CROWD, sent, strict=True):
+        endings = [site.wait_for_ending(deployment) for deployment in dict.fromkeys(ids)]
+        assert {ending.cause for ending in endings if ending.status is not Status.UNCHANGED} == {None}
+        assert {ending.status for ending in endings} <= {Status.SUCCEEDED, Status.UNCHANGED}
+        assert sum(ending.joined + 1 for ending in endings) == PUSHES
+        assert site.records.view(app).deployed_commit == site.repositories[app].head()
+        assert site.serving(app) == f"{app} {PUSHES - 1}"
+        _assert_apart(books[app], sum(ending.status is Status.SUCCEEDED for ending in endings))
+
+
+def _push_often(site: Installation, app: str) -> list[str]:
+    ids = []
+    for number in range(PUSHES):
+        site.repositories[app].commit_and_push(app_files(f"{app} {number}"))
+        ids.append(site.send_push(app)["deployment"])
+    return ids
+
+
+def _assert_apart(book: Path, deployments: int) -> None:
+    """Every deployment has its start and its end in the book, by one process, with no other line between them."""
+    lines = [line.split() for line in book.read_text().splitlines()]
+    ordered = sorted(lines, key=lambda line: int(line[1]))
+    assert [line[0] for line in ordered] == ["start", "end"] * deployments
+    for start, end in list(pairwise(ordered))[::2]:
+        assert start[2] == end[2]
+    assert {line[3] for line in lines} == {"held"}
+
+
+def test_of_two_pushes_within_a_moment_the_second_one_serves(site: Installation) -> None:
+    repository = site.repositories["twice"]
+    repository.commit_and_push(app_files("one"))
+    first = site.send_push("twice")["deployment"]
+    repository.commit_and_push(app_files("two"))
+    second = site.send_push("twice")["deployment"]
+    statuses = [site.wait_for_ending(deployment).status for deployment in (first, second)]
+    assert Status.SUCCEEDED in statuses
+    assert set(statuses) <= {Status.SUCCEEDED, Status.UNCHANGED}
+    assert site.serving("twice") == "two"
+    assert site.records.view("twice").deployed_commit == repository.head()
+
+
+def test_two_apps_are_deployed_side_by_side(site: Installation) -> None:
+    marks = {app: str(site.directory / f"{app}.mark") for app in ("left", "right")}
+    for app, other in (("left", "right"), ("right", "left")):
+        site.change_app(app, build={"commands": [["python", "-c", MEET, marks[app], marks[other]]]})
+        site.repositories[app].commit_and_push(app_files(app))
+    sent = [site.send_push(app)["deployment"] for app in marks]
+    assert [site.wait_for_ending(deployment).cause for deployment in sent] == [None, None]
+
+
+def test_a_git_server_that_never_answers_holds_up_no_other_app_and_is_given_up(site: Installation) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}/shop.git"
+        site.change_app("mute", repository=url, limits={"git_seconds": 6})
+        site.repositories["mute"].commit_and_push(app_files("never"))
+        waiting = site.send_push("mute")["deployment"]
+        site.wait_for_step(waiting, "fetch")
+        assert site.ship("talks", app_files("served")).status is Status.SUCCEEDED
+        assert site.records.get(waiting).status is Status.RUNNING
+        given_up = site.wait_for_ending(waiting)
+    assert given_up.status is Status.FAILED
+    assert given_up.cause == f"the branch main of {url} cannot be fetched: git ran longer than 6 s and was stopped"
+    assert (given_up.hint or "").endswith("hookd deploy mute")
+
+
+def test_a_lock_that_another_process_holds_ends_the_wait_and_names_the_holder(site: Installation) -> None:
+    site.ship("held", app_files("one"))
+    site.change_app("held", limits={"lock_seconds": 0.5})
+    blocked = _deploy_while_locked(site, "held")
+    assert (blocked.status, site.serving("held")) == (Status.FAILED, "one")
+    assert (blocked.cause or "").endswith("running for more than 0.5 s: somebody else")
+    assert site.ship("held", app_files("two")).status is Status.SUCCEEDED
+
+
+def test_a_lock_that_is_released_in_time_only_delays(site: Installation) -> None:
+    site.change_app("held", limits={"lock_seconds": 30})
+    site.repositories["held"].commit_and_push(app_files("three"))
+    with _lock(site, "held").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        deployment = site.send_push("held")["deployment"]
+        wait_for(lambda: site.records.get(deployment).status is Status.RUNNING, what="the start")
+        assert site.records.get(deployment).steps == ()
+    assert site.wait_for_ending(deployment).status is Status.SUCCEEDED
+
+
+def _deploy_while_locked(site: Installation, app: str) -> Deployment:
+    with _lock(site, app).open("r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.truncate(lock.fileno(), 0)
+        os.pwrite(lock.fileno(), b"somebody else\n", 0)
+        return site.ship(app, app_files("blocked"))
+
+
+def _lock(site: Installation, app: str) -> Path:
+    return site.directory / "state" / "locks" / f"{app}.lock"

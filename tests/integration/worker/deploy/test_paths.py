@@ -1,0 +1,184 @@
+"""Commits that do not concern an app are passed over; the next one that does brings them along.
+
+Real deployments show the way; the further cases are decided with a real branch and journal, and nothing is built.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hookd.model.decision import Ruling, Verdict
+from hookd.model.deployment import Deployment, Status, Trigger
+from hookd.model.journal import Built, Good, Passed, Quarantined, Switched, decode
+from hookd.queue.decision_log import newest
+from tests.support.installation import Installation, app_files, gitea_headers
+from tests.support.repository import Repository
+from tests.support.tasks import deploying, make_app
+from tests.support.typed import hookd
+from worker.deploy.target import decide, find_target
+from worker.release.git_mirror import Checkout
+
+PATHS: Mapping[str, Any] = {"exclude": ["docs", "*.md"]}
+APPS: dict[str, dict[str, Any]] = {"row": {"handover": "restart", "paths": PATHS}}
+
+
+@pytest.fixture(scope="module")
+def first(site: Installation) -> Deployment:
+    """The app's first deployment."""
+    return site.ship("row", app_files("one"))
+
+
+def passed(journal: Path) -> list[tuple[str, str]]:
+    """What a journal says was passed over, and since what."""
+    lines = journal.read_text().splitlines()
+    return [(event.commit, event.base) for event in decode(lines) if isinstance(event, Passed)]
+
+
+def test_commits_that_do_not_matter_are_passed_over_until_one_comes_that_does(
+    site: Installation, first: Deployment
+) -> None:
+    serving, journal = site.serving("row"), site.directory / "state" / "journals" / "row.jsonl"
+    base, known = site.records.view("row").deployed_commit, passed(journal)
+    notes = [site.ship("row", {"docs/guide.md": text}) for text in ("a", "b")]
+    assert [(note.status, note.release) for note in notes] == [(Status.UNCHANGED, None)] * 2
+    assert notes[1].cause == f"{str(notes[1].commit)[:12]} changes none of the app's paths since {str(base)[:12]}"
+    assert notes[1].hint == "to deploy it all the same: hookd deploy row"
+    assert passed(journal) == [*known, *((note.commit, base) for note in notes)], "the base stays what serves"
+    view = site.records.view("row")
+    assert view.head == notes[1].commit, "a head that is passed over is seen all the same"
+    assert (view.passed_commit, view.behind) == (view.head, None)
+    assert f"head {str(view.head)[:12]} (changes none of the app's paths)" in hookd(site, "status", "row").stdout
+    matters = site.ship("row", app_files(f"{serving} and two"))
+    assert (matters.status, matters.previous_commit) == (Status.SUCCEEDED, base)
+    assert site.serving("row") == f"{serving} and two"
+    assert (site.current("row") / "docs" / "guide.md").read_text() == "b"
+
+
+def test_the_lists_of_files_in_a_push_are_never_read(site: Installation, first: Deployment) -> None:
+    site.repositories["row"].commit_and_push(app_files("listed"))
+    said = [{"id": site.repositories["row"].head(), "added": [], "removed": [], "modified": ["docs/guide.md"]}]
+    push = {
+        "ref": "refs/heads/main",
+        "before": "1" * 40,
+        "after": site.repositories["row"].head(),
+        "repository": {"full_name": "acme/row"},
+        "commits": said,
+        "head_commit": said[0],
+    }
+    body = json.dumps(push).encode()
+    _, answer, _ = site.post("/hooks/row", body, gitea_headers(body))
+    assert site.wait_for_ending(answer["deployment"]).status is Status.SUCCEEDED
+    assert site.serving("row") == "listed"
+
+
+def test_what_was_decided_is_kept_with_what_was_seen(site: Installation, first: Deployment) -> None:
+    noted = site.ship("row", {"docs/guide.md": "decided"})
+    decisions = {one.deployment: one for one in newest(site.records.connection, "row", 99) if one.head}
+    filtered, deployed = decisions[noted.id], decisions[first.id]
+    assert (filtered.source, filtered.verdict, filtered.why) == ("deployment", Verdict.FILTERED, noted.cause)
+    assert (filtered.head, filtered.ref) == (noted.commit, "refs/heads/main")
+    assert filtered.deployed == site.records.view("row").deployed_commit
+    assert (deployed.verdict, deployed.why, deployed.head, deployed.deployed) == (
+        Verdict.ENDED,
+        f"succeeded: {str(first.commit)[:12]} serves",
+        first.commit,
+        None,
+    )
+
+
+class Branch:
+    """An app's branch and journal, and what is decided when it is deployed."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.repository = Repository(directory / "repository")
+        self.paths = PATHS
+        self.releases = 0
+
+    def push(self, text: str, path: str = "wsgi.py") -> str:
+        return self.repository.commit_and_push({path: text})
+
+    def decide(self, trigger: Trigger = Trigger.PUSH) -> Ruling | None:
+        """Fetch and decide as a deployment does; None means that it goes on."""
+        app = make_app(self.directory, repository=self.repository.url, paths=self.paths)
+        with deploying(self.directory, app, trigger=trigger) as at:
+            task, state = at.task, at.task.journal.state()
+            checkout = Checkout(app, task.settings, task.places.mirror, task.places.home, task.recorder.line)
+            return decide(task, state, find_target(task, state, checkout), checkout, self.directory / "frozen")
+
+    def deployed(self, commit: str, good: bool = True) -> str:
+        """Note that a commit serves, or that it was found bad."""
+        self.releases += 1
+        release = f"{self.releases:06}-{commit[:12]}"
+        with deploying(self.directory) as at:
+            stamp = at.task.stamp()
+            bad = Quarantined(**stamp, commit=commit, served=True, cause="it answered 500")
+            found = (Switched(**stamp, release=release), Good(**stamp, release=release)) if good else (bad,)
+            at.task.journal.add(Built(**stamp, release=release, commit=commit), *found)
+        return commit
+
+    @property
+    def passed(self) -> list[tuple[str, str]]:
+        return passed(self.directory / "state" / "journals" / "shop.jsonl")
+
+
+@pytest.fixture
+def branch(tmp_path: Path) -> Branch:
+    return Branch(tmp_path)
+
+
+def assert_passed_over(ruling: Ruling | None, head: str, base: str) -> None:
+    assert ruling is not None
+    assert ruling.verdict is Verdict.FILTERED
+    assert ruling.why == f"{head[:12]} changes none of the app's paths since {base[:12]}"
+
+
+def test_a_push_that_is_repeated_is_written_down_once(branch: Branch) -> None:
+    base = branch.deployed(branch.push("one"))
+    head = branch.push("guide", "docs/guide.md")
+    for trigger in (Trigger.PUSH, Trigger.UPDATE, Trigger.REDELIVERY, Trigger.RECONCILE, Trigger.UNPIN):
+        assert_passed_over(branch.decide(trigger), head, base)
+    assert branch.passed == [(head, base)]
+
+
+def test_a_person_deploys_what_was_passed_over(branch: Branch) -> None:
+    base = branch.deployed(branch.push("one"))
+    head = branch.push("two", "README.md")
+    assert branch.decide(Trigger.MANUAL) is None
+    assert branch.passed == []
+    assert_passed_over(branch.decide(), head, base)
+    assert branch.decide(Trigger.MANUAL) is None
+
+
+def test_the_first_commit_is_deployed_whatever_it_holds(branch: Branch) -> None:
+    branch.push("only this is new", "README.md")
+    assert branch.decide() is None
+
+
+def test_what_matters_is_measured_from_what_serves_and_not_from_a_commit_that_failed(branch: Branch) -> None:
+    good = branch.deployed(branch.push("good"))
+    branch.deployed(branch.push("bad"), good=False)
+    branch.repository.commit({"wsgi.py": "good"})
+    head = branch.push("an apology", "docs/guide.md")
+    assert_passed_over(branch.decide(), head, good)
+
+
+def test_a_force_push_is_compared_with_what_serves(branch: Branch) -> None:
+    one = branch.deployed(branch.push("one"))
+    noted = branch.push("one", "docs/guide.md")
+    assert_passed_over(branch.decide(), noted, one)
+    branch.deployed(branch.push("two"))
+    branch.repository.git("reset", "-q", "--hard", noted)
+    branch.push("rewritten", "docs/guide.md")
+    assert branch.decide() is None
+
+
+def test_patterns_that_change_are_heeded_by_the_next_look_at_the_same_head(branch: Branch) -> None:
+    base = branch.deployed(branch.push("one"))
+    head = branch.push("two", "docs/guide.md")
+    assert_passed_over(branch.decide(), head, base)
+    branch.paths = {"exclude": ["*.md"]}
+    assert branch.decide(Trigger.UPDATE) is None

@@ -1,0 +1,121 @@
+"""A rollback stays: nothing that only repeats the head undoes it; a newer commit or `hookd unpin` does."""
+
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from hookd.model.deployment import Deployment, Status, Trigger
+from hookd.model.journal import Pinned, decode, fold
+from tests.support.installation import Installation, app_files
+from tests.support.processes import wait_for
+from tests.support.typed import hookd
+
+APPS: dict[str, dict[str, Any]] = {
+    **{name: {"handover": "restart"} for name in ("stays", "ends", "twice", "once", "frozen", "bad")},
+    **{"colours": {"handover": "blue-green"}},
+}
+
+
+def gone_back(site: Installation, app: str) -> tuple[Deployment, Deployment]:
+    """Deploy two versions and go back to the first; returns the deployments of both."""
+    one, two = (site.ship(app, app_files(version)) for version in ("one", "two"))
+    assert site.deploy(app, Trigger.ROLLBACK).status is Status.SUCCEEDED
+    return one, two
+
+
+def journal(site: Installation, app: str) -> list[str]:
+    """The lines of an app's journal."""
+    return (site.directory / "state" / "journals" / f"{app}.jsonl").read_text().splitlines()
+
+
+def test_what_repeats_the_head_does_not_undo_a_rollback(site: Installation) -> None:
+    one, two = gone_back(site, "stays")
+    for trigger in (Trigger.PUSH, Trigger.UPDATE, Trigger.REDELIVERY, Trigger.RECONCILE):
+        held = site.deploy("stays", trigger)
+        assert (held.status, site.serving("stays")) == (Status.UNCHANGED, "one"), trigger
+        assert str(held.cause).startswith(f"a person pinned {str(one.commit)[:12]}; {str(two.commit)[:12]} was")
+        assert held.hint == "push a newer commit, or follow the branch again: hookd unpin stays"
+    for delivery in ("same", "same", "another"):
+        assert site.wait_for_ending(site.send_push("stays", delivery=delivery)["deployment"]).status is Status.UNCHANGED
+    assert site.serving("stays") == "one"
+
+
+def test_status_names_the_pin_and_what_ends_it(site: Installation) -> None:
+    shown = hookd(site, "status", "stays").stdout
+    pinned = site.records.view("stays").pinned_commit
+    assert pinned is not None
+    assert f"  pinned to {pinned[:12]} by a person, until a newer commit is pushed\n" in shown
+    assert "    next: push a newer commit, or follow the branch again: hookd unpin stays\n" in shown
+
+
+def test_a_newer_commit_ends_a_pin_also_when_it_reverts_to_what_serves(site: Installation) -> None:
+    gone_back(site, "ends")
+    newer = site.ship("ends", app_files("one"))
+    assert (newer.status, site.records.view("ends").pinned_commit) == (Status.SUCCEEDED, None)
+
+
+def test_unpin_deploys_the_head_as_a_push_would(site: Installation) -> None:
+    gone_back(site, "once")
+    done = hookd(site, "unpin", "once")
+    assert (done.returncode, site.serving("once")) == (0, "two"), done.stderr
+    assert site.records.view("once").pinned_commit is None
+    record = site.records.history("once", 1)[0]
+    assert (record.trigger, "no longer pinned to" in site.log_of(record)) == (Trigger.UNPIN, True)
+    again = site.deploy("once", Trigger.UNPIN)
+    assert (again.status, site.serving("once")) == (Status.UNCHANGED, "two"), "there is nothing to unpin"
+
+
+def test_unpinning_does_not_bring_back_what_was_found_bad(site: Installation) -> None:
+    gone_back(site, "bad")
+    assert site.ship("bad", app_files("bad", "500 Oops")).status is Status.ROLLED_BACK
+    record = site.deploy("bad", Trigger.UNPIN)
+    assert (record.status, site.serving("bad")) == (Status.UNCHANGED, "one")
+    assert "is quarantined since" in str(record.cause)
+
+
+def test_an_unpin_is_not_lost_in_a_push_that_waits(site: Installation) -> None:
+    gone_back(site, "twice")
+    gate = site.directory / "gate"
+    os.mkfifo(gate)
+    site.change_app("twice", build={"commands": [["cat", str(gate)]]})
+    running = site.deploy_later("twice", Trigger.MANUAL)
+    site.wait_for_step(running, "build")
+    waiting = site.deploy_later("twice", Trigger.PUSH)
+    unpin = site.deploy_later("twice", Trigger.UNPIN)
+    joined = site.deploy_later("twice", Trigger.PUSH)
+    assert (waiting != unpin, joined) == (True, unpin)
+    site.change_app("twice", build={"commands": []})
+    gate.write_text("go on")
+    assert site.wait_for_ending(unpin).trigger is Trigger.UNPIN
+    assert site.records.get(waiting).status is Status.SUPERSEDED
+
+
+@pytest.mark.parametrize("app", ["stays", "colours"])
+def test_a_rollback_is_never_on_disk_without_its_pin(site: Installation, app: str) -> None:
+    """A worker that dies right after it went back would leave a rollback that the next look at the branch undoes."""
+    if app == "colours":
+        gone_back(site, app)
+    lines = journal(site, app)
+    back = next(place for place, event in enumerate(decode(lines)) if isinstance(event, Pinned))
+    states = [fold(decode(lines[:end])) for end in range(back, len(lines) + 1)]
+    pinned = fold(decode(lines)).pin
+    assert pinned is not None
+    gone = [state for state in states if state.verified and state.deployed and state.deployed.commit == pinned.commit]
+    assert gone
+    assert all(state.pin is not None for state in gone)
+
+
+def test_a_rollback_that_is_killed_pins_nothing_and_keeps_the_pin_of_before(site: Installation) -> None:
+    app = "frozen"
+    site.ship(app, app_files("zero"))
+    one, _ = gone_back(site, app)
+    site.change_app(app, health={"successes": 100, "steady": 60, "deadline": 120})
+    asked = site.deploy_later(app, Trigger.ROLLBACK)
+    site.wait_for_step(asked, "health")
+    os.kill(site.deployer(app), signal.SIGKILL)
+    wait_for(lambda: site.records.get(asked).ended, what="its ending")
+    site.change_app(app, health={"successes": 1, "steady": 0.1, "deadline": 20})
+    site.push_and_wait(app)
+    assert (site.serving(app), site.records.view(app).pinned_commit) == ("one", one.commit)

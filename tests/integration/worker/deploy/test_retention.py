@@ -1,0 +1,224 @@
+"""What is cleaned up after a deployment, and above all what is not."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from hookd.model.journal import AppState, Built, Good, Quarantined, Switched
+from tests.support.processes import wait_for
+from tests.support.tasks import Deploying, deploying, make_app
+from worker.deploy.retention import clear, kept_releases, prune
+from worker.errors import CommandFailed
+from worker.process.run import remove_tree
+from worker.release.venv import COMPLETE
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Iterator[Deploying]:
+    """An app that keeps two good releases."""
+    with deploying(tmp_path, make_app(tmp_path, limits={"keep_releases": 2})) as found:
+        yield found
+
+
+def build(at: Deploying, number: int, *, good: bool, venv: str = "used") -> str:
+    """Put a release on disk and into the journal: a good one serves, a bad one does not."""
+    task = at.task
+    commit = f"{number:040x}"
+    name = f"{number:06d}-{commit[:12]}"
+    release = task.places.release(name)
+    release.mkdir()
+    (task.places.venvs / venv / "bin").mkdir(parents=True, exist_ok=True)
+    (release / "venv").symlink_to(os.path.relpath(task.places.venvs / venv, release))
+    task.journal.add(Built(**task.stamp(), release=name, commit=commit))
+    if good:
+        task.journal.add(Switched(**task.stamp(), release=name), Good(**task.stamp(), release=name))
+    else:
+        task.journal.add(Quarantined(**task.stamp(), commit=commit, served=False, cause="bad"))
+    return name
+
+
+def numbers(at: Deploying) -> list[int]:
+    return sorted(int(entry.name[:6]) for entry in at.task.places.releases.iterdir() if entry.name[:6].isdigit())
+
+
+def run_prune(at: Deploying) -> AppState:
+    prune(at.task, at.task.journal.state())
+    return at.task.journal.state()
+
+
+def test_the_newest_good_ones_are_kept_and_the_journal_forgets_the_rest(at: Deploying) -> None:
+    for number in range(1, 6):
+        build(at, number, good=True)
+    state = run_prune(at)
+    assert numbers(at) == [4, 5]
+    assert [release.name[:6] for release in state.releases] == ["000004", "000005"]
+
+
+def test_failed_releases_go_and_do_not_push_out_good_ones(at: Deploying) -> None:
+    for number in range(1, 9):
+        build(at, number, good=number in (1, 2))
+    run_prune(at)
+    assert numbers(at) == [1, 2]
+
+
+def test_the_current_and_the_previous_good_one_are_kept_however_old(at: Deploying) -> None:
+    names = [build(at, number, good=True) for number in range(1, 6)]
+    back = at.task.journal.add(Switched(**at.task.stamp(), release=names[0]), Good(**at.task.stamp(), release=names[0]))
+    assert kept_releases(back, 2) == {names[0], names[4]}
+    unverified = at.task.journal.add(Switched(**at.task.stamp(), release=names[1]))
+    assert kept_releases(unverified, 2) == {names[0], names[1], names[4]}
+
+
+@contextmanager
+def process_in(directory: Path) -> Iterator[None]:
+    """A process that works in a directory."""
+    with subprocess.Popen(["sleep", "600"], cwd=directory) as process:
+        try:
+            wait_for(lambda: os.readlink(f"/proc/{process.pid}/cwd") == str(directory.resolve()), what="its directory")
+            yield
+        finally:
+            process.kill()
+
+
+def test_a_release_that_a_process_still_runs_in_is_kept_with_its_environment(at: Deploying) -> None:
+    old = build(at, 1, good=True, venv="old")
+    for number in range(2, 6):
+        build(at, number, good=True)
+    with process_in(at.task.places.release(old)):
+        run_prune(at)
+        assert numbers(at) == [1, 4, 5]
+        assert (at.task.places.venvs / "old").is_dir()
+    run_prune(at)
+    assert numbers(at) == [4, 5]
+    assert not (at.task.places.venvs / "old").exists()
+
+
+MAPPED = """
+import mmap, sys
+with open(sys.argv[1], "rb") as file:
+    kept = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+print("mapped", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_an_environment_whose_library_is_loaded_somewhere_is_kept(at: Deploying) -> None:
+    build(at, 1, good=True)
+    library = at.task.places.venvs / "unlinked" / "lib" / "strange \udcff name.so"
+    library.parent.mkdir(parents=True)
+    library.write_bytes(b"x" * 4096)
+    argv = [sys.executable, "-c", MAPPED, str(library)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"mapped\n"
+        run_prune(at)
+        assert library.exists()
+        process.kill()
+    run_prune(at)
+    assert not library.exists()
+
+
+def test_half_built_leftovers_and_unused_environments_go(at: Deploying) -> None:
+    build(at, 1, good=True)
+    partial = at.task.places.partial("000002-abcdefabcdef")
+    partial.mkdir()
+    (at.task.places.venvs / "unused").mkdir()
+    run_prune(at)
+    assert not partial.exists()
+    assert sorted(entry.name for entry in at.task.places.venvs.iterdir()) == ["used"]
+
+
+def test_what_is_not_hookds_stays_and_stops_nothing(at: Deploying, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "data").mkdir(parents=True)
+    (at.task.places.releases / "0-link").symlink_to(elsewhere)
+    (at.task.places.releases / "0-note.txt").write_text("x")
+    (at.task.places.venvs / "0-link").symlink_to(elsewhere)
+    for number in range(1, 5):
+        build(at, number, good=True)
+    run_prune(at)
+    assert numbers(at) == [3, 4]
+    assert (elsewhere / "data").is_dir()
+
+
+def test_a_link_inside_an_old_release_is_removed_and_not_followed(at: Deploying, tmp_path: Path) -> None:
+    uploads = tmp_path / "uploads"
+    uploads.mkdir()
+    (uploads / "photo").touch()
+    old = build(at, 1, good=True)
+    (at.task.places.release(old) / "uploads").symlink_to(uploads)
+    for number in range(2, 5):
+        build(at, number, good=True)
+    run_prune(at)
+    assert numbers(at) == [3, 4]
+    assert (uploads / "photo").exists()
+
+
+def test_one_that_cannot_be_removed_is_a_warning_and_the_others_still_go(
+    at: Deploying, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [build(at, number, good=True) for number in range(1, 6)]
+
+    def busy(tree: Path) -> None:
+        """Fail as a mount point in the release would."""
+        if tree.name == names[1]:
+            raise CommandFailed("rm ended with status 1: Device or resource busy")
+        remove_tree(tree)
+
+    monkeypatch.setattr("worker.deploy.retention.remove_tree", busy)
+    state = run_prune(at)
+    assert numbers(at) == [2, 4, 5]
+    assert state.release(names[1]) is not None
+    assert f"warning: the release {names[1]} stays" in at.text
+    assert "Device or resource busy" in at.text
+
+
+def run_clear(at: Deploying) -> None:
+    clear(at.task, at.task.journal.state())
+
+
+def test_what_a_killed_deployment_left_half_built_goes_before_the_next_begins(at: Deploying) -> None:
+    places = at.task.places
+    build(at, 1, good=True)
+    (places.venvs / "used" / COMPLETE).touch()
+    half = "000002-aaaaaaaaaaaa"
+    for directory in (places.partial("000003-bbbbbbbbbbbb"), places.release(half), places.venvs / "half" / "bin"):
+        directory.mkdir(parents=True)
+    (places.root / ".current.0123abcd").symlink_to(f"releases/{half}")
+    run_clear(at)
+    assert [path.name for path in places.releases.iterdir()] == ["000001-000000000000"]
+    assert [path.name for path in places.venvs.iterdir()] == ["used"]
+    assert not list(places.root.glob(".current.*"))
+
+
+def test_nothing_goes_that_a_link_leads_to_although_the_journal_was_lost(at: Deploying) -> None:
+    places = at.task.places
+    names = [build(at, number, good=True) for number in (1, 2, 3)]
+    places.journal.unlink()
+    places.current.symlink_to(f"releases/{names[1]}")
+    places.colour("blue").symlink_to(f"releases/{names[2]}")
+    run_clear(at)
+    assert numbers(at) == [2, 3]
+    assert [path.name for path in places.venvs.iterdir()] == ["used"]
+
+
+def test_nothing_half_built_goes_that_a_process_works_in(at: Deploying) -> None:
+    half = at.task.places.release("000002-aaaaaaaaaaaa")
+    half.mkdir()
+    with process_in(half):
+        run_clear(at)
+        assert half.exists()
+    run_clear(at)
+    assert not half.exists()
+
+
+def test_a_release_that_failed_and_is_complete_is_none_of_the_half_built(at: Deploying) -> None:
+    build(at, 1, good=True)
+    build(at, 2, good=False)
+    run_clear(at)
+    assert numbers(at) == [1, 2]

@@ -1,0 +1,120 @@
+"""What outlives releases stays where it is: uploads and `.env` are linked in, and a commit cannot take their place."""
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hookd.model.deployment import Status
+from tests.support.installation import Installation, app_files
+
+SHARED = {"files": [".env"], "directories": ["uploads", "var/cache"]}
+APPS: dict[str, dict[str, Any]] = {
+    "kept": {"handover": "restart", "shared": SHARED},
+    "taken": {"handover": "restart", "shared": SHARED},
+    "leads": {"handover": "restart"},
+    "five": {"handover": "restart"},
+}
+
+
+def test_uploads_and_settings_outlive_releases_and_failed_deployments(site: Installation) -> None:
+    _write_env(site, "kept", "NAME=one")
+    one = site.ship("kept", {**app_files("one"), "uploads/.gitkeep": ""})
+    upload = site.current("kept") / "uploads" / "photo.jpg"
+    upload.write_bytes(b"holiday")
+    two = site.ship("kept", app_files("two"))
+    failed = site.ship("kept", {**app_files("three"), "wsgi.py": "import no_such_package"})
+    assert [one.status, two.status, failed.status] == [Status.SUCCEEDED, Status.SUCCEEDED, Status.FAILED]
+    release = site.current("kept")
+    assert release.name == two.release
+    assert (release / "uploads" / "photo.jpg").read_bytes() == b"holiday"
+    assert (release / ".env").read_text() == "NAME=one"
+    shared = site.root("kept") / "shared"
+    for name in (".env", "uploads", "var/cache"):
+        assert os.readlink(release / name) == str(shared / name)
+    assert stat.S_IMODE((shared / "uploads").stat().st_mode) == 0o2770
+
+
+def test_a_missing_shared_file_is_named_with_the_command_that_makes_it(site: Installation) -> None:
+    _write_env(site, "kept", "NAME=one")
+    site.ship("kept", app_files("four"))
+    (site.root("kept") / "shared" / ".env").unlink()
+    missing = site.ship("kept", app_files("five"))
+    assert (missing.status, missing.cause) == (Status.FAILED, "the shared file .env is missing")
+    assert missing.hint == f"create it: install -D -m 0640 /dev/stdin {site.root('kept')}/shared/.env"
+    assert site.serving("kept") == "four"
+    _write_env(site, "kept", "NAME=two")
+    assert site.push_and_wait("kept").status is Status.SUCCEEDED
+
+
+@pytest.mark.parametrize("name", ["uploads", "uploads/photo.jpg", ".env", "venv/bin/python", "var/cache/x"])
+def test_a_commit_with_a_file_where_something_shared_is_linked_is_refused(site: Installation, name: str) -> None:
+    _write_env(site, "taken", "NAME=one")
+    _forget(site, "taken")
+    _refused(site, "taken", {name: "mine"}, f"the commit contains {name}, but ")
+    assert (site.root("taken") / "shared" / ".env").read_text() == "NAME=one"
+
+
+@pytest.mark.parametrize("target", ["/etc", "../../..", "."])
+def test_a_commit_with_uploads_as_a_link_is_refused(site: Installation, target: str) -> None:
+    _write_env(site, "taken", "NAME=one")
+    _forget(site, "taken")
+    (site.repositories["taken"].work / "uploads").symlink_to(target)
+    _refused(site, "taken", {}, "the commit contains uploads, but uploads is the app's own on this server")
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../../../hookd.toml", "inner"])
+def test_a_commit_with_a_link_that_leads_out_of_it_is_refused(site: Installation, target: str) -> None:
+    _forget(site, "leads")
+    work = site.repositories["leads"].work
+    (work / "inner").symlink_to("..")
+    (work / "link").symlink_to(target)
+    _refused(site, "leads", {}, "the commit contains a link that leads out of it: ")
+
+
+def test_links_inside_a_commit_are_kept(site: Installation) -> None:
+    _forget(site, "leads")
+    work = site.repositories["leads"].work
+    (work / "name").symlink_to("wsgi.py")
+    assert site.ship("leads", app_files("linked")).status is Status.SUCCEEDED
+    assert os.readlink(site.current("leads") / "name") == "wsgi.py"
+
+
+def test_five_good_releases_are_kept_and_no_bad_one(site: Installation) -> None:
+    site.ship("five", app_files("bad", "500 Oops"))
+    shipped = [site.ship("five", app_files(f"number {number}")) for number in range(6)]
+    assert {deployment.status for deployment in shipped} == {Status.SUCCEEDED}
+    kept = sorted(path.name for path in (site.root("five") / "releases").iterdir())
+    assert kept == [deployment.release for deployment in shipped[-5:]]
+    assert len(list((site.root("five") / "venvs").iterdir())) == 1
+    back = site.deploy("five", pinned_commit=shipped[0].commit)
+    assert (back.status, site.serving("five")) == (Status.SUCCEEDED, "number 0")
+
+
+def _write_env(site: Installation, app: str, text: str) -> None:
+    path = site.root(app) / "shared" / ".env"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+
+
+def _forget(site: Installation, app: str) -> None:
+    """Begin the next commit from an empty work tree."""
+    repository = site.repositories[app]
+    if (repository.work / "wsgi.py").exists():
+        repository.git("rm", "-q", "-r", "-f", ".")
+
+
+def _refused(site: Installation, app: str, files: dict[str, str | bytes | None], cause: str) -> None:
+    before = _releases(site, app)
+    refused = site.ship(app, {**app_files("refused"), **files})
+    assert (refused.status, refused.release) == (Status.FAILED, None)
+    assert (refused.cause or "").startswith(cause)
+    assert refused.commit in {entry.commit for entry in site.records.view(app).quarantined}
+    assert _releases(site, app) == before
+
+
+def _releases(site: Installation, app: str) -> set[Path]:
+    directory = site.root(app) / "releases"
+    return set(directory.iterdir()) if directory.exists() else set()

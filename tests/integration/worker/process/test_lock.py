@@ -1,0 +1,176 @@
+"""Two processes that want one app: one deploys, the other waits or says who is in its way."""
+
+import fcntl
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import PROJECT, wait_for
+from worker.errors import DeployError
+from worker.process.lock import app_lock, holder
+from worker.recovery.liveness import forget_sign_of_life, gives_sign_of_life, sign_of_life
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from worker.process.lock import app_lock, sign_of_life
+with {how}:
+    print("held", flush=True)
+    time.sleep(600)
+"""
+LOCK, SIGN = 'app_lock(Path(sys.argv[1]), "shop-first", 5)', "sign_of_life(Path(sys.argv[1]))"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "locks" / "shop.lock"
+
+
+@contextmanager
+def holding(path: Path, how: str = LOCK) -> Iterator["subprocess.Popen[bytes]"]:
+    """Another process that holds the lock, or gives a sign of life."""
+    argv = [sys.executable, "-c", HOLDER.format(how=how), str(path)]
+    with subprocess.Popen(argv, cwd=PROJECT, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_second_deployer_is_refused_and_told_who_is_first(path: Path) -> None:
+    with holding(path) as first:
+        assert holder(path)
+        with pytest.raises(DeployError) as caught, app_lock(path, "shop-second", 0.3):
+            pytest.fail("two deployers at once")
+        assert caught.value.cause.endswith(f"for more than 0.3 s: shop-first (process {first.pid})")
+
+
+def test_a_killed_holder_leaves_no_lock_behind(path: Path) -> None:
+    with holding(path) as first:
+        first.send_signal(signal.SIGKILL)
+        with app_lock(path, "shop-second", 20):
+            assert path.read_text() == f"shop-second (process {os.getpid()})\n"
+    assert not holder(path)
+
+
+def test_a_waiting_deployer_gets_the_lock_when_it_is_free(path: Path) -> None:
+    with holding(path) as first:
+        waiting = multiprocessing.get_context("fork").Process(target=_take, args=(path,))
+        waiting.start()
+        first.kill()
+        waiting.join(20)
+        assert waiting.exitcode == 0
+
+
+def _take(path: Path) -> None:
+    with app_lock(path, "shop-second", 20):
+        pass
+
+
+def test_a_failed_deployment_frees_the_lock(path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), app_lock(path, "shop-first", 1):
+        raise ZeroDivisionError
+    assert not holder(path)
+
+
+def test_a_program_that_a_deployment_starts_does_not_inherit_the_lock(path: Path) -> None:
+    with app_lock(path, "shop-first", 1):
+        child = subprocess.Popen(["sleep", "600"], close_fds=False)
+    try:
+        assert not holder(path)
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_asking_who_holds_it_leaves_it_as_it_was(path: Path) -> None:
+    assert not holder(path)
+    assert not path.exists()
+    with app_lock(path, "shop-first", 1):
+        pass
+    assert not holder(path)
+    with app_lock(path, "shop-second", 1):
+        assert holder(path)
+
+
+def test_a_link_in_the_lock_s_place_is_not_followed(path: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("untouched")
+    path.parent.mkdir(parents=True)
+    path.symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic link"), app_lock(path, "shop-first", 1):
+        pytest.fail("the link was followed")
+    assert victim.read_text() == "untouched"
+
+
+COUNTER = """
+import sys
+from pathlib import Path
+from worker.process.lock import app_lock
+counter = Path(sys.argv[2])
+for _ in range(25):
+    with app_lock(Path(sys.argv[1]), "x", 60):
+        counter.write_text(str(int(counter.read_text()) + 1))
+"""
+
+
+def test_four_processes_never_hold_it_at_once(path: Path, tmp_path: Path) -> None:
+    counter = tmp_path / "counter"
+    counter.write_text("0")
+    argv = [sys.executable, "-c", COUNTER, str(path), str(counter)]
+    processes = [subprocess.Popen(argv, cwd=PROJECT) for _ in range(4)]
+    assert [process.wait(60) for process in processes] == [0] * 4
+    assert counter.read_text() == "100"
+
+
+def test_the_lock_is_the_kernel_s_so_that_other_programs_can_take_it(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        wait_for(lambda: holder(path) is not None, what="the lock")
+
+
+def test_a_process_that_was_killed_gives_no_sign_of_life(path: Path) -> None:
+    with holding(path, SIGN) as process:
+        assert gives_sign_of_life(path)
+        process.kill()
+        process.wait()
+        assert path.exists()
+        assert not gives_sign_of_life(path)
+    forget_sign_of_life(path)
+    assert not path.exists()
+
+
+def test_a_process_is_no_other_to_itself_and_leaves_nothing_behind(path: Path) -> None:
+    with sign_of_life(path):
+        assert not gives_sign_of_life(path)
+        forget_sign_of_life(path)
+        assert path.exists()
+    assert not path.exists()
+
+
+def test_the_second_process_of_a_deployment_leaves_the_sign_of_the_first(path: Path) -> None:
+    with holding(path, SIGN):
+        with sign_of_life(path):
+            assert gives_sign_of_life(path)
+        assert gives_sign_of_life(path)
+
+
+def test_whoever_only_looks_for_a_moment_takes_no_sign_away(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    looking = path.open("w")
+    fcntl.flock(looking, fcntl.LOCK_EX)
+    threading.Timer(0.3, looking.close).start()
+    with sign_of_life(path):
+        assert holder(path)
+        assert path.read_text() == str(os.getpid())

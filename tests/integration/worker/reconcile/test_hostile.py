@@ -1,0 +1,127 @@
+"""Looks that strangers would blind or hold up: with odd branches, forged records, or a host that says nothing."""
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import pytest
+
+from hookd.model import redis_keys
+from hookd.model.decision import Verdict
+from hookd.model.deployment import Deployment, Status, Trigger
+from hookd.queue.codec import encode
+from tests.integration.worker.reconcile.test_reconcile import decided, ending, look, look_at
+from tests.support.installation import Installation, app_files
+from worker.reconcile.reconciler import Looker
+
+HELD = 'while [ -e "$HOOKD_HOLD" ]; do sleep 0.1; done'
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with Installation(tmp_path_factory.mktemp("site")) as installation:
+        hold = {"environment": {"HOOKD_HOLD": installation.directory / "hold"}, "commands": [["sh", "-c", HELD]]}
+        for app in ("tail", "forged", "held", "far", "near"):
+            installation.add_app(app, handover="restart", build=hold if app == "held" else {})
+        installation.start(workers=0)
+        yield installation
+
+
+@pytest.fixture(scope="module", autouse=True)
+def worker(site: Installation) -> "Popen[bytes]":
+    started: Popen[bytes] = site.start_worker()
+    return started
+
+
+@contextmanager
+def stopped(worker: "Popen[bytes]") -> Iterator[None]:
+    """Keep the worker from doing anything, as one that is busy elsewhere."""
+    os.kill(worker.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(worker.pid, signal.SIGCONT)
+
+
+def forge(site: Installation, app: str, **fields: Any) -> str:
+    """Put a record at the top of an app's history, as whoever took the receiver over may."""
+    forged = f"{app}-20990101T000000000-abcdef"
+    made: dict[str, Any] = {"id": forged, "app": app, "trigger": Trigger.PUSH, "created_at": datetime.now(UTC)}
+    record = Deployment.model_construct(None, **Deployment(**made).model_copy(update=fields).__dict__)
+    site.records.connection.hset(redis_keys.record_key(forged), "record", encode(record))
+    site.records.connection.zadd(redis_keys.history_key(app), {forged: 4e9})
+    return forged
+
+
+def test_a_stranger_s_branch_whose_name_ends_like_the_app_s_hides_no_push(site: Installation) -> None:
+    app, repository = "tail", site.repositories["tail"]
+    site.ship(app, app_files("one"))
+    repository.push("a/refs/heads/main")
+    head = repository.commit_and_push(app_files("two"))
+    decision = look_at(site, app)
+    assert (decision.verdict, decision.head) == (Verdict.QUEUED, head)
+    assert ending(site, decision).commit == head
+    assert site.serving(app) == "two"
+
+
+def test_a_record_that_only_says_running_blinds_no_look(site: Installation, worker: "Popen[bytes]") -> None:
+    app = "forged"
+    site.ship(app, app_files("one"))
+    with stopped(worker):
+        forge(site, app, status=Status.RUNNING)
+        head = site.repositories[app].commit_and_push(app_files("two"))
+        decision = look_at(site, app)
+    assert (decision.verdict, decision.head) == (Verdict.QUEUED, head)
+    assert ending(site, decision).status is Status.SUCCEEDED
+
+
+def test_a_deployment_that_really_runs_sees_for_itself_where_the_branch_stands(site: Installation) -> None:
+    app = "held"
+    site.ship(app, app_files("one"))
+    (site.directory / "hold").touch()
+    site.repositories[app].commit_and_push(app_files("two"))
+    running = site.send_push(app)["deployment"]
+    site.wait_for_step(running, "build")
+    before = decided(site, app)
+    assert look(site, "--now", app).returncode == 0
+    (site.directory / "hold").unlink()
+    assert decided(site, app) == before
+    assert site.wait_for_ending(running).status is Status.SUCCEEDED
+    assert site.records.history(app, 1)[0].id == running
+
+
+def test_a_record_from_the_end_of_time_holds_nobody_up(site: Installation) -> None:
+    for app in ("far", "near"):
+        site.ship(app, app_files("one"))
+        site.repositories[app].commit_and_push(app_files("two"))
+    end = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    forged = forge(site, "far", status=Status.FAILED, ended_at=end)
+    assert site.records.find(forged) is None
+    done = look(site, "--now", "far", "near")
+    assert done.returncode == 0, done.stderr
+    for app in ("far", "near"):
+        assert ending(site, decided(site, app)[0]).status is Status.SUCCEEDED
+
+
+def test_a_host_that_kept_two_apps_waiting_is_asked_for_no_third(tmp_path: Path) -> None:
+    with Installation(tmp_path) as site, socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/shop.git"
+        for app in ("one", "two", "three"):
+            site.add_app(app, repository=url, limits={"git_seconds": 1})
+        site.add_app("beside").commit_and_push(app_files("one"))
+        site.start_redis()
+        looker = Looker(site.config, site.records)
+        assert all(looker.look(app).done for app in site.config.catalogue.apps)
+        said = [decided(site, app)[0] for app in ("one", "two", "three")]
+        assert {one.verdict for one in said} == {Verdict.UNREACHABLE}
+        told = [one.why for one in said if "is not asked" in one.why]
+        assert told == [f"{url} is not asked: its host has just kept two other apps waiting"]
+        assert decided(site, "beside")[0].head is not None

@@ -1,0 +1,70 @@
+"""By how many commits an app is behind, counted in its own mirror by real git, and in nobody else's network."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hookd.model.app import App
+from hookd.model.paths import Places
+from hookd.model.settings import Settings
+from tests.support.repository import Repository
+from tests.support.tasks import make_app, make_settings
+from worker.reconcile.lag import count
+
+
+class Mirrored:
+    """An app whose mirror holds what its repository held."""
+
+    def __init__(self, directory: Path) -> None:
+        self.repository = Repository(directory / "repository")
+        self.app: App = make_app(directory, repository="https://nowhere.invalid/shop.git")
+        self.settings: Settings = make_settings(directory)
+        self.mirror = Places(self.app.root, self.settings, self.app.name).mirror
+
+    def commit(self, text: str) -> str:
+        return self.repository.commit_and_push({"file": text})
+
+    def bring(self) -> None:
+        """Bring all commits into the mirror, as fetches do."""
+        if not self.mirror.exists():
+            subprocess.run(("git", "init", "--quiet", "--bare", str(self.mirror)), check=True)
+        self.git("fetch", "--quiet", "--force", self.repository.url, "+refs/heads/main:refs/hookd/head")
+
+    def git(self, *arguments: str) -> None:
+        subprocess.run(("git", f"--git-dir={self.mirror}", *arguments), check=True)
+
+    def count(self, base: str, head: str) -> int | None:
+        return count(self.app, self.settings, base, head)
+
+
+@pytest.fixture
+def mirrored(tmp_path: Path) -> Mirrored:
+    return Mirrored(tmp_path)
+
+
+def test_commits_are_counted_where_both_are_known(mirrored: Mirrored) -> None:
+    first = mirrored.commit("1")
+    mirrored.commit("2")
+    last = mirrored.commit("3")
+    mirrored.bring()
+    assert (mirrored.count(first, last), mirrored.count(last, last)) == (2, 0)
+
+
+def test_what_the_mirror_does_not_hold_is_not_counted_and_not_fetched(mirrored: Mirrored) -> None:
+    first = mirrored.commit("1")
+    assert mirrored.count(first, first) is None, "there is no mirror yet"
+    mirrored.bring()
+    assert mirrored.count(first, mirrored.commit("2")) is None
+
+
+def test_a_history_that_was_rewritten_has_no_number(mirrored: Mirrored) -> None:
+    first = mirrored.commit("1")
+    old = mirrored.commit("2")
+    mirrored.bring()
+    mirrored.repository.git("reset", "--quiet", "--hard", first)
+    (mirrored.repository.work / "file").write_text("another 2")
+    mirrored.repository.git("commit", "--quiet", "--all", "--message", "rewritten")
+    mirrored.repository.git("push", "--quiet", "--force", "origin", "main")
+    mirrored.bring()
+    assert mirrored.count(old, mirrored.repository.head()) is None

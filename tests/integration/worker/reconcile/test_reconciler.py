@@ -1,0 +1,221 @@
+"""What a look at an app decides and tells, with a real branch, journal and Redis; nobody works, and no service runs.
+
+That what it asks for is done, and that services are mended: test_reconcile.py.
+"""
+
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hookd.model.decision import Behind, Verdict
+from hookd.model.deployment import Deployment, Status, Trigger, advance
+from hookd.model.paths import Places
+from hookd.model.redis_keys import asked_key, decisions_key, waiting_key
+from hookd.queue.deployments import Request
+from tests.integration.worker.reconcile.test_reconcile import decided, look, look_at
+from tests.support import journals
+from tests.support.installation import Installation, app_files
+from tests.support.processes import python
+from worker.probe import head_of
+from worker.reconcile import reconciler
+from worker.reconcile.reconciler import Looker
+from worker.release.git_mirror import Checkout
+
+APPS = ("still", "pinned", "bad", "away", "beside", "virgin", "off", "full", "idle", "quick")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """Apps that are to have two colours: their journals name none yet, so what runs is asked of nobody."""
+    with Installation(tmp_path_factory.mktemp("site")) as installation:
+        for app in APPS:
+            installation.add_app(app, handover="blue-green")
+        installation.start_redis()
+        yield installation
+
+
+def journal(site: Installation, app: str) -> Path:
+    return site.config.settings.journal_path(app)
+
+
+def deployed(site: Installation, app: str, version: str = "one") -> str:
+    """Let a new commit serve, as far as the journal says."""
+    return journals.deployed(journal(site, app), site.repositories[app].commit_and_push(app_files(version)))
+
+
+def fetched(site: Installation, app: str) -> None:
+    """Bring the branch into the app's mirror, as its deployments did."""
+    found = site.config.catalogue.get(app)
+    assert found is not None
+    places = Places(found.root, site.config.settings, app)
+    Checkout(found, site.config.settings, places.mirror, places.home, lambda _: None).fetch_head()
+
+
+def behind(site: Installation, app: str) -> Behind:
+    found = site.records.view(app).behind
+    assert found is not None
+    return found
+
+
+def test_what_a_person_pinned_stays(site: Installation) -> None:
+    app = "pinned"
+    deployed(site, app, "one")
+    deployed(site, app, "two")
+    fetched(site, app)
+    journals.gone_back(journal(site, app))
+    decision = look_at(site, app)
+    assert (decision.verdict, decision.deployment) == (Verdict.PINNED, None)
+    assert (behind(site, app).commits, behind(site, app).verdict) == (1, Verdict.PINNED)
+    site.repositories[app].commit_and_push(app_files("three"))
+    assert look_at(site, app).verdict is Verdict.QUEUED
+
+
+def failed(site: Installation, app: str, commit: str) -> Deployment:
+    """The record of a deployment whose commit stays innocent."""
+    records = site.records
+    one = records.request(Request(app=app, trigger=Trigger.PUSH, seconds=60)).deployment
+    records.change(one, lambda old: advance(old, Status.RUNNING, datetime.now(UTC)))
+    records.change(one, lambda old: old.model_copy(update={"commit": commit}))
+    return records.change(one, lambda old: advance(old, Status.FAILED, datetime.now(UTC), cause="no index answers"))
+
+
+def test_a_build_that_failed_through_no_fault_of_its_own_is_tried_again_with_growing_pauses(site: Installation) -> None:
+    app = "bad"
+    deployed(site, app)
+    failed(site, app, site.repositories[app].commit_and_push(app_files("two")))
+    decision = look_at(site, app)
+    assert (decision.verdict, decision.deployment) == (Verdict.WAITING, None)
+    assert "the next try is at" in decision.why
+    assert "the last try failed: no index answers" in decision.why
+    site.repositories[app].commit_and_push(app_files("three"))
+    assert look_at(site, app).verdict is Verdict.QUEUED, "a newer commit need not wait"
+
+
+def test_a_git_host_that_does_not_answer_is_said_and_holds_no_other_up(site: Installation) -> None:
+    deployed(site, "away")
+    site.change_app("away", repository="http://127.0.0.1:9/none.git")
+    deployed(site, "beside")
+    head = site.repositories["beside"].commit_and_push(app_files("two"))
+    done = look(site, "--now", "away", "beside")
+    assert done.returncode == 0, done.stderr
+    decision = decided(site, "away")[0]
+    assert (decision.verdict, decision.deployment) == (Verdict.UNREACHABLE, None)
+    said = behind(site, "away").said(datetime.now(UTC))
+    assert said.startswith("head not known for 0 min, because http://127.0.0.1:9/none.git")
+    decision = decided(site, "beside")[0]
+    assert (decision.verdict, decision.head) == (Verdict.QUEUED, head)
+    assert decision.deployment is not None
+    assert site.records.get(decision.deployment).trigger is Trigger.RECONCILE
+
+
+def test_the_first_deployment_is_a_person_s_and_who_is_switched_off_is_never_looked_at(site: Installation) -> None:
+    site.repositories["virgin"].commit_and_push(app_files("one"))
+    site.change_app("off", reconcile={"every": 0})
+    assert look(site, "virgin", "off").returncode == 0
+    assert decided(site, "virgin")[0].verdict is Verdict.WAITING
+    assert site.records.history("virgin", 1) == []
+    exists = site.records.connection.exists
+    assert (exists(asked_key("virgin")), exists(asked_key("off"))) == (1, 0)
+
+
+def test_an_app_that_is_not_due_is_not_asked_and_one_that_redis_forgot_is(site: Installation) -> None:
+    app, redis = "still", site.records.connection
+    deployed(site, app)
+    assert look(site, "--now", app).returncode == 0
+    before = redis.hgetall(asked_key(app))
+    assert look(site, app).returncode == 0
+    assert redis.hgetall(asked_key(app)) == before
+    redis.hset(asked_key(app), "life", "another")
+    assert look(site, app).returncode == 0
+    assert redis.hget(asked_key(app), "life") == before[b"life"]
+
+
+def test_another_app_s_broken_file_holds_nobody_up(site: Installation) -> None:
+    file = site.directory / "apps" / "virgin.toml"
+    right = file.read_text()
+    site.records.connection.delete(asked_key("still"))
+    file.write_text("[broken")
+    done = look(site, "--now", "still")
+    file.write_text(right)
+    assert done.returncode == 0
+    assert "an app is left out" in done.stderr
+    assert site.records.connection.exists(asked_key("still"))
+
+
+def test_a_redis_that_is_away_is_said(site: Installation, tmp_path: Path) -> None:
+    config = tmp_path / "hookd.toml"
+    config.write_text(site.config_path.read_text().replace(site.redis_url, f"unix://{tmp_path}/redis.sock"))
+    hasty = "import sys; from worker import reconcile; reconcile._REDIS_SECONDS = 0.6; sys.exit(reconcile.main([]))"
+    done = subprocess.run(
+        python("-c", hasty),
+        env={**site.environment, "HOOKD_CONFIG": str(config)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Redis cannot be used" in done.stderr
+
+
+def test_a_look_whose_decision_cannot_be_kept_has_looked_all_the_same(site: Installation) -> None:
+    app, last = "full", "18446744073709551615-18446744073709551615"
+    site.repositories[app].commit_and_push(app_files("one"))
+    site.records.connection.xadd(decisions_key(app), {"decision": "{}"}, id=last)
+    done = look(site, "--now", app)
+    assert (done.returncode, "decision not kept" in done.stderr) == (0, True), done.stderr
+    assert site.records.connection.exists(asked_key(app))
+
+
+def pending(site: Installation, app: str, ago: timedelta) -> Deployment:
+    """A push that was asked for so long ago, and that no worker has taken."""
+    request = Request(app=app, trigger=Trigger.PUSH, seconds=60)
+    return site.records.get(site.records.request(request, now=datetime.now(UTC) - ago).deployment)
+
+
+@pytest.mark.parametrize(("ago", "done"), [(timedelta(seconds=20), False), (timedelta(hours=1), True)])
+def test_an_app_whose_push_no_worker_takes_is_behind_its_head_and_that_is_said(
+    site: Installation, ago: timedelta, done: bool
+) -> None:
+    """It is soon looked at again, as a deployment that has begun may fail, but not for ever that often."""
+    app = "idle"
+    deployed(site, app)
+    waits = pending(site, app, ago)
+    site.repositories[app].commit_and_push(app_files("two"))
+    found = site.config.catalogue.get(app)
+    assert found is not None
+    before = decided(site, app)
+    assert Looker(site.config, site.records).look(found).done is done
+    late = behind(site, app)
+    assert late.verdict is Verdict.QUEUED
+    assert late.because == f"{waits.id}, asked for at {waits.created_at:%Y-%m-%d %H:%M} UTC, waits for a worker"
+    assert decided(site, app) == before, "what was asked for before is no decision of this look"
+    site.records.connection.delete(waiting_key(app))
+
+
+def test_a_look_does_not_undo_what_a_deployment_told_meanwhile(
+    site: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A git host may take 20 seconds to answer: by then the deployment that waited can have found the head bad."""
+    app = "quick"
+    deployed(site, app, "one")
+    pending(site, app, timedelta(0))
+    told = Behind(commits=1, since=datetime.now(UTC), verdict=Verdict.QUARANTINED, because="it was found bad")
+
+    def slow(*arguments: Any, **more: Any) -> str:
+        head = head_of(*arguments, **more)
+        journals.found_bad(journal(site, app), head)
+        site.records.publish(site.records.view(app).model_copy(update={"behind": told}))
+        return head
+
+    monkeypatch.setattr(reconciler, "head_of", slow)
+    site.repositories[app].commit_and_push(app_files("two"))
+    found = site.config.catalogue.get(app)
+    assert found is not None
+    Looker(site.config, site.records).look(found)
+    assert behind(site, app) == told
+    assert [bad.cause for bad in site.records.view(app).quarantined] == ["it hangs"]

@@ -1,0 +1,258 @@
+"""Deployments that wait for a job that is gone, whatever took it away: each gets it back, and its place in line."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from hookd.model import redis_keys
+from hookd.model.deployment import Deployment, Status, Trigger
+from hookd.queue.codec import encode
+from hookd.queue.deployments import Request
+from hookd.queue.rq_classes import SafeJob
+from tests.support.installation import Installation
+from tests.support.processes import wait_for
+from tests.support.raw_jobs import put_job, status_of
+
+
+@pytest.fixture
+def hookd(tmp_path: Path) -> Iterator[Installation]:
+    """A Redis and the catalogue, with apps whose deployments fail at once: their repositories are empty."""
+    with Installation(tmp_path) as installation:
+        for name in ("blog", "shop"):
+            installation.add_app(name)
+        installation.start_redis()
+        yield installation
+
+
+@pytest.fixture
+def client(hookd: Installation) -> Iterator[Redis]:
+    with Redis.from_url(hookd.redis_url, socket_timeout=5) as found:
+        yield found
+
+
+def ask(hookd: Installation, app: str = "shop", **more: Any) -> str:
+    return hookd.records.request(Request(app=app, trigger=Trigger.PUSH, seconds=300, **more)).deployment
+
+
+def start(hookd: Installation, client: Redis) -> Any:
+    """Start a worker that has found nothing to do."""
+    worker = hookd.start_worker()
+    wait_for(lambda: client.hget("rq:worker:worker", "state") == b"idle", what="the worker")
+    return worker
+
+
+def forget_rqs_keys(client: Redis, _: str) -> None:
+    for key in client.scan_iter("rq:*"):
+        if not key.startswith(b"rq:worker"):
+            client.delete(key)
+
+
+# Ways to lose the job of a deployment that waits.
+LOSSES: dict[str, Callable[[Redis, str], object]] = {
+    "rq empty": lambda client, one: client.delete("rq:queue:hookd", SafeJob.key_for(one)),
+    "the queue alone": lambda client, _: client.delete("rq:queue:hookd"),
+    "the job's hash alone": lambda client, one: client.delete(SafeJob.key_for(one)),
+    "everything of RQ's": forget_rqs_keys,
+    "a text in the queue's place": lambda client, _: (
+        client.delete("rq:queue:hookd"),
+        client.set("rq:queue:hookd", "x"),
+    ),
+    "the limit's list": lambda client, one: (
+        client.delete("rq:queue:hookd", "rq:rl:app-shop:allowed"),
+        client.hset(SafeJob.key_for(one), "status", "rate_limited"),
+    ),
+    "a status that says it has started": lambda client, one: (
+        client.delete("rq:queue:hookd"),
+        client.hset(SafeJob.key_for(one), "status", "started"),
+    ),
+    "a worker that died with it in its hands": lambda client, _: client.lmove(
+        "rq:queue:hookd", "rq:queue:hookd:intermediate", "LEFT", "RIGHT"
+    ),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_waiting_deployment_gets_its_job_back(hookd: Installation, client: Redis, loss: str) -> None:
+    waiting = ask(hookd)
+    LOSSES[loss](client, waiting)
+    worker = hookd.start_worker()
+    record = hookd.wait_for_ending(waiting, 25)
+    assert record.started_at is not None, record.cause
+    assert [one.id for one in hookd.records.history("shop", 9)] == [waiting]
+    wait_for(lambda: status_of(client, waiting) == "failed", what="RQ's own ending")
+    assert worker.poll() is None
+
+
+@pytest.mark.parametrize("loss", ["rq empty", "a text in the queue's place"])
+def test_a_job_that_is_lost_while_a_worker_is_there_comes_back_too(
+    hookd: Installation, client: Redis, loss: str
+) -> None:
+    worker = start(hookd, client)
+    os.kill(worker.pid, signal.SIGSTOP)
+    client.client_kill_filter(_type="normal", skipme=True)  # Redis would hand it the job, although it sleeps.
+    waiting = ask(hookd)
+    LOSSES[loss](client, waiting)
+    os.kill(worker.pid, signal.SIGCONT)
+    assert hookd.wait_for_ending(waiting, 25).started_at is not None
+    assert worker.poll() is None
+
+
+def test_a_text_that_takes_the_queue_s_place_is_kept_aside(hookd: Installation, client: Redis) -> None:
+    worker = start(hookd, client)
+    client.set("rq:queue:hookd", "x")
+    wait_for(lambda: client.get(redis_keys.aside_key("rq:queue:hookd")) == b"x", 25, what="a place aside")
+    assert hookd.wait_for_ending(ask(hookd), 25).started_at is not None
+    assert worker.poll() is None
+
+
+def test_a_deployment_whose_job_a_person_cancelled_is_cancelled(hookd: Installation, client: Redis) -> None:
+    waiting = ask(hookd)
+    SafeJob.fetch(waiting, connection=client).cancel()
+    hookd.start_worker()
+    record = hookd.wait_for_ending(waiting, 25)
+    assert (record.status, record.cause) == (Status.CANCELLED, "a person cancelled its job")
+
+
+def test_a_forgotten_deployment_gives_way_to_a_newer_one(hookd: Installation, client: Redis) -> None:
+    forgotten = ask(hookd)
+    client.delete(
+        redis_keys.waiting_key("shop"), "rq:queue:hookd", SafeJob.key_for(forgotten), "rq:rl:app-shop:allowed"
+    )
+    newer = ask(hookd)
+    hookd.start_worker()
+    assert hookd.wait_for_ending(newer, 25).started_at is not None
+    record = hookd.wait_for_ending(forgotten, 25)
+    assert (record.status, record.superseded_by) == (Status.SUPERSEDED, newer)
+
+
+def test_a_forgotten_deployment_that_is_the_newest_is_not_lost(hookd: Installation, client: Redis) -> None:
+    forgotten = ask(hookd)
+    client.delete(
+        redis_keys.waiting_key("shop"), "rq:queue:hookd", SafeJob.key_for(forgotten), "rq:rl:app-shop:allowed"
+    )
+    hookd.start_worker()
+    assert hookd.wait_for_ending(forgotten, 25).started_at is not None
+
+
+# One thing that cannot be cleaned up, while an app's only slot belongs to nobody.
+OBSTACLES: dict[str, Callable[[Redis], object]] = {
+    "a started job that is no UTF-8": lambda client: client.zadd("rq:wip:hookd", {b"\xff": 1}),
+    "a limit that is no number": lambda client: (
+        client.sadd("rq:rl-keys", "app-aaa"),
+        client.hset("rq:rl:app-aaa", "concurrency", "many"),
+    ),
+    "a limit whose name is no UTF-8": lambda client: client.sadd("rq:rl-keys", b"\xff"),
+    "a worker whose name is no UTF-8": lambda client: client.sadd("rq:workers:hookd", b"\xff"),
+    "a worker without a number": lambda client: (
+        client.sadd("rq:workers", "rq:worker:x"),
+        client.hset("rq:worker:x", mapping={"hostname": "x", "pid": "many"}),
+    ),
+    "texts in place of registries": lambda client: [
+        (client.delete(key), client.set(key, "x")) for key in ("rq:wip:hookd", "rq:failed:hookd", "rq:finished:hookd")
+    ],
+    "a lock that a dead worker left": lambda client: client.set("rq:clean_registries:hookd", 1, ex=10),
+    "a record of the future": lambda client: client.hset(
+        redis_keys.record_key(f"shop-{datetime.now(UTC):%Y%m%dT%H%M%S}000-0a1b2c"), "record", "{}"
+    ),
+}
+
+
+@pytest.mark.parametrize("obstacle", OBSTACLES)
+def test_what_cannot_be_cleaned_up_keeps_nothing_else_from_being_so(
+    hookd: Installation, client: Redis, obstacle: str
+) -> None:
+    waiting = ask(hookd)
+    client.zadd("rq:rl:app-shop:rate_limited", {waiting: 1})
+    client.hset(SafeJob.key_for(waiting), "status", "rate_limited")
+    client.delete("rq:queue:hookd", "rq:rl:app-shop:allowed")
+    client.zadd("rq:rl:app-shop:allowed", {"shop-20200101T000000000-0a1b2c": 1})
+    OBSTACLES[obstacle](client)
+    worker = hookd.start_worker()
+    assert hookd.wait_for_ending(waiting, 25).started_at is not None
+    assert worker.poll() is None
+
+
+def forget_job(client: Redis, deployment_id: str) -> None:
+    """Take a deployment's job away, and leave its app's limit as it was before."""
+    job = SafeJob.key_for(deployment_id)
+    app = deployment_id.partition("-")[0]
+    client.delete("rq:queue:hookd", job, f"rq:rl:app-{app}:allowed")
+
+
+GHOST = "ghost-20260304T050607000-0a1b2c"
+BLOG = "blog-20260304T050607000-0a1b2c"
+# What somebody who may write to Redis leaves beside one app, and what in the round would end all others' looks.
+POISON: dict[str, Callable[[Redis], object]] = {
+    "another app's id, beside a limit of another kind": lambda client: (
+        client.set(redis_keys.waiting_key("blog"), GHOST),
+        client.hset("rq:rl:app-ghost:rate_limited", "x", "y"),
+    ),
+    "a job of another kind": lambda client: (
+        client.set(redis_keys.waiting_key("blog"), BLOG),
+        client.set(SafeJob.key_for(BLOG), "x"),
+    ),
+    "a record of another kind": lambda client: (
+        client.set(redis_keys.waiting_key("blog"), BLOG),
+        client.set(redis_keys.record_key(BLOG), "x"),
+    ),
+    "a history of another kind": lambda client: client.set(redis_keys.history_key("blog"), "x"),
+    "a waiting key of another kind": lambda client: client.hset(redis_keys.waiting_key("blog"), "x", "y"),
+}
+
+
+@pytest.mark.parametrize("poison", POISON)
+def test_what_is_wrong_with_one_app_in_redis_keeps_no_other_from_being_looked_after(
+    hookd: Installation, client: Redis, poison: str
+) -> None:
+    worker = start(hookd, client)
+    os.kill(worker.pid, signal.SIGSTOP)
+    client.client_kill_filter(_type="normal", skipme=True)
+    waiting = ask(hookd)
+    forget_job(client, waiting)
+    POISON[poison](client)
+    os.kill(worker.pid, signal.SIGCONT)
+    assert hookd.wait_for_ending(waiting, 25).started_at is not None
+    assert worker.poll() is None
+
+
+def test_another_app_s_id_in_the_place_of_the_one_that_waits_is_passed_over(hookd: Installation, client: Redis) -> None:
+    ghost = Deployment(id=GHOST, app="ghost", trigger=Trigger.PUSH, created_at=datetime.now(UTC))
+    client.hset(redis_keys.record_key(GHOST), "record", encode(ghost))
+    client.set(redis_keys.waiting_key("blog"), GHOST)
+    waiting = ask(hookd)
+    SafeJob.fetch(waiting, connection=client).cancel()
+    client.hset(SafeJob.key_for(GHOST), "status", "canceled")
+    hookd.start_worker()
+    assert hookd.wait_for_ending(waiting, 25).status is Status.CANCELLED
+    assert hookd.records.get(GHOST).status is Status.QUEUED
+
+
+def test_a_limit_of_another_kind_is_set_aside_and_its_app_deployed(hookd: Installation, client: Redis) -> None:
+    worker = start(hookd, client)
+    os.kill(worker.pid, signal.SIGSTOP)
+    client.client_kill_filter(_type="normal", skipme=True)
+    waiting = {app: ask(hookd, app) for app in ("blog", "shop")}
+    for one in waiting.values():
+        forget_job(client, one)
+    client.hset("rq:rl:app-blog:allowed", "x", "y")
+    os.kill(worker.pid, signal.SIGCONT)
+    for one in waiting.values():
+        assert hookd.wait_for_ending(one, 40).started_at is not None
+    assert client.exists(redis_keys.aside_key("rq:rl:app-blog:allowed"))
+    assert worker.poll() is None
+
+
+def test_a_job_that_a_worker_has_just_taken_is_not_taken_from_it(hookd: Installation, client: Redis) -> None:
+    start(hookd, client)
+    job_id = put_job(client, {"data": b"x"})
+    wait_for(lambda: status_of(client, job_id) == "failed", what="its ending")
+    for _ in range(20):
+        deployment = hookd.wait_for_ending(ask(hookd), 25)
+        assert deployment.started_at is not None
+    assert "put back" not in (hookd.directory / "worker.log").read_text()

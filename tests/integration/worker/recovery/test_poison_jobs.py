@@ -1,0 +1,211 @@
+"""Malformed jobs: the worker passes over each of them, in the same process, and goes on with the next good one."""
+
+import json
+import tracemalloc
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from redis import Redis
+from rq.exceptions import NoSuchJobError, StopRequested
+from rq.job import Job
+from rq.rate_limit import RateLimitRegistry
+
+from hookd.model import redis_keys
+from hookd.queue.rq_classes import SafeJob
+from tests.support.processes import wait_for
+from tests.support.raw_jobs import Site, call, put_id, put_job, site_with_trap, status_of
+from tests.support.raw_routes import CALL, FAR, UNREADABLE, UNRUNNABLE
+from worker.rq_worker import SafeWorker
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    UNREADABLE["a call that unpacks to a gigabyte"] = {"data": zlib.compress(bytes(1_000_000_000), 1)}
+    with site_with_trap(tmp_path_factory.mktemp("site")) as found:
+        found.client.set("rq:rl:wrong:allowed", "no set")
+        yield found
+
+
+def in_hands(client: Redis) -> list[Any]:
+    """What stands in the queue and in the hands of a worker."""
+    return [client.lrange(key, 0, -1) for key in ("rq:queue:hookd", "rq:queue:hookd:intermediate")]
+
+
+def seconds_left(client: Redis, job_id: str) -> int:
+    """How long a job is kept; negative for ever."""
+    left: Any = client.ttl(f"rq:job:{job_id}")
+    return int(left)
+
+
+@pytest.mark.parametrize("shape", UNREADABLE)
+def test_a_hash_that_cannot_be_read_is_passed_over(site: Site, shape: str) -> None:
+    job_id = put_job(site.client, {"data": CALL, **UNREADABLE[shape]})
+    site.assert_a_good_job_finishes()
+    assert in_hands(site.client) == [[], []]
+    assert status_of(site.client, job_id) is None, "it says for ever that it is queued"
+
+
+@pytest.mark.parametrize("shape", UNREADABLE)
+def test_a_hash_that_cannot_be_read_is_no_job_for_any_reader(site: Site, shape: str) -> None:
+    site.client.hset("rq:job:poison", mapping={"data": CALL, **UNREADABLE[shape]})
+    with pytest.raises(NoSuchJobError):
+        SafeJob.fetch("poison", connection=site.client)
+    assert SafeJob.fetch_many(["poison", "missing"], connection=site.client) == [None, None]
+    site.client.delete("rq:job:poison")
+
+
+@pytest.mark.parametrize("shape", UNRUNNABLE)
+def test_a_job_that_cannot_be_run_fails_and_says_so(site: Site, shape: str) -> None:
+    job_id = put_job(site.client, UNRUNNABLE[shape])
+    site.assert_a_good_job_finishes()
+    assert status_of(site.client, job_id) == "failed"
+    assert in_hands(site.client) == [[], []]
+    assert site.client.zscore("rq:failed:hookd", job_id) is not None
+    assert site.client.zcard("rq:wip:hookd") == 0
+    assert seconds_left(site.client, job_id) > 0, "it stays for ever"
+
+
+def test_a_job_whose_success_is_kept_longer_than_redis_can_finishes(site: Site) -> None:
+    data = call(redis_keys.DEPLOY, site.superseded())
+    job_id = put_job(site.client, {"data": data, "result_ttl": FAR})
+    site.assert_a_good_job_finishes()
+    assert status_of(site.client, job_id) == "finished"
+    assert seconds_left(site.client, job_id) > 0, "it stays for ever"
+
+
+def test_a_call_that_unpacks_to_a_gigabyte_is_not_unpacked(site: Site) -> None:
+    site.client.hset("rq:job:bomb", mapping=UNREADABLE["a call that unpacks to a gigabyte"])
+    tracemalloc.start()
+    try:
+        with pytest.raises(NoSuchJobError):
+            SafeJob.fetch("bomb", connection=site.client)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        site.client.delete("rq:job:bomb")
+    assert most < 100_000_000
+
+
+# Ids that lead to no job's hash.
+IDS: dict[str, str | bytes] = {
+    "of a hash that is missing": "missing",
+    "of a hash without a call": "empty",
+    "of a text": "text",
+    "of a list": "list",
+    "with blanks": "a b c",
+    "with line ends": "a\nERROR b",
+    "with a colon in front": ":x",
+    "that is empty": "",
+    "that is no UTF-8": b"\xff\xfe",
+    "that starts well and ends as no UTF-8": b"shop-2026\xff",
+    "with a null": b"a\x00b",
+    "that is a megabyte": "x" * 1_000_000,
+    "that is a path": "../../rq:job:x",
+    "that is JSON": json.dumps({"job": "x"}),
+}
+
+
+@pytest.mark.parametrize("shape", IDS)
+def test_an_id_that_leads_to_no_jobs_hash_is_passed_over(site: Site, shape: str) -> None:
+    site.client.hset("rq:job:empty", "status", "queued")
+    site.client.hset("rq:job:a b c", "data", CALL)
+    site.client.set("rq:job:text", "no hash")
+    site.client.delete("rq:job:list")
+    site.client.rpush("rq:job:list", "no hash")
+    put_id(site.client, IDS[shape])
+    site.assert_a_good_job_finishes()
+    assert in_hands(site.client) == [[], []]
+
+
+@pytest.mark.parametrize("key", ["rq:executions:{}", "rq:results:{}", "rq:job:{}:dependents"])
+def test_a_job_beside_whose_hash_something_else_stands_is_passed_over(site: Site, key: str) -> None:
+    job_id = f"beside-{key.strip('rq:{}').replace(':', '-')}"
+    site.client.set(key.format(job_id), "no set")
+    put_job(site.client, {"data": call(redis_keys.DEPLOY, site.superseded())}, job_id)
+    site.assert_a_good_job_finishes()
+    assert in_hands(site.client) == [[], []]
+
+
+def test_a_hundred_of_them_at_once_cost_no_worker(site: Site) -> None:
+    for number in range(100):
+        shapes = list({**UNREADABLE, **UNRUNNABLE}.values())
+        small = [shape for shape in shapes if len(str(shape)) < 500]
+        put_job(site.client, {"data": CALL, **small[number % len(small)]})
+        put_id(site.client, b"\xff" + bytes([number]))
+    site.assert_a_good_job_finishes()
+    assert in_hands(site.client) == [[], []]
+
+
+def test_the_log_stays_one_line_for_each_job_that_is_passed_over(site: Site) -> None:
+    put_id(site.client, "forged\nERROR the server is on fire")
+    site.assert_a_good_job_finishes()
+    text = (site.installation.directory / "worker.log").read_text()
+    assert r"no job, passed over job=forged\nERROR the server is on fire" in text
+    assert "\nERROR the server is on fire" not in text
+
+
+# What maintenance reads, at the start of a worker and every ten seconds.
+REGISTRIES: dict[str, Callable[[Redis], object]] = {
+    "a started job that is no UTF-8": lambda client: client.zadd("rq:wip:hookd", {b"\xff": 1}),
+    "a started job without an execution": lambda client: client.zadd("rq:wip:hookd", {"x": 1}),
+    "a started job whose hash is bad": lambda client: (
+        client.hset("rq:job:bad", mapping={"data": CALL, "status": "on fire"}),
+        client.zadd("rq:wip:hookd", {"bad:1": 1}),
+    ),
+    "a text in place of the started jobs": lambda client: client.set("rq:wip:hookd", "x"),
+    "a text in place of the failed jobs": lambda client: client.set("rq:failed:hookd", "x"),
+    "a job in somebody's hands that is no UTF-8": lambda client: client.rpush("rq:queue:hookd:intermediate", b"\xff"),
+    "a job in somebody's hands with blanks": lambda client: client.rpush("rq:queue:hookd:intermediate", "a b"),
+    "a ready job that is no UTF-8": lambda client: client.zadd("rq:ready:hookd", {b"\xff": 1}),
+    "a limit that is no number": lambda client: (
+        client.sadd("rq:rl-keys", "app-blog"),
+        client.hset("rq:rl:app-blog", "concurrency", "many"),
+    ),
+    "a limit whose name is no UTF-8": lambda client: client.sadd("rq:rl-keys", b"\xff"),
+    "a worker whose name is no UTF-8": lambda client: client.sadd("rq:workers:hookd", b"\xff"),
+    "a group whose name is no UTF-8": lambda client: client.sadd("rq:groups", b"\xff"),
+}
+
+
+@pytest.mark.parametrize("shape", REGISTRIES)
+def test_a_worker_starts_and_cleans_up_whatever_the_registries_hold(site: Site, shape: str) -> None:
+    REGISTRIES[shape](site.client)
+    site.client.delete("rq:worker:second")
+    second = site.installation.start_worker("second")
+    wait_for(lambda: site.client.hget("rq:worker:second", "state") == b"idle" or second.poll() is not None, what="work")
+    assert second.poll() is None
+    site.assert_a_good_job_finishes()
+    assert not site.client.exists("rq:clean_registries:hookd"), "nobody cleans up for the next quarter of an hour"
+    second.terminate()
+    second.wait(10)
+    site.client.delete("rq:wip:hookd", "rq:failed:hookd", "rq:ready:hookd", "rq:rl-keys", "rq:groups")
+    site.client.srem("rq:workers:hookd", b"\xff")
+    site.client.delete("rq:queue:hookd:intermediate")
+
+
+def test_a_worker_that_is_told_to_stop_while_it_cleans_up_stops_and_leaves_no_lock(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told_to_stop(*_: object) -> None:
+        assert site.client.exists("rq:clean_registries:elsewhere")
+        raise StopRequested
+
+    monkeypatch.setattr(RateLimitRegistry, "all", told_to_stop)
+    worker = SafeWorker("elsewhere", connection=site.client, prepare_for_work=False)
+    with pytest.raises(StopRequested):
+        worker.run_maintenance_tasks()
+    assert not site.client.exists("rq:clean_registries:elsewhere")
+
+
+def test_a_job_that_is_being_read_while_the_worker_is_told_to_stop_is_not_malformed(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told_to_stop(*_: object) -> None:
+        raise StopRequested
+
+    site.client.hset("rq:job:sound", mapping={"data": CALL, "status": "queued"})
+    monkeypatch.setattr(Job, "restore", told_to_stop)
+    with pytest.raises(StopRequested):
+        SafeJob.fetch("sound", connection=site.client)

@@ -1,0 +1,150 @@
+"""Git servers that hang, ask for a password, send git elsewhere or may not be used at all."""
+
+import http.server
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.mirrors import Mirror
+from tests.support.repository import Repository
+from tests.support.tasks import deploying, make_app
+from worker.errors import DeployError
+from worker.release.git_mirror import Checkout
+
+
+@contextmanager
+def silent_peer() -> Iterator[int]:
+    """A server that takes connections and never says a word; yields its port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        peers: list[socket.socket] = []
+
+        def accept() -> None:
+            try:
+                while True:
+                    peers.append(server.accept()[0])
+            except OSError:
+                return
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for peer in peers:
+                peer.close()
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """Sends /first elsewhere, with credentials in the address, and wants a password for everything else."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        port = self.connection.getsockname()[1]
+        if self.path.startswith("/first"):
+            self.send_response(302)
+            self.send_header("Location", f"http://ada:canary-value@127.0.0.1:{port}/second/info/refs")
+        else:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="git"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the test's output clean."""
+
+
+@pytest.fixture
+def strict_server() -> Iterator[int]:
+    """A web server that gives nothing away; yields its port."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def group_of_git() -> list[str]:
+    """The command lines of git programs that run now below this process."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            parent = (process / "stat").read_text().rsplit(")", 1)[1].split()[1]
+        except OSError:
+            continue
+        if line.startswith("git ") and parent == str(os.getpid()):
+            found.append(line)
+    return found
+
+
+def test_a_server_that_never_answers_is_given_up_with_everything_that_git_started(tmp_path: Path) -> None:
+    with silent_peer() as port:
+        mirror = Mirror(tmp_path, f"http://127.0.0.1:{port}/shop.git", limits={"git_seconds": 1})
+        with pytest.raises(DeployError, match=r"cannot be fetched: git ran longer than 1 s and was stopped$"):
+            mirror.checkout.fetch_head()
+        assert group_of_git() == []
+
+
+def test_a_server_that_hangs_after_it_worked_does_not_cost_the_mirror(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "repo")
+    repository.commit_and_push({"app.py": "x"})
+    mirror = Mirror(tmp_path, repository)
+    head = mirror.checkout.fetch_head()
+    with silent_peer() as port:
+        hung = Mirror(tmp_path, f"http://127.0.0.1:{port}/shop.git", limits={"git_seconds": 1})
+        with pytest.raises(DeployError, match="ran longer than 1 s"):
+            hung.checkout.fetch_head()
+    assert mirror.checkout.fetch_head() == head
+
+
+def test_a_server_that_wants_a_password_gets_none_and_nobody_is_asked(
+    tmp_path: Path, strict_server: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = tmp_path / "asked"
+    program = tmp_path / "askpass"
+    program.write_text(f"#!/bin/sh\ntouch {asked}\necho secret\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("GIT_ASKPASS", str(program))
+    monkeypatch.setenv("SSH_ASKPASS", str(program))
+    with pytest.raises(DeployError, match=r"could not read Username|Authentication failed"):
+        Mirror(tmp_path, f"http://127.0.0.1:{strict_server}/shop.git").checkout.fetch_head()
+    assert not asked.exists()
+
+
+@pytest.mark.parametrize("transport", ["file", "http"])
+def test_a_transport_that_the_host_does_not_allow_is_refused(tmp_path: Path, transport: str) -> None:
+    Repository(tmp_path / "repo").commit_and_push({"app.py": "x"})
+    url = {"file": f"file://{tmp_path}/repo/remote.git", "http": "http://127.0.0.1:9/shop.git"}[transport]
+    with pytest.raises(DeployError, match=f"transport '{transport}' not allowed"):
+        Mirror(tmp_path, url, git_protocols=("https", "ssh")).checkout.fetch_head()
+
+
+def test_credentials_that_a_server_puts_into_an_address_do_not_reach_the_log(
+    tmp_path: Path, strict_server: int
+) -> None:
+    app = make_app(tmp_path, repository=f"http://127.0.0.1:{strict_server}/first")
+    with deploying(tmp_path, app) as at:
+        places = at.task.places
+        checkout = Checkout(app, at.task.settings, places.mirror, places.home, at.task.recorder.line)
+        with pytest.raises(DeployError) as caught:
+            checkout.fetch_head()
+        at.task.recorder.line(caught.value.cause)
+        assert "second" in at.text
+        assert "canary-value" not in at.text
+
+
+def test_a_key_s_path_with_a_quote_in_it_runs_nothing(tmp_path: Path) -> None:
+    key = tmp_path / f"key'; touch {tmp_path}/ran; '"
+    with pytest.raises(DeployError, match="cannot be fetched"):
+        Mirror(tmp_path, "ssh://git@127.0.0.1:9/shop.git", deploy_key=key).checkout.fetch_head()
+    assert not (tmp_path / "ran").exists()

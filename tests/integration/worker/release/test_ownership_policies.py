@@ -1,0 +1,176 @@
+"""The three policies on a small host: releases are born right, later files too, and what differs is seen and mended."""
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hookd.files import acl
+from hookd.files.audit import drift, mend
+from hookd.files.policies import SHUT, Acl, Policy
+from hookd.model.app import Ownership
+from tests.support.hosts import WEB, WORKER, Host, host
+from tests.support.processes import PROJECT
+from tests.support.programs import program
+from worker.errors import DeployError
+from worker.release.ownership import enforce, policy_of
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+WWW_DATA = 33
+BOB = acl.for_reader(12_345, 0o640)
+POLICIES = ("group", "split", "acl")
+
+
+@pytest.fixture(params=POLICIES)
+def at(request: pytest.FixtureRequest) -> Iterator[Host]:
+    """A host with a first commit, under each policy."""
+    with host(request.param) as made:
+        yield made
+
+
+@pytest.fixture
+def acl_host() -> Iterator[Host]:
+    with host("acl") as made:
+        yield made
+
+
+def test_a_release_is_born_right(at: Host) -> None:
+    """But for the lock that uv makes in an environment, with a mode of its own."""
+    assert mended(at, *at.deploy()) <= 1
+
+
+def test_a_release_is_born_right_with_pip(acl_host: Host) -> None:
+    """But for a few of some hundred files: activate scripts and records have modes of their own."""
+    assert mended(acl_host, *acl_host.deploy_with_pip()) <= 10
+
+
+def mended(at: Host, release: Path, log: str) -> int:
+    """How much of a new release the worker had to repair, until it was right."""
+    assert list(drift(release, at.code_policy)) == list(drift((release / "venv").resolve(), at.code_policy)) == []
+    changed = re.search(r"(\d+) files and directories needed another", log)
+    assert changed, log
+    return int(changed[1])
+
+
+def test_what_is_made_later_is_right_too(at: Host) -> None:
+    release, _ = at.deploy()
+
+    def later() -> None:
+        os.umask(0o022 if at.policy == "split" else 0o027)
+        (release / "static").mkdir()
+        (release / "static" / "site.css").write_text("body {}")
+
+    assert at.as_worker(later) == "None"
+    assert list(drift(release, at.code_policy)) == []
+    assert at.as_app((release / "static" / "site.css").read_text) == "body {}"
+    stranger = at.as_stranger((release / "static" / "site.css").read_text)
+    assert (stranger == "body {}") == (at.policy == "split")
+
+
+def test_the_app_can_read_and_enter_but_write_nothing(at: Host) -> None:
+    release, _ = at.deploy()
+    for place in (release, release / "pkg", (release / "venv").resolve()):
+        assert "PermissionError" in at.as_app((place / "new").touch)
+    for file in (release / "app.py", release / "bin" / "tool", release / ".env"):
+        assert "PermissionError" in at.as_app(lambda file=file: file.write_text("mine"))  # type: ignore[misc]
+
+
+def test_the_app_can_write_to_a_directory_that_the_worker_made(at: Host) -> None:
+    shutil.rmtree(at.root / "shared" / "uploads")
+    release, _ = at.deploy()
+    assert at.as_app(lambda: (release / "uploads" / "photo").write_text("mine")) == "4"
+    assert "PermissionError" in at.as_stranger((release / "uploads" / "photo").read_text)
+
+
+def test_a_data_directory_that_the_worker_may_not_make_is_named_with_the_command(at: Host) -> None:
+    told = at.refused(shared={"directories": ["uploads"], "data": "/var/lib/shop-of-a-test"})
+    assert "the directory /var/lib/shop-of-a-test/uploads is missing, and the worker may not make it" in told
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A tree that is right under the policy `group`, given to root's group."""
+    made = tmp_path / "tree"
+    (made / "pkg").mkdir(parents=True)
+    (made / "pkg" / "a.py").touch()
+    list(mend(made, Policy(None, 0, SHUT, Acl())))
+    return made
+
+
+def test_an_acl_is_drift_where_the_policy_has_none(tree: Path) -> None:
+    plain = Policy(None, 0, SHUT, Acl())
+    os.setxattr(tree / "pkg" / "a.py", acl.ACCESS, BOB)
+    os.setxattr(tree / "pkg", acl.DEFAULT, BOB)
+    found = [str(finding) for finding in drift(tree, plain)]
+    assert len(found) == 2
+    assert "a.py is root:root 0640 acl user::rw-,user:12345:r-x,group::---,mask::r--,other::---, should be" in found[1]
+    assert [finding for finding in mend(tree, plain) if "is now" not in str(finding)] == []
+    assert os.listxattr(tree / "pkg" / "a.py") == os.listxattr(tree / "pkg") == []
+    assert list(drift(tree, plain)) == []
+
+
+def test_a_lost_acl_is_given_back(tree: Path) -> None:
+    policy = policy_of(Ownership(policy="acl", user=WEB))
+    assert enforce(tree, policy) == 3
+    assert enforce(tree, policy) == 0
+    (tree / "pkg" / "a.py").chmod(0o600)  # What `chmod` does to the mask shuts the reader out.
+    os.removexattr(tree / "pkg", acl.DEFAULT)
+    assert enforce(tree, policy) == 2
+    assert os.getxattr(tree / "pkg" / "a.py", acl.ACCESS) == acl.for_reader(WWW_DATA, 0o640)
+    assert os.getxattr(tree / "pkg", acl.DEFAULT) == acl.for_reader(WWW_DATA, 0o750)
+
+
+def test_from_policy_to_policy_and_back(tree: Path) -> None:
+    for name in (*POLICIES, "group"):
+        policy = policy_of(Ownership(policy=name, group=WEB, user=WEB))
+        assert enforce(tree, policy) == 3
+        assert enforce(tree, policy) == 0
+    assert stat.S_IMODE((tree / "pkg").stat().st_mode) == 0o2750
+
+
+def test_a_file_system_without_acls_is_named_with_a_way_out(tmp_path: Path) -> None:
+    if subprocess.run(["mount", "-t", "ramfs", "none", tmp_path], check=False).returncode:
+        pytest.skip("this machine does not let root mount")
+    try:
+        with pytest.raises(DeployError, match=f"the file system of {tmp_path} keeps no ACLs") as caught:
+            enforce(tmp_path, policy_of(Ownership(policy="acl", user=WEB)))
+        assert caught.value.hint and 'ownership.policy = "group"' in caught.value.hint
+        (tmp_path / "a.py").touch()
+        assert enforce(tmp_path, policy_of(Ownership(group=WEB))) == 2
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_a_directory_s_mode_is_mended_where_nobody_may_say_set_group_id(tree: Path) -> None:
+    """As in a unit with RestrictSUIDSGID=, where chmod(2) fails for every mode with that bit."""
+    (tree / "pkg").chmod(0o2700)  # As mkdtemp makes it.
+    call = f"enforce(Path({str(tree)!r}), policy_of(Ownership(group='root')))"
+    code = f"from worker.release.ownership import *; print({call})"
+    inject = (program("strace", "strace"), "-qq", "-o", "/dev/null", "-e", "inject=chmod,fchmodat:error=EPERM")
+    done = subprocess.run(
+        [*inject, sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "1\n", done.stderr
+    assert stat.S_IMODE((tree / "pkg").stat().st_mode) == 0o2750
+    assert os.listxattr(tree / "pkg") == []
+
+
+def test_shared_places_are_tended_at_each_deployment(at: Host) -> None:
+    env, shared = at.root / "shared" / ".env", at.root / "shared"
+    env.chmod(0o666)
+    shared.chmod(0o700)
+    at.root.chmod(0o700)
+    release, log = at.deploy()
+    assert f"{env} was {WORKER}:" in log and " is now " in log
+    assert stat.S_IMODE(env.stat().st_mode) == 0o640
+    assert at.as_app((release / ".env").read_text) == "SECRET=canary\n"
+    os.chown(env, 0, 0)
+    _, log = at.deploy()
+    line = next(line for line in log.splitlines() if f"{env} is root:root" in line)
+    assert "it belongs to someone else" in line and line.endswith("next: sudo hookd permissions shop --fix")

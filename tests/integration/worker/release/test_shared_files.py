@@ -1,0 +1,172 @@
+"""What a commit may not bring along, and what is linked into its release."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from hookd.model.app import App
+from tests.support.tasks import make_app
+from worker.errors import CommitRefused, DeployError
+from worker.release.git_mirror import Entry
+from worker.release.shared_files import link_shared, refuse_links_out, refuse_reserved
+
+FILE, LINK, SUBMODULE = "100644", "120000", "160000"
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> App:
+    shared = {"files": [".env", "config/local.toml"], "directories": ["uploads", "var/cache"]}
+    return make_app(tmp_path, shared=shared)
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    path = tmp_path / "srv" / "releases" / "r"
+    path.mkdir(parents=True)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("mode", "path", "point"),
+    [
+        (FILE, ".env", ".env"),
+        (LINK, ".env", ".env"),
+        (FILE, ".env/inside", ".env"),
+        (FILE, ".env/.gitkeep", ".env"),
+        (FILE, "config/local.toml", "config/local.toml"),
+        (FILE, "uploads", "uploads"),
+        (LINK, "uploads", "uploads"),
+        (SUBMODULE, "uploads", "uploads"),
+        (FILE, "uploads/photo.jpg", "uploads"),
+        (FILE, "uploads/deep/.gitkeep", "uploads"),
+        (LINK, "uploads/.gitkeep", "uploads"),
+        (FILE, "var/cache/x", "var/cache"),
+        (FILE, "var", "var/cache"),
+        (LINK, "var", "var/cache"),
+        (FILE, "venv/bin/python", "venv"),
+        (LINK, "venv", "venv"),
+    ],
+)
+def test_a_commit_with_something_at_a_link_point_is_refused(app: App, mode: str, path: str, point: str) -> None:
+    with pytest.raises(CommitRefused) as caught:
+        refuse_reserved(app, [Entry(FILE, "app.py"), Entry(mode, path)])
+    assert caught.value.cause == f"the commit contains {path}, but {point} is the app's own on this server"
+    assert caught.value.hint is not None
+    assert f"git rm -r --cached {point}" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("mode", "path"),
+    [
+        (FILE, "uploads/.gitkeep"),
+        (FILE, "uploads/.gitignore"),
+        (FILE, "var/cache/.keep"),
+        (FILE, "uploads2/photo.jpg"),
+        (FILE, ".env.example"),
+        (FILE, "docs/venv"),
+        (FILE, "config/other.toml"),
+        (SUBMODULE, "var"),
+    ],
+)
+def test_placeholders_and_neighbours_are_accepted(app: App, mode: str, path: str) -> None:
+    refuse_reserved(app, [Entry(mode, path)])
+
+
+@pytest.mark.parametrize(
+    ("links", "offender"),
+    [
+        ({"a": "/etc/passwd"}, "a -> /etc/passwd"),
+        ({"a": "../../../etc"}, "a -> ../../../etc"),
+        ({"a": ".."}, "a -> .."),
+        ({"deep/er/a": "../../.."}, "deep/er/a -> ../../.."),
+        ({"b": "deep", "deep/c": "../.."}, "deep/c -> ../.."),
+        ({"deep/er/up": "../..", "a": "deep/er/up/.."}, "a -> deep/er/up/.."),
+        ({"a": "nowhere/../../x"}, "a -> nowhere/../../x"),
+        ({"a": "../release-beside/x"}, "a -> ../release-beside/x"),
+    ],
+)
+def test_a_link_that_leaves_the_tree_is_refused(release: Path, links: dict[str, str], offender: str) -> None:
+    with pytest.raises(CommitRefused) as caught:
+        refuse_links_out(release, make_links(release, links))
+    assert caught.value.cause == f"the commit contains a link that leads out of it: {offender}"
+
+
+def test_an_absolute_link_into_the_tree_is_refused_since_the_tree_gets_another_name(release: Path) -> None:
+    with pytest.raises(CommitRefused, match="a link that leads out of it: a -> /"):
+        refuse_links_out(release, make_links(release, {"a": str(release / "file")}))
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        {"a": "file"},
+        {"a": "."},
+        {"deep/er/a": "../../file"},
+        {"a": "b", "b": "a"},
+        {"a": "not-there-yet"},
+        {"deep/b": "er", "a": "deep/b/../file"},
+    ],
+)
+def test_a_link_that_stays_inside_is_kept(release: Path, links: dict[str, str]) -> None:
+    refuse_links_out(release, make_links(release, links))
+
+
+def make_links(release: Path, links: dict[str, str]) -> list[Entry]:
+    (release / "deep" / "er").mkdir(parents=True)
+    (release / "file").write_text("x")
+    for path, target in links.items():
+        (release / path).symlink_to(target)
+    return [Entry(FILE, "file"), *(Entry(LINK, path) for path in links)]
+
+
+def make_shared(app: App) -> None:
+    (app.shared_root / "config").mkdir(parents=True)
+    for name in app.shared.files:
+        (app.shared_root / name).write_text(name)
+
+
+def test_shared_things_are_linked_into_the_release(app: App, release: Path) -> None:
+    make_shared(app)
+    link_shared(app, release)
+    assert (release / ".env").read_text() == ".env"
+    assert (release / "config" / "local.toml").read_text() == "config/local.toml"
+    (release / "uploads" / "photo").write_text("kept")
+    assert (app.data_root / "uploads" / "photo").read_text() == "kept"
+    assert (release / "var" / "cache").readlink() == app.data_root / "var" / "cache"
+
+
+def test_a_placeholder_gives_way_to_the_link_and_the_data_stays(app: App, release: Path) -> None:
+    make_shared(app)
+    (app.data_root / "uploads").mkdir()
+    (app.data_root / "uploads" / "photo").write_text("kept")
+    (release / "uploads").mkdir()
+    (release / "uploads" / ".gitkeep").touch()
+    link_shared(app, release)
+    assert (release / "uploads" / "photo").read_text() == "kept"
+
+
+def test_a_missing_shared_file_is_named_with_the_command_that_makes_it(app: App, release: Path) -> None:
+    make_shared(app)
+    (app.shared_root / "config" / "local.toml").unlink()
+    with pytest.raises(DeployError, match=r"the shared file config/local\.toml is missing") as caught:
+        link_shared(app, release)
+    assert caught.value.hint is not None
+    assert str(app.shared_root / "config" / "local.toml") in caught.value.hint
+
+
+def test_a_data_directory_is_made_once_for_owner_and_group(app: App, release: Path, tmp_path: Path) -> None:
+    make_shared(app)
+    link_shared(app, release)
+    made = app.data_root / "uploads"
+    assert stat.S_IMODE(made.stat().st_mode) == 0o2770
+    made.chmod(0o2775)
+    (tmp_path / "next").mkdir()
+    link_shared(app, tmp_path / "next")
+    assert stat.S_IMODE(made.stat().st_mode) == 0o2775
+
+
+def test_data_may_live_elsewhere_than_the_shared_files(tmp_path: Path, release: Path) -> None:
+    app = make_app(tmp_path, shared={"directories": ["uploads"], "data": tmp_path / "data"})
+    link_shared(app, release)
+    assert (release / "uploads").readlink() == tmp_path / "data" / "uploads"

@@ -1,0 +1,201 @@
+"""Environments made by uv from real packages: what goes in, what is refused, when one is used again."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.environments import Installer, installed
+from tests.support.tasks import deploying
+from tests.support.wheels import hash_of, make_sdist, make_wheel
+from worker.errors import CommandFailed, DeployError
+from worker.release.venv import find_uv
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Installer:
+    made = Installer(tmp_path)
+    make_wheel(made.wheels, "alpha")
+    make_wheel(made.wheels, "beta", requires=["alpha>=1"])
+    return made
+
+
+def test_plain_requirements_bring_what_they_need(at: Installer) -> None:
+    assert installed(at.install({"requirements.txt": "beta\n"})) == {"alpha": "1.0", "beta": "1.0"}
+
+
+def test_an_app_that_needs_nothing_gets_an_empty_environment(at: Installer) -> None:
+    assert installed(at.install({"app.py": ""})) == {}
+
+
+def hashed(at: Installer, name: str) -> str:
+    return f"{name}==1.0 --hash={hash_of(at.wheels / f'{name}-1.0-py3-none-any.whl')}\n"
+
+
+def test_with_hashes_exactly_what_is_named_goes_in(at: Installer) -> None:
+    assert installed(at.install({"requirements.txt": hashed(at, "beta")})) == {"beta": "1.0"}
+
+
+def test_a_package_with_another_hash_is_refused(at: Installer) -> None:
+    text = hashed(at, "alpha")
+    make_wheel(at.wheels, "alpha", code="EVIL = True\n")
+    with pytest.raises(CommandFailed, match=r"requirements\.txt cannot be installed: .*[Hh]ash"):
+        at.install({"requirements.txt": text})
+
+
+def test_one_package_without_a_hash_among_others_is_refused(at: Installer) -> None:
+    with pytest.raises(CommandFailed, match=r"cannot be installed: .*must have a hash"):
+        at.install({"requirements.txt": hashed(at, "alpha") + "beta==1.0\n"})
+
+
+PROJECT = '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["{needs}"]\n'
+
+
+def locked(at: Installer, needs: str) -> dict[str, str]:
+    """A project and the lock that uv makes for it."""
+    directory = at.directory / "developer"
+    directory.mkdir()
+    (directory / "pyproject.toml").write_text(PROJECT.format(needs=needs))
+    with deploying(at.directory) as task:
+        uv = find_uv(task.task)
+    assert uv is not None
+    env = {**os.environ, **at.variables, "UV_CACHE_DIR": str(at.directory / "cache")}
+    subprocess.run([uv, "--quiet", "lock"], cwd=directory, env=env, check=True)
+    return {name: (directory / name).read_text() for name in ("pyproject.toml", "uv.lock")}
+
+
+def test_a_lock_brings_exactly_its_versions_and_not_the_project(at: Installer) -> None:
+    files = locked(at, "beta")
+    make_wheel(at.wheels, "alpha", "2.0")
+    assert installed(at.install(files)) == {"alpha": "1.0", "beta": "1.0"}
+
+
+def test_a_lock_in_a_directory_of_its_own_is_used_with_the_project_beside_it(at: Installer) -> None:
+    files = {f"backend/{name}": text for name, text in locked(at, "alpha").items()}
+    assert installed(at.install(files, file="backend/uv.lock")) == {"alpha": "1.0"}
+
+
+def test_a_lock_that_does_not_fit_its_project_is_refused_in_a_sentence(at: Installer) -> None:
+    files = locked(at, "alpha")
+    with pytest.raises(CommandFailed, match=r"uv\.lock cannot be installed: .*needs to be updated"):
+        at.install({**files, "pyproject.toml": PROJECT.format(needs="beta")})
+
+
+def test_a_project_file_brings_its_dependencies_and_not_the_project(at: Installer) -> None:
+    assert installed(at.install({"pyproject.toml": PROJECT.format(needs="beta")})) == {"alpha": "1.0", "beta": "1.0"}
+
+
+def test_requirements_that_cannot_be_resolved_end_in_a_sentence_that_says_why(at: Installer) -> None:
+    make_wheel(at.wheels, "needy", requires=["nowhere>=2"])
+    with pytest.raises(CommandFailed) as caught:
+        at.install({"requirements.txt": "needy\n"})
+    cause = caught.value.cause
+    assert cause.startswith("the dependencies of requirements.txt cannot be installed: No solution found")
+    assert "nowhere" in cause
+    assert "\n" not in cause
+
+
+def test_a_package_without_a_wheel_is_refused_and_the_way_out_is_named(at: Installer) -> None:
+    trace = at.directory / "built"
+    make_sdist(at.wheels, "gamma", trace)
+    with pytest.raises(CommandFailed, match=r"gamma==1\.0 has no usable wheels") as caught:
+        at.install({"requirements.txt": "gamma\n"})
+    assert "dependencies.allow_build" in str(caught.value.hint)
+    assert not trace.exists()
+
+
+def test_a_package_without_a_wheel_is_built_when_the_config_says_so(at: Installer) -> None:
+    trace = at.directory / "built"
+    make_sdist(at.wheels, "gamma", trace)
+    assert installed(at.install({"requirements.txt": "gamma\n"}, allow_build=True)) == {"gamma": "1.0"}
+    assert trace.exists()
+
+
+def test_a_package_built_for_one_app_does_not_reach_another(at: Installer) -> None:
+    trace = at.directory / "built"
+    make_sdist(at.wheels, "gamma", trace)
+    for app in ("shop", "blog"):
+        at.install({"requirements.txt": "gamma\n"}, name=app, allow_build=True)
+        assert trace.read_text() == "the build code ran"
+        trace.unlink()
+
+
+def test_the_same_content_uses_the_environment_again(at: Installer) -> None:
+    first = at.install({"requirements.txt": "alpha\n", "app.py": "1"})
+    (first / "marker").touch()
+    assert at.install({"requirements.txt": "alpha\n", "app.py": "2"}) == first
+    assert (first / "marker").exists()
+    assert f"the environment {first.name} fits and is used again" in at.log
+
+
+def test_other_content_makes_another_environment_and_leaves_the_first_alone(at: Installer) -> None:
+    first = at.install({"requirements.txt": "alpha\n"})
+    make_wheel(at.wheels, "alpha", "2.0")
+    second = at.install({"requirements.txt": "alpha==2.0\n"})
+    assert (installed(first), installed(second)) == ({"alpha": "1.0"}, {"alpha": "2.0"})
+
+
+def test_a_change_in_an_included_file_makes_another_environment(at: Installer) -> None:
+    first = at.install({"requirements.txt": "-r base.txt\n", "base.txt": "alpha\n"})
+    second = at.install({"requirements.txt": "-r base.txt\n", "base.txt": "beta\n"})
+    assert first != second
+    assert "beta" in installed(second)
+
+
+def test_an_environment_that_was_only_half_built_is_built_anew(at: Installer) -> None:
+    files = {"requirements.txt": "alpha\n"}
+    first = at.install(files)
+    (first / ".hookd-complete").unlink()
+    (first / "half").touch()
+    assert at.install(files) == first
+    assert not (first / "half").exists()
+    assert installed(first) == {"alpha": "1.0"}
+
+
+def test_an_installation_that_failed_is_not_taken_for_a_complete_one(at: Installer) -> None:
+    with pytest.raises(CommandFailed):
+        at.install({"requirements.txt": "delta\n"})
+    make_wheel(at.wheels, "delta")
+    assert installed(at.install({"requirements.txt": "delta\n"})) == {"delta": "1.0"}
+
+
+def test_an_environment_made_on_a_disk_that_filled_up_is_not_taken_for_a_complete_one(at: Installer) -> None:
+    """Python leaves half a .pyc file there and says nothing."""
+    files = {"requirements.txt": "alpha\n"}
+    at.limits = {"free_mib": 1 << 40}
+    with pytest.raises(DeployError, match="MiB free"):
+        at.install(files)
+    at.limits = {}
+    assert installed(at.install(files)) == {"alpha": "1.0"}
+    assert "is used again" not in at.log
+
+
+def test_no_file_of_an_environment_is_shared_with_the_cache(at: Installer) -> None:
+    venv = at.install({"requirements.txt": "beta\n"})
+    files = [path for path in venv.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert any(path.name == "beta.py" for path in files)
+    assert {path.stat().st_nlink for path in files} == {1}
+    assert list((at.directory / "state" / "cache" / "shop" / "uv").iterdir())
+
+
+def test_what_the_app_imports_is_compiled_already(at: Installer) -> None:
+    venv = at.install({"requirements.txt": "alpha\n"})
+    assert list(venv.rglob("alpha.*.pyc"))
+
+
+def test_an_environment_s_programs_work_where_it_lies(at: Installer) -> None:
+    venv = at.install({"requirements.txt": "alpha\n"})
+    code = "import alpha, sys; print(alpha.VERSION, sys.prefix)"
+    done = subprocess.run([venv / "bin" / "python", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1.0", str(venv)]
+
+
+def test_a_python_that_does_not_exist_is_named(at: Installer) -> None:
+    with pytest.raises(DeployError, match="there is no Python at /nonexistent/python"):
+        at.install({"requirements.txt": "alpha\n"}, python="/nonexistent/python")
+
+
+def test_a_configuration_of_uv_in_the_release_changes_nothing(at: Installer) -> None:
+    files = {"requirements.txt": "alpha\n", "uv.toml": "not toml at all"}
+    assert installed(at.install(files)) == {"alpha": "1.0"}

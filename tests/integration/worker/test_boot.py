@@ -1,0 +1,249 @@
+"""A host that starts: what served before serves again, without Redis and whatever a killed deployment left behind."""
+
+import fcntl
+import os
+import re
+import signal
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hookd.model.deployment import Status, Trigger
+from hookd.model.ids import new_deployment_id
+from hookd.model.journal import Built, Good, Switched
+from hookd.model.paths import Places
+from hookd.model.sudo import SUDO, privileged
+from tests.support.installation import Installation, app_files
+from tests.support.processes import python, wait_for
+from tests.support.visitors import visitors
+from worker.journal import Journal
+from worker.process.lock import app_lock, holder
+from worker.process.subreaper import fields
+
+APPS: dict[str, dict[str, Any]] = {
+    **{
+        name: {"handover": "blue-green"} for name in ("plain", "killed", "busy", "moved", "first", "nameless", "linked")
+    },
+    **{name: {"handover": "restart"} for name in ("single", "virgin")},
+}
+# Well when it asks itself at its start, never ready when hookd asks over the network.
+NEVER_READY = """
+def app(environ, start_response):
+    ready = environ["PATH_INFO"] != "/healthz" or environ["SERVER_SOFTWARE"] == "hookd-health"
+    start_response("200 OK" if ready else "503 Not yet", [("Content-Type", "text/plain")])
+    return [b"unverified"]
+"""
+
+
+def boot(site: Installation, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Do what the app's unit does when the host starts: Redis is not there yet, and no secret may be read."""
+    config = site.directory / "boot.toml"
+    config.write_text(site.config_path.read_text().replace(site.redis_url, "unix:///nowhere/redis.sock"))
+    done = subprocess.run(
+        python("-P", "-m", "worker.boot", *arguments),
+        env={**site.environment, "HOOKD_CONFIG": str(config)},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def circus(site: Installation, verb: str, name: str) -> str:
+    command = python("-m", "circus.circusctl", "--endpoint", site.endpoint, verb, *_waiting(verb), name)
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def _waiting(verb: str) -> list[str]:
+    return [] if verb == "status" else ["--waiting"]
+
+
+def services(app: str) -> list[str]:
+    return [app] if APPS[app]["handover"] == "restart" else [f"{app}-blue", f"{app}-green"]
+
+
+def end_of_host(site: Installation, app: str) -> None:
+    """Stop every service of an app, as the end of a host does."""
+    for service in services(app):
+        circus(site, "stop", service)
+
+
+def answers(site: Installation, app: str) -> set[str]:
+    """What many visitors at once are answered."""
+    with visitors(site.ports[app], 4) as crowd:
+        crowd.wait_for_more(100)
+    assert crowd.failures == []
+    return crowd.seen
+
+
+def kill_while_it_is_checked(site: Installation, app: str) -> None:
+    """Deploy a release that is never ready, and kill the deployment and its worker while they wait for that."""
+    site.repositories[app].commit_and_push({**app_files("unverified"), "wsgi.py": NEVER_READY})
+    deployment: str = site.send_push(app)["deployment"]
+    site.wait_for_step(deployment, "health")
+    deployer = site.deployer(app)
+    keeper = int(fields(deployer)[1])
+    os.kill(int(fields(keeper)[1]), signal.SIGKILL)
+    wait_for(lambda: holder(lock_of(site, app)) is None, what="the end of all of them")
+
+
+def go_on(site: Installation, app: str) -> None:
+    """Start another worker, which finds a sound head."""
+    site.repositories[app].commit_and_push(app_files("sound"))
+    site.start_worker(f"after-{app}")
+    wait_for(lambda: site.records.history(app, 1)[0].trigger is Trigger.RECONCILE, what="what settles it")
+    assert site.wait_for_ending(site.records.history(app, 1)[0].id).status is Status.SUCCEEDED
+
+
+def lock_of(site: Installation, app: str) -> Path:
+    return site.config.settings.lock_path(app)
+
+
+def test_the_colour_that_served_is_started_and_only_that(site: Installation) -> None:
+    site.ship("plain", app_files("one"))
+    site.ship("plain", app_files("two"))
+    end_of_host(site, "plain")
+    done = boot(site, "plain")
+    assert done.returncode == 0, done.stderr
+    assert "green serves 000002-" in done.stderr.splitlines()[-1]
+    assert answers(site, "plain") == {"two"}
+    assert "stopped" in circus(site, "status", "plain-blue")
+
+
+def test_a_service_that_runs_already_goes_on_running(site: Installation) -> None:
+    site.ship("plain", app_files("three"))
+    serving = (site.root("plain") / "current").resolve()
+    before = processes_in(serving)
+    assert boot(site, "plain").returncode == 0
+    assert before == processes_in(serving) != set()
+
+
+def processes_in(directory: Path) -> set[int]:
+    """Every process that was started in a directory."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (process / "cwd").resolve() == directory:
+                found.add(int(process.name))
+    return found
+
+
+@pytest.mark.parametrize("app", ["first", "virgin"])
+def test_an_app_that_was_never_deployed_is_no_failure(site: Installation, app: str) -> None:
+    done = boot(site, app)
+    assert (done.returncode, done.stderr) == (
+        0,
+        f"INFO hookd.boot nothing is deployed yet; next: hookd deploy {app} app={app}\n",
+    )
+
+
+def test_what_a_killed_deployment_left_is_settled_first(site: Installation) -> None:
+    good = site.ship("killed", app_files("good"))
+    kill_while_it_is_checked(site, "killed")
+    end_of_host(site, "killed")
+    done = boot(site, "killed")
+    assert done.returncode == 0, done.stderr
+    assert "an earlier deployment was interrupted while green was running" in done.stderr
+    leads = {(site.root("killed") / name).resolve().name for name in ("blue", "green", "current")}
+    assert leads == {good.release}
+    assert answers(site, "killed") == {"good"}
+    go_on(site, "killed")
+
+
+def test_a_single_service_goes_back_to_the_release_that_was_found_well(site: Installation) -> None:
+    good = site.ship("single", app_files("good"))
+    kill_while_it_is_checked(site, "single")
+    end_of_host(site, "single")
+    done = boot(site, "single")
+    assert done.returncode == 0, done.stderr
+    assert site.current("single").name == good.release
+    assert answers(site, "single") == {"good"}
+    assert re.search(r" done after [0-9.]+ s app=single step=start\n\Z", done.stderr)
+    go_on(site, "single")
+
+
+def test_a_deployment_under_way_is_not_waited_for(site: Installation) -> None:
+    """It may take half an hour and then fail, and would start nothing that served before."""
+    site.ship("busy", app_files("one"))
+    end_of_host(site, "busy")
+    with app_lock(lock_of(site, "busy"), "busy-20260304T050607000-0a1b2c", 5):
+        done = boot(site, "busy")
+    assert done.returncode == 0, done.stderr
+    assert "a deployment is under way" in done.stderr
+    assert answers(site, "busy") == {"one"}
+    assert site.ship("busy", app_files("two")).status is Status.SUCCEEDED
+    assert answers(site, "busy") == {"two"}
+
+
+def test_no_deployment_begins_while_the_app_is_brought_up(site: Installation) -> None:
+    site.ship("linked", app_files("one"))
+    end_of_host(site, "linked")
+    [manager] = (site.directory / "state" / "locks").glob("_circus-*.lock")
+    with manager.open() as busy, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(busy, fcntl.LOCK_EX)  # Whoever wants to start a service waits.
+        started = pool.submit(boot, site, "linked")
+        wait_for(lambda: holder(lock_of(site, "linked")) == "boot", what="the lock of the app")
+        fcntl.flock(busy, fcntl.LOCK_UN)
+        assert started.result().returncode == 0
+    assert holder(lock_of(site, "linked")) is None
+    assert answers(site, "linked") == {"one"}
+
+
+def test_a_service_that_is_not_there_is_said_with_the_next_thing_to_type(site: Installation) -> None:
+    site.ship("nameless", app_files("one"))
+    site.change_app("nameless", service={"name": "no-such-watcher"})
+    done = boot(site, "nameless")
+    site.change_app("nameless", service={"name": "nameless"})
+    assert done.returncode == 1
+    assert "circus knows no service no-such-watcher-blue" in done.stderr
+    assert " next: circusctl" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("arguments", "said"), [([], "usage"), (["a", "b"], "usage"), (["nope"], "no app 'nope'")])
+def test_a_wrong_call_is_said_with_status_2(site: Installation, arguments: list[str], said: str) -> None:
+    done = boot(site, *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_another_app_s_broken_file_holds_nobody_up(site: Installation) -> None:
+    file = site.directory / "apps" / "moved.toml"
+    right = file.read_text()
+    file.write_text("[broken")
+    both = boot(site, "first"), boot(site, "moved")
+    file.write_text(right)
+    assert [done.returncode for done in both] == [0, 2]
+
+
+def test_under_systemd_one_of_the_allowed_commands_is_run(tmp_path: Path) -> None:
+    """There is no such unit, so that the command fails; it is the one that sudo lets through."""
+    with Installation(tmp_path) as installation:
+        table = {"manager": "systemd", "name": "hookd-no-such-unit"}
+        installation.add_app("shop", service=table)
+        text = (tmp_path / "apps" / "shop.toml").read_text()
+        lines = [line for line in text.splitlines() if not line.startswith('"endpoint"')]
+        (tmp_path / "apps" / "shop.toml").write_text("\n".join(lines))
+        installation.redis_url = "unix:///nowhere"
+        config = installation.config
+        app = config.catalogue.apps[0]
+        stamp: dict[str, Any] = {"at": datetime.now(UTC), "deployment": new_deployment_id("shop", datetime.now(UTC))}
+        release = f"000001-{'1' * 12}"
+        Journal(Places(app.root, config.settings, "shop").journal).add(
+            Built(**stamp, release=release, commit="1" * 40),
+            Switched(**stamp, release=release, colour="green"),
+            Good(**stamp, release=release),
+        )
+        done = boot(installation, "shop")
+        assert done.returncode == 1
+        allowed = {" ".join((SUDO, "-n", *argv)) for argv in privileged(app)}
+        run = [line.partition("$ ")[2].partition(" app=")[0] for line in done.stderr.splitlines() if "$ " in line]
+        assert run == [f"{SUDO} -n /usr/bin/systemctl start hookd-no-such-unit-green.service"]
+        assert set(run) <= allowed

@@ -1,0 +1,184 @@
+"""The journal on disk: torn lines, strange texts, and events that are written before they are believed."""
+
+import errno
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from hookd.model.journal import Built, Event, Good, Pinned, Quarantined, Removed, Switched
+from tests.support.processes import PROJECT
+from worker.journal import Journal
+
+DEPLOYMENT = "shop-20260101T000000000-abcdef"
+COMMIT = "ab" * 20
+
+
+def stamp() -> dict[str, object]:
+    return {"at": datetime.now(UTC), "deployment": DEPLOYMENT}
+
+
+def name(number: int) -> str:
+    return f"{number:06d}-{COMMIT[:12]}"
+
+
+def release(number: int) -> tuple[Event, ...]:
+    """The events of a release that was built and turned out good."""
+    made = Built(**stamp(), release=name(number), commit=COMMIT)
+    switched = Switched(**stamp(), release=name(number))
+    return made, switched, Good(**stamp(), release=name(number))
+
+
+def quarantined(cause: str, commit: str = COMMIT) -> Quarantined:
+    return Quarantined(**stamp(), commit=commit, served=True, cause=cause)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journals" / "shop.jsonl"
+
+
+def test_an_app_without_a_journal_has_no_past(path: Path) -> None:
+    state = Journal(path).state()
+    assert (state.current, state.releases, state.last_number) == (None, (), 0)
+    assert not path.exists()
+
+
+def test_what_was_added_is_there_for_the_next_process(path: Path) -> None:
+    written = Journal(path).add(*release(1))
+    assert written == Journal(path).state()
+    assert (written.current, written.verified, written.last_number) == (name(1), True, 1)
+
+
+def test_a_torn_line_is_left_out_and_the_next_event_is_not_glued_to_it(path: Path) -> None:
+    Journal(path).add(*release(1))
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole.splitlines()[0][:-20])
+    state = Journal(path).add(*release(2))
+    assert [known.name for known in state.releases] == [name(1), name(2)]
+    assert Journal(path).state() == state
+
+
+@pytest.mark.parametrize("garbage", [b"\x00" * 4096, b"\xff\xfe\n", b"[]\n", b'{"kind": "unknown"}\n', b"\n\n"])
+def test_garbage_between_events_costs_nothing_but_itself(path: Path, garbage: bytes) -> None:
+    Journal(path).add(*release(1))
+    with path.open("ab") as file:
+        file.write(garbage)
+    assert Journal(path).add(*release(2)).current == name(2)
+
+
+def test_a_journal_torn_at_any_byte_is_read_up_to_there(path: Path) -> None:
+    Journal(path).add(*release(1), *release(2))
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        lines = whole[:length].count(b"\n")
+        assert Journal(path).state().last_number <= min(2, lines // 3 + 1)
+        Journal(path).add(quarantined("marker", "cd" * 20))
+        assert [verdict.cause for verdict in Journal(path).state().quarantined] == ["marker"]
+
+
+@pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\r", "\n", '"', "\\", "€"])
+def test_a_verdict_is_not_lost_for_a_strange_sign_in_its_cause(path: Path, sign: str) -> None:
+    cause = f"the app says: a{sign}b"
+    Journal(path).add(quarantined(cause))
+    assert [verdict.cause for verdict in Journal(path).state().quarantined] == [cause]
+
+
+@pytest.mark.parametrize("sign", ["\u2028", "\x85"])
+def test_a_line_that_holds_a_strange_sign_as_it_is_stays_one_line(path: Path, sign: str) -> None:
+    path.parent.mkdir()
+    path.write_text(f"{quarantined(f'a{sign}b').model_dump_json()}\n".replace("\\u2028", sign), encoding="utf-8")
+    assert [verdict.cause for verdict in Journal(path).state().quarantined] == [f"a{sign}b"]
+
+
+FSYNCED = """
+import os, sys
+from pathlib import Path
+from tests.integration.worker.test_journal import release
+from worker.journal import Journal
+real = os.fsync
+def noted(descriptor):
+    print(os.readlink(f"/proc/self/fd/{descriptor}"), os.fstat(descriptor).st_size, flush=True)
+    real(descriptor)
+os.fsync = noted
+Journal(Path(sys.argv[1])).add(*release(1))
+"""
+
+
+def test_an_event_and_the_file_s_name_are_on_disk_before_the_next_thing_happens(path: Path) -> None:
+    argv = [sys.executable, "-c", FSYNCED, str(path)]
+    done = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, check=True)
+    synced = [line.rsplit(" ", 1) for line in done.stdout.splitlines()]
+    assert synced[0] == [str(path), str(path.stat().st_size)]
+    assert synced[1][0] == str(path.parent)
+
+
+# Python ignores the signal that comes with this limit: a write takes what fits, and the next one fails.
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from tests.integration.worker.test_journal import release
+from worker.journal import Journal
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), -1))
+Journal(Path(sys.argv[1])).add(*release(2))
+"""
+
+
+@pytest.mark.parametrize("room", [0, 1, 200])
+def test_events_that_found_no_room_are_not_there_in_part_either(path: Path, room: int) -> None:
+    Journal(path).add(*release(1))
+    before = path.read_bytes()
+    argv = [sys.executable, "-c", LIMITED, str(path), str(len(before) + room)]
+    done = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert "File too large" in done.stderr
+    assert path.read_bytes() == before
+
+
+def test_events_that_could_not_be_brought_to_the_disk_are_not_believed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Journal(path).add(*release(1))
+
+    def refused(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", refused)
+    with pytest.raises(OSError, match="No space left"):
+        Journal(path).add(*release(2))
+    assert Journal(path).state() == before
+
+
+def test_a_short_journal_is_left_as_it_is(path: Path) -> None:
+    Journal(path).add(*release(1), Removed(**stamp(), release=name(1)))
+    before = path.read_bytes()
+    Journal(path).shorten()
+    assert path.read_bytes() == before
+
+
+def test_a_long_journal_loses_lines_but_no_meaning(path: Path) -> None:
+    journal = Journal(path)
+    for number in range(1, 201):
+        journal.add(*release(number))
+        if number > 5:
+            journal.add(Removed(**stamp(), release=name(number - 5)))
+    pin = Pinned(**stamp(), commit=COMMIT, head="cd" * 20)
+    before = journal.add(quarantined("it was bad", "ef" * 20), pin)
+    lines = path.read_bytes().count(b"\n")
+    journal.shorten()
+    assert journal.state() == before
+    assert path.read_bytes().count(b"\n") < lines / 10
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_what_a_killed_shortening_left_behind_is_no_hindrance(path: Path) -> None:
+    journal = Journal(path)
+    for number in range(1, 201):
+        journal.add(*release(number))
+    path.with_suffix(".new").write_bytes(b"half a l")
+    state = journal.state()
+    journal.shorten()
+    assert journal.state() == state

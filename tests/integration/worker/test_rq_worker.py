@@ -1,0 +1,158 @@
+"""What befalls the worker: deployments that die, configurations that break, records that nobody needs any more."""
+
+import http.client
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+
+from hookd.model.deployment import Status, Trigger
+from hookd.queue.decision_log import newest
+from hookd.queue.deployments import Request
+from tests.support.installation import WSGI, Installation, app_files
+from tests.support.processes import python, stop, wait_for
+
+APPS: dict[str, dict[str, Any]] = {name: {"handover": "restart"} for name in ("killed", "gone", "plain", "old", "late")}
+APPS["hurry"] = {"limits": {"deploy_seconds": 5}}
+KEPT = 3
+SETTINGS = {"history": {"keep": KEPT}}
+
+# Says that it has begun, and does not end by itself.
+SLEEP = """
+import os, sys, time
+with open(sys.argv[1], "w") as file:
+    file.write(str(os.getpid()))
+time.sleep(60)
+"""
+
+
+def test_a_deploying_process_that_is_killed_ends_its_record_and_the_head_is_deployed_all_the_same(
+    site: Installation,
+) -> None:
+    book = site.directory / "killed.pid"
+    site.ship("killed", app_files("one"))
+    site.change_app("killed", build={"commands": [["python", "-c", SLEEP, str(book)]]})
+    site.repositories["killed"].commit_and_push(app_files("two"))
+    deployment = site.send_push("killed")["deployment"]
+    wait_for(lambda: book.exists() and book.read_text(), what="the build")
+    site.change_app("killed", build={"commands": []})
+    os.kill(site.deployer("killed"), signal.SIGKILL)
+    killed = site.wait_for_ending(deployment, 5)
+    assert (killed.status, killed.cause) == (Status.FAILED, "the deploying process was killed")
+    wait_for(lambda: not Path(f"/proc/{book.read_text()}").exists(), what="the end of the build")
+    wait_for(lambda: site.records.history("killed", 1)[0].id != deployment, what="the next deployment")
+    again = site.wait_for_ending(site.records.history("killed", 1)[0].id)
+    assert (again.trigger, again.previous_commit) == (Trigger.RECONCILE, killed.previous_commit)
+    assert (again.status, site.serving("killed")) == (Status.SUCCEEDED, "two")
+    assert not list((site.root("killed") / "releases").glob(".*"))
+
+
+def test_a_worker_that_was_killed_has_its_name_again_at_once(site: Installation) -> None:
+    """As after a power cut; Redis alone would keep the dead one's name for 85 seconds."""
+    killed = site.start_worker("again")
+    killed.kill()
+    killed.wait()
+    with Redis.from_url(site.redis_url) as connection:
+        dead = connection.hget("rq:worker:again", "pid")
+        again = site.start_worker("again")
+        wait_for(lambda: connection.hget("rq:worker:again", "pid") not in (dead, None), what="its successor")
+    second = subprocess.run(
+        python("-m", "worker", "again"), env=site.environment, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert "a worker named again is at work already" in second.stderr
+    stop(again)
+
+
+def test_a_record_of_an_app_that_never_was_ends_with_its_name(site: Installation) -> None:
+    ghost = site.deploy("ghost")
+    assert (ghost.status, ghost.cause) == (Status.FAILED, "the app ghost is not in the catalogue any more")
+    assert site.ship("plain", app_files("after the ghost")).status is Status.SUCCEEDED
+
+
+def test_an_app_that_left_the_catalogue_is_not_deployed_and_serves_on(site: Installation) -> None:
+    site.ship("gone", app_files("one"))
+    file = site.directory / "apps" / "gone.toml"
+    text = file.read_text()
+    file.unlink()
+    gone = site.ship("gone", app_files("two"))
+    cause = "the app gone is not in the catalogue any more"
+    assert (gone.status, gone.cause, gone.hint) == (Status.FAILED, cause, "hookd status")
+    decision, *_ = newest(site.records.connection, "gone", 1)
+    assert (decision.deployment, decision.why) == (gone.id, f"failed: {cause}")
+    assert site.serving("gone") == "one"
+    file.write_text(text)
+    assert site.push_and_wait("gone").status is Status.SUCCEEDED
+    assert site.serving("gone") == "two"
+
+
+def test_a_configuration_that_broke_is_named_and_pushes_work_again_once_it_is_mended(site: Installation) -> None:
+    site.ship("plain", app_files("one"))
+    broken = site.directory / "apps" / "plain.toml"
+    right = broken.read_text()
+    broken.write_text(f'speed = "high"\n{right}')
+    for _ in range(2):
+        failed = site.ship("plain", app_files("two"))
+        assert failed.status is Status.FAILED
+        assert (failed.cause or "").startswith(f"the configuration cannot be used: {broken}: ")
+    broken.write_text(right)
+    assert site.push_and_wait("plain").status is Status.SUCCEEDED
+    assert site.serving("plain") == "two"
+
+
+def test_what_is_wrong_with_one_app_holds_no_other_up(site: Installation) -> None:
+    broken = site.directory / "apps" / "another.toml"
+    broken.write_text('repository = "https://git.example.org/a.git"\nspeed = "high"\n')
+    ended = site.ship("plain", app_files("two and a half"))
+    broken.unlink()
+    assert ended.status is Status.SUCCEEDED
+
+
+def test_a_settings_file_that_is_no_toml_is_named_too(site: Installation) -> None:
+    text = site.config_path.read_text()
+    site.config_path.write_text("[redis\n")
+    failed = site.ship("plain", app_files("three"))
+    site.config_path.write_text(text)
+    assert failed.status is Status.FAILED
+    assert (failed.cause or "").startswith(f"the configuration cannot be used: {site.config_path}: not TOML")
+    assert site.push_and_wait("plain").status is Status.SUCCEEDED
+
+
+def test_old_records_go_together_with_their_logs(site: Installation) -> None:
+    made = [site.ship("old", app_files("one")).id, *[site.push_and_wait("old").id for _ in range(KEPT + 1)]]
+    logs = site.directory / "state" / "logs" / "old"
+    wait_for(lambda: len(list(logs.iterdir())) <= KEPT, what="tidying up")
+    assert sorted(path.stem for path in logs.iterdir()) == made[-KEPT:]
+    assert [record.id for record in site.records.history("old", 100)] == made[: -KEPT - 1 : -1]
+    assert site.records.find(made[0]) is None
+
+
+def test_a_deployment_that_runs_out_of_time_while_it_is_checked_goes_back(site: Installation) -> None:
+    site.ship("late", app_files("one"))
+    slow = str(app_files("slow")["wsgi.py"]).replace(
+        "start_response('200 OK'", "start_response('200 OK' if environ['SERVER_SOFTWARE'] == 'hookd-health' else '503'"
+    )
+    site.repositories["late"].commit_and_push({"wsgi.py": slow})
+    site.change_app("late", health={"deadline": 60}, limits={"deploy_seconds": 8})
+    asked = site.records.request(Request(app="late", trigger=Trigger.PUSH, seconds=8))
+    late = site.wait_for_ending(asked.deployment)
+    assert late.status is Status.ROLLED_BACK
+    assert (late.cause or "").endswith("serves again: the deployment took longer than 8 s")
+    assert site.serving("late") == "one"
+
+
+def test_time_that_runs_out_after_the_switch_makes_no_failure_of_a_success(site: Installation) -> None:
+    """The old colour lets a request of eight seconds end; the deployment may take five."""
+    answer = '    start_response("200 OK"'
+    wait = '    if environ["PATH_INFO"] == "/slow":\n        time.sleep(8)\n'
+    wsgi = WSGI.format(version="one", health="200 OK").replace(answer, wait + answer)
+    slow = {**app_files("one"), "wsgi.py": f"import time\n{wsgi}"}
+    site.ship("hurry", slow)
+    visitor = http.client.HTTPConnection("127.0.0.1", site.ports["hurry"], timeout=30)
+    visitor.request("GET", "/slow")
+    record = site.ship("hurry", app_files("two"))
+    assert visitor.getresponse().read() == b"one"
+    visitor.close()
+    assert (record.status, site.serving("hurry")) == (Status.SUCCEEDED, "two")

@@ -1,0 +1,197 @@
+"""Apps that come to a server by `hookd app add`, one of each policy: deployed, shown, and their files looked after."""
+
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from hookd.files import acl
+from tests.support.server.commands import Done, account, group_id
+from tests.support.server.machine import Machine
+from tests.support.server.servers import Servers
+from tests.support.server.shop import RECEIVER_DOMAIN, Shop, set_up_layer
+
+FLAGS: Final = ("--handover", "restart", "--data", "uploads", "--file", ".env")
+# Each app's policy, and what is said after `app add NAME`.
+POLICIES: Final = {"shop": "group", "blog": "split", "wiki": "acl"}
+WISHES: Final = {
+    "shop": ("--domain", "shop.example.org", "--handover", "blue-green", "--data", "uploads", "--file", ".env"),
+    "blog": ("--from", "/root/blog.toml"),
+    "wiki": ("--domain", "wiki.example.org", "--policy", "acl", *FLAGS),
+}
+BLOG: Final = """\
+repository = "git@git.example.org:acme/blog.git"
+full_name = "acme/blog"
+sender = "gitea"
+root = "/srv/blog"
+deploy_key = "/var/lib/hookd/keys/blog"
+
+[shared]
+files = [".env"]
+directories = ["uploads"]
+data = "/var/lib/blog"
+
+[ownership]
+policy = "split"
+
+[service]
+units = "hookd"
+workers = 1
+
+[health]
+url = "unix:/run/hookd-apps/blog.sock:/healthz"
+
+[site]
+domain = "blog.example.org"
+"""
+# Owner and group, and the modes of files, programs and directories; with `acl` www-data has an entry of its own.
+DECLARED: Final = {
+    "group": ("manager", "www-data", (0o640, 0o750, 0o2750)),
+    "split": ("manager", "manager", (0o644, 0o755, 0o755)),
+    "acl": ("manager", "manager", (0o640, 0o750, 0o750)),
+}
+WRITES: Final = '''\
+def app(environ, start_response):
+    """Write where the app may, and say who can be read."""
+    with open("uploads/visitor", "w") as file:
+        file.write("was here")
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [open(".env", "rb").read()]
+'''
+
+
+@pytest.fixture(scope="module")
+def server(servers: Servers) -> Iterator[Machine]:
+    """A server that is set up, to which the apps come one after the other."""
+    with servers.start(set_up_layer(servers)) as machine:
+        machine.write("/root/blog.toml", BLOG)
+        yield machine
+
+
+@pytest.fixture(scope="module", params=POLICIES)
+def app(server: Machine, request: pytest.FixtureRequest) -> Shop:
+    """An app that was added twice: the key was pasted in between."""
+    found = Shop(server, request.param)
+    found.commit("v1")
+    found.paste_key(add(found).stdout)
+    again = add(found)
+    assert "First deployment:" in again.stdout, again.stdout
+    return found
+
+
+def add(app: Shop) -> Done:
+    """Add the app as a person types it."""
+    where = () if "--from" in WISHES[app.name] else ("--repo", app.repository.url)
+    return app.machine.run("hookd", "app", "add", app.name, *where, *WISHES[app.name])
+
+
+def test_it_says_what_to_paste_and_deploys_when_the_repository_can_be_read(app: Shop) -> None:
+    assert app.page() == "v1"
+    (only,) = deployments(app)
+    assert re.fullmatch(rf"{app.name}-\S+", only)
+    third = add(app)
+    assert "Paste at the git host" in third.stdout
+    assert len(deployments(app)) == 2
+
+
+def deployments(app: Shop) -> list[str]:
+    """The ids of the app's deployments."""
+    return re.findall(r'"id": "([^"]+)"', app.hookd("status", app.name, "--json"))
+
+
+def test_it_is_listed_and_shown_with_its_file_and_what_to_paste(app: Shop) -> None:
+    name = app.name
+    assert f"{name:<20} acme/{name} main  /srv/{name}" in app.hookd("app", "list").splitlines()
+    shown, told = app.hookd("app", "show", name).split("\nPaste at the git host, for ")
+    table = tomllib.loads(shown)
+    assert (table["full_name"], table["root"], table["site"]["domain"]) == (f"acme/{name}", f"/srv/{name}", app.domain)
+    if name == "blog":
+        assert table == tomllib.loads(BLOG)
+    assert table.get("ownership", {"policy": "group"})["policy"] == POLICIES[name]
+    lines = dict(re.findall(r"^  (\w+(?: \w+)?) +(.+)$", told, re.MULTILINE))
+    assert lines["webhook URL"] == f"http://{RECEIVER_DOMAIN}/hooks/{name}"
+    assert lines["secret"] == app.secret == app.hookd("secret", "show", name).strip()
+    assert lines["deploy key"].startswith(" ".join(app.machine.read(f"/var/lib/hookd/keys/{name}.pub").split()[:2]))
+
+
+def test_a_release_is_as_its_policy_declares_and_so_is_the_next(app: Shop) -> None:
+    assert app.push("v2", {"wsgi.py": WRITES, "bin/run": "#!/bin/sh\n"})["status"] == "succeeded"
+    assert f"{app.name}'s own .env" in app.page()
+    assert app.machine.read(f"/var/lib/{app.name}/uploads/visitor") == "was here"
+    assert len(list(app.machine.path(f"/srv/{app.name}/releases").iterdir())) >= 2
+    for place in ("releases", "venvs"):
+        assert wrong(app, f"/srv/{app.name}/{place}") == []
+    uploads = app.machine.path(f"/var/lib/{app.name}/uploads").stat()
+    assert owner_of(app.machine, uploads) == ("www-data", "www-data", 0o2770)
+
+
+def wrong(app: Shop, directory: str) -> list[str]:
+    """What is not as the policy declares, below a directory that a deployment has filled."""
+    top = app.machine.path(directory)
+    below = [Path(above) / name for above, names, files in os.walk(top) for name in (*names, *files)]
+    assert len(below) > 3
+    return [str(path) for path in (top, *below) if not path.is_symlink() and not is_declared(app, path)]
+
+
+def is_declared(app: Shop, path: Path) -> bool:
+    """Compare owner, group, mode and ACLs."""
+    user, group, modes = DECLARED[POLICIES[app.name]]
+    status = path.lstat()
+    mode = modes[2] if stat.S_ISDIR(status.st_mode) else modes[1] if status.st_mode & 0o100 else modes[0]
+    acls = {name: os.getxattr(path, name) for name in os.listxattr(path) if name in (acl.ACCESS, acl.DEFAULT)}
+    wanted = {}
+    if POLICIES[app.name] == "acl":
+        entry = acl.for_reader(account(app.machine.disk, "www-data").uid, mode)
+        wanted = {acl.ACCESS: entry, **({acl.DEFAULT: entry} if path.is_dir() else {})}
+    return owner_of(app.machine, status) == (user, group, mode) and acls == wanted
+
+
+def owner_of(machine: Machine, status: os.stat_result) -> tuple[str, str, int]:
+    """Owner, group and mode by the names that the machine knows."""
+    users = {account(machine.disk, name).uid: name for name in ("root", "manager", "www-data")}
+    groups = {group_id(machine.disk, name): name for name in ("root", "manager", "www-data")}
+    return users[status.st_uid], groups[status.st_gid], status.st_mode & 0o7777
+
+
+def test_permissions_lists_what_is_wrong_and_repairs_it_for_root(app: Shop) -> None:
+    name = app.name
+    release = Path("/srv", name, app.machine.path(f"/srv/{name}/current").readlink())
+    places = {f"{release}/wsgi.py": "0666", f"{release}/bin/run": "0770", f"/srv/{name}/shared/.env": "0644"}
+    right = permissions(app)
+    assert (right.returncode, right.stdout) == (0, f"{name}: everything is as the policy {POLICIES[name]} wants it\n")
+    for path, mode in places.items():
+        app.machine.run("chmod", mode, path)
+    for _ in range(2):  # It only looks.
+        found = permissions(app)
+        assert found.returncode == 1
+        *told, count, hint = found.stdout.splitlines()
+        assert {line.split(" ")[0] for line in told} == set(places), told
+        assert all(re.search(rf" is \S+ {places[line.split(' ')[0]]}.*, should be ", line) for line in told), told
+        assert count == f"{name}: 3 paths not as the policy {POLICIES[name]} wants it"
+        assert hint == f"  next: sudo hookd permissions {name} --fix"
+    fixed = permissions(app, "--fix")
+    assert fixed.returncode == 0, fixed.stdout
+    assert f"{name}: 3 paths repaired\n{name}: everything is as the policy" in fixed.stdout
+    assert permissions(app).returncode == 0
+    assert wrong(app, f"/srv/{name}/releases") == []
+
+
+def permissions(app: Shop, *options: str) -> Done:
+    """Type the command as root."""
+    return app.machine.run("hookd", "permissions", app.name, *options, check=False)
+
+
+def test_gunicorn_listens_where_the_units_say_and_nowhere_else(server: Machine, app: Shop) -> None:
+    """Not on a socket of its own, by which any process of the same user could stop or change it."""
+    apps = [one for one in POLICIES if server.path(f"/run/hookd-apps/{one}.sock").exists()]
+    wanted = {"/run/hookd/receiver.sock", *(f"/run/hookd-apps/{one}.sock" for one in apps)}
+    printed = server.run("ss", "--listening", "--unix", "--processes", "--no-header").stdout
+    lines = [line for line in printed.splitlines() if re.search(r'"(gunicorn|hookd|python3?)"', line)]
+    sockets = {word for line in lines for word in line.split() if word.startswith(("/", "@"))}
+    assert {socket for socket in sockets if not re.fullmatch(r".*/shop-(blue|green)\.sock", socket)} == wanted, lines
+    assert app.name in str(sockets)

@@ -1,0 +1,210 @@
+"""What the worker's user may do as root on a real server: the listed commands, and nothing that looks like them."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+from hookd.model.sudo import privileged
+from tests.support.server.commands import Done
+from tests.support.server.machine import Machine
+from tests.support.server.neighbours import apps, neighbours_layer, wait_for_services
+from tests.support.server.servers import Servers
+from tests.support.server.shop import Shop
+
+ON: Final = "/usr/bin/systemctl restart blog.service"
+LINES: Final = f"""
+/usr/bin/systemctl restart blog
+/usr/bin/systemctl restart blog.socket
+/usr/bin/systemctl restart nginx.service
+/usr/bin/systemctl restart hookd-redis.service
+/usr/bin/systemctl restart shop.service
+/usr/bin/systemctl restart shop.socket
+/usr/bin/systemctl restart
+/usr/bin/systemctl restart ./blog.service
+/usr/bin/systemctl restart blog.service blog.service
+/usr/bin/systemctl restart blog.service nginx.service
+/usr/bin/systemctl restart nginx.service blog.service
+/usr/bin/systemctl restart shop-blue.service shop-green.service
+/usr/bin/systemctl restart 'blog.service nginx.service'
+/usr/bin/systemctl restart $'blog.service\\n'
+/usr/bin/systemctl restart $'blog.service\\nnginx.service'
+/usr/bin/systemctl restart 'blog.service '
+/usr/bin/systemctl restart '*.service'
+/usr/bin/systemctl restart 'blo[g].service'
+/usr/bin/systemctl restart 'shop-*.service'
+/usr/bin/systemctl restart BLOG.service
+/usr/bin/systemctl restart -- blog.service
+/usr/bin/systemctl restart '' blog.service
+/usr/bin/systemctl restart blog.service ''
+/usr/bin/systemctl restart --root=/var/lib/hookd blog.service
+/usr/bin/systemctl --root=/var/lib/hookd restart blog.service
+/usr/bin/systemctl restart blog.service --now
+/usr/bin/systemctl --now restart blog.service
+/usr/bin/systemctl --no-block restart blog.service
+/usr/bin/systemctl restart --no-block blog.service
+/usr/bin/systemctl -H root@127.0.0.1 restart blog.service
+/usr/bin/systemctl restart blog.service -H root@127.0.0.1
+/usr/bin/systemctl -M .host restart blog.service
+/usr/bin/systemctl --user restart blog.service
+/usr/bin/systemctl start blog.service
+/usr/bin/systemctl stop blog.service
+/usr/bin/systemctl reload blog.service
+/usr/bin/systemctl reload-or-restart blog.service
+/usr/bin/systemctl try-restart blog.service
+/usr/bin/systemctl kill blog.service
+/usr/bin/systemctl kill shop-blue.service
+/usr/bin/systemctl reset-failed blog.service
+/usr/bin/systemctl freeze blog.service
+/usr/bin/systemctl status blog.service
+/usr/bin/systemctl show blog.service
+/usr/bin/systemctl cat blog.service
+/usr/bin/systemctl edit blog.service
+/usr/bin/systemctl enable blog.service
+/usr/bin/systemctl disable blog.service
+/usr/bin/systemctl mask blog.service
+/usr/bin/systemctl revert blog.service
+/usr/bin/systemctl enable --now /var/lib/hookd/pwn.service
+/usr/bin/systemctl link /var/lib/hookd/pwn.service
+/usr/bin/systemctl set-property blog.service CPUWeight=1
+/usr/bin/systemctl set-environment LD_PRELOAD=/var/lib/hookd/pwn.so
+/usr/bin/systemctl import-environment
+/usr/bin/systemctl daemon-reload
+/usr/bin/systemctl daemon-reexec
+/usr/bin/systemctl isolate rescue.target
+/usr/bin/systemctl poweroff
+/usr/bin/systemctl
+/usr/bin/../bin/systemctl restart shop.service
+LD_PRELOAD=/var/lib/hookd/pwn.so {ON}
+SYSTEMD_EDITOR=/var/lib/hookd/pwn {ON}
+PATH=/var/lib/hookd systemctl restart blog.service
+-E {ON}
+--preserve-env=TRAP {ON}
+-D /var/lib/hookd {ON}
+-R /var/lib/hookd {ON}
+-h other {ON}
+-u www-data {ON}
+-u hookd-redis {ON}
+-u '#0' -g '#33' {ON}
+-u '#-1' {ON}
+-u '#4294967295' {ON}
+-g root {ON}
+-s {ON}
+-i {ON}
+-s
+-i
+-e /etc/systemd/system/blog.service
+-e /etc/sudoers.d/hookd-blog
+-l -U root
+/bin/sh -c '{ON}'
+/usr/bin/env {ON}
+/usr/bin/chmod 4755 /var/lib/hookd/pwn
+/usr/bin/journalctl
+/usr/local/bin/hookd app list
+/usr/local/bin/hookd restart blog
+/opt/hookd/current/venv/bin/python -c 'print(1)'
+"""
+# All that sudo says when it refuses. The command that it would have run says something else, or nothing.
+NO: Final = "|".join((
+    "sudo: a password is required",
+    "sudo: sorry, you are not allowed to preserve the environment",
+    r"sudo: sorry, you are not allowed to set the following environment variables: \w+",
+    "sudo: you are not permitted to use the -[DR] option with /usr/bin/systemctl",
+    r"(sudo: unable to resolve host other: .*\n)?sudo: a remote host may only be specified when listing privileges\.",
+    r"sudo: unknown user #\S+(\nsudo: error initializing audit plugin sudoers_audit)?",
+    r"Sorry, user \S+ is not allowed to execute 'list' as root on \S+\.",
+))  # fmt: skip
+REFUSED: Final = tuple(line for line in LINES.splitlines() if line)
+
+
+@pytest.fixture(scope="module")
+def server(servers: Servers) -> Iterator[Machine]:
+    """A server with two apps, and a unit where the worker's user can write."""
+    with servers.start(neighbours_layer(servers)) as machine:
+        wait_for_services(machine)
+        machine.write("/var/lib/hookd/pwn.service", "[Service]\nExecStart=/bin/touch /pwned\n", owner="manager:manager")
+        yield machine
+
+
+def state(machine: Machine) -> str:
+    """What a command of systemctl's could have changed: every unit's start, its link at boot, its properties."""
+    asked = "--property=Id,InvocationID,ActiveState,UnitFileState,FragmentPath,DropInPaths,NRestarts,CPUWeight"
+    units = machine.run("systemctl", "show", asked, "*.service", "*.socket").stdout
+    # Those that come and go by themselves, such as a timer's service and the one that a command of this test runs in.
+    ours = re.compile(r"^Id=(hookd(?!-reconcile)|shop|blog|nginx|git-host)", re.MULTILINE)
+    settled = [one for one in units.split("\n\n") if ours.search(one)]
+    return "\n\n".join(settled) + machine.run("systemctl", "show-environment").stdout
+
+
+def sudo(machine: Machine, line: str, user: str = "manager") -> Done:
+    """Type a command after `sudo -n`; $'...' is as bash reads it."""
+    return machine.run("bash", "-c", f"sudo -n {line}", user=user, check=False, env={"TRAP": "set"})
+
+
+def is_refused(done: Done) -> bool:
+    """Tell whether it was sudo that said no, and nothing else."""
+    return (done.returncode, done.stdout) == (1, "") and re.fullmatch(NO, done.stderr.rstrip("\n")) is not None
+
+
+def listed(machine: Machine) -> list[tuple[str, ...]]:
+    """Every command that the catalogue of this server gives the worker."""
+    return [argv for app in apps(machine) for argv in privileged(app)]
+
+
+def test_what_only_looks_like_a_listed_command_is_refused_and_does_nothing(server: Machine) -> None:
+    assert len(REFUSED) > 30
+    before, files = state(server), server.files()
+    assert [line for line in REFUSED if not is_refused(sudo(server, line))] == []
+    assert state(server) == before
+    assert server.files().keys() == files.keys()
+    assert not server.path("/pwned").exists()
+
+
+def test_the_worker_may_do_what_is_listed_for_both_apps_and_sudo_lists_no_more(server: Machine) -> None:
+    assert {argv[2] for argv in listed(server)} == {"shop-blue.service", "shop-green.service", "blog.service"}
+    printed = server.run("sudo", "-n", "-l", user="manager").stdout
+    rules = re.findall(r"^ +\((.*?)\) (?:(\w+): )?(.+)$", printed, re.MULTILINE)
+    assert sorted(rules) == sorted(("root", "NOPASSWD", shlex.join(argv)) for argv in listed(server))
+
+
+def test_each_listed_command_does_its_work(server: Machine) -> None:
+    assert Shop(server).push("so that there are two colours")["status"] == "succeeded"
+    before = {argv[2]: invocation(server, argv[2]) for argv in listed(server)}
+    assert [argv for argv in listed(server) if sudo(server, shlex.join(argv)).returncode] == []
+    assert [unit for unit, old in before.items() if invocation(server, unit) == old] == []
+
+
+def test_the_same_program_by_another_name_is_run_by_the_name_that_is_listed(server: Machine) -> None:
+    """A link of the worker's own cannot be turned to something else between sudo's look at it and its run."""
+    own = "/var/lib/hookd/systemctl"
+    server.run("ln", "-s", "/usr/bin/systemctl", own, user="manager")
+    for name in ("systemctl", "/bin/systemctl", own):
+        assert sudo(server, f"{name} restart blog.service").returncode == 0
+    told = server.run("journalctl", "--no-pager", "--output=cat", "--lines=12", "_COMM=sudo").stdout
+    assert re.findall("COMMAND=(.*)", told)[-3:] == [ON] * 3
+
+
+def test_words_run_together_pass_sudo_and_mean_nothing_to_systemctl(server: Machine) -> None:
+    """sudo compares the words joined by spaces; what it runs has them as they were."""
+    before = invocation(server, "blog.service")
+    done = sudo(server, "/usr/bin/systemctl 'restart blog.service'")
+    assert "Unknown command verb" in done.stderr
+    assert invocation(server, "blog.service") == before
+
+
+def invocation(machine: Machine, unit: str) -> str:
+    """Which start of a unit this is."""
+    return machine.run("systemctl", "show", "--property=InvocationID", "--value", unit).stdout.strip()
+
+
+@pytest.mark.parametrize("user", ["hookd", "www-data", "hookd-redis"])
+def test_no_other_user_of_hookd_s_may_do_anything_as_root(server: Machine, user: str) -> None:
+    lines = [shlex.join(argv) for argv in listed(server)]
+    assert [line for line in (*lines, "/bin/true") if not is_refused(sudo(server, line, user))] == []
+    assert "may run" not in sudo(server, "-l", user).stdout
+    # Without sudo, polkit decides: it lets none of them start or stop anything.
+    before = state(server)
+    assert server.run("systemctl", "--no-ask-password", "restart", "blog.service", user=user, check=False).returncode
+    assert state(server) == before

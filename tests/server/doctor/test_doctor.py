@@ -1,0 +1,193 @@
+"""`hookd doctor` on a real server: well after set-up, and each fault planted in it is named with what mends it."""
+
+import re
+import time
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+
+from tests.server.doctor.doctor_faults import FAULTS, WORKERS, redis
+from tests.support.server.servers import Servers
+from tests.support.server.shop import BROKEN, Shop, shop_layer
+from tests.support.server.well import Problem, doctor, is_kernels, problems
+
+SILENCES: Final = {"down": ("stop", "start"), "hung": ("kill --signal=STOP", "kill --signal=CONT")}
+
+
+@pytest.fixture(scope="module")
+def shop(servers: Servers) -> Iterator[Shop]:
+    """A server whose app has been deployed by hand."""
+    with servers.start(shop_layer(servers)) as machine:
+        found = Shop(machine)
+        machine.wait_until(lambda: settled(found), what="the start of all services")
+        look_seldom(found)
+        yield found
+
+
+def look_seldom(shop: Shop) -> None:
+    """Let the timer wait for a day: a look in the middle of a fault would see it, too, or mend it."""
+    seldom = "[Timer]\nOnBootSec=\nOnUnitInactiveSec=\nOnUnitInactiveSec=1d\n"
+    shop.machine.write("/run/systemd/system/hookd-reconcile.timer.d/seldom.conf", seldom)
+    shop.machine.shell("systemctl daemon-reload; systemctl restart hookd-reconcile.timer")
+
+
+def settled(shop: Shop) -> bool:
+    """Tell whether what a start or a mending brings up is up."""
+    units = (*WORKERS, "hookd.service", "shop.service")
+    printed = shop.machine.run("systemctl", "show", "--property=ActiveState", "--value", *units).stdout
+    if printed.split() != ["active"] * len(units):
+        return False
+    if shop.machine.unit_state("hookd-reconcile.service") == "failed":
+        shop.machine.run("systemctl", "start", "hookd-reconcile.service", check=False)  # What the timer would do.
+        return False
+    return all(at_work(shop, number) for number in (1, 2))
+
+
+def at_work(shop: Shop, number: int) -> bool:
+    """Tell whether a worker has told Redis that it lives, and not since then that it ends: its key outlives it."""
+    path, password = shop.machine.path("/run/hookd-redis/redis.sock"), shop.machine.read("/etc/hookd/redis/operator")
+    key = f"rq:worker:hookd-{number}"
+    with Redis(unix_socket_path=str(path), username="hookd-operator", password=password.strip()) as connection:
+        try:
+            return bool(connection.exists(key)) and not connection.hexists(key, "death")
+        except RedisError:
+            return False
+
+
+def place(problem: Problem) -> str:
+    """The check that a problem is from, with its app."""
+    return f"{problem['check']} {problem['app'] or ''}".strip()
+
+
+# --- a server that is well
+
+
+def test_before_the_first_push_it_says_what_to_paste(shop: Shop) -> None:
+    (found,) = problems(shop.machine)
+    assert (place(found), found["level"]) == ("deployments shop", "warning")
+    assert "paste http://deploy.example.org/hooks/shop" in found["hint"]
+
+
+def test_after_a_push_all_is_well(shop: Shop) -> None:
+    assert shop.push("pushed")["status"] == "succeeded"
+    assert problems(shop.machine) == []
+    seen = {one["check"] for one in doctor(shop.machine)["findings"] if one["app"] == "shop"}
+    assert seen == {"services", "answers", "git", "deployments", "set-up", "permissions", "files", "sudo", "space"}
+
+
+def test_the_kernel_s_own_faults_are_named(shop: Shop) -> None:
+    """Which of them there are depends on where this test runs."""
+    synchronised = shop.machine.run("timedatectl", "show", "-p", "NTPSynchronized", "--value").stdout.strip() == "yes"
+    told = {one["what"].split(":")[0] for one in doctor(shop.machine)["findings"] if is_kernels(one)}
+    links = ("protected_hardlinks", "protected_symlinks")
+    off = {f"fs.{name} is off" for name in links if shop.machine.read(f"/proc/sys/fs/{name}").strip() == "0"}
+    assert told == off | (set() if synchronised else {"the clock is not set by the network"})
+
+
+def test_it_looks_and_changes_nothing(shop: Shop) -> None:
+    idle = "green" if shop.machine.unit_state("shop-blue.service") == "active" else "blue"
+    units = (*WORKERS, "hookd.service", "hookd.socket", "shop.socket", f"shop-{idle}.service", "hookd-redis.service")
+
+    def seen() -> tuple[object, ...]:
+        states = shop.machine.run(
+            "systemctl", "show", "--property=Id,ActiveState,InvocationID,NRestarts", *units
+        ).stdout
+        keys = shop.machine.shell(redis("operator", "KEYS", "'hookd:*'"))
+        return shop.machine.files(), states, sorted(keys.strip("[]\n").split(", "))
+
+    before = seen()
+    doctor(shop.machine)
+    assert seen() == before
+
+
+def test_the_timer_s_run_ends_well_and_is_in_the_journal(shop: Shop) -> None:
+    shop.machine.shell("systemctl start hookd-doctor.service")
+    assert shop.machine.unit_state("hookd-doctor.service") == "inactive"
+    assert re.search(r"hookd: \S+ is (not )?well", shop.machine.journal("hookd-doctor.service"))
+
+
+def test_somebody_else_is_told_what_only_root_sees(shop: Shop) -> None:
+    found = problems(shop.machine, user="www-data")
+    assert {one["level"] for one in found} == {"unknown"}
+    assert {one["hint"] for one in found} == {"sudo hookd doctor"}
+    assert {"sudo", "files", "redis", "set-up"} <= {one["check"] for one in found}
+
+
+# --- faults, one by one
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_named_and_its_hint_mends_it(shop: Shop, name: str) -> None:
+    """That it is mended is seen by the next test, whose doctor names nothing but its own fault."""
+    fault = FAULTS[name]
+    shop.machine.shell(fault.plant)
+    found = problems(shop.machine)
+    named = [one for one in found if fault.told in one["what"] and place(one) == fault.place]
+    hint = named[0]["hint"] if named else "true"
+    shop.machine.shell(fault.mend or hint)
+    shop.machine.wait_until(lambda: settled(shop), what="the server's recovery")
+    assert named, found
+    assert (named[0]["level"], bool(hint)) == (fault.level, True)
+    assert {place(one) for one in found} <= fault.places, found
+
+
+def test_a_git_host_that_refuses_the_key_is_named(shop: Shop) -> None:
+    shop.host.allow_nothing()
+    seen = problems(shop.machine)
+    shop.host.allow_reading(shop.machine.read("/var/lib/hookd/keys/shop.pub"), "acme/shop")
+    (found,) = seen
+    assert (place(found), found["level"]) == ("git shop", "error")
+    assert "Permission denied" in found["what"]
+    assert "sudo cat /var/lib/hookd/keys/shop.pub" in found["hint"]
+
+
+def test_a_git_host_whose_key_is_not_accepted_is_named(shop: Shop) -> None:
+    known = shop.machine.read("/etc/hookd/known_hosts")
+    shop.machine.write("/etc/hookd/known_hosts", "# none\n")
+    seen = problems(shop.machine)
+    shop.machine.write("/etc/hookd/known_hosts", known)
+    (found,) = seen
+    assert (place(found), found["level"]) == ("git shop", "error")
+    assert "Host key verification failed" in found["what"]
+    assert "/etc/hookd/known_hosts" in found["hint"]
+
+
+@pytest.mark.parametrize("silence", SILENCES)
+def test_a_git_host_that_does_not_answer_holds_nothing_up(shop: Shop, silence: str) -> None:
+    """Without its limits the doctor would wait for the hung one for ever."""
+    verb, back = SILENCES[silence]
+    shop.machine.shell(f"systemctl {verb} git-host.service")
+    began = time.monotonic()
+    seen = problems(shop.machine)
+    took = time.monotonic() - began
+    shop.machine.shell(f"systemctl {back} git-host.service")
+    (found,) = seen
+    assert (place(found), found["level"]) == ("git shop", "error")
+    assert took < 60
+
+
+def test_a_commit_that_no_push_told_of_is_named_with_both_ids(shop: Shop) -> None:
+    old = shop.push("old")["commit"]
+    new = shop.commit("new")
+    (found,) = problems(shop.machine)
+    assert (place(found), found["level"]) == ("git shop", "warning")
+    assert old[:12] in found["what"] and new[:12] in found["what"]
+    shop.machine.shell(found["hint"])
+    assert problems(shop.machine) == []
+
+
+def test_a_release_that_was_rolled_back_is_named(shop: Shop) -> None:
+    bad = shop.push("bad", {"wsgi.py": BROKEN["answers 500"]})
+    found = problems(shop.machine)
+    assert {place(one) for one in found} == {"git shop", "deployments shop"}, found
+    told = " ".join(one["what"] for one in found)
+    assert f"{bad['commit'][:12]} is quarantined" in told
+    assert f"the last deployment ended {bad['status']}" in told
+
+
+def test_after_all_that_the_server_is_well(shop: Shop) -> None:
+    assert shop.push("good")["status"] == "succeeded"
+    assert problems(shop.machine) == []

@@ -1,0 +1,273 @@
+"""apps/<app>.toml: what an app may say of itself, and what two apps may not share."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from hookd.model.app import App, Catalogue, Shared
+from hookd.model.config_errors import from_validation
+
+
+def table(**over: Any) -> dict[str, Any]:
+    """An app's table with the fewest keys, and what a test adds to it."""
+    return {
+        "name": "shop",
+        "repository": "ssh://git@example.org/acme/shop.git",
+        "full_name": "acme/shop",
+        "root": "/srv/shop",
+        "health": {"url": "http://127.0.0.1:8000/healthz"},
+        **over,
+    }
+
+
+def app(**over: Any) -> App:
+    return App.model_validate(table(**over))
+
+
+def problems(**over: Any) -> list[str]:
+    with pytest.raises(ValidationError) as raised:
+        app(**over)
+    return [str(problem) for problem in from_validation("shop.toml", raised.value)]
+
+
+def test_the_fewest_keys_make_an_app() -> None:
+    shop = app()
+    assert (shop.ref, shop.service_name) == ("refs/heads/main", "shop")
+    assert shop.services == {"shop"}
+    assert (shop.shared_root, shop.data_root) == (Path("/srv/shop/shared"), Path("/srv/shop/shared"))
+
+
+def test_shared_directories_may_live_elsewhere_than_shared_files() -> None:
+    shop = app(shared={"root": "/etc/shop", "data": "/var/lib/shop"})
+    assert (shop.shared_root, shop.data_root) == (Path("/etc/shop"), Path("/var/lib/shop"))
+    assert app(shared={"root": "/etc/shop"}).data_root == Path("/etc/shop")
+
+
+def test_every_missing_key_is_reported_at_once() -> None:
+    with pytest.raises(ValidationError) as raised:
+        App.model_validate({"name": "shop"})
+    assert [str(problem) for problem in from_validation("shop.toml", raised.value)] == [
+        f"shop.toml: {key}: missing; this key is required" for key in ("repository", "full_name", "root", "health")
+    ]
+
+
+@pytest.mark.parametrize(
+    "section", ["dependencies", "build", "shared", "ownership", "service", "health", "limits", "surprise"]
+)
+def test_an_unknown_key_is_named_wherever_it_stands(section: str) -> None:
+    over = {section: {**table().get(section, {}), "colour": 1}}
+    where = section if section == "surprise" else f"{section}.colour"
+    assert problems(**over) == [f"shop.toml: {where}: unknown key; remove it or check its spelling"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.org/acme/shop.git",
+        "https://example.org:8443/acme/shop.git",
+        "http://[::1]:3000/acme/shop.git",
+        "ssh://git@example.org/acme/shop.git",
+        "ssh://example.org:2222/acme/shop.git",
+        "git@example.org:acme/shop.git",
+        "file:///srv/git/shop.git",
+    ],
+)
+def test_a_plain_repository_url_is_accepted(url: str) -> None:
+    assert app(repository=url).repository == url
+
+
+@pytest.mark.parametrize(
+    ("url", "wanted"),
+    [
+        ("", "ssh://…, https://… or git@host:owner/name.git"),
+        ("shop", "ssh://…, https://… or git@host:owner/name.git"),
+        ("/srv/git/shop.git", "ssh://…, https://… or git@host:owner/name.git"),
+        ("ext::sh -c id", "a URL without blanks and control characters"),
+        ("ext::id", "ssh://…, https://… or git@host:owner/name.git"),
+        ("--upload-pack=id", "ssh://…, https://… or git@host:owner/name.git"),
+        ("-oProxyCommand=id@host:x", "ssh://…, https://… or git@host:owner/name.git"),
+        ("git@-oProxyCommand=id:x", "ssh://…, https://… or git@host:owner/name.git"),
+        ("git@example.org:--upload-pack=id", "ssh://…, https://… or git@host:owner/name.git"),
+        ("ssh://-oProxyCommand=id/x", "a URL that names a host"),
+        ("ssh://git@-oProxyCommand=id/x", "a URL that names a host"),
+        ("ssh://-oProxyCommand=id@host/x", "a URL that names a host"),
+        ("ssh://%2DoProxyCommand=id/x", "a URL that names a host"),
+        ("https:///acme/shop.git", "a URL that names a host"),
+        ("https://example.org:port/shop.git", "a URL that names a host"),
+        ("https://[::1/shop.git", "a URL that names a host"),
+        ("file://host/srv/git", "file:///path/to/repository.git"),
+        ("https://example.org/a\nb", "a URL without blanks and control characters"),
+        ("https://example.org/a b", "a URL without blanks and control characters"),
+        ("git@example.org:a\x00b", "a URL without blanks and control characters"),
+        ("https://example.org/shop.git\n", "a URL without blanks and control characters"),
+    ],
+)
+def test_a_url_that_git_or_ssh_could_take_for_an_option_or_a_command_is_refused(url: str, wanted: str) -> None:
+    [problem] = problems(repository=url)
+    assert problem.startswith("shop.toml: repository: ")
+    assert problem.endswith(f"wanted: {wanted}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user:hunter2@example.org/shop.git",
+        "https://hunter2@example.org/shop.git",
+        "https://:hunter2@example.org/shop.git",
+        "https://user:hun/ter2@example.org/shop.git",
+        "ssh://git:hunter2@example.org/shop.git",
+        "https://example.org/shop.git?access_token=hunter2",
+        "user:hunter2@example.org/shop.git",
+    ],
+)
+def test_credentials_in_a_url_are_refused_and_not_repeated(url: str) -> None:
+    [problem] = problems(repository=url)
+    assert "is refused; wanted: " in problem
+    assert "hun" not in problem
+    assert "ter2" not in problem
+
+
+@pytest.mark.parametrize("branch", ["-b", "--upload-pack=id", "", "a..b", "a b", "refs/heads/", "@{-1}"])
+def test_a_branch_that_git_refuses_or_takes_for_an_option_is_refused(branch: str) -> None:
+    assert problems(branch=branch) == [
+        f"shop.toml: branch: {branch!r} is refused; wanted: a branch name that git accepts, such as main"
+    ]
+
+
+@pytest.mark.parametrize("key", ["root", "deploy_key"])
+@pytest.mark.parametrize("path", ["srv/shop", "/srv/../etc", ""])
+def test_a_path_that_depends_on_where_hookd_was_started_is_refused(key: str, path: str) -> None:
+    assert len(problems(**{key: path})) == 1
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "/etc/passwd", "..", "../x", "a/../b", "a//b", "./a", "a/", "a\x00b", "venv", "venv/x", ".git", "x" * 256],
+)
+def test_a_link_point_that_leaves_the_release_or_takes_its_own_names_is_refused(path: str) -> None:
+    assert len(problems(shared={"files": [path]})) == 1
+    assert len(problems(shared={"directories": [path]})) == 1
+    assert len(problems(dependencies={"file": path})) == 1
+
+
+@pytest.mark.parametrize(
+    "pattern", ["!docs", "^docs", ":(exclude)docs", "/docs", "-docs", "a/../b", "", "a\nb", "x" * 256]
+)
+def test_what_git_would_not_read_as_a_pattern_from_the_top_is_refused(pattern: str) -> None:
+    """Nor what people know from other tools for an exception: git would look for a file of that name."""
+    assert len(problems(paths={"include": [pattern]})) == 1
+    assert len(problems(paths={"exclude": [pattern]})) == 1
+
+
+@pytest.mark.parametrize(
+    ("files", "directories"),
+    [([".env", ".env"], []), (["a"], ["a"]), ([], ["var", "var/cache"]), (["var/a/b"], ["var", "var-b"])],
+)
+def test_link_points_that_contain_each_other_are_refused(files: list[str], directories: list[str]) -> None:
+    [problem] = problems(shared={"files": files, "directories": directories})
+    assert "link points that do not contain each other" in problem
+
+
+SEGMENTS = st.lists(
+    st.text("ab-.", min_size=1, max_size=2).filter(lambda text: text.strip(".")), min_size=1, max_size=3
+)
+
+
+@given(st.lists(SEGMENTS.map("/".join), max_size=6))
+def test_no_accepted_link_point_lies_in_another(paths: list[str]) -> None:
+    nested = any(
+        first.startswith(f"{second}/") or first == second
+        for place, first in enumerate(paths)
+        for other, second in enumerate(paths)
+        if place != other
+    )
+    if nested:
+        with pytest.raises(ValidationError):
+            Shared.model_validate({"directories": paths})
+    else:
+        Shared.model_validate({"directories": paths})
+
+
+@pytest.mark.parametrize(
+    ("handover", "url", "accepted"),
+    [
+        ("restart", "unix:/run/shop.sock:/healthz", True),
+        ("restart", "unix:/run/shop-{colour}.sock:/healthz", False),
+        ("blue-green", "unix:/run/shop-{colour}.sock:/healthz", True),
+        ("blue-green", "unix:/run/shop.sock:/healthz", False),
+    ],
+)
+def test_the_health_url_has_a_colour_exactly_when_there_are_two_services(
+    handover: str, url: str, accepted: bool
+) -> None:
+    over = {"service": {"handover": handover}, "health": {"url": url}}
+    if accepted:
+        assert app(**over).health.url == url
+        return
+    [problem] = problems(**over)
+    assert "wanted: health.url with {colour} when service.handover is blue-green, without it otherwise" in problem
+
+
+@pytest.mark.parametrize(
+    "url", ["", "127.0.0.1:8000", "https://shop/", "file:///etc/passwd", "http://a@b/", "unix:run/x:/", "http://a/ b"]
+)
+def test_a_health_url_that_is_neither_http_nor_a_socket_is_refused(url: str) -> None:
+    assert len(problems(health={"url": url})) == 1
+
+
+@pytest.mark.parametrize("service", [{"manager": "circus"}, {"endpoint": "ipc:///run/circus.sock"}])
+def test_a_circus_service_has_an_endpoint_and_no_other_has(service: dict[str, str]) -> None:
+    [problem] = problems(service=service)
+    assert 'endpoint belongs to manager = "circus", and only to it' in problem
+
+
+@pytest.mark.parametrize("name", ["-x", "a b", "../a", "a/b", "--now", "a" * 65, "a\n", "*", "a;b"])
+def test_a_services_name_that_systemctl_could_take_for_more_is_refused(name: str) -> None:
+    assert len(problems(service={"name": name})) == 1
+
+
+@pytest.mark.parametrize("commands", ["make", [["make"], "test"], [[]], [[""]], [["a\x00b"]], [["x"] * 201]])
+def test_a_command_that_is_no_list_of_arguments_is_refused(commands: object) -> None:
+    assert len(problems(build={"commands": commands})) >= 1
+
+
+def other(name: str = "blog", **over: Any) -> App:
+    return app(**{"name": name, "root": f"/srv/{name}", **over})
+
+
+def test_apps_that_share_nothing_do_not_clash() -> None:
+    assert Catalogue(apps=(app(), other(), other("wiki"))).clashes() == []
+
+
+@pytest.mark.parametrize("root", ["/srv/shop", "/srv/shop/blog", "/srv"])
+def test_one_apps_directory_in_another_is_a_clash(root: str) -> None:
+    [clash] = Catalogue(apps=(app(), other(root=root))).clashes()
+    assert re.fullmatch(r"(shop and blog|blog and shop): one root lies in the other \(.*\)", clash)
+
+
+def test_one_service_for_two_apps_is_a_clash() -> None:
+    [clash] = Catalogue(apps=(app(), other(service={"name": "shop"}))).clashes()
+    assert clash == "shop and blog: the same service (shop)"
+
+
+def test_a_service_with_the_name_of_anothers_colour_is_a_clash() -> None:
+    coloured = app(service={"handover": "blue-green"}, health={"url": "unix:/run/{colour}:/"})
+    assert coloured.services == {"shop-blue", "shop-green"}
+    [clash] = Catalogue(apps=(coloured, other(service={"name": "shop-green"}))).clashes()
+    assert clash == "shop and blog: the same service (shop-green)"
+
+
+def test_the_same_name_under_two_process_managers_is_no_clash() -> None:
+    circus = {"manager": "circus", "endpoint": "ipc:///run/circus.sock", "name": "shop"}
+    assert Catalogue(apps=(app(), other(service=circus))).clashes() == []
+
+
+def test_an_app_is_found_by_its_whole_name_only() -> None:
+    catalogue = Catalogue(apps=(app(),))
+    assert catalogue.get("shop") == app()
+    assert catalogue.get("sho") is None

@@ -1,0 +1,144 @@
+"""The deployment record: which status may follow which, and what is stamped on the way."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import product
+
+import pytest
+from pydantic import ValidationError
+
+from hookd.model.deployment import (
+    BY_HAND,
+    ENDINGS,
+    TRANSITIONS,
+    UNDONE,
+    Deployment,
+    IllegalTransition,
+    Status,
+    Step,
+    Trigger,
+    advance,
+    with_step,
+)
+
+AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+LATER = AT + timedelta(seconds=9)
+ID = "shop-20260304T050607000-0a1b2c"
+
+# Written out a second time on purpose: a change of the table must be meant.
+ALLOWED = {
+    (Status.QUEUED, Status.RUNNING),
+    (Status.QUEUED, Status.SUPERSEDED),
+    (Status.QUEUED, Status.FAILED),
+    (Status.QUEUED, Status.CANCELLED),
+    (Status.RUNNING, Status.SUCCEEDED),
+    (Status.RUNNING, Status.UNCHANGED),
+    (Status.RUNNING, Status.FAILED),
+    (Status.RUNNING, Status.ROLLED_BACK),
+    (Status.RUNNING, Status.ROLLBACK_FAILED),
+    (Status.RUNNING, Status.CANCELLED),
+}
+EVERY_PAIR = list(product(Status, Status))
+
+
+def deployment(status: Status = Status.QUEUED) -> Deployment:
+    return Deployment(id=ID, app="shop", trigger=Trigger.PUSH, status=status, created_at=AT)
+
+
+@pytest.mark.parametrize(("before", "after"), EVERY_PAIR)
+def test_only_the_steps_of_the_table_are_taken(before: Status, after: Status) -> None:
+    if (before, after) in ALLOWED:
+        assert advance(deployment(before), after, LATER).status is after
+        return
+    with pytest.raises(IllegalTransition, match=f"{ID} is {before} and cannot become {after}"):
+        advance(deployment(before), after, LATER)
+
+
+def test_the_table_speaks_of_every_status() -> None:
+    assert set(TRANSITIONS) == set(Status)
+
+
+@pytest.mark.parametrize("status", Status)
+def test_a_status_is_an_ending_exactly_when_nothing_follows(status: Status) -> None:
+    follows = any(before is status for before, _ in ALLOWED)
+    assert deployment(status).ended is not follows
+    assert (status in ENDINGS) is not follows
+
+
+def test_what_was_asked_for_is_undone_after_the_four_bad_endings_only() -> None:
+    assert {Status.FAILED, Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.CANCELLED} == UNDONE
+    assert UNDONE <= ENDINGS
+
+
+def test_a_push_and_its_redelivery_are_not_by_hand() -> None:
+    assert {Trigger.MANUAL, Trigger.ROLLBACK, Trigger.REPLAY} == BY_HAND
+
+
+def test_a_start_is_stamped_and_an_ending_is_not_yet() -> None:
+    running = advance(deployment(), Status.RUNNING, LATER)
+    assert (running.created_at, running.started_at, running.ended_at) == (AT, LATER, None)
+
+
+@pytest.mark.parametrize("ending", sorted(ENDINGS - {Status.SUPERSEDED}))
+def test_an_ending_is_stamped_and_keeps_the_start(ending: Status) -> None:
+    running = advance(deployment(), Status.RUNNING, AT)
+    ended = advance(running, ending, LATER, cause="it was so", hint="do this")
+    assert (ended.started_at, ended.ended_at, ended.cause, ended.hint) == (AT, LATER, "it was so", "do this")
+
+
+def test_a_change_cannot_smuggle_in_another_status_or_time() -> None:
+    ended = advance(deployment(), Status.FAILED, LATER, status=Status.SUCCEEDED, ended_at=AT)
+    assert (ended.status, ended.ended_at) == (Status.FAILED, LATER)
+
+
+def test_advancing_leaves_the_old_record_as_it_was() -> None:
+    old = deployment()
+    advance(old, Status.RUNNING, LATER)
+    assert old == deployment()
+    with pytest.raises(ValidationError, match="frozen"):
+        old.status = Status.RUNNING  # type: ignore[misc]
+
+
+def test_a_record_survives_its_way_through_json() -> None:
+    step = Step(name="fetch", started_at=AT, seconds=0.5, outcome="done", detail="main")
+    record = deployment().model_copy(update={"steps": (step,), "claimed_commit": "a" * 40, "delivery": "d-1"})
+    assert Deployment.model_validate_json(record.model_dump_json()) == record
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("id", "../../etc/passwd"),
+        ("app", "Shop"),
+        ("status", "done"),
+        ("trigger", "cron"),
+        ("claimed_commit", "--upload-pack=x"),
+        ("commit", "a" * 41),
+        ("release", "../000001-aaaaaaaaaaaa"),
+        ("replay_of", "x"),
+        ("superseded_by", "x"),
+        ("created_at", "yesterday"),
+        ("surprise", "field"),
+    ],
+)
+def test_a_record_with_a_field_that_is_none_of_ours_is_refused(field: str, value: str) -> None:
+    table = {**deployment().model_dump(mode="json"), field: value}
+    with pytest.raises(ValidationError) as raised:
+        Deployment.model_validate(table)
+    assert [error["loc"] for error in raised.value.errors()] == [(field,)]
+
+
+def test_a_steps_end_takes_the_place_of_its_start() -> None:
+    started = Step(name="fetch", started_at=AT)
+    done = started.model_copy(update={"seconds": 1.0, "outcome": "done"})
+    assert with_step(with_step(deployment(), started), done).steps == (done,)
+
+
+def test_a_step_that_runs_a_second_time_leaves_the_first_in_the_record() -> None:
+    first = Step(name="health", started_at=AT, seconds=1.0, outcome="failed")
+    again = Step(name="health", started_at=LATER)
+    assert with_step(with_step(deployment(), first), again).steps == (first, again)
+
+
+def test_a_step_inside_another_does_not_end_the_outer_one() -> None:
+    outer, inner = Step(name="build", started_at=AT), Step(name="venv", started_at=LATER)
+    assert with_step(with_step(deployment(), outer), inner).steps == (outer, inner)

@@ -1,0 +1,141 @@
+"""Whether a commit is deployed: freeze, pin, quarantine, the app's paths and what serves, for each trigger."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from hookd.model.decision import Ruling, Verdict
+from hookd.model.deployment import BY_HAND, Trigger
+from hookd.model.eligibility import Freeze, next_for, why_not
+from hookd.model.journal import Built, Event, Good, Passed, Pinned, Quarantined, Switched, fold
+
+AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+DEPLOYMENT = "shop-20260304T050607000-0a1b2c"
+A, B, C = "a" * 40, "b" * 40, "c" * 40
+ONE, TWO = "000001-aaaaaaaaaaaa", "000002-bbbbbbbbbbbb"
+
+
+def deployed(release: str, commit: str) -> list[Event]:
+    """What a deployment that went well leaves behind."""
+    return [
+        Built(at=AT, deployment=DEPLOYMENT, release=release, commit=commit),
+        Switched(at=AT, deployment=DEPLOYMENT, release=release),
+        Good(at=AT, deployment=DEPLOYMENT, release=release),
+    ]
+
+
+def quarantined(commit: str, served: bool = True) -> Quarantined:
+    return Quarantined(at=AT, deployment=DEPLOYMENT, commit=commit, served=served, cause="it was bad")
+
+
+def pinned(commit: str, head: str) -> Pinned:
+    return Pinned(at=AT, deployment=DEPLOYMENT, commit=commit, head=head)
+
+
+def passed(commit: str, base: str) -> Passed:
+    return Passed(at=AT, deployment=DEPLOYMENT, commit=commit, base=base)
+
+
+ROLLED_BACK = [*deployed(ONE, A), Built(at=AT, deployment=DEPLOYMENT, release=TWO, commit=B), quarantined(B)]
+
+
+def why(events: list[Event], head: str, trigger: Trigger = Trigger.PUSH) -> Ruling | None:
+    return why_not(fold(events), head, trigger)
+
+
+REFUSALS: list[tuple[list[Event], str, Verdict, str]] = [
+    (deployed(ONE, A), A, Verdict.UNCHANGED, "aaaaaaaaaaaa is already deployed"),
+    ([*deployed(ONE, A), pinned(A, B)], B, Verdict.PINNED, "a person pinned aaaaaaaaaaaa; bbbbbbbbbbbb was"),
+    (ROLLED_BACK, B, Verdict.QUARANTINED, "bbbbbbbbbbbb is quarantined since 2026-03-04 05:06 UTC: it was bad"),
+    ([quarantined(B, served=False)], B, Verdict.QUARANTINED, "bbbbbbbbbbbb is quarantined since"),
+    (
+        [*deployed(ONE, A), passed(B, A)],
+        B,
+        Verdict.FILTERED,
+        "bbbbbbbbbbbb changes none of the app's paths since aaaa",
+    ),
+]
+
+
+@pytest.mark.parametrize(("events", "head", "verdict", "reason"), REFUSALS)
+def test_a_push_does_not_deploy_what_is_deployed_pinned_away_or_quarantined(
+    events: list[Event], head: str, verdict: Verdict, reason: str
+) -> None:
+    found = why(events, head)
+    assert found is not None
+    assert (found.verdict, found.why[: len(reason)]) == (verdict, reason)
+
+
+@pytest.mark.parametrize("trigger", sorted(BY_HAND))
+@pytest.mark.parametrize(("events", "head", "verdict", "reason"), REFUSALS)
+def test_a_person_is_always_followed(
+    events: list[Event], head: str, verdict: Verdict, reason: str, trigger: Trigger
+) -> None:
+    assert why(events, head, trigger) is None, (verdict, reason)
+
+
+@pytest.mark.parametrize("events", [[], deployed(ONE, A), ROLLED_BACK, [*deployed(ONE, A), passed(B, A)]])
+def test_a_newer_commit_is_deployed(events: list[Event]) -> None:
+    assert why(events, C) is None
+
+
+@pytest.mark.parametrize("trigger", [Trigger.REDELIVERY, Trigger.UNPIN])
+def test_what_failed_before_it_was_started_is_tried_again(trigger: Trigger) -> None:
+    assert why([quarantined(B, served=False)], B, trigger) is None
+
+
+@pytest.mark.parametrize(("events", "head", "verdict", "reason"), REFUSALS[:3])
+def test_a_redelivery_does_not_bring_back_what_a_person_or_the_health_check_put_away(
+    events: list[Event], head: str, verdict: Verdict, reason: str
+) -> None:
+    found = why(events, head, Trigger.REDELIVERY)
+    assert found is not None
+    assert (found.verdict, found.why[: len(reason)]) == (verdict, reason)
+
+
+def test_a_quarantine_names_the_time_it_began() -> None:
+    later = quarantined(B).model_copy(update={"at": AT + timedelta(days=1)})
+    found = why([quarantined(B), later], B)
+    assert found is not None
+    assert "2026-03-05 05:06 UTC" in found.why
+
+
+def test_what_was_passed_over_counts_as_long_as_the_same_release_serves() -> None:
+    """Paths are compared with what serves: with another release before it, the same head may change one of them."""
+    assert why([*deployed(ONE, A), passed(C, A), *deployed(TWO, B)], C) is None
+
+
+def test_what_was_passed_over_is_deployed_when_what_serves_was_never_found_well() -> None:
+    interrupted = Switched(at=AT, deployment=DEPLOYMENT, release=ONE)
+    assert why([*deployed(ONE, A), passed(C, A), interrupted], C) is None
+
+
+@pytest.mark.parametrize("trigger", list(Trigger))
+def test_nothing_is_deployed_to_a_frozen_app(trigger: Trigger) -> None:
+    found = why_not(fold([]), A, trigger, Freeze(reason="the sale", since=AT, by="anna"))
+    assert found == Ruling(verdict=Verdict.FROZEN, why="frozen since 2026-03-04 05:06 UTC by anna: the sale")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "told"),
+    [
+        (Verdict.FROZEN, "hookd thaw shop"),
+        (Verdict.PINNED, "push a newer commit, or follow the branch again: hookd unpin shop"),
+        (Verdict.QUARANTINED, "push a newer commit, or try this one by hand: hookd deploy shop"),
+        (Verdict.FILTERED, "to deploy it all the same: hookd deploy shop"),
+        (Verdict.STOPPED, "sudo hookd start shop"),
+        (
+            Verdict.UNREACHABLE,
+            "check that the address, the branch and the deploy key are right, then: hookd deploy shop",
+        ),
+        (Verdict.WAITING, "to try at once: hookd deploy shop"),
+    ],
+)
+def test_whatever_keeps_an_app_from_its_head_a_command_ends_it(verdict: Verdict, told: str) -> None:
+    assert next_for(verdict, "shop") == told
+    as_root = next_for(verdict, "shop", "sudo hookd")
+    assert as_root == (told if "sudo" in told else told.replace("hookd", "sudo hookd"))
+
+
+def test_where_nothing_keeps_an_app_there_is_nothing_to_type() -> None:
+    assert [one for one in (Verdict.UNCHANGED, Verdict.QUEUED, Verdict.ENDED) if next_for(one, "shop")] == []

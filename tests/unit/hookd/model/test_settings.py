@@ -1,0 +1,119 @@
+"""hookd.toml: every key has its default, an unknown one is an error, and a problem says what would be right."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from hookd.model.config_errors import Problem, from_validation
+from hookd.model.settings import Settings
+
+SECTIONS = ["redis", "receiver", "worker", "history"]
+
+
+def problems(table: dict[str, Any]) -> list[str]:
+    """What is wrong with a table, as a person reads it."""
+    with pytest.raises(ValidationError) as raised:
+        Settings.model_validate(table)
+    return [str(problem) for problem in from_validation("hookd.toml", raised.value)]
+
+
+def test_an_empty_file_is_a_whole_configuration() -> None:
+    settings = Settings.model_validate({})
+    assert settings.state == Path("/var/lib/hookd")
+    assert settings.receiver.max_body == 26_214_400
+    assert settings.history_seconds == 90 * 86_400
+    assert settings.worker.git_protocols == ("https", "ssh")
+
+
+def test_status_pages_are_not_public_unless_the_file_says_so() -> None:
+    assert not Settings.model_validate({}).receiver.public_status
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_an_unknown_key_is_named_with_its_section(section: str) -> None:
+    assert problems({section: {"colour": 1}}) == [
+        f"hookd.toml: {section}.colour: unknown key; remove it or check its spelling"
+    ]
+
+
+def test_an_unknown_section_is_named() -> None:
+    assert problems({"recevier": {"threads": 4}}) == [
+        "hookd.toml: recevier: unknown key; remove it or check its spelling"
+    ]
+
+
+def test_every_problem_is_reported_at_once_with_what_would_be_right() -> None:
+    found = problems(
+        {
+            "state": "var/lib/hookd",
+            "redis": 5,
+            "receiver": {"threads": "many", "processes": 0, "secrets": "../secrets"},
+            "worker": {"git_protocols": ["https", "ext"]},
+            "history": {"keep": 0, "days": 9999, "size": 1},
+        }
+    )
+    assert found == [
+        "hookd.toml: state: 'var/lib/hookd' is refused; wanted: an absolute path without .., such as /var/lib/hookd",
+        "hookd.toml: redis: 5 is refused; input should be a valid dictionary or instance of RedisSettings",
+        "hookd.toml: receiver.processes: 0 is refused; input should be greater than or equal to 1",
+        "hookd.toml: receiver.threads: 'many' is refused; "
+        "input should be a valid integer, unable to parse string as an integer",
+        "hookd.toml: receiver.secrets: '../secrets' is refused; "
+        "wanted: an absolute path without .., such as /var/lib/hookd",
+        "hookd.toml: worker.git_protocols.1: 'ext' is refused; wanted: 'https', 'ssh', 'http' or 'file'",
+        "hookd.toml: history.keep: 0 is refused; input should be greater than or equal to 1",
+        "hookd.toml: history.days: 9999 is refused; input should be less than or equal to 3650",
+        "hookd.toml: history.size: unknown key; remove it or check its spelling",
+    ]
+
+
+@pytest.mark.parametrize("path", ["", ".", "state", "./state", "~/state", "/var/../etc", "/a/..", "/a\x00b"])
+def test_a_path_that_could_lead_anywhere_is_refused(path: str) -> None:
+    assert len(problems({"state": path})) == 1
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("receiver", "max_body", 1023),
+        ("receiver", "max_body", 104_857_601),
+        ("receiver", "processes", 17),
+        ("receiver", "threads", 65),
+        ("worker", "restore_seconds", 0),
+        ("worker", "git_protocols", ["ssh://"]),
+        ("history", "keep", 10_001),
+        ("history", "days", 0),
+    ],
+)
+def test_a_value_beyond_its_bounds_is_refused(section: str, key: str, value: object) -> None:
+    assert len(problems({section: {key: value}})) == 1
+
+
+def test_settings_cannot_be_changed_while_hookd_runs() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().state = Path("/elsewhere")  # type: ignore[misc]
+
+
+def test_places_below_the_state_directory_are_named_in_one_way() -> None:
+    settings = Settings.model_validate({"state": "/state"})
+    assert settings.rq_environment == Path("/state/rq.env")
+    assert settings.log_path("shop", "shop-1") == Path("/state/logs/shop/shop-1.log")
+
+
+@pytest.mark.parametrize("model", [Settings, *(Settings.model_fields[name].annotation for name in SECTIONS)])
+def test_every_key_has_one_sentence_for_people_and_a_default(model: type[BaseModel]) -> None:
+    for name, field in model.model_fields.items():
+        assert not field.is_required(), name
+        assert name in SECTIONS or (field.description or "").endswith("."), name
+
+
+def test_a_problem_without_a_path_speaks_of_the_whole_file() -> None:
+    assert str(Problem("hookd.toml", "", "not TOML")) == "hookd.toml: not TOML"
+
+
+def test_a_long_value_is_cut_in_a_problem() -> None:
+    [problem] = problems({"receiver": {"threads": "x" * 1000}})
+    assert len(problem) < 250
+    assert "x…" in problem

@@ -1,0 +1,47 @@
+"""The client in the log: the peer on TCP, nginx's word on a unix socket, and never a byte that is no address."""
+
+import pytest
+
+from hookd.receiver.delivery import client_of
+
+
+@pytest.mark.parametrize("claimed", ["", "203.0.113.9", "203.0.113.9, 198.51.100.1"])
+def test_on_tcp_the_peer_counts_whatever_a_header_says(claimed: str) -> None:
+    assert client_of({"REMOTE_ADDR": "192.0.2.1", "HTTP_X_FORWARDED_FOR": claimed}) == "192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("header", "client"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        (" 192.0.2.1 ", "192.0.2.1"),
+        ("203.0.113.9, 192.0.2.1", "192.0.2.1"),
+        ("203.0.113.9,192.0.2.1", "192.0.2.1"),
+        ("192.0.2.1,", "-"),
+        ("2001:DB8::1", "2001:db8::1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("", "-"),
+        ("unknown", "-"),
+        ("192.0.2.1:80", "-"),
+        ("[2001:db8::1]", "-"),
+        ("192.0.2.1 client=198.51.100.1", "-"),
+        ("fe80::1%x client=198.51.100.1", "-"),
+        ("fe80::1%x\nWARNING hookd.receiver.app refused signature app=shop client=198.51.100.1", "-"),
+        ("192.0.2.001", "-"),
+        ("٣.0.2.1", "-"),
+        ("0x7f000001", "-"),
+        ("1", "-"),
+    ],
+)
+def test_on_a_unix_socket_the_last_word_counts_if_it_is_an_address(header: str, client: str) -> None:
+    for peer in ("", None):
+        assert client_of({"REMOTE_ADDR": peer, "HTTP_X_FORWARDED_FOR": header}) == client
+
+
+def test_on_a_unix_socket_without_nginx_there_is_no_client() -> None:
+    assert client_of({"REMOTE_ADDR": ""}) == client_of({}) == "-"
+
+
+@pytest.mark.parametrize("peer", ["/run/someone.sock", "\0abstract", "fe80::1%eth0"])
+def test_a_peer_that_is_no_address_does_not_open_the_door_for_a_header(peer: str) -> None:
+    assert client_of({"REMOTE_ADDR": peer, "HTTP_X_FORWARDED_FOR": "192.0.2.1"}) == "-"

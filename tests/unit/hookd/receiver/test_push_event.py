@@ -1,0 +1,185 @@
+"""What a verified event asks for: one push of one branch, a reason to ignore it, or a refusal."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hookd.model.app import App
+from hookd.receiver.errors import Refusal
+from hookd.receiver.push_event import Ignored, Push, Seen, judge
+
+APP = App.model_validate(
+    {
+        "name": "shop",
+        "repository": "https://git.example.org/acme/shop.git",
+        "full_name": "acme/shop",
+        "root": "/srv/shop",
+        "health": {"url": "http://127.0.0.1:8000/healthz"},
+    }
+)
+OLD, NEW = "1" * 40, "2" * 40
+EVENT: dict[str, Any] = {
+    "ref": "refs/heads/main",
+    "before": OLD,
+    "after": NEW,
+    "repository": {"full_name": "acme/shop"},
+}
+
+
+def judged(**changes: Any) -> Push | Ignored:
+    """Judge a push event with some of its keys changed."""
+    return judge(APP, "push", json.dumps({**EVENT, **changes}).encode())
+
+
+def push(commit: str = NEW, repository: str = "acme/shop") -> Push:
+    """The push that is seen in such an event."""
+    return Push(Seen(repository, "refs/heads/main", commit))
+
+
+def refused(payload: bytes, event: str = "push") -> str:
+    """Judge what must be refused with 400 and return the reason."""
+    with pytest.raises(Refusal) as caught:
+        judge(APP, event, payload)
+    assert caught.value.status == 400
+    return caught.value.reason
+
+
+def outcome(event: str, payload: bytes) -> Push | Ignored | int:
+    """Judge an event; a refusal is its status."""
+    try:
+        return judge(APP, event, payload)
+    except Refusal as error:
+        return error.status
+
+
+def test_the_apps_branch_is_a_push() -> None:
+    assert judged() == push()
+
+
+def test_sha256_object_ids_are_a_push() -> None:
+    assert judged(before="a" * 64, after="b" * 64) == push("b" * 64)
+
+
+def test_a_new_branch_is_a_push() -> None:
+    assert judged(before="0" * 40) == push()
+
+
+def test_the_repository_may_be_written_in_other_letters() -> None:
+    assert judged(repository={"full_name": "Acme/SHOP"}) == push(repository="Acme/SHOP")
+
+
+def test_keys_that_nobody_needs_are_passed_over() -> None:
+    assert judged(commits=[{"id": 1}], deleted=False, clone_url="https://evil.example") == push()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"ref": "refs/heads/other"}, "another branch was pushed; this deploys main"),
+        ({"ref": "refs/heads/main/x"}, "another branch was pushed; this deploys main"),
+        ({"ref": "refs/heads/refs/heads/main"}, "another branch was pushed; this deploys main"),
+        ({"ref": "main"}, "another branch was pushed; this deploys main"),
+        ({"ref": "refs/heads/Main"}, "another branch was pushed; this deploys main"),
+        ({"ref": "refs/tags/main"}, "a tag was pushed; this deploys the branch main"),
+        ({"after": "0" * 40}, "the branch main was deleted; what is deployed stays"),
+        ({"after": "0" * 64, "before": "a" * 64}, "the branch main was deleted; what is deployed stays"),
+        ({"before": NEW}, "a test delivery: the branch did not move"),
+        ({"repository": {"full_name": "acme/shop2"}}, "this is for the repository acme/shop"),
+        ({"repository": {"full_name": "evil/acme/shop"}}, "this is for the repository acme/shop"),
+    ],
+)
+def test_what_does_not_concern_the_app_is_ignored(changes: dict[str, Any], reason: str) -> None:
+    event = {**EVENT, **changes}
+    seen = Seen(event["repository"]["full_name"], event["ref"], event["after"])
+    assert judged(**changes) == Ignored(reason, seen=seen)
+
+
+def test_another_repository_is_told_before_the_branch_is_looked_at() -> None:
+    verdict = judged(repository={"full_name": "acme/other"}, after="0" * 40)
+    assert isinstance(verdict, Ignored)
+    assert verdict.reason == "this is for the repository acme/shop"
+
+
+@pytest.mark.parametrize("event", ["create", "delete", "issues", "push ", "PUSH", "p" * 500])
+def test_another_event_is_ignored_and_named(event: str) -> None:
+    verdict = judge(APP, event, b"{}")
+    assert verdict == Ignored(f"the event is {event[:64]!r}, not a push")
+
+
+def test_an_event_without_a_name_is_ignored() -> None:
+    assert judge(APP, "", b"{}") == Ignored("the request names no event")
+
+
+def test_a_ping_is_answered_with_pong() -> None:
+    assert judge(APP, "ping", b'{"zen": "..."}') == Ignored("the webhook is set up", status="pong")
+
+
+@pytest.mark.parametrize("event", ["push", "ping", "create"])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"payload", id="no JSON"),
+        pytest.param(b'{"ref": ', id="torn"),
+        pytest.param(b"{} {}", id="two values"),
+        pytest.param(b"[]", id="a list"),
+        pytest.param(b"null", id="null"),
+        pytest.param(b'"text"', id="a string"),
+        pytest.param(b"[" * 100_000 + b"]" * 100_000, id="deep nesting of lists"),
+        pytest.param(b'{"a":' * 100_000 + b"1" + b"}" * 100_000, id="deep nesting of objects"),
+        pytest.param(b'{"a": ' + b"9" * 5000 + b"}", id="a number of 5000 digits"),
+        pytest.param(rb'{"a": "\ud800"}', id="a lone surrogate"),
+        pytest.param(b'{"a": "\xff"}', id="no UTF-8"),
+        pytest.param('{"a": 1}'.encode("utf-16"), id="UTF-16"),
+        pytest.param(b'\xef\xbb\xbf{"a": 1}', id="a byte order mark"),
+        pytest.param(b'{"a": "\n"}', id="a control character"),
+    ],
+)
+def test_what_is_not_one_json_object_is_refused(event: str, payload: bytes) -> None:
+    assert refused(payload, event)
+
+
+@pytest.mark.parametrize("key", ["ref", "before", "after", "repository"])
+def test_a_missing_key_is_named(key: str) -> None:
+    payload = json.dumps({name: value for name, value in EVENT.items() if name != key}).encode()
+    assert refused(payload) == f"{key}: Field required"
+
+
+@pytest.mark.parametrize("key", ["ref", "before", "after", "repository"])
+@pytest.mark.parametrize("value", [None, True, 1, 1.5, "", [], ["x"], {}, {"full_name": 1}, float("nan"), "é" * 5000])
+def test_a_key_of_another_shape_is_refused(key: str, value: Any) -> None:
+    assert refused(json.dumps({**EVENT, key: value}).encode()).startswith(key)
+
+
+@pytest.mark.parametrize("key", ["before", "after"])
+@pytest.mark.parametrize(
+    "value", ["2" * 39, "2" * 41, "2" * 63, "2" * 65, "A" * 40, "g" * 40, "2" * 40 + "\n", " " + "2" * 40, "--x"]
+)
+def test_what_is_no_object_id_is_refused(key: str, value: str) -> None:
+    assert refused(json.dumps({**EVENT, key: value}).encode()).startswith(key)
+
+
+def test_a_refusal_does_not_repeat_what_was_sent() -> None:
+    assert "<script>" not in refused(json.dumps({**EVENT, "after": "<script>"}).encode())
+
+
+@given(st.binary(max_size=200), st.text(max_size=20))
+def test_random_bytes_are_never_a_push(payload: bytes, event: str) -> None:
+    found = outcome(event, payload)
+    assert found == 400 or isinstance(found, Ignored)
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(EVENT)), JSON_VALUES, min_size=1))
+def test_a_push_with_any_key_replaced_is_no_push(changes: dict[str, Any]) -> None:
+    found = outcome("push", json.dumps({**EVENT, **changes}).encode())
+    assert found == 400 or isinstance(found, Ignored)

@@ -1,0 +1,103 @@
+"""Webhook secrets: one or two per app, never short, never shown; everything that is wrong is told at once."""
+
+from pathlib import Path
+
+import pytest
+
+from hookd.config import ConfigError
+from hookd.credentials import Secret
+from hookd.model.app import App, Catalogue
+from hookd.model.config_errors import Problem
+from hookd.receiver.secrets import Keyring, read_keyring, read_secrets
+
+LONG = b"0123456789abcdef"
+
+
+def catalogue(*names: str) -> Catalogue:
+    """Make a catalogue of apps that differ only in their names."""
+    return Catalogue(
+        apps=tuple(
+            App.model_validate(
+                {
+                    "name": name,
+                    "repository": "https://git.example.org/acme/shop.git",
+                    "full_name": "acme/shop",
+                    "root": f"/srv/{name}",
+                    "health": {"url": "http://127.0.0.1:8000/healthz"},
+                }
+            )
+            for name in names
+        )
+    )
+
+
+def read(directory: Path, content: bytes) -> tuple[list[bytes], list[Problem]]:
+    """Read a file of secrets; returns them and what is wrong with them."""
+    (directory / "shop").write_bytes(content)
+    problems: list[Problem] = []
+    return [secret.reveal() for secret in read_secrets(directory / "shop", problems)], problems
+
+
+@pytest.mark.parametrize(
+    ("content", "secrets"),
+    [
+        (LONG, [LONG]),
+        (LONG + b"\n", [LONG]),
+        (LONG + b"\r\n", [LONG]),
+        (b"\n" + LONG + b"\n\n", [LONG]),
+        (LONG + b"\nanother secret of the app\n", [LONG, b"another secret of the app"]),
+        ("ein Geheimnis, größer".encode(), ["ein Geheimnis, größer".encode()]),
+        (b"\xff" * 16, [b"\xff" * 16]),
+        (b" " + LONG + b" ", [b" " + LONG + b" "]),
+    ],
+)
+def test_a_secret_is_a_line_without_its_end(tmp_path: Path, content: bytes, secrets: list[bytes]) -> None:
+    assert read(tmp_path, content) == (secrets, [])
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"   \n\t\n", b"\n".join([LONG] * 3)])
+def test_no_secret_and_three_secrets_are_problems(tmp_path: Path, content: bytes) -> None:
+    _, problems = read(tmp_path, content)
+    assert [problem.text.partition("; ")[2] for problem in problems] == ["wanted: one, or two during a rotation"]
+
+
+@pytest.mark.parametrize("content", [LONG[:-1], b"x", LONG + b"\nshort", b"short\n" + LONG, LONG[:-1] + b"\r\n"])
+def test_a_secret_under_16_bytes_is_a_problem(tmp_path: Path, content: bytes) -> None:
+    _, problems = read(tmp_path, content)
+    assert [problem.text.partition(";")[0] for problem in problems] == ["holds a secret under 16 bytes"]
+
+
+def test_a_missing_file_is_a_problem_that_names_it(tmp_path: Path) -> None:
+    problems: list[Problem] = []
+    assert read_secrets(tmp_path / "shop", problems) == ()
+    assert str(tmp_path / "shop") in str(problems[0])
+
+
+def test_every_app_that_lacks_its_secret_is_named_at_once(tmp_path: Path) -> None:
+    (tmp_path / "good").write_bytes(LONG)
+    (tmp_path / "short").write_bytes(b"x")
+    with pytest.raises(ConfigError) as caught:
+        read_keyring(tmp_path, catalogue("good", "missing", "short"))
+    assert [Path(problem.file).name for problem in caught.value.problems] == ["missing", "short"]
+
+
+def test_a_keyring_holds_each_apps_own_secrets(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).write_bytes(LONG + name.encode())
+    keyring = read_keyring(tmp_path, catalogue("one", "two"))
+    assert [secret.reveal() for secret in keyring.of("two")] == [LONG + b"two"]
+    assert keyring.of("three") == ()
+
+
+def test_a_problem_does_not_show_the_secret(tmp_path: Path) -> None:
+    _, problems = read(tmp_path, b"hunter2")
+    assert problems
+    assert "hunter2" not in "".join(map(str, problems))
+
+
+def test_a_secret_is_not_shown_where_it_is_printed() -> None:
+    secret = Secret(LONG)
+    keyring = Keyring({"shop": (secret,)})
+    for shown in (repr(secret), str(secret), f"{secret}", repr([secret]), repr(keyring), str(keyring)):
+        assert LONG.decode() not in shown
+    assert str(secret) == "Secret(***)"

@@ -1,0 +1,101 @@
+"""HMAC-SHA256 against published vectors, and every way in which a digest may not fit."""
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hookd.credentials import Secret
+from hookd.receiver.signatures import Verifier, sign
+from hookd.receiver.signed_request import form_value
+
+EVERYBODY = b"It's a Secret to Everybody"
+JSON = b'{"ref":"refs/heads/main"}'
+FORM = b"payload=%7B%22ref%22%3A%22refs%2Fheads%2Fmain%22%7D"
+
+# Published: GitHub "Validating webhook deliveries"; gidgethub tests/test_sansio.py; adnanh/webhook hook_test.go.
+PUBLISHED = [
+    (EVERYBODY, b"Hello, World!", "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"),
+    (b"123456", b"gidget", "091319196718d5bcb1c20ad25fc890597423ecdbad1f947f560afd643b5000de"),
+    (b"123456", b'{"action": "opened"}', "0340d06469a1b35662ebd7a67ea2c0c328239f319f1cfafb221451de629e0430"),
+    (b"secret", b'{"a": "z"}', "f417af3a21bd70379b5796d5f013915e7029f62c580fb0f500f59a35a6f04c89"),
+    (b"secret", b"", "f9e66e179b6747ae54108f82f8ade8b3c25d76fd30afde6c395822c530196169"),
+]
+# Worked out from the published algorithm for bodies of other kinds.
+DERIVED = [
+    (EVERYBODY, JSON, "6a42699496d8c4fb346af1c930df527931a321e28ada69dbc5ee82f438517fd2"),
+    (EVERYBODY, FORM, "720493f557150a271b7cfdd9904c5fe4697f30c44588f8b452d36abc47b8796c"),
+    (EVERYBODY, '{"msg":"naïve ☃"}'.encode(), "740b9da02459ebf0694de9940e3d8be7b7a9ecfd2edc882c2d7ec7975f8693f9"),
+    (EVERYBODY, b"", "66a0c074deaa0f489ead6537e0d32f9a344b90bbeda705b6ed45ecd3b413fb40"),
+]
+
+
+def accepts(secrets: list[bytes], body: bytes, digest: bytes | None) -> bool:
+    """Verify a body in one piece."""
+    verifier = Verifier([Secret(secret) for secret in secrets])
+    verifier.update(body)
+    return verifier.accepts(digest)
+
+
+@pytest.mark.parametrize(("secret", "body", "digest"), PUBLISHED + DERIVED)
+def test_a_published_signature_that_is_refused_is_found(secret: bytes, body: bytes, digest: str) -> None:
+    assert accepts([secret], body, bytes.fromhex(digest))
+    assert sign(Secret(secret), [body]) == digest
+
+
+@pytest.mark.parametrize(("secret", "body", "digest"), PUBLISHED + DERIVED)
+def test_no_vector_fits_another_secret(secret: bytes, body: bytes, digest: str) -> None:
+    assert not accepts([secret + b"x"], body, bytes.fromhex(digest))
+
+
+def test_gitea_signs_the_json_of_a_form_and_github_its_bytes() -> None:
+    over_json, over_bytes = (bytes.fromhex(digest) for _, _, digest in DERIVED[:2])
+    assert accepts([EVERYBODY], form_value(io.BytesIO(FORM)), over_json)
+    assert accepts([EVERYBODY], FORM, over_bytes)
+    assert not accepts([EVERYBODY], FORM, over_json)
+
+
+def test_a_body_in_pieces_has_the_signature_of_the_whole() -> None:
+    verifier = Verifier([Secret(EVERYBODY)])
+    for byte in JSON:
+        verifier.update(bytes([byte]))
+    assert verifier.accepts(bytes.fromhex(DERIVED[0][2]))
+    assert sign(Secret(EVERYBODY), [JSON[:7], JSON[7:]]) == DERIVED[0][2]
+
+
+@pytest.mark.parametrize("secrets", [[EVERYBODY, b"another"], [b"another", EVERYBODY]])
+def test_during_a_rotation_either_secret_fits(secrets: list[bytes]) -> None:
+    assert accepts(secrets, JSON, bytes.fromhex(DERIVED[0][2]))
+
+
+def test_a_third_secret_does_not_fit() -> None:
+    assert not accepts([b"one", b"two"], JSON, bytes.fromhex(DERIVED[0][2]))
+
+
+def test_nothing_fits_an_app_without_secrets() -> None:
+    empty_key = bytes.fromhex("70f408f0cf4971860f1ae76a84a59fed54c23b666a5c1069573bd17b46168283")
+    assert not accepts([], JSON, empty_key)
+
+
+def test_a_digest_that_could_not_be_read_does_not_fit() -> None:
+    assert not accepts([EVERYBODY], JSON, None)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 31, 33])
+def test_a_digest_of_another_length_does_not_fit(cut: int) -> None:
+    right = bytes.fromhex(DERIVED[0][2])
+    assert not accepts([EVERYBODY], JSON, (right + b"\0")[:cut])
+
+
+@given(st.binary(max_size=300), st.binary(min_size=1, max_size=80), st.binary(max_size=40))
+def test_only_the_exact_digest_fits(body: bytes, secret: bytes, digest: bytes) -> None:
+    right = bytes.fromhex(sign(Secret(secret), [body]))
+    assert accepts([secret], body, right)
+    assert accepts([secret], body, digest) == (digest == right)
+
+
+@given(st.integers(0, 255))
+def test_a_digest_with_one_bit_turned_does_not_fit(bit: int) -> None:
+    right = int(DERIVED[0][2], 16)
+    assert not accepts([EVERYBODY], JSON, (right ^ (1 << bit)).to_bytes(32, "big"))

@@ -1,0 +1,137 @@
+"""Reading the configuration: everything that is wrong with all files is reported at once."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from hookd.config import ConfigError, config_path, load
+
+APP = """
+repository = "ssh://git@example.org/acme/{name}.git"
+full_name = "acme/{name}"
+root = "/srv/{name}"
+health.url = "http://127.0.0.1:8000/healthz"
+"""
+
+
+def write(directory: Path, files: Mapping[str, str | bytes]) -> Path:
+    """Write configuration files and return the path of hookd.toml."""
+    (directory / "apps").mkdir()
+    for name, content in files.items():
+        (directory / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return directory / "hookd.toml"
+
+
+def problems(path: Path) -> list[str]:
+    """What is wrong, with the directory of the files left out."""
+    with pytest.raises(ConfigError) as raised:
+        load(path)
+    assert str(raised.value).splitlines() == [str(problem) for problem in raised.value.problems]
+    return [str(problem).replace(f"{path.parent}/", "") for problem in raised.value.problems]
+
+
+def test_settings_and_apps_are_read_and_an_app_is_called_after_its_file(tmp_path: Path) -> None:
+    files = {"hookd.toml": 'state = "/state"', "apps/shop.toml": APP.format(name="shop"), "apps/notes.txt": "no app"}
+    config = load(write(tmp_path, files))
+    assert config.settings.state == Path("/state")
+    assert [app.name for app in config.catalogue.apps] == ["shop"]
+
+
+def test_every_problem_of_every_file_is_reported_at_once(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        {
+            "hookd.toml": 'states = "/state"\n[receiver]\nthreads = 0\n',
+            "apps/Shop.toml": "",
+            "apps/blog.toml": APP.format(name="blog").replace("/srv", "srv") + 'branch = "-x"\n',
+            "apps/latin.toml": b'root = "/srv/caf\xe9"\n',
+            "apps/torn.toml": "root = \n",
+            "apps/wiki.toml": APP.format(name="wiki") + 'name = "other"\n',
+        },
+    )
+    (path.parent / "apps" / "dir.toml").mkdir()
+    absolute = "an absolute path without .., such as /var/lib/hookd"
+    assert problems(path) == [
+        "hookd.toml: receiver.threads: 0 is refused; input should be greater than or equal to 1",
+        "hookd.toml: states: unknown key; remove it or check its spelling",
+        "apps/Shop.toml: an app's file is named [a-z][a-z0-9-]{0,31}.toml",
+        "apps/blog.toml: branch: '-x' is refused; wanted: a branch name that git accepts, such as main",
+        f"apps/blog.toml: root: 'srv/blog' is refused; wanted: {absolute}",
+        "apps/dir.toml: cannot be read: Is a directory",
+        "apps/latin.toml: not UTF-8 text",
+        "apps/torn.toml: not TOML: Invalid value (at line 1, column 8)",
+        "apps/wiki.toml: name: unknown key; remove it: an app is called after its file",
+    ]
+
+
+def test_two_apps_that_share_a_directory_and_a_service_are_reported(tmp_path: Path) -> None:
+    both = {f"apps/{name}.toml": APP.format(name="shop") + '[service]\nname = "web"\n' for name in ("shop", "blog")}
+    assert problems(write(tmp_path, {"hookd.toml": "", **both})) == [
+        "apps: blog and shop: one root lies in the other (/srv/shop)",
+        "apps: blog and shop: the same service (web)",
+    ]
+
+
+def test_a_missing_file_is_reported_with_its_path(tmp_path: Path) -> None:
+    assert problems(tmp_path / "hookd.toml") == ["hookd.toml: cannot be read: No such file or directory"]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"\xff\xfe", "not UTF-8 text"),
+        (b"state = ", "not TOML: Invalid value (at end of document)"),
+        (b'state = "/a"\nstate = "/b"\n', "not TOML: Cannot overwrite a value (at line 2, column 13)"),
+        (b"\x00", "not TOML: Invalid statement (at line 1, column 1)"),
+    ],
+)
+def test_a_file_that_is_no_toml_says_where(tmp_path: Path, content: bytes, problem: str) -> None:
+    assert problems(write(tmp_path, {"hookd.toml": content})) == [f"hookd.toml: {problem}"]
+
+
+def test_a_catalogue_that_was_named_but_is_not_there_is_reported(tmp_path: Path) -> None:
+    path = write(tmp_path, {"hookd.toml": f'apps = "{tmp_path}/elsewhere"\n'})
+    assert problems(path) == ["elsewhere: the catalogue cannot be read: No such file or directory"]
+
+
+def test_a_host_without_apps_is_a_host_without_apps(tmp_path: Path) -> None:
+    (tmp_path / "hookd.toml").touch()
+    assert load(tmp_path / "hookd.toml").catalogue.apps == ()
+
+
+def test_apps_elsewhere_are_read_also_when_the_settings_are_wrong(tmp_path: Path) -> None:
+    path = write(tmp_path, {"hookd.toml": f'apps = "{tmp_path}/elsewhere"\nstate = "here"\n'})
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "shop.toml").write_text(APP.format(name="shop") + "surprise = 1\n")
+    assert [problem.split(":")[0] for problem in problems(path)] == ["hookd.toml", "elsewhere/shop.toml"]
+
+
+def test_a_secret_in_a_url_does_not_get_into_the_problem(tmp_path: Path) -> None:
+    wrong = APP.format(name="shop").replace("ssh://git@", "https://ada:hunter2@")
+    [problem] = problems(write(tmp_path, {"hookd.toml": "", "apps/shop.toml": wrong}))
+    assert problem.startswith(
+        "apps/shop.toml: repository: 'https://***@example.org/acme/shop.git' is refused; wanted: "
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "chosen"),
+    [
+        (None, {}, "/etc/hookd/hookd.toml"),
+        (None, {"HOOKD_CONFIG": ""}, "/etc/hookd/hookd.toml"),
+        (None, {"HOOKD_CONFIG": "/a.toml"}, "/a.toml"),
+        (Path("/b.toml"), {"HOOKD_CONFIG": "/a.toml"}, "/b.toml"),
+    ],
+)
+def test_a_file_that_was_named_comes_before_the_variable_and_the_default(
+    given: Path | None, environment: dict[str, str], chosen: str
+) -> None:
+    assert config_path(given, environment) == Path(chosen)
+
+
+def test_the_chosen_file_does_not_depend_on_the_directory_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert config_path(Path("x.toml"), {}) == tmp_path / "x.toml"

@@ -1,0 +1,181 @@
+"""Secrets in files: systemd's come first, what is wrong is said with its file, and none of them is ever shown."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from hookd.config import Config, ConfigError
+from hookd.credentials import ROLES, RedisUser, Role, Secret, given, person, redis_user, user_name, with_user
+from hookd.model.app import Catalogue
+from hookd.model.settings import RedisSettings, Settings
+from hookd.queue.client import PatientRedis, for_person, impatient
+from hookd.receiver.secrets import read_keyring, secret_file
+from hookd.receiver.status_routes import readers_from
+from tests.support.users import as_nobody, open_directory
+
+PASSWORD = "p:a/s@s?#%25 wörd'\""
+USER = RedisUser("hookd-worker", Secret(PASSWORD.encode()))
+
+
+@pytest.fixture
+def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory in which systemd shows a unit its credentials."""
+    directory = tmp_path / "credentials"
+    directory.mkdir()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(directory))
+    return directory
+
+
+@pytest.fixture
+def passwords(tmp_path: Path) -> Path:
+    """The directory of `redis.passwords`."""
+    directory = tmp_path / "passwords"
+    directory.mkdir()
+    return directory
+
+
+def config(passwords: Path | None, url: str = "unix:///run/redis.sock?db=0", token: Path | None = None) -> Config:
+    settings = Settings.model_validate(
+        {"redis": RedisSettings(url=url, passwords=passwords), "receiver": {"token_file": token}}
+    )
+    return Config(Path("/etc/hookd/hookd.toml"), settings, Catalogue())
+
+
+def shown(user: RedisUser | None) -> tuple[str, str] | None:
+    return user.get_credentials() if user else None
+
+
+def problem(passwords: Path, url: str = "unix:///run/redis.sock") -> str:
+    with pytest.raises(ConfigError) as caught:
+        redis_user(config(passwords, url), "worker")
+    return str(caught.value)
+
+
+def test_a_credential_is_found_by_its_name(systemd: Path) -> None:
+    (systemd / "token").write_text("x")
+    assert given("token") == systemd / "token"
+    assert given("another") is None
+    assert given("token", {}) is None
+
+
+def test_without_passwords_redis_asks_for_none() -> None:
+    assert redis_user(config(None), "worker") is None
+    assert person(config(None), reads=False) is None
+
+
+def test_a_role_has_its_user_and_its_file(passwords: Path) -> None:
+    (passwords / "worker").write_text(f"{PASSWORD}\n", encoding="utf-8")
+    (passwords / "status").write_text("another")
+    assert shown(redis_user(config(passwords), "worker")) == ("hookd-worker", PASSWORD)
+    assert shown(redis_user(config(passwords), "status")) == ("hookd-status", "another")
+
+
+def test_systemd_s_password_comes_before_that_of_the_directory(passwords: Path, systemd: Path) -> None:
+    (passwords / "worker").write_text("the directory's")
+    (systemd / "redis_worker").write_text("systemd's")
+    (systemd / "redis_status").write_text("systemd's, too")
+    assert shown(redis_user(config(passwords), "worker")) == ("hookd-worker", "systemd's")
+    assert shown(redis_user(config(passwords), "status")) == ("hookd-status", "systemd's, too")
+
+
+def test_systemd_s_password_is_not_used_where_redis_asks_for_none(systemd: Path) -> None:
+    (systemd / "redis_worker").write_text("x")
+    assert redis_user(config(None), "worker") is None
+
+
+def test_what_is_wrong_with_a_password_is_said_with_its_file(passwords: Path) -> None:
+    file = passwords / "worker"
+    missing = "cannot be read: No such file or directory"
+    assert problem(passwords) == f"{file}: the password of Redis' user hookd-worker {missing}"
+    file.write_text(" \n")
+    assert problem(passwords) == f"{file}: holds no password"
+    file.write_bytes(b"\xff\xfe")
+    assert problem(passwords) == f"{file}: a password for Redis is UTF-8 text"
+
+
+@pytest.mark.parametrize("url", ["unix://me:pw@/run/r.sock", "redis://me@127.0.0.1:6379/0", "redis://:pw@127.0.0.1"])
+def test_a_url_that_names_a_user_clashes_with_passwords(passwords: Path, url: str) -> None:
+    (passwords / "worker").write_text("x")
+    said = problem(passwords, url)
+    assert "redis.url: names a user" in said and "pw" not in said.replace("passwords", "")
+
+
+def test_systemd_s_webhook_secrets_come_first(tmp_path: Path, systemd: Path) -> None:
+    (systemd / "secrets_shop").write_text("0123456789abcdef")
+    assert secret_file(tmp_path, "shop") == systemd / "secrets_shop"
+    assert secret_file(tmp_path, "blog") == tmp_path / "blog"
+    assert read_keyring(tmp_path, Catalogue()).of("shop") == ()
+
+
+def test_systemd_s_token_comes_first(tmp_path: Path, systemd: Path) -> None:
+    (tmp_path / "token").write_text("the directory's")
+    assert readers_from(config(None, token=tmp_path / "token")).admits("Bearer the directory's")
+    (systemd / "token").write_text("systemd's\n")
+    for found in (readers_from(config(None, token=tmp_path / "token")), readers_from(config(None))):
+        assert found.admits("Bearer systemd's")
+        assert not found.admits("Bearer the directory's")
+
+
+def test_a_person_is_the_operator_if_the_password_can_be_read(passwords: Path) -> None:
+    for role in ("operator", "status"):
+        (passwords / role).write_text("x")
+    for reads in (True, False):
+        assert shown(person(config(passwords), reads=reads)) == ("hookd-operator", "x")
+
+
+def asked_by_nobody(roles: tuple[Role, ...], *, reads: bool) -> str:
+    """Ask as somebody who may read only the passwords of these roles."""
+    with open_directory() as directory:
+        for role in ROLES:
+            (directory / role).write_text("x")
+            (directory / role).chmod(0o644 if role in roles else 0o600)
+        return as_nobody(lambda: shown(person(config(directory), reads=reads)))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_person_without_the_operator_s_password_may_still_look() -> None:
+    assert asked_by_nobody(("status",), reads=True) == "('hookd-status', 'x')"
+    assert "NotForYou" in asked_by_nobody(("status",), reads=False)
+    assert "NotForYou" in asked_by_nobody((), reads=True)
+
+
+def test_a_missing_password_is_no_question_of_rights(passwords: Path) -> None:
+    with pytest.raises(ConfigError, match="hookd-operator cannot be read: No such file"):
+        person(config(passwords), reads=True)
+
+
+@pytest.mark.parametrize("connect", [impatient, for_person])
+def test_a_connection_logs_in_without_showing_the_password(connect: Callable[[str, RedisUser], Redis]) -> None:
+    client = connect("unix:///run/redis.sock?db=3", USER)
+    assert client.connection_pool.connection_kwargs["credential_provider"] is USER
+    for text in (repr(client), repr(client.connection_pool), str(client.connection_pool.connection_kwargs), repr(USER)):
+        assert PASSWORD not in text and "wörd" not in text
+    assert client.connection_pool.connection_kwargs["db"] == 3
+
+
+def test_the_worker_s_connection_logs_in_without_showing_the_password() -> None:
+    client = PatientRedis.from_url("unix:///run/redis.sock", credential_provider=USER)
+    assert client.connection_pool.connection_kwargs["credential_provider"] is USER
+    assert PASSWORD not in repr(client)
+
+
+@pytest.mark.parametrize(
+    "url", ["unix:///run/hookd/redis.sock?db=2", "redis://127.0.0.1:6380/1", "rediss://redis.example.org/0"]
+)
+def test_a_url_with_a_user_is_read_back_as_it_was_meant(url: str) -> None:
+    plain = Redis.from_url(url).connection_pool.connection_kwargs
+    read = Redis.from_url(with_user(url, USER)).connection_pool.connection_kwargs
+    assert (read["username"], read["password"]) == ("hookd-worker", PASSWORD)
+    for part in ("path", "host", "port", "db"):
+        assert read.get(part) == plain.get(part)
+
+
+def test_a_url_without_a_user_stays_as_it_is() -> None:
+    assert with_user("unix:///run/redis.sock?db=0", None) == "unix:///run/redis.sock?db=0"
+
+
+def test_every_user_is_called_after_its_role() -> None:
+    assert user_name("receiver") == "hookd-receiver"

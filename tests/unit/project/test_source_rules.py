@@ -1,0 +1,39 @@
+"""Rules about the source that neither ruff nor import-linter (pyproject.toml) can hold."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import PROJECT, python
+
+DIGEST = re.compile(r"(?i)digest|signature|hmac|\bmac\b|token")
+FILES = [file for room in ("hookd", "worker", "units") for file in sorted((PROJECT / room).rglob("*.py"))]
+
+
+def test_programs_import_no_code_for_root_before_a_server_command_is_typed() -> None:
+    held = "[name for name in sys.modules if name.startswith(('units', 'worker'))]"
+    code = f"import sys, hookd.cli, hookd.receiver.server; print({held})"
+    done = subprocess.run(python("-c", code), cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(PROJECT).as_posix())
+def test_digests_and_tokens_are_compared_in_constant_time(file: Path) -> None:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Compare) and any(isinstance(op, ast.Eq | ast.NotEq) for op in node.ops):
+            sides = [side for side in (node.left, *node.comparators) if not is_public(side)]
+            assert len(sides) < 2 or not DIGEST.search(ast.unparse(node)), ast.unparse(node)
+
+
+def is_public(side: ast.expr) -> bool:
+    """Return True for a constant or a length, which hold no secret."""
+    return isinstance(side, ast.Constant) or (isinstance(side, ast.Call) and ast.unparse(side.func) == "len")
+
+
+def test_git_is_started_by_gitpython_alone() -> None:
+    tree = ast.parse((PROJECT / "worker" / "release" / "git_mirror.py").read_text())
+    calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    assert not [call for call in calls if call.startswith("subprocess.")]

@@ -1,0 +1,277 @@
+"""From what was found to what is done: the app's file and the units, or everything that stands in the way at once."""
+
+import os
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hookd.model.app import Catalogue
+from units.adopt.decide import decide
+from units.adopt.describe import told
+from units.adopt.discovery.checkout import Checkout
+from units.adopt.discovery.gunicorn_options import Gunicorn
+from units.adopt.discovery.listeners import Listener
+from units.adopt.discovery.nginx_sites import Site
+from units.adopt.discovery.service import OldService
+from units.adopt.discovery.untracked import Loose, Wishes
+from units.adopt.facts import Facts, Options, Page, Person
+from units.adopt.prepare import bridge_files, check_files, door_files, final_files
+from units.adopt.state import Adoption
+from units.apps.plan import app_toml
+from units.plan.manifest import Manifest
+from units.plan.steps import File
+from units.system.errors import Refused
+from units.system.facts import Host
+
+OLD = Listener(host="127.0.0.1", port=8000)
+HOST = Host(252, Path("/usr/bin/redis-server"), 2000, True, False, False, False)
+UNIT = "[Service]\nExecStart=/opt/shop/venv/bin/gunicorn wsgi:app\n"
+
+
+@pytest.fixture
+def facts(tmp_path: Path) -> Facts:
+    """A project that can be taken over."""
+    for name in ("uploads", ".git"):
+        (tmp_path / name).mkdir()
+    fragment = Path("/etc/systemd/system/shop.service")
+    checkout = Checkout(
+        root=tmp_path,
+        owner="manager",
+        url="git@git.example.org:acme/shop.git",
+        branch="main",
+        commit="ab" * 20,
+        tracked=("wsgi.py", "requirements.txt", "uploads/.gitkeep"),
+        changed=(),
+        loose=(),
+        unpushed=0,
+    )
+    service = OldService(
+        name="shop.service",
+        fragment=fragment,
+        drop_ins=(),
+        active="active",
+        argv=(),
+        hooks=("ExecStartPre=/bin/true",),
+        user="www-data",
+        group="www-data",
+        groups=(),
+        directory=tmp_path,
+        environment=("COLOUR=red",),
+        files=(),
+        main_pid=1,
+        is_odd=False,
+    )
+    return Facts(
+        options=Options(root=tmp_path, name="shop"),
+        checkout=checkout,
+        service=service,
+        others=("shop-mail.service",),
+        mentions=(Path("/etc/cron.d/shop"),),
+        person=Person("www-data", 33, frozenset({33})),
+        gunicorn=Gunicorn("wsgi:app", 3, 1, None, ("--timeout=45",), ("graceful_timeout=120",)),
+        why_no_gunicorn="",
+        olds=(OLD,),
+        texts={},
+        variables={},
+        sites=(Site(Path("/etc/nginx/shop"), "old;", "new;", ("shop.example.org",), True, ()),),
+        loose=(Loose(".env", "file", ""), Loose("uploads", "data", ""), Loose("venv", "left", "")),
+        page=Page("/healthz", "localhost"),
+        reachable=True,
+        root=os.stat_result((0o40755, 0, 0, 0, 0, 0, 0, 0, 0, 0)),
+        python=None,
+        unit_texts={fragment: (UNIT, 0o644)},
+    )
+
+
+def decided(facts: Facts) -> Adoption:
+    return decide(facts, Catalogue(), Manifest(Path("/nowhere")))
+
+
+def refusal(facts: Facts) -> list[str]:
+    with pytest.raises(Refused) as refused:
+        decided(facts)
+    return refused.value.reasons
+
+
+def texts(files: tuple[object, ...]) -> dict[str, str]:
+    return {file.path.name: file.text for file in files if isinstance(file, File)}
+
+
+def test_the_app_s_file_says_what_ran_before(facts: Facts) -> None:
+    adoption = decided(facts)
+    root = str(facts.checkout.root)
+    table = tomllib.loads(app_toml("shop", adoption.table))
+    assert table["root"] == table["shared"]["root"] == table["shared"]["data"] == root
+    assert (table["shared"]["files"], table["shared"]["directories"]) == ([".env"], ["uploads"])
+    assert table["service"]["workers"] == 3
+    assert table["health"]["url"] == "unix:/run/hookd-apps/shop.sock:/healthz"
+    assert adoption.app.service.units == "existing"
+    assert "GUNICORN_CMD_ARGS=--timeout=45\n" in adoption.environment
+    assert "COLOUR=red\n" in adoption.environment
+
+
+def test_it_is_kept_and_read_back_as_it_was(facts: Facts) -> None:
+    adoption = decided(facts)
+    assert Adoption.model_validate_json(adoption.model_dump_json()) == adoption
+
+
+def test_the_bridge_is_a_copy_of_the_unit_that_nobody_comes_to_before_it_was_proved(facts: Facts) -> None:
+    drop_in = Path("/etc/systemd/system/shop.service.d/limits.conf")
+    more = {**facts.unit_texts, drop_in: ("[Service]\nLimitNOFILE=9999\n", 0o600)}
+    service = replace(facts.service, drop_ins=(drop_in,))
+    adoption = decided(replace(facts, unit_texts=more, service=service))
+    closed = bridge_files(adoption, HOST, open_door=False)
+    names = [str(file.path).removeprefix("/etc/systemd/system/") for file in closed if "systemd" in str(file.path)]
+    order = sorted(name for name in names if name.startswith("shop-bridge.service.d/"))
+    assert order == [f"shop-bridge.service.d/{one}" for one in ("01-limits.conf", "hookd.conf", "zz-hookd-adopt.conf")]
+    assert texts(closed)["shop-bridge.service"] == UNIT
+    assert "Sockets=shop.socket" not in "".join(texts(closed).values())
+    opened = bridge_files(adoption, HOST, open_door=True)
+    assert "Sockets=shop.socket" in texts(opened)["zz-hookd-adopt.conf"]
+    assert "restart shop-bridge.service" in texts(closed)["hookd-shop"]
+    assert "Service=shop-bridge.service" in texts(door_files(adoption, HOST))["zz-hookd-adopt.conf"]
+
+
+def test_what_stays_knows_nothing_of_the_bridge(facts: Facts) -> None:
+    stays = final_files(decided(facts), HOST)
+    assert "bridge" not in "".join(texts(stays).values())
+    assert {"shop.socket", "hookd.conf", "hookd-shop"} <= set(texts(stays))
+    assert "EnvironmentFile=\n" in texts(stays)["hookd.conf"]
+    assert "Sockets=shop-check.socket" in texts(check_files(decided(facts)))["zz-hookd-adopt.conf"]
+
+
+def test_a_socket_of_its_own_stays_and_is_what_hookd_asks(facts: Facts) -> None:
+    held = replace(
+        facts,
+        service=replace(facts.service, sockets=("shop.socket",)),
+        olds=(Listener(path="/run/shop.sock"),),
+        sites=(replace(facts.sites[0], after="old;"),),
+    )
+    adoption = decided(held)
+    assert adoption.way == "held"
+    assert adoption.table["health"]["url"] == "unix:/run/shop.sock:/healthz"
+    assert adoption.changes == ()
+    assert door_files(adoption, HOST) == ()
+    stays = texts(final_files(adoption, HOST))
+    assert "hookd.conf" in stays
+    assert "shop.socket" not in stays
+
+
+def test_without_nginx_the_old_address_stays_and_a_pause_must_be_accepted(facts: Facts) -> None:
+    direct = replace(facts, sites=(), olds=(Listener(host="0.0.0.0", port=80),))
+    assert "--accept-pause" in "".join(refusal(direct))
+    adoption = decided(replace(direct, options=replace(direct.options, accept_pause=True)))
+    assert adoption.way == "direct"
+    assert adoption.app.service.listen == "0.0.0.0:80"
+    assert adoption.app.health.url == "http://127.0.0.1:80/healthz"
+    assert "ListenStream=0.0.0.0:80" in texts(door_files(adoption, HOST))["shop.socket"]
+
+
+def test_a_project_in_a_directory_below_the_checkout_keeps_its_place(facts: Facts) -> None:
+    root = facts.checkout.root
+    deeper = replace(
+        facts, service=replace(facts.service, directory=root / "src"), variables={"PYTHONPATH": f"{root}/lib"}
+    )
+    assert "GUNICORN_CMD_ARGS='--timeout=45 --chdir=src --pythonpath=lib'\n" in decided(deeper).environment
+
+
+def test_an_app_outside_of_the_web_server_s_group_stays_readable(facts: Facts) -> None:
+    other = replace(facts, person=Person("nobody", 65534, frozenset({65534})))
+    adoption = decided(other)
+    assert adoption.member_of == "nogroup"
+    assert adoption.app.ownership.policy == "split"
+    assert adoption.app.ownership.user == "nobody"
+
+
+def test_data_that_the_app_cannot_write_is_opened_and_nothing_else(facts: Facts) -> None:
+    uploads = facts.checkout.root / "uploads"
+    assert decided(facts).open_data == ("uploads",)
+    uploads.chmod(0o777)
+    assert decided(facts).open_data == ()
+
+
+def test_everything_in_the_way_is_said_at_once(facts: Facts) -> None:
+    bad = replace(
+        facts,
+        checkout=replace(
+            facts.checkout, url=None, branch=None, changed=("wsgi.py",), unpushed=2, tracked=("current/x", "venv/y")
+        ),
+        service=replace(facts.service, name="shop@1.service"),
+        person=Person("root", 0, frozenset({0})),
+        gunicorn=None,
+        why_no_gunicorn="/usr/bin/flask run is no gunicorn",
+        loose=(Loose("db.sqlite3", "unclear", "a database"),),
+        page=None,
+        reachable=False,
+    )
+    said = "\n".join(refusal(bad))
+    for word in (
+        "no remote", "no branch", "wsgi.py", "2 commits", "current, venv", "runs as root", "template", "flask run",
+        "db.sqlite3", "--health", "cannot get to",
+    ):  # fmt: skip
+        assert word in said
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("url", "holds a password"),
+        ("tls", "speaks TLS"),
+        ("asgi", "ASGI"),
+        ("override", "after hookd would"),
+        ("unknown", "in a way that hookd cannot change"),
+        ("nowhere", "listens nowhere"),
+        ("data", "holds files of the commit"),
+        ("inside", "lies in the project"),
+        ("pattern", "a pattern"),
+        ("link", "is a link"),
+    ],
+)
+def test_each_trap_has_its_reason(facts: Facts, name: str, reason: str) -> None:
+    assert facts.gunicorn is not None
+    override = Path("/etc/systemd/system/shop.service.d/override.conf")
+    changes: dict[str, Facts] = {
+        "url": replace(facts, checkout=replace(facts.checkout, url="https://me:token@git.example.org/acme/shop.git")),
+        "tls": replace(facts, gunicorn=replace(facts.gunicorn, dropped=("certfile=c.pem",))),
+        "asgi": replace(
+            facts, gunicorn=replace(facts.gunicorn, arguments=("--worker-class=uvicorn.workers.UvicornWorker",))
+        ),
+        "override": replace(
+            facts,
+            service=replace(facts.service, drop_ins=(override,)),
+            unit_texts={**facts.unit_texts, override: ("[Service]\nExecStart=\nExecStart=/x\n", 0o644)},
+        ),
+        "unknown": replace(
+            facts, sites=(*facts.sites, Site(Path("/x"), "", "", (), False, ("http://127.0.0.1:8000",)))
+        ),
+        "nowhere": replace(facts, olds=()),
+        "inside": replace(facts, service=replace(facts.service, fragment=facts.checkout.root / "shop.service")),
+        "pattern": replace(facts, service=replace(facts.service, files=(Path("/etc/shop/*.env"),))),
+        "link": replace(facts, service=replace(facts.service, files=(facts.checkout.root / "uploads",))),
+        "data": replace(
+            facts,
+            options=replace(facts.options, wishes=Wishes(data=frozenset({"uploads"}))),
+            checkout=replace(facts.checkout, tracked=("uploads/logo.png",)),
+        ),
+    }
+    [said] = refusal(changes[name])
+    assert reason in said
+    assert "token" not in said
+
+
+def test_changes_stay_behind_when_a_person_says_so(facts: Facts) -> None:
+    changed = replace(facts, checkout=replace(facts.checkout, changed=("wsgi.py",)))
+    adoption = decided(replace(changed, options=replace(changed.options, leave_changes=True)))
+    assert "NOT in the release: wsgi.py" in "\n".join(told(changed, adoption, ()))
+
+
+def test_the_plan_tells_what_will_be_otherwise(facts: Facts) -> None:
+    text = "\n".join(told(facts, decided(facts), ["+ file       /etc/x"]))
+    for word in (
+        "first release  abababababab", "no request fails", "NOT taken over: graceful_timeout=120",
+        "no longer run: ExecStartPre=/bin/true", "shop-mail.service go on with the OLD code", "/etc/cron.d/shop name",
+        "uploads is opened", "+ file       /etc/x", "-old;", "+new;",
+    ):  # fmt: skip
+        assert word in text

@@ -1,0 +1,87 @@
+"""nginx's files: only words that lead to the old process or the old files change, where nginx reads them as such."""
+
+from pathlib import Path
+
+import pytest
+
+from units.adopt.discovery.listeners import Listener
+from units.adopt.discovery.nginx_sites import changed
+
+NEW = "unix:/run/hookd-apps/shop.sock"
+OLD = Listener(host="127.0.0.1", port=8000)
+
+
+def moved(path: str) -> str | None:
+    """The old files are the static ones."""
+    return path.replace("/opt/shop/static", "/opt/shop/current/static") if "/opt/shop/static" in path else None
+
+
+def after(text: str, *olds: Listener, new: str = NEW) -> str:
+    return changed(Path("/etc/nginx/site"), text, olds or (OLD,), new, moved).after
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("proxy_pass http://127.0.0.1:8000;", f"proxy_pass http://{NEW};"),
+        ("proxy_pass http://localhost:8000;", f"proxy_pass http://{NEW};"),
+        ("proxy_pass http://127.0.0.1:8000/;", f"proxy_pass http://{NEW}:/;"),
+        ("proxy_pass http://127.0.0.1:8000/api$uri;", f"proxy_pass http://{NEW}:/api$uri;"),
+        ('proxy_pass "http://127.0.0.1:8000";', f'proxy_pass "http://{NEW}";'),
+        ("server 127.0.0.1:8000 max_fails=0;", f"server {NEW} max_fails=0;"),
+        ("proxy_pass 127.0.0.1:8000;", f"proxy_pass {NEW};"),
+        ("location / { proxy_pass http://127.0.0.1:8000; } # old", f"location / {{ proxy_pass http://{NEW}; }} # old"),
+        ("alias /opt/shop/static/;", "alias /opt/shop/current/static/;"),
+        ("root /opt/shop/static;", "root /opt/shop/current/static;"),
+    ],
+)
+def test_what_leads_to_the_old_place_leads_to_the_new(before: str, now: str) -> None:
+    assert after(f"server {{\n\t{before}\n}}\n") == f"server {{\n\t{now}\n}}\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "proxy_pass http://127.0.0.1:80001;",
+        "proxy_pass http://127.0.0.1:800;",
+        "proxy_pass http://10.127.0.0.1:8000;",
+        "proxy_pass http://other;",
+        "# proxy_pass http://127.0.0.1:8000;",
+        "alias /opt/shop/uploads/;",
+        "return 200 'proxy_pass http://127.0.0.1:8000;';",
+        "",
+    ],
+)
+def test_everything_else_stays(text: str) -> None:
+    assert after(text) == text
+
+
+def test_a_way_that_cannot_be_changed_is_named() -> None:
+    site = changed(Path("/x"), "set $backend http://127.0.0.1:8000; proxy_pass $backend;", [OLD], NEW, moved)
+    assert site.unknown == ("http://127.0.0.1:8000",)
+    assert not site.passes
+
+
+def test_names_of_the_site_are_read_and_the_place_of_passing_is_noticed() -> None:
+    text = 'server { server_name shop.example.org "www.shop.example.org"; proxy_pass http://127.0.0.1:8000; }'
+    site = changed(Path("/x"), text, [OLD], NEW, moved)
+    assert site.domains == ("shop.example.org", "www.shop.example.org")
+    assert site.passes
+
+
+def test_unix_sockets_and_addresses_for_everyone_are_known_by_all_their_names() -> None:
+    assert after("proxy_pass http://unix:/run/old.sock:/api;", Listener(path="/run/old.sock")) == (
+        f"proxy_pass http://{NEW}:/api;"
+    )
+    everywhere = Listener(host="0.0.0.0", port=8000)
+    for name in ("127.0.0.1", "localhost", "[::1]", "0.0.0.0"):
+        assert after(f"server {name}:8000;", everywhere) == f"server {NEW};"
+    assert after("server localhost:8000;", Listener(host="::1", port=8000)) == f"server {NEW};"
+    assert after("server 192.0.2.1:8000;", Listener(host="192.0.2.1", port=8000)) == f"server {NEW};"
+
+
+def test_a_site_that_keeps_its_socket_only_gets_the_new_files() -> None:
+    text = "server { location /static/ { alias /opt/shop/static/; } proxy_pass http://unix:/run/old.sock; }"
+    site = changed(Path("/x"), text, [Listener(path="/run/old.sock")], "unix:/run/old.sock", moved)
+    assert site.passes
+    assert site.after == text.replace("/opt/shop/static", "/opt/shop/current/static")

@@ -1,0 +1,126 @@
+"""What git does not track: each path is shared, given to the app, left, or asked about; none is passed over."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from units.adopt.discovery.untracked import Loose, Tree, Wishes, sort
+
+SQLITE = b"SQLite format 3\x00and more"
+
+
+class Project:
+    """A directory with files, and what git would say of it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.loose: list[str] = []
+        self.writable: set[int] = set()
+
+    def file(self, name: str, content: bytes = b"", *, writable: bool = False) -> None:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        if writable:
+            self.writable.add(path.stat().st_ino)
+        self.loose.append(name)
+
+    def directory(self, name: str) -> None:
+        (self.root / name).mkdir(parents=True)
+        self.loose.append(f"{name}/")
+
+    def sorted(self, *tracked: str, **wishes: set[str]) -> dict[str, str]:
+        given = Wishes(**{name: frozenset(value) for name, value in wishes.items()})
+        found = self.all(Tree(frozenset(tracked)), given)
+        return {one.path: one.kind for one in found}
+
+    def all(self, tree: Tree, wishes: Wishes) -> list[Loose]:
+        return sort(self.root, self.loose, tree, wishes, lambda found: found.st_ino in self.writable)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+def test_files_are_shared_and_directories_are_the_app_s_data(project: Project) -> None:
+    project.file(".env", writable=True)
+    project.file("app/local_settings.py")
+    project.directory("uploads")
+    project.directory("app/media")
+    assert project.sorted("wsgi.py", "app/__init__.py") == {
+        ".env": "file",
+        "app/local_settings.py": "file",
+        "uploads": "data",
+        "app/media": "data",
+    }
+
+
+def test_a_directory_with_nothing_but_a_placeholder_in_git_is_data_as_a_whole(project: Project) -> None:
+    project.file("uploads/a.txt")
+    project.file("uploads/2024/b.txt")
+    project.file("var/log/deep/x.log")
+    assert project.sorted("uploads/.gitkeep", "wsgi.py") == {"uploads": "data", "var": "data"}
+
+
+def test_a_placeholder_deeper_down_keeps_the_directory_above_it_apart(project: Project) -> None:
+    """The worker refuses a commit with uploads/2024/.gitkeep when uploads itself is linked."""
+    project.file("uploads/2024/b.txt")
+    assert project.sorted("uploads/2024/.gitkeep") == {"uploads/2024": "data"}
+
+
+def test_what_is_made_anew_is_left(project: Project) -> None:
+    project.file("venv/pyvenv.cfg")
+    project.loose[:] = ["venv/"]
+    project.directory("app/__pycache__")
+    project.directory("node_modules")
+    project.file("app/x.pyc")
+    os.mkfifo(project.root / "pipe")
+    project.loose.append("pipe")
+    assert set(project.sorted("app/__init__.py").values()) == {"left"}
+
+
+def test_what_the_app_writes_to_is_asked_about_unless_a_person_says(project: Project) -> None:
+    project.file("db.data", SQLITE)
+    project.file("shop.log", writable=True)
+    project.file("notes.txt")
+    assert project.sorted() == {"db.data": "unclear", "shop.log": "unclear", "notes.txt": "file"}
+    assert project.sorted(leave={"shop.log"}, files={"db.data"}) == {
+        "db.data": "file",
+        "shop.log": "left",
+        "notes.txt": "file",
+    }
+
+
+def test_a_link_to_a_directory_elsewhere_is_data_and_a_dangling_one_is_left(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (project.root / "uploads").symlink_to(tmp_path / "elsewhere")
+    (project.root / "gone").symlink_to("nowhere")
+    project.loose += ["uploads", "gone"]
+    assert project.sorted("elsewhere/x") == {"uploads": "data", "gone": "left"}
+
+
+def test_hookd_s_own_of_an_earlier_try_is_passed_over(project: Project) -> None:
+    for name in ("releases", "venvs"):
+        project.directory(name)
+    project.file("current")
+    assert project.sorted() == {}
+
+
+def test_what_a_person_says_holds_for_all_that_lies_in_it(project: Project) -> None:
+    project.file("var/cache/x")
+    project.file("var/cache/y")
+    project.file("var/data/z")
+    assert project.sorted("var/a.py", data={"var/data"}, leave={"var/cache"}) == {
+        "var/cache": "left",
+        "var/data": "data",
+    }
+
+
+def test_every_path_has_a_place(project: Project) -> None:
+    for number in range(200):
+        project.file(f"d{number % 7}/e{number % 3}/{number}.txt")
+    found = [one.path for one in project.all(Tree(frozenset({"d1/x.py", "d2/e1/y.py"})), Wishes())]
+    for path in project.loose:
+        assert any(path == one or path.startswith(f"{one}/") for one in found), path

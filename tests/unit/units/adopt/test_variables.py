@@ -1,0 +1,47 @@
+"""Variables: the new file says to systemd and to the worker what the unit and its old files said together."""
+
+import io
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+
+from units.adopt.discovery.variables import effective, gathered, line_of, python_path, relative
+
+ROOT = Path("/opt/shop")
+
+
+@pytest.mark.parametrize(
+    "value", ["", "plain", "two words", "it's", 'say "hi"', "back\\slash", "a'b\"c\\d", "#no", "$HOME"]
+)
+def test_a_value_is_read_back_as_it_was(value: str) -> None:
+    read = dotenv_values(stream=io.StringIO(line_of("NAME", value)), interpolate=False)
+    assert read == {"NAME": value}
+
+
+def test_old_files_count_more_than_the_unit_s_own_and_stay_as_they_are() -> None:
+    pairs = ("COLOUR=red", "MOTTO=two words", "PATH=/opt/shop/venv/bin:/usr/bin")
+    text = "# why\nCOLOUR=blue\nexport VIRTUAL_ENV=/opt/shop/venv\nKEY='a b'\n"
+    made = gathered("shop", "shop.service", pairs, {ROOT / ".env": text}, ("--timeout=45", "--env=A=1 2"))
+    assert effective((), [made]) == {
+        "COLOUR": "blue",
+        "MOTTO": "two words",
+        "KEY": "a b",
+        "GUNICORN_CMD_ARGS": "--timeout=45 '--env=A=1 2'",
+    }
+    assert "# why\n" in made
+    assert "/opt/shop/.env" in made.splitlines()[0]
+
+
+def test_what_leads_to_the_old_environment_is_left_out_on_every_way() -> None:
+    leading = "PATH=a\n PYTHONPATH = b\nexport PYTHONHOME=c\nVIRTUAL_ENV=d\nMY_PATH=e\n"
+    made = gathered("shop", "shop.service", ("PYTHONPATH=x",), {ROOT / ".env": leading}, ())
+    assert effective((), [made]) == {"MY_PATH": "e"}
+
+
+def test_paths_of_the_project_are_seen_from_a_release() -> None:
+    assert python_path("/opt/shop:/opt/shop/lib::/usr/share/lib", ROOT, ROOT) == "lib,/usr/share/lib"
+    assert python_path("/opt/shop", ROOT, ROOT) is None
+    assert relative("", ROOT, ROOT / "src") == "src"
+    assert relative("src", ROOT, ROOT) == "src"
+    assert relative("/elsewhere", ROOT, ROOT) == "/elsewhere"

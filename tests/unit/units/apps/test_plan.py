@@ -1,0 +1,131 @@
+"""The plan for an app: who owns what, in which order, and who is told."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.rendered import make_entry
+from tests.unit.units.apps.test_options import SSH, app_of
+from units.apps.options import Wish
+from units.apps.plan import Given, app_plan, units_of
+from units.plan.steps import Directory, File, Plan, Run
+
+UNIT = File(Path("/etc/systemd/system/shop.socket"), "[Socket]\n")
+SITE = File(Path("/etc/nginx/sites-available/hookd-shop"), "server {}\n")
+WITH_DATA = replace(SSH, files=(".env",), data=("uploads", "var/logs"))
+
+
+def plan(wish: Wish = WITH_DATA, *files: File, given: Given | None = None) -> Plan:
+    """The plan of a wish."""
+    return app_plan(app_of(wish), "name = 1\n", given or Given("s" * 64), files)
+
+
+def directory(steps: Plan, path: str) -> Directory:
+    """One directory of a plan."""
+    return next(step for step in steps if isinstance(step, Directory) and step.path == Path(path))
+
+
+def file(steps: Plan, path: str) -> File:
+    """One file of a plan."""
+    return next(step for step in steps if isinstance(step, File) and step.path == Path(path))
+
+
+@pytest.mark.parametrize(
+    ("policy", "root", "env"),
+    [
+        ("group", ("manager", "www-data", 0o2750), ("manager", "www-data", 0o640)),
+        ("split", ("manager", "manager", 0o755), ("manager", "www-data", 0o640)),
+        ("acl", ("manager", "manager", 0o750), ("manager", "manager", 0o640)),
+    ],
+)
+def test_who_owns_the_code(policy: str, root: tuple[str, str, int], env: tuple[str, str, int]) -> None:
+    steps = plan(replace(WITH_DATA, policy=policy))
+    one, two = directory(steps, "/srv/shop"), file(steps, "/srv/shop/shared/.env")
+    assert (one.owner, one.group, one.mode) == root
+    assert (two.owner, two.group, two.mode) == env
+
+
+def test_data_is_the_apps_own_and_what_is_around_it_is_roots() -> None:
+    steps = plan()
+    assert str(directory(steps, "/var/lib/shop/uploads")).endswith("www-data:www-data 2770")
+    assert str(directory(steps, "/var/lib/shop/var/logs")).endswith("www-data:www-data 2770")
+    for path in ("/var/lib/shop", "/var/lib/shop/var"):
+        assert str(directory(steps, path)).endswith("root:root 0755")
+
+
+def test_what_an_app_keeps_outlives_hookd() -> None:
+    assert all(step.keep for step in plan() if isinstance(step, Directory))
+
+
+def test_a_secret_is_read_by_root_alone_and_made_once() -> None:
+    secret = file(plan(), "/etc/hookd/secrets/shop")
+    assert (secret.owner, secret.mode, secret.once, secret.text) == ("root", 0o600, True, "s" * 64 + "\n")
+    assert "s" * 64 not in repr(secret) + str(secret)
+
+
+def test_variables_that_systemd_reads_as_root_do_not_stand_where_the_worker_can_write() -> None:
+    environment = file(plan(given=Given("s" * 64, "A=1\n")), "/etc/hookd/env/shop")
+    assert (environment.owner, environment.group, environment.mode, environment.text) == (
+        "root", "manager", 0o640, "A=1\n",
+    )  # fmt: skip
+
+
+def test_a_shared_file_that_was_given_is_put_where_releases_find_it() -> None:
+    given = Given("s" * 64, None, {".env": "KEY=value\n"})
+    assert file(plan(given=given), "/srv/shop/shared/.env").text == "KEY=value\n"
+
+
+def test_directories_come_from_the_outside_in() -> None:
+    paths = [step.path for step in plan() if isinstance(step, Directory)]
+    for number, path in enumerate(paths):
+        assert not [later for later in paths[number + 1 :] if path.is_relative_to(later)]
+
+
+def test_nginx_is_told_only_of_a_site() -> None:
+    def nginx(steps: Plan) -> list[str]:
+        return [" ".join(step.argv) for step in steps if isinstance(step, Run) and "nginx" in str(step)]
+
+    assert nginx(plan(WITH_DATA, UNIT)) == []
+    assert nginx(plan(WITH_DATA, UNIT, SITE)) == ["nginx -t -q", "systemctl reload-or-restart nginx.service"]
+
+
+def test_systemd_reads_units_before_it_enables_them() -> None:
+    argvs = [" ".join(step.argv) for step in plan(WITH_DATA, UNIT) if isinstance(step, Run)]
+    assert argvs.index("systemctl daemon-reload") == 0
+    assert "systemctl enable --now --quiet shop.socket shop.service" in argvs
+
+
+def test_a_single_service_is_first_started_by_its_first_deployment() -> None:
+    steps = plan(replace(WITH_DATA, handover="restart"), UNIT)
+    assert "systemctl enable --quiet shop.socket shop.service" in [
+        " ".join(step.argv) for step in steps if isinstance(step, Run)
+    ]
+
+
+def test_the_units_of_each_handover_sockets_first() -> None:
+    blue_green = units_of(app_of(SSH))
+    assert blue_green[0] == "shop.socket"
+    assert set(blue_green) == {
+        "shop.socket", "shop.service", "shop-blue.service", "shop-green.service",
+        "shop-blue-health.socket", "shop-green-health.socket",
+    }  # fmt: skip
+    assert units_of(app_of(replace(SSH, handover="restart"))) == ("shop.socket", "shop.service")
+
+
+@pytest.mark.parametrize(
+    ("service", "units"),
+    [
+        ({}, ("wiki.service",)),
+        ({"name": "old"}, ("old.service",)),
+        ({"listen": "127.0.0.1:8000"}, ("wiki.socket", "wiki.service")),
+        ({"own_socket": True}, ("wiki.socket", "wiki.service")),
+        ({"manager": "circus", "endpoint": "ipc:///run/circus.sock"}, ()),
+    ],
+    ids=str,
+)
+def test_the_units_of_an_app_that_was_there_before_its_socket_first(
+    service: dict[str, Any], units: tuple[str, ...]
+) -> None:
+    assert units_of(make_entry("wiki", service, "http://127.0.0.1:8000/")) == units

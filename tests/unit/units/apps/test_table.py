@@ -1,0 +1,82 @@
+"""An app's table with something wrong in it: all of that is named, and the rest can still be judged."""
+
+from typing import Any
+
+import pytest
+
+from units.apps.table import parsed, read
+from units.system.errors import Refused
+
+TABLE: dict[str, Any] = {
+    "repository": "git@git.example.org:acme/blog.git",
+    "full_name": "acme/blog",
+    "branch": "main",
+    "root": "/srv/blog",
+    "service": {"units": "hookd", "handover": "blue-green", "workers": 2},
+    "health": {"url": "unix:/run/hookd-apps/blog-{colour}.sock:/healthz"},
+    "site": {"domain": "blog.example.org"},
+    "shared": {"directories": ["uploads"], "data": "/var/lib/blog"},
+}
+
+
+def spoiled(**changes: Any) -> dict[str, Any]:
+    """The table with other values: a value in a table of its own is KEY__NAME, and None leaves one out."""
+    table = {key: dict(value) if isinstance(value, dict) else value for key, value in TABLE.items()}
+    for path, value in changes.items():
+        key, _, name = path.partition("__")
+        place, last = (table[key], name) if name else (table, key)
+        if value is None:
+            del place[last]
+        else:
+            place[last] = value
+    return table
+
+
+def test_a_table_that_is_right_is_the_app() -> None:
+    reading = read("blog", TABLE)
+    assert (reading.problems, reading.wrong) == ((), frozenset())
+    assert reading.app == parsed("blog", TABLE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named", "wrong"),
+    [
+        ({"branch": "-x"}, ["branch"], {"branch"}),
+        ({"repository": "ftp://host/x", "full_name": None}, ["repository", "full_name"], {"repository", "full_name"}),
+        ({"service__workers": 0, "site__domain": "A B"}, ["service.workers", "site.domain"], {"service", "site"}),
+        ({"service__colour": "red"}, ["service.colour"], {"service"}),
+        ({"service": "gunicorn"}, ["service"], {"service"}),
+        ({"service__handover": "red"}, ["service.handover"], {"service"}),
+        ({"health": None, "root": "relative"}, ["health", "root"], {"health", "root"}),
+        ({"health__url": "x y", "branch": "-x"}, ["health.url", "branch"], {"health", "branch"}),
+        ({"shared__directories": ["uploads", "../etc"]}, ["shared.directories"], {"shared"}),
+        ({"shared__directories": ["a", "a/b"]}, ["shared"], {"shared"}),
+        ({"branches": "main", "name": "store"}, ["branches", "name: not here"], {"branches"}),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_named_once_and_left_out(changes: dict[str, Any], named: list[str], wrong: set[str]) -> None:
+    reading = read("blog", spoiled(**changes))
+    assert len(reading.problems) == len(named)
+    for path in named:
+        assert [problem for problem in reading.problems if f"{path}" in problem.removeprefix("blog: ")]
+    assert wrong <= reading.wrong <= wrong | {"health"}
+    if "site" not in wrong:
+        assert reading.app.site.domain == "blog.example.org"
+
+
+def test_two_values_that_do_not_fit_are_named_beside_one_that_is_wrong_by_itself() -> None:
+    reading = read("blog", spoiled(branch="-x", health__url="http://127.0.0.1/"))
+    assert [problem for problem in reading.problems if "branch" in problem]
+    assert [problem for problem in reading.problems if "{colour}" in problem]
+
+
+def test_a_name_that_is_no_apps_name_hides_no_other_problem() -> None:
+    with pytest.raises(Refused) as refused:
+        parsed("../blog", spoiled(branch="-x"))
+    assert len(refused.value.reasons) == 2
+
+
+@pytest.mark.parametrize("table", [{}, {"service": []}, {"health": {"url": 1}, "root": 7}, {"shared": {"files": [1]}}])
+def test_nothing_that_is_written_ends_in_a_circle(table: dict[str, Any]) -> None:
+    assert read("blog", table).problems

@@ -1,0 +1,44 @@
+"""The page on setting it up shows files that hookd and the process manager accept."""
+
+import configparser
+import re
+import tomllib
+from pathlib import Path
+
+from hookd.model.app import App
+from hookd.model.settings import Settings
+from tests.support.processes import PROJECT
+from units.demo.environment import Place, _services
+
+TEXT = (PROJECT / "docs" / "setup.md").read_text()
+
+
+def blocks(kind: str) -> list[str]:
+    """The code blocks of a kind, without the indentation of the list they stand in."""
+    return [re.sub(r"(?m)^   ", "", text) for text in re.findall(rf"```{kind}\n(.*?)```", TEXT, re.DOTALL)]
+
+
+def parsed(text: str) -> configparser.ConfigParser:
+    ini = configparser.ConfigParser(interpolation=None)
+    ini.read_string(text)
+    return ini
+
+
+def test_a_settings_or_app_file_that_the_schema_refuses() -> None:
+    settings, app = (tomllib.loads(text) for text in blocks("toml"))
+    Settings.model_validate(settings)
+    App.model_validate({**app, "name": "shop"})
+
+
+def test_a_watcher_that_is_set_up_otherwise_than_the_demo_s() -> None:
+    shown = parsed(blocks("ini")[0])
+    demo = parsed(_services(Place(Path("/home/me/deploy"), 8000, 8787)))
+    for section in ("watcher:shop-blue", "watcher:shop-green", "env:shop-blue", "env:shop-green", "socket:shop_blue"):
+        assert set(shown[section]) == set(demo[section]), section
+    assert set(demo.sections()) <= set(shown.sections())
+
+
+def test_a_variable_of_gunicorn_s_configuration_that_the_page_does_not_list() -> None:
+    read = set(re.findall(r"HOOKD_[A-Z_]+", (PROJECT / "units" / "gunicorn.conf.py").read_text()))
+    listed = set(re.findall(r"^\| `(HOOKD_[A-Z_]+)`", TEXT, re.MULTILINE))
+    assert read == listed

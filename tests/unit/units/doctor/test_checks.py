@@ -1,0 +1,181 @@
+"""Room, memory, versions, heads and addresses, judged from values."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hookd.model.app import Limits
+from hookd.model.decision import Behind, Verdict
+from hookd.model.deployment import Trigger
+from hookd.model.eligibility import Freeze, why_not
+from hookd.model.journal import AppState, Passed, Pinned, Quarantined, Release
+from tests.unit.units.doctor.test_services import app
+from units.doctor.checks import versions
+from units.doctor.checks.disk_space import Room, judge
+from units.doctor.checks.git import behind, hint_for
+from units.doctor.checks.redis import denial, judge_memory, judge_persistence
+from units.doctor.finding import Finding
+from units.system.http import Address, address_and_page, address_of
+
+LIMITS = Limits(free_mib=500, free_inodes=1000)
+AOF = {"aof_enabled": 1, "aof_last_write_status": "ok", "aof_last_bgrewrite_status": "ok"}
+MEMORY = {"maxmemory_policy": "noeviction", "used_memory": 10, "maxmemory": 100}
+ONE, TWO = "1" * 40, "2" * 40
+NOW = datetime(2026, 8, 2, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("mib", "inodes", "levels"),
+    [
+        (1000, 2000, ["ok"]),
+        (1000, None, ["ok"]),
+        (999, 2000, ["warning"]),
+        (499, 2000, ["error"]),
+        (5000, 1999, ["warning"]),
+        (5000, 999, ["error"]),
+        (0, 0, ["error", "error"]),
+    ],
+)
+def test_room_against_what_a_deployment_asks_for(mib: int, inodes: int | None, levels: list[str]) -> None:
+    assert [one.level for one in judge(Room(Path("/srv/shop"), mib, inodes), LIMITS)] == levels
+
+
+@pytest.mark.parametrize(
+    ("change", "level"),
+    [
+        ({}, None),
+        ({"aof_enabled": 0}, "error"),
+        ({"aof_last_write_status": "err"}, "error"),
+        ({"aof_last_bgrewrite_status": "err"}, "warning"),
+    ],
+)
+def test_persistence_of_redis(change: dict[str, Any], level: str | None) -> None:
+    assert [one.level for one in judge_persistence({**AOF, **change})] == ([level] if level else [])
+
+
+@pytest.mark.parametrize(
+    ("change", "level"),
+    [
+        ({}, None),
+        ({"maxmemory_policy": "allkeys-lru"}, "error"),
+        ({"used_memory": 81}, "warning"),
+        ({"used_memory": 81, "maxmemory": 0}, None),
+    ],
+)
+def test_memory_of_redis(change: dict[str, Any], level: str | None) -> None:
+    assert [one.level for one in judge_memory({**MEMORY, **change})] == ([level] if level else [])
+
+
+def test_a_denial_names_who_tried_what() -> None:
+    entry = {"username": "hookd-receiver", "reason": "command", "object": "flushall", "count": 2}
+    assert denial(entry) == "the user 'hookd-receiver', command 'flushall', 2 times"
+
+
+@pytest.mark.parametrize(
+    ("program", "printed", "level"),
+    [
+        ("git", "git version 2.39.5", None),
+        ("git", "git version 2.39.3", "warning"),
+        ("git", "git version 2.43.0", None),
+        ("systemctl", "systemd 252 (252.39-1~deb12u2)", None),
+        ("systemctl", "systemd 247 (247.3)", "warning"),
+        ("sudo", "Sudo version 1.9.13p3", None),
+        ("sudo", "Sudo version 1.9.5p2", "warning"),
+        ("sudo", "sudo-rs", "unknown"),
+    ],
+)
+def test_versions(program: str, printed: str, level: str | None) -> None:
+    oldest = versions._OLDEST[program]
+    assert [one.level for one in versions.judge(program, printed, oldest)] == ([level] if level else [])
+
+
+def state(**more: Any) -> AppState:
+    releases = (Release(name=f"000001-{ONE[:12]}", commit=ONE, good=True),)
+    return AppState(releases=releases, current=releases[0].name, **more)
+
+
+def stamp(**more: Any) -> dict[str, Any]:
+    return {"at": datetime(2026, 8, 1, tzinfo=UTC), "deployment": "shop-20260801T120000000-000001", **more}
+
+
+@pytest.mark.parametrize(
+    ("now", "head", "level", "told"),
+    [
+        (state(), ONE, "ok", "is what serves"),
+        (state(), TWO, "warning", "serves 111111111111, and the branch's head is 222222222222, and nothing"),
+        (AppState(), TWO, "ok", "the branch's head is 222222222222"),
+        (
+            state(quarantined=(Quarantined(**stamp(commit=TWO, served=True, cause="it hangs")),)),
+            TWO,
+            "warning",
+            "quarantined since 2026-08-01 00:00 UTC: it hangs",
+        ),
+        (state(pin=Pinned(**stamp(commit=ONE, head=TWO))), TWO, "ok", "a person pinned 111111111111"),
+        (state(passed=Passed(**stamp(commit=TWO, base=ONE))), TWO, "ok", "changes none of the app's paths"),
+    ],
+)
+def test_how_far_behind_the_head_an_app_is(now: AppState, head: str, level: str, told: str) -> None:
+    found: Finding
+    (found,) = behind(app(), head, now, why_not(now, head, Trigger.RECONCILE), now=NOW)
+    assert (found.level, told in found.what) == (level, True), found.what
+
+
+def test_a_frozen_app_is_well_however_far_behind() -> None:
+    freeze = Freeze(reason="the fair", since=datetime(2026, 8, 1, tzinfo=UTC))
+    (found,) = behind(app(), TWO, state(), why_not(state(), TWO, Trigger.RECONCILE, freeze), now=NOW)
+    assert (found.level, "the fair" in found.what) == ("ok", True), found.what
+
+
+def test_why_the_last_look_left_an_app_behind_is_said() -> None:
+    """A build that fails leaves nothing in the journal that speaks against the commit."""
+    since = NOW - timedelta(hours=3)
+    known = Behind(
+        commits=2, since=since, verdict=Verdict.WAITING, because="the build failed; the next try is at 18:25"
+    )
+    (found,) = behind(app(), TWO, state(), None, now=NOW, known=known)
+    assert found.what == (
+        "shop serves 111111111111, and the branch's head is 222222222222 (behind head by 2 commits for 3 h): "
+        "the build failed; the next try is at 18:25"
+    )
+    assert found.hint == "to try at once: sudo hookd deploy shop"
+
+
+@pytest.mark.parametrize("verdict", [Verdict.UNREACHABLE, Verdict.FROZEN, Verdict.PINNED, Verdict.QUEUED])
+def test_what_a_look_found_and_is_no_longer_so_is_not_repeated(verdict: Verdict) -> None:
+    known = Behind(commits=None, since=NOW, verdict=verdict, because="the host is away")
+    (found,) = behind(app(), TWO, state(), None, now=NOW, known=known)
+    assert "nothing has brought it here yet" in found.what
+    assert found.hint == "sudo hookd deploy shop"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("git@git.example.org: Permission denied (publickey).", "to read only"),
+        ("Host key verification failed.", "ssh-keyscan"),
+        ("git@x:a/b.git has no branch main", "--set branch="),
+        ("ssh: connect to host x port 22: Connection refused", "sudo setsid --wait runuser -u manager -- /opt/hookd/"),
+    ],
+)
+def test_what_git_said_leads_to_what_mends_it(said: str, told: str) -> None:
+    assert told in hint_for(said, app())
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "page"),
+    [
+        ("unix:/run/x.sock:/healthz", Address(Path("/run/x.sock")), "/healthz"),
+        ("http://127.0.0.1:8000/healthz?a=1", Address(host="127.0.0.1", port=8000), "/healthz?a=1"),
+        ("http://[::1]:8000", Address(host="::1", port=8000), "/"),
+        ("http://localhost/h", Address(host="localhost", port=80), "/h"),
+    ],
+)
+def test_addresses_of_health_pages(url: str, address: Address, page: str) -> None:
+    assert address_and_page(url) == (address, page)
+
+
+def test_addresses_that_services_listen_at() -> None:
+    assert address_of("unix:/run/x.sock") == Address(Path("/run/x.sock"))
+    assert address_of("[::1]:80") == Address(host="::1", port=80)

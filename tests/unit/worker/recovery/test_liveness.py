@@ -1,0 +1,84 @@
+"""How a deployment ended whose process is gone, as its app's journal tells it."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from hookd.model.deployment import Deployment, Status, Trigger
+from hookd.model.journal import Built, Event, Good, Pinned, Quarantined, Switched
+from worker.recovery.liveness import Proved, ending_of
+
+AT = datetime(2026, 3, 4, tzinfo=UTC)
+OWN, OTHER = "shop-20260304T050607000-0a1b2c", "shop-20260303T050607000-0a1b2c"
+OLD, NEW = "000001-aaaaaaaaaaaa", "000002-bbbbbbbbbbbb"
+COMMIT = "b" * 40
+KILLED = "the worker died while it ran"
+
+
+def own(kind: type[Any], release: str = NEW, **more: Any) -> Event:
+    found: Event = kind(at=AT, deployment=OWN, release=release, **more)
+    return found
+
+
+def other(kind: type[Any], release: str = OLD, **more: Any) -> Event:
+    found: Event = kind(at=AT, deployment=OTHER, release=release, **more)
+    return found
+
+
+BEFORE = (other(Built, commit="a" * 40), other(Switched), other(Good))
+BUILT = own(Built, commit=COMMIT)
+BAD = Quarantined(at=AT, deployment=OWN, commit=COMMIT, served=True, cause="it answered 500")
+REFUSED = Quarantined(at=AT, deployment=OWN, commit=COMMIT, served=False, cause="it does not start")
+
+
+def ending(*events: Event, release: str | None = None, before: Sequence[Event] = BEFORE) -> Proved:
+    record = Deployment(id=OWN, app="shop", trigger=Trigger.PUSH, status=Status.RUNNING, created_at=AT, release=release)
+    return ending_of(record, [*before, *events], Status.FAILED, KILLED)
+
+
+def test_a_release_that_was_found_well_and_serves_is_a_success() -> None:
+    assert ending(BUILT, own(Switched), own(Good)) == Proved(Status.SUCCEEDED, f"{KILLED}, after {NEW} was found well")
+
+
+def test_the_first_release_of_an_app_is_no_exception() -> None:
+    assert ending(BUILT, own(Switched), own(Good), before=()).status is Status.SUCCEEDED
+
+
+@pytest.mark.parametrize("events", [(), (BUILT,), (REFUSED,), (BUILT, BAD)])
+def test_what_was_never_switched_to_has_failed(events: Sequence[Event]) -> None:
+    assert ending(*events) == Proved(Status.FAILED, KILLED)
+
+
+def test_a_release_that_nobody_found_well_is_for_the_next_deployment() -> None:
+    found = ending(BUILT, own(Switched))
+    assert found.status is Status.FAILED
+    assert found.cause.startswith(f"{KILLED}, after switching to {NEW} and before that was found well")
+
+
+def test_a_deployment_that_only_settled_what_another_left_has_not_succeeded() -> None:
+    before = (*BEFORE, other(Built, NEW, commit=COMMIT), other(Switched, NEW))
+    assert ending(own(Switched, OLD), own(Good, OLD), before=before) == Proved(Status.FAILED, KILLED)
+
+
+def test_a_release_that_was_bad_and_gave_way_was_rolled_back() -> None:
+    found = ending(BUILT, own(Switched), BAD, own(Switched, OLD), own(Good, OLD))
+    assert found.status is Status.ROLLED_BACK
+    assert found.cause == f"the new release is bad, {OLD} serves again: it answered 500 ({KILLED})"
+
+
+def test_a_way_back_that_was_not_finished_is_none() -> None:
+    assert ending(BUILT, own(Switched), BAD, own(Switched, OLD)).status is Status.FAILED
+
+
+def test_a_person_who_went_back_to_a_release_on_disk_has_succeeded() -> None:
+    pin = Pinned(at=AT, deployment=OWN, commit="a" * 40, head=COMMIT)
+    before = (*BEFORE, other(Built, NEW, commit=COMMIT), other(Switched, NEW), other(Good, NEW))
+    found = ending(own(Switched, OLD), pin, own(Good, OLD), release=OLD, before=before)
+    assert found.status is Status.SUCCEEDED
+
+
+def test_what_another_deployment_found_well_is_no_success_of_this_one() -> None:
+    later = (other(Built, "000003-cccccccccccc", commit="c" * 40), other(Switched, "000003-cccccccccccc"))
+    assert ending(BUILT, *later, other(Good, "000003-cccccccccccc")) == Proved(Status.FAILED, KILLED)

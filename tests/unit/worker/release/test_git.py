@@ -1,0 +1,34 @@
+"""Where a branch points, read from what git printed about a host that may hold anything."""
+
+import pytest
+
+from worker.release.git import head_in
+
+MAIN, OTHER = "a" * 40, "b" * 40
+
+
+@pytest.mark.parametrize(
+    ("lines", "head"),
+    [
+        ([f"{MAIN}\trefs/heads/main"], MAIN),
+        ([f"{OTHER}\trefs/heads/a/refs/heads/main", f"{MAIN}\trefs/heads/main"], MAIN),
+        ([f"{OTHER}\trefs/heads/a/refs/heads/main"], None),
+        ([f"{OTHER}\trefs/heads/mainly"], None),
+        (["warning: something else", f"{'c' * 64}\trefs/heads/main", ""], "c" * 64),
+        (["c0ffee\trefs/heads/main"], None),
+        ([f"remote: {OTHER}\trefs/heads/main"], None),
+        ([], None),
+    ],
+    ids=[
+        "alone",
+        "after another that ends so",
+        "only another that ends so",
+        "one that begins so",
+        "among other lines",
+        "no full id",
+        "said by the host, not by git",
+        "nothing",
+    ],
+)
+def test_only_the_branch_s_own_line_counts(lines: list[str], head: str | None) -> None:
+    assert head_in(lines, "refs/heads/main") == head

@@ -1,0 +1,209 @@
+"""Every program hookd starts, compared as an argument vector; nothing is run here."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hookd.model.app import Limits, Paths, Service
+from hookd.model.sudo import Verb
+from tests.support.tasks import make_app
+from worker.deploy import build
+from worker.process.run import Command
+from worker.release import symlinks
+from worker.release.git import Git
+from worker.release.venv import Install
+from worker.service import manager
+
+STRANGE = "--upload-pack=touch ran"
+LIMITS = Limits(step_seconds=60, silence_seconds=30)
+GIT = Git(Path("/state/shop.git"), 7, {"HOME": "/state/home"})
+PREFIX = ("git", "--git-dir=/state/shop.git")
+
+
+def install(tool: str | None = "/opt/uv", **over: Any) -> Install:
+    return Install(
+        tool=Path(tool) if tool else None,
+        python=Path("/usr/bin/python3"),
+        venv=Path("/srv/venvs/k"),
+        cwd=Path("/srv/rel"),
+        limits=LIMITS,
+        env={"HOME": "/state/home"},
+        **over,
+    )
+
+
+GIT_COMMANDS = {
+    "init": (
+        GIT.init("sha256"),
+        ("git", "init", "--quiet", "--bare", "--object-format=sha256", "--template=", "--", "/state/shop.git"),
+    ),
+    "object_format": (GIT.object_format(), (*PREFIX, "rev-parse", "--show-object-format")),
+    "ask_remote": (
+        GIT.ask_remote(STRANGE, "main"),
+        ("git", "ls-remote", "--end-of-options", STRANGE, "refs/heads/main"),
+    ),
+    "fetch": (
+        GIT.fetch(STRANGE, "main"),
+        (
+            *PREFIX, "fetch", "--no-tags", "--no-write-fetch-head", "--force", "--progress",
+            "--end-of-options", STRANGE, "+refs/heads/main:refs/hookd/head",
+        ),
+    ),
+    "head": (
+        GIT.head(),
+        (*PREFIX, "rev-parse", "--verify", "--quiet", "--end-of-options", "refs/hookd/head^{commit}"),
+    ),
+    "resolve": (
+        GIT.resolve(STRANGE),
+        (*PREFIX, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{STRANGE}^{{commit}}"),
+    ),
+    "describe": (
+        GIT.describe(STRANGE),
+        (*PREFIX, "log", "-1", "--format=%an%x00%s", "--no-show-signature", "--end-of-options", STRANGE),
+    ),
+    "compare": (
+        GIT.compare(STRANGE, "b" * 40, Paths(include=("src/**", "**/x.py"), exclude=("*.md",))),
+        (
+            *PREFIX, "diff-tree", "-r", "--quiet", "--no-renames", "--end-of-options", STRANGE, "b" * 40,
+            "--", ":(top,glob)src/**", ":(top,glob)**/x.py", ":(top,glob,exclude)*.md",
+        ),
+    ),
+    "list_tree": (
+        GIT.list_tree(STRANGE),
+        (*PREFIX, "ls-tree", "-r", "-l", "-z", "--full-tree", "--end-of-options", STRANGE),
+    ),
+    "read_tree": (GIT.read_tree(STRANGE, Path("/i")), (*PREFIX, "read-tree", "--end-of-options", STRANGE)),
+    "write_files": (
+        GIT.write_files(Path("/i"), Path("/srv/rel")),
+        (
+            "git", "-C", "/srv/rel", "--git-dir=/state/shop.git", "--work-tree=/srv/rel",
+            "checkout-index", "--all", "--force",
+        ),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GIT_COMMANDS)
+def test_a_git_command_is_exactly_this(name: str) -> None:
+    command, argv = GIT_COMMANDS[name]
+    assert command.argv == argv
+    assert (command.total, command.silence) == (7, 7)
+    assert command.env["HOME"] == "/state/home"
+
+
+@pytest.mark.parametrize("name", [name for name, (command, _) in GIT_COMMANDS.items() if STRANGE in str(command.argv)])
+def test_nothing_of_a_stranger_stands_where_git_reads_options(name: str) -> None:
+    argv = GIT_COMMANDS[name][0].argv
+    end = argv.index("--end-of-options")
+    assert not any(STRANGE in argument for argument in argv[:end])
+
+
+def test_the_index_of_a_checkout_is_its_own() -> None:
+    for command in (GIT.read_tree("a" * 40, Path("/i")), GIT.write_files(Path("/i"), Path("/d"))):
+        assert command.env == {"HOME": "/state/home", "GIT_INDEX_FILE": "/i"}
+
+
+UV_PIP = ("/opt/uv", "pip")
+INTO = ("--python", "/srv/venvs/k/bin/python")
+PIP = ("/srv/venvs/k/bin/python", "-m", "pip", "install", "--no-input")
+FILE = Path("/srv/rel/requirements.txt")
+INSTALLS = {
+    "uv create": (
+        install().create(),
+        ("/opt/uv", "venv", "--quiet", "--python", "/usr/bin/python3", "--", "/srv/venvs/k"),
+    ),
+    "pip create": (install(None).create(), ("/usr/bin/python3", "-m", "venv", "--", "/srv/venvs/k")),
+    "uv plain": (
+        install().requirements(FILE, hashed=False),
+        (*UV_PIP, "install", *INTO, "--no-build", "-r", str(FILE)),
+    ),
+    "uv hashed": (
+        install().requirements(FILE, hashed=True),
+        (*UV_PIP, "sync", *INTO, "--no-build", "--require-hashes", str(FILE)),
+    ),
+    "pip plain": (
+        install(None).requirements(FILE, hashed=False),
+        (*PIP, "--only-binary", ":all:", "-r", str(FILE)),
+    ),
+    "pip hashed": (
+        install(None).requirements(FILE, hashed=True),
+        (*PIP, "--only-binary", ":all:", "--require-hashes", "-r", str(FILE)),
+    ),
+    "uv project": (
+        install().project(("flask", STRANGE), Path("/srv/rel/pyproject.toml")),
+        (*UV_PIP, "install", *INTO, "--no-build", "-r", "/srv/rel/pyproject.toml"),
+    ),
+    "pip project": (
+        install(None).project(("flask", STRANGE), Path("/srv/rel/pyproject.toml")),
+        (*PIP, "--only-binary", ":all:", "--", "flask", STRANGE),
+    ),
+    "uv lock": (
+        install().lock(),
+        ("/opt/uv", "sync", "--locked", "--no-install-project", "--no-dev", "--no-build"),
+    ),
+    "uv with builds": (
+        install(allow_build=True).requirements(FILE, hashed=False),
+        (*UV_PIP, "install", *INTO, "-r", str(FILE)),
+    ),
+    "pip with builds": (
+        install(None, allow_build=True).requirements(FILE, hashed=False),
+        (*PIP, "-r", str(FILE)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", INSTALLS)
+def test_an_installation_is_exactly_this(name: str) -> None:
+    command, argv = INSTALLS[name]
+    assert command.argv == argv
+    assert (command.total, command.silence, command.cwd) == (60, 30, Path("/srv/rel"))
+
+
+def test_uv_installs_a_lock_into_the_release_s_environment() -> None:
+    assert install().lock().env == {"HOME": "/state/home", "UV_PROJECT_ENVIRONMENT": "/srv/venvs/k"}
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "restart"])
+def test_sudo_is_asked_for_exactly_one_unit(verb: Verb) -> None:
+    command = manager.service(Service(), verb, "shop-blue", LIMITS)
+    assert command.argv == ("/usr/bin/sudo", "-n", "/usr/bin/systemctl", verb, "shop-blue.service")
+    assert command.env == {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+
+
+def test_looking_at_a_unit_needs_no_privilege() -> None:
+    command = manager.processes(Service(), "shop", LIMITS)
+    assert command.argv == (
+        "/usr/bin/systemctl", "show", "--property=MainPID", "--property=NRestarts", "shop.service",
+    )  # fmt: skip
+
+
+def test_circus_is_asked_over_its_own_socket_and_waited_for() -> None:
+    service = Service(manager="circus", endpoint="ipc:///run/c.sock")
+    client = (sys.executable, "-P", "-m", "circus.circusctl", "--endpoint", "ipc:///run/c.sock")
+    assert manager.service(service, "restart", "shop", LIMITS).argv == (
+        *client, "--timeout", "60", "restart", "--waiting", "shop",
+    )  # fmt: skip
+    assert manager.processes(service, "shop", LIMITS).argv == (*client, "list", "shop")
+
+
+def test_the_flush_covers_the_file_system_of_the_release() -> None:
+    assert symlinks.flush(Path("/srv/rel")).argv == ("sync", "--file-system", "/srv/rel")
+
+
+def test_the_preflight_loads_the_app_unless_its_config_says_otherwise(tmp_path: Path) -> None:
+    env = {"PATH": "/srv/rel/venv/bin"}
+    plain = build.preflight(make_app(tmp_path, service={"entry": "shop:make()"}), Path("/srv/rel"), env)
+    assert plain == Command(("gunicorn", "--check-config", "shop:make()"), 600, 120, Path("/srv/rel"), env)
+    own = build.preflight(make_app(tmp_path, service={"preflight": ["true", "x y"]}), Path("/srv/rel"), env)
+    assert own is not None
+    assert own.argv == ("true", "x y")
+    assert build.preflight(make_app(tmp_path, service={"preflight": []}), Path("/srv/rel"), env) is None
+
+
+def test_an_environment_does_not_show_in_a_command_s_text() -> None:
+    secret = {"TOKEN": "canary-value"}
+    texts = [repr(Command(("true",), 1, 1, env=secret)), repr(Git(Path("/m"), 1, secret))]
+    texts.append(repr(build.in_release(("true",), Path("/r"), secret, LIMITS)))
+    assert not any("canary-value" in text for text in texts)

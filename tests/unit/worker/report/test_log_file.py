@@ -1,0 +1,129 @@
+"""A stranger's output must not act on a terminal, forge a line, fill the disk or reach another file."""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.users import another_group
+from worker.report.log_file import LogFile
+from worker.report.redaction import Masks
+
+
+def written(path: Path, *texts: str) -> str:
+    with LogFile(path, Masks({"SECRET": "canary-value"})) as log:
+        for text in texts:
+            log.line("build", text)
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "logs" / "shop" / "one.log"
+
+
+def test_a_line_carries_time_step_and_text(path: Path) -> None:
+    time, step, text = written(path, "made it").rstrip("\n").split(maxsplit=2)
+    assert (step, text) == ("build", "made it")
+    assert [len(part) for part in time.split(":")] == [2, 2, 6]
+
+
+def test_a_second_log_of_the_same_name_does_not_erase_the_first(path: Path) -> None:
+    written(path, "first")
+    assert [line.split()[-1] for line in written(path, "second").splitlines()] == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b[2J\x1b[1;1Hgone", "gone"),
+        ("a\x1bMb", "ab"),
+        ("a\x9b31mb", r"a\x9b31mb"),
+        ("a\nb", r"a\nb"),
+        ("a\r\nb", r"a\r\nb"),
+        ("a\x00b\x07c\x7f", r"a\x00b\x07c\x7f"),
+        ("a\u2028b\u2029c\x85d", r"a\u2028b\u2029c\x85d"),
+        ("user\u202etxt.exe", r"user\u202etxt.exe"),
+        ("a\u2066b\u2069c", r"a\u2066b\u2069c"),
+        ("a\tb", "a\tb"),
+        ("größe ✓", "größe ✓"),
+        ("lone \udc80", r"lone \udc80"),
+    ],
+)
+def test_what_would_act_on_a_terminal_is_shown_instead(path: Path, text: str, shown: str) -> None:
+    line = written(path, text)
+    assert line.endswith(f" {shown}\n")
+    assert len(line.splitlines()) == 1
+
+
+def test_a_credential_is_masked(path: Path) -> None:
+    assert "canary-value" not in written(path, "key is canary-value")
+
+
+def test_a_credential_with_a_colour_in_its_middle_is_masked(path: Path) -> None:
+    assert "canary-value" not in written(path, "key is canary\x1b[1m-value\x1b[0m")
+
+
+@pytest.mark.parametrize("sign", ["x", "€", "\x00"])
+def test_a_flood_ends_at_the_cap_and_says_so_once(path: Path, sign: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.report.log_file.LARGEST_BYTES", cap := 100_000)
+    text = written(path, *[sign * 4000] * 50)
+    assert cap - 4200 * len(sign.encode()) < path.stat().st_size <= cap + 200
+    assert text.count("the log ends here") == 1
+    assert text.splitlines()[-1].startswith("… the log ends here")
+
+
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    old = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(old)
+
+
+def modes(*paths: Path) -> list[int]:
+    return [stat.S_IMODE(path.stat().st_mode) for path in paths]
+
+
+@pytest.mark.parametrize("mask", [0, 0o022, 0o027, 0o077])
+def test_a_log_is_its_owner_s_alone(path: Path, mask: int) -> None:
+    with umask(mask):
+        written(path, "x")
+    assert modes(path, path.parent) == [0o600, 0o700]
+
+
+@pytest.mark.skipif(another_group() is None, reason="this user has no second group")
+@pytest.mark.parametrize("mask", [0, 0o022, 0o027, 0o077])
+def test_a_shared_log_is_read_by_the_group_of_the_logs_directory(path: Path, mask: int) -> None:
+    group = another_group()
+    assert group is not None
+    logs = path.parent.parent
+    logs.mkdir()
+    os.chown(logs, -1, group.gr_gid)
+    logs.chmod(0o2750)
+    with umask(mask), LogFile(path, Masks({}), shared=True) as log:
+        log.line("build", "x")
+        assert os.umask(mask) == mask
+    assert modes(path, path.parent) == [0o640, 0o2750]
+    assert {path.stat().st_gid, path.parent.stat().st_gid} == {group.gr_gid}
+
+
+def test_a_link_in_the_log_s_place_is_not_followed(path: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("untouched")
+    path.parent.mkdir(parents=True)
+    path.symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic link"):
+        written(path, "x")
+    assert victim.read_text() == "untouched"
+
+
+def test_a_full_disk_does_not_end_the_deployment() -> None:
+    with LogFile(Path("/dev/full"), Masks({})) as log:
+        log.line("build", "first")
+        log.line("build", "second")

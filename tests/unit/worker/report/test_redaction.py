@@ -1,0 +1,90 @@
+"""Credentials must not be readable in a log."""
+
+import pytest
+
+from worker.report.redaction import MASK, Masks
+
+ENVIRONMENT = {
+    "SECRET_KEY": "s3cret-value",
+    "DATABASE_URL": "postgres://shop@db/shop",
+    "GREETING": "hello world",
+    "API_TOKEN": "abc",
+    "LONG_TOKEN": "s3cret-value-and-more",
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["SECRET_KEY", "API_TOKEN", "DB_PASSWORD", "SMTP_PASS", "SENTRY_DSN", "URL", "MY_URL", "AUTH"]
+)
+def test_a_value_under_a_telling_name_is_masked(name: str) -> None:
+    masks = Masks({name: "canary.(value)+"})
+    assert masks.apply("before canary.(value)+ after") == f"before {MASK} after"
+
+
+@pytest.mark.parametrize("cut", "#/?")
+@pytest.mark.parametrize("scheme", ["http://", ""])
+def test_a_proxy_s_password_is_masked_also_where_a_program_cuts_it_short(scheme: str, cut: str) -> None:
+    """curl takes what comes before such a character for the address, and names it in its message."""
+    masks = Masks({"HTTPS_PROXY": f"{scheme}ada:can{cut}ary@proxy:3128"})
+    assert masks.apply("Unsupported proxy syntax in 'ada:can'") == f"Unsupported proxy syntax in '{MASK}'"
+    assert masks.apply("Could not resolve proxy: proxy") == "Could not resolve proxy: proxy"
+
+
+@pytest.mark.parametrize("value", ["http://proxy:3128", "ada@example.org", "ssh://deploy@host/shop.git", "10:30"])
+def test_an_address_without_a_password_hides_nothing(value: str) -> None:
+    text = "deploy to proxy:3128 by ada at 10:30"
+    assert Masks({"HTTPS_PROXY": value}).apply(text) == text
+
+
+def test_an_ordinary_value_stays_readable() -> None:
+    assert Masks(ENVIRONMENT).apply("it says hello world") == "it says hello world"
+
+
+def test_a_short_value_does_not_mask_half_the_log() -> None:
+    assert Masks(ENVIRONMENT).apply("abcdef") == "abcdef"
+
+
+def test_a_secret_that_begins_with_another_secret_leaves_no_rest() -> None:
+    assert Masks(ENVIRONMENT).apply("key=s3cret-value-and-more") == f"key={MASK}"
+
+
+def test_every_line_of_a_secret_of_many_lines_is_masked() -> None:
+    masks = Masks({"PRIVATE_KEY": "-----BEGIN KEY-----\nMIIEcanary\n-----END KEY-----\n"})
+    assert masks.apply("MIIEcanary") == MASK
+
+
+@pytest.mark.parametrize(
+    ("text", "canary"),
+    [
+        ("https://ada:canary@host/repo.git", "canary"),
+        ("https://canary@host/repo.git", "canary"),
+        ("https://ada:p@canary@host/repo.git", "canary"),
+        ("postgresql+psycopg://shop:canary@db:5432/shop", "canary"),
+        ("GET https://host/x?token=canary&y=1", "canary"),
+        ("GET https://host/x?y=1&token=canary", "canary"),
+        ("https://host/x?access_token=canary", "canary"),
+        ("https://host/x?private_token=canary", "canary"),
+        ("Authorization: Basic canary", "canary"),
+        ("authorization: canary", "canary"),
+        ("> AUTHORIZATION: Bearer canary", "canary"),
+        ("using bearer canary", "canary"),
+    ],
+)
+def test_what_looks_like_a_credential_is_masked_without_being_known(text: str, canary: str) -> None:
+    masked = Masks({}).apply(text)
+    assert canary not in masked
+    assert MASK in masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://host/path",
+        "Installed 3 packages in 12ms",
+        "mail ada@example.org",
+        "https://host/@scope/package",
+        "git@host:owner/name.git",
+    ],
+)
+def test_a_line_without_credentials_stays_as_it_is(text: str) -> None:
+    assert Masks({}).apply(text) == text

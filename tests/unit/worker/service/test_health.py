@@ -1,0 +1,257 @@
+"""What a health check makes of a real server that is well, slow, wrong, silent, gone or dying."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hookd.model.app import Health
+from tests.support.processes import free_port
+from worker.errors import Unhealthy
+from worker.service.health import wait_until_healthy
+
+Reply = Callable[[socket.socket], None]
+RUNS = ("shop: 17",)
+
+
+def says(status: int) -> Reply:
+    return lambda peer: peer.sendall(f"HTTP/1.1 {status} Text\r\nContent-Length: 0\r\n\r\n".encode())
+
+
+def sends(data: bytes) -> Reply:
+    return lambda peer: peer.sendall(data)
+
+
+def hangs(peer: socket.socket) -> None:
+    """Say nothing until the other side goes."""
+    while peer.recv(4096):
+        pass
+
+
+def stops(peer: socket.socket) -> None:
+    """Begin an answer and do not go on."""
+    peer.sendall(b"HTTP/1.1 200 OK\r\n")
+    hangs(peer)
+
+
+def closes(_peer: socket.socket) -> None:
+    """Answer with nothing."""
+
+
+def drips(peer: socket.socket) -> None:
+    """Send a header that never ends, one byte at a time, faster than any single wait."""
+    peer.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+    peer.settimeout(0.05)
+    while True:
+        with suppress(TimeoutError):
+            if not peer.recv(1):
+                return
+        peer.sendall(b"x")
+
+
+class Server:
+    """Answers each connection with the next of its replies, and with the last one for ever."""
+
+    def __init__(self, replies: tuple[Reply, ...], path: Path | None) -> None:
+        self.requests: list[bytes] = []
+        self._replies = list(replies)
+        family = socket.AF_UNIX if path else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        self._socket.bind(str(path) if path else ("127.0.0.1", 0))
+        self._socket.listen(50)
+        self.url = f"unix:{path}:/healthz" if path else f"http://127.0.0.1:{self._socket.getsockname()[1]}/healthz"
+        self._thread = threading.Thread(target=self._serve)
+
+    @contextmanager
+    def running(self) -> Iterator["Server"]:
+        self._thread.start()
+        try:
+            yield self
+        finally:
+            self._socket.shutdown(socket.SHUT_RDWR)
+            self._thread.join()
+            self._socket.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                peer, _ = self._socket.accept()
+            except OSError:
+                return
+            with peer, suppress(ConnectionError):
+                self.requests.append(peer.recv(65536))
+                reply = self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
+                reply(peer)
+
+
+@contextmanager
+def server(*replies: Reply, path: Path | None = None) -> Iterator[Server]:
+    with Server(replies, path).running() as running:
+        yield running
+
+
+def check(url: str, processes: Callable[[], tuple[str, ...]] = lambda: RUNS, **over: Any) -> list[str]:
+    """Wait for health and return what was noted; the limits are short."""
+    notes: list[str] = []
+    health = Health.model_validate({"url": url, "deadline": 10, "timeout": 5, "steady": 0, **over})
+    wait_until_healthy(health, "blue", notes.append, processes)
+    return notes
+
+
+@pytest.fixture(params=["tcp", "unix"])
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
+    """Where the server listens: nowhere in the file system, or on a socket there."""
+    return tmp_path / "s" if request.param == "unix" else None
+
+
+@pytest.fixture
+def attentive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at the processes ten times a second, not once."""
+    monkeypatch.setattr("worker.service.health._LOOK_SECONDS", 0.1)
+
+
+def test_it_must_stay_well_for_a_while(path: Path | None) -> None:
+    with server(says(200), path=path) as running:
+        began = time.monotonic()
+        check(running.url, steady=0.4)
+        assert time.monotonic() - began >= 0.4
+        assert len(running.requests) > 3
+
+
+def test_one_that_turns_bad_after_it_was_well_is_bad(path: Path | None) -> None:
+    with server(*[says(200)] * 5, says(500), path=path) as running, pytest.raises(Unhealthy, match="answered 500"):
+        check(running.url, steady=5)
+
+
+@pytest.mark.usefixtures("attentive")
+def test_one_that_dies_after_it_was_well_is_bad(path: Path | None) -> None:
+    lives = iter(["pid 1", "pid 1"])
+    with server(says(200), path=path) as running, pytest.raises(Unhealthy, match="ended by itself"):
+        check(running.url, lambda: (next(lives, "pid 0"),), steady=5)
+
+
+def test_one_that_is_started_anew_while_it_is_watched_is_bad_though_each_answer_is_good(path: Path | None) -> None:
+    """A held socket lets a question wait until the service is there again: the answers show no gap."""
+    lives = iter(["pid 1"])
+    with server(says(200), path=path) as running, pytest.raises(Unhealthy, match="ended by itself"):
+        check(running.url, lambda: (next(lives, "pid 2"),), steady=0.1)
+
+
+def test_the_deadline_is_for_the_first_good_answers_not_for_staying_well(path: Path | None) -> None:
+    with server(says(200), path=path) as running:
+        check(running.url, deadline=0.2, steady=0.5)
+
+
+def test_three_good_answers_in_a_row_are_asked_for(path: Path | None) -> None:
+    with server(says(200), path=path) as running:
+        assert check(running.url) == [f"{running.url} answered 200, 3 times in a row"]
+        assert len(running.requests) == 3
+
+
+def test_the_question_carries_path_query_and_host() -> None:
+    with server(says(204)) as running:
+        check(f"{running.url}?deep=1", host="shop.example.org", status=204, successes=1)
+        first, *headers = running.requests[0].decode().split("\r\n")
+    assert first == "GET /healthz?deep=1 HTTP/1.1"
+    assert "Host: shop.example.org" in headers
+
+
+def test_the_colour_of_the_service_stands_in_the_address(tmp_path: Path) -> None:
+    with server(says(200), path=tmp_path / "blue.sock"):
+        assert check(f"unix:{tmp_path}/{{colour}}.sock:/healthz", successes=1)
+
+
+@pytest.mark.parametrize("status", [500, 404, 302, 204])
+def test_three_wrong_answers_end_the_wait_long_before_the_deadline(path: Path | None, status: int) -> None:
+    with server(says(status), path=path) as running:
+        with pytest.raises(Unhealthy, match=f"answered {status}, 3 times$"):
+            check(running.url, deadline=30)
+        assert len(running.requests) == 3
+
+
+def test_a_hiccup_at_the_start_is_forgiven() -> None:
+    with server(says(500), says(500), says(200)) as running:
+        assert check(running.url)
+        assert len(running.requests) == 5
+
+
+def test_a_good_answer_between_wrong_ones_starts_both_counts_anew() -> None:
+    replies = [says(500), says(500), says(200), says(500), says(200), says(200), says(500), says(500), says(500)]
+    with server(*replies) as running:
+        with pytest.raises(Unhealthy, match="answered 500, 3 times"):
+            check(running.url)
+        assert len(running.requests) == 9
+
+
+def test_not_ready_yet_is_waited_for(path: Path | None) -> None:
+    with server(*[says(503)] * 10, says(200), path=path) as running:
+        assert check(running.url)
+        assert len(running.requests) == 13
+
+
+def test_not_ready_at_the_deadline_is_unhealthy() -> None:
+    with server(says(503)) as running, pytest.raises(Unhealthy, match=r"answered 503 when its 0\.5 s were over"):
+        check(running.url, deadline=0.5)
+
+
+@pytest.mark.parametrize("reply", [hangs, drips, stops])
+def test_an_app_that_hangs_is_unhealthy_at_the_deadline(path: Path | None, reply: Reply) -> None:
+    with server(reply, path=path) as running, pytest.raises(Unhealthy, match=r"gave no answer .* s were over"):
+        check(running.url, deadline=0.6, timeout=0.25)
+
+
+@pytest.mark.parametrize(
+    "reply", [closes, sends(b"HTTP/1.1 2"), sends(b"what?\r\n\r\n"), sends(b"\xff" * 100_000)],
+    ids=["closes", "torn", "no-http", "noise"],
+)  # fmt: skip
+def test_no_answer_three_times_is_unhealthy(path: Path | None, reply: Reply) -> None:
+    with server(reply, path=path) as running:
+        with pytest.raises(Unhealthy, match="without an answer, 3 times"):
+            check(running.url, deadline=30)
+        assert len(running.requests) == 3
+
+
+def test_a_server_that_never_listens_is_unhealthy_at_the_deadline(tmp_path: Path) -> None:
+    for url in (f"http://127.0.0.1:{free_port()}/", f"unix:{tmp_path}/never:/"):
+        with pytest.raises(Unhealthy, match=r"does not listen when its 0\.3 s were over"):
+            check(url, deadline=0.3)
+
+
+def test_a_socket_that_may_not_be_used_is_named_as_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Unhealthy, match=r"cannot be reached \(Not a directory\)"):
+        check(f"unix:{tmp_path}/file/s:/", deadline=0.2)
+
+
+def test_a_server_that_starts_to_listen_late_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    late = Server((says(200),), tmp_path / "t")
+    renamed = threading.Timer(0.4, (tmp_path / "t").rename, [path])
+    renamed.start()
+    with late.running():
+        assert check(f"unix:{path}:/healthz")
+    renamed.join()
+
+
+def dying(*later: tuple[str, ...]) -> Callable[[], tuple[str, ...]]:
+    """The processes of a service that change after the first look."""
+    answers = [RUNS, *later]
+    return lambda: answers.pop(0) if len(answers) > 1 else answers[0]
+
+
+@pytest.mark.parametrize("now", [(), ("shop: 18",), ("MainPID=0", "NRestarts=0"), ("MainPID=17", "NRestarts=1")])
+@pytest.mark.parametrize("reply", [hangs, says(503)], ids=["silent", "503"])
+@pytest.mark.usefixtures("attentive")
+def test_a_service_that_ends_by_itself_is_noticed_before_the_deadline(reply: Reply, now: tuple[str, ...]) -> None:
+    with server(reply) as running, pytest.raises(Unhealthy, match="the service ended by itself"):
+        check(running.url, dying(now), deadline=30, timeout=100)
+
+
+def test_a_service_without_processes_from_the_start_is_noticed() -> None:
+    with pytest.raises(Unhealthy, match="the service ended by itself"):
+        check(f"http://127.0.0.1:{free_port()}/", lambda: ("shop:",), deadline=30)

@@ -1,0 +1,23 @@
+"""What systemctl prints during a deployment: its warnings about sockets are left out, all else is told."""
+
+import pytest
+
+from worker.service.manager import is_news
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Warning: Stopping shop-blue.service, but it can still be activated by:",
+        "Stopping 'shop-blue.service', but its triggering units are still active:",
+        "  shop.socket",
+        "shop-blue-health.socket",
+    ],
+)
+def test_that_a_socket_stays_when_its_service_stops_is_no_news(line: str) -> None:
+    assert not is_news(line)
+
+
+@pytest.mark.parametrize("line", ["Failed to stop shop.socket: Access denied", "Job for shop-blue.service failed."])
+def test_all_else_is(line: str) -> None:
+    assert is_news(line)

@@ -1,0 +1,1 @@
+"""Discovery for an adoption: checkout, service, listeners, sites, variables and untracked files."""

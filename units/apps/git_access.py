@@ -1,0 +1,69 @@
+"""How the worker gets at a repository: a read-only key of the app's own, and the host keys that are accepted."""
+
+import re
+import shlex
+from typing import Final
+
+from units.apps.options import Remote
+from units.system import disk, layout
+from units.system.errors import HostError
+from units.system.run import CommandFailed, run, succeeds
+
+# As `ssh-keygen` writes it below, on one line; the file is the worker's user's, and a person pastes what it says.
+_PUBLIC_KEY: Final = re.compile(r"ssh-ed25519 [A-Za-z0-9+/=]+(?: [!-~ ]*)?")
+_SCAN_SECONDS: Final = 10
+_PROBE_SECONDS: Final = 120
+
+
+def as_worker(*argv: str) -> tuple[str, ...]:
+    """The same command as the worker's user: root touches nothing in that user's directories itself."""
+    return ("runuser", "-u", layout.WORKER, "--", *argv)
+
+
+def typed_as_worker(*argv: str) -> str:
+    """The same for a person to type, without that person's terminal: the worker's user could type into it as root."""
+    return shlex.join(("sudo", "setsid", "--wait", *as_worker(*argv)))
+
+
+def deploy_key(app: str) -> str:
+    """Make the app's key unless it is there, and return the public one; raises HostError when there is none."""
+    key = layout.deploy_key(app)
+    if disk.status(key) is None:
+        run(as_worker("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"hookd {app}", "-f", str(key)))
+    path = key.with_name(f"{key.name}.pub")
+    public = (disk.read(path) or b"").decode(errors="replace").strip()
+    if not _PUBLIC_KEY.fullmatch(public):
+        raise HostError(f"{path} holds no public key", hint=f"sudo rm -f {key} {path}, then the same command again")
+    return public
+
+
+def know_host(remote: Remote) -> str | None:
+    """Accept the git host's keys as they are now, once; returns their fingerprints to compare, None when known before.
+
+    Raises HostError when the host does not answer.
+    """
+    name = f"[{remote.host}]:{remote.port}" if remote.port not in (None, 22) else remote.host
+    known = layout.KNOWN_HOSTS
+    if succeeds(("ssh-keygen", "-F", name, "-f", str(known))):
+        return None
+    port = ("-p", str(remote.port)) if remote.port else ()
+    try:
+        printed = run(("ssh-keyscan", "-T", str(_SCAN_SECONDS), *port, "--", remote.host), seconds=3 * _SCAN_SECONDS)
+    except CommandFailed as error:
+        raise HostError(f"the git host {name} gave no host key: {error}", hint=f"ssh-keyscan {remote.host}") from None
+    keys = [line for line in printed.splitlines() if line and not line.startswith("#")]
+    if not keys:
+        raise HostError(f"the git host {name} gave no host key", hint=f"ssh-keyscan {remote.host}")
+    text = "".join(f"{line}\n" for line in keys)
+    before = disk.read(known) or b""
+    disk.write(known, before + text.encode(), disk.PUBLIC)
+    return run(("ssh-keygen", "-l", "-f", "-"), text=text).strip()
+
+
+def probe(app: str) -> str | None:
+    """Ask the remote for the branch's head, as the worker would; returns what is wrong, None when it can be read."""
+    try:
+        run(as_worker(str(layout.PYTHON), "-P", "-m", "worker.probe", app), seconds=_PROBE_SECONDS)
+    except CommandFailed as error:
+        return error.output or str(error)
+    return None

@@ -1,0 +1,168 @@
+"""The plan for one app: its directories, its file in the catalogue, its secret, its units, and who must hear of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import tomlkit
+
+from hookd.files.policies import ALONE, OPEN, PRIVATE, SHUT, WRITABLE
+from hookd.model.app import App
+from units.plan.steps import (
+    DAEMON_RELOAD,
+    RESTART_RECEIVER,
+    Directory,
+    File,
+    Link,
+    Plan,
+    Run,
+    Step,
+    drop_in_directories,
+    nginx_news,
+)
+from units.system import layout
+
+_HEADER: Final = "What hookd knows of {name}. To change it: sudo hookd app edit {name}"
+VARIABLES: Final = """# Variables of {name}, one NAME=value per line, for its units and its builds.
+# After a change: sudo hookd restart {name}
+"""
+_SHARED: Final = "# {name}'s own {file}, linked into every release.\n"
+
+
+@dataclass(frozen=True)
+class Given:
+    """What is put into an app's files when they are made: its secret, its variables, its shared files."""
+
+    secret: str
+    environment: str | None = None
+    shared: Mapping[str, str] | None = None
+
+
+def app_toml(name: str, table: Mapping[str, Any]) -> str:
+    """An app's file in the catalogue."""
+    document = tomlkit.document()
+    document.add(tomlkit.comment(_HEADER.format(name=name)))
+    for key, value in table.items():
+        document.add(key, value)
+    return tomlkit.dumps(document)
+
+
+def app_plan(app: App, toml: str, given: Given, files: tuple[File | Link, ...]) -> Plan:
+    """Everything for an app; `files` are its units, sudoers, site and rotation."""
+    return (*_directories(app), *_own_files(app, toml, given), *drop_in_directories(files), *files, *_news(app, files))
+
+
+def _directories(app: App) -> list[Step]:
+    owner, group, mode = _code_owner(app)
+    shared = [app.shared_root] if app.shared.files or app.data_root == app.shared_root else []
+    below = sorted(
+        {parent for name in app.shared.files for parent in _parents(app.shared_root / name, app.shared_root)}
+    )
+    directories: list[Step] = [
+        Directory(path, owner, group, mode, keep=True) for path in dict.fromkeys([app.root, *shared, *below])
+    ]
+    if app.shared.directories and not app.data_root.is_relative_to(app.root):
+        directories.append(Directory(app.data_root, "root", "root", 0o755, keep=True))
+    user = app.ownership.user
+    for name in app.shared.directories:
+        above = _parents(app.data_root / name, app.data_root)
+        directories += [Directory(parent, "root", "root", 0o755, keep=True) for parent in above]
+        # Data that was there before its app came to hookd keeps its owner and mode.
+        once = app.service.units == "existing"
+        mode = WRITABLE.directory
+        directories.append(Directory(app.data_root / name, user, app.ownership.group, mode, keep=True, once=once))
+    return list(dict.fromkeys(directories))
+
+
+def _parents(path: Path, root: Path) -> list[Path]:
+    """The directories between a root and a path, the outermost first."""
+    return [parent for parent in reversed(path.parents) if parent != root and parent.is_relative_to(root)]
+
+
+def _code_owner(app: App) -> tuple[str, str, int]:
+    match app.ownership.policy:
+        case "group":
+            return layout.WORKER, app.ownership.group, SHUT.directory
+        case "split":
+            return layout.WORKER, layout.WORKER, OPEN.directory
+        case "acl":
+            return layout.WORKER, layout.WORKER, ALONE.directory
+
+
+def _own_files(app: App, toml: str, given: Given) -> list[Step]:
+    owner, mode = layout.WORKER, SHUT.file
+    group = layout.WORKER if app.ownership.policy == "acl" else app.ownership.group
+    files: list[Step] = [
+        File(app.shared_root / name, text, owner, group, mode, once=True, keep=True)
+        for name, text in _shared_files(app, given).items()
+    ]
+    environment = given.environment or VARIABLES.format(name=app.name)
+    if app.build.environment_file == layout.app_environment(app.name):
+        path = layout.app_environment(app.name)
+        files.append(File(path, environment, "root", layout.WORKER, mode, once=True, owned=True))
+    files.append(File(layout.app_secret(app.name), f"{given.secret}\n", mode=PRIVATE.file, once=True))
+    files.append(File(layout.app_file(app.name), toml))
+    return files
+
+
+def _shared_files(app: App, given: Given) -> dict[str, str]:
+    shared = given.shared or {}
+    return {name: shared.get(name, _SHARED.format(name=app.name, file=name)) for name in app.shared.files}
+
+
+def _news(app: App, files: tuple[File | Link, ...]) -> list[Step]:
+    """What is told of the change: systemd, nginx, and the receiver, which reads catalogue and secrets at its start."""
+    steps: list[Step] = [
+        Run(DAEMON_RELOAD, "systemd reads the units", after=(layout.SYSTEMD,)),
+        *_come_back(app),
+        Run(
+            RESTART_RECEIVER,
+            "the receiver reads catalogue and secrets; requests wait meanwhile",
+            after=(layout.app_file(app.name), layout.app_secret(app.name)),
+        ),
+    ]
+    if any(file.path.is_relative_to(layout.NGINX) for file in files):
+        steps += nginx_news()
+    return steps
+
+
+def units_of(app: App) -> tuple[str, ...]:
+    """All units of an app, made by hookd or there before, in the order in which they are stopped: sockets first.
+
+    None when systemd does not run it.
+    """
+    name = app.service_name
+    if app.service.manager != "systemd":
+        return ()
+    if app.service.units == "existing":
+        has_socket = app.service.listen or app.service.own_socket
+        return (*((f"{name}.socket",) if has_socket else ()), *(f"{one}.service" for one in sorted(app.services)))
+    if app.service.handover == "restart":
+        return (f"{name}.socket", f"{name}.service")
+    colours = ("blue", "green")
+    return (
+        f"{name}.socket",
+        *(f"{name}-{colour}-health.socket" for colour in colours),
+        f"{name}.service",
+        *(f"{name}-{colour}.service" for colour in colours),
+    )
+
+
+def enabled(app: App) -> tuple[str, ...]:
+    """The units that start with the host."""
+    name = app.service_name
+    return (f"{name}.socket", f"{name}.service") if app.service.units == "hookd" else ()
+
+
+def _come_back(app: App) -> list[Run]:
+    """Let the units come back after a reboot.
+
+    With two colours they are also started: the one that brings up what serves finds nothing yet, and that is well. A
+    single service is first started by its first deployment: before that there is nothing that it could run.
+    """
+    if not enabled(app):
+        return []
+    now = ("--now",) if app.service.handover == "blue-green" else ()
+    why = "it comes back after a reboot"
+    return [Run(("systemctl", "enable", *now, "--quiet", *enabled(app)), why, after=(layout.SYSTEMD,))]

@@ -1,0 +1,1 @@
+"""Commands of `hookd` that change a server: set-up, apps, adoption and doctor."""

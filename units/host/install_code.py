@@ -1,0 +1,159 @@
+"""Puts hookd's own code and its virtual environment under /opt/hookd, owned by root: build aside, switch last.
+
+`sudo ./run install` starts this with the system's Python, before there is any package, so it needs the standard
+library only.
+"""
+
+import argparse
+import hashlib
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from units.plan.apply import Installer
+from units.plan.manifest import HOST, Manifest
+from units.plan.steps import Directory, File, Link, Plan, Run
+from units.system import layout
+from units.system.disk import UnsafePath
+from units.system.run import CommandFailed, run
+
+_ROOMS: Final = ("hookd", "worker", "units")
+_KEPT_VERSIONS: Final = 2
+_INSTALL_SECONDS: Final = 900
+
+# -P: whoever types `sudo hookd` may stand in a directory that is not root's; nothing is imported from there.
+_WRAPPER: Final = f"""#!/bin/sh
+# hookd's command. The code behind it: {layout.CURRENT}
+exec {layout.PYTHON} -P -m hookd.cli "$@"
+"""
+
+
+GROUND: Final[Plan] = (
+    Directory(layout.SETUP_STATE, "root", "root", 0o700),
+    Directory(layout.CODE, "root", "root", 0o755),
+    Directory(layout.CODE / "versions", "root", "root", 0o755),
+)
+
+
+def main(arguments: list[str]) -> int:
+    """Install the checkout that is named first; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="./run install", description="Put hookd under /opt/hookd, owned by root.")
+    parser.add_argument("checkout", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--dry-run", action="store_true", help="show what would be done, and do nothing")
+    options = parser.parse_args(arguments)
+    if os.geteuid() != 0:
+        print("hookd: only root can install; next: sudo ./run install", file=sys.stderr)
+        return 2
+    os.umask(0o022)
+    try:
+        _install(options.checkout, dry_run=options.dry_run)
+    except (CommandFailed, UnsafePath, OSError) as error:
+        print(f"hookd: the installation stopped: {error}\n  next: sudo ./run install (it goes on)", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _install(checkout: Path, *, dry_run: bool) -> None:
+    version = layout.CODE / "versions" / version_of(checkout)
+    built = (version / "complete").exists()
+    if dry_run:
+        installer = Installer(Manifest(layout.MANIFEST), HOST, print)
+        build = f"{'  ' if built else '+ '}build      {version}  (code, and venv from units/requirements.txt)"
+        print("\n".join([*installer.preview(GROUND), build, *installer.preview(switch_to(version))]))
+        return
+    installer = Installer(_manifest(), HOST, print)
+    installer.apply(GROUND)
+    if not built:
+        _build(checkout, version)
+    installer.apply(switch_to(version))
+    _forget_old(version)
+    print(f"hookd is installed: {version}\n  next: sudo hookd setup --dry-run")
+
+
+def switch_to(version: Path) -> Plan:
+    """Let the command and the units use a version that is complete."""
+    units = ("hookd.service", "hookd-worker@*.service")
+    restart = Run(
+        ("systemctl", "try-restart", "--no-block", *units),
+        "what runs takes up the new code; a deployment under way ends first",
+        after=(layout.CURRENT,),
+    )
+    is_set_up = (layout.SYSTEMD / "hookd.service").exists()
+    return (
+        Link(layout.CURRENT, version),
+        File(layout.COMMAND, _WRAPPER, mode=0o755),
+        *((restart,) if is_set_up else ()),
+    )
+
+
+def _manifest() -> Manifest:
+    layout.SETUP_STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Manifest.load(layout.MANIFEST)
+
+
+def version_of(checkout: Path) -> str:
+    """Name a version: the project's own, and a digest of the code, its requirements and the Python it runs on."""
+    digest = hashlib.sha256(sys.version.encode())
+    for file in _files(checkout):
+        digest.update(f"{file.relative_to(checkout)}\0".encode() + file.read_bytes())
+    text = (checkout / "hookd" / "__init__.py").read_text(encoding="utf-8")
+    version = re.search(r'^__version__ = "([^"]+)"', text, re.MULTILINE)
+    if version is None:
+        raise OSError(f"{checkout} is no checkout of hookd")
+    return f"{version[1]}-{digest.hexdigest()[:12]}"
+
+
+def _files(checkout: Path) -> Iterator[Path]:
+    for room in _ROOMS:
+        for file in sorted((checkout / room).rglob("*")):
+            if file.is_file() and not file.is_symlink() and "__pycache__" not in file.parts:
+                yield file
+
+
+def _build(checkout: Path, version: Path) -> None:
+    """Build at the final path: a virtual environment does not survive a move. What an interruption left goes first."""
+    print(f"+ build      {version}")
+    shutil.rmtree(version, ignore_errors=True)
+    for file in _files(checkout):
+        target = version / "code" / file.relative_to(checkout)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+        target.chmod(0o644)
+    _build_venv(version)
+    (version / "complete").touch()
+
+
+def _build_venv(version: Path) -> None:
+    venv, lock = version / "venv", version / "code" / "units" / "requirements.txt"
+    python = str(venv / "bin" / "python")
+    run((sys.executable, "-m", "venv", str(venv)))
+    run(
+        (python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--require-hashes", "-r", str(lock)),
+        seconds=_INSTALL_SECONDS,
+        extra=_for_pip(),
+    )
+    site = next((venv / "lib").glob("python3.*")) / "site-packages"
+    (site / "hookd.pth").write_text(f"{version / 'code'}\n", encoding="utf-8")
+    # Nobody but root may write beside the code, so that the bytecode must be there from the start.
+    run((python, "-m", "compileall", "-q", str(version / "code")))
+
+
+def _for_pip() -> dict[str, str]:
+    """What the person's own shell says of indexes, proxies and certificates."""
+    wanted = ("PIP_", "SSL_CERT_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+    return {name: value for name, value in os.environ.items() if name.startswith(wanted)}
+
+
+def _forget_old(version: Path) -> None:
+    """Keep the version before this one: a worker may still be at a deployment with it."""
+    others = [path for path in version.parent.iterdir() if path != version]
+    for path in sorted(others, key=lambda one: one.stat().st_mtime, reverse=True)[_KEPT_VERSIONS - 1 :]:
+        shutil.rmtree(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Plans: steps as values, the code that applies them, and the manifest of what was created."""

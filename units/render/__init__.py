@@ -1,0 +1,1 @@
+"""Pure renderers: units, sudoers, nginx sites and Redis files as text."""

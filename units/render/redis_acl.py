@@ -1,0 +1,79 @@
+"""Renders the users of hookd's Redis: each may do what its processes do, and nothing else. Reasons: docs/queue.md.
+
+The file holds hashes, no passwords. Redis takes no comments in it.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Final
+
+from hookd.credentials import ROLES, Role, user_name
+from hookd.model import redis_keys
+
+# A deployment's id as a pattern of Redis': a stranger's job has no such name.
+_DEPLOYMENT: Final = "*-????????T?????????-??????"
+# Log in, choose a database, say who one is, group commands. Not named one by one: Redis 7.0 does not start with a
+# file that names `client|setinfo`, and redis-py sends it to every newer server. MULTI must stay: without it redis-py
+# sends the commands of a transaction one by one.
+_CONNECTION: Final = "+@connection -@dangerous -client|tracking +multi +exec +discard +unwatch"
+# RQ runs four scripts of its own, by their hashes. Inside of one every command is judged like any other.
+_SCRIPTS: Final = "+evalsha +script|load +script|exists"
+
+# In parentheses: commands together with the keys that they are for. EXPIRE, say, would also delete a queue.
+_RECEIVER: Final = (
+    "+script|load +script|exists",
+    f"(+watch +mget +set %RW~{redis_keys.waiting_key('*')} %RW~{redis_keys.delivery_key('*', '*')})",
+    f"(+hget +hset +expire %RW~{redis_keys.record_key(_DEPLOYMENT)})",
+    f"(+hincrby %RW~{redis_keys.joined_key('*')})",
+    f"(+zadd %W~{redis_keys.history_key('*')})",
+    f"(+xadd %W~{redis_keys.decisions_key('*')} %W~{redis_keys.REFUSALS})",
+    f"(+hincrby +hset %RW~{redis_keys.counts_key('*')})",
+    f"(+hget +hmget +hset %RW~rq:job:{_DEPLOYMENT})",
+    "(+sadd %W~rq:queues %W~rq:rl-keys)",
+    f"(+hset %W~rq:rl:{redis_keys.rate_limit_key('*')})",
+    f"(+evalsha +zcard +zpopmin +zadd %RW~rq:rl:{redis_keys.rate_limit_key('*')}:allowed"
+    f" %RW~rq:rl:{redis_keys.rate_limit_key('*')}:rate_limited)",
+    f"(+rpush +lpush %W~rq:queue:{redis_keys.QUEUE})",
+)
+_STATUS: Final = (
+    f"(+hget %R~{redis_keys.record_key('*')})",
+    f"(+hmget %R~{redis_keys.joined_key('*')})",
+    f"(+hgetall %R~{redis_keys.counts_key('*')})",
+    f"(+zrange +zrevrange %R~{redis_keys.history_key('*')})",
+    f"(+get +mget %R~{redis_keys.app_key('*')})",
+    f"(+mget %R~{redis_keys.waiting_key('*')})",
+    f"(+xrevrange %R~{redis_keys.decisions_key('*')})",
+)
+# Whole families of commands on its own keys: a worker that is refused one in the middle of a job would lose the job.
+_WORKER: Final = (
+    "~rq:* ~hookd:* &rq:pubsub:*",
+    "+@string +@hash +@list +@set +@sortedset +@stream +@keyspace +@pubsub +@transaction -@dangerous +info",
+    _SCRIPTS,
+)
+# Off: nobody can be this user, so what it may is given to nobody. Redis itself reads its append-only file as this user,
+# and without rights drops every transaction in it (Debian 12's 7.0.15; redis/redis#14541, valkey-io/valkey#3983).
+_DEFAULT: Final = "user default off resetpass ~* &* +@all"
+# A person with `hookd`, `rq` and `redis-cli`: everything but what ends, empties or reconfigures the server.
+_OPERATOR: Final = ("~* &* +@all -@dangerous +info +keys +client|list +config|get +acl|log +slowlog|get",)
+
+_RULES: Final[Mapping[Role, tuple[str, ...]]] = {
+    "receiver": _RECEIVER,
+    "status": _STATUS,
+    "worker": _WORKER,
+    "operator": _OPERATOR,
+}
+
+
+def acl(passwords: Mapping[Role, str]) -> str:
+    """Render the file of users; raises ValueError when a role has no password."""
+    missing = [role for role in ROLES if not passwords.get(role)]
+    if missing:
+        raise ValueError(f"no password for {', '.join(missing)}")
+    lines = [_user(role, passwords[role]) for role in ROLES]
+    return "\n".join([_DEFAULT, *lines, ""])
+
+
+def _user(role: Role, password: str) -> str:
+    digest = hashlib.sha256(password.encode()).hexdigest()
+    start = f"user {user_name(role)} on #{digest} resetkeys resetchannels -@all {_CONNECTION}"
+    return " ".join([start, *_RULES[role]])

@@ -1,0 +1,1 @@
+"""Doors to the host: files, programs, HTTP, systemd and nginx."""

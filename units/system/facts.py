@@ -1,0 +1,94 @@
+"""What this host is: read once, before a plan is made, so that the plan itself needs to look at nothing."""
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from hookd.config import Config
+from hookd.model.settings import Settings
+from hookd.queue.client import redis_program
+from units.system import layout
+from units.system.run import CommandFailed, run
+
+OLDEST_SYSTEMD: Final = 252
+_CLOSER_SANDBOX: Final = 257
+
+
+@dataclass(frozen=True)
+class Host:
+    """Facts that decide what is rendered: `domain` is how senders reach the receiver, None without nginx."""
+
+    systemd: int
+    redis_program: Path
+    memory_mib: int
+    has_nginx: bool
+    has_fail2ban: bool
+    has_apparmor: bool
+    has_selinux: bool
+    loads_apparmor: bool = False
+    domain: str | None = None
+    certificates: frozenset[str] = frozenset()
+    git_protocols: tuple[str, ...] = ("https", "ssh")
+    max_body: int = Settings().receiver.max_body
+    history_days: int = Settings().history.days
+
+    @property
+    def closer_sandbox(self) -> bool:
+        """Whether systemd's sandbox no longer implies no_new_privs, which would break the worker's sudo."""
+        return self.systemd >= _CLOSER_SANDBOX
+
+
+def look(config: Config | None, domain: str | None = None) -> Host:
+    """Look at this host; `domain` is the wish of `hookd setup`, else the one in hookd.toml counts."""
+    settings = config.settings if config else Settings()
+    public = settings.receiver.public_url
+    return Host(
+        systemd=systemd_version(),
+        redis_program=redis_program("/usr/bin:/usr/sbin"),
+        memory_mib=memory_mib(),
+        has_nginx=shutil.which("nginx") is not None,
+        has_fail2ban=Path("/etc/fail2ban/jail.d").is_dir(),
+        has_apparmor=Path("/etc/apparmor.d").is_dir(),
+        loads_apparmor=_loads_apparmor(),
+        has_selinux=Path("/sys/fs/selinux/enforce").exists(),
+        domain=domain or (urlsplit(public).hostname if public else None),
+        certificates=_certificates(),
+        git_protocols=config.settings.worker.git_protocols if config else ("https", "ssh"),
+        max_body=settings.receiver.max_body,
+        history_days=settings.history.days,
+    )
+
+
+def systemd_version() -> int:
+    """The running systemd's number; 0 when there is none."""
+    try:
+        found = re.search(r"systemd (\d+)", run(("systemctl", "--version")))
+    except CommandFailed:
+        return 0
+    return int(found[1]) if found and Path("/run/systemd/system").is_dir() else 0
+
+
+def _loads_apparmor() -> bool:
+    """Tell whether the kernel has AppArmor turned on, and the program that loads profiles is there."""
+    switch = Path("/sys/module/apparmor/parameters/enabled")
+    on = switch.exists() and switch.read_text(encoding="ascii").strip() == "Y"
+    return on and shutil.which("apparmor_parser") is not None
+
+
+def memory_mib() -> int:
+    """All memory of this host in MiB."""
+    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) // 1024
+    return 0
+
+
+def _certificates() -> frozenset[str]:
+    """Domains that certbot has a certificate for."""
+    try:
+        return frozenset(path.name for path in layout.CERTIFICATES.iterdir() if (path / "fullchain.pem").exists())
+    except OSError:
+        return frozenset()

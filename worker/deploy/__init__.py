@@ -1,0 +1,1 @@
+"""One deployment: pipeline, target, build, handover, repair and retention."""

@@ -1,0 +1,1 @@
+"""Processes: the only door to subprocess, the subreaper and kernel locks."""

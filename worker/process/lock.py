@@ -1,0 +1,65 @@
+"""Kernel locks: one deployer per app, and a sign of life of each deployment.
+
+They cannot go stale, need no clock, and survive the loss of Redis.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from worker.errors import DeployError
+
+_PAUSE_SECONDS: Final = 0.1
+
+
+@contextmanager
+def app_lock(path: Path, holder: str, seconds: float) -> Iterator[None]:
+    """Hold the lock of an app; `holder` is written into it for people.
+
+    Raises DeployError when another process holds it for longer than `seconds`.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+    try:
+        _acquire(descriptor, seconds)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{holder} (process {os.getpid()})\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not try_lock(descriptor):
+        if time.monotonic() >= end:
+            holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip()
+            raise DeployError(f"another deployment of this app has been running for more than {seconds:g} s: {holder}")
+        time.sleep(_PAUSE_SECONDS)
+
+
+def try_lock(descriptor: int) -> bool:
+    """Take the lock if it is free."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def holder(path: Path) -> str | None:
+    """Name the deployment whose process holds the lock now; None when nobody does."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        if try_lock(descriptor):
+            return None
+        return os.pread(descriptor, 200, 0).decode("utf-8", "replace").split(" ")[0]
+    finally:
+        os.close(descriptor)

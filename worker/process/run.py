@@ -1,0 +1,232 @@
+"""The only door to subprocess: one program, its own process group, limits on its run and its silence, no way to hang.
+
+A program that ends, is stopped or outlives its limits takes its whole group with it, and in a deployment also what
+left the group. The death of the process that started it ends the program; its keeper ends what the program started.
+"""
+
+import fcntl
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Final, cast
+
+from worker.errors import CommandFailed, TimedOut
+from worker.process.subreaper import adopts_orphans, die_with_parent, end_children
+
+_SYSTEM_PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A program to run: `total` and `silence` are its limits in seconds; the environment is exactly `env`."""
+
+    argv: tuple[str, ...]
+    total: float
+    silence: float
+    cwd: Path | None = None
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def program(self) -> str:
+        """The program's name, for people."""
+        return Path(self.argv[0]).name
+
+
+def remove(tree: Path) -> Command:
+    """Remove a tree and all below it, on its own file system."""
+    argv = ("rm", "-rf", "--one-file-system", "--", str(tree))
+    return Command(argv, 300, 300, env={"PATH": _SYSTEM_PATH})
+
+
+def remove_tree(tree: Path) -> None:
+    """Remove a directory and all below it, or nothing when it is not there; raises CommandFailed."""
+    run(remove(tree), lambda line: None)
+
+
+GRACE_SECONDS: Final = 5.0
+_KEPT_LINES: Final = 20
+_LONGEST_LINE: Final = 4000
+_PIECE: Final = 65_536
+
+Take = Callable[[bytes], None]
+Line = Callable[[str], None]
+
+
+def run(command: Command, each_line: Line, *, alone: bool = True) -> None:
+    """Run a program and hand over what it prints, line by line.
+
+    `alone` says that this process has one thread: only then the program also ends with it, since nothing of Python's
+    may run in a fork of several threads.
+    Raises CommandFailed when it cannot be started, ends with another status than 0, or reaches a limit.
+    """
+    lines = Lines(each_line)
+    try:
+        process = subprocess.Popen(
+            command.argv,
+            cwd=command.cwd,
+            env=dict(command.env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=die_with_parent if alone else None,  # noqa: PLW1509  (a deploying process has one thread)
+        )
+    except OSError as error:
+        raise CommandFailed(f"{command.program} cannot be started: {error.strerror}") from None
+    with cast("IO[bytes]", process.stdout) as output:
+        status = supervise(process, {output: lines.take}, command, lines)
+    if status:
+        raise failed(command, status, tuple(lines.kept))
+
+
+def lines_of(command: Command, *, alone: bool = True) -> list[str]:
+    """Run a program and return the lines that it prints; raises CommandFailed as `run` does, with its last lines."""
+    lines: list[str] = []
+    run(command, lines.append, alone=alone)
+    return lines
+
+
+def failed(command: Command, status: int, lines: tuple[str, ...]) -> CommandFailed:
+    """Say how a program ended, with the last of the lines it printed."""
+    how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+    last = f": {lines[-1]}" if lines else ""
+    return CommandFailed(f"{command.program} {how}{last}", lines=lines)
+
+
+def supervise(
+    process: "subprocess.Popen[bytes]", outputs: Mapping[IO[bytes], Take], command: Command, lines: "Lines"
+) -> int:
+    """Read a started program's output until it ends and return its status.
+
+    Raises CommandFailed at a limit. However this is left, nothing of the process group is alive; nor is a daemon that
+    left it, where this process adopts orphans. Such a process runs one program at a time.
+    """
+    try:
+        _read_until_exit(process, outputs, command)
+        return _reap(process, outputs)
+    except BaseException:
+        _stop_group(process)
+        raise
+    finally:
+        if adopts_orphans():
+            end_children()
+        lines.close()
+
+
+def _read_until_exit(process: "subprocess.Popen[bytes]", outputs: Mapping[IO[bytes], Take], command: Command) -> None:
+    end = time.monotonic() + command.total
+    heard = time.monotonic()
+    exited = os.pidfd_open(process.pid)
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(exited, selectors.EVENT_READ)
+            for output, take in outputs.items():
+                os.set_blocking(output.fileno(), False)
+                selector.register(output, selectors.EVENT_READ, take)
+            while True:
+                ready = selector.select(max(0.0, min(end, heard + command.silence) - time.monotonic()))
+                if any(key.fileobj == exited for key, _ in ready):
+                    return
+                for key, _ in ready:
+                    heard = time.monotonic()
+                    if not _pass_on(key.fileobj, key.data):
+                        selector.unregister(key.fileobj)
+                _check_limits(command, end, heard)
+    finally:
+        os.close(exited)
+
+
+def _check_limits(command: Command, end: float, heard: float) -> None:
+    now = time.monotonic()
+    if now >= end:
+        raise TimedOut(f"{command.program} ran longer than {command.total:g} s and was stopped")
+    if now >= heard + command.silence:
+        raise TimedOut(f"{command.program} printed nothing for {command.silence:g} s and was stopped")
+
+
+def _pass_on(output: Any, take: Take) -> bool:
+    """Hand over what can be read now; False at the end of the output."""
+    try:
+        data = os.read(output.fileno(), _PIECE)
+    except BlockingIOError:
+        return True
+    take(data)
+    return bool(data)
+
+
+def _reap(process: "subprocess.Popen[bytes]", outputs: Mapping[IO[bytes], Take]) -> int:
+    """Collect the status; whatever the program left running in its group is killed while its id is still taken."""
+    _signal_group(process, signal.SIGKILL)
+    status = process.wait()
+    for output, take in outputs.items():
+        _drain(output, take)
+    return status
+
+
+def _drain(output: IO[bytes], take: Take) -> None:
+    """Take what the pipe holds and no more: a daemon that left the group may go on writing to it for ever."""
+    left = fcntl.fcntl(output, fcntl.F_GETPIPE_SZ)
+    while left > 0:
+        try:
+            data = os.read(output.fileno(), left)
+        except BlockingIOError:
+            return
+        if not data:
+            return
+        take(data)
+        left -= len(data)
+
+
+def _stop_group(process: "subprocess.Popen[bytes]") -> None:
+    _signal_group(process, signal.SIGTERM)
+    try:
+        process.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        _signal_group(process, signal.SIGKILL)
+        process.wait()
+
+
+def _signal_group(process: "subprocess.Popen[bytes]", sig: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, sig)
+
+
+class Lines:
+    """Cuts a stream of bytes into lines, keeps the last ones, and treats `\\r` (a progress display) as a line's end."""
+
+    def __init__(self, each: Line) -> None:
+        self._each = each
+        self._open = b""
+        self.kept: deque[str] = deque(maxlen=_KEPT_LINES)
+
+    def take(self, data: bytes) -> None:
+        """Add bytes; every line that is complete, or too long, goes out."""
+        *whole, self._open = (self._open + data).replace(b"\r", b"\n").split(b"\n")
+        for line in whole:
+            self._emit(line)
+        if len(self._open) > _LONGEST_LINE:
+            rest = len(self._open) % _LONGEST_LINE
+            self._emit(self._open[: len(self._open) - rest])
+            self._open = self._open[len(self._open) - rest :]
+
+    def close(self) -> None:
+        """Let go of the last line, which has no end."""
+        self._emit(self._open)
+        self._open = b""
+
+    def _emit(self, line: bytes) -> None:
+        """Hand over a line, a very long one in pieces."""
+        for start in range(0, len(line), _LONGEST_LINE):
+            text = line[start : start + _LONGEST_LINE].decode("utf-8", "replace").rstrip()
+            if text:
+                self.kept.append(text)
+                self._each(text)

@@ -1,0 +1,56 @@
+"""How far an app is behind its branch's head, since when and why: for people who would otherwise see silence."""
+
+from datetime import datetime
+from typing import Final
+
+from hookd.model.app import App
+from hookd.model.app_status import AppView
+from hookd.model.decision import Behind, Ruling, Verdict
+from hookd.model.journal import AppState
+from hookd.model.settings import Settings
+from worker.errors import CommandFailed
+from worker.probe import git_of
+from worker.process.run import lines_of
+
+_SECONDS: Final = 10.0
+
+
+def behind(
+    state: AppState, head: str | None, ruling: Ruling, earlier: AppView, now: datetime, *, commits: int | None = None
+) -> Behind | None:
+    """Say that the head does not serve; None when it does, when it changes nothing of the app's, or nothing serves yet.
+
+    As long as the same commit serves, it has been behind since it was first seen to be. `commits` is by how many.
+    """
+    serving = state.deployed
+    if serving is None or ruling.verdict is Verdict.FILTERED or (serving.commit == head and state.verified):
+        return None
+    goes_on = earlier.behind is not None and earlier.deployed_commit == serving.commit
+    since = earlier.behind.since if earlier.behind is not None and goes_on else now
+    return Behind(commits=commits, since=since, verdict=ruling.verdict, because=ruling.why)
+
+
+def missed(state: AppState, head: str, failure: str = "") -> str:
+    """Say that the head does not serve, and how the last try to bring it ended."""
+    serving = state.deployed.commit[:12] if state.deployed else "nothing"
+    return f"{head[:12]} is the branch's head, and {serving} serves{f'; the last try {failure}' if failure else ''}"
+
+
+def how_far(app: App, settings: Settings, state: AppState, head: str | None) -> int | None:
+    """Count the commits from what serves to the head; None where that is not known, or nothing is to be counted."""
+    if head is None or state.deployed is None or state.deployed.commit == head:
+        return None
+    return count(app, settings, state.deployed.commit, head)
+
+
+def count(app: App, settings: Settings, base: str, head: str) -> int | None:
+    """Count the commits from one to the other.
+
+    None when the mirror does not hold both, as nothing is fetched for this, or when history was rewritten.
+    """
+    try:
+        lines = lines_of(git_of(app, settings, _SECONDS).count(base, head), alone=False)
+    except CommandFailed:
+        return None
+    left, _, right = (lines or [""])[-1].partition("\t")
+    return int(right) if left == "0" and right.isdigit() else None

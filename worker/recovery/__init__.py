@@ -1,0 +1,1 @@
+"""Recovery from crashes: liveness, abandoned deployments, lost jobs and broken Redis keys."""

@@ -1,0 +1,1 @@
+"""A release on disk: git mirror, environment, shared files, ownership and links."""

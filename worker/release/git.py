@@ -1,0 +1,156 @@
+"""Reads where a branch points from what `git ls-remote` printed."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from hookd.model.app import App, Paths
+from hookd.model.ids import COMMIT_PATTERN
+from hookd.model.settings import Settings
+from worker.process.run import Command
+
+_LINE: Final = re.compile(rf"({COMMIT_PATTERN})\t(.+)")
+
+
+def head_in(lines: Iterable[str], ref: str) -> str | None:
+    """Name the commit of a ref; None when it is not there.
+
+    git lists each ref whose name ends so: `refs/heads/a/refs/heads/main` too, and first, for `refs/heads/main`.
+    """
+    found = filter(None, map(_LINE.fullmatch, lines))
+    return next((match[1] for match in found if match[2] == ref), None)
+
+
+def git_environment(app: App, settings: Settings, home: Path) -> dict[str, str]:
+    """The variables git runs with: nobody's configuration, no question, no hook, no transport but the allowed ones."""
+    config = {
+        "core.hooksPath": "/dev/null",
+        "core.fsmonitor": "false",
+        "safe.bareRepository": "explicit",
+        "safe.directory": "*",  # Mirrors lie in hookd's own directory, repositories of file:// wherever the host says.
+        "fetch.fsckObjects": "true",
+        "transfer.credentialsInUrl": "die",
+        "submodule.recurse": "false",
+        "fetch.recurseSubmodules": "no",
+        "gc.auto": "0",
+        "maintenance.auto": "false",
+        "credential.helper": "",
+        "http.followRedirects": "initial",
+    }
+    numbered = {f"GIT_CONFIG_KEY_{n}": key for n, key in enumerate(config)}
+    numbered |= {f"GIT_CONFIG_VALUE_{n}": value for n, value in enumerate(config.values())}
+    return {
+        "HOME": str(home),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_CONFIG_COUNT": str(len(config)),
+        **numbered,
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ASKPASS": "/bin/false",
+        "SSH_ASKPASS": "/bin/false",
+        "GIT_LFS_SKIP_SMUDGE": "1",
+        "GIT_ALLOW_PROTOCOL": ":".join(settings.worker.git_protocols),
+        "GIT_HTTP_LOW_SPEED_LIMIT": "1000",
+        "GIT_HTTP_LOW_SPEED_TIME": "30",
+        "GIT_SSH_COMMAND": _ssh_command(app, settings),
+    }
+
+
+def _ssh_command(app: App, settings: Settings) -> str:
+    """The ssh that git calls; git gives this line to a shell, so only paths of root's own configuration stand in it."""
+    options = ["-oBatchMode=yes", "-oStrictHostKeyChecking=yes", "-oConnectTimeout=10"]
+    options += ["-oServerAliveInterval=10", "-oServerAliveCountMax=3"]
+    if settings.worker.known_hosts:
+        options.append(f"-oUserKnownHostsFile={_quoted(settings.worker.known_hosts)}")
+    if app.deploy_key:
+        options += ["-oIdentitiesOnly=yes", f"-i {_quoted(app.deploy_key)}"]
+    return " ".join(["ssh", "-F none", *options])
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "'\\''") + "'"
+
+
+@dataclass(frozen=True)
+class Git:
+    """Builds git's commands for one bare mirror."""
+
+    mirror: Path
+    seconds: float
+    env: Mapping[str, str] = field(repr=False)
+
+    def _command(self, *arguments: str, **extra: str) -> Command:
+        argv = ("git", f"--git-dir={self.mirror}", *arguments)
+        return Command(argv, self.seconds, self.seconds, env={**self.env, **extra})
+
+    def init(self, object_format: str) -> Command:
+        """Make the mirror, for SHA-1 or SHA-256 object ids."""
+        argv = (
+            "git",
+            "init",
+            "--quiet",
+            "--bare",
+            f"--object-format={object_format}",
+            "--template=",
+            "--",
+            str(self.mirror),
+        )
+        return Command(argv, self.seconds, self.seconds, env=self.env)
+
+    def object_format(self) -> Command:
+        """Name the kind of object ids the mirror holds: sha1 or sha256."""
+        return self._command("rev-parse", "--show-object-format")
+
+    def ask_remote(self, url: str, branch: str) -> Command:
+        """Ask where the branch points, without fetching."""
+        argv = ("git", "ls-remote", "--end-of-options", url, f"refs/heads/{branch}")
+        return Command(argv, self.seconds, self.seconds, env=self.env)
+
+    def fetch(self, url: str, branch: str) -> Command:
+        """Bring the branch's commits into the mirror; a rewritten branch is followed."""
+        spec = f"+refs/heads/{branch}:refs/hookd/head"
+        return self._command(
+            "fetch", "--no-tags", "--no-write-fetch-head", "--force", "--progress", "--end-of-options", url, spec
+        )
+
+    def head(self) -> Command:
+        """Name the commit that the last fetch found."""
+        return self.resolve("refs/hookd/head")
+
+    def resolve(self, name: str) -> Command:
+        """Turn a name or an abbreviation into a full object id."""
+        return self._command("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+
+    def count(self, base: str, commit: str) -> Command:
+        """Print how many commits only `base` has, and how many only the other one."""
+        return self._command("rev-list", "--count", "--left-right", "--end-of-options", f"{base}...{commit}")
+
+    def describe(self, commit: str) -> Command:
+        """Print author and subject, separated by a zero byte."""
+        return self._command("log", "-1", "--format=%an%x00%s", "--no-show-signature", "--end-of-options", commit)
+
+    def compare(self, base: str, commit: str, paths: Paths) -> Command:
+        """End with status 1 when one of the app's paths differs between two commits, with 0 when none does.
+
+        Trees are compared, not their histories, and a file that moved is one that went and one that came.
+        """
+        include = [f":(top,glob){pattern}" for pattern in paths.include] or [":(top)"]
+        exclude = [f":(top,glob,exclude){pattern}" for pattern in paths.exclude]
+        options = ("-r", "--quiet", "--no-renames", "--end-of-options")
+        return self._command("diff-tree", *options, base, commit, "--", *include, *exclude)
+
+    def list_tree(self, commit: str) -> Command:
+        """Print mode, type, id, size and path of every file of a commit."""
+        return self._command("ls-tree", "-r", "-l", "-z", "--full-tree", "--end-of-options", commit)
+
+    def read_tree(self, commit: str, index: Path) -> Command:
+        """Read a commit's file list into an index of its own."""
+        return self._command("read-tree", "--end-of-options", commit, GIT_INDEX_FILE=str(index))
+
+    def write_files(self, index: Path, directory: Path) -> Command:
+        """Write every file of that index below a directory; runs no hook and no filter of the repository's."""
+        argv = ("git", "-C", str(directory), f"--git-dir={self.mirror}", f"--work-tree={directory}")
+        env = {**self.env, "GIT_INDEX_FILE": str(index)}
+        return Command((*argv, "checkout-index", "--all", "--force"), self.seconds, self.seconds, env=env)

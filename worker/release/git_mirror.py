@@ -1,0 +1,264 @@
+"""Brings commits into a bare mirror and writes one of them into a directory; the only file that knows GitPython.
+
+Every value after `--end-of-options` may look like an option without being one. After `head` or `resolve` only full
+object ids are used.
+"""
+
+import re
+import subprocess
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import IO, Final, cast
+
+import git
+from git.exc import GitCommandNotFound
+
+from hookd.model.app import App
+from hookd.model.ids import COMMIT_PATTERN
+from hookd.model.settings import Settings
+from worker.errors import CommandFailed, CommitRefused, DeployError, TimedOut, Unreachable
+from worker.process.run import Command, Line, Lines, Take, failed, remove_tree, supervise
+from worker.process.subreaper import die_with_parent
+from worker.release.git import Git, git_environment, head_in
+
+_PROGRESS: Final = re.compile(r"\d+% \(\d+/\d+\)(?!.*done)")
+# What git says after it has said what is wrong.
+_BOILERPLATE: Final = frozenset(
+    {
+        "fatal: Could not read from remote repository.",
+        "Please make sure you have the correct access rights",
+        "and the repository exists.",
+    }
+)
+# What a killed git leaves in a bare repository; each of the locks, and `packed-refs.new`, stops every later git.
+_STALE: Final = (
+    "*.lock",
+    "packed-refs.new",
+    "refs/**/*.lock",
+    "logs/**/*.lock",
+    "objects/info/**/*.lock",
+    "objects/tmp_*",
+    "objects/??/tmp_*",
+    "objects/pack/tmp_*",
+    "objects/pack/.tmp-*",
+    "objects/pack/*.lock",
+    "objects/pack/*.keep",
+)
+_LINK: Final = "120000"
+_SUBMODULE: Final = "160000"
+_DEEPEST: Final = 100
+_MOST_BYTES: Final = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One path of a commit."""
+
+    mode: str
+    path: str
+    size: int = 0
+
+    @property
+    def is_link(self) -> bool:
+        """Tell whether it is a symbolic link."""
+        return self.mode == _LINK
+
+    @property
+    def is_submodule(self) -> bool:
+        """Tell whether it is a submodule."""
+        return self.mode == _SUBMODULE
+
+
+@dataclass(frozen=True)
+class Description:
+    """Who made a commit and what for; a stranger's text."""
+
+    author: str
+    subject: str
+
+
+class Checkout:
+    """The mirror of one app's repository."""
+
+    def __init__(self, app: App, settings: Settings, mirror: Path, home: Path, each_line: Line) -> None:
+        self._app = app
+        self._mirror = mirror
+        self._line = each_line
+        self._git = Git(mirror, app.limits.git_seconds, git_environment(app, settings, home))
+
+    def fetch_head(self) -> str:
+        """Fetch the branch and return the object id of its head.
+
+        Raises DeployError when the remote cannot be read or has no such branch.
+        """
+        self._clean_up_after_a_crash()
+        try:
+            if not self._mirror.exists():
+                self._make_mirror()
+            self._fetch()
+            return self._read(self._git.head()).strip()
+        except CommandFailed as error:
+            raise self._cannot_fetch(error) from None
+
+    def _fetch(self) -> None:
+        command = self._git.fetch(self._app.repository, self._app.branch)
+        try:
+            self._read(command)
+        except TimedOut:
+            raise  # A server that hangs would only hang again.
+        except CommandFailed:
+            if not self._mirror_is_damaged() and not self._object_format_changed():
+                raise
+            self._line("the mirror is of no use and is made anew")
+            broken = self._mirror.with_suffix(".broken")  # Half removed, it would be in the way for ever.
+            self._mirror.rename(broken)
+            remove_tree(broken)
+            self._make_mirror()
+            self._read(command)
+
+    def _mirror_is_damaged(self) -> bool:
+        """Tell whether the mirror's own head cannot be read, as after a power cut in the middle of a fetch."""
+        written = (self._mirror / "refs" / "hookd" / "head").exists()
+        return written and not self._read(self._git.head(), may_fail=True)
+
+    def _object_format_changed(self) -> bool:
+        """Tell whether the repository was made anew with other object ids than the mirror's, or the mirror has none."""
+        own = self._read(self._git.object_format(), may_fail=True).strip()
+        return len(self._ask_remote()) != {"sha1": 40, "sha256": 64}.get(own)
+
+    def _make_mirror(self) -> None:
+        """Make the empty mirror; it gets its name when it is complete."""
+        commit = self._ask_remote()
+        new = self._mirror.with_suffix(".new")
+        self._mirror.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._read(replace(self._git, mirror=new).init("sha256" if len(commit) == 64 else "sha1"))
+        new.rename(self._mirror)
+
+    def _ask_remote(self) -> str:
+        answer = self._read(self._git.ask_remote(self._app.repository, self._app.branch))
+        head = head_in(answer.split("\n"), self._app.ref)
+        if head is None:
+            raise CommandFailed("there is no such branch")
+        return head
+
+    def _cannot_fetch(self, error: CommandFailed) -> DeployError:
+        return Unreachable(
+            f"the branch {self._app.branch} of {self._app.repository} cannot be fetched: {error.cause}",
+            lines=error.lines,
+            hint="check that the address, the branch and the deploy key are right, then: hookd deploy "
+            + self._app.name,
+        )
+
+    def _clean_up_after_a_crash(self) -> None:
+        """Remove what a killed git leaves behind; the app's lock is held, so nobody is using it."""
+        for stale in (found for pattern in _STALE for found in self._mirror.glob(pattern)):
+            if stale.is_dir():
+                remove_tree(stale)
+            else:
+                stale.unlink()
+        for left in (self._mirror.with_suffix(".new"), self._mirror.with_suffix(".broken")):
+            if left.exists():
+                remove_tree(left)
+
+    def resolve(self, wanted: str) -> str:
+        """Turn what a person typed into a full object id; raises DeployError for a commit the branch does not know."""
+        found = self._read(self._git.resolve(wanted), may_fail=True).strip()
+        if not re.fullmatch(COMMIT_PATTERN, found):
+            raise DeployError(
+                f"the commit {wanted} is not in {self._app.repository}, branch {self._app.branch}",
+                hint=f"hookd status {self._app.name}",
+            )
+        return found
+
+    def describe(self, commit: str) -> Description:
+        """Read who made a commit and what for."""
+        author, _, subject = self._read(self._git.describe(commit)).partition("\0")
+        return Description(author.strip()[:200], subject.strip()[:200])
+
+    def changes(self, base: str, commit: str) -> bool:
+        """Tell whether a commit differs from `base` in one of the app's paths; True when that cannot be told.
+
+        A base that the mirror does not hold, since it was made anew say, is no reason to leave a commit out.
+        """
+        paths = self._app.paths
+        if not paths.include and not paths.exclude:
+            return True
+        status, _ = self._run(self._git.compare(base, commit, paths), Lines(self._message))
+        return status != 0
+
+    def list_tree(self, commit: str) -> list[Entry]:
+        """List every path of a commit; raises CommitRefused for a path that is not UTF-8."""
+        try:
+            raw = self._read_bytes(self._git.list_tree(commit)).decode("utf-8")
+        except UnicodeDecodeError:
+            raise CommitRefused("the commit holds a file name that is not UTF-8") from None
+        entries = [_entry(row) for row in raw.split("\0") if row]
+        deep = next((entry.path for entry in entries if entry.path.count("/") > _DEEPEST), None)
+        if deep is not None:
+            raise CommitRefused(f"the commit holds a path of more than {_DEEPEST} levels: {deep[:80]}…")
+        return entries
+
+    def write(self, commit: str, directory: Path) -> None:
+        """Write every file of a commit below an empty directory."""
+        index = self._mirror / "hookd-index"
+        index.unlink(missing_ok=True)
+        try:
+            self._read(self._git.read_tree(commit, index))
+            self._read(self._git.write_files(index, directory))
+        finally:
+            index.unlink(missing_ok=True)
+
+    def _read(self, command: Command, *, may_fail: bool = False) -> str:
+        return self._read_bytes(command, may_fail=may_fail).decode("utf-8", "replace")
+
+    def _read_bytes(self, command: Command, *, may_fail: bool = False) -> bytes:
+        """Run one git command and return what it printed; raises CommandFailed, unless it may fail."""
+        lines = Lines(self._message)
+        status, printed = self._run(command, lines)
+        if status and not may_fail:
+            raise failed(command, status, tuple(line for line in lines.kept if line not in _BOILERPLATE))
+        return printed
+
+    def _run(self, command: Command, lines: Lines) -> tuple[int, bytes]:
+        """Run one git command under hookd's limits: its status and what it printed; its messages go to `lines`."""
+        printed = bytearray()
+        started = _start(command, self._mirror.parent)  # GitPython kills the process when this is forgotten.
+        process = cast("subprocess.Popen[bytes]", started.proc)
+        outputs = cast("tuple[IO[bytes], IO[bytes]]", (process.stdout, process.stderr))
+        with outputs[0], outputs[1]:
+            taking: dict[IO[bytes], Take] = {outputs[0]: partial(_keep, printed), outputs[1]: lines.take}
+            status = supervise(process, taking, command, lines)
+        return status, bytes(printed)
+
+    def _message(self, text: str) -> None:
+        if not _PROGRESS.search(text):
+            self._line(text)
+
+
+def _entry(row: str) -> Entry:
+    """Read a row of `git ls-tree -l`: mode, type, id and size, then the path; a submodule has no size."""
+    about, path = row.split("\t", 1)
+    mode, _, _, size = about.split()
+    return Entry(mode=mode, size=int(size) if size.isdigit() else 0, path=path)
+
+
+def _keep(printed: bytearray, data: bytes) -> None:
+    """Collect what git prints; a few kilobytes of nested trees can stand for a list of gigabytes."""
+    printed.extend(data)
+    if len(printed) > _MOST_BYTES:
+        raise CommitRefused(f"the commit has more files than fit into a list of {_MOST_BYTES // 1024**2} MiB")
+
+
+def _start(command: Command, directory: Path) -> git.Git.AutoInterrupt:
+    """Start git through GitPython, in a group of its own; raises DeployError when there is no git."""
+    try:
+        return git.Git(str(directory)).execute(
+            list(command.argv),
+            as_process=True,
+            env=dict(command.env),
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+        )
+    except GitCommandNotFound:
+        raise DeployError("git is not installed", hint="apt-get install git") from None

@@ -1,0 +1,87 @@
+"""Links what outlives releases into a release; refuses commits whose files stand in its way or lead out of the tree."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+from hookd.model.app import App
+from worker.errors import CommitRefused, DeployError
+from worker.release.git_mirror import Entry
+from worker.release.ownership import enforce_directory, writable_policy
+
+# Files that only keep an otherwise empty directory in git; they may stand where a shared directory is linked in.
+_PLACEHOLDERS: Final = frozenset({".gitkeep", ".keep", ".gitignore", ".placeholder"})
+_RESERVED: Final = ("venv",)
+
+
+def refuse_reserved(app: App, entries: list[Entry]) -> None:
+    """Refuse a commit that has files of its own where hookd puts a link; raises CommitRefused."""
+    points = (*_RESERVED, *app.shared.files, *app.shared.directories)
+    for entry in entries:
+        point = next((p for p in points if _in_the_way(entry, p)), None)
+        if point is None or _is_placeholder(app, point, entry):
+            continue
+        raise CommitRefused(
+            f"the commit contains {entry.path}, but {point} is the app's own on this server",
+            hint=f"git rm -r --cached {point}, add it to .gitignore, and push",
+        )
+
+
+def _in_the_way(entry: Entry, point: str) -> bool:
+    """Tell whether a path of the commit is a link point, lies below it, or stands where a directory above it must."""
+    above = point.startswith(f"{entry.path}/") and not entry.is_submodule
+    return above or entry.path == point or entry.path.startswith(f"{point}/")
+
+
+def _is_placeholder(app: App, point: str, entry: Entry) -> bool:
+    inside = entry.path[len(point) + 1 :]
+    return point in app.shared.directories and not entry.is_link and inside in _PLACEHOLDERS
+
+
+def refuse_links_out(release: Path, entries: list[Entry]) -> None:
+    """Refuse a commit with a link that leaves its own tree, however many links lead there; raises CommitRefused."""
+    root = os.path.realpath(release)
+    for entry in (entry for entry in entries if entry.is_link):
+        target = os.readlink(release / entry.path)
+        end = os.path.realpath(release / entry.path)
+        if Path(target).is_absolute() or not f"{end}/".startswith(f"{root}/"):
+            raise CommitRefused(f"the commit contains a link that leads out of it: {entry.path} -> {target}")
+
+
+def link_shared(app: App, release: Path) -> None:
+    """Put links to the shared files and directories into a release; raises DeployError for a file that is missing."""
+    for name in app.shared.files:
+        source = app.shared_root / name
+        if not source.is_file():
+            raise DeployError(
+                f"the shared file {name} is missing", hint=f"create it: install -D -m 0640 /dev/stdin {source}"
+            )
+        _link(source, release / name)
+    for name in app.shared.directories:
+        source = app.data_root / name
+        _make_data_directory(app, source)
+        _link(source, release / name)
+
+
+def _make_data_directory(app: App, path: Path) -> None:
+    """Make a directory that the app may write to, once; one that is there is left as it is. Raises DeployError."""
+    if path.is_dir():
+        return
+    try:
+        path.mkdir(parents=True)
+    except PermissionError:
+        user, group = app.ownership.user, app.ownership.group
+        raise DeployError(
+            f"the directory {path} is missing, and the worker may not make it",
+            hint=f"sudo install -d -o {user} -g {group} -m 2770 {path}",
+        ) from None
+    enforce_directory(path, writable_policy(app.ownership))
+
+
+def _link(source: Path, point: Path) -> None:
+    """Link to `source`; only placeholders can stand at the point, everything else was refused before."""
+    if point.is_dir() and not point.is_symlink():
+        shutil.rmtree(point)
+    point.parent.mkdir(parents=True, exist_ok=True)
+    point.symlink_to(source)

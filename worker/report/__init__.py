@@ -1,0 +1,1 @@
+"""Reports of a deployment: its record, its log file and redaction."""

@@ -1,0 +1,1 @@
+"""The app's services: control, health checks and drift."""
