@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.report import machine, percentile, table
-from hookd.model.app_status import AppView
+from hookd.model.app_status import AppStatus
 from tests.support.installation import Installation
 from tests.support.load import (
     APPS,
@@ -118,7 +118,7 @@ def _many(count: int) -> tuple[str, ...]:
         with site.receiver():
             start = time.monotonic() - started
             for app in apps:
-                site.records.publish(AppView(app=app, healthy=True))
+                site.records.publish(AppStatus(app=app, healthy=True))
             page = _best(lambda: site.post("/apps", b"", {}, method="GET"))
             metrics = _best(lambda: site.post("/metrics", b"", {}, method="GET"))
             size = len(site.post("/metrics", b"", {}, method="GET")[1]["text"])

@@ -20,16 +20,16 @@ from bench.report import first_line, machine, table, times
 from hookd.model.app import App, Health
 from hookd.model.deployment import Deployment, Trigger
 from hookd.model.ids import new_deployment_id
-from hookd.model.paths import Places
+from hookd.model.paths import AppPaths
 from hookd.model.settings import Settings
-from hookd.queue.deployments import Records
+from hookd.queue.deployments import DeploymentStore
 from worker.context import Task
 from worker.journal import Journal
 from worker.process.run import run
-from worker.release.venv import Install, find_python, find_uv
+from worker.release.venv import VenvCommands, find_python, find_uv
 from worker.report.log_file import LogFile
 from worker.report.recorder import Recorder
-from worker.report.redaction import Masks
+from worker.report.redaction import Redaction
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -85,12 +85,12 @@ def _task(directory: Path) -> Task:
         health=Health.model_validate({"url": "http://127.0.0.1:8000/healthz"}),
     )
     settings = Settings(state=directory / "state")
-    places = Places(app.root, settings, app.name)
+    places = AppPaths(app.root, settings, app.name)
     places.home.mkdir(parents=True)
     at = datetime.now(UTC)
     deployment = Deployment(id=new_deployment_id(app.name, at), app=app.name, trigger=Trigger.MANUAL, created_at=at)
-    log = LogFile(settings.log_path(app.name, deployment.id), Masks({}))
-    recorder = Recorder(deployment, Records(Redis(), keep_seconds=1), log)
+    log = LogFile(settings.log_path(app.name, deployment.id), Redaction({}))
+    recorder = Recorder(deployment, DeploymentStore(Redis(), keep_seconds=1), log)
     return Task(app, settings, places, Journal(places.journal), recorder, {})
 
 
@@ -125,7 +125,7 @@ def _build(task: Task, way: Way, file: Path, venv: Path) -> float:
         env |= {"UV_CACHE_DIR": str(empty), "PIP_CACHE_DIR": str(empty)}
     venv.parent.mkdir(parents=True, exist_ok=True)
     os.sync()  # What the round before has written is not this one's to wait for.
-    install = Install(way.tool, find_python(task), venv, file.parent, task.app.limits, env)
+    install = VenvCommands(way.tool, find_python(task), venv, file.parent, task.app.limits, env)
     started = time.monotonic()
     for command in (install.create(), install.requirements(file, hashed=True)):
         run(command, task.recorder.line)

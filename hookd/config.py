@@ -63,13 +63,13 @@ def load(path: Path, *, only: str | None = None) -> Config:
     if only is not None:
         files = [file for file in files if file.stem == only]
     catalogue = Catalogue(apps=tuple(_apps(files, problems)))
-    problems += [Problem(str(directory), "", clash) for clash in catalogue.clashes()]
+    problems += [Problem(str(directory), "", clash) for clash in catalogue.conflicts()]
     if problems or settings is None:
         raise ConfigError(problems)
     return Config(path, settings, catalogue)
 
 
-def load_readable(path: Path) -> tuple[Config, list[Problem]]:
+def load_valid_apps(path: Path) -> tuple[Config, list[Problem]]:
     """Read the settings and those apps that have no mistake, and say what is wrong with the others.
 
     Raises ConfigError when the settings themselves cannot be used.

@@ -34,7 +34,7 @@ class Secret:
         return "Secret(***)"
 
 
-class NotForYou(Exception):
+class PasswordUnreadable(Exception):
     """The person at the command line may not read the password that the command needs."""
 
 
@@ -50,7 +50,7 @@ class RedisUser(CredentialProvider):
         return self.name, self.password.reveal().decode()
 
 
-def given(name: str, environment: Mapping[str, str] = os.environ) -> Path | None:
+def systemd_credential(name: str, environment: Mapping[str, str] = os.environ) -> Path | None:
     """Find the file of a credential that systemd gave this process; None when it gave none of that name."""
     directory = environment.get(VARIABLE)
     file = Path(directory) / name if directory else None
@@ -86,7 +86,7 @@ def redis_user(config: Config, role: Role) -> RedisUser | None:
     return RedisUser(user_name(role), Secret(password.encode()))
 
 
-def person(config: Config, *, reads: bool) -> RedisUser | None:
+def cli_user(config: Config, *, reads: bool) -> RedisUser | None:
     """Read who a person's command is for Redis: the operator, or for a command that only reads whoever may do that.
 
     Raises NotForYou when the person may read neither password, and ConfigError when one cannot be used.
@@ -97,7 +97,7 @@ def person(config: Config, *, reads: bool) -> RedisUser | None:
         except ConfigError as error:
             if not isinstance(error.__cause__, PermissionError):
                 raise
-    raise NotForYou
+    raise PasswordUnreadable
 
 
 def with_user(url: str, user: RedisUser | None) -> str:
@@ -111,4 +111,4 @@ def with_user(url: str, user: RedisUser | None) -> str:
 
 def _password_file(config: Config, role: Role) -> Path | None:
     directory = config.settings.redis.passwords
-    return None if directory is None else given(f"redis_{role}") or directory / role
+    return None if directory is None else systemd_credential(f"redis_{role}") or directory / role

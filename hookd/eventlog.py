@@ -22,30 +22,30 @@ def event(log: logging.Logger, name: str, level: int = logging.INFO, *, trace: b
     log.log(level, name, exc_info=trace, extra={_OWN: known})
 
 
-class Json(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """One JSON object per line, ASCII alone: for the journal."""
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         head = {"at": at, "level": record.levelname.lower(), "logger": record.name}
-        said = {key: _short(value) for key, value in {**head, **_said(record)}.items()}
+        said = {key: _shortened(value) for key, value in {**head, **_event_fields(record)}.items()}
         return json.dumps({**said, **_trace(self, record)})
 
 
-class Plain(logging.Formatter):
+class TextFormatter(logging.Formatter):
     """`LEVEL logger event key=value`, for a terminal; what is indented belongs to the line above."""
 
     def format(self, record: logging.LogRecord) -> str:
-        said = _said(record)
+        said = _event_fields(record)
         name = said.pop("event")
         text = said.pop("text", None)
-        fields = "".join(f" {key}={_readable(value)}" for key, value in said.items())
+        fields = "".join(f" {key}={_format_value(value)}" for key, value in said.items())
         trace = _trace(self, record).get("traceback")
-        whole = f"{record.levelname} {record.name} {_readable(text) if text is not None else name}{fields}"
+        whole = f"{record.levelname} {record.name} {_format_value(text) if text is not None else name}{fields}"
         return "\n".join([whole, *(f"    {_printable(line)}" for line in (trace or "").splitlines())])
 
 
-def _said(record: logging.LogRecord) -> dict[str, Any]:
+def _event_fields(record: logging.LogRecord) -> dict[str, Any]:
     """The event and its fields; what a library logs is an event called `message`."""
     fields = getattr(record, _OWN, None)
     if fields is None:
@@ -60,7 +60,7 @@ def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str,
     return {"traceback": whole[-_LONGEST_TRACE:].encode("utf-8", "replace").decode()}  # What happened stands last.
 
 
-def _short(value: Any) -> Any:
+def _shortened(value: Any) -> Any:
     """Keep a number, and bring everything else to text of bounded length; a file name may be no UTF-8."""
     if isinstance(value, bool | int):
         return value
@@ -68,9 +68,9 @@ def _short(value: Any) -> Any:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-def _readable(value: Any) -> str:
+def _format_value(value: Any) -> str:
     """A value on one line: quoted and escaped when it holds anything but plain characters."""
-    text = str(_short(value))
+    text = str(_shortened(value))
     return text if text.isprintable() and not (" " in text and "=" in text) else json.dumps(text)
 
 
@@ -78,7 +78,7 @@ def _printable(text: str) -> str:
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
-def reads_journal() -> bool:
+def is_journal_attached() -> bool:
     """Tell whether systemd's journal reads what is written to standard error (systemd.exec(5), JOURNAL_STREAM)."""
     try:
         found = os.fstat(sys.stderr.fileno())
@@ -87,13 +87,13 @@ def reads_journal() -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
-def formatter() -> logging.Formatter:
+def choose_formatter() -> logging.Formatter:
     """What suits whoever reads standard error."""
-    return Json() if reads_journal() else Plain()
+    return JsonFormatter() if is_journal_attached() else TextFormatter()
 
 
 def start(level: int = logging.INFO) -> None:
     """Send all events of this process to standard error."""
     handler = logging.StreamHandler()
-    handler.setFormatter(formatter())
+    handler.setFormatter(choose_formatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)

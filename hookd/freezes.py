@@ -13,10 +13,10 @@ from pydantic import ValidationError
 
 from hookd.files.safe_open import sync_directory
 from hookd.model.decision import Verdict
-from hookd.model.eligibility import Freeze, next_for
+from hookd.model.eligibility import Freeze, remedy
 
 
-def read(directory: Path, app: str) -> Freeze | None:
+def read_freeze(directory: Path, app: str) -> Freeze | None:
     """Read an app's file, also one whose time is over; raises OSError, and ValueError when it is no freeze."""
     try:
         return Freeze.model_validate_json((directory / app).read_bytes())
@@ -24,16 +24,16 @@ def read(directory: Path, app: str) -> Freeze | None:
         return None
 
 
-def in_force(directory: Path, app: str, now: datetime) -> Freeze | None:
+def active_freeze(directory: Path, app: str, now: datetime) -> Freeze | None:
     """Read the freeze of an app that holds now.
 
     A file that cannot be read freezes, too: somebody wanted it, and its words are no reason to deploy.
     """
     try:
-        freeze = read(directory, app)
+        freeze = read_freeze(directory, app)
     except (OSError, ValidationError) as error:
         return Freeze(reason=f"its file {directory / app} cannot be read ({type(error).__name__})", since=now)
-    return freeze if freeze is not None and freeze.holds(now) else None
+    return freeze if freeze is not None and freeze.is_in_force(now) else None
 
 
 def freeze(directory: Path, app: str, wanted: Freeze) -> None:
@@ -64,7 +64,7 @@ def thaw_command(directory: Path, app: str) -> str:
     except OSError:
         is_roots = True
     needs_sudo = is_roots and (os.geteuid() != 0 or "SUDO_USER" in os.environ)
-    return next_for(Verdict.FROZEN, app, "sudo hookd" if needs_sudo else "hookd")
+    return remedy(Verdict.FROZEN, app, "sudo hookd" if needs_sudo else "hookd")
 
 
 def thaw(directory: Path, app: str) -> bool:

@@ -9,34 +9,34 @@ from pydantic import ValidationError
 from hookd.config import load
 from hookd.model.app import Catalogue, Site
 from hookd.model.config_errors import from_validation
-from units.apps.conflicts import domain_reasons
+from units.apps.conflicts import domain_conflicts
 from units.host.plan import host_plan
-from units.plan.apply import Installer, Say
+from units.plan.apply import Echo, Installer
 from units.plan.manifest import HOST, Manifest
 from units.plan.steps import RESTART_RECEIVER
 from units.system import disk, layout
 from units.system.errors import Refused
-from units.system.facts import OLDEST_SYSTEMD, Host, look
+from units.system.facts import OLDEST_SYSTEMD, Host, read_host
 
 
-def set_up(domain: str | None, say: Say, *, dry_run: bool) -> None:
+def set_up(domain: str | None, echo: Echo, *, dry_run: bool) -> None:
     """Bring this host to its plan; raises HostError, Refused, CommandFailed."""
     config = load(layout.CONFIG) if layout.CONFIG.exists() else None
-    host = look(config, domain)
+    host = read_host(config, domain)
     catalogue = config.catalogue if config else Catalogue()
     _check(host, catalogue)
     manifest = Manifest.load(layout.MANIFEST)
     plan = host_plan(host, catalogue)
-    installer = Installer(manifest, HOST, say)
+    installer = Installer(manifest, HOST, echo)
     installer.check(plan)
     if dry_run:
         for line in installer.preview(plan):
-            say(line)
+            echo(line)
         return
     changed = installer.apply(plan)
-    if _remember_domain(host, manifest):
+    if _write_public_url(host, manifest):
         changed += 1 + installer.apply(plan)
-    say(_result(host, changed))
+    echo(_result(host, changed))
 
 
 def _check(host: Host, catalogue: Catalogue) -> None:
@@ -59,10 +59,10 @@ def _domain_reasons(domain: str | None, catalogue: Catalogue) -> Iterable[str]:
     except ValidationError as error:
         yield from map(str, from_validation("--domain", error))
     else:
-        yield from domain_reasons(domain, catalogue.apps, "hookd")
+        yield from domain_conflicts(domain, catalogue.apps, "hookd")
 
 
-def _remember_domain(host: Host, manifest: Manifest) -> bool:
+def _write_public_url(host: Host, manifest: Manifest) -> bool:
     """Write the receiver's public address into hookd.toml, whose other lines and comments stay as they are.
 
     It changes with another domain, and with the first certificate. Tells whether it did; the receiver must hear of it.
@@ -79,7 +79,7 @@ def _remember_domain(host: Host, manifest: Manifest) -> bool:
     new = tomlkit.dumps(document)
     if new == old:
         return False
-    manifest.owe(RESTART_RECEIVER)
+    manifest.add_pending(RESTART_RECEIVER)
     disk.write(layout.CONFIG, new.encode(), disk.PUBLIC)
     return True
 

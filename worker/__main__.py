@@ -15,8 +15,8 @@ from hookd.config import Config, ConfigError, config_path, load
 from hookd.credentials import RedisUser, redis_user, with_user
 from hookd.eventlog import event
 from hookd.model import redis_keys
-from hookd.queue.client import PatientRedis, impatient
-from worker.process.subreaper import adopt_orphans
+from hookd.queue.client import RetryingRedis, receiver_client
+from worker.process.subreaper import become_subreaper
 from worker.rq_worker import NameTaken, SafeWorker
 
 log: Final = logging.getLogger("hookd.worker")
@@ -37,12 +37,12 @@ def main(arguments: list[str]) -> int:
         for problem in error.problems:
             event(log, "the configuration cannot be used", logging.ERROR, why=problem, next="hookd doctor")
         return 2
-    if refused := _refusal(config, user):
+    if refused := _login_error(config, user):
         event(log, "not started", logging.ERROR, why=refused, next="hookd doctor")
         return 2
     write_rq_environment(config, user)
     name = arguments[0] if arguments else f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-    adopt_orphans()
+    become_subreaper()
     try:
         _work(config, user, name)
     except NameTaken as error:
@@ -59,7 +59,7 @@ def _work(config: Config, user: RedisUser | None, name: str) -> None:
     worker = SafeWorker(
         redis_keys.QUEUE,
         name=name,
-        connection=PatientRedis.from_url(config.settings.redis.url, credential_provider=user),
+        connection=RetryingRedis.from_url(config.settings.redis.url, credential_provider=user),
         worker_ttl=_WORKER_TTL,
         maintenance_interval=_MAINTENANCE_SECONDS,
         job_monitoring_interval=_MONITORING_SECONDS,
@@ -68,10 +68,10 @@ def _work(config: Config, user: RedisUser | None, name: str) -> None:
     worker.work(logging_level="WARNING")
 
 
-def _refusal(config: Config, user: RedisUser | None) -> str | None:
+def _login_error(config: Config, user: RedisUser | None) -> str | None:
     """Say why Redis lets nobody in; patience would wait for minutes. A Redis that is away is waited for."""
     try:
-        impatient(config.settings.redis.url, user).ping()
+        receiver_client(config.settings.redis.url, user).ping()
     except AuthenticationError as error:
         return f"Redis does not let {user.name if user else 'anybody'} in: {error}"
     except RedisError:

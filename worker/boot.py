@@ -19,24 +19,24 @@ from hookd.model.app import App
 from hookd.model.deployment import Deployment, StepName, Trigger
 from hookd.model.ids import new_deployment_id
 from hookd.model.journal import AppState
-from hookd.model.paths import Places
+from hookd.model.paths import AppPaths
 from hookd.model.settings import Settings
 from worker.context import Task
-from worker.deploy.pipeline import settle
+from worker.deploy.pipeline import recover_interrupted
 from worker.errors import DeployError
 from worker.journal import Journal
 from worker.process.lock import app_lock
-from worker.report.log_file import plain
+from worker.report.log_file import escape_control
 from worker.report.recorder import Recorder
 from worker.service.manager import control
 
 log: Final = logging.getLogger("hookd.boot")
 
 # A person stops nothing so soon after the start of a machine.
-_JUST_SECONDS: Final = 60.0
+_RECENT_SECONDS: Final = 60.0
 
 
-class _Events:
+class EventSink:
     """A log whose lines are events of this program."""
 
     def __init__(self, app: str) -> None:
@@ -48,7 +48,7 @@ class _Events:
 
     def clean(self, text: str) -> str:
         """Make control characters visible."""
-        return plain(text)
+        return escape_control(text)
 
 
 def main(arguments: list[str]) -> int:
@@ -68,14 +68,14 @@ def main(arguments: list[str]) -> int:
     if app is None:
         event(log, "not started", logging.ERROR, why=f"there is no app {name!r} in the catalogue", next="hookd status")
         return 2
-    return _bring_up(_task(app, config.settings))
+    return _start_app(_task(app, config.settings))
 
 
-def after_circus(config: Config, now: float) -> None:
+def start_after_circus(config: Config, now: float) -> None:
     """Bring up the apps whose circus was started just now: it starts nothing of theirs by itself."""
     for app in config.catalogue.apps:
-        if app.service.endpoint is not None and _age(app.service.endpoint, now) < _JUST_SECONDS:
-            _bring_up(_task(app, config.settings))
+        if app.service.endpoint is not None and _age(app.service.endpoint, now) < _RECENT_SECONDS:
+            _start_app(_task(app, config.settings))
 
 
 def _age(endpoint: str, now: float) -> float:
@@ -89,25 +89,25 @@ def _age(endpoint: str, now: float) -> float:
 def _task(app: App, settings: Settings) -> Task:
     """What the steps of a deployment are given, for one that nobody asked for and nobody records."""
     now = datetime.now(UTC)
-    places = Places(app.root, settings, app.name)
+    places = AppPaths(app.root, settings, app.name)
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     nobodys = Deployment(id=new_deployment_id(app.name, now), app=app.name, trigger=Trigger.MANUAL, created_at=now)
-    return Task(app, settings, places, Journal(places.journal), Recorder(nobodys, None, _Events(app.name)), {})
+    return Task(app, settings, places, Journal(places.journal), Recorder(nobodys, None, EventSink(app.name)), {})
 
 
-def _bring_up(task: Task) -> int:
+def _start_app(task: Task) -> int:
     with ExitStack() as held:
-        if _is_ours(task, held):
-            _settle(task)
+        if _takes_lock(task, held):
+            _recover(task)
         try:
-            _start_what_serves(task, task.journal.state())
+            _start_current(task, task.journal.state())
         except DeployError as error:
-            _complain(task, error)
+            _log_error(task, error)
             return 1
     return 0
 
 
-def _is_ours(task: Task, held: ExitStack) -> bool:
+def _takes_lock(task: Task, held: ExitStack) -> bool:
     """Take the app's lock, if it is free.
 
     A deployment that holds it is not waited for: it may take long, and when it fails it starts nothing.
@@ -120,15 +120,15 @@ def _is_ours(task: Task, held: ExitStack) -> bool:
     return True
 
 
-def _settle(task: Task) -> None:
+def _recover(task: Task) -> None:
     """Finish what a killed deployment left open; where that fails, the good release is started all the same."""
     try:
-        settle(task, task.journal.state())
+        recover_interrupted(task, task.journal.state())
     except DeployError as error:
-        _complain(task, error)
+        _log_error(task, error)
 
 
-def _start_what_serves(task: Task, state: AppState) -> None:
+def _start_current(task: Task, state: AppState) -> None:
     if state.deployed is None:
         task.recorder.line(f"nothing is deployed yet; next: hookd deploy {task.app.name}")
     elif task.app.service.handover == "restart" and task.app.service.manager == "circus":
@@ -149,7 +149,7 @@ def _start(task: Task, service: str) -> None:
         control(task, "start", service)
 
 
-def _complain(task: Task, error: DeployError) -> None:
+def _log_error(task: Task, error: DeployError) -> None:
     task.recorder.line(error.cause)
     if error.hint:
         task.recorder.line(f"next: {error.hint}")

@@ -13,11 +13,11 @@ from typing import Any, Final, TextIO
 from dotenv import dotenv_values
 from rq.timeouts import JobTimeoutException
 
-from hookd.files.safe_open import open_plain
+from hookd.files.safe_open import open_regular_file
 from hookd.model.app import App
 from hookd.model.deployment import Deployment
-from hookd.model.journal import Event
-from hookd.model.paths import Places
+from hookd.model.journal import JournalEvent
+from hookd.model.paths import AppPaths
 from hookd.model.settings import Settings
 from worker.errors import DeployError
 from worker.journal import Journal
@@ -25,8 +25,8 @@ from worker.process.run import Command, run
 from worker.report.recorder import Recorder
 
 # Host settings that package tools need to reach their index: certificates, proxies, the index itself.
-_PASSED_ON: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY")
-_PASSED_PREFIXES: Final = ("UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX", "UV_FIND_LINKS", "UV_OFFLINE", "PIP_")
+_HOST_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY")
+_HOST_PREFIXES: Final = ("UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX", "UV_FIND_LINKS", "UV_OFFLINE", "PIP_")
 SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -36,7 +36,7 @@ class Task:
 
     app: App
     settings: Settings
-    places: Places
+    places: AppPaths
     journal: Journal
     recorder: Recorder
     app_environment: Mapping[str, str] = field(repr=False)
@@ -46,12 +46,12 @@ class Task:
         """The record as far as it is known."""
         return self.recorder.deployment
 
-    def run(self, command: Command, is_news: Callable[[str], bool] = bool) -> None:
+    def run(self, command: Command, is_unexpected: Callable[[str], bool] = bool) -> None:
         """Run a program; what it prints goes to the log, as far as it is news. Raises CommandFailed."""
         self.recorder.line(f"$ {' '.join(command.argv)}")
-        run(command, lambda line: self.recorder.line(line) if is_news(line) else None)
+        run(command, lambda line: self.recorder.line(line) if is_unexpected(line) else None)
 
-    def stop_the_clock(self) -> None:
+    def cancel_timeout(self) -> None:
         """Switch off RQ's alarm, for what must not be broken off: every step of it has limits of its own."""
         signal.alarm(0)
 
@@ -61,7 +61,7 @@ class Task:
             return f"the deployment took longer than {self.app.limits.deploy_seconds} s"
         return self.recorder.clean(str(error))
 
-    def try_to_note(self, *events: Event) -> None:
+    def try_journal(self, *events: JournalEvent) -> None:
         """Write to the journal if that is possible: going back to what served does not wait for room on a disk."""
         try:
             self.journal.add(*events)
@@ -108,7 +108,7 @@ class Task:
 
 def host_variables() -> dict[str, str]:
     """The worker's own variables that package tools are given."""
-    return {k: v for k, v in os.environ.items() if k in _PASSED_ON or k.startswith(_PASSED_PREFIXES)}
+    return {k: v for k, v in os.environ.items() if k in _HOST_VARIABLES or k.startswith(_HOST_PREFIXES)}
 
 
 _ENV_FILE: Final = re.compile(r"(?:^|/)\.env[^/]*$|\.env$")
@@ -121,24 +121,24 @@ def app_environment(app: App) -> dict[str, str]:
         return {}
     try:
         with file.open(encoding="utf-8") as stream:
-            return _values(stream)
+            return _parse_variables(stream)
     except (OSError, UnicodeDecodeError) as error:
         raise DeployError(f"the app's variables in {file} cannot be read: {error}") from None
 
 
 def shared_variables(app: App) -> list[dict[str, str]]:
     """Read what stands in shared files such as `.env`, as far as that can be: known so that no log tells it."""
-    return [_variables(app.shared_root / path) for path in app.shared.files if _ENV_FILE.search(path)]
+    return [_read_variables(app.shared_root / path) for path in app.shared.files if _ENV_FILE.search(path)]
 
 
-def _variables(file: Path) -> dict[str, str]:
+def _read_variables(file: Path) -> dict[str, str]:
     try:
-        with TextIOWrapper(open_plain(file), encoding="utf-8", errors="replace") as stream:
-            return _values(stream)
+        with TextIOWrapper(open_regular_file(file), encoding="utf-8", errors="replace") as stream:
+            return _parse_variables(stream)
     except OSError:
         return {}
 
 
-def _values(stream: TextIO) -> dict[str, str]:
+def _parse_variables(stream: TextIO) -> dict[str, str]:
     found = dotenv_values(stream=stream, interpolate=False)
     return {name: value for name, value in found.items() if value is not None}

@@ -65,13 +65,13 @@ class ServiceMissing(DeployError):
     """The process manager is at fault, not the commit."""
 
 
-class StillUnwell(DeployError):
+class RepairFailed(DeployError):
     """The release that should serve does not, and starting it again did not help."""
 
     healthy = False
 
 
-class NothingServes(DeployError):
+class FirstReleaseFailed(DeployError):
     """The first release of an app is bad."""
 
     healthy = False
@@ -90,7 +90,7 @@ class RollbackFailed(DeployError):
     healthy = False
 
 
-class NotNoted(DeployError):
+class SwitchNotRecorded(DeployError):
     """What was handed over to could not be noted: the next deployment settles it."""
 
     ending = Status.ROLLBACK_FAILED

@@ -20,32 +20,32 @@ from hookd.config import Config, ConfigError, config_path, load
 from hookd.credentials import redis_user
 from hookd.eventlog import event
 from hookd.model.app import App
-from hookd.model.app_status import with_state
-from hookd.model.decision import Ruling, Verdict
-from hookd.model.deployment import UNDONE, Deployment, IllegalTransition, Status, Trigger, advance
-from hookd.model.eligibility import why_not
+from hookd.model.app_status import with_journal_state
+from hookd.model.decision import Assessment, Verdict
+from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment, IllegalTransition, Status, Trigger, advance
+from hookd.model.eligibility import block_reason
 from hookd.model.ids import app_of
-from hookd.model.paths import Places
+from hookd.model.paths import AppPaths
 from hookd.model.settings import Settings
-from hookd.queue.client import PatientRedis, impatient
+from hookd.queue.client import RetryingRedis, receiver_client
 from hookd.queue.codec import NoSuchDeployment
-from hookd.queue.deployments import Records, Request
+from hookd.queue.deployments import DeploymentRequest, DeploymentStore
 from worker.context import Task, app_environment, host_variables, shared_variables
-from worker.deploy.pipeline import Ending, Seen
+from worker.deploy.pipeline import Ending, StatusUpdate
 from worker.deploy.pipeline import deploy as run_pipeline
 from worker.errors import DeployError, DeploymentFailed
 from worker.journal import Journal
-from worker.reconcile.lag import behind, how_far, missed
-from worker.recovery.liveness import end_dead, still_runs
+from worker.reconcile.lag import commits_behind, compute_lag, lag_reason
+from worker.recovery.liveness import finish_crashed, is_running
 from worker.report.log_file import LogFile
-from worker.report.recorder import Recorder, keep_decision
-from worker.report.redaction import Masks
+from worker.report.recorder import Recorder, record_decision
+from worker.report.redaction import Redaction
 
 log: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Context:
+class JobContext:
     """The configuration, and the records twice.
 
     `patient` waits for a Redis that restarts, for what must be recorded; `impatient` does not, for what is only
@@ -53,15 +53,15 @@ class Context:
     """
 
     config: Config
-    patient: Records
-    impatient: Records
+    patient: DeploymentStore
+    impatient: DeploymentStore
 
     def app(self, name: str) -> App | None:
         """Find the app of this job in the catalogue."""
         return self.config.catalogue.get(name)
 
 
-def open_context(deployment_id: str) -> Context:
+def open_context(deployment_id: str) -> JobContext:
     """Read the configuration anew, so that a change of the catalogue needs no restart of the worker.
 
     Only the app of the deployment is read: what is wrong with another app's file holds nobody else up.
@@ -70,11 +70,11 @@ def open_context(deployment_id: str) -> Context:
     config = load(config_path(), only=app_of(deployment_id))
     keep, url = config.settings.history_seconds, config.settings.redis.url
     user = redis_user(config, "worker")
-    patient = Records(PatientRedis.from_url(url, credential_provider=user), keep_seconds=keep)
-    return Context(config, patient, Records(impatient(url, user), keep_seconds=keep))
+    patient = DeploymentStore(RetryingRedis.from_url(url, credential_provider=user), keep_seconds=keep)
+    return JobContext(config, patient, DeploymentStore(receiver_client(url, user), keep_seconds=keep))
 
 
-def publish(context: Context, app: str, seen: Seen) -> None:
+def publish(context: JobContext, app: str, seen: StatusUpdate) -> None:
     """Show readers what is known of the app now; a Redis that is away is no reason to stop."""
     with suppress(RedisError):
         changes: dict[str, object] = {}
@@ -85,33 +85,33 @@ def publish(context: Context, app: str, seen: Seen) -> None:
         if seen.healthy:
             changes["trouble"] = None
         view = context.impatient.view(app).model_copy(update=changes)
-        context.impatient.publish(with_state(view, seen.state, head_seen=seen.head is not None))
+        context.impatient.publish(with_journal_state(view, seen.state, head_seen=seen.head is not None))
 
 
-def publish_standing(context: Context, app: App, head: str, cause: str | None) -> None:
+def publish_standing(context: JobContext, app: App, head: str, cause: str | None) -> None:
     """Show readers, now that a deployment has ended, whether the app serves its head, and why not.
 
     `cause` is why the deployment ended as it did.
     """
     settings, now = context.config.settings, datetime.now(UTC)
     state = Journal(settings.journal_path(app.name)).state()
-    freeze = freezes.in_force(context.config.frozen, app.name, now)
-    ruling = why_not(state, head, Trigger.RECONCILE, freeze)
+    freeze = freezes.active_freeze(context.config.frozen, app.name, now)
+    ruling = block_reason(state, head, Trigger.RECONCILE, freeze)
     if ruling is None:
-        ruling = Ruling(verdict=Verdict.WAITING, why=missed(state, head, f"failed: {cause}" if cause else ""))
-    commits = how_far(app, settings, state, head)
+        ruling = Assessment(verdict=Verdict.WAITING, why=lag_reason(state, head, f"failed: {cause}" if cause else ""))
+    commits = commits_behind(app, settings, state, head)
     with suppress(RedisError):
         view = context.impatient.view(app.name)
-        late = behind(state, head, ruling, view, now, commits=commits)
+        late = compute_lag(state, head, ruling, view, now, commits=commits)
         context.impatient.publish(view.model_copy(update={"behind": late}))
 
 
-def tidy(context: Context, app: str) -> None:
+def remove_old_history(context: JobContext, app: str) -> None:
     """Forget old records and logs, after the ending is recorded: this cannot fail a deployment."""
     history = context.config.settings.history
     before = datetime.now(UTC) - timedelta(days=history.days)
     try:
-        context.impatient.forget_old(app, keep=history.keep, before=before)
+        context.impatient.delete_old(app, keep=history.keep, before=before)
         _remove_logs(context.config.settings, app, before)
     except (RedisError, OSError) as error:
         event(log, "old records stay", logging.WARNING, app=app, why=str(error))
@@ -148,7 +148,7 @@ def replay(deployment_id: str) -> dict[str, str]:
     return _replay(context, _record(context, deployment_id))
 
 
-def _open(deployment_id: str) -> Context:
+def _open(deployment_id: str) -> JobContext:
     """Read the configuration; one that was broken since the worker's start ends the deployment, not the queue."""
     try:
         return open_context(deployment_id)
@@ -156,23 +156,23 @@ def _open(deployment_id: str) -> Context:
         cause = f"the configuration cannot be used: {error.problems[0]}"
         running = get_current_job()
         if running is not None:
-            end_dead(running.connection, deployment_id, Status.FAILED, cause)
+            finish_crashed(running.connection, deployment_id, Status.FAILED, cause)
         raise DeploymentFailed(cause) from None
 
 
-def _record(context: Context, deployment_id: str) -> Deployment:
+def _record(context: JobContext, deployment_id: str) -> Deployment:
     try:
         return context.patient.get(deployment_id)
     except NoSuchDeployment:
         raise DeploymentFailed(f"there is no record of the deployment {deployment_id}") from None
 
 
-def _replay(context: Context, record: Deployment) -> dict[str, str]:
+def _replay(context: JobContext, record: Deployment) -> dict[str, str]:
     app = context.app(record.app)
     if app is None:
         raise DeploymentFailed(f"the app {record.app} is not in the catalogue any more")
     answer = context.patient.request(
-        Request(
+        DeploymentRequest(
             app=record.app,
             trigger=Trigger.REPLAY,
             seconds=app.limits.deploy_seconds,
@@ -185,15 +185,15 @@ def _replay(context: Context, record: Deployment) -> dict[str, str]:
     return {"status": "replayed", "deployment": answer.deployment}
 
 
-def _left_running(context: Context, record: Deployment) -> dict[str, str]:
+def _left_running(context: JobContext, record: Deployment) -> dict[str, str]:
     """Deal with a record that another process was running: it still does, or it has died."""
-    if still_runs(record.id):
+    if is_running(record.id):
         return {"status": record.status, "deployment": record.id}
-    end_dead(context.patient.connection, record.id, Status.FAILED, "the worker died while it ran")
+    finish_crashed(context.patient.connection, record.id, Status.FAILED, "the worker died while it ran")
     return _replay(context, record)
 
 
-def _deploy(context: Context, record: Deployment) -> dict[str, str]:
+def _deploy(context: JobContext, record: Deployment) -> dict[str, str]:
     try:
         record = context.patient.change(record.id, lambda old: advance(old, Status.RUNNING, _now()))
     except IllegalTransition:  # Superseded since it was read, a moment ago.
@@ -205,13 +205,13 @@ def _deploy(context: Context, record: Deployment) -> dict[str, str]:
         record.id, lambda old: advance(old, ending.status, _now(), cause=ending.cause, hint=ending.hint)
     )
     event(log, "ended", app=record.app, deployment=record.id, status=ending.status, cause=ending.cause)
-    tidy(context, record.app)
-    if ending.status in UNDONE:
+    remove_old_history(context, record.app)
+    if ending.status in RETRYABLE_ENDINGS:
         raise DeploymentFailed(f"{record.id} ended {ending.status}: {ending.cause}")
     return {"status": ending.status, "deployment": record.id}
 
 
-def _outcome(context: Context, record: Deployment) -> Ending:
+def _outcome(context: JobContext, record: Deployment) -> Ending:
     """Turn whatever happens into one ending; the one place that catches the unexpected."""
     app = context.app(record.app)
     if app is None:
@@ -240,9 +240,9 @@ def _outcome(context: Context, record: Deployment) -> Ending:
         return ending
 
 
-def _not_begun(context: Context, record: Deployment, ending: Ending) -> Ending:
+def _not_begun(context: JobContext, record: Deployment, ending: Ending) -> Ending:
     """Keep the decision about a deployment that nobody could begin with: it has no log to tell of it."""
-    keep_decision(context.impatient.connection, record, ending.verdict, _why(ending, record))
+    record_decision(context.impatient.connection, record, ending.verdict, _why(ending, record))
     return ending
 
 
@@ -252,16 +252,16 @@ def _why(ending: Ending, record: Deployment) -> str:
     return f"{ending.status}: {cause}" if ending.verdict is Verdict.ENDED else cause
 
 
-def _masks(app: App, environment: Mapping[str, str]) -> Masks:
+def _masks(app: App, environment: Mapping[str, str]) -> Redaction:
     """Know every place where a credential may come from."""
     own = {**app.dependencies.environment, **app.build.environment, **environment}
-    return Masks(host_variables(), own, *shared_variables(app))
+    return Redaction(host_variables(), own, *shared_variables(app))
 
 
-def _ending_of(context: Context, app: App, recorder: Recorder, environment: Mapping[str, str]) -> Ending:
+def _ending_of(context: JobContext, app: App, recorder: Recorder, environment: Mapping[str, str]) -> Ending:
     logs = f"hookd logs {recorder.deployment.id}"
     try:
-        places = Places(root=app.root, settings=context.config.settings, app=app.name)
+        places = AppPaths(root=app.root, settings=context.config.settings, app=app.name)
         task = Task(app, context.config.settings, places, Journal(places.journal), recorder, environment)
         return run_pipeline(task, context.config.frozen, lambda seen: publish(context, app.name, seen))
     except DeployError as error:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from hookd.files.safe_open import sync_directory
-from hookd.model.journal import AppState, Event, compact, decode, encode, fold
+from hookd.model.journal import AppState, JournalEvent, compact, decode, encode, fold
 
-_LONG: Final = 500
+_COMPACT_ABOVE: Final = 500
 
 
 class Journal:
@@ -23,7 +23,7 @@ class Journal:
         """Work out where the app stands."""
         return fold(self.events())
 
-    def add(self, *events: Event) -> AppState:
+    def add(self, *events: JournalEvent) -> AppState:
         """Write events, wait until they are on disk, and return the state they lead to.
 
         Raises OSError when they cannot be written; then none of them is.
@@ -35,7 +35,7 @@ class Journal:
             if size and not self._ends_with_newline(file.fileno(), size):
                 text = f"\n{text}"  # A crash tore the last line; this one must not be glued to it.
             try:
-                _write(file, text.encode())
+                _write_all(file, text.encode())
                 os.fsync(file.fileno())
                 if is_new:
                     sync_directory(self._path.parent)
@@ -52,7 +52,7 @@ class Journal:
     def shorten(self) -> None:
         """Rewrite a long journal without the events that no longer matter."""
         events = self.events()
-        if len(events) <= _LONG:
+        if len(events) <= _COMPACT_ABOVE:
             return
         new = self._path.with_suffix(".new")
         with new.open("wb") as file:
@@ -62,7 +62,7 @@ class Journal:
         os.replace(new, self._path)
         sync_directory(self._path.parent)
 
-    def events(self) -> list[Event]:
+    def events(self) -> list[JournalEvent]:
         """Read what has happened, as far as it can be read; raises OSError."""
         if not self._path.exists():
             return []
@@ -70,7 +70,7 @@ class Journal:
         return decode(self._path.read_text(encoding="utf-8", errors="replace").split("\n"))
 
 
-def _write(file: FileIO, data: bytes) -> None:
+def _write_all(file: FileIO, data: bytes) -> None:
     """Write all of it: a disk that fills up takes a part first."""
     while data:
         data = data[file.write(data) :]

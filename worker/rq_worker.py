@@ -22,21 +22,21 @@ from hookd.eventlog import event
 from hookd.model import redis_keys
 from hookd.model.deployment import Status
 from hookd.model.ids import is_deployment
-from hookd.queue.client import hasty
+from hookd.queue.client import best_effort_client
 from hookd.queue.rq_classes import SafeJob, SafeQueue
 from worker import job as job_module
 from worker.errors import DeploymentFailed
-from worker.process.subreaper import adopts_orphans, end_children, keep
+from worker.process.subreaper import fork_supervised, is_subreaper, kill_descendants
 from worker.recovery import redis_repair, worker_registry
-from worker.recovery.liveness import alive, end_dead, still_runs
-from worker.recovery.recover import Sweep, end_and_ask
+from worker.recovery.liveness import finish_crashed, is_running, liveness_lock
+from worker.recovery.recover import Recovery, finish_and_retry
 
 log: Final = logging.getLogger("hookd.worker")
 
 SafeJob.functions = {redis_keys.DEPLOY: job_module.deploy, redis_keys.REPLAY: job_module.replay}
 
 
-class Unstartable(Exception):
+class JobNotStartable(Exception):
     """Redis refuses what must be written before a job can start: a key beside it holds something else."""
 
 
@@ -55,21 +55,21 @@ class SafeWorker(Worker):
     def __init__(self, queues: Any, *rest: Any, **options: Any) -> None:
         safe = {"job_class": SafeJob, "queue_class": SafeQueue, "serializer": JSONSerializer}
         super().__init__(queues, *rest, **{**options, **safe, "log_job_description": False})
-        self.push_exc_handler(_end_abandoned)  # type: ignore[no-untyped-call]
-        self._sweep = Sweep()
+        self.push_exc_handler(_finish_abandoned)  # type: ignore[no-untyped-call]
+        self._sweep = Recovery()
         self._swept_at = 0.0
 
     # Its place among the workers
 
     def serialize(self) -> dict[str, Any]:
         """Say in Redis who this is, so exactly that no other process can be taken for it."""
-        return {**super().serialize(), "started": worker_registry.own_start()}
+        return {**super().serialize(), "started": worker_registry.own_start_ticks()}
 
     def register_birth(self) -> None:
         """Enter the list of workers, in place of a dead one of this name; raises NameTaken."""
-        redis_repair.set_aside(self.connection, redis_repair.expected(self.name))
-        former = worker_registry.entry_of(self.connection, self.name)
-        if former is not None and not former.lives and worker_registry.bury(self.connection, self.name):
+        redis_repair.delete_bad_keys(self.connection, redis_repair.worker_keys(self.name))
+        former = worker_registry.read_entry(self.connection, self.name)
+        if former is not None and not former.lives and worker_registry.deregister(self.connection, self.name):
             event(log, "predecessor was dead", logging.WARNING, worker=self.name, process=former.pid)
         try:
             super().register_birth()  # type: ignore[no-untyped-call]
@@ -81,17 +81,17 @@ class SafeWorker(Worker):
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """Say that it lives, and enter the list of workers again when Redis has lost it."""
         super().heartbeat(timeout, pipeline)
-        if pipeline is None and not worker_registry.is_listed(self.connection, self.name):
-            worker_registry.enlist(self.connection, self.name, {**self.serialize(), "state": self.get_state()})
+        if pipeline is None and not worker_registry.is_registered(self.connection, self.name):
+            worker_registry.register(self.connection, self.name, {**self.serialize(), "state": self.get_state()})
             super().heartbeat(timeout)
             event(log, "listed again", logging.WARNING, worker=self.name)
 
     def teardown(self) -> None:
         """Leave; where Redis is away nobody waits for it, since the keys expire by themselves."""
-        if adopts_orphans():
-            end_children()
+        if is_subreaper():
+            kill_descendants()
         event(log, "worker stops", worker=self.name)
-        with closing(hasty(self.connection)) as hurried:
+        with closing(best_effort_client(self.connection)) as hurried:
             self.connection = hurried
             try:
                 self.register_death()  # type: ignore[no-untyped-call]
@@ -102,7 +102,7 @@ class SafeWorker(Worker):
     def set_shutdown_requested_date(self) -> None:
         """Say that it will stop, if Redis is there: a deployment is under way, and this is a signal's handler."""
         try:
-            with closing(hasty(self.connection)) as hurried:
+            with closing(best_effort_client(self.connection)) as hurried:
                 hurried.hset(self.key, "shutdown_requested_date", f"{now():%Y-%m-%dT%H:%M:%S.%fZ}")
         except RedisError as error:
             event(log, "stops without a word to Redis", logging.WARNING, why=type(error).__name__)
@@ -111,15 +111,17 @@ class SafeWorker(Worker):
 
     def run_maintenance_tasks(self) -> None:
         """Clean up and look after the abandoned; what goes wrong with one thing stops none of the others."""
-        redis_repair.attempt("keys", lambda: redis_repair.set_aside(self.connection, redis_repair.expected(self.name)))
+        redis_repair.attempt(
+            "keys", lambda: redis_repair.delete_bad_keys(self.connection, redis_repair.worker_keys(self.name))
+        )
         redis_repair.attempt("workers", self._bury_the_dead)
         redis_repair.attempt("deployments", lambda: self._sweep.look(self.connection))
         self.clean_registries()
         self._swept_at = time.monotonic()
 
     def _bury_the_dead(self) -> None:
-        for name in worker_registry.dead(self.connection):
-            if name != self.name and worker_registry.bury(self.connection, name):
+        for name in worker_registry.dead_workers(self.connection):
+            if name != self.name and worker_registry.deregister(self.connection, name):
                 event(log, "worker was dead", logging.WARNING, worker=name)
 
     def clean_registries(self) -> None:
@@ -127,7 +129,7 @@ class SafeWorker(Worker):
         for queue in self.queues:
             if queue.acquire_maintenance_lock():
                 try:
-                    redis_repair.clean(queue, self._exc_handlers)
+                    redis_repair.clean_registries(queue, self._exc_handlers)
                 finally:
                     queue.release_maintenance_lock()  # type: ignore[no-untyped-call]
         self.last_cleaned_at = now()  # type: ignore[assignment]
@@ -155,14 +157,14 @@ class SafeWorker(Worker):
             try:
                 return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
             except ResponseError:
-                if not redis_repair.set_aside(self.connection, redis_repair.expected(self.name)):
+                if not redis_repair.delete_bad_keys(self.connection, redis_repair.worker_keys(self.name)):
                     raise
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Run a job, or pass over one that cannot be started, where RQ's own worker would end."""
         try:
             super().execute_job(job, queue)
-        except Unstartable as error:
+        except JobNotStartable as error:
             event(log, "job passed over", logging.ERROR, job=job.id, why=str(error))
             queue.intermediate_queue.remove(job.id)
             self.handle_job_failure(job, queue, exc_string=str(error))
@@ -175,20 +177,20 @@ class SafeWorker(Worker):
             self.executions.clear()
             if "WRONGTYPE " not in str(error):
                 raise  # A full or read-only Redis says nothing about this job.
-            if redis_repair.set_aside(self.connection, redis_repair.expected(self.name)):
+            if redis_repair.delete_bad_keys(self.connection, redis_repair.worker_keys(self.name)):
                 return super().prepare_execution(job)
-            raise Unstartable(str(error)) from error
+            raise JobNotStartable(str(error)) from error
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         """Run a job in the forked process, which becomes its keeper and forks once more."""
         self.setup_work_horse_signals()  # type: ignore[no-untyped-call]
-        keep(self.pid or 0)
-        _forget_git_variables()
+        fork_supervised(self.pid or 0)
+        _remove_git_variables()
         super().main_work_horse(job, queue)
 
     def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
         """Run a job and record how it ended, and give a sign of life meanwhile."""
-        with alive(job.id):
+        with liveness_lock(job.id):
             return super().perform_job(job, queue, execution)
 
     def _finalize_failure(self, job: Job, queue: Queue, execution: Any, exc_info: Any) -> None:
@@ -208,32 +210,32 @@ class SafeWorker(Worker):
     def handle_job_failure(self, job: Job, queue: Queue, *rest: Any, **options: Any) -> None:
         """Record a failed job, and see to it that its deployment has an ending, too."""
         super().handle_job_failure(job, queue, *rest, **options)
-        end_and_ask(self.connection, job.id, Status.FAILED, "its job failed; see the worker's log")
+        finish_and_retry(self.connection, job.id, Status.FAILED, "its job failed; see the worker's log")
 
     def handle_work_horse_killed(self, job: Job, retpid: Any, ret_val: Any, rusage: Any) -> None:
         """Give the deployment of a killed process its ending at once, when nothing of it runs any more."""
         self._end_what_is_left()
-        end_and_ask(self.connection, job.id, Status.FAILED, "the deploying process was killed")
+        finish_and_retry(self.connection, job.id, Status.FAILED, "the deploying process was killed")
 
     def _handle_stopped_job(self, job: Job, queue: Queue, execution: Any) -> None:
         """Give the deployment that a person stopped its ending."""
         self._end_what_is_left()
-        end_dead(self.connection, job.id, Status.CANCELLED, "a person stopped it")
+        finish_crashed(self.connection, job.id, Status.CANCELLED, "a person stopped it")
         super()._handle_stopped_job(job, queue, execution)
 
     def _end_what_is_left(self) -> None:
         """End what a deployment left running when its keeper was killed, too: no job runs now, so all is left over."""
-        if adopts_orphans():
-            end_children()
+        if is_subreaper():
+            kill_descendants()
 
 
-def _end_abandoned(job: Job, kind: Any, *_: Any) -> None:
+def _finish_abandoned(job: Job, kind: Any, *_: Any) -> None:
     """Give the deployment of a worker that vanished its ending; RQ calls this for every failed job."""
-    if kind is AbandonedJobError and is_deployment(job.id) and not still_runs(job.id):
-        end_and_ask(job.connection, job.id, Status.FAILED, "the worker died while it ran")
+    if kind is AbandonedJobError and is_deployment(job.id) and not is_running(job.id):
+        finish_and_retry(job.connection, job.id, Status.FAILED, "the worker died while it ran")
 
 
-def _forget_git_variables() -> None:
+def _remove_git_variables() -> None:
     """Drop variables that would steer git: GitPython passes on the whole environment of the worker."""
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         del os.environ[name]

@@ -14,31 +14,31 @@ import click
 from redis.exceptions import AuthenticationError, RedisError
 from rich.console import Console
 
-from hookd.cli.safe_text import harmless
+from hookd.cli.safe_text import sanitize
 from hookd.config import DEFAULT, INSTALLED, Config, ConfigError, config_path, load
-from hookd.credentials import NotForYou, person
+from hookd.credentials import PasswordUnreadable, cli_user
 from hookd.model.app import App, Catalogue
-from hookd.queue.client import for_person
-from hookd.queue.deployments import Contention, Records
+from hookd.queue.client import cli_client
+from hookd.queue.deployments import Contention, DeploymentStore
 
 USAGE, UNREACHABLE, INTERRUPTED = 2, 6, 130
 # What a shell says of a program whose reader, `head` say, went away.
 _NO_READER: Final = 141
 Command = Callable[..., Any]
 console = Console(highlight=False)
-complaints = Console(stderr=True, highlight=False)
+error_console = Console(stderr=True, highlight=False)
 
 
 def stop(message: str, *, hint: str | None = None, status: int = USAGE) -> NoReturn:
     """End the command with a sentence and, if there is one, the next thing to type."""
-    complaints.print(f"hookd: {harmless(message)}", markup=False, soft_wrap=True)
+    error_console.print(f"hookd: {sanitize(message)}", markup=False, soft_wrap=True)
     if hint:
-        complaints.print(f"  next: {harmless(hint)}", markup=False, soft_wrap=True)
+        error_console.print(f"  next: {sanitize(hint)}", markup=False, soft_wrap=True)
     sys.exit(status)
 
 
 @dataclass(frozen=True)
-class Starts:
+class StartCommands:
     """What to type so that a program of hookd's runs."""
 
     redis: str
@@ -46,20 +46,20 @@ class Starts:
     worker: str
 
 
-_BY_HAND: Final = Starts("hookd redis", "hookd serve", "hookd worker")
-_BY_SYSTEMD: Final = Starts(
+_BY_HAND: Final = StartCommands("hookd redis", "hookd serve", "hookd worker")
+_BY_SYSTEMD: Final = StartCommands(
     "sudo systemctl restart hookd-redis.service",
     "sudo systemctl restart hookd.service",
     "sudo systemctl restart hookd-worker@1.service",
 )
 
 
-def how_to_start(config: Config) -> Starts:
+def start_commands(config: Config) -> StartCommands:
     """Tell how programs are started here: by systemd where Redis asks for passwords, as `hookd setup` makes it."""
     return _BY_SYSTEMD if config.settings.redis.passwords else _BY_HAND
 
 
-def how_to_add(config: Config) -> str:
+def add_app_hint(config: Config) -> str:
     """What to do when there is no app yet; on a server that `hookd setup` made, by a command."""
     if config.settings.redis.passwords:
         return "There is no app yet; next: sudo hookd app add NAME --repo git@HOST:OWNER/NAME.git"
@@ -67,10 +67,10 @@ def how_to_add(config: Config) -> str:
 
 
 @contextmanager
-def _redis_in_words(starts: Starts) -> Iterator[None]:
+def _redis_in_words(starts: StartCommands) -> Iterator[None]:
     try:
         yield
-    except NotForYou:
+    except PasswordUnreadable:
         stop("Redis' password cannot be read by you", hint=shlex.join(["sudo", "hookd", *sys.argv[1:]]))
     except AuthenticationError as error:
         stop(f"Redis does not let hookd in: {error}", hint="see redis.passwords in hookd.toml", status=UNREACHABLE)
@@ -78,7 +78,7 @@ def _redis_in_words(starts: Starts) -> Iterator[None]:
         stop(f"Redis cannot be reached: {error}", hint=starts.redis, status=UNREACHABLE)
 
 
-def in_words(command: Command) -> Command:
+def report_errors(command: Command) -> Command:
     """Turn the failures that people can mend into sentences."""
 
     @wraps(command)
@@ -100,17 +100,17 @@ def in_words(command: Command) -> Command:
 
 def _show_problems(error: ConfigError) -> NoReturn:
     number = len(error.problems)
-    complaints.print(f"hookd: the configuration has {number} problem{'' if number == 1 else 's'}", markup=False)
+    error_console.print(f"hookd: the configuration has {number} problem{'' if number == 1 else 's'}", markup=False)
     for problem in error.problems:
-        complaints.print(f"  {harmless(str(problem))}", markup=False, soft_wrap=True)
+        error_console.print(f"  {sanitize(str(problem))}", markup=False, soft_wrap=True)
     files = dict.fromkeys(problem.file for problem in error.problems if problem.file.endswith(".toml"))
     if files:
         editor = "sudoedit" if all(file.startswith("/etc/") for file in files) else "mend"
-        complaints.print(f"  next: {editor} {harmless(shlex.join(files))}", markup=False, soft_wrap=True)
+        error_console.print(f"  next: {editor} {sanitize(shlex.join(files))}", markup=False, soft_wrap=True)
     sys.exit(USAGE)
 
 
-def configured(command: Command) -> Command:
+def needs_config(command: Command) -> Command:
     """Give a command the configuration."""
 
     @wraps(command)
@@ -119,10 +119,10 @@ def configured(command: Command) -> Command:
         if not path.exists():
             stop(f"there is no configuration at {path}", hint=_how_to_configure(path))
         config = load(path)
-        with _redis_in_words(how_to_start(config)):
+        with _redis_in_words(start_commands(config)):
             return command(config, **options)
 
-    return in_words(with_config)
+    return report_errors(with_config)
 
 
 def _how_to_configure(path: Path) -> str:
@@ -132,21 +132,21 @@ def _how_to_configure(path: Path) -> str:
     return "hookd --config FILE COMMAND, or set HOOKD_CONFIG; to look around first: hookd demo"
 
 
-def records_of(config: Config, *, reads: bool = True) -> Records:
-    user = person(config, reads=reads)
-    return Records(for_person(config.settings.redis.url, user), keep_seconds=config.settings.history_seconds)
+def open_records(config: Config, *, reads: bool = True) -> DeploymentStore:
+    user = cli_user(config, reads=reads)
+    return DeploymentStore(cli_client(config.settings.redis.url, user), keep_seconds=config.settings.history_seconds)
 
 
-def app_of(catalogue: Catalogue, name: str) -> App:
+def find_app(catalogue: Catalogue, name: str) -> App:
     """Find an app, or end the command."""
     app = catalogue.get(name)
-    return app or no_such_app(name, [app.name for app in catalogue.apps])
+    return app or fail_unknown_app(name, [app.name for app in catalogue.apps])
 
 
-def no_such_app(name: str, known: Iterable[str]) -> NoReturn:
+def fail_unknown_app(name: str, known: Iterable[str]) -> NoReturn:
     """End the command that names an app which is not there."""
     stop(f"there is no app {name!r} in the catalogue; there are: {', '.join(known) or 'none'}")
 
 
-waits = click.option("--wait/--no-wait", default=True, help="Stay until it has ended and show its steps.")
+wait_option = click.option("--wait/--no-wait", default=True, help="Stay until it has ended and show its steps.")
 as_json = click.option("--json", "json_output", is_flag=True, help="Print one JSON document, for scripts.")

@@ -15,25 +15,34 @@ from pydantic import ValidationError
 from redis.exceptions import RedisError
 
 from hookd import freezes
-from hookd.cli.common import UNREACHABLE, app_of, configured, console, how_to_start, records_of, stop, waits
-from hookd.cli.deploy import ask
-from hookd.cli.safe_text import shown
+from hookd.cli.common import (
+    UNREACHABLE,
+    console,
+    find_app,
+    needs_config,
+    open_records,
+    start_commands,
+    stop,
+    wait_option,
+)
+from hookd.cli.deploy import request_deployment
+from hookd.cli.safe_text import sanitize_markup
 from hookd.cli.status import frozen
 from hookd.config import Config
-from hookd.credentials import NotForYou
+from hookd.credentials import PasswordUnreadable
 from hookd.model.app import App
 from hookd.model.decision import Decision, Verdict
-from hookd.model.decision import told as told_of
+from hookd.model.decision import truncate as told_of
 from hookd.model.deployment import Trigger
 from hookd.model.eligibility import Freeze
-from hookd.queue.decision_log import note
+from hookd.queue.decision_log import append_decision
 
 _SPAN: Final = re.compile(r"([1-9][0-9]{0,4})([mhd])")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 _MOMENT: Final = "%Y-%m-%d %H:%M %Z"
 
 
-class NoMoment(ValueError):
+class InvalidTime(ValueError):
     """What a person typed names no moment to come."""
 
 
@@ -43,26 +52,26 @@ class NoMoment(ValueError):
 @click.option(
     "--until", metavar="WHEN", help="30m, 2h, 3d, or a moment such as '2026-12-24 18:00'; default: until it is thawed."
 )
-@configured
+@needs_config
 def freeze(config: Config, app: str, reason: str, until: str | None) -> None:
     """Leave APP as it is: pushes are recorded, and nothing is deployed, until its end or `hookd thaw`."""
-    known, now = app_of(config.catalogue, app), datetime.now(UTC)
+    known, now = find_app(config.catalogue, app), datetime.now(UTC)
     before = frozen(config, known)
     try:
-        end = moment(until, now) if until is not None else None
+        end = parse_time(until, now) if until is not None else None
         since = before.since if before else now.replace(microsecond=0)
-        wanted = Freeze(reason=" ".join(reason.split()), since=since, until=end, by=person())
-    except NoMoment as error:
+        wanted = Freeze(reason=" ".join(reason.split()), since=since, until=end, by=current_user())
+    except InvalidTime as error:
         stop(str(error), hint=f"hookd freeze {app} --reason TEXT --until 2h")
     except ValidationError:
         stop("a reason is one line of at most 300 characters", hint=f"hookd freeze {app} --reason TEXT")
     with _allowed():
         freezes.freeze(config.frozen, app, wanted)
     _keep(config, known, Verdict.FROZEN, str(wanted))
-    ends = f" until {told(end)}" if end else ""
-    console.print(f"{app} is frozen{ends}: {shown(wanted.reason)}", soft_wrap=True)
+    ends = f" until {format_time(end)}" if end else ""
+    console.print(f"{app} is frozen{ends}: {sanitize_markup(wanted.reason)}", soft_wrap=True)
     if before:
-        console.print(f"  it was {shown(str(before))}", soft_wrap=True)
+        console.print(f"  it was {sanitize_markup(str(before))}", soft_wrap=True)
     console.print("  pushes are recorded, nothing is deployed", soft_wrap=True)
     console.print(f"  to end it: [bold]{freezes.thaw_command(config.frozen, app)}[/]", soft_wrap=True)
 
@@ -70,33 +79,33 @@ def freeze(config: Config, app: str, reason: str, until: str | None) -> None:
 @click.command()
 @click.argument("app")
 @click.option("--no-deploy", is_flag=True, help="Do not deploy what was pushed meanwhile.")
-@waits
-@configured
+@wait_option
+@needs_config
 def thaw(config: Config, app: str, no_deploy: bool, wait: bool) -> None:
     """End APP's freeze, and deploy what was pushed meanwhile."""
-    known = app_of(config.catalogue, app)
+    known = find_app(config.catalogue, app)
     with _allowed():
         was_frozen = freezes.thaw(config.frozen, app)
     console.print(f"{app} is no longer frozen" if was_frozen else f"{app} is not frozen", soft_wrap=True)
     if was_frozen:
-        _keep(config, known, Verdict.THAWED, f"{person()} ended the freeze")
+        _keep(config, known, Verdict.THAWED, f"{current_user()} ended the freeze")
     if was_frozen and not no_deploy:
         try:
-            ask(config, known, Trigger.UPDATE, None, wait=wait, json_output=False)
+            request_deployment(config, known, Trigger.UPDATE, None, wait=wait, json_output=False)
         except RedisError as error:
             said = f"what was pushed meanwhile was not asked for: {error}"
-            stop(said, hint=f"{how_to_start(config).redis}, then: hookd update {app}", status=UNREACHABLE)
+            stop(said, hint=f"{start_commands(config).redis}, then: hookd update {app}", status=UNREACHABLE)
     console.print(f"  to deploy what is new: [bold]hookd update {app}[/]", soft_wrap=True)
 
 
 def _keep(config: Config, app: App, verdict: Verdict, why: str) -> None:
     """Keep for people what a person decided; a Redis that is away, or that this person may not use, is no reason."""
     decision = Decision(at=datetime.now(UTC), app=app.name, source="person", verdict=verdict, why=told_of(why))
-    with suppress(RedisError, NotForYou):
-        note(records_of(config, reads=False).connection, decision)
+    with suppress(RedisError, PasswordUnreadable):
+        append_decision(open_records(config, reads=False).connection, decision)
 
 
-def moment(text: str, now: datetime) -> datetime:
+def parse_time(text: str, now: datetime) -> datetime:
     """Read a moment to come: a span from now, or a date and time, in this host's zone if it names none.
 
     Raises NoMoment.
@@ -108,19 +117,21 @@ def moment(text: str, now: datetime) -> datetime:
         else:
             end = datetime.fromisoformat(text.strip()).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise NoMoment(f"{text!r} is no moment: 30m, 2h, 3d, or a date and time such as '2026-12-24 18:00'") from None
+        raise InvalidTime(
+            f"{text!r} is no moment: 30m, 2h, 3d, or a date and time such as '2026-12-24 18:00'"
+        ) from None
     if end <= now:
-        raise NoMoment(f"{told(end)} is over already; it is {told(now)} now")
+        raise InvalidTime(f"{format_time(end)} is over already; it is {format_time(now)} now")
     return end.replace(microsecond=0)
 
 
-def told(at: datetime) -> str:
+def format_time(at: datetime) -> str:
     """Write a moment in UTC and in this host's zone."""
     there, here = at.astimezone(UTC).strftime(_MOMENT), at.astimezone().strftime(_MOMENT)
     return there if there == here else f"{there} ({here})"
 
 
-def person() -> str:
+def current_user() -> str:
     """Name whoever types: the one who called sudo, else whose account it is."""
     if os.geteuid() == 0 and (name := os.environ.get("SUDO_USER")):
         return name[:64]

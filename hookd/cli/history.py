@@ -10,26 +10,28 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from hookd.cli.common import app_of, as_json, configured, console, records_of, stop
-from hookd.cli.safe_text import harmless
+from hookd.cli.common import as_json, console, find_app, needs_config, open_records, stop
+from hookd.cli.safe_text import sanitize
 from hookd.cli.status import frozen, show_now
 from hookd.config import Config
 from hookd.model.app import App
 from hookd.model.decision import Decision, Verdict
 from hookd.model.deployment import ENDINGS, Status
 from hookd.queue import decision_log
-from hookd.queue.deployments import Records
+from hookd.queue.deployments import DeploymentStore
 
 
 @click.command()
 @click.argument("app", required=False)
-@click.option("-n", "count", type=click.IntRange(1, decision_log.KEPT), default=15, show_default=True, help="How many.")
+@click.option(
+    "-n", "count", type=click.IntRange(1, decision_log.MAX_ENTRIES), default=15, show_default=True, help="How many."
+)
 @click.option("--refused", is_flag=True, help="Deliveries whose signature was refused, and which check failed.")
 @as_json
-@configured
+@needs_config
 def why(config: Config, app: str | None, count: int, refused: bool, json_output: bool) -> None:
     """Show what was decided about APP, the newest first, and why; how it stands now comes first."""
-    known = app_of(config.catalogue, app) if app else None
+    known = find_app(config.catalogue, app) if app else None
     if refused:
         _refusals(config, known, count, json_output=json_output)
     elif known is None:
@@ -39,34 +41,34 @@ def why(config: Config, app: str | None, count: int, refused: bool, json_output:
 
 
 def _decisions(config: Config, app: App, count: int, *, json_output: bool) -> None:
-    records = records_of(config)
-    found = decision_log.newest(records.connection, app.name, count)
+    records = open_records(config)
+    found = decision_log.read_newest(records.connection, app.name, count)
     if json_output:
         click.echo(json.dumps({**_standing(config, app, records), "decisions": _plain(found)}, indent=2))
         return
     show_now(console, config, app, records.view(app.name))
-    _tell_all(console, found, "nothing was decided yet")
+    _print_decisions(console, found, "nothing was decided yet")
 
 
 def _refusals(config: Config, app: App | None, count: int, *, json_output: bool) -> None:
     """Which check failed would help whoever guesses signatures, so only the operator may read it."""
-    connection = records_of(config, reads=False).connection
-    found = decision_log.refusals(connection, decision_log.KEPT)
+    connection = open_records(config, reads=False).connection
+    found = decision_log.read_refusals(connection, decision_log.MAX_ENTRIES)
     found = [one for one in found if app is None or one.app == app.name][:count]
     if json_output:
         click.echo(json.dumps(_plain(found), indent=2))
         return
-    _tell_all(console, found, "no signature was refused")
+    _print_decisions(console, found, "no signature was refused")
 
 
-def _tell_all(console: Console, found: list[Decision], nothing: str) -> None:
+def _print_decisions(console: Console, found: list[Decision], nothing: str) -> None:
     if not found:
         console.print(f"  {nothing}")
-    for line in tell(found, console.width if console.is_terminal else None):
+    for line in format_decisions(found, console.width if console.is_terminal else None):
         console.print(line, soft_wrap=True)
 
 
-def _standing(config: Config, app: App, records: Records) -> dict[str, object]:
+def _standing(config: Config, app: App, records: DeploymentStore) -> dict[str, object]:
     freeze = frozen(config, app)
     return {
         **records.view(app.name).model_dump(mode="json"),
@@ -89,7 +91,7 @@ _COLOURS: Final = {
     Verdict.UNCHANGED: "green",
     Verdict.REFUSED: "red",
     Verdict.UNREACHABLE: "red",
-    Verdict.FILTERED: "yellow",
+    Verdict.SKIPPED: "yellow",
     Verdict.QUARANTINED: "yellow",
     Verdict.PINNED: "yellow",
     Verdict.FROZEN: "yellow",
@@ -102,15 +104,15 @@ _COLOURS: Final = {
 }
 
 
-def tell(decisions: Iterable[Decision], width: int | None) -> Iterator[str]:
+def format_decisions(decisions: Iterable[Decision], width: int | None) -> Iterator[str]:
     """Write decisions as rich's markup, one under the other; lines end at `width`, if there is one."""
     for day, group in groupby(decisions, lambda decision: f"{decision.at.astimezone():%A, %Y-%m-%d (%Z)}"):
         yield f"[bold]{day}[/]"
         for decision in group:
-            yield from _told(decision, width)
+            yield from _format_decision(decision, width)
 
 
-def _told(decision: Decision, width: int | None) -> Iterator[str]:
+def _format_decision(decision: Decision, width: int | None) -> Iterator[str]:
     verdict, why = _verdict(decision)
     at, word = f"{decision.at.astimezone():%H:%M:%S}", verdict.replace("_", " ").ljust(11)
     first, *more = _hanging(f"{at}  {word}  ", why, width)
@@ -165,7 +167,7 @@ def _delivered(decision: Decision) -> Iterator[str]:
 
 def _hanging(lead: str, text: str, width: int | None) -> list[str]:
     """Put a stranger's text, made harmless, beside a lead; broken between words, and in a word that is too long."""
-    safe = harmless(text, keep="")
+    safe = sanitize(text, keep="")
     if width is None:
         return [f"{lead}{safe}"]
     width = max(width, len(lead) + _NARROWEST)

@@ -11,13 +11,13 @@ from rich.padding import Padding
 from rich.spinner import Spinner
 from rich.text import Text
 
-from hookd.cli.safe_text import shown
+from hookd.cli.safe_text import sanitize_markup
 from hookd.model import redis_keys
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Deployment, Status, Step
-from hookd.model.eligibility import next_for
+from hookd.model.eligibility import remedy
 from hookd.model.ids import APP_PATTERN, DEPLOYMENT_PATTERN
-from hookd.queue.deployments import Records
+from hookd.queue.deployments import DeploymentStore
 
 _PAUSE_SECONDS: Final = 0.1
 _PATIENCE_SECONDS: Final = 3.0
@@ -42,7 +42,9 @@ _COLOURS: Final = {
 }
 
 
-def follow(records: Records, deployment_id: str, console: Console, start_worker: str = "hookd worker") -> Deployment:
+def follow_deployment(
+    records: DeploymentStore, deployment_id: str, console: Console, start_worker: str = "hookd worker"
+) -> Deployment:
     """Show a deployment until it ends, and return its record; raises NoSuchDeployment and RedisError.
 
     `start_worker` is what a person is told to type when no worker runs.
@@ -51,11 +53,11 @@ def follow(records: Records, deployment_id: str, console: Console, start_worker:
     record = follow_it(records, deployment_id, console, start_worker)
     console.print(ending_line(record), highlight=False, soft_wrap=True)
     if hint := hint_of(record):
-        console.print(f"  next: [bold]{shown(hint)}[/]", highlight=False, soft_wrap=True)
+        console.print(f"  next: [bold]{sanitize_markup(hint)}[/]", highlight=False, soft_wrap=True)
     return record
 
 
-def _follow_live(records: Records, deployment_id: str, console: Console, start_worker: str) -> Deployment:
+def _follow_live(records: DeploymentStore, deployment_id: str, console: Console, start_worker: str) -> Deployment:
     """Redraw the steps in place."""
     asked = time.monotonic()
     with Live(console=console, refresh_per_second=12, transient=False) as live:
@@ -70,7 +72,7 @@ def _follow_live(records: Records, deployment_id: str, console: Console, start_w
             time.sleep(_PAUSE_SECONDS)
 
 
-def _follow_plain(records: Records, deployment_id: str, console: Console, start_worker: str) -> Deployment:
+def _follow_plain(records: DeploymentStore, deployment_id: str, console: Console, start_worker: str) -> Deployment:
     """Print each step once, when it is over."""
     printed = 0
     said_waiting = False
@@ -89,7 +91,7 @@ def _follow_plain(records: Records, deployment_id: str, console: Console, start_
         time.sleep(_PAUSE_SECONDS)
 
 
-def _waiting(records: Records, asked: float, start_worker: str) -> str:
+def _waiting(records: DeploymentStore, asked: float, start_worker: str) -> str:
     """Say what a queued deployment waits for; without a worker it waits for ever."""
     if time.monotonic() - asked < _PATIENCE_SECONDS or records.connection.scard(f"rq:workers:{redis_keys.QUEUE}"):
         return "waiting for its turn"
@@ -99,12 +101,12 @@ def _waiting(records: Records, asked: float, start_worker: str) -> str:
 def _step(step: Step) -> Text | Spinner:
     if step.outcome == "running":
         seconds = (datetime.now(UTC) - step.started_at).total_seconds()
-        return Spinner("dots", Text.from_markup(f"{shown(_label(step))} {seconds:6.1f} s"))
+        return Spinner("dots", Text.from_markup(f"{sanitize_markup(_label(step))} {seconds:6.1f} s"))
     return Text.from_markup(_plain(step).removeprefix("  "))
 
 
 def _plain(step: Step) -> str:
-    return f"  {_SIGNS[step.outcome]} {shown(_label(step))} {step.seconds or 0:6.2f} s"
+    return f"  {_SIGNS[step.outcome]} {sanitize_markup(_label(step))} {step.seconds or 0:6.2f} s"
 
 
 def _label(step: Step) -> str:
@@ -115,12 +117,12 @@ def _label(step: Step) -> str:
 def ending_line(record: Deployment) -> str:
     """Say in one line how a deployment ended, or where it stands."""
     colour = _COLOURS.get(record.status, "cyan")
-    what = shown(f"{record.app} {record.commit[:12]}" if record.commit else record.app)
-    about = shown(f" “{record.subject}”" if record.subject and not record.cause else "")
+    what = sanitize_markup(f"{record.app} {record.commit[:12]}" if record.commit else record.app)
+    about = sanitize_markup(f" “{record.subject}”" if record.subject and not record.cause else "")
     seconds = ""
     if record.started_at and record.ended_at:
         seconds = f" after {(record.ended_at - record.started_at).total_seconds():.2f} s"
-    cause = f": {shown(record.cause)}" if record.cause else ""
+    cause = f": {sanitize_markup(record.cause)}" if record.cause else ""
     return f"[{colour}]{record.status.replace('_', ' ')}[/] {what}{about}{seconds}{cause}"
 
 
@@ -157,4 +159,4 @@ def hint_of(record: Deployment) -> str | None:
 def _own(app: str) -> set[str]:
     """What ends whatever keeps an app from its head; with another app's name in it, it could undo a person's choice."""
     calls = ("hookd", "sudo hookd")
-    return {told for call in calls for verdict in Verdict if (told := next_for(verdict, app, call))}
+    return {told for call in calls for verdict in Verdict if (told := remedy(verdict, app, call))}

@@ -9,11 +9,11 @@ from rich.markup import escape
 _STEERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def harmless(text: str, keep: str = "\n\t") -> str:
+def sanitize(text: str, keep: str = "\n\t") -> str:
     """Write out what could steer a terminal or hide text in it; ends of lines and tabs stay."""
     return _STEERS.sub(lambda match: match[0] if match[0] in keep else ascii(match[0])[1:-1], text)
 
 
-def shown(text: str) -> str:
+def sanitize_markup(text: str) -> str:
     """The same for text in one line, that may also mean something in rich's markup."""
-    return escape(harmless(text, keep=""))
+    return escape(sanitize(text, keep=""))

@@ -16,7 +16,7 @@ _SECONDS = 10
 
 
 @dataclass(frozen=True)
-class Moved:
+class RefUpdate:
     """A ref that moved from one commit to another, as git tells a post-receive hook."""
 
     before: str
@@ -28,13 +28,13 @@ class SendError(Exception):
     """The receiver could not be asked, or said no."""
 
 
-def read_moves(lines: list[str]) -> list[Moved]:
+def parse_ref_updates(lines: list[str]) -> list[RefUpdate]:
     """Read what git writes to a post-receive hook: `old new ref`, one ref per line."""
     rows = (line.split(maxsplit=2) for line in lines)
-    return [Moved(row[0], row[1], row[2].strip()) for row in rows if len(row) == 3]
+    return [RefUpdate(row[0], row[1], row[2].strip()) for row in rows if len(row) == 3]
 
 
-def send(bind: str, app: App, secret: Secret, moved: Moved) -> tuple[int, dict[str, Any]]:
+def send(bind: str, app: App, secret: Secret, moved: RefUpdate) -> tuple[int, dict[str, Any]]:
     """Send one event to the receiver at `bind` and return its status and its answer; raises SendError."""
     body = json.dumps(_payload(app, moved)).encode()
     connection = _connect(bind)
@@ -48,7 +48,7 @@ def send(bind: str, app: App, secret: Secret, moved: Moved) -> tuple[int, dict[s
         connection.close()
 
 
-def _payload(app: App, moved: Moved) -> dict[str, Any]:
+def _payload(app: App, moved: RefUpdate) -> dict[str, Any]:
     """The fields of a push event that receivers read; every sender has them."""
     return {
         "ref": moved.ref,

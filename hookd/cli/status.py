@@ -13,26 +13,26 @@ import click
 from rich.console import Console
 
 from hookd import freezes
-from hookd.cli.common import app_of, as_json, complaints, configured, console, how_to_add, records_of, stop
+from hookd.cli.common import add_app_hint, as_json, console, error_console, find_app, needs_config, open_records, stop
 from hookd.cli.progress import ending_line
-from hookd.cli.safe_text import harmless, shown
+from hookd.cli.safe_text import sanitize, sanitize_markup
 from hookd.config import Config
-from hookd.files.safe_open import open_plain
+from hookd.files.safe_open import open_regular_file
 from hookd.model.app import App
-from hookd.model.app_status import AppView
+from hookd.model.app_status import AppStatus
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Deployment
-from hookd.model.eligibility import Freeze, next_for
+from hookd.model.eligibility import Freeze, remedy
 from hookd.model.ids import is_deployment
 from hookd.queue.codec import NoSuchDeployment
-from hookd.queue.deployments import Records
+from hookd.queue.deployments import DeploymentStore
 
 LISTED = 10
 # With these verdicts the command stands beside what is said.
 _SAID: Final = (Verdict.FROZEN, Verdict.PINNED, Verdict.STOPPED)
 
 
-def show_apps(console: Console, config: Config, records: Records, stopped: Collection[str] = ()) -> None:
+def show_apps(console: Console, config: Config, records: DeploymentStore, stopped: Collection[str] = ()) -> None:
     """Print what serves of each app, and how its last deployment ended; of those that are `stopped` nothing does."""
     for app in config.catalogue.apps:
         view, last = records.view(app.name), records.history(app.name, 1)
@@ -41,10 +41,12 @@ def show_apps(console: Console, config: Config, records: Records, stopped: Colle
         console.print(f"  {ending}", soft_wrap=True)
         _show_behind(console, view, freeze := frozen(config, app))
         if freeze:
-            console.print(f"  [yellow]{shown(str(freeze))}[/]", soft_wrap=True)
+            console.print(f"  [yellow]{sanitize_markup(str(freeze))}[/]", soft_wrap=True)
 
 
-def show_app(console: Console, config: Config, app: App, records: Records, stopped: Collection[str] = ()) -> None:
+def show_app(
+    console: Console, config: Config, app: App, records: DeploymentStore, stopped: Collection[str] = ()
+) -> None:
     """Print what is known of one app, with its last deployments."""
     show_now(console, config, app, records.view(app.name), stopped)
     for record in records.history(app.name, LISTED):
@@ -52,9 +54,9 @@ def show_app(console: Console, config: Config, app: App, records: Records, stopp
         console.print(f"  {ending_line(record)}", soft_wrap=True)
 
 
-def show_now(console: Console, config: Config, app: App, view: AppView, stopped: Collection[str] = ()) -> None:
+def show_now(console: Console, config: Config, app: App, view: AppStatus, stopped: Collection[str] = ()) -> None:
     """Print how an app stands: what serves, and what keeps it from its branch's head."""
-    console.print(f"[bold]{app.name}[/]  {app.full_name}, branch {shown(app.branch)}", soft_wrap=True)
+    console.print(f"[bold]{app.name}[/]  {app.full_name}, branch {sanitize_markup(app.branch)}", soft_wrap=True)
     console.print(f"  {_standing(view, app.name in stopped)}, release {view.release or 'none'}", soft_wrap=True)
     console.print(f"  head seen {_ago(view.head_seen_at)}, health checked {_ago(view.checked_at)}", soft_wrap=True)
     freeze = frozen(config, app)
@@ -63,15 +65,15 @@ def show_now(console: Console, config: Config, app: App, view: AppView, stopped:
     _show_next(console, app.name, view)
 
 
-def _show_behind(console: Console, view: AppView, freeze: Freeze | None) -> None:
+def _show_behind(console: Console, view: AppStatus, freeze: Freeze | None) -> None:
     """Print what is wrong: with what runs, and that the head does not serve. A freeze has a line of its own."""
     if view.trouble:
-        console.print(f"  [red]{shown(view.trouble)}[/]", soft_wrap=True)
+        console.print(f"  [red]{sanitize_markup(view.trouble)}[/]", soft_wrap=True)
     if view.behind is None:
         return
     now, late = datetime.now(UTC), view.behind
     said = late.said(now) if late.verdict is not Verdict.FROZEN else late.far(now) if freeze else _thawed(view.app)
-    console.print(f"  [yellow]{shown(said)}[/]", soft_wrap=True)
+    console.print(f"  [yellow]{sanitize_markup(said)}[/]", soft_wrap=True)
 
 
 def _thawed(app: str) -> str:
@@ -79,32 +81,34 @@ def _thawed(app: str) -> str:
     return f"nothing was deployed since {app} was thawed; next: hookd update {app}"
 
 
-def _show_holds(console: Console, config: Config, view: AppView, freeze: Freeze | None) -> None:
+def _show_holds(console: Console, config: Config, view: AppStatus, freeze: Freeze | None) -> None:
     """Print what keeps an app from its branch's head, and the commands that end it."""
     if freeze:
-        console.print(f"  [yellow]{shown(str(freeze))}[/]", soft_wrap=True)
+        console.print(f"  [yellow]{sanitize_markup(str(freeze))}[/]", soft_wrap=True)
         console.print(f"    next: [bold]{freezes.thaw_command(config.frozen, view.app)}[/]", soft_wrap=True)
     if view.pinned_commit:
         pinned = f"pinned to {_short(view.pinned_commit)} by a person, until a newer commit is pushed"
         console.print(f"  [yellow]{pinned}[/]", soft_wrap=True)
-        console.print(f"    next: {next_for(Verdict.PINNED, view.app)}", soft_wrap=True)
+        console.print(f"    next: {remedy(Verdict.PINNED, view.app)}", soft_wrap=True)
     for bad in view.quarantined:
-        console.print(f"  quarantined {_short(bad.commit)}, {_ago(bad.since)}: {shown(bad.cause)}", soft_wrap=True)
+        console.print(
+            f"  quarantined {_short(bad.commit)}, {_ago(bad.since)}: {sanitize_markup(bad.cause)}", soft_wrap=True
+        )
 
 
-def _show_next(console: Console, app: str, view: AppView) -> None:
+def _show_next(console: Console, app: str, view: AppStatus) -> None:
     """Print what brings the app to its head, where that is not said yet."""
     verdict = view.behind.verdict if view.behind else Verdict.UNCHANGED if view.deployed_commit else Verdict.WAITING
-    if (told := next_for(verdict, app)) and verdict not in _SAID:
+    if (told := remedy(verdict, app)) and verdict not in _SAID:
         console.print(f"  next: {told}", soft_wrap=True)
 
 
 def frozen(config: Config, app: App) -> Freeze | None:
     """The freeze of an app that is in force now."""
-    return freezes.in_force(config.frozen, app.name, datetime.now(UTC))
+    return freezes.active_freeze(config.frozen, app.name, datetime.now(UTC))
 
 
-def _standing(view: AppView, stopped: bool) -> str:
+def _standing(view: AppStatus, stopped: bool) -> str:
     differs = "" if view.head == view.deployed_commit else " (differs)"
     if differs and view.head == view.passed_commit:
         differs = " (changes none of the app's paths)"
@@ -121,7 +125,7 @@ def _short(commit: str | None) -> str:
     return commit[:12] if commit else "none"
 
 
-def _health(view: AppView) -> str:
+def _health(view: AppStatus) -> str:
     return {True: "[green]yes[/]", False: "[red]no[/]", None: "not known"}[view.healthy]
 
 
@@ -138,11 +142,11 @@ def _ago(at: datetime | None) -> str:
 @click.command()
 @click.argument("app", required=False)
 @as_json
-@configured
+@needs_config
 def status(config: Config, app: str | None, json_output: bool) -> None:
     """Show all apps, or one with its last deployments."""
-    records = records_of(config)
-    apps = (app_of(config.catalogue, app),) if app else config.catalogue.apps
+    records = open_records(config)
+    apps = (find_app(config.catalogue, app),) if app else config.catalogue.apps
     if json_output:
         shown = [
             {
@@ -161,7 +165,7 @@ def status(config: Config, app: str | None, json_output: bool) -> None:
     elif apps:
         show_apps(console, config, records, [one.name for one in apps if _units(one)[1]])
     else:
-        console.print(how_to_add(config), markup=False, soft_wrap=True)
+        console.print(add_app_hint(config), markup=False, soft_wrap=True)
 
 
 def _as_json(freeze: Freeze | None) -> dict[str, Any] | None:
@@ -180,22 +184,22 @@ def _units(app: App) -> tuple[list[str], bool]:
 @click.command()
 @click.argument("deployment")
 @click.option("--follow", "-f", "keep_on", is_flag=True, help="Stay and print what is added, until it has ended.")
-@configured
+@needs_config
 def logs(config: Config, deployment: str, keep_on: bool) -> None:
     """Print the log of DEPLOYMENT, an id, or of an app's last deployment when it is an app's name."""
-    records = records_of(config)
+    records = open_records(config)
     record = _find(config, records, deployment)
     path = config.settings.log_path(record.app, record.id)
     try:
         record = print_log(path, records, record, keep_on=keep_on)
-    except NoLog as error:
+    except LogUnavailable as error:
         stop(str(error), hint=error.hint, status=1)
     except PermissionError:
         stop(f"{path} may not be read by you", hint="run the same as the worker's user")
-    complaints.print(ending_line(record), soft_wrap=True)
+    error_console.print(ending_line(record), soft_wrap=True)
 
 
-def _find(config: Config, records: Records, text: str) -> Deployment:
+def _find(config: Config, records: DeploymentStore, text: str) -> Deployment:
     if config.catalogue.get(text) is not None:
         last = records.history(text, 1)
         return last[0] if last else stop(f"{text} has no deployment yet", hint=f"hookd deploy {text}")
@@ -212,7 +216,7 @@ COMMANDS = (status, logs)
 _PIECE_BYTES: Final = 64 * 1024
 
 
-class NoLog(Exception):
+class LogUnavailable(Exception):
     """There is nothing to print; `hint` is what to type next."""
 
     def __init__(self, why: str, hint: str) -> None:
@@ -220,7 +224,7 @@ class NoLog(Exception):
         self.hint = hint
 
 
-def print_log(path: Path, records: Records, record: Deployment, *, keep_on: bool) -> Deployment:
+def print_log(path: Path, records: DeploymentStore, record: Deployment, *, keep_on: bool) -> Deployment:
     """Print the log, with `keep_on` until the deployment has ended; returns the record as it is then.
 
     Raises NoLog when there is none, and PermissionError when it may not be read.
@@ -243,18 +247,18 @@ def print_log(path: Path, records: Records, record: Deployment, *, keep_on: bool
 
 def _opened(path: Path, record: Deployment) -> BinaryIO:
     try:
-        return open_plain(path)
+        return open_regular_file(path)
     except FileNotFoundError:
         why = f"there is no log of {record.id}" + ("" if record.ended else " yet")
-        raise NoLog(why, f"hookd logs {record.id} --follow") from None
+        raise LogUnavailable(why, f"hookd logs {record.id} --follow") from None
     except PermissionError:
         raise
     except OSError as error:
         listing = shlex.join(("sudo", "ls", "-ld", str(path.parent), str(path)))
-        raise NoLog(f"{path} cannot be read as a log: {error.strerror}", listing) from None
+        raise LogUnavailable(f"{path} cannot be read as a log: {error.strerror}", listing) from None
 
 
 def _print_rest(file: BinaryIO, decoder: codecs.IncrementalDecoder) -> None:
     """Print what is there by now, piece by piece: the worker's user may make the file as long as he likes."""
     while piece := file.read(_PIECE_BYTES):
-        click.echo(harmless(decoder.decode(piece)), nl=False)
+        click.echo(sanitize(decoder.decode(piece)), nl=False)

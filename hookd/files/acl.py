@@ -21,7 +21,7 @@ _ENTRY: Final = struct.Struct("<HHI")
 
 
 @cache
-def for_reader(user: int, mode: int) -> bytes:
+def reader_acl(user: int, mode: int) -> bytes:
     """Let one more user read what has this mode, and no group: the mode's group bits become the mask.
 
     It is what a new file gets from its directory's default ACL, byte for byte: so what is born right needs no repair.
@@ -35,7 +35,7 @@ def for_reader(user: int, mode: int) -> bytes:
     )
 
 
-def of_mode(mode: int) -> bytes:
+def mode_acl(mode: int) -> bytes:
     """Say what a mode says, and no more."""
     bits = ((_OWNER, mode >> 6 & 7), (_GROUP, mode >> 3 & 7), (_OTHER, mode & 7))
     return _packed(*((tag, permissions, _NOBODY) for tag, permissions in bits))
@@ -45,7 +45,7 @@ def _packed(*entries: tuple[int, int, int]) -> bytes:
     return _HEADER.pack(_VERSION) + b"".join(_ENTRY.pack(*entry) for entry in entries)
 
 
-def text(acl: bytes) -> str:
+def format_acl(acl: bytes) -> str:
     """Write an ACL as getfacl(1) does, in one line."""
     body = acl[_HEADER.size :]
     if len(acl) < _HEADER.size or len(body) % _ENTRY.size:

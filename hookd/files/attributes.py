@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from hookd.files import acl
-from hookd.files.safe_open import itself
+from hookd.files.safe_open import descriptor_path
 
 _NO_ACL: Final = frozenset({errno.ENODATA, errno.EOPNOTSUPP})
 
 
 @dataclass(frozen=True)
-class Rights:
+class FileAttributes:
     """Owner, group, mode, and the ACLs if there are any: the one in force, and a directory's for what is new in it."""
 
     owner: int
@@ -28,17 +28,17 @@ class Rights:
     def __str__(self) -> str:
         text = f"{user_name(self.owner)}:{group_name(self.group)} {self.mode:04o}"
         if self.access is not None:
-            text += f" acl {acl.text(self.access)}"
-        return text if self.default is None else f"{text} default acl {acl.text(self.default)}"
+            text += f" acl {acl.format_acl(self.access)}"
+        return text if self.default is None else f"{text} default acl {acl.format_acl(self.default)}"
 
 
-def rights_of(descriptor: int, found: os.stat_result, *, acls: bool) -> Rights:
+def read_attributes(descriptor: int, found: os.stat_result, *, acls: bool) -> FileAttributes:
     """See how what a descriptor refers to looks; its ACLs only when they matter."""
     mode = found.st_mode & 0o7777
     if not acls:
-        return Rights(found.st_uid, found.st_gid, mode)
-    path = itself(descriptor)
-    return Rights(found.st_uid, found.st_gid, mode, read_acl(path, acl.ACCESS), read_acl(path, acl.DEFAULT))
+        return FileAttributes(found.st_uid, found.st_gid, mode)
+    path = descriptor_path(descriptor)
+    return FileAttributes(found.st_uid, found.st_gid, mode, read_acl(path, acl.ACCESS), read_acl(path, acl.DEFAULT))
 
 
 def read_acl(path: str, name: str, *, follow: bool = True) -> bytes | None:
@@ -61,21 +61,21 @@ def has_acl(path: str) -> bool:
         raise
 
 
-def keeps_acls(descriptor: int) -> bool:
+def supports_acls(descriptor: int) -> bool:
     """Tell whether the file system of a descriptor can keep ACLs."""
     try:
-        os.getxattr(itself(descriptor), acl.ACCESS)
+        os.getxattr(descriptor_path(descriptor), acl.ACCESS)
     except OSError as error:
         return error.errno != errno.EOPNOTSUPP
     return True
 
 
-def set_rights(descriptor: int, found: Rights, wanted: Rights) -> None:
+def set_attributes(descriptor: int, found: FileAttributes, wanted: FileAttributes) -> None:
     """Change only what differs; raises OSError. The owner first: a change of owner takes set-id bits away."""
-    path = itself(descriptor)
+    path = descriptor_path(descriptor)
     acls = ((acl.ACCESS, found.access, wanted.access), (acl.DEFAULT, found.default, wanted.default))
     if (found.owner, found.group) != (wanted.owner, wanted.group):
-        os.chown(path, _or_keep(found.owner, wanted.owner), _or_keep(found.group, wanted.group))
+        os.chown(path, _changed_id(found.owner, wanted.owner), _changed_id(found.group, wanted.group))
     for name, before, after in acls:
         if before is not None and after is None:
             os.removexattr(path, name)
@@ -96,10 +96,10 @@ def _set_mode(path: str, now: int, mode: int) -> None:
     except PermissionError:
         if not now & mode & stat.S_ISGID:
             raise
-        os.setxattr(path, acl.ACCESS, acl.of_mode(mode))
+        os.setxattr(path, acl.ACCESS, acl.mode_acl(mode))
 
 
-def _or_keep(found: int, wanted: int) -> int:
+def _changed_id(found: int, wanted: int) -> int:
     return -1 if found == wanted else wanted
 
 

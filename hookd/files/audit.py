@@ -11,26 +11,26 @@ from stat import S_IFREG, S_IMODE, S_ISDIR, S_ISLNK, S_ISREG, S_IXUSR
 from typing import Final
 
 from hookd.files import acl
-from hookd.files.attributes import Rights, has_acl, keeps_acls, read_acl, rights_of, set_rights
+from hookd.files.attributes import FileAttributes, has_acl, read_acl, read_attributes, set_attributes, supports_acls
 from hookd.files.policies import OwnershipError, Policy
-from hookd.files.safe_open import Directory, Odd, itself, opened, shown, walk
+from hookd.files.safe_open import Directory, Unauditable, descriptor_path, open_path, shown, walk
 
 _PATH: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _PROTECTED: Final = Path("/proc/sys/fs/protected_hardlinks")
-_SECOND_NAME: Final = "it has a second name, which may be someone else's"
+_HARD_LINKED: Final = "it has a second name, which may be someone else's"
 _UNPROTECTED: Final = "anybody can have linked it there; first: sudo sysctl fs.protected_hardlinks=1"
 # How a file begins that the kernel can run: https://man7.org/linux/man-pages/man2/execve.2.html
-_BEGINNINGS: Final = (b"#!", b"\x7fELF")
-_NOT_KEPT: Final = "the kernel did not keep the change"
+_EXECUTABLE_MAGIC: Final = (b"#!", b"\x7fELF")
+_CHANGE_LOST: Final = "the kernel did not keep the change"
 
 
 @dataclass(frozen=True)
-class Drift:
+class AttributeMismatch:
     """A path that is not as its policy wants it, and why it stays so, if it does."""
 
     path: str
-    found: Rights
-    wanted: Rights
+    found: FileAttributes
+    wanted: FileAttributes
     obstacle: str | None = None
     repaired: bool = False
 
@@ -40,10 +40,10 @@ class Drift:
         return f"{shown(self.path)} {was} {self.found}, {be} {self.wanted}{why}"
 
 
-Fault = Drift | Odd
+AuditFinding = AttributeMismatch | Unauditable
 
 
-class Judge:
+class PermissionAudit:
     """One policy, and what this process may do about it."""
 
     def __init__(self, policy: Policy, *, repairs: bool) -> None:
@@ -54,11 +54,11 @@ class Judge:
         # What st_mode says of a file that is right: the type is part of it, so a FIFO is none of them.
         self._right = {mode for mode in range(S_IFREG, S_IFREG + 0o10000) if mode & 0o7777 == self._mode(mode)}
 
-    def tree(self, path: str, top: int) -> Iterator[Fault]:
+    def tree(self, path: str, top: int) -> Iterator[AuditFinding]:
         """Judge a directory and all below it; a link is nobody's, and passed over."""
         programs = None if self._policy.programs is None else f"{path}/{self._policy.programs}"
         for found in walk(path, top):
-            if isinstance(found, Odd):
+            if isinstance(found, Unauditable):
                 yield found
                 continue
             yield from self.one(found.path, found.descriptor)
@@ -66,31 +66,31 @@ class Judge:
             for name in self._suspects(found, among_programs):
                 yield from self._named(found, name, among_programs)
 
-    def one(self, path: str, descriptor: int, among_programs: bool = False) -> Iterator[Fault]:
+    def one(self, path: str, descriptor: int, among_programs: bool = False) -> Iterator[AuditFinding]:
         """Judge what a descriptor refers to, and nothing below it."""
         status = os.fstat(descriptor)
         if S_ISLNK(status.st_mode):
             return
         if not (S_ISREG(status.st_mode) or S_ISDIR(status.st_mode)):
-            yield Odd(path, "special")
+            yield Unauditable(path, "special")
             return
-        found = rights_of(descriptor, status, acls=self._policy.acl is not None)
-        is_program = among_programs and S_ISREG(status.st_mode) and _begins_as_a_program(descriptor)
+        found = read_attributes(descriptor, status, acls=self._policy.acl is not None)
+        is_program = among_programs and S_ISREG(status.st_mode) and _is_executable_format(descriptor)
         wanted = self._wanted(status, is_program)
         if found == wanted:
             return
-        obstacle = _SECOND_NAME if S_ISREG(status.st_mode) and status.st_nlink > 1 else None
+        obstacle = _HARD_LINKED if S_ISREG(status.st_mode) and status.st_nlink > 1 else None
         if self._repairs and obstacle is None:
             obstacle = self._obstacle(status, wanted) or self._repair(descriptor, found, wanted)
-        yield Drift(path, found, wanted, obstacle, repaired=self._repairs and obstacle is None)
+        yield AttributeMismatch(path, found, wanted, obstacle, repaired=self._repairs and obstacle is None)
 
-    def _named(self, directory: Directory, name: str, among_programs: bool) -> Iterator[Fault]:
+    def _named(self, directory: Directory, name: str, among_programs: bool) -> Iterator[AuditFinding]:
         try:
             descriptor = os.open(name, _PATH, dir_fd=directory.descriptor)
         except FileNotFoundError:
             return  # Removed since its directory was read.
         except OSError as error:
-            yield Odd(f"{directory.path}/{name}", "unreadable", error.strerror)
+            yield Unauditable(f"{directory.path}/{name}", "unreadable", error.strerror)
             return
         try:
             yield from self.one(f"{directory.path}/{name}", descriptor, among_programs)
@@ -100,7 +100,7 @@ class Judge:
     def _suspects(self, directory: Directory, among_programs: bool) -> Iterator[str]:
         """Name the files that need a closer look; a descriptor for each would take twice the time."""
         descriptor, owner, group, modes = directory.descriptor, self._policy.owner, self._policy.group, self._right
-        inside = f"{itself(descriptor)}/"  # A path through the descriptor: there is no link on the way.
+        inside = f"{descriptor_path(descriptor)}/"  # A path through the descriptor: there is no link on the way.
         for name in directory.names:
             try:
                 found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
@@ -118,7 +118,7 @@ class Judge:
             return True
         if wanted.reader is None:
             return not has_acl(path)
-        return read_acl(path, acl.ACCESS, follow=False) == acl.for_reader(wanted.reader, mode)
+        return read_acl(path, acl.ACCESS, follow=False) == acl.reader_acl(wanted.reader, mode)
 
     def _mode(self, found: int) -> int:
         modes = self._policy.modes
@@ -128,16 +128,16 @@ class Judge:
             return found & 0o777
         return modes.program if found & S_IXUSR else modes.file
 
-    def _wanted(self, status: os.stat_result, is_program: bool) -> Rights:
+    def _wanted(self, status: os.stat_result, is_program: bool) -> FileAttributes:
         policy, mode = self._policy, self._mode(status.st_mode | (S_IXUSR if is_program else 0))
         owner = status.st_uid if policy.owner is None else policy.owner
         group = status.st_gid if policy.group is None else policy.group
         if policy.acl is None or policy.acl.reader is None:
-            return Rights(owner, group, mode)
-        access = acl.for_reader(policy.acl.reader, mode)
-        return Rights(owner, group, mode, access, access if S_ISDIR(status.st_mode) else None)
+            return FileAttributes(owner, group, mode)
+        access = acl.reader_acl(policy.acl.reader, mode)
+        return FileAttributes(owner, group, mode, access, access if S_ISDIR(status.st_mode) else None)
 
-    def _obstacle(self, status: os.stat_result, wanted: Rights) -> str | None:
+    def _obstacle(self, status: os.stat_result, wanted: FileAttributes) -> str | None:
         """Say why this process may not repair something, or must not."""
         if self._user == 0 and self._policy.owner is not None:
             given_away = S_ISREG(status.st_mode) and wanted.owner != status.st_uid
@@ -150,24 +150,24 @@ class Judge:
             return "this user is not in that group"
         return None
 
-    def _repair(self, descriptor: int, found: Rights, wanted: Rights) -> str | None:
+    def _repair(self, descriptor: int, found: FileAttributes, wanted: FileAttributes) -> str | None:
         try:
-            set_rights(descriptor, found, wanted)
+            set_attributes(descriptor, found, wanted)
         except OSError as error:
             return error.strerror
-        now = rights_of(descriptor, os.fstat(descriptor), acls=self._policy.acl is not None)
-        return None if now == wanted else _NOT_KEPT
+        now = read_attributes(descriptor, os.fstat(descriptor), acls=self._policy.acl is not None)
+        return None if now == wanted else _CHANGE_LOST
 
 
-def _begins_as_a_program(descriptor: int) -> bool:
+def _is_executable_format(descriptor: int) -> bool:
     """Tell whether the kernel could run a file. One that cannot be read is taken for one."""
     try:
         # Not to wait for whoever holds a lease on it.
-        reading = os.open(itself(descriptor), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        reading = os.open(descriptor_path(descriptor), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return True
     with os.fdopen(reading, "rb") as file:
-        return file.read(4).startswith(_BEGINNINGS)
+        return file.read(4).startswith(_EXECUTABLE_MAGIC)
 
 
 def _links_are_protected() -> bool:
@@ -182,36 +182,36 @@ def _links_are_protected() -> bool:
 
 
 @dataclass(frozen=True)
-class Foreign:
+class Unwritable:
     """A file or directory of someone else's that the app cannot write."""
 
     path: str
-    found: Rights
+    found: FileAttributes
     user: str
 
     def __str__(self) -> str:
         return f"{shown(self.path)} is {self.found}: {self.user} cannot write it"
 
 
-def foreign(path: Path, user: pwd.struct_passwd) -> Iterator[Foreign | Odd]:
+def find_unwritable(path: Path, user: pwd.struct_passwd) -> Iterator[Unwritable | Unauditable]:
     """Walk a directory and name what `user` can neither write nor make writable."""
     groups = set(os.getgrouplist(user.pw_name, user.pw_gid))
     with ExitStack() as held:
         try:
-            top = held.enter_context(opened(path))
+            top = held.enter_context(open_path(path))
         except OSError:
             return  # What is wrong with the directory itself is said by its policy.
         if not S_ISDIR(os.fstat(top).st_mode):
             return
         for found in walk(str(path), top):
-            if isinstance(found, Odd):
+            if isinstance(found, Unauditable):
                 yield found
                 continue
             for name, status in _inside(found):
-                place = f"{itself(found.descriptor)}/{name}"
+                place = f"{descriptor_path(found.descriptor)}/{name}"
                 if not (_may_write(status, user.pw_uid, groups) or has_acl(place)):
-                    look = Rights(status.st_uid, status.st_gid, S_IMODE(status.st_mode))
-                    yield Foreign(os.path.normpath(f"{found.path}/{name}"), look, user.pw_name)
+                    look = FileAttributes(status.st_uid, status.st_gid, S_IMODE(status.st_mode))
+                    yield Unwritable(os.path.normpath(f"{found.path}/{name}"), look, user.pw_name)
 
 
 def _inside(directory: Directory) -> Iterator[tuple[str, os.stat_result]]:
@@ -231,33 +231,33 @@ def _may_write(status: os.stat_result, user: int, groups: set[int]) -> bool:
     return granted & needed == needed
 
 
-__all__ = ["Drift", "Fault", "Odd", "drift", "mend"]
+__all__ = ["AttributeMismatch", "AuditFinding", "Unauditable", "find_mismatches", "repair"]
 
 
-def drift(path: Path, policy: Policy, *, alone: bool = False) -> Iterator[Fault]:
+def find_mismatches(path: Path, policy: Policy, *, alone: bool = False) -> Iterator[AuditFinding]:
     """Find what is not right in a tree, or with the path `alone`. Raises OwnershipError."""
     return _inspect(path, policy, alone=alone, repairs=False)
 
 
-def mend(path: Path, policy: Policy, *, alone: bool = False) -> Iterator[Fault]:
+def repair(path: Path, policy: Policy, *, alone: bool = False) -> Iterator[AuditFinding]:
     """Repair what this user may, and say of each finding whether it is repaired. Raises OwnershipError."""
     return _inspect(path, policy, alone=alone, repairs=True)
 
 
-def _inspect(path: Path, policy: Policy, *, alone: bool, repairs: bool) -> Iterator[Fault]:
+def _inspect(path: Path, policy: Policy, *, alone: bool, repairs: bool) -> Iterator[AuditFinding]:
     with ExitStack() as held:
         try:
-            descriptor = held.enter_context(opened(path))
+            descriptor = held.enter_context(open_path(path))
         except FileNotFoundError:
-            yield Odd(str(path), "missing")
+            yield Unauditable(str(path), "missing")
             return
         except OSError as error:
-            yield Odd(str(path), "unreadable", error.strerror)
+            yield Unauditable(str(path), "unreadable", error.strerror)
             return
         _check(path, policy, descriptor)
-        mode, judge = os.fstat(descriptor).st_mode, Judge(policy, repairs=repairs)
+        mode, judge = os.fstat(descriptor).st_mode, PermissionAudit(policy, repairs=repairs)
         if stat.S_ISLNK(mode):
-            yield Odd(str(path), "link")
+            yield Unauditable(str(path), "link")
         elif stat.S_ISDIR(mode) and not alone:
             yield from judge.tree(str(path), descriptor)
         else:
@@ -266,7 +266,7 @@ def _inspect(path: Path, policy: Policy, *, alone: bool, repairs: bool) -> Itera
 
 def _check(path: Path, policy: Policy, descriptor: int) -> None:
     """Refuse a policy with ACLs where there can be none; raises OwnershipError."""
-    if policy.acl is None or policy.acl.reader is None or keeps_acls(descriptor):
+    if policy.acl is None or policy.acl.reader is None or supports_acls(descriptor):
         return
     raise OwnershipError(
         f"the file system of {path} keeps no ACLs, which the ownership policy acl needs",

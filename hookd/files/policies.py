@@ -47,10 +47,10 @@ class Policy:
     programs: str | None = None
 
 
-SHUT: Final = Modes(0o640, 0o750, 0o2750)
-OPEN: Final = Modes(0o644, 0o755, 0o755)
+GROUP_READABLE: Final = Modes(0o640, 0o750, 0o2750)
+WORLD_READABLE: Final = Modes(0o644, 0o755, 0o755)
 # No set-group-id: the group is the owner's own, and of no use to others.
-ALONE: Final = Modes(0o640, 0o750, 0o750)
+OWNER_READABLE: Final = Modes(0o640, 0o750, 0o750)
 WRITABLE: Final = Modes(0o660, 0o770, 0o2770)
 PRIVATE: Final = Modes(0o600, 0o700, 0o700)
 
@@ -59,11 +59,11 @@ def code_policy(ownership: Ownership, owner: int | None, own_group: int) -> Poli
     """What is right for releases and environments, whose owner has `own_group`; raises OwnershipError."""
     match ownership.policy:
         case "group":
-            return Policy(owner, group_id(ownership.group), SHUT, Acl())
+            return Policy(owner, find_group(ownership.group), GROUP_READABLE, Acl())
         case "split":
-            return Policy(owner, own_group, OPEN, Acl())
+            return Policy(owner, own_group, WORLD_READABLE, Acl())
         case "acl":
-            return Policy(owner, own_group, ALONE, Acl(user_of(ownership.user).pw_uid))
+            return Policy(owner, own_group, OWNER_READABLE, Acl(find_user(ownership.user).pw_uid))
 
 
 def environment_policy(code: Policy) -> Policy:
@@ -74,13 +74,13 @@ def environment_policy(code: Policy) -> Policy:
 def secret_policy(ownership: Ownership, owner: int | None, own_group: int) -> Policy:
     """What is right for shared files such as `.env`: nobody but owner and app reads them. Raises OwnershipError."""
     if ownership.policy == "split":
-        return Policy(owner, group_id(ownership.group), SHUT, Acl())
+        return Policy(owner, find_group(ownership.group), GROUP_READABLE, Acl())
     return code_policy(ownership, owner, own_group)
 
 
 def data_policy(ownership: Ownership) -> Policy:
     """What is right for a directory that the app writes to; raises OwnershipError."""
-    return Policy(user_of(ownership.user).pw_uid, group_id(ownership.group), WRITABLE)
+    return Policy(find_user(ownership.user).pw_uid, find_group(ownership.group), WRITABLE)
 
 
 def umask_of(ownership: Ownership) -> int:
@@ -88,7 +88,7 @@ def umask_of(ownership: Ownership) -> int:
     return 0o022 if ownership.policy == "split" else 0o027
 
 
-def group_id(name: str) -> int:
+def find_group(name: str) -> int:
     """Find a group; raises OwnershipError."""
     try:
         return grp.getgrnam(name).gr_gid
@@ -96,7 +96,7 @@ def group_id(name: str) -> int:
         raise OwnershipError(f"the group {name} does not exist", hint=f"sudo groupadd --system {name}") from None
 
 
-def user_of(name: str) -> pwd.struct_passwd:
+def find_user(name: str) -> pwd.struct_passwd:
     """Find a user; raises OwnershipError."""
     try:
         return pwd.getpwnam(name)

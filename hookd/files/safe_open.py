@@ -11,20 +11,20 @@ from stat import S_ISLNK, S_ISREG
 from typing import BinaryIO, Final, Literal
 
 _PATH: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-_AGAIN: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_READ: Final = _AGAIN | os.O_NOFOLLOW
-_DEEPEST: Final = 200
-_MOST_LINKS: Final = 8
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_READ: Final = _DIRECTORY | os.O_NOFOLLOW
+_MAX_DEPTH: Final = 200
+_MAX_LINKS: Final = 8
 
-Kind = Literal["special", "deep", "unreadable", "missing", "device", "link"]
+UnauditableKind = Literal["special", "deep", "unreadable", "missing", "device", "link"]
 
 
 @dataclass(frozen=True)
-class Odd:
+class Unauditable:
     """A path that no policy can be asked about, and why."""
 
     path: str
-    kind: Kind
+    kind: UnauditableKind
     reason: str | None = None
 
     def __str__(self) -> str:
@@ -35,7 +35,7 @@ class Odd:
             case "special":
                 return "is neither a file, a directory nor a link"
             case "deep":
-                return f"lies more than {_DEEPEST} levels deep"
+                return f"lies more than {_MAX_DEPTH} levels deep"
             case "unreadable":
                 return f"cannot be read: {self.reason}"
             case "missing":
@@ -60,7 +60,7 @@ def shown(path: str) -> str:
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in path)
 
 
-def itself(descriptor: int) -> str:
+def descriptor_path(descriptor: int) -> str:
     """A path to what a descriptor refers to, for calls that take no descriptor opened with O_PATH."""
     return f"/proc/self/fd/{descriptor}"
 
@@ -73,20 +73,23 @@ class UntrustedLink(OSError):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[int]:
+def open_path(path: Path) -> Iterator[int]:
     """Hold what a path refers to, a link itself if it is one; raises OSError.
 
     Root walks the path step by step, and follows a link on the way only where none but root can have put it. Without
     root nothing can be reached through a link that its maker could not reach, too.
     """
-    with _closing(_stepped(path, to_the_end=False) if os.geteuid() == 0 else os.open(path, _PATH)) as descriptor:
+    with _closing(_open_stepwise(path, to_the_end=False) if os.geteuid() == 0 else os.open(path, _PATH)) as descriptor:
         yield descriptor
 
 
 @contextmanager
-def opened_directory(path: Path) -> Iterator[int]:
+def open_directory(path: Path) -> Iterator[int]:
     """Open a directory to read, step by step whoever asks, also behind a last link; raises OSError, UntrustedLink."""
-    with _closing(_stepped(path, to_the_end=True)) as held, _closing(os.open(itself(held), _AGAIN)) as descriptor:
+    with (
+        _closing(_open_stepwise(path, to_the_end=True)) as held,
+        _closing(os.open(descriptor_path(held), _DIRECTORY)) as descriptor,
+    ):
         yield descriptor
 
 
@@ -98,7 +101,7 @@ def _closing(descriptor: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _stepped(path: Path, *, to_the_end: bool) -> int:
+def _open_stepwise(path: Path, *, to_the_end: bool) -> int:
     """Walk a path; a link that is its last part is followed when it is `to_the_end`."""
     at, links = os.open("/", _PATH), 0
     steps = list(path.parts[:0:-1])
@@ -106,17 +109,17 @@ def _stepped(path: Path, *, to_the_end: bool) -> int:
         while steps:
             name = steps.pop()
             on_the_way = bool(steps) or to_the_end
-            target = _target(at, name) if on_the_way else None
+            target = _trusted_link_target(at, name) if on_the_way else None
             if target is None:
-                at = _stepped_into(at, os.open(name, _PATH, dir_fd=at))
+                at = _step_into(at, os.open(name, _PATH, dir_fd=at))
                 if on_the_way and S_ISLNK(os.fstat(at).st_mode):
                     raise UntrustedLink(f"{name} is a link that others than root can change")
                 continue
             links += 1
-            if links > _MOST_LINKS:
-                raise UntrustedLink(f"more than {_MOST_LINKS} links lead there")
+            if links > _MAX_LINKS:
+                raise UntrustedLink(f"more than {_MAX_LINKS} links lead there")
             if target.is_absolute():
-                at = _stepped_into(at, os.open("/", _PATH))
+                at = _step_into(at, os.open("/", _PATH))
             steps += [part for part in reversed(target.parts) if part != "/"]
     except BaseException:
         os.close(at)
@@ -124,12 +127,12 @@ def _stepped(path: Path, *, to_the_end: bool) -> int:
     return at
 
 
-def _stepped_into(before: int, after: int) -> int:
+def _step_into(before: int, after: int) -> int:
     os.close(before)
     return after
 
 
-def _target(directory: int, name: str) -> Path | None:
+def _trusted_link_target(directory: int, name: str) -> Path | None:
     """Read a link of root's in a directory that root alone can write (/srv may lead to a larger disk).
 
     None for anything else. Raises UntrustedLink for one that leads upwards, from wherever it is reached.
@@ -146,26 +149,26 @@ def _target(directory: int, name: str) -> Path | None:
     return target
 
 
-def walk(path: str, top: int) -> Iterator[Directory | Odd]:
+def walk(path: str, top: int) -> Iterator[Directory | Unauditable]:
     """Walk the tree below an open directory, on its own file system; what cannot be walked is named and passed over."""
-    yield from _below(path, lambda: os.open(itself(top), _AGAIN), os.fstat(top).st_dev, 0)
+    yield from _below(path, lambda: os.open(descriptor_path(top), _DIRECTORY), os.fstat(top).st_dev, 0)
 
 
-def _below(path: str, open_it: Callable[[], int], device: int, level: int) -> Iterator[Directory | Odd]:
+def _below(path: str, open_it: Callable[[], int], device: int, level: int) -> Iterator[Directory | Unauditable]:
     """Not os.fwalk: that opens what a link points at, and ends where it may not read."""
-    if level > _DEEPEST:
-        yield Odd(f"{path[:200]}…", "deep")
+    if level > _MAX_DEPTH:
+        yield Unauditable(f"{path[:200]}…", "deep")
         return
     try:
         descriptor = open_it()
     except FileNotFoundError:
         return  # Removed since its directory was read.
     except OSError as error:
-        yield Odd(path, "unreadable", error.strerror)
+        yield Unauditable(path, "unreadable", error.strerror)
         return
     try:
         if os.fstat(descriptor).st_dev != device:
-            yield Odd(path, "device")
+            yield Unauditable(path, "device")
             return
         with os.scandir(descriptor) as found:
             inside = {entry.name: entry.is_dir(follow_symlinks=False) for entry in found}
@@ -179,7 +182,7 @@ def _below(path: str, open_it: Callable[[], int], device: int, level: int) -> It
 
 def sync_directory(directory: Path) -> None:
     """Wait until the entries of a directory are on disk; raises OSError."""
-    descriptor = os.open(directory, _AGAIN)
+    descriptor = os.open(directory, _DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:
@@ -189,24 +192,24 @@ def sync_directory(directory: Path) -> None:
 # Without O_NONBLOCK a pipe in the file's place would wait for its writer.
 _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # More than the worker writes into a log, journal or key.
-MOST_BYTES: Final = 16 * 1024 * 1024
+MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 
 
-def open_plain(path: Path) -> BinaryIO:
+def open_regular_file(path: Path) -> BinaryIO:
     """Open a plain file that holds at most MOST_BYTES; it may grow while it is read.
 
     Raises FileNotFoundError, PermissionError, and OSError for whatever else stands there: neither the file nor its
     directory may be a link.
     """
-    with opened(path.parent) as directory:
+    with open_path(path.parent) as directory:
         descriptor = os.open(path.name, _FLAGS, dir_fd=directory)
-    if reason := _why_not(os.fstat(descriptor)):
+    if reason := _rejection(os.fstat(descriptor)):
         os.close(descriptor)
         raise OSError(errno.EINVAL, reason, str(path))
     return os.fdopen(descriptor, "rb")
 
 
-def _why_not(found: os.stat_result) -> str | None:
+def _rejection(found: os.stat_result) -> str | None:
     if not S_ISREG(found.st_mode):
         return "it is no plain file"
-    return f"it holds more than {MOST_BYTES >> 20} MiB" if found.st_size > MOST_BYTES else None
+    return f"it holds more than {MAX_FILE_BYTES >> 20} MiB" if found.st_size > MAX_FILE_BYTES else None

@@ -255,7 +255,7 @@ class Catalogue(Section):
         """Find an app by its name."""
         return next((app for app in self.apps if app.name == name), None)
 
-    def clashes(self) -> list[str]:
+    def conflicts(self) -> list[str]:
         """Name what two apps may not share: a directory, or a service."""
         return [*self._nested_roots(), *self._shared_services()]
 

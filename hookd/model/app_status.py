@@ -2,7 +2,7 @@
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from hookd.model.decision import Behind, Verdict
+from hookd.model.decision import Lag, Verdict
 from hookd.model.ids import AppName, CommitId, ReleaseName
 from hookd.model.journal import AppState
 
@@ -16,7 +16,7 @@ class Quarantine(BaseModel):
     cause: str
 
 
-class AppView(BaseModel):
+class AppStatus(BaseModel):
     """An app as the worker last saw it; `healthy` is None until a health check ran.
 
     `trouble` is what the last look found wrong with what runs; `passed_commit` a head that changes none of its paths.
@@ -34,15 +34,15 @@ class AppView(BaseModel):
     pinned_commit: CommitId | None = None
     passed_commit: CommitId | None = None
     quarantined: tuple[Quarantine, ...] = ()
-    behind: Behind | None = None
+    behind: Lag | None = None
 
 
-def with_state(view: AppView, state: AppState, *, head_seen: bool = False) -> AppView:
+def with_journal_state(view: AppStatus, state: AppState, *, head_seen: bool = False) -> AppStatus:
     """Bring a view up to date with the app's journal; `head_seen` says that its head was seen just now."""
     deployed = state.deployed
     return view.model_copy(
         update={
-            "behind": _still_behind(view, state, head_seen),
+            "behind": _remaining_lag(view, state, head_seen),
             "deployed_commit": deployed.commit if deployed else None,
             "release": deployed.name if deployed else None,
             "pinned_commit": state.pin.commit if state.pin else None,
@@ -54,7 +54,7 @@ def with_state(view: AppView, state: AppState, *, head_seen: bool = False) -> Ap
     )
 
 
-def _still_behind(view: AppView, state: AppState, head_seen: bool) -> Behind | None:
+def _remaining_lag(view: AppStatus, state: AppState, head_seen: bool) -> Lag | None:
     """That the head is not known ends when it is seen; everything else, when the head serves."""
     if view.behind is None or view.behind.verdict is Verdict.UNREACHABLE:
         return None if head_seen else view.behind

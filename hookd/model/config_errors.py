@@ -40,17 +40,17 @@ def _text(item: Any) -> str:
         case "missing":
             return "missing; this key is required"
         case "value_error":
-            return f"{_shown(item['input'])} is refused; wanted: {item['ctx']['error']}"
+            return f"{_quote_value(item['input'])} is refused; wanted: {item['ctx']['error']}"
         case "literal_error":
-            return f"{_shown(item['input'])} is refused; wanted: {item['ctx']['expected']}"
+            return f"{_quote_value(item['input'])} is refused; wanted: {item['ctx']['expected']}"
         case "string_pattern_mismatch":
-            return f"{_shown(item['input'])} is refused; wanted: text that matches {item['ctx']['pattern']}"
+            return f"{_quote_value(item['input'])} is refused; wanted: text that matches {item['ctx']['pattern']}"
         case _:
             message = item["msg"][0].lower() + item["msg"][1:]
-            return f"{_shown(item['input'])} is refused; {message}"
+            return f"{_quote_value(item['input'])} is refused; {message}"
 
 
-def _shown(value: object) -> str:
+def _quote_value(value: object) -> str:
     if isinstance(value, dict):
         return "this table"
     text = _CREDENTIALS.sub(r"\1***\2", repr(value))

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from hookd.model.decision import Moment
+from hookd.model.decision import Timestamp
 from hookd.model.ids import AppName, CommitId, DeploymentId, ReleaseName, WantedCommit
 
 
@@ -39,7 +39,7 @@ class Trigger(StrEnum):
 
 
 # A person asked for these: they redeploy a commit that already serves, and try a quarantined one again.
-BY_HAND: Final = frozenset({Trigger.MANUAL, Trigger.ROLLBACK, Trigger.REPLAY})
+MANUAL_TRIGGERS: Final = frozenset({Trigger.MANUAL, Trigger.ROLLBACK, Trigger.REPLAY})
 
 # The only place that says which status may follow which. An ending has no successor: a replay is a new record.
 TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = {
@@ -65,7 +65,7 @@ TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = {
 
 ENDINGS: Final = frozenset(status for status, following in TRANSITIONS.items() if not following)
 # Endings that leave what was asked for undone: the same delivery again starts a new deployment.
-UNDONE: Final = frozenset({Status.FAILED, Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.CANCELLED})
+RETRYABLE_ENDINGS: Final = frozenset({Status.FAILED, Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.CANCELLED})
 
 
 class IllegalTransition(ValueError):
@@ -80,7 +80,7 @@ class Step(_Frozen):
     """One step of a running deployment; `seconds` is absent while it runs."""
 
     name: str
-    started_at: Moment
+    started_at: Timestamp
     seconds: float | None = None
     outcome: Literal["running", "done", "failed"] = "running"
     detail: str | None = None
@@ -98,9 +98,9 @@ class Deployment(_Frozen):
     app: AppName
     trigger: Trigger
     status: Status = Status.QUEUED
-    created_at: Moment
-    started_at: Moment | None = None
-    ended_at: Moment | None = None
+    created_at: Timestamp
+    started_at: Timestamp | None = None
+    ended_at: Timestamp | None = None
     delivery: str | None = None
     claimed_commit: CommitId | None = None
     pinned_commit: WantedCommit | None = None
@@ -142,19 +142,19 @@ def with_step(deployment: Deployment, step: Step) -> Deployment:
 class StepName(StrEnum):
     """What a deployment does, one after the other; a handover uses some of the later ones."""
 
-    SPACE = "space"
+    DISK_SPACE = "space"
     FETCH = "fetch"
-    MEND = "mend"
+    REPAIR = "mend"
     COMPARE = "compare"
     CHECKOUT = "checkout"
     DEPENDENCIES = "dependencies"
-    SHARE = "share"
+    SHARED_FILES = "share"
     BUILD = "build"
     PREFLIGHT = "preflight"
     OWNERSHIP = "ownership"
     BEFORE_SWITCH = "before_switch"
     FLUSH = "flush"
-    SETTLE = "settle"
+    RECOVER = "settle"
     SWITCH = "switch"
     START = "start"
     RESTART = "restart"
@@ -165,4 +165,4 @@ class StepName(StrEnum):
 
 
 # By these is counted how often it was tried to bring back what should run.
-MENDING: Final = frozenset({StepName.MEND, StepName.SETTLE})
+REPAIR_STEPS: Final = frozenset({StepName.REPAIR, StepName.RECOVER})

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from hookd.model.decision import Ruling, Verdict
-from hookd.model.deployment import BY_HAND, Trigger
+from hookd.model.decision import Assessment, Verdict
+from hookd.model.deployment import MANUAL_TRIGGERS, Trigger
 from hookd.model.journal import AppState
 
 
@@ -21,7 +21,7 @@ class Freeze(BaseModel):
     until: AwareDatetime | None = None
     by: str = Field("", max_length=64)
 
-    def holds(self, now: datetime) -> bool:
+    def is_in_force(self, now: datetime) -> bool:
         """Tell whether it is in force."""
         return self.until is None or now < self.until
 
@@ -32,10 +32,10 @@ class Freeze(BaseModel):
 
 
 # These try a commit again whose build failed; one that was started and found bad stays where it is.
-_AGAIN = frozenset({Trigger.REDELIVERY, Trigger.UNPIN})
+_RETRY_TRIGGERS = frozenset({Trigger.REDELIVERY, Trigger.UNPIN})
 
 
-def next_for(verdict: Verdict, app: str, hookd: str = "hookd") -> str:
+def remedy(verdict: Verdict, app: str, hookd: str = "hookd") -> str:
     """What a person types to end what keeps an app from its head; nothing where nothing does.
 
     `hookd` is how the program is called.
@@ -47,7 +47,7 @@ def next_for(verdict: Verdict, app: str, hookd: str = "hookd") -> str:
             return f"push a newer commit, or follow the branch again: {hookd} unpin {app}"
         case Verdict.QUARANTINED:
             return f"push a newer commit, or try this one by hand: {hookd} deploy {app}"
-        case Verdict.FILTERED:
+        case Verdict.SKIPPED:
             return f"to deploy it all the same: {hookd} deploy {app}"
         case Verdict.STOPPED:
             return f"sudo hookd start {app}"  # Nobody but root starts services.
@@ -59,7 +59,7 @@ def next_for(verdict: Verdict, app: str, hookd: str = "hookd") -> str:
             return ""
 
 
-def why_not(state: AppState, head: str, trigger: Trigger, freeze: Freeze | None = None) -> Ruling | None:
+def block_reason(state: AppState, head: str, trigger: Trigger, freeze: Freeze | None = None) -> Assessment | None:
     """Say why `head` is not deployed for this trigger; None means: deploy it. `freeze` is one that is in force.
 
     Nothing is deployed to a frozen app. Otherwise a person's request is always followed. The sender's redelivery tries
@@ -67,37 +67,44 @@ def why_not(state: AppState, head: str, trigger: Trigger, freeze: Freeze | None 
     not disturb the site.
     """
     if freeze is not None:
-        return Ruling(verdict=Verdict.FROZEN, why=str(freeze))
-    if trigger in BY_HAND:
+        return Assessment(verdict=Verdict.FROZEN, why=str(freeze))
+    if trigger in MANUAL_TRIGGERS:
         return None
-    return _standing(state, head) or _pinned(state, head) or _quarantined(state, head, trigger) or _passed(state, head)
+    return (
+        _already_deployed(state, head)
+        or _pinned(state, head)
+        or _quarantined(state, head, trigger)
+        or _skipped(state, head)
+    )
 
 
-def _standing(state: AppState, head: str) -> Ruling | None:
+def _already_deployed(state: AppState, head: str) -> Assessment | None:
     if state.deployed is None or state.deployed.commit != head or not state.verified:
         return None
-    return Ruling(verdict=Verdict.UNCHANGED, why=f"{head[:12]} is already deployed")
+    return Assessment(verdict=Verdict.UNCHANGED, why=f"{head[:12]} is already deployed")
 
 
-def _pinned(state: AppState, head: str) -> Ruling | None:
+def _pinned(state: AppState, head: str) -> Assessment | None:
     if state.pin is None or state.pin.head != head:
         return None
     why = f"a person pinned {state.pin.commit[:12]}; {head[:12]} was the branch's head then, too"
-    return Ruling(verdict=Verdict.PINNED, why=why)
+    return Assessment(verdict=Verdict.PINNED, why=why)
 
 
-def _quarantined(state: AppState, head: str, trigger: Trigger) -> Ruling | None:
+def _quarantined(state: AppState, head: str, trigger: Trigger) -> Assessment | None:
     found = next((old for old in state.quarantined if old.commit == head), None)
-    if found is None or (trigger in _AGAIN and not found.served):
+    if found is None or (trigger in _RETRY_TRIGGERS and not found.served):
         return None
     why = f"{head[:12]} is quarantined since {found.at:%Y-%m-%d %H:%M} UTC: {found.cause}"
-    return Ruling(verdict=Verdict.QUARANTINED, why=why)
+    return Assessment(verdict=Verdict.QUARANTINED, why=why)
 
 
-def _passed(state: AppState, head: str) -> Ruling | None:
+def _skipped(state: AppState, head: str) -> Assessment | None:
     passed, deployed = state.passed, state.deployed
     if passed is None or deployed is None or not state.verified:
         return None
     if (passed.commit, passed.base) != (head, deployed.commit):
         return None
-    return Ruling(verdict=Verdict.FILTERED, why=f"{head[:12]} changes none of the app's paths since {passed.base[:12]}")
+    return Assessment(
+        verdict=Verdict.SKIPPED, why=f"{head[:12]} changes none of the app's paths since {passed.base[:12]}"
+    )

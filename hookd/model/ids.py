@@ -67,7 +67,7 @@ def app_of(deployment_id: str) -> str:
     return match[1]
 
 
-def asked_at(deployment_id: str) -> datetime | None:
+def requested_at(deployment_id: str) -> datetime | None:
     """Say when a deployment was asked for; None for anything that is no deployment's id, or names no moment."""
     if not is_deployment(deployment_id):
         return None

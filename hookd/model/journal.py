@@ -21,12 +21,12 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class _Event(_Frozen):
+class _JournalEntry(_Frozen):
     at: AwareDatetime
     deployment: DeploymentId
 
 
-class Built(_Event):
+class Built(_JournalEntry):
     """A release's directory is complete; nothing points at it yet."""
 
     kind: Literal["built"] = "built"
@@ -34,7 +34,7 @@ class Built(_Event):
     commit: CommitId
 
 
-class Switched(_Event):
+class Switched(_JournalEntry):
     """`current` points at the release; whether it is good is not known yet."""
 
     kind: Literal["switched"] = "switched"
@@ -42,14 +42,14 @@ class Switched(_Event):
     colour: Colour | None = None
 
 
-class Good(_Event):
+class Good(_JournalEntry):
     """The release that was switched to passed its health check."""
 
     kind: Literal["good"] = "good"
     release: ReleaseName
 
 
-class Quarantined(_Event):
+class Quarantined(_JournalEntry):
     """A commit must not be deployed again by itself; `served` tells whether it was started as the service."""
 
     kind: Literal["quarantined"] = "quarantined"
@@ -58,7 +58,7 @@ class Quarantined(_Event):
     cause: str
 
 
-class Pinned(_Event):
+class Pinned(_JournalEntry):
     """A person chose `commit` while the branch's head was `head`: that head is not deployed by itself."""
 
     kind: Literal["pinned"] = "pinned"
@@ -66,13 +66,13 @@ class Pinned(_Event):
     head: CommitId
 
 
-class Unpinned(_Event):
+class Unpinned(_JournalEntry):
     """The branch is followed again."""
 
     kind: Literal["unpinned"] = "unpinned"
 
 
-class Passed(_Event):
+class Skipped(_JournalEntry):
     """The head was looked at and not deployed: since `base`, which serves, it changes none of the app's paths."""
 
     kind: Literal["passed"] = "passed"
@@ -80,17 +80,17 @@ class Passed(_Event):
     base: CommitId
 
 
-class Removed(_Event):
+class Removed(_JournalEntry):
     """A release's directory is gone."""
 
     kind: Literal["removed"] = "removed"
     release: ReleaseName
 
 
-Event = Annotated[
-    Built | Switched | Good | Quarantined | Pinned | Unpinned | Passed | Removed, Field(discriminator="kind")
+JournalEvent = Annotated[
+    Built | Switched | Good | Quarantined | Pinned | Unpinned | Skipped | Removed, Field(discriminator="kind")
 ]
-_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+_EVENT: TypeAdapter[JournalEvent] = TypeAdapter(JournalEvent)
 
 
 class Release(_Frozen):
@@ -111,7 +111,7 @@ class AppState(_Frozen):
     verified: bool = True
     quarantined: tuple[Quarantined, ...] = ()
     pin: Pinned | None = None
-    passed: Passed | None = None
+    passed: Skipped | None = None
     last_number: int = 0
 
     def release(self, name: str | None) -> Release | None:
@@ -133,14 +133,14 @@ class AppState(_Frozen):
         return others[-1] if others else None
 
 
-def encode(event: Event) -> str:
+def encode(event: JournalEvent) -> str:
     """Write an event as one line, without its line end."""
     text = json.dumps(event.model_dump(mode="json"), ensure_ascii=False, separators=(",", ":"))
     whole = text.encode("utf-8", "replace").decode()  # A file name that is no UTF-8 may stand in a cause.
     return _SEPARATORS.sub(lambda match: f"\\u{ord(match[0]):04x}", whole)
 
 
-def decode(lines: Iterable[str]) -> list[Event]:
+def decode(lines: Iterable[str]) -> list[JournalEvent]:
     """Read events from lines; a line that is no event (torn by a crash) is left out."""
     events = []
     for line in lines:
@@ -151,7 +151,7 @@ def decode(lines: Iterable[str]) -> list[Event]:
     return events
 
 
-def fold(events: Iterable[Event]) -> AppState:
+def fold(events: Iterable[JournalEvent]) -> AppState:
     """Work out the state that a list of events leaves behind."""
     state = AppState()
     for event in events:
@@ -159,7 +159,7 @@ def fold(events: Iterable[Event]) -> AppState:
     return state
 
 
-def _apply(state: AppState, event: Event) -> AppState:
+def _apply(state: AppState, event: JournalEvent) -> AppState:
     match event:
         case Built():
             return _built(state, event)
@@ -174,7 +174,7 @@ def _apply(state: AppState, event: Event) -> AppState:
             return state.model_copy(update={"pin": event})
         case Unpinned():
             return state.model_copy(update={"pin": None})
-        case Passed():
+        case Skipped():
             return state.model_copy(update={"passed": event})
         case Removed():
             return _removed(state, event)
@@ -216,14 +216,14 @@ def _removed(state: AppState, event: Removed) -> AppState:
     )
 
 
-def compact(events: Iterable[Event]) -> list[Event]:
+def compact(events: Iterable[JournalEvent]) -> list[JournalEvent]:
     """Leave out the events of releases that are gone, and what later events have replaced."""
     kept = list(events)
     state = fold(kept)
     present = {release.name for release in state.releases}
     last_switch = max((place for place, event in enumerate(kept) if isinstance(event, Switched)), default=None)
 
-    def matters(place: int, event: Event) -> bool:
+    def matters(place: int, event: JournalEvent) -> bool:
         match event:
             case Built() | Good():
                 return event.release in present
@@ -233,7 +233,7 @@ def compact(events: Iterable[Event]) -> list[Event]:
                 return event in state.quarantined
             case Pinned():
                 return event == state.pin
-            case Passed():
+            case Skipped():
                 return event == state.passed
             case Unpinned() | Removed():
                 return False

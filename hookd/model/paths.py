@@ -7,7 +7,7 @@ from hookd.model.settings import Settings
 
 
 @dataclass(frozen=True)
-class Places:
+class AppPaths:
     """Where an app's things live."""
 
     root: Path
@@ -57,7 +57,7 @@ class Places:
         return self.settings.lock_path(self.app)
 
     @property
-    def deaths(self) -> Path:
+    def crash_count(self) -> Path:
         """How often in a row a commit killed the process that deployed it."""
         return self.lock.with_suffix(".deaths")
 

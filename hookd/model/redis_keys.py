@@ -19,7 +19,7 @@ def record_key(deployment_id: str) -> str:
     return f"hookd:deployment:{deployment_id}"
 
 
-def joined_key(app: str) -> str:
+def coalesced_key(app: str) -> str:
     """Name the hash that counts, for each of an app's deployments, the pushes that joined it while it waited.
 
     Apart from the records: a flood of pushes would otherwise keep the deployment that they join from starting.
@@ -42,7 +42,7 @@ def delivery_key(app: str, delivery: str) -> str:
     return f"hookd:delivery:{app}:{delivery}"
 
 
-def app_key(app: str) -> str:
+def app_status_key(app: str) -> str:
     """Name the string that holds what the worker last saw of an app."""
     return f"hookd:app:{app}"
 
@@ -61,7 +61,7 @@ def counts_key(app: str) -> str:
     return f"hookd:counts:{app}"
 
 
-def asked_key(app: str) -> str:
+def polled_key(app: str) -> str:
     """Name the hash that remembers when an app's git host was last asked, and by which Redis' life."""
     return f"hookd:asked:{app}"
 

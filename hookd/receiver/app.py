@@ -23,15 +23,15 @@ from hookd.model.app import App
 from hookd.model.decision import Decision
 from hookd.model.deployment import Trigger
 from hookd.queue import deployments
-from hookd.queue.deployments import Answer, Contention, Records
-from hookd.receiver.delivery import Delivery, keep
-from hookd.receiver.errors import Refusal, Unsigned
-from hookd.receiver.push_event import Ignored, Push, judge
-from hookd.receiver.refusal_log import Notebook
+from hookd.queue.deployments import Contention, DeploymentStore, RequestResult
+from hookd.receiver.delivery import Delivery, record_decision
+from hookd.receiver.errors import BadSignature, Refusal
+from hookd.receiver.push_event import Ignored, Push, classify_event
+from hookd.receiver.refusal_log import RefusalLog
 from hookd.receiver.secrets import Keyring
 from hookd.receiver.senders import SENDERS
 from hookd.receiver.signed_request import Claim, payload_of, signed_body
-from hookd.receiver.status_routes import Readers, add_status_routes, status_url
+from hookd.receiver.status_routes import ReadAccess, add_status_routes, status_url
 
 log: Final = logging.getLogger(__name__)
 
@@ -44,11 +44,11 @@ class Receiver:
 
     config: Config
     keyring: Keyring
-    records: Records
-    notebook: Notebook
+    records: DeploymentStore
+    notebook: RefusalLog
 
 
-def create_app(receiver: Receiver, readers: Readers, pages: Records | None = None) -> Flask:
+def create_app(receiver: Receiver, readers: ReadAccess, pages: DeploymentStore | None = None) -> Flask:
     """Build the WSGI application; `pages` reads for the status pages, with rights that suffice for no more."""
     app = Flask("hookd", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
@@ -78,7 +78,7 @@ def take_push(receiver: Receiver, name: str) -> tuple[Response, int]:
         raise
     try:
         with signed.body:
-            verdict = judge(signed.app, delivery.event, payload_of(request, signed.body))
+            verdict = classify_event(signed.app, delivery.event, payload_of(request, signed.body))
     except Refusal as refusal:
         event(log, "push", app=delivery.app, answer=refusal.status, why=refusal.reason)
         _note(receiver, delivery.malformed(refusal))
@@ -93,16 +93,16 @@ def _note_refused(receiver: Receiver, delivery: Delivery, refusal: Refusal) -> N
 
     fail2ban reads that line.
     """
-    if isinstance(refusal, Unsigned):
+    if isinstance(refusal, BadSignature):
         app = delivery.app or "-"
         event(log, "refused signature", logging.WARNING, app=app, client=delivery.client, check=refusal.check)
-    receiver.notebook.add(delivery.refused(refusal), signature=isinstance(refusal, Unsigned))
+    receiver.notebook.add(delivery.refused(refusal), signature=isinstance(refusal, BadSignature))
 
 
 def _note(receiver: Receiver, decision: Decision) -> None:
     """Keep the decision about what asks for nothing; a Redis that is away changes nothing about the answer."""
     with suppress(RedisError), receiver.records.connection.pipeline() as pipeline:
-        keep(pipeline, decision)
+        record_decision(pipeline, decision)
         pipeline.execute()
 
 
@@ -113,10 +113,10 @@ def _ignored(receiver: Receiver, delivery: Delivery, verdict: Ignored) -> tuple[
 
 
 def _pushed(receiver: Receiver, app: App, delivery: Delivery, push: Push) -> tuple[Response, int]:
-    freeze = freezes.in_force(receiver.config.frozen, app.name, datetime.now(UTC))
+    freeze = freezes.active_freeze(receiver.config.frozen, app.name, datetime.now(UTC))
     if freeze is not None:
         return _frozen(receiver, delivery.frozen(push, str(freeze)))
-    asked = deployments.Request(
+    asked = deployments.DeploymentRequest(
         app=app.name,
         trigger=Trigger.PUSH,
         seconds=app.limits.deploy_seconds,
@@ -124,8 +124,8 @@ def _pushed(receiver: Receiver, app: App, delivery: Delivery, push: Push) -> tup
         claimed_commit=push.seen.commit,
     )
 
-    def note(pipeline: Pipeline, answer: Answer) -> None:
-        keep(pipeline, delivery.answered(push, answer))
+    def note(pipeline: Pipeline, answer: RequestResult) -> None:
+        record_decision(pipeline, delivery.answered(push, answer))
 
     return _accepted(receiver, app, receiver.records.request(asked, note=note))
 
@@ -137,14 +137,14 @@ def _frozen(receiver: Receiver, decision: Decision) -> tuple[Response, int]:
     """
     event(log, "push", app=decision.app, answer=decision.verdict, why=decision.why)
     with receiver.records.connection.pipeline() as pipeline:
-        keep(pipeline, decision)
+        record_decision(pipeline, decision)
         found = pipeline.execute(raise_on_error=False)
     for error in (reply for reply in found if isinstance(reply, Exception)):
         event(log, "decision not kept", logging.ERROR, app=decision.app, why=str(error))
     return jsonify(status=decision.verdict, reason=decision.why), 200
 
 
-def _accepted(receiver: Receiver, app: App, answer: Answer) -> tuple[Response, int]:
+def _accepted(receiver: Receiver, app: App, answer: RequestResult) -> tuple[Response, int]:
     event(log, "push", app=app.name, answer=answer.kind, deployment=answer.deployment)
     content = {
         "status": "queued" if answer.kind == "created" else answer.kind,

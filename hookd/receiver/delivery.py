@@ -10,20 +10,20 @@ from redis.client import Pipeline
 from werkzeug.datastructures import Headers
 
 from hookd.model.app import App
-from hookd.model.decision import Decision, Verdict, told
+from hookd.model.decision import Decision, Verdict, truncate
 from hookd.model.ids import is_delivery
 from hookd.queue.counters import count_delivery
-from hookd.queue.decision_log import note
-from hookd.queue.deployments import Answer
-from hookd.receiver.errors import Refusal, Unsigned
-from hookd.receiver.push_event import Ignored, Push, Seen
+from hookd.queue.decision_log import append_decision
+from hookd.queue.deployments import RequestResult
+from hookd.receiver.errors import BadSignature, Refusal
+from hookd.receiver.push_event import Ignored, Push, PushDetails
 from hookd.receiver.senders import Sender
 
 # A sender's own are far shorter; whoever sends more is no sender.
 _HEADER: Final = 100
 _ANSWERED: Final[Mapping[str, tuple[Verdict, str]]] = {
     "created": (Verdict.QUEUED, "a deployment was asked for"),
-    "joined": (Verdict.JOINED, "the deployment that waits already will do it"),
+    "joined": (Verdict.COALESCED, "the deployment that waits already will do it"),
     "duplicate": (Verdict.DUPLICATE, "this delivery was answered before"),
 }
 
@@ -42,7 +42,7 @@ class Delivery:
     def of(cls, app: App | None, sender: Sender, headers: Headers, environ: Mapping[str, Any]) -> Self:
         """Read what a request says of itself."""
         event, delivery = headers.get(sender.event, ""), headers.get(sender.delivery, "")
-        return cls(datetime.now(UTC), app.name if app else None, event, delivery, client_of(environ))
+        return cls(datetime.now(UTC), app.name if app else None, event, delivery, client_address(environ))
 
     @property
     def safe_id(self) -> str | None:
@@ -51,7 +51,7 @@ class Delivery:
 
     def refused(self, refusal: Refusal) -> Decision:
         """That it does not count as signed, and which check failed."""
-        why = refusal.told if isinstance(refusal, Unsigned) else f"{refusal.status}, {refusal.reason}"
+        why = refusal.told if isinstance(refusal, BadSignature) else f"{refusal.status}, {refusal.reason}"
         return self._decided(Verdict.REFUSED, why if self.client == "-" else f"{why}; from {self.client}")
 
     def malformed(self, refusal: Refusal) -> Decision:
@@ -66,35 +66,37 @@ class Delivery:
         """That it is a push to an app that somebody froze."""
         return self._decided(Verdict.FROZEN, why, push.seen)
 
-    def answered(self, push: Push, answer: Answer) -> Decision:
+    def answered(self, push: Push, answer: RequestResult) -> Decision:
         """That it is a push, and which deployment answers it."""
         verdict, why = _ANSWERED[answer.kind]
         return self._decided(verdict, why, push.seen, answer.deployment)
 
-    def _decided(self, verdict: Verdict, why: str, seen: Seen | None = None, deployment: str | None = None) -> Decision:
+    def _decided(
+        self, verdict: Verdict, why: str, seen: PushDetails | None = None, deployment: str | None = None
+    ) -> Decision:
         return Decision(
             at=self.at,
             app=self.app,
             source="delivery",
             verdict=verdict,
-            why=told(why) or verdict,
-            event=told(self.event, _HEADER) or None,
-            delivery=told(self.id, _HEADER) or None,
-            repository=told(seen.repository) or None if seen else None,
-            ref=told(seen.ref) or None if seen else None,
+            why=truncate(why) or verdict,
+            event=truncate(self.event, _HEADER) or None,
+            delivery=truncate(self.id, _HEADER) or None,
+            repository=truncate(seen.repository) or None if seen else None,
+            ref=truncate(seen.ref) or None if seen else None,
             claimed_commit=seen.commit if seen else None,
             deployment=deployment,
         )
 
 
-def keep(pipeline: Pipeline, decision: Decision) -> None:
+def record_decision(pipeline: Pipeline, decision: Decision) -> None:
     """Add the decision about a signed delivery to a transaction: for people, and for the app's numbers."""
-    note(pipeline, decision)
+    append_decision(pipeline, decision)
     if decision.app is not None:
         count_delivery(pipeline, decision.app, decision.verdict, decision.at)
 
 
-def client_of(environ: Mapping[str, Any]) -> str:
+def client_address(environ: Mapping[str, Any]) -> str:
     """Name who sent a request.
 
     On TCP that is the peer, whatever its headers say. On a unix socket there is no address of a peer, but nginx

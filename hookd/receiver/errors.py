@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 
-class Check(StrEnum):
+class SignatureCheck(StrEnum):
     """Which check an unsigned request failed; for the operator alone, since it would help whoever guesses."""
 
     APP = "no such app"
@@ -22,10 +22,10 @@ class Refusal(Exception):
         self.reason = reason
 
 
-class Unsigned(Refusal):
+class BadSignature(Refusal):
     """The one answer to every unknown app and every signature that is missing, malformed or wrong."""
 
-    def __init__(self, check: Check, told: str) -> None:
+    def __init__(self, check: SignatureCheck, told: str) -> None:
         super().__init__(401, "the signature does not fit")
         self.check = check
         self.told = told

@@ -15,19 +15,19 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from hookd import freezes
 from hookd.config import Config
-from hookd.model.app_status import AppView
-from hookd.model.ids import app_of, asked_at
-from hookd.queue.counters import NO_APP, Counts, read
-from hookd.queue.deployments import Records
+from hookd.model.app_status import AppStatus
+from hookd.model.ids import app_of, requested_at
+from hookd.queue.counters import NO_APP, Counters, read_counters
+from hookd.queue.deployments import DeploymentStore
 
 
 @dataclass(frozen=True)
-class Standing:
+class AppSnapshot:
     """How one app stands; `queued` is for how many seconds its waiting deployment has waited, `view` what was seen."""
 
     app: str
-    counts: Counts
-    view: AppView
+    counts: Counters
+    view: AppStatus
     queued: float | None
     frozen: bool
 
@@ -35,7 +35,7 @@ class Standing:
 class AppMetrics(Collector):
     """Makes the families of metrics anew for each question; raises redis.exceptions.RedisError."""
 
-    def __init__(self, config: Config, records: Records) -> None:
+    def __init__(self, config: Config, records: DeploymentStore) -> None:
         self._config = config
         self._records = records
 
@@ -43,23 +43,23 @@ class AppMetrics(Collector):
         """Read everything in three questions to Redis, whatever the number of apps."""
         names = [app.name for app in self._config.catalogue.apps]
         now = datetime.now(UTC)
-        *counts, nobody = read(self._records.connection, [*names, NO_APP])
+        *counts, nobody = read_counters(self._records.connection, [*names, NO_APP])
         seen = zip(names, counts, self._records.views(names), self._records.waiting_ids(names), strict=True)
         apps = [
-            Standing(app, count, view, _queued(app, waiting, now), self._is_frozen(app, now))
+            AppSnapshot(app, count, view, _queued(app, waiting, now), self._is_frozen(app, now))
             for app, count, view, waiting in seen
         ]
         yield from _deployments(apps)
         yield from _deliveries(apps, nobody)
         for name, text, value in GAUGES:
             yield _gauge(name, text, apps, value)
-        yield from _behind(apps)
+        yield from _lag(apps)
 
     def _is_frozen(self, app: str, now: datetime) -> bool:
-        return freezes.in_force(self._config.frozen, app, now) is not None
+        return freezes.active_freeze(self._config.frozen, app, now) is not None
 
 
-def metrics_page(config: Config, records: Records, request: Request) -> Response:
+def metrics_page(config: Config, records: DeploymentStore, request: Request) -> Response:
     """Answer a question of Prometheus, in the form that it asks for."""
     registry = CollectorRegistry()
     registry.register(AppMetrics(config, records))
@@ -69,13 +69,13 @@ def metrics_page(config: Config, records: Records, request: Request) -> Response
 
 def _queued(app: str, waiting: str | None, now: datetime) -> float | None:
     """For how long a deployment has waited: its id says when it was asked for."""
-    asked = asked_at(waiting or "")
+    asked = requested_at(waiting or "")
     if waiting is None or asked is None or app_of(waiting) != app:
         return None
     return max(0.0, (now - asked).total_seconds())
 
 
-Value = Callable[[Standing], float | None]
+Value = Callable[[AppSnapshot], float | None]
 # One series for each app, left out where the value is not known.
 GAUGES: Final[tuple[tuple[str, str, Value], ...]] = (
     ("hookd_waiting", "Whether a deployment waits", lambda it: it.queued is not None),
@@ -92,7 +92,7 @@ GAUGES: Final[tuple[tuple[str, str, Value], ...]] = (
 )
 
 
-def _gauge(name: str, text: str, apps: Iterable[Standing], value: Value) -> Metric:
+def _gauge(name: str, text: str, apps: Iterable[AppSnapshot], value: Value) -> Metric:
     family = GaugeMetricFamily(name, text, labels=["app"])
     for each in apps:
         number = value(each)
@@ -101,7 +101,7 @@ def _gauge(name: str, text: str, apps: Iterable[Standing], value: Value) -> Metr
     return family
 
 
-def _deployments(apps: Iterable[Standing]) -> Iterator[Metric]:
+def _deployments(apps: Iterable[AppSnapshot]) -> Iterator[Metric]:
     endings = CounterMetricFamily("hookd_deployments", "Deployments by their ending", labels=["app", "ending"])
     last = GaugeMetricFamily("hookd_last_ending", "1 for how the last deployment ended", labels=["app", "ending"])
     runs = SummaryMetricFamily("hookd_deployment_seconds", "How long deployments took from their start", labels=["app"])
@@ -117,7 +117,7 @@ def _deployments(apps: Iterable[Standing]) -> Iterator[Metric]:
     yield from (endings, last, runs, steps)
 
 
-def _deliveries(apps: Iterable[Standing], nobody: Counts) -> Iterator[Metric]:
+def _deliveries(apps: Iterable[AppSnapshot], nobody: Counters) -> Iterator[Metric]:
     signed = CounterMetricFamily("hookd_deliveries", "Signed deliveries by what was decided", labels=["app", "verdict"])
     refused = CounterMetricFamily("hookd_refused_signatures", "Missing or wrong signatures", labels=["app"])
     for each in apps:
@@ -128,7 +128,7 @@ def _deliveries(apps: Iterable[Standing], nobody: Counts) -> Iterator[Metric]:
     yield from (signed, refused)
 
 
-def _behind(apps: Iterable[Standing]) -> Iterator[Metric]:
+def _lag(apps: Iterable[AppSnapshot]) -> Iterator[Metric]:
     labels = ["app", "reason"]
     commits = GaugeMetricFamily("hookd_behind_commits", "By how many commits the app is behind its head", labels=labels)
     since = GaugeMetricFamily(

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from hookd import __version__
-from hookd.model.app_status import AppView
+from hookd.model.app_status import AppStatus
 from hookd.model.decision import Decision
 from hookd.model.deployment import Deployment
 from hookd.model.eligibility import Freeze
@@ -75,7 +75,7 @@ class ShownDeployment(Deployment):
     log_url: str
 
 
-class ShownApp(AppView):
+class ShownApp(AppStatus):
     """An app as the worker last saw it, and what it deploys."""
 
     model_config = ConfigDict(extra="forbid")

@@ -33,7 +33,7 @@ class _Json(BaseModel):
 
 
 @dataclass(frozen=True)
-class Seen:
+class PushDetails:
     """What a push event says of itself, kept only to be shown."""
 
     repository: str
@@ -47,36 +47,36 @@ class Ignored:
 
     reason: str
     status: str = "ignored"
-    seen: Seen | None = None
+    seen: PushDetails | None = None
 
 
 @dataclass(frozen=True)
 class Push:
     """The app's branch has moved, the sender says, to the commit that is `seen`."""
 
-    seen: Seen
+    seen: PushDetails
 
 
-def judge(app: App, event: str, payload: bytes) -> Push | Ignored:
+def classify_event(app: App, event: str, payload: bytes) -> Push | Ignored:
     """Decide what an authentic event asks for.
 
     Raises Refusal (400) for what is not JSON or not shaped like the event.
     """
     if event == "push":
-        return _judge_push(app, _parse(_PushPayload, payload))
+        return _classify_push(app, _parse(_PushPayload, payload))
     _parse(_Json, payload)
     if event == "ping":
         return Ignored("the webhook is set up", status="pong")
     return Ignored(f"the event is {event[:64]!r}, not a push" if event else "the request names no event")
 
 
-def _judge_push(app: App, push: _PushPayload) -> Push | Ignored:
-    seen = Seen(push.repository.full_name, push.ref, push.after)
-    reason = _why_ignored(app, push)
+def _classify_push(app: App, push: _PushPayload) -> Push | Ignored:
+    seen = PushDetails(push.repository.full_name, push.ref, push.after)
+    reason = _ignore_reason(app, push)
     return Push(seen) if reason is None else Ignored(reason, seen=seen)
 
 
-def _why_ignored(app: App, push: _PushPayload) -> str | None:
+def _ignore_reason(app: App, push: _PushPayload) -> str | None:
     if push.repository.full_name.casefold() != app.full_name.casefold():
         return f"this is for the repository {app.full_name}"
     if push.ref.startswith("refs/tags/"):

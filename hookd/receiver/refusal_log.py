@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from hookd.eventlog import event
 from hookd.model.decision import Decision
 from hookd.queue.counters import NO_APP, count_refused
-from hookd.queue.decision_log import KEPT, note_refusal
+from hookd.queue.decision_log import MAX_ENTRIES, append_refusal
 
 log: Final = logging.getLogger(__name__)
 
@@ -25,16 +25,16 @@ _GATHER_SECONDS: Final = 0.2
 _AWAY_SECONDS: Final = 5.0
 
 
-class Notebook:
+class RefusalLog:
     """The notes of this process; its thread starts with the first one, so that a process may fork before.
 
     `away_seconds` is the pause between two tries while Redis is away.
     """
 
-    def __init__(self, connection: Redis, away_seconds: float = _AWAY_SECONDS) -> None:
+    def __init__(self, connection: Redis, retry_seconds: float = _AWAY_SECONDS) -> None:
         self._connection = connection
-        self._away_seconds = away_seconds
-        self._notes: deque[Decision] = deque(maxlen=KEPT)
+        self._away_seconds = retry_seconds
+        self._notes: deque[Decision] = deque(maxlen=MAX_ENTRIES)
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._news = threading.Event()
@@ -51,10 +51,10 @@ class Notebook:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._carry, name="notebook", daemon=True)
                 self._thread.start()
-                atexit.register(self.bring)
+                atexit.register(self.flush)
         self._news.set()
 
-    def bring(self) -> bool:
+    def flush(self) -> bool:
         """Write all notes to Redis; tells whether they got there."""
         with self._lock:
             notes, counts = list(self._notes), self._counts
@@ -76,7 +76,7 @@ class Notebook:
             self._news.wait()
             time.sleep(_GATHER_SECONDS)
             self._news.clear()
-            while not self.bring():
+            while not self.flush():
                 time.sleep(self._away_seconds)
 
     def _write(self, notes: list[Decision], counts: Counter[str]) -> None:
@@ -84,7 +84,7 @@ class Notebook:
             return
         with self._connection.pipeline() as pipeline:
             for decision in notes:
-                note_refusal(pipeline, decision)
+                append_refusal(pipeline, decision)
             for app, times in counts.items():
                 count_refused(pipeline, app, times)
             found = pipeline.execute(raise_on_error=False)  # A poisoned key refuses its own notes, and no other.

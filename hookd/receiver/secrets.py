@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Final
 
 from hookd.config import ConfigError
-from hookd.credentials import Secret, given
+from hookd.credentials import Secret, systemd_credential
 from hookd.model.app import Catalogue
 from hookd.model.config_errors import Problem
 
-__all__ = ["MOST", "SHORTEST", "Keyring", "Secret", "read_keyring", "read_secrets", "secret_file"]
+__all__ = ["MAX_SECRETS", "MIN_SECRET_BYTES", "Keyring", "Secret", "read_keyring", "read_secrets", "secret_file"]
 
-SHORTEST: Final = 16
-MOST: Final = 2
+MIN_SECRET_BYTES: Final = 16
+MAX_SECRETS: Final = 2
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def read_keyring(directory: Path, catalogue: Catalogue) -> Keyring:
 
 def secret_file(directory: Path, app: str) -> Path:
     """Name the file of an app's secrets: systemd's, when it gave this process any, else the one in the directory."""
-    return given(f"secrets_{app}") or directory / app
+    return systemd_credential(f"secrets_{app}") or directory / app
 
 
 def read_secrets(file: Path, problems: list[Problem]) -> tuple[Secret, ...]:
@@ -51,10 +51,12 @@ def read_secrets(file: Path, problems: list[Problem]) -> tuple[Secret, ...]:
         problems.append(Problem(str(file), "", f"the webhook secret cannot be read: {error.strerror}"))
         return ()
     values = [line.rstrip(b"\r") for line in lines if line.strip()]
-    if not 1 <= len(values) <= MOST:
+    if not 1 <= len(values) <= MAX_SECRETS:
         problems.append(Problem(str(file), "", f"holds {len(values)} secrets; wanted: one, or two during a rotation"))
-    if any(len(value) < SHORTEST for value in values):
+    if any(len(value) < MIN_SECRET_BYTES for value in values):
         problems.append(
-            Problem(str(file), "", f"holds a secret under {SHORTEST} bytes; make one with: openssl rand -hex 32")
+            Problem(
+                str(file), "", f"holds a secret under {MIN_SECRET_BYTES} bytes; make one with: openssl rand -hex 32"
+            )
         )
     return tuple(Secret(value) for value in values)

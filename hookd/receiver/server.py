@@ -14,26 +14,28 @@ from gunicorn.workers.gthread import ThreadWorker
 from hookd import eventlog
 from hookd.config import Config
 from hookd.credentials import Role, redis_user
-from hookd.queue.client import WHOLE_SECONDS, impatient
-from hookd.queue.deployments import Records
+from hookd.queue.client import RECEIVER_TOTAL_SECONDS, receiver_client
+from hookd.queue.deployments import DeploymentStore
 from hookd.receiver import signed_request
 from hookd.receiver.app import Receiver, create_app
-from hookd.receiver.refusal_log import Notebook
+from hookd.receiver.refusal_log import RefusalLog
 from hookd.receiver.secrets import read_keyring
-from hookd.receiver.status_routes import readers_from
+from hookd.receiver.status_routes import load_read_access
 
 
 def build(config: Config) -> Flask:
     """Build the receiver's application from its configuration; raises ConfigError and OSError."""
     keyring = read_keyring(config.settings.receiver.secrets, config.catalogue)
     records = _records(config, "receiver")
-    receiver = Receiver(config, keyring, records, Notebook(records.connection))
-    return create_app(receiver, readers_from(config), _records(config, "status"))
+    receiver = Receiver(config, keyring, records, RefusalLog(records.connection))
+    return create_app(receiver, load_read_access(config), _records(config, "status"))
 
 
-def _records(config: Config, role: Role) -> Records:
-    connection = impatient(config.settings.redis.url, redis_user(config, role))
-    return Records(connection, keep_seconds=config.settings.history_seconds, within=WHOLE_SECONDS)
+def _records(config: Config, role: Role) -> DeploymentStore:
+    connection = receiver_client(config.settings.redis.url, redis_user(config, role))
+    return DeploymentStore(
+        connection, keep_seconds=config.settings.history_seconds, timeout_seconds=RECEIVER_TOTAL_SECONDS
+    )
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
@@ -56,7 +58,7 @@ class _Log(Logger):  # type: ignore[misc]
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
         for handler in self.error_log.handlers:
-            handler.setFormatter(eventlog.formatter())
+            handler.setFormatter(eventlog.choose_formatter())
 
 
 class _Worker(ThreadWorker):  # type: ignore[misc]
@@ -72,7 +74,7 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
         super().init_process()
 
     def handle(self, conn: Any) -> Any:
-        self._ends[conn] = time.monotonic() + signed_request.most_seconds(0)
+        self._ends[conn] = time.monotonic() + signed_request.max_seconds(0)
         try:
             return super().handle(conn)
         finally:
@@ -80,7 +82,7 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         length = int(dict(req.headers).get("CONTENT-LENGTH", 0))
-        self._ends[conn] = time.monotonic() + signed_request.most_seconds(length)
+        self._ends[conn] = time.monotonic() + signed_request.max_seconds(length)
         return super().handle_request(req, conn)
 
     def _watch(self) -> None:

@@ -11,7 +11,7 @@ from flask import Request
 
 from hookd.credentials import Secret
 from hookd.model.app import App
-from hookd.receiver.errors import Check, Refusal, Unsigned
+from hookd.receiver.errors import BadSignature, Refusal, SignatureCheck
 from hookd.receiver.senders import SENDERS, Sender
 from hookd.receiver.signatures import Verifier
 
@@ -32,14 +32,14 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Signed:
+class SignedBody:
     """A body that an app's sender signed; whoever takes it closes it."""
 
     app: App
     body: IO[bytes]
 
 
-def signed_body(request: Request, claim: Claim, most: int) -> Signed:
+def signed_body(request: Request, claim: Claim, most: int) -> SignedBody:
     """Take in the body, of at most so many bytes, and return it once the signature is right.
 
     Raises Unsigned, and Refusal for a body that is too long, too slow or of no known length.
@@ -48,11 +48,11 @@ def signed_body(request: Request, claim: Claim, most: int) -> Signed:
     verifier = Verifier(claim.secrets)
     signs_value = request.mimetype == FORM and claim.sender.signs_form_value
     each: Callable[[bytes], None] = _nothing if signs_value else verifier.update
-    raw = receive(request.environ["wsgi.input"], length, each, socket_of(request.environ))
+    raw = read_body(request.environ["wsgi.input"], length, each, socket_of(request.environ))
     digest = claim.sender.digest(request.headers)
     signable = digest is None or not signs_value or _takes_form(raw, verifier)
     if verifier.accepts(digest) and signable and claim.app is not None:
-        return Signed(claim.app, raw)
+        return SignedBody(claim.app, raw)
     raw.close()
     raise _unsigned(request, claim, has_digest=digest is not None, signable=signable)
 
@@ -89,19 +89,21 @@ def _nothing(_: bytes) -> None:
     return None
 
 
-def _unsigned(request: Request, claim: Claim, *, has_digest: bool, signable: bool) -> Unsigned:
+def _unsigned(request: Request, claim: Claim, *, has_digest: bool, signable: bool) -> BadSignature:
     """Say to the operator which check failed; the caller learns from nothing which it was."""
     app, sender, header = claim.app, claim.sender, claim.sender.signature
     if app is None:
-        return Unsigned(Check.APP, f"no app is called {ascii(claim.name)[:80]}")
+        return BadSignature(SignatureCheck.APP, f"no app is called {ascii(claim.name)[:80]}")
     if header not in request.headers:
-        return Unsigned(Check.HEADER, f"the header {header} is missing{_other_sender(request, app)}")
+        return BadSignature(SignatureCheck.HEADER, f"the header {header} is missing{_other_sender(request, app)}")
     if not has_digest:
         shape = f"{sender.prefix} and 64" if sender.prefix else "64"
-        return Unsigned(Check.SHAPE, f"{header} is not {shape} hexadecimal digits in lower case")
+        return BadSignature(SignatureCheck.SHAPE, f"{header} is not {shape} hexadecimal digits in lower case")
     if not signable:
-        return Unsigned(Check.FORM, f"{app.sender} signs forms of one field, named payload; this is another")
-    return Unsigned(Check.DIGEST, f"{header} belongs to none of the app's secrets")
+        return BadSignature(
+            SignatureCheck.FORM, f"{app.sender} signs forms of one field, named payload; this is another"
+        )
+    return BadSignature(SignatureCheck.DIGEST, f"{header} belongs to none of the app's secrets")
 
 
 def _other_sender(request: Request, app: App) -> str:
@@ -113,9 +115,9 @@ def _other_sender(request: Request, app: App) -> str:
     return "; has the webhook a secret?"
 
 
-PIECE: Final = 64 * 1024
+PIECE_BYTES: Final = 64 * 1024
 # What is decoded takes many times its size for a moment, in each thread.
-FORM_PIECE: Final = 16 * 1024
+FORM_PIECE_BYTES: Final = 16 * 1024
 _IN_MEMORY: Final = 256 * 1024
 _SILENCE_SECONDS: Final = 5.0
 _BASE_SECONDS: Final = 10.0
@@ -127,25 +129,25 @@ class _Socket(Protocol):
     def settimeout(self, value: float | None, /) -> None: ...
 
 
-def most_seconds(length: int) -> float:
+def max_seconds(length: int) -> float:
     """Tell how long a request with a body of `length` bytes may take to arrive."""
     return _BASE_SECONDS + length / _SLOWEST_BYTES_PER_SECOND
 
 
-def receive(
+def read_body(
     stream: IO[bytes], length: int, each: Callable[[bytes], None], sock: _Socket | None
 ) -> "SpooledTemporaryFile[bytes]":
     """Read `length` bytes, hand each piece to `each`, and return them all.
 
     Raises Refusal when the client stops early, falls silent for 5 s or is slower than a modem.
     """
-    deadline = time.monotonic() + most_seconds(length)
+    deadline = time.monotonic() + max_seconds(length)
     spool: SpooledTemporaryFile[bytes] = SpooledTemporaryFile(max_size=_IN_MEMORY)
     if sock is not None:
         sock.settimeout(_SILENCE_SECONDS)
     missing = length
     while missing:
-        piece = _read(stream, min(PIECE, missing))
+        piece = _read(stream, min(PIECE_BYTES, missing))
         if not piece or time.monotonic() > deadline:
             spool.close()
             raise Refusal(408, "the body did not arrive in time")
@@ -172,7 +174,7 @@ def form_pieces(body: IO[bytes]) -> Iterator[bytes]:
     body.seek(0)
     fits = body.read(len(_FIELD)) == _FIELD
     rest = b""
-    while fits and (piece := body.read(FORM_PIECE)):
+    while fits and (piece := body.read(FORM_PIECE_BYTES)):
         fits = b"&" not in piece
         text = rest + piece
         escape = text.rfind(b"%", -2)

@@ -13,34 +13,34 @@ from flask import Flask, Response, jsonify, request, send_file
 
 from hookd import freezes
 from hookd.config import Config
-from hookd.credentials import Secret, given
+from hookd.credentials import Secret, systemd_credential
 from hookd.eventlog import event
-from hookd.files.safe_open import open_plain
+from hookd.files.safe_open import open_regular_file
 from hookd.model.app import App
-from hookd.model.app_status import AppView
+from hookd.model.app_status import AppStatus
 from hookd.model.deployment import Deployment
 from hookd.model.ids import is_deployment
 from hookd.queue.codec import NoSuchDeployment
-from hookd.queue.decision_log import newest
-from hookd.queue.deployments import Records
+from hookd.queue.decision_log import read_newest
+from hookd.queue.deployments import DeploymentStore
 from hookd.receiver.errors import Refusal
 from hookd.receiver.metrics import metrics_page
 
 log: Final = logging.getLogger(__name__)
 
-LISTED: Final = 20
-DECISIONS: Final = 100
+MAX_DEPLOYMENTS: Final = 20
+MAX_DECISIONS: Final = 100
 View = Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class Readers:
+class ReadAccess:
     """Who may read status: everyone, or whoever brings the token; nobody when there is none."""
 
     public: bool
     token: Secret | None
 
-    def admits(self, authorization: str) -> bool:
+    def allows(self, authorization: str) -> bool:
         """Judge the value of an Authorization header, which WSGI decodes as Latin-1."""
         if self.public:
             return True
@@ -50,12 +50,12 @@ class Readers:
         return fits and bool(expected) and scheme.lower() == "bearer"
 
 
-def readers_from(config: Config) -> Readers:
+def load_read_access(config: Config) -> ReadAccess:
     """Read who may read; raises OSError when the token's file cannot be read."""
     settings = config.settings.receiver
-    file = given("token") or settings.token_file
+    file = systemd_credential("token") or settings.token_file
     token = file.read_bytes().strip() if file else b""
-    return Readers(settings.public_status, Secret(token) if token else None)
+    return ReadAccess(settings.public_status, Secret(token) if token else None)
 
 
 def status_url(config: Config, deployment_id: str) -> str:
@@ -63,7 +63,7 @@ def status_url(config: Config, deployment_id: str) -> str:
     return f"{(config.settings.receiver.public_url or '').rstrip('/')}/deployments/{deployment_id}"
 
 
-def add_status_routes(app: Flask, config: Config, records: Records, readers: Readers) -> None:
+def add_status_routes(app: Flask, config: Config, records: DeploymentStore, readers: ReadAccess) -> None:
     """Add the reading routes to the application."""
     pages = _Pages(config, records)
     routes: dict[str, View] = {
@@ -80,10 +80,10 @@ def add_status_routes(app: Flask, config: Config, records: Records, readers: Rea
     app.add_url_rule("/readyz", "readyz", pages.ready, methods=["GET"])
 
 
-def _guarded(view: View, readers: Readers) -> View:
+def _guarded(view: View, readers: ReadAccess) -> View:
     @wraps(view)
     def guarded(**arguments: str) -> Any:
-        if not readers.admits(request.headers.get("Authorization", "")):
+        if not readers.allows(request.headers.get("Authorization", "")):
             raise Refusal(401, "a bearer token is required")
         return view(**arguments)
 
@@ -91,7 +91,7 @@ def _guarded(view: View, readers: Readers) -> View:
 
 
 class _Pages:
-    def __init__(self, config: Config, records: Records) -> None:
+    def __init__(self, config: Config, records: DeploymentStore) -> None:
         self._config = config
         self._records = records
 
@@ -101,7 +101,7 @@ class _Pages:
     def log(self, deployment_id: str) -> Response:
         record = self._record(deployment_id)
         try:
-            file = open_plain(self._config.settings.log_path(record.app, record.id))
+            file = open_regular_file(self._config.settings.log_path(record.app, record.id))
         except FileNotFoundError:
             return Response("", mimetype="text/plain")
         except OSError as error:
@@ -118,13 +118,13 @@ class _Pages:
 
     def app(self, name: str) -> Response:
         app = self._app(name)
-        recent = self._records.history(app.name, LISTED)
+        recent = self._records.history(app.name, MAX_DEPLOYMENTS)
         shown = self._summary(app, self._records.view(app.name))
         return jsonify(**shown, deployments=[self._shown(record) for record in recent])
 
     def decisions(self, name: str) -> Response:
         """Refused signatures are not among them: which check failed is the operator's to know."""
-        found = newest(self._records.connection, self._app(name).name, DECISIONS)
+        found = read_newest(self._records.connection, self._app(name).name, MAX_DECISIONS)
         return jsonify(decisions=[decision.model_dump(mode="json") for decision in found])
 
     def metrics(self) -> Response:
@@ -152,7 +152,7 @@ class _Pages:
         url = status_url(self._config, record.id)
         return {**record.model_dump(mode="json"), "status_url": url, "log_url": f"{url}/log"}
 
-    def _summary(self, app: App, view: AppView) -> dict[str, Any]:
-        freeze = freezes.in_force(self._config.frozen, app.name, datetime.now(UTC))
+    def _summary(self, app: App, view: AppStatus) -> dict[str, Any]:
+        freeze = freezes.active_freeze(self._config.frozen, app.name, datetime.now(UTC))
         frozen = freeze.model_dump(mode="json") if freeze else None
         return {**view.model_dump(mode="json"), "frozen": frozen, "repository": app.full_name, "branch": app.branch}

@@ -1,6 +1,6 @@
 """What a deployment makes on its way, and what must be gone when the next one has ended."""
 
-from hookd.model.paths import Places
+from hookd.model.paths import AppPaths
 from tests.faults.keeper import APP, Keeper
 from worker.journal import Journal
 
@@ -8,7 +8,7 @@ from worker.journal import Journal
 def leftovers(keeper: Keeper) -> list[str]:
     """What a deployment makes on its way and nobody needs any more."""
     root, state = keeper.site.root(APP), keeper.site.directory / "state"
-    journal = Journal(Places(root, keeper.site.config.settings, APP).journal)
+    journal = Journal(AppPaths(root, keeper.site.config.settings, APP).journal)
     known = {release.name for release in journal.state().releases}
     half = [one for one in (root / "releases").iterdir() if one.name not in known]
     half += [one for one in (root / "venvs").iterdir() if not (one / ".hookd-complete").exists()]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hookd.model.deployment import UNDONE, Deployment, Status
-from hookd.model.paths import Places
+from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment, Status
+from hookd.model.paths import AppPaths
 from tests.faults.keeper import APP, Keeper
 from tests.faults.ledger import Ledger
 from tests.faults.leftovers import leftovers
@@ -102,7 +102,7 @@ def ended_honestly(keeper: Keeper, deployment: Deployment, before: Path) -> Stat
     serving, seen = keeper.site.current(APP), answers(keeper)
     noted = "could not be noted" not in (record.cause or "")
     assert noted or (keeper.handover, record.status) == ("restart", Status.ROLLBACK_FAILED), record
-    if record.status in UNDONE and noted:
+    if record.status in RETRYABLE_ENDINGS and noted:
         assert serving == before, record
         assert f"v{keeper.versions}" not in seen, record
     else:
@@ -171,7 +171,7 @@ def test_a_disk_that_fills_up_at_each_step(keeper: Keeper, ledger: Ledger, dice:
 
 def test_a_journal_that_finds_no_room_at_each_of_its_writes(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
     trace = keeper.site.directory / "trace"
-    journal = Places(keeper.site.root(APP), keeper.site.config.settings, APP).journal
+    journal = AppPaths(keeper.site.root(APP), keeper.site.config.settings, APP).journal
     argv = (find_strace(), "-qq", "-o", str(trace), "-P", str(journal), "-e", "trace=write,fsync")
     with watched(keeper, argv):
         keeper.wait_until_head_serves()

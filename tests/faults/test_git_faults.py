@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hookd.model.app_status import AppView
+from hookd.model.app_status import AppStatus
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Status, Trigger
 from tests.faults.githost import GitHost, away, dripping, silent, torn, unwilling
@@ -87,7 +87,7 @@ def test_a_slow_git_host_only_delays(keeper: Keeper, host: GitHost, ledger: Ledg
 
 def is_said(keeper: Keeper, verdict: Verdict) -> bool:
     """Tell whether people are told that the head does not serve, and why."""
-    view: AppView = keeper.site.records.view(APP)
+    view: AppStatus = keeper.site.records.view(APP)
     return view.behind is not None and view.behind.verdict is verdict
 
 

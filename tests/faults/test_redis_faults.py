@@ -267,7 +267,7 @@ def wait_until_looked_at(keeper: Keeper) -> None:
     """Wait until the reconciler has come round to the app."""
     since = time.time()
     with Redis.from_url(keeper.store.url) as client:
-        wait_for(lambda: float(client.hget(redis_keys.asked_key(APP), "at") or 0) > since, what="a look at the branch")
+        wait_for(lambda: float(client.hget(redis_keys.polled_key(APP), "at") or 0) > since, what="a look at the branch")
 
 
 @pytest.mark.usefixtures("alone")

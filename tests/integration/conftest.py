@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from hookd.queue.deployments import Records
+from hookd.queue.deployments import DeploymentStore
 from tests.support.installation import Installation
 from tests.support.receiver import Bench, bench
 from tests.support.redis_server import redis_server
@@ -52,6 +52,6 @@ def client(url: str) -> Iterator[Redis]:
 
 
 @pytest.fixture
-def records(client: Redis) -> Records:
+def records(client: Redis) -> DeploymentStore:
     """The deployments in that server."""
-    return Records(client, keep_seconds=3600)
+    return DeploymentStore(client, keep_seconds=3600)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.tasks import Deploying, deploying, make_app
-from worker.release.ownership import policy_of
-from worker.release.venv import install
+from worker.release.ownership import release_policy
+from worker.release.venv import prepare_venv
 
 
 class Installer:
@@ -39,7 +39,7 @@ class Installer:
                 (release / path).parent.mkdir(exist_ok=True)
                 (release / path).write_text(text)
             try:
-                return install(at.task, release, policy_of(at.task.app.ownership))
+                return prepare_venv(at.task, release, release_policy(at.task.app.ownership))
             finally:
                 self.log = at.text
 

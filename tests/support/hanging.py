@@ -11,7 +11,7 @@ from redis import Redis
 
 from hookd.model.deployment import Trigger
 from hookd.model.ids import app_of
-from hookd.queue.deployments import Request
+from hookd.queue.deployments import DeploymentRequest
 from tests.support.installation import Installation
 
 
@@ -52,7 +52,7 @@ def cmdline(pid: int) -> str:
 
 def ask(hookd: Installation, app: str = "shop") -> str:
     """Ask for a deployment and return its id."""
-    return hookd.records.request(Request(app=app, trigger=Trigger.PUSH, seconds=300)).deployment
+    return hookd.records.request(DeploymentRequest(app=app, trigger=Trigger.PUSH, seconds=300)).deployment
 
 
 def wait_until_fetching(hookd: Installation, deployment_id: str) -> int:

@@ -23,8 +23,8 @@ from tests.support.users import NOBODY, as_nobody, as_user, open_directory
 from tests.support.wheels import make_wheel
 from worker.deploy.build import build
 from worker.deploy.target import Target
-from worker.release.git_mirror import Checkout
-from worker.release.ownership import make_directories, policy_of
+from worker.release.git_mirror import GitMirror
+from worker.release.ownership import make_directories, release_policy
 
 WORKER, WEB = "nobody", "www-data"
 FILES: Mapping[str, str] = {
@@ -120,9 +120,9 @@ class Host:
         app = self.app(**over)
         os.umask(umask_of(app.ownership))
         with deploying(self.directory, app, self.settings) as at:
-            task, policy = at.task, policy_of(app.ownership)
+            task, policy = at.task, release_policy(app.ownership)
             make_directories(task, policy)
-            checkout = Checkout(app, task.settings, task.places.mirror, task.places.home, task.recorder.line)
+            checkout = GitMirror(app, task.settings, task.places.mirror, task.places.home, task.recorder.line)
             commit = checkout.fetch_head()
             name = build(task, task.journal.state(), Target(commit, commit), checkout, policy)
             return name, at.text

@@ -19,11 +19,11 @@ from redis import Redis
 from hookd.config import Config, load
 from hookd.model.deployment import Deployment, Trigger
 from hookd.model.journal import Colour
-from hookd.queue.deployments import Records, Request
+from hookd.queue.deployments import DeploymentRequest, DeploymentStore
 from tests.support.processes import free_port, python, running, wait_for
 from tests.support.redis_server import redis_server
 from tests.support.repository import Repository
-from units.render.circus import Circus, Service
+from units.render.circus import CircusApp, CircusConfig
 
 SECRET = "a webhook secret for tests"
 CACHE = Path(os.environ.get("HOOKD_TEST_CACHE", "/tmp/hookd-test-cache"))
@@ -205,9 +205,9 @@ class Installation:
         return {**kept, "HOOKD_CONFIG": str(self.config_path), "PYTHONWARNINGS": "default"}
 
     @property
-    def records(self) -> Records:
+    def records(self) -> DeploymentStore:
         """The deployments, read directly."""
-        return Records(Redis.from_url(self.redis_url, socket_timeout=5), keep_seconds=3600)
+        return DeploymentStore(Redis.from_url(self.redis_url, socket_timeout=5), keep_seconds=3600)
 
     def post(
         self, path: str, body: bytes, headers: Mapping[str, str], method: str = "POST"
@@ -244,7 +244,7 @@ class Installation:
 
     def deploy_later(self, app: str = "shop", trigger: Trigger = Trigger.MANUAL, **wanted: Any) -> str:
         """Ask for a deployment and return its id at once."""
-        return self.records.request(Request(app=app, trigger=trigger, seconds=300, **wanted)).deployment
+        return self.records.request(DeploymentRequest(app=app, trigger=trigger, seconds=300, **wanted)).deployment
 
     def push_and_wait(self, app: str = "shop") -> Deployment:
         """Send a push event and wait for the ending of its deployment."""
@@ -302,11 +302,11 @@ class Installation:
 
     def _circus_ini(self) -> str:
         services = tuple(self._service(name, table["service"]["handover"]) for name, table in self._apps.items())
-        return Circus(self.directory, services, health_seconds=STARTING_SECONDS).ini
+        return CircusConfig(self.directory, services, health_seconds=STARTING_SECONDS).ini
 
-    def _service(self, name: str, handover: str) -> Service:
+    def _service(self, name: str, handover: str) -> CircusApp:
         colours: tuple[Colour | None, ...] = ("blue", "green") if handover == "blue-green" else (None,)
-        return Service(name, self.root(name), self.ports[name], colours)
+        return CircusApp(name, self.root(name), self.ports[name], colours)
 
 
 def gitea_headers(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hookd.model.ids import new_deployment_id
-from hookd.model.journal import Built, Event, Good, Pinned, Quarantined, Switched
+from hookd.model.journal import Built, Good, JournalEvent, Pinned, Quarantined, Switched
 from worker.journal import Journal
 
 
@@ -43,6 +43,6 @@ def gone_back(journal: Path) -> None:
     _add(journal, Switched(**served), Good(**served), pinned)
 
 
-def _add(journal: Path, *events: Event) -> None:
+def _add(journal: Path, *events: JournalEvent) -> None:
     journal.parent.mkdir(parents=True, exist_ok=True)
     Journal(journal).add(*events)

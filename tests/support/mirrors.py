@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from hookd.model.paths import Places
+from hookd.model.paths import AppPaths
 from tests.support.repository import Repository
 from tests.support.tasks import make_app, make_settings
-from worker.release.git_mirror import Checkout
+from worker.release.git_mirror import GitMirror
 
 
 class Mirror:
@@ -18,9 +18,9 @@ class Mirror:
         protocols = over.pop("git_protocols", ("https", "ssh", "http", "file"))
         app = make_app(directory, repository=url, branch=branch, **over)
         settings = make_settings(directory, git_protocols=protocols)
-        places = Places(app.root, settings, app.name)
+        places = AppPaths(app.root, settings, app.name)
         self.path = places.mirror
-        self.checkout = Checkout(app, settings, places.mirror, places.home, self.lines.append)
+        self.checkout = GitMirror(app, settings, places.mirror, places.home, self.lines.append)
 
     def written(self, directory: Path) -> Path:
         """Fetch the head and write its files below a new directory."""

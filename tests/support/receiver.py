@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 from hookd.config import Config
 from hookd.model.deployment import Deployment, Status, advance
 from hookd.model.redis_keys import REFUSALS, counts_key, decisions_key
-from hookd.queue.deployments import Records
+from hookd.queue.deployments import DeploymentStore
 from hookd.receiver.senders import SENDERS
 from hookd.receiver.server import build
 from tests.support.installation import SECRET, Installation
@@ -41,9 +41,9 @@ class Bench:
     config: Config
 
     @property
-    def records(self) -> Records:
+    def records(self) -> DeploymentStore:
         """The deployments, read directly."""
-        return Records(self.redis, keep_seconds=3600)
+        return DeploymentStore(self.redis, keep_seconds=3600)
 
     def post(self, path: str, body: bytes, headers: Headers) -> TestResponse:
         """Send one request with a body."""

@@ -1,12 +1,12 @@
 """An nginx configuration with a site for the receiver, odd on purpose, and what is read from it."""
 
-from units.system.nginx_config import Passed, parse, passed_on
+from units.system.nginx_config import ProxyTarget, parse, proxy_targets
 
 BIND = "unix:/run/hookd/receiver.sock"
 
 
-def found(text: str) -> list[Passed]:
-    return list(passed_on(parse(text)))
+def found(text: str) -> list[ProxyTarget]:
+    return list(proxy_targets(parse(text)))
 
 
 def site(inside: str = "", http: str = "", location: str = "") -> str:

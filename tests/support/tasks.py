@@ -10,16 +10,16 @@ from typing import Any
 from hookd.model.app import App
 from hookd.model.deployment import Deployment, Trigger
 from hookd.model.ids import new_deployment_id
-from hookd.model.paths import Places
+from hookd.model.paths import AppPaths
 from hookd.model.settings import Settings
-from hookd.queue.client import impatient
-from hookd.queue.deployments import Records
+from hookd.queue.client import receiver_client
+from hookd.queue.deployments import DeploymentStore
 from tests.support.installation import merged
 from worker.context import Task
 from worker.journal import Journal
 from worker.report.log_file import LogFile
 from worker.report.recorder import Recorder
-from worker.report.redaction import Masks
+from worker.report.redaction import Redaction
 
 
 def make_app(directory: Path, **over: Any) -> App:
@@ -62,7 +62,7 @@ def deploying(
     """Open a task as the worker does, with a Redis that is away, and make the app's directories."""
     app = app or make_app(directory)
     settings = settings or make_settings(directory)
-    places = Places(app.root, settings, app.name)
+    places = AppPaths(app.root, settings, app.name)
     for needed in (places.releases, places.venvs, places.cache, places.home):
         needed.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC)
@@ -70,7 +70,7 @@ def deploying(
         id=new_deployment_id(app.name, now), app=app.name, trigger=trigger, created_at=now, started_at=now
     )
     log = settings.log_path(app.name, record.id)
-    records = Records(impatient(f"unix://{directory}/no-redis.sock"), keep_seconds=60)
-    with LogFile(log, Masks({})) as logfile:
+    records = DeploymentStore(receiver_client(f"unix://{directory}/no-redis.sock"), keep_seconds=60)
+    with LogFile(log, Redaction({})) as logfile:
         recorder = Recorder(record, records, logfile)
         yield Deploying(Task(app, settings, places, Journal(places.journal), recorder, {}), log)

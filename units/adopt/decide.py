@@ -8,35 +8,35 @@ from typing import Any, Final
 
 from hookd.model.app import Catalogue
 from units.adopt.discovery import variables
-from units.adopt.discovery.gunicorn_options import Gunicorn
-from units.adopt.facts import Facts, Page
-from units.adopt.state import Adoption, Change, Copied, Way
-from units.apps.options import Wish, table_of
-from units.apps.table import parsed
+from units.adopt.discovery.gunicorn_options import GunicornOptions
+from units.adopt.facts import HealthPage, ProjectFacts
+from units.adopt.state import Adoption, CopiedUnitFile, Entrance, NginxChange
+from units.apps.options import AddOptions, app_table
+from units.apps.table import parse_app
 from units.plan.manifest import Manifest
 from units.system import layout
 from units.system.errors import Refused
 
 # What the catalogue allows.
-_MOST_WORKERS: Final = 64
-_MOST_THREADS: Final = 256
-_EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - What others listen on.
+_MAX_WORKERS: Final = 64
+_MAX_THREADS: Final = 256
+_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - What others listen on.
 
 
-def decide(facts: Facts, catalogue: Catalogue, manifest: Manifest) -> Adoption:
+def decide(facts: ProjectFacts, catalogue: Catalogue, manifest: Manifest) -> Adoption:
     """Decide; raises Refused with all reasons at once."""
-    reasons = in_the_way(facts, catalogue, manifest)
+    reasons = find_blockers(facts, catalogue, manifest)
     if reasons or facts.gunicorn is None or facts.page is None:
         raise Refused(reasons, hint="mend it, then the same command again; --dry-run changes nothing")
     adoption = _adoption(facts, facts.gunicorn, facts.page)
     others = tuple(app for app in catalogue.apps if app.name != adoption.name)
-    if clashes := Catalogue(apps=(*others, parsed(adoption.name, adoption.table))).clashes():
-        raise Refused(clashes)
+    if conflicts := Catalogue(apps=(*others, parse_app(adoption.name, adoption.table))).conflicts():
+        raise Refused(conflicts)
     return adoption
 
 
-def _adoption(facts: Facts, gunicorn: Gunicorn, page: Page) -> Adoption:
-    way = way_of(facts)
+def _adoption(facts: ProjectFacts, gunicorn: GunicornOptions, page: HealthPage) -> Adoption:
+    way = entrance_of(facts)
     # A socket of hookd's beside the old address, or the old address itself.
     listen = f"unix:{layout.SOCKETS}/{facts.options.app}.sock" if way == "nginx" else str(facts.olds[0])
     group = _group(facts)
@@ -52,18 +52,18 @@ def _adoption(facts: Facts, gunicorn: Gunicorn, page: Page) -> Adoption:
         table=_table(facts, gunicorn, page, listen, group),
         environment=_environment(facts, gunicorn),
         changes=tuple(
-            Change(path=site.path, before=site.before, after=site.after)
+            NginxChange(path=site.path, before=site.before, after=site.after)
             for site in facts.sites
             if site.before != site.after
         ),
-        copied=tuple(_copied(facts)),
-        open_data=tuple(_closed_data(facts)),
+        copied=tuple(_unit_copies(facts)),
+        open_data=tuple(_unwritable_data(facts)),
         shared_files=tuple(one.path for one in facts.loose if one.kind == "file"),
         member_of=None if group == layout.WEB else group,
     )
 
 
-def _group(facts: Facts) -> str:
+def _group(facts: ProjectFacts) -> str:
     """The group that app and worker share: www-data if the app is in it, else the app's own."""
     try:
         if grp.getgrnam(layout.WEB).gr_gid in facts.person.groups:
@@ -73,19 +73,19 @@ def _group(facts: Facts) -> str:
     return grp.getgrgid(pwd.getpwnam(facts.person.name).pw_gid).gr_name
 
 
-def _table(facts: Facts, gunicorn: Gunicorn, page: Page, listen: str, group: str) -> dict[str, Any]:
+def _table(facts: ProjectFacts, gunicorn: GunicornOptions, page: HealthPage, listen: str, group: str) -> dict[str, Any]:
     """The app's file in the catalogue."""
     wanted, root = facts.options, str(facts.checkout.root)
-    wish = Wish(
+    wish = AddOptions(
         name=wanted.app,
-        repository=_url(wanted.repository or facts.checkout.url or ""),
+        repository=_repository_url(wanted.repository or facts.checkout.url or ""),
         branch=wanted.branch or facts.checkout.branch or "main",
         full_name=wanted.full_name,
         sender=wanted.sender,
     )
-    url = f"{listen}:{page.path}" if listen.startswith("unix:") else f"http://{_asked(listen)}{page.path}"
+    url = f"{listen}:{page.path}" if listen.startswith("unix:") else f"http://{_probe_address(listen)}{page.path}"
     return {
-        **table_of(wish, memory_mib=0),
+        **app_table(wish, memory_mib=0),
         "root": root,
         "shared": {"root": root, "data": root, **_shared(facts)},
         "ownership": {"policy": wanted.policy or _policy(facts, group), "group": group, "user": facts.person.name},
@@ -95,63 +95,63 @@ def _table(facts: Facts, gunicorn: Gunicorn, page: Page, listen: str, group: str
     }
 
 
-def _shared(facts: Facts) -> dict[str, list[str]]:
+def _shared(facts: ProjectFacts) -> dict[str, list[str]]:
     kinds = {"files": "file", "directories": "data"}
     found = {key: [one.path for one in facts.loose if one.kind == kind] for key, kind in kinds.items()}
     return {key: names for key, names in found.items() if names}
 
 
-def _service(facts: Facts, gunicorn: Gunicorn, listen: str) -> dict[str, Any]:
+def _service(facts: ProjectFacts, gunicorn: GunicornOptions, listen: str) -> dict[str, Any]:
     return {
         "name": facts.service.stem,
         "units": "existing",
         "handover": "restart",
         "entry": facts.options.entry or gunicorn.entry,
-        "workers": min(gunicorn.workers, _MOST_WORKERS),
-        "threads": min(gunicorn.threads, _MOST_THREADS),
+        "workers": min(gunicorn.workers, _MAX_WORKERS),
+        "threads": min(gunicorn.threads, _MAX_THREADS),
         "environment_file": str(layout.app_environment(facts.options.app)),
-        **({"own_socket": True} if way_of(facts) == "held" else {"listen": listen}),
+        **({"own_socket": True} if entrance_of(facts) == "held" else {"listen": listen}),
     }
 
 
-def _url(remote: str) -> str:
+def _repository_url(remote: str) -> str:
     """A remote as the catalogue wants it: a path on this host is a URL there."""
     return f"file://{remote}" if remote.startswith("/") else remote
 
 
-def _asked(listen: str) -> str:
+def _probe_address(listen: str) -> str:
     """Where to ask somebody who listens on all addresses."""
     host, _, port = listen.rpartition(":")
-    return f"{_EVERYWHERE.get(host, host)}:{port}"
+    return f"{_LOOPBACK.get(host, host)}:{port}"
 
 
-def _policy(facts: Facts, group: str) -> str:
+def _policy(facts: ProjectFacts, group: str) -> str:
     """Closed to others where the app is in the web server's group; else what others can read today they still can."""
     return "group" if group == layout.WEB or not facts.root.st_mode & 0o005 else "split"
 
 
-def _environment(facts: Facts, gunicorn: Gunicorn) -> str:
+def _environment(facts: ProjectFacts, gunicorn: GunicornOptions) -> str:
     root = facts.checkout.root
     place = facts.service.directory or root
     more = [*gunicorn.arguments]
-    where = variables.relative(gunicorn.chdir or "", root, place)
+    where = variables.relative_to_root(gunicorn.chdir or "", root, place)
     if where != ".":
         more.append(f"--chdir={where}")
     if path := variables.python_path(facts.variables.get("PYTHONPATH", ""), root, place):
         more.append(f"--pythonpath={path}")
     unit = facts.service
-    return variables.gathered(facts.options.app, unit.name, unit.environment, facts.texts, more)
+    return variables.environment_text(facts.options.app, unit.name, unit.environment, facts.texts, more)
 
 
-def _copied(facts: Facts) -> Iterable[Copied]:
+def _unit_copies(facts: ProjectFacts) -> Iterable[CopiedUnitFile]:
     """The unit's files under the names that its stand-in reads them by, in the same order and before hookd's own."""
     bridge = f"{facts.service.stem}-bridge.service"
     for number, (path, (text, mode)) in enumerate(facts.unit_texts.items()):
         name = bridge if path == facts.service.fragment else f"{bridge}.d/{number:02d}-{path.name}"
-        yield Copied(name=name, text=text, mode=mode)
+        yield CopiedUnitFile(name=name, text=text, mode=mode)
 
 
-def _closed_data(facts: Facts) -> Iterable[str]:
+def _unwritable_data(facts: ProjectFacts) -> Iterable[str]:
     """Data directories that the app cannot write to today."""
     for one in facts.loose:
         if one.kind == "data" and not facts.person.may_write((facts.checkout.root / one.path).stat()):
@@ -161,33 +161,33 @@ def _closed_data(facts: Facts) -> Iterable[str]:
 RESERVED: Final = ("releases", "venvs", "current")
 _SET_BY_HOOKD: Final = re.compile(r"^\s*(ExecStart|WorkingDirectory|EnvironmentFile|Type|Sockets)\s*=", re.MULTILINE)
 _TLS: Final = ("certfile=", "keyfile=")
-_MOST: Final = 8
+_MAX_SHOWN: Final = 8
 
 
-def in_the_way(facts: Facts, catalogue: Catalogue, manifest: Manifest) -> list[str]:
+def find_blockers(facts: ProjectFacts, catalogue: Catalogue, manifest: Manifest) -> list[str]:
     """Every reason not to begin."""
     return [
-        *_of_the_checkout(facts),
-        *_of_the_service(facts),
-        *_of_gunicorn(facts),
-        *_of_the_way(facts),
-        *_of_the_files(facts),
-        *_of_the_host(facts, catalogue, manifest),
+        *_checkout_blockers(facts),
+        *_service_blockers(facts),
+        *_gunicorn_blockers(facts),
+        *_entrance_blockers(facts),
+        *_file_blockers(facts),
+        *_host_blockers(facts, catalogue, manifest),
     ]
 
 
-def way_of(facts: Facts) -> Way:
+def entrance_of(facts: ProjectFacts) -> Entrance:
     """How visitors reach the project."""
     if facts.service.sockets:
         return "held"
     return "nginx" if any(site.passes for site in facts.sites) else "direct"
 
 
-def _of_the_checkout(facts: Facts) -> Iterable[str]:
+def _checkout_blockers(facts: ProjectFacts) -> Iterable[str]:
     tree, wanted = facts.checkout, facts.options
     if not (wanted.repository or tree.url):
         yield "the checkout has no remote: --repo git@HOST:OWNER/NAME.git"
-    elif _holds_a_password(wanted.repository or tree.url or ""):
+    elif _has_password(wanted.repository or tree.url or ""):
         yield "the checkout's remote holds a password, and hookd reads with a key: --repo git@HOST:OWNER/NAME.git"
     if not (wanted.branch or tree.branch):
         yield "the checkout is on no branch: --branch BRANCH"
@@ -195,7 +195,7 @@ def _of_the_checkout(facts: Facts) -> Iterable[str]:
         yield f"{tree.unpushed} commits were never pushed: git push, from {tree.root}"
     if tree.changed and not wanted.leave_changes:
         yield (
-            f"these differ from the commit and would not be in the release: {_some(tree.changed)}; "
+            f"these differ from the commit and would not be in the release: {_shorten_list(tree.changed)}; "
             "commit and push them, or --leave-changes"
         )
     tops = {path.split("/")[0] for path in tree.tracked}
@@ -203,7 +203,7 @@ def _of_the_checkout(facts: Facts) -> Iterable[str]:
         yield f"the repository has {', '.join(taken)} of its own, where hookd puts releases: rename it there"
 
 
-def _of_the_service(facts: Facts) -> Iterable[str]:
+def _service_blockers(facts: ProjectFacts) -> Iterable[str]:
     unit = facts.service
     if facts.person.name in ("root", layout.WORKER):
         yield f"{unit.name} runs as {facts.person.name}: set User={layout.WEB} in it first, and see that the app works"
@@ -219,7 +219,7 @@ def _of_the_service(facts: Facts) -> Iterable[str]:
             yield f"{path} sets {found[1]} after hookd would: move its lines into {unit.fragment}"
 
 
-def _of_gunicorn(facts: Facts) -> Iterable[str]:
+def _gunicorn_blockers(facts: ProjectFacts) -> Iterable[str]:
     unit = facts.service
     if facts.gunicorn is None:
         yield f"{unit.name} does not start gunicorn in a way that can be read: {facts.why_no_gunicorn}"
@@ -232,14 +232,15 @@ def _of_gunicorn(facts: Facts) -> Iterable[str]:
         yield f"the app does not answer 200 on {asked}: --health PATH, a page that does when the app is well"
 
 
-def _of_the_way(facts: Facts) -> Iterable[str]:
+def _entrance_blockers(facts: ProjectFacts) -> Iterable[str]:
     unit, olds = facts.service, ", ".join(map(str, facts.olds))
     if not facts.olds:
         yield f"{unit.name} listens nowhere that could be found"
     for site in facts.sites:
-        if site.unknown and way_of(facts) == "nginx":
-            yield f"{site.path} leads to {_some(site.unknown)} in a way that hookd cannot change: use proxy_pass there"
-    match way_of(facts):
+        if site.unknown and entrance_of(facts) == "nginx":
+            targets = _shorten_list(site.unknown)
+            yield f"{site.path} leads to {targets} in a way that hookd cannot change: use proxy_pass there"
+    match entrance_of(facts):
         case "held" if unit.sockets != (f"{unit.stem}.socket",) or len(facts.olds) != 1:
             yield f"{unit.name} gets its sockets from {', '.join(unit.sockets)}; wanted: {unit.stem}.socket, with one"
         case "direct" if facts.olds and not facts.options.accept_pause:
@@ -251,7 +252,7 @@ def _of_the_way(facts: Facts) -> Iterable[str]:
             yield f"{unit.name} listens at {olds}; without nginx in front hookd takes over one address"
 
 
-def _of_the_files(facts: Facts) -> Iterable[str]:
+def _file_blockers(facts: ProjectFacts) -> Iterable[str]:
     root, wishes = facts.checkout.root, facts.options.wishes
     for one in facts.loose:
         if one.kind == "unclear":
@@ -265,10 +266,10 @@ def _of_the_files(facts: Facts) -> Iterable[str]:
     for name in sorted(wishes.data):
         inside = [path for path in facts.checkout.tracked if path.startswith(f"{name}/")]
         if any(path.count("/") > name.count("/") + 1 or not path.endswith(("keep", ".gitignore")) for path in inside):
-            yield f"{name} holds files of the commit ({_some(inside)}): git rm -r --cached {name}, and push"
+            yield f"{name} holds files of the commit ({_shorten_list(inside)}): git rm -r --cached {name}, and push"
 
 
-def _of_the_host(facts: Facts, catalogue: Catalogue, manifest: Manifest) -> Iterable[str]:
+def _host_blockers(facts: ProjectFacts, catalogue: Catalogue, manifest: Manifest) -> Iterable[str]:
     name, unit = facts.options.app, facts.service
     known = catalogue.get(name)
     if known is not None and known.root != facts.checkout.root:
@@ -279,15 +280,15 @@ def _of_the_host(facts: Facts, catalogue: Catalogue, manifest: Manifest) -> Iter
     if not mine and (there := [one for one in RESERVED if (facts.checkout.root / one).exists()]):
         yield f"{facts.checkout.root} has {', '.join(there)} already, where hookd would put its own"
     socket = layout.SYSTEMD / f"{unit.stem}.socket"
-    if way_of(facts) != "held" and socket.exists() and not manifest.has("file", str(socket)):
+    if entrance_of(facts) != "held" and socket.exists() and not manifest.has("file", str(socket)):
         yield f"{socket} is there already, and {unit.name} does not use it: remove it first"
 
 
-def _holds_a_password(url: str) -> bool:
+def _has_password(url: str) -> bool:
     return re.match(r"https?://[^/]*@", url) is not None
 
 
-def _some(names: Iterable[str]) -> str:
+def _shorten_list(names: Iterable[str]) -> str:
     listed = list(names)
-    more = f" and {len(listed) - _MOST} more" if len(listed) > _MOST else ""
-    return f"{', '.join(listed[:_MOST])}{more}"
+    more = f" and {len(listed) - _MAX_SHOWN} more" if len(listed) > _MAX_SHOWN else ""
+    return f"{', '.join(listed[:_MAX_SHOWN])}{more}"

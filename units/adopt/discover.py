@@ -11,37 +11,37 @@ from typing import Final
 
 from hookd.model.ids import is_app
 from units.adopt.discovery import checkout, gunicorn_options, listeners, nginx_sites, service, untracked, variables
-from units.adopt.discovery.gunicorn_options import Gunicorn, NotGunicorn
+from units.adopt.discovery.gunicorn_options import GunicornOptions, NotGunicorn
 from units.adopt.discovery.listeners import Listener
 from units.adopt.discovery.service import OldService
-from units.adopt.facts import Facts, Options, Page, Person
+from units.adopt.facts import AdoptOptions, HealthPage, ProjectFacts, ServiceUser
 from units.plan.manifest import Manifest
 from units.system import disk, layout
 from units.system.errors import Refused
 from units.system.http import Address, NoAnswer, status_of
-from units.system.nginx_config import files_of
+from units.system.nginx_config import config_files
 from units.system.run import CommandFailed, run, succeeds
 
 _PAGES: Final = ("/healthz", "/health", "/")
 _SECONDS: Final = 10.0
 # Where other programs are told of directories.
-_TOLD: Final = ("etc/crontab", "etc/cron.*/*", "var/spool/cron/crontabs/*", "etc/logrotate.d/*")
+_SCHEDULE_FILES: Final = ("etc/crontab", "etc/cron.*/*", "var/spool/cron/crontabs/*", "etc/logrotate.d/*")
 
 
-def look(wanted: Options) -> Facts:
+def discover(wanted: AdoptOptions) -> ProjectFacts:
     """Look at a project; raises Refused when there is too little to go on."""
-    root = _directory(wanted)
-    tree = checkout.look(root)
+    root = _project_directory(wanted)
+    tree = checkout.read_checkout(root)
     unit, others = _running_unit(root, wanted.unit)
     texts = variables.read_files(unit.files)
-    seen = variables.effective(unit.environment, texts.values())
-    process = _first_process(unit)
-    gunicorn, why = _gunicorn(unit, process, seen, root)
+    seen = variables.merge_variables(unit.environment, texts.values())
+    process = _gunicorn_process(unit)
+    gunicorn, why = _gunicorn_options(unit, process, seen, root)
     olds = listeners.listeners(process)
-    tracked = untracked.Tree(frozenset(tree.tracked))
-    found = _sites(olds, _new_place(wanted, unit, olds), moved_of(root, tracked))
-    person = _person(unit)
-    return Facts(
+    tracked = untracked.TrackedPaths(frozenset(tree.tracked))
+    found = _nginx_sites(olds, _new_target(wanted, unit, olds), path_mapper(root, tracked))
+    person = _service_user(unit)
+    return ProjectFacts(
         options=wanted,
         checkout=tree,
         service=unit,
@@ -54,8 +54,8 @@ def look(wanted: Options) -> Facts:
         texts=texts,
         variables=seen,
         sites=found,
-        loose=tuple(untracked.sort(root, tree.loose, tracked, wanted.wishes, person.may_write)),
-        page=_page(olds, wanted.health, found),
+        loose=tuple(untracked.classify(root, tree.loose, tracked, wanted.wishes, person.may_write)),
+        page=_health_page(olds, wanted.health, found),
         reachable=succeeds(("runuser", "-u", layout.WORKER, "--", "test", "-x", str(root.parent))),
         root=root.stat(),
         python=_other_python(process),
@@ -63,7 +63,7 @@ def look(wanted: Options) -> Facts:
     )
 
 
-def _directory(wanted: Options) -> Path:
+def _project_directory(wanted: AdoptOptions) -> Path:
     root, reasons = wanted.root, []
     if not root.is_absolute() or root.resolve() != root:
         reasons.append(f"wanted: the project's directory as an absolute path without links, such as {root.resolve()}")
@@ -78,8 +78,8 @@ def _directory(wanted: Options) -> Path:
 
 def _running_unit(root: Path, wanted: str | None) -> tuple[OldService, tuple[str, ...]]:
     """The unit to take over, and the names of the directory's others; raises Refused unless it is clear and runs."""
-    name, others = service.find(root, wanted)
-    unit = service.look(name)
+    name, others = service.find_service(root, wanted)
+    unit = service.read_service(name)
     if unit.active != "active" or not unit.main_pid:
         raise Refused(
             [f"{unit.name} does not run, so there is nothing to take over"], hint=f"systemctl start {unit.name}"
@@ -87,31 +87,33 @@ def _running_unit(root: Path, wanted: str | None) -> tuple[OldService, tuple[str
     return unit, others
 
 
-def _new_place(wanted: Options, unit: OldService, olds: tuple[Listener, ...]) -> str:
+def _new_target(wanted: AdoptOptions, unit: OldService, olds: tuple[Listener, ...]) -> str:
     """Where nginx is to lead: a socket that systemd holds already stays, and nginx goes on leading there."""
     return str(olds[0]) if unit.sockets and olds else f"unix:{layout.SOCKETS}/{wanted.app}.sock"
 
 
-def _first_process(unit: OldService) -> int:
+def _gunicorn_process(unit: OldService) -> int:
     """gunicorn's own first process, also where the unit starts a script that starts it."""
     family = (unit.main_pid, *listeners.children(unit.main_pid))
     named = (pid for pid in family if any("gunicorn" in Path(word).name for word in listeners.command_line(pid)[:3]))
     return next(named, unit.main_pid)
 
 
-def _gunicorn(unit: OldService, process: int, seen: Mapping[str, str], root: Path) -> tuple[Gunicorn | None, str]:
+def _gunicorn_options(
+    unit: OldService, process: int, seen: Mapping[str, str], root: Path
+) -> tuple[GunicornOptions | None, str]:
     """Read the unit's command, or, when that is a script, what the script has started."""
     why = ""
     for argv in (unit.argv, listeners.command_line(process)):
         try:
             workers = len(listeners.children(process))
-            return gunicorn_options.read(argv, seen, unit.directory or root, workers), ""
+            return gunicorn_options.read_options(argv, seen, unit.directory or root, workers), ""
         except NotGunicorn as error:
             why = why or str(error)
     return None, why
 
 
-def moved_of(root: Path, tree: untracked.Tree) -> Callable[[str], str | None]:
+def path_mapper(root: Path, tree: untracked.TrackedPaths) -> Callable[[str], str | None]:
     """Say where a path of the old files is in the release that serves; None for one that stays, such as an upload."""
 
     def moved(path: str) -> str | None:
@@ -127,37 +129,41 @@ def moved_of(root: Path, tree: untracked.Tree) -> Callable[[str], str | None]:
     return moved
 
 
-def _sites(olds: tuple[Listener, ...], new: str, moved: Callable[[str], str | None]) -> tuple[nginx_sites.Site, ...]:
+def _nginx_sites(
+    olds: tuple[Listener, ...], new: str, moved: Callable[[str], str | None]
+) -> tuple[nginx_sites.NginxSite, ...]:
     """The files of nginx's that lead to the project; none when there is no nginx. Raises Refused."""
     if shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin") is None:
         return ()
     try:
-        names = files_of(run(("nginx", "-T", "-q")))
+        names = config_files(run(("nginx", "-T", "-q")))
     except CommandFailed as error:
         raise Refused([f"nginx finds a mistake in its own files: {error}"], hint="mend it: sudo nginx -t") from None
     real = dict.fromkeys(Path(os.path.realpath(name)) for name in names)
     read = {path: (disk.read(path) or b"").decode(errors="surrogateescape") for path in real}
-    found = [nginx_sites.changed(path, text, olds, new, moved) for path, text in read.items()]
+    found = [nginx_sites.rewrite_site(path, text, olds, new, moved) for path, text in read.items()]
     return tuple(site for site in found if site.passes or site.before != site.after or site.unknown)
 
 
-def _person(unit: OldService) -> Person:
+def _service_user(unit: OldService) -> ServiceUser:
     name = unit.user or "root"
     try:
         account = pwd.getpwnam(name)
     except KeyError:
         raise Refused([f"{unit.name} runs as {name}, who is no user here"]) from None
     groups = {account.pw_gid, *os.getgrouplist(name, account.pw_gid)}
-    return Person(name, account.pw_uid, frozenset(groups | set(_numbers((unit.group, *unit.groups)))))
+    return ServiceUser(name, account.pw_uid, frozenset(groups | set(_group_ids((unit.group, *unit.groups)))))
 
 
-def _numbers(names: Iterable[str]) -> Iterable[int]:
+def _group_ids(names: Iterable[str]) -> Iterable[int]:
     for name in names:
         if name:
             yield int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
 
 
-def _page(olds: tuple[Listener, ...], wished: str | None, found: Iterable[nginx_sites.Site]) -> Page | None:
+def _health_page(
+    olds: tuple[Listener, ...], wished: str | None, found: Iterable[nginx_sites.NginxSite]
+) -> HealthPage | None:
     """A page that the old process answers with 200, asked as a visitor would and as hookd would."""
     domains = [name for site in found if site.passes for name in site.domains if name not in ("_", "")]
     hosts = dict.fromkeys(["localhost", *(name for name in domains if not name.startswith(("*", ".", "~")))])
@@ -165,18 +171,18 @@ def _page(olds: tuple[Listener, ...], wished: str | None, found: Iterable[nginx_
         for host in hosts:
             for old in olds:
                 if _answers(old, path, host):
-                    return Page(path, host)
+                    return HealthPage(path, host)
     return None
 
 
 def _answers(old: Listener, path: str, host: str) -> bool:
     try:
-        return status_of(address(old), path, host, _SECONDS) == 200
+        return status_of(probe_address(old), path, host, _SECONDS) == 200
     except (NoAnswer, OSError):
         return False
 
 
-def address(old: Listener) -> Address:
+def probe_address(old: Listener) -> Address:
     """Where to ask an old listener; one for all addresses is asked at this host's own."""
     if old.path:
         return Address(Path(old.path))
@@ -193,7 +199,7 @@ def _mentions(root: Path) -> Iterator[Path]:
     """Files of cron's and logrotate's that name the project; hookd's own, from an earlier run, are none."""
     manifest = Manifest.load(layout.MANIFEST)
     name = re.compile(rb"(?<![\w./-])" + re.escape(os.fsencode(root)) + rb"(?![\w.-])")
-    for pattern in _TOLD:
+    for pattern in _SCHEDULE_FILES:
         for path in sorted(Path("/").glob(pattern)):
             if name.search(disk.read(path) or b"") and not manifest.has("file", str(path)):
                 yield path

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from units.adopt.discovery.checkout import Checkout
-from units.adopt.discovery.gunicorn_options import Gunicorn
+from units.adopt.discovery.gunicorn_options import GunicornOptions
 from units.adopt.discovery.listeners import Listener
-from units.adopt.discovery.nginx_sites import Site
+from units.adopt.discovery.nginx_sites import NginxSite
 from units.adopt.discovery.service import OldService
-from units.adopt.discovery.untracked import Loose, Wishes
+from units.adopt.discovery.untracked import PathChoices, UntrackedPath
 
 
 @dataclass(frozen=True)
-class Options:
+class AdoptOptions:
     """What the person said; None leaves a choice to hookd."""
 
     root: Path
@@ -28,7 +28,7 @@ class Options:
     health: str | None = None
     entry: str | None = None
     policy: str | None = None
-    wishes: Wishes = field(default_factory=Wishes)
+    wishes: PathChoices = field(default_factory=PathChoices)
     leave_changes: bool = False
     accept_pause: bool = False
 
@@ -39,7 +39,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Person:
+class ServiceUser:
     """The user that the app runs as, with the numbers of all its groups."""
 
     name: str
@@ -54,7 +54,7 @@ class Person:
 
 
 @dataclass(frozen=True)
-class Page:
+class HealthPage:
     """The health page that answered, and for which host."""
 
     path: str
@@ -62,23 +62,23 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Facts:
+class ProjectFacts:
     """A project as it was found."""
 
-    options: Options
+    options: AdoptOptions
     checkout: Checkout
     service: OldService
     others: tuple[str, ...]
     mentions: tuple[Path, ...]
-    person: Person
-    gunicorn: Gunicorn | None
+    person: ServiceUser
+    gunicorn: GunicornOptions | None
     why_no_gunicorn: str
     olds: tuple[Listener, ...]
     texts: Mapping[Path, str]
     variables: Mapping[str, str]
-    sites: tuple[Site, ...]
-    loose: tuple[Loose, ...]
-    page: Page | None
+    sites: tuple[NginxSite, ...]
+    loose: tuple[UntrackedPath, ...]
+    page: HealthPage | None
     reachable: bool
     root: os.stat_result
     python: Path | None

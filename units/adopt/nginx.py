@@ -13,27 +13,29 @@ from units.system import disk
 from units.system.errors import HostError
 from units.system.run import CommandFailed, run
 
-_PATIENCE_SECONDS: Final = 60.0
+_RELOAD_SECONDS: Final = 60.0
 _PAUSE_SECONDS: Final = 0.05
 
 
-def lead_to_the_new(adoption: Adoption) -> None:
+def apply_changes(adoption: Adoption) -> None:
     """Change the files and let nginx take them up; raises HostError, and CommandFailed with the old files back."""
     for change in adoption.changes:
-        if _text(change.path) not in (change.before, change.after):
+        if _read_text(change.path) not in (change.before, change.after):
             raise HostError(f"{change.path} was changed meanwhile")
-    _put({change.path: change.after for change in adoption.changes})
+    _replace_files({change.path: change.after for change in adoption.changes})
 
 
-def lead_back(adoption: Adoption) -> list[Path]:
+def revert_changes(adoption: Adoption) -> list[Path]:
     """Undo that; returns the files that somebody has changed since, which are left alone. Raises CommandFailed."""
-    _put({change.path: change.before for change in adoption.changes if _text(change.path) == change.after})
-    return [change.path for change in adoption.changes if _text(change.path) != change.before]
+    _replace_files(
+        {change.path: change.before for change in adoption.changes if _read_text(change.path) == change.after}
+    )
+    return [change.path for change in adoption.changes if _read_text(change.path) != change.before]
 
 
-def _put(texts: Mapping[Path, str]) -> None:
+def _replace_files(texts: Mapping[Path, str]) -> None:
     """Put texts in place, all or none of them."""
-    before = {path: text for path in texts if (text := _text(path)) is not None}
+    before = {path: text for path in texts if (text := _read_text(path)) is not None}
     if before == texts:
         return
     for path, text in texts.items():
@@ -47,7 +49,7 @@ def _put(texts: Mapping[Path, str]) -> None:
     _reload()
 
 
-def _text(path: Path) -> str | None:
+def _read_text(path: Path) -> str | None:
     content = disk.read(path)
     return None if content is None else content.decode(errors="surrogateescape")
 
@@ -70,6 +72,6 @@ def _reload() -> None:
     first = int(run(("systemctl", "show", "--property=MainPID", "--value", "nginx.service")).strip() or 0)
     old = set(children(first))
     run(("systemctl", "reload", "nginx.service"))
-    end = time.monotonic() + _PATIENCE_SECONDS
+    end = time.monotonic() + _RELOAD_SECONDS
     while time.monotonic() < end and any(os.path.exists(f"/proc/{process}") for process in old):
         time.sleep(_PAUSE_SECONDS)

@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 from hookd.model.app import App
 from hookd.model.settings import Section
-from units.apps.table import parsed
+from units.apps.table import parse_app
 from units.system import disk, layout
 
 # How visitors come in: through nginx; through a socket that systemd holds already; or straight to gunicorn.
-Way = Literal["nginx", "held", "direct"]
+Entrance = Literal["nginx", "held", "direct"]
 
 
 class Stage(StrEnum):
@@ -21,7 +21,7 @@ class Stage(StrEnum):
     DONE = "done"
 
 
-class Change(Section):
+class NginxChange(Section):
     """A file of nginx's, before and after."""
 
     path: Path
@@ -29,7 +29,7 @@ class Change(Section):
     after: str
 
 
-class Copied(Section):
+class CopiedUnitFile(Section):
     """A file of the old unit, for the one that stands in for it: its name there, its text and mode."""
 
     name: str
@@ -43,15 +43,15 @@ class Adoption(Section):
     name: str
     root: Path
     unit: str
-    way: Way
+    way: Entrance
     commit: str
     olds: tuple[str, ...]
     page: str
     host: str
     table: dict[str, Any]
     environment: str
-    changes: tuple[Change, ...] = ()
-    copied: tuple[Copied, ...] = ()
+    changes: tuple[NginxChange, ...] = ()
+    copied: tuple[CopiedUnitFile, ...] = ()
     open_data: tuple[str, ...] = ()
     shared_files: tuple[str, ...] = ()
     member_of: str | None = None
@@ -60,30 +60,30 @@ class Adoption(Section):
     @property
     def app(self) -> App:
         """The app as it is to be."""
-        return parsed(self.name, self.table)
+        return parse_app(self.name, self.table)
 
     @property
-    def bridge_unit(self) -> str:
+    def interim_unit(self) -> str:
         """The unit that runs the first release while the real one changes."""
         return f"{self.unit}-bridge"
 
     @property
-    def bridge_socket(self) -> Path:
+    def interim_socket(self) -> Path:
         """Where that unit is asked, and by hookd alone."""
         return layout.SOCKETS / f"{self.name}-bridge.sock"
 
     @property
-    def bridge_table(self) -> dict[str, Any]:
+    def interim_table(self) -> dict[str, Any]:
         """The app as long as that unit is the one that deployments restart: asked on a socket of its own."""
-        socket = f"unix:{self.bridge_socket}"
-        service = {**self.table["service"], "name": self.bridge_unit, "listen": socket, "own_socket": False}
+        socket = f"unix:{self.interim_socket}"
+        service = {**self.table["service"], "name": self.interim_unit, "listen": socket, "own_socket": False}
         health = {**self.table["health"], "url": f"{socket}:{self.page}"}
         return {**self.table, "service": service, "health": health}
 
     @property
     def bridge(self) -> App:
         """The app with that unit."""
-        return parsed(self.name, self.bridge_table)
+        return parse_app(self.name, self.interim_table)
 
     @property
     def check_socket(self) -> Path:
@@ -95,24 +95,24 @@ class Adoption(Section):
         return self.model_copy(update={"stage": stage})
 
 
-def place(name: str) -> Path:
+def state_path(name: str) -> Path:
     """Where an app's adoption is kept, beside what else set-up remembers."""
     return layout.SETUP_STATE / "adopted" / f"{name}.json"
 
 
 def load(name: str) -> Adoption | None:
     """Read what is kept of an app's adoption; None when it was not adopted."""
-    content = disk.read(place(name))
+    content = disk.read(state_path(name))
     return None if content is None else Adoption.model_validate_json(content)
 
 
-def keep(adoption: Adoption) -> Adoption:
+def save(adoption: Adoption) -> Adoption:
     """Keep it, on disk before the next thing happens."""
     disk.make_directory(layout.SETUP_STATE / "adopted", disk.CLOSED)
-    disk.write(place(adoption.name), adoption.model_dump_json(indent=1).encode(), disk.SECRET)
+    disk.write(state_path(adoption.name), adoption.model_dump_json(indent=1).encode(), disk.SECRET)
     return adoption
 
 
-def forget(name: str) -> None:
+def delete(name: str) -> None:
     """Keep nothing of it any more."""
-    disk.remove(place(name))
+    disk.remove(state_path(name))

@@ -21,7 +21,7 @@ def stop_bridge(adoption: Adoption) -> None:
     _stop(adoption)
 
 
-def close(adoption: Adoption) -> None:
+def stop_interim_units(adoption: Adoption) -> None:
     """Stop the bridge and the door that hookd opened; a socket of the unit's own stays. Raises CommandFailed.
 
     All with one command: a door that is open while the bridge stops would start it again.
@@ -32,16 +32,16 @@ def close(adoption: Adoption) -> None:
 
 
 def _stop(adoption: Adoption, *more: str) -> None:
-    bridge, check = adoption.bridge_unit, f"{adoption.unit}-check"
+    bridge, check = adoption.interim_unit, f"{adoption.unit}-check"
     names = (*more, f"{bridge}.socket", f"{bridge}.service", f"{check}.socket", f"{check}.service")
     there = [name for name in names if disk.status(layout.SYSTEMD / name) is not None]
     if there:
         run(("systemctl", "stop", *there), seconds=_SECONDS)
         succeeds(("systemctl", "reset-failed", *there))
-    disk.remove(adoption.bridge_socket)
+    disk.remove(adoption.interim_socket)
 
 
-def forget_empty_directories(adoption: Adoption, manifest: Manifest) -> None:
+def remove_empty_directories(adoption: Adoption, manifest: Manifest) -> None:
     """Remove the directories of drop-ins that are empty now."""
     for thing in manifest.of(layout.app_scope(adoption.name), "kept directory"):
         if Path(thing.name).parent == layout.SYSTEMD and disk.remove_empty(Path(thing.name)):
@@ -56,7 +56,7 @@ def is_active(unit: str) -> bool:
 _PAUSE_SECONDS: Final = 0.1
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float) -> None:
+def wait_until(condition: Callable[[], bool], what: str, seconds: float) -> None:
     """Wait for a condition; raises HostError when it does not come about."""
     end = time.monotonic() + seconds
     while not condition():
@@ -65,7 +65,7 @@ def until(condition: Callable[[], bool], what: str, seconds: float) -> None:
         time.sleep(_PAUSE_SECONDS)
 
 
-def until_well(address: Address, page: str, health: Health, whom: str) -> None:
+def wait_until_healthy(address: Address, page: str, health: Health, whom: str) -> None:
     """Wait for as many healthy answers in a row as the app's file asks for; raises HostError."""
     seen: list[bool] = []
 
@@ -73,7 +73,7 @@ def until_well(address: Address, page: str, health: Health, whom: str) -> None:
         seen.append(_status(address, page, health) == health.status)
         return seen[-health.successes :] == [True] * health.successes
 
-    until(well, f"{whom} does not answer {health.status} on {page}", health.deadline)
+    wait_until(well, f"{whom} does not answer {health.status} on {page}", health.deadline)
 
 
 def _status(address: Address, page: str, health: Health) -> int | None:

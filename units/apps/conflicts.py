@@ -8,7 +8,7 @@ from typing import Final
 
 from hookd.model.app import App, Catalogue
 from units.apps.plan import units_of
-from units.apps.table import Reading
+from units.apps.table import ParsedTable
 from units.plan.manifest import Manifest
 from units.render import app_paths
 from units.system import disk, layout
@@ -17,7 +17,9 @@ from units.system.nginx_config import parse, server_names
 from units.system.run import CommandFailed, run, succeeds
 
 
-def new_reasons(reading: Reading, catalogue: Catalogue, manifest: Manifest, protocols: Iterable[str]) -> Iterator[str]:
+def add_conflicts(
+    reading: ParsedTable, catalogue: Catalogue, manifest: Manifest, protocols: Iterable[str]
+) -> Iterator[str]:
     """Everything that stands in the way of a new app, in its table and here; git may use `protocols` on this host."""
     app = reading.app
     others = [one for one in catalogue.apps if one.name != app.name]
@@ -26,36 +28,36 @@ def new_reasons(reading: Reading, catalogue: Catalogue, manifest: Manifest, prot
     if known is not None and known != app:
         yield f"there is an app {app.name} already; to change it: sudo hookd app edit {app.name}"
         return
-    yield from _claims(reading, others, protocols)
-    if reading.is_right("name", "service"):
-        yield from _unit_reasons(app, manifest)
-    yield from domain_reasons(app.site.domain, others, f"hookd-{app.name}")
-    yield from _directory_reasons(app, manifest)
+    yield from _catalogue_conflicts(reading, others, protocols)
+    if reading.is_valid("name", "service"):
+        yield from _unit_conflicts(app, manifest)
+    yield from domain_conflicts(app.site.domain, others, f"hookd-{app.name}")
+    yield from _directory_conflicts(app, manifest)
 
 
-def edit_reasons(old: App, reading: Reading, catalogue: Catalogue, protocols: Iterable[str]) -> Iterator[str]:
+def edit_conflicts(old: App, reading: ParsedTable, catalogue: Catalogue, protocols: Iterable[str]) -> Iterator[str]:
     """Everything that stands in the way of a change to an app that is there."""
     app = reading.app
     others = [one for one in catalogue.apps if one.name != app.name]
-    before, after = _fixed(old), _fixed(app)
+    before, after = _immutable_values(old), _immutable_values(app)
     yield from reading.problems
     for key in before:
-        if before[key] != after[key] and reading.is_right("root", key.partition(".")[0]):
+        if before[key] != after[key] and reading.is_valid("root", key.partition(".")[0]):
             yield f"{key} cannot be changed: it is {before[key]}"
-    yield from _claims(reading, others, protocols)
-    yield from domain_reasons(app.site.domain, others, f"hookd-{app.name}")
+    yield from _catalogue_conflicts(reading, others, protocols)
+    yield from domain_conflicts(app.site.domain, others, f"hookd-{app.name}")
 
 
-def _claims(reading: Reading, others: list[App], protocols: Iterable[str]) -> Iterator[str]:
+def _catalogue_conflicts(reading: ParsedTable, others: list[App], protocols: Iterable[str]) -> Iterator[str]:
     """What the app would take from others; nothing is said of values that stand in for wrong ones."""
-    app, named = reading.app, reading.is_right("name", "service")
-    if named and reading.is_right("root"):
-        yield from Catalogue(apps=(*others, app)).clashes()
-    allowed = protocols if reading.is_right("repository") else (*protocols, "https")
-    yield from reasons(app, others if named else (), allowed)
+    app, named = reading.app, reading.is_valid("name", "service")
+    if named and reading.is_valid("root"):
+        yield from Catalogue(apps=(*others, app)).conflicts()
+    allowed = protocols if reading.is_valid("repository") else (*protocols, "https")
+    yield from app_conflicts(app, others if named else (), allowed)
 
 
-def _fixed(app: App) -> dict[str, object]:
+def _immutable_values(app: App) -> dict[str, object]:
     """What an app keeps as long as it lives: its files and its units have these places and names."""
     return {
         "root": app.root,
@@ -66,7 +68,7 @@ def _fixed(app: App) -> dict[str, object]:
     }
 
 
-def _unit_reasons(app: App, manifest: Manifest) -> Iterable[str]:
+def _unit_conflicts(app: App, manifest: Manifest) -> Iterable[str]:
     if app.service.units == "existing":
         for name in sorted(app.services):
             if not succeeds(("systemctl", "cat", "--", f"{name}.service")):
@@ -77,7 +79,7 @@ def _unit_reasons(app: App, manifest: Manifest) -> Iterable[str]:
             yield f"there is a unit {unit} already; choose another name, or take it over with: hookd app adopt"
 
 
-def domain_reasons(domain: str | None, others: Iterable[App], own: str) -> Iterable[str]:
+def domain_conflicts(domain: str | None, others: Iterable[App], own: str) -> Iterable[str]:
     """Say why a domain cannot be taken: who serves it already, other than the site `own`."""
     if domain is None:
         return
@@ -95,7 +97,7 @@ def domain_reasons(domain: str | None, others: Iterable[App], own: str) -> Itera
         yield f"{domain} is served already by a site below {layout.NGINX}"
 
 
-def _directory_reasons(app: App, manifest: Manifest) -> Iterable[str]:
+def _directory_conflicts(app: App, manifest: Manifest) -> Iterable[str]:
     places = {app.root: "root"}
     if app.shared.directories and not app.data_root.is_relative_to(app.root):
         places[app.data_root] = "shared.data"
@@ -109,30 +111,30 @@ def _directory_reasons(app: App, manifest: Manifest) -> Iterable[str]:
 
 _COLOURS: Final = ("blue", "green")
 # Units that come for a while, when a project is taken over.
-_PASSING: Final = ("bridge", "check")
-_OWN_USERS: Final = frozenset({"root", layout.WORKER, layout.RECEIVER, layout.REDIS})
-_OWN_GROUPS: Final = frozenset(
+_TEMPORARY: Final = ("bridge", "check")
+_RESERVED_USERS: Final = frozenset({"root", layout.WORKER, layout.RECEIVER, layout.REDIS})
+_RESERVED_GROUPS: Final = frozenset(
     {"root", "sudo", "adm", "shadow", "disk", "docker", layout.QUEUE_GROUP, layout.RECEIVER, layout.REDIS}
 )
 # Whatever is written, owned or read for an app as root or as the worker lies in none of these, and is none of them.
-_SYSTEM: Final = (
+_SYSTEM_PATHS: Final = (
     *map(Path, "/bin /boot /dev /etc /lib /lib32 /lib64 /proc /root /run /sbin /sys /usr /var/lib/dpkg".split()),
     *(layout.CODE, layout.STATE, layout.LOGS, layout.REDIS_STATE, layout.SETUP_STATE),
 )
 
 
-def reasons(app: App, others: Iterable[App], protocols: Iterable[str]) -> Iterator[str]:
+def app_conflicts(app: App, others: Iterable[App], protocols: Iterable[str]) -> Iterator[str]:
     """Say everything that an app claims and may not have; `protocols` are those that git may use on this host."""
     if app.name == "hookd" or app.name.startswith("hookd-"):
         yield f"{app.name}: hookd's own units are called so; choose another name"
-    yield from _transport(app, tuple(protocols))
-    yield from _users(app)
-    yield from _places(app)
+    yield from _protocol_conflicts(app, tuple(protocols))
+    yield from _account_conflicts(app)
+    yield from _path_conflicts(app)
     for other in others:
-        yield from _shared(app, other)
+        yield from _conflicts_between(app, other)
 
 
-def _transport(app: App, protocols: tuple[str, ...]) -> Iterator[str]:
+def _protocol_conflicts(app: App, protocols: tuple[str, ...]) -> Iterator[str]:
     scheme, separator, _ = app.repository.partition("://")
     used = scheme if separator else "ssh"
     if used not in protocols:
@@ -140,19 +142,19 @@ def _transport(app: App, protocols: tuple[str, ...]) -> Iterator[str]:
         yield f"repository: git may not use {used} here, only {allowed}"
 
 
-def _users(app: App) -> Iterator[str]:
-    if app.ownership.user in _OWN_USERS:
+def _account_conflicts(app: App) -> Iterator[str]:
+    if app.ownership.user in _RESERVED_USERS:
         yield f"ownership.user: an app does not run as {app.ownership.user}"
-    if app.ownership.group in _OWN_GROUPS:
+    if app.ownership.group in _RESERVED_GROUPS:
         yield f"ownership.group: {app.ownership.group} is not for apps"
 
 
-def _places(app: App) -> Iterator[str]:
+def _path_conflicts(app: App) -> Iterator[str]:
     wanted = {"root": app.root, "shared.root": app.shared_root, "shared.data": app.data_root}
     for key, path in dict.fromkeys(wanted.items()):
-        if _is_systems(path):
+        if _is_system_path(path):
             yield f"{key}: {path} belongs to the system"
-    if app.deploy_key and not app.deploy_key.is_relative_to(layout.KEYS) and _is_systems(app.deploy_key):
+    if app.deploy_key and not app.deploy_key.is_relative_to(layout.KEYS) and _is_system_path(app.deploy_key):
         yield f"deploy_key: {app.deploy_key} belongs to the system; hookd's keys stand in {layout.KEYS}"
     variables = app.service.environment_file
     if app.service.units == "hookd" and variables and not variables.is_relative_to(layout.ETC):
@@ -162,11 +164,11 @@ def _places(app: App) -> Iterator[str]:
         )
 
 
-def _is_systems(path: Path) -> bool:
-    return path == Path("/") or any(path.is_relative_to(place) or place.is_relative_to(path) for place in _SYSTEM)
+def _is_system_path(path: Path) -> bool:
+    return path == Path("/") or any(path.is_relative_to(place) or place.is_relative_to(path) for place in _SYSTEM_PATHS)
 
 
-def _shared(app: App, other: App) -> Iterator[str]:
+def _conflicts_between(app: App, other: App) -> Iterator[str]:
     for unit in sorted(_units(app) & _units(other)):
         yield f"{app.name} and {other.name}: both would have the unit {unit}; choose another name"
     for place in sorted(_sockets(app) & _sockets(other)):
@@ -176,7 +178,7 @@ def _shared(app: App, other: App) -> Iterator[str]:
 def _units(app: App) -> set[str]:
     """Every unit that is or will be this app's."""
     name = app.service_name
-    ends = (*_COLOURS, *_PASSING)
+    ends = (*_COLOURS, *_TEMPORARY)
     return {*units_of(app), f"{name}.service", f"{name}.socket", *(f"{name}-{end}.service" for end in ends)}
 
 
@@ -184,7 +186,7 @@ def _sockets(app: App) -> set[str]:
     """Where an app's units listen, as far as hookd makes them."""
     if app.service.units == "existing":
         return {app.service.listen} if app.service.listen else set()
-    found = {app_paths.listen(app)}
+    found = {app_paths.listen_address(app)}
     if app.service.handover == "blue-green":
         with suppress(Refused):  # What is wrong with it is said where it is rendered.
             found |= {f"unix:{app_paths.health_socket(app, colour)}" for colour in _COLOURS}

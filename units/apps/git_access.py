@@ -20,12 +20,12 @@ def as_worker(*argv: str) -> tuple[str, ...]:
     return ("runuser", "-u", layout.WORKER, "--", *argv)
 
 
-def typed_as_worker(*argv: str) -> str:
+def worker_command_line(*argv: str) -> str:
     """The same for a person to type, without that person's terminal: the worker's user could type into it as root."""
     return shlex.join(("sudo", "setsid", "--wait", *as_worker(*argv)))
 
 
-def deploy_key(app: str) -> str:
+def make_deploy_key(app: str) -> str:
     """Make the app's key unless it is there, and return the public one; raises HostError when there is none."""
     key = layout.deploy_key(app)
     if disk.status(key) is None:
@@ -37,7 +37,7 @@ def deploy_key(app: str) -> str:
     return public
 
 
-def know_host(remote: Remote) -> str | None:
+def accept_host_keys(remote: Remote) -> str | None:
     """Accept the git host's keys as they are now, once; returns their fingerprints to compare, None when known before.
 
     Raises HostError when the host does not answer.
@@ -60,7 +60,7 @@ def know_host(remote: Remote) -> str | None:
     return run(("ssh-keygen", "-l", "-f", "-"), text=text).strip()
 
 
-def probe(app: str) -> str | None:
+def check_access(app: str) -> str | None:
     """Ask the remote for the branch's head, as the worker would; returns what is wrong, None when it can be read."""
     try:
         run(as_worker(str(layout.PYTHON), "-P", "-m", "worker.probe", app), seconds=_PROBE_SECONDS)

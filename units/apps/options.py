@@ -15,7 +15,7 @@ _SENDERS: Final = {"github.com": "github", "codeberg.org": "forgejo"}
 
 
 @dataclass(frozen=True)
-class Wish:
+class AddOptions:
     """The options of `hookd app add`; None leaves a choice to hookd."""
 
     name: str
@@ -44,7 +44,7 @@ class Remote:
     ssh: bool
 
 
-def remote_of(url: str) -> Remote:
+def parse_remote(url: str) -> Remote:
     """Take a repository's URL apart; what is wrong with it is the catalogue's to say."""
     if scp := _SCP.fullmatch(url):
         return Remote(scp["host"], None, scp["path"], ssh=True)
@@ -56,9 +56,9 @@ def remote_of(url: str) -> Remote:
     return Remote(parts.hostname or "", port, parts.path, ssh=parts.scheme == "ssh")
 
 
-def table_of(wish: Wish, *, memory_mib: int) -> dict[str, Any]:
+def app_table(wish: AddOptions, *, memory_mib: int) -> dict[str, Any]:
     """The app's file as a table, with the choices made that were left open."""
-    remote = remote_of(wish.repository)
+    remote = parse_remote(wish.repository)
     handover = wish.handover or ("blue-green" if memory_mib >= BLUE_GREEN_MIB else "restart")
     table: dict[str, Any] = {
         "repository": wish.repository,
@@ -82,15 +82,15 @@ def table_of(wish: Wish, *, memory_mib: int) -> dict[str, Any]:
     return table
 
 
-def completed(name: str, table: Mapping[str, Any], *, memory_mib: int) -> dict[str, Any]:
+def complete_table(name: str, table: Mapping[str, Any], *, memory_mib: int) -> dict[str, Any]:
     """A table that a person wrote, with what follows from its repository and, for units of hookd's, its service."""
     service, site = table.get("service", {}), table.get("site", {})
     repository = table.get("repository")
     if not isinstance(repository, str) or not isinstance(service, Mapping) or not isinstance(site, Mapping):
         return dict(table)
     listen = service.get("listen")
-    wish = Wish(name, repository, handover=service.get("handover", "restart"), domain=site.get("domain"))
-    made = table_of(replace(wish, listen=listen if isinstance(listen, str) else None), memory_mib=memory_mib)
+    wish = AddOptions(name, repository, handover=service.get("handover", "restart"), domain=site.get("domain"))
+    made = app_table(replace(wish, listen=listen if isinstance(listen, str) else None), memory_mib=memory_mib)
     left_open = ("full_name", "sender", "root", "deploy_key", *(("health",) if service.get("units") == "hookd" else ()))
     return {**{key: made[key] for key in left_open if key in made}, **table}
 
@@ -100,7 +100,7 @@ def _full_name(path: str) -> str:
     return "/".join(path.removesuffix(".git").strip("/").split("/")[-2:])
 
 
-def _shared(wish: Wish) -> dict[str, Any]:
+def _shared(wish: AddOptions) -> dict[str, Any]:
     shared: dict[str, Any] = {}
     if wish.files:
         shared["files"] = list(wish.files)
@@ -109,7 +109,7 @@ def _shared(wish: Wish) -> dict[str, Any]:
     return shared
 
 
-def _service(wish: Wish, handover: str, environment: str) -> dict[str, Any]:
+def _service(wish: AddOptions, handover: str, environment: str) -> dict[str, Any]:
     return {
         "units": "hookd",
         "handover": handover,
@@ -120,7 +120,7 @@ def _service(wish: Wish, handover: str, environment: str) -> dict[str, Any]:
     }
 
 
-def _health(wish: Wish, handover: str) -> dict[str, Any]:
+def _health(wish: AddOptions, handover: str) -> dict[str, Any]:
     host = {"host": wish.domain} if wish.domain else {}
     if handover == "blue-green":
         return {"url": f"unix:{layout.SOCKETS}/{wish.name}-{{colour}}.sock:{wish.health}", **host}

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import tomlkit
 
-from hookd.files.policies import ALONE, OPEN, PRIVATE, SHUT, WRITABLE
+from hookd.files.policies import GROUP_READABLE, OWNER_READABLE, PRIVATE, WORLD_READABLE, WRITABLE
 from hookd.model.app import App
 from units.plan.steps import (
     DAEMON_RELOAD,
@@ -19,7 +19,7 @@ from units.plan.steps import (
     Run,
     Step,
     drop_in_directories,
-    nginx_news,
+    nginx_reload_steps,
 )
 from units.system import layout
 
@@ -31,7 +31,7 @@ _SHARED: Final = "# {name}'s own {file}, linked into every release.\n"
 
 
 @dataclass(frozen=True)
-class Given:
+class InitialContents:
     """What is put into an app's files when they are made: its secret, its variables, its shared files."""
 
     secret: str
@@ -48,9 +48,15 @@ def app_toml(name: str, table: Mapping[str, Any]) -> str:
     return tomlkit.dumps(document)
 
 
-def app_plan(app: App, toml: str, given: Given, files: tuple[File | Link, ...]) -> Plan:
+def app_plan(app: App, toml: str, given: InitialContents, files: tuple[File | Link, ...]) -> Plan:
     """Everything for an app; `files` are its units, sudoers, site and rotation."""
-    return (*_directories(app), *_own_files(app, toml, given), *drop_in_directories(files), *files, *_news(app, files))
+    return (
+        *_directories(app),
+        *_initial_files(app, toml, given),
+        *drop_in_directories(files),
+        *files,
+        *_reload_steps(app, files),
+    )
 
 
 def _directories(app: App) -> list[Step]:
@@ -83,15 +89,15 @@ def _parents(path: Path, root: Path) -> list[Path]:
 def _code_owner(app: App) -> tuple[str, str, int]:
     match app.ownership.policy:
         case "group":
-            return layout.WORKER, app.ownership.group, SHUT.directory
+            return layout.WORKER, app.ownership.group, GROUP_READABLE.directory
         case "split":
-            return layout.WORKER, layout.WORKER, OPEN.directory
+            return layout.WORKER, layout.WORKER, WORLD_READABLE.directory
         case "acl":
-            return layout.WORKER, layout.WORKER, ALONE.directory
+            return layout.WORKER, layout.WORKER, OWNER_READABLE.directory
 
 
-def _own_files(app: App, toml: str, given: Given) -> list[Step]:
-    owner, mode = layout.WORKER, SHUT.file
+def _initial_files(app: App, toml: str, given: InitialContents) -> list[Step]:
+    owner, mode = layout.WORKER, GROUP_READABLE.file
     group = layout.WORKER if app.ownership.policy == "acl" else app.ownership.group
     files: list[Step] = [
         File(app.shared_root / name, text, owner, group, mode, once=True, keep=True)
@@ -106,16 +112,16 @@ def _own_files(app: App, toml: str, given: Given) -> list[Step]:
     return files
 
 
-def _shared_files(app: App, given: Given) -> dict[str, str]:
+def _shared_files(app: App, given: InitialContents) -> dict[str, str]:
     shared = given.shared or {}
     return {name: shared.get(name, _SHARED.format(name=app.name, file=name)) for name in app.shared.files}
 
 
-def _news(app: App, files: tuple[File | Link, ...]) -> list[Step]:
+def _reload_steps(app: App, files: tuple[File | Link, ...]) -> list[Step]:
     """What is told of the change: systemd, nginx, and the receiver, which reads catalogue and secrets at its start."""
     steps: list[Step] = [
         Run(DAEMON_RELOAD, "systemd reads the units", after=(layout.SYSTEMD,)),
-        *_come_back(app),
+        *_enable_steps(app),
         Run(
             RESTART_RECEIVER,
             "the receiver reads catalogue and secrets; requests wait meanwhile",
@@ -123,7 +129,7 @@ def _news(app: App, files: tuple[File | Link, ...]) -> list[Step]:
         ),
     ]
     if any(file.path.is_relative_to(layout.NGINX) for file in files):
-        steps += nginx_news()
+        steps += nginx_reload_steps()
     return steps
 
 
@@ -149,20 +155,20 @@ def units_of(app: App) -> tuple[str, ...]:
     )
 
 
-def enabled(app: App) -> tuple[str, ...]:
+def enabled_units(app: App) -> tuple[str, ...]:
     """The units that start with the host."""
     name = app.service_name
     return (f"{name}.socket", f"{name}.service") if app.service.units == "hookd" else ()
 
 
-def _come_back(app: App) -> list[Run]:
+def _enable_steps(app: App) -> list[Run]:
     """Let the units come back after a reboot.
 
     With two colours they are also started: the one that brings up what serves finds nothing yet, and that is well. A
     single service is first started by its first deployment: before that there is nothing that it could run.
     """
-    if not enabled(app):
+    if not enabled_units(app):
         return []
     now = ("--now",) if app.service.handover == "blue-green" else ()
     why = "it comes back after a reboot"
-    return [Run(("systemctl", "enable", *now, "--quiet", *enabled(app)), why, after=(layout.SYSTEMD,))]
+    return [Run(("systemctl", "enable", *now, "--quiet", *enabled_units(app)), why, after=(layout.SYSTEMD,))]

@@ -32,10 +32,10 @@ def rotate(app: str, manifest: Manifest) -> str:
     if len(valid) < 2:
         valid = [*valid, new_secret()]
         _write(app, valid, manifest)
-    elif RESTART_RECEIVER not in manifest.owed:
+    elif RESTART_RECEIVER not in manifest.pending:
         hint = f"sudo hookd secret show {app} is the new one; paste it, then: sudo hookd secret rotate {app} --finish"
         raise HostError(f"{app} has an old and a new secret already", hint=hint)
-    _tell_the_receiver(manifest)
+    _restart_receiver(manifest)
     return valid[-1]
 
 
@@ -44,17 +44,17 @@ def finish(app: str, manifest: Manifest) -> None:
     valid = current(app)
     if len(valid) > 1:
         _write(app, valid[-1:], manifest)
-    elif RESTART_RECEIVER not in manifest.owed:
+    elif RESTART_RECEIVER not in manifest.pending:
         raise HostError(f"{app} has one secret; there is no rotation to finish", hint=f"sudo hookd secret rotate {app}")
-    _tell_the_receiver(manifest)
+    _restart_receiver(manifest)
 
 
 def _write(app: str, valid: list[str], manifest: Manifest) -> None:
-    manifest.owe(RESTART_RECEIVER)
+    manifest.add_pending(RESTART_RECEIVER)
     disk.write(layout.app_secret(app), "".join(f"{secret}\n" for secret in valid).encode(), disk.SECRET)
 
 
-def _tell_the_receiver(manifest: Manifest) -> None:
+def _restart_receiver(manifest: Manifest) -> None:
     """It reads secrets when it starts; requests wait meanwhile."""
     run(RESTART_RECEIVER)
-    manifest.paid(RESTART_RECEIVER)
+    manifest.mark_done(RESTART_RECEIVER)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hookd.model.app import App
-from units.apps.plan import enabled, units_of
+from units.apps.plan import enabled_units, units_of
 from units.plan.manifest import Manifest
 from units.plan.steps import Run
 from units.system import layout
@@ -31,13 +31,13 @@ class UnitState:
 
 def start(app: App) -> None:
     """Start the app's sockets and the release that serves; raises HostError and CommandFailed."""
-    _need_systemd(app)
+    _require_systemd(app)
     if any(_is_active(f"{name}.service") for name in app.services):
         # A deployment after a stop starts a colour alone, since the worker may start nothing else.
-        if units := enabled(app):
+        if units := enabled_units(app):
             run(("systemctl", "start", *units), seconds=_SECONDS)
         return
-    if sockets := [name for name in with_its_sockets(app) if name.endswith(".socket")]:
+    if sockets := [name for name in units_with_sockets(app) if name.endswith(".socket")]:
         # systemd refuses to start a socket whose service is there, and the one that starts a colour stays "active".
         run(("systemctl", "stop", f"{app.service_name}.service"), seconds=_SECONDS)
         run(("systemctl", "start", *sockets), seconds=_SECONDS)
@@ -49,8 +49,8 @@ def stop(app: App) -> None:
 
     Raises HostError and CommandFailed.
     """
-    _need_systemd(app)
-    run(("systemctl", "stop", *with_its_sockets(app)), seconds=_SECONDS)
+    _require_systemd(app)
+    run(("systemctl", "stop", *units_with_sockets(app)), seconds=_SECONDS)
 
 
 def restart(app: App) -> None:
@@ -58,7 +58,7 @@ def restart(app: App) -> None:
 
     Raises HostError and CommandFailed.
     """
-    _need_systemd(app)
+    _require_systemd(app)
     running = [name for name in sorted(app.services) if _is_active(f"{name}.service")]
     if not running:
         start(app)
@@ -67,22 +67,22 @@ def restart(app: App) -> None:
     start(app)
 
 
-def _need_systemd(app: App) -> None:
+def _require_systemd(app: App) -> None:
     if app.service.manager != "systemd":
         hint = f"circusctl --endpoint {app.service.endpoint} status"
         raise HostError(f"{app.name} is run by {app.service.manager}, not by systemd", hint=hint)
 
 
-def stop_for_good(apps: Iterable[App], manifest: Manifest) -> list[Run]:
+def stop_steps(apps: Iterable[App], manifest: Manifest) -> list[Run]:
     """What stops apps that are to go; units that hookd made do not come back after a reboot either."""
-    units = [unit for app in apps for unit in with_its_sockets(app) if succeeds(("systemctl", "cat", "--", unit))]
+    units = [unit for app in apps for unit in units_with_sockets(app) if succeeds(("systemctl", "cat", "--", unit))]
     made = [unit for unit in units if manifest.has("file", str(layout.SYSTEMD / unit))]
     stop = Run(("systemctl", "stop", *units), "the app stops, its sockets first")
     disable = Run(("systemctl", "disable", "--quiet", *made), "and does not come back")
     return [*([stop] if units else []), *([disable] if made else [])]
 
 
-def with_its_sockets(app: App) -> tuple[str, ...]:
+def units_with_sockets(app: App) -> tuple[str, ...]:
     """The app's units and every socket that starts one of them, also one that somebody else made: sockets first."""
     units = units_of(app)
     return tuple(dict.fromkeys((*sockets_of(*(unit for unit in units if unit.endswith(".service"))), *units)))
@@ -97,15 +97,15 @@ def sockets_of(*units: str) -> tuple[str, ...]:
 
 
 def _is_active(unit: str) -> bool:
-    return state(unit).active in ("active", "activating", "reloading")
+    return unit_state(unit).active in ("active", "activating", "reloading")
 
 
-def states(app: App) -> list[UnitState]:
+def unit_states(app: App) -> list[UnitState]:
     """How each unit of the app stands."""
-    return [state(unit) for unit in with_its_sockets(app)]
+    return [unit_state(unit) for unit in units_with_sockets(app)]
 
 
-def state(unit: str) -> UnitState:
+def unit_state(unit: str) -> UnitState:
     """Ask systemd about one unit; needs no privilege."""
     printed = run(("systemctl", "show", *(f"--property={name}" for name in _PROPERTIES), "--", unit))
     found = dict(line.split("=", 1) for line in printed.splitlines() if "=" in line)

@@ -23,27 +23,27 @@ _REQUIRED: Final = {
 
 
 @dataclass(frozen=True)
-class Reading:
+class ParsedTable:
     """An app's table as it was read: `app` lacks what is wrong; `wrong` are the first words of those keys."""
 
     app: App
     problems: tuple[str, ...]
     wrong: frozenset[str]
 
-    def is_right(self, *keys: str) -> bool:
+    def is_valid(self, *keys: str) -> bool:
         """Tell whether nothing is wrong with these values."""
         return not self.wrong.intersection(keys)
 
 
-def parsed(name: str, table: Mapping[str, Any]) -> App:
+def parse_app(name: str, table: Mapping[str, Any]) -> App:
     """Read an app's table; raises Refused with all its problems."""
-    reading = read(name, table)
+    reading = parse_table(name, table)
     if reading.problems:
         raise Refused(list(reading.problems))
     return reading.app
 
 
-def read(name: str, table: Mapping[str, Any]) -> Reading:
+def parse_table(name: str, table: Mapping[str, Any]) -> ParsedTable:
     """Read an app's table, or as much of it as there is to be read; raises Refused when that is not even an app."""
     problems: list[str] = []
     wrong: set[str] = set()
@@ -58,20 +58,20 @@ def read(name: str, table: Mapping[str, Any]) -> Reading:
     while True:
         try:
             app = App.model_validate({**rest, "name": _NAME if "name" in wrong else name})
-            return Reading(app, tuple(problems), frozenset(wrong))
+            return ParsedTable(app, tuple(problems), frozenset(wrong))
         except ValidationError as error:
             found = [item["loc"] for item in error.errors()]
             # A comparison of two values says nothing when one of them stands in for what was wrong.
             if any(found) or not wrong & {"service", "health"}:
                 problems += map(str, from_validation(name, error))
         wrong |= {str(location[0]) if location else "health" for location in found}
-        mended = _mended(rest, found, wrong)
+        mended = _without_errors(rest, found, wrong)
         if mended == rest:
             raise Refused(problems)
         rest = mended
 
 
-def _mended(table: dict[str, Any], locations: list[Location], wrong: set[str]) -> dict[str, Any]:
+def _without_errors(table: dict[str, Any], locations: list[Location], wrong: set[str]) -> dict[str, Any]:
     """The table without what stands at these places, and with stand-ins for what is required."""
     for location in locations:
         table = _without(table, location)

@@ -6,20 +6,20 @@ from typing import Any
 
 import click
 
-from hookd.cli.deploy import deploy_as_typed
+from hookd.cli.deploy import run_deploy
 from units.adopt import state
 from units.adopt.decide import decide
-from units.adopt.describe import afterwards, told
-from units.adopt.discover import look
-from units.adopt.discovery.untracked import Wishes
-from units.adopt.execute import Steps
-from units.adopt.facts import Options
-from units.adopt.prepare import prepare, shared_drift, whole_plan
+from units.adopt.describe import describe_plan, describe_result
+from units.adopt.discover import discover
+from units.adopt.discovery.untracked import PathChoices
+from units.adopt.execute import AdoptionExecutor
+from units.adopt.facts import AdoptOptions
+from units.adopt.prepare import full_plan, prepare, shared_file_changes
 from units.adopt.state import Adoption, Stage
-from units.apps.git_access import probe
+from units.apps.git_access import check_access
 from units.apps.manage import Server
-from units.cli.apps import open_the_repository, tell_what_to_paste
-from units.cli.common import alone, as_root, dry_run, look_at_server, need_set_up, say
+from units.cli.apps import prepare_repository_access, print_webhook_settings
+from units.cli.common import dry_run, host_lock, load_server, print_line, require_setup, requires_root
 from units.plan.apply import Installer
 from units.system import layout
 from units.system.errors import HostError, Refused
@@ -47,28 +47,28 @@ from units.system.errors import HostError, Refused
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @dry_run
-@as_root
+@requires_root
 def adopt_app(directory: Path, yes: bool, dry_run: bool, **options: Any) -> None:
     """Take over the project in DIRECTORY, with its .env, its data and its unit, without a pause."""
-    need_set_up()
+    require_setup()
     wanted = _options(directory, options)
     half_way, shown = _half_way(wanted), None
     if half_way and dry_run:
         raise HostError(f"{half_way.name} is half taken over", hint=f"sudo hookd app adopt {directory} (it goes on)")
     if dry_run or not (yes or half_way):
-        shown = _decided(look_at_server(), wanted)
+        shown = _decided(load_server(), wanted)
     if dry_run:
         return
     if shown:
         click.confirm("\nTake it over?", abort=True)
-    with alone() as server:
+    with host_lock() as server:
         if half_way := _half_way(wanted):
-            _go_on(Steps(server, half_way, say))
+            _go_on(AdoptionExecutor(server, half_way, print_line))
         else:
             _adopt(server, _decided(server, wanted, shown))
 
 
-def _half_way(wanted: Options) -> Adoption | None:
+def _half_way(wanted: AdoptOptions) -> Adoption | None:
     """The adoption that was cut off and is to go on; raises Refused when nothing is left to do."""
     found = state.load(wanted.app)
     if found is not None and found.stage is Stage.DONE:
@@ -76,42 +76,46 @@ def _half_way(wanted: Options) -> Adoption | None:
     return found if found is not None and found.stage is Stage.OPENED and found.root == wanted.root else None
 
 
-def _options(directory: Path, options: dict[str, Any]) -> Options:
-    wishes = Wishes(*(frozenset(name.strip("/") for name in options.pop(key)) for key in ("data", "files", "leave")))
-    return Options(root=directory, wishes=wishes, **options)
+def _options(directory: Path, options: dict[str, Any]) -> AdoptOptions:
+    wishes = PathChoices(
+        *(frozenset(name.strip("/") for name in options.pop(key)) for key in ("data", "files", "leave"))
+    )
+    return AdoptOptions(root=directory, wishes=wishes, **options)
 
 
-def _decided(server: Server, wanted: Options, shown: Adoption | None = None) -> Adoption:
+def _decided(server: Server, wanted: AdoptOptions, shown: Adoption | None = None) -> Adoption:
     """Look, decide and say what will be done; raises Refused when it is not what was `shown` before."""
-    facts = look(wanted)
+    facts = discover(wanted)
     adoption = decide(facts, server.catalogue, server.manifest)
     if shown is None:
-        plan = whole_plan(adoption, server.host)
-        own = Installer(server.manifest, layout.app_scope(adoption.name), say)
+        plan = full_plan(adoption, server.host)
+        own = Installer(server.manifest, layout.app_scope(adoption.name), print_line)
         own.check(plan)
-        for line in told(facts, adoption, (*own.preview(plan), *(f"+ {line}" for line in shared_drift(adoption)))):
-            say(line)
+        for line in describe_plan(
+            facts, adoption, (*own.preview(plan), *(f"+ {line}" for line in shared_file_changes(adoption)))
+        ):
+            print_line(line)
     elif adoption != shown:
         raise Refused([f"{wanted.root} changed since you were asked"], hint="the same command again")
     return adoption
 
 
 def _adopt(server: Server, adoption: Adoption) -> None:
-    prepare(adoption, server, say)
+    prepare(adoption, server, print_line)
     app = adoption.bridge
-    tell_what_to_paste(server, app, open_the_repository(app))
-    if problem := probe(app.name):
-        say(f"\nThe repository cannot be read yet: {problem}\n  nothing has changed for visitors")
-        say(f"  next: paste the key, then the same command again: sudo hookd app adopt {adoption.root}")
+    print_webhook_settings(server, app, prepare_repository_access(app))
+    if problem := check_access(app.name):
+        print_line(f"\nThe repository cannot be read yet: {problem}\n  nothing has changed for visitors")
+        print_line(f"  next: paste the key, then the same command again: sudo hookd app adopt {adoption.root}")
         sys.exit(1)
-    steps = Steps(server, adoption, say)
-    say("\nThe first release:")
-    steps.first_release(lambda commit: deploy_as_typed(app.name, commit))
+    steps = AdoptionExecutor(server, adoption, print_line)
+    print_line("\nThe first release:")
+    steps.first_release(lambda commit: run_deploy(app.name, commit))
     _go_on(steps)
 
 
-def _go_on(steps: Steps) -> None:
+def _go_on(steps: AdoptionExecutor) -> None:
     steps.open_door()
-    steps.take_over()
-    for line in afterwards(steps.adoption):
-        say(line)
+    steps.switch_unit()
+    for line in describe_result(steps.adoption):
+        print_line(line)

@@ -10,20 +10,20 @@ from typing import Any
 import click
 
 from hookd import freezes
-from hookd.cli.common import app_of
-from hookd.cli.deploy import deploy_as_typed
+from hookd.cli.common import find_app
+from hookd.cli.deploy import run_deploy
 from hookd.model.app import App
-from units.adopt.rollback import give_back
+from units.adopt.rollback import undo_adoption
 from units.apps import secrets
-from units.apps.git_access import deploy_key, know_host, probe
-from units.apps.manage import Server, add, is_half_there, remove, remove_rest
-from units.apps.options import Wish, completed, remote_of, table_of
-from units.apps.plan import Given
-from units.cli.common import alone, as_root, dry_run, look_at_server, need_set_up, say
-from units.cli.edit import text_of
+from units.apps.git_access import accept_host_keys, check_access, make_deploy_key
+from units.apps.manage import Server, add, is_partly_installed, remove, remove_leftovers
+from units.apps.options import AddOptions, app_table, complete_table, parse_remote
+from units.apps.plan import InitialContents
+from units.cli.common import dry_run, host_lock, load_server, print_line, require_setup, requires_root
+from units.cli.edit import read_app_file
 from units.system import layout
 from units.system.errors import Refused
-from units.uninstall import variables_of
+from units.uninstall import user_variables
 
 
 @click.group("app")
@@ -49,28 +49,28 @@ def app_group() -> None:
 @click.option("--file", "files", multiple=True, metavar="NAME[=PATH]", help="A file that outlives releases: .env.")
 @click.option("--data", multiple=True, metavar="NAME", help="A directory that outlives releases, such as uploads.")
 @dry_run
-@as_root
+@requires_root
 def add_app(name: str, file: Path | None, repo: str | None, dry_run: bool, **options: Any) -> None:
     """Bring the app NAME to this server and make its first deployment."""
-    need_set_up()
-    with alone(dry_run=dry_run) as server:
+    require_setup()
+    with host_lock(dry_run=dry_run) as server:
         given, unread = _given(options)
         table = _table(server, name, file, repo, options)
-        app = add(server, name, table, given, say, unread=unread, dry_run=dry_run)
+        app = add(server, name, table, given, print_line, unread=unread, dry_run=dry_run)
         if dry_run:
             return
-        key = open_the_repository(app)
-        tell_what_to_paste(server, app, key)
+        key = prepare_repository_access(app)
+        print_webhook_settings(server, app, key)
     _first_deployment(app, key)
 
 
-def _given(options: Mapping[str, Any]) -> tuple[Given, list[str]]:
+def _given(options: Mapping[str, Any]) -> tuple[InitialContents, list[str]]:
     """What the files hold that were named, and what is wrong with those that cannot be read."""
     unread: list[str] = []
     environment = _text(options["env_file"], "--env-file", unread) if options["env_file"] else None
     sources = dict(item.split("=", 1) for item in options["files"] if "=" in item)
     shared = {name: _text(Path(path), f"--file {name}", unread) for name, path in sources.items()}
-    return Given(secrets.new_secret(), environment, shared), unread
+    return InitialContents(secrets.new_secret(), environment, shared), unread
 
 
 def _text(path: Path, option: str, unread: list[str]) -> str:
@@ -91,92 +91,94 @@ def _table(
             written = tomllib.loads(file.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise Refused([f"{file}: not TOML: {error}"]) from None
-        return completed(name, written, memory_mib=server.host.memory_mib)
+        return complete_table(name, written, memory_mib=server.host.memory_mib)
     wanted = {key: value for key, value in options.items() if key != "env_file"}
     names = tuple(item.split("=", 1)[0] for item in options["files"])
-    wish = Wish(name=name, repository=str(repo), **{**wanted, "files": names})
-    return table_of(wish, memory_mib=server.host.memory_mib)
+    wish = AddOptions(name=name, repository=str(repo), **{**wanted, "files": names})
+    return app_table(wish, memory_mib=server.host.memory_mib)
 
 
-def open_the_repository(app: App) -> str | None:
+def prepare_repository_access(app: App) -> str | None:
     """Make the deploy key and accept the git host's keys, when it is reached by ssh; returns the public key."""
-    remote = remote_of(app.repository)
+    remote = parse_remote(app.repository)
     if not remote.ssh or app.deploy_key is None:
         return None
-    key = deploy_key(app.name)
-    fingerprints = know_host(remote)
+    key = make_deploy_key(app.name)
+    fingerprints = accept_host_keys(remote)
     if fingerprints:
-        say(f"the git host {remote.host} is accepted with these keys; compare with what it publishes:\n{fingerprints}")
+        print_line(
+            f"the git host {remote.host} is accepted with these keys; compare with what it publishes:\n{fingerprints}"
+        )
     return key
 
 
-def tell_what_to_paste(server: Server, app: App, key: str | None) -> None:
+def print_webhook_settings(server: Server, app: App, key: str | None) -> None:
     """Print what the git host must be given."""
     domain = server.host.domain
     base = f"{'https' if domain in server.host.certificates else 'http'}://{domain}" if domain else "http://YOUR-SERVER"
-    say(f"\nPaste at the git host, for {app.full_name}:")
-    say(f"  webhook URL   {base}/hooks/{app.name}")
-    say(f"  secret        {secrets.current(app.name)[-1]}")
-    say("  content type  application/json, for push events")
+    print_line(f"\nPaste at the git host, for {app.full_name}:")
+    print_line(f"  webhook URL   {base}/hooks/{app.name}")
+    print_line(f"  secret        {secrets.current(app.name)[-1]}")
+    print_line("  content type  application/json, for push events")
     if key:
-        say(f"  deploy key    {key}   (read only)")
+        print_line(f"  deploy key    {key}   (read only)")
 
 
 def _first_deployment(app: App, key: str | None) -> None:
-    problem = probe(app.name)
+    problem = check_access(app.name)
     if problem:
         first = "paste the key" if key else "see to it that the repository can be read without a key"
-        say(f"\nThe repository cannot be read yet: {problem}")
-        say(f"  next: {first}, then: sudo hookd deploy {app.name}")
+        print_line(f"\nThe repository cannot be read yet: {problem}")
+        print_line(f"  next: {first}, then: sudo hookd deploy {app.name}")
         return
-    say("\nThe repository can be read. First deployment:")
-    sys.exit(deploy_as_typed(app.name))
+    print_line("\nThe repository can be read. First deployment:")
+    sys.exit(run_deploy(app.name))
 
 
 @app_group.command("list")
-@as_root
+@requires_root
 def list_apps() -> None:
     """List the apps of this server."""
-    apps = look_at_server().catalogue.apps
+    apps = load_server().catalogue.apps
     if not apps:
-        say("there is no app yet; next: sudo hookd app add NAME --repo git@HOST:OWNER/NAME.git")
+        print_line("there is no app yet; next: sudo hookd app add NAME --repo git@HOST:OWNER/NAME.git")
     for app in apps:
-        say(f"{app.name:<20} {app.full_name} {app.branch}  {app.root}")
-        if freeze := freezes.in_force(layout.FROZEN, app.name, datetime.now(UTC)):
-            say(f"  {freeze}")
+        print_line(f"{app.name:<20} {app.full_name} {app.branch}  {app.root}")
+        if freeze := freezes.active_freeze(layout.FROZEN, app.name, datetime.now(UTC)):
+            print_line(f"  {freeze}")
 
 
 @app_group.command("show")
 @click.argument("name")
-@as_root
+@requires_root
 def show_app(name: str) -> None:
     """Print the file of the app NAME, and what to paste at the git host."""
-    server = look_at_server()
-    app = app_of(server.catalogue, name)
-    say(text_of(app).rstrip())
-    tell_what_to_paste(server, app, deploy_key(name) if app.deploy_key else None)
+    server = load_server()
+    app = find_app(server.catalogue, name)
+    print_line(read_app_file(app).rstrip())
+    print_webhook_settings(server, app, make_deploy_key(name) if app.deploy_key else None)
 
 
 @app_group.command("remove")
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @dry_run
-@as_root
+@requires_root
 def remove_app(name: str, yes: bool, dry_run: bool) -> None:
     """Stop the app NAME and take away all that was made for it; its releases, data and variables stay."""
-    server = look_at_server()
-    if not is_half_there(server, name):
-        app_of(server.catalogue, name)
+    server = load_server()
+    if not is_partly_installed(server, name):
+        find_app(server.catalogue, name)
     if not dry_run and not yes:
         click.confirm(f"Stop {name} and take away its units, secret and keys? Its data and variables stay.", abort=True)
-    with alone(dry_run=dry_run) as now:
+    with host_lock(dry_run=dry_run) as now:
         for path in _removed(now, name, dry_run=dry_run):
-            say(f"  stays: {path}")
+            print_line(f"  stays: {path}")
 
 
 def _removed(server: Server, name: str, *, dry_run: bool) -> list[Path]:
-    variables = variables_of(name)
-    if is_half_there(server, name):
-        return remove_rest(server, name, variables, say, dry_run=dry_run)
-    app = give_back(app_of(server.catalogue, name), server.host, server.manifest, say, dry_run=dry_run)
-    return remove(server, app, variables, say, dry_run=dry_run)
+    variables = user_variables(name)
+    if is_partly_installed(server, name):
+        return remove_leftovers(server, name, variables, print_line, dry_run=dry_run)
+    app = undo_adoption(find_app(server.catalogue, name), server.host, server.manifest, print_line, dry_run=dry_run)
+    return remove(server, app, variables, print_line, dry_run=dry_run)

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import click
 
-from hookd.cli.common import Command, in_words, stop
-from hookd.cli.safe_text import harmless
+from hookd.cli.common import Command, report_errors, stop
+from hookd.cli.safe_text import sanitize
 from hookd.config import load
 from hookd.model.app import Catalogue
 from units.apps.manage import Server
@@ -20,14 +20,14 @@ from units.plan.manifest import Manifest
 from units.system import disk, layout
 from units.system.disk import UnsafePath
 from units.system.errors import HostError
-from units.system.facts import look
+from units.system.facts import read_host
 from units.system.run import CommandFailed
 
 FAILED: Final = 1
 dry_run = click.option("--dry-run", is_flag=True, help="Show every file, user and command first, and do nothing.")
 
 
-def as_root(command: Command) -> Command:
+def requires_root(command: Command) -> Command:
     """Refuse anybody else at once, and turn failures into sentences."""
 
     @wraps(command)
@@ -49,18 +49,18 @@ def as_root(command: Command) -> Command:
         except (UnsafePath, OSError) as error:
             stop(str(error), status=FAILED)
 
-    return in_words(guarded)
+    return report_errors(guarded)
 
 
 @contextmanager
-def alone(*, dry_run: bool = False) -> Iterator[Server]:
+def host_lock(*, dry_run: bool = False) -> Iterator[Server]:
     """Hold the one lock of all commands that change the host, and yield the host as it is then.
 
     Whoever asks a person something looks again with this afterwards: another command may have changed the host
     meanwhile. A second one says so instead of waiting; a dry run changes nothing, and holds nothing.
     """
     with nullcontext() if dry_run else _locked():
-        yield look_at_server()
+        yield load_server()
 
 
 @contextmanager
@@ -74,20 +74,20 @@ def _locked() -> Iterator[None]:
         yield
 
 
-def look_at_server() -> Server:
+def load_server() -> Server:
     """Look at this host, which need not be set up yet; raises ConfigError."""
     config = load(layout.CONFIG) if layout.CONFIG.exists() else None
     catalogue = config.catalogue if config else Catalogue()
-    return Server(look(config), Manifest.load(layout.MANIFEST), catalogue)
+    return Server(read_host(config), Manifest.load(layout.MANIFEST), catalogue)
 
 
-def need_set_up() -> None:
+def require_setup() -> None:
     """Raise HostError on a host that `hookd setup` has not seen."""
     if not layout.CONFIG.exists():
         hint = "sudo hookd setup --domain deploy.example.org (how your git host reaches this server)"
         raise HostError("hookd is not set up on this host", hint=hint)
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """Tell what is being done; names and messages of others in it do nothing to root's terminal."""
-    click.echo(harmless(line))
+    click.echo(sanitize(line))

@@ -5,10 +5,10 @@ import sys
 
 import click
 
-from hookd.cli.common import app_of, as_json, configured, console, in_words, no_such_app, stop
+from hookd.cli.common import as_json, console, fail_unknown_app, find_app, needs_config, report_errors, stop
 from hookd.config import Config, config_path
 from hookd.files.policies import OwnershipError
-from units.apps.permissions import permissions as judge
+from units.apps.permissions import check_permissions as judge
 from units.doctor import app_names
 from units.doctor import doctor as look_at_everything
 
@@ -19,7 +19,7 @@ UNKNOWN = 3
 @click.argument("app", required=False)
 @click.option("--quiet", "-q", is_flag=True, help="Leave out what is well.")
 @as_json
-@in_words
+@report_errors
 def doctor(app: str | None, quiet: bool, json_output: bool) -> None:
     """Look at everything that can be wrong with this server, or with it and APP. Changes nothing.
 
@@ -28,7 +28,7 @@ def doctor(app: str | None, quiet: bool, json_output: bool) -> None:
     path = config_path(click.get_current_context().find_root().obj)
     names = app_names(path)
     if app is not None and names is not None and app not in names:
-        no_such_app(app, names)
+        fail_unknown_app(app, names)
     report = look_at_everything(path, app)
     if json_output:
         click.echo(report.as_json())
@@ -41,11 +41,11 @@ def doctor(app: str | None, quiet: bool, json_output: bool) -> None:
 @click.argument("app")
 @click.option("--fix", is_flag=True, help="Repair what you may; as root: everything but what only you can judge.")
 @as_json
-@configured
+@needs_config
 def permissions(config: Config, app: str, fix: bool, json_output: bool) -> None:
     """Compare the owners and modes of APP's files with its policy, file by file."""
     try:
-        report = judge(app_of(config.catalogue, app), config.settings, fix=fix)
+        report = judge(find_app(config.catalogue, app), config.settings, fix=fix)
     except OwnershipError as error:
         stop(error.cause, hint=error.hint, status=UNKNOWN)
     if json_output:

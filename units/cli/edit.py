@@ -9,14 +9,14 @@ from typing import Any, Final
 import click
 import tomlkit
 
-from hookd.cli.common import INTERRUPTED, app_of, stop
-from hookd.cli.deploy import deploy_as_typed
+from hookd.cli.common import INTERRUPTED, find_app, stop
+from hookd.cli.deploy import run_deploy
 from hookd.cli.progress import EXIT_CODES
 from hookd.model.app import App
 from hookd.model.deployment import Status
-from units.apps.git_access import probe
+from units.apps.git_access import check_access
 from units.apps.manage import edit, finish_edit
-from units.cli.common import alone, as_root, dry_run, look_at_server, say
+from units.cli.common import dry_run, host_lock, load_server, print_line, requires_root
 from units.system import layout
 from units.system.errors import HostError, Refused
 
@@ -28,23 +28,25 @@ _FOR_UNITS: Final = frozenset({"service", "site", "health"})
 @click.argument("name")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="health.deadline=60; else an editor.")
 @dry_run
-@as_root
+@requires_root
 def edit_app(name: str, changes: tuple[str, ...], dry_run: bool) -> None:
     """Change the app NAME: nothing is taken over before all of it is valid."""
-    old = text_of(app_of(look_at_server().catalogue, name))
+    old = read_app_file(find_app(load_server().catalogue, name))
     edited = _set(name, old, changes, dry_run=dry_run) if changes else _edited(name, old, dry_run=dry_run)
     if edited is None:
-        say("nothing was changed")
+        print_line("nothing was changed")
         return
     new, before, other_way = edited
     if dry_run:
-        say("  then a deployment starts the app in its new way" if other_way else "  what runs takes it up later")
+        print_line(
+            "  then a deployment starts the app in its new way" if other_way else "  what runs takes it up later"
+        )
     elif other_way:
         sys.exit(_turn(before, old, new))
     elif old == new:
-        say("nothing was changed")
+        print_line("nothing was changed")
     else:
-        _tell_when(before, app_of(look_at_server().catalogue, name))
+        _tell_when(before, find_app(load_server().catalogue, name))
 
 
 def _set(name: str, old: str, changes: tuple[str, ...], *, dry_run: bool) -> tuple[str, App, bool]:
@@ -60,9 +62,9 @@ def _edited(name: str, old: str, *, dry_run: bool) -> tuple[str, App, bool] | No
             return new, *_bring(name, old, new, dry_run=dry_run)
         except HostError as error:
             if sys.stdin.isatty():
-                say(str(error))
+                print_line(str(error))
             if not sys.stdin.isatty() or not click.confirm("Edit it again?", default=True):
-                say(f"# What you have written, so that it is not lost:\n\n{new}")
+                print_line(f"# What you have written, so that it is not lost:\n\n{new}")
                 raise
         text = new
     return None
@@ -78,13 +80,13 @@ def _in_an_editor(text: str) -> str | None:
 def _tell_when(before: App, app: App) -> None:
     """Say when a change is taken up, and whether the repository can still be read."""
     changed = {key for key in App.model_fields if getattr(before, key) != getattr(app, key)}
-    if changed & {"repository", "branch", "deploy_key"} and (problem := probe(app.name)):
-        say(f"the repository cannot be read so: {problem}\n  next: sudo hookd app edit {app.name}")
+    if changed & {"repository", "branch", "deploy_key"} and (problem := check_access(app.name)):
+        print_line(f"the repository cannot be read so: {problem}\n  next: sudo hookd app edit {app.name}")
         sys.exit(1)
     if changed <= _FOR_UNITS:
-        say(f"what runs takes it up with the next deployment, or at once: sudo hookd restart {app.name}")
+        print_line(f"what runs takes it up with the next deployment, or at once: sudo hookd restart {app.name}")
     else:
-        say(f"it is taken up with the next deployment, such as: sudo hookd deploy {app.name}")
+        print_line(f"it is taken up with the next deployment, such as: sudo hookd deploy {app.name}")
 
 
 def _bring(name: str, old: str, new: str, *, dry_run: bool) -> tuple[App, bool]:
@@ -96,15 +98,15 @@ def _bring(name: str, old: str, new: str, *, dry_run: bool) -> tuple[App, bool]:
         table = tomlkit.parse(new).unwrap()
     except tomlkit.exceptions.TOMLKitError as error:
         raise Refused([f"not TOML: {error}"]) from None
-    with alone(dry_run=dry_run) as server:
-        before = app_of(server.catalogue, name)
+    with host_lock(dry_run=dry_run) as server:
+        before = find_app(server.catalogue, name)
         _need_unchanged(before, old)
-        return before, edit(server, before, table, new, say, dry_run=dry_run)
+        return before, edit(server, before, table, new, print_line, dry_run=dry_run)
 
 
 def _need_unchanged(app: App, text: str) -> None:
     """Raise Refused when the app's file is not as it was when a person began to change it."""
-    if text_of(app) != text:
+    if read_app_file(app) != text:
         raise Refused(
             [f"another command changed {app.name} meanwhile: what you have written would undo that"],
             hint=f"sudo hookd app edit {app.name}",
@@ -118,21 +120,21 @@ def _turn(before: App, old: str, new: str) -> int:
     status.
     """
     name = before.name
-    say("\nThe app is started in its new way by a deployment:")
-    deployed = deploy_as_typed(name)
+    print_line("\nThe app is started in its new way by a deployment:")
+    deployed = run_deploy(name)
     is_open = deployed in (INTERRUPTED, EXIT_CODES[Status.SUPERSEDED])
     if is_open or (deployed and old == new):
         stop(f"{name} is between its old and its new way", hint=shlex.join(["sudo", "hookd", *sys.argv[1:]]))
-    with alone() as server:
-        app = app_of(server.catalogue, name)
+    with host_lock() as server:
+        app = find_app(server.catalogue, name)
         if deployed:
             _need_unchanged(app, new)
-            edit(server, app, tomlkit.parse(old).unwrap(), old, say, dry_run=False)
-            finish_edit(look_at_server(), before, say)
+            edit(server, app, tomlkit.parse(old).unwrap(), old, print_line, dry_run=False)
+            finish_edit(load_server(), before, print_line)
         else:
-            finish_edit(server, app, say)
+            finish_edit(server, app, print_line)
     if deployed:
-        say(f"\n{name} is as it was before; next: mend it, then the same again")
+        print_line(f"\n{name} is as it was before; next: mend it, then the same again")
     return deployed
 
 
@@ -161,6 +163,6 @@ def _value(text: str) -> Any:
         return text
 
 
-def text_of(app: App) -> str:
+def read_app_file(app: App) -> str:
     """An app's file as it stands in the catalogue."""
     return layout.app_file(app.name).read_text(encoding="utf-8")

@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Final
 
 from hookd.model.journal import Colour
-from units.render.circus import Circus, Program, Service
+from units.render.circus import CircusApp, CircusConfig, CircusProgram
 
 APP: Final = "shop"
 FILES: Final = Path(__file__).parent / "app"
 COLOURS: Final[tuple[Colour, ...]] = ("blue", "green")
 # So soon a push is found that nobody told hookd of; three minutes would be long for who only looks.
-LOOKS_SECONDS: Final = 20
+RECONCILE_SECONDS: Final = 20
 _IDENTITY: Final = ("-c", "user.name=You", "-c", "user.email=you@example.org")
 
 
 @dataclass(frozen=True)
-class Place:
+class DemoEnvironment:
     """The demo's directory and its two ports."""
 
     directory: Path
@@ -70,9 +70,9 @@ class Place:
         return f"http://127.0.0.1:{self.hook_port}"
 
 
-def make_place(directory: Path) -> Place:
+def create_environment(directory: Path) -> DemoEnvironment:
     """Fill a directory."""
-    place = Place(directory, _free_port(), _free_port())
+    place = DemoEnvironment(directory, _free_port(), _free_port())
     (directory / "srv" / APP).mkdir(parents=True)
     _write_config(place)
     place.manager_config.write_text(_services(place))
@@ -87,7 +87,7 @@ def _free_port() -> int:
         return port
 
 
-def _write_config(place: Place) -> None:
+def _write_config(place: DemoEnvironment) -> None:
     directory = place.directory
     (directory / "apps").mkdir()
     (directory / "secrets").mkdir(mode=0o700)
@@ -126,7 +126,7 @@ url = "unix:{directory}/{APP}-{{colour}}.sock:/healthz"
 deadline = 20
 
 [reconcile]
-every = {LOOKS_SECONDS}
+every = {RECONCILE_SECONDS}
 
 [limits]
 free_mib = 100
@@ -134,19 +134,19 @@ free_inodes = 1000
 """)
 
 
-def _services(place: Place) -> str:
+def _services(place: DemoEnvironment) -> str:
     """The process manager's file: Redis, receiver, worker, and the app twice, on one socket that outlives them."""
     hookd = f"{sys.executable} -P -m hookd.cli"
     programs = (
-        Program("redis", f"{hookd} redis"),
-        Program("receiver", f"{hookd} serve"),
-        Program("worker", f"{hookd} worker --name demo"),
+        CircusProgram("redis", f"{hookd} redis"),
+        CircusProgram("receiver", f"{hookd} serve"),
+        CircusProgram("worker", f"{hookd} worker --name demo"),
     )
-    shop = Service(APP, place.directory / "srv" / APP, place.app_port, COLOURS)
-    return Circus(place.directory, (shop,), programs, {"HOOKD_CONFIG": str(place.config)}).ini
+    shop = CircusApp(APP, place.directory / "srv" / APP, place.app_port, COLOURS)
+    return CircusConfig(place.directory, (shop,), programs, {"HOOKD_CONFIG": str(place.config)}).ini
 
 
-def _make_repositories(place: Place) -> None:
+def _make_repositories(place: DemoEnvironment) -> None:
     git(place.directory, "init", "--quiet", "--bare", "--initial-branch=main", str(place.remote))
     hook = place.remote / "hooks" / "post-receive"
     hook.parent.mkdir(exist_ok=True)
@@ -159,7 +159,7 @@ def _make_repositories(place: Place) -> None:
     git(place.work, "remote", "add", "origin", str(place.remote))
 
 
-def commit_and_push(place: Place, version: str, message: str) -> str:
+def commit_and_push(place: DemoEnvironment, version: str, message: str) -> str:
     """Do what a person does: change files, commit, push. Returns what git and the hook printed."""
     for file in sorted((FILES / version).iterdir()):
         shutil.copyfile(file, place.work / file.name)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from units.demo.environment import Place
+from units.demo.environment import DemoEnvironment
 
 _READY_SECONDS: Final = 40
 _STOP_SECONDS: Final = 40
@@ -22,7 +22,7 @@ class NotReady(Exception):
 
 
 @contextmanager
-def running(place: Place) -> Iterator[None]:
+def running_services(place: DemoEnvironment) -> Iterator[None]:
     """Run everything for as long as the block lasts."""
     log = place.directory / "services.log"
     manager = _start(place, log, "-m", "circus.circusd", str(place.manager_config))
@@ -35,7 +35,7 @@ def running(place: Place) -> Iterator[None]:
 
 
 @contextmanager
-def looking(place: Place) -> Iterator[None]:
+def reconciling(place: DemoEnvironment) -> Iterator[None]:
     """Look for pushes that nobody told of, for as long as the block: in the story itself each is told of."""
     typed = ("--config", str(place.config), "reconcile", "--every", "5")
     program = _start(place, place.directory / "reconcile.log", "-P", "-m", "hookd.cli", *typed)
@@ -45,7 +45,7 @@ def looking(place: Place) -> Iterator[None]:
         _stop(program)
 
 
-def _start(place: Place, log: Path, *arguments: str) -> "subprocess.Popen[bytes]":
+def _start(place: DemoEnvironment, log: Path, *arguments: str) -> "subprocess.Popen[bytes]":
     """Start one of Python's programs in a session of its own, away from the terminal's Ctrl-C."""
     with log.open("wb") as output:
         return subprocess.Popen(
@@ -76,7 +76,7 @@ def _wait(ready: Callable[[], bool], manager: "subprocess.Popen[bytes]", complai
         time.sleep(0.05)
 
 
-def _answers(place: Place, path: str) -> bool:
+def _answers(place: DemoEnvironment, path: str) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", place.hook_port, timeout=2)
     try:
         connection.request("GET", path)

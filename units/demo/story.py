@@ -12,14 +12,14 @@ from typing import Final
 from rich.console import Console
 from rich.markup import escape
 
-from hookd.cli.progress import follow
+from hookd.cli.progress import follow_deployment
 from hookd.config import load
 from hookd.model.deployment import Deployment, Status
-from hookd.queue.client import for_person
-from hookd.queue.deployments import Records
-from units.demo.environment import APP, LOOKS_SECONDS, Place, commit_and_push, make_place
-from units.demo.processes import NotReady, looking, running
-from units.demo.visitors import Visitors, ask
+from hookd.queue.client import cli_client
+from hookd.queue.deployments import DeploymentStore
+from units.demo.environment import APP, RECONCILE_SECONDS, DemoEnvironment, commit_and_push, create_environment
+from units.demo.processes import NotReady, reconciling, running_services
+from units.demo.visitors import Visitors, fetch_version
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ def run_demo(console: Console, *, once: bool, keep: bool) -> int:
         signal.signal(sig, signal.default_int_handler)
     try:
         console.print(f"Starting Redis, receiver, worker and the app's two services in {directory}", soft_wrap=True)
-        place = make_place(directory)
-        with running(place):
-            status = _tell(console, place)
+        place = create_environment(directory)
+        with running_services(place):
+            status = _run_acts(console, place)
             if not once:
-                with looking(place):
-                    _stay(console, place)
+                with reconciling(place):
+                    _wait_for_interrupt(console, place)
         return status
     except (NotReady, RuntimeError) as error:
         console.print(f"[red]The demo could not go on:[/] {escape(str(error))}", soft_wrap=True)
@@ -67,17 +67,17 @@ def run_demo(console: Console, *, once: bool, keep: bool) -> int:
             shutil.rmtree(directory, ignore_errors=True)
 
 
-def _tell(console: Console, place: Place) -> int:
-    records = Records(for_person(load(place.config).settings.redis.url), keep_seconds=86_400)
+def _run_acts(console: Console, place: DemoEnvironment) -> int:
+    records = DeploymentStore(cli_client(load(place.config).settings.redis.url), keep_seconds=86_400)
     mistakes = []
     for number, act in enumerate(ACTS):
         console.print(f"\n[bold]{act.title}[/]")
         # Before the first deployment nobody answers, and a request would wait for it.
         with Visitors(place.app_port) if number else nullcontext() as visitors:
-            record = _play(console, place, records, act)
-        mistakes += _mistakes(act, record, _answering(place, record))
+            record = _run_act(console, place, records, act)
+        mistakes += _act_failures(act, record, _serving_version(place, record))
         if visitors is not None:
-            mistakes += _report(console, visitors)
+            mistakes += _report_visitors(console, visitors)
         if mistakes:
             break
     for mistake in mistakes:
@@ -85,7 +85,7 @@ def _tell(console: Console, place: Place) -> int:
     return 1 if mistakes else 0
 
 
-def _play(console: Console, place: Place, records: Records, act: Act) -> Deployment:
+def _run_act(console: Console, place: DemoEnvironment, records: DeploymentStore, act: Act) -> Deployment:
     """Push, follow the deployment that the push caused, and show which version answers."""
     console.print(f"  $ git commit -m {act.message!r} && git push")
     known = {record.id for record in records.history(APP, 50)}
@@ -95,18 +95,18 @@ def _play(console: Console, place: Place, records: Records, act: Act) -> Deploym
     new = [record.id for record in records.history(APP, 50) if record.id not in known]
     if not new:
         raise RuntimeError("the push reached no receiver")
-    record = follow(records, new[0], console)
+    record = follow_deployment(records, new[0], console)
     if record.status in (Status.SUCCEEDED, Status.ROLLED_BACK):
-        console.print(f"  {place.app_url} answers: version [bold]{ask(place.app_port)}[/]", soft_wrap=True)
+        console.print(f"  {place.app_url} answers: version [bold]{fetch_version(place.app_port)}[/]", soft_wrap=True)
     return record
 
 
-def _answering(place: Place, record: Deployment) -> str:
+def _serving_version(place: DemoEnvironment, record: Deployment) -> str:
     """The version that answers; not asked for when nothing may be there to answer."""
-    return ask(place.app_port) if record.status in (Status.SUCCEEDED, Status.ROLLED_BACK) else "no"
+    return fetch_version(place.app_port) if record.status in (Status.SUCCEEDED, Status.ROLLED_BACK) else "no"
 
 
-def _mistakes(act: Act, record: Deployment, answering: str) -> list[str]:
+def _act_failures(act: Act, record: Deployment, answering: str) -> list[str]:
     mistakes = []
     if record.status is not act.ending:
         mistakes.append(f"{act.title}: ended {record.status}, wanted {act.ending}")
@@ -115,7 +115,7 @@ def _mistakes(act: Act, record: Deployment, answering: str) -> list[str]:
     return mistakes
 
 
-def _report(console: Console, visitors: Visitors) -> list[str]:
+def _report_visitors(console: Console, visitors: Visitors) -> list[str]:
     seen = visitors.seen
     by_version = ", ".join(f"{count} from {version}" for version, count in sorted(seen.versions.items()))
     console.print(
@@ -126,7 +126,7 @@ def _report(console: Console, visitors: Visitors) -> list[str]:
     return [f"a visitor saw: {failure}" for failure in seen.failures[:3]]
 
 
-def _stay(console: Console, place: Place) -> None:
+def _wait_for_interrupt(console: Console, place: DemoEnvironment) -> None:
     """Leave everything running until Ctrl-C and say what can be tried."""
     console.print(
         f"""
@@ -142,7 +142,7 @@ In another terminal:
   rq requeue --queue hookd --all    # the failed one again: it finds the head that is there now
   hookd rollback {APP}
   hookd why {APP}
-  chmod -x {place.remote}/hooks/post-receive    # lose the webhook: what you push now is live within {LOOKS_SECONDS} s
+  chmod -x {place.remote}/hooks/post-receive    # lose the webhook: a push is live within {RECONCILE_SECONDS} s
 """,
         soft_wrap=True,
     )

@@ -14,7 +14,7 @@ _VERSION: Final = re.compile(rb"version (\w+)")
 
 
 @dataclass
-class Seen:
+class VisitorStats:
     """What the visitors saw: answers per version, failures, and the longest wait in seconds."""
 
     versions: dict[str, int] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Visitors:
         self._port = port
         self._leave = threading.Event()
         self._thread = threading.Thread(target=self._visit, name="visitors", daemon=True)
-        self.seen = Seen()
+        self.seen = VisitorStats()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -50,7 +50,7 @@ class Visitors:
         while not self._leave.wait(_PAUSE_SECONDS):
             started = time.monotonic()
             try:
-                version = ask(self._port)
+                version = fetch_version(self._port)
             except (OSError, http.client.HTTPException, ValueError) as error:
                 self.seen.failures.append(f"{type(error).__name__}: {error}")
             else:
@@ -58,7 +58,7 @@ class Visitors:
             self.seen.slowest = max(self.seen.slowest, time.monotonic() - started)
 
 
-def ask(port: int) -> str:
+def fetch_version(port: int) -> str:
     """Ask for the page and return the version that answered; raises ValueError for any other answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_SECONDS)
     try:

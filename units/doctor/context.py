@@ -10,20 +10,20 @@ from typing import Final
 from redis import Redis
 
 from hookd.config import Config, ConfigError, load
-from hookd.credentials import person
+from hookd.credentials import cli_user
 from hookd.model.app import App, Catalogue
 from hookd.model.journal import AppState, decode, fold
-from hookd.model.paths import Places
+from hookd.model.paths import AppPaths
 from hookd.model.settings import Settings
-from hookd.queue.client import for_person
+from hookd.queue.client import cli_client
 from units.apps.plan import units_of
-from units.doctor.finding import Finding, Unseen, error
+from units.doctor.finding import CannotCheck, Finding, error
 from units.system import disk, layout
 from units.system.run import CommandFailed
 from units.system.systemd import Unit, read_units
 
 # hookd shortens a journal after 500 events; the worker's user could make it as long as the disk.
-_LONGEST_JOURNAL: Final = 16 * 1024 * 1024
+_MAX_JOURNAL_BYTES: Final = 16 * 1024 * 1024
 HOST_UNITS: Final = (
     f"{layout.REDIS}.service",
     "hookd.socket",
@@ -35,7 +35,7 @@ HOST_UNITS: Final = (
 
 
 @dataclass(frozen=True)
-class Subject:
+class HostContext:
     """One host at one moment; `units` is the reason as text when systemd does not answer.
 
     Not `whole`: some app's file cannot be used, so that `apps` and the catalogue lack it.
@@ -53,7 +53,7 @@ class Subject:
     def config(self) -> Config:
         """The configuration; raises Unseen when hookd.toml cannot be used."""
         if self.given is None:
-            raise Unseen(f"this needs {self.path}, which cannot be used", "mend it, then: sudo hookd doctor")
+            raise CannotCheck(f"this needs {self.path}, which cannot be used", "mend it, then: sudo hookd doctor")
         return self.given
 
     @property
@@ -64,35 +64,37 @@ class Subject:
     def unit(self, name: str) -> Unit:
         """How a unit stands; raises Unseen when systemd does not answer."""
         if isinstance(self.units, str):
-            raise Unseen(f"systemd does not say how {name} stands: {self.units}", "systemctl is-system-running")
+            raise CannotCheck(f"systemd does not say how {name} stands: {self.units}", "systemctl is-system-running")
         return self.units.get(name) or Unit(name)
 
     def redis(self) -> Redis:
         """A connection as the operator, or whoever may at least read; raises NotForYou and ConfigError."""
-        return for_person(self.settings.redis.url, person(self.config, reads=True))
+        return cli_client(self.settings.redis.url, cli_user(self.config, reads=True))
 
-    def places(self, app: App) -> Places:
+    def places(self, app: App) -> AppPaths:
         """Where an app's things live."""
-        return Places(root=app.root, settings=self.settings, app=app.name)
+        return AppPaths(root=app.root, settings=self.settings, app=app.name)
 
     def state(self, app: App) -> AppState:
         """What the app's journal says; an empty state when it was never deployed."""
         journal = self.places(app).journal
         found = disk.status(journal)  # Raises PermissionError, where reading would find nothing.
-        if found is not None and found.st_size > _LONGEST_JOURNAL:
-            raise Unseen(f"{journal} is longer than any journal of hookd's", f"sudo ls -l {journal}")
+        if found is not None and found.st_size > _MAX_JOURNAL_BYTES:
+            raise CannotCheck(f"{journal} is longer than any journal of hookd's", f"sudo ls -l {journal}")
         content = disk.read(journal) or b""
         return fold(decode(content.decode("utf-8", "replace").split("\n")))
 
 
-def look(path: Path, only: str | None) -> tuple[Subject, list[Finding]]:
+def read_context(path: Path, only: str | None) -> tuple[HostContext, list[Finding]]:
     """Read what can be read, and say what is wrong with the rest; what is wrong with one app holds no other up."""
     config, problems = _read(path)
     apps = config.catalogue.apps if config else ()
     if only is not None:
         apps = tuple(app for app in apps if app.name == only)
-    findings = [error(f"the configuration cannot be used as it stands: {text}", _mend(text)) for text in problems]
-    subject = Subject(path, config, apps, _units(apps), datetime.now(UTC), os.geteuid() == 0, not problems)
+    findings = [
+        error(f"the configuration cannot be used as it stands: {text}", _repair_command(text)) for text in problems
+    ]
+    subject = HostContext(path, config, apps, _read_all_units(apps), datetime.now(UTC), os.geteuid() == 0, not problems)
     return subject, findings
 
 
@@ -102,7 +104,7 @@ def app_names(path: Path) -> list[str] | None:
         settings = load(path, only="").settings
     except ConfigError:
         return None
-    return _names(settings.apps or path.parent / "apps")
+    return _app_file_names(settings.apps or path.parent / "apps")
 
 
 def _read(path: Path) -> tuple[Config | None, list[str]]:
@@ -115,11 +117,11 @@ def _read(path: Path) -> tuple[Config | None, list[str]]:
     except ConfigError:
         return None, problems
     directory = alone.settings.apps or path.parent / "apps"
-    apps = tuple(app for name in _names(directory) for app in _one(path, name))
+    apps = tuple(app for name in _app_file_names(directory) for app in _one(path, name))
     return Config(path, alone.settings, Catalogue(apps=apps)), problems
 
 
-def _names(directory: Path) -> list[str]:
+def _app_file_names(directory: Path) -> list[str]:
     try:
         return sorted(file.stem for file in directory.iterdir() if file.suffix == ".toml")
     except OSError:
@@ -133,14 +135,14 @@ def _one(path: Path, name: str) -> tuple[App, ...]:
         return ()
 
 
-def _mend(problem: str) -> str:
+def _repair_command(problem: str) -> str:
     file = problem.split(": ", 1)[0]
     if file == str(layout.CONFIG) and not layout.CONFIG.exists() and layout.CURRENT.exists():
         return "sudo hookd setup --domain deploy.example.org (how your git host reaches this server)"
     return f"sudoedit {file} && sudo systemctl restart hookd.service"
 
 
-def _units(apps: tuple[App, ...]) -> Mapping[str, Unit] | str:
+def _read_all_units(apps: tuple[App, ...]) -> Mapping[str, Unit] | str:
     try:
         of_apps = (name for app in apps for name in units_of(app))
         return read_units([*HOST_UNITS, layout.RECONCILE, "nginx.service", *of_apps])

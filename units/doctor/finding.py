@@ -8,7 +8,7 @@ from typing import Final
 
 # Answers of git hosts, causes of old deployments: whatever would move the cursor or end the line is made visible.
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
-_LONGEST: Final = 600
+_MAX_CHARACTERS: Final = 600
 
 
 class Level(StrEnum):
@@ -37,7 +37,7 @@ class Finding:
     app: str | None = None
 
 
-class Unseen(Exception):
+class CannotCheck(Exception):
     """A check cannot look at what it is for."""
 
     def __init__(self, what: str, hint: str | None = None) -> None:
@@ -65,7 +65,7 @@ def unknown(what: str, hint: str | None = None) -> Finding:
     return Finding(Level.UNKNOWN, printable(what), printable(hint) if hint else None)
 
 
-def worst(findings: Iterable[Finding]) -> Level:
+def worst_level(findings: Iterable[Finding]) -> Level:
     """The level of the worst finding; ok when there is none."""
     return max((finding.level for finding in findings), key=RANK.index, default=Level.OK)
 
@@ -73,4 +73,4 @@ def worst(findings: Iterable[Finding]) -> Level:
 def printable(text: str) -> str:
     """Make one line of bounded length of a text that may be a stranger's."""
     line = _UNPRINTABLE.sub(" ", text).strip()
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+    return line if len(line) <= _MAX_CHARACTERS else f"{line[: _MAX_CHARACTERS - 1]}…"

@@ -10,7 +10,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.text import Text
 
-from units.doctor.finding import EXIT, RANK, Finding, Level, worst
+from units.doctor.finding import EXIT, RANK, Finding, Level, worst_level
 
 _COLOURS: Final = {Level.OK: "green", Level.UNKNOWN: "magenta", Level.WARNING: "yellow", Level.ERROR: "bold red"}
 _WIDTH: Final = 9
@@ -26,7 +26,7 @@ class Report:
     @property
     def level(self) -> Level:
         """The worst that was found."""
-        return worst(self.findings)
+        return worst_level(self.findings)
 
     @property
     def exit_status(self) -> int:
@@ -40,7 +40,7 @@ class Report:
     def summary(self) -> str:
         """How many of each in one line, as monitoring shows it."""
         counts = ((level, sum(one.level is level for one in self.findings)) for level in reversed(RANK))
-        told = ", ".join(_counted(level, number) for level, number in counts if number)
+        told = ", ".join(_format_count(level, number) for level, number in counts if number)
         return (
             f"{socket.gethostname()} is {'well' if self.level is Level.OK else 'not well'}: {told or 'nothing found'}"
         )
@@ -61,16 +61,16 @@ class Report:
         console.print(Text(f"hookd: {self.summary()}", style=_COLOURS[self.level]), soft_wrap=True)
         for finding in self.sorted():
             if not (quiet and finding.level is Level.OK):
-                for line in _lines(finding):
+                for line in _format_finding(finding):
                     console.print(line, soft_wrap=True)
 
 
-def _counted(level: Level, number: int) -> str:
+def _format_count(level: Level, number: int) -> str:
     plural = "s" if number > 1 and level in (Level.ERROR, Level.WARNING) else ""
     return f"{number} {level}{plural}"
 
 
-def _lines(finding: Finding) -> Iterator[Text]:
+def _format_finding(finding: Finding) -> Iterator[Text]:
     about = f"{finding.app} {finding.check}" if finding.app else finding.check
     yield Text.assemble((f"{finding.level:{_WIDTH}}", _COLOURS[finding.level]), (f"{about}: ", "bold"), finding.what)
     if finding.hint:

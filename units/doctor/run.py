@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from hookd.credentials import NotForYou
+from hookd.credentials import PasswordUnreadable
 from hookd.model.app import App
 from units.doctor.checks import (
     accounts,
@@ -27,8 +27,8 @@ from units.doctor.checks import (
     sudo,
     versions,
 )
-from units.doctor.context import Subject, look
-from units.doctor.finding import Finding, Unseen, error, ok, unknown
+from units.doctor.context import HostContext, read_context
+from units.doctor.finding import CannotCheck, Finding, error, ok, unknown
 from units.doctor.report import Report
 from units.system.disk import UnsafePath
 
@@ -37,10 +37,10 @@ _TOTAL_SECONDS: Final = 20
 _THREADS: Final = 16
 _AS_ROOT: Final = "sudo hookd doctor"
 
-HostCheck = Callable[[Subject], Iterator[Finding]]
-AppCheck = Callable[[Subject, App], Iterator[Finding]]
+HostCheck = Callable[[HostContext], Iterator[Finding]]
+AppCheck = Callable[[HostContext, App], Iterator[Finding]]
 
-HOST: Final[tuple[tuple[str, HostCheck, str], ...]] = (
+HOST_CHECKS: Final[tuple[tuple[str, HostCheck, str], ...]] = (
     ("services", services.check, services.GOOD),
     ("answers", endpoints.check, ""),
     ("redis", redis.check, redis.GOOD),
@@ -55,7 +55,7 @@ HOST: Final[tuple[tuple[str, HostCheck, str], ...]] = (
     ("clock", clock.check, clock.GOOD),
     ("versions", versions.check, versions.GOOD),
 )
-APP: Final[tuple[tuple[str, AppCheck, str], ...]] = (
+APP_CHECKS: Final[tuple[tuple[str, AppCheck, str], ...]] = (
     ("services", services.check_app, services.GOOD_APP),
     ("answers", endpoints.check_app, ""),
     ("git", git.check_app, ""),
@@ -70,7 +70,7 @@ APP: Final[tuple[tuple[str, AppCheck, str], ...]] = (
 
 
 @dataclass(frozen=True)
-class Task:
+class CheckRun:
     """One check with what it looks at; `good` is what is said when it finds nothing."""
 
     check: str
@@ -84,10 +84,10 @@ def doctor(path: Path, only: str | None = None) -> Report:
 
     It ends after about 20 s, whatever does not answer.
     """
-    began: list[Subject] = []
+    began: list[HostContext] = []
 
     def begin() -> Iterator[Finding]:
-        subject, problems = look(path, only)
+        subject, problems = read_context(path, only)
         began.append(subject)
         yield from problems
         if only is not None and not subject.apps:
@@ -95,46 +95,50 @@ def doctor(path: Path, only: str | None = None) -> Report:
                 f"there is no app {only!r} in the catalogue, or its file cannot be used", "sudo hookd app list"
             )
 
-    first = isolated(Task("configuration", None, begin, f"{path} and the catalogue can be used"))
-    return Report(datetime.now(UTC), (*first, *(finding for subject in began for finding in _all(_tasks(subject)))))
+    first = run_isolated(CheckRun("configuration", None, begin, f"{path} and the catalogue can be used"))
+    return Report(
+        datetime.now(UTC), (*first, *(finding for subject in began for finding in _run_all(_all_runs(subject))))
+    )
 
 
-def _tasks(subject: Subject) -> list[Task]:
-    host = [Task(name, None, _bound(check, subject), good) for name, check, good in HOST]
+def _all_runs(subject: HostContext) -> list[CheckRun]:
+    host = [CheckRun(name, None, _bind(check, subject), good) for name, check, good in HOST_CHECKS]
     apps = [
-        Task(name, app.name, _bound(check, subject, app), good) for app in subject.apps for name, check, good in APP
+        CheckRun(name, app.name, _bind(check, subject, app), good)
+        for app in subject.apps
+        for name, check, good in APP_CHECKS
     ]
     return [*host, *apps]
 
 
-def _bound(check: Callable[..., Iterator[Finding]], *arguments: object) -> Callable[[], Iterator[Finding]]:
+def _bind(check: Callable[..., Iterator[Finding]], *arguments: object) -> Callable[[], Iterator[Finding]]:
     return lambda: check(*arguments)
 
 
-def _all(tasks: list[Task]) -> list[Finding]:
+def _run_all(tasks: list[CheckRun]) -> list[Finding]:
     """Run the checks side by side, and return what they found in the order of the checks."""
     pool = ThreadPoolExecutor(_THREADS)
-    running = [(task, pool.submit(isolated, task)) for task in tasks]
+    running = [(task, pool.submit(run_isolated, task)) for task in tasks]
     wait([future for _, future in running], timeout=_TOTAL_SECONDS)
     pool.shutdown(wait=False, cancel_futures=True)
     return [finding for task, future in running for finding in _result(task, future)]
 
 
-def _result(task: Task, future: Future[list[Finding]]) -> list[Finding]:
+def _result(task: CheckRun, future: Future[list[Finding]]) -> list[Finding]:
     if future.done() and not future.cancelled():
         return future.result()
     late = unknown(f"this took longer than {_TOTAL_SECONDS} s", "hookd doctor APP looks at one app")
     return [replace(late, check=task.check, app=task.app)]
 
 
-def isolated(task: Task) -> list[Finding]:
+def run_isolated(task: CheckRun) -> list[Finding]:
     """Run one check to its end or to where it breaks; the one place where the unexpected becomes a finding."""
     seen: list[Finding] = []
     try:
         seen.extend(task.look())
-    except Unseen as hidden:
+    except CannotCheck as hidden:
         seen.append(unknown(str(hidden), hidden.hint))
-    except (PermissionError, NotForYou) as closed:
+    except (PermissionError, PasswordUnreadable) as closed:
         # A part of a path tells nobody anything.
         name = str(getattr(closed, "filename", None) or "")
         seen.append(unknown(f"{name if name.startswith('/') else 'some of it'} is closed to you", _AS_ROOT))

@@ -18,7 +18,7 @@ from units.plan.steps import (
     Step,
     User,
     drop_in_directories,
-    nginx_news,
+    nginx_reload_steps,
 )
 from units.render.host import host_files
 from units.render.redis_acl import acl
@@ -64,7 +64,7 @@ def host_plan(host: Host, catalogue: Catalogue) -> Plan:
         *_own_files(),
         *drop_in_directories(files),
         *files,
-        *_news(host, files),
+        *_reload_steps(host, files),
     )
 
 
@@ -75,11 +75,11 @@ def _webroot(host: Host) -> Plan:
 
 def _own_files() -> list[Step]:
     """Passwords and the token are made once and read back, so that a second run changes nothing."""
-    passwords = {role: _kept(layout.PASSWORDS / role) for role in ROLES}
+    passwords = {role: _existing_or_new(layout.PASSWORDS / role) for role in ROLES}
     return [
         *(File(layout.PASSWORDS / role, f"{password}\n", mode=0o600) for role, password in passwords.items()),
         File(layout.REDIS_ACL, acl(passwords), "root", layout.REDIS, 0o640),
-        File(layout.TOKEN, f"{_kept(layout.TOKEN)}\n", mode=0o600),
+        File(layout.TOKEN, f"{_existing_or_new(layout.TOKEN)}\n", mode=0o600),
         File(
             layout.KNOWN_HOSTS,
             "# ssh host keys of git hosts that are accepted; hookd app add puts them here.\n",
@@ -88,12 +88,12 @@ def _own_files() -> list[Step]:
     ]
 
 
-def _kept(path: Path) -> str:
+def _existing_or_new(path: Path) -> str:
     """The value that stands in a file, or a new one."""
     return (disk.read(path) or b"").decode().strip() or secrets.token_urlsafe(_PASSWORD_BYTES)
 
 
-def _news(host: Host, files: tuple[File | Link, ...]) -> list[Step]:
+def _reload_steps(host: Host, files: tuple[File | Link, ...]) -> list[Step]:
     """Who must hear of a change, in the order in which they need each other."""
     unit = layout.SYSTEMD
     workers = tuple(layout.worker_unit(instance) for instance in layout.INSTANCES)
@@ -115,11 +115,11 @@ def _news(host: Host, files: tuple[File | Link, ...]) -> list[Step]:
         ),
     ]
     if any(file.path.is_relative_to(layout.NGINX) for file in files):
-        steps += nginx_news()
-    return [*steps, *guard_news(host)]
+        steps += nginx_reload_steps()
+    return [*steps, *guard_reload_steps(host)]
 
 
-def guard_news(host: Host) -> list[Step]:
+def guard_reload_steps(host: Host) -> list[Step]:
     """The programs that watch over hookd take up its files, those that this host has."""
     steps: list[Step] = []
     if host.has_fail2ban:

@@ -8,30 +8,30 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from units.plan.manifest import Brought, Manifest
+from units.plan.manifest import Manifest, Resource
 from units.plan.steps import NOLOGIN, Absent, Directory, File, Group, Link, Plan, Run, Step, User
 from units.system import disk
 from units.system.errors import Refused
 from units.system.run import run
 
-Say = Callable[[str], None]
+Echo = Callable[[str], None]
 _SECONDS: Final = 120
 
 
 class Installer:
     """Brings a host to a plan; `scope` says for whom, so that it can be taken away again."""
 
-    def __init__(self, manifest: Manifest, scope: str, say: Say) -> None:
+    def __init__(self, manifest: Manifest, scope: str, echo: Echo) -> None:
         self._manifest = manifest
         self._scope = scope
-        self._say = say
+        self._say = echo
 
     def check(self, plan: Plan) -> None:
         """Raise Refused when something stands in the way that is not hookd's: nothing may be changed then."""
-        if reasons := strangers(plan, self._manifest):
+        if reasons := conflicts(plan, self._manifest):
             raise Refused(reasons)
 
-    def left_over(self, plan: Plan) -> list[Path]:
+    def obsolete_files(self, plan: Plan) -> list[Path]:
         """Files and links that an earlier plan of this scope brought and this one does not want."""
         wanted = {str(step.path) for step in plan if isinstance(step, File | Link)}
         return [Path(one.name) for one in self._manifest.of(self._scope, "file", "link") if one.name not in wanted]
@@ -62,16 +62,16 @@ class Installer:
                 self._manifest.forget(thing)
         return [Path(thing.name) for thing in self._manifest.of(self._scope, "kept directory")]
 
-    def going(self, files: Iterable[Path], but: tuple[Path, ...] = ()) -> list[str]:
+    def removable_directories(self, files: Iterable[Path], but: tuple[Path, ...] = ()) -> list[str]:
         """The directories that `remove_directories` is going to remove when these files are gone."""
         paths = [Path(thing.name) for thing in self._manifest.of(self._scope, "directory")]
         whole = [path for path in paths if not any(path.is_relative_to(one) for one in but) and disk.status(path)]
-        stays = self.staying(files)
+        stays = self.kept_directories(files)
         empty = [Path(thing.name) for thing in self._manifest.of(self._scope, "kept directory")]
         there = (path for path in empty if path not in stays and disk.status(path))
         return [*(_all_but(path, but) for path in whole), *map(str, there)]
 
-    def staying(self, files: Iterable[Path]) -> list[Path]:
+    def kept_directories(self, files: Iterable[Path]) -> list[Path]:
         """The directories that `remove_directories` is going to return when these files are gone."""
         stays: list[Path] = []
         gone = set(files)
@@ -86,13 +86,13 @@ class Installer:
 
     def preview(self, plan: Plan) -> Iterable[str]:
         """Each step and whether anything is to be done for it."""
-        owed = set(self._manifest.owed)
+        pending = set(self._manifest.pending)
         for step in plan:
             if isinstance(step, Run):
-                is_due = not step.after or step.argv in owed
+                is_due = not step.after or step.argv in pending
             else:
-                is_due = not is_right(step)
-                owed |= _owed_for(plan, step) if is_due else set()
+                is_due = not is_present(step)
+                pending |= _pending_commands(plan, step) if is_due else set()
             yield f"{'+ ' if is_due else '  '}{step}"
 
     def carry_out(self, plan: Plan, *, dry_run: bool, whole: bool = True) -> None:
@@ -110,9 +110,9 @@ class Installer:
         for step in plan:
             if isinstance(step, Run):
                 self._run(step)
-            elif not is_right(step):
-                for argv in _owed_for(plan, step):
-                    self._manifest.owe(argv)
+            elif not is_present(step):
+                for argv in _pending_commands(plan, step):
+                    self._manifest.add_pending(argv)
                 self._note(step)
                 self._say(f"+ {step}")
                 _make(step)
@@ -122,31 +122,31 @@ class Installer:
         return changed
 
     def _run(self, step: Run) -> None:
-        if step.after and step.argv not in self._manifest.owed:
+        if step.after and step.argv not in self._manifest.pending:
             return
         self._say(f"+ {step}")
         run(step.argv, seconds=_SECONDS)
-        self._manifest.paid(step.argv)
+        self._manifest.mark_done(step.argv)
 
     def _note(self, step: Step) -> None:
         for thing in self._things(step):
             self._manifest.note(thing)
 
-    def _things(self, step: Step) -> list[Brought]:
+    def _things(self, step: Step) -> list[Resource]:
         """What of a step is hookd's own doing: what was there before is not taken away later."""
         match step:
             case Group():
-                return [Brought(self._scope, "group", step.name)]
+                return [Resource(self._scope, "group", step.name)]
             case User():
-                made = [] if _user(step.name) else [Brought(self._scope, "user", step.name)]
+                made = [] if _user(step.name) else [Resource(self._scope, "user", step.name)]
                 missing = [group for group in step.groups if not _is_member(step.name, group)]
-                return made + [Brought(self._scope, "member", f"{step.name} {group}") for group in missing]
+                return made + [Resource(self._scope, "member", f"{step.name} {group}") for group in missing]
             case Directory() if disk.status(step.path) is None:
-                return [Brought(self._scope, "kept directory" if step.keep else "directory", str(step.path))]
+                return [Resource(self._scope, "kept directory" if step.keep else "directory", str(step.path))]
             case File() if not step.keep:
-                return [Brought(self._scope, "file", str(step.path))]
+                return [Resource(self._scope, "file", str(step.path))]
             case Link():
-                return [Brought(self._scope, "link", str(step.path))]
+                return [Resource(self._scope, "link", str(step.path))]
             case _:
                 return []
 
@@ -175,7 +175,7 @@ def _remover(path: Path, but: Iterable[Path]) -> tuple[str, ...]:
     return ("find", str(path), "-xdev", "-depth", *passing, "-delete")
 
 
-def strangers(plan: Plan, manifest: Manifest) -> list[str]:
+def conflicts(plan: Plan, manifest: Manifest) -> list[str]:
     """Name every file and link that a plan would replace and that is not hookd's."""
     files = [step for step in plan if isinstance(step, File | Link)]
     return [f"{step.path} is there already, and not from hookd" for step in files if not _may_replace(step, manifest)]
@@ -185,17 +185,17 @@ def _may_replace(step: File | Link, manifest: Manifest) -> bool:
     if isinstance(step, File) and step.once:
         return True
     known = manifest.has("file" if isinstance(step, File) else "link", str(step.path))
-    return known or disk.status(step.path) is None or is_right(step)
+    return known or disk.status(step.path) is None or is_present(step)
 
 
-def _owed_for(plan: Plan, step: Step) -> set[tuple[str, ...]]:
+def _pending_commands(plan: Plan, step: Step) -> set[tuple[str, ...]]:
     """The commands of a plan that must be run when a step changes something."""
     path: Path | None = getattr(step, "path", None)
     commands = [one for one in plan if isinstance(one, Run)]
     return {one.argv for one in commands if path and any(path.is_relative_to(place) for place in one.after)}
 
 
-def is_right(step: Step) -> bool:
+def is_present(step: Step) -> bool:
     """Tell whether a step has nothing to do; a command always has."""
     match step:
         case Group():
@@ -206,9 +206,9 @@ def is_right(step: Step) -> bool:
             found = disk.status(step.path)
             if step.once and step.path.is_dir():
                 return True
-            return found is not None and stat.S_ISDIR(found.st_mode) and _fits(step, found)
+            return found is not None and stat.S_ISDIR(found.st_mode) and _has_wanted_owner(step, found)
         case File():
-            return _file_is_right(step)
+            return _is_file_present(step)
         case Link():
             return disk.read_link(step.path) == step.target
         case Absent():
@@ -217,20 +217,20 @@ def is_right(step: Step) -> bool:
             return False
 
 
-def _file_is_right(file: File) -> bool:
+def _is_file_present(file: File) -> bool:
     found = disk.status(file.path)
     if found is None or not stat.S_ISREG(found.st_mode):
         return False
     if file.once:
-        return not file.owned or _fits(file, found)
-    return _fits(file, found) and disk.read(file.path) == file.text.encode()
+        return not file.owned or _has_wanted_owner(file, found)
+    return _has_wanted_owner(file, found) and disk.read(file.path) == file.text.encode()
 
 
-def _fits(step: Directory | File, found: os.stat_result) -> bool:
+def _has_wanted_owner(step: Directory | File, found: os.stat_result) -> bool:
     """Compare with the plan; a user or group that is not made yet fits nothing."""
     if _user(step.owner) is None or _group(step.group) is None:
         return False
-    return _owner(step).fits(found)
+    return _wanted_owner(step).fits(found)
 
 
 def _make(step: Step) -> None:
@@ -240,10 +240,10 @@ def _make(step: Step) -> None:
         case User():
             _make_user(step)
         case Directory():
-            disk.make_directory(step.path, _owner(step))
+            disk.make_directory(step.path, _wanted_owner(step))
         case File():
             there = disk.read(step.path) if step.once else None
-            disk.write(step.path, step.text.encode() if there is None else there, _owner(step), _checker(step))
+            disk.write(step.path, step.text.encode() if there is None else there, _wanted_owner(step), _checker(step))
         case Link():
             disk.link(step.path, step.target)
         case Absent():
@@ -269,7 +269,7 @@ def _make_user(user: User) -> None:
             run(("usermod", "--append", "--groups", group, user.name))
 
 
-def _owner(step: Directory | File) -> disk.Owner:
+def _wanted_owner(step: Directory | File) -> disk.Owner:
     return disk.Owner(pwd.getpwnam(step.owner).pw_uid, grp.getgrnam(step.group).gr_gid, step.mode)
 
 

@@ -7,16 +7,16 @@ from typing import Any, Final, Literal
 
 from units.system import disk
 
-Kind = Literal["group", "user", "member", "directory", "kept directory", "file", "link"]
+ResourceKind = Literal["group", "user", "member", "directory", "kept directory", "file", "link"]
 HOST: Final = "host"
 
 
 @dataclass(frozen=True)
-class Brought:
+class Resource:
     """One thing that was not there before: its `scope` is `host`, or `app:NAME`."""
 
     scope: str
-    kind: Kind
+    kind: ResourceKind
     name: str
 
 
@@ -25,8 +25,8 @@ class Manifest:
     """The list of what was brought, in the order of its coming, and of the commands that are owed."""
 
     path: Path
-    brought: list[Brought] = field(default_factory=list)
-    owed: list[tuple[str, ...]] = field(default_factory=list)
+    resources: list[Resource] = field(default_factory=list)
+    pending: list[tuple[str, ...]] = field(default_factory=list)
 
     @classmethod
     def load(cls, path: Path) -> "Manifest":
@@ -35,40 +35,40 @@ class Manifest:
         if content is None:
             return cls(path)
         found: dict[str, Any] = json.loads(content)
-        return cls(path, [Brought(**item) for item in found["brought"]], [tuple(argv) for argv in found["owed"]])
+        return cls(path, [Resource(**item) for item in found["brought"]], [tuple(argv) for argv in found["owed"]])
 
-    def note(self, thing: Brought) -> None:
+    def note(self, thing: Resource) -> None:
         """Remember something that is about to be made."""
-        if thing not in self.brought:
-            self.brought.append(thing)
+        if thing not in self.resources:
+            self.resources.append(thing)
             self.save()
 
-    def forget(self, thing: Brought) -> None:
+    def forget(self, thing: Resource) -> None:
         """Forget something that is gone."""
-        self.brought.remove(thing)
+        self.resources.remove(thing)
         self.save()
 
-    def owe(self, argv: tuple[str, ...]) -> None:
+    def add_pending(self, argv: tuple[str, ...]) -> None:
         """Remember a command that must be run once the current change is made."""
-        if argv not in self.owed:
-            self.owed.append(argv)
+        if argv not in self.pending:
+            self.pending.append(argv)
             self.save()
 
-    def paid(self, argv: tuple[str, ...]) -> None:
+    def mark_done(self, argv: tuple[str, ...]) -> None:
         """Forget a command that was run."""
-        if argv in self.owed:
-            self.owed.remove(argv)
+        if argv in self.pending:
+            self.pending.remove(argv)
             self.save()
 
-    def of(self, scope: str, *kinds: Kind) -> list[Brought]:
+    def of(self, scope: str, *kinds: ResourceKind) -> list[Resource]:
         """What belongs to a scope, the last first."""
-        return [thing for thing in reversed(self.brought) if thing.scope == scope and thing.kind in kinds]
+        return [thing for thing in reversed(self.resources) if thing.scope == scope and thing.kind in kinds]
 
-    def has(self, kind: Kind, name: str) -> bool:
+    def has(self, kind: ResourceKind, name: str) -> bool:
         """Tell whether something was brought by hookd, in whatever scope."""
-        return any(thing.kind == kind and thing.name == name for thing in self.brought)
+        return any(thing.kind == kind and thing.name == name for thing in self.resources)
 
     def save(self) -> None:
         """Write it as a whole."""
-        content = {"brought": [vars(thing) for thing in self.brought], "owed": self.owed}
+        content = {"brought": [vars(thing) for thing in self.resources], "owed": self.pending}
         disk.write(self.path, json.dumps(content, indent=1).encode(), disk.SECRET)

@@ -124,7 +124,7 @@ def drop_in_directories(files: tuple[File | Link, ...]) -> tuple[Directory, ...]
     return tuple(Directory(path, "root", "root", 0o755, keep=True) for path in parents)
 
 
-def nginx_news() -> list[Step]:
+def nginx_reload_steps() -> list[Step]:
     """nginx checks its files, then takes them up without a dropped connection."""
     return [
         Run(("nginx", "-t", "-q"), "nginx checks its files", after=(layout.NGINX,)),

@@ -6,15 +6,15 @@ from typing import Final
 
 from hookd.model.app import App
 from hookd.model.journal import Colour
-from hookd.model.sudo import privileged
+from hookd.model.sudo import sudo_commands
 from units.plan.steps import File, Link
 from units.render import app_paths
-from units.render.templates import filled
+from units.render.templates import render
 from units.system import layout
 from units.system.facts import Host
 
 COLOURS: Final[tuple[Colour, ...]] = ("blue", "green")
-_WHY: Final = {
+_REASONS: Final = {
     "start": "It comes up after a reboot.",
     "stop": "The old one stops when the new one is well, a bad one at once.",
     "restart": "A deployment brings it into the new release.",
@@ -22,7 +22,7 @@ _WHY: Final = {
 
 
 @dataclass(frozen=True)
-class Permission:
+class SudoCommand:
     """One command that the worker may run as root."""
 
     text: str
@@ -35,19 +35,19 @@ def app_files(app: App, host: Host) -> tuple[File | Link, ...]:
     hookd makes the units when `service.units` says so. To a unit that was there before it adds a drop-in, and a socket
     when `service.listen` says where; nothing when the unit has neither that nor a socket of its own.
     """
-    return (*_units(app, host), *_sudoers(app), *_site(app, host), *_rotation(app))
+    return (*_units(app, host), *_sudoers(app), *_app_site(app, host), *_rotation(app))
 
 
 def _units(app: App, host: Host) -> tuple[File | Link, ...]:
     if app.service.manager != "systemd":
         return ()
     if app.service.units == "existing":
-        door = (_socket(app), _open_at_boot(app)) if app.service.listen else ()
+        door = (_socket(app), _enabled_socket(app)) if app.service.listen else ()
         return (*door, _drop_in(app)) if door or app.service.own_socket else ()
     if app.service.handover == "restart":
         return (_socket(app), _service(app, None))
     colours = [file for colour in COLOURS for file in (_health_socket(app, colour), _service(app, colour))]
-    return (_socket(app), *colours, _umbrella(app, host))
+    return (_socket(app), *colours, _parent_unit(app, host))
 
 
 def _unit(name: str, text: str) -> File:
@@ -55,12 +55,12 @@ def _unit(name: str, text: str) -> File:
 
 
 def _socket(app: App) -> File:
-    listen = app_paths.listen(app)
+    listen = app_paths.listen_address(app)
     values = {"listen": listen.removeprefix("unix:"), "is_unix": listen.startswith("unix:")}
-    return _unit(f"{app.service_name}.socket", filled("app/app.socket", app=app, unit=app.service_name, **values))
+    return _unit(f"{app.service_name}.socket", render("app/app.socket", app=app, unit=app.service_name, **values))
 
 
-def _open_at_boot(app: App) -> Link:
+def _enabled_socket(app: App) -> Link:
     """What `systemctl enable` would make; as a file of hookd's own it comes and goes with the socket."""
     name = f"{app.service_name}.socket"
     return Link(layout.SYSTEMD / "sockets.target.wants" / name, layout.SYSTEMD / name)
@@ -69,70 +69,70 @@ def _open_at_boot(app: App) -> Link:
 def _health_socket(app: App, colour: Colour) -> File:
     unit = app.service_name
     path = app_paths.health_socket(app, colour)
-    text = filled("app/health.socket", app=app, unit=unit, colour=colour, health_socket=path)
+    text = render("app/health.socket", app=app, unit=unit, colour=colour, health_socket=path)
     return _unit(f"{unit}-{colour}-health.socket", text)
 
 
 def _service(app: App, colour: Colour | None) -> File:
     unit = app.service_name
     name, sockets = (f"{unit}-{colour}", f"{unit}.socket {unit}-{colour}-health.socket") if colour else (unit, "")
-    text = filled(
+    text = render(
         "app/app.service",
-        **_running(app, colour),
+        **_gunicorn_values(app, colour),
         colour=colour,
         sockets=sockets or f"{unit}.socket",
-        group=app_paths.group(app),
-        writable=app_paths.data(app),
-        protect_home=app_paths.protect_home((app.root, *app_paths.data(app))),
+        group=app_paths.code_group(app),
+        writable=app_paths.data_directories(app),
+        protect_home=app_paths.protect_home((app.root, *app_paths.data_directories(app))),
     )
     return _unit(f"{name}.service", text)
 
 
-def _running(app: App, colour: Colour | None) -> dict[str, object]:
+def _gunicorn_values(app: App, colour: Colour | None) -> dict[str, object]:
     """What every way to run the app's gunicorn needs."""
     home = app.root / (colour or "current")
     return {"app": app, "unit": app.service_name, "home": home, "health": app_paths.health_variables(app, colour)}
 
 
-def _umbrella(app: App, host: Host) -> File:
+def _parent_unit(app: App, host: Host) -> File:
     unit, home = app.service_name, app_paths.protect_home((app.root,))
-    return _unit(f"{unit}.service", filled("app/umbrella.service", app=app, unit=unit, host=host, protect_home=home))
+    return _unit(f"{unit}.service", render("app/umbrella.service", app=app, unit=unit, host=host, protect_home=home))
 
 
 def _drop_in(app: App) -> File:
-    return _unit(f"{app.service_name}.service.d/hookd.conf", filled("app/adopted.conf", **_running(app, None)))
+    return _unit(f"{app.service_name}.service.d/hookd.conf", render("app/adopted.conf", **_gunicorn_values(app, None)))
 
 
 def _sudoers(app: App) -> tuple[File, ...]:
-    commands = [Permission(" ".join(argv), _WHY[argv[1]]) for argv in privileged(app)]
+    commands = [SudoCommand(" ".join(argv), _REASONS[argv[1]]) for argv in sudo_commands(app)]
     if not commands:
         return ()
-    text = filled("app/sudoers", app=app, commands=commands)
+    text = render("app/sudoers", app=app, commands=commands)
     return (File(layout.sudoers(app.name), text, mode=0o440, check=("visudo", "-c", "-q", "-f")),)
 
 
-def _site(app: App, host: Host) -> tuple[File | Link, ...]:
+def _app_site(app: App, host: Host) -> tuple[File | Link, ...]:
     if app.site.domain is None or not host.has_nginx:
         return ()
-    listen = app_paths.listen(app)
-    text = filled(
+    listen = app_paths.listen_address(app)
+    text = render(
         "nginx/app",
         app=app,
         domain=app.site.domain,
-        certificate=certificate(app.site.domain, host),
+        certificate=certificate_directory(app.site.domain, host),
         upstream=f"http://{listen}",
         again=f"hookd app edit {app.name}",
     )
-    return site(f"hookd-{app.name}", text)
+    return nginx_site(f"hookd-{app.name}", text)
 
 
-def site(name: str, text: str) -> tuple[File, Link]:
+def nginx_site(name: str, text: str) -> tuple[File, Link]:
     """A site of nginx, and the link that turns it on."""
     path = layout.SITES / name
     return File(path, text), Link(layout.ENABLED_SITES / name, path)
 
 
-def certificate(domain: str, host: Host) -> Path | None:
+def certificate_directory(domain: str, host: Host) -> Path | None:
     """The directory of a domain's certificate; None as long as certbot has none."""
     return layout.CERTIFICATES / domain if domain in host.certificates else None
 
@@ -140,6 +140,6 @@ def certificate(domain: str, host: Host) -> Path | None:
 def _rotation(app: App) -> tuple[File, ...]:
     """Rotation of what the app itself logs, if it has a directory for that."""
     logs = [app.data_root / name for name in app.shared.directories if Path(name).name in ("logs", "log")]
-    owner = {"user": app.ownership.user, "group": app_paths.group(app) or layout.WEB}
-    texts = [filled("app/logrotate", app=app, logs=path, **owner) for path in logs]
+    owner = {"user": app.ownership.user, "group": app_paths.code_group(app) or layout.WEB}
+    texts = [render("app/logrotate", app=app, logs=path, **owner) for path in logs]
     return (File(layout.LOGROTATE / f"hookd-{app.name}", "\n".join(texts)),) if texts else ()

@@ -16,22 +16,22 @@ _HOMES: Final = (Path("/home"), Path("/root"), Path("/run/user"))
 _LONGEST_QUESTION: Final = 25
 
 
-def listen(app: App) -> str:
+def listen_address(app: App) -> str:
     """Where visitors come in: `HOST:PORT`, or `unix:/path`."""
     return app.service.listen or f"unix:{layout.SOCKETS}/{app.name}.sock"
 
 
-def group(app: App) -> str | None:
+def code_group(app: App) -> str | None:
     """The group that may read the app's code; None when it needs no group."""
     return app.ownership.group if app.ownership.policy == "group" else None
 
 
-def data(app: App) -> tuple[Path, ...]:
+def data_directories(app: App) -> tuple[Path, ...]:
     """The directories that the app may write to."""
     return tuple(app.data_root / name for name in app.shared.directories)
 
 
-def written_by_worker(apps: Iterable[App]) -> tuple[Path, ...]:
+def worker_writable(apps: Iterable[App]) -> tuple[Path, ...]:
     """The directories that deployments write to, without those that lie in another."""
     paths = sorted({path for app in apps for path in (app.root, app.shared_root, app.data_root)})
     return tuple(path for path in paths if not any(other in path.parents for other in paths))

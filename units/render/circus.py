@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hookd.model.journal import Colour
-from units.render.templates import filled
+from units.render.templates import render
 
 GUNICORN_CONF = Path(__file__).parents[1] / "gunicorn.conf.py"
 
 
 @dataclass(frozen=True)
-class Program:
+class CircusProgram:
     """One of hookd's own programs."""
 
     name: str
@@ -19,7 +19,7 @@ class Program:
 
 
 @dataclass(frozen=True)
-class Service:
+class CircusApp:
     """An app on a port of this machine: two colours that take turns, or (None) one service."""
 
     name: str
@@ -29,15 +29,15 @@ class Service:
 
 
 @dataclass(frozen=True)
-class Circus:
+class CircusConfig:
     """Everything that one circus runs; its sockets lie in `directory`, whose path must be short.
 
     The first of `programs` starts first. `health_seconds` is how long an app's own question may take.
     """
 
     directory: Path
-    services: tuple[Service, ...]
-    programs: tuple[Program, ...] = ()
+    services: tuple[CircusApp, ...]
+    programs: tuple[CircusProgram, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     health_seconds: int | None = None
 
@@ -49,7 +49,7 @@ class Circus:
     @property
     def ini(self) -> str:
         """The text of its file."""
-        return filled(
+        return render(
             "circus.ini",
             directory=self.directory,
             services=self.services,

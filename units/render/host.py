@@ -6,8 +6,8 @@ from typing import Final
 from hookd.model.app import Catalogue
 from units.plan.steps import File, Link
 from units.render import app_paths
-from units.render.app import certificate, site
-from units.render.templates import filled
+from units.render.app import certificate_directory, nginx_site
+from units.render.templates import render
 from units.system import layout
 from units.system.facts import Host
 
@@ -25,12 +25,12 @@ _UNITS: Final = (
 def host_files(host: Host, catalogue: Catalogue) -> tuple[File | Link, ...]:
     """Everything for the host; raises Refused for a value of some app that cannot stand in one of its files."""
     return (
-        File(layout.CONFIG, filled("host/hookd.toml", host=host), once=True),
+        File(layout.CONFIG, render("host/hookd.toml", host=host), once=True),
         *_redis(host),
-        *(_unit(name, filled(f"systemd/{name}", host=host)) for name in _UNITS),
+        *(_unit(name, render(f"systemd/{name}", host=host)) for name in _UNITS),
         *_worker_drop_ins(host, catalogue),
         _reconcile(catalogue),
-        File(layout.LOGROTATE / "hookd", filled("host/logrotate", host=host)),
+        File(layout.LOGROTATE / "hookd", render("host/logrotate", host=host)),
         *_receiver_site(host),
         *_guards(host, catalogue),
     )
@@ -42,14 +42,14 @@ def _unit(name: str, text: str) -> File:
 
 def _redis(host: Host) -> tuple[File, ...]:
     # Distributions build their servers with systemd's library; the one that comes with hookd is not.
-    values = {"program": _through_current(host.redis_program), "notifies": host.redis_program.is_relative_to("/usr")}
+    values = {"program": _current_path(host.redis_program), "notifies": host.redis_program.is_relative_to("/usr")}
     return (
-        File(layout.REDIS_CONF, filled("host/redis.conf", **values)),
-        _unit("hookd-redis.service", filled("systemd/hookd-redis.service", **values)),
+        File(layout.REDIS_CONF, render("host/redis.conf", **values)),
+        _unit("hookd-redis.service", render("systemd/hookd-redis.service", **values)),
     )
 
 
-def _through_current(program: Path) -> Path:
+def _current_path(program: Path) -> Path:
     """A program of hookd's own, by the path that stays when a new version comes."""
     versions = layout.CODE / "versions"
     if not program.is_relative_to(versions):
@@ -58,46 +58,46 @@ def _through_current(program: Path) -> Path:
 
 
 def _worker_drop_ins(host: Host, catalogue: Catalogue) -> tuple[File, ...]:
-    writable = app_paths.written_by_worker(catalogue.apps)
-    apps = filled(
+    writable = app_paths.worker_writable(catalogue.apps)
+    apps = render(
         "systemd/worker-apps.conf",
         writable=writable,
         home=app_paths.protect_home(writable),
         stop_seconds=max((app.limits.deploy_seconds for app in catalogue.apps), default=1800) + 60,
     )
     files = [_unit("hookd-worker@.service.d/apps.conf", apps)]
-    if host.closer_sandbox:
-        files.append(_unit("hookd-worker@.service.d/systemd-257.conf", filled("systemd/worker-257.conf")))
+    if host.has_strict_sandbox:
+        files.append(_unit("hookd-worker@.service.d/systemd-257.conf", render("systemd/worker-257.conf")))
     return tuple(files)
 
 
 def _reconcile(catalogue: Catalogue) -> File:
     home = app_paths.protect_home(app.root for app in catalogue.apps)
-    return _unit(layout.RECONCILE, filled(f"systemd/{layout.RECONCILE}", home=home))
+    return _unit(layout.RECONCILE, render(f"systemd/{layout.RECONCILE}", home=home))
 
 
 def _receiver_site(host: Host) -> tuple[File | Link, ...]:
     if host.domain is None or not host.has_nginx:
         return ()
-    text = filled(
+    text = render(
         "nginx/receiver",
         domain=host.domain,
-        certificate=certificate(host.domain, host),
+        certificate=certificate_directory(host.domain, host),
         megabytes=-(-host.max_body // _MIB),
         again="hookd setup",
     )
-    return site("hookd", text)
+    return nginx_site("hookd", text)
 
 
 def _guards(host: Host, catalogue: Catalogue) -> tuple[File, ...]:
     """Files of other programs that watch over hookd, for those that this host has."""
     files = []
     if host.has_fail2ban:
-        files.append(File(layout.FAIL2BAN / "filter.d" / "hookd.conf", filled("fail2ban/filter.conf")))
-        files.append(File(layout.FAIL2BAN / "jail.d" / "hookd.conf", filled("fail2ban/jail.conf")))
+        files.append(File(layout.FAIL2BAN / "filter.d" / "hookd.conf", render("fail2ban/filter.conf")))
+        files.append(File(layout.FAIL2BAN / "jail.d" / "hookd.conf", render("fail2ban/jail.conf")))
     if host.has_apparmor:
-        files.append(File(layout.APPARMOR, filled("host/apparmor")))
+        files.append(File(layout.APPARMOR, render("host/apparmor")))
     if host.has_selinux:
-        apps = [{"name": app.name, "root": app.root, "data": app_paths.data(app)} for app in catalogue.apps]
-        files.append(File(layout.SELINUX, filled("host/selinux", apps=apps)))
+        apps = [{"name": app.name, "root": app.root, "data": app_paths.data_directories(app)} for app in catalogue.apps]
+        files.append(File(layout.SELINUX, render("host/selinux", apps=apps)))
     return tuple(files)

@@ -24,7 +24,7 @@ _RECEIVER: Final = (
     "+script|load +script|exists",
     f"(+watch +mget +set %RW~{redis_keys.waiting_key('*')} %RW~{redis_keys.delivery_key('*', '*')})",
     f"(+hget +hset +expire %RW~{redis_keys.record_key(_DEPLOYMENT)})",
-    f"(+hincrby %RW~{redis_keys.joined_key('*')})",
+    f"(+hincrby %RW~{redis_keys.coalesced_key('*')})",
     f"(+zadd %W~{redis_keys.history_key('*')})",
     f"(+xadd %W~{redis_keys.decisions_key('*')} %W~{redis_keys.REFUSALS})",
     f"(+hincrby +hset %RW~{redis_keys.counts_key('*')})",
@@ -37,10 +37,10 @@ _RECEIVER: Final = (
 )
 _STATUS: Final = (
     f"(+hget %R~{redis_keys.record_key('*')})",
-    f"(+hmget %R~{redis_keys.joined_key('*')})",
+    f"(+hmget %R~{redis_keys.coalesced_key('*')})",
     f"(+hgetall %R~{redis_keys.counts_key('*')})",
     f"(+zrange +zrevrange %R~{redis_keys.history_key('*')})",
-    f"(+get +mget %R~{redis_keys.app_key('*')})",
+    f"(+get +mget %R~{redis_keys.app_status_key('*')})",
     f"(+mget %R~{redis_keys.waiting_key('*')})",
     f"(+xrevrange %R~{redis_keys.decisions_key('*')})",
 )

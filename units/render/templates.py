@@ -11,7 +11,7 @@ from units.system import layout
 from units.system.errors import Refused
 
 
-def filled(template: str, **values: Any) -> str:
+def render(template: str, **values: Any) -> str:
     """Fill one template; raises Refused for a value that cannot stand where the template puts it."""
     return _environment().get_template(template).render(layout=layout, **values)
 
@@ -27,8 +27,8 @@ def _environment() -> Environment:
         autoescape=False,  # noqa: S701 - Nothing is HTML here; each value goes through a filter of its own.
     )
     environment.filters |= {
-        "plain": plain,
-        "path": in_unit,
+        "plain": plain_path,
+        "path": unit_path,
         "word": word,
         "quoted": quoted,
         "pattern": pattern,
@@ -42,7 +42,7 @@ _WORD: Final = re.compile(r"[A-Za-z0-9._:()@-]+")
 _PRINTABLE: Final = re.compile(r"[ -~]*")
 
 
-def plain(path: Path | str) -> str:
+def plain_path(path: Path | str) -> str:
     """A path as it is; raises Refused when a file of the host could read it as more than a path."""
     text = str(path)
     if _PATH.fullmatch(text) is None:
@@ -52,9 +52,9 @@ def plain(path: Path | str) -> str:
     return text
 
 
-def in_unit(path: Path | str) -> str:
+def unit_path(path: Path | str) -> str:
     """A path for a unit, where systemd would expand what follows a per cent sign."""
-    return plain(path).replace("%", "%%")
+    return plain_path(path).replace("%", "%%")
 
 
 def word(text: str) -> str:
@@ -74,4 +74,4 @@ def quoted(text: str) -> str:
 
 def pattern(path: Path | str) -> str:
     """A path as a regular expression that matches it alone."""
-    return re.escape(plain(path))
+    return re.escape(plain_path(path))

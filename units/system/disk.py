@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hookd.files.safe_open import MOST_BYTES, UntrustedLink, opened_directory
+from hookd.files.safe_open import MAX_FILE_BYTES, UntrustedLink, open_directory
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -40,11 +40,11 @@ CLOSED: Final = Owner(0, 0, 0o700)
 
 
 @contextmanager
-def opened(directory: Path) -> Iterator[int]:
+def open_parent(directory: Path) -> Iterator[int]:
     """Open a directory part by part; raises UnsafePath, and OSError when it is not there."""
     with ExitStack() as held:
         try:
-            descriptor = held.enter_context(opened_directory(directory))
+            descriptor = held.enter_context(open_directory(directory))
         except UntrustedLink as error:
             raise UnsafePath(f"{directory}: {error.strerror}") from None
         yield descriptor
@@ -52,14 +52,14 @@ def opened(directory: Path) -> Iterator[int]:
 
 def status(path: Path) -> os.stat_result | None:
     """Look at what stands at a path itself, not behind a link; None when there is nothing."""
-    with suppress(FileNotFoundError), opened(path.parent) as parent:
+    with suppress(FileNotFoundError), open_parent(path.parent) as parent:
         return os.stat(path.name, dir_fd=parent, follow_symlinks=False)
     return None
 
 
-def read(path: Path, most: int = MOST_BYTES) -> bytes | None:
+def read(path: Path, most: int = MAX_FILE_BYTES) -> bytes | None:
     """Read a file; None when there is none, or something else stands there. Raises UnsafePath for a longer one."""
-    with suppress(OSError), opened(path.parent) as parent:
+    with suppress(OSError), open_parent(path.parent) as parent:
         descriptor = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -75,8 +75,8 @@ def write(path: Path, content: bytes, owner: Owner, check: Callable[[str], objec
 
     `check` is given the path of the new file before it takes the old one's place, and raises if it is no good.
     """
-    with opened(path.parent) as parent:
-        aside = _aside(parent, path.name)
+    with open_parent(path.parent) as parent:
+        aside = _temporary_name(parent, path.name)
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -94,7 +94,7 @@ def write(path: Path, content: bytes, owner: Owner, check: Callable[[str], objec
         os.fsync(parent)
 
 
-def _aside(parent: int, name: str) -> str:
+def _temporary_name(parent: int, name: str) -> str:
     """Name the new file beside the old one. One that was left there by a process that was killed goes first."""
     aside = f".{name}.hookd-new"
     with suppress(FileNotFoundError):
@@ -104,7 +104,7 @@ def _aside(parent: int, name: str) -> str:
 
 def make_directory(path: Path, owner: Owner) -> None:
     """Make a directory, or give the one that is there the right owner, group and mode."""
-    with opened(path.parent) as parent:
+    with open_parent(path.parent) as parent:
         with suppress(FileExistsError):
             os.mkdir(path.name, 0o700, dir_fd=parent)
         descriptor = os.open(path.name, _DIRECTORY, dir_fd=parent)
@@ -117,15 +117,15 @@ def make_directory(path: Path, owner: Owner) -> None:
 
 def read_link(path: Path) -> Path | None:
     """Read where a link leads; None when no link stands there."""
-    with suppress(OSError), opened(path.parent) as parent:
+    with suppress(OSError), open_parent(path.parent) as parent:
         return Path(os.readlink(path.name, dir_fd=parent))
     return None
 
 
 def link(path: Path, target: Path) -> None:
     """Put a link in the place of whatever file or link stands there."""
-    with opened(path.parent) as parent:
-        aside = _aside(parent, path.name)
+    with open_parent(path.parent) as parent:
+        aside = _temporary_name(parent, path.name)
         os.symlink(target, aside, dir_fd=parent)
         os.replace(aside, path.name, src_dir_fd=parent, dst_dir_fd=parent)
         os.fsync(parent)
@@ -133,8 +133,8 @@ def link(path: Path, target: Path) -> None:
 
 def remove(path: Path) -> None:
     """Remove a file or a link; one that is gone is no failure."""
-    with suppress(FileNotFoundError), opened(path.parent) as parent:
-        _aside(parent, path.name)
+    with suppress(FileNotFoundError), open_parent(path.parent) as parent:
+        _temporary_name(parent, path.name)
         os.unlink(path.name, dir_fd=parent)
         os.fsync(parent)
 
@@ -142,7 +142,7 @@ def remove(path: Path) -> None:
 def remove_empty(path: Path) -> bool:
     """Remove a directory if nothing is in it; tells whether it is gone."""
     try:
-        with opened(path.parent) as parent:
+        with open_parent(path.parent) as parent:
             os.rmdir(path.name, dir_fd=parent)
     except FileNotFoundError:
         return True

@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 from hookd.config import Config
 from hookd.model.settings import Settings
-from hookd.queue.client import redis_program
+from hookd.queue.client import find_redis_program
 from units.system import layout
 from units.system.run import CommandFailed, run
 
 OLDEST_SYSTEMD: Final = 252
-_CLOSER_SANDBOX: Final = 257
+_STRICT_SANDBOX: Final = 257
 
 
 @dataclass(frozen=True)
@@ -36,18 +36,18 @@ class Host:
     history_days: int = Settings().history.days
 
     @property
-    def closer_sandbox(self) -> bool:
+    def has_strict_sandbox(self) -> bool:
         """Whether systemd's sandbox no longer implies no_new_privs, which would break the worker's sudo."""
-        return self.systemd >= _CLOSER_SANDBOX
+        return self.systemd >= _STRICT_SANDBOX
 
 
-def look(config: Config | None, domain: str | None = None) -> Host:
+def read_host(config: Config | None, domain: str | None = None) -> Host:
     """Look at this host; `domain` is the wish of `hookd setup`, else the one in hookd.toml counts."""
     settings = config.settings if config else Settings()
     public = settings.receiver.public_url
     return Host(
         systemd=systemd_version(),
-        redis_program=redis_program("/usr/bin:/usr/sbin"),
+        redis_program=find_redis_program("/usr/bin:/usr/sbin"),
         memory_mib=memory_mib(),
         has_nginx=shutil.which("nginx") is not None,
         has_fail2ban=Path("/etc/fail2ban/jail.d").is_dir(),

@@ -41,7 +41,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Passed:
+class ProxyTarget:
     """A place that passes requests on: the domains it answers to, where it passes them, and its largest body in bytes.
 
     `largest` is 0 when there is no limit.
@@ -52,7 +52,7 @@ class Passed:
     largest: int
 
 
-def files_of(text: str) -> list[Path]:
+def config_files(text: str) -> list[Path]:
     """The files that `nginx -T` names."""
     return [Path(name) for name in dict.fromkeys(_FILE.findall(text))]
 
@@ -103,7 +103,7 @@ def server_names(root: Block) -> set[str]:
     return {name for server in servers for names in server.named("server_name") for name in names.words[1:]}
 
 
-def passed_on(root: Block) -> Iterator[Passed]:
+def proxy_targets(root: Block) -> Iterator[ProxyTarget]:
     """Every place that passes requests on, with the limit that holds there: the innermost that is given."""
     for http in root.named("http"):
         upstreams = {one.words[1]: _server(one) for one in http.named("upstream") if one.words[1:]}
@@ -113,10 +113,10 @@ def passed_on(root: Block) -> Iterator[Passed]:
             )
 
 
-def _walk(block: Block, domains: tuple[str, ...], largest: int, upstreams: dict[str, str]) -> Iterator[Passed]:
+def _walk(block: Block, domains: tuple[str, ...], largest: int, upstreams: dict[str, str]) -> Iterator[ProxyTarget]:
     target = block.first("proxy_pass")
     if target:
-        yield Passed(domains, _resolved(target[0], upstreams), largest)
+        yield ProxyTarget(domains, _resolved(target[0], upstreams), largest)
     for inner in block.directives:
         if inner.name in ("location", "if", "limit_except"):
             yield from _walk(inner, domains, _limit(inner, largest), upstreams)

@@ -16,14 +16,14 @@ from worker.context import Task
 from worker.deploy.target import Target
 from worker.errors import CommandFailed, CommitRefused
 from worker.process.run import Command, remove_tree
-from worker.release.disk_space import check_fits, check_left
-from worker.release.git_mirror import Checkout
-from worker.release.ownership import enforce, enforce_environment, hint_of
-from worker.release.shared_files import link_shared, refuse_links_out, refuse_reserved
-from worker.release.venv import install
+from worker.release.disk_space import check_commit_fits, check_remaining_space
+from worker.release.git_mirror import GitMirror
+from worker.release.ownership import enforce, enforce_environment, fix_command
+from worker.release.shared_files import link_shared, reject_escaping_links, reject_reserved_paths
+from worker.release.venv import prepare_venv
 
 
-def build(task: Task, state: AppState, target: Target, checkout: Checkout, policy: Policy) -> str:
+def build(task: Task, state: AppState, target: Target, checkout: GitMirror, policy: Policy) -> str:
     """Build the release of a commit and return its name; nothing points at it yet.
 
     Raises DeployError; what was built so far is then removed.
@@ -31,9 +31,9 @@ def build(task: Task, state: AppState, target: Target, checkout: Checkout, polic
     name = release_name(_last_number(task, state) + 1, target.commit)
     partial, final = task.places.partial(name), task.places.release(name)
     try:
-        _fill(task, target, checkout, partial, policy)
+        _write_release(task, target, checkout, partial, policy)
         os.rename(partial, final)
-        _prove(task, final, policy)
+        _check_release(task, final, policy)
     except BaseException:
         for leftover in (partial, final):
             with suppress(CommandFailed):
@@ -49,69 +49,69 @@ def _last_number(task: Task, state: AppState) -> int:
     return max([state.last_number, *(int(match[1]) for match in found if match)])
 
 
-def _fill(task: Task, target: Target, checkout: Checkout, release: Path, policy: Policy) -> None:
+def _write_release(task: Task, target: Target, checkout: GitMirror, release: Path, policy: Policy) -> None:
     """Write the files, make the environment and link everything, in a directory that has no name yet."""
     with task.recorder.step(StepName.CHECKOUT, target.commit[:12]):
         release.mkdir(parents=True)
         entries = checkout.list_tree(target.commit)
-        refuse_reserved(task.app, entries)
-        check_fits(task, entries)
+        reject_reserved_paths(task.app, entries)
+        check_commit_fits(task, entries)
         checkout.write(target.commit, release)
-        refuse_links_out(release, entries)
+        reject_escaping_links(release, entries)
         for entry in (entry for entry in entries if entry.is_submodule):
             task.recorder.line(f"{entry.path} is a submodule and stays empty")
     with task.recorder.step(StepName.DEPENDENCIES):
-        venv = install(task, release, policy)
+        venv = prepare_venv(task, release, policy)
         (release / "venv").symlink_to(os.path.relpath(venv, release))
-    with task.recorder.step(StepName.SHARE):
+    with task.recorder.step(StepName.SHARED_FILES):
         link_shared(task.app, release)
 
 
-def _prove(task: Task, release: Path, policy: Policy) -> None:
+def _check_release(task: Task, release: Path, policy: Policy) -> None:
     """Run what runs in the release, then set what it left right, then see that the app can start."""
     environment = task.environment(release)
     if task.app.build.commands:
         with task.recorder.step(StepName.BUILD):
             for argv in task.app.build.commands:
-                task.run(in_release(argv, release, environment, task.app.limits))
-    command = preflight(task.app, release, environment)
+                task.run(app_command(argv, release, environment, task.app.limits))
+    command = preflight_command(task.app, release, environment)
     if command is not None:
         with task.recorder.step(StepName.PREFLIGHT):
-            _preflight(task, command)
+            _run_preflight(task, command)
     with task.recorder.step(StepName.OWNERSHIP):
-        changed = enforce(release, policy, hint_of(task))
-        changed += enforce_environment((release / "venv").resolve(), policy, hint_of(task))
+        changed = enforce(release, policy, fix_command(task))
+        changed += enforce_environment((release / "venv").resolve(), policy, fix_command(task))
         task.recorder.line(f"{changed} files and directories needed another mode, group or ACL")
-    check_left(task)
+    check_remaining_space(task)
 
 
-def _preflight(task: Task, command: Command) -> None:
+def _run_preflight(task: Task, command: Command) -> None:
     try:
         task.run(command)
     except CommandFailed as error:
-        check_left(task)
+        check_remaining_space(task)
         last = f": {error.lines[-1]}" if error.lines else f": {error.cause}"
         raise CommitRefused(f"the app does not start from this commit{last}") from None
 
 
-def before_switch(task: Task, release: Path, policy: Policy) -> None:
+def run_release_commands(task: Task, release: Path, policy: Policy) -> None:
     """Run the app's last commands, such as migrations, and set right what they wrote; raises DeployError."""
     if not task.app.build.before_switch:
         return
     with task.recorder.step(StepName.BEFORE_SWITCH):
         for argv in task.app.build.before_switch:
-            task.run(in_release(argv, release, task.environment(release), task.app.limits))
-        enforce(release, policy, hint_of(task))
+            task.run(app_command(argv, release, task.environment(release), task.app.limits))
+        enforce(release, policy, fix_command(task))
 
 
-def in_release(argv: tuple[str, ...], release: Path, env: Mapping[str, str], limits: Limits) -> Command:
+def app_command(argv: tuple[str, ...], release: Path, env: Mapping[str, str], limits: Limits) -> Command:
     """A command of the app's own, run in its release."""
     return Command(argv, limits.step_seconds, limits.silence_seconds, release, env)
 
 
-def preflight(app: App, release: Path, env: Mapping[str, str]) -> Command | None:
+def preflight_command(app: App, release: Path, env: Mapping[str, str]) -> Command | None:
     """The command that proves that the release can start; None when the app's config says so."""
     argv = app.service.preflight
     if argv is None:
         argv = ("gunicorn", "--check-config", app.service.entry)
-    return in_release(argv, release, env, app.limits) if argv else None
+    return app_command(argv, release, env, app.limits) if argv else None

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from hookd.model.deployment import StepName
 from hookd.model.journal import AppState, Release
 from worker.context import Task
-from worker.errors import DeployError, StillUnwell, Unhealthy
+from worker.errors import DeployError, RepairFailed, Unhealthy
 from worker.process.run import lines_of
-from worker.release.symlinks import point
-from worker.service.drift import Fault
-from worker.service.manager import control, look, own_log, wait_until_well
+from worker.release.symlinks import switch_link
+from worker.service.drift import Drift
+from worker.service.manager import control, inspect_app, service_log_command, verify_health
 
 
 @dataclass(frozen=True)
-class Settled:
+class RepairResult:
     """How an app stands before anything new is deployed: what was mended, and what could not be.
 
     `well` tells whether a service that was started again is well.
@@ -27,58 +27,58 @@ class Settled:
     well: bool | None = None
     trouble: DeployError | None = None
 
-    def then(self, later: "Settled") -> "Settled":
+    def then(self, later: "RepairResult") -> "RepairResult":
         """Add what was done after this."""
-        return Settled(later.state, self.mended + later.mended, self.well or later.well, later.trouble)
+        return RepairResult(later.state, self.mended + later.mended, self.well or later.well, later.trouble)
 
 
-def mend(task: Task, state: AppState) -> Settled:
+def repair(task: Task, state: AppState) -> RepairResult:
     """Mend what is wrong with an app that has a release to serve."""
-    faults, serving = look(task.app, state, task.places, lines_of).faults, state.deployed
-    if serving is None or not faults:
-        return Settled(state)
+    drifts, serving = inspect_app(task.app, state, task.places, lines_of).drifts, state.deployed
+    if serving is None or not drifts:
+        return RepairResult(state)
     try:
-        with task.recorder.step(StepName.MEND, serving.name):
-            for fault in faults:
-                task.recorder.line(fault.what)
-                _mend(task, state, serving, fault)
-        _compare(task, state, faults)
+        with task.recorder.step(StepName.REPAIR, serving.name):
+            for drift in drifts:
+                task.recorder.line(drift.what)
+                _repair_drift(task, state, serving, drift)
+        _verify_repair(task, state, drifts)
     except DeployError as error:
-        return Settled(state, trouble=error)
-    well = True if any(fault.kind in ("service", "release") for fault in faults) else None
-    return Settled(state, tuple(fault.what for fault in faults), well)
+        return RepairResult(state, trouble=error)
+    well = True if any(drift.kind in ("service", "release") for drift in drifts) else None
+    return RepairResult(state, tuple(drift.what for drift in drifts), well)
 
 
-def _mend(task: Task, state: AppState, serving: Release, fault: Fault) -> None:
+def _repair_drift(task: Task, state: AppState, serving: Release, drift: Drift) -> None:
     """Mend one thing; the service that serves comes before the one that is stopped."""
     release = task.places.release(serving.name)
-    match fault.kind:
+    match drift.kind:
         case "link":
             # A service that started before somebody moved the link is right, and not older than the link.
-            point(task.places.root / fault.name, release, since=fault.started and fault.started - 1)
+            switch_link(task.places.root / drift.name, release, since=drift.started and drift.started - 1)
         case "service" | "release":
-            _start_again(task, state, fault)
+            _restart_service(task, state, drift)
         case "second":
-            control(task, "stop", fault.name)
-            point(task.places.colour(fault.name.rpartition("-")[2]), release)
+            control(task, "stop", drift.name)
+            switch_link(task.places.colour(drift.name.rpartition("-")[2]), release)
 
 
-def _compare(task: Task, state: AppState, mended: tuple[Fault, ...]) -> None:
+def _verify_repair(task: Task, state: AppState, mended: tuple[Drift, ...]) -> None:
     """Look once more: a service that was started in vain would be the next time, too. Later looks read that here."""
-    left = look(task.app, state, task.places, lines_of).faults
-    for fault in mended:
-        if fault.kind == "release" and fault in left:
-            with task.recorder.step(StepName.COMPARE, fault.what):
-                hint = own_log(task, fault.name) or f"hookd logs {task.deployment.id}"
-                raise DeployError(f"{fault.what}, also after it was started again", hint=hint, healthy=True)
+    left = inspect_app(task.app, state, task.places, lines_of).drifts
+    for drift in mended:
+        if drift.kind == "release" and drift in left:
+            with task.recorder.step(StepName.COMPARE, drift.what):
+                hint = service_log_command(task, drift.name) or f"hookd logs {task.deployment.id}"
+                raise DeployError(f"{drift.what}, also after it was started again", hint=hint, healthy=True)
 
 
-def _start_again(task: Task, state: AppState, fault: Fault) -> None:
-    control(task, "restart", fault.name)
+def _restart_service(task: Task, state: AppState, drift: Drift) -> None:
+    control(task, "restart", drift.name)
     try:
-        wait_until_well(task, fault.name, state.colour)
+        verify_health(task, drift.name, state.colour)
     except Unhealthy as error:
-        raise StillUnwell(
-            f"{fault.what}; it was started again and is not well: {task.say(error)}",
-            hint=own_log(task, fault.name) or f"hookd logs {task.deployment.id}",
+        raise RepairFailed(
+            f"{drift.what}; it was started again and is not well: {task.say(error)}",
+            hint=service_log_command(task, drift.name) or f"hookd logs {task.deployment.id}",
         ) from None

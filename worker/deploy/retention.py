@@ -12,7 +12,7 @@ from hookd.model.journal import AppState, Removed
 from worker.context import Task
 from worker.errors import CommandFailed
 from worker.process.run import remove_tree
-from worker.release.venv import COMPLETE
+from worker.release.venv import COMPLETE_MARK
 
 log: Final = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ def prune(task: Task, state: AppState) -> None:
     A failure here is a warning in the log: the deployment has succeeded.
     """
     try:
-        kept = kept_releases(state, task.app.limits.keep_releases) | set(_in_use(task.places.releases))
+        kept = kept_releases(state, task.app.limits.keep_releases) | set(_entries_in_use(task.places.releases))
         _remove_releases(task, state, kept)
         _remove_venvs(task)
         task.journal.shorten()
@@ -31,13 +31,13 @@ def prune(task: Task, state: AppState) -> None:
         _warn(task, "cleaning up stopped", error)
 
 
-def clear(task: Task, state: AppState) -> None:
+def prune_incomplete(task: Task, state: AppState) -> None:
     """Remove what a killed deployment left half-built, before anything asks how much room there is.
 
     Only what nobody can need: releases that were never complete, environments likewise, links on their way.
     """
     try:
-        for kind, directory in [*_half_releases(task, state), *_half_venvs(task)]:
+        for kind, directory in [*_incomplete_releases(task, state), *_incomplete_venvs(task)]:
             _remove(task, kind, directory)
         for link in ("current", "blue", "green"):
             for leftover in (path for path in task.places.root.glob(f".{link}.*") if path.is_symlink()):
@@ -46,7 +46,7 @@ def clear(task: Task, state: AppState) -> None:
         _warn(task, "clearing up stopped", error)
 
 
-def _half_releases(task: Task, state: AppState) -> list[tuple[str, Path]]:
+def _incomplete_releases(task: Task, state: AppState) -> list[tuple[str, Path]]:
     """Those without a name yet, and those that were being proved: newer than all that the journal knows."""
     half = list(task.places.releases.glob(".*.partial"))
     for directory in _directories(task.places.releases):
@@ -56,13 +56,13 @@ def _half_releases(task: Task, state: AppState) -> list[tuple[str, Path]]:
     if not half:
         return []
     needed = {os.path.realpath(task.places.root / link) for link in ("current", "blue", "green")}
-    used = set(_in_use(task.places.releases))
+    used = set(_entries_in_use(task.places.releases))
     return [("half release", one) for one in half if one.name not in used and os.path.realpath(one) not in needed]
 
 
-def _half_venvs(task: Task) -> list[tuple[str, Path]]:
-    half = [venv for venv in _directories(task.places.venvs) if not (venv / COMPLETE).exists()]
-    return [("half environment", venv) for venv in _unneeded(task, half)]
+def _incomplete_venvs(task: Task) -> list[tuple[str, Path]]:
+    half = [venv for venv in _directories(task.places.venvs) if not (venv / COMPLETE_MARK).exists()]
+    return [("half environment", venv) for venv in _unused_venvs(task, half)]
 
 
 def _warn(task: Task, what: str, error: OSError | CommandFailed) -> None:
@@ -84,16 +84,16 @@ def _remove_releases(task: Task, state: AppState, kept: set[str]) -> None:
 
 
 def _remove_venvs(task: Task) -> None:
-    for venv in _unneeded(task, _directories(task.places.venvs)):
+    for venv in _unused_venvs(task, _directories(task.places.venvs)):
         _remove(task, "environment", venv)
 
 
-def _unneeded(task: Task, venvs: list[Path]) -> list[Path]:
+def _unused_venvs(task: Task, venvs: list[Path]) -> list[Path]:
     """Those of some environments that no release leads to and no process uses."""
     if not venvs:
         return []
     needed = {os.path.realpath(link) for link in task.places.releases.glob("*/venv")}
-    used = set(_in_use(task.places.venvs))
+    used = set(_entries_in_use(task.places.venvs))
     return [venv for venv in venvs if str(venv.resolve()) not in needed and venv.name not in used]
 
 
@@ -113,16 +113,16 @@ def _remove(task: Task, kind: str, directory: Path) -> bool:
     return True
 
 
-def _in_use(directory: Path) -> Iterator[str]:
+def _entries_in_use(directory: Path) -> Iterator[str]:
     """Name the entries of a directory that a live process runs in or from, as far as this user may see."""
     base = os.path.realpath(directory)
     for process in Path("/proc").glob("[0-9]*"):
-        for place in _places_of(process):
+        for place in _process_paths(process):
             if place.startswith(f"{base}/"):
                 yield place[len(base) + 1 :].split("/")[0]
 
 
-def _places_of(process: Path) -> Iterator[str]:
+def _process_paths(process: Path) -> Iterator[str]:
     for link in ("cwd", "exe"):
         try:
             yield os.readlink(process / link)

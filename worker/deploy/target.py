@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hookd import freezes
-from hookd.model.decision import Ruling, Verdict
-from hookd.model.deployment import BY_HAND, Trigger
-from hookd.model.eligibility import why_not
-from hookd.model.journal import AppState, Passed, Pinned, Release
+from hookd.model.decision import Assessment, Verdict
+from hookd.model.deployment import MANUAL_TRIGGERS, Trigger
+from hookd.model.eligibility import block_reason
+from hookd.model.journal import AppState, Pinned, Release, Skipped
 from worker.context import Task
 from worker.errors import DeployError
-from worker.release.git_mirror import Checkout
+from worker.release.git_mirror import GitMirror
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,14 @@ class Target:
         return self.commit != self.head
 
 
-def find_target(task: Task, state: AppState, checkout: Checkout) -> Target:
+def find_target(task: Task, state: AppState, checkout: GitMirror) -> Target:
     """Fetch the branch and choose: its head, the commit that a person named, or the release to go back to.
 
     Raises DeployError when the branch cannot be fetched or what was named is not there.
     """
     head = checkout.fetch_head()
     task.recorder.head = head
-    target = _choose(task, state, checkout, head)
+    target = _choose_target(task, state, checkout, head)
     about = checkout.describe(target.commit)
     task.recorder.note(
         commit=target.commit,
@@ -47,7 +47,7 @@ def find_target(task: Task, state: AppState, checkout: Checkout) -> Target:
     return target
 
 
-def _choose(task: Task, state: AppState, checkout: Checkout, head: str) -> Target:
+def _choose_target(task: Task, state: AppState, checkout: GitMirror, head: str) -> Target:
     wanted = task.deployment.pinned_commit
     if task.deployment.trigger is Trigger.ROLLBACK and wanted is None:
         previous = state.previous_good
@@ -65,37 +65,37 @@ def _choose(task: Task, state: AppState, checkout: Checkout, head: str) -> Targe
     return Target(commit, head, kept if goes_back else None)
 
 
-def pin_of(task: Task, target: Target) -> Pinned:
+def pin_event(task: Task, target: Target) -> Pinned:
     """The journal's note that a person chose this commit."""
     return Pinned(at=datetime.now(UTC), deployment=task.deployment.id, commit=target.commit, head=target.head)
 
 
-def decide(task: Task, state: AppState, target: Target, checkout: Checkout, frozen: Path) -> Ruling | None:
+def decide(task: Task, state: AppState, target: Target, checkout: GitMirror, frozen: Path) -> Assessment | None:
     """Say why the target is not deployed; None means: deploy it.
 
     That it was passed over before counts for readers of the journal. Here the paths are compared anew, as the app's
     patterns may have changed since.
     """
-    freeze = freezes.in_force(frozen, task.app.name, datetime.now(UTC))
+    freeze = freezes.active_freeze(frozen, task.app.name, datetime.now(UTC))
     afresh = state.model_copy(update={"passed": None})
-    ruling = why_not(afresh, target.commit, task.deployment.trigger, freeze)
-    return ruling or _passed_over(task, state, target, checkout)
+    ruling = block_reason(afresh, target.commit, task.deployment.trigger, freeze)
+    return ruling or _skip_unchanged_paths(task, state, target, checkout)
 
 
-def frozen_now(task: Task, frozen: Path) -> Ruling | None:
+def freeze_ruling(task: Task, frozen: Path) -> Assessment | None:
     """Say that a person has frozen the app, if one has."""
-    freeze = freezes.in_force(frozen, task.app.name, datetime.now(UTC))
-    return Ruling(verdict=Verdict.FROZEN, why=str(freeze)) if freeze else None
+    freeze = freezes.active_freeze(frozen, task.app.name, datetime.now(UTC))
+    return Assessment(verdict=Verdict.FROZEN, why=str(freeze)) if freeze else None
 
 
-def _passed_over(task: Task, state: AppState, target: Target, checkout: Checkout) -> Ruling | None:
+def _skip_unchanged_paths(task: Task, state: AppState, target: Target, checkout: GitMirror) -> Assessment | None:
     """Pass over a head that changes none of the app's paths since what serves, and write that down."""
     base = state.deployed
-    if task.deployment.trigger in BY_HAND or base is None or not state.verified:
+    if task.deployment.trigger in MANUAL_TRIGGERS or base is None or not state.verified:
         return None
     if checkout.changes(base.commit, target.commit):
         return None
-    passed = Passed(**task.stamp(), commit=target.commit, base=base.commit)
+    passed = Skipped(**task.stamp(), commit=target.commit, base=base.commit)
     if state.passed is None or (state.passed.commit, state.passed.base) != (passed.commit, passed.base):
         state = task.journal.add(passed)
-    return why_not(state, target.commit, task.deployment.trigger)
+    return block_reason(state, target.commit, task.deployment.trigger)

@@ -51,7 +51,7 @@ def try_lock(descriptor: int) -> bool:
     return True
 
 
-def holder(path: Path) -> str | None:
+def lock_holder(path: Path) -> str | None:
     """Name the deployment whose process holds the lock now; None when nobody does."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)

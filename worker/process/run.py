@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Final, cast
 
 from worker.errors import CommandFailed, TimedOut
-from worker.process.subreaper import adopts_orphans, die_with_parent, end_children
+from worker.process.subreaper import die_with_parent, is_subreaper, kill_descendants
 
 _SYSTEM_PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -39,7 +39,7 @@ class Command:
         return Path(self.argv[0]).name
 
 
-def remove(tree: Path) -> Command:
+def remove_command(tree: Path) -> Command:
     """Remove a tree and all below it, on its own file system."""
     argv = ("rm", "-rf", "--one-file-system", "--", str(tree))
     return Command(argv, 300, 300, env={"PATH": _SYSTEM_PATH})
@@ -47,7 +47,7 @@ def remove(tree: Path) -> Command:
 
 def remove_tree(tree: Path) -> None:
     """Remove a directory and all below it, or nothing when it is not there; raises CommandFailed."""
-    run(remove(tree), lambda line: None)
+    run(remove_command(tree), lambda line: None)
 
 
 GRACE_SECONDS: Final = 5.0
@@ -66,7 +66,7 @@ def run(command: Command, each_line: Line, *, alone: bool = True) -> None:
     may run in a fork of several threads.
     Raises CommandFailed when it cannot be started, ends with another status than 0, or reaches a limit.
     """
-    lines = Lines(each_line)
+    lines = LineSplitter(each_line)
     try:
         process = subprocess.Popen(
             command.argv,
@@ -83,7 +83,7 @@ def run(command: Command, each_line: Line, *, alone: bool = True) -> None:
     with cast("IO[bytes]", process.stdout) as output:
         status = supervise(process, {output: lines.take}, command, lines)
     if status:
-        raise failed(command, status, tuple(lines.kept))
+        raise command_failed(command, status, tuple(lines.kept))
 
 
 def lines_of(command: Command, *, alone: bool = True) -> list[str]:
@@ -93,7 +93,7 @@ def lines_of(command: Command, *, alone: bool = True) -> list[str]:
     return lines
 
 
-def failed(command: Command, status: int, lines: tuple[str, ...]) -> CommandFailed:
+def command_failed(command: Command, status: int, lines: tuple[str, ...]) -> CommandFailed:
     """Say how a program ended, with the last of the lines it printed."""
     how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
     last = f": {lines[-1]}" if lines else ""
@@ -101,7 +101,7 @@ def failed(command: Command, status: int, lines: tuple[str, ...]) -> CommandFail
 
 
 def supervise(
-    process: "subprocess.Popen[bytes]", outputs: Mapping[IO[bytes], Take], command: Command, lines: "Lines"
+    process: "subprocess.Popen[bytes]", outputs: Mapping[IO[bytes], Take], command: Command, lines: "LineSplitter"
 ) -> int:
     """Read a started program's output until it ends and return its status.
 
@@ -115,8 +115,8 @@ def supervise(
         _stop_group(process)
         raise
     finally:
-        if adopts_orphans():
-            end_children()
+        if is_subreaper():
+            kill_descendants()
         lines.close()
 
 
@@ -200,7 +200,7 @@ def _signal_group(process: "subprocess.Popen[bytes]", sig: signal.Signals) -> No
         os.killpg(process.pid, sig)
 
 
-class Lines:
+class LineSplitter:
     """Cuts a stream of bytes into lines, keeps the last ones, and treats `\\r` (a progress display) as a line's end."""
 
     def __init__(self, each: Line) -> None:

@@ -33,27 +33,27 @@ def die_with_parent() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def adopt_orphans() -> None:
+def become_subreaper() -> None:
     """Ask the kernel for the orphans of this process' descendants; a forked child must ask for itself."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def adopts_orphans() -> bool:
+def is_subreaper() -> bool:
     """Tell whether this process is one that adopts orphans, and so must see to their end."""
     found = ctypes.c_int()
     _libc.prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(found), 0, 0, 0)
     return bool(found.value)
 
 
-def end_children(seconds: float = 5.0) -> None:
+def kill_descendants(seconds: float = 5.0) -> None:
     """Kill all that runs below this process, however deep, and take leave of it.
 
     Only for a process that has no other use for its children at that moment. What cannot be killed (a program of
     another user, or one that hangs in the kernel) is left after so many `seconds`, and named in the log.
     """
     end = time.monotonic() + seconds
-    while _any_left():
-        found = list(_below(os.getpid()))
+    while _has_children():
+        found = list(_descendants(os.getpid()))
         for pid in found:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
@@ -63,7 +63,7 @@ def end_children(seconds: float = 5.0) -> None:
         time.sleep(_PAUSE_SECONDS)
 
 
-def _any_left() -> bool:
+def _has_children() -> bool:
     """Take leave of the children that have ended, and tell whether there are others."""
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
@@ -72,12 +72,12 @@ def _any_left() -> bool:
     return False
 
 
-def _below(top: int) -> Iterator[int]:
+def _descendants(top: int) -> Iterator[int]:
     """Name the descendants of a process, each before its own children."""
     children = defaultdict(list)
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, IndexError, ValueError):
-            children[int(fields(int(process.name))[1])].append(int(process.name))
+            children[int(stat_fields(int(process.name))[1])].append(int(process.name))
     waiting = [top]
     while waiting:
         below = children.pop(waiting.pop(), [])
@@ -85,15 +85,15 @@ def _below(top: int) -> Iterator[int]:
         waiting += below
 
 
-def fields(pid: int) -> list[str]:
+def stat_fields(pid: int) -> list[str]:
     """Read what the kernel says of a process, from its state on (proc(5), /proc/PID/stat); raises OSError."""
     text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     return text.rpartition(")")[2].split()
 
 
-def keep(worker: int) -> None:
+def fork_supervised(worker: int) -> None:
     """Fork: the child returns and deploys, this process stays until the child, or the `worker`, has ended."""
-    adopt_orphans()
+    become_subreaper()
     try:
         above = os.pidfd_open(worker)
     except ProcessLookupError:
@@ -108,14 +108,14 @@ def keep(worker: int) -> None:
     die_with_parent()
     if os.getppid() != own:
         os._exit(1)
-    adopt_orphans()
+    become_subreaper()
 
 
 def _stay(child: int, worker: int) -> NoReturn:
     """Wait, end what is left, and end as the child did; `worker` is a descriptor of that process."""
     select.select([os.pidfd_open(child), worker], [], [])
     ended, status = os.waitpid(child, os.WNOHANG)
-    end_children()
+    kill_descendants()
     if ended and os.WIFEXITED(status):
         os._exit(os.WEXITSTATUS(status))
     os.kill(os.getpid(), signal.SIGKILL)  # So the worker sees that no ending was recorded.

@@ -19,16 +19,16 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from hookd import eventlog
-from hookd.config import Config, ConfigError, config_path, load_readable
+from hookd.config import Config, ConfigError, config_path, load_valid_apps
 from hookd.credentials import redis_user
 from hookd.eventlog import event
 from hookd.model import redis_keys
 from hookd.model.app import App
-from hookd.queue.client import for_person
-from hookd.queue.deployments import Contention, Records
-from worker.boot import after_circus
-from worker.reconcile.reconciler import Looker
-from worker.reconcile.schedule import Asked, is_due
+from hookd.queue.client import cli_client
+from hookd.queue.deployments import Contention, DeploymentStore
+from worker.boot import start_after_circus
+from worker.reconcile.reconciler import Reconciler
+from worker.reconcile.schedule import LastCheck, is_due
 
 log: Final = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ _REDIS_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True)
-class Wish:
+class RoundOptions:
     """Which apps are to be looked at: those of these names or all; `now` means also those that are not due.
 
     `tells` says that a person wants to see what was found.
@@ -59,12 +59,14 @@ def main(arguments: list[str]) -> int:
     eventlog.start()
     stays = options.every is not None
     if stays:
-        _bring_up()
-    wish = Wish(tuple(options.apps), options.now or stays, options.every or _PACE_SECONDS, options.now and not stays)
-    status = _once(wish)
+        _start_apps()
+    wish = RoundOptions(
+        tuple(options.apps), options.now or stays, options.every or _PACE_SECONDS, options.now and not stays
+    )
+    status = _run_round(wish)
     while stays:
         time.sleep(options.every)
-        status = _once(Wish(wish.apps, options.now, wish.pace))
+        status = _run_round(RoundOptions(wish.apps, options.now, wish.pace))
     return status
 
 
@@ -82,49 +84,49 @@ def _seconds(text: str) -> int:
     return int(text)
 
 
-def _bring_up() -> None:
+def _start_apps() -> None:
     """Do for a machine without systemd what an app's unit does when a host starts; whatever Redis says."""
     try:
-        after_circus(load_readable(config_path())[0], time.time())
+        start_after_circus(load_valid_apps(config_path())[0], time.time())
     except ConfigError:
         return  # The look that follows says so.
 
 
-def _once(wish: Wish) -> int:
+def _run_round(wish: RoundOptions) -> int:
     try:
-        config, problems = load_readable(config_path())
+        config, problems = load_valid_apps(config_path())
         user = redis_user(config, "worker")
     except ConfigError as error:
         event(log, "the configuration cannot be used", logging.ERROR, why=str(error))
         return 2
     for problem in problems:
         event(log, "an app is left out", logging.WARNING, why=str(problem))
-    with closing(for_person(config.settings.redis.url, user)) as connection:
+    with closing(cli_client(config.settings.redis.url, user)) as connection:
         try:
-            return _look(config, connection, wish)
+            return _reconcile_due(config, connection, wish)
         except RedisError as error:
             event(log, "Redis cannot be used", logging.ERROR, why=str(error))
             return 1
 
 
-def _look(config: Config, connection: Redis, wish: Wish) -> int:
+def _reconcile_due(config: Config, connection: Redis, wish: RoundOptions) -> int:
     """Look at every app whose time has come, some of them side by side; those first that waited longest."""
-    life = _life(connection)
+    life = _redis_run_id(connection)
     apps = [app for app in config.catalogue.apps if app.name in wish.apps or not wish.apps]
-    due = [app for app, last in _asked(connection, apps) if _is_due(app, last, life, wish)]
-    looker = Looker(config, Records(connection, keep_seconds=config.settings.history_seconds))
+    due = [app for app, last in _last_checks(connection, apps) if _is_due(app, last, life, wish)]
+    looker = Reconciler(config, DeploymentStore(connection, keep_seconds=config.settings.history_seconds))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return max(pool.map(lambda app: look_at(looker, app, life, tells=wish.tells), due), default=0)
+        return max(pool.map(lambda app: reconcile_app(looker, app, life, tells=wish.tells), due), default=0)
 
 
-def _is_due(app: App, last: Asked | None, life: str, wish: Wish) -> bool:
+def _is_due(app: App, last: LastCheck | None, life: str, wish: RoundOptions) -> bool:
     """Tell whether to look at an app now; one that is switched off must be named."""
     if wish.now and (app.reconcile.every or wish.apps):
         return True
     return is_due(app.name, app.reconcile.every, last, life=life, now=time.time(), pace=wish.pace)
 
 
-def _life(connection: Redis) -> str:
+def _redis_run_id(connection: Redis) -> str:
     """Name this life of Redis, which is another after each of its starts; waits a little for one that is starting."""
     end = time.monotonic() + _REDIS_SECONDS
     while True:
@@ -136,32 +138,32 @@ def _life(connection: Redis) -> str:
         time.sleep(0.5)
 
 
-def _asked(connection: Redis, apps: Iterable[App]) -> list[tuple[App, Asked | None]]:
+def _last_checks(connection: Redis, apps: Iterable[App]) -> list[tuple[App, LastCheck | None]]:
     """Read when each app was last looked at; those first that waited longest."""
     chosen = list(apps)
     with connection.pipeline(transaction=False) as pipeline:
         for app in chosen:
-            pipeline.hgetall(redis_keys.asked_key(app.name))
-        found = [_decoded(fields) for fields in pipeline.execute()]
+            pipeline.hgetall(redis_keys.polled_key(app.name))
+        found = [_decode_check(fields) for fields in pipeline.execute()]
     return sorted(zip(chosen, found, strict=True), key=lambda one: one[1].at if one[1] else 0.0)
 
 
-def _decoded(fields: dict[bytes, bytes]) -> Asked | None:
+def _decode_check(fields: dict[bytes, bytes]) -> LastCheck | None:
     """What cannot be read was never written."""
     try:
-        return Asked(float(fields[b"at"]), fields[b"life"].decode())
+        return LastCheck(float(fields[b"at"]), fields[b"life"].decode())
     except (KeyError, ValueError):
         return None
 
 
-def look_at(looker: Looker, app: App, life: str, *, tells: bool = False) -> int:
+def reconcile_app(looker: Reconciler, app: App, life: str, *, tells: bool = False) -> int:
     """Look at one app; what is wrong with it holds no other up. The one place here that catches the unexpected."""
     at = time.time()
     try:
         looked = looker.look(app)
         if looked.done:
             fields: Any = {"at": at, "life": life}
-            looker.records.connection.hset(redis_keys.asked_key(app.name), mapping=fields)
+            looker.records.connection.hset(redis_keys.polled_key(app.name), mapping=fields)
         if tells:
             print(f"{app.name}: {looked.ruling.verdict}: {looked.ruling.why}")
     except (RedisError, Contention, OSError) as error:

@@ -4,52 +4,58 @@ from datetime import datetime
 from typing import Final
 
 from hookd.model.app import App
-from hookd.model.app_status import AppView
-from hookd.model.decision import Behind, Ruling, Verdict
+from hookd.model.app_status import AppStatus
+from hookd.model.decision import Assessment, Lag, Verdict
 from hookd.model.journal import AppState
 from hookd.model.settings import Settings
 from worker.errors import CommandFailed
-from worker.probe import git_of
+from worker.probe import git_for
 from worker.process.run import lines_of
 
 _SECONDS: Final = 10.0
 
 
-def behind(
-    state: AppState, head: str | None, ruling: Ruling, earlier: AppView, now: datetime, *, commits: int | None = None
-) -> Behind | None:
+def compute_lag(
+    state: AppState,
+    head: str | None,
+    ruling: Assessment,
+    earlier: AppStatus,
+    now: datetime,
+    *,
+    commits: int | None = None,
+) -> Lag | None:
     """Say that the head does not serve; None when it does, when it changes nothing of the app's, or nothing serves yet.
 
     As long as the same commit serves, it has been behind since it was first seen to be. `commits` is by how many.
     """
     serving = state.deployed
-    if serving is None or ruling.verdict is Verdict.FILTERED or (serving.commit == head and state.verified):
+    if serving is None or ruling.verdict is Verdict.SKIPPED or (serving.commit == head and state.verified):
         return None
     goes_on = earlier.behind is not None and earlier.deployed_commit == serving.commit
     since = earlier.behind.since if earlier.behind is not None and goes_on else now
-    return Behind(commits=commits, since=since, verdict=ruling.verdict, because=ruling.why)
+    return Lag(commits=commits, since=since, verdict=ruling.verdict, why=ruling.why)
 
 
-def missed(state: AppState, head: str, failure: str = "") -> str:
+def lag_reason(state: AppState, head: str, failure: str = "") -> str:
     """Say that the head does not serve, and how the last try to bring it ended."""
     serving = state.deployed.commit[:12] if state.deployed else "nothing"
     return f"{head[:12]} is the branch's head, and {serving} serves{f'; the last try {failure}' if failure else ''}"
 
 
-def how_far(app: App, settings: Settings, state: AppState, head: str | None) -> int | None:
+def commits_behind(app: App, settings: Settings, state: AppState, head: str | None) -> int | None:
     """Count the commits from what serves to the head; None where that is not known, or nothing is to be counted."""
     if head is None or state.deployed is None or state.deployed.commit == head:
         return None
-    return count(app, settings, state.deployed.commit, head)
+    return count_commits(app, settings, state.deployed.commit, head)
 
 
-def count(app: App, settings: Settings, base: str, head: str) -> int | None:
+def count_commits(app: App, settings: Settings, base: str, head: str) -> int | None:
     """Count the commits from one to the other.
 
     None when the mirror does not hold both, as nothing is fetched for this, or when history was rewritten.
     """
     try:
-        lines = lines_of(git_of(app, settings, _SECONDS).count(base, head), alone=False)
+        lines = lines_of(git_for(app, settings, _SECONDS).count(base, head), alone=False)
     except CommandFailed:
         return None
     left, _, right = (lines or [""])[-1].partition("\t")

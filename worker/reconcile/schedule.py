@@ -8,21 +8,21 @@ from functools import partial
 from itertools import takewhile
 from typing import Final
 
-from hookd.model.deployment import MENDING, UNDONE, Deployment, Status, StepName, Trigger
+from hookd.model.deployment import REPAIR_STEPS, RETRYABLE_ENDINGS, Deployment, Status, StepName, Trigger
 
-_FIRST_PAUSE: Final = timedelta(minutes=3)
-LONGEST_PAUSE: Final = timedelta(hours=1)
+_FIRST_BACKOFF: Final = timedelta(minutes=3)
+LONGEST_BACKOFF: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
-class Asked:
+class LastCheck:
     """When an app's git host was last asked, in seconds since 1970, and in which life of Redis."""
 
     at: float
     life: str
 
 
-def is_due(app: str, every: int, asked: Asked | None, *, life: str, now: float, pace: float) -> bool:
+def is_due(app: str, every: int, asked: LastCheck | None, *, life: str, now: float, pace: float) -> bool:
     """Tell whether to ask now, so that no two answers are more than `every` seconds apart; 0 is never.
 
     `pace` is in how many seconds this is decided again. At once when nobody knows when it was (Redis was emptied), when
@@ -42,12 +42,12 @@ def _share(app: str, at: float) -> float:
     return zlib.crc32(f"{app} {at}".encode()) / 2**32
 
 
-def next_build(history: Iterable[Deployment], head: str) -> datetime | None:
+def build_retry_at(history: Iterable[Deployment], head: str) -> datetime | None:
     """When a commit that failed, without being at fault, may be tried again; `history` begins with the newest."""
-    return _next(tries_for(history, head))
+    return _next(attempts_for(history, head))
 
 
-def tries_for(history: Iterable[Deployment], head: str) -> list[Deployment]:
+def attempts_for(history: Iterable[Deployment], head: str) -> list[Deployment]:
     """The last deployments that were meant to bring a head and did not, up to the first other one; the newest first.
 
     That the git host gave a push nothing is no reason to wait: it has just answered. What a look asked for counts,
@@ -61,19 +61,19 @@ def _tried_for(head: str, one: Deployment) -> bool:
     """Tell whether a deployment was meant to bring a head and did not; also one that did not find it, as a look had."""
     if one.status is Status.UNCHANGED:
         return one.trigger is Trigger.RECONCILE and one.claimed_commit == head
-    return one.status in UNDONE and one.commit in (None, head)
+    return one.status in RETRYABLE_ENDINGS and one.commit in (None, head)
 
 
 def _got_nothing(one: Deployment) -> bool:
     return any(step.name == "fetch" and step.outcome == "failed" for step in one.steps)
 
 
-def next_mend(history: Iterable[Deployment]) -> datetime | None:
+def repair_retry_at(history: Iterable[Deployment]) -> datetime | None:
     """When mending may be tried again; a service that fails again and again is not started each time."""
-    return _next(_row(history, lambda one: any(step.name in MENDING for step in one.steps)))
+    return _next(_row(history, lambda one: any(step.name in REPAIR_STEPS for step in one.steps)))
 
 
-def was_in_vain(history: Iterable[Deployment], what: str) -> bool:
+def restart_was_futile(history: Iterable[Deployment], what: str) -> bool:
     """Tell whether a service was started again because of this, and that changed nothing."""
     failed = (step for one in history for step in one.steps if step.outcome == "failed")
     return any(step.name == StepName.COMPARE and step.detail == what for step in failed)
@@ -88,5 +88,5 @@ def _next(row: Sequence[Deployment]) -> datetime | None:
     """3 minutes after the first try, 6 after the second, and at last one hour."""
     if not row or row[0].ended_at is None:
         return None
-    doubled: timedelta = _FIRST_PAUSE * 2 ** (len(row) - 1)
-    return row[0].ended_at + min(LONGEST_PAUSE, doubled)
+    doubled: timedelta = _FIRST_BACKOFF * 2 ** (len(row) - 1)
+    return row[0].ended_at + min(LONGEST_BACKOFF, doubled)

@@ -24,7 +24,7 @@ _BEYOND_CLOCKS: Final = 2**48
 
 
 @dataclass(frozen=True)
-class Step:
+class CleanupStep:
     """One thing to clean up, and the key whose entries may stand in its way."""
 
     key: str
@@ -43,20 +43,20 @@ def attempt(what: str, step: Callable[[], object]) -> bool:
     return True
 
 
-def clean(queue: Queue, handlers: list[Any]) -> None:
+def clean_registries(queue: Queue, handlers: list[Any]) -> None:
     """Do RQ's cleaning up, but for what hookd has none of; an entry that cannot be read is dropped."""
     for step in _steps(queue, handlers):
         if not attempt(step.key, step.clean):
             attempt(step.key, lambda key=step.key: _drop_unreadable(queue.connection, key))  # type: ignore[misc]
 
 
-def _steps(queue: Queue, handlers: list[Any]) -> Iterator[Step]:
+def _steps(queue: Queue, handlers: list[Any]) -> Iterator[CleanupStep]:
     started = queue.started_job_registry
-    yield Step(started.key, lambda: started.cleanup(exception_handlers=handlers))
+    yield CleanupStep(started.key, lambda: started.cleanup(exception_handlers=handlers))
     for registry in (queue.finished_job_registry, queue.failed_job_registry):
-        yield Step(registry.key, registry.cleanup)
-    yield Step(RateLimitRegistry.rl_keys_key, lambda: _clean_limits(queue.connection))
-    yield Step(WORKERS_BY_QUEUE_KEY % queue.name, lambda: clean_worker_registry(queue))
+        yield CleanupStep(registry.key, registry.cleanup)
+    yield CleanupStep(RateLimitRegistry.rl_keys_key, lambda: _clean_limits(queue.connection))
+    yield CleanupStep(WORKERS_BY_QUEUE_KEY % queue.name, lambda: clean_worker_registry(queue))
 
 
 def _clean_limits(connection: Redis) -> None:
@@ -64,7 +64,7 @@ def _clean_limits(connection: Redis) -> None:
         attempt(limit.config_key, limit.cleanup)
 
 
-def expected(worker: str) -> Mapping[str, str]:
+def worker_keys(worker: str) -> Mapping[str, str]:
     """Name the keys that a worker of that name cannot do without, each with its type."""
     queue = f"rq:queue:{redis_keys.QUEUE}"
     registries = (StartedJobRegistry, FinishedJobRegistry, FailedJobRegistry)
@@ -82,24 +82,24 @@ def expected(worker: str) -> Mapping[str, str]:
     }
 
 
-def of_app(app: str) -> Mapping[str, str]:
+def app_keys(app: str) -> Mapping[str, str]:
     """Name the keys of an app that nothing goes on without, each with its type."""
     limit = f"rq:rl:{redis_keys.rate_limit_key(app)}"
     return {
         redis_keys.waiting_key(app): "string",
         redis_keys.history_key(app): "zset",
-        redis_keys.joined_key(app): "hash",
-        redis_keys.app_key(app): "string",
+        redis_keys.coalesced_key(app): "hash",
+        redis_keys.app_status_key(app): "string",
         redis_keys.decisions_key(app): "stream",
         redis_keys.counts_key(app): "hash",
-        redis_keys.asked_key(app): "hash",
+        redis_keys.polled_key(app): "hash",
         limit: "hash",
         f"{limit}:allowed": "zset",
         f"{limit}:rate_limited": "zset",
     }
 
 
-def set_aside(connection: Redis, types: Mapping[str, str]) -> int:
+def delete_bad_keys(connection: Redis, types: Mapping[str, str]) -> int:
     """Give keys that hold something else another name, and return how many; one of an earlier time is overwritten."""
     with connection.pipeline(transaction=False) as pipeline:
         for key in types:
@@ -113,7 +113,7 @@ def set_aside(connection: Redis, types: Mapping[str, str]) -> int:
     return len(wrong)
 
 
-def set_full_aside(connection: Redis, streams: Iterable[str]) -> None:
+def delete_exhausted_streams(connection: Redis, streams: Iterable[str]) -> None:
     """Give streams another name that take nothing more, since somebody used the last id that there is."""
     keys = list(streams)
     with connection.pipeline(transaction=False) as pipeline:

@@ -19,7 +19,7 @@ from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
 from hookd.model import redis_keys
 from hookd.queue.client import watch
-from worker.process.subreaper import fields
+from worker.process.subreaper import stat_fields
 
 _KEY: Final = "rq:worker:"
 _WIP: Final = StartedJobRegistry.key_template.format(redis_keys.QUEUE)
@@ -28,7 +28,7 @@ _STATE, _STARTED = 0, 19
 
 
 @dataclass(frozen=True)
-class Entry:
+class WorkerEntry:
     """What a worker has said of itself; `started` tells it from another process that got its number."""
 
     hostname: str
@@ -46,7 +46,7 @@ class Entry:
         if not self.is_here or not self.pid.isdigit() or len(self.pid) > 9:
             return True
         try:
-            found = fields(int(self.pid))
+            found = stat_fields(int(self.pid))
         except (FileNotFoundError, ProcessLookupError):
             return _is_own(int(self.pid))
         return found[_STATE] not in "XZ" and self.started in ("", found[_STARTED])
@@ -64,41 +64,41 @@ def _is_own(pid: int) -> bool:
     return True
 
 
-def own_start() -> str:
+def own_start_ticks() -> str:
     """When this process started, as it is written into its entry."""
-    return fields(os.getpid())[_STARTED]
+    return stat_fields(os.getpid())[_STARTED]
 
 
-def entry_of(connection: Redis | Pipeline, name: str) -> Entry | None:
+def read_entry(connection: Redis | Pipeline, name: str) -> WorkerEntry | None:
     """Read a worker's entry; None for one that said good-bye: its name is free."""
     values: Any = connection.hmget(f"{_KEY}{name}", "death", "hostname", "pid", "started")
     if values[0] is not None or None in values[1:3]:
         return None
-    return Entry(*((raw or b"").decode("utf-8", "replace") for raw in values[1:]))
+    return WorkerEntry(*((raw or b"").decode("utf-8", "replace") for raw in values[1:]))
 
 
-def dead(connection: Redis) -> Iterator[str]:
+def dead_workers(connection: Redis) -> Iterator[str]:
     """Name the workers of this host that are in the list and live no more."""
     keys: Any = connection.smembers(REDIS_WORKER_KEYS)
     for key in sorted(keys):
         name = key.decode("utf-8", "replace").removeprefix(_KEY)
-        entry = entry_of(connection, name)
+        entry = read_entry(connection, name)
         if entry is not None and not entry.lives:
             yield name
 
 
-def bury(connection: Redis, name: str) -> bool:
+def deregister(connection: Redis, name: str) -> bool:
     """Take a dead worker off the list, and let RQ take what it was running for abandoned; False if it lives again."""
     key, executions = f"{_KEY}{name}", WORKER_EXECUTIONS_KEY_TEMPLATE.format(name)
     with closing(connection.pipeline()) as pipeline, suppress(WatchError):
         watch(pipeline, key)
-        entry = entry_of(pipeline, name)
+        entry = read_entry(pipeline, name)
         if entry is not None and entry.lives:
             return False
         running: Any = pipeline.smembers(executions)
         pipeline.multi()
         for execution in running:
-            _abandon(pipeline, execution.decode("utf-8", "replace"))
+            _expire(pipeline, execution.decode("utf-8", "replace"))
         pipeline.srem(REDIS_WORKER_KEYS, key)
         pipeline.srem(WORKERS_BY_QUEUE_KEY % redis_keys.QUEUE, key)
         pipeline.delete(key, executions)
@@ -107,17 +107,17 @@ def bury(connection: Redis, name: str) -> bool:
     return False
 
 
-def abandon(connection: Redis, job_id: str) -> None:
+def expire_executions(connection: Redis, job_id: str) -> None:
     """Let RQ take a job for abandoned, whoever ran it."""
     entries: Any = connection.zrange(_WIP, 0, -1)
     with connection.pipeline() as pipeline:
         for entry in entries:
             if entry.startswith(f"{job_id}:".encode()):
-                _abandon(pipeline, entry.decode("utf-8", "replace"))
+                _expire(pipeline, entry.decode("utf-8", "replace"))
         pipeline.execute()
 
 
-def _abandon(pipeline: Pipeline, execution: str) -> None:
+def _expire(pipeline: Pipeline, execution: str) -> None:
     """Let the time of an execution be over, so that RQ's own cleaning up fails its job and frees the app's slot."""
     job_id, _, execution_id = execution.partition(":")
     pipeline.zadd(_WIP, {execution: 1}, xx=True)
@@ -125,7 +125,7 @@ def _abandon(pipeline: Pipeline, execution: str) -> None:
     pipeline.delete(f"rq:execution:{execution}")
 
 
-def is_listed(connection: Redis, name: str) -> bool:
+def is_registered(connection: Redis, name: str) -> bool:
     """Tell whether Redis still knows everything of a worker that others look for."""
     key = f"{_KEY}{name}"
     with connection.pipeline(transaction=False) as pipeline:
@@ -135,7 +135,7 @@ def is_listed(connection: Redis, name: str) -> bool:
         return all(pipeline.execute())
 
 
-def enlist(connection: Redis, name: str, entry: dict[Any, Any]) -> None:
+def register(connection: Redis, name: str, entry: dict[Any, Any]) -> None:
     """Write a worker's entry, as RQ does at its start."""
     key = f"{_KEY}{name}"
     with connection.pipeline() as pipeline:

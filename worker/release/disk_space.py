@@ -7,24 +7,24 @@ from typing import Final
 
 from worker.context import Task
 from worker.errors import DeployError
-from worker.release.git_mirror import Entry
+from worker.release.git_mirror import TreeEntry
 
 _MIB: Final = 1024 * 1024
-_PART: Final = 4
+_REMAINING_PART: Final = 4
 
 
-def check_space(task: Task) -> None:
+def check_free_space(task: Task) -> None:
     """Refuse to start on a disk that is nearly full; raises DeployError."""
     _check(task, "are asked for", 1)
 
 
-def check_left(task: Task) -> None:
+def check_remaining_space(task: Task) -> None:
     """Trust nothing that was made on a disk that filled up meanwhile; raises DeployError.
 
     Not all tools notice: Python writes half a .pyc file without a word (CPython issue 126606), and no process that
     meets it later starts. What is asked for at the start may be used up on the way, but for a quarter.
     """
-    _check(task, "must be left", _PART)
+    _check(task, "must be left", _REMAINING_PART)
 
 
 def _check(task: Task, why: str, part: int) -> None:
@@ -42,7 +42,7 @@ def _places(task: Task) -> Iterable[Path]:
     return dict.fromkeys((task.places.root, task.settings.state))
 
 
-def check_fits(task: Task, entries: list[Entry]) -> None:
+def check_commit_fits(task: Task, entries: list[TreeEntry]) -> None:
     """Refuse a commit that leaves less room than must stay free; a push of a few bytes can stand for gigabytes."""
     needed = sum(entry.size for entry in entries) // _MIB + task.app.limits.free_mib
     found = os.statvfs(task.places.root)

@@ -14,7 +14,7 @@ from worker.process.run import Command
 _LINE: Final = re.compile(rf"({COMMIT_PATTERN})\t(.+)")
 
 
-def head_in(lines: Iterable[str], ref: str) -> str | None:
+def parse_ls_remote(lines: Iterable[str], ref: str) -> str | None:
     """Name the commit of a ref; None when it is not there.
 
     git lists each ref whose name ends so: `refs/heads/a/refs/heads/main` too, and first, for `refs/heads/main`.
@@ -63,18 +63,18 @@ def _ssh_command(app: App, settings: Settings) -> str:
     options = ["-oBatchMode=yes", "-oStrictHostKeyChecking=yes", "-oConnectTimeout=10"]
     options += ["-oServerAliveInterval=10", "-oServerAliveCountMax=3"]
     if settings.worker.known_hosts:
-        options.append(f"-oUserKnownHostsFile={_quoted(settings.worker.known_hosts)}")
+        options.append(f"-oUserKnownHostsFile={_quote(settings.worker.known_hosts)}")
     if app.deploy_key:
-        options += ["-oIdentitiesOnly=yes", f"-i {_quoted(app.deploy_key)}"]
+        options += ["-oIdentitiesOnly=yes", f"-i {_quote(app.deploy_key)}"]
     return " ".join(["ssh", "-F none", *options])
 
 
-def _quoted(path: Path) -> str:
+def _quote(path: Path) -> str:
     return "'" + str(path).replace("'", "'\\''") + "'"
 
 
 @dataclass(frozen=True)
-class Git:
+class GitCommands:
     """Builds git's commands for one bare mirror."""
 
     mirror: Path
@@ -103,7 +103,7 @@ class Git:
         """Name the kind of object ids the mirror holds: sha1 or sha256."""
         return self._command("rev-parse", "--show-object-format")
 
-    def ask_remote(self, url: str, branch: str) -> Command:
+    def ls_remote(self, url: str, branch: str) -> Command:
         """Ask where the branch points, without fetching."""
         argv = ("git", "ls-remote", "--end-of-options", url, f"refs/heads/{branch}")
         return Command(argv, self.seconds, self.seconds, env=self.env)

@@ -18,9 +18,9 @@ from hookd.model.app import App
 from hookd.model.ids import COMMIT_PATTERN
 from hookd.model.settings import Settings
 from worker.errors import CommandFailed, CommitRefused, DeployError, TimedOut, Unreachable
-from worker.process.run import Command, Line, Lines, Take, failed, remove_tree, supervise
+from worker.process.run import Command, Line, LineSplitter, Take, command_failed, remove_tree, supervise
 from worker.process.subreaper import die_with_parent
-from worker.release.git import Git, git_environment, head_in
+from worker.release.git import GitCommands, git_environment, parse_ls_remote
 
 _PROGRESS: Final = re.compile(r"\d+% \(\d+/\d+\)(?!.*done)")
 # What git says after it has said what is wrong.
@@ -32,7 +32,7 @@ _BOILERPLATE: Final = frozenset(
     }
 )
 # What a killed git leaves in a bare repository; each of the locks, and `packed-refs.new`, stops every later git.
-_STALE: Final = (
+_LEFTOVERS: Final = (
     "*.lock",
     "packed-refs.new",
     "refs/**/*.lock",
@@ -47,12 +47,12 @@ _STALE: Final = (
 )
 _LINK: Final = "120000"
 _SUBMODULE: Final = "160000"
-_DEEPEST: Final = 100
-_MOST_BYTES: Final = 64 * 1024 * 1024
+_MAX_DEPTH: Final = 100
+_MAX_LISTING_BYTES: Final = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Entry:
+class TreeEntry:
     """One path of a commit."""
 
     mode: str
@@ -71,28 +71,28 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Description:
+class CommitInfo:
     """Who made a commit and what for; a stranger's text."""
 
     author: str
     subject: str
 
 
-class Checkout:
+class GitMirror:
     """The mirror of one app's repository."""
 
     def __init__(self, app: App, settings: Settings, mirror: Path, home: Path, each_line: Line) -> None:
         self._app = app
         self._mirror = mirror
         self._line = each_line
-        self._git = Git(mirror, app.limits.git_seconds, git_environment(app, settings, home))
+        self._git = GitCommands(mirror, app.limits.git_seconds, git_environment(app, settings, home))
 
     def fetch_head(self) -> str:
         """Fetch the branch and return the object id of its head.
 
         Raises DeployError when the remote cannot be read or has no such branch.
         """
-        self._clean_up_after_a_crash()
+        self._remove_leftovers()
         try:
             if not self._mirror.exists():
                 self._make_mirror()
@@ -136,8 +136,8 @@ class Checkout:
         new.rename(self._mirror)
 
     def _ask_remote(self) -> str:
-        answer = self._read(self._git.ask_remote(self._app.repository, self._app.branch))
-        head = head_in(answer.split("\n"), self._app.ref)
+        answer = self._read(self._git.ls_remote(self._app.repository, self._app.branch))
+        head = parse_ls_remote(answer.split("\n"), self._app.ref)
         if head is None:
             raise CommandFailed("there is no such branch")
         return head
@@ -150,9 +150,9 @@ class Checkout:
             + self._app.name,
         )
 
-    def _clean_up_after_a_crash(self) -> None:
+    def _remove_leftovers(self) -> None:
         """Remove what a killed git leaves behind; the app's lock is held, so nobody is using it."""
-        for stale in (found for pattern in _STALE for found in self._mirror.glob(pattern)):
+        for stale in (found for pattern in _LEFTOVERS for found in self._mirror.glob(pattern)):
             if stale.is_dir():
                 remove_tree(stale)
             else:
@@ -171,10 +171,10 @@ class Checkout:
             )
         return found
 
-    def describe(self, commit: str) -> Description:
+    def describe(self, commit: str) -> CommitInfo:
         """Read who made a commit and what for."""
         author, _, subject = self._read(self._git.describe(commit)).partition("\0")
-        return Description(author.strip()[:200], subject.strip()[:200])
+        return CommitInfo(author.strip()[:200], subject.strip()[:200])
 
     def changes(self, base: str, commit: str) -> bool:
         """Tell whether a commit differs from `base` in one of the app's paths; True when that cannot be told.
@@ -184,19 +184,19 @@ class Checkout:
         paths = self._app.paths
         if not paths.include and not paths.exclude:
             return True
-        status, _ = self._run(self._git.compare(base, commit, paths), Lines(self._message))
+        status, _ = self._run(self._git.compare(base, commit, paths), LineSplitter(self._message))
         return status != 0
 
-    def list_tree(self, commit: str) -> list[Entry]:
+    def list_tree(self, commit: str) -> list[TreeEntry]:
         """List every path of a commit; raises CommitRefused for a path that is not UTF-8."""
         try:
             raw = self._read_bytes(self._git.list_tree(commit)).decode("utf-8")
         except UnicodeDecodeError:
             raise CommitRefused("the commit holds a file name that is not UTF-8") from None
-        entries = [_entry(row) for row in raw.split("\0") if row]
-        deep = next((entry.path for entry in entries if entry.path.count("/") > _DEEPEST), None)
+        entries = [_parse_entry(row) for row in raw.split("\0") if row]
+        deep = next((entry.path for entry in entries if entry.path.count("/") > _MAX_DEPTH), None)
         if deep is not None:
-            raise CommitRefused(f"the commit holds a path of more than {_DEEPEST} levels: {deep[:80]}…")
+            raise CommitRefused(f"the commit holds a path of more than {_MAX_DEPTH} levels: {deep[:80]}…")
         return entries
 
     def write(self, commit: str, directory: Path) -> None:
@@ -214,20 +214,20 @@ class Checkout:
 
     def _read_bytes(self, command: Command, *, may_fail: bool = False) -> bytes:
         """Run one git command and return what it printed; raises CommandFailed, unless it may fail."""
-        lines = Lines(self._message)
+        lines = LineSplitter(self._message)
         status, printed = self._run(command, lines)
         if status and not may_fail:
-            raise failed(command, status, tuple(line for line in lines.kept if line not in _BOILERPLATE))
+            raise command_failed(command, status, tuple(line for line in lines.kept if line not in _BOILERPLATE))
         return printed
 
-    def _run(self, command: Command, lines: Lines) -> tuple[int, bytes]:
+    def _run(self, command: Command, lines: LineSplitter) -> tuple[int, bytes]:
         """Run one git command under hookd's limits: its status and what it printed; its messages go to `lines`."""
         printed = bytearray()
         started = _start(command, self._mirror.parent)  # GitPython kills the process when this is forgotten.
         process = cast("subprocess.Popen[bytes]", started.proc)
         outputs = cast("tuple[IO[bytes], IO[bytes]]", (process.stdout, process.stderr))
         with outputs[0], outputs[1]:
-            taking: dict[IO[bytes], Take] = {outputs[0]: partial(_keep, printed), outputs[1]: lines.take}
+            taking: dict[IO[bytes], Take] = {outputs[0]: partial(_append_limited, printed), outputs[1]: lines.take}
             status = supervise(process, taking, command, lines)
         return status, bytes(printed)
 
@@ -236,18 +236,18 @@ class Checkout:
             self._line(text)
 
 
-def _entry(row: str) -> Entry:
+def _parse_entry(row: str) -> TreeEntry:
     """Read a row of `git ls-tree -l`: mode, type, id and size, then the path; a submodule has no size."""
     about, path = row.split("\t", 1)
     mode, _, _, size = about.split()
-    return Entry(mode=mode, size=int(size) if size.isdigit() else 0, path=path)
+    return TreeEntry(mode=mode, size=int(size) if size.isdigit() else 0, path=path)
 
 
-def _keep(printed: bytearray, data: bytes) -> None:
+def _append_limited(printed: bytearray, data: bytes) -> None:
     """Collect what git prints; a few kilobytes of nested trees can stand for a list of gigabytes."""
     printed.extend(data)
-    if len(printed) > _MOST_BYTES:
-        raise CommitRefused(f"the commit has more files than fit into a list of {_MOST_BYTES // 1024**2} MiB")
+    if len(printed) > _MAX_LISTING_BYTES:
+        raise CommitRefused(f"the commit has more files than fit into a list of {_MAX_LISTING_BYTES // 1024**2} MiB")
 
 
 def _start(command: Command, directory: Path) -> git.Git.AutoInterrupt:

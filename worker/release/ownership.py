@@ -8,7 +8,7 @@ import pwd
 from pathlib import Path
 
 from hookd.files.attributes import group_name, user_name
-from hookd.files.audit import Drift, mend
+from hookd.files.audit import AttributeMismatch, repair
 from hookd.files.policies import (
     WRITABLE,
     Acl,
@@ -16,19 +16,19 @@ from hookd.files.policies import (
     Policy,
     code_policy,
     environment_policy,
-    group_id,
+    find_group,
     secret_policy,
 )
-from hookd.files.safe_open import Odd
+from hookd.files.safe_open import Unauditable
 from hookd.model.app import Ownership
 from worker.context import Task
 from worker.errors import CommitRefused, DeployError
 
 # What a commit, or a command that it runs, can leave in a release.
-_OF_THE_COMMIT = ("special", "deep")
+_COMMIT_FAULTS = ("special", "deep")
 
 
-def policy_of(ownership: Ownership) -> Policy:
+def release_policy(ownership: Ownership) -> Policy:
     """Work out the policy of releases; raises DeployError when the worker cannot keep it."""
     try:
         policy = code_policy(ownership, None, os.getegid())
@@ -52,7 +52,7 @@ def enforce(tree: Path, policy: Policy, hint: str | None = None) -> int:
 
     Raises CommitRefused for what is neither file, directory nor link, and DeployError for what is not the worker's own.
     """
-    return _enforced(tree, policy, hint, alone=False)
+    return _enforce(tree, policy, hint, alone=False)
 
 
 def enforce_environment(venv: Path, policy: Policy, hint: str | None = None) -> int:
@@ -62,18 +62,18 @@ def enforce_environment(venv: Path, policy: Policy, hint: str | None = None) -> 
 
 def enforce_directory(directory: Path, policy: Policy, hint: str | None = None) -> None:
     """Do the same for one directory, not for what is in it; raises DeployError."""
-    _enforced(directory, policy, hint, alone=True)
+    _enforce(directory, policy, hint, alone=True)
 
 
-def _enforced(path: Path, policy: Policy, hint: str | None, *, alone: bool) -> int:
+def _enforce(path: Path, policy: Policy, hint: str | None, *, alone: bool) -> int:
     changed = 0
     try:
-        for finding in mend(path, policy, alone=alone):
+        for finding in repair(path, policy, alone=alone):
             match finding:
-                case Odd():
-                    kind = CommitRefused if finding.kind in _OF_THE_COMMIT else DeployError
+                case Unauditable():
+                    kind = CommitRefused if finding.kind in _COMMIT_FAULTS else DeployError
                     raise kind(str(finding), hint=hint)
-                case Drift(repaired=False):
+                case AttributeMismatch(repaired=False):
                     raise DeployError(str(finding), hint=hint)
             changed += 1
     except OwnershipError as error:
@@ -93,31 +93,31 @@ def make_directories(task: Task, policy: Policy) -> None:
             f"the app's directory {task.places.root} does not exist",
             hint=f"sudo install -d -o {user} -g {group} -m {mode:o} {task.places.root}",
         )
-    _tend(task, policy)
+    _repair_app_paths(task, policy)
     for directory in (task.places.releases, task.places.venvs, task.places.cache, task.places.home):
         directory.mkdir(parents=True, exist_ok=True)
     for directory in (task.places.releases, task.places.venvs):
-        enforce_directory(directory, policy, hint_of(task))
+        enforce_directory(directory, policy, fix_command(task))
     for venv in sorted(task.places.venvs.iterdir()):
-        _tend_environment(task, venv, environment_policy(policy))
+        _repair_environment(task, venv, environment_policy(policy))
 
 
-def _tend(task: Task, policy: Policy) -> None:
+def _repair_app_paths(task: Task, policy: Policy) -> None:
     """Repair the app's own directories and shared files as far as it needs no root, and say what is left.
 
     A deployment does not fail for it: whether the app can live with it, its health check will say.
     """
     root, shared = task.places.root, task.app.shared_root
     for directory in (root, shared) if shared.is_relative_to(root) else (root,):
-        _tend_one(task, directory, policy)
+        _repair_path(task, directory, policy)
     secret = _secret_policy(task.app.ownership)
     if secret is None:
         return
     for name in task.app.shared.files:
-        _tend_one(task, shared / name, secret)
+        _repair_path(task, shared / name, secret)
 
 
-def hint_of(task: Task) -> str:
+def fix_command(task: Task) -> str:
     """What repairs the rest."""
     return f"sudo hookd permissions {task.app.name} --fix"
 
@@ -134,32 +134,32 @@ def _secret_policy(ownership: Ownership) -> Policy | None:
 def writable_policy(ownership: Ownership) -> Policy:
     """What is right for a new directory that the app writes to, as long as the worker owns it: the group does it."""
     try:
-        group: int | None = group_id(ownership.group)
+        group: int | None = find_group(ownership.group)
     except OwnershipError:
         group = None
     return Policy(None, group if _may_give_to(group) else None, WRITABLE, Acl())
 
 
-def _tend_one(task: Task, path: Path, policy: Policy) -> None:
+def _repair_path(task: Task, path: Path, policy: Policy) -> None:
     try:
-        found = [finding for finding in mend(path, policy, alone=True) if isinstance(finding, Drift)]
+        found = [finding for finding in repair(path, policy, alone=True) if isinstance(finding, AttributeMismatch)]
     except OwnershipError as error:
         task.recorder.line(f"warning: {error.cause}; next: {error.hint}")
         return
     for finding in found:
-        end = "" if finding.repaired else f"; next: {hint_of(task)}"
+        end = "" if finding.repaired else f"; next: {fix_command(task)}"
         task.recorder.line(f"{finding}{end}")
 
 
-def _tend_environment(task: Task, venv: Path, policy: Policy) -> None:
+def _repair_environment(task: Task, venv: Path, policy: Policy) -> None:
     """Repair an environment: a release that serves, or is gone back to, must be able to start in it."""
     try:
-        found = list(mend(venv, policy))
+        found = list(repair(venv, policy))
     except OwnershipError as error:
         task.recorder.line(f"warning: {error.cause}; next: {error.hint}")
         return
-    left = [finding for finding in found if not (isinstance(finding, Drift) and finding.repaired)]
+    left = [finding for finding in found if not (isinstance(finding, AttributeMismatch) and finding.repaired)]
     if repaired := len(found) - len(left):
         task.recorder.line(f"the environment {venv.name} was not as it should be: {repaired} paths repaired")
     if left:
-        task.recorder.line(f"{left[0]} ({len(left)} such paths in {venv.name}); next: {hint_of(task)}")
+        task.recorder.line(f"{left[0]} ({len(left)} such paths in {venv.name}); next: {fix_command(task)}")

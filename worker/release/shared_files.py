@@ -7,7 +7,7 @@ from typing import Final
 
 from hookd.model.app import App
 from worker.errors import CommitRefused, DeployError
-from worker.release.git_mirror import Entry
+from worker.release.git_mirror import TreeEntry
 from worker.release.ownership import enforce_directory, writable_policy
 
 # Files that only keep an otherwise empty directory in git; they may stand where a shared directory is linked in.
@@ -15,11 +15,11 @@ _PLACEHOLDERS: Final = frozenset({".gitkeep", ".keep", ".gitignore", ".placehold
 _RESERVED: Final = ("venv",)
 
 
-def refuse_reserved(app: App, entries: list[Entry]) -> None:
+def reject_reserved_paths(app: App, entries: list[TreeEntry]) -> None:
     """Refuse a commit that has files of its own where hookd puts a link; raises CommitRefused."""
     points = (*_RESERVED, *app.shared.files, *app.shared.directories)
     for entry in entries:
-        point = next((p for p in points if _in_the_way(entry, p)), None)
+        point = next((p for p in points if _is_in_the_way(entry, p)), None)
         if point is None or _is_placeholder(app, point, entry):
             continue
         raise CommitRefused(
@@ -28,18 +28,18 @@ def refuse_reserved(app: App, entries: list[Entry]) -> None:
         )
 
 
-def _in_the_way(entry: Entry, point: str) -> bool:
+def _is_in_the_way(entry: TreeEntry, point: str) -> bool:
     """Tell whether a path of the commit is a link point, lies below it, or stands where a directory above it must."""
     above = point.startswith(f"{entry.path}/") and not entry.is_submodule
     return above or entry.path == point or entry.path.startswith(f"{point}/")
 
 
-def _is_placeholder(app: App, point: str, entry: Entry) -> bool:
+def _is_placeholder(app: App, point: str, entry: TreeEntry) -> bool:
     inside = entry.path[len(point) + 1 :]
     return point in app.shared.directories and not entry.is_link and inside in _PLACEHOLDERS
 
 
-def refuse_links_out(release: Path, entries: list[Entry]) -> None:
+def reject_escaping_links(release: Path, entries: list[TreeEntry]) -> None:
     """Refuse a commit with a link that leaves its own tree, however many links lead there; raises CommitRefused."""
     root = os.path.realpath(release)
     for entry in (entry for entry in entries if entry.is_link):

@@ -10,17 +10,17 @@ from hookd.files.safe_open import sync_directory
 from worker.process.run import Command
 
 
-def point(link: Path, release: Path, *, since: float | None = None) -> None:
+def switch_link(link: Path, release: Path, *, since: float | None = None) -> None:
     """Make a link point at a release in one step, and wait until that is on disk.
 
     Its time says since when it leads there, and so which release a service runs; `since` is another time than now.
     """
-    with pointing(link, release, since=since):
+    with prepared_link(link, release, since=since):
         pass
 
 
 @contextmanager
-def pointing(link: Path, release: Path, *, since: float | None = None) -> Iterator[None]:
+def prepared_link(link: Path, release: Path, *, since: float | None = None) -> Iterator[None]:
     """Make a link point at a release at the end of the block, unless that raises; what needs room is done before it."""
     temporary = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
     temporary.symlink_to(os.path.relpath(release, link.parent))
@@ -35,7 +35,7 @@ def pointing(link: Path, release: Path, *, since: float | None = None) -> Iterat
     sync_directory(link.parent)
 
 
-def pointed_at(link: Path) -> float | None:
+def link_changed_at(link: Path) -> float | None:
     """Tell since when a link leads where it does, in seconds since 1970; None when there is no link."""
     try:
         return link.lstat().st_mtime
@@ -43,11 +43,11 @@ def pointed_at(link: Path) -> float | None:
         return None
 
 
-def leads_to(link: Path, release: Path) -> bool:
+def links_to(link: Path, release: Path) -> bool:
     """Tell whether a link ends at a release."""
     return os.path.realpath(link) == os.path.realpath(release)
 
 
-def flush(directory: Path) -> Command:
+def flush_command(directory: Path) -> Command:
     """Write the file system of a directory to disk, so that a power cut after the switch finds whole files."""
     return Command(("sync", "--file-system", str(directory)), 300, 300, env={"PATH": "/usr/bin:/bin"})

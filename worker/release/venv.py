@@ -15,13 +15,13 @@ from worker.context import Task
 from worker.errors import CommandFailed, DeployError
 from worker.process.run import Command, remove_tree
 from worker.release import symlinks
-from worker.release.disk_space import check_left
-from worker.release.ownership import enforce_environment, hint_of
-from worker.release.requirements import _HINT, Wanted, _project_requirements, wanted
+from worker.release.disk_space import check_remaining_space
+from worker.release.ownership import enforce_environment, fix_command
+from worker.release.requirements import ALLOW_BUILD_HINT, Requirements, project_requirements, read_requirements
 
 
 @dataclass(frozen=True)
-class Install:
+class VenvCommands:
     """Builds the commands that make a virtual environment; `tool` is uv, or None for Python's own venv and pip."""
 
     tool: Path | None
@@ -78,8 +78,10 @@ class Install:
         return self._command(python, "-m", "pip", "install", "--no-input", *self._no_build, *arguments)
 
 
-COMPLETE: Final = ".hookd-complete"
-_NO_WHEEL: Final = re.compile(r"no usable wheels|no binary distribution|is disabled, but|No matching distribution")
+COMPLETE_MARK: Final = ".hookd-complete"
+_NO_WHEEL_MESSAGE: Final = re.compile(
+    r"no usable wheels|no binary distribution|is disabled, but|No matching distribution"
+)
 
 
 def find_uv(task: Task) -> Path | None:
@@ -96,7 +98,7 @@ def find_python(task: Task) -> Path:
     return task.app.dependencies.python or task.settings.worker.python or own
 
 
-def key_of(need: Wanted, python: Path, allow_build: bool) -> str:
+def venv_key(need: Requirements, python: Path, allow_build: bool) -> str:
     """Name an environment by everything that decides what is in it: interpreter and requirements, byte for byte."""
     real = python.resolve()
     digest = hashlib.sha256()
@@ -106,22 +108,22 @@ def key_of(need: Wanted, python: Path, allow_build: bool) -> str:
     return digest.hexdigest()[:24]
 
 
-def install(task: Task, release: Path, policy: Policy) -> Path:
+def prepare_venv(task: Task, release: Path, policy: Policy) -> Path:
     """Make the environment that a release needs, unless it is there and as `policy` wants it, and return it."""
-    need = wanted(release, task.app.dependencies.file, allow_build=task.app.dependencies.allow_build)
+    need = read_requirements(release, task.app.dependencies.file, allow_build=task.app.dependencies.allow_build)
     python = find_python(task)
     if not python.exists():
         raise DeployError(f"there is no Python at {python}", hint="set dependencies.python to one that exists")
-    venv = task.places.venvs / key_of(need, python, task.app.dependencies.allow_build)
+    venv = task.places.venvs / venv_key(need, python, task.app.dependencies.allow_build)
     if _is_usable(task, venv, policy):
         task.recorder.line(f"the environment {venv.name} fits and is used again")
         return venv
     # uv finds a project where it is started.
     directory = need.file.parent if need.kind == "lock" and need.file else release
     _build(task, need, _tools(task, directory, python, venv))
-    task.run(symlinks.flush(venv))  # After a power cut the mark must not be there without what it stands for.
-    check_left(task)
-    (venv / COMPLETE).touch()
+    task.run(symlinks.flush_command(venv))  # After a power cut the mark must not be there without what it stands for.
+    check_remaining_space(task)
+    (venv / COMPLETE_MARK).touch()
     return venv
 
 
@@ -132,12 +134,12 @@ def _is_usable(task: Task, venv: Path, policy: Policy) -> bool:
     """
     if not venv.exists():
         return False
-    enforce_environment(venv, policy, hint_of(task))
-    return (venv / COMPLETE).exists()
+    enforce_environment(venv, policy, fix_command(task))
+    return (venv / COMPLETE_MARK).exists()
 
 
-def _tools(task: Task, directory: Path, python: Path, venv: Path) -> Install:
-    return Install(
+def _tools(task: Task, directory: Path, python: Path, venv: Path) -> VenvCommands:
+    return VenvCommands(
         tool=find_uv(task),
         python=python,
         venv=venv,
@@ -148,26 +150,26 @@ def _tools(task: Task, directory: Path, python: Path, venv: Path) -> Install:
     )
 
 
-def _build(task: Task, need: Wanted, tools: Install) -> None:
+def _build(task: Task, need: Requirements, tools: VenvCommands) -> None:
     """Build an environment; what an earlier attempt left half-built goes first."""
     if tools.venv.exists():
         remove_tree(tools.venv)
     tools.venv.parent.mkdir(parents=True, exist_ok=True)
     task.run(tools.create())
-    command = _installation(need, tools)
+    command = _install_command(need, tools)
     if command is None:
         return
     try:
         task.run(command)
     except CommandFailed as error:
         name = need.file.name if need.file else "nothing"
-        hint = _HINT if any(_NO_WHEEL.search(line) for line in error.lines) else error.hint
+        hint = ALLOW_BUILD_HINT if any(_NO_WHEEL_MESSAGE.search(line) for line in error.lines) else error.hint
         raise CommandFailed(
-            f"the dependencies of {name} cannot be installed: {_sentence(error)}", lines=error.lines, hint=hint
+            f"the dependencies of {name} cannot be installed: {_describe_failure(error)}", lines=error.lines, hint=hint
         ) from None
 
 
-def _sentence(error: CommandFailed) -> str:
+def _describe_failure(error: CommandFailed) -> str:
     """Say what uv says is wrong and why; the last line that a program printed is a hint more often than a cause."""
     lines = [line.strip() for line in error.lines]
     wrong = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
@@ -175,7 +177,7 @@ def _sentence(error: CommandFailed) -> str:
     return ": ".join([*wrong[:1], *why[:1]]) if wrong else error.cause
 
 
-def _installation(need: Wanted, tools: Install) -> Command | None:
+def _install_command(need: Requirements, tools: VenvCommands) -> Command | None:
     if need.file is None:
         return None
     match need.kind:
@@ -186,6 +188,6 @@ def _installation(need: Wanted, tools: Install) -> Command | None:
                 )
             return tools.lock()
         case "project":
-            return tools.project(_project_requirements(need.file), need.file)
+            return tools.project(project_requirements(need.file), need.file)
         case kind:
             return tools.requirements(need.file, hashed=kind == "hashed")

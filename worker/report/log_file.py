@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from worker.report.redaction import Masks
+from worker.report.redaction import Redaction
 
 LARGEST_BYTES: Final = 5 * 1024 * 1024
 # Colours and cursor movements of build tools would act on the terminal of whoever reads the log.
@@ -22,7 +22,7 @@ class LogFile:
     A log that is `shared` may be read by its group: where the directory of all logs is setgid, by the receiver's.
     """
 
-    def __init__(self, path: Path, masks: Masks, *, shared: bool = False) -> None:
+    def __init__(self, path: Path, masks: Redaction, *, shared: bool = False) -> None:
         self._descriptor = _open(path, 0o027 if shared else 0o077)
         self._masks = masks
         self._left = LARGEST_BYTES
@@ -39,7 +39,7 @@ class LogFile:
 
     def clean(self, text: str) -> str:
         """Mask credentials and make control characters visible."""
-        return plain(self._masks.apply(_ANSI.sub("", text)))
+        return escape_control(self._masks.apply(_ANSI.sub("", text)))
 
     def __enter__(self) -> Self:
         return self
@@ -50,7 +50,7 @@ class LogFile:
         os.close(self._descriptor)
 
 
-def plain(text: str) -> str:
+def escape_control(text: str) -> str:
     """Drop colours and make control characters visible."""
     return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], _ANSI.sub("", text))
 

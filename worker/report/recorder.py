@@ -14,16 +14,16 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from hookd.eventlog import event
-from hookd.model.decision import Decision, Verdict, told
+from hookd.model.decision import Decision, Verdict, truncate
 from hookd.model.deployment import Deployment, IllegalTransition, Step, StepName, with_step
 from hookd.queue.codec import NoSuchDeployment
-from hookd.queue.decision_log import note
-from hookd.queue.deployments import Contention, Records
+from hookd.queue.decision_log import append_decision
+from hookd.queue.deployments import Contention, DeploymentStore
 
 log: Final = logging.getLogger(__name__)
 
 
-def keep_decision(
+def record_decision(
     connection: Redis, seen: Deployment, verdict: Verdict, why: str, *, ref: str | None = None, head: str | None = None
 ) -> None:
     """Keep for people what was decided about a deployment, and why; a Redis that is away is no reason to stop."""
@@ -32,22 +32,22 @@ def keep_decision(
         app=seen.app,
         source="deployment",
         verdict=verdict,
-        why=told(why),
+        why=truncate(why),
         event=seen.trigger,
         delivery=seen.delivery,
-        ref=told(ref) if ref else None,
+        ref=truncate(ref) if ref else None,
         claimed_commit=seen.claimed_commit,
         head=head,
         deployed=seen.previous_commit,
         deployment=seen.id,
     )
     try:
-        note(connection, decision)
+        append_decision(connection, decision)
     except RedisError as error:
         event(log, "decision not kept", logging.WARNING, deployment=seen.id, why=type(error).__name__)
 
 
-class Lines(Protocol):
+class LogSink(Protocol):
     """Where lines go: `worker.report.log_file`, or wherever there is no deployment to have a log."""
 
     def line(self, step: str, text: str) -> None:
@@ -63,7 +63,7 @@ class Recorder:
     `head` is where the branch stands, once that is known.
     """
 
-    def __init__(self, deployment: Deployment, records: Records | None, lines: Lines) -> None:
+    def __init__(self, deployment: Deployment, records: DeploymentStore | None, lines: LogSink) -> None:
         self.deployment = deployment
         self.head: str | None = None
         self._records = records
@@ -108,7 +108,7 @@ class Recorder:
     def decided(self, ref: str, verdict: Verdict, why: str) -> None:
         """Keep for people what was seen and why it ended so, among the app's other decisions."""
         if self._records is not None:
-            keep_decision(self._records.connection, self.deployment, verdict, why, ref=ref, head=self.head)
+            record_decision(self._records.connection, self.deployment, verdict, why, ref=ref, head=self.head)
 
     def _save(self, step: Step) -> None:
         self.deployment = with_step(self.deployment, step)

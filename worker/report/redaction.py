@@ -17,7 +17,7 @@ _PATTERNS: Final = (
 _CUT_SHORT: Final = re.compile(r"(?:^|://)([^\s/#?:@]+:[^\s/#?@]+)\S*@")
 
 
-class Masks:
+class Redaction:
     """Replaces what must not be read; `environments` are where an app keeps its secrets."""
 
     def __init__(self, *environments: Mapping[str, str]) -> None:

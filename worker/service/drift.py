@@ -12,7 +12,7 @@ _UP: Final = ("active", "reloading")
 
 
 @dataclass(frozen=True)
-class Unit:
+class ServiceState:
     """One service: its state in systemd's words, when its process started, and in which directory if that is known."""
 
     state: str = "missing"
@@ -26,7 +26,7 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Link:
+class LinkState:
     """Where a link leads, and since when, in seconds since 1970; a link that is not there leads nowhere."""
 
     leads_to: str = ""
@@ -34,23 +34,23 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ServiceSnapshot:
     """What was seen of an app: its services by their names, its links by theirs."""
 
-    units: Mapping[str, Unit]
-    links: Mapping[str, Link]
+    units: Mapping[str, ServiceState]
+    links: Mapping[str, LinkState]
 
-    def unit(self, name: str | None) -> Unit:
+    def unit(self, name: str | None) -> ServiceState:
         """One of the services."""
-        return self.units.get(name or "", Unit())
+        return self.units.get(name or "", ServiceState())
 
-    def link(self, name: str) -> Link:
+    def link(self, name: str) -> LinkState:
         """One of the links."""
-        return self.links.get(name, Link())
+        return self.links.get(name, LinkState())
 
 
 @dataclass(frozen=True)
-class Fault:
+class Drift:
     """One thing that is wrong: a link that leads elsewhere, a service that should serve, one that takes requests with
     another release, or a second one that runs.
 
@@ -64,16 +64,16 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Running:
+class DriftReport:
     """What is known of what runs: in a sentence, what is wrong, and whether a person stopped it."""
 
-    says: str
-    faults: tuple[Fault, ...] = ()
-    stopped: bool = False
+    summary: str
+    drifts: tuple[Drift, ...] = ()
+    is_stopped: bool = False
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DesiredState:
     """What should run: the release, its directory, and the colour that serves where there are two."""
 
     release: str
@@ -86,16 +86,16 @@ class Wanted:
         return self.colour or "current"
 
 
-def judge(app: App, wanted: Wanted, seen: Seen) -> Running:
+def detect_drift(app: App, wanted: DesiredState, seen: ServiceSnapshot) -> DriftReport:
     """Compare what runs with what should."""
-    main, idle = names_of(app, wanted.colour)
+    main, idle = service_names(app, wanted.colour)
     if _is_stopped(app, seen, main, idle):
-        return Running(f"{app.service_name} is stopped", stopped=True)
-    faults = tuple(_faults(wanted, seen, main, idle))
-    return Running("; ".join(fault.what for fault in faults) or f"{main} runs {wanted.release}", faults)
+        return DriftReport(f"{app.service_name} is stopped", is_stopped=True)
+    drifts = tuple(_find_drifts(wanted, seen, main, idle))
+    return DriftReport("; ".join(drift.what for drift in drifts) or f"{main} runs {wanted.release}", drifts)
 
 
-def names_of(app: App, colour: Colour | None) -> tuple[str, str | None]:
+def service_names(app: App, colour: Colour | None) -> tuple[str, str | None]:
     """The service that serves, and the one that should be idle."""
     name = app.service_name
     if colour is None:
@@ -103,23 +103,23 @@ def names_of(app: App, colour: Colour | None) -> tuple[str, str | None]:
     return f"{name}-{colour}", f"{name}-{'green' if colour == 'blue' else 'blue'}"
 
 
-def how_to_start(app: App, colour: Colour | None) -> str:
+def start_command(app: App, colour: Colour | None) -> str:
     """What a person types to start the service that serves."""
     if app.service.manager == "circus":
-        return f"circusctl --endpoint {app.service.endpoint} start {names_of(app, colour)[0]}"
+        return f"circusctl --endpoint {app.service.endpoint} start {service_names(app, colour)[0]}"
     return f"sudo hookd start {app.name}"
 
 
-def guard_of(app: App) -> str | None:
+def stop_indicator(app: App) -> str | None:
     """The unit of hookd's that is inactive if, and only if, a person stopped the app."""
     if app.service.units == "existing":
         return None
     return f"{app.service_name}.socket" if app.service.handover == "restart" else app.service_name
 
 
-def _is_stopped(app: App, seen: Seen, main: str, idle: str | None) -> bool:
+def _is_stopped(app: App, seen: ServiceSnapshot, main: str, idle: str | None) -> bool:
     """A service alone may have been stopped or not; with two colours the unit that stands for both knows better."""
-    guard = guard_of(app)
+    guard = stop_indicator(app)
     if seen.unit(idle).is_up:
         return False
     if guard is not None and seen.unit(guard).state == "inactive":
@@ -127,20 +127,20 @@ def _is_stopped(app: App, seen: Seen, main: str, idle: str | None) -> bool:
     return seen.unit(main).state == "inactive" and (guard is None or idle is None)
 
 
-def _faults(wanted: Wanted, seen: Seen, main: str, idle: str | None) -> Iterator[Fault]:
+def _find_drifts(wanted: DesiredState, seen: ServiceSnapshot, main: str, idle: str | None) -> Iterator[Drift]:
     unit = seen.unit(main)
     for name in dict.fromkeys(("current", wanted.home)):
         if seen.link(name).leads_to != wanted.directory:
-            yield Fault("link", name, f"{name} does not lead to {wanted.release}", unit.started)
-    if wrong := _wrong(main, unit):
-        yield Fault("service", main, wrong)
+            yield Drift("link", name, f"{name} does not lead to {wanted.release}", unit.started)
+    if wrong := _failure_of(main, unit):
+        yield Drift("service", main, wrong)
     if unit.is_up and _runs_another(unit, wanted, seen.link(wanted.home)):
-        yield Fault("release", main, f"{main} runs another release than {wanted.release}")
+        yield Drift("release", main, f"{main} runs another release than {wanted.release}")
     if idle is not None and seen.unit(idle).is_up:
-        yield Fault("second", idle, f"{idle} runs, too")
+        yield Drift("second", idle, f"{idle} runs, too")
 
 
-def _wrong(name: str, unit: Unit) -> str | None:
+def _failure_of(name: str, unit: ServiceState) -> str | None:
     """One that is just starting, or ends and is started again and again, is in its manager's hands."""
     if unit.state == "failed":
         return f"{name} has failed"
@@ -149,7 +149,7 @@ def _wrong(name: str, unit: Unit) -> str | None:
     return None
 
 
-def _runs_another(unit: Unit, wanted: Wanted, link: Link) -> bool:
+def _runs_another(unit: ServiceState, wanted: DesiredState, link: LinkState) -> bool:
     """Where a service does not say what it runs, time does: it runs what its link led to when it started.
 
     So it is wrong if it is older than a link that is right now, or younger than one that is wrong. One that works in no

@@ -17,12 +17,12 @@ Note = Callable[[str], None]
 Processes = Callable[[], tuple[str, ...]]
 
 _PAUSE_SECONDS: Final = 0.05
-_LOOK_SECONDS: Final = 1.0
+_CHECK_SECONDS: Final = 1.0
 # A process id; systemd writes MainPID=0 for none, circus nothing at all.
 _PROCESS: Final = re.compile(r"[1-9]")
 _NOT_READY: Final = 503
 # A wrong answer, or a connection closed without one, may be a hiccup of a start; three are not.
-_WRONG: Final = 3
+_MAX_WRONG: Final = 3
 _LARGEST_HEAD: Final = 65_536
 _HEAD: Final = re.compile(rb"HTTP/1\.[01] (\d{3})\b.*?\r?\n\r?\n", re.DOTALL)
 _UNIX: Final = re.compile(r"unix:(/[^:]+):(/.*)")
@@ -30,7 +30,7 @@ _TCP: Final = re.compile(r"http://(\[[^\]]+\]|[^:/]+)(?::(\d+))?(/.*)?")
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _ProbeResult:
     """What one question found; `wrong` tells that the app itself misbehaved, not that it was not there yet."""
 
     well: bool
@@ -57,11 +57,11 @@ def wait_until_healthy(health: Health, colour: str | None, note: Note, processes
     between, or when its process dies. A 503 means "not ready yet" and only counts at the deadline.
     """
     url = health.url.replace("{colour}", colour or "")
-    watch, streak = _Watch(processes), _Streak()
+    watch, streak = _ProcessWatch(processes), _Streak()
     end = time.monotonic() + health.deadline
-    seen = _Seen(False, False, "nothing was tried")
+    seen = _ProbeResult(False, False, "nothing was tried")
     while time.monotonic() < end or streak.well:
-        seen = _ask(url, health, min(health.timeout, max(0.1, end - time.monotonic())), watch)
+        seen = _probe(url, health, min(health.timeout, max(0.1, end - time.monotonic())), watch)
         streak.add(seen)
         if streak.well == 1:
             watch.look(at_once=True)  # From now on it must be this process that answers.
@@ -69,7 +69,7 @@ def wait_until_healthy(health: Health, colour: str | None, note: Note, processes
             watch.look(at_once=True)  # A release may end as soon as it is ready.
             note(f"{url} {seen.what}, {streak.well} times in a row")
             return
-        if streak.wrong >= _WRONG:
+        if streak.wrong >= _MAX_WRONG:
             raise Unhealthy(f"{url} {seen.what}, {streak.wrong} times")
         watch.look()
         time.sleep(_PAUSE_SECONDS)
@@ -83,7 +83,7 @@ class _Streak:
         self.well = self.wrong = 0
         self._since = 0.0
 
-    def add(self, seen: _Seen) -> None:
+    def add(self, seen: _ProbeResult) -> None:
         """Count an answer."""
         if seen.well and not self.well:
             self._since = time.monotonic()
@@ -95,26 +95,26 @@ class _Streak:
         return self.well >= health.successes and time.monotonic() - self._since >= health.steady
 
 
-class _Watch:
+class _ProcessWatch:
     """Notices that a service died: a socket that the process manager holds stays open and silent then."""
 
     def __init__(self, processes: Processes) -> None:
         self._processes = processes
         self._first: tuple[str, ...] | None = None
-        self._next = time.monotonic() + _LOOK_SECONDS
+        self._next = time.monotonic() + _CHECK_SECONDS
 
     def look(self, *, at_once: bool = False) -> None:
         """Look at most once a second, or at once; raises Unhealthy when there is no process, or another than before."""
         if time.monotonic() < self._next and not at_once:
             return
-        self._next = time.monotonic() + _LOOK_SECONDS
+        self._next = time.monotonic() + _CHECK_SECONDS
         now = self._processes()
         self._first = self._first or now
         if now != self._first or not any(_PROCESS.search(line) for line in now):
             raise Unhealthy("the service ended by itself; its own log says why")
 
 
-def _ask(url: str, health: Health, timeout: float, watch: _Watch) -> _Seen:
+def _probe(url: str, health: Health, timeout: float, watch: _ProcessWatch) -> _ProbeResult:
     connection, path = _connection(url, timeout)
     try:
         connection.request(
@@ -122,20 +122,20 @@ def _ask(url: str, health: Health, timeout: float, watch: _Watch) -> _Seen:
         )
         status = _status(connection.sock, time.monotonic() + timeout, watch)
     except TimeoutError:
-        return _Seen(False, False, f"gave no answer for {timeout:.2g} s")
+        return _ProbeResult(False, False, f"gave no answer for {timeout:.2g} s")
     except (ConnectionRefusedError, FileNotFoundError):
-        return _Seen(False, False, "does not listen")
+        return _ProbeResult(False, False, "does not listen")
     except ConnectionError:
-        return _Seen(False, True, "closed the connection without an answer")
+        return _ProbeResult(False, True, "closed the connection without an answer")
     except OSError as error:
-        return _Seen(False, False, f"cannot be reached ({error.strerror or error})")
+        return _ProbeResult(False, False, f"cannot be reached ({error.strerror or error})")
     finally:
         connection.close()
     well = status == health.status
-    return _Seen(well, not well and status != _NOT_READY, f"answered {status}")
+    return _ProbeResult(well, not well and status != _NOT_READY, f"answered {status}")
 
 
-def _status(sock: socket.socket, end: float, watch: _Watch) -> int:
+def _status(sock: socket.socket, end: float, watch: _ProcessWatch) -> int:
     """Read the head of an answer and return its status.
 
     Not http.client's reading: that waits anew for each byte, so an app that drips would never reach the deadline.
@@ -143,7 +143,7 @@ def _status(sock: socket.socket, end: float, watch: _Watch) -> int:
     """
     head = b""
     while (found := _HEAD.match(head)) is None:
-        _await_more(sock, end, watch)
+        _wait_readable(sock, end, watch)
         more = sock.recv(_LARGEST_HEAD)
         head += more
         if not more or len(head) > _LARGEST_HEAD:
@@ -151,10 +151,10 @@ def _status(sock: socket.socket, end: float, watch: _Watch) -> int:
     return int(found[1])
 
 
-def _await_more(sock: socket.socket, end: float, watch: _Watch) -> None:
+def _wait_readable(sock: socket.socket, end: float, watch: _ProcessWatch) -> None:
     """Wait until there is something to read, keeping an eye on the process that should write it."""
     while time.monotonic() < end:
-        if select.select([sock], [], [], min(_LOOK_SECONDS, max(0.0, end - time.monotonic())))[0]:
+        if select.select([sock], [], [], min(_CHECK_SECONDS, max(0.0, end - time.monotonic())))[0]:
             return
         watch.look()
     raise TimeoutError

@@ -14,19 +14,27 @@ from typing import Final
 
 from hookd.model.app import App, Limits, Service
 from hookd.model.journal import AppState
-from hookd.model.paths import Places
+from hookd.model.paths import AppPaths
 from hookd.model.sudo import SUDO, SYSTEMCTL, Verb
 from worker.context import Task
 from worker.errors import CommandFailed, ServiceMissing
 from worker.process.run import _SYSTEM_PATH, Command, run
-from worker.release.symlinks import pointed_at
-from worker.service.drift import Link, Running, Seen, Unit, Wanted, guard_of, judge
+from worker.release.symlinks import link_changed_at
+from worker.service.drift import (
+    DesiredState,
+    DriftReport,
+    LinkState,
+    ServiceSnapshot,
+    ServiceState,
+    detect_drift,
+    stop_indicator,
+)
 from worker.service.health import wait_until_healthy
 
-_ROUND_SECONDS: Final = 3.0
+_BUSY_SECONDS: Final = 3.0
 _PAUSE_SECONDS: Final = 0.2
 # systemctl's warning that a stopped service has sockets, which are what keeps visitors waiting instead of failing.
-_AS_MEANT: Final = re.compile(
+_EXPECTED_OUTPUT: Final = re.compile(
     r"(Warning: )?Stopping '?\S+?'?, but (it can still be activated by|its triggering units are still active):"
     r"|\s*[\w@.-]+\.socket"
 )
@@ -34,26 +42,26 @@ _AS_MEANT: Final = re.compile(
 
 def control(task: Task, verb: Verb, name: str) -> None:
     """Start, stop or restart a service; raises CommandFailed, and ServiceMissing when it is the manager's fault."""
-    command = service(task.app.service, verb, name, task.app.limits)
+    command = control_command(task.app.service, verb, name, task.app.limits)
     try:
         if task.app.service.manager == "systemd":
-            task.run(command, is_news)
+            task.run(command, is_unexpected)
         else:
-            _tell_circus(task, command)
+            _run_circus(task, command)
     except CommandFailed:
-        _blame_the_manager(task, name)
+        _check_manager(task, name)
         raise
 
 
-def is_news(line: str) -> bool:
+def is_unexpected(line: str) -> bool:
     """Tell whether a line of systemctl's says anything that is not as it is meant to be."""
-    return _AS_MEANT.fullmatch(line) is None
+    return _EXPECTED_OUTPUT.fullmatch(line) is None
 
 
-def _blame_the_manager(task: Task, name: str) -> None:
+def _check_manager(task: Task, name: str) -> None:
     """Raise ServiceMissing when the process manager does not even know the service, or does not answer."""
     try:
-        run(known(task.app.service, name, task.app.limits), lambda _line: None)  # It prints the whole unit.
+        run(status_command(task.app.service, name, task.app.limits), lambda _line: None)  # It prints the whole unit.
     except CommandFailed as error:
         manager, place = task.app.service.manager, task.app.service.endpoint
         raise ServiceMissing(
@@ -62,21 +70,21 @@ def _blame_the_manager(task: Task, name: str) -> None:
         ) from None
 
 
-def _tell_circus(task: Task, command: Command) -> None:
+def _run_circus(task: Task, command: Command) -> None:
     """Run a command of circus's, which refuses every command while it works on another, of whatever app."""
     endpoint = hashlib.sha256(str(task.app.service.endpoint).encode()).hexdigest()[:12]
     lock = task.places.lock.with_name(f"_circus-{endpoint}.lock")  # No app's name begins with an underscore.
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)  # Ends: whoever holds it runs one command, which has its limits.
-        _run_again_for_a_while(task, command)
+        _retry_while_busy(task, command)
     finally:
         os.close(descriptor)
 
 
-def _run_again_for_a_while(task: Task, command: Command) -> None:
+def _retry_while_busy(task: Task, command: Command) -> None:
     """circus refuses commands during its own rounds, too: a moment later, the same command (harmless twice) passes."""
-    end = time.monotonic() + _ROUND_SECONDS
+    end = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
             return task.run(command)
@@ -86,18 +94,18 @@ def _run_again_for_a_while(task: Task, command: Command) -> None:
         time.sleep(_PAUSE_SECONDS)
 
 
-def wait_until_well(task: Task, name: str, colour: str | None) -> None:
+def verify_health(task: Task, name: str, colour: str | None) -> None:
     """Wait until a service passes the app's health check; raises Unhealthy."""
     wait_until_healthy(task.app.health, colour, task.recorder.line, lambda: _processes(task, name))
 
 
 def _processes(task: Task, name: str) -> tuple[str, ...]:
     printed: list[str] = []
-    run(processes(task.app.service, name, task.app.limits), printed.append)
+    run(processes_command(task.app.service, name, task.app.limits), printed.append)
     return tuple(printed)
 
 
-def own_log(task: Task, name: str) -> str | None:
+def service_log_command(task: Task, name: str) -> str | None:
     """The command that shows what the app itself said; None where its process manager keeps no log of its own."""
     return f"journalctl --unit {name}.service --lines 50" if task.app.service.manager == "systemd" else None
 
@@ -105,7 +113,7 @@ def own_log(task: Task, name: str) -> str | None:
 UNIT_PROPERTIES: Final = ("LoadState", "ActiveState", "ExecMainStartTimestamp", "StatusText")
 
 
-def processes(service: Service, name: str, limits: Limits) -> Command:
+def processes_command(service: Service, name: str, limits: Limits) -> Command:
     """Print which processes a unit or watcher has now; asks for no privilege."""
     if service.manager == "systemd":
         argv: tuple[str, ...] = (SYSTEMCTL, "show", "--property=MainPID", "--property=NRestarts", f"{name}.service")
@@ -114,14 +122,14 @@ def processes(service: Service, name: str, limits: Limits) -> Command:
     return Command(argv, limits.step_seconds, limits.silence_seconds, env={"PATH": _SYSTEM_PATH})
 
 
-def standing(units: tuple[str, ...], limits: Limits) -> Command:
+def states_command(units: tuple[str, ...], limits: Limits) -> Command:
     """Print how systemd's units stand, since when their processes run, and what these say of themselves."""
     properties = (f"--property={name}" for name in ("Id", *UNIT_PROPERTIES))
     argv = (SYSTEMCTL, "show", "--timestamp=us+utc", *properties, "--", *units)
     return Command(argv, limits.step_seconds, limits.silence_seconds, env={"PATH": _SYSTEM_PATH})
 
 
-def known(service: Service, name: str, limits: Limits) -> Command:
+def status_command(service: Service, name: str, limits: Limits) -> Command:
     """Succeed when the process manager answers and knows the service; asks for no privilege."""
     if service.manager == "systemd":
         argv: tuple[str, ...] = (SYSTEMCTL, "cat", f"{name}.service")
@@ -134,7 +142,7 @@ def _circusctl(service: Service) -> tuple[str, ...]:
     return (sys.executable, "-P", "-m", "circus.circusctl", "--endpoint", str(service.endpoint))
 
 
-def service(service: Service, verb: Verb, name: str, limits: Limits) -> Command:
+def control_command(service: Service, verb: Verb, name: str, limits: Limits) -> Command:
     """Start, stop or restart one unit or watcher and wait for it."""
     if service.manager == "systemd":
         argv: tuple[str, ...] = (SUDO, "-n", SYSTEMCTL, verb, f"{name}.service")
@@ -145,51 +153,51 @@ def service(service: Service, verb: Verb, name: str, limits: Limits) -> Command:
 
 
 # Runs a command and returns the lines that it printed; raises CommandFailed.
-Ask = Callable[[Command], list[str]]
+RunCommand = Callable[[Command], list[str]]
 
 _STATUS: Final = re.compile(r"release (/.+)")
 _STARTED: Final = re.compile(r"\w+ (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?) UTC")
 
 
-def look(app: App, state: AppState, places: Places, ask: Ask) -> Running:
+def inspect_app(app: App, state: AppState, places: AppPaths, ask: RunCommand) -> DriftReport:
     """Compare what runs with what the journal says serves."""
     serving = state.deployed
     if serving is None:
-        return Running("nothing was deployed yet")
+        return DriftReport("nothing was deployed yet")
     if not state.verified or (app.service.handover == "blue-green") != (state.colour is not None):
-        return Running("the next deployment decides what runs")
-    wanted = Wanted(serving.name, os.path.realpath(places.release(serving.name)), state.colour)
+        return DriftReport("the next deployment decides what runs")
+    wanted = DesiredState(serving.name, os.path.realpath(places.release(serving.name)), state.colour)
     try:
-        return judge(app, wanted, Seen(_units(app, ask), _links(app, places)))
+        return detect_drift(app, wanted, ServiceSnapshot(_service_states(app, ask), _link_states(app, places)))
     except CommandFailed as error:
-        return Running(f"{app.service.manager} does not say what runs: {error.cause}")
+        return DriftReport(f"{app.service.manager} does not say what runs: {error.cause}")
 
 
-def _units(app: App, ask: Ask) -> dict[str, Unit]:
+def _service_states(app: App, ask: RunCommand) -> dict[str, ServiceState]:
     if app.service.manager == "circus":
-        return {name: _watcher(app, name, ask) for name in sorted(app.services)}
-    names = {*app.services, *filter(None, (guard_of(app),))}
+        return {name: _watcher_state(app, name, ask) for name in sorted(app.services)}
+    names = {*app.services, *filter(None, (stop_indicator(app),))}
     units = sorted(name if name.endswith(".socket") else f"{name}.service" for name in names)
-    found = read_units(ask(standing(tuple(units), app.limits)))
+    found = read_states(ask(states_command(tuple(units), app.limits)))
     return {name.removesuffix(".service"): unit for name, unit in found.items()}
 
 
-def read_units(lines: Iterable[str]) -> dict[str, Unit]:
+def read_states(lines: Iterable[str]) -> dict[str, ServiceState]:
     """Read what `systemctl show` printed of several units: a property that comes again belongs to the next one."""
     blocks: list[dict[str, str]] = []
     for name, _, value in (line.partition("=") for line in lines):
         if not blocks or name in blocks[-1]:
             blocks.append({})
         blocks[-1][name] = value
-    return {block["Id"]: _unit(block) for block in blocks if "Id" in block}
+    return {block["Id"]: _service_state(block) for block in blocks if "Id" in block}
 
 
-def _unit(block: Mapping[str, str]) -> Unit:
+def _service_state(block: Mapping[str, str]) -> ServiceState:
     if block.get("LoadState") == "not-found":
-        return Unit()
+        return ServiceState()
     said = _STATUS.fullmatch(block.get("StatusText", ""))
     started = _STARTED.fullmatch(block.get("ExecMainStartTimestamp", ""))
-    return Unit(
+    return ServiceState(
         block.get("ActiveState", "missing"), _seconds(started[1]) if started else None, said[1] if said else None
     )
 
@@ -198,12 +206,12 @@ def _seconds(text: str) -> float:
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
-def _watcher(app: App, name: str, ask: Ask) -> Unit:
+def _watcher_state(app: App, name: str, ask: RunCommand) -> ServiceState:
     """A watcher of circus; one whose process ends again and again has none at times."""
-    if ask(known(app.service, name, app.limits))[-1:] != ["active"]:
-        return Unit("inactive")
-    pids = ",".join(ask(processes(app.service, name, app.limits))).split(",")
-    return Unit("active", directory=_directory(pids[0]))
+    if ask(status_command(app.service, name, app.limits))[-1:] != ["active"]:
+        return ServiceState("inactive")
+    pids = ",".join(ask(processes_command(app.service, name, app.limits))).split(",")
+    return ServiceState("active", directory=_directory(pids[0]))
 
 
 def _directory(pid: str) -> str | None:
@@ -214,8 +222,8 @@ def _directory(pid: str) -> str | None:
         return None
 
 
-def _links(app: App, places: Places) -> dict[str, Link]:
+def _link_states(app: App, places: AppPaths) -> dict[str, LinkState]:
     paths: list[Path] = [places.current]
     if app.service.handover == "blue-green":
         paths += [places.colour("blue"), places.colour("green")]
-    return {path.name: Link(os.path.realpath(path), pointed_at(path)) for path in paths if path.is_symlink()}
+    return {path.name: LinkState(os.path.realpath(path), link_changed_at(path)) for path in paths if path.is_symlink()}

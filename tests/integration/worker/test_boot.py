@@ -16,14 +16,14 @@ import pytest
 from hookd.model.deployment import Status, Trigger
 from hookd.model.ids import new_deployment_id
 from hookd.model.journal import Built, Good, Switched
-from hookd.model.paths import Places
-from hookd.model.sudo import SUDO, privileged
+from hookd.model.paths import AppPaths
+from hookd.model.sudo import SUDO, sudo_commands
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python, wait_for
 from tests.support.visitors import visitors
 from worker.journal import Journal
-from worker.process.lock import app_lock, holder
-from worker.process.subreaper import fields
+from worker.process.lock import app_lock, lock_holder
+from worker.process.subreaper import stat_fields
 
 APPS: dict[str, dict[str, Any]] = {
     **{
@@ -90,9 +90,9 @@ def kill_while_it_is_checked(site: Installation, app: str) -> None:
     deployment: str = site.send_push(app)["deployment"]
     site.wait_for_step(deployment, "health")
     deployer = site.deployer(app)
-    keeper = int(fields(deployer)[1])
-    os.kill(int(fields(keeper)[1]), signal.SIGKILL)
-    wait_for(lambda: holder(lock_of(site, app)) is None, what="the end of all of them")
+    keeper = int(stat_fields(deployer)[1])
+    os.kill(int(stat_fields(keeper)[1]), signal.SIGKILL)
+    wait_for(lambda: lock_holder(lock_of(site, app)) is None, what="the end of all of them")
 
 
 def go_on(site: Installation, app: str) -> None:
@@ -190,10 +190,10 @@ def test_no_deployment_begins_while_the_app_is_brought_up(site: Installation) ->
     with manager.open() as busy, ThreadPoolExecutor(1) as pool:
         fcntl.flock(busy, fcntl.LOCK_EX)  # Whoever wants to start a service waits.
         started = pool.submit(boot, site, "linked")
-        wait_for(lambda: holder(lock_of(site, "linked")) == "boot", what="the lock of the app")
+        wait_for(lambda: lock_holder(lock_of(site, "linked")) == "boot", what="the lock of the app")
         fcntl.flock(busy, fcntl.LOCK_UN)
         assert started.result().returncode == 0
-    assert holder(lock_of(site, "linked")) is None
+    assert lock_holder(lock_of(site, "linked")) is None
     assert answers(site, "linked") == {"one"}
 
 
@@ -236,14 +236,14 @@ def test_under_systemd_one_of_the_allowed_commands_is_run(tmp_path: Path) -> Non
         app = config.catalogue.apps[0]
         stamp: dict[str, Any] = {"at": datetime.now(UTC), "deployment": new_deployment_id("shop", datetime.now(UTC))}
         release = f"000001-{'1' * 12}"
-        Journal(Places(app.root, config.settings, "shop").journal).add(
+        Journal(AppPaths(app.root, config.settings, "shop").journal).add(
             Built(**stamp, release=release, commit="1" * 40),
             Switched(**stamp, release=release, colour="green"),
             Good(**stamp, release=release),
         )
         done = boot(installation, "shop")
         assert done.returncode == 1
-        allowed = {" ".join((SUDO, "-n", *argv)) for argv in privileged(app)}
+        allowed = {" ".join((SUDO, "-n", *argv)) for argv in sudo_commands(app)}
         run = [line.partition("$ ")[2].partition(" app=")[0] for line in done.stderr.splitlines() if "$ " in line]
         assert run == [f"{SUDO} -n /usr/bin/systemctl start hookd-no-such-unit-green.service"]
         assert set(run) <= allowed

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hookd.model.journal import Built, Event, Good, Pinned, Quarantined, Removed, Switched
+from hookd.model.journal import Built, Good, JournalEvent, Pinned, Quarantined, Removed, Switched
 from tests.support.processes import PROJECT
 from worker.journal import Journal
 
@@ -25,7 +25,7 @@ def name(number: int) -> str:
     return f"{number:06d}-{COMMIT[:12]}"
 
 
-def release(number: int) -> tuple[Event, ...]:
+def release(number: int) -> tuple[JournalEvent, ...]:
     """The events of a release that was built and turned out good."""
     made = Built(**stamp(), release=name(number), commit=COMMIT)
     switched = Switched(**stamp(), release=name(number))

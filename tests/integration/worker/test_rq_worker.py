@@ -10,8 +10,8 @@ from typing import Any
 from redis import Redis
 
 from hookd.model.deployment import Status, Trigger
-from hookd.queue.decision_log import newest
-from hookd.queue.deployments import Request
+from hookd.queue.decision_log import read_newest
+from hookd.queue.deployments import DeploymentRequest
 from tests.support.installation import WSGI, Installation, app_files
 from tests.support.processes import python, stop, wait_for
 
@@ -80,7 +80,7 @@ def test_an_app_that_left_the_catalogue_is_not_deployed_and_serves_on(site: Inst
     gone = site.ship("gone", app_files("two"))
     cause = "the app gone is not in the catalogue any more"
     assert (gone.status, gone.cause, gone.hint) == (Status.FAILED, cause, "hookd status")
-    decision, *_ = newest(site.records.connection, "gone", 1)
+    decision, *_ = read_newest(site.records.connection, "gone", 1)
     assert (decision.deployment, decision.why) == (gone.id, f"failed: {cause}")
     assert site.serving("gone") == "one"
     file.write_text(text)
@@ -136,7 +136,7 @@ def test_a_deployment_that_runs_out_of_time_while_it_is_checked_goes_back(site: 
     )
     site.repositories["late"].commit_and_push({"wsgi.py": slow})
     site.change_app("late", health={"deadline": 60}, limits={"deploy_seconds": 8})
-    asked = site.records.request(Request(app="late", trigger=Trigger.PUSH, seconds=8))
+    asked = site.records.request(DeploymentRequest(app="late", trigger=Trigger.PUSH, seconds=8))
     late = site.wait_for_ending(asked.deployment)
     assert late.status is Status.ROLLED_BACK
     assert (late.cause or "").endswith("serves again: the deployment took longer than 8 s")

@@ -146,7 +146,7 @@ def is_declared(app: Shop, path: Path) -> bool:
     acls = {name: os.getxattr(path, name) for name in os.listxattr(path) if name in (acl.ACCESS, acl.DEFAULT)}
     wanted = {}
     if POLICIES[app.name] == "acl":
-        entry = acl.for_reader(account(app.machine.disk, "www-data").uid, mode)
+        entry = acl.reader_acl(account(app.machine.disk, "www-data").uid, mode)
         wanted = {acl.ACCESS: entry, **({acl.DEFAULT: entry} if path.is_dir() else {})}
     return owner_of(app.machine, status) == (user, group, mode) and acls == wanted
 

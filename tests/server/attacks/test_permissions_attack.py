@@ -17,7 +17,7 @@ from hookd.model.app import App
 from tests.support.hosts import SHARED, WEB, WORKER
 from tests.support.tasks import make_app, make_settings
 from tests.support.users import NOBODY, open_directory
-from units.apps.permissions import permissions
+from units.apps.permissions import check_permissions
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can repair for others")
 HARD_LINKS = Path("/proc/sys/fs/protected_hardlinks")
@@ -134,7 +134,7 @@ def repair_until_met(app: App, directory: Path) -> int:
     """Repair again and again until root has often enough met a link where a directory was."""
     met, end = 0, time.monotonic() + MOST_SECONDS
     while met < MEETINGS and time.monotonic() < end:
-        report = permissions(app, make_settings(directory), fix=True, worker=WORKER, most=1000)
+        report = check_permissions(app, make_settings(directory), fix=True, worker=WORKER, most=1000)
         met += sum("cannot be read" in line for line in report.lines())
     return met
 
@@ -159,7 +159,7 @@ def test_a_directory_within_a_release_that_is_swapped_leads_root_nowhere(
     before = looks(sentinel)
     with attacker(NOBODY, swapping(app.root / "releases" / "one" / "pkg", sentinel)):
         for _ in range(RUNS):
-            permissions(app, make_settings(directory), fix=True, worker=WORKER)
+            check_permissions(app, make_settings(directory), fix=True, worker=WORKER)
     assert looks(sentinel) == before
 
 
@@ -168,7 +168,7 @@ def test_a_directory_that_the_app_swaps_leads_root_nowhere(app: App, directory: 
     before = looks(sentinel)
     with attacker(WWW_DATA, swapping(app.data_root / "uploads" / "mine", sentinel)):
         for _ in range(RUNS):
-            permissions(app, make_settings(directory), fix=True, worker=WORKER)
+            check_permissions(app, make_settings(directory), fix=True, worker=WORKER)
     assert looks(sentinel) == before
 
 
@@ -178,13 +178,13 @@ def test_a_second_name_of_someone_else_s_file_is_worth_nothing(app: App, directo
     before = {name: look[:3] for name, look in looks(sentinel).items()}
     with attacker(NOBODY, linking(app.root / "releases" / "one" / "pkg", victim)):
         for _ in range(RUNS):
-            permissions(app, make_settings(directory), fix=True, worker=WORKER)
+            check_permissions(app, make_settings(directory), fix=True, worker=WORKER)
     assert {name: look[:3] for name, look in looks(sentinel).items()} == before
 
 
 def line_about(path: Path, app: App, directory: Path) -> str:
     """What root is told of one path when it repairs."""
-    report = permissions(app, make_settings(directory), fix=True, worker=WORKER, most=1000)
+    report = check_permissions(app, make_settings(directory), fix=True, worker=WORKER, most=1000)
     return next(line for line in report.lines() if line.startswith(f"{path} "))
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from hookd.model.sudo import privileged
+from hookd.model.sudo import sudo_commands
 from tests.support.server.commands import Done
 from tests.support.server.machine import Machine
 from tests.support.server.neighbours import apps, neighbours_layer, wait_for_services
@@ -150,7 +150,7 @@ def is_refused(done: Done) -> bool:
 
 def listed(machine: Machine) -> list[tuple[str, ...]]:
     """Every command that the catalogue of this server gives the worker."""
-    return [argv for app in apps(machine) for argv in privileged(app)]
+    return [argv for app in apps(machine) for argv in sudo_commands(app)]
 
 
 def test_what_only_looks_like_a_listed_command_is_refused_and_does_nothing(server: Machine) -> None:

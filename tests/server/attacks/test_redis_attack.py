@@ -169,7 +169,7 @@ def test_records_that_were_spoilt_show_as_nothing_and_the_next_push_is_deployed(
     before = lives(shop.machine)
     for record in (last, new_id()):
         attacker.hset(redis_keys.record_key(record), "record", JUNK)
-        attacker.hincrby(redis_keys.joined_key(app_of(record)), record, -(2**62))
+        attacker.hincrby(redis_keys.coalesced_key(app_of(record)), record, -(2**62))
         attacker.zadd(redis_keys.history_key("shop"), {record.encode(): "inf", JUNK: "inf"})
     attacker.set(redis_keys.waiting_key("shop"), JUNK)
     attacker.xadd(redis_keys.decisions_key("shop"), {"decision": JUNK})

@@ -16,8 +16,8 @@ from tests.support.server.machine import Machine
 from tests.support.server.servers import Layer, Servers
 from tests.support.server.shop import Shop, set_up_layer, shop_layer
 from tests.support.server.visitors import visitors
-from worker.service.drift import Unit
-from worker.service.manager import read_units, standing
+from worker.service.drift import ServiceState
+from worker.service.manager import read_states, states_command
 
 UNITS: Final = "/etc/systemd/system"
 # systemd 252 and 257: what `systemd-analyze security` may say at most, from 0 (closed) to 10 (open).
@@ -139,11 +139,11 @@ def test_a_push_that_nobody_told_of_is_found_in_them(shop: Shop) -> None:
     shop.machine.wait_until(lambda: shop.page() == "missed" and len(up(shop)) == 1, 60, "the missed push")
 
 
-def up(shop: Shop) -> dict[str, Unit]:
+def up(shop: Shop) -> dict[str, ServiceState]:
     """The colours that run, as the worker sees them."""
-    asked = standing(("shop-blue.service", "shop-green.service", "no-such.service"), Limits())
-    found = read_units(shop.machine.run(*asked.argv).stdout.splitlines())
-    assert found["no-such.service"] == Unit()
+    asked = states_command(("shop-blue.service", "shop-green.service", "no-such.service"), Limits())
+    found = read_states(shop.machine.run(*asked.argv).stdout.splitlines())
+    assert found["no-such.service"] == ServiceState()
     return {name: unit for name, unit in found.items() if unit.is_up}
 
 

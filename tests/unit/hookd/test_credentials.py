@@ -8,12 +8,22 @@ import pytest
 from redis import Redis
 
 from hookd.config import Config, ConfigError
-from hookd.credentials import ROLES, RedisUser, Role, Secret, given, person, redis_user, user_name, with_user
+from hookd.credentials import (
+    ROLES,
+    RedisUser,
+    Role,
+    Secret,
+    cli_user,
+    redis_user,
+    systemd_credential,
+    user_name,
+    with_user,
+)
 from hookd.model.app import Catalogue
 from hookd.model.settings import RedisSettings, Settings
-from hookd.queue.client import PatientRedis, for_person, impatient
+from hookd.queue.client import RetryingRedis, cli_client, receiver_client
 from hookd.receiver.secrets import read_keyring, secret_file
-from hookd.receiver.status_routes import readers_from
+from hookd.receiver.status_routes import load_read_access
 from tests.support.users import as_nobody, open_directory
 
 PASSWORD = "p:a/s@s?#%25 wörd'\""
@@ -56,14 +66,14 @@ def problem(passwords: Path, url: str = "unix:///run/redis.sock") -> str:
 
 def test_a_credential_is_found_by_its_name(systemd: Path) -> None:
     (systemd / "token").write_text("x")
-    assert given("token") == systemd / "token"
-    assert given("another") is None
-    assert given("token", {}) is None
+    assert systemd_credential("token") == systemd / "token"
+    assert systemd_credential("another") is None
+    assert systemd_credential("token", {}) is None
 
 
 def test_without_passwords_redis_asks_for_none() -> None:
     assert redis_user(config(None), "worker") is None
-    assert person(config(None), reads=False) is None
+    assert cli_user(config(None), reads=False) is None
 
 
 def test_a_role_has_its_user_and_its_file(passwords: Path) -> None:
@@ -112,18 +122,18 @@ def test_systemd_s_webhook_secrets_come_first(tmp_path: Path, systemd: Path) -> 
 
 def test_systemd_s_token_comes_first(tmp_path: Path, systemd: Path) -> None:
     (tmp_path / "token").write_text("the directory's")
-    assert readers_from(config(None, token=tmp_path / "token")).admits("Bearer the directory's")
+    assert load_read_access(config(None, token=tmp_path / "token")).allows("Bearer the directory's")
     (systemd / "token").write_text("systemd's\n")
-    for found in (readers_from(config(None, token=tmp_path / "token")), readers_from(config(None))):
-        assert found.admits("Bearer systemd's")
-        assert not found.admits("Bearer the directory's")
+    for found in (load_read_access(config(None, token=tmp_path / "token")), load_read_access(config(None))):
+        assert found.allows("Bearer systemd's")
+        assert not found.allows("Bearer the directory's")
 
 
 def test_a_person_is_the_operator_if_the_password_can_be_read(passwords: Path) -> None:
     for role in ("operator", "status"):
         (passwords / role).write_text("x")
     for reads in (True, False):
-        assert shown(person(config(passwords), reads=reads)) == ("hookd-operator", "x")
+        assert shown(cli_user(config(passwords), reads=reads)) == ("hookd-operator", "x")
 
 
 def asked_by_nobody(roles: tuple[Role, ...], *, reads: bool) -> str:
@@ -132,7 +142,7 @@ def asked_by_nobody(roles: tuple[Role, ...], *, reads: bool) -> str:
         for role in ROLES:
             (directory / role).write_text("x")
             (directory / role).chmod(0o644 if role in roles else 0o600)
-        return as_nobody(lambda: shown(person(config(directory), reads=reads)))
+        return as_nobody(lambda: shown(cli_user(config(directory), reads=reads)))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
@@ -144,10 +154,10 @@ def test_a_person_without_the_operator_s_password_may_still_look() -> None:
 
 def test_a_missing_password_is_no_question_of_rights(passwords: Path) -> None:
     with pytest.raises(ConfigError, match="hookd-operator cannot be read: No such file"):
-        person(config(passwords), reads=True)
+        cli_user(config(passwords), reads=True)
 
 
-@pytest.mark.parametrize("connect", [impatient, for_person])
+@pytest.mark.parametrize("connect", [receiver_client, cli_client])
 def test_a_connection_logs_in_without_showing_the_password(connect: Callable[[str, RedisUser], Redis]) -> None:
     client = connect("unix:///run/redis.sock?db=3", USER)
     assert client.connection_pool.connection_kwargs["credential_provider"] is USER
@@ -157,7 +167,7 @@ def test_a_connection_logs_in_without_showing_the_password(connect: Callable[[st
 
 
 def test_the_worker_s_connection_logs_in_without_showing_the_password() -> None:
-    client = PatientRedis.from_url("unix:///run/redis.sock", credential_provider=USER)
+    client = RetryingRedis.from_url("unix:///run/redis.sock", credential_provider=USER)
     assert client.connection_pool.connection_kwargs["credential_provider"] is USER
     assert PASSWORD not in repr(client)
 

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hookd import eventlog
-from hookd.eventlog import Json, Plain, event, reads_journal
+from hookd.eventlog import JsonFormatter, TextFormatter, event, is_journal_attached
 from hookd.model.decision import Verdict
 
 # A line break of every kind, colours, a right-to-left mark, half a character, and quotes of every kind.
 HOSTILE = "\r\n\u2028\u2029\x85\x0b\x0c\x1b[31m\u202e\ud800\x00\x7f\"'\\"
 FORGED = 'x\nWARNING hookd.receiver.app refused signature app=shop client=192.0.2.7 "level": "warning"'
-FORMS = [Json(), Plain()]
+FORMS = [JsonFormatter(), TextFormatter()]
 
 
 class Caught(logging.Handler):
@@ -53,7 +53,9 @@ def one(name: str = "push", level: int = logging.INFO, **fields: Any) -> logging
 
 
 def test_an_event_is_json_with_its_fields_in_their_order() -> None:
-    line = Json().format(one("refused signature", logging.WARNING, app="shop", client="192.0.2.7", times=3, ok=True))
+    line = JsonFormatter().format(
+        one("refused signature", logging.WARNING, app="shop", client="192.0.2.7", times=3, ok=True)
+    )
     found = json.loads(line)
     assert list(found) == ["at", "level", "logger", "event", "app", "client", "times", "ok"]
     assert line.endswith(
@@ -64,12 +66,12 @@ def test_an_event_is_json_with_its_fields_in_their_order() -> None:
 
 def test_an_event_is_plain_for_a_person() -> None:
     record = one("push", app="shop", answer=Verdict.QUEUED, deployment="shop-1")
-    assert Plain().format(record) == "INFO hookd.receiver.app push app=shop answer=queued deployment=shop-1"
+    assert TextFormatter().format(record) == "INFO hookd.receiver.app push app=shop answer=queued deployment=shop-1"
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    assert Plain().format(one("ended", cause=None, app="shop")) == "INFO hookd.receiver.app ended app=shop"
-    assert "cause" not in json.loads(Json().format(one("ended", cause=None)))
+    assert TextFormatter().format(one("ended", cause=None, app="shop")) == "INFO hookd.receiver.app ended app=shop"
+    assert "cause" not in json.loads(JsonFormatter().format(one("ended", cause=None)))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -83,7 +85,7 @@ def test_whatever_a_field_holds_it_is_one_line(form: logging.Formatter, text: st
 
 @given(text=st.text(max_size=500) | st.sampled_from([HOSTILE, FORGED]))
 def test_json_gives_back_what_was_said_and_nothing_else(text: str) -> None:
-    found = json.loads(Json().format(one("push", why=text, app="shop")))
+    found = json.loads(JsonFormatter().format(one("push", why=text, app="shop")))
     assert (found["event"], found["app"], found["level"]) == ("push", "shop", "info")
     assert found["why"] == text.encode("utf-8", "replace").decode()
     assert set(found) == {"at", "level", "logger", "event", "why", "app"}
@@ -91,7 +93,7 @@ def test_json_gives_back_what_was_said_and_nothing_else(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["x app=other", 'x" app="other', "a=b app=other", "app=other "])
 def test_a_field_cannot_pass_for_another_one_in_plain_text(text: str) -> None:
-    line = Plain().format(one("push", why=text, app="shop"))
+    line = TextFormatter().format(one("push", why=text, app="shop"))
     assert line == f"INFO hookd.receiver.app push why={json.dumps(text)} app=shop"
 
 
@@ -111,7 +113,7 @@ def test_json_is_strict_json() -> None:
     def never(_: str) -> None:
         raise AssertionError("not JSON")
 
-    json.loads(Json().format(one("push", why=float("inf"))), parse_constant=never)
+    json.loads(JsonFormatter().format(one("push", why=float("inf"))), parse_constant=never)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -119,7 +121,7 @@ def test_what_a_library_logs_is_a_message(caught: Caught, log: logging.Logger, f
     log.warning("Invalid request from %s", FORGED)
     line = form.format(caught.records[0])
     assert len(line.splitlines()) == 1 and line.isprintable()
-    if isinstance(form, Json):
+    if isinstance(form, JsonFormatter):
         assert json.loads(line)["event"] == "message"
         assert json.loads(line)["text"] == f"Invalid request from {FORGED}"
     else:
@@ -135,7 +137,7 @@ def failed(log: logging.Logger, text: str) -> None:
 
 def test_a_traceback_is_a_field_of_its_event(caught: Caught, log: logging.Logger) -> None:
     failed(log, FORGED)
-    line = Json().format(caught.records[0])
+    line = JsonFormatter().format(caught.records[0])
     found = json.loads(line)
     assert len(line.splitlines()) == 1
     assert (found["event"], found["error"]) == ("unexpected", "ValueError")
@@ -144,14 +146,14 @@ def test_a_traceback_is_a_field_of_its_event(caught: Caught, log: logging.Logger
 
 def test_no_line_of_a_traceback_passes_for_an_event_in_plain_text(caught: Caught, log: logging.Logger) -> None:
     failed(log, f"{FORGED}{HOSTILE}")
-    first, *more = Plain().format(caught.records[0]).split("\n")
+    first, *more = TextFormatter().format(caught.records[0]).split("\n")
     assert first == "ERROR hookd.receiver.app unexpected error=ValueError"
     assert more and all(line.startswith("    ") and line.isprintable() for line in more)
 
 
 def test_of_a_long_traceback_the_end_is_kept(caught: Caught, log: logging.Logger) -> None:
     failed(log, "x" * 100_000 + " the end")
-    line = Json().format(caught.records[0])
+    line = JsonFormatter().format(caught.records[0])
     assert json.loads(line)["traceback"].endswith(" the end")
     assert len(line) < 20_000
 
@@ -162,12 +164,12 @@ def test_json_is_for_the_journal_alone(monkeypatch: pytest.MonkeyPatch, tmp_path
         for at, expected in ((stream, True), (other, False)):
             found = os.fstat(at.fileno())
             monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
-            assert reads_journal() is expected
-            assert isinstance(eventlog.formatter(), Json if expected else Plain)
+            assert is_journal_attached() is expected
+            assert isinstance(eventlog.choose_formatter(), JsonFormatter if expected else TextFormatter)
         monkeypatch.delenv("JOURNAL_STREAM")
-        assert not reads_journal()
+        assert not is_journal_attached()
 
 
 def test_a_program_without_a_standard_error_has_no_journal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    assert not reads_journal()
+    assert not is_journal_attached()

@@ -14,14 +14,14 @@ FREEZE = Freeze(reason="the sale", since=NOW, until=NOW + timedelta(hours=2), by
 
 
 def test_an_app_that_nobody_froze_is_not_frozen(tmp_path: Path) -> None:
-    assert freezes.in_force(tmp_path / "frozen", "shop", NOW) is None
+    assert freezes.active_freeze(tmp_path / "frozen", "shop", NOW) is None
 
 
 def test_a_freeze_holds_until_its_end_and_for_its_app_alone(tmp_path: Path) -> None:
     freezes.freeze(tmp_path / "frozen", "shop", FREEZE)
-    assert freezes.in_force(tmp_path / "frozen", "shop", NOW) == FREEZE
-    assert freezes.in_force(tmp_path / "frozen", "shop", NOW + timedelta(hours=2)) is None
-    assert freezes.in_force(tmp_path / "frozen", "blog", NOW) is None
+    assert freezes.active_freeze(tmp_path / "frozen", "shop", NOW) == FREEZE
+    assert freezes.active_freeze(tmp_path / "frozen", "shop", NOW + timedelta(hours=2)) is None
+    assert freezes.active_freeze(tmp_path / "frozen", "blog", NOW) is None
 
 
 def test_everybody_can_read_why(tmp_path: Path) -> None:
@@ -43,13 +43,13 @@ def test_freezing_and_thawing_are_on_disk_before_anybody_is_told(
 def test_thawing_tells_whether_there_was_something_to_thaw(tmp_path: Path) -> None:
     freezes.freeze(tmp_path, "shop", FREEZE)
     assert [freezes.thaw(tmp_path, "shop"), freezes.thaw(tmp_path, "shop")] == [True, False]
-    assert freezes.in_force(tmp_path, "shop", NOW) is None
+    assert freezes.active_freeze(tmp_path, "shop", NOW) is None
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"reason": ""}'])
 def test_a_freeze_that_cannot_be_read_holds(tmp_path: Path, content: str) -> None:
     (tmp_path / "shop").write_text(content)
-    found = freezes.in_force(tmp_path, "shop", NOW)
+    found = freezes.active_freeze(tmp_path, "shop", NOW)
     assert found is not None
     assert "cannot be read" in found.reason
 

@@ -71,7 +71,7 @@ class _Git:
             return None
 
 
-def look(root: Path) -> Checkout:
+def read_checkout(root: Path) -> Checkout:
     """Read a checkout; raises Refused when there is none that may be read."""
     git = _Git(root, owner := _owner(root))
     try:
@@ -81,7 +81,7 @@ def look(root: Path) -> Checkout:
         return Checkout(
             root=root,
             owner=owner,
-            url=_url(git, branch),
+            url=_remote_url(git, branch),
             branch=_remote_branch(git, branch),
             commit=commit,
             tracked=tuple(_fields(git("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit))),
@@ -98,29 +98,29 @@ def _owner(root: Path) -> str:
     inwards = [disk.status(path) for path in (root, root / ".git", root / ".git" / "config")]
     if None in inwards:
         raise Refused([f"{root} is no git checkout: it has no .git/config"])
-    owners = dict.fromkeys(_name(root, found.st_uid) for found in inwards if found and found.st_uid != 0)
+    owners = dict.fromkeys(_user_name(root, found.st_uid) for found in inwards if found and found.st_uid != 0)
     if not owners:
         why = f"{root} and its .git are root's alone, and hookd never runs git as root"
-        raise Refused([why], hint=_give(root, "manager:www-data"))
+        raise Refused([why], hint=_chown_command(root, "manager:www-data"))
     outer = next(iter(owners))
     if len(owners) > 1:
         why = f"{root} and its .git belong to {' and '.join(owners)}: git would run what the one wrote as the other"
-        raise Refused([why], hint=_give(root, f"{outer}:"))
+        raise Refused([why], hint=_chown_command(root, f"{outer}:"))
     return outer
 
 
-def _name(root: Path, uid: int) -> str:
+def _user_name(root: Path, uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         raise Refused([f"{root} or its .git belongs to the number {uid}, which is no user here"]) from None
 
 
-def _give(root: Path, owner: str) -> str:
+def _chown_command(root: Path, owner: str) -> str:
     return shlex.join(("sudo", "chown", "-R", owner, f"{root}/.git"))
 
 
-def _url(git: _Git, branch: str | None) -> str | None:
+def _remote_url(git: _Git, branch: str | None) -> str | None:
     remote = git.answer("config", "--get", f"branch.{branch}.remote") if branch else None
     return git.answer("config", "--get", f"remote.{remote or 'origin'}.url")
 

@@ -18,17 +18,17 @@ from gunicorn.config import Config
 
 from units.system import disk
 
-VARIABLE: Final = "GUNICORN_CMD_ARGS"
+OPTIONS_VARIABLE: Final = "GUNICORN_CMD_ARGS"
 _FILE: Final = "gunicorn.conf.py"
 # What is passed on as it is; workers, threads and the callable stand in the app's file.
-_TAKEN: Final = (
+_KEPT: Final = (
     "worker_class", "worker_connections", "max_requests", "max_requests_jitter", "timeout", "keepalive",
     "limit_request_line", "limit_request_fields", "limit_request_field_size", "preload_app", "accesslog",
     "access_log_format", "errorlog", "loglevel", "capture_output", "forwarded_allow_ips", "proxy_protocol",
     "proc_name", "worker_tmp_dir", "raw_env",
 )  # fmt: skip
 # What hookd decides itself, and nobody misses.
-_HOOKDS: Final = frozenset(
+_SET_BY_HOOKD: Final = frozenset(
     "bind backlog chdir config daemon pidfile user group umask reload reload_engine check_config print_config "
     "pythonpath workers threads wsgi_app args no_control_socket control_socket control_socket_disable sendfile "
     "enable_stdio_inheritance".split()
@@ -36,7 +36,7 @@ _HOOKDS: Final = frozenset(
 
 
 @dataclass(frozen=True)
-class Gunicorn:
+class GunicornOptions:
     """How a gunicorn was started; `arguments` are taken over, `dropped` are not, as NAME=value."""
 
     entry: str
@@ -51,13 +51,15 @@ class NotGunicorn(Exception):
     """A command that starts something else, or cannot be read."""
 
 
-def read(argv: tuple[str, ...], environment: Mapping[str, str], directory: Path, processes: int) -> Gunicorn:
+def read_options(
+    argv: tuple[str, ...], environment: Mapping[str, str], directory: Path, processes: int
+) -> GunicornOptions:
     """Read how gunicorn is started in a directory; `processes` is how many workers it really has.
 
     Raises NotGunicorn.
     """
-    typed = _parsed(_behind_gunicorn(argv))
-    told = {**_parsed(shlex.split(environment.get(VARIABLE, ""))), **typed}
+    typed = _parse_arguments(_gunicorn_arguments(argv))
+    told = {**_parse_arguments(shlex.split(environment.get(OPTIONS_VARIABLE, ""))), **typed}
     file = _file(told.get("config"), directory)
     values, unread = _from_file(file) if file else ({}, ())
     values |= told
@@ -65,24 +67,24 @@ def read(argv: tuple[str, ...], environment: Mapping[str, str], directory: Path,
     if entry is None:
         raise NotGunicorn(f"{shlex.join(argv)} names no WSGI callable")
     workers = _number(values.get("workers") or environment.get("WEB_CONCURRENCY"))
-    return Gunicorn(
+    return GunicornOptions(
         entry=str(entry),
         workers=workers or (processes if "workers" in unread else 1) or 1,
         threads=_number(values.get("threads")) or 1,
         chdir=values.get("chdir"),
         arguments=tuple(_arguments(values)),
-        dropped=(*_dropped(values), *(f"{file}: {name}" for name in unread if name not in _HOOKDS)),
+        dropped=(*_dropped_options(values), *(f"{file}: {name}" for name in unread if name not in _SET_BY_HOOKD)),
     )
 
 
-def _behind_gunicorn(argv: tuple[str, ...]) -> tuple[str, ...]:
+def _gunicorn_arguments(argv: tuple[str, ...]) -> tuple[str, ...]:
     for place, word in enumerate(argv):
         if Path(word).name.startswith("gunicorn") and (place == 0 or argv[place - 1] != "--name"):
             return argv[place + 1 :]
     raise NotGunicorn(f"{shlex.join(argv) or 'nothing'} is no gunicorn")
 
 
-def _parsed(words: Iterable[str]) -> dict[str, Any]:
+def _parse_arguments(words: Iterable[str]) -> dict[str, Any]:
     """Let gunicorn's own parser read a command line; what it does not know, an older one did."""
     parser: argparse.ArgumentParser = Config().parser()
     try:
@@ -120,7 +122,7 @@ def _from_file(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 
 def _arguments(values: Mapping[str, Any]) -> Iterable[str]:
-    for name in _TAKEN:
+    for name in _KEPT:
         if (value := values.get(name)) is None:
             continue
         flag = Config().settings[name].cli[-1]
@@ -131,8 +133,8 @@ def _arguments(values: Mapping[str, Any]) -> Iterable[str]:
                 yield f"{flag}={each}"
 
 
-def _dropped(values: Mapping[str, Any]) -> Iterable[str]:
-    return (f"{name}={value}" for name, value in values.items() if name not in (*_TAKEN, *_HOOKDS))
+def _dropped_options(values: Mapping[str, Any]) -> Iterable[str]:
+    return (f"{name}={value}" for name, value in values.items() if name not in (*_KEPT, *_SET_BY_HOOKD))
 
 
 def _number(value: Any) -> int:

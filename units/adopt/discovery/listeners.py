@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-_LISTENS: Final = "0A"
-_ACCEPTS: Final = 0x10000
+_LISTEN_STATE: Final = "0A"
+_ACCEPT_FLAG: Final = 0x10000
 _SOCKET: Final = re.compile(r"socket:\[(\d+)\]")
 
 
@@ -64,7 +64,7 @@ def _inodes(process: int) -> Iterator[str]:
 
 def _tcp(table: Path, family: int) -> dict[str, Listener]:
     rows = (line.split() for line in _lines(table))
-    return {row[9]: _address(row[1], family) for row in rows if row[3] == _LISTENS}
+    return {row[9]: _address(row[1], family) for row in rows if row[3] == _LISTEN_STATE}
 
 
 def _address(text: str, family: int) -> Listener:
@@ -77,7 +77,7 @@ def _address(text: str, family: int) -> Listener:
 
 def _unix(table: Path) -> dict[str, Listener]:
     rows = (line.split(maxsplit=7) for line in _lines(table))
-    return {row[6]: Listener(path=row[7]) for row in rows if len(row) > 7 and int(row[3], 16) & _ACCEPTS}
+    return {row[6]: Listener(path=row[7]) for row in rows if len(row) > 7 and int(row[3], 16) & _ACCEPT_FLAG}
 
 
 def _lines(table: Path) -> list[str]:

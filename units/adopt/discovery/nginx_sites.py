@@ -14,7 +14,7 @@ from units.adopt.discovery.listeners import Listener
 _TOKEN: Final = re.compile(
     r"""#[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{};]|(?:\\.|\$\{[^}]*\}|[^\s{};"'\\])+""", re.DOTALL
 )
-_EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - What others listen on.
+_WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104 - What others listen on.
 _ALL_NAMES: Final = {"127.0.0.1", "localhost", "[::1]", "0.0.0.0", "[::]"}  # noqa: S104
 _NAMES: Final = {"127.0.0.1": {"127.0.0.1", "localhost"}, "::1": {"[::1]", "localhost"}}
 
@@ -29,7 +29,7 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Site:
+class NginxSite:
     """One file of nginx's: what it says now and is to say; `domains` it answers to; `unknown` words lead there, too."""
 
     path: Path
@@ -55,9 +55,11 @@ def directives(text: str) -> Iterator[list[Word]]:
             words.append(Word(token[0][1:-1] if quoted else token[0], token.start() + quoted, token.end() - quoted))
 
 
-def changed(path: Path, text: str, olds: Iterable[Listener], new: str, moved: Callable[[str], str | None]) -> Site:
+def rewrite_site(
+    path: Path, text: str, olds: Iterable[Listener], new: str, moved: Callable[[str], str | None]
+) -> NginxSite:
     """Lead what goes to one of the old listeners to `new`; `moved` says where a path of the old files is now."""
-    places = [place for old in olds for place in _spellings(old)]
+    places = [place for old in olds for place in _address_forms(old)]
     edits: list[tuple[Word, str]] = []
     domains: list[str] = []
     unknown: list[str] = []
@@ -65,25 +67,25 @@ def changed(path: Path, text: str, olds: Iterable[Listener], new: str, moved: Ca
     for name, *words in directives(text):
         if name.text == "server_name":
             domains += [word.text for word in words]
-        if name.text in ("proxy_pass", "server") and words and (target := _led(words[0].text, places, new)):
+        if name.text in ("proxy_pass", "server") and words and (target := _new_address(words[0].text, places, new)):
             edits.append((words[0], target))
             passes = True
         elif name.text in ("root", "alias") and words and (target := moved(words[0].text)):
             edits.append((words[0], target))
         else:
-            unknown += [word.text for word in words if any(_leads(word.text, place) for place in places)]
-    return Site(path, text, _edited(text, edits), tuple(domains), passes, tuple(unknown))
+            unknown += [word.text for word in words if any(_contains_address(word.text, place) for place in places)]
+    return NginxSite(path, text, _apply_edits(text, edits), tuple(domains), passes, tuple(unknown))
 
 
-def _spellings(old: Listener) -> list[str]:
+def _address_forms(old: Listener) -> list[str]:
     if old.path:
         return [f"unix:{old.path}"]
     own = _NAMES.get(old.host, {f"[{old.host}]" if ":" in old.host else old.host})
-    hosts = _ALL_NAMES if old.host in _EVERYWHERE else own
+    hosts = _ALL_NAMES if old.host in _WILDCARDS else own
     return [f"{host}:{old.port}" for host in sorted(hosts)]
 
 
-def _led(target: str, places: Iterable[str], new: str) -> str | None:
+def _new_address(target: str, places: Iterable[str], new: str) -> str | None:
     """A target of `proxy_pass`, or of `server` in an upstream, led to the new place; None when it leads elsewhere."""
     scheme, rest = ("http://", target[7:]) if target.startswith("http://") else ("", target)
     place = next((place for place in places if rest == place or rest.startswith((f"{place}/", f"{place}:/"))), None)
@@ -94,11 +96,11 @@ def _led(target: str, places: Iterable[str], new: str) -> str | None:
     return f"{scheme}{new}{between}{uri}"
 
 
-def _leads(word: str, place: str) -> bool:
+def _contains_address(word: str, place: str) -> bool:
     return re.search(rf"(?<![\w.\-]){re.escape(place)}(?![\w.\-])", word) is not None
 
 
-def _edited(text: str, edits: list[tuple[Word, str]]) -> str:
+def _apply_edits(text: str, edits: list[tuple[Word, str]]) -> str:
     for word, target in sorted(edits, key=lambda edit: edit[0].start, reverse=True):
         text = f"{text[: word.start]}{target}{text[word.end :]}"
     return text

@@ -47,7 +47,7 @@ class OldService:
 
 
 @dataclass(frozen=True)
-class Found:
+class ServiceCandidate:
     """A unit of a directory, whether it runs, and the words with which systemd shows its command."""
 
     name: str
@@ -55,20 +55,20 @@ class Found:
     command: str
 
 
-def find(root: Path, wanted: str | None) -> tuple[str, tuple[str, ...]]:
+def find_service(root: Path, wanted: str | None) -> tuple[str, tuple[str, ...]]:
     """Name the unit to take over, and the others of the directory; raises Refused unless it is clear."""
-    found = _units_of(root)
+    found = _find_candidates(root)
     if wanted is not None:
         name = wanted if wanted.endswith(".service") else f"{wanted}.service"
     else:
         running = [one for one in found if one.runs]
-        name = _the_one(
+        name = _only_name(
             root, [one.name for one in running if "gunicorn" in one.command] or [one.name for one in running]
         )
     return name, tuple(one.name for one in found if one.name != name)
 
 
-def _the_one(root: Path, names: list[str]) -> str:
+def _only_name(root: Path, names: list[str]) -> str:
     match names:
         case [name]:
             return name
@@ -78,7 +78,7 @@ def _the_one(root: Path, names: list[str]) -> str:
             raise Refused([f"several units run in {root}: {', '.join(names)}"], hint="name the one: --unit UNIT")
 
 
-def _units_of(root: Path) -> list[Found]:
+def _find_candidates(root: Path) -> list[ServiceCandidate]:
     """The units that work in a directory or start a program from it; a name among their arguments is not enough."""
     printed = run(("systemctl", "show", "*.service", "--property=Id,WorkingDirectory,ExecStart,ActiveState"))
     place = rf"{re.escape(str(root))}(?:/\S*)?"
@@ -87,11 +87,11 @@ def _units_of(root: Path) -> list[Found]:
     for block in printed.split("\n\n"):
         values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         if inside.search(block) and not values["Id"].endswith("-bridge.service"):
-            found.append(Found(values["Id"], values["ActiveState"] == "active", values.get("ExecStart", "")))
+            found.append(ServiceCandidate(values["Id"], values["ActiveState"] == "active", values.get("ExecStart", "")))
     return sorted(found, key=lambda one: one.name)
 
 
-def look(name: str) -> OldService:
+def read_service(name: str) -> OldService:
     """Read a unit; raises Refused when it is not there or is not a plain service that runs."""
     unit = _properties(name, "Unit", _UNIT)
     if not unit["FragmentPath"]:

@@ -8,14 +8,14 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final, Literal
 
-Kind = Literal["file", "data", "left", "unclear"]
+UntrackedKind = Literal["file", "data", "left", "unclear"]
 
 # Made anew by every build or run, or a tool's own: nothing is lost when a release does not have it.
-_MADE_ANEW: Final = (
+_GENERATED: Final = (
     "__pycache__", "*.pyc", "*.pyo", "node_modules", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".tox", ".nox",
     ".eggs", "*.egg-info", ".idea", ".vscode", ".coverage", "htmlcov", ".DS_Store", "*.swp", "*~", "*.pid", "*.sock",
 )  # fmt: skip
-_OWN: Final = ("releases", "venvs", "current")
+_RESERVED: Final = ("releases", "venvs", "current")
 _SETTINGS: Final = (
     ".env*", "*.env", "*.ini", "*.toml", "*.cfg", "*.conf", "*.json", "*.yaml", "*.yml", "*.py", "*.pem", "*.key",
     "*.crt",
@@ -25,16 +25,16 @@ _SQLITE: Final = b"SQLite format 3\x00"
 
 
 @dataclass(frozen=True)
-class Loose:
+class UntrackedPath:
     """Something that git does not track: what becomes of it, and why."""
 
     path: str
-    kind: Kind
+    kind: UntrackedKind
     why: str
 
 
 @dataclass(frozen=True)
-class Wishes:
+class PathChoices:
     """What the person said of some of them."""
 
     data: frozenset[str] = frozenset()
@@ -43,7 +43,7 @@ class Wishes:
 
 
 @dataclass(frozen=True)
-class Tree:
+class TrackedPaths:
     """What the commit has, as far as it stands in the way of links."""
 
     tracked: frozenset[str]
@@ -74,62 +74,66 @@ def _parents(path: str) -> list[str]:
     return ["/".join(parts[: number + 1]) for number in range(len(parts))]
 
 
-def sort(
-    root: Path, loose: Iterable[str], tree: Tree, wishes: Wishes, app_writes: Callable[[os.stat_result], bool]
-) -> list[Loose]:
+def classify(
+    root: Path,
+    loose: Iterable[str],
+    tree: TrackedPaths,
+    wishes: PathChoices,
+    app_writes: Callable[[os.stat_result], bool],
+) -> list[UntrackedPath]:
     """Sort; `app_writes` tells whether the app's user may write to what was looked at."""
-    found: dict[str, Loose] = {}
+    found: dict[str, UntrackedPath] = {}
     for path in loose:
-        one = _sorted(root, path, tree, wishes, app_writes)
+        one = _classify_path(root, path, tree, wishes, app_writes)
         if one is not None:
             found.setdefault(one.path, one)
     for path in wishes.data | wishes.files:
-        found.setdefault(path, Loose(path, "data" if path in wishes.data else "file", "as you say"))
+        found.setdefault(path, UntrackedPath(path, "data" if path in wishes.data else "file", "as you say"))
     inside = {one.path for one in found.values() if one.kind == "data"}
     return [one for one in found.values() if not inside & set(_parents(one.path))]
 
 
-def _sorted(
-    root: Path, path: str, tree: Tree, wishes: Wishes, app_writes: Callable[[os.stat_result], bool]
-) -> Loose | None:
+def _classify_path(
+    root: Path, path: str, tree: TrackedPaths, wishes: PathChoices, app_writes: Callable[[os.stat_result], bool]
+) -> UntrackedPath | None:
     name = path.rstrip("/")
-    if name.split("/")[0] in _OWN:
+    if name.split("/")[0] in _RESERVED:
         return None
-    if said := _as_said(name, wishes):
+    if said := _chosen(name, wishes):
         return said
-    made = next((part for part in name.split("/") if any(fnmatch(part, one) for one in _MADE_ANEW)), None)
+    made = next((part for part in name.split("/") if any(fnmatch(part, one) for one in _GENERATED)), None)
     if made is not None:
-        return Loose(name, "left", "made anew, or a tool's own")
+        return UntrackedPath(name, "left", "made anew, or a tool's own")
     if venv := next((each for each in (*_parents(name), name) if (root / each / "pyvenv.cfg").is_file()), None):
-        return Loose(venv, "left", "the old environment: each release gets one of its own")
-    return _judged(root, tree.point(path), app_writes)
+        return UntrackedPath(venv, "left", "the old environment: each release gets one of its own")
+    return _classify_file(root, tree.point(path), app_writes)
 
 
-def _as_said(name: str, wishes: Wishes) -> Loose | None:
+def _chosen(name: str, wishes: PathChoices) -> UntrackedPath | None:
     for each in (*_parents(name), name):
         if each in wishes.leave:
-            return Loose(each, "left", "as you say")
+            return UntrackedPath(each, "left", "as you say")
         if each in wishes.data:
-            return Loose(each, "data", "as you say")
+            return UntrackedPath(each, "data", "as you say")
         if each in wishes.files:
-            return Loose(each, "file", "as you say")
+            return UntrackedPath(each, "file", "as you say")
     return None
 
 
-def _judged(root: Path, point: str, app_writes: Callable[[os.stat_result], bool]) -> Loose | None:
+def _classify_file(root: Path, point: str, app_writes: Callable[[os.stat_result], bool]) -> UntrackedPath | None:
     try:
         found = (root / point).stat()
     except OSError:
-        return Loose(point, "left", "it cannot be looked at")
+        return UntrackedPath(point, "left", "it cannot be looked at")
     if stat.S_ISDIR(found.st_mode):
-        return Loose(point, "data", "a directory that git does not track")
+        return UntrackedPath(point, "data", "a directory that git does not track")
     if not stat.S_ISREG(found.st_mode):
-        return Loose(point, "left", "neither file nor directory")
+        return UntrackedPath(point, "left", "neither file nor directory")
     if _is_database(root / point):
-        return Loose(point, "unclear", "a database: it needs a directory that the app may write to")
+        return UntrackedPath(point, "unclear", "a database: it needs a directory that the app may write to")
     if app_writes(found) and not any(fnmatch(point.rpartition("/")[2], one) for one in _SETTINGS):
-        return Loose(point, "unclear", "the app may write to it, and could not any more")
-    return Loose(point, "file", "a file that git does not track")
+        return UntrackedPath(point, "unclear", "the app may write to it, and could not any more")
+    return UntrackedPath(point, "file", "a file that git does not track")
 
 
 def _is_database(path: Path) -> bool:

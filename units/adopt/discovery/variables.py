@@ -12,19 +12,19 @@ from typing import Final
 
 from dotenv import dotenv_values
 
-from units.adopt.discovery.gunicorn_options import VARIABLE
+from units.adopt.discovery.gunicorn_options import OPTIONS_VARIABLE
 from units.system import disk
 
 # These lead to the old environment and the old code; the drop-in sets the first and clears the others.
-LEADING: Final = ("PATH", "VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH")
-_LEADING_LINE: Final = re.compile(rf"^\s*(?:export\s+)?(?:{'|'.join(LEADING)})\s*=.*\n?", re.MULTILINE)
+REPLACED_VARIABLES: Final = ("PATH", "VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH")
+_REPLACED_LINE: Final = re.compile(rf"^\s*(?:export\s+)?(?:{'|'.join(REPLACED_VARIABLES)})\s*=.*\n?", re.MULTILINE)
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@%+,=-]*")
 _HEADER: Final = """# Variables of {name}, one NAME=value per line, for its service and its builds; from {sources}.
 # These count now, not the ones there. After a change: sudo hookd restart {name}
 """
 
 
-def effective(pairs: Iterable[str], texts: Iterable[str]) -> dict[str, str]:
+def merge_variables(pairs: Iterable[str], texts: Iterable[str]) -> dict[str, str]:
     """What a service sees: its unit's own variables, then what its files say."""
     found = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
     for text in texts:
@@ -39,20 +39,22 @@ def read_files(paths: Iterable[Path]) -> dict[Path, str]:
     return {path: content.decode(errors="replace") for path, content in found.items() if content is not None}
 
 
-def gathered(name: str, unit: str, pairs: Iterable[str], texts: Mapping[Path, str], arguments: Iterable[str]) -> str:
+def environment_text(
+    name: str, unit: str, pairs: Iterable[str], texts: Mapping[Path, str], arguments: Iterable[str]
+) -> str:
     """The new file: the unit's own variables, each old file as it is, and gunicorn's options at the end."""
     own = [pair.split("=", 1) for pair in pairs if "=" in pair]
-    lines = [line_of(key, value) for key, value in own if key not in LEADING]
+    lines = [format_variable(key, value) for key, value in own if key not in REPLACED_VARIABLES]
     parts = [_HEADER.format(name=name, sources=", ".join([unit, *map(str, texts)])), *lines]
     for path, text in texts.items():
-        parts.append(f"\n# From {path}\n{_LEADING_LINE.sub('', text).rstrip()}\n")
+        parts.append(f"\n# From {path}\n{_REPLACED_LINE.sub('', text).rstrip()}\n")
     if options := shlex.join(arguments):
         parts.append("\n# gunicorn's options, as they were; workers and threads stand in the app's file.\n")
-        parts.append(line_of(VARIABLE, options))
+        parts.append(format_variable(OPTIONS_VARIABLE, options))
     return "".join(parts)
 
 
-def line_of(name: str, value: str) -> str:
+def format_variable(name: str, value: str) -> str:
     """One line that systemd and the worker read alike."""
     if _PLAIN.fullmatch(value):
         return f"{name}={value}\n"
@@ -64,11 +66,11 @@ def line_of(name: str, value: str) -> str:
 
 def python_path(value: str, root: Path, directory: Path) -> str | None:
     """PYTHONPATH as gunicorn's option: what lies in the project becomes relative to the release."""
-    parts = [relative(part, root, directory) for part in value.split(":") if part]
+    parts = [relative_to_root(part, root, directory) for part in value.split(":") if part]
     return ",".join(part for part in parts if part != ".") or None
 
 
-def relative(path: str, root: Path, directory: Path) -> str:
+def relative_to_root(path: str, root: Path, directory: Path) -> str:
     """A path of the project as seen from a release; one outside stays as it is."""
     whole = directory / path
     return str(whole.relative_to(root)) if whole.is_relative_to(root) else path

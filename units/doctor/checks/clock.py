@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from units.doctor.context import Subject
+from units.doctor.context import HostContext
 from units.doctor.finding import Finding, ok, unknown, warning
 from units.system import disk
 from units.system.run import CommandFailed, run
@@ -16,14 +16,14 @@ _SECONDS: Final = 5
 _TOLERATED_SECONDS: Final = 60
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(subject: HostContext) -> Iterator[Finding]:
     """Ask whether the clock is set, and look for files from the future."""
-    yield from _synchronised()
+    yield from _check_synchronisation()
     for directory in (subject.path.parent, subject.settings.state / "journals"):
-        yield from from_the_future(directory, subject.now)
+        yield from check_future_files(directory, subject.now)
 
 
-def _synchronised() -> Iterator[Finding]:
+def _check_synchronisation() -> Iterator[Finding]:
     try:
         answer = run(("timedatectl", "show", "--property=NTPSynchronized", "--value"), seconds=_SECONDS).strip()
     except CommandFailed as failed:
@@ -36,10 +36,10 @@ def _synchronised() -> Iterator[Finding]:
         yield warning(why, "sudo timedatectl set-ntp true (package systemd-timesyncd)")
 
 
-def from_the_future(directory: Path, now: datetime) -> Iterator[Finding]:
+def check_future_files(directory: Path, now: datetime) -> Iterator[Finding]:
     """Name one file that was written later than now: the clock was set back, or was wrong before."""
     try:
-        with disk.opened(directory) as descriptor, os.scandir(descriptor) as entries:
+        with disk.open_parent(directory) as descriptor, os.scandir(descriptor) as entries:
             found = [(entry.stat(follow_symlinks=False).st_mtime, entry.name) for entry in entries]
     except FileNotFoundError:
         return

@@ -12,18 +12,18 @@ from hookd.model.app import App
 from hookd.model.journal import AppState
 from units.apps.plan import units_of
 from units.doctor.checks.services import main_unit
-from units.doctor.context import Subject
+from units.doctor.context import HostContext
 from units.doctor.finding import Finding, error, ok
-from units.render.app_paths import listen
+from units.render.app_paths import listen_address
 from units.system.http import Address, NoAnswer, address_and_page, address_of, status_of
 
 _SECONDS: Final = 5.0
 _NGINX: Final = Address(port=80)
-_BROKEN: Final = (500, 502, 503, 504)
+_GATEWAY_ERRORS: Final = (500, 502, 503, 504)
 
 
 @dataclass(frozen=True)
-class Question:
+class HttpProbe:
     """Whom to ask where for what, and the status that is right."""
 
     whom: str
@@ -34,7 +34,7 @@ class Question:
     seconds: float = _SECONDS
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(subject: HostContext) -> Iterator[Finding]:
     """Ask the receiver, on its own socket and through nginx."""
     if not subject.unit("hookd.service").is_up:
         yield ok("the receiver does not run and is not asked")  # The services' check says so as an error.
@@ -42,34 +42,34 @@ def check(subject: Subject) -> Iterator[Finding]:
     settings = subject.settings.receiver
     log = "journalctl --unit hookd.service --lines 50; sudo systemctl restart hookd.service"
     for page, what in (("/healthz", "the receiver"), ("/readyz", "the receiver, asked whether it reaches Redis,")):
-        yield _asked(Question(what, address_of(settings.bind), page), log)
+        yield _run_probe(HttpProbe(what, address_of(settings.bind), page), log)
     public = urlsplit(settings.public_url or "").hostname
     if public and subject.unit("nginx.service").is_up:
-        yield _through_nginx(public, "/healthz", "the receiver")
+        yield _probe_nginx(public, "/healthz", "the receiver")
 
 
-def check_app(subject: Subject, app: App) -> Iterator[Finding]:
+def check_app(subject: HostContext, app: App) -> Iterator[Finding]:
     """Ask the app for its health page as a visitor would."""
     state = subject.state(app)
     if state.current is None or (units_of(app) and not subject.unit(main_unit(app, state)).is_up):
         yield ok(f"{app.name} does not run and is not asked")
         return
-    question = _question(app, state)
-    yield _asked(question, f"journalctl --unit {main_unit(app, state)} --lines 50; sudo hookd rollback {app.name}")
+    question = _app_probe(app, state)
+    yield _run_probe(question, f"journalctl --unit {main_unit(app, state)} --lines 50; sudo hookd rollback {app.name}")
     if app.site.domain and subject.unit("nginx.service").is_up:
-        yield _through_nginx(app.site.domain, question.page, app.name)
+        yield _probe_nginx(app.site.domain, question.page, app.name)
 
 
-def _question(app: App, state: AppState) -> Question:
+def _app_probe(app: App, state: AppState) -> HttpProbe:
     """What to ask, where visitors' requests arrive."""
     address, page = address_and_page(app.health.url.replace("{colour}", state.colour or ""))
     if app.service.units == "hookd":
-        address = address_of(listen(app))
+        address = address_of(listen_address(app))
     seconds = min(app.health.timeout, _SECONDS)
-    return Question(app.name, address, page, app.health.host, app.health.status, seconds)
+    return HttpProbe(app.name, address, page, app.health.host, app.health.status, seconds)
 
 
-def _asked(question: Question, mend: str) -> Finding:
+def _run_probe(question: HttpProbe, mend: str) -> Finding:
     try:
         status = status_of(question.address, question.page, question.host, question.seconds)
     except NoAnswer as failure:
@@ -78,14 +78,14 @@ def _asked(question: Question, mend: str) -> Finding:
     return ok(told) if status == question.status else error(f"{told}, not {question.status}", mend)
 
 
-def _through_nginx(domain: str, page: str, what: str) -> Finding:
+def _probe_nginx(domain: str, page: str, what: str) -> Finding:
     """Ask as a visitor does; any answer but a failure of nginx's own shows that it reaches what is behind."""
     try:
         status = status_of(_NGINX, page, domain, _SECONDS)
     except NoAnswer as failure:
         log = "journalctl --unit nginx.service --lines 50; sudo systemctl restart nginx.service"
         return error(f"nginx, asked for {domain}, {failure}: nobody outside reaches {what}", log)
-    if status in _BROKEN:
+    if status in _GATEWAY_ERRORS:
         log = "sudo tail -n 20 /var/log/nginx/error.log"
         return error(f"nginx answers {status} for {domain}: it does not reach {what}", log)
     return ok(f"nginx answers {status} for {domain}")

@@ -11,46 +11,46 @@ from redis.exceptions import RedisError
 
 from hookd import freezes
 from hookd.config import ConfigError
-from hookd.credentials import NotForYou
+from hookd.credentials import PasswordUnreadable
 from hookd.model.app import App
-from hookd.model.decision import Behind, Ruling, Verdict
+from hookd.model.decision import Assessment, Lag, Verdict
 from hookd.model.deployment import Trigger
-from hookd.model.eligibility import next_for, why_not
+from hookd.model.eligibility import block_reason, remedy
 from hookd.model.journal import AppState
-from hookd.queue.deployments import Records
-from units.apps.git_access import as_worker, typed_as_worker
-from units.doctor.context import Subject
-from units.doctor.finding import Finding, Unseen, error, ok, warning
+from hookd.queue.deployments import DeploymentStore
+from units.apps.git_access import as_worker, worker_command_line
+from units.doctor.context import HostContext
+from units.doctor.finding import CannotCheck, Finding, error, ok, warning
 from units.system import disk, layout
 from units.system.run import CommandFailed, run
 
 _PROBE_SECONDS: Final = 8
 # The program's own start, and the grace for git to end.
-_MORE_SECONDS: Final = 7
+_GRACE_SECONDS: Final = 7
 # What a person chose is well, like a freeze of its own check.
-_CHOSEN: Final = (Verdict.FROZEN, Verdict.PINNED)
+_INTENDED: Final = (Verdict.FROZEN, Verdict.PINNED)
 # Neither the journal nor the freeze tells of these.
-_ONLY_LOOKS_TELL: Final = (Verdict.WAITING, Verdict.STOPPED)
+_RECONCILER_VERDICTS: Final = (Verdict.WAITING, Verdict.STOPPED)
 
 
-def check_app(subject: Subject, app: App) -> Iterator[Finding]:
+def check_app(subject: HostContext, app: App) -> Iterator[Finding]:
     """Ask for the branch's head, and compare it with what serves."""
     if not app.reconcile.every:
         never = f"{app.name} is never looked at (reconcile.every = 0): a push whose webhook gets lost is not deployed"
         yield warning(never, f"sudo hookd app edit {app.name} --set reconcile.every=180")
     if not subject.is_root:
-        raise Unseen("only root can ask the git host as the worker would", "sudo hookd doctor")
+        raise CannotCheck("only root can ask the git host as the worker would", "sudo hookd doctor")
     probe = as_worker(str(layout.PYTHON), "-P", "-m", "worker.probe", app.name, str(_PROBE_SECONDS))
     given = {**_worker_environment(), "HOOKD_CONFIG": str(subject.path)}
     try:
-        head = run(probe, seconds=_PROBE_SECONDS + _MORE_SECONDS, extra=given).strip()
+        head = run(probe, seconds=_PROBE_SECONDS + _GRACE_SECONDS, extra=given).strip()
     except CommandFailed as failed:
         said = failed.output or str(failed)
         yield error(f"the worker cannot read {app.name}'s repository: {said}", hint_for(said, app))
         return
-    state, freeze = subject.state(app), freezes.in_force(subject.config.frozen, app.name, subject.now)
-    ruling = why_not(state, head, Trigger.RECONCILE, freeze)
-    yield from behind(app, head, state, ruling, now=subject.now, known=_known(subject, app))
+    state, freeze = subject.state(app), freezes.active_freeze(subject.config.frozen, app.name, subject.now)
+    ruling = block_reason(state, head, Trigger.RECONCILE, freeze)
+    yield from check_lag(app, head, state, ruling, now=subject.now, known=_published_lag(subject, app))
 
 
 def _worker_environment() -> dict[str, str]:
@@ -68,11 +68,11 @@ def hint_for(said: str, app: App) -> str:
         return f"compare the host's fingerprint with the one it publishes, then: {known}"
     if "has no branch" in said:
         return f"sudo hookd app edit {app.name} --set branch=NAME"
-    return typed_as_worker(str(layout.PYTHON), "-P", "-m", "worker.probe", app.name)
+    return worker_command_line(str(layout.PYTHON), "-P", "-m", "worker.probe", app.name)
 
 
-def behind(
-    app: App, head: str, state: AppState, ruling: Ruling | None, *, now: datetime, known: Behind | None = None
+def check_lag(
+    app: App, head: str, state: AppState, ruling: Assessment | None, *, now: datetime, known: Lag | None = None
 ) -> Iterator[Finding]:
     """Say how the commit that serves stands to the branch's head, and what keeps it from there.
 
@@ -84,25 +84,25 @@ def behind(
     if state.deployed.commit == head:
         yield ok(f"the repository can be read, and its head {head[:12]} is what serves")
         return
-    if ruling is not None and ruling.verdict is Verdict.FILTERED:
+    if ruling is not None and ruling.verdict is Verdict.SKIPPED:
         yield ok(ruling.why)
         return
-    if ruling is None and known is not None and known.verdict in _ONLY_LOOKS_TELL:
-        ruling = Ruling(verdict=known.verdict, why=known.because)
+    if ruling is None and known is not None and known.verdict in _RECONCILER_VERDICTS:
+        ruling = Assessment(verdict=known.verdict, why=known.why)
     far = f" ({known.far(now)})" if known else ""
     why = f": {ruling.why}" if ruling else ", and nothing has brought it here yet"
     serves = f"{app.name} serves {state.deployed.commit[:12]}, and the branch's head is {head[:12]}{far}{why}"
-    if ruling is not None and ruling.verdict in _CHOSEN:
+    if ruling is not None and ruling.verdict in _INTENDED:
         yield ok(serves)
     else:
-        told = next_for(ruling.verdict, app.name, "sudo hookd") if ruling else ""
+        told = remedy(ruling.verdict, app.name, "sudo hookd") if ruling else ""
         yield warning(serves, told or f"sudo hookd deploy {app.name}")
 
 
-def _known(subject: Subject, app: App) -> Behind | None:
+def _published_lag(subject: HostContext, app: App) -> Lag | None:
     """What the last look found; nothing when Redis does not say."""
     try:
         with closing(subject.redis()) as redis:
-            return Records(redis, keep_seconds=subject.settings.history_seconds).view(app.name).behind
-    except (RedisError, ConfigError, NotForYou):
+            return DeploymentStore(redis, keep_seconds=subject.settings.history_seconds).view(app.name).behind
+    except (RedisError, ConfigError, PasswordUnreadable):
         return None

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from hookd.model.app import App
-from units.apps.plan import Given, app_plan
-from units.doctor.context import Subject
-from units.doctor.finding import Finding, Unseen, error, ok, warning
+from units.apps.plan import InitialContents, app_plan
+from units.doctor.context import HostContext
+from units.doctor.finding import CannotCheck, Finding, error, ok, warning
 from units.host.plan import host_plan
-from units.plan.apply import is_right
+from units.plan.apply import is_present
 from units.plan.manifest import Manifest
 from units.plan.steps import Directory, File, Group, Link, Plan, Run, Step, User
 from units.render.app import app_files
@@ -16,56 +16,58 @@ from units.system import facts, layout
 
 GOOD: Final = "files, directories and links stand as set-up would write them"
 # One cause, a restored backup say, can bring hundreds.
-_SHOWN: Final = 8
+_MAX_SHOWN: Final = 8
 
 
-def check_host(subject: Subject) -> Iterator[Finding]:
+def check_host(subject: HostContext) -> Iterator[Finding]:
     """Compare the host with the plan of `hookd setup`."""
     _need_root(subject)
     if not subject.whole:
-        raise Unseen("what set-up would write depends on the apps' files, one of which cannot be used", "mend it first")
-    plan = host_plan(facts.look(subject.config), subject.config.catalogue)
+        raise CannotCheck(
+            "what set-up would write depends on the apps' files, one of which cannot be used", "mend it first"
+        )
+    plan = host_plan(facts.read_host(subject.config), subject.config.catalogue)
     yield from compare(plan, "sudo hookd setup")
 
 
-def check_app(subject: Subject, app: App) -> Iterator[Finding]:
+def check_app(subject: HostContext, app: App) -> Iterator[Finding]:
     """Compare what belongs to an app with the plan of `hookd app`; its own file in the catalogue is what counts."""
     _need_root(subject)
     if not Manifest.load(layout.MANIFEST).of(layout.app_scope(app.name), "file"):
         yield ok(f"{app.name} was not brought by `hookd app`: what belongs to it is not compared")
         return
-    files = app_files(app, facts.look(subject.config))
+    files = app_files(app, facts.read_host(subject.config))
     own = layout.app_file(app.name)
-    plan = tuple(step for step in app_plan(app, "", Given(""), files) if getattr(step, "path", None) != own)
+    plan = tuple(step for step in app_plan(app, "", InitialContents(""), files) if getattr(step, "path", None) != own)
     yield from compare(plan, "sudo hookd setup")
 
 
-def _need_root(subject: Subject) -> None:
+def _need_root(subject: HostContext) -> None:
     if not subject.is_root:
-        raise Unseen("only root can compare this host with what set-up makes", "sudo hookd doctor")
+        raise CannotCheck("only root can compare this host with what set-up makes", "sudo hookd doctor")
 
 
 def compare(plan: Plan, mend: str) -> Iterator[Finding]:
     """Name what is not right; accounts have a check of their own, which knows more of them."""
-    wrong = [step for step in plan if not isinstance(step, Run | Group | User) and not is_right(step)]
-    yield from (_different(step, mend) for step in wrong[:_SHOWN])
-    if len(wrong) > _SHOWN:
-        yield error(f"{len(wrong) - _SHOWN} more things are not as set-up makes them", f"{mend} --dry-run")
+    wrong = [step for step in plan if not isinstance(step, Run | Group | User) and not is_present(step)]
+    yield from (_describe_difference(step, mend) for step in wrong[:_MAX_SHOWN])
+    if len(wrong) > _MAX_SHOWN:
+        yield error(f"{len(wrong) - _MAX_SHOWN} more things are not as set-up makes them", f"{mend} --dry-run")
 
 
-def _different(step: Step, mend: str) -> Finding:
+def _describe_difference(step: Step, mend: str) -> Finding:
     match step:
         case Directory():
-            return error(f"{step.path} is not a directory of {_right(step)}", mend)
+            return error(f"{step.path} is not a directory of {_format_owner(step)}", mend)
         case File(once=True):
             return error(f"{step.path} is missing", mend)
         case File():
-            return warning(f"{step.path} is missing, or differs from what hookd writes ({_right(step)})", mend)
+            return warning(f"{step.path} is missing, or differs from what hookd writes ({_format_owner(step)})", mend)
         case Link():
             return error(f"{step.path} does not lead to {step.target}", mend)
         case _:
             return error(f"{step} is not as it should be", mend)
 
 
-def _right(step: Directory | File) -> str:
+def _format_owner(step: Directory | File) -> str:
     return f"{step.owner}:{step.group} with mode {step.mode:04o}"

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from units.doctor.checks.services import judge
-from units.doctor.context import Subject
-from units.doctor.finding import Finding, Unseen, error, ok, unknown
-from units.system.nginx_config import Passed, parse, passed_on
+from units.doctor.checks.services import check_unit
+from units.doctor.context import HostContext
+from units.doctor.finding import CannotCheck, Finding, error, ok, unknown
+from units.system.nginx_config import ProxyTarget, parse, proxy_targets
 from units.system.run import CommandFailed, run
 
 GOOD: Final = "nginx runs, and passes on pushes of every size that the receiver takes"
@@ -17,7 +17,7 @@ _PROGRAMS: Final = (Path("/usr/sbin/nginx"), Path("/usr/bin/nginx"))
 _RELOAD: Final = "sudo nginx -t && sudo systemctl reload nginx.service"
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(subject: HostContext) -> Iterator[Finding]:
     """Look at nginx and at what it does with a push."""
     settings = subject.settings.receiver
     if not settings.bind.startswith("unix:"):
@@ -29,17 +29,17 @@ def check(subject: Subject) -> Iterator[Finding]:
         )
         return
     if not subject.is_root:
-        raise Unseen("only root can read nginx's configuration with its certificates", "sudo hookd doctor")
-    yield from judge(subject.unit(_UNIT), "sudo apt-get install nginx")
+        raise CannotCheck("only root can read nginx's configuration with its certificates", "sudo hookd doctor")
+    yield from check_unit(subject.unit(_UNIT), "sudo apt-get install nginx")
     try:
         text = run(("nginx", "-T", "-q"), seconds=_SECONDS)
     except CommandFailed as failed:
         yield error(f"nginx refuses its own files, and would not start again: {failed.output}", "sudo nginx -t")
         return
-    yield from judge_limits(list(passed_on(parse(text))), settings.bind, settings.max_body)
+    yield from check_body_limits(list(proxy_targets(parse(text))), settings.bind, settings.max_body)
 
 
-def judge_limits(places: list[Passed], bind: str, max_body: int) -> Iterator[Finding]:
+def check_body_limits(places: list[ProxyTarget], bind: str, max_body: int) -> Iterator[Finding]:
     """Say whether a body of `max_body` bytes reaches the receiver at `bind`."""
     own = [place for place in places if bind in place.target]
     if not own:

@@ -5,19 +5,19 @@ from typing import Final
 
 from hookd.files.policies import OwnershipError
 from hookd.model.app import App
-from units.apps.permissions import permissions
-from units.doctor.context import Subject
-from units.doctor.finding import Finding, Unseen, error, warning
+from units.apps.permissions import check_permissions
+from units.doctor.context import HostContext
+from units.doctor.finding import CannotCheck, Finding, error, warning
 
 GOOD: Final = "owners and modes are as its policy wants them"
 
 
-def check_app(subject: Subject, app: App) -> Iterator[Finding]:
+def check_app(subject: HostContext, app: App) -> Iterator[Finding]:
     """Count what is not as the policy says, and show the first of it."""
     if not subject.is_root:
-        raise Unseen(f"only root sees all files of {app.name}", "sudo hookd doctor")
+        raise CannotCheck(f"only root sees all files of {app.name}", "sudo hookd doctor")
     try:
-        report = permissions(app, subject.settings, most=1)
+        report = check_permissions(app, subject.settings, most=1)
     except OwnershipError as found:
         yield error(found.cause, found.hint or f"sudo hookd permissions {app.name}")
         return

@@ -9,8 +9,8 @@ from redis.exceptions import AuthenticationError, ConnectionError, NoPermissionE
 
 from hookd.config import ConfigError
 from hookd.credentials import ROLES, Role, redis_user, user_name
-from hookd.queue.client import for_person, impatient
-from units.doctor.context import Subject
+from hookd.queue.client import cli_client, receiver_client
+from units.doctor.context import HostContext
 from units.doctor.finding import Finding, error, ok, unknown, warning
 from units.system import layout
 
@@ -20,36 +20,36 @@ _RESTART: Final = f"sudo systemctl restart {_UNIT}"
 _LOG: Final = f"journalctl --unit {_UNIT} --lines 50"
 # Whoever logs in to Redis read its password at its start; a worker that is refused asks again for two minutes.
 _WORKERS: Final = " ".join(map(layout.worker_unit, layout.INSTANCES))
-_ANEW: Final = f"sudo systemctl stop {_WORKERS} && sudo hookd setup && {_RESTART} hookd.service {_WORKERS}"
+_RESET_PASSWORDS: Final = f"sudo systemctl stop {_WORKERS} && sudo hookd setup && {_RESTART} hookd.service {_WORKERS}"
 # A denial says that a process tried what it must not; what lies longer back was seen by an earlier run.
 _DENIALS_SECONDS: Final = 86_400
-_FULL: Final = 0.8
+_MEMORY_WARNING: Final = 0.8
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(subject: HostContext) -> Iterator[Finding]:
     """Look at the server, its users and its settings."""
     url = subject.settings.redis.url
     try:
         with closing(subject.redis()) as redis:
             redis.ping()
-            yield from _settings(redis)
-            yield from _denials(redis)
+            yield from _check_settings(redis)
+            yield from _check_denials(redis)
     except AuthenticationError as refused:
-        yield error(f"Redis lets the operator not in: {refused}", _ANEW)
+        yield error(f"Redis lets the operator not in: {refused}", _RESET_PASSWORDS)
     except (ConnectionError, TimeoutError) as failure:
         yield error(f"Redis does not answer at {url}, so pushes are refused with 503: {failure}", f"{_RESTART}; {_LOG}")
         return
-    yield from _users(subject)
+    yield from _check_users(subject)
 
 
-def _settings(redis: Redis) -> Iterator[Finding]:
+def _check_settings(redis: Redis) -> Iterator[Finding]:
     memory, disk = redis.info("memory"), redis.info("persistence")
-    yield from judge_persistence(disk)
-    yield from judge_memory(memory)
+    yield from check_persistence(disk)
+    yield from check_memory(memory)
     yield ok(f"it answers, with {memory.get('used_memory_human', '?')} in use")
 
 
-def judge_persistence(found: Mapping[str, Any]) -> Iterator[Finding]:
+def check_persistence(found: Mapping[str, Any]) -> Iterator[Finding]:
     """Say whether what Redis is told would survive its restart."""
     if found.get("aof_enabled") != 1:
         lost = "Redis writes no append-only file: a restart forgets deployments that wait"
@@ -64,7 +64,7 @@ def judge_persistence(found: Mapping[str, Any]) -> Iterator[Finding]:
         )
 
 
-def judge_memory(found: Mapping[str, Any]) -> Iterator[Finding]:
+def check_memory(found: Mapping[str, Any]) -> Iterator[Finding]:
     """Say whether Redis throws things away, or is about to refuse them."""
     policy, used, limit = found.get("maxmemory_policy"), found.get("used_memory", 0), found.get("maxmemory", 0)
     if policy != "noeviction":
@@ -72,12 +72,12 @@ def judge_memory(found: Mapping[str, Any]) -> Iterator[Finding]:
         yield error(
             f"Redis drops keys when its memory is full ({policy}): deployments could vanish without a word", mend
         )
-    if limit and used > _FULL * limit:
+    if limit and used > _MEMORY_WARNING * limit:
         mend = f"lower history.keep: sudoedit {layout.CONFIG}"
         yield warning(f"Redis uses {used * 100 // limit} % of its memory; when it is full, pushes are refused", mend)
 
 
-def _denials(redis: Redis) -> Iterator[Finding]:
+def _check_denials(redis: Redis) -> Iterator[Finding]:
     """Say who tried what Redis' rules deny; reading the log is itself only the operator's right."""
     try:
         entries = redis.acl_log(count=50)
@@ -87,41 +87,45 @@ def _denials(redis: Redis) -> Iterator[Finding]:
     recent = [entry for entry in entries if float(str(entry.get("age-seconds", 0))) < _DENIALS_SECONDS]
     if recent:
         show = "journalctl --unit 'hookd*' --since -1d"
-        yield warning(f"Redis denied {len(recent)} kinds of access within a day, the last: {denial(recent[0])}", show)
+        yield warning(
+            f"Redis denied {len(recent)} kinds of access within a day, the last: {format_denial(recent[0])}", show
+        )
 
 
-def denial(entry: Mapping[str, Any]) -> str:
+def format_denial(entry: Mapping[str, Any]) -> str:
     """Put one entry of Redis' log of denials in words."""
     user, reason, what = (entry.get(key, "?") for key in ("username", "reason", "object"))
     return f"the user {user!r}, {reason} {what!r}, {entry.get('count', 1)} times"
 
 
-def _users(subject: Subject) -> Iterator[Finding]:
+def _check_users(subject: HostContext) -> Iterator[Finding]:
     url = subject.settings.redis.url
     if subject.settings.redis.passwords is None:
         return
     for role in ROLES:
-        yield from _lets_in(subject, role)
-    with closing(impatient(url)) as stranger:
+        yield from _check_login(subject, role)
+    with closing(receiver_client(url)) as stranger:
         try:
             stranger.ping()
         except RedisError:
             return
-    yield error("Redis lets in whoever reaches its socket without a password: such a one could deploy", _ANEW)
+    yield error(
+        "Redis lets in whoever reaches its socket without a password: such a one could deploy", _RESET_PASSWORDS
+    )
 
 
-def _lets_in(subject: Subject, role: Role) -> Iterator[Finding]:
+def _check_login(subject: HostContext, role: Role) -> Iterator[Finding]:
     try:
         user = redis_user(subject.config, role)
-        with closing(for_person(subject.settings.redis.url, user)) as redis:
+        with closing(cli_client(subject.settings.redis.url, user)) as redis:
             # Not every role may say more than who it is, and that is all that is asked.
             redis.ping()
     except ConfigError as problem:
         if isinstance(problem.__cause__, PermissionError):
             yield unknown(f"the password of {user_name(role)} is closed to you", "sudo hookd doctor")
         else:
-            yield error(str(problem), _ANEW)
+            yield error(str(problem), _RESET_PASSWORDS)
     except AuthenticationError:
-        yield error(f"Redis refuses the password of its user {user_name(role)}", _ANEW)
+        yield error(f"Redis refuses the password of its user {user_name(role)}", _RESET_PASSWORDS)
     except RedisError as failure:
-        yield error(f"{user_name(role)} cannot work with Redis: {failure}", _ANEW)
+        yield error(f"{user_name(role)} cannot work with Redis: {failure}", _RESET_PASSWORDS)

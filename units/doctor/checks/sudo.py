@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import Final
 
 from hookd.model.app import App
-from hookd.model.sudo import SUDO, SYSTEMCTL, privileged
+from hookd.model.sudo import SUDO, SYSTEMCTL, sudo_commands
 from units.apps.git_access import as_worker
-from units.doctor.context import Subject
-from units.doctor.finding import Finding, Unseen, error, unknown
+from units.doctor.context import HostContext
+from units.doctor.finding import CannotCheck, Finding, error, unknown
 from units.system import layout
 from units.system.run import CommandFailed, run, succeeds
 
 GOOD: Final = "the worker may do nothing as root but what its apps need"
 GOOD_APP: Final = "the worker may do as root what a deployment needs, and no more"
 _SECONDS: Final = 5
-_NEVER: Final = (
+_FORBIDDEN: Final = (
     ("/bin/sh",),
     (SYSTEMCTL, "restart", "ssh.service"),
     (SYSTEMCTL, "stop", "hookd.service"),
@@ -24,7 +24,7 @@ _NEVER: Final = (
 )
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(subject: HostContext) -> Iterator[Finding]:
     """Ask whether sudo's files are sound and what the worker must not do is refused."""
     _need_root(subject)
     if not Path(SUDO).exists():
@@ -34,41 +34,41 @@ def check(subject: Subject) -> Iterator[Finding]:
         run(("visudo", "-c"), seconds=_SECONDS)
     except CommandFailed as failed:
         yield error(f"sudo's files have a mistake, and sudo may refuse everything: {failed.output}", "sudo visudo -c")
-    for argv in _NEVER:
-        if allowed(argv):
-            yield _too_much(argv)
-    yield from _workers(subject)
+    for argv in _FORBIDDEN:
+        if is_allowed(argv):
+            yield _forbidden_finding(argv)
+    yield from _check_workers(subject)
 
 
-def check_app(subject: Subject, app: App) -> Iterator[Finding]:
+def check_app(subject: HostContext, app: App) -> Iterator[Finding]:
     """Ask for each command of an app's deployment, and for some that are almost the same."""
     _need_root(subject)
-    rights = privileged(app)
+    rights = sudo_commands(app)
     for argv in rights:
-        if not allowed(argv):
+        if not is_allowed(argv):
             what = f"the worker may not run `sudo {' '.join(argv)}`, and a deployment of {app.name} fails"
             yield error(what, "sudo hookd setup")
-    for argv in _almost(app, rights):
-        if allowed(argv):
-            yield _too_much(argv)
+    for argv in _near_misses(app, rights):
+        if is_allowed(argv):
+            yield _forbidden_finding(argv)
 
 
-def allowed(argv: tuple[str, ...]) -> bool:
+def is_allowed(argv: tuple[str, ...]) -> bool:
     """Ask sudo, as the worker, whether it would run a command; `-l` lists and runs nothing."""
     return succeeds(as_worker(SUDO, "-n", "-l", "--", *argv), seconds=_SECONDS)
 
 
-def _need_root(subject: Subject) -> None:
+def _need_root(subject: HostContext) -> None:
     if not subject.is_root:
-        raise Unseen("only root can ask sudo what the worker may do", "sudo hookd doctor")
+        raise CannotCheck("only root can ask sudo what the worker may do", "sudo hookd doctor")
 
 
-def _too_much(argv: tuple[str, ...]) -> Finding:
+def _forbidden_finding(argv: tuple[str, ...]) -> Finding:
     what = f"the worker may run `sudo {' '.join(argv)}`, and with it whoever may push to an app"
     return error(what, f"sudo -l -U {layout.WORKER}, then take the line out: sudo visudo -f /etc/sudoers.d/FILE")
 
 
-def _almost(app: App, rights: tuple[tuple[str, ...], ...]) -> Iterator[tuple[str, ...]]:
+def _near_misses(app: App, rights: tuple[tuple[str, ...], ...]) -> Iterator[tuple[str, ...]]:
     """Commands one step beside those that are allowed."""
     for program, verb, unit in rights[:1]:
         yield (program, "edit", unit)
@@ -78,7 +78,7 @@ def _almost(app: App, rights: tuple[tuple[str, ...], ...]) -> Iterator[tuple[str
         yield (SYSTEMCTL, "stop", rights[0][-1])
 
 
-def _workers(subject: Subject) -> Iterator[Finding]:
+def _check_workers(subject: HostContext) -> Iterator[Finding]:
     """A worker that its unit forbids new privileges cannot use sudo, whatever sudo's files say."""
     for instance in layout.INSTANCES:
         name = layout.worker_unit(instance)

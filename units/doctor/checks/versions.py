@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from units.doctor.context import Subject
+from units.doctor.context import HostContext
 from units.doctor.finding import Finding, unknown, warning
 from units.system.run import CommandFailed, run
 
@@ -16,11 +16,11 @@ Version = tuple[int, ...]
 # sudo: the oldest that hookd's sudoers were proved on.
 _OLDEST: Final[Mapping[str, Version]] = {"systemctl": (252,), "git": (2, 39, 4), "sudo": (1, 9, 13)}
 _PACKAGE: Final = {"systemctl": "systemd"}
-_LINKS: Final = ("protected_hardlinks", "protected_symlinks")
+_LINK_SETTINGS: Final = ("protected_hardlinks", "protected_symlinks")
 _KERNEL: Final = Path("/proc/sys/fs")
 
 
-def check(_subject: Subject) -> Iterator[Finding]:
+def check(_subject: HostContext) -> Iterator[Finding]:
     """Ask each program for its version, and the kernel for its settings."""
     for program, oldest in _OLDEST.items():
         try:
@@ -28,12 +28,12 @@ def check(_subject: Subject) -> Iterator[Finding]:
         except CommandFailed as failed:
             yield warning(f"{program} does not say its version: {failed}", f"sudo apt-get install {_package(program)}")
             continue
-        yield from judge(program, printed, oldest)
-    for name in _LINKS:
-        yield from _protected(name)
+        yield from check_version(program, printed, oldest)
+    for name in _LINK_SETTINGS:
+        yield from _check_link_protection(name)
 
 
-def judge(program: str, printed: str, oldest: Version) -> Iterator[Finding]:
+def check_version(program: str, printed: str, oldest: Version) -> Iterator[Finding]:
     """Compare what a program says of itself with the oldest that will do."""
     found = re.search(r"\d+(?:\.\d+)*", printed)
     if found is None:
@@ -48,7 +48,7 @@ def _package(program: str) -> str:
     return _PACKAGE.get(program, program)
 
 
-def _protected(name: str) -> Iterator[Finding]:
+def _check_link_protection(name: str) -> Iterator[Finding]:
     try:
         value = (_KERNEL / name).read_text(encoding="ascii").strip()
     except OSError as failure:

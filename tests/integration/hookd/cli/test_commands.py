@@ -12,7 +12,7 @@ import pytest
 
 from hookd.model.app_status import Quarantine
 from hookd.model.deployment import Status, Trigger
-from hookd.model.redis_keys import app_key
+from hookd.model.redis_keys import app_status_key
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python, running, wait_for
 from tests.support.typed import hookd
@@ -270,7 +270,7 @@ def test_a_taken_port_is_said_before_the_receiver_starts(shop: Installation) -> 
 
 
 def test_a_stranger_s_text_does_not_steer_the_terminal(shop: Installation) -> None:
-    key = app_key("shop")
+    key = app_status_key("shop")
     view = shop.records.view("shop")
     bad = Quarantine(commit="1" * 40, since=datetime.now(UTC), cause="\x1b]0;title\x07[red]x[/]")
     shop.records.publish(view.model_copy(update={"quarantined": (bad,)}))

@@ -14,7 +14,7 @@ from click.testing import Result
 
 from hookd import freezes
 from hookd.model import redis_keys
-from hookd.model.app_status import AppView
+from hookd.model.app_status import AppStatus
 from hookd.model.decision import Decision, Verdict
 from hookd.model.deployment import Status, Trigger
 from hookd.model.eligibility import Freeze
@@ -48,7 +48,7 @@ def test_each_ending_is_kept_with_what_was_seen_when_it_was_decided(site: Instal
     bare.rename(bare.with_suffix(".away"))
     gone = site.deploy("shop", Trigger.UPDATE)
     bare.with_suffix(".away").rename(bare)
-    found = [one for one in decision_log.newest(site.records.connection, "shop", 9) if one.source == "deployment"]
+    found = [one for one in decision_log.read_newest(site.records.connection, "shop", 9) if one.source == "deployment"]
     assert [(each.deployment, each.verdict) for each in found] == [
         (gone.id, Verdict.UNREACHABLE),
         (again.id, Verdict.QUARANTINED),
@@ -76,7 +76,7 @@ def test_a_cause_that_is_too_long_or_no_text_does_not_cost_the_decision(site: In
     record = site.deploy("shop")
     site.change_app("shop", build={"commands": []})
     assert record.status is Status.FAILED
-    kept = decision_log.newest(site.records.connection, "shop", 1)[0]
+    kept = decision_log.read_newest(site.records.connection, "shop", 1)[0]
     assert (kept.deployment, len(kept.why), kept.why[-1]) == (record.id, 300, "…")
 
 
@@ -90,8 +90,10 @@ def frozen(receiver: Bench) -> Iterator[Freeze]:
 
 
 def test_a_person_reads_how_the_app_stands_and_then_what_was_decided(receiver: Bench, frozen: Freeze) -> None:
-    decision_log.note(receiver.redis, decided(Verdict.ENDED, f"succeeded: {OLD[:12]} serves"))
-    decision_log.note(receiver.redis, decided(Verdict.FROZEN, str(frozen), deployment=DEPLOYMENT, head=NEW, minutes=1))
+    decision_log.append_decision(receiver.redis, decided(Verdict.ENDED, f"succeeded: {OLD[:12]} serves"))
+    decision_log.append_decision(
+        receiver.redis, decided(Verdict.FROZEN, str(frozen), deployment=DEPLOYMENT, head=NEW, minutes=1)
+    )
     shown = why(receiver, "github").stdout.splitlines()
     assert shown[0] == "github  acme/github, branch main"
     assert f"  {frozen}" in shown
@@ -105,8 +107,8 @@ def test_a_person_reads_how_the_app_stands_and_then_what_was_decided(receiver: B
 
 
 def test_a_script_gets_the_standing_and_the_decisions_as_one_document(receiver: Bench) -> None:
-    receiver.records.publish(AppView(app="github", deployed_commit=OLD))
-    decision_log.note(receiver.redis, decided(Verdict.ENDED, "x", deployment=DEPLOYMENT))
+    receiver.records.publish(AppStatus(app="github", deployed_commit=OLD))
+    decision_log.append_decision(receiver.redis, decided(Verdict.ENDED, "x", deployment=DEPLOYMENT))
     found = json.loads(why(receiver, "github", "--json").stdout)
     assert (found["app"], found["frozen"], found["deployed_commit"]) == ("github", None, OLD)
     assert found["decisions"][0]["deployment"] == DEPLOYMENT
@@ -114,7 +116,7 @@ def test_a_script_gets_the_standing_and_the_decisions_as_one_document(receiver: 
 
 def test_a_narrow_terminal_breaks_lines_and_cuts_nothing(receiver: Bench) -> None:
     told = "a reason that is rather long, and goes on, and on, until it needs a second line, if not a third one"
-    decision_log.note(receiver.redis, decided(Verdict.REFUSED, told))
+    decision_log.append_decision(receiver.redis, decided(Verdict.REFUSED, told))
     main, side = pty.openpty()
     environment = {**os.environ, "HOOKD_CONFIG": str(receiver.config.path), "COLUMNS": "60", "TERM": "xterm"}
     subprocess.run(
@@ -147,7 +149,7 @@ def test_an_app_without_decisions_says_so(receiver: Bench) -> None:
 def test_refused_signatures_say_which_check_failed_for_one_app_or_all(receiver: Bench) -> None:
     assert why(receiver, "--refused").stdout == "  no signature was refused\n"
     for app, told, minutes in (("github", "there is no signature", 0), (None, "there is no such app", 1)):
-        decision_log.note_refusal(receiver.redis, decided(Verdict.REFUSED, told, app, minutes))
+        decision_log.append_refusal(receiver.redis, decided(Verdict.REFUSED, told, app, minutes))
     every, of_one = (why(receiver, *more, "--refused").stdout for more in ((), ("github",)))
     assert every.index("there is no such app") < every.index("there is no signature")
     assert ("no such app" in of_one, "there is no signature" in of_one) == (False, True)
@@ -162,7 +164,7 @@ def test_what_a_stranger_put_into_redis_is_passed_over_or_escaped(receiver: Benc
     for end_of_time in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
         spoilt = decided(Verdict.REFUSED, "x").model_dump_json().replace("2026-03-04T14:02:11Z", end_of_time)
         receiver.redis.xadd(stream, {"decision": spoilt})
-    decision_log.note(receiver.redis, decided(Verdict.REFUSED, "\x1b[31m[bold]x"))
+    decision_log.append_decision(receiver.redis, decided(Verdict.REFUSED, "\x1b[31m[bold]x"))
     shown = why(receiver, "github").stdout
     assert r"refused      \x1b[31m[bold]x" in shown
     assert "\x1b" not in shown

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from hookd.cli.progress import follow
+from hookd.cli.progress import follow_deployment
 from hookd.model.deployment import Deployment, Status, Step, Trigger, advance
-from hookd.queue.deployments import Request
+from hookd.queue.deployments import DeploymentRequest
 from tests.support.installation import Installation
 from tests.support.processes import python
 from tests.support.typed import hookd, typed
@@ -36,7 +36,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 def asked(shop: Installation, **changes: object) -> Deployment:
     """A deployment that waits; `changes` are what a hostile receiver writes into its record."""
-    answer = shop.records.request(Request(app="shop", trigger=Trigger.MANUAL, seconds=300))
+    answer = shop.records.request(DeploymentRequest(app="shop", trigger=Trigger.MANUAL, seconds=300))
     return shop.records.change(answer.deployment, lambda old: old.model_copy(update=changes))
 
 
@@ -194,12 +194,12 @@ def test_the_receiver_s_answer_does_not_steer_the_terminal(shop: Installation) -
 def test_a_forged_hint_is_not_passed_on(shop: Installation, hint: str) -> None:
     deployment = ended(shop, asked(shop), hint=hint)
     told = io.StringIO()
-    follow(shop.records, deployment.id, Console(file=told))
+    follow_deployment(shop.records, deployment.id, Console(file=told))
     assert told.getvalue().splitlines()[1:] == [f"  next: hookd logs {deployment.id}"]
 
 
 def test_the_worker_s_own_hint_is_passed_on(shop: Installation) -> None:
     deployment = ended(shop, asked(shop), hint="journalctl --unit shop-blue.service --lines 50")
     told = io.StringIO()
-    follow(shop.records, deployment.id, Console(file=told))
+    follow_deployment(shop.records, deployment.id, Console(file=told))
     assert told.getvalue().endswith("\n  next: journalctl --unit shop-blue.service --lines 50\n")

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from hookd.cli import main
-from hookd.model.app_status import AppView
-from hookd.model.decision import Behind, Verdict
+from hookd.model.app_status import AppStatus
+from hookd.model.decision import Lag, Verdict
 from tests.support.receiver import Bench, bench
 
 APP, COMMIT, HEAD = "github", "ab" * 20, "cd" * 20
@@ -22,7 +22,7 @@ def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         yield running
 
 
-def shown(receiver: Bench, view: AppView, *command: str) -> list[str]:
+def shown(receiver: Bench, view: AppStatus, *command: str) -> list[str]:
     """Publish how an app stands, and return what a command prints."""
     receiver.redis.set(f"hookd:app:{APP}", view.model_dump_json())
     path = receiver.config.settings.state.parent / "hookd.toml"
@@ -47,17 +47,19 @@ def shown(receiver: Bench, view: AppView, *command: str) -> list[str]:
 def test_what_keeps_an_app_from_its_head_is_said_with_what_ends_it(
     receiver: Bench, verdict: Verdict, told: str, command: str
 ) -> None:
-    late = Behind(commits=2, since=datetime.now(UTC), verdict=verdict, because="it is so")
-    lines = shown(receiver, AppView(app=APP, deployed_commit=COMMIT, head=HEAD, behind=late), command)
+    late = Lag(commits=2, since=datetime.now(UTC), verdict=verdict, why="it is so")
+    lines = shown(receiver, AppStatus(app=APP, deployed_commit=COMMIT, head=HEAD, behind=late), command)
     assert told in lines, lines
     assert [line for line in lines if "because it is so" in line]
 
 
 def test_an_app_that_serves_its_head_needs_nothing(receiver: Bench) -> None:
     assert not [
-        line for line in shown(receiver, AppView(app=APP, deployed_commit=HEAD, head=HEAD), "status") if "next" in line
+        line
+        for line in shown(receiver, AppStatus(app=APP, deployed_commit=HEAD, head=HEAD), "status")
+        if "next" in line
     ]
 
 
 def test_an_app_that_was_never_deployed_is_deployed_by_hand(receiver: Bench) -> None:
-    assert f"  next: to try at once: hookd deploy {APP}" in shown(receiver, AppView(app=APP), "status")
+    assert f"  next: to try at once: hookd deploy {APP}" in shown(receiver, AppStatus(app=APP), "status")

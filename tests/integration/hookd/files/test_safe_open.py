@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hookd.files.safe_open import MOST_BYTES, open_plain
+from hookd.files.safe_open import MAX_FILE_BYTES, open_regular_file
 
 
 def link(path: Path, victim: Path) -> None:
@@ -37,9 +37,9 @@ IN_ITS_PLACE = pytest.mark.parametrize("put", [link, pipe, listening, directory,
 
 def test_a_plain_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    path.write_bytes(b"x" * MOST_BYTES)
-    with open_plain(path) as file:
-        assert file.read() == b"x" * MOST_BYTES
+    path.write_bytes(b"x" * MAX_FILE_BYTES)
+    with open_regular_file(path) as file:
+        assert file.read() == b"x" * MAX_FILE_BYTES
 
 
 @IN_ITS_PLACE
@@ -49,7 +49,7 @@ def test_what_is_put_in_a_file_s_place_is_not_opened(tmp_path: Path, put: Callab
     put(shop / "file", victim)
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(OSError):
-        open_plain(shop / "file")
+        open_regular_file(shop / "file")
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -58,10 +58,10 @@ def test_a_directory_that_is_a_link_is_not_entered(tmp_path: Path) -> None:
     (victim / "file").write_text("secret")
     (tmp_path / "shop").symlink_to(victim)
     with pytest.raises(OSError):
-        open_plain(tmp_path / "shop" / "file")
+        open_regular_file(tmp_path / "shop" / "file")
 
 
 def test_what_is_not_there_and_what_is_closed_are_told_apart(tmp_path: Path) -> None:
     for path in (tmp_path / "file", tmp_path / "shop" / "file"):
         with pytest.raises(FileNotFoundError):
-            open_plain(path)
+            open_regular_file(path)

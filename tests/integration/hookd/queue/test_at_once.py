@@ -14,15 +14,15 @@ from rq.rate_limit import RateLimitRegistry
 from hookd.model import redis_keys
 from hookd.model.deployment import IllegalTransition, Status, Trigger, advance
 from hookd.queue.client import watch
-from hookd.queue.deployments import Answer, Records, Request
+from hookd.queue.deployments import DeploymentRequest, DeploymentStore, RequestResult
 from hookd.queue.rq_classes import SafeJob, SafeQueue
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 WRITERS = 8
 
 
-def push(records: Records, delivery: str | None = None, trigger: Trigger = Trigger.PUSH) -> Answer:
-    return records.request(Request(app="shop", trigger=trigger, seconds=300, delivery=delivery))
+def push(records: DeploymentStore, delivery: str | None = None, trigger: Trigger = Trigger.PUSH) -> RequestResult:
+    return records.request(DeploymentRequest(app="shop", trigger=trigger, seconds=300, delivery=delivery))
 
 
 def everything(client: Redis) -> dict[bytes, bytes | None]:
@@ -30,11 +30,11 @@ def everything(client: Redis) -> dict[bytes, bytes | None]:
     return {key: client.dump(key) for key in client.scan_iter()}
 
 
-def at_once(writers: list[Callable[[], Answer]]) -> list[Answer]:
+def at_once(writers: list[Callable[[], RequestResult]]) -> list[RequestResult]:
     """Let several writers start at the same moment, and collect what each was answered."""
     gate = Barrier(len(writers))
 
-    def run(writer: Callable[[], Answer]) -> Answer:
+    def run(writer: Callable[[], RequestResult]) -> RequestResult:
         gate.wait(10)
         return writer()
 
@@ -42,10 +42,10 @@ def at_once(writers: list[Callable[[], Answer]]) -> list[Answer]:
         return list(pool.map(run, writers))
 
 
-def writer(url: str, delivery: str | None, trigger: Trigger = Trigger.PUSH) -> Callable[[], Answer]:
-    def write() -> Answer:
+def writer(url: str, delivery: str | None, trigger: Trigger = Trigger.PUSH) -> Callable[[], RequestResult]:
+    def write() -> RequestResult:
         with Redis.from_url(url, socket_timeout=10) as client:
-            return push(Records(client, keep_seconds=3600), delivery, trigger)
+            return push(DeploymentStore(client, keep_seconds=3600), delivery, trigger)
 
     return write
 
@@ -53,28 +53,28 @@ def writer(url: str, delivery: str | None, trigger: Trigger = Trigger.PUSH) -> C
 # Each of these stands in the transaction or ends it; `expire` does when another deployment is superseded.
 @pytest.mark.parametrize("command", ["exec", "hset", "zadd", "set", "sadd", "evalsha", "expire"])
 def test_a_transaction_that_may_not_be_completed_leaves_nothing_behind(
-    url: str, client: Redis, records: Records, command: str
+    url: str, client: Redis, records: DeploymentStore, command: str
 ) -> None:
     first = push(records, "d-1")
     before = everything(client)
     client.acl_setuser("half", enabled=True, nopass=True, keys=["*"], commands=["+@all", f"-{command}"], reset=True)
     with Redis.from_url(url, username="half", password="", socket_timeout=5) as refused, pytest.raises(RedisError):
-        push(Records(refused, keep_seconds=3600), "d-2", Trigger.MANUAL)
+        push(DeploymentStore(refused, keep_seconds=3600), "d-2", Trigger.MANUAL)
     assert everything(client) == before
     assert push(records, "d-2", Trigger.MANUAL).kind == "created"
     assert records.get(first.deployment).status is Status.SUPERSEDED
 
 
-def test_a_push_that_may_not_join_leaves_nothing_behind(url: str, client: Redis, records: Records) -> None:
+def test_a_push_that_may_not_join_leaves_nothing_behind(url: str, client: Redis, records: DeploymentStore) -> None:
     push(records, "d-1")
     before = everything(client)
     client.acl_setuser("half", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-hincrby"], reset=True)
     with Redis.from_url(url, username="half", password="", socket_timeout=5) as refused, pytest.raises(RedisError):
-        push(Records(refused, keep_seconds=3600), "d-2")
+        push(DeploymentStore(refused, keep_seconds=3600), "d-2")
     assert everything(client) == before
 
 
-def test_a_full_redis_takes_neither_a_record_nor_a_job(client: Redis, records: Records) -> None:
+def test_a_full_redis_takes_neither_a_record_nor_a_job(client: Redis, records: DeploymentStore) -> None:
     client.config_set("maxmemory", "1")
     try:
         with pytest.raises(RedisError):
@@ -85,7 +85,7 @@ def test_a_full_redis_takes_neither_a_record_nor_a_job(client: Redis, records: R
     assert push(records, "d-1").kind == "created"
 
 
-def test_many_pushes_at_once_are_one_deployment(url: str, client: Redis, records: Records) -> None:
+def test_many_pushes_at_once_are_one_deployment(url: str, client: Redis, records: DeploymentStore) -> None:
     answers = at_once([writer(url, f"d-{number}") for number in range(WRITERS)])
     assert sorted(answer.kind for answer in answers) == ["created", *["joined"] * (WRITERS - 1)]
     [deployment_id] = {answer.deployment for answer in answers}
@@ -93,13 +93,15 @@ def test_many_pushes_at_once_are_one_deployment(url: str, client: Redis, records
     assert client.llen("rq:queue:hookd") == 1
 
 
-def test_one_delivery_sent_many_times_at_once_is_counted_once(url: str, records: Records) -> None:
+def test_one_delivery_sent_many_times_at_once_is_counted_once(url: str, records: DeploymentStore) -> None:
     answers = at_once([writer(url, "d-1") for _ in range(WRITERS)])
     assert sorted(answer.kind for answer in answers) == ["created", *["duplicate"] * (WRITERS - 1)]
     assert records.get(answers[0].deployment).joined == 0
 
 
-def test_many_people_at_once_leave_one_deployment_waiting_and_the_others_superseded(url: str, records: Records) -> None:
+def test_many_people_at_once_leave_one_deployment_waiting_and_the_others_superseded(
+    url: str, records: DeploymentStore
+) -> None:
     answers = at_once([writer(url, None, Trigger.ROLLBACK) for _ in range(WRITERS)])
     history = records.history("shop", 99)
     assert {record.id for record in history} == {answer.deployment for answer in answers}
@@ -110,22 +112,22 @@ def test_many_people_at_once_leave_one_deployment_waiting_and_the_others_superse
     assert waits.superseded_by is None
 
 
-def first_of(records: Records) -> str:
+def first_of(records: DeploymentStore) -> str:
     """The deployment that took nobody's place."""
     history = records.history("shop", 99)
     [first] = {record.id for record in history} - {record.superseded_by for record in history}
     return first
 
 
-def test_a_push_never_joins_a_deployment_that_starts_at_the_same_moment(url: str, records: Records) -> None:
+def test_a_push_never_joins_a_deployment_that_starts_at_the_same_moment(url: str, records: DeploymentStore) -> None:
     for number in range(20):
         waits = push(records).deployment
 
-        def start(deployment_id: str = waits) -> Answer:
+        def start(deployment_id: str = waits) -> RequestResult:
             with Redis.from_url(url, socket_timeout=10) as client:
-                own = Records(client, keep_seconds=3600)
+                own = DeploymentStore(client, keep_seconds=3600)
                 own.change(deployment_id, lambda old: advance(old, Status.RUNNING, AT))
-            return Answer(deployment_id, "created")
+            return RequestResult(deployment_id, "created")
 
         _, answer = at_once([start, writer(url, f"d-{number}")])
         joined = records.get(waits).joined
@@ -136,18 +138,18 @@ def test_a_push_never_joins_a_deployment_that_starts_at_the_same_moment(url: str
             records.change(answer.deployment, lambda old: advance(old, Status.CANCELLED, AT))
 
 
-def test_of_two_endings_at_once_one_is_recorded(url: str, records: Records) -> None:
+def test_of_two_endings_at_once_one_is_recorded(url: str, records: DeploymentStore) -> None:
     waits = push(records).deployment
     records.change(waits, lambda old: advance(old, Status.RUNNING, AT))
 
-    def ending(status: Status) -> Callable[[], Answer]:
-        def end() -> Answer:
+    def ending(status: Status) -> Callable[[], RequestResult]:
+        def end() -> RequestResult:
             with Redis.from_url(url, socket_timeout=10) as client:
                 try:
-                    Records(client, keep_seconds=3600).change(waits, lambda old: advance(old, status, AT))
+                    DeploymentStore(client, keep_seconds=3600).change(waits, lambda old: advance(old, status, AT))
                 except IllegalTransition:
-                    return Answer(waits, "duplicate")
-            return Answer(waits, "created")
+                    return RequestResult(waits, "duplicate")
+            return RequestResult(waits, "created")
 
         return end
 
@@ -157,7 +159,9 @@ def test_of_two_endings_at_once_one_is_recorded(url: str, records: Records) -> N
     assert records.get(waits).status is winner
 
 
-def test_a_queue_that_was_emptied_does_not_leave_the_app_waiting_for_ever(client: Redis, records: Records) -> None:
+def test_a_queue_that_was_emptied_does_not_leave_the_app_waiting_for_ever(
+    client: Redis, records: DeploymentStore
+) -> None:
     first = push(records)
     SafeQueue(connection=client).empty()  # type: ignore[no-untyped-call]
     second = push(records)
@@ -170,14 +174,16 @@ def test_a_queue_that_was_emptied_does_not_leave_the_app_waiting_for_ever(client
 
 
 @pytest.mark.parametrize("status", ["failed", "finished", "canceled", "stopped", "", "nonsense"])
-def test_a_deployment_whose_job_will_not_run_is_not_joined(client: Redis, records: Records, status: str) -> None:
+def test_a_deployment_whose_job_will_not_run_is_not_joined(
+    client: Redis, records: DeploymentStore, status: str
+) -> None:
     first = push(records)
     client.hset(SafeJob.key_for(first.deployment), "status", status)
     assert push(records).kind == "created"
     assert records.get(first.deployment).status is Status.SUPERSEDED
 
 
-def test_a_waiting_deployment_whose_record_is_lost_is_not_waited_for(client: Redis, records: Records) -> None:
+def test_a_waiting_deployment_whose_record_is_lost_is_not_waited_for(client: Redis, records: DeploymentStore) -> None:
     first = push(records, "d-1")
     client.delete(redis_keys.record_key(first.deployment))
     again = push(records, "d-1")
@@ -185,7 +191,7 @@ def test_a_waiting_deployment_whose_record_is_lost_is_not_waited_for(client: Red
     assert again.deployment != first.deployment
 
 
-def test_a_redis_that_lost_everything_takes_the_next_push(client: Redis, records: Records) -> None:
+def test_a_redis_that_lost_everything_takes_the_next_push(client: Redis, records: DeploymentStore) -> None:
     push(records, "d-1")
     client.flushall()
     client.script_flush()
@@ -193,18 +199,18 @@ def test_a_redis_that_lost_everything_takes_the_next_push(client: Redis, records
     assert client.llen("rq:queue:hookd") == 1
 
 
-def test_a_push_that_joins_is_no_reason_to_start_anew(client: Redis, records: Records) -> None:
+def test_a_push_that_joins_is_no_reason_to_start_anew(client: Redis, records: DeploymentStore) -> None:
     deployment = push(records).deployment
     with client.pipeline() as start:
         watch(start, redis_keys.record_key(deployment), redis_keys.waiting_key("shop"))
-        assert push(records) == Answer(deployment, "joined")
+        assert push(records) == RequestResult(deployment, "joined")
         start.multi()
         start.ping()
         assert start.execute() == [True]
 
 
 def test_a_deployment_starts_also_under_a_flood_of_pushes_that_join_it(
-    url: str, client: Redis, records: Records
+    url: str, client: Redis, records: DeploymentStore
 ) -> None:
     """They are counted apart from the record: it used to change with each of them, and its start found no gap."""
     over = Event()
@@ -212,7 +218,7 @@ def test_a_deployment_starts_also_under_a_flood_of_pushes_that_join_it(
     def flood() -> None:
         with Redis.from_url(url, socket_timeout=10) as connection:
             while not over.is_set():
-                push(Records(connection, keep_seconds=3600))
+                push(DeploymentStore(connection, keep_seconds=3600))
 
     with ThreadPoolExecutor(WRITERS) as pool:
         floods = [pool.submit(flood) for _ in range(WRITERS)]

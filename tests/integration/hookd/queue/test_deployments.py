@@ -9,25 +9,34 @@ from redis import Redis
 from rq.job import JobStatus
 
 from hookd.model import redis_keys
-from hookd.model.app_status import AppView
-from hookd.model.deployment import UNDONE, Deployment, IllegalTransition, Status, Step, Trigger, advance, with_step
-from hookd.queue.codec import LARGEST, NoSuchDeployment
-from hookd.queue.deployments import Answer, Records, Request
+from hookd.model.app_status import AppStatus
+from hookd.model.deployment import (
+    RETRYABLE_ENDINGS,
+    Deployment,
+    IllegalTransition,
+    Status,
+    Step,
+    Trigger,
+    advance,
+    with_step,
+)
+from hookd.queue.codec import MAX_RECORD_BYTES, NoSuchDeployment
+from hookd.queue.deployments import DeploymentRequest, DeploymentStore, RequestResult
 from hookd.queue.rq_classes import SafeJob
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 A, B = "a" * 40, "b" * 40
 
 
-def ask(records: Records, trigger: Trigger = Trigger.PUSH, app: str = "shop", **more: str) -> Answer:
-    return records.request(Request(app=app, trigger=trigger, seconds=300, **more))
+def ask(records: DeploymentStore, trigger: Trigger = Trigger.PUSH, app: str = "shop", **more: str) -> RequestResult:
+    return records.request(DeploymentRequest(app=app, trigger=trigger, seconds=300, **more))
 
 
-def start(records: Records, deployment_id: str) -> Deployment:
+def start(records: DeploymentStore, deployment_id: str) -> Deployment:
     return records.change(deployment_id, lambda old: advance(old, Status.RUNNING, AT))
 
 
-def end(records: Records, deployment_id: str, status: Status) -> Deployment:
+def end(records: DeploymentStore, deployment_id: str, status: Status) -> Deployment:
     if records.get(deployment_id).status is Status.QUEUED and status is not Status.SUPERSEDED:
         start(records, deployment_id)
     return records.change(deployment_id, lambda old: advance(old, status, AT))
@@ -38,7 +47,7 @@ def waiting(client: Redis, app: str = "shop") -> str | None:
     return raw.decode() if isinstance(raw, bytes) else None
 
 
-def test_a_request_becomes_a_record_and_a_job_with_one_id(records: Records, client: Redis) -> None:
+def test_a_request_becomes_a_record_and_a_job_with_one_id(records: DeploymentStore, client: Redis) -> None:
     answer = ask(records, delivery="d-1", claimed_commit=A)
     record = records.get(answer.deployment)
     assert answer.kind == "created"
@@ -50,15 +59,15 @@ def test_a_request_becomes_a_record_and_a_job_with_one_id(records: Records, clie
     assert waiting(client) == answer.deployment
 
 
-def test_a_further_push_joins_the_one_that_waits(records: Records, client: Redis) -> None:
+def test_a_further_push_joins_the_one_that_waits(records: DeploymentStore, client: Redis) -> None:
     first = ask(records, delivery="d-1")
     for number in range(3):
-        assert ask(records, delivery=f"e-{number}") == Answer(first.deployment, "joined")
+        assert ask(records, delivery=f"e-{number}") == RequestResult(first.deployment, "joined")
     assert records.get(first.deployment).joined == 3
     assert client.llen("rq:queue:hookd") == 1
 
 
-def test_a_push_during_a_deployment_waits_behind_it(records: Records, client: Redis) -> None:
+def test_a_push_during_a_deployment_waits_behind_it(records: DeploymentStore, client: Redis) -> None:
     first = ask(records)
     start(records, first.deployment)
     second = ask(records)
@@ -67,41 +76,43 @@ def test_a_push_during_a_deployment_waits_behind_it(records: Records, client: Re
     assert client.llen("rq:queue:hookd") == 1
 
 
-def test_apps_do_not_join_each_other(records: Records, client: Redis) -> None:
+def test_apps_do_not_join_each_other(records: DeploymentStore, client: Redis) -> None:
     assert [ask(records, app=app).kind for app in ("shop", "blog")] == ["created", "created"]
     assert client.llen("rq:queue:hookd") == 2
 
 
-def test_the_same_delivery_again_is_answered_with_its_deployment(records: Records) -> None:
+def test_the_same_delivery_again_is_answered_with_its_deployment(records: DeploymentStore) -> None:
     first = ask(records, delivery="d-1")
-    assert ask(records, delivery="d-1") == Answer(first.deployment, "duplicate")
+    assert ask(records, delivery="d-1") == RequestResult(first.deployment, "duplicate")
     assert records.get(first.deployment).joined == 0
 
 
 @pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.UNCHANGED, Status.SUPERSEDED])
-def test_the_same_delivery_after_a_fair_ending_is_a_duplicate(records: Records, status: Status) -> None:
+def test_the_same_delivery_after_a_fair_ending_is_a_duplicate(records: DeploymentStore, status: Status) -> None:
     first = ask(records, delivery="d-1")
     end(records, first.deployment, status)
-    assert ask(records, delivery="d-1") == Answer(first.deployment, "duplicate")
+    assert ask(records, delivery="d-1") == RequestResult(first.deployment, "duplicate")
 
 
-@pytest.mark.parametrize("status", sorted(UNDONE))
-def test_the_same_delivery_after_a_bad_ending_runs_again_as_a_redelivery(records: Records, status: Status) -> None:
+@pytest.mark.parametrize("status", sorted(RETRYABLE_ENDINGS))
+def test_the_same_delivery_after_a_bad_ending_runs_again_as_a_redelivery(
+    records: DeploymentStore, status: Status
+) -> None:
     first = ask(records, delivery="d-1")
     end(records, first.deployment, status)
     again = ask(records, delivery="d-1")
     assert again.kind == "created"
     assert records.get(again.deployment).trigger is Trigger.REDELIVERY
-    assert ask(records, delivery="d-1") == Answer(again.deployment, "duplicate")
+    assert ask(records, delivery="d-1") == RequestResult(again.deployment, "duplicate")
 
 
-def test_a_delivery_that_joined_is_answered_with_what_it_joined(records: Records) -> None:
+def test_a_delivery_that_joined_is_answered_with_what_it_joined(records: DeploymentStore) -> None:
     first = ask(records, delivery="d-1")
     ask(records, delivery="d-2")
-    assert ask(records, delivery="d-2") == Answer(first.deployment, "duplicate")
+    assert ask(records, delivery="d-2") == RequestResult(first.deployment, "duplicate")
 
 
-def test_a_delivery_of_one_app_is_no_delivery_of_another(records: Records) -> None:
+def test_a_delivery_of_one_app_is_no_delivery_of_another(records: DeploymentStore) -> None:
     assert ask(records, delivery="d-1").deployment != ask(records, app="blog", delivery="d-1").deployment
 
 
@@ -125,7 +136,7 @@ def test_a_delivery_of_one_app_is_no_delivery_of_another(records: Records) -> No
     ],
 )
 def test_a_request_joins_only_what_will_do_as_much_as_it_asks_for(
-    records: Records, waits: Trigger, asked: Trigger, kind: str
+    records: DeploymentStore, waits: Trigger, asked: Trigger, kind: str
 ) -> None:
     first = ask(records, waits)
     second = ask(records, asked)
@@ -133,7 +144,9 @@ def test_a_request_joins_only_what_will_do_as_much_as_it_asks_for(
     assert records.get(first.deployment).status is (Status.QUEUED if kind == "joined" else Status.SUPERSEDED)
 
 
-def test_a_superseded_deployment_says_by_what_and_will_not_be_waited_for(records: Records, client: Redis) -> None:
+def test_a_superseded_deployment_says_by_what_and_will_not_be_waited_for(
+    records: DeploymentStore, client: Redis
+) -> None:
     first = ask(records)
     second = ask(records, Trigger.MANUAL)
     old = records.get(first.deployment)
@@ -144,7 +157,7 @@ def test_a_superseded_deployment_says_by_what_and_will_not_be_waited_for(records
 
 @pytest.mark.parametrize(("waits", "asks"), [({"pinned_commit": A}, {}), ({}, {"pinned_commit": A})])
 def test_a_commit_that_a_person_named_is_neither_joined_nor_joins(
-    records: Records, waits: dict[str, str], asks: dict[str, str]
+    records: DeploymentStore, waits: dict[str, str], asks: dict[str, str]
 ) -> None:
     first = ask(records, Trigger.MANUAL, **waits)
     second = ask(records, Trigger.MANUAL, **asks)
@@ -154,25 +167,25 @@ def test_a_commit_that_a_person_named_is_neither_joined_nor_joins(
 
 
 @pytest.mark.parametrize("trigger", [Trigger.PUSH, Trigger.REDELIVERY, Trigger.RECONCILE])
-def test_no_push_takes_the_place_of_the_commit_that_a_person_named(records: Records, trigger: Trigger) -> None:
+def test_no_push_takes_the_place_of_the_commit_that_a_person_named(records: DeploymentStore, trigger: Trigger) -> None:
     first = ask(records, Trigger.MANUAL, pinned_commit=A)
-    assert ask(records, trigger) == Answer(first.deployment, "joined")
+    assert ask(records, trigger) == RequestResult(first.deployment, "joined")
 
 
-def test_the_job_of_a_superseded_deployment_stays_before_the_new_one(records: Records, client: Redis) -> None:
+def test_the_job_of_a_superseded_deployment_stays_before_the_new_one(records: DeploymentStore, client: Redis) -> None:
     first = ask(records)
     second = ask(records, Trigger.MANUAL)
     assert client.lrange("rq:queue:hookd", 0, -1) == [first.deployment.encode()]
     assert SafeJob.fetch(second.deployment, connection=client).get_status() == JobStatus.RATE_LIMITED
 
 
-def test_an_ending_may_name_a_file_that_is_no_utf8(records: Records) -> None:
+def test_an_ending_may_name_a_file_that_is_no_utf8(records: DeploymentStore) -> None:
     answer = ask(records)
     records.change(answer.deployment, lambda old: advance(old, Status.FAILED, AT, cause="no such file: caf\udce9"))
     assert records.get(answer.deployment).cause == "no such file: caf?"
 
 
-def test_a_step_that_the_table_does_not_have_changes_nothing(records: Records) -> None:
+def test_a_step_that_the_table_does_not_have_changes_nothing(records: DeploymentStore) -> None:
     answer = ask(records)
     end(records, answer.deployment, Status.FAILED)
     with pytest.raises(IllegalTransition):
@@ -180,20 +193,20 @@ def test_a_step_that_the_table_does_not_have_changes_nothing(records: Records) -
     assert records.get(answer.deployment).status is Status.FAILED
 
 
-def test_a_change_keeps_the_number_of_those_who_joined(records: Records) -> None:
+def test_a_change_keeps_the_number_of_those_who_joined(records: DeploymentStore) -> None:
     answer = ask(records)
     ask(records)
     start(records, answer.deployment)
     assert records.get(answer.deployment).joined == 1
 
 
-def test_a_running_deployment_is_not_the_waiting_one_any_more(records: Records, client: Redis) -> None:
+def test_a_running_deployment_is_not_the_waiting_one_any_more(records: DeploymentStore, client: Redis) -> None:
     answer = ask(records)
     start(records, answer.deployment)
     assert waiting(client) is None
 
 
-def test_the_end_of_one_deployment_leaves_the_waiting_one_alone(records: Records, client: Redis) -> None:
+def test_the_end_of_one_deployment_leaves_the_waiting_one_alone(records: DeploymentStore, client: Redis) -> None:
     first = ask(records)
     start(records, first.deployment)
     second = ask(records)
@@ -201,7 +214,7 @@ def test_the_end_of_one_deployment_leaves_the_waiting_one_alone(records: Records
     assert waiting(client) == second.deployment
 
 
-def test_a_record_expires_only_after_its_ending(records: Records, client: Redis) -> None:
+def test_a_record_expires_only_after_its_ending(records: DeploymentStore, client: Redis) -> None:
     key = redis_keys.record_key(ask(records).deployment)
     assert client.ttl(key) == -1
     start(records, key.rpartition(":")[2])
@@ -214,7 +227,7 @@ def test_a_record_expires_only_after_its_ending(records: Records, client: Redis)
     "content",
     [{}, {"record": "{}"}, {"record": b"\xff"}, {"record": "[" * 9999}, {"beside": "1"}, "a text"],
 )
-def test_a_record_that_cannot_be_read_is_no_record(records: Records, client: Redis, content: Any) -> None:
+def test_a_record_that_cannot_be_read_is_no_record(records: DeploymentStore, client: Redis, content: Any) -> None:
     deployment_id = "shop-20260304T050607000-0a1b2c"
     if isinstance(content, str):
         client.set(redis_keys.record_key(deployment_id), content)
@@ -236,9 +249,9 @@ def put_steps(client: Redis, deployment_id: str, size: int) -> None:
     client.zadd(redis_keys.history_key("shop"), {deployment_id: AT.timestamp()})
 
 
-def test_a_record_too_large_to_be_a_deployment_s_costs_no_memory(records: Records, client: Redis) -> None:
+def test_a_record_too_large_to_be_a_deployment_s_costs_no_memory(records: DeploymentStore, client: Redis) -> None:
     small, large = (f"shop-20260304T05060700{number}-0a1b2c" for number in range(2))
-    put_steps(client, small, LARGEST // 2)
+    put_steps(client, small, MAX_RECORD_BYTES // 2)
     put_steps(client, large, 8 * 1024**2)
     client.hset(redis_keys.record_key(small), "beside", b"x" * 8 * 1024**2)
     tracemalloc.start()
@@ -250,7 +263,7 @@ def test_a_record_too_large_to_be_a_deployment_s_costs_no_memory(records: Record
         tracemalloc.stop()
 
 
-def test_what_is_beside_a_record_is_not_even_asked_for(records: Records, client: Redis) -> None:
+def test_what_is_beside_a_record_is_not_even_asked_for(records: DeploymentStore, client: Redis) -> None:
     waits = ask(records).deployment
     client.hset(redis_keys.record_key(waits), "beside", b"x" * 32 * 1024**2)
     tracemalloc.start()
@@ -261,9 +274,9 @@ def test_what_is_beside_a_record_is_not_even_asked_for(records: Records, client:
         tracemalloc.stop()
 
 
-def test_an_ending_that_is_too_long_to_be_read_back_is_cut(records: Records) -> None:
+def test_an_ending_that_is_too_long_to_be_read_back_is_cut(records: DeploymentStore) -> None:
     started = start(records, ask(records).deployment)
-    long = advance(started, Status.FAILED, AT, cause="é" * LARGEST, hint="hookd deploy shop")
+    long = advance(started, Status.FAILED, AT, cause="é" * MAX_RECORD_BYTES, hint="hookd deploy shop")
     long = with_step(long, Step(name="a", started_at=AT))
     records.change(started.id, lambda _: long)
     record = records.get(started.id)
@@ -271,81 +284,85 @@ def test_an_ending_that_is_too_long_to_be_read_back_is_cut(records: Records) -> 
 
 
 def test_a_delivery_is_remembered_for_a_week_and_no_longer(url: str, client: Redis) -> None:
-    records = Records(client, keep_seconds=90 * 86400)
+    records = DeploymentStore(client, keep_seconds=90 * 86400)
     for delivery in ("made", "joined"):
         ask(records, delivery=delivery)
         assert 6 * 86400 < int(client.ttl(redis_keys.delivery_key("shop", delivery))) <= 7 * 86400
 
 
-def test_a_delivery_is_remembered_no_longer_than_its_deployment(records: Records, client: Redis) -> None:
+def test_a_delivery_is_remembered_no_longer_than_its_deployment(records: DeploymentStore, client: Redis) -> None:
     ask(records, delivery="one")
     assert 0 < int(client.ttl(redis_keys.delivery_key("shop", "one"))) <= 3600
 
 
-def old_deployments(records: Records, count: int) -> list[str]:
+def old_deployments(records: DeploymentStore, count: int) -> list[str]:
     """Deployments of one app, a day apart, the newest first, all ended."""
     made = []
     for day in range(count):
-        request = Request(app="shop", trigger=Trigger.MANUAL, seconds=300)
+        request = DeploymentRequest(app="shop", trigger=Trigger.MANUAL, seconds=300)
         answer = records.request(request, now=AT - timedelta(days=count - day))
         end(records, answer.deployment, Status.SUCCEEDED)
         made.append(answer.deployment)
     return made[::-1]
 
 
-def test_the_history_shows_the_newest_first(records: Records) -> None:
+def test_the_history_shows_the_newest_first(records: DeploymentStore) -> None:
     made = old_deployments(records, 4)
     assert [record.id for record in records.history("shop", 3)] == made[:3]
     assert records.history("blog", 3) == []
 
 
-def test_what_is_beyond_the_count_or_too_old_is_forgotten(records: Records, client: Redis) -> None:
+def test_what_is_beyond_the_count_or_too_old_is_forgotten(records: DeploymentStore, client: Redis) -> None:
     made = old_deployments(records, 5)
-    assert records.forget_old("shop", keep=4, before=AT - timedelta(days=3.5)) == made[3:]
+    assert records.delete_old("shop", keep=4, before=AT - timedelta(days=3.5)) == made[3:]
     assert [record.id for record in records.history("shop", 9)] == made[:3]
     assert client.exists(*map(redis_keys.record_key, made)) == 3
 
 
-def test_a_deployment_that_has_not_ended_is_never_forgotten(records: Records) -> None:
+def test_a_deployment_that_has_not_ended_is_never_forgotten(records: DeploymentStore) -> None:
     waits = ask(records).deployment
-    assert records.forget_old("shop", keep=0, before=datetime.now(UTC)) == []
+    assert records.delete_old("shop", keep=0, before=datetime.now(UTC)) == []
     start(records, waits)
-    assert records.forget_old("shop", keep=0, before=datetime.now(UTC)) == []
+    assert records.delete_old("shop", keep=0, before=datetime.now(UTC)) == []
     assert records.get(waits).status is Status.RUNNING
 
 
-def test_a_record_that_is_gone_leaves_the_history_too(records: Records, client: Redis) -> None:
+def test_a_record_that_is_gone_leaves_the_history_too(records: DeploymentStore, client: Redis) -> None:
     [made] = old_deployments(records, 1)
     client.delete(redis_keys.record_key(made))
     assert records.history("shop", 9) == []
-    assert records.forget_old("shop", keep=9, before=AT) == [made]
+    assert records.delete_old("shop", keep=9, before=AT) == [made]
     assert client.zcard(redis_keys.history_key("shop")) == 0
 
 
-def test_what_the_worker_saw_is_read_as_it_was_published(records: Records) -> None:
-    view = AppView(app="shop", deployed_commit=A, release="000001-aaaaaaaaaaaa", head=B, head_seen_at=AT, healthy=True)
-    assert records.view("shop") == AppView(app="shop")
+def test_what_the_worker_saw_is_read_as_it_was_published(records: DeploymentStore) -> None:
+    view = AppStatus(
+        app="shop", deployed_commit=A, release="000001-aaaaaaaaaaaa", head=B, head_seen_at=AT, healthy=True
+    )
+    assert records.view("shop") == AppStatus(app="shop")
     records.publish(view)
     assert records.view("shop") == view
-    assert records.view("blog") == AppView(app="blog")
+    assert records.view("blog") == AppStatus(app="blog")
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"{}", b'{"app": "../x"}', b"[" * 9999])
-def test_a_view_that_cannot_be_read_is_an_empty_one(records: Records, client: Redis, content: bytes) -> None:
-    client.set(redis_keys.app_key("shop"), content)
-    assert records.view("shop") == AppView(app="shop")
+def test_a_view_that_cannot_be_read_is_an_empty_one(records: DeploymentStore, client: Redis, content: bytes) -> None:
+    client.set(redis_keys.app_status_key("shop"), content)
+    assert records.view("shop") == AppStatus(app="shop")
 
 
-def test_a_record_that_says_it_is_another_deployment_s_is_none(records: Records) -> None:
-    mine = records.request(Request(app="shop", trigger=Trigger.PUSH, seconds=60)).deployment
-    other = records.request(Request(app="blog", trigger=Trigger.PUSH, seconds=60)).deployment
+def test_a_record_that_says_it_is_another_deployment_s_is_none(records: DeploymentStore) -> None:
+    mine = records.request(DeploymentRequest(app="shop", trigger=Trigger.PUSH, seconds=60)).deployment
+    other = records.request(DeploymentRequest(app="blog", trigger=Trigger.PUSH, seconds=60)).deployment
     stolen = records.connection.hget(redis_keys.record_key(other), "record")
     assert stolen is not None
     records.connection.hset(redis_keys.record_key(mine), "record", stolen)
     assert records.find(mine) is None
 
 
-def test_another_app_s_deployment_is_neither_joined_nor_taken_for_an_answer(records: Records, client: Redis) -> None:
+def test_another_app_s_deployment_is_neither_joined_nor_taken_for_an_answer(
+    records: DeploymentStore, client: Redis
+) -> None:
     blog = ask(records, app="blog")
     client.set(redis_keys.waiting_key("shop"), blog.deployment)
     client.set(redis_keys.delivery_key("shop", "d-1"), blog.deployment)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hookd.model import redis_keys
-from hookd.model.app_status import AppView, Quarantine
-from hookd.model.decision import Behind, Decision, Verdict
+from hookd.model.app_status import AppStatus, Quarantine
+from hookd.model.decision import Decision, Lag, Verdict
 from hookd.model.deployment import Deployment, Status, Step, Trigger
 from hookd.queue.counters import STEPS
 from tests.support.receiver import Bench, bench
@@ -29,10 +29,10 @@ RECORD = Deployment(
     claimed_commit=COMMIT, commit=COMMIT, subject="a change", author="Ada", cause="it is bad", hint="hookd deploy shop",
     steps=(Step(name="fetch", started_at=AT, seconds=1.5, outcome="done", detail="main"),),
 )  # fmt: skip
-VIEW = AppView(
+VIEW = AppStatus(
     app=APP, deployed_commit=COMMIT, head="cd" * 20, head_seen_at=AT, healthy=True, checked_at=AT, pinned_commit=COMMIT,
     quarantined=(Quarantine(commit=COMMIT, since=AT, cause="it was bad"),),
-    behind=Behind(commits=3, since=AT, verdict=Verdict.QUARANTINED, because="it was bad"),
+    behind=Lag(commits=3, since=AT, verdict=Verdict.QUARANTINED, why="it was bad"),
 )  # fmt: skip
 DECISION = Decision(
     at=AT, app=APP, source="delivery", verdict=Verdict.QUEUED, why="a deployment was asked for", event="push",
@@ -73,7 +73,7 @@ def _places(document: Any) -> Iterator[tuple[Any, Any]]:
             yield from _places(document[key])
 
 
-def documents(model: Deployment | AppView | Decision) -> st.SearchStrategy[bytes]:
+def documents(model: Deployment | AppStatus | Decision) -> st.SearchStrategy[bytes]:
     """What may stand in the place of a value of hookd's: one that is nearly right, or anything."""
     written = model.model_dump_json()
     return st.builds(lambda at, odd: spoilt(json.loads(written), at, odd), st.floats(0, 1), ODD) | BYTES
@@ -84,9 +84,9 @@ def write(receiver: Bench, record: bytes, view: bytes, decision: bytes, number: 
     redis = receiver.redis
     redis.flushdb()
     redis.hset(redis_keys.record_key(ID), "record", record)
-    redis.hset(redis_keys.joined_key(APP), ID, number)
+    redis.hset(redis_keys.coalesced_key(APP), ID, number)
     redis.zadd(redis_keys.history_key(APP), {ID: AT.timestamp()})
-    redis.set(redis_keys.app_key(APP), view)
+    redis.set(redis_keys.app_status_key(APP), view)
     redis.set(redis_keys.waiting_key(APP), ID)
     for stream in (redis_keys.decisions_key(APP), redis_keys.REFUSALS):
         redis.xadd(stream, {"decision": decision})

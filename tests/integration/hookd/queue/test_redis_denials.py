@@ -10,12 +10,12 @@ import pytest
 from redis import Redis
 from redis.exceptions import AuthenticationError, ExecAbortError, NoPermissionError, ResponseError
 
-from hookd.cli.programs import redis_answers
+from hookd.cli.programs import is_redis_up
 from hookd.credentials import ROLES, Role
 from hookd.model import redis_keys as names
 from hookd.model.deployment import Trigger
 from hookd.queue import counters, decision_log
-from hookd.queue.deployments import Records, Request
+from hookd.queue.deployments import DeploymentRequest, DeploymentStore
 from tests.support.guarded import PASSWORDS, GuardedInstallation, as_role, as_test, guarded_redis, servers
 from tests.support.processes import python
 from tests.support.raw_jobs import call, put_job
@@ -31,7 +31,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             put_job(client, {"data": call(names.DEPLOY, ID)}, ID)
             client.sadd("rq:workers", "rq:worker:one")
             client.hset("rq:worker:one", "state", "busy")
-            client.set(names.app_key("shop"), json.dumps({"app": "shop"}))
+            client.set(names.app_status_key("shop"), json.dumps({"app": "shop"}))
             client.hset(names.record_key(ID), "record", "{}")
             client.zadd(names.history_key("shop"), {ID: 1})
             client.set("hookd:other", "1")
@@ -55,10 +55,10 @@ RECEIVER: list[list[str]] = [
     # Nothing is deleted, replaced, renamed or made to expire but a record.
     *([verb, key] for verb in ("DEL", "UNLINK") for key in (JOB, RECORD, QUEUE, names.waiting_key("shop"))),
     *(["EXPIRE", key, "0"] for key in (JOB, QUEUE, names.waiting_key("shop"), "rq:rl:app-shop:allowed")),
-    *(["SET", key, "x"] for key in (JOB, RECORD, QUEUE, names.app_key("shop"), "rq:suspended", "rq:worker:two")),
+    *(["SET", key, "x"] for key in (JOB, RECORD, QUEUE, names.app_status_key("shop"), "rq:suspended", "rq:worker:two")),
     *(["RENAME", JOB, "rq:job:x"], ["COPY", JOB, "rq:job:x"], ["LPOP", QUEUE], ["LREM", QUEUE, "0", ID]),
     # Nothing of others is read.
-    *(["LRANGE", QUEUE, "0", "-1"], ["HGETALL", JOB], ["GET", names.app_key("shop")], ["GET", "hookd:other"]),
+    *(["LRANGE", QUEUE, "0", "-1"], ["HGETALL", JOB], ["GET", names.app_status_key("shop")], ["GET", "hookd:other"]),
     *(["ZRANGE", names.history_key("shop"), "0", "-1"], ["SMEMBERS", "rq:workers"], ["HGETALL", "rq:worker:one"]),
     # Other queues, jobs that are no deployments, and workers.
     *(["RPUSH", "rq:queue:other", "x"], ["RPUSH", "rq:queue:hookd:intermediate", "x"], ["RPUSH", JOB, "x"]),
@@ -69,8 +69,9 @@ RECEIVER: list[list[str]] = [
     *([verb, key, "+", "-"] for verb in ("XREVRANGE", "XRANGE") for key in (DECISIONS, names.REFUSALS)),
     *(["XDEL", DECISIONS, "0-1"], ["XTRIM", DECISIONS, "MAXLEN", "0"], ["DEL", names.REFUSALS], ["DEL", COUNTS]),
     *(["HGETALL", COUNTS], ["HGET", COUNTS, "refused"], ["HDEL", COUNTS, "refused"], ["EXPIRE", COUNTS, "0"]),
-    *(["HDEL", names.joined_key("shop"), ID], ["DEL", names.joined_key("shop")], ["HINCRBY", RECORD, "record", "1"]),
-    *(["XADD", key, "*", "decision", "x"] for key in (RECORD, QUEUE, COUNTS, "hookd:other", names.asked_key("shop"))),
+    *(["HDEL", names.coalesced_key("shop"), ID], ["DEL", names.coalesced_key("shop")]),
+    ["HINCRBY", RECORD, "record", "1"],
+    *(["XADD", key, "*", "decision", "x"] for key in (RECORD, QUEUE, COUNTS, "hookd:other", names.polled_key("shop"))),
     ["ZADD", "rq:failed:hookd", "1", ID],
     ["BLMOVE", QUEUE, "rq:queue:hookd:intermediate", "LEFT", "RIGHT", "1"],
 ]  # fmt: skip
@@ -78,7 +79,8 @@ STATUS: list[list[str]] = [
     *ADMIN,
     *SPYING,
     *(["SCAN", "0"], ["PUBLISH", "rq:pubsub:one", "x"], ["SCRIPT", "LOAD", "return 1"], ["EVALSHA", "0" * 40, "0"]),
-    *(["SET", names.app_key("shop"), "x"], ["HSET", RECORD, "record", "x"], ["DEL", RECORD], ["EXPIRE", RECORD, "1"]),
+    *(["SET", names.app_status_key("shop"), "x"], ["HSET", RECORD, "record", "x"], ["DEL", RECORD]),
+    ["EXPIRE", RECORD, "1"],
     *(["ZADD", names.history_key("shop"), "1", "x"], ["RPUSH", QUEUE, ID], ["SADD", "rq:queues", "x"]),
     *(["GET", names.waiting_key("shop")], ["GET", names.delivery_key("shop", "1")], ["GET", "hookd:other"]),
     # Which check a refused signature failed is the operator's to know; nothing is written.
@@ -148,8 +150,8 @@ def test_a_poisoned_key_heals_with_the_next_push(server: str, poison: bytes) -> 
     with as_role(server, "receiver") as client:
         for key in keys:
             client.set(key, poison)
-        wish = Request(app="blog", trigger=Trigger.PUSH, seconds=60, delivery="d")
-        answer = Records(client, keep_seconds=60).request(wish)
+        wish = DeploymentRequest(app="blog", trigger=Trigger.PUSH, seconds=60, delivery="d")
+        answer = DeploymentStore(client, keep_seconds=60).request(wish)
         assert (answer.kind, client.mget(keys)) == ("created", [answer.deployment.encode()] * 2)
 
 
@@ -170,8 +172,8 @@ def test_the_password_of_one_role_is_not_that_of_another(server: str, role: Role
 
 
 def test_a_redis_that_wants_a_password_is_there(server: str) -> None:
-    assert redis_answers(server)
-    assert not redis_answers("unix:///nowhere/redis.sock")
+    assert is_redis_up(server)
+    assert not is_redis_up("unix:///nowhere/redis.sock")
 
 
 def test_the_embedded_server_is_not_started_where_passwords_are_wanted(tmp_path: Path) -> None:
@@ -185,14 +187,14 @@ def test_the_embedded_server_is_not_started_where_passwords_are_wanted(tmp_path:
 
 def test_status_reads_what_its_pages_show(server: str) -> None:
     with as_role(server, "status") as client:
-        records = Records(client, keep_seconds=60)
+        records = DeploymentStore(client, keep_seconds=60)
         assert records.find(ID) is None  # It is no record that a reader takes for one; but it may be read.
         assert records.history("shop", 20) == []
         assert records.view("shop").app == "shop"
         assert records.views(["shop", "blog"])[0].app == "shop"
         assert records.waiting_ids(["shop", "nobody"]) == [None, None]
-        assert decision_log.newest(client, "shop", 10) == []
-        assert [found.refused for found in counters.read(client, ["shop", counters.NO_APP])] == [0, 0]
+        assert decision_log.read_newest(client, "shop", 10) == []
+        assert [found.refused for found in counters.read_counters(client, ["shop", counters.NO_APP])] == [0, 0]
         assert client.ping()
 
 

@@ -113,7 +113,7 @@ def test_a_strangers_description_forges_no_line_of_the_log(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "function", ["os.system", "trap.run", "worker.recovery.liveness.end_dead", "worker.job.deploy\n", print]
+    "function", ["os.system", "trap.run", "worker.recovery.liveness.finish_crashed", "worker.job.deploy\n", print]
 )
 def test_a_queue_takes_no_function_that_is_not_listed(site: Site, function: Any) -> None:
     queue = SafeQueue("elsewhere", connection=site.client)

@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 
 from hookd.model.deployment import Deployment, Status, Trigger
-from hookd.queue.deployments import Request
+from hookd.queue.deployments import DeploymentRequest
 from tests.support.installation import Installation, app_files
 from tests.support.processes import PROJECT, wait_for
 from tests.support.raw_jobs import Pickled, put_id, put_job
@@ -128,7 +128,7 @@ def test_requeueing_an_unknown_deployment_says_so(hookd: Installation) -> None:
     "call",
     [
         ("os.system", "touch marker"),
-        ("worker.recovery.liveness.end_dead", UNKNOWN),
+        ("worker.recovery.liveness.finish_crashed", UNKNOWN),
         ("worker.job.replay",),
         ("worker.job.replay", "no-such-id"),
         ("worker.job.replay", UNKNOWN, UNKNOWN),
@@ -175,10 +175,10 @@ def test_an_emptied_queue_does_not_leave_an_app_waiting(hookd: Installation, cli
     assert rq(hookd, "suspend").returncode == 0
     assert rq(hookd, "enqueue", "-q", "hookd", "worker.job.replay", UNKNOWN).returncode == 0  # It takes one more.
     wait_for(lambda: client.hget("rq:worker:worker-0", "state") == b"suspended", what="the worker's rest")
-    first = hookd.records.request(Request(app="broken", trigger=Trigger.MANUAL, seconds=60)).deployment
+    first = hookd.records.request(DeploymentRequest(app="broken", trigger=Trigger.MANUAL, seconds=60)).deployment
     done = rq(hookd, "empty", "hookd")
     assert "1 jobs removed from hookd queue" in done.stdout, done.stderr
-    second = hookd.records.request(Request(app="broken", trigger=Trigger.MANUAL, seconds=60)).deployment
+    second = hookd.records.request(DeploymentRequest(app="broken", trigger=Trigger.MANUAL, seconds=60)).deployment
     assert rq(hookd, "resume").returncode == 0
     assert hookd.wait_for_ending(second).status is Status.FAILED
     assert hookd.records.get(first).status is Status.SUPERSEDED

@@ -17,8 +17,8 @@ from hookd.model.decision import Decision, Verdict
 from hookd.model.deployment import Status
 from hookd.model.eligibility import Freeze
 from hookd.queue import counters, decision_log
-from hookd.queue.client import impatient
-from hookd.receiver.refusal_log import Notebook
+from hookd.queue.client import receiver_client
+from hookd.receiver.refusal_log import RefusalLog
 from hookd.receiver.senders import SENDERS
 from tests.support.installation import SECRET, Installation
 from tests.support.processes import wait_for
@@ -42,17 +42,17 @@ REASON = "the database moves"
 
 def decided(receiver: Bench, app: str = "github") -> list[Decision]:
     """The app's decisions, the oldest first."""
-    return decision_log.newest(receiver.redis, app, 100)[::-1]
+    return decision_log.read_newest(receiver.redis, app, 100)[::-1]
 
 
 def refused(receiver: Bench, count: int = 1) -> list[Decision]:
     """The refused requests, the oldest first, when all of them have come to Redis."""
-    wait_for(lambda: len(decision_log.refusals(receiver.redis, 500)) >= count, what="the refusals")
-    return decision_log.refusals(receiver.redis, 500)[::-1]
+    wait_for(lambda: len(decision_log.read_refusals(receiver.redis, 500)) >= count, what="the refusals")
+    return decision_log.read_refusals(receiver.redis, 500)[::-1]
 
 
-def counted(receiver: Bench, app: str = "github") -> counters.Counts:
-    [found] = counters.read(receiver.redis, [app])
+def counted(receiver: Bench, app: str = "github") -> counters.Counters:
+    [found] = counters.read_counters(receiver.redis, [app])
     return found
 
 
@@ -64,7 +64,7 @@ def test_each_push_is_kept_with_what_it_said_and_what_was_decided(receiver: Benc
     found = decided(receiver)
     assert [(each.verdict, each.delivery, each.deployment) for each in found] == [
         (Verdict.QUEUED, "first", first),
-        (Verdict.JOINED, "second", first),
+        (Verdict.COALESCED, "second", first),
         (Verdict.DUPLICATE, "second", first),
     ]
     for each in found:
@@ -116,10 +116,10 @@ def test_a_strangers_text_is_cut(receiver: Bench) -> None:
 
 
 def test_only_so_many_are_kept(receiver: Bench) -> None:
-    for number in range(decision_log.KEPT + 5):
+    for number in range(decision_log.MAX_ENTRIES + 5):
         receiver.push(event="ping", delivery=f"d-{number}")
-    assert receiver.redis.xlen(redis_keys.decisions_key("github")) == decision_log.KEPT
-    assert counted(receiver).deliveries[Verdict.IGNORED] == decision_log.KEPT + 5
+    assert receiver.redis.xlen(redis_keys.decisions_key("github")) == decision_log.MAX_ENTRIES
+    assert counted(receiver).deliveries[Verdict.IGNORED] == decision_log.MAX_ENTRIES + 5
 
 
 def spoilt(sender: str, body: bytes) -> dict[str, tuple[dict[str, str], bytes, str]]:
@@ -320,15 +320,15 @@ def test_a_push_to_a_frozen_app_is_not_said_to_be_recorded_while_redis_takes_not
 
 def test_refusals_that_redis_does_not_take_are_said_once(receiver: Bench, caplog: pytest.LogCaptureFixture) -> None:
     receiver.redis.xadd(redis_keys.REFUSALS, {"decision": "{}"}, id=FULL)
-    notebook = Notebook(receiver.redis)
+    notebook = RefusalLog(receiver.redis)
     for number in range(3):
         notebook.add(refusal(str(number)), signature=True)
-        assert notebook.bring()
+        assert notebook.flush()
     assert counted(receiver).refused == 3
     assert caplog.messages.count("refusals not kept") == 1
     receiver.redis.delete(redis_keys.REFUSALS)
     notebook.add(refusal("later"), signature=True)
-    assert notebook.bring()
+    assert notebook.flush()
     assert [each.why for each in refused(receiver)] == ["later"]
 
 
@@ -387,8 +387,8 @@ def test_refused_requests_wait_for_no_redis_and_none_is_forgotten(site: Installa
     with site.receiver(), Redis.from_url(site.redis_url) as redis:
         with hung(redis):
             assert {site.post("/hooks/github", body, wrong)[0] for _ in range(400)} == {401}
-        wait_for(lambda: counters.read(redis, ["github"])[0].refused >= 400, what="the numbers of all")
-        assert len(decision_log.refusals(redis, 500)) == decision_log.KEPT
+        wait_for(lambda: counters.read_counters(redis, ["github"])[0].refused >= 400, what="the numbers of all")
+        assert len(decision_log.read_refusals(redis, 500)) == decision_log.MAX_ENTRIES
 
 
 def test_what_was_refused_before_a_stop_is_kept(site: Installation) -> None:
@@ -396,28 +396,28 @@ def test_what_was_refused_before_a_stop_is_kept(site: Installation) -> None:
     with Redis.from_url(site.redis_url) as redis:
         with site.receiver():
             assert site.post("/hooks/github", body, headers_of("github", b"other"))[0] == 401
-        assert len(decision_log.refusals(redis, 10)) == 1
+        assert len(decision_log.read_refusals(redis, 10)) == 1
 
 
-class Counting(Notebook):
+class Counting(RefusalLog):
     """Counts how often it tried to bring its notes to Redis."""
 
     tries = 0
 
-    def bring(self) -> bool:
+    def flush(self) -> bool:
         self.tries += 1
-        return super().bring()
+        return super().flush()
 
 
 def test_what_was_refused_while_redis_was_away_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with impatient(f"unix://{tmp_path}/redis.sock?db=0") as redis:
-        notebook = Counting(redis, away_seconds=0.01)
+    with receiver_client(f"unix://{tmp_path}/redis.sock?db=0") as redis:
+        notebook = Counting(redis, retry_seconds=0.01)
         notebook.add(refusal("first"), signature=True)
         wait_for(lambda: notebook.tries > 3, what="some tries")
         notebook.add(refusal("second"), signature=True)
         with redis_server(tmp_path):
-            wait_for(lambda: counters.read(redis, ["github"])[0].refused == 2, what="the numbers")
-            assert [each.why for each in decision_log.refusals(redis, 10)] == ["second", "first"]
+            wait_for(lambda: counters.read_counters(redis, ["github"])[0].refused == 2, what="the numbers")
+            assert [each.why for each in decision_log.read_refusals(redis, 10)] == ["second", "first"]
     assert caplog.messages.count("refusals wait for Redis") == 1, "it is said once"
 
 

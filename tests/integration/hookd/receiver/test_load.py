@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from hookd.model.app_status import AppView
+from hookd.model.app_status import AppStatus
 from hookd.model.deployment import Status
 from tests.support.installation import Installation, app_files
 from tests.support.load import (
@@ -121,7 +121,7 @@ def test_a_thousand_apps_are_served_with_a_few_questions(tmp_path: Path) -> None
                 body = push_body(app)
                 assert site.post(f"/hooks/{app}", body, headers_of("github", body))[0] == 202
             for app in apps:
-                site.records.publish(AppView(app=app, healthy=True))
+                site.records.publish(AppStatus(app=app, healthy=True))
             before = commands(redis)
             listed = site.post("/apps", b"", {}, method="GET")[1]["apps"]
             assert [each["app"] for each in listed] == sorted(apps)

@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from hookd import freezes
 from hookd.model import redis_keys
-from hookd.model.app_status import AppView
-from hookd.model.decision import Behind, Verdict
+from hookd.model.app_status import AppStatus
+from hookd.model.decision import Lag, Verdict
 from hookd.model.deployment import (
     ENDINGS,
     TRANSITIONS,
@@ -29,7 +29,7 @@ from hookd.model.deployment import (
 )
 from hookd.model.eligibility import Freeze
 from hookd.queue import counters
-from hookd.queue.deployments import Request
+from hookd.queue.deployments import DeploymentRequest
 from hookd.receiver.server import build
 from tests.support.processes import PROJECT, wait_for
 from tests.support.receiver import NEW, OLD, Bench, content, headers_of, push_body
@@ -56,7 +56,7 @@ def value(receiver: Bench, name: str, app: str = "github", **labels: str) -> flo
 
 
 def asked(receiver: Bench, trigger: Trigger = Trigger.MANUAL) -> str:
-    return receiver.records.request(Request(app="github", trigger=trigger, seconds=60)).deployment
+    return receiver.records.request(DeploymentRequest(app="github", trigger=trigger, seconds=60)).deployment
 
 
 def run(receiver: Bench, ending: Status, seconds: float = 10, steps: tuple[Step, ...] = ()) -> str:
@@ -167,7 +167,7 @@ def test_refused_signatures_are_counted_also_for_no_app(receiver: Bench) -> None
 
 def test_a_waiting_deployment_shows_its_age_until_it_starts(receiver: Bench) -> None:
     long_ago = datetime.now(UTC) - timedelta(seconds=100)
-    asking = Request(app="github", trigger=Trigger.PUSH, seconds=60)
+    asking = DeploymentRequest(app="github", trigger=Trigger.PUSH, seconds=60)
     deployment = receiver.records.request(asking, now=long_ago).deployment
     assert value(receiver, "hookd_waiting") == 1
     assert 100 <= (value(receiver, "hookd_queue_age_seconds") or 0) < 200
@@ -179,8 +179,8 @@ def test_a_waiting_deployment_shows_its_age_until_it_starts(receiver: Bench) -> 
 def test_an_app_behind_its_head_says_since_when_and_why(
     receiver: Bench, commits: int | None, shown: float | None
 ) -> None:
-    behind = Behind(commits=commits, since=AT, verdict=Verdict.QUARANTINED, because="a stranger's\ntext")
-    view = AppView(app="github", deployed_commit=OLD, head=NEW, head_seen_at=AT, healthy=False, behind=behind)
+    behind = Lag(commits=commits, since=AT, verdict=Verdict.QUARANTINED, why="a stranger's\ntext")
+    view = AppStatus(app="github", deployed_commit=OLD, head=NEW, head_seen_at=AT, healthy=False, behind=behind)
     receiver.records.publish(view)
     assert value(receiver, "hookd_behind_since_timestamp_seconds", reason="quarantined") == AT.timestamp()
     assert value(receiver, "hookd_behind_commits", reason="quarantined") == shown
@@ -208,7 +208,7 @@ def test_what_a_stranger_wrote_makes_no_series_and_no_number(receiver: Bench) ->
         *(("delivered_at", b"\xff"), ("succeeded_at", "x")),
     ):
         receiver.redis.hset(redis_keys.counts_key("github"), field, written)
-    receiver.redis.set(redis_keys.app_key("github"), '{"app": "gogs", "healthy": true}')
+    receiver.redis.set(redis_keys.app_status_key("github"), '{"app": "gogs", "healthy": true}')
     receiver.redis.set(redis_keys.waiting_key("github"), evil)
     receiver.redis.hset(redis_keys.counts_key("nobody"), "refused", 5)
     found = scraped(receiver)
@@ -216,7 +216,7 @@ def test_what_a_stranger_wrote_makes_no_series_and_no_number(receiver: Bench) ->
     assert all(number >= 0 and number < 1e12 for number in found.values())
 
 
-@pytest.mark.parametrize("key", [redis_keys.counts_key, redis_keys.app_key, redis_keys.waiting_key])
+@pytest.mark.parametrize("key", [redis_keys.counts_key, redis_keys.app_status_key, redis_keys.waiting_key])
 def test_a_key_of_another_kind_does_not_hide_the_other_apps(receiver: Bench, key: Any) -> None:
     asked(receiver)
     receiver.redis.delete(key("gogs"))
@@ -307,8 +307,8 @@ def test_promtool_accepts_the_alerts_and_the_scrape_configuration(tmp_path: Path
 
 
 def test_every_alert_asks_for_metrics_that_are_there(receiver: Bench) -> None:
-    behind = Behind(commits=1, since=AT, verdict=Verdict.WAITING, because="x")
-    receiver.records.publish(AppView(app="github", head_seen_at=AT, behind=behind))
+    behind = Lag(commits=1, since=AT, verdict=Verdict.WAITING, why="x")
+    receiver.records.publish(AppStatus(app="github", head_seen_at=AT, behind=behind))
     run(receiver, Status.FAILED)
     there = {name for name, _ in scraped(receiver)}
     expressions = re.findall(r"expr: (.*)", blocks()[1])

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from hookd.config import ConfigError
-from hookd.eventlog import Json, Plain
+from hookd.eventlog import JsonFormatter, TextFormatter
 from hookd.model import redis_keys
 from hookd.model.deployment import Status, Trigger
 from hookd.queue.rq_classes import SafeJob
@@ -152,12 +152,12 @@ def test_what_is_logged_holds_neither_secret_nor_signature(receiver: Bench, capl
     deployment = content(receiver.post("/hooks/github", body, headers))["deployment"]
     receiver.post("/hooks/github", body + b" ", headers)
     receiver.post("/hooks/nobody\nelse", body, headers)
-    lines = [Plain().format(record) for record in caplog.records]
+    lines = [TextFormatter().format(record) for record in caplog.records]
     assert lines == [
         f"INFO hookd.receiver.app push app=github answer=created deployment={deployment}",
         "WARNING hookd.receiver.app refused signature app=github client=127.0.0.1 check=wrong signature",
         "WARNING hookd.receiver.app refused signature app=- client=127.0.0.1 check=no such app",
     ]
-    text = "".join(lines + [Json().format(record) for record in caplog.records])
+    text = "".join(lines + [JsonFormatter().format(record) for record in caplog.records])
     for hidden in (SECRET, headers["X-Hub-Signature-256"].partition("=")[2], "nobody"):
         assert hidden not in text

@@ -8,10 +8,10 @@ from werkzeug.test import TestResponse
 
 from hookd.credentials import Secret
 from hookd.receiver.app import Receiver, create_app
-from hookd.receiver.refusal_log import Notebook
+from hookd.receiver.refusal_log import RefusalLog
 from hookd.receiver.secrets import Keyring
 from hookd.receiver.senders import SENDERS
-from hookd.receiver.status_routes import Readers
+from hookd.receiver.status_routes import ReadAccess
 from tests.support.installation import SECRET
 from tests.support.receiver import FORM, JSON, Bench, form_of, headers_of, push_body, signed
 
@@ -75,8 +75,8 @@ def test_an_unknown_app_cannot_be_told_from_a_wrong_signature(receiver: Bench, s
 
 def test_a_secret_whose_app_is_gone_opens_nothing(receiver: Bench) -> None:
     keyring = Keyring({"ghost": (Secret(SECRET.encode()),)})
-    notebook = Notebook(receiver.redis)
-    app = create_app(Receiver(receiver.config, keyring, receiver.records, notebook), Readers(True, None))
+    notebook = RefusalLog(receiver.redis)
+    app = create_app(Receiver(receiver.config, keyring, receiver.records, notebook), ReadAccess(True, None))
     body = push_body("ghost")
     response = app.test_client().post("/hooks/ghost", data=body, headers=headers_of("github", body))
     assert (response.status_code, response.data) == (401, UNSIGNED)

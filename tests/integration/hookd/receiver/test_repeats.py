@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hookd.model.deployment import UNDONE, Status, Trigger
+from hookd.model.deployment import RETRYABLE_ENDINGS, Status, Trigger
 from hookd.receiver.senders import SENDERS
 from tests.support.receiver import Bench, content, push_body
 
@@ -34,7 +34,7 @@ def test_a_delivery_that_was_done_is_not_done_again(receiver: Bench, status: Sta
     assert pushed(receiver) == (200, "duplicate", deployment)
 
 
-@pytest.mark.parametrize("status", sorted(UNDONE))
+@pytest.mark.parametrize("status", sorted(RETRYABLE_ENDINGS))
 def test_a_delivery_that_failed_runs_again(receiver: Bench, status: Status) -> None:
     _, _, failed = pushed(receiver)
     receiver.end(failed, status)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hookd.model.deployment import Trigger
-from hookd.queue.deployments import Request
+from hookd.queue.deployments import DeploymentRequest
 from tests.support.guarded import PASSWORDS, GuardedInstallation, refusals
 from tests.support.installation import SECRET, Installation, gitea_headers
 from tests.support.processes import python, running, wait_for
@@ -221,7 +221,7 @@ def test_every_other_refused_signature_is_one_line_too(
 @pytest.mark.parametrize("closed", ["file", "directory"])
 def test_a_log_that_may_not_be_read_is_no_fault_of_the_receiver(activated: Activated, closed: str) -> None:
     site = activated.site
-    record = site.records.request(Request(app="shop", trigger=Trigger.MANUAL, seconds=60)).deployment
+    record = site.records.request(DeploymentRequest(app="shop", trigger=Trigger.MANUAL, seconds=60)).deployment
     path = site.config.settings.log_path("shop", record)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("secret")

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from hookd.model.app_status import AppView, Quarantine
+from hookd.model.app_status import AppStatus, Quarantine
 from hookd.model.deployment import Status
 from hookd.model.ids import new_deployment_id
 from hookd.receiver import openapi
 from hookd.receiver.server import build
-from hookd.receiver.status_routes import LISTED
+from hookd.receiver.status_routes import MAX_DEPLOYMENTS
 from tests.support.receiver import NEW, OLD, Bench, bench, content
 
 TOKEN = "a token with some length"
@@ -184,7 +184,7 @@ def test_what_stands_in_a_log_s_place_is_not_shown(receiver: Bench, put: str) ->
 
 def test_an_app_shows_what_the_worker_saw_and_its_last_deployments(receiver: Bench) -> None:
     now = datetime.now(UTC)
-    view = AppView(
+    view = AppStatus(
         app="github",
         deployed_commit=OLD,
         release=f"000001-{OLD[:12]}",
@@ -205,9 +205,9 @@ def test_an_app_shows_what_the_worker_saw_and_its_last_deployments(receiver: Ben
 
 
 def test_an_app_shows_no_more_than_its_latest_deployments(receiver: Bench) -> None:
-    for number in range(LISTED + 2):
+    for number in range(MAX_DEPLOYMENTS + 2):
         receiver.end(pushed(receiver, f"delivery-{number}"), Status.UNCHANGED)
-    assert len(content(receiver.get("/apps/github"))["deployments"]) == LISTED
+    assert len(content(receiver.get("/apps/github"))["deployments"]) == MAX_DEPLOYMENTS
 
 
 def test_an_app_that_was_never_looked_at_is_shown_without_a_guess(receiver: Bench) -> None:

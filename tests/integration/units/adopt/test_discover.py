@@ -12,11 +12,11 @@ import pytest
 
 from tests.support.processes import wait_for
 from tests.support.users import NOBODY, needs_root, open_directory
-from units.adopt.discover import moved_of
-from units.adopt.discovery.checkout import look
+from units.adopt.discover import path_mapper
+from units.adopt.discovery.checkout import read_checkout
 from units.adopt.discovery.listeners import Listener, children, command_line, listeners
-from units.adopt.discovery.untracked import Tree
-from units.adopt.facts import Person
+from units.adopt.discovery.untracked import TrackedPaths
+from units.adopt.facts import ServiceUser
 from units.system.errors import Refused
 
 pytestmark = needs_root
@@ -73,7 +73,7 @@ def test_a_checkout_is_read_with_what_git_does_not_track(project: Project) -> No
     project.file(".env", "SECRET=1")
     project.file("uploads/a name.txt")
     project.file("downloads/list")
-    found = look(project.root)
+    found = read_checkout(project.root)
     assert (found.owner, found.url, found.branch) == ("nobody", str(project.remote), "main")
     assert found.commit == project.git("rev-parse", "HEAD").strip()
     assert set(found.loose) == {".env", "uploads/a name.txt", "downloads/"}
@@ -85,23 +85,23 @@ def test_changes_and_commits_that_nobody_has_are_seen(project: Project) -> None:
     project.file("wsgi.py", "app = 2\n")
     project.file("new.py", "")
     project.git("add", "new.py")
-    assert set(look(project.root).changed) == {"wsgi.py", "new.py"}
+    assert set(read_checkout(project.root).changed) == {"wsgi.py", "new.py"}
     project.commit(push=False)
-    assert look(project.root).unpushed == 1
+    assert read_checkout(project.root).unpushed == 1
 
 
 def test_modes_alone_are_no_change(project: Project) -> None:
     subprocess.run(("chmod", "-R", "755", project.root), check=True)
-    assert look(project.root).changed == ()
+    assert read_checkout(project.root).changed == ()
 
 
 def test_a_branch_that_is_called_otherwise_at_the_remote(project: Project) -> None:
     project.git("push", "-q", "origin", "main:production")
     project.git("fetch", "-q")
     project.git("checkout", "-q", "-b", "live", "--track", "origin/production")
-    assert look(project.root).branch == "production"
+    assert read_checkout(project.root).branch == "production"
     project.git("checkout", "-q", "--detach")
-    assert look(project.root).branch is None
+    assert read_checkout(project.root).branch is None
 
 
 @pytest.mark.parametrize("trap", ["core.fsmonitor", "filter"])
@@ -117,7 +117,7 @@ def test_root_runs_nothing_of_the_repository_s(project: Project, trap: str) -> N
     else:
         project.git("config", trap, str(spy))
     before = {path: path.lstat().st_uid for path in (project.root / ".git").rglob("*")}
-    look(project.root)
+    read_checkout(project.root)
     assert "0\n" not in (seen.read_text().splitlines(keepends=True) if seen.exists() else [])
     assert {path: path.lstat().st_uid for path in (project.root / ".git").rglob("*")} == before
 
@@ -133,14 +133,14 @@ def test_git_is_never_run_as_root(project: Project) -> None:
     project.file(".gitattributes", "*.py filter=spy\n")
     project.file("wsgi.py", "app = 3\n")
     subprocess.run(("chown", "-R", "root", project.root / ".git"), check=True)
-    assert look(project.root).owner == "nobody"
+    assert read_checkout(project.root).owner == "nobody"
     assert set(seen.read_text().split()) == {str(NOBODY)}
 
 
 def test_a_checkout_that_is_root_s_alone_is_refused(project: Project) -> None:
     subprocess.run(("chown", "-R", "root", project.root), check=True)
     with pytest.raises(Refused, match=r"root's alone.*never runs git as root") as caught:
-        look(project.root)
+        read_checkout(project.root)
     assert caught.value.hint == f"sudo chown -R manager:www-data {project.root}/.git"
 
 
@@ -148,18 +148,18 @@ def test_a_checkout_that_two_people_can_change_is_refused(project: Project) -> N
     """git would run what the one wrote as the other."""
     os.chown(project.root, pwd.getpwnam("www-data").pw_uid, -1)
     with pytest.raises(Refused, match="belong to www-data and nobody") as caught:
-        look(project.root)
+        read_checkout(project.root)
     assert caught.value.hint == f"sudo chown -R www-data: {project.root}/.git"
     os.chown(project.root, NOBODY, -1)
     os.chown(project.root / ".git" / "config", 4_000_000, -1)
     with pytest.raises(Refused, match="belongs to the number 4000000, which is no user here"):
-        look(project.root)
+        read_checkout(project.root)
 
 
 def test_what_is_no_checkout_is_refused(project: Project) -> None:
     shutil.rmtree(project.root / ".git")
     with pytest.raises(Refused, match="no git checkout"):
-        look(project.root)
+        read_checkout(project.root)
 
 
 def test_listeners_of_a_process_are_its_own_and_all_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +196,7 @@ def test_a_process_is_known_by_its_words_and_its_children() -> None:
 
 def test_who_may_write_follows_owner_group_and_others(tmp_path: Path) -> None:
     web = pwd.getpwnam("www-data")
-    person = Person("www-data", web.pw_uid, frozenset({web.pw_gid}))
+    person = ServiceUser("www-data", web.pw_uid, frozenset({web.pw_gid}))
 
     def may(uid: int, gid: int, mode: int) -> bool:
         path = tmp_path / "file"
@@ -216,7 +216,7 @@ def test_who_may_write_follows_owner_group_and_others(tmp_path: Path) -> None:
 def test_files_of_the_commit_move_with_each_release_and_data_stays(tmp_path: Path) -> None:
     (tmp_path / "venv").mkdir()
     (tmp_path / "venv" / "pyvenv.cfg").touch()
-    moved = moved_of(tmp_path, Tree(frozenset({"static/a.css", "wsgi.py", "uploads/.gitkeep"})))
+    moved = path_mapper(tmp_path, TrackedPaths(frozenset({"static/a.css", "wsgi.py", "uploads/.gitkeep"})))
     current = f"{tmp_path}/current"
     assert moved(f"{tmp_path}/static/") == f"{current}/static/"
     assert moved(f"{tmp_path}/wsgi.py") == f"{current}/wsgi.py"

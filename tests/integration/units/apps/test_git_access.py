@@ -16,7 +16,7 @@ def public_half(directory: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
     (key := directory / "shop").touch()
     (directory / "shop.pub").write_bytes(content)
     monkeypatch.setattr(layout, "deploy_key", lambda _app: key)
-    return git_access.deploy_key("shop")
+    return git_access.make_deploy_key("shop")
 
 
 @pytest.mark.parametrize("key", [KEY, KEY.removesuffix(" hookd shop")])

@@ -12,7 +12,7 @@ import pytest
 
 from hookd.files.attributes import user_name
 from tests.support.hosts import WEB, WORKER, Host, host
-from units.apps.permissions import Report, permissions
+from units.apps.permissions import PermissionReport, check_permissions
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
@@ -24,13 +24,13 @@ def at(request: pytest.FixtureRequest) -> Iterator[Host]:
         yield made
 
 
-def repaired(at: Host) -> Report:
+def repaired(at: Host) -> PermissionReport:
     """What root types."""
-    return permissions(at.app(), at.settings, fix=True, worker=WORKER)
+    return check_permissions(at.app(), at.settings, fix=True, worker=WORKER)
 
 
 def right(at: Host) -> bool:
-    report = permissions(at.app(), at.settings, worker=WORKER)
+    report = check_permissions(at.app(), at.settings, worker=WORKER)
     return report.exit_status == 0 or pytest.fail("\n".join(report.lines()))
 
 
@@ -103,7 +103,7 @@ def test_an_environment_s_programs_can_be_run_after_a_chmod(at: Host) -> None:
     shutil.chown(program.with_name("native"), WORKER, release.group())
     assert repaired(at).exit_status == 0
     subprocess.run(["chmod", "-R", "640", at.root / "venvs"], check=True)
-    report = permissions(at.app(), at.settings, worker=WORKER, most=99999)
+    report = check_permissions(at.app(), at.settings, worker=WORKER, most=99999)
     told = [line for line in report.lines() if line.startswith((f"{program} ", f"{program.with_name('native')} "))]
     assert len(told) == 2 and all(" 0640" in line and re.search(r"should be \S+ 075[05]", line) for line in told)
     assert not any("activate " in line and re.search(r"should be \S+ 075", line) for line in report.lines())
@@ -168,7 +168,7 @@ def test_files_of_root_s_after_a_pull_are_repaired_and_stop_nothing(at: Host) ->
     git_as_root(at, "-C", str(mirror), "fetch", "-q", at.repository.url, "main:refs/heads/by-hand")
     git_as_root(at, "-C", str(mirror), f"--work-tree={release}", "checkout", "-q", "-f", "by-hand", "--", ".")
     assert WORKER in users(mirror) and "root" in users(mirror) and "root" in users(release)
-    report = permissions(at.app(), at.settings, worker=WORKER)
+    report = check_permissions(at.app(), at.settings, worker=WORKER)
     assert report.exit_status == 1
     assert any(
         line.startswith(f"{release}/app.py is root:") and f" should be {WORKER}:" in line for line in report.lines()

@@ -11,7 +11,7 @@ import pytest
 
 from hookd.files.policies import OwnershipError
 from tests.support.hosts import WEB, WORKER, Host, host
-from units.apps.permissions import Report, permissions
+from units.apps.permissions import PermissionReport, check_permissions
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 NOBODY, WWW_DATA = 65534, 33
@@ -30,8 +30,8 @@ def release(at: Host) -> Path:
     return next((at.root / "releases").iterdir())
 
 
-def ask(at: Host, *, fix: bool = False, most: int = 20) -> Report:
-    return permissions(at.app(), at.settings, fix=fix, worker=WORKER, most=most)
+def ask(at: Host, *, fix: bool = False, most: int = 20) -> PermissionReport:
+    return check_permissions(at.app(), at.settings, fix=fix, worker=WORKER, most=most)
 
 
 def test_nothing_is_said_of_what_is_right(at: Host) -> None:
@@ -146,9 +146,9 @@ def test_a_deploy_key_that_others_can_read_is_drift(at: Host) -> None:
     key = at.directory / "key"
     key.touch(mode=0o644)
     app = at.app(deploy_key=key)
-    report = permissions(app, at.settings, worker=WORKER)
+    report = check_permissions(app, at.settings, worker=WORKER)
     assert f"{key} is root:root 0644, should be nobody:nogroup 0600" in list(report.lines())
-    assert permissions(app, at.settings, fix=True, worker=WORKER).exit_status == 0
+    assert check_permissions(app, at.settings, fix=True, worker=WORKER).exit_status == 0
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
 
@@ -177,17 +177,17 @@ def test_a_link_to_a_directory_of_root_s_may_stand_on_the_way(at: Host) -> None:
     way.symlink_to(at.directory)
     try:
         app = at.app(root=way / "srv")
-        assert permissions(app, at.settings, worker=WORKER).exit_status == 0
+        assert check_permissions(app, at.settings, worker=WORKER).exit_status == 0
         os.lchown(way, NOBODY, -1)
         refused = f"{way}/srv cannot be read: {way.name} is a link that others than root can change"
-        assert refused in list(permissions(app, at.settings, worker=WORKER).lines())
+        assert refused in list(check_permissions(app, at.settings, worker=WORKER).lines())
         way.unlink()
         way.symlink_to(Path("..") / at.directory.relative_to("/"))
-        lines = list(permissions(app, at.settings, worker=WORKER).lines())
+        lines = list(check_permissions(app, at.settings, worker=WORKER).lines())
         assert any(line.endswith("make it absolute") for line in lines)
         (at.directory / "mine").symlink_to(at.directory)
         app = at.app(root=at.directory / "mine" / "srv")
-        lines = list(permissions(app, at.settings, worker=WORKER).lines())
+        lines = list(check_permissions(app, at.settings, worker=WORKER).lines())
         assert f"{at.directory}/mine/srv cannot be read: mine is a link that others than root can change" in lines
     finally:
         way.unlink()
@@ -204,7 +204,7 @@ def test_a_directory_of_one_s_own_that_cannot_be_entered_is_listed_and_repaired(
 
 def test_a_user_that_is_missing_is_named_with_what_makes_it(at: Host) -> None:
     with pytest.raises(OwnershipError, match="the user no-such-worker does not exist") as caught:
-        permissions(at.app(), at.settings, worker="no-such-worker")
+        check_permissions(at.app(), at.settings, worker="no-such-worker")
     assert caught.value.hint == "sudo hookd setup"
 
 

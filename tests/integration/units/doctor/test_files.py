@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.users import NOBODY, as_nobody, open_directory
-from units.doctor.checks.clock import from_the_future
-from units.doctor.checks.disk_space import read
-from units.doctor.checks.file_modes import _closed, writable
+from units.doctor.checks.clock import check_future_files
+from units.doctor.checks.disk_space import read_free_space
+from units.doctor.checks.file_modes import check_secret_file, find_unsafe_files
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to other users")
 
@@ -29,7 +29,7 @@ def tree(tmp_path: Path) -> Iterator[Path]:
 
 
 def names(root: Path) -> set[str]:
-    return {one.path.name for one in writable(root, [])}
+    return {one.path.name for one in find_unsafe_files(root, [])}
 
 
 def test_a_tree_of_roots_own_is_right_and_links_out_of_it_are_not_followed(tree: Path) -> None:
@@ -46,7 +46,7 @@ def test_what_others_can_write_is_found_wherever_it_is(tree: Path, place: str, m
 @pytest.mark.parametrize("place", ["deep", "deep/file", "out"])
 def test_what_belongs_to_somebody_else_is_found(tree: Path, place: str) -> None:
     os.chown(tree / place, NOBODY, -1, follow_symlinks=False)
-    (found,) = writable(tree, [])
+    (found,) = find_unsafe_files(tree, [])
     assert (found.path, found.wrong) == (tree / place, "belongs to nobody")
 
 
@@ -58,7 +58,7 @@ def test_what_is_closed_to_the_one_who_asks_is_counted(tree: Path) -> None:
     hidden: list[str] = []
 
     def count() -> int:
-        assert not list(writable(tree, hidden))
+        assert not list(find_unsafe_files(tree, hidden))
         return len(hidden)
 
     assert as_nobody(count) == "1"
@@ -68,35 +68,35 @@ def test_a_secret_that_others_may_read_is_named_and_a_closed_one_is_not(tmp_path
     secret = tmp_path / "secret"
     secret.write_text("x")
     secret.chmod(0o600)
-    assert not list(_closed(secret))
+    assert not list(check_secret_file(secret))
     for mode in (0o640, 0o604):
         secret.chmod(mode)
-        (found,) = _closed(secret)
+        (found,) = check_secret_file(secret)
         assert (found.level, found.hint) == ("error", f"sudo chmod 0600 {secret}")
     secret.chmod(0o600)
     os.chown(secret, NOBODY, -1)
-    (found,) = _closed(secret)
+    (found,) = check_secret_file(secret)
     assert "belongs to nobody, not to root" in found.what
 
 
 def test_a_link_in_the_place_of_a_secret_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "secret").symlink_to("/etc/shadow")
-    (found,) = _closed(tmp_path / "secret")
+    (found,) = check_secret_file(tmp_path / "secret")
     assert (found.level, "is no plain file" in found.what) == ("error", True)
 
 
 def test_a_file_from_the_future(tmp_path: Path) -> None:
     now = datetime.now(UTC)
     (tmp_path / "now").touch()
-    assert not list(from_the_future(tmp_path, now))
+    assert not list(check_future_files(tmp_path, now))
     os.utime(tmp_path / "now", (0, now.timestamp() + 7200))
-    (found,) = from_the_future(tmp_path, now)
+    (found,) = check_future_files(tmp_path, now)
     assert f"{tmp_path}/now was written 2.0 h in the future" in found.what
-    assert not list(from_the_future(tmp_path / "none", now))
+    assert not list(check_future_files(tmp_path / "none", now))
 
 
 def test_room_is_measured_where_a_directory_is_to_be(tmp_path: Path) -> None:
-    room = read(tmp_path / "not" / "there" / "yet")
+    room = read_free_space(tmp_path / "not" / "there" / "yet")
     found = os.statvfs(tmp_path)
     assert room is not None
     assert room.path == tmp_path / "not" / "there" / "yet"

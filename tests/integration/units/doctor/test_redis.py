@@ -14,12 +14,12 @@ from hookd.config import load
 from hookd.credentials import ROLES, Role, user_name
 from hookd.model.app import App
 from hookd.model.deployment import Trigger
-from hookd.queue.deployments import Records, Request
+from hookd.queue.deployments import DeploymentRequest, DeploymentStore
 from tests.support.installation import toml
 from tests.support.processes import running, wait_for
 from units.doctor.checks import queue, redis
-from units.doctor.context import Subject
-from units.doctor.finding import Finding, Unseen
+from units.doctor.context import HostContext
+from units.doctor.finding import CannotCheck, Finding
 from units.render.redis_acl import acl
 
 PASSWORDS: dict[Role, str] = {role: f"the password of {role}" for role in ROLES}
@@ -47,10 +47,10 @@ class Server:
         (directory / "apps" / "shop.toml").write_text(toml(APP))
 
     @property
-    def subject(self) -> Subject:
+    def subject(self) -> HostContext:
         """What the checks look at."""
         config = load(self.directory / "hookd.toml")
-        return Subject(config.path, config, config.catalogue.apps, {}, datetime.now(UTC), is_root=True)
+        return HostContext(config.path, config, config.catalogue.apps, {}, datetime.now(UTC), is_root=True)
 
     @property
     def app(self) -> App:
@@ -113,7 +113,7 @@ def test_a_redis_that_is_not_there(server: Server) -> None:
     (found,) = problems(redis.check(server.subject))
     assert "pushes are refused with 503" in found.what
     assert "sudo systemctl restart hookd-redis.service" in (found.hint or "")
-    with pytest.raises(Unseen, match="Redis does not answer"):
+    with pytest.raises(CannotCheck, match="Redis does not answer"):
         list(queue.check(server.subject))
 
 
@@ -177,8 +177,8 @@ def test_an_app_with_and_without_a_push(server: Server) -> None:
     with server.running():
         (found,) = problems(queue.check_app(server.subject, server.app))
         assert "no push of shop has ever arrived" in found.what
-        records = Records(server.client("receiver"), keep_seconds=3600)
-        records.request(Request(app="shop", trigger=Trigger.PUSH, seconds=60, delivery="one"))
+        records = DeploymentStore(server.client("receiver"), keep_seconds=3600)
+        records.request(DeploymentRequest(app="shop", trigger=Trigger.PUSH, seconds=60, delivery="one"))
         before = sorted(server.client().keys())
         assert problems(queue.check_app(server.subject, server.app)) == []
         assert sorted(server.client().keys()) == before

@@ -8,8 +8,8 @@ import pytest
 from tests.support.installation import toml
 from tests.support.users import as_nobody
 from units.doctor import Report, doctor, run
-from units.doctor.finding import Finding, Unseen, ok
-from units.doctor.run import Task, isolated
+from units.doctor.finding import CannotCheck, Finding, ok
+from units.doctor.run import CheckRun, run_isolated
 from units.system.disk import UnsafePath
 
 APP = {
@@ -106,17 +106,17 @@ def test_a_check_that_breaks_is_a_finding_and_what_it_found_before_stays() -> No
         yield ok("one thing")
         raise ZeroDivisionError("a mistake")
 
-    found = isolated(Task("files", "shop", breaks, "all is well"))  # type: ignore[arg-type]
+    found = run_isolated(CheckRun("files", "shop", breaks, "all is well"))  # type: ignore[arg-type]
     assert [(one.level, one.check, one.app) for one in found] == [("ok", "files", "shop"), ("unknown", "files", "shop")]
     assert "ZeroDivisionError: a mistake" in found[1].what
 
 
 def test_a_check_that_cannot_look_says_what_to_type() -> None:
     def hidden() -> object:
-        raise Unseen("it is dark", "sudo hookd doctor")
+        raise CannotCheck("it is dark", "sudo hookd doctor")
         yield
 
-    (found,) = isolated(Task("files", None, hidden, "all is well"))  # type: ignore[arg-type]
+    (found,) = run_isolated(CheckRun("files", None, hidden, "all is well"))  # type: ignore[arg-type]
     assert (found.level, found.what, found.hint) == ("unknown", "it is dark", "sudo hookd doctor")
 
 
@@ -125,7 +125,7 @@ def test_a_link_that_leads_root_astray_is_an_error() -> None:
         raise UnsafePath("/srv/shop/shared: shared is not a directory")
         yield
 
-    (found,) = isolated(Task("files", "shop", astray, "all is well"))  # type: ignore[arg-type]
+    (found,) = run_isolated(CheckRun("files", "shop", astray, "all is well"))  # type: ignore[arg-type]
     assert (found.level, found.hint) == ("error", "sudo namei -lx /srv/shop/shared")
 
 
@@ -139,10 +139,10 @@ def test_a_journal_without_end_is_not_read(config: Path) -> None:
 
 
 def test_a_check_that_finds_nothing_says_what_is_well() -> None:
-    (found,) = isolated(Task("files", None, lambda: (), "all is well"))
+    (found,) = run_isolated(CheckRun("files", None, lambda: (), "all is well"))
     assert (found.level, found.what) == ("ok", "all is well")
 
 
 def test_every_check_has_a_name_of_its_own() -> None:
-    for table in (run.HOST, run.APP):
+    for table in (run.HOST_CHECKS, run.APP_CHECKS):
         assert len({name for name, _, _ in table}) == len(table)

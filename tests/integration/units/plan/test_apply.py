@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.users import needs_root
-from units.plan.apply import Installer, is_right
-from units.plan.manifest import Brought, Manifest
+from units.plan.apply import Installer, is_present
+from units.plan.manifest import Manifest, Resource
 from units.plan.steps import Absent, Directory, File, Link, Plan, Run
 from units.system.errors import Refused
 from units.system.run import CommandFailed
@@ -81,7 +81,7 @@ def test_what_was_spoiled_is_put_right_and_told(place: Place, spoil: str) -> Non
         case "gone":
             path.unlink()
     assert place.installer().apply(plan) == 1
-    assert is_right(plan[0])
+    assert is_present(plan[0])
     assert place.lines("told") == 2
 
 
@@ -116,7 +116,7 @@ def test_a_file_that_is_kept_when_it_is_there(place: Place) -> None:
     place.installer().check(plan)
     assert place.installer().apply(plan) == 0
     assert (place.directory / "one").read_text() == "edited"
-    assert not place.manifest.brought
+    assert not place.manifest.resources
 
 
 def test_a_file_that_its_own_check_refuses_is_not_put_in_place(place: Place) -> None:
@@ -135,9 +135,9 @@ def test_what_was_there_before_is_not_remembered_as_brought(place: Place) -> Non
             Directory(place.directory / "data", "root", "root", 0o755, keep=True),
         )
     )
-    assert place.manifest.brought == [
-        Brought("host", "directory", str(place.directory / "new")),
-        Brought("host", "kept directory", str(place.directory / "data")),
+    assert place.manifest.resources == [
+        Resource("host", "directory", str(place.directory / "new")),
+        Resource("host", "kept directory", str(place.directory / "data")),
     ]
 
 
@@ -152,9 +152,9 @@ def test_what_a_plan_no_longer_wants_is_found_and_forgotten_when_it_is_gone(plac
     place.installer("app:shop").apply((place.file("one"), place.file("two")))
     place.installer("app:blog").apply((place.file("three"),))
     installer = place.installer("app:shop")
-    assert installer.left_over((place.file("one"),)) == [place.directory / "two"]
+    assert installer.obsolete_files((place.file("one"),)) == [place.directory / "two"]
     installer.apply((Absent(place.directory / "two"),))
-    assert [Path(thing.name).name for thing in place.manifest.brought] == ["one", "three"]
+    assert [Path(thing.name).name for thing in place.manifest.resources] == ["one", "three"]
 
 
 def test_directories_go_with_what_is_in_them_unless_they_hold_what_is_not_hookds(place: Place) -> None:
@@ -189,7 +189,7 @@ def test_a_preview_marks_the_commands_that_will_be_run(place: Place) -> None:
     assert marked() == ["+ ", "+ ", "  ", "+ "]
     place.installer().apply(plan)
     assert marked() == ["  ", "  ", "  ", "+ "]
-    place.manifest.owe(plan[2].argv if isinstance(plan[2], Run) else ())
+    place.manifest.add_pending(plan[2].argv if isinstance(plan[2], Run) else ())
     assert marked() == ["  ", "  ", "+ ", "+ "], "an earlier run was cut off before it came to that"
 
 

@@ -96,7 +96,7 @@ def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         yield made
 
 
-class InJournal(eventlog.Json):
+class InJournal(eventlog.JsonFormatter):
     """A line as the journal hands it on: with the time and the program before it."""
 
     def format(self, record: logging.LogRecord) -> str:

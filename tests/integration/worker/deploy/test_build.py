@@ -14,9 +14,9 @@ from tests.support.users import needs_root
 from worker.deploy.build import build
 from worker.deploy.target import Target
 from worker.errors import CommandFailed, CommitRefused, DeployError
-from worker.release.disk_space import check_space
-from worker.release.git_mirror import Checkout
-from worker.release.ownership import policy_of
+from worker.release.disk_space import check_free_space
+from worker.release.git_mirror import GitMirror
+from worker.release.ownership import release_policy
 
 
 def build_head(directory: Path, **over: Any) -> tuple[str, str]:
@@ -24,10 +24,10 @@ def build_head(directory: Path, **over: Any) -> tuple[str, str]:
     app = make_app(directory, **{"service": {"preflight": []}, **over})
     with deploying(directory, app) as at:
         task = at.task
-        checkout = Checkout(app, task.settings, task.places.mirror, task.places.home, task.recorder.line)
+        checkout = GitMirror(app, task.settings, task.places.mirror, task.places.home, task.recorder.line)
         commit = checkout.fetch_head()
         state = task.journal.state()
-        return build(task, state, Target(commit, commit), checkout, policy_of(app.ownership)), at.text
+        return build(task, state, Target(commit, commit), checkout, release_policy(app.ownership)), at.text
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_a_disk_that_is_nearly_full_stops_a_deployment_before_it_starts(
     tmp_path: Path, limits: dict[str, int], cause: str
 ) -> None:
     with deploying(tmp_path, make_app(tmp_path, limits=limits)) as at, pytest.raises(DeployError, match=cause):
-        check_space(at.task)
+        check_free_space(at.task)
 
 
 @needs_root

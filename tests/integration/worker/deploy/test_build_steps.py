@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hookd.model.deployment import Deployment, Status
-from hookd.queue.decision_log import newest
+from hookd.queue.decision_log import read_newest
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
 
@@ -80,7 +80,7 @@ def test_an_unreadable_file_of_variables_ends_the_deployment_with_its_name(site:
     deployment = site.ship("secret", app_files("three"))
     assert deployment.status is Status.FAILED
     assert (deployment.cause or "").startswith(f"the app's variables in {file} cannot be read")
-    decision, *_ = newest(site.records.connection, "secret", 1)
+    decision, *_ = read_newest(site.records.connection, "secret", 1)
     assert (decision.source, decision.deployment) == ("deployment", deployment.id)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hookd.model.deployment import Status, Trigger
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
-from worker.deploy.pipeline import ENOUGH, death_counted, deaths_of
+from worker.deploy.pipeline import MAX_CRASHES, count_crash, crash_count
 
 # Counts itself, and does to the process that deploys what the file beside it says.
 COMMAND = 'echo try >> "$BOOK"; eval "$(cat "$BOOK.does")"'
@@ -41,15 +41,15 @@ def test_a_commit_that_kills_its_deployer_each_time_is_quarantined(site: Install
     book.does(KILL)
     commit = site.repositories[app].commit_and_push(app_files("two"))
     site.send_push(app, delivery="d-1")
-    wait_for(lambda: ended(site, app) == 1 + ENOUGH, 90, what="the first tries")
+    wait_for(lambda: ended(site, app) == 1 + MAX_CRASHES, 90, what="the first tries")
     left_alone = site.deploy(app, Trigger.PUSH)
     assert left_alone.status is Status.UNCHANGED
     assert "the deploying process was killed 3 times in a row" in str(left_alone.cause)
     assert site.deploy(app, Trigger.RECONCILE).status is Status.UNCHANGED
-    assert (book.tries, site.serving(app)) == (1 + ENOUGH, "one")
+    assert (book.tries, site.serving(app)) == (1 + MAX_CRASHES, "one")
     assert [old.commit for old in site.records.view(app).quarantined] == [commit]
     again = site.send_push(app, delivery="d-1")["deployment"]
-    assert (site.wait_for_ending(again).status, book.tries) == (Status.FAILED, 2 + ENOUGH)
+    assert (site.wait_for_ending(again).status, book.tries) == (Status.FAILED, 2 + MAX_CRASHES)
     book.does("true")
     mended = site.wait_for_ending(site.send_push(app, delivery="d-1")["deployment"])
     assert (mended.trigger, mended.status, site.serving(app)) == (Trigger.REDELIVERY, Status.SUCCEEDED, "two")
@@ -64,7 +64,7 @@ def test_a_commit_whose_build_fails_each_time_is_tried_again(site: Installation)
     app, book = "unlucky", Book(site, "unlucky")
     book.does("false")
     site.repositories[app].commit_and_push(app_files("one"))
-    tries = ENOUGH + 1
+    tries = MAX_CRASHES + 1
     assert {site.deploy(app, Trigger.PUSH).status for _ in range(tries)} == {Status.FAILED}
     assert (book.tries, site.records.view(app).quarantined) == (tries, ())
     book.does("true")
@@ -75,17 +75,17 @@ def test_deaths_are_counted_in_a_row_for_one_commit(tmp_path: Path) -> None:
     path = tmp_path / "shop.deaths"
     for number in (1, 2):
         dies(path, A)
-        assert (deaths_of(path, A), deaths_of(path, B)) == (number, 0)
+        assert (crash_count(path, A), crash_count(path, B)) == (number, 0)
     dies(path, B)
-    assert (deaths_of(path, A), deaths_of(path, B)) == (0, 1)
-    with pytest.raises(ValueError, match="a bad end"), death_counted(path, B):
+    assert (crash_count(path, A), crash_count(path, B)) == (0, 1)
+    with pytest.raises(ValueError, match="a bad end"), count_crash(path, B):
         raise ValueError("a bad end")
-    assert (deaths_of(path, B), path.exists()) == (0, False)
+    assert (crash_count(path, B), path.exists()) == (0, False)
 
 
 def dies(path: Path, commit: str) -> None:
     """Begin and never come back."""
-    held = death_counted(path, commit)
+    held = count_crash(path, commit)
     held.__enter__()
     left = path.read_bytes()
     held.__exit__(None, None, None)
@@ -96,11 +96,11 @@ def dies(path: Path, commit: str) -> None:
 def test_a_count_that_cannot_be_read_is_none(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "shop.deaths"
     path.write_bytes(content)
-    assert deaths_of(path, A) == 0
+    assert crash_count(path, A) == 0
     dies(path, A)
-    assert deaths_of(path, A) == 1
+    assert crash_count(path, A) == 1
 
 
 def test_where_a_death_cannot_be_counted_the_deployment_goes_on(tmp_path: Path) -> None:
-    with death_counted(tmp_path / "nowhere" / "shop.deaths", A):
+    with count_crash(tmp_path / "nowhere" / "shop.deaths", A):
         pass

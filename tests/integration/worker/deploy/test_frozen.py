@@ -17,7 +17,7 @@ from hookd.cli import main
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Status, Trigger
 from hookd.model.eligibility import Freeze
-from hookd.queue.decision_log import newest
+from hookd.queue.decision_log import read_newest
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
 from tests.support.typed import hookd
@@ -109,7 +109,7 @@ def test_everybody_sees_that_an_app_is_frozen_and_why(site: Installation) -> Non
     assert str(freeze) in hookd(site, "status").stdout
     assert f"{freeze}\n    next: {thaw_line('seen')}" in hookd(site, "status", "seen").stdout
     assert json.loads(hookd(site, "status", "seen", "--json").stdout)["frozen"] == shown
-    decision = newest(site.records.connection, "seen", 1)[0]
+    decision = read_newest(site.records.connection, "seen", 1)[0]
     assert (decision.verdict, decision.why) == (Verdict.FROZEN, str(freeze))
     freezes.thaw(site.config.frozen, "seen")
     _, answer, _ = site.post("/apps/seen", b"", {}, method="GET")
@@ -132,9 +132,9 @@ def test_freezing_again_changes_reason_and_end_but_not_since_when(site: Installa
     assert first.stdout == (
         f"typed is frozen: the sale\n  pushes are recorded, nothing is deployed\n  to end it: {thaw_line('typed')}\n"
     )
-    before = freezes.in_force(site.config.frozen, "typed", datetime.now(UTC))
+    before = freezes.active_freeze(site.config.frozen, "typed", datetime.now(UTC))
     again = hookd(site, "freeze", "typed", "--reason", "stocktaking", "--until", "2h")
-    after = freezes.in_force(site.config.frozen, "typed", datetime.now(UTC))
+    after = freezes.active_freeze(site.config.frozen, "typed", datetime.now(UTC))
     assert before is not None and after is not None and after.until is not None
     assert (after.reason, after.since) == ("stocktaking", before.since)
     assert f"typed is frozen until {after.until:%Y-%m-%d %H:%M} UTC" in again.stdout
@@ -159,7 +159,7 @@ def test_a_freeze_that_makes_no_sense_is_answered_in_a_sentence(
     done = hookd(site, "freeze", *arguments)
     assert done.returncode == 2
     assert said in done.stderr
-    assert freezes.in_force(site.config.frozen, "typed", datetime.now(UTC)) is None
+    assert freezes.active_freeze(site.config.frozen, "typed", datetime.now(UTC)) is None
 
 
 def test_thawing_without_deploying_and_thawing_what_is_not_frozen(site: Installation) -> None:
@@ -179,7 +179,7 @@ def test_that_a_person_froze_and_thawed_is_kept_and_status_says_no_more_that_it_
     assert hookd(site, "thaw", "closed", "--no-deploy").returncode == 0
     said = "nothing was deployed since closed was thawed; next: hookd update closed"
     assert said in hookd(site, "status", "closed").stdout
-    kept = [one for one in newest(site.records.connection, "closed", 9) if one.source == "person"][:2]
+    kept = [one for one in read_newest(site.records.connection, "closed", 9) if one.source == "person"][:2]
     assert [one.verdict for one in kept] == [Verdict.THAWED, Verdict.FROZEN]
     assert "frozen since" in kept[1].why
     assert hookd(site, "why", "closed").stdout.count("a person's command") >= 2
@@ -215,7 +215,7 @@ def test_who_may_not_write_there_is_told_to_use_sudo(site: Installation, argumen
         said = as_nobody(lambda: _typed("--config", str(place / "hookd.toml"), *arguments))
         typed = shlex.join(("sudo", "hookd", "--config", str(place / "hookd.toml"), *arguments))
         assert said == f"hookd: only root can do this\n  next: {typed}\n"
-        assert freezes.in_force(place / "frozen", "shop", datetime.now(UTC)) == freeze
+        assert freezes.active_freeze(place / "frozen", "shop", datetime.now(UTC)) == freeze
 
 
 def _typed(*arguments: str) -> str:

@@ -10,17 +10,17 @@ import pytest
 
 from hookd.model.deployment import Deployment, Trigger
 from hookd.model.ids import new_deployment_id
-from hookd.model.journal import AppState, Event, Good, Quarantined, Switched
-from hookd.model.paths import Places
+from hookd.model.journal import AppState, Good, JournalEvent, Quarantined, Switched
+from hookd.model.paths import AppPaths
 from tests.support.installation import Installation, app_files
 from tests.support.visitors import visitors
 from worker.context import Task
 from worker.deploy.pipeline import deploy
-from worker.errors import DeployError, NotNoted, RolledBack
+from worker.errors import DeployError, RolledBack, SwitchNotRecorded
 from worker.journal import Journal
 from worker.report.log_file import LogFile
 from worker.report.recorder import Recorder
-from worker.report.redaction import Masks
+from worker.report.redaction import Redaction
 
 HANDOVERS = {"bg": "blue-green", "one": "restart"}
 APPS: dict[str, dict[str, Any]] = {
@@ -33,11 +33,11 @@ APPS: dict[str, dict[str, Any]] = {
 class Full(Journal):
     """A journal whose disk has no room for some kinds of events."""
 
-    def __init__(self, path: Path, *refused: type[Event]) -> None:
+    def __init__(self, path: Path, *refused: type[JournalEvent]) -> None:
         super().__init__(path)
         self._refused = refused
 
-    def add(self, *events: Event) -> AppState:
+    def add(self, *events: JournalEvent) -> AppState:
         """Write events, unless one of them finds no room."""
         if any(isinstance(event, self._refused) for event in events):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -57,7 +57,7 @@ def test_a_service_that_was_restarted_and_cannot_be_noted_is_for_a_person_to_loo
     app = "well-one"
     site.ship(app, app_files("good"))
     ended = _deploy(site, app, app_files("new"), Good)
-    assert isinstance(ended, NotNoted)
+    assert isinstance(ended, SwitchNotRecorded)
     assert (_answers(site, app), site.current(app).name) == ({"new"}, _newest(site, app))
     assert _newest(site, app) in ended.cause
     _next_serves(site, app)
@@ -76,7 +76,7 @@ def test_a_switch_that_cannot_be_noted_does_not_happen(site: Installation) -> No
 @pytest.mark.parametrize("short", HANDOVERS)
 @pytest.mark.parametrize("refused", [(Quarantined,), (Quarantined, Good)])
 def test_a_bad_release_goes_also_when_its_verdict_cannot_be_noted(
-    site: Installation, short: str, refused: tuple[type[Event], ...]
+    site: Installation, short: str, refused: tuple[type[JournalEvent], ...]
 ) -> None:
     app = f"bad-{short}"
     good = site.ship(app, app_files("good"))
@@ -86,7 +86,9 @@ def test_a_bad_release_goes_also_when_its_verdict_cannot_be_noted(
     _next_serves(site, app)
 
 
-def _deploy(site: Installation, app: str, files: dict[str, str | bytes | None], *refused: type[Event]) -> Exception:
+def _deploy(
+    site: Installation, app: str, files: dict[str, str | bytes | None], *refused: type[JournalEvent]
+) -> Exception:
     """Deploy without queue and worker; returns how that failed."""
     site.repositories[app].commit_and_push(files)
     config = site.config
@@ -94,10 +96,10 @@ def _deploy(site: Installation, app: str, files: dict[str, str | bytes | None], 
     assert found is not None
     now = datetime.now(UTC)
     record = Deployment(id=new_deployment_id(app, now), app=app, trigger=Trigger.PUSH, created_at=now, started_at=now)
-    places = Places(found.root, config.settings, app)
+    places = AppPaths(found.root, config.settings, app)
     umask = os.umask(0o022)
     try:
-        with LogFile(config.settings.log_path(app, record.id), Masks({})) as log:
+        with LogFile(config.settings.log_path(app, record.id), Redaction({})) as log:
             journal = Full(places.journal, *refused)
             task = Task(found, config.settings, places, journal, Recorder(record, None, log), {})
             with pytest.raises((DeployError, OSError)) as caught:

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from hookd.model.decision import Ruling, Verdict
+from hookd.model.decision import Assessment, Verdict
 from hookd.model.deployment import Deployment, Status, Trigger
-from hookd.model.journal import Built, Good, Passed, Quarantined, Switched, decode
-from hookd.queue.decision_log import newest
+from hookd.model.journal import Built, Good, Quarantined, Skipped, Switched, decode
+from hookd.queue.decision_log import read_newest
 from tests.support.installation import Installation, app_files, gitea_headers
 from tests.support.repository import Repository
 from tests.support.tasks import deploying, make_app
 from tests.support.typed import hookd
 from worker.deploy.target import decide, find_target
-from worker.release.git_mirror import Checkout
+from worker.release.git_mirror import GitMirror
 
 PATHS: Mapping[str, Any] = {"exclude": ["docs", "*.md"]}
 APPS: dict[str, dict[str, Any]] = {"row": {"handover": "restart", "paths": PATHS}}
@@ -34,7 +34,7 @@ def first(site: Installation) -> Deployment:
 def passed(journal: Path) -> list[tuple[str, str]]:
     """What a journal says was passed over, and since what."""
     lines = journal.read_text().splitlines()
-    return [(event.commit, event.base) for event in decode(lines) if isinstance(event, Passed)]
+    return [(event.commit, event.base) for event in decode(lines) if isinstance(event, Skipped)]
 
 
 def test_commits_that_do_not_matter_are_passed_over_until_one_comes_that_does(
@@ -76,9 +76,9 @@ def test_the_lists_of_files_in_a_push_are_never_read(site: Installation, first: 
 
 def test_what_was_decided_is_kept_with_what_was_seen(site: Installation, first: Deployment) -> None:
     noted = site.ship("row", {"docs/guide.md": "decided"})
-    decisions = {one.deployment: one for one in newest(site.records.connection, "row", 99) if one.head}
+    decisions = {one.deployment: one for one in read_newest(site.records.connection, "row", 99) if one.head}
     filtered, deployed = decisions[noted.id], decisions[first.id]
-    assert (filtered.source, filtered.verdict, filtered.why) == ("deployment", Verdict.FILTERED, noted.cause)
+    assert (filtered.source, filtered.verdict, filtered.why) == ("deployment", Verdict.SKIPPED, noted.cause)
     assert (filtered.head, filtered.ref) == (noted.commit, "refs/heads/main")
     assert filtered.deployed == site.records.view("row").deployed_commit
     assert (deployed.verdict, deployed.why, deployed.head, deployed.deployed) == (
@@ -101,12 +101,12 @@ class Branch:
     def push(self, text: str, path: str = "wsgi.py") -> str:
         return self.repository.commit_and_push({path: text})
 
-    def decide(self, trigger: Trigger = Trigger.PUSH) -> Ruling | None:
+    def decide(self, trigger: Trigger = Trigger.PUSH) -> Assessment | None:
         """Fetch and decide as a deployment does; None means that it goes on."""
         app = make_app(self.directory, repository=self.repository.url, paths=self.paths)
         with deploying(self.directory, app, trigger=trigger) as at:
             task, state = at.task, at.task.journal.state()
-            checkout = Checkout(app, task.settings, task.places.mirror, task.places.home, task.recorder.line)
+            checkout = GitMirror(app, task.settings, task.places.mirror, task.places.home, task.recorder.line)
             return decide(task, state, find_target(task, state, checkout), checkout, self.directory / "frozen")
 
     def deployed(self, commit: str, good: bool = True) -> str:
@@ -130,9 +130,9 @@ def branch(tmp_path: Path) -> Branch:
     return Branch(tmp_path)
 
 
-def assert_passed_over(ruling: Ruling | None, head: str, base: str) -> None:
+def assert_passed_over(ruling: Assessment | None, head: str, base: str) -> None:
     assert ruling is not None
-    assert ruling.verdict is Verdict.FILTERED
+    assert ruling.verdict is Verdict.SKIPPED
     assert ruling.why == f"{head[:12]} changes none of the app's paths since {base[:12]}"
 
 

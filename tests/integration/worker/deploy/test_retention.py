@@ -12,10 +12,10 @@ import pytest
 from hookd.model.journal import AppState, Built, Good, Quarantined, Switched
 from tests.support.processes import wait_for
 from tests.support.tasks import Deploying, deploying, make_app
-from worker.deploy.retention import clear, kept_releases, prune
+from worker.deploy.retention import kept_releases, prune, prune_incomplete
 from worker.errors import CommandFailed
 from worker.process.run import remove_tree
-from worker.release.venv import COMPLETE
+from worker.release.venv import COMPLETE_MARK
 
 
 @pytest.fixture
@@ -179,13 +179,13 @@ def test_one_that_cannot_be_removed_is_a_warning_and_the_others_still_go(
 
 
 def run_clear(at: Deploying) -> None:
-    clear(at.task, at.task.journal.state())
+    prune_incomplete(at.task, at.task.journal.state())
 
 
 def test_what_a_killed_deployment_left_half_built_goes_before_the_next_begins(at: Deploying) -> None:
     places = at.task.places
     build(at, 1, good=True)
-    (places.venvs / "used" / COMPLETE).touch()
+    (places.venvs / "used" / COMPLETE_MARK).touch()
     half = "000002-aaaaaaaaaaaa"
     for directory in (places.partial("000003-bbbbbbbbbbbb"), places.release(half), places.venvs / "half" / "bin"):
         directory.mkdir(parents=True)

@@ -15,8 +15,8 @@ import pytest
 
 from tests.support.processes import PROJECT, wait_for
 from worker.errors import DeployError
-from worker.process.lock import app_lock, holder
-from worker.recovery.liveness import forget_sign_of_life, gives_sign_of_life, sign_of_life
+from worker.process.lock import app_lock, lock_holder
+from worker.recovery.liveness import hold_liveness_file, is_held, remove_liveness_file
 
 HOLDER = """
 import sys, time
@@ -49,7 +49,7 @@ def holding(path: Path, how: str = LOCK) -> Iterator["subprocess.Popen[bytes]"]:
 
 def test_a_second_deployer_is_refused_and_told_who_is_first(path: Path) -> None:
     with holding(path) as first:
-        assert holder(path)
+        assert lock_holder(path)
         with pytest.raises(DeployError) as caught, app_lock(path, "shop-second", 0.3):
             pytest.fail("two deployers at once")
         assert caught.value.cause.endswith(f"for more than 0.3 s: shop-first (process {first.pid})")
@@ -60,7 +60,7 @@ def test_a_killed_holder_leaves_no_lock_behind(path: Path) -> None:
         first.send_signal(signal.SIGKILL)
         with app_lock(path, "shop-second", 20):
             assert path.read_text() == f"shop-second (process {os.getpid()})\n"
-    assert not holder(path)
+    assert not lock_holder(path)
 
 
 def test_a_waiting_deployer_gets_the_lock_when_it_is_free(path: Path) -> None:
@@ -80,27 +80,27 @@ def _take(path: Path) -> None:
 def test_a_failed_deployment_frees_the_lock(path: Path) -> None:
     with pytest.raises(ZeroDivisionError), app_lock(path, "shop-first", 1):
         raise ZeroDivisionError
-    assert not holder(path)
+    assert not lock_holder(path)
 
 
 def test_a_program_that_a_deployment_starts_does_not_inherit_the_lock(path: Path) -> None:
     with app_lock(path, "shop-first", 1):
         child = subprocess.Popen(["sleep", "600"], close_fds=False)
     try:
-        assert not holder(path)
+        assert not lock_holder(path)
     finally:
         child.kill()
         child.wait()
 
 
 def test_asking_who_holds_it_leaves_it_as_it_was(path: Path) -> None:
-    assert not holder(path)
+    assert not lock_holder(path)
     assert not path.exists()
     with app_lock(path, "shop-first", 1):
         pass
-    assert not holder(path)
+    assert not lock_holder(path)
     with app_lock(path, "shop-second", 1):
-        assert holder(path)
+        assert lock_holder(path)
 
 
 def test_a_link_in_the_lock_s_place_is_not_followed(path: Path, tmp_path: Path) -> None:
@@ -137,33 +137,33 @@ def test_the_lock_is_the_kernel_s_so_that_other_programs_can_take_it(path: Path)
     path.parent.mkdir(parents=True)
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        wait_for(lambda: holder(path) is not None, what="the lock")
+        wait_for(lambda: lock_holder(path) is not None, what="the lock")
 
 
 def test_a_process_that_was_killed_gives_no_sign_of_life(path: Path) -> None:
     with holding(path, SIGN) as process:
-        assert gives_sign_of_life(path)
+        assert is_held(path)
         process.kill()
         process.wait()
         assert path.exists()
-        assert not gives_sign_of_life(path)
-    forget_sign_of_life(path)
+        assert not is_held(path)
+    remove_liveness_file(path)
     assert not path.exists()
 
 
 def test_a_process_is_no_other_to_itself_and_leaves_nothing_behind(path: Path) -> None:
-    with sign_of_life(path):
-        assert not gives_sign_of_life(path)
-        forget_sign_of_life(path)
+    with hold_liveness_file(path):
+        assert not is_held(path)
+        remove_liveness_file(path)
         assert path.exists()
     assert not path.exists()
 
 
 def test_the_second_process_of_a_deployment_leaves_the_sign_of_the_first(path: Path) -> None:
     with holding(path, SIGN):
-        with sign_of_life(path):
-            assert gives_sign_of_life(path)
-        assert gives_sign_of_life(path)
+        with hold_liveness_file(path):
+            assert is_held(path)
+        assert is_held(path)
 
 
 def test_whoever_only_looks_for_a_moment_takes_no_sign_away(path: Path) -> None:
@@ -171,6 +171,6 @@ def test_whoever_only_looks_for_a_moment_takes_no_sign_away(path: Path) -> None:
     looking = path.open("w")
     fcntl.flock(looking, fcntl.LOCK_EX)
     threading.Timer(0.3, looking.close).start()
-    with sign_of_life(path):
-        assert holder(path)
+    with hold_liveness_file(path):
+        assert lock_holder(path)
         assert path.read_text() == str(os.getpid())

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.processes import PROJECT, wait_for
 from worker.errors import CommandFailed
-from worker.process.run import Command, Lines, run
+from worker.process.run import Command, LineSplitter, run
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -79,7 +79,7 @@ def test_a_line_without_end_does_not_fill_the_memory() -> None:
 
 def test_a_long_line_is_cut_into_pieces_and_loses_nothing() -> None:
     lines: list[str] = []
-    Lines(lines.append).take(b"x" * 9000 + b"\n")
+    LineSplitter(lines.append).take(b"x" * 9000 + b"\n")
     assert [len(line) for line in lines] == [4000, 4000, 1000]
 
 

@@ -18,7 +18,7 @@ from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.queue.codec import encode
 from tests.integration.worker.reconcile.test_reconcile import decided, ending, look, look_at
 from tests.support.installation import Installation, app_files
-from worker.reconcile.reconciler import Looker
+from worker.reconcile.reconciler import Reconciler
 
 HELD = 'while [ -e "$HOOKD_HOLD" ]; do sleep 0.1; done'
 
@@ -118,7 +118,7 @@ def test_a_host_that_kept_two_apps_waiting_is_asked_for_no_third(tmp_path: Path)
             site.add_app(app, repository=url, limits={"git_seconds": 1})
         site.add_app("beside").commit_and_push(app_files("one"))
         site.start_redis()
-        looker = Looker(site.config, site.records)
+        looker = Reconciler(site.config, site.records)
         assert all(looker.look(app).done for app in site.config.catalogue.apps)
         said = [decided(site, app)[0] for app in ("one", "two", "three")]
         assert {one.verdict for one in said} == {Verdict.UNREACHABLE}

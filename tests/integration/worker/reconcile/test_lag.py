@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from hookd.model.app import App
-from hookd.model.paths import Places
+from hookd.model.paths import AppPaths
 from hookd.model.settings import Settings
 from tests.support.repository import Repository
 from tests.support.tasks import make_app, make_settings
-from worker.reconcile.lag import count
+from worker.reconcile.lag import count_commits
 
 
 class Mirrored:
@@ -20,7 +20,7 @@ class Mirrored:
         self.repository = Repository(directory / "repository")
         self.app: App = make_app(directory, repository="https://nowhere.invalid/shop.git")
         self.settings: Settings = make_settings(directory)
-        self.mirror = Places(self.app.root, self.settings, self.app.name).mirror
+        self.mirror = AppPaths(self.app.root, self.settings, self.app.name).mirror
 
     def commit(self, text: str) -> str:
         return self.repository.commit_and_push({"file": text})
@@ -35,7 +35,7 @@ class Mirrored:
         subprocess.run(("git", f"--git-dir={self.mirror}", *arguments), check=True)
 
     def count(self, base: str, head: str) -> int | None:
-        return count(self.app, self.settings, base, head)
+        return count_commits(self.app, self.settings, base, head)
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from hookd.model.decision import Decision, Verdict
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.eligibility import Freeze
 from hookd.model.redis_keys import decisions_key, history_key
-from hookd.queue.decision_log import newest
+from hookd.queue.decision_log import read_newest
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python, running, wait_for
 from tests.support.visitors import visitors
-from worker.reconcile.reconciler import Looker
+from worker.reconcile.reconciler import Reconciler
 
 ONE = ("one", "missed", "flush", "loop", "spoilt")
 TWO = ("two", "frozen", "sick", "stopped")
@@ -52,12 +52,12 @@ def look_at(site: Installation, app: str) -> Decision:
     found = site.config.catalogue.get(app)
     assert found is not None
     with patch.dict(os.environ, HOOKD_CONFIG=str(site.config_path)):
-        Looker(site.config, site.records).look(found)
+        Reconciler(site.config, site.records).look(found)
     return decided(site, app)[0]
 
 
 def decided(site: Installation, app: str) -> list[Decision]:
-    return [one for one in newest(site.records.connection, app, 100) if one.source == "reconcile"]
+    return [one for one in read_newest(site.records.connection, app, 100) if one.source == "reconcile"]
 
 
 def ending(site: Installation, decision: Decision) -> Deployment:

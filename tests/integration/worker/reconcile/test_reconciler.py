@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 
-from hookd.model.decision import Behind, Verdict
+from hookd.model.decision import Lag, Verdict
 from hookd.model.deployment import Deployment, Status, Trigger, advance
-from hookd.model.paths import Places
-from hookd.model.redis_keys import asked_key, decisions_key, waiting_key
-from hookd.queue.deployments import Request
+from hookd.model.paths import AppPaths
+from hookd.model.redis_keys import decisions_key, polled_key, waiting_key
+from hookd.queue.deployments import DeploymentRequest
 from tests.integration.worker.reconcile.test_reconcile import decided, look, look_at
 from tests.support import journals
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python
-from worker.probe import head_of
+from worker.probe import read_head
 from worker.reconcile import reconciler
-from worker.reconcile.reconciler import Looker
-from worker.release.git_mirror import Checkout
+from worker.reconcile.reconciler import Reconciler
+from worker.release.git_mirror import GitMirror
 
 APPS = ("still", "pinned", "bad", "away", "beside", "virgin", "off", "full", "idle", "quick")
 
@@ -51,11 +51,11 @@ def fetched(site: Installation, app: str) -> None:
     """Bring the branch into the app's mirror, as its deployments did."""
     found = site.config.catalogue.get(app)
     assert found is not None
-    places = Places(found.root, site.config.settings, app)
-    Checkout(found, site.config.settings, places.mirror, places.home, lambda _: None).fetch_head()
+    places = AppPaths(found.root, site.config.settings, app)
+    GitMirror(found, site.config.settings, places.mirror, places.home, lambda _: None).fetch_head()
 
 
-def behind(site: Installation, app: str) -> Behind:
+def behind(site: Installation, app: str) -> Lag:
     found = site.records.view(app).behind
     assert found is not None
     return found
@@ -77,7 +77,7 @@ def test_what_a_person_pinned_stays(site: Installation) -> None:
 def failed(site: Installation, app: str, commit: str) -> Deployment:
     """The record of a deployment whose commit stays innocent."""
     records = site.records
-    one = records.request(Request(app=app, trigger=Trigger.PUSH, seconds=60)).deployment
+    one = records.request(DeploymentRequest(app=app, trigger=Trigger.PUSH, seconds=60)).deployment
     records.change(one, lambda old: advance(old, Status.RUNNING, datetime.now(UTC)))
     records.change(one, lambda old: old.model_copy(update={"commit": commit}))
     return records.change(one, lambda old: advance(old, Status.FAILED, datetime.now(UTC), cause="no index answers"))
@@ -119,31 +119,31 @@ def test_the_first_deployment_is_a_person_s_and_who_is_switched_off_is_never_loo
     assert decided(site, "virgin")[0].verdict is Verdict.WAITING
     assert site.records.history("virgin", 1) == []
     exists = site.records.connection.exists
-    assert (exists(asked_key("virgin")), exists(asked_key("off"))) == (1, 0)
+    assert (exists(polled_key("virgin")), exists(polled_key("off"))) == (1, 0)
 
 
 def test_an_app_that_is_not_due_is_not_asked_and_one_that_redis_forgot_is(site: Installation) -> None:
     app, redis = "still", site.records.connection
     deployed(site, app)
     assert look(site, "--now", app).returncode == 0
-    before = redis.hgetall(asked_key(app))
+    before = redis.hgetall(polled_key(app))
     assert look(site, app).returncode == 0
-    assert redis.hgetall(asked_key(app)) == before
-    redis.hset(asked_key(app), "life", "another")
+    assert redis.hgetall(polled_key(app)) == before
+    redis.hset(polled_key(app), "life", "another")
     assert look(site, app).returncode == 0
-    assert redis.hget(asked_key(app), "life") == before[b"life"]
+    assert redis.hget(polled_key(app), "life") == before[b"life"]
 
 
 def test_another_app_s_broken_file_holds_nobody_up(site: Installation) -> None:
     file = site.directory / "apps" / "virgin.toml"
     right = file.read_text()
-    site.records.connection.delete(asked_key("still"))
+    site.records.connection.delete(polled_key("still"))
     file.write_text("[broken")
     done = look(site, "--now", "still")
     file.write_text(right)
     assert done.returncode == 0
     assert "an app is left out" in done.stderr
-    assert site.records.connection.exists(asked_key("still"))
+    assert site.records.connection.exists(polled_key("still"))
 
 
 def test_a_redis_that_is_away_is_said(site: Installation, tmp_path: Path) -> None:
@@ -168,12 +168,12 @@ def test_a_look_whose_decision_cannot_be_kept_has_looked_all_the_same(site: Inst
     site.records.connection.xadd(decisions_key(app), {"decision": "{}"}, id=last)
     done = look(site, "--now", app)
     assert (done.returncode, "decision not kept" in done.stderr) == (0, True), done.stderr
-    assert site.records.connection.exists(asked_key(app))
+    assert site.records.connection.exists(polled_key(app))
 
 
 def pending(site: Installation, app: str, ago: timedelta) -> Deployment:
     """A push that was asked for so long ago, and that no worker has taken."""
-    request = Request(app=app, trigger=Trigger.PUSH, seconds=60)
+    request = DeploymentRequest(app=app, trigger=Trigger.PUSH, seconds=60)
     return site.records.get(site.records.request(request, now=datetime.now(UTC) - ago).deployment)
 
 
@@ -189,10 +189,10 @@ def test_an_app_whose_push_no_worker_takes_is_behind_its_head_and_that_is_said(
     found = site.config.catalogue.get(app)
     assert found is not None
     before = decided(site, app)
-    assert Looker(site.config, site.records).look(found).done is done
+    assert Reconciler(site.config, site.records).look(found).done is done
     late = behind(site, app)
     assert late.verdict is Verdict.QUEUED
-    assert late.because == f"{waits.id}, asked for at {waits.created_at:%Y-%m-%d %H:%M} UTC, waits for a worker"
+    assert late.why == f"{waits.id}, asked for at {waits.created_at:%Y-%m-%d %H:%M} UTC, waits for a worker"
     assert decided(site, app) == before, "what was asked for before is no decision of this look"
     site.records.connection.delete(waiting_key(app))
 
@@ -204,10 +204,10 @@ def test_a_look_does_not_undo_what_a_deployment_told_meanwhile(
     app = "quick"
     deployed(site, app, "one")
     pending(site, app, timedelta(0))
-    told = Behind(commits=1, since=datetime.now(UTC), verdict=Verdict.QUARANTINED, because="it was found bad")
+    told = Lag(commits=1, since=datetime.now(UTC), verdict=Verdict.QUARANTINED, why="it was found bad")
 
     def slow(*arguments: Any, **more: Any) -> str:
-        head = head_of(*arguments, **more)
+        head = read_head(*arguments, **more)
         journals.found_bad(journal(site, app), head)
         site.records.publish(site.records.view(app).model_copy(update={"behind": told}))
         return head
@@ -216,6 +216,6 @@ def test_a_look_does_not_undo_what_a_deployment_told_meanwhile(
     site.repositories[app].commit_and_push(app_files("two"))
     found = site.config.catalogue.get(app)
     assert found is not None
-    Looker(site.config, site.records).look(found)
+    Reconciler(site.config, site.records).look(found)
     assert behind(site, app) == told
     assert [bad.cause for bad in site.records.view(app).quarantined] == ["it hangs"]

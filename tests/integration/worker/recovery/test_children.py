@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from hookd.model.deployment import Status, Trigger
-from hookd.queue.deployments import Request
+from hookd.queue.deployments import DeploymentRequest
 from tests.support.installation import Installation
 from tests.support.processes import wait_for
-from worker.process.subreaper import fields
+from worker.process.subreaper import stat_fields
 
 # Forks twice, in a session of its own, says who it is, and writes on and on; what started it ends, or stays.
 DAEMON = """
@@ -69,13 +69,13 @@ class Freed:
 
 def lives(pid: int) -> bool:
     try:
-        return fields(pid)[0] != "Z"
+        return stat_fields(pid)[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
 
 
 def parent_of(pid: int) -> int:
-    return int(fields(pid)[1])
+    return int(stat_fields(pid)[1])
 
 
 def below(top: int) -> list[int]:
@@ -91,7 +91,7 @@ def below(top: int) -> list[int]:
 
 
 def ask(hookd: Installation) -> str:
-    return hookd.records.request(Request(app="shop", trigger=Trigger.MANUAL, seconds=300)).deployment
+    return hookd.records.request(DeploymentRequest(app="shop", trigger=Trigger.MANUAL, seconds=300)).deployment
 
 
 def test_a_daemon_that_a_build_command_leaves_behind_ends_with_the_command(hookd: Installation) -> None:

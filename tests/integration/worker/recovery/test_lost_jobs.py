@@ -13,7 +13,7 @@ from redis import Redis
 from hookd.model import redis_keys
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.queue.codec import encode
-from hookd.queue.deployments import Request
+from hookd.queue.deployments import DeploymentRequest
 from hookd.queue.rq_classes import SafeJob
 from tests.support.installation import Installation
 from tests.support.processes import wait_for
@@ -37,7 +37,7 @@ def client(hookd: Installation) -> Iterator[Redis]:
 
 
 def ask(hookd: Installation, app: str = "shop", **more: Any) -> str:
-    return hookd.records.request(Request(app=app, trigger=Trigger.PUSH, seconds=300, **more)).deployment
+    return hookd.records.request(DeploymentRequest(app=app, trigger=Trigger.PUSH, seconds=300, **more)).deployment
 
 
 def start(hookd: Installation, client: Redis) -> Any:

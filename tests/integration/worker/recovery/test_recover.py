@@ -20,7 +20,7 @@ from hookd.model.ids import app_of
 from hookd.model.journal import Built, Good, Switched
 from hookd.queue import decision_log
 from hookd.queue.codec import encode
-from hookd.queue.deployments import Request
+from hookd.queue.deployments import DeploymentRequest
 from tests.support.hanging import ask, cmdline, hanging, wait_until_fetching
 from tests.support.installation import Installation
 from tests.support.processes import python, running, wait_for
@@ -121,7 +121,9 @@ def test_a_text_in_the_place_of_its_entry_does_not_keep_a_worker_from_starting(
 
 def decided_about(client: Redis, deployment_id: str) -> list[str]:
     """What `hookd why` tells of a deployment."""
-    return [one.why for one in decision_log.newest(client, app_of(deployment_id), 9) if one.deployment == deployment_id]
+    return [
+        one.why for one in decision_log.read_newest(client, app_of(deployment_id), 9) if one.deployment == deployment_id
+    ]
 
 
 def assert_it_goes_on(hookd: Installation, client: Redis, abandoned: str) -> None:
@@ -303,7 +305,7 @@ def test_what_a_person_asked_for_is_not_driven_out_by_an_abandoned_deployment(
     worker = hookd.start_worker("hookd-1")
     abandoned = ask(hookd)
     wait_until_fetching(hookd, abandoned)
-    wish = Request(app="shop", trigger=Trigger.MANUAL, seconds=300, pinned_commit="a" * 40)
+    wish = DeploymentRequest(app="shop", trigger=Trigger.MANUAL, seconds=300, pinned_commit="a" * 40)
     waiting = hookd.records.request(wish).deployment
     kill(worker)
     hookd.start_worker("hookd-2")

@@ -14,7 +14,7 @@ from tests.support.mirrors import Mirror
 from tests.support.repository import Repository
 from tests.support.tasks import deploying, make_app
 from worker.errors import DeployError
-from worker.release.git_mirror import Checkout
+from worker.release.git_mirror import GitMirror
 
 
 @contextmanager
@@ -135,7 +135,7 @@ def test_credentials_that_a_server_puts_into_an_address_do_not_reach_the_log(
     app = make_app(tmp_path, repository=f"http://127.0.0.1:{strict_server}/first")
     with deploying(tmp_path, app) as at:
         places = at.task.places
-        checkout = Checkout(app, at.task.settings, places.mirror, places.home, at.task.recorder.line)
+        checkout = GitMirror(app, at.task.settings, places.mirror, places.home, at.task.recorder.line)
         with pytest.raises(DeployError) as caught:
             checkout.fetch_head()
         at.task.recorder.line(caught.value.cause)

@@ -9,14 +9,14 @@ from typing import Literal
 
 import pytest
 
-from hookd.files.policies import OPEN, SHUT, Acl, Policy, umask_of
+from hookd.files.policies import GROUP_READABLE, WORLD_READABLE, Acl, Policy, umask_of
 from hookd.model.app import Ownership
 from tests.support.users import another_group, as_nobody, open_directory
 from worker.errors import CommitRefused, DeployError
-from worker.release.ownership import enforce, enforce_directory, policy_of
+from worker.release.ownership import enforce, enforce_directory, release_policy
 
-SPLIT = Policy(None, None, OPEN, Acl())
-CLOSED = Policy(None, None, SHUT, Acl())
+SPLIT = Policy(None, None, WORLD_READABLE, Acl())
+CLOSED = Policy(None, None, GROUP_READABLE, Acl())
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
 
@@ -40,7 +40,7 @@ def modes(tree: Path) -> dict[str, str]:
 
 
 def test_the_split_policy_lets_everyone_read(tree: Path) -> None:
-    assert enforce(tree, policy_of(Ownership(policy="split"))) > 0
+    assert enforce(tree, release_policy(Ownership(policy="split"))) > 0
     assert modes(tree) == {
         ".": "0o755",
         "a.py": "0o644",
@@ -69,7 +69,7 @@ def test_the_group_is_the_policy_s_and_setgid_survives_it(tree: Path) -> None:
     group = another_group()
     if group is None:
         pytest.skip("this user is in one group only")
-    policy = policy_of(Ownership(group=group.gr_name))
+    policy = release_policy(Ownership(group=group.gr_name))
     assert umask_of(Ownership(group=group.gr_name)) == 0o027
     enforce(tree, policy)
     assert {path.stat().st_gid for path in [tree, *tree.rglob("*")]} == {group.gr_gid}
@@ -80,7 +80,7 @@ def test_the_group_is_the_policy_s_and_setgid_survives_it(tree: Path) -> None:
 
 def test_a_group_that_does_not_exist_is_named_with_the_command_that_makes_it() -> None:
     with pytest.raises(DeployError, match="the group no-such-group does not exist") as caught:
-        policy_of(Ownership(group="no-such-group"))
+        release_policy(Ownership(group="no-such-group"))
     assert caught.value.hint == "sudo groupadd --system no-such-group"
 
 
@@ -135,7 +135,7 @@ def test_a_second_run_changes_nothing(tree: Path) -> None:
 @needs_root
 @pytest.mark.parametrize("policy", ["group", "acl"])
 def test_a_hundred_thousand_files_that_were_born_right_are_only_walked(policy: Literal["group", "acl"]) -> None:
-    wanted = policy_of(Ownership(policy=policy, group="www-data", user="www-data"))
+    wanted = release_policy(Ownership(policy=policy, group="www-data", user="www-data"))
     # In memory, where there is such a place: a disk would need most of its time to make them.
     with TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as above:
         directory = Path(above)
@@ -204,7 +204,7 @@ def test_without_root_a_release_is_given_to_a_group_of_one_s_own(theirs: Path) -
 
     def work() -> object:
         make_tree(tree)
-        policy = policy_of(Ownership(group=group.gr_name))
+        policy = release_policy(Ownership(group=group.gr_name))
         return enforce(tree, policy), enforce(tree, policy)
 
     assert as_nobody(work, groups=(group.gr_gid,)) == "(7, 0)"
@@ -216,7 +216,7 @@ def test_without_root_a_release_is_given_to_a_group_of_one_s_own(theirs: Path) -
 def test_without_root_a_group_one_is_not_in_is_refused_before_anything_is_changed() -> None:
     group = another_group()
     assert group is not None
-    told = as_nobody(lambda: policy_of(Ownership(group=group.gr_name)))
+    told = as_nobody(lambda: release_policy(Ownership(group=group.gr_name)))
     assert f"the worker is not a member of the group {group.gr_name}" in told
 
 

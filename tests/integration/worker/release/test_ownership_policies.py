@@ -12,18 +12,18 @@ from pathlib import Path
 import pytest
 
 from hookd.files import acl
-from hookd.files.audit import drift, mend
-from hookd.files.policies import SHUT, Acl, Policy
+from hookd.files.audit import find_mismatches, repair
+from hookd.files.policies import GROUP_READABLE, Acl, Policy
 from hookd.model.app import Ownership
 from tests.support.hosts import WEB, WORKER, Host, host
 from tests.support.processes import PROJECT
 from tests.support.programs import program
 from worker.errors import DeployError
-from worker.release.ownership import enforce, policy_of
+from worker.release.ownership import enforce, release_policy
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 WWW_DATA = 33
-BOB = acl.for_reader(12_345, 0o640)
+BOB = acl.reader_acl(12_345, 0o640)
 POLICIES = ("group", "split", "acl")
 
 
@@ -52,7 +52,11 @@ def test_a_release_is_born_right_with_pip(acl_host: Host) -> None:
 
 def mended(at: Host, release: Path, log: str) -> int:
     """How much of a new release the worker had to repair, until it was right."""
-    assert list(drift(release, at.code_policy)) == list(drift((release / "venv").resolve(), at.code_policy)) == []
+    assert (
+        list(find_mismatches(release, at.code_policy))
+        == list(find_mismatches((release / "venv").resolve(), at.code_policy))
+        == []
+    )
     changed = re.search(r"(\d+) files and directories needed another", log)
     assert changed, log
     return int(changed[1])
@@ -67,7 +71,7 @@ def test_what_is_made_later_is_right_too(at: Host) -> None:
         (release / "static" / "site.css").write_text("body {}")
 
     assert at.as_worker(later) == "None"
-    assert list(drift(release, at.code_policy)) == []
+    assert list(find_mismatches(release, at.code_policy)) == []
     assert at.as_app((release / "static" / "site.css").read_text) == "body {}"
     stranger = at.as_stranger((release / "static" / "site.css").read_text)
     assert (stranger == "body {}") == (at.policy == "split")
@@ -99,36 +103,36 @@ def tree(tmp_path: Path) -> Path:
     made = tmp_path / "tree"
     (made / "pkg").mkdir(parents=True)
     (made / "pkg" / "a.py").touch()
-    list(mend(made, Policy(None, 0, SHUT, Acl())))
+    list(repair(made, Policy(None, 0, GROUP_READABLE, Acl())))
     return made
 
 
 def test_an_acl_is_drift_where_the_policy_has_none(tree: Path) -> None:
-    plain = Policy(None, 0, SHUT, Acl())
+    plain = Policy(None, 0, GROUP_READABLE, Acl())
     os.setxattr(tree / "pkg" / "a.py", acl.ACCESS, BOB)
     os.setxattr(tree / "pkg", acl.DEFAULT, BOB)
-    found = [str(finding) for finding in drift(tree, plain)]
+    found = [str(finding) for finding in find_mismatches(tree, plain)]
     assert len(found) == 2
     assert "a.py is root:root 0640 acl user::rw-,user:12345:r-x,group::---,mask::r--,other::---, should be" in found[1]
-    assert [finding for finding in mend(tree, plain) if "is now" not in str(finding)] == []
+    assert [finding for finding in repair(tree, plain) if "is now" not in str(finding)] == []
     assert os.listxattr(tree / "pkg" / "a.py") == os.listxattr(tree / "pkg") == []
-    assert list(drift(tree, plain)) == []
+    assert list(find_mismatches(tree, plain)) == []
 
 
 def test_a_lost_acl_is_given_back(tree: Path) -> None:
-    policy = policy_of(Ownership(policy="acl", user=WEB))
+    policy = release_policy(Ownership(policy="acl", user=WEB))
     assert enforce(tree, policy) == 3
     assert enforce(tree, policy) == 0
     (tree / "pkg" / "a.py").chmod(0o600)  # What `chmod` does to the mask shuts the reader out.
     os.removexattr(tree / "pkg", acl.DEFAULT)
     assert enforce(tree, policy) == 2
-    assert os.getxattr(tree / "pkg" / "a.py", acl.ACCESS) == acl.for_reader(WWW_DATA, 0o640)
-    assert os.getxattr(tree / "pkg", acl.DEFAULT) == acl.for_reader(WWW_DATA, 0o750)
+    assert os.getxattr(tree / "pkg" / "a.py", acl.ACCESS) == acl.reader_acl(WWW_DATA, 0o640)
+    assert os.getxattr(tree / "pkg", acl.DEFAULT) == acl.reader_acl(WWW_DATA, 0o750)
 
 
 def test_from_policy_to_policy_and_back(tree: Path) -> None:
     for name in (*POLICIES, "group"):
-        policy = policy_of(Ownership(policy=name, group=WEB, user=WEB))
+        policy = release_policy(Ownership(policy=name, group=WEB, user=WEB))
         assert enforce(tree, policy) == 3
         assert enforce(tree, policy) == 0
     assert stat.S_IMODE((tree / "pkg").stat().st_mode) == 0o2750
@@ -139,10 +143,10 @@ def test_a_file_system_without_acls_is_named_with_a_way_out(tmp_path: Path) -> N
         pytest.skip("this machine does not let root mount")
     try:
         with pytest.raises(DeployError, match=f"the file system of {tmp_path} keeps no ACLs") as caught:
-            enforce(tmp_path, policy_of(Ownership(policy="acl", user=WEB)))
+            enforce(tmp_path, release_policy(Ownership(policy="acl", user=WEB)))
         assert caught.value.hint and 'ownership.policy = "group"' in caught.value.hint
         (tmp_path / "a.py").touch()
-        assert enforce(tmp_path, policy_of(Ownership(group=WEB))) == 2
+        assert enforce(tmp_path, release_policy(Ownership(group=WEB))) == 2
     finally:
         subprocess.run(["umount", tmp_path], check=True)
 

@@ -8,8 +8,8 @@ import pytest
 from hookd.model.app import App
 from tests.support.tasks import make_app
 from worker.errors import CommitRefused, DeployError
-from worker.release.git_mirror import Entry
-from worker.release.shared_files import link_shared, refuse_links_out, refuse_reserved
+from worker.release.git_mirror import TreeEntry
+from worker.release.shared_files import link_shared, reject_escaping_links, reject_reserved_paths
 
 FILE, LINK, SUBMODULE = "100644", "120000", "160000"
 
@@ -50,7 +50,7 @@ def release(tmp_path: Path) -> Path:
 )
 def test_a_commit_with_something_at_a_link_point_is_refused(app: App, mode: str, path: str, point: str) -> None:
     with pytest.raises(CommitRefused) as caught:
-        refuse_reserved(app, [Entry(FILE, "app.py"), Entry(mode, path)])
+        reject_reserved_paths(app, [TreeEntry(FILE, "app.py"), TreeEntry(mode, path)])
     assert caught.value.cause == f"the commit contains {path}, but {point} is the app's own on this server"
     assert caught.value.hint is not None
     assert f"git rm -r --cached {point}" in caught.value.hint
@@ -70,7 +70,7 @@ def test_a_commit_with_something_at_a_link_point_is_refused(app: App, mode: str,
     ],
 )
 def test_placeholders_and_neighbours_are_accepted(app: App, mode: str, path: str) -> None:
-    refuse_reserved(app, [Entry(mode, path)])
+    reject_reserved_paths(app, [TreeEntry(mode, path)])
 
 
 @pytest.mark.parametrize(
@@ -88,13 +88,13 @@ def test_placeholders_and_neighbours_are_accepted(app: App, mode: str, path: str
 )
 def test_a_link_that_leaves_the_tree_is_refused(release: Path, links: dict[str, str], offender: str) -> None:
     with pytest.raises(CommitRefused) as caught:
-        refuse_links_out(release, make_links(release, links))
+        reject_escaping_links(release, make_links(release, links))
     assert caught.value.cause == f"the commit contains a link that leads out of it: {offender}"
 
 
 def test_an_absolute_link_into_the_tree_is_refused_since_the_tree_gets_another_name(release: Path) -> None:
     with pytest.raises(CommitRefused, match="a link that leads out of it: a -> /"):
-        refuse_links_out(release, make_links(release, {"a": str(release / "file")}))
+        reject_escaping_links(release, make_links(release, {"a": str(release / "file")}))
 
 
 @pytest.mark.parametrize(
@@ -109,15 +109,15 @@ def test_an_absolute_link_into_the_tree_is_refused_since_the_tree_gets_another_n
     ],
 )
 def test_a_link_that_stays_inside_is_kept(release: Path, links: dict[str, str]) -> None:
-    refuse_links_out(release, make_links(release, links))
+    reject_escaping_links(release, make_links(release, links))
 
 
-def make_links(release: Path, links: dict[str, str]) -> list[Entry]:
+def make_links(release: Path, links: dict[str, str]) -> list[TreeEntry]:
     (release / "deep" / "er").mkdir(parents=True)
     (release / "file").write_text("x")
     for path, target in links.items():
         (release / path).symlink_to(target)
-    return [Entry(FILE, "file"), *(Entry(LINK, path) for path in links)]
+    return [TreeEntry(FILE, "file"), *(TreeEntry(LINK, path) for path in links)]
 
 
 def make_shared(app: App) -> None:

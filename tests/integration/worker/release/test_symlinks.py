@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.on_disk import noted
-from worker.release.symlinks import point, pointed_at
+from worker.release.symlinks import link_changed_at, switch_link
 
 
 @pytest.fixture
@@ -21,13 +21,13 @@ def test_a_link_is_changed_and_then_on_disk_before_the_next_thing_happens(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = noted(monkeypatch)
-    point(root / "current", root / "releases" / "one")
+    switch_link(root / "current", root / "releases" / "one")
     assert done == [f"replaced {root / 'current'}", f"synced {root}"]
 
 
 def test_nobody_ever_finds_no_link_or_one_that_leads_nowhere(root: Path) -> None:
     link, names = root / "current", ("one", "two")
-    point(link, root / "releases" / "one")
+    switch_link(link, root / "releases" / "one")
     over, found = threading.Event(), set()
 
     def look() -> None:
@@ -37,7 +37,7 @@ def test_nobody_ever_finds_no_link_or_one_that_leads_nowhere(root: Path) -> None
     reader = threading.Thread(target=look)
     reader.start()
     for number in range(500):
-        point(link, root / "releases" / names[number % 2])
+        switch_link(link, root / "releases" / names[number % 2])
     over.set()
     reader.join()
     assert found <= {str(root / "releases" / name) for name in names}
@@ -46,6 +46,6 @@ def test_nobody_ever_finds_no_link_or_one_that_leads_nowhere(root: Path) -> None
 
 def test_a_link_tells_since_when_it_leads_there(root: Path) -> None:
     link = root / "current"
-    assert pointed_at(link) is None
-    point(link, root / "releases" / "one", since=1_700_000_000)
-    assert pointed_at(link) == 1_700_000_000
+    assert link_changed_at(link) is None
+    switch_link(link, root / "releases" / "one", since=1_700_000_000)
+    assert link_changed_at(link) == 1_700_000_000

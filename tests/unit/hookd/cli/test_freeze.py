@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hookd.cli.freeze import NoMoment, moment, person, told
+from hookd.cli.freeze import InvalidTime, current_user, format_time, parse_time
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
@@ -35,39 +35,39 @@ def somewhere_else(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ],
 )
 def test_a_moment_to_come_is_read(text: str, end: datetime) -> None:
-    assert moment(text, NOW) == end
+    assert parse_time(text, NOW) == end
 
 
 @pytest.mark.parametrize(
     "text", ["", "2", "0h", "-2h", "2w", "2h30m", "tomorrow", "18:00", "24.12.2026", "٣h", "9" * 99]
 )
 def test_what_is_no_moment_is_refused_with_examples(text: str) -> None:
-    with pytest.raises(NoMoment, match="is no moment: 30m, 2h, 3d, or a date"):
-        moment(text, NOW)
+    with pytest.raises(InvalidTime, match="is no moment: 30m, 2h, 3d, or a date"):
+        parse_time(text, NOW)
 
 
 @pytest.mark.parametrize("text", ["0001-01-01", "9999-12-31T23:59-23:59"])
 def test_a_moment_that_no_clock_reaches_is_refused(text: str) -> None:
-    with pytest.raises(NoMoment):
-        moment(text, NOW)
+    with pytest.raises(InvalidTime):
+        parse_time(text, NOW)
 
 
 @pytest.mark.parametrize("text", ["2026-03-04 07:06", "2026-03-04T05:06:07Z", "1999-01-01"])
 def test_what_is_over_is_refused_and_says_how_late_it_is(text: str) -> None:
-    with pytest.raises(NoMoment, match=r"is over already; it is 2026-03-04 05:06 UTC \(2026-03-04 07:06 EET\) now"):
-        moment(text, NOW)
+    with pytest.raises(InvalidTime, match=r"is over already; it is 2026-03-04 05:06 UTC \(2026-03-04 07:06 EET\) now"):
+        parse_time(text, NOW)
 
 
 def test_a_moment_is_shown_in_utc_and_as_the_clock_on_the_wall(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert told(NOW) == "2026-03-04 05:06 UTC (2026-03-04 07:06 EET)"
+    assert format_time(NOW) == "2026-03-04 05:06 UTC (2026-03-04 07:06 EET)"
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
-    assert told(NOW) == "2026-03-04 05:06 UTC"
+    assert format_time(NOW) == "2026-03-04 05:06 UTC"
 
 
 def test_whoever_called_sudo_is_named_and_only_root_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", "anna")
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    assert person() == "anna"
+    assert current_user() == "anna"
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    assert person() != "anna"
+    assert current_user() != "anna"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.text import Text
 
-from hookd.cli.history import tell
+from hookd.cli.history import format_decisions
 from hookd.model.decision import Decision, Verdict
 
 AT = datetime(2026, 3, 4, 14, 2, 11, tzinfo=UTC)
@@ -32,7 +32,7 @@ def decision(source: str = "deployment", verdict: Verdict = Verdict.ENDED, why: 
 
 def lines(*decisions: Decision, width: int | None = None) -> list[str]:
     """What is printed, without colours."""
-    return [Text.from_markup(line).plain for line in tell(decisions, width)]
+    return [Text.from_markup(line).plain for line in format_decisions(decisions, width)]
 
 
 def test_a_decision_says_when_what_why_and_what_was_seen() -> None:

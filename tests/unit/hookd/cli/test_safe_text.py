@@ -3,20 +3,20 @@
 import pytest
 
 from hookd.cli.common import stop
-from hookd.cli.safe_text import harmless, shown
-from units.cli.common import say
+from hookd.cli.safe_text import sanitize, sanitize_markup
+from units.cli.common import print_line
 
 HOSTILE = "zz\x1b]52;c;eA==\x07\r\x9b2J\u202e\udc80"
 SHOWN = r"zz\x1b]52;c;eA==\x07\r\x9b2J\u202e\udc80"
 
 
 def test_what_steers_a_terminal_is_written_out() -> None:
-    assert harmless(f"a\tb ü ☃ \u00a0\n{HOSTILE}") == f"a\tb ü ☃ \u00a0\n{SHOWN}"
-    assert shown(f"[red]\n\t{HOSTILE}") == rf"\[red]\n\t{SHOWN}"
+    assert sanitize(f"a\tb ü ☃ \u00a0\n{HOSTILE}") == f"a\tb ü ☃ \u00a0\n{SHOWN}"
+    assert sanitize_markup(f"[red]\n\t{HOSTILE}") == rf"\[red]\n\t{SHOWN}"
 
 
 def test_what_root_s_commands_say_is_harmless(capsys: pytest.CaptureFixture[str]) -> None:
-    say(f"\n  untracked: {HOSTILE}\n")
+    print_line(f"\n  untracked: {HOSTILE}\n")
     assert capsys.readouterr().out == f"\n  untracked: {SHOWN}\n\n"
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from hookd.files import acl
-from hookd.files.attributes import Rights
-from hookd.files.audit import Drift
+from hookd.files.attributes import FileAttributes
+from hookd.files.audit import AttributeMismatch
 from hookd.files.policies import (
-    ALONE,
-    OPEN,
+    GROUP_READABLE,
+    OWNER_READABLE,
     PRIVATE,
-    SHUT,
+    WORLD_READABLE,
     WRITABLE,
     Acl,
     Modes,
@@ -25,10 +25,10 @@ from hookd.files.policies import (
     secret_policy,
     umask_of,
 )
-from hookd.files.safe_open import Odd
+from hookd.files.safe_open import Unauditable
 from hookd.model.app import App, Ownership
 from hookd.model.settings import Settings
-from units.apps.permissions import Rule, rules
+from units.apps.permissions import PermissionRule, rules
 
 ME = pwd.getpwuid(0)
 GROUP = grp.getgrall()[-1]
@@ -49,19 +49,23 @@ def app(policy: str = "group", **over: object) -> App:
     )
 
 
-def by_path(of: App) -> dict[str, Rule]:
+def by_path(of: App) -> dict[str, PermissionRule]:
     return {str(rule.path): rule for rule in rules(of, Settings(), WORKER) if rule.reach != "look"}
 
 
 @pytest.mark.parametrize(
     ("policy", "group", "modes", "readers"),
-    [("group", GROUP.gr_gid, SHUT, Acl()), ("split", 991, OPEN, Acl()), ("acl", 991, ALONE, Acl(ME.pw_uid))],
+    [
+        ("group", GROUP.gr_gid, GROUP_READABLE, Acl()),
+        ("split", 991, WORLD_READABLE, Acl()),
+        ("acl", 991, OWNER_READABLE, Acl(ME.pw_uid)),
+    ],
 )
 def test_releases_and_environments_are_the_worker_s(policy: str, group: int, modes: Modes, readers: Acl) -> None:
     found = by_path(app(policy))
     right = Policy(990, group, modes, readers)
-    assert found["/srv/shop/releases"] == Rule(Path("/srv/shop/releases"), right, "each")
-    assert found["/srv/shop/venvs"] == Rule(Path("/srv/shop/venvs"), replace(right, programs="bin"), "each")
+    assert found["/srv/shop/releases"] == PermissionRule(Path("/srv/shop/releases"), right, "each")
+    assert found["/srv/shop/venvs"] == PermissionRule(Path("/srv/shop/venvs"), replace(right, programs="bin"), "each")
     assert found["/srv/shop"].policy == right and found["/srv/shop"].reach == "alone"
 
 
@@ -83,14 +87,14 @@ def test_data_is_the_app_s_own_and_its_content_is_only_looked_at() -> None:
 def test_the_key_is_the_worker_s_alone_and_its_state_only_its_own() -> None:
     found = by_path(app(deploy_key="/var/lib/hookd/keys/shop"))
     assert found["/var/lib/hookd/keys/shop"].policy == Policy(990, 991, PRIVATE)
-    assert found["/var/lib/hookd/mirrors/shop.git"] == Rule(
+    assert found["/var/lib/hookd/mirrors/shop.git"] == PermissionRule(
         found["/var/lib/hookd/mirrors/shop.git"].path, Policy(990, None), "tree"
     )
 
 
 def test_the_variables_that_systemd_reads_as_root_are_root_s() -> None:
     found = by_path(app(build={"environment_file": "/etc/hookd/env/shop"}))
-    assert found["/etc/hookd/env/shop"].policy == Policy(0, 991, SHUT)
+    assert found["/etc/hookd/env/shop"].policy == Policy(0, 991, GROUP_READABLE)
     assert "/srv/.env" not in by_path(app(build={"environment_file": "/srv/.env"}))
 
 
@@ -114,28 +118,28 @@ def test_a_missing_account_is_named_with_the_command_that_makes_it(policy: str) 
 def test_an_acl_is_what_the_kernel_keeps() -> None:
     entries = [(1, 6, -1), (2, 5, 33), (4, 0, -1), (16, 4, -1), (32, 0, -1)]
     packed = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
-    assert acl.for_reader(33, 0o640) == packed
+    assert acl.reader_acl(33, 0o640) == packed
     name = pwd.getpwuid(0).pw_name
-    assert acl.text(acl.for_reader(0, 0o750)) == f"user::rwx,user:{name}:r-x,group::---,mask::r-x,other::---"
-    assert acl.text(acl.of_mode(0o754)) == "user::rwx,group::r-x,other::r--"
+    assert acl.format_acl(acl.reader_acl(0, 0o750)) == f"user::rwx,user:{name}:r-x,group::---,mask::r-x,other::---"
+    assert acl.format_acl(acl.mode_acl(0o754)) == "user::rwx,group::r-x,other::r--"
 
 
 @pytest.mark.parametrize("odd", [b"", b"\x02", b"\x02\0\0\0\x01"])
 def test_an_acl_that_cannot_be_read_is_no_reason_to_fail(odd: bytes) -> None:
-    assert acl.text(odd) in ("unknown", "")
+    assert acl.format_acl(odd) in ("unknown", "")
 
 
 def test_drift_says_what_is_and_what_would_be_right_in_one_line() -> None:
     root = pwd.getpwuid(0).pw_name, grp.getgrgid(0).gr_name
-    drift = Drift("/srv/a\nb", Rights(0, 0, 0o644), Rights(4_000_000, 4_000_001, 0o640))
+    drift = AttributeMismatch("/srv/a\nb", FileAttributes(0, 0, 0o644), FileAttributes(4_000_000, 4_000_001, 0o640))
     assert str(drift) == f"/srv/a\\nb is {root[0]}:{root[1]} 0644, should be 4000000:4000001 0640"
-    left = Drift("/srv/a", Rights(0, 0, 0o644), Rights(0, 0, 0o640), "it is not yours")
+    left = AttributeMismatch("/srv/a", FileAttributes(0, 0, 0o644), FileAttributes(0, 0, 0o640), "it is not yours")
     assert str(left).endswith("should be root:root 0640 (it is not yours)")
-    done = Drift("/srv/a", Rights(0, 0, 0o644), Rights(0, 0, 0o640), repaired=True)
+    done = AttributeMismatch("/srv/a", FileAttributes(0, 0, 0o644), FileAttributes(0, 0, 0o640), repaired=True)
     assert str(done) == "/srv/a was root:root 0644, is now root:root 0640"
 
 
 def test_odd_things_say_what_they_are() -> None:
-    assert str(Odd("/srv/\x1b[2J", "special")) == "/srv/\\x1b[2J is neither a file, a directory nor a link"
-    assert str(Odd("/srv/a", "unreadable", "Permission denied")) == "/srv/a cannot be read: Permission denied"
-    assert str(Odd("/srv/a", "device")) == "/srv/a is on another file system and left alone"
+    assert str(Unauditable("/srv/\x1b[2J", "special")) == "/srv/\\x1b[2J is neither a file, a directory nor a link"
+    assert str(Unauditable("/srv/a", "unreadable", "Permission denied")) == "/srv/a cannot be read: Permission denied"
+    assert str(Unauditable("/srv/a", "device")) == "/srv/a is on another file system and left alone"

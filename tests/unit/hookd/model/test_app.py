@@ -241,30 +241,30 @@ def other(name: str = "blog", **over: Any) -> App:
 
 
 def test_apps_that_share_nothing_do_not_clash() -> None:
-    assert Catalogue(apps=(app(), other(), other("wiki"))).clashes() == []
+    assert Catalogue(apps=(app(), other(), other("wiki"))).conflicts() == []
 
 
 @pytest.mark.parametrize("root", ["/srv/shop", "/srv/shop/blog", "/srv"])
 def test_one_apps_directory_in_another_is_a_clash(root: str) -> None:
-    [clash] = Catalogue(apps=(app(), other(root=root))).clashes()
+    [clash] = Catalogue(apps=(app(), other(root=root))).conflicts()
     assert re.fullmatch(r"(shop and blog|blog and shop): one root lies in the other \(.*\)", clash)
 
 
 def test_one_service_for_two_apps_is_a_clash() -> None:
-    [clash] = Catalogue(apps=(app(), other(service={"name": "shop"}))).clashes()
+    [clash] = Catalogue(apps=(app(), other(service={"name": "shop"}))).conflicts()
     assert clash == "shop and blog: the same service (shop)"
 
 
 def test_a_service_with_the_name_of_anothers_colour_is_a_clash() -> None:
     coloured = app(service={"handover": "blue-green"}, health={"url": "unix:/run/{colour}:/"})
     assert coloured.services == {"shop-blue", "shop-green"}
-    [clash] = Catalogue(apps=(coloured, other(service={"name": "shop-green"}))).clashes()
+    [clash] = Catalogue(apps=(coloured, other(service={"name": "shop-green"}))).conflicts()
     assert clash == "shop and blog: the same service (shop-green)"
 
 
 def test_the_same_name_under_two_process_managers_is_no_clash() -> None:
     circus = {"manager": "circus", "endpoint": "ipc:///run/circus.sock", "name": "shop"}
-    assert Catalogue(apps=(app(), other(service=circus))).clashes() == []
+    assert Catalogue(apps=(app(), other(service=circus))).conflicts() == []
 
 
 def test_an_app_is_found_by_its_whole_name_only() -> None:

@@ -7,10 +7,10 @@ import pytest
 from pydantic import ValidationError
 
 from hookd.model.deployment import (
-    BY_HAND,
     ENDINGS,
+    MANUAL_TRIGGERS,
+    RETRYABLE_ENDINGS,
     TRANSITIONS,
-    UNDONE,
     Deployment,
     IllegalTransition,
     Status,
@@ -65,12 +65,12 @@ def test_a_status_is_an_ending_exactly_when_nothing_follows(status: Status) -> N
 
 
 def test_what_was_asked_for_is_undone_after_the_four_bad_endings_only() -> None:
-    assert {Status.FAILED, Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.CANCELLED} == UNDONE
-    assert UNDONE <= ENDINGS
+    assert {Status.FAILED, Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.CANCELLED} == RETRYABLE_ENDINGS
+    assert RETRYABLE_ENDINGS <= ENDINGS
 
 
 def test_a_push_and_its_redelivery_are_not_by_hand() -> None:
-    assert {Trigger.MANUAL, Trigger.ROLLBACK, Trigger.REPLAY} == BY_HAND
+    assert {Trigger.MANUAL, Trigger.ROLLBACK, Trigger.REPLAY} == MANUAL_TRIGGERS
 
 
 def test_a_start_is_stamped_and_an_ending_is_not_yet() -> None:

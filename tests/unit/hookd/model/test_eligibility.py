@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hookd.model.decision import Ruling, Verdict
-from hookd.model.deployment import BY_HAND, Trigger
-from hookd.model.eligibility import Freeze, next_for, why_not
-from hookd.model.journal import Built, Event, Good, Passed, Pinned, Quarantined, Switched, fold
+from hookd.model.decision import Assessment, Verdict
+from hookd.model.deployment import MANUAL_TRIGGERS, Trigger
+from hookd.model.eligibility import Freeze, block_reason, remedy
+from hookd.model.journal import Built, Good, JournalEvent, Pinned, Quarantined, Skipped, Switched, fold
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 DEPLOYMENT = "shop-20260304T050607000-0a1b2c"
@@ -15,7 +15,7 @@ A, B, C = "a" * 40, "b" * 40, "c" * 40
 ONE, TWO = "000001-aaaaaaaaaaaa", "000002-bbbbbbbbbbbb"
 
 
-def deployed(release: str, commit: str) -> list[Event]:
+def deployed(release: str, commit: str) -> list[JournalEvent]:
     """What a deployment that went well leaves behind."""
     return [
         Built(at=AT, deployment=DEPLOYMENT, release=release, commit=commit),
@@ -32,18 +32,18 @@ def pinned(commit: str, head: str) -> Pinned:
     return Pinned(at=AT, deployment=DEPLOYMENT, commit=commit, head=head)
 
 
-def passed(commit: str, base: str) -> Passed:
-    return Passed(at=AT, deployment=DEPLOYMENT, commit=commit, base=base)
+def passed(commit: str, base: str) -> Skipped:
+    return Skipped(at=AT, deployment=DEPLOYMENT, commit=commit, base=base)
 
 
 ROLLED_BACK = [*deployed(ONE, A), Built(at=AT, deployment=DEPLOYMENT, release=TWO, commit=B), quarantined(B)]
 
 
-def why(events: list[Event], head: str, trigger: Trigger = Trigger.PUSH) -> Ruling | None:
-    return why_not(fold(events), head, trigger)
+def why(events: list[JournalEvent], head: str, trigger: Trigger = Trigger.PUSH) -> Assessment | None:
+    return block_reason(fold(events), head, trigger)
 
 
-REFUSALS: list[tuple[list[Event], str, Verdict, str]] = [
+REFUSALS: list[tuple[list[JournalEvent], str, Verdict, str]] = [
     (deployed(ONE, A), A, Verdict.UNCHANGED, "aaaaaaaaaaaa is already deployed"),
     ([*deployed(ONE, A), pinned(A, B)], B, Verdict.PINNED, "a person pinned aaaaaaaaaaaa; bbbbbbbbbbbb was"),
     (ROLLED_BACK, B, Verdict.QUARANTINED, "bbbbbbbbbbbb is quarantined since 2026-03-04 05:06 UTC: it was bad"),
@@ -51,7 +51,7 @@ REFUSALS: list[tuple[list[Event], str, Verdict, str]] = [
     (
         [*deployed(ONE, A), passed(B, A)],
         B,
-        Verdict.FILTERED,
+        Verdict.SKIPPED,
         "bbbbbbbbbbbb changes none of the app's paths since aaaa",
     ),
 ]
@@ -59,23 +59,23 @@ REFUSALS: list[tuple[list[Event], str, Verdict, str]] = [
 
 @pytest.mark.parametrize(("events", "head", "verdict", "reason"), REFUSALS)
 def test_a_push_does_not_deploy_what_is_deployed_pinned_away_or_quarantined(
-    events: list[Event], head: str, verdict: Verdict, reason: str
+    events: list[JournalEvent], head: str, verdict: Verdict, reason: str
 ) -> None:
     found = why(events, head)
     assert found is not None
     assert (found.verdict, found.why[: len(reason)]) == (verdict, reason)
 
 
-@pytest.mark.parametrize("trigger", sorted(BY_HAND))
+@pytest.mark.parametrize("trigger", sorted(MANUAL_TRIGGERS))
 @pytest.mark.parametrize(("events", "head", "verdict", "reason"), REFUSALS)
 def test_a_person_is_always_followed(
-    events: list[Event], head: str, verdict: Verdict, reason: str, trigger: Trigger
+    events: list[JournalEvent], head: str, verdict: Verdict, reason: str, trigger: Trigger
 ) -> None:
     assert why(events, head, trigger) is None, (verdict, reason)
 
 
 @pytest.mark.parametrize("events", [[], deployed(ONE, A), ROLLED_BACK, [*deployed(ONE, A), passed(B, A)]])
-def test_a_newer_commit_is_deployed(events: list[Event]) -> None:
+def test_a_newer_commit_is_deployed(events: list[JournalEvent]) -> None:
     assert why(events, C) is None
 
 
@@ -86,7 +86,7 @@ def test_what_failed_before_it_was_started_is_tried_again(trigger: Trigger) -> N
 
 @pytest.mark.parametrize(("events", "head", "verdict", "reason"), REFUSALS[:3])
 def test_a_redelivery_does_not_bring_back_what_a_person_or_the_health_check_put_away(
-    events: list[Event], head: str, verdict: Verdict, reason: str
+    events: list[JournalEvent], head: str, verdict: Verdict, reason: str
 ) -> None:
     found = why(events, head, Trigger.REDELIVERY)
     assert found is not None
@@ -112,8 +112,8 @@ def test_what_was_passed_over_is_deployed_when_what_serves_was_never_found_well(
 
 @pytest.mark.parametrize("trigger", list(Trigger))
 def test_nothing_is_deployed_to_a_frozen_app(trigger: Trigger) -> None:
-    found = why_not(fold([]), A, trigger, Freeze(reason="the sale", since=AT, by="anna"))
-    assert found == Ruling(verdict=Verdict.FROZEN, why="frozen since 2026-03-04 05:06 UTC by anna: the sale")
+    found = block_reason(fold([]), A, trigger, Freeze(reason="the sale", since=AT, by="anna"))
+    assert found == Assessment(verdict=Verdict.FROZEN, why="frozen since 2026-03-04 05:06 UTC by anna: the sale")
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_nothing_is_deployed_to_a_frozen_app(trigger: Trigger) -> None:
         (Verdict.FROZEN, "hookd thaw shop"),
         (Verdict.PINNED, "push a newer commit, or follow the branch again: hookd unpin shop"),
         (Verdict.QUARANTINED, "push a newer commit, or try this one by hand: hookd deploy shop"),
-        (Verdict.FILTERED, "to deploy it all the same: hookd deploy shop"),
+        (Verdict.SKIPPED, "to deploy it all the same: hookd deploy shop"),
         (Verdict.STOPPED, "sudo hookd start shop"),
         (
             Verdict.UNREACHABLE,
@@ -132,10 +132,10 @@ def test_nothing_is_deployed_to_a_frozen_app(trigger: Trigger) -> None:
     ],
 )
 def test_whatever_keeps_an_app_from_its_head_a_command_ends_it(verdict: Verdict, told: str) -> None:
-    assert next_for(verdict, "shop") == told
-    as_root = next_for(verdict, "shop", "sudo hookd")
+    assert remedy(verdict, "shop") == told
+    as_root = remedy(verdict, "shop", "sudo hookd")
     assert as_root == (told if "sudo" in told else told.replace("hookd", "sudo hookd"))
 
 
 def test_where_nothing_keeps_an_app_there_is_nothing_to_type() -> None:
-    assert [one for one in (Verdict.UNCHANGED, Verdict.QUEUED, Verdict.ENDED) if next_for(one, "shop")] == []
+    assert [one for one in (Verdict.UNCHANGED, Verdict.QUEUED, Verdict.ENDED) if remedy(one, "shop")] == []

@@ -186,11 +186,11 @@ def test_a_releases_name_sorts_by_its_number_and_shows_its_commit() -> None:
 
 
 def test_an_id_says_when_it_was_asked_for_to_the_millisecond() -> None:
-    assert ids.asked_at(ids.new_deployment_id("shop", AT)) == AT.replace(microsecond=89_000)
+    assert ids.requested_at(ids.new_deployment_id("shop", AT)) == AT.replace(microsecond=89_000)
 
 
 @pytest.mark.parametrize(
     "text", ["", "shop", ID[:-1], "shop-20261304T050607089-0a1b2c", "shop-20260304T256107089-0a1b2c"]
 )
 def test_what_is_no_id_or_names_no_moment_says_nothing(text: str) -> None:
-    assert ids.asked_at(text) is None
+    assert ids.requested_at(text) is None

@@ -8,12 +8,12 @@ import pytest
 from hookd.model.journal import (
     AppState,
     Built,
-    Event,
     Good,
-    Passed,
+    JournalEvent,
     Pinned,
     Quarantined,
     Removed,
+    Skipped,
     Switched,
     Unpinned,
     compact,
@@ -28,7 +28,7 @@ A, B, C = "a" * 40, "b" * 40, "c" * 40
 ONE, TWO, THREE = "000001-aaaaaaaaaaaa", "000002-bbbbbbbbbbbb", "000003-cccccccccccc"
 
 
-def deployed(release: str, commit: str) -> list[Event]:
+def deployed(release: str, commit: str) -> list[JournalEvent]:
     """What a deployment that went well leaves behind."""
     return [
         Built(**STAMP, release=release, commit=commit),
@@ -41,7 +41,7 @@ def quarantined(commit: str, served: bool = True, cause: str = "it was bad") -> 
     return Quarantined(**STAMP, commit=commit, served=served, cause=cause)
 
 
-ROLLED_BACK: list[Event] = [
+ROLLED_BACK: list[JournalEvent] = [
     *deployed(ONE, A),
     Built(**STAMP, release=TWO, commit=B),
     Switched(**STAMP, release=TWO),
@@ -87,14 +87,14 @@ def test_after_a_rollback_the_old_release_serves_and_the_bad_commit_is_quarantin
 
 
 def test_the_way_back_leads_to_the_release_that_was_good_last_not_to_the_one_built_last() -> None:
-    back: list[Event] = [Switched(**STAMP, release=ONE), Good(**STAMP, release=ONE)]
+    back: list[JournalEvent] = [Switched(**STAMP, release=ONE), Good(**STAMP, release=ONE)]
     state = fold([*deployed(ONE, A), *deployed(TWO, B), *back, *deployed(THREE, C)])
     assert state.previous_good is not None
     assert state.previous_good.name == ONE
 
 
 def test_a_second_way_back_leads_further_back_and_not_forth_again() -> None:
-    back: list[Event] = [Switched(**STAMP, release=TWO), Good(**STAMP, release=TWO)]
+    back: list[JournalEvent] = [Switched(**STAMP, release=TWO), Good(**STAMP, release=TWO)]
     state = fold([*deployed(ONE, A), *deployed(TWO, B), *deployed(THREE, C), *back])
     assert state.previous_good is not None
     assert state.previous_good.name == ONE
@@ -109,7 +109,7 @@ def test_the_way_back_leads_to_another_commit() -> None:
 
 
 def test_the_colour_is_that_of_the_last_switch() -> None:
-    switches: list[Event] = [
+    switches: list[JournalEvent] = [
         Switched(**STAMP, release=ONE, colour="blue"),
         Switched(**STAMP, release=TWO, colour="green"),
     ]
@@ -179,7 +179,7 @@ def test_a_cause_with_a_file_name_that_is_no_utf8_can_be_written() -> None:
 
 
 def test_what_does_not_matter_any_more_is_left_out() -> None:
-    events: list[Event] = [*ROLLED_BACK, *deployed(THREE, C), Removed(**STAMP, release=TWO)]
+    events: list[JournalEvent] = [*ROLLED_BACK, *deployed(THREE, C), Removed(**STAMP, release=TWO)]
     assert compact(events) == [
         Built(**STAMP, release=ONE, commit=A),
         Good(**STAMP, release=ONE),
@@ -190,12 +190,12 @@ def test_what_does_not_matter_any_more_is_left_out() -> None:
 
 
 def test_a_pin_ends_when_a_person_follows_the_branch_again() -> None:
-    events: list[Event] = [*deployed(ONE, A), Pinned(**STAMP, commit=A, head=B), Unpinned(**STAMP)]
+    events: list[JournalEvent] = [*deployed(ONE, A), Pinned(**STAMP, commit=A, head=B), Unpinned(**STAMP)]
     assert fold(events).pin is None
     assert fold(compact(events)) == fold(events)
 
 
 def test_the_last_head_that_was_passed_over_is_remembered() -> None:
-    events: list[Event] = [*deployed(ONE, A), *(Passed(**STAMP, commit=head, base=A) for head in (B, C))]
-    assert compact(events) == [*deployed(ONE, A), Passed(**STAMP, commit=C, base=A)]
+    events: list[JournalEvent] = [*deployed(ONE, A), *(Skipped(**STAMP, commit=head, base=A) for head in (B, C))]
+    assert compact(events) == [*deployed(ONE, A), Skipped(**STAMP, commit=C, base=A)]
     assert fold(compact(events)) == fold(events)

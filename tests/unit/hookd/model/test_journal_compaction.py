@@ -10,8 +10,8 @@ from hookd.model.ids import release_name
 from hookd.model.journal import (
     AppState,
     Built,
-    Event,
     Good,
+    JournalEvent,
     Pinned,
     Quarantined,
     Removed,
@@ -31,7 +31,7 @@ class Author:
 
     def __init__(self, draw: st.DrawFn) -> None:
         self.draw = draw
-        self.events: list[Event] = []
+        self.events: list[JournalEvent] = []
 
     @property
     def state(self) -> AppState:
@@ -73,7 +73,7 @@ class Author:
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> list[Event]:
+def histories(draw: st.DrawFn) -> list[JournalEvent]:
     author = Author(draw)
     steps = [author.build, author.switch, author.approve, author.quarantine, author.pin, author.remove]
     for step in draw(st.lists(st.sampled_from(steps), max_size=30)):
@@ -87,13 +87,13 @@ def without_number(state: AppState) -> AppState:
 
 @settings(max_examples=300)
 @given(histories())
-def test_a_shortened_journal_leads_to_the_same_state(events: list[Event]) -> None:
+def test_a_shortened_journal_leads_to_the_same_state(events: list[JournalEvent]) -> None:
     assert without_number(fold(compact(events))) == without_number(fold(events))
 
 
 @settings(max_examples=100)
 @given(histories())
-def test_shortening_keeps_the_order_and_invents_nothing(events: list[Event]) -> None:
+def test_shortening_keeps_the_order_and_invents_nothing(events: list[JournalEvent]) -> None:
     places = [events.index(event) for event in compact(events)]
     assert places == sorted(places)
     assert compact(compact(events)) == compact(events)
@@ -101,7 +101,9 @@ def test_shortening_keeps_the_order_and_invents_nothing(events: list[Event]) -> 
 
 @settings(max_examples=100)
 @given(histories(), st.data())
-def test_a_crash_in_the_middle_of_a_line_costs_no_more_than_that_line(events: list[Event], data: st.DataObject) -> None:
+def test_a_crash_in_the_middle_of_a_line_costs_no_more_than_that_line(
+    events: list[JournalEvent], data: st.DataObject
+) -> None:
     text = "".join(f"{encode(event)}\n" for event in events)
     cut = text[: data.draw(st.integers(0, len(text)))]
     whole = cut.count("\n")
@@ -111,7 +113,7 @@ def test_a_crash_in_the_middle_of_a_line_costs_no_more_than_that_line(events: li
 
 @settings(max_examples=100)
 @given(histories())
-def test_no_history_of_a_shortened_journal_holds_a_release_that_is_gone(events: list[Event]) -> None:
+def test_no_history_of_a_shortened_journal_holds_a_release_that_is_gone(events: list[JournalEvent]) -> None:
     present = {release.name for release in fold(events).releases}
     kept = [event for event in compact(events) if isinstance(event, Built | Good)]
     assert {event.release for event in kept} == present

@@ -11,7 +11,7 @@ from redis import Redis
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import AuthenticationError, BusyLoadingError, ConnectionError, TimeoutError
 
-from hookd.queue.client import IMPATIENT_SECONDS, PATIENT_RETRIES, PatientRedis, for_person, impatient
+from hookd.queue.client import RECEIVER_SECONDS, WORKER_RETRIES, RetryingRedis, cli_client, receiver_client
 
 NOWHERE = "unix:///nowhere/redis.sock?db=3"
 
@@ -72,53 +72,53 @@ def options(client: Redis) -> dict[str, object]:
     return found
 
 
-@pytest.mark.parametrize("connect", [impatient, for_person])
+@pytest.mark.parametrize("connect", [receiver_client, cli_client])
 def test_a_redis_that_is_away_is_an_error_and_no_wait(connect: Callable[[str], Redis]) -> None:
     with connect(NOWHERE) as client, pytest.raises(ConnectionError):
         client.ping()
 
 
-@pytest.mark.parametrize("connect", [impatient, for_person, PatientRedis.from_url])
+@pytest.mark.parametrize("connect", [receiver_client, cli_client, RetryingRedis.from_url])
 def test_the_database_of_the_url_is_used(connect: Callable[[str], Redis]) -> None:
     assert options(connect(NOWHERE))["db"] == 3
 
 
 def test_the_receiver_asks_a_hung_redis_once(tmp_path: Path) -> None:
-    with Server(tmp_path / "s", lambda _: None).running() as server, impatient(server.url) as client:
+    with Server(tmp_path / "s", lambda _: None).running() as server, receiver_client(server.url) as client:
         with pytest.raises(TimeoutError):
             client.ping()
         assert server.callers == 1
 
 
 def test_the_receiver_does_not_knock_a_second_time_at_a_closed_door(tmp_path: Path) -> None:
-    with Server(tmp_path / "s", lambda _: b"").running() as server, impatient(server.url) as client:
+    with Server(tmp_path / "s", lambda _: b"").running() as server, receiver_client(server.url) as client:
         with pytest.raises(ConnectionError):
             client.ping()
         assert server.callers == 1
 
 
 def test_the_receivers_two_waits_fit_into_the_two_seconds_that_are_promised() -> None:
-    found = options(impatient(NOWHERE))
-    assert found["socket_timeout"] == found["socket_connect_timeout"] == IMPATIENT_SECONDS
-    assert 2 * IMPATIENT_SECONDS <= 2.0
+    found = options(receiver_client(NOWHERE))
+    assert found["socket_timeout"] == found["socket_connect_timeout"] == RECEIVER_SECONDS
+    assert 2 * RECEIVER_SECONDS <= 2.0
 
 
 def test_the_worker_comes_again_until_redis_answers(tmp_path: Path) -> None:
     server = Server(tmp_path / "s", lambda caller: b"" if caller < 3 else b"+PONG\r\n")
-    with server.running(), PatientRedis.from_url(server.url, protocol=2, driver_info=None) as client:
+    with server.running(), RetryingRedis.from_url(server.url, protocol=2, driver_info=None) as client:
         assert client.ping()
         assert server.callers == 3
 
 
 def test_the_worker_waits_for_a_redis_that_is_still_reading_its_file(tmp_path: Path) -> None:
     server = Server(tmp_path / "s", lambda caller: b"-LOADING Redis is loading\r\n" if caller == 1 else b"+PONG\r\n")
-    with server.running(), PatientRedis.from_url(server.url, protocol=2, driver_info=None) as client:
+    with server.running(), RetryingRedis.from_url(server.url, protocol=2, driver_info=None) as client:
         assert client.ping()
 
 
 def test_the_worker_does_not_wait_for_a_redis_that_refuses_its_password(tmp_path: Path) -> None:
     server = Server(tmp_path / "s", lambda _: b"-WRONGPASS invalid username-password pair\r\n")
-    with server.running(), PatientRedis.from_url(server.url, protocol=2, driver_info=None, password="x") as client:
+    with server.running(), RetryingRedis.from_url(server.url, protocol=2, driver_info=None, password="x") as client:
         with pytest.raises(AuthenticationError):
             client.ping()
         assert server.callers == 1
@@ -126,14 +126,14 @@ def test_the_worker_does_not_wait_for_a_redis_that_refuses_its_password(tmp_path
 
 def test_the_workers_patience_lasts_for_a_restart_and_ends() -> None:
     backoff = ExponentialBackoff(cap=5, base=0.2)
-    seconds = sum(backoff.compute(failure) for failure in range(1, PATIENT_RETRIES + 1))
+    seconds = sum(backoff.compute(failure) for failure in range(1, WORKER_RETRIES + 1))
     assert 60 < seconds < 180
-    retry = options(PatientRedis.from_url(NOWHERE))["retry"]
-    assert retry.get_retries() == PATIENT_RETRIES  # type: ignore[attr-defined]
+    retry = options(RetryingRedis.from_url(NOWHERE))["retry"]
+    assert retry.get_retries() == WORKER_RETRIES  # type: ignore[attr-defined]
 
 
 def test_the_worker_tries_again_after_every_kind_of_absence() -> None:
-    assert options(PatientRedis.from_url(NOWHERE))["retry_on_error"] == [
+    assert options(RetryingRedis.from_url(NOWHERE))["retry_on_error"] == [
         ConnectionError,
         TimeoutError,
         BusyLoadingError,
@@ -141,8 +141,8 @@ def test_the_worker_tries_again_after_every_kind_of_absence() -> None:
 
 
 def test_the_options_of_redis_py_win_over_patience() -> None:
-    assert options(PatientRedis.from_url(NOWHERE, socket_connect_timeout=1))["socket_connect_timeout"] == 1
+    assert options(RetryingRedis.from_url(NOWHERE, socket_connect_timeout=1))["socket_connect_timeout"] == 1
 
 
 def test_patience_makes_a_client_of_its_own_class() -> None:
-    assert type(PatientRedis.from_url(NOWHERE)) is PatientRedis
+    assert type(RetryingRedis.from_url(NOWHERE)) is RetryingRedis

@@ -10,15 +10,15 @@ from redis import Redis
 
 from hookd.config import Config
 from hookd.model.app import Catalogue
-from hookd.model.app_status import AppView
+from hookd.model.app_status import AppStatus
 from hookd.model.deployment import Deployment
 from hookd.model.settings import Settings
-from hookd.queue.deployments import Records
+from hookd.queue.deployments import DeploymentStore
 from hookd.receiver import openapi
 from hookd.receiver.app import Receiver, create_app
-from hookd.receiver.refusal_log import Notebook
+from hookd.receiver.refusal_log import RefusalLog
 from hookd.receiver.secrets import Keyring
-from hookd.receiver.status_routes import Readers
+from hookd.receiver.status_routes import ReadAccess
 from tests.support.processes import PROJECT
 
 DOCUMENT = openapi.document()
@@ -27,9 +27,9 @@ AUTOMATIC = {"HEAD", "OPTIONS"}
 
 def served() -> set[tuple[str, str]]:
     """List every method and path of the application; the Redis it names is never asked."""
-    records = Records(Redis(), keep_seconds=1)
+    records = DeploymentStore(Redis(), keep_seconds=1)
     config = Config(Path("/hookd.toml"), Settings(), Catalogue())
-    app = create_app(Receiver(config, Keyring({}), records, Notebook(records.connection)), Readers(True, None))
+    app = create_app(Receiver(config, Keyring({}), records, RefusalLog(records.connection)), ReadAccess(True, None))
     return {
         (method.lower(), re.sub(r"<(\w+)>", r"{\1}", rule.rule))
         for rule in app.url_map.iter_rules()
@@ -77,8 +77,8 @@ def test_every_variable_of_a_path_is_described(method: str, path: str) -> None:
     ("schema", "source", "added"),
     [
         ("ShownDeployment", Deployment, {"status_url", "log_url"}),
-        ("ShownApp", AppView, {"frozen", "repository", "branch"}),
-        ("ShownAppWithHistory", AppView, {"frozen", "repository", "branch", "deployments"}),
+        ("ShownApp", AppStatus, {"frozen", "repository", "branch"}),
+        ("ShownAppWithHistory", AppStatus, {"frozen", "repository", "branch", "deployments"}),
     ],
 )
 def test_no_field_of_a_record_is_missing_or_optional(schema: str, source: Any, added: set[str]) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hookd.model.app import App
 from hookd.receiver.errors import Refusal
-from hookd.receiver.push_event import Ignored, Push, Seen, judge
+from hookd.receiver.push_event import Ignored, Push, PushDetails, classify_event
 
 APP = App.model_validate(
     {
@@ -31,18 +31,18 @@ EVENT: dict[str, Any] = {
 
 def judged(**changes: Any) -> Push | Ignored:
     """Judge a push event with some of its keys changed."""
-    return judge(APP, "push", json.dumps({**EVENT, **changes}).encode())
+    return classify_event(APP, "push", json.dumps({**EVENT, **changes}).encode())
 
 
 def push(commit: str = NEW, repository: str = "acme/shop") -> Push:
     """The push that is seen in such an event."""
-    return Push(Seen(repository, "refs/heads/main", commit))
+    return Push(PushDetails(repository, "refs/heads/main", commit))
 
 
 def refused(payload: bytes, event: str = "push") -> str:
     """Judge what must be refused with 400 and return the reason."""
     with pytest.raises(Refusal) as caught:
-        judge(APP, event, payload)
+        classify_event(APP, event, payload)
     assert caught.value.status == 400
     return caught.value.reason
 
@@ -50,7 +50,7 @@ def refused(payload: bytes, event: str = "push") -> str:
 def outcome(event: str, payload: bytes) -> Push | Ignored | int:
     """Judge an event; a refusal is its status."""
     try:
-        return judge(APP, event, payload)
+        return classify_event(APP, event, payload)
     except Refusal as error:
         return error.status
 
@@ -93,7 +93,7 @@ def test_keys_that_nobody_needs_are_passed_over() -> None:
 )
 def test_what_does_not_concern_the_app_is_ignored(changes: dict[str, Any], reason: str) -> None:
     event = {**EVENT, **changes}
-    seen = Seen(event["repository"]["full_name"], event["ref"], event["after"])
+    seen = PushDetails(event["repository"]["full_name"], event["ref"], event["after"])
     assert judged(**changes) == Ignored(reason, seen=seen)
 
 
@@ -105,16 +105,16 @@ def test_another_repository_is_told_before_the_branch_is_looked_at() -> None:
 
 @pytest.mark.parametrize("event", ["create", "delete", "issues", "push ", "PUSH", "p" * 500])
 def test_another_event_is_ignored_and_named(event: str) -> None:
-    verdict = judge(APP, event, b"{}")
+    verdict = classify_event(APP, event, b"{}")
     assert verdict == Ignored(f"the event is {event[:64]!r}, not a push")
 
 
 def test_an_event_without_a_name_is_ignored() -> None:
-    assert judge(APP, "", b"{}") == Ignored("the request names no event")
+    assert classify_event(APP, "", b"{}") == Ignored("the request names no event")
 
 
 def test_a_ping_is_answered_with_pong() -> None:
-    assert judge(APP, "ping", b'{"zen": "..."}') == Ignored("the webhook is set up", status="pong")
+    assert classify_event(APP, "ping", b'{"zen": "..."}') == Ignored("the webhook is set up", status="pong")
 
 
 @pytest.mark.parametrize("event", ["push", "ping", "create"])

@@ -35,14 +35,22 @@ class Noted:
 def received(stream: io.BytesIO, length: int) -> bytes:
     """Take in a body and return it, once the pieces that were handed on are seen to be the same."""
     pieces: list[bytes] = []
-    with signed_request.receive(stream, length, pieces.append, None) as spool:
+    with signed_request.read_body(stream, length, pieces.append, None) as spool:
         content = spool.read()
     assert b"".join(pieces) == content
     return content
 
 
 @pytest.mark.parametrize(
-    "size", [0, 1, signed_request.PIECE - 1, signed_request.PIECE, signed_request.PIECE + 1, 5 * signed_request.PIECE]
+    "size",
+    [
+        0,
+        1,
+        signed_request.PIECE_BYTES - 1,
+        signed_request.PIECE_BYTES,
+        signed_request.PIECE_BYTES + 1,
+        5 * signed_request.PIECE_BYTES,
+    ],
 )
 def test_no_byte_of_a_body_is_lost(size: int) -> None:
     sent = hashlib.shake_256(b"body").digest(size)
@@ -56,28 +64,28 @@ def test_bytes_beyond_the_length_are_not_read() -> None:
 
 
 @pytest.mark.parametrize("client", [io.BytesIO, Silent])
-@pytest.mark.parametrize("size", [0, 1, signed_request.PIECE])
+@pytest.mark.parametrize("size", [0, 1, signed_request.PIECE_BYTES])
 def test_a_client_that_stops_early_is_refused(client: type[io.BytesIO], size: int) -> None:
     with pytest.raises(Refusal) as caught:
-        signed_request.receive(client(b"x" * size), size + 1, lambda _: None, None)
+        signed_request.read_body(client(b"x" * size), size + 1, lambda _: None, None)
     assert caught.value.status == 408
 
 
 def test_a_large_body_waits_on_disk() -> None:
-    size = 8 * signed_request.PIECE
-    with signed_request.receive(io.BytesIO(b"x" * size), size, lambda _: None, None) as spool:
+    size = 8 * signed_request.PIECE_BYTES
+    with signed_request.read_body(io.BytesIO(b"x" * size), size, lambda _: None, None) as spool:
         assert not isinstance(spool._file, io.BytesIO)
 
 
 def test_the_wait_for_each_piece_is_bounded() -> None:
     sock = Noted()
-    signed_request.receive(io.BytesIO(b"x"), 1, lambda _: None, sock).close()
+    signed_request.read_body(io.BytesIO(b"x"), 1, lambda _: None, sock).close()
     assert sock.timeout is not None
-    assert 0 < sock.timeout < signed_request.most_seconds(0)
+    assert 0 < sock.timeout < signed_request.max_seconds(0)
 
 
 def test_a_longer_body_may_take_longer_and_the_longest_takes_no_day() -> None:
-    assert signed_request.most_seconds(0) < signed_request.most_seconds(25 * 1024 * 1024) < 300
+    assert signed_request.max_seconds(0) < signed_request.max_seconds(25 * 1024 * 1024) < 300
 
 
 @pytest.mark.parametrize(
@@ -110,7 +118,7 @@ def test_the_payload_of_a_form_is_its_decoded_bytes(form: bytes, value: bytes) -
         pytest.param(b"other=1&payload=a", id="a field before it"),
         pytest.param(b"payload=a&other=1", id="a field after it"),
         pytest.param(b"payload=a&", id="an empty field after it"),
-        pytest.param(b"payload=" + b"x" * signed_request.FORM_PIECE * 2 + b"&", id="a field after a long one"),
+        pytest.param(b"payload=" + b"x" * signed_request.FORM_PIECE_BYTES * 2 + b"&", id="a field after a long one"),
         pytest.param(b"{}", id="JSON"),
     ],
 )
@@ -134,12 +142,12 @@ def test_random_bytes_are_no_form(form: bytes) -> None:
 
 @pytest.mark.parametrize("byte", [b"%", b"&", b"a", b"%41"])
 def test_a_form_is_never_held_whole(byte: bytes) -> None:
-    form = io.BytesIO(b"payload=" + byte * (8 * signed_request.FORM_PIECE))
+    form = io.BytesIO(b"payload=" + byte * (8 * signed_request.FORM_PIECE_BYTES))
     pieces = signed_request.form_pieces(form)
     try:
-        assert max(len(piece) for piece in pieces) <= signed_request.FORM_PIECE + 2
+        assert max(len(piece) for piece in pieces) <= signed_request.FORM_PIECE_BYTES + 2
     except Refusal:
-        assert form.tell() <= signed_request.FORM_PIECE + 8
+        assert form.tell() <= signed_request.FORM_PIECE_BYTES + 8
 
 
 @given(st.binary(max_size=2000))
@@ -150,5 +158,5 @@ def test_what_was_put_into_a_form_comes_out_again(value: bytes) -> None:
 
 @given(st.text("%4zF+", max_size=12), st.integers(0, 8))
 def test_a_cut_in_any_place_changes_nothing(text: str, back: int) -> None:
-    encoded = b"x" * (signed_request.FORM_PIECE - back) + text.encode()
+    encoded = b"x" * (signed_request.FORM_PIECE_BYTES - back) + text.encode()
     assert signed_request.form_value(io.BytesIO(b"payload=" + encoded)) == unquote_to_bytes(encoded.replace(b"+", b" "))

@@ -9,15 +9,15 @@ import pytest
 
 from hookd.model.app import Catalogue
 from units.adopt.decide import decide
-from units.adopt.describe import told
+from units.adopt.describe import describe_plan
 from units.adopt.discovery.checkout import Checkout
-from units.adopt.discovery.gunicorn_options import Gunicorn
+from units.adopt.discovery.gunicorn_options import GunicornOptions
 from units.adopt.discovery.listeners import Listener
-from units.adopt.discovery.nginx_sites import Site
+from units.adopt.discovery.nginx_sites import NginxSite
 from units.adopt.discovery.service import OldService
-from units.adopt.discovery.untracked import Loose, Wishes
-from units.adopt.facts import Facts, Options, Page, Person
-from units.adopt.prepare import bridge_files, check_files, door_files, final_files
+from units.adopt.discovery.untracked import PathChoices, UntrackedPath
+from units.adopt.facts import AdoptOptions, HealthPage, ProjectFacts, ServiceUser
+from units.adopt.prepare import check_files, final_files, interim_files, public_socket_files
 from units.adopt.state import Adoption
 from units.apps.plan import app_toml
 from units.plan.manifest import Manifest
@@ -31,7 +31,7 @@ UNIT = "[Service]\nExecStart=/opt/shop/venv/bin/gunicorn wsgi:app\n"
 
 
 @pytest.fixture
-def facts(tmp_path: Path) -> Facts:
+def facts(tmp_path: Path) -> ProjectFacts:
     """A project that can be taken over."""
     for name in ("uploads", ".git"):
         (tmp_path / name).mkdir()
@@ -63,21 +63,25 @@ def facts(tmp_path: Path) -> Facts:
         main_pid=1,
         is_odd=False,
     )
-    return Facts(
-        options=Options(root=tmp_path, name="shop"),
+    return ProjectFacts(
+        options=AdoptOptions(root=tmp_path, name="shop"),
         checkout=checkout,
         service=service,
         others=("shop-mail.service",),
         mentions=(Path("/etc/cron.d/shop"),),
-        person=Person("www-data", 33, frozenset({33})),
-        gunicorn=Gunicorn("wsgi:app", 3, 1, None, ("--timeout=45",), ("graceful_timeout=120",)),
+        person=ServiceUser("www-data", 33, frozenset({33})),
+        gunicorn=GunicornOptions("wsgi:app", 3, 1, None, ("--timeout=45",), ("graceful_timeout=120",)),
         why_no_gunicorn="",
         olds=(OLD,),
         texts={},
         variables={},
-        sites=(Site(Path("/etc/nginx/shop"), "old;", "new;", ("shop.example.org",), True, ()),),
-        loose=(Loose(".env", "file", ""), Loose("uploads", "data", ""), Loose("venv", "left", "")),
-        page=Page("/healthz", "localhost"),
+        sites=(NginxSite(Path("/etc/nginx/shop"), "old;", "new;", ("shop.example.org",), True, ()),),
+        loose=(
+            UntrackedPath(".env", "file", ""),
+            UntrackedPath("uploads", "data", ""),
+            UntrackedPath("venv", "left", ""),
+        ),
+        page=HealthPage("/healthz", "localhost"),
         reachable=True,
         root=os.stat_result((0o40755, 0, 0, 0, 0, 0, 0, 0, 0, 0)),
         python=None,
@@ -85,11 +89,11 @@ def facts(tmp_path: Path) -> Facts:
     )
 
 
-def decided(facts: Facts) -> Adoption:
+def decided(facts: ProjectFacts) -> Adoption:
     return decide(facts, Catalogue(), Manifest(Path("/nowhere")))
 
 
-def refusal(facts: Facts) -> list[str]:
+def refusal(facts: ProjectFacts) -> list[str]:
     with pytest.raises(Refused) as refused:
         decided(facts)
     return refused.value.reasons
@@ -99,7 +103,7 @@ def texts(files: tuple[object, ...]) -> dict[str, str]:
     return {file.path.name: file.text for file in files if isinstance(file, File)}
 
 
-def test_the_app_s_file_says_what_ran_before(facts: Facts) -> None:
+def test_the_app_s_file_says_what_ran_before(facts: ProjectFacts) -> None:
     adoption = decided(facts)
     root = str(facts.checkout.root)
     table = tomllib.loads(app_toml("shop", adoption.table))
@@ -112,29 +116,29 @@ def test_the_app_s_file_says_what_ran_before(facts: Facts) -> None:
     assert "COLOUR=red\n" in adoption.environment
 
 
-def test_it_is_kept_and_read_back_as_it_was(facts: Facts) -> None:
+def test_it_is_kept_and_read_back_as_it_was(facts: ProjectFacts) -> None:
     adoption = decided(facts)
     assert Adoption.model_validate_json(adoption.model_dump_json()) == adoption
 
 
-def test_the_bridge_is_a_copy_of_the_unit_that_nobody_comes_to_before_it_was_proved(facts: Facts) -> None:
+def test_the_bridge_is_a_copy_of_the_unit_that_nobody_comes_to_before_it_was_proved(facts: ProjectFacts) -> None:
     drop_in = Path("/etc/systemd/system/shop.service.d/limits.conf")
     more = {**facts.unit_texts, drop_in: ("[Service]\nLimitNOFILE=9999\n", 0o600)}
     service = replace(facts.service, drop_ins=(drop_in,))
     adoption = decided(replace(facts, unit_texts=more, service=service))
-    closed = bridge_files(adoption, HOST, open_door=False)
+    closed = interim_files(adoption, HOST, open_door=False)
     names = [str(file.path).removeprefix("/etc/systemd/system/") for file in closed if "systemd" in str(file.path)]
     order = sorted(name for name in names if name.startswith("shop-bridge.service.d/"))
     assert order == [f"shop-bridge.service.d/{one}" for one in ("01-limits.conf", "hookd.conf", "zz-hookd-adopt.conf")]
     assert texts(closed)["shop-bridge.service"] == UNIT
     assert "Sockets=shop.socket" not in "".join(texts(closed).values())
-    opened = bridge_files(adoption, HOST, open_door=True)
+    opened = interim_files(adoption, HOST, open_door=True)
     assert "Sockets=shop.socket" in texts(opened)["zz-hookd-adopt.conf"]
     assert "restart shop-bridge.service" in texts(closed)["hookd-shop"]
-    assert "Service=shop-bridge.service" in texts(door_files(adoption, HOST))["zz-hookd-adopt.conf"]
+    assert "Service=shop-bridge.service" in texts(public_socket_files(adoption, HOST))["zz-hookd-adopt.conf"]
 
 
-def test_what_stays_knows_nothing_of_the_bridge(facts: Facts) -> None:
+def test_what_stays_knows_nothing_of_the_bridge(facts: ProjectFacts) -> None:
     stays = final_files(decided(facts), HOST)
     assert "bridge" not in "".join(texts(stays).values())
     assert {"shop.socket", "hookd.conf", "hookd-shop"} <= set(texts(stays))
@@ -142,7 +146,7 @@ def test_what_stays_knows_nothing_of_the_bridge(facts: Facts) -> None:
     assert "Sockets=shop-check.socket" in texts(check_files(decided(facts)))["zz-hookd-adopt.conf"]
 
 
-def test_a_socket_of_its_own_stays_and_is_what_hookd_asks(facts: Facts) -> None:
+def test_a_socket_of_its_own_stays_and_is_what_hookd_asks(facts: ProjectFacts) -> None:
     held = replace(
         facts,
         service=replace(facts.service, sockets=("shop.socket",)),
@@ -153,23 +157,23 @@ def test_a_socket_of_its_own_stays_and_is_what_hookd_asks(facts: Facts) -> None:
     assert adoption.way == "held"
     assert adoption.table["health"]["url"] == "unix:/run/shop.sock:/healthz"
     assert adoption.changes == ()
-    assert door_files(adoption, HOST) == ()
+    assert public_socket_files(adoption, HOST) == ()
     stays = texts(final_files(adoption, HOST))
     assert "hookd.conf" in stays
     assert "shop.socket" not in stays
 
 
-def test_without_nginx_the_old_address_stays_and_a_pause_must_be_accepted(facts: Facts) -> None:
+def test_without_nginx_the_old_address_stays_and_a_pause_must_be_accepted(facts: ProjectFacts) -> None:
     direct = replace(facts, sites=(), olds=(Listener(host="0.0.0.0", port=80),))
     assert "--accept-pause" in "".join(refusal(direct))
     adoption = decided(replace(direct, options=replace(direct.options, accept_pause=True)))
     assert adoption.way == "direct"
     assert adoption.app.service.listen == "0.0.0.0:80"
     assert adoption.app.health.url == "http://127.0.0.1:80/healthz"
-    assert "ListenStream=0.0.0.0:80" in texts(door_files(adoption, HOST))["shop.socket"]
+    assert "ListenStream=0.0.0.0:80" in texts(public_socket_files(adoption, HOST))["shop.socket"]
 
 
-def test_a_project_in_a_directory_below_the_checkout_keeps_its_place(facts: Facts) -> None:
+def test_a_project_in_a_directory_below_the_checkout_keeps_its_place(facts: ProjectFacts) -> None:
     root = facts.checkout.root
     deeper = replace(
         facts, service=replace(facts.service, directory=root / "src"), variables={"PYTHONPATH": f"{root}/lib"}
@@ -177,32 +181,32 @@ def test_a_project_in_a_directory_below_the_checkout_keeps_its_place(facts: Fact
     assert "GUNICORN_CMD_ARGS='--timeout=45 --chdir=src --pythonpath=lib'\n" in decided(deeper).environment
 
 
-def test_an_app_outside_of_the_web_server_s_group_stays_readable(facts: Facts) -> None:
-    other = replace(facts, person=Person("nobody", 65534, frozenset({65534})))
+def test_an_app_outside_of_the_web_server_s_group_stays_readable(facts: ProjectFacts) -> None:
+    other = replace(facts, person=ServiceUser("nobody", 65534, frozenset({65534})))
     adoption = decided(other)
     assert adoption.member_of == "nogroup"
     assert adoption.app.ownership.policy == "split"
     assert adoption.app.ownership.user == "nobody"
 
 
-def test_data_that_the_app_cannot_write_is_opened_and_nothing_else(facts: Facts) -> None:
+def test_data_that_the_app_cannot_write_is_opened_and_nothing_else(facts: ProjectFacts) -> None:
     uploads = facts.checkout.root / "uploads"
     assert decided(facts).open_data == ("uploads",)
     uploads.chmod(0o777)
     assert decided(facts).open_data == ()
 
 
-def test_everything_in_the_way_is_said_at_once(facts: Facts) -> None:
+def test_everything_in_the_way_is_said_at_once(facts: ProjectFacts) -> None:
     bad = replace(
         facts,
         checkout=replace(
             facts.checkout, url=None, branch=None, changed=("wsgi.py",), unpushed=2, tracked=("current/x", "venv/y")
         ),
         service=replace(facts.service, name="shop@1.service"),
-        person=Person("root", 0, frozenset({0})),
+        person=ServiceUser("root", 0, frozenset({0})),
         gunicorn=None,
         why_no_gunicorn="/usr/bin/flask run is no gunicorn",
-        loose=(Loose("db.sqlite3", "unclear", "a database"),),
+        loose=(UntrackedPath("db.sqlite3", "unclear", "a database"),),
         page=None,
         reachable=False,
     )
@@ -229,10 +233,10 @@ def test_everything_in_the_way_is_said_at_once(facts: Facts) -> None:
         ("link", "is a link"),
     ],
 )
-def test_each_trap_has_its_reason(facts: Facts, name: str, reason: str) -> None:
+def test_each_trap_has_its_reason(facts: ProjectFacts, name: str, reason: str) -> None:
     assert facts.gunicorn is not None
     override = Path("/etc/systemd/system/shop.service.d/override.conf")
-    changes: dict[str, Facts] = {
+    changes: dict[str, ProjectFacts] = {
         "url": replace(facts, checkout=replace(facts.checkout, url="https://me:token@git.example.org/acme/shop.git")),
         "tls": replace(facts, gunicorn=replace(facts.gunicorn, dropped=("certfile=c.pem",))),
         "asgi": replace(
@@ -244,7 +248,7 @@ def test_each_trap_has_its_reason(facts: Facts, name: str, reason: str) -> None:
             unit_texts={**facts.unit_texts, override: ("[Service]\nExecStart=\nExecStart=/x\n", 0o644)},
         ),
         "unknown": replace(
-            facts, sites=(*facts.sites, Site(Path("/x"), "", "", (), False, ("http://127.0.0.1:8000",)))
+            facts, sites=(*facts.sites, NginxSite(Path("/x"), "", "", (), False, ("http://127.0.0.1:8000",)))
         ),
         "nowhere": replace(facts, olds=()),
         "inside": replace(facts, service=replace(facts.service, fragment=facts.checkout.root / "shop.service")),
@@ -252,7 +256,7 @@ def test_each_trap_has_its_reason(facts: Facts, name: str, reason: str) -> None:
         "link": replace(facts, service=replace(facts.service, files=(facts.checkout.root / "uploads",))),
         "data": replace(
             facts,
-            options=replace(facts.options, wishes=Wishes(data=frozenset({"uploads"}))),
+            options=replace(facts.options, wishes=PathChoices(data=frozenset({"uploads"}))),
             checkout=replace(facts.checkout, tracked=("uploads/logo.png",)),
         ),
     }
@@ -261,14 +265,14 @@ def test_each_trap_has_its_reason(facts: Facts, name: str, reason: str) -> None:
     assert "token" not in said
 
 
-def test_changes_stay_behind_when_a_person_says_so(facts: Facts) -> None:
+def test_changes_stay_behind_when_a_person_says_so(facts: ProjectFacts) -> None:
     changed = replace(facts, checkout=replace(facts.checkout, changed=("wsgi.py",)))
     adoption = decided(replace(changed, options=replace(changed.options, leave_changes=True)))
-    assert "NOT in the release: wsgi.py" in "\n".join(told(changed, adoption, ()))
+    assert "NOT in the release: wsgi.py" in "\n".join(describe_plan(changed, adoption, ()))
 
 
-def test_the_plan_tells_what_will_be_otherwise(facts: Facts) -> None:
-    text = "\n".join(told(facts, decided(facts), ["+ file       /etc/x"]))
+def test_the_plan_tells_what_will_be_otherwise(facts: ProjectFacts) -> None:
+    text = "\n".join(describe_plan(facts, decided(facts), ["+ file       /etc/x"]))
     for word in (
         "first release  abababababab", "no request fails", "NOT taken over: graceful_timeout=120",
         "no longer run: ExecStartPre=/bin/true", "shop-mail.service go on with the OLD code", "/etc/cron.d/shop name",

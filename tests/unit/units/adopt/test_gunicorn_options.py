@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from units.adopt.discovery.gunicorn_options import Gunicorn, NotGunicorn, read
+from units.adopt.discovery.gunicorn_options import GunicornOptions, NotGunicorn, read_options
 
 GUNICORN = "/opt/shop/venv/bin/gunicorn"
 
 
-def started(line: str, directory: Path, processes: int = 2, **environment: str) -> Gunicorn:
-    return read(tuple(shlex.split(line)), environment, directory, processes)
+def started(line: str, directory: Path, processes: int = 2, **environment: str) -> GunicornOptions:
+    return read_options(tuple(shlex.split(line)), environment, directory, processes)
 
 
 def test_options_are_taken_over_and_what_hookd_decides_is_not(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_options_are_taken_over_and_what_hookd_decides_is_not(tmp_path: Path) ->
     [f"{GUNICORN} wsgi:app", "/opt/shop/venv/bin/python -m gunicorn wsgi:app", "/x/python /x/bin/gunicorn wsgi:app"],
 )
 def test_every_way_to_start_it_is_understood(line: str, tmp_path: Path) -> None:
-    assert started(line, tmp_path) == Gunicorn("wsgi:app", 1, 1, None, (), ())
+    assert started(line, tmp_path) == GunicornOptions("wsgi:app", 1, 1, None, (), ())
 
 
 @pytest.mark.parametrize("line", ["", "/usr/bin/flask run", f"{GUNICORN} --workers 2", f"{GUNICORN} -w many wsgi:app"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from units.adopt.discovery.listeners import Listener
-from units.adopt.discovery.nginx_sites import changed
+from units.adopt.discovery.nginx_sites import rewrite_site
 
 NEW = "unix:/run/hookd-apps/shop.sock"
 OLD = Listener(host="127.0.0.1", port=8000)
@@ -17,7 +17,7 @@ def moved(path: str) -> str | None:
 
 
 def after(text: str, *olds: Listener, new: str = NEW) -> str:
-    return changed(Path("/etc/nginx/site"), text, olds or (OLD,), new, moved).after
+    return rewrite_site(Path("/etc/nginx/site"), text, olds or (OLD,), new, moved).after
 
 
 @pytest.mark.parametrize(
@@ -57,14 +57,14 @@ def test_everything_else_stays(text: str) -> None:
 
 
 def test_a_way_that_cannot_be_changed_is_named() -> None:
-    site = changed(Path("/x"), "set $backend http://127.0.0.1:8000; proxy_pass $backend;", [OLD], NEW, moved)
+    site = rewrite_site(Path("/x"), "set $backend http://127.0.0.1:8000; proxy_pass $backend;", [OLD], NEW, moved)
     assert site.unknown == ("http://127.0.0.1:8000",)
     assert not site.passes
 
 
 def test_names_of_the_site_are_read_and_the_place_of_passing_is_noticed() -> None:
     text = 'server { server_name shop.example.org "www.shop.example.org"; proxy_pass http://127.0.0.1:8000; }'
-    site = changed(Path("/x"), text, [OLD], NEW, moved)
+    site = rewrite_site(Path("/x"), text, [OLD], NEW, moved)
     assert site.domains == ("shop.example.org", "www.shop.example.org")
     assert site.passes
 
@@ -82,6 +82,6 @@ def test_unix_sockets_and_addresses_for_everyone_are_known_by_all_their_names() 
 
 def test_a_site_that_keeps_its_socket_only_gets_the_new_files() -> None:
     text = "server { location /static/ { alias /opt/shop/static/; } proxy_pass http://unix:/run/old.sock; }"
-    site = changed(Path("/x"), text, [Listener(path="/run/old.sock")], "unix:/run/old.sock", moved)
+    site = rewrite_site(Path("/x"), text, [Listener(path="/run/old.sock")], "unix:/run/old.sock", moved)
     assert site.passes
     assert site.after == text.replace("/opt/shop/static", "/opt/shop/current/static")

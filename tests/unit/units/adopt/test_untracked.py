@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from units.adopt.discovery.untracked import Loose, Tree, Wishes, sort
+from units.adopt.discovery.untracked import PathChoices, TrackedPaths, UntrackedPath, classify
 
 SQLITE = b"SQLite format 3\x00and more"
 
@@ -31,12 +31,12 @@ class Project:
         self.loose.append(f"{name}/")
 
     def sorted(self, *tracked: str, **wishes: set[str]) -> dict[str, str]:
-        given = Wishes(**{name: frozenset(value) for name, value in wishes.items()})
-        found = self.all(Tree(frozenset(tracked)), given)
+        given = PathChoices(**{name: frozenset(value) for name, value in wishes.items()})
+        found = self.all(TrackedPaths(frozenset(tracked)), given)
         return {one.path: one.kind for one in found}
 
-    def all(self, tree: Tree, wishes: Wishes) -> list[Loose]:
-        return sort(self.root, self.loose, tree, wishes, lambda found: found.st_ino in self.writable)
+    def all(self, tree: TrackedPaths, wishes: PathChoices) -> list[UntrackedPath]:
+        return classify(self.root, self.loose, tree, wishes, lambda found: found.st_ino in self.writable)
 
 
 @pytest.fixture
@@ -121,6 +121,6 @@ def test_what_a_person_says_holds_for_all_that_lies_in_it(project: Project) -> N
 def test_every_path_has_a_place(project: Project) -> None:
     for number in range(200):
         project.file(f"d{number % 7}/e{number % 3}/{number}.txt")
-    found = [one.path for one in project.all(Tree(frozenset({"d1/x.py", "d2/e1/y.py"})), Wishes())]
+    found = [one.path for one in project.all(TrackedPaths(frozenset({"d1/x.py", "d2/e1/y.py"})), PathChoices())]
     for path in project.loose:
         assert any(path == one or path.startswith(f"{one}/") for one in found), path

@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from units.adopt.discovery.variables import effective, gathered, line_of, python_path, relative
+from units.adopt.discovery.variables import (
+    environment_text,
+    format_variable,
+    merge_variables,
+    python_path,
+    relative_to_root,
+)
 
 ROOT = Path("/opt/shop")
 
@@ -15,15 +21,15 @@ ROOT = Path("/opt/shop")
     "value", ["", "plain", "two words", "it's", 'say "hi"', "back\\slash", "a'b\"c\\d", "#no", "$HOME"]
 )
 def test_a_value_is_read_back_as_it_was(value: str) -> None:
-    read = dotenv_values(stream=io.StringIO(line_of("NAME", value)), interpolate=False)
+    read = dotenv_values(stream=io.StringIO(format_variable("NAME", value)), interpolate=False)
     assert read == {"NAME": value}
 
 
 def test_old_files_count_more_than_the_unit_s_own_and_stay_as_they_are() -> None:
     pairs = ("COLOUR=red", "MOTTO=two words", "PATH=/opt/shop/venv/bin:/usr/bin")
     text = "# why\nCOLOUR=blue\nexport VIRTUAL_ENV=/opt/shop/venv\nKEY='a b'\n"
-    made = gathered("shop", "shop.service", pairs, {ROOT / ".env": text}, ("--timeout=45", "--env=A=1 2"))
-    assert effective((), [made]) == {
+    made = environment_text("shop", "shop.service", pairs, {ROOT / ".env": text}, ("--timeout=45", "--env=A=1 2"))
+    assert merge_variables((), [made]) == {
         "COLOUR": "blue",
         "MOTTO": "two words",
         "KEY": "a b",
@@ -35,13 +41,13 @@ def test_old_files_count_more_than_the_unit_s_own_and_stay_as_they_are() -> None
 
 def test_what_leads_to_the_old_environment_is_left_out_on_every_way() -> None:
     leading = "PATH=a\n PYTHONPATH = b\nexport PYTHONHOME=c\nVIRTUAL_ENV=d\nMY_PATH=e\n"
-    made = gathered("shop", "shop.service", ("PYTHONPATH=x",), {ROOT / ".env": leading}, ())
-    assert effective((), [made]) == {"MY_PATH": "e"}
+    made = environment_text("shop", "shop.service", ("PYTHONPATH=x",), {ROOT / ".env": leading}, ())
+    assert merge_variables((), [made]) == {"MY_PATH": "e"}
 
 
 def test_paths_of_the_project_are_seen_from_a_release() -> None:
     assert python_path("/opt/shop:/opt/shop/lib::/usr/share/lib", ROOT, ROOT) == "lib,/usr/share/lib"
     assert python_path("/opt/shop", ROOT, ROOT) is None
-    assert relative("", ROOT, ROOT / "src") == "src"
-    assert relative("src", ROOT, ROOT) == "src"
-    assert relative("/elsewhere", ROOT, ROOT) == "/elsewhere"
+    assert relative_to_root("", ROOT, ROOT / "src") == "src"
+    assert relative_to_root("src", ROOT, ROOT) == "src"
+    assert relative_to_root("/elsewhere", ROOT, ROOT) == "/elsewhere"

@@ -6,7 +6,7 @@ import pytest
 
 from hookd.model.app import App
 from tests.support.rendered import ADOPTED, AT_HOME, BLOG, FOREIGN, SHOP, make_entry
-from units.apps.conflicts import reasons
+from units.apps.conflicts import app_conflicts
 
 PROTOCOLS = ("https", "ssh")
 
@@ -16,7 +16,7 @@ def entry(name: str, *, service: dict[str, Any] | None = None, health: str | Non
 
 
 def told(app: App, *others: App, protocols: tuple[str, ...] = PROTOCOLS) -> list[str]:
-    return list(reasons(app, others, protocols))
+    return list(app_conflicts(app, others, protocols))
 
 
 @pytest.mark.parametrize("app", [SHOP, BLOG, ADOPTED, FOREIGN, AT_HOME], ids=lambda app: app.name)

@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 
 from hookd.model.app import App
-from units.apps.options import BLUE_GREEN_MIB, Remote, Wish, completed, remote_of, table_of
+from units.apps.options import BLUE_GREEN_MIB, AddOptions, Remote, app_table, complete_table, parse_remote
 from units.apps.plan import app_toml
-from units.apps.table import parsed
+from units.apps.table import parse_app
 from units.system.errors import Refused
 
-SSH = Wish("shop", "git@git.example.org:acme/shop.git")
+SSH = AddOptions("shop", "git@git.example.org:acme/shop.git")
 
 
-def app_of(wish: Wish, memory_mib: int = 4096) -> App:
+def app_of(wish: AddOptions, memory_mib: int = 4096) -> App:
     """The app that a wish leads to."""
-    return parsed(wish.name, table_of(wish, memory_mib=memory_mib))
+    return parse_app(wish.name, app_table(wish, memory_mib=memory_mib))
 
 
 def test_a_wish_with_nothing_but_a_repository_is_an_app() -> None:
@@ -38,7 +38,7 @@ def test_a_wish_with_nothing_but_a_repository_is_an_app() -> None:
     ],
 )
 def test_where_a_repository_is(url: str, remote: Remote) -> None:
-    assert remote_of(url) == remote
+    assert parse_remote(url) == remote
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
 def test_the_file_that_is_written_is_the_table() -> None:
     import tomllib
 
-    table = table_of(replace(SSH, domain="shop.example.org", data=("uploads",)), memory_mib=4096)
+    table = app_table(replace(SSH, domain="shop.example.org", data=("uploads",)), memory_mib=4096)
     text = app_toml("shop", table)
     assert tomllib.loads(text) == table
     assert text.startswith("# What hookd knows of shop.")
@@ -119,12 +119,12 @@ def test_the_file_that_is_written_is_the_table() -> None:
 def test_a_table_that_a_person_wrote_is_completed_and_what_it_says_stays() -> None:
     service = {"units": "hookd", "handover": "blue-green"}
     written = {"repository": "git@git.example.org:acme/shop.git", "sender": "gogs", "service": service}
-    made = completed("shop", written, memory_mib=4000)
-    assert parsed("shop", made).health.url == "unix:/run/hookd-apps/shop-{colour}.sock:/healthz"
+    made = complete_table("shop", written, memory_mib=4000)
+    assert parse_app("shop", made).health.url == "unix:/run/hookd-apps/shop-{colour}.sock:/healthz"
     assert (made["full_name"], made["root"], made["sender"]) == ("acme/shop", "/srv/shop", "gogs")
     assert made["service"] == service
-    assert "health" not in completed("shop", {**written, "service": {}}, memory_mib=4000)
+    assert "health" not in complete_table("shop", {**written, "service": {}}, memory_mib=4000)
 
 
 def test_a_table_without_a_repository_is_left_to_the_catalogue() -> None:
-    assert completed("shop", {"repository": 7}, memory_mib=4000) == {"repository": 7}
+    assert complete_table("shop", {"repository": 7}, memory_mib=4000) == {"repository": 7}

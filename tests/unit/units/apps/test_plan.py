@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.rendered import make_entry
 from tests.unit.units.apps.test_options import SSH, app_of
-from units.apps.options import Wish
-from units.apps.plan import Given, app_plan, units_of
+from units.apps.options import AddOptions
+from units.apps.plan import InitialContents, app_plan, units_of
 from units.plan.steps import Directory, File, Plan, Run
 
 UNIT = File(Path("/etc/systemd/system/shop.socket"), "[Socket]\n")
@@ -17,9 +17,9 @@ SITE = File(Path("/etc/nginx/sites-available/hookd-shop"), "server {}\n")
 WITH_DATA = replace(SSH, files=(".env",), data=("uploads", "var/logs"))
 
 
-def plan(wish: Wish = WITH_DATA, *files: File, given: Given | None = None) -> Plan:
+def plan(wish: AddOptions = WITH_DATA, *files: File, given: InitialContents | None = None) -> Plan:
     """The plan of a wish."""
-    return app_plan(app_of(wish), "name = 1\n", given or Given("s" * 64), files)
+    return app_plan(app_of(wish), "name = 1\n", given or InitialContents("s" * 64), files)
 
 
 def directory(steps: Plan, path: str) -> Directory:
@@ -66,14 +66,14 @@ def test_a_secret_is_read_by_root_alone_and_made_once() -> None:
 
 
 def test_variables_that_systemd_reads_as_root_do_not_stand_where_the_worker_can_write() -> None:
-    environment = file(plan(given=Given("s" * 64, "A=1\n")), "/etc/hookd/env/shop")
+    environment = file(plan(given=InitialContents("s" * 64, "A=1\n")), "/etc/hookd/env/shop")
     assert (environment.owner, environment.group, environment.mode, environment.text) == (
         "root", "manager", 0o640, "A=1\n",
     )  # fmt: skip
 
 
 def test_a_shared_file_that_was_given_is_put_where_releases_find_it() -> None:
-    given = Given("s" * 64, None, {".env": "KEY=value\n"})
+    given = InitialContents("s" * 64, None, {".env": "KEY=value\n"})
     assert file(plan(given=given), "/srv/shop/shared/.env").text == "KEY=value\n"
 
 

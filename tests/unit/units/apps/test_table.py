@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from units.apps.table import parsed, read
+from units.apps.table import parse_app, parse_table
 from units.system.errors import Refused
 
 TABLE: dict[str, Any] = {
@@ -33,9 +33,9 @@ def spoiled(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_table_that_is_right_is_the_app() -> None:
-    reading = read("blog", TABLE)
+    reading = parse_table("blog", TABLE)
     assert (reading.problems, reading.wrong) == ((), frozenset())
-    assert reading.app == parsed("blog", TABLE)
+    assert reading.app == parse_app("blog", TABLE)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_table_that_is_right_is_the_app() -> None:
     ids=str,
 )
 def test_what_is_wrong_is_named_once_and_left_out(changes: dict[str, Any], named: list[str], wrong: set[str]) -> None:
-    reading = read("blog", spoiled(**changes))
+    reading = parse_table("blog", spoiled(**changes))
     assert len(reading.problems) == len(named)
     for path in named:
         assert [problem for problem in reading.problems if f"{path}" in problem.removeprefix("blog: ")]
@@ -66,17 +66,17 @@ def test_what_is_wrong_is_named_once_and_left_out(changes: dict[str, Any], named
 
 
 def test_two_values_that_do_not_fit_are_named_beside_one_that_is_wrong_by_itself() -> None:
-    reading = read("blog", spoiled(branch="-x", health__url="http://127.0.0.1/"))
+    reading = parse_table("blog", spoiled(branch="-x", health__url="http://127.0.0.1/"))
     assert [problem for problem in reading.problems if "branch" in problem]
     assert [problem for problem in reading.problems if "{colour}" in problem]
 
 
 def test_a_name_that_is_no_apps_name_hides_no_other_problem() -> None:
     with pytest.raises(Refused) as refused:
-        parsed("../blog", spoiled(branch="-x"))
+        parse_app("../blog", spoiled(branch="-x"))
     assert len(refused.value.reasons) == 2
 
 
 @pytest.mark.parametrize("table", [{}, {"service": []}, {"health": {"url": 1}, "root": 7}, {"shared": {"files": [1]}}])
 def test_nothing_that_is_written_ends_in_a_circle(table: dict[str, Any]) -> None:
-    assert read("blog", table).problems
+    assert parse_table("blog", table).problems

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from hookd.model.app import Limits
-from hookd.model.decision import Behind, Verdict
+from hookd.model.decision import Lag, Verdict
 from hookd.model.deployment import Trigger
-from hookd.model.eligibility import Freeze, why_not
-from hookd.model.journal import AppState, Passed, Pinned, Quarantined, Release
+from hookd.model.eligibility import Freeze, block_reason
+from hookd.model.journal import AppState, Pinned, Quarantined, Release, Skipped
 from tests.unit.units.doctor.test_services import app
 from units.doctor.checks import versions
-from units.doctor.checks.disk_space import Room, judge
-from units.doctor.checks.git import behind, hint_for
-from units.doctor.checks.redis import denial, judge_memory, judge_persistence
+from units.doctor.checks.disk_space import FreeSpace, check_free_space
+from units.doctor.checks.git import check_lag, hint_for
+from units.doctor.checks.redis import check_memory, check_persistence, format_denial
 from units.doctor.finding import Finding
 from units.system.http import Address, address_and_page, address_of
 
@@ -39,7 +39,7 @@ NOW = datetime(2026, 8, 2, tzinfo=UTC)
     ],
 )
 def test_room_against_what_a_deployment_asks_for(mib: int, inodes: int | None, levels: list[str]) -> None:
-    assert [one.level for one in judge(Room(Path("/srv/shop"), mib, inodes), LIMITS)] == levels
+    assert [one.level for one in check_free_space(FreeSpace(Path("/srv/shop"), mib, inodes), LIMITS)] == levels
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_room_against_what_a_deployment_asks_for(mib: int, inodes: int | None, l
     ],
 )
 def test_persistence_of_redis(change: dict[str, Any], level: str | None) -> None:
-    assert [one.level for one in judge_persistence({**AOF, **change})] == ([level] if level else [])
+    assert [one.level for one in check_persistence({**AOF, **change})] == ([level] if level else [])
 
 
 @pytest.mark.parametrize(
@@ -65,12 +65,12 @@ def test_persistence_of_redis(change: dict[str, Any], level: str | None) -> None
     ],
 )
 def test_memory_of_redis(change: dict[str, Any], level: str | None) -> None:
-    assert [one.level for one in judge_memory({**MEMORY, **change})] == ([level] if level else [])
+    assert [one.level for one in check_memory({**MEMORY, **change})] == ([level] if level else [])
 
 
 def test_a_denial_names_who_tried_what() -> None:
     entry = {"username": "hookd-receiver", "reason": "command", "object": "flushall", "count": 2}
-    assert denial(entry) == "the user 'hookd-receiver', command 'flushall', 2 times"
+    assert format_denial(entry) == "the user 'hookd-receiver', command 'flushall', 2 times"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_denial_names_who_tried_what() -> None:
 )
 def test_versions(program: str, printed: str, level: str | None) -> None:
     oldest = versions._OLDEST[program]
-    assert [one.level for one in versions.judge(program, printed, oldest)] == ([level] if level else [])
+    assert [one.level for one in versions.check_version(program, printed, oldest)] == ([level] if level else [])
 
 
 def state(**more: Any) -> AppState:
@@ -113,28 +113,26 @@ def stamp(**more: Any) -> dict[str, Any]:
             "quarantined since 2026-08-01 00:00 UTC: it hangs",
         ),
         (state(pin=Pinned(**stamp(commit=ONE, head=TWO))), TWO, "ok", "a person pinned 111111111111"),
-        (state(passed=Passed(**stamp(commit=TWO, base=ONE))), TWO, "ok", "changes none of the app's paths"),
+        (state(passed=Skipped(**stamp(commit=TWO, base=ONE))), TWO, "ok", "changes none of the app's paths"),
     ],
 )
 def test_how_far_behind_the_head_an_app_is(now: AppState, head: str, level: str, told: str) -> None:
     found: Finding
-    (found,) = behind(app(), head, now, why_not(now, head, Trigger.RECONCILE), now=NOW)
+    (found,) = check_lag(app(), head, now, block_reason(now, head, Trigger.RECONCILE), now=NOW)
     assert (found.level, told in found.what) == (level, True), found.what
 
 
 def test_a_frozen_app_is_well_however_far_behind() -> None:
     freeze = Freeze(reason="the fair", since=datetime(2026, 8, 1, tzinfo=UTC))
-    (found,) = behind(app(), TWO, state(), why_not(state(), TWO, Trigger.RECONCILE, freeze), now=NOW)
+    (found,) = check_lag(app(), TWO, state(), block_reason(state(), TWO, Trigger.RECONCILE, freeze), now=NOW)
     assert (found.level, "the fair" in found.what) == ("ok", True), found.what
 
 
 def test_why_the_last_look_left_an_app_behind_is_said() -> None:
     """A build that fails leaves nothing in the journal that speaks against the commit."""
     since = NOW - timedelta(hours=3)
-    known = Behind(
-        commits=2, since=since, verdict=Verdict.WAITING, because="the build failed; the next try is at 18:25"
-    )
-    (found,) = behind(app(), TWO, state(), None, now=NOW, known=known)
+    known = Lag(commits=2, since=since, verdict=Verdict.WAITING, why="the build failed; the next try is at 18:25")
+    (found,) = check_lag(app(), TWO, state(), None, now=NOW, known=known)
     assert found.what == (
         "shop serves 111111111111, and the branch's head is 222222222222 (behind head by 2 commits for 3 h): "
         "the build failed; the next try is at 18:25"
@@ -144,8 +142,8 @@ def test_why_the_last_look_left_an_app_behind_is_said() -> None:
 
 @pytest.mark.parametrize("verdict", [Verdict.UNREACHABLE, Verdict.FROZEN, Verdict.PINNED, Verdict.QUEUED])
 def test_what_a_look_found_and_is_no_longer_so_is_not_repeated(verdict: Verdict) -> None:
-    known = Behind(commits=None, since=NOW, verdict=verdict, because="the host is away")
-    (found,) = behind(app(), TWO, state(), None, now=NOW, known=known)
+    known = Lag(commits=None, since=NOW, verdict=verdict, why="the host is away")
+    (found,) = check_lag(app(), TWO, state(), None, now=NOW, known=known)
     assert "nothing has brought it here yet" in found.what
     assert found.hint == "sudo hookd deploy shop"
 

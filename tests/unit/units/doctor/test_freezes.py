@@ -13,7 +13,7 @@ from hookd.model.eligibility import Freeze
 from hookd.model.settings import Settings
 from tests.unit.units.doctor.test_services import app
 from units.doctor.checks.freezes import check_app
-from units.doctor.context import Subject
+from units.doctor.context import HostContext
 from units.doctor.finding import Finding
 
 NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
@@ -21,7 +21,7 @@ NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
 
 def found(directory: Path, **table: Any) -> list[Finding]:
     config = Config(directory / "hookd.toml", Settings(), Catalogue())
-    return list(check_app(Subject(config.path, config, (), {}, NOW, True), app(**table)))
+    return list(check_app(HostContext(config.path, config, (), {}, NOW, True), app(**table)))
 
 
 def frozen(directory: Path, days: float, until: datetime | None = None, **table: Any) -> list[Finding]:

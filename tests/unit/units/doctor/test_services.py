@@ -4,7 +4,7 @@ import pytest
 
 from hookd.model.app import App
 from hookd.model.journal import AppState, Colour
-from units.doctor.checks.services import judge, looks, main_unit, serving
+from units.doctor.checks.services import check_reconcile_unit, check_unit, main_unit, serving_units
 from units.system.systemd import Unit
 
 UP = Unit("hookd.service", load="loaded", active="active", sub="running", file="enabled")
@@ -26,7 +26,7 @@ def app(handover: str = "blue-green", units: str = "hookd", **more: object) -> A
 
 
 def test_a_unit_that_runs_and_comes_back_is_right() -> None:
-    assert not list(judge(UP, REMAKE))
+    assert not list(check_unit(UP, REMAKE))
 
 
 @pytest.mark.parametrize(
@@ -43,49 +43,49 @@ def test_a_unit_that_runs_and_comes_back_is_right() -> None:
     ],
 )
 def test_each_way_to_be_wrong_is_named(changes: dict[str, object], level: str, told: str, mend: str) -> None:
-    (found,) = judge(Unit(**{**vars(UP), **changes}), REMAKE)
+    (found,) = check_unit(Unit(**{**vars(UP), **changes}), REMAKE)
     assert (found.level, told in found.what, mend in (found.hint or "")) == (level, True, True)
 
 
 def test_restarts_count_only_while_they_are_new(monkeypatch: pytest.MonkeyPatch) -> None:
     unit = Unit(**{**vars(UP), "restarts": 2, "since": 10_000.0})
     monkeypatch.setattr("time.monotonic", lambda: 10_120.0)
-    (found,) = judge(unit, REMAKE)
+    (found,) = check_unit(unit, REMAKE)
     assert (found.level, "2 times, the last time 2 min ago" in found.what) == ("warning", True)
     monkeypatch.setattr("time.monotonic", lambda: 20_000.0)
-    assert not list(judge(unit, REMAKE))
+    assert not list(check_unit(unit, REMAKE))
 
 
 def test_a_colour_need_not_be_enabled() -> None:
-    assert not list(judge(Unit(**{**vars(UP), "file": "disabled"}), REMAKE, comes_back=False))
+    assert not list(check_unit(Unit(**{**vars(UP), "file": "disabled"}), REMAKE, comes_back=False))
 
 
 def test_the_unit_for_both_colours_may_rest_and_may_not_fail() -> None:
     resting = Unit(**{**vars(UP), "active": "inactive", "sub": "dead"})
-    assert not list(judge(resting, REMAKE, may_rest=True))
+    assert not list(check_unit(resting, REMAKE, may_be_inactive=True))
     failed = Unit(**{**vars(UP), "active": "failed", "result": "exit-code"})
-    assert [one.level for one in judge(failed, REMAKE, may_rest=True)] == ["error"]
+    assert [one.level for one in check_unit(failed, REMAKE, may_be_inactive=True)] == ["error"]
 
 
 @pytest.mark.parametrize(("colour", "idle"), [("blue", "green"), ("green", "blue")])
 def test_the_idle_colour_is_left_alone(colour: Colour, idle: str) -> None:
-    names = serving(app(), AppState(colour=colour))
+    names = serving_units(app(), AppState(colour=colour))
     assert {f"shop-{colour}.service", f"shop-{colour}-health.socket", "shop.socket", "shop.service"} == set(names)
     assert not [name for name in names if idle in name]
     assert main_unit(app(), AppState(colour=colour)) == f"shop-{colour}.service"
 
 
 def test_an_app_that_is_restarted_has_one_service() -> None:
-    assert set(serving(app("restart"), AppState())) == {"shop.socket", "shop.service"}
+    assert set(serving_units(app("restart"), AppState())) == {"shop.socket", "shop.service"}
     assert main_unit(app("restart"), AppState()) == "shop.service"
-    assert serving(app("restart", "existing"), AppState()) == ("shop.service",)
+    assert serving_units(app("restart", "existing"), AppState()) == ("shop.service",)
 
 
 def test_a_look_for_lost_pushes_that_fails_or_is_not_there_is_an_error() -> None:
     unit = Unit("hookd-reconcile.service", load="loaded")
-    assert not list(looks(unit))
-    (failed,) = looks(Unit(**{**vars(unit), "active": "failed", "result": "exit-code"}))
+    assert not list(check_reconcile_unit(unit))
+    (failed,) = check_reconcile_unit(Unit(**{**vars(unit), "active": "failed", "result": "exit-code"}))
     assert (failed.level, "fails (exit-code)" in failed.what) == ("error", True)
     assert "sudo systemctl start hookd-reconcile.service" in (failed.hint or "")
-    (gone,) = looks(Unit("hookd-reconcile.service"))
+    (gone,) = check_reconcile_unit(Unit("hookd-reconcile.service"))
     assert (gone.level, gone.hint) == ("error", "sudo hookd setup")

@@ -2,15 +2,17 @@
 
 from pathlib import Path
 
-from units.render.circus import Circus, Program, Service
+from units.render.circus import CircusApp, CircusConfig, CircusProgram
 
 
 def test_circus_gets_a_watcher_for_each_colour_and_the_programs_in_their_order(tmp_path: Path) -> None:
     services = (
-        Service("shop", tmp_path / "shop", 8000, ("blue", "green")),
-        Service("blog", tmp_path / "blog", 8001, (None,)),
+        CircusApp("shop", tmp_path / "shop", 8000, ("blue", "green")),
+        CircusApp("blog", tmp_path / "blog", 8001, (None,)),
     )
-    circus = Circus(tmp_path, services, (Program("redis", "r"), Program("worker", "w")), {"A": "b"}, 3)
+    circus = CircusConfig(
+        tmp_path, services, (CircusProgram("redis", "r"), CircusProgram("worker", "w")), {"A": "b"}, 3
+    )
     sections = [line for line in circus.ini.splitlines() if line.startswith("[watcher")]
     wanted = ("redis", "worker", "shop-blue", "shop-green", "blog")
     assert sections == [f"[watcher:{name}]" for name in wanted]

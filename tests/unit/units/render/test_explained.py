@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.rendered import APPS, HOSTS, files
 from units.plan.steps import File
-from units.render.templates import filled
+from units.render.templates import render
 
 RENDERED = [
     pytest.param(file, id=f"{name}:{path}") for name, host in HOSTS.items() for path, file in files(host, *APPS).items()
@@ -53,4 +53,4 @@ def test_a_line_without_an_explanation_is_found() -> None:
 
 def test_a_value_that_is_not_given_is_an_error() -> None:
     with pytest.raises(Exception, match="undefined"):
-        filled("systemd/hookd-redis.service")
+        render("systemd/hookd-redis.service")

@@ -139,7 +139,7 @@ def test_a_value_that_adds_a_line_would_be_seen() -> None:
 @given(text=st.text())
 def test_a_path_that_passed_is_made_of_harmless_signs(text: str) -> None:
     try:
-        passed = templates.plain(text)
+        passed = templates.plain_path(text)
     except Refused:
         return
     assert passed == text
@@ -160,14 +160,14 @@ def test_what_is_quoted_is_one_word_that_systemd_reads_back(text: str) -> None:
 
 
 def test_a_per_cent_sign_in_a_path_stays_one() -> None:
-    assert templates.in_unit("/srv/100%n") == "/srv/100%%n"
-    assert templates.plain("/srv/100%n") == "/srv/100%n"
+    assert templates.unit_path("/srv/100%n") == "/srv/100%%n"
+    assert templates.plain_path("/srv/100%n") == "/srv/100%n"
 
 
 @pytest.mark.parametrize("path", ["/srv/my shop", "/srv/a\nb", '/srv/"', "/srv/$HOME", "/srv/*", "relative", "", "/ü"])
 def test_a_path_with_other_signs_is_refused_by_name(path: str) -> None:
     with pytest.raises(Refused, match="cannot stand in a file of the host") as found:
-        templates.plain(path)
+        templates.plain_path(path)
     assert repr(path) in str(found.value)
 
 

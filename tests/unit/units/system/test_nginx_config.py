@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.receiver_site import BIND, found, site
-from units.system.nginx_config import Passed, files_of, parse, server_names
+from units.system.nginx_config import ProxyTarget, config_files, parse, server_names
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from units.system.nginx_config import Passed, files_of, parse, server_names
     ],
 )
 def test_the_innermost_limit_holds(text: str, largest: int) -> None:
-    assert found(text) == [Passed(("deploy.example.org", "other.example.org"), f"http://{BIND}", largest)]
+    assert found(text) == [ProxyTarget(("deploy.example.org", "other.example.org"), f"http://{BIND}", largest)]
 
 
 def test_an_upstream_is_followed_to_its_server() -> None:
@@ -56,4 +56,4 @@ def test_the_names_of_all_sites_are_read_but_for_one_s_own() -> None:
 
 def test_files_are_listed_once_in_nginx_s_order() -> None:
     printed = "# configuration file /etc/nginx/nginx.conf:\nuser x;\n\n# configuration file /etc/nginx/a b:\n"
-    assert files_of(printed + printed) == [Path("/etc/nginx/nginx.conf"), Path("/etc/nginx/a b")]
+    assert config_files(printed + printed) == [Path("/etc/nginx/nginx.conf"), Path("/etc/nginx/a b")]

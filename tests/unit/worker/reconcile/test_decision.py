@@ -5,20 +5,20 @@ from typing import Any
 
 import pytest
 
-from hookd.model.app_status import AppView, with_state
-from hookd.model.decision import Behind, Verdict
+from hookd.model.app_status import AppStatus, with_journal_state
+from hookd.model.decision import Lag, Verdict
 from hookd.model.deployment import Deployment, Status, StepName
 from hookd.model.eligibility import Freeze
-from hookd.model.journal import AppState, Passed, Pinned, Quarantined, Release
+from hookd.model.journal import AppState, Pinned, Quarantined, Release, Skipped
 from tests.unit.worker.reconcile.test_schedule import NOW, one
-from worker.reconcile.decision import Found, weigh
-from worker.reconcile.lag import behind
-from worker.service.drift import Fault, Running
+from worker.reconcile.decision import Observation, decide
+from worker.reconcile.lag import compute_lag
+from worker.service.drift import Drift, DriftReport
 
 A, B = "a" * 40, "b" * 40
 STAMP: dict[str, Any] = {"at": NOW, "deployment": "shop-20260304T050607000-0a1b2c"}
-WELL = Running("shop runs 000001-aaaaaaaaaaaa")
-SICK = Running("shop has failed", (Fault("service", "shop", "shop has failed"),))
+WELL = DriftReport("shop runs 000001-aaaaaaaaaaaa")
+SICK = DriftReport("shop has failed", (Drift("service", "shop", "shop has failed"),))
 
 
 def state(**more: Any) -> AppState:
@@ -26,8 +26,8 @@ def state(**more: Any) -> AppState:
     return AppState(releases=(release,), current=release.name, good_order=(release.name,), **more)
 
 
-def found(**more: Any) -> Found:
-    return Found(**{"app": "shop", "state": state(), "running": WELL, "head": B, **more})
+def found(**more: Any) -> Observation:
+    return Observation(**{"app": "shop", "state": state(), "running": WELL, "head": B, **more})
 
 
 FREEZE = Freeze(reason="the fair", since=NOW)
@@ -44,10 +44,14 @@ GONE: dict[str, Any] = {"head": None, "problem": "the host is away"}
         (found(head=A), Verdict.UNCHANGED, "aaaaaaaaaaaa is already deployed"),
         (found(freeze=FREEZE), Verdict.FROZEN, "the fair"),
         (found(freeze=FREEZE, running=SICK), Verdict.FROZEN, "the fair"),
-        (found(running=Running("shop is stopped", stopped=True)), Verdict.STOPPED, "next: sudo hookd start shop"),
+        (
+            found(running=DriftReport("shop is stopped", is_stopped=True)),
+            Verdict.STOPPED,
+            "next: sudo hookd start shop",
+        ),
         (found(state=state(quarantined=(BAD,))), Verdict.QUARANTINED, "it hangs"),
         (found(state=state(pin=Pinned(**STAMP, commit=A, head=B))), Verdict.PINNED, "pinned"),
-        (found(state=state(passed=Passed(**STAMP, commit=B, base=A))), Verdict.FILTERED, "none of the app's paths"),
+        (found(state=state(passed=Skipped(**STAMP, commit=B, base=A))), Verdict.SKIPPED, "none of the app's paths"),
         (found(**GONE), Verdict.UNREACHABLE, "the host is away"),
         (found(state=AppState()), Verdict.WAITING, "the first time a person must say so: hookd deploy shop"),
         (found(state=AppState(), **GONE), Verdict.UNREACHABLE, "the host is away"),
@@ -61,15 +65,15 @@ GONE: dict[str, Any] = {"head": None, "problem": "the host is away"}
         (found(state=state(verified=False, quarantined=(BAD,))), Verdict.QUEUED, "interrupted"),
     ],
 )
-def test_what_is_decided(seen: Found, verdict: Verdict, told: str) -> None:
-    ruling = weigh(seen, NOW)
+def test_what_is_decided(seen: Observation, verdict: Verdict, told: str) -> None:
+    ruling = decide(seen, NOW)
     assert (ruling.verdict, told in ruling.why) == (verdict, True), ruling
 
 
 def test_an_ending_that_lies_in_the_future_comes_from_another_clock_and_makes_nobody_wait() -> None:
     """A worker whose clock was an hour ahead when a deployment failed."""
     seen = found(history=(one(Status.FAILED, -60, commit=B),))
-    assert weigh(seen, NOW).verdict is Verdict.QUEUED
+    assert decide(seen, NOW).verdict is Verdict.QUEUED
 
 
 def test_why_the_last_try_to_bring_the_head_failed_is_said() -> None:
@@ -78,41 +82,41 @@ def test_why_the_last_try_to_bring_the_head_failed_is_said() -> None:
     failed = one(Status.FAILED, 1, commit=B).model_copy(update={"cause": cause})
     older = one(Status.FAILED, 9, commit=B).model_copy(update={"cause": "the disk is full"})
     told = "bbbbbbbbbbbb is the branch's head, and aaaaaaaaaaaa serves; the last try failed: " + cause
-    assert weigh(found(history=(failed, older)), NOW).why == f"{told}; the next try is at 05:11 UTC"
-    assert weigh(found(history=(failed, older)), NOW + timedelta(hours=1)).why == told, "it is tried again"
+    assert decide(found(history=(failed, older)), NOW).why == f"{told}; the next try is at 05:11 UTC"
+    assert decide(found(history=(failed, older)), NOW + timedelta(hours=1)).why == told, "it is tried again"
     other = one(Status.UNCHANGED, 60, commit=A, claimed=B).model_copy(update={"cause": "it serves already"})
-    assert weigh(found(history=(other,)), NOW).why.endswith("; the last try found: it serves already")
+    assert decide(found(history=(other,)), NOW).why.endswith("; the last try found: it serves already")
 
 
 def test_that_another_commit_failed_is_no_reason() -> None:
     failed = one(Status.FAILED, 1, commit=A).model_copy(update={"cause": "the disk is full"})
     well = one(Status.SUCCEEDED, 0, commit=A)
     for history in ((failed,), (well, failed)):
-        assert weigh(found(history=history), NOW).why == "bbbbbbbbbbbb is the branch's head, and aaaaaaaaaaaa serves"
+        assert decide(found(history=history), NOW).why == "bbbbbbbbbbbb is the branch's head, and aaaaaaaaaaaa serves"
 
 
 def test_a_service_that_cannot_be_mended_holds_no_newer_commit_up() -> None:
-    assert weigh(found(running=SICK, history=MENDED), NOW).verdict is Verdict.QUEUED
+    assert decide(found(running=SICK, history=MENDED), NOW).verdict is Verdict.QUEUED
 
 
-OLDER = Fault("release", "shop", "shop runs another release than 000001-aaaaaaaaaaaa")
-ELSEWHERE = Running(OLDER.what, (OLDER,))
+OLDER = Drift("release", "shop", "shop runs another release than 000001-aaaaaaaaaaaa")
+ELSEWHERE = DriftReport(OLDER.what, (OLDER,))
 
 
 def in_vain(hours: int, what: str = OLDER.what) -> Deployment:
     """A deployment that started the service again, and found that this changes nothing."""
-    mended = one(Status.FAILED, hours * 60, commit=A, steps=[StepName.MEND, StepName.COMPARE])
+    mended = one(Status.FAILED, hours * 60, commit=A, steps=[StepName.REPAIR, StepName.COMPARE])
     steps = [step.model_copy(update={"outcome": "failed", "detail": what}) for step in mended.steps]
     return mended.model_copy(update={"steps": tuple(steps)})
 
 
 def test_a_service_that_was_started_again_in_vain_is_left_alone_and_that_is_said() -> None:
     """However long ago: it takes requests, and each restart would disturb them for nothing."""
-    ruling = weigh(found(head=A, running=ELSEWHERE, history=(in_vain(5),)), NOW)
+    ruling = decide(found(head=A, running=ELSEWHERE, history=(in_vain(5),)), NOW)
     assert ruling.verdict is Verdict.WAITING
     assert ruling.why.startswith(f"{OLDER.what}, also after it was started again")
     later = (one(Status.UNCHANGED, 1, commit=A), in_vain(5))
-    assert weigh(found(head=A, running=ELSEWHERE, history=later), NOW).verdict is Verdict.WAITING
+    assert decide(found(head=A, running=ELSEWHERE, history=later), NOW).verdict is Verdict.WAITING
 
 
 @pytest.mark.parametrize(
@@ -126,12 +130,12 @@ def test_a_service_that_was_started_again_in_vain_is_left_alone_and_that_is_said
     ],
     ids=["another release since", "it helped then", "it has failed", "there is a newer commit", "it was interrupted"],
 )
-def test_what_else_there_is_to_do_is_done(seen: Found) -> None:
-    assert weigh(seen, NOW).verdict is Verdict.QUEUED
+def test_what_else_there_is_to_do_is_done(seen: Observation) -> None:
+    assert decide(seen, NOW).verdict is Verdict.QUEUED
 
 
-def late(seen: Found, earlier: AppView | None = None) -> Behind | None:
-    return behind(seen.state, seen.head, weigh(seen, NOW), earlier or AppView(app="shop"), NOW)
+def late(seen: Observation, earlier: AppStatus | None = None) -> Lag | None:
+    return compute_lag(seen.state, seen.head, decide(seen, NOW), earlier or AppStatus(app="shop"), NOW)
 
 
 @pytest.mark.parametrize(
@@ -140,11 +144,11 @@ def late(seen: Found, earlier: AppView | None = None) -> Behind | None:
         found(head=A),
         found(head=A, running=SICK),
         found(state=AppState()),
-        found(state=state(passed=Passed(**STAMP, commit=B, base=A))),
+        found(state=state(passed=Skipped(**STAMP, commit=B, base=A))),
     ],
     ids=["the head serves", "the head should serve", "nothing serves yet", "the head is none of its business"],
 )
-def test_who_is_not_behind(seen: Found) -> None:
+def test_who_is_not_behind(seen: Observation) -> None:
     assert late(seen) is None
 
 
@@ -153,7 +157,7 @@ def test_as_long_as_the_same_commit_serves_it_is_behind_since_then() -> None:
     assert first is not None
     assert (first.since, first.verdict) == (NOW, Verdict.QUEUED)
     before = first.model_copy(update={"since": NOW - timedelta(hours=5)})
-    earlier = AppView(app="shop", deployed_commit=A, behind=before)
+    earlier = AppStatus(app="shop", deployed_commit=A, behind=before)
     frozen = late(found(freeze=FREEZE), earlier)
     assert frozen is not None
     assert (frozen.since, frozen.verdict) == (before.since, Verdict.FROZEN)
@@ -163,20 +167,18 @@ def test_as_long_as_the_same_commit_serves_it_is_behind_since_then() -> None:
 
 
 def test_who_serves_the_head_is_behind_no_more() -> None:
-    view = AppView(app="shop", head=A, behind=late(found()))
-    assert with_state(view, state()).behind is None
-    assert with_state(view.model_copy(update={"head": B}), state()).behind is not None
+    view = AppStatus(app="shop", head=A, behind=late(found()))
+    assert with_journal_state(view, state()).behind is None
+    assert with_journal_state(view.model_copy(update={"head": B}), state()).behind is not None
 
 
 def test_that_the_head_is_not_known_is_over_when_it_was_seen_and_not_before() -> None:
     """A push that cannot be fetched either publishes what serves; the head that it names is an old one."""
-    alarm = Behind(
-        commits=None, since=NOW - timedelta(hours=5), verdict=Verdict.UNREACHABLE, because="the host is away"
-    )
-    view = AppView(app="shop", head=A, behind=alarm)
-    assert with_state(view, state()).behind == alarm
-    assert with_state(view, state(), head_seen=True).behind is None
-    assert with_state(view.model_copy(update={"head": B}), state(), head_seen=True).behind is None
+    alarm = Lag(commits=None, since=NOW - timedelta(hours=5), verdict=Verdict.UNREACHABLE, why="the host is away")
+    view = AppStatus(app="shop", head=A, behind=alarm)
+    assert with_journal_state(view, state()).behind == alarm
+    assert with_journal_state(view, state(), head_seen=True).behind is None
+    assert with_journal_state(view.model_copy(update={"head": B}), state(), head_seen=True).behind is None
 
 
 @pytest.mark.parametrize(
@@ -189,5 +191,5 @@ def test_that_the_head_is_not_known_is_over_when_it_was_seen_and_not_before() ->
     ],
 )
 def test_it_is_said_in_one_sentence(commits: int | None, minutes: int, verdict: Verdict, said: str) -> None:
-    one = Behind(commits=commits, since=NOW - timedelta(minutes=minutes), verdict=verdict, because="of the fair")
+    one = Lag(commits=commits, since=NOW - timedelta(minutes=minutes), verdict=verdict, why="of the fair")
     assert one.said(NOW) == said

@@ -7,8 +7,8 @@ import pytest
 
 from hookd.model.app import App
 from tests.unit.units.doctor.test_services import app
-from worker.reconcile.__main__ import look_at
-from worker.reconcile.reconciler import Looker
+from worker.reconcile.__main__ import reconcile_app
+from worker.reconcile.reconciler import Reconciler
 
 
 class Broken:
@@ -21,6 +21,6 @@ class Broken:
 
 def test_what_nobody_thought_of_ends_one_look_and_is_said_with_its_trace(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
-        assert look_at(cast("Looker", Broken()), app("restart"), "one") == 1
+        assert reconcile_app(cast("Reconciler", Broken()), app("restart"), "one") == 1
     assert ["hookd failed" in record.getMessage() for record in caplog.records] == [True]
     assert caplog.records[0].exc_info is not None

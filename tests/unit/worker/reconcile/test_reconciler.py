@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.reconcile.reconciler import Hosts, host_of
+from worker.reconcile.reconciler import CircuitBreaker, git_host
 
 SLOW = "https://git.example.org/acme/shop.git"
 
@@ -18,15 +18,15 @@ SLOW = "https://git.example.org/acme/shop.git"
     ],
 )
 def test_a_repository_s_host(repository: str, host: str) -> None:
-    assert host_of(repository) == host
+    assert git_host(repository) == host
 
 
 def test_who_kept_two_waiting_is_waited_for_by_nobody_else() -> None:
-    hosts = Hosts()
-    assert not hosts.is_given_up(SLOW)
-    hosts.kept_waiting(SLOW)
-    assert not hosts.is_given_up(SLOW), "one repository may be slow, and its host well"
-    hosts.kept_waiting("git@git.example.org:acme/blog.git")
-    assert hosts.is_given_up(SLOW)
-    assert not hosts.is_given_up("https://other.example.org/acme/shop.git")
-    assert not Hosts().is_given_up(SLOW), "the next round asks again"
+    hosts = CircuitBreaker()
+    assert not hosts.is_open(SLOW)
+    hosts.record_timeout(SLOW)
+    assert not hosts.is_open(SLOW), "one repository may be slow, and its host well"
+    hosts.record_timeout("git@git.example.org:acme/blog.git")
+    assert hosts.is_open(SLOW)
+    assert not hosts.is_open("https://other.example.org/acme/shop.git")
+    assert not CircuitBreaker().is_open(SLOW), "the next round asks again"

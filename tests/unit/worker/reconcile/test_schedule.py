@@ -8,7 +8,7 @@ import pytest
 
 from hookd.model.deployment import Deployment, Status, Step, Trigger
 from hookd.model.ids import new_deployment_id
-from worker.reconcile.schedule import Asked, is_due, next_build, next_mend
+from worker.reconcile.schedule import LastCheck, build_retry_at, is_due, repair_retry_at
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 HEAD, OLD = "a" * 40, "b" * 40
@@ -16,7 +16,7 @@ HEAD, OLD = "a" * 40, "b" * 40
 
 def due(seconds_ago: float, every: int = 180, life: str = "one", app: str = "shop") -> bool:
     now = NOW.timestamp()
-    return is_due(app, every, Asked(now - seconds_ago, "one"), life=life, now=now, pace=30)
+    return is_due(app, every, LastCheck(now - seconds_ago, "one"), life=life, now=now, pace=30)
 
 
 def test_an_answer_is_never_older_than_it_may_be() -> None:
@@ -78,7 +78,7 @@ def one(
 @pytest.mark.parametrize(("failures", "minutes"), [(1, 3), (2, 6), (3, 12), (4, 24), (5, 48), (6, 60), (20, 60)])
 def test_pauses_grow_until_they_are_an_hour(failures: int, minutes: int) -> None:
     history = tries(*((Status.FAILED, number) for number in range(failures)))
-    assert next_build(history, HEAD) == NOW + timedelta(minutes=minutes)
+    assert build_retry_at(history, HEAD) == NOW + timedelta(minutes=minutes)
 
 
 @pytest.mark.parametrize(
@@ -91,37 +91,41 @@ def test_pauses_grow_until_they_are_an_hour(failures: int, minutes: int) -> None
     ids=["nothing yet", "it went well since", "another commit failed"],
 )
 def test_there_is_no_pause(history: list[Deployment]) -> None:
-    assert next_build(history, HEAD) is None
+    assert build_retry_at(history, HEAD) is None
 
 
 def test_a_pause_is_counted_from_the_last_real_end() -> None:
     """What a later request took the place of was never tried; what waits has no end yet."""
     waiting = one(Status.QUEUED, 0).model_copy(update={"ended_at": None})
     history = [waiting, *tries((Status.SUPERSEDED, 0), (Status.FAILED, 2), (Status.SUPERSEDED, 3), (Status.FAILED, 9))]
-    assert next_build(history, HEAD) == NOW + timedelta(minutes=4)
-    assert next_build(tries((Status.FAILED, 0), commit=None), HEAD) == NOW + timedelta(minutes=3), "it was not fetched"
+    assert build_retry_at(history, HEAD) == NOW + timedelta(minutes=4)
+    assert build_retry_at(tries((Status.FAILED, 0), commit=None), HEAD) == NOW + timedelta(minutes=3), (
+        "it was not fetched"
+    )
 
 
 def test_pushes_during_an_outage_of_the_git_host_cost_no_pause() -> None:
     """Ten of them would have meant an hour after the host was back."""
     outage = [unfetched(Trigger.PUSH, number) for number in range(10)]
-    assert next_build(outage, HEAD) is None
-    assert next_build([*outage, one(Status.FAILED, 2)], HEAD) == NOW + timedelta(minutes=1), "the build failed before"
+    assert build_retry_at(outage, HEAD) is None
+    assert build_retry_at([*outage, one(Status.FAILED, 2)], HEAD) == NOW + timedelta(minutes=1), (
+        "the build failed before"
+    )
 
 
 def test_a_head_that_cannot_be_fetched_although_the_git_host_answers_is_tried_ever_more_rarely() -> None:
     row = [unfetched(Trigger.RECONCILE, number) for number in range(3)]
-    assert next_build(row, HEAD) == NOW + timedelta(minutes=12)
+    assert build_retry_at(row, HEAD) == NOW + timedelta(minutes=12)
 
 
 def test_a_head_that_a_deployment_did_not_find_is_asked_for_ever_more_rarely() -> None:
     """Look and deployment do not see the same: a host that answers now so, now so, must not keep the worker busy."""
     row = [one(Status.UNCHANGED, number, commit=OLD, claimed=HEAD) for number in range(3)]
-    assert next_build(row, HEAD) == NOW + timedelta(minutes=12)
-    assert next_build([one(Status.SUCCEEDED, 0), *row], HEAD) is None
-    assert next_build(row, "c" * 40) is None, "nobody asked for this one yet: it may be a push that was lost"
+    assert build_retry_at(row, HEAD) == NOW + timedelta(minutes=12)
+    assert build_retry_at([one(Status.SUCCEEDED, 0), *row], HEAD) is None
+    assert build_retry_at(row, "c" * 40) is None, "nobody asked for this one yet: it may be a push that was lost"
     told = [by.model_copy(update={"trigger": Trigger.PUSH}) for by in row]
-    assert next_build(told, HEAD) is None, "a push says what its sender wants to say"
+    assert build_retry_at(told, HEAD) is None, "a push says what its sender wants to say"
 
 
 def unfetched(trigger: Trigger, minutes: int) -> Deployment:
@@ -131,6 +135,8 @@ def unfetched(trigger: Trigger, minutes: int) -> Deployment:
 
 def test_a_service_that_is_mended_again_and_again_waits_longer_each_time() -> None:
     mended = [one(Status.SUCCEEDED, 0, steps=["space", "mend"]), one(Status.FAILED, 5, steps=["mend"])]
-    assert next_mend(mended) == NOW + timedelta(minutes=6)
-    assert next_mend([one(Status.FAILED, 0), *mended]) is None, "a build that fails is no reason to leave it broken"
-    assert next_build(mended, HEAD) is None
+    assert repair_retry_at(mended) == NOW + timedelta(minutes=6)
+    assert repair_retry_at([one(Status.FAILED, 0), *mended]) is None, (
+        "a build that fails is no reason to leave it broken"
+    )
+    assert build_retry_at(mended, HEAD) is None

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from hookd.model.deployment import Deployment, Status, Trigger
-from hookd.model.journal import Built, Event, Good, Pinned, Quarantined, Switched
-from worker.recovery.liveness import Proved, ending_of
+from hookd.model.journal import Built, Good, JournalEvent, Pinned, Quarantined, Switched
+from worker.recovery.liveness import Outcome, infer_outcome
 
 AT = datetime(2026, 3, 4, tzinfo=UTC)
 OWN, OTHER = "shop-20260304T050607000-0a1b2c", "shop-20260303T050607000-0a1b2c"
@@ -17,13 +17,13 @@ COMMIT = "b" * 40
 KILLED = "the worker died while it ran"
 
 
-def own(kind: type[Any], release: str = NEW, **more: Any) -> Event:
-    found: Event = kind(at=AT, deployment=OWN, release=release, **more)
+def own(kind: type[Any], release: str = NEW, **more: Any) -> JournalEvent:
+    found: JournalEvent = kind(at=AT, deployment=OWN, release=release, **more)
     return found
 
 
-def other(kind: type[Any], release: str = OLD, **more: Any) -> Event:
-    found: Event = kind(at=AT, deployment=OTHER, release=release, **more)
+def other(kind: type[Any], release: str = OLD, **more: Any) -> JournalEvent:
+    found: JournalEvent = kind(at=AT, deployment=OTHER, release=release, **more)
     return found
 
 
@@ -33,13 +33,13 @@ BAD = Quarantined(at=AT, deployment=OWN, commit=COMMIT, served=True, cause="it a
 REFUSED = Quarantined(at=AT, deployment=OWN, commit=COMMIT, served=False, cause="it does not start")
 
 
-def ending(*events: Event, release: str | None = None, before: Sequence[Event] = BEFORE) -> Proved:
+def ending(*events: JournalEvent, release: str | None = None, before: Sequence[JournalEvent] = BEFORE) -> Outcome:
     record = Deployment(id=OWN, app="shop", trigger=Trigger.PUSH, status=Status.RUNNING, created_at=AT, release=release)
-    return ending_of(record, [*before, *events], Status.FAILED, KILLED)
+    return infer_outcome(record, [*before, *events], Status.FAILED, KILLED)
 
 
 def test_a_release_that_was_found_well_and_serves_is_a_success() -> None:
-    assert ending(BUILT, own(Switched), own(Good)) == Proved(Status.SUCCEEDED, f"{KILLED}, after {NEW} was found well")
+    assert ending(BUILT, own(Switched), own(Good)) == Outcome(Status.SUCCEEDED, f"{KILLED}, after {NEW} was found well")
 
 
 def test_the_first_release_of_an_app_is_no_exception() -> None:
@@ -47,8 +47,8 @@ def test_the_first_release_of_an_app_is_no_exception() -> None:
 
 
 @pytest.mark.parametrize("events", [(), (BUILT,), (REFUSED,), (BUILT, BAD)])
-def test_what_was_never_switched_to_has_failed(events: Sequence[Event]) -> None:
-    assert ending(*events) == Proved(Status.FAILED, KILLED)
+def test_what_was_never_switched_to_has_failed(events: Sequence[JournalEvent]) -> None:
+    assert ending(*events) == Outcome(Status.FAILED, KILLED)
 
 
 def test_a_release_that_nobody_found_well_is_for_the_next_deployment() -> None:
@@ -59,7 +59,7 @@ def test_a_release_that_nobody_found_well_is_for_the_next_deployment() -> None:
 
 def test_a_deployment_that_only_settled_what_another_left_has_not_succeeded() -> None:
     before = (*BEFORE, other(Built, NEW, commit=COMMIT), other(Switched, NEW))
-    assert ending(own(Switched, OLD), own(Good, OLD), before=before) == Proved(Status.FAILED, KILLED)
+    assert ending(own(Switched, OLD), own(Good, OLD), before=before) == Outcome(Status.FAILED, KILLED)
 
 
 def test_a_release_that_was_bad_and_gave_way_was_rolled_back() -> None:
@@ -81,4 +81,4 @@ def test_a_person_who_went_back_to_a_release_on_disk_has_succeeded() -> None:
 
 def test_what_another_deployment_found_well_is_no_success_of_this_one() -> None:
     later = (other(Built, "000003-cccccccccccc", commit="c" * 40), other(Switched, "000003-cccccccccccc"))
-    assert ending(BUILT, *later, other(Good, "000003-cccccccccccc")) == Proved(Status.FAILED, KILLED)
+    assert ending(BUILT, *later, other(Good, "000003-cccccccccccc")) == Outcome(Status.FAILED, KILLED)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.release.git import head_in
+from worker.release.git import parse_ls_remote
 
 MAIN, OTHER = "a" * 40, "b" * 40
 
@@ -31,4 +31,4 @@ MAIN, OTHER = "a" * 40, "b" * 40
     ],
 )
 def test_only_the_branch_s_own_line_counts(lines: list[str], head: str | None) -> None:
-    assert head_in(lines, "refs/heads/main") == head
+    assert parse_ls_remote(lines, "refs/heads/main") == head

@@ -12,18 +12,18 @@ from tests.support.tasks import make_app
 from worker.deploy import build
 from worker.process.run import Command
 from worker.release import symlinks
-from worker.release.git import Git
-from worker.release.venv import Install
+from worker.release.git import GitCommands
+from worker.release.venv import VenvCommands
 from worker.service import manager
 
 STRANGE = "--upload-pack=touch ran"
 LIMITS = Limits(step_seconds=60, silence_seconds=30)
-GIT = Git(Path("/state/shop.git"), 7, {"HOME": "/state/home"})
+GIT = GitCommands(Path("/state/shop.git"), 7, {"HOME": "/state/home"})
 PREFIX = ("git", "--git-dir=/state/shop.git")
 
 
-def install(tool: str | None = "/opt/uv", **over: Any) -> Install:
-    return Install(
+def install(tool: str | None = "/opt/uv", **over: Any) -> VenvCommands:
+    return VenvCommands(
         tool=Path(tool) if tool else None,
         python=Path("/usr/bin/python3"),
         venv=Path("/srv/venvs/k"),
@@ -41,7 +41,7 @@ GIT_COMMANDS = {
     ),
     "object_format": (GIT.object_format(), (*PREFIX, "rev-parse", "--show-object-format")),
     "ask_remote": (
-        GIT.ask_remote(STRANGE, "main"),
+        GIT.ls_remote(STRANGE, "main"),
         ("git", "ls-remote", "--end-of-options", STRANGE, "refs/heads/main"),
     ),
     "fetch": (
@@ -167,13 +167,13 @@ def test_uv_installs_a_lock_into_the_release_s_environment() -> None:
 
 @pytest.mark.parametrize("verb", ["start", "stop", "restart"])
 def test_sudo_is_asked_for_exactly_one_unit(verb: Verb) -> None:
-    command = manager.service(Service(), verb, "shop-blue", LIMITS)
+    command = manager.control_command(Service(), verb, "shop-blue", LIMITS)
     assert command.argv == ("/usr/bin/sudo", "-n", "/usr/bin/systemctl", verb, "shop-blue.service")
     assert command.env == {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
 def test_looking_at_a_unit_needs_no_privilege() -> None:
-    command = manager.processes(Service(), "shop", LIMITS)
+    command = manager.processes_command(Service(), "shop", LIMITS)
     assert command.argv == (
         "/usr/bin/systemctl", "show", "--property=MainPID", "--property=NRestarts", "shop.service",
     )  # fmt: skip
@@ -182,28 +182,28 @@ def test_looking_at_a_unit_needs_no_privilege() -> None:
 def test_circus_is_asked_over_its_own_socket_and_waited_for() -> None:
     service = Service(manager="circus", endpoint="ipc:///run/c.sock")
     client = (sys.executable, "-P", "-m", "circus.circusctl", "--endpoint", "ipc:///run/c.sock")
-    assert manager.service(service, "restart", "shop", LIMITS).argv == (
+    assert manager.control_command(service, "restart", "shop", LIMITS).argv == (
         *client, "--timeout", "60", "restart", "--waiting", "shop",
     )  # fmt: skip
-    assert manager.processes(service, "shop", LIMITS).argv == (*client, "list", "shop")
+    assert manager.processes_command(service, "shop", LIMITS).argv == (*client, "list", "shop")
 
 
 def test_the_flush_covers_the_file_system_of_the_release() -> None:
-    assert symlinks.flush(Path("/srv/rel")).argv == ("sync", "--file-system", "/srv/rel")
+    assert symlinks.flush_command(Path("/srv/rel")).argv == ("sync", "--file-system", "/srv/rel")
 
 
 def test_the_preflight_loads_the_app_unless_its_config_says_otherwise(tmp_path: Path) -> None:
     env = {"PATH": "/srv/rel/venv/bin"}
-    plain = build.preflight(make_app(tmp_path, service={"entry": "shop:make()"}), Path("/srv/rel"), env)
+    plain = build.preflight_command(make_app(tmp_path, service={"entry": "shop:make()"}), Path("/srv/rel"), env)
     assert plain == Command(("gunicorn", "--check-config", "shop:make()"), 600, 120, Path("/srv/rel"), env)
-    own = build.preflight(make_app(tmp_path, service={"preflight": ["true", "x y"]}), Path("/srv/rel"), env)
+    own = build.preflight_command(make_app(tmp_path, service={"preflight": ["true", "x y"]}), Path("/srv/rel"), env)
     assert own is not None
     assert own.argv == ("true", "x y")
-    assert build.preflight(make_app(tmp_path, service={"preflight": []}), Path("/srv/rel"), env) is None
+    assert build.preflight_command(make_app(tmp_path, service={"preflight": []}), Path("/srv/rel"), env) is None
 
 
 def test_an_environment_does_not_show_in_a_command_s_text() -> None:
     secret = {"TOKEN": "canary-value"}
-    texts = [repr(Command(("true",), 1, 1, env=secret)), repr(Git(Path("/m"), 1, secret))]
-    texts.append(repr(build.in_release(("true",), Path("/r"), secret, LIMITS)))
+    texts = [repr(Command(("true",), 1, 1, env=secret)), repr(GitCommands(Path("/m"), 1, secret))]
+    texts.append(repr(build.app_command(("true",), Path("/r"), secret, LIMITS)))
     assert not any("canary-value" in text for text in texts)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from worker.errors import CommitRefused
-from worker.release.requirements import wanted
+from worker.release.requirements import read_requirements
 
 
 def release(directory: Path, **files: str) -> Path:
@@ -16,33 +16,33 @@ def release(directory: Path, **files: str) -> Path:
 
 
 def test_a_lock_goes_before_requirements_and_these_before_the_project(tmp_path: Path) -> None:
-    assert wanted(tmp_path, None).kind == "none"
+    assert read_requirements(tmp_path, None).kind == "none"
     release(tmp_path, pyproject_toml="[project]\nname = 'x'\n")
-    assert wanted(tmp_path, None).kind == "project"
+    assert read_requirements(tmp_path, None).kind == "project"
     release(tmp_path, requirements_txt="flask\n")
-    assert wanted(tmp_path, None).kind == "plain"
+    assert read_requirements(tmp_path, None).kind == "plain"
     release(tmp_path, requirements_txt="flask==1 --hash=sha256:00\n")
-    assert wanted(tmp_path, None).kind == "hashed"
+    assert read_requirements(tmp_path, None).kind == "hashed"
     release(tmp_path, uv_lock="version = 1\n")
-    assert wanted(tmp_path, None).kind == "lock"
-    assert wanted(tmp_path, "pyproject.toml").kind == "project"
+    assert read_requirements(tmp_path, None).kind == "lock"
+    assert read_requirements(tmp_path, "pyproject.toml").kind == "project"
 
 
 def test_a_file_that_the_config_names_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(CommitRefused, match=r"the commit has no prod\.txt"):
-        wanted(release(tmp_path, requirements_txt="flask\n"), "prod.txt")
+        read_requirements(release(tmp_path, requirements_txt="flask\n"), "prod.txt")
 
 
 def test_a_lock_without_its_project_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CommitRefused, match=r"pyproject\.toml cannot be read: No such file"):
-        wanted(release(tmp_path, uv_lock="version = 1\n"), None)
+        read_requirements(release(tmp_path, uv_lock="version = 1\n"), None)
 
 
 def test_the_project_of_a_lock_lies_beside_it(tmp_path: Path) -> None:
     (tmp_path / "backend").mkdir()
     release(tmp_path / "backend", uv_lock="version = 1\n", pyproject_toml="[project]\nname = 'inner'\n")
     release(tmp_path, pyproject_toml="[project]\nname = 'outer'\n")
-    assert b"inner" in wanted(tmp_path, "backend/uv.lock").texts[1]
+    assert b"inner" in read_requirements(tmp_path, "backend/uv.lock").texts[1]
 
 
 @pytest.mark.parametrize(
@@ -52,14 +52,14 @@ def test_the_project_of_a_lock_lies_beside_it(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_an_included_file_is_part_of_what_is_wanted(tmp_path: Path, line: str) -> None:
     release(tmp_path, requirements_txt=f"flask\n{line}\n", other_txt="redis\n-r deep.txt\n", deep_txt="rq\n")
-    assert wanted(tmp_path, None).texts[1:] == (b"redis\n-r deep.txt\n", b"rq\n")
+    assert read_requirements(tmp_path, None).texts[1:] == (b"redis\n-r deep.txt\n", b"rq\n")
 
 
 def test_a_file_is_included_from_where_the_including_one_lies(tmp_path: Path) -> None:
     (tmp_path / "req").mkdir()
     (tmp_path / "req" / "prod.txt").write_text("-r base.txt\n")
     (tmp_path / "req" / "base.txt").write_text("rq\n")
-    assert wanted(tmp_path, "req/prod.txt").texts == (b"-r base.txt\n", b"rq\n")
+    assert read_requirements(tmp_path, "req/prod.txt").texts == (b"-r base.txt\n", b"rq\n")
 
 
 @pytest.mark.parametrize("line", ["-r ../outside.txt", "-r /etc/hostname", "-r link.txt", "-r sub/../../outside.txt"])
@@ -69,17 +69,17 @@ def test_a_file_outside_of_the_commit_is_not_included(tmp_path: Path, line: str)
     (inside / "sub").mkdir(parents=True)
     (inside / "link.txt").symlink_to("../outside.txt")
     with pytest.raises(CommitRefused, match="which is not in the commit"):
-        wanted(release(inside, requirements_txt=line), None)
+        read_requirements(release(inside, requirements_txt=line), None)
 
 
 def test_a_file_that_includes_itself_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CommitRefused, match="includes more than 50 files, or itself"):
-        wanted(release(tmp_path, requirements_txt="-r requirements.txt\n"), None)
+        read_requirements(release(tmp_path, requirements_txt="-r requirements.txt\n"), None)
 
 
 def test_an_included_file_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(CommitRefused, match=r"other\.txt cannot be read: No such file"):
-        wanted(release(tmp_path, requirements_txt="-r other.txt\n"), None)
+        read_requirements(release(tmp_path, requirements_txt="-r other.txt\n"), None)
 
 
 ON_DISK = [
@@ -109,18 +109,18 @@ def test_a_line_that_would_run_build_code_is_refused(tmp_path: Path, line: str, 
     with (tmp_path / where).open("a") as file:
         file.write(f"{line}\n")
     with pytest.raises(CommitRefused, match=f"{where} (installs from the commit itself|uses -|would run the build)"):
-        wanted(tmp_path, None)
+        read_requirements(tmp_path, None)
 
 
 @pytest.mark.parametrize("line", [*BUILT, "--no-binary=pkg"])
 def test_a_person_who_allows_builds_gets_them(tmp_path: Path, line: str) -> None:
-    assert wanted(release(tmp_path, requirements_txt=line), None, allow_build=True).kind == "plain"
+    assert read_requirements(release(tmp_path, requirements_txt=line), None, allow_build=True).kind == "plain"
 
 
 @pytest.mark.parametrize("line", ON_DISK)
 def test_what_lies_in_the_commit_is_refused_even_then(tmp_path: Path, line: str) -> None:
     with pytest.raises(CommitRefused, match="installs from the commit itself"):
-        wanted(release(tmp_path, requirements_txt=line), None, allow_build=True)
+        read_requirements(release(tmp_path, requirements_txt=line), None, allow_build=True)
 
 
 ORDINARY = """
@@ -143,7 +143,7 @@ zope.interface
 
 
 def test_ordinary_lines_are_accepted(tmp_path: Path) -> None:
-    assert wanted(release(tmp_path, requirements_txt=ORDINARY), None).kind == "hashed"
+    assert read_requirements(release(tmp_path, requirements_txt=ORDINARY), None).kind == "hashed"
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_ordinary_lines_are_accepted(tmp_path: Path) -> None:
 )
 def test_a_project_that_builds_from_its_own_directories_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(CommitRefused, match="from the commit itself"):
-        wanted(release(tmp_path, pyproject_toml=text), None)
+        read_requirements(release(tmp_path, pyproject_toml=text), None)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_a_project_that_builds_from_its_own_directories_is_refused(tmp_path: Pat
 )
 def test_a_project_file_that_cannot_be_used_is_refused(tmp_path: Path, text: str, cause: str) -> None:
     with pytest.raises(CommitRefused, match=cause):
-        wanted(release(tmp_path, pyproject_toml=text), None)
+        read_requirements(release(tmp_path, pyproject_toml=text), None)
 
 
 @pytest.mark.parametrize(
@@ -199,9 +199,9 @@ def test_a_line_that_installers_read_otherwise_than_it_looks_is_refused(tmp_path
     (tmp_path / "requirements.txt").write_bytes(text)
     (tmp_path / "more.txt").write_text("-e ./evil\n")
     with pytest.raises(CommitRefused):
-        wanted(tmp_path, None)
+        read_requirements(tmp_path, None)
 
 
 def test_hashes_on_continued_lines_are_plain_enough(tmp_path: Path) -> None:
     text = "encoding==1.0 \\\n    --hash=sha256:00 \\\n    --hash=sha256:11\n    # via flask\n"
-    assert wanted(release(tmp_path, requirements_txt=text), None).kind == "hashed"
+    assert read_requirements(release(tmp_path, requirements_txt=text), None).kind == "hashed"

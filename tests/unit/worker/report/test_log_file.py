@@ -10,11 +10,11 @@ import pytest
 
 from tests.support.users import another_group
 from worker.report.log_file import LogFile
-from worker.report.redaction import Masks
+from worker.report.redaction import Redaction
 
 
 def written(path: Path, *texts: str) -> str:
-    with LogFile(path, Masks({"SECRET": "canary-value"})) as log:
+    with LogFile(path, Redaction({"SECRET": "canary-value"})) as log:
         for text in texts:
             log.line("build", text)
     return path.read_text(encoding="utf-8")
@@ -106,7 +106,7 @@ def test_a_shared_log_is_read_by_the_group_of_the_logs_directory(path: Path, mas
     logs.mkdir()
     os.chown(logs, -1, group.gr_gid)
     logs.chmod(0o2750)
-    with umask(mask), LogFile(path, Masks({}), shared=True) as log:
+    with umask(mask), LogFile(path, Redaction({}), shared=True) as log:
         log.line("build", "x")
         assert os.umask(mask) == mask
     assert modes(path, path.parent) == [0o640, 0o2750]
@@ -124,6 +124,6 @@ def test_a_link_in_the_log_s_place_is_not_followed(path: Path, tmp_path: Path) -
 
 
 def test_a_full_disk_does_not_end_the_deployment() -> None:
-    with LogFile(Path("/dev/full"), Masks({})) as log:
+    with LogFile(Path("/dev/full"), Redaction({})) as log:
         log.line("build", "first")
         log.line("build", "second")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.report.redaction import MASK, Masks
+from worker.report.redaction import MASK, Redaction
 
 ENVIRONMENT = {
     "SECRET_KEY": "s3cret-value",
@@ -17,7 +17,7 @@ ENVIRONMENT = {
     "name", ["SECRET_KEY", "API_TOKEN", "DB_PASSWORD", "SMTP_PASS", "SENTRY_DSN", "URL", "MY_URL", "AUTH"]
 )
 def test_a_value_under_a_telling_name_is_masked(name: str) -> None:
-    masks = Masks({name: "canary.(value)+"})
+    masks = Redaction({name: "canary.(value)+"})
     assert masks.apply("before canary.(value)+ after") == f"before {MASK} after"
 
 
@@ -25,7 +25,7 @@ def test_a_value_under_a_telling_name_is_masked(name: str) -> None:
 @pytest.mark.parametrize("scheme", ["http://", ""])
 def test_a_proxy_s_password_is_masked_also_where_a_program_cuts_it_short(scheme: str, cut: str) -> None:
     """curl takes what comes before such a character for the address, and names it in its message."""
-    masks = Masks({"HTTPS_PROXY": f"{scheme}ada:can{cut}ary@proxy:3128"})
+    masks = Redaction({"HTTPS_PROXY": f"{scheme}ada:can{cut}ary@proxy:3128"})
     assert masks.apply("Unsupported proxy syntax in 'ada:can'") == f"Unsupported proxy syntax in '{MASK}'"
     assert masks.apply("Could not resolve proxy: proxy") == "Could not resolve proxy: proxy"
 
@@ -33,23 +33,23 @@ def test_a_proxy_s_password_is_masked_also_where_a_program_cuts_it_short(scheme:
 @pytest.mark.parametrize("value", ["http://proxy:3128", "ada@example.org", "ssh://deploy@host/shop.git", "10:30"])
 def test_an_address_without_a_password_hides_nothing(value: str) -> None:
     text = "deploy to proxy:3128 by ada at 10:30"
-    assert Masks({"HTTPS_PROXY": value}).apply(text) == text
+    assert Redaction({"HTTPS_PROXY": value}).apply(text) == text
 
 
 def test_an_ordinary_value_stays_readable() -> None:
-    assert Masks(ENVIRONMENT).apply("it says hello world") == "it says hello world"
+    assert Redaction(ENVIRONMENT).apply("it says hello world") == "it says hello world"
 
 
 def test_a_short_value_does_not_mask_half_the_log() -> None:
-    assert Masks(ENVIRONMENT).apply("abcdef") == "abcdef"
+    assert Redaction(ENVIRONMENT).apply("abcdef") == "abcdef"
 
 
 def test_a_secret_that_begins_with_another_secret_leaves_no_rest() -> None:
-    assert Masks(ENVIRONMENT).apply("key=s3cret-value-and-more") == f"key={MASK}"
+    assert Redaction(ENVIRONMENT).apply("key=s3cret-value-and-more") == f"key={MASK}"
 
 
 def test_every_line_of_a_secret_of_many_lines_is_masked() -> None:
-    masks = Masks({"PRIVATE_KEY": "-----BEGIN KEY-----\nMIIEcanary\n-----END KEY-----\n"})
+    masks = Redaction({"PRIVATE_KEY": "-----BEGIN KEY-----\nMIIEcanary\n-----END KEY-----\n"})
     assert masks.apply("MIIEcanary") == MASK
 
 
@@ -71,7 +71,7 @@ def test_every_line_of_a_secret_of_many_lines_is_masked() -> None:
     ],
 )
 def test_what_looks_like_a_credential_is_masked_without_being_known(text: str, canary: str) -> None:
-    masked = Masks({}).apply(text)
+    masked = Redaction({}).apply(text)
     assert canary not in masked
     assert MASK in masked
 
@@ -87,4 +87,4 @@ def test_what_looks_like_a_credential_is_masked_without_being_known(text: str, c
     ],
 )
 def test_a_line_without_credentials_stays_as_it_is(text: str) -> None:
-    assert Masks({}).apply(text) == text
+    assert Redaction({}).apply(text) == text

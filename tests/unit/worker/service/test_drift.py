@@ -7,62 +7,62 @@ import pytest
 
 from hookd.model.app import App
 from tests.unit.units.doctor.test_services import app
-from worker.service.drift import Link, Running, Seen, Unit, Wanted, judge
-from worker.service.manager import read_units
+from worker.service.drift import DesiredState, DriftReport, LinkState, ServiceSnapshot, ServiceState, detect_drift
+from worker.service.manager import read_states
 
 DIRECTORY, OTHER = "/srv/shop/releases/000002-bbbbbbbbbbbb", "/srv/shop/releases/000001-aaaaaaaaaaaa"
 RELEASE = "000002-bbbbbbbbbbbb"
-ONE = Wanted(RELEASE, DIRECTORY, None)
-TWO = Wanted(RELEASE, DIRECTORY, "green")
-RIGHT = Link(DIRECTORY, 100.0)
-WRONG = Link(OTHER, 100.0)
-UP = Unit("active", 200.0)
-DOWN, FAILED, STARTING = Unit("inactive"), Unit("failed"), Unit("activating")
+ONE = DesiredState(RELEASE, DIRECTORY, None)
+TWO = DesiredState(RELEASE, DIRECTORY, "green")
+RIGHT = LinkState(DIRECTORY, 100.0)
+WRONG = LinkState(OTHER, 100.0)
+UP = ServiceState("active", 200.0)
+DOWN, FAILED, STARTING = ServiceState("inactive"), ServiceState("failed"), ServiceState("activating")
 
 
-def single(unit: Unit, link: Link = RIGHT, units: str = "existing", socket: str = "active") -> Running:
-    found = {"shop": unit, "shop.socket": Unit(socket)}
-    return judge(app("restart", units), ONE, Seen(found, {"current": link}))
+def single(unit: ServiceState, link: LinkState = RIGHT, units: str = "existing", socket: str = "active") -> DriftReport:
+    found = {"shop": unit, "shop.socket": ServiceState(socket)}
+    return detect_drift(app("restart", units), ONE, ServiceSnapshot(found, {"current": link}))
 
 
-def double(**changes: Any) -> Running:
+def double(**changes: Any) -> DriftReport:
     """Green serves, blue is idle, and the unit that stands for both is there; all as it should be but the changes."""
-    units = {"green": UP, "blue": DOWN, "umbrella": Unit("active"), **changes}
+    units = {"green": UP, "blue": DOWN, "umbrella": ServiceState("active"), **changes}
     names = {"green": "shop-green", "blue": "shop-blue", "umbrella": "shop"}
     links = {name: changes.get(f"{name}_link", RIGHT) for name in ("current", "green", "blue")}
-    seen = Seen({names[key]: units[key] for key in names}, links)
+    seen = ServiceSnapshot({names[key]: units[key] for key in names}, links)
     made: App = app("blue-green", changes.get("made", "hookd"))
-    return judge(made, TWO, seen)
+    return detect_drift(made, TWO, seen)
 
 
-def whats(running: Running) -> list[tuple[str, str]]:
-    return [(fault.kind, fault.name) for fault in running.faults]
+def whats(running: DriftReport) -> list[tuple[str, str]]:
+    return [(drift.kind, drift.name) for drift in running.drifts]
 
 
 def test_what_is_right_is_left_alone() -> None:
-    assert single(UP) == Running(f"shop runs {RELEASE}")
-    assert double() == Running(f"shop-green runs {RELEASE}")
-    assert whats(double(made="existing", umbrella=Unit())) == []
+    assert single(UP) == DriftReport(f"shop runs {RELEASE}")
+    assert double() == DriftReport(f"shop-green runs {RELEASE}")
+    assert whats(double(made="existing", umbrella=ServiceState())) == []
 
 
 @pytest.mark.parametrize(
     ("unit", "link", "faults"),
     [
         (UP, RIGHT, []),
-        (Unit("active", 50.0), RIGHT, ["release"]),
-        (Unit("active", 50.0), WRONG, ["link"]),
-        (Unit("active", 200.0), WRONG, ["link", "release"]),
-        (Unit("active", 50.0, DIRECTORY), RIGHT, []),
-        (Unit("active", 200.0, OTHER), RIGHT, ["release"]),
-        (Unit("active", 200.0, f"{OTHER}/src"), RIGHT, ["release"]),
-        (Unit("active", 200.0, f"{DIRECTORY}-old"), RIGHT, ["release"]),
-        (Unit("active", 50.0, f"{DIRECTORY}/src"), RIGHT, []),
-        (Unit("active", 200.0, "/srv/shop/shared/data"), RIGHT, []),
-        (Unit("active", 50.0, "/srv/shop/shared/data"), RIGHT, ["release"]),
-        (Unit("active", None, "/"), RIGHT, []),
-        (Unit("active", 200.0, DIRECTORY), WRONG, ["link"]),
-        (Unit("active"), RIGHT, []),
-        (Unit("active", 200.0), Link(), ["link"]),
+        (ServiceState("active", 50.0), RIGHT, ["release"]),
+        (ServiceState("active", 50.0), WRONG, ["link"]),
+        (ServiceState("active", 200.0), WRONG, ["link", "release"]),
+        (ServiceState("active", 50.0, DIRECTORY), RIGHT, []),
+        (ServiceState("active", 200.0, OTHER), RIGHT, ["release"]),
+        (ServiceState("active", 200.0, f"{OTHER}/src"), RIGHT, ["release"]),
+        (ServiceState("active", 200.0, f"{DIRECTORY}-old"), RIGHT, ["release"]),
+        (ServiceState("active", 50.0, f"{DIRECTORY}/src"), RIGHT, []),
+        (ServiceState("active", 200.0, "/srv/shop/shared/data"), RIGHT, []),
+        (ServiceState("active", 50.0, "/srv/shop/shared/data"), RIGHT, ["release"]),
+        (ServiceState("active", None, "/"), RIGHT, []),
+        (ServiceState("active", 200.0, DIRECTORY), WRONG, ["link"]),
+        (ServiceState("active"), RIGHT, []),
+        (ServiceState("active", 200.0), LinkState(), ["link"]),
     ],
     ids=[
         "younger than its link",
@@ -83,9 +83,9 @@ def test_what_is_right_is_left_alone() -> None:
     ],
 )
 def test_a_service_runs_what_it_says_or_else_what_its_link_led_to_when_it_started(
-    unit: Unit, link: Link, faults: list[str]
+    unit: ServiceState, link: LinkState, drifts: list[str]
 ) -> None:
-    assert [fault.kind for fault in single(unit, link).faults] == faults
+    assert [drift.kind for drift in single(unit, link).drifts] == drifts
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_a_service_runs_what_it_says_or_else_what_its_link_led_to_when_it_starte
         (single(FAILED, units="hookd"), False, [("service", "shop")]),
         (single(FAILED, units="hookd", socket="inactive"), True, []),
         (single(STARTING), False, []),
-        (single(Unit("deactivating")), False, []),
-        (single(Unit()), False, []),
+        (single(ServiceState("deactivating")), False, []),
+        (single(ServiceState()), False, []),
     ],
     ids=[
         "failed",
@@ -111,8 +111,8 @@ def test_a_service_runs_what_it_says_or_else_what_its_link_led_to_when_it_starte
         "there is no such unit",
     ],
 )
-def test_one_service(running: Running, stopped: bool, faults: list[tuple[str, str]]) -> None:
-    assert (running.stopped, whats(running)) == (stopped, faults)
+def test_one_service(running: DriftReport, is_stopped: bool, drifts: list[tuple[str, str]]) -> None:
+    assert (running.is_stopped, whats(running)) == (is_stopped, drifts)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_one_service(running: Running, stopped: bool, faults: list[tuple[str, st
         ({"green": DOWN, "blue": UP}, False, [("service", "shop-green"), ("second", "shop-blue")]),
         ({"green": DOWN, "umbrella": DOWN}, True, []),
         ({"green": FAILED, "umbrella": DOWN}, True, []),
-        ({"green": DOWN, "umbrella": Unit(), "made": "existing"}, True, []),
+        ({"green": DOWN, "umbrella": ServiceState(), "made": "existing"}, True, []),
         ({"current_link": WRONG}, False, [("link", "current")]),
         ({"green_link": WRONG}, False, [("link", "green"), ("release", "shop-green")]),
         ({"green_link": RIGHT, "blue_link": WRONG}, False, []),
@@ -142,15 +142,15 @@ def test_one_service(running: Running, stopped: bool, faults: list[tuple[str, st
         "the idle one's link is the next deployment's",
     ],
 )
-def test_two_colours(changes: dict[str, Any], stopped: bool, faults: list[tuple[str, str]]) -> None:
+def test_two_colours(changes: dict[str, Any], is_stopped: bool, drifts: list[tuple[str, str]]) -> None:
     running = double(**changes)
-    assert (running.stopped, whats(running)) == (stopped, faults)
+    assert (running.is_stopped, whats(running)) == (is_stopped, drifts)
 
 
 def test_a_link_that_is_mended_gets_the_time_of_a_service_that_is_right() -> None:
-    older = Unit("active", 50.0)
-    assert single(older, WRONG).faults[0].started == 50.0
-    assert not single(older, replace(RIGHT, since=49.0)).faults
+    older = ServiceState("active", 50.0)
+    assert single(older, WRONG).drifts[0].started == 50.0
+    assert not single(older, replace(RIGHT, since=49.0)).drifts
 
 
 def test_what_systemd_printed_of_several_units_is_told_apart() -> None:
@@ -169,8 +169,8 @@ def test_what_systemd_printed_of_several_units_is_told_apart() -> None:
         "LoadState=not-found",
         "ActiveState=inactive",
     ]
-    assert read_units(lines) == {
-        "shop-green.service": Unit("active", 1772600767.25, DIRECTORY),
-        "shop-blue.service": Unit("inactive"),
-        "shop.socket": Unit(),
+    assert read_states(lines) == {
+        "shop-green.service": ServiceState("active", 1772600767.25, DIRECTORY),
+        "shop-blue.service": ServiceState("inactive"),
+        "shop.socket": ServiceState(),
     }

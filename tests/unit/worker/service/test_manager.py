@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.service.manager import is_news
+from worker.service.manager import is_unexpected
 
 
 @pytest.mark.parametrize(
@@ -15,9 +15,9 @@ from worker.service.manager import is_news
     ],
 )
 def test_that_a_socket_stays_when_its_service_stops_is_no_news(line: str) -> None:
-    assert not is_news(line)
+    assert not is_unexpected(line)
 
 
 @pytest.mark.parametrize("line", ["Failed to stop shop.socket: Access denied", "Job for shop-blue.service failed."])
 def test_all_else_is(line: str) -> None:
-    assert is_news(line)
+    assert is_unexpected(line)
