@@ -38,6 +38,7 @@ def waiting(client: Redis, app: str = "shop") -> str | None:
     return raw.decode() if isinstance(raw, bytes) else None
 
 
+@pytest.mark.threat(45)
 def test_a_request_becomes_a_record_and_a_job_with_one_id(records: Records, client: Redis) -> None:
     answer = ask(records, delivery="d-1", claimed_commit=A)
     record = records.get(answer.deployment)
@@ -133,6 +134,7 @@ def test_a_request_joins_only_what_will_do_as_much_as_it_asks_for(
     assert records.get(first.deployment).status is (Status.QUEUED if kind == "joined" else Status.SUPERSEDED)
 
 
+@pytest.mark.promise(18)
 def test_a_superseded_deployment_says_by_what_and_will_not_be_waited_for(records: Records, client: Redis) -> None:
     first = ask(records)
     second = ask(records, Trigger.MANUAL)
@@ -210,6 +212,7 @@ def test_a_record_expires_only_after_its_ending(records: Records, client: Redis)
     assert 0 < int(client.ttl(key)) <= 3600
 
 
+@pytest.mark.threat(57)
 @pytest.mark.parametrize(
     "content",
     [{}, {"record": "{}"}, {"record": b"\xff"}, {"record": "[" * 9999}, {"beside": "1"}, "a text"],
@@ -236,6 +239,7 @@ def put_steps(client: Redis, deployment_id: str, size: int) -> None:
     client.zadd(names.history_key("shop"), {deployment_id: AT.timestamp()})
 
 
+@pytest.mark.threat(81)
 def test_a_record_too_large_to_be_a_deployment_s_costs_no_memory(records: Records, client: Redis) -> None:
     small, large = (f"shop-20260304T05060700{number}-0a1b2c" for number in range(2))
     put_steps(client, small, LARGEST // 2)
@@ -250,6 +254,7 @@ def test_a_record_too_large_to_be_a_deployment_s_costs_no_memory(records: Record
         tracemalloc.stop()
 
 
+@pytest.mark.threat(81)
 def test_what_is_beside_a_record_is_not_even_asked_for(records: Records, client: Redis) -> None:
     waits = ask(records).deployment
     client.hset(names.record_key(waits), "beside", b"x" * 32 * 1024**2)
@@ -261,6 +266,7 @@ def test_what_is_beside_a_record_is_not_even_asked_for(records: Records, client:
         tracemalloc.stop()
 
 
+@pytest.mark.threat(81)
 def test_an_ending_that_is_too_long_to_be_read_back_is_cut(records: Records) -> None:
     started = start(records, ask(records).deployment)
     long = advance(started, Status.FAILED, AT, cause="é" * LARGEST, hint="hookd deploy shop")
@@ -270,6 +276,7 @@ def test_an_ending_that_is_too_long_to_be_read_back_is_cut(records: Records) -> 
     assert (record.status, (record.cause or "")[:9], record.hint) == (Status.FAILED, "é" * 9, "hookd deploy shop")
 
 
+@pytest.mark.threat(83)
 def test_a_delivery_is_remembered_for_a_week_and_no_longer(url: str, client: Redis) -> None:
     records = Records(client, keep_seconds=90 * 86400)
     for delivery in ("made", "joined"):
@@ -277,6 +284,7 @@ def test_a_delivery_is_remembered_for_a_week_and_no_longer(url: str, client: Red
         assert 6 * 86400 < int(client.ttl(names.delivery_key("shop", delivery))) <= 7 * 86400
 
 
+@pytest.mark.threat(83)
 def test_a_delivery_is_remembered_no_longer_than_its_deployment(records: Records, client: Redis) -> None:
     ask(records, delivery="one")
     assert 0 < int(client.ttl(names.delivery_key("shop", "one"))) <= 3600
@@ -336,6 +344,7 @@ def test_a_view_that_cannot_be_read_is_an_empty_one(records: Records, client: Re
     assert records.view("shop") == AppView(app="shop")
 
 
+@pytest.mark.threat(57)
 def test_a_record_that_says_it_is_another_deployment_s_is_none(records: Records) -> None:
     mine = records.request(Request(app="shop", trigger=Trigger.PUSH, seconds=60)).deployment
     other = records.request(Request(app="blog", trigger=Trigger.PUSH, seconds=60)).deployment
@@ -345,6 +354,7 @@ def test_a_record_that_says_it_is_another_deployment_s_is_none(records: Records)
     assert records.find(mine) is None
 
 
+@pytest.mark.threat(58)
 def test_another_app_s_deployment_is_neither_joined_nor_taken_for_an_answer(records: Records, client: Redis) -> None:
     blog = ask(records, app="blog")
     client.set(names.waiting_key("shop"), blog.deployment)

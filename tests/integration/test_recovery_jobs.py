@@ -77,6 +77,7 @@ LOSSES: dict[str, Callable[[Redis, str], object]] = {
 }
 
 
+@pytest.mark.threat(49)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_waiting_deployment_gets_its_job_back(hookd: Installation, client: Redis, loss: str) -> None:
     waiting = ask(hookd)
@@ -91,6 +92,7 @@ def test_a_waiting_deployment_gets_its_job_back(hookd: Installation, client: Red
     assert worker.poll() is None
 
 
+@pytest.mark.threat(49)
 @pytest.mark.parametrize("loss", ["rq empty", "a text in the queue's place"])
 def test_a_job_that_is_lost_while_a_worker_is_there_comes_back_too(
     hookd: Installation, client: Redis, loss: str
@@ -105,6 +107,7 @@ def test_a_job_that_is_lost_while_a_worker_is_there_comes_back_too(
     assert worker.poll() is None
 
 
+@pytest.mark.threat(49)
 def test_a_text_that_takes_the_queue_s_place_is_kept_aside(hookd: Installation, client: Redis) -> None:
     worker = start(hookd, client)
     client.set("rq:queue:hookd", "x")
@@ -131,6 +134,7 @@ def test_a_forgotten_deployment_gives_way_to_a_newer_one(hookd: Installation, cl
     assert (record.status, record.superseded_by) == (Status.SUPERSEDED, newer)
 
 
+@pytest.mark.threat(49)
 def test_a_forgotten_deployment_that_is_the_newest_is_not_lost(hookd: Installation, client: Redis) -> None:
     forgotten = ask(hookd)
     client.delete(names.waiting_key("shop"), "rq:queue:hookd", SafeJob.key_for(forgotten), "rq:rl:app-shop:allowed")
@@ -204,6 +208,7 @@ POISON: dict[str, Callable[[Redis], object]] = {
 }
 
 
+@pytest.mark.threat(12)
 @pytest.mark.parametrize("poison", POISON)
 def test_what_is_wrong_with_one_app_in_redis_keeps_no_other_from_being_looked_after(
     hookd: Installation, client: Redis, poison: str
@@ -231,6 +236,7 @@ def test_another_app_s_id_in_the_place_of_the_one_that_waits_is_passed_over(hook
     assert hookd.records.get(GHOST).status is Status.QUEUED
 
 
+@pytest.mark.threat(12)
 def test_a_limit_of_another_kind_is_set_aside_and_its_app_deployed(hookd: Installation, client: Redis) -> None:
     worker = start(hookd, client)
     os.kill(worker.pid, signal.SIGSTOP)

@@ -89,6 +89,7 @@ def test_a_git_command_is_exactly_this(name: str) -> None:
     assert command.env["HOME"] == "/state/home"
 
 
+@pytest.mark.threat(16)
 @pytest.mark.parametrize("name", [name for name, (command, _) in GIT_COMMANDS.items() if STRANGE in str(command.argv)])
 def test_nothing_of_a_stranger_stands_where_git_reads_options(name: str) -> None:
     argv = GIT_COMMANDS[name][0].argv
@@ -184,6 +185,7 @@ def test_circus_is_asked_over_its_own_socket_and_waited_for() -> None:
     assert commands.processes(service, "shop", LIMITS).argv == (*client, "list", "shop")
 
 
+@pytest.mark.threat(31)
 def test_the_flush_covers_the_file_system_of_the_release() -> None:
     assert commands.flush(Path("/srv/rel")).argv == ("sync", "--file-system", "/srv/rel")
 

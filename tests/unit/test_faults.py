@@ -45,6 +45,7 @@ def test_what_is_right_is_left_alone() -> None:
     assert whats(double(made="existing", umbrella=Unit())) == []
 
 
+@pytest.mark.threat(37)
 @pytest.mark.parametrize(
     ("unit", "link", "faults"),
     [

@@ -7,6 +7,7 @@ from worker.heads import head_in
 MAIN, OTHER = "a" * 40, "b" * 40
 
 
+@pytest.mark.threat(80)
 @pytest.mark.parametrize(
     ("lines", "head"),
     [

@@ -21,6 +21,7 @@ def test_a_repository_s_host(repository: str, host: str) -> None:
     assert host_of(repository) == host
 
 
+@pytest.mark.threat(40)
 def test_who_kept_two_waiting_is_waited_for_by_nobody_else() -> None:
     hosts = Hosts()
     assert not hosts.is_given_up(SLOW)

@@ -69,6 +69,7 @@ def test_hookd_knows_neither_the_worker_nor_the_units(file: Path) -> None:
     assert not [module for module in imported(file) if is_in(module, *forbidden)]
 
 
+@pytest.mark.promise(1)
 def test_no_program_holds_code_for_root_that_it_does_not_need() -> None:
     """`hookd serve` and `hookd worker` are commands, too: those for a server are only imported when they are meant."""
     code = "import hookd.cli, hookd.serve, sys; print([m for m in sys.modules if m.startswith(('units', 'worker'))])"
@@ -201,6 +202,7 @@ def test_nothing_is_unpickled_or_evaluated(file: Path) -> None:
     assert not {ast.unparse(call.func) for call in calls_of(file)} & {"eval", "exec", "compile"}
 
 
+@pytest.mark.threat(3)
 @every("hookd", "worker")
 def test_digests_and_tokens_are_never_compared_with_the_equals_sign(file: Path) -> None:
     for node in ast.walk(tree_of(file)):

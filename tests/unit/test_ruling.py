@@ -58,6 +58,7 @@ REFUSALS: list[tuple[list[Event], str, Verdict, str]] = [
 ]
 
 
+@pytest.mark.promise(17)
 @pytest.mark.parametrize(("events", "head", "verdict", "reason"), REFUSALS)
 def test_a_push_does_not_deploy_what_is_deployed_pinned_away_or_quarantined(
     events: list[Event], head: str, verdict: Verdict, reason: str
