@@ -6,11 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from bench.report import machine, percentile, table
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench.report import machine, options, percentile, table
 from hookd.model.app_status import AppStatus
 from tests.support.installation import Installation
 from tests.support.load import (
@@ -31,19 +34,33 @@ from tests.support.processes import python, running, wait_for
 from tests.support.receiver import headers_of, push_body
 from tests.support.rendered import HOST
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 _FEW: Final = 10
 _ROUNDS: Final = 5
 _DOMAIN: Final = "deploy.example.org"
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """How much of each flood there is."""
+
+    pushes: int = PUSHES
+    slow_clients: int = SLOW_CLIENTS
+    bodies: int = 24
+    kinds: tuple[str, ...] = tuple(LARGE)
+    apps: tuple[int, ...] = (_FEW, APPS)
+
+
+_ONCE: Final = Sizes(pushes=100, slow_clients=10, bodies=1, kinds=("too long",), apps=(_FEW,))
+
+
 def main() -> None:
     """Measure and print."""
-    rows = [("without load", "", "", f"{_idle():.0f}"), _pushes(), _slow(), *map(_large, LARGE)]
+    sizes = _ONCE if options(__doc__).parse_args().once else Sizes()
+    rows = [("without load", "", "", f"{_idle():.0f}"), _pushes(sizes.pushes), _slow(sizes.slow_clients)]
+    rows += [_large(kind, sizes.bodies) for kind in sizes.kinds]
     print(table(("flood", "answers", "seconds", "peak MB of a process"), rows))
     head = ("apps", "start s", "/apps s", "/metrics s", "/metrics kB", "push ms", "peak MB")
-    print(table(head, map(_many, (_FEW, APPS))))
+    print(table(head, map(_many, sizes.apps)))
     print(machine("gunicorn", "redis", "rq"))
 
 
@@ -63,17 +80,17 @@ def _idle() -> float:
         return max(peaks(site))
 
 
-def _pushes() -> tuple[str, ...]:
+def _pushes(count: int) -> tuple[str, ...]:
     with _installation() as site, site.receiver():
         started = time.monotonic()
-        statuses = burst(site, "shop")
+        statuses = burst(site, "shop", count)
         seconds = time.monotonic() - started
         made = len(site.records.history("shop", 100))
-        flood = f"{PUSHES} pushes, {SENDERS} senders, {made} deployment"
+        flood = f"{count} pushes, {SENDERS} senders, {made} deployment"
         return flood, _said(statuses), f"{seconds:.1f}", f"{max(peaks(site)):.0f}"
 
 
-def _slow() -> tuple[str, ...]:
+def _slow(count: int) -> tuple[str, ...]:
     with _installation(bind="unix:AT/hookd/receiver.sock") as site:
         (site.directory / "hookd").mkdir()
         socket = site.directory / "hookd" / "receiver.sock"
@@ -82,7 +99,7 @@ def _slow() -> tuple[str, ...]:
         argv = python("-m", "hookd.cli", "serve")
         with running(argv, site.directory / "receiver.log", site.environment), sites.served():
             wait_for(socket.exists, what="the receiver")
-            clients = [slow_client(sites.port, number) for number in range(SLOW_CLIENTS)]
+            clients = [slow_client(sites.port, number) for number in range(count)]
             seconds = [_timed(partial(_push_through, sites, number)) for number in range(50)]
             held = sum(map(is_held, clients))
             for client in clients:
@@ -99,15 +116,15 @@ def _push_through(sites: Sites, number: int) -> None:
         raise SystemExit(f"a push was answered {status}: {text}")
 
 
-def _large(kind: str) -> tuple[str, ...]:
+def _large(kind: str, count: int) -> tuple[str, ...]:
     head, body, _ = LARGE[kind]
     with _installation() as site, site.receiver():
         started = time.monotonic()
         with ThreadPoolExecutor(8) as senders:
-            statuses = list(senders.map(lambda _: large(site, head, body), range(24)))
+            statuses = list(senders.map(lambda _: large(site, head, body), range(count)))
         seconds = time.monotonic() - started
         said = _said({status: statuses.count(status) for status in sorted(set(statuses))})
-        flood = f"24 unsigned bodies, 8 at once, {len(body) // 2**20} MiB: {kind}"
+        flood = f"{count} unsigned bodies, 8 at once, {len(body) // 2**20} MiB: {kind}"
         return flood, said, f"{seconds:.1f}", f"{max(peaks(site)):.0f}"
 
 

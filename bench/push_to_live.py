@@ -1,24 +1,23 @@
 """Seconds from a push to the new version answering, beside a bare restart of the same app plus one import of it."""
 
-import argparse
 import http.client
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Final
 
-from bench.report import first_line, machine, table, times
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench.report import first_line, machine, options, table, times
 from hookd.model.deployment import Deployment, Status
 from tests.support.installation import Installation
 from tests.support.processes import python
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 _MOST_SECONDS: Final = 60.0
 _PAUSE_SECONDS: Final = 0.002
@@ -59,34 +58,35 @@ class Round:
 
 def main() -> None:
     """Measure both handovers in turn, several times, and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    count = parser.parse_args().rounds
-    rounds: dict[str, list[Round]] = {handover: [] for handover in _HANDOVERS}
-    with _installation() as installation:
+    given = parser.parse_args()
+    count, handovers = (1, _HANDOVERS[:1]) if given.once else (given.rounds, _HANDOVERS)
+    rounds: dict[str, list[Round]] = {handover: [] for handover in handovers}
+    with _installation(handovers) as installation:
         for number in range(1, count + 1):
-            for handover in _HANDOVERS:
+            for handover in handovers:
                 rounds[handover].append(_round(installation, handover, f"{handover}-{number}"))
     print(f"a small Flask app with unchanged dependencies under circus, median seconds of {count} rounds\n")
     print(_table(rounds))
     print("\nseconds of a deployment's steps, as its record holds them\n")
     print(_steps_table(rounds))
     print()
-    print(machine("hookd", "circus", "rq", "redis", "uv", git=first_line("git", "--version").split()[-1]))
+    print(machine("circus", "rq", "redis", "uv", git=first_line("git", "--version").split()[-1]))
 
 
 @contextmanager
-def _installation() -> Iterator[Installation]:
+def _installation(handovers: Sequence[str]) -> Iterator[Installation]:
     """Run hookd with one app for each handover, its first version deployed."""
     with (
         tempfile.TemporaryDirectory(prefix="hookd-bench-") as name,
         Installation(Path(name)) as installation,
     ):
-        for handover in _HANDOVERS:
+        for handover in handovers:
             repository = installation.add_app(handover, handover)
             repository.commit_and_push(_files("first"))
         installation.start()
-        for handover in _HANDOVERS:
+        for handover in handovers:
             _succeeded(installation.push_and_wait(handover))
         yield installation
 

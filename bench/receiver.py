@@ -14,13 +14,13 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from bench.load import Plan
 from bench.memory import MemoryWatch, cpu_seconds
 from bench.receivers import SECRET, Receiver, find_peer, hookd, peer
-from bench.report import first_line, machine, percentile, table, times
+from bench.report import first_line, machine, options, percentile, table, times
 from tests.support.processes import PROJECT, python, wait_for
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 Start = Callable[[Path], AbstractContextManager[Receiver]]
 
@@ -59,30 +59,35 @@ class Round:
 
 def main() -> None:
     """Measure every receiver in turn, several times, and print the tables."""
-    options = _options()
-    apps = [f"app-{number:04d}" for number in range(options.apps)]
+    given = _given()
+    apps = [f"app-{number:04d}" for number in range(given.apps)]
     starts = _contestants(apps)
+    if given.once:  # The first and its peer.
+        starts = dict([*starts.items()][:: len(starts) - 1])
     rounds: dict[str, list[Round]] = {name: [] for name in starts}
-    for _ in range(options.rounds):
+    for _ in range(given.rounds):
         for name, start in starts.items():
-            rounds[name].append(_measure(start, apps, options))
-    print(f"{options.pushes} signed 10 kB pushes to {options.apps} apps from {options.clients} clients,", end=" ")
-    print(f"median of {options.rounds} rounds; `x` compares with the last line\n")
+            rounds[name].append(_measure(start, apps, given))
+    print(f"{given.pushes} signed 10 kB pushes to {given.apps} apps from {given.clients} clients,", end=" ")
+    print(f"median of {given.rounds} rounds; `x` compares with the last line\n")
     print(_speed_table(rounds))
-    print(f"\n{_FLOOD_CLIENTS} clients send {options.flood} unsigned bodies of 25 MiB\n")
-    print(_flood_table({name: _flood(start, apps, options.flood) for name, start in starts.items()}))
+    print(f"\n{_FLOOD_CLIENTS} clients send {given.flood} unsigned bodies of 25 MiB\n")
+    print(_flood_table({name: _flood(start, apps, given.flood) for name, start in starts.items()}))
     print(f"\n{_advice(rounds)}")
-    print(machine("hookd", "flask", "gunicorn", "redis", "rq", **_versions()))
+    print(machine("flask", "gunicorn", "redis", "rq", **_versions()))
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+def _given() -> argparse.Namespace:
+    parser = options(__doc__)
     parser.add_argument("--apps", type=int, default=20)
     parser.add_argument("--pushes", type=int, default=1000)
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--flood", type=int, default=40, help="unsigned bodies of 25 MiB")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.once:
+        given.pushes, given.rounds, given.flood = 100, 1, _FLOOD_CLIENTS
+    return given
 
 
 def _contestants(apps: list[str]) -> dict[str, Start]:
@@ -96,10 +101,10 @@ def _contestants(apps: list[str]) -> dict[str, Start]:
     return found
 
 
-def _measure(start: Start, apps: list[str], options: argparse.Namespace) -> Round:
+def _measure(start: Start, apps: list[str], given: argparse.Namespace) -> Round:
     with tempfile.TemporaryDirectory(prefix="hookd-bench-") as name, start(Path(name)) as receiver:
         _load(receiver, apps, clients=2, requests=_WARM_UP)
-        return _load(receiver, apps, clients=options.clients, requests=options.pushes)
+        return _load(receiver, apps, clients=given.clients, requests=given.pushes)
 
 
 def _load(receiver: Receiver, apps: list[str], *, clients: int, requests: int, flood: int = 0) -> Round:

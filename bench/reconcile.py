@@ -1,6 +1,5 @@
 """Seconds of one look at many apps, each at its own git repository, beside bare `git ls-remote`, as many at once."""
 
-import argparse
 import shutil
 import subprocess
 import sys
@@ -10,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from bench.report import first_line, machine, table, times
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench.report import first_line, machine, options, table, times
 from tests.support.installation import SECRET, Installation, app_files, toml
 from tests.support.processes import python
 from tests.support.repository import Repository
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 # As many as worker.reconcile asks side by side.
 _AT_ONCE: Final = 8
@@ -23,9 +22,10 @@ _AT_ONCE: Final = 8
 
 def main() -> None:
     """Look at all apps, and ask all repositories without hookd, in turn; print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__)
     parser.add_argument("--apps", type=int, default=1000)
-    count = parser.parse_args().apps
+    given = parser.parse_args()
+    count = 5 if given.once else given.apps
     with tempfile.TemporaryDirectory(prefix="hookd-bench-") as name, Installation(Path(name)) as site:
         site.write_config()
         urls = _catalogue(site, count)

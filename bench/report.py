@@ -1,11 +1,21 @@
-"""How measurements are shown: an aligned table of plain text, and one line on the machine and the versions."""
+"""How measurements are asked for and shown: options, an aligned table, a line on the machine and the versions."""
 
+import argparse
 import os
 import platform
 import subprocess
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+
+from hookd import __version__
+
+
+def options(description: str | None) -> argparse.ArgumentParser:
+    """Make a script's options; `--once` asks for one short round, which shows only that the script works."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--once", action="store_true", help="one short round: shows that it works, measures nothing")
+    return parser
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -31,11 +41,11 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def machine(*packages: str, **others: str) -> str:
-    """Name the machine, Python, the packages that matter and other programs with their versions."""
+    """Name the machine, Python, hookd, the packages that matter and other programs with their versions."""
     load = os.getloadavg()[0]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     parts = [f"{os.cpu_count()} x {_processor()}", f"{memory:.0f} GiB", f"{platform.system()} {platform.release()}"]
-    parts += [f"load {load:.1f} at the end", f"Python {platform.python_version()}"]
+    parts += [f"load {load:.1f} at the end", f"Python {platform.python_version()}", f"hookd {__version__}"]
     parts += [f"{name} {version(name)}" for name in packages]
     parts += [f"{name} {value}" for name, value in others.items()]
     return "machine: " + ", ".join(parts)

@@ -1,13 +1,12 @@
 """Seconds to build an app's virtual environment as hookd does with uv, beside `python -m venv` and `pip install`."""
 
-import argparse
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +15,9 @@ from typing import Final
 
 from redis import Redis
 
-from bench.report import first_line, machine, table, times
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench.report import first_line, machine, options, table, times
 from hookd.model.app import App, Health
 from hookd.model.deployment import Deployment, Trigger
 from hookd.model.ids import new_deployment_id
@@ -31,9 +32,7 @@ from worker.report.log_file import LogFile
 from worker.report.recorder import Recorder
 from worker.report.redaction import Redaction
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-_WANTED: Final = "flask\ngunicorn\nsqlalchemy\nrequests\n"
+_WANTED: Final = ("gunicorn", "flask", "sqlalchemy", "requests")
 
 
 @dataclass(frozen=True)
@@ -47,17 +46,18 @@ class Way:
 
 def main() -> None:
     """Build the environment in every way in turn, several times, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    count = parser.parse_args().rounds
+    given = parser.parse_args()
+    count, wanted = (1, _WANTED[:1]) if given.once else (given.rounds, _WANTED)
     with tempfile.TemporaryDirectory(prefix="hookd-bench-") as name:
         directory = Path(name)
         task = _task(directory)
         uv = find_uv(task)
         if uv is None:
             raise SystemExit("uv is missing: pip install uv")
-        file = _locked(directory, uv, task)
-        ways = _ways(uv)
+        file = _locked(directory, uv, task, wanted)
+        ways = {label: way for label, way in _ways(uv).items() if way.cold or not given.once}
         seconds: dict[str, list[float]] = {label: [] for label in ways}
         for label, way in ways.items():
             if not way.cold:
@@ -68,11 +68,11 @@ def main() -> None:
                 seconds[label].append(_build(task, way, file, venv))
                 shutil.rmtree(venv)
         packages = file.read_text().count("==")
-    print(f"{packages} packages with hashes, for flask, gunicorn, sqlalchemy and requests, median of {count} rounds")
+    print(f"{packages} packages with hashes, for {', '.join(wanted)}, median of {count} rounds")
     print("`x faster` compares with the last line\n")
     print(_table(seconds))
     print()
-    print(machine("hookd", "uv", pip=first_line(sys.executable, "-m", "pip", "--version").split()[1]))
+    print(machine("uv", pip=first_line(sys.executable, "-m", "pip", "--version").split()[1]))
 
 
 def _task(directory: Path) -> Task:
@@ -94,10 +94,10 @@ def _task(directory: Path) -> Task:
     return Task(app, settings, places, Journal(places.journal), recorder, {})
 
 
-def _locked(directory: Path, uv: Path, task: Task) -> Path:
+def _locked(directory: Path, uv: Path, task: Task, packages: Sequence[str]) -> Path:
     """Pin what is wanted, with hashes; this also fills no cache that is measured."""
     wanted, file = directory / "requirements.in", directory / "requirements.txt"
-    wanted.write_text(_WANTED)
+    wanted.write_text("\n".join(packages))
     argv = (str(uv), "pip", "compile", "--quiet", "--generate-hashes", "--python", str(find_python(task)))
     env = {**task.install_environment(), "UV_CACHE_DIR": str(directory / "compile-cache")}
     subprocess.run([*argv, "--output-file", str(file), str(wanted)], env=env, check=True, timeout=300)

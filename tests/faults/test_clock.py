@@ -71,6 +71,7 @@ def clock(keeper: Keeper, faketime: dict[str, str]) -> Clock:
     return made
 
 
+@pytest.mark.threat(32)
 def test_a_worker_of_another_time_starts_nothing_that_runs(
     keeper: Keeper, ledger: Ledger, dice: Dice, clock: Clock
 ) -> None:
@@ -102,6 +103,7 @@ def wait_until_it_has_looked(keeper: Keeper, worker: str) -> None:
         wait_for(lambda: client.hget(f"rq:worker:{worker}", "state") == b"idle", what=f"{worker}, idle")
 
 
+@pytest.mark.threat(32)
 def test_pushes_go_live_whatever_the_clocks_say(keeper: Keeper, ledger: Ledger, dice: Dice, clock: Clock) -> None:
     """While a clock is wrong, and when it is right again: then what was noted may lie an hour ahead."""
     cases = dice.some(list(product(("worker", "reconciler", "both", "receiver"), OFFSETS)), 1)
@@ -128,6 +130,7 @@ def _push_with_a_wrong_clock(keeper: Keeper, clock: Clock, who: str, offset: str
     wait_for(keeper.listens, what="the receiver")
 
 
+@pytest.mark.threat(32)
 def test_a_redis_whose_clock_jumps_while_a_deployment_runs(
     keeper: Keeper, ledger: Ledger, dice: Dice, clock: Clock
 ) -> None:

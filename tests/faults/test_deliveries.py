@@ -31,6 +31,7 @@ def known(keeper: Keeper) -> set[str]:
     return {record.id for record in keeper.history()}
 
 
+@pytest.mark.threat(5)
 def test_pushes_that_nobody_told_of_go_live(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
     lost = dice.rounds(1)
     for _ in range(lost):
@@ -40,6 +41,7 @@ def test_pushes_that_nobody_told_of_go_live(keeper: Keeper, ledger: Ledger, dice
     dice.count(ledger.counted(f"{lost} rounds, each a lost delivery"))
 
 
+@pytest.mark.threat(4)
 @pytest.mark.usefixtures("alone")
 def test_a_delivery_that_comes_a_hundred_times_runs_once(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
     """Before, while and after it runs, and from two senders at once."""
@@ -55,6 +57,7 @@ def test_a_delivery_that_comes_a_hundred_times_runs_once(keeper: Keeper, ledger:
     dice.count(ledger.counted("1 round, one delivery sent 101 times"))
 
 
+@pytest.mark.threat(6)
 @pytest.mark.usefixtures("alone")
 def test_deliveries_out_of_order_and_of_old_commits_bring_the_head(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
     before = known(keeper)
@@ -75,6 +78,7 @@ def test_deliveries_out_of_order_and_of_old_commits_bring_the_head(keeper: Keepe
     dice.count(ledger.counted("1 round, deliveries out of order and of old commits"))
 
 
+@pytest.mark.threat(6)
 @pytest.mark.usefixtures("alone")
 def test_two_senders_at_once_lose_nothing(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
     before, rounds = known(keeper), dice.rounds(A_ROUND)
@@ -91,6 +95,7 @@ def test_two_senders_at_once_lose_nothing(keeper: Keeper, ledger: Ledger, dice: 
     dice.count(ledger.counted(f"1 round, {2 * rounds} deliveries of two senders at once"))
 
 
+@pytest.mark.threat(45)
 @pytest.mark.usefixtures("alone")
 def test_a_receiver_that_is_started_again_meanwhile_loses_nothing(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
     """What it answered with 202 stands; what got no answer is sent again, and runs once all the same."""
@@ -163,6 +168,7 @@ def kill(keeper: Keeper) -> None:
 HAPPENINGS: tuple[Callable[[Keeper], None], ...] = (push, lost, doubled, old, kill)
 
 
+@pytest.mark.threat(6)
 def test_whatever_happens_to_deliveries_the_head_wins(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
     """In any order, while deployments run and wait."""
     rounds, kills = dice.rounds(1), 0

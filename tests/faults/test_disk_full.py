@@ -125,6 +125,7 @@ def goes_live(keeper: Keeper) -> None:
     wait_for(lambda: not leftovers(keeper), what="the end of what is left over")
 
 
+@pytest.mark.threat(30)
 def test_a_disk_of_each_size(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
     """From what was used before a deployment to what it needs, in bytes and in inodes."""
     disk = Disk(keeper)
@@ -151,6 +152,7 @@ def test_a_disk_of_each_size(keeper: Keeper, ledger: Ledger, dice: Dice) -> None
     )
 
 
+@pytest.mark.threat(30)
 def test_a_disk_that_fills_up_at_each_step(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
     disk, statuses = Disk(keeper), []
     steps = dice.some(STEPS, 1)
@@ -169,6 +171,7 @@ def test_a_disk_that_fills_up_at_each_step(keeper: Keeper, ledger: Ledger, dice:
     )
 
 
+@pytest.mark.threat(30)
 def test_a_journal_that_finds_no_room_at_each_of_its_writes(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
     trace = keeper.site.directory / "trace"
     journal = AppPaths(keeper.site.root(APP), keeper.site.config.settings, APP).journal

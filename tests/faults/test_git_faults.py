@@ -53,6 +53,7 @@ TROUBLES: dict[str, tuple[Callable[[GitHost], AbstractContextManager[None]], str
 }
 
 
+@pytest.mark.threat(20)
 def test_pushes_while_the_git_host_is_in_trouble_go_live_when_it_is_well(
     keeper: Keeper, host: GitHost, ledger: Ledger, dice: Dice
 ) -> None:
@@ -76,6 +77,7 @@ def test_pushes_while_the_git_host_is_in_trouble_go_live_when_it_is_well(
     dice.count(ledger.counted(f"{len(cases)} rounds, a git host that is {', '.join(cases)}"))
 
 
+@pytest.mark.threat(20)
 def test_a_slow_git_host_only_delays(keeper: Keeper, host: GitHost, ledger: Ledger, dice: Dice) -> None:
     host.wire.bite, host.wire.pause = 512, 0.02
     ended = keeper.site.wait_for_ending(keeper.push().id)
@@ -134,6 +136,7 @@ def deleted(keeper: Keeper) -> None:
 BRANCHES = {change.__name__: change for change in (forced, rewritten, gone_back, deleted)}
 
 
+@pytest.mark.threat(59)
 def test_a_branch_that_is_not_where_it_was_is_followed(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
     """Nobody tells of what came last."""
     repository(keeper).git(
@@ -233,6 +236,7 @@ HARMLESS = (filters, hooks, submodule, inner_repository, options, crowd)
 REFUSED = (link, bad_submodule)
 
 
+@pytest.mark.threat(17)
 def test_a_hostile_commit_between_two_good_ones_does_no_harm(
     keeper: Keeper, ledger: Ledger, dice: Dice, tmp_path: Path
 ) -> None:

@@ -34,6 +34,7 @@ def kill(keeper: Keeper, victim: str) -> int:
     return killed
 
 
+@pytest.mark.threat(13)
 def test_a_kill_at_each_step_of_a_deployment(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
     cases = dice.some(list(product(VICTIMS, STEPS[keeper.handover])), 2)
     killed = 0
@@ -45,6 +46,7 @@ def test_a_kill_at_each_step_of_a_deployment(keeper: Keeper, ledger: Ledger, dic
     dice.count(ledger.counted(f"{len(cases)} rounds, {killed} kills, at steps: {told}"))
 
 
+@pytest.mark.threat(13)
 def test_the_next_deployment_does_not_meet_what_a_killed_one_left(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
     """Redis was emptied, so a second worker begins with it while the first one builds: only the app's lock is left."""
     victims, killed = dice.some(VICTIMS, 1), 0
@@ -77,6 +79,7 @@ def seconds_of(ended: Deployment) -> float:
     return (ended.ended_at - ended.created_at).total_seconds()
 
 
+@pytest.mark.threat(13)
 def test_kills_at_random_moments(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
     usual = seconds_of(keeper.history()[0])
     killed, rounds = 0, dice.rounds(2)

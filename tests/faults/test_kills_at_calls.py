@@ -38,6 +38,7 @@ def kills(trace: Path) -> list[tuple[str, ...]]:
     return [("-e", f"inject={call}:signal=KILL:when={number}") for call, number in calls(trace)]
 
 
+@pytest.mark.threat(31, 50)
 def test_the_deploying_process_is_killed_at_each_of_its_own_calls(
     keeper: Keeper, ledger: Ledger, dice: Dice, strace: str, trace: Path
 ) -> None:
@@ -53,6 +54,7 @@ def test_the_deploying_process_is_killed_at_each_of_its_own_calls(
     dice.count(ledger.counted(f"{len(cases)} rounds, {len(cases)} kills, before calls of the deploying process"))
 
 
+@pytest.mark.threat(13, 19)
 def test_each_process_of_a_deployment_is_killed_at_a_call(
     keeper: Keeper, ledger: Ledger, dice: Dice, strace: str, trace: Path
 ) -> None:

@@ -186,6 +186,7 @@ def faults(keeper: Keeper) -> Iterator[dict[str, Fault]]:
         subprocess.run(["umount", "--lazy", str(store.data)], check=True)
 
 
+@pytest.mark.threat(14, 52)
 def test_a_running_deployment_outlasts_redis(
     keeper: Keeper, ledger: Ledger, dice: Dice, faults: dict[str, Fault]
 ) -> None:
@@ -204,6 +205,7 @@ def test_a_running_deployment_outlasts_redis(
     dice.count(ledger.counted(f"{len(cases)} rounds, Redis {told}"))
 
 
+@pytest.mark.threat(14)
 def test_a_deployment_that_waits_outlasts_redis(
     keeper: Keeper, ledger: Ledger, dice: Dice, faults: dict[str, Fault]
 ) -> None:
@@ -230,6 +232,7 @@ def ended_well(keeper: Keeper, fault: Fault, deployment: Deployment) -> None:
     assert record.status is Status.SUCCEEDED, record
 
 
+@pytest.mark.threat(14)
 def test_a_push_while_redis_is_in_trouble_goes_live_once_that_is_over(
     keeper: Keeper, ledger: Ledger, dice: Dice, faults: dict[str, Fault]
 ) -> None:
@@ -246,6 +249,7 @@ def test_a_push_while_redis_is_in_trouble_goes_live_once_that_is_over(
     dice.count(ledger.counted(f"{len(cases)} rounds, Redis {', '.join(cases)} when a push comes"))
 
 
+@pytest.mark.threat(14)
 def test_nothing_is_deployed_again_after_redis_was_in_trouble(
     keeper: Keeper, ledger: Ledger, dice: Dice, faults: dict[str, Fault]
 ) -> None:
@@ -270,6 +274,7 @@ def wait_until_looked_at(keeper: Keeper) -> None:
         wait_for(lambda: float(client.hget(redis_keys.polled_key(APP), "at") or 0) > since, what="a look at the branch")
 
 
+@pytest.mark.threat(14)
 @pytest.mark.usefixtures("alone")
 def test_what_was_answered_with_202_stands_when_redis_is_back(
     keeper: Keeper, ledger: Ledger, dice: Dice, faults: dict[str, Fault]

@@ -76,11 +76,10 @@ def _answer(connection: http.client.HTTPConnection, app: str, delivery: str) -> 
         return 0
 
 
-def burst(site: Installation, app: str) -> Counter[int]:
+def burst(site: Installation, app: str, pushes: int = PUSHES) -> Counter[int]:
     """Send all pushes from many senders at once."""
-    share = PUSHES // SENDERS
     with ThreadPoolExecutor(SENDERS) as pool:
-        shares = [range(number * share, (number + 1) * share) for number in range(SENDERS)]
+        shares = [range(pushes)[number::SENDERS] for number in range(SENDERS)]
         return sum(pool.map(lambda numbers: send(site, app, numbers), shares), Counter[int]())
 
 

@@ -66,6 +66,16 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
         return
 
 
+def heed_signals_in_children() -> None:
+    """Let the programs that tests start heed each signal, also where this process ignores some.
+
+    A script's `&` and `nohup` start a process so, and its programs inherit it. A handler is not inherited.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
 def python(*arguments: str) -> list[str]:
     """The command line of this test run's own Python."""
     return [sys.executable, *arguments]

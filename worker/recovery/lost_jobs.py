@@ -82,6 +82,8 @@ def enqueue_again(records: DeploymentStore, deployment_id: str, seconds: int) ->
             return False
         pipeline.multi()
         pipeline.delete(job)
+        # The id may still stand in line without its job: run twice, the deployment would be replayed.
+        pipeline.lrem(records.queue.key, 0, deployment_id)
         pipeline.set(redis_keys.waiting_key(app), deployment_id)
         records.queue.enqueue_deployment(deployment_id, pipeline, timeout=seconds, keep=records.keep_seconds)
         pipeline.execute()

@@ -145,6 +145,7 @@ def test_an_app_that_was_never_deployed_is_no_failure(site: Installation, app: s
     )
 
 
+@pytest.mark.threat(51)
 def test_what_a_killed_deployment_left_is_settled_first(site: Installation) -> None:
     good = site.ship("killed", app_files("good"))
     kill_while_it_is_checked(site, "killed")
@@ -214,6 +215,7 @@ def test_a_wrong_call_is_said_with_status_2(site: Installation, arguments: list[
     assert said in done.stderr
 
 
+@pytest.mark.threat(74)
 def test_another_app_s_broken_file_holds_nobody_up(site: Installation) -> None:
     file = site.directory / "apps" / "moved.toml"
     right = file.read_text()

@@ -41,6 +41,7 @@ def is_gone(pid: int) -> bool:
     return False
 
 
+@pytest.mark.promise(22)
 def test_a_deployment_that_a_person_stops_is_cancelled_and_calls_nobody(
     hookd: Installation, client: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +119,7 @@ def test_a_worker_that_was_only_silent_for_a_while_keeps_its_deployment(hookd: I
     assert not is_gone(process)
 
 
+@pytest.mark.threat(49)
 def test_a_job_that_was_lost_on_its_way_to_a_worker_comes_back(hookd: Installation, client: Redis) -> None:
     deployment_id = ask(hookd)
     client.lmove("rq:queue:hookd", "rq:queue:hookd:intermediate", "LEFT", "RIGHT")
@@ -132,6 +134,7 @@ def test_a_job_that_was_spoilt_fails_its_deployment(hookd: Installation, client:
     assert ended(hookd, deployment_id).status is Status.FAILED
 
 
+@pytest.mark.threat(12)
 def test_an_app_whose_waiting_job_was_spoilt_takes_the_next_push(hookd: Installation, client: Redis) -> None:
     spoilt = ask(hookd)
     client.hset(f"rq:job:{spoilt}", "created_at", "yesterday")

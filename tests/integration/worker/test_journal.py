@@ -70,6 +70,7 @@ def test_garbage_between_events_costs_nothing_but_itself(path: Path, garbage: by
     assert Journal(path).add(*release(2)).current == name(2)
 
 
+@pytest.mark.threat(31)
 def test_a_journal_torn_at_any_byte_is_read_up_to_there(path: Path) -> None:
     Journal(path).add(*release(1), *release(2))
     whole = path.read_bytes()
@@ -109,6 +110,7 @@ Journal(Path(sys.argv[1])).add(*release(1))
 """
 
 
+@pytest.mark.threat(31)
 def test_an_event_and_the_file_s_name_are_on_disk_before_the_next_thing_happens(path: Path) -> None:
     argv = [sys.executable, "-c", FSYNCED, str(path)]
     done = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, check=True)
@@ -128,6 +130,7 @@ Journal(Path(sys.argv[1])).add(*release(2))
 """
 
 
+@pytest.mark.threat(30)
 @pytest.mark.parametrize("room", [0, 1, 200])
 def test_events_that_found_no_room_are_not_there_in_part_either(path: Path, room: int) -> None:
     Journal(path).add(*release(1))

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 from redis import Redis
 
 from hookd.model.deployment import Status, Trigger
@@ -50,6 +51,7 @@ def test_a_deploying_process_that_is_killed_ends_its_record_and_the_head_is_depl
     assert not list((site.root("killed") / "releases").glob(".*"))
 
 
+@pytest.mark.threat(48)
 def test_a_worker_that_was_killed_has_its_name_again_at_once(site: Installation) -> None:
     """As after a power cut; Redis alone would keep the dead one's name for 85 seconds."""
     killed = site.start_worker("again")
@@ -88,6 +90,7 @@ def test_an_app_that_left_the_catalogue_is_not_deployed_and_serves_on(site: Inst
     assert site.serving("gone") == "two"
 
 
+@pytest.mark.threat(74)
 def test_a_configuration_that_broke_is_named_and_pushes_work_again_once_it_is_mended(site: Installation) -> None:
     site.ship("plain", app_files("one"))
     broken = site.directory / "apps" / "plain.toml"
@@ -102,6 +105,8 @@ def test_a_configuration_that_broke_is_named_and_pushes_work_again_once_it_is_me
     assert site.serving("plain") == "two"
 
 
+@pytest.mark.threat(74)
+@pytest.mark.promise(67)
 def test_what_is_wrong_with_one_app_holds_no_other_up(site: Installation) -> None:
     broken = site.directory / "apps" / "another.toml"
     broken.write_text('repository = "https://git.example.org/a.git"\nspeed = "high"\n')

@@ -3,6 +3,8 @@
 import signal
 from pathlib import Path
 
+import pytest
+
 from hookd.model.deployment import Status
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
@@ -17,6 +19,7 @@ while not os.path.exists(go):
 """
 
 
+@pytest.mark.threat(34)
 def test_it_finishes_what_it_deploys_and_leaves_the_next_push_to_its_successor(tmp_path: Path) -> None:
     begun, go = tmp_path / "begun", tmp_path / "go"
     with Installation(tmp_path) as site:

@@ -55,6 +55,8 @@ def served_by_hand(shop: ByHand) -> bool:
     return is_old and shop.units() == {"shop.service"}
 
 
+@pytest.mark.threat(72, 77)
+@pytest.mark.promise(42)
 def test_nothing_is_lost_and_no_request_fails(shop: ByHand, figures: Figures) -> None:
     before, everything = shop.contents(), shop.machine.files()
     plan = shop.adopt("--dry-run")
@@ -86,6 +88,7 @@ def test_nothing_is_lost_and_no_request_fails(shop: ByHand, figures: Figures) ->
     assert told.returncode == 1
 
 
+@pytest.mark.threat(72)
 @when_taken_over
 def test_pushes_deploy_it_until_it_is_removed_and_gets_its_old_process_back(shop: ByHand) -> None:
     before = shop.contents()
@@ -108,6 +111,7 @@ def test_pushes_deploy_it_until_it_is_removed_and_gets_its_old_process_back(shop
     assert [name for name in shop.machine.files() if name.startswith(f"{SYSTEMD}/shop")] == [f"{SYSTEMD}/shop.service"]
 
 
+@pytest.mark.threat(71)
 @when_taken_over
 def test_uninstall_gives_the_old_process_back_and_takes_away_all_of_hookd_s(shop: ByHand) -> None:
     before = shop.contents()
@@ -122,6 +126,7 @@ def test_uninstall_gives_the_old_process_back_and_takes_away_all_of_hookd_s(shop
     shop.machine.wait_until(lambda: shop.page() == "v1", what="the project after a reboot")
 
 
+@pytest.mark.threat(72)
 def test_a_first_release_that_does_not_start_leaves_the_old_process_serving(shop: ByHand) -> None:
     """The old environment has what nobody wrote down: the release's own has not."""
     shop.machine.shell("echo > venv/lib/python3.11/site-packages/installed_by_hand.py", directory=ROOT)
@@ -160,6 +165,7 @@ def test_a_unit_that_does_not_come_up_goes_back_and_the_same_command_again_goes_
     assert shop.units() == ADOPTED
 
 
+@pytest.mark.threat(72)
 @pytest.mark.parametrize("point", ["shop.socket", "shop.service.d/hookd.conf"])
 @when_the_key_is_pasted
 def test_a_take_over_that_was_killed_goes_on_with_the_same_command(shop: ByHand, point: str) -> None:

@@ -90,6 +90,7 @@ def add(app: Shop) -> Done:
     return app.machine.run("hookd", "app", "add", app.name, *where, *WISHES[app.name])
 
 
+@pytest.mark.promise(35)
 def test_it_says_what_to_paste_and_deploys_when_the_repository_can_be_read(app: Shop) -> None:
     assert app.page() == "v1"
     (only,) = deployments(app)
@@ -119,6 +120,7 @@ def test_it_is_listed_and_shown_with_its_file_and_what_to_paste(app: Shop) -> No
     assert lines["deploy key"].startswith(" ".join(app.machine.read(f"/var/lib/hookd/keys/{name}.pub").split()[:2]))
 
 
+@pytest.mark.threat(27)
 def test_a_release_is_as_its_policy_declares_and_so_is_the_next(app: Shop) -> None:
     assert app.push("v2", {"wsgi.py": WRITES, "bin/run": "#!/bin/sh\n"})["status"] == "succeeded"
     assert f"{app.name}'s own .env" in app.page()

@@ -64,6 +64,7 @@ def test_an_app_that_comes_while_another_is_in_an_editor_stays_known(server: Mac
     assert blog.push("v2")["status"] == "succeeded"
 
 
+@pytest.mark.threat(70)
 def test_what_another_command_changed_meanwhile_is_not_undone(server: Machine) -> None:
     with edited_meanwhile(server) as edit:
         server.run("hookd", "app", "edit", "shop", "--set", "health.deadline=44", "--set", "service.workers=2")

@@ -138,6 +138,8 @@ def pushes(shop: Shop, secret: str) -> Iterator[list[int]]:
         thread.join()
 
 
+@pytest.mark.threat(10)
+@pytest.mark.promise(52)
 def test_a_secret_is_changed_without_a_lost_push(shop: Shop) -> None:
     old = shop.secret
     with pushes(shop, old) as answers:

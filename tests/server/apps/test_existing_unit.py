@@ -136,6 +136,7 @@ def takes_up_what_is_edited(shop: ByHand) -> None:
     assert shop.machine.run("hookd", "setup").stdout.splitlines()[-2].startswith("all was right already")
 
 
+@pytest.mark.promise(51)
 def test_a_project_that_was_taken_over_is_stopped_with_its_socket(servers: Servers) -> None:
     with servers.start(adopted_layer(servers)) as machine:
         shop = ByHand(machine)

@@ -62,6 +62,7 @@ def test_a_person_is_told_at_once_what_to_type(shop: Shop, command: str) -> None
         assert (done.returncode, done.stderr.splitlines()[-1]) == (2, f"  next: {told} thaw shop")
 
 
+@pytest.mark.threat(42)
 @pytest.mark.parametrize("arguments", [("thaw", "shop"), ("freeze", "shop", "--reason", "mine")])
 def test_nobody_but_root_freezes_or_thaws(shop: Shop, arguments: tuple[str, ...]) -> None:
     before = shop.machine.read(FILE)
@@ -71,12 +72,14 @@ def test_nobody_but_root_freezes_or_thaws(shop: Shop, arguments: tuple[str, ...]
     assert shop.machine.read(FILE) == before
 
 
+@pytest.mark.promise(48)
 def test_thawing_deploys_what_was_pushed_meanwhile(shop: Shop) -> None:
     shop.hookd("thaw", "shop")
     assert shop.page() == "v2"
     assert page(shop)["frozen"] is None
 
 
+@pytest.mark.threat(42)
 def test_the_worker_reads_a_freeze_that_comes_while_it_builds(shop: Shop) -> None:
     wait = 'build.commands=[["sh", "-c", "until test -e /srv/shop/go; do sleep 0.1; done"]]'
     shop.hookd("app", "edit", "shop", "--set", wait)

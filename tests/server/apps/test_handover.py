@@ -33,6 +33,8 @@ def handover(shop: Shop) -> str:
     return "blue-green" if shop.machine.path("/srv/shop/blue").is_symlink() else "restart"
 
 
+@pytest.mark.threat(78)
+@pytest.mark.promise(2, 36)
 def test_no_request_fails_during_ten_deploys(shop: Shop, figures: Figures) -> None:
     with visitors(shop.machine, shop.domain, per_second=100) as crowd:
         endings = [shop.push(f"v{number}")["status"] for number in range(10, 10 + DEPLOYS)]
@@ -45,6 +47,8 @@ def test_no_request_fails_during_ten_deploys(shop: Shop, figures: Figures) -> No
     )
 
 
+@pytest.mark.threat(28)
+@pytest.mark.promise(2)
 @pytest.mark.parametrize("fault", BROKEN)
 def test_a_broken_release_never_serves_and_the_next_good_commit_does(shop: Shop, fault: str) -> None:
     before = shop.page()
@@ -76,6 +80,7 @@ def assert_seen_for_a_moment_at_most(crowd: Visitors, record: dict[str, Any], be
     assert len(crowd.failures) <= 8 and all(" 502 " in failure for failure in crowd.failures), crowd.failures
 
 
+@pytest.mark.threat(29)
 def test_more_restarts_in_a_row_than_systemd_allows_leave_the_app_up(shop: Shop) -> None:
     shown = shop.machine.run("systemctl", "show", "--property=StartLimitIntervalUSec", "--value", "ssh.service").stdout
     assert shown == "1h\n"
@@ -97,6 +102,7 @@ def workers_that_passed(shop: Shop, unit: str) -> int:
     return shop.machine.journal(unit, "--output=cat").count("this worker takes requests")
 
 
+@pytest.mark.threat(6, 29)
 def test_twenty_pushes_in_ten_seconds_leave_the_app_up_at_the_last(shop: Shop) -> None:
     commits = [shop.repository.commit(good(f"burst {number}")) for number in range(PUSHES)]
     with visitors(shop.machine, shop.domain, per_second=50) as crowd:
@@ -110,6 +116,7 @@ def test_twenty_pushes_in_ten_seconds_leave_the_app_up_at_the_last(shop: Shop) -
     assert not crowd.failures, crowd.failures[:5]
 
 
+@pytest.mark.threat(31)
 def test_after_a_reboot_everything_comes_back_by_itself(shop: Shop) -> None:
     page = shop.page()
     shop.machine.reboot()
@@ -119,6 +126,7 @@ def test_after_a_reboot_everything_comes_back_by_itself(shop: Shop) -> None:
     assert shop.page() == "after the reboot"
 
 
+@pytest.mark.threat(31)
 def test_after_a_power_cut_what_served_serves(shop: Shop) -> None:
     page = shop.page()
     shop.machine.power_cut()
@@ -126,6 +134,7 @@ def test_after_a_power_cut_what_served_serves(shop: Shop) -> None:
     assert shop.push("after the cut")["status"] == "succeeded"
 
 
+@pytest.mark.promise(51)
 def test_stopped_means_stopped_and_started_means_what_served(shop: Shop) -> None:
     page = shop.page()
     shop.hookd("stop", "shop")
@@ -146,6 +155,7 @@ def test_a_deployment_after_a_stop_is_a_start(shop: Shop) -> None:
     assert shop.page() == page
 
 
+@pytest.mark.threat(78)
 def test_a_restart_by_hand_loses_no_request(shop: Shop) -> None:
     page = shop.page()
     with visitors(shop.machine, shop.domain, per_second=50) as crowd:
@@ -174,6 +184,7 @@ def main_process(shop: Shop, unit: str) -> str:
     return shop.machine.run("systemctl", "show", "--property=MainPID", "--value", unit).stdout.strip() or "0"
 
 
+@pytest.mark.promise(46)
 def test_back_by_hand_and_forward_with_the_next_push(shop: Shop) -> None:
     shop.push("old")
     shop.push("new")

@@ -43,6 +43,8 @@ def wait_for(shop: Shop, page: str) -> None:
     shop.machine.wait_until(lambda: shop.page() == page, 60, page)
 
 
+@pytest.mark.threat(5)
+@pytest.mark.promise(12)
 def test_the_timer_finds_a_push_that_nobody_told_of(shop: Shop) -> None:
     shop.hookd("app", "edit", "shop", "--set", "reconcile.every=20")
     commit = shop.commit("missed")
@@ -54,6 +56,7 @@ def test_the_timer_finds_a_push_that_nobody_told_of(shop: Shop) -> None:
     shop.hookd("app", "edit", "shop", "--set", "reconcile.every=180")
 
 
+@pytest.mark.threat(37)
 def test_what_is_right_is_never_started_again(shop: Shop) -> None:
     shop.push("right")
     unit, _ = colours(shop)
@@ -66,6 +69,7 @@ def test_what_is_right_is_never_started_again(shop: Shop) -> None:
     assert status.strip() == f"release /srv/shop/releases/{last(shop)['release']}"
 
 
+@pytest.mark.threat(14)
 def test_a_push_while_redis_was_down_is_deployed_when_it_is_back(shop: Shop) -> None:
     shop.push("before")
     shop.machine.run("systemctl", "stop", "hookd-redis.service")
@@ -76,6 +80,8 @@ def test_a_push_while_redis_was_down_is_deployed_when_it_is_back(shop: Shop) -> 
     wait_for(shop, "meanwhile")
 
 
+@pytest.mark.threat(14)
+@pytest.mark.promise(15)
 def test_a_redis_that_lost_everything_is_filled_from_disk_and_the_head_is_deployed(shop: Shop) -> None:
     shop.push("one")
     shop.push("two")
@@ -95,6 +101,7 @@ def test_a_redis_that_lost_everything_is_filled_from_disk_and_the_head_is_deploy
     wait_for(shop, "three")
 
 
+@pytest.mark.threat(37)
 def test_what_a_person_stopped_stays_stopped_and_says_so(shop: Shop) -> None:
     shop.push("serves")
     shop.hookd("stop", "shop")
@@ -108,6 +115,7 @@ def test_what_a_person_stopped_stays_stopped_and_says_so(shop: Shop) -> None:
     wait_for(shop, "not now")
 
 
+@pytest.mark.threat(36)
 def test_what_somebody_did_by_hand_is_mended(shop: Shop) -> None:
     shop.push("old")
     old = last(shop)["release"]
@@ -144,6 +152,7 @@ def test_a_serving_process_that_is_killed_comes_back_without_a_deployment(shop: 
     assert last(shop)["id"] == deployment
 
 
+@pytest.mark.threat(39)
 def test_the_doctor_says_when_nobody_looks(shop: Shop) -> None:
     doctor = shop.machine.run("hookd", "doctor", "--quiet", check=False)
     assert "hookd-reconcile" not in doctor.stdout
@@ -156,6 +165,7 @@ def test_the_doctor_says_when_nobody_looks(shop: Shop) -> None:
     shop.hookd("app", "edit", "shop", "--set", "reconcile.every=180")
 
 
+@pytest.mark.threat(39)
 def test_after_a_reboot_it_looks_again_and_nothing_has_failed(shop: Shop) -> None:
     shop.push("before the reboot")
     shop.commit("during the reboot")

@@ -76,11 +76,13 @@ def seen(shop: Shop) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.threat(73)
 def test_it_can_name_no_way_past_the_web_server(seen: dict[str, Any]) -> None:
     """Neither to the receiver, whose pushes nginx limits, nor to systemd, which would start things as this user."""
     assert seen["sockets"] == []
 
 
+@pytest.mark.threat(25, 73)
 def test_it_does_not_get_into_processes_of_the_same_user(shop: Shop, seen: dict[str, Any]) -> None:
     """nginx holds every visitor's traffic, and keys of TLS; the other app its own variables."""
     users = shop.machine.run("ps", "-o", "comm=", "-u", "www-data").stdout.split()
@@ -88,6 +90,7 @@ def test_it_does_not_get_into_processes_of_the_same_user(shop: Shop, seen: dict[
     assert {name: ways for name, ways in seen["processes"].items() if ways} == {}
 
 
+@pytest.mark.threat(73)
 def test_what_it_tries_is_possible_without_its_sandbox(shop: Shop) -> None:
     """Else the tests above would prove nothing."""
     machine = shop.machine

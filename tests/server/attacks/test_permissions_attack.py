@@ -139,6 +139,7 @@ def repair_until_met(app: App, directory: Path) -> int:
     return met
 
 
+@pytest.mark.threat(24)
 @pytest.mark.usefixtures("_hard_links")
 @pytest.mark.parametrize("swapped", ["releases", "releases/one", "shared/uploads"])
 def test_a_directory_swapped_for_a_link_leads_root_nowhere(
@@ -151,6 +152,7 @@ def test_a_directory_swapped_for_a_link_leads_root_nowhere(
     assert met >= MEETINGS
 
 
+@pytest.mark.threat(24)
 @pytest.mark.usefixtures("_hard_links")
 def test_a_directory_within_a_release_that_is_swapped_leads_root_nowhere(
     app: App, directory: Path, sentinel: Path
@@ -163,6 +165,7 @@ def test_a_directory_within_a_release_that_is_swapped_leads_root_nowhere(
     assert looks(sentinel) == before
 
 
+@pytest.mark.threat(24)
 @pytest.mark.usefixtures("_hard_links")
 def test_a_directory_that_the_app_swaps_leads_root_nowhere(app: App, directory: Path, sentinel: Path) -> None:
     before = looks(sentinel)
@@ -172,6 +175,7 @@ def test_a_directory_that_the_app_swaps_leads_root_nowhere(app: App, directory: 
     assert looks(sentinel) == before
 
 
+@pytest.mark.threat(24)
 @pytest.mark.usefixtures("_hard_links")
 def test_a_second_name_of_someone_else_s_file_is_worth_nothing(app: App, directory: Path, sentinel: Path) -> None:
     victim = sentinel / "secret0"

@@ -153,6 +153,8 @@ def listed(machine: Machine) -> list[tuple[str, ...]]:
     return [argv for app in apps(machine) for argv in sudo_commands(app)]
 
 
+@pytest.mark.threat(22)
+@pytest.mark.promise(40)
 def test_what_only_looks_like_a_listed_command_is_refused_and_does_nothing(server: Machine) -> None:
     assert len(REFUSED) > 30
     before, files = state(server), server.files()
@@ -162,6 +164,8 @@ def test_what_only_looks_like_a_listed_command_is_refused_and_does_nothing(serve
     assert not server.path("/pwned").exists()
 
 
+@pytest.mark.threat(22)
+@pytest.mark.promise(1, 40)
 def test_the_worker_may_do_what_is_listed_for_both_apps_and_sudo_lists_no_more(server: Machine) -> None:
     assert {argv[2] for argv in listed(server)} == {"shop-blue.service", "shop-green.service", "blog.service"}
     printed = server.run("sudo", "-n", "-l", user="manager").stdout
@@ -199,6 +203,7 @@ def invocation(machine: Machine, unit: str) -> str:
     return machine.run("systemctl", "show", "--property=InvocationID", "--value", unit).stdout.strip()
 
 
+@pytest.mark.promise(39)
 @pytest.mark.parametrize("user", ["hookd", "www-data", "hookd-redis"])
 def test_no_other_user_of_hookd_s_may_do_anything_as_root(server: Machine, user: str) -> None:
     lines = [shlex.join(argv) for argv in listed(server)]

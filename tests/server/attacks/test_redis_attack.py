@@ -84,6 +84,7 @@ def lives(machine: Machine) -> str:
     return machine.run("systemctl", "show", "--property=InvocationID,MainPID", *WORKERS).stdout
 
 
+@pytest.mark.threat(11)
 def test_who_may_write_to_redis_at_all(shop: Shop) -> None:
     password = shop.machine.read("/etc/hookd/redis/receiver")
     argv = (PYTHON, "-c", LOGIN, SOCKET)
@@ -109,6 +110,7 @@ def test_under_rqs_own_classes_the_route_leaves_its_trace(shop: Shop, route: str
     assert traces(shop.machine)
 
 
+@pytest.mark.threat(11)
 @pytest.mark.parametrize("route", ROUTES)
 def test_the_route_leaves_no_trace(shop: Shop, attacker: Redis, route: str) -> None:
     forget_traces(shop.machine)
@@ -143,6 +145,7 @@ MESSAGES: dict[str, tuple[str, ...]] = {
 }
 
 
+@pytest.mark.threat(11)
 @pytest.mark.parametrize("message", MESSAGES)
 @pytest.mark.parametrize("role", ["receiver", "status"])
 def test_a_message_that_would_stop_or_lead_the_worker_is_refused(shop: Shop, role: str, message: str) -> None:
@@ -152,6 +155,7 @@ def test_a_message_that_would_stop_or_lead_the_worker_is_refused(shop: Shop, rol
     assert lives(shop.machine) == before
 
 
+@pytest.mark.threat(12)
 def test_jobs_that_no_worker_can_read_cost_none_and_the_next_push_is_deployed(shop: Shop, attacker: Redis) -> None:
     before = lives(shop.machine)
     for shape in (*UNREADABLE.values(), *UNRUNNABLE.values()):
@@ -164,6 +168,7 @@ def test_jobs_that_no_worker_can_read_cost_none_and_the_next_push_is_deployed(sh
     assert (shop.page(), traces(shop.machine), lives(shop.machine)) == ("after the jobs", [], before)
 
 
+@pytest.mark.threat(12)
 def test_records_that_were_spoilt_show_as_nothing_and_the_next_push_is_deployed(shop: Shop, attacker: Redis) -> None:
     last = shop.push("before the records")["id"]
     before = lives(shop.machine)
@@ -185,6 +190,7 @@ def test_records_that_were_spoilt_show_as_nothing_and_the_next_push_is_deployed(
     assert (shop.page(), traces(shop.machine), lives(shop.machine)) == ("after the records", [], before)
 
 
+@pytest.mark.threat(49)
 def test_a_key_that_keeps_pushes_out_does_so_only_until_the_next_look(shop: Shop, attacker: Redis) -> None:
     """What the receiver's user may write as a hash under one name, it may under others that begin like it."""
     before, commit = lives(shop.machine), shop.commit("kept out")

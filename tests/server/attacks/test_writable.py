@@ -97,6 +97,8 @@ def test_a_user_who_has_nothing_to_do_with_hookd(server: Machine) -> None:
     assert reach.readable == set(ANYBODY_READS)
 
 
+@pytest.mark.threat(11, 25)
+@pytest.mark.promise(41)
 def test_www_data_writes_the_data_of_apps_and_has_no_way_to_redis(server: Machine) -> None:
     """nginx and every app run as this user."""
     reach = of_user(server, "www-data", *PLACES)
@@ -105,6 +107,7 @@ def test_www_data_writes_the_data_of_apps_and_has_no_way_to_redis(server: Machin
     assert below(reach, *PLACES[:-3]) == set(ANYBODY_READS)
 
 
+@pytest.mark.promise(39)
 def test_the_receivers_user_writes_nowhere(server: Machine) -> None:
     is_just(of_user(server, "hookd"), writes={}, connects=QUEUE)
 
@@ -118,6 +121,8 @@ def test_the_receiver_reads_its_credentials_and_logs_and_no_code_or_key(server: 
     assert reach.readable - logs == {*ANYBODY_READS, *(f"/run/credentials/hookd.service/{name}" for name in names)}
 
 
+@pytest.mark.threat(25)
+@pytest.mark.promise(41)
 @pytest.mark.parametrize(("app", "unit"), [("shop", "shop-blue.service"), ("blog", "blog.service")])
 def test_an_app_writes_its_own_data_alone(server: Machine, app: str, unit: str) -> None:
     """All apps are one user's: each can read the others' code and files, and none can write what is another's."""
@@ -128,6 +133,7 @@ def test_an_app_writes_its_own_data_alone(server: Machine, app: str, unit: str) 
     assert {"/srv/shop/shared/.env"} <= reach.readable
 
 
+@pytest.mark.threat(26)
 def test_the_worker_writes_code_and_its_state_and_reads_no_webhook_secret(server: Machine) -> None:
     own = {"/run/hookd-apps/shop-blue.sock": "the health page of the colour that serves", **DOORS, **QUEUE}
     is_just(of_user(server, "manager"), writes=WORKER_WRITES, connects=own)
@@ -171,6 +177,7 @@ def told(machine: Machine, *texts: str) -> list[str]:
     return [name for name, secret in secrets_of(machine).items() for text in texts if secret in text]
 
 
+@pytest.mark.threat(21)
 def test_the_journal_and_the_logs_of_deployments_tell_no_secret(server: Machine) -> None:
     Shop(server, "blog").push("broken", {"wsgi.py": "raise RuntimeError('broken')\n"})
     assert told(server, server.run("journalctl", "--no-pager", "--output=export", "--all").stdout) == []
@@ -179,6 +186,7 @@ def test_the_journal_and_the_logs_of_deployments_tell_no_secret(server: Machine)
     assert told(server, *logs) == []
 
 
+@pytest.mark.threat(21)
 @pytest.mark.parametrize("user", ["nobody", "hookd", "hookd-redis"])
 def test_other_users_see_no_secret_in_processes_units_and_files(server: Machine, user: str) -> None:
     processes = server.run("ps", "auxeww", user=user).stdout
@@ -194,6 +202,7 @@ def test_other_users_see_no_secret_in_processes_units_and_files(server: Machine,
     assert [path for path in found if not path.startswith(own)] == []
 
 
+@pytest.mark.threat(21)
 def test_pages_of_errors_tell_no_secret(server: Machine) -> None:
     answers = [*refusals(server), *(ask(server, f"{app}.example.org", "/nothing/here") for app in ("shop", "blog"))]
     assert {answer.status for answer in answers} > {401, 404}

@@ -103,6 +103,7 @@ def test_it_looks_and_changes_nothing(shop: Shop) -> None:
     assert seen() == before
 
 
+@pytest.mark.promise(37)
 def test_the_timer_s_run_ends_well_and_is_in_the_journal(shop: Shop) -> None:
     shop.machine.shell("systemctl start hookd-doctor.service")
     assert shop.machine.unit_state("hookd-doctor.service") == "inactive"
@@ -119,6 +120,7 @@ def test_somebody_else_is_told_what_only_root_sees(shop: Shop) -> None:
 # --- faults, one by one
 
 
+@pytest.mark.promise(37)
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_planted_fault_is_named_and_its_hint_mends_it(shop: Shop, name: str) -> None:
     """That it is mended is seen by the next test, whose doctor names nothing but its own fault."""
@@ -169,6 +171,7 @@ def test_a_git_host_that_does_not_answer_holds_nothing_up(shop: Shop, silence: s
     assert took < 60
 
 
+@pytest.mark.threat(38)
 def test_a_commit_that_no_push_told_of_is_named_with_both_ids(shop: Shop) -> None:
     old = shop.push("old")["commit"]
     new = shop.commit("new")

@@ -35,6 +35,7 @@ def shop(servers: Servers, request: pytest.FixtureRequest) -> Iterator[Shop]:
         yield found
 
 
+@pytest.mark.threat(31)
 def test_power_is_cut_at_random_moments_of_a_deployment(shop: Shop, dice: Dice, request: pytest.FixtureRequest) -> None:
     usual = seconds_of(shop.push("usual"))
     endings: Counter[str] = Counter()
@@ -59,12 +60,14 @@ def test_power_is_cut_at_random_moments_of_a_deployment(shop: Shop, dice: Dice, 
     )
 
 
+@pytest.mark.threat(31)
 def test_what_nobody_was_told_of_before_the_cut_is_live_after_it(shop: Shop) -> None:
     shop.commit("untold")
     shop.machine.power_cut()
     head_is_live(shop, "untold")
 
 
+@pytest.mark.threat(48)
 def test_a_worker_takes_its_name_back_whoever_got_its_number_meanwhile(shop: Shop) -> None:
     """After a power cut it is another process', and most often another user's, whom /proc does not show to it."""
     unit, entry = "hookd-worker@1.service", "rq:worker:hookd-1"

@@ -86,6 +86,7 @@ def shop(engine: Engine, tmp_path: Path) -> Shop:
     return Shop(engine, tmp_path)
 
 
+@pytest.mark.promise(43)
 def test_a_push_is_served(engine: Engine, shop: Shop, figures: Figures) -> None:
     start = time.monotonic()
     commit = shop.change("the first commit", "a push")
@@ -111,6 +112,7 @@ def test_a_release_that_is_not_well_is_taken_back(engine: Engine, shop: Shop) ->
     assert seen == {before}
 
 
+@pytest.mark.threat(79)
 def test_ports_are_published_to_this_machine_alone(engine: Engine) -> None:
     published = {
         (service, inside, place["HostIp"], place["HostPort"])
@@ -121,6 +123,7 @@ def test_ports_are_published_to_this_machine_alone(engine: Engine) -> None:
     assert published == {("server", "80/tcp", "127.0.0.1", "8080"), ("server", "9418/tcp", "127.0.0.1", "9418")}
 
 
+@pytest.mark.threat(79)
 @pytest.mark.parametrize("service", ["redis", "receiver"])
 def test_redis_and_the_receiver_hold_nothing_and_reach_nobody(engine: Engine, service: str) -> None:
     host = _containers(engine)[service]["HostConfig"]
@@ -133,6 +136,7 @@ def test_redis_and_the_receiver_hold_nothing_and_reach_nobody(engine: Engine, se
     assert {int(value, 16) for value in found.values()} == {0}
 
 
+@pytest.mark.threat(79)
 def test_what_the_server_may_beyond_a_container_is_explained(engine: Engine) -> None:
     host = _containers(engine)["server"]["HostConfig"]
     assert not host["Privileged"]
@@ -172,6 +176,7 @@ def test_a_receiver_whose_redis_is_gone_is_not_well(engine: Engine) -> None:
     assert engine.compose(PROJECT, "exec", "-T", "receiver", "healthy").returncode == 0
 
 
+@pytest.mark.threat(79)
 def test_secrets_are_made_at_the_first_start_and_reach_whom_they_are_for(engine: Engine) -> None:
     secrets = r"find / -xdev -path /etc/hookd -o -name host_key -o -name ssh_host_\*_key"
     assert engine.docker("run", "--rm", "hookd-server", "sh", "-c", secrets).stdout == ""

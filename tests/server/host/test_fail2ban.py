@@ -46,6 +46,7 @@ def send(shop: Shop, secret: str, source: str) -> int:
     return push(shop.machine, RECEIVER_DOMAIN, "shop", secret, sender="gitea", source=source).status
 
 
+@pytest.mark.threat(55)
 def test_who_sends_wrong_signatures_is_shut_out_and_nobody_else(shop: Shop) -> None:
     assert [send(shop, "f" * 64, STRANGER) for _ in range(MOST - 1)] == [401] * (MOST - 1)
     shop.machine.wait_until(lambda: jail(shop)["Total failed"] == str(MOST - 1), what="what fail2ban has read")

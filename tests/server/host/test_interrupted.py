@@ -70,6 +70,8 @@ def current(machine: Machine) -> Path:
     return machine.path("/opt/hookd/current").readlink()
 
 
+@pytest.mark.threat(70)
+@pytest.mark.promise(50)
 def test_a_set_up_that_is_killed_goes_on_to_the_same_end(server: Machine, servers: Servers) -> None:
     killed, last = interrupted(server, "setup", "--domain", RECEIVER_DOMAIN, every=20)
     assert killed > 4
@@ -82,6 +84,7 @@ def test_a_set_up_that_is_killed_goes_on_to_the_same_end(server: Machine, server
         compare(server, undisturbed)
 
 
+@pytest.mark.threat(70)
 def test_a_new_app_that_is_killed_goes_on_to_the_same_end(server: Machine, servers: Servers) -> None:
     shop = Shop(server)
     shop.commit("v1")
@@ -122,6 +125,7 @@ def test_a_rotation_that_is_killed_before_the_receiver_knows_goes_on(server: Mac
     assert state(server)["owed"] == []
 
 
+@pytest.mark.threat(70)
 def test_a_removal_that_is_killed_goes_on_to_the_end(server: Machine, servers: Servers) -> None:
     killed, last = interrupted(server, "app", "remove", "shop", "--yes", every=15)
     assert killed > 2

@@ -42,6 +42,7 @@ def test_the_section_is_there() -> None:
     assert len(blocks()) == 4
 
 
+@pytest.mark.promise(36)
 def test_from_a_fresh_host_to_a_push_that_is_live(server: Machine, shop: Shop, figures: Figures) -> None:
     shop.commit("v1")
     install, add, deploy, doctor = blocks()
@@ -67,11 +68,13 @@ def test_from_a_fresh_host_to_a_push_that_is_live(server: Machine, shop: Shop, f
     assert said.returncode == (1 if warnings else 0)
 
 
+@pytest.mark.promise(35)
 def test_what_it_prints_names_the_next_command(server: Machine) -> None:
     assert "all was right already" in server.shell("sudo hookd setup", directory=CHECKOUT)
     assert "sudo hookd app add" in server.shell("sudo hookd setup", directory=CHECKOUT)
 
 
+@pytest.mark.promise(61)
 def test_status_is_for_whoever_brings_the_token(server: Machine) -> None:
     assert ask(server, RECEIVER_DOMAIN, "/apps").status == 401
     token = server.read("/etc/hookd/token").strip()
@@ -82,6 +85,7 @@ def test_status_is_for_whoever_brings_the_token(server: Machine) -> None:
     assert "systemctl" in text
 
 
+@pytest.mark.promise(59)
 def test_a_replay_with_the_rq_program(server: Machine, shop: Shop) -> None:
     last = shop.hookd("status", "shop", "--json")
     deployment = re.search(r'"id": "(shop-[^"]+)"', last)
@@ -91,6 +95,7 @@ def test_a_replay_with_the_rq_program(server: Machine, shop: Shop) -> None:
     server.wait_until(lambda: '"replay_of": "' in shop.hookd("status", "shop", "--json"), 60, "the replay")
 
 
+@pytest.mark.threat(45, 78)
 def test_a_reload_of_everything_loses_no_request(server: Machine, shop: Shop) -> None:
     with visitors(server, shop.domain, per_second=50) as crowd:
         server.shell("sudo ./run install && sudo hookd setup", directory=CHECKOUT)

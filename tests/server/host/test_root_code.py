@@ -80,6 +80,7 @@ def is_roots(shown: str) -> bool:
     return re.search(r"^User=(?!root$).+", shown, re.MULTILINE) is None
 
 
+@pytest.mark.threat(26)
 def test_what_systemd_reads_and_runs_as_root_is_roots(server: Machine) -> None:
     files = server.run("systemctl", "list-unit-files", "--plain", "--no-legend").stdout.splitlines()
     units = [line.split()[0] for line in files if "@." not in line.split()[0]]
@@ -111,6 +112,7 @@ def test_what_nginx_reads_is_roots(server: Machine) -> None:
     assert not_roots(server, paths) == []
 
 
+@pytest.mark.threat(26)
 def test_what_hookds_python_imports_is_roots(server: Machine) -> None:
     printed = server.run("/opt/hookd/current/venv/bin/python", "-P", "-c", _PYTHON).stdout
     paths = {path for path in json.loads(printed) if path.startswith("/")}
@@ -156,12 +158,14 @@ def test_the_trap_would_spring(server: Machine, trap: str) -> None:
     server.path("/trapped").unlink()
 
 
+@pytest.mark.threat(26, 67)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_root_imports_nothing_from_where_he_stands(server: Machine, trap: str, command: str) -> None:
     server.run("hookd", *command.split(), directory=trap)
     assert not server.path("/trapped").exists()
 
 
+@pytest.mark.threat(67)
 def test_what_a_person_has_in_his_environment_does_not_come_through_sudo(server: Machine, trap: str) -> None:
     settings = {
         "PYTHONPATH": trap,

@@ -25,12 +25,14 @@ def server(servers: Servers) -> Iterator[Machine]:
 # --- again, and only shown
 
 
+@pytest.mark.promise(34)
 def test_a_second_time_changes_nothing(server: Machine) -> None:
     with unchanged(server):
         for command in (f"setup --domain {RECEIVER_DOMAIN}", "setup", "app show shop", "secret show shop"):
             server.run("hookd", *command.split())
 
 
+@pytest.mark.promise(34)
 def test_the_same_install_and_the_same_app_once_more_change_nothing(server: Machine) -> None:
     added = ("--domain", "shop.example.org", "--handover", "blue-green", "--data", "uploads", "--file", ".env")
     with unchanged(server):
@@ -52,6 +54,7 @@ DRY: Final = (
 )
 
 
+@pytest.mark.promise(34)
 def test_a_dry_run_shows_what_would_be_done_and_does_nothing(server: Machine) -> None:
     with unchanged(server):
         printed = {command: server.run("hookd", *command.split(), "--dry-run").stdout for command in DRY}
@@ -63,6 +66,7 @@ def announced(printed: str) -> list[str]:
     return [line for line in printed.splitlines() if line.startswith("+ ")]
 
 
+@pytest.mark.promise(34)
 def test_what_a_dry_run_announces_is_what_is_done(server: Machine) -> None:
     repository = Shop(server, "blog").repository.url
     for command in (
@@ -89,6 +93,7 @@ def test_a_dry_run_on_a_fresh_host_and_on_one_that_is_as_it_should_be(servers: S
         assert again == announced(fresh.run(*command).stdout)
 
 
+@pytest.mark.threat(70)
 def test_while_one_command_changes_the_host_others_that_would_are_refused(server: Machine) -> None:
     holder = ("systemd-run", "--quiet", "--unit=holder", "--property=Type=exec")
     server.run(*holder, "flock", "/var/lib/hookd-setup/lock", "sleep", "600")

@@ -69,6 +69,8 @@ def units(machine: Machine) -> set[str]:
     return {line.split()[0] for line in (*listed, *loaded) if line.startswith(("hookd", "shop", "blog"))}
 
 
+@pytest.mark.threat(71)
+@pytest.mark.promise(50)
 def test_uninstall_leaves_the_fresh_host_and_the_apps_data(server: Machine, fresh: Machine) -> None:
     served = {path.name: path.read_bytes() for path in server.path("/srv/shop/releases").rglob("*.py")}
     before, shown = server.files(), server.run("hookd", "uninstall", "--dry-run").stdout
@@ -112,11 +114,13 @@ def is_link_of_a_unit(path: str, disable: str) -> bool:
     return is_link or Path(path).suffix == ".wants"
 
 
+@pytest.mark.threat(70)
 def test_an_uninstall_that_is_killed_goes_on_where_it_was(server: Machine, fresh: Machine) -> None:
     interrupted(server, "uninstall", "--yes", every=30)
     assert_is_fresh(server, fresh)
 
 
+@pytest.mark.threat(71)
 def test_removing_an_app_leaves_its_data_and_the_other_app(server: Machine) -> None:
     printed = server.run("hookd", "app", "remove", "blog", "--yes").stdout
     left = [path for path in server.files() if "blog" in path and not path.startswith(("/opt/githost", "/var/log"))]

@@ -147,6 +147,8 @@ def up(shop: Shop) -> dict[str, ServiceState]:
     return {name: unit for name, unit in found.items() if unit.is_up}
 
 
+@pytest.mark.threat(36)
+@pytest.mark.promise(13)
 def test_what_a_service_runs_is_seen_from_the_outside(shop: Shop) -> None:
     """Both ways: what gunicorn says of itself, and when it started compared with when its link was last pointed."""
     [(serving, unit)] = up(shop).items()
@@ -179,6 +181,7 @@ def in_worker(shop: Shop, command: str) -> int:
     return int(shop.machine.run("systemctl", "show", "-P", "ExecMainStatus", "hookd-worker@9.service").stdout)
 
 
+@pytest.mark.threat(23)
 def test_the_worker_can_do_in_its_sandbox_what_a_deployment_needs(shop: Shop) -> None:
     directory = "/srv/shop/releases/by-hand"
     idle = idle_unit(shop)
@@ -198,6 +201,7 @@ def test_the_worker_can_do_in_its_sandbox_what_a_deployment_needs(shop: Shop) ->
         assert in_worker(shop, command) == 0, command
 
 
+@pytest.mark.threat(23)
 def test_the_worker_can_do_nothing_else_in_its_sandbox(shop: Shop) -> None:
     for command in (
         "/usr/bin/sudo -n /usr/bin/systemctl restart hookd.service",
@@ -270,6 +274,7 @@ StandardOutput=truncate:/run/environment
 """
 
 
+@pytest.mark.threat(68)
 def test_systemd_reads_back_what_the_catalogue_says_whatever_signs_are_in_it(shop: Shop) -> None:
     page = '/h?a=%i&b="x"\\n\'$HOME${PATH};#z\\'
     health = {"url": f"unix:/run/hookd-apps/blog.sock:{page}"}

@@ -38,6 +38,7 @@ def test_settings_and_apps_are_read_and_an_app_is_called_after_its_file(tmp_path
     assert [app.name for app in config.catalogue.apps] == ["shop"]
 
 
+@pytest.mark.promise(66)
 def test_every_problem_of_every_file_is_reported_at_once(tmp_path: Path) -> None:
     path = write(
         tmp_path,

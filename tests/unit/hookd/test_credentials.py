@@ -148,8 +148,8 @@ def asked_by_nobody(roles: tuple[Role, ...], *, reads: bool) -> str:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_a_person_without_the_operator_s_password_may_still_look() -> None:
     assert asked_by_nobody(("status",), reads=True) == "('hookd-status', 'x')"
-    assert "NotForYou" in asked_by_nobody(("status",), reads=False)
-    assert "NotForYou" in asked_by_nobody((), reads=True)
+    assert "PasswordUnreadable" in asked_by_nobody(("status",), reads=False)
+    assert "PasswordUnreadable" in asked_by_nobody((), reads=True)
 
 
 def test_a_missing_password_is_no_question_of_rights(passwords: Path) -> None:

@@ -74,6 +74,7 @@ def test_what_is_not_known_is_left_out() -> None:
     assert "cause" not in json.loads(JsonFormatter().format(one("ended", cause=None)))
 
 
+@pytest.mark.threat(35)
 @pytest.mark.parametrize("form", FORMS)
 @given(text=st.text() | st.sampled_from([HOSTILE, FORGED]))
 def test_whatever_a_field_holds_it_is_one_line(form: logging.Formatter, text: str) -> None:
@@ -144,6 +145,7 @@ def test_a_traceback_is_a_field_of_its_event(caught: Caught, log: logging.Logger
     assert found["traceback"].endswith(f"ValueError: {FORGED}")
 
 
+@pytest.mark.threat(35)
 def test_no_line_of_a_traceback_passes_for_an_event_in_plain_text(caught: Caught, log: logging.Logger) -> None:
     failed(log, f"{FORGED}{HOSTILE}")
     first, *more = TextFormatter().format(caught.records[0]).split("\n")

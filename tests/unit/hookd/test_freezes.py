@@ -46,6 +46,7 @@ def test_thawing_tells_whether_there_was_something_to_thaw(tmp_path: Path) -> No
     assert freezes.active_freeze(tmp_path, "shop", NOW) is None
 
 
+@pytest.mark.threat(42)
 @pytest.mark.parametrize("content", ["", "{", '{"reason": ""}'])
 def test_a_freeze_that_cannot_be_read_holds(tmp_path: Path, content: str) -> None:
     (tmp_path / "shop").write_text(content)

@@ -56,6 +56,7 @@ def test_the_first_screen_shows_how_to_run_and_test() -> None:
     assert "./run test" in first
 
 
+@pytest.mark.promise(56)
 def test_an_exit_status_that_the_readme_explains_otherwise() -> None:
     rows = dict(re.findall(r"^\| (\d+) \| ([a-z_, ]+)\b.* \|$", TEXT, re.MULTILINE))
     for status, code in EXIT_CODES.items():

@@ -1,9 +1,9 @@
-"""The page on threats names code and tests that are there, and promises only what the README says."""
+"""Each row of the page on threats has code and a test, and the promises are the README's own words."""
 
 import ast
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from typing import Final
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from tests.support.processes import PROJECT
 
 TEXT: Final = (PROJECT / "docs" / "threats.md").read_text()
+THREATS, _, PROMISES = TEXT.partition("## What the README promises")
 README: Final = " ".join((PROJECT / "README.md").read_text().split())
 # Parts of the README that hold no promise of their own: links, and tables that test_readme.py compares.
 SILENT: Final = {"More", "hookd.toml", "apps/APP.toml"}
@@ -28,47 +29,50 @@ FIGURES: Final = [
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the page: what it is about, what stands against it, and its tests."""
+    """One row of the page: what it is about, and what stands against it."""
 
     number: int
     about: str
-    defence: str
-    tests: tuple[str, ...]
+    defence: str = ""
 
 
 def rows() -> list[Row]:
     """Every threat or fault."""
-    found = re.findall(r"^\| (\d+) \| (.+?) \| (.*?) \| (.*?) \|$", TEXT, re.MULTILINE)
-    return [Row(int(number), about, defence, _named(tests)) for number, about, defence, tests in found]
+    found = re.findall(r"^\| (\d+) \| (.+?) \| (.*?) \|$", THREATS, re.MULTILINE)
+    return [Row(int(number), about, defence) for number, about, defence in found]
 
 
 def promises() -> list[Row]:
     """Every promise of the README."""
-    _, _, table = TEXT.partition("## What the README promises")
-    found = re.findall(r"^\| (.+?) \| (`.*?) \|$", table, re.MULTILINE)
-    return [Row(number, promise, "", _named(tests)) for number, (promise, tests) in enumerate(found, 1)]
+    return [
+        Row(int(number), promise) for number, promise in re.findall(r"^\| (\d+) \| (.+?) \|$", PROMISES, re.MULTILINE)
+    ]
 
 
-def _named(cell: str) -> tuple[str, ...]:
-    return tuple(re.findall(r"`([^`]+)`", cell))
+def marked(marker: str) -> set[int]:
+    """Collect the rows that tests carry in a marker."""
+    files = (PROJECT / "tests").rglob("test_*.py")
+    return {row for file in files for row in rows_in(file.read_text(), marker)}
 
 
-@cache
-def names_in(file: str) -> set[str]:
-    """The names of a file's tests; one with parameters is there once."""
-    tree = ast.parse((PROJECT / "tests" / file).read_text())
-    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
+def rows_in(text: str, marker: str) -> Iterator[int]:
+    """Read the rows in the decorators of a file's tests, which are not imported."""
+    for test in ast.walk(ast.parse(text)):
+        if isinstance(test, ast.FunctionDef) and test.name.startswith("test_"):
+            for call in test.decorator_list:
+                if isinstance(call, ast.Call) and ast.unparse(call.func) == f"pytest.mark.{marker}":
+                    yield from map(ast.literal_eval, call.args)
 
 
 def test_a_number_that_is_left_out_or_used_twice() -> None:
-    numbers = [row.number for row in rows()]
-    assert len(numbers) >= FIRST
-    assert numbers == list(range(1, len(numbers) + 1))
+    assert len(rows()) >= FIRST
+    for table in (rows(), promises()):
+        assert [row.number for row in table] == list(range(1, len(table) + 1))
 
 
 def test_a_row_that_cannot_be_read() -> None:
     lines = [line for line in TEXT.splitlines() if line.startswith("|") and line not in FIGURES]
-    heads = [line for line in lines if line.startswith(("| # |", "| promise |", "|---"))]
+    heads = [line for line in lines if line.startswith(("| # |", "|---"))]
     assert len(lines) - len(heads) == len(rows()) + len(promises())
 
 
@@ -88,13 +92,9 @@ def test_a_threat_without_code_that_stands_against_it(row: Row) -> None:
     assert [path for path in paths if not (PROJECT / path).exists()] == []
 
 
-@pytest.mark.parametrize("row", [*rows(), *promises()], ids=lambda row: row.about[:40])
-def test_a_row_whose_test_does_not_exist(row: Row) -> None:
-    assert row.tests, "name a test"
-    assert len(set(row.tests)) == len(row.tests)
-    for named in row.tests:
-        file, _, name = named.partition("::")
-        assert name in names_in(file), f"{file} has no {name}"
+@pytest.mark.parametrize(("marker", "table"), [("threat", rows()), ("promise", promises())])
+def test_a_row_without_a_test_and_a_marker_without_a_row(marker: str, table: list[Row]) -> None:
+    assert marked(marker) == {row.number for row in table}
 
 
 @pytest.mark.parametrize("row", promises(), ids=lambda row: row.about[:40])
@@ -109,5 +109,8 @@ def test_a_part_of_the_readme_of_whose_promises_no_test_is_named() -> None:
     assert set(told) - kept - SILENT == set()
 
 
-def test_a_test_of_a_file_is_found_by_its_name() -> None:
-    assert "test_a_test_of_a_file_is_found_by_its_name" in names_in("unit/project/test_threats.py")
+def test_only_a_decorator_of_a_test_counts() -> None:
+    text = "@pytest.mark.threat({})\ndef {}(): ...\n"
+    told = text.format("1, 2", "test_one") + text.format("3", "helper") + "# @pytest.mark.threat(4)\n"
+    assert list(rows_in(told, "threat")) == [1, 2]
+    assert list(rows_in(told, "promise")) == []

@@ -29,6 +29,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         yield installation
 
 
+@pytest.mark.promise(44)
 def test_a_deployment_is_shown_step_by_step(shop: Installation) -> None:
     done = hookd(shop, "deploy", "shop")
     assert done.returncode == 0, done.stderr
@@ -39,18 +40,21 @@ def test_a_deployment_is_shown_step_by_step(shop: Installation) -> None:
     assert lines[-1].startswith("succeeded shop ") and "The shop opens" in lines[-1]
 
 
+@pytest.mark.promise(54)
 def test_a_script_gets_one_json_document(shop: Installation) -> None:
     record = json.loads(hookd(shop, "deploy", "shop", "--json").stdout)
     assert record["status"] == "succeeded"
     assert record["trigger"] == "manual"
 
 
+@pytest.mark.promise(54)
 def test_not_waiting_ends_at_once_with_the_deployment_named(shop: Installation) -> None:
     done = hookd(shop, "deploy", "shop", "--no-wait")
     assert done.returncode == 0
     assert shop.wait_for_ending(done.stdout.split()[0]).status is Status.SUCCEEDED
 
 
+@pytest.mark.promise(55)
 def test_ctrl_c_ends_the_watching_and_not_the_deployment(shop: Installation, tmp_path: Path) -> None:
     go = tmp_path / "go"
     shop.change_app("shop", build={"commands": [["sh", "-c", f"until test -e {go}; do sleep 0.05; done"]]})
@@ -74,6 +78,7 @@ def test_a_commit_that_does_not_exist_ends_with_status_1(shop: Installation) -> 
     assert "failed shop" in done.stdout and "abcdef1 is not in" in done.stdout
 
 
+@pytest.mark.promise(56)
 def test_a_rolled_back_deployment_ends_with_status_3(shop: Installation) -> None:
     repository = shop.repositories["shop"]
     repository.commit_and_push(app_files("bad", health="500 Oops"), "Count the orders")
@@ -143,12 +148,14 @@ def test_following_a_log_ends_with_the_deployment(shop: Installation) -> None:
     assert shop.records.get(started).status is Status.SUCCEEDED
 
 
+@pytest.mark.promise(49)
 def test_a_sent_push_is_taken_like_any_other(shop: Installation) -> None:
     done = hookd(shop, "send", "shop", "--wait")
     assert done.returncode == 0, done.stderr
     assert "unchanged shop" in done.stdout or "succeeded shop" in done.stdout
 
 
+@pytest.mark.promise(49)
 def test_a_post_receive_hook_passes_on_what_git_says(shop: Installation) -> None:
     moved = "1" * 40 + " " + "2" * 40
     done = hookd(shop, "send", "shop", "--post-receive", stdin=f"{moved} refs/heads/other\n{moved} refs/heads/main\n")
@@ -199,6 +206,7 @@ def test_a_missing_configuration_names_the_ways_to_give_one(tmp_path: Path) -> N
     assert "there is no configuration at" in done.stderr and "HOOKD_CONFIG" in done.stderr
 
 
+@pytest.mark.promise(57)
 def test_redis_that_is_away_is_said_with_status_6(tmp_path: Path) -> None:
     installation = Installation(tmp_path)
     installation.add_app("shop")
@@ -226,6 +234,7 @@ def test_on_a_server_nobody_is_told_to_start_an_embedded_redis(tmp_path: Path) -
     assert "the embedded server knows no users" in refused.stderr and "hookd-redis.service" in refused.stderr
 
 
+@pytest.mark.promise(57)
 def test_a_receiver_that_is_away_is_said_with_status_6(shop: Installation) -> None:
     config = shop.config_path
     right = config.read_text()

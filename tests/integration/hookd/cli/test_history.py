@@ -40,6 +40,8 @@ def decided(verdict: Verdict, why: str, app: str | None = "github", minutes: int
     )
 
 
+@pytest.mark.threat(44)
+@pytest.mark.promise(33)
 def test_each_ending_is_kept_with_what_was_seen_when_it_was_decided(site: Installation) -> None:
     one = site.ship("shop", app_files("one"))
     bad = site.ship("shop", app_files("bad", "500 Oops"))
@@ -89,6 +91,8 @@ def frozen(receiver: Bench) -> Iterator[Freeze]:
     freezes.thaw(receiver.config.frozen, "github")
 
 
+@pytest.mark.threat(44)
+@pytest.mark.promise(8, 33)
 def test_a_person_reads_how_the_app_stands_and_then_what_was_decided(receiver: Bench, frozen: Freeze) -> None:
     decision_log.append_decision(receiver.redis, decided(Verdict.ENDED, f"succeeded: {OLD[:12]} serves"))
     decision_log.append_decision(
@@ -157,6 +161,7 @@ def test_refused_signatures_say_which_check_failed_for_one_app_or_all(receiver: 
     assert [found["why"] for found in listed] == ["there is no signature"]
 
 
+@pytest.mark.threat(57)
 def test_what_a_stranger_put_into_redis_is_passed_over_or_escaped(receiver: Bench) -> None:
     stream = redis_keys.decisions_key("github")
     receiver.redis.xadd(stream, {"decision": b"\xff{"})

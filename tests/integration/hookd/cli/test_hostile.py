@@ -57,6 +57,7 @@ def log(shop: Installation) -> Path:
 # --- logs
 
 
+@pytest.mark.threat(63)
 @pytest.mark.parametrize("put", ["link", "pipe", "sparse"])
 def test_what_stands_in_a_log_s_place_is_not_read(shop: Installation, log: Path, put: str) -> None:
     (victim := shop.directory / "victim").write_text("canary\n")
@@ -73,6 +74,7 @@ def test_what_stands_in_a_log_s_place_is_not_read(shop: Installation, log: Path,
     assert f"{log} cannot be read as a log" in done.stderr and f"next: sudo ls -ld {log.parent} {log}" in done.stderr
 
 
+@pytest.mark.threat(63)
 def test_a_directory_of_logs_that_is_a_link_is_not_entered(shop: Installation, log: Path) -> None:
     elsewhere = shop.directory / "elsewhere"
     log.parent.rename(elsewhere)
@@ -84,6 +86,7 @@ def test_a_directory_of_logs_that_is_a_link_is_not_entered(shop: Installation, l
     assert (done.exit_code, done.stdout) == (1, "")
 
 
+@pytest.mark.threat(64)
 def test_a_log_does_not_steer_the_terminal(shop: Installation, log: Path) -> None:
     """A sign that is cut in two by the size of a piece is one sign all the same."""
     lead = "x" * (64 * 1024 - 1)
@@ -117,6 +120,7 @@ def read_to_the_end(master: int, seen: bytes = b"") -> str:
     return seen.decode()
 
 
+@pytest.mark.threat(64)
 def test_a_forged_step_does_not_steer_the_terminal(shop: Installation) -> None:
     now = datetime.now(UTC)
     steps = tuple(
@@ -139,6 +143,7 @@ def test_a_forged_step_does_not_steer_the_terminal(shop: Installation) -> None:
     assert r"\x1b]52;c;" in text and "[bold]" in text
 
 
+@pytest.mark.threat(64)
 def test_a_document_for_scripts_does_not_steer_the_terminal(shop: Installation) -> None:
     """JSON has a notation for what is below 0x20; terminals also take orders from 0x80 to 0x9f."""
     asked(shop, subject="\x9b2J\u202e")
@@ -175,6 +180,7 @@ def test_the_receiver_s_answer_does_not_steer_the_terminal(shop: Installation) -
 # --- what to type next
 
 
+@pytest.mark.threat(65)
 @pytest.mark.parametrize(
     "hint",
     [
@@ -198,6 +204,7 @@ def test_a_forged_hint_is_not_passed_on(shop: Installation, hint: str) -> None:
     assert told.getvalue().splitlines()[1:] == [f"  next: hookd logs {deployment.id}"]
 
 
+@pytest.mark.threat(65)
 def test_the_worker_s_own_hint_is_passed_on(shop: Installation) -> None:
     deployment = ended(shop, asked(shop), hint="journalctl --unit shop-blue.service --lines 50")
     told = io.StringIO()

@@ -32,6 +32,7 @@ def test_wrong_use_is_answered_with_what_can_be_typed(arguments: tuple[str, ...]
     assert "./run COMMAND" in done.stdout
 
 
+@pytest.mark.promise(4)
 @pytest.mark.skipif(os.geteuid() != 0, reason="root, to become somebody else")
 def test_what_is_missing_is_named_with_the_line_to_type(open_path: Path) -> None:
     """Somebody who is not root, on a machine without git."""

@@ -29,6 +29,7 @@ def trap(tmp_path: Path) -> Path:
     return directory
 
 
+@pytest.mark.threat(67)
 @pytest.mark.parametrize(
     "module", [["hookd.cli", "worker"], ["hookd.cli", "status"], ["worker"], ["worker.boot", "shop"]]
 )

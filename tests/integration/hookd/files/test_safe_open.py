@@ -42,6 +42,7 @@ def test_a_plain_file_is_read(tmp_path: Path) -> None:
         assert file.read() == b"x" * MAX_FILE_BYTES
 
 
+@pytest.mark.threat(63)
 @IN_ITS_PLACE
 def test_what_is_put_in_a_file_s_place_is_not_opened(tmp_path: Path, put: Callable[[Path, Path], None]) -> None:
     (victim := tmp_path / "victim").write_text("secret")
@@ -53,6 +54,7 @@ def test_what_is_put_in_a_file_s_place_is_not_opened(tmp_path: Path, put: Callab
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+@pytest.mark.threat(63)
 def test_a_directory_that_is_a_link_is_not_entered(tmp_path: Path) -> None:
     (victim := tmp_path / "victim").mkdir()
     (victim / "file").write_text("secret")

@@ -51,6 +51,7 @@ def writer(url: str, delivery: str | None, trigger: Trigger = Trigger.PUSH) -> C
 
 
 # Each of these stands in the transaction or ends it; `expire` does when another deployment is superseded.
+@pytest.mark.threat(45)
 @pytest.mark.parametrize("command", ["exec", "hset", "zadd", "set", "sadd", "evalsha", "expire"])
 def test_a_transaction_that_may_not_be_completed_leaves_nothing_behind(
     url: str, client: Redis, records: DeploymentStore, command: str
@@ -93,6 +94,7 @@ def test_many_pushes_at_once_are_one_deployment(url: str, client: Redis, records
     assert client.llen("rq:queue:hookd") == 1
 
 
+@pytest.mark.threat(4)
 def test_one_delivery_sent_many_times_at_once_is_counted_once(url: str, records: DeploymentStore) -> None:
     answers = at_once([writer(url, "d-1") for _ in range(WRITERS)])
     assert sorted(answer.kind for answer in answers) == ["created", *["duplicate"] * (WRITERS - 1)]
@@ -119,6 +121,7 @@ def first_of(records: DeploymentStore) -> str:
     return first
 
 
+@pytest.mark.threat(53)
 def test_a_push_never_joins_a_deployment_that_starts_at_the_same_moment(url: str, records: DeploymentStore) -> None:
     for number in range(20):
         waits = push(records).deployment
@@ -138,6 +141,7 @@ def test_a_push_never_joins_a_deployment_that_starts_at_the_same_moment(url: str
             records.change(answer.deployment, lambda old: advance(old, Status.CANCELLED, AT))
 
 
+@pytest.mark.threat(53)
 def test_of_two_endings_at_once_one_is_recorded(url: str, records: DeploymentStore) -> None:
     waits = push(records).deployment
     records.change(waits, lambda old: advance(old, Status.RUNNING, AT))
@@ -173,6 +177,7 @@ def test_a_queue_that_was_emptied_does_not_leave_the_app_waiting_for_ever(
     assert client.lrange("rq:queue:hookd", 0, -1) == [second.deployment.encode()]
 
 
+@pytest.mark.threat(15)
 @pytest.mark.parametrize("status", ["failed", "finished", "canceled", "stopped", "", "nonsense"])
 def test_a_deployment_whose_job_will_not_run_is_not_joined(
     client: Redis, records: DeploymentStore, status: str
@@ -209,6 +214,7 @@ def test_a_push_that_joins_is_no_reason_to_start_anew(client: Redis, records: De
         assert start.execute() == [True]
 
 
+@pytest.mark.threat(54)
 def test_a_deployment_starts_also_under_a_flood_of_pushes_that_join_it(
     url: str, client: Redis, records: DeploymentStore
 ) -> None:

@@ -47,6 +47,7 @@ def waiting(client: Redis, app: str = "shop") -> str | None:
     return raw.decode() if isinstance(raw, bytes) else None
 
 
+@pytest.mark.threat(45)
 def test_a_request_becomes_a_record_and_a_job_with_one_id(records: DeploymentStore, client: Redis) -> None:
     answer = ask(records, delivery="d-1", claimed_commit=A)
     record = records.get(answer.deployment)
@@ -144,6 +145,7 @@ def test_a_request_joins_only_what_will_do_as_much_as_it_asks_for(
     assert records.get(first.deployment).status is (Status.QUEUED if kind == "joined" else Status.SUPERSEDED)
 
 
+@pytest.mark.promise(18)
 def test_a_superseded_deployment_says_by_what_and_will_not_be_waited_for(
     records: DeploymentStore, client: Redis
 ) -> None:
@@ -223,6 +225,7 @@ def test_a_record_expires_only_after_its_ending(records: DeploymentStore, client
     assert 0 < int(client.ttl(key)) <= 3600
 
 
+@pytest.mark.threat(57)
 @pytest.mark.parametrize(
     "content",
     [{}, {"record": "{}"}, {"record": b"\xff"}, {"record": "[" * 9999}, {"beside": "1"}, "a text"],
@@ -249,6 +252,7 @@ def put_steps(client: Redis, deployment_id: str, size: int) -> None:
     client.zadd(redis_keys.history_key("shop"), {deployment_id: AT.timestamp()})
 
 
+@pytest.mark.threat(81)
 def test_a_record_too_large_to_be_a_deployment_s_costs_no_memory(records: DeploymentStore, client: Redis) -> None:
     small, large = (f"shop-20260304T05060700{number}-0a1b2c" for number in range(2))
     put_steps(client, small, MAX_RECORD_BYTES // 2)
@@ -263,6 +267,7 @@ def test_a_record_too_large_to_be_a_deployment_s_costs_no_memory(records: Deploy
         tracemalloc.stop()
 
 
+@pytest.mark.threat(81)
 def test_what_is_beside_a_record_is_not_even_asked_for(records: DeploymentStore, client: Redis) -> None:
     waits = ask(records).deployment
     client.hset(redis_keys.record_key(waits), "beside", b"x" * 32 * 1024**2)
@@ -274,6 +279,7 @@ def test_what_is_beside_a_record_is_not_even_asked_for(records: DeploymentStore,
         tracemalloc.stop()
 
 
+@pytest.mark.threat(81)
 def test_an_ending_that_is_too_long_to_be_read_back_is_cut(records: DeploymentStore) -> None:
     started = start(records, ask(records).deployment)
     long = advance(started, Status.FAILED, AT, cause="é" * MAX_RECORD_BYTES, hint="hookd deploy shop")
@@ -283,6 +289,7 @@ def test_an_ending_that_is_too_long_to_be_read_back_is_cut(records: DeploymentSt
     assert (record.status, (record.cause or "")[:9], record.hint) == (Status.FAILED, "é" * 9, "hookd deploy shop")
 
 
+@pytest.mark.threat(83)
 def test_a_delivery_is_remembered_for_a_week_and_no_longer(url: str, client: Redis) -> None:
     records = DeploymentStore(client, keep_seconds=90 * 86400)
     for delivery in ("made", "joined"):
@@ -290,6 +297,7 @@ def test_a_delivery_is_remembered_for_a_week_and_no_longer(url: str, client: Red
         assert 6 * 86400 < int(client.ttl(redis_keys.delivery_key("shop", delivery))) <= 7 * 86400
 
 
+@pytest.mark.threat(83)
 def test_a_delivery_is_remembered_no_longer_than_its_deployment(records: DeploymentStore, client: Redis) -> None:
     ask(records, delivery="one")
     assert 0 < int(client.ttl(redis_keys.delivery_key("shop", "one"))) <= 3600
@@ -351,6 +359,7 @@ def test_a_view_that_cannot_be_read_is_an_empty_one(records: DeploymentStore, cl
     assert records.view("shop") == AppStatus(app="shop")
 
 
+@pytest.mark.threat(57)
 def test_a_record_that_says_it_is_another_deployment_s_is_none(records: DeploymentStore) -> None:
     mine = records.request(DeploymentRequest(app="shop", trigger=Trigger.PUSH, seconds=60)).deployment
     other = records.request(DeploymentRequest(app="blog", trigger=Trigger.PUSH, seconds=60)).deployment
@@ -360,6 +369,7 @@ def test_a_record_that_says_it_is_another_deployment_s_is_none(records: Deployme
     assert records.find(mine) is None
 
 
+@pytest.mark.threat(58)
 def test_another_app_s_deployment_is_neither_joined_nor_taken_for_an_answer(
     records: DeploymentStore, client: Redis
 ) -> None:

@@ -97,6 +97,7 @@ def write(receiver: Bench, record: bytes, view: bytes, decision: bytes, number: 
 WRITTEN = {"record": documents(RECORD), "view": documents(VIEW), "decision": documents(DECISION), "number": BYTES}
 
 
+@pytest.mark.threat(57)
 @given(**WRITTEN)
 def test_every_page_is_shown_and_a_push_is_taken(
     receiver: Bench, record: bytes, view: bytes, decision: bytes, number: bytes
@@ -107,6 +108,7 @@ def test_every_page_is_shown_and_a_push_is_taken(
     assert receiver.push(APP).status_code in (200, 202)
 
 
+@pytest.mark.threat(57)
 @settings(max_examples=60)
 @given(**WRITTEN)
 def test_every_command_that_looks_ends_without_a_traceback(

@@ -107,6 +107,7 @@ def denied() -> list[tuple[Role, list[str]]]:
     return [(role, command) for role, commands in every.items() for command in commands]
 
 
+@pytest.mark.threat(11)
 @pytest.mark.parametrize(
     ("role", "command"), denied(), ids=lambda part: part if isinstance(part, str) else "-".join(part)
 )
@@ -143,6 +144,7 @@ def test_a_transaction_is_done_whole_or_not_at_all(server: str, role: Role) -> N
         assert client.get(waiting) is None
 
 
+@pytest.mark.threat(58)
 @pytest.mark.parametrize("poison", [b"x", b"", b"\xff\xfe", b"shop", ID.replace("shop", "blog").encode() + b"\n"])
 def test_a_poisoned_key_heals_with_the_next_push(server: str, poison: bytes) -> None:
     """Whoever took the receiver over may write these two keys: they name what its own user may not even read."""
@@ -155,6 +157,7 @@ def test_a_poisoned_key_heals_with_the_next_push(server: str, poison: bytes) -> 
         assert (answer.kind, client.mget(keys)) == ("created", [answer.deployment.encode()] * 2)
 
 
+@pytest.mark.threat(25)
 @pytest.mark.parametrize("command", [["PING"], ["GET", "x"], ["INFO"], ["CONFIG", "GET", "*"], ["ACL", "WHOAMI"]])
 def test_nobody_gets_nothing(server: str, command: list[str]) -> None:
     with Redis.from_url(server) as client, pytest.raises(AuthenticationError):

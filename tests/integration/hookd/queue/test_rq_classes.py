@@ -49,6 +49,7 @@ def web_server(marker: Path) -> Iterator[str]:
             thread.join(10)
 
 
+@pytest.mark.threat(11)
 @pytest.mark.parametrize("route", ROUTES)
 def test_under_rqs_own_classes_the_route_leaves_its_trace(site: Site, tmp_path: Path, route: str) -> None:
     """Without this, the next test could pass because the attack is wrong."""
@@ -64,6 +65,7 @@ def test_under_rqs_own_classes_the_route_leaves_its_trace(site: Site, tmp_path: 
     assert marker.exists()
 
 
+@pytest.mark.threat(11)
 @pytest.mark.parametrize("route", ROUTES)
 def test_the_route_leaves_no_trace(site: Site, route: str) -> None:
     with web_server(site.marker) as url:
@@ -82,6 +84,7 @@ def test_a_deployment_that_fails_calls_nobody(site: Site, callback: str) -> None
     assert status_of(site.client, job_id) == "failed"
 
 
+@pytest.mark.threat(11)
 @pytest.mark.parametrize("wrong", CALLS)
 def test_a_call_that_no_deployment_needs_is_refused(site: Site, wrong: str) -> None:
     job_id = put_job(site.client, {"data": CALLS[wrong]})
@@ -101,6 +104,7 @@ def test_a_job_that_asks_to_be_repeated_or_retried_runs_once(site: Site) -> None
     assert [site.client.xlen(f"rq:results:{job_id}") for job_id in (fails, works)] == [1, 1]
 
 
+@pytest.mark.threat(35)
 def test_a_strangers_description_forges_no_line_of_the_log(site: Site) -> None:
     text = "deploy\nERROR the server is on fire\x1b[2J\u2028"
     job_id = put_job(site.client, {"data": call(redis_keys.DEPLOY, site.superseded()), "description": text})

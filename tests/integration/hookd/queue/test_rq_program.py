@@ -73,10 +73,12 @@ def failed(hookd: Installation) -> Deployment:
     return record
 
 
+@pytest.mark.promise(58)
 def test_the_environment_file_is_for_its_owner_only(hookd: Installation) -> None:
     assert hookd.config.settings.rq_environment.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.promise(59, 60)
 def test_a_failed_deployment_is_requeued_as_a_new_record(hookd: Installation, client: Redis) -> None:
     old = failed(hookd)
     wait_for(lambda: client.zscore("rq:failed:hookd", old.id) is not None, what="the failed job")
@@ -86,6 +88,7 @@ def test_a_failed_deployment_is_requeued_as_a_new_record(hookd: Installation, cl
     assert_replayed(hookd, old, Status.FAILED)
 
 
+@pytest.mark.promise(60)
 def test_a_failed_deployment_is_replayed_by_its_id(hookd: Installation) -> None:
     old = failed(hookd)
     done = rq(hookd, "enqueue", "-q", "hookd", "worker.job.replay", old.id)
@@ -93,6 +96,7 @@ def test_a_failed_deployment_is_replayed_by_its_id(hookd: Installation) -> None:
     assert_replayed(hookd, old, Status.FAILED)
 
 
+@pytest.mark.promise(59)
 def test_a_deployment_that_went_well_is_replayed_and_goes_well_again(hookd: Installation) -> None:
     old = hookd.deploy("shop")
     assert (old.status, hookd.serving("shop")) == (Status.SUCCEEDED, "one")
@@ -146,6 +150,8 @@ def test_enqueueing_what_no_deployment_needs_is_refused(
     assert not (hookd.directory / "marker").exists()
 
 
+@pytest.mark.threat(11)
+@pytest.mark.promise(58)
 @pytest.mark.parametrize("safe", [False, True])
 def test_looking_at_the_queues_runs_code_without_the_classes_and_none_with_them(
     hookd: Installation, client: Redis, tmp_path: Path, safe: bool
@@ -171,6 +177,7 @@ def test_looking_at_the_queues_survives_malformed_jobs(hookd: Installation, clie
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.threat(49)
 def test_an_emptied_queue_does_not_leave_an_app_waiting(hookd: Installation, client: Redis) -> None:
     assert rq(hookd, "suspend").returncode == 0
     assert rq(hookd, "enqueue", "-q", "hookd", "worker.job.replay", UNKNOWN).returncode == 0  # It takes one more.

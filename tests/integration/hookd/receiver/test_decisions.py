@@ -56,6 +56,7 @@ def counted(receiver: Bench, app: str = "github") -> counters.Counters:
     return found
 
 
+@pytest.mark.threat(44)
 def test_each_push_is_kept_with_what_it_said_and_what_was_decided(receiver: Bench) -> None:
     before = datetime.now(UTC)
     first = content(receiver.push(delivery="first"))["deployment"]
@@ -115,6 +116,7 @@ def test_a_strangers_text_is_cut(receiver: Bench) -> None:
     assert len(decided(receiver)[1].event or "") == 100
 
 
+@pytest.mark.threat(55)
 def test_only_so_many_are_kept(receiver: Bench) -> None:
     for number in range(decision_log.MAX_ENTRIES + 5):
         receiver.push(event="ping", delivery=f"d-{number}")
@@ -201,6 +203,7 @@ def test_a_body_that_was_not_taken_is_kept_and_is_no_refused_signature(
     assert counted(receiver).refused == 0
 
 
+@pytest.mark.threat(2)
 def test_whatever_check_fails_the_answer_is_the_same_byte_for_byte(receiver: Bench) -> None:
     answers = set()
     for sender in SENDERS:
@@ -236,6 +239,8 @@ def frozen(receiver: Bench) -> Iterator[Bench]:
     freezes.thaw(receiver.config.frozen, "github")
 
 
+@pytest.mark.threat(42)
+@pytest.mark.promise(47)
 def test_a_push_to_a_frozen_app_is_recorded_and_deploys_nothing(frozen: Bench) -> None:
     response = frozen.push()
     assert (response.status_code, content(response)["status"]) == (200, "frozen")
@@ -281,6 +286,7 @@ def test_a_long_reason_is_cut_and_not_a_failure(frozen: Bench) -> None:
     assert len(decided(frozen)[0].why) == 300
 
 
+@pytest.mark.threat(44)
 @pytest.mark.parametrize("key", ["decisions", "counts"])
 def test_a_key_of_another_kind_costs_notes_and_no_push(receiver: Bench, key: str) -> None:
     receiver.redis.set(
@@ -300,6 +306,7 @@ def test_a_key_of_another_kind_costs_notes_and_no_push(receiver: Bench, key: str
 FULL = "18446744073709551615-18446744073709551615"
 
 
+@pytest.mark.threat(82)
 def test_a_push_to_a_frozen_app_is_answered_though_its_decision_cannot_be_kept(
     frozen: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -310,6 +317,7 @@ def test_a_push_to_a_frozen_app_is_answered_though_its_decision_cannot_be_kept(
     assert "decision not kept" in caplog.messages
 
 
+@pytest.mark.threat(82)
 def test_a_push_to_a_frozen_app_is_not_said_to_be_recorded_while_redis_takes_nothing(frozen: Bench) -> None:
     frozen.redis.config_set("maxmemory", 1)
     try:
@@ -318,6 +326,7 @@ def test_a_push_to_a_frozen_app_is_not_said_to_be_recorded_while_redis_takes_not
         frozen.redis.config_set("maxmemory", 0)
 
 
+@pytest.mark.threat(82)
 def test_refusals_that_redis_does_not_take_are_said_once(receiver: Bench, caplog: pytest.LogCaptureFixture) -> None:
     receiver.redis.xadd(redis_keys.REFUSALS, {"decision": "{}"}, id=FULL)
     notebook = RefusalLog(receiver.redis)
@@ -332,6 +341,7 @@ def test_refusals_that_redis_does_not_take_are_said_once(receiver: Bench, caplog
     assert [each.why for each in refused(receiver)] == ["later"]
 
 
+@pytest.mark.threat(81)
 def test_a_decision_larger_than_any_is_not_parsed(receiver: Bench) -> None:
     receiver.push(delivery="first")
     large = decided(receiver)[0].model_dump_json()[:-1] + ',"more":[' + "[]," * 400_000 + "[]]}"
@@ -339,6 +349,7 @@ def test_a_decision_larger_than_any_is_not_parsed(receiver: Bench) -> None:
     assert [each.delivery for each in decided(receiver)] == ["first"]
 
 
+@pytest.mark.threat(57)
 def test_what_a_stranger_wrote_among_the_decisions_is_passed_over(receiver: Bench) -> None:
     receiver.push(delivery="first")
     for fields in ({"decision": b"\xff"}, {"decision": "[]"}, {"x": "y"}, {"decision": '{"app": "github"}'}):
@@ -348,6 +359,7 @@ def test_what_a_stranger_wrote_among_the_decisions_is_passed_over(receiver: Benc
     assert [each["delivery"] for each in shown] == ["second", "first"]
 
 
+@pytest.mark.promise(8)
 def test_a_page_shows_the_decisions_the_newest_first_and_no_refusals(receiver: Bench) -> None:
     receiver.push(delivery="first")
     receiver.push(event="ping", delivery="second")
@@ -380,6 +392,7 @@ def hung(redis: Redis) -> Iterator[None]:
         os.kill(process, signal.SIGCONT)
 
 
+@pytest.mark.threat(55)
 def test_refused_requests_wait_for_no_redis_and_none_is_forgotten(site: Installation) -> None:
     """With a hung Redis and one wait of 0.8 s for each, 400 of them would hold the four threads for 80 s."""
     body = push_body("github")
@@ -409,6 +422,7 @@ class Counting(RefusalLog):
         return super().flush()
 
 
+@pytest.mark.threat(55)
 def test_what_was_refused_while_redis_was_away_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with receiver_client(f"unix://{tmp_path}/redis.sock?db=0") as redis:
         notebook = Counting(redis, retry_seconds=0.01)

@@ -49,6 +49,7 @@ def receiver(tmp_path: Path) -> Iterator[Installation]:
         yield site
 
 
+@pytest.mark.threat(54)
 def test_of_ten_thousand_pushes_at_once_two_deployments_are_made(tmp_path: Path) -> None:
     with Installation(tmp_path) as site:
         os.mkfifo(hold := tmp_path / "hold")
@@ -68,6 +69,7 @@ def test_of_ten_thousand_pushes_at_once_two_deployments_are_made(tmp_path: Path)
         assert "Traceback" not in (tmp_path / "receiver.log").read_text() + (tmp_path / "worker.log").read_text()
 
 
+@pytest.mark.threat(8)
 def test_pushes_are_answered_beside_three_hundred_slow_clients() -> None:
     """As on a server, behind nginx; the receiver alone has no more than its threads, and lets go after 5 s."""
     with (
@@ -93,6 +95,7 @@ def test_pushes_are_answered_beside_three_hundred_slow_clients() -> None:
                 client.close()
 
 
+@pytest.mark.threat(1)
 @pytest.mark.parametrize("kind", LARGE)
 def test_large_unsigned_bodies_leave_the_memory_bounded(receiver: Installation, kind: str) -> None:
     head, body, expected = LARGE[kind]
@@ -111,6 +114,7 @@ def commands(redis: Redis) -> Counter[str]:
     return Counter({name.removeprefix("cmdstat_"): found["calls"] for name, found in stats.items()})
 
 
+@pytest.mark.threat(40)
 def test_a_thousand_apps_are_served_with_a_few_questions(tmp_path: Path) -> None:
     with Installation(tmp_path, {"receiver": {"processes": 1}}) as site:
         site.write_config()

@@ -84,6 +84,7 @@ def test_an_app_of_which_nothing_is_known_has_its_zeros(receiver: Bench) -> None
         assert value(receiver, unknown, "gogs") is None
 
 
+@pytest.mark.threat(53)
 @pytest.mark.parametrize("ending", sorted(TRANSITIONS[Status.RUNNING]))
 def test_an_ending_is_counted_once_with_its_seconds(receiver: Bench, ending: Status) -> None:
     deployment = run(receiver, ending, seconds=12.5)
@@ -127,6 +128,7 @@ def test_steps_are_counted_and_a_name_that_is_none_of_ours_is_other(receiver: Be
     assert value(receiver, "hookd_step_seconds_count", step="fetch") == 2
 
 
+@pytest.mark.threat(32)
 def test_a_clock_that_is_set_back_takes_nothing_away(receiver: Bench) -> None:
     run(receiver, Status.SUCCEEDED, seconds=5)
     run(receiver, Status.SUCCEEDED, seconds=-3600)
@@ -156,6 +158,7 @@ def test_deliveries_are_counted_by_what_was_decided(receiver: Bench) -> None:
     assert before <= (value(receiver, "hookd_last_delivery_timestamp_seconds") or 0) <= datetime.now(UTC).timestamp()
 
 
+@pytest.mark.threat(55)
 def test_refused_signatures_are_counted_also_for_no_app(receiver: Bench) -> None:
     body = push_body("github")
     for path in ("/hooks/github", "/hooks/github", "/hooks/nobody", "/hooks/github%0a"):
@@ -175,6 +178,7 @@ def test_a_waiting_deployment_shows_its_age_until_it_starts(receiver: Bench) -> 
     assert value(receiver, "hookd_waiting") == value(receiver, "hookd_queue_age_seconds") == 0
 
 
+@pytest.mark.threat(38)
 @pytest.mark.parametrize(("commits", "shown"), [(3, 3.0), (None, None)])
 def test_an_app_behind_its_head_says_since_when_and_why(
     receiver: Bench, commits: int | None, shown: float | None
@@ -198,6 +202,7 @@ def test_a_frozen_app_says_so(receiver: Bench) -> None:
     assert value(receiver, "hookd_frozen", "gogs") == 0
 
 
+@pytest.mark.threat(56)
 def test_what_a_stranger_wrote_makes_no_series_and_no_number(receiver: Bench) -> None:
     run(receiver, Status.SUCCEEDED)
     before = set(scraped(receiver))
@@ -216,6 +221,7 @@ def test_what_a_stranger_wrote_makes_no_series_and_no_number(receiver: Bench) ->
     assert all(number >= 0 and number < 1e12 for number in found.values())
 
 
+@pytest.mark.threat(56)
 @pytest.mark.parametrize("key", [redis_keys.counts_key, redis_keys.app_status_key, redis_keys.waiting_key])
 def test_a_key_of_another_kind_does_not_hide_the_other_apps(receiver: Bench, key: Any) -> None:
     asked(receiver)
@@ -251,6 +257,7 @@ def test_every_family_has_a_help_text_and_its_page_a_line(receiver: Bench) -> No
         assert f"`{name}" in page, name
 
 
+@pytest.mark.threat(56)
 def test_all_processes_say_the_same(receiver: Bench) -> None:
     other = Bench(build(receiver.config), receiver.redis, receiver.config)
     receiver.push()
@@ -269,6 +276,7 @@ def test_after_a_flush_everything_starts_again_from_zero(receiver: Bench) -> Non
     assert value(receiver, "hookd_deployments_total", ending="succeeded") == 1
 
 
+@pytest.mark.promise(63)
 def test_the_real_way_of_a_push_is_seen_in_the_numbers(receiver: Bench) -> None:
     deployment = content(receiver.push())["deployment"]
     receiver.end(deployment, Status.SUCCEEDED)
@@ -286,6 +294,7 @@ def promtool() -> str:
     return shutil.which("promtool") or pytest.skip("there is no promtool here; on Debian: apt-get install prometheus")
 
 
+@pytest.mark.promise(63)
 def test_promtool_finds_nothing_wrong_with_the_numbers(receiver: Bench) -> None:
     run(receiver, Status.SUCCEEDED, steps=(step("fetch"),))
     asked(receiver)
@@ -295,6 +304,7 @@ def test_promtool_finds_nothing_wrong_with_the_numbers(receiver: Bench) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.threat(39)
 def test_promtool_accepts_the_alerts_and_the_scrape_configuration(tmp_path: Path) -> None:
     scrape, rules = blocks()
     (tmp_path / "prometheus.yml").write_text(f"rule_files: [rules.yml]\n{scrape}")
@@ -306,6 +316,7 @@ def test_promtool_accepts_the_alerts_and_the_scrape_configuration(tmp_path: Path
     assert done.returncode == 0 and "5 rules found" in done.stdout, done.stdout + done.stderr
 
 
+@pytest.mark.threat(39)
 def test_every_alert_asks_for_metrics_that_are_there(receiver: Bench) -> None:
     behind = Lag(commits=1, since=AT, verdict=Verdict.WAITING, why="x")
     receiver.records.publish(AppStatus(app="github", head_seen_at=AT, behind=behind))

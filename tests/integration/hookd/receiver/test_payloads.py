@@ -44,6 +44,7 @@ def test_every_directory_holds_its_licence(directory: str) -> None:
     assert "copyright" in (DATA / directory / "LICENSE").read_text().lower()
 
 
+@pytest.mark.promise(5)
 @pytest.mark.parametrize("file", examples("push"), ids=lambda file: file.stem)
 def test_a_push_of_the_branch_is_queued_and_a_tag_is_ignored(receiver: Bench, file: Path) -> None:
     body = file.read_bytes()

@@ -55,6 +55,8 @@ def test_a_repository_with_sha256_object_ids_is_taken(receiver: Bench, sender: s
     assert receiver.records.get(deployment).claimed_commit == "b" * 64
 
 
+@pytest.mark.threat(6)
+@pytest.mark.promise(9)
 def test_nothing_of_a_payload_decides_what_is_deployed(receiver: Bench) -> None:
     body = push_body("github", clone_url="https://evil.example/x.git", head_commit={"id": "--upload-pack=x"})
     deployment = content(receiver.push(body=body))["deployment"]
@@ -114,6 +116,8 @@ def test_a_ping_is_answered_with_pong(receiver: Bench, sender: str) -> None:
     assert receiver.stored() == 0
 
 
+@pytest.mark.threat(10)
+@pytest.mark.promise(52, 68)
 def test_during_a_rotation_both_secrets_fit_and_a_third_does_not(receiver: Bench) -> None:
     file = receiver.config.settings.receiver.secrets / "github"
     file.write_text(f"{SECRET}\n{SECOND}\n")
@@ -127,6 +131,7 @@ def test_during_a_rotation_both_secrets_fit_and_a_third_does_not(receiver: Bench
     file.write_text(SECRET)
 
 
+@pytest.mark.threat(10)
 def test_the_secret_of_another_app_does_not_fit(receiver: Bench) -> None:
     file = receiver.config.settings.receiver.secrets / "gogs"
     file.write_text(SECOND)
@@ -136,6 +141,7 @@ def test_the_secret_of_another_app_does_not_fit(receiver: Bench) -> None:
     file.write_text(SECRET)
 
 
+@pytest.mark.threat(2)
 @pytest.mark.parametrize("content", ["", "short", "\n", f"{SECRET}\nshort", "\n".join([SECRET] * 3)])
 def test_an_app_without_a_good_secret_stops_the_start(receiver: Bench, content: str) -> None:
     file = receiver.config.settings.receiver.secrets / "gitea"

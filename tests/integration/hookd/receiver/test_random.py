@@ -27,6 +27,7 @@ def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         yield running
 
 
+@pytest.mark.threat(2)
 @given(name=NAMES, body=BODIES, kind=KINDS, signature=VALUES, event=VALUES)
 def test_without_the_exact_signature_nothing_passes(
     receiver: Bench, *, name: str, body: bytes, kind: str, signature: str, event: str
@@ -53,6 +54,7 @@ def test_a_signature_with_one_digit_changed_does_not_pass(
         assert response.status_code < 500
 
 
+@pytest.mark.threat(7)
 @given(name=st.sampled_from(sorted(SENDERS)), body=BODIES, kind=KINDS, event=VALUES | st.just("push"), delivery=VALUES)
 def test_with_the_exact_signature_nothing_ends_in_a_5xx(
     receiver: Bench, *, name: str, body: bytes, kind: str, event: str, delivery: str

@@ -63,6 +63,7 @@ def hung(site: Installation) -> Iterator[None]:
         os.kill(process, signal.SIGCONT)
 
 
+@pytest.mark.threat(14)
 def test_a_push_is_answered_in_time_while_redis_is_away(site: Installation) -> None:
     status, answer, headers = push(site)
     assert (status, answer) == (503, UNREACHABLE)
@@ -74,6 +75,7 @@ def test_a_page_is_answered_in_time_while_redis_is_away(site: Installation, path
     assert page(site, path)[:2] == (503, UNREACHABLE)
 
 
+@pytest.mark.promise(62)
 def test_health_does_not_depend_on_redis(site: Installation) -> None:
     assert page(site, "/healthz")[:2] == (200, {"status": "ok"})
 
@@ -92,6 +94,7 @@ def test_pushes_are_taken_again_when_redis_is_back(site: Installation, tmp_path:
             assert push(site)[0] == 202
 
 
+@pytest.mark.threat(14)
 def test_a_push_to_a_hung_redis_is_answered_in_time(site: Installation, tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis"), ExitStack() as stack:
         stack.enter_context(hung(site))

@@ -45,6 +45,8 @@ SPOILT: dict[str, Spoil] = {
 }
 
 
+@pytest.mark.threat(2)
+@pytest.mark.promise(5)
 @pytest.mark.parametrize("sender", SENDERS)
 @pytest.mark.parametrize("spoil", [pytest.param(spoil, id=name) for name, spoil in SPOILT.items()])
 def test_a_signature_that_is_not_exact_gets_the_one_401(receiver: Bench, sender: str, spoil: Spoil) -> None:
@@ -62,6 +64,7 @@ def test_a_signature_that_is_not_exact_gets_the_one_401(receiver: Bench, sender:
     assert receiver.stored() == 0
 
 
+@pytest.mark.threat(2)
 @pytest.mark.parametrize("sender", SENDERS)
 @pytest.mark.parametrize("name", ["nobody", "github2", "GITHUB", "%00", "%ff", "é", "a b", "x" * 300])
 def test_an_unknown_app_cannot_be_told_from_a_wrong_signature(receiver: Bench, sender: str, name: str) -> None:
@@ -201,6 +204,7 @@ MALFORMED = {
 }
 
 
+@pytest.mark.threat(7)
 @pytest.mark.parametrize("body", [pytest.param(body, id=name) for name, body in MALFORMED.items()])
 def test_what_is_not_shaped_like_a_push_is_refused(receiver: Bench, body: bytes) -> None:
     for sent, kind in ((body, JSON), (form_of(body), FORM)):
@@ -212,6 +216,7 @@ def test_what_is_not_shaped_like_a_push_is_refused(receiver: Bench, body: bytes)
     assert receiver.stored() == 0
 
 
+@pytest.mark.threat(7)
 @pytest.mark.parametrize("form", [b"", b"x=1", b"payload=%7B%7D&payload=%7B%7D", b"&" * 5000, b"payload=%zz%"])
 def test_a_signed_form_without_one_good_payload_is_refused(receiver: Bench, form: bytes) -> None:
     assert receiver.push(body=form, content_type=FORM).status_code == 400

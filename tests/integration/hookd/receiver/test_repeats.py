@@ -34,6 +34,7 @@ def test_a_delivery_that_was_done_is_not_done_again(receiver: Bench, status: Sta
     assert pushed(receiver) == (200, "duplicate", deployment)
 
 
+@pytest.mark.threat(15)
 @pytest.mark.parametrize("status", sorted(RETRYABLE_ENDINGS))
 def test_a_delivery_that_failed_runs_again(receiver: Bench, status: Status) -> None:
     _, _, failed = pushed(receiver)
@@ -52,6 +53,7 @@ def test_a_redelivery_is_repeated_like_any_other(receiver: Bench) -> None:
     assert pushed(receiver) == (200, "duplicate", again)
 
 
+@pytest.mark.promise(10)
 def test_a_further_push_joins_the_waiting_deployment(receiver: Bench) -> None:
     _, _, waiting = pushed(receiver, "first")
     assert pushed(receiver, "second") == (202, "joined", waiting)
@@ -98,6 +100,7 @@ def test_an_id_that_is_not_safe_in_a_key_is_not_kept(receiver: Bench, delivery: 
     assert not receiver.redis.keys("hookd:delivery:*")
 
 
+@pytest.mark.threat(54)
 def test_many_pushes_at_once_make_one_deployment(receiver: Bench) -> None:
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda number: pushed(receiver, f"delivery-{number}"), range(24)))
@@ -106,6 +109,7 @@ def test_many_pushes_at_once_make_one_deployment(receiver: Bench) -> None:
     assert receiver.records.get(answers[0][2]).joined == 23
 
 
+@pytest.mark.threat(4)
 def test_one_delivery_sent_many_times_at_once_makes_one_deployment(receiver: Bench) -> None:
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda _: pushed(receiver, "same"), range(24)))
@@ -118,6 +122,8 @@ def test_an_ignored_delivery_is_not_remembered(receiver: Bench) -> None:
     assert pushed(receiver, "first")[:2] == (202, "queued")
 
 
+@pytest.mark.threat(4)
+@pytest.mark.promise(11)
 @pytest.mark.parametrize("status", [Status.QUEUED, *DONE])
 def test_a_captured_request_that_is_sent_a_hundred_times_makes_one_deployment(receiver: Bench, status: Status) -> None:
     _, _, deployment = pushed(receiver)
@@ -129,6 +135,7 @@ def test_a_captured_request_that_is_sent_a_hundred_times_makes_one_deployment(re
     assert receiver.records.queue.get_job_ids() == [deployment]
 
 
+@pytest.mark.threat(4)
 def test_a_captured_request_whose_deployments_all_fail_makes_one_at_a_time(receiver: Bench) -> None:
     """Each may try again what failed; a release that was started and found bad is left alone by the worker."""
     made = set()
@@ -141,6 +148,8 @@ def test_a_captured_request_whose_deployments_all_fail_makes_one_at_a_time(recei
     assert {record.status for record in receiver.records.history("github", 100)} == {Status.ROLLED_BACK}
 
 
+@pytest.mark.threat(6)
+@pytest.mark.promise(9, 11)
 def test_old_commits_and_pushes_out_of_order_ask_for_nothing_but_the_head(receiver: Bench) -> None:
     commits = [f"{number:040x}" for number in range(40, 0, -1)]
     bodies = [push_body("github", after=commit) for commit in commits]

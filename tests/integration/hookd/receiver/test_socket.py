@@ -237,6 +237,7 @@ def test_a_log_that_may_not_be_read_is_no_fault_of_the_receiver(activated: Activ
     assert (status, answer) == (200, b"secret")
 
 
+@pytest.mark.threat(9)
 def test_on_tcp_the_peer_is_logged_and_the_header_is_not(tmp_path: Path) -> None:
     with Installation(tmp_path) as site:
         site.add_app("shop")

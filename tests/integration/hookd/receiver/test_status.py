@@ -37,6 +37,8 @@ def pushed(receiver: Bench, delivery: str = "first") -> str:
     return found
 
 
+@pytest.mark.threat(56)
+@pytest.mark.promise(61)
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize(
     "given",
@@ -54,12 +56,14 @@ def test_without_the_token_nobody_learns_what_exists(closed: Bench, page: str) -
     assert (unknown.status_code, unknown.data) == (known.status_code, known.data)
 
 
+@pytest.mark.promise(61)
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("given", [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"BEARER  {TOKEN} "])
 def test_with_the_token_a_page_is_shown(closed: Bench, page: str, given: str) -> None:
     assert closed.get(page.format(id=pushed(closed)), {"Authorization": given}).status_code == 200
 
 
+@pytest.mark.promise(62)
 @pytest.mark.parametrize("page", OPEN)
 def test_health_needs_no_token(closed: Bench, page: str) -> None:
     assert closed.get(page).status_code == 200
@@ -123,6 +127,7 @@ def test_a_page_cannot_be_written(receiver: Bench, page: str, method: str) -> No
     assert response.status_code == 405
 
 
+@pytest.mark.promise(8)
 def test_a_deployment_shows_its_record(receiver: Bench) -> None:
     deployment = receiver.end(pushed(receiver), Status.SUCCEEDED)
     shown = content(receiver.get(f"/deployments/{deployment.id}"))
@@ -150,6 +155,7 @@ def test_a_log_that_has_not_begun_is_empty(receiver: Bench) -> None:
     assert (response.status_code, response.text) == (200, "")
 
 
+@pytest.mark.threat(63)
 @pytest.mark.parametrize("put", ["link", "link to the directory", "pipe", "directory", "sparse"])
 def test_what_stands_in_a_log_s_place_is_not_shown(receiver: Bench, put: str) -> None:
     """The worker's user owns the directory, and the receiver can read secrets that this user must not."""

@@ -99,12 +99,14 @@ WITHOUT_401 = {
 }
 
 
+@pytest.mark.threat(2)
 @pytest.mark.parametrize("lines", [pytest.param(lines, id=name) for name, lines in WITHOUT_401.items()])
 def test_a_signature_that_is_not_exact_gets_the_one_401(site: Installation, redis: Redis, lines: list[bytes]) -> None:
     assert exchanged(site, signed_request(*lines, without="X-Hub-Signature-256")) == (401, UNSIGNED)
     assert stored(redis) == 0
 
 
+@pytest.mark.threat(1)
 @pytest.mark.parametrize("lines", [[], [b"Transfer-Encoding: chunked"], [b"Transfer-Encoding: gzip, chunked"]])
 def test_a_body_without_a_length_is_refused(site: Installation, redis: Redis, lines: list[bytes]) -> None:
     request = head(SIGNATURE, b"X-GitHub-Event: push", *lines) + b"2\r\n{}\r\n0\r\n\r\n"
@@ -127,6 +129,7 @@ def test_a_length_that_is_not_clear_is_refused(site: Installation, redis: Redis,
     assert stored(redis) == 0
 
 
+@pytest.mark.threat(1)
 @pytest.mark.parametrize("length", [MOST + 1, 10**12, 10**30])
 def test_a_body_that_is_too_large_is_refused_before_it_is_sent(site: Installation, length: int) -> None:
     assert exchanged(site, head(f"Content-Length: {length}".encode()))[0] == 413
@@ -176,6 +179,7 @@ def _dripped(sock: socket.socket, piece: bytes) -> bool:
     return not received[0] or b" 408 " in received[0]
 
 
+@pytest.mark.threat(8)
 def test_no_client_holds_a_thread_for_ever(site: Installation, redis: Redis) -> None:
     """All threads are taken by clients that send no head, half a body, or a byte a second; all are let go."""
     threads = site.config.settings.receiver.threads
@@ -246,6 +250,7 @@ FLOOD = {
 }
 
 
+@pytest.mark.threat(1)
 @pytest.mark.parametrize(("app", "kind", "body"), [pytest.param(*case, id=name) for name, case in FLOOD.items()])
 def test_a_flood_of_large_unsigned_bodies_leaves_memory_bounded(
     site: Installation, redis: Redis, *, app: str, kind: str, body: bytes

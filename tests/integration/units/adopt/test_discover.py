@@ -104,6 +104,7 @@ def test_a_branch_that_is_called_otherwise_at_the_remote(project: Project) -> No
     assert read_checkout(project.root).branch is None
 
 
+@pytest.mark.threat(62)
 @pytest.mark.parametrize("trap", ["core.fsmonitor", "filter"])
 def test_root_runs_nothing_of_the_repository_s(project: Project, trap: str) -> None:
     """Whatever git itself would run is run as the owner, if at all: here it would leave a file of root's."""
@@ -122,6 +123,7 @@ def test_root_runs_nothing_of_the_repository_s(project: Project, trap: str) -> N
     assert {path: path.lstat().st_uid for path in (project.root / ".git").rglob("*")} == before
 
 
+@pytest.mark.threat(62)
 def test_git_is_never_run_as_root(project: Project) -> None:
     """Whoever owns the directory can put another repository in the place of root's at any moment."""
     spy, seen = project.root.parent / "spy", project.root.parent / "seen"
@@ -144,6 +146,7 @@ def test_a_checkout_that_is_root_s_alone_is_refused(project: Project) -> None:
     assert caught.value.hint == f"sudo chown -R manager:www-data {project.root}/.git"
 
 
+@pytest.mark.threat(62)
 def test_a_checkout_that_two_people_can_change_is_refused(project: Project) -> None:
     """git would run what the one wrote as the other."""
     os.chown(project.root, pwd.getpwnam("www-data").pw_uid, -1)

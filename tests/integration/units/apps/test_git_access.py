@@ -24,6 +24,7 @@ def test_a_public_key_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert public_half(tmp_path, f"{key}\n".encode(), monkeypatch) == key
 
 
+@pytest.mark.threat(64)
 @pytest.mark.parametrize(
     "content", [b"", f"{KEY}\n{KEY}".encode(), f"{KEY} \x1b]52;c;eA==\x07".encode(), b"ssh-ed25519 \xff"]
 )

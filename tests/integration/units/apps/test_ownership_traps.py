@@ -143,6 +143,7 @@ def test_an_environment_that_the_worker_cannot_repair_is_no_fault_of_the_commit(
     assert runs(at, at.deploy()[0]) == "second\nworks\n"
 
 
+@pytest.mark.threat(27)
 def test_an_environment_is_born_so_that_the_app_can_enter_it(at: Host) -> None:
     """Even when what the installer caches was unpacked under a umask that shuts everyone out."""
     cache = at.directory / "state" / "cache" / "shop" / "uv"
@@ -179,6 +180,7 @@ def test_files_of_root_s_after_a_pull_are_repaired_and_stop_nothing(at: Host) ->
     assert runs(at, second) == "second\nworks\n"
 
 
+@pytest.mark.threat(77)
 def test_the_env_file_is_not_lost_in_an_update(at: Host) -> None:
     env = at.root / "shared" / ".env"
     first, _ = at.deploy()
@@ -195,6 +197,7 @@ def test_the_env_file_is_not_lost_in_an_update(at: Host) -> None:
     assert "PermissionError" in at.as_stranger(env.read_text)
 
 
+@pytest.mark.threat(77)
 def test_uploads_are_not_replaced_by_a_link_from_the_repository(at: Host) -> None:
     uploads = at.root / "shared" / "uploads"
     first, _ = at.deploy()

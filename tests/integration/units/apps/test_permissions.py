@@ -40,6 +40,7 @@ def test_nothing_is_said_of_what_is_right(at: Host) -> None:
     assert report.exit_status == 0
 
 
+@pytest.mark.promise(53)
 def test_each_file_is_listed_with_what_would_be_right_and_nothing_is_changed(at: Host, release: Path) -> None:
     shutil.chown(release / "app.py", "root", "root")
     (release / "pkg").chmod(0o700)
@@ -54,6 +55,7 @@ def test_each_file_is_listed_with_what_would_be_right_and_nothing_is_changed(at:
     assert (release / "app.py").stat().st_uid == 0
 
 
+@pytest.mark.promise(53)
 def test_root_repairs_everything_and_a_second_run_finds_nothing(at: Host, release: Path) -> None:
     for path in (at.root, *at.root.rglob("*"), *(at.directory / "state").rglob("*")):
         if not path.is_symlink() and path.name != ".env":
@@ -166,6 +168,7 @@ def test_what_a_deployment_is_building_is_not_looked_at(at: Host) -> None:
     assert ask(at).exit_status == 0
 
 
+@pytest.mark.threat(64)
 def test_names_cannot_play_tricks_with_a_terminal(at: Host, release: Path) -> None:
     (release / "a\n\x1b[2Jb").touch(mode=0o600)
     assert any(f"{release}/a\\n\\x1b[2Jb is " in line for line in ask(at).lines())

@@ -30,6 +30,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {**kept, "TMPDIR": str(tmp_path / "t")}
 
 
+@pytest.mark.promise(3)
 def test_three_pushes_end_as_they_must_and_no_visitor_sees_a_failure(short_path: Path) -> None:
     env = environment(short_path)
     command = python("-m", "hookd.cli", "demo", "--once")

@@ -90,6 +90,7 @@ def test_what_is_wrong_is_told_in_one_line(host: Host, over: dict[str, str], tol
     assert done.stderr == ""
 
 
+@pytest.mark.threat(80)
 def test_a_branch_whose_name_only_ends_so_is_not_taken_for_the_app_s(host: Host) -> None:
     """git lists it, too, and before the app's own."""
     host.write()
@@ -101,6 +102,7 @@ def test_a_branch_whose_name_only_ends_so_is_not_taken_for_the_app_s(host: Host)
     assert "has no branch heads/main" in host.ask().stdout
 
 
+@pytest.mark.threat(21)
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY"])
 def test_a_proxy_s_password_is_not_told(host: Host, variable: str) -> None:
     host.write(repository="https://localhost.invalid/acme/shop.git")

@@ -50,6 +50,7 @@ def test_a_host_that_was_never_set_up_is_full_of_errors_and_nothing_breaks(confi
     assert files(config.parent) == before
 
 
+@pytest.mark.promise(37)
 def test_every_problem_has_a_command_that_mends_it(config: Path) -> None:
     for finding in doctor(config).findings:
         assert finding.hint or finding.level in ("ok", "unknown"), finding
@@ -74,6 +75,7 @@ def test_a_configuration_that_is_missing(tmp_path: Path) -> None:
     assert "cannot be read" in of(report, "configuration")[0].what
 
 
+@pytest.mark.threat(74)
 def test_what_is_wrong_with_one_app_holds_no_other_up(config: Path) -> None:
     (config.parent / "apps" / "blog.toml").write_text('branch = "-x"\n')
     report = doctor(config)
@@ -120,6 +122,7 @@ def test_a_check_that_cannot_look_says_what_to_type() -> None:
     assert (found.level, found.what, found.hint) == ("unknown", "it is dark", "sudo hookd doctor")
 
 
+@pytest.mark.threat(66)
 def test_a_link_that_leads_root_astray_is_an_error() -> None:
     def astray() -> object:
         raise UnsafePath("/srv/shop/shared: shared is not a directory")
@@ -129,6 +132,7 @@ def test_a_link_that_leads_root_astray_is_an_error() -> None:
     assert (found.level, found.hint) == ("error", "sudo namei -lx /srv/shop/shared")
 
 
+@pytest.mark.threat(66)
 def test_a_journal_without_end_is_not_read(config: Path) -> None:
     journals = config.parent / "state" / "journals"
     journals.mkdir(parents=True)

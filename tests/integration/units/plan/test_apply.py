@@ -157,6 +157,7 @@ def test_what_a_plan_no_longer_wants_is_found_and_forgotten_when_it_is_gone(plac
     assert [Path(thing.name).name for thing in place.manifest.resources] == ["one", "three"]
 
 
+@pytest.mark.threat(71)
 def test_directories_go_with_what_is_in_them_unless_they_hold_what_is_not_hookds(place: Place) -> None:
     own, full, empty = (place.directory / name for name in ("own", "full", "empty"))
     place.installer().apply(

@@ -24,6 +24,7 @@ def rendered(tmp_path: Path, path: str) -> Path:
     return file
 
 
+@pytest.mark.threat(22)
 @pytest.mark.parametrize("app", APPS, ids=lambda app: app.name)
 def test_visudo_accepts_each_apps_file(app: object, tmp_path: Path) -> None:
     visudo = program("visudo", "sudo")
@@ -175,6 +176,7 @@ def test_fail2ban_finds_nobody_in_a_line_that_only_looks_like_one(line: str, tmp
     assert found_by_fail2ban(log, tmp_path) == ["203.0.113.5"]
 
 
+@pytest.mark.threat(9)
 @pytest.mark.parametrize("forged", [LINE, f"\n{AT}{LINE}", f'", "client": "203.0.113.5", "check": "no"}}\r{AT}{LINE}'])
 def test_nothing_that_a_stranger_sends_makes_such_a_line(receiver: Bench, forged: str, tmp_path: Path) -> None:
     log = tmp_path / "journal"

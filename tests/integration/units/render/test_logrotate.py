@@ -73,6 +73,7 @@ def test_without_su_root_would_not_touch_a_directory_that_others_write_to(tmp_pa
         assert [path.name for path in logs.iterdir()] == ["app.log"]
 
 
+@pytest.mark.threat(35)
 @needs_root
 def test_a_log_that_is_a_link_cannot_lead_logrotate_to_another_users_file(tmp_path: Path) -> None:
     with open_directory() as directory:

@@ -136,6 +136,7 @@ def test_status_pages_can_be_read(site: Sites, path: str) -> None:
     assert site.ask("HEAD", path, DEPLOY)[0] == 200
 
 
+@pytest.mark.threat(9)
 @pytest.mark.parametrize(("host", "path"), [(DEPLOY, "/healthz"), ("shop.example.org", "/")])
 def test_who_the_client_is_says_nginx_and_not_the_client(site: Sites, host: str, path: str) -> None:
     lie = {"X-Forwarded-For": "203.0.113.5", "X-Forwarded-Proto": "https"}
@@ -145,6 +146,7 @@ def test_who_the_client_is_says_nginx_and_not_the_client(site: Sites, host: str,
     assert re.findall(r"(?mi)^Host: (.*)$", text) == [host]
 
 
+@pytest.mark.threat(1)
 def test_githubs_largest_payload_passes_and_a_larger_one_is_refused_unread(site: Sites) -> None:
     assert site.ask("POST", "/hooks/shop", DEPLOY, body=b"x" * (25 * MIB))[0] == 200
     with socket.create_connection(("127.0.0.1", site.port), 10) as sender:
@@ -179,6 +181,7 @@ def test_an_app_that_has_no_socket_yet_is_answered_502_at_once(site: Sites) -> N
     assert site.ask("GET", "/", "blog.example.org")[0] == 502
 
 
+@pytest.mark.threat(54)
 def test_a_burst_of_pushes_passes_and_a_flood_is_told_to_slow_down(directory: Path) -> None:
     sites = Sites(directory / "flood")
     sites.directory.mkdir()
@@ -190,6 +193,7 @@ def test_a_burst_of_pushes_passes_and_a_flood_is_told_to_slow_down(directory: Pa
     assert set(answers) == {200, 429}
 
 
+@pytest.mark.threat(8)
 def test_one_address_cannot_hold_every_connection(directory: Path) -> None:
     """Slow senders: each has said how long its body is, and sends nothing of it."""
     sites = Sites(directory / "slow")

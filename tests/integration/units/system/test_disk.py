@@ -47,6 +47,7 @@ def test_a_file_that_its_check_refuses_leaves_the_old_one(tmp_path: Path) -> Non
     assert (seen, path.read_text(), len(list(tmp_path.iterdir()))) == (["new"], "old", 1)
 
 
+@pytest.mark.threat(66)
 def test_a_link_in_a_strangers_directory_is_not_followed_to_write(strangers: Path, tmp_path: Path) -> None:
     target = tmp_path / "etc"
     target.mkdir()
@@ -96,6 +97,7 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
         disk.write(tmp_path / "a" / "file", b"text", ROOT)
 
 
+@pytest.mark.threat(66)
 def test_a_link_that_a_stranger_made_in_a_directory_of_roots_is_not_followed(tmp_path: Path) -> None:
     place = tmp_path / "open"
     place.mkdir()
@@ -107,6 +109,7 @@ def test_a_link_that_a_stranger_made_in_a_directory_of_roots_is_not_followed(tmp
         disk.write(place / "link" / "file", b"text", ROOT)
 
 
+@pytest.mark.threat(66)
 def test_a_pipe_in_a_files_place_is_no_file_and_nobody_waits_for_it(strangers: Path) -> None:
     os.mkfifo(strangers / "pipe")
     assert disk.read(strangers / "pipe") is None
@@ -118,6 +121,7 @@ def test_reading_a_link_reads_nothing(strangers: Path, tmp_path: Path) -> None:
     assert disk.read(strangers / "key.pub") is None
 
 
+@pytest.mark.threat(66)
 def test_more_than_a_file_may_hold_is_not_read_into_memory(strangers: Path) -> None:
     path = strangers / "key.pub"
     path.touch()

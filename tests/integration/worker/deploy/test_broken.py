@@ -41,6 +41,8 @@ BROKEN = {
 }
 
 
+@pytest.mark.threat(28)
+@pytest.mark.promise(7, 20)
 @BOTH
 @pytest.mark.parametrize("kind", BROKEN)
 def test_no_visitor_sees_a_commit_that(site: Installation, handover: str, kind: str) -> None:
@@ -59,6 +61,8 @@ def test_no_visitor_sees_a_commit_that(site: Installation, handover: str, kind: 
     assert view.quarantined[-1].commit == bad.commit
 
 
+@pytest.mark.threat(28)
+@pytest.mark.promise(7)
 @BOTH
 def test_a_release_that_ends_as_soon_as_it_is_ready_is_rolled_back(site: Installation, handover: str) -> None:
     app = f"shop-{handover}"
@@ -68,6 +72,8 @@ def test_a_release_that_ends_as_soon_as_it_is_ready_is_rolled_back(site: Install
     assert (bad.status, crowd.failures, site.serving(app)) == (Status.ROLLED_BACK, [], "good")
 
 
+@pytest.mark.threat(15)
+@pytest.mark.promise(26)
 @BOTH
 def test_a_good_commit_deploys_after_a_bad_one_without_a_failed_request(site: Installation, handover: str) -> None:
     app = f"shop-{handover}"
@@ -79,6 +85,7 @@ def test_a_good_commit_deploys_after_a_bad_one_without_a_failed_request(site: In
     assert site.serving(app) == "better"
 
 
+@pytest.mark.promise(6, 19)
 @pytest.mark.parametrize("text", ["import no_such_package", "def ("])
 def test_a_commit_that_cannot_be_imported_is_never_started(site: Installation, text: str) -> None:
     app = "shop-bg"
@@ -94,6 +101,7 @@ def test_a_commit_that_cannot_be_imported_is_never_started(site: Installation, t
     assert sorted(path.name for path in good.parent.iterdir() if bad.commit and bad.commit[:12] in path.name) == []
 
 
+@pytest.mark.promise(23)
 @BOTH
 def test_a_first_release_that_is_broken_is_failed_and_the_next_good_one_goes_live(
     site: Installation, handover: str
@@ -108,6 +116,7 @@ def test_a_first_release_that_is_broken_is_failed_and_the_next_good_one_goes_liv
     assert (good.status, site.serving(app)) == (Status.SUCCEEDED, "good")
 
 
+@pytest.mark.promise(21)
 def test_when_the_old_release_is_broken_too_the_ending_says_so_and_it_is_tried_again_before_the_next(
     site: Installation,
 ) -> None:
@@ -126,6 +135,7 @@ def test_when_the_old_release_is_broken_too_the_ending_says_so_and_it_is_tried_a
     assert (mended.status, site.serving(app)) == (Status.SUCCEEDED, "mended")
 
 
+@pytest.mark.threat(28)
 def test_a_health_page_that_hangs_for_hookd_alone_ends_at_its_deadline(site: Installation) -> None:
     app = "late-bg"
     site.ship(app, app_files("good"))

@@ -47,6 +47,7 @@ def test_a_release_is_complete_and_in_the_journal(tmp_path: Path, repository: Re
         assert [known.name for known in at.task.journal.state().releases] == [name]
 
 
+@pytest.mark.threat(50)
 @pytest.mark.parametrize("left", ["{name}", ".{name}.partial"])
 def test_what_a_killed_deployment_left_is_no_hindrance(tmp_path: Path, repository: Repository, left: str) -> None:
     leftover = tmp_path / "srv" / "releases" / left.format(name=f"000001-{repository.head()[:12]}")
@@ -66,6 +67,7 @@ def test_a_lost_journal_does_not_cost_the_release_that_serves(tmp_path: Path, re
     assert repository.head()[:12] in again
 
 
+@pytest.mark.threat(30)
 @pytest.mark.parametrize(
     ("over", "error", "cause"),
     [
@@ -100,6 +102,7 @@ def test_a_build_command_runs_in_the_release_with_its_own_environment_first(
     assert repository.head()[:12] in name
 
 
+@pytest.mark.threat(30)
 @pytest.mark.parametrize(
     ("limits", "cause"),
     [({"free_mib": 1 << 40}, "MiB free"), ({"free_mib": 1, "free_inodes": 1 << 60}, "inodes free")],
@@ -111,6 +114,7 @@ def test_a_disk_that_is_nearly_full_stops_a_deployment_before_it_starts(
         check_free_space(at.task)
 
 
+@pytest.mark.threat(30)
 @needs_root
 @pytest.mark.parametrize("status", [0, 1])
 def test_a_commit_is_not_to_blame_for_a_disk_that_filled_up_while_it_was_proved(

@@ -84,6 +84,7 @@ def test_an_unreadable_file_of_variables_ends_the_deployment_with_its_name(site:
     assert (decision.source, decision.deployment) == ("deployment", deployment.id)
 
 
+@pytest.mark.promise(19)
 @pytest.mark.parametrize(
     ("argv", "cause"),
     [
@@ -144,6 +145,7 @@ def test_a_migration_that_fails_leaves_the_old_version_serving(site: Installatio
     assert again.status is Status.SUCCEEDED
 
 
+@pytest.mark.threat(30)
 def test_a_disk_that_is_nearly_full_is_noticed_before_anything_is_fetched(site: Installation) -> None:
     site.ship("full", app_files("one"))
     site.change_app("full", limits={"free_mib": 2**40})
@@ -154,6 +156,7 @@ def test_a_disk_that_is_nearly_full_is_noticed_before_anything_is_fetched(site: 
     assert site.serving("full") == "one"
 
 
+@pytest.mark.threat(33)
 def test_dependencies_that_cannot_be_installed_leave_the_old_version_serving(site: Installation) -> None:
     site.ship("nodeps", app_files("one"))
     bad = site.ship("nodeps", app_files("two", requirements="gunicorn==27.0.1\nflask===0.0.no-such\n"))

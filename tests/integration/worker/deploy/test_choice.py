@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from hookd.model.deployment import Status, Trigger
 from tests.support.installation import Installation, app_files
 
@@ -11,6 +13,8 @@ APPS: dict[str, dict[str, Any]] = {
 BROKEN = "500 Oops"
 
 
+@pytest.mark.threat(4, 28)
+@pytest.mark.promise(20)
 def test_a_rolled_back_commit_is_not_started_again_by_a_push_or_a_redelivery(site: Installation) -> None:
     site.ship("bad", app_files("good"))
     site.repositories["bad"].commit_and_push(app_files("bad", BROKEN))
@@ -24,6 +28,7 @@ def test_a_rolled_back_commit_is_not_started_again_by_a_push_or_a_redelivery(sit
     assert site.serving("bad") == "good"
 
 
+@pytest.mark.promise(26)
 def test_a_person_may_deploy_a_quarantined_commit_and_a_good_ending_frees_it(site: Installation) -> None:
     mended = site.directory / "mended"
     wsgi = str(app_files("late")["wsgi.py"]).replace(
@@ -39,6 +44,7 @@ def test_a_person_may_deploy_a_quarantined_commit_and_a_good_ending_frees_it(sit
     assert commit not in {entry.commit for entry in site.records.view("bad").quarantined}
 
 
+@pytest.mark.promise(24)
 def test_a_redelivery_tries_a_commit_again_that_never_was_started(site: Installation) -> None:
     needed = site.directory / "needed"
     wsgi = f"open({str(needed)!r})\n{app_files('read')['wsgi.py']!s}"
@@ -52,6 +58,7 @@ def test_a_redelivery_tries_a_commit_again_that_never_was_started(site: Installa
     assert site.send_push("refused", delivery="r-1")["deployment"] == again.id
 
 
+@pytest.mark.promise(46)
 def test_a_rollback_serves_the_release_before_and_builds_nothing(site: Installation) -> None:
     one = site.ship("back", app_files("one"))
     site.ship("back", app_files("two"))
@@ -61,6 +68,7 @@ def test_a_rollback_serves_the_release_before_and_builds_nothing(site: Installat
     assert site.records.view("back").pinned_commit == one.commit
 
 
+@pytest.mark.promise(27)
 def test_a_pin_holds_against_the_head_it_left_and_gives_way_to_a_newer_commit(site: Installation) -> None:
     one = site.ship("pin", app_files("one"))
     two = site.ship("pin", app_files("two"))
@@ -73,6 +81,7 @@ def test_a_pin_holds_against_the_head_it_left_and_gives_way_to_a_newer_commit(si
     assert site.records.view("pin").pinned_commit is None
 
 
+@pytest.mark.promise(27)
 def test_deploying_by_hand_without_a_commit_ends_a_pin(site: Installation) -> None:
     site.ship("pin", app_files("four"))
     site.ship("pin", app_files("five"))
@@ -82,6 +91,7 @@ def test_deploying_by_hand_without_a_commit_ends_a_pin(site: Installation) -> No
     assert site.records.view("pin").pinned_commit is None
 
 
+@pytest.mark.promise(44)
 def test_a_commit_named_by_hand_is_deployed_and_pinned(site: Installation) -> None:
     one = site.ship("named", app_files("one"))
     site.ship("named", app_files("two"))

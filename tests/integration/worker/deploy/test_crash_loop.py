@@ -34,6 +34,7 @@ class Book:
         return len(self._path.read_text().splitlines())
 
 
+@pytest.mark.threat(84)
 def test_a_commit_that_kills_its_deployer_each_time_is_quarantined(site: Installation) -> None:
     app, book = "deadly", Book(site, "deadly")
     book.does("true")
@@ -60,6 +61,7 @@ def ended(site: Installation, app: str) -> int:
     return sum(one.ended for one in site.records.history(app, 99))
 
 
+@pytest.mark.threat(84)
 def test_a_commit_whose_build_fails_each_time_is_tried_again(site: Installation) -> None:
     app, book = "unlucky", Book(site, "unlucky")
     book.does("false")
@@ -71,6 +73,7 @@ def test_a_commit_whose_build_fails_each_time_is_tried_again(site: Installation)
     assert site.deploy(app, Trigger.PUSH).status is Status.SUCCEEDED
 
 
+@pytest.mark.threat(84)
 def test_deaths_are_counted_in_a_row_for_one_commit(tmp_path: Path) -> None:
     path = tmp_path / "shop.deaths"
     for number in (1, 2):
@@ -101,6 +104,7 @@ def test_a_count_that_cannot_be_read_is_none(tmp_path: Path, content: bytes) -> 
     assert crash_count(path, A) == 1
 
 
+@pytest.mark.threat(84)
 def test_where_a_death_cannot_be_counted_the_deployment_goes_on(tmp_path: Path) -> None:
     with count_crash(tmp_path / "nowhere" / "shop.deaths", A):
         pass

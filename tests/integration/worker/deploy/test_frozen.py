@@ -40,6 +40,8 @@ def thaw_line(app: str) -> str:
     return f"hookd thaw {app}"
 
 
+@pytest.mark.threat(42)
+@pytest.mark.promise(29, 47)
 def test_nothing_is_deployed_while_an_app_is_frozen_and_thawing_catches_up(site: Installation) -> None:
     site.ship("shop", app_files("earlier"))
     one = site.ship("shop", app_files("one"))
@@ -59,6 +61,7 @@ def test_nothing_is_deployed_while_an_app_is_frozen_and_thawing_catches_up(site:
     assert done.stdout.startswith("shop is no longer frozen\n")
 
 
+@pytest.mark.threat(42)
 def test_a_freeze_stops_a_deployment_that_is_building(site: Installation) -> None:
     one = site.ship("under-way", app_files("one"))
     gate = site.directory / "gate"
@@ -77,6 +80,7 @@ def test_a_freeze_stops_a_deployment_that_is_building(site: Installation) -> Non
     assert [path.name for path in releases.iterdir()] == [one.release], "what was built for nothing is gone"
 
 
+@pytest.mark.promise(29)
 def test_a_freeze_ends_by_itself(site: Installation) -> None:
     until = datetime.now(UTC) + timedelta(seconds=8)
     site.repositories["ends"].commit_and_push(app_files("one"))
@@ -86,6 +90,7 @@ def test_a_freeze_ends_by_itself(site: Installation) -> None:
     assert site.push_and_wait("ends").status is Status.SUCCEEDED
 
 
+@pytest.mark.threat(42)
 def test_a_freeze_that_cannot_be_read_holds(site: Installation) -> None:
     site.repositories["closed"].commit_and_push(app_files("one"))
     frozen(site, "closed")
@@ -162,6 +167,7 @@ def test_a_freeze_that_makes_no_sense_is_answered_in_a_sentence(
     assert freezes.active_freeze(site.config.frozen, "typed", datetime.now(UTC)) is None
 
 
+@pytest.mark.promise(48)
 def test_thawing_without_deploying_and_thawing_what_is_not_frozen(site: Installation) -> None:
     frozen(site, "typed")
     for said in ("typed is no longer frozen", "typed is not frozen"):

@@ -38,6 +38,7 @@ def test_a_service_that_nobody_knows_is_not_the_commit_s_fault(site: Installatio
     assert site.records.view(app).quarantined == ()
 
 
+@pytest.mark.threat(60)
 def test_a_path_of_a_thousand_levels_is_refused_and_the_next_commit_goes_live(site: Installation) -> None:
     repository = site.repositories["deep"]
     files = {**app_files("one"), "d/" * 150 + "file": "deep"}

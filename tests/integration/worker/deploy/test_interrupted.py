@@ -32,6 +32,7 @@ def app(environ, start_response):
 """
 
 
+@pytest.mark.threat(51)
 @pytest.mark.parametrize("app", ["half-one", "half-bg"])
 def test_an_unverified_release_goes_before_the_next_deployment_does_anything_else(site: Installation, app: str) -> None:
     good = site.ship(app, app_files("good"))
@@ -46,12 +47,14 @@ def test_an_unverified_release_goes_before_the_next_deployment_does_anything_els
     assert "interrupted" not in site.log_of(better)
 
 
+@pytest.mark.threat(51)
 @pytest.mark.parametrize("app", ["new-one", "new-bg"])
 def test_a_first_deployment_that_was_killed_does_not_stand_in_the_way_of_the_next(site: Installation, app: str) -> None:
     good = _kill_while_it_is_checked(site, app, app_files("good"))
     assert (good.status, _answers(site, app)) == (Status.SUCCEEDED, {"good"})
 
 
+@pytest.mark.threat(13)
 def test_a_deployment_that_is_killed_after_its_release_was_found_well_has_succeeded(site: Installation) -> None:
     """The old colour lets a request of eight seconds end; it is still being stopped then."""
     app = "after-bg"
@@ -75,6 +78,7 @@ def test_a_deployment_that_is_killed_after_its_release_was_found_well_has_succee
     assert _answers(site, app) == {"two"}
 
 
+@pytest.mark.threat(51)
 def test_an_old_colour_that_was_left_running_is_stopped_even_when_nothing_is_new(site: Installation) -> None:
     app = "two-bg"
     old = site.ship(app, app_files("old"))
@@ -88,6 +92,7 @@ def test_an_old_colour_that_was_left_running_is_stopped_even_when_nothing_is_new
     assert _answers(site, app) == {"new"}
 
 
+@pytest.mark.threat(51)
 def test_both_colours_lead_to_the_release_that_serves_whichever_is_started_next(site: Installation) -> None:
     app = "link-bg"
     shipped = [site.ship(app, app_files(version)) for version in ("one", "two")]

@@ -44,6 +44,7 @@ class Full(Journal):
         return super().add(*events)
 
 
+@pytest.mark.threat(30)
 def test_a_new_colour_that_cannot_be_noted_is_stopped_and_the_old_one_serves_on(site: Installation) -> None:
     app = "well-bg"
     good = site.ship(app, app_files("good"))
@@ -73,6 +74,7 @@ def test_a_switch_that_cannot_be_noted_does_not_happen(site: Installation) -> No
     _next_serves(site, app)
 
 
+@pytest.mark.threat(30)
 @pytest.mark.parametrize("short", HANDOVERS)
 @pytest.mark.parametrize("refused", [(Quarantined,), (Quarantined, Good)])
 def test_a_bad_release_goes_also_when_its_verdict_cannot_be_noted(

@@ -41,6 +41,8 @@ def app(environ, start_response):
 """
 
 
+@pytest.mark.threat(78)
+@pytest.mark.promise(2)
 @BOTH
 def test_no_request_fails_while_a_second_push_replaces_the_first(site: Installation, handover: str) -> None:
     app = f"first-{handover}"
@@ -55,6 +57,7 @@ def test_no_request_fails_while_a_second_push_replaces_the_first(site: Installat
     assert set(after) == {"two"}
 
 
+@pytest.mark.promise(16)
 @BOTH
 def test_the_records_the_link_and_the_view_agree_on_what_went_live(site: Installation, handover: str) -> None:
     app = f"first-{handover}"
@@ -81,6 +84,7 @@ def test_a_changed_dependency_goes_live_with_its_code_and_not_before(site: Insta
     assert site.serving(app) == "25.0"
 
 
+@pytest.mark.threat(78)
 @BOTH
 def test_a_request_under_way_is_answered_by_the_version_that_took_it(site: Installation, handover: str) -> None:
     app = f"slow-{handover}"
@@ -98,6 +102,7 @@ def test_a_request_under_way_is_answered_by_the_version_that_took_it(site: Insta
     assert ask(site.ports[app]) == "two"
 
 
+@pytest.mark.promise(17)
 def test_the_same_head_again_is_unchanged_and_restarts_nothing(site: Installation) -> None:
     app = "first-one"
     site.ship(app, app_files("four"))

@@ -8,6 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from hookd.model.deployment import Deployment, Status
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
@@ -43,6 +45,8 @@ while not os.path.exists(sys.argv[2]):
 """
 
 
+@pytest.mark.threat(6)
+@pytest.mark.promise(10)
 def test_sixty_pushes_over_four_apps_never_overlap_in_one_app_and_the_last_one_wins(site: Installation) -> None:
     books = {app: site.directory / f"{app}.book" for app in CROWD}
     for app, book in books.items():
@@ -78,6 +82,7 @@ def _assert_apart(book: Path, deployments: int) -> None:
     assert {line[3] for line in lines} == {"held"}
 
 
+@pytest.mark.threat(6)
 def test_of_two_pushes_within_a_moment_the_second_one_serves(site: Installation) -> None:
     repository = site.repositories["twice"]
     repository.commit_and_push(app_files("one"))
@@ -100,6 +105,7 @@ def test_two_apps_are_deployed_side_by_side(site: Installation) -> None:
     assert [site.wait_for_ending(deployment).cause for deployment in sent] == [None, None]
 
 
+@pytest.mark.threat(20)
 def test_a_git_server_that_never_answers_holds_up_no_other_app_and_is_given_up(site: Installation) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"http://127.0.0.1:{mute.getsockname()[1]}/shop.git"

@@ -37,6 +37,8 @@ def passed(journal: Path) -> list[tuple[str, str]]:
     return [(event.commit, event.base) for event in decode(lines) if isinstance(event, Skipped)]
 
 
+@pytest.mark.threat(41)
+@pytest.mark.promise(28, 30)
 def test_commits_that_do_not_matter_are_passed_over_until_one_comes_that_does(
     site: Installation, first: Deployment
 ) -> None:
@@ -57,6 +59,8 @@ def test_commits_that_do_not_matter_are_passed_over_until_one_comes_that_does(
     assert (site.current("row") / "docs" / "guide.md").read_text() == "b"
 
 
+@pytest.mark.threat(41)
+@pytest.mark.promise(31)
 def test_the_lists_of_files_in_a_push_are_never_read(site: Installation, first: Deployment) -> None:
     site.repositories["row"].commit_and_push(app_files("listed"))
     said = [{"id": site.repositories["row"].head(), "added": [], "removed": [], "modified": ["docs/guide.md"]}]
@@ -74,6 +78,8 @@ def test_the_lists_of_files_in_a_push_are_never_read(site: Installation, first: 
     assert site.serving("row") == "listed"
 
 
+@pytest.mark.threat(44)
+@pytest.mark.promise(33)
 def test_what_was_decided_is_kept_with_what_was_seen(site: Installation, first: Deployment) -> None:
     noted = site.ship("row", {"docs/guide.md": "decided"})
     decisions = {one.deployment: one for one in read_newest(site.records.connection, "row", 99) if one.head}
@@ -144,6 +150,7 @@ def test_a_push_that_is_repeated_is_written_down_once(branch: Branch) -> None:
     assert branch.passed == [(head, base)]
 
 
+@pytest.mark.promise(28)
 def test_a_person_deploys_what_was_passed_over(branch: Branch) -> None:
     base = branch.deployed(branch.push("one"))
     head = branch.push("two", "README.md")
@@ -166,6 +173,7 @@ def test_what_matters_is_measured_from_what_serves_and_not_from_a_commit_that_fa
     assert_passed_over(branch.decide(), head, good)
 
 
+@pytest.mark.threat(41)
 def test_a_force_push_is_compared_with_what_serves(branch: Branch) -> None:
     one = branch.deployed(branch.push("one"))
     noted = branch.push("one", "docs/guide.md")
@@ -176,6 +184,7 @@ def test_a_force_push_is_compared_with_what_serves(branch: Branch) -> None:
     assert branch.decide() is None
 
 
+@pytest.mark.promise(32)
 def test_patterns_that_change_are_heeded_by_the_next_look_at_the_same_head(branch: Branch) -> None:
     base = branch.deployed(branch.push("one"))
     head = branch.push("two", "docs/guide.md")

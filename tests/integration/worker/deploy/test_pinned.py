@@ -30,6 +30,8 @@ def journal(site: Installation, app: str) -> list[str]:
     return (site.directory / "state" / "journals" / f"{app}.jsonl").read_text().splitlines()
 
 
+@pytest.mark.threat(43)
+@pytest.mark.promise(45)
 def test_what_repeats_the_head_does_not_undo_a_rollback(site: Installation) -> None:
     one, two = gone_back(site, "stays")
     for trigger in (Trigger.PUSH, Trigger.UPDATE, Trigger.REDELIVERY, Trigger.RECONCILE):
@@ -50,12 +52,14 @@ def test_status_names_the_pin_and_what_ends_it(site: Installation) -> None:
     assert "    next: push a newer commit, or follow the branch again: hookd unpin stays\n" in shown
 
 
+@pytest.mark.threat(43)
 def test_a_newer_commit_ends_a_pin_also_when_it_reverts_to_what_serves(site: Installation) -> None:
     gone_back(site, "ends")
     newer = site.ship("ends", app_files("one"))
     assert (newer.status, site.records.view("ends").pinned_commit) == (Status.SUCCEEDED, None)
 
 
+@pytest.mark.promise(25, 27)
 def test_unpin_deploys_the_head_as_a_push_would(site: Installation) -> None:
     gone_back(site, "once")
     done = hookd(site, "unpin", "once")
@@ -67,6 +71,7 @@ def test_unpin_deploys_the_head_as_a_push_would(site: Installation) -> None:
     assert (again.status, site.serving("once")) == (Status.UNCHANGED, "two"), "there is nothing to unpin"
 
 
+@pytest.mark.promise(25)
 def test_unpinning_does_not_bring_back_what_was_found_bad(site: Installation) -> None:
     gone_back(site, "bad")
     assert site.ship("bad", app_files("bad", "500 Oops")).status is Status.ROLLED_BACK
@@ -75,6 +80,7 @@ def test_unpinning_does_not_bring_back_what_was_found_bad(site: Installation) ->
     assert "is quarantined since" in str(record.cause)
 
 
+@pytest.mark.threat(43)
 def test_an_unpin_is_not_lost_in_a_push_that_waits(site: Installation) -> None:
     gone_back(site, "twice")
     gate = site.directory / "gate"
@@ -92,6 +98,7 @@ def test_an_unpin_is_not_lost_in_a_push_that_waits(site: Installation) -> None:
     assert site.records.get(waiting).status is Status.SUPERSEDED
 
 
+@pytest.mark.threat(43)
 @pytest.mark.parametrize("app", ["stays", "colours"])
 def test_a_rollback_is_never_on_disk_without_its_pin(site: Installation, app: str) -> None:
     """A worker that dies right after it went back would leave a rollback that the next look at the branch undoes."""
@@ -107,6 +114,7 @@ def test_a_rollback_is_never_on_disk_without_its_pin(site: Installation, app: st
     assert all(state.pin is not None for state in gone)
 
 
+@pytest.mark.threat(43)
 def test_a_rollback_that_is_killed_pins_nothing_and_keeps_the_pin_of_before(site: Installation) -> None:
     app = "frozen"
     site.ship(app, app_files("zero"))

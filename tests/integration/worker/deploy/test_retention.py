@@ -85,6 +85,7 @@ def process_in(directory: Path) -> Iterator[None]:
             process.kill()
 
 
+@pytest.mark.threat(50)
 def test_a_release_that_a_process_still_runs_in_is_kept_with_its_environment(at: Deploying) -> None:
     old = build(at, 1, good=True, venv="old")
     for number in range(2, 6):
@@ -146,6 +147,7 @@ def test_what_is_not_hookds_stays_and_stops_nothing(at: Deploying, tmp_path: Pat
     assert (elsewhere / "data").is_dir()
 
 
+@pytest.mark.threat(77)
 def test_a_link_inside_an_old_release_is_removed_and_not_followed(at: Deploying, tmp_path: Path) -> None:
     uploads = tmp_path / "uploads"
     uploads.mkdir()
@@ -182,6 +184,7 @@ def run_clear(at: Deploying) -> None:
     prune_incomplete(at.task, at.task.journal.state())
 
 
+@pytest.mark.threat(50)
 def test_what_a_killed_deployment_left_half_built_goes_before_the_next_begins(at: Deploying) -> None:
     places = at.task.places
     build(at, 1, good=True)
@@ -207,6 +210,7 @@ def test_nothing_goes_that_a_link_leads_to_although_the_journal_was_lost(at: Dep
     assert [path.name for path in places.venvs.iterdir()] == ["used"]
 
 
+@pytest.mark.threat(50)
 def test_nothing_half_built_goes_that_a_process_works_in(at: Deploying) -> None:
     half = at.task.places.release("000002-aaaaaaaaaaaa")
     half.mkdir()

@@ -19,6 +19,7 @@ APPS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.threat(77)
 def test_uploads_and_settings_outlive_releases_and_failed_deployments(site: Installation) -> None:
     _write_env(site, "kept", "NAME=one")
     one = site.ship("kept", {**app_files("one"), "uploads/.gitkeep": ""})
@@ -49,6 +50,7 @@ def test_a_missing_shared_file_is_named_with_the_command_that_makes_it(site: Ins
     assert site.push_and_wait("kept").status is Status.SUCCEEDED
 
 
+@pytest.mark.threat(18)
 @pytest.mark.parametrize("name", ["uploads", "uploads/photo.jpg", ".env", "venv/bin/python", "var/cache/x"])
 def test_a_commit_with_a_file_where_something_shared_is_linked_is_refused(site: Installation, name: str) -> None:
     _write_env(site, "taken", "NAME=one")
@@ -57,6 +59,7 @@ def test_a_commit_with_a_file_where_something_shared_is_linked_is_refused(site: 
     assert (site.root("taken") / "shared" / ".env").read_text() == "NAME=one"
 
 
+@pytest.mark.threat(18)
 @pytest.mark.parametrize("target", ["/etc", "../../..", "."])
 def test_a_commit_with_uploads_as_a_link_is_refused(site: Installation, target: str) -> None:
     _write_env(site, "taken", "NAME=one")
@@ -65,6 +68,7 @@ def test_a_commit_with_uploads_as_a_link_is_refused(site: Installation, target: 
     _refused(site, "taken", {}, "the commit contains uploads, but uploads is the app's own on this server")
 
 
+@pytest.mark.threat(18)
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../../hookd.toml", "inner"])
 def test_a_commit_with_a_link_that_leads_out_of_it_is_refused(site: Installation, target: str) -> None:
     _forget(site, "leads")

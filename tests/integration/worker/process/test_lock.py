@@ -55,6 +55,7 @@ def test_a_second_deployer_is_refused_and_told_who_is_first(path: Path) -> None:
         assert caught.value.cause.endswith(f"for more than 0.3 s: shop-first (process {first.pid})")
 
 
+@pytest.mark.threat(13)
 def test_a_killed_holder_leaves_no_lock_behind(path: Path) -> None:
     with holding(path) as first:
         first.send_signal(signal.SIGKILL)
@@ -124,6 +125,7 @@ for _ in range(25):
 """
 
 
+@pytest.mark.threat(13, 32)
 def test_four_processes_never_hold_it_at_once(path: Path, tmp_path: Path) -> None:
     counter = tmp_path / "counter"
     counter.write_text("0")

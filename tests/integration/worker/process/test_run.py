@@ -65,12 +65,14 @@ def test_bytes_that_are_not_utf8_do_not_end_the_run() -> None:
     assert output(r"import os; os.write(1, b'a\xffb\n')") == ["a�b"]
 
 
+@pytest.mark.threat(61)
 def test_a_flood_arrives_whole() -> None:
     code = "import os\nfor n in range(2000): os.write(1, b'%06d ' % n + b'x' * 3000 + b'\\n')"
     lines = output(code)
     assert [int(line[:6]) for line in lines] == list(range(2000))
 
 
+@pytest.mark.threat(61)
 def test_a_line_without_end_does_not_fill_the_memory() -> None:
     lines = output("import os\nfor n in range(300): os.write(1, b'x' * 10000)")
     assert sum(map(len, lines)) == 3_000_000
@@ -151,6 +153,7 @@ def test_a_program_that_may_not_be_run_is_named(tmp_path: Path) -> None:
         run(Command((str(program),), 5, 5), lambda _: None)
 
 
+@pytest.mark.threat(61)
 def test_a_program_that_never_ends_is_stopped_although_it_keeps_talking() -> None:
     code = "import time\nwhile True: print('busy'); time.sleep(0.01)"
     with pytest.raises(CommandFailed, match=r"ran longer than 0\.5 s and was stopped"):
@@ -257,6 +260,7 @@ run(Command((sys.executable, "-c", code), 600, 600), print)
 """
 
 
+@pytest.mark.threat(47)
 def test_the_death_of_the_worker_kills_what_it_runs(tmp_path: Path) -> None:
     file = tmp_path / "pid"
     worker = subprocess.Popen([sys.executable, "-c", WORKER.format(file=str(file))], cwd=PROJECT)

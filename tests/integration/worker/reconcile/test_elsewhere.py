@@ -31,6 +31,7 @@ def ship(site: Installation, app: str, version: str) -> Deployment:
     return record
 
 
+@pytest.mark.threat(37)
 def test_a_service_that_works_within_its_release_is_right(site: Installation) -> None:
     ship(site, INSIDE, "one")
     before = circus(site, "list", INSIDE)
@@ -38,6 +39,7 @@ def test_a_service_that_works_within_its_release_is_right(site: Installation) ->
     assert circus(site, "list", INSIDE) == before
 
 
+@pytest.mark.threat(37)
 def test_a_service_that_starts_in_another_release_each_time_is_started_again_once_and_that_is_said(
     site: Installation,
 ) -> None:

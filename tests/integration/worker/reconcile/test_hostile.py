@@ -59,6 +59,7 @@ def forge(site: Installation, app: str, **fields: Any) -> str:
     return forged
 
 
+@pytest.mark.threat(80)
 def test_a_stranger_s_branch_whose_name_ends_like_the_app_s_hides_no_push(site: Installation) -> None:
     app, repository = "tail", site.repositories["tail"]
     site.ship(app, app_files("one"))
@@ -70,6 +71,7 @@ def test_a_stranger_s_branch_whose_name_ends_like_the_app_s_hides_no_push(site: 
     assert site.serving(app) == "two"
 
 
+@pytest.mark.threat(57)
 def test_a_record_that_only_says_running_blinds_no_look(site: Installation, worker: "Popen[bytes]") -> None:
     app = "forged"
     site.ship(app, app_files("one"))
@@ -81,6 +83,7 @@ def test_a_record_that_only_says_running_blinds_no_look(site: Installation, work
     assert ending(site, decision).status is Status.SUCCEEDED
 
 
+@pytest.mark.threat(57)
 def test_a_deployment_that_really_runs_sees_for_itself_where_the_branch_stands(site: Installation) -> None:
     app = "held"
     site.ship(app, app_files("one"))
@@ -96,6 +99,7 @@ def test_a_deployment_that_really_runs_sees_for_itself_where_the_branch_stands(s
     assert site.records.history(app, 1)[0].id == running
 
 
+@pytest.mark.threat(57)
 def test_a_record_from_the_end_of_time_holds_nobody_up(site: Installation) -> None:
     for app in ("far", "near"):
         site.ship(app, app_files("one"))
@@ -109,6 +113,7 @@ def test_a_record_from_the_end_of_time_holds_nobody_up(site: Installation) -> No
         assert ending(site, decided(site, app)[0]).status is Status.SUCCEEDED
 
 
+@pytest.mark.threat(40)
 def test_a_host_that_kept_two_apps_waiting_is_asked_for_no_third(tmp_path: Path) -> None:
     with Installation(tmp_path) as site, socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))

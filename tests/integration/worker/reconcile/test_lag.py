@@ -43,6 +43,8 @@ def mirrored(tmp_path: Path) -> Mirrored:
     return Mirrored(tmp_path)
 
 
+@pytest.mark.threat(38)
+@pytest.mark.promise(14)
 def test_commits_are_counted_where_both_are_known(mirrored: Mirrored) -> None:
     first = mirrored.commit("1")
     mirrored.commit("2")
@@ -58,6 +60,7 @@ def test_what_the_mirror_does_not_hold_is_not_counted_and_not_fetched(mirrored: 
     assert mirrored.count(first, mirrored.commit("2")) is None
 
 
+@pytest.mark.threat(59)
 def test_a_history_that_was_rewritten_has_no_number(mirrored: Mirrored) -> None:
     first = mirrored.commit("1")
     old = mirrored.commit("2")

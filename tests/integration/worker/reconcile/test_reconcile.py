@@ -105,6 +105,8 @@ def shipped(site: Installation, handled: Shipped) -> Shipped:
     return handled
 
 
+@pytest.mark.threat(5)
+@pytest.mark.promise(11)
 def test_a_push_that_nobody_told_of_is_deployed(site: Installation) -> None:
     app = "missed"
     site.ship(app, app_files("one"))
@@ -119,6 +121,7 @@ def test_a_push_that_nobody_told_of_is_deployed(site: Installation) -> None:
     assert site.records.view(app).behind is None
 
 
+@pytest.mark.threat(49)
 def test_a_key_that_holds_something_else_keeps_no_push_out_for_longer_than_until_then(site: Installation) -> None:
     """Whoever took the receiver over may write one of them; nobody can ask for a deployment as long as it stands."""
     site.ship("spoilt", app_files("one"))
@@ -131,6 +134,7 @@ def test_a_key_that_holds_something_else_keeps_no_push_out_for_longer_than_until
         assert answers(site, "spoilt") == {key}
 
 
+@pytest.mark.threat(37)
 def test_an_app_that_is_right_is_left_alone_and_that_is_noted_once(site: Installation, shipped: Shipped) -> None:
     for app, watcher in (("one", "one"), ("two", "two-green")):
         before = circus(site, "list", watcher)
@@ -143,6 +147,8 @@ def test_an_app_that_is_right_is_left_alone_and_that_is_noted_once(site: Install
         assert circus(site, "list", watcher) == before
 
 
+@pytest.mark.threat(36)
+@pytest.mark.promise(13)
 def test_a_current_that_somebody_moved_leads_back_and_the_service_goes_on(site: Installation, shipped: Shipped) -> None:
     app, (old, new) = "one", shipped["one"]
     before = circus(site, "list", app)
@@ -154,6 +160,8 @@ def test_a_current_that_somebody_moved_leads_back_and_the_service_goes_on(site: 
     assert look_at(site, app).verdict is Verdict.UNCHANGED
 
 
+@pytest.mark.threat(36)
+@pytest.mark.promise(13)
 def test_a_service_that_runs_an_older_release_is_started_again(site: Installation, shipped: Shipped) -> None:
     app, (old, new) = "one", shipped["one"]
     move(site.root(app) / "current", old.release)
@@ -165,6 +173,7 @@ def test_a_service_that_runs_an_older_release_is_started_again(site: Installatio
     assert answers(site, app) == {"two"}
 
 
+@pytest.mark.threat(36)
 def test_a_second_colour_that_runs_is_stopped(site: Installation, shipped: Shipped) -> None:
     before = circus(site, "list", "two-green")
     circus(site, "start", "two-blue")
@@ -174,6 +183,7 @@ def test_a_second_colour_that_runs_is_stopped(site: Installation, shipped: Shipp
     assert circus(site, "list", "two-green") == before
 
 
+@pytest.mark.threat(36)
 def test_the_right_colour_takes_over_from_the_wrong_one(site: Installation, shipped: Shipped) -> None:
     move(site.root("two") / "blue", shipped["two"][0].release)
     circus(site, "start", "two-blue")
@@ -186,6 +196,7 @@ def test_the_right_colour_takes_over_from_the_wrong_one(site: Installation, ship
     assert answers(site, "two") == {"two"}
 
 
+@pytest.mark.threat(37)
 def test_a_service_that_a_person_stopped_stays_stopped_and_that_is_said(site: Installation) -> None:
     app = "stopped"
     site.ship(app, app_files("one"))
@@ -207,6 +218,8 @@ def test_a_service_that_a_person_stopped_stays_stopped_and_that_is_said(site: In
     assert (view.trouble, view.healthy, view.behind) == (None, True, None)
 
 
+@pytest.mark.threat(14)
+@pytest.mark.promise(15)
 def test_what_a_flush_took_from_redis_comes_back_from_disk(site: Installation) -> None:
     app = "flush"
     good = site.ship(app, app_files("one"))
@@ -231,6 +244,7 @@ def test_what_a_flush_took_from_redis_comes_back_from_disk(site: Installation) -
     assert later.since == since
 
 
+@pytest.mark.promise(29)
 def test_a_frozen_app_is_left_as_it_is_and_says_why_until_the_freeze_ends_by_itself(site: Installation) -> None:
     app, now = "frozen", datetime.now(UTC)
     site.ship(app, app_files("one"))
@@ -249,6 +263,7 @@ def test_a_frozen_app_is_left_as_it_is_and_says_why_until_the_freeze_ends_by_its
     assert answers(site, app) == {"two"}
 
 
+@pytest.mark.threat(37)
 def test_a_service_that_does_not_get_well_ends_as_failed_and_is_not_started_in_a_circle(site: Installation) -> None:
     app = "sick"
     site.ship(app, app_files("one"))

@@ -61,6 +61,7 @@ def behind(site: Installation, app: str) -> Lag:
     return found
 
 
+@pytest.mark.threat(43)
 def test_what_a_person_pinned_stays(site: Installation) -> None:
     app = "pinned"
     deployed(site, app, "one")
@@ -83,6 +84,7 @@ def failed(site: Installation, app: str, commit: str) -> Deployment:
     return records.change(one, lambda old: advance(old, Status.FAILED, datetime.now(UTC), cause="no index answers"))
 
 
+@pytest.mark.threat(33)
 def test_a_build_that_failed_through_no_fault_of_its_own_is_tried_again_with_growing_pauses(site: Installation) -> None:
     app = "bad"
     deployed(site, app)
@@ -95,6 +97,7 @@ def test_a_build_that_failed_through_no_fault_of_its_own_is_tried_again_with_gro
     assert look_at(site, app).verdict is Verdict.QUEUED, "a newer commit need not wait"
 
 
+@pytest.mark.threat(20, 40)
 def test_a_git_host_that_does_not_answer_is_said_and_holds_no_other_up(site: Installation) -> None:
     deployed(site, "away")
     site.change_app("away", repository="http://127.0.0.1:9/none.git")
@@ -134,6 +137,7 @@ def test_an_app_that_is_not_due_is_not_asked_and_one_that_redis_forgot_is(site: 
     assert redis.hget(polled_key(app), "life") == before[b"life"]
 
 
+@pytest.mark.threat(40)
 def test_another_app_s_broken_file_holds_nobody_up(site: Installation) -> None:
     file = site.directory / "apps" / "virgin.toml"
     right = file.read_text()
@@ -162,6 +166,7 @@ def test_a_redis_that_is_away_is_said(site: Installation, tmp_path: Path) -> Non
     assert "Redis cannot be used" in done.stderr
 
 
+@pytest.mark.threat(82)
 def test_a_look_whose_decision_cannot_be_kept_has_looked_all_the_same(site: Installation) -> None:
     app, last = "full", "18446744073709551615-18446744073709551615"
     site.repositories[app].commit_and_push(app_files("one"))

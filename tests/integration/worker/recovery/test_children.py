@@ -94,6 +94,7 @@ def ask(hookd: Installation) -> str:
     return hookd.records.request(DeploymentRequest(app="shop", trigger=Trigger.MANUAL, seconds=300)).deployment
 
 
+@pytest.mark.threat(47)
 def test_a_daemon_that_a_build_command_leaves_behind_ends_with_the_command(hookd: Installation) -> None:
     freed = Freed(hookd, "ends")
     worker = hookd.start_worker()
@@ -105,6 +106,7 @@ def test_a_daemon_that_a_build_command_leaves_behind_ends_with_the_command(hookd
     worker.kill()
 
 
+@pytest.mark.threat(13, 47)
 @pytest.mark.parametrize("who", [("horse",), ("keeper",), ("worker",), ("horse", "worker"), ("keeper", "horse")])
 def test_nothing_of_a_deployment_outlives_the_one_who_is_killed(hookd: Installation, who: tuple[str, ...]) -> None:
     freed = Freed(hookd, "stays")
@@ -122,6 +124,7 @@ def test_nothing_of_a_deployment_outlives_the_one_who_is_killed(hookd: Installat
     worker.kill()
 
 
+@pytest.mark.threat(47)
 @pytest.mark.parametrize("who", ["horse", "keeper"])
 def test_the_worker_outlives_them_and_deploys_again(hookd: Installation, who: str) -> None:
     freed = Freed(hookd, "stays")

@@ -39,6 +39,7 @@ def seconds_left(client: Redis, job_id: str) -> int:
     return int(left)
 
 
+@pytest.mark.threat(12)
 @pytest.mark.parametrize("shape", UNREADABLE)
 def test_a_hash_that_cannot_be_read_is_passed_over(site: Site, shape: str) -> None:
     job_id = put_job(site.client, {"data": CALL, **UNREADABLE[shape]})
@@ -75,6 +76,7 @@ def test_a_job_whose_success_is_kept_longer_than_redis_can_finishes(site: Site) 
     assert seconds_left(site.client, job_id) > 0, "it stays for ever"
 
 
+@pytest.mark.threat(12)
 def test_a_call_that_unpacks_to_a_gigabyte_is_not_unpacked(site: Site) -> None:
     site.client.hset("rq:job:bomb", mapping=UNREADABLE["a call that unpacks to a gigabyte"])
     tracemalloc.start()
@@ -128,6 +130,7 @@ def test_a_job_beside_whose_hash_something_else_stands_is_passed_over(site: Site
     assert in_hands(site.client) == [[], []]
 
 
+@pytest.mark.threat(12)
 def test_a_hundred_of_them_at_once_cost_no_worker(site: Site) -> None:
     for number in range(100):
         shapes = list({**UNREADABLE, **UNRUNNABLE}.values())
@@ -169,6 +172,7 @@ REGISTRIES: dict[str, Callable[[Redis], object]] = {
 }
 
 
+@pytest.mark.threat(12)
 @pytest.mark.parametrize("shape", REGISTRIES)
 def test_a_worker_starts_and_cleans_up_whatever_the_registries_hold(site: Site, shape: str) -> None:
     REGISTRIES[shape](site.client)

@@ -67,6 +67,7 @@ def log_of(hookd: Installation) -> str:
 # Names
 
 
+@pytest.mark.threat(48)
 def test_a_worker_takes_the_place_of_a_killed_one_of_its_name_at_once(hookd: Installation, client: Redis) -> None:
     kill(hookd.start_worker("hookd-1"))
     second = start(hookd, client, "hookd-1")
@@ -74,6 +75,7 @@ def test_a_worker_takes_the_place_of_a_killed_one_of_its_name_at_once(hookd: Ins
     assert "predecessor was dead" in log_of(hookd)
 
 
+@pytest.mark.threat(48)
 def test_a_worker_that_lives_keeps_its_name(hookd: Installation, client: Redis) -> None:
     first = hookd.start_worker("hookd-1")
     with running(python("-m", "worker", "hookd-1"), hookd.directory / "second.log", hookd.environment) as second:
@@ -86,6 +88,7 @@ def test_a_worker_that_lives_keeps_its_name(hookd: Installation, client: Redis) 
     assert client.sismember("rq:workers", "rq:worker:hookd-1")
 
 
+@pytest.mark.threat(32)
 def test_another_process_with_the_number_of_a_dead_worker_is_not_taken_for_it(
     hookd: Installation, client: Redis
 ) -> None:
@@ -94,6 +97,7 @@ def test_another_process_with_the_number_of_a_dead_worker_is_not_taken_for_it(
     assert start(hookd, client, "hookd-1").poll() is None
 
 
+@pytest.mark.threat(48)
 def test_a_worker_of_another_host_is_never_taken_for_dead(hookd: Installation, client: Redis) -> None:
     kill(hookd.start_worker("hookd-1"))
     client.hset("rq:worker:hookd-1", "hostname", "elsewhere.example.org")
@@ -140,6 +144,7 @@ def assert_it_goes_on(hookd: Installation, client: Redis, abandoned: str) -> Non
     hookd.wait_for_step(again.id, "fetch")
 
 
+@pytest.mark.threat(46)
 def test_an_abandoned_deployment_ends_when_its_worker_comes_back(hookd: Installation, client: Redis) -> None:
     worker = hookd.start_worker("hookd-1")
     abandoned = ask(hookd)
@@ -149,6 +154,7 @@ def test_an_abandoned_deployment_ends_when_its_worker_comes_back(hookd: Installa
     assert_it_goes_on(hookd, client, abandoned)
 
 
+@pytest.mark.threat(46)
 def test_an_abandoned_deployment_ends_when_only_another_worker_lives(hookd: Installation, client: Redis) -> None:
     worker = hookd.start_worker("hookd-1")
     abandoned = ask(hookd)
@@ -160,6 +166,7 @@ def test_an_abandoned_deployment_ends_when_only_another_worker_lives(hookd: Inst
     assert not client.exists("rq:worker:hookd-1")
 
 
+@pytest.mark.threat(46)
 def test_an_abandoned_deployment_ends_also_when_the_only_other_worker_is_busy(
     hookd: Installation, client: Redis
 ) -> None:
@@ -177,6 +184,7 @@ def test_an_abandoned_deployment_ends_also_when_the_only_other_worker_is_busy(
     assert cmdline(busy)
 
 
+@pytest.mark.threat(46)
 def test_a_deployment_that_died_after_its_release_was_found_well_has_succeeded(
     hookd: Installation, client: Redis
 ) -> None:
@@ -255,6 +263,7 @@ def forge_running(client: Redis, number: int = 0, app: str = "shop", score: floa
     return forged
 
 
+@pytest.mark.threat(46)
 def test_a_record_that_says_running_and_that_nobody_runs_gets_an_ending(hookd: Installation, client: Redis) -> None:
     start(hookd, client, "hookd-1")
     wait_for(lambda: client.hget("rq:worker:hookd-1", "state") == b"idle", what="its first round")
@@ -264,6 +273,7 @@ def test_a_record_that_says_running_and_that_nobody_runs_gets_an_ending(hookd: I
     assert {one.trigger for one in hookd.records.history("shop", 9)} == {Trigger.PUSH, Trigger.RECONCILE}
 
 
+@pytest.mark.threat(46)
 def test_what_a_worker_of_another_host_runs_is_not_ended_here(hookd: Installation, client: Redis) -> None:
     start(hookd, client, "hookd-1")
     wait_for(lambda: client.hget("rq:worker:hookd-1", "state") == b"idle", what="its first round")
@@ -274,6 +284,7 @@ def test_what_a_worker_of_another_host_runs_is_not_ended_here(hookd: Installatio
     assert hookd.records.get(elsewhere).status is Status.RUNNING
 
 
+@pytest.mark.threat(46)
 def test_each_app_has_its_turn(hookd: Installation, client: Redis) -> None:
     text = (hookd.directory / "apps" / "shop.toml").read_text()
     for number in range(30):
@@ -314,6 +325,7 @@ def test_what_a_person_asked_for_is_not_driven_out_by_an_abandoned_deployment(
     assert [one.id for one in hookd.records.history("shop", 9)] == [waiting, abandoned]
 
 
+@pytest.mark.threat(34)
 def test_a_worker_that_was_made_to_stop_at_once_leaves_nothing_that_waits_for_its_time(
     hookd: Installation, client: Redis
 ) -> None:
@@ -343,6 +355,7 @@ def test_signs_of_life_go_with_their_deployments(hookd: Installation, client: Re
 FULL = "18446744073709551615-18446744073709551615"
 
 
+@pytest.mark.threat(82)
 def test_a_stream_that_takes_nothing_more_is_set_aside(hookd: Installation, client: Redis) -> None:
     start(hookd, client, "hookd-1")
     wait_for(lambda: client.hget("rq:worker:hookd-1", "state") == b"idle", what="its first round")
@@ -357,6 +370,7 @@ def test_a_stream_that_takes_nothing_more_is_set_aside(hookd: Installation, clie
     assert client.exists(kept), "a clock that was set back by an hour is no reason"
 
 
+@pytest.mark.threat(52)
 def test_a_worker_is_listed_again_after_redis_lost_everything(hookd: Installation, client: Redis) -> None:
     worker = hookd.start_worker("hookd-1")
     wait_for(lambda: client.hget("rq:worker:hookd-1", "state") == b"idle", what="the worker")
@@ -374,6 +388,7 @@ def test_a_worker_is_listed_again_after_redis_lost_everything(hookd: Installatio
     assert worker.poll() is None
 
 
+@pytest.mark.threat(52)
 def test_a_worker_outlives_the_loss_of_everything_while_it_deploys(hookd: Installation, client: Redis) -> None:
     worker = hookd.start_worker("hookd-1")
     deployment_id = ask(hookd)
@@ -386,6 +401,7 @@ def test_a_worker_outlives_the_loss_of_everything_while_it_deploys(hookd: Instal
     assert worker.poll() is None
 
 
+@pytest.mark.threat(52)
 @pytest.mark.parametrize("busy", [False, True])
 def test_a_worker_stops_within_seconds_while_redis_is_away(tmp_path: Path, busy: bool) -> None:
     with Installation(tmp_path) as hookd:
@@ -422,6 +438,7 @@ def test_the_log_says_what_happens_and_not_that_nothing_does(hookd: Installation
     ]
 
 
+@pytest.mark.threat(40)
 def test_a_thousand_apps_are_looked_at_with_few_questions(hookd: Installation, client: Redis) -> None:
     text = (hookd.directory / "apps" / "shop.toml").read_text()
     for number in range(1000):

@@ -44,6 +44,7 @@ MANY = 50_000
 ODD = ["new\nline", "quo'te\"s", "größe ✓.txt", "-rf", "--output=x", " lead and trail ", "tab\there", "$(touch ran)"]
 
 
+@pytest.mark.threat(60)
 def test_odd_names_are_listed_and_written_as_they_are(tmp_path: Path, repository: Repository, out: Path) -> None:
     repository.commit_and_push({name: name for name in ODD})
     mirror = Mirror(tmp_path, repository)
@@ -52,6 +53,7 @@ def test_odd_names_are_listed_and_written_as_they_are(tmp_path: Path, repository
     assert content(mirror.written(out)) == {name: name.encode() for name in ODD}
 
 
+@pytest.mark.threat(60)
 def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path, repository: Repository) -> None:
     (repository.work / os.fsdecode(b"caf\xe9")).write_text("x")
     repository.commit_all()
@@ -79,6 +81,7 @@ def test_links_arrive_as_links_and_programs_as_programs(tmp_path: Path, reposito
     assert [entry.path for entry in entries if entry.is_link] == ["away", "link"]
 
 
+@pytest.mark.threat(17)
 def test_a_submodule_stays_empty_and_its_address_is_not_asked(
     tmp_path: Path, repository: Repository, out: Path
 ) -> None:
@@ -96,6 +99,7 @@ def test_a_submodule_stays_empty_and_its_address_is_not_asked(
     assert os.listdir(out / "lib") == []
 
 
+@pytest.mark.threat(17)
 def test_no_hook_of_the_mirror_runs(tmp_path: Path, repository: Repository, out: Path) -> None:
     repository.commit_and_push({"app.py": "1"})
     mirror = Mirror(tmp_path, repository)
@@ -111,6 +115,7 @@ def test_no_hook_of_the_mirror_runs(tmp_path: Path, repository: Repository, out:
     assert list(tmp_path.glob("ran-*")) == []
 
 
+@pytest.mark.threat(17)
 def test_no_filter_that_the_repository_asks_for_runs(tmp_path: Path, repository: Repository, out: Path) -> None:
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
     repository.commit_and_push(
@@ -137,6 +142,7 @@ def test_files_that_an_archive_would_leave_out_are_written(tmp_path: Path, repos
     assert content(out)["v"] == b"$Format:%H$"
 
 
+@pytest.mark.threat(60)
 def test_fifty_thousand_files_arrive(tmp_path: Path, repository: Repository, out: Path) -> None:
     argv = ["git", f"--git-dir={repository.bare}", "fast-import", "--quiet"]
     subprocess.run(argv, input=many_files(MANY), check=True)
@@ -154,6 +160,7 @@ def many_files(number: int) -> bytes:
     return (head + "".join(rows)).encode()
 
 
+@pytest.mark.threat(18)
 @pytest.mark.parametrize("name", [".git", "..", ".GIT"])
 def test_a_tree_that_would_write_into_git_s_own_or_outside_is_refused(
     tmp_path: Path, repository: Repository, name: str

@@ -38,6 +38,7 @@ def test_a_commit_on_another_branch_is_not_taken(mirror: Mirror, repository: Rep
     assert mirror.checkout.fetch_head() == head
 
 
+@pytest.mark.threat(59)
 def test_a_rewritten_branch_is_followed(mirror: Mirror, repository: Repository) -> None:
     mirror.checkout.fetch_head()
     repository.git("commit", "-q", "--amend", "-m", "rewritten")
@@ -55,6 +56,7 @@ def test_a_repository_with_long_object_ids_works(tmp_path: Path) -> None:
     assert mirror.checkout.resolve(head[:12]) == head
 
 
+@pytest.mark.threat(59)
 @pytest.mark.parametrize(("before", "after"), [("sha1", "sha256"), ("sha256", "sha1")])
 def test_a_repository_made_anew_with_other_object_ids_is_followed(tmp_path: Path, before: str, after: str) -> None:
     old = Repository(tmp_path / "repo", before)
@@ -66,6 +68,7 @@ def test_a_repository_made_anew_with_other_object_ids_is_followed(tmp_path: Path
     assert mirror.checkout.fetch_head() == head
 
 
+@pytest.mark.threat(59)
 def test_a_deleted_branch_is_said_in_a_sentence(mirror: Mirror, repository: Repository) -> None:
     mirror.checkout.fetch_head()
     (repository.bare / "refs" / "heads" / "main").unlink()
@@ -95,6 +98,7 @@ def test_a_repository_that_is_away_for_a_while_does_not_cost_the_mirror(mirror: 
     assert os.listdir(mirror.path) == kept
 
 
+@pytest.mark.threat(16)
 def test_a_tag_of_the_branch_s_name_is_not_taken_for_it(mirror: Mirror, repository: Repository) -> None:
     head = repository.head()
     repository.commit({"app.py": "tagged"})
@@ -109,6 +113,7 @@ def test_a_branch_inside_the_server_s_own_names_is_not_taken_for_it(mirror: Mirr
     assert mirror.checkout.fetch_head() == head
 
 
+@pytest.mark.threat(16)
 def test_a_ref_of_the_server_that_reads_as_an_option_runs_nothing(
     mirror: Mirror, repository: Repository, tmp_path: Path
 ) -> None:
@@ -120,6 +125,7 @@ def test_a_ref_of_the_server_that_reads_as_an_option_runs_nothing(
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.threat(16)
 def test_a_stranger_s_text_where_a_commit_belongs_runs_nothing(mirror: Mirror, tmp_path: Path) -> None:
     mirror.checkout.fetch_head()
     for text in (f"--output={tmp_path}/ran", "--all", "-h", "HEAD", "nope", "deadbee", ""):
@@ -141,6 +147,7 @@ def test_who_made_a_commit_is_read_whatever_it_says(mirror: Mirror, repository: 
     assert (about.author, about.subject) == ("Ada Lovelace", "\x1b[31mred")
 
 
+@pytest.mark.threat(19)
 @pytest.mark.parametrize(
     "stale",
     ["HEAD.lock", "packed-refs.lock", "config.lock", "shallow.lock", "refs/hookd/head.lock", "hookd-index.lock",
@@ -160,6 +167,7 @@ def test_what_a_killed_git_leaves_behind_does_not_stop_the_next(
     assert not (mirror.path / stale).exists()
 
 
+@pytest.mark.threat(19)
 @pytest.mark.parametrize("damaged", ["refs/hookd/head", "objects/pack/*.pack", "HEAD"])
 def test_a_mirror_damaged_by_a_power_cut_is_made_anew(mirror: Mirror, repository: Repository, damaged: str) -> None:
     mirror.checkout.fetch_head()
@@ -170,6 +178,7 @@ def test_a_mirror_damaged_by_a_power_cut_is_made_anew(mirror: Mirror, repository
     assert mirror.checkout.fetch_head() == newer
 
 
+@pytest.mark.threat(19)
 def test_a_mirror_that_was_only_half_made_is_made_anew(mirror: Mirror, repository: Repository) -> None:
     half = mirror.path.with_suffix(".new")
     (half / "refs").mkdir(parents=True)
@@ -177,6 +186,7 @@ def test_a_mirror_that_was_only_half_made_is_made_anew(mirror: Mirror, repositor
     assert not half.exists()
 
 
+@pytest.mark.threat(19)
 @pytest.mark.parametrize("lost", ["refs", "objects", "HEAD"])
 def test_a_mirror_that_was_only_half_removed_is_made_anew(mirror: Mirror, repository: Repository, lost: str) -> None:
     mirror.checkout.fetch_head()

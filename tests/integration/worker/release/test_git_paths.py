@@ -105,6 +105,8 @@ def test_a_revert_back_to_what_serves_changes_nothing(tmp_path: Path, repository
     assert not changes(tmp_path, repository, base, SRC)
 
 
+@pytest.mark.threat(41)
+@pytest.mark.promise(30)
 def test_a_change_among_passed_over_commits_counts_however_old_it_is(tmp_path: Path, repository: Repository) -> None:
     base = repository.head()
     repository.commit({"docs/guide.md": "two"})
@@ -127,6 +129,7 @@ def test_a_rewritten_history_is_compared_with_what_serves(
     assert mirror.checkout.changes(base, head) is expected
 
 
+@pytest.mark.threat(41)
 def test_what_serves_and_is_not_in_the_mirror_any_more_is_no_reason_to_pass_a_head_over(
     tmp_path: Path, repository: Repository
 ) -> None:
@@ -140,6 +143,7 @@ def test_what_serves_and_is_not_in_the_mirror_any_more_is_no_reason_to_pass_a_he
     assert any("bad object" in line for line in mirror.lines)
 
 
+@pytest.mark.threat(41)
 def test_the_repository_s_own_attributes_and_drivers_have_no_say(tmp_path: Path, repository: Repository) -> None:
     ran = tmp_path / "ran"
     repository.commit({".gitattributes": "* diff=evil -text\n*.py binary export-ignore\n"})

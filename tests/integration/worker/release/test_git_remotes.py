@@ -87,6 +87,7 @@ def group_of_git() -> list[str]:
     return found
 
 
+@pytest.mark.threat(20)
 def test_a_server_that_never_answers_is_given_up_with_everything_that_git_started(tmp_path: Path) -> None:
     with silent_peer() as port:
         mirror = Mirror(tmp_path, f"http://127.0.0.1:{port}/shop.git", limits={"git_seconds": 1})
@@ -95,6 +96,7 @@ def test_a_server_that_never_answers_is_given_up_with_everything_that_git_starte
         assert group_of_git() == []
 
 
+@pytest.mark.threat(20)
 def test_a_server_that_hangs_after_it_worked_does_not_cost_the_mirror(tmp_path: Path) -> None:
     repository = Repository(tmp_path / "repo")
     repository.commit_and_push({"app.py": "x"})
@@ -107,6 +109,7 @@ def test_a_server_that_hangs_after_it_worked_does_not_cost_the_mirror(tmp_path: 
     assert mirror.checkout.fetch_head() == head
 
 
+@pytest.mark.threat(20)
 def test_a_server_that_wants_a_password_gets_none_and_nobody_is_asked(
     tmp_path: Path, strict_server: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,6 +124,7 @@ def test_a_server_that_wants_a_password_gets_none_and_nobody_is_asked(
     assert not asked.exists()
 
 
+@pytest.mark.threat(17)
 @pytest.mark.parametrize("transport", ["file", "http"])
 def test_a_transport_that_the_host_does_not_allow_is_refused(tmp_path: Path, transport: str) -> None:
     Repository(tmp_path / "repo").commit_and_push({"app.py": "x"})

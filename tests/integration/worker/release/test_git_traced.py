@@ -95,6 +95,7 @@ def _said(line: str) -> str:
     return " ".join([Path(path).name, *re.findall(r'"([^"]*)"', arguments)[1:]])
 
 
+@pytest.mark.threat(17)
 def test_nothing_but_git_runs_while_a_hostile_repository_is_fetched_and_written(tmp_path: Path, trap: Path) -> None:
     repository = hostile(tmp_path / "repo", trap)
     plant_in_the_mirror(tmp_path, repository, trap)
@@ -104,6 +105,7 @@ def test_nothing_but_git_runs_while_a_hostile_repository_is_fetched_and_written(
     assert (tmp_path / "out" / "sitecustomize.py").exists()
 
 
+@pytest.mark.threat(17)
 @pytest.mark.parametrize("line", ["url = --upload-pack={trap}", "update = !{trap}", "path = -x"])
 def test_a_submodule_that_would_run_something_is_refused_before_it_is_written(
     tmp_path: Path, trap: Path, line: str

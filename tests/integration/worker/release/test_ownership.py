@@ -105,6 +105,7 @@ def test_the_tree_itself_may_not_be_a_link(tree: Path, tmp_path: Path) -> None:
     assert modes(tree) == before
 
 
+@pytest.mark.threat(24)
 def test_a_file_with_a_second_name_is_refused_and_stays_as_it_is(tree: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.write_text("x")
@@ -121,6 +122,7 @@ def test_a_second_name_with_the_right_mode_is_no_reason_to_fail(tree: Path) -> N
     assert enforce(tree, SPLIT) == 0
 
 
+@pytest.mark.threat(24)
 def test_a_fifo_is_refused_without_being_opened(tree: Path) -> None:
     os.mkfifo(tree / "pkg" / "pipe")
     with pytest.raises(CommitRefused, match="pkg/pipe is neither a file, a directory nor a link"):
@@ -132,6 +134,7 @@ def test_a_second_run_changes_nothing(tree: Path) -> None:
     assert enforce(tree, CLOSED) == 0
 
 
+@pytest.mark.threat(60)
 @needs_root
 @pytest.mark.parametrize("policy", ["group", "acl"])
 def test_a_hundred_thousand_files_that_were_born_right_are_only_walked(policy: Literal["group", "acl"]) -> None:

@@ -77,6 +77,7 @@ def test_what_is_made_later_is_right_too(at: Host) -> None:
     assert (stranger == "body {}") == (at.policy == "split")
 
 
+@pytest.mark.threat(25, 27)
 def test_the_app_can_read_and_enter_but_write_nothing(at: Host) -> None:
     release, _ = at.deploy()
     for place in (release, release / "pkg", (release / "venv").resolve()):

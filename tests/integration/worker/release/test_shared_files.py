@@ -73,6 +73,7 @@ def test_placeholders_and_neighbours_are_accepted(app: App, mode: str, path: str
     reject_reserved_paths(app, [TreeEntry(mode, path)])
 
 
+@pytest.mark.threat(18)
 @pytest.mark.parametrize(
     ("links", "offender"),
     [

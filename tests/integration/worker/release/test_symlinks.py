@@ -17,6 +17,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.threat(31)
 def test_a_link_is_changed_and_then_on_disk_before_the_next_thing_happens(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

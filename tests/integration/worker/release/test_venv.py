@@ -33,10 +33,12 @@ def hashed(at: Installer, name: str) -> str:
     return f"{name}==1.0 --hash={hash_of(at.wheels / f'{name}-1.0-py3-none-any.whl')}\n"
 
 
+@pytest.mark.promise(65)
 def test_with_hashes_exactly_what_is_named_goes_in(at: Installer) -> None:
     assert installed(at.install({"requirements.txt": hashed(at, "beta")})) == {"beta": "1.0"}
 
 
+@pytest.mark.threat(75)
 def test_a_package_with_another_hash_is_refused(at: Installer) -> None:
     text = hashed(at, "alpha")
     make_wheel(at.wheels, "alpha", code="EVIL = True\n")
@@ -65,6 +67,7 @@ def locked(at: Installer, needs: str) -> dict[str, str]:
     return {name: (directory / name).read_text() for name in ("pyproject.toml", "uv.lock")}
 
 
+@pytest.mark.promise(65)
 def test_a_lock_brings_exactly_its_versions_and_not_the_project(at: Installer) -> None:
     files = locked(at, "beta")
     make_wheel(at.wheels, "alpha", "2.0")
@@ -82,10 +85,12 @@ def test_a_lock_that_does_not_fit_its_project_is_refused_in_a_sentence(at: Insta
         at.install({**files, "pyproject.toml": PROJECT.format(needs="beta")})
 
 
+@pytest.mark.promise(65)
 def test_a_project_file_brings_its_dependencies_and_not_the_project(at: Installer) -> None:
     assert installed(at.install({"pyproject.toml": PROJECT.format(needs="beta")})) == {"alpha": "1.0", "beta": "1.0"}
 
 
+@pytest.mark.threat(33)
 def test_requirements_that_cannot_be_resolved_end_in_a_sentence_that_says_why(at: Installer) -> None:
     make_wheel(at.wheels, "needy", requires=["nowhere>=2"])
     with pytest.raises(CommandFailed) as caught:
@@ -96,6 +101,7 @@ def test_requirements_that_cannot_be_resolved_end_in_a_sentence_that_says_why(at
     assert "\n" not in cause
 
 
+@pytest.mark.threat(75)
 def test_a_package_without_a_wheel_is_refused_and_the_way_out_is_named(at: Installer) -> None:
     trace = at.directory / "built"
     make_sdist(at.wheels, "gamma", trace)
@@ -112,6 +118,7 @@ def test_a_package_without_a_wheel_is_built_when_the_config_says_so(at: Installe
     assert trace.exists()
 
 
+@pytest.mark.threat(75)
 def test_a_package_built_for_one_app_does_not_reach_another(at: Installer) -> None:
     trace = at.directory / "built"
     make_sdist(at.wheels, "gamma", trace)
@@ -143,6 +150,7 @@ def test_a_change_in_an_included_file_makes_another_environment(at: Installer) -
     assert "beta" in installed(second)
 
 
+@pytest.mark.threat(33, 50)
 def test_an_environment_that_was_only_half_built_is_built_anew(at: Installer) -> None:
     files = {"requirements.txt": "alpha\n"}
     first = at.install(files)
@@ -153,6 +161,7 @@ def test_an_environment_that_was_only_half_built_is_built_anew(at: Installer) ->
     assert installed(first) == {"alpha": "1.0"}
 
 
+@pytest.mark.threat(30)
 def test_an_installation_that_failed_is_not_taken_for_a_complete_one(at: Installer) -> None:
     with pytest.raises(CommandFailed):
         at.install({"requirements.txt": "delta\n"})
@@ -160,6 +169,7 @@ def test_an_installation_that_failed_is_not_taken_for_a_complete_one(at: Install
     assert installed(at.install({"requirements.txt": "delta\n"})) == {"delta": "1.0"}
 
 
+@pytest.mark.threat(30)
 def test_an_environment_made_on_a_disk_that_filled_up_is_not_taken_for_a_complete_one(at: Installer) -> None:
     """Python leaves half a .pyc file there and says nothing."""
     files = {"requirements.txt": "alpha\n"}
@@ -171,6 +181,7 @@ def test_an_environment_made_on_a_disk_that_filled_up_is_not_taken_for_a_complet
     assert "is used again" not in at.log
 
 
+@pytest.mark.threat(27)
 def test_no_file_of_an_environment_is_shared_with_the_cache(at: Installer) -> None:
     venv = at.install({"requirements.txt": "beta\n"})
     files = [path for path in venv.rglob("*") if path.is_file() and not path.is_symlink()]

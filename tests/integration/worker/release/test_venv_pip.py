@@ -44,6 +44,7 @@ def test_a_package_without_a_wheel_is_refused_and_the_way_out_works(at: Installe
     assert installed(at.install({"requirements.txt": "gamma\n"}, allow_build=True)) == {"gamma": "1.0"}
 
 
+@pytest.mark.threat(75)
 def test_no_line_makes_pip_run_build_code_of_the_commit(at: Installer) -> None:
     for line in ("-e./pkg", "pkg/", "pkg @ file:./pkg", "--no-binary gamma"):
         with pytest.raises(CommitRefused):

@@ -79,6 +79,7 @@ def shown(text: str, site: GuardedInstallation) -> list[str]:
     return [what for what, secret in hidden(site).items() if secret in text]
 
 
+@pytest.mark.threat(21)
 def test_no_log_holds_a_secret(site: GuardedInstallation) -> None:
     logs = {path: path.read_text() for path in (*site.directory.glob("*.log"), *site.directory.glob("state/logs/*/*"))}
     assert len(logs) >= 5
@@ -87,6 +88,7 @@ def test_no_log_holds_a_secret(site: GuardedInstallation) -> None:
     assert {str(path): shown(log, site) for path, log in logs.items() if shown(log, site)} == {}
 
 
+@pytest.mark.threat(21)
 def test_redis_holds_no_secret(site: GuardedInstallation) -> None:
     text = everything_in(site)
     assert "X-Gitea-Signature" in text, "which check failed is kept"
@@ -96,6 +98,7 @@ def test_redis_holds_no_secret(site: GuardedInstallation) -> None:
 PAGES = ["/apps", "/apps/{}", "/apps/{}/decisions", "/metrics", "/deployments/{id}", "/deployments/{id}/log"]
 
 
+@pytest.mark.threat(21)
 @pytest.mark.parametrize("app", ["shop", "broken"])
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("token", [TOKEN, "another"])
@@ -107,6 +110,7 @@ def test_no_page_holds_a_secret(site: GuardedInstallation, page: str, app: str, 
     assert shown(f"{answer}{headers}", site) == []
 
 
+@pytest.mark.threat(21)
 def test_no_answer_to_a_push_holds_a_secret(site: GuardedInstallation) -> None:
     body = push_body("shop")
     for secret in (WEBHOOK, BAD):
@@ -115,11 +119,13 @@ def test_no_answer_to_a_push_holds_a_secret(site: GuardedInstallation) -> None:
         assert signed(body, WEBHOOK) not in f"{answer}{headers}"
 
 
+@pytest.mark.threat(21)
 def test_no_command_line_holds_a_secret(site: GuardedInstallation) -> None:
     assert "hookd.cli" in command_lines()
     assert shown(command_lines(), site) == []
 
 
+@pytest.mark.threat(21)
 def test_the_secrets_of_the_receiver_are_not_in_the_workers_environment(site: GuardedInstallation) -> None:
     setting = f"HOOKD_CONFIG={site.config_path}".encode()
     found = []

@@ -114,6 +114,8 @@ def answered(users: list[socket.socket]) -> bytes:
     return told
 
 
+@pytest.mark.threat(28)
+@pytest.mark.promise(64)
 @pytest.mark.parametrize("health", BAD.values(), ids=BAD.keys())
 def test_a_release_with_a_bad_health_page_ends_and_no_user_has_seen_it(tmp_path: Path, health: str) -> None:
     site = Site(tmp_path, f"time.sleep(0.3); {health}")
@@ -159,6 +161,7 @@ def test_the_reason_stands_in_gunicorns_log(tmp_path: Path) -> None:
     assert "/healthz answered 504, not 200: this release takes no requests" in site.log
 
 
+@pytest.mark.promise(64)
 def test_a_healthy_release_serves_after_each_first_worker_was_asked_once(tmp_path: Path) -> None:
     site = Site(tmp_path)
     with site.gunicorn():

@@ -99,6 +99,7 @@ def test_no_line_is_wider_than_the_terminal_and_a_fact_stays_in_one() -> None:
     assert any("running 000001-1869b1db108b" in line for line in printed)
 
 
+@pytest.mark.threat(35)
 def test_a_stranger_s_text_steers_neither_the_terminal_nor_the_colours() -> None:
     hostile = "\x1b]0;x\x07[red]x[/]\n\u202e"
     shown = "\n".join(

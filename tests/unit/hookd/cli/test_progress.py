@@ -47,6 +47,7 @@ def test_what_the_worker_says_is_passed_on(hint: str | None) -> None:
     assert passed_on(hint) == hint
 
 
+@pytest.mark.threat(65)
 @pytest.mark.parametrize(
     "hint",
     [

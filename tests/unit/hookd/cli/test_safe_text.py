@@ -15,6 +15,7 @@ def test_what_steers_a_terminal_is_written_out() -> None:
     assert sanitize_markup(f"[red]\n\t{HOSTILE}") == rf"\[red]\n\t{SHOWN}"
 
 
+@pytest.mark.threat(64)
 def test_what_root_s_commands_say_is_harmless(capsys: pytest.CaptureFixture[str]) -> None:
     print_line(f"\n  untracked: {HOSTILE}\n")
     assert capsys.readouterr().out == f"\n  untracked: {SHOWN}\n\n"

@@ -56,6 +56,7 @@ def test_every_missing_key_is_reported_at_once() -> None:
     ]
 
 
+@pytest.mark.promise(66)
 @pytest.mark.parametrize(
     "section", ["dependencies", "build", "shared", "ownership", "service", "health", "limits", "surprise"]
 )
@@ -81,6 +82,7 @@ def test_a_plain_repository_url_is_accepted(url: str) -> None:
     assert app(repository=url).repository == url
 
 
+@pytest.mark.threat(16)
 @pytest.mark.parametrize(
     ("url", "wanted"),
     [
@@ -132,6 +134,7 @@ def test_credentials_in_a_url_are_refused_and_not_repeated(url: str) -> None:
     assert "ter2" not in problem
 
 
+@pytest.mark.threat(16)
 @pytest.mark.parametrize("branch", ["-b", "--upload-pack=id", "", "a..b", "a b", "refs/heads/", "@{-1}"])
 def test_a_branch_that_git_refuses_or_takes_for_an_option_is_refused(branch: str) -> None:
     assert problems(branch=branch) == [
@@ -244,6 +247,7 @@ def test_apps_that_share_nothing_do_not_clash() -> None:
     assert Catalogue(apps=(app(), other(), other("wiki"))).conflicts() == []
 
 
+@pytest.mark.threat(69)
 @pytest.mark.parametrize("root", ["/srv/shop", "/srv/shop/blog", "/srv"])
 def test_one_apps_directory_in_another_is_a_clash(root: str) -> None:
     [clash] = Catalogue(apps=(app(), other(root=root))).conflicts()

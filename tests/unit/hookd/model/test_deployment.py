@@ -44,6 +44,7 @@ def deployment(status: Status = Status.QUEUED) -> Deployment:
     return Deployment(id=ID, app="shop", trigger=Trigger.PUSH, status=status, created_at=AT)
 
 
+@pytest.mark.threat(53)
 @pytest.mark.parametrize(("before", "after"), EVERY_PAIR)
 def test_only_the_steps_of_the_table_are_taken(before: Status, after: Status) -> None:
     if (before, after) in ALLOWED:

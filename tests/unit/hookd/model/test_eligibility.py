@@ -57,6 +57,7 @@ REFUSALS: list[tuple[list[JournalEvent], str, Verdict, str]] = [
 ]
 
 
+@pytest.mark.promise(17)
 @pytest.mark.parametrize(("events", "head", "verdict", "reason"), REFUSALS)
 def test_a_push_does_not_deploy_what_is_deployed_pinned_away_or_quarantined(
     events: list[JournalEvent], head: str, verdict: Verdict, reason: str

@@ -102,6 +102,7 @@ def test_a_new_id_names_its_app_and_its_millisecond() -> None:
     assert ids.app_of(found) == "shop-2"
 
 
+@pytest.mark.threat(15)
 def test_ids_of_one_millisecond_differ() -> None:
     assert len({ids.new_deployment_id("shop", AT) for _ in range(100)}) == 100
 

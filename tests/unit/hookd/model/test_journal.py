@@ -93,6 +93,7 @@ def test_the_way_back_leads_to_the_release_that_was_good_last_not_to_the_one_bui
     assert state.previous_good.name == ONE
 
 
+@pytest.mark.promise(46)
 def test_a_second_way_back_leads_further_back_and_not_forth_again() -> None:
     back: list[JournalEvent] = [Switched(**STAMP, release=TWO), Good(**STAMP, release=TWO)]
     state = fold([*deployed(ONE, A), *deployed(TWO, B), *deployed(THREE, C), *back])

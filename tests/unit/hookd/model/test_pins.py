@@ -21,6 +21,7 @@ def pinned(room: str) -> dict[str, Version]:
     return {name: Version(version) for name, version in re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE)}
 
 
+@pytest.mark.threat(76)
 @pytest.mark.parametrize("room", ASKED)
 def test_a_pin_that_the_project_does_not_accept(room: str) -> None:
     pins = pinned(room)
@@ -29,6 +30,7 @@ def test_a_pin_that_the_project_does_not_accept(room: str) -> None:
         assert pins[requirement.name.lower()] in requirement.specifier, text
 
 
+@pytest.mark.threat(76)
 @pytest.mark.parametrize("room", ASKED)
 def test_a_pin_without_a_hash_or_with_an_address(room: str) -> None:
     text = (PROJECT / room / "requirements.txt").read_text()
@@ -37,6 +39,7 @@ def test_a_pin_without_a_hash_or_with_an_address(room: str) -> None:
     assert "://" not in text
 
 
+@pytest.mark.threat(76)
 def test_what_runs_is_tested_in_the_same_versions() -> None:
     tested = pinned("tests")
     assert {name: tested[name] for name in pinned("units")} == pinned("units")

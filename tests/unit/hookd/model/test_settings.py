@@ -31,6 +31,7 @@ def test_status_pages_are_not_public_unless_the_file_says_so() -> None:
     assert not Settings.model_validate({}).receiver.public_status
 
 
+@pytest.mark.promise(66)
 @pytest.mark.parametrize("section", SECTIONS)
 def test_an_unknown_key_is_named_with_its_section(section: str) -> None:
     assert problems({section: {"colour": 1}}) == [

@@ -103,6 +103,7 @@ def test_the_receivers_two_waits_fit_into_the_two_seconds_that_are_promised() ->
     assert 2 * RECEIVER_SECONDS <= 2.0
 
 
+@pytest.mark.threat(52)
 def test_the_worker_comes_again_until_redis_answers(tmp_path: Path) -> None:
     server = Server(tmp_path / "s", lambda caller: b"" if caller < 3 else b"+PONG\r\n")
     with server.running(), RetryingRedis.from_url(server.url, protocol=2, driver_info=None) as client:
@@ -110,6 +111,7 @@ def test_the_worker_comes_again_until_redis_answers(tmp_path: Path) -> None:
         assert server.callers == 3
 
 
+@pytest.mark.threat(52)
 def test_the_worker_waits_for_a_redis_that_is_still_reading_its_file(tmp_path: Path) -> None:
     server = Server(tmp_path / "s", lambda caller: b"-LOADING Redis is loading\r\n" if caller == 1 else b"+PONG\r\n")
     with server.running(), RetryingRedis.from_url(server.url, protocol=2, driver_info=None) as client:

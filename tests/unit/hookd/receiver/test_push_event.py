@@ -117,6 +117,7 @@ def test_a_ping_is_answered_with_pong() -> None:
     assert classify_event(APP, "ping", b'{"zen": "..."}') == Ignored("the webhook is set up", status="pong")
 
 
+@pytest.mark.threat(7)
 @pytest.mark.parametrize("event", ["push", "ping", "create"])
 @pytest.mark.parametrize(
     "payload",
@@ -166,6 +167,7 @@ def test_a_refusal_does_not_repeat_what_was_sent() -> None:
     assert "<script>" not in refused(json.dumps({**EVENT, "after": "<script>"}).encode())
 
 
+@pytest.mark.threat(7)
 @given(st.binary(max_size=200), st.text(max_size=20))
 def test_random_bytes_are_never_a_push(payload: bytes, event: str) -> None:
     found = outcome(event, payload)

@@ -77,6 +77,7 @@ def test_a_large_body_waits_on_disk() -> None:
         assert not isinstance(spool._file, io.BytesIO)
 
 
+@pytest.mark.threat(1)
 def test_the_wait_for_each_piece_is_bounded() -> None:
     sock = Noted()
     signed_request.read_body(io.BytesIO(b"x"), 1, lambda _: None, sock).close()

@@ -24,11 +24,13 @@ def test_ordinary_apps_claim_nothing_that_is_not_theirs(app: App) -> None:
     assert told(app, *(other for other in (SHOP, BLOG, ADOPTED, FOREIGN, AT_HOME) if other != app)) == []
 
 
+@pytest.mark.threat(69)
 @pytest.mark.parametrize("name", ["hookd", "hookd-redis", "hookd-worker", "hookd-shop"])
 def test_hookd_s_own_names_are_taken(name: str) -> None:
     assert f"{name}: hookd's own units are called so; choose another name" in told(entry(name))
 
 
+@pytest.mark.threat(69)
 @pytest.mark.parametrize("name", ["shop-blue", "shop-green", "shop-bridge", "shop-check"])
 def test_another_app_s_unit_is_taken_whichever_app_comes_first(name: str) -> None:
     new, wanted = entry(name), f"both would have the unit {name}.service; choose another name"
@@ -59,6 +61,7 @@ def test_the_usual_transports_are_allowed(url: str) -> None:
     assert told(entry("shop").model_copy(update={"repository": url})) == []
 
 
+@pytest.mark.threat(69)
 @pytest.mark.parametrize("user", ["root", "manager", "hookd", "hookd-redis"])
 def test_an_app_runs_as_nobody_who_may_do_more(user: str) -> None:
     assert told(entry("shop", ownership={"user": user})) == [f"ownership.user: an app does not run as {user}"]
@@ -69,6 +72,7 @@ def test_code_is_given_to_no_group_that_may_do_more(group: str) -> None:
     assert told(entry("shop", ownership={"group": group})) == [f"ownership.group: {group} is not for apps"]
 
 
+@pytest.mark.threat(69)
 @pytest.mark.parametrize("path", ["/", "/etc", "/etc/shop", "/usr/local/shop", "/var/lib/hookd/x", "/var/lib", "/opt"])
 def test_places_of_the_system_and_those_around_them_are_refused(path: str) -> None:
     """`permissions --fix` would give such a directory away, and a deployment would write to it."""
@@ -88,6 +92,7 @@ def test_a_key_of_the_system_is_refused_and_one_of_hookd_s_is_not() -> None:
     assert told(entry("shop", deploy_key="/var/lib/hookd/keys/shop")) == []
 
 
+@pytest.mark.threat(26)
 def test_variables_that_root_reads_stand_where_only_root_writes() -> None:
     (found,) = told(entry("shop", service={"units": "hookd", "environment_file": "/srv/shop/shared/.env"}))
     assert found.endswith("must stand where only root writes, such as /etc/hookd/env/shop")

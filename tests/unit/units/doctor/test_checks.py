@@ -100,6 +100,7 @@ def stamp(**more: Any) -> dict[str, Any]:
     return {"at": datetime(2026, 8, 1, tzinfo=UTC), "deployment": "shop-20260801T120000000-000001", **more}
 
 
+@pytest.mark.threat(38)
 @pytest.mark.parametrize(
     ("now", "head", "level", "told"),
     [
@@ -148,6 +149,7 @@ def test_what_a_look_found_and_is_no_longer_so_is_not_repeated(verdict: Verdict)
     assert found.hint == "sudo hookd deploy shop"
 
 
+@pytest.mark.threat(67)
 @pytest.mark.parametrize(
     ("said", "told"),
     [

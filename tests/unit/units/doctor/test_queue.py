@@ -57,6 +57,7 @@ def test_how_the_last_deployment_ended(history: list[Deployment], expected: list
     assert all("hookd logs shop-" in (one.hint or "") for one in found)
 
 
+@pytest.mark.threat(65)
 def test_the_cause_of_a_failure_is_told_and_its_hint_is_not() -> None:
     """Whoever took the receiver over may write a record; root types what the doctor says."""
     (found,) = check_last_deployment(

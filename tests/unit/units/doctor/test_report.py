@@ -28,6 +28,7 @@ def printed(found: Report, *, quiet: bool = False) -> list[str]:
     return out.getvalue().splitlines()
 
 
+@pytest.mark.promise(38)
 @pytest.mark.parametrize(
     ("findings", "status"),
     [

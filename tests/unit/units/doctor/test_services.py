@@ -81,6 +81,7 @@ def test_an_app_that_is_restarted_has_one_service() -> None:
     assert serving_units(app("restart", "existing"), AppState()) == ("shop.service",)
 
 
+@pytest.mark.threat(39)
 def test_a_look_for_lost_pushes_that_fails_or_is_not_there_is_an_error() -> None:
     unit = Unit("hookd-reconcile.service", load="loaded")
     assert not list(check_reconcile_unit(unit))

@@ -84,6 +84,7 @@ def test_an_app_is_not_kept_from_what_ordinary_apps_do(app: App, name: str) -> N
     assert "RemoveIPC" not in found
 
 
+@pytest.mark.threat(29)
 @every_service
 def test_neither_a_burst_of_deployments_nor_a_crash_ends_the_site(app: App, name: str) -> None:
     found = service(app, name)

@@ -57,6 +57,7 @@ def test_every_file_belongs_to_root_and_nobody_else_can_write_it(host: object) -
         assert file.mode == (0o440 if path.parent.name == "sudoers.d" else 0o644), path
 
 
+@pytest.mark.promise(39)
 def test_the_receiver_can_do_nothing_but_answer() -> None:
     receiver = unit(HOST, "hookd.service")
     assert receiver["User"] == ["hookd"]
@@ -123,6 +124,7 @@ def test_home_directories_are_hidden_from_the_worker_unless_an_app_lies_in_one()
     assert unit(HOST, WORKER, SHOP, AT_HOME)["ProtectHome"] == ["read-only"]
 
 
+@pytest.mark.threat(34)
 def test_a_worker_that_is_stopped_has_time_for_the_longest_deployment() -> None:
     slow = SHOP.model_copy(update={"limits": SHOP.limits.model_copy(update={"deploy_seconds": 7200})})
     assert unit(HOST, WORKER, BLOG, slow)["TimeoutStopSec"] == ["7260"]
@@ -130,6 +132,7 @@ def test_a_worker_that_is_stopped_has_time_for_the_longest_deployment() -> None:
     assert unit(HOST, WORKER)["KillMode"] == ["mixed"]
 
 
+@pytest.mark.threat(23)
 @pytest.mark.parametrize("name", [WORKER, "shop.service"])
 def test_whoever_needs_sudo_has_nothing_that_breaks_it_before_systemd_257(name: str) -> None:
     service = unit(HOST, name, SHOP)
@@ -137,6 +140,7 @@ def test_whoever_needs_sudo_has_nothing_that_breaks_it_before_systemd_257(name: 
     assert service["CapabilityBoundingSet"] == ["CAP_SETUID CAP_SETGID CAP_AUDIT_WRITE"]
 
 
+@pytest.mark.threat(23)
 @pytest.mark.parametrize("name", [WORKER, "shop.service"])
 def test_from_257_on_it_is_locked_in_further_and_sudo_still_works(name: str) -> None:
     service = unit(NEW_HOST, name, SHOP)
@@ -152,6 +156,7 @@ def test_the_closer_sandbox_is_a_drop_in_of_its_own() -> None:
     assert drop_in not in files(HOST)
 
 
+@pytest.mark.threat(81)
 def test_redis_listens_on_one_socket_and_never_drops_a_push() -> None:
     text = files(HOST)[Path("/etc/hookd/redis.conf")].text
     said = dict(line.split(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))

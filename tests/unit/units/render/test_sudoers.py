@@ -61,6 +61,8 @@ def used(app: App) -> set[str]:
     return verbs_said_in("deploy/blue_green.py", "boot.py", "deploy/repair.py")
 
 
+@pytest.mark.threat(22)
+@pytest.mark.promise(1)
 @pytest.mark.parametrize("app", EVERY_APP, ids=lambda app: f"{app.name}-{app.service_name}")
 def test_the_file_allows_what_the_worker_says_and_nothing_more(app: App) -> None:
     rules = allowed(app)
@@ -89,6 +91,7 @@ def test_nothing_else_of_the_worker_asks_for_a_service() -> None:
     assert speakers == {"manager.py"}
 
 
+@pytest.mark.threat(22)
 @pytest.mark.parametrize("app", EVERY_APP, ids=lambda app: f"{app.name}-{app.service_name}")
 def test_each_rule_is_three_literal_words(app: App) -> None:
     for rule in allowed(app):

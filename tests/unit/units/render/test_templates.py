@@ -110,6 +110,7 @@ def expanded(unit: str) -> Iterator[str]:
 SHAPES = {app.name: sorted(shapes(app)) for app in (SHOP, BLOG, ADOPTED)}
 
 
+@pytest.mark.threat(68)
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("app", [SHOP, BLOG, ADOPTED], ids=lambda app: app.name)
 @settings(max_examples=40)
@@ -146,6 +147,7 @@ def test_a_path_that_passed_is_made_of_harmless_signs(text: str) -> None:
     assert re.fullmatch(r"/[A-Za-z0-9._/@+~%-]*", passed)
 
 
+@pytest.mark.threat(68)
 @given(text=st.text())
 def test_what_is_quoted_is_one_word_that_systemd_reads_back(text: str) -> None:
     try:

@@ -110,6 +110,7 @@ def in_vain(hours: int, what: str = OLDER.what) -> Deployment:
     return mended.model_copy(update={"steps": tuple(steps)})
 
 
+@pytest.mark.threat(37)
 def test_a_service_that_was_started_again_in_vain_is_left_alone_and_that_is_said() -> None:
     """However long ago: it takes requests, and each restart would disturb them for nothing."""
     ruling = decide(found(head=A, running=ELSEWHERE, history=(in_vain(5),)), NOW)
@@ -152,6 +153,7 @@ def test_who_is_not_behind(seen: Observation) -> None:
     assert late(seen) is None
 
 
+@pytest.mark.threat(38)
 def test_as_long_as_the_same_commit_serves_it_is_behind_since_then() -> None:
     first = late(found())
     assert first is not None
@@ -181,6 +183,8 @@ def test_that_the_head_is_not_known_is_over_when_it_was_seen_and_not_before() ->
     assert with_journal_state(view.model_copy(update={"head": B}), state(), head_seen=True).behind is None
 
 
+@pytest.mark.threat(38)
+@pytest.mark.promise(14)
 @pytest.mark.parametrize(
     ("commits", "minutes", "verdict", "said"),
     [

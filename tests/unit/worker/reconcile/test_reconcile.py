@@ -19,6 +19,7 @@ class Broken:
         raise OverflowError(f"date value out of range for {app.name}")
 
 
+@pytest.mark.threat(40)
 def test_what_nobody_thought_of_ends_one_look_and_is_said_with_its_trace(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
         assert reconcile_app(cast("Reconciler", Broken()), app("restart"), "one") == 1

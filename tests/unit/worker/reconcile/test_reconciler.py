@@ -21,6 +21,7 @@ def test_a_repository_s_host(repository: str, host: str) -> None:
     assert git_host(repository) == host
 
 
+@pytest.mark.threat(40)
 def test_who_kept_two_waiting_is_waited_for_by_nobody_else() -> None:
     hosts = CircuitBreaker()
     assert not hosts.is_open(SLOW)

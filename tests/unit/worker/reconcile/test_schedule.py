@@ -19,6 +19,8 @@ def due(seconds_ago: float, every: int = 180, life: str = "one", app: str = "sho
     return is_due(app, every, LastCheck(now - seconds_ago, "one"), life=life, now=now, pace=30)
 
 
+@pytest.mark.threat(5)
+@pytest.mark.promise(12)
 def test_an_answer_is_never_older_than_it_may_be() -> None:
     """Whatever is not due now is due at the next look, before its time is over."""
     for seconds in range(150):
@@ -30,11 +32,13 @@ def test_nobody_is_asked_much_more_often_than_wanted() -> None:
     assert not any(due(seconds) for seconds in range(120))
 
 
+@pytest.mark.threat(40)
 def test_apps_are_not_all_asked_at_once() -> None:
     at = [next(seconds for seconds in range(200) if due(seconds, app=f"app-{number}")) for number in range(50)]
     assert len(set(at)) > 10
 
 
+@pytest.mark.threat(32)
 def test_it_is_due_at_once_when_nobody_knows_when_it_was() -> None:
     assert is_due("shop", 180, None, life="one", now=NOW.timestamp(), pace=30)
     assert due(1, life="another"), "Redis was away meanwhile"
@@ -75,6 +79,7 @@ def one(
     )
 
 
+@pytest.mark.threat(37)
 @pytest.mark.parametrize(("failures", "minutes"), [(1, 3), (2, 6), (3, 12), (4, 24), (5, 48), (6, 60), (20, 60)])
 def test_pauses_grow_until_they_are_an_hour(failures: int, minutes: int) -> None:
     history = tries(*((Status.FAILED, number) for number in range(failures)))
@@ -104,6 +109,7 @@ def test_a_pause_is_counted_from_the_last_real_end() -> None:
     )
 
 
+@pytest.mark.threat(20)
 def test_pushes_during_an_outage_of_the_git_host_cost_no_pause() -> None:
     """Ten of them would have meant an hour after the host was back."""
     outage = [unfetched(Trigger.PUSH, number) for number in range(10)]
@@ -118,6 +124,7 @@ def test_a_head_that_cannot_be_fetched_although_the_git_host_answers_is_tried_ev
     assert build_retry_at(row, HEAD) == NOW + timedelta(minutes=12)
 
 
+@pytest.mark.threat(37)
 def test_a_head_that_a_deployment_did_not_find_is_asked_for_ever_more_rarely() -> None:
     """Look and deployment do not see the same: a host that answers now so, now so, must not keep the worker busy."""
     row = [one(Status.UNCHANGED, number, commit=OLD, claimed=HEAD) for number in range(3)]

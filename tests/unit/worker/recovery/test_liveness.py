@@ -38,6 +38,7 @@ def ending(*events: JournalEvent, release: str | None = None, before: Sequence[J
     return infer_outcome(record, [*before, *events], Status.FAILED, KILLED)
 
 
+@pytest.mark.threat(46)
 def test_a_release_that_was_found_well_and_serves_is_a_success() -> None:
     assert ending(BUILT, own(Switched), own(Good)) == Outcome(Status.SUCCEEDED, f"{KILLED}, after {NEW} was found well")
 
@@ -68,6 +69,7 @@ def test_a_release_that_was_bad_and_gave_way_was_rolled_back() -> None:
     assert found.cause == f"the new release is bad, {OLD} serves again: it answered 500 ({KILLED})"
 
 
+@pytest.mark.threat(46)
 def test_a_way_back_that_was_not_finished_is_none() -> None:
     assert ending(BUILT, own(Switched), BAD, own(Switched, OLD)).status is Status.FAILED
 

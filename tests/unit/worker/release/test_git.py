@@ -7,6 +7,7 @@ from worker.release.git import parse_ls_remote
 MAIN, OTHER = "a" * 40, "b" * 40
 
 
+@pytest.mark.threat(80)
 @pytest.mark.parametrize(
     ("lines", "head"),
     [

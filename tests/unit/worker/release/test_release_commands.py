@@ -40,7 +40,7 @@ GIT_COMMANDS = {
         ("git", "init", "--quiet", "--bare", "--object-format=sha256", "--template=", "--", "/state/shop.git"),
     ),
     "object_format": (GIT.object_format(), (*PREFIX, "rev-parse", "--show-object-format")),
-    "ask_remote": (
+    "ls_remote": (
         GIT.ls_remote(STRANGE, "main"),
         ("git", "ls-remote", "--end-of-options", STRANGE, "refs/heads/main"),
     ),
@@ -93,6 +93,7 @@ def test_a_git_command_is_exactly_this(name: str) -> None:
     assert command.env["HOME"] == "/state/home"
 
 
+@pytest.mark.threat(16)
 @pytest.mark.parametrize("name", [name for name, (command, _) in GIT_COMMANDS.items() if STRANGE in str(command.argv)])
 def test_nothing_of_a_stranger_stands_where_git_reads_options(name: str) -> None:
     argv = GIT_COMMANDS[name][0].argv
@@ -188,6 +189,7 @@ def test_circus_is_asked_over_its_own_socket_and_waited_for() -> None:
     assert manager.processes_command(service, "shop", LIMITS).argv == (*client, "list", "shop")
 
 
+@pytest.mark.threat(31)
 def test_the_flush_covers_the_file_system_of_the_release() -> None:
     assert symlinks.flush_command(Path("/srv/rel")).argv == ("sync", "--file-system", "/srv/rel")
 

@@ -15,6 +15,7 @@ def release(directory: Path, **files: str) -> Path:
     return directory
 
 
+@pytest.mark.promise(65)
 def test_a_lock_goes_before_requirements_and_these_before_the_project(tmp_path: Path) -> None:
     assert read_requirements(tmp_path, None).kind == "none"
     release(tmp_path, pyproject_toml="[project]\nname = 'x'\n")
@@ -102,6 +103,7 @@ OPTIONS = ["-e ./pkg", "-e./pkg", "-e .", "--editable=./pkg", "--edit ./pkg", "-
            "--config-settings=x=y pkg", "--global-option=x"]  # fmt: skip
 
 
+@pytest.mark.threat(75)
 @pytest.mark.parametrize("line", [*ON_DISK, *BUILT, *OPTIONS])
 @pytest.mark.parametrize("where", ["requirements.txt", "included.txt"])
 def test_a_line_that_would_run_build_code_is_refused(tmp_path: Path, line: str, where: str) -> None:

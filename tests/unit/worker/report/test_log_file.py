@@ -36,6 +36,7 @@ def test_a_second_log_of_the_same_name_does_not_erase_the_first(path: Path) -> N
     assert [line.split()[-1] for line in written(path, "second").splitlines()] == ["first", "second"]
 
 
+@pytest.mark.threat(35)
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -68,6 +69,7 @@ def test_a_credential_with_a_colour_in_its_middle_is_masked(path: Path) -> None:
     assert "canary-value" not in written(path, "key is canary\x1b[1m-value\x1b[0m")
 
 
+@pytest.mark.threat(61)
 @pytest.mark.parametrize("sign", ["x", "€", "\x00"])
 def test_a_flood_ends_at_the_cap_and_says_so_once(path: Path, sign: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.report.log_file.LARGEST_BYTES", cap := 100_000)
@@ -123,6 +125,7 @@ def test_a_link_in_the_log_s_place_is_not_followed(path: Path, tmp_path: Path) -
     assert victim.read_text() == "untouched"
 
 
+@pytest.mark.threat(30)
 def test_a_full_disk_does_not_end_the_deployment() -> None:
     with LogFile(Path("/dev/full"), Redaction({})) as log:
         log.line("build", "first")

@@ -13,6 +13,7 @@ ENVIRONMENT = {
 }
 
 
+@pytest.mark.threat(21)
 @pytest.mark.parametrize(
     "name", ["SECRET_KEY", "API_TOKEN", "DB_PASSWORD", "SMTP_PASS", "SENTRY_DSN", "URL", "MY_URL", "AUTH"]
 )
@@ -21,6 +22,7 @@ def test_a_value_under_a_telling_name_is_masked(name: str) -> None:
     assert masks.apply("before canary.(value)+ after") == f"before {MASK} after"
 
 
+@pytest.mark.threat(21)
 @pytest.mark.parametrize("cut", "#/?")
 @pytest.mark.parametrize("scheme", ["http://", ""])
 def test_a_proxy_s_password_is_masked_also_where_a_program_cuts_it_short(scheme: str, cut: str) -> None:

@@ -45,8 +45,9 @@ def test_what_is_right_is_left_alone() -> None:
     assert whats(double(made="existing", umbrella=ServiceState())) == []
 
 
+@pytest.mark.threat(37)
 @pytest.mark.parametrize(
-    ("unit", "link", "faults"),
+    ("unit", "link", "drifts"),
     [
         (UP, RIGHT, []),
         (ServiceState("active", 50.0), RIGHT, ["release"]),
@@ -89,7 +90,7 @@ def test_a_service_runs_what_it_says_or_else_what_its_link_led_to_when_it_starte
 
 
 @pytest.mark.parametrize(
-    ("running", "stopped", "faults"),
+    ("running", "is_stopped", "drifts"),
     [
         (single(FAILED), False, [("service", "shop")]),
         (single(DOWN), True, []),
@@ -116,7 +117,7 @@ def test_one_service(running: DriftReport, is_stopped: bool, drifts: list[tuple[
 
 
 @pytest.mark.parametrize(
-    ("changes", "stopped", "faults"),
+    ("changes", "is_stopped", "drifts"),
     [
         ({"green": FAILED}, False, [("service", "shop-green")]),
         ({"green": DOWN}, False, [("service", "shop-green")]),

@@ -150,6 +150,7 @@ def test_the_deadline_is_for_the_first_good_answers_not_for_staying_well(path: P
         check(running.url, deadline=0.2, steady=0.5)
 
 
+@pytest.mark.promise(16)
 def test_three_good_answers_in_a_row_are_asked_for(path: Path | None) -> None:
     with server(summary(200), path=path) as running:
         assert check(running.url) == [f"{running.url} answered 200, 3 times in a row"]
