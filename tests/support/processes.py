@@ -16,12 +16,16 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 30, what: str = "the condition") -> None:
-    """Wait until a condition holds; fail the test when it never does."""
-    end = time.monotonic() + seconds
+    """Wait until a condition holds; fail the test when it never does.
+
+    A long wait looks less often, because tests side by side wait for most of their time and every look costs.
+    """
+    start = time.monotonic()
     while not condition():
-        if time.monotonic() > end:
+        waited = time.monotonic() - start
+        if waited > seconds:
             raise AssertionError(f"{what} did not come about within {seconds:g} s")
-        time.sleep(0.02)
+        time.sleep(min(max(0.02, waited / 20), 0.1))
 
 
 def free_port() -> int:
