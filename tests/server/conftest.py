@@ -2,34 +2,14 @@
 
 import os
 from collections.abc import Generator, Iterator
-from typing import Final
 
 import pytest
 
-from tests.support import dice
+from tests.support import dice, summary
 from tests.support.server.machine import Machine
 from tests.support.server.needs import can_boot
 from tests.support.server.places import workplace
 from tests.support.server.servers import Servers
-
-# Half of the tests by their time, so that two runs side by side take hardly longer than one of the halves. What turns
-# the kernel's own protection of links off, or looks at it, stays together.
-HALVES: Final = {
-    "1": "at_once compose doctor freeze handover inside_an_app permissions_attack power_cuts privileges readme_server"
-    " redis_attack root_code support_engine units writable",
-    "2": "adopt app_add certificates chmod edit existing_unit fail2ban interrupted reconcile set_up support"
-    " support_layers support_network uninstall wrong_input",
-}
-
-
-def files(half: str) -> frozenset[str]:
-    """Name the files of a half."""
-    return frozenset(f"test_{name}.py" for name in HALVES[half].split())
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let a run be split."""
-    parser.addoption("--half", choices=sorted(HALVES), help="run one half of the tests on real servers")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -37,42 +17,19 @@ def pytest_configure(config: pytest.Config) -> None:
     dice.bring(config)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the other half, if one was asked for."""
-    half = config.getoption("half")
-    if not half:
-        return
-    left_out = [item for item in items if item.path.name not in files(half)]
-    items[:] = [item for item in items if item not in left_out]
-    config.hook.pytest_deselected(items=left_out)
-
-
 class Figures:
-    """What was measured on the way; tests assert no times, people read them in the summary."""
+    """Measured values: tests assert no times, people read them in the summary."""
 
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, line: str) -> None:
+    @staticmethod
+    def note(line: str) -> None:
         """Keep one line for the summary."""
-        self.lines.append(line)
-
-
-_FIGURES = Figures()
+        summary.note("measured on real servers", line)
 
 
 @pytest.fixture(scope="session")
 def figures() -> Figures:
     """Where tests note what they measured."""
-    return _FIGURES
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show the figures after the tests."""
-    if _FIGURES.lines:
-        terminalreporter.section("measured on real servers")
-        for line in _FIGURES.lines:
-            terminalreporter.write_line(line)
+    return Figures()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,22 +4,25 @@ import os
 import random
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 import pytest
 
+from tests.support import summary
+
 # The long form is asked for by the number of its rounds; each test has a short form of its own.
 _ROUNDS = int(os.environ.get("HOOKD_FAULT_ROUNDS", "0"))
 _SEED = int(os.environ.get("HOOKD_FAULT_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)
+os.environ["HOOKD_FAULT_SEED"] = str(_SEED)  # The workers of pytest-xdist throw with the seed that is printed.
 Case = TypeVar("Case")
-_FIGURES = pytest.StashKey[list[str]]()
 
 
 def bring(config: pytest.Config) -> None:
     """Let the tests of a directory have dice; for its conftest's own `pytest_configure`, also of several."""
     if not config.pluginmanager.has_plugin(__name__):
         config.pluginmanager.register(sys.modules[__name__], __name__)
+    summary.bring(config)
 
 
 @dataclass
@@ -27,7 +30,6 @@ class Dice:
     """How long a test goes on, and by which chance: the same for the same seed and the same test."""
 
     chance: random.Random
-    _figures: list[str] = field(repr=False)
 
     @property
     def is_long(self) -> bool:
@@ -42,14 +44,9 @@ class Dice:
         """A few cases in the short form, all of them in the long one, both in an order by chance."""
         return self.chance.sample(cases, len(cases) if self.is_long else short)
 
-    def count(self, figures: str) -> None:
+    def count(self, line: str) -> None:
         """Add a line to the summary."""
-        self._figures.append(figures)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Make room for what is counted."""
-    config.stash[_FIGURES] = []
+        summary.note(f"faults (seed {_SEED})", line)
 
 
 def pytest_report_header() -> str:
@@ -58,15 +55,7 @@ def pytest_report_header() -> str:
     return f"faults: {'long' if _ROUNDS else 'short'} form; the same again with {again}"
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print what was counted."""
-    if config.stash[_FIGURES]:
-        terminalreporter.section(f"faults (seed {_SEED})")
-        for line in config.stash[_FIGURES]:
-            terminalreporter.write_line(line)
-
-
 @pytest.fixture
-def dice(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Dice:
+def dice(request: pytest.FixtureRequest) -> Dice:
     """The rounds and the chance of a test."""
-    return Dice(random.Random(f"{_SEED} {request.node.nodeid}"), pytestconfig.stash[_FIGURES])
+    return Dice(random.Random(f"{_SEED} {request.node.nodeid}"))

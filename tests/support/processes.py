@@ -1,6 +1,7 @@
 """Starts programs for tests, waits for conditions, and leaves nothing running."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -8,26 +9,51 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 30, what: str = "the condition") -> None:
-    """Wait until a condition holds; fail the test when it never does."""
-    end = time.monotonic() + seconds
+    """Wait until a condition holds; fail the test when it never does.
+
+    A long wait looks less often, because tests side by side wait for most of their time and every look costs.
+    """
+    start = time.monotonic()
     while not condition():
-        if time.monotonic() > end:
+        waited = time.monotonic() - start
+        if waited > seconds:
             raise AssertionError(f"{what} did not come about within {seconds:g} s")
-        time.sleep(0.02)
+        time.sleep(min(max(0.02, waited / 20), 0.1))
 
 
 def free_port() -> int:
-    """Find a TCP port of the loopback address that nobody listens on."""
+    """Return a TCP port of the loopback address that no program listens on and no other test process is given.
+
+    The kernel would give a port that any outgoing connection may take before the test's program listens on it.
+    """
+    return next(port for port in _PORTS if _is_free(port))
+
+
+def _own_ports() -> Iterator[int]:
+    """Return the ports of this test process, below the ones that the kernel gives to connections."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 20
+    first = random.SystemRandom().randrange(1000)  # Another test run on the same machine starts elsewhere.
+    return cycle(10_000 + 1000 * worker + (first + number) % 1000 for number in range(1000))
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+_PORTS = _own_ports()
 
 
 @contextmanager

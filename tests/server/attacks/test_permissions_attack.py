@@ -1,7 +1,7 @@
 """Root repairs while the owners of the trees swap directories for links: what the links lead to stays as it is.
 
-No server is booted here, but a rule of the kernel is changed for the whole machine: nothing else may run beside it that
-looks at that rule, as the doctor's tests do.
+No server is booted here, but a rule of the kernel is changed for the whole machine. The lock `KERNEL_LINKS` keeps tests
+away that compare this rule, as one of the doctor's does.
 """
 
 import os
@@ -15,6 +15,7 @@ import pytest
 
 from hookd.model.app import App
 from tests.support.hosts import SHARED, WEB, WORKER
+from tests.support.server.places import KERNEL_LINKS, locked
 from tests.support.tasks import make_app, make_settings
 from tests.support.users import NOBODY, open_directory
 from units.apps.permissions import check_permissions
@@ -28,13 +29,14 @@ MEETINGS, MOST_SECONDS, RUNS = 10, 120, 100
 @pytest.fixture(params=["0", "1"], ids=["anyone-may-link", "links-are-protected"])
 def _hard_links(request: pytest.FixtureRequest) -> Iterator[None]:
     """The kernel's rule on hard links to what is someone else's, both ways."""
-    before = HARD_LINKS.read_text()
-    try:
-        HARD_LINKS.write_text(request.param)
-    except OSError:
-        pytest.skip("this machine does not let its rule on hard links be changed")
-    yield
-    HARD_LINKS.write_text(before)
+    with locked(KERNEL_LINKS):
+        before = HARD_LINKS.read_text()
+        try:
+            HARD_LINKS.write_text(request.param)
+        except OSError:
+            pytest.skip("this machine does not let its rule on hard links be changed")
+        yield
+        HARD_LINKS.write_text(before)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from tests.server.doctor.doctor_faults import FAULTS, WORKERS, redis
+from tests.support.server.places import KERNEL_LINKS, locked
 from tests.support.server.servers import Servers
 from tests.support.server.shop import BROKEN, Shop, shop_layer
 from tests.support.server.well import Problem, doctor, is_kernels, problems
@@ -81,9 +82,10 @@ def test_after_a_push_all_is_well(shop: Shop) -> None:
 def test_the_kernel_s_own_faults_are_named(shop: Shop) -> None:
     """Which of them there are depends on where this test runs."""
     synchronised = shop.machine.run("timedatectl", "show", "-p", "NTPSynchronized", "--value").stdout.strip() == "yes"
-    told = {one["what"].split(":")[0] for one in doctor(shop.machine)["findings"] if is_kernels(one)}
     links = ("protected_hardlinks", "protected_symlinks")
-    off = {f"fs.{name} is off" for name in links if shop.machine.read(f"/proc/sys/fs/{name}").strip() == "0"}
+    with locked(KERNEL_LINKS):
+        told = {one["what"].split(":")[0] for one in doctor(shop.machine)["findings"] if is_kernels(one)}
+        off = {f"fs.{name} is off" for name in links if shop.machine.read(f"/proc/sys/fs/{name}").strip() == "0"}
     assert told == off | (set() if synchronised else {"the clock is not set by the network"})
 
 

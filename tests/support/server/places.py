@@ -7,9 +7,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from tests.support.server import control_groups
 
+# The lock for tests that change or compare the kernel's rule on links, which is one for all servers.
+KERNEL_LINKS: Final = "kernel-links"
 _SYSTEM_CACHE = Path("/var/cache")
 
 

@@ -53,7 +53,7 @@ def test_a_table_that_is_right_is_the_app() -> None:
         ({"shared__directories": ["a", "a/b"]}, ["shared"], {"shared"}),
         ({"branches": "main", "name": "store"}, ["branches", "name: not here"], {"branches"}),
     ],
-    ids=str,
+    ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
 )
 def test_what_is_wrong_is_named_once_and_left_out(changes: dict[str, Any], named: list[str], wrong: set[str]) -> None:
     reading = parse_table("blog", spoiled(**changes))
