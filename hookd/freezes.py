@@ -1,6 +1,6 @@
-"""Which apps are frozen: one file each, beside the catalogue, so that it holds whatever happens to Redis.
+"""Frozen apps: one file each beside the catalogue, which survives the loss of Redis.
 
-Only who may change the catalogue can write here. Receiver, worker and everybody else read.
+An account that may change the catalogue may also write here. All other accounts read.
 """
 
 import os
@@ -12,12 +12,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from hookd.files.safe_open import sync_directory
-from hookd.model.decision import Verdict
-from hookd.model.eligibility import Freeze, remedy
+from hookd.model.eligibility import Freeze
+from hookd.model.hint import Hint, HintKind, render_hint
 
 
 def read_freeze(directory: Path, app: str) -> Freeze | None:
-    """Read an app's file, also one whose time is over; raises OSError, and ValueError when it is no freeze."""
+    """Return an app's freeze, also one that has ended; raises OSError, and ValueError for an invalid file."""
     try:
         return Freeze.model_validate_json((directory / app).read_bytes())
     except FileNotFoundError:
@@ -25,10 +25,7 @@ def read_freeze(directory: Path, app: str) -> Freeze | None:
 
 
 def active_freeze(directory: Path, app: str, now: datetime) -> Freeze | None:
-    """Read the freeze of an app that holds now.
-
-    A file that cannot be read freezes, too: somebody wanted it, and its words are no reason to deploy.
-    """
+    """Return the freeze that is in force now. An unreadable file also freezes the app."""
     try:
         freeze = read_freeze(directory, app)
     except (OSError, ValidationError) as error:
@@ -37,7 +34,7 @@ def active_freeze(directory: Path, app: str, now: datetime) -> Freeze | None:
 
 
 def freeze(directory: Path, app: str, wanted: Freeze) -> None:
-    """Freeze an app, or change why and until when, and wait until that is on disk; raises OSError."""
+    """Write an app's freeze and wait until it is on disk; raises OSError."""
     directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=directory, prefix=f".{app}.")
     try:
@@ -54,21 +51,23 @@ def freeze(directory: Path, app: str, wanted: Freeze) -> None:
         raise
 
 
-def thaw_command(directory: Path, app: str) -> str:
-    """What a person types to end an app's freeze: on a server, where the directory is root's, with sudo.
-
-    Who is root without sudo needs none.
-    """
+def thaw_hint(directory: Path) -> Hint:
+    """Return the hint that thaws an app, with sudo if root owns the directory and the caller is not root."""
     try:
         is_roots = directory.stat().st_uid == 0
     except OSError:
         is_roots = True
     needs_sudo = is_roots and (os.geteuid() != 0 or "SUDO_USER" in os.environ)
-    return remedy(Verdict.FROZEN, app, "sudo hookd" if needs_sudo else "hookd")
+    return Hint(HintKind.THAW_AS_ROOT if needs_sudo else HintKind.THAW)
+
+
+def thaw_command(directory: Path, app: str) -> str:
+    """Return the command that thaws an app."""
+    return render_hint(thaw_hint(directory), app)
 
 
 def thaw(directory: Path, app: str) -> bool:
-    """Let an app be deployed again; tells whether it was frozen. Raises OSError."""
+    """Remove an app's freeze; return False if there was none. Raises OSError."""
     try:
         (directory / app).unlink()
         sync_directory(directory)

@@ -17,6 +17,7 @@ from hookd.config import Config, ConfigError, config_path, load
 from hookd.eventlog import event
 from hookd.model.app import App
 from hookd.model.deployment import Deployment, StepName, Trigger
+from hookd.model.hint import render_hint
 from hookd.model.ids import new_deployment_id
 from hookd.model.journal import AppState
 from hookd.model.paths import AppPaths
@@ -152,7 +153,7 @@ def _start(task: Task, service: str) -> None:
 def _log_error(task: Task, error: DeployError) -> None:
     task.recorder.line(error.cause)
     if error.hint:
-        task.recorder.line(f"next: {error.hint}")
+        task.recorder.line(f"next: {render_hint(error.hint, task.app.name, task.deployment.id)}")
 
 
 if __name__ == "__main__":

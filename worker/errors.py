@@ -21,6 +21,7 @@ from rq.timeouts import JobTimeoutException
 
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Status
+from hookd.model.hint import AnyHint
 
 
 class DeployError(Exception):
@@ -31,7 +32,7 @@ class DeployError(Exception):
     # Whether the app answers after this ending; None when nothing was tried.
     healthy: bool | None = None
 
-    def __init__(self, cause: str, *, hint: str | None = None, healthy: bool | None = None) -> None:
+    def __init__(self, cause: str, *, hint: AnyHint | None = None, healthy: bool | None = None) -> None:
         super().__init__(cause)
         self.cause = cause
         self.hint = hint
@@ -46,7 +47,7 @@ class CommitRefused(DeployError):
 class CommandFailed(DeployError):
     """A program did not do its work; `lines` are the last ones it printed."""
 
-    def __init__(self, cause: str, *, lines: tuple[str, ...] = (), hint: str | None = None) -> None:
+    def __init__(self, cause: str, *, lines: tuple[str, ...] = (), hint: AnyHint | None = None) -> None:
         super().__init__(cause, hint=hint)
         self.lines = lines
 

@@ -20,10 +20,11 @@ from hookd.config import Config, ConfigError, config_path, load
 from hookd.credentials import redis_user
 from hookd.eventlog import event
 from hookd.model.app import App
-from hookd.model.app_status import with_journal_state
+from hookd.model.app_status import compute_lag, with_journal_state
 from hookd.model.decision import Assessment, Verdict
 from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment, IllegalTransition, Status, Trigger, advance
 from hookd.model.eligibility import block_reason
+from hookd.model.hint import Hint, HintKind, render_hint, stored_hint
 from hookd.model.ids import app_of
 from hookd.model.paths import AppPaths
 from hookd.model.settings import Settings
@@ -35,7 +36,7 @@ from worker.deploy.pipeline import Ending, StatusUpdate
 from worker.deploy.pipeline import deploy as run_pipeline
 from worker.errors import DeployError, DeploymentFailed
 from worker.journal import Journal
-from worker.reconcile.lag import commits_behind, compute_lag, lag_reason
+from worker.reconcile.lag import commits_behind, lag_reason
 from worker.recovery.liveness import finish_crashed, is_running
 from worker.report.log_file import LogFile
 from worker.report.recorder import Recorder, record_decision
@@ -83,7 +84,7 @@ def publish(context: JobContext, app: str, seen: StatusUpdate) -> None:
         if seen.healthy is not None:
             changes |= {"healthy": seen.healthy, "checked_at": datetime.now(UTC)}
         if seen.healthy:
-            changes["trouble"] = None
+            changes["drift"] = None
         view = context.impatient.view(app).model_copy(update=changes)
         context.impatient.publish(with_journal_state(view, seen.state, head_seen=seen.head is not None))
 
@@ -103,7 +104,7 @@ def publish_standing(context: JobContext, app: App, head: str, cause: str | None
     with suppress(RedisError):
         view = context.impatient.view(app.name)
         late = compute_lag(state, head, ruling, view, now, commits=commits)
-        context.impatient.publish(view.model_copy(update={"behind": late}))
+        context.impatient.publish(view.model_copy(update={"lag": late}))
 
 
 def remove_old_history(context: JobContext, app: str) -> None:
@@ -202,7 +203,7 @@ def _deploy(context: JobContext, record: Deployment) -> dict[str, str]:
     ending = _outcome(context, record)
     signal.alarm(0)  # RQ's alarm must not ring now: the ending is recorded, however late it is.
     context.patient.change(
-        record.id, lambda old: advance(old, ending.status, _now(), cause=ending.cause, hint=ending.hint)
+        record.id, lambda old: advance(old, ending.status, _now(), cause=ending.cause, hint=stored_hint(ending.hint))
     )
     event(log, "ended", app=record.app, deployment=record.id, status=ending.status, cause=ending.cause)
     remove_old_history(context, record.app)
@@ -216,7 +217,7 @@ def _outcome(context: JobContext, record: Deployment) -> Ending:
     app = context.app(record.app)
     if app is None:
         cause = f"the app {record.app} is not in the catalogue any more"
-        return _not_begun(context, record, Ending(Status.FAILED, cause, "hookd status"))
+        return _not_begun(context, record, Ending(Status.FAILED, cause, Hint(HintKind.SHOW_STATUS)))
     settings = context.config.settings
     try:
         environment = app_environment(app)
@@ -226,7 +227,7 @@ def _outcome(context: JobContext, record: Deployment) -> Ending:
         return _not_begun(context, record, Ending(error.ending, error.cause, error.hint))
     except OSError as error:
         cause = f"the log cannot be written: {error}"
-        return _not_begun(context, record, Ending(Status.FAILED, cause, f"hookd doctor {app.name}"))
+        return _not_begun(context, record, Ending(Status.FAILED, cause, Hint(HintKind.RUN_DOCTOR)))
     with logfile:
         recorder = Recorder(record, context.impatient, logfile)
         ending = _ending_of(context, app, recorder, environment)
@@ -234,22 +235,23 @@ def _outcome(context: JobContext, record: Deployment) -> Ending:
         if recorder.head is not None:
             publish_standing(context, app, recorder.head, ending.cause)
         recorder.line(f"{ending.status}: {ending.cause or app.name + ' serves the new release'}")
-        recorder.decided(app.ref, ending.verdict, _why(ending, recorder.deployment))
+        recorder.decided(app.ref, ending.verdict, *_why(ending, recorder.deployment))
         if ending.hint:
-            recorder.line(f"next: {ending.hint}")
+            recorder.line(f"next: {render_hint(ending.hint, app.name, record.id)}")
         return ending
 
 
 def _not_begun(context: JobContext, record: Deployment, ending: Ending) -> Ending:
     """Keep the decision about a deployment that nobody could begin with: it has no log to tell of it."""
-    record_decision(context.impatient.connection, record, ending.verdict, _why(ending, record))
+    why, status = _why(ending, record)
+    record_decision(context.impatient.connection, record, ending.verdict, why, ending=status)
     return ending
 
 
-def _why(ending: Ending, record: Deployment) -> str:
-    """The decision's own words; where something was deployed, how that ended."""
-    cause = ending.cause or f"{(record.commit or '')[:12]} serves"
-    return f"{ending.status}: {cause}" if ending.verdict is Verdict.ENDED else cause
+def _why(ending: Ending, record: Deployment) -> tuple[str, Status | None]:
+    """Return the reason of the decision, and the ending if the deployment itself is the decision."""
+    why = ending.cause or f"{(record.commit or '')[:12]} serves"
+    return why, ending.status if ending.verdict is Verdict.ENDED else None
 
 
 def _masks(app: App, environment: Mapping[str, str]) -> Redaction:
@@ -259,7 +261,7 @@ def _masks(app: App, environment: Mapping[str, str]) -> Redaction:
 
 
 def _ending_of(context: JobContext, app: App, recorder: Recorder, environment: Mapping[str, str]) -> Ending:
-    logs = f"hookd logs {recorder.deployment.id}"
+    logs = Hint(HintKind.SHOW_LOG)
     try:
         places = AppPaths(root=app.root, settings=context.config.settings, app=app.name)
         task = Task(app, context.config.settings, places, Journal(places.journal), recorder, environment)
@@ -275,7 +277,7 @@ def _ending_of(context: JobContext, app: App, recorder: Recorder, environment: M
     except Exception as error:
         event(log, "hookd failed", logging.ERROR, trace=True, deployment=recorder.deployment.id)
         cause = f"hookd itself failed ({type(error).__name__}); the worker's log says where"
-        return Ending(Status.FAILED, cause, "journalctl --unit 'hookd-worker@*' --lines 50")
+        return Ending(Status.FAILED, cause, Hint(HintKind.SHOW_WORKER_LOG))
 
 
 def _now() -> datetime:

@@ -31,8 +31,7 @@ from hookd.cli.status import frozen
 from hookd.config import Config
 from hookd.credentials import PasswordUnreadable
 from hookd.model.app import App
-from hookd.model.decision import Decision, Verdict
-from hookd.model.decision import truncate as told_of
+from hookd.model.decision import Decision, Verdict, short_text
 from hookd.model.deployment import Trigger
 from hookd.model.eligibility import Freeze
 from hookd.queue.decision_log import append_decision
@@ -100,7 +99,7 @@ def thaw(config: Config, app: str, no_deploy: bool, wait: bool) -> None:
 
 def _keep(config: Config, app: App, verdict: Verdict, why: str) -> None:
     """Keep for people what a person decided; a Redis that is away, or that this person may not use, is no reason."""
-    decision = Decision(at=datetime.now(UTC), app=app.name, source="person", verdict=verdict, why=told_of(why))
+    decision = Decision(at=datetime.now(UTC), app=app.name, source="person", verdict=verdict, why=short_text(why))
     with suppress(RedisError, PasswordUnreadable):
         append_decision(open_records(config, reads=False).connection, decision)
 

@@ -16,7 +16,7 @@ from hookd.cli.status import frozen, show_now
 from hookd.config import Config
 from hookd.model.app import App
 from hookd.model.decision import Decision, Verdict
-from hookd.model.deployment import ENDINGS, Status
+from hookd.model.deployment import Status
 from hookd.queue import decision_log
 from hookd.queue.deployments import DeploymentStore
 
@@ -124,11 +124,8 @@ def _format_decision(decision: Decision, width: int | None) -> Iterator[str]:
 
 
 def _verdict(decision: Decision) -> tuple[Verdict | Status, str]:
-    """What was decided; where something was deployed, how that ended."""
-    status, _, cause = decision.why.partition(": ")
-    if decision.verdict is Verdict.ENDED and status in ENDINGS:
-        return Status(status), cause
-    return decision.verdict, decision.why
+    """Return the ending of a deployment, else the verdict, and the reason."""
+    return decision.ending or decision.verdict, decision.why
 
 
 def _seen(decision: Decision) -> Iterator[str]:

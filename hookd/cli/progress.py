@@ -1,6 +1,5 @@
 """Shows a deployment while it runs: live steps on a terminal, plain lines elsewhere, one line for its ending."""
 
-import re
 import time
 from datetime import UTC, datetime
 from typing import Final
@@ -13,10 +12,8 @@ from rich.text import Text
 
 from hookd.cli.safe_text import sanitize_markup
 from hookd.model import redis_keys
-from hookd.model.decision import Verdict
 from hookd.model.deployment import Deployment, Status, Step
-from hookd.model.eligibility import remedy
-from hookd.model.ids import APP_PATTERN, DEPLOYMENT_PATTERN
+from hookd.model.hint import render_hint
 from hookd.queue.deployments import DeploymentStore
 
 _PAUSE_SECONDS: Final = 0.1
@@ -52,7 +49,8 @@ def follow_deployment(
     follow_it = _follow_live if console.is_terminal else _follow_plain
     record = follow_it(records, deployment_id, console, start_worker)
     console.print(ending_line(record), highlight=False, soft_wrap=True)
-    if hint := hint_of(record):
+    if record.hint:
+        hint = render_hint(record.hint, record.app, record.id)
         console.print(f"  next: [bold]{sanitize_markup(hint)}[/]", highlight=False, soft_wrap=True)
     return record
 
@@ -124,39 +122,3 @@ def ending_line(record: Deployment) -> str:
         seconds = f" after {(record.ended_at - record.started_at).total_seconds():.2f} s"
     cause = f": {sanitize_markup(record.cause)}" if record.cause else ""
     return f"[{colour}]{record.status.replace('_', ' ')}[/] {what}{about}{seconds}{cause}"
-
-
-_PATH: Final = r"(?:/(?!\.\.?(?:/|$))[\w.@+-]+)+"
-_UNIT: Final = r"[\w@][\w.@-]*\.service"
-_SHAPES: Final = (
-    r"hookd status",
-    r"journalctl --unit 'hookd-worker@\*' --lines 50",
-    rf"hookd (?:deploy|doctor|logs|status) {APP_PATTERN}",
-    rf"hookd logs {DEPLOYMENT_PATTERN}",
-    rf"name a commit: hookd rollback {APP_PATTERN} --to COMMIT",
-    rf"sudo hookd permissions {APP_PATTERN} --fix",
-    rf"journalctl --unit {_UNIT} --lines 50",
-    rf"systemctl status {_UNIT}",
-    rf"circusctl --endpoint (?:ipc://{_PATH}|tcp://[\w.:-]+) status",
-    rf"df -[hi] {_PATH}",
-    r"git rm -r --cached [\w.][\w./@+-]*, add it to .gitignore, and push",
-    r"apt-get install git",
-    r"install uv, or commit a requirements.txt",
-    r"set dependencies\.python to one that exists",
-    r"set dependencies\.allow_build = true in the app's file, to let packages run build code as the worker",
-    rf'set ownership\.policy = "group" in the app\'s file, or put {_PATH} on ext4, xfs or btrfs',
-)
-_KNOWN: Final = re.compile("|".join(f"(?:{shape})" for shape in _SHAPES), re.ASCII)
-
-
-def hint_of(record: Deployment) -> str | None:
-    """What to type next; in the place of a hint that is not known, what shows the log, where the worker wrote it."""
-    if record.hint is None or record.hint in _own(record.app) or _KNOWN.fullmatch(record.hint):
-        return record.hint
-    return f"hookd logs {record.id}"
-
-
-def _own(app: str) -> set[str]:
-    """What ends whatever keeps an app from its head; with another app's name in it, it could undo a person's choice."""
-    calls = ("hookd", "sudo hookd")
-    return {told for call in calls for verdict in Verdict if (told := remedy(verdict, app, call))}

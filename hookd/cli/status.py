@@ -67,12 +67,18 @@ def show_now(console: Console, config: Config, app: App, view: AppStatus, stoppe
 
 def _show_behind(console: Console, view: AppStatus, freeze: Freeze | None) -> None:
     """Print what is wrong: with what runs, and that the head does not serve. A freeze has a line of its own."""
-    if view.trouble:
-        console.print(f"  [red]{sanitize_markup(view.trouble)}[/]", soft_wrap=True)
-    if view.behind is None:
+    if view.drift:
+        console.print(f"  [red]{sanitize_markup(view.drift)}[/]", soft_wrap=True)
+    if view.lag is None:
         return
-    now, late = datetime.now(UTC), view.behind
-    said = late.said(now) if late.verdict is not Verdict.FROZEN else late.far(now) if freeze else _thawed(view.app)
+    now, late = datetime.now(UTC), view.lag
+    said = (
+        late.sentence(now)
+        if late.verdict is not Verdict.FROZEN
+        else late.distance(now)
+        if freeze
+        else _thawed(view.app)
+    )
     console.print(f"  [yellow]{sanitize_markup(said)}[/]", soft_wrap=True)
 
 
@@ -98,7 +104,7 @@ def _show_holds(console: Console, config: Config, view: AppStatus, freeze: Freez
 
 def _show_next(console: Console, app: str, view: AppStatus) -> None:
     """Print what brings the app to its head, where that is not said yet."""
-    verdict = view.behind.verdict if view.behind else Verdict.UNCHANGED if view.deployed_commit else Verdict.WAITING
+    verdict = view.lag.verdict if view.lag else Verdict.UNCHANGED if view.deployed_commit else Verdict.WAITING
     if (told := remedy(verdict, app)) and verdict not in _SAID:
         console.print(f"  next: {told}", soft_wrap=True)
 
@@ -110,14 +116,14 @@ def frozen(config: Config, app: App) -> Freeze | None:
 
 def _standing(view: AppStatus, stopped: bool) -> str:
     differs = "" if view.head == view.deployed_commit else " (differs)"
-    if differs and view.head == view.passed_commit:
+    if differs and view.head == view.skipped_commit:
         differs = " (changes none of the app's paths)"
     health = "no, it is [red]stopped[/]" if stopped else _health(view)
     return f"deployed {_short(view.deployed_commit)}, head {_short(view.head)}{differs}, healthy: {health}"
 
 
 def _heading(record: Deployment) -> str:
-    joined = f", {record.joined} more pushes joined" if record.joined else ""
+    joined = f", {record.coalesced} more pushes joined" if record.coalesced else ""
     return f"{record.id}  [dim]{record.trigger}, {_ago(record.created_at)}{joined}[/]"
 
 

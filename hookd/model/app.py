@@ -43,7 +43,7 @@ class Build(Section):
     """Commands of the app's own, each an argument vector; they run in the release, its venv first on the PATH."""
 
     commands: tuple[Argv, ...] = Field((), description="After the dependencies: assets, translations.")
-    before_switch: tuple[Argv, ...] = Field((), description="When all else is ready: migrations.")
+    release_commands: tuple[Argv, ...] = Field((), description="When all else is ready: migrations.")
     environment: dict[str, str] = Field({}, description="More variables for these commands and the preflight.")
     environment_file: AbsolutePath | None = Field(
         None, description="The app's own variables (KEY=value lines), given to these commands and the preflight."

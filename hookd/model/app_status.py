@@ -1,14 +1,16 @@
-"""What the worker last saw of an app, published for readers; the truth stays in the app's journal."""
+"""The status of an app, published by the worker for readers; the journal stays the truth."""
+
+from datetime import datetime
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from hookd.model.decision import Lag, Verdict
+from hookd.model.decision import Assessment, Lag, Verdict
 from hookd.model.ids import AppName, CommitId, ReleaseName
 from hookd.model.journal import AppState
 
 
 class Quarantine(BaseModel):
-    """A commit that is not deployed again by itself."""
+    """A commit that is not deployed again without a person."""
 
     model_config = ConfigDict(frozen=True)
     commit: CommitId
@@ -17,9 +19,10 @@ class Quarantine(BaseModel):
 
 
 class AppStatus(BaseModel):
-    """An app as the worker last saw it; `healthy` is None until a health check ran.
+    """An app as the worker last saw it.
 
-    `trouble` is what the last look found wrong with what runs; `passed_commit` a head that changes none of its paths.
+    `healthy` is None until the first health check. `drift` is the difference between the running and the deployed
+    release. `skipped_commit` is a head that changes none of the app's paths.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -30,23 +33,23 @@ class AppStatus(BaseModel):
     head_seen_at: AwareDatetime | None = None
     healthy: bool | None = None
     checked_at: AwareDatetime | None = None
-    trouble: str | None = None
+    drift: str | None = None
     pinned_commit: CommitId | None = None
-    passed_commit: CommitId | None = None
+    skipped_commit: CommitId | None = None
     quarantined: tuple[Quarantine, ...] = ()
-    behind: Lag | None = None
+    lag: Lag | None = None
 
 
-def with_journal_state(view: AppStatus, state: AppState, *, head_seen: bool = False) -> AppStatus:
-    """Bring a view up to date with the app's journal; `head_seen` says that its head was seen just now."""
+def with_journal_state(status: AppStatus, state: AppState, *, head_seen: bool = False) -> AppStatus:
+    """Return the status with the journal's facts; `head_seen` means that the git host has just named the head."""
     deployed = state.deployed
-    return view.model_copy(
+    return status.model_copy(
         update={
-            "behind": _remaining_lag(view, state, head_seen),
+            "lag": _remaining_lag(status, state, head_seen=head_seen),
             "deployed_commit": deployed.commit if deployed else None,
             "release": deployed.name if deployed else None,
             "pinned_commit": state.pin.commit if state.pin else None,
-            "passed_commit": state.passed.commit if state.passed else None,
+            "skipped_commit": state.skipped.commit if state.skipped else None,
             "quarantined": tuple(
                 Quarantine(commit=old.commit, since=old.at, cause=old.cause) for old in state.quarantined
             ),
@@ -54,9 +57,31 @@ def with_journal_state(view: AppStatus, state: AppState, *, head_seen: bool = Fa
     )
 
 
-def _remaining_lag(view: AppStatus, state: AppState, head_seen: bool) -> Lag | None:
-    """That the head is not known ends when it is seen; everything else, when the head serves."""
-    if view.behind is None or view.behind.verdict is Verdict.UNREACHABLE:
-        return None if head_seen else view.behind
-    serves_head = state.deployed is not None and state.deployed.commit == view.head
-    return None if serves_head else view.behind
+def _remaining_lag(status: AppStatus, state: AppState, *, head_seen: bool) -> Lag | None:
+    """Return the known lag until the head serves; an unknown head ends when the head is seen."""
+    if status.lag is None or status.lag.verdict is Verdict.UNREACHABLE:
+        return None if head_seen else status.lag
+    serves_head = state.deployed is not None and state.deployed.commit == status.head
+    return None if serves_head else status.lag
+
+
+def compute_lag(
+    state: AppState,
+    head: str | None,
+    reason: Assessment,
+    earlier: AppStatus,
+    now: datetime,
+    *,
+    commits: int | None = None,
+) -> Lag | None:
+    """Return the lag behind `head`, which `commits` counts and `reason` explains.
+
+    There is no lag if the head serves, if it changes none of the app's paths, or before the first deployment. The lag
+    of the same deployed commit keeps its start.
+    """
+    deployed = state.deployed
+    if deployed is None or reason.verdict is Verdict.SKIPPED or (deployed.commit == head and state.verified):
+        return None
+    continues = earlier.lag is not None and earlier.deployed_commit == deployed.commit
+    since = earlier.lag.since if earlier.lag is not None and continues else now
+    return Lag(commits=commits, since=since, verdict=reason.verdict, why=reason.why)

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration file, one line each: file, path, what stands there and what would be right."""
+"""Problems of a configuration file, one line each: file, key, value and the expected value."""
 
 import re
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-# What stands before the `@` of a URL, and what follows its `?`.
+# The user part and the query of a URL.
 _CREDENTIALS: Final = re.compile(r"(://|//|:)[^\s'\"]*(@)|(?<=\?)[^\s'\"]+")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing to mend in a file."""
+    """One problem in a file; `path` is the key."""
 
     file: str
     path: str
@@ -24,7 +24,7 @@ class Problem:
 
 
 def from_validation(file: str, error: ValidationError) -> list[Problem]:
-    """Turn every complaint of the validator into a problem."""
+    """Return the problems of a validation error."""
     return [Problem(file, _path(item["loc"]), _text(item)) for item in error.errors(include_url=False)]
 
 
@@ -33,7 +33,6 @@ def _path(location: tuple[int | str, ...]) -> str:
 
 
 def _text(item: Any) -> str:
-    """Say it in plain words; the value is shown, but for credentials in a URL, which do not belong there."""
     match item["type"]:
         case "extra_forbidden":
             return "unknown key; remove it or check its spelling"

@@ -1,50 +1,47 @@
-"""What was decided about a delivery or a look at the branch, and why: kept for people, shown by `hookd why`."""
+"""Why something was or was not deployed: kept for people, shown by `hookd why`."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints
 
+from hookd.model.deployment import Status, Timestamp
 from hookd.model.ids import AppName, CommitId, DeploymentId
+from hookd.model.text import truncate
 
-# A stranger's text: who shows it escapes it, and nobody stores more of it than this.
 SHORT_TEXT_LENGTH: Final = 300
+# Text of unknown origin, stored as it came; programs escape it before they print it.
 ShortText = Annotated[str, StringConstraints(max_length=SHORT_TEXT_LENGTH)]
 
 
-def truncate(text: str, most: int = SHORT_TEXT_LENGTH) -> str:
-    """Bring a text to the length that is kept, in characters; a file name that is no UTF-8 may stand in it."""
-    whole = text.encode("utf-8", "replace").decode()
-    return whole if len(whole) <= most else f"{whole[: most - 1]}…"
-
-
-# A moment that the clock on every wall can show: of those at the ends of time `astimezone` makes an error.
-Timestamp = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9000, 1, 1, tzinfo=UTC))]
+def short_text(text: str) -> str:
+    """Return a text with the length that a decision keeps."""
+    return truncate(text, SHORT_TEXT_LENGTH)
 
 
 class Verdict(StrEnum):
-    """What was decided."""
+    """The result of a decision."""
 
-    QUEUED = "queued"  # A deployment was asked for, which waits or runs.
-    COALESCED = "joined"  # The deployment that waits already will do it.
+    QUEUED = "queued"  # A deployment was requested, waits or runs.
+    COALESCED = "coalesced"  # The waiting deployment will also serve this push.
     DUPLICATE = "duplicate"  # This delivery was answered before.
-    IGNORED = "ignored"  # It is not about this app: another event, repository or branch.
-    REFUSED = "refused"  # Its signature is not right; which check failed is the operator's to know.
-    UNREACHABLE = "unreachable"  # The git host could not be asked.
-    UNCHANGED = "unchanged"  # The head serves already.
-    SKIPPED = "filtered"  # The head changed none of the app's paths.
-    QUARANTINED = "quarantined"  # The head was found bad before.
+    IGNORED = "ignored"  # The event, the repository or the branch is not the app's.
+    REFUSED = "refused"  # The signature is wrong.
+    UNREACHABLE = "unreachable"  # The git host did not answer.
+    UNCHANGED = "unchanged"  # The head already serves.
+    SKIPPED = "skipped"  # The head changes none of the app's paths.
+    QUARANTINED = "quarantined"  # The head is a known bad commit.
     PINNED = "pinned"  # A person chose another commit.
     FROZEN = "frozen"  # A person froze the app.
-    THAWED = "thawed"  # A person ended that.
-    WAITING = "waiting"  # The last try is too short a while ago, or a person must act.
+    THAWED = "thawed"  # A person thawed the app.
+    WAITING = "waiting"  # The retry time is not reached, or a person must act.
     STOPPED = "stopped"  # A person stopped the app's service.
-    ENDED = "ended"  # A deployment came to its ending; `why` begins with its name.
+    ENDED = "ended"  # A deployment ended; `Decision.ending` is its status.
 
 
 class Assessment(BaseModel):
-    """A verdict and why, in one sentence."""
+    """A verdict and its reason in one sentence."""
 
     model_config = ConfigDict(frozen=True)
     verdict: Verdict
@@ -52,10 +49,9 @@ class Assessment(BaseModel):
 
 
 class Decision(BaseModel):
-    """One decision as it is kept: when, about what, what was seen, what was decided.
+    """One decision as the log keeps it.
 
-    `source` tells who decided: the receiver about a delivery, a look at the branch (reconcile), a deployment, or a
-    person about what is deployed from now on.
+    `source` is the deciding part: the receiver for a delivery, the reconciler, a deployment, or a person's command.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -64,6 +60,7 @@ class Decision(BaseModel):
     source: Literal["delivery", "reconcile", "deployment", "person"]
     verdict: Verdict
     why: ShortText
+    ending: Status | None = None
     event: ShortText | None = None
     delivery: ShortText | None = None
     repository: ShortText | None = None
@@ -76,7 +73,7 @@ class Decision(BaseModel):
 
 
 class Lag(BaseModel):
-    """That an app does not serve its branch's head: by how many commits, since when, and why.
+    """The distance of an app from its branch's head.
 
     `commits` is None when they cannot be counted: the head is not fetched yet, or its history was rewritten.
     """
@@ -87,12 +84,12 @@ class Lag(BaseModel):
     verdict: Verdict
     why: str
 
-    def said(self, now: datetime) -> str:
-        """Put it into one sentence."""
-        return f"{self.far(now)}, because {self.why}"
+    def sentence(self, now: datetime) -> str:
+        """Return the lag and its reason."""
+        return f"{self.distance(now)}, because {self.why}"
 
-    def far(self, now: datetime) -> str:
-        """Say by how much, and for how long."""
+    def distance(self, now: datetime) -> str:
+        """Return the number of commits and the duration."""
         since = f"for {_format_duration(now - self.since)}"
         if self.verdict is Verdict.UNREACHABLE:
             return f"head not known {since}"

@@ -1,18 +1,29 @@
-"""The record of one deployment, and the one table that says how its status may change."""
+"""The record of one deployment, and the only table of status transitions."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 
-from hookd.model.decision import Timestamp
+from hookd.model.hint import Hint, HintKind
 from hookd.model.ids import AppName, CommitId, DeploymentId, ReleaseName, WantedCommit
+
+# `astimezone()` overflows near datetime.min and datetime.max.
+Timestamp = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9000, 1, 1, tzinfo=UTC))]
 
 
 class Status(StrEnum):
-    """Where a deployment stands; every status but the first two is an ending."""
+    """The status of a deployment; every status but the first two is an ending."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -26,7 +37,7 @@ class Status(StrEnum):
 
 
 class Trigger(StrEnum):
-    """What asked for a deployment."""
+    """The origin of a deployment."""
 
     PUSH = "push"
     REDELIVERY = "redelivery"
@@ -38,10 +49,10 @@ class Trigger(StrEnum):
     RECONCILE = "reconcile"
 
 
-# A person asked for these: they redeploy a commit that already serves, and try a quarantined one again.
+# These redeploy a commit that already serves, and retry a quarantined one.
 MANUAL_TRIGGERS: Final = frozenset({Trigger.MANUAL, Trigger.ROLLBACK, Trigger.REPLAY})
 
-# The only place that says which status may follow which. An ending has no successor: a replay is a new record.
+# An ending has no successor: a replay is a new record.
 TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = {
     Status.QUEUED: frozenset({Status.RUNNING, Status.SUPERSEDED, Status.FAILED, Status.CANCELLED}),
     Status.RUNNING: frozenset(
@@ -54,30 +65,23 @@ TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = {
             Status.CANCELLED,
         }
     ),
-    Status.SUCCEEDED: frozenset(),
-    Status.UNCHANGED: frozenset(),
-    Status.SUPERSEDED: frozenset(),
-    Status.FAILED: frozenset(),
-    Status.ROLLED_BACK: frozenset(),
-    Status.ROLLBACK_FAILED: frozenset(),
-    Status.CANCELLED: frozenset(),
 }
 
-ENDINGS: Final = frozenset(status for status, following in TRANSITIONS.items() if not following)
-# Endings that leave what was asked for undone: the same delivery again starts a new deployment.
+ENDINGS: Final = frozenset(Status) - TRANSITIONS.keys()
+# After these, a redelivery of the same push starts a new deployment.
 RETRYABLE_ENDINGS: Final = frozenset({Status.FAILED, Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.CANCELLED})
 
 
 class IllegalTransition(ValueError):
-    """A status was asked to follow one it cannot follow."""
+    """The table has no such transition."""
 
 
-class _Frozen(BaseModel):
+class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Step(_Frozen):
-    """One step of a running deployment; `seconds` is absent while it runs."""
+class Step(_Record):
+    """One step of a deployment; `seconds` is None while it runs."""
 
     name: str
     started_at: Timestamp
@@ -86,12 +90,12 @@ class Step(_Frozen):
     detail: str | None = None
 
 
-class Deployment(_Frozen):
+class Deployment(_Record):
     """One attempt to bring an app to a commit; its id is also the id of its RQ job.
 
-    `claimed_commit` is what the sender said, or a look at the branch saw; nothing is deployed because of it. `commit`
-    is what the worker found at the branch's head and worked with. `cause` is one sentence for people, `hint` the next
-    command to type.
+    `claimed_commit` is informational: the commit that the sender or the reconciler named. `commit` is the commit that
+    the worker found at the branch's head and deployed. `coalesced` counts the pushes that joined this deployment while
+    it waited.
     """
 
     id: DeploymentId
@@ -106,63 +110,69 @@ class Deployment(_Frozen):
     pinned_commit: WantedCommit | None = None
     replay_of: DeploymentId | None = None
     superseded_by: DeploymentId | None = None
-    joined: int = 0
+    coalesced: int = 0
     commit: CommitId | None = None
     subject: str | None = None
     author: str | None = None
     previous_commit: CommitId | None = None
     release: ReleaseName | None = None
     cause: str | None = None
-    hint: str | None = None
+    hint: Hint | None = None
     steps: tuple[Step, ...] = ()
+
+    @field_validator("hint", mode="wrap")
+    @classmethod
+    def _unknown_hint_leads_to_the_log(cls, value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+        """A forged hint must not hide the record."""
+        try:
+            return validate(value)
+        except ValidationError:
+            return Hint(HintKind.SHOW_LOG)
 
     @property
     def ended(self) -> bool:
-        """Tell whether nothing will change this record any more."""
+        """True if the status is final."""
         return self.status in ENDINGS
 
 
 def advance(deployment: Deployment, to: Status, at: datetime, **changes: Any) -> Deployment:
-    """Return the record with the next status, its time stamped here.
-
-    Raises IllegalTransition when the table has no such step.
-    """
-    if to not in TRANSITIONS[deployment.status]:
+    """Return the record with its next status and the time of the transition; raises IllegalTransition."""
+    if to not in TRANSITIONS.get(deployment.status, ()):
         raise IllegalTransition(f"{deployment.id} is {deployment.status} and cannot become {to}")
     stamp = {"started_at": at} if to is Status.RUNNING else {"ended_at": at}
     return deployment.model_copy(update={**changes, "status": to, **stamp})
 
 
 def with_step(deployment: Deployment, step: Step) -> Deployment:
-    """Return the record with `step` added, or put in place of the step of that name that is still running."""
+    """Return the record with `step` added, or in place of the running step of that name."""
     kept = tuple(old for old in deployment.steps if not (old.name == step.name and old.outcome == "running"))
     return deployment.model_copy(update={"steps": (*kept, step)})
 
 
 class StepName(StrEnum):
-    """What a deployment does, one after the other; a handover uses some of the later ones."""
+    """The steps of a deployment in their order; each handover uses some of the later ones."""
 
-    DISK_SPACE = "space"
+    DISK_SPACE = "disk_space"
     FETCH = "fetch"
-    REPAIR = "mend"
+    REPAIR = "repair"
     COMPARE = "compare"
     CHECKOUT = "checkout"
     DEPENDENCIES = "dependencies"
-    SHARED_FILES = "share"
+    SHARED_FILES = "shared_files"
     BUILD = "build"
     PREFLIGHT = "preflight"
     OWNERSHIP = "ownership"
-    BEFORE_SWITCH = "before_switch"
+    RELEASE_COMMANDS = "release_commands"
     FLUSH = "flush"
-    RECOVER = "settle"
+    RECOVER = "recover"
     SWITCH = "switch"
     START = "start"
     RESTART = "restart"
     HEALTH = "health"
-    ROLL_BACK = "roll back"
-    STOP_OLD = "stop old"
+    ROLL_BACK = "roll_back"
+    STOP_OLD = "stop_old"
     PRUNE = "prune"
 
 
-# By these is counted how often it was tried to bring back what should run.
+# Steps that bring back a known good release; their number decides the backoff of the next repair.
 REPAIR_STEPS: Final = frozenset({StepName.REPAIR, StepName.RECOVER})

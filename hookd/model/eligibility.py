@@ -1,19 +1,19 @@
-"""Decides whether a commit is deployed: the one place that weighs freeze, pin, quarantine, paths and what serves.
+"""The only check whether a commit may be deployed: freeze, pin, quarantine, skipped paths, current commit."""
 
-And what a person types where it is not.
-"""
-
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from hookd.model.decision import Assessment, Verdict
 from hookd.model.deployment import MANUAL_TRIGGERS, Trigger
+from hookd.model.hint import Hint, HintKind, render_hint
 from hookd.model.journal import AppState
 
 
 class Freeze(BaseModel):
-    """Who froze an app, since when, why, and until when; for good when `until` is None."""
+    """A person's order to deploy nothing; it has no end if `until` is None."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     reason: str = Field(min_length=1, max_length=300)
@@ -22,7 +22,7 @@ class Freeze(BaseModel):
     by: str = Field("", max_length=64)
 
     def is_in_force(self, now: datetime) -> bool:
-        """Tell whether it is in force."""
+        """Return True until the freeze ends."""
         return self.until is None or now < self.until
 
     def __str__(self) -> str:
@@ -31,40 +31,36 @@ class Freeze(BaseModel):
         return f"frozen since {self.since:%Y-%m-%d %H:%M} UTC{by}{until}: {self.reason}"
 
 
-# These try a commit again whose build failed; one that was started and found bad stays where it is.
-_RETRY_TRIGGERS = frozenset({Trigger.REDELIVERY, Trigger.UNPIN})
+# These retry a commit whose build failed, but not one that was rolled back.
+_RETRY_TRIGGERS: Final = frozenset({Trigger.REDELIVERY, Trigger.UNPIN})
+_REMEDIES: Final[Mapping[Verdict, HintKind]] = {
+    Verdict.FROZEN: HintKind.THAW,
+    Verdict.PINNED: HintKind.UNPIN,
+    Verdict.QUARANTINED: HintKind.DEPLOY_QUARANTINED,
+    Verdict.SKIPPED: HintKind.DEPLOY_SKIPPED,
+    Verdict.STOPPED: HintKind.START,
+    Verdict.UNREACHABLE: HintKind.CHECK_REPOSITORY,
+    Verdict.WAITING: HintKind.DEPLOY_NOW,
+}
+
+
+def remedy_hint(verdict: Verdict) -> Hint | None:
+    """Return the hint that clears a verdict, if there is one."""
+    kind = _REMEDIES.get(verdict)
+    return Hint(kind) if kind else None
 
 
 def remedy(verdict: Verdict, app: str, hookd: str = "hookd") -> str:
-    """What a person types to end what keeps an app from its head; nothing where nothing does.
-
-    `hookd` is how the program is called.
-    """
-    match verdict:
-        case Verdict.FROZEN:
-            return f"{hookd} thaw {app}"
-        case Verdict.PINNED:
-            return f"push a newer commit, or follow the branch again: {hookd} unpin {app}"
-        case Verdict.QUARANTINED:
-            return f"push a newer commit, or try this one by hand: {hookd} deploy {app}"
-        case Verdict.SKIPPED:
-            return f"to deploy it all the same: {hookd} deploy {app}"
-        case Verdict.STOPPED:
-            return f"sudo hookd start {app}"  # Nobody but root starts services.
-        case Verdict.UNREACHABLE:
-            return f"check that the address, the branch and the deploy key are right, then: {hookd} deploy {app}"
-        case Verdict.WAITING:
-            return f"to try at once: {hookd} deploy {app}"
-        case _:
-            return ""
+    """Return the command that clears a verdict, or "" ; `hookd` is the call of the program."""
+    hint = remedy_hint(verdict)
+    return render_hint(hint, app, hookd=hookd) if hint else ""
 
 
 def block_reason(state: AppState, head: str, trigger: Trigger, freeze: Freeze | None = None) -> Assessment | None:
-    """Say why `head` is not deployed for this trigger; None means: deploy it. `freeze` is one that is in force.
+    """Return the reason against the deployment of `head`, or None; `freeze` is one in force.
 
-    Nothing is deployed to a frozen app. Otherwise a person's request is always followed. The sender's redelivery tries
-    again what failed before anything was started, but not what was rolled back: a captured request, sent again, must
-    not disturb the site.
+    A freeze blocks everything. Otherwise a manual trigger is always followed. A redelivery retries a failed build, but
+    never a commit that was rolled back: a captured request, sent again, must not disturb the site.
     """
     if freeze is not None:
         return Assessment(verdict=Verdict.FROZEN, why=str(freeze))
@@ -87,7 +83,7 @@ def _already_deployed(state: AppState, head: str) -> Assessment | None:
 def _pinned(state: AppState, head: str) -> Assessment | None:
     if state.pin is None or state.pin.head != head:
         return None
-    why = f"a person pinned {state.pin.commit[:12]}; {head[:12]} was the branch's head then, too"
+    why = f"a person pinned {state.pin.commit[:12]} while {head[:12]} was the branch's head"
     return Assessment(verdict=Verdict.PINNED, why=why)
 
 
@@ -100,11 +96,10 @@ def _quarantined(state: AppState, head: str, trigger: Trigger) -> Assessment | N
 
 
 def _skipped(state: AppState, head: str) -> Assessment | None:
-    passed, deployed = state.passed, state.deployed
-    if passed is None or deployed is None or not state.verified:
+    skipped, deployed = state.skipped, state.deployed
+    if skipped is None or deployed is None or not state.verified:
         return None
-    if (passed.commit, passed.base) != (head, deployed.commit):
+    if (skipped.commit, skipped.base) != (head, deployed.commit):
         return None
-    return Assessment(
-        verdict=Verdict.SKIPPED, why=f"{head[:12]} changes none of the app's paths since {passed.base[:12]}"
-    )
+    why = f"{head[:12]} changes none of the app's paths since {skipped.base[:12]}"
+    return Assessment(verdict=Verdict.SKIPPED, why=why)

@@ -1,4 +1,4 @@
-"""Strings that come from outside and are safe in a path, a Redis key and an argument vector once they passed here."""
+"""Names and ids from outside; a validated one is safe in a path, a Redis key and an argument vector."""
 
 import re
 import secrets
@@ -20,55 +20,55 @@ WantedCommit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")]
 ReleaseName = Annotated[str, StringConstraints(pattern=rf"^{RELEASE_PATTERN}$")]
 
 _ABBREVIATION: Final = re.compile(r"[0-9a-f]{7,64}")
-# Characters that git refuses in a ref (git-check-ref-format(1)), and a leading `-`, which would read as an option.
+# Forbidden in a ref by git-check-ref-format(1); a leading `-` would read as an option.
 _BRANCH_FORBIDDEN: Final = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(?:/|$)|^[-./]|[./]$|^@$")
 
 
 def is_app(text: str) -> bool:
-    """Tell whether `text` may name an app."""
+    """Return True if `text` is a valid app name."""
     return re.fullmatch(APP_PATTERN, text) is not None
 
 
 def is_delivery(text: str) -> bool:
-    """Tell whether a sender's delivery id may become part of a Redis key."""
+    """Return True if a sender's delivery id is safe in a Redis key."""
     return re.fullmatch(DELIVERY_PATTERN, text) is not None
 
 
 def is_deployment(text: str) -> bool:
-    """Tell whether `text` has the shape of a deployment's id."""
+    """Return True if `text` has the shape of a deployment id."""
     return re.fullmatch(DEPLOYMENT_PATTERN, text) is not None
 
 
 def is_zero(commit: str) -> bool:
-    """Tell whether an object id is git's "nothing here", in SHA-1 or SHA-256 repositories."""
+    """Return True for git's null object id, in SHA-1 or SHA-256 repositories."""
     return not commit.strip("0")
 
 
 def is_abbreviation(text: str) -> bool:
-    """Tell whether a person may mean a commit by `text`: 7 to 64 hexadecimal digits."""
+    """Return True if `text` is a commit or its abbreviation: 7 to 64 hexadecimal digits."""
     return _ABBREVIATION.fullmatch(text) is not None
 
 
 def is_branch(text: str) -> bool:
-    """Tell whether git accepts `text` as a branch and no program reads it as an option."""
+    """Return True if git accepts `text` as a branch and no program reads it as an option."""
     return 0 < len(text) <= 200 and _BRANCH_FORBIDDEN.search(text) is None
 
 
 def new_deployment_id(app: str, at: datetime) -> str:
-    """Make an id that sorts by time within an app and never repeats: RQ breaks ties between waiting jobs by id."""
+    """Return a unique id that sorts by time within an app, because RQ orders equally old jobs by id."""
     return f"{app}-{at:%Y%m%dT%H%M%S}{at.microsecond // 1000:03d}-{secrets.token_hex(3)}"
 
 
 def app_of(deployment_id: str) -> str:
-    """Name the app of a deployment; raises ValueError for anything that is no deployment's id."""
+    """Return the app of a deployment; raises ValueError for an invalid id."""
     match = re.fullmatch(DEPLOYMENT_PATTERN, deployment_id)
     if match is None:
-        raise ValueError(f"not a deployment's id: {deployment_id!r}")
+        raise ValueError(f"not a deployment id: {deployment_id!r}")
     return match[1]
 
 
 def requested_at(deployment_id: str) -> datetime | None:
-    """Say when a deployment was asked for; None for anything that is no deployment's id, or names no moment."""
+    """Return the time in a deployment id; None for an invalid id or time."""
     if not is_deployment(deployment_id):
         return None
     try:
@@ -78,5 +78,5 @@ def requested_at(deployment_id: str) -> datetime | None:
 
 
 def release_name(number: int, commit: str) -> str:
-    """Name a release's directory: its running number and the first twelve digits of its commit."""
+    """Return the name of a release's directory: its number and the first twelve digits of its commit."""
     return f"{number:06d}-{commit[:12]}"

@@ -1,6 +1,6 @@
-"""What an app's own directory remembers: a list of events, and the state that follows from them.
+"""The memory of one app on disk: a list of events, and the state that follows from them.
 
-The journal is the truth about releases. It survives the loss of Redis, and a line torn by a crash is left out.
+The journal is the truth about releases. It survives the loss of Redis.
 """
 
 import json
@@ -13,15 +13,16 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, V
 from hookd.model.ids import CommitId, DeploymentId, ReleaseName
 
 Colour = Literal["blue", "green"]
-# JSON leaves these as they are, and whoever splits the journal into lines may take them for line ends.
+# JSON leaves these as they are, and a reader could take them for line ends.
 _SEPARATORS: Final = re.compile(r"[\x7f-\x9f\u2028\u2029]")
+_MAX_QUARANTINED: Final = 50
 
 
-class _Frozen(BaseModel):
+class _Value(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class _JournalEntry(_Frozen):
+class _JournalEntry(_Value):
     at: AwareDatetime
     deployment: DeploymentId
 
@@ -35,7 +36,7 @@ class Built(_JournalEntry):
 
 
 class Switched(_JournalEntry):
-    """`current` points at the release; whether it is good is not known yet."""
+    """`current` points at the release, before its health check."""
 
     kind: Literal["switched"] = "switched"
     release: ReleaseName
@@ -43,14 +44,14 @@ class Switched(_JournalEntry):
 
 
 class Good(_JournalEntry):
-    """The release that was switched to passed its health check."""
+    """The release passed its health check."""
 
     kind: Literal["good"] = "good"
     release: ReleaseName
 
 
 class Quarantined(_JournalEntry):
-    """A commit must not be deployed again by itself; `served` tells whether it was started as the service."""
+    """A commit that only a person deploys again; `served` is True if it was started as the service."""
 
     kind: Literal["quarantined"] = "quarantined"
     commit: CommitId
@@ -59,7 +60,7 @@ class Quarantined(_JournalEntry):
 
 
 class Pinned(_JournalEntry):
-    """A person chose `commit` while the branch's head was `head`: that head is not deployed by itself."""
+    """A person chose `commit` while the branch's head was `head`, which is not deployed without a person."""
 
     kind: Literal["pinned"] = "pinned"
     commit: CommitId
@@ -67,15 +68,15 @@ class Pinned(_JournalEntry):
 
 
 class Unpinned(_JournalEntry):
-    """The branch is followed again."""
+    """The app follows its branch again."""
 
     kind: Literal["unpinned"] = "unpinned"
 
 
 class Skipped(_JournalEntry):
-    """The head was looked at and not deployed: since `base`, which serves, it changes none of the app's paths."""
+    """The head changes none of the app's paths since `base`, which serves."""
 
-    kind: Literal["passed"] = "passed"
+    kind: Literal["skipped"] = "skipped"
     commit: CommitId
     base: CommitId
 
@@ -93,16 +94,16 @@ JournalEvent = Annotated[
 _EVENT: TypeAdapter[JournalEvent] = TypeAdapter(JournalEvent)
 
 
-class Release(_Frozen):
-    """A release that is on disk."""
+class Release(_Value):
+    """A release on disk."""
 
     name: ReleaseName
     commit: CommitId
     good: bool = False
 
 
-class AppState(_Frozen):
-    """What the events add up to; `releases` is ordered from old to new, `good_order` by when each last became good."""
+class AppState(_Value):
+    """The sum of the events; `releases` goes from old to new, `good_order` by the time each last became good."""
 
     releases: tuple[Release, ...] = ()
     good_order: tuple[ReleaseName, ...] = ()
@@ -111,11 +112,11 @@ class AppState(_Frozen):
     verified: bool = True
     quarantined: tuple[Quarantined, ...] = ()
     pin: Pinned | None = None
-    passed: Skipped | None = None
+    skipped: Skipped | None = None
     last_number: int = 0
 
     def release(self, name: str | None) -> Release | None:
-        """Find a release that is on disk by its name."""
+        """Return a release on disk by its name."""
         return next((release for release in self.releases if release.name == name), None)
 
     @property
@@ -125,7 +126,7 @@ class AppState(_Frozen):
 
     @property
     def previous_good(self) -> Release | None:
-        """The release that was good last, of those older than the current one: asked again, it goes further back."""
+        """The last good release older than the current one; after a rollback to it, the next older one."""
         names = [release.name for release in self.releases]
         older = names[: names.index(self.current)] if self.current in names else names
         earlier = [self.release(name) for name in self.good_order if name in older]
@@ -134,14 +135,14 @@ class AppState(_Frozen):
 
 
 def encode(event: JournalEvent) -> str:
-    """Write an event as one line, without its line end."""
+    """Return an event as one line without its line end."""
     text = json.dumps(event.model_dump(mode="json"), ensure_ascii=False, separators=(",", ":"))
-    whole = text.encode("utf-8", "replace").decode()  # A file name that is no UTF-8 may stand in a cause.
+    whole = text.encode("utf-8", "replace").decode()  # A cause may hold a file name that is not UTF-8.
     return _SEPARATORS.sub(lambda match: f"\\u{ord(match[0]):04x}", whole)
 
 
 def decode(lines: Iterable[str]) -> list[JournalEvent]:
-    """Read events from lines; a line that is no event (torn by a crash) is left out."""
+    """Return the events of the lines, without the lines that a crash has torn."""
     events = []
     for line in lines:
         try:
@@ -152,78 +153,60 @@ def decode(lines: Iterable[str]) -> list[JournalEvent]:
 
 
 def fold(events: Iterable[JournalEvent]) -> AppState:
-    """Work out the state that a list of events leaves behind."""
+    """Return the state after all events."""
     state = AppState()
     for event in events:
-        state = _apply(state, event)
+        state = state.model_copy(update=_changes(state, event))
     return state
 
 
-def _apply(state: AppState, event: JournalEvent) -> AppState:
+def _changes(state: AppState, event: JournalEvent) -> dict[str, object]:
     match event:
         case Built():
-            return _built(state, event)
+            release = Release(name=event.release, commit=event.commit)
+            number = int(event.release.split("-")[0])
+            return {"releases": (*state.releases, release), "last_number": max(state.last_number, number)}
         case Switched():
-            return state.model_copy(update={"current": event.release, "colour": event.colour, "verified": False})
+            return {"current": event.release, "colour": event.colour, "verified": False}
         case Good():
-            return _good(state, event)
+            return _good(state, event.release)
         case Quarantined():
             others = tuple(old for old in state.quarantined if old.commit != event.commit)
-            return state.model_copy(update={"quarantined": (*others, event)[-50:]})
+            return {"quarantined": (*others, event)[-_MAX_QUARANTINED:]}
         case Pinned():
-            return state.model_copy(update={"pin": event})
+            return {"pin": event}
         case Unpinned():
-            return state.model_copy(update={"pin": None})
+            return {"pin": None}
         case Skipped():
-            return state.model_copy(update={"passed": event})
+            return {"skipped": event}
         case Removed():
-            return _removed(state, event)
+            return {
+                "releases": tuple(release for release in state.releases if release.name != event.release),
+                "good_order": tuple(name for name in state.good_order if name != event.release),
+            }
 
 
-def _built(state: AppState, event: Built) -> AppState:
-    release = Release(name=event.release, commit=event.commit)
-    number = int(event.release.split("-")[0])
-    return state.model_copy(
-        update={"releases": (*state.releases, release), "last_number": max(state.last_number, number)}
-    )
-
-
-def _good(state: AppState, event: Good) -> AppState:
-    releases = tuple(
-        release.model_copy(update={"good": True}) if release.name == event.release else release
-        for release in state.releases
-    )
-    commit = next((release.commit for release in releases if release.name == event.release), None)
-    order = (*(name for name in state.good_order if name != event.release), event.release)
-    cleared = tuple(old for old in state.quarantined if old.commit != commit)
-    return state.model_copy(
-        update={
-            "releases": releases,
-            "good_order": order,
-            "quarantined": cleared,
-            "verified": state.verified or event.release == state.current,
-            "pin": state.pin if state.pin and state.pin.commit == commit else None,
-        }
-    )
-
-
-def _removed(state: AppState, event: Removed) -> AppState:
-    return state.model_copy(
-        update={
-            "releases": tuple(release for release in state.releases if release.name != event.release),
-            "good_order": tuple(name for name in state.good_order if name != event.release),
-        }
-    )
+def _good(state: AppState, name: str) -> dict[str, object]:
+    commit = next((release.commit for release in state.releases if release.name == name), None)
+    return {
+        "releases": tuple(
+            release.model_copy(update={"good": True}) if release.name == name else release for release in state.releases
+        ),
+        "good_order": (*(other for other in state.good_order if other != name), name),
+        "quarantined": tuple(old for old in state.quarantined if old.commit != commit),
+        "verified": state.verified or name == state.current,
+        "pin": state.pin if state.pin and state.pin.commit == commit else None,
+    }
 
 
 def compact(events: Iterable[JournalEvent]) -> list[JournalEvent]:
-    """Leave out the events of releases that are gone, and what later events have replaced."""
+    """Return the events without those of removed releases and those that later events have replaced."""
     kept = list(events)
     state = fold(kept)
     present = {release.name for release in state.releases}
     last_switch = max((place for place, event in enumerate(kept) if isinstance(event, Switched)), default=None)
 
-    def matters(place: int, event: JournalEvent) -> bool:
+    def is_needed(place: int, event: JournalEvent) -> bool:
         match event:
             case Built() | Good():
                 return event.release in present
@@ -234,8 +217,8 @@ def compact(events: Iterable[JournalEvent]) -> list[JournalEvent]:
             case Pinned():
                 return event == state.pin
             case Skipped():
-                return event == state.passed
+                return event == state.skipped
             case Unpinned() | Removed():
                 return False
 
-    return [event for place, event in enumerate(kept) if matters(place, event)]
+    return [event for place, event in enumerate(kept) if is_needed(place, event)]

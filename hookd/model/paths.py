@@ -1,4 +1,4 @@
-"""Where one app's things live on disk: its root, and its part of hookd's own state."""
+"""The paths of one app: its root, and its part of hookd's own state."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from hookd.model.settings import Settings
 
 @dataclass(frozen=True)
 class AppPaths:
-    """Where an app's things live."""
+    """The paths of an app."""
 
     root: Path
     settings: Settings
@@ -34,11 +34,11 @@ class AppPaths:
         return self.releases / name
 
     def partial(self, name: str) -> Path:
-        """Where a release is built before it gets its name."""
+        """The directory of a release during its build."""
         return self.releases / f".{name}.partial"
 
     def colour(self, colour: str) -> Path:
-        """The link that a coloured service runs in."""
+        """The working directory link of a blue or green service."""
         return self.root / colour
 
     @property
@@ -48,25 +48,25 @@ class AppPaths:
 
     @property
     def journal(self) -> Path:
-        """The app's memory."""
+        """The app's journal."""
         return self.settings.journal_path(self.app)
 
     @property
     def lock(self) -> Path:
-        """The lock of the app's one deployer."""
+        """The lock that lets one deployment of the app run."""
         return self.settings.lock_path(self.app)
 
     @property
     def crash_count(self) -> Path:
-        """How often in a row a commit killed the process that deployed it."""
-        return self.lock.with_suffix(".deaths")
+        """The number of consecutive worker crashes that one commit caused."""
+        return self.lock.with_suffix(".crashes")
 
     @property
     def cache(self) -> Path:
-        """The cache of uv and pip, for this app alone: a package built for one app must not reach another."""
+        """The cache of uv for this app alone: a package built for one app must not reach another."""
         return self.settings.state / "cache" / self.app
 
     @property
     def home(self) -> Path:
-        """HOME of everything that runs for this app."""
+        """HOME of every command of this app."""
         return self.settings.state / "home" / self.app

@@ -1,71 +1,69 @@
-"""Names in Redis, and the only functions that a job may call."""
+"""Names of hookd's keys in Redis, and the only functions that a job may call."""
 
 from typing import Final
 
 QUEUE: Final = "hookd"
 DEPLOY: Final = "worker.job.deploy"
 REPLAY: Final = "worker.job.replay"
-# A job's function is looked up here by name and never imported: JSON alone would still run os.system.
+# A job's function is looked up here by name, never imported.
 FUNCTIONS: Final = frozenset({DEPLOY, REPLAY})
+# The stream of refused signatures; a flood of them displaces no other decision.
+REFUSALS: Final = "hookd:refusals"
 
 
 def rate_limit_key(app: str) -> str:
-    """Name the RQ rate limit that lets one deployment of an app run at a time."""
+    """Return the name of the RQ rate limit that lets one deployment of an app run at a time."""
     return f"app-{app}"
 
 
 def record_key(deployment_id: str) -> str:
-    """Name the hash that holds a deployment's record."""
+    """Return the key of a deployment's record, a hash."""
     return f"hookd:deployment:{deployment_id}"
 
 
 def coalesced_key(app: str) -> str:
-    """Name the hash that counts, for each of an app's deployments, the pushes that joined it while it waited.
+    """Return the key of the hash that counts the coalesced pushes of each deployment.
 
-    Apart from the records: a flood of pushes would otherwise keep the deployment that they join from starting.
+    A counter in the record would delay the deployment's start during a flood of pushes.
     """
-    return f"hookd:joined:{app}"
+    return f"hookd:coalesced:{app}"
 
 
 def history_key(app: str) -> str:
-    """Name the sorted set of an app's deployment ids, scored by their creation in seconds since 1970."""
+    """Return the key of the sorted set of an app's deployment ids, scored by creation in seconds since 1970."""
     return f"hookd:history:{app}"
 
 
 def waiting_key(app: str) -> str:
-    """Name the string that holds the id of the app's one waiting deployment."""
+    """Return the key of the id of the app's one waiting deployment, a string."""
     return f"hookd:waiting:{app}"
 
 
 def delivery_key(app: str, delivery: str) -> str:
-    """Name the string that remembers which deployment answered a sender's delivery."""
+    """Return the key of the id of the deployment that answered a delivery, a string."""
     return f"hookd:delivery:{app}:{delivery}"
 
 
 def app_status_key(app: str) -> str:
-    """Name the string that holds what the worker last saw of an app."""
+    """Return the key of the app's published status, a string."""
     return f"hookd:app:{app}"
 
 
 def decisions_key(app: str) -> str:
-    """Name the stream of an app's decisions, the newest last."""
+    """Return the key of the stream of an app's decisions, the newest last."""
     return f"hookd:decisions:{app}"
 
 
-# The stream of deliveries whose signature was refused; apart, so that a flood of them drives out nothing else.
-REFUSALS: Final = "hookd:refusals"
-
-
 def counts_key(app: str) -> str:
-    """Name the hash of what is counted of an app since Redis last lost its data; `-` counts for no app."""
+    """Return the key of the hash of an app's counters; the app `-` counts requests for unknown apps."""
     return f"hookd:counts:{app}"
 
 
 def polled_key(app: str) -> str:
-    """Name the hash that remembers when an app's git host was last asked, and by which Redis' life."""
-    return f"hookd:asked:{app}"
+    """Return the key of the hash with the time of the last git host poll and Redis' run id at that time."""
+    return f"hookd:polled:{app}"
 
 
 def aside_key(key: str) -> str:
-    """Name the key under which another one is kept that held something else than it must."""
+    """Return the key under which a key of a wrong type is kept."""
     return f"hookd:aside:{key}"

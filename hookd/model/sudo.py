@@ -1,6 +1,6 @@
-"""What the worker may do as root: for each app a few verbs on its own units, and nothing else.
+"""The commands that the worker may run as root: a few verbs on the app's own units.
 
-The sudoers files are made from this and `worker/release/symlinks.py` can say no more; a test compares the two.
+The sudoers files are rendered from this list. A test compares it with the worker's commands.
 """
 
 from typing import Final, Literal
@@ -13,12 +13,12 @@ Verb = Literal["start", "stop", "restart"]
 
 
 def verbs(app: App) -> tuple[Verb, ...]:
-    """Which verbs the app's handover needs: a single service is only restarted, two take turns."""
+    """Return the verbs that the app's handover needs."""
     return ("restart",) if app.service.handover == "restart" else ("start", "stop", "restart")
 
 
 def sudo_commands(app: App) -> tuple[tuple[str, ...], ...]:
-    """Every argument vector that the worker may run as root for an app; none when systemd does not run it."""
+    """Return every argument vector that sudo allows for an app; none if circus runs it."""
     if app.service.manager != "systemd":
         return ()
     return tuple((SYSTEMCTL, verb, f"{name}.service") for name in sorted(app.services) for verb in verbs(app))

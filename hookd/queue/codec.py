@@ -43,7 +43,7 @@ def encode(deployment: Deployment) -> bytes:
 
 def _json(deployment: Deployment) -> bytes:
     """A file name that is no UTF-8 may stand in a cause and must not cost the record its ending."""
-    return json.dumps(deployment.model_dump(mode="json", exclude={"joined"}), ensure_ascii=False).encode(
+    return json.dumps(deployment.model_dump(mode="json", exclude={"coalesced"}), ensure_ascii=False).encode(
         "utf-8", "replace"
     )
 
@@ -66,7 +66,7 @@ def decode(deployment_id: str, raw: Any, joined: Any = None) -> Deployment:
         record = Deployment.model_validate_json(raw)
         if record.id != deployment_id or record.app != app_of(deployment_id):
             raise ValueError("the record of another deployment")
-        return record.model_copy(update={"joined": _number(joined)})
+        return record.model_copy(update={"coalesced": _number(joined)})
     except ValueError as error:
         raise NoSuchDeployment(deployment_id) from error
 

@@ -98,7 +98,7 @@ class RequestResult:
     """The deployment that answers a request, and how."""
 
     deployment: str
-    kind: Literal["created", "joined", "duplicate"]
+    kind: Literal["created", "coalesced", "duplicate"]
 
 
 # Writes down how a request was answered, in the transaction that answers it.
@@ -186,7 +186,7 @@ class DeploymentStore:
     def _join(
         self, request: DeploymentRequest, waiting: Deployment, pipeline: Pipeline, note: ExtraWrites
     ) -> RequestResult:
-        answer = RequestResult(waiting.id, "joined")
+        answer = RequestResult(waiting.id, "coalesced")
         self._remember_delivery(request, waiting.id, pipeline)
 
         def notes() -> None:

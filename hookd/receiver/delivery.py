@@ -10,8 +10,9 @@ from redis.client import Pipeline
 from werkzeug.datastructures import Headers
 
 from hookd.model.app import App
-from hookd.model.decision import Decision, Verdict, truncate
+from hookd.model.decision import Decision, Verdict, short_text
 from hookd.model.ids import is_delivery
+from hookd.model.text import truncate
 from hookd.queue.counters import count_delivery
 from hookd.queue.decision_log import append_decision
 from hookd.queue.deployments import RequestResult
@@ -23,7 +24,7 @@ from hookd.receiver.senders import Sender
 _HEADER: Final = 100
 _ANSWERED: Final[Mapping[str, tuple[Verdict, str]]] = {
     "created": (Verdict.QUEUED, "a deployment was asked for"),
-    "joined": (Verdict.COALESCED, "the deployment that waits already will do it"),
+    "coalesced": (Verdict.COALESCED, "the deployment that waits already will do it"),
     "duplicate": (Verdict.DUPLICATE, "this delivery was answered before"),
 }
 
@@ -79,11 +80,11 @@ class Delivery:
             app=self.app,
             source="delivery",
             verdict=verdict,
-            why=truncate(why) or verdict,
+            why=short_text(why) or verdict,
             event=truncate(self.event, _HEADER) or None,
             delivery=truncate(self.id, _HEADER) or None,
-            repository=truncate(seen.repository) or None if seen else None,
-            ref=truncate(seen.ref) or None if seen else None,
+            repository=short_text(seen.repository) or None if seen else None,
+            ref=short_text(seen.ref) or None if seen else None,
             claimed_commit=seen.commit if seen else None,
             deployment=deployment,
         )

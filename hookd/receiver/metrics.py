@@ -130,12 +130,12 @@ def _deliveries(apps: Iterable[AppSnapshot], nobody: Counters) -> Iterator[Metri
 
 def _lag(apps: Iterable[AppSnapshot]) -> Iterator[Metric]:
     labels = ["app", "reason"]
-    commits = GaugeMetricFamily("hookd_behind_commits", "By how many commits the app is behind its head", labels=labels)
+    commits = GaugeMetricFamily("hookd_lag_commits", "By how many commits the app is behind its head", labels=labels)
     since = GaugeMetricFamily(
-        "hookd_behind_since_timestamp_seconds", "Since when the app does not serve its branch's head", labels=labels
+        "hookd_lag_since_timestamp_seconds", "Since when the app does not serve its branch's head", labels=labels
     )
     for each in apps:
-        if behind := each.view.behind:
+        if behind := each.view.lag:
             since.add_metric([each.app, behind.verdict], behind.since.timestamp())
             if behind.commits is not None:
                 commits.add_metric([each.app, behind.verdict], behind.commits)

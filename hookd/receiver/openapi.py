@@ -30,7 +30,7 @@ class _Answer(BaseModel):
 class Accepted(_Answer):
     """The push is answered by a deployment: a new one (`queued`), or the one that waits already (`joined`)."""
 
-    status: Literal["queued", "joined"]
+    status: Literal["queued", "coalesced"]
     deployment: DeploymentId
     status_url: str
 

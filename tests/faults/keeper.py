@@ -191,8 +191,8 @@ class Keeper:
         except RedisError as error:
             return f"Redis: {error}"
         head = self.site.repositories[APP].head()
-        if view.deployed_commit != head or view.behind is not None:
-            return f"people are told that {view.deployed_commit} serves and not {head}; behind: {view.behind}"
+        if view.deployed_commit != head or view.lag is not None:
+            return f"people are told that {view.deployed_commit} serves and not {head}; behind: {view.lag}"
         return ""
 
     def history(self) -> list[Deployment]:

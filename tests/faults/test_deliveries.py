@@ -23,7 +23,7 @@ A_ROUND = 20
 def taken_since(keeper: Keeper, before: set[str]) -> int:
     """How many deliveries the records know of that were made since: their own and those that joined them."""
     new = [record for record in keeper.history() if record.id not in before]
-    return sum(record.joined + 1 for record in new if record.trigger in (Trigger.PUSH, Trigger.REDELIVERY))
+    return sum(record.coalesced + 1 for record in new if record.trigger in (Trigger.PUSH, Trigger.REDELIVERY))
 
 
 def known(keeper: Keeper) -> set[str]:

@@ -22,7 +22,18 @@ from tests.support.visitors import visitors
 
 HANDOVERS = ("blue-green", "restart")
 ROOMY = "size=200m,nr_inodes=20000"
-STEPS = ("space", "fetch", "checkout", "dependencies", "build", "preflight", "ownership", "flush", "health", "prune")
+STEPS = (
+    "disk_space",
+    "fetch",
+    "checkout",
+    "dependencies",
+    "build",
+    "preflight",
+    "ownership",
+    "flush",
+    "health",
+    "prune",
+)
 
 pytestmark = needs_root
 

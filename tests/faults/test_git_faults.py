@@ -90,7 +90,7 @@ def test_a_slow_git_host_only_delays(keeper: Keeper, host: GitHost, ledger: Ledg
 def is_said(keeper: Keeper, verdict: Verdict) -> bool:
     """Tell whether people are told that the head does not serve, and why."""
     view: AppStatus = keeper.site.records.view(APP)
-    return view.behind is not None and view.behind.verdict is verdict
+    return view.lag is not None and view.lag.verdict is verdict
 
 
 # Branches that are not where they were

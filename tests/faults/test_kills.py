@@ -16,9 +16,9 @@ pytestmark = pytest.mark.usefixtures("tidy")
 
 VICTIMS = ("deployer", "worker", "both")
 HANDOVERS = ("blue-green", "restart")
-BEFORE = ("space", "fetch", "checkout", "dependencies", "share", "build", "preflight", "ownership", "flush")
+BEFORE = ("disk_space", "fetch", "checkout", "dependencies", "shared_files", "build", "preflight", "ownership", "flush")
 STEPS = {
-    "blue-green": (*BEFORE, "start", "health", "switch", "stop old", "prune"),
+    "blue-green": (*BEFORE, "start", "health", "switch", "stop_old", "prune"),
     "restart": (*BEFORE, "switch", "restart", "health", "prune"),
 }
 

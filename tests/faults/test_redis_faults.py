@@ -25,7 +25,7 @@ from tests.faults.store import Store
 from tests.support.dice import Dice
 from tests.support.processes import wait_for
 
-STEPS = ("fetch", "build", "health", "stop old")
+STEPS = ("fetch", "build", "health", "stop_old")
 
 
 @contextmanager

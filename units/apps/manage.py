@@ -24,7 +24,7 @@ from units.system.run import run
 
 # What hookd itself keeps of an app below its state; the journal goes with the rest, as the releases are no longer its.
 _STATE: Final = (
-    *("mirrors/{}.git", "journals/{}.jsonl", "locks/{}.lock", "locks/{}.deaths", "cache/{}", "home/{}"),
+    *("mirrors/{}.git", "journals/{}.jsonl", "locks/{}.lock", "locks/{}.crashes", "cache/{}", "home/{}"),
     *("keys/{}", "keys/{}.pub"),
 )  # fmt: skip
 

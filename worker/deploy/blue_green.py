@@ -1,6 +1,7 @@
 """The handover without a pause: the idle one of two services starts, and the other stops when it is well."""
 
 from hookd.model.deployment import StepName
+from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import AppState, Colour, Good, Pinned, Quarantined, Release, Switched
 from worker.context import Task
 from worker.deploy.repair import RepairResult
@@ -14,7 +15,7 @@ from worker.errors import (
     SwitchNotRecorded,
 )
 from worker.release.symlinks import links_to, prepared_link, switch_link
-from worker.service.manager import control, service_log_command, verify_health
+from worker.service.manager import control, service_log_hint, verify_health
 
 
 def switch_to_idle(task: Task, state: AppState, name: str, commit: str, pin: Pinned | None) -> None:
@@ -57,18 +58,18 @@ def _abort_switch(task: Task, state: AppState, idle: Colour, name: str, error: O
     """Stop a release that is not at fault, since the system refused what belongs to the switch; always raises."""
     if task.journal.state().current == name:
         raise SwitchNotRecorded(
-            f"{name} serves, but the switch could not be completed: {error}", hint=_retry_command(task)
+            f"{name} serves, but the switch could not be completed: {error}", hint=Hint(HintKind.DEPLOY)
         )
     with task.recorder.step(StepName.ROLL_BACK, idle):
         _stop_colour(task, idle, state.deployed)
-    raise DeployError(f"nothing was switched: {error}", hint=_retry_command(task))
+    raise DeployError(f"nothing was switched: {error}", hint=Hint(HintKind.DEPLOY))
 
 
 def _roll_back(task: Task, state: AppState, idle: Colour, commit: str, cause: str) -> None:
     """Stop the bad release; always raises, with the ending that is true."""
     task.recorder.line(f"the new release is bad: {cause}")
     task.try_journal(Quarantined(**task.stamp(), commit=commit, served=True, cause=cause))
-    hint = service_log_command(task, _service(task, idle))
+    hint = service_log_hint(task, _service(task, idle))
     try:
         with task.recorder.step(StepName.ROLL_BACK, idle):
             _stop_colour(task, idle, state.deployed)
@@ -87,7 +88,7 @@ def _stop_previous(task: Task, old: Colour, serving: Release | None) -> None:
     except CommandFailed as error:
         raise RollbackFailed(
             f"the new release serves, but the old one ({old}) could not be stopped and answers, too: {error.cause}",
-            hint=_retry_command(task),
+            hint=Hint(HintKind.DEPLOY),
         ) from None
 
 
@@ -124,10 +125,6 @@ def recover_interrupted(task: Task, state: AppState) -> RepairResult:
 
 def _idle(state: AppState) -> Colour:
     return "green" if state.colour == "blue" else "blue"
-
-
-def _retry_command(task: Task) -> str:
-    return f"hookd deploy {task.app.name}"
 
 
 def _service(task: Task, colour: Colour) -> str:

@@ -18,7 +18,7 @@ from worker.errors import CommandFailed, CommitRefused
 from worker.process.run import Command, remove_tree
 from worker.release.disk_space import check_commit_fits, check_remaining_space
 from worker.release.git_mirror import GitMirror
-from worker.release.ownership import enforce, enforce_environment, fix_command
+from worker.release.ownership import FIX_PERMISSIONS, enforce, enforce_environment
 from worker.release.shared_files import link_shared, reject_escaping_links, reject_reserved_paths
 from worker.release.venv import prepare_venv
 
@@ -79,8 +79,8 @@ def _check_release(task: Task, release: Path, policy: Policy) -> None:
         with task.recorder.step(StepName.PREFLIGHT):
             _run_preflight(task, command)
     with task.recorder.step(StepName.OWNERSHIP):
-        changed = enforce(release, policy, fix_command(task))
-        changed += enforce_environment((release / "venv").resolve(), policy, fix_command(task))
+        changed = enforce(release, policy, FIX_PERMISSIONS)
+        changed += enforce_environment((release / "venv").resolve(), policy, FIX_PERMISSIONS)
         task.recorder.line(f"{changed} files and directories needed another mode, group or ACL")
     check_remaining_space(task)
 
@@ -96,12 +96,12 @@ def _run_preflight(task: Task, command: Command) -> None:
 
 def run_release_commands(task: Task, release: Path, policy: Policy) -> None:
     """Run the app's last commands, such as migrations, and set right what they wrote; raises DeployError."""
-    if not task.app.build.before_switch:
+    if not task.app.build.release_commands:
         return
-    with task.recorder.step(StepName.BEFORE_SWITCH):
-        for argv in task.app.build.before_switch:
+    with task.recorder.step(StepName.RELEASE_COMMANDS):
+        for argv in task.app.build.release_commands:
             task.run(app_command(argv, release, task.environment(release), task.app.limits))
-        enforce(release, policy, fix_command(task))
+        enforce(release, policy, FIX_PERMISSIONS)
 
 
 def app_command(argv: tuple[str, ...], release: Path, env: Mapping[str, str], limits: Limits) -> Command:

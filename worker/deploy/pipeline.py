@@ -12,7 +12,8 @@ from hookd import freezes
 from hookd.files.policies import Policy, umask_of
 from hookd.model.decision import Assessment, Verdict
 from hookd.model.deployment import Status, StepName, Trigger
-from hookd.model.eligibility import remedy
+from hookd.model.eligibility import remedy_hint
+from hookd.model.hint import AnyHint
 from hookd.model.journal import AppState, Pinned, Quarantined, Unpinned
 from worker.context import Task
 from worker.deploy import blue_green, restart
@@ -34,7 +35,7 @@ class Ending:
 
     status: Status
     cause: str | None = None
-    hint: str | None = None
+    hint: AnyHint | None = None
     healthy: bool | None = None
     verdict: Verdict = Verdict.ENDED
 
@@ -121,10 +122,9 @@ def _repair_ending(task: Task, settled: RepairResult) -> Ending | None:
 
 def _unchanged(task: Task, ruling: Assessment, frozen: Path) -> Ending:
     """Leave everything as it is, and say what to type when that is not what the person wanted."""
-    app = task.app.name
     thaws = ruling.verdict is Verdict.FROZEN
-    hint = freezes.thaw_command(frozen, app) if thaws else remedy(ruling.verdict, app)
-    return Ending(Status.UNCHANGED, ruling.why, hint or None, verdict=ruling.verdict)
+    hint = freezes.thaw_hint(frozen) if thaws else remedy_hint(ruling.verdict)
+    return Ending(Status.UNCHANGED, ruling.why, hint, verdict=ruling.verdict)
 
 
 def _release_of(task: Task, state: AppState, target: Target, checkout: GitMirror, policy: Policy) -> str:

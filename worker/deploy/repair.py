@@ -6,13 +6,14 @@ Used under the app's lock, by a deployment that was asked for because of that. W
 from dataclasses import dataclass
 
 from hookd.model.deployment import StepName
+from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import AppState, Release
 from worker.context import Task
 from worker.errors import DeployError, RepairFailed, Unhealthy
 from worker.process.run import lines_of
 from worker.release.symlinks import switch_link
 from worker.service.drift import Drift
-from worker.service.manager import control, inspect_app, service_log_command, verify_health
+from worker.service.manager import control, inspect_app, service_log_hint, verify_health
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def _verify_repair(task: Task, state: AppState, mended: tuple[Drift, ...]) -> No
     for drift in mended:
         if drift.kind == "release" and drift in left:
             with task.recorder.step(StepName.COMPARE, drift.what):
-                hint = service_log_command(task, drift.name) or f"hookd logs {task.deployment.id}"
+                hint = service_log_hint(task, drift.name) or Hint(HintKind.SHOW_LOG)
                 raise DeployError(f"{drift.what}, also after it was started again", hint=hint, healthy=True)
 
 
@@ -80,5 +81,5 @@ def _restart_service(task: Task, state: AppState, drift: Drift) -> None:
     except Unhealthy as error:
         raise RepairFailed(
             f"{drift.what}; it was started again and is not well: {task.say(error)}",
-            hint=service_log_command(task, drift.name) or f"hookd logs {task.deployment.id}",
+            hint=service_log_hint(task, drift.name) or Hint(HintKind.SHOW_LOG),
         ) from None

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from hookd.model.deployment import StepName
+from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import AppState, Good, Pinned, Quarantined, Release, Switched
 from worker.context import Task
 from worker.deploy.repair import RepairResult
@@ -19,7 +20,7 @@ from worker.errors import (
     Unhealthy,
 )
 from worker.release.symlinks import link_changed_at, links_to, prepared_link, switch_link
-from worker.service.manager import control, service_log_command, verify_health
+from worker.service.manager import control, service_log_hint, verify_health
 
 # Writes to the journal.
 Note = Callable[..., object]
@@ -61,7 +62,7 @@ def _switch_and_restart(task: Task, name: str, note: Note, pin: Pinned | None = 
 
 def _abort_switch(task: Task, name: str, error: OSError) -> None:
     """Say what the system's refusal in the middle of a handover leaves behind; always raises."""
-    hint = f"hookd deploy {task.app.name}"
+    hint = Hint(HintKind.DEPLOY)
     if links_to(task.places.current, task.places.release(name)):
         raise SwitchNotRecorded(f"{name} was switched to, but that could not be noted: {error}", hint=hint) from None
     raise DeployError(f"nothing was switched: {error}", hint=hint) from None
@@ -77,7 +78,7 @@ def _restore_link(task: Task, state: AppState, since: float | None) -> None:
 
 def _roll_back(task: Task, previous: Release | None, cause: str) -> None:
     """Return to the release that was last found well; always raises, with the ending that is true."""
-    hint = service_log_command(task, task.app.service_name)
+    hint = service_log_hint(task, task.app.service_name)
     if previous is None:
         raise FirstReleaseFailed(f"the first release is bad, and there is none to go back to: {cause}", hint=hint)
     try:
@@ -86,7 +87,7 @@ def _roll_back(task: Task, previous: Release | None, cause: str) -> None:
     except (*BAD_RELEASE, OSError) as error:
         raise RollbackFailed(
             f"the new release is bad ({cause}), and the old one is not well either: {task.say(error)}",
-            hint=hint or f"hookd logs {task.deployment.id}",
+            hint=hint or Hint(HintKind.SHOW_LOG),
         ) from None
     raise RolledBack(f"the new release is bad, {previous.name} serves again: {cause}", hint=hint, healthy=True)
 
@@ -106,7 +107,7 @@ def recover_interrupted(task: Task, state: AppState) -> RepairResult:
     except (Unhealthy, CommandFailed) as error:
         trouble = RepairFailed(
             f"{interrupted}, and {good.name}, which served before, is not well: {task.say(error)}",
-            hint=service_log_command(task, task.app.service_name) or f"hookd logs {task.deployment.id}",
+            hint=service_log_hint(task, task.app.service_name) or Hint(HintKind.SHOW_LOG),
         )
         return RepairResult(task.journal.state(), trouble=trouble)
     return RepairResult(task.journal.state(), (interrupted,), well=True)

@@ -8,6 +8,7 @@ from hookd import freezes
 from hookd.model.decision import Assessment, Verdict
 from hookd.model.deployment import MANUAL_TRIGGERS, Trigger
 from hookd.model.eligibility import block_reason
+from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import AppState, Pinned, Release, Skipped
 from worker.context import Task
 from worker.errors import DeployError
@@ -54,7 +55,7 @@ def _choose_target(task: Task, state: AppState, checkout: GitMirror, head: str) 
         if previous is None:
             raise DeployError(
                 "there is no earlier good release to go back to",
-                hint=f"name a commit: hookd rollback {task.app.name} --to COMMIT",
+                hint=Hint(HintKind.NAME_COMMIT),
             )
         return Target(previous.commit, head, previous)
     if wanted is None:
@@ -77,7 +78,7 @@ def decide(task: Task, state: AppState, target: Target, checkout: GitMirror, fro
     patterns may have changed since.
     """
     freeze = freezes.active_freeze(frozen, task.app.name, datetime.now(UTC))
-    afresh = state.model_copy(update={"passed": None})
+    afresh = state.model_copy(update={"skipped": None})
     ruling = block_reason(afresh, target.commit, task.deployment.trigger, freeze)
     return ruling or _skip_unchanged_paths(task, state, target, checkout)
 
@@ -96,6 +97,6 @@ def _skip_unchanged_paths(task: Task, state: AppState, target: Target, checkout:
     if checkout.changes(base.commit, target.commit):
         return None
     passed = Skipped(**task.stamp(), commit=target.commit, base=base.commit)
-    if state.passed is None or (state.passed.commit, state.passed.base) != (passed.commit, passed.base):
+    if state.skipped is None or (state.skipped.commit, state.skipped.base) != (passed.commit, passed.base):
         state = task.journal.add(passed)
     return block_reason(state, target.commit, task.deployment.trigger)

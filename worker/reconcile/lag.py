@@ -1,11 +1,8 @@
 """How far an app is behind its branch's head, since when and why: for people who would otherwise see silence."""
 
-from datetime import datetime
 from typing import Final
 
 from hookd.model.app import App
-from hookd.model.app_status import AppStatus
-from hookd.model.decision import Assessment, Lag, Verdict
 from hookd.model.journal import AppState
 from hookd.model.settings import Settings
 from worker.errors import CommandFailed
@@ -13,27 +10,6 @@ from worker.probe import git_for
 from worker.process.run import lines_of
 
 _SECONDS: Final = 10.0
-
-
-def compute_lag(
-    state: AppState,
-    head: str | None,
-    ruling: Assessment,
-    earlier: AppStatus,
-    now: datetime,
-    *,
-    commits: int | None = None,
-) -> Lag | None:
-    """Say that the head does not serve; None when it does, when it changes nothing of the app's, or nothing serves yet.
-
-    As long as the same commit serves, it has been behind since it was first seen to be. `commits` is by how many.
-    """
-    serving = state.deployed
-    if serving is None or ruling.verdict is Verdict.SKIPPED or (serving.commit == head and state.verified):
-        return None
-    goes_on = earlier.behind is not None and earlier.deployed_commit == serving.commit
-    since = earlier.behind.since if earlier.behind is not None and goes_on else now
-    return Lag(commits=commits, since=since, verdict=ruling.verdict, why=ruling.why)
 
 
 def lag_reason(state: AppState, head: str, failure: str = "") -> str:

@@ -16,8 +16,8 @@ from hookd import freezes
 from hookd.config import Config
 from hookd.eventlog import event
 from hookd.model.app import App
-from hookd.model.app_status import with_journal_state
-from hookd.model.decision import Assessment, Decision, Verdict, truncate
+from hookd.model.app_status import compute_lag, with_journal_state
+from hookd.model.decision import Assessment, Decision, Verdict, short_text
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.journal import AppState
 from hookd.model.paths import AppPaths
@@ -28,7 +28,7 @@ from worker.journal import Journal
 from worker.probe import read_head
 from worker.process.run import lines_of
 from worker.reconcile.decision import Observation, decide
-from worker.reconcile.lag import commits_behind, compute_lag
+from worker.reconcile.lag import commits_behind
 from worker.recovery.liveness import is_running
 from worker.recovery.redis_repair import app_keys, delete_bad_keys
 from worker.report.log_file import escape_control
@@ -157,7 +157,7 @@ class Reconciler:
         view = with_journal_state(earlier.model_copy(update=seen), state, head_seen=found.head is not None)
         if state == found.state:
             late = compute_lag(state, found.head, ruling, earlier, now, commits=commits)
-            view = view.model_copy(update={"behind": late, **_health(found.running, now)})
+            view = view.model_copy(update={"lag": late, **_health(found.running, now)})
         self.records.publish(view)
 
     def _note(self, decision: Decision) -> None:
@@ -177,8 +177,8 @@ class Reconciler:
 def _health(running: DriftReport, now: datetime) -> dict[str, object]:
     """What a look knows of an app's health: that it does not run as it should; whether it is well it does not ask."""
     if running.is_stopped or any(drift.kind == "service" for drift in running.drifts):
-        return {"trouble": running.summary, "healthy": False, "checked_at": now}
-    return {"trouble": running.summary if running.drifts else None}
+        return {"drift": running.summary, "healthy": False, "checked_at": now}
+    return {"drift": running.summary if running.drifts else None}
 
 
 def _runs(one: Deployment) -> bool:
@@ -200,11 +200,11 @@ def _decision(app: App, found: Observation, ruling: Assessment, asked: str | Non
         app=app.name,
         source="reconcile",
         verdict=ruling.verdict,
-        why=truncate(ruling.why),
-        ref=truncate(app.ref),
+        why=short_text(ruling.why),
+        ref=short_text(app.ref),
         head=found.head,
         deployed=serving.commit if serving else None,
-        running=truncate(found.running.summary),
+        running=short_text(found.running.summary),
         deployment=asked,
     )
 

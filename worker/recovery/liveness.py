@@ -17,6 +17,7 @@ from hookd.config import Config, ConfigError, config_path, load
 from hookd.eventlog import event
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Deployment, IllegalTransition, Status, advance
+from hookd.model.hint import Hint, HintKind
 from hookd.model.ids import app_of, is_deployment
 from hookd.model.journal import AppState, Built, Good, JournalEvent, Quarantined, Switched, fold
 from hookd.model.settings import Settings
@@ -57,7 +58,7 @@ def finish_crashed(connection: Redis, job_id: str, status: Status, cause: str) -
     except (IllegalTransition, NoSuchDeployment, Contention, ResponseError):
         return None
     event(log, "ended", app=ended.app, deployment=ended.id, status=ended.status, cause=ended.cause)
-    record_decision(connection, ended, Verdict.ENDED, f"{ended.status}: {ended.cause}")
+    record_decision(connection, ended, Verdict.ENDED, ended.cause or "", ending=ended.status)
     return ended
 
 
@@ -65,7 +66,7 @@ def _finished(old: Deployment, status: Status, cause: str) -> Deployment:
     proved = Outcome(status, cause)
     if old.status is Status.RUNNING:
         proved = infer_outcome(old, _events(old.app), status, cause)
-    hint = None if proved.status is Status.SUCCEEDED else f"hookd deploy {old.app}"
+    hint = None if proved.status is Status.SUCCEEDED else Hint(HintKind.DEPLOY)
     return advance(old, proved.status, datetime.now(UTC), cause=proved.cause, hint=hint)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from hookd.model.hint import Hint, HintKind
 from worker.context import Task
 from worker.errors import DeployError
 from worker.release.git_mirror import TreeEntry
@@ -33,9 +34,14 @@ def _check(task: Task, why: str, part: int) -> None:
         found = os.statvfs(place)
         free = found.f_bavail * found.f_frsize
         if free < mib * _MIB:
-            raise DeployError(f"{place} has {free // _MIB} MiB free, {mib:.0f} {why}", hint=f"df -h {place}")
+            raise DeployError(
+                f"{place} has {free // _MIB} MiB free, {mib:.0f} {why}", hint=Hint(HintKind.SHOW_DISK_SPACE, str(place))
+            )
         if found.f_files and found.f_favail < inodes:
-            raise DeployError(f"{place} has {found.f_favail} inodes free, {inodes:.0f} {why}", hint=f"df -i {place}")
+            raise DeployError(
+                f"{place} has {found.f_favail} inodes free, {inodes:.0f} {why}",
+                hint=Hint(HintKind.SHOW_INODES, str(place)),
+            )
 
 
 def _places(task: Task) -> Iterable[Path]:

@@ -15,6 +15,7 @@ import git
 from git.exc import GitCommandNotFound
 
 from hookd.model.app import App
+from hookd.model.hint import Hint, HintKind
 from hookd.model.ids import COMMIT_PATTERN
 from hookd.model.settings import Settings
 from worker.errors import CommandFailed, CommitRefused, DeployError, TimedOut, Unreachable
@@ -146,8 +147,7 @@ class GitMirror:
         return Unreachable(
             f"the branch {self._app.branch} of {self._app.repository} cannot be fetched: {error.cause}",
             lines=error.lines,
-            hint="check that the address, the branch and the deploy key are right, then: hookd deploy "
-            + self._app.name,
+            hint=Hint(HintKind.CHECK_REPOSITORY),
         )
 
     def _remove_leftovers(self) -> None:
@@ -167,7 +167,7 @@ class GitMirror:
         if not re.fullmatch(COMMIT_PATTERN, found):
             raise DeployError(
                 f"the commit {wanted} is not in {self._app.repository}, branch {self._app.branch}",
-                hint=f"hookd status {self._app.name}",
+                hint=Hint(HintKind.SHOW_APP),
             )
         return found
 
@@ -261,4 +261,4 @@ def _start(command: Command, directory: Path) -> git.Git.AutoInterrupt:
             preexec_fn=die_with_parent,
         )
     except GitCommandNotFound:
-        raise DeployError("git is not installed", hint="apt-get install git") from None
+        raise DeployError("git is not installed", hint=Hint(HintKind.INSTALL_GIT)) from None

@@ -6,6 +6,7 @@ The worker needs no root for this: it owns what it made, and may give it to a gr
 import os
 import pwd
 from pathlib import Path
+from typing import Final
 
 from hookd.files.attributes import group_name, user_name
 from hookd.files.audit import AttributeMismatch, repair
@@ -21,11 +22,13 @@ from hookd.files.policies import (
 )
 from hookd.files.safe_open import Unauditable
 from hookd.model.app import Ownership
+from hookd.model.hint import Hint, HintKind, LogOnlyHint, render_hint
 from worker.context import Task
 from worker.errors import CommitRefused, DeployError
 
 # What a commit, or a command that it runs, can leave in a release.
 _COMMIT_FAULTS = ("special", "deep")
+FIX_PERMISSIONS: Final = Hint(HintKind.FIX_PERMISSIONS)
 
 
 def release_policy(ownership: Ownership) -> Policy:
@@ -33,12 +36,12 @@ def release_policy(ownership: Ownership) -> Policy:
     try:
         policy = code_policy(ownership, None, os.getegid())
     except OwnershipError as error:
-        raise DeployError(error.cause, hint=error.hint) from None
+        raise DeployError(error.cause, hint=LogOnlyHint(error.hint)) from None
     if not _may_give_to(policy.group):
         name = pwd.getpwuid(os.geteuid()).pw_name
         raise DeployError(
             f"the worker is not a member of the group {ownership.group}, so it cannot give files to it",
-            hint=f"sudo usermod --append --groups {ownership.group} {name}, then restart the worker",
+            hint=LogOnlyHint(f"sudo usermod --append --groups {ownership.group} {name}, then restart the worker"),
         )
     return policy
 
@@ -47,7 +50,7 @@ def _may_give_to(group: int | None) -> bool:
     return os.geteuid() == 0 or group in {None, os.getegid(), *os.getgroups()}
 
 
-def enforce(tree: Path, policy: Policy, hint: str | None = None) -> int:
+def enforce(tree: Path, policy: Policy, hint: Hint | None = None) -> int:
     """Give every file and directory of a tree the policy's group, mode and ACL; returns how many were not right.
 
     Raises CommitRefused for what is neither file, directory nor link, and DeployError for what is not the worker's own.
@@ -55,17 +58,17 @@ def enforce(tree: Path, policy: Policy, hint: str | None = None) -> int:
     return _enforce(tree, policy, hint, alone=False)
 
 
-def enforce_environment(venv: Path, policy: Policy, hint: str | None = None) -> int:
+def enforce_environment(venv: Path, policy: Policy, hint: Hint | None = None) -> int:
     """Do the same for an environment, whose programs are known even when they have lost their mode."""
     return enforce(venv, environment_policy(policy), hint)
 
 
-def enforce_directory(directory: Path, policy: Policy, hint: str | None = None) -> None:
+def enforce_directory(directory: Path, policy: Policy, hint: Hint | None = None) -> None:
     """Do the same for one directory, not for what is in it; raises DeployError."""
     _enforce(directory, policy, hint, alone=True)
 
 
-def _enforce(path: Path, policy: Policy, hint: str | None, *, alone: bool) -> int:
+def _enforce(path: Path, policy: Policy, hint: Hint | None, *, alone: bool) -> int:
     changed = 0
     try:
         for finding in repair(path, policy, alone=alone):
@@ -77,7 +80,7 @@ def _enforce(path: Path, policy: Policy, hint: str | None, *, alone: bool) -> in
                     raise DeployError(str(finding), hint=hint)
             changed += 1
     except OwnershipError as error:
-        raise DeployError(error.cause, hint=error.hint) from None
+        raise DeployError(error.cause, hint=LogOnlyHint(error.hint)) from None
     return changed
 
 
@@ -91,13 +94,13 @@ def make_directories(task: Task, policy: Policy) -> None:
         mode = policy.modes.directory if policy.modes else 0o755
         raise DeployError(
             f"the app's directory {task.places.root} does not exist",
-            hint=f"sudo install -d -o {user} -g {group} -m {mode:o} {task.places.root}",
+            hint=LogOnlyHint(f"sudo install -d -o {user} -g {group} -m {mode:o} {task.places.root}"),
         )
     _repair_app_paths(task, policy)
     for directory in (task.places.releases, task.places.venvs, task.places.cache, task.places.home):
         directory.mkdir(parents=True, exist_ok=True)
     for directory in (task.places.releases, task.places.venvs):
-        enforce_directory(directory, policy, fix_command(task))
+        enforce_directory(directory, policy, FIX_PERMISSIONS)
     for venv in sorted(task.places.venvs.iterdir()):
         _repair_environment(task, venv, environment_policy(policy))
 
@@ -115,11 +118,6 @@ def _repair_app_paths(task: Task, policy: Policy) -> None:
         return
     for name in task.app.shared.files:
         _repair_path(task, shared / name, secret)
-
-
-def fix_command(task: Task) -> str:
-    """What repairs the rest."""
-    return f"sudo hookd permissions {task.app.name} --fix"
 
 
 def _secret_policy(ownership: Ownership) -> Policy | None:
@@ -147,7 +145,7 @@ def _repair_path(task: Task, path: Path, policy: Policy) -> None:
         task.recorder.line(f"warning: {error.cause}; next: {error.hint}")
         return
     for finding in found:
-        end = "" if finding.repaired else f"; next: {fix_command(task)}"
+        end = "" if finding.repaired else f"; next: {render_hint(FIX_PERMISSIONS, task.app.name)}"
         task.recorder.line(f"{finding}{end}")
 
 
@@ -162,4 +160,6 @@ def _repair_environment(task: Task, venv: Path, policy: Policy) -> None:
     if repaired := len(found) - len(left):
         task.recorder.line(f"the environment {venv.name} was not as it should be: {repaired} paths repaired")
     if left:
-        task.recorder.line(f"{left[0]} ({len(left)} such paths in {venv.name}); next: {fix_command(task)}")
+        task.recorder.line(
+            f"{left[0]} ({len(left)} such paths in {venv.name}); next: {render_hint(FIX_PERMISSIONS, task.app.name)}"
+        )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
+from hookd.model.hint import Hint, HintKind
 from worker.errors import CommitRefused
 
 RequirementsKind = Literal["lock", "hashed", "plain", "project", "none"]
@@ -29,9 +30,7 @@ _DIRECT_REFERENCE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\s*(?:\[[^\]]*
 _ON_DISK: Final = re.compile(r"[./~]|file:|[^\s:<>=!;@]*/|\S*\.(?:zip|whl|t[a-z]z|tar\.[a-z0-9]+)$")
 _URL: Final = re.compile(r"(?!file:)[a-z+]+://")
 _WHEEL: Final = re.compile(r"\S+\.whl(?:[#?]|$)")
-ALLOW_BUILD_HINT: Final = (
-    "set dependencies.allow_build = true in the app's file, to let packages run build code as the worker"
-)
+ALLOW_BUILD_HINT: Final = Hint(HintKind.ALLOW_BUILD)
 
 
 @dataclass(frozen=True)

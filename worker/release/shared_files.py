@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from hookd.model.app import App
+from hookd.model.hint import Hint, HintKind, LogOnlyHint
 from worker.errors import CommitRefused, DeployError
 from worker.release.git_mirror import TreeEntry
 from worker.release.ownership import enforce_directory, writable_policy
@@ -24,7 +25,7 @@ def reject_reserved_paths(app: App, entries: list[TreeEntry]) -> None:
             continue
         raise CommitRefused(
             f"the commit contains {entry.path}, but {point} is the app's own on this server",
-            hint=f"git rm -r --cached {point}, add it to .gitignore, and push",
+            hint=Hint(HintKind.UNTRACK, point),
         )
 
 
@@ -55,7 +56,8 @@ def link_shared(app: App, release: Path) -> None:
         source = app.shared_root / name
         if not source.is_file():
             raise DeployError(
-                f"the shared file {name} is missing", hint=f"create it: install -D -m 0640 /dev/stdin {source}"
+                f"the shared file {name} is missing",
+                hint=LogOnlyHint(f"create it: install -D -m 0640 /dev/stdin {source}"),
             )
         _link(source, release / name)
     for name in app.shared.directories:
@@ -74,7 +76,7 @@ def _make_data_directory(app: App, path: Path) -> None:
         user, group = app.ownership.user, app.ownership.group
         raise DeployError(
             f"the directory {path} is missing, and the worker may not make it",
-            hint=f"sudo install -d -o {user} -g {group} -m 2770 {path}",
+            hint=LogOnlyHint(f"sudo install -d -o {user} -g {group} -m 2770 {path}"),
         ) from None
     enforce_directory(path, writable_policy(app.ownership))
 

@@ -11,12 +11,13 @@ from typing import Final
 
 from hookd.files.policies import Policy
 from hookd.model.app import Limits
+from hookd.model.hint import Hint, HintKind
 from worker.context import Task
 from worker.errors import CommandFailed, DeployError
 from worker.process.run import Command, remove_tree
 from worker.release import symlinks
 from worker.release.disk_space import check_remaining_space
-from worker.release.ownership import enforce_environment, fix_command
+from worker.release.ownership import FIX_PERMISSIONS, enforce_environment
 from worker.release.requirements import ALLOW_BUILD_HINT, Requirements, project_requirements, read_requirements
 
 
@@ -113,7 +114,7 @@ def prepare_venv(task: Task, release: Path, policy: Policy) -> Path:
     need = read_requirements(release, task.app.dependencies.file, allow_build=task.app.dependencies.allow_build)
     python = find_python(task)
     if not python.exists():
-        raise DeployError(f"there is no Python at {python}", hint="set dependencies.python to one that exists")
+        raise DeployError(f"there is no Python at {python}", hint=Hint(HintKind.SET_PYTHON))
     venv = task.places.venvs / venv_key(need, python, task.app.dependencies.allow_build)
     if _is_usable(task, venv, policy):
         task.recorder.line(f"the environment {venv.name} fits and is used again")
@@ -134,7 +135,7 @@ def _is_usable(task: Task, venv: Path, policy: Policy) -> bool:
     """
     if not venv.exists():
         return False
-    enforce_environment(venv, policy, fix_command(task))
+    enforce_environment(venv, policy, FIX_PERMISSIONS)
     return (venv / COMPLETE_MARK).exists()
 
 
@@ -183,9 +184,7 @@ def _install_command(need: Requirements, tools: VenvCommands) -> Command | None:
     match need.kind:
         case "lock":
             if tools.tool is None:
-                raise DeployError(
-                    "uv.lock needs uv, which is not installed", hint="install uv, or commit a requirements.txt"
-                )
+                raise DeployError("uv.lock needs uv, which is not installed", hint=Hint(HintKind.INSTALL_UV))
             return tools.lock()
         case "project":
             return tools.project(project_requirements(need.file), need.file)

@@ -31,7 +31,7 @@ class LogFile:
         """Write one line under the name of a step; a disk that is full costs the line, not the deployment."""
         if self._left <= 0:
             return
-        whole = _bytes(f"{datetime.now():%H:%M:%S.%f}"[:12] + f" {step:<13} {self.clean(text)}\n")
+        whole = _bytes(f"{datetime.now():%H:%M:%S.%f}"[:12] + f" {step:<16} {self.clean(text)}\n")
         self._left -= len(whole)
         last = f"… the log ends here: it has reached {LARGEST_BYTES} bytes\n"
         with suppress(OSError):

@@ -14,8 +14,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from hookd.eventlog import event
-from hookd.model.decision import Decision, Verdict, truncate
-from hookd.model.deployment import Deployment, IllegalTransition, Step, StepName, with_step
+from hookd.model.decision import Decision, Verdict, short_text
+from hookd.model.deployment import Deployment, IllegalTransition, Status, Step, StepName, with_step
 from hookd.queue.codec import NoSuchDeployment
 from hookd.queue.decision_log import append_decision
 from hookd.queue.deployments import Contention, DeploymentStore
@@ -24,7 +24,14 @@ log: Final = logging.getLogger(__name__)
 
 
 def record_decision(
-    connection: Redis, seen: Deployment, verdict: Verdict, why: str, *, ref: str | None = None, head: str | None = None
+    connection: Redis,
+    seen: Deployment,
+    verdict: Verdict,
+    why: str,
+    *,
+    ending: Status | None = None,
+    ref: str | None = None,
+    head: str | None = None,
 ) -> None:
     """Keep for people what was decided about a deployment, and why; a Redis that is away is no reason to stop."""
     decision = Decision(
@@ -32,10 +39,11 @@ def record_decision(
         app=seen.app,
         source="deployment",
         verdict=verdict,
-        why=truncate(why),
+        why=short_text(why),
+        ending=ending,
         event=seen.trigger,
         delivery=seen.delivery,
-        ref=truncate(ref) if ref else None,
+        ref=short_text(ref) if ref else None,
         claimed_commit=seen.claimed_commit,
         head=head,
         deployed=seen.previous_commit,
@@ -105,10 +113,12 @@ class Recorder:
         self.deployment = self.deployment.model_copy(update=changes)
         self._publish(lambda record: record.model_copy(update=changes))
 
-    def decided(self, ref: str, verdict: Verdict, why: str) -> None:
+    def decided(self, ref: str, verdict: Verdict, why: str, ending: Status | None) -> None:
         """Keep for people what was seen and why it ended so, among the app's other decisions."""
         if self._records is not None:
-            record_decision(self._records.connection, self.deployment, verdict, why, ref=ref, head=self.head)
+            record_decision(
+                self._records.connection, self.deployment, verdict, why, ending=ending, ref=ref, head=self.head
+            )
 
     def _save(self, step: Step) -> None:
         self.deployment = with_step(self.deployment, step)

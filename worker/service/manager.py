@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from hookd.model.app import App, Limits, Service
+from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import AppState
 from hookd.model.paths import AppPaths
 from hookd.model.sudo import SUDO, SYSTEMCTL, Verb
@@ -66,7 +67,9 @@ def _check_manager(task: Task, name: str) -> None:
         manager, place = task.app.service.manager, task.app.service.endpoint
         raise ServiceMissing(
             f"{manager} knows no service {name}, or does not answer{f' at {place}' if place else ''}: {error.cause}",
-            hint=f"systemctl status {name}.service" if manager == "systemd" else f"circusctl --endpoint {place} status",
+            hint=Hint(HintKind.SHOW_UNIT, f"{name}.service")
+            if manager == "systemd"
+            else Hint(HintKind.SHOW_CIRCUS, str(place)),
         ) from None
 
 
@@ -105,9 +108,10 @@ def _processes(task: Task, name: str) -> tuple[str, ...]:
     return tuple(printed)
 
 
-def service_log_command(task: Task, name: str) -> str | None:
-    """The command that shows what the app itself said; None where its process manager keeps no log of its own."""
-    return f"journalctl --unit {name}.service --lines 50" if task.app.service.manager == "systemd" else None
+def service_log_hint(task: Task, name: str) -> Hint | None:
+    """Return the hint to the service's log; None for circus, which keeps no log."""
+    is_systemd = task.app.service.manager == "systemd"
+    return Hint(HintKind.SHOW_UNIT_LOG, f"{name}.service") if is_systemd else None
 
 
 UNIT_PROPERTIES: Final = ("LoadState", "ActiveState", "ExecMainStartTimestamp", "StatusText")

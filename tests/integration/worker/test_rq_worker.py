@@ -11,6 +11,7 @@ import pytest
 from redis import Redis
 
 from hookd.model.deployment import Status, Trigger
+from hookd.model.hint import Hint, HintKind
 from hookd.queue.decision_log import read_newest
 from hookd.queue.deployments import DeploymentRequest
 from tests.support.installation import WSGI, Installation, app_files
@@ -81,7 +82,7 @@ def test_an_app_that_left_the_catalogue_is_not_deployed_and_serves_on(site: Inst
     file.unlink()
     gone = site.ship("gone", app_files("two"))
     cause = "the app gone is not in the catalogue any more"
-    assert (gone.status, gone.cause, gone.hint) == (Status.FAILED, cause, "hookd status")
+    assert (gone.status, gone.cause, gone.hint) == (Status.FAILED, cause, Hint(HintKind.SHOW_STATUS))
     decision, *_ = read_newest(site.records.connection, "gone", 1)
     assert (decision.deployment, decision.why) == (gone.id, f"failed: {cause}")
     assert site.serving("gone") == "one"

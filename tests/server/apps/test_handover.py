@@ -73,7 +73,7 @@ def assert_seen_for_a_moment_at_most(crowd: Visitors, record: dict[str, Any], be
 
     What its two workers with four threads each had in their hands when it killed itself may be lost.
     """
-    started = ("start", "restart", "health", "roll back")
+    started = ("start", "restart", "health", "roll_back")
     seconds = sum(step["seconds"] for step in record["steps"] if step["name"] in started)
     assert crowd.answers.count("broken") <= 50 * (seconds + 1), (len(crowd.answers), record)
     assert crowd.seen <= {before, "broken"} and set(crowd.answers[-10:]) == {before}

@@ -94,7 +94,7 @@ def test_a_redis_that_lost_everything_is_filled_from_disk_and_the_head_is_deploy
     after = json.loads(shop.hookd("status", "shop", "--json"))
     known = ("deployed_commit", "release", "pinned_commit", "head", "quarantined")
     assert {key: after[key] for key in known} == {key: before[key] for key in known}
-    assert (after["behind"]["verdict"], after["behind"]["commits"]) == ("pinned", 1)
+    assert (after["lag"]["verdict"], after["lag"]["commits"]) == ("pinned", 1)
     assert "behind head by 1 commit for 0 min, because a person pinned" in shop.hookd("status", "shop")
     shop.commit("three")
     shop.look()

@@ -122,7 +122,7 @@ def told(shop: Shop) -> tuple[str, object, list[str]]:
     """The commit that serves, how far it is behind, and the deployments that are under way, as people are told."""
     status = json.loads(shop.hookd("status", "shop", "--json"))
     under_way = [one["id"] for one in status["deployments"] if one["status"] in ("queued", "running")]
-    return status["deployed_commit"], status["behind"], under_way
+    return status["deployed_commit"], status["lag"], under_way
 
 
 def releases(shop: Shop) -> list[str]:

@@ -143,7 +143,7 @@ class Shop:
 
     def look(self) -> None:
         """Look for missed pushes now, without waiting for the app's turn."""
-        self.redis("DEL", f"hookd:asked:{self.name}")
+        self.redis("DEL", f"hookd:polled:{self.name}")
         self.machine.run("systemctl", "start", "hookd-reconcile.service")
 
     def redis(self, *command: str) -> str:

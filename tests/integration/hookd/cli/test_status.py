@@ -48,7 +48,7 @@ def test_what_keeps_an_app_from_its_head_is_said_with_what_ends_it(
     receiver: Bench, verdict: Verdict, told: str, command: str
 ) -> None:
     late = Lag(commits=2, since=datetime.now(UTC), verdict=verdict, why="it is so")
-    lines = shown(receiver, AppStatus(app=APP, deployed_commit=COMMIT, head=HEAD, behind=late), command)
+    lines = shown(receiver, AppStatus(app=APP, deployed_commit=COMMIT, head=HEAD, lag=late), command)
     assert told in lines, lines
     assert [line for line in lines if "because it is so" in line]
 

@@ -88,9 +88,9 @@ def test_a_full_redis_takes_neither_a_record_nor_a_job(client: Redis, records: D
 
 def test_many_pushes_at_once_are_one_deployment(url: str, client: Redis, records: DeploymentStore) -> None:
     answers = at_once([writer(url, f"d-{number}") for number in range(WRITERS)])
-    assert sorted(answer.kind for answer in answers) == ["created", *["joined"] * (WRITERS - 1)]
+    assert sorted(answer.kind for answer in answers) == ["created", *["coalesced"] * (WRITERS - 1)]
     [deployment_id] = {answer.deployment for answer in answers}
-    assert records.get(deployment_id).joined == WRITERS - 1
+    assert records.get(deployment_id).coalesced == WRITERS - 1
     assert client.llen("rq:queue:hookd") == 1
 
 
@@ -98,7 +98,7 @@ def test_many_pushes_at_once_are_one_deployment(url: str, client: Redis, records
 def test_one_delivery_sent_many_times_at_once_is_counted_once(url: str, records: DeploymentStore) -> None:
     answers = at_once([writer(url, "d-1") for _ in range(WRITERS)])
     assert sorted(answer.kind for answer in answers) == ["created", *["duplicate"] * (WRITERS - 1)]
-    assert records.get(answers[0].deployment).joined == 0
+    assert records.get(answers[0].deployment).coalesced == 0
 
 
 def test_many_people_at_once_leave_one_deployment_waiting_and_the_others_superseded(
@@ -133,9 +133,9 @@ def test_a_push_never_joins_a_deployment_that_starts_at_the_same_moment(url: str
             return RequestResult(deployment_id, "created")
 
         _, answer = at_once([start, writer(url, f"d-{number}")])
-        joined = records.get(waits).joined
-        assert (answer.kind, joined) in {("joined", 1), ("created", 0)}
-        assert (answer.deployment == waits) == (answer.kind == "joined")
+        joined = records.get(waits).coalesced
+        assert (answer.kind, joined) in {("coalesced", 1), ("created", 0)}
+        assert (answer.deployment == waits) == (answer.kind == "coalesced")
         records.change(waits, lambda old: advance(old, Status.SUCCEEDED, AT))
         if answer.kind == "created":
             records.change(answer.deployment, lambda old: advance(old, Status.CANCELLED, AT))
@@ -208,7 +208,7 @@ def test_a_push_that_joins_is_no_reason_to_start_anew(client: Redis, records: De
     deployment = push(records).deployment
     with client.pipeline() as start:
         watch(start, redis_keys.record_key(deployment), redis_keys.waiting_key("shop"))
-        assert push(records) == RequestResult(deployment, "joined")
+        assert push(records) == RequestResult(deployment, "coalesced")
         start.multi()
         start.ping()
         assert start.execute() == [True]

@@ -20,6 +20,7 @@ from hookd.model.deployment import (
     advance,
     with_step,
 )
+from hookd.model.hint import Hint, HintKind
 from hookd.queue.codec import MAX_RECORD_BYTES, NoSuchDeployment
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore, RequestResult
 from hookd.queue.rq_classes import SafeJob
@@ -63,8 +64,8 @@ def test_a_request_becomes_a_record_and_a_job_with_one_id(records: DeploymentSto
 def test_a_further_push_joins_the_one_that_waits(records: DeploymentStore, client: Redis) -> None:
     first = ask(records, delivery="d-1")
     for number in range(3):
-        assert ask(records, delivery=f"e-{number}") == RequestResult(first.deployment, "joined")
-    assert records.get(first.deployment).joined == 3
+        assert ask(records, delivery=f"e-{number}") == RequestResult(first.deployment, "coalesced")
+    assert records.get(first.deployment).coalesced == 3
     assert client.llen("rq:queue:hookd") == 1
 
 
@@ -85,7 +86,7 @@ def test_apps_do_not_join_each_other(records: DeploymentStore, client: Redis) ->
 def test_the_same_delivery_again_is_answered_with_its_deployment(records: DeploymentStore) -> None:
     first = ask(records, delivery="d-1")
     assert ask(records, delivery="d-1") == RequestResult(first.deployment, "duplicate")
-    assert records.get(first.deployment).joined == 0
+    assert records.get(first.deployment).coalesced == 0
 
 
 @pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.UNCHANGED, Status.SUPERSEDED])
@@ -121,15 +122,15 @@ def test_a_delivery_of_one_app_is_no_delivery_of_another(records: DeploymentStor
     ("waits", "asked", "kind"),
     [
         (Trigger.PUSH, Trigger.REDELIVERY, "created"),
-        (Trigger.REDELIVERY, Trigger.PUSH, "joined"),
-        (Trigger.REDELIVERY, Trigger.REDELIVERY, "joined"),
+        (Trigger.REDELIVERY, Trigger.PUSH, "coalesced"),
+        (Trigger.REDELIVERY, Trigger.REDELIVERY, "coalesced"),
         (Trigger.PUSH, Trigger.MANUAL, "created"),
-        (Trigger.MANUAL, Trigger.PUSH, "joined"),
-        (Trigger.MANUAL, Trigger.REPLAY, "joined"),
+        (Trigger.MANUAL, Trigger.PUSH, "coalesced"),
+        (Trigger.MANUAL, Trigger.REPLAY, "coalesced"),
         (Trigger.MANUAL, Trigger.ROLLBACK, "created"),
-        (Trigger.ROLLBACK, Trigger.PUSH, "joined"),
-        (Trigger.ROLLBACK, Trigger.REDELIVERY, "joined"),
-        (Trigger.ROLLBACK, Trigger.RECONCILE, "joined"),
+        (Trigger.ROLLBACK, Trigger.PUSH, "coalesced"),
+        (Trigger.ROLLBACK, Trigger.REDELIVERY, "coalesced"),
+        (Trigger.ROLLBACK, Trigger.RECONCILE, "coalesced"),
         (Trigger.ROLLBACK, Trigger.UPDATE, "created"),
         (Trigger.ROLLBACK, Trigger.UNPIN, "created"),
         (Trigger.ROLLBACK, Trigger.MANUAL, "created"),
@@ -142,7 +143,7 @@ def test_a_request_joins_only_what_will_do_as_much_as_it_asks_for(
     first = ask(records, waits)
     second = ask(records, asked)
     assert second.kind == kind
-    assert records.get(first.deployment).status is (Status.QUEUED if kind == "joined" else Status.SUPERSEDED)
+    assert records.get(first.deployment).status is (Status.QUEUED if kind == "coalesced" else Status.SUPERSEDED)
 
 
 @pytest.mark.promise(18)
@@ -171,7 +172,7 @@ def test_a_commit_that_a_person_named_is_neither_joined_nor_joins(
 @pytest.mark.parametrize("trigger", [Trigger.PUSH, Trigger.REDELIVERY, Trigger.RECONCILE])
 def test_no_push_takes_the_place_of_the_commit_that_a_person_named(records: DeploymentStore, trigger: Trigger) -> None:
     first = ask(records, Trigger.MANUAL, pinned_commit=A)
-    assert ask(records, trigger) == RequestResult(first.deployment, "joined")
+    assert ask(records, trigger) == RequestResult(first.deployment, "coalesced")
 
 
 def test_the_job_of_a_superseded_deployment_stays_before_the_new_one(records: DeploymentStore, client: Redis) -> None:
@@ -199,7 +200,7 @@ def test_a_change_keeps_the_number_of_those_who_joined(records: DeploymentStore)
     answer = ask(records)
     ask(records)
     start(records, answer.deployment)
-    assert records.get(answer.deployment).joined == 1
+    assert records.get(answer.deployment).coalesced == 1
 
 
 def test_a_running_deployment_is_not_the_waiting_one_any_more(records: DeploymentStore, client: Redis) -> None:
@@ -282,17 +283,17 @@ def test_what_is_beside_a_record_is_not_even_asked_for(records: DeploymentStore,
 @pytest.mark.threat(81)
 def test_an_ending_that_is_too_long_to_be_read_back_is_cut(records: DeploymentStore) -> None:
     started = start(records, ask(records).deployment)
-    long = advance(started, Status.FAILED, AT, cause="é" * MAX_RECORD_BYTES, hint="hookd deploy shop")
+    long = advance(started, Status.FAILED, AT, cause="é" * MAX_RECORD_BYTES, hint=Hint(HintKind.DEPLOY))
     long = with_step(long, Step(name="a", started_at=AT))
     records.change(started.id, lambda _: long)
     record = records.get(started.id)
-    assert (record.status, (record.cause or "")[:9], record.hint) == (Status.FAILED, "é" * 9, "hookd deploy shop")
+    assert (record.status, (record.cause or "")[:9], record.hint) == (Status.FAILED, "é" * 9, Hint(HintKind.DEPLOY))
 
 
 @pytest.mark.threat(83)
 def test_a_delivery_is_remembered_for_a_week_and_no_longer(url: str, client: Redis) -> None:
     records = DeploymentStore(client, keep_seconds=90 * 86400)
-    for delivery in ("made", "joined"):
+    for delivery in ("made", "coalesced"):
         ask(records, delivery=delivery)
         assert 6 * 86400 < int(client.ttl(redis_keys.delivery_key("shop", delivery))) <= 7 * 86400
 
@@ -378,4 +379,4 @@ def test_another_app_s_deployment_is_neither_joined_nor_taken_for_an_answer(
     client.set(redis_keys.delivery_key("shop", "d-1"), blog.deployment)
     answer = ask(records, delivery="d-1")
     assert (answer.kind, waiting(client)) == ("created", answer.deployment)
-    assert (records.get(blog.deployment).joined, waiting(client, "blog")) == (0, blog.deployment)
+    assert (records.get(blog.deployment).coalesced, waiting(client, "blog")) == (0, blog.deployment)

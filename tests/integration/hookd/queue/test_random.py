@@ -32,7 +32,7 @@ RECORD = Deployment(
 VIEW = AppStatus(
     app=APP, deployed_commit=COMMIT, head="cd" * 20, head_seen_at=AT, healthy=True, checked_at=AT, pinned_commit=COMMIT,
     quarantined=(Quarantine(commit=COMMIT, since=AT, cause="it was bad"),),
-    behind=Lag(commits=3, since=AT, verdict=Verdict.QUARANTINED, why="it was bad"),
+    lag=Lag(commits=3, since=AT, verdict=Verdict.QUARANTINED, why="it was bad"),
 )  # fmt: skip
 DECISION = Decision(
     at=AT, app=APP, source="delivery", verdict=Verdict.QUEUED, why="a deployment was asked for", event="push",

@@ -97,7 +97,7 @@ def test_pushes_wait_join_and_are_replaced(site: GuardedInstallation, held: Path
     first = site.send_push("shop", delivery="first")
     site.wait_for_step(first["deployment"], "build")
     second, third = site.send_push("shop"), site.send_push("shop")
-    assert (second["status"], third["status"]) == ("queued", "joined")
+    assert (second["status"], third["status"]) == ("queued", "coalesced")
     assert third["deployment"] == second["deployment"] != first["deployment"]
     pinned = site.records.request(
         DeploymentRequest(

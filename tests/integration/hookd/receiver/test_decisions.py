@@ -271,7 +271,7 @@ def test_a_thaw_and_the_end_of_a_freeze_are_noticed_without_a_restart(frozen: Be
     freezes.freeze(frozen.config.frozen, "github", Freeze(reason=REASON, since=over))
     assert content(frozen.push(delivery="next"))["status"] == "frozen"
     freezes.thaw(frozen.config.frozen, "github")
-    assert content(frozen.push(delivery="next"))["status"] == "joined"
+    assert content(frozen.push(delivery="next"))["status"] == "coalesced"
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"reason": ""}', "x" * 5000])
@@ -293,7 +293,7 @@ def test_a_key_of_another_kind_costs_notes_and_no_push(receiver: Bench, key: str
         {"decisions": redis_keys.decisions_key, "counts": redis_keys.counts_key}[key]("github"), "poison"
     )
     answers = [content(receiver.push(delivery=each))["status"] for each in ("one", "two", "two")]
-    assert answers == ["queued", "joined", "duplicate"]
+    assert answers == ["queued", "coalesced", "duplicate"]
     assert content(receiver.push(event="ping"))["status"] == "pong"
     [deployment] = receiver.records.history("github", 10)
     assert receiver.end(deployment.id, Status.SUCCEEDED).status is Status.SUCCEEDED

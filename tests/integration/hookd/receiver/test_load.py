@@ -63,7 +63,7 @@ def test_of_ten_thousand_pushes_at_once_two_deployments_are_made(tmp_path: Path)
         assert set(answers) <= {202, 503, 200, 0}
         assert answers[202] + answers[200] == PUSHES, "each is taken, and one that was stored behind a 503 only once"
         assert (first.status, second.status) == (Status.SUCCEEDED, Status.UNCHANGED)
-        assert first.joined + second.joined == PUSHES - 2
+        assert first.coalesced + second.coalesced == PUSHES - 2
         assert site.serving("shop") == "one"
         assert max(peaks(site)) < MOST_MB
         assert "Traceback" not in (tmp_path / "receiver.log").read_text() + (tmp_path / "worker.log").read_text()

@@ -154,7 +154,7 @@ def test_deliveries_are_counted_by_what_was_decided(receiver: Bench) -> None:
         for (name, labels), number in scraped(receiver).items()
         if name == "hookd_deliveries_total" and ("app", "github") in labels
     }
-    assert counted == {"queued": 1, "joined": 1, "duplicate": 1, "ignored": 2, "frozen": 0}
+    assert counted == {"queued": 1, "coalesced": 1, "duplicate": 1, "ignored": 2, "frozen": 0}
     assert before <= (value(receiver, "hookd_last_delivery_timestamp_seconds") or 0) <= datetime.now(UTC).timestamp()
 
 
@@ -184,14 +184,14 @@ def test_an_app_behind_its_head_says_since_when_and_why(
     receiver: Bench, commits: int | None, shown: float | None
 ) -> None:
     behind = Lag(commits=commits, since=AT, verdict=Verdict.QUARANTINED, why="a stranger's\ntext")
-    view = AppStatus(app="github", deployed_commit=OLD, head=NEW, head_seen_at=AT, healthy=False, behind=behind)
+    view = AppStatus(app="github", deployed_commit=OLD, head=NEW, head_seen_at=AT, healthy=False, lag=behind)
     receiver.records.publish(view)
-    assert value(receiver, "hookd_behind_since_timestamp_seconds", reason="quarantined") == AT.timestamp()
-    assert value(receiver, "hookd_behind_commits", reason="quarantined") == shown
+    assert value(receiver, "hookd_lag_since_timestamp_seconds", reason="quarantined") == AT.timestamp()
+    assert value(receiver, "hookd_lag_commits", reason="quarantined") == shown
     assert value(receiver, "hookd_app_healthy") == 0
     assert value(receiver, "hookd_head_seen_timestamp_seconds") == AT.timestamp()
-    receiver.records.publish(view.model_copy(update={"behind": None, "healthy": True}))
-    assert not [name for name, _ in scraped(receiver) if name.startswith("hookd_behind")]
+    receiver.records.publish(view.model_copy(update={"lag": None, "healthy": True}))
+    assert not [name for name, _ in scraped(receiver) if name.startswith("hookd_lag")]
     assert value(receiver, "hookd_app_healthy") == 1
 
 
@@ -319,7 +319,7 @@ def test_promtool_accepts_the_alerts_and_the_scrape_configuration(tmp_path: Path
 @pytest.mark.threat(39)
 def test_every_alert_asks_for_metrics_that_are_there(receiver: Bench) -> None:
     behind = Lag(commits=1, since=AT, verdict=Verdict.WAITING, why="x")
-    receiver.records.publish(AppStatus(app="github", head_seen_at=AT, behind=behind))
+    receiver.records.publish(AppStatus(app="github", head_seen_at=AT, lag=behind))
     run(receiver, Status.FAILED)
     there = {name for name, _ in scraped(receiver)}
     expressions = re.findall(r"expr: (.*)", blocks()[1])

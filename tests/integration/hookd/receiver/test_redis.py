@@ -110,7 +110,7 @@ def test_a_redis_that_hangs_after_good_days_is_noticed_in_time(site: Installatio
             for path in PAGES:
                 assert page(site, path)[:2] == (503, UNREACHABLE)
         status, answer, _ = push(site)
-        assert (status, answer["status"]) in ((200, "duplicate"), (202, "joined"))
+        assert (status, answer["status"]) in ((200, "duplicate"), (202, "coalesced"))
         assert stored(connection) == before
 
 

@@ -23,7 +23,7 @@ def test_the_same_delivery_again_gets_its_deployment(receiver: Bench, sender: st
     _, _, deployment = pushed(receiver, sender=sender)
     stored = receiver.stored()
     assert pushed(receiver, sender=sender) == (200, "duplicate", deployment)
-    assert receiver.records.get(deployment).joined == 0
+    assert receiver.records.get(deployment).coalesced == 0
     assert receiver.stored() == stored
 
 
@@ -56,9 +56,9 @@ def test_a_redelivery_is_repeated_like_any_other(receiver: Bench) -> None:
 @pytest.mark.promise(10)
 def test_a_further_push_joins_the_waiting_deployment(receiver: Bench) -> None:
     _, _, waiting = pushed(receiver, "first")
-    assert pushed(receiver, "second") == (202, "joined", waiting)
-    assert pushed(receiver, None) == (202, "joined", waiting)
-    assert receiver.records.get(waiting).joined == 2
+    assert pushed(receiver, "second") == (202, "coalesced", waiting)
+    assert pushed(receiver, None) == (202, "coalesced", waiting)
+    assert receiver.records.get(waiting).coalesced == 2
     assert receiver.records.queue.get_job_ids() == [waiting]
 
 
@@ -66,7 +66,7 @@ def test_a_delivery_that_joined_is_repeated_with_what_it_joined(receiver: Bench)
     _, _, waiting = pushed(receiver, "first")
     pushed(receiver, "second")
     assert pushed(receiver, "second") == (200, "duplicate", waiting)
-    assert receiver.records.get(waiting).joined == 1
+    assert receiver.records.get(waiting).coalesced == 1
 
 
 def test_a_push_does_not_join_what_has_started(receiver: Bench) -> None:
@@ -105,8 +105,8 @@ def test_many_pushes_at_once_make_one_deployment(receiver: Bench) -> None:
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda number: pushed(receiver, f"delivery-{number}"), range(24)))
     assert len({deployment for _, _, deployment in answers}) == 1
-    assert sorted(answer for _, answer, _ in answers) == ["joined"] * 23 + ["queued"]
-    assert receiver.records.get(answers[0][2]).joined == 23
+    assert sorted(answer for _, answer, _ in answers) == ["coalesced"] * 23 + ["queued"]
+    assert receiver.records.get(answers[0][2]).coalesced == 23
 
 
 @pytest.mark.threat(4)
@@ -154,6 +154,6 @@ def test_old_commits_and_pushes_out_of_order_ask_for_nothing_but_the_head(receiv
     commits = [f"{number:040x}" for number in range(40, 0, -1)]
     bodies = [push_body("github", after=commit) for commit in commits]
     answers = [content(receiver.push(body=body, delivery=str(at))) for at, body in enumerate(bodies)]
-    assert [answer["status"] for answer in answers] == ["queued"] + ["joined"] * 39
+    assert [answer["status"] for answer in answers] == ["queued"] + ["coalesced"] * 39
     record = receiver.records.get(answers[0]["deployment"])
-    assert (record.joined, record.pinned_commit, record.commit) == (39, None, None)
+    assert (record.coalesced, record.pinned_commit, record.commit) == (39, None, None)

@@ -94,7 +94,7 @@ def test_a_commit_that_cannot_be_imported_is_never_started(site: Installation, t
     assert (bad.status, bad.release) == (Status.FAILED, None)
     assert (bad.cause or "").startswith("the app does not start from this commit: ")
     assert {step.name for step in bad.steps} == {
-        *("space", "fetch", "checkout", "dependencies", "share", "preflight"),
+        *("disk_space", "fetch", "checkout", "dependencies", "shared_files", "preflight"),
     }
     assert site.records.view(app).quarantined[-1].commit == bad.commit
     assert (site.current(app), site.serving(app)) == (good, "good")

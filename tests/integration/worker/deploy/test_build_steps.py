@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hookd.model.deployment import Deployment, Status
+from hookd.model.hint import HintKind
 from hookd.queue.decision_log import read_newest
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
@@ -53,7 +54,7 @@ def test_the_apps_variables_reach_its_commands_and_secrets_stay_out_of_the_log(s
     file.write_text(f"# for people\nAPI_TOKEN='{TOKEN}'\nexport GREETING=good day\n")
     show = "import os; print(os.environ['GREETING'], os.environ['API_TOKEN']); print(sorted(os.environ))"
     commands = [["python", "-c", show]]
-    site.change_app("secret", build={"commands": commands, "before_switch": commands, "environment_file": file})
+    site.change_app("secret", build={"commands": commands, "release_commands": commands, "environment_file": file})
     deployment = site.ship("secret", app_files("one"))
     log = site.log_of(deployment)
     assert deployment.status is Status.SUCCEEDED
@@ -67,7 +68,7 @@ def test_a_secret_that_a_failing_command_prints_stays_out_of_the_record(site: In
     file = site.directory / "failing.env"
     file.write_text(f"DATABASE_PASSWORD={TOKEN}\n")
     fail = ["python", "-c", "import os, sys; sys.exit('cannot log in with ' + os.environ['DATABASE_PASSWORD'])"]
-    site.change_app("secret", build={"commands": [fail], "before_switch": [], "environment_file": file})
+    site.change_app("secret", build={"commands": [fail], "release_commands": [], "environment_file": file})
     deployment = site.ship("secret", app_files("two"))
     assert deployment.status is Status.FAILED
     assert deployment.cause == "python ended with status 1: cannot log in with ***"
@@ -125,7 +126,7 @@ def test_migrations_run_once_all_else_is_ready_and_before_the_switch(site: Insta
     book = site.directory / "migrations"
     app = "order"
     current = site.root(app) / "current"
-    site.change_app(app, build={"before_switch": [["python", "-c", MIGRATE, str(book), str(current)]]})
+    site.change_app(app, build={"release_commands": [["python", "-c", MIGRATE, str(book), str(current)]]})
     one = site.ship(app, app_files("one"))
     refused = site.ship(app, {**app_files("two"), "wsgi.py": "import no_such_package"})
     two = site.ship(app, app_files("three"))
@@ -134,12 +135,12 @@ def test_migrations_run_once_all_else_is_ready_and_before_the_switch(site: Insta
     assert (first[0], second[0]) == (one.release, two.release)
     assert Path(second[1]).name == one.release
     names = [step.name for step in two.steps]
-    assert names.index("ownership") < names.index("before_switch") < names.index("switch")
+    assert names.index("ownership") < names.index("release_commands") < names.index("switch")
 
 
 def test_a_migration_that_fails_leaves_the_old_version_serving(site: Installation) -> None:
     fail = ["python", "-c", "raise SystemExit('column is in use')"]
-    bad, again = _ship_with(site, "fails", {"before_switch": [fail]})
+    bad, again = _ship_with(site, "fails", {"release_commands": [fail]})
     assert (bad.status, bad.cause) == (Status.FAILED, "python ended with status 1: column is in use")
     assert "switch" not in {step.name for step in bad.steps}
     assert again.status is Status.SUCCEEDED
@@ -150,9 +151,9 @@ def test_a_disk_that_is_nearly_full_is_noticed_before_anything_is_fetched(site: 
     site.ship("full", app_files("one"))
     site.change_app("full", limits={"free_mib": 2**40})
     full = site.ship("full", app_files("two"))
-    assert (full.status, [step.name for step in full.steps]) == (Status.FAILED, ["space"])
+    assert (full.status, [step.name for step in full.steps]) == (Status.FAILED, ["disk_space"])
     assert f"MiB free, {2**40} are asked for" in (full.cause or "")
-    assert (full.hint or "").startswith("df -h ")
+    assert full.hint is not None and full.hint.kind is HintKind.SHOW_DISK_SPACE
     assert site.serving("full") == "one"
 
 
@@ -170,7 +171,7 @@ def _ship_with(
     site: Installation, app: str, build: dict[str, Any], limits: dict[str, float] | None = None
 ) -> tuple[Deployment, Deployment]:
     """Deploy a commit under other settings, see that the old one serves on, then the same commit under the old ones."""
-    plain: dict[str, Any] = {"commands": [], "before_switch": []}
+    plain: dict[str, Any] = {"commands": [], "release_commands": []}
     usual = {"silence_seconds": 120, "step_seconds": 600}
     site.change_app(app, build=plain, limits=usual)
     if not (site.root(app) / "current").exists():

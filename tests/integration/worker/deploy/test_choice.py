@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from hookd.model.deployment import Status, Trigger
+from hookd.model.hint import Hint, HintKind
 from tests.support.installation import Installation, app_files
 
 APPS: dict[str, dict[str, Any]] = {
@@ -24,7 +25,7 @@ def test_a_rolled_back_commit_is_not_started_again_by_a_push_or_a_redelivery(sit
         again = site.wait_for_ending(site.send_push("bad", delivery=delivery)["deployment"])
         assert (again.trigger, again.status, again.release) == (trigger, Status.UNCHANGED, None)
         assert "is quarantined since" in (again.cause or "")
-        assert again.hint == "push a newer commit, or try this one by hand: hookd deploy bad"
+        assert again.hint == Hint(HintKind.DEPLOY_QUARANTINED)
     assert site.serving("bad") == "good"
 
 
@@ -122,7 +123,7 @@ def test_a_rollback_with_nothing_to_go_back_to_says_what_to_type(site: Installat
     assert (back.status, site.serving("only")) == (Status.FAILED, "one")
     assert (back.cause, back.hint) == (
         "there is no earlier good release to go back to",
-        "name a commit: hookd rollback only --to COMMIT",
+        Hint(HintKind.NAME_COMMIT),
     )
 
 

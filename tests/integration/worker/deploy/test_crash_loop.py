@@ -75,7 +75,7 @@ def test_a_commit_whose_build_fails_each_time_is_tried_again(site: Installation)
 
 @pytest.mark.threat(84)
 def test_deaths_are_counted_in_a_row_for_one_commit(tmp_path: Path) -> None:
-    path = tmp_path / "shop.deaths"
+    path = tmp_path / "shop.crashes"
     for number in (1, 2):
         dies(path, A)
         assert (crash_count(path, A), crash_count(path, B)) == (number, 0)
@@ -97,7 +97,7 @@ def dies(path: Path, commit: str) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"x", b"x y z", b"%s many" % A.encode()])
 def test_a_count_that_cannot_be_read_is_none(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "shop.deaths"
+    path = tmp_path / "shop.crashes"
     path.write_bytes(content)
     assert crash_count(path, A) == 0
     dies(path, A)
@@ -106,5 +106,5 @@ def test_a_count_that_cannot_be_read_is_none(tmp_path: Path, content: bytes) -> 
 
 @pytest.mark.threat(84)
 def test_where_a_death_cannot_be_counted_the_deployment_goes_on(tmp_path: Path) -> None:
-    with count_crash(tmp_path / "nowhere" / "shop.deaths", A):
+    with count_crash(tmp_path / "nowhere" / "shop.crashes", A):
         pass

@@ -17,6 +17,7 @@ from hookd.cli import main
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Status, Trigger
 from hookd.model.eligibility import Freeze
+from hookd.model.hint import Hint, HintKind
 from hookd.queue.decision_log import read_newest
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
@@ -49,7 +50,7 @@ def test_nothing_is_deployed_while_an_app_is_frozen_and_thawing_catches_up(site:
     site.repositories["shop"].commit_and_push(app_files("two"))
     assert site.send_push("shop") == {"status": "frozen", "reason": str(freeze)}
     pushed = site.deploy("shop", Trigger.PUSH)
-    assert (pushed.status, pushed.cause, pushed.hint) == (Status.UNCHANGED, str(freeze), thaw_line("shop"))
+    assert (pushed.status, pushed.cause, pushed.hint) == (Status.UNCHANGED, str(freeze), Hint(HintKind.THAW))
     for trigger in Trigger:
         asked = site.deploy("shop", trigger)
         assert (asked.status, asked.release) == (Status.UNCHANGED, None), trigger
@@ -66,7 +67,9 @@ def test_a_freeze_stops_a_deployment_that_is_building(site: Installation) -> Non
     one = site.ship("under-way", app_files("one"))
     gate = site.directory / "gate"
     os.mkfifo(gate)
-    site.change_app("under-way", build={"commands": [["cat", str(gate)]], "before_switch": [["touch", "../migrated"]]})
+    site.change_app(
+        "under-way", build={"commands": [["cat", str(gate)]], "release_commands": [["touch", "../migrated"]]}
+    )
     site.repositories["under-way"].commit_and_push(app_files("two"))
     asked = site.send_push("under-way")["deployment"]
     site.wait_for_step(asked, "build")

@@ -67,7 +67,7 @@ def test_a_deployment_that_is_killed_after_its_release_was_found_well_has_succee
     visitor.request("GET", "/slow")
     site.repositories[app].commit_and_push(app_files("two"))
     deployment = site.send_push(app)["deployment"]
-    site.wait_for_step(deployment, "stop old")
+    site.wait_for_step(deployment, "stop_old")
     os.kill(site.deployer(app), signal.SIGKILL)
     ended = site.wait_for_ending(deployment)
     assert ended.status is Status.SUCCEEDED

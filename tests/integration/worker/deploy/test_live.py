@@ -95,7 +95,7 @@ def test_a_request_under_way_is_answered_by_the_version_that_took_it(site: Insta
         wait_for(begun.exists, what="the slow request")
         site.repositories[app].commit_and_push(_slow("two", begun, go))
         deployment = site.send_push(app)["deployment"]
-        site.wait_for_step(deployment, "stop old" if handover == "bg" else "restart")
+        site.wait_for_step(deployment, "stop_old" if handover == "bg" else "restart")
         go.touch()
         assert answer.result(60) == "one"
     assert site.wait_for_ending(deployment).status is Status.SUCCEEDED

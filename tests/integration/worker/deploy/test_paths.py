@@ -12,6 +12,7 @@ import pytest
 
 from hookd.model.decision import Assessment, Verdict
 from hookd.model.deployment import Deployment, Status, Trigger
+from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import Built, Good, Quarantined, Skipped, Switched, decode
 from hookd.queue.decision_log import read_newest
 from tests.support.installation import Installation, app_files, gitea_headers
@@ -47,11 +48,11 @@ def test_commits_that_do_not_matter_are_passed_over_until_one_comes_that_does(
     notes = [site.ship("row", {"docs/guide.md": text}) for text in ("a", "b")]
     assert [(note.status, note.release) for note in notes] == [(Status.UNCHANGED, None)] * 2
     assert notes[1].cause == f"{str(notes[1].commit)[:12]} changes none of the app's paths since {str(base)[:12]}"
-    assert notes[1].hint == "to deploy it all the same: hookd deploy row"
+    assert notes[1].hint == Hint(HintKind.DEPLOY_SKIPPED)
     assert passed(journal) == [*known, *((note.commit, base) for note in notes)], "the base stays what serves"
     view = site.records.view("row")
     assert view.head == notes[1].commit, "a head that is passed over is seen all the same"
-    assert (view.passed_commit, view.behind) == (view.head, None)
+    assert (view.skipped_commit, view.lag) == (view.head, None)
     assert f"head {str(view.head)[:12]} (changes none of the app's paths)" in hookd(site, "status", "row").stdout
     matters = site.ship("row", app_files(f"{serving} and two"))
     assert (matters.status, matters.previous_commit) == (Status.SUCCEEDED, base)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from hookd.model.deployment import Deployment, Status, Trigger
+from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import Pinned, decode, fold
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
@@ -37,8 +38,8 @@ def test_what_repeats_the_head_does_not_undo_a_rollback(site: Installation) -> N
     for trigger in (Trigger.PUSH, Trigger.UPDATE, Trigger.REDELIVERY, Trigger.RECONCILE):
         held = site.deploy("stays", trigger)
         assert (held.status, site.serving("stays")) == (Status.UNCHANGED, "one"), trigger
-        assert str(held.cause).startswith(f"a person pinned {str(one.commit)[:12]}; {str(two.commit)[:12]} was")
-        assert held.hint == "push a newer commit, or follow the branch again: hookd unpin stays"
+        assert str(held.cause).startswith(f"a person pinned {str(one.commit)[:12]} while {str(two.commit)[:12]} was")
+        assert held.hint == Hint(HintKind.UNPIN)
     for delivery in ("same", "same", "another"):
         assert site.wait_for_ending(site.send_push("stays", delivery=delivery)["deployment"]).status is Status.UNCHANGED
     assert site.serving("stays") == "one"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hookd.model.deployment import Status
+from hookd.model.hint import Hint, HintKind
 from tests.support.installation import Installation, app_files
 
 SHARED = {"files": [".env"], "directories": ["uploads", "var/cache"]}
@@ -44,7 +45,9 @@ def test_a_missing_shared_file_is_named_with_the_command_that_makes_it(site: Ins
     (site.root("kept") / "shared" / ".env").unlink()
     missing = site.ship("kept", app_files("five"))
     assert (missing.status, missing.cause) == (Status.FAILED, "the shared file .env is missing")
-    assert missing.hint == f"create it: install -D -m 0640 /dev/stdin {site.root('kept')}/shared/.env"
+    assert missing.hint == Hint(HintKind.SHOW_LOG)
+    command = f"next: create it: install -D -m 0640 /dev/stdin {site.root('kept')}/shared/.env"
+    assert command in site.log_of(missing)
     assert site.serving("kept") == "four"
     _write_env(site, "kept", "NAME=two")
     assert site.push_and_wait("kept").status is Status.SUCCEEDED

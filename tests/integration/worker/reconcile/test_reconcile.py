@@ -118,7 +118,7 @@ def test_a_push_that_nobody_told_of_is_deployed(site: Installation) -> None:
     record = ending(site, decision)
     assert (record.status, record.trigger, record.commit) == (Status.SUCCEEDED, Trigger.RECONCILE, head)
     assert answers(site, app) == {"two"}
-    assert site.records.view(app).behind is None
+    assert site.records.view(app).lag is None
 
 
 @pytest.mark.threat(49)
@@ -204,7 +204,7 @@ def test_a_service_that_a_person_stopped_stays_stopped_and_that_is_said(site: In
     circus(site, "stop", f"{app}-blue")
     decision = look_at(site, app)
     assert (decision.verdict, decision.deployment) == (Verdict.STOPPED, None)
-    behind = site.records.view(app).behind
+    behind = site.records.view(app).lag
     assert behind is not None
     assert (behind.verdict, behind.commits) == (Verdict.STOPPED, None)
     assert circus(site, "status", f"{app}-blue") == "stopped"
@@ -215,7 +215,7 @@ def test_a_service_that_a_person_stopped_stays_stopped_and_that_is_said(site: In
     assert ("healthy: no" in said, f"\n  {app} is stopped\n" in said) == (True, True), said
     assert site.push_and_wait(app).status is Status.SUCCEEDED
     view = site.records.view(app)
-    assert (view.trouble, view.healthy, view.behind) == (None, True, None)
+    assert (view.drift, view.healthy, view.lag) == (None, True, None)
 
 
 @pytest.mark.threat(14)
@@ -226,8 +226,8 @@ def test_what_a_flush_took_from_redis_comes_back_from_disk(site: Installation) -
     bad = site.ship(app, app_files("bad", "500 Oops"))
     assert bad.status is Status.ROLLED_BACK
     before = site.records.view(app)
-    assert before.behind is not None, "that is said at once, and not by the next look"
-    assert (before.behind.verdict, before.behind.commits) == (Verdict.QUARANTINED, 1)
+    assert before.lag is not None, "that is said at once, and not by the next look"
+    assert (before.lag.verdict, before.lag.commits) == (Verdict.QUARANTINED, 1)
     site.records.connection.delete(*site.records.connection.keys(f"hookd:*{app}*"))
     assert site.records.view(app).deployed_commit is None
     decision = look_at(site, app)
@@ -235,11 +235,11 @@ def test_what_a_flush_took_from_redis_comes_back_from_disk(site: Installation) -
     assert decision.verdict is Verdict.QUARANTINED
     assert (view.deployed_commit, view.release, view.quarantined) == (good.commit, good.release, before.quarantined)
     assert view.head == bad.commit
-    assert view.behind is not None
-    assert (view.behind.verdict, view.behind.commits) == (Verdict.QUARANTINED, 1)
-    since = view.behind.since
+    assert view.lag is not None
+    assert (view.lag.verdict, view.lag.commits) == (Verdict.QUARANTINED, 1)
+    since = view.lag.since
     look_at(site, app)
-    later = site.records.view(app).behind
+    later = site.records.view(app).lag
     assert later is not None
     assert later.since == since
 

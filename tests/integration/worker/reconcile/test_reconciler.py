@@ -56,7 +56,7 @@ def fetched(site: Installation, app: str) -> None:
 
 
 def behind(site: Installation, app: str) -> Lag:
-    found = site.records.view(app).behind
+    found = site.records.view(app).lag
     assert found is not None
     return found
 
@@ -107,7 +107,7 @@ def test_a_git_host_that_does_not_answer_is_said_and_holds_no_other_up(site: Ins
     assert done.returncode == 0, done.stderr
     decision = decided(site, "away")[0]
     assert (decision.verdict, decision.deployment) == (Verdict.UNREACHABLE, None)
-    said = behind(site, "away").said(datetime.now(UTC))
+    said = behind(site, "away").sentence(datetime.now(UTC))
     assert said.startswith("head not known for 0 min, because http://127.0.0.1:9/none.git")
     decision = decided(site, "beside")[0]
     assert (decision.verdict, decision.head) == (Verdict.QUEUED, head)
@@ -214,7 +214,7 @@ def test_a_look_does_not_undo_what_a_deployment_told_meanwhile(
     def slow(*arguments: Any, **more: Any) -> str:
         head = read_head(*arguments, **more)
         journals.found_bad(journal(site, app), head)
-        site.records.publish(site.records.view(app).model_copy(update={"behind": told}))
+        site.records.publish(site.records.view(app).model_copy(update={"lag": told}))
         return head
 
     monkeypatch.setattr(reconciler, "head_of", slow)

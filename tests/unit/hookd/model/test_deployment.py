@@ -19,6 +19,7 @@ from hookd.model.deployment import (
     advance,
     with_step,
 )
+from hookd.model.hint import Hint, HintKind
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 LATER = AT + timedelta(seconds=9)
@@ -82,8 +83,13 @@ def test_a_start_is_stamped_and_an_ending_is_not_yet() -> None:
 @pytest.mark.parametrize("ending", sorted(ENDINGS - {Status.SUPERSEDED}))
 def test_an_ending_is_stamped_and_keeps_the_start(ending: Status) -> None:
     running = advance(deployment(), Status.RUNNING, AT)
-    ended = advance(running, ending, LATER, cause="it was so", hint="do this")
-    assert (ended.started_at, ended.ended_at, ended.cause, ended.hint) == (AT, LATER, "it was so", "do this")
+    ended = advance(running, ending, LATER, cause="it was so", hint=Hint(HintKind.DEPLOY))
+    assert (ended.started_at, ended.ended_at, ended.cause, ended.hint) == (
+        AT,
+        LATER,
+        "it was so",
+        Hint(HintKind.DEPLOY),
+    )
 
 
 def test_a_change_cannot_smuggle_in_another_status_or_time() -> None:

