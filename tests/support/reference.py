@@ -1,4 +1,4 @@
-"""Writes the README's configuration tables from the schema: `python -m tests.support.reference` mends them."""
+"""Writes the tables of docs/configuration.md from the schema: `python -m tests.support.reference` mends them."""
 
 import re
 import types
@@ -14,7 +14,7 @@ from hookd.model.app import App
 from hookd.model.settings import Settings
 from tests.support.processes import PROJECT
 
-README = PROJECT / "README.md"
+PAGE = PROJECT / "docs" / "configuration.md"
 _PARTS: dict[str, type[BaseModel]] = {"hookd.toml": Settings, "apps/<app>.toml": App}
 
 
@@ -23,17 +23,17 @@ def tables() -> dict[str, str]:
     return {file: _table(model) for file, model in _PARTS.items()}
 
 
-def written(readme: str) -> dict[str, str]:
-    """Find the tables that stand in the README."""
-    return {file: match[1] for file in _PARTS if (match := _marked(file).search(readme))}
+def written(page: str) -> dict[str, str]:
+    """Find the tables that stand in the page."""
+    return {file: match[1] for file in _PARTS if (match := _marked(file).search(page))}
 
 
-def updated(readme: str) -> str:
-    """Put today's tables into the README's text."""
+def updated(page: str) -> str:
+    """Put today's tables into the page's text."""
     for file, table in tables().items():
         block = f"<!-- {file} -->\n{table}<!-- end -->"
-        readme = _marked(file).sub(block.replace("\\", r"\\"), readme)
-    return readme
+        page = _marked(file).sub(block.replace("\\", r"\\"), page)
+    return page
 
 
 def keys(model: type[BaseModel]) -> list[str]:
@@ -90,4 +90,4 @@ def _choices(annotation: Any) -> str:
 
 
 if __name__ == "__main__":
-    Path(README).write_text(updated(README.read_text()))
+    Path(PAGE).write_text(updated(PAGE.read_text()))

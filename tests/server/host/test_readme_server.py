@@ -13,6 +13,7 @@ from tests.support.server.visitors import visitors
 from tests.support.server.web import ask
 
 README = (PROJECT / "README.md").read_text()
+COMMANDS = (PROJECT / "docs" / "commands.md").read_text()
 SECTION = re.search(r"^## On a server\n(.*?)^## ", README, re.DOTALL | re.MULTILINE)
 
 
@@ -90,7 +91,7 @@ def test_a_replay_with_the_rq_program(server: Machine, shop: Shop) -> None:
     last = shop.hookd("status", "shop", "--json")
     deployment = re.search(r'"id": "(shop-[^"]+)"', last)
     assert deployment
-    (line,) = re.findall(r"^sudo .* rq enqueue .*$", README, re.MULTILINE)
+    (line,) = re.findall(r"^sudo .* rq enqueue .*$", COMMANDS, re.MULTILINE)
     server.shell(line.replace("ID", deployment[1]))
     server.wait_until(lambda: '"replay_of": "' in shop.hookd("status", "shop", "--json"), 60, "the replay")
 

@@ -1,4 +1,4 @@
-"""The README says what is so: its tables are the schema's, its example is accepted, its commands exist."""
+"""README and guides agree with the code: tables, examples, commands, exit statuses and links."""
 
 import re
 import tomllib
@@ -14,16 +14,20 @@ from hookd.model.settings import Settings
 from tests.support import reference
 from tests.support.processes import PROJECT
 
-TEXT = reference.README.read_text()
+TEXT = (PROJECT / "README.md").read_text()
+COMMANDS = (PROJECT / "docs" / "commands.md").read_text()
+CONFIGURATION = reference.PAGE.read_text()
 
 
 @pytest.mark.parametrize("file", ["hookd.toml", "apps/<app>.toml"])
-def test_a_setting_that_the_readme_does_not_list_as_it_is(file: str) -> None:
-    assert reference.written(TEXT)[file] == reference.tables()[file], "python -m tests.support.reference mends it"
+def test_settings_table_is_current(file: str) -> None:
+    assert reference.written(CONFIGURATION)[file] == reference.tables()[file], (
+        "run python -m tests.support.reference"
+    )
 
 
-def test_an_example_that_the_schema_refuses() -> None:
-    blocks = re.findall(r"```toml\n# (\S+)\n(.*?)```", TEXT, re.DOTALL)
+def test_examples_are_accepted() -> None:
+    blocks = re.findall(r"```toml\n# (\S+)\n(.*?)```", CONFIGURATION, re.DOTALL)
     assert {name for name, _ in blocks} == {"hookd.toml", "apps/shop.toml"}
     for name, block in blocks:
         table = tomllib.loads(block)
@@ -32,16 +36,17 @@ def test_an_example_that_the_schema_refuses() -> None:
         )
 
 
-def test_a_command_that_the_readme_names_and_nobody_can_type() -> None:
-    typed = "\n".join([*re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL), *re.findall(r"`([^`\n]+)`", TEXT)])
+def test_named_commands_exist() -> None:
+    text = TEXT + COMMANDS
+    typed = "\n".join([*re.findall(r"```sh\n(.*?)```", text, re.DOTALL), *re.findall(r"`([^`\n]+)`", text)])
     found = re.findall(r"^(?:sudo )?hookd ([a-z|]+)", typed, re.MULTILINE)
     named = {name for text in found for name in text.split("|")}
     assert named, "the README shows commands"
     assert named <= commands()
 
 
-def test_a_command_that_the_readme_does_not_name() -> None:
-    named = {name for text in re.findall(r"hookd ([a-z|]+)", TEXT) for name in text.split("|")}
+def test_each_command_is_named() -> None:
+    named = {name for text in re.findall(r"hookd ([a-z|]+)", COMMANDS) for name in text.split("|")}
     assert commands() <= named
 
 
@@ -57,19 +62,20 @@ def test_the_first_screen_shows_how_to_run_and_test() -> None:
 
 
 @pytest.mark.promise(56)
-def test_an_exit_status_that_the_readme_explains_otherwise() -> None:
-    rows = dict(re.findall(r"^\| (\d+) \| ([a-z_, ]+)\b.* \|$", TEXT, re.MULTILINE))
+def test_exit_statuses_are_explained() -> None:
+    rows = dict(re.findall(r"^\| (\d+) \| ([a-z_, ]+)\b.* \|$", COMMANDS, re.MULTILINE))
     for status, code in EXIT_CODES.items():
         assert status.value in rows[str(code)].split(", "), f"{status} ends with {code}"
 
 
-def test_a_page_that_is_named_and_not_there() -> None:
-    for name in re.findall(r"\]\(((?!http)[^)#]+)\)", TEXT):
-        assert (PROJECT / name).exists(), name
+def test_linked_pages_exist() -> None:
+    for page in [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")]:
+        for name in re.findall(r"\]\(((?!http)[^)#]+)\)", page.read_text()):
+            assert (page.parent / name).exists(), f"{page.name}: {name}"
 
 
 @pytest.mark.parametrize("model", [Settings, App])
-def test_a_setting_that_nothing_reads(model: type[BaseModel]) -> None:
+def test_each_setting_is_read(model: type[BaseModel]) -> None:
     code = "\n".join(
         file.read_text()
         for room in ("hookd", "worker", "units")
