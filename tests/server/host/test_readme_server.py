@@ -40,15 +40,14 @@ def shop(server: Machine) -> Shop:
 
 
 def test_the_section_is_there() -> None:
-    assert len(blocks()) == 4
+    assert len(blocks()) == 3
 
 
 @pytest.mark.promise(36)
 def test_from_a_fresh_host_to_a_push_that_is_live(server: Machine, shop: Shop, figures: Figures) -> None:
     shop.commit("v1")
-    install, add, deploy, doctor = blocks()
-    server.shell(install, directory=CHECKOUT)
-    printed = server.shell(add, directory=CHECKOUT)
+    install, deploy, doctor = blocks()
+    printed = server.shell(install, directory=CHECKOUT)
     shop.paste_key(printed)
     assert f"http://{RECEIVER_DOMAIN}/hooks/shop" in printed
     assert shop.secret in printed
