@@ -76,7 +76,7 @@ def test_a_pin_holds_against_the_head_it_left_and_gives_way_to_a_newer_commit(si
     site.deploy("pin", Trigger.ROLLBACK)
     held = site.push_and_wait("pin")
     assert (held.status, site.serving("pin")) == (Status.UNCHANGED, "one")
-    assert held.cause == f"a person pinned {_short(one.commit)}; {_short(two.commit)} was the branch's head then, too"
+    assert held.cause == f"a person pinned {_short(one.commit)} while {_short(two.commit)} was the branch's head"
     three = site.ship("pin", app_files("three"))
     assert (three.status, site.serving("pin")) == (Status.SUCCEEDED, "three")
     assert site.records.view("pin").pinned_commit is None
