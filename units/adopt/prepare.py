@@ -70,12 +70,12 @@ def shared_file_changes(adoption: Adoption) -> Iterator[str]:
     Raises OwnershipError.
     """
     for name in adoption.shared_files:
-        yield from map(str, find_mismatches(adoption.root / name, _shared_policy(adoption), alone=True))
+        yield from map(str, find_mismatches(adoption.root / name, _shared_policy(adoption), recursive=False))
 
 
 def _open_shared_file(adoption: Adoption, name: str, echo: Echo) -> None:
     """Change it; a link itself is left alone."""
-    for finding in repair(adoption.root / name, _shared_policy(adoption), alone=True):
+    for finding in repair(adoption.root / name, _shared_policy(adoption), recursive=False):
         echo(f"+ {finding}")
         if isinstance(finding, Unauditable) and finding.kind != "link":
             raise HostError(f"{finding}, so releases cannot be given it", hint=f"the same again with --leave {name}")

@@ -20,10 +20,11 @@ from hookd.files.policies import (
     find_user,
     secret_policy,
 )
-from hookd.files.safe_open import Unauditable, descriptor_path, open_path, shown
+from hookd.files.safe_open import Unauditable, descriptor_path, open_path
 from hookd.model.app import App
 from hookd.model.paths import AppPaths
 from hookd.model.settings import Settings
+from hookd.model.text import printable
 from units.system import layout
 
 # A path alone, a tree, every tree in a directory, or a tree of the app's own, which is only looked at.
@@ -99,7 +100,7 @@ class PathFindings:
         """The findings, one a line, and how many more there are."""
         yield from (str(finding) for finding in self.findings)
         if self.count > len(self.findings):
-            yield f"… and {self.count - len(self.findings)} more in {shown(str(self.path))}"
+            yield f"… and {self.count - len(self.findings)} more in {printable(str(self.path))}"
 
 
 @dataclass(frozen=True)
@@ -177,11 +178,11 @@ def _audited(rule: PermissionRule, fix: bool, most: int) -> Iterator[PathFinding
     judge = repair if fix else find_mismatches
     match rule.reach:
         case "alone":
-            yield _path_findings(rule, rule.path, judge(rule.path, rule.policy, alone=True), most)
+            yield _path_findings(rule, rule.path, judge(rule.path, rule.policy, recursive=False), most)
         case "tree":
             yield _path_findings(rule, rule.path, judge(rule.path, rule.policy), most)
         case "each":
-            yield _path_findings(rule, rule.path, judge(rule.path, rule.policy, alone=True), most)
+            yield _path_findings(rule, rule.path, judge(rule.path, rule.policy, recursive=False), most)
             for tree in _trees(rule.path):
                 yield _path_findings(rule, tree, judge(tree, rule.policy), most)
         case "look":

@@ -154,5 +154,5 @@ def test_valid_apps_survive_an_invalid_one(tmp_path: Path) -> None:
 
 
 def test_invalid_settings_leave_no_apps(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="hookd.toml: state"):
+    with pytest.raises(ConfigError, match=r"hookd\.toml: state"):
         load_valid_apps(write(tmp_path, {"hookd.toml": 'state = "here"', "apps/shop.toml": APP.format(name="shop")}))

@@ -82,7 +82,7 @@ def test_without_root_the_worker_repairs_its_own_and_says_who_can_do_the_rest(at
     (release / "pkg").chmod(0o700)
     lines = at.as_worker(lambda: "\n".join([*ask(at, fix=True).lines(), str(ask(at).exit_status)])).splitlines()
     assert f"{release}/pkg was nobody:www-data 0700, is now nobody:www-data 2750" in lines
-    refused = f"{release}/app.py is root:root 0640, should be nobody:www-data 0640 (it belongs to someone else)"
+    refused = f"{release}/app.py is root:root 0640, should be nobody:www-data 0640 (it belongs to another user)"
     assert refused in lines
     assert lines[-4:] == [
         "shop: 1 path repaired",
