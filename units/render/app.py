@@ -96,7 +96,7 @@ def _gunicorn_values(app: App, colour: Colour | None) -> dict[str, object]:
 
 def _parent_unit(app: App, host: Host) -> File:
     unit, home = app.service_name, app_paths.protect_home((app.root,))
-    return _unit(f"{unit}.service", render("app/umbrella.service", app=app, unit=unit, host=host, protect_home=home))
+    return _unit(f"{unit}.service", render("app/parent.service", app=app, unit=unit, host=host, protect_home=home))
 
 
 def _drop_in(app: App) -> File:
