@@ -13,11 +13,12 @@ from units.plan.steps import (
     DAEMON_RELOAD,
     RESTART_RECEIVER,
     Directory,
+    Existing,
     File,
     Link,
     Plan,
+    PlanStep,
     Run,
-    Step,
     drop_in_directories,
     nginx_reload_steps,
 )
@@ -59,25 +60,26 @@ def app_plan(app: App, toml: str, given: InitialContents, files: tuple[File | Li
     )
 
 
-def _directories(app: App) -> list[Step]:
+def _directories(app: App) -> list[PlanStep]:
     owner, group, mode = _code_owner(app)
     shared = [app.shared_root] if app.shared.files or app.data_root == app.shared_root else []
     below = sorted(
         {parent for name in app.shared.files for parent in _parents(app.shared_root / name, app.shared_root)}
     )
-    directories: list[Step] = [
-        Directory(path, owner, group, mode, keep=True) for path in dict.fromkeys([app.root, *shared, *below])
+    directories: list[PlanStep] = [
+        Directory(path, owner, group, mode, removal="keep") for path in dict.fromkeys([app.root, *shared, *below])
     ]
     if app.shared.directories and not app.data_root.is_relative_to(app.root):
-        directories.append(Directory(app.data_root, "root", "root", 0o755, keep=True))
+        directories.append(Directory(app.data_root, "root", "root", 0o755, removal="keep"))
     user = app.ownership.user
     for name in app.shared.directories:
         above = _parents(app.data_root / name, app.data_root)
-        directories += [Directory(parent, "root", "root", 0o755, keep=True) for parent in above]
+        directories += [Directory(parent, "root", "root", 0o755, removal="keep") for parent in above]
         # Data that was there before its app came to hookd keeps its owner and mode.
-        once = app.service.units == "existing"
-        mode = WRITABLE.directory
-        directories.append(Directory(app.data_root / name, user, app.ownership.group, mode, keep=True, once=once))
+        existing: Existing = "keep" if app.service.units == "existing" else "correct"
+        directories.append(
+            Directory(app.data_root / name, user, app.ownership.group, WRITABLE.directory, "keep", existing)
+        )
     return list(dict.fromkeys(directories))
 
 
@@ -96,18 +98,18 @@ def _code_owner(app: App) -> tuple[str, str, int]:
             return layout.WORKER, layout.WORKER, OWNER_READABLE.directory
 
 
-def _initial_files(app: App, toml: str, given: InitialContents) -> list[Step]:
+def _initial_files(app: App, toml: str, given: InitialContents) -> list[PlanStep]:
     owner, mode = layout.WORKER, GROUP_READABLE.file
     group = layout.WORKER if app.ownership.policy == "acl" else app.ownership.group
-    files: list[Step] = [
-        File(app.shared_root / name, text, owner, group, mode, once=True, keep=True)
+    files: list[PlanStep] = [
+        File(app.shared_root / name, text, owner, group, mode, existing="keep", removal="keep")
         for name, text in _shared_files(app, given).items()
     ]
     environment = given.environment or VARIABLES.format(name=app.name)
     if app.build.environment_file == layout.app_environment(app.name):
         path = layout.app_environment(app.name)
-        files.append(File(path, environment, "root", layout.WORKER, mode, once=True, owned=True))
-    files.append(File(layout.app_secret(app.name), f"{given.secret}\n", mode=PRIVATE.file, once=True))
+        files.append(File(path, environment, "root", layout.WORKER, mode, existing="keep text"))
+    files.append(File(layout.app_secret(app.name), f"{given.secret}\n", mode=PRIVATE.file, existing="keep"))
     files.append(File(layout.app_file(app.name), toml))
     return files
 
@@ -117,9 +119,9 @@ def _shared_files(app: App, given: InitialContents) -> dict[str, str]:
     return {name: shared.get(name, _SHARED.format(name=app.name, file=name)) for name in app.shared.files}
 
 
-def _reload_steps(app: App, files: tuple[File | Link, ...]) -> list[Step]:
+def _reload_steps(app: App, files: tuple[File | Link, ...]) -> list[PlanStep]:
     """What is told of the change: systemd, nginx, and the receiver, which reads catalogue and secrets at its start."""
-    steps: list[Step] = [
+    steps: list[PlanStep] = [
         Run(DAEMON_RELOAD, "systemd reads the units", after=(layout.SYSTEMD,)),
         *_enable_steps(app),
         Run(

@@ -25,7 +25,7 @@ _UNITS: Final = (
 def host_files(host: Host, catalogue: Catalogue) -> tuple[File | Link, ...]:
     """Everything for the host; raises Refused for a value of some app that cannot stand in one of its files."""
     return (
-        File(layout.CONFIG, render("host/hookd.toml", host=host), once=True),
+        File(layout.CONFIG, render("host/hookd.toml", host=host), existing="keep"),
         *_redis(host),
         *(_unit(name, render(f"systemd/{name}", host=host)) for name in _UNITS),
         *_worker_drop_ins(host, catalogue),

@@ -56,12 +56,12 @@ def test_data_is_the_apps_own_and_what_is_around_it_is_roots() -> None:
 
 
 def test_what_an_app_keeps_outlives_hookd() -> None:
-    assert all(step.keep for step in plan() if isinstance(step, Directory))
+    assert all(step.removal == "keep" for step in plan() if isinstance(step, Directory))
 
 
 def test_a_secret_is_read_by_root_alone_and_made_once() -> None:
     secret = file(plan(), "/etc/hookd/secrets/shop")
-    assert (secret.owner, secret.mode, secret.once, secret.text) == ("root", 0o600, True, "s" * 64 + "\n")
+    assert (secret.owner, secret.mode, secret.existing, secret.text) == ("root", 0o600, "keep", "s" * 64 + "\n")
     assert "s" * 64 not in repr(secret) + str(secret)
 
 

@@ -1,5 +1,6 @@
 """Comments in the files of a host: what each file is, and why a group of lines deviates from the default."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -13,8 +14,8 @@ RENDERED = [
 ]
 # Every administrator knows these keys. All others need a comment above them, or above their group.
 KNOWN = frozenset(
-    "Description Documentation After Wants Requires Type ExecStart Environment EnvironmentFile WorkingDirectory User Group"
-    " Restart RestartSec Nice WantedBy SyslogIdentifier LoadCredential ProtectHome"
+    "Description Documentation After Wants Requires Type ExecStart Environment EnvironmentFile WorkingDirectory"
+    " User Group Restart RestartSec Nice WantedBy SyslogIdentifier LoadCredential ProtectHome"
     " listen server_name server_tokens server location proxy_pass proxy_read_timeout limit_except deny return root"
     " default_type enabled filter backend port journalmatch abi include profile"
     " su daily minage rotate missingok ifempty nocreate maxsize compress delaycompress notifempty".split()
@@ -22,7 +23,7 @@ KNOWN = frozenset(
 
 
 def unexplained(text: str) -> Iterator[str]:
-    """Return the lines that need a comment and have none; a blank line, a section and a bracket end a comment's group."""
+    """Return the lines that need a comment and have none. A blank line, a section and a bracket end a group."""
     explained = False
     for line in (raw.strip() for raw in text.splitlines()):
         if line.startswith("#"):
@@ -37,7 +38,7 @@ def unexplained(text: str) -> Iterator[str]:
 
 def is_known(line: str) -> bool:
     """Return True if a line needs no comment: a known key, or the pattern that opens a block."""
-    return line.startswith('"') or line.split("=")[0].split(" ")[0].rstrip(";,") in KNOWN
+    return line.startswith('"') or re.split("[= ]", line, maxsplit=1)[0].rstrip(";,") in KNOWN
 
 
 @pytest.mark.parametrize("file", RENDERED)
