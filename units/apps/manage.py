@@ -21,6 +21,7 @@ from units.system import disk, layout
 from units.system.errors import Refused
 from units.system.facts import Host
 from units.system.run import run
+from units.system.systemd import read_units
 
 # hookd's own files of an app, in its state directory.
 _STATE: Final = (
@@ -110,7 +111,8 @@ def has_single_process(app: App) -> bool:
     """Return True if a blue-green app still runs in its parent unit, because an edit was interrupted."""
     if app.service.units != "hookd" or app.service.handover == "restart":
         return False
-    return run(("systemctl", "show", "--property=MainPID", "--value", f"{app.service_name}.service")).strip() != "0"
+    name = f"{app.service_name}.service"
+    return read_units([name])[name].process != 0
 
 
 def reapply(server: Server, echo: Echo, *, dry_run: bool) -> None:
