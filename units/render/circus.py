@@ -1,4 +1,4 @@
-"""Renders the services of a machine without systemd for circus: it holds the sockets, and starts and stops."""
+"""Renders the configuration of circus, which runs the services of a machine without systemd."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ GUNICORN_CONF = Path(__file__).parents[1] / "gunicorn.conf.py"
 
 @dataclass(frozen=True)
 class CircusProgram:
-    """One of hookd's own programs."""
+    """A program of hookd."""
 
     name: str
     command: str
@@ -20,7 +20,7 @@ class CircusProgram:
 
 @dataclass(frozen=True)
 class CircusApp:
-    """An app on a port of this machine: two colours that take turns, or (None) one service."""
+    """An app on a port of this machine, with two colours or one service (None)."""
 
     name: str
     root: Path
@@ -30,9 +30,9 @@ class CircusApp:
 
 @dataclass(frozen=True)
 class CircusConfig:
-    """Everything that one circus runs; its sockets lie in `directory`, whose path must be short.
+    """The programs and apps of one circus. Its sockets lie in `directory`, whose path must be short.
 
-    The first of `programs` starts first. `health_seconds` is how long an app's own question may take.
+    `programs` start in their order. `health_seconds` limits an app's own health check.
     """
 
     directory: Path
@@ -43,12 +43,10 @@ class CircusConfig:
 
     @property
     def endpoint(self) -> str:
-        """Where it takes commands."""
         return f"ipc://{self.directory}/circus.sock"
 
     @property
     def ini(self) -> str:
-        """The text of its file."""
         return render(
             "circus.ini",
             directory=self.directory,
