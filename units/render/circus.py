@@ -1,11 +1,14 @@
-"""Renders the configuration of circus, which runs the services of a machine without systemd."""
+"""Configuration and command of circus, which runs the services of a machine without systemd."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from hookd.model.journal import Colour
 from units.render.templates import render
+from units.system.errors import HostError
 
 GUNICORN_CONF = Path(__file__).parents[1] / "gunicorn.conf.py"
 
@@ -42,17 +45,24 @@ class CircusConfig:
     health_seconds: int | None = None
 
     @property
+    def file(self) -> Path:
+        return self.directory / "circus.ini"
+
+    @property
+    def socket(self) -> Path:
+        return self.directory / "circus.sock"
+
+    @property
     def endpoint(self) -> str:
-        return f"ipc://{self.directory}/circus.sock"
+        return f"ipc://{self.socket}"
 
     @property
     def ini(self) -> str:
-        return render(
-            "circus.ini",
-            directory=self.directory,
-            services=self.services,
-            programs=self.programs,
-            environment=self.environment,
-            health_seconds=self.health_seconds,
-            gunicorn_conf=GUNICORN_CONF,
-        )
+        return render("circus.ini", **vars(self), gunicorn_conf=GUNICORN_CONF)
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The command that runs it, with `ini` in `file`. Raises HostError without circus."""
+        if find_spec("circus") is None:
+            raise HostError("circus is not installed", hint="pip install 'hookd[local]', or ./run demo in a checkout")
+        return (sys.executable, "-m", "circus.circusd", str(self.file))
