@@ -7,8 +7,6 @@ import json
 import sys
 from typing import Any, Final
 
-import zmq
-
 _ENDED: Final = 3  # circus answered with an error, as circusctl's own status says.
 _SILENT: Final = 1
 
@@ -33,6 +31,8 @@ def main(endpoint: str, seconds: str, verb: str, name: str) -> int:
 
 def _ask(endpoint: str, seconds: int, message: dict[str, Any]) -> dict[str, Any] | None:
     """Return circus's answer; None when there was none."""
+    import zmq  # The worker reads the argument vector above and asks nothing itself.
+
     with zmq.Context() as context, context.socket(zmq.DEALER) as circus:
         circus.setsockopt(zmq.LINGER, 0)
         circus.connect(endpoint)
