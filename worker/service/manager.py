@@ -5,7 +5,6 @@ import hashlib
 import math
 import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from worker.context import Task
 from worker.errors import CommandFailed, ServiceMissing
 from worker.process.run import _SYSTEM_PATH, Command, run
 from worker.release.symlinks import link_changed_at
+from worker.service.circus import circus_argv
 from worker.service.drift import (
     DesiredState,
     DriftReport,
@@ -34,6 +34,7 @@ from worker.service.health import wait_until_healthy
 
 _BUSY_SECONDS: Final = 3.0
 _PAUSE_SECONDS: Final = 0.2
+_ANSWER_SECONDS: Final = 5  # For circus's answer to a question; starting and stopping may take as long as a step.
 # systemctl's warning that a stopped service has sockets, which are what keeps visitors waiting instead of failing.
 _EXPECTED_OUTPUT: Final = re.compile(
     r"(Warning: )?Stopping '?\S+?'?, but (it can still be activated by|its triggering units are still active):"
@@ -122,7 +123,7 @@ def processes_command(service: Service, name: str, limits: Limits) -> Command:
     if service.manager == "systemd":
         argv: tuple[str, ...] = (SYSTEMCTL, "show", "--property=MainPID", "--property=NRestarts", f"{name}.service")
     else:
-        argv = (*_circusctl(service), "list", name)
+        argv = circus_argv(str(service.endpoint), _ANSWER_SECONDS, "list", name)
     return Command(argv, limits.step_seconds, limits.silence_seconds, env={"PATH": _SYSTEM_PATH})
 
 
@@ -138,12 +139,8 @@ def status_command(service: Service, name: str, limits: Limits) -> Command:
     if service.manager == "systemd":
         argv: tuple[str, ...] = (SYSTEMCTL, "cat", f"{name}.service")
     else:
-        argv = (*_circusctl(service), "status", name)
+        argv = circus_argv(str(service.endpoint), _ANSWER_SECONDS, "status", name)
     return Command(argv, limits.step_seconds, limits.silence_seconds, env={"PATH": _SYSTEM_PATH})
-
-
-def _circusctl(service: Service) -> tuple[str, ...]:
-    return (sys.executable, "-P", "-m", "circus.circusctl", "--endpoint", str(service.endpoint))
 
 
 def control_command(service: Service, verb: Verb, name: str, limits: Limits) -> Command:
@@ -151,8 +148,7 @@ def control_command(service: Service, verb: Verb, name: str, limits: Limits) -> 
     if service.manager == "systemd":
         argv: tuple[str, ...] = (SUDO, "-n", SYSTEMCTL, verb, f"{name}.service")
     else:
-        # circusctl itself gives up after 5 s, also on a service that lets a request of 6 s end.
-        argv = (*_circusctl(service), "--timeout", str(math.ceil(limits.step_seconds)), verb, "--waiting", name)
+        argv = circus_argv(str(service.endpoint), math.ceil(limits.step_seconds), verb, name)
     return Command(argv, limits.step_seconds, limits.silence_seconds, env={"PATH": _SYSTEM_PATH})
 
 
