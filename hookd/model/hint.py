@@ -63,14 +63,14 @@ class HintKind(Enum):
 
 @dataclass(frozen=True)
 class Hint:
-    """The next command for a person; `argument` is a unit, a path or an endpoint, as `kind` asks for."""
+    """The next command for a person. `argument` is a unit, a path or an endpoint, as `kind` asks for."""
 
     kind: HintKind
     argument: str = ""
 
 
 class LogOnlyHint(str):
-    """A command for root with names from the host; only the deployment's log shows it, because a record may be forged.
+    """A command for root with names from the host. Only the deployment's log shows it, because a record may be forged.
 
     The log is the worker's own file.
     """
@@ -85,7 +85,7 @@ def stored_hint(hint: AnyHint | None) -> Hint | None:
 
 
 def render_hint(hint: AnyHint, app: str, deployment: str = "", *, hookd: str = "hookd") -> str:
-    """Return the text of a hint; `hookd` is the call of the program, such as `sudo hookd`.
+    """Return the text of a hint. `hookd` is the call of the program, such as `sudo hookd`.
 
     An argument without the shape for its kind is never shown. The hint then leads to the log.
     """
