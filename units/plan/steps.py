@@ -5,6 +5,7 @@ import os
 import pwd
 import stat
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -272,17 +273,15 @@ def _is_owned(step: Directory | File, found: os.stat_result) -> bool:
 
 
 def _find_user(name: str) -> pwd.struct_passwd | None:
-    try:
+    with suppress(KeyError):
         return pwd.getpwnam(name)
-    except KeyError:
-        return None
+    return None
 
 
 def _find_group(name: str) -> grp.struct_group | None:
-    try:
+    with suppress(KeyError):
         return grp.getgrnam(name)
-    except KeyError:
-        return None
+    return None
 
 
 def _is_member(user: str, group: str) -> bool:
