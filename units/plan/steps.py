@@ -34,10 +34,10 @@ class PlanStep(ABC):
 
     @abstractmethod
     def apply(self) -> None:
-        """Do it; raises CommandFailed, UnsafePath, OSError."""
+        """Do it. Raises CommandFailed, UnsafePath, OSError."""
 
     def creates(self) -> list[tuple[ResourceKind, str]]:
-        """Return the resources that `apply` will create; existing ones are not hookd's to remove."""
+        """Return the resources that `apply` will create. Existing ones are not hookd's."""
         return []
 
     def mismatch(self) -> str:
@@ -268,7 +268,7 @@ def _owner(step: Directory | File) -> disk.Owner:
 
 
 def _is_owned(step: Directory | File, found: os.stat_result) -> bool:
-    """Return True if owner, group and mode are the step's; False if its user or group does not exist yet."""
+    """Return True if owner, group and mode are the step's. A missing user or group is a difference."""
     return bool(_find_user(step.owner) and _find_group(step.group)) and _owner(step).fits(found)
 
 
