@@ -66,7 +66,7 @@ _TEXTS: Final[Mapping[HintKind, str]] = {
     HintKind.FIX_PERMISSIONS: "sudo hookd permissions {app} --fix",
     HintKind.UNTRACK: "git rm -r --cached {argument}, add it to .gitignore, and push",
     HintKind.INSTALL_GIT: "sudo apt-get install git",
-    HintKind.INSTALL_UV: "install uv, or commit a requirements.txt",
+    HintKind.INSTALL_UV: "install uv",
     HintKind.SET_PYTHON: "set dependencies.python to a Python that exists",
     HintKind.ALLOW_BUILD: "to run the packages' build code as the worker: set dependencies.allow_build = true",
 }

@@ -16,7 +16,7 @@ from worker.errors import CommandFailed
 from worker.process.run import Command
 from worker.service.drift import ServiceState
 
-# Runs a command and returns the lines that it printed; raises CommandFailed.
+# Runs a command and returns the lines that it printed. Raises CommandFailed.
 RunCommand = Callable[[Command], list[str]]
 
 _PATH: Final = "/usr/bin:/bin"
@@ -37,7 +37,7 @@ def processes_command(service: Service, name: str, limits: Limits) -> Command:
 
 
 def status_command(service: Service, name: str, limits: Limits) -> Command:
-    """Print the status of a watcher; fail if circus does not know it."""
+    """Print the status of a watcher. Fail if circus does not know it."""
     return _command(service, limits, "status", name)
 
 

@@ -13,7 +13,7 @@ from hookd.files.policies import GROUP_READABLE, WORLD_READABLE, Acl, Policy, um
 from hookd.model.app import Ownership
 from tests.support.users import another_group, as_nobody, open_directory
 from worker.errors import CommitRefused, DeployError
-from worker.release.ownership import enforce, enforce_directory, release_policy
+from worker.release.ownership import enforce, release_policy
 
 SPLIT = Policy(None, None, WORLD_READABLE, Acl())
 CLOSED = Policy(None, None, GROUP_READABLE, Acl())
@@ -156,7 +156,7 @@ def make_born_right(tree: Path, policy: Policy) -> None:
     before = os.umask(0o027)
     try:
         tree.mkdir()
-        enforce_directory(tree, policy)
+        enforce(tree, policy, alone=True)
         for part in range(100):
             (tree / str(part)).mkdir()
             for number in range(1000):
