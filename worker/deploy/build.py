@@ -120,7 +120,7 @@ def app_command(argv: tuple[str, ...], release: Path, env: Mapping[str, str], li
 
 
 def preflight_command(app: App, release: Path, env: Mapping[str, str]) -> Command | None:
-    """Return the command that starts the release once for a check, or None if the app's configuration turns that off."""
+    """Return the command that checks if the release starts, or None if the app's configuration turns it off."""
     argv = app.service.preflight
     if argv is None:
         argv = ("gunicorn", "--check-config", app.service.entry)
