@@ -27,6 +27,7 @@ from hookd.model.hint import Hint, HintKind, render_hint, stored_hint
 from hookd.model.ids import app_of
 from hookd.model.paths import AppPaths
 from hookd.model.settings import Settings
+from hookd.queue.app_status import AppStatusStore
 from hookd.queue.client import RetryingRedis, receiver_client
 from hookd.queue.codec import NoSuchDeployment
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore
@@ -84,8 +85,10 @@ def publish(context: JobContext, app: str, seen: StatusUpdate) -> None:
             changes |= {"healthy": seen.healthy, "checked_at": datetime.now(UTC)}
         if seen.healthy:
             changes["drift"] = None
-        view = context.impatient.view(app).model_copy(update=changes)
-        context.impatient.publish(with_journal_state(view, seen.state, head_seen=seen.head is not None))
+        view = AppStatusStore(context.impatient.connection).read(app).model_copy(update=changes)
+        AppStatusStore(context.impatient.connection).publish(
+            with_journal_state(view, seen.state, head_seen=seen.head is not None)
+        )
 
 
 def publish_standing(context: JobContext, app: App, head: str, cause: str | None) -> None:
@@ -101,9 +104,10 @@ def publish_standing(context: JobContext, app: App, head: str, cause: str | None
         ruling = Assessment(verdict=Verdict.WAITING, why=lag_reason(state, head, f"failed: {cause}" if cause else ""))
     commits = commits_behind(app, settings, state, head)
     with suppress(RedisError):
-        view = context.impatient.view(app.name)
+        store = AppStatusStore(context.impatient.connection)
+        view = store.read(app.name)
         late = compute_lag(state, head, ruling, view, now, commits=commits)
-        context.impatient.publish(view.model_copy(update={"lag": late}))
+        store.publish(view.model_copy(update={"lag": late}))
 
 
 def remove_old_history(context: JobContext, app: str) -> None:

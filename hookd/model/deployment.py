@@ -23,7 +23,7 @@ Timestamp = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), 
 
 
 class Status(StrEnum):
-    """The status of a deployment; every status but the first two is an ending."""
+    """The status of a deployment. Every status but the first two is an ending."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -65,9 +65,16 @@ TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = {
             Status.CANCELLED,
         }
     ),
+    Status.SUCCEEDED: frozenset(),
+    Status.UNCHANGED: frozenset(),
+    Status.SUPERSEDED: frozenset(),
+    Status.FAILED: frozenset(),
+    Status.ROLLED_BACK: frozenset(),
+    Status.ROLLBACK_FAILED: frozenset(),
+    Status.CANCELLED: frozenset(),
 }
 
-ENDINGS: Final = frozenset(Status) - TRANSITIONS.keys()
+ENDINGS: Final = frozenset(status for status, following in TRANSITIONS.items() if not following)
 # After these, a redelivery of the same push starts a new deployment.
 RETRYABLE_ENDINGS: Final = frozenset({Status.FAILED, Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.CANCELLED})
 
@@ -81,7 +88,7 @@ class _Record(BaseModel):
 
 
 class Step(_Record):
-    """One step of a deployment; `seconds` is None while it runs."""
+    """One step of a deployment. `seconds` is None while it runs."""
 
     name: str
     started_at: Timestamp
@@ -91,7 +98,7 @@ class Step(_Record):
 
 
 class Deployment(_Record):
-    """One attempt to bring an app to a commit; its id is also the id of its RQ job.
+    """One attempt to bring an app to a commit. Its id is also the id of its RQ job.
 
     `claimed_commit` is informational: the commit that the sender or the reconciler named. `commit` is the commit that
     the worker found at the branch's head and deployed. `coalesced` counts the pushes that joined this deployment while
@@ -136,8 +143,8 @@ class Deployment(_Record):
 
 
 def advance(deployment: Deployment, to: Status, at: datetime, **changes: Any) -> Deployment:
-    """Return the record with its next status and the time of the transition; raises IllegalTransition."""
-    if to not in TRANSITIONS.get(deployment.status, ()):
+    """Return the record with its next status and the time of the transition. Raises IllegalTransition."""
+    if to not in TRANSITIONS[deployment.status]:
         raise IllegalTransition(f"{deployment.id} is {deployment.status} and cannot become {to}")
     stamp = {"started_at": at} if to is Status.RUNNING else {"ended_at": at}
     return deployment.model_copy(update={**changes, "status": to, **stamp})
@@ -150,7 +157,7 @@ def with_step(deployment: Deployment, step: Step) -> Deployment:
 
 
 class StepName(StrEnum):
-    """The steps of a deployment in their order; each handover uses some of the later ones."""
+    """The steps of a deployment in their order. A handover uses some of the later ones."""
 
     DISK_SPACE = "disk_space"
     FETCH = "fetch"
@@ -174,5 +181,5 @@ class StepName(StrEnum):
     PRUNE = "prune"
 
 
-# Steps that bring back a known good release; their number decides the backoff of the next repair.
+# Steps that bring back a known good release. Their number decides the backoff of the next repair.
 REPAIR_STEPS: Final = frozenset({StepName.REPAIR, StepName.RECOVER})

@@ -22,6 +22,7 @@ from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.journal import AppState
 from hookd.model.paths import AppPaths
 from hookd.queue import decision_log
+from hookd.queue.app_status import AppStatusStore
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore
 from worker.errors import DeployError, TimedOut
 from worker.journal import Journal
@@ -152,13 +153,13 @@ class Reconciler:
         How far it is behind was found with the journal of then: a deployment that went on meanwhile knows better.
         """
         commits = commits_behind(app, self.config.settings, found.state, found.head)
-        earlier, state = self.records.view(app.name), self._state(app)
+        earlier, state = AppStatusStore(self.records.connection).read(app.name), self._state(app)
         seen = {"head": found.head, "head_seen_at": now} if found.head else {}
         view = with_journal_state(earlier.model_copy(update=seen), state, head_seen=found.head is not None)
         if state == found.state:
             late = compute_lag(state, found.head, ruling, earlier, now, commits=commits)
             view = view.model_copy(update={"lag": late, **_health(found.running, now)})
-        self.records.publish(view)
+        AppStatusStore(self.records.connection).publish(view)
 
     def _note(self, decision: Decision) -> None:
         """Keep what was decided, once: a look that finds the same as the last one says nothing new."""

@@ -135,8 +135,7 @@ def _attempt(records: DeploymentStore, app: str, step: Callable[[], object]) -> 
 
 def _apps(config: Config) -> list[str]:
     """Name the apps of the catalogue; their files are read only where one of them is needed."""
-    directory = config.settings.apps or config.path.parent / "apps"
-    return sorted(file.stem for file in directory.glob("*.toml") if is_app(file.stem))
+    return [name for name in config.app_names() if is_app(name)]
 
 
 def _finish_crashed_runs(records: DeploymentStore, settings: Settings) -> None:

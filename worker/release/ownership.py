@@ -50,14 +50,14 @@ def _may_give_to(group: int | None) -> bool:
     return os.geteuid() == 0 or group in {None, os.getegid(), *os.getgroups()}
 
 
-def enforce(path: Path, policy: Policy, *, alone: bool = False) -> int:
-    """Set the policy's group, mode and ACL on a tree, or on `path` alone, and return how many paths were changed.
+def enforce(path: Path, policy: Policy, *, recursive: bool = True) -> int:
+    """Set the policy's group, mode and ACL on a tree, or only on its root, and return how many paths were changed.
 
     Raises CommitRefused for special files such as pipes, and DeployError for files that the worker does not own.
     """
     changed = 0
     try:
-        for finding in repair(path, policy, alone=alone):
+        for finding in repair(path, policy, recursive=recursive):
             match finding:
                 case Unauditable():
                     kind = CommitRefused if finding.kind in _COMMIT_FAULTS else DeployError
@@ -86,7 +86,7 @@ def make_directories(task: Task, policy: Policy) -> None:
     for directory in (task.places.releases, task.places.venvs, task.places.cache, task.places.home):
         directory.mkdir(parents=True, exist_ok=True)
     for directory in (task.places.releases, task.places.venvs):
-        enforce(directory, policy, alone=True)
+        enforce(directory, policy, recursive=False)
     for venv in sorted(task.places.venvs.iterdir()):
         _repair_environment(task, venv, environment_policy(policy))
 
@@ -126,7 +126,7 @@ def writable_policy(ownership: Ownership) -> Policy:
 
 def _repair_path(task: Task, path: Path, policy: Policy) -> None:
     try:
-        found = [finding for finding in repair(path, policy, alone=True) if isinstance(finding, AttributeMismatch)]
+        found = [finding for finding in repair(path, policy, recursive=False) if isinstance(finding, AttributeMismatch)]
     except OwnershipError as error:
         task.recorder.line(f"warning: {error.cause}; next: {error.hint}")
         return

@@ -78,7 +78,7 @@ def _make_data_directory(app: App, path: Path) -> None:
             f"the directory {path} is missing, and the worker may not make it",
             hint=LogOnlyHint(f"sudo install -d -o {user} -g {group} -m 2770 {path}"),
         ) from None
-    enforce(path, writable_policy(app.ownership), alone=True)
+    enforce(path, writable_policy(app.ownership), recursive=False)
 
 
 def _link(source: Path, point: Path) -> None:

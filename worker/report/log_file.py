@@ -8,12 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from hookd.model.text import printable
 from worker.report.redaction import Redaction
 
 LARGEST_BYTES: Final = 5 * 1024 * 1024
 # Colours and cursor movements of build tools would act on the terminal of whoever reads the log.
 _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-_]")
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 class LogFile:
@@ -52,7 +52,7 @@ class LogFile:
 
 def escape_control(text: str) -> str:
     """Drop colours and make control characters visible."""
-    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], _ANSI.sub("", text))
+    return printable(_ANSI.sub("", text), keep="\t")
 
 
 def _open(path: Path, umask: int) -> int:

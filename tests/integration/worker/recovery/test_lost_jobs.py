@@ -71,6 +71,7 @@ LOSSES: dict[str, Callable[[Redis, str], object]] = {
         client.delete("rq:queue:hookd"),
         client.hset(SafeJob.key_for(one), "status", "started"),
     ),
+    "the same while it stands in line": lambda client, one: client.hset(SafeJob.key_for(one), "status", "started"),
     "a worker that died with it in its hands": lambda client, _: client.lmove(
         "rq:queue:hookd", "rq:queue:hookd:intermediate", "LEFT", "RIGHT"
     ),

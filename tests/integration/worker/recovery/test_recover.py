@@ -333,7 +333,8 @@ def test_a_worker_that_was_made_to_stop_at_once_leaves_nothing_that_waits_for_it
     abandoned = ask(hookd)
     wait_until_fetching(hookd, abandoned)
     worker.terminate()
-    time.sleep(1.2)  # RQ takes a second signal within a second for the same.
+    wait_for(lambda: client.hexists("rq:worker:hookd-1", "shutdown_requested_date"), what="the worker to know")
+    time.sleep(1.2)  # RQ takes a second signal within a second of that for the same.
     worker.terminate()
     worker.wait(10)
     hookd.start_worker("hookd-2")

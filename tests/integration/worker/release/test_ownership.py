@@ -156,7 +156,7 @@ def make_born_right(tree: Path, policy: Policy) -> None:
     before = os.umask(0o027)
     try:
         tree.mkdir()
-        enforce(tree, policy, alone=True)
+        enforce(tree, policy, recursive=False)
         for part in range(100):
             (tree / str(part)).mkdir()
             for number in range(1000):
@@ -228,7 +228,7 @@ def test_reject_other_group() -> None:
 def test_reject_other_owner(theirs: Path) -> None:
     tree = make_tree(theirs / "release")
     told = as_nobody(lambda: enforce(tree, SPLIT))
-    assert "belongs to someone else" in told
+    assert "belongs to another user" in told
     assert modes(tree)["pkg"] == "0o777"
 
 

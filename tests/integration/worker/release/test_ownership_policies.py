@@ -167,4 +167,4 @@ def test_shared_paths_are_repaired(at: Host) -> None:
     os.chown(env, 0, 0)
     _, log = at.deploy()
     line = next(line for line in log.splitlines() if f"{env} is root:root" in line)
-    assert "it belongs to someone else" in line and line.endswith("next: sudo hookd permissions shop --fix")
+    assert "it belongs to another user" in line and line.endswith("next: sudo hookd permissions shop --fix")

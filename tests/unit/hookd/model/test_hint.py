@@ -20,7 +20,7 @@ def shown(hint: object) -> str | None:
 
 
 def stored(hint: Hint) -> dict[str, Any]:
-    return {"kind": hint.kind, "argument": hint.argument}
+    return {"kind": hint.kind.value, "argument": hint.argument}
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,7 @@ def test_every_kind_has_a_text() -> None:
     assert all(render_hint(Hint(kind), "shop", ID) for kind in HintKind)
 
 
+@pytest.mark.threat(65)
 @pytest.mark.parametrize(
     "hint",
     [
