@@ -35,7 +35,7 @@ class Dependencies(Section):
     allow_build: bool = Field(
         False, description="Let packages without a wheel run their build code as the worker's user."
     )
-    environment: dict[str, str] = Field({}, description="More variables for uv and pip, such as UV_INDEX_URL.")
+    environment: dict[str, str] = Field({}, description="More variables for uv, such as UV_INDEX_URL.")
 
 
 class Build(Section):
