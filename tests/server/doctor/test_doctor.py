@@ -84,7 +84,7 @@ def test_the_kernel_s_own_faults_are_named(shop: Shop) -> None:
     synchronised = shop.machine.run("timedatectl", "show", "-p", "NTPSynchronized", "--value").stdout.strip() == "yes"
     links = ("protected_hardlinks", "protected_symlinks")
     with locked(KERNEL_LINKS):
-        told = {one["what"].split(":")[0] for one in doctor(shop.machine)["findings"] if is_kernels(one)}
+        told = {one["message"].split(":")[0] for one in doctor(shop.machine)["findings"] if is_kernels(one)}
         off = {f"fs.{name} is off" for name in links if shop.machine.read(f"/proc/sys/fs/{name}").strip() == "0"}
     assert told == off | (set() if synchronised else {"the clock is not set by the network"})
 
@@ -129,7 +129,7 @@ def test_a_planted_fault_is_named_and_its_hint_mends_it(shop: Shop, name: str) -
     fault = FAULTS[name]
     shop.machine.shell(fault.plant)
     found = problems(shop.machine)
-    named = [one for one in found if fault.told in one["what"] and place(one) == fault.place]
+    named = [one for one in found if fault.told in one["message"] and place(one) == fault.place]
     hint = named[0]["hint"] if named else "true"
     shop.machine.shell(fault.mend or hint)
     shop.machine.wait_until(lambda: settled(shop), what="the server's recovery")
@@ -144,7 +144,7 @@ def test_a_git_host_that_refuses_the_key_is_named(shop: Shop) -> None:
     shop.host.allow_reading(shop.machine.read("/var/lib/hookd/keys/shop.pub"), "acme/shop")
     (found,) = seen
     assert (place(found), found["level"]) == ("git shop", "error")
-    assert "Permission denied" in found["what"]
+    assert "Permission denied" in found["message"]
     assert "sudo cat /var/lib/hookd/keys/shop.pub" in found["hint"]
 
 
@@ -155,7 +155,7 @@ def test_a_git_host_whose_key_is_not_accepted_is_named(shop: Shop) -> None:
     shop.machine.write("/etc/hookd/known_hosts", known)
     (found,) = seen
     assert (place(found), found["level"]) == ("git shop", "error")
-    assert "Host key verification failed" in found["what"]
+    assert "Host key verification failed" in found["message"]
     assert "/etc/hookd/known_hosts" in found["hint"]
 
 
@@ -179,7 +179,7 @@ def test_a_commit_that_no_push_told_of_is_named_with_both_ids(shop: Shop) -> Non
     new = shop.commit("new")
     (found,) = problems(shop.machine)
     assert (place(found), found["level"]) == ("git shop", "warning")
-    assert old[:12] in found["what"] and new[:12] in found["what"]
+    assert old[:12] in found["message"] and new[:12] in found["message"]
     shop.machine.shell(found["hint"])
     assert problems(shop.machine) == []
 
@@ -188,7 +188,7 @@ def test_a_release_that_was_rolled_back_is_named(shop: Shop) -> None:
     bad = shop.push("bad", {"wsgi.py": BROKEN["answers 500"]})
     found = problems(shop.machine)
     assert {place(one) for one in found} == {"git shop", "deployments shop"}, found
-    told = " ".join(one["what"] for one in found)
+    told = " ".join(one["message"] for one in found)
     assert f"{bad['commit'][:12]} is quarantined" in told
     assert f"the last deployment ended {bad['status']}" in told
 

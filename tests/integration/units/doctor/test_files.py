@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.users import NOBODY, as_nobody, open_directory
-from units.doctor.checks.clock import check_future_files
 from units.doctor.checks.disk_space import read_free_space
 from units.doctor.checks.file_modes import check_secret_file, find_unsafe_files
+from units.doctor.checks.system import check_future_files
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to other users")
 
@@ -47,7 +47,7 @@ def test_what_others_can_write_is_found_wherever_it_is(tree: Path, place: str, m
 def test_what_belongs_to_somebody_else_is_found(tree: Path, place: str) -> None:
     os.chown(tree / place, NOBODY, -1, follow_symlinks=False)
     (found,) = find_unsafe_files(tree, [])
-    assert (found.path, found.wrong) == (tree / place, "belongs to nobody")
+    assert (found.path, found.reason) == (tree / place, "belongs to nobody")
 
 
 def test_what_is_closed_to_the_one_who_asks_is_counted(tree: Path) -> None:
@@ -76,13 +76,13 @@ def test_a_secret_that_others_may_read_is_named_and_a_closed_one_is_not(tmp_path
     secret.chmod(0o600)
     os.chown(secret, NOBODY, -1)
     (found,) = check_secret_file(secret)
-    assert "belongs to nobody, not to root" in found.what
+    assert "belongs to nobody, not to root" in found.message
 
 
 def test_a_link_in_the_place_of_a_secret_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "secret").symlink_to("/etc/shadow")
     (found,) = check_secret_file(tmp_path / "secret")
-    assert (found.level, "is no plain file" in found.what) == ("error", True)
+    assert (found.level, "is not a regular file" in found.message) == ("error", True)
 
 
 def test_a_file_from_the_future(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_file_from_the_future(tmp_path: Path) -> None:
     assert not list(check_future_files(tmp_path, now))
     os.utime(tmp_path / "now", (0, now.timestamp() + 7200))
     (found,) = check_future_files(tmp_path, now)
-    assert f"{tmp_path}/now was written 2.0 h in the future" in found.what
+    assert f"{tmp_path}/now was written 2.0 h in the future" in found.message
     assert not list(check_future_files(tmp_path / "none", now))
 
 

@@ -12,7 +12,7 @@ from hookd.model.deployment import Trigger
 from hookd.model.eligibility import Freeze, block_reason
 from hookd.model.journal import AppState, Pinned, Quarantined, Release, Skipped
 from tests.unit.units.doctor.test_services import app
-from units.doctor.checks import versions
+from units.doctor.checks import system
 from units.doctor.checks.disk_space import FreeSpace, check_free_space
 from units.doctor.checks.git import check_lag, hint_for
 from units.doctor.checks.redis import check_memory, check_persistence, format_denial
@@ -87,8 +87,8 @@ def test_a_denial_names_who_tried_what() -> None:
     ],
 )
 def test_versions(program: str, printed: str, level: str | None) -> None:
-    oldest = versions._OLDEST[program]
-    assert [one.level for one in versions.check_version(program, printed, oldest)] == ([level] if level else [])
+    oldest = system._OLDEST[program]
+    assert [one.level for one in system.check_version(program, printed, oldest)] == ([level] if level else [])
 
 
 def state(**more: Any) -> AppState:
@@ -104,8 +104,8 @@ def stamp(**more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("now", "head", "level", "told"),
     [
-        (state(), ONE, "ok", "is what serves"),
-        (state(), TWO, "warning", "serves 111111111111, and the branch's head is 222222222222, and nothing"),
+        (state(), ONE, "ok", "is deployed"),
+        (state(), TWO, "warning", "serves 111111111111, the head is 222222222222: no deployment"),
         (AppState(), TWO, "ok", "the branch's head is 222222222222"),
         (
             state(quarantined=(Quarantined(**stamp(commit=TWO, served=True, cause="it hangs")),)),
@@ -120,13 +120,13 @@ def stamp(**more: Any) -> dict[str, Any]:
 def test_how_far_behind_the_head_an_app_is(now: AppState, head: str, level: str, told: str) -> None:
     found: Finding
     (found,) = check_lag(app(), head, now, block_reason(now, head, Trigger.RECONCILE), now=NOW)
-    assert (found.level, told in found.what) == (level, True), found.what
+    assert (found.level, told in found.message) == (level, True), found.message
 
 
 def test_a_frozen_app_is_well_however_far_behind() -> None:
     freeze = Freeze(reason="the fair", since=datetime(2026, 8, 1, tzinfo=UTC))
     (found,) = check_lag(app(), TWO, state(), block_reason(state(), TWO, Trigger.RECONCILE, freeze), now=NOW)
-    assert (found.level, "the fair" in found.what) == ("ok", True), found.what
+    assert (found.level, "the fair" in found.message) == ("ok", True), found.message
 
 
 def test_why_the_last_look_left_an_app_behind_is_said() -> None:
@@ -134,8 +134,8 @@ def test_why_the_last_look_left_an_app_behind_is_said() -> None:
     since = NOW - timedelta(hours=3)
     known = Lag(commits=2, since=since, verdict=Verdict.WAITING, why="the build failed; the next try is at 18:25")
     (found,) = check_lag(app(), TWO, state(), None, now=NOW, known=known)
-    assert found.what == (
-        "shop serves 111111111111, and the branch's head is 222222222222 (behind head by 2 commits for 3 h): "
+    assert found.message == (
+        "shop serves 111111111111, the head is 222222222222 (behind head by 2 commits for 3 h): "
         "the build failed; the next try is at 18:25"
     )
     assert found.hint == "to try at once: sudo hookd deploy shop"
@@ -145,7 +145,7 @@ def test_why_the_last_look_left_an_app_behind_is_said() -> None:
 def test_what_a_look_found_and_is_no_longer_so_is_not_repeated(verdict: Verdict) -> None:
     known = Lag(commits=None, since=NOW, verdict=verdict, why="the host is away")
     (found,) = check_lag(app(), TWO, state(), None, now=NOW, known=known)
-    assert "nothing has brought it here yet" in found.what
+    assert "no deployment has started" in found.message
     assert found.hint == "sudo hookd deploy shop"
 
 
@@ -153,7 +153,7 @@ def test_what_a_look_found_and_is_no_longer_so_is_not_repeated(verdict: Verdict)
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        ("git@git.example.org: Permission denied (publickey).", "to read only"),
+        ("git@git.example.org: Permission denied (publickey).", "read-only"),
         ("Host key verification failed.", "ssh-keyscan"),
         ("git@x:a/b.git has no branch main", "--set branch="),
         ("ssh: connect to host x port 22: Connection refused", "sudo setsid --wait runuser -u manager -- /opt/hookd/"),

