@@ -1,13 +1,12 @@
 """Results of checks: a level, the cause in one line, and the command that repairs it."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-# Findings quote git hosts and old deployments: control and direction characters are removed.
-_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
+from hookd.model.text import printable, truncate
+
 _MAX_CHARACTERS: Final = 600
 
 
@@ -47,22 +46,22 @@ class CannotCheck(Exception):
 
 def ok(message: str) -> Finding:
     """Return a finding for a passed check."""
-    return Finding(Level.OK, printable(message))
+    return Finding(Level.OK, _one_line(message))
 
 
 def warning(message: str, hint: str) -> Finding:
     """Return a finding for a service that works now and will fail later."""
-    return Finding(Level.WARNING, printable(message), printable(hint))
+    return Finding(Level.WARNING, _one_line(message), _one_line(hint))
 
 
 def error(message: str, hint: str) -> Finding:
     """Return a finding for a failure or an access that must be closed."""
-    return Finding(Level.ERROR, printable(message), printable(hint))
+    return Finding(Level.ERROR, _one_line(message), _one_line(hint))
 
 
 def unknown(message: str, hint: str | None = None) -> Finding:
     """Return a finding for a check that could not run."""
-    return Finding(Level.UNKNOWN, printable(message), printable(hint) if hint else None)
+    return Finding(Level.UNKNOWN, _one_line(message), _one_line(hint) if hint else None)
 
 
 def worst_level(findings: Iterable[Finding]) -> Level:
@@ -70,7 +69,6 @@ def worst_level(findings: Iterable[Finding]) -> Level:
     return max((finding.level for finding in findings), key=RANK.index, default=Level.OK)
 
 
-def printable(text: str) -> str:
-    """Reduce untrusted text to one line of at most 600 characters."""
-    line = _UNPRINTABLE.sub(" ", text).strip()
-    return line if len(line) <= _MAX_CHARACTERS else f"{line[: _MAX_CHARACTERS - 1]}…"
+def _one_line(text: str) -> str:
+    """Return untrusted text, such as the output of a git host, as one printable line of limited length."""
+    return truncate(printable(" ".join(text.split())), _MAX_CHARACTERS)

@@ -11,6 +11,7 @@ from redis.exceptions import ConnectionError, TimeoutError
 from hookd import freezes
 from hookd.model.app import App
 from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment, Status, Trigger
+from hookd.queue import rq_keys
 from hookd.queue.deployments import DeploymentStore
 from units.apps.git_access import worker_command_line
 from units.doctor.context import HostContext
@@ -24,8 +25,7 @@ _WORKERS_RESTART: Final = f"sudo systemctl restart {' '.join(map(layout.worker_u
 _WAITING_SECONDS: Final = 300
 _GRACE_SECONDS: Final = 120
 # A worker's own key has no further colon, unlike the key of its executions.
-_WORKER_KEYS: Final = "rq:worker:*"
-_SUSPENDED_KEY: Final = "rq:suspended"
+_WORKER_KEYS: Final = f"{rq_keys.WORKER_PREFIX}*"
 _LONG_FREEZE: Final = timedelta(days=7)
 _WORLD_READABLE: Final = 0o004
 
@@ -34,7 +34,7 @@ def check(context: HostContext) -> Iterator[Finding]:
     """Check that all workers are connected and the queue is not suspended."""
     with closing(context.redis()) as redis:
         workers = _query(lambda: _count_workers(redis))
-        suspended = _query(lambda: redis.exists(_SUSPENDED_KEY))
+        suspended = _query(lambda: redis.exists(rq_keys.SUSPENDED))
     if not workers:
         yield error("no worker is connected to Redis: nothing is deployed", _WORKERS_RESTART)
     elif workers < len(layout.INSTANCES):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from units.doctor.finding import Finding, Level, error, ok, printable, unknown, warning
+from units.doctor.finding import Finding, Level, error, ok, unknown, warning
 from units.doctor.report import Report
 
 AT = datetime(2026, 8, 1, 12, tzinfo=UTC)
@@ -86,9 +86,9 @@ def test_json_holds_everything() -> None:
 
 def test_a_stranger_s_text_stays_one_line_and_moves_no_cursor() -> None:
     hostile = "refused\r\nok  all is well\x1b[2J\u202e\u2028" + "x" * 5000
-    for text in (printable(hostile), error(hostile, hostile).hint or "", warning(hostile, "x").message):
+    for text in (ok(hostile).message, error(hostile, hostile).hint or "", warning(hostile, "x").message):
         assert text.isprintable()
-        assert text.startswith("refused ok  all is well [2J")
+        assert text.startswith(r"refused ok all is well\x1b[2J\u202e xxx")
         assert len(text) <= 600
 
 
