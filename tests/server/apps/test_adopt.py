@@ -33,10 +33,10 @@ LAYERS: Final[Mapping[str, Callable[[Servers], Layer]]] = {
 when_the_key_is_pasted = pytest.mark.parametrize("shop", ["prepared"], indirect=True)
 when_taken_over = pytest.mark.parametrize("shop", ["adopted"], indirect=True)
 ADOPTED = {"shop.service", "shop.socket"}
-# Passes for the old process and for the bridge, and not for the unit in the release.
+# Passes for the old process and for the interim unit, and not for the unit in the release.
 ONLY_IN_THE_UNIT = f"""\
 [Service]
-ExecCondition=/bin/sh -c '[ ! -e {SYSTEMD}/shop.service.d/hookd.conf ] || [ %n = shop-bridge.service ]'
+ExecCondition=/bin/sh -c '[ ! -e {SYSTEMD}/shop.service.d/hookd.conf ] || [ %n = shop-interim.service ]'
 """
 
 
@@ -142,7 +142,7 @@ def test_a_first_release_that_does_not_start_leaves_the_old_process_serving(shop
         refused = shop.adopt()
     assert refused.returncode == 2
     assert "installed_by_hand" in refused.stdout
-    assert "the old process serves as before" in refused.stderr
+    assert "the old process still serves" in refused.stderr
     assert not crowd.failures, crowd.failures[:5]
     assert served_by_hand(shop)
     assert shop.contents() == before

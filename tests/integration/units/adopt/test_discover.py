@@ -76,7 +76,7 @@ def test_a_checkout_is_read_with_what_git_does_not_track(project: Project) -> No
     found = read_checkout(project.root)
     assert (found.owner, found.url, found.branch) == ("nobody", str(project.remote), "main")
     assert found.commit == project.git("rev-parse", "HEAD").strip()
-    assert set(found.loose) == {".env", "uploads/a name.txt", "downloads/"}
+    assert set(found.untracked) == {".env", "uploads/a name.txt", "downloads/"}
     assert set(found.tracked) == {".gitignore", "uploads/.gitkeep", "wsgi.py"}
     assert (found.changed, found.unpushed) == ((), 0)
 
@@ -155,7 +155,7 @@ def test_a_checkout_that_two_people_can_change_is_refused(project: Project) -> N
     assert caught.value.hint == f"sudo chown -R www-data: {project.root}/.git"
     os.chown(project.root, NOBODY, -1)
     os.chown(project.root / ".git" / "config", 4_000_000, -1)
-    with pytest.raises(Refused, match="belongs to the number 4000000, which is no user here"):
+    with pytest.raises(Refused, match="user id 4000000, does not exist"):
         read_checkout(project.root)
 
 

@@ -44,7 +44,7 @@ def facts(tmp_path: Path) -> ProjectFacts:
         commit="ab" * 20,
         tracked=("wsgi.py", "requirements.txt", "uploads/.gitkeep"),
         changed=(),
-        loose=(),
+        untracked=(),
         unpushed=0,
     )
     service = OldService(
@@ -61,7 +61,7 @@ def facts(tmp_path: Path) -> ProjectFacts:
         environment=("COLOUR=red",),
         files=(),
         main_pid=1,
-        is_odd=False,
+        is_unsupported=False,
     )
     return ProjectFacts(
         options=AdoptOptions(root=tmp_path, name="shop"),
@@ -69,20 +69,20 @@ def facts(tmp_path: Path) -> ProjectFacts:
         service=service,
         others=("shop-mail.service",),
         mentions=(Path("/etc/cron.d/shop"),),
-        person=ServiceUser("www-data", 33, frozenset({33})),
+        user=ServiceUser("www-data", 33, frozenset({33})),
         gunicorn=GunicornOptions("wsgi:app", 3, 1, None, ("--timeout=45",), ("graceful_timeout=120",)),
-        why_no_gunicorn="",
-        olds=(OLD,),
-        texts={},
+        gunicorn_error="",
+        listeners=(OLD,),
+        environment_files={},
         variables={},
         sites=(NginxSite(Path("/etc/nginx/shop"), "old;", "new;", ("shop.example.org",), True, ()),),
-        loose=(
+        untracked=(
             UntrackedPath(".env", "file", ""),
             UntrackedPath("uploads", "data", ""),
             UntrackedPath("venv", "left", ""),
         ),
         page=HealthPage("/healthz", "localhost"),
-        reachable=True,
+        is_reachable=True,
         root=os.stat_result((0o40755, 0, 0, 0, 0, 0, 0, 0, 0, 0)),
         python=None,
         unit_texts={fragment: (UNIT, 0o644)},
@@ -126,21 +126,21 @@ def test_the_bridge_is_a_copy_of_the_unit_that_nobody_comes_to_before_it_was_pro
     more = {**facts.unit_texts, drop_in: ("[Service]\nLimitNOFILE=9999\n", 0o600)}
     service = replace(facts.service, drop_ins=(drop_in,))
     adoption = decided(replace(facts, unit_texts=more, service=service))
-    closed = interim_files(adoption, HOST, open_door=False)
+    closed = interim_files(adoption, HOST, is_public=False)
     names = [str(file.path).removeprefix("/etc/systemd/system/") for file in closed if "systemd" in str(file.path)]
-    order = sorted(name for name in names if name.startswith("shop-bridge.service.d/"))
-    assert order == [f"shop-bridge.service.d/{one}" for one in ("01-limits.conf", "hookd.conf", "zz-hookd-adopt.conf")]
-    assert texts(closed)["shop-bridge.service"] == UNIT
+    order = sorted(name for name in names if name.startswith("shop-interim.service.d/"))
+    assert order == [f"shop-interim.service.d/{one}" for one in ("01-limits.conf", "hookd.conf", "zz-hookd-adopt.conf")]
+    assert texts(closed)["shop-interim.service"] == UNIT
     assert "Sockets=shop.socket" not in "".join(texts(closed).values())
-    opened = interim_files(adoption, HOST, open_door=True)
+    opened = interim_files(adoption, HOST, is_public=True)
     assert "Sockets=shop.socket" in texts(opened)["zz-hookd-adopt.conf"]
-    assert "restart shop-bridge.service" in texts(closed)["hookd-shop"]
-    assert "Service=shop-bridge.service" in texts(public_socket_files(adoption, HOST))["zz-hookd-adopt.conf"]
+    assert "restart shop-interim.service" in texts(closed)["hookd-shop"]
+    assert "Service=shop-interim.service" in texts(public_socket_files(adoption, HOST))["zz-hookd-adopt.conf"]
 
 
 def test_what_stays_knows_nothing_of_the_bridge(facts: ProjectFacts) -> None:
     stays = final_files(decided(facts), HOST)
-    assert "bridge" not in "".join(texts(stays).values())
+    assert "interim" not in "".join(texts(stays).values())
     assert {"shop.socket", "hookd.conf", "hookd-shop"} <= set(texts(stays))
     assert "EnvironmentFile=\n" in texts(stays)["hookd.conf"]
     assert "Sockets=shop-check.socket" in texts(check_files(decided(facts)))["zz-hookd-adopt.conf"]
@@ -150,11 +150,11 @@ def test_a_socket_of_its_own_stays_and_is_what_hookd_asks(facts: ProjectFacts) -
     held = replace(
         facts,
         service=replace(facts.service, sockets=("shop.socket",)),
-        olds=(Listener(path="/run/shop.sock"),),
+        listeners=(Listener(path="/run/shop.sock"),),
         sites=(replace(facts.sites[0], after="old;"),),
     )
     adoption = decided(held)
-    assert adoption.way == "held"
+    assert adoption.entrance == "socket"
     assert adoption.table["health"]["url"] == "unix:/run/shop.sock:/healthz"
     assert adoption.changes == ()
     assert public_socket_files(adoption, HOST) == ()
@@ -164,10 +164,10 @@ def test_a_socket_of_its_own_stays_and_is_what_hookd_asks(facts: ProjectFacts) -
 
 
 def test_without_nginx_the_old_address_stays_and_a_pause_must_be_accepted(facts: ProjectFacts) -> None:
-    direct = replace(facts, sites=(), olds=(Listener(host="0.0.0.0", port=80),))
+    direct = replace(facts, sites=(), listeners=(Listener(host="0.0.0.0", port=80),))
     assert "--accept-pause" in "".join(refusal(direct))
     adoption = decided(replace(direct, options=replace(direct.options, accept_pause=True)))
-    assert adoption.way == "direct"
+    assert adoption.entrance == "direct"
     assert adoption.app.service.listen == "0.0.0.0:80"
     assert adoption.app.health.url == "http://127.0.0.1:80/healthz"
     assert "ListenStream=0.0.0.0:80" in texts(public_socket_files(adoption, HOST))["shop.socket"]
@@ -182,18 +182,18 @@ def test_a_project_in_a_directory_below_the_checkout_keeps_its_place(facts: Proj
 
 
 def test_an_app_outside_of_the_web_server_s_group_stays_readable(facts: ProjectFacts) -> None:
-    other = replace(facts, person=ServiceUser("nobody", 65534, frozenset({65534})))
+    other = replace(facts, user=ServiceUser("nobody", 65534, frozenset({65534})))
     adoption = decided(other)
-    assert adoption.member_of == "nogroup"
+    assert adoption.worker_group == "nogroup"
     assert adoption.app.ownership.policy == "split"
     assert adoption.app.ownership.user == "nobody"
 
 
 def test_data_that_the_app_cannot_write_is_opened_and_nothing_else(facts: ProjectFacts) -> None:
     uploads = facts.checkout.root / "uploads"
-    assert decided(facts).open_data == ("uploads",)
+    assert decided(facts).opened_data == ("uploads",)
     uploads.chmod(0o777)
-    assert decided(facts).open_data == ()
+    assert decided(facts).opened_data == ()
 
 
 def test_everything_in_the_way_is_said_at_once(facts: ProjectFacts) -> None:
@@ -203,17 +203,17 @@ def test_everything_in_the_way_is_said_at_once(facts: ProjectFacts) -> None:
             facts.checkout, url=None, branch=None, changed=("wsgi.py",), unpushed=2, tracked=("current/x", "venv/y")
         ),
         service=replace(facts.service, name="shop@1.service"),
-        person=ServiceUser("root", 0, frozenset({0})),
+        user=ServiceUser("root", 0, frozenset({0})),
         gunicorn=None,
-        why_no_gunicorn="/usr/bin/flask run is no gunicorn",
-        loose=(UntrackedPath("db.sqlite3", "unclear", "a database"),),
+        gunicorn_error="/usr/bin/flask run does not start gunicorn",
+        untracked=(UntrackedPath("db.sqlite3", "unclear", "a database"),),
         page=None,
-        reachable=False,
+        is_reachable=False,
     )
     said = "\n".join(refusal(bad))
     for word in (
         "no remote", "no branch", "wsgi.py", "2 commits", "current, venv", "runs as root", "template", "flask run",
-        "db.sqlite3", "--health", "cannot get to",
+        "db.sqlite3", "--health", "cannot reach",
     ):  # fmt: skip
         assert word in said
 
@@ -224,9 +224,9 @@ def test_everything_in_the_way_is_said_at_once(facts: ProjectFacts) -> None:
         ("url", "holds a password"),
         ("tls", "speaks TLS"),
         ("asgi", "ASGI"),
-        ("override", "after hookd would"),
-        ("unknown", "in a way that hookd cannot change"),
-        ("nowhere", "listens nowhere"),
+        ("override", "after hookd's drop-in"),
+        ("unknown", "hookd cannot change"),
+        ("nowhere", "listens on no address"),
         ("data", "holds files of the commit"),
         ("inside", "lies in the project"),
         ("pattern", "a pattern"),
@@ -250,13 +250,13 @@ def test_each_trap_has_its_reason(facts: ProjectFacts, name: str, reason: str) -
         "unknown": replace(
             facts, sites=(*facts.sites, NginxSite(Path("/x"), "", "", (), False, ("http://127.0.0.1:8000",)))
         ),
-        "nowhere": replace(facts, olds=()),
+        "nowhere": replace(facts, listeners=()),
         "inside": replace(facts, service=replace(facts.service, fragment=facts.checkout.root / "shop.service")),
         "pattern": replace(facts, service=replace(facts.service, files=(Path("/etc/shop/*.env"),))),
         "link": replace(facts, service=replace(facts.service, files=(facts.checkout.root / "uploads",))),
         "data": replace(
             facts,
-            options=replace(facts.options, wishes=PathChoices(data=frozenset({"uploads"}))),
+            options=replace(facts.options, choices=PathChoices(data=frozenset({"uploads"}))),
             checkout=replace(facts.checkout, tracked=("uploads/logo.png",)),
         ),
     }
@@ -274,8 +274,8 @@ def test_changes_stay_behind_when_a_person_says_so(facts: ProjectFacts) -> None:
 def test_the_plan_tells_what_will_be_otherwise(facts: ProjectFacts) -> None:
     text = "\n".join(describe_plan(facts, decided(facts), ["+ file       /etc/x"]))
     for word in (
-        "first release  abababababab", "no request fails", "NOT taken over: graceful_timeout=120",
-        "no longer run: ExecStartPre=/bin/true", "shop-mail.service go on with the OLD code", "/etc/cron.d/shop name",
+        "first release  abababababab", "no request fails", "NOT adopted: graceful_timeout=120",
+        "no longer run: ExecStartPre=/bin/true", "shop-mail.service keep the OLD code", "/etc/cron.d/shop mention",
         "uploads is opened", "+ file       /etc/x", "-old;", "+new;",
     ):  # fmt: skip
         assert word in text

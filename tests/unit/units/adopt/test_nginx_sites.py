@@ -58,15 +58,15 @@ def test_everything_else_stays(text: str) -> None:
 
 def test_a_way_that_cannot_be_changed_is_named() -> None:
     site = rewrite_site(Path("/x"), "set $backend http://127.0.0.1:8000; proxy_pass $backend;", [OLD], NEW, moved)
-    assert site.unknown == ("http://127.0.0.1:8000",)
-    assert not site.passes
+    assert site.unsupported == ("http://127.0.0.1:8000",)
+    assert not site.is_proxy
 
 
 def test_names_of_the_site_are_read_and_the_place_of_passing_is_noticed() -> None:
     text = 'server { server_name shop.example.org "www.shop.example.org"; proxy_pass http://127.0.0.1:8000; }'
     site = rewrite_site(Path("/x"), text, [OLD], NEW, moved)
     assert site.domains == ("shop.example.org", "www.shop.example.org")
-    assert site.passes
+    assert site.is_proxy
 
 
 def test_unix_sockets_and_addresses_for_everyone_are_known_by_all_their_names() -> None:
@@ -83,5 +83,5 @@ def test_unix_sockets_and_addresses_for_everyone_are_known_by_all_their_names() 
 def test_a_site_that_keeps_its_socket_only_gets_the_new_files() -> None:
     text = "server { location /static/ { alias /opt/shop/static/; } proxy_pass http://unix:/run/old.sock; }"
     site = rewrite_site(Path("/x"), text, [Listener(path="/run/old.sock")], "unix:/run/old.sock", moved)
-    assert site.passes
+    assert site.is_proxy
     assert site.after == text.replace("/opt/shop/static", "/opt/shop/current/static")

@@ -15,7 +15,7 @@ class Project:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.loose: list[str] = []
+        self.untracked: list[str] = []
         self.writable: set[int] = set()
 
     def file(self, name: str, content: bytes = b"", *, writable: bool = False) -> None:
@@ -24,11 +24,11 @@ class Project:
         path.write_bytes(content)
         if writable:
             self.writable.add(path.stat().st_ino)
-        self.loose.append(name)
+        self.untracked.append(name)
 
     def directory(self, name: str) -> None:
         (self.root / name).mkdir(parents=True)
-        self.loose.append(f"{name}/")
+        self.untracked.append(f"{name}/")
 
     def sorted(self, *tracked: str, **wishes: set[str]) -> dict[str, str]:
         given = PathChoices(**{name: frozenset(value) for name, value in wishes.items()})
@@ -36,7 +36,7 @@ class Project:
         return {one.path: one.kind for one in found}
 
     def all(self, tree: TrackedPaths, wishes: PathChoices) -> list[UntrackedPath]:
-        return classify(self.root, self.loose, tree, wishes, lambda found: found.st_ino in self.writable)
+        return classify(self.root, self.untracked, tree, wishes, lambda found: found.st_ino in self.writable)
 
 
 @pytest.fixture
@@ -72,12 +72,12 @@ def test_a_placeholder_deeper_down_keeps_the_directory_above_it_apart(project: P
 
 def test_what_is_made_anew_is_left(project: Project) -> None:
     project.file("venv/pyvenv.cfg")
-    project.loose[:] = ["venv/"]
+    project.untracked[:] = ["venv/"]
     project.directory("app/__pycache__")
     project.directory("node_modules")
     project.file("app/x.pyc")
     os.mkfifo(project.root / "pipe")
-    project.loose.append("pipe")
+    project.untracked.append("pipe")
     assert set(project.sorted("app/__init__.py").values()) == {"left"}
 
 
@@ -97,7 +97,7 @@ def test_a_link_to_a_directory_elsewhere_is_data_and_a_dangling_one_is_left(proj
     (tmp_path / "elsewhere").mkdir()
     (project.root / "uploads").symlink_to(tmp_path / "elsewhere")
     (project.root / "gone").symlink_to("nowhere")
-    project.loose += ["uploads", "gone"]
+    project.untracked += ["uploads", "gone"]
     assert project.sorted("elsewhere/x") == {"uploads": "data", "gone": "left"}
 
 
@@ -122,5 +122,5 @@ def test_every_path_has_a_place(project: Project) -> None:
     for number in range(200):
         project.file(f"d{number % 7}/e{number % 3}/{number}.txt")
     found = [one.path for one in project.all(TrackedPaths(frozenset({"d1/x.py", "d2/e1/y.py"})), PathChoices())]
-    for path in project.loose:
+    for path in project.untracked:
         assert any(path == one or path.startswith(f"{one}/") for one in found), path
