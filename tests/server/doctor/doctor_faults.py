@@ -1,4 +1,4 @@
-"""Faults that are planted in a server, one by one, and how `hookd doctor` is to name each."""
+"""Faults for a server, each with the finding of `hookd doctor` that must report it."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -6,25 +6,27 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Fault:
-    """What is done to the server, and where and how the doctor names it; `mend` stands in for a hint for people."""
+    """A command that breaks the server, and the finding that reports it.
+
+    `repair` replaces a hint that is no plain command. `also` are other checks that may see the fault.
+    """
 
     plant: str
     check: str
-    told: str
+    message: str
     level: str = "error"
     app: str | None = None
-    mend: str | None = None
-    # Other checks that see the same fault.
+    repair: str | None = None
     also: frozenset[str] = field(default_factory=frozenset)
 
     @property
     def place(self) -> str:
-        """The check that names it, with its app."""
+        """The check that reports the fault, with its app."""
         return f"{self.check} {self.app or ''}".strip()
 
     @property
     def places(self) -> set[str]:
-        """Every check that may name it; the others, for the host and for the app."""
+        """All checks that may report the fault, for the host and for the app."""
         return {self.place} | {f"{one} {app}".strip() for one in self.also for app in ("", "shop")}
 
 
@@ -62,7 +64,7 @@ FAULTS: Final = {
     ),
     "systemd keeps services for the worker's user": Fault(
         "mkdir -p /var/lib/systemd/linger; touch /var/lib/systemd/linger/manager",
-        "accounts", "manager may linger", mend="rm /var/lib/systemd/linger/manager",
+        "accounts", "manager may linger", repair="rm /var/lib/systemd/linger/manager",
     ),
     "the token is open": Fault(
         "chmod 0644 /etc/hookd/token", "set-up", "/etc/hookd/token is not root:root 0600"
@@ -77,7 +79,7 @@ FAULTS: Final = {
         "code",
         "changed after the installation",
         "warning",
-        mend=f"mv /root/job.py {CODE}",
+        repair=f"mv /root/job.py {CODE}",
     ),
     "the webhook secret is gone": Fault(
         "rm /etc/hookd/secrets/shop", "files", "shop has no webhook secret", app="shop", also=also("set-up")
@@ -88,7 +90,7 @@ FAULTS: Final = {
     ),
     "a shared file is gone": Fault(
         "mv /srv/shop/shared/.env /root/env", "set-up", "/srv/shop/shared/.env is missing", app="shop",
-        mend="mv /root/env /srv/shop/shared/.env", also=also("permissions"),
+        repair="mv /root/env /srv/shop/shared/.env", also=also("permissions"),
     ),
     "files of root's lie in the release that serves": Fault(
         "touch /srv/shop/current/by-root /srv/shop/current/by-root-2", "permissions", "2 paths violate the policy",
@@ -100,15 +102,15 @@ FAULTS: Final = {
     ),
     "the worker may do everything": Fault(
         "echo 'manager ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/zz; chmod 0440 /etc/sudoers.d/zz",
-        "sudo", "the worker may run `sudo /bin/sh`", mend="rm /etc/sudoers.d/zz", also=also("sudo shop"),
+        "sudo", "the worker may run `sudo /bin/sh`", repair="rm /etc/sudoers.d/zz", also=also("sudo shop"),
     ),
     "sudo's files have a mistake": Fault(
         "echo 'manager ALL' > /etc/sudoers.d/zz; chmod 0440 /etc/sudoers.d/zz",
-        "sudo", "sudo rejects its configuration", mend="rm /etc/sudoers.d/zz", also=also("sudo shop", "versions"),
+        "sudo", "sudo rejects its configuration", repair="rm /etc/sudoers.d/zz", also=also("sudo shop", "versions"),
     ),
     "the worker's unit takes sudo away": Fault(
         f"mkdir -p {DROP_IN}; printf '[Service]\\nNoNewPrivileges=yes\\n' > {DROP_IN}/x.conf; {RELOAD}",
-        "sudo", "hookd-worker@1.service runs with NoNewPrivileges", mend=f"rm {DROP_IN}/x.conf; {RELOAD}",
+        "sudo", "hookd-worker@1.service runs with NoNewPrivileges", repair=f"rm {DROP_IN}/x.conf; {RELOAD}",
     ),
     "Redis is down": Fault(
         "systemctl stop hookd-redis.service", "redis", "Redis does not answer at",
@@ -125,7 +127,7 @@ FAULTS: Final = {
     ),
     "somebody tried what Redis denies": Fault(
         f"! {redis('receiver', 'FLUSHALL')}",
-        "redis", "'hookd-receiver', command 'flushall'", "warning", mend=redis("operator", "ACL LOG", "RESET"),
+        "redis", "'hookd-receiver', command 'flushall'", "warning", repair=redis("operator", "ACL LOG", "RESET"),
     ),
     "the queue is suspended": Fault(
         "runuser -u manager -- sh -c '. /var/lib/hookd/rq.env && rq suspend'", "queue", "the queue is suspended"
@@ -139,7 +141,7 @@ FAULTS: Final = {
     "a worker fails again and again": Fault(
         f"mkdir -p {DROP_IN}; printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' > {DROP_IN}/x.conf\n"
         f"{RELOAD} || true",  # It may have failed before systemctl looks.
-        "services", "hookd-worker@1.service ", mend=f"rm {DROP_IN}/x.conf; {RELOAD}",
+        "services", "hookd-worker@1.service ", repair=f"rm {DROP_IN}/x.conf; {RELOAD}",
         also=also("queue"),
     ),
     "the receiver is stopped": Fault("systemctl stop hookd.service", "services", "hookd.service is not running"),
@@ -154,7 +156,7 @@ FAULTS: Final = {
         f"mkdir -p {LOOK}; printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' > {LOOK}/x.conf;"
         " systemctl daemon-reload; ! systemctl start hookd-reconcile.service",
         "services", "hookd-reconcile.service failed (exit-code)",
-        mend=f"rm {LOOK}/x.conf; systemctl daemon-reload; systemctl start hookd-reconcile.service",
+        repair=f"rm {LOOK}/x.conf; systemctl daemon-reload; systemctl start hookd-reconcile.service",
     ),
     "an app is never looked at": Fault(
         "hookd app edit shop --set reconcile.every=0", "git", "shop is never reconciled", "warning", app="shop"
@@ -166,24 +168,24 @@ FAULTS: Final = {
     ),
     "nginx' files have a mistake": Fault(
         "echo 'server {' > /etc/nginx/conf.d/zz.conf", "nginx", "nginx rejects its configuration",
-        mend="rm /etc/nginx/conf.d/zz.conf",
+        repair="rm /etc/nginx/conf.d/zz.conf",
     ),
     "the app is stopped": Fault("hookd stop shop", "services", "shop is stopped", "warning", app="shop"),
     "the logs' disk is full": Fault(
         "mount -t tmpfs -o size=20m,mode=2750,uid=$(id -u manager),gid=$(id -g hookd) none /var/log/hookd",
-        "space", "/var/log/hookd has 20 MiB free", mend="umount /var/log/hookd",
+        "space", "/var/log/hookd has 20 MiB free", repair="umount /var/log/hookd",
     ),
     "the clock was set back": Fault(
         "touch -d '+3 hours' /etc/hookd/hookd.toml", "clock", "/etc/hookd/hookd.toml was written 3.0 h in the future",
-        "warning", mend="touch /etc/hookd/hookd.toml",
+        "warning", repair="touch /etc/hookd/hookd.toml",
     ),
     "an app's file cannot be used": Fault(
         "cp -p /etc/hookd/apps/shop.toml /root/; echo 'colour = 1' >> /etc/hookd/apps/shop.toml",
-        "configuration", "/etc/hookd/apps/shop.toml", mend="mv /root/shop.toml /etc/hookd/apps/", also=also("set-up"),
+        "configuration", "/etc/hookd/apps/shop.toml", repair="mv /root/shop.toml /etc/hookd/apps/", also=also("set-up"),
     ),
     "hookd.toml cannot be used": Fault(
         "cp -p /etc/hookd/hookd.toml /root/; echo 'colour = 1' >> /etc/hookd/hookd.toml",
-        "configuration", "/etc/hookd/hookd.toml", mend="mv /root/hookd.toml /etc/hookd/",
+        "configuration", "/etc/hookd/hookd.toml", repair="mv /root/hookd.toml /etc/hookd/",
         also=also("answers", "redis", "queue", "nginx", "set-up", "space", "clock"),
     ),
 }  # fmt: skip

@@ -14,7 +14,7 @@ pytestmark = needs_root
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
-    """A plan that is carried out."""
+    """A plan whose steps are done."""
     (tmp_path / "directory").mkdir(mode=0o750)
     (tmp_path / "directory").chmod(0o750)
     for name in ("file", "once"):

@@ -1,4 +1,4 @@
-"""From what was found to what is done: the app's file and the units, or everything that stands in the way at once."""
+"""Decision of an adoption: the app's file and units, or all blockers at once."""
 
 import os
 import tomllib
@@ -32,7 +32,7 @@ UNIT = "[Service]\nExecStart=/opt/shop/venv/bin/gunicorn wsgi:app\n"
 
 @pytest.fixture
 def facts(tmp_path: Path) -> ProjectFacts:
-    """A project that can be taken over."""
+    """A project without blockers."""
     for name in ("uploads", ".git"):
         (tmp_path / name).mkdir()
     fragment = Path("/etc/systemd/system/shop.service")
@@ -103,7 +103,7 @@ def texts(files: tuple[object, ...]) -> dict[str, str]:
     return {file.path.name: file.text for file in files if isinstance(file, File)}
 
 
-def test_the_app_s_file_says_what_ran_before(facts: ProjectFacts) -> None:
+def test_app_file_keeps_old_settings(facts: ProjectFacts) -> None:
     adoption = decided(facts)
     root = str(facts.checkout.root)
     table = tomllib.loads(app_toml("shop", adoption.table))
@@ -116,12 +116,12 @@ def test_the_app_s_file_says_what_ran_before(facts: ProjectFacts) -> None:
     assert "COLOUR=red\n" in adoption.environment
 
 
-def test_it_is_kept_and_read_back_as_it_was(facts: ProjectFacts) -> None:
+def test_adoption_survives_json(facts: ProjectFacts) -> None:
     adoption = decided(facts)
     assert Adoption.model_validate_json(adoption.model_dump_json()) == adoption
 
 
-def test_the_bridge_is_a_copy_of_the_unit_that_nobody_comes_to_before_it_was_proved(facts: ProjectFacts) -> None:
+def test_interim_unit_copies_the_unit(facts: ProjectFacts) -> None:
     drop_in = Path("/etc/systemd/system/shop.service.d/limits.conf")
     more = {**facts.unit_texts, drop_in: ("[Service]\nLimitNOFILE=9999\n", 0o600)}
     service = replace(facts.service, drop_ins=(drop_in,))
@@ -138,15 +138,15 @@ def test_the_bridge_is_a_copy_of_the_unit_that_nobody_comes_to_before_it_was_pro
     assert "Service=shop-interim.service" in texts(public_socket_files(adoption, HOST))["zz-hookd-adopt.conf"]
 
 
-def test_what_stays_knows_nothing_of_the_bridge(facts: ProjectFacts) -> None:
+def test_final_files_omit_interim_unit(facts: ProjectFacts) -> None:
     stays = final_files(decided(facts), HOST)
-    assert "interim" not in "".join(texts(stays).values())
+    assert "-interim" not in "".join(texts(stays).values())
     assert {"shop.socket", "hookd.conf", "hookd-shop"} <= set(texts(stays))
     assert "EnvironmentFile=\n" in texts(stays)["hookd.conf"]
     assert "Sockets=shop-check.socket" in texts(check_files(decided(facts)))["zz-hookd-adopt.conf"]
 
 
-def test_a_socket_of_its_own_stays_and_is_what_hookd_asks(facts: ProjectFacts) -> None:
+def test_existing_socket_stays(facts: ProjectFacts) -> None:
     held = replace(
         facts,
         service=replace(facts.service, sockets=("shop.socket",)),
@@ -163,7 +163,7 @@ def test_a_socket_of_its_own_stays_and_is_what_hookd_asks(facts: ProjectFacts) -
     assert "shop.socket" not in stays
 
 
-def test_without_nginx_the_old_address_stays_and_a_pause_must_be_accepted(facts: ProjectFacts) -> None:
+def test_direct_entrance_needs_consent(facts: ProjectFacts) -> None:
     direct = replace(facts, sites=(), listeners=(Listener(host="0.0.0.0", port=80),))
     assert "--accept-pause" in "".join(refusal(direct))
     adoption = decided(replace(direct, options=replace(direct.options, accept_pause=True)))
@@ -173,7 +173,7 @@ def test_without_nginx_the_old_address_stays_and_a_pause_must_be_accepted(facts:
     assert "ListenStream=0.0.0.0:80" in texts(public_socket_files(adoption, HOST))["shop.socket"]
 
 
-def test_a_project_in_a_directory_below_the_checkout_keeps_its_place(facts: ProjectFacts) -> None:
+def test_working_directory_is_kept(facts: ProjectFacts) -> None:
     root = facts.checkout.root
     deeper = replace(
         facts, service=replace(facts.service, directory=root / "src"), variables={"PYTHONPATH": f"{root}/lib"}
@@ -181,7 +181,7 @@ def test_a_project_in_a_directory_below_the_checkout_keeps_its_place(facts: Proj
     assert "GUNICORN_CMD_ARGS='--timeout=45 --chdir=src --pythonpath=lib'\n" in decided(deeper).environment
 
 
-def test_an_app_outside_of_the_web_server_s_group_stays_readable(facts: ProjectFacts) -> None:
+def test_other_group_gets_split_policy(facts: ProjectFacts) -> None:
     other = replace(facts, user=ServiceUser("nobody", 65534, frozenset({65534})))
     adoption = decided(other)
     assert adoption.worker_group == "nogroup"
@@ -189,14 +189,14 @@ def test_an_app_outside_of_the_web_server_s_group_stays_readable(facts: ProjectF
     assert adoption.app.ownership.user == "nobody"
 
 
-def test_data_that_the_app_cannot_write_is_opened_and_nothing_else(facts: ProjectFacts) -> None:
+def test_unwritable_data_is_opened(facts: ProjectFacts) -> None:
     uploads = facts.checkout.root / "uploads"
     assert decided(facts).opened_data == ("uploads",)
     uploads.chmod(0o777)
     assert decided(facts).opened_data == ()
 
 
-def test_everything_in_the_way_is_said_at_once(facts: ProjectFacts) -> None:
+def test_all_blockers_are_reported(facts: ProjectFacts) -> None:
     bad = replace(
         facts,
         checkout=replace(
@@ -233,7 +233,7 @@ def test_everything_in_the_way_is_said_at_once(facts: ProjectFacts) -> None:
         ("link", "is a link"),
     ],
 )
-def test_each_trap_has_its_reason(facts: ProjectFacts, name: str, reason: str) -> None:
+def test_each_blocker_has_a_reason(facts: ProjectFacts, name: str, reason: str) -> None:
     assert facts.gunicorn is not None
     override = Path("/etc/systemd/system/shop.service.d/override.conf")
     changes: dict[str, ProjectFacts] = {
@@ -265,13 +265,13 @@ def test_each_trap_has_its_reason(facts: ProjectFacts, name: str, reason: str) -
     assert "token" not in said
 
 
-def test_changes_stay_behind_when_a_person_says_so(facts: ProjectFacts) -> None:
+def test_leave_changes_is_allowed(facts: ProjectFacts) -> None:
     changed = replace(facts, checkout=replace(facts.checkout, changed=("wsgi.py",)))
     adoption = decided(replace(changed, options=replace(changed.options, leave_changes=True)))
     assert "NOT in the release: wsgi.py" in "\n".join(describe_plan(changed, adoption, ()))
 
 
-def test_the_plan_tells_what_will_be_otherwise(facts: ProjectFacts) -> None:
+def test_plan_describes_changes(facts: ProjectFacts) -> None:
     text = "\n".join(describe_plan(facts, decided(facts), ["+ file       /etc/x"]))
     for word in (
         "first release  abababababab", "no request fails", "NOT adopted: graceful_timeout=120",

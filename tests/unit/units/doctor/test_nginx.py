@@ -1,4 +1,4 @@
-"""The doctor says which body reaches the receiver through nginx."""
+"""nginx's body limit against the receiver's."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from units.doctor.checks.endpoints import check_body_limits
 WANTED = 25 * 1024 * 1024
 
 
-def test_a_limit_that_is_too_small_is_named_with_its_site() -> None:
+def test_small_body_limit_is_reported() -> None:
     (problem,) = check_body_limits([*found(site()), *found(site())], BIND, WANTED)
     assert problem.level == "error"
     assert "nginx limits bodies to 1048576 bytes for deploy.example.org" in problem.message
@@ -16,11 +16,11 @@ def test_a_limit_that_is_too_small_is_named_with_its_site() -> None:
 
 
 @pytest.mark.parametrize("limit", ["26214400", "25m", "1g", "0"])
-def test_a_limit_that_is_large_enough(limit: str) -> None:
+def test_large_body_limit_passes(limit: str) -> None:
     assert not list(check_body_limits(found(site(f"client_max_body_size {limit};")), BIND, WANTED))
 
 
-def test_no_site_for_the_receiver() -> None:
+def test_missing_receiver_site_is_reported() -> None:
     (problem,) = check_body_limits(found(site().replace("receiver.sock", "another.sock")), BIND, WANTED)
     assert (problem.level, problem.hint) == ("error", "sudo hookd setup --domain DOMAIN")
     assert "no nginx site passes requests" in problem.message
