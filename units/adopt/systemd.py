@@ -8,14 +8,12 @@ from typing import Final
 from hookd.model.app import Health
 from units.adopt.state import Adoption
 from units.plan.manifest import Manifest
-from units.plan.steps import DAEMON_RELOAD, Run
 from units.system import disk, layout
 from units.system.errors import HostError
 from units.system.http import Address, NoAnswer, status_of
 from units.system.run import run, succeeds
 
 START_SECONDS: Final = 180
-RELOAD: Final = Run(DAEMON_RELOAD, "systemd reads the units")
 _PAUSE_SECONDS: Final = 0.1
 
 

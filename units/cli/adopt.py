@@ -63,7 +63,7 @@ def adopt_app(directory: Path, yes: bool, dry_run: bool, **options: Any) -> None
         click.confirm("\nTake it over?", abort=True)
     with host_lock() as server:
         if half_way := _half_way(wanted):
-            _go_on(AdoptionExecutor(server, half_way, print_line))
+            _go_on(AdoptionExecutor(server.host, server.manifest, half_way, print_line))
         else:
             _adopt(server, _decided(server, wanted, shown))
 
@@ -107,7 +107,7 @@ def _adopt(server: Server, adoption: Adoption) -> None:
         print_line(f"\nThe repository cannot be read yet: {problem}\n  nothing has changed for visitors")
         print_line(f"  next: paste the key, then the same command again: sudo hookd app adopt {adoption.root}")
         sys.exit(1)
-    steps = AdoptionExecutor(server, adoption, print_line)
+    steps = AdoptionExecutor(server.host, server.manifest, adoption, print_line)
     print_line("\nThe first release:")
     steps.deploy_first_release(lambda commit: run_deploy(app.name, commit))
     _go_on(steps)
