@@ -13,7 +13,7 @@ _MAX_SHOWN: Final = 40
 
 
 def describe_plan(facts: ProjectFacts, adoption: Adoption, preview: Iterable[str]) -> Iterator[str]:
-    """Return the lines of the plan; `preview` are the steps on the host."""
+    """Return the lines of the plan. `preview` are the steps on the host."""
     yield from _describe_app(facts, adoption)
     yield from _describe_files(facts, adoption)
     yield from _describe_changes(facts, adoption)

@@ -1,4 +1,4 @@
-"""Discovery of a project in git, systemd, /proc, nginx, cron and its own files; changes nothing."""
+"""Discovery of a project in git, systemd, /proc, nginx, cron and its own files. It changes nothing."""
 
 import grp
 import os

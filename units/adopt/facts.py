@@ -16,7 +16,7 @@ from units.adopt.discovery.untracked import PathChoices, UntrackedPath
 
 @dataclass(frozen=True)
 class AdoptOptions:
-    """Options of the command; hookd chooses a value for None."""
+    """Options of the command. hookd chooses a value for None."""
 
     root: Path
     name: str | None = None

@@ -26,7 +26,7 @@ def apply_changes(adoption: Adoption) -> None:
 
 
 def revert_changes(adoption: Adoption) -> list[Path]:
-    """Restore the old files and reload nginx; return files changed by others, which stay. Raises CommandFailed."""
+    """Restore the old files and reload nginx. Return files changed by others, which stay. Raises CommandFailed."""
     _replace_files(
         {change.path: change.before for change in adoption.changes if _read_text(change.path) == change.after}
     )

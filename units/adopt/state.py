@@ -101,7 +101,7 @@ def state_path(name: str) -> Path:
 
 
 def load(name: str) -> Adoption | None:
-    """Read an app's adoption; return None if the app was not adopted."""
+    """Read an app's adoption. Return None if the app was not adopted."""
     content = disk.read(state_path(name))
     return None if content is None else Adoption.model_validate_json(content)
 

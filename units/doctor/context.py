@@ -90,7 +90,7 @@ class HostContext:
 
 
 def read_context(path: Path, only: str | None) -> tuple[HostContext, list[Finding]]:
-    """Read the configuration and the unit states; return them with a finding for each configuration error."""
+    """Read the configuration and the unit states. Return them with a finding for each configuration error."""
     config, problems = _read_config(path)
     apps = config.catalogue.apps if config else ()
     if only is not None:
@@ -101,7 +101,7 @@ def read_context(path: Path, only: str | None) -> tuple[HostContext, list[Findin
 
 
 def app_names(path: Path) -> list[str] | None:
-    """Return the names of all app files, valid or not; None if hookd.toml is invalid."""
+    """Return the names of all app files, valid or not. Return None if hookd.toml is invalid."""
     try:
         settings = load(path, only="").settings
     except ConfigError:

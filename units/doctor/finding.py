@@ -37,7 +37,7 @@ class Finding:
 
 
 class CannotCheck(Exception):
-    """A check lacks a right, a configuration or an answer; `hint` is the command that helps."""
+    """A check lacks a right, a configuration or an answer. `hint` is the command that helps."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)

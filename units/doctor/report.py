@@ -56,7 +56,7 @@ class Report:
         return json.dumps(document, indent=2, ensure_ascii=False)
 
     def show(self, console: Console, *, quiet: bool = False) -> None:
-        """Print the report; `quiet` omits passed checks."""
+        """Print the report. `quiet` omits passed checks."""
         console.print(Text(f"hookd: {self.summary()}", style=_COLOURS[self.level]), soft_wrap=True)
         for finding in self.sorted():
             if not (quiet and finding.level is Level.OK):

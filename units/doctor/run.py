@@ -1,4 +1,4 @@
-"""Runs all checks side by side; an exception in a check becomes a finding of that check."""
+"""Runs all checks side by side. An exception in a check becomes a finding of that check."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -67,7 +67,7 @@ APP_CHECKS: Final[tuple[tuple[str, AppCheck, str], ...]] = (
 
 @dataclass(frozen=True)
 class CheckRun:
-    """One check with its input; `ok_message` is reported if it finds nothing."""
+    """One check with its input. `ok_message` is reported if it finds nothing."""
 
     check: str
     app: str | None
@@ -102,7 +102,7 @@ def _all_runs(context: HostContext) -> list[CheckRun]:
 
 
 def _run_all(runs: list[CheckRun]) -> list[Finding]:
-    """Run the checks in threads; return their findings in the order of `runs`."""
+    """Run the checks in threads. Return their findings in the order of `runs`."""
     pool = ThreadPoolExecutor(_THREADS)
     running = [(run, pool.submit(run_isolated, run)) for run in runs]
     wait([future for _, future in running], timeout=_TOTAL_SECONDS)
@@ -118,7 +118,7 @@ def _result(run: CheckRun, future: Future[list[Finding]]) -> list[Finding]:
 
 
 def run_isolated(run: CheckRun) -> list[Finding]:
-    """Run one check; convert its exception to a finding and keep the findings before it."""
+    """Run one check. Convert its exception to a finding and keep the findings before it."""
     found: list[Finding] = []
     try:
         found.extend(run.run())

@@ -54,7 +54,7 @@ class NotGunicorn(Exception):
 def read_options(
     argv: tuple[str, ...], environment: Mapping[str, str], directory: Path, processes: int
 ) -> GunicornOptions:
-    """Read the options of a command in a directory; `processes` is its number of workers now. Raises NotGunicorn."""
+    """Read the options of a command in a directory. `processes` is its number of workers now. Raises NotGunicorn."""
     command = _parse_arguments(_gunicorn_arguments(argv))
     given = {**_parse_arguments(shlex.split(environment.get(OPTIONS_VARIABLE, ""))), **command}
     path = Path(os.path.normpath(directory / str(given.get("config") or _FILE).removeprefix("file:")))

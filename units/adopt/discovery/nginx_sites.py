@@ -30,7 +30,7 @@ class Word:
 
 @dataclass(frozen=True)
 class NginxSite:
-    """A file of nginx before and after the change; `unsupported` words name an old address and cannot be changed."""
+    """A file of nginx before and after the change. `unsupported` words name an old address and cannot be changed."""
 
     path: Path
     before: str
@@ -86,7 +86,7 @@ def _address_forms(old: Listener) -> list[str]:
 
 
 def _new_address(target: str, addresses: Iterable[str], new: str) -> str | None:
-    """Replace an old address in the target of `proxy_pass`, or in `server` of an upstream; None for other targets."""
+    """Return a target of `proxy_pass` or `server` with its old address replaced, or None for other targets."""
     scheme, rest = ("http://", target[7:]) if target.startswith("http://") else ("", target)
     old = next((one for one in addresses if rest == one or rest.startswith((f"{one}/", f"{one}:/"))), None)
     if old is None:

@@ -21,7 +21,7 @@ _SERVICE: Final = (
 
 @dataclass(frozen=True)
 class OldService:
-    """A unit as it runs now; `hooks` are its other commands, as NAME=command."""
+    """A unit as it runs now. `hooks` are its other commands, as NAME=command."""
 
     name: str
     fragment: Path
@@ -68,7 +68,7 @@ def _only_name(root: Path, names: list[str]) -> str:
 
 
 def _find_candidates(root: Path) -> list[dict[str, str]]:
-    """Find units that work in a directory or start a program from it; a mere argument does not count."""
+    """Find units that work in a directory or start a program from it. A mere argument does not count."""
     output = run(("systemctl", "show", "*.service", "--property=Id,WorkingDirectory,ExecStart,ActiveState"))
     place = rf"{re.escape(str(root))}(?:/\S*)?"
     inside = re.compile(rf"^(?:WorkingDirectory=!?{place}$|ExecStart={{ path={place} )", re.MULTILINE)

@@ -83,7 +83,7 @@ def _parents(path: str) -> list[str]:
 def classify(
     root: Path, untracked: Iterable[str], tracked: TrackedPaths, choices: PathChoices, may_write: MayWrite
 ) -> list[UntrackedPath]:
-    """Classify untracked paths; `may_write` returns True if the app's user can write to a file."""
+    """Classify untracked paths. `may_write` returns True if the app's user can write to a file."""
     found: dict[str, UntrackedPath] = {}
     for path in untracked:
         one = _classify_path(root, path, tracked, choices, may_write)

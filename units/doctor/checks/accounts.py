@@ -32,7 +32,7 @@ _FORBIDDEN_FOR_WEB: Final = frozenset(
 
 @dataclass(frozen=True)
 class SystemAccount:
-    """A user of the host with the names of all its groups; `lingers` if systemd starts services for it at boot."""
+    """A user of the host. `groups` are all its groups. It `lingers` if systemd starts services for it at boot."""
 
     uid: int
     shell: str
@@ -48,7 +48,7 @@ def check(_context: HostContext) -> Iterator[Finding]:
 
 
 def read_account(name: str) -> SystemAccount | None:
-    """Read a user and its groups; return None if it does not exist."""
+    """Read a user and its groups. Return None if it does not exist."""
     try:
         found = pwd.getpwnam(name)
     except KeyError:

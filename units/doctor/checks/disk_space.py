@@ -18,7 +18,7 @@ _SYSTEM_LIMITS: Final = Limits(free_mib=100, free_inodes=1000)
 
 @dataclass(frozen=True)
 class FreeSpace:
-    """Free space on the disk of a path; `inodes` is None on a file system without inode limit."""
+    """Free space on the disk of a path. `inodes` is None on a file system without inode limit."""
 
     path: Path
     mib: int

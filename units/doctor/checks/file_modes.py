@@ -50,7 +50,7 @@ def _check_root_tree(root: Path) -> Iterator[Finding]:
 
 
 def find_unsafe_files(root: Path, unreadable: list[str]) -> Iterator[UnsafeFile]:
-    """Find files that others than root can change, following no link; add closed directories to `unreadable`."""
+    """Find files that others than root can change, following no link. Add closed directories to `unreadable`."""
     try:
         yield from _check_root_file(root, root.lstat())
     except FileNotFoundError:
@@ -126,7 +126,7 @@ def _check_deploy_key(app: App) -> Iterator[Finding]:
 
 
 def check_permissions(context: HostContext, app: App) -> Iterator[Finding]:
-    """Count the files that violate the app's policy; `hookd permissions` lists them."""
+    """Count the files that violate the app's policy. `hookd permissions` lists them."""
     context.require_root(f"read all files of {app.name}")
     try:
         report = permissions.check_permissions(app, context.settings, most=1)

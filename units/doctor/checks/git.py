@@ -99,7 +99,7 @@ def check_lag(
 
 
 def _published_lag(context: HostContext, app: App) -> Lag | None:
-    """Read the reconciler's last result from Redis; return None if Redis cannot be read."""
+    """Read the reconciler's last result from Redis. Return None if Redis cannot be read."""
     try:
         with closing(context.redis()) as redis:
             return AppStatusStore(redis).read(app.name).lag

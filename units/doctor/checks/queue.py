@@ -125,7 +125,7 @@ def _format_age(seconds: float) -> str:
 
 
 def check_freeze(context: HostContext, app: App) -> Iterator[Finding]:
-    """Report an active freeze; warn of an unreadable file, a freeze of over a week, and one without reconciling."""
+    """Report an active freeze. Warn of an unreadable file, a freeze of over a week, and one without reconciling."""
     directory, thaw = context.config.frozen, freezes.thaw_command(context.config.frozen, app.name)
     found = disk.status(directory / app.name)
     if found is None:
