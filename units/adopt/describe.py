@@ -61,7 +61,7 @@ def _describe_files(facts: ProjectFacts, adoption: Adoption) -> Iterator[str]:
         if len(found) > _MAX_SHOWN:
             yield f"    and {len(found) - _MAX_SHOWN} more"
     for name in adoption.opened_data:
-        yield f"  {name} is opened for {facts.user.name}, who cannot write to it: mode 2770"
+        yield f"  {name} gets mode 2770, because {facts.user.name} cannot write to it"
     if facts.checkout.changed:
         yield f"  uncommitted changes, NOT in the release: {', '.join(facts.checkout.changed[:_MAX_SHOWN])}"
 

@@ -166,7 +166,7 @@ class AdoptionExecutor:
 def undo_adoption(app: App, host: Host, manifest: Manifest, echo: Echo, *, dry_run: bool) -> App:
     """Undo the adoption of an app before its removal. Return the app to remove.
 
-    The unit runs the old checkout again. If the old process cannot start, the removal goes on and the app is closed.
+    The unit runs the old checkout again. If the old process cannot start, the removal continues and the app is closed.
     """
     adoption = state.load(app.name)
     if adoption is None:

@@ -16,7 +16,7 @@ from units.host.plan import ACCOUNTS
 from units.plan.steps import User
 from units.system import layout
 
-# systemd starts services of the users listed here at boot. Where polkit is installed, a user can add itself.
+# systemd starts services of the users listed here at boot. With polkit installed, a user can add itself.
 _LINGER: Final = Path("/var/lib/systemd/linger")
 _SHELLS: Final = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false")
 _REQUIRED_GROUPS: Final[Mapping[str, frozenset[str]]] = {

@@ -34,7 +34,7 @@ def check(context: HostContext) -> Iterator[Finding]:
         free_inodes=max(one.free_inodes for one in limits),
     )
     yield from _check_path(settings.state, largest)
-    for path in {settings.logs or settings.state, layout.REDIS_STATE}:
+    for path in filter(None, (settings.logs, layout.REDIS_STATE)):
         yield from _check_path(path, _SYSTEM_LIMITS)
 
 

@@ -276,6 +276,6 @@ def test_plan_describes_changes(facts: ProjectFacts) -> None:
     for word in (
         "first release  abababababab", "no request fails", "NOT adopted: graceful_timeout=120",
         "no longer run: ExecStartPre=/bin/true", "shop-mail.service keep the OLD code", "/etc/cron.d/shop mention",
-        "uploads is opened", "+ file       /etc/x", "-old;", "+new;",
+        "uploads gets mode 2770", "+ file       /etc/x", "-old;", "+new;",
     ):  # fmt: skip
         assert word in text
