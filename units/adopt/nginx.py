@@ -8,11 +8,12 @@ from typing import Final
 
 from units.adopt.discovery.listeners import children
 from units.adopt.state import Adoption
-from units.adopt.systemd import is_active
 from units.system import disk
 from units.system.errors import HostError
 from units.system.run import CommandFailed, run
+from units.system.systemd import read_units
 
+_UNIT: Final = "nginx.service"
 _RELOAD_SECONDS: Final = 60.0
 _PAUSE_SECONDS: Final = 0.05
 
@@ -63,11 +64,11 @@ def _write(path: Path, text: str) -> None:
 
 def _reload() -> None:
     """Reload nginx if it runs, and wait at most 60 s for its old workers to finish their requests."""
-    if not is_active("nginx.service"):
+    unit = read_units([_UNIT])[_UNIT]
+    if not unit.is_up:
         return
-    main = int(run(("systemctl", "show", "--property=MainPID", "--value", "nginx.service")).strip() or 0)
-    old_workers = children(main)
-    run(("systemctl", "reload", "nginx.service"))
+    old_workers = children(unit.process)
+    run(("systemctl", "reload", _UNIT))
     end = time.monotonic() + _RELOAD_SECONDS
     while time.monotonic() < end and any(os.path.exists(f"/proc/{process}") for process in old_workers):
         time.sleep(_PAUSE_SECONDS)

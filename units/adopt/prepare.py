@@ -73,11 +73,11 @@ def _data_steps(adoption: Adoption) -> list[PlanStep]:
 def shared_file_changes(adoption: Adoption) -> Iterator[str]:
     """Return the changes that let the worker link shared files and close them to others. Raises OwnershipError."""
     for name in adoption.shared_files:
-        yield from map(str, find_mismatches(adoption.root / name, _shared_policy(adoption), alone=True))
+        yield from map(str, find_mismatches(adoption.root / name, _shared_policy(adoption), recursive=False))
 
 
 def _open_shared_file(adoption: Adoption, name: str, echo: Echo) -> None:
-    for finding in repair(adoption.root / name, _shared_policy(adoption), alone=True):
+    for finding in repair(adoption.root / name, _shared_policy(adoption), recursive=False):
         echo(f"+ {finding}")
         if isinstance(finding, Unauditable) and finding.kind != "link":
             raise HostError(f"{finding}: releases cannot use it", hint=f"the same command with --leave {name}")

@@ -118,7 +118,7 @@ def check_body_limits(targets: list[ProxyTarget], bind: str, max_body: int) -> I
     own = [target for target in targets if bind in target.target]
     if not own:
         yield error(f"no nginx site passes requests to the receiver ({bind})", "sudo hookd setup --domain DOMAIN")
-    for domains, largest in dict.fromkeys((target.domains, target.largest) for target in own):
+    for domains, largest in dict.fromkeys((target.domains, target.max_body) for target in own):
         if 0 < largest < max_body:
             site = " ".join(domains) or "the default site"
             repair = "sudo hookd setup && sudo nginx -t && sudo systemctl reload nginx.service"

@@ -26,7 +26,7 @@ def plan(tmp_path: Path) -> Plan:
         User("nobody", "nogroup", Path("/nonexistent")),
         Directory(tmp_path / "directory", "root", "root", 0o750),
         File(tmp_path / "file", "text", mode=0o640),
-        File(tmp_path / "once", "other", mode=0o640, once=True, owned=True),
+        File(tmp_path / "once", "other", mode=0o640, existing="keep text"),
         Link(tmp_path / "link", Path("file")),
         Run(("false",), "commands are not compared"),
     )
