@@ -11,7 +11,7 @@ from hookd.model.decision import Lag, Verdict
 from hookd.model.deployment import Trigger
 from hookd.model.eligibility import Freeze, block_reason
 from hookd.model.journal import AppState, Pinned, Quarantined, Release, Skipped
-from tests.unit.units.doctor.test_services import app
+from tests.support.apps import app
 from units.doctor.checks import system
 from units.doctor.checks.disk_space import FreeSpace, check_free_space
 from units.doctor.checks.git import check_lag, hint_for

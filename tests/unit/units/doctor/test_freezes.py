@@ -11,7 +11,7 @@ from hookd.config import Config
 from hookd.model.app import Catalogue
 from hookd.model.eligibility import Freeze
 from hookd.model.settings import Settings
-from tests.unit.units.doctor.test_services import app
+from tests.support.apps import app
 from units.doctor.checks.queue import check_freeze
 from units.doctor.context import HostContext
 from units.doctor.finding import Finding

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hookd.model.deployment import Deployment, Status, Trigger
-from tests.unit.units.doctor.test_services import app
+from tests.support.apps import app
 from units.doctor.checks.queue import check_last_deployment, check_last_push, check_overdue
 from units.doctor.finding import Finding
 

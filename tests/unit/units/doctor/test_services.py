@@ -2,27 +2,13 @@
 
 import pytest
 
-from hookd.model.app import App
 from hookd.model.journal import AppState, Colour
+from tests.support.apps import app
 from units.doctor.checks.services import check_reconcile_unit, check_unit, main_unit, serving_units
 from units.system.systemd import Unit
 
 UP = Unit("hookd.service", load="loaded", active="active", sub="running", file="enabled")
 REMAKE = "sudo hookd setup"
-
-
-def app(handover: str = "blue-green", units: str = "hookd", **more: object) -> App:
-    url = "unix:/run/shop-{colour}.sock:/healthz" if handover == "blue-green" else "http://127.0.0.1:8000/healthz"
-    table = {
-        "name": "shop",
-        "repository": "git@git.example.org:acme/shop.git",
-        "full_name": "acme/shop",
-        "root": "/srv/shop",
-        "service": {"handover": handover, "units": units},
-        "health": {"url": url},
-        **more,
-    }
-    return App.model_validate(table)
 
 
 def test_running_enabled_unit_passes() -> None:
