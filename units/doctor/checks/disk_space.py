@@ -27,27 +27,20 @@ class FreeSpace:
 
 def check(context: HostContext) -> Iterator[Finding]:
     """Check the disks of hookd's own directories."""
-    settings = context.settings
     limits = [app.limits for app in context.apps] or [Limits()]
     largest = Limits(
         free_mib=max(one.free_mib for one in limits),
         free_inodes=max(one.free_inodes for one in limits),
     )
-    yield from _check_path(settings.state, largest)
-    for path in filter(None, (settings.logs, layout.REDIS_STATE)):
-        yield from _check_path(path, _SYSTEM_LIMITS)
+    yield from check_free_space(read_free_space(context.settings.state), largest)
+    for path in filter(None, (context.settings.logs, layout.REDIS_STATE)):
+        yield from check_free_space(read_free_space(path), _SYSTEM_LIMITS)
 
 
 def check_app(_context: HostContext, app: App) -> Iterator[Finding]:
     """Check the disks of an app's directories."""
     for path in {app.root, app.data_root if app.shared.directories else app.root}:
-        yield from _check_path(path, app.limits)
-
-
-def _check_path(path: Path, limits: Limits) -> Iterator[Finding]:
-    space = read_free_space(path)
-    if space is not None:
-        yield from check_free_space(space, limits)
+        yield from check_free_space(read_free_space(path), app.limits)
 
 
 def read_free_space(path: Path) -> FreeSpace | None:
@@ -62,8 +55,10 @@ def read_free_space(path: Path) -> FreeSpace | None:
     return None
 
 
-def check_free_space(space: FreeSpace, limits: Limits) -> Iterator[Finding]:
+def check_free_space(space: FreeSpace | None, limits: Limits) -> Iterator[Finding]:
     """Report an error below the limit, and a warning below twice the limit."""
+    if space is None:
+        return
     path = space.path
     findings = list(
         _check_amount(path, space.mib, limits.free_mib, "MiB", f"sudo du -xh --max-depth=3 {path} | sort -h | tail")
@@ -75,7 +70,7 @@ def check_free_space(space: FreeSpace, limits: Limits) -> Iterator[Finding]:
 
 
 def _check_amount(path: Path, free: int, limit: int, unit: str, hint: str) -> Iterable[Finding]:
-    message = f"{path} has {free} {unit} free, a deployment needs {limit}"
+    message = f"{path} has {free} {unit} free, {limit} are required"
     if free < limit:
         return [error(message, hint)]
     return [warning(message, hint)] if free < 2 * limit else []
