@@ -63,7 +63,7 @@ def adopt_app(directory: Path, yes: bool, dry_run: bool, **options: Any) -> None
         click.confirm("\nTake it over?", abort=True)
     with host_lock() as server:
         if half_way := _half_way(wanted):
-            _go_on(AdoptionExecutor(server, half_way, print_line))
+            _go_on(AdoptionExecutor(server.host, server.manifest, half_way, print_line))
         else:
             _adopt(server, _decided(server, wanted, shown))
 
@@ -77,10 +77,10 @@ def _half_way(wanted: AdoptOptions) -> Adoption | None:
 
 
 def _options(directory: Path, options: dict[str, Any]) -> AdoptOptions:
-    wishes = PathChoices(
+    choices = PathChoices(
         *(frozenset(name.strip("/") for name in options.pop(key)) for key in ("data", "files", "leave"))
     )
-    return AdoptOptions(root=directory, wishes=wishes, **options)
+    return AdoptOptions(root=directory, choices=choices, **options)
 
 
 def _decided(server: Server, wanted: AdoptOptions, shown: Adoption | None = None) -> Adoption:
@@ -101,20 +101,20 @@ def _decided(server: Server, wanted: AdoptOptions, shown: Adoption | None = None
 
 def _adopt(server: Server, adoption: Adoption) -> None:
     prepare(adoption, server, print_line)
-    app = adoption.bridge
+    app = adoption.interim_app
     print_webhook_settings(server, app, prepare_repository_access(app))
     if problem := check_access(app.name):
         print_line(f"\nThe repository cannot be read yet: {problem}\n  nothing has changed for visitors")
         print_line(f"  next: paste the key, then the same command again: sudo hookd app adopt {adoption.root}")
         sys.exit(1)
-    steps = AdoptionExecutor(server, adoption, print_line)
+    steps = AdoptionExecutor(server.host, server.manifest, adoption, print_line)
     print_line("\nThe first release:")
-    steps.first_release(lambda commit: run_deploy(app.name, commit))
+    steps.deploy_first_release(lambda commit: run_deploy(app.name, commit))
     _go_on(steps)
 
 
 def _go_on(steps: AdoptionExecutor) -> None:
-    steps.open_door()
+    steps.open_public_socket()
     steps.switch_unit()
     for line in describe_result(steps.adoption):
         print_line(line)

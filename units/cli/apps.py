@@ -13,7 +13,7 @@ from hookd import freezes
 from hookd.cli.common import find_app
 from hookd.cli.deploy import run_deploy
 from hookd.model.app import App
-from units.adopt.rollback import undo_adoption
+from units.adopt.execute import undo_adoption
 from units.apps import secrets
 from units.apps.git_access import accept_host_keys, check_access, make_deploy_key
 from units.apps.manage import Server, add, is_partly_installed, remove, remove_leftovers

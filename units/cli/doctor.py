@@ -9,8 +9,7 @@ from hookd.cli.common import as_json, console, fail_unknown_app, find_app, needs
 from hookd.config import Config, config_path
 from hookd.files.policies import OwnershipError
 from units.apps.permissions import check_permissions as judge
-from units.doctor import app_names
-from units.doctor import doctor as look_at_everything
+from units.doctor import app_names, run_doctor
 
 UNKNOWN = 3
 
@@ -29,7 +28,7 @@ def doctor(app: str | None, quiet: bool, json_output: bool) -> None:
     names = app_names(path)
     if app is not None and names is not None and app not in names:
         fail_unknown_app(app, names)
-    report = look_at_everything(path, app)
+    report = run_doctor(path, app)
     if json_output:
         click.echo(report.as_json())
     else:

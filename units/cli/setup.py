@@ -35,7 +35,7 @@ def setup(domain: str | None, dry_run: bool) -> None:
 @requires_root
 def uninstall(yes: bool, dry_run: bool) -> None:
     """Take away exactly what hookd brought; apps' releases, data and variables stay."""
-    from units.adopt.rollback import undo_adoption
+    from units.adopt.execute import undo_adoption
     from units.uninstall import all_user_variables
     from units.uninstall import uninstall as take_away
 

@@ -63,6 +63,9 @@ class Group(PlanStep):
     def creates(self) -> list[tuple[ResourceKind, str]]:
         return [("group", self.name)]
 
+    def mismatch(self) -> str:
+        return f"the group {self.name} is missing"
+
     def __str__(self) -> str:
         return f"group      {self.name}"
 
@@ -89,6 +92,10 @@ class User(PlanStep):
     def creates(self) -> list[tuple[ResourceKind, str]]:
         user: list[tuple[ResourceKind, str]] = [] if _find_user(self.name) else [("user", self.name)]
         return [*user, *(("member", f"{self.name} {group}") for group in self._missing_groups())]
+
+    def mismatch(self) -> str:
+        groups = f" or not in {', '.join(self.groups)}" if self.groups else ""
+        return f"the user {self.name} is missing{groups}"
 
     def _missing_groups(self) -> list[str]:
         return [group for group in self.groups if not _is_member(self.name, group)]
@@ -124,7 +131,7 @@ class Directory(PlanStep):
         return [("directory" if self.removal == "delete" else "kept directory", str(self.path))]
 
     def mismatch(self) -> str:
-        return f"{self.path} is not a directory of {_rights(self)}"
+        return f"{self.path} is missing or not {_rights(self)}"
 
     def __str__(self) -> str:
         return f"directory  {self.path}  {_rights(self)}{_unless_present(self.existing)}"
@@ -167,9 +174,9 @@ class File(PlanStep):
         return [("file", str(self.path))] if self.removal == "delete" else []
 
     def mismatch(self) -> str:
-        if self.existing != "correct":
-            return f"{self.path} is missing"
-        return f"{self.path} is missing, or differs from what hookd writes ({_rights(self)})"
+        if self.existing == "correct" and disk.read(self.path) != self.text.encode():
+            return f"{self.path} is missing or has another text"
+        return f"{self.path} is missing or not {_rights(self)}"
 
     def __str__(self) -> str:
         return f"file       {self.path}  {_rights(self)}{_unless_present(self.existing)}"
@@ -192,7 +199,7 @@ class Link(PlanStep):
         return [("link", str(self.path))]
 
     def mismatch(self) -> str:
-        return f"{self.path} does not lead to {self.target}"
+        return f"{self.path} does not point to {self.target}"
 
     def __str__(self) -> str:
         return f"link       {self.path} -> {self.target}"
