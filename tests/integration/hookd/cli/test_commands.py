@@ -162,7 +162,7 @@ def test_a_post_receive_hook_passes_on_what_git_says(shop: Installation) -> None
     done = hookd(shop, "send", "shop", "--post-receive", stdin=f"{moved} refs/heads/other\n{moved} refs/heads/main\n")
     assert done.returncode == 0, done.stderr
     first, second = done.stdout.splitlines()
-    assert first == "ignored: another branch was pushed; this deploys main"
+    assert first == "ignored: another branch, this app deploys main"
     assert second.startswith("queued: shop-")
     record = shop.wait_for_ending(second.split()[1])
     assert (record.trigger, record.claimed_commit) == (Trigger.PUSH, "2" * 40)

@@ -67,7 +67,7 @@ def test_what_was_deployed_is_shown_by_its_ending(ending: Status | None, why: st
 
 def test_a_delivery_names_what_a_person_finds_again_at_the_git_host() -> None:
     push = decision(
-        "delivery", Verdict.IGNORED, "another branch was pushed", event="push", ref="refs/heads/next",
+        "delivery", Verdict.IGNORED, "another branch", event="push", ref="refs/heads/next",
         claimed_commit=HEAD, repository="acme/shop", delivery="6f1c-d8e",
     )  # fmt: skip
     assert lines(push)[2].strip() == "push to next at 77aa0f1e2d3c · acme/shop · delivery 6f1c-d8e"
