@@ -20,7 +20,7 @@ from hookd import freezes
 from hookd.config import Config
 from hookd.eventlog import event
 from hookd.model.app import App
-from hookd.model.decision import Decision
+from hookd.model.decision import Decision, Verdict
 from hookd.model.deployment import Trigger
 from hookd.queue.deployments import Contention, DeploymentRequest, DeploymentStore, RequestResult
 from hookd.receiver.delivery import Delivery, record_decision
@@ -48,7 +48,7 @@ class Receiver:
 
 
 def create_app(receiver: Receiver, access: ReadAccess, pages: DeploymentStore | None = None) -> Flask:
-    """Build the WSGI application; `pages` is a Redis client with read rights alone, for the status routes."""
+    """Build the WSGI application. `pages` is a Redis client with read rights alone, for the status routes."""
     app = Flask("hookd", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.merge_slashes = False  # A path with a doubled slash is not found, not redirected.
@@ -65,7 +65,7 @@ def create_app(receiver: Receiver, access: ReadAccess, pages: DeploymentStore | 
 
 
 def receive_push(receiver: Receiver, name: str) -> tuple[Response, int]:
-    """Answer `POST /hooks/<app>`; raises Refusal, RedisError and Contention."""
+    """Answer `POST /hooks/<app>`. Raises Refusal, RedisError and Contention."""
     app = receiver.config.catalogue.get(name)
     sender = SENDERS[app.sender if app else "github"]
     delivery = Delivery.from_request(app, sender, request.headers, request.environ)
@@ -80,20 +80,20 @@ def receive_push(receiver: Receiver, name: str) -> tuple[Response, int]:
             outcome = classify_event(signed.app, delivery.event, payload_of(request, signed.body))
     except Refusal as refusal:
         event(log, "push", app=delivery.app, answer=refusal.status, why=refusal.reason)
-        _try_to_record(receiver, delivery.malformed(refusal))
+        _try_to_record(receiver, delivery.decide(Verdict.IGNORED, f"answered {refusal.status}: {refusal.reason}"))
         raise
     if isinstance(outcome, Ignored):
         event(log, "push", app=delivery.app, answer=outcome.status, why=outcome.reason)
-        _try_to_record(receiver, delivery.ignored(outcome))
+        _try_to_record(receiver, delivery.decide(Verdict.IGNORED, outcome.reason, outcome.push))
         return jsonify(status=outcome.status, reason=outcome.reason), 200
     freeze = freezes.active_freeze(receiver.config.frozen, signed.app.name, datetime.now(UTC))
     if freeze is not None:
-        return _answer_frozen(receiver, delivery.frozen(outcome, str(freeze)))
+        return _answer_frozen(receiver, delivery.decide(Verdict.FROZEN, str(freeze), outcome))
     return _request_deployment(receiver, signed.app, delivery, outcome)
 
 
 def _record_refusal(receiver: Receiver, delivery: Delivery, refusal: Refusal) -> None:
-    """Record a refusal; log a bad signature in the line that fail2ban reads.
+    """Record a refusal. Log a bad signature in the line that fail2ban reads.
 
     The line holds no byte that the sender chose.
     """
@@ -105,14 +105,14 @@ def _record_refusal(receiver: Receiver, delivery: Delivery, refusal: Refusal) ->
 
 
 def _try_to_record(receiver: Receiver, decision: Decision) -> None:
-    """Record a decision that deploys nothing; the answer stays the same without Redis."""
+    """Record a decision that deploys nothing. The answer stays the same without Redis."""
     with suppress(RedisError), receiver.store.connection.pipeline() as pipeline:
         record_decision(pipeline, decision)
         pipeline.execute()
 
 
 def _answer_frozen(receiver: Receiver, decision: Decision) -> tuple[Response, int]:
-    """Record the push without deploying; raises RedisError if Redis refuses the transaction.
+    """Record the push without deploying. Raises RedisError if Redis refuses the transaction.
 
     A single key of a wrong type is logged instead.
     """
@@ -131,7 +131,7 @@ def _request_deployment(receiver: Receiver, app: App, delivery: Delivery, push: 
         trigger=Trigger.PUSH,
         seconds=app.limits.deploy_seconds,
         delivery=delivery.safe_id,
-        claimed_commit=push.details.commit,
+        claimed_commit=push.commit,
     )
 
     def record(pipeline: Pipeline, result: RequestResult) -> None:

@@ -17,7 +17,7 @@ from hookd.queue.counters import count_delivery
 from hookd.queue.decision_log import append_decision
 from hookd.queue.deployments import RequestResult
 from hookd.receiver.errors import BadSignature, Refusal
-from hookd.receiver.push_event import Ignored, Push, PushDetails
+from hookd.receiver.push_event import Push
 from hookd.receiver.senders import Sender
 
 # The headers of known senders are far shorter.
@@ -31,7 +31,7 @@ _VERDICTS: Final[Mapping[str, tuple[Verdict, str]]] = {
 
 @dataclass(frozen=True)
 class Delivery:
-    """One HTTP request to the push route; nothing in it is verified yet."""
+    """One HTTP request to the push route. Nothing in it is verified yet."""
 
     at: datetime
     app: str | None
@@ -50,30 +50,16 @@ class Delivery:
         return self.id if is_delivery(self.id) else None
 
     def refused(self, refusal: Refusal) -> Decision:
-        """Return the decision about a request without a valid signature; it names the failed check."""
+        """Return the decision about a refused request. It names the failed check."""
         why = refusal.detail if isinstance(refusal, BadSignature) else f"{refusal.status}, {refusal.reason}"
-        return self._decision(Verdict.REFUSED, why if self.client == "-" else f"{why}, from {self.client}")
-
-    def malformed(self, refusal: Refusal) -> Decision:
-        """Return the decision about a signed event that cannot be parsed."""
-        return self._decision(Verdict.IGNORED, f"answered {refusal.status}: {refusal.reason}")
-
-    def ignored(self, event: Ignored) -> Decision:
-        """Return the decision about a signed event that is no push to the app's branch."""
-        return self._decision(Verdict.IGNORED, event.reason, event.details)
-
-    def frozen(self, push: Push, why: str) -> Decision:
-        """Return the decision about a push to a frozen app."""
-        return self._decision(Verdict.FROZEN, why, push.details)
+        return self.decide(Verdict.REFUSED, why if self.client == "-" else f"{why}, from {self.client}")
 
     def answered(self, push: Push, result: RequestResult) -> Decision:
         """Return the decision about a push that a deployment answers."""
         verdict, why = _VERDICTS[result.kind]
-        return self._decision(verdict, why, push.details, result.deployment)
+        return self.decide(verdict, why, push, result.deployment)
 
-    def _decision(
-        self, verdict: Verdict, why: str, push: PushDetails | None = None, deployment: str | None = None
-    ) -> Decision:
+    def decide(self, verdict: Verdict, why: str, push: Push | None = None, deployment: str | None = None) -> Decision:
         return Decision(
             at=self.at,
             app=self.app,

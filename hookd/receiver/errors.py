@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class SignatureCheck(StrEnum):
-    """The failed check; for the operator alone, because it would help an attacker."""
+    """The failed check. For the operator alone, because it would help an attacker."""
 
     APP = "no such app"
     HEADER = "no signature"
@@ -27,7 +27,7 @@ class Refusal(Exception):
 
 
 class BadSignature(Refusal):
-    """A missing, malformed or wrong signature, or an unknown app; `detail` is for the operator."""
+    """A missing, malformed or wrong signature, or an unknown app. `detail` is for the operator."""
 
     def __init__(self, check: SignatureCheck, detail: str) -> None:
         super().__init__(401, "invalid signature")

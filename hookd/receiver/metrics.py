@@ -23,7 +23,7 @@ from hookd.queue.deployments import DeploymentStore
 
 @dataclass(frozen=True)
 class AppSnapshot:
-    """One app at the time of a scrape; `queued_seconds` is the age of its waiting deployment."""
+    """One app at the time of a scrape. `queued_seconds` is the age of its waiting deployment."""
 
     app: str
     counters: Counters
@@ -33,7 +33,7 @@ class AppSnapshot:
 
 
 class AppMetrics(Collector):
-    """Builds the metrics for each scrape; raises redis.exceptions.RedisError."""
+    """Builds the metrics for each scrape. Raises redis.exceptions.RedisError."""
 
     def __init__(self, config: Config, store: DeploymentStore) -> None:
         self._config = config
@@ -75,7 +75,7 @@ def _queued_seconds(app: str, waiting: str | None, now: datetime) -> float | Non
 
 
 Value = Callable[[AppSnapshot], float | None]
-# One series per app; an unknown value is left out.
+# One series per app. An unknown value is left out.
 GAUGES: Final[tuple[tuple[str, str, Value], ...]] = (
     ("hookd_waiting", "Whether a deployment waits", lambda it: it.queued_seconds is not None),
     ("hookd_queue_age_seconds", "Age of the waiting deployment, 0 without one", lambda it: it.queued_seconds or 0),

@@ -33,8 +33,8 @@ class _Json(BaseModel):
 
 
 @dataclass(frozen=True)
-class PushDetails:
-    """The fields of a push event that are shown to people."""
+class Push:
+    """A push event's fields, which are only shown to people."""
 
     repository: str
     ref: str
@@ -43,18 +43,11 @@ class PushDetails:
 
 @dataclass(frozen=True)
 class Ignored:
-    """A signed event that deploys nothing."""
+    """A signed event that deploys nothing, such as a push to another branch."""
 
     reason: str
     status: str = "ignored"
-    details: PushDetails | None = None
-
-
-@dataclass(frozen=True)
-class Push:
-    """A push to the app's branch."""
-
-    details: PushDetails
+    push: Push | None = None
 
 
 def classify_event(app: App, event: str, payload: bytes) -> Push | Ignored:
@@ -70,10 +63,10 @@ def classify_event(app: App, event: str, payload: bytes) -> Push | Ignored:
     return Ignored(f"the event is {event[:64]!r}, not a push" if event else "the request names no event")
 
 
-def _classify_push(app: App, push: _PushPayload) -> Push | Ignored:
-    details = PushDetails(push.repository.full_name, push.ref, push.after)
-    reason = _ignore_reason(app, push)
-    return Push(details) if reason is None else Ignored(reason, details=details)
+def _classify_push(app: App, payload: _PushPayload) -> Push | Ignored:
+    push = Push(payload.repository.full_name, payload.ref, payload.after)
+    reason = _ignore_reason(app, payload)
+    return push if reason is None else Ignored(reason, push=push)
 
 
 def _ignore_reason(app: App, push: _PushPayload) -> str | None:

@@ -27,7 +27,7 @@ _RETRY_SECONDS: Final = 5.0
 
 
 class RefusalLog:
-    """The unwritten refusals of this process; `retry_seconds` is the pause between two tries without Redis.
+    """The unwritten refusals of this process. `retry_seconds` is the pause between two tries without Redis.
 
     The thread starts with the first refusal, because gunicorn forks after loading the application.
     """
@@ -44,7 +44,7 @@ class RefusalLog:
         self._has_write_errors = False
 
     def record(self, decision: Decision, *, signature: bool) -> None:
-        """Queue a refusal; `signature` counts it as a refused signature."""
+        """Queue a refusal. `signature` counts it as a refused signature."""
         with self._lock:
             self._decisions.append(decision)
             if signature:
@@ -56,7 +56,7 @@ class RefusalLog:
         self._has_new.set()
 
     def flush(self) -> bool:
-        """Write all refusals to Redis; returns False without Redis."""
+        """Write all refusals to Redis. Returns False without Redis."""
         with self._lock:
             decisions, counts = list(self._decisions), self._counts
             self._decisions.clear()

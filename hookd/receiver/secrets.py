@@ -25,7 +25,7 @@ class Keyring:
 
 
 def read_keyring(directory: Path, catalogue: Catalogue) -> Keyring:
-    """Read the secrets of every app; raises ConfigError with the problems of all files."""
+    """Read the secrets of every app. Raises ConfigError with the problems of all files."""
     problems: list[Problem] = []
     keyring = Keyring({app.name: read_secrets(secret_file(directory, app.name), problems) for app in catalogue.apps})
     if problems:

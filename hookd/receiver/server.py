@@ -24,7 +24,7 @@ from hookd.receiver.status_routes import load_read_access
 
 
 def build(config: Config) -> Flask:
-    """Build the receiver's application; raises ConfigError and OSError."""
+    """Build the receiver's application. Raises ConfigError and OSError."""
     keyring = read_keyring(config.settings.receiver.secrets, config.catalogue)
     store = _store(config, "receiver")
     receiver = Receiver(config, keyring, store, RefusalLog(store.connection))

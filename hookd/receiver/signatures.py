@@ -27,7 +27,7 @@ class Verifier:
             mac.update(piece)
 
     def accepts(self, digest: bytes | None) -> bool:
-        """Return True if the digest matches one of the secrets; compares all of them in constant time."""
+        """Return True if the digest matches one of the secrets. Compares all of them in constant time."""
         matches = [_matches(mac, digest or b"") for mac in self._macs]
         return self._is_known and digest is not None and any(matches)
 

@@ -1,4 +1,4 @@
-"""Reads a request's body and checks its signature; unsigned bytes are never parsed."""
+"""Reads a request's body and checks its signature. Unsigned bytes are never parsed."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class SignedBody:
-    """A body with a valid signature; the caller closes it."""
+    """A body with a valid signature. The caller closes it."""
 
     app: App
     body: IO[bytes]
@@ -70,7 +70,7 @@ def signed_body(request: Request, claim: Claim, max_bytes: int) -> SignedBody:
 
 
 def payload_of(request: Request, raw: IO[bytes]) -> bytes:
-    """Return the JSON of a verified body; raises Refusal for other content types."""
+    """Return the JSON of a verified body. Raises Refusal for other content types."""
     if request.mimetype == JSON:
         return raw.read()
     if request.mimetype == FORM:
@@ -88,7 +88,7 @@ def _length(request: Request, max_bytes: int) -> int:
 
 
 def _update_with_form(verifier: Verifier, raw: IO[bytes]) -> bool:
-    """Add a form's decoded payload to the verifier; returns False for a form that no sender sends."""
+    """Add a form's decoded payload to the verifier. Returns False for a form that no sender sends."""
     try:
         for piece in form_pieces(raw):
             verifier.update(piece)
@@ -98,7 +98,7 @@ def _update_with_form(verifier: Verifier, raw: IO[bytes]) -> bool:
 
 
 def _bad_signature(request: Request, claim: Claim, *, has_digest: bool, is_signable: bool) -> BadSignature:
-    """Name the failed check for the operator; the caller's answer is always the same."""
+    """Name the failed check for the operator. The caller's answer is always the same."""
     app, sender, header = claim.app, claim.sender, claim.sender.signature
     if app is None:
         return BadSignature(SignatureCheck.APP, f"no app is called {ascii(claim.name)[:80]}")
@@ -130,7 +130,7 @@ def max_seconds(length: int) -> float:
 def read_body(
     stream: IO[bytes], length: int, on_piece: Callable[[bytes], None], sock: _Socket | None
 ) -> "SpooledTemporaryFile[bytes]":
-    """Read `length` bytes and return them; calls `on_piece` with each piece.
+    """Read `length` bytes and return them. Calls `on_piece` with each piece.
 
     Raises Refusal if the client stops early, is silent for 5 s, or sends fewer than 256 KiB/s after the first 10 s.
     """
@@ -180,7 +180,7 @@ def form_pieces(body: IO[bytes]) -> Iterator[bytes]:
 
 
 def form_value(body: IO[bytes]) -> bytes:
-    """Return the decoded `payload` of a verified form; raises Refusal."""
+    """Return the decoded `payload` of a verified form. Raises Refusal."""
     return b"".join(form_pieces(body))
 
 

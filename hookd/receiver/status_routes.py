@@ -51,7 +51,7 @@ class ReadAccess:
 
 
 def load_read_access(config: Config) -> ReadAccess:
-    """Read the access rule; raises OSError if the token's file cannot be read."""
+    """Read the access rule. Raises OSError if the token's file cannot be read."""
     settings = config.settings.receiver
     file = systemd_credential("token") or settings.token_file
     token = file.read_bytes().strip() if file else b""
@@ -59,7 +59,7 @@ def load_read_access(config: Config) -> ReadAccess:
 
 
 def status_url(config: Config, deployment_id: str) -> str:
-    """Return a deployment's status URL; only a path without `receiver.public_url`."""
+    """Return a deployment's status URL. Only a path without `receiver.public_url`."""
     return f"{(config.settings.receiver.public_url or '').rstrip('/')}/deployments/{deployment_id}"
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hookd.model.app import App
 from hookd.receiver.errors import Refusal
-from hookd.receiver.push_event import Ignored, Push, PushDetails, classify_event
+from hookd.receiver.push_event import Ignored, Push, classify_event
 
 APP = App.model_validate(
     {
@@ -36,7 +36,7 @@ def judged(**changes: Any) -> Push | Ignored:
 
 def push(commit: str = NEW, repository: str = "acme/shop") -> Push:
     """Return the push of such an event."""
-    return Push(PushDetails(repository, "refs/heads/main", commit))
+    return Push(repository, "refs/heads/main", commit)
 
 
 def refused(payload: bytes, event: str = "push") -> str:
@@ -93,8 +93,8 @@ def test_keys_that_nobody_needs_are_passed_over() -> None:
 )
 def test_what_does_not_concern_the_app_is_ignored(changes: dict[str, Any], reason: str) -> None:
     event = {**EVENT, **changes}
-    details = PushDetails(event["repository"]["full_name"], event["ref"], event["after"])
-    assert judged(**changes) == Ignored(reason, details=details)
+    push = Push(event["repository"]["full_name"], event["ref"], event["after"])
+    assert judged(**changes) == Ignored(reason, push=push)
 
 
 def test_another_repository_is_told_before_the_branch_is_looked_at() -> None:
