@@ -17,7 +17,9 @@ from rich.markup import escape
 from hookd.config import DEFAULT, INSTALLED, Config, ConfigError, config_path, load
 from hookd.credentials import PasswordUnreadable, cli_user
 from hookd.model.app import App, Catalogue
+from hookd.model.app_status import AppStatus
 from hookd.model.text import printable
+from hookd.queue.app_status import AppStatusStore
 from hookd.queue.client import cli_client
 from hookd.queue.deployments import Contention, DeploymentStore
 
@@ -146,6 +148,10 @@ def open_store(config: Config, *, reads: bool = True) -> DeploymentStore:
     """Connect to Redis as the operator. Commands that only read may use the status user."""
     user = cli_user(config, reads=reads)
     return DeploymentStore(cli_client(config.settings.redis.url, user), keep_seconds=config.settings.history_seconds)
+
+
+def read_status(store: DeploymentStore, app: App) -> AppStatus:
+    return AppStatusStore(store.connection).read(app.name)
 
 
 def find_app(catalogue: Catalogue, name: str) -> App:

@@ -63,7 +63,7 @@ def rollback(config: Config, app: str, commit: str | None, wait: bool, json_outp
 def unpin(config: Config, app: str, wait: bool, json_output: bool) -> None:
     """Follow the branch again after a rollback or a chosen commit."""
     known = common.find_app(config.catalogue, app)
-    if not json_output and not common.open_store(config).view(known.name).pinned_commit:
+    if not json_output and not common.read_status(common.open_store(config), known).pinned_commit:
         common.print_markup(f"{known.name} is not pinned, so this is an update")
     _check_and_request(config, app, Trigger.UNPIN, None, wait=wait, json_output=json_output)
 

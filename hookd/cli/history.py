@@ -59,7 +59,7 @@ def _show_decisions(config: Config, app: App, count: int, *, json_output: bool) 
     if json_output:
         click.echo(json.dumps({**app_json(config, app, store), "decisions": _decisions_json(found)}, indent=2))
         return
-    print_status(config, app, store.view(app.name))
+    print_status(config, app, common.read_status(store, app))
     _print_decisions(found, "no decision yet")
 
 

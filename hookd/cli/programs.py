@@ -182,7 +182,7 @@ def _send(config: Config, app: App, secret: Secret, update: send_module.RefUpdat
 
 def _test_update(config: Config, app: App) -> send_module.RefUpdate:
     """Return a push to the known head, else to a random commit: the worker fetches the real head."""
-    head = common.open_store(config).view(app.name).head
+    head = common.read_status(common.open_store(config), app).head
     return send_module.RefUpdate("0" * 40, head or secrets.token_hex(20), app.ref)
 
 

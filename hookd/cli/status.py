@@ -41,7 +41,7 @@ def status(config: Config, app: str | None, json_output: bool) -> None:
         shown = [_status_json(config, one, store) for one in apps]
         click.echo(json.dumps(shown[0] if app else shown, indent=2))
     elif app:
-        print_status(config, apps[0], store.view(app), units := _unit_states(apps[0]))
+        print_status(config, apps[0], common.read_status(store, apps[0]), units := _unit_states(apps[0]))
         for deployment in store.history(app, MAX_DEPLOYMENTS):
             common.print_markup(f"{_heading(deployment)}\n  {format_ending(deployment)}")
         for unit in units[0]:
@@ -62,7 +62,7 @@ def app_json(config: Config, app: App, store: DeploymentStore) -> dict[str, Any]
     """Return an app's status and freeze for scripts."""
     freeze = active_freeze(config, app)
     frozen = freeze.model_dump(mode="json") if freeze else None
-    return {**store.view(app.name).model_dump(mode="json"), "frozen": frozen}
+    return {**common.read_status(store, app).model_dump(mode="json"), "frozen": frozen}
 
 
 def active_freeze(config: Config, app: App) -> Freeze | None:
@@ -79,7 +79,7 @@ def _unit_states(app: App) -> tuple[list[str], bool]:
 
 
 def _print_summary(config: Config, app: App, store: DeploymentStore) -> None:
-    view, last = store.view(app.name), store.history(app.name, 1)
+    view, last = common.read_status(store, app), store.history(app.name, 1)
     common.print_markup(f"[bold]{app.name}[/]  {_versions(view, is_stopped=_unit_states(app)[1])}")
     common.print_markup(f"  {_ago(last[0].created_at)}: {format_ending(last[0])}" if last else "  no deployment yet")
     _print_blocks(config, app, view)

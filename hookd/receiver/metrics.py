@@ -17,6 +17,7 @@ from hookd import freezes
 from hookd.config import Config
 from hookd.model.app_status import AppStatus
 from hookd.model.ids import app_of, requested_at
+from hookd.queue.app_status import AppStatusStore
 from hookd.queue.counters import NO_APP, Counters, read_counters
 from hookd.queue.deployments import DeploymentStore
 
@@ -44,7 +45,8 @@ class AppMetrics(Collector):
         names = [app.name for app in self._config.catalogue.apps]
         now = datetime.now(UTC)
         *counters, unknown = read_counters(self._store.connection, [*names, NO_APP])
-        rows = zip(names, counters, self._store.views(names), self._store.waiting_ids(names), strict=True)
+        statuses = AppStatusStore(self._store.connection).read_all(names)
+        rows = zip(names, counters, statuses, self._store.waiting_ids(names), strict=True)
         apps = [
             AppSnapshot(name, counted, status, _queued_seconds(name, waiting, now), self._is_frozen(name, now))
             for name, counted, status, waiting in rows

@@ -20,6 +20,7 @@ from hookd.model.app import App
 from hookd.model.app_status import AppStatus
 from hookd.model.deployment import Deployment
 from hookd.model.ids import is_deployment
+from hookd.queue.app_status import AppStatusStore
 from hookd.queue.codec import NoSuchDeployment
 from hookd.queue.decision_log import read_newest
 from hookd.queue.deployments import DeploymentStore
@@ -113,13 +114,13 @@ class _Pages:
 
     def apps(self) -> Response:
         apps = self._config.catalogue.apps
-        statuses = self._store.views(app.name for app in apps)
+        statuses = AppStatusStore(self._store.connection).read_all(app.name for app in apps)
         return jsonify(apps=[self._app_json(app, status) for app, status in zip(apps, statuses, strict=True)])
 
     def app(self, name: str) -> Response:
         app = self._find_app(name)
         recent = self._store.history(app.name, MAX_DEPLOYMENTS)
-        shown = self._app_json(app, self._store.view(app.name))
+        shown = self._app_json(app, AppStatusStore(self._store.connection).read(app.name))
         return jsonify(**shown, deployments=[self._deployment_json(deployment) for deployment in recent])
 
     def decisions(self, name: str) -> Response:

@@ -96,8 +96,8 @@ def _decide(server: Server, wanted: AdoptOptions, shown: Adoption | None = None)
         plan = full_plan(adoption, server.host)
         installer = Installer(server.manifest, layout.app_scope(adoption.name), print_line)
         installer.check(plan)
-        changes = (*installer.preview(plan), *(f"+ {line}" for line in shared_file_changes(adoption)))
-        for line in describe_plan(facts, adoption, changes):
+        changes = (*installer.differences(plan), *shared_file_changes(adoption))
+        for line in describe_plan(facts, adoption, tuple(f"+ {change}" for change in changes)):
             print_line(line)
     elif adoption != shown:
         raise Refused([f"{wanted.root} changed after the plan was shown"], hint="repeat the command")
