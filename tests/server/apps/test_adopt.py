@@ -102,7 +102,7 @@ def test_pushes_deploy_it_until_it_is_removed_and_gets_its_old_process_back(shop
     shop.machine.wait_until(lambda: shop.page() == "v2", what="the app after a reboot")
     again = shop.adopt()
     assert again.returncode == 2
-    assert "taken over already" in again.stderr
+    assert "is adopted already" in again.stderr
     with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
         shop.hookd("app", "remove", "shop", "--yes")
     assert not crowd.failures, crowd.failures[:5]

@@ -54,7 +54,7 @@ def test_commits_that_do_not_matter_are_passed_over_until_one_comes_that_does(
     view = AppStatusStore(site.records.connection).read("row")
     assert view.head == notes[1].commit, "a head that is passed over is seen all the same"
     assert (view.skipped_commit, view.lag) == (view.head, None)
-    assert f"head {str(view.head)[:12]} (changes none of the app's paths)" in hookd(site, "status", "row").stdout
+    assert f"head {str(view.head)[:12]} (skipped, it changes none of the app's paths)" in hookd(site, "status", "row").stdout
     matters = site.ship("row", app_files(f"{serving} and two"))
     assert (matters.status, matters.previous_commit) == (Status.SUCCEEDED, base)
     assert site.serving("row") == f"{serving} and two"
