@@ -102,7 +102,7 @@ def test_removal_restores_the_old_process(shop: ByHand) -> None:
     shop.machine.wait_until(lambda: shop.page() == "v2", what="the app after a reboot")
     again = shop.adopt()
     assert again.returncode == 2
-    assert "taken over already" in again.stderr
+    assert "is adopted already" in again.stderr
     with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
         shop.hookd("app", "remove", "shop", "--yes")
     assert not crowd.failures, crowd.failures[:5]
