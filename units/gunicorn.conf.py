@@ -1,14 +1,11 @@
-"""Configuration for the gunicorn of an app that hookd deploys: a worker answers users only after it passed a check.
+"""Configuration of an app's gunicorn: a worker takes requests only after its own health check.
 
 Use it with `gunicorn --config .../gunicorn.conf.py wsgi:app`. gunicorn listens before its workers have loaded the app,
-and two releases that share a socket both take requests from it. So each first worker asks its own app for the health
-page, in the process, before it takes a single request. When the answer is wrong the worker ends, gunicorn ends, and
-no user has seen the release. A worker that dies of the question is replaced by one that is asked, too. Once a worker
-has passed, those that are started later in place of one that ended are not asked: a database that is away for a minute
-must not end a site that serves.
+and two releases on one socket both take requests. So each first worker requests the health page from its own app, in
+the process. After a bad answer gunicorn ends, and no user has seen the release. Workers that replace an ended one later
+skip the check, because a database outage of a minute must not end a serving site.
 """
 
-import io
 import mmap
 import os
 import select
@@ -18,60 +15,58 @@ import time
 import traceback
 from pathlib import Path
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 from gunicorn.systemd import sd_notify
 
-# What the health page is, and what it must answer: the same as in the app's [health] table.
+# The app's [health] table.
 HEALTH_PATH = os.environ.get("HOOKD_HEALTH_PATH", "")
 HEALTH_STATUS = os.environ.get("HOOKD_HEALTH_STATUS", "200")
 HEALTH_HOST = os.environ.get("HOOKD_HEALTH_HOST", "localhost")
 HEALTH_SECONDS = int(os.environ.get("HOOKD_HEALTH_SECONDS", "20"))
-# The socket on which only the deployer asks, if there is one; a release that is refused says so there.
+# The private socket for hookd's health checks, if there is one. A bad release reports its status there.
 HEALTH_SOCKET = os.environ.get("HOOKD_HEALTH_SOCKET", "")
-# How often and how long: the deployer believes three equal answers.
-TELL_TIMES, TELL_SECONDS = 3, 5
+# hookd needs three equal answers.
+REPORT_TIMES, REPORT_SECONDS = 3, 5
 
-# One byte that all workers of this server share: set when the first of them has passed.
+# Shared by all workers: 1 after the first passed check.
 _passed = mmap.mmap(-1, 1)
 
-# No socket that any process of the same user could use to stop or change this server.
+# Any process of the same user could stop the server through it.
 control_socket_disable = True
-# A request that is being worked on when the service stops has this long to end; the unit must wait longer.
+# Seconds for running requests at a stop. The unit must wait longer.
 graceful_timeout = 30
 
 
 def when_ready(server: Any) -> None:
-    """Say which release runs here, which nobody can see from outside; and leave sockets of the process manager alone.
-
-    Without the latter gunicorn deletes the path of such a socket.
-    """
+    """Publish the release's path, and keep gunicorn from deleting the path of an inherited socket."""
     sd_notify(f"STATUS=release {Path.cwd()}", server.log)
     if not HEALTH_PATH:
-        server.log.warning("HOOKD_HEALTH_PATH is not set: workers take requests without having been asked")
+        server.log.warning("HOOKD_HEALTH_PATH is not set: workers take requests without a health check")
     server.systemd = server.systemd or any(bind.startswith("fd://") for bind in server.cfg.bind)
 
 
 def post_worker_init(worker: Any) -> None:
-    """Ask the app for its health page before this worker takes requests; an exception here ends gunicorn."""
+    """Check this worker's health before it takes requests. An exception here ends gunicorn."""
     if not HEALTH_PATH or (_passed[0] and worker.age > worker.cfg.workers):
         return
-    status = _ask_in_time(worker.wsgi)
+    status = _check_in_time(worker.wsgi)
     if status == HEALTH_STATUS:
         _passed[0] = 1
         worker.log.info("%s answered %s: this worker takes requests", HEALTH_PATH, status)
         return
-    _tell_the_deployer(worker, status)
+    _report_refusal(worker, status)
     raise RuntimeError(f"{HEALTH_PATH} answered {status}, not {HEALTH_STATUS}: this release takes no requests")
 
 
-def _ask_in_time(wsgi: Any) -> str:
-    """Ask, and give up after HEALTH_SECONDS; a page that raises or hangs counts as one that answers 500 or 504."""
-    previous = signal.signal(signal.SIGALRM, _too_slow)
-    # Once more each second, for an app that swallows the first.
+def _check_in_time(wsgi: Any) -> str:
+    """Return the page's status: 500 if it raises, 504 if it takes longer than HEALTH_SECONDS."""
+    previous = signal.signal(signal.SIGALRM, _raise_timeout)
+    # Again each second, because an app may swallow the exception.
     signal.setitimer(signal.ITIMER_REAL, HEALTH_SECONDS, 1)
     try:
-        return _ask(wsgi)
-    except TooSlow:
+        return _request_status(wsgi)
+    except HealthTimeout:
         return "504"
     except (Exception, SystemExit):
         traceback.print_exc()
@@ -81,21 +76,21 @@ def _ask_in_time(wsgi: Any) -> str:
         signal.signal(signal.SIGALRM, previous)
 
 
-class TooSlow(BaseException):
-    """The health page gave no answer in time; no Exception, since apps catch those and answer or try again."""
+class HealthTimeout(BaseException):
+    """The health page took too long. Not an Exception, because apps catch those."""
 
 
-def _too_slow(_signal: int, _frame: Any) -> None:
-    raise TooSlow
+def _raise_timeout(_signal: int, _frame: Any) -> None:
+    raise HealthTimeout
 
 
-def _tell_the_deployer(worker: Any, status: str) -> None:
-    """Pass the app's answer on to whoever asks on the deployer's own socket, so that it need not wait for silence."""
+def _report_refusal(worker: Any, status: str) -> None:
+    """Answer hookd's health checks with the app's status, so that hookd need not wait for a timeout."""
     for listener in worker.sockets:
         if listener.getsockname() != HEALTH_SOCKET:
             continue
-        end = time.monotonic() + TELL_SECONDS
-        for _ in range(TELL_TIMES):
+        end = time.monotonic() + REPORT_SECONDS
+        for _ in range(REPORT_TIMES):
             if select.select([listener.sock], [], [], max(0.0, end - time.monotonic()))[0]:
                 connection, _address = listener.sock.accept()
                 with connection:
@@ -104,15 +99,15 @@ def _tell_the_deployer(worker: Any, status: str) -> None:
                     connection.sendall(f"HTTP/1.0 {status} refused\r\nContent-Length: 0\r\n\r\n".encode())
 
 
-def _ask(wsgi: Any) -> str:
-    """Call the WSGI app once, as gunicorn would, and return the three digits of its status."""
+def _request_status(wsgi: Any) -> str:
+    """Call the WSGI app as gunicorn does, and return its status."""
     answer: list[str] = []
 
     def start_response(status: str, headers: Any, exc_info: Any = None) -> Any:
         answer.append(status)
         return lambda data: None
 
-    body = wsgi(_question(), start_response)
+    body = wsgi(_environ(), start_response)
     try:
         for _ in body:
             pass
@@ -122,27 +117,21 @@ def _ask(wsgi: Any) -> str:
     return answer[-1].split(" ", 1)[0] if answer else "nothing"
 
 
-def _question() -> dict[str, Any]:
-    """The health page as WSGI asks for it."""
+def _environ() -> dict[str, Any]:
     path, _, query = HEALTH_PATH.partition("?")
-    return {
-        "REQUEST_METHOD": "GET",
+    environ: dict[str, Any] = {
         "SCRIPT_NAME": "",
         "PATH_INFO": path,
         "QUERY_STRING": query,
         "RAW_URI": HEALTH_PATH,
         "SERVER_NAME": "localhost",
-        "SERVER_PORT": "80",
         "SERVER_PROTOCOL": "HTTP/1.1",
         "SERVER_SOFTWARE": "hookd-health",
         "REMOTE_ADDR": "127.0.0.1",
         "HTTP_HOST": HEALTH_HOST,
         "HTTP_USER_AGENT": "hookd-health",
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "http",
-        "wsgi.input": io.BytesIO(),
         "wsgi.errors": sys.stderr,
-        "wsgi.multithread": False,
         "wsgi.multiprocess": True,
-        "wsgi.run_once": False,
     }
+    setup_testing_defaults(environ)  # The keys that PEP 3333 demands besides.
+    return environ

@@ -124,7 +124,7 @@ def _takes_lock(task: Task, held: ExitStack) -> bool:
 def _recover(task: Task) -> None:
     """Finish what a killed deployment left open; where that fails, the good release is started all the same."""
     try:
-        recover_interrupted(task, task.journal.state())
+        recover_interrupted(task)
     except DeployError as error:
         _log_error(task, error)
 

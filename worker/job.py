@@ -13,7 +13,6 @@ from typing import Final
 
 from redis.exceptions import RedisError
 from rq import get_current_job
-from rq.timeouts import JobTimeoutException
 
 from hookd import freezes
 from hookd.config import Config, ConfigError, config_path, load
@@ -236,10 +235,10 @@ def _outcome(context: JobContext, record: Deployment) -> Ending:
         recorder = Recorder(record, context.impatient, logfile)
         ending = _ending_of(context, app, recorder, environment)
         ending = replace(ending, cause=recorder.clean(ending.cause) if ending.cause else None)
-        if recorder.head is not None:
-            publish_standing(context, app, recorder.head, ending.cause)
+        if ending.head is not None:
+            publish_standing(context, app, ending.head, ending.cause)
         recorder.line(f"{ending.status}: {ending.cause or app.name + ' serves the new release'}")
-        recorder.decided(app.ref, ending.verdict, *_why(ending, recorder.deployment))
+        recorder.decided(app.ref, ending.verdict, *_why(ending, recorder.deployment), head=ending.head)
         if ending.hint:
             recorder.line(f"next: {render_hint(ending.hint, app.name, record.id)}")
         return ending
@@ -265,19 +264,10 @@ def _masks(app: App, environment: Mapping[str, str]) -> Redaction:
 
 
 def _ending_of(context: JobContext, app: App, recorder: Recorder, environment: Mapping[str, str]) -> Ending:
-    logs = Hint(HintKind.SHOW_LOG)
     try:
         places = AppPaths(root=app.root, settings=context.config.settings, app=app.name)
         task = Task(app, context.config.settings, places, Journal(places.journal), recorder, environment)
         return run_pipeline(task, context.config.frozen, lambda seen: publish(context, app.name, seen))
-    except DeployError as error:
-        return Ending(error.ending, error.cause, error.hint, verdict=error.verdict)
-    except JobTimeoutException:
-        return Ending(Status.FAILED, f"the deployment took longer than {app.limits.deploy_seconds} s", logs)
-    except OSError as error:
-        event(log, "refused by the system", logging.ERROR, trace=True, deployment=recorder.deployment.id)
-        cause = f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
-        return Ending(Status.FAILED, cause, logs)
     except Exception as error:
         event(log, "hookd failed", logging.ERROR, trace=True, deployment=recorder.deployment.id)
         cause = f"hookd itself failed ({type(error).__name__}); the worker's log says where"

@@ -27,8 +27,7 @@ class Dependencies(Section):
     """The app's virtual environment."""
 
     file: InsidePath | None = Field(
-        None,
-        description="The list of packages. Default: the first of uv.lock, requirements.txt, pyproject.toml.",
+        None, description="The list of packages. Default: the first of uv.lock, requirements.txt, pyproject.toml."
     )
     python: AbsolutePath | None = Field(
         None, description="Python of the virtual environment. Default: the worker's setting."
@@ -36,7 +35,7 @@ class Dependencies(Section):
     allow_build: bool = Field(
         False, description="Let packages without a wheel run their build code as the worker's user."
     )
-    environment: dict[str, str] = Field({}, description="More variables for uv and pip, such as UV_INDEX_URL.")
+    environment: dict[str, str] = Field({}, description="More variables for uv, such as UV_INDEX_URL.")
 
 
 class Build(Section):

@@ -56,7 +56,7 @@ class HintKind(Enum):
     FIX_PERMISSIONS = "fix_permissions", "sudo hookd permissions {app} --fix"
     UNTRACK = "untrack", "git rm -r --cached {argument}, add it to .gitignore, and push", _POINT
     INSTALL_GIT = "install_git", "sudo apt-get install git"
-    INSTALL_UV = "install_uv", "install uv, or commit a requirements.txt"
+    INSTALL_UV = "install_uv", "install uv"
     SET_PYTHON = "set_python", "set dependencies.python to a Python that exists"
     ALLOW_BUILD = "allow_build", "to run the packages' build code as the worker: set dependencies.allow_build = true"
 

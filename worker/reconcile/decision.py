@@ -64,7 +64,7 @@ def _mend(found: Observation, now: datetime) -> Assessment | None:
 
 def _is_in_vain(found: Observation, drift: Drift) -> bool:
     """A service that takes requests is not started again for what that did not change."""
-    return drift.kind == "release" and restart_was_futile(found.history, drift.what)
+    return drift.kind == "release" and restart_was_futile(found.history, drift)
 
 
 def _bring(found: Observation, now: datetime) -> Assessment:

@@ -8,7 +8,8 @@ from functools import partial
 from itertools import takewhile
 from typing import Final
 
-from hookd.model.deployment import REPAIR_STEPS, RETRYABLE_ENDINGS, Deployment, Status, StepName, Trigger
+from hookd.model.deployment import REPAIR_STEPS, RETRYABLE_ENDINGS, Deployment, Status, Trigger
+from worker.service.drift import Drift, is_unrepaired
 
 _FIRST_BACKOFF: Final = timedelta(minutes=3)
 LONGEST_BACKOFF: Final = timedelta(hours=1)
@@ -73,10 +74,9 @@ def repair_retry_at(history: Iterable[Deployment]) -> datetime | None:
     return _next(_row(history, lambda one: any(step.name in REPAIR_STEPS for step in one.steps)))
 
 
-def restart_was_futile(history: Iterable[Deployment], what: str) -> bool:
-    """Tell whether a service was started again because of this, and that changed nothing."""
-    failed = (step for one in history for step in one.steps if step.outcome == "failed")
-    return any(step.name == StepName.COMPARE and step.detail == what for step in failed)
+def restart_was_futile(history: Iterable[Deployment], drift: Drift) -> bool:
+    """Return True if an earlier deployment restarted the service and this drift remained."""
+    return is_unrepaired(drift, (step for one in history for step in one.steps))
 
 
 def _row(history: Iterable[Deployment], counts: Callable[[Deployment], bool]) -> list[Deployment]:

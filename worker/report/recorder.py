@@ -66,14 +66,10 @@ class LogSink(Protocol):
 
 
 class Recorder:
-    """Writes one deployment's steps; `records` should be impatient, and None where nobody reads a record.
-
-    `head` is where the branch stands, once that is known.
-    """
+    """Writes one deployment's steps; `records` should be impatient, and None where nobody reads a record."""
 
     def __init__(self, deployment: Deployment, records: DeploymentStore | None, lines: LogSink) -> None:
         self.deployment = deployment
-        self.head: str | None = None
         self._records = records
         self._log = lines
         self._step = "hookd"
@@ -113,12 +109,10 @@ class Recorder:
         self.deployment = self.deployment.model_copy(update=changes)
         self._publish(lambda record: record.model_copy(update=changes))
 
-    def decided(self, ref: str, verdict: Verdict, why: str, ending: Status | None) -> None:
+    def decided(self, ref: str, verdict: Verdict, why: str, ending: Status | None, *, head: str | None) -> None:
         """Keep for people what was seen and why it ended so, among the app's other decisions."""
         if self._records is not None:
-            record_decision(
-                self._records.connection, self.deployment, verdict, why, ending=ending, ref=ref, head=self.head
-            )
+            record_decision(self._records.connection, self.deployment, verdict, why, ending=ending, ref=ref, head=head)
 
     def _save(self, step: Step) -> None:
         self.deployment = with_step(self.deployment, step)

@@ -1,47 +1,84 @@
-"""Sends one command to circus and prints the answer, as `circusctl` does in a third of its time.
+"""Adapter of circus, the process manager of apps that systemd does not run."""
 
-`circusctl` imports two event loops before it asks, and one deployment asks about eight times.
-"""
+import fcntl
+import hashlib
+import math
+import os
+import time
+from collections.abc import Callable
+from typing import Final
 
-import json
-import sys
-from typing import Any, Final
+from hookd.model.app import App, Limits, Service
+from hookd.model.sudo import Verb
+from worker.context import Task
+from worker.errors import CommandFailed
+from worker.process.run import Command
+from worker.service.circus_client import client_argv
+from worker.service.drift import ServiceState
 
-_ENDED: Final = 3  # circus answered with an error, as circusctl's own status says.
-_SILENT: Final = 1
+# Runs a command and returns the lines that it printed. Raises CommandFailed.
+RunCommand = Callable[[Command], list[str]]
 
-
-def circus_argv(endpoint: str, seconds: int, verb: str, name: str) -> tuple[str, ...]:
-    """Return the argument vector that asks circus at `endpoint` and waits for its answer for some seconds."""
-    return (sys.executable, "-P", "-m", "worker.service.circus", endpoint, str(seconds), verb, name)
-
-
-def main(endpoint: str, seconds: str, verb: str, name: str) -> int:
-    """Print the answer and return the exit status."""
-    answer = _ask(endpoint, int(seconds), {"command": verb, "properties": {"name": name, "waiting": True}})
-    if answer is None:
-        print(f"circus did not answer at {endpoint} within {seconds} s", file=sys.stderr)
-        return _SILENT
-    if answer["status"] == "error":
-        print(f"error: {answer.get('reason')}", file=sys.stderr)
-        return _ENDED
-    print(",".join(map(str, answer["pids"])) if verb == "list" else answer["status"])
-    return 0
+_PATH: Final = "/usr/bin:/bin"
+_ANSWER_SECONDS: Final = 5  # For a question. Starting and stopping may take as long as a step.
+_BUSY_SECONDS: Final = 3.0
+_PAUSE_SECONDS: Final = 0.2
 
 
-def _ask(endpoint: str, seconds: int, message: dict[str, Any]) -> dict[str, Any] | None:
-    """Return circus's answer; None when there was none."""
-    import zmq  # The worker reads the argument vector above and asks nothing itself.
-
-    with zmq.Context() as context, context.socket(zmq.DEALER) as circus:
-        circus.setsockopt(zmq.LINGER, 0)
-        circus.connect(endpoint)
-        circus.send_json({"id": "hookd", **message})
-        if not circus.poll(1000 * seconds):
-            return None
-        answer: dict[str, Any] = json.loads(circus.recv())
-        return answer
+def control_command(service: Service, verb: Verb, name: str, limits: Limits) -> Command:
+    """Start, stop or restart a watcher and wait for it."""
+    return _command(service, limits, math.ceil(limits.step_seconds), verb, name)
 
 
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+def processes_command(service: Service, name: str, limits: Limits) -> Command:
+    """Print the process ids of a watcher."""
+    return _command(service, limits, _ANSWER_SECONDS, "list", name)
+
+
+def status_command(service: Service, name: str, limits: Limits) -> Command:
+    """Print the status of a watcher. Fail if circus does not know it."""
+    return _command(service, limits, _ANSWER_SECONDS, "status", name)
+
+
+def _command(service: Service, limits: Limits, seconds: int, verb: str, name: str) -> Command:
+    argv = client_argv(str(service.endpoint), seconds, verb, name)
+    return Command(argv, limits.step_seconds, limits.silence_seconds, env={"PATH": _PATH})
+
+
+def run_exclusively(task: Task, command: Command) -> None:
+    """Run a command while no other app does: circus refuses commands while it works on one. Raises CommandFailed."""
+    endpoint = hashlib.sha256(str(task.app.service.endpoint).encode()).hexdigest()[:12]
+    lock = task.places.lock.with_name(f"_circus-{endpoint}.lock")  # No app's name begins with an underscore.
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # The wait ends, because the holder runs one command with time limits.
+        _retry_while_busy(task, command)
+    finally:
+        os.close(descriptor)
+
+
+def _retry_while_busy(task: Task, command: Command) -> None:
+    """Repeat a refused command: circus also refuses commands during its own rounds. Repeating does no harm."""
+    end = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            return task.run(command)
+        except CommandFailed:
+            if time.monotonic() >= end:
+                raise
+        time.sleep(_PAUSE_SECONDS)
+
+
+def watcher_state(app: App, name: str, run_command: RunCommand) -> ServiceState:
+    """Return the state of a watcher. A watcher whose process ends again and again has none at times."""
+    if run_command(status_command(app.service, name, app.limits))[-1:] != ["active"]:
+        return ServiceState("inactive")
+    pids = ",".join(run_command(processes_command(app.service, name, app.limits))).split(",")
+    return ServiceState("active", directory=_working_directory(pids[0]))
+
+
+def _working_directory(pid: str) -> str | None:
+    try:
+        return os.readlink(f"/proc/{int(pid)}/cwd")
+    except (OSError, ValueError):
+        return None

@@ -17,7 +17,7 @@ from worker.service.drift import Drift, DriftReport
 A, B = "a" * 40, "b" * 40
 STAMP: dict[str, Any] = {"at": NOW, "deployment": "shop-20260304T050607000-0a1b2c"}
 WELL = DriftReport("shop runs 000001-aaaaaaaaaaaa")
-SICK = DriftReport("shop has failed", (Drift("service", "shop", "shop has failed"),))
+SICK = DriftReport("shop has failed", (Drift("service", "shop", "000001-aaaaaaaaaaaa", "shop has failed"),))
 
 
 def state(**more: Any) -> AppState:
@@ -98,14 +98,14 @@ def test_a_service_that_cannot_be_mended_holds_no_newer_commit_up() -> None:
     assert decide(found(running=SICK, history=MENDED), NOW).verdict is Verdict.QUEUED
 
 
-OLDER = Drift("release", "shop", "shop runs another release than 000001-aaaaaaaaaaaa")
-ELSEWHERE = DriftReport(OLDER.what, (OLDER,))
+OLDER = Drift("release", "shop", "000001-aaaaaaaaaaaa", "shop runs another release than 000001-aaaaaaaaaaaa")
+ELSEWHERE = DriftReport(OLDER.text, (OLDER,))
 
 
-def in_vain(hours: int, what: str = OLDER.what) -> Deployment:
+def in_vain(hours: int, detail: str = OLDER.key) -> Deployment:
     """A deployment that started the service again, and found that this changes nothing."""
     mended = one(Status.FAILED, hours * 60, commit=A, steps=[StepName.REPAIR, StepName.COMPARE])
-    steps = [step.model_copy(update={"outcome": "failed", "detail": what}) for step in mended.steps]
+    steps = [step.model_copy(update={"outcome": "failed", "detail": detail}) for step in mended.steps]
     return mended.model_copy(update={"steps": tuple(steps)})
 
 
@@ -114,7 +114,7 @@ def test_a_service_that_was_started_again_in_vain_is_left_alone_and_that_is_said
     """However long ago: it takes requests, and each restart would disturb them for nothing."""
     ruling = decide(found(head=A, running=ELSEWHERE, history=(in_vain(5),)), NOW)
     assert ruling.verdict is Verdict.WAITING
-    assert ruling.why.startswith(f"{OLDER.what}, also after it was started again")
+    assert ruling.why.startswith(f"{OLDER.text}, also after it was started again")
     later = (one(Status.UNCHANGED, 1, commit=A), in_vain(5))
     assert decide(found(head=A, running=ELSEWHERE, history=later), NOW).verdict is Verdict.WAITING
 
@@ -122,7 +122,7 @@ def test_a_service_that_was_started_again_in_vain_is_left_alone_and_that_is_said
 @pytest.mark.parametrize(
     "seen",
     [
-        found(head=A, running=ELSEWHERE, history=(in_vain(5, "shop runs another release than 000000-bbbbbbbbbbbb"),)),
+        found(head=A, running=ELSEWHERE, history=(in_vain(5, "release shop 000000-bbbbbbbbbbbb"),)),
         found(head=A, running=ELSEWHERE, history=(one(Status.SUCCEEDED, 300, steps=["repair"]),)),
         found(head=A, running=SICK, history=(in_vain(5),)),
         found(running=ELSEWHERE, history=(in_vain(5),)),
