@@ -100,12 +100,12 @@ def _reload_steps(host: Host, files: tuple[File | Link, ...]) -> list[PlanStep]:
     started = ("hookd-redis.service", "hookd.socket", "hookd.service", *workers, *timers)
     steps: list[PlanStep] = [
         Run(DAEMON_RELOAD, "systemd reads the units", after=(unit,)),
-        Run(("systemctl", "try-restart", "hookd-redis.service"), "Redis takes up its files", after=redis_files),
-        Run(("systemctl", "enable", "--now", "--quiet", *started), "they run, now and after a reboot"),
-        Run(RESTART_RECEIVER, "the receiver takes up its files", after=receiver_files),
+        Run(("systemctl", "try-restart", "hookd-redis.service"), "Redis loads its files", after=redis_files),
+        Run(("systemctl", "enable", "--now", "--quiet", *started), "services start now and with the host"),
+        Run(RESTART_RECEIVER, "the receiver loads its files", after=receiver_files),
         Run(
             ("systemctl", "restart", "--no-block", *workers),
-            "workers take up their files when a deployment under way has ended",
+            "workers load their files after a running deployment",
             after=worker_files,
         ),
     ]
@@ -119,8 +119,8 @@ def guard_reload_steps(host: Host) -> list[PlanStep]:
     steps: list[PlanStep] = []
     if host.has_fail2ban:
         reload = ("systemctl", "try-reload-or-restart", "fail2ban.service")
-        steps.append(Run(reload, "fail2ban takes up its files", after=(layout.FAIL2BAN,)))
+        steps.append(Run(reload, "fail2ban loads its files", after=(layout.FAIL2BAN,)))
     if host.loads_apparmor:
         replace = ("apparmor_parser", "--replace", str(layout.APPARMOR))
-        steps.append(Run(replace, "AppArmor takes up the receiver's profile", after=(layout.APPARMOR,)))
+        steps.append(Run(replace, "AppArmor loads the receiver's profile", after=(layout.APPARMOR,)))
     return steps

@@ -258,7 +258,7 @@ def nginx_reload_steps() -> list[PlanStep]:
     """Return the commands that check nginx's files and load them without a dropped connection."""
     return [
         Run(("nginx", "-t", "-q"), "nginx checks its files", after=(layout.NGINX,)),
-        Run(("systemctl", "reload-or-restart", "nginx.service"), "nginx takes them up", after=(layout.NGINX,)),
+        Run(("systemctl", "reload-or-restart", "nginx.service"), "nginx loads them", after=(layout.NGINX,)),
     ]
 
 
