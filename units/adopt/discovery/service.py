@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from hookd.model.systemctl import parse_show
 from units.apps.services import sockets_of
 from units.system.errors import Refused
 from units.system.run import run
@@ -71,9 +72,12 @@ def _find_candidates(root: Path) -> list[dict[str, str]]:
     """Find units that work in a directory or start a program from it. A mere argument does not count."""
     output = run(("systemctl", "show", "*.service", "--property=Id,WorkingDirectory,ExecStart,ActiveState"))
     place = rf"{re.escape(str(root))}(?:/\S*)?"
-    inside = re.compile(rf"^(?:WorkingDirectory=!?{place}$|ExecStart={{ path={place} )", re.MULTILINE)
-    blocks = (block for block in output.split("\n\n") if inside.search(block))
-    units = (dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in blocks)
+    directory, program = re.compile(rf"!?{place}"), re.compile(rf"^{{ path={place} ", re.MULTILINE)
+    units = (
+        unit
+        for unit in parse_show(output.splitlines())
+        if directory.fullmatch(unit.get("WorkingDirectory", "")) or program.search(unit.get("ExecStart", ""))
+    )
     own = (unit for unit in units if not unit["Id"].endswith("-interim.service"))
     return sorted(own, key=lambda unit: unit["Id"])
 
