@@ -48,7 +48,8 @@ class OldService:
 
 def find_service(root: Path, wanted: str | None) -> tuple[str, tuple[str, ...]]:
     """Return the unit to adopt and the directory's other units. Raises Refused unless exactly one unit fits."""
-    candidates = _find_candidates(root)
+    properties = "--property=Id,WorkingDirectory,ExecStart,ActiveState"
+    candidates = units_in(root, run(("systemctl", "show", "*.service", properties)))
     if wanted is not None:
         name = wanted if wanted.endswith(".service") else f"{wanted}.service"
     else:
@@ -68,9 +69,8 @@ def _only_name(root: Path, names: list[str]) -> str:
             raise Refused([f"several running units use {root}: {', '.join(names)}"], hint="name the unit: --unit UNIT")
 
 
-def _find_candidates(root: Path) -> list[dict[str, str]]:
-    """Find units that work in a directory or start a program from it. A mere argument does not count."""
-    output = run(("systemctl", "show", "*.service", "--property=Id,WorkingDirectory,ExecStart,ActiveState"))
+def units_in(root: Path, output: str) -> list[dict[str, str]]:
+    """Return the units that work in a directory or start a program from it. A mere argument does not count."""
     place = rf"{re.escape(str(root))}(?:/\S*)?"
     directory, program = re.compile(rf"!?{place}"), re.compile(rf"^{{ path={place} ", re.MULTILINE)
     units = (
