@@ -61,9 +61,10 @@ def test_each_ending_is_kept_with_what_was_seen_when_it_was_decided(site: Instal
     assert [each.why for each in found] == [
         gone.cause,
         again.cause,
-        f"rolled_back: {bad.cause}",
-        f"succeeded: {str(one.commit)[:12]} serves",
+        bad.cause,
+        f"{str(one.commit)[:12]} serves",
     ]
+    assert [each.ending for each in found] == [None, None, Status.ROLLED_BACK, Status.SUCCEEDED]
     assert (bad.status, found[2].head, found[2].deployed) == (Status.ROLLED_BACK, bad.commit, one.commit)
     assert (found[0].head, found[0].deployed) == (None, None), "nothing was seen"
     shown = hookd(site, "why", "shop").stdout
@@ -95,7 +96,7 @@ def frozen(receiver: Bench) -> Iterator[Freeze]:
 @pytest.mark.threat(44)
 @pytest.mark.promise(8, 33)
 def test_a_person_reads_how_the_app_stands_and_then_what_was_decided(receiver: Bench, frozen: Freeze) -> None:
-    decision_log.append_decision(receiver.redis, decided(Verdict.ENDED, f"succeeded: {OLD[:12]} serves"))
+    decision_log.append_decision(receiver.redis, decided(Verdict.ENDED, f"{OLD[:12]} serves", ending=Status.SUCCEEDED))
     decision_log.append_decision(
         receiver.redis, decided(Verdict.FROZEN, str(frozen), deployment=DEPLOYMENT, head=NEW, minutes=1)
     )
