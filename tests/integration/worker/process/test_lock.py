@@ -21,12 +21,13 @@ from worker.recovery.liveness import hold_liveness_file, is_held, remove_livenes
 HOLDER = """
 import sys, time
 from pathlib import Path
-from worker.process.lock import app_lock, sign_of_life
+from worker.process.lock import app_lock
+from worker.recovery.liveness import hold_liveness_file
 with {how}:
     print("held", flush=True)
     time.sleep(600)
 """
-LOCK, SIGN = 'app_lock(Path(sys.argv[1]), "shop-first", 5)', "sign_of_life(Path(sys.argv[1]))"
+LOCK, SIGN = 'app_lock(Path(sys.argv[1]), "shop-first", 5)', "hold_liveness_file(Path(sys.argv[1]))"
 
 
 @pytest.fixture
