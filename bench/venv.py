@@ -30,7 +30,7 @@ from worker.process.run import run
 from worker.release.venv import VenvCommands, find_python, find_uv
 from worker.report.log_file import LogFile
 from worker.report.recorder import Recorder
-from worker.report.redaction import Redaction
+from worker.report.log_file import Redaction
 
 _WANTED: Final = ("gunicorn", "flask", "sqlalchemy", "requests")
 

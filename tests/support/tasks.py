@@ -19,7 +19,7 @@ from worker.context import Task
 from worker.journal import Journal
 from worker.report.log_file import LogFile
 from worker.report.recorder import Recorder
-from worker.report.redaction import Redaction
+from worker.report.log_file import Redaction
 
 
 def make_app(directory: Path, **over: Any) -> App:

@@ -35,7 +35,6 @@ def find_target(task: Task, state: AppState, checkout: GitMirror) -> Target:
     Raises DeployError when the branch cannot be fetched or what was named is not there.
     """
     head = checkout.fetch_head()
-    task.recorder.head = head
     target = _choose_target(task, state, checkout, head)
     about = checkout.describe(target.commit)
     task.recorder.note(

@@ -1,4 +1,4 @@
-"""The kernel lock that lets one process at a time deploy an app; it cannot go stale and needs neither clock nor Redis."""
+"""The kernel lock that lets one process at a time deploy an app; it cannot go stale, and needs no clock."""
 
 import fcntl
 import os

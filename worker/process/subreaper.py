@@ -1,6 +1,6 @@
 """The subreaper: processes that a program leaves running are found by their parent's id, and killed.
 
-A daemon forks twice, and so leaves its group and its parent. Its new parent is the nearest subreaper above it, prctl(2).
+A daemon forks twice, and so leaves its group and its parent. The nearest subreaper above becomes its parent, prctl(2).
 A process that keeps forking can outrun the search. It ends with the unit's control group when the worker stops.
 """
 

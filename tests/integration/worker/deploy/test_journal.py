@@ -20,7 +20,7 @@ from worker.errors import DeployError, RolledBack, SwitchNotRecorded
 from worker.journal import Journal
 from worker.report.log_file import LogFile
 from worker.report.recorder import Recorder
-from worker.report.redaction import Redaction
+from worker.report.log_file import Redaction
 
 HANDOVERS = {"bg": "blue-green", "one": "restart"}
 APPS: dict[str, dict[str, Any]] = {
