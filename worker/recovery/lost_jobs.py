@@ -80,8 +80,8 @@ def enqueue_again(store: DeploymentStore, deployment_id: str, seconds: int) -> b
             return False
         pipeline.multi()
         pipeline.delete(job)
-        # The id may still stand in line without its job: run twice, the deployment would be replayed.
-        pipeline.lrem(records.queue.key, 0, deployment_id)
+        # A leftover id would run the deployment twice, and so replay it.
+        pipeline.lrem(rq_keys.READY_JOBS, 0, deployment_id)
         pipeline.set(redis_keys.waiting_key(app), deployment_id)
         store.queue.enqueue_deployment(deployment_id, pipeline, timeout=seconds, keep=store.keep_seconds)
         pipeline.execute()

@@ -265,7 +265,7 @@ def test_a_worker_with_a_wrong_password_says_so_and_ends(site: GuardedInstallati
     done = subprocess.run(argv, env=site.environment, capture_output=True, text=True, timeout=60, check=False)
     password.write_text(PASSWORDS["worker"])
     assert done.returncode == 2
-    assert "Redis does not let hookd-worker in" in done.stderr and "another" not in done.stderr
+    assert "Redis rejected the password of hookd-worker" in done.stderr and "another" not in done.stderr
     assert "Traceback" not in done.stderr
     with as_test(site.plain_url) as client:
         client.acl_log_reset()  # It holds the refused log-in.

@@ -123,10 +123,10 @@ def test_a_host_that_kept_two_apps_waiting_is_asked_for_no_third(tmp_path: Path)
             site.add_app(app, repository=url, limits={"git_seconds": 1})
         site.add_app("beside").commit_and_push(app_files("one"))
         site.start_redis()
-        looker = Reconciler(site.config, site.records)
-        assert all(looker.look(app).done for app in site.config.catalogue.apps)
+        reconciler = Reconciler(site.config, site.records)
+        assert all(reconciler.reconcile(app).done for app in site.config.catalogue.apps)
         said = [decided(site, app)[0] for app in ("one", "two", "three")]
         assert {one.verdict for one in said} == {Verdict.UNREACHABLE}
         told = [one.why for one in said if "is not asked" in one.why]
-        assert told == [f"{url} is not asked: its host has just kept two other apps waiting"]
+        assert told == [f"{url} is not asked: its host did not answer for two other apps"]
         assert decided(site, "beside")[0].head is not None

@@ -52,7 +52,7 @@ def look_at(site: Installation, app: str) -> Decision:
     found = site.config.catalogue.get(app)
     assert found is not None
     with patch.dict(os.environ, HOOKD_CONFIG=str(site.config_path)):
-        Reconciler(site.config, site.records).look(found)
+        Reconciler(site.config, site.records).reconcile(found)
     return decided(site, app)[0]
 
 

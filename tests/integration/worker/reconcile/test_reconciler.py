@@ -132,9 +132,9 @@ def test_an_app_that_is_not_due_is_not_asked_and_one_that_redis_forgot_is(site: 
     before = redis.hgetall(polled_key(app))
     assert look(site, app).returncode == 0
     assert redis.hgetall(polled_key(app)) == before
-    redis.hset(polled_key(app), "life", "another")
+    redis.hset(polled_key(app), "run_id", "another")
     assert look(site, app).returncode == 0
-    assert redis.hget(polled_key(app), "life") == before[b"life"]
+    assert redis.hget(polled_key(app), "run_id") == before[b"run_id"]
 
 
 @pytest.mark.threat(40)
@@ -172,7 +172,7 @@ def test_a_look_whose_decision_cannot_be_kept_has_looked_all_the_same(site: Inst
     site.repositories[app].commit_and_push(app_files("one"))
     site.records.connection.xadd(decisions_key(app), {"decision": "{}"}, id=last)
     done = look(site, "--now", app)
-    assert (done.returncode, "decision not kept" in done.stderr) == (0, True), done.stderr
+    assert (done.returncode, "decision not recorded" in done.stderr) == (0, True), done.stderr
     assert site.records.connection.exists(polled_key(app))
 
 
@@ -194,10 +194,10 @@ def test_an_app_whose_push_no_worker_takes_is_behind_its_head_and_that_is_said(
     found = site.config.catalogue.get(app)
     assert found is not None
     before = decided(site, app)
-    assert Reconciler(site.config, site.records).look(found).done is done
+    assert Reconciler(site.config, site.records).reconcile(found).done is done
     late = behind(site, app)
     assert late.verdict is Verdict.QUEUED
-    assert late.why == f"{waits.id}, asked for at {waits.created_at:%Y-%m-%d %H:%M} UTC, waits for a worker"
+    assert late.why == f"{waits.id}, requested at {waits.created_at:%Y-%m-%d %H:%M} UTC, waits for a worker"
     assert decided(site, app) == before, "what was asked for before is no decision of this look"
     site.records.connection.delete(waiting_key(app))
 
@@ -221,6 +221,6 @@ def test_a_look_does_not_undo_what_a_deployment_told_meanwhile(
     site.repositories[app].commit_and_push(app_files("two"))
     found = site.config.catalogue.get(app)
     assert found is not None
-    Reconciler(site.config, site.records).look(found)
+    Reconciler(site.config, site.records).reconcile(found)
     assert behind(site, app) == told
     assert [bad.cause for bad in site.records.view(app).quarantined] == ["it hangs"]

@@ -197,7 +197,7 @@ def test_a_deployment_that_died_after_its_release_was_found_well_has_succeeded(
     hookd.start_worker()
     record = hookd.wait_for_ending(deployment_id, SOON)
     assert record.status is Status.SUCCEEDED
-    assert record.cause == f"the worker died while it ran, after {release} was found well"
+    assert record.cause == f"the worker died while it ran, after the health check of {release}"
     wait_for(lambda: hookd.records.history("shop", 1)[0].trigger is Trigger.RECONCILE, what="the one that settles it")
 
 
