@@ -28,9 +28,8 @@ from worker.context import Task
 from worker.journal import Journal
 from worker.process.run import run
 from worker.release.venv import VenvCommands, find_python, find_uv
-from worker.report.log_file import LogFile
+from worker.report.log_file import LogFile, Redaction
 from worker.report.recorder import Recorder
-from worker.report.log_file import Redaction
 
 _WANTED: Final = ("gunicorn", "flask", "sqlalchemy", "requests")
 

@@ -18,9 +18,8 @@ from worker.context import Task
 from worker.deploy.pipeline import deploy
 from worker.errors import DeployError, RolledBack, SwitchNotRecorded
 from worker.journal import Journal
-from worker.report.log_file import LogFile
+from worker.report.log_file import LogFile, Redaction
 from worker.report.recorder import Recorder
-from worker.report.log_file import Redaction
 
 HANDOVERS = {"bg": "blue-green", "one": "restart"}
 APPS: dict[str, dict[str, Any]] = {

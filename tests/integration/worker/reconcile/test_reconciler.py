@@ -153,7 +153,7 @@ def test_another_app_s_broken_file_holds_nobody_up(site: Installation) -> None:
 def test_a_redis_that_is_away_is_said(site: Installation, tmp_path: Path) -> None:
     config = tmp_path / "hookd.toml"
     config.write_text(site.config_path.read_text().replace(site.redis_url, f"unix://{tmp_path}/redis.sock"))
-    hasty = "import sys; from worker import reconcile; reconcile._REDIS_SECONDS = 0.6; sys.exit(reconcile.main([]))"
+    hasty = "from worker.reconcile import __main__ as program; program._REDIS_SECONDS = 0.6; exit(program.main([]))"
     done = subprocess.run(
         python("-c", hasty),
         env={**site.environment, "HOOKD_CONFIG": str(config)},
