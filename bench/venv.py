@@ -26,7 +26,8 @@ from hookd.model.settings import Settings
 from hookd.queue.deployments import DeploymentStore
 from worker.context import Task
 from worker.journal import Journal
-from worker.process.run import run
+from worker.process.run import Command, run
+from worker.release.requirements import Requirements
 from worker.release.venv import VenvCommands, find_python, find_uv
 from worker.report.log_file import LogFile, Redaction
 from worker.report.recorder import Recorder
@@ -36,9 +37,9 @@ _WANTED: Final = ("gunicorn", "flask", "sqlalchemy", "requests")
 
 @dataclass(frozen=True)
 class Way:
-    """One way to build the environment: with which tool, from an empty or a filled cache, with which variables."""
+    """One way to build the environment; without `uv`, by Python's own venv and pip."""
 
-    tool: Path | None
+    uv: Path | None
     cold: bool
     extra: Mapping[str, str]
 
@@ -53,8 +54,6 @@ def main() -> None:
         directory = Path(name)
         task = _task(directory)
         uv = find_uv(task)
-        if uv is None:
-            raise SystemExit("uv is missing: pip install uv")
         file = _locked(directory, uv, task, wanted)
         ways = {label: way for label, way in _ways(uv).items() if way.cold or not given.once}
         seconds: dict[str, list[float]] = {label: [] for label in ways}
@@ -124,11 +123,27 @@ def _build(task: Task, way: Way, file: Path, venv: Path) -> float:
         env |= {"UV_CACHE_DIR": str(empty), "PIP_CACHE_DIR": str(empty)}
     venv.parent.mkdir(parents=True, exist_ok=True)
     os.sync()  # What the round before has written is not this one's to wait for.
-    install = VenvCommands(way.tool, find_python(task), venv, file.parent, task.app.limits, env)
+    commands = _uv_commands(way.uv, task, file, venv, env) if way.uv else _pip_commands(task, file, venv, env)
     started = time.monotonic()
-    for command in (install.create(), install.requirements(file, hashed=True)):
+    for command in commands:
         run(command, task.recorder.line)
     return time.monotonic() - started
+
+
+def _uv_commands(uv: Path, task: Task, file: Path, venv: Path, env: Mapping[str, str]) -> list[Command]:
+    commands = VenvCommands(uv, find_python(task), venv, file.parent, task.app.limits, env)
+    install = commands.install(Requirements("hashed", file, ()))
+    return [commands.create(), *([install] if install else [])]
+
+
+def _pip_commands(task: Task, file: Path, venv: Path, env: Mapping[str, str]) -> list[Command]:
+    """Do the same with Python's own venv and pip."""
+    limits = task.app.limits
+    pip = (str(venv / "bin" / "python"), "-m", "pip", "install", "--no-input", "--only-binary", ":all:")
+    both = ((str(find_python(task)), "-m", "venv", "--", str(venv)), (*pip, "--require-hashes", "-r", str(file)))
+    outer = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+    variables = {**outer, **env, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    return [Command(argv, limits.step_seconds, limits.silence_seconds, file.parent, variables) for argv in both]
 
 
 def _table(seconds: dict[str, list[float]]) -> str:

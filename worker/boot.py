@@ -116,7 +116,7 @@ def _takes_lock(task: Task, held: ExitStack) -> bool:
 def _recover(task: Task) -> None:
     """Recover an interrupted deployment; the good release is started even if that fails."""
     try:
-        recover_interrupted(task, task.journal.state())
+        recover_interrupted(task)
     except DeployError as error:
         _log_error(task, error)
 

@@ -1,4 +1,4 @@
-"""What every step is given: the app, where its things live on disk, and how to run a program for it."""
+"""The values that the steps of a deployment share, and the variables of the programs that they run."""
 
 import os
 import re
@@ -24,15 +24,20 @@ from worker.journal import Journal
 from worker.process.run import Command, run
 from worker.report.recorder import Recorder
 
-# Host settings that package tools need to reach their index: certificates, proxies, the index itself.
+# Variables of the host that package tools need: certificates, proxies and the package index.
 _HOST_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY")
-_HOST_PREFIXES: Final = ("UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX", "UV_FIND_LINKS", "UV_OFFLINE", "PIP_")
+_HOST_PREFIXES: Final = ("UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX", "UV_FIND_LINKS", "UV_OFFLINE")
 SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+_ENV_FILE: Final = re.compile(r"(?:^|/)\.env[^/]*$|\.env$")
 
 
 @dataclass(frozen=True)
 class Task:
-    """One deployment under way."""
+    """One deployment in progress.
+
+    The fields never change. `journal` and `recorder` refer to state that does change: the app's journal, and the record
+    and the log of this deployment.
+    """
 
     app: App
     settings: Settings
@@ -43,37 +48,37 @@ class Task:
 
     @property
     def deployment(self) -> Deployment:
-        """The record as far as it is known."""
+        """Return the record with everything that is known so far."""
         return self.recorder.deployment
 
-    def run(self, command: Command, is_unexpected: Callable[[str], bool] = bool) -> None:
-        """Run a program; what it prints goes to the log, as far as it is news. Raises CommandFailed."""
+    def run(self, command: Command, is_logged: Callable[[str], bool] = bool) -> None:
+        """Run a program and write its output to the log; raises CommandFailed."""
         self.recorder.line(f"$ {' '.join(command.argv)}")
-        run(command, lambda line: self.recorder.line(line) if is_unexpected(line) else None)
+        run(command, lambda line: self.recorder.line(line) if is_logged(line) else None)
 
     def cancel_timeout(self) -> None:
-        """Switch off RQ's alarm, for what must not be broken off: every step of it has limits of its own."""
+        """Cancel RQ's timeout for steps that must not be aborted; each of them has its own limits."""
         signal.alarm(0)
 
-    def say(self, error: Exception) -> str:
-        """Put what went wrong into one sentence that may be stored and shown."""
+    def cause_of(self, error: Exception) -> str:
+        """Return the cause of an error in one redacted sentence."""
         if isinstance(error, JobTimeoutException):
             return f"the deployment took longer than {self.app.limits.deploy_seconds} s"
         return self.recorder.clean(str(error))
 
     def try_journal(self, *events: JournalEvent) -> None:
-        """Write to the journal if that is possible: going back to what served does not wait for room on a disk."""
+        """Write to the journal if possible: a rollback does not wait for disk space."""
         try:
             self.journal.add(*events)
         except OSError as error:
             self.recorder.line(f"warning: the journal cannot be written: {error}")
 
     def stamp(self) -> dict[str, Any]:
-        """What every journal entry of this deployment carries."""
+        """Return the fields that every journal event of this deployment has."""
         return {"at": datetime.now(UTC), "deployment": self.deployment.id}
 
     def environment(self, release: Path) -> dict[str, str]:
-        """The variables for the app's own commands: its venv first on the PATH, then what its config adds."""
+        """Return the variables of the app's own commands."""
         return {
             "PATH": f"{release / 'venv' / 'bin'}:{SYSTEM_PATH}",
             "HOME": str(self.places.home),
@@ -87,35 +92,30 @@ class Task:
         }
 
     def install_environment(self) -> dict[str, str]:
-        """The variables for uv and pip: a cache of the app's own, nobody's configuration, copies instead of links."""
+        """Return the variables of uv: a cache of the app's own and no configuration file."""
         return {
             "PATH": SYSTEM_PATH,
             "HOME": str(self.places.home),
             "LANG": "C.UTF-8",
             "UV_CACHE_DIR": str(self.places.cache / "uv"),
-            "PIP_CACHE_DIR": str(self.places.cache / "pip"),
             "UV_NO_CONFIG": "1",
             "UV_PYTHON_DOWNLOADS": "never",
             "UV_PYTHON_PREFERENCE": "only-system",
-            "UV_LINK_MODE": "copy",  # A hard link into the cache lets one venv change every other.
-            "UV_COMPILE_BYTECODE": "1",  # The app cannot write to its venv, and the first import is three times faster.
+            "UV_LINK_MODE": "copy",  # With hard links into the cache, one venv could change all others.
+            "UV_COMPILE_BYTECODE": "1",  # The app cannot write to its venv. The first import is three times faster.
             "UV_NO_PROGRESS": "1",
-            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             **host_variables(),
             **self.app.dependencies.environment,
         }
 
 
 def host_variables() -> dict[str, str]:
-    """The worker's own variables that package tools are given."""
+    """Return the worker's own variables that package tools need."""
     return {k: v for k, v in os.environ.items() if k in _HOST_VARIABLES or k.startswith(_HOST_PREFIXES)}
 
 
-_ENV_FILE: Final = re.compile(r"(?:^|/)\.env[^/]*$|\.env$")
-
-
 def app_environment(app: App) -> dict[str, str]:
-    """Read the app's own variables; raises DeployError when their file cannot be read."""
+    """Read the variables of the app's commands; raises DeployError if their file cannot be read."""
     file = app.build.environment_file
     if file is None:
         return {}
@@ -127,7 +127,7 @@ def app_environment(app: App) -> dict[str, str]:
 
 
 def shared_variables(app: App) -> list[dict[str, str]]:
-    """Read what stands in shared files such as `.env`, as far as that can be: known so that no log tells it."""
+    """Read shared files such as `.env`, so that the log can redact their values; skips unreadable files."""
     return [_read_variables(app.shared_root / path) for path in app.shared.files if _ENV_FILE.search(path)]
 
 

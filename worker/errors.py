@@ -1,18 +1,18 @@
-"""What can go wrong with a deployment, as one tree; anything outside it is hookd's own failure.
+"""The errors of a deployment, as one tree. Every other exception is a defect of hookd.
 
-DeployError                 the commit or its surroundings; nothing was switched           → failed
-├── CommitRefused           the commit itself is at fault: it is quarantined                → failed
-├── CommandFailed           a program ended badly                                           → failed
-│   ├── TimedOut            a program ran too long or fell silent, and was stopped          → failed
+DeployError                 the deployment cannot go on                                     → failed
+├── CommitRefused           the commit is at fault, so it is quarantined                    → failed
+├── CommandFailed           a program failed                                                → failed
+│   ├── TimedOut            a program reached a time limit and was stopped                  → failed
 │   └── Unreachable         the git host does not answer, or has no such branch             → failed
 ├── ServiceMissing          the process manager does not answer, or knows no such service   → failed
-├── StillUnwell             what should serve is not well, also after it was started again   → failed
-├── NothingServes           the very first release is bad, and there is none to go back to  → failed
-├── RolledBack              the new release was started and is bad; the old one serves      → rolled_back
-├── RollbackFailed          what serves is not certain: a person must look                  → rollback_failed
-└── NotNoted             the new release was switched to, and that could not be noted    → rollback_failed
-Unhealthy                   inside a handover: how a release failed its health check
-DeploymentFailed            around it all: ends the RQ job as failed
+├── RepairFailed            the current release is unhealthy, also after a restart          → failed
+├── FirstReleaseFailed      the first release is bad, and there is no other                 → failed
+├── RolledBack              the new release is bad, and the old one serves                  → rolled_back
+├── RollbackFailed          the app may be down                                             → rollback_failed
+└── SwitchNotRecorded       the new release serves, but the journal could not be written    → rollback_failed
+Unhealthy                   a release failed its health check
+DeploymentFailed            ends the RQ job as failed
 """
 
 from typing import Final
@@ -25,11 +25,13 @@ from hookd.model.hint import AnyHint
 
 
 class DeployError(Exception):
-    """A deployment that cannot go on: one sentence for people, and the next command to type."""
+    """Ends a deployment: the cause in one sentence, and the next command for the operator.
+
+    `healthy` tells if the app answers after this ending; None if that was not checked.
+    """
 
     ending = Status.FAILED
     verdict = Verdict.ENDED
-    # Whether the app answers after this ending; None when nothing was tried.
     healthy: bool | None = None
 
     def __init__(self, cause: str, *, hint: AnyHint | None = None, healthy: bool | None = None) -> None:
@@ -41,11 +43,11 @@ class DeployError(Exception):
 
 
 class CommitRefused(DeployError):
-    """The commit cannot become a release, however often it is tried."""
+    """The commit cannot become a release, however often it is deployed."""
 
 
 class CommandFailed(DeployError):
-    """A program did not do its work; `lines` are the last ones it printed."""
+    """A program failed; `lines` are its last lines of output."""
 
     def __init__(self, cause: str, *, lines: tuple[str, ...] = (), hint: AnyHint | None = None) -> None:
         super().__init__(cause, hint=hint)
@@ -53,7 +55,7 @@ class CommandFailed(DeployError):
 
 
 class TimedOut(CommandFailed):
-    """A program reached one of its limits."""
+    """A program reached its limit of time or of silence."""
 
 
 class Unreachable(CommandFailed):
@@ -67,7 +69,7 @@ class ServiceMissing(DeployError):
 
 
 class RepairFailed(DeployError):
-    """The release that should serve does not, and starting it again did not help."""
+    """The current release is unhealthy, also after a restart."""
 
     healthy = False
 
@@ -79,31 +81,31 @@ class FirstReleaseFailed(DeployError):
 
 
 class RolledBack(DeployError):
-    """The old release serves, after the new one turned out bad."""
+    """The new release is bad, and the old one serves."""
 
     ending = Status.ROLLED_BACK
 
 
 class RollbackFailed(DeployError):
-    """The app may not be serving; a person must look."""
+    """The new release is bad, and the app may be down."""
 
     ending = Status.ROLLBACK_FAILED
     healthy = False
 
 
 class SwitchNotRecorded(DeployError):
-    """What was handed over to could not be noted: the next deployment settles it."""
+    """The new release serves without an entry in the journal; the next deployment recovers from that."""
 
     ending = Status.ROLLBACK_FAILED
 
 
 class Unhealthy(Exception):
-    """A release did not answer as it must; the message says what it did instead."""
+    """A release failed its health check; the message says how."""
 
 
 class DeploymentFailed(Exception):
-    """Ends the RQ job as failed, after the deployment's own ending is recorded."""
+    """Ends the RQ job as failed, after the ending of the deployment is recorded."""
 
 
-# What makes a release bad once it was started; RQ's alarm rings when the whole deployment takes too long.
+# The errors that make a started release bad. JobTimeoutException is RQ's limit for the whole deployment.
 BAD_RELEASE: Final = (Unhealthy, CommandFailed, JobTimeoutException)

@@ -11,7 +11,6 @@ from typing import Final
 
 from redis.exceptions import RedisError
 from rq import get_current_job
-from rq.timeouts import JobTimeoutException
 
 from hookd import freezes
 from hookd.config import Config, ConfigError, config_path, load
@@ -168,42 +167,29 @@ def _run(context: JobContext, record: Deployment) -> Ending:
         recorder = Recorder(record, context.impatient_store, log_file)
         paths = AppPaths(root=app.root, settings=context.settings, app=app.name)
         task = Task(app, context.settings, paths, Journal(paths.journal), recorder, variables)
-        ending, head = _run_pipeline(context, task)
+        ending = _run_pipeline(context, task)
         ending = replace(ending, cause=recorder.clean(ending.cause) if ending.cause else None)
-        if head is not None:
-            _publish_lag(context, app, head, ending)
+        if ending.head is not None:
+            _publish_lag(context, app, ending.head, ending)
         recorder.line(f"{ending.status}: {ending.cause or app.name + ' serves the new release'}")
-        _record_decision(context, recorder.deployment, ending, ref=app.ref, head=head)
+        _record_decision(context, recorder.deployment, ending, app.ref)
         if ending.hint:
             recorder.line(f"next: {render_hint(ending.hint, app.name, record.id)}")
         return ending
 
 
-def _run_pipeline(context: JobContext, task: Task) -> tuple[Ending, str | None]:
-    """Turn each result and error into an ending, the unexpected ones too; return it with the head if it was seen."""
-    head: str | None = None
+def _run_pipeline(context: JobContext, task: Task) -> Ending:
+    """Run the pipeline; the one place that turns an unexpected error into an ending."""
 
     def publish(update: StatusUpdate) -> None:
-        nonlocal head
-        head = update.head or head
         context.status.publish(task.app.name, update.state, head=update.head, healthy=update.healthy)
 
-    deployment_id = task.deployment.id
-    logs = Hint(HintKind.SHOW_LOG)
     try:
-        return run_pipeline(task, context.config.frozen, publish), head
-    except DeployError as error:
-        return Ending(error.ending, error.cause, error.hint, verdict=error.verdict), head
-    except JobTimeoutException:
-        cause = f"the deployment took longer than {task.app.limits.deploy_seconds} s"
-    except OSError as error:
-        event(log, "refused by the system", logging.ERROR, trace=True, deployment=deployment_id)
-        cause = f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
+        return run_pipeline(task, context.config.frozen, publish)
     except Exception as error:
-        event(log, "hookd failed", logging.ERROR, trace=True, deployment=deployment_id)
+        event(log, "hookd failed", logging.ERROR, trace=True, deployment=task.deployment.id)
         cause = f"hookd itself failed ({type(error).__name__}); the worker's log says where"
-        logs = Hint(HintKind.SHOW_WORKER_LOG)
-    return Ending(Status.FAILED, cause, logs), head
+        return Ending(Status.FAILED, cause, Hint(HintKind.SHOW_WORKER_LOG))
 
 
 def _not_started(context: JobContext, record: Deployment, ending: Ending) -> Ending:
@@ -211,12 +197,10 @@ def _not_started(context: JobContext, record: Deployment, ending: Ending) -> End
     return ending
 
 
-def _record_decision(
-    context: JobContext, record: Deployment, ending: Ending, *, ref: str | None = None, head: str | None = None
-) -> None:
+def _record_decision(context: JobContext, record: Deployment, ending: Ending, ref: str | None = None) -> None:
     why = ending.cause or f"{(record.commit or '')[:12]} serves"
     status = ending.status if ending.verdict is Verdict.ENDED else None
-    context.status.record_decision(record, ending.verdict, why, ending=status, ref=ref, head=head)
+    context.status.record_decision(record, ending.verdict, why, ending=status, ref=ref, head=ending.head)
 
 
 def _publish_lag(context: JobContext, app: App, head: str, ending: Ending) -> None:

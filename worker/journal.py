@@ -1,4 +1,4 @@
-"""The journal on disk: one file per app, one line per event, each on disk before the next thing happens."""
+"""The journal on disk: one file per app and one line per event, each written through before the deployment goes on."""
 
 import os
 from contextlib import suppress
@@ -13,27 +13,27 @@ _COMPACT_ABOVE: Final = 500
 
 
 class Journal:
-    """Reads and extends one app's journal; used under the app's lock only."""
+    """Reads and extends the journal of one app; writers hold the app's lock."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def state(self) -> AppState:
-        """Work out where the app stands."""
+        """Return the state of the app that follows from its events; raises OSError."""
         return fold(self.events())
 
     def add(self, *events: JournalEvent) -> AppState:
-        """Write events, wait until they are on disk, and return the state they lead to.
+        """Write events, wait until they are on disk, and return the new state.
 
-        Raises OSError when they cannot be written; then none of them is.
+        Writes all of them or none. Raises OSError.
         """
         text = "".join(f"{encode(event)}\n" for event in events)
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         is_new = not self._path.exists()
         with self._path.open("a+b", buffering=0) as file:
             size = file.seek(0, os.SEEK_END)
-            if size and not self._ends_with_newline(file.fileno(), size):
-                text = f"\n{text}"  # A crash tore the last line; this one must not be glued to it.
+            if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
+                text = f"\n{text}"  # A crash cut the last line.
             try:
                 _write_all(file, text.encode())
                 os.fsync(file.fileno())
@@ -41,16 +41,12 @@ class Journal:
                     sync_directory(self._path.parent)
             except OSError:
                 with suppress(OSError):
-                    file.truncate(size)  # What cannot be relied on did not happen: nobody must read it.
+                    file.truncate(size)  # A part of the events must not be read later.
                 raise
         return self.state()
 
-    @staticmethod
-    def _ends_with_newline(descriptor: int, size: int) -> bool:
-        return os.pread(descriptor, 1, size - 1) == b"\n"
-
     def shorten(self) -> None:
-        """Rewrite a long journal without the events that no longer matter."""
+        """Rewrite a long journal without its obsolete events."""
         events = self.events()
         if len(events) <= _COMPACT_ABOVE:
             return
@@ -63,14 +59,14 @@ class Journal:
         sync_directory(self._path.parent)
 
     def events(self) -> list[JournalEvent]:
-        """Read what has happened, as far as it can be read; raises OSError."""
+        """Return the events that can be read; raises OSError."""
         if not self._path.exists():
             return []
-        # Not splitlines(): a text inside an event may hold characters that it takes for a line's end.
+        # Not splitlines(): texts inside an event may hold other line separators.
         return decode(self._path.read_text(encoding="utf-8", errors="replace").split("\n"))
 
 
 def _write_all(file: FileIO, data: bytes) -> None:
-    """Write all of it: a disk that fills up takes a part first."""
+    """Write all bytes: a disk that fills up takes only a part of them at first."""
     while data:
         data = data[file.write(data) :]

@@ -1,4 +1,4 @@
-"""Installs dependencies for tests: from wheels in a directory, with uv or with pip, asking no index."""
+"""Install dependencies for tests from wheels in a directory, without an index."""
 
 import json
 import subprocess
@@ -25,9 +25,8 @@ class Installer:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What keeps uv and pip from asking an index."""
-        wheels = str(self.wheels)
-        return {"UV_OFFLINE": "1", "UV_FIND_LINKS": wheels, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels}
+        """The variables that keep uv from asking an index."""
+        return {"UV_OFFLINE": "1", "UV_FIND_LINKS": str(self.wheels)}
 
     def install(self, files: Mapping[str, str], name: str = "shop", **dependencies: Any) -> Path:
         """Install what a release of these files needs and return the environment."""
@@ -53,8 +52,8 @@ class Installer:
 
 
 def installed(venv: Path) -> dict[str, str]:
-    """The packages of an environment, without the tools that Python puts into each."""
+    """The packages of an environment with their versions."""
     code = "import importlib.metadata as m, json; print(json.dumps({d.name: d.version for d in m.distributions()}))"
     done = subprocess.run([venv / "bin" / "python", "-I", "-c", code], capture_output=True, text=True, check=True)
     found: dict[str, str] = json.loads(done.stdout)
-    return {name: version for name, version in found.items() if name not in ("pip", "setuptools")}
+    return found

@@ -21,7 +21,7 @@ from tests.support.repository import Repository
 from tests.support.tasks import deploying, make_app, make_settings
 from tests.support.users import NOBODY, as_nobody, as_user, open_directory
 from tests.support.wheels import make_wheel
-from worker.deploy.build import build
+from worker.deploy.build import build, check
 from worker.deploy.target import Target
 from worker.release.git_mirror import GitMirror
 from worker.release.ownership import make_directories, release_policy
@@ -105,13 +105,6 @@ class Host:
         assert not name.startswith("Traceback"), told
         return self.root / "releases" / name, log
 
-    def deploy_with_pip(self) -> tuple[Path, str]:
-        """Do the same on a host without uv."""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("worker.release.venv.find_uv", lambda task: None)
-            wheels = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.directory / "wheels")}
-            return self.deploy(dependencies={"environment": wheels})
-
     def refused(self, **over: Any) -> str:
         """Try to build the branch's head, and return why it is refused."""
         return self.as_worker(lambda: self._deploy(over)).strip().splitlines()[-1]
@@ -124,7 +117,9 @@ class Host:
             make_directories(task, policy)
             checkout = GitMirror(app, task.settings, task.places.mirror, task.places.home, task.recorder.line)
             commit = checkout.fetch_head()
-            name = build(task, task.journal.state(), Target(commit, commit), checkout, policy)
+            target = Target(commit, commit)
+            name = build(task, task.journal.state(), target, checkout, policy)
+            check(task, name, target, policy)
             return name, at.text
 
 

@@ -1,4 +1,4 @@
-"""The handover without a pause: the idle one of two services starts, and the other stops when it is well."""
+"""The handover "blue-green": start the idle service of two, and stop the other one once the new release is healthy."""
 
 from hookd.model.deployment import StepName
 from hookd.model.hint import Hint, HintKind
@@ -18,11 +18,12 @@ from worker.release.symlinks import links_to, prepared_link, switch_link
 from worker.service.manager import control, service_log_hint, verify_health
 
 
-def switch_to_idle(task: Task, state: AppState, name: str, commit: str, pin: Pinned | None) -> None:
-    """Start a release beside the one that serves, then let it serve alone.
+def switch_and_verify(task: Task, state: AppState, name: str, commit: str, pin: Pinned | None) -> None:
+    """Start a release beside the current one, check its health, and stop the current one.
 
-    Raises RolledBack when it is bad (the other has served all along), NothingServes when there is no other, and
-    RollbackFailed when the one that must not serve cannot be stopped. A switch that cannot be noted is taken back.
+    Raises RolledBack if the release is bad and the other one served all the time, FirstReleaseFailed if there is no
+    other, RollbackFailed if a service cannot be stopped, and DeployError or SwitchNotRecorded if the system refuses
+    the switch.
     """
     idle = _idle(state)
     try:
@@ -31,7 +32,7 @@ def switch_to_idle(task: Task, state: AppState, name: str, commit: str, pin: Pin
         _switch(task, name, idle, pin)
     except BAD_RELEASE as error:
         task.cancel_timeout()
-        _roll_back(task, state, idle, commit, task.say(error))
+        _roll_back(task, state, idle, commit, task.cause_of(error))
     except OSError as error:
         task.cancel_timeout()
         _abort_switch(task, state, idle, name, error)
@@ -43,7 +44,7 @@ def switch_to_idle(task: Task, state: AppState, name: str, commit: str, pin: Pin
 def _start(task: Task, name: str, idle: Colour) -> None:
     with task.recorder.step(StepName.START, idle):
         switch_link(task.places.colour(idle), task.places.release(name))
-        control(task, "restart", _service(task, idle))  # A deployment that was killed may have left it running.
+        control(task, "restart", _service(task, idle))  # A killed deployment may have left it running.
     with task.recorder.step(StepName.HEALTH, idle):
         verify_health(task, _service(task, idle), idle)
 
@@ -55,18 +56,17 @@ def _switch(task: Task, name: str, idle: Colour, pin: Pinned | None) -> None:
 
 
 def _abort_switch(task: Task, state: AppState, idle: Colour, name: str, error: OSError) -> None:
-    """Stop a release that is not at fault, since the system refused what belongs to the switch; always raises."""
+    """Stop the new release after the system refused the switch, for example on a full disk; always raises."""
     if task.journal.state().current == name:
-        raise SwitchNotRecorded(
-            f"{name} serves, but the switch could not be completed: {error}", hint=Hint(HintKind.DEPLOY)
-        )
+        cause = f"{name} serves, but the switch could not be completed: {error}"
+        raise SwitchNotRecorded(cause, hint=Hint(HintKind.DEPLOY))
     with task.recorder.step(StepName.ROLL_BACK, idle):
         _stop_colour(task, idle, state.deployed)
     raise DeployError(f"nothing was switched: {error}", hint=Hint(HintKind.DEPLOY))
 
 
 def _roll_back(task: Task, state: AppState, idle: Colour, commit: str, cause: str) -> None:
-    """Stop the bad release; always raises, with the ending that is true."""
+    """Stop the bad release; always raises the error that describes the result."""
     task.recorder.line(f"the new release is bad: {cause}")
     task.try_journal(Quarantined(**task.stamp(), commit=commit, served=True, cause=cause))
     hint = service_log_hint(task, _service(task, idle))
@@ -75,27 +75,27 @@ def _roll_back(task: Task, state: AppState, idle: Colour, commit: str, cause: st
             _stop_colour(task, idle, state.deployed)
     except CommandFailed as error:
         raise RollbackFailed(
-            f"the new release ({idle}) is bad and could not be stopped: {cause}; {task.say(error)}", hint=hint
+            f"the new release ({idle}) is bad and could not be stopped: {cause}; {task.cause_of(error)}", hint=hint
         ) from None
     if state.deployed is None:
         raise FirstReleaseFailed(f"the first release is bad: {cause}", hint=hint)
     raise RolledBack(f"the new release is bad, {state.deployed.name} has served all along: {cause}", hint=hint)
 
 
-def _stop_previous(task: Task, old: Colour, serving: Release | None) -> None:
+def _stop_previous(task: Task, previous: Colour, serving: Release | None) -> None:
     try:
-        _stop_colour(task, old, serving)
+        _stop_colour(task, previous, serving)
     except CommandFailed as error:
         raise RollbackFailed(
-            f"the new release serves, but the old one ({old}) could not be stopped and answers, too: {error.cause}",
+            f"the new release serves, but the old one ({previous}) could not be stopped: {error.cause}",
             hint=Hint(HintKind.DEPLOY),
         ) from None
 
 
 def _stop_colour(task: Task, colour: Colour, serving: Release | None) -> None:
-    """Stop a colour and let it lead to the release that serves, so that whoever starts it next starts that one.
+    """Stop a colour and point its link at the release that serves, so that a later start starts that one.
 
-    A colour that leads elsewhere is the mark of a deployment that was killed in between.
+    A link to another release is the mark of an interrupted deployment.
     """
     control(task, "stop", _service(task, colour))
     if serving is None:
@@ -103,24 +103,24 @@ def _stop_colour(task: Task, colour: Colour, serving: Release | None) -> None:
         return
     try:
         switch_link(task.places.colour(colour), task.places.release(serving.name))
-    except OSError as error:  # It is stopped, which matters more; the mark that it leaves is for the next deployment.
+    except OSError as error:  # The service is stopped. The next deployment corrects the link.
         task.recorder.line(f"warning: {colour} does not lead to {serving.name}: {error}")
 
 
 def recover_interrupted(task: Task, state: AppState) -> RepairResult:
-    """Stop the colour that should be idle, when a deployment was killed while both were running."""
+    """Stop the idle colour if a deployment was killed while both were running, and correct the links."""
     idle, serving = _idle(state), state.deployed
-    mended = []
+    repaired = []
     if serving is not None and not links_to(task.places.current, task.places.release(serving.name)):
         switch_link(task.places.current, task.places.release(serving.name))
-        mended.append(f"current did not lead to {serving.name}")
+        repaired.append(f"current did not lead to {serving.name}")
     link = task.places.colour(idle)
     if link.is_symlink() and not (serving is not None and links_to(link, task.places.release(serving.name))):
-        mended.append(f"an earlier deployment was interrupted while {idle} was running")
-        task.recorder.line(mended[-1])
+        repaired.append(f"an earlier deployment was interrupted while {idle} was running")
+        task.recorder.line(repaired[-1])
         with task.recorder.step(StepName.RECOVER, idle):
             _stop_colour(task, idle, serving)
-    return RepairResult(state, tuple(mended))
+    return RepairResult(state, tuple(repaired))
 
 
 def _idle(state: AppState) -> Colour:

@@ -1,10 +1,9 @@
-"""Builds a release aside: files, dependencies, links, the app's own commands, the proof that it starts, ownership."""
+"""Build a release in a directory of its own, and check that it starts; nothing points at it yet."""
 
 import os
 import re
-from collections.abc import Mapping
-from contextlib import suppress
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hookd.files.policies import Policy
@@ -23,94 +22,105 @@ from worker.release.shared_files import link_shared, reject_escaping_links, reje
 from worker.release.venv import prepare_venv
 
 
-def build(task: Task, state: AppState, target: Target, checkout: GitMirror, policy: Policy) -> str:
-    """Build the release of a commit and return its name; nothing points at it yet.
+def build(task: Task, state: AppState, target: Target, mirror: GitMirror, policy: Policy) -> str:
+    """Build the release of a commit and return its name: files, dependencies, links, the app's build commands.
 
-    Raises DeployError; what was built so far is then removed.
+    Raises DeployError and removes the release.
     """
     name = release_name(_last_number(task, state) + 1, target.commit)
-    partial, final = task.places.partial(name), task.places.release(name)
-    try:
-        _write_release(task, target, checkout, partial, policy)
-        os.rename(partial, final)
-        _check_release(task, final, policy)
-    except BaseException:
-        for leftover in (partial, final):
-            with suppress(CommandFailed):
-                remove_tree(leftover)
-        raise
-    task.journal.add(Built(at=datetime.now(UTC), deployment=task.deployment.id, release=name, commit=target.commit))
+    partial, release = task.places.partial(name), task.places.release(name)
+    with _removed_on_failure(partial, release):
+        _write_files(task, target, mirror, partial)
+        with task.recorder.step(StepName.DEPENDENCIES):
+            venv = prepare_venv(task, partial, policy)
+            (partial / "venv").symlink_to(os.path.relpath(venv, partial))
+        with task.recorder.step(StepName.SHARED_FILES):
+            link_shared(task.app, partial)
+        os.rename(partial, release)
+        if task.app.build.commands:
+            with task.recorder.step(StepName.BUILD):
+                _run_all(task, task.app.build.commands, release)
     return name
 
 
+def check(task: Task, name: str, target: Target, policy: Policy) -> None:
+    """Check that a release starts, enforce its owners and modes, and write it to the journal.
+
+    Raises DeployError and removes the release. Raises CommitRefused if the app does not start.
+    """
+    release = task.places.release(name)
+    with _removed_on_failure(release):
+        command = preflight_command(task.app, release, task.environment(release))
+        if command is not None:
+            with task.recorder.step(StepName.PREFLIGHT):
+                _run_preflight(task, command)
+        with task.recorder.step(StepName.OWNERSHIP):
+            changed = enforce(release, policy, FIX_PERMISSIONS)
+            changed += enforce_environment((release / "venv").resolve(), policy, FIX_PERMISSIONS)
+            task.recorder.line(f"{changed} files and directories needed another mode, group or ACL")
+        check_remaining_space(task)
+    task.journal.add(Built(**task.stamp(), release=name, commit=target.commit))
+
+
+def run_release_commands(task: Task, release: Path, policy: Policy) -> None:
+    """Run the app's release commands, such as migrations, and enforce the modes of their files; raises DeployError."""
+    if not task.app.build.release_commands:
+        return
+    with task.recorder.step(StepName.RELEASE_COMMANDS):
+        _run_all(task, task.app.build.release_commands, release)
+        enforce(release, policy, FIX_PERMISSIONS)
+
+
+@contextmanager
+def _removed_on_failure(*directories: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        for directory in directories:
+            with suppress(CommandFailed):
+                remove_tree(directory)
+        raise
+
+
 def _last_number(task: Task, state: AppState) -> int:
-    """The highest number taken: in the journal, or on disk by what a killed deployment or a lost journal left there."""
+    """Return the highest release number in the journal and on disk: the journal may be lost or a release incomplete."""
     found = (re.match(r"\.?([0-9]{6})-", entry.name) for entry in task.places.releases.iterdir())
     return max([state.last_number, *(int(match[1]) for match in found if match)])
 
 
-def _write_release(task: Task, target: Target, checkout: GitMirror, release: Path, policy: Policy) -> None:
-    """Write the files, make the environment and link everything, in a directory that has no name yet."""
+def _write_files(task: Task, target: Target, mirror: GitMirror, release: Path) -> None:
     with task.recorder.step(StepName.CHECKOUT, target.commit[:12]):
         release.mkdir(parents=True)
-        entries = checkout.list_tree(target.commit)
+        entries = mirror.list_tree(target.commit)
         reject_reserved_paths(task.app, entries)
         check_commit_fits(task, entries)
-        checkout.write(target.commit, release)
+        mirror.write(target.commit, release)
         reject_escaping_links(release, entries)
         for entry in (entry for entry in entries if entry.is_submodule):
             task.recorder.line(f"{entry.path} is a submodule and stays empty")
-    with task.recorder.step(StepName.DEPENDENCIES):
-        venv = prepare_venv(task, release, policy)
-        (release / "venv").symlink_to(os.path.relpath(venv, release))
-    with task.recorder.step(StepName.SHARED_FILES):
-        link_shared(task.app, release)
 
 
-def _check_release(task: Task, release: Path, policy: Policy) -> None:
-    """Run what runs in the release, then set what it left right, then see that the app can start."""
-    environment = task.environment(release)
-    if task.app.build.commands:
-        with task.recorder.step(StepName.BUILD):
-            for argv in task.app.build.commands:
-                task.run(app_command(argv, release, environment, task.app.limits))
-    command = preflight_command(task.app, release, environment)
-    if command is not None:
-        with task.recorder.step(StepName.PREFLIGHT):
-            _run_preflight(task, command)
-    with task.recorder.step(StepName.OWNERSHIP):
-        changed = enforce(release, policy, FIX_PERMISSIONS)
-        changed += enforce_environment((release / "venv").resolve(), policy, FIX_PERMISSIONS)
-        task.recorder.line(f"{changed} files and directories needed another mode, group or ACL")
-    check_remaining_space(task)
+def _run_all(task: Task, commands: tuple[tuple[str, ...], ...], release: Path) -> None:
+    for argv in commands:
+        task.run(app_command(argv, release, task.environment(release), task.app.limits))
 
 
 def _run_preflight(task: Task, command: Command) -> None:
     try:
         task.run(command)
     except CommandFailed as error:
-        check_remaining_space(task)
-        last = f": {error.lines[-1]}" if error.lines else f": {error.cause}"
-        raise CommitRefused(f"the app does not start from this commit{last}") from None
-
-
-def run_release_commands(task: Task, release: Path, policy: Policy) -> None:
-    """Run the app's last commands, such as migrations, and set right what they wrote; raises DeployError."""
-    if not task.app.build.release_commands:
-        return
-    with task.recorder.step(StepName.RELEASE_COMMANDS):
-        for argv in task.app.build.release_commands:
-            task.run(app_command(argv, release, task.environment(release), task.app.limits))
-        enforce(release, policy, FIX_PERMISSIONS)
+        check_remaining_space(task)  # A full disk is not the commit's fault.
+        cause = error.lines[-1] if error.lines else error.cause
+        raise CommitRefused(f"the app does not start from this commit: {cause}") from None
 
 
 def app_command(argv: tuple[str, ...], release: Path, env: Mapping[str, str], limits: Limits) -> Command:
-    """A command of the app's own, run in its release."""
+    """Run a command of the app in its release."""
     return Command(argv, limits.step_seconds, limits.silence_seconds, release, env)
 
 
 def preflight_command(app: App, release: Path, env: Mapping[str, str]) -> Command | None:
-    """The command that proves that the release can start; None when the app's config says so."""
+    """Check that the release starts; None if the app's configuration turns that off."""
     argv = app.service.preflight
     if argv is None:
         argv = ("gunicorn", "--check-config", app.service.entry)

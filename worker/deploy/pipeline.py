@@ -1,48 +1,61 @@
-"""The steps of one deployment in their order; reads as what happens."""
+"""One deployment from top to bottom: recover_interrupted, fetch, decide, build, check, switch, verify, prune."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from rq.timeouts import JobTimeoutException
+
 from hookd import freezes
+from hookd.eventlog import event
 from hookd.files.policies import Policy, umask_of
 from hookd.model.decision import Assessment, Verdict
 from hookd.model.deployment import Status, StepName, Trigger
 from hookd.model.eligibility import remedy_hint
-from hookd.model.hint import AnyHint
-from hookd.model.journal import AppState, Pinned, Quarantined, Unpinned
+from hookd.model.hint import AnyHint, Hint, HintKind
+from hookd.model.journal import AppState, Quarantined, Unpinned
 from worker.context import Task
 from worker.deploy import blue_green, restart
-from worker.deploy.build import build, run_release_commands
+from worker.deploy.build import build, check, run_release_commands
 from worker.deploy.repair import RepairResult, repair
 from worker.deploy.retention import prune, prune_incomplete
-from worker.deploy.target import Target, decide, find_target, freeze_ruling, pin_event
+from worker.deploy.target import Target, choose_target, decide, find_freeze, pin_event
 from worker.errors import CommitRefused, DeployError
 from worker.process.lock import app_lock
-from worker.release import symlinks
-from worker.release.disk_space import check_free_space
+from worker.release.disk_space import check_free_space, flush
 from worker.release.git_mirror import GitMirror
 from worker.release.ownership import make_directories, release_policy
+
+log: Final = logging.getLogger(__name__)
+
+# One kill may be chance, such as a power cut. After this many in a row, the commit is to blame.
+MAX_CRASHES: Final = 3
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How a deployment ended: its status, why in one sentence, what to type next, and what was decided."""
+    """The result of a deployment.
+
+    `cause` is one sentence, `hint` the next command, and `head` the tip of the branch if it was fetched. `healthy` is
+    True if the app answers and None if that was not checked.
+    """
 
     status: Status
     cause: str | None = None
     hint: AnyHint | None = None
     healthy: bool | None = None
     verdict: Verdict = Verdict.ENDED
+    head: str | None = None
 
 
 @dataclass(frozen=True)
 class StatusUpdate:
-    """What became known about the app on the way, for its readers."""
+    """An update of the app's published status: the state of its journal, the head with its time, and the health."""
 
     state: AppState
     head: str | None = None
@@ -50,155 +63,160 @@ class StatusUpdate:
     healthy: bool | None = None
 
 
-def deploy(task: Task, frozen: Path, publish: Callable[[StatusUpdate], None]) -> Ending:
-    """Bring the app to its branch's head, or to what a person chose; raises DeployError.
+Publish = Callable[[StatusUpdate], None]
 
-    `frozen` is the directory with a file for each frozen app.
+
+def deploy(task: Task, freeze_directory: Path, publish: Publish) -> Ending:
+    """Bring the app to the head of its branch, or to the commit that an operator chose, and return the ending.
+
+    `freeze_directory` has one file for each frozen app. All expected errors become endings; others are raised.
     """
-    with app_lock(task.places.lock, task.deployment.id, task.app.limits.lock_seconds):
-        policy = release_policy(task.app.ownership)
-        os.umask(umask_of(task.app.ownership))
-        make_directories(task, policy)
-        try:
-            ending = _deploy_locked(task, frozen, policy, publish)
-        except DeployError as error:
-            publish(StatusUpdate(task.journal.state(), healthy=error.healthy))
-            raise
-        publish(StatusUpdate(task.journal.state(), healthy=ending.healthy))
-        return ending
-
-
-def _deploy_locked(task: Task, frozen: Path, policy: Policy, publish: Callable[[StatusUpdate], None]) -> Ending:
-    settled = recover_interrupted(task, task.journal.state())
-    state = _unpin(task, settled.state)
-    prune_incomplete(task, state)
-    with task.recorder.step(StepName.DISK_SPACE):
-        check_free_space(task)
-    checkout = GitMirror(task.app, task.settings, task.places.mirror, task.places.home, task.recorder.line)
-    with task.recorder.step(StepName.FETCH):
-        target = find_target(task, state, checkout)
-    publish(StatusUpdate(state, target.head, datetime.now(UTC)))
-    state = quarantine_crash_loop(task, state, target.commit)
-    ruling = decide(task, state, target, checkout, frozen)
-    if ruling is not None:
-        return _repair_ending(task, settled) or _unchanged(task, ruling, frozen)
-    with count_crash(task.places.crash_count, target.commit):
-        name = _release_of(task, state, target, checkout, policy)
-        return _switch(task, target, name, policy, frozen)
-
-
-def _switch(task: Task, target: Target, name: str, policy: Policy, frozen: Path) -> Ending:
-    """Hand over to a release that is built, unless the app was frozen meanwhile."""
     try:
-        # Building takes a while, and migrations belong to what they are for: this is the last moment to stay as it is.
-        ruling = freeze_ruling(task, frozen)
-        if ruling is not None:
-            return _unchanged(task, ruling, frozen)
-        run_release_commands(task, task.places.release(name), policy)
-        switch(task, task.journal.state(), name, target.commit, pin_event(task, target) if target.pinned else None)
-    finally:
-        task.cancel_timeout()  # However it went, it is decided now.
-        with task.recorder.step(StepName.PRUNE):
-            prune(task, task.journal.state())
-    return Ending(Status.SUCCEEDED, healthy=True)
+        with app_lock(task.places.lock, task.deployment.id, task.app.limits.lock_seconds):
+            policy = release_policy(task.app.ownership)
+            os.umask(umask_of(task.app.ownership))
+            make_directories(task, policy)
+            ending = _deploy_locked(task, policy, freeze_directory, publish)
+            publish(StatusUpdate(task.journal.state(), healthy=ending.healthy))
+            return ending
+    except (DeployError, JobTimeoutException, OSError) as error:
+        return _failed(task, error)
+
+
+def _deploy_locked(task: Task, policy: Policy, freeze_directory: Path, publish: Publish) -> Ending:
+    head: str | None = None
+    try:
+        recovered = recover_interrupted(task)
+        state = _unpin(task, recovered.state)
+        prune_incomplete(task, state)
+        with task.recorder.step(StepName.DISK_SPACE):
+            check_free_space(task)
+        mirror = GitMirror(task.app, task.settings, task.places.mirror, task.places.home, task.recorder.line)
+        with task.recorder.step(StepName.FETCH):
+            head = mirror.fetch_head()
+            target = choose_target(task, state, mirror, head)
+        publish(StatusUpdate(state, head, datetime.now(UTC)))
+        state = _quarantine_crash_loop(task, state, target.commit)
+        reason = decide(task, state, target, mirror, freeze_directory)
+        if reason is not None:
+            ending = _repair_ending(task, recovered) or _unchanged(reason, freeze_directory)
+        else:
+            with count_crash(task.places.crash_count, target.commit):
+                name = _build_and_check(task, state, target, mirror, policy)
+                ending = _switch_and_verify(task, target, name, policy, freeze_directory)
+    except (DeployError, JobTimeoutException, OSError) as error:
+        ending = _failed(task, error)
+    return replace(ending, head=head)
+
+
+def recover_interrupted(task: Task) -> RepairResult:
+    """Finish an interrupted deployment, so that only a release with a passed health check serves.
+
+    A reconcile deployment also repairs drift. A failed repair does not keep a newer commit from being deployed.
+    """
+    state = task.journal.state()
+    repaired = repair(task, state) if task.deployment.trigger is Trigger.RECONCILE else RepairResult(state)
+    if repaired.error is not None:
+        return repaired  # With blue-green, the idle service may be the only one that answers.
+    match task.app.service.handover:
+        case "restart":
+            return repaired.merge(restart.recover_interrupted(task, state))
+        case "blue-green":
+            return repaired.merge(blue_green.recover_interrupted(task, state))
 
 
 def _unpin(task: Task, state: AppState) -> AppState:
-    """Follow the branch again when that is what was asked for."""
     if task.deployment.trigger is not Trigger.UNPIN or state.pin is None:
         return state
     task.recorder.line(f"no longer pinned to {state.pin.commit}")
     return task.journal.add(Unpinned(**task.stamp()))
 
 
-def _repair_ending(task: Task, settled: RepairResult) -> Ending | None:
-    """Say what was mended, where that is all there was to do; raises what could not be mended."""
-    if settled.trouble is not None:
-        raise settled.trouble
-    if not settled.mended or task.deployment.trigger is not Trigger.RECONCILE:
-        return None
-    return Ending(Status.SUCCEEDED, f"mended: {'; '.join(settled.mended)}", healthy=settled.well)
-
-
-def _unchanged(task: Task, ruling: Assessment, frozen: Path) -> Ending:
-    """Leave everything as it is, and say what to type when that is not what the person wanted."""
-    thaws = ruling.verdict is Verdict.FROZEN
-    hint = freezes.thaw_hint(frozen) if thaws else remedy_hint(ruling.verdict)
-    return Ending(Status.UNCHANGED, ruling.why, hint, verdict=ruling.verdict)
-
-
-def _release_of(task: Task, state: AppState, target: Target, checkout: GitMirror, policy: Policy) -> str:
-    """Name the release to hand over to: the one on disk that a person goes back to, or a new one."""
+def _build_and_check(task: Task, state: AppState, target: Target, mirror: GitMirror, policy: Policy) -> str:
+    """Return the name of the release to switch to: the existing one for a rollback, or a new one."""
     if target.release is not None:
         name = target.release.name
     else:
         try:
-            name = build(task, state, target, checkout, policy)
+            name = build(task, state, target, mirror, policy)
+            check(task, name, target, policy)
         except CommitRefused as error:
-            task.journal.add(Quarantined(**task.stamp(), commit=target.commit, served=False, cause=task.say(error)))
+            cause = task.cause_of(error)
+            task.journal.add(Quarantined(**task.stamp(), commit=target.commit, served=False, cause=cause))
             raise
     task.recorder.note(release=name)
     return name
 
 
-def switch(task: Task, state: AppState, name: str, commit: str, pin: Pinned | None) -> None:
-    """Make a release serve; its files are on disk first. A person's pin is noted together with its success.
-
-    Raises RolledBack when it is bad and the old one serves, RollbackFailed when that is not well either, and
-    NothingServes when it is bad and there is no old one.
-    """
-    with task.recorder.step(StepName.FLUSH):
-        task.run(symlinks.flush_command(task.places.release(name)))
-    match task.app.service.handover:
-        case "restart":
-            restart.switch_and_verify(task, state, name, commit, pin)
-        case "blue-green":
-            blue_green.switch_to_idle(task, state, name, commit, pin)
-
-
-def recover_interrupted(task: Task, state: AppState) -> RepairResult:
-    """Finish what a killed deployment left open, so that only a release that was found well serves.
-
-    A deployment that was asked for because something else runs than should also mends that. What could not be mended
-    is no reason not to deploy a newer commit.
-    """
-    mended = repair(task, state) if task.deployment.trigger is Trigger.RECONCILE else RepairResult(state)
-    if mended.trouble is not None:
-        return mended  # The colour that should be idle may be the only one that answers.
-    match task.app.service.handover:
-        case "restart":
-            return mended.then(restart.recover_interrupted(task, state))
-        case "blue-green":
-            return mended.then(blue_green.recover_interrupted(task, state))
+def _switch_and_verify(task: Task, target: Target, name: str, policy: Policy, freeze_directory: Path) -> Ending:
+    """Run the release commands, let the release serve, check its health and prune; rolls back a bad release."""
+    try:
+        # A build takes minutes, and the app may have been frozen meanwhile. Release commands cannot be undone.
+        reason = find_freeze(task, freeze_directory)
+        if reason is not None:
+            return _unchanged(reason, freeze_directory)
+        run_release_commands(task, task.places.release(name), policy)
+        with task.recorder.step(StepName.FLUSH):
+            flush(task, task.places.release(name))
+        handover = restart if task.app.service.handover == "restart" else blue_green
+        handover.switch_and_verify(task, task.journal.state(), name, target.commit, pin_event(task, target))
+    finally:
+        task.cancel_timeout()
+        with task.recorder.step(StepName.PRUNE):
+            prune(task, task.journal.state())
+    return Ending(Status.SUCCEEDED, healthy=True)
 
 
-# One may be chance, as a power cut is; after so many in a row the commit is to blame.
-MAX_CRASHES: Final = 3
+def _repair_ending(task: Task, recovered: RepairResult) -> Ending | None:
+    """Return the ending of a reconcile deployment that repaired drift; raises the error of a failed repair."""
+    if recovered.error is not None:
+        raise recovered.error
+    if not recovered.repaired or task.deployment.trigger is not Trigger.RECONCILE:
+        return None
+    return Ending(Status.SUCCEEDED, f"repaired: {'; '.join(recovered.repaired)}", healthy=recovered.healthy)
 
 
-def crash_count(path: Path, commit: str) -> int:
-    """How many processes in a row were killed while they deployed this commit; what cannot be read counts as none."""
-    with suppress(OSError, ValueError):
-        found, number = path.read_text(encoding="utf-8").split()
-        return int(number) if found == commit else 0
-    return 0
+def _unchanged(reason: Assessment, freeze_directory: Path) -> Ending:
+    is_frozen = reason.verdict is Verdict.FROZEN
+    hint = freezes.thaw_hint(freeze_directory) if is_frozen else remedy_hint(reason.verdict)
+    return Ending(Status.UNCHANGED, reason.why, hint, verdict=reason.verdict)
+
+
+def _failed(task: Task, error: DeployError | JobTimeoutException | OSError) -> Ending:
+    """Return the ending of a failed deployment."""
+    match error:
+        case DeployError():
+            return Ending(error.ending, error.cause, error.hint, error.healthy, error.verdict)
+        case OSError():
+            event(log, "refused by the system", logging.ERROR, trace=True, deployment=task.deployment.id)
+            cause = f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
+            return Ending(Status.FAILED, cause, Hint(HintKind.SHOW_LOG))
+    return Ending(Status.FAILED, task.cause_of(error), Hint(HintKind.SHOW_LOG))
 
 
 @contextmanager
 def count_crash(path: Path, commit: str) -> Iterator[None]:
-    """Count a death for as long as the block; a disk without room for that is no reason to deploy nothing."""
-    number = crash_count(path, commit) + 1
+    """Count a crash for as long as the block runs, so that the count stays if the process is killed."""
+    number = read_crash_count(path, commit) + 1
     try:
-        with suppress(OSError):
+        with suppress(OSError):  # A full disk must not stop the deployment here.
             path.write_text(f"{commit} {number}\n", encoding="utf-8")
         yield
     finally:
         path.unlink(missing_ok=True)
 
 
-def quarantine_crash_loop(task: Task, state: AppState, commit: str) -> AppState:
-    """Quarantine a commit that killed whoever deployed it; a redelivery and a person may still try it again."""
-    number = crash_count(task.places.crash_count, commit)
+def read_crash_count(path: Path, commit: str) -> int:
+    """Return how many deployments of a commit in a row were killed; 0 if the file cannot be read."""
+    with suppress(OSError, ValueError):
+        found, number = path.read_text(encoding="utf-8").split()
+        return int(number) if found == commit else 0
+    return 0
+
+
+def _quarantine_crash_loop(task: Task, state: AppState, commit: str) -> AppState:
+    """Quarantine a commit whose deployments were killed; a redelivery or an operator can still deploy it."""
+    number = read_crash_count(task.places.crash_count, commit)
     if number < MAX_CRASHES or any(old.commit == commit for old in state.quarantined):
         return state
     cause = f"the deploying process was killed {number} times in a row"

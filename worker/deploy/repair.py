@@ -1,6 +1,6 @@
-"""Brings what runs to what the journal says, where it differs: links, the service that serves, one that must not.
+"""Repair the drift of an app: its links, the service that serves, and a second one that must not run.
 
-Used under the app's lock, by a deployment that was asked for because of that. What is right is left alone.
+A reconcile deployment does this under the app's lock. It leaves everything alone that is as it should be.
 """
 
 from dataclasses import dataclass
@@ -18,60 +18,51 @@ from worker.service.manager import control, inspect_app, service_log_hint, verif
 
 @dataclass(frozen=True)
 class RepairResult:
-    """How an app stands before anything new is deployed: what was mended, and what could not be.
+    """The state of an app after a repair: `repaired` in sentences, and the error of a repair that failed.
 
-    `well` tells whether a service that was started again is well.
+    `healthy` is True if a service was restarted and passed its health check.
     """
 
     state: AppState
-    mended: tuple[str, ...] = ()
-    well: bool | None = None
-    trouble: DeployError | None = None
+    repaired: tuple[str, ...] = ()
+    healthy: bool | None = None
+    error: DeployError | None = None
 
-    def then(self, later: "RepairResult") -> "RepairResult":
-        """Add what was done after this."""
-        return RepairResult(later.state, self.mended + later.mended, self.well or later.well, later.trouble)
+    def merge(self, later: "RepairResult") -> "RepairResult":
+        """Add the result of a later repair."""
+        return RepairResult(
+            later.state, self.repaired + later.repaired, self.healthy or later.healthy, self.error or later.error
+        )
 
 
 def repair(task: Task, state: AppState) -> RepairResult:
-    """Mend what is wrong with an app that has a release to serve."""
+    """Repair the drift of an app that has a current release."""
     drifts, serving = inspect_app(task.app, state, task.places, lines_of).drifts, state.deployed
     if serving is None or not drifts:
         return RepairResult(state)
     try:
         with task.recorder.step(StepName.REPAIR, serving.name):
             for drift in drifts:
-                task.recorder.line(drift.what)
+                task.recorder.line(drift.text)
                 _repair_drift(task, state, serving, drift)
         _verify_repair(task, state, drifts)
     except DeployError as error:
-        return RepairResult(state, trouble=error)
-    well = True if any(drift.kind in ("service", "release") for drift in drifts) else None
-    return RepairResult(state, tuple(drift.what for drift in drifts), well)
+        return RepairResult(state, error=error)
+    is_restarted = any(drift.kind in ("service", "release") for drift in drifts)
+    return RepairResult(state, tuple(drift.text for drift in drifts), True if is_restarted else None)
 
 
 def _repair_drift(task: Task, state: AppState, serving: Release, drift: Drift) -> None:
-    """Mend one thing; the service that serves comes before the one that is stopped."""
     release = task.places.release(serving.name)
     match drift.kind:
         case "link":
-            # A service that started before somebody moved the link is right, and not older than the link.
+            # The link must look older than a service that started before the link was moved away: that one is right.
             switch_link(task.places.root / drift.name, release, since=drift.started and drift.started - 1)
         case "service" | "release":
             _restart_service(task, state, drift)
-        case "second":
+        case "idle":
             control(task, "stop", drift.name)
             switch_link(task.places.colour(drift.name.rpartition("-")[2]), release)
-
-
-def _verify_repair(task: Task, state: AppState, mended: tuple[Drift, ...]) -> None:
-    """Look once more: a service that was started in vain would be the next time, too. Later looks read that here."""
-    left = inspect_app(task.app, state, task.places, lines_of).drifts
-    for drift in mended:
-        if drift.kind == "release" and drift in left:
-            with task.recorder.step(StepName.COMPARE, drift.what):
-                hint = service_log_hint(task, drift.name) or Hint(HintKind.SHOW_LOG)
-                raise DeployError(f"{drift.what}, also after it was started again", hint=hint, healthy=True)
 
 
 def _restart_service(task: Task, state: AppState, drift: Drift) -> None:
@@ -80,6 +71,16 @@ def _restart_service(task: Task, state: AppState, drift: Drift) -> None:
         verify_health(task, drift.name, state.colour)
     except Unhealthy as error:
         raise RepairFailed(
-            f"{drift.what}; it was started again and is not well: {task.say(error)}",
+            f"{drift.text}; it is unhealthy after a restart: {task.cause_of(error)}",
             hint=service_log_hint(task, drift.name) or Hint(HintKind.SHOW_LOG),
         ) from None
+
+
+def _verify_repair(task: Task, state: AppState, repaired: tuple[Drift, ...]) -> None:
+    """Raise DeployError if a restart did not end a drift; the failed step keeps later runs from more restarts."""
+    left = inspect_app(task.app, state, task.places, lines_of).drifts
+    for drift in repaired:
+        if drift.kind == "release" and drift in left:
+            with task.recorder.step(StepName.COMPARE, drift.key):
+                hint = service_log_hint(task, drift.name) or Hint(HintKind.SHOW_LOG)
+                raise DeployError(f"{drift.text}, also after a restart", hint=hint, healthy=True)

@@ -1,4 +1,4 @@
-"""The handover of a single service: `current` points at the new release, the service restarts; back if need be."""
+"""The handover "restart": point `current` at the new release, restart the service, and roll back a bad release."""
 
 from collections.abc import Callable
 
@@ -23,18 +23,18 @@ from worker.release.symlinks import link_changed_at, links_to, prepared_link, sw
 from worker.service.manager import control, service_log_hint, verify_health
 
 # Writes to the journal.
-Note = Callable[..., object]
+AddEvents = Callable[..., object]
 
 
 def switch_and_verify(task: Task, state: AppState, name: str, commit: str, pin: Pinned | None) -> None:
-    """Restart the service in a release.
+    """Restart the service in a release and check its health.
 
-    Raises RolledBack when it is bad and the last good one serves again, RollbackFailed when that is not well either,
-    NothingServes when no release was ever good, and NotNoted when it is well and the journal cannot be told.
+    Raises RolledBack if the release is bad and the last good one serves again, RollbackFailed if that is unhealthy,
+    too, FirstReleaseFailed without a good release, and SwitchNotRecorded if the journal cannot be written.
     """
     since = link_changed_at(task.places.current)
     try:
-        _switch_and_restart(task, name, task.journal.add, pin)
+        _restart_in(task, name, task.journal.add, pin)
     except ServiceMissing:
         _restore_link(task, state, since)
         raise
@@ -43,33 +43,33 @@ def switch_and_verify(task: Task, state: AppState, name: str, commit: str, pin: 
         _abort_switch(task, name, error)
     except BAD_RELEASE as error:
         task.cancel_timeout()
-        cause = task.say(error)
+        cause = task.cause_of(error)
         task.recorder.line(f"the new release is bad: {cause}")
         task.try_journal(Quarantined(**task.stamp(), commit=commit, served=True, cause=cause))
         _roll_back(task, _last_good(state), cause)
 
 
-def _switch_and_restart(task: Task, name: str, note: Note, pin: Pinned | None = None) -> None:
-    """Switch and restart; the journal is written before the link changes, and again when the release is well."""
+def _restart_in(task: Task, name: str, add_events: AddEvents, pin: Pinned | None = None) -> None:
+    """Switch, restart and verify. Write the journal before the link changes, and again once the release is good."""
     with task.recorder.step(StepName.SWITCH, name), prepared_link(task.places.current, task.places.release(name)):
-        note(Switched(**task.stamp(), release=name))
+        add_events(Switched(**task.stamp(), release=name))
     with task.recorder.step(StepName.RESTART):
         control(task, "restart", task.app.service_name)
     with task.recorder.step(StepName.HEALTH):
         verify_health(task, task.app.service_name, None)
-    note(*((pin,) if pin else ()), Good(**task.stamp(), release=name))
+    add_events(*((pin,) if pin else ()), Good(**task.stamp(), release=name))
 
 
 def _abort_switch(task: Task, name: str, error: OSError) -> None:
-    """Say what the system's refusal in the middle of a handover leaves behind; always raises."""
+    """Raise the error for a switch that the system refused, for example on a full disk."""
     hint = Hint(HintKind.DEPLOY)
     if links_to(task.places.current, task.places.release(name)):
-        raise SwitchNotRecorded(f"{name} was switched to, but that could not be noted: {error}", hint=hint) from None
+        raise SwitchNotRecorded(f"{name} serves, but the journal cannot be written: {error}", hint=hint) from None
     raise DeployError(f"nothing was switched: {error}", hint=hint) from None
 
 
 def _restore_link(task: Task, state: AppState, since: float | None) -> None:
-    """Undo a switch that nobody could act upon: what was running still is, and has been since then."""
+    """Undo a switch before any restart: the old service still runs, and its link keeps its old time."""
     if state.deployed is not None:
         back = Switched(**task.stamp(), release=state.deployed.name)
         task.journal.add(back, Good(**task.stamp(), release=state.deployed.name))
@@ -77,23 +77,23 @@ def _restore_link(task: Task, state: AppState, since: float | None) -> None:
 
 
 def _roll_back(task: Task, previous: Release | None, cause: str) -> None:
-    """Return to the release that was last found well; always raises, with the ending that is true."""
+    """Restart the last good release; always raises the error that describes the result."""
     hint = service_log_hint(task, task.app.service_name)
     if previous is None:
-        raise FirstReleaseFailed(f"the first release is bad, and there is none to go back to: {cause}", hint=hint)
+        raise FirstReleaseFailed(f"the first release is bad: {cause}", hint=hint)
     try:
         with task.recorder.step(StepName.ROLL_BACK, previous.name):
-            _switch_and_restart(task, previous.name, task.try_journal)
+            _restart_in(task, previous.name, task.try_journal)
     except (*BAD_RELEASE, OSError) as error:
         raise RollbackFailed(
-            f"the new release is bad ({cause}), and the old one is not well either: {task.say(error)}",
+            f"the new release is bad ({cause}), and the old one is unhealthy: {task.cause_of(error)}",
             hint=hint or Hint(HintKind.SHOW_LOG),
         ) from None
     raise RolledBack(f"the new release is bad, {previous.name} serves again: {cause}", hint=hint, healthy=True)
 
 
 def recover_interrupted(task: Task, state: AppState) -> RepairResult:
-    """Go back from a switch that nobody verified, because its deployment was killed, to the last good release."""
+    """Return to the last good release if a deployment was killed between its switch and its health check."""
     good = _last_good(state)
     if state.verified:
         return RepairResult(state)
@@ -103,16 +103,16 @@ def recover_interrupted(task: Task, state: AppState) -> RepairResult:
         return RepairResult(state)
     try:
         with task.recorder.step(StepName.RECOVER, good.name):
-            _switch_and_restart(task, good.name, task.journal.add)
+            _restart_in(task, good.name, task.journal.add)
     except (Unhealthy, CommandFailed) as error:
-        trouble = RepairFailed(
-            f"{interrupted}, and {good.name}, which served before, is not well: {task.say(error)}",
+        failed = RepairFailed(
+            f"{interrupted}, and the good release {good.name} is unhealthy: {task.cause_of(error)}",
             hint=service_log_hint(task, task.app.service_name) or Hint(HintKind.SHOW_LOG),
         )
-        return RepairResult(task.journal.state(), trouble=trouble)
-    return RepairResult(task.journal.state(), (interrupted,), well=True)
+        return RepairResult(task.journal.state(), error=failed)
+    return RepairResult(task.journal.state(), (interrupted,), healthy=True)
 
 
 def _last_good(state: AppState) -> Release | None:
-    """The release that was the last to be found well; the current one may be worse."""
+    """Return the release that last passed its health check; the current one may not have."""
     return state.release(state.good_order[-1]) if state.good_order else None

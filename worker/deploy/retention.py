@@ -1,9 +1,8 @@
-"""Removes what is no longer needed: old releases, unused environments, what a killed deployment left half-built."""
+"""Prune old releases, unused environments and the leftovers of killed deployments."""
 
 import logging
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -18,9 +17,10 @@ log: Final = logging.getLogger(__name__)
 
 
 def prune(task: Task, state: AppState) -> None:
-    """Keep the newest good releases, the current and the previous good one, and what a live process uses.
+    """Remove old releases and environments, except those that a process uses.
 
-    A failure here is a warning in the log: the deployment has succeeded.
+    The newest good releases, the current one and the previous good one stay. An error is a warning in the log, because
+    the deployment has ended already.
     """
     try:
         kept = kept_releases(state, task.app.limits.keep_releases) | set(_entries_in_use(task.places.releases))
@@ -28,14 +28,11 @@ def prune(task: Task, state: AppState) -> None:
         _remove_venvs(task)
         task.journal.shorten()
     except OSError as error:
-        _warn(task, "cleaning up stopped", error)
+        _warn(task, "pruning stopped", error)
 
 
 def prune_incomplete(task: Task, state: AppState) -> None:
-    """Remove what a killed deployment left half-built, before anything asks how much room there is.
-
-    Only what nobody can need: releases that were never complete, environments likewise, links on their way.
-    """
+    """Remove the incomplete releases, environments and links of a killed deployment, before disk space is checked."""
     try:
         for kind, directory in [*_incomplete_releases(task, state), *_incomplete_venvs(task)]:
             _remove(task, kind, directory)
@@ -43,35 +40,36 @@ def prune_incomplete(task: Task, state: AppState) -> None:
             for leftover in (path for path in task.places.root.glob(f".{link}.*") if path.is_symlink()):
                 leftover.unlink()
     except OSError as error:
-        _warn(task, "clearing up stopped", error)
+        _warn(task, "pruning incomplete releases stopped", error)
 
 
 def _incomplete_releases(task: Task, state: AppState) -> list[tuple[str, Path]]:
-    """Those without a name yet, and those that were being proved: newer than all that the journal knows."""
-    half = list(task.places.releases.glob(".*.partial"))
+    """Return releases that were not finished: without a final name, or newer than the journal."""
+    incomplete = list(task.places.releases.glob(".*.partial"))
     for directory in _directories(task.places.releases):
         number = directory.name.split("-")[0]
         if number.isdigit() and int(number) > state.last_number:
-            half.append(directory)
-    if not half:
+            incomplete.append(directory)
+    if not incomplete:
         return []
     needed = {os.path.realpath(task.places.root / link) for link in ("current", "blue", "green")}
     used = set(_entries_in_use(task.places.releases))
-    return [("half release", one) for one in half if one.name not in used and os.path.realpath(one) not in needed]
+    free = (one for one in incomplete if one.name not in used and os.path.realpath(one) not in needed)
+    return [("incomplete release", one) for one in free]
 
 
 def _incomplete_venvs(task: Task) -> list[tuple[str, Path]]:
-    half = [venv for venv in _directories(task.places.venvs) if not (venv / COMPLETE_MARK).exists()]
-    return [("half environment", venv) for venv in _unused_venvs(task, half)]
+    incomplete = [venv for venv in _directories(task.places.venvs) if not (venv / COMPLETE_MARK).exists()]
+    return [("incomplete environment", venv) for venv in _unused_venvs(task, incomplete)]
 
 
 def _warn(task: Task, what: str, error: OSError | CommandFailed) -> None:
     task.recorder.line(f"warning: {what}: {error}")
-    event(log, "not cleaned up", logging.WARNING, app=task.app.name, what=what, why=str(error))
+    event(log, "not pruned", logging.WARNING, app=task.app.name, what=what, why=str(error))
 
 
 def kept_releases(state: AppState, keep: int) -> set[str]:
-    """Name the releases that stay; only good ones count."""
+    """Return the names of the releases that stay; only good releases count."""
     kept = set(state.good_order[-keep:])
     kept |= {release.name for release in (state.deployed, state.previous_good) if release is not None}
     return kept
@@ -80,7 +78,7 @@ def kept_releases(state: AppState, keep: int) -> set[str]:
 def _remove_releases(task: Task, state: AppState, kept: set[str]) -> None:
     for directory in _directories(task.places.releases):
         if directory.name not in kept and _remove(task, "release", directory) and state.release(directory.name):
-            task.journal.add(Removed(at=datetime.now(UTC), deployment=task.deployment.id, release=directory.name))
+            task.journal.add(Removed(**task.stamp(), release=directory.name))
 
 
 def _remove_venvs(task: Task) -> None:
@@ -89,7 +87,7 @@ def _remove_venvs(task: Task) -> None:
 
 
 def _unused_venvs(task: Task, venvs: list[Path]) -> list[Path]:
-    """Those of some environments that no release leads to and no process uses."""
+    """Return the environments that no release links to and no process uses."""
     if not venvs:
         return []
     needed = {os.path.realpath(link) for link in task.places.releases.glob("*/venv")}
@@ -98,12 +96,12 @@ def _unused_venvs(task: Task, venvs: list[Path]) -> list[Path]:
 
 
 def _directories(place: Path) -> list[Path]:
-    """List the directories of a place; a file or a link there is not hookd's."""
+    """Return the directories below a directory; files and links there are not hookd's."""
     return sorted(entry for entry in place.glob("*") if entry.is_dir() and not entry.is_symlink())
 
 
 def _remove(task: Task, kind: str, directory: Path) -> bool:
-    """Remove a tree; one that cannot be removed is no reason to keep the others."""
+    """Remove a tree and return True, or log a warning so that the others are still removed."""
     try:
         remove_tree(directory)
     except CommandFailed as error:
@@ -114,7 +112,7 @@ def _remove(task: Task, kind: str, directory: Path) -> bool:
 
 
 def _entries_in_use(directory: Path) -> Iterator[str]:
-    """Name the entries of a directory that a live process runs in or from, as far as this user may see."""
+    """Return the entries of a directory that a process runs in or from, as far as this user can see."""
     base = os.path.realpath(directory)
     for process in Path("/proc").glob("[0-9]*"):
         for place in _process_paths(process):

@@ -1,4 +1,4 @@
-"""Finds out what a deployment is to bring about: which commit, and whether a release of it is on disk already."""
+"""Choose the commit to deploy, and decide if it may be deployed."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,26 +17,20 @@ from worker.release.git_mirror import GitMirror
 
 @dataclass(frozen=True)
 class Target:
-    """The commit to bring about; `head` is where the branch stands, `release` a good release to go back to."""
+    """The commit to deploy, the head of the branch, and the existing release for a rollback."""
 
     commit: str
     head: str
     release: Release | None = None
 
-    @property
-    def pinned(self) -> bool:
-        """Tell whether a person chose another commit than the head."""
-        return self.commit != self.head
 
+def choose_target(task: Task, state: AppState, mirror: GitMirror, head: str) -> Target:
+    """Return the head, the commit that an operator named, or the release for a rollback, and record it.
 
-def find_target(task: Task, state: AppState, checkout: GitMirror) -> Target:
-    """Fetch the branch and choose: its head, the commit that a person named, or the release to go back to.
-
-    Raises DeployError when the branch cannot be fetched or what was named is not there.
+    Raises DeployError if the named commit or release does not exist.
     """
-    head = checkout.fetch_head()
-    target = _choose_target(task, state, checkout, head)
-    about = checkout.describe(target.commit)
+    target = _choose(task, state, mirror, head)
+    about = mirror.describe(target.commit)
     task.recorder.note(
         commit=target.commit,
         previous_commit=state.deployed.commit if state.deployed else None,
@@ -47,9 +41,9 @@ def find_target(task: Task, state: AppState, checkout: GitMirror) -> Target:
     return target
 
 
-def _choose_target(task: Task, state: AppState, checkout: GitMirror, head: str) -> Target:
-    wanted = task.deployment.pinned_commit
-    if task.deployment.trigger is Trigger.ROLLBACK and wanted is None:
+def _choose(task: Task, state: AppState, mirror: GitMirror, head: str) -> Target:
+    named = task.deployment.pinned_commit
+    if task.deployment.trigger is Trigger.ROLLBACK and named is None:
         previous = state.previous_good
         if previous is None:
             raise DeployError(
@@ -57,45 +51,49 @@ def _choose_target(task: Task, state: AppState, checkout: GitMirror, head: str) 
                 hint=Hint(HintKind.NAME_COMMIT),
             )
         return Target(previous.commit, head, previous)
-    if wanted is None:
+    if named is None:
         return Target(head, head)
-    commit = checkout.resolve(wanted)
-    kept = next((release for release in reversed(state.releases) if release.good and release.commit == commit), None)
-    goes_back = task.deployment.trigger in (Trigger.ROLLBACK, Trigger.REPLAY)
-    return Target(commit, head, kept if goes_back else None)
+    commit = mirror.resolve(named)
+    if task.deployment.trigger not in (Trigger.ROLLBACK, Trigger.REPLAY):
+        return Target(commit, head)
+    good = (release for release in reversed(state.releases) if release.good and release.commit == commit)
+    return Target(commit, head, next(good, None))
 
 
-def pin_event(task: Task, target: Target) -> Pinned:
-    """The journal's note that a person chose this commit."""
-    return Pinned(at=datetime.now(UTC), deployment=task.deployment.id, commit=target.commit, head=target.head)
+def pin_event(task: Task, target: Target) -> Pinned | None:
+    """Return the journal event for a commit that an operator chose; None if the target is the head."""
+    return Pinned(**task.stamp(), commit=target.commit, head=target.head) if target.commit != target.head else None
 
 
-def decide(task: Task, state: AppState, target: Target, checkout: GitMirror, frozen: Path) -> Assessment | None:
-    """Say why the target is not deployed; None means: deploy it.
+def decide(task: Task, state: AppState, target: Target, mirror: GitMirror, freeze_directory: Path) -> Assessment | None:
+    """Return the reason not to deploy the target, or None to deploy it. Writes a new skip to the journal.
 
-    That it was passed over before counts for readers of the journal. Here the paths are compared anew, as the app's
-    patterns may have changed since.
+    The paths of the commit are compared here and not read from the journal, because the patterns of the app may have
+    changed.
     """
-    freeze = freezes.active_freeze(frozen, task.app.name, datetime.now(UTC))
-    afresh = state.model_copy(update={"skipped": None})
-    ruling = block_reason(afresh, target.commit, task.deployment.trigger, freeze)
-    return ruling or _skip_unchanged_paths(task, state, target, checkout)
+    skipped = _compare_paths(task, state, target, mirror)
+    freeze = freezes.active_freeze(freeze_directory, task.app.name, datetime.now(UTC))
+    current = state.model_copy(update={"skipped": skipped})
+    reason = block_reason(current, target.commit, task.deployment.trigger, freeze)
+    if reason is not None and reason.verdict is Verdict.SKIPPED and skipped is not None and skipped != state.skipped:
+        task.journal.add(skipped)
+    return reason
 
 
-def freeze_ruling(task: Task, frozen: Path) -> Assessment | None:
-    """Say that a person has frozen the app, if one has."""
-    freeze = freezes.active_freeze(frozen, task.app.name, datetime.now(UTC))
-    return Assessment(verdict=Verdict.FROZEN, why=str(freeze)) if freeze else None
-
-
-def _skip_unchanged_paths(task: Task, state: AppState, target: Target, checkout: GitMirror) -> Assessment | None:
-    """Pass over a head that changes none of the app's paths since what serves, and write that down."""
+def _compare_paths(task: Task, state: AppState, target: Target, mirror: GitMirror) -> Skipped | None:
+    """Return a skip if the target changes none of the app's paths since the current release."""
     base = state.deployed
     if task.deployment.trigger in MANUAL_TRIGGERS or base is None or not state.verified:
         return None
-    if checkout.changes(base.commit, target.commit):
+    if mirror.has_changes(base.commit, target.commit):
         return None
-    passed = Skipped(**task.stamp(), commit=target.commit, base=base.commit)
-    if state.skipped is None or (state.skipped.commit, state.skipped.base) != (passed.commit, passed.base):
-        state = task.journal.add(passed)
-    return block_reason(state, target.commit, task.deployment.trigger)
+    known = state.skipped
+    if known is not None and (known.commit, known.base) == (target.commit, base.commit):
+        return known
+    return Skipped(**task.stamp(), commit=target.commit, base=base.commit)
+
+
+def find_freeze(task: Task, freeze_directory: Path) -> Assessment | None:
+    """Return the reason not to deploy to a frozen app, or None."""
+    freeze = freezes.active_freeze(freeze_directory, task.app.name, datetime.now(UTC))
+    return Assessment(verdict=Verdict.FROZEN, why=str(freeze)) if freeze else None

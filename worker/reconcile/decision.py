@@ -7,9 +7,9 @@ from hookd.model.decision import Assessment, Verdict
 from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment, Trigger
 from hookd.model.eligibility import Freeze, block_reason, remedy
 from hookd.model.journal import AppState
-from worker.reconcile.schedule import LONGEST_BACKOFF, attempts_for, build_retry_at, repair_retry_at, restart_was_futile
+from worker.reconcile.schedule import LONGEST_BACKOFF, attempts_for, build_retry_at, repair_retry_at
 from worker.report.status import lag_text
-from worker.service.drift import DriftReport
+from worker.service.drift import DriftReport, is_unrepaired
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,9 @@ def _decide_repair(observed: Observation, now: datetime) -> DeploymentNeeded | A
     if not drifts:
         return None
     summary = observed.running.summary
-    if all(drift.kind == "release" and restart_was_futile(observed.history, drift.what) for drift in drifts):
-        why = f"{summary}, also after it was started again: a person must look"
+    steps = [step for one in observed.history for step in one.steps]
+    if all(is_unrepaired(drift, steps) for drift in drifts):
+        why = f"{summary}, also after a restart: a person must look"
         return Assessment(verdict=Verdict.WAITING, why=why)
     return _unless_too_soon(summary, observed, None, now)
 

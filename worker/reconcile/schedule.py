@@ -8,7 +8,7 @@ from functools import partial
 from itertools import takewhile
 from typing import Final
 
-from hookd.model.deployment import REPAIR_STEPS, RETRYABLE_ENDINGS, Deployment, Status, StepName, Trigger
+from hookd.model.deployment import REPAIR_STEPS, RETRYABLE_ENDINGS, Deployment, Status, Trigger
 
 _FIRST_BACKOFF: Final = timedelta(minutes=3)
 LONGEST_BACKOFF: Final = timedelta(hours=1)
@@ -70,12 +70,6 @@ def _fetch_failed(one: Deployment) -> bool:
 def repair_retry_at(history: Iterable[Deployment]) -> datetime | None:
     """Return the time of the next repair, so that a failing service is not restarted all the time."""
     return _next(_row(history, lambda one: any(step.name in REPAIR_STEPS for step in one.steps)))
-
-
-def restart_was_futile(history: Iterable[Deployment], drift: str) -> bool:
-    """Return True if a restart did not end this drift."""
-    steps = (step for one in history for step in one.steps)
-    return any((step.name, step.outcome, step.detail) == (StepName.COMPARE, "failed", drift) for step in steps)
 
 
 def _row(history: Iterable[Deployment], counts: Callable[[Deployment], bool]) -> list[Deployment]:

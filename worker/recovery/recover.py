@@ -5,7 +5,7 @@ not matter, and two workers may recover at once.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -45,7 +45,6 @@ _BATCH: Final = 1000
 # Apps whose newest records are read in one round, and the number of these records.
 _APPS_PER_ROUND: Final = 20
 _RECORDS_PER_APP: Final = 10
-_NO_EXPIRY: Final = -1
 _DIED: Final = "the worker died while it ran"
 
 
@@ -77,13 +76,9 @@ def _retry(store: DeploymentStore, app: App | None, crashed: Deployment) -> None
 
 
 class Recovery:
-    """One worker's recovery rounds; an error with one app holds up no other app.
-
-    A round reads all records only after a restart of Redis, which may have brought back older data.
-    """
+    """One worker's recovery rounds; an error with one app holds up no other app."""
 
     def __init__(self) -> None:
-        self._redis_run_id: str | None = None
         self._next_app = 0
         self._stuck = StuckJobs()
         self._orphaned = OrphanedJobs()
@@ -95,14 +90,10 @@ class Recovery:
             return  # The place of the liveness files is unknown.
         store, apps = store_on(connection, config), _apps(config)
         _finish_crashed_runs(store, config.settings)
-        run_id = str(connection.info("server")["run_id"])
-        if run_id != self._redis_run_id:
-            _recover_all(store, apps, config.settings)
-            self._redis_run_id = run_id
-        _check_waiting(store, _waiting(connection, apps))
+        _check_jobs(store, _waiting(connection, apps))
         some = self._take_turn(apps)
         for app in some:
-            _attempt(store, app, partial(_check_running, store, app))
+            _attempt(store, app, partial(_check_newest, store, app))
         delete_exhausted_streams(connection, [redis_keys.REFUSALS, *map(redis_keys.decisions_key, some)])
         for job_id in self._stuck.requeue(store.queue):
             event(log, "job requeued", logging.WARNING, job=job_id)
@@ -140,12 +131,9 @@ def _finish_crashed_runs(store: DeploymentStore, settings: Settings) -> None:
                 remove_liveness_file(path)
 
 
-def _check_running(store: DeploymentStore, app: str) -> None:
-    """End running records with neither a process of this host nor a job."""
-    running = [one.id for one in store.history(app, _RECORDS_PER_APP) if one.status is Status.RUNNING]
-    for one, state in find_jobs(store.queue, running):
-        if state != "there" and not is_running(one):
-            _finish_crashed_run(store, one)
+def _check_newest(store: DeploymentStore, app: str) -> None:
+    """Check the newest records without an ending; Redis may have lost the waiting key, or brought back older data."""
+    _check_jobs(store, [one.id for one in store.history(app, _RECORDS_PER_APP) if not one.ended])
 
 
 def _finish_crashed_run(store: DeploymentStore, deployment_id: str) -> None:
@@ -155,61 +143,26 @@ def _finish_crashed_run(store: DeploymentStore, deployment_id: str) -> None:
         expire_executions(store.connection, deployment_id)
 
 
-def _recover_all(store: DeploymentStore, apps: list[str], settings: Settings) -> None:
-    """Check each record without an ending."""
-    delete_bad_keys(store.connection, {key: kind for app in apps for key, kind in app_keys(app).items()})
-    unfinished = list(_unfinished(store, apps, settings.history.keep))
-    for one in unfinished:
-        if one.status is Status.RUNNING and not is_running(one.id):
-            _attempt(store, one.app, partial(_finish_crashed_run, store, one.id))
-    _check_waiting(store, [one.id for one in unfinished if one.status is Status.QUEUED])
-
-
-def _unfinished(store: DeploymentStore, apps: list[str], keep: int) -> Iterator[Deployment]:
-    """Yield the records without an ending, which are those that do not expire."""
-    ids: list[str] = []
-    for app in apps:
-        history: Any = store.connection.zrange(redis_keys.history_key(app), 0, keep - 1, desc=True)
-        ids += [one for raw in history if (one := _own_id(app, raw)) is not None]
-    for some in _batches(ids):
-        with store.connection.pipeline(transaction=False) as pipeline:
-            for one in some:
-                pipeline.ttl(redis_keys.record_key(one))
-            left = pipeline.execute()
-        for one, seconds in zip(some, left, strict=True):
-            record = store.find(one) if seconds == _NO_EXPIRY else None
-            if record is not None:
-                yield record
-
-
 def _waiting(connection: Redis, apps: list[str]) -> list[str]:
-    """Return the ids of the waiting deployments, at most one per app."""
+    """Return the ids of the waiting deployments, at most one per app, and none of another app."""
     found: list[Any] = []
-    for some in _batches(apps):
-        found += connection.mget([redis_keys.waiting_key(app) for app in some])
-    ids = (_own_id(app, raw) for app, raw in zip(apps, found, strict=True))
-    return [one for one in ids if one is not None]
+    for start in range(0, len(apps), _BATCH):
+        found += connection.mget([redis_keys.waiting_key(app) for app in apps[start : start + _BATCH]])
+    ids = [(app, (raw or b"").decode("utf-8", "replace")) for app, raw in zip(apps, found, strict=True)]
+    return [one for app, one in ids if is_deployment(one) and app_of(one) == app]
 
 
-def _own_id(app: str, raw: bytes | None) -> str | None:
-    """Return the id if it is one of the app's deployments."""
-    one = (raw or b"").decode("utf-8", "replace")
-    return one if is_deployment(one) and app_of(one) == app else None
-
-
-def _batches(items: list[str]) -> Iterator[list[str]]:
-    return (items[start : start + _BATCH] for start in range(0, len(items), _BATCH))
-
-
-def _check_waiting(store: DeploymentStore, deployment_ids: list[str]) -> None:
+def _check_jobs(store: DeploymentStore, deployment_ids: list[str]) -> None:
     for one, state in find_jobs(store.queue, deployment_ids):
         if state != "there":
             _attempt(store, app_of(one), partial(_resolve, store, one, state))
 
 
 def _resolve(store: DeploymentStore, deployment_id: str, state: JobState) -> None:
-    """Give a waiting deployment its job back, or its ending."""
+    """Give a deployment without a job its job back, or its ending."""
     record = store.find(deployment_id)
+    if record is not None and record.status is Status.RUNNING and not is_running(deployment_id):
+        _finish_crashed_run(store, deployment_id)
     if record is None or record.status is not Status.QUEUED:
         return
     match state:

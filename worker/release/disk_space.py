@@ -1,58 +1,66 @@
-"""Room on the disks of an app: asked for before a deployment starts, before files come in, and when all is built."""
+"""Check the free space on an app's disks, and write files through to them."""
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from hookd.model.hint import Hint, HintKind
 from worker.context import Task
 from worker.errors import DeployError
+from worker.process.run import Command
 from worker.release.git_mirror import TreeEntry
 
 _MIB: Final = 1024 * 1024
+# A deployment may use most of the space that was required at its start; this part of it must remain.
 _REMAINING_PART: Final = 4
 
 
 def check_free_space(task: Task) -> None:
-    """Refuse to start on a disk that is nearly full; raises DeployError."""
+    """Raise DeployError if a disk is nearly full before the deployment starts."""
     _check(task, "are asked for", 1)
 
 
 def check_remaining_space(task: Task) -> None:
-    """Trust nothing that was made on a disk that filled up meanwhile; raises DeployError.
+    """Raise DeployError if a disk filled up during the build.
 
-    Not all tools notice: Python writes half a .pyc file without a word (CPython issue 126606), and no process that
-    meets it later starts. What is asked for at the start may be used up on the way, but for a quarter.
+    Some tools do not notice a full disk. Python writes truncated .pyc files (CPython issue 126606), and no later
+    process can start with them.
     """
     _check(task, "must be left", _REMAINING_PART)
 
 
-def _check(task: Task, why: str, part: int) -> None:
+def _check(task: Task, requirement: str, part: int) -> None:
     mib, inodes = task.app.limits.free_mib / part, task.app.limits.free_inodes / part
-    for place in _places(task):
-        found = os.statvfs(place)
+    for path in dict.fromkeys((task.places.root, task.settings.state)):
+        found = os.statvfs(path)
         free = found.f_bavail * found.f_frsize
         if free < mib * _MIB:
             raise DeployError(
-                f"{place} has {free // _MIB} MiB free, {mib:.0f} {why}", hint=Hint(HintKind.SHOW_DISK_SPACE, str(place))
+                f"{path} has {free // _MIB} MiB free, {mib:.0f} {requirement}",
+                hint=Hint(HintKind.SHOW_DISK_SPACE, str(path)),
             )
         if found.f_files and found.f_favail < inodes:
             raise DeployError(
-                f"{place} has {found.f_favail} inodes free, {inodes:.0f} {why}",
-                hint=Hint(HintKind.SHOW_INODES, str(place)),
+                f"{path} has {found.f_favail} inodes free, {inodes:.0f} {requirement}",
+                hint=Hint(HintKind.SHOW_INODES, str(path)),
             )
 
 
-def _places(task: Task) -> Iterable[Path]:
-    return dict.fromkeys((task.places.root, task.settings.state))
-
-
 def check_commit_fits(task: Task, entries: list[TreeEntry]) -> None:
-    """Refuse a commit that leaves less room than must stay free; a push of a few bytes can stand for gigabytes."""
+    """Raise DeployError if the files of a commit need too much space: a small push can stand for gigabytes."""
     needed = sum(entry.size for entry in entries) // _MIB + task.app.limits.free_mib
     found = os.statvfs(task.places.root)
     if found.f_bavail * found.f_frsize // _MIB < needed:
         raise DeployError(f"the commit's files need {needed} MiB with what must stay free; {task.places.root} has less")
     if found.f_files and found.f_favail < len(entries) + task.app.limits.free_inodes:
         raise DeployError(f"the commit has {len(entries)} files; {task.places.root} has too few inodes free for them")
+
+
+def flush(task: Task, directory: Path) -> None:
+    """Write the file system of a directory to disk, so that a power cut leaves no incomplete files behind."""
+    task.run(flush_command(directory))
+
+
+def flush_command(directory: Path) -> Command:
+    """Write the file system of a directory to disk."""
+    return Command(("sync", "--file-system", str(directory)), 300, 300, env={"PATH": "/usr/bin:/bin"})

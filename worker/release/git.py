@@ -1,4 +1,4 @@
-"""Reads where a branch points from what `git ls-remote` printed."""
+"""Git's commands for one mirror, the variables they run with, and the reader of `git ls-remote`."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -15,21 +15,21 @@ _LINE: Final = re.compile(rf"({COMMIT_PATTERN})\t(.+)")
 
 
 def parse_ls_remote(lines: Iterable[str], ref: str) -> str | None:
-    """Name the commit of a ref; None when it is not there.
+    """Return the commit of a ref in the output of `git ls-remote`; None if it is missing.
 
-    git lists each ref whose name ends so: `refs/heads/a/refs/heads/main` too, and first, for `refs/heads/main`.
+    git lists every ref with this ending: for `refs/heads/main` also `refs/heads/a/refs/heads/main`, and that one first.
     """
     found = filter(None, map(_LINE.fullmatch, lines))
     return next((match[1] for match in found if match[2] == ref), None)
 
 
 def git_environment(app: App, settings: Settings, home: Path) -> dict[str, str]:
-    """The variables git runs with: nobody's configuration, no question, no hook, no transport but the allowed ones."""
+    """Return the variables of git: no configuration file, no prompt, no hook, and only the allowed transports."""
     config = {
         "core.hooksPath": "/dev/null",
         "core.fsmonitor": "false",
         "safe.bareRepository": "explicit",
-        "safe.directory": "*",  # Mirrors lie in hookd's own directory, repositories of file:// wherever the host says.
+        "safe.directory": "*",  # Only hookd writes mirrors; a file:// repository may have any owner.
         "fetch.fsckObjects": "true",
         "transfer.credentialsInUrl": "die",
         "submodule.recurse": "false",
@@ -59,7 +59,7 @@ def git_environment(app: App, settings: Settings, home: Path) -> dict[str, str]:
 
 
 def _ssh_command(app: App, settings: Settings) -> str:
-    """The ssh that git calls; git gives this line to a shell, so only paths of root's own configuration stand in it."""
+    """Return the ssh command. git runs it in a shell, so it holds only paths from root's own configuration."""
     options = ["-oBatchMode=yes", "-oStrictHostKeyChecking=yes", "-oConnectTimeout=10"]
     options += ["-oServerAliveInterval=10", "-oServerAliveCountMax=3"]
     if settings.worker.known_hosts:
@@ -75,7 +75,7 @@ def _quote(path: Path) -> str:
 
 @dataclass(frozen=True)
 class GitCommands:
-    """Builds git's commands for one bare mirror."""
+    """Builds the commands for one bare mirror."""
 
     mirror: Path
     seconds: float
@@ -86,45 +86,35 @@ class GitCommands:
         return Command(argv, self.seconds, self.seconds, env={**self.env, **extra})
 
     def init(self, object_format: str) -> Command:
-        """Make the mirror, for SHA-1 or SHA-256 object ids."""
-        argv = (
-            "git",
-            "init",
-            "--quiet",
-            "--bare",
-            f"--object-format={object_format}",
-            "--template=",
-            "--",
-            str(self.mirror),
-        )
+        """Create the mirror, for SHA-1 or SHA-256 object ids."""
+        options = ("--quiet", "--bare", f"--object-format={object_format}", "--template=")
+        argv = ("git", "init", *options, "--", str(self.mirror))
         return Command(argv, self.seconds, self.seconds, env=self.env)
 
     def object_format(self) -> Command:
-        """Name the kind of object ids the mirror holds: sha1 or sha256."""
+        """Print the kind of object ids in the mirror: sha1 or sha256."""
         return self._command("rev-parse", "--show-object-format")
 
     def ls_remote(self, url: str, branch: str) -> Command:
-        """Ask where the branch points, without fetching."""
+        """Print the commit of the branch without fetching it."""
         argv = ("git", "ls-remote", "--end-of-options", url, f"refs/heads/{branch}")
         return Command(argv, self.seconds, self.seconds, env=self.env)
 
     def fetch(self, url: str, branch: str) -> Command:
-        """Bring the branch's commits into the mirror; a rewritten branch is followed."""
-        spec = f"+refs/heads/{branch}:refs/hookd/head"
-        return self._command(
-            "fetch", "--no-tags", "--no-write-fetch-head", "--force", "--progress", "--end-of-options", url, spec
-        )
+        """Fetch the branch into the mirror, also after its history was rewritten."""
+        options = ("--no-tags", "--no-write-fetch-head", "--force", "--progress")
+        return self._command("fetch", *options, "--end-of-options", url, f"+refs/heads/{branch}:refs/hookd/head")
 
     def head(self) -> Command:
-        """Name the commit that the last fetch found."""
+        """Print the commit of the last fetch."""
         return self.resolve("refs/hookd/head")
 
     def resolve(self, name: str) -> Command:
-        """Turn a name or an abbreviation into a full object id."""
+        """Print the full object id of a name or an abbreviation."""
         return self._command("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
 
     def count(self, base: str, commit: str) -> Command:
-        """Print how many commits only `base` has, and how many only the other one."""
+        """Print the number of commits that only `base` has, and the number that only `commit` has."""
         return self._command("rev-list", "--count", "--left-right", "--end-of-options", f"{base}...{commit}")
 
     def describe(self, commit: str) -> Command:
@@ -132,9 +122,9 @@ class GitCommands:
         return self._command("log", "-1", "--format=%an%x00%s", "--no-show-signature", "--end-of-options", commit)
 
     def compare(self, base: str, commit: str, paths: Paths) -> Command:
-        """End with status 1 when one of the app's paths differs between two commits, with 0 when none does.
+        """End with status 1 if one of the app's paths differs between two commits, else with 0.
 
-        Trees are compared, not their histories, and a file that moved is one that went and one that came.
+        git compares the two trees, not the history between them. A moved file counts as removed and added.
         """
         include = [f":(top,glob){pattern}" for pattern in paths.include] or [":(top)"]
         exclude = [f":(top,glob,exclude){pattern}" for pattern in paths.exclude]
@@ -146,11 +136,11 @@ class GitCommands:
         return self._command("ls-tree", "-r", "-l", "-z", "--full-tree", "--end-of-options", commit)
 
     def read_tree(self, commit: str, index: Path) -> Command:
-        """Read a commit's file list into an index of its own."""
+        """Read the file list of a commit into a separate index."""
         return self._command("read-tree", "--end-of-options", commit, GIT_INDEX_FILE=str(index))
 
     def write_files(self, index: Path, directory: Path) -> Command:
-        """Write every file of that index below a directory; runs no hook and no filter of the repository's."""
+        """Write every file of that index below a directory; runs no hook and no filter of the repository."""
         argv = ("git", "-C", str(directory), f"--git-dir={self.mirror}", f"--work-tree={directory}")
         env = {**self.env, "GIT_INDEX_FILE": str(index)}
         return Command((*argv, "checkout-index", "--all", "--force"), self.seconds, self.seconds, env=env)

@@ -1,7 +1,6 @@
-"""Brings commits into a bare mirror and writes one of them into a directory; the only file that knows GitPython.
+"""The bare mirror of an app's repository: fetch commits into it, and write the files of one into a directory.
 
-Every value after `--end-of-options` may look like an option without being one. After `head` or `resolve` only full
-object ids are used.
+Values after `--end-of-options` may begin with a dash. After `head` and `resolve`, only full object ids are used.
 """
 
 import re
@@ -24,7 +23,7 @@ from worker.process.subreaper import die_with_parent
 from worker.release.git import GitCommands, git_environment, parse_ls_remote
 
 _PROGRESS: Final = re.compile(r"\d+% \(\d+/\d+\)(?!.*done)")
-# What git says after it has said what is wrong.
+# git prints these lines after the cause of an error.
 _BOILERPLATE: Final = frozenset(
     {
         "fatal: Could not read from remote repository.",
@@ -32,7 +31,7 @@ _BOILERPLATE: Final = frozenset(
         "and the repository exists.",
     }
 )
-# What a killed git leaves in a bare repository; each of the locks, and `packed-refs.new`, stops every later git.
+# Leftovers of a killed git in a bare repository. The locks and `packed-refs.new` would stop every later git.
 _LEFTOVERS: Final = (
     "*.lock",
     "packed-refs.new",
@@ -54,7 +53,7 @@ _MAX_LISTING_BYTES: Final = 64 * 1024 * 1024
 
 @dataclass(frozen=True)
 class TreeEntry:
-    """One path of a commit."""
+    """One path of a commit; `size` is in bytes."""
 
     mode: str
     path: str
@@ -62,18 +61,18 @@ class TreeEntry:
 
     @property
     def is_link(self) -> bool:
-        """Tell whether it is a symbolic link."""
+        """Return True for a symbolic link."""
         return self.mode == _LINK
 
     @property
     def is_submodule(self) -> bool:
-        """Tell whether it is a submodule."""
+        """Return True for a submodule."""
         return self.mode == _SUBMODULE
 
 
 @dataclass(frozen=True)
 class CommitInfo:
-    """Who made a commit and what for; a stranger's text."""
+    """Author and subject of a commit: text from an untrusted source."""
 
     author: str
     subject: str
@@ -89,10 +88,7 @@ class GitMirror:
         self._git = GitCommands(mirror, app.limits.git_seconds, git_environment(app, settings, home))
 
     def fetch_head(self) -> str:
-        """Fetch the branch and return the object id of its head.
-
-        Raises DeployError when the remote cannot be read or has no such branch.
-        """
+        """Fetch the branch and return its commit; raises Unreachable if that fails or there is no such branch."""
         self._remove_leftovers()
         try:
             if not self._mirror.exists():
@@ -100,36 +96,40 @@ class GitMirror:
             self._fetch()
             return self._read(self._git.head()).strip()
         except CommandFailed as error:
-            raise self._cannot_fetch(error) from None
+            raise Unreachable(
+                f"the branch {self._app.branch} of {self._app.repository} cannot be fetched: {error.cause}",
+                lines=error.lines,
+                hint=Hint(HintKind.CHECK_REPOSITORY),
+            ) from None
 
     def _fetch(self) -> None:
         command = self._git.fetch(self._app.repository, self._app.branch)
         try:
             self._read(command)
         except TimedOut:
-            raise  # A server that hangs would only hang again.
+            raise  # A second try would hang, too.
         except CommandFailed:
             if not self._mirror_is_damaged() and not self._object_format_changed():
                 raise
-            self._line("the mirror is of no use and is made anew")
-            broken = self._mirror.with_suffix(".broken")  # Half removed, it would be in the way for ever.
+            self._line("the mirror cannot be used and is made anew")
+            broken = self._mirror.with_suffix(".broken")  # A partly removed mirror must not keep its name.
             self._mirror.rename(broken)
             remove_tree(broken)
             self._make_mirror()
             self._read(command)
 
     def _mirror_is_damaged(self) -> bool:
-        """Tell whether the mirror's own head cannot be read, as after a power cut in the middle of a fetch."""
+        """Return True if the mirror's own head cannot be read, as after a power cut during a fetch."""
         written = (self._mirror / "refs" / "hookd" / "head").exists()
         return written and not self._read(self._git.head(), may_fail=True)
 
     def _object_format_changed(self) -> bool:
-        """Tell whether the repository was made anew with other object ids than the mirror's, or the mirror has none."""
+        """Return True if the remote repository has another kind of object ids than the mirror."""
         own = self._read(self._git.object_format(), may_fail=True).strip()
         return len(self._ask_remote()) != {"sha1": 40, "sha256": 64}.get(own)
 
     def _make_mirror(self) -> None:
-        """Make the empty mirror; it gets its name when it is complete."""
+        """Make the empty mirror, first under another name."""
         commit = self._ask_remote()
         new = self._mirror.with_suffix(".new")
         self._mirror.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -143,15 +143,8 @@ class GitMirror:
             raise CommandFailed("there is no such branch")
         return head
 
-    def _cannot_fetch(self, error: CommandFailed) -> DeployError:
-        return Unreachable(
-            f"the branch {self._app.branch} of {self._app.repository} cannot be fetched: {error.cause}",
-            lines=error.lines,
-            hint=Hint(HintKind.CHECK_REPOSITORY),
-        )
-
     def _remove_leftovers(self) -> None:
-        """Remove what a killed git leaves behind; the app's lock is held, so nobody is using it."""
+        """Remove the leftovers of a killed git; the caller holds the app's lock."""
         for stale in (found for pattern in _LEFTOVERS for found in self._mirror.glob(pattern)):
             if stale.is_dir():
                 remove_tree(stale)
@@ -162,7 +155,7 @@ class GitMirror:
                 remove_tree(left)
 
     def resolve(self, wanted: str) -> str:
-        """Turn what a person typed into a full object id; raises DeployError for a commit the branch does not know."""
+        """Return the full object id of a name that an operator typed; raises DeployError for an unknown one."""
         found = self._read(self._git.resolve(wanted), may_fail=True).strip()
         if not re.fullmatch(COMMIT_PATTERN, found):
             raise DeployError(
@@ -172,14 +165,14 @@ class GitMirror:
         return found
 
     def describe(self, commit: str) -> CommitInfo:
-        """Read who made a commit and what for."""
+        """Return the author and the subject of a commit."""
         author, _, subject = self._read(self._git.describe(commit)).partition("\0")
         return CommitInfo(author.strip()[:200], subject.strip()[:200])
 
-    def changes(self, base: str, commit: str) -> bool:
-        """Tell whether a commit differs from `base` in one of the app's paths; True when that cannot be told.
+    def has_changes(self, base: str, commit: str) -> bool:
+        """Return True if a commit differs from `base` in one of the app's paths, or if git cannot compare them.
 
-        A base that the mirror does not hold, since it was made anew say, is no reason to leave a commit out.
+        The mirror may lack `base` after it was made anew.
         """
         paths = self._app.paths
         if not paths.include and not paths.exclude:
@@ -194,9 +187,9 @@ class GitMirror:
         except UnicodeDecodeError:
             raise CommitRefused("the commit holds a file name that is not UTF-8") from None
         entries = [_parse_entry(row) for row in raw.split("\0") if row]
-        deep = next((entry.path for entry in entries if entry.path.count("/") > _MAX_DEPTH), None)
-        if deep is not None:
-            raise CommitRefused(f"the commit holds a path of more than {_MAX_DEPTH} levels: {deep[:80]}…")
+        too_deep = next((entry.path for entry in entries if entry.path.count("/") > _MAX_DEPTH), None)
+        if too_deep is not None:
+            raise CommitRefused(f"the commit holds a path of more than {_MAX_DEPTH} levels: {too_deep[:80]}…")
         return entries
 
     def write(self, commit: str, directory: Path) -> None:
@@ -213,7 +206,7 @@ class GitMirror:
         return self._read_bytes(command, may_fail=may_fail).decode("utf-8", "replace")
 
     def _read_bytes(self, command: Command, *, may_fail: bool = False) -> bytes:
-        """Run one git command and return what it printed; raises CommandFailed, unless it may fail."""
+        """Run a git command and return its output; raises CommandFailed, unless it may fail."""
         lines = LineSplitter(self._message)
         status, printed = self._run(command, lines)
         if status and not may_fail:
@@ -221,9 +214,9 @@ class GitMirror:
         return printed
 
     def _run(self, command: Command, lines: LineSplitter) -> tuple[int, bytes]:
-        """Run one git command under hookd's limits: its status and what it printed; its messages go to `lines`."""
+        """Run a git command under hookd's limits and return its status and output; its messages go to `lines`."""
         printed = bytearray()
-        started = _start(command, self._mirror.parent)  # GitPython kills the process when this is forgotten.
+        started = _start(command, self._mirror.parent)  # GitPython kills the process when this object is deleted.
         process = cast("subprocess.Popen[bytes]", started.proc)
         outputs = cast("tuple[IO[bytes], IO[bytes]]", (process.stdout, process.stderr))
         with outputs[0], outputs[1]:
@@ -237,21 +230,24 @@ class GitMirror:
 
 
 def _parse_entry(row: str) -> TreeEntry:
-    """Read a row of `git ls-tree -l`: mode, type, id and size, then the path; a submodule has no size."""
+    """Read a row of `git ls-tree -l`: mode, type, id and size, then the path. A submodule has no size."""
     about, path = row.split("\t", 1)
     mode, _, _, size = about.split()
     return TreeEntry(mode=mode, size=int(size) if size.isdigit() else 0, path=path)
 
 
 def _append_limited(printed: bytearray, data: bytes) -> None:
-    """Collect what git prints; a few kilobytes of nested trees can stand for a list of gigabytes."""
+    """Collect output up to a limit: a few kilobytes of nested trees can describe a list of gigabytes."""
     printed.extend(data)
     if len(printed) > _MAX_LISTING_BYTES:
         raise CommitRefused(f"the commit has more files than fit into a list of {_MAX_LISTING_BYTES // 1024**2} MiB")
 
 
 def _start(command: Command, directory: Path) -> git.Git.AutoInterrupt:
-    """Start git through GitPython, in a group of its own; raises DeployError when there is no git."""
+    """Start git in a process group of its own; raises DeployError without git.
+
+    Only GitPython's process starter is used, because its other calls wait for git without limits of time and size.
+    """
     try:
         return git.Git(str(directory)).execute(
             list(command.argv),

@@ -1,6 +1,6 @@
-"""What the worker does about ownership: a release is right or it is not deployed; beside it, it repairs what it may.
+"""Owners, groups, modes and ACLs of releases and of the app's directories, set without root.
 
-The worker needs no root for this: it owns what it made, and may give it to a group it is a member of.
+The worker owns the files it makes and may give them to its own groups.
 """
 
 import os
@@ -26,13 +26,13 @@ from hookd.model.hint import Hint, HintKind, LogOnlyHint, render_hint
 from worker.context import Task
 from worker.errors import CommitRefused, DeployError
 
-# What a commit, or a command that it runs, can leave in a release.
+# Kinds of findings that a commit, or a command that it runs, can cause.
 _COMMIT_FAULTS = ("special", "deep")
 FIX_PERMISSIONS: Final = Hint(HintKind.FIX_PERMISSIONS)
 
 
 def release_policy(ownership: Ownership) -> Policy:
-    """Work out the policy of releases; raises DeployError when the worker cannot keep it."""
+    """Return the policy of releases; raises DeployError if the worker cannot enforce it."""
     try:
         policy = code_policy(ownership, None, os.getegid())
     except OwnershipError as error:
@@ -51,20 +51,20 @@ def _may_give_to(group: int | None) -> bool:
 
 
 def enforce(tree: Path, policy: Policy, hint: Hint | None = None) -> int:
-    """Give every file and directory of a tree the policy's group, mode and ACL; returns how many were not right.
+    """Set the policy's group, mode and ACL on every file and directory of a tree, and return how many were changed.
 
-    Raises CommitRefused for what is neither file, directory nor link, and DeployError for what is not the worker's own.
+    Raises CommitRefused for special files such as pipes, and DeployError for files that the worker does not own.
     """
     return _enforce(tree, policy, hint, alone=False)
 
 
 def enforce_environment(venv: Path, policy: Policy, hint: Hint | None = None) -> int:
-    """Do the same for an environment, whose programs are known even when they have lost their mode."""
+    """Do the same for an environment, whose programs are recognised also without their executable mode."""
     return enforce(venv, environment_policy(policy), hint)
 
 
 def enforce_directory(directory: Path, policy: Policy, hint: Hint | None = None) -> None:
-    """Do the same for one directory, not for what is in it; raises DeployError."""
+    """Do the same for one directory without its content; raises DeployError."""
     _enforce(directory, policy, hint, alone=True)
 
 
@@ -85,9 +85,9 @@ def _enforce(path: Path, policy: Policy, hint: Hint | None, *, alone: bool) -> i
 
 
 def make_directories(task: Task, policy: Policy) -> None:
-    """Make what a deployment needs, right from the start: what is new in a directory takes after it.
+    """Make the directories of a deployment and enforce their policy; raises DeployError.
 
-    Raises DeployError.
+    New files take over the group and the default ACL of their directory.
     """
     if not task.places.root.is_dir():
         user, group = user_name(os.geteuid()), group_name(os.getegid() if policy.group is None else policy.group)
@@ -106,9 +106,9 @@ def make_directories(task: Task, policy: Policy) -> None:
 
 
 def _repair_app_paths(task: Task, policy: Policy) -> None:
-    """Repair the app's own directories and shared files as far as it needs no root, and say what is left.
+    """Repair the app's directories and shared files as far as possible without root, and log the rest.
 
-    A deployment does not fail for it: whether the app can live with it, its health check will say.
+    The deployment goes on in any case: the health check shows if the app works.
     """
     root, shared = task.places.root, task.app.shared_root
     for directory in (root, shared) if shared.is_relative_to(root) else (root,):
@@ -121,7 +121,7 @@ def _repair_app_paths(task: Task, policy: Policy) -> None:
 
 
 def _secret_policy(ownership: Ownership) -> Policy | None:
-    """What is right for shared files; None where the policy `split` has no group that it could give them to."""
+    """Return the policy of shared files; None with the policy `split` without a usable group."""
     try:
         policy = secret_policy(ownership, None, os.getegid())
     except OwnershipError:
@@ -130,7 +130,7 @@ def _secret_policy(ownership: Ownership) -> Policy | None:
 
 
 def writable_policy(ownership: Ownership) -> Policy:
-    """What is right for a new directory that the app writes to, as long as the worker owns it: the group does it."""
+    """Return the policy of a new directory that the app writes to: its group may write."""
     try:
         group: int | None = find_group(ownership.group)
     except OwnershipError:
@@ -150,7 +150,7 @@ def _repair_path(task: Task, path: Path, policy: Policy) -> None:
 
 
 def _repair_environment(task: Task, venv: Path, policy: Policy) -> None:
-    """Repair an environment: a release that serves, or is gone back to, must be able to start in it."""
+    """Repair an environment, because the current release and a rollback start in it."""
     try:
         found = list(repair(venv, policy))
     except OwnershipError as error:
@@ -158,7 +158,7 @@ def _repair_environment(task: Task, venv: Path, policy: Policy) -> None:
         return
     left = [finding for finding in found if not (isinstance(finding, AttributeMismatch) and finding.repaired)]
     if repaired := len(found) - len(left):
-        task.recorder.line(f"the environment {venv.name} was not as it should be: {repaired} paths repaired")
+        task.recorder.line(f"repaired {repaired} paths of the environment {venv.name}")
     if left:
         task.recorder.line(
             f"{left[0]} ({len(left)} such paths in {venv.name}); next: {render_hint(FIX_PERMISSIONS, task.app.name)}"

@@ -1,4 +1,4 @@
-"""MISSING"""
+"""Read the requirements of a release, and reject those that would run code during the installation."""
 
 import re
 import tomllib
@@ -13,15 +13,15 @@ RequirementsKind = Literal["lock", "hashed", "plain", "project", "none"]
 _DEFAULT_FILES: Final = ("uv.lock", "requirements.txt", "pyproject.toml")
 _MAX_FILES: Final = 50
 
-# pip takes a short option and its value without a space between them, too.
+# A short option may stand directly before its value, as in `-rbase.txt`.
 _INCLUDE: Final = re.compile(r"(?:--requirement|--constraint|-r|-c)[\s=]*([A-Za-z0-9_./-]+)")
-# One option with one plain value: a package or an address, never a place on the disk.
+# One option with one plain value: a package or a URL, never a path.
 _ONE_OPTION: Final = re.compile(r"-{1,2}[A-Za-z-]+(?:[ =]\s*(?:https?://\S+|[A-Za-z0-9:._,-]+))?")
-# Hashes stand on lines of their own, as uv and pip-tools write them; nothing else may be continued.
+# uv and pip-tools write each hash on a line of its own. No other line may be continued.
 _BEFORE_HASH: Final = re.compile(r"\s*\\\r?\n\s*(?=--hash=)")
 _AMBIGUOUS: Final = re.compile(r"[^\S\n\r\t ]|[\x00-\x08\x0e-\x1f\x7f\ufeff]|\$\{|(?m:^[ \t]*#.*coding[:=])")
 _OPTION: Final = re.compile(r"--[A-Za-z-]+|-[A-Za-z]")
-# Everything else is refused, by its full name or abbreviated: `-e` and `--no-binary` would run a package's build code.
+# All other options are rejected: `-e` and `--no-binary`, for example, would run the build code of a package.
 _ALLOWED_OPTIONS: Final = frozenset(
     "-i -f --index-url --extra-index-url --no-index --find-links --only-binary --prefer-binary --require-hashes --pre "
     "--trusted-host --hash".split()
@@ -35,7 +35,7 @@ ALLOW_BUILD_HINT: Final = Hint(HintKind.ALLOW_BUILD)
 
 @dataclass(frozen=True)
 class Requirements:
-    """What a release needs: the file that says so, its kind, and everything that file draws in."""
+    """The requirements of a release: the kind, the file, and the texts of the file and of all files it includes."""
 
     kind: RequirementsKind
     file: Path | None
@@ -43,7 +43,7 @@ class Requirements:
 
 
 def read_requirements(release: Path, file: str | None, *, allow_build: bool = False) -> Requirements:
-    """Find out what a release needs; raises CommitRefused for a file that cannot be used."""
+    """Read the requirements of a release; raises CommitRefused for a file that cannot be used."""
     name = file or next((name for name in _DEFAULT_FILES if (release / name).is_file()), None)
     if name is None:
         return Requirements("none", None, ())
@@ -56,7 +56,7 @@ def read_requirements(release: Path, file: str | None, *, allow_build: bool = Fa
         return Requirements("lock", path, (_read_bytes(path), _read_bytes(project)))
     if path.suffix == ".toml":
         _reject_local_sources(path)
-        for requirement in project_requirements(path):
+        for requirement in _project_requirements(path):
             _reject_build(requirement, path, allow_build=allow_build)
         return Requirements("project", path, (_read_bytes(path),))
     texts = _read_with_includes(release, path, allow_build=allow_build)
@@ -64,7 +64,7 @@ def read_requirements(release: Path, file: str | None, *, allow_build: bool = Fa
 
 
 def _read_with_includes(release: Path, first: Path, *, allow_build: bool) -> tuple[bytes, ...]:
-    """Read a requirements file and the files it includes; refuses what would run code of the repository."""
+    """Read a requirements file and the files that it includes; raises CommitRefused."""
     texts: list[bytes] = []
     waiting = [first]
     while waiting:
@@ -80,9 +80,9 @@ def _read_with_includes(release: Path, first: Path, *, allow_build: bool) -> tup
 
 
 def _read_text(path: Path) -> str:
-    """Read a requirements file as uv and pip read it, too; refuses what they take otherwise than it looks here.
+    """Return a requirements file as text; raises CommitRefused for text that installers read in another way.
 
-    Both follow a byte order mark, pip also a `coding` comment, and both fill in `${VARIABLES}`.
+    They follow byte order marks and `coding` comments, and replace `${VARIABLES}`.
     """
     try:
         text = _read_bytes(path).decode("utf-8")
@@ -94,7 +94,7 @@ def _read_text(path: Path) -> str:
 
 
 def _parse_lines(text: str, path: Path, *, allow_build: bool) -> list[str]:
-    """Name the files that a requirements file includes; raises CommitRefused for a line that is not plain."""
+    """Return the names of the files that a requirements file includes; raises CommitRefused for an unsafe line."""
     found = []
     for raw in _BEFORE_HASH.sub(" ", text).split("\n"):
         line = re.sub(r"(^|\s)#.*$", "", raw).strip()
@@ -117,7 +117,7 @@ def _parse_lines(text: str, path: Path, *, allow_build: bool) -> list[str]:
 
 
 def _reject_extra_options(requirement: str, path: Path) -> None:
-    """Refuse options behind a requirement, but for its hashes."""
+    """Raise CommitRefused for an option behind a requirement, except its hashes."""
     for part in requirement.split(" ")[1:]:
         if part.startswith("-") and not part.startswith("--hash="):
             raise CommitRefused(
@@ -126,9 +126,9 @@ def _reject_extra_options(requirement: str, path: Path) -> None:
 
 
 def _reject_build(requirement: str, path: Path, *, allow_build: bool) -> None:
-    """Refuse a requirement that installers take from the disk, or from an address that holds no wheel.
+    """Raise CommitRefused for a requirement from a path, or from a URL that is no wheel.
 
-    What lies on the disk is refused in any case: it is part of the commit and does not change the environment's key.
+    `allow_build` allows such URLs. It does not allow paths, because their content is not part of the environment's key.
     """
     name = _DIRECT_REFERENCE.match(requirement)
     place = requirement[name.end() if name else 0 :].split(" ", 1)[0]
@@ -140,7 +140,7 @@ def _reject_build(requirement: str, path: Path, *, allow_build: bool) -> None:
 
 
 def _reject_local_sources(path: Path) -> None:
-    """Refuse packages that uv would take from the commit itself; it runs the build code of editable ones."""
+    """Raise CommitRefused for packages from the commit itself: uv runs the build code of editable ones."""
     for name, given in _read_table(path, "tool", "uv", "sources").items():
         choices = given if isinstance(given, list) else [given]
         if any(isinstance(choice, dict) and {"path", "workspace"} & set(choice) for choice in choices):
@@ -148,7 +148,7 @@ def _reject_local_sources(path: Path) -> None:
 
 
 def _read_table(path: Path, *keys: str) -> dict[str, Any]:
-    """Read a table of a TOML file; one that is not there is empty."""
+    """Return a table of a TOML file, empty if it is missing; raises CommitRefused."""
     try:
         found: Any = tomllib.loads(_read_bytes(path).decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -167,7 +167,7 @@ def _read_bytes(path: Path) -> bytes:
         raise CommitRefused(f"{path.name} cannot be read: {error.strerror}") from None
 
 
-def project_requirements(file: Path) -> tuple[str, ...]:
+def _project_requirements(file: Path) -> tuple[str, ...]:
     found = _read_table(file, "project").get("dependencies", [])
     if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
         raise CommitRefused(f"{file.name} has a project.dependencies that is no list of texts")

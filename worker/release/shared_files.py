@@ -1,4 +1,4 @@
-"""Links what outlives releases into a release; refuses commits whose files stand in its way or lead out of the tree."""
+"""Link shared files and directories into a release, and reject commits that conflict with these links."""
 
 import os
 import shutil
@@ -11,13 +11,13 @@ from worker.errors import CommitRefused, DeployError
 from worker.release.git_mirror import TreeEntry
 from worker.release.ownership import enforce_directory, writable_policy
 
-# Files that only keep an otherwise empty directory in git; they may stand where a shared directory is linked in.
+# Files that keep an empty directory in git. A link to a shared directory may replace them.
 _PLACEHOLDERS: Final = frozenset({".gitkeep", ".keep", ".gitignore", ".placeholder"})
 _RESERVED: Final = ("venv",)
 
 
 def reject_reserved_paths(app: App, entries: list[TreeEntry]) -> None:
-    """Refuse a commit that has files of its own where hookd puts a link; raises CommitRefused."""
+    """Raise CommitRefused if a commit has files where hookd puts a link."""
     points = (*_RESERVED, *app.shared.files, *app.shared.directories)
     for entry in entries:
         point = next((p for p in points if _is_in_the_way(entry, p)), None)
@@ -30,7 +30,7 @@ def reject_reserved_paths(app: App, entries: list[TreeEntry]) -> None:
 
 
 def _is_in_the_way(entry: TreeEntry, point: str) -> bool:
-    """Tell whether a path of the commit is a link point, lies below it, or stands where a directory above it must."""
+    """Return True if a path is the link point, below it, or a file where a directory above it must be."""
     above = point.startswith(f"{entry.path}/") and not entry.is_submodule
     return above or entry.path == point or entry.path.startswith(f"{point}/")
 
@@ -41,7 +41,7 @@ def _is_placeholder(app: App, point: str, entry: TreeEntry) -> bool:
 
 
 def reject_escaping_links(release: Path, entries: list[TreeEntry]) -> None:
-    """Refuse a commit with a link that leaves its own tree, however many links lead there; raises CommitRefused."""
+    """Raise CommitRefused if a commit has a link that leaves its own tree, directly or through other links."""
     root = os.path.realpath(release)
     for entry in (entry for entry in entries if entry.is_link):
         target = os.readlink(release / entry.path)
@@ -51,7 +51,7 @@ def reject_escaping_links(release: Path, entries: list[TreeEntry]) -> None:
 
 
 def link_shared(app: App, release: Path) -> None:
-    """Put links to the shared files and directories into a release; raises DeployError for a file that is missing."""
+    """Link the shared files and directories into a release; raises DeployError if a file is missing."""
     for name in app.shared.files:
         source = app.shared_root / name
         if not source.is_file():
@@ -67,7 +67,7 @@ def link_shared(app: App, release: Path) -> None:
 
 
 def _make_data_directory(app: App, path: Path) -> None:
-    """Make a directory that the app may write to, once; one that is there is left as it is. Raises DeployError."""
+    """Make a directory that the app may write to, unless it exists; raises DeployError."""
     if path.is_dir():
         return
     try:
@@ -82,7 +82,7 @@ def _make_data_directory(app: App, path: Path) -> None:
 
 
 def _link(source: Path, point: Path) -> None:
-    """Link to `source`; only placeholders can stand at the point, everything else was refused before."""
+    """Link to `source`. Only placeholders can be at the point, because other files were rejected before."""
     if point.is_dir() and not point.is_symlink():
         shutil.rmtree(point)
     point.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Links that say which release serves: switched in one step, and on disk before the next thing happens."""
+"""Links to the release that serves, replaced atomically and written to disk."""
 
 import os
 import secrets
@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hookd.files.safe_open import sync_directory
-from worker.process.run import Command
 
 
 def switch_link(link: Path, release: Path, *, since: float | None = None) -> None:
-    """Make a link point at a release in one step, and wait until that is on disk.
+    """Make a link point at a release atomically, and wait until that is on disk.
 
-    Its time says since when it leads there, and so which release a service runs; `since` is another time than now.
+    The modification time of a link tells since when it leads there, and so which release a service runs. `since` sets
+    another time than now.
     """
     with prepared_link(link, release, since=since):
         pass
@@ -21,7 +21,10 @@ def switch_link(link: Path, release: Path, *, since: float | None = None) -> Non
 
 @contextmanager
 def prepared_link(link: Path, release: Path, *, since: float | None = None) -> Iterator[None]:
-    """Make a link point at a release at the end of the block, unless that raises; what needs room is done before it."""
+    """Make a link point at a release at the end of the block, unless the block raises.
+
+    Everything that needs disk space is done before the block, so a full disk cannot stop the switch.
+    """
     temporary = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
     temporary.symlink_to(os.path.relpath(release, link.parent))
     try:
@@ -36,7 +39,7 @@ def prepared_link(link: Path, release: Path, *, since: float | None = None) -> I
 
 
 def link_changed_at(link: Path) -> float | None:
-    """Tell since when a link leads where it does, in seconds since 1970; None when there is no link."""
+    """Return the time of a link's last change in seconds since 1970; None for a missing link."""
     try:
         return link.lstat().st_mtime
     except FileNotFoundError:
@@ -44,10 +47,5 @@ def link_changed_at(link: Path) -> float | None:
 
 
 def links_to(link: Path, release: Path) -> bool:
-    """Tell whether a link ends at a release."""
+    """Return True if a link ends at a release."""
     return os.path.realpath(link) == os.path.realpath(release)
-
-
-def flush_command(directory: Path) -> Command:
-    """Write the file system of a directory to disk, so that a power cut after the switch finds whole files."""
-    return Command(("sync", "--file-system", str(directory)), 300, 300, env={"PATH": "/usr/bin:/bin"})

@@ -1,11 +1,12 @@
-"""What is not as it should be with an app's links and services, judged from values: nothing is asked or changed."""
+"""Compare what runs with what should run, from values alone: no input or output."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final, Literal
 
 from hookd.model.app import App
+from hookd.model.deployment import Step, StepName
 from hookd.model.journal import Colour
 
 _UP: Final = ("active", "reloading")
@@ -13,7 +14,11 @@ _UP: Final = ("active", "reloading")
 
 @dataclass(frozen=True)
 class ServiceState:
-    """One service: its state in systemd's words, when its process started, and in which directory if that is known."""
+    """The state of one service in systemd's words.
+
+    `started` is the start of its process in seconds since 1970, `directory` the directory that the process works in.
+    Both are None when unknown.
+    """
 
     state: str = "missing"
     started: float | None = None
@@ -21,13 +26,13 @@ class ServiceState:
 
     @property
     def is_up(self) -> bool:
-        """Tell whether it takes requests."""
+        """Return True if the service takes requests."""
         return self.state in _UP
 
 
 @dataclass(frozen=True)
 class LinkState:
-    """Where a link leads, and since when, in seconds since 1970; a link that is not there leads nowhere."""
+    """The target of a link, and the time of its last change in seconds since 1970; empty for a missing link."""
 
     leads_to: str = ""
     since: float | None = None
@@ -35,37 +40,50 @@ class LinkState:
 
 @dataclass(frozen=True)
 class ServiceSnapshot:
-    """What was seen of an app: its services by their names, its links by theirs."""
+    """The services and links of an app at one moment, by name."""
 
     units: Mapping[str, ServiceState]
     links: Mapping[str, LinkState]
 
     def unit(self, name: str | None) -> ServiceState:
-        """One of the services."""
+        """Return the state of a service."""
         return self.units.get(name or "", ServiceState())
 
     def link(self, name: str) -> LinkState:
-        """One of the links."""
+        """Return the state of a link."""
         return self.links.get(name, LinkState())
 
 
 @dataclass(frozen=True)
 class Drift:
-    """One thing that is wrong: a link that leads elsewhere, a service that should serve, one that takes requests with
-    another release, or a second one that runs.
+    """One difference between what runs and what should run.
 
-    `started` is when the service started that runs in a link: it may have seen the link while that was right.
+    link: a link has the wrong target. service: the serving service is down. release: it runs another release.
+    idle: the service of the idle colour runs. `started` is the start of the service that uses a link, because that
+    service may have read the link before it was changed.
     """
 
-    kind: Literal["link", "service", "release", "second"]
+    kind: Literal["link", "service", "release", "idle"]
     name: str
-    what: str
+    release: str
+    text: str
     started: float | None = None
+
+    @property
+    def key(self) -> str:
+        """Return the identity of the drift: its kind, the link or service, and the release that should run."""
+        return f"{self.kind} {self.name} {self.release}"
+
+
+def is_unrepaired(drift: Drift, steps: Iterable[Step]) -> bool:
+    """Return True if one of these past steps restarted the service and the drift remained."""
+    failed = (step for step in steps if step.name == StepName.COMPARE and step.outcome == "failed")
+    return any(step.detail == drift.key for step in failed)
 
 
 @dataclass(frozen=True)
 class DriftReport:
-    """What is known of what runs: in a sentence, what is wrong, and whether a person stopped it."""
+    """The drifts of an app, all of them in one sentence, and True if an operator stopped the app."""
 
     summary: str
     drifts: tuple[Drift, ...] = ()
@@ -74,29 +92,29 @@ class DriftReport:
 
 @dataclass(frozen=True)
 class DesiredState:
-    """What should run: the release, its directory, and the colour that serves where there are two."""
+    """The release that should run, its directory, and with blue-green the colour that should serve."""
 
     release: str
     directory: str
     colour: Colour | None
 
     @property
-    def home(self) -> str:
-        """The link that the service runs in."""
+    def link(self) -> str:
+        """Return the link that the service runs in."""
         return self.colour or "current"
 
 
-def detect_drift(app: App, wanted: DesiredState, seen: ServiceSnapshot) -> DriftReport:
-    """Compare what runs with what should."""
-    main, idle = service_names(app, wanted.colour)
-    if _is_stopped(app, seen, main, idle):
+def detect_drift(app: App, desired: DesiredState, snapshot: ServiceSnapshot) -> DriftReport:
+    """Compare what runs with what should run."""
+    main, idle = service_names(app, desired.colour)
+    if _is_stopped(app, snapshot, main, idle):
         return DriftReport(f"{app.service_name} is stopped", is_stopped=True)
-    drifts = tuple(_find_drifts(wanted, seen, main, idle))
-    return DriftReport("; ".join(drift.what for drift in drifts) or f"{main} runs {wanted.release}", drifts)
+    drifts = tuple(_find_drifts(desired, snapshot, main, idle))
+    return DriftReport("; ".join(drift.text for drift in drifts) or f"{main} runs {desired.release}", drifts)
 
 
 def service_names(app: App, colour: Colour | None) -> tuple[str, str | None]:
-    """The service that serves, and the one that should be idle."""
+    """Return the service that serves, and with blue-green the idle one."""
     name = app.service_name
     if colour is None:
         return name, None
@@ -104,60 +122,53 @@ def service_names(app: App, colour: Colour | None) -> tuple[str, str | None]:
 
 
 def start_command(app: App, colour: Colour | None) -> str:
-    """What a person types to start the service that serves."""
+    """Return the command with which an operator starts the serving service."""
     if app.service.manager == "circus":
         return f"circusctl --endpoint {app.service.endpoint} start {service_names(app, colour)[0]}"
     return f"sudo hookd start {app.name}"
 
 
 def stop_indicator(app: App) -> str | None:
-    """The unit of hookd's that is inactive if, and only if, a person stopped the app."""
+    """Return the unit that is inactive exactly when an operator stopped the app; None if hookd made no units."""
     if app.service.units == "existing":
         return None
     return f"{app.service_name}.socket" if app.service.handover == "restart" else app.service_name
 
 
-def _is_stopped(app: App, seen: ServiceSnapshot, main: str, idle: str | None) -> bool:
-    """A service alone may have been stopped or not; with two colours the unit that stands for both knows better."""
-    guard = stop_indicator(app)
-    if seen.unit(idle).is_up:
+def _is_stopped(app: App, snapshot: ServiceSnapshot, main: str, idle: str | None) -> bool:
+    indicator = stop_indicator(app)
+    if snapshot.unit(idle).is_up:
         return False
-    if guard is not None and seen.unit(guard).state == "inactive":
+    if indicator is not None and snapshot.unit(indicator).state == "inactive":
         return True
-    return seen.unit(main).state == "inactive" and (guard is None or idle is None)
+    return snapshot.unit(main).state == "inactive" and (indicator is None or idle is None)
 
 
-def _find_drifts(wanted: DesiredState, seen: ServiceSnapshot, main: str, idle: str | None) -> Iterator[Drift]:
-    unit = seen.unit(main)
-    for name in dict.fromkeys(("current", wanted.home)):
-        if seen.link(name).leads_to != wanted.directory:
-            yield Drift("link", name, f"{name} does not lead to {wanted.release}", unit.started)
-    if wrong := _failure_of(main, unit):
-        yield Drift("service", main, wrong)
-    if unit.is_up and _runs_another(unit, wanted, seen.link(wanted.home)):
-        yield Drift("release", main, f"{main} runs another release than {wanted.release}")
-    if idle is not None and seen.unit(idle).is_up:
-        yield Drift("second", idle, f"{idle} runs, too")
-
-
-def _failure_of(name: str, unit: ServiceState) -> str | None:
-    """One that is just starting, or ends and is started again and again, is in its manager's hands."""
+def _find_drifts(desired: DesiredState, snapshot: ServiceSnapshot, main: str, idle: str | None) -> Iterator[Drift]:
+    release, unit = desired.release, snapshot.unit(main)
+    for name in dict.fromkeys(("current", desired.link)):
+        if snapshot.link(name).leads_to != desired.directory:
+            yield Drift("link", name, release, f"{name} does not lead to {release}", unit.started)
+    # Other states pass: the service manager is about to start the service, or restarts it again and again.
     if unit.state == "failed":
-        return f"{name} has failed"
+        yield Drift("service", main, release, f"{main} has failed")
     if unit.state == "inactive":
-        return f"{name} does not run"
-    return None
+        yield Drift("service", main, release, f"{main} does not run")
+    if unit.is_up and _runs_another_release(unit, desired, snapshot.link(desired.link)):
+        yield Drift("release", main, release, f"{main} runs another release than {release}")
+    if idle is not None and snapshot.unit(idle).is_up:
+        yield Drift("idle", idle, release, f"{idle} runs, too")
 
 
-def _runs_another(unit: ServiceState, wanted: DesiredState, link: LinkState) -> bool:
-    """Where a service does not say what it runs, time does: it runs what its link led to when it started.
+def _runs_another_release(unit: ServiceState, desired: DesiredState, link: LinkState) -> bool:
+    """Compare directories if the process works in a release, else compare times.
 
-    So it is wrong if it is older than a link that is right now, or younger than one that is wrong. One that works in no
-    release at all, since it was told to go elsewhere, says nothing.
+    A service runs the release that its link led to when it started. It is wrong if it is older than a right link, or
+    younger than a wrong one.
     """
-    right = PurePath(wanted.directory)
-    if unit.directory is not None and right.parent in PurePath(unit.directory).parents:
-        return not PurePath(unit.directory).is_relative_to(right)
+    expected = PurePath(desired.directory)
+    if unit.directory is not None and expected.parent in PurePath(unit.directory).parents:
+        return not PurePath(unit.directory).is_relative_to(expected)
     if unit.started is None or link.since is None:
         return False
-    return (unit.started < link.since) == (link.leads_to == wanted.directory)
+    return (unit.started < link.since) == (link.leads_to == desired.directory)

@@ -1,4 +1,4 @@
-"""Asks a release whether it is well, over HTTP on TCP or a unix socket, until it is, or until it clearly is not."""
+"""Wait until a release answers its health check, over HTTP on TCP or on a unix socket."""
 
 import http.client
 import re
@@ -13,15 +13,15 @@ from hookd.model.app import Health
 from worker.errors import Unhealthy
 
 Note = Callable[[str], None]
-# Names the processes of the service as they are now; two different answers mean that it died in between.
+# Returns the current processes of the service. A changed answer means that the service ended in between.
 Processes = Callable[[], tuple[str, ...]]
 
 _PAUSE_SECONDS: Final = 0.05
 _CHECK_SECONDS: Final = 1.0
-# A process id; systemd writes MainPID=0 for none, circus nothing at all.
+# A process id. Without a process, systemd prints MainPID=0 and circus nothing.
 _PROCESS: Final = re.compile(r"[1-9]")
 _NOT_READY: Final = 503
-# A wrong answer, or a connection closed without one, may be a hiccup of a start; three are not.
+# A starting app may give one or two wrong answers, or close a connection without an answer.
 _MAX_WRONG: Final = 3
 _LARGEST_HEAD: Final = 65_536
 _HEAD: Final = re.compile(rb"HTTP/1\.[01] (\d{3})\b.*?\r?\n\r?\n", re.DOTALL)
@@ -31,11 +31,11 @@ _TCP: Final = re.compile(r"http://(\[[^\]]+\]|[^:/]+)(?::(\d+))?(/.*)?")
 
 @dataclass(frozen=True)
 class _ProbeResult:
-    """What one question found; `wrong` tells that the app itself misbehaved, not that it was not there yet."""
+    """The result of one request; `is_wrong` is False while the app only is not there yet."""
 
-    well: bool
-    wrong: bool
-    what: str
+    is_healthy: bool
+    is_wrong: bool
+    text: str
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -50,61 +50,61 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def wait_until_healthy(health: Health, colour: str | None, note: Note, processes: Processes) -> None:
-    """Wait for as many healthy answers in a row as the app's config asks for, and for as long as it wants them.
+    """Wait for `health.successes` healthy answers in a row over at least `health.steady` seconds.
 
-    Visitors do not wait for this: the release takes requests meanwhile, and with two colours the old one, too.
-    Raises Unhealthy when the deadline passes first, when the app answers wrongly three times with no good answer in
-    between, or when its process dies. A 503 means "not ready yet" and only counts at the deadline.
+    The release takes requests meanwhile. Raises Unhealthy if the deadline passes before the first healthy answer, after
+    three wrong answers without a healthy one in between, or if the process ends. A 503 means "not ready yet" and is no
+    wrong answer.
     """
     url = health.url.replace("{colour}", colour or "")
     watch, streak = _ProcessWatch(processes), _Streak()
     end = time.monotonic() + health.deadline
-    seen = _ProbeResult(False, False, "nothing was tried")
-    while time.monotonic() < end or streak.well:
-        seen = _probe(url, health, min(health.timeout, max(0.1, end - time.monotonic())), watch)
-        streak.add(seen)
-        if streak.well == 1:
-            watch.look(at_once=True)  # From now on it must be this process that answers.
+    result = _ProbeResult(False, False, "was not asked")
+    while time.monotonic() < end or streak.healthy:
+        result = _probe(url, health, min(health.timeout, max(0.1, end - time.monotonic())), watch)
+        streak.add(result)
+        if streak.healthy == 1:
+            watch.check(at_once=True)  # All later answers must come from this process.
         if streak.is_enough(health):
-            watch.look(at_once=True)  # A release may end as soon as it is ready.
-            note(f"{url} {seen.what}, {streak.well} times in a row")
+            watch.check(at_once=True)  # The process may have ended right after its last answer.
+            note(f"{url} {result.text}, {streak.healthy} times in a row")
             return
         if streak.wrong >= _MAX_WRONG:
-            raise Unhealthy(f"{url} {seen.what}, {streak.wrong} times")
-        watch.look()
+            raise Unhealthy(f"{url} {result.text}, {streak.wrong} times")
+        watch.check()
         time.sleep(_PAUSE_SECONDS)
-    raise Unhealthy(f"{url} {seen.what} when its {health.deadline:g} s were over")
+    raise Unhealthy(f"{url} {result.text} when its {health.deadline:g} s were over")
 
 
 class _Streak:
-    """How many good answers came in a row and since when, or how many wrong ones with no good one in between."""
+    """Count healthy answers in a row, and wrong answers without a healthy one in between."""
 
     def __init__(self) -> None:
-        self.well = self.wrong = 0
+        self.healthy = self.wrong = 0
         self._since = 0.0
 
-    def add(self, seen: _ProbeResult) -> None:
+    def add(self, result: _ProbeResult) -> None:
         """Count an answer."""
-        if seen.well and not self.well:
+        if result.is_healthy and not self.healthy:
             self._since = time.monotonic()
-        self.well = self.well + 1 if seen.well else 0
-        self.wrong = 0 if seen.well else self.wrong + seen.wrong
+        self.healthy = self.healthy + 1 if result.is_healthy else 0
+        self.wrong = 0 if result.is_healthy else self.wrong + result.is_wrong
 
     def is_enough(self, health: Health) -> bool:
-        """Tell whether a release has been well often enough, and long enough."""
-        return self.well >= health.successes and time.monotonic() - self._since >= health.steady
+        """Return True if the release was healthy often enough and long enough."""
+        return self.healthy >= health.successes and time.monotonic() - self._since >= health.steady
 
 
 class _ProcessWatch:
-    """Notices that a service died: a socket that the process manager holds stays open and silent then."""
+    """Detect that the service ended: a socket that the process manager holds then stays open and silent."""
 
     def __init__(self, processes: Processes) -> None:
         self._processes = processes
         self._first: tuple[str, ...] | None = None
         self._next = time.monotonic() + _CHECK_SECONDS
 
-    def look(self, *, at_once: bool = False) -> None:
-        """Look at most once a second, or at once; raises Unhealthy when there is no process, or another than before."""
+    def check(self, *, at_once: bool = False) -> None:
+        """Raise Unhealthy if there is no process or another one than before; checks at most once a second."""
         if time.monotonic() < self._next and not at_once:
             return
         self._next = time.monotonic() + _CHECK_SECONDS
@@ -131,15 +131,14 @@ def _probe(url: str, health: Health, timeout: float, watch: _ProcessWatch) -> _P
         return _ProbeResult(False, False, f"cannot be reached ({error.strerror or error})")
     finally:
         connection.close()
-    well = status == health.status
-    return _ProbeResult(well, not well and status != _NOT_READY, f"answered {status}")
+    is_healthy = status == health.status
+    return _ProbeResult(is_healthy, not is_healthy and status != _NOT_READY, f"answered {status}")
 
 
 def _status(sock: socket.socket, end: float, watch: _ProcessWatch) -> int:
-    """Read the head of an answer and return its status.
+    """Return the status of an answer; raises TimeoutError, or ConnectionError if it ends early or is not HTTP.
 
-    Not http.client's reading: that waits anew for each byte, so an app that drips would never reach the deadline.
-    Raises TimeoutError, and ConnectionError for what ends early or is no HTTP.
+    http.client starts its timeout again at each byte, so a slow app would never reach the deadline.
     """
     head = b""
     while (found := _HEAD.match(head)) is None:
@@ -152,11 +151,11 @@ def _status(sock: socket.socket, end: float, watch: _ProcessWatch) -> int:
 
 
 def _wait_readable(sock: socket.socket, end: float, watch: _ProcessWatch) -> None:
-    """Wait until there is something to read, keeping an eye on the process that should write it."""
+    """Wait for data while the process lives; raises TimeoutError and Unhealthy."""
     while time.monotonic() < end:
         if select.select([sock], [], [], min(_CHECK_SECONDS, max(0.0, end - time.monotonic())))[0]:
             return
-        watch.look()
+        watch.check()
     raise TimeoutError
 
 

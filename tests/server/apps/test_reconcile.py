@@ -133,7 +133,7 @@ def test_what_somebody_did_by_hand_is_mended(shop: Shop) -> None:
     wait_for(shop, "new")
     shop.machine.wait_until(lambda: last(shop)["status"] != "running", 60, "its ending")
     assert (last(shop)["status"], last(shop)["trigger"]) == ("succeeded", "reconcile"), last(shop)
-    assert str(last(shop)["cause"]).startswith("mended: "), last(shop)
+    assert str(last(shop)["cause"]).startswith("repaired: "), last(shop)
     assert colours(shop)[0] == unit
     before = life_of(shop, unit)
     shop.look()

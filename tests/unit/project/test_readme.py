@@ -21,9 +21,7 @@ CONFIGURATION = reference.PAGE.read_text()
 
 @pytest.mark.parametrize("file", ["hookd.toml", "apps/<app>.toml"])
 def test_settings_table_is_current(file: str) -> None:
-    assert reference.written(CONFIGURATION)[file] == reference.tables()[file], (
-        "run python -m tests.support.reference"
-    )
+    assert reference.written(CONFIGURATION)[file] == reference.tables()[file], "run python -m tests.support.reference"
 
 
 def test_examples_are_accepted() -> None:

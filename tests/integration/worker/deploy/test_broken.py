@@ -127,7 +127,7 @@ def test_when_the_old_release_is_broken_too_the_ending_says_so_and_it_is_tried_a
     database.unlink()
     both = site.ship(app, {**_needs(database), "more.txt": "another commit"})
     assert (both.status, site.records.view(app).healthy) == (Status.ROLLBACK_FAILED, False)
-    assert "the old one is not well either" in (both.cause or "")
+    assert "the old one is unhealthy" in (both.cause or "")
     database.touch()
     refused = site.ship(app, _broken(top="import no_such_package", health="pass"))
     assert (refused.status, site.serving(app)) == (Status.FAILED, "broken")

@@ -11,7 +11,7 @@ from hookd.model.journal import AppState
 from tests.support.repository import Repository
 from tests.support.tasks import deploying, make_app
 from tests.support.users import needs_root
-from worker.deploy.build import build
+from worker.deploy.build import build, check
 from worker.deploy.target import Target
 from worker.errors import CommandFailed, CommitRefused, DeployError
 from worker.release.disk_space import check_free_space
@@ -20,14 +20,16 @@ from worker.release.ownership import release_policy
 
 
 def build_head(directory: Path, **over: Any) -> tuple[str, str]:
-    """Build the head of the repository below a directory; returns the release's name and the log."""
+    """Build and check the head of the repository; return the release's name and the log."""
     app = make_app(directory, **{"service": {"preflight": []}, **over})
     with deploying(directory, app) as at:
         task = at.task
         checkout = GitMirror(app, task.settings, task.places.mirror, task.places.home, task.recorder.line)
         commit = checkout.fetch_head()
-        state = task.journal.state()
-        return build(task, state, Target(commit, commit), checkout, release_policy(app.ownership)), at.text
+        target, policy = Target(commit, commit), release_policy(app.ownership)
+        name = build(task, task.journal.state(), target, checkout, policy)
+        check(task, name, target, policy)
+        return name, at.text
 
 
 @pytest.fixture

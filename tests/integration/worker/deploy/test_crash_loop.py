@@ -8,7 +8,7 @@ import pytest
 from hookd.model.deployment import Status, Trigger
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
-from worker.deploy.pipeline import MAX_CRASHES, count_crash, crash_count
+from worker.deploy.pipeline import MAX_CRASHES, count_crash, read_crash_count
 
 # Counts itself, and does to the process that deploys what the file beside it says.
 COMMAND = 'echo try >> "$BOOK"; eval "$(cat "$BOOK.does")"'
@@ -78,12 +78,12 @@ def test_deaths_are_counted_in_a_row_for_one_commit(tmp_path: Path) -> None:
     path = tmp_path / "shop.crashes"
     for number in (1, 2):
         dies(path, A)
-        assert (crash_count(path, A), crash_count(path, B)) == (number, 0)
+        assert (read_crash_count(path, A), read_crash_count(path, B)) == (number, 0)
     dies(path, B)
-    assert (crash_count(path, A), crash_count(path, B)) == (0, 1)
+    assert (read_crash_count(path, A), read_crash_count(path, B)) == (0, 1)
     with pytest.raises(ValueError, match="a bad end"), count_crash(path, B):
         raise ValueError("a bad end")
-    assert (crash_count(path, B), path.exists()) == (0, False)
+    assert (read_crash_count(path, B), path.exists()) == (0, False)
 
 
 def dies(path: Path, commit: str) -> None:
@@ -99,9 +99,9 @@ def dies(path: Path, commit: str) -> None:
 def test_a_count_that_cannot_be_read_is_none(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "shop.crashes"
     path.write_bytes(content)
-    assert crash_count(path, A) == 0
+    assert read_crash_count(path, A) == 0
     dies(path, A)
-    assert crash_count(path, A) == 1
+    assert read_crash_count(path, A) == 1
 
 
 @pytest.mark.threat(84)

@@ -19,7 +19,7 @@ from tests.support.installation import Installation, app_files, gitea_headers
 from tests.support.repository import Repository
 from tests.support.tasks import deploying, make_app
 from tests.support.typed import hookd
-from worker.deploy.target import decide, find_target
+from worker.deploy.target import choose_target, decide
 from worker.release.git_mirror import GitMirror
 
 PATHS: Mapping[str, Any] = {"exclude": ["docs", "*.md"]}
@@ -88,12 +88,9 @@ def test_what_was_decided_is_kept_with_what_was_seen(site: Installation, first: 
     assert (filtered.source, filtered.verdict, filtered.why) == ("deployment", Verdict.SKIPPED, noted.cause)
     assert (filtered.head, filtered.ref) == (noted.commit, "refs/heads/main")
     assert filtered.deployed == site.records.view("row").deployed_commit
-    assert (deployed.verdict, deployed.why, deployed.head, deployed.deployed) == (
-        Verdict.ENDED,
-        f"succeeded: {str(first.commit)[:12]} serves",
-        first.commit,
-        None,
-    )
+    assert (deployed.verdict, deployed.ending) == (Verdict.ENDED, Status.SUCCEEDED)
+    assert (deployed.why, deployed.head) == (f"{str(first.commit)[:12]} serves", first.commit)
+    assert deployed.deployed is None
 
 
 class Branch:
@@ -114,7 +111,8 @@ class Branch:
         with deploying(self.directory, app, trigger=trigger) as at:
             task, state = at.task, at.task.journal.state()
             checkout = GitMirror(app, task.settings, task.places.mirror, task.places.home, task.recorder.line)
-            return decide(task, state, find_target(task, state, checkout), checkout, self.directory / "frozen")
+            target = choose_target(task, state, checkout, checkout.fetch_head())
+            return decide(task, state, target, checkout, self.directory / "frozen")
 
     def deployed(self, commit: str, good: bool = True) -> str:
         """Note that a commit serves, or that it was found bad."""

@@ -50,7 +50,7 @@ def test_a_service_that_starts_in_another_release_each_time_is_started_again_onc
     circus(site, "restart", OTHER)
     record = ending(site, look_at(site, OTHER))
     assert record.status is Status.FAILED
-    assert record.cause == f"{OTHER} runs another release than {new.release}, also after it was started again"
+    assert record.cause == f"{OTHER} runs another release than {new.release}, also after a restart"
     assert site.records.view(OTHER).healthy is True
     before = circus(site, "list", OTHER)
     decision = look_at(site, OTHER)

@@ -154,7 +154,7 @@ def test_a_current_that_somebody_moved_leads_back_and_the_service_goes_on(site: 
     before = circus(site, "list", app)
     move(site.root(app) / "current", old.release)
     record = ending(site, look_at(site, app))
-    assert (record.status, record.cause) == (Status.SUCCEEDED, f"mended: current does not lead to {new.release}")
+    assert (record.status, record.cause) == (Status.SUCCEEDED, f"repaired: current does not lead to {new.release}")
     assert site.current(app).name == new.release
     assert circus(site, "list", app) == before
     assert look_at(site, app).verdict is Verdict.UNCHANGED
@@ -178,7 +178,7 @@ def test_a_second_colour_that_runs_is_stopped(site: Installation, shipped: Shipp
     before = circus(site, "list", "two-green")
     circus(site, "start", "two-blue")
     record = ending(site, look_at(site, "two"))
-    assert (record.status, record.cause) == (Status.SUCCEEDED, "mended: two-blue runs, too")
+    assert (record.status, record.cause) == (Status.SUCCEEDED, "repaired: two-blue runs, too")
     assert circus(site, "status", "two-blue") == "stopped"
     assert circus(site, "list", "two-green") == before
 
@@ -274,7 +274,7 @@ def test_a_service_that_does_not_get_well_ends_as_failed_and_is_not_started_in_a
     circus(site, "stop", f"{app}-green")
     record = ending(site, look_at(site, app))
     assert record.status is Status.FAILED, record
-    assert f"{app}-green does not run; it was started again and is not well" in str(record.cause)
+    assert f"{app}-green does not run; it is unhealthy after a restart" in str(record.cause)
     assert site.records.view(app).healthy is False
     circus(site, "stop", f"{app}-green")
     assert circus(site, "status", f"{app}-blue") == "active", "somebody still answers"

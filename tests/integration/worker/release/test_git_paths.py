@@ -33,7 +33,7 @@ def repository(tmp_path: Path) -> Repository:
 def changes(directory: Path, repository: Repository, base: str, paths: Mapping[str, Any]) -> bool:
     """Fetch the head as a deployment does and compare it with what serves."""
     mirror = Mirror(directory, repository, paths=paths)
-    return mirror.checkout.changes(base, mirror.checkout.fetch_head())
+    return mirror.checkout.has_changes(base, mirror.checkout.fetch_head())
 
 
 def _moved(repository: Repository) -> None:
@@ -126,7 +126,7 @@ def test_a_rewritten_history_is_compared_with_what_serves(
     repository.commit({**FILES, **files})
     head = repository.push()
     assert mirror.checkout.fetch_head() == head
-    assert mirror.checkout.changes(base, head) is expected
+    assert mirror.checkout.has_changes(base, head) is expected
 
 
 @pytest.mark.threat(41)
@@ -139,7 +139,7 @@ def test_what_serves_and_is_not_in_the_mirror_any_more_is_no_reason_to_pass_a_he
     anew = Repository(tmp_path / "repo")
     anew.commit_and_push(dict(FILES), "another root")
     shutil.rmtree(mirror.path)
-    assert mirror.checkout.changes(base, mirror.checkout.fetch_head())
+    assert mirror.checkout.has_changes(base, mirror.checkout.fetch_head())
     assert any("bad object" in line for line in mirror.lines)
 
 
@@ -153,5 +153,5 @@ def test_the_repository_s_own_attributes_and_drivers_have_no_say(tmp_path: Path,
     config = mirror.path / "config"
     config.write_text(f'{config.read_text()}[diff "evil"]\n\tcommand = touch {ran}\n\ttextconv = touch {ran}\n')
     repository.commit_and_push({"src/app.py": "two"})
-    assert mirror.checkout.changes(base, mirror.checkout.fetch_head())
+    assert mirror.checkout.has_changes(base, mirror.checkout.fetch_head())
     assert not ran.exists()

@@ -34,20 +34,9 @@ def at(request: pytest.FixtureRequest) -> Iterator[Host]:
         yield made
 
 
-@pytest.fixture
-def acl_host() -> Iterator[Host]:
-    with host("acl") as made:
-        yield made
-
-
 def test_a_release_is_born_right(at: Host) -> None:
     """But for the lock that uv makes in an environment, with a mode of its own."""
     assert mended(at, *at.deploy()) <= 1
-
-
-def test_a_release_is_born_right_with_pip(acl_host: Host) -> None:
-    """But for a few of some hundred files: activate scripts and records have modes of their own."""
-    assert mended(acl_host, *acl_host.deploy_with_pip()) <= 10
 
 
 def mended(at: Host, release: Path, log: str) -> int:

@@ -62,7 +62,6 @@ def locked(at: Installer, needs: str) -> dict[str, str]:
     (directory / "pyproject.toml").write_text(PROJECT.format(needs=needs))
     with deploying(at.directory) as task:
         uv = find_uv(task.task)
-    assert uv is not None
     env = {**os.environ, **at.variables, "UV_CACHE_DIR": str(at.directory / "cache")}
     subprocess.run([uv, "--quiet", "lock"], cwd=directory, env=env, check=True)
     return {name: (directory / name).read_text() for name in ("pyproject.toml", "uv.lock")}
@@ -211,3 +210,11 @@ def test_a_python_that_does_not_exist_is_named(at: Installer) -> None:
 def test_a_configuration_of_uv_in_the_release_changes_nothing(at: Installer) -> None:
     files = {"requirements.txt": "alpha\n", "uv.toml": "not toml at all"}
     assert installed(at.install(files)) == {"alpha": "1.0"}
+
+
+def test_missing_uv_is_named(at: Installer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.prefix", str(at.directory))
+    monkeypatch.setenv("PATH", str(at.directory))
+    with pytest.raises(DeployError, match="uv is not installed") as caught:
+        at.install({"requirements.txt": "alpha\n"})
+    assert caught.value.hint == Hint(HintKind.INSTALL_UV)

@@ -17,7 +17,7 @@ from worker.service.drift import Drift, DriftReport
 A, B = "a" * 40, "b" * 40
 STAMP: dict[str, Any] = {"at": NOW, "deployment": "shop-20260304T050607000-0a1b2c"}
 WELL = DriftReport("shop runs 000001-aaaaaaaaaaaa")
-SICK = DriftReport("shop has failed", (Drift("service", "shop", "shop has failed"),))
+SICK = DriftReport("shop has failed", (Drift("service", "shop", "000001-aaaaaaaaaaaa", "shop has failed"),))
 
 
 def state(**more: Any) -> AppState:
@@ -107,14 +107,14 @@ def test_a_failed_repair_holds_no_commit_up() -> None:
     assert result(found(running=SICK, history=MENDED)) == NEEDED
 
 
-OLDER = Drift("release", "shop", "shop runs another release than 000001-aaaaaaaaaaaa")
-ELSEWHERE = DriftReport(OLDER.what, (OLDER,))
+OLDER = Drift("release", "shop", "000001-aaaaaaaaaaaa", "shop runs another release than 000001-aaaaaaaaaaaa")
+ELSEWHERE = DriftReport(OLDER.text, (OLDER,))
 
 
-def in_vain(hours: int, what: str = OLDER.what) -> Deployment:
+def in_vain(hours: int, detail: str = OLDER.key) -> Deployment:
     """A deployment that started the service again, and found that this changes nothing."""
     mended = one(Status.FAILED, hours * 60, commit=A, steps=[StepName.REPAIR, StepName.COMPARE])
-    steps = [step.model_copy(update={"outcome": "failed", "detail": what}) for step in mended.steps]
+    steps = [step.model_copy(update={"outcome": "failed", "detail": detail}) for step in mended.steps]
     return mended.model_copy(update={"steps": tuple(steps)})
 
 
@@ -124,7 +124,7 @@ def test_a_futile_restart_is_not_repeated() -> None:
     decision = decide(found(head=A, running=ELSEWHERE, history=(in_vain(5),)), NOW)
     assert isinstance(decision, Assessment)
     assert decision.verdict is Verdict.WAITING
-    assert decision.why.startswith(f"{OLDER.what}, also after it was started again")
+    assert decision.why.startswith(f"{OLDER.text}, also after a restart")
     later = (one(Status.UNCHANGED, 1, commit=A), in_vain(5))
     assert result(found(head=A, running=ELSEWHERE, history=later)) == Verdict.WAITING
 
@@ -132,7 +132,7 @@ def test_a_futile_restart_is_not_repeated() -> None:
 @pytest.mark.parametrize(
     "seen",
     [
-        found(head=A, running=ELSEWHERE, history=(in_vain(5, "shop runs another release than 000000-bbbbbbbbbbbb"),)),
+        found(head=A, running=ELSEWHERE, history=(in_vain(5, "release shop 000000-bbbbbbbbbbbb"),)),
         found(head=A, running=ELSEWHERE, history=(one(Status.SUCCEEDED, 300, steps=["repair"]),)),
         found(head=A, running=SICK, history=(in_vain(5),)),
         found(running=ELSEWHERE, history=(in_vain(5),)),

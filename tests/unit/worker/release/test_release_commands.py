@@ -11,8 +11,9 @@ from hookd.model.sudo import Verb
 from tests.support.tasks import make_app
 from worker.deploy import build
 from worker.process.run import Command
-from worker.release import symlinks
+from worker.release.disk_space import flush_command
 from worker.release.git import GitCommands
+from worker.release.requirements import Requirements, RequirementsKind
 from worker.release.venv import VenvCommands
 from worker.service import manager
 
@@ -22,9 +23,9 @@ GIT = GitCommands(Path("/state/shop.git"), 7, {"HOME": "/state/home"})
 PREFIX = ("git", "--git-dir=/state/shop.git")
 
 
-def install(tool: str | None = "/opt/uv", **over: Any) -> VenvCommands:
+def commands(**over: Any) -> VenvCommands:
     return VenvCommands(
-        tool=Path(tool) if tool else None,
+        uv=Path("/opt/uv"),
         python=Path("/usr/bin/python3"),
         venv=Path("/srv/venvs/k"),
         cwd=Path("/srv/rel"),
@@ -106,51 +107,34 @@ def test_the_index_of_a_checkout_is_its_own() -> None:
         assert command.env == {"HOME": "/state/home", "GIT_INDEX_FILE": "/i"}
 
 
+def needs(kind: RequirementsKind, name: str = "requirements.txt") -> Requirements:
+    return Requirements(kind, Path("/srv/rel") / name, ())
+
+
 UV_PIP = ("/opt/uv", "pip")
 INTO = ("--python", "/srv/venvs/k/bin/python")
-PIP = ("/srv/venvs/k/bin/python", "-m", "pip", "install", "--no-input")
-FILE = Path("/srv/rel/requirements.txt")
+FILE = "/srv/rel/requirements.txt"
 INSTALLS = {
-    "uv create": (
-        install().create(),
+    "create": (
+        commands().create(),
         ("/opt/uv", "venv", "--quiet", "--python", "/usr/bin/python3", "--", "/srv/venvs/k"),
     ),
-    "pip create": (install(None).create(), ("/usr/bin/python3", "-m", "venv", "--", "/srv/venvs/k")),
-    "uv plain": (
-        install().requirements(FILE, hashed=False),
-        (*UV_PIP, "install", *INTO, "--no-build", "-r", str(FILE)),
+    "plain": (commands().install(needs("plain")), (*UV_PIP, "install", *INTO, "--no-build", "-r", FILE)),
+    "hashed": (
+        commands().install(needs("hashed")),
+        (*UV_PIP, "sync", *INTO, "--no-build", "--require-hashes", FILE),
     ),
-    "uv hashed": (
-        install().requirements(FILE, hashed=True),
-        (*UV_PIP, "sync", *INTO, "--no-build", "--require-hashes", str(FILE)),
-    ),
-    "pip plain": (
-        install(None).requirements(FILE, hashed=False),
-        (*PIP, "--only-binary", ":all:", "-r", str(FILE)),
-    ),
-    "pip hashed": (
-        install(None).requirements(FILE, hashed=True),
-        (*PIP, "--only-binary", ":all:", "--require-hashes", "-r", str(FILE)),
-    ),
-    "uv project": (
-        install().project(("flask", STRANGE), Path("/srv/rel/pyproject.toml")),
+    "project": (
+        commands().install(needs("project", "pyproject.toml")),
         (*UV_PIP, "install", *INTO, "--no-build", "-r", "/srv/rel/pyproject.toml"),
     ),
-    "pip project": (
-        install(None).project(("flask", STRANGE), Path("/srv/rel/pyproject.toml")),
-        (*PIP, "--only-binary", ":all:", "--", "flask", STRANGE),
-    ),
-    "uv lock": (
-        install().lock(),
+    "lock": (
+        commands().install(needs("lock", "uv.lock")),
         ("/opt/uv", "sync", "--locked", "--no-install-project", "--no-dev", "--no-build"),
     ),
-    "uv with builds": (
-        install(allow_build=True).requirements(FILE, hashed=False),
-        (*UV_PIP, "install", *INTO, "-r", str(FILE)),
-    ),
-    "pip with builds": (
-        install(None, allow_build=True).requirements(FILE, hashed=False),
-        (*PIP, "-r", str(FILE)),
+    "with builds": (
+        commands(allow_build=True).install(needs("plain")),
+        (*UV_PIP, "install", *INTO, "-r", FILE),
     ),
 }
 
@@ -158,12 +142,19 @@ INSTALLS = {
 @pytest.mark.parametrize("name", INSTALLS)
 def test_an_installation_is_exactly_this(name: str) -> None:
     command, argv = INSTALLS[name]
+    assert command is not None
     assert command.argv == argv
     assert (command.total, command.silence, command.cwd) == (60, 30, Path("/srv/rel"))
 
 
 def test_uv_installs_a_lock_into_the_release_s_environment() -> None:
-    assert install().lock().env == {"HOME": "/state/home", "UV_PROJECT_ENVIRONMENT": "/srv/venvs/k"}
+    command = commands().install(needs("lock", "uv.lock"))
+    assert command is not None
+    assert command.env == {"HOME": "/state/home", "UV_PROJECT_ENVIRONMENT": "/srv/venvs/k"}
+
+
+def test_no_requirements_need_no_command() -> None:
+    assert commands().install(Requirements("none", None, ())) is None
 
 
 @pytest.mark.parametrize("verb", ["start", "stop", "restart"])
@@ -191,7 +182,7 @@ def test_circus_is_asked_over_its_own_socket_and_waited_for() -> None:
 
 @pytest.mark.threat(31)
 def test_the_flush_covers_the_file_system_of_the_release() -> None:
-    assert symlinks.flush_command(Path("/srv/rel")).argv == ("sync", "--file-system", "/srv/rel")
+    assert flush_command(Path("/srv/rel")).argv == ("sync", "--file-system", "/srv/rel")
 
 
 def test_the_preflight_loads_the_app_unless_its_config_says_otherwise(tmp_path: Path) -> None:

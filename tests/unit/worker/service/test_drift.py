@@ -121,8 +121,8 @@ def test_one_service(running: DriftReport, is_stopped: bool, drifts: list[tuple[
     [
         ({"green": FAILED}, False, [("service", "shop-green")]),
         ({"green": DOWN}, False, [("service", "shop-green")]),
-        ({"blue": UP}, False, [("second", "shop-blue")]),
-        ({"green": DOWN, "blue": UP}, False, [("service", "shop-green"), ("second", "shop-blue")]),
+        ({"blue": UP}, False, [("idle", "shop-blue")]),
+        ({"green": DOWN, "blue": UP}, False, [("service", "shop-green"), ("idle", "shop-blue")]),
         ({"green": DOWN, "umbrella": DOWN}, True, []),
         ({"green": FAILED, "umbrella": DOWN}, True, []),
         ({"green": DOWN, "umbrella": ServiceState(), "made": "existing"}, True, []),

@@ -19,7 +19,7 @@ Reply = Callable[[socket.socket], None]
 RUNS = ("shop: 17",)
 
 
-def summary(status: int) -> Reply:
+def answers_with(status: int) -> Reply:
     return lambda peer: peer.sendall(f"HTTP/1.1 {status} Text\r\nContent-Length: 0\r\n\r\n".encode())
 
 
@@ -116,7 +116,7 @@ def attentive(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_it_must_stay_well_for_a_while(path: Path | None) -> None:
-    with server(summary(200), path=path) as running:
+    with server(answers_with(200), path=path) as running:
         began = time.monotonic()
         check(running.url, steady=0.4)
         assert time.monotonic() - began >= 0.4
@@ -125,7 +125,7 @@ def test_it_must_stay_well_for_a_while(path: Path | None) -> None:
 
 def test_one_that_turns_bad_after_it_was_well_is_bad(path: Path | None) -> None:
     with (
-        server(*[summary(200)] * 5, summary(500), path=path) as running,
+        server(*[answers_with(200)] * 5, answers_with(500), path=path) as running,
         pytest.raises(Unhealthy, match="answered 500"),
     ):
         check(running.url, steady=5)
@@ -134,31 +134,31 @@ def test_one_that_turns_bad_after_it_was_well_is_bad(path: Path | None) -> None:
 @pytest.mark.usefixtures("attentive")
 def test_one_that_dies_after_it_was_well_is_bad(path: Path | None) -> None:
     lives = iter(["pid 1", "pid 1"])
-    with server(summary(200), path=path) as running, pytest.raises(Unhealthy, match="ended by itself"):
+    with server(answers_with(200), path=path) as running, pytest.raises(Unhealthy, match="ended by itself"):
         check(running.url, lambda: (next(lives, "pid 0"),), steady=5)
 
 
 def test_one_that_is_started_anew_while_it_is_watched_is_bad_though_each_answer_is_good(path: Path | None) -> None:
     """A held socket lets a question wait until the service is there again: the answers show no gap."""
     lives = iter(["pid 1"])
-    with server(summary(200), path=path) as running, pytest.raises(Unhealthy, match="ended by itself"):
+    with server(answers_with(200), path=path) as running, pytest.raises(Unhealthy, match="ended by itself"):
         check(running.url, lambda: (next(lives, "pid 2"),), steady=0.1)
 
 
 def test_the_deadline_is_for_the_first_good_answers_not_for_staying_well(path: Path | None) -> None:
-    with server(summary(200), path=path) as running:
+    with server(answers_with(200), path=path) as running:
         check(running.url, deadline=0.2, steady=0.5)
 
 
 @pytest.mark.promise(16)
 def test_three_good_answers_in_a_row_are_asked_for(path: Path | None) -> None:
-    with server(summary(200), path=path) as running:
+    with server(answers_with(200), path=path) as running:
         assert check(running.url) == [f"{running.url} answered 200, 3 times in a row"]
         assert len(running.requests) == 3
 
 
 def test_the_question_carries_path_query_and_host() -> None:
-    with server(summary(204)) as running:
+    with server(answers_with(204)) as running:
         check(f"{running.url}?deep=1", host="shop.example.org", status=204, successes=1)
         first, *headers = running.requests[0].decode().split("\r\n")
     assert first == "GET /healthz?deep=1 HTTP/1.1"
@@ -166,35 +166,35 @@ def test_the_question_carries_path_query_and_host() -> None:
 
 
 def test_the_colour_of_the_service_stands_in_the_address(tmp_path: Path) -> None:
-    with server(summary(200), path=tmp_path / "blue.sock"):
+    with server(answers_with(200), path=tmp_path / "blue.sock"):
         assert check(f"unix:{tmp_path}/{{colour}}.sock:/healthz", successes=1)
 
 
 @pytest.mark.parametrize("status", [500, 404, 302, 204])
 def test_three_wrong_answers_end_the_wait_long_before_the_deadline(path: Path | None, status: int) -> None:
-    with server(summary(status), path=path) as running:
+    with server(answers_with(status), path=path) as running:
         with pytest.raises(Unhealthy, match=f"answered {status}, 3 times$"):
             check(running.url, deadline=30)
         assert len(running.requests) == 3
 
 
 def test_a_hiccup_at_the_start_is_forgiven() -> None:
-    with server(summary(500), summary(500), summary(200)) as running:
+    with server(answers_with(500), answers_with(500), answers_with(200)) as running:
         assert check(running.url)
         assert len(running.requests) == 5
 
 
 def test_a_good_answer_between_wrong_ones_starts_both_counts_anew() -> None:
     replies = [
-        summary(500),
-        summary(500),
-        summary(200),
-        summary(500),
-        summary(200),
-        summary(200),
-        summary(500),
-        summary(500),
-        summary(500),
+        answers_with(500),
+        answers_with(500),
+        answers_with(200),
+        answers_with(500),
+        answers_with(200),
+        answers_with(200),
+        answers_with(500),
+        answers_with(500),
+        answers_with(500),
     ]
     with server(*replies) as running:
         with pytest.raises(Unhealthy, match="answered 500, 3 times"):
@@ -203,13 +203,16 @@ def test_a_good_answer_between_wrong_ones_starts_both_counts_anew() -> None:
 
 
 def test_not_ready_yet_is_waited_for(path: Path | None) -> None:
-    with server(*[summary(503)] * 10, summary(200), path=path) as running:
+    with server(*[answers_with(503)] * 10, answers_with(200), path=path) as running:
         assert check(running.url)
         assert len(running.requests) == 13
 
 
 def test_not_ready_at_the_deadline_is_unhealthy() -> None:
-    with server(summary(503)) as running, pytest.raises(Unhealthy, match=r"answered 503 when its 0\.5 s were over"):
+    with (
+        server(answers_with(503)) as running,
+        pytest.raises(Unhealthy, match=r"answered 503 when its 0\.5 s were over"),
+    ):
         check(running.url, deadline=0.5)
 
 
@@ -244,7 +247,7 @@ def test_a_socket_that_may_not_be_used_is_named_as_the_reason(tmp_path: Path) ->
 
 def test_a_server_that_starts_to_listen_late_is_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    late = Server((summary(200),), tmp_path / "t")
+    late = Server((answers_with(200),), tmp_path / "t")
     renamed = threading.Timer(0.4, (tmp_path / "t").rename, [path])
     renamed.start()
     with late.running():
@@ -259,7 +262,7 @@ def dying(*later: tuple[str, ...]) -> Callable[[], tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("now", [(), ("shop: 18",), ("MainPID=0", "NRestarts=0"), ("MainPID=17", "NRestarts=1")])
-@pytest.mark.parametrize("reply", [hangs, summary(503)], ids=["silent", "503"])
+@pytest.mark.parametrize("reply", [hangs, answers_with(503)], ids=["silent", "503"])
 @pytest.mark.usefixtures("attentive")
 def test_a_service_that_ends_by_itself_is_noticed_before_the_deadline(reply: Reply, now: tuple[str, ...]) -> None:
     with server(reply) as running, pytest.raises(Unhealthy, match="the service ended by itself"):
