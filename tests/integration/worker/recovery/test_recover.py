@@ -114,7 +114,8 @@ def test_wrong_typed_entry_is_replaced(
     client.set("rq:worker:hookd-1", "no hash")
     client.set("rq:workers", "no set")
     worker = hookd.start_worker("hookd-1")
-    wait_for(lambda: client.sismember("rq:workers", "rq:worker:hookd-1"), what="the worker")
+    wait_for(lambda: client.type("rq:workers") == b"set", what="the worker")
+    assert client.sismember("rq:workers", "rq:worker:hookd-1")
     assert (worker.poll(), pid_of(client, "hookd-1")) == (None, worker.pid)
 
 
@@ -132,7 +133,7 @@ def assert_it_goes_on(hookd: Installation, client: Redis, abandoned: str) -> Non
     """See that an abandoned deployment has failed and that the next one has begun."""
     record = hookd.wait_for_ending(abandoned, SOON)
     assert (record.status, record.cause) == (Status.FAILED, "the worker died while it ran")
-    wait_for(lambda: decided_about(client, abandoned) == ["failed: the worker died while it ran"], 5, what="a decision")
+    wait_for(lambda: decided_about(client, abandoned) == ["the worker died while it ran"], 5, what="a decision")
     wait_for(lambda: len(hookd.records.history("shop", 9)) == 2, 5, what="the deployment that settles it")
     again, _ = hookd.records.history("shop", 9)
     assert again.trigger is Trigger.RECONCILE

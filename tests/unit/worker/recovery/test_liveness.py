@@ -40,7 +40,8 @@ def ending(*events: JournalEvent, release: str | None = None, before: Sequence[J
 
 @pytest.mark.threat(46)
 def test_verified_release_is_a_success() -> None:
-    assert ending(BUILT, own(Switched), own(Good)) == Outcome(Status.SUCCEEDED, f"{KILLED}, after the health check of {NEW}")
+    cause = f"{KILLED}, after the health check of {NEW}"
+    assert ending(BUILT, own(Switched), own(Good)) == Outcome(Status.SUCCEEDED, cause)
 
 
 def test_first_release_can_succeed() -> None:
