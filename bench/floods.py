@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.report import machine, options, percentile, table
 from hookd.model.app_status import AppStatus
+from hookd.queue.app_status import AppStatusStore
 from tests.support.installation import Installation
 from tests.support.load import (
     APPS,
@@ -135,7 +136,7 @@ def _many(count: int) -> tuple[str, ...]:
         with site.receiver():
             start = time.monotonic() - started
             for app in apps:
-                site.records.publish(AppStatus(app=app, healthy=True))
+                AppStatusStore(site.records.connection).publish(AppStatus(app=app, healthy=True))
             page = _best(lambda: site.post("/apps", b"", {}, method="GET"))
             metrics = _best(lambda: site.post("/metrics", b"", {}, method="GET"))
             size = len(site.post("/metrics", b"", {}, method="GET")[1]["text"])

@@ -1,4 +1,4 @@
-"""Reads hookd.toml and apps/*.toml once, at the edge, and reports everything that is wrong with them at once."""
+"""The configuration: hookd.toml and apps/*.toml, read once at the edge, with all problems reported at once."""
 
 import os
 import tomllib
@@ -18,12 +18,12 @@ Model = TypeVar("Model", bound=BaseModel)
 
 VARIABLE: Final = "HOOKD_CONFIG"
 DEFAULT: Final = Path("/etc/hookd/hookd.toml")
-# Where `./run install` leads to the version in use.
+# A link to the installed version, set by `./run install`.
 INSTALLED: Final = Path("/opt/hookd/current")
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; `problems` holds everything that is wrong."""
+    """The configuration cannot be used; `problems` holds every reason."""
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
@@ -32,67 +32,66 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True)
 class Config:
-    """The host's settings, the catalogue, and the file they came from."""
+    """The host's settings, the catalogue, and their file."""
 
     path: Path
     settings: Settings
     catalogue: Catalogue
 
     @property
+    def apps(self) -> Path:
+        """The directory of the catalogue."""
+        return self.settings.apps or self.path.parent / "apps"
+
+    @property
     def frozen(self) -> Path:
         """The directory with one file per frozen app."""
         return self.settings.frozen or self.path.parent / "frozen"
 
+    def app_names(self) -> list[str]:
+        """Return the names of all files in the catalogue, valid or not."""
+        return [file.stem for file in _files(self.apps, [], optional=True)]
+
 
 def config_path(given: Path | None = None, environment: Mapping[str, str] = os.environ) -> Path:
-    """Choose the configuration file: the one given, else $HOOKD_CONFIG, else /etc/hookd/hookd.toml."""
+    """Return the configuration file: `given`, else $HOOKD_CONFIG, else /etc/hookd/hookd.toml."""
     return (given or Path(environment.get(VARIABLE) or DEFAULT)).absolute()
 
 
 def load(path: Path, *, only: str | None = None) -> Config:
-    """Read the settings and every app, or `only` the one of that name.
+    """Read the settings and every app, or only one app; raises ConfigError with all problems of the files read."""
+    config, problems = _load(path, only)
+    if problems or config is None:
+        raise ConfigError(problems)
+    return config
 
-    Raises ConfigError with all problems of all files that were read.
+
+def load_valid_apps(path: Path) -> tuple[Config, list[Problem]]:
+    """Read the settings and the valid apps, and return the problems of the other apps.
+
+    Raises ConfigError if the settings are invalid.
     """
+    config, problems = _load(path, None)
+    if config is None:
+        raise ConfigError(problems)
+    return config, problems
+
+
+def _load(path: Path, only: str | None) -> tuple[Config | None, list[Problem]]:
     problems: list[Problem] = []
     table = _table(path, problems)
     settings = _validated(Settings, path, table, problems)
     default = path.parent / "apps"
     directory = _directory(table, default)
     files = _files(directory, problems, optional=directory == default)
-    if only is not None:
-        files = [file for file in files if file.stem == only]
-    catalogue = Catalogue(apps=tuple(_apps(files, problems)))
-    problems += [Problem(str(directory), "", clash) for clash in catalogue.conflicts()]
-    if problems or settings is None:
-        raise ConfigError(problems)
-    return Config(path, settings, catalogue)
-
-
-def load_valid_apps(path: Path) -> tuple[Config, list[Problem]]:
-    """Read the settings and those apps that have no mistake, and say what is wrong with the others.
-
-    Raises ConfigError when the settings themselves cannot be used.
-    """
-    try:
-        return load(path), []
-    except ConfigError as error:
-        problems = error.problems
-    alone = load(path, only="")
-    directory = alone.settings.apps or path.parent / "apps"
-    apps = tuple(app for file in sorted(directory.glob("*.toml")) for app in _alone(path, file.stem))
-    return Config(path, alone.settings, Catalogue(apps=apps)), problems
-
-
-def _alone(path: Path, name: str) -> tuple[App, ...]:
-    try:
-        return load(path, only=name).catalogue.apps
-    except ConfigError:
-        return ()
+    apps = _apps([file for file in files if only in (None, file.stem)], problems)
+    catalogue = Catalogue(apps=tuple(apps))
+    problems += [Problem(str(directory), "", conflict) for conflict in catalogue.conflicts()]
+    return Config(path, settings, catalogue) if settings else None, problems
 
 
 def _directory(table: Mapping[str, Any] | None, default: Path) -> Path:
-    """Find the catalogue even when something else is wrong with the settings: its problems are reported, too."""
+    """Return the catalogue's directory even for invalid settings, so that problems of apps are also reported."""
     given = (table or {}).get("apps")
     return Path(given) if isinstance(given, str) and given.startswith("/") and "\x00" not in given else default
 
@@ -101,9 +100,8 @@ def _files(directory: Path, problems: list[Problem], *, optional: bool) -> list[
     try:
         return sorted(file for file in directory.iterdir() if file.name.endswith(".toml"))
     except OSError as error:
-        if optional and isinstance(error, FileNotFoundError):
-            return []
-        problems.append(Problem(str(directory), "", f"the catalogue cannot be read: {error.strerror}"))
+        if not (optional and isinstance(error, FileNotFoundError)):
+            problems.append(Problem(str(directory), "", f"the catalogue cannot be read: {error.strerror}"))
         return []
 
 
@@ -115,9 +113,9 @@ def _apps(files: list[Path], problems: list[Problem]) -> list[App]:
             continue
         table = _table(file, problems)
         if table is not None and "name" in table:
-            problems.append(Problem(str(file), "name", "unknown key; remove it: an app is called after its file"))
+            problems.append(Problem(str(file), "name", "unknown key; remove it, because the file names the app"))
         app = _validated(App, file, table if table is None else {**table, "name": file.stem}, problems)
-        if app is not None:
+        if table is not None and "name" not in table and app is not None:
             apps.append(app)
     return apps
 

@@ -1,4 +1,4 @@
-"""Secrets that stand in files: as systemd hands them to this process, else where the configuration says."""
+"""Secrets from files: systemd's credentials of this process, else the files that the configuration names."""
 
 import os
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ from hookd.model.config_errors import Problem
 
 Role = Literal["receiver", "status", "worker", "operator"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
-# systemd sets it for a unit with LoadCredential=, and shows the directory to that unit alone.
+# Set by systemd for a unit with LoadCredential=; only that unit can read the directory.
 VARIABLE: Final = "CREDENTIALS_DIRECTORY"
 
 
 class Secret:
-    """Bytes that show as `***` wherever they are printed."""
+    """Bytes that print as `***`."""
 
     __slots__ = ("_value",)
 
@@ -27,7 +27,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> bytes:
-        """Return the bytes themselves, for a signature or a log-in."""
+        """Return the bytes, for a signature or a log-in."""
         return self._value
 
     def __repr__(self) -> str:
@@ -35,38 +35,35 @@ class Secret:
 
 
 class PasswordUnreadable(Exception):
-    """The person at the command line may not read the password that the command needs."""
+    """The caller may not read the password that the command needs."""
 
 
 @dataclass(frozen=True)
 class RedisUser(CredentialProvider):
-    """Who a process is for Redis; redis-py asks for it at each connection, so that no URL holds the password."""
+    """The Redis user of a process; redis-py asks for it at each connection, so that no URL holds the password."""
 
     name: str
     password: Secret
 
     def get_credentials(self) -> tuple[str, str]:
-        """Return name and password for the log-in."""
+        """Return name and password."""
         return self.name, self.password.reveal().decode()
 
 
 def systemd_credential(name: str, environment: Mapping[str, str] = os.environ) -> Path | None:
-    """Find the file of a credential that systemd gave this process; None when it gave none of that name."""
+    """Return the file of a systemd credential, or None."""
     directory = environment.get(VARIABLE)
     file = Path(directory) / name if directory else None
     return file if file is not None and file.is_file() else None
 
 
 def user_name(role: Role) -> str:
-    """Name the Redis user of a role, as `units/render/redis_acl.py` makes it."""
+    """Return the Redis user of a role, as `units/render/redis_acl.py` defines it."""
     return f"hookd-{role}"
 
 
 def redis_user(config: Config, role: Role) -> RedisUser | None:
-    """Read who this process is for Redis; None when Redis asks for no password.
-
-    Raises ConfigError when the password's file cannot be used.
-    """
+    """Return the process's Redis user; None if Redis needs no password. Raises ConfigError for an invalid file."""
     file = _password_file(config, role)
     if file is None:
         return None
@@ -87,9 +84,9 @@ def redis_user(config: Config, role: Role) -> RedisUser | None:
 
 
 def cli_user(config: Config, *, reads: bool) -> RedisUser | None:
-    """Read who a person's command is for Redis: the operator, or for a command that only reads whoever may do that.
+    """Return the command line's Redis user: the operator, or for a reading command also the status user.
 
-    Raises NotForYou when the person may read neither password, and ConfigError when one cannot be used.
+    Raises PasswordUnreadable if the caller may read no password, and ConfigError for an invalid file.
     """
     for role in ("operator", "status") if reads else ("operator",):
         try:
@@ -101,7 +98,7 @@ def cli_user(config: Config, *, reads: bool) -> RedisUser | None:
 
 
 def with_user(url: str, user: RedisUser | None) -> str:
-    """Put a user and the password into Redis' URL, for a program that takes them in no other way."""
+    """Return Redis' URL with user and password, for programs that take them only there."""
     if user is None:
         return url
     name, password = (quote(part, safe="") for part in user.get_credentials())

@@ -1,7 +1,7 @@
-"""What hookd's programs say about themselves: one event per line, JSON where the journal reads, plain for people.
+"""The log of hookd's programs: one event per line, as JSON for the journal, as text for a terminal.
 
-An event is a name and fields. A stranger's text is only ever the value of a field, cut and escaped, so it can neither
-end a line nor pass for another field.
+An event is a name and fields. Text of unknown origin is only the value of a field, cut and escaped, so that it can
+neither end a line nor imitate another field.
 """
 
 import json
@@ -11,42 +11,43 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, Final
 
-_LONGEST: Final = 2000
-_LONGEST_TRACE: Final = 16_000
+from hookd.model.text import printable, truncate
+
+_MAX_LENGTH: Final = 2000
+_MAX_TRACE_LENGTH: Final = 16_000
 _OWN: Final = "hookd_event"
 
 
 def event(log: logging.Logger, name: str, level: int = logging.INFO, *, trace: bool = False, **fields: Any) -> None:
-    """Log an event; `trace` adds the traceback of the exception that is being handled."""
+    """Log an event; `trace` adds the traceback of the current exception."""
     known = {key: value for key, value in fields.items() if value is not None}
     log.log(level, name, exc_info=trace, extra={_OWN: known})
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line, ASCII alone: for the journal."""
+    """Formats an event as one line of ASCII JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         head = {"at": at, "level": record.levelname.lower(), "logger": record.name}
-        said = {key: _shortened(value) for key, value in {**head, **_event_fields(record)}.items()}
-        return json.dumps({**said, **_trace(self, record)})
+        fields = {key: _shortened(value) for key, value in {**head, **_event_fields(record)}.items()}
+        return json.dumps({**fields, **_trace(self, record)})
 
 
 class TextFormatter(logging.Formatter):
-    """`LEVEL logger event key=value`, for a terminal; what is indented belongs to the line above."""
+    """Formats an event as `LEVEL logger event key=value`, with the lines of a traceback indented below."""
 
     def format(self, record: logging.LogRecord) -> str:
-        said = _event_fields(record)
-        name = said.pop("event")
-        text = said.pop("text", None)
-        fields = "".join(f" {key}={_format_value(value)}" for key, value in said.items())
-        trace = _trace(self, record).get("traceback")
-        whole = f"{record.levelname} {record.name} {_format_value(text) if text is not None else name}{fields}"
-        return "\n".join([whole, *(f"    {_printable(line)}" for line in (trace or "").splitlines())])
+        fields = _event_fields(record)
+        name, text = fields.pop("event"), fields.pop("text", None)
+        values = "".join(f" {key}={_format_value(value)}" for key, value in fields.items())
+        line = f"{record.levelname} {record.name} {name if text is None else _format_value(text)}{values}"
+        trace = _trace(self, record).get("traceback", "")
+        return "\n".join([line, *(f"    {printable(below)}" for below in trace.splitlines())])
 
 
 def _event_fields(record: logging.LogRecord) -> dict[str, Any]:
-    """The event and its fields; what a library logs is an event called `message`."""
+    """Return the event and its fields; a library's record is the event `message`."""
     fields = getattr(record, _OWN, None)
     if fields is None:
         return {"event": "message", "text": record.getMessage()}
@@ -56,30 +57,25 @@ def _event_fields(record: logging.LogRecord) -> dict[str, Any]:
 def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, str]:
     if not record.exc_info or record.exc_info[0] is None:
         return {}
-    whole = formatter.formatException(record.exc_info)
-    return {"traceback": whole[-_LONGEST_TRACE:].encode("utf-8", "replace").decode()}  # What happened stands last.
+    text = formatter.formatException(record.exc_info)
+    return {"traceback": text[-_MAX_TRACE_LENGTH:].encode("utf-8", "replace").decode()}  # The error is at the end.
 
 
 def _shortened(value: Any) -> Any:
-    """Keep a number, and bring everything else to text of bounded length; a file name may be no UTF-8."""
+    """Return a number as it is, and everything else as text of limited length."""
     if isinstance(value, bool | int):
         return value
-    text = str(value).encode("utf-8", "replace").decode()
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return truncate(str(value), _MAX_LENGTH)
 
 
 def _format_value(value: Any) -> str:
-    """A value on one line: quoted and escaped when it holds anything but plain characters."""
+    """Return a value on one line, quoted and escaped if it holds more than plain characters."""
     text = str(_shortened(value))
     return text if text.isprintable() and not (" " in text and "=" in text) else json.dumps(text)
 
 
-def _printable(text: str) -> str:
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
-
-
 def is_journal_attached() -> bool:
-    """Tell whether systemd's journal reads what is written to standard error (systemd.exec(5), JOURNAL_STREAM)."""
+    """Return True if systemd's journal reads standard error (systemd.exec(5), JOURNAL_STREAM)."""
     try:
         found = os.fstat(sys.stderr.fileno())
     except (OSError, ValueError):
@@ -88,7 +84,7 @@ def is_journal_attached() -> bool:
 
 
 def choose_formatter() -> logging.Formatter:
-    """What suits whoever reads standard error."""
+    """Return the formatter for the reader of standard error."""
     return JsonFormatter() if is_journal_attached() else TextFormatter()
 
 

@@ -1,17 +1,8 @@
-"""What stands on the host beside the code, and the small part that runs as root.
+"""The host: its files, services and apps, and the commands of root. This package never imports `worker`.
 
-Everything goes the same way: what the host is (`host`) and the catalogue → pure renderers → a plan of values → what is
-not right yet is done, and written down.
+A command reads the host's facts and the catalogue, renders files, builds a plan of steps, and applies the differences.
 
-Map, facts: `layout` (where everything stands) · `places_of` (an app's) · `host` (what this host is) · `nginx_config`
-(what nginx serves) · `wish` (from options to an app's table) · `app_table` (from a table to an app) · `app_checks`,
-`app_claims` (what stands in an app's way).
-Rendering: `templates/`, `templating`, `escape` (values made safe in it) · `host_files`, `app_files`, `redis_acl`,
-`circus` · `gunicorn.conf.py` (what an app's gunicorn runs with).
-Plans: `plan` (steps as values) · `app_plan`, `setup` (an app's, the host's) · `install`, `manifest` (carried out, and
-remembered) · `uninstall` (taken back) · `code` (hookd itself, under /opt).
-Commands: `apps` (add, edit, remove) · `services` (start, stop, restart) · `secrets` · `git_access` (deploy keys) ·
-`permissions`, `permissions_report` · `adopt/` · `doctor/`.
-Doors: `disk` (root's hand on files), `run` (programs), `http` (one question) · `errors`.
-This package never imports `worker`, nor the worker it.
+Map: `cli` (commands) · `setup`, `uninstall`, `host` (the host without its apps) · `apps` · `adopt` ·
+`doctor` (checks) · `plan` (steps, their application, the manifest) · `render`, `templates` (text of files) · `system`
+(paths, files, programs) · `demo` · `docker` · `gunicorn.conf.py` (configuration of an app's gunicorn).
 """

@@ -1,4 +1,4 @@
-"""The plan for the host: users, directories, Redis and its passwords, receiver, workers, nginx; repeatable."""
+"""`hookd setup`: brings the host to its plan. Can be repeated at any time."""
 
 from collections.abc import Iterable
 from urllib.parse import urlsplit
@@ -20,20 +20,18 @@ from units.system.facts import OLDEST_SYSTEMD, Host, read_host
 
 
 def set_up(domain: str | None, echo: Echo, *, dry_run: bool) -> None:
-    """Bring this host to its plan; raises HostError, Refused, CommandFailed."""
+    """Bring this host to its plan, and print the result. Raises HostError, Refused, CommandFailed."""
     config = load(layout.CONFIG) if layout.CONFIG.exists() else None
     host = read_host(config, domain)
     catalogue = config.catalogue if config else Catalogue()
     _check(host, catalogue)
     manifest = Manifest.load(layout.MANIFEST)
     plan = host_plan(host, catalogue)
-    installer = Installer(manifest, HOST, echo)
+    installer = Installer(manifest, HOST, echo, dry_run=dry_run)
     installer.check(plan)
-    if dry_run:
-        for line in installer.preview(plan):
-            echo(line)
-        return
     changed = installer.apply(plan)
+    if dry_run:
+        return
     if _write_public_url(host, manifest):
         changed += 1 + installer.apply(plan)
     echo(_result(host, changed))
@@ -63,9 +61,9 @@ def _domain_reasons(domain: str | None, catalogue: Catalogue) -> Iterable[str]:
 
 
 def _write_public_url(host: Host, manifest: Manifest) -> bool:
-    """Write the receiver's public address into hookd.toml, whose other lines and comments stay as they are.
+    """Write the receiver's public URL into hookd.toml, and return True if it changed.
 
-    It changes with another domain, and with the first certificate. Tells whether it did; the receiver must hear of it.
+    A new domain or a first certificate changes it. Other lines and comments stay.
     """
     if host.domain is None:
         return False
@@ -74,7 +72,7 @@ def _write_public_url(host: Host, manifest: Manifest) -> bool:
     receiver = document.setdefault("receiver", tomlkit.table())
     known = urlsplit(str(receiver.get("public_url", "")))
     if known.hostname == host.domain and (known.scheme == "https" or host.domain not in host.certificates):
-        return False  # A person may have added a port, or https that ends before this host.
+        return False  # A person may have added a port, or https from a proxy in front of this host.
     receiver["public_url"] = f"{'https' if host.domain in host.certificates else 'http'}://{host.domain}"
     new = tomlkit.dumps(document)
     if new == old:

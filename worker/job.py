@@ -57,7 +57,7 @@ class JobContext:
     @property
     def status(self) -> StatusPublisher:
         """Return the publisher of statuses and decisions."""
-        return StatusPublisher(self.impatient_store)
+        return StatusPublisher(self.impatient_store.connection)
 
     def app(self, name: str) -> App | None:
         """Return the app from the catalogue."""

@@ -26,6 +26,7 @@ from hookd.config import Config
 from hookd.model.app import App
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.ids import is_abbreviation
+from hookd.queue.app_status import AppStatusStore
 from hookd.queue.codec import NoSuchDeployment
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore
 from hookd.receiver.status_routes import status_url
@@ -71,7 +72,7 @@ def rollback(config: Config, app: str, commit: str | None, wait: bool, json_outp
 def unpin(config: Config, app: str, wait: bool, json_output: bool) -> None:
     """Follow APP's branch again, after a rollback or a commit that was chosen: its head is deployed as by a push."""
     known = find_app(config.catalogue, app)
-    if not json_output and not open_records(config).view(known.name).pinned_commit:
+    if not json_output and not AppStatusStore(open_records(config).connection).read(known.name).pinned_commit:
         console.print(f"{known.name} is not pinned: this is as an update", soft_wrap=True)
     _check_and_request(config, app, Trigger.UNPIN, None, wait=wait, json_output=json_output)
 

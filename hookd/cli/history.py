@@ -18,6 +18,7 @@ from hookd.model.app import App
 from hookd.model.decision import Decision, Verdict
 from hookd.model.deployment import Status
 from hookd.queue import decision_log
+from hookd.queue.app_status import AppStatusStore
 from hookd.queue.deployments import DeploymentStore
 
 
@@ -46,7 +47,7 @@ def _decisions(config: Config, app: App, count: int, *, json_output: bool) -> No
     if json_output:
         click.echo(json.dumps({**_standing(config, app, records), "decisions": _plain(found)}, indent=2))
         return
-    show_now(console, config, app, records.view(app.name))
+    show_now(console, config, app, AppStatusStore(records.connection).read(app.name))
     _print_decisions(console, found, "nothing was decided yet")
 
 
@@ -71,7 +72,7 @@ def _print_decisions(console: Console, found: list[Decision], nothing: str) -> N
 def _standing(config: Config, app: App, records: DeploymentStore) -> dict[str, object]:
     freeze = frozen(config, app)
     return {
-        **records.view(app.name).model_dump(mode="json"),
+        **AppStatusStore(records.connection).read(app.name).model_dump(mode="json"),
         "frozen": freeze.model_dump(mode="json") if freeze else None,
     }
 

@@ -30,6 +30,7 @@ from hookd.cli.safe_text import sanitize
 from hookd.config import VARIABLE, Config, ConfigError
 from hookd.credentials import Secret
 from hookd.model.app import App
+from hookd.queue.app_status import AppStatusStore
 from hookd.queue.client import find_redis_program, receiver_client
 from hookd.queue.deployments import DeploymentStore
 from hookd.receiver.secrets import read_secrets, secret_file
@@ -132,7 +133,7 @@ def _send(config: Config, app: App, secret: Secret, moved: send_module.RefUpdate
 
 def _test_move(app: App, records: DeploymentStore) -> send_module.RefUpdate:
     """A push that never happened: the receiver takes it as a hint, and the worker looks where the branch really is."""
-    head = records.view(app.name).head
+    head = AppStatusStore(records.connection).read(app.name).head
     return send_module.RefUpdate("0" * 40, head or secrets.token_hex(20), app.ref)
 
 

@@ -24,6 +24,7 @@ from hookd.model.decision import Verdict
 from hookd.model.deployment import Deployment
 from hookd.model.eligibility import Freeze, remedy
 from hookd.model.ids import is_deployment
+from hookd.queue.app_status import AppStatusStore
 from hookd.queue.codec import NoSuchDeployment
 from hookd.queue.deployments import DeploymentStore
 
@@ -35,7 +36,7 @@ _SAID: Final = (Verdict.FROZEN, Verdict.PINNED, Verdict.STOPPED)
 def show_apps(console: Console, config: Config, records: DeploymentStore, stopped: Collection[str] = ()) -> None:
     """Print what serves of each app, and how its last deployment ended; of those that are `stopped` nothing does."""
     for app in config.catalogue.apps:
-        view, last = records.view(app.name), records.history(app.name, 1)
+        view, last = AppStatusStore(records.connection).read(app.name), records.history(app.name, 1)
         console.print(f"[bold]{app.name}[/]  {_standing(view, app.name in stopped)}", soft_wrap=True)
         ending = f"{_ago(last[0].created_at)}: {ending_line(last[0])}" if last else "no deployment yet"
         console.print(f"  {ending}", soft_wrap=True)
@@ -48,7 +49,7 @@ def show_app(
     console: Console, config: Config, app: App, records: DeploymentStore, stopped: Collection[str] = ()
 ) -> None:
     """Print what is known of one app, with its last deployments."""
-    show_now(console, config, app, records.view(app.name), stopped)
+    show_now(console, config, app, AppStatusStore(records.connection).read(app.name), stopped)
     for record in records.history(app.name, LISTED):
         console.print(_heading(record), soft_wrap=True)
         console.print(f"  {ending_line(record)}", soft_wrap=True)
@@ -156,7 +157,7 @@ def status(config: Config, app: str | None, json_output: bool) -> None:
     if json_output:
         shown = [
             {
-                **records.view(one.name).model_dump(mode="json"),
+                **AppStatusStore(records.connection).read(one.name).model_dump(mode="json"),
                 "frozen": _as_json(frozen(config, one)),
                 "deployments": [record.model_dump(mode="json") for record in records.history(one.name, 10)],
             }

@@ -1,4 +1,4 @@
-"""How a file or directory looks to a policy: whose it is, its mode and its ACLs; read through a descriptor."""
+"""Owner, group, mode and ACLs of a file, read and set through a descriptor."""
 
 import errno
 import grp
@@ -17,7 +17,7 @@ _NO_ACL: Final = frozenset({errno.ENODATA, errno.EOPNOTSUPP})
 
 @dataclass(frozen=True)
 class FileAttributes:
-    """Owner, group, mode, and the ACLs if there are any: the one in force, and a directory's for what is new in it."""
+    """Owner, group, mode, the ACL in force, and a directory's default ACL for new files."""
 
     owner: int
     group: int
@@ -33,7 +33,7 @@ class FileAttributes:
 
 
 def read_attributes(descriptor: int, found: os.stat_result, *, acls: bool) -> FileAttributes:
-    """See how what a descriptor refers to looks; its ACLs only when they matter."""
+    """Return the attributes of a descriptor's file, with its ACLs if `acls` is set."""
     mode = found.st_mode & 0o7777
     if not acls:
         return FileAttributes(found.st_uid, found.st_gid, mode)
@@ -42,7 +42,7 @@ def read_attributes(descriptor: int, found: os.stat_result, *, acls: bool) -> Fi
 
 
 def read_acl(path: str, name: str, *, follow: bool = True) -> bytes | None:
-    """Read one ACL; None when there is none, as on a file system that keeps none."""
+    """Return one ACL; None if there is none, or if the file system keeps none."""
     try:
         return os.getxattr(path, name, follow_symlinks=follow)
     except OSError as error:
@@ -52,7 +52,7 @@ def read_acl(path: str, name: str, *, follow: bool = True) -> bytes | None:
 
 
 def has_acl(path: str) -> bool:
-    """Tell whether a path itself, not what it leads to, has an ACL; asks without the cost of an exception."""
+    """Return True if the path has an ACL, without following a link; faster than an exception of `read_acl`."""
     try:
         return acl.ACCESS in os.listxattr(path, follow_symlinks=False)
     except OSError as error:
@@ -62,7 +62,7 @@ def has_acl(path: str) -> bool:
 
 
 def supports_acls(descriptor: int) -> bool:
-    """Tell whether the file system of a descriptor can keep ACLs."""
+    """Return True if the descriptor's file system keeps ACLs."""
     try:
         os.getxattr(descriptor_path(descriptor), acl.ACCESS)
     except OSError as error:
@@ -71,7 +71,7 @@ def supports_acls(descriptor: int) -> bool:
 
 
 def set_attributes(descriptor: int, found: FileAttributes, wanted: FileAttributes) -> None:
-    """Change only what differs; raises OSError. The owner first: a change of owner takes set-id bits away."""
+    """Change the differing attributes, the owner first because a new owner clears set-id bits; raises OSError."""
     path = descriptor_path(descriptor)
     acls = ((acl.ACCESS, found.access, wanted.access), (acl.DEFAULT, found.default, wanted.default))
     if (found.owner, found.group) != (wanted.owner, wanted.group):
@@ -87,9 +87,9 @@ def set_attributes(descriptor: int, found: FileAttributes, wanted: FileAttribute
 
 
 def _set_mode(path: str, now: int, mode: int) -> None:
-    """Change a mode. In a unit with RestrictSUIDSGID= nobody may say "set-group-id", even where it is set already.
+    """Change a mode, also where RestrictSUIDSGID= forbids every mode with the set-group-id bit.
 
-    There the other bits are set as an ACL that says no more than a mode does: the kernel keeps it as the mode.
+    There an ACL that equals the mode sets the other bits. The kernel stores it as the mode.
     """
     try:
         os.chmod(path, mode)
@@ -104,14 +104,14 @@ def _changed_id(found: int, wanted: int) -> int:
 
 
 def user_name(number: int) -> str:
-    """Name a user, by number if it has no name."""
+    """Return a user's name, or its number."""
     with suppress(KeyError):
         return pwd.getpwuid(number).pw_name
     return str(number)
 
 
 def group_name(number: int) -> str:
-    """Name a group, by number if it has no name."""
+    """Return a group's name, or its number."""
     with suppress(KeyError):
         return grp.getgrgid(number).gr_name
     return str(number)

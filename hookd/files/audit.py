@@ -1,8 +1,7 @@
-"""What is not right in a tree or with a path, and its repair: the two questions that worker and host ask."""
+"""The audit of a tree or a path against its policy, and its repair, for worker and host."""
 
 import os
 import pwd
-import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -11,22 +10,31 @@ from stat import S_IFREG, S_IMODE, S_ISDIR, S_ISLNK, S_ISREG, S_IXUSR
 from typing import Final
 
 from hookd.files import acl
-from hookd.files.attributes import FileAttributes, has_acl, read_acl, read_attributes, set_attributes, supports_acls
+from hookd.files.attributes import (
+    FileAttributes,
+    has_acl,
+    read_acl,
+    read_attributes,
+    set_attributes,
+    supports_acls,
+)
 from hookd.files.policies import OwnershipError, Policy
-from hookd.files.safe_open import Directory, Unauditable, descriptor_path, open_path, shown, walk
+from hookd.files.safe_open import PATH_FLAGS, Directory, Unauditable, descriptor_path, open_path, walk
+from hookd.model.text import printable
 
-_PATH: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+__all__ = ["AttributeMismatch", "AuditFinding", "Unauditable", "find_mismatches", "repair"]
+
 _PROTECTED: Final = Path("/proc/sys/fs/protected_hardlinks")
-_HARD_LINKED: Final = "it has a second name, which may be someone else's"
-_UNPROTECTED: Final = "anybody can have linked it there; first: sudo sysctl fs.protected_hardlinks=1"
-# How a file begins that the kernel can run: https://man7.org/linux/man-pages/man2/execve.2.html
+_HARD_LINKED: Final = "it has a second name, perhaps another user's"
+_UNPROTECTED: Final = "any user may have linked it there; first: sudo sysctl fs.protected_hardlinks=1"
+# The first bytes of a file that the kernel can run: https://man7.org/linux/man-pages/man2/execve.2.html
 _EXECUTABLE_MAGIC: Final = (b"#!", b"\x7fELF")
 _CHANGE_LOST: Final = "the kernel did not keep the change"
 
 
 @dataclass(frozen=True)
 class AttributeMismatch:
-    """A path that is not as its policy wants it, and why it stays so, if it does."""
+    """A path whose attributes differ from its policy; `obstacle` is the reason against a repair."""
 
     path: str
     found: FileAttributes
@@ -37,25 +45,65 @@ class AttributeMismatch:
     def __str__(self) -> str:
         was, be = ("was", "is now") if self.repaired else ("is", "should be")
         why = "" if self.obstacle is None else f" ({self.obstacle})"
-        return f"{shown(self.path)} {was} {self.found}, {be} {self.wanted}{why}"
+        return f"{printable(self.path)} {was} {self.found}, {be} {self.wanted}{why}"
 
 
 AuditFinding = AttributeMismatch | Unauditable
 
 
+def find_mismatches(path: Path, policy: Policy, *, recursive: bool = True) -> Iterator[AuditFinding]:
+    """Audit a path, and with `recursive` the tree below it; raises OwnershipError."""
+    return _audit(path, policy, recursive=recursive, repairs=False)
+
+
+def repair(path: Path, policy: Policy, *, recursive: bool = True) -> Iterator[AuditFinding]:
+    """Audit and repair a path as far as this user may; raises OwnershipError."""
+    return _audit(path, policy, recursive=recursive, repairs=True)
+
+
+def _audit(path: Path, policy: Policy, *, recursive: bool, repairs: bool) -> Iterator[AuditFinding]:
+    with ExitStack() as held:
+        try:
+            descriptor = held.enter_context(open_path(path))
+        except FileNotFoundError:
+            yield Unauditable(str(path), "missing")
+            return
+        except OSError as error:
+            yield Unauditable(str(path), "unreadable", error.strerror)
+            return
+        _check_acls(path, policy, descriptor)
+        mode, audit = os.fstat(descriptor).st_mode, PermissionAudit(policy, repairs=repairs)
+        if S_ISLNK(mode):
+            yield Unauditable(str(path), "link")
+        elif S_ISDIR(mode) and recursive:
+            yield from audit.tree(str(path), descriptor)
+        else:
+            yield from audit.one(str(path), descriptor)
+
+
+def _check_acls(path: Path, policy: Policy, descriptor: int) -> None:
+    """Raise OwnershipError for a policy with ACLs on a file system without them."""
+    if policy.acl is None or policy.acl.reader is None or supports_acls(descriptor):
+        return
+    raise OwnershipError(
+        f"the file system of {path} keeps no ACLs, which the ownership policy acl needs",
+        hint=f'set ownership.policy = "group" in the app\'s file, or put {path} on ext4, xfs or btrfs',
+    )
+
+
 class PermissionAudit:
-    """One policy, and what this process may do about it."""
+    """The audit by one policy with the rights of this process."""
 
     def __init__(self, policy: Policy, *, repairs: bool) -> None:
         self._policy = policy
         self._repairs = repairs
         self._user = os.geteuid()
         self._groups = {os.getegid(), *os.getgroups()}
-        # What st_mode says of a file that is right: the type is part of it, so a FIFO is none of them.
+        # Every st_mode of a correct regular file, type bits included, so that a FIFO is in none of them.
         self._right = {mode for mode in range(S_IFREG, S_IFREG + 0o10000) if mode & 0o7777 == self._mode(mode)}
 
     def tree(self, path: str, top: int) -> Iterator[AuditFinding]:
-        """Judge a directory and all below it; a link is nobody's, and passed over."""
+        """Audit a directory and all below it, except links."""
         programs = None if self._policy.programs is None else f"{path}/{self._policy.programs}"
         for found in walk(path, top):
             if isinstance(found, Unauditable):
@@ -67,7 +115,7 @@ class PermissionAudit:
                 yield from self._named(found, name, among_programs)
 
     def one(self, path: str, descriptor: int, among_programs: bool = False) -> Iterator[AuditFinding]:
-        """Judge what a descriptor refers to, and nothing below it."""
+        """Audit a descriptor's file alone."""
         status = os.fstat(descriptor)
         if S_ISLNK(status.st_mode):
             return
@@ -86,7 +134,7 @@ class PermissionAudit:
 
     def _named(self, directory: Directory, name: str, among_programs: bool) -> Iterator[AuditFinding]:
         try:
-            descriptor = os.open(name, _PATH, dir_fd=directory.descriptor)
+            descriptor = os.open(name, PATH_FLAGS, dir_fd=directory.descriptor)
         except FileNotFoundError:
             return  # Removed since its directory was read.
         except OSError as error:
@@ -98,9 +146,9 @@ class PermissionAudit:
             os.close(descriptor)
 
     def _suspects(self, directory: Directory, among_programs: bool) -> Iterator[str]:
-        """Name the files that need a closer look; a descriptor for each would take twice the time."""
+        """Return the names to open; a descriptor for every file would double the time."""
         descriptor, owner, group, modes = directory.descriptor, self._policy.owner, self._policy.group, self._right
-        inside = f"{descriptor_path(descriptor)}/"  # A path through the descriptor: there is no link on the way.
+        inside = f"{descriptor_path(descriptor)}/"
         for name in directory.names:
             try:
                 found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
@@ -110,7 +158,7 @@ class PermissionAudit:
                 if not S_ISLNK(mode) and not (right and self._acl_is_right(inside + name, mode)):
                     yield name
             except OSError:
-                yield name  # Removed since its directory was read, or nobody may enter that.
+                yield name  # Removed since its directory was read, or not accessible.
 
     def _acl_is_right(self, path: str, mode: int) -> bool:
         wanted = self._policy.acl
@@ -138,12 +186,12 @@ class PermissionAudit:
         return FileAttributes(owner, group, mode, access, access if S_ISDIR(status.st_mode) else None)
 
     def _obstacle(self, status: os.stat_result, wanted: FileAttributes) -> str | None:
-        """Say why this process may not repair something, or must not."""
+        """Return the reason why this process must not repair a file."""
         if self._user == 0 and self._policy.owner is not None:
             given_away = S_ISREG(status.st_mode) and wanted.owner != status.st_uid
             return _UNPROTECTED if given_away and not _links_are_protected() else None
         if status.st_uid != self._user:
-            return "it belongs to someone else"
+            return "it belongs to another user"
         if wanted.owner != self._user:
             return "only root can give it away"
         if self._user and wanted.group != status.st_gid and wanted.group not in self._groups:
@@ -160,9 +208,9 @@ class PermissionAudit:
 
 
 def _is_executable_format(descriptor: int) -> bool:
-    """Tell whether the kernel could run a file. One that cannot be read is taken for one."""
+    """Return True if the kernel could run the file, or if it cannot be read."""
     try:
-        # Not to wait for whoever holds a lease on it.
+        # O_NONBLOCK: another process may hold a lease on the file.
         reading = os.open(descriptor_path(descriptor), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return True
@@ -171,9 +219,9 @@ def _is_executable_format(descriptor: int) -> bool:
 
 
 def _links_are_protected() -> bool:
-    """Tell whether users can make hard links only to what is theirs.
+    """Return True if users can hard-link only their own files.
 
-    Without that a file of someone else's, whose first name is gone by now, cannot be told from one that belongs here.
+    Otherwise a file here may be another user's, whose first name is gone.
     """
     try:
         return _PROTECTED.read_text().strip() != "0"
@@ -183,24 +231,24 @@ def _links_are_protected() -> bool:
 
 @dataclass(frozen=True)
 class Unwritable:
-    """A file or directory of someone else's that the app cannot write."""
+    """Another user's file or directory that the app cannot write."""
 
     path: str
     found: FileAttributes
     user: str
 
     def __str__(self) -> str:
-        return f"{shown(self.path)} is {self.found}: {self.user} cannot write it"
+        return f"{printable(self.path)} is {self.found}: {self.user} cannot write it"
 
 
 def find_unwritable(path: Path, user: pwd.struct_passwd) -> Iterator[Unwritable | Unauditable]:
-    """Walk a directory and name what `user` can neither write nor make writable."""
+    """Walk a directory and return the paths that `user` can neither write nor make writable."""
     groups = set(os.getgrouplist(user.pw_name, user.pw_gid))
     with ExitStack() as held:
         try:
             top = held.enter_context(open_path(path))
         except OSError:
-            return  # What is wrong with the directory itself is said by its policy.
+            return  # The audit by the directory's policy reports it.
         if not S_ISDIR(os.fstat(top).st_mode):
             return
         for found in walk(str(path), top):
@@ -210,65 +258,22 @@ def find_unwritable(path: Path, user: pwd.struct_passwd) -> Iterator[Unwritable 
             for name, status in _inside(found):
                 place = f"{descriptor_path(found.descriptor)}/{name}"
                 if not (_may_write(status, user.pw_uid, groups) or has_acl(place)):
-                    look = FileAttributes(status.st_uid, status.st_gid, S_IMODE(status.st_mode))
-                    yield Unwritable(os.path.normpath(f"{found.path}/{name}"), look, user.pw_name)
+                    attributes = FileAttributes(status.st_uid, status.st_gid, S_IMODE(status.st_mode))
+                    yield Unwritable(os.path.normpath(f"{found.path}/{name}"), attributes, user.pw_name)
 
 
 def _inside(directory: Directory) -> Iterator[tuple[str, os.stat_result]]:
-    """The directory itself, and the files in it."""
+    """Return the directory itself and the files in it."""
     for name in (".", *directory.names):
-        with suppress(OSError):  # Removed meanwhile, or nobody may enter.
+        with suppress(OSError):  # Removed meanwhile, or not accessible.
             yield name, os.stat(name, dir_fd=directory.descriptor, follow_symlinks=False)
 
 
 def _may_write(status: os.stat_result, user: int, groups: set[int]) -> bool:
-    """Tell whether a user may write; what is neither file nor directory has no content to write."""
+    """Return True if a user may write a file; special files and links have no content."""
     mode = status.st_mode
     if status.st_uid == user or S_ISLNK(mode) or not (S_ISREG(mode) or S_ISDIR(mode)):
         return True
     needed = 0o3 if S_ISDIR(mode) else 0o2
     granted = mode >> 3 if status.st_gid in groups else mode
     return granted & needed == needed
-
-
-__all__ = ["AttributeMismatch", "AuditFinding", "Unauditable", "find_mismatches", "repair"]
-
-
-def find_mismatches(path: Path, policy: Policy, *, alone: bool = False) -> Iterator[AuditFinding]:
-    """Find what is not right in a tree, or with the path `alone`. Raises OwnershipError."""
-    return _inspect(path, policy, alone=alone, repairs=False)
-
-
-def repair(path: Path, policy: Policy, *, alone: bool = False) -> Iterator[AuditFinding]:
-    """Repair what this user may, and say of each finding whether it is repaired. Raises OwnershipError."""
-    return _inspect(path, policy, alone=alone, repairs=True)
-
-
-def _inspect(path: Path, policy: Policy, *, alone: bool, repairs: bool) -> Iterator[AuditFinding]:
-    with ExitStack() as held:
-        try:
-            descriptor = held.enter_context(open_path(path))
-        except FileNotFoundError:
-            yield Unauditable(str(path), "missing")
-            return
-        except OSError as error:
-            yield Unauditable(str(path), "unreadable", error.strerror)
-            return
-        _check(path, policy, descriptor)
-        mode, judge = os.fstat(descriptor).st_mode, PermissionAudit(policy, repairs=repairs)
-        if stat.S_ISLNK(mode):
-            yield Unauditable(str(path), "link")
-        elif stat.S_ISDIR(mode) and not alone:
-            yield from judge.tree(str(path), descriptor)
-        else:
-            yield from judge.one(str(path), descriptor)
-
-
-def _check(path: Path, policy: Policy, descriptor: int) -> None:
-    """Refuse a policy with ACLs where there can be none; raises OwnershipError."""
-    if policy.acl is None or policy.acl.reader is None or supports_acls(descriptor):
-        return
-    raise OwnershipError(
-        f"the file system of {path} keeps no ACLs, which the ownership policy acl needs",
-        hint=f'set ownership.policy = "group" in the app\'s file, or put {path} on ext4, xfs or btrfs',
-    )

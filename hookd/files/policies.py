@@ -1,4 +1,4 @@
-"""The ownership policies: who owns an app's files, who else may read them, and with which modes they are born."""
+"""Ownership policies: owner, readers and modes of an app's files."""
 
 import grp
 import pwd
@@ -9,7 +9,7 @@ from hookd.model.app import Ownership
 
 
 class OwnershipError(Exception):
-    """A policy that this machine cannot keep: one sentence for people, and the next command to type."""
+    """This host cannot keep a policy; `hint` is the next command."""
 
     def __init__(self, cause: str, *, hint: str) -> None:
         super().__init__(cause)
@@ -19,7 +19,7 @@ class OwnershipError(Exception):
 
 @dataclass(frozen=True)
 class Modes:
-    """Modes for files, for programs (what its owner may execute) and for directories."""
+    """Modes of files, of programs (files that the owner may execute) and of directories."""
 
     file: int
     program: int
@@ -28,16 +28,16 @@ class Modes:
 
 @dataclass(frozen=True)
 class Acl:
-    """Which user has an entry of its own in every ACL; with none there are to be no ACLs."""
+    """The user with an entry in every ACL; None forbids ACLs."""
 
     reader: int | None = None
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What is right for a path: None means that anything is.
+    """The attributes of a path; None allows any value.
 
-    `programs` names a directory of a tree in which a file that begins as programs do is one, whatever its mode says.
+    `programs` names a directory in which a file counts as a program by its first bytes instead of its mode.
     """
 
     owner: int | None
@@ -49,14 +49,14 @@ class Policy:
 
 GROUP_READABLE: Final = Modes(0o640, 0o750, 0o2750)
 WORLD_READABLE: Final = Modes(0o644, 0o755, 0o755)
-# No set-group-id: the group is the owner's own, and of no use to others.
+# Without set-group-id, because the group is the owner's own.
 OWNER_READABLE: Final = Modes(0o640, 0o750, 0o750)
 WRITABLE: Final = Modes(0o660, 0o770, 0o2770)
 PRIVATE: Final = Modes(0o600, 0o700, 0o700)
 
 
 def code_policy(ownership: Ownership, owner: int | None, own_group: int) -> Policy:
-    """What is right for releases and environments, whose owner has `own_group`; raises OwnershipError."""
+    """Return the policy of releases and environments; `own_group` is their owner's. Raises OwnershipError."""
     match ownership.policy:
         case "group":
             return Policy(owner, find_group(ownership.group), GROUP_READABLE, Acl())
@@ -67,29 +67,29 @@ def code_policy(ownership: Ownership, owner: int | None, own_group: int) -> Poli
 
 
 def environment_policy(code: Policy) -> Policy:
-    """What is right for an environment of this code: unlike a commit's, its programs are all known by their place."""
+    """Return the policy of a virtual environment, whose programs are all in `bin`."""
     return replace(code, programs="bin")
 
 
 def secret_policy(ownership: Ownership, owner: int | None, own_group: int) -> Policy:
-    """What is right for shared files such as `.env`: nobody but owner and app reads them. Raises OwnershipError."""
+    """Return the policy of shared files such as `.env`: only owner and app read them. Raises OwnershipError."""
     if ownership.policy == "split":
         return Policy(owner, find_group(ownership.group), GROUP_READABLE, Acl())
     return code_policy(ownership, owner, own_group)
 
 
 def data_policy(ownership: Ownership) -> Policy:
-    """What is right for a directory that the app writes to; raises OwnershipError."""
+    """Return the policy of a directory that the app writes to; raises OwnershipError."""
     return Policy(find_user(ownership.user).pw_uid, find_group(ownership.group), WRITABLE)
 
 
 def umask_of(ownership: Ownership) -> int:
-    """The umask under which files are born right."""
+    """Return the umask that gives new files the policy's modes."""
     return 0o022 if ownership.policy == "split" else 0o027
 
 
 def find_group(name: str) -> int:
-    """Find a group; raises OwnershipError."""
+    """Return a group's id; raises OwnershipError."""
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
@@ -97,7 +97,7 @@ def find_group(name: str) -> int:
 
 
 def find_user(name: str) -> pwd.struct_passwd:
-    """Find a user; raises OwnershipError."""
+    """Return a user; raises OwnershipError."""
     try:
         return pwd.getpwnam(name)
     except KeyError:

@@ -1,4 +1,4 @@
-"""Opens paths and walks trees by directory descriptors: what is swapped for a link meanwhile leads nowhere else."""
+"""Opening of paths and walking of trees by directory descriptors, so that a swapped link leads nowhere else."""
 
 import errno
 import os
@@ -10,9 +10,14 @@ from pathlib import Path
 from stat import S_ISLNK, S_ISREG
 from typing import BinaryIO, Final, Literal
 
-_PATH: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+from hookd.model.text import printable
+
+PATH_FLAGS: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_READ: Final = _DIRECTORY | os.O_NOFOLLOW
+# Without O_NONBLOCK the opening of a pipe would wait for its writer.
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+# Above the size of any log, journal or key that hookd writes.
+MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 _MAX_DEPTH: Final = 200
 _MAX_LINKS: Final = 8
 
@@ -21,16 +26,16 @@ UnauditableKind = Literal["special", "deep", "unreadable", "missing", "device", 
 
 @dataclass(frozen=True)
 class Unauditable:
-    """A path that no policy can be asked about, and why."""
+    """A path to which no policy applies, and why."""
 
     path: str
     kind: UnauditableKind
     reason: str | None = None
 
     def __str__(self) -> str:
-        return f"{shown(self.path)} {self._what()}"
+        return f"{printable(self.path)} {self._text()}"
 
-    def _what(self) -> str:
+    def _text(self) -> str:
         match self.kind:
             case "special":
                 return "is neither a file, a directory nor a link"
@@ -48,25 +53,20 @@ class Unauditable:
 
 @dataclass(frozen=True)
 class Directory:
-    """An open directory of a tree, and the names in it that are not directories."""
+    """An open directory of a tree, and its names that are not directories."""
 
     path: str
     descriptor: int
     names: list[str]
 
 
-def shown(path: str) -> str:
-    """Write a path so that no name can play tricks with a terminal."""
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in path)
-
-
 def descriptor_path(descriptor: int) -> str:
-    """A path to what a descriptor refers to, for calls that take no descriptor opened with O_PATH."""
+    """Return a path to a descriptor's file, for calls that take no descriptor opened with O_PATH."""
     return f"/proc/self/fd/{descriptor}"
 
 
 class UntrustedLink(OSError):
-    """A link on the way that somebody else than root may have put there, or one too many."""
+    """A link on the way is not root's alone, or one too many."""
 
     def __init__(self, why: str) -> None:
         super().__init__(errno.ELOOP, why)
@@ -74,18 +74,23 @@ class UntrustedLink(OSError):
 
 @contextmanager
 def open_path(path: Path) -> Iterator[int]:
-    """Hold what a path refers to, a link itself if it is one; raises OSError.
+    """Open a path, or a link itself, with O_PATH; raises OSError.
 
-    Root walks the path step by step, and follows a link on the way only where none but root can have put it. Without
-    root nothing can be reached through a link that its maker could not reach, too.
+    Root opens each part of the path and follows only root's own links on the way. Other users reach nothing through a
+    link that its maker cannot reach.
     """
-    with _closing(_open_stepwise(path, to_the_end=False) if os.geteuid() == 0 else os.open(path, _PATH)) as descriptor:
+    with _closing(
+        _open_stepwise(path, to_the_end=False) if os.geteuid() == 0 else os.open(path, PATH_FLAGS)
+    ) as descriptor:
         yield descriptor
 
 
 @contextmanager
 def open_directory(path: Path) -> Iterator[int]:
-    """Open a directory to read, step by step whoever asks, also behind a last link; raises OSError, UntrustedLink."""
+    """Open a directory to read, part by part for every user, also behind a last link.
+
+    Raises OSError and UntrustedLink.
+    """
     with (
         _closing(_open_stepwise(path, to_the_end=True)) as held,
         _closing(os.open(descriptor_path(held), _DIRECTORY)) as descriptor,
@@ -102,8 +107,8 @@ def _closing(descriptor: int) -> Iterator[int]:
 
 
 def _open_stepwise(path: Path, *, to_the_end: bool) -> int:
-    """Walk a path; a link that is its last part is followed when it is `to_the_end`."""
-    at, links = os.open("/", _PATH), 0
+    """Open a path part by part; `to_the_end` also follows a link that is the last part."""
+    at, links = os.open("/", PATH_FLAGS), 0
     steps = list(path.parts[:0:-1])
     try:
         while steps:
@@ -111,7 +116,7 @@ def _open_stepwise(path: Path, *, to_the_end: bool) -> int:
             on_the_way = bool(steps) or to_the_end
             target = _trusted_link_target(at, name) if on_the_way else None
             if target is None:
-                at = _step_into(at, os.open(name, _PATH, dir_fd=at))
+                at = _step_into(at, os.open(name, PATH_FLAGS, dir_fd=at))
                 if on_the_way and S_ISLNK(os.fstat(at).st_mode):
                     raise UntrustedLink(f"{name} is a link that others than root can change")
                 continue
@@ -119,7 +124,7 @@ def _open_stepwise(path: Path, *, to_the_end: bool) -> int:
             if links > _MAX_LINKS:
                 raise UntrustedLink(f"more than {_MAX_LINKS} links lead there")
             if target.is_absolute():
-                at = _step_into(at, os.open("/", _PATH))
+                at = _step_into(at, os.open("/", PATH_FLAGS))
             steps += [part for part in reversed(target.parts) if part != "/"]
     except BaseException:
         os.close(at)
@@ -133,9 +138,9 @@ def _step_into(before: int, after: int) -> int:
 
 
 def _trusted_link_target(directory: int, name: str) -> Path | None:
-    """Read a link of root's in a directory that root alone can write (/srv may lead to a larger disk).
+    """Return the target of root's link in a directory that only root writes (/srv may lead to a larger disk).
 
-    None for anything else. Raises UntrustedLink for one that leads upwards, from wherever it is reached.
+    Any other name gives None. A target with `..` raises UntrustedLink.
     """
     place = os.fstat(directory)
     if place.st_uid != 0 or place.st_mode & 0o022:
@@ -150,12 +155,12 @@ def _trusted_link_target(directory: int, name: str) -> Path | None:
 
 
 def walk(path: str, top: int) -> Iterator[Directory | Unauditable]:
-    """Walk the tree below an open directory, on its own file system; what cannot be walked is named and passed over."""
+    """Walk the tree below an open directory on its own file system."""
     yield from _below(path, lambda: os.open(descriptor_path(top), _DIRECTORY), os.fstat(top).st_dev, 0)
 
 
 def _below(path: str, open_it: Callable[[], int], device: int, level: int) -> Iterator[Directory | Unauditable]:
-    """Not os.fwalk: that opens what a link points at, and ends where it may not read."""
+    """Walk a directory; `os.fwalk` would open targets of links, and end at an unreadable directory."""
     if level > _MAX_DEPTH:
         yield Unauditable(f"{path[:200]}…", "deep")
         return
@@ -166,7 +171,7 @@ def _below(path: str, open_it: Callable[[], int], device: int, level: int) -> It
     except OSError as error:
         yield Unauditable(path, "unreadable", error.strerror)
         return
-    try:
+    with _closing(descriptor):
         if os.fstat(descriptor).st_dev != device:
             yield Unauditable(path, "device")
             return
@@ -174,35 +179,23 @@ def _below(path: str, open_it: Callable[[], int], device: int, level: int) -> It
             inside = {entry.name: entry.is_dir(follow_symlinks=False) for entry in found}
         yield Directory(path, descriptor, [name for name, is_directory in inside.items() if not is_directory])
         for child in (name for name, is_directory in inside.items() if is_directory):
-            open_child = partial(os.open, child, _READ, dir_fd=descriptor)
+            open_child = partial(os.open, child, _DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
             yield from _below(f"{path}/{child}", open_child, device, level + 1)
-    finally:
-        os.close(descriptor)
 
 
 def sync_directory(directory: Path) -> None:
     """Wait until the entries of a directory are on disk; raises OSError."""
-    descriptor = os.open(directory, _DIRECTORY)
-    try:
+    with _closing(os.open(directory, _DIRECTORY)) as descriptor:
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-# Without O_NONBLOCK a pipe in the file's place would wait for its writer.
-_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-# More than the worker writes into a log, journal or key.
-MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 
 
 def open_regular_file(path: Path) -> BinaryIO:
-    """Open a plain file that holds at most MOST_BYTES; it may grow while it is read.
+    """Open a regular file of at most MAX_FILE_BYTES, which may grow while it is read.
 
-    Raises FileNotFoundError, PermissionError, and OSError for whatever else stands there: neither the file nor its
-    directory may be a link.
+    Neither the file nor its directory may be a link. Raises OSError.
     """
     with open_path(path.parent) as directory:
-        descriptor = os.open(path.name, _FLAGS, dir_fd=directory)
+        descriptor = os.open(path.name, _FILE, dir_fd=directory)
     if reason := _rejection(os.fstat(descriptor)):
         os.close(descriptor)
         raise OSError(errno.EINVAL, reason, str(path))
@@ -211,5 +204,5 @@ def open_regular_file(path: Path) -> BinaryIO:
 
 def _rejection(found: os.stat_result) -> str | None:
     if not S_ISREG(found.st_mode):
-        return "it is no plain file"
+        return "it is not a regular file"
     return f"it holds more than {MAX_FILE_BYTES >> 20} MiB" if found.st_size > MAX_FILE_BYTES else None

@@ -1,4 +1,4 @@
-"""apps/<app>.toml: what hookd knows of one app; nothing here ever comes from a push."""
+"""apps/<app>.toml: the configuration of one app; no value comes from a push."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -24,11 +24,11 @@ from hookd.model.settings import AbsolutePath, Section
 
 
 class Dependencies(Section):
-    """What the app's virtual environment is made of."""
+    """The app's virtual environment."""
 
     file: InsidePath | None = Field(
         None,
-        description="What to install from; default: the first of uv.lock, requirements.txt, pyproject.toml.",
+        description="The list of packages; default: the first of uv.lock, requirements.txt, pyproject.toml.",
     )
     python: AbsolutePath | None = Field(
         None, description="Python of the virtual environment; default: the worker's setting."
@@ -40,10 +40,10 @@ class Dependencies(Section):
 
 
 class Build(Section):
-    """Commands of the app's own, each an argument vector; they run in the release, its venv first on the PATH."""
+    """The app's own commands as argument vectors; they run in the release with its venv first on the PATH."""
 
-    commands: tuple[Argv, ...] = Field((), description="After the dependencies: assets, translations.")
-    release_commands: tuple[Argv, ...] = Field((), description="When all else is ready: migrations.")
+    commands: tuple[Argv, ...] = Field((), description="Build commands after the dependencies, such as assets.")
+    release_commands: tuple[Argv, ...] = Field((), description="Last commands before the switch, such as migrations.")
     environment: dict[str, str] = Field({}, description="More variables for these commands and the preflight.")
     environment_file: AbsolutePath | None = Field(
         None, description="The app's own variables (KEY=value lines), given to these commands and the preflight."
@@ -51,17 +51,17 @@ class Build(Section):
 
 
 class Shared(Section):
-    """Files and directories that outlive releases and are linked into each."""
+    """Files and directories that outlive releases; each release links to them."""
 
-    root: AbsolutePath | None = Field(None, description="Where they live; default: `shared` below the app's root.")
-    data: AbsolutePath | None = Field(None, description="Where the directories live; default: the same as `root`.")
+    root: AbsolutePath | None = Field(None, description="Their directory; default: `shared` below the app's root.")
+    data: AbsolutePath | None = Field(None, description="The parent of the directories; default: the same as `root`.")
     files: tuple[InsidePath, ...] = Field(
-        (), description="Files, such as `.env`; each must be there before a deployment."
+        (), description="Files, such as `.env`; a deployment fails without one of them."
     )
-    directories: tuple[InsidePath, ...] = Field((), description="Directories, such as `uploads`; made when missing.")
+    directories: tuple[InsidePath, ...] = Field((), description="Directories, such as `uploads`; created if missing.")
 
     @model_validator(mode="after")
-    def _apart(self) -> Self:
+    def _check_overlap(self) -> Self:
         paths = sorted(f"{path}/" for path in (*self.files, *self.directories))
         for first, second in pairwise(paths):
             if second.startswith(first):
@@ -72,7 +72,7 @@ class Shared(Section):
 
 
 class Ownership(Section):
-    """Who may read a release."""
+    """The readers of a release."""
 
     policy: Literal["group", "split", "acl"] = Field(
         "group",
@@ -80,13 +80,13 @@ class Ownership(Section):
         "`acl`: 0640 for the worker alone, and a POSIX ACL entry for `user`.",
     )
     group: Account = Field("www-data", description="The group of policy `group`.")
-    user: Account = Field("www-data", description="Whom the app runs as; the user of policy `acl`.")
+    user: Account = Field("www-data", description="The app's user; the user of policy `acl`.")
 
 
 class Service(Section):
-    """How the app runs and how one process tree hands over to the next."""
+    """The app's service and its handover."""
 
-    manager: Literal["systemd", "circus"] = Field("systemd", description="What starts and stops the app.")
+    manager: Literal["systemd", "circus"] = Field("systemd", description="The process manager of the app.")
     name: str = Field(
         "", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$|^$", description="Unit or watcher; default: the app's name."
     )
@@ -96,17 +96,15 @@ class Service(Section):
         description="`restart`: one service; `blue-green`: `<name>-blue` and `<name>-green` by turns, without a pause.",
     )
     units: Literal["existing", "hookd"] = Field(
-        "existing", description="Who makes the systemd units: you, or `hookd app` from this file."
+        "existing", description="Origin of the systemd units: your own, or rendered by `hookd app` from this file."
     )
     listen: Listen | None = Field(
         None,
-        description="Where hookd's units listen: `HOST:PORT` or `unix:/path`; default: /run/hookd-apps/<app>.sock.",
+        description="The socket of hookd's units: `HOST:PORT` or `unix:/path`; default: /run/hookd-apps/<app>.sock.",
     )
-    own_socket: bool = Field(
-        False, description="An existing unit has a socket unit of its name: hookd only leads it to the release."
-    )
+    own_socket: bool = Field(False, description="An existing unit has a socket unit of the same name.")
     workers: int = Field(2, ge=1, le=64, description="gunicorn's processes in hookd's units.")
-    threads: int = Field(4, ge=1, le=256, description="Requests that one of them works on at the same time.")
+    threads: int = Field(4, ge=1, le=256, description="Concurrent requests of one gunicorn process.")
     environment_file: AbsolutePath | None = Field(
         None, description="The service's variables (KEY=value lines) in hookd's units; read by systemd as root."
     )
@@ -117,70 +115,66 @@ class Service(Section):
     )
     preflight: tuple[Argument, ...] | None = Field(
         None,
-        description="Must succeed before anything is switched; default: gunicorn --check-config ENTRY; [] for none.",
+        description="The check of a release before the switch; default: gunicorn --check-config ENTRY; [] for none.",
     )
 
     @model_validator(mode="after")
-    def _endpoint(self) -> Self:
+    def _check_endpoint(self) -> Self:
         if (self.manager == "circus") != (self.endpoint is not None):
             raise ValueError('endpoint belongs to manager = "circus", and only to it')
         return self
 
     @model_validator(mode="after")
-    def _one_socket(self) -> Self:
+    def _check_socket(self) -> Self:
         if self.own_socket and (self.units == "hookd" or self.listen):
             raise ValueError('own_socket belongs to units = "existing", and instead of listen')
         return self
 
 
 class Health(Section):
-    """What a release must answer before it counts as good."""
+    """The health check that makes a release good."""
 
     url: HealthUrl = Field(
         ..., description="`http://HOST:PORT/path` or `unix:/path.sock:/path`; `{colour}` stands for blue or green."
     )
     status: int = Field(200, ge=100, le=599, description="The status that means healthy.")
     host: str = Field(
-        "localhost", pattern=r"^[A-Za-z0-9.:\[\]-]{1,255}$", description="The Host header of the question."
+        "localhost", pattern=r"^[A-Za-z0-9.:\[\]-]{1,255}$", description="The Host header of the request."
     )
-    successes: int = Field(3, ge=1, le=100, description="Healthy answers in a row that are asked for.")
-    steady: float = Field(
-        1, ge=0, le=300, description="Seconds that it must stay well, in the same process, before it counts as good."
-    )
-    deadline: float = Field(30, gt=0, le=600, description="Seconds until a release that has not answered well is bad.")
+    successes: int = Field(3, ge=1, le=100, description="Required number of consecutive healthy answers.")
+    steady: float = Field(1, ge=0, le=300, description="Seconds that the same process must stay healthy.")
+    deadline: float = Field(30, gt=0, le=600, description="Seconds until a release without healthy answers is bad.")
     timeout: float = Field(5, gt=0, le=120, description="Seconds for one answer.")
 
 
 class Site(Section):
-    """The nginx site in front of the app, if hookd is to make one."""
+    """The nginx site in front of the app."""
 
-    domain: Domain | None = Field(None, description="The name that visitors type; default: no site.")
+    domain: Domain | None = Field(None, description="The public domain; default: no site.")
     max_body: int = Field(10, ge=1, le=10_240, description="Largest request in MiB.")
 
 
 class Paths(Section):
-    """Which changes are deployed by themselves, as git's own patterns from the top: `src/**`, `*.py`, `docs`."""
+    """The paths whose changes are deployed, as git patterns from the top: `src/**`, `*.py`, `docs`."""
 
-    include: tuple[Pattern, ...] = Field(
-        (), description="A head that changes none of these is passed over; default: all."
-    )
-    exclude: tuple[Pattern, ...] = Field((), description="Changes of these alone are passed over, such as `docs`.")
+    include: tuple[Pattern, ...] = Field((), description="A head that changes none of these is skipped; default: all.")
+    exclude: tuple[Pattern, ...] = Field((), description="A head that changes only these is skipped, such as `docs`.")
 
 
 class Reconcile(Section):
-    """How often the git host is asked, so that a push whose webhook got lost is deployed, too."""
+    """The interval of git host polls, which find pushes whose webhook was lost."""
 
-    every: int = Field(180, ge=0, le=86_400, description="Seconds, at most, until a lost push is noticed; 0: never.")
+    every: int = Field(180, ge=0, le=86_400, description="Longest seconds until a lost push is found; 0: never.")
 
 
 class Limits(Section):
-    """Where every wait ends and what a deployment may use."""
+    """Limits of a deployment."""
 
     step_seconds: float = Field(600, gt=0, le=86_400, description="Longest run of one command.")
     silence_seconds: float = Field(120, gt=0, le=86_400, description="Longest silence of one command.")
     git_seconds: float = Field(300, gt=0, le=86_400, description="Longest run of one git command.")
     deploy_seconds: int = Field(1800, gt=0, le=86_400, description="Longest run of a whole deployment.")
-    lock_seconds: float = Field(60, gt=0, le=3600, description="Longest wait for another deployer of this app.")
+    lock_seconds: float = Field(60, gt=0, le=3600, description="Longest wait for another deployment of this app.")
     free_mib: int = Field(512, ge=1, description="Free space, in MiB, below which no deployment starts.")
     free_inodes: int = Field(10_000, ge=0, description="Free inodes below which no deployment starts.")
     keep_releases: int = Field(5, ge=2, le=100, description="Good releases kept on disk.")
@@ -213,7 +207,7 @@ class App(Section):
     limits: Limits = Limits()
 
     @model_validator(mode="after")
-    def _colours(self) -> Self:
+    def _check_colours(self) -> Self:
         if (self.service.handover == "blue-green") != ("{colour}" in self.health.url):
             raise ValueError("health.url with {colour} when service.handover is blue-green, without it otherwise")
         return self
@@ -230,19 +224,19 @@ class App(Section):
 
     @property
     def services(self) -> frozenset[str]:
-        """Every unit or watcher that hookd starts and stops for the app."""
+        """All units or watchers of the app."""
         if self.service.handover == "restart":
             return frozenset({self.service_name})
         return frozenset({f"{self.service_name}-blue", f"{self.service_name}-green"})
 
     @property
     def shared_root(self) -> Path:
-        """Where shared files live."""
+        """The directory of shared files."""
         return self.shared.root or self.root / "shared"
 
     @property
     def data_root(self) -> Path:
-        """Where shared directories live."""
+        """The parent of shared directories."""
         return self.shared.data or self.shared_root
 
 
@@ -252,22 +246,22 @@ class Catalogue(Section):
     apps: tuple[App, ...] = ()
 
     def get(self, name: str) -> App | None:
-        """Find an app by its name."""
+        """Return an app by its name."""
         return next((app for app in self.apps if app.name == name), None)
 
     def conflicts(self) -> list[str]:
-        """Name what two apps may not share: a directory, or a service."""
+        """Return the directories and services that two apps share."""
         return [*self._nested_roots(), *self._shared_services()]
 
     def _nested_roots(self) -> Iterator[str]:
-        """Walk the roots in the order of their paths: whatever lies in a root follows it at once."""
-        around: list[App] = []
+        """Compare each root with its predecessors in path order, because a nested root directly follows its parent."""
+        parents: list[App] = []
         for app in sorted(self.apps, key=lambda one: one.root.parts):
-            while around and not app.root.is_relative_to(around[-1].root):
-                around.pop()
-            if around:
-                yield f"{around[-1].name} and {app.name}: one root lies in the other ({app.root})"
-            around.append(app)
+            while parents and not app.root.is_relative_to(parents[-1].root):
+                parents.pop()
+            if parents:
+                yield f"{parents[-1].name} and {app.name}: one root lies in the other ({app.root})"
+            parents.append(app)
 
     def _shared_services(self) -> Iterator[str]:
         owners: dict[tuple[str | None, str], str] = {}

@@ -1,4 +1,4 @@
-"""What single values of an app's file look like: once parsed they are safe in a path, a unit and an argument vector."""
+"""Types of single values in an app's file; a parsed value is safe in a path, a unit and an argument vector."""
 
 import re
 from typing import Annotated, Final
@@ -10,7 +10,7 @@ from hookd.model.ids import is_branch
 
 Argument = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
 Argv = Annotated[tuple[Argument, ...], Field(min_length=1, max_length=200)]
-# What stands before `@` and the host may not look like an option of ssh, nor the path like one of git.
+# User and host must not look like an option of ssh, nor the path like one of git.
 _USER: Final = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _HOST: Final = r"[A-Za-z0-9][A-Za-z0-9.-]*"
 _SCP_URL: Final = re.compile(rf"{_USER}@{_HOST}:(?!//|-)[^\s?#]+")
@@ -21,7 +21,7 @@ _HEALTH_URL: Final = re.compile(
 _SCHEMES: Final = ("https", "ssh", "http", "file")
 _LISTEN: Final = re.compile(r"unix:/[A-Za-z0-9._/-]+|(?:[0-9.]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5})")
 _DOMAIN: Final = re.compile(r"(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}")
-# Names that mean something in a release's own directory; a link point may not take them.
+# Names with a meaning in a release's directory.
 _RESERVED: Final = frozenset({"venv", ".git"})
 
 

@@ -65,9 +65,16 @@ TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = {
             Status.CANCELLED,
         }
     ),
+    Status.SUCCEEDED: frozenset(),
+    Status.UNCHANGED: frozenset(),
+    Status.SUPERSEDED: frozenset(),
+    Status.FAILED: frozenset(),
+    Status.ROLLED_BACK: frozenset(),
+    Status.ROLLBACK_FAILED: frozenset(),
+    Status.CANCELLED: frozenset(),
 }
 
-ENDINGS: Final = frozenset(Status) - TRANSITIONS.keys()
+ENDINGS: Final = frozenset(status for status, following in TRANSITIONS.items() if not following)
 # After these, a redelivery of the same push starts a new deployment.
 RETRYABLE_ENDINGS: Final = frozenset({Status.FAILED, Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.CANCELLED})
 
@@ -137,7 +144,7 @@ class Deployment(_Record):
 
 def advance(deployment: Deployment, to: Status, at: datetime, **changes: Any) -> Deployment:
     """Return the record with its next status and the time of the transition; raises IllegalTransition."""
-    if to not in TRANSITIONS.get(deployment.status, ()):
+    if to not in TRANSITIONS[deployment.status]:
         raise IllegalTransition(f"{deployment.id} is {deployment.status} and cannot become {to}")
     stamp = {"started_at": at} if to is Status.RUNNING else {"ended_at": at}
     return deployment.model_copy(update={**changes, "status": to, **stamp})

@@ -1,4 +1,4 @@
-"""hookd.toml: what is true for the whole host; every key has its default and one sentence for people."""
+"""hookd.toml: the settings of the host, each with its default and its description."""
 
 import re
 from pathlib import Path
@@ -31,13 +31,13 @@ Protocol = Literal["https", "ssh", "http", "file"]
 
 
 class Section(BaseModel):
-    """A table of a configuration file: frozen, and an unknown key is an error."""
+    """A table of a configuration file; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class RedisSettings(Section):
-    """Where the queue and the records live."""
+    """Redis or Valkey, for the queue and the records."""
 
     url: Annotated[str, AfterValidator(_redis_url)] = Field(
         "unix:///run/hookd/redis.sock?db=0", description="Redis or Valkey, as redis-py writes it."
@@ -53,47 +53,43 @@ class RedisSettings(Section):
 
 
 class ReceiverSettings(Section):
-    """The HTTP side: pushes in, status out."""
+    """The receiver of webhooks, with its status pages."""
 
     bind: Annotated[str, AfterValidator(_bind)] = Field(
         "127.0.0.1:8787", description="`HOST:PORT`, or `unix:/path` for a socket."
     )
     processes: int = Field(2, ge=1, le=16, description="Receiver processes.")
-    threads: int = Field(8, ge=1, le=64, description="Requests that one process works on at the same time.")
+    threads: int = Field(8, ge=1, le=64, description="Concurrent requests of one process.")
     secrets: AbsolutePath = Field(
         Path("/etc/hookd/secrets"),
         description="Directory with one file per app: its webhook secret, one line each, at most two.",
     )
     max_body: int = Field(25 * 1024 * 1024, ge=1024, le=100 * 1024 * 1024, description="Largest body in bytes.")
-    public_url: str | None = Field(None, description="How people reach the receiver; put in front of status links.")
-    public_status: bool = Field(
-        False, description="Let everyone read status pages, decisions and numbers without the token."
-    )
+    public_url: str | None = Field(None, description="The receiver's public URL, for status links.")
+    public_status: bool = Field(False, description="Status pages, decisions and metrics need no token.")
     token_file: AbsolutePath | None = Field(None, description="File with the bearer token that may read status pages.")
 
 
 class WorkerSettings(Section):
-    """The deployer and the programs it uses."""
+    """The worker and its programs."""
 
     uv: AbsolutePath | None = Field(None, description="The uv program; default: the one beside hookd, else the PATH's.")
     python: AbsolutePath | None = Field(
         None, description="Python for the apps' virtual environments; default: hookd's own."
     )
     git_protocols: tuple[Protocol, ...] = Field(("https", "ssh"), description="Transports that git may use.")
-    known_hosts: AbsolutePath | None = Field(
-        None, description="ssh host keys that are accepted; default: the worker's own."
-    )
+    known_hosts: AbsolutePath | None = Field(None, description="Accepted ssh host keys; default: the worker's own.")
 
 
 class HistorySettings(Section):
-    """How long records and logs are kept; both limits apply."""
+    """The lifetime of records and logs; both limits apply."""
 
     keep: int = Field(100, ge=1, le=10_000, description="Deployments kept per app.")
     days: int = Field(90, ge=1, le=3650, description="Days a deployment is kept.")
 
 
 class Settings(Section):
-    """The whole of hookd.toml."""
+    """All settings of hookd.toml."""
 
     state: AbsolutePath = Field(Path("/var/lib/hookd"), description="Mirrors, locks, journals and caches.")
     logs: AbsolutePath | None = Field(
@@ -112,26 +108,26 @@ class Settings(Section):
 
     @property
     def history_seconds(self) -> int:
-        """How long a record, a job's result and a delivery's answer are kept, in seconds."""
+        """The lifetime of records, job results and delivery answers in seconds."""
         return self.history.days * 86_400
 
     def log_directory(self, app: str) -> Path:
-        """Where the logs of an app's deployments stand."""
+        """The directory of an app's deployment logs."""
         return (self.logs or self.state / "logs") / app
 
     def log_path(self, app: str, deployment_id: str) -> Path:
-        """Where a deployment's log stands."""
+        """The log of a deployment."""
         return self.log_directory(app) / f"{deployment_id}.log"
 
     def lock_path(self, app: str) -> Path:
-        """Where the lock of an app's one deployer stands."""
+        """The lock that lets one deployment of an app run."""
         return self.state / "locks" / f"{app}.lock"
 
     def journal_path(self, app: str) -> Path:
-        """Where an app's memory stands."""
+        """The journal of an app."""
         return self.state / "journals" / f"{app}.jsonl"
 
     @property
     def rq_environment(self) -> Path:
-        """Where the environment for the plain `rq` program is written."""
+        """The file with the environment for the `rq` program."""
         return self.state / "rq.env"

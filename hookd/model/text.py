@@ -1,5 +1,10 @@
 """Text of unknown origin, made safe for a terminal, a log line and a record."""
 
+from typing import Final
+
+# Not printable for Python, but harmless and common in French text.
+_NO_BREAK_SPACES: Final = "\u00a0\u202f"
+
 
 def printable(text: str, *, keep: str = "") -> str:
     """Escape every character that a terminal or a log could act on, except those in `keep`.
@@ -9,7 +14,8 @@ def printable(text: str, *, keep: str = "") -> str:
     """
     if text.isprintable():
         return text
-    return "".join(sign if sign.isprintable() or sign in keep else ascii(sign)[1:-1] for sign in text)
+    kept = keep + _NO_BREAK_SPACES
+    return "".join(sign if sign.isprintable() or sign in kept else ascii(sign)[1:-1] for sign in text)
 
 
 def truncate(text: str, length: int) -> str:

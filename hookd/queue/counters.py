@@ -1,6 +1,6 @@
-"""What is counted of an app: a hash of numbers, written together with what is counted, read when a monitor asks.
+"""Counters of each app in Redis, written in the transaction of the counted event.
 
-Whoever writes to Redis may have written anything: what is no number of the kind that is asked for counts as nothing.
+Values that are not finite, non-negative numbers read as 0, because any writer may have written them.
 """
 
 import math
@@ -17,17 +17,17 @@ from hookd.model.decision import Verdict
 from hookd.model.deployment import ENDINGS, Deployment, Status, StepName
 from hookd.queue.client import read_replies
 
-# The steps of the worker; the name of any other is a record's own text, and is counted as `other`.
+# A step with another name in a record counts as `other`.
 STEPS: Final = (*(step.value for step in StepName), "other")
 DELIVERIES: Final = (Verdict.QUEUED, Verdict.COALESCED, Verdict.DUPLICATE, Verdict.IGNORED, Verdict.FROZEN)
-# Stands for no app, where a request named one that is not there.
+# Counts requests for unknown apps.
 NO_APP: Final = "-"
 _DELIVERED, _SUCCEEDED, _ENDED, _REFUSED, _RUN = "delivered_at", "succeeded_at", "ended", "refused", "run"
 
 
 @dataclass(frozen=True)
 class Total:
-    """How often something was done, and for how many seconds in all."""
+    """The number of runs and their seconds in all."""
 
     count: int = 0
     seconds: float = 0.0
@@ -35,9 +35,9 @@ class Total:
 
 @dataclass(frozen=True)
 class Counters:
-    """The numbers of one app since Redis last lost its data; moments are seconds since 1970.
+    """The counters of one app since Redis last lost its data; times are seconds since 1970.
 
-    `ended` is how the last deployment ended that was not superseded before its start.
+    `ended` is the last ending other than superseded.
     """
 
     endings: Mapping[Status, int] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Counters:
 
 
 def count_ending(pipeline: Pipeline, deployment: Deployment) -> None:
-    """Add a deployment that has just ended to its app's numbers."""
+    """Count an ended deployment."""
     key = redis_keys.counts_key(deployment.app)
     pipeline.hincrby(key, _ending(deployment.status), 1)
     if deployment.status is not Status.SUPERSEDED:
@@ -66,29 +66,29 @@ def count_ending(pipeline: Pipeline, deployment: Deployment) -> None:
 
 
 def count_delivery(pipeline: Pipeline, app: str, verdict: Verdict, at: datetime) -> None:
-    """Add a delivery whose signature was right to its app's numbers."""
+    """Count a delivery with a valid signature."""
     key = redis_keys.counts_key(app)
     pipeline.hincrby(key, _delivery(verdict), 1)
     pipeline.hset(key, _DELIVERED, at.timestamp())
 
 
 def count_refused(pipeline: Pipeline, app: str, times: int) -> None:
-    """Add refused signatures to an app's numbers."""
+    """Count refused signatures."""
     pipeline.hincrby(redis_keys.counts_key(app), _REFUSED, times)
 
 
 def read_counters(connection: Redis, apps: Iterable[str]) -> list[Counters]:
-    """Read the numbers of apps, in one question; raises redis.exceptions.RedisError."""
+    """Return the counters of apps in one round trip; raises redis.exceptions.RedisError."""
     with connection.pipeline(transaction=False) as pipeline:
         for app in apps:
             pipeline.hgetall(redis_keys.counts_key(app))
         return [_decode(found or {}) for found in read_replies(pipeline)]
 
 
-def _add(pipeline: Pipeline, key: str, what: str, seconds: float) -> None:
-    """Count something that took a while; no time at all, when a clock was set back meanwhile."""
-    pipeline.hincrby(key, f"{what}:count", 1)
-    pipeline.hincrbyfloat(key, f"{what}:seconds", max(0.0, seconds))
+def _add(pipeline: Pipeline, key: str, name: str, seconds: float) -> None:
+    """Count one run and its seconds; 0 seconds if the clock was set back meanwhile."""
+    pipeline.hincrby(key, f"{name}:count", 1)
+    pipeline.hincrbyfloat(key, f"{name}:seconds", max(0.0, seconds))
 
 
 def _decode(fields: Mapping[bytes, bytes]) -> Counters:
@@ -104,8 +104,8 @@ def _decode(fields: Mapping[bytes, bytes]) -> Counters:
     )
 
 
-def _total(fields: Mapping[bytes, bytes], what: str) -> Total:
-    return Total(int(_number(fields, f"{what}:count")), _number(fields, f"{what}:seconds"))
+def _total(fields: Mapping[bytes, bytes], name: str) -> Total:
+    return Total(int(_number(fields, f"{name}:count")), _number(fields, f"{name}:seconds"))
 
 
 def _number(fields: Mapping[bytes, bytes], name: str) -> float:

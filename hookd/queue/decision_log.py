@@ -11,17 +11,17 @@ from hookd.model import redis_keys
 from hookd.model.decision import Decision
 from hookd.queue.codec import MAX_RECORD_BYTES
 
-# What people ask about is the last day or two; 1000 apps with so many take 80 MB.
+# One or two days of decisions; for 1000 apps they take 80 MB.
 MAX_ENTRIES: Final = 200
 
 
 def append_decision(connection: Redis | Pipeline, decision: Decision) -> None:
-    """Keep a decision; raises redis.exceptions.RedisError."""
+    """Append a decision; raises redis.exceptions.RedisError."""
     _add(connection, redis_keys.decisions_key(decision.app or "-"), decision)
 
 
 def append_refusal(connection: Redis | Pipeline, decision: Decision) -> None:
-    """Keep a refused signature, for the operator alone; raises redis.exceptions.RedisError."""
+    """Append a refused signature, which only the operator may read; raises redis.exceptions.RedisError."""
     _add(connection, redis_keys.REFUSALS, decision)
 
 
@@ -32,17 +32,17 @@ def _add(connection: Redis | Pipeline, key: str, decision: Decision) -> None:
 
 
 def read_newest(connection: Redis, app: str, count: int) -> list[Decision]:
-    """Read an app's last decisions, the newest first; raises redis.exceptions.RedisError."""
+    """Return an app's last decisions, the newest first; raises redis.exceptions.RedisError."""
     return _decoded(connection.xrevrange(redis_keys.decisions_key(app), count=count))
 
 
 def read_refusals(connection: Redis, count: int) -> list[Decision]:
-    """Read the last refused signatures, the newest first; raises redis.exceptions.RedisError."""
+    """Return the last refused signatures, the newest first; raises redis.exceptions.RedisError."""
     return _decoded(connection.xrevrange(redis_keys.REFUSALS, count=count))
 
 
 def _decoded(entries: Iterable[Any] | None) -> list[Decision]:
-    """Read what can be read: whoever writes to Redis may have written anything."""
+    """Return the valid entries, because any writer may have written the others."""
     found = []
     for _, fields in entries or ():
         try:

@@ -1,6 +1,6 @@
-"""Deployments in Redis: asked for, joined, changed under the transition table, listed, forgotten.
+"""Deployments in Redis: requested, coalesced, changed by the transition table, listed, deleted.
 
-A hash holds each record (`record`, JSON); how many pushes joined it is counted apart from it.
+A hash holds each record as JSON. The number of coalesced pushes is counted apart from it.
 """
 
 import math
@@ -18,30 +18,32 @@ from redis.exceptions import RedisError, WatchError
 from rq.job import JobStatus
 
 from hookd.model import redis_keys
-from hookd.model.app_status import AppStatus
 from hookd.model.deployment import MANUAL_TRIGGERS, RETRYABLE_ENDINGS, Deployment, Status, Trigger, advance
 from hookd.model.ids import app_of, is_deployment, new_deployment_id
 from hookd.queue.client import DeadlineTransaction, read_replies, watch
-from hookd.queue.codec import (
-    RECORD,
-    NoSuchDeployment,
-    decode,
-    decode_app_status,
-    decode_or_none,
-    decode_text,
-    encode,
-    read_record,
-)
+from hookd.queue.codec import RECORD, NoSuchDeployment, decode, decode_or_none, decode_text, encode, read_record
 from hookd.queue.counters import count_ending
 from hookd.queue.rq_classes import SafeJob, SafeQueue
 
-# Nobody typed these.
+__all__ = ["Contention", "DeploymentRequest", "DeploymentStore", "NoSuchDeployment", "RequestResult"]
+
 _AUTOMATIC_TRIGGERS: Final = frozenset({Trigger.PUSH, Trigger.REDELIVERY, Trigger.RECONCILE})
+# Higher numbers retry more: a redelivery retries failed builds, a manual trigger retries everything.
+_PRECEDENCE: Final = {Trigger.REDELIVERY: 1, Trigger.UNPIN: 2, **dict.fromkeys(MANUAL_TRIGGERS, 3)}
+# Each try fails only if another writer succeeded. The bound is for a broken Redis.
+_MAX_TRIES: Final = 1000
+# Senders redeliver within days. Each key takes half a kilobyte.
+_DELIVERY_SECONDS: Final = 7 * 86_400
+_ALIVE_STATUSES: Final = frozenset({JobStatus.QUEUED.value, JobStatus.RATE_LIMITED.value, JobStatus.STARTED.value})
+
+
+class Contention(Exception):
+    """Other writers changed the record in every try."""
 
 
 @dataclass(frozen=True)
 class DeploymentRequest:
-    """What someone asks for; `seconds` is the longest run of the job, `delivery` the sender's own id."""
+    """A request for a deployment; `seconds` is the job's longest run, `delivery` the sender's own id."""
 
     app: str
     trigger: Trigger
@@ -52,121 +54,103 @@ class DeploymentRequest:
     replay_of: str | None = None
 
 
-def as_redelivery(request: DeploymentRequest) -> DeploymentRequest:
-    """Mark a push whose delivery is known and failed: the sender's "redeliver" button."""
-    return replace(request, trigger=Trigger.REDELIVERY)
-
-
-def coalesces(request: DeploymentRequest, waiting: Deployment) -> bool:
-    """Tell whether the waiting deployment stands for what is asked: both want the head, and it is at least as forceful.
-
-    Where a person chose another commit, no push takes that choice away: it waits for the person to follow the branch.
-    """
-    if _has_chosen_commit(waiting):
-        return request.trigger in _AUTOMATIC_TRIGGERS
-    if _has_chosen_commit(request):
-        return False
-    return _precedence(request.trigger) <= _precedence(waiting.trigger)
-
-
-def _has_chosen_commit(asked: DeploymentRequest | Deployment) -> bool:
-    return asked.pinned_commit is not None or asked.trigger is Trigger.ROLLBACK
-
-
-def _precedence(trigger: Trigger) -> int:
-    """Rank how much is tried again: nothing for a push, failed builds for a redelivery, everything for a person."""
-    if trigger in MANUAL_TRIGGERS:
-        return 3
-    return {Trigger.UNPIN: 2, Trigger.REDELIVERY: 1}.get(trigger, 0)
-
-
-__all__ = ["Contention", "DeploymentRequest", "DeploymentStore", "NoSuchDeployment", "RequestResult"]
-
-# Each lost race means that another writer won; the bound is for a Redis gone mad.
-_MAX_TRIES: Final = 1000
-# Senders send a delivery again within days; each key takes half a kilobyte, and a push costs nothing.
-_DELIVERY_SECONDS: Final = 7 * 86_400
-_ALIVE_STATUSES: Final = frozenset({JobStatus.QUEUED.value, JobStatus.RATE_LIMITED.value, JobStatus.STARTED.value})
-
-
-class Contention(Exception):
-    """A record changed under our hands again and again."""
-
-
 @dataclass(frozen=True)
 class RequestResult:
-    """The deployment that answers a request, and how."""
+    """The deployment that answers a request."""
 
     deployment: str
     kind: Literal["created", "coalesced", "duplicate"]
 
 
-# Writes down how a request was answered, in the transaction that answers it.
+# Adds commands to the transaction that answers a request.
 ExtraWrites = Callable[[Pipeline, RequestResult], None]
 
 
+def coalesces(request: DeploymentRequest, waiting: Deployment) -> bool:
+    """Return True if the waiting deployment also serves the request: both want the head, and it retries as much.
+
+    A waiting deployment of a chosen commit absorbs every automatic request, because a push must not undo a person's
+    choice.
+    """
+    if _has_chosen_commit(waiting):
+        return request.trigger in _AUTOMATIC_TRIGGERS
+    if _has_chosen_commit(request):
+        return False
+    return _PRECEDENCE.get(request.trigger, 0) <= _PRECEDENCE.get(waiting.trigger, 0)
+
+
+def _has_chosen_commit(request: DeploymentRequest | Deployment) -> bool:
+    return request.pinned_commit is not None or request.trigger is Trigger.ROLLBACK
+
+
 class DeploymentStore:
-    """All deployments; `keep_seconds` is how long an ended one is remembered, `within` how long a change may take."""
+    """All deployments.
+
+    `keep_seconds` is the lifetime of an ended record. `timeout_seconds` limits a whole transaction with its retries.
+    """
 
     def __init__(self, connection: Redis, *, keep_seconds: int, timeout_seconds: float = math.inf) -> None:
         self.connection = connection
         self.keep_seconds = keep_seconds
-        self._within = timeout_seconds
+        self._timeout = timeout_seconds
         self.queue = SafeQueue(connection=connection)
-        # RQ would ask in between, on another connection, only to tell Redis 3 from those that came later.
+        # Otherwise RQ asks for the version on another connection, only to recognize Redis 3.
         self.queue.redis_server_version = (7, 0, 0)
 
     def get(self, deployment_id: str) -> Deployment:
-        """Read a record; raises NoSuchDeployment."""
+        """Return a record; raises NoSuchDeployment."""
         if (found := self.find(deployment_id)) is None:
             raise NoSuchDeployment(deployment_id)
         return found
 
     def find(self, deployment_id: str | None) -> Deployment | None:
-        """Read a record that may be gone."""
+        """Return a record, or None."""
         if deployment_id is None or not is_deployment(deployment_id):
             return None
         return next(iter(self._read(app_of(deployment_id), [deployment_id])), None)
 
     def history(self, app: str, count: int) -> list[Deployment]:
-        """Read the newest deployments of an app, the newest first."""
-        ids = [decode_text(raw) for raw in self.connection.zrange(redis_keys.history_key(app), 0, count - 1, desc=True)]
-        return self._read(app, ids)
+        """Return an app's last deployments, the newest first."""
+        ids = self.connection.zrange(redis_keys.history_key(app), 0, count - 1, desc=True)
+        return self._read(app, [decode_text(raw) for raw in ids])
 
     def _read(self, app: str, ids: Sequence[str]) -> list[Deployment]:
-        """Read those of an app's records that are there, in one question."""
+        """Return the existing records in one round trip."""
         if not ids:
             return []
         with self.connection.pipeline(transaction=False) as pipeline:
             pipeline.hmget(redis_keys.coalesced_key(app), ids)
             for deployment_id in ids:
                 pipeline.hget(redis_keys.record_key(deployment_id), RECORD)
-            joined, *records = read_replies(pipeline)
-        found = map(decode_or_none, ids, records, joined or [None] * len(ids))
+            coalesced, *records = read_replies(pipeline)
+        found = map(decode_or_none, ids, records, coalesced or [None] * len(ids))
         return [deployment for deployment in found if deployment is not None]
 
     def waiting(self, app: str) -> Deployment | None:
-        """The deployment of an app that waits, if its job will run."""
+        """Return the app's waiting deployment, if its job will run."""
         found = self.find(decode_text(self.connection.get(redis_keys.waiting_key(app)) or b""))
         if found is None or found.status is not Status.QUEUED or not _job_is_alive(found.id, self.connection):
             return None
         return found
 
+    def waiting_ids(self, apps: Iterable[str]) -> list[str | None]:
+        """Return the id of each app's waiting deployment in one round trip."""
+        keys = [redis_keys.waiting_key(app) for app in apps]
+        found = self.connection.mget(keys) if keys else []
+        return [decode_text(raw) if raw else None for raw in found]
+
     def request(
         self, request: DeploymentRequest, *, now: datetime | None = None, note: ExtraWrites | None = None
     ) -> RequestResult:
-        """Answer a request with a deployment: the one it repeats, the one that waits, or a new one.
+        """Answer a request with a deployment: an earlier one of the same delivery, the waiting one, or a new one.
 
-        Record and job are written in one transaction, which fails and is tried again when the waiting deployment
-        starts meanwhile. `note` adds to that transaction; that a note cannot be written changes nothing.
-        Raises redis.exceptions.RedisError, and Contention.
+        Record and job are written in one transaction. It is retried if the waiting deployment starts meanwhile. `note`
+        adds commands that may fail without effect on the request. Raises redis.exceptions.RedisError and Contention.
         """
         at = now or datetime.now(UTC)
         for pipeline in self._transactions():
-            try:
+            with suppress(WatchError):
                 return self._request_once(request, at, pipeline, note or _no_extra_writes)
-            except WatchError:
-                continue
         raise Contention(f"{request.app}: too many writers at once")
 
     def _request_once(
@@ -176,25 +160,25 @@ class DeploymentStore:
         if earlier is not None and earlier.status not in RETRYABLE_ENDINGS:
             return _note_duplicate(RequestResult(earlier.id, "duplicate"), pipeline, note)
         if earlier is not None and request.trigger is Trigger.PUSH:
-            request = as_redelivery(request)
-        will_do = waiting is not None and coalesces(request, waiting) and _job_is_alive(waiting.id, pipeline)
+            request = replace(request, trigger=Trigger.REDELIVERY)
+        absorbed = waiting is not None and coalesces(request, waiting) and _job_is_alive(waiting.id, pipeline)
         pipeline.multi()
-        if waiting is not None and will_do:
-            return self._join(request, waiting, pipeline, note)
+        if waiting is not None and absorbed:
+            return self._coalesce(request, waiting, pipeline, note)
         return self._create(request, waiting, at, pipeline, note)
 
-    def _join(
+    def _coalesce(
         self, request: DeploymentRequest, waiting: Deployment, pipeline: Pipeline, note: ExtraWrites
     ) -> RequestResult:
-        answer = RequestResult(waiting.id, "coalesced")
+        result = RequestResult(waiting.id, "coalesced")
         self._remember_delivery(request, waiting.id, pipeline)
 
         def notes() -> None:
             pipeline.hincrby(redis_keys.coalesced_key(request.app), waiting.id, 1)
-            note(pipeline, answer)
+            note(pipeline, result)
 
         _execute(pipeline, notes)
-        return answer
+        return result
 
     def _create(
         self,
@@ -214,9 +198,9 @@ class DeploymentStore:
             pinned_commit=request.pinned_commit,
             replay_of=request.replay_of,
         )
-        answer, superseded = RequestResult(deployment.id, "created"), None
+        result, superseded = RequestResult(deployment.id, "created"), None
         if waiting is not None:
-            cause = f"a newer request, {deployment.id}, took its place"
+            cause = f"the newer request {deployment.id} took its place"
             superseded = advance(waiting, Status.SUPERSEDED, at, superseded_by=deployment.id, cause=cause)
             self._write(superseded, pipeline)
         self._write(deployment, pipeline)
@@ -227,10 +211,10 @@ class DeploymentStore:
 
         def notes() -> None:
             _count(pipeline, waiting, superseded)
-            note(pipeline, answer)
+            note(pipeline, result)
 
         _execute(pipeline, notes)
-        return answer
+        return result
 
     def _remember_delivery(self, request: DeploymentRequest, deployment_id: str, pipeline: Pipeline) -> None:
         if request.delivery is not None:
@@ -238,27 +222,25 @@ class DeploymentStore:
             pipeline.set(key, deployment_id, ex=min(self.keep_seconds, _DELIVERY_SECONDS))
 
     def change(self, deployment_id: str, changed: Callable[[Deployment], Deployment]) -> Deployment:
-        """Replace a record with what `changed` makes of it.
+        """Replace a record with the result of `changed`.
 
         Raises NoSuchDeployment, IllegalTransition, Contention and redis.exceptions.RedisError.
         """
         key = redis_keys.record_key(deployment_id)
         for pipeline in self._transactions():
-            try:
+            with suppress(WatchError):
                 watch(pipeline, key)
                 old = decode(deployment_id, read_record(pipeline, deployment_id))
                 waiting_key = redis_keys.waiting_key(old.app)
                 watch(pipeline, waiting_key)
-                waits = pipeline.get(waiting_key) == deployment_id.encode()
+                is_waiting = pipeline.get(waiting_key) == deployment_id.encode()
                 new = changed(old)
                 pipeline.multi()
                 self._write(new, pipeline)
-                if waits and new.status is not Status.QUEUED:
+                if is_waiting and new.status is not Status.QUEUED:
                     pipeline.delete(waiting_key)
                 _execute(pipeline, partial(_count, pipeline, old, new))
                 return new
-            except WatchError:
-                continue
         raise Contention(f"{deployment_id}: too many writers at once")
 
     def _write(self, deployment: Deployment, pipeline: Pipeline) -> None:
@@ -273,48 +255,28 @@ class DeploymentStore:
         newest_first = [decode_text(raw) for raw in self.connection.zrange(key, 0, -1, desc=True)]
         aged = {decode_text(raw) for raw in self.connection.zrangebyscore(key, 0, before.timestamp())}
         old = [item for place, item in enumerate(newest_first) if place >= keep or item in aged]
-        gone = [item for item in old if self._is_over(item)]
+        gone = [item for item in old if self._has_ended(item)]
         for deployment_id in gone:
             self.connection.delete(redis_keys.record_key(deployment_id))
             self.connection.zrem(key, deployment_id)
             self.connection.hdel(redis_keys.coalesced_key(app), deployment_id)
         return gone
 
-    def _is_over(self, deployment_id: str) -> bool:
+    def _has_ended(self, deployment_id: str) -> bool:
         deployment = self.find(deployment_id)
         return deployment is None or deployment.ended
 
-    def view(self, app: str) -> AppStatus:
-        """Read what the worker last saw of an app; an empty view when it never looked."""
-        return decode_app_status(app, self.connection.get(redis_keys.app_status_key(app)))
-
-    def views(self, apps: Iterable[str]) -> list[AppStatus]:
-        """Read what the worker last saw of some apps, in one question."""
-        wanted = list(apps)
-        found = self.connection.mget([redis_keys.app_status_key(app) for app in wanted]) if wanted else []
-        return [decode_app_status(app, raw) for app, raw in zip(wanted, found, strict=True)]
-
-    def waiting_ids(self, apps: Iterable[str]) -> list[str | None]:
-        """Read which deployment of each app waits, if any, in one question."""
-        wanted = list(apps)
-        found = self.connection.mget([redis_keys.waiting_key(app) for app in wanted]) if wanted else []
-        return [decode_text(raw) if raw else None for raw in found]
-
-    def publish(self, view: AppStatus) -> None:
-        """Let readers see what the worker saw."""
-        self.connection.set(redis_keys.app_status_key(view.app), view.model_dump_json())
-
     def _transactions(self) -> Iterator[Pipeline]:
-        end = time.monotonic() + self._within
+        end = time.monotonic() + self._timeout
         for _ in range(_MAX_TRIES):
             with DeadlineTransaction(self.connection, end) as pipeline:
                 yield pipeline
 
 
 def _execute(pipeline: Pipeline, notes: Callable[[], None]) -> None:
-    """Run a transaction with notes at its end; that one of those cannot be written is no reason to fail.
+    """Run a transaction with notes at its end, which may fail without effect on the rest.
 
-    Redis does the rest of a transaction also when one of its commands meets a key of another kind.
+    Redis runs the rest of a transaction also after a command that met a key of a wrong type.
     """
     essential = len(pipeline)
     notes()
@@ -323,29 +285,28 @@ def _execute(pipeline: Pipeline, notes: Callable[[], None]) -> None:
             raise reply
 
 
-def _no_extra_writes(pipeline: Pipeline, answer: RequestResult) -> None:
+def _no_extra_writes(pipeline: Pipeline, result: RequestResult) -> None:
     return None
 
 
-def _note_duplicate(answer: RequestResult, pipeline: Pipeline, note: ExtraWrites) -> RequestResult:
-    """Note a repetition, which changes nothing else."""
+def _note_duplicate(result: RequestResult, pipeline: Pipeline, note: ExtraWrites) -> RequestResult:
     with suppress(RedisError):
         pipeline.unwatch()
-        note(pipeline, answer)
+        note(pipeline, result)
         pipeline.execute()
-    return answer
+    return result
 
 
 def _count(pipeline: Pipeline, old: Deployment | None, new: Deployment | None) -> None:
-    """Count a deployment that comes to its ending, once."""
+    """Count a deployment once, at its ending."""
     if old is not None and new is not None and new.ended and not old.ended:
         count_ending(pipeline, new)
 
 
 def _watch_competitors(request: DeploymentRequest, pipeline: Pipeline) -> tuple[Deployment | None, Deployment | None]:
-    """Read the waiting deployment and the one that answered this delivery before, and watch both keys.
+    """Watch and return the waiting deployment, and the earlier deployment of the same delivery.
 
-    All reads go through the watching connection: a push that took two could find none left on a busy receiver.
+    All reads use the watching connection, because a busy receiver may have no second connection left.
     """
     keys = [redis_keys.waiting_key(request.app)]
     if request.delivery is not None:
@@ -359,13 +320,13 @@ def _watch_competitors(request: DeploymentRequest, pipeline: Pipeline) -> tuple[
 
 
 def _own_id(app: str, raw: Any) -> str | None:
-    """Read the id of a deployment of the app; None for anything else, whose record the receiver may not even read."""
+    """Return the id of one of the app's deployments; the receiver may read no other record."""
     found = decode_text(raw) if raw else ""
     return found if is_deployment(found) and app_of(found) == app else None
 
 
 def _job_is_alive(deployment_id: str, connection: Redis | Pipeline) -> bool:
-    """Tell whether the job of a waiting deployment will run: `rq empty`, say, takes jobs away without a word."""
+    """Return True if the job of a waiting deployment will run; `rq empty` deletes jobs."""
     raw = connection.hget(SafeJob.key_for(deployment_id), "status")
     return raw is not None and decode_text(raw) in _ALIVE_STATUSES
 

@@ -1,12 +1,11 @@
-"""RQ's job and queue, made safe: nothing that stands in Redis decides which code runs.
+"""RQ's job and queue, made safe: no data in Redis decides which code runs.
 
 With RQ's own classes, a writer to Redis runs any importable function (as the job's function or as a callback), makes
-the worker post to any URL, and with pickle runs code in whoever reads the job. A malformed hash ends the worker.
+the worker post to any URL, and with pickle runs code in each reader of the job. A malformed hash ends the worker.
 """
 
 import json
 import logging
-import re
 import zlib
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Final
@@ -24,13 +23,14 @@ from rq.serializers import JSONSerializer
 from hookd.eventlog import event
 from hookd.model import redis_keys
 from hookd.model.ids import app_of, is_deployment
+from hookd.model.text import printable, truncate
 
 log: Final = logging.getLogger(__name__)
 
 _DESCRIPTION_LENGTH: Final = 120
-# A call with one deployment's id has about 100 bytes; what unpacks to more may unpack to more than fits in memory.
+# A call with one deployment id has about 100 bytes. The limit guards against a compressed bomb.
 _DATA_LENGTH: Final = 10_000
-# Beyond these, Redis refuses an expiry and the operating system an alarm, and the job could never be ended.
+# Above these limits, Redis rejects an expiry and the kernel an alarm, and the job could never end.
 _LONGEST_RUN: Final = 86_400
 _LONGEST_KEEP: Final = 10 * 365 * 86_400
 _CLEANING_SECONDS: Final = 10
@@ -42,13 +42,13 @@ _KEPT_FIELDS: Final = frozenset(
 
 
 class RefusedJob(DeserializationError):
-    """A job asks for what is not in the allow-list."""
+    """A job whose call is not in the allow-list."""
 
 
 class SafeJob(Job):
-    """A job whose function is looked up in an allow-list and whose hash may hold anything."""
+    """A job with a function from an allow-list, whatever its hash holds."""
 
-    # Filled by the worker, the only process that runs jobs.
+    # Set by the worker, the only process that runs jobs.
     functions: ClassVar[dict[str, Callable[[str], Any]]] = {}
 
     def __init__(self, id: str | None = None, connection: Redis | None = None, serializer: Any = None) -> None:
@@ -56,11 +56,11 @@ class SafeJob(Job):
 
     @property
     def func(self) -> Callable[[str], Any]:
-        """The function to call; raises RefusedJob when the allow-list has none of that name."""
+        """The function to call; raises RefusedJob for a name outside the allow-list."""
         try:
             return self.functions[str(self.func_name)]
         except KeyError:
-            raise RefusedJob(f"job {self.id} asks for a function that this process does not run") from None
+            raise RefusedJob(f"job {self.id} names a function that is not allowed") from None
 
     def _deserialize_data(self) -> None:
         try:
@@ -72,21 +72,21 @@ class SafeJob(Job):
         )
         allowed = isinstance(name, str) and name in redis_keys.FUNCTIONS
         if not allowed or instance is not None or kwargs != {} or not arguments_fit:
-            raise RefusedJob(f"job {self.id} asks for something that no deployment needs")
+            raise RefusedJob(f"job {self.id} names a call that is not allowed")
         self._func_name, self._instance, self._args, self._kwargs = name, None, args, {}
 
     def restore(self, raw_data: dict[bytes, bytes]) -> None:
-        """Take over a hash from Redis; raises NoSuchJobError for one that is no job's."""
+        """Take a job's fields from a hash; raises NoSuchJobError for a malformed one."""
         kept = {key: value for key, value in raw_data.items() if _text(key) in _KEPT_FIELDS}
         try:
             kept[b"data"] = _unpacked(kept[b"data"])
             super().restore(kept)
-        except (NoSuchJobError, StopRequested):  # The latter is how a SIGTERM arrives in RQ's worker.
+        except (NoSuchJobError, StopRequested):  # RQ's worker raises StopRequested at a SIGTERM.
             raise
-        except Exception as error:  # RQ raises whatever its parsers raise; a malformed hash is no job.
-            event(log, "malformed job passed over", logging.WARNING, job=self.id, error=type(error).__name__)
+        except Exception as error:  # RQ's parsers raise many kinds of errors.
+            event(log, "malformed job skipped", logging.WARNING, job=self.id, error=type(error).__name__)
             raise NoSuchJobError(f"malformed job: {self.id}") from error
-        self.description = printable(self.description or "")
+        self.description = _short_line(self.description or "")
         self.origin = redis_keys.QUEUE
         self.timeout = _within(self.timeout, 1, _LONGEST_RUN)
         self.ttl = _within(self.ttl, 1, _LONGEST_KEEP)
@@ -95,17 +95,17 @@ class SafeJob(Job):
 
     @classmethod
     def fetch(cls, id: str, connection: Redis | None = None, serializer: Any = None) -> "SafeJob":
-        """Fetch a job; raises NoSuchJobError for one that is missing or malformed, its id too."""
+        """Return a job; raises NoSuchJobError for a missing or malformed one."""
         try:
             job = cls(id.split(":", maxsplit=1)[0], connection=connection)
         except ValueError as error:
-            raise NoSuchJobError(f"not a job's id: {printable(id)}") from error
+            raise NoSuchJobError(f"not a job's id: {_short_line(id)}") from error
         job.refresh()
         return job
 
     @classmethod
     def fetch_many(cls, job_ids: Iterable[str], connection: Redis, serializer: Any = None) -> list[Job | None]:
-        """Fetch several jobs; None stands for each that is missing or malformed."""
+        """Return jobs, with None for a missing or malformed one."""
         return [cls._fetch_or_none(job_id, connection) for job_id in job_ids]
 
     @classmethod
@@ -116,7 +116,7 @@ class SafeJob(Job):
             return None
 
     def refresh(self) -> None:
-        """Read the hash again; raises NoSuchJobError also when the key holds something else."""
+        """Read the hash again; raises NoSuchJobError also for a key of a wrong type."""
         try:
             super().refresh()  # type: ignore[no-untyped-call]
         except ResponseError as error:
@@ -124,22 +124,19 @@ class SafeJob(Job):
 
     @property
     def success_callback(self) -> None:
-        """No callback is ever read from Redis."""
-        return None
+        """No callback comes from Redis."""
 
     @property
     def failure_callback(self) -> None:
-        """No callback is ever read from Redis."""
-        return None
+        """No callback comes from Redis."""
 
     @property
     def stopped_callback(self) -> None:
-        """No callback is ever read from Redis."""
-        return None
+        """No callback comes from Redis."""
 
 
 class SafeQueue(Queue):
-    """A queue of safe jobs, whatever its caller asks for: `rq info` asks for RQ's own."""
+    """A queue of safe jobs, also for `rq info`, which asks for RQ's own class."""
 
     job_class = SafeJob
 
@@ -147,22 +144,22 @@ class SafeQueue(Queue):
         super().__init__(name, connection=connection, **{**options, "job_class": SafeJob, "serializer": JSONSerializer})
 
     def create_job(self, func: Any, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> SafeJob:
-        """Create a job for one of the allowed functions; raises RefusedJob for every other."""
+        """Return a job for an allowed function; raises RefusedJob for every other."""
         job = super().create_job(func, args, kwargs, *rest, **options)
-        job.data = job.data  # Forget the parsed call, so that it is read back and judged like any stored one.
+        job.data = job.data  # Drop the parsed call, so that it is checked like a stored one.
         job._deserialize_data()  # type: ignore[no-untyped-call]
         job.webhooks = []
         return job  # type: ignore[return-value]
 
     def acquire_maintenance_lock(self) -> bool:
-        """Take the lock under which one worker cleans up; RQ's own would outlive a killed worker for 15 minutes."""
+        """Take the clean-up lock for 10 seconds; RQ's own outlives a killed worker for 15 minutes."""
         return bool(self.connection.set(self.registry_cleaning_key, 1, nx=True, ex=_CLEANING_SECONDS))
 
     @classmethod
     def dequeue_any(  # type: ignore[override]
         cls, queues: Iterable[Queue], timeout: int | None, connection: Redis, **options: Any
     ) -> Any:
-        """Take the next job; an id that is no text is thrown away, where RQ's own would end the worker."""
+        """Take the next job and drop ids that are not UTF-8, which end RQ's own worker."""
         queues = list(queues)
         while True:
             try:
@@ -177,17 +174,17 @@ class SafeQueue(Queue):
     ) -> Any:
         found = super()._fetch_dequeued_job(connection, queue_key, job_id, **options)
         if found is None:
-            event(log, "no job, passed over", logging.WARNING, job=printable(job_id))
+            event(log, "no job, skipped", logging.WARNING, job=_short_line(job_id))
             connection.lrem(IntermediateQueue.get_intermediate_queue_key(queue_key), 1, job_id)
-            # Left alone, its status may say "queued" for ever, and the app would wait for it.
+            # A remaining status "queued" would make the app wait for the job.
             connection.delete(SafeJob.key_for(job_id))
         return found
 
     def enqueue_deployment(self, deployment_id: str, pipeline: Pipeline, *, timeout: int, keep: int) -> None:
-        """Add the job of a deployment to a transaction; `timeout` and `keep` are seconds.
+        """Add a deployment's job to a transaction; `timeout` and `keep` are seconds.
 
-        RQ refuses a rate limit together with a caller's pipeline in its public call, because the returned job would
-        not know whether it was promoted. Nobody looks at that job here.
+        RQ's public call rejects a rate limit with a caller's pipeline, because the returned job would not know whether
+        it was promoted. This method does not return the job.
         """
         app = app_of(deployment_id)
         job = self.create_job(
@@ -205,26 +202,24 @@ class SafeQueue(Queue):
         self._enqueue_rate_limited_job(job, pipeline=pipeline)
 
 
-def printable(text: str) -> str:
-    """Cut and escape a stranger's text, so that it stays one line in a log."""
-    cut = text if len(text) <= _DESCRIPTION_LENGTH else f"{text[:_DESCRIPTION_LENGTH]}…"
-    return re.sub(r"[^ -~]", lambda match: ascii(match[0])[1:-1], cut)
+def _short_line(text: str) -> str:
+    return printable(truncate(text, _DESCRIPTION_LENGTH))
 
 
 def _unpacked(data: bytes) -> bytes:
-    """Unpack a job's call as RQ does, up to a bound; raises ValueError beyond it."""
+    """Return a job's call, unpacked and packed like RQ does; raises ValueError above the limit."""
     unpacker = zlib.decompressobj()
     try:
         plain, rest = unpacker.decompress(data, _DATA_LENGTH), unpacker.unconsumed_tail
     except zlib.error:
-        plain, rest = data, b""  # RQ takes what is not packed as it is.
+        plain, rest = data, b""  # RQ also reads unpacked data.
     if rest or len(plain) > _DATA_LENGTH:
         raise ValueError("a job's call is short")
     return zlib.compress(plain)
 
 
 def _within(value: float | None, least: int, most: int) -> int | None:
-    """Bring a number of seconds between two bounds; a negative one stands for "no end" and becomes the largest."""
+    """Limit a number of seconds; a negative one means "no end" and becomes the largest."""
     if value is None:
         return None
     return most if value < 0 else int(min(max(value, least), most))

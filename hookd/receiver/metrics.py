@@ -17,6 +17,7 @@ from hookd import freezes
 from hookd.config import Config
 from hookd.model.app_status import AppStatus
 from hookd.model.ids import app_of, requested_at
+from hookd.queue.app_status import AppStatusStore
 from hookd.queue.counters import NO_APP, Counters, read_counters
 from hookd.queue.deployments import DeploymentStore
 
@@ -44,7 +45,13 @@ class AppMetrics(Collector):
         names = [app.name for app in self._config.catalogue.apps]
         now = datetime.now(UTC)
         *counts, nobody = read_counters(self._records.connection, [*names, NO_APP])
-        seen = zip(names, counts, self._records.views(names), self._records.waiting_ids(names), strict=True)
+        seen = zip(
+            names,
+            counts,
+            AppStatusStore(self._records.connection).read_all(names),
+            self._records.waiting_ids(names),
+            strict=True,
+        )
         apps = [
             AppSnapshot(app, count, view, _queued(app, waiting, now), self._is_frozen(app, now))
             for app, count, view, waiting in seen

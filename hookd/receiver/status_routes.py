@@ -20,6 +20,7 @@ from hookd.model.app import App
 from hookd.model.app_status import AppStatus
 from hookd.model.deployment import Deployment
 from hookd.model.ids import is_deployment
+from hookd.queue.app_status import AppStatusStore
 from hookd.queue.codec import NoSuchDeployment
 from hookd.queue.decision_log import read_newest
 from hookd.queue.deployments import DeploymentStore
@@ -113,13 +114,13 @@ class _Pages:
 
     def apps(self) -> Response:
         apps = self._config.catalogue.apps
-        views = self._records.views(app.name for app in apps)
+        views = AppStatusStore(self._records.connection).read_all(app.name for app in apps)
         return jsonify(apps=[self._summary(app, view) for app, view in zip(apps, views, strict=True)])
 
     def app(self, name: str) -> Response:
         app = self._app(name)
         recent = self._records.history(app.name, MAX_DEPLOYMENTS)
-        shown = self._summary(app, self._records.view(app.name))
+        shown = self._summary(app, AppStatusStore(self._records.connection).read(app.name))
         return jsonify(**shown, deployments=[self._shown(record) for record in recent])
 
     def decisions(self, name: str) -> Response:

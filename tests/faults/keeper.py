@@ -11,6 +11,7 @@ from typing import Any, Self
 from redis.exceptions import RedisError
 
 from hookd.model.deployment import Deployment, Status
+from hookd.queue.app_status import AppStatusStore
 from tests.faults.program import Program
 from tests.faults.store import Store
 from tests.support.installation import Installation, app_files
@@ -187,7 +188,7 @@ class Keeper:
         try:
             if left := [record.id for record in self.history() if not record.ended]:
                 return f"without an ending: {left}"
-            view = self.site.records.view(APP)
+            view = AppStatusStore(self.site.records.connection).read(APP)
         except RedisError as error:
             return f"Redis: {error}"
         head = self.site.repositories[APP].head()

@@ -9,6 +9,7 @@ import pytest
 from hookd.model.app_status import AppStatus
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Status, Trigger
+from hookd.queue.app_status import AppStatusStore
 from tests.faults.githost import GitHost, away, dripping, silent, torn, unwilling
 from tests.faults.keeper import APP, Keeper
 from tests.faults.ledger import Ledger
@@ -89,7 +90,7 @@ def test_a_slow_git_host_only_delays(keeper: Keeper, host: GitHost, ledger: Ledg
 
 def is_said(keeper: Keeper, verdict: Verdict) -> bool:
     """Tell whether people are told that the head does not serve, and why."""
-    view: AppStatus = keeper.site.records.view(APP)
+    view: AppStatus = AppStatusStore(keeper.site.records.connection).read(APP)
     return view.lag is not None and view.lag.verdict is verdict
 
 

@@ -171,11 +171,11 @@ class Installation:
 
     def start_manager(self) -> None:
         """Start the process manager with the services of every app, all of them stopped."""
-        path = self.directory / "circus.ini"
-        path.write_text(self._circus_ini())
-        log = self.directory / "circus.log"
-        self._stack.enter_context(running(python("-m", "circus.circusd", str(path)), log, self.environment))
-        wait_for((self.directory / "circus.sock").exists, what="the process manager")
+        services = tuple(self._service(name, table["service"]["handover"]) for name, table in self._apps.items())
+        circus = CircusConfig(self.directory, services, health_seconds=STARTING_SECONDS)
+        circus.file.write_text(circus.ini)
+        self._stack.enter_context(running(list(circus.command), self.directory / "circus.log", self.environment))
+        wait_for(circus.socket.exists, what="the process manager")
 
     def start_receiver(self) -> None:
         """Start the receiver and wait until it answers; in the end it is killed, as it takes seconds to stop."""
@@ -299,10 +299,6 @@ class Installation:
     def _listens(port: int) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", port)) == 0
-
-    def _circus_ini(self) -> str:
-        services = tuple(self._service(name, table["service"]["handover"]) for name, table in self._apps.items())
-        return CircusConfig(self.directory, services, health_seconds=STARTING_SECONDS).ini
 
     def _service(self, name: str, handover: str) -> CircusApp:
         colours: tuple[Colour | None, ...] = ("blue", "green") if handover == "blue-green" else (None,)

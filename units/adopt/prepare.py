@@ -14,7 +14,7 @@ from units.apps.secrets import new_secret
 from units.host.plan import host_plan
 from units.plan.apply import Echo, Installer
 from units.plan.manifest import HOST
-from units.plan.steps import Directory, File, Link, Plan, Run, Step, User, drop_in_directories
+from units.plan.steps import Directory, File, Link, Plan, PlanStep, Run, User, drop_in_directories
 from units.render.app import app_files
 from units.render.templates import render
 from units.system import layout
@@ -30,7 +30,7 @@ def first_plan(adoption: Adoption, host: Host) -> Plan:
     return (*_membership_steps(adoption), *plan, *_data_steps(adoption))
 
 
-def _membership_steps(adoption: Adoption) -> list[Step]:
+def _membership_steps(adoption: Adoption) -> list[PlanStep]:
     """The worker gives releases to the app's group, so it must be in it, and learn of that."""
     if adoption.member_of is None:
         return []
@@ -41,10 +41,10 @@ def _membership_steps(adoption: Adoption) -> list[Step]:
     ]
 
 
-def _data_steps(adoption: Adoption) -> list[Step]:
+def _data_steps(adoption: Adoption) -> list[PlanStep]:
     ownership = adoption.app.ownership
     paths = (adoption.root / name for name in adoption.open_data)
-    return [Directory(path, ownership.user, ownership.group, 0o2770, keep=True) for path in paths]
+    return [Directory(path, ownership.user, ownership.group, 0o2770, removal="keep") for path in paths]
 
 
 def prepare(adoption: Adoption, server: Server, echo: Echo) -> None:
@@ -70,12 +70,12 @@ def shared_file_changes(adoption: Adoption) -> Iterator[str]:
     Raises OwnershipError.
     """
     for name in adoption.shared_files:
-        yield from map(str, find_mismatches(adoption.root / name, _shared_policy(adoption), alone=True))
+        yield from map(str, find_mismatches(adoption.root / name, _shared_policy(adoption), recursive=False))
 
 
 def _open_shared_file(adoption: Adoption, name: str, echo: Echo) -> None:
     """Change it; a link itself is left alone."""
-    for finding in repair(adoption.root / name, _shared_policy(adoption), alone=True):
+    for finding in repair(adoption.root / name, _shared_policy(adoption), recursive=False):
         echo(f"+ {finding}")
         if isinstance(finding, Unauditable) and finding.kind != "link":
             raise HostError(f"{finding}, so releases cannot be given it", hint=f"the same again with --leave {name}")
@@ -108,7 +108,7 @@ def public_socket_files(adoption: Adoption, host: Host) -> Plan:
     to_bridge = render("adopt/door.conf", bridge=adoption.interim_unit, unit=adoption.unit)
     door = tuple(file for file in app_files(adoption.app, host) if file.path.name == name)
     return (
-        Directory(drop_in, "root", "root", 0o755, keep=True),
+        Directory(drop_in, "root", "root", 0o755, removal="keep"),
         File(drop_in / _DROP_IN, to_bridge),
         *drop_in_directories(door),
         *door,

@@ -1,4 +1,4 @@
-"""What stands in the way of an app on this host: found before anything is changed, and told all at once."""
+"""Conflicts of an app with this host and with other apps. All are found before any change."""
 
 import shutil
 from collections.abc import Iterable, Iterator
@@ -16,49 +16,62 @@ from units.system.errors import Refused
 from units.system.nginx_config import parse, server_names
 from units.system.run import CommandFailed, run, succeeds
 
+_COLOURS: Final = ("blue", "green")
+# Units that exist during an adoption.
+_TEMPORARY: Final = ("bridge", "check")
+_RESERVED_USERS: Final = frozenset({"root", layout.WORKER, layout.RECEIVER, layout.REDIS})
+_RESERVED_GROUPS: Final = frozenset(
+    {"root", "sudo", "adm", "shadow", "disk", "docker", layout.QUEUE_GROUP, layout.RECEIVER, layout.REDIS}
+)
+# No path of an app may lie in one of these or contain one. Root and the worker write, own and read an app's paths.
+_SYSTEM_PATHS: Final = (
+    *map(Path, "/bin /boot /dev /etc /lib /lib32 /lib64 /proc /root /run /sbin /sys /usr /var/lib/dpkg".split()),
+    *(layout.CODE, layout.STATE, layout.LOGS, layout.REDIS_STATE, layout.SETUP_STATE),
+)
+
 
 def add_conflicts(
-    reading: ParsedTable, catalogue: Catalogue, manifest: Manifest, protocols: Iterable[str]
+    parsed: ParsedTable, catalogue: Catalogue, manifest: Manifest, protocols: Iterable[str]
 ) -> Iterator[str]:
-    """Everything that stands in the way of a new app, in its table and here; git may use `protocols` on this host."""
-    app = reading.app
+    """Return the problems of a new app. `protocols` are git's on this host."""
+    app = parsed.app
     others = [one for one in catalogue.apps if one.name != app.name]
     known = catalogue.get(app.name)
-    yield from reading.problems
+    yield from parsed.problems
     if known is not None and known != app:
         yield f"there is an app {app.name} already; to change it: sudo hookd app edit {app.name}"
         return
-    yield from _catalogue_conflicts(reading, others, protocols)
-    if reading.is_valid("name", "service"):
+    yield from _catalogue_conflicts(parsed, others, protocols)
+    if parsed.is_valid("name", "service"):
         yield from _unit_conflicts(app, manifest)
     yield from domain_conflicts(app.site.domain, others, f"hookd-{app.name}")
     yield from _directory_conflicts(app, manifest)
 
 
-def edit_conflicts(old: App, reading: ParsedTable, catalogue: Catalogue, protocols: Iterable[str]) -> Iterator[str]:
-    """Everything that stands in the way of a change to an app that is there."""
-    app = reading.app
+def edit_conflicts(old: App, parsed: ParsedTable, catalogue: Catalogue, protocols: Iterable[str]) -> Iterator[str]:
+    """Return the problems of a changed app."""
+    app = parsed.app
     others = [one for one in catalogue.apps if one.name != app.name]
     before, after = _immutable_values(old), _immutable_values(app)
-    yield from reading.problems
+    yield from parsed.problems
     for key in before:
-        if before[key] != after[key] and reading.is_valid("root", key.partition(".")[0]):
+        if before[key] != after[key] and parsed.is_valid("root", key.partition(".")[0]):
             yield f"{key} cannot be changed: it is {before[key]}"
-    yield from _catalogue_conflicts(reading, others, protocols)
+    yield from _catalogue_conflicts(parsed, others, protocols)
     yield from domain_conflicts(app.site.domain, others, f"hookd-{app.name}")
 
 
-def _catalogue_conflicts(reading: ParsedTable, others: list[App], protocols: Iterable[str]) -> Iterator[str]:
-    """What the app would take from others; nothing is said of values that stand in for wrong ones."""
-    app, named = reading.app, reading.is_valid("name", "service")
-    if named and reading.is_valid("root"):
+def _catalogue_conflicts(parsed: ParsedTable, others: list[App], protocols: Iterable[str]) -> Iterator[str]:
+    """Compare valid values with those of other apps, and with this host's rules."""
+    app, named = parsed.app, parsed.is_valid("name", "service")
+    if named and parsed.is_valid("root"):
         yield from Catalogue(apps=(*others, app)).conflicts()
-    allowed = protocols if reading.is_valid("repository") else (*protocols, "https")
+    allowed = protocols if parsed.is_valid("repository") else (*protocols, "https")
     yield from app_conflicts(app, others if named else (), allowed)
 
 
 def _immutable_values(app: App) -> dict[str, object]:
-    """What an app keeps as long as it lives: its files and its units have these places and names."""
+    """Return the values that name the app's files and units."""
     return {
         "root": app.root,
         "shared.data": app.data_root,
@@ -80,7 +93,7 @@ def _unit_conflicts(app: App, manifest: Manifest) -> Iterable[str]:
 
 
 def domain_conflicts(domain: str | None, others: Iterable[App], own: str) -> Iterable[str]:
-    """Say why a domain cannot be taken: who serves it already, other than the site `own`."""
+    """Return the reason why a domain is taken. The site `own` does not count."""
     if domain is None:
         return
     if any(one.site.domain == domain for one in others):
@@ -89,9 +102,9 @@ def domain_conflicts(domain: str | None, others: Iterable[App], own: str) -> Ite
     try:
         printed = run(("nginx", "-T", "-q"))
     except CommandFailed as error:
-        # A site that is there was asked about when it came, and may be what is to be mended now.
+        # An existing site was compared before, and may itself be the mistake.
         if shutil.which("nginx") and disk.status(layout.ENABLED_SITES / own) is None:
-            yield f"nginx finds a mistake in its own files, so that what it serves cannot be read: {error}"
+            yield f"nginx rejects its own files, so its sites cannot be compared: {error}"
         return
     if domain in server_names(parse(printed, without=own)):
         yield f"{domain} is served already by a site below {layout.NGINX}"
@@ -109,24 +122,10 @@ def _directory_conflicts(app: App, manifest: Manifest) -> Iterable[str]:
             yield f"{path} ({key}) is there already and not empty; to begin anew: sudo mv {path} {path}.old"
 
 
-_COLOURS: Final = ("blue", "green")
-# Units that come for a while, when a project is taken over.
-_TEMPORARY: Final = ("bridge", "check")
-_RESERVED_USERS: Final = frozenset({"root", layout.WORKER, layout.RECEIVER, layout.REDIS})
-_RESERVED_GROUPS: Final = frozenset(
-    {"root", "sudo", "adm", "shadow", "disk", "docker", layout.QUEUE_GROUP, layout.RECEIVER, layout.REDIS}
-)
-# Whatever is written, owned or read for an app as root or as the worker lies in none of these, and is none of them.
-_SYSTEM_PATHS: Final = (
-    *map(Path, "/bin /boot /dev /etc /lib /lib32 /lib64 /proc /root /run /sbin /sys /usr /var/lib/dpkg".split()),
-    *(layout.CODE, layout.STATE, layout.LOGS, layout.REDIS_STATE, layout.SETUP_STATE),
-)
-
-
 def app_conflicts(app: App, others: Iterable[App], protocols: Iterable[str]) -> Iterator[str]:
-    """Say everything that an app claims and may not have; `protocols` are those that git may use on this host."""
+    """Return the reserved values of an app, and those that another app has."""
     if app.name == "hookd" or app.name.startswith("hookd-"):
-        yield f"{app.name}: hookd's own units are called so; choose another name"
+        yield f"{app.name}: the name is reserved for hookd's own units; choose another one"
     yield from _protocol_conflicts(app, tuple(protocols))
     yield from _account_conflicts(app)
     yield from _path_conflicts(app)
@@ -176,18 +175,18 @@ def _conflicts_between(app: App, other: App) -> Iterator[str]:
 
 
 def _units(app: App) -> set[str]:
-    """Every unit that is or will be this app's."""
+    """Return the units of an app, with those of another handover or an adoption."""
     name = app.service_name
     ends = (*_COLOURS, *_TEMPORARY)
     return {*units_of(app), f"{name}.service", f"{name}.socket", *(f"{name}-{end}.service" for end in ends)}
 
 
 def _sockets(app: App) -> set[str]:
-    """Where an app's units listen, as far as hookd makes them."""
+    """Return the addresses of an app's sockets, as far as hookd makes them."""
     if app.service.units == "existing":
         return {app.service.listen} if app.service.listen else set()
     found = {app_paths.listen_address(app)}
     if app.service.handover == "blue-green":
-        with suppress(Refused):  # What is wrong with it is said where it is rendered.
+        with suppress(Refused):  # The renderer reports an invalid one.
             found |= {f"unix:{app_paths.health_socket(app, colour)}" for colour in _COLOURS}
     return found

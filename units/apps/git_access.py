@@ -1,4 +1,4 @@
-"""How the worker gets at a repository: a read-only key of the app's own, and the host keys that are accepted."""
+"""The worker's access to a repository: a deploy key per app, and accepted host keys."""
 
 import re
 import shlex
@@ -9,24 +9,24 @@ from units.system import disk, layout
 from units.system.errors import HostError
 from units.system.run import CommandFailed, run, succeeds
 
-# As `ssh-keygen` writes it below, on one line; the file is the worker's user's, and a person pastes what it says.
+# One line, because the file belongs to the worker's user and a person pastes its content.
 _PUBLIC_KEY: Final = re.compile(r"ssh-ed25519 [A-Za-z0-9+/=]+(?: [!-~ ]*)?")
 _SCAN_SECONDS: Final = 10
 _PROBE_SECONDS: Final = 120
 
 
 def as_worker(*argv: str) -> tuple[str, ...]:
-    """The same command as the worker's user: root touches nothing in that user's directories itself."""
+    """Return the command as the worker's user, because root touches no files in that user's directories."""
     return ("runuser", "-u", layout.WORKER, "--", *argv)
 
 
 def worker_command_line(*argv: str) -> str:
-    """The same for a person to type, without that person's terminal: the worker's user could type into it as root."""
+    """Return the same for a person to type. It detaches the terminal, into which the worker's user could type."""
     return shlex.join(("sudo", "setsid", "--wait", *as_worker(*argv)))
 
 
 def make_deploy_key(app: str) -> str:
-    """Make the app's key unless it is there, and return the public one; raises HostError when there is none."""
+    """Return the app's public key, and make the pair if it is missing. Raises HostError for an invalid file."""
     key = layout.deploy_key(app)
     if disk.status(key) is None:
         run(as_worker("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"hookd {app}", "-f", str(key)))
@@ -38,9 +38,9 @@ def make_deploy_key(app: str) -> str:
 
 
 def accept_host_keys(remote: Remote) -> str | None:
-    """Accept the git host's keys as they are now, once; returns their fingerprints to compare, None when known before.
+    """Accept the git host's current keys and return their fingerprints, or None for a known host.
 
-    Raises HostError when the host does not answer.
+    Raises HostError if the host does not answer.
     """
     name = f"[{remote.host}]:{remote.port}" if remote.port not in (None, 22) else remote.host
     known = layout.KNOWN_HOSTS
@@ -61,7 +61,7 @@ def accept_host_keys(remote: Remote) -> str | None:
 
 
 def check_access(app: str) -> str | None:
-    """Ask the remote for the branch's head, as the worker would; returns what is wrong, None when it can be read."""
+    """Read the branch's head as the worker's user. Return the error, or None."""
     try:
         run(as_worker(str(layout.PYTHON), "-P", "-m", "worker.probe", app), seconds=_PROBE_SECONDS)
     except CommandFailed as error:

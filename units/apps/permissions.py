@@ -1,4 +1,4 @@
-"""`hookd permissions APP`: what is not right for an app, file by file, and its repair."""
+"""`hookd permissions APP`: compares owners and modes of an app's files with its policy, and repairs them."""
 
 import os
 import pwd
@@ -20,19 +20,21 @@ from hookd.files.policies import (
     find_user,
     secret_policy,
 )
-from hookd.files.safe_open import Unauditable, descriptor_path, open_path, shown
+from hookd.files.safe_open import Unauditable, descriptor_path, open_path
 from hookd.model.app import App
 from hookd.model.paths import AppPaths
 from hookd.model.settings import Settings
+from hookd.model.text import printable
 from units.system import layout
 
-# A path alone, a tree, every tree in a directory, or a tree of the app's own, which is only looked at.
-Reach = Literal["alone", "tree", "each", "look"]
+# A path alone, a tree, each tree in a directory, or a tree of the app's own data, which is never repaired.
+Reach = Literal["alone", "tree", "each", "data"]
+MAX_SHOWN: Final = 20
 
 
 @dataclass(frozen=True)
 class PermissionRule:
-    """A path, its policy, how far that reaches, and whether something must be there."""
+    """A path with its policy and the policy's reach. A `needed` path must exist."""
 
     path: Path
     policy: Policy
@@ -41,7 +43,7 @@ class PermissionRule:
 
 
 def rules(app: App, settings: Settings, worker: pwd.struct_passwd) -> tuple[PermissionRule, ...]:
-    """Say what is to be right for an app; raises OwnershipError for a user or group that does not exist."""
+    """Return the rules of an app. Raises OwnershipError for a missing user or group."""
     places = AppPaths(app.root, settings, app.name)
     code = code_policy(app.ownership, worker.pw_uid, worker.pw_gid)
     return (
@@ -63,32 +65,29 @@ def _shared(app: App, worker: pwd.struct_passwd, code: Policy) -> Iterator[Permi
 
 
 def _data(app: App) -> Iterator[PermissionRule]:
-    """The app's own directories: each itself is set right; what the app put into it is the app's."""
+    """Return rules for the data directories. Their content belongs to the app."""
     for name in app.shared.directories:
         policy = data_policy(app.ownership)
         yield PermissionRule(app.data_root / name, policy)
-        yield PermissionRule(app.data_root / name, policy, "look")
+        yield PermissionRule(app.data_root / name, policy, "data")
 
 
 def _state(app: App, settings: Settings, places: AppPaths, worker: pwd.struct_passwd) -> Iterator[PermissionRule]:
-    """What only the worker uses: a file of root's in it, left by a command typed as root, stops every deployment."""
+    """Return rules for the worker's own files. A file of root's among them would stop every deployment."""
     mine = Policy(worker.pw_uid, None)
     if app.deploy_key is not None:
         yield PermissionRule(app.deploy_key, Policy(worker.pw_uid, worker.pw_gid, PRIVATE), needed=True)
     if app.build.environment_file == layout.app_environment(app.name):
-        # Root's own: systemd reads it as root, so nobody else may say what it is.
+        # systemd reads it as root, so only root may write it.
         yield PermissionRule(layout.app_environment(app.name), Policy(0, worker.pw_gid, GROUP_READABLE), needed=True)
     yield from (PermissionRule(path, mine) for path in (settings.state, places.journal, places.lock))
     trees = (places.mirror, places.cache, places.home, settings.log_directory(app.name))
     yield from (PermissionRule(path, mine, "tree") for path in trees)
 
 
-SHOWN: Final = 20
-
-
 @dataclass(frozen=True)
 class PathFindings:
-    """What was found in one place: the first findings, and how many there are and were repaired in all."""
+    """Findings of one path: the first ones, and the numbers of all and of the repaired ones."""
 
     path: Path
     findings: tuple[AuditFinding | Unwritable, ...]
@@ -96,15 +95,18 @@ class PathFindings:
     repaired: int
 
     def lines(self) -> Iterator[str]:
-        """The findings, one a line, and how many more there are."""
         yield from (str(finding) for finding in self.findings)
         if self.count > len(self.findings):
-            yield f"… and {self.count - len(self.findings)} more in {shown(str(self.path))}"
+            yield f"… and {self.count - len(self.findings)} more in {printable(str(self.path))}"
+
+    def as_json(self) -> dict[str, Any]:
+        findings = [_finding_json(finding) for finding in self.findings]
+        return {"path": str(self.path), "count": self.count, "repaired": self.repaired, "findings": findings}
 
 
 @dataclass(frozen=True)
 class PermissionReport:
-    """What is not right for an app, or was not: with `fix` it is repaired as far as this user may."""
+    """Findings of an app. With `fix` they are repaired as far as this user may."""
 
     app: str
     policy: str
@@ -114,52 +116,47 @@ class PermissionReport:
 
     @property
     def repaired(self) -> int:
-        """How many paths were repaired."""
         return sum(place.repaired for place in self.places)
 
     @property
     def left(self) -> int:
-        """How many paths are not right now."""
         return sum(place.count for place in self.places) - self.repaired
 
     @property
     def exit_status(self) -> int:
-        """0 when everything is right now, 1 when not."""
         return 1 if self.left else 0
 
     def lines(self) -> Iterator[str]:
-        """What a person is told."""
         for place in self.places:
             yield from place.lines()
         if self.repaired:
             yield f"{self.app}: {_paths(self.repaired)} repaired"
         if not self.left:
-            yield f"{self.app}: everything is as the policy {self.policy} wants it"
+            yield f"{self.app}: all paths match the policy {self.policy}"
         elif self.fix and self.as_root:
-            yield f"{self.app}: {_paths(self.left)} left, which only you can judge: see above"
+            yield f"{self.app}: {_paths(self.left)} left for you to decide: see above"
         else:
-            yield f"{self.app}: {_paths(self.left)} not as the policy {self.policy} wants it"
+            yield f"{self.app}: {_paths(self.left)} against the policy {self.policy}"
             yield f"  next: sudo hookd permissions {self.app} --fix"
 
     def as_json(self) -> dict[str, Any]:
-        """What a program is told."""
         return {
             "app": self.app,
             "policy": self.policy,
             "right": not self.left,
             "repaired": self.repaired,
             "left": self.left,
-            "places": [_path_json(place) for place in self.places],
+            "places": [place.as_json() for place in self.places],
         }
 
 
 def check_permissions(
-    app: App, settings: Settings, *, fix: bool = False, worker: str = layout.WORKER, most: int = SHOWN
+    app: App, settings: Settings, *, fix: bool = False, worker: str = layout.WORKER, most: int = MAX_SHOWN
 ) -> PermissionReport:
-    """Compare an app's files with its policy and, with `fix`, repair what this user may.
+    """Compare an app's files with its policy. With `fix`, repair them as far as this user may.
 
-    At most `most` findings of each place are kept. Raises OwnershipError, with a hint, when the policy cannot be kept
-    on this machine: a user or group is missing, or the file system keeps no ACLs.
+    At most `most` findings of each path are kept. Raises OwnershipError for a missing user or group, and for a file
+    system without ACLs.
     """
     found = (_audited(rule, fix, most) for rule in rules(app, settings, _account(worker)))
     places = tuple(place for several in found for place in several if place.count)
@@ -174,23 +171,18 @@ def _account(worker: str) -> pwd.struct_passwd:
 
 
 def _audited(rule: PermissionRule, fix: bool, most: int) -> Iterator[PathFindings]:
-    judge = repair if fix else find_mismatches
-    match rule.reach:
-        case "alone":
-            yield _path_findings(rule, rule.path, judge(rule.path, rule.policy, alone=True), most)
-        case "tree":
-            yield _path_findings(rule, rule.path, judge(rule.path, rule.policy), most)
-        case "each":
-            yield _path_findings(rule, rule.path, judge(rule.path, rule.policy, alone=True), most)
-            for tree in _trees(rule.path):
-                yield _path_findings(rule, tree, judge(tree, rule.policy), most)
-        case "look":
-            owner = pwd.getpwuid(rule.policy.owner or 0)
-            yield _path_findings(rule, rule.path, find_unwritable(rule.path, owner), most)
+    audit = repair if fix else find_mismatches
+    if rule.reach == "data":
+        owner = pwd.getpwuid(rule.policy.owner or 0)
+        yield _path_findings(rule, rule.path, find_unwritable(rule.path, owner), most)
+        return
+    yield _path_findings(rule, rule.path, audit(rule.path, rule.policy, recursive=rule.reach == "tree"), most)
+    for tree in _trees(rule.path) if rule.reach == "each" else ():
+        yield _path_findings(rule, tree, audit(tree, rule.policy), most)
 
 
 def _trees(directory: Path) -> list[Path]:
-    """Name what stands in a directory, but not what a deployment is building there right now."""
+    """Return the entries of a directory, except hidden ones: a deployment builds those now."""
     with suppress(OSError), open_path(directory) as descriptor, os.scandir(descriptor_path(descriptor)) as found:
         return sorted(directory / entry.name for entry in found if not entry.name.startswith("."))
     return []
@@ -213,11 +205,6 @@ def _path_findings(
 
 def _paths(count: int) -> str:
     return "1 path" if count == 1 else f"{count} paths"
-
-
-def _path_json(place: PathFindings) -> dict[str, Any]:
-    findings = [_finding_json(finding) for finding in place.findings]
-    return {"path": str(place.path), "count": place.count, "repaired": place.repaired, "findings": findings}
 
 
 def _finding_json(finding: AuditFinding | Unwritable) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The plan for one app: its directories, its file in the catalogue, its secret, its units, and who must hear of it."""
+"""The plan of one app: directories, files, units, and the commands that load them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,11 +13,12 @@ from units.plan.steps import (
     DAEMON_RELOAD,
     RESTART_RECEIVER,
     Directory,
+    Existing,
     File,
     Link,
     Plan,
+    PlanStep,
     Run,
-    Step,
     drop_in_directories,
     nginx_reload_steps,
 )
@@ -32,7 +33,7 @@ _SHARED: Final = "# {name}'s own {file}, linked into every release.\n"
 
 @dataclass(frozen=True)
 class InitialContents:
-    """What is put into an app's files when they are made: its secret, its variables, its shared files."""
+    """Contents of an app's files at their creation: secret, variables, shared files."""
 
     secret: str
     environment: str | None = None
@@ -40,7 +41,7 @@ class InitialContents:
 
 
 def app_toml(name: str, table: Mapping[str, Any]) -> str:
-    """An app's file in the catalogue."""
+    """Return the text of an app's file."""
     document = tomlkit.document()
     document.add(tomlkit.comment(_HEADER.format(name=name)))
     for key, value in table.items():
@@ -48,41 +49,39 @@ def app_toml(name: str, table: Mapping[str, Any]) -> str:
     return tomlkit.dumps(document)
 
 
-def app_plan(app: App, toml: str, given: InitialContents, files: tuple[File | Link, ...]) -> Plan:
-    """Everything for an app; `files` are its units, sudoers, site and rotation."""
+def app_plan(app: App, toml: str, initial: InitialContents, files: tuple[File | Link, ...]) -> Plan:
+    """Build the plan of an app. `files` are its units, sudoers, site and log rotation."""
     return (
         *_directories(app),
-        *_initial_files(app, toml, given),
+        *_initial_files(app, toml, initial),
         *drop_in_directories(files),
         *files,
         *_reload_steps(app, files),
     )
 
 
-def _directories(app: App) -> list[Step]:
+def _directories(app: App) -> list[PlanStep]:
     owner, group, mode = _code_owner(app)
     shared = [app.shared_root] if app.shared.files or app.data_root == app.shared_root else []
-    below = sorted(
-        {parent for name in app.shared.files for parent in _parents(app.shared_root / name, app.shared_root)}
-    )
-    directories: list[Step] = [
-        Directory(path, owner, group, mode, keep=True) for path in dict.fromkeys([app.root, *shared, *below])
-    ]
+    below = {parent for name in app.shared.files for parent in _parents(app.shared_root / name, app.shared_root)}
+    code = dict.fromkeys([app.root, *shared, *sorted(below)])
+    directories: list[PlanStep] = [Directory(path, owner, group, mode, "keep") for path in code]
     if app.shared.directories and not app.data_root.is_relative_to(app.root):
-        directories.append(Directory(app.data_root, "root", "root", 0o755, keep=True))
+        directories.append(Directory(app.data_root, "root", "root", 0o755, "keep"))
     user = app.ownership.user
     for name in app.shared.directories:
         above = _parents(app.data_root / name, app.data_root)
-        directories += [Directory(parent, "root", "root", 0o755, keep=True) for parent in above]
-        # Data that was there before its app came to hookd keeps its owner and mode.
-        once = app.service.units == "existing"
-        mode = WRITABLE.directory
-        directories.append(Directory(app.data_root / name, user, app.ownership.group, mode, keep=True, once=once))
+        directories += [Directory(parent, "root", "root", 0o755, "keep") for parent in above]
+        # Data that is older than hookd's part keeps its owner and mode.
+        existing: Existing = "keep" if app.service.units == "existing" else "correct"
+        directories.append(
+            Directory(app.data_root / name, user, app.ownership.group, WRITABLE.directory, "keep", existing)
+        )
     return list(dict.fromkeys(directories))
 
 
 def _parents(path: Path, root: Path) -> list[Path]:
-    """The directories between a root and a path, the outermost first."""
+    """Return the directories between a root and a path, the outermost first."""
     return [parent for parent in reversed(path.parents) if parent != root and parent.is_relative_to(root)]
 
 
@@ -96,35 +95,35 @@ def _code_owner(app: App) -> tuple[str, str, int]:
             return layout.WORKER, layout.WORKER, OWNER_READABLE.directory
 
 
-def _initial_files(app: App, toml: str, given: InitialContents) -> list[Step]:
+def _initial_files(app: App, toml: str, initial: InitialContents) -> list[PlanStep]:
     owner, mode = layout.WORKER, GROUP_READABLE.file
     group = layout.WORKER if app.ownership.policy == "acl" else app.ownership.group
-    files: list[Step] = [
-        File(app.shared_root / name, text, owner, group, mode, once=True, keep=True)
-        for name, text in _shared_files(app, given).items()
+    files: list[PlanStep] = [
+        File(app.shared_root / name, text, owner, group, mode, existing="keep", removal="keep")
+        for name, text in _shared_files(app, initial).items()
     ]
-    environment = given.environment or VARIABLES.format(name=app.name)
+    environment = initial.environment or VARIABLES.format(name=app.name)
     if app.build.environment_file == layout.app_environment(app.name):
         path = layout.app_environment(app.name)
-        files.append(File(path, environment, "root", layout.WORKER, mode, once=True, owned=True))
-    files.append(File(layout.app_secret(app.name), f"{given.secret}\n", mode=PRIVATE.file, once=True))
+        files.append(File(path, environment, "root", layout.WORKER, mode, existing="keep text"))
+    files.append(File(layout.app_secret(app.name), f"{initial.secret}\n", mode=PRIVATE.file, existing="keep"))
     files.append(File(layout.app_file(app.name), toml))
     return files
 
 
-def _shared_files(app: App, given: InitialContents) -> dict[str, str]:
-    shared = given.shared or {}
+def _shared_files(app: App, initial: InitialContents) -> dict[str, str]:
+    shared = initial.shared or {}
     return {name: shared.get(name, _SHARED.format(name=app.name, file=name)) for name in app.shared.files}
 
 
-def _reload_steps(app: App, files: tuple[File | Link, ...]) -> list[Step]:
-    """What is told of the change: systemd, nginx, and the receiver, which reads catalogue and secrets at its start."""
-    steps: list[Step] = [
+def _reload_steps(app: App, files: tuple[File | Link, ...]) -> list[PlanStep]:
+    """Build the commands that make systemd, nginx and the receiver load a change."""
+    steps: list[PlanStep] = [
         Run(DAEMON_RELOAD, "systemd reads the units", after=(layout.SYSTEMD,)),
         *_enable_steps(app),
         Run(
             RESTART_RECEIVER,
-            "the receiver reads catalogue and secrets; requests wait meanwhile",
+            "the receiver reads catalogue and secrets, and requests wait meanwhile",
             after=(layout.app_file(app.name), layout.app_secret(app.name)),
         ),
     ]
@@ -134,10 +133,7 @@ def _reload_steps(app: App, files: tuple[File | Link, ...]) -> list[Step]:
 
 
 def units_of(app: App) -> tuple[str, ...]:
-    """All units of an app, made by hookd or there before, in the order in which they are stopped: sockets first.
-
-    None when systemd does not run it.
-    """
+    """Return all units of an app in the order of a stop, sockets first. Without systemd there are none."""
     name = app.service_name
     if app.service.manager != "systemd":
         return ()
@@ -156,16 +152,16 @@ def units_of(app: App) -> tuple[str, ...]:
 
 
 def enabled_units(app: App) -> tuple[str, ...]:
-    """The units that start with the host."""
+    """Return the units that start with the host."""
     name = app.service_name
     return (f"{name}.socket", f"{name}.service") if app.service.units == "hookd" else ()
 
 
 def _enable_steps(app: App) -> list[Run]:
-    """Let the units come back after a reboot.
+    """Build the command that enables the units.
 
-    With two colours they are also started: the one that brings up what serves finds nothing yet, and that is well. A
-    single service is first started by its first deployment: before that there is nothing that it could run.
+    Blue-green units also start now: the parent unit succeeds without a release. The first deployment starts a single
+    service.
     """
     if not enabled_units(app):
         return []

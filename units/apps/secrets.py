@@ -1,4 +1,4 @@
-"""Webhook secrets on disk: made, shown, and rotated so that the old one stays valid until the sender knows the new."""
+"""Webhook secrets on disk: creation, and a rotation during which the old secret stays valid."""
 
 import secrets
 from typing import Final
@@ -13,39 +13,39 @@ _BYTES: Final = 32
 
 
 def new_secret() -> str:
-    """Make a secret: 64 hexadecimal digits, which every sender's form takes."""
+    """Return a new secret: 64 hexadecimal digits, which every git host's form accepts."""
     return secrets.token_hex(_BYTES)
 
 
 def current(app: str) -> list[str]:
-    """Read an app's secrets, the newest last."""
+    """Return an app's secrets, the newest last."""
     content = disk.read(layout.app_secret(app)) or b""
     return [line.strip() for line in content.decode(errors="replace").splitlines() if line.strip()]
 
 
 def rotate(app: str, manifest: Manifest) -> str:
-    """Add a new secret beside the one that is valid, and return it; raises HostError while a rotation is under way.
+    """Add a new secret to the valid one, and return it. An interrupted rotation continues.
 
-    One that was cut off before the receiver knew the new secret goes on.
+    Raises HostError if the receiver already has two secrets.
     """
     valid = current(app)
     if len(valid) < 2:
         valid = [*valid, new_secret()]
         _write(app, valid, manifest)
     elif RESTART_RECEIVER not in manifest.pending:
-        hint = f"sudo hookd secret show {app} is the new one; paste it, then: sudo hookd secret rotate {app} --finish"
+        hint = f"paste the new one (sudo hookd secret show {app}), then: sudo hookd secret rotate {app} --finish"
         raise HostError(f"{app} has an old and a new secret already", hint=hint)
     _restart_receiver(manifest)
     return valid[-1]
 
 
 def finish(app: str, manifest: Manifest) -> None:
-    """Let only the newest secret be valid, or go on where that was cut off."""
+    """Remove the old secret, or continue an interrupted removal. Raises HostError without a rotation."""
     valid = current(app)
     if len(valid) > 1:
         _write(app, valid[-1:], manifest)
     elif RESTART_RECEIVER not in manifest.pending:
-        raise HostError(f"{app} has one secret; there is no rotation to finish", hint=f"sudo hookd secret rotate {app}")
+        raise HostError(f"{app} has no rotation to finish", hint=f"sudo hookd secret rotate {app}")
     _restart_receiver(manifest)
 
 
@@ -55,6 +55,6 @@ def _write(app: str, valid: list[str], manifest: Manifest) -> None:
 
 
 def _restart_receiver(manifest: Manifest) -> None:
-    """It reads secrets when it starts; requests wait meanwhile."""
+    """Make the receiver read the secrets. Requests wait meanwhile."""
     run(RESTART_RECEIVER)
     manifest.mark_done(RESTART_RECEIVER)

@@ -1,7 +1,6 @@
-"""Starts, stops and shows an app's units for the person who is root; a deployment does not come through here."""
+"""Starts, stops and shows an app's units, for the commands of root. Deployments do not use it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from hookd.model.app import App
@@ -11,59 +10,41 @@ from units.plan.steps import Run
 from units.system import layout
 from units.system.errors import HostError
 from units.system.run import run, succeeds
+from units.system.systemd import Unit, read_units
 
 _SECONDS: Final = 180
-_PROPERTIES: Final = ("ActiveState", "NRestarts")
-
-
-@dataclass(frozen=True)
-class UnitState:
-    """How a unit stands, in systemd's words."""
-
-    name: str
-    active: str
-    restarts: int
-
-    def __str__(self) -> str:
-        restarts = f", restarted {self.restarts} times by itself" if self.restarts else ""
-        return f"{self.name:<28} {self.active}{restarts}"
+_SHOW_SECONDS: Final = 60
 
 
 def start(app: App) -> None:
-    """Start the app's sockets and the release that serves; raises HostError and CommandFailed."""
+    """Start the app's sockets and its current release. Raises HostError, CommandFailed."""
     _require_systemd(app)
-    if any(_is_active(f"{name}.service") for name in app.services):
-        # A deployment after a stop starts a colour alone, since the worker may start nothing else.
+    if _active_services(app):
+        # A deployment after a stop starts one colour only, because the worker may start nothing else.
         if units := enabled_units(app):
             run(("systemctl", "start", *units), seconds=_SECONDS)
         return
     if sockets := [name for name in units_with_sockets(app) if name.endswith(".socket")]:
-        # systemd refuses to start a socket whose service is there, and the one that starts a colour stays "active".
+        # systemd starts no socket of an active service, and a parent unit stays active.
         run(("systemctl", "stop", f"{app.service_name}.service"), seconds=_SECONDS)
         run(("systemctl", "start", *sockets), seconds=_SECONDS)
     run(("systemctl", "start", f"{app.service_name}.service"), seconds=_SECONDS)
 
 
 def stop(app: App) -> None:
-    """Really stop: all units by name, the sockets first, so that no request starts it again; waits until all are gone.
+    """Stop all units and wait for their end. Sockets stop first, so that no request starts the app again.
 
-    Raises HostError and CommandFailed.
+    Raises HostError, CommandFailed.
     """
     _require_systemd(app)
     run(("systemctl", "stop", *units_with_sockets(app)), seconds=_SECONDS)
 
 
 def restart(app: App) -> None:
-    """Restart what runs of the app, in the release that serves; requests wait in its socket.
-
-    Raises HostError and CommandFailed.
-    """
+    """Restart the app's active services. Requests wait in its socket. Raises HostError, CommandFailed."""
     _require_systemd(app)
-    running = [name for name in sorted(app.services) if _is_active(f"{name}.service")]
-    if not running:
-        start(app)
-        return
-    run(("systemctl", "restart", *(f"{name}.service" for name in running)), seconds=_SECONDS)
+    if active := _active_services(app):
+        run(("systemctl", "restart", *active), seconds=_SECONDS)
     start(app)
 
 
@@ -74,7 +55,7 @@ def _require_systemd(app: App) -> None:
 
 
 def stop_steps(apps: Iterable[App], manifest: Manifest) -> list[Run]:
-    """What stops apps that are to go; units that hookd made do not come back after a reboot either."""
+    """Build the commands that stop apps, and that disable the units that hookd made."""
     units = [unit for app in apps for unit in units_with_sockets(app) if succeeds(("systemctl", "cat", "--", unit))]
     made = [unit for unit in units if manifest.has("file", str(layout.SYSTEMD / unit))]
     stop = Run(("systemctl", "stop", *units), "the app stops, its sockets first")
@@ -83,30 +64,26 @@ def stop_steps(apps: Iterable[App], manifest: Manifest) -> list[Run]:
 
 
 def units_with_sockets(app: App) -> tuple[str, ...]:
-    """The app's units and every socket that starts one of them, also one that somebody else made: sockets first."""
+    """Return the app's units and all sockets that start them, foreign ones too. Sockets come first."""
     units = units_of(app)
     return tuple(dict.fromkeys((*sockets_of(*(unit for unit in units if unit.endswith(".service"))), *units)))
 
 
 def sockets_of(*units: str) -> tuple[str, ...]:
-    """The sockets that start these units, as systemd knows them."""
+    """Ask systemd for the sockets that start these units."""
     if not units:
         return ()
     printed = run(("systemctl", "show", "--property=TriggeredBy", "--value", "--", *units))
     return tuple(unit for unit in printed.split() if unit.endswith(".socket"))
 
 
-def _is_active(unit: str) -> bool:
-    return unit_state(unit).active in ("active", "activating", "reloading")
+def _active_services(app: App) -> list[str]:
+    units = read_units((f"{name}.service" for name in app.services), _SHOW_SECONDS)
+    return [name for name, unit in units.items() if unit.active in ("active", "activating", "reloading")]
 
 
-def unit_states(app: App) -> list[UnitState]:
-    """How each unit of the app stands."""
-    return [unit_state(unit) for unit in units_with_sockets(app)]
-
-
-def unit_state(unit: str) -> UnitState:
-    """Ask systemd about one unit; needs no privilege."""
-    printed = run(("systemctl", "show", *(f"--property={name}" for name in _PROPERTIES), "--", unit))
-    found = dict(line.split("=", 1) for line in printed.splitlines() if "=" in line)
-    return UnitState(unit, found.get("ActiveState", "unknown"), int(found.get("NRestarts") or 0))
+def unit_states(app: App) -> list[Unit]:
+    """Ask systemd for the state of the app's units; needs no privilege."""
+    names = units_with_sockets(app)
+    units = read_units(names, _SHOW_SECONDS)
+    return [units[name] for name in names]

@@ -1,4 +1,4 @@
-"""Reads an app's table as far as it can be read: what is wrong is named and left out, so the rest can be judged."""
+"""Parses an app's table as far as possible, so that one pass finds all problems."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from units.system import layout
 from units.system.errors import Refused
 
 Location = tuple[int | str, ...]
-# What stands in for a required value that is wrong; nothing on any host is called so.
+# Placeholders for invalid required values. No host has these names.
 _NAME: Final = "unnamed"
 _REQUIRED: Final = {
     "repository": "https://host.invalid/owner/name",
@@ -24,59 +24,59 @@ _REQUIRED: Final = {
 
 @dataclass(frozen=True)
 class ParsedTable:
-    """An app's table as it was read: `app` lacks what is wrong; `wrong` are the first words of those keys."""
+    """A parsed table. `app` has placeholders or defaults for the `invalid` keys, named by their first word."""
 
     app: App
     problems: tuple[str, ...]
-    wrong: frozenset[str]
+    invalid: frozenset[str]
 
     def is_valid(self, *keys: str) -> bool:
-        """Tell whether nothing is wrong with these values."""
-        return not self.wrong.intersection(keys)
+        """Return True if all these values are valid."""
+        return not self.invalid.intersection(keys)
 
 
 def parse_app(name: str, table: Mapping[str, Any]) -> App:
-    """Read an app's table; raises Refused with all its problems."""
-    reading = parse_table(name, table)
-    if reading.problems:
-        raise Refused(list(reading.problems))
-    return reading.app
+    """Parse a valid table; raises Refused with all problems."""
+    parsed = parse_table(name, table)
+    if parsed.problems:
+        raise Refused(list(parsed.problems))
+    return parsed.app
 
 
 def parse_table(name: str, table: Mapping[str, Any]) -> ParsedTable:
-    """Read an app's table, or as much of it as there is to be read; raises Refused when that is not even an app."""
+    """Parse a table without its invalid values. Raises Refused if the rest is no app."""
     problems: list[str] = []
-    wrong: set[str] = set()
+    invalid: set[str] = set()
     rest = dict(table)
     if not is_app(name):
         problems.append(
             f"{name!r} cannot name an app; wanted: a-z, 0-9 and -, a letter first, at most 32 (such as shop)"
         )
-        wrong.add("name")
+        invalid.add("name")
     if rest.pop("name", None) is not None:
         problems.append(f"name: not here, since the file's own name says it: {layout.app_file(name)}")
     while True:
         try:
-            app = App.model_validate({**rest, "name": _NAME if "name" in wrong else name})
-            return ParsedTable(app, tuple(problems), frozenset(wrong))
+            app = App.model_validate({**rest, "name": _NAME if "name" in invalid else name})
+            return ParsedTable(app, tuple(problems), frozenset(invalid))
         except ValidationError as error:
             found = [item["loc"] for item in error.errors()]
-            # A comparison of two values says nothing when one of them stands in for what was wrong.
-            if any(found) or not wrong & {"service", "health"}:
+            # A comparison with a placeholder means nothing.
+            if any(found) or not invalid & {"service", "health"}:
                 problems += map(str, from_validation(name, error))
-        wrong |= {str(location[0]) if location else "health" for location in found}
-        mended = _without_errors(rest, found, wrong)
-        if mended == rest:
+        invalid |= {str(location[0]) if location else "health" for location in found}
+        repaired = _without_errors(rest, found, invalid)
+        if repaired == rest:
             raise Refused(problems)
-        rest = mended
+        rest = repaired
 
 
-def _without_errors(table: dict[str, Any], locations: list[Location], wrong: set[str]) -> dict[str, Any]:
-    """The table without what stands at these places, and with stand-ins for what is required."""
+def _without_errors(table: dict[str, Any], locations: list[Location], invalid: set[str]) -> dict[str, Any]:
+    """Remove the values at these locations, and add placeholders for required ones."""
     for location in locations:
         table = _without(table, location)
     missing = {key: value for key, value in _REQUIRED.items() if key not in table}
-    return {**table, **missing, **({"health": _health(table)} if "health" in wrong else {})}
+    return {**table, **missing, **({"health": _health(table)} if "health" in invalid else {})}
 
 
 def _without(table: dict[str, Any], location: Location) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def _without(table: dict[str, Any], location: Location) -> dict[str, Any]:
 
 
 def _health(table: Mapping[str, Any]) -> dict[str, Any]:
-    """A page that fits the handover, instead of one that is wrong."""
+    """Return a valid health page for the handover."""
     service = table.get("service")
     by_turns = isinstance(service, Mapping) and service.get("handover") == "blue-green"
     return {"url": f"unix:{layout.SOCKETS}/{_NAME}{'-{colour}' if by_turns else ''}.sock:/"}

@@ -91,9 +91,8 @@ def _decided(server: Server, wanted: AdoptOptions, shown: Adoption | None = None
         plan = full_plan(adoption, server.host)
         own = Installer(server.manifest, layout.app_scope(adoption.name), print_line)
         own.check(plan)
-        for line in describe_plan(
-            facts, adoption, (*own.preview(plan), *(f"+ {line}" for line in shared_file_changes(adoption)))
-        ):
+        changes = (*own.differences(plan), *shared_file_changes(adoption))
+        for line in describe_plan(facts, adoption, tuple(f"+ {change}" for change in changes)):
             print_line(line)
     elif adoption != shown:
         raise Refused([f"{wanted.root} changed since you were asked"], hint="the same command again")

@@ -1,6 +1,5 @@
-"""The main job on one machine, without root: `hookd demo`.
+"""`hookd demo`: three pushes on one machine, without root.
 
-Map: `place` (writes configuration, repository and process manager's file into a directory) · `processes` (starts and
-stops them all) · `visitors` (ask the app all the time and count what fails) · `story` (the three pushes) · `app/` (the
-files that are pushed).
+Map: `environment` (the demo's directory) · `processes` (start and stop) · `visitors` (requests all the time) · `story`
+(the three pushes) · `app/` (the pushed files).
 """

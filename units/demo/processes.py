@@ -1,4 +1,4 @@
-"""Starts the demo's process manager with everything under it, waits until it is ready, and stops it all."""
+"""Starts and stops the demo's services."""
 
 import http.client
 import os
@@ -6,91 +6,87 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from units.demo.environment import DemoEnvironment
+from units.system.errors import HostError
 
 _READY_SECONDS: Final = 40
 _STOP_SECONDS: Final = 40
 
 
-class NotReady(Exception):
-    """A part of the demo did not start."""
+@contextmanager
+def running_services(demo: DemoEnvironment) -> Iterator[None]:
+    """Run Redis, receiver, worker and app during the block. Raises HostError if one does not start."""
+    log = demo.directory / "services.log"
+    with _running(demo, log, *demo.circus.command) as manager:
+        _wait(lambda: _is_ready(demo.hook_port), manager, f"the receiver is not ready; see {log}")
+        _wait(demo.environment_file.exists, manager, f"the worker is not ready; see {log}")
+        yield
 
 
 @contextmanager
-def running_services(place: DemoEnvironment) -> Iterator[None]:
-    """Run everything for as long as the block lasts."""
-    log = place.directory / "services.log"
-    manager = _start(place, log, "-m", "circus.circusd", str(place.manager_config))
-    try:
-        _wait(lambda: _answers(place, "/readyz"), manager, f"the receiver is not ready; see {log}")
-        _wait(place.environment_file.exists, manager, f"the worker is not ready; see {log}")
+def reconciling(demo: DemoEnvironment) -> Iterator[None]:
+    """Look for missed pushes during the block."""
+    command = (sys.executable, "-P", "-m", "hookd.cli", "--config", str(demo.config), "reconcile", "--every", "5")
+    with _running(demo, demo.directory / "reconcile.log", *command):
         yield
-    finally:
-        _stop(manager)
 
 
 @contextmanager
-def reconciling(place: DemoEnvironment) -> Iterator[None]:
-    """Look for pushes that nobody told of, for as long as the block: in the story itself each is told of."""
-    typed = ("--config", str(place.config), "reconcile", "--every", "5")
-    program = _start(place, place.directory / "reconcile.log", "-P", "-m", "hookd.cli", *typed)
-    try:
-        yield
-    finally:
-        _stop(program)
-
-
-def _start(place: DemoEnvironment, log: Path, *arguments: str) -> "subprocess.Popen[bytes]":
-    """Start one of Python's programs in a session of its own, away from the terminal's Ctrl-C."""
+def _running(demo: DemoEnvironment, log: Path, *command: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a program in its own session, away from the terminal's Ctrl-C."""
     with log.open("wb") as output:
-        return subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=place.directory,
-            env=_environment(os.environ),
+        program = subprocess.Popen(
+            command,
+            cwd=demo.directory,
+            env=_environment(),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    try:
+        yield program
+    finally:
+        _stop(program)
 
 
-def _environment(outer: Mapping[str, str]) -> dict[str, str]:
-    """The environment of all services; an index set for pip is told to uv, which does not read pip's settings."""
-    env = {name: value for name, value in outer.items() if not name.startswith(("GIT_", "HOOKD_"))}
+def _environment() -> dict[str, str]:
+    """Return the services' environment. uv gets pip's index, because it does not read pip's settings."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "HOOKD_"))}
     asked = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
     done = subprocess.run(asked, env=env, capture_output=True, text=True, timeout=60, check=False)
-    index = outer.get("PIP_INDEX_URL") or done.stdout.strip()
+    index = env.get("PIP_INDEX_URL") or done.stdout.strip()
     return {**env, "UV_DEFAULT_INDEX": index} if index and "UV_DEFAULT_INDEX" not in env else env
 
 
-def _wait(ready: Callable[[], bool], manager: "subprocess.Popen[bytes]", complaint: str) -> None:
+def _wait(ready: Callable[[], bool], manager: "subprocess.Popen[bytes]", problem: str) -> None:
     end = time.monotonic() + _READY_SECONDS
     while not ready():
         if manager.poll() is not None or time.monotonic() > end:
-            raise NotReady(complaint)
+            raise HostError(problem)
         time.sleep(0.05)
 
 
-def _answers(place: DemoEnvironment, path: str) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", place.hook_port, timeout=2)
+def _is_ready(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
-        connection.request("GET", path)
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
+        with suppress(OSError, http.client.HTTPException):
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
         return False
     finally:
         connection.close()
 
 
-def _stop(manager: "subprocess.Popen[bytes]") -> None:
-    manager.send_signal(signal.SIGTERM)
+def _stop(program: "subprocess.Popen[bytes]") -> None:
+    program.send_signal(signal.SIGTERM)
     try:
-        manager.wait(_STOP_SECONDS)
+        program.wait(_STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        os.killpg(manager.pid, signal.SIGKILL)
-        manager.wait()
+        os.killpg(program.pid, signal.SIGKILL)
+        program.wait()

@@ -1,4 +1,4 @@
-"""The demo's story: three pushes, each with the ending it must have, while visitors never see a failure."""
+"""The demo's story: three pushes with their expected endings, while visitors see no failure."""
 
 import shutil
 import signal
@@ -18,19 +18,23 @@ from hookd.model.deployment import Deployment, Status
 from hookd.queue.client import cli_client
 from hookd.queue.deployments import DeploymentStore
 from units.demo.environment import APP, RECONCILE_SECONDS, DemoEnvironment, commit_and_push, create_environment
-from units.demo.processes import NotReady, reconciling, running_services
+from units.demo.processes import reconciling, running_services
 from units.demo.visitors import Visitors, fetch_version
+from units.system.errors import HostError
+from units.system.run import CommandFailed
+
+_SERVING: Final = (Status.SUCCEEDED, Status.ROLLED_BACK)
 
 
 @dataclass(frozen=True)
 class Act:
-    """One push: what is pushed, how it must end, and which version must answer afterwards."""
+    """One push: its version, its expected ending, and the version that must serve afterwards."""
 
     title: str
     version: str
     message: str
     ending: Status
-    answers: str
+    serves: str
 
 
 ACTS: Final = (
@@ -41,21 +45,23 @@ ACTS: Final = (
 
 
 def run_demo(console: Console, *, once: bool, keep: bool) -> int:
-    """Run the demo and return its exit status: 0 when each push ended as it must and no visitor saw a failure."""
+    """Run the demo. Return 0 if each push ended as expected and no visitor saw a failure."""
     directory = Path(tempfile.mkdtemp(prefix="hookd-"))
-    for sig in (signal.SIGTERM, signal.SIGHUP):  # A window that is closed leaves nothing running, either.
+    for sig in (signal.SIGTERM, signal.SIGHUP):  # A closed window stops all services too.
         signal.signal(sig, signal.default_int_handler)
     try:
         console.print(f"Starting Redis, receiver, worker and the app's two services in {directory}", soft_wrap=True)
-        place = create_environment(directory)
-        with running_services(place):
-            status = _run_acts(console, place)
+        demo = create_environment(directory)
+        with running_services(demo):
+            status = _run_acts(console, demo)
             if not once:
-                with reconciling(place):
-                    _wait_for_interrupt(console, place)
+                with reconciling(demo):
+                    _wait_for_interrupt(console, demo)
         return status
-    except (NotReady, RuntimeError) as error:
-        console.print(f"[red]The demo could not go on:[/] {escape(str(error))}", soft_wrap=True)
+    except (HostError, CommandFailed) as error:
+        console.print(f"[red]The demo stopped:[/] {escape(str(error))}", soft_wrap=True)
+        if hint := getattr(error, "hint", None):
+            console.print(f"  next: {escape(hint)}", soft_wrap=True)
         keep = True
         return 1
     except KeyboardInterrupt:
@@ -67,82 +73,79 @@ def run_demo(console: Console, *, once: bool, keep: bool) -> int:
             shutil.rmtree(directory, ignore_errors=True)
 
 
-def _run_acts(console: Console, place: DemoEnvironment) -> int:
-    records = DeploymentStore(cli_client(load(place.config).settings.redis.url), keep_seconds=86_400)
-    mistakes = []
+def _run_acts(console: Console, demo: DemoEnvironment) -> int:
+    store = DeploymentStore(cli_client(load(demo.config).settings.redis.url), keep_seconds=86_400)
+    failures: list[str] = []
     for number, act in enumerate(ACTS):
         console.print(f"\n[bold]{act.title}[/]")
-        # Before the first deployment nobody answers, and a request would wait for it.
-        with Visitors(place.app_port) if number else nullcontext() as visitors:
-            record = _run_act(console, place, records, act)
-        mistakes += _act_failures(act, record, _serving_version(place, record))
+        # Before the first deployment, a request would wait for it.
+        with Visitors(demo.app_port) if number else nullcontext() as visitors:
+            record = _run_act(console, demo, store, act)
+        failures += _act_failures(console, demo, act, record)
         if visitors is not None:
-            mistakes += _report_visitors(console, visitors)
-        if mistakes:
+            failures += _report_visitors(console, visitors)
+        if failures:
             break
-    for mistake in mistakes:
-        console.print(f"[red]✗ {escape(mistake)}[/]", soft_wrap=True)
-    return 1 if mistakes else 0
+    for failure in failures:
+        console.print(f"[red]✗ {escape(failure)}[/]", soft_wrap=True)
+    return 1 if failures else 0
 
 
-def _run_act(console: Console, place: DemoEnvironment, records: DeploymentStore, act: Act) -> Deployment:
-    """Push, follow the deployment that the push caused, and show which version answers."""
+def _run_act(console: Console, demo: DemoEnvironment, store: DeploymentStore, act: Act) -> Deployment:
+    """Push, and follow the deployment of the push."""
     console.print(f"  $ git commit -m {act.message!r} && git push")
-    known = {record.id for record in records.history(APP, 50)}
-    printed = commit_and_push(place, act.version, act.message)
+    known = {record.id for record in store.history(APP, 50)}
+    printed = commit_and_push(demo, act.version, act.message)
     for line in printed.splitlines():
         console.print(f"  [dim]{escape(line.rstrip())}[/]", soft_wrap=True)
-    new = [record.id for record in records.history(APP, 50) if record.id not in known]
+    new = [record.id for record in store.history(APP, 50) if record.id not in known]
     if not new:
-        raise RuntimeError("the push reached no receiver")
-    record = follow_deployment(records, new[0], console)
-    if record.status in (Status.SUCCEEDED, Status.ROLLED_BACK):
-        console.print(f"  {place.app_url} answers: version [bold]{fetch_version(place.app_port)}[/]", soft_wrap=True)
-    return record
+        raise HostError("the push did not reach the receiver")
+    return follow_deployment(store, new[0], console)
 
 
-def _serving_version(place: DemoEnvironment, record: Deployment) -> str:
-    """The version that answers; not asked for when nothing may be there to answer."""
-    return fetch_version(place.app_port) if record.status in (Status.SUCCEEDED, Status.ROLLED_BACK) else "no"
-
-
-def _act_failures(act: Act, record: Deployment, answering: str) -> list[str]:
-    mistakes = []
+def _act_failures(console: Console, demo: DemoEnvironment, act: Act, record: Deployment) -> list[str]:
+    """Print the serving version, and compare it and the ending with the expected ones."""
+    version = "no"
+    if record.status in _SERVING:
+        version = fetch_version(demo.app_port)
+        console.print(f"  {demo.app_url} answers: version [bold]{version}[/]", soft_wrap=True)
+    failures = []
     if record.status is not act.ending:
-        mistakes.append(f"{act.title}: ended {record.status}, wanted {act.ending}")
-    if answering != act.answers:
-        mistakes.append(f"{act.title}: version {answering} answers, wanted {act.answers}")
-    return mistakes
+        failures.append(f"{act.title}: ended {record.status}, expected {act.ending}")
+    if version != act.serves:
+        failures.append(f"{act.title}: version {version} answers, expected {act.serves}")
+    return failures
 
 
 def _report_visitors(console: Console, visitors: Visitors) -> list[str]:
-    seen = visitors.seen
-    by_version = ", ".join(f"{count} from {version}" for version, count in sorted(seen.versions.items()))
+    stats = visitors.stats
+    by_version = ", ".join(f"{count} from {version}" for version, count in sorted(stats.versions.items()))
     console.print(
-        f"  visitors meanwhile: {seen.answers} answered ({by_version}), {len(seen.failures)} failed,"
-        f" slowest {seen.slowest * 1000:.0f} ms",
+        f"  visitors meanwhile: {sum(stats.versions.values())} answered ({by_version}), {len(stats.failures)} failed,"
+        f" slowest {stats.slowest * 1000:.0f} ms",
         soft_wrap=True,
     )
-    return [f"a visitor saw: {failure}" for failure in seen.failures[:3]]
+    return [f"a visitor saw: {failure}" for failure in stats.failures[:3]]
 
 
-def _wait_for_interrupt(console: Console, place: DemoEnvironment) -> None:
-    """Leave everything running until Ctrl-C and say what can be tried."""
+def _wait_for_interrupt(console: Console, demo: DemoEnvironment) -> None:
+    """Print commands to try, and wait for Ctrl-C."""
     console.print(
         f"""
-[bold]It stays up until Ctrl-C.[/] The app: {place.app_url}  hookd: {place.hookd_url}/apps/{APP}
+[bold]It stays up until Ctrl-C.[/] The app: {demo.app_url}  hookd: {demo.hookd_url}/apps/{APP}
 In another terminal:
 
-  . {place.environment_file}
+  . {demo.environment_file}
   hookd status {APP}
   hookd logs {APP}
-  cd {place.work} && sed -i 's/VERSION = .*/VERSION = "four"/; s/raise .*/return "ok"/' wsgi.py
-  git -c user.name=You -c user.email=you@example.org commit -am 'Mend it' && git push origin main
+  cd {demo.work} && sed -i 's/VERSION = .*/VERSION = "four"/; s/raise .*/return "ok"/' wsgi.py
+  git -c user.name=You -c user.email=you@example.org commit -am 'Fix it' && git push origin main
   rq info
-  rq requeue --queue hookd --all    # the failed one again: it finds the head that is there now
+  rq requeue --queue hookd --all    # deploy the current head again
   hookd rollback {APP}
   hookd why {APP}
-  chmod -x {place.remote}/hooks/post-receive    # lose the webhook: a push is live within {RECONCILE_SECONDS} s
+  chmod -x {demo.remote}/hooks/post-receive    # no webhook any more: a push is live within {RECONCILE_SECONDS} s
 """,
         soft_wrap=True,
     )

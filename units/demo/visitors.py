@@ -1,4 +1,4 @@
-"""Visitors of the demo's app: they ask for its page all the time and remember every answer that was not one."""
+"""Visitors of the demo's app: they request its page all the time and count failures."""
 
 import http.client
 import re
@@ -15,26 +15,21 @@ _VERSION: Final = re.compile(rb"version (\w+)")
 
 @dataclass
 class VisitorStats:
-    """What the visitors saw: answers per version, failures, and the longest wait in seconds."""
+    """Answers per version, failures, and the longest wait in seconds."""
 
     versions: dict[str, int] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     slowest: float = 0.0
 
-    @property
-    def answers(self) -> int:
-        """How many requests were answered well."""
-        return sum(self.versions.values())
-
 
 class Visitors:
-    """Ask from a thread for as long as the block lasts."""
+    """Requests from a thread during the block."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._leave = threading.Event()
         self._thread = threading.Thread(target=self._visit, name="visitors", daemon=True)
-        self.seen = VisitorStats()
+        self.stats = VisitorStats()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -52,14 +47,14 @@ class Visitors:
             try:
                 version = fetch_version(self._port)
             except (OSError, http.client.HTTPException, ValueError) as error:
-                self.seen.failures.append(f"{type(error).__name__}: {error}")
+                self.stats.failures.append(f"{type(error).__name__}: {error}")
             else:
-                self.seen.versions[version] = self.seen.versions.get(version, 0) + 1
-            self.seen.slowest = max(self.seen.slowest, time.monotonic() - started)
+                self.stats.versions[version] = self.stats.versions.get(version, 0) + 1
+            self.stats.slowest = max(self.stats.slowest, time.monotonic() - started)
 
 
 def fetch_version(port: int) -> str:
-    """Ask for the page and return the version that answered; raises ValueError for any other answer."""
+    """Request the page and return its version. Raises ValueError for any other answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_SECONDS)
     try:
         connection.request("GET", "/")

@@ -1,7 +1,7 @@
-"""Puts hookd's own code and its virtual environment under /opt/hookd, owned by root: build aside, switch last.
+"""Installs hookd's code and virtual environment under /opt/hookd, owned by root: build aside, switch last.
 
-`sudo ./run install` starts this with the system's Python, before there is any package, so it needs the standard
-library only.
+`sudo ./run install` runs it with the system's Python, before any package is installed. So it needs the standard library
+only.
 """
 
 import argparse
@@ -25,14 +25,13 @@ _ROOMS: Final = ("hookd", "worker", "units")
 _KEPT_VERSIONS: Final = 2
 _INSTALL_SECONDS: Final = 900
 
-# -P: whoever types `sudo hookd` may stand in a directory that is not root's; nothing is imported from there.
+# -P: nothing is imported from the current directory, which may not be root's.
 _WRAPPER: Final = f"""#!/bin/sh
 # hookd's command. The code behind it: {layout.CURRENT}
 exec {layout.PYTHON} -P -m hookd.cli "$@"
 """
 
-
-GROUND: Final[Plan] = (
+_DIRECTORIES: Final[Plan] = (
     Directory(layout.SETUP_STATE, "root", "root", 0o700),
     Directory(layout.CODE, "root", "root", 0o755),
     Directory(layout.CODE / "versions", "root", "root", 0o755),
@@ -40,10 +39,10 @@ GROUND: Final[Plan] = (
 
 
 def main(arguments: list[str]) -> int:
-    """Install the checkout that is named first; returns the exit status."""
+    """Install the checkout of the first argument, and return the exit status."""
     parser = argparse.ArgumentParser(prog="./run install", description="Put hookd under /opt/hookd, owned by root.")
     parser.add_argument("checkout", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--dry-run", action="store_true", help="show what would be done, and do nothing")
+    parser.add_argument("--dry-run", action="store_true", help="show the changes and make none")
     options = parser.parse_args(arguments)
     if os.geteuid() != 0:
         print("hookd: only root can install; next: sudo ./run install", file=sys.stderr)
@@ -60,26 +59,26 @@ def main(arguments: list[str]) -> int:
 def _install(checkout: Path, *, dry_run: bool) -> None:
     version = layout.CODE / "versions" / version_of(checkout)
     built = (version / "complete").exists()
-    if dry_run:
-        installer = Installer(Manifest(layout.MANIFEST), HOST, print)
-        build = f"{'  ' if built else '+ '}build      {version}  (code, and venv from units/requirements.txt)"
-        print("\n".join([*installer.preview(GROUND), build, *installer.preview(switch_to(version))]))
-        return
-    installer = Installer(_manifest(), HOST, print)
-    installer.apply(GROUND)
+    if not dry_run:
+        layout.SETUP_STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
+    installer = Installer(Manifest.load(layout.MANIFEST), HOST, print, dry_run=dry_run)
+    installer.apply(_DIRECTORIES)
     if not built:
-        _build(checkout, version)
-    installer.apply(switch_to(version))
-    _forget_old(version)
-    print(f"hookd is installed: {version}\n  next: sudo hookd setup --dry-run")
+        print(f"+ build      {version}  (code, and venv from units/requirements.txt)")
+        if not dry_run:
+            _build(checkout, version)
+    installer.apply(switch_plan(version))
+    if not dry_run:
+        _remove_old_versions(version)
+        print(f"hookd is installed: {version}\n  next: sudo hookd setup --dry-run")
 
 
-def switch_to(version: Path) -> Plan:
-    """Let the command and the units use a version that is complete."""
+def switch_plan(version: Path) -> Plan:
+    """Build the plan that makes the command and the units use a complete version."""
     units = ("hookd.service", "hookd-worker@*.service")
     restart = Run(
         ("systemctl", "try-restart", "--no-block", *units),
-        "what runs takes up the new code; a deployment under way ends first",
+        "services load the new code; a running deployment ends first",
         after=(layout.CURRENT,),
     )
     is_set_up = (layout.SYSTEMD / "hookd.service").exists()
@@ -90,13 +89,8 @@ def switch_to(version: Path) -> Plan:
     )
 
 
-def _manifest() -> Manifest:
-    layout.SETUP_STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Manifest.load(layout.MANIFEST)
-
-
 def version_of(checkout: Path) -> str:
-    """Name a version: the project's own, and a digest of the code, its requirements and the Python it runs on."""
+    """Return a version's name: the project's version, and a digest of code, requirements and Python."""
     digest = hashlib.sha256(sys.version.encode())
     for file in _files(checkout):
         digest.update(f"{file.relative_to(checkout)}\0".encode() + file.read_bytes())
@@ -115,8 +109,7 @@ def _files(checkout: Path) -> Iterator[Path]:
 
 
 def _build(checkout: Path, version: Path) -> None:
-    """Build at the final path: a virtual environment does not survive a move. What an interruption left goes first."""
-    print(f"+ build      {version}")
+    """Build at the final path, because a virtual environment cannot be moved."""
     shutil.rmtree(version, ignore_errors=True)
     for file in _files(checkout):
         target = version / "code" / file.relative_to(checkout)
@@ -134,22 +127,22 @@ def _build_venv(version: Path) -> None:
     run(
         (python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--require-hashes", "-r", str(lock)),
         seconds=_INSTALL_SECONDS,
-        extra=_for_pip(),
+        extra=_pip_variables(),
     )
     site = next((venv / "lib").glob("python3.*")) / "site-packages"
     (site / "hookd.pth").write_text(f"{version / 'code'}\n", encoding="utf-8")
-    # Nobody but root may write beside the code, so that the bytecode must be there from the start.
+    # Only root may write bytecode beside the code.
     run((python, "-m", "compileall", "-q", str(version / "code")))
 
 
-def _for_pip() -> dict[str, str]:
-    """What the person's own shell says of indexes, proxies and certificates."""
+def _pip_variables() -> dict[str, str]:
+    """Return the shell's variables for indexes, proxies and certificates."""
     wanted = ("PIP_", "SSL_CERT_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
     return {name: value for name, value in os.environ.items() if name.startswith(wanted)}
 
 
-def _forget_old(version: Path) -> None:
-    """Keep the version before this one: a worker may still be at a deployment with it."""
+def _remove_old_versions(version: Path) -> None:
+    """Remove old versions but the newest of them, which a running deployment may still use."""
     others = [path for path in version.parent.iterdir() if path != version]
     for path in sorted(others, key=lambda one: one.stat().st_mtime, reverse=True)[_KEPT_VERSIONS - 1 :]:
         shutil.rmtree(path)

@@ -1,4 +1,4 @@
-"""MISSING"""
+"""The plan of the host without its apps: users, directories, passwords, units and files, and their reloads."""
 
 import secrets
 from pathlib import Path
@@ -14,8 +14,8 @@ from units.plan.steps import (
     Group,
     Link,
     Plan,
+    PlanStep,
     Run,
-    Step,
     User,
     drop_in_directories,
     nginx_reload_steps,
@@ -34,7 +34,7 @@ ACCOUNTS: Final[Plan] = (
     Group(layout.REDIS),
     Group(layout.WEB),
     User(layout.RECEIVER, layout.RECEIVER, Path("/nonexistent"), (layout.QUEUE_GROUP,)),
-    # No home: what lay in one could be started for this user at boot, outside of the worker's sandbox.
+    # No home: systemd could start a user unit from it at boot, outside of the worker's sandbox.
     User(layout.WORKER, layout.WORKER, Path("/nonexistent"), (layout.WEB, layout.QUEUE_GROUP)),
     User(layout.REDIS, layout.REDIS, layout.REDIS_STATE),
     User(layout.WEB, layout.WEB, Path("/var/www")),
@@ -55,12 +55,12 @@ DIRECTORIES: Final[Plan] = (
 
 
 def host_plan(host: Host, catalogue: Catalogue) -> Plan:
-    """Everything on the host that does not belong to one app."""
+    """Build the plan of everything that belongs to no single app."""
     files = host_files(host, catalogue)
     return (
         *ACCOUNTS,
         *DIRECTORIES,
-        *_webroot(host),
+        *((Directory(layout.ACME, "root", "root", 0o755),) if host.has_nginx else ()),
         *_own_files(),
         *drop_in_directories(files),
         *files,
@@ -68,13 +68,8 @@ def host_plan(host: Host, catalogue: Catalogue) -> Plan:
     )
 
 
-def _webroot(host: Host) -> Plan:
-    """Where certbot leaves what a certificate's issuer asks for."""
-    return (Directory(layout.ACME, "root", "root", 0o755),) if host.has_nginx else ()
-
-
-def _own_files() -> list[Step]:
-    """Passwords and the token are made once and read back, so that a second run changes nothing."""
+def _own_files() -> list[PlanStep]:
+    """Build the files of passwords and of the token. Existing values are kept."""
     passwords = {role: _existing_or_new(layout.PASSWORDS / role) for role in ROLES}
     return [
         *(File(layout.PASSWORDS / role, f"{password}\n", mode=0o600) for role, password in passwords.items()),
@@ -83,18 +78,18 @@ def _own_files() -> list[Step]:
         File(
             layout.KNOWN_HOSTS,
             "# ssh host keys of git hosts that are accepted; hookd app add puts them here.\n",
-            once=True,
+            existing="keep",
         ),
     ]
 
 
 def _existing_or_new(path: Path) -> str:
-    """The value that stands in a file, or a new one."""
+    """Return the value in a file, or a new one."""
     return (disk.read(path) or b"").decode().strip() or secrets.token_urlsafe(_PASSWORD_BYTES)
 
 
-def _reload_steps(host: Host, files: tuple[File | Link, ...]) -> list[Step]:
-    """Who must hear of a change, in the order in which they need each other."""
+def _reload_steps(host: Host, files: tuple[File | Link, ...]) -> list[PlanStep]:
+    """Build the commands that follow a change, in the order of the services' dependencies."""
     unit = layout.SYSTEMD
     workers = tuple(layout.worker_unit(instance) for instance in layout.INSTANCES)
     drop_in = unit / "hookd-worker@.service.d"
@@ -103,7 +98,7 @@ def _reload_steps(host: Host, files: tuple[File | Link, ...]) -> list[Step]:
     worker_files = (layout.CONFIG, layout.PASSWORDS, unit / "hookd-worker@.service", drop_in)
     timers = (layout.RECONCILE_TIMER, "hookd-doctor.timer")
     started = ("hookd-redis.service", "hookd.socket", "hookd.service", *workers, *timers)
-    steps: list[Step] = [
+    steps: list[PlanStep] = [
         Run(DAEMON_RELOAD, "systemd reads the units", after=(unit,)),
         Run(("systemctl", "try-restart", "hookd-redis.service"), "Redis takes up its files", after=redis_files),
         Run(("systemctl", "enable", "--now", "--quiet", *started), "they run, now and after a reboot"),
@@ -119,9 +114,9 @@ def _reload_steps(host: Host, files: tuple[File | Link, ...]) -> list[Step]:
     return [*steps, *guard_reload_steps(host)]
 
 
-def guard_reload_steps(host: Host) -> list[Step]:
-    """The programs that watch over hookd take up its files, those that this host has."""
-    steps: list[Step] = []
+def guard_reload_steps(host: Host) -> list[PlanStep]:
+    """Build the commands that make fail2ban and AppArmor load hookd's files."""
+    steps: list[PlanStep] = []
     if host.has_fail2ban:
         reload = ("systemctl", "try-reload-or-restart", "fail2ban.service")
         steps.append(Run(reload, "fail2ban takes up its files", after=(layout.FAIL2BAN,)))

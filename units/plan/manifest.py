@@ -1,4 +1,4 @@
-"""What hookd brought to this host and which commands it still owes after an interruption; saved before each change."""
+"""The resources that hookd created on this host, and its pending commands. Saved before each change."""
 
 import json
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ HOST: Final = "host"
 
 @dataclass(frozen=True)
 class Resource:
-    """One thing that was not there before: its `scope` is `host`, or `app:NAME`."""
+    """One thing that hookd created. Its `scope` is `host`, or `app:NAME`."""
 
     scope: str
     kind: ResourceKind
@@ -22,7 +22,7 @@ class Resource:
 
 @dataclass
 class Manifest:
-    """The list of what was brought, in the order of its coming, and of the commands that are owed."""
+    """Created resources in the order of their creation, and commands that an interruption may have left undone."""
 
     path: Path
     resources: list[Resource] = field(default_factory=list)
@@ -30,45 +30,46 @@ class Manifest:
 
     @classmethod
     def load(cls, path: Path) -> "Manifest":
-        """Read the manifest; an empty one when there is none. Raises ValueError when it cannot be understood."""
+        """Read the manifest; a missing file is an empty one. Raises ValueError for an invalid file."""
         content = disk.read(path)
         if content is None:
             return cls(path)
         found: dict[str, Any] = json.loads(content)
-        return cls(path, [Resource(**item) for item in found["brought"]], [tuple(argv) for argv in found["owed"]])
+        resources = [Resource(**item) for item in found["resources"]]
+        return cls(path, resources, [tuple(argv) for argv in found["pending"]])
 
-    def note(self, thing: Resource) -> None:
-        """Remember something that is about to be made."""
-        if thing not in self.resources:
-            self.resources.append(thing)
+    def add(self, resource: Resource) -> None:
+        """Record a resource before its creation."""
+        if resource not in self.resources:
+            self.resources.append(resource)
             self.save()
 
-    def forget(self, thing: Resource) -> None:
-        """Forget something that is gone."""
-        self.resources.remove(thing)
+    def forget(self, resource: Resource) -> None:
+        """Drop a resource after its removal."""
+        self.resources.remove(resource)
         self.save()
 
     def add_pending(self, argv: tuple[str, ...]) -> None:
-        """Remember a command that must be run once the current change is made."""
+        """Record a command that the current change makes necessary."""
         if argv not in self.pending:
             self.pending.append(argv)
             self.save()
 
     def mark_done(self, argv: tuple[str, ...]) -> None:
-        """Forget a command that was run."""
+        """Drop a command that was run."""
         if argv in self.pending:
             self.pending.remove(argv)
             self.save()
 
     def of(self, scope: str, *kinds: ResourceKind) -> list[Resource]:
-        """What belongs to a scope, the last first."""
-        return [thing for thing in reversed(self.resources) if thing.scope == scope and thing.kind in kinds]
+        """Return the resources of a scope, the newest first."""
+        return [one for one in reversed(self.resources) if one.scope == scope and one.kind in kinds]
 
     def has(self, kind: ResourceKind, name: str) -> bool:
-        """Tell whether something was brought by hookd, in whatever scope."""
-        return any(thing.kind == kind and thing.name == name for thing in self.resources)
+        """Return True if hookd created this resource, in any scope."""
+        return any(one.kind == kind and one.name == name for one in self.resources)
 
     def save(self) -> None:
-        """Write it as a whole."""
-        content = {"brought": [vars(thing) for thing in self.resources], "owed": self.pending}
+        """Replace the file."""
+        content = {"resources": [vars(one) for one in self.resources], "pending": self.pending}
         disk.write(self.path, json.dumps(content, indent=1).encode(), disk.SECRET)

@@ -1,34 +1,96 @@
-"""What is to stand on the host, as values: a plan is a row of steps that can be shown, compared and carried out."""
+"""Steps of a plan: users, directories, files and commands as values that check and apply themselves."""
 
+import grp
+import os
+import pwd
+import stat
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
-from units.system import layout
+from units.plan.manifest import ResourceKind
+from units.system import disk, layout
+from units.system.run import run
 
 NOLOGIN: Final = "/usr/sbin/nologin"
 DAEMON_RELOAD: Final = ("systemctl", "daemon-reload")
 RESTART_RECEIVER: Final = ("systemctl", "restart", "hookd.service")
+_RUN_SECONDS: Final = 120
+
+# What happens to an existing file or directory: the whole step is applied, or only its owner and mode, or nothing.
+Existing = Literal["correct", "keep text", "keep"]
+# What `hookd uninstall` and `hookd app remove` do with it. "keep" is for places that hold the app's own data.
+Removal = Literal["delete", "keep"]
+
+
+class PlanStep(ABC):
+    """One thing that must stand on the host, or one command."""
+
+    @abstractmethod
+    def is_present(self) -> bool:
+        """Return True if there is nothing to do."""
+
+    @abstractmethod
+    def apply(self) -> None:
+        """Do it; raises CommandFailed, UnsafePath, OSError."""
+
+    def creates(self) -> list[tuple[ResourceKind, str]]:
+        """Return the resources that `apply` will create; existing ones are not hookd's to remove."""
+        return []
+
+    def mismatch(self) -> str:
+        """Describe an absent step."""
+        return f"{self} is missing"
+
+
+Plan = tuple[PlanStep, ...]
 
 
 @dataclass(frozen=True)
-class Group:
+class Group(PlanStep):
     """A system group."""
 
     name: str
+
+    def is_present(self) -> bool:
+        return _find_group(self.name) is not None
+
+    def apply(self) -> None:
+        run(("groupadd", "--system", self.name))
+
+    def creates(self) -> list[tuple[ResourceKind, str]]:
+        return [("group", self.name)]
 
     def __str__(self) -> str:
         return f"group      {self.name}"
 
 
 @dataclass(frozen=True)
-class User:
-    """A system user nobody can log in as; it is also made a member of `groups`."""
+class User(PlanStep):
+    """A system user without a login, as a member of `groups`."""
 
     name: str
     group: str
     home: Path
     groups: tuple[str, ...] = ()
+
+    def is_present(self) -> bool:
+        return _find_user(self.name) is not None and not self._missing_groups()
+
+    def apply(self) -> None:
+        if _find_user(self.name) is None:
+            home = ("--home-dir", str(self.home), "--no-create-home")
+            run(("useradd", "--system", "--gid", self.group, *home, "--shell", NOLOGIN, self.name))
+        for group in self._missing_groups():
+            run(("usermod", "--append", "--groups", group, self.name))
+
+    def creates(self) -> list[tuple[ResourceKind, str]]:
+        user: list[tuple[ResourceKind, str]] = [] if _find_user(self.name) else [("user", self.name)]
+        return [*user, *(("member", f"{self.name} {group}") for group in self._missing_groups())]
+
+    def _missing_groups(self) -> list[str]:
+        return [group for group in self.groups if not _is_member(self.name, group)]
 
     def __str__(self) -> str:
         more = f", member of {', '.join(self.groups)}" if self.groups else ""
@@ -36,30 +98,42 @@ class User:
 
 
 @dataclass(frozen=True)
-class Directory:
-    """A directory; `keep` leaves it in place when hookd goes, as it holds what is not hookd's.
-
-    `once` leaves one that is there already as it is, whoever owns it.
-    """
+class Directory(PlanStep):
+    """A directory with its owner and mode."""
 
     path: Path
     owner: str
     group: str
     mode: int
-    keep: bool = False
-    once: bool = False
+    removal: Removal = "delete"
+    existing: Existing = "correct"
+
+    def is_present(self) -> bool:
+        if self.existing == "keep" and self.path.is_dir():
+            return True
+        found = disk.status(self.path)
+        return found is not None and stat.S_ISDIR(found.st_mode) and _is_owned(self, found)
+
+    def apply(self) -> None:
+        disk.make_directory(self.path, _owner(self))
+
+    def creates(self) -> list[tuple[ResourceKind, str]]:
+        if disk.status(self.path) is not None:
+            return []
+        return [("directory" if self.removal == "delete" else "kept directory", str(self.path))]
+
+    def mismatch(self) -> str:
+        return f"{self.path} is not a directory of {_rights(self)}"
 
     def __str__(self) -> str:
-        once = ", unless it is there" if self.once else ""
-        return f"directory  {self.path}  {self.owner}:{self.group} {self.mode:04o}{once}"
+        return f"directory  {self.path}  {_rights(self)}{_unless_present(self.existing)}"
 
 
 @dataclass(frozen=True)
-class File:
-    """A file; `once` keeps what stands there already, `keep` leaves it in place when hookd goes.
+class File(PlanStep):
+    """A file with its text, owner and mode.
 
-    `owned` puts owner and mode right also where `once` keeps the text.
-    `check` is a command that must accept the new text, in a file whose path is added to it, before it is put in place.
+    `check` is a command that must accept the new text before it is put in place. The new file's path is added to it.
     """
 
     path: Path
@@ -67,66 +141,150 @@ class File:
     owner: str = "root"
     group: str = "root"
     mode: int = 0o644
-    once: bool = False
-    owned: bool = False
-    keep: bool = False
+    existing: Existing = "correct"
+    removal: Removal = "delete"
     check: tuple[str, ...] = ()
 
+    def is_present(self) -> bool:
+        found = disk.status(self.path)
+        if found is None or not stat.S_ISREG(found.st_mode):
+            return False
+        if self.existing == "keep":
+            return True
+        is_same = self.existing == "keep text" or disk.read(self.path) == self.text.encode()
+        return is_same and _is_owned(self, found)
+
+    def apply(self) -> None:
+        kept = None if self.existing == "correct" else disk.read(self.path)
+        disk.write(self.path, self.text.encode() if kept is None else kept, _owner(self), self._run_check)
+
+    def _run_check(self, path: str) -> None:
+        if self.check:
+            run((*self.check, path))
+
+    def creates(self) -> list[tuple[ResourceKind, str]]:
+        return [("file", str(self.path))] if self.removal == "delete" else []
+
+    def mismatch(self) -> str:
+        if self.existing != "correct":
+            return f"{self.path} is missing"
+        return f"{self.path} is missing, or differs from what hookd writes ({_rights(self)})"
+
     def __str__(self) -> str:
-        once = ", unless it is there" if self.once else ""
-        return f"file       {self.path}  {self.owner}:{self.group} {self.mode:04o}{once}"
+        return f"file       {self.path}  {_rights(self)}{_unless_present(self.existing)}"
 
 
 @dataclass(frozen=True)
-class Link:
+class Link(PlanStep):
     """A symbolic link."""
 
     path: Path
     target: Path
+
+    def is_present(self) -> bool:
+        return disk.read_link(self.path) == self.target
+
+    def apply(self) -> None:
+        disk.link(self.path, self.target)
+
+    def creates(self) -> list[tuple[ResourceKind, str]]:
+        return [("link", str(self.path))]
+
+    def mismatch(self) -> str:
+        return f"{self.path} does not lead to {self.target}"
 
     def __str__(self) -> str:
         return f"link       {self.path} -> {self.target}"
 
 
 @dataclass(frozen=True)
-class Absent:
-    """A file or link of hookd's own that is not to be there any more."""
+class Absent(PlanStep):
+    """A file or link of hookd's that must not exist."""
 
     path: Path
+
+    def is_present(self) -> bool:
+        return disk.status(self.path) is None
+
+    def apply(self) -> None:
+        disk.remove(self.path)
 
     def __str__(self) -> str:
         return f"remove     {self.path}"
 
 
 @dataclass(frozen=True)
-class Run:
-    """A command as root, `why` in a few words.
+class Run(PlanStep):
+    """A command as root, with its reason in a few words.
 
-    With `after` it is only run when something at or below one of these paths was changed, in this round or in an
-    earlier one that was cut off before it came to run it.
+    With `after` it runs only after a change at or below one of these paths. A change of an interrupted earlier run
+    counts too.
     """
 
     argv: tuple[str, ...]
     why: str
     after: tuple[Path, ...] = ()
 
+    def is_present(self) -> bool:
+        return False
+
+    def apply(self) -> None:
+        run(self.argv, seconds=_RUN_SECONDS)
+
+    def is_triggered_by(self, step: PlanStep) -> bool:
+        """Return True if a change by this step makes the command necessary."""
+        path: Path | None = getattr(step, "path", None)
+        return path is not None and any(path.is_relative_to(place) for place in self.after)
+
     def __str__(self) -> str:
         return f"run        {' '.join(self.argv)}   ({self.why})"
 
 
-Step = Group | User | Directory | File | Link | Absent | Run
-Plan = tuple[Step, ...]
-
-
 def drop_in_directories(files: tuple[File | Link, ...]) -> tuple[Directory, ...]:
-    """The directories that drop-ins of units need."""
+    """Return the directories for drop-ins of units."""
     parents = dict.fromkeys(file.path.parent for file in files if file.path.parent.parent == layout.SYSTEMD)
-    return tuple(Directory(path, "root", "root", 0o755, keep=True) for path in parents)
+    return tuple(Directory(path, "root", "root", 0o755, removal="keep") for path in parents)
 
 
-def nginx_reload_steps() -> list[Step]:
-    """nginx checks its files, then takes them up without a dropped connection."""
+def nginx_reload_steps() -> list[PlanStep]:
+    """Return the commands that check nginx's files and load them without a dropped connection."""
     return [
         Run(("nginx", "-t", "-q"), "nginx checks its files", after=(layout.NGINX,)),
         Run(("systemctl", "reload-or-restart", "nginx.service"), "nginx takes them up", after=(layout.NGINX,)),
     ]
+
+
+def _rights(step: Directory | File) -> str:
+    return f"{step.owner}:{step.group} {step.mode:04o}"
+
+
+def _unless_present(existing: Existing) -> str:
+    return "" if existing == "correct" else ", unless it is there"
+
+
+def _owner(step: Directory | File) -> disk.Owner:
+    return disk.Owner(pwd.getpwnam(step.owner).pw_uid, grp.getgrnam(step.group).gr_gid, step.mode)
+
+
+def _is_owned(step: Directory | File, found: os.stat_result) -> bool:
+    """Return True if owner, group and mode are the step's; False if its user or group does not exist yet."""
+    return bool(_find_user(step.owner) and _find_group(step.group)) and _owner(step).fits(found)
+
+
+def _find_user(name: str) -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        return None
+
+
+def _find_group(name: str) -> grp.struct_group | None:
+    try:
+        return grp.getgrnam(name)
+    except KeyError:
+        return None
+
+
+def _is_member(user: str, group: str) -> bool:
+    account, found = _find_user(user), _find_group(group)
+    return account is not None and found is not None and (user in found.gr_mem or account.pw_gid == found.gr_gid)

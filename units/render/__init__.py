@@ -1,1 +1,1 @@
-"""Pure renderers: units, sudoers, nginx sites and Redis files as text."""
+"""Renders the files of a host: units, sudoers, nginx sites, Redis files. Nothing is read or written."""

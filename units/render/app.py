@@ -1,4 +1,4 @@
-"""Renders everything of one app on the host: its units, what the worker may do as root for it, site and rotation."""
+"""Renders the files of one app: units, sudoers, nginx site, log rotation."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,25 +15,25 @@ from units.system.facts import Host
 
 COLOURS: Final[tuple[Colour, ...]] = ("blue", "green")
 _REASONS: Final = {
-    "start": "It comes up after a reboot.",
-    "stop": "The old one stops when the new one is well, a bad one at once.",
-    "restart": "A deployment brings it into the new release.",
+    "start": "The start after a reboot.",
+    "stop": "The end of an old release, or of an unhealthy one.",
+    "restart": "A deployment with a restart.",
 }
 
 
 @dataclass(frozen=True)
 class SudoCommand:
-    """One command that the worker may run as root."""
+    """A command that the worker may run as root."""
 
     text: str
     why: str
 
 
 def app_files(app: App, host: Host) -> tuple[File | Link, ...]:
-    """Everything for an app; raises Refused for a value that cannot stand in one of its files.
+    """Render the files of an app. Raises Refused for an unsafe value.
 
-    hookd makes the units when `service.units` says so. To a unit that was there before it adds a drop-in, and a socket
-    when `service.listen` says where; nothing when the unit has neither that nor a socket of its own.
+    An existing unit (`service.units`) gets a drop-in, and a socket if `service.listen` is set. Without any socket it
+    gets nothing.
     """
     return (*_units(app, host), *_sudoers(app), *_app_site(app, host), *_rotation(app))
 
@@ -61,7 +61,7 @@ def _socket(app: App) -> File:
 
 
 def _enabled_socket(app: App) -> Link:
-    """What `systemctl enable` would make; as a file of hookd's own it comes and goes with the socket."""
+    """Return the link of `systemctl enable`. As a resource it is removed with the socket."""
     name = f"{app.service_name}.socket"
     return Link(layout.SYSTEMD / "sockets.target.wants" / name, layout.SYSTEMD / name)
 
@@ -89,14 +89,13 @@ def _service(app: App, colour: Colour | None) -> File:
 
 
 def _gunicorn_values(app: App, colour: Colour | None) -> dict[str, object]:
-    """What every way to run the app's gunicorn needs."""
     home = app.root / (colour or "current")
     return {"app": app, "unit": app.service_name, "home": home, "health": app_paths.health_variables(app, colour)}
 
 
 def _parent_unit(app: App, host: Host) -> File:
     unit, home = app.service_name, app_paths.protect_home((app.root,))
-    return _unit(f"{unit}.service", render("app/umbrella.service", app=app, unit=unit, host=host, protect_home=home))
+    return _unit(f"{unit}.service", render("app/parent.service", app=app, unit=unit, host=host, protect_home=home))
 
 
 def _drop_in(app: App) -> File:
@@ -127,18 +126,18 @@ def _app_site(app: App, host: Host) -> tuple[File | Link, ...]:
 
 
 def nginx_site(name: str, text: str) -> tuple[File, Link]:
-    """A site of nginx, and the link that turns it on."""
+    """Return a site of nginx and the link that enables it."""
     path = layout.SITES / name
     return File(path, text), Link(layout.ENABLED_SITES / name, path)
 
 
 def certificate_directory(domain: str, host: Host) -> Path | None:
-    """The directory of a domain's certificate; None as long as certbot has none."""
+    """Return the directory of a domain's certificate, or None."""
     return layout.CERTIFICATES / domain if domain in host.certificates else None
 
 
 def _rotation(app: App) -> tuple[File, ...]:
-    """Rotation of what the app itself logs, if it has a directory for that."""
+    """Render the rotation of the app's own log directories."""
     logs = [app.data_root / name for name in app.shared.directories if Path(name).name in ("logs", "log")]
     owner = {"user": app.ownership.user, "group": app_paths.code_group(app) or layout.WEB}
     texts = [render("app/logrotate", app=app, logs=path, **owner) for path in logs]

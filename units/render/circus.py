@@ -1,18 +1,21 @@
-"""Renders the services of a machine without systemd for circus: it holds the sockets, and starts and stops."""
+"""Configuration and command of circus, which runs the services of a machine without systemd."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from hookd.model.journal import Colour
 from units.render.templates import render
+from units.system.errors import HostError
 
 GUNICORN_CONF = Path(__file__).parents[1] / "gunicorn.conf.py"
 
 
 @dataclass(frozen=True)
 class CircusProgram:
-    """One of hookd's own programs."""
+    """A program of hookd."""
 
     name: str
     command: str
@@ -20,7 +23,7 @@ class CircusProgram:
 
 @dataclass(frozen=True)
 class CircusApp:
-    """An app on a port of this machine: two colours that take turns, or (None) one service."""
+    """An app on a port of this machine, with two colours or one service (None)."""
 
     name: str
     root: Path
@@ -30,9 +33,9 @@ class CircusApp:
 
 @dataclass(frozen=True)
 class CircusConfig:
-    """Everything that one circus runs; its sockets lie in `directory`, whose path must be short.
+    """The programs and apps of one circus. Its sockets lie in `directory`, whose path must be short.
 
-    The first of `programs` starts first. `health_seconds` is how long an app's own question may take.
+    `programs` start in their order. `health_seconds` limits an app's own health check.
     """
 
     directory: Path
@@ -42,19 +45,24 @@ class CircusConfig:
     health_seconds: int | None = None
 
     @property
+    def file(self) -> Path:
+        return self.directory / "circus.ini"
+
+    @property
+    def socket(self) -> Path:
+        return self.directory / "circus.sock"
+
+    @property
     def endpoint(self) -> str:
-        """Where it takes commands."""
-        return f"ipc://{self.directory}/circus.sock"
+        return f"ipc://{self.socket}"
 
     @property
     def ini(self) -> str:
-        """The text of its file."""
-        return render(
-            "circus.ini",
-            directory=self.directory,
-            services=self.services,
-            programs=self.programs,
-            environment=self.environment,
-            health_seconds=self.health_seconds,
-            gunicorn_conf=GUNICORN_CONF,
-        )
+        return render("circus.ini", **vars(self), gunicorn_conf=GUNICORN_CONF)
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The command that runs it, with `ini` in `file`. Raises HostError without circus."""
+        if find_spec("circus") is None:
+            raise HostError("circus is not installed", hint="pip install 'hookd[local]', or ./run demo in a checkout")
+        return (sys.executable, "-m", "circus.circusd", str(self.file))

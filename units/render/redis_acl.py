@@ -1,6 +1,6 @@
-"""Renders the users of hookd's Redis: each may do what its processes do, and nothing else. Reasons: docs/queue.md.
+"""Renders the users of hookd's Redis, with the rights of their processes and no more. Reasons: docs/queue.md.
 
-The file holds hashes, no passwords. Redis takes no comments in it.
+The file holds hashes of passwords. Redis allows no comments in it.
 """
 
 import hashlib
@@ -10,16 +10,16 @@ from typing import Final
 from hookd.credentials import ROLES, Role, user_name
 from hookd.model import redis_keys
 
-# A deployment's id as a pattern of Redis': a stranger's job has no such name.
+# A deployment's id as a Redis pattern. Foreign jobs have other names.
 _DEPLOYMENT: Final = "*-????????T?????????-??????"
-# Log in, choose a database, say who one is, group commands. Not named one by one: Redis 7.0 does not start with a
-# file that names `client|setinfo`, and redis-py sends it to every newer server. MULTI must stay: without it redis-py
-# sends the commands of a transaction one by one.
+# Login, database, client name, transactions. A category and not single commands: Redis 7.0 rejects a file that names
+# `client|setinfo`, and redis-py sends it to every newer server. Without MULTI, redis-py sends the commands of a
+# transaction one by one.
 _CONNECTION: Final = "+@connection -@dangerous -client|tracking +multi +exec +discard +unwatch"
-# RQ runs four scripts of its own, by their hashes. Inside of one every command is judged like any other.
+# RQ runs four scripts by their hashes. Their commands need the same rights.
 _SCRIPTS: Final = "+evalsha +script|load +script|exists"
 
-# In parentheses: commands together with the keys that they are for. EXPIRE, say, would also delete a queue.
+# In parentheses: commands with their keys. EXPIRE on other keys could delete a queue.
 _RECEIVER: Final = (
     "+script|load +script|exists",
     f"(+watch +mget +set %RW~{redis_keys.waiting_key('*')} %RW~{redis_keys.delivery_key('*', '*')})",
@@ -44,16 +44,16 @@ _STATUS: Final = (
     f"(+mget %R~{redis_keys.waiting_key('*')})",
     f"(+xrevrange %R~{redis_keys.decisions_key('*')})",
 )
-# Whole families of commands on its own keys: a worker that is refused one in the middle of a job would lose the job.
+# Whole categories of commands on its own keys: one refused command would lose a job.
 _WORKER: Final = (
     "~rq:* ~hookd:* &rq:pubsub:*",
     "+@string +@hash +@list +@set +@sortedset +@stream +@keyspace +@pubsub +@transaction -@dangerous +info",
     _SCRIPTS,
 )
-# Off: nobody can be this user, so what it may is given to nobody. Redis itself reads its append-only file as this user,
-# and without rights drops every transaction in it (Debian 12's 7.0.15; redis/redis#14541, valkey-io/valkey#3983).
+# Off, so that no client uses its rights. Redis reads its append-only file as this user, and without rights it drops
+# every transaction in it (Debian 12's 7.0.15; redis/redis#14541, valkey-io/valkey#3983).
 _DEFAULT: Final = "user default off resetpass ~* &* +@all"
-# A person with `hookd`, `rq` and `redis-cli`: everything but what ends, empties or reconfigures the server.
+# A person with `hookd`, `rq` and `redis-cli`. Only commands that end, empty or reconfigure the server are missing.
 _OPERATOR: Final = ("~* &* +@all -@dangerous +info +keys +client|list +config|get +acl|log +slowlog|get",)
 
 _RULES: Final[Mapping[Role, tuple[str, ...]]] = {
@@ -65,7 +65,7 @@ _RULES: Final[Mapping[Role, tuple[str, ...]]] = {
 
 
 def acl(passwords: Mapping[Role, str]) -> str:
-    """Render the file of users; raises ValueError when a role has no password."""
+    """Render the file of users. Raises ValueError for a role without a password."""
     missing = [role for role in ROLES if not passwords.get(role)]
     if missing:
         raise ValueError(f"no password for {', '.join(missing)}")

@@ -1,4 +1,4 @@
-"""Fills templates: values in, text out; a value that a template names and nobody gave is an error."""
+"""Renders templates. A missing value is an error, and each value passes a filter for its place."""
 
 import re
 from functools import cache
@@ -12,7 +12,7 @@ from units.system.errors import Refused
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill one template; raises Refused for a value that cannot stand where the template puts it."""
+    """Render one template. Raises Refused for a value that is unsafe in its place."""
     return _environment().get_template(template).render(layout=layout, **values)
 
 
@@ -36,42 +36,42 @@ def _environment() -> Environment:
     return environment
 
 
-# No blanks, quotes, backslashes, dollar or glob signs: systemd, nginx, sudo and logrotate each read those differently.
+# systemd, nginx, sudo and logrotate read blanks, quotes, backslashes, dollar and glob signs differently.
 _PATH: Final = re.compile(r"/[A-Za-z0-9._/@+~%-]*")
 _WORD: Final = re.compile(r"[A-Za-z0-9._:()@-]+")
 _PRINTABLE: Final = re.compile(r"[ -~]*")
 
 
 def plain_path(path: Path | str) -> str:
-    """A path as it is; raises Refused when a file of the host could read it as more than a path."""
+    """Return a path. Raises Refused if a program could read more than a path."""
     text = str(path)
     if _PATH.fullmatch(text) is None:
         raise Refused(
-            [f"{text!r} cannot stand in a file of the host: a path there is made of letters, digits and . _ - + @ ~ %"]
+            [f"{text!r} is unsafe in a file of the host: paths are made of letters, digits and . _ - + @ ~ %"]
         )
     return text
 
 
 def unit_path(path: Path | str) -> str:
-    """A path for a unit, where systemd would expand what follows a per cent sign."""
+    """Return a path for a unit, with systemd's per cent signs escaped."""
     return plain_path(path).replace("%", "%%")
 
 
 def word(text: str) -> str:
-    """One word of a command line in a unit; raises Refused for anything else."""
+    """Return one word of a unit's command line. Raises Refused for anything else."""
     if _WORD.fullmatch(text) is None:
-        raise Refused([f"{text!r} cannot stand in a unit's command line"])
+        raise Refused([f"{text!r} is unsafe in a unit's command line"])
     return text
 
 
 def quoted(text: str) -> str:
-    """One NAME=value of `Environment=`, whatever printable signs are in it; raises Refused for others."""
+    """Quote one NAME=value of `Environment=`. Raises Refused for signs that are not printable."""
     if _PRINTABLE.fullmatch(text) is None:
-        raise Refused([f"{text!r} cannot stand in a unit: it holds more than printable ASCII"])
+        raise Refused([f"{text!r} is unsafe in a unit: it is not printable ASCII"])
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{escaped}"'
 
 
 def pattern(path: Path | str) -> str:
-    """A path as a regular expression that matches it alone."""
+    """Return a path as a regular expression."""
     return re.escape(plain_path(path))

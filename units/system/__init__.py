@@ -1,1 +1,1 @@
-"""Doors to the host: files, programs, HTTP, systemd and nginx."""
+"""Access to the host: paths, files, programs, systemd and nginx."""

@@ -1,7 +1,7 @@
-"""Root's hands on the disk: reads and writes by descriptors, and never through a link that somebody else may have put.
+"""Reads and writes files as root, by descriptors, and through no link of another user.
 
-Directories such as /srv/shop belong to the worker's user. Whoever controls that user must not be able to lead root
-elsewhere, so every part of a path is opened by itself, and links are only followed where root alone could make them.
+Directories such as /srv/shop belong to the worker's user, who must not lead root elsewhere. So each part of a path is
+opened by itself, and only links that root alone can make are followed.
 """
 
 import os
@@ -18,19 +18,18 @@ _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class UnsafePath(Exception):
-    """A path leads through something that is not root's."""
+    """A path leads through a link of another user."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """Numbers of a user and a group, and the mode that goes with them."""
+    """User, group and mode of a file."""
 
     uid: int
     gid: int
     mode: int
 
     def fits(self, found: os.stat_result) -> bool:
-        """Tell whether owner, group and mode are these."""
         return (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (self.uid, self.gid, self.mode)
 
 
@@ -41,7 +40,7 @@ CLOSED: Final = Owner(0, 0, 0o700)
 
 @contextmanager
 def open_parent(directory: Path) -> Iterator[int]:
-    """Open a directory part by part; raises UnsafePath, and OSError when it is not there."""
+    """Open a directory part by part. Raises UnsafePath, OSError."""
     with ExitStack() as held:
         try:
             descriptor = held.enter_context(open_directory(directory))
@@ -51,14 +50,14 @@ def open_parent(directory: Path) -> Iterator[int]:
 
 
 def status(path: Path) -> os.stat_result | None:
-    """Look at what stands at a path itself, not behind a link; None when there is nothing."""
+    """Return the status of a path without following a link, or None."""
     with suppress(FileNotFoundError), open_parent(path.parent) as parent:
         return os.stat(path.name, dir_fd=parent, follow_symlinks=False)
     return None
 
 
 def read(path: Path, most: int = MAX_FILE_BYTES) -> bytes | None:
-    """Read a file; None when there is none, or something else stands there. Raises UnsafePath for a longer one."""
+    """Return the content of a regular file, or None. Raises UnsafePath for more than `most` bytes."""
     with suppress(OSError), open_parent(path.parent) as parent:
         descriptor = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
         with os.fdopen(descriptor, "rb") as file:
@@ -71,9 +70,9 @@ def read(path: Path, most: int = MAX_FILE_BYTES) -> bytes | None:
 
 
 def write(path: Path, content: bytes, owner: Owner, check: Callable[[str], object] = bool) -> None:
-    """Replace a file as a whole: nobody ever sees half of it, or the new text with the old mode.
+    """Replace a file atomically, with owner and mode.
 
-    `check` is given the path of the new file before it takes the old one's place, and raises if it is no good.
+    `check` gets the path of the new file first, and raises for a bad one.
     """
     with open_parent(path.parent) as parent:
         aside = _temporary_name(parent, path.name)
@@ -95,7 +94,7 @@ def write(path: Path, content: bytes, owner: Owner, check: Callable[[str], objec
 
 
 def _temporary_name(parent: int, name: str) -> str:
-    """Name the new file beside the old one. One that was left there by a process that was killed goes first."""
+    """Return the name of a new file, and remove the one that an interrupted process left."""
     aside = f".{name}.hookd-new"
     with suppress(FileNotFoundError):
         os.unlink(aside, dir_fd=parent)
@@ -103,7 +102,7 @@ def _temporary_name(parent: int, name: str) -> str:
 
 
 def make_directory(path: Path, owner: Owner) -> None:
-    """Make a directory, or give the one that is there the right owner, group and mode."""
+    """Make a directory, or correct an existing one's owner, group and mode."""
     with open_parent(path.parent) as parent:
         with suppress(FileExistsError):
             os.mkdir(path.name, 0o700, dir_fd=parent)
@@ -116,14 +115,14 @@ def make_directory(path: Path, owner: Owner) -> None:
 
 
 def read_link(path: Path) -> Path | None:
-    """Read where a link leads; None when no link stands there."""
+    """Return a link's target, or None."""
     with suppress(OSError), open_parent(path.parent) as parent:
         return Path(os.readlink(path.name, dir_fd=parent))
     return None
 
 
 def link(path: Path, target: Path) -> None:
-    """Put a link in the place of whatever file or link stands there."""
+    """Make a link, and replace a file or link at its path."""
     with open_parent(path.parent) as parent:
         aside = _temporary_name(parent, path.name)
         os.symlink(target, aside, dir_fd=parent)
@@ -132,7 +131,7 @@ def link(path: Path, target: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a link; one that is gone is no failure."""
+    """Remove a file or link, if it exists."""
     with suppress(FileNotFoundError), open_parent(path.parent) as parent:
         _temporary_name(parent, path.name)
         os.unlink(path.name, dir_fd=parent)
@@ -140,7 +139,7 @@ def remove(path: Path) -> None:
 
 
 def remove_empty(path: Path) -> bool:
-    """Remove a directory if nothing is in it; tells whether it is gone."""
+    """Remove an empty directory. Return True if it no longer exists."""
     try:
         with open_parent(path.parent) as parent:
             os.rmdir(path.name, dir_fd=parent)

@@ -1,8 +1,8 @@
-"""What can stand in the way on the host: each with a sentence for people and the next thing to type."""
+"""Errors of server commands, with a hint."""
 
 
 class HostError(Exception):
-    """Something cannot be done on this host; `hint` is what to type next."""
+    """A command cannot continue on this host. `hint` is the next command."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -10,7 +10,7 @@ class HostError(Exception):
 
 
 class Refused(HostError):
-    """Nothing was changed, for these reasons: all of them at once."""
+    """A command found problems before its first change."""
 
     def __init__(self, reasons: list[str], *, hint: str | None = None) -> None:
         super().__init__("nothing was changed:\n" + "\n".join(f"  {reason}" for reason in reasons), hint=hint)

@@ -1,4 +1,4 @@
-"""What this host is: read once, before a plan is made, so that the plan itself needs to look at nothing."""
+"""Facts of this host, read once before a plan is built."""
 
 import re
 import shutil
@@ -19,7 +19,7 @@ _STRICT_SANDBOX: Final = 257
 
 @dataclass(frozen=True)
 class Host:
-    """Facts that decide what is rendered: `domain` is how senders reach the receiver, None without nginx."""
+    """Facts that decide about the plan. `domain` is the receiver's public name."""
 
     systemd: int
     redis_program: Path
@@ -37,12 +37,12 @@ class Host:
 
     @property
     def has_strict_sandbox(self) -> bool:
-        """Whether systemd's sandbox no longer implies no_new_privs, which would break the worker's sudo."""
+        """Return True if a strict sandbox does not imply no_new_privs, which would break the worker's sudo."""
         return self.systemd >= _STRICT_SANDBOX
 
 
 def read_host(config: Config | None, domain: str | None = None) -> Host:
-    """Look at this host; `domain` is the wish of `hookd setup`, else the one in hookd.toml counts."""
+    """Read the facts. `domain` replaces the one in hookd.toml."""
     settings = config.settings if config else Settings()
     public = settings.receiver.public_url
     return Host(
@@ -63,7 +63,7 @@ def read_host(config: Config | None, domain: str | None = None) -> Host:
 
 
 def systemd_version() -> int:
-    """The running systemd's number; 0 when there is none."""
+    """Return the version of the running systemd, or 0."""
     try:
         found = re.search(r"systemd (\d+)", run(("systemctl", "--version")))
     except CommandFailed:
@@ -72,14 +72,13 @@ def systemd_version() -> int:
 
 
 def _loads_apparmor() -> bool:
-    """Tell whether the kernel has AppArmor turned on, and the program that loads profiles is there."""
+    """Return True if AppArmor is on and its loader is installed."""
     switch = Path("/sys/module/apparmor/parameters/enabled")
     on = switch.exists() and switch.read_text(encoding="ascii").strip() == "Y"
     return on and shutil.which("apparmor_parser") is not None
 
 
 def memory_mib() -> int:
-    """All memory of this host in MiB."""
     for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
         if line.startswith("MemTotal:"):
             return int(line.split()[1]) // 1024
@@ -87,7 +86,7 @@ def memory_mib() -> int:
 
 
 def _certificates() -> frozenset[str]:
-    """Domains that certbot has a certificate for."""
+    """Return the domains of certbot's certificates."""
     try:
         return frozenset(path.name for path in layout.CERTIFICATES.iterdir() if (path / "fullchain.pem").exists())
     except OSError:

@@ -1,4 +1,4 @@
-"""Where everything stands on a server, and what users, groups and units are called; the one place that says so."""
+"""Paths, users, groups and units of a server."""
 
 from pathlib import Path
 from typing import Final
@@ -44,7 +44,7 @@ SUDOERS: Final = Path("/etc/sudoers.d")
 NGINX: Final = Path("/etc/nginx")
 SITES: Final = NGINX / "sites-available"
 ENABLED_SITES: Final = NGINX / "sites-enabled"
-# Where certbot puts its proof, and where it keeps certificates.
+# certbot's webroot and certificates.
 ACME: Final = Path("/var/www/hookd-acme")
 CERTIFICATES: Final = Path("/etc/letsencrypt/live")
 LOGROTATE: Final = Path("/etc/logrotate.d")
@@ -58,45 +58,42 @@ RECONCILE_TIMER: Final = "hookd-reconcile.timer"
 
 
 def worker_unit(instance: str) -> str:
-    """Name one worker's unit."""
     return f"hookd-worker@{instance}.service"
 
 
 def app_root(app: str) -> Path:
-    """Where an app's releases stand unless its file says otherwise."""
+    """Return the default directory of an app's releases."""
     return Path("/srv") / app
 
 
 def app_data(app: str) -> Path:
-    """Where an app's own files stand: what its users upload, what it writes."""
+    """Return the default directory of an app's own data."""
     return Path("/var/lib") / app
 
 
 def app_file(app: str) -> Path:
-    """The app's file in the catalogue."""
     return APPS / f"{app}.toml"
 
 
 def app_environment(app: str) -> Path:
-    """The app's variables: its units get them from systemd, its builds from the worker."""
+    """Return the file of the app's variables, for its units and its builds."""
     return ENVIRONMENTS / app
 
 
 def app_secret(app: str) -> Path:
-    """The app's webhook secret."""
     return SECRETS / app
 
 
 def deploy_key(app: str) -> Path:
-    """The private key that may read the app's repository; the public one stands beside it."""
+    """Return the private key for the app's repository. The public key lies beside it."""
     return KEYS / app
 
 
 def sudoers(app: str) -> Path:
-    """What the worker may do as root for an app; sudo passes over names with a dot."""
+    """Return the app's sudoers file. sudo ignores names with a dot, which app names never have."""
     return SUDOERS / f"hookd-{app}"
 
 
 def app_scope(app: str) -> str:
-    """The scope of the manifest that holds what was brought for an app."""
+    """Return the app's scope in the manifest."""
     return f"app:{app}"

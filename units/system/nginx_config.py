@@ -1,4 +1,4 @@
-"""Reads what `nginx -T` prints: which names it answers to, where it passes requests on, and which limits hold there."""
+"""Parses the output of `nginx -T`: server names, proxy targets and body limits."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -13,52 +13,47 @@ _TOKEN: Final = re.compile(
 _FILE: Final = re.compile(r"^# configuration file (.+):$", re.MULTILINE)
 _SIZE: Final = re.compile(r"(\d+)([kmg]?)", re.IGNORECASE)
 _UNITS: Final = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
-# Files that include each other in a circle are no configuration of nginx's.
+# nginx rejects a circle of includes.
 _DEEPEST: Final = 10
-# nginx's own: https://nginx.org/en/docs/http/ngx_http_core_module.html#client_max_body_size
+# nginx's default: https://nginx.org/en/docs/http/ngx_http_core_module.html#client_max_body_size
 DEFAULT_BODY: Final = 1024**2
 
 
 @dataclass
 class Block:
-    """A directive with its words, and what stands between its braces."""
+    """A directive with its words and the directives between its braces."""
 
     words: tuple[str, ...] = ()
     directives: list["Block"] = field(default_factory=list)
 
     @property
     def name(self) -> str:
-        """The directive's name; empty for the whole."""
         return self.words[0] if self.words else ""
 
     def first(self, name: str) -> tuple[str, ...] | None:
-        """The words after a directive's name; None when it does not stand in this block."""
+        """Return the words after a directive's name, or None without such a directive."""
         return next((one.words[1:] for one in self.named(name)), None)
 
     def named(self, name: str) -> Iterator["Block"]:
-        """The directives of a name that stand in this block."""
         return (one for one in self.directives if one.name == name)
 
 
 @dataclass(frozen=True)
 class ProxyTarget:
-    """A place that passes requests on: the domains it answers to, where it passes them, and its largest body in bytes.
-
-    `largest` is 0 when there is no limit.
-    """
+    """A proxied location: its domains, its target, and its max_body body in bytes (0 is no limit)."""
 
     domains: tuple[str, ...]
     target: str
-    largest: int
+    max_body: int
 
 
 def config_files(text: str) -> list[Path]:
-    """The files that `nginx -T` names."""
+    """Return the configuration files in the output."""
     return [Path(name) for name in dict.fromkeys(_FILE.findall(text))]
 
 
 def parse(text: str, without: str | None = None) -> Block:
-    """Read what `nginx -T` prints into blocks, but for a file called `without`; leaves out what it does not know."""
+    """Parse the output into blocks, without the file `without`."""
     _, *parts = _FILE.split(text) if _FILE.search(text) else ("", "nginx.conf", text)
     files = {PurePath(name): _blocks(content) for name, content in zip(parts[::2], parts[1::2], strict=True)}
     main, root = next(iter(files.items()))
@@ -67,10 +62,10 @@ def parse(text: str, without: str | None = None) -> Block:
 
 
 def _included(block: Block, directory: PurePath, files: Mapping[PurePath, Block], depth: int) -> Iterator[Block]:
-    """What stands in a block, each `include` replaced by the files that it names."""
+    """Return the directives of a block, with each `include` replaced by its files."""
     for one in block.directives:
         if one.name == "include" and one.words[1:] and depth:
-            # nginx takes a relative name as one beside its main file, wherever the `include` stands.
+            # A relative name is relative to the main file, in every file.
             pattern = str(directory / one.words[1])
             for name in sorted(name for name in files if fnmatch(str(name), pattern)):
                 yield from _included(files[name], directory, files, depth - 1)
@@ -98,13 +93,13 @@ def _blocks(text: str) -> Block:
 
 
 def server_names(root: Block) -> set[str]:
-    """Every name that a site answers to."""
+    """Return the names of all sites."""
     servers = (server for http in root.named("http") for server in http.named("server"))
     return {name for server in servers for names in server.named("server_name") for name in names.words[1:]}
 
 
 def proxy_targets(root: Block) -> Iterator[ProxyTarget]:
-    """Every place that passes requests on, with the limit that holds there: the innermost that is given."""
+    """Return all proxied locations with their limits. The innermost limit counts."""
     for http in root.named("http"):
         upstreams = {one.words[1]: _server(one) for one in http.named("upstream") if one.words[1:]}
         for server in http.named("server"):
@@ -113,17 +108,17 @@ def proxy_targets(root: Block) -> Iterator[ProxyTarget]:
             )
 
 
-def _walk(block: Block, domains: tuple[str, ...], largest: int, upstreams: dict[str, str]) -> Iterator[ProxyTarget]:
+def _walk(block: Block, domains: tuple[str, ...], max_body: int, upstreams: dict[str, str]) -> Iterator[ProxyTarget]:
     target = block.first("proxy_pass")
     if target:
-        yield ProxyTarget(domains, _resolved(target[0], upstreams), largest)
+        yield ProxyTarget(domains, _resolved(target[0], upstreams), max_body)
     for inner in block.directives:
         if inner.name in ("location", "if", "limit_except"):
-            yield from _walk(inner, domains, _limit(inner, largest), upstreams)
+            yield from _walk(inner, domains, _limit(inner, max_body), upstreams)
 
 
 def _resolved(target: str, upstreams: dict[str, str]) -> str:
-    """Where a target leads: the first server of the upstream that it names, if it names one."""
+    """Return the first server of the named upstream, or the target itself."""
     name = re.sub(r"^https?://", "", target).split("/")[0]
     return upstreams.get(name, target)
 

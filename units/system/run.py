@@ -1,4 +1,4 @@
-"""The units' one door to other programs: a stated environment, closed input, output kept for the message."""
+"""Runs other programs: with a fixed environment and closed input, and with their output in the error."""
 
 import subprocess
 from collections.abc import Mapping
@@ -15,20 +15,20 @@ _LINES: Final = 15
 
 
 class CommandFailed(Exception):
-    """A command did not end well; its text says which, how, and what it printed last."""
+    """A command failed. The text has the command, its end, and its last lines of output."""
 
-    def __init__(self, argv: tuple[str, ...], what: str, output: str) -> None:
+    def __init__(self, argv: tuple[str, ...], end: str, output: str) -> None:
         self.argv, self.output = argv, output.strip()
         tail = "\n".join(f"  {line}" for line in self.output.splitlines()[-_LINES:])
-        super().__init__(f"{' '.join(argv)} {what}" + (f":\n{tail}" if tail else ""))
+        super().__init__(f"{' '.join(argv)} {end}" + (f":\n{tail}" if tail else ""))
 
 
 def run(
     argv: tuple[str, ...], *, seconds: float = 60, text: str | None = None, extra: Mapping[str, str] | None = None
 ) -> str:
-    """Run a program to its end and return what it printed; `text` is its standard input.
+    """Run a program and return its output. `text` is its standard input.
 
-    Raises CommandFailed when it ends badly, takes longer than `seconds`, or is not there.
+    Raises CommandFailed for an exit status, a timeout, or a missing program.
     """
     try:
         done = subprocess.run(
@@ -37,7 +37,7 @@ def run(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=seconds,
-            # Without root's terminal: what runs as somebody else could otherwise type into it.
+            # A program of another user must not type into root's terminal.
             start_new_session=True,
             env={**_ENVIRONMENT, **(extra or {})},
             cwd="/",
@@ -56,7 +56,7 @@ def run(
 
 
 def succeeds(argv: tuple[str, ...], *, seconds: float = 60) -> bool:
-    """Run a program that answers with its exit status."""
+    """Run a program and return True if its exit status is 0."""
     try:
         run(argv, seconds=seconds)
     except CommandFailed:

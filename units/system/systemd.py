@@ -1,4 +1,4 @@
-"""How the units stand, asked of systemd once for all checks; nothing is started, stopped or reloaded."""
+"""Reads the state of systemd units."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _SECONDS: Final = 5
 
 @dataclass(frozen=True)
 class Unit:
-    """One unit, in systemd's words; `since` is when it became active, in seconds since the host's start."""
+    """State of a unit in systemd's words. `since` is the time of its activation, in seconds after the host's start."""
 
     name: str
     load: str = "not-found"
@@ -30,18 +30,23 @@ class Unit:
 
     @property
     def is_up(self) -> bool:
-        """Tell whether it does its work now."""
+        """Return True if it is running."""
         return self.active in ("active", "reloading")
 
+    def __str__(self) -> str:
+        restarts = f", restarted {self.restarts} times by itself" if self.restarts else ""
+        return f"{self.name:<28} {self.active}{restarts}"
 
-def read_units(names: Iterable[str]) -> dict[str, Unit]:
-    """Ask for several units at once; raises CommandFailed when systemd does not answer."""
+
+def read_units(names: Iterable[str], seconds: float = _SECONDS) -> dict[str, Unit]:
+    """Ask systemd for several units at once. Raises CommandFailed."""
     wanted = sorted(set(names))
+    if not wanted:
+        return {}
     properties = tuple(f"--property={name}" for name in _PROPERTIES)
-    printed = run(("systemctl", "show", *properties, "--", *wanted), seconds=_SECONDS)
-    blocks = [_table(block) for block in printed.split("\n\n")]
-    # An answer has the unit's own name, which is another than the one asked for when that is an alias.
-    return {name: _unit(name, block) for name, block in zip(wanted, blocks, strict=True)}
+    printed = run(("systemctl", "show", *properties, "--", *wanted), seconds=seconds)
+    # Blocks come in the order of the question. An alias is answered under the unit's own name.
+    return {name: _unit(name, _table(block)) for name, block in zip(wanted, printed.split("\n\n"), strict=True)}
 
 
 def _table(block: str) -> dict[str, str]:

@@ -147,7 +147,7 @@ class Reconciler:
         The lag and the health are left out if a deployment changed the journal since the observation.
         """
         commits = commits_behind(app, self.config.settings, observed.state, observed.head)
-        state, running, publisher = self._state(app), observed.running, StatusPublisher(self.store)
+        state, running, publisher = self._state(app), observed.running, StatusPublisher(self.store.connection)
         if state != observed.state:
             publisher.publish(app.name, state, head=observed.head)
             return
@@ -180,7 +180,7 @@ class Reconciler:
         last = next((one for one in newest if one.source == "reconcile"), None)
         if requested is None and last is not None and _is_same(last, decision):
             return
-        StatusPublisher(self.store).record(decision)
+        StatusPublisher(self.store.connection).record(decision)
         event(log, decision.verdict, app=app.name, deployment=requested, why=decision.why)
 
 

@@ -55,13 +55,12 @@ def finish_crashed(connection: Redis, job_id: str, status: Status, cause: str) -
     """
     if not is_deployment(job_id):
         return None
-    store = store_on(connection, config_or_none())
     try:
-        ended = store.change(job_id, lambda old: _finished(old, status, cause))
+        ended = store_on(connection, config_or_none()).change(job_id, lambda old: _finished(old, status, cause))
     except (IllegalTransition, NoSuchDeployment, Contention, ResponseError):
         return None
     event(log, "ended", app=ended.app, deployment=ended.id, status=ended.status, cause=ended.cause)
-    StatusPublisher(store).record_decision(ended, Verdict.ENDED, ended.cause or "", ending=ended.status)
+    StatusPublisher(connection).record_decision(ended, Verdict.ENDED, ended.cause or "", ending=ended.status)
     return ended
 
 

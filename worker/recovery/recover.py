@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from redis import Redis
 
-from hookd.config import Config
 from hookd.eventlog import event
 from hookd.model import redis_keys
 from hookd.model.app import App
@@ -72,7 +71,7 @@ def _retry(store: DeploymentStore, app: App | None, crashed: Deployment) -> None
     event(log, "retry requested", app=app.name, deployment=answer.deployment)
     if (requested := store.find(answer.deployment)) is not None:
         why = f"{crashed.id} crashed; this deployment recovers the app"
-        StatusPublisher(store).record_decision(requested, Verdict.QUEUED, why)
+        StatusPublisher(store.connection).record_decision(requested, Verdict.QUEUED, why)
 
 
 class Recovery:
@@ -88,7 +87,7 @@ class Recovery:
         config = config_or_none()
         if config is None:
             return  # The place of the liveness files is unknown.
-        store, apps = store_on(connection, config), _apps(config)
+        store, apps = store_on(connection, config), list(filter(is_app, config.app_names()))
         _finish_crashed_runs(store, config.settings)
         _check_jobs(store, _waiting(connection, apps))
         some = self._take_turn(apps)
@@ -106,12 +105,6 @@ class Recovery:
             self._next_app = 0
         first, self._next_app = self._next_app, self._next_app + _APPS_PER_ROUND
         return apps[first : self._next_app]
-
-
-def _apps(config: Config) -> list[str]:
-    """Return the names of the catalogue's apps, without reading their files."""
-    directory = config.settings.apps or config.path.parent / "apps"
-    return sorted(file.stem for file in directory.glob("*.toml") if is_app(file.stem))
 
 
 def _attempt(store: DeploymentStore, app: str, step: Callable[[], object]) -> None:

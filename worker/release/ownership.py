@@ -55,7 +55,7 @@ def enforce(tree: Path, policy: Policy, hint: Hint | None = None) -> int:
 
     Raises CommitRefused for special files such as pipes, and DeployError for files that the worker does not own.
     """
-    return _enforce(tree, policy, hint, alone=False)
+    return _enforce(tree, policy, hint, recursive=True)
 
 
 def enforce_environment(venv: Path, policy: Policy, hint: Hint | None = None) -> int:
@@ -65,13 +65,13 @@ def enforce_environment(venv: Path, policy: Policy, hint: Hint | None = None) ->
 
 def enforce_directory(directory: Path, policy: Policy, hint: Hint | None = None) -> None:
     """Do the same for one directory without its content; raises DeployError."""
-    _enforce(directory, policy, hint, alone=True)
+    _enforce(directory, policy, hint, recursive=False)
 
 
-def _enforce(path: Path, policy: Policy, hint: Hint | None, *, alone: bool) -> int:
+def _enforce(path: Path, policy: Policy, hint: Hint | None, *, recursive: bool) -> int:
     changed = 0
     try:
-        for finding in repair(path, policy, alone=alone):
+        for finding in repair(path, policy, recursive=recursive):
             match finding:
                 case Unauditable():
                     kind = CommitRefused if finding.kind in _COMMIT_FAULTS else DeployError
@@ -140,7 +140,7 @@ def writable_policy(ownership: Ownership) -> Policy:
 
 def _repair_path(task: Task, path: Path, policy: Policy) -> None:
     try:
-        found = [finding for finding in repair(path, policy, alone=True) if isinstance(finding, AttributeMismatch)]
+        found = [finding for finding in repair(path, policy, recursive=False) if isinstance(finding, AttributeMismatch)]
     except OwnershipError as error:
         task.recorder.line(f"warning: {error.cause}; next: {error.hint}")
         return

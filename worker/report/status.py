@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from redis import Redis
 from redis.exceptions import RedisError
 
 from hookd.eventlog import event
@@ -14,7 +15,7 @@ from hookd.model.decision import Assessment, Decision, Verdict, short_text
 from hookd.model.deployment import Deployment, Status
 from hookd.model.journal import AppState
 from hookd.queue import decision_log
-from hookd.queue.deployments import DeploymentStore
+from hookd.queue.app_status import AppStatusStore
 
 log: Final = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class LagReason:
 class StatusPublisher:
     """Publishes statuses and decisions. A Redis error is logged, and stops neither deployment nor reconciler."""
 
-    store: DeploymentStore
+    connection: Redis
 
     def publish(
         self,
@@ -64,8 +65,9 @@ class StatusPublisher:
         self._change(app, lambda earlier: _with_lag(earlier, state, head, reason, earlier))
 
     def _change(self, app: str, change: Callable[[AppStatus], AppStatus]) -> None:
+        store = AppStatusStore(self.connection)
         try:
-            self.store.publish(change(self.store.view(app)))
+            store.publish(change(store.read(app)))
         except RedisError as error:
             event(log, "status not published", logging.WARNING, app=app, why=type(error).__name__)
 
@@ -101,7 +103,7 @@ class StatusPublisher:
     def record(self, decision: Decision) -> None:
         """Add a decision to the app's decision log."""
         try:
-            decision_log.append_decision(self.store.connection, decision)
+            decision_log.append_decision(self.connection, decision)
         except RedisError as error:
             event(log, "decision not recorded", logging.WARNING, app=decision.app, why=str(error))
 

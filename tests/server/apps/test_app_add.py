@@ -165,7 +165,7 @@ def test_permissions_lists_what_is_wrong_and_repairs_it_for_root(app: Shop) -> N
     release = Path("/srv", name, app.machine.path(f"/srv/{name}/current").readlink())
     places = {f"{release}/wsgi.py": "0666", f"{release}/bin/run": "0770", f"/srv/{name}/shared/.env": "0644"}
     right = permissions(app)
-    assert (right.returncode, right.stdout) == (0, f"{name}: everything is as the policy {POLICIES[name]} wants it\n")
+    assert (right.returncode, right.stdout) == (0, f"{name}: all paths match the policy {POLICIES[name]}\n")
     for path, mode in places.items():
         app.machine.run("chmod", mode, path)
     for _ in range(2):  # It only looks.
@@ -174,7 +174,7 @@ def test_permissions_lists_what_is_wrong_and_repairs_it_for_root(app: Shop) -> N
         *told, count, hint = found.stdout.splitlines()
         assert {line.split(" ")[0] for line in told} == set(places), told
         assert all(re.search(rf" is \S+ {places[line.split(' ')[0]]}.*, should be ", line) for line in told), told
-        assert count == f"{name}: 3 paths not as the policy {POLICIES[name]} wants it"
+        assert count == f"{name}: 3 paths against the policy {POLICIES[name]}"
         assert hint == f"  next: sudo hookd permissions {name} --fix"
     fixed = permissions(app, "--fix")
     assert fixed.returncode == 0, fixed.stdout

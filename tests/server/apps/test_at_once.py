@@ -47,7 +47,7 @@ def edited_meanwhile(machine: Machine) -> Iterator["Future[Done]"]:
 
 def brought(machine: Machine, app: str) -> set[str]:
     """What hookd remembers to have brought for an app."""
-    things = json.loads(machine.read("/var/lib/hookd-setup/manifest.json"))["brought"]
+    things = json.loads(machine.read("/var/lib/hookd-setup/manifest.json"))["resources"]
     return {thing["name"] for thing in things if thing["scope"] == f"app:{app}"}
 
 

@@ -25,7 +25,7 @@ def test_a_deployment_mends_the_environment_that_it_uses_again(shop: Shop) -> No
     chmod(shop)
     record = shop.push("after chmod")
     assert (record["status"], shop.page()) == ("succeeded", "after chmod")
-    assert shop.hookd("permissions", "shop") == "shop: everything is as the policy group wants it\n"
+    assert shop.hookd("permissions", "shop") == "shop: all paths match the policy group\n"
 
 
 def test_the_repair_of_root_lets_the_app_start_again(shop: Shop) -> None:

@@ -34,22 +34,22 @@ def server(servers: Servers) -> Iterator[Machine]:
 def state(machine: Machine) -> dict[str, Any]:
     """All that a set-up leaves behind."""
     listed = machine.run("systemctl", "list-unit-files", "--plain", "--no-legend", "hookd*", "shop*").stdout
-    brought = json.loads(machine.read("/var/lib/hookd-setup/manifest.json"))
+    manifest = json.loads(machine.read("/var/lib/hookd-setup/manifest.json"))
     return {
         "files": {path: entry for path, entry in machine.files().items() if not f"{path}/".startswith(STATE)},
         "accounts": accounts(machine),
         "units": [line.split()[:2] for line in listed.splitlines()],
-        "brought": sorted(sorted(thing.items()) for thing in brought["brought"]),
-        "owed": brought["owed"],
+        "resources": sorted(sorted(one.items()) for one in manifest["resources"]),
+        "pending": manifest["pending"],
     }
 
 
 def compare(machine: Machine, undisturbed: Machine) -> None:
-    """The same in both, and nothing is owed."""
+    """The same in both, and no command is pending."""
     found, wanted = state(machine), state(undisturbed)
-    for what in ("files", "accounts", "units", "brought"):
+    for what in ("files", "accounts", "units", "resources"):
         assert found[what] == wanted[what], what
-    assert found["owed"] == wanted["owed"] == []
+    assert found["pending"] == wanted["pending"] == []
 
 
 def test_an_installation_that_is_killed_is_made_anew(server: Machine) -> None:
@@ -122,7 +122,7 @@ def test_a_rotation_that_is_killed_before_the_receiver_knows_goes_on(server: Mac
     assert answers(shop, old, new) == [202, 202]
     shop.hookd("secret", "rotate", "shop", "--finish")
     assert answers(shop, old, new) == [401, 202]
-    assert state(server)["owed"] == []
+    assert state(server)["pending"] == []
 
 
 @pytest.mark.threat(70)
@@ -136,6 +136,6 @@ def test_a_removal_that_is_killed_goes_on_to_the_end(server: Machine, servers: S
     found = state(server)
     assert [path for path in found["files"] if "shop" in path and not path.startswith("/var/lib/shop")] == []
     assert [unit for unit, _ in found["units"] if unit.startswith("shop")] == []
-    assert found["owed"] == []
+    assert found["pending"] == []
     with servers.start(set_up_layer(servers)) as undisturbed:
         assert found["accounts"] == state(undisturbed)["accounts"]

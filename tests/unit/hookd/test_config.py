@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hookd.config import ConfigError, config_path, load
+from hookd.config import ConfigError, config_path, load, load_valid_apps
 
 APP = """
 repository = "ssh://git@example.org/acme/{name}.git"
@@ -62,7 +62,7 @@ def test_every_problem_of_every_file_is_reported_at_once(tmp_path: Path) -> None
         "apps/dir.toml: cannot be read: Is a directory",
         "apps/latin.toml: not UTF-8 text",
         "apps/torn.toml: not TOML: Invalid value (at line 1, column 8)",
-        "apps/wiki.toml: name: unknown key; remove it: an app is called after its file",
+        "apps/wiki.toml: name: unknown key; remove it, because the file names the app",
     ]
 
 
@@ -136,3 +136,23 @@ def test_the_chosen_file_does_not_depend_on_the_directory_any_more(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert config_path(Path("x.toml"), {}) == tmp_path / "x.toml"
+
+
+def test_valid_apps_survive_an_invalid_one(tmp_path: Path) -> None:
+    apps = {
+        "apps/shop.toml": APP.format(name="shop"),
+        "apps/blog.toml": APP.format(name="blog") + 'branch = "-x"\n',
+        "apps/wiki.toml": APP.format(name="wiki") + 'name = "wiki"\n',
+    }
+    config, found = load_valid_apps(write(tmp_path, {"hookd.toml": "", **apps}))
+    assert [app.name for app in config.catalogue.apps] == ["shop"]
+    assert [(Path(problem.file).name, problem.path) for problem in found] == [
+        ("blog.toml", "branch"),
+        ("wiki.toml", "name"),
+    ]
+    assert config.app_names() == ["blog", "shop", "wiki"]
+
+
+def test_invalid_settings_leave_no_apps(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"hookd\.toml: state"):
+        load_valid_apps(write(tmp_path, {"hookd.toml": 'state = "here"', "apps/shop.toml": APP.format(name="shop")}))

@@ -56,7 +56,8 @@ def commands() -> set[str]:
 def test_the_first_screen_shows_how_to_run_and_test() -> None:
     first = "\n".join(TEXT.splitlines()[:40])
     assert "./run demo" in first
-    assert "./run test" in first
+    assert "./run test " in first
+    assert "./run test all" in first
 
 
 @pytest.mark.promise(56)

@@ -17,7 +17,7 @@ from hookd.model.decision import Assessment, Lag, Verdict
 from hookd.model.deployment import Trigger
 from hookd.model.eligibility import block_reason, remedy
 from hookd.model.journal import AppState
-from hookd.queue.deployments import DeploymentStore
+from hookd.queue.app_status import AppStatusStore
 from units.apps.git_access import as_worker, worker_command_line
 from units.doctor.context import HostContext
 from units.doctor.finding import CannotCheck, Finding, error, ok, warning
@@ -103,6 +103,6 @@ def _published_lag(subject: HostContext, app: App) -> Lag | None:
     """What the last look found; nothing when Redis does not say."""
     try:
         with closing(subject.redis()) as redis:
-            return DeploymentStore(redis, keep_seconds=subject.settings.history_seconds).view(app.name).lag
+            return AppStatusStore(redis).read(app.name).lag
     except (RedisError, ConfigError, PasswordUnreadable):
         return None

@@ -8,9 +8,8 @@ from units.apps.plan import InitialContents, app_plan
 from units.doctor.context import HostContext
 from units.doctor.finding import CannotCheck, Finding, error, ok, warning
 from units.host.plan import host_plan
-from units.plan.apply import is_present
 from units.plan.manifest import Manifest
-from units.plan.steps import Directory, File, Group, Link, Plan, Run, Step, User
+from units.plan.steps import File, Group, Plan, Run, User
 from units.render.app import app_files
 from units.system import facts, layout
 
@@ -48,26 +47,10 @@ def _need_root(subject: HostContext) -> None:
 
 
 def compare(plan: Plan, mend: str) -> Iterator[Finding]:
-    """Name what is not right; accounts have a check of their own, which knows more of them."""
-    wrong = [step for step in plan if not isinstance(step, Run | Group | User) and not is_present(step)]
-    yield from (_describe_difference(step, mend) for step in wrong[:_MAX_SHOWN])
+    """Name the steps that are not present, without accounts and commands. Accounts have a check of their own."""
+    wrong = [step for step in plan if not isinstance(step, Run | Group | User) and not step.is_present()]
+    for step in wrong[:_MAX_SHOWN]:
+        finding = warning if isinstance(step, File) and step.existing == "correct" else error
+        yield finding(step.mismatch(), mend)
     if len(wrong) > _MAX_SHOWN:
         yield error(f"{len(wrong) - _MAX_SHOWN} more things are not as set-up makes them", f"{mend} --dry-run")
-
-
-def _describe_difference(step: Step, mend: str) -> Finding:
-    match step:
-        case Directory():
-            return error(f"{step.path} is not a directory of {_format_owner(step)}", mend)
-        case File(once=True):
-            return error(f"{step.path} is missing", mend)
-        case File():
-            return warning(f"{step.path} is missing, or differs from what hookd writes ({_format_owner(step)})", mend)
-        case Link():
-            return error(f"{step.path} does not lead to {step.target}", mend)
-        case _:
-            return error(f"{step} is not as it should be", mend)
-
-
-def _format_owner(step: Directory | File) -> str:
-    return f"{step.owner}:{step.group} with mode {step.mode:04o}"

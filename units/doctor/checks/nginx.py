@@ -45,7 +45,7 @@ def check_body_limits(places: list[ProxyTarget], bind: str, max_body: int) -> It
     if not own:
         what = f"no site of nginx passes requests on to the receiver ({bind}): no push arrives"
         yield error(what, "sudo hookd setup --domain DOMAIN")
-    for domains, largest in dict.fromkeys((place.domains, place.largest) for place in own):
+    for domains, largest in dict.fromkeys((place.domains, place.max_body) for place in own):
         if 0 < largest < max_body:
             name = " ".join(domains) or "the default site"
             what = f"nginx takes {largest} bytes at most for {name}, and the receiver {max_body}"

@@ -24,5 +24,5 @@ def check_app(subject: HostContext, app: App) -> Iterator[Finding]:
     if report.left:
         number = "1 path is" if report.left == 1 else f"{report.left} paths are"
         first = report.places[0].findings[0]
-        what = f"{number} not as the policy {report.policy} wants it, such as {first}"
+        what = f"{number} against the policy {report.policy}, such as {first}"
         yield warning(what, f"sudo hookd permissions {app.name} --fix")

@@ -13,6 +13,7 @@ import pytest
 from hookd.model.app_status import Quarantine
 from hookd.model.deployment import Status, Trigger
 from hookd.model.redis_keys import app_status_key
+from hookd.queue.app_status import AppStatusStore
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python, running, wait_for
 from tests.support.typed import hookd
@@ -280,11 +281,11 @@ def test_a_taken_port_is_said_before_the_receiver_starts(shop: Installation) -> 
 
 def test_a_stranger_s_text_does_not_steer_the_terminal(shop: Installation) -> None:
     key = app_status_key("shop")
-    view = shop.records.view("shop")
+    view = AppStatusStore(shop.records.connection).read("shop")
     bad = Quarantine(commit="1" * 40, since=datetime.now(UTC), cause="\x1b]0;title\x07[red]x[/]")
-    shop.records.publish(view.model_copy(update={"quarantined": (bad,)}))
+    AppStatusStore(shop.records.connection).publish(view.model_copy(update={"quarantined": (bad,)}))
     printed = hookd(shop, "status", "shop").stdout
     shop.records.connection.delete(key)
-    shop.records.publish(view)
+    AppStatusStore(shop.records.connection).publish(view)
     assert "\x1b" not in printed
     assert r"\x1b]0;title\x07[red]x[/]" in printed

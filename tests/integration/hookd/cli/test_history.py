@@ -19,6 +19,7 @@ from hookd.model.decision import Decision, Verdict
 from hookd.model.deployment import Status, Trigger
 from hookd.model.eligibility import Freeze
 from hookd.queue import decision_log
+from hookd.queue.app_status import AppStatusStore
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python
 from tests.support.receiver import NEW, OLD, Bench
@@ -111,7 +112,7 @@ def test_a_person_reads_how_the_app_stands_and_then_what_was_decided(receiver: B
 
 
 def test_a_script_gets_the_standing_and_the_decisions_as_one_document(receiver: Bench) -> None:
-    receiver.records.publish(AppStatus(app="github", deployed_commit=OLD))
+    AppStatusStore(receiver.records.connection).publish(AppStatus(app="github", deployed_commit=OLD))
     decision_log.append_decision(receiver.redis, decided(Verdict.ENDED, "x", deployment=DEPLOYMENT))
     found = json.loads(why(receiver, "github", "--json").stdout)
     assert (found["app"], found["frozen"], found["deployed_commit"]) == ("github", None, OLD)

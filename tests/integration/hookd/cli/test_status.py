@@ -40,7 +40,7 @@ def shown(receiver: Bench, view: AppStatus, *command: str) -> list[str]:
         (Verdict.QUARANTINED, f"  next: push a newer commit, or try this one by hand: hookd deploy {APP}"),
         (
             Verdict.UNREACHABLE,
-            f"  next: check that the address, the branch and the deploy key are right, then: hookd deploy {APP}",
+            f"  next: check the address, the branch and the deploy key, then: hookd deploy {APP}",
         ),
     ],
 )

@@ -21,6 +21,7 @@ from hookd.model.deployment import (
     with_step,
 )
 from hookd.model.hint import Hint, HintKind
+from hookd.queue.app_status import AppStatusStore
 from hookd.queue.codec import MAX_RECORD_BYTES, NoSuchDeployment
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore, RequestResult
 from hookd.queue.rq_classes import SafeJob
@@ -348,16 +349,16 @@ def test_what_the_worker_saw_is_read_as_it_was_published(records: DeploymentStor
     view = AppStatus(
         app="shop", deployed_commit=A, release="000001-aaaaaaaaaaaa", head=B, head_seen_at=AT, healthy=True
     )
-    assert records.view("shop") == AppStatus(app="shop")
-    records.publish(view)
-    assert records.view("shop") == view
-    assert records.view("blog") == AppStatus(app="blog")
+    assert AppStatusStore(records.connection).read("shop") == AppStatus(app="shop")
+    AppStatusStore(records.connection).publish(view)
+    assert AppStatusStore(records.connection).read("shop") == view
+    assert AppStatusStore(records.connection).read("blog") == AppStatus(app="blog")
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"{}", b'{"app": "../x"}', b"[" * 9999])
 def test_a_view_that_cannot_be_read_is_an_empty_one(records: DeploymentStore, client: Redis, content: bytes) -> None:
     client.set(redis_keys.app_status_key("shop"), content)
-    assert records.view("shop") == AppStatus(app="shop")
+    assert AppStatusStore(records.connection).read("shop") == AppStatus(app="shop")
 
 
 @pytest.mark.threat(57)

@@ -17,6 +17,7 @@ from hookd.cli import main
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.queue import decision_log
+from hookd.queue.app_status import AppStatusStore
 from hookd.queue.deployments import DeploymentRequest
 from tests.support.guarded import PASSWORDS, GuardedInstallation, as_role, as_test, command_lines, refusals, servers
 from tests.support.installation import app_files, gitea_headers
@@ -226,7 +227,7 @@ def test_the_deployment_of_a_worker_that_vanished_ends_and_the_worker_is_forgott
         wait_for(lambda: not client.sismember("rq:workers", f"rq:worker:{name}"), 60, "the end of the worker's name")
     held.unlink()
     site.push_and_wait("shop")  # Unless what settles the dead one has brought the head already.
-    assert site.records.view("shop").deployed_commit == site.repositories["shop"].head()
+    assert AppStatusStore(site.records.connection).read("shop").deployed_commit == site.repositories["shop"].head()
 
 
 def _let_time_pass(client: Redis, name: str) -> None:

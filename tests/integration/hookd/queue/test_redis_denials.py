@@ -15,6 +15,7 @@ from hookd.credentials import ROLES, Role
 from hookd.model import redis_keys as names
 from hookd.model.deployment import Trigger
 from hookd.queue import counters, decision_log
+from hookd.queue.app_status import AppStatusStore
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore
 from tests.support.guarded import PASSWORDS, GuardedInstallation, as_role, as_test, guarded_redis, servers
 from tests.support.processes import python
@@ -193,8 +194,8 @@ def test_status_reads_what_its_pages_show(server: str) -> None:
         records = DeploymentStore(client, keep_seconds=60)
         assert records.find(ID) is None  # It is no record that a reader takes for one; but it may be read.
         assert records.history("shop", 20) == []
-        assert records.view("shop").app == "shop"
-        assert records.views(["shop", "blog"])[0].app == "shop"
+        assert AppStatusStore(records.connection).read("shop").app == "shop"
+        assert AppStatusStore(records.connection).read_all(["shop", "blog"])[0].app == "shop"
         assert records.waiting_ids(["shop", "nobody"]) == [None, None]
         assert decision_log.read_newest(client, "shop", 10) == []
         assert [found.refused for found in counters.read_counters(client, ["shop", counters.NO_APP])] == [0, 0]

@@ -13,6 +13,7 @@ from redis import Redis
 
 from hookd.model.app_status import AppStatus
 from hookd.model.deployment import Status
+from hookd.queue.app_status import AppStatusStore
 from tests.support.installation import Installation, app_files
 from tests.support.load import (
     APPS,
@@ -125,7 +126,7 @@ def test_a_thousand_apps_are_served_with_a_few_questions(tmp_path: Path) -> None
                 body = push_body(app)
                 assert site.post(f"/hooks/{app}", body, headers_of("github", body))[0] == 202
             for app in apps:
-                site.records.publish(AppStatus(app=app, healthy=True))
+                AppStatusStore(site.records.connection).publish(AppStatus(app=app, healthy=True))
             before = commands(redis)
             listed = site.post("/apps", b"", {}, method="GET")[1]["apps"]
             assert [each["app"] for each in listed] == sorted(apps)

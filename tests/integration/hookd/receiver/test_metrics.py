@@ -29,6 +29,7 @@ from hookd.model.deployment import (
 )
 from hookd.model.eligibility import Freeze
 from hookd.queue import counters
+from hookd.queue.app_status import AppStatusStore
 from hookd.queue.deployments import DeploymentRequest
 from hookd.receiver.server import build
 from tests.support.processes import PROJECT, wait_for
@@ -185,12 +186,12 @@ def test_an_app_behind_its_head_says_since_when_and_why(
 ) -> None:
     behind = Lag(commits=commits, since=AT, verdict=Verdict.QUARANTINED, why="a stranger's\ntext")
     view = AppStatus(app="github", deployed_commit=OLD, head=NEW, head_seen_at=AT, healthy=False, lag=behind)
-    receiver.records.publish(view)
+    AppStatusStore(receiver.records.connection).publish(view)
     assert value(receiver, "hookd_lag_since_timestamp_seconds", reason="quarantined") == AT.timestamp()
     assert value(receiver, "hookd_lag_commits", reason="quarantined") == shown
     assert value(receiver, "hookd_app_healthy") == 0
     assert value(receiver, "hookd_head_seen_timestamp_seconds") == AT.timestamp()
-    receiver.records.publish(view.model_copy(update={"lag": None, "healthy": True}))
+    AppStatusStore(receiver.records.connection).publish(view.model_copy(update={"lag": None, "healthy": True}))
     assert not [name for name, _ in scraped(receiver) if name.startswith("hookd_lag")]
     assert value(receiver, "hookd_app_healthy") == 1
 
@@ -319,7 +320,7 @@ def test_promtool_accepts_the_alerts_and_the_scrape_configuration(tmp_path: Path
 @pytest.mark.threat(39)
 def test_every_alert_asks_for_metrics_that_are_there(receiver: Bench) -> None:
     behind = Lag(commits=1, since=AT, verdict=Verdict.WAITING, why="x")
-    receiver.records.publish(AppStatus(app="github", head_seen_at=AT, lag=behind))
+    AppStatusStore(receiver.records.connection).publish(AppStatus(app="github", head_seen_at=AT, lag=behind))
     run(receiver, Status.FAILED)
     there = {name for name, _ in scraped(receiver)}
     expressions = re.findall(r"expr: (.*)", blocks()[1])

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from hookd.model.app_status import AppStatus, Quarantine
 from hookd.model.deployment import Status
 from hookd.model.ids import new_deployment_id
+from hookd.queue.app_status import AppStatusStore
 from hookd.receiver import openapi
 from hookd.receiver.server import build
 from hookd.receiver.status_routes import MAX_DEPLOYMENTS
@@ -200,7 +201,7 @@ def test_an_app_shows_what_the_worker_saw_and_its_last_deployments(receiver: Ben
         checked_at=now,
         quarantined=(Quarantine(commit=NEW, since=now, cause="the health check failed"),),
     )
-    receiver.records.publish(view)
+    AppStatusStore(receiver.records.connection).publish(view)
     first = pushed(receiver, "first")
     receiver.end(first, Status.SUCCEEDED)
     second = pushed(receiver, "second")

@@ -36,7 +36,7 @@ def ask(at: Host, *, fix: bool = False, most: int = 20) -> PermissionReport:
 
 def test_nothing_is_said_of_what_is_right(at: Host) -> None:
     report = ask(at)
-    assert list(report.lines()) == ["shop: everything is as the policy group wants it"]
+    assert list(report.lines()) == ["shop: all paths match the policy group"]
     assert report.exit_status == 0
 
 
@@ -49,7 +49,7 @@ def test_each_file_is_listed_with_what_would_be_right_and_nothing_is_changed(at:
         "  next: sudo hookd permissions shop --fix",
         f"{release}/app.py is root:root 0640, should be nobody:www-data 0640",
         f"{release}/pkg is nobody:www-data 0700, should be nobody:www-data 2750",
-        "shop: 2 paths not as the policy group wants it",
+        "shop: 2 paths against the policy group",
     ]
     assert report.exit_status == 1
     assert (release / "app.py").stat().st_uid == 0
@@ -64,7 +64,7 @@ def test_root_repairs_everything_and_a_second_run_finds_nothing(at: Host, releas
     (at.root / "shared" / ".env").chmod(0o666)
     report = ask(at, fix=True)
     assert report.exit_status == 0 and report.repaired > 20
-    assert list(ask(at).lines()) == ["shop: everything is as the policy group wants it"]
+    assert list(ask(at).lines()) == ["shop: all paths match the policy group"]
     uploads = (at.root / "shared" / "uploads").stat()
     assert (uploads.st_uid, uploads.st_gid, stat.S_IMODE(uploads.st_mode)) == (WWW_DATA, WWW_DATA, 0o2770)
     assert "Traceback" not in at.as_app(release.joinpath("app.py").read_text)
@@ -82,11 +82,11 @@ def test_without_root_the_worker_repairs_its_own_and_says_who_can_do_the_rest(at
     (release / "pkg").chmod(0o700)
     lines = at.as_worker(lambda: "\n".join([*ask(at, fix=True).lines(), str(ask(at).exit_status)])).splitlines()
     assert f"{release}/pkg was nobody:www-data 0700, is now nobody:www-data 2750" in lines
-    refused = f"{release}/app.py is root:root 0640, should be nobody:www-data 0640 (it belongs to someone else)"
+    refused = f"{release}/app.py is root:root 0640, should be nobody:www-data 0640 (it belongs to another user)"
     assert refused in lines
     assert lines[-4:] == [
         "shop: 1 path repaired",
-        "shop: 1 path not as the policy group wants it",
+        "shop: 1 path against the policy group",
         "  next: sudo hookd permissions shop --fix",
         "1",
     ]
@@ -141,7 +141,7 @@ def test_what_the_app_cannot_write_in_its_own_directory_is_named_and_left(at: Ho
     ]
     assert (uploads / "report.pdf").stat().st_uid == 0
     assert report.exit_status == 1
-    assert list(report.lines())[-1] == "shop: 2 paths left, which only you can judge: see above"
+    assert list(report.lines())[-1] == "shop: 2 paths left for you to decide: see above"
 
 
 def test_a_deploy_key_that_others_can_read_is_drift(at: Host) -> None:

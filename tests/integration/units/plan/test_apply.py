@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.users import needs_root
-from units.plan.apply import Installer, is_present
+from units.plan.apply import Installer
 from units.plan.manifest import Manifest, Resource
-from units.plan.steps import Absent, Directory, File, Link, Plan, Run
+from units.plan.steps import Absent, Directory, Existing, File, Link, Plan, Run
 from units.system.errors import Refused
 from units.system.run import CommandFailed
 
@@ -22,20 +22,20 @@ class Place:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.said: list[str] = []
+        self.printed: list[str] = []
 
     @property
     def manifest(self) -> Manifest:
         """The manifest as it stands on disk."""
         return Manifest.load(self.directory / "manifest.json")
 
-    def installer(self, scope: str = "host") -> Installer:
-        """An installer as a new process would have it."""
-        return Installer(self.manifest, scope, self.said.append)
+    def installer(self, scope: str = "host", *, dry_run: bool = False) -> Installer:
+        """Return an installer as a new process would have it."""
+        return Installer(self.manifest, scope, self.printed.append, dry_run=dry_run)
 
-    def file(self, name: str, text: str = "text", mode: int = 0o644, *, once: bool = False) -> File:
-        """A file of root's below the directory."""
-        return File(self.directory / name, text, mode=mode, once=once)
+    def file(self, name: str, text: str = "text", mode: int = 0o644, existing: Existing = "correct") -> File:
+        """Return a file of root's in the directory."""
+        return File(self.directory / name, text, mode=mode, existing=existing)
 
     def told(self, name: str, after: str) -> Run:
         """A command that leaves a line in a file each time it is run."""
@@ -46,6 +46,9 @@ class Place:
         """How often such a command was run."""
         path = self.directory / name
         return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+ALWAYS = Run(("true",), "always")
 
 
 @pytest.fixture
@@ -81,7 +84,7 @@ def test_what_was_spoiled_is_put_right_and_told(place: Place, spoil: str) -> Non
         case "gone":
             path.unlink()
     assert place.installer().apply(plan) == 1
-    assert is_present(plan[0])
+    assert plan[0].is_present()
     assert place.lines("told") == 2
 
 
@@ -112,7 +115,7 @@ def test_a_file_of_hookds_own_may_change(place: Place) -> None:
 
 def test_a_file_that_is_kept_when_it_is_there(place: Place) -> None:
     (place.directory / "one").write_text("edited")
-    plan: Plan = (place.file("one", once=True),)
+    plan: Plan = (place.file("one", existing="keep"),)
     place.installer().check(plan)
     assert place.installer().apply(plan) == 0
     assert (place.directory / "one").read_text() == "edited"
@@ -132,7 +135,7 @@ def test_what_was_there_before_is_not_remembered_as_brought(place: Place) -> Non
         (
             Directory(place.directory / "there", "root", "root", 0o755),
             Directory(place.directory / "new", "root", "root", 0o755),
-            Directory(place.directory / "data", "root", "root", 0o755, keep=True),
+            Directory(place.directory / "data", "root", "root", 0o755, removal="keep"),
         )
     )
     assert place.manifest.resources == [
@@ -163,8 +166,8 @@ def test_directories_go_with_what_is_in_them_unless_they_hold_what_is_not_hookds
     place.installer().apply(
         (
             Directory(own, "root", "root", 0o755),
-            Directory(full, "root", "root", 0o755, keep=True),
-            Directory(empty, "root", "root", 0o755, keep=True),
+            Directory(full, "root", "root", 0o755, removal="keep"),
+            Directory(empty, "root", "root", 0o755, removal="keep"),
         )
     )
     for directory in (own, full):
@@ -173,41 +176,58 @@ def test_directories_go_with_what_is_in_them_unless_they_hold_what_is_not_hookds
     assert sorted(path.name for path in place.directory.iterdir()) == ["full", "manifest.json"]
 
 
-def test_a_preview_marks_what_is_to_be_done_and_does_nothing(place: Place) -> None:
+def test_a_dry_run_shows_changes_and_makes_none(place: Place) -> None:
     place.installer().apply((place.file("one"),))
-    shown = list(place.installer().preview((place.file("one"), place.file("two"))))
-    assert [line[:2] for line in shown] == ["  ", "+ "]
+    place.printed = []
+    assert place.installer(dry_run=True).apply((place.file("one"), place.file("two"))) == 1
+    assert place.printed == [f"+ {place.file('two')}"]
     assert not (place.directory / "two").exists()
+    assert not place.manifest.has("file", str(place.directory / "two"))
 
 
-def test_a_preview_marks_the_commands_that_will_be_run(place: Place) -> None:
-    always = Run(("true",), "always")
-    plan: Plan = (place.file("one"), place.told("told", "one"), place.told("other", "two"), always)
-
-    def marked() -> list[str]:
-        return [line[:2] for line in place.installer().preview(plan)]
-
-    assert marked() == ["+ ", "+ ", "  ", "+ "]
+def test_differences_hold_the_commands_that_will_run(place: Place) -> None:
+    one, told, other, always = place.file("one"), place.told("told", "one"), place.told("other", "two"), ALWAYS
+    plan: Plan = (one, told, other, always)
+    assert place.installer().differences(plan) == [one, told, always]
     place.installer().apply(plan)
-    assert marked() == ["  ", "  ", "  ", "+ "]
-    place.manifest.add_pending(plan[2].argv if isinstance(plan[2], Run) else ())
-    assert marked() == ["  ", "  ", "+ ", "+ "], "an earlier run was cut off before it came to that"
+    assert place.installer().differences(plan) == [always]
+    place.manifest.add_pending(other.argv)
+    assert place.installer().differences(plan) == [other, always], "an earlier run was interrupted before it"
 
 
-def test_a_preview_says_what_is_done_then(place: Place) -> None:
+def test_a_dry_run_prints_what_a_run_prints(place: Place) -> None:
     plan: Plan = (place.file("one"), place.told("told", "one"), place.told("other", "two"), place.file("two"))
-    place.installer().carry_out((plan[0],), dry_run=False)
-    shown, place.said = list(place.said), []
-    place.installer().carry_out(plan, dry_run=True)
-    announced = [line for line in place.said if line.startswith("+ ")]
-    place.said = []
-    place.installer().carry_out(plan, dry_run=False)
-    assert shown == [f"+ {plan[0]}"]
-    assert announced == place.said == [f"+ {plan[3]}"], "a command that came before its file is run the next time"
+    place.installer().apply((plan[0],))
+    assert place.printed == [f"+ {plan[0]}"]
+    place.printed = []
+    place.installer(dry_run=True).apply(plan)
+    announced, place.printed = place.printed, []
+    place.installer().apply(plan)
+    assert announced == place.printed == [f"+ {plan[3]}"], "a command that came before its file is run the next time"
+
+
+def test_a_command_runs_once_for_two_steps(place: Place) -> None:
+    """The same command without a condition covers the one that waits for a change."""
+    told = place.told("told", "one")
+    place.installer().apply((place.file("one"), Run(told.argv, "always"), told))
+    assert place.lines("told") == 1
+
+
+def test_a_dry_run_keeps_directories(place: Place) -> None:
+    own, full, half, empty = (place.directory / name for name in ("own", "full", "half", "empty"))
+    kept = (Directory(path, "root", "root", 0o755, removal="keep") for path in (full, half, empty))
+    place.installer().apply((Directory(own, "root", "root", 0o755), *kept))
+    for directory in (own, full, half):
+        (directory / "file").touch()
+    place.printed = []
+    assert place.installer(dry_run=True).remove_directories([half / "file"]) == [full]
+    assert place.printed == [f"+ remove     {path}" for path in (own, empty, half)]
+    assert all(path.is_dir() for path in (own, full, half, empty))
+    assert len(place.manifest.of("host", "directory", "kept directory")) == 4
 
 
 def test_the_manifest_is_readable_by_root_alone(place: Place) -> None:
     place.installer().apply((place.file("one"),))
     path = place.directory / "manifest.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert json.loads(path.read_text())["owed"] == []
+    assert json.loads(path.read_text())["pending"] == []

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from hookd.model.deployment import Status
+from hookd.queue.app_status import AppStatusStore
 from tests.support.installation import Installation, app_files
 from tests.support.visitors import visitors
 
@@ -56,7 +57,7 @@ def test_no_visitor_sees_a_commit_that(site: Installation, handover: str, kind: 
     assert bad.cause.startswith(f"the new release is bad, {good.name}")
     assert f"{bad.status}: {bad.cause}" in site.log_of(bad)
     assert site.current(app) == good
-    view = site.records.view(app)
+    view = AppStatusStore(site.records.connection).read(app)
     assert (view.release, view.head, view.healthy) == (good.name, bad.commit, True)
     assert view.quarantined[-1].commit == bad.commit
 
@@ -96,7 +97,7 @@ def test_a_commit_that_cannot_be_imported_is_never_started(site: Installation, t
     assert {step.name for step in bad.steps} == {
         *("disk_space", "fetch", "checkout", "dependencies", "shared_files", "preflight"),
     }
-    assert site.records.view(app).quarantined[-1].commit == bad.commit
+    assert AppStatusStore(site.records.connection).read(app).quarantined[-1].commit == bad.commit
     assert (site.current(app), site.serving(app)) == (good, "good")
     assert sorted(path.name for path in good.parent.iterdir() if bad.commit and bad.commit[:12] in path.name) == []
 
@@ -111,7 +112,7 @@ def test_a_first_release_that_is_broken_is_failed_and_the_next_good_one_goes_liv
         bad = site.ship(app, _broken(top=f"# {attempt}", health=ANSWER_500))
         assert bad.status is Status.FAILED
         assert (bad.cause or "").startswith("the first release is bad")
-        assert site.records.view(app).healthy is False
+        assert AppStatusStore(site.records.connection).read(app).healthy is False
     good = site.ship(app, app_files("good"))
     assert (good.status, site.serving(app)) == (Status.SUCCEEDED, "good")
 
@@ -126,8 +127,8 @@ def test_when_the_old_release_is_broken_too_the_ending_says_so_and_it_is_tried_a
     site.ship(app, _needs(database))
     database.unlink()
     both = site.ship(app, {**_needs(database), "more.txt": "another commit"})
-    assert (both.status, site.records.view(app).healthy) == (Status.ROLLBACK_FAILED, False)
-    assert "the old one is unhealthy" in (both.cause or "")
+    assert (both.status, AppStatusStore(site.records.connection).read(app).healthy) == (Status.ROLLBACK_FAILED, False)
+    assert "the old one is not well either" in (both.cause or "")
     database.touch()
     refused = site.ship(app, _broken(top="import no_such_package", health="pass"))
     assert (refused.status, site.serving(app)) == (Status.FAILED, "broken")

@@ -9,6 +9,7 @@ import pytest
 
 from hookd.model.deployment import Deployment, Status
 from hookd.model.hint import HintKind
+from hookd.queue.app_status import AppStatusStore
 from hookd.queue.decision_log import read_newest
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
@@ -163,7 +164,7 @@ def test_dependencies_that_cannot_be_installed_leave_the_old_version_serving(sit
     bad = site.ship("nodeps", app_files("two", requirements="gunicorn==27.0.1\nflask===0.0.no-such\n"))
     assert (bad.status, site.serving("nodeps")) == (Status.FAILED, "one")
     assert (bad.cause or "").startswith("the dependencies of requirements.txt cannot be installed: ")
-    assert not site.records.view("nodeps").quarantined, "the commit stays innocent"
+    assert not AppStatusStore(site.records.connection).read("nodeps").quarantined, "the commit stays innocent"
     assert site.ship("nodeps", app_files("three")).status is Status.SUCCEEDED
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from hookd.model.deployment import Status, Trigger
 from hookd.model.hint import Hint, HintKind
+from hookd.queue.app_status import AppStatusStore
 from tests.support.installation import Installation, app_files
 
 APPS: dict[str, dict[str, Any]] = {
@@ -42,7 +43,7 @@ def test_a_person_may_deploy_a_quarantined_commit_and_a_good_ending_frees_it(sit
     mended.touch()
     by_hand = site.deploy("bad")
     assert (by_hand.status, by_hand.commit, site.serving("bad")) == (Status.SUCCEEDED, commit, "late")
-    assert commit not in {entry.commit for entry in site.records.view("bad").quarantined}
+    assert commit not in {entry.commit for entry in AppStatusStore(site.records.connection).read("bad").quarantined}
 
 
 @pytest.mark.promise(24)
@@ -66,7 +67,7 @@ def test_a_rollback_serves_the_release_before_and_builds_nothing(site: Installat
     back = site.deploy("back", Trigger.ROLLBACK)
     assert (back.status, back.release, site.serving("back")) == (Status.SUCCEEDED, one.release, "one")
     assert "dependencies" not in {step.name for step in back.steps}
-    assert site.records.view("back").pinned_commit == one.commit
+    assert AppStatusStore(site.records.connection).read("back").pinned_commit == one.commit
 
 
 @pytest.mark.promise(27)
@@ -76,10 +77,10 @@ def test_a_pin_holds_against_the_head_it_left_and_gives_way_to_a_newer_commit(si
     site.deploy("pin", Trigger.ROLLBACK)
     held = site.push_and_wait("pin")
     assert (held.status, site.serving("pin")) == (Status.UNCHANGED, "one")
-    assert held.cause == f"a person pinned {_short(one.commit)}; {_short(two.commit)} was the branch's head then, too"
+    assert held.cause == f"a person pinned {_short(one.commit)} while {_short(two.commit)} was the branch's head"
     three = site.ship("pin", app_files("three"))
     assert (three.status, site.serving("pin")) == (Status.SUCCEEDED, "three")
-    assert site.records.view("pin").pinned_commit is None
+    assert AppStatusStore(site.records.connection).read("pin").pinned_commit is None
 
 
 @pytest.mark.promise(27)
@@ -89,7 +90,7 @@ def test_deploying_by_hand_without_a_commit_ends_a_pin(site: Installation) -> No
     assert site.deploy("pin", Trigger.ROLLBACK).status is Status.SUCCEEDED
     by_hand = site.deploy("pin")
     assert (by_hand.status, site.serving("pin")) == (Status.SUCCEEDED, "five")
-    assert site.records.view("pin").pinned_commit is None
+    assert AppStatusStore(site.records.connection).read("pin").pinned_commit is None
 
 
 @pytest.mark.promise(44)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from hookd.model.deployment import Status, Trigger
+from hookd.queue.app_status import AppStatusStore
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
 from worker.deploy.pipeline import MAX_CRASHES, count_crash, read_crash_count
@@ -48,13 +49,13 @@ def test_a_commit_that_kills_its_deployer_each_time_is_quarantined(site: Install
     assert "the deploying process was killed 3 times in a row" in str(left_alone.cause)
     assert site.deploy(app, Trigger.RECONCILE).status is Status.UNCHANGED
     assert (book.tries, site.serving(app)) == (1 + MAX_CRASHES, "one")
-    assert [old.commit for old in site.records.view(app).quarantined] == [commit]
+    assert [old.commit for old in AppStatusStore(site.records.connection).read(app).quarantined] == [commit]
     again = site.send_push(app, delivery="d-1")["deployment"]
     assert (site.wait_for_ending(again).status, book.tries) == (Status.FAILED, 2 + MAX_CRASHES)
     book.does("true")
     mended = site.wait_for_ending(site.send_push(app, delivery="d-1")["deployment"])
     assert (mended.trigger, mended.status, site.serving(app)) == (Trigger.REDELIVERY, Status.SUCCEEDED, "two")
-    assert site.records.view(app).quarantined == ()
+    assert AppStatusStore(site.records.connection).read(app).quarantined == ()
 
 
 def ended(site: Installation, app: str) -> int:
@@ -68,7 +69,7 @@ def test_a_commit_whose_build_fails_each_time_is_tried_again(site: Installation)
     site.repositories[app].commit_and_push(app_files("one"))
     tries = MAX_CRASHES + 1
     assert {site.deploy(app, Trigger.PUSH).status for _ in range(tries)} == {Status.FAILED}
-    assert (book.tries, site.records.view(app).quarantined) == (tries, ())
+    assert (book.tries, AppStatusStore(site.records.connection).read(app).quarantined) == (tries, ())
     book.does("true")
     assert site.deploy(app, Trigger.PUSH).status is Status.SUCCEEDED
 

@@ -18,6 +18,7 @@ from hookd.model.decision import Verdict
 from hookd.model.deployment import Status, Trigger
 from hookd.model.eligibility import Freeze
 from hookd.model.hint import Hint, HintKind
+from hookd.queue.app_status import AppStatusStore
 from hookd.queue.decision_log import read_newest
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
@@ -55,7 +56,7 @@ def test_nothing_is_deployed_while_an_app_is_frozen_and_thawing_catches_up(site:
         asked = site.deploy("shop", trigger)
         assert (asked.status, asked.release) == (Status.UNCHANGED, None), trigger
     assert (site.serving("shop"), site.current("shop").name) == ("one", one.release)
-    view = site.records.view("shop")
+    view = AppStatusStore(site.records.connection).read("shop")
     assert (view.head, view.deployed_commit) == (pushed.commit, one.commit), "the head is known all the same"
     done = hookd(site, "thaw", "shop")
     assert (done.returncode, site.serving("shop")) == (0, "two"), done.stderr

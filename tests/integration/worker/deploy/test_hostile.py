@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from hookd.model.deployment import Status
+from hookd.queue.app_status import AppStatusStore
 from tests.support.installation import Installation, app_files
 
 SECRET = "hunter2-but-longer"
@@ -22,7 +23,7 @@ def test_a_secret_in_an_error_of_the_app_reaches_nobody(site: Installation) -> N
     again = site.push_and_wait("leak")
     assert (record.status, again.status) == (Status.FAILED, Status.UNCHANGED)
     journal = (site.directory / "state" / "journals" / "leak.jsonl").read_text()
-    view = site.records.view("leak").model_dump_json()
+    view = AppStatusStore(site.records.connection).read("leak").model_dump_json()
     for text in (journal, view, record.model_dump_json(), again.model_dump_json(), site.log_of(record)):
         assert SECRET not in text
         assert "\\u001b" not in text
@@ -35,7 +36,7 @@ def test_a_service_that_nobody_knows_is_not_the_commit_s_fault(site: Installatio
     record = site.ship(app, app_files("one"))
     assert record.status is Status.FAILED
     assert "circus knows no service nobody-knows-me" in (record.cause or "")
-    assert site.records.view(app).quarantined == ()
+    assert AppStatusStore(site.records.connection).read(app).quarantined == ()
 
 
 @pytest.mark.threat(60)

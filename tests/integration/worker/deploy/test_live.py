@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hookd.model.deployment import Status
+from hookd.queue.app_status import AppStatusStore
 from tests.support.installation import REQUIREMENTS, Installation, app_files
 from tests.support.processes import wait_for
 from tests.support.visitors import ask, visitors
@@ -63,7 +64,7 @@ def test_the_records_the_link_and_the_view_agree_on_what_went_live(site: Install
     app = f"first-{handover}"
     commit = site.repositories[app].commit_and_push(app_files("three"), "say three")
     deployment = site.push_and_wait(app)
-    view = site.records.view(app)
+    view = AppStatusStore(site.records.connection).read(app)
     assert (deployment.commit, deployment.subject, deployment.author) == (commit, "say three", "Ada Lovelace")
     assert (view.deployed_commit, view.head, view.healthy) == (commit, commit, True)
     assert site.current(app).name == deployment.release == view.release

@@ -12,6 +12,7 @@ import pytest
 
 from hookd.model.deployment import Deployment, Status
 from hookd.model.hint import Hint, HintKind
+from hookd.queue.app_status import AppStatusStore
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
 
@@ -60,7 +61,7 @@ def test_sixty_pushes_over_four_apps_never_overlap_in_one_app_and_the_last_one_w
         assert {ending.cause for ending in endings if ending.status is not Status.UNCHANGED} == {None}
         assert {ending.status for ending in endings} <= {Status.SUCCEEDED, Status.UNCHANGED}
         assert sum(ending.coalesced + 1 for ending in endings) == PUSHES
-        assert site.records.view(app).deployed_commit == site.repositories[app].head()
+        assert AppStatusStore(site.records.connection).read(app).deployed_commit == site.repositories[app].head()
         assert site.serving(app) == f"{app} {PUSHES - 1}"
         _assert_apart(books[app], sum(ending.status is Status.SUCCEEDED for ending in endings))
 
@@ -94,7 +95,7 @@ def test_of_two_pushes_within_a_moment_the_second_one_serves(site: Installation)
     assert Status.SUCCEEDED in statuses
     assert set(statuses) <= {Status.SUCCEEDED, Status.UNCHANGED}
     assert site.serving("twice") == "two"
-    assert site.records.view("twice").deployed_commit == repository.head()
+    assert AppStatusStore(site.records.connection).read("twice").deployed_commit == repository.head()
 
 
 def test_two_apps_are_deployed_side_by_side(site: Installation) -> None:

@@ -14,12 +14,13 @@ from hookd.model.decision import Assessment, Verdict
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import Built, Good, Quarantined, Skipped, Switched, decode
+from hookd.queue.app_status import AppStatusStore
 from hookd.queue.decision_log import read_newest
 from tests.support.installation import Installation, app_files, gitea_headers
 from tests.support.repository import Repository
 from tests.support.tasks import deploying, make_app
 from tests.support.typed import hookd
-from worker.deploy.target import choose_target, decide
+from worker.deploy.target import decide, find_target
 from worker.release.git_mirror import GitMirror
 
 PATHS: Mapping[str, Any] = {"exclude": ["docs", "*.md"]}
@@ -44,13 +45,13 @@ def test_commits_that_do_not_matter_are_passed_over_until_one_comes_that_does(
     site: Installation, first: Deployment
 ) -> None:
     serving, journal = site.serving("row"), site.directory / "state" / "journals" / "row.jsonl"
-    base, known = site.records.view("row").deployed_commit, passed(journal)
+    base, known = AppStatusStore(site.records.connection).read("row").deployed_commit, passed(journal)
     notes = [site.ship("row", {"docs/guide.md": text}) for text in ("a", "b")]
     assert [(note.status, note.release) for note in notes] == [(Status.UNCHANGED, None)] * 2
     assert notes[1].cause == f"{str(notes[1].commit)[:12]} changes none of the app's paths since {str(base)[:12]}"
     assert notes[1].hint == Hint(HintKind.DEPLOY_SKIPPED)
     assert passed(journal) == [*known, *((note.commit, base) for note in notes)], "the base stays what serves"
-    view = site.records.view("row")
+    view = AppStatusStore(site.records.connection).read("row")
     assert view.head == notes[1].commit, "a head that is passed over is seen all the same"
     assert (view.skipped_commit, view.lag) == (view.head, None)
     assert f"head {str(view.head)[:12]} (changes none of the app's paths)" in hookd(site, "status", "row").stdout
@@ -87,10 +88,13 @@ def test_what_was_decided_is_kept_with_what_was_seen(site: Installation, first: 
     filtered, deployed = decisions[noted.id], decisions[first.id]
     assert (filtered.source, filtered.verdict, filtered.why) == ("deployment", Verdict.SKIPPED, noted.cause)
     assert (filtered.head, filtered.ref) == (noted.commit, "refs/heads/main")
-    assert filtered.deployed == site.records.view("row").deployed_commit
-    assert (deployed.verdict, deployed.ending) == (Verdict.ENDED, Status.SUCCEEDED)
-    assert (deployed.why, deployed.head) == (f"{str(first.commit)[:12]} serves", first.commit)
-    assert deployed.deployed is None
+    assert filtered.deployed == AppStatusStore(site.records.connection).read("row").deployed_commit
+    assert (deployed.verdict, deployed.why, deployed.head, deployed.deployed) == (
+        Verdict.ENDED,
+        f"succeeded: {str(first.commit)[:12]} serves",
+        first.commit,
+        None,
+    )
 
 
 class Branch:
@@ -111,8 +115,7 @@ class Branch:
         with deploying(self.directory, app, trigger=trigger) as at:
             task, state = at.task, at.task.journal.state()
             checkout = GitMirror(app, task.settings, task.places.mirror, task.places.home, task.recorder.line)
-            target = choose_target(task, state, checkout, checkout.fetch_head())
-            return decide(task, state, target, checkout, self.directory / "frozen")
+            return decide(task, state, find_target(task, state, checkout), checkout, self.directory / "frozen")
 
     def deployed(self, commit: str, good: bool = True) -> str:
         """Note that a commit serves, or that it was found bad."""

@@ -9,6 +9,7 @@ import pytest
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import Pinned, decode, fold
+from hookd.queue.app_status import AppStatusStore
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
 from tests.support.typed import hookd
@@ -47,7 +48,7 @@ def test_what_repeats_the_head_does_not_undo_a_rollback(site: Installation) -> N
 
 def test_status_names_the_pin_and_what_ends_it(site: Installation) -> None:
     shown = hookd(site, "status", "stays").stdout
-    pinned = site.records.view("stays").pinned_commit
+    pinned = AppStatusStore(site.records.connection).read("stays").pinned_commit
     assert pinned is not None
     assert f"  pinned to {pinned[:12]} by a person, until a newer commit is pushed\n" in shown
     assert "    next: push a newer commit, or follow the branch again: hookd unpin stays\n" in shown
@@ -57,7 +58,10 @@ def test_status_names_the_pin_and_what_ends_it(site: Installation) -> None:
 def test_a_newer_commit_ends_a_pin_also_when_it_reverts_to_what_serves(site: Installation) -> None:
     gone_back(site, "ends")
     newer = site.ship("ends", app_files("one"))
-    assert (newer.status, site.records.view("ends").pinned_commit) == (Status.SUCCEEDED, None)
+    assert (newer.status, AppStatusStore(site.records.connection).read("ends").pinned_commit) == (
+        Status.SUCCEEDED,
+        None,
+    )
 
 
 @pytest.mark.promise(25, 27)
@@ -65,7 +69,7 @@ def test_unpin_deploys_the_head_as_a_push_would(site: Installation) -> None:
     gone_back(site, "once")
     done = hookd(site, "unpin", "once")
     assert (done.returncode, site.serving("once")) == (0, "two"), done.stderr
-    assert site.records.view("once").pinned_commit is None
+    assert AppStatusStore(site.records.connection).read("once").pinned_commit is None
     record = site.records.history("once", 1)[0]
     assert (record.trigger, "no longer pinned to" in site.log_of(record)) == (Trigger.UNPIN, True)
     again = site.deploy("once", Trigger.UNPIN)
@@ -127,4 +131,4 @@ def test_a_rollback_that_is_killed_pins_nothing_and_keeps_the_pin_of_before(site
     wait_for(lambda: site.records.get(asked).ended, what="its ending")
     site.change_app(app, health={"successes": 1, "steady": 0.1, "deadline": 20})
     site.push_and_wait(app)
-    assert (site.serving(app), site.records.view(app).pinned_commit) == ("one", one.commit)
+    assert (site.serving(app), AppStatusStore(site.records.connection).read(app).pinned_commit) == ("one", one.commit)

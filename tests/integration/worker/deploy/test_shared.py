@@ -9,6 +9,7 @@ import pytest
 
 from hookd.model.deployment import Status
 from hookd.model.hint import Hint, HintKind
+from hookd.queue.app_status import AppStatusStore
 from tests.support.installation import Installation, app_files
 
 SHARED = {"files": [".env"], "directories": ["uploads", "var/cache"]}
@@ -118,7 +119,7 @@ def _refused(site: Installation, app: str, files: dict[str, str | bytes | None],
     refused = site.ship(app, {**app_files("refused"), **files})
     assert (refused.status, refused.release) == (Status.FAILED, None)
     assert (refused.cause or "").startswith(cause)
-    assert refused.commit in {entry.commit for entry in site.records.view(app).quarantined}
+    assert refused.commit in {entry.commit for entry in AppStatusStore(site.records.connection).read(app).quarantined}
     assert _releases(site, app) == before
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Deployment, Status
+from hookd.queue.app_status import AppStatusStore
 from tests.integration.worker.reconcile.test_reconcile import circus, ending, look_at
 from tests.support.installation import Installation, app_files
 
@@ -51,7 +52,7 @@ def test_a_service_that_starts_in_another_release_each_time_is_started_again_onc
     record = ending(site, look_at(site, OTHER))
     assert record.status is Status.FAILED
     assert record.cause == f"{OTHER} runs another release than {new.release}, also after a restart"
-    assert site.records.view(OTHER).healthy is True
+    assert AppStatusStore(site.records.connection).read(OTHER).healthy is True
     before = circus(site, "list", OTHER)
     decision = look_at(site, OTHER)
     assert (decision.verdict, decision.deployment) == (Verdict.WAITING, None)

@@ -15,6 +15,7 @@ from hookd.model.decision import Decision, Verdict
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.eligibility import Freeze
 from hookd.model.redis_keys import decisions_key, history_key
+from hookd.queue.app_status import AppStatusStore
 from hookd.queue.decision_log import read_newest
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python, running, wait_for
@@ -118,7 +119,7 @@ def test_a_push_that_nobody_told_of_is_deployed(site: Installation) -> None:
     record = ending(site, decision)
     assert (record.status, record.trigger, record.commit) == (Status.SUCCEEDED, Trigger.RECONCILE, head)
     assert answers(site, app) == {"two"}
-    assert site.records.view(app).lag is None
+    assert AppStatusStore(site.records.connection).read(app).lag is None
 
 
 @pytest.mark.threat(49)
@@ -204,7 +205,7 @@ def test_a_service_that_a_person_stopped_stays_stopped_and_that_is_said(site: In
     circus(site, "stop", f"{app}-blue")
     decision = look_at(site, app)
     assert (decision.verdict, decision.deployment) == (Verdict.STOPPED, None)
-    behind = site.records.view(app).lag
+    behind = AppStatusStore(site.records.connection).read(app).lag
     assert behind is not None
     assert (behind.verdict, behind.commits) == (Verdict.STOPPED, None)
     assert circus(site, "status", f"{app}-blue") == "stopped"
@@ -214,7 +215,7 @@ def test_a_service_that_a_person_stopped_stays_stopped_and_that_is_said(site: In
     said = hookd(site, "status", app)
     assert ("healthy: no" in said, f"\n  {app} is stopped\n" in said) == (True, True), said
     assert site.push_and_wait(app).status is Status.SUCCEEDED
-    view = site.records.view(app)
+    view = AppStatusStore(site.records.connection).read(app)
     assert (view.drift, view.healthy, view.lag) == (None, True, None)
 
 
@@ -225,13 +226,13 @@ def test_what_a_flush_took_from_redis_comes_back_from_disk(site: Installation) -
     good = site.ship(app, app_files("one"))
     bad = site.ship(app, app_files("bad", "500 Oops"))
     assert bad.status is Status.ROLLED_BACK
-    before = site.records.view(app)
+    before = AppStatusStore(site.records.connection).read(app)
     assert before.lag is not None, "that is said at once, and not by the next look"
     assert (before.lag.verdict, before.lag.commits) == (Verdict.QUARANTINED, 1)
     site.records.connection.delete(*site.records.connection.keys(f"hookd:*{app}*"))
-    assert site.records.view(app).deployed_commit is None
+    assert AppStatusStore(site.records.connection).read(app).deployed_commit is None
     decision = look_at(site, app)
-    view = site.records.view(app)
+    view = AppStatusStore(site.records.connection).read(app)
     assert decision.verdict is Verdict.QUARANTINED
     assert (view.deployed_commit, view.release, view.quarantined) == (good.commit, good.release, before.quarantined)
     assert view.head == bad.commit
@@ -239,7 +240,7 @@ def test_what_a_flush_took_from_redis_comes_back_from_disk(site: Installation) -
     assert (view.lag.verdict, view.lag.commits) == (Verdict.QUARANTINED, 1)
     since = view.lag.since
     look_at(site, app)
-    later = site.records.view(app).lag
+    later = AppStatusStore(site.records.connection).read(app).lag
     assert later is not None
     assert later.since == since
 
@@ -275,7 +276,7 @@ def test_a_service_that_does_not_get_well_ends_as_failed_and_is_not_started_in_a
     record = ending(site, look_at(site, app))
     assert record.status is Status.FAILED, record
     assert f"{app}-green does not run; it is unhealthy after a restart" in str(record.cause)
-    assert site.records.view(app).healthy is False
+    assert AppStatusStore(site.records.connection).read(app).healthy is False
     circus(site, "stop", f"{app}-green")
     assert circus(site, "status", f"{app}-blue") == "active", "somebody still answers"
     decision = look_at(site, app)

@@ -15,6 +15,7 @@ from hookd.model.decision import Lag, Verdict
 from hookd.model.deployment import Deployment, Status, Trigger, advance
 from hookd.model.paths import AppPaths
 from hookd.model.redis_keys import decisions_key, polled_key, waiting_key
+from hookd.queue.app_status import AppStatusStore
 from hookd.queue.deployments import DeploymentRequest
 from tests.integration.worker.reconcile.test_reconcile import decided, look, look_at
 from tests.support import journals
@@ -56,7 +57,7 @@ def fetched(site: Installation, app: str) -> None:
 
 
 def behind(site: Installation, app: str) -> Lag:
-    found = site.records.view(app).lag
+    found = AppStatusStore(site.records.connection).read(app).lag
     assert found is not None
     return found
 
@@ -214,7 +215,9 @@ def test_a_look_does_not_undo_what_a_deployment_told_meanwhile(
     def slow(*arguments: Any, **more: Any) -> str:
         head = read_head(*arguments, **more)
         journals.found_bad(journal(site, app), head)
-        site.records.publish(site.records.view(app).model_copy(update={"lag": told}))
+        AppStatusStore(site.records.connection).publish(
+            AppStatusStore(site.records.connection).read(app).model_copy(update={"lag": told})
+        )
         return head
 
     monkeypatch.setattr(reconciler, "head_of", slow)
@@ -223,4 +226,4 @@ def test_a_look_does_not_undo_what_a_deployment_told_meanwhile(
     assert found is not None
     Reconciler(site.config, site.records).reconcile(found)
     assert behind(site, app) == told
-    assert [bad.cause for bad in site.records.view(app).quarantined] == ["it hangs"]
+    assert [bad.cause for bad in AppStatusStore(site.records.connection).read(app).quarantined] == ["it hangs"]

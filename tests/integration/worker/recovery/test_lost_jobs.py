@@ -71,6 +71,7 @@ LOSSES: dict[str, Callable[[Redis, str], object]] = {
         client.delete("rq:queue:hookd"),
         client.hset(SafeJob.key_for(one), "status", "started"),
     ),
+    "the same while it stands in line": lambda client, one: client.hset(SafeJob.key_for(one), "status", "started"),
     "a worker that died with it in its hands": lambda client, _: client.lmove(
         "rq:queue:hookd", "rq:queue:hookd:intermediate", "LEFT", "RIGHT"
     ),
@@ -94,9 +95,7 @@ def test_waiting_deployment_gets_its_job_back(hookd: Installation, client: Redis
 
 @pytest.mark.threat(49)
 @pytest.mark.parametrize("loss", ["rq empty", "a text in the queue's place"])
-def test_running_worker_restores_a_lost_job(
-    hookd: Installation, client: Redis, loss: str
-) -> None:
+def test_running_worker_restores_a_lost_job(hookd: Installation, client: Redis, loss: str) -> None:
     worker = start(hookd, client)
     os.kill(worker.pid, signal.SIGSTOP)
     client.client_kill_filter(_type="normal", skipme=True)  # Redis would hand it the job, although it sleeps.
@@ -172,9 +171,7 @@ OBSTACLES: dict[str, Callable[[Redis], object]] = {
 
 
 @pytest.mark.parametrize("obstacle", OBSTACLES)
-def test_failed_cleanup_stops_no_other(
-    hookd: Installation, client: Redis, obstacle: str
-) -> None:
+def test_failed_cleanup_stops_no_other(hookd: Installation, client: Redis, obstacle: str) -> None:
     waiting = ask(hookd)
     client.zadd("rq:rl:app-shop:rate_limited", {waiting: 1})
     client.hset(SafeJob.key_for(waiting), "status", "rate_limited")
@@ -216,9 +213,7 @@ POISON: dict[str, Callable[[Redis], object]] = {
 
 @pytest.mark.threat(12)
 @pytest.mark.parametrize("poison", POISON)
-def test_bad_keys_of_one_app_harm_no_other(
-    hookd: Installation, client: Redis, poison: str
-) -> None:
+def test_bad_keys_of_one_app_harm_no_other(hookd: Installation, client: Redis, poison: str) -> None:
     worker = start(hookd, client)
     os.kill(worker.pid, signal.SIGSTOP)
     client.client_kill_filter(_type="normal", skipme=True)

@@ -145,7 +145,7 @@ def test_the_log_stays_one_line_for_each_job_that_is_passed_over(site: Site) -> 
     put_id(site.client, "forged\nERROR the server is on fire")
     site.assert_a_good_job_finishes()
     text = (site.installation.directory / "worker.log").read_text()
-    assert r"no job, passed over job=forged\nERROR the server is on fire" in text
+    assert r"no job, skipped job=forged\nERROR the server is on fire" in text
     assert "\nERROR the server is on fire" not in text
 
 

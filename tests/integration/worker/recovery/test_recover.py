@@ -89,9 +89,7 @@ def test_living_worker_keeps_its_name(hookd: Installation, client: Redis) -> Non
 
 
 @pytest.mark.threat(32)
-def test_reused_process_id_is_not_the_worker(
-    hookd: Installation, client: Redis
-) -> None:
+def test_reused_process_id_is_not_the_worker(hookd: Installation, client: Redis) -> None:
     kill(hookd.start_worker("hookd-1"))
     client.hset("rq:worker:hookd-1", "pid", os.getpid())
     assert start(hookd, client, "hookd-1").poll() is None
@@ -108,9 +106,7 @@ def test_worker_of_another_host_counts_as_alive(hookd: Installation, client: Red
     assert client.exists("rq:worker:hookd-1")
 
 
-def test_wrong_typed_entry_is_replaced(
-    hookd: Installation, client: Redis
-) -> None:
+def test_wrong_typed_entry_is_replaced(hookd: Installation, client: Redis) -> None:
     client.set("rq:worker:hookd-1", "no hash")
     client.set("rq:workers", "no set")
     worker = hookd.start_worker("hookd-1")
@@ -166,9 +162,7 @@ def test_other_worker_ends_the_deployment(hookd: Installation, client: Redis) ->
 
 
 @pytest.mark.threat(46)
-def test_busy_worker_ends_the_deployment(
-    hookd: Installation, client: Redis
-) -> None:
+def test_busy_worker_ends_the_deployment(hookd: Installation, client: Redis) -> None:
     worker = hookd.start_worker("hookd-1")
     abandoned = ask(hookd)
     wait_until_fetching(hookd, abandoned)
@@ -184,9 +178,7 @@ def test_busy_worker_ends_the_deployment(
 
 
 @pytest.mark.threat(46)
-def test_crash_after_the_health_check_is_a_success(
-    hookd: Installation, client: Redis
-) -> None:
+def test_crash_after_the_health_check_is_a_success(hookd: Installation, client: Redis) -> None:
     deployment_id = record_running(hookd)
     at, release = datetime.now(UTC), "000001-0123456789ab"
     stamp: dict[str, Any] = {"at": at, "deployment": deployment_id, "release": release}
@@ -218,9 +210,7 @@ def left_running_for_rq(client: Redis, deployment_id: str) -> None:
     client.zadd(f"rq:executions:{deployment_id}", {entry: later})
 
 
-def test_orphaned_job_blocks_for_seconds_only(
-    hookd: Installation, client: Redis
-) -> None:
+def test_orphaned_job_blocks_for_seconds_only(hookd: Installation, client: Redis) -> None:
     ended = ask(hookd)
     for status in (Status.RUNNING, Status.SUCCEEDED):
         hookd.records.change(ended, lambda old, status=status: advance(old, status, datetime.now(UTC)))  # type: ignore[misc]
@@ -233,9 +223,7 @@ def test_orphaned_job_blocks_for_seconds_only(
     assert len(hookd.records.history("shop", 9)) == 2, "nothing is to be settled"
 
 
-def test_job_started_for_rq_alone_is_retried(
-    hookd: Installation, client: Redis
-) -> None:
+def test_job_started_for_rq_alone_is_retried(hookd: Installation, client: Redis) -> None:
     abandoned = ask(hookd)
     left_running_for_rq(client, abandoned)
     start(hookd, client, "hookd-1")
@@ -294,9 +282,7 @@ def test_each_app_has_its_turn(hookd: Installation, client: Redis) -> None:
         hookd.wait_for_ending(forged, 2 * SOON)
 
 
-def test_repeated_crashes_are_not_retried_at_once(
-    hookd: Installation, client: Redis
-) -> None:
+def test_repeated_crashes_are_not_retried_at_once(hookd: Installation, client: Redis) -> None:
     worker = hookd.start_worker()
     ask(hookd)
     for number in range(1, 4):
@@ -309,9 +295,7 @@ def test_repeated_crashes_are_not_retried_at_once(
     assert worker.poll() is None
 
 
-def test_waiting_manual_deployment_comes_next(
-    hookd: Installation, client: Redis
-) -> None:
+def test_waiting_manual_deployment_comes_next(hookd: Installation, client: Redis) -> None:
     worker = hookd.start_worker("hookd-1")
     abandoned = ask(hookd)
     wait_until_fetching(hookd, abandoned)
@@ -325,14 +309,13 @@ def test_waiting_manual_deployment_comes_next(
 
 
 @pytest.mark.threat(34)
-def test_forced_stop_is_recovered_at_once(
-    hookd: Installation, client: Redis
-) -> None:
+def test_forced_stop_is_recovered_at_once(hookd: Installation, client: Redis) -> None:
     worker = hookd.start_worker("hookd-1")
     abandoned = ask(hookd)
     wait_until_fetching(hookd, abandoned)
     worker.terminate()
-    time.sleep(1.2)  # RQ takes a second signal within a second for the same.
+    wait_for(lambda: client.hexists("rq:worker:hookd-1", "shutdown_requested_date"), what="the worker to know")
+    time.sleep(1.2)  # RQ takes a second signal within a second of that for the same.
     worker.terminate()
     worker.wait(10)
     hookd.start_worker("hookd-2")

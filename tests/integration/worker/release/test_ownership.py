@@ -227,7 +227,7 @@ def test_without_root_a_group_one_is_not_in_is_refused_before_anything_is_change
 def test_without_root_someone_else_s_file_is_refused(theirs: Path) -> None:
     tree = make_tree(theirs / "release")
     told = as_nobody(lambda: enforce(tree, SPLIT))
-    assert "belongs to someone else" in told
+    assert "belongs to another user" in told
     assert modes(tree)["pkg"] == "0o777"
 
 

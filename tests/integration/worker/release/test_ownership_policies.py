@@ -144,7 +144,7 @@ def test_a_file_system_without_acls_is_named_with_a_way_out(tmp_path: Path) -> N
 def test_a_directory_s_mode_is_mended_where_nobody_may_say_set_group_id(tree: Path) -> None:
     """As in a unit with RestrictSUIDSGID=, where chmod(2) fails for every mode with that bit."""
     (tree / "pkg").chmod(0o2700)  # As mkdtemp makes it.
-    call = f"enforce(Path({str(tree)!r}), policy_of(Ownership(group='root')))"
+    call = f"enforce(Path({str(tree)!r}), release_policy(Ownership(group='root')))"
     code = f"from worker.release.ownership import *; print({call})"
     inject = (program("strace", "strace"), "-qq", "-o", "/dev/null", "-e", "inject=chmod,fchmodat:error=EPERM")
     done = subprocess.run(
@@ -167,4 +167,4 @@ def test_shared_places_are_tended_at_each_deployment(at: Host) -> None:
     os.chown(env, 0, 0)
     _, log = at.deploy()
     line = next(line for line in log.splitlines() if f"{env} is root:root" in line)
-    assert "it belongs to someone else" in line and line.endswith("next: sudo hookd permissions shop --fix")
+    assert "it belongs to another user" in line and line.endswith("next: sudo hookd permissions shop --fix")

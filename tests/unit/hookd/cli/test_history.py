@@ -11,6 +11,7 @@ from rich.text import Text
 
 from hookd.cli.history import format_decisions
 from hookd.model.decision import Decision, Verdict
+from hookd.model.deployment import Status
 
 AT = datetime(2026, 3, 4, 14, 2, 11, tzinfo=UTC)
 HEAD, OLD = "77aa0f1e2d3c" + "0" * 28, "1869b1db108b" + "0" * 28
@@ -52,16 +53,16 @@ def test_a_decision_says_when_what_why_and_what_was_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("why", "shown"),
+    ("ending", "why", "shown"),
     [
-        ("succeeded: 77aa0f1e2d3c serves", "14:02:11  succeeded    77aa0f1e2d3c serves"),
-        ("rolled_back: it answered 500", "14:02:11  rolled back  it answered 500"),
-        ("rollback_failed: look: now", "14:02:11  rollback failed  look: now"),
-        ("something else: that", "14:02:11  ended        something else: that"),
+        (Status.SUCCEEDED, "77aa0f1e2d3c serves", "14:02:11  succeeded    77aa0f1e2d3c serves"),
+        (Status.ROLLED_BACK, "it answered 500", "14:02:11  rolled back  it answered 500"),
+        (Status.ROLLBACK_FAILED, "look: now", "14:02:11  rollback failed  look: now"),
+        (None, "something else: that", "14:02:11  ended        something else: that"),
     ],
 )
-def test_what_was_deployed_is_shown_by_its_ending(why: str, shown: str) -> None:
-    assert lines(decision(why=why, deployment=DEPLOYMENT))[1] == shown
+def test_what_was_deployed_is_shown_by_its_ending(ending: Status | None, why: str, shown: str) -> None:
+    assert lines(decision(ending=ending, why=why, deployment=DEPLOYMENT))[1] == shown
 
 
 def test_a_delivery_names_what_a_person_finds_again_at_the_git_host() -> None:

@@ -50,7 +50,7 @@ def app(policy: str = "group", **over: object) -> App:
 
 
 def by_path(of: App) -> dict[str, PermissionRule]:
-    return {str(rule.path): rule for rule in rules(of, Settings(), WORKER) if rule.reach != "look"}
+    return {str(rule.path): rule for rule in rules(of, Settings(), WORKER) if rule.reach != "data"}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_nobody_but_worker_and_app_reads_shared_files(policy: str) -> None:
 def test_data_is_the_app_s_own_and_its_content_is_only_looked_at() -> None:
     of = app(shared={"directories": ["uploads"], "data": "/var/lib/shop"})
     found = [rule for rule in rules(of, Settings(), WORKER) if str(rule.path) == "/var/lib/shop/uploads"]
-    assert [rule.reach for rule in found] == ["alone", "look"]
+    assert [rule.reach for rule in found] == ["alone", "data"]
     assert {rule.policy for rule in found} == {Policy(ME.pw_uid, GROUP.gr_gid, WRITABLE)}
 
 

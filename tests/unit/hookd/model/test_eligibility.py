@@ -45,7 +45,7 @@ def why(events: list[JournalEvent], head: str, trigger: Trigger = Trigger.PUSH) 
 
 REFUSALS: list[tuple[list[JournalEvent], str, Verdict, str]] = [
     (deployed(ONE, A), A, Verdict.UNCHANGED, "aaaaaaaaaaaa is already deployed"),
-    ([*deployed(ONE, A), pinned(A, B)], B, Verdict.PINNED, "a person pinned aaaaaaaaaaaa; bbbbbbbbbbbb was"),
+    ([*deployed(ONE, A), pinned(A, B)], B, Verdict.PINNED, "a person pinned aaaaaaaaaaaa while bbbbbbbbbbbb was"),
     (ROLLED_BACK, B, Verdict.QUARANTINED, "bbbbbbbbbbbb is quarantined since 2026-03-04 05:06 UTC: it was bad"),
     ([quarantined(B, served=False)], B, Verdict.QUARANTINED, "bbbbbbbbbbbb is quarantined since"),
     (
@@ -127,7 +127,7 @@ def test_nothing_is_deployed_to_a_frozen_app(trigger: Trigger) -> None:
         (Verdict.STOPPED, "sudo hookd start shop"),
         (
             Verdict.UNREACHABLE,
-            "check that the address, the branch and the deploy key are right, then: hookd deploy shop",
+            "check the address, the branch and the deploy key, then: hookd deploy shop",
         ),
         (Verdict.WAITING, "to try at once: hookd deploy shop"),
     ],

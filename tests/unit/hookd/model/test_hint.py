@@ -57,6 +57,7 @@ def test_every_kind_has_a_text() -> None:
     assert all(render_hint(Hint(kind), "shop", ID) for kind in HintKind)
 
 
+@pytest.mark.threat(65)
 @pytest.mark.parametrize(
     "hint",
     [

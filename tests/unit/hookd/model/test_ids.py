@@ -71,7 +71,7 @@ def test_a_delivery_of_more_than_128_characters_is_refused() -> None:
 )
 def test_what_is_no_deployments_id_is_refused(text: str) -> None:
     assert not ids.is_deployment(text)
-    with pytest.raises(ValueError, match="not a deployment's id"):
+    with pytest.raises(ValueError, match="not a deployment id"):
         ids.app_of(text)
 
 

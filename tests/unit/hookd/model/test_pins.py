@@ -10,30 +10,33 @@ from packaging.version import Version
 from tests.support.processes import PROJECT
 
 PROJECT_TABLE = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT_TABLE["optional-dependencies"]
+SERVER, LOCAL, TESTS = "units/requirements.txt", "units/requirements-local.txt", "tests/requirements.txt"
 ASKED = {
-    "units": PROJECT_TABLE["dependencies"],
-    "tests": PROJECT_TABLE["dependencies"] + PROJECT_TABLE["optional-dependencies"]["dev"],
+    SERVER: PROJECT_TABLE["dependencies"],
+    LOCAL: PROJECT_TABLE["dependencies"] + EXTRAS["local"],
+    TESTS: PROJECT_TABLE["dependencies"] + EXTRAS["local"] + EXTRAS["dev"],
 }
 
 
-def pinned(room: str) -> dict[str, Version]:
-    text = (PROJECT / room / "requirements.txt").read_text()
+def pinned(lock: str) -> dict[str, Version]:
+    text = (PROJECT / lock).read_text()
     return {name: Version(version) for name, version in re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE)}
 
 
 @pytest.mark.threat(76)
-@pytest.mark.parametrize("room", ASKED)
-def test_a_pin_that_the_project_does_not_accept(room: str) -> None:
-    pins = pinned(room)
-    for text in ASKED[room]:
+@pytest.mark.parametrize("lock", ASKED)
+def test_a_pin_that_the_project_does_not_accept(lock: str) -> None:
+    pins = pinned(lock)
+    for text in ASKED[lock]:
         requirement = Requirement(text)
         assert pins[requirement.name.lower()] in requirement.specifier, text
 
 
 @pytest.mark.threat(76)
-@pytest.mark.parametrize("room", ASKED)
-def test_a_pin_without_a_hash_or_with_an_address(room: str) -> None:
-    text = (PROJECT / room / "requirements.txt").read_text()
+@pytest.mark.parametrize("lock", ASKED)
+def test_a_pin_without_a_hash_or_with_an_address(lock: str) -> None:
+    text = (PROJECT / lock).read_text()
     for block in re.split(r"\n(?=[a-z])", text):
         assert "--hash=sha256:" in block, block
     assert "://" not in text
@@ -41,12 +44,18 @@ def test_a_pin_without_a_hash_or_with_an_address(room: str) -> None:
 
 @pytest.mark.threat(76)
 def test_what_runs_is_tested_in_the_same_versions() -> None:
-    tested = pinned("tests")
-    assert {name: tested[name] for name in pinned("units")} == pinned("units")
+    tested, local = pinned(TESTS), pinned(LOCAL)
+    assert {name: tested[name] for name in local} == local
+    server = pinned(SERVER)
+    assert {name: local[name] for name in server} == server
+
+
+def test_servers_install_no_circus() -> None:
+    assert pinned(LOCAL).keys() - pinned(SERVER).keys() == {"circus", "psutil", "pyzmq", "tornado"}
 
 
 def test_each_dependency_says_why_it_is_there_and_none_is_named_that_is_not() -> None:
     page = (PROJECT / "docs" / "dependencies.md").read_text()
     rows = re.findall(r"^\| ([A-Za-z0-9, -]+) \|", page, re.MULTILINE)
     told = {name.lower() for row in rows for name in row.split(", ")}
-    assert told == {Requirement(text).name.lower() for text in ASKED["tests"]} | {"package"}
+    assert told == {Requirement(text).name.lower() for text in ASKED[TESTS]} | {"package"}

@@ -27,7 +27,7 @@ def test_ordinary_apps_claim_nothing_that_is_not_theirs(app: App) -> None:
 @pytest.mark.threat(69)
 @pytest.mark.parametrize("name", ["hookd", "hookd-redis", "hookd-worker", "hookd-shop"])
 def test_hookd_s_own_names_are_taken(name: str) -> None:
-    assert f"{name}: hookd's own units are called so; choose another name" in told(entry(name))
+    assert f"{name}: the name is reserved for hookd's own units; choose another one" in told(entry(name))
 
 
 @pytest.mark.threat(69)

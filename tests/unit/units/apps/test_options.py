@@ -14,9 +14,9 @@ from units.system.errors import Refused
 SSH = AddOptions("shop", "git@git.example.org:acme/shop.git")
 
 
-def app_of(wish: AddOptions, memory_mib: int = 4096) -> App:
-    """The app that a wish leads to."""
-    return parse_app(wish.name, app_table(wish, memory_mib=memory_mib))
+def app_of(options: AddOptions, memory_mib: int = 4096) -> App:
+    """The app that a options leads to."""
+    return parse_app(options.name, app_table(options, memory_mib=memory_mib))
 
 
 def test_a_wish_with_nothing_but_a_repository_is_an_app() -> None:
@@ -98,9 +98,9 @@ def test_a_name_that_is_no_apps_name(name: str) -> None:
 
 
 def test_everything_that_is_wrong_is_said_at_once() -> None:
-    wish = replace(SSH, repository="https://me:secret@host/acme/shop", branch="-x", domain="no domain", health="x y")
+    options = replace(SSH, repository="https://me:secret@host/acme/shop", branch="-x", domain="no domain", health="x y")
     with pytest.raises(Refused) as refused:
-        app_of(wish)
+        app_of(options)
     text = str(refused.value)
     for key in ("repository", "branch", "site.domain", "health.url"):
         assert key in text

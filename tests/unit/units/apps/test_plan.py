@@ -17,9 +17,9 @@ SITE = File(Path("/etc/nginx/sites-available/hookd-shop"), "server {}\n")
 WITH_DATA = replace(SSH, files=(".env",), data=("uploads", "var/logs"))
 
 
-def plan(wish: AddOptions = WITH_DATA, *files: File, given: InitialContents | None = None) -> Plan:
-    """The plan of a wish."""
-    return app_plan(app_of(wish), "name = 1\n", given or InitialContents("s" * 64), files)
+def plan(options: AddOptions = WITH_DATA, *files: File, initial: InitialContents | None = None) -> Plan:
+    """The plan of a options."""
+    return app_plan(app_of(options), "name = 1\n", initial or InitialContents("s" * 64), files)
 
 
 def directory(steps: Plan, path: str) -> Directory:
@@ -56,25 +56,25 @@ def test_data_is_the_apps_own_and_what_is_around_it_is_roots() -> None:
 
 
 def test_what_an_app_keeps_outlives_hookd() -> None:
-    assert all(step.keep for step in plan() if isinstance(step, Directory))
+    assert all(step.removal == "keep" for step in plan() if isinstance(step, Directory))
 
 
 def test_a_secret_is_read_by_root_alone_and_made_once() -> None:
     secret = file(plan(), "/etc/hookd/secrets/shop")
-    assert (secret.owner, secret.mode, secret.once, secret.text) == ("root", 0o600, True, "s" * 64 + "\n")
+    assert (secret.owner, secret.mode, secret.existing, secret.text) == ("root", 0o600, "keep", "s" * 64 + "\n")
     assert "s" * 64 not in repr(secret) + str(secret)
 
 
 def test_variables_that_systemd_reads_as_root_do_not_stand_where_the_worker_can_write() -> None:
-    environment = file(plan(given=InitialContents("s" * 64, "A=1\n")), "/etc/hookd/env/shop")
+    environment = file(plan(initial=InitialContents("s" * 64, "A=1\n")), "/etc/hookd/env/shop")
     assert (environment.owner, environment.group, environment.mode, environment.text) == (
         "root", "manager", 0o640, "A=1\n",
     )  # fmt: skip
 
 
 def test_a_shared_file_that_was_given_is_put_where_releases_find_it() -> None:
-    given = InitialContents("s" * 64, None, {".env": "KEY=value\n"})
-    assert file(plan(given=given), "/srv/shop/shared/.env").text == "KEY=value\n"
+    initial = InitialContents("s" * 64, None, {".env": "KEY=value\n"})
+    assert file(plan(initial=initial), "/srv/shop/shared/.env").text == "KEY=value\n"
 
 
 def test_directories_come_from_the_outside_in() -> None:

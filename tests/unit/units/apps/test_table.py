@@ -34,7 +34,7 @@ def spoiled(**changes: Any) -> dict[str, Any]:
 
 def test_a_table_that_is_right_is_the_app() -> None:
     reading = parse_table("blog", TABLE)
-    assert (reading.problems, reading.wrong) == ((), frozenset())
+    assert (reading.problems, reading.invalid) == ((), frozenset())
     assert reading.app == parse_app("blog", TABLE)
 
 
@@ -60,7 +60,7 @@ def test_what_is_wrong_is_named_once_and_left_out(changes: dict[str, Any], named
     assert len(reading.problems) == len(named)
     for path in named:
         assert [problem for problem in reading.problems if f"{path}" in problem.removeprefix("blog: ")]
-    assert wrong <= reading.wrong <= wrong | {"health"}
+    assert wrong <= reading.invalid <= wrong | {"health"}
     if "site" not in wrong:
         assert reading.app.site.domain == "blog.example.org"
 

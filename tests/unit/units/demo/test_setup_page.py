@@ -8,7 +8,7 @@ from pathlib import Path
 from hookd.model.app import App
 from hookd.model.settings import Settings
 from tests.support.processes import PROJECT
-from units.demo.environment import DemoEnvironment, _services
+from units.demo.environment import DemoEnvironment
 
 TEXT = (PROJECT / "docs" / "setup.md").read_text()
 
@@ -32,7 +32,7 @@ def test_a_settings_or_app_file_that_the_schema_refuses() -> None:
 
 def test_a_watcher_that_is_set_up_otherwise_than_the_demo_s() -> None:
     shown = parsed(blocks("ini")[0])
-    demo = parsed(_services(DemoEnvironment(Path("/home/me/deploy"), 8000, 8787)))
+    demo = parsed(DemoEnvironment(Path("/home/me/deploy"), 8000, 8787).circus.ini)
     for section in ("watcher:shop-blue", "watcher:shop-green", "env:shop-blue", "env:shop-green", "socket:shop_blue"):
         assert set(shown[section]) == set(demo[section]), section
     assert set(demo.sections()) <= set(shown.sections())

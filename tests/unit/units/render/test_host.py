@@ -47,7 +47,7 @@ def test_hookd_toml_is_what_hookd_reads_and_names_the_places_of_this_host() -> N
 
 
 def test_hookd_toml_is_written_once_and_all_else_belongs_to_the_plan() -> None:
-    assert [path.name for path, file in files(HOST, *APPS).items() if file.once] == ["hookd.toml"]
+    assert [path.name for path, file in files(HOST, *APPS).items() if file.existing == "keep"] == ["hookd.toml"]
 
 
 @pytest.mark.parametrize("host", [HOST, NEW_HOST, BARE_HOST], ids=["252", "257", "bare"])

@@ -173,11 +173,10 @@ def test_looking_at_a_unit_needs_no_privilege() -> None:
 
 def test_circus_is_asked_over_its_own_socket_and_waited_for() -> None:
     service = Service(manager="circus", endpoint="ipc:///run/c.sock")
-    client = (sys.executable, "-P", "-m", "circus.circusctl", "--endpoint", "ipc:///run/c.sock")
-    assert manager.control_command(service, "restart", "shop", LIMITS).argv == (
-        *client, "--timeout", "60", "restart", "--waiting", "shop",
-    )  # fmt: skip
-    assert manager.processes_command(service, "shop", LIMITS).argv == (*client, "list", "shop")
+    client = (sys.executable, "-P", "-m", "worker.service.circus", "ipc:///run/c.sock")
+    assert manager.control_command(service, "restart", "shop", LIMITS).argv == (*client, "60", "restart", "shop")
+    assert manager.processes_command(service, "shop", LIMITS).argv == (*client, "5", "list", "shop")
+    assert manager.status_command(service, "shop", LIMITS).argv == (*client, "5", "status", "shop")
 
 
 @pytest.mark.threat(31)
