@@ -15,19 +15,19 @@ from hookd import eventlog
 from hookd.config import Config, ConfigError, config_path, load
 from hookd.eventlog import event
 from hookd.model.app import App
-from hookd.model.deployment import Deployment, StepName, Trigger
+from hookd.model.deployment import StepName
 from hookd.model.hint import render_hint
 from hookd.model.ids import new_deployment_id
 from hookd.model.journal import AppState
 from hookd.model.paths import AppPaths
 from hookd.model.settings import Settings
 from hookd.model.text import printable
-from worker.context import Task
+from worker.context import AppTask
 from worker.deploy.pipeline import recover_interrupted
 from worker.errors import DeployError
 from worker.journal import Journal
 from worker.process.lock import app_lock
-from worker.report.recorder import Recorder
+from worker.report.recorder import StepLog
 from worker.service.manager import control
 
 log: Final = logging.getLogger("hookd.boot")
@@ -87,11 +87,10 @@ def _is_recent(endpoint: str, now: float) -> bool:
 
 
 def _start_app(app: App, settings: Settings) -> int:
-    now = datetime.now(UTC)
     paths = AppPaths(app.root, settings, app.name)
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    nobodys = Deployment(id=new_deployment_id(app.name, now), app=app.name, trigger=Trigger.MANUAL, created_at=now)
-    task = Task(app, settings, paths, Journal(paths.journal), Recorder(nobodys, None, EventSink(app.name)), {})
+    step_log = StepLog(new_deployment_id(app.name, datetime.now(UTC)), EventSink(app.name))
+    task = AppTask(app, settings, paths, Journal(paths.journal), step_log)
     with ExitStack() as held:
         if _takes_lock(task, held):
             _recover(task)
@@ -103,7 +102,7 @@ def _start_app(app: App, settings: Settings) -> int:
     return 0
 
 
-def _takes_lock(task: Task, held: ExitStack) -> bool:
+def _takes_lock(task: AppTask, held: ExitStack) -> bool:
     """Take the app's lock if it is free; a running deployment may take long, and starts nothing if it fails."""
     try:
         held.enter_context(app_lock(task.places.lock, "boot", 0))
@@ -113,7 +112,7 @@ def _takes_lock(task: Task, held: ExitStack) -> bool:
     return True
 
 
-def _recover(task: Task) -> None:
+def _recover(task: AppTask) -> None:
     """Recover an interrupted deployment; the good release is started even if that fails."""
     try:
         recover_interrupted(task)
@@ -121,7 +120,7 @@ def _recover(task: Task) -> None:
         _log_error(task, error)
 
 
-def _start_current(task: Task, state: AppState) -> None:
+def _start_current(task: AppTask, state: AppState) -> None:
     """Start the service that serves, if its own unit does not."""
     name = task.app.service_name
     if state.deployed is None:
@@ -139,15 +138,15 @@ def _start_current(task: Task, state: AppState) -> None:
             control(task, "stop", f"{name}-{state.colour}")
 
 
-def _start(task: Task, service: str) -> None:
+def _start(task: AppTask, service: str) -> None:
     with task.recorder.step(StepName.START, service):
         control(task, "start", service)
 
 
-def _log_error(task: Task, error: DeployError) -> None:
+def _log_error(task: AppTask, error: DeployError) -> None:
     task.recorder.line(error.cause)
     if error.hint:
-        task.recorder.line(f"next: {render_hint(error.hint, task.app.name, task.deployment.id)}")
+        task.recorder.line(f"next: {render_hint(error.hint, task.app.name, task.recorder.deployment_id)}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from redis.exceptions import RedisError
 
@@ -27,15 +27,11 @@ class LogSink(Protocol):
         """Return the text as it may be shown."""
 
 
-class Recorder:
-    """Records a deployment's steps; without `store`, only in the log.
+class StepLog:
+    """Writes the lines and steps of a task to its log."""
 
-    A Redis error is logged and does not stop the deployment, so `store` should not wait for Redis.
-    """
-
-    def __init__(self, deployment: Deployment, store: DeploymentStore | None, sink: LogSink) -> None:
-        self.deployment = deployment
-        self._store = store
+    def __init__(self, deployment_id: str, sink: LogSink) -> None:
+        self.deployment_id = deployment_id
         self._sink = sink
         self._step = "hookd"
 
@@ -46,20 +42,18 @@ class Recorder:
         started = time.monotonic()
         outer, self._step = self._step, name
         self._save(step)
+        outcome: Literal["done", "failed"] = "failed"
         try:
             yield
-        except BaseException:
-            self._end(step, started, "failed")
-            raise
-        else:
-            self._end(step, started, "done")
+            outcome = "done"
         finally:
+            seconds = round(time.monotonic() - started, 3)
+            self._save(step.model_copy(update={"seconds": seconds, "outcome": outcome}))
+            self.line(f"{outcome} after {seconds:.2f} s")
             self._step = outer
 
-    def _end(self, step: Step, started: float, outcome: str) -> None:
-        seconds = round(time.monotonic() - started, 3)
-        self._save(step.model_copy(update={"seconds": seconds, "outcome": outcome}))
-        self.line(f"{outcome} after {seconds:.2f} s")
+    def _save(self, step: Step) -> None:
+        """Keep a step; the log alone needs nothing more."""
 
     def line(self, text: str) -> None:
         """Write a line to the log, under the name of the running step."""
@@ -68,6 +62,18 @@ class Recorder:
     def clean(self, text: str) -> str:
         """Mask credentials and escape control characters."""
         return self._sink.clean(text)
+
+
+class Recorder(StepLog):
+    """Records a deployment's steps also in Redis.
+
+    A Redis error is logged and does not stop the deployment, so `store` should not wait for Redis.
+    """
+
+    def __init__(self, deployment: Deployment, store: DeploymentStore, sink: LogSink) -> None:
+        super().__init__(deployment.id, sink)
+        self.deployment = deployment
+        self._store = store
 
     def note(self, **changes: Any) -> None:
         """Add facts, such as the commit, to the record."""
@@ -78,8 +84,6 @@ class Recorder:
 
     def _change(self, changed: Callable[[Deployment], Deployment]) -> None:
         self.deployment = changed(self.deployment)
-        if self._store is None:
-            return
         try:
             self._store.change(self.deployment.id, changed)
         except (RedisError, Contention, NoSuchDeployment, IllegalTransition) as error:
