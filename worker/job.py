@@ -23,7 +23,6 @@ from hookd.model.eligibility import block_reason
 from hookd.model.hint import Hint, HintKind, render_hint, stored_hint
 from hookd.model.ids import app_of
 from hookd.model.paths import AppPaths
-from hookd.model.settings import Settings
 from hookd.queue.client import RetryingRedis, receiver_client
 from hookd.queue.codec import NoSuchDeployment
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore
@@ -50,18 +49,9 @@ class JobContext:
     impatient_store: DeploymentStore
 
     @property
-    def settings(self) -> Settings:
-        """Return the settings of this host."""
-        return self.config.settings
-
-    @property
     def status(self) -> StatusPublisher:
         """Return the publisher of statuses and decisions."""
         return StatusPublisher(self.impatient_store.connection)
-
-    def app(self, name: str) -> App | None:
-        """Return the app from the catalogue."""
-        return self.config.catalogue.get(name)
 
 
 def deploy(deployment_id: str) -> dict[str, str]:
@@ -112,7 +102,7 @@ def _record(context: JobContext, deployment_id: str) -> Deployment:
 
 
 def _replay(context: JobContext, record: Deployment) -> dict[str, str]:
-    app = context.app(record.app)
+    app = context.config.catalogue.get(record.app)
     if app is None:
         raise DeploymentFailed(f"the app {record.app} is not in the catalogue any more")
     answer = context.store.request(
@@ -148,7 +138,7 @@ def _deploy(context: JobContext, record: Deployment) -> dict[str, str]:
 
 def _run(context: JobContext, record: Deployment) -> Ending:
     """Run the pipeline with a log, and publish the ending."""
-    app = context.app(record.app)
+    app = context.config.catalogue.get(record.app)
     if app is None:
         cause = f"the app {record.app} is not in the catalogue any more"
         return _not_started(context, record, Ending(Status.FAILED, cause, Hint(HintKind.SHOW_STATUS)))
@@ -156,7 +146,7 @@ def _run(context: JobContext, record: Deployment) -> Ending:
         variables = app_environment(app)
         own = {**app.dependencies.environment, **app.build.environment, **variables}
         redaction = Redaction(host_variables(), own, *shared_variables(app))
-        path, shared = context.settings.log_path(app.name, record.id), context.settings.logs is not None
+        path, shared = context.config.settings.log_path(app.name, record.id), context.config.settings.logs is not None
         log_file = LogFile(path, redaction, shared=shared)
     except DeployError as error:
         return _not_started(context, record, Ending(error.ending, error.cause, error.hint))
@@ -165,8 +155,8 @@ def _run(context: JobContext, record: Deployment) -> Ending:
         return _not_started(context, record, Ending(Status.FAILED, cause, Hint(HintKind.RUN_DOCTOR)))
     with log_file:
         recorder = Recorder(record, context.impatient_store, log_file)
-        paths = AppPaths(root=app.root, settings=context.settings, app=app.name)
-        task = Task(app, context.settings, paths, Journal(paths.journal), recorder, variables)
+        paths = AppPaths(root=app.root, settings=context.config.settings, app=app.name)
+        task = Task(app, context.config.settings, paths, Journal(paths.journal), recorder, variables)
         ending = _run_pipeline(context, task)
         ending = replace(ending, cause=recorder.clean(ending.cause) if ending.cause else None)
         if ending.head is not None:
@@ -205,24 +195,24 @@ def _record_decision(context: JobContext, record: Deployment, ending: Ending, re
 
 def _publish_lag(context: JobContext, app: App, head: str, ending: Ending) -> None:
     """Publish whether the app serves its head now, and otherwise the reason."""
-    state = Journal(context.settings.journal_path(app.name)).state()
+    state = Journal(context.config.settings.journal_path(app.name)).state()
     freeze = freezes.active_freeze(context.config.frozen, app.name, datetime.now(UTC))
     blocked = block_reason(state, head, Trigger.RECONCILE, freeze)
     if blocked is None:
         result = f"failed: {ending.cause}" if ending.cause else ""
         blocked = Assessment(verdict=Verdict.WAITING, why=lag_text(state, head, result))
-    reason = LagReason(blocked, commits_behind(app, context.settings, state, head))
+    reason = LagReason(blocked, commits_behind(app, context.config.settings, state, head))
     context.status.publish_lag(app.name, state, head, reason)
 
 
 def _remove_old_history(context: JobContext, app: str) -> None:
     """Remove old records and logs; an error is logged, because the ending is recorded already."""
-    history = context.settings.history
+    history = context.config.settings.history
     before = datetime.now(UTC) - timedelta(days=history.days)
     try:
         context.impatient_store.delete_old(app, keep=history.keep, before=before)
         # The names sort by time, so the oldest logs go also after Redis has lost the records.
-        for number, path in enumerate(sorted(context.settings.log_directory(app).glob("*.log"), reverse=True)):
+        for number, path in enumerate(sorted(context.config.settings.log_directory(app).glob("*.log"), reverse=True)):
             if number >= history.keep or path.stat().st_mtime < before.timestamp():
                 path.unlink()
     except (RedisError, OSError) as error:

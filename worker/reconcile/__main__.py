@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -55,7 +55,8 @@ def main(arguments: list[str]) -> int:
     eventlog.start()
     apps, stays = tuple(options.apps), options.every is not None
     if stays:
-        _start_apps()
+        with suppress(ConfigError):  # The first round logs it.
+            start_after_circus(load_valid_apps(config_path())[0], time.time())
     pace = options.every or _PACE_SECONDS
     status = _run_round(RoundOptions(apps, options.now or stays, pace, prints=options.now and not stays))
     while stays:
@@ -76,14 +77,6 @@ def _seconds(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"a number of seconds, not {text!r}")
     return int(text)
-
-
-def _start_apps() -> None:
-    """Start the apps of a circus that has just started, as systemd does with an app's unit."""
-    try:
-        start_after_circus(load_valid_apps(config_path())[0], time.time())
-    except ConfigError:
-        return  # The round that follows logs it.
 
 
 def _run_round(options: RoundOptions) -> int:
@@ -107,17 +100,16 @@ def _reconcile_due(config: Config, connection: Redis, options: RoundOptions) -> 
     """Reconcile the apps that are due, several at the same time."""
     run_id = _redis_run_id(connection)
     apps = [app for app in config.catalogue.apps if app.name in options.apps or not options.apps]
-    due = [app for app, last in _last_checks(connection, apps) if _is_due(app, last, run_id, options)]
+    # An app that is switched off must be named.
+    due = [
+        app
+        for app, last in _last_checks(connection, apps)
+        if (options.now and (app.reconcile.every or options.apps))
+        or is_due(app.name, app.reconcile.every, last, run_id=run_id, now=time.time(), pace=options.pace)
+    ]
     reconciler = Reconciler(config, DeploymentStore(connection, keep_seconds=config.settings.history_seconds))
     with ThreadPoolExecutor(_THREADS) as pool:
         return max(pool.map(lambda app: reconcile_app(reconciler, app, run_id, prints=options.prints), due), default=0)
-
-
-def _is_due(app: App, last: LastCheck | None, run_id: str, options: RoundOptions) -> bool:
-    """Return True if the app is due; with reconciling switched off, it must be named."""
-    if options.now and (app.reconcile.every or options.apps):
-        return True
-    return is_due(app.name, app.reconcile.every, last, run_id=run_id, now=time.time(), pace=options.pace)
 
 
 def _redis_run_id(connection: Redis) -> str:
