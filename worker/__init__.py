@@ -1,7 +1,7 @@
 """The deployer: takes jobs from the queue, as the user `manager`, and brings apps to their branch's head.
 
 Programs: `__main__` (a worker, with `rq_worker` and `job`), `reconcile`, `boot` and `probe`.
-Rooms: `deploy` (one deployment) uses `service` (start, stop, drift, health) and `release` (git, venv, files). `recovery`
-finishes what crashed. `process` runs programs and holds locks. `report` writes the log and what people see.
+Rooms: `deploy` (one deployment) uses `service` (start, stop, drift, health) and `release` (git, venv, files).
+`recovery` finishes crashed deployments. `process` runs programs. `report` writes the log and the status.
 Files: `context` (what the steps share), `journal` (the app's memory on disk), `errors`.
 """

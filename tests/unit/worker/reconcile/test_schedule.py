@@ -99,7 +99,7 @@ def test_no_backoff(history: list[Deployment]) -> None:
     assert build_retry_at(history, HEAD) is None
 
 
-def test_a_pause_is_counted_from_the_last_real_end() -> None:
+def test_backoff_counts_from_the_last_ending() -> None:
     """What a later request took the place of was never tried; what waits has no end yet."""
     waiting = one(Status.QUEUED, 0).model_copy(update={"ended_at": None})
     history = [waiting, *tries((Status.SUPERSEDED, 0), (Status.FAILED, 2), (Status.SUPERSEDED, 3), (Status.FAILED, 9))]
@@ -110,7 +110,7 @@ def test_a_pause_is_counted_from_the_last_real_end() -> None:
 
 
 @pytest.mark.threat(20)
-def test_pushes_during_an_outage_of_the_git_host_cost_no_pause() -> None:
+def test_git_host_outage_costs_no_backoff() -> None:
     """Ten of them would have meant an hour after the host was back."""
     outage = [unfetched(Trigger.PUSH, number) for number in range(10)]
     assert build_retry_at(outage, HEAD) is None
@@ -119,13 +119,13 @@ def test_pushes_during_an_outage_of_the_git_host_cost_no_pause() -> None:
     )
 
 
-def test_a_head_that_cannot_be_fetched_although_the_git_host_answers_is_tried_ever_more_rarely() -> None:
+def test_failed_fetch_has_a_backoff() -> None:
     row = [unfetched(Trigger.RECONCILE, number) for number in range(3)]
     assert build_retry_at(row, HEAD) == NOW + timedelta(minutes=12)
 
 
 @pytest.mark.threat(37)
-def test_a_head_that_a_deployment_did_not_find_is_asked_for_ever_more_rarely() -> None:
+def test_missing_head_has_a_backoff() -> None:
     """Look and deployment do not see the same: a host that answers now so, now so, must not keep the worker busy."""
     row = [one(Status.UNCHANGED, number, commit=OLD, claimed=HEAD) for number in range(3)]
     assert build_retry_at(row, HEAD) == NOW + timedelta(minutes=12)
