@@ -23,7 +23,7 @@ INSTALLED: Final = Path("/opt/hookd/current")
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; `problems` holds every reason."""
+    """The configuration cannot be used. `problems` holds every reason."""
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
@@ -59,7 +59,7 @@ def config_path(given: Path | None = None, environment: Mapping[str, str] = os.e
 
 
 def load(path: Path, *, only: str | None = None) -> Config:
-    """Read the settings and every app, or only one app; raises ConfigError with all problems of the files read."""
+    """Read the settings and every app, or only one app. Raises ConfigError with all problems of the files read."""
     config, problems = _load(path, only)
     if problems or config is None:
         raise ConfigError(problems)

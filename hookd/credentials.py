@@ -14,7 +14,7 @@ from hookd.model.config_errors import Problem
 
 Role = Literal["receiver", "status", "worker", "operator"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
-# Set by systemd for a unit with LoadCredential=; only that unit can read the directory.
+# Set by systemd for a unit with LoadCredential=. Only that unit can read the directory.
 VARIABLE: Final = "CREDENTIALS_DIRECTORY"
 
 
@@ -40,7 +40,7 @@ class PasswordUnreadable(Exception):
 
 @dataclass(frozen=True)
 class RedisUser(CredentialProvider):
-    """The Redis user of a process; redis-py asks for it at each connection, so that no URL holds the password."""
+    """The Redis user of a process. Each connection of redis-py asks for it, so that no URL holds the password."""
 
     name: str
     password: Secret
@@ -63,7 +63,7 @@ def user_name(role: Role) -> str:
 
 
 def redis_user(config: Config, role: Role) -> RedisUser | None:
-    """Return the process's Redis user; None if Redis needs no password. Raises ConfigError for an invalid file."""
+    """Return the process's Redis user, or None if Redis needs no password. Raises ConfigError for an invalid file."""
     file = _password_file(config, role)
     if file is None:
         return None

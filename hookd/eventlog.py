@@ -19,7 +19,7 @@ _OWN: Final = "hookd_event"
 
 
 def event(log: logging.Logger, name: str, level: int = logging.INFO, *, trace: bool = False, **fields: Any) -> None:
-    """Log an event; `trace` adds the traceback of the current exception."""
+    """Log an event. `trace` adds the traceback of the current exception."""
     known = {key: value for key, value in fields.items() if value is not None}
     log.log(level, name, exc_info=trace, extra={_OWN: known})
 
@@ -47,7 +47,7 @@ class TextFormatter(logging.Formatter):
 
 
 def _event_fields(record: logging.LogRecord) -> dict[str, Any]:
-    """Return the event and its fields; a library's record is the event `message`."""
+    """Return the event and its fields. A library's record is the event `message`."""
     fields = getattr(record, _OWN, None)
     if fields is None:
         return {"event": "message", "text": record.getMessage()}

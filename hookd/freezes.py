@@ -17,7 +17,7 @@ from hookd.model.hint import Hint, HintKind, render_hint
 
 
 def read_freeze(directory: Path, app: str) -> Freeze | None:
-    """Return an app's freeze, also one that has ended; raises OSError, and ValueError for an invalid file."""
+    """Return an app's freeze, also one that has ended. Raises OSError, and ValueError for an invalid file."""
     try:
         return Freeze.model_validate_json((directory / app).read_bytes())
     except FileNotFoundError:
@@ -34,7 +34,7 @@ def active_freeze(directory: Path, app: str, now: datetime) -> Freeze | None:
 
 
 def freeze(directory: Path, app: str, wanted: Freeze) -> None:
-    """Write an app's freeze and wait until it is on disk; raises OSError."""
+    """Write an app's freeze and wait until it is on disk. Raises OSError."""
     directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=directory, prefix=f".{app}.")
     try:
@@ -67,7 +67,7 @@ def thaw_command(directory: Path, app: str) -> str:
 
 
 def thaw(directory: Path, app: str) -> bool:
-    """Remove an app's freeze; return False if there was none. Raises OSError."""
+    """Remove an app's freeze. Return False if there was none. Raises OSError."""
     try:
         (directory / app).unlink()
         sync_directory(directory)

@@ -1,14 +1,11 @@
-"""Configuration for the gunicorn of an app that hookd deploys: a worker answers users only after it passed a check.
+"""gunicorn's configuration for a deployed app: a worker takes requests only after its own health check passed.
 
 Use it with `gunicorn --config .../gunicorn.conf.py wsgi:app`. gunicorn listens before its workers have loaded the app,
-and two releases that share a socket both take requests from it. So each first worker asks its own app for the health
-page, in the process, before it takes a single request. When the answer is wrong the worker ends, gunicorn ends, and
-no user has seen the release. A worker that dies of the question is replaced by one that is asked, too. Once a worker
-has passed, those that are started later in place of one that ended are not asked: a database that is away for a minute
-must not end a site that serves.
+and two releases that share a socket both take requests from it. So each first worker calls the health page of its own
+app, in its process, before it takes a request. After a wrong answer the worker and gunicorn end, and no user has seen
+the release. Workers that replace a passed one are not checked: a short failure of a database must not end the site.
 """
 
-import io
 import mmap
 import os
 import select
@@ -18,60 +15,59 @@ import time
 import traceback
 from pathlib import Path
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 from gunicorn.systemd import sd_notify
 
-# What the health page is, and what it must answer: the same as in the app's [health] table.
+# The health page and its right answer, as in the app's [health] table.
 HEALTH_PATH = os.environ.get("HOOKD_HEALTH_PATH", "")
 HEALTH_STATUS = os.environ.get("HOOKD_HEALTH_STATUS", "200")
 HEALTH_HOST = os.environ.get("HOOKD_HEALTH_HOST", "localhost")
 HEALTH_SECONDS = int(os.environ.get("HOOKD_HEALTH_SECONDS", "20"))
-# The socket on which only the deployer asks, if there is one; a release that is refused says so there.
+# The socket on which only the deployer sends requests, if there is one. It gets the status of a refused release.
 HEALTH_SOCKET = os.environ.get("HOOKD_HEALTH_SOCKET", "")
-# How often and how long: the deployer believes three equal answers.
-TELL_TIMES, TELL_SECONDS = 3, 5
+# The deployer needs three equal answers.
+REPORT_TIMES, REPORT_SECONDS = 3, 5
 
-# One byte that all workers of this server share: set when the first of them has passed.
+# One byte, shared by all workers of this server and set when the first of them has passed.
 _passed = mmap.mmap(-1, 1)
 
-# No socket that any process of the same user could use to stop or change this server.
+# With a control socket, every process of the same user could stop or change this server.
 control_socket_disable = True
-# A request that is being worked on when the service stops has this long to end; the unit must wait longer.
+# Seconds for running requests when the service stops. The unit's timeout must be longer.
 graceful_timeout = 30
 
 
 def when_ready(server: Any) -> None:
-    """Say which release runs here, which nobody can see from outside; and leave sockets of the process manager alone.
-
-    Without the latter gunicorn deletes the path of such a socket.
-    """
+    """Tell systemd which release runs here, and keep the path of a socket that the process manager owns."""
     sd_notify(f"STATUS=release {Path.cwd()}", server.log)
     if not HEALTH_PATH:
-        server.log.warning("HOOKD_HEALTH_PATH is not set: workers take requests without having been asked")
+        server.log.warning("HOOKD_HEALTH_PATH is not set: workers take requests without a health check")
+    # gunicorn deletes the path of a socket unless it believes that systemd passed it.
     server.systemd = server.systemd or any(bind.startswith("fd://") for bind in server.cfg.bind)
 
 
 def post_worker_init(worker: Any) -> None:
-    """Ask the app for its health page before this worker takes requests; an exception here ends gunicorn."""
+    """Check the app's health page before this worker takes requests. An exception here ends gunicorn."""
     if not HEALTH_PATH or (_passed[0] and worker.age > worker.cfg.workers):
         return
-    status = _ask_in_time(worker.wsgi)
+    status = _check_health(worker.wsgi)
     if status == HEALTH_STATUS:
         _passed[0] = 1
         worker.log.info("%s answered %s: this worker takes requests", HEALTH_PATH, status)
         return
-    _tell_the_deployer(worker, status)
+    _report_status(worker, status)
     raise RuntimeError(f"{HEALTH_PATH} answered {status}, not {HEALTH_STATUS}: this release takes no requests")
 
 
-def _ask_in_time(wsgi: Any) -> str:
-    """Ask, and give up after HEALTH_SECONDS; a page that raises or hangs counts as one that answers 500 or 504."""
-    previous = signal.signal(signal.SIGALRM, _too_slow)
-    # Once more each second, for an app that swallows the first.
+def _check_health(wsgi: Any) -> str:
+    """Return the status of the health page: 500 for an exception, 504 after HEALTH_SECONDS."""
+    previous = signal.signal(signal.SIGALRM, _raise_timeout)
+    # The signal comes again each second, because an app may swallow the first one.
     signal.setitimer(signal.ITIMER_REAL, HEALTH_SECONDS, 1)
     try:
-        return _ask(wsgi)
-    except TooSlow:
+        return _call_app(wsgi)
+    except HealthTimeout:
         return "504"
     except (Exception, SystemExit):
         traceback.print_exc()
@@ -81,68 +77,54 @@ def _ask_in_time(wsgi: Any) -> str:
         signal.signal(signal.SIGALRM, previous)
 
 
-class TooSlow(BaseException):
-    """The health page gave no answer in time; no Exception, since apps catch those and answer or try again."""
+class HealthTimeout(BaseException):
+    """The health page gave no answer in time. Apps catch Exception, so this is none."""
 
 
-def _too_slow(_signal: int, _frame: Any) -> None:
-    raise TooSlow
+def _raise_timeout(_signal: int, _frame: Any) -> None:
+    raise HealthTimeout
 
 
-def _tell_the_deployer(worker: Any, status: str) -> None:
-    """Pass the app's answer on to whoever asks on the deployer's own socket, so that it need not wait for silence."""
-    for listener in worker.sockets:
-        if listener.getsockname() != HEALTH_SOCKET:
-            continue
-        end = time.monotonic() + TELL_SECONDS
-        for _ in range(TELL_TIMES):
-            if select.select([listener.sock], [], [], max(0.0, end - time.monotonic()))[0]:
-                connection, _address = listener.sock.accept()
-                with connection:
-                    connection.settimeout(1)
-                    connection.recv(65536)
-                    connection.sendall(f"HTTP/1.0 {status} refused\r\nContent-Length: 0\r\n\r\n".encode())
-
-
-def _ask(wsgi: Any) -> str:
+def _call_app(wsgi: Any) -> str:
     """Call the WSGI app once, as gunicorn would, and return the three digits of its status."""
-    answer: list[str] = []
+    statuses: list[str] = []
 
     def start_response(status: str, headers: Any, exc_info: Any = None) -> Any:
-        answer.append(status)
+        statuses.append(status)
         return lambda data: None
 
-    body = wsgi(_question(), start_response)
+    path, _, query = HEALTH_PATH.partition("?")
+    environ: dict[str, Any] = {
+        "PATH_INFO": path,
+        "QUERY_STRING": query,
+        "RAW_URI": HEALTH_PATH,
+        "REMOTE_ADDR": "127.0.0.1",
+        "HTTP_HOST": HEALTH_HOST,
+        "HTTP_USER_AGENT": "hookd-health",
+        "wsgi.errors": sys.stderr,
+        "wsgi.multiprocess": True,
+    }
+    setup_testing_defaults(environ)
+    body = wsgi(environ, start_response)
     try:
         for _ in body:
             pass
     finally:
         if hasattr(body, "close"):
             body.close()
-    return answer[-1].split(" ", 1)[0] if answer else "nothing"
+    return statuses[-1].split(" ", 1)[0] if statuses else "nothing"
 
 
-def _question() -> dict[str, Any]:
-    """The health page as WSGI asks for it."""
-    path, _, query = HEALTH_PATH.partition("?")
-    return {
-        "REQUEST_METHOD": "GET",
-        "SCRIPT_NAME": "",
-        "PATH_INFO": path,
-        "QUERY_STRING": query,
-        "RAW_URI": HEALTH_PATH,
-        "SERVER_NAME": "localhost",
-        "SERVER_PORT": "80",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "SERVER_SOFTWARE": "hookd-health",
-        "REMOTE_ADDR": "127.0.0.1",
-        "HTTP_HOST": HEALTH_HOST,
-        "HTTP_USER_AGENT": "hookd-health",
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "http",
-        "wsgi.input": io.BytesIO(),
-        "wsgi.errors": sys.stderr,
-        "wsgi.multithread": False,
-        "wsgi.multiprocess": True,
-        "wsgi.run_once": False,
-    }
+def _report_status(worker: Any, status: str) -> None:
+    """Answer the deployer's requests with the app's status, so that it does not have to wait for a timeout."""
+    for listener in worker.sockets:
+        if listener.getsockname() != HEALTH_SOCKET:
+            continue
+        end = time.monotonic() + REPORT_SECONDS
+        for _ in range(REPORT_TIMES):
+            if select.select([listener.sock], [], [], max(0.0, end - time.monotonic()))[0]:
+                connection, _address = listener.sock.accept()
+                with connection:
+                    connection.settimeout(1)
+                    connection.recv(65536)
+                    connection.sendall(f"HTTP/1.0 {status} refused\r\nContent-Length: 0\r\n\r\n".encode())

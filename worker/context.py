@@ -45,12 +45,12 @@ class AppTask:
     recorder: StepLog
 
     def run(self, command: Command, is_logged: Callable[[str], bool] = bool) -> None:
-        """Run a program and write its output to the log; raises CommandFailed."""
+        """Run a program and write its output to the log. Raises CommandFailed."""
         self.recorder.line(f"$ {' '.join(command.argv)}")
         run(command, lambda line: self.recorder.line(line) if is_logged(line) else None)
 
     def cancel_timeout(self) -> None:
-        """Cancel RQ's timeout for steps that must not be aborted; each of them has its own limits."""
+        """Cancel RQ's timeout for steps that must not be aborted. Each of them has its own limits."""
         signal.alarm(0)
 
     def cause_of(self, error: Exception) -> str:
@@ -121,7 +121,7 @@ def host_variables() -> dict[str, str]:
 
 
 def app_environment(app: App) -> dict[str, str]:
-    """Read the variables of the app's commands; raises DeployError if their file cannot be read."""
+    """Read the variables of the app's commands. Raises DeployError if their file cannot be read."""
     file = app.build.environment_file
     if file is None:
         return {}
@@ -133,7 +133,7 @@ def app_environment(app: App) -> dict[str, str]:
 
 
 def shared_variables(app: App) -> list[dict[str, str]]:
-    """Read shared files such as `.env`, so that the log can redact their values; skips unreadable files."""
+    """Read shared files such as `.env`, so that the log can redact their values. Skips unreadable files."""
     return [_read_variables(app.shared_root / path) for path in app.shared.files if _ENV_FILE.search(path)]
 
 

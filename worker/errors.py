@@ -27,7 +27,7 @@ from hookd.model.hint import AnyHint
 class DeployError(Exception):
     """Ends a deployment: the cause in one sentence, and the next command for the operator.
 
-    `healthy` tells if the app answers after this ending; None if that was not checked.
+    `healthy` is True if the app answers after this ending, and None if that was not checked.
     """
 
     ending = Status.FAILED
@@ -47,7 +47,7 @@ class CommitRefused(DeployError):
 
 
 class CommandFailed(DeployError):
-    """A program failed; `lines` are its last lines of output."""
+    """A program failed. `lines` are its last lines of output."""
 
     def __init__(self, cause: str, *, lines: tuple[str, ...] = (), hint: AnyHint | None = None) -> None:
         super().__init__(cause, hint=hint)
@@ -94,13 +94,13 @@ class RollbackFailed(DeployError):
 
 
 class SwitchNotRecorded(DeployError):
-    """The new release serves without an entry in the journal; the next deployment recovers from that."""
+    """The new release serves without an entry in the journal. The next deployment recovers from that."""
 
     ending = Status.ROLLBACK_FAILED
 
 
 class Unhealthy(Exception):
-    """A release failed its health check; the message says how."""
+    """A release failed its health check. The message says how."""
 
 
 class DeploymentFailed(Exception):

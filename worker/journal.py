@@ -13,13 +13,13 @@ _COMPACT_ABOVE: Final = 500
 
 
 class Journal:
-    """Reads and extends the journal of one app; writers hold the app's lock."""
+    """Reads and extends the journal of one app. Writers hold the app's lock."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def state(self) -> AppState:
-        """Return the state of the app that follows from its events; raises OSError."""
+        """Return the state of the app that follows from its events. Raises OSError."""
         return fold(self.events())
 
     def add(self, *events: JournalEvent) -> AppState:
@@ -59,7 +59,7 @@ class Journal:
         sync_directory(self._path.parent)
 
     def events(self) -> list[JournalEvent]:
-        """Return the events that can be read; raises OSError."""
+        """Return the events that can be read. Raises OSError."""
         if not self._path.exists():
             return []
         # Not splitlines(): texts inside an event may hold other line separators.

@@ -1,1 +1,5 @@
-"""Files on shared directories: safe opening, ownership policies, access lists and the audit of both."""
+"""Files on shared directories.
+
+Map: `safe_open` (opening and walking) · `policies` (the wanted attributes) · `attributes`, `acl` (the found ones) ·
+`audit` (the comparison and its repair).
+"""

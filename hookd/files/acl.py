@@ -22,7 +22,7 @@ _ENTRY: Final = struct.Struct("<HHI")
 
 @cache
 def reader_acl(user: int, mode: int) -> bytes:
-    """Return the ACL that lets one more user read a file of this mode, and no group; the group bits become the mask.
+    """Return the ACL that lets one more user read a file of this mode, and no group. The group bits become the mask.
 
     A new file gets the same bytes from its directory's default ACL.
     """

@@ -42,7 +42,7 @@ def read_attributes(descriptor: int, found: os.stat_result, *, acls: bool) -> Fi
 
 
 def read_acl(path: str, name: str, *, follow: bool = True) -> bytes | None:
-    """Return one ACL; None if there is none, or if the file system keeps none."""
+    """Return one ACL, or None if the file or the file system has none."""
     try:
         return os.getxattr(path, name, follow_symlinks=follow)
     except OSError as error:
@@ -52,7 +52,7 @@ def read_acl(path: str, name: str, *, follow: bool = True) -> bytes | None:
 
 
 def has_acl(path: str) -> bool:
-    """Return True if the path has an ACL, without following a link; faster than an exception of `read_acl`."""
+    """Return True if the path itself has an ACL. This is faster than the exception in `read_acl`."""
     try:
         return acl.ACCESS in os.listxattr(path, follow_symlinks=False)
     except OSError as error:
@@ -71,7 +71,7 @@ def supports_acls(descriptor: int) -> bool:
 
 
 def set_attributes(descriptor: int, found: FileAttributes, wanted: FileAttributes) -> None:
-    """Change the differing attributes, the owner first because a new owner clears set-id bits; raises OSError."""
+    """Change the differing attributes, the owner first because a new owner clears set-id bits. Raises OSError."""
     path = descriptor_path(descriptor)
     acls = ((acl.ACCESS, found.access, wanted.access), (acl.DEFAULT, found.default, wanted.default))
     if (found.owner, found.group) != (wanted.owner, wanted.group):

@@ -34,7 +34,7 @@ _CHANGE_LOST: Final = "the kernel did not keep the change"
 
 @dataclass(frozen=True)
 class AttributeMismatch:
-    """A path whose attributes differ from its policy; `obstacle` is the reason against a repair."""
+    """A path whose attributes differ from its policy. `obstacle` is the reason against a repair."""
 
     path: str
     found: FileAttributes
@@ -52,12 +52,12 @@ AuditFinding = AttributeMismatch | Unauditable
 
 
 def find_mismatches(path: Path, policy: Policy, *, recursive: bool = True) -> Iterator[AuditFinding]:
-    """Audit a path, and with `recursive` the tree below it; raises OwnershipError."""
+    """Audit a path, and with `recursive` the tree below it. Raises OwnershipError."""
     return _audit(path, policy, recursive=recursive, repairs=False)
 
 
 def repair(path: Path, policy: Policy, *, recursive: bool = True) -> Iterator[AuditFinding]:
-    """Audit and repair a path as far as this user may; raises OwnershipError."""
+    """Audit and repair a path as far as this user may. Raises OwnershipError."""
     return _audit(path, policy, recursive=recursive, repairs=True)
 
 
@@ -146,7 +146,7 @@ class PermissionAudit:
             os.close(descriptor)
 
     def _suspects(self, directory: Directory, among_programs: bool) -> Iterator[str]:
-        """Return the names to open; a descriptor for every file would double the time."""
+        """Return the names to open. A descriptor for every file would double the time."""
         descriptor, owner, group, modes = directory.descriptor, self._policy.owner, self._policy.group, self._right
         inside = f"{descriptor_path(descriptor)}/"
         for name in directory.names:
@@ -270,7 +270,7 @@ def _inside(directory: Directory) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _may_write(status: os.stat_result, user: int, groups: set[int]) -> bool:
-    """Return True if a user may write a file; special files and links have no content."""
+    """Return True if a user may write a file. Special files and links have no content."""
     mode = status.st_mode
     if status.st_uid == user or S_ISLNK(mode) or not (S_ISREG(mode) or S_ISDIR(mode)):
         return True

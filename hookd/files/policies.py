@@ -9,7 +9,7 @@ from hookd.model.app import Ownership
 
 
 class OwnershipError(Exception):
-    """This host cannot keep a policy; `hint` is the next command."""
+    """This host cannot keep a policy. `hint` is the next command."""
 
     def __init__(self, cause: str, *, hint: str) -> None:
         super().__init__(cause)
@@ -28,14 +28,14 @@ class Modes:
 
 @dataclass(frozen=True)
 class Acl:
-    """The user with an entry in every ACL; None forbids ACLs."""
+    """The user with an entry in every ACL. Without a user, no file may have an ACL."""
 
     reader: int | None = None
 
 
 @dataclass(frozen=True)
 class Policy:
-    """The attributes of a path; None allows any value.
+    """The attributes of a path. None allows any value.
 
     `programs` names a directory in which a file counts as a program by its first bytes instead of its mode.
     """
@@ -56,7 +56,7 @@ PRIVATE: Final = Modes(0o600, 0o700, 0o700)
 
 
 def code_policy(ownership: Ownership, owner: int | None, own_group: int) -> Policy:
-    """Return the policy of releases and environments; `own_group` is their owner's. Raises OwnershipError."""
+    """Return the policy of releases and environments. `own_group` is their owner's. Raises OwnershipError."""
     match ownership.policy:
         case "group":
             return Policy(owner, find_group(ownership.group), GROUP_READABLE, Acl())
@@ -79,7 +79,7 @@ def secret_policy(ownership: Ownership, owner: int | None, own_group: int) -> Po
 
 
 def data_policy(ownership: Ownership) -> Policy:
-    """Return the policy of a directory that the app writes to; raises OwnershipError."""
+    """Return the policy of a directory that the app writes to. Raises OwnershipError."""
     return Policy(find_user(ownership.user).pw_uid, find_group(ownership.group), WRITABLE)
 
 
@@ -89,7 +89,7 @@ def umask_of(ownership: Ownership) -> int:
 
 
 def find_group(name: str) -> int:
-    """Return a group's id; raises OwnershipError."""
+    """Return a group's id. Raises OwnershipError."""
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
@@ -97,7 +97,7 @@ def find_group(name: str) -> int:
 
 
 def find_user(name: str) -> pwd.struct_passwd:
-    """Return a user; raises OwnershipError."""
+    """Return a user. Raises OwnershipError."""
     try:
         return pwd.getpwnam(name)
     except KeyError:

@@ -74,7 +74,7 @@ class UntrustedLink(OSError):
 
 @contextmanager
 def open_path(path: Path) -> Iterator[int]:
-    """Open a path, or a link itself, with O_PATH; raises OSError.
+    """Open a path, or a link itself, with O_PATH. Raises OSError.
 
     Root opens each part of the path and follows only root's own links on the way. Other users reach nothing through a
     link that its maker cannot reach.
@@ -107,7 +107,7 @@ def _closing(descriptor: int) -> Iterator[int]:
 
 
 def _open_stepwise(path: Path, *, to_the_end: bool) -> int:
-    """Open a path part by part; `to_the_end` also follows a link that is the last part."""
+    """Open a path part by part. `to_the_end` also follows a link that is the last part."""
     at, links = os.open("/", PATH_FLAGS), 0
     steps = list(path.parts[:0:-1])
     try:
@@ -160,7 +160,7 @@ def walk(path: str, top: int) -> Iterator[Directory | Unauditable]:
 
 
 def _below(path: str, open_it: Callable[[], int], device: int, level: int) -> Iterator[Directory | Unauditable]:
-    """Walk a directory; `os.fwalk` would open targets of links, and end at an unreadable directory."""
+    """Walk a directory. `os.fwalk` would open targets of links, and end at an unreadable directory."""
     if level > _MAX_DEPTH:
         yield Unauditable(f"{path[:200]}…", "deep")
         return
@@ -184,7 +184,7 @@ def _below(path: str, open_it: Callable[[], int], device: int, level: int) -> It
 
 
 def sync_directory(directory: Path) -> None:
-    """Wait until the entries of a directory are on disk; raises OSError."""
+    """Wait until the entries of a directory are on disk. Raises OSError."""
     with _closing(os.open(directory, _DIRECTORY)) as descriptor:
         os.fsync(descriptor)
 

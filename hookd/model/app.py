@@ -1,4 +1,4 @@
-"""apps/<app>.toml: the configuration of one app; no value comes from a push."""
+"""apps/<app>.toml: the configuration of one app. No value comes from a push."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -28,19 +28,19 @@ class Dependencies(Section):
 
     file: InsidePath | None = Field(
         None,
-        description="The list of packages; default: the first of uv.lock, requirements.txt, pyproject.toml.",
+        description="The list of packages. Default: the first of uv.lock, requirements.txt, pyproject.toml.",
     )
     python: AbsolutePath | None = Field(
-        None, description="Python of the virtual environment; default: the worker's setting."
+        None, description="Python of the virtual environment. Default: the worker's setting."
     )
     allow_build: bool = Field(
         False, description="Let packages without a wheel run their build code as the worker's user."
     )
-    environment: dict[str, str] = Field({}, description="More variables for uv and pip, such as UV_INDEX_URL.")
+    environment: dict[str, str] = Field({}, description="More variables for uv, such as UV_INDEX_URL.")
 
 
 class Build(Section):
-    """The app's own commands as argument vectors; they run in the release with its venv first on the PATH."""
+    """The app's own commands as argument vectors. They run in the release with its venv first on the PATH."""
 
     commands: tuple[Argv, ...] = Field((), description="Build commands after the dependencies, such as assets.")
     release_commands: tuple[Argv, ...] = Field((), description="Last commands before the switch, such as migrations.")
@@ -51,14 +51,14 @@ class Build(Section):
 
 
 class Shared(Section):
-    """Files and directories that outlive releases; each release links to them."""
+    """Files and directories that outlive releases. Each release links to them."""
 
-    root: AbsolutePath | None = Field(None, description="Their directory; default: `shared` below the app's root.")
-    data: AbsolutePath | None = Field(None, description="The parent of the directories; default: the same as `root`.")
+    root: AbsolutePath | None = Field(None, description="Their directory. Default: `shared` below the app's root.")
+    data: AbsolutePath | None = Field(None, description="The parent of the directories. Default: the same as `root`.")
     files: tuple[InsidePath, ...] = Field(
-        (), description="Files, such as `.env`; a deployment fails without one of them."
+        (), description="Files, such as `.env`. A deployment fails without one of them."
     )
-    directories: tuple[InsidePath, ...] = Field((), description="Directories, such as `uploads`; created if missing.")
+    directories: tuple[InsidePath, ...] = Field((), description="Directories, such as `uploads`, created if missing.")
 
     @model_validator(mode="after")
     def _check_overlap(self) -> Self:
@@ -76,11 +76,11 @@ class Ownership(Section):
 
     policy: Literal["group", "split", "acl"] = Field(
         "group",
-        description="`group`: files 0640 for `group`; `split`: readable by everyone, 0644; "
+        description="`group`: files 0640 for `group`. `split`: readable by everyone, 0644. "
         "`acl`: 0640 for the worker alone, and a POSIX ACL entry for `user`.",
     )
     group: Account = Field("www-data", description="The group of policy `group`.")
-    user: Account = Field("www-data", description="The app's user; the user of policy `acl`.")
+    user: Account = Field("www-data", description="The app's user, who reads releases under policy `acl`.")
 
 
 class Service(Section):
@@ -88,25 +88,25 @@ class Service(Section):
 
     manager: Literal["systemd", "circus"] = Field("systemd", description="The process manager of the app.")
     name: str = Field(
-        "", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$|^$", description="Unit or watcher; default: the app's name."
+        "", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$|^$", description="Unit or watcher. Default: the app's name."
     )
     endpoint: str | None = Field(None, pattern=r"^ipc:///[^\s]+$", description="circus only: its command socket.")
     handover: Literal["restart", "blue-green"] = Field(
         "restart",
-        description="`restart`: one service; `blue-green`: `<name>-blue` and `<name>-green` by turns, without a pause.",
+        description="`restart`: one service. `blue-green`: `<name>-blue` and `<name>-green` by turns, without a pause.",
     )
     units: Literal["existing", "hookd"] = Field(
         "existing", description="Origin of the systemd units: your own, or rendered by `hookd app` from this file."
     )
     listen: Listen | None = Field(
         None,
-        description="The socket of hookd's units: `HOST:PORT` or `unix:/path`; default: /run/hookd-apps/<app>.sock.",
+        description="The socket of hookd's units: `HOST:PORT` or `unix:/path`. Default: /run/hookd-apps/<app>.sock.",
     )
     own_socket: bool = Field(False, description="An existing unit has a socket unit of the same name.")
     workers: int = Field(2, ge=1, le=64, description="gunicorn's processes in hookd's units.")
     threads: int = Field(4, ge=1, le=256, description="Concurrent requests of one gunicorn process.")
     environment_file: AbsolutePath | None = Field(
-        None, description="The service's variables (KEY=value lines) in hookd's units; read by systemd as root."
+        None, description="The service's variables (KEY=value lines) in hookd's units. systemd reads the file as root."
     )
     entry: str = Field(
         "wsgi:app",
@@ -115,7 +115,7 @@ class Service(Section):
     )
     preflight: tuple[Argument, ...] | None = Field(
         None,
-        description="The check of a release before the switch; default: gunicorn --check-config ENTRY; [] for none.",
+        description="The check of a release before the switch. Default: gunicorn --check-config ENTRY. [] for none.",
     )
 
     @model_validator(mode="after")
@@ -135,7 +135,7 @@ class Health(Section):
     """The health check that makes a release good."""
 
     url: HealthUrl = Field(
-        ..., description="`http://HOST:PORT/path` or `unix:/path.sock:/path`; `{colour}` stands for blue or green."
+        ..., description="`http://HOST:PORT/path` or `unix:/path.sock:/path`. `{colour}` stands for blue or green."
     )
     status: int = Field(200, ge=100, le=599, description="The status that means healthy.")
     host: str = Field(
@@ -150,21 +150,23 @@ class Health(Section):
 class Site(Section):
     """The nginx site in front of the app."""
 
-    domain: Domain | None = Field(None, description="The public domain; default: no site.")
+    domain: Domain | None = Field(None, description="The public domain. Default: no site.")
     max_body: int = Field(10, ge=1, le=10_240, description="Largest request in MiB.")
 
 
 class Paths(Section):
     """The paths whose changes are deployed, as git patterns from the top: `src/**`, `*.py`, `docs`."""
 
-    include: tuple[Pattern, ...] = Field((), description="A head that changes none of these is skipped; default: all.")
+    include: tuple[Pattern, ...] = Field((), description="A head that changes none of these is skipped. Default: all.")
     exclude: tuple[Pattern, ...] = Field((), description="A head that changes only these is skipped, such as `docs`.")
 
 
 class Reconcile(Section):
     """The interval of git host polls, which find pushes whose webhook was lost."""
 
-    every: int = Field(180, ge=0, le=86_400, description="Longest seconds until a lost push is found; 0: never.")
+    every: int = Field(
+        180, ge=0, le=86_400, description="Longest seconds until a lost push is found. 0 turns polling off."
+    )
 
 
 class Limits(Section):

@@ -1,4 +1,4 @@
-"""Types of single values in an app's file; a parsed value is safe in a path, a unit and an argument vector."""
+"""Types of single values in an app's file. A parsed value is safe in a path, a unit and an argument vector."""
 
 import re
 from typing import Annotated, Final

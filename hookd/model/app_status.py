@@ -1,4 +1,4 @@
-"""The status of an app, published by the worker for readers; the journal stays the truth."""
+"""The status of an app, published by the worker for readers. The journal stays the truth."""
 
 from datetime import datetime
 
@@ -41,7 +41,7 @@ class AppStatus(BaseModel):
 
 
 def with_journal_state(status: AppStatus, state: AppState, *, head_seen: bool = False) -> AppStatus:
-    """Return the status with the journal's facts; `head_seen` means that the git host has just named the head."""
+    """Return the status with the journal's facts. `head_seen` means that the git host has just named the head."""
     deployed = state.deployed
     return status.model_copy(
         update={
@@ -58,7 +58,7 @@ def with_journal_state(status: AppStatus, state: AppState, *, head_seen: bool = 
 
 
 def _remaining_lag(status: AppStatus, state: AppState, *, head_seen: bool) -> Lag | None:
-    """Return the known lag until the head serves; an unknown head ends when the head is seen."""
+    """Return the known lag until the head serves. An unknown head ends when the head is seen."""
     if status.lag is None or status.lag.verdict is Verdict.UNREACHABLE:
         return None if head_seen else status.lag
     serves_head = state.deployed is not None and state.deployed.commit == status.head

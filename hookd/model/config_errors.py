@@ -12,7 +12,7 @@ _CREDENTIALS: Final = re.compile(r"(://|//|:)[^\s'\"]*(@)|(?<=\?)[^\s'\"]+")
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem in a file; `path` is the key."""
+    """One problem in a file. `path` is the key."""
 
     file: str
     path: str

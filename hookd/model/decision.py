@@ -11,7 +11,7 @@ from hookd.model.ids import AppName, CommitId, DeploymentId
 from hookd.model.text import truncate
 
 SHORT_TEXT_LENGTH: Final = 300
-# Text of unknown origin, stored as it came; programs escape it before they print it.
+# Text of unknown origin, stored as it came. Programs escape it before they print it.
 ShortText = Annotated[str, StringConstraints(max_length=SHORT_TEXT_LENGTH)]
 
 
@@ -37,7 +37,7 @@ class Verdict(StrEnum):
     THAWED = "thawed"  # A person thawed the app.
     WAITING = "waiting"  # The retry time is not reached, or a person must act.
     STOPPED = "stopped"  # A person stopped the app's service.
-    ENDED = "ended"  # A deployment ended; `Decision.ending` is its status.
+    ENDED = "ended"  # A deployment ended. `Decision.ending` is its status.
 
 
 class Assessment(BaseModel):

@@ -23,7 +23,7 @@ Timestamp = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), 
 
 
 class Status(StrEnum):
-    """The status of a deployment; every status but the first two is an ending."""
+    """The status of a deployment. Every status but the first two is an ending."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -88,7 +88,7 @@ class _Record(BaseModel):
 
 
 class Step(_Record):
-    """One step of a deployment; `seconds` is None while it runs."""
+    """One step of a deployment. `seconds` is None while it runs."""
 
     name: str
     started_at: Timestamp
@@ -98,7 +98,7 @@ class Step(_Record):
 
 
 class Deployment(_Record):
-    """One attempt to bring an app to a commit; its id is also the id of its RQ job.
+    """One attempt to bring an app to a commit. Its id is also the id of its RQ job.
 
     `claimed_commit` is informational: the commit that the sender or the reconciler named. `commit` is the commit that
     the worker found at the branch's head and deployed. `coalesced` counts the pushes that joined this deployment while
@@ -143,7 +143,7 @@ class Deployment(_Record):
 
 
 def advance(deployment: Deployment, to: Status, at: datetime, **changes: Any) -> Deployment:
-    """Return the record with its next status and the time of the transition; raises IllegalTransition."""
+    """Return the record with its next status and the time of the transition. Raises IllegalTransition."""
     if to not in TRANSITIONS[deployment.status]:
         raise IllegalTransition(f"{deployment.id} is {deployment.status} and cannot become {to}")
     stamp = {"started_at": at} if to is Status.RUNNING else {"ended_at": at}
@@ -157,7 +157,7 @@ def with_step(deployment: Deployment, step: Step) -> Deployment:
 
 
 class StepName(StrEnum):
-    """The steps of a deployment in their order; each handover uses some of the later ones."""
+    """The steps of a deployment in their order. A handover uses some of the later ones."""
 
     DISK_SPACE = "disk_space"
     FETCH = "fetch"
@@ -181,5 +181,5 @@ class StepName(StrEnum):
     PRUNE = "prune"
 
 
-# Steps that bring back a known good release; their number decides the backoff of the next repair.
+# Steps that bring back a known good release. Their number decides the backoff of the next repair.
 REPAIR_STEPS: Final = frozenset({StepName.REPAIR, StepName.RECOVER})

@@ -13,7 +13,7 @@ from hookd.model.journal import AppState
 
 
 class Freeze(BaseModel):
-    """A person's order to deploy nothing; it has no end if `until` is None."""
+    """A person's order to deploy nothing. It has no end if `until` is None."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     reason: str = Field(min_length=1, max_length=300)
@@ -51,13 +51,13 @@ def remedy_hint(verdict: Verdict) -> Hint | None:
 
 
 def remedy(verdict: Verdict, app: str, hookd: str = "hookd") -> str:
-    """Return the command that clears a verdict, or "" ; `hookd` is the call of the program."""
+    """Return the command that clears a verdict, or "". `hookd` is the call of the program."""
     hint = remedy_hint(verdict)
     return render_hint(hint, app, hookd=hookd) if hint else ""
 
 
 def block_reason(state: AppState, head: str, trigger: Trigger, freeze: Freeze | None = None) -> Assessment | None:
-    """Return the reason against the deployment of `head`, or None; `freeze` is one in force.
+    """Return the reason against the deployment of `head`, or None. `freeze` is one in force.
 
     A freeze blocks everything. Otherwise a manual trigger is always followed. A redelivery retries a failed build, but
     never a commit that was rolled back: a captured request, sent again, must not disturb the site.

@@ -1,4 +1,4 @@
-"""Names and ids from outside; a validated one is safe in a path, a Redis key and an argument vector."""
+"""Names and ids from outside. A validated one is safe in a path, a Redis key and an argument vector."""
 
 import re
 import secrets
@@ -20,7 +20,7 @@ WantedCommit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")]
 ReleaseName = Annotated[str, StringConstraints(pattern=rf"^{RELEASE_PATTERN}$")]
 
 _ABBREVIATION: Final = re.compile(r"[0-9a-f]{7,64}")
-# Forbidden in a ref by git-check-ref-format(1); a leading `-` would read as an option.
+# Forbidden in a ref by git-check-ref-format(1). A leading `-` would read as an option.
 _BRANCH_FORBIDDEN: Final = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(?:/|$)|^[-./]|[./]$|^@$")
 
 
@@ -60,7 +60,7 @@ def new_deployment_id(app: str, at: datetime) -> str:
 
 
 def app_of(deployment_id: str) -> str:
-    """Return the app of a deployment; raises ValueError for an invalid id."""
+    """Return the app of a deployment. Raises ValueError for an invalid id."""
     match = re.fullmatch(DEPLOYMENT_PATTERN, deployment_id)
     if match is None:
         raise ValueError(f"not a deployment id: {deployment_id!r}")
@@ -68,7 +68,7 @@ def app_of(deployment_id: str) -> str:
 
 
 def requested_at(deployment_id: str) -> datetime | None:
-    """Return the time in a deployment id; None for an invalid id or time."""
+    """Return the time in a deployment id, or None if id or time is invalid."""
     if not is_deployment(deployment_id):
         return None
     try:

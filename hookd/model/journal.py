@@ -28,7 +28,7 @@ class _JournalEntry(_Value):
 
 
 class Built(_JournalEntry):
-    """A release's directory is complete; nothing points at it yet."""
+    """A release's directory is complete. Nothing points at it yet."""
 
     kind: Literal["built"] = "built"
     release: ReleaseName
@@ -51,7 +51,7 @@ class Good(_JournalEntry):
 
 
 class Quarantined(_JournalEntry):
-    """A commit that only a person deploys again; `served` is True if it was started as the service."""
+    """A commit that only a person deploys again. `served` is True if it was started as the service."""
 
     kind: Literal["quarantined"] = "quarantined"
     commit: CommitId
@@ -103,7 +103,7 @@ class Release(_Value):
 
 
 class AppState(_Value):
-    """The sum of the events; `releases` goes from old to new, `good_order` by the time each last became good."""
+    """The sum of the events. `releases` goes from old to new, `good_order` by the time each last became good."""
 
     releases: tuple[Release, ...] = ()
     good_order: tuple[ReleaseName, ...] = ()
@@ -126,7 +126,7 @@ class AppState(_Value):
 
     @property
     def previous_good(self) -> Release | None:
-        """The last good release older than the current one; after a rollback to it, the next older one."""
+        """The last good release older than the current one. A second rollback goes one release further."""
         names = [release.name for release in self.releases]
         older = names[: names.index(self.current)] if self.current in names else names
         earlier = [self.release(name) for name in self.good_order if name in older]

@@ -7,7 +7,7 @@ DEPLOY: Final = "worker.job.deploy"
 REPLAY: Final = "worker.job.replay"
 # A job's function is looked up here by name, never imported.
 FUNCTIONS: Final = frozenset({DEPLOY, REPLAY})
-# The stream of refused signatures; a flood of them displaces no other decision.
+# The stream of refused signatures. A flood of them displaces no other decision.
 REFUSALS: Final = "hookd:refusals"
 
 
@@ -55,7 +55,7 @@ def decisions_key(app: str) -> str:
 
 
 def counts_key(app: str) -> str:
-    """Return the key of the hash of an app's counters; the app `-` counts requests for unknown apps."""
+    """Return the key of the hash of an app's counters. The app `-` counts requests for unknown apps."""
     return f"hookd:counts:{app}"
 
 

@@ -31,7 +31,7 @@ Protocol = Literal["https", "ssh", "http", "file"]
 
 
 class Section(BaseModel):
-    """A table of a configuration file; an unknown key is an error."""
+    """A table of a configuration file. An unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,12 +43,12 @@ class RedisSettings(Section):
         "unix:///run/hookd/redis.sock?db=0", description="Redis or Valkey, as redis-py writes it."
     )
     directory: AbsolutePath | None = Field(
-        None, description="Where `hookd redis`, the embedded server, keeps its data; default: `redis` below `state`."
+        None, description="Where `hookd redis`, the embedded server, keeps its data. Default: `redis` below `state`."
     )
     passwords: AbsolutePath | None = Field(
         None,
-        description="Directory with one file per Redis user (receiver, status, worker, operator): its password; "
-        "default: Redis asks for none.",
+        description="Directory with one file per Redis user (receiver, status, worker, operator): its password. "
+        "Default: Redis asks for none.",
     )
 
 
@@ -73,16 +73,16 @@ class ReceiverSettings(Section):
 class WorkerSettings(Section):
     """The worker and its programs."""
 
-    uv: AbsolutePath | None = Field(None, description="The uv program; default: the one beside hookd, else the PATH's.")
+    uv: AbsolutePath | None = Field(None, description="The uv program. Default: the one beside hookd, else the PATH's.")
     python: AbsolutePath | None = Field(
-        None, description="Python for the apps' virtual environments; default: hookd's own."
+        None, description="Python for the apps' virtual environments. Default: hookd's own."
     )
     git_protocols: tuple[Protocol, ...] = Field(("https", "ssh"), description="Transports that git may use.")
-    known_hosts: AbsolutePath | None = Field(None, description="Accepted ssh host keys; default: the worker's own.")
+    known_hosts: AbsolutePath | None = Field(None, description="Accepted ssh host keys. Default: the worker's own.")
 
 
 class HistorySettings(Section):
-    """The lifetime of records and logs; both limits apply."""
+    """The lifetime of records and logs. Both limits apply."""
 
     keep: int = Field(100, ge=1, le=10_000, description="Deployments kept per app.")
     days: int = Field(90, ge=1, le=3650, description="Days a deployment is kept.")
@@ -93,13 +93,13 @@ class Settings(Section):
 
     state: AbsolutePath = Field(Path("/var/lib/hookd"), description="Mirrors, locks, journals and caches.")
     logs: AbsolutePath | None = Field(
-        None, description="One log per deployment, for the receiver to read; default: `logs` below `state`."
+        None, description="One log per deployment, for the receiver to read. Default: `logs` below `state`."
     )
     apps: AbsolutePath | None = Field(
-        None, description="The catalogue: a directory of `<app>.toml`; default: `apps` beside this file."
+        None, description="The catalogue: a directory of `<app>.toml`. Default: `apps` beside this file."
     )
     frozen: AbsolutePath | None = Field(
-        None, description="One file per frozen app; default: `frozen` beside this file."
+        None, description="One file per frozen app. Default: `frozen` beside this file."
     )
     redis: RedisSettings = RedisSettings()
     receiver: ReceiverSettings = ReceiverSettings()

@@ -18,7 +18,7 @@ def verbs(app: App) -> tuple[Verb, ...]:
 
 
 def sudo_commands(app: App) -> tuple[tuple[str, ...], ...]:
-    """Return every argument vector that sudo allows for an app; none if circus runs it."""
+    """Return every argument vector that sudo allows for an app, or none if circus runs it."""
     if app.service.manager != "systemd":
         return ()
     return tuple((SYSTEMCTL, verb, f"{name}.service") for name in sorted(app.services) for verb in verbs(app))

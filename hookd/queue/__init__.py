@@ -1,1 +1,5 @@
-"""Redis and RQ: connections, deployment records, jobs, counters and the decision log."""
+"""Redis and RQ.
+
+Map: `client` (connections) · `deployments` (requests and records), `codec` (records as bytes) · `app_status` ·
+`counters` · `decision_log` · `rq_classes` (RQ made safe), `rq_keys` (RQ's key names).
+"""

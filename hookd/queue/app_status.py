@@ -11,13 +11,13 @@ from hookd.model.app_status import AppStatus
 
 
 class AppStatusStore:
-    """The status of all apps; its methods raise redis.exceptions.RedisError."""
+    """The status of all apps. Its methods raise redis.exceptions.RedisError."""
 
     def __init__(self, connection: Redis) -> None:
         self._connection = connection
 
     def read(self, app: str) -> AppStatus:
-        """Return the status of an app; an empty one before the first."""
+        """Return the status of an app, or an empty one."""
         return _decode(app, self._connection.get(redis_keys.app_status_key(app)))
 
     def read_all(self, apps: Iterable[str]) -> list[AppStatus]:

@@ -53,7 +53,7 @@ class _ConnectionRetry(Retry):
         is_retryable: Callable[[Exception], bool] | None = None,
         with_failure_count: bool = False,
     ) -> Any:
-        """Call `do` until it succeeds or the retries are used up; raises the last error."""
+        """Call `do` until it succeeds or the retries are used up. Raises the last error."""
 
         def can_recover(error: Exception) -> bool:
             return not isinstance(error, AuthenticationError) and (is_retryable is None or is_retryable(error))
@@ -66,7 +66,7 @@ class RetryingRedis(Redis):
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
-        """Connect with retries; `options` override them."""
+        """Connect with retries. `options` override them."""
         retries = {
             "retry": _ConnectionRetry(ExponentialBackoff(cap=5, base=0.2), WORKER_RETRIES),
             "retry_on_error": [ConnectionError, TimeoutError, BusyLoadingError],
@@ -84,22 +84,22 @@ class DeadlineTransaction(Pipeline):
         self._end = end
 
     def immediate_execute_command(self, *args: Any, **options: Any) -> Any:
-        """Run one command; raises TimeoutError."""
+        """Run one command. Raises TimeoutError."""
         self._check()
         return super().immediate_execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
-        """Run the collected commands; raises TimeoutError."""
+        """Run the collected commands. Raises TimeoutError."""
         self._check()
         return super().execute(raise_on_error)
 
     def load_scripts(self) -> None:
-        """Load RQ's scripts before `execute`; raises TimeoutError."""
+        """Load RQ's scripts before `execute`. Raises TimeoutError."""
         super().load_scripts()  # type: ignore[no-untyped-call]
         self._check()
 
     def reset(self) -> None:  # type: ignore[override]
-        """Return the connection; a broken one is not opened again to end its watch."""
+        """Return the connection. A broken one is not opened again to end its watch."""
         if self.connection is not None and not self.connection.is_connected:
             self.watching = False
         super().reset()
@@ -115,7 +115,7 @@ class DeadlineTransaction(Pipeline):
 
 
 def read_replies(pipeline: Pipeline) -> list[Any]:
-    """Return the replies of a reading pipeline, None for a key of a wrong type; raises redis.exceptions.RedisError."""
+    """Return the replies of a reading pipeline, None for a key of a wrong type. Raises redis.exceptions.RedisError."""
     found = pipeline.execute(raise_on_error=False)
     for place, reply in enumerate(found):
         if isinstance(reply, ResponseError) and "WRONGTYPE" in str(reply):
@@ -126,7 +126,7 @@ def read_replies(pipeline: Pipeline) -> list[Any]:
 
 
 def watch(pipeline: Pipeline, *keys: str) -> None:
-    """Make the following transaction fail if a key changes; until then, commands run at once."""
+    """Make the following transaction fail if a key changes. Until then, commands run at once."""
     pipeline.watch(*keys)  # type: ignore[no-untyped-call]
 
 

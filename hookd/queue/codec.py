@@ -29,7 +29,7 @@ def decode_text(raw: Any) -> str:
 
 
 def encode(deployment: Deployment) -> bytes:
-    """Return a record as JSON; a record above the size limit loses its steps and most of its cause."""
+    """Return a record as JSON. A record above the size limit loses its steps and most of its cause."""
     raw = _json(deployment)
     if len(raw) <= MAX_RECORD_BYTES:
         return raw
@@ -43,7 +43,7 @@ def _json(deployment: Deployment) -> bytes:
 
 
 def read_record(connection: Redis | Pipeline, deployment_id: str) -> Any:
-    """Read a record's bytes; None for a key of a wrong type."""
+    """Read a record's bytes, or None for a key of a wrong type."""
     try:
         return connection.hget(redis_keys.record_key(deployment_id), RECORD)
     except ResponseError as error:
@@ -53,7 +53,7 @@ def read_record(connection: Redis | Pipeline, deployment_id: str) -> Any:
 
 
 def decode(deployment_id: str, raw: Any, coalesced: Any = None) -> Deployment:
-    """Return a record with its number of coalesced pushes; raises NoSuchDeployment."""
+    """Return a record with its number of coalesced pushes. Raises NoSuchDeployment."""
     try:
         if raw is None or len(raw) > MAX_RECORD_BYTES:
             raise ValueError("no record")

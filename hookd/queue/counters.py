@@ -35,7 +35,7 @@ class Total:
 
 @dataclass(frozen=True)
 class Counters:
-    """The counters of one app since Redis last lost its data; times are seconds since 1970.
+    """The counters of one app since Redis last lost its data. Times are seconds since 1970.
 
     `ended` is the last ending other than superseded.
     """
@@ -78,7 +78,7 @@ def count_refused(pipeline: Pipeline, app: str, times: int) -> None:
 
 
 def read_counters(connection: Redis, apps: Iterable[str]) -> list[Counters]:
-    """Return the counters of apps in one round trip; raises redis.exceptions.RedisError."""
+    """Return the counters of apps in one round trip. Raises redis.exceptions.RedisError."""
     with connection.pipeline(transaction=False) as pipeline:
         for app in apps:
             pipeline.hgetall(redis_keys.counts_key(app))
@@ -86,7 +86,7 @@ def read_counters(connection: Redis, apps: Iterable[str]) -> list[Counters]:
 
 
 def _add(pipeline: Pipeline, key: str, name: str, seconds: float) -> None:
-    """Count one run and its seconds; 0 seconds if the clock was set back meanwhile."""
+    """Count one run and its seconds, or 0 seconds if the clock was set back meanwhile."""
     pipeline.hincrby(key, f"{name}:count", 1)
     pipeline.hincrbyfloat(key, f"{name}:seconds", max(0.0, seconds))
 

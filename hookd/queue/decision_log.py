@@ -11,17 +11,17 @@ from hookd.model import redis_keys
 from hookd.model.decision import Decision
 from hookd.queue.codec import MAX_RECORD_BYTES
 
-# One or two days of decisions; for 1000 apps they take 80 MB.
+# One or two days of decisions. For 1000 apps they take 80 MB.
 MAX_ENTRIES: Final = 200
 
 
 def append_decision(connection: Redis | Pipeline, decision: Decision) -> None:
-    """Append a decision; raises redis.exceptions.RedisError."""
+    """Append a decision. Raises redis.exceptions.RedisError."""
     _add(connection, redis_keys.decisions_key(decision.app or "-"), decision)
 
 
 def append_refusal(connection: Redis | Pipeline, decision: Decision) -> None:
-    """Append a refused signature, which only the operator may read; raises redis.exceptions.RedisError."""
+    """Append a refused signature, which only the operator may read. Raises redis.exceptions.RedisError."""
     _add(connection, redis_keys.REFUSALS, decision)
 
 
@@ -32,12 +32,12 @@ def _add(connection: Redis | Pipeline, key: str, decision: Decision) -> None:
 
 
 def read_newest(connection: Redis, app: str, count: int) -> list[Decision]:
-    """Return an app's last decisions, the newest first; raises redis.exceptions.RedisError."""
+    """Return an app's last decisions, the newest first. Raises redis.exceptions.RedisError."""
     return _decoded(connection.xrevrange(redis_keys.decisions_key(app), count=count))
 
 
 def read_refusals(connection: Redis, count: int) -> list[Decision]:
-    """Return the last refused signatures, the newest first; raises redis.exceptions.RedisError."""
+    """Return the last refused signatures, the newest first. Raises redis.exceptions.RedisError."""
     return _decoded(connection.xrevrange(redis_keys.REFUSALS, count=count))
 
 

@@ -43,7 +43,7 @@ class Contention(Exception):
 
 @dataclass(frozen=True)
 class DeploymentRequest:
-    """A request for a deployment; `seconds` is the job's longest run, `delivery` the sender's own id."""
+    """A request for a deployment. `seconds` is the job's longest run, `delivery` the sender's own id."""
 
     app: str
     trigger: Trigger
@@ -98,7 +98,7 @@ class DeploymentStore:
         self.queue.redis_server_version = (7, 0, 0)
 
     def get(self, deployment_id: str) -> Deployment:
-        """Return a record; raises NoSuchDeployment."""
+        """Return a record. Raises NoSuchDeployment."""
         if (found := self.find(deployment_id)) is None:
             raise NoSuchDeployment(deployment_id)
         return found
@@ -320,13 +320,13 @@ def _watch_competitors(request: DeploymentRequest, pipeline: Pipeline) -> tuple[
 
 
 def _own_id(app: str, raw: Any) -> str | None:
-    """Return the id of one of the app's deployments; the receiver may read no other record."""
+    """Return the id of one of the app's deployments. The receiver may read no other record."""
     found = decode_text(raw) if raw else ""
     return found if is_deployment(found) and app_of(found) == app else None
 
 
 def _job_is_alive(deployment_id: str, connection: Redis | Pipeline) -> bool:
-    """Return True if the job of a waiting deployment will run; `rq empty` deletes jobs."""
+    """Return True if the job of a waiting deployment will run. `rq empty` deletes jobs."""
     raw = connection.hget(SafeJob.key_for(deployment_id), "status")
     return raw is not None and decode_text(raw) in _ALIVE_STATUSES
 

@@ -34,7 +34,7 @@ _DATA_LENGTH: Final = 10_000
 _LONGEST_RUN: Final = 86_400
 _LONGEST_KEEP: Final = 10 * 365 * 86_400
 _CLEANING_SECONDS: Final = 10
-# A job's hash keeps only what a deployment needs; callbacks, webhooks, retries, repeats and stored results go.
+# A job's hash keeps only what a deployment needs. Callbacks, webhooks, retries, repeats and stored results are dropped.
 _KEPT_FIELDS: Final = frozenset(
     "data created_at origin worker_name description enqueued_at started_at ended_at last_heartbeat timeout result_ttl"
     " failure_ttl ttl status rate_limit_key rate_limit_concurrency enqueue_at_front".split()
@@ -46,7 +46,7 @@ class RefusedJob(DeserializationError):
 
 
 class SafeJob(Job):
-    """A job with a function from an allow-list, whatever its hash holds."""
+    """A job with a function from an allow-list. No other field of its hash is trusted."""
 
     # Set by the worker, the only process that runs jobs.
     functions: ClassVar[dict[str, Callable[[str], Any]]] = {}
@@ -56,7 +56,7 @@ class SafeJob(Job):
 
     @property
     def func(self) -> Callable[[str], Any]:
-        """The function to call; raises RefusedJob for a name outside the allow-list."""
+        """The function to call. Raises RefusedJob for a name outside the allow-list."""
         try:
             return self.functions[str(self.func_name)]
         except KeyError:
@@ -76,7 +76,7 @@ class SafeJob(Job):
         self._func_name, self._instance, self._args, self._kwargs = name, None, args, {}
 
     def restore(self, raw_data: dict[bytes, bytes]) -> None:
-        """Take a job's fields from a hash; raises NoSuchJobError for a malformed one."""
+        """Take a job's fields from a hash. Raises NoSuchJobError for a malformed one."""
         kept = {key: value for key, value in raw_data.items() if _text(key) in _KEPT_FIELDS}
         try:
             kept[b"data"] = _unpacked(kept[b"data"])
@@ -95,7 +95,7 @@ class SafeJob(Job):
 
     @classmethod
     def fetch(cls, id: str, connection: Redis | None = None, serializer: Any = None) -> "SafeJob":
-        """Return a job; raises NoSuchJobError for a missing or malformed one."""
+        """Return a job. Raises NoSuchJobError for a missing or malformed one."""
         try:
             job = cls(id.split(":", maxsplit=1)[0], connection=connection)
         except ValueError as error:
@@ -116,7 +116,7 @@ class SafeJob(Job):
             return None
 
     def refresh(self) -> None:
-        """Read the hash again; raises NoSuchJobError also for a key of a wrong type."""
+        """Read the hash again. Raises NoSuchJobError also for a key of a wrong type."""
         try:
             super().refresh()  # type: ignore[no-untyped-call]
         except ResponseError as error:
@@ -144,7 +144,7 @@ class SafeQueue(Queue):
         super().__init__(name, connection=connection, **{**options, "job_class": SafeJob, "serializer": JSONSerializer})
 
     def create_job(self, func: Any, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> SafeJob:
-        """Return a job for an allowed function; raises RefusedJob for every other."""
+        """Return a job for an allowed function. Raises RefusedJob for every other."""
         job = super().create_job(func, args, kwargs, *rest, **options)
         job.data = job.data  # Drop the parsed call, so that it is checked like a stored one.
         job._deserialize_data()  # type: ignore[no-untyped-call]
@@ -152,7 +152,7 @@ class SafeQueue(Queue):
         return job  # type: ignore[return-value]
 
     def acquire_maintenance_lock(self) -> bool:
-        """Take the clean-up lock for 10 seconds; RQ's own outlives a killed worker for 15 minutes."""
+        """Take the clean-up lock for 10 seconds. RQ's own outlives a killed worker for 15 minutes."""
         return bool(self.connection.set(self.registry_cleaning_key, 1, nx=True, ex=_CLEANING_SECONDS))
 
     @classmethod
@@ -181,7 +181,7 @@ class SafeQueue(Queue):
         return found
 
     def enqueue_deployment(self, deployment_id: str, pipeline: Pipeline, *, timeout: int, keep: int) -> None:
-        """Add a deployment's job to a transaction; `timeout` and `keep` are seconds.
+        """Add a deployment's job to a transaction. `timeout` and `keep` are seconds.
 
         RQ's public call rejects a rate limit with a caller's pipeline, because the returned job would not know whether
         it was promoted. This method does not return the job.
@@ -207,7 +207,7 @@ def _short_line(text: str) -> str:
 
 
 def _unpacked(data: bytes) -> bytes:
-    """Return a job's call, unpacked and packed like RQ does; raises ValueError above the limit."""
+    """Return a job's call, unpacked and packed like RQ does. Raises ValueError above the limit."""
     unpacker = zlib.decompressobj()
     try:
         plain, rest = unpacker.decompress(data, _DATA_LENGTH), unpacker.unconsumed_tail
@@ -219,7 +219,7 @@ def _unpacked(data: bytes) -> bytes:
 
 
 def _within(value: float | None, least: int, most: int) -> int | None:
-    """Limit a number of seconds; a negative one means "no end" and becomes the largest."""
+    """Limit a number of seconds. A negative one means "no end" and becomes the largest."""
     if value is None:
         return None
     return most if value < 0 else int(min(max(value, least), most))

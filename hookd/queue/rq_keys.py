@@ -1,4 +1,4 @@
-"""Names of RQ's keys in Redis, for code that reads or repairs them; pyproject.toml pins RQ's minor version."""
+"""Names of RQ's keys in Redis, for code that reads or repairs them. The project pins RQ's minor version."""
 
 from typing import Final
 
@@ -43,7 +43,7 @@ def job_executions(job_id: str) -> str:
 
 
 def execution(composite_id: str) -> str:
-    """Return the key of an execution; `composite_id` is the job's id, a colon and the execution's id."""
+    """Return the key of an execution. `composite_id` is the job's id, a colon and the execution's id."""
     return f"rq:execution:{composite_id}"
 
 

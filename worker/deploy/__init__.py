@@ -1,1 +1,5 @@
-"""One deployment: pipeline, target, build, handover, repair and retention."""
+"""One deployment of one app.
+
+`pipeline` holds all steps in their order. `target` chooses the commit and decides, `build` makes and checks a release,
+`restart` and `blue_green` are the two handovers, `repair` corrects drift, and `retention` prunes.
+"""

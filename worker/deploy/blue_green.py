@@ -56,7 +56,7 @@ def _switch(task: Task, name: str, idle: Colour, pin: Pinned | None) -> None:
 
 
 def _abort_switch(task: Task, state: AppState, idle: Colour, name: str, error: OSError) -> None:
-    """Stop the new release after the system refused the switch, for example on a full disk; always raises."""
+    """Stop the new release after the system refused the switch, for example on a full disk. Always raises."""
     if task.journal.state().current == name:
         cause = f"{name} serves, but the switch could not be completed: {error}"
         raise SwitchNotRecorded(cause, hint=Hint(HintKind.DEPLOY))
@@ -66,7 +66,7 @@ def _abort_switch(task: Task, state: AppState, idle: Colour, name: str, error: O
 
 
 def _roll_back(task: Task, state: AppState, idle: Colour, commit: str, cause: str) -> None:
-    """Stop the bad release; always raises the error that describes the result."""
+    """Stop the bad release. Always raises the error that describes the result."""
     task.recorder.line(f"the new release is bad: {cause}")
     task.try_journal(Quarantined(**task.stamp(), commit=commit, served=True, cause=cause))
     hint = service_log_hint(task, _service(task, idle))

@@ -1,4 +1,4 @@
-"""Build a release in a directory of its own, and check that it starts; nothing points at it yet."""
+"""Build a release in a directory of its own, and check that it starts. Nothing points at it yet."""
 
 import os
 import re
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hookd.files.policies import Policy
+from hookd.files.policies import Policy, environment_policy
 from hookd.model.app import App, Limits
 from hookd.model.deployment import StepName
 from hookd.model.ids import release_name
@@ -17,7 +17,7 @@ from worker.errors import CommandFailed, CommitRefused
 from worker.process.run import Command, remove_tree
 from worker.release.disk_space import check_commit_fits, check_remaining_space
 from worker.release.git_mirror import GitMirror
-from worker.release.ownership import FIX_PERMISSIONS, enforce, enforce_environment
+from worker.release.ownership import enforce
 from worker.release.shared_files import link_shared, reject_escaping_links, reject_reserved_paths
 from worker.release.venv import prepare_venv
 
@@ -55,20 +55,20 @@ def check(task: Task, name: str, target: Target, policy: Policy) -> None:
             with task.recorder.step(StepName.PREFLIGHT):
                 _run_preflight(task, command)
         with task.recorder.step(StepName.OWNERSHIP):
-            changed = enforce(release, policy, FIX_PERMISSIONS)
-            changed += enforce_environment((release / "venv").resolve(), policy, FIX_PERMISSIONS)
+            changed = enforce(release, policy)
+            changed += enforce((release / "venv").resolve(), environment_policy(policy))
             task.recorder.line(f"{changed} files and directories needed another mode, group or ACL")
         check_remaining_space(task)
     task.journal.add(Built(**task.stamp(), release=name, commit=target.commit))
 
 
 def run_release_commands(task: Task, release: Path, policy: Policy) -> None:
-    """Run the app's release commands, such as migrations, and enforce the modes of their files; raises DeployError."""
+    """Run the app's release commands, such as migrations, and enforce the modes of their files. Raises DeployError."""
     if not task.app.build.release_commands:
         return
     with task.recorder.step(StepName.RELEASE_COMMANDS):
         _run_all(task, task.app.build.release_commands, release)
-        enforce(release, policy, FIX_PERMISSIONS)
+        enforce(release, policy)
 
 
 @contextmanager
@@ -120,7 +120,7 @@ def app_command(argv: tuple[str, ...], release: Path, env: Mapping[str, str], li
 
 
 def preflight_command(app: App, release: Path, env: Mapping[str, str]) -> Command | None:
-    """Check that the release starts; None if the app's configuration turns that off."""
+    """Return the command that checks if the release starts, or None if the app's configuration turns it off."""
     argv = app.service.preflight
     if argv is None:
         argv = ("gunicorn", "--check-config", app.service.entry)

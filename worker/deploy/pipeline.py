@@ -69,7 +69,7 @@ Publish = Callable[[StatusUpdate], None]
 def deploy(task: Task, freeze_directory: Path, publish: Publish) -> Ending:
     """Bring the app to the head of its branch, or to the commit that an operator chose, and return the ending.
 
-    `freeze_directory` has one file for each frozen app. All expected errors become endings; others are raised.
+    `freeze_directory` has one file for each frozen app. All expected errors become endings. Others are raised.
     """
     try:
         with app_lock(task.places.lock, task.deployment.id, task.app.limits.lock_seconds):
@@ -154,7 +154,7 @@ def _build_and_check(task: Task, state: AppState, target: Target, mirror: GitMir
 
 
 def _switch_and_verify(task: Task, target: Target, name: str, policy: Policy, freeze_directory: Path) -> Ending:
-    """Run the release commands, let the release serve, check its health and prune; rolls back a bad release."""
+    """Run the release commands, let the release serve, check its health and prune. Rolls back a bad release."""
     try:
         # A build takes minutes, and the app may have been frozen meanwhile. Release commands cannot be undone.
         reason = find_freeze(task, freeze_directory)
@@ -173,7 +173,7 @@ def _switch_and_verify(task: Task, target: Target, name: str, policy: Policy, fr
 
 
 def _repair_ending(task: Task, recovered: RepairResult) -> Ending | None:
-    """Return the ending of a reconcile deployment that repaired drift; raises the error of a failed repair."""
+    """Return the ending of a reconcile deployment that repaired drift. Raises the error of a failed repair."""
     if recovered.error is not None:
         raise recovered.error
     if not recovered.repaired or task.deployment.trigger is not Trigger.RECONCILE:
@@ -212,7 +212,7 @@ def count_crash(path: Path, commit: str) -> Iterator[None]:
 
 
 def read_crash_count(path: Path, commit: str) -> int:
-    """Return how many deployments of a commit in a row were killed; 0 if the file cannot be read."""
+    """Return how many deployments of a commit in a row were killed, or 0 if the file cannot be read."""
     with suppress(OSError, ValueError):
         found, number = path.read_text(encoding="utf-8").split()
         return int(number) if found == commit else 0
@@ -220,7 +220,7 @@ def read_crash_count(path: Path, commit: str) -> int:
 
 
 def _quarantine_crash_loop(task: Task, state: AppState, commit: str) -> AppState:
-    """Quarantine a commit whose deployments were killed; a redelivery or an operator can still deploy it."""
+    """Quarantine a commit whose deployments were killed. A redelivery or an operator can still deploy it."""
     number = read_crash_count(task.places.crash_count, commit)
     if number < MAX_CRASHES or any(old.commit == commit for old in state.quarantined):
         return state

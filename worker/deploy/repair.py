@@ -77,7 +77,7 @@ def _restart_service(task: Task, state: AppState, drift: Drift) -> None:
 
 
 def _verify_repair(task: Task, state: AppState, repaired: tuple[Drift, ...]) -> None:
-    """Raise DeployError if a restart did not end a drift; the failed step keeps later runs from more restarts."""
+    """Raise DeployError if a restart did not end a drift. The failed step keeps later runs from more restarts."""
     left = inspect_app(task.app, state, task.places, lines_of).drifts
     for drift in repaired:
         if drift.kind == "release" and drift in left:

@@ -77,7 +77,7 @@ def _restore_link(task: Task, state: AppState, since: float | None) -> None:
 
 
 def _roll_back(task: Task, previous: Release | None, cause: str) -> None:
-    """Restart the last good release; always raises the error that describes the result."""
+    """Restart the last good release. Always raises the error that describes the result."""
     hint = service_log_hint(task, task.app.service_name)
     if previous is None:
         raise FirstReleaseFailed(f"the first release is bad: {cause}", hint=hint)
@@ -114,5 +114,5 @@ def recover_interrupted(task: AppTask, state: AppState) -> RepairResult:
 
 
 def _last_good(state: AppState) -> Release | None:
-    """Return the release that last passed its health check; the current one may not have."""
+    """Return the release that last passed its health check. The current one may not have."""
     return state.release(state.good_order[-1]) if state.good_order else None

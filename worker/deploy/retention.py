@@ -69,7 +69,7 @@ def _warn(task: Task, what: str, error: OSError | CommandFailed) -> None:
 
 
 def kept_releases(state: AppState, keep: int) -> set[str]:
-    """Return the names of the releases that stay; only good releases count."""
+    """Return the names of the releases that stay. Only good releases count."""
     kept = set(state.good_order[-keep:])
     kept |= {release.name for release in (state.deployed, state.previous_good) if release is not None}
     return kept
@@ -96,7 +96,7 @@ def _unused_venvs(task: Task, venvs: list[Path]) -> list[Path]:
 
 
 def _directories(place: Path) -> list[Path]:
-    """Return the directories below a directory; files and links there are not hookd's."""
+    """Return the directories below a directory. Files and links there are not hookd's."""
     return sorted(entry for entry in place.glob("*") if entry.is_dir() and not entry.is_symlink())
 
 

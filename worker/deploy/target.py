@@ -61,7 +61,7 @@ def _choose(task: Task, state: AppState, mirror: GitMirror, head: str) -> Target
 
 
 def pin_event(task: Task, target: Target) -> Pinned | None:
-    """Return the journal event for a commit that an operator chose; None if the target is the head."""
+    """Return the journal event for a commit that an operator chose, or None if the target is the head."""
     return Pinned(**task.stamp(), commit=target.commit, head=target.head) if target.commit != target.head else None
 
 

@@ -11,7 +11,7 @@ from worker.process.run import Command
 from worker.release.git_mirror import TreeEntry
 
 _MIB: Final = 1024 * 1024
-# A deployment may use most of the space that was required at its start; this part of it must remain.
+# A deployment may use most of the space that was required at its start. This part of it must remain.
 _REMAINING_PART: Final = 4
 
 

@@ -15,7 +15,7 @@ _LINE: Final = re.compile(rf"({COMMIT_PATTERN})\t(.+)")
 
 
 def parse_ls_remote(lines: Iterable[str], ref: str) -> str | None:
-    """Return the commit of a ref in the output of `git ls-remote`; None if it is missing.
+    """Return the commit of a ref in the output of `git ls-remote`, or None if it is missing.
 
     git lists every ref with this ending: for `refs/heads/main` also `refs/heads/a/refs/heads/main`, and that one first.
     """
@@ -29,7 +29,7 @@ def git_environment(app: App, settings: Settings, home: Path) -> dict[str, str]:
         "core.hooksPath": "/dev/null",
         "core.fsmonitor": "false",
         "safe.bareRepository": "explicit",
-        "safe.directory": "*",  # Only hookd writes mirrors; a file:// repository may have any owner.
+        "safe.directory": "*",  # Only hookd writes mirrors. A file:// repository may have any owner.
         "fetch.fsckObjects": "true",
         "transfer.credentialsInUrl": "die",
         "submodule.recurse": "false",
@@ -86,7 +86,6 @@ class GitCommands:
         return Command(argv, self.seconds, self.seconds, env={**self.env, **extra})
 
     def init(self, object_format: str) -> Command:
-        """Create the mirror, for SHA-1 or SHA-256 object ids."""
         options = ("--quiet", "--bare", f"--object-format={object_format}", "--template=")
         argv = ("git", "init", *options, "--", str(self.mirror))
         return Command(argv, self.seconds, self.seconds, env=self.env)
@@ -96,21 +95,17 @@ class GitCommands:
         return self._command("rev-parse", "--show-object-format")
 
     def ls_remote(self, url: str, branch: str) -> Command:
-        """Print the commit of the branch without fetching it."""
         argv = ("git", "ls-remote", "--end-of-options", url, f"refs/heads/{branch}")
         return Command(argv, self.seconds, self.seconds, env=self.env)
 
     def fetch(self, url: str, branch: str) -> Command:
-        """Fetch the branch into the mirror, also after its history was rewritten."""
         options = ("--no-tags", "--no-write-fetch-head", "--force", "--progress")
         return self._command("fetch", *options, "--end-of-options", url, f"+refs/heads/{branch}:refs/hookd/head")
 
     def head(self) -> Command:
-        """Print the commit of the last fetch."""
         return self.resolve("refs/hookd/head")
 
     def resolve(self, name: str) -> Command:
-        """Print the full object id of a name or an abbreviation."""
         return self._command("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
 
     def count(self, base: str, commit: str) -> Command:
@@ -140,7 +135,7 @@ class GitCommands:
         return self._command("read-tree", "--end-of-options", commit, GIT_INDEX_FILE=str(index))
 
     def write_files(self, index: Path, directory: Path) -> Command:
-        """Write every file of that index below a directory; runs no hook and no filter of the repository."""
+        """Write every file of that index below a directory. Runs no hook and no filter of the repository."""
         argv = ("git", "-C", str(directory), f"--git-dir={self.mirror}", f"--work-tree={directory}")
         env = {**self.env, "GIT_INDEX_FILE": str(index)}
         return Command((*argv, "checkout-index", "--all", "--force"), self.seconds, self.seconds, env=env)

@@ -53,7 +53,7 @@ _MAX_LISTING_BYTES: Final = 64 * 1024 * 1024
 
 @dataclass(frozen=True)
 class TreeEntry:
-    """One path of a commit; `size` is in bytes."""
+    """One path of a commit. `size` is in bytes."""
 
     mode: str
     path: str
@@ -88,7 +88,7 @@ class GitMirror:
         self._git = GitCommands(mirror, app.limits.git_seconds, git_environment(app, settings, home))
 
     def fetch_head(self) -> str:
-        """Fetch the branch and return its commit; raises Unreachable if that fails or there is no such branch."""
+        """Fetch the branch and return its commit. Raises Unreachable if that fails or there is no such branch."""
         self._remove_leftovers()
         try:
             if not self._mirror.exists():
@@ -144,7 +144,7 @@ class GitMirror:
         return head
 
     def _remove_leftovers(self) -> None:
-        """Remove the leftovers of a killed git; the caller holds the app's lock."""
+        """Remove the leftovers of a killed git. The caller holds the app's lock."""
         for stale in (found for pattern in _LEFTOVERS for found in self._mirror.glob(pattern)):
             if stale.is_dir():
                 remove_tree(stale)
@@ -155,7 +155,7 @@ class GitMirror:
                 remove_tree(left)
 
     def resolve(self, wanted: str) -> str:
-        """Return the full object id of a name that an operator typed; raises DeployError for an unknown one."""
+        """Return the full object id of a name that an operator typed. Raises DeployError for an unknown one."""
         found = self._read(self._git.resolve(wanted), may_fail=True).strip()
         if not re.fullmatch(COMMIT_PATTERN, found):
             raise DeployError(
@@ -181,7 +181,7 @@ class GitMirror:
         return status != 0
 
     def list_tree(self, commit: str) -> list[TreeEntry]:
-        """List every path of a commit; raises CommitRefused for a path that is not UTF-8."""
+        """List every path of a commit. Raises CommitRefused for a path that is not UTF-8."""
         try:
             raw = self._read_bytes(self._git.list_tree(commit)).decode("utf-8")
         except UnicodeDecodeError:
@@ -206,7 +206,7 @@ class GitMirror:
         return self._read_bytes(command, may_fail=may_fail).decode("utf-8", "replace")
 
     def _read_bytes(self, command: Command, *, may_fail: bool = False) -> bytes:
-        """Run a git command and return its output; raises CommandFailed, unless it may fail."""
+        """Run a git command and return its output. Raises CommandFailed, unless it may fail."""
         lines = LineSplitter(self._message)
         status, printed = self._run(command, lines)
         if status and not may_fail:
@@ -214,7 +214,7 @@ class GitMirror:
         return printed
 
     def _run(self, command: Command, lines: LineSplitter) -> tuple[int, bytes]:
-        """Run a git command under hookd's limits and return its status and output; its messages go to `lines`."""
+        """Run a git command under hookd's limits and return its status and output. Its messages go to `lines`."""
         printed = bytearray()
         started = _start(command, self._mirror.parent)  # GitPython kills the process when this object is deleted.
         process = cast("subprocess.Popen[bytes]", started.proc)
@@ -244,7 +244,7 @@ def _append_limited(printed: bytearray, data: bytes) -> None:
 
 
 def _start(command: Command, directory: Path) -> git.Git.AutoInterrupt:
-    """Start git in a process group of its own; raises DeployError without git.
+    """Start git in a process group of its own. Raises DeployError without git.
 
     Only GitPython's process starter is used, because its other calls wait for git without limits of time and size.
     """

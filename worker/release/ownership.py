@@ -28,11 +28,11 @@ from worker.errors import CommitRefused, DeployError
 
 # Kinds of findings that a commit, or a command that it runs, can cause.
 _COMMIT_FAULTS = ("special", "deep")
-FIX_PERMISSIONS: Final = Hint(HintKind.FIX_PERMISSIONS)
+_FIX_PERMISSIONS: Final = Hint(HintKind.FIX_PERMISSIONS)
 
 
 def release_policy(ownership: Ownership) -> Policy:
-    """Return the policy of releases; raises DeployError if the worker cannot enforce it."""
+    """Return the policy of releases. Raises DeployError if the worker cannot enforce it."""
     try:
         policy = code_policy(ownership, None, os.getegid())
     except OwnershipError as error:
@@ -50,34 +50,20 @@ def _may_give_to(group: int | None) -> bool:
     return os.geteuid() == 0 or group in {None, os.getegid(), *os.getgroups()}
 
 
-def enforce(tree: Path, policy: Policy, hint: Hint | None = None) -> int:
-    """Set the policy's group, mode and ACL on every file and directory of a tree, and return how many were changed.
+def enforce(path: Path, policy: Policy, *, recursive: bool = True) -> int:
+    """Set the policy's group, mode and ACL on a tree, or only on its root, and return how many paths were changed.
 
     Raises CommitRefused for special files such as pipes, and DeployError for files that the worker does not own.
     """
-    return _enforce(tree, policy, hint, recursive=True)
-
-
-def enforce_environment(venv: Path, policy: Policy, hint: Hint | None = None) -> int:
-    """Do the same for an environment, whose programs are recognised also without their executable mode."""
-    return enforce(venv, environment_policy(policy), hint)
-
-
-def enforce_directory(directory: Path, policy: Policy, hint: Hint | None = None) -> None:
-    """Do the same for one directory without its content; raises DeployError."""
-    _enforce(directory, policy, hint, recursive=False)
-
-
-def _enforce(path: Path, policy: Policy, hint: Hint | None, *, recursive: bool) -> int:
     changed = 0
     try:
         for finding in repair(path, policy, recursive=recursive):
             match finding:
                 case Unauditable():
                     kind = CommitRefused if finding.kind in _COMMIT_FAULTS else DeployError
-                    raise kind(str(finding), hint=hint)
+                    raise kind(str(finding), hint=_FIX_PERMISSIONS)
                 case AttributeMismatch(repaired=False):
-                    raise DeployError(str(finding), hint=hint)
+                    raise DeployError(str(finding), hint=_FIX_PERMISSIONS)
             changed += 1
     except OwnershipError as error:
         raise DeployError(error.cause, hint=LogOnlyHint(error.hint)) from None
@@ -85,7 +71,7 @@ def _enforce(path: Path, policy: Policy, hint: Hint | None, *, recursive: bool) 
 
 
 def make_directories(task: Task, policy: Policy) -> None:
-    """Make the directories of a deployment and enforce their policy; raises DeployError.
+    """Make the directories of a deployment and enforce their policy. Raises DeployError.
 
     New files take over the group and the default ACL of their directory.
     """
@@ -100,7 +86,7 @@ def make_directories(task: Task, policy: Policy) -> None:
     for directory in (task.places.releases, task.places.venvs, task.places.cache, task.places.home):
         directory.mkdir(parents=True, exist_ok=True)
     for directory in (task.places.releases, task.places.venvs):
-        enforce_directory(directory, policy, FIX_PERMISSIONS)
+        enforce(directory, policy, recursive=False)
     for venv in sorted(task.places.venvs.iterdir()):
         _repair_environment(task, venv, environment_policy(policy))
 
@@ -121,7 +107,7 @@ def _repair_app_paths(task: Task, policy: Policy) -> None:
 
 
 def _secret_policy(ownership: Ownership) -> Policy | None:
-    """Return the policy of shared files; None with the policy `split` without a usable group."""
+    """Return the policy of shared files, or None with the policy `split` without a usable group."""
     try:
         policy = secret_policy(ownership, None, os.getegid())
     except OwnershipError:
@@ -145,8 +131,7 @@ def _repair_path(task: Task, path: Path, policy: Policy) -> None:
         task.recorder.line(f"warning: {error.cause}; next: {error.hint}")
         return
     for finding in found:
-        end = "" if finding.repaired else f"; next: {render_hint(FIX_PERMISSIONS, task.app.name)}"
-        task.recorder.line(f"{finding}{end}")
+        task.recorder.line(str(finding) if finding.repaired else f"{finding}; next: {_fix_command(task)}")
 
 
 def _repair_environment(task: Task, venv: Path, policy: Policy) -> None:
@@ -160,6 +145,8 @@ def _repair_environment(task: Task, venv: Path, policy: Policy) -> None:
     if repaired := len(found) - len(left):
         task.recorder.line(f"repaired {repaired} paths of the environment {venv.name}")
     if left:
-        task.recorder.line(
-            f"{left[0]} ({len(left)} such paths in {venv.name}); next: {render_hint(FIX_PERMISSIONS, task.app.name)}"
-        )
+        task.recorder.line(f"{left[0]} ({len(left)} such paths in {venv.name}); next: {_fix_command(task)}")
+
+
+def _fix_command(task: Task) -> str:
+    return render_hint(_FIX_PERMISSIONS, task.app.name)

@@ -43,7 +43,7 @@ class Requirements:
 
 
 def read_requirements(release: Path, file: str | None, *, allow_build: bool = False) -> Requirements:
-    """Read the requirements of a release; raises CommitRefused for a file that cannot be used."""
+    """Read the requirements of a release. Raises CommitRefused for a file that cannot be used."""
     name = file or next((name for name in _DEFAULT_FILES if (release / name).is_file()), None)
     if name is None:
         return Requirements("none", None, ())
@@ -64,7 +64,7 @@ def read_requirements(release: Path, file: str | None, *, allow_build: bool = Fa
 
 
 def _read_with_includes(release: Path, first: Path, *, allow_build: bool) -> tuple[bytes, ...]:
-    """Read a requirements file and the files that it includes; raises CommitRefused."""
+    """Read a requirements file and the files that it includes. Raises CommitRefused."""
     texts: list[bytes] = []
     waiting = [first]
     while waiting:
@@ -80,7 +80,7 @@ def _read_with_includes(release: Path, first: Path, *, allow_build: bool) -> tup
 
 
 def _read_text(path: Path) -> str:
-    """Return a requirements file as text; raises CommitRefused for text that installers read in another way.
+    """Return a requirements file as text. Raises CommitRefused for text that installers read in another way.
 
     They follow byte order marks and `coding` comments, and replace `${VARIABLES}`.
     """
@@ -94,7 +94,7 @@ def _read_text(path: Path) -> str:
 
 
 def _parse_lines(text: str, path: Path, *, allow_build: bool) -> list[str]:
-    """Return the names of the files that a requirements file includes; raises CommitRefused for an unsafe line."""
+    """Return the names of the files that a requirements file includes. Raises CommitRefused for an unsafe line."""
     found = []
     for raw in _BEFORE_HASH.sub(" ", text).split("\n"):
         line = re.sub(r"(^|\s)#.*$", "", raw).strip()
@@ -148,7 +148,7 @@ def _reject_local_sources(path: Path) -> None:
 
 
 def _read_table(path: Path, *keys: str) -> dict[str, Any]:
-    """Return a table of a TOML file, empty if it is missing; raises CommitRefused."""
+    """Return a table of a TOML file, empty if it is missing. Raises CommitRefused."""
     try:
         found: Any = tomllib.loads(_read_bytes(path).decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -9,7 +9,7 @@ from hookd.model.app import App
 from hookd.model.hint import Hint, HintKind, LogOnlyHint
 from worker.errors import CommitRefused, DeployError
 from worker.release.git_mirror import TreeEntry
-from worker.release.ownership import enforce_directory, writable_policy
+from worker.release.ownership import enforce, writable_policy
 
 # Files that keep an empty directory in git. A link to a shared directory may replace them.
 _PLACEHOLDERS: Final = frozenset({".gitkeep", ".keep", ".gitignore", ".placeholder"})
@@ -51,7 +51,7 @@ def reject_escaping_links(release: Path, entries: list[TreeEntry]) -> None:
 
 
 def link_shared(app: App, release: Path) -> None:
-    """Link the shared files and directories into a release; raises DeployError if a file is missing."""
+    """Link the shared files and directories into a release. Raises DeployError if a file is missing."""
     for name in app.shared.files:
         source = app.shared_root / name
         if not source.is_file():
@@ -67,7 +67,7 @@ def link_shared(app: App, release: Path) -> None:
 
 
 def _make_data_directory(app: App, path: Path) -> None:
-    """Make a directory that the app may write to, unless it exists; raises DeployError."""
+    """Make a directory that the app may write to, unless it exists. Raises DeployError."""
     if path.is_dir():
         return
     try:
@@ -78,7 +78,7 @@ def _make_data_directory(app: App, path: Path) -> None:
             f"the directory {path} is missing, and the worker may not make it",
             hint=LogOnlyHint(f"sudo install -d -o {user} -g {group} -m 2770 {path}"),
         ) from None
-    enforce_directory(path, writable_policy(app.ownership))
+    enforce(path, writable_policy(app.ownership), recursive=False)
 
 
 def _link(source: Path, point: Path) -> None:

@@ -39,7 +39,7 @@ def prepared_link(link: Path, release: Path, *, since: float | None = None) -> I
 
 
 def link_changed_at(link: Path) -> float | None:
-    """Return the time of a link's last change in seconds since 1970; None for a missing link."""
+    """Return the time of a link's last change in seconds since 1970, or None for a missing link."""
     try:
         return link.lstat().st_mtime
     except FileNotFoundError:

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from hookd.files.policies import Policy
+from hookd.files.policies import Policy, environment_policy
 from hookd.model.app import Limits
 from hookd.model.hint import Hint, HintKind
 from worker.context import Task
 from worker.errors import CommandFailed, DeployError
 from worker.process.run import Command, remove_tree
 from worker.release.disk_space import check_remaining_space, flush
-from worker.release.ownership import FIX_PERMISSIONS, enforce_environment
+from worker.release.ownership import enforce
 from worker.release.requirements import ALLOW_BUILD_HINT, Requirements, read_requirements
 
 COMPLETE_MARK: Final = ".hookd-complete"
@@ -42,7 +42,7 @@ class VenvCommands:
         return self._command("venv", "--quiet", "--python", str(self.python), "--", str(self.venv))
 
     def install(self, requirements: Requirements) -> Command | None:
-        """Install the requirements of a release, but not the app itself; None if it has none."""
+        """Install the requirements of a release, but not the app itself, or None if it has none."""
         match requirements.kind:
             case "none":
                 return None
@@ -70,7 +70,7 @@ class VenvCommands:
 
 
 def find_uv(task: Task) -> Path:
-    """Return the uv of the settings, the one beside hookd, or the one on the PATH; raises DeployError without one."""
+    """Return the uv of the settings, the one beside hookd, or the one on the PATH. Raises DeployError without one."""
     beside = Path(sys.prefix) / "bin" / "uv"
     on_path = shutil.which("uv")
     choices = (task.settings.worker.uv, beside if beside.exists() else None, Path(on_path) if on_path else None)
@@ -81,7 +81,7 @@ def find_uv(task: Task) -> Path:
 
 
 def find_python(task: Task) -> Path:
-    """Return the Python of the app, of the settings, or hookd's own; raises DeployError if it does not exist."""
+    """Return the Python of the app, of the settings, or hookd's own. Raises DeployError if it does not exist."""
     own = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
     python = task.app.dependencies.python or task.settings.worker.python or own
     if not python.exists():
@@ -101,7 +101,7 @@ def venv_key(requirements: Requirements, python: Path, allow_build: bool) -> str
 
 
 def prepare_venv(task: Task, release: Path, policy: Policy) -> Path:
-    """Return the environment that a release needs, and build it if there is none; raises DeployError."""
+    """Return the environment that a release needs, and build it if there is none. Raises DeployError."""
     allow_build = task.app.dependencies.allow_build
     requirements = read_requirements(release, task.app.dependencies.file, allow_build=allow_build)
     python = find_python(task)
@@ -122,10 +122,10 @@ def prepare_venv(task: Task, release: Path, policy: Policy) -> Path:
 
 
 def _is_usable(task: Task, venv: Path, policy: Policy) -> bool:
-    """Return True if an environment is complete; raises DeployError if its owners and modes cannot be corrected."""
+    """Return True if an environment is complete. Raises DeployError if its owners and modes cannot be corrected."""
     if not venv.exists():
         return False
-    enforce_environment(venv, policy, FIX_PERMISSIONS)
+    enforce(venv, environment_policy(policy))
     return (venv / COMPLETE_MARK).exists()
 
 
@@ -148,7 +148,7 @@ def _build(task: Task, requirements: Requirements, commands: VenvCommands) -> No
 
 
 def _describe_failure(error: CommandFailed) -> str:
-    """Return uv's error and its cause; the last line of uv's output is often only a hint."""
+    """Return uv's error and its cause. The last line of uv's output is often only a hint."""
     lines = [line.strip() for line in error.lines]
     wrong = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     why = [line.removeprefix("cause: ") for line in lines if line.startswith("cause: ")]

@@ -4,7 +4,6 @@ import fcntl
 import hashlib
 import math
 import os
-import sys
 import time
 from collections.abc import Callable
 from typing import Final
@@ -14,35 +13,35 @@ from hookd.model.sudo import Verb
 from worker.context import AppTask
 from worker.errors import CommandFailed
 from worker.process.run import Command
+from worker.service.circus_client import client_argv
 from worker.service.drift import ServiceState
 
-# Runs a command and returns the lines that it printed; raises CommandFailed.
+# Runs a command and returns the lines that it printed. Raises CommandFailed.
 RunCommand = Callable[[Command], list[str]]
 
 _PATH: Final = "/usr/bin:/bin"
+_ANSWER_SECONDS: Final = 5  # For a question. Starting and stopping may take as long as a step.
 _BUSY_SECONDS: Final = 3.0
 _PAUSE_SECONDS: Final = 0.2
 
 
 def control_command(service: Service, verb: Verb, name: str, limits: Limits) -> Command:
     """Start, stop or restart a watcher and wait for it."""
-    # circusctl gives up after 5 s by default, but a service may need longer to finish its requests.
-    timeout = ("--timeout", str(math.ceil(limits.step_seconds)))
-    return _command(service, limits, *timeout, verb, "--waiting", name)
+    return _command(service, limits, math.ceil(limits.step_seconds), verb, name)
 
 
 def processes_command(service: Service, name: str, limits: Limits) -> Command:
     """Print the process ids of a watcher."""
-    return _command(service, limits, "list", name)
+    return _command(service, limits, _ANSWER_SECONDS, "list", name)
 
 
 def status_command(service: Service, name: str, limits: Limits) -> Command:
-    """Print the status of a watcher; fail if circus does not know it."""
-    return _command(service, limits, "status", name)
+    """Print the status of a watcher. Fail if circus does not know it."""
+    return _command(service, limits, _ANSWER_SECONDS, "status", name)
 
 
-def _command(service: Service, limits: Limits, *arguments: str) -> Command:
-    argv = (sys.executable, "-P", "-m", "circus.circusctl", "--endpoint", str(service.endpoint), *arguments)
+def _command(service: Service, limits: Limits, seconds: int, verb: str, name: str) -> Command:
+    argv = client_argv(str(service.endpoint), seconds, verb, name)
     return Command(argv, limits.step_seconds, limits.silence_seconds, env={"PATH": _PATH})
 
 

@@ -32,7 +32,7 @@ class ServiceState:
 
 @dataclass(frozen=True)
 class LinkState:
-    """The target of a link, and the time of its last change in seconds since 1970; empty for a missing link."""
+    """The target of a link, and the time of its last change in seconds since 1970. Empty for a missing link."""
 
     leads_to: str = ""
     since: float | None = None
@@ -129,7 +129,7 @@ def start_command(app: App, colour: Colour | None) -> str:
 
 
 def stop_indicator(app: App) -> str | None:
-    """Return the unit that is inactive exactly when an operator stopped the app; None if hookd made no units."""
+    """Return the unit that is inactive exactly when an operator stopped the app, or None if hookd made no units."""
     if app.service.units == "existing":
         return None
     return f"{app.service_name}.socket" if app.service.handover == "restart" else app.service_name

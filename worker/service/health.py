@@ -31,7 +31,7 @@ _TCP: Final = re.compile(r"http://(\[[^\]]+\]|[^:/]+)(?::(\d+))?(/.*)?")
 
 @dataclass(frozen=True)
 class _ProbeResult:
-    """The result of one request; `is_wrong` is False while the app only is not there yet."""
+    """The result of one request. `is_wrong` is False while the app only is not there yet."""
 
     is_healthy: bool
     is_wrong: bool
@@ -104,7 +104,7 @@ class _ProcessWatch:
         self._next = time.monotonic() + _CHECK_SECONDS
 
     def check(self, *, at_once: bool = False) -> None:
-        """Raise Unhealthy if there is no process or another one than before; checks at most once a second."""
+        """Raise Unhealthy if there is no process or another one than before. Checks at most once a second."""
         if time.monotonic() < self._next and not at_once:
             return
         self._next = time.monotonic() + _CHECK_SECONDS
@@ -136,7 +136,7 @@ def _probe(url: str, health: Health, timeout: float, watch: _ProcessWatch) -> _P
 
 
 def _status(sock: socket.socket, end: float, watch: _ProcessWatch) -> int:
-    """Return the status of an answer; raises TimeoutError, or ConnectionError if it ends early or is not HTTP.
+    """Return the status of an answer. Raises TimeoutError, or ConnectionError if it ends early or is not HTTP.
 
     http.client starts its timeout again at each byte, so a slow app would never reach the deadline.
     """
@@ -151,7 +151,7 @@ def _status(sock: socket.socket, end: float, watch: _ProcessWatch) -> int:
 
 
 def _wait_readable(sock: socket.socket, end: float, watch: _ProcessWatch) -> None:
-    """Wait for data while the process lives; raises TimeoutError and Unhealthy."""
+    """Wait for data while the process lives. Raises TimeoutError and Unhealthy."""
     while time.monotonic() < end:
         if select.select([sock], [], [], min(_CHECK_SECONDS, max(0.0, end - time.monotonic())))[0]:
             return

@@ -77,13 +77,13 @@ def _check_manager(task: AppTask, name: str) -> None:
 
 
 def verify_health(task: AppTask, name: str, colour: str | None) -> None:
-    """Wait until a service passes the app's health check; raises Unhealthy."""
+    """Wait until a service passes the app's health check. Raises Unhealthy."""
     command = processes_command(task.app.service, name, task.app.limits)
     wait_until_healthy(task.app.health, colour, task.recorder.line, lambda: tuple(lines_of(command)))
 
 
 def service_log_hint(task: AppTask, name: str) -> Hint | None:
-    """Return the hint to the service's own log; None with circus, which keeps no log."""
+    """Return the hint to the service's own log, or None with circus, which keeps no log."""
     is_systemd = task.app.service.manager == "systemd"
     return Hint(HintKind.SHOW_UNIT_LOG, f"{name}.service") if is_systemd else None
 
@@ -96,14 +96,14 @@ def control_command(service: Service, verb: Verb, name: str, limits: Limits) -> 
 
 
 def processes_command(service: Service, name: str, limits: Limits) -> Command:
-    """Print the processes of a service; needs no privilege."""
+    """Print the processes of a service. Needs no privilege."""
     if service.manager == "circus":
         return circus.processes_command(service, name, limits)
     return _command((SYSTEMCTL, "show", "--property=MainPID", "--property=NRestarts", f"{name}.service"), limits)
 
 
 def status_command(service: Service, name: str, limits: Limits) -> Command:
-    """Fail if the process manager does not answer or does not know the service; needs no privilege."""
+    """Fail if the process manager does not answer or does not know the service. Needs no privilege."""
     if service.manager == "circus":
         return circus.status_command(service, name, limits)
     return _command((SYSTEMCTL, "cat", f"{name}.service"), limits)

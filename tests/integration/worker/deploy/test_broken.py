@@ -46,7 +46,7 @@ BROKEN = {
 @pytest.mark.promise(7, 20)
 @BOTH
 @pytest.mark.parametrize("kind", BROKEN)
-def test_no_visitor_sees_a_commit_that(site: Installation, handover: str, kind: str) -> None:
+def test_visitors_see_no_bad_release(site: Installation, handover: str, kind: str) -> None:
     app = f"shop-{handover}"
     good = _good(site, app)
     with visitors(site.ports[app]) as crowd:
@@ -65,7 +65,7 @@ def test_no_visitor_sees_a_commit_that(site: Installation, handover: str, kind: 
 @pytest.mark.threat(28)
 @pytest.mark.promise(7)
 @BOTH
-def test_a_release_that_ends_as_soon_as_it_is_ready_is_rolled_back(site: Installation, handover: str) -> None:
+def test_release_that_ends_is_rolled_back(site: Installation, handover: str) -> None:
     app = f"shop-{handover}"
     _good(site, app)
     with visitors(site.ports[app]) as crowd:
@@ -76,7 +76,7 @@ def test_a_release_that_ends_as_soon_as_it_is_ready_is_rolled_back(site: Install
 @pytest.mark.threat(15)
 @pytest.mark.promise(26)
 @BOTH
-def test_a_good_commit_deploys_after_a_bad_one_without_a_failed_request(site: Installation, handover: str) -> None:
+def test_good_commit_after_bad_one(site: Installation, handover: str) -> None:
     app = f"shop-{handover}"
     _good(site, app)
     assert site.ship(app, _broken(**BROKEN["crashes at start"])).status is Status.ROLLED_BACK
@@ -88,7 +88,7 @@ def test_a_good_commit_deploys_after_a_bad_one_without_a_failed_request(site: In
 
 @pytest.mark.promise(6, 19)
 @pytest.mark.parametrize("text", ["import no_such_package", "def ("])
-def test_a_commit_that_cannot_be_imported_is_never_started(site: Installation, text: str) -> None:
+def test_unimportable_commit_is_not_started(site: Installation, text: str) -> None:
     app = "shop-bg"
     good = _good(site, app)
     bad = site.ship(app, _broken(top=text, health="pass"))
@@ -104,9 +104,7 @@ def test_a_commit_that_cannot_be_imported_is_never_started(site: Installation, t
 
 @pytest.mark.promise(23)
 @BOTH
-def test_a_first_release_that_is_broken_is_failed_and_the_next_good_one_goes_live(
-    site: Installation, handover: str
-) -> None:
+def test_broken_first_release(site: Installation, handover: str) -> None:
     app = f"new-{handover}"
     for attempt in ("first", "second"):
         bad = site.ship(app, _broken(top=f"# {attempt}", health=ANSWER_500))
@@ -118,9 +116,10 @@ def test_a_first_release_that_is_broken_is_failed_and_the_next_good_one_goes_liv
 
 
 @pytest.mark.promise(21)
-def test_when_the_old_release_is_broken_too_the_ending_says_so_and_it_is_tried_again_before_the_next(
+def test_both_releases_broken(
     site: Installation,
 ) -> None:
+    """The ending is rollback_failed, and the next deployment tries again."""
     app, database = "clock-one", site.directory / "database"
     database.touch()
     site.ship(app, app_files("oldest"))
@@ -128,7 +127,7 @@ def test_when_the_old_release_is_broken_too_the_ending_says_so_and_it_is_tried_a
     database.unlink()
     both = site.ship(app, {**_needs(database), "more.txt": "another commit"})
     assert (both.status, AppStatusStore(site.records.connection).read(app).healthy) == (Status.ROLLBACK_FAILED, False)
-    assert "the old one is not well either" in (both.cause or "")
+    assert "the old one is unhealthy" in (both.cause or "")
     database.touch()
     refused = site.ship(app, _broken(top="import no_such_package", health="pass"))
     assert (refused.status, site.serving(app)) == (Status.FAILED, "broken")
@@ -137,7 +136,8 @@ def test_when_the_old_release_is_broken_too_the_ending_says_so_and_it_is_tried_a
 
 
 @pytest.mark.threat(28)
-def test_a_health_page_that_hangs_for_hookd_alone_ends_at_its_deadline(site: Installation) -> None:
+def test_hanging_health_page(site: Installation) -> None:
+    """It hangs for hookd alone and ends at its deadline."""
     app = "late-bg"
     site.ship(app, app_files("good"))
     site.change_app(app, health={"deadline": 4, "timeout": 1})

@@ -39,7 +39,7 @@ def repository(tmp_path: Path) -> Repository:
     return made
 
 
-def test_a_release_is_complete_and_in_the_journal(tmp_path: Path, repository: Repository) -> None:
+def test_build_complete_release(tmp_path: Path, repository: Repository) -> None:
     name, _ = build_head(tmp_path)
     release = tmp_path / "srv" / "releases" / name
     assert name == f"000001-{repository.head()[:12]}"
@@ -51,7 +51,7 @@ def test_a_release_is_complete_and_in_the_journal(tmp_path: Path, repository: Re
 
 @pytest.mark.threat(50)
 @pytest.mark.parametrize("left", ["{name}", ".{name}.partial"])
-def test_what_a_killed_deployment_left_is_no_hindrance(tmp_path: Path, repository: Repository, left: str) -> None:
+def test_build_beside_leftovers(tmp_path: Path, repository: Repository, left: str) -> None:
     leftover = tmp_path / "srv" / "releases" / left.format(name=f"000001-{repository.head()[:12]}")
     leftover.mkdir(parents=True)
     (leftover / "half").touch()
@@ -59,7 +59,8 @@ def test_what_a_killed_deployment_left_is_no_hindrance(tmp_path: Path, repositor
     assert name.startswith("000002-")
 
 
-def test_a_lost_journal_does_not_cost_the_release_that_serves(tmp_path: Path, repository: Repository) -> None:
+def test_build_after_journal_loss(tmp_path: Path, repository: Repository) -> None:
+    """The release that serves is not overwritten."""
     first, _ = build_head(tmp_path)
     serving = tmp_path / "srv" / "releases" / first
     (tmp_path / "state" / "journals" / "shop.jsonl").unlink()
@@ -81,7 +82,7 @@ def test_a_lost_journal_does_not_cost_the_release_that_serves(tmp_path: Path, re
         ({"shared": {"files": ["missing"]}}, DeployError, "the shared file missing is missing"),
     ],
 )
-def test_a_release_that_cannot_be_built_leaves_nothing(
+def test_failed_build_leaves_nothing(
     tmp_path: Path, repository: Repository, over: dict[str, Any], error: type[DeployError], cause: str
 ) -> None:
     assert repository.head()
@@ -92,9 +93,7 @@ def test_a_release_that_cannot_be_built_leaves_nothing(
         assert at.task.journal.state() == AppState()
 
 
-def test_a_build_command_runs_in_the_release_with_its_own_environment_first(
-    tmp_path: Path, repository: Repository
-) -> None:
+def test_build_command_environment(tmp_path: Path, repository: Repository) -> None:
     code = "import os, sys; print(os.getcwd(), sys.prefix, os.environ['MODE'], os.environ['HOOKD_APP'], sep='\\n')"
     build_table = {"commands": [["python", "-c", code]], "environment": {"MODE": "strict"}}
     name, log = build_head(tmp_path, build=build_table)
@@ -109,9 +108,7 @@ def test_a_build_command_runs_in_the_release_with_its_own_environment_first(
     ("limits", "cause"),
     [({"free_mib": 1 << 40}, "MiB free"), ({"free_mib": 1, "free_inodes": 1 << 60}, "inodes free")],
 )
-def test_a_disk_that_is_nearly_full_stops_a_deployment_before_it_starts(
-    tmp_path: Path, limits: dict[str, int], cause: str
-) -> None:
+def test_nearly_full_disk(tmp_path: Path, limits: dict[str, int], cause: str) -> None:
     with deploying(tmp_path, make_app(tmp_path, limits=limits)) as at, pytest.raises(DeployError, match=cause):
         check_free_space(at.task)
 
@@ -119,9 +116,8 @@ def test_a_disk_that_is_nearly_full_stops_a_deployment_before_it_starts(
 @pytest.mark.threat(30)
 @needs_root
 @pytest.mark.parametrize("status", [0, 1])
-def test_a_commit_is_not_to_blame_for_a_disk_that_filled_up_while_it_was_proved(
-    tmp_path: Path, repository: Repository, status: int
-) -> None:
+def test_disk_fills_up_during_check(tmp_path: Path, repository: Repository, status: int) -> None:
+    """The commit is not to blame."""
     script = f"head -c 200M /dev/zero >filler; exit {status}"
     over = {"service": {"preflight": ["sh", "-c", script]}, "limits": {"free_mib": 8, "free_inodes": 0}}
     disk = tmp_path / "srv"

@@ -38,7 +38,7 @@ with open(sys.argv[1], "a") as file:
 """
 
 
-def test_build_commands_are_vectors_that_run_in_the_release_with_its_own_python(site: Installation) -> None:
+def test_build_commands(site: Installation) -> None:
     words = ["a word", "$HOME; touch /tmp/x", "*", "--flag", "'\"", "über"]
     show = "import sys, json; json.dump([sys.prefix, *sys.argv[1:]], open('seen.json', 'w'))"
     site.change_app("vectors", build={"commands": [["python", "-c", show, *words], ["cp", "seen.json", "again.json"]]})
@@ -50,7 +50,7 @@ def test_build_commands_are_vectors_that_run_in_the_release_with_its_own_python(
     assert seen == words
 
 
-def test_the_apps_variables_reach_its_commands_and_secrets_stay_out_of_the_log(site: Installation) -> None:
+def test_variables_and_log_redaction(site: Installation) -> None:
     file = site.directory / "secret.env"
     file.write_text(f"# for people\nAPI_TOKEN='{TOKEN}'\nexport GREETING=good day\n")
     show = "import os; print(os.environ['GREETING'], os.environ['API_TOKEN']); print(sorted(os.environ))"
@@ -65,7 +65,7 @@ def test_the_apps_variables_reach_its_commands_and_secrets_stay_out_of_the_log(s
     assert "'HOOKD_COMMIT'" in log
 
 
-def test_a_secret_that_a_failing_command_prints_stays_out_of_the_record(site: Installation) -> None:
+def test_record_redaction(site: Installation) -> None:
     file = site.directory / "failing.env"
     file.write_text(f"DATABASE_PASSWORD={TOKEN}\n")
     fail = ["python", "-c", "import os, sys; sys.exit('cannot log in with ' + os.environ['DATABASE_PASSWORD'])"]
@@ -76,7 +76,7 @@ def test_a_secret_that_a_failing_command_prints_stays_out_of_the_record(site: In
     assert TOKEN not in deployment.model_dump_json() + site.log_of(deployment)
 
 
-def test_an_unreadable_file_of_variables_ends_the_deployment_with_its_name(site: Installation) -> None:
+def test_unreadable_variables_file(site: Installation) -> None:
     file = site.directory / "missing.env"
     site.change_app("secret", build={"commands": [], "environment_file": file})
     deployment = site.ship("secret", app_files("three"))
@@ -98,7 +98,7 @@ def test_an_unreadable_file_of_variables_ends_the_deployment_with_its_name(site:
     ],
     ids=["fails", "is missing", "says why", "asks a question", "asks a terminal"],
 )
-def test_the_old_version_serves_on_when_a_build_command(site: Installation, argv: list[str], cause: str) -> None:
+def test_old_release_serves_after_failed_build(site: Installation, argv: list[str], cause: str) -> None:
     bad, again = _ship_with(site, "fails", {"commands": [argv]})
     assert (bad.status, (bad.cause or "")[: len(cause)]) == (Status.FAILED, cause)
     assert again.status is Status.SUCCEEDED
@@ -112,7 +112,7 @@ def test_the_old_version_serves_on_when_a_build_command(site: Installation, argv
     ],
     ids=["falls silent", "never ends"],
 )
-def test_a_build_that_hangs_is_stopped_with_everything_it_started(
+def test_hanging_build_is_stopped(
     site: Installation, tmp_path: Path, limits: dict[str, float], talk: list[str], cause: str
 ) -> None:
     book = tmp_path / "processes"
@@ -123,7 +123,8 @@ def test_a_build_that_hangs_is_stopped_with_everything_it_started(
     assert again.status is Status.SUCCEEDED
 
 
-def test_migrations_run_once_all_else_is_ready_and_before_the_switch(site: Installation) -> None:
+def test_release_commands_before_switch(site: Installation) -> None:
+    """They run after the build and the checks, and once."""
     book = site.directory / "migrations"
     app = "order"
     current = site.root(app) / "current"
@@ -139,7 +140,7 @@ def test_migrations_run_once_all_else_is_ready_and_before_the_switch(site: Insta
     assert names.index("ownership") < names.index("release_commands") < names.index("switch")
 
 
-def test_a_migration_that_fails_leaves_the_old_version_serving(site: Installation) -> None:
+def test_failed_release_command(site: Installation) -> None:
     fail = ["python", "-c", "raise SystemExit('column is in use')"]
     bad, again = _ship_with(site, "fails", {"release_commands": [fail]})
     assert (bad.status, bad.cause) == (Status.FAILED, "python ended with status 1: column is in use")
@@ -148,7 +149,7 @@ def test_a_migration_that_fails_leaves_the_old_version_serving(site: Installatio
 
 
 @pytest.mark.threat(30)
-def test_a_disk_that_is_nearly_full_is_noticed_before_anything_is_fetched(site: Installation) -> None:
+def test_nearly_full_disk_before_fetch(site: Installation) -> None:
     site.ship("full", app_files("one"))
     site.change_app("full", limits={"free_mib": 2**40})
     full = site.ship("full", app_files("two"))
@@ -159,7 +160,7 @@ def test_a_disk_that_is_nearly_full_is_noticed_before_anything_is_fetched(site: 
 
 
 @pytest.mark.threat(33)
-def test_dependencies_that_cannot_be_installed_leave_the_old_version_serving(site: Installation) -> None:
+def test_old_release_serves_after_failed_install(site: Installation) -> None:
     site.ship("nodeps", app_files("one"))
     bad = site.ship("nodeps", app_files("two", requirements="gunicorn==27.0.1\nflask===0.0.no-such\n"))
     assert (bad.status, site.serving("nodeps")) == (Status.FAILED, "one")

@@ -17,7 +17,7 @@ BROKEN = "500 Oops"
 
 @pytest.mark.threat(4, 28)
 @pytest.mark.promise(20)
-def test_a_rolled_back_commit_is_not_started_again_by_a_push_or_a_redelivery(site: Installation) -> None:
+def test_rolled_back_commit_stays_quarantined(site: Installation) -> None:
     site.ship("bad", app_files("good"))
     site.repositories["bad"].commit_and_push(app_files("bad", BROKEN))
     first = site.wait_for_ending(site.send_push("bad", delivery="d-1")["deployment"])
@@ -31,7 +31,7 @@ def test_a_rolled_back_commit_is_not_started_again_by_a_push_or_a_redelivery(sit
 
 
 @pytest.mark.promise(26)
-def test_a_person_may_deploy_a_quarantined_commit_and_a_good_ending_frees_it(site: Installation) -> None:
+def test_manual_deploy_ends_quarantine(site: Installation) -> None:
     mended = site.directory / "mended"
     wsgi = str(app_files("late")["wsgi.py"]).replace(
         "'200 OK'", f"'200 OK' if os.path.exists({str(mended)!r}) else '500'"
@@ -47,7 +47,7 @@ def test_a_person_may_deploy_a_quarantined_commit_and_a_good_ending_frees_it(sit
 
 
 @pytest.mark.promise(24)
-def test_a_redelivery_tries_a_commit_again_that_never_was_started(site: Installation) -> None:
+def test_redelivery_retries_unstarted_commit(site: Installation) -> None:
     needed = site.directory / "needed"
     wsgi = f"open({str(needed)!r})\n{app_files('read')['wsgi.py']!s}"
     site.repositories["refused"].commit_and_push({**app_files("read"), "wsgi.py": wsgi})
@@ -61,7 +61,7 @@ def test_a_redelivery_tries_a_commit_again_that_never_was_started(site: Installa
 
 
 @pytest.mark.promise(46)
-def test_a_rollback_serves_the_release_before_and_builds_nothing(site: Installation) -> None:
+def test_rollback_uses_previous_release(site: Installation) -> None:
     one = site.ship("back", app_files("one"))
     site.ship("back", app_files("two"))
     back = site.deploy("back", Trigger.ROLLBACK)
@@ -71,7 +71,7 @@ def test_a_rollback_serves_the_release_before_and_builds_nothing(site: Installat
 
 
 @pytest.mark.promise(27)
-def test_a_pin_holds_against_the_head_it_left_and_gives_way_to_a_newer_commit(site: Installation) -> None:
+def test_pin_until_newer_commit(site: Installation) -> None:
     one = site.ship("pin", app_files("one"))
     two = site.ship("pin", app_files("two"))
     site.deploy("pin", Trigger.ROLLBACK)
@@ -84,7 +84,7 @@ def test_a_pin_holds_against_the_head_it_left_and_gives_way_to_a_newer_commit(si
 
 
 @pytest.mark.promise(27)
-def test_deploying_by_hand_without_a_commit_ends_a_pin(site: Installation) -> None:
+def test_manual_deploy_ends_pin(site: Installation) -> None:
     site.ship("pin", app_files("four"))
     site.ship("pin", app_files("five"))
     assert site.deploy("pin", Trigger.ROLLBACK).status is Status.SUCCEEDED
@@ -94,7 +94,7 @@ def test_deploying_by_hand_without_a_commit_ends_a_pin(site: Installation) -> No
 
 
 @pytest.mark.promise(44)
-def test_a_commit_named_by_hand_is_deployed_and_pinned(site: Installation) -> None:
+def test_named_commit_is_pinned(site: Installation) -> None:
     one = site.ship("named", app_files("one"))
     site.ship("named", app_files("two"))
     assert one.commit is not None
@@ -105,20 +105,20 @@ def test_a_commit_named_by_hand_is_deployed_and_pinned(site: Installation) -> No
     assert site.serving("named") == "one"
 
 
-def test_a_commit_that_the_branch_does_not_know_is_named(site: Installation) -> None:
+def test_unknown_commit(site: Installation) -> None:
     site.ship("named", app_files("good"))
     unknown = site.deploy("named", pinned_commit="0123456789abcdef")
     assert (unknown.status, site.serving("named")) == (Status.FAILED, "good")
     assert (unknown.cause or "").startswith("the commit 0123456789abcdef is not in ")
 
 
-def test_a_rollback_to_a_commit_uses_its_release_and_not_merely_the_one_before(site: Installation) -> None:
+def test_rollback_to_named_commit(site: Installation) -> None:
     oldest, *_ = [site.ship("older", app_files(version)) for version in ("one", "two", "three")]
     back = site.deploy("older", Trigger.ROLLBACK, pinned_commit=oldest.commit)
     assert (back.status, back.release, site.serving("older")) == (Status.SUCCEEDED, oldest.release, "one")
 
 
-def test_a_rollback_with_nothing_to_go_back_to_says_what_to_type(site: Installation) -> None:
+def test_rollback_without_target(site: Installation) -> None:
     site.ship("only", app_files("one"))
     back = site.deploy("only", Trigger.ROLLBACK)
     assert (back.status, site.serving("only")) == (Status.FAILED, "one")

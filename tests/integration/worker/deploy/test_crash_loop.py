@@ -36,7 +36,7 @@ class Book:
 
 
 @pytest.mark.threat(84)
-def test_a_commit_that_kills_its_deployer_each_time_is_quarantined(site: Installation) -> None:
+def test_crash_loop_is_quarantined(site: Installation) -> None:
     app, book = "deadly", Book(site, "deadly")
     book.does("true")
     assert site.ship(app, app_files("one")).status is Status.SUCCEEDED
@@ -63,7 +63,7 @@ def ended(site: Installation, app: str) -> int:
 
 
 @pytest.mark.threat(84)
-def test_a_commit_whose_build_fails_each_time_is_tried_again(site: Installation) -> None:
+def test_failed_build_is_retried(site: Installation) -> None:
     app, book = "unlucky", Book(site, "unlucky")
     book.does("false")
     site.repositories[app].commit_and_push(app_files("one"))
@@ -75,7 +75,7 @@ def test_a_commit_whose_build_fails_each_time_is_tried_again(site: Installation)
 
 
 @pytest.mark.threat(84)
-def test_deaths_are_counted_in_a_row_for_one_commit(tmp_path: Path) -> None:
+def test_count_crashes_of_one_commit(tmp_path: Path) -> None:
     path = tmp_path / "shop.crashes"
     for number in (1, 2):
         dies(path, A)
@@ -97,7 +97,7 @@ def dies(path: Path, commit: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"x", b"x y z", b"%s many" % A.encode()])
-def test_a_count_that_cannot_be_read_is_none(tmp_path: Path, content: bytes) -> None:
+def test_unreadable_crash_count(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "shop.crashes"
     path.write_bytes(content)
     assert read_crash_count(path, A) == 0
@@ -106,6 +106,6 @@ def test_a_count_that_cannot_be_read_is_none(tmp_path: Path, content: bytes) -> 
 
 
 @pytest.mark.threat(84)
-def test_where_a_death_cannot_be_counted_the_deployment_goes_on(tmp_path: Path) -> None:
+def test_crash_count_cannot_be_written(tmp_path: Path) -> None:
     with count_crash(tmp_path / "nowhere" / "shop.crashes", A):
         pass

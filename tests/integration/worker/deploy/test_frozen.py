@@ -44,7 +44,7 @@ def thaw_line(app: str) -> str:
 
 @pytest.mark.threat(42)
 @pytest.mark.promise(29, 47)
-def test_nothing_is_deployed_while_an_app_is_frozen_and_thawing_catches_up(site: Installation) -> None:
+def test_freeze_and_thaw(site: Installation) -> None:
     site.ship("shop", app_files("earlier"))
     one = site.ship("shop", app_files("one"))
     freeze = frozen(site, "shop")
@@ -64,7 +64,7 @@ def test_nothing_is_deployed_while_an_app_is_frozen_and_thawing_catches_up(site:
 
 
 @pytest.mark.threat(42)
-def test_a_freeze_stops_a_deployment_that_is_building(site: Installation) -> None:
+def test_freeze_during_build(site: Installation) -> None:
     one = site.ship("under-way", app_files("one"))
     gate = site.directory / "gate"
     os.mkfifo(gate)
@@ -85,7 +85,7 @@ def test_a_freeze_stops_a_deployment_that_is_building(site: Installation) -> Non
 
 
 @pytest.mark.promise(29)
-def test_a_freeze_ends_by_itself(site: Installation) -> None:
+def test_freeze_ends_by_itself(site: Installation) -> None:
     until = datetime.now(UTC) + timedelta(seconds=8)
     site.repositories["ends"].commit_and_push(app_files("one"))
     frozen(site, "ends", until=until)
@@ -95,7 +95,7 @@ def test_a_freeze_ends_by_itself(site: Installation) -> None:
 
 
 @pytest.mark.threat(42)
-def test_a_freeze_that_cannot_be_read_holds(site: Installation) -> None:
+def test_unreadable_freeze_holds(site: Installation) -> None:
     site.repositories["closed"].commit_and_push(app_files("one"))
     frozen(site, "closed")
     (site.config.frozen / "closed").write_text("{")
@@ -106,7 +106,7 @@ def test_a_freeze_that_cannot_be_read_holds(site: Installation) -> None:
     assert site.serving("closed") == "one"
 
 
-def test_everybody_sees_that_an_app_is_frozen_and_why(site: Installation) -> None:
+def test_freeze_is_published(site: Installation) -> None:
     site.ship("seen", app_files("one"))
     freeze = frozen(site, "seen", until=datetime.now(UTC) + timedelta(days=1))
     shown = freeze.model_dump(mode="json")
@@ -126,7 +126,7 @@ def test_everybody_sees_that_an_app_is_frozen_and_why(site: Installation) -> Non
 
 
 @pytest.mark.parametrize("command", ["deploy", "update", "rollback", "unpin"])
-def test_a_person_who_deploys_a_frozen_app_is_told_at_once(site: Installation, command: str) -> None:
+def test_manual_deploy_of_frozen_app(site: Installation, command: str) -> None:
     freeze = frozen(site, "typed")
     done = hookd(site, command, "typed")
     assert done.returncode == 2
@@ -134,7 +134,7 @@ def test_a_person_who_deploys_a_frozen_app_is_told_at_once(site: Installation, c
     assert site.records.history("typed", 9) == []
 
 
-def test_freezing_again_changes_reason_and_end_but_not_since_when(site: Installation) -> None:
+def test_freeze_again(site: Installation) -> None:
     freezes.thaw(site.config.frozen, "typed")
     first = hookd(site, "freeze", "typed", "--reason", "  the\nsale ")
     assert (first.returncode, first.stderr) == (0, "")
@@ -161,9 +161,7 @@ def test_freezing_again_changes_reason_and_end_but_not_since_when(site: Installa
         (("typed",), "Missing option '--reason'"),
     ],
 )
-def test_a_freeze_that_makes_no_sense_is_answered_in_a_sentence(
-    site: Installation, arguments: tuple[str, ...], said: str
-) -> None:
+def test_invalid_freeze(site: Installation, arguments: tuple[str, ...], said: str) -> None:
     freezes.thaw(site.config.frozen, "typed")
     done = hookd(site, "freeze", *arguments)
     assert done.returncode == 2
@@ -172,7 +170,7 @@ def test_a_freeze_that_makes_no_sense_is_answered_in_a_sentence(
 
 
 @pytest.mark.promise(48)
-def test_thawing_without_deploying_and_thawing_what_is_not_frozen(site: Installation) -> None:
+def test_thaw_without_deployment(site: Installation) -> None:
     frozen(site, "typed")
     for said in ("typed is no longer frozen", "typed is not frozen"):
         done = hookd(site, "thaw", "typed", "--no-deploy")
@@ -181,7 +179,7 @@ def test_thawing_without_deploying_and_thawing_what_is_not_frozen(site: Installa
     assert site.records.history("typed", 9) == []
 
 
-def test_that_a_person_froze_and_thawed_is_kept_and_status_says_no_more_that_it_is_frozen(site: Installation) -> None:
+def test_freeze_history(site: Installation) -> None:
     assert hookd(site, "freeze", "closed", "--reason", "the sale").returncode == 0
     site.repositories["closed"].commit_and_push(app_files("two"))
     assert site.deploy("closed", Trigger.PUSH).status is Status.UNCHANGED
@@ -195,7 +193,7 @@ def test_that_a_person_froze_and_thawed_is_kept_and_status_says_no_more_that_it_
     assert hookd(site, "why", "closed").stdout.count("a person's command") >= 2
 
 
-def test_thawing_while_redis_is_away_ends_the_freeze_and_says_what_was_not_asked_for(site: Installation) -> None:
+def test_thaw_without_redis(site: Installation) -> None:
     frozen(site, "typed")
     away = site.directory / "away.toml"
     away.write_text(site.config_path.read_text().replace(site.redis_url, f"unix://{site.directory}/none.sock"))
@@ -208,7 +206,7 @@ def test_thawing_while_redis_is_away_ends_the_freeze_and_says_what_was_not_asked
 
 
 @needs_root
-def test_a_command_for_a_server_says_that_there_is_none(site: Installation) -> None:
+def test_server_command_without_server(site: Installation) -> None:
     done = hookd(site, "start", "typed")
     assert done.returncode == 2
     assert f"this works on a server that `hookd setup` made, not on {site.config_path}" in done.stderr
@@ -216,7 +214,7 @@ def test_a_command_for_a_server_says_that_there_is_none(site: Installation) -> N
 
 @needs_root
 @pytest.mark.parametrize("arguments", [("freeze", "shop", "--reason", "mine"), ("thaw", "shop")])
-def test_who_may_not_write_there_is_told_to_use_sudo(site: Installation, arguments: tuple[str, ...]) -> None:
+def test_freeze_without_permission(site: Installation, arguments: tuple[str, ...]) -> None:
     with open_directory() as place:
         shutil.copytree(site.directory / "apps", place / "apps")
         shutil.copy(site.config_path, place / "hookd.toml")

@@ -17,7 +17,7 @@ APPS = {
 }
 
 
-def test_a_secret_in_an_error_of_the_app_reaches_nobody(site: Installation) -> None:
+def test_secret_in_app_error(site: Installation) -> None:
     bad = 'import os\nraise RuntimeError("\\x1b]0;title\\x07" + os.environ["MY_TOKEN"])\n'
     record = site.ship("leak", {**app_files("one"), "wsgi.py": bad})
     again = site.push_and_wait("leak")
@@ -32,7 +32,7 @@ def test_a_secret_in_an_error_of_the_app_reaches_nobody(site: Installation) -> N
 
 
 @pytest.mark.parametrize("app", ["lost", "lost-one"])
-def test_a_service_that_nobody_knows_is_not_the_commit_s_fault(site: Installation, app: str) -> None:
+def test_unknown_service(site: Installation, app: str) -> None:
     record = site.ship(app, app_files("one"))
     assert record.status is Status.FAILED
     assert "circus knows no service nobody-knows-me" in (record.cause or "")
@@ -40,7 +40,7 @@ def test_a_service_that_nobody_knows_is_not_the_commit_s_fault(site: Installatio
 
 
 @pytest.mark.threat(60)
-def test_a_path_of_a_thousand_levels_is_refused_and_the_next_commit_goes_live(site: Installation) -> None:
+def test_path_of_thousand_levels(site: Installation) -> None:
     repository = site.repositories["deep"]
     files = {**app_files("one"), "d/" * 150 + "file": "deep"}
     assert "levels" in (site.ship("deep", files).cause or "")

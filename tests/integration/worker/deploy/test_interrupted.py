@@ -34,7 +34,8 @@ def app(environ, start_response):
 
 @pytest.mark.threat(51)
 @pytest.mark.parametrize("app", ["half-one", "half-bg"])
-def test_an_unverified_release_goes_before_the_next_deployment_does_anything_else(site: Installation, app: str) -> None:
+def test_recover_before_next_deployment(site: Installation, app: str) -> None:
+    """An unverified release is rolled back before anything else."""
     good = site.ship(app, app_files("good"))
     refused = _kill_while_it_is_checked(site, app, {"wsgi.py": NO_IMPORT})
     assert refused.status is Status.FAILED
@@ -49,14 +50,14 @@ def test_an_unverified_release_goes_before_the_next_deployment_does_anything_els
 
 @pytest.mark.threat(51)
 @pytest.mark.parametrize("app", ["new-one", "new-bg"])
-def test_a_first_deployment_that_was_killed_does_not_stand_in_the_way_of_the_next(site: Installation, app: str) -> None:
+def test_killed_first_deployment(site: Installation, app: str) -> None:
     good = _kill_while_it_is_checked(site, app, app_files("good"))
     assert (good.status, _answers(site, app)) == (Status.SUCCEEDED, {"good"})
 
 
 @pytest.mark.threat(13)
-def test_a_deployment_that_is_killed_after_its_release_was_found_well_has_succeeded(site: Installation) -> None:
-    """The old colour lets a request of eight seconds end; it is still being stopped then."""
+def test_killed_after_health_check(site: Installation) -> None:
+    """The deployment has succeeded."""
     app = "after-bg"
     answer = '    start_response("200 OK"'
     slow = WSGI.format(version="one", health="200 OK").replace(
@@ -71,7 +72,7 @@ def test_a_deployment_that_is_killed_after_its_release_was_found_well_has_succee
     os.kill(site.deployer(app), signal.SIGKILL)
     ended = site.wait_for_ending(deployment)
     assert ended.status is Status.SUCCEEDED
-    assert ended.cause == f"the deploying process was killed, after the health check of {ended.release}"
+    assert ended.cause == f"the deploying process was killed, after {ended.release} was found well"
     wait_for(lambda: site.records.history(app, 1)[0].trigger is Trigger.RECONCILE, what="the next deployment")
     assert site.wait_for_ending(site.records.history(app, 1)[0].id).status in (Status.UNCHANGED, Status.SUCCEEDED)
     visitor.close()
@@ -79,7 +80,7 @@ def test_a_deployment_that_is_killed_after_its_release_was_found_well_has_succee
 
 
 @pytest.mark.threat(51)
-def test_an_old_colour_that_was_left_running_is_stopped_even_when_nothing_is_new(site: Installation) -> None:
+def test_stop_leftover_colour(site: Installation) -> None:
     app = "two-bg"
     old = site.ship(app, app_files("old"))
     new = site.ship(app, app_files("new"))
@@ -93,7 +94,8 @@ def test_an_old_colour_that_was_left_running_is_stopped_even_when_nothing_is_new
 
 
 @pytest.mark.threat(51)
-def test_both_colours_lead_to_the_release_that_serves_whichever_is_started_next(site: Installation) -> None:
+def test_both_colours_link_to_current(site: Installation) -> None:
+    """A later start of either colour starts the current release."""
     app = "link-bg"
     shipped = [site.ship(app, app_files(version)) for version in ("one", "two")]
     broken = site.ship(app, app_files("three", "500 Oops"))
@@ -102,7 +104,7 @@ def test_both_colours_lead_to_the_release_that_serves_whichever_is_started_next(
     assert leads == {shipped[-1].release}
 
 
-def test_a_current_link_that_lags_behind_the_journal_is_set_right(site: Installation) -> None:
+def test_repair_stale_current_link(site: Installation) -> None:
     app = "link-bg"
     one = site.ship(app, app_files("four"))
     two = site.ship(app, app_files("five"))

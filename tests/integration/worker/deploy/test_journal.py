@@ -43,7 +43,8 @@ class Full(Journal):
 
 
 @pytest.mark.threat(30)
-def test_a_new_colour_that_cannot_be_noted_is_stopped_and_the_old_one_serves_on(site: Installation) -> None:
+def test_blue_green_switch_without_journal(site: Installation) -> None:
+    """The new colour is stopped, and the old one serves on."""
     app = "well-bg"
     good = site.ship(app, app_files("good"))
     ended = _deploy(site, app, app_files("new"), Switched)
@@ -52,7 +53,8 @@ def test_a_new_colour_that_cannot_be_noted_is_stopped_and_the_old_one_serves_on(
     _next_serves(site, app)
 
 
-def test_a_service_that_was_restarted_and_cannot_be_noted_is_for_a_person_to_look_at(site: Installation) -> None:
+def test_good_release_without_journal(site: Installation) -> None:
+    """The new release serves, and an operator must check."""
     app = "well-one"
     site.ship(app, app_files("good"))
     ended = _deploy(site, app, app_files("new"), Good)
@@ -62,7 +64,8 @@ def test_a_service_that_was_restarted_and_cannot_be_noted_is_for_a_person_to_loo
     _next_serves(site, app)
 
 
-def test_a_switch_that_cannot_be_noted_does_not_happen(site: Installation) -> None:
+def test_restart_switch_without_journal(site: Installation) -> None:
+    """Nothing is switched."""
     app = "well-one"
     good = site.ship(app, app_files("good"))
     ended = _deploy(site, app, app_files("new"), Switched)
@@ -75,9 +78,7 @@ def test_a_switch_that_cannot_be_noted_does_not_happen(site: Installation) -> No
 @pytest.mark.threat(30)
 @pytest.mark.parametrize("short", HANDOVERS)
 @pytest.mark.parametrize("refused", [(Quarantined,), (Quarantined, Good)])
-def test_a_bad_release_goes_also_when_its_verdict_cannot_be_noted(
-    site: Installation, short: str, refused: tuple[type[JournalEvent], ...]
-) -> None:
+def test_rollback_without_journal(site: Installation, short: str, refused: tuple[type[JournalEvent], ...]) -> None:
     app = f"bad-{short}"
     good = site.ship(app, app_files("good"))
     ended = _deploy(site, app, app_files("bad", "500 Oops"), *refused)
@@ -99,7 +100,7 @@ def _deploy(site: Installation, app: str, files: dict[str, str | bytes | None], 
     try:
         with LogFile(config.settings.log_path(app, record.id), Redaction({})) as log:
             journal = Full(places.journal, *refused)
-            task = Task(found, config.settings, places, journal, Recorder(record, None, log), {})
+            task = Task(found, config.settings, places, journal, Recorder(record, site.records, log), {})
             return deploy(task, config.frozen, lambda _update: None)
     finally:
         os.umask(umask)

@@ -45,7 +45,7 @@ def app(environ, start_response):
 @pytest.mark.threat(78)
 @pytest.mark.promise(2)
 @BOTH
-def test_no_request_fails_while_a_second_push_replaces_the_first(site: Installation, handover: str) -> None:
+def test_no_failed_request_during_deploy(site: Installation, handover: str) -> None:
     app = f"first-{handover}"
     first = site.ship(app, app_files("one"))
     assert (first.status, site.serving(app)) == (Status.SUCCEEDED, "one")
@@ -60,7 +60,7 @@ def test_no_request_fails_while_a_second_push_replaces_the_first(site: Installat
 
 @pytest.mark.promise(16)
 @BOTH
-def test_the_records_the_link_and_the_view_agree_on_what_went_live(site: Installation, handover: str) -> None:
+def test_record_link_and_status_agree(site: Installation, handover: str) -> None:
     app = f"first-{handover}"
     commit = site.repositories[app].commit_and_push(app_files("three"), "say three")
     deployment = site.push_and_wait(app)
@@ -73,7 +73,7 @@ def test_the_records_the_link_and_the_view_agree_on_what_went_live(site: Install
 
 
 @BOTH
-def test_a_changed_dependency_goes_live_with_its_code_and_not_before(site: Installation, handover: str) -> None:
+def test_dependency_goes_live_with_code(site: Installation, handover: str) -> None:
     app = f"deps-{handover}"
     files = {"wsgi.py": USES_PACKAGE}
     site.ship(app, {**files, "requirements.txt": f"{REQUIREMENTS}packaging==24.2\n"})
@@ -87,7 +87,8 @@ def test_a_changed_dependency_goes_live_with_its_code_and_not_before(site: Insta
 
 @pytest.mark.threat(78)
 @BOTH
-def test_a_request_under_way_is_answered_by_the_version_that_took_it(site: Installation, handover: str) -> None:
+def test_running_request_is_answered(site: Installation, handover: str) -> None:
+    """The release that took the request answers it."""
     app = f"slow-{handover}"
     begun, go = (site.directory / f"{handover}.{what}" for what in ("begun", "go"))
     site.ship(app, _slow("one", begun, go))
@@ -104,7 +105,7 @@ def test_a_request_under_way_is_answered_by_the_version_that_took_it(site: Insta
 
 
 @pytest.mark.promise(17)
-def test_the_same_head_again_is_unchanged_and_restarts_nothing(site: Installation) -> None:
+def test_same_head_is_unchanged(site: Installation) -> None:
     app = "first-one"
     site.ship(app, app_files("four"))
     before = _journal(site, app), os.stat(site.root(app) / "current", follow_symlinks=False).st_ino

@@ -49,7 +49,7 @@ while not os.path.exists(sys.argv[2]):
 
 @pytest.mark.threat(6)
 @pytest.mark.promise(10)
-def test_sixty_pushes_over_four_apps_never_overlap_in_one_app_and_the_last_one_wins(site: Installation) -> None:
+def test_sixty_pushes_to_four_apps(site: Installation) -> None:
     books = {app: site.directory / f"{app}.book" for app in CROWD}
     for app, book in books.items():
         notes = {what: [["python", "-c", NOTE, what, str(book), str(_lock(site, app))]] for what in ("start", "end")}
@@ -85,7 +85,7 @@ def _assert_apart(book: Path, deployments: int) -> None:
 
 
 @pytest.mark.threat(6)
-def test_of_two_pushes_within_a_moment_the_second_one_serves(site: Installation) -> None:
+def test_second_of_two_pushes_wins(site: Installation) -> None:
     repository = site.repositories["twice"]
     repository.commit_and_push(app_files("one"))
     first = site.send_push("twice")["deployment"]
@@ -98,7 +98,7 @@ def test_of_two_pushes_within_a_moment_the_second_one_serves(site: Installation)
     assert AppStatusStore(site.records.connection).read("twice").deployed_commit == repository.head()
 
 
-def test_two_apps_are_deployed_side_by_side(site: Installation) -> None:
+def test_two_apps_in_parallel(site: Installation) -> None:
     marks = {app: str(site.directory / f"{app}.mark") for app in ("left", "right")}
     for app, other in (("left", "right"), ("right", "left")):
         site.change_app(app, build={"commands": [["python", "-c", MEET, marks[app], marks[other]]]})
@@ -108,7 +108,8 @@ def test_two_apps_are_deployed_side_by_side(site: Installation) -> None:
 
 
 @pytest.mark.threat(20)
-def test_a_git_server_that_never_answers_holds_up_no_other_app_and_is_given_up(site: Installation) -> None:
+def test_hanging_git_server(site: Installation) -> None:
+    """Other apps are deployed meanwhile."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"http://127.0.0.1:{mute.getsockname()[1]}/shop.git"
         site.change_app("mute", repository=url, limits={"git_seconds": 6})
@@ -123,7 +124,8 @@ def test_a_git_server_that_never_answers_holds_up_no_other_app_and_is_given_up(s
     assert given_up.hint == Hint(HintKind.CHECK_REPOSITORY)
 
 
-def test_a_lock_that_another_process_holds_ends_the_wait_and_names_the_holder(site: Installation) -> None:
+def test_held_lock_ends_the_wait(site: Installation) -> None:
+    """The cause names the holder."""
     site.ship("held", app_files("one"))
     site.change_app("held", limits={"lock_seconds": 0.5})
     blocked = _deploy_while_locked(site, "held")
@@ -132,7 +134,7 @@ def test_a_lock_that_another_process_holds_ends_the_wait_and_names_the_holder(si
     assert site.ship("held", app_files("two")).status is Status.SUCCEEDED
 
 
-def test_a_lock_that_is_released_in_time_only_delays(site: Installation) -> None:
+def test_released_lock_delays(site: Installation) -> None:
     site.change_app("held", limits={"lock_seconds": 30})
     site.repositories["held"].commit_and_push(app_files("three"))
     with _lock(site, "held").open("w") as lock:

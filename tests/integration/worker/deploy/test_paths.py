@@ -20,7 +20,7 @@ from tests.support.installation import Installation, app_files, gitea_headers
 from tests.support.repository import Repository
 from tests.support.tasks import deploying, make_app
 from tests.support.typed import hookd
-from worker.deploy.target import decide, find_target
+from worker.deploy.target import choose_target, decide
 from worker.release.git_mirror import GitMirror
 
 PATHS: Mapping[str, Any] = {"exclude": ["docs", "*.md"]}
@@ -41,9 +41,7 @@ def passed(journal: Path) -> list[tuple[str, str]]:
 
 @pytest.mark.threat(41)
 @pytest.mark.promise(28, 30)
-def test_commits_that_do_not_matter_are_passed_over_until_one_comes_that_does(
-    site: Installation, first: Deployment
-) -> None:
+def test_skip_until_paths_change(site: Installation, first: Deployment) -> None:
     serving, journal = site.serving("row"), site.directory / "state" / "journals" / "row.jsonl"
     base, known = AppStatusStore(site.records.connection).read("row").deployed_commit, passed(journal)
     notes = [site.ship("row", {"docs/guide.md": text}) for text in ("a", "b")]
@@ -63,7 +61,7 @@ def test_commits_that_do_not_matter_are_passed_over_until_one_comes_that_does(
 
 @pytest.mark.threat(41)
 @pytest.mark.promise(31)
-def test_the_lists_of_files_in_a_push_are_never_read(site: Installation, first: Deployment) -> None:
+def test_file_lists_of_push_are_ignored(site: Installation, first: Deployment) -> None:
     site.repositories["row"].commit_and_push(app_files("listed"))
     said = [{"id": site.repositories["row"].head(), "added": [], "removed": [], "modified": ["docs/guide.md"]}]
     push = {
@@ -82,19 +80,16 @@ def test_the_lists_of_files_in_a_push_are_never_read(site: Installation, first: 
 
 @pytest.mark.threat(44)
 @pytest.mark.promise(33)
-def test_what_was_decided_is_kept_with_what_was_seen(site: Installation, first: Deployment) -> None:
+def test_decision_is_stored(site: Installation, first: Deployment) -> None:
     noted = site.ship("row", {"docs/guide.md": "decided"})
     decisions = {one.deployment: one for one in read_newest(site.records.connection, "row", 99) if one.head}
     filtered, deployed = decisions[noted.id], decisions[first.id]
     assert (filtered.source, filtered.verdict, filtered.why) == ("deployment", Verdict.SKIPPED, noted.cause)
     assert (filtered.head, filtered.ref) == (noted.commit, "refs/heads/main")
     assert filtered.deployed == AppStatusStore(site.records.connection).read("row").deployed_commit
-    assert (deployed.verdict, deployed.why, deployed.head, deployed.deployed) == (
-        Verdict.ENDED,
-        f"succeeded: {str(first.commit)[:12]} serves",
-        first.commit,
-        None,
-    )
+    assert (deployed.verdict, deployed.ending) == (Verdict.ENDED, Status.SUCCEEDED)
+    assert (deployed.why, deployed.head) == (f"{str(first.commit)[:12]} serves", first.commit)
+    assert deployed.deployed is None
 
 
 class Branch:
@@ -115,7 +110,8 @@ class Branch:
         with deploying(self.directory, app, trigger=trigger) as at:
             task, state = at.task, at.task.journal.state()
             checkout = GitMirror(app, task.settings, task.places.mirror, task.places.home, task.recorder.line)
-            return decide(task, state, find_target(task, state, checkout), checkout, self.directory / "frozen")
+            target = choose_target(task, state, checkout, checkout.fetch_head())
+            return decide(task, state, target, checkout, self.directory / "frozen")
 
     def deployed(self, commit: str, good: bool = True) -> str:
         """Note that a commit serves, or that it was found bad."""
@@ -144,7 +140,7 @@ def assert_passed_over(ruling: Assessment | None, head: str, base: str) -> None:
     assert ruling.why == f"{head[:12]} changes none of the app's paths since {base[:12]}"
 
 
-def test_a_push_that_is_repeated_is_written_down_once(branch: Branch) -> None:
+def test_repeated_skip_is_journaled_once(branch: Branch) -> None:
     base = branch.deployed(branch.push("one"))
     head = branch.push("guide", "docs/guide.md")
     for trigger in (Trigger.PUSH, Trigger.UPDATE, Trigger.REDELIVERY, Trigger.RECONCILE, Trigger.UNPIN):
@@ -153,7 +149,7 @@ def test_a_push_that_is_repeated_is_written_down_once(branch: Branch) -> None:
 
 
 @pytest.mark.promise(28)
-def test_a_person_deploys_what_was_passed_over(branch: Branch) -> None:
+def test_manual_deploy_of_skipped_head(branch: Branch) -> None:
     base = branch.deployed(branch.push("one"))
     head = branch.push("two", "README.md")
     assert branch.decide(Trigger.MANUAL) is None
@@ -162,12 +158,13 @@ def test_a_person_deploys_what_was_passed_over(branch: Branch) -> None:
     assert branch.decide(Trigger.MANUAL) is None
 
 
-def test_the_first_commit_is_deployed_whatever_it_holds(branch: Branch) -> None:
+def test_first_commit_is_not_skipped(branch: Branch) -> None:
     branch.push("only this is new", "README.md")
     assert branch.decide() is None
 
 
-def test_what_matters_is_measured_from_what_serves_and_not_from_a_commit_that_failed(branch: Branch) -> None:
+def test_failed_commit_is_no_base(branch: Branch) -> None:
+    """Paths are compared with the release that serves."""
     good = branch.deployed(branch.push("good"))
     branch.deployed(branch.push("bad"), good=False)
     branch.repository.commit({"wsgi.py": "good"})
@@ -176,7 +173,7 @@ def test_what_matters_is_measured_from_what_serves_and_not_from_a_commit_that_fa
 
 
 @pytest.mark.threat(41)
-def test_a_force_push_is_compared_with_what_serves(branch: Branch) -> None:
+def test_force_push(branch: Branch) -> None:
     one = branch.deployed(branch.push("one"))
     noted = branch.push("one", "docs/guide.md")
     assert_passed_over(branch.decide(), noted, one)
@@ -187,7 +184,7 @@ def test_a_force_push_is_compared_with_what_serves(branch: Branch) -> None:
 
 
 @pytest.mark.promise(32)
-def test_patterns_that_change_are_heeded_by_the_next_look_at_the_same_head(branch: Branch) -> None:
+def test_changed_patterns(branch: Branch) -> None:
     base = branch.deployed(branch.push("one"))
     head = branch.push("two", "docs/guide.md")
     assert_passed_over(branch.decide(), head, base)

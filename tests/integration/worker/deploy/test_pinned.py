@@ -34,7 +34,8 @@ def journal(site: Installation, app: str) -> list[str]:
 
 @pytest.mark.threat(43)
 @pytest.mark.promise(45)
-def test_what_repeats_the_head_does_not_undo_a_rollback(site: Installation) -> None:
+def test_repeated_head_keeps_rollback(site: Installation) -> None:
+    """A redelivery or a reconcile of the same head does not undo it."""
     one, two = gone_back(site, "stays")
     for trigger in (Trigger.PUSH, Trigger.UPDATE, Trigger.REDELIVERY, Trigger.RECONCILE):
         held = site.deploy("stays", trigger)
@@ -46,7 +47,7 @@ def test_what_repeats_the_head_does_not_undo_a_rollback(site: Installation) -> N
     assert site.serving("stays") == "one"
 
 
-def test_status_names_the_pin_and_what_ends_it(site: Installation) -> None:
+def test_status_shows_pin(site: Installation) -> None:
     shown = hookd(site, "status", "stays").stdout
     pinned = AppStatusStore(site.records.connection).read("stays").pinned_commit
     assert pinned is not None
@@ -55,7 +56,8 @@ def test_status_names_the_pin_and_what_ends_it(site: Installation) -> None:
 
 
 @pytest.mark.threat(43)
-def test_a_newer_commit_ends_a_pin_also_when_it_reverts_to_what_serves(site: Installation) -> None:
+def test_newer_commit_ends_pin(site: Installation) -> None:
+    """Also a commit that reverts to what serves."""
     gone_back(site, "ends")
     newer = site.ship("ends", app_files("one"))
     assert (newer.status, AppStatusStore(site.records.connection).read("ends").pinned_commit) == (
@@ -65,7 +67,7 @@ def test_a_newer_commit_ends_a_pin_also_when_it_reverts_to_what_serves(site: Ins
 
 
 @pytest.mark.promise(25, 27)
-def test_unpin_deploys_the_head_as_a_push_would(site: Installation) -> None:
+def test_unpin_deploys_head(site: Installation) -> None:
     gone_back(site, "once")
     done = hookd(site, "unpin", "once")
     assert (done.returncode, site.serving("once")) == (0, "two"), done.stderr
@@ -77,7 +79,7 @@ def test_unpin_deploys_the_head_as_a_push_would(site: Installation) -> None:
 
 
 @pytest.mark.promise(25)
-def test_unpinning_does_not_bring_back_what_was_found_bad(site: Installation) -> None:
+def test_unpin_keeps_quarantine(site: Installation) -> None:
     gone_back(site, "bad")
     assert site.ship("bad", app_files("bad", "500 Oops")).status is Status.ROLLED_BACK
     record = site.deploy("bad", Trigger.UNPIN)
@@ -86,7 +88,7 @@ def test_unpinning_does_not_bring_back_what_was_found_bad(site: Installation) ->
 
 
 @pytest.mark.threat(43)
-def test_an_unpin_is_not_lost_in_a_push_that_waits(site: Installation) -> None:
+def test_unpin_beside_waiting_push(site: Installation) -> None:
     gone_back(site, "twice")
     gate = site.directory / "gate"
     os.mkfifo(gate)
@@ -105,8 +107,8 @@ def test_an_unpin_is_not_lost_in_a_push_that_waits(site: Installation) -> None:
 
 @pytest.mark.threat(43)
 @pytest.mark.parametrize("app", ["stays", "colours"])
-def test_a_rollback_is_never_on_disk_without_its_pin(site: Installation, app: str) -> None:
-    """A worker that dies right after it went back would leave a rollback that the next look at the branch undoes."""
+def test_rollback_and_pin_are_atomic(site: Installation, app: str) -> None:
+    """The journal never holds a rollback without its pin."""
     if app == "colours":
         gone_back(site, app)
     lines = journal(site, app)
@@ -120,7 +122,7 @@ def test_a_rollback_is_never_on_disk_without_its_pin(site: Installation, app: st
 
 
 @pytest.mark.threat(43)
-def test_a_rollback_that_is_killed_pins_nothing_and_keeps_the_pin_of_before(site: Installation) -> None:
+def test_killed_rollback_keeps_old_pin(site: Installation) -> None:
     app = "frozen"
     site.ship(app, app_files("zero"))
     one, _ = gone_back(site, app)

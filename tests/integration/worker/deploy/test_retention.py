@@ -51,7 +51,7 @@ def run_prune(at: Deploying) -> AppState:
     return at.task.journal.state()
 
 
-def test_the_newest_good_ones_are_kept_and_the_journal_forgets_the_rest(at: Deploying) -> None:
+def test_keep_newest_good_releases(at: Deploying) -> None:
     for number in range(1, 6):
         build(at, number, good=True)
     state = run_prune(at)
@@ -59,14 +59,14 @@ def test_the_newest_good_ones_are_kept_and_the_journal_forgets_the_rest(at: Depl
     assert [release.name[:6] for release in state.releases] == ["000004", "000005"]
 
 
-def test_failed_releases_go_and_do_not_push_out_good_ones(at: Deploying) -> None:
+def test_failed_releases_do_not_count(at: Deploying) -> None:
     for number in range(1, 9):
         build(at, number, good=number in (1, 2))
     run_prune(at)
     assert numbers(at) == [1, 2]
 
 
-def test_the_current_and_the_previous_good_one_are_kept_however_old(at: Deploying) -> None:
+def test_keep_current_and_previous_good(at: Deploying) -> None:
     names = [build(at, number, good=True) for number in range(1, 6)]
     back = at.task.journal.add(Switched(**at.task.stamp(), release=names[0]), Good(**at.task.stamp(), release=names[0]))
     assert kept_releases(back, 2) == {names[0], names[4]}
@@ -86,7 +86,7 @@ def process_in(directory: Path) -> Iterator[None]:
 
 
 @pytest.mark.threat(50)
-def test_a_release_that_a_process_still_runs_in_is_kept_with_its_environment(at: Deploying) -> None:
+def test_keep_release_in_use(at: Deploying) -> None:
     old = build(at, 1, good=True, venv="old")
     for number in range(2, 6):
         build(at, number, good=True)
@@ -108,7 +108,7 @@ sys.stdin.read()
 """
 
 
-def test_an_environment_whose_library_is_loaded_somewhere_is_kept(at: Deploying) -> None:
+def test_keep_venv_with_mapped_library(at: Deploying) -> None:
     build(at, 1, good=True)
     library = at.task.places.venvs / "unlinked" / "lib" / "strange \udcff name.so"
     library.parent.mkdir(parents=True)
@@ -124,7 +124,7 @@ def test_an_environment_whose_library_is_loaded_somewhere_is_kept(at: Deploying)
     assert not library.exists()
 
 
-def test_half_built_leftovers_and_unused_environments_go(at: Deploying) -> None:
+def test_prune_partial_and_unused(at: Deploying) -> None:
     build(at, 1, good=True)
     partial = at.task.places.partial("000002-abcdefabcdef")
     partial.mkdir()
@@ -134,7 +134,7 @@ def test_half_built_leftovers_and_unused_environments_go(at: Deploying) -> None:
     assert sorted(entry.name for entry in at.task.places.venvs.iterdir()) == ["used"]
 
 
-def test_what_is_not_hookds_stays_and_stops_nothing(at: Deploying, tmp_path: Path) -> None:
+def test_foreign_entries_stay(at: Deploying, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     (elsewhere / "data").mkdir(parents=True)
     (at.task.places.releases / "0-link").symlink_to(elsewhere)
@@ -148,7 +148,8 @@ def test_what_is_not_hookds_stays_and_stops_nothing(at: Deploying, tmp_path: Pat
 
 
 @pytest.mark.threat(77)
-def test_a_link_inside_an_old_release_is_removed_and_not_followed(at: Deploying, tmp_path: Path) -> None:
+def test_prune_does_not_follow_links(at: Deploying, tmp_path: Path) -> None:
+    """Uploads behind a link of an old release stay."""
     uploads = tmp_path / "uploads"
     uploads.mkdir()
     (uploads / "photo").touch()
@@ -161,9 +162,8 @@ def test_a_link_inside_an_old_release_is_removed_and_not_followed(at: Deploying,
     assert (uploads / "photo").exists()
 
 
-def test_one_that_cannot_be_removed_is_a_warning_and_the_others_still_go(
-    at: Deploying, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_removal_is_a_warning(at: Deploying, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other releases are still removed."""
     names = [build(at, number, good=True) for number in range(1, 6)]
 
     def busy(tree: Path) -> None:
@@ -185,7 +185,7 @@ def run_clear(at: Deploying) -> None:
 
 
 @pytest.mark.threat(50)
-def test_what_a_killed_deployment_left_half_built_goes_before_the_next_begins(at: Deploying) -> None:
+def test_prune_incomplete(at: Deploying) -> None:
     places = at.task.places
     build(at, 1, good=True)
     (places.venvs / "used" / COMPLETE_MARK).touch()
@@ -199,7 +199,7 @@ def test_what_a_killed_deployment_left_half_built_goes_before_the_next_begins(at
     assert not list(places.root.glob(".current.*"))
 
 
-def test_nothing_goes_that_a_link_leads_to_although_the_journal_was_lost(at: Deploying) -> None:
+def test_linked_releases_survive_journal_loss(at: Deploying) -> None:
     places = at.task.places
     names = [build(at, number, good=True) for number in (1, 2, 3)]
     places.journal.unlink()
@@ -211,7 +211,7 @@ def test_nothing_goes_that_a_link_leads_to_although_the_journal_was_lost(at: Dep
 
 
 @pytest.mark.threat(50)
-def test_nothing_half_built_goes_that_a_process_works_in(at: Deploying) -> None:
+def test_incomplete_release_in_use_stays(at: Deploying) -> None:
     half = at.task.places.release("000002-aaaaaaaaaaaa")
     half.mkdir()
     with process_in(half):
@@ -221,7 +221,7 @@ def test_nothing_half_built_goes_that_a_process_works_in(at: Deploying) -> None:
     assert not half.exists()
 
 
-def test_a_release_that_failed_and_is_complete_is_none_of_the_half_built(at: Deploying) -> None:
+def test_failed_release_is_complete(at: Deploying) -> None:
     build(at, 1, good=True)
     build(at, 2, good=False)
     run_clear(at)

@@ -22,7 +22,7 @@ APPS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.threat(77)
-def test_uploads_and_settings_outlive_releases_and_failed_deployments(site: Installation) -> None:
+def test_shared_data_outlives_releases(site: Installation) -> None:
     _write_env(site, "kept", "NAME=one")
     one = site.ship("kept", {**app_files("one"), "uploads/.gitkeep": ""})
     upload = site.current("kept") / "uploads" / "photo.jpg"
@@ -40,7 +40,7 @@ def test_uploads_and_settings_outlive_releases_and_failed_deployments(site: Inst
     assert stat.S_IMODE((shared / "uploads").stat().st_mode) == 0o2770
 
 
-def test_a_missing_shared_file_is_named_with_the_command_that_makes_it(site: Installation) -> None:
+def test_missing_shared_file(site: Installation) -> None:
     _write_env(site, "kept", "NAME=one")
     site.ship("kept", app_files("four"))
     (site.root("kept") / "shared" / ".env").unlink()
@@ -56,7 +56,7 @@ def test_a_missing_shared_file_is_named_with_the_command_that_makes_it(site: Ins
 
 @pytest.mark.threat(18)
 @pytest.mark.parametrize("name", ["uploads", "uploads/photo.jpg", ".env", "venv/bin/python", "var/cache/x"])
-def test_a_commit_with_a_file_where_something_shared_is_linked_is_refused(site: Installation, name: str) -> None:
+def test_commit_file_at_shared_path(site: Installation, name: str) -> None:
     _write_env(site, "taken", "NAME=one")
     _forget(site, "taken")
     _refused(site, "taken", {name: "mine"}, f"the commit contains {name}, but ")
@@ -65,7 +65,7 @@ def test_a_commit_with_a_file_where_something_shared_is_linked_is_refused(site: 
 
 @pytest.mark.threat(18)
 @pytest.mark.parametrize("target", ["/etc", "../../..", "."])
-def test_a_commit_with_uploads_as_a_link_is_refused(site: Installation, target: str) -> None:
+def test_commit_link_at_shared_path(site: Installation, target: str) -> None:
     _write_env(site, "taken", "NAME=one")
     _forget(site, "taken")
     (site.repositories["taken"].work / "uploads").symlink_to(target)
@@ -74,7 +74,7 @@ def test_a_commit_with_uploads_as_a_link_is_refused(site: Installation, target: 
 
 @pytest.mark.threat(18)
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../../hookd.toml", "inner"])
-def test_a_commit_with_a_link_that_leads_out_of_it_is_refused(site: Installation, target: str) -> None:
+def test_commit_link_leads_out(site: Installation, target: str) -> None:
     _forget(site, "leads")
     work = site.repositories["leads"].work
     (work / "inner").symlink_to("..")
@@ -82,7 +82,7 @@ def test_a_commit_with_a_link_that_leads_out_of_it_is_refused(site: Installation
     _refused(site, "leads", {}, "the commit contains a link that leads out of it: ")
 
 
-def test_links_inside_a_commit_are_kept(site: Installation) -> None:
+def test_links_inside_commit(site: Installation) -> None:
     _forget(site, "leads")
     work = site.repositories["leads"].work
     (work / "name").symlink_to("wsgi.py")
@@ -90,7 +90,7 @@ def test_links_inside_a_commit_are_kept(site: Installation) -> None:
     assert os.readlink(site.current("leads") / "name") == "wsgi.py"
 
 
-def test_five_good_releases_are_kept_and_no_bad_one(site: Installation) -> None:
+def test_keep_five_good_releases(site: Installation) -> None:
     site.ship("five", app_files("bad", "500 Oops"))
     shipped = [site.ship("five", app_files(f"number {number}")) for number in range(6)]
     assert {deployment.status for deployment in shipped} == {Status.SUCCEEDED}

@@ -22,9 +22,7 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def test_every_file_arrives_byte_for_byte_and_nothing_of_git_s(
-    tmp_path: Path, repository: Repository, out: Path
-) -> None:
+def test_files_are_written_unchanged(tmp_path: Path, repository: Repository, out: Path) -> None:
     files: dict[str, str | bytes | None] = {"app.py": "x\r\n", "deep/er/data.bin": bytes(range(256)), "empty": ""}
     repository.commit_and_push(files)
     Mirror(tmp_path, repository).written(out)
@@ -32,7 +30,7 @@ def test_every_file_arrives_byte_for_byte_and_nothing_of_git_s(
     assert not (out / ".git").exists()
 
 
-def test_an_older_commit_s_files_do_not_linger(tmp_path: Path, repository: Repository) -> None:
+def test_no_files_of_older_commit(tmp_path: Path, repository: Repository) -> None:
     mirror = Mirror(tmp_path, repository)
     repository.commit_and_push({"old.py": "1", "both.py": "1"})
     mirror.written(tmp_path / "one")
@@ -45,7 +43,7 @@ ODD = ["new\nline", "quo'te\"s", "größe ✓.txt", "-rf", "--output=x", " lead 
 
 
 @pytest.mark.threat(60)
-def test_odd_names_are_listed_and_written_as_they_are(tmp_path: Path, repository: Repository, out: Path) -> None:
+def test_unusual_file_names(tmp_path: Path, repository: Repository, out: Path) -> None:
     repository.commit_and_push({name: name for name in ODD})
     mirror = Mirror(tmp_path, repository)
     entries = mirror.checkout.list_tree(mirror.checkout.fetch_head())
@@ -54,7 +52,7 @@ def test_odd_names_are_listed_and_written_as_they_are(tmp_path: Path, repository
 
 
 @pytest.mark.threat(60)
-def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path, repository: Repository) -> None:
+def test_reject_non_utf8_name(tmp_path: Path, repository: Repository) -> None:
     (repository.work / os.fsdecode(b"caf\xe9")).write_text("x")
     repository.commit_all()
     repository.push()
@@ -64,7 +62,7 @@ def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path, repository: Reposito
         mirror.checkout.list_tree(head)
 
 
-def test_links_arrive_as_links_and_programs_as_programs(tmp_path: Path, repository: Repository, out: Path) -> None:
+def test_links_and_modes(tmp_path: Path, repository: Repository, out: Path) -> None:
     repository.commit({"run.sh": "#!/bin/sh\n", "plain": "x"})
     (repository.work / "run.sh").chmod(0o755)
     (repository.work / "link").symlink_to("plain")
@@ -82,9 +80,7 @@ def test_links_arrive_as_links_and_programs_as_programs(tmp_path: Path, reposito
 
 
 @pytest.mark.threat(17)
-def test_a_submodule_stays_empty_and_its_address_is_not_asked(
-    tmp_path: Path, repository: Repository, out: Path
-) -> None:
+def test_submodule_is_not_fetched(tmp_path: Path, repository: Repository, out: Path) -> None:
     inner = Repository(tmp_path / "inner")
     inner.commit_and_push({"secret.py": "x"})
     repository.commit({"app.py": "x"})
@@ -100,7 +96,7 @@ def test_a_submodule_stays_empty_and_its_address_is_not_asked(
 
 
 @pytest.mark.threat(17)
-def test_no_hook_of_the_mirror_runs(tmp_path: Path, repository: Repository, out: Path) -> None:
+def test_no_hook_runs(tmp_path: Path, repository: Repository, out: Path) -> None:
     repository.commit_and_push({"app.py": "1"})
     mirror = Mirror(tmp_path, repository)
     mirror.checkout.fetch_head()
@@ -116,7 +112,7 @@ def test_no_hook_of_the_mirror_runs(tmp_path: Path, repository: Repository, out:
 
 
 @pytest.mark.threat(17)
-def test_no_filter_that_the_repository_asks_for_runs(tmp_path: Path, repository: Repository, out: Path) -> None:
+def test_no_filter_runs(tmp_path: Path, repository: Repository, out: Path) -> None:
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
     repository.commit_and_push(
         {".gitattributes": "*.bin filter=lfs\n*.txt filter=evil\n", "a.bin": pointer, "b.txt": "plain"}
@@ -133,7 +129,8 @@ def test_no_filter_that_the_repository_asks_for_runs(tmp_path: Path, repository:
     assert head == repository.head()
 
 
-def test_files_that_an_archive_would_leave_out_are_written(tmp_path: Path, repository: Repository, out: Path) -> None:
+def test_export_ignore_is_ignored(tmp_path: Path, repository: Repository, out: Path) -> None:
+    """Files that an archive would leave out are written."""
     repository.commit_and_push(
         {".gitattributes": "docs export-ignore\nv export-subst\n", "docs/a": "x", "v": "$Format:%H$"}
     )
@@ -143,7 +140,7 @@ def test_files_that_an_archive_would_leave_out_are_written(tmp_path: Path, repos
 
 
 @pytest.mark.threat(60)
-def test_fifty_thousand_files_arrive(tmp_path: Path, repository: Repository, out: Path) -> None:
+def test_fifty_thousand_files(tmp_path: Path, repository: Repository, out: Path) -> None:
     argv = ["git", f"--git-dir={repository.bare}", "fast-import", "--quiet"]
     subprocess.run(argv, input=many_files(MANY), check=True)
     mirror = Mirror(tmp_path, repository)
@@ -162,9 +159,7 @@ def many_files(number: int) -> bytes:
 
 @pytest.mark.threat(18)
 @pytest.mark.parametrize("name", [".git", "..", ".GIT"])
-def test_a_tree_that_would_write_into_git_s_own_or_outside_is_refused(
-    tmp_path: Path, repository: Repository, name: str
-) -> None:
+def test_reject_unsafe_tree(tmp_path: Path, repository: Repository, name: str) -> None:
     blob = repository.commit({"app.py": "x"}) and repository.git("rev-parse", "HEAD:app.py").strip()
     inner = hash_tree(repository, f"100644 blob {blob}\tconfig\n")
     evil = hash_tree(repository, f"040000 tree {inner}\t{name}\n")

@@ -25,14 +25,14 @@ def mirror(tmp_path: Path, repository: Repository) -> Mirror:
     return Mirror(tmp_path, repository)
 
 
-def test_the_head_of_the_branch_is_found_and_found_again(mirror: Mirror, repository: Repository) -> None:
+def test_fetch_head_twice(mirror: Mirror, repository: Repository) -> None:
     assert mirror.checkout.fetch_head() == repository.head()
     assert mirror.checkout.fetch_head() == repository.head()
     newer = repository.commit_and_push({"app.py": "VERSION = 2"})
     assert mirror.checkout.fetch_head() == newer
 
 
-def test_a_commit_on_another_branch_is_not_taken(mirror: Mirror, repository: Repository) -> None:
+def test_other_branch_is_ignored(mirror: Mirror, repository: Repository) -> None:
     head = repository.head()
     repository.commit({"app.py": "other"})
     repository.push("feature")
@@ -40,7 +40,7 @@ def test_a_commit_on_another_branch_is_not_taken(mirror: Mirror, repository: Rep
 
 
 @pytest.mark.threat(59)
-def test_a_rewritten_branch_is_followed(mirror: Mirror, repository: Repository) -> None:
+def test_rewritten_branch(mirror: Mirror, repository: Repository) -> None:
     mirror.checkout.fetch_head()
     repository.git("commit", "-q", "--amend", "-m", "rewritten")
     repository.push()
@@ -48,7 +48,7 @@ def test_a_rewritten_branch_is_followed(mirror: Mirror, repository: Repository) 
     assert mirror.checkout.describe(repository.head()).subject == "rewritten"
 
 
-def test_a_repository_with_long_object_ids_works(tmp_path: Path) -> None:
+def test_sha256_repository(tmp_path: Path) -> None:
     repository = Repository(tmp_path / "long", "sha256")
     head = repository.commit_and_push({"app.py": "x"})
     mirror = Mirror(tmp_path, repository)
@@ -59,7 +59,7 @@ def test_a_repository_with_long_object_ids_works(tmp_path: Path) -> None:
 
 @pytest.mark.threat(59)
 @pytest.mark.parametrize(("before", "after"), [("sha1", "sha256"), ("sha256", "sha1")])
-def test_a_repository_made_anew_with_other_object_ids_is_followed(tmp_path: Path, before: str, after: str) -> None:
+def test_changed_object_format(tmp_path: Path, before: str, after: str) -> None:
     old = Repository(tmp_path / "repo", before)
     old.commit_and_push({"app.py": "old"})
     mirror = Mirror(tmp_path, old)
@@ -70,7 +70,7 @@ def test_a_repository_made_anew_with_other_object_ids_is_followed(tmp_path: Path
 
 
 @pytest.mark.threat(59)
-def test_a_deleted_branch_is_said_in_a_sentence(mirror: Mirror, repository: Repository) -> None:
+def test_deleted_branch(mirror: Mirror, repository: Repository) -> None:
     mirror.checkout.fetch_head()
     (repository.bare / "refs" / "heads" / "main").unlink()
     with pytest.raises(DeployError, match=r"the branch main of file://.* cannot be fetched: there is no such branch$"):
@@ -78,18 +78,18 @@ def test_a_deleted_branch_is_said_in_a_sentence(mirror: Mirror, repository: Repo
     assert mirror.path.exists()
 
 
-def test_a_branch_that_never_was_is_said_in_a_sentence(tmp_path: Path, repository: Repository) -> None:
+def test_missing_branch(tmp_path: Path, repository: Repository) -> None:
     with pytest.raises(DeployError, match=r"the branch nope of .*: there is no such branch$") as caught:
         Mirror(tmp_path, repository, branch="nope").checkout.fetch_head()
     assert caught.value.hint == Hint(HintKind.CHECK_REPOSITORY)
 
 
-def test_a_missing_repository_is_said_in_a_sentence(tmp_path: Path) -> None:
+def test_missing_repository(tmp_path: Path) -> None:
     with pytest.raises(DeployError, match=r"ended with status 128: fatal: .* does not appear to be a git repository$"):
         Mirror(tmp_path, f"file://{tmp_path}/nothing").checkout.fetch_head()
 
 
-def test_a_repository_that_is_away_for_a_while_does_not_cost_the_mirror(mirror: Mirror, repository: Repository) -> None:
+def test_unreachable_repository_keeps_mirror(mirror: Mirror, repository: Repository) -> None:
     mirror.checkout.fetch_head()
     kept = os.listdir(mirror.path)
     repository.bare.rename(f"{repository.bare}.away")
@@ -99,14 +99,15 @@ def test_a_repository_that_is_away_for_a_while_does_not_cost_the_mirror(mirror: 
 
 
 @pytest.mark.threat(16)
-def test_a_tag_of_the_branch_s_name_is_not_taken_for_it(mirror: Mirror, repository: Repository) -> None:
+def test_tag_with_branch_name(mirror: Mirror, repository: Repository) -> None:
     head = repository.head()
     repository.commit({"app.py": "tagged"})
     repository.git("push", "-q", "origin", "HEAD:refs/tags/main")
     assert mirror.checkout.fetch_head() == head
 
 
-def test_a_branch_inside_the_server_s_own_names_is_not_taken_for_it(mirror: Mirror, repository: Repository) -> None:
+def test_nested_branch_name(mirror: Mirror, repository: Repository) -> None:
+    """git lists refs/heads/a/refs/heads/main, too, and first."""
     head = repository.head()
     repository.commit({"app.py": "decoy"})
     repository.git("push", "-q", "origin", "HEAD:refs/heads/a/refs/heads/main")
@@ -114,9 +115,7 @@ def test_a_branch_inside_the_server_s_own_names_is_not_taken_for_it(mirror: Mirr
 
 
 @pytest.mark.threat(16)
-def test_a_ref_of_the_server_that_reads_as_an_option_runs_nothing(
-    mirror: Mirror, repository: Repository, tmp_path: Path
-) -> None:
+def test_ref_like_an_option(mirror: Mirror, repository: Repository, tmp_path: Path) -> None:
     ref = f"refs/heads/--upload-pack=touch${{IFS}}{tmp_path}/ran"
     (repository.bare / "packed-refs").write_text(f"{repository.head()} {ref}\n")
     listed = subprocess.run(["git", "ls-remote", repository.url], capture_output=True, text=True, check=True)
@@ -126,7 +125,7 @@ def test_a_ref_of_the_server_that_reads_as_an_option_runs_nothing(
 
 
 @pytest.mark.threat(16)
-def test_a_stranger_s_text_where_a_commit_belongs_runs_nothing(mirror: Mirror, tmp_path: Path) -> None:
+def test_untrusted_commit_name(mirror: Mirror, tmp_path: Path) -> None:
     mirror.checkout.fetch_head()
     for text in (f"--output={tmp_path}/ran", "--all", "-h", "HEAD", "nope", "deadbee", ""):
         with pytest.raises(DeployError, match="is not in file://"):
@@ -134,14 +133,14 @@ def test_a_stranger_s_text_where_a_commit_belongs_runs_nothing(mirror: Mirror, t
     assert not (tmp_path / "ran").exists()
 
 
-def test_an_abbreviation_and_an_older_commit_are_found(mirror: Mirror, repository: Repository) -> None:
+def test_resolve_commit(mirror: Mirror, repository: Repository) -> None:
     older = repository.head()
     repository.commit_and_push({"app.py": "VERSION = 2"})
     mirror.checkout.fetch_head()
     assert mirror.checkout.resolve(older[:8]) == older
 
 
-def test_who_made_a_commit_is_read_whatever_it_says(mirror: Mirror, repository: Repository) -> None:
+def test_describe_commit(mirror: Mirror, repository: Repository) -> None:
     repository.commit_and_push({"app.py": "2"}, message="\x1b[31mred\n\nbody")
     about = mirror.checkout.describe(mirror.checkout.fetch_head())
     assert (about.author, about.subject) == ("Ada Lovelace", "\x1b[31mred")
@@ -155,9 +154,7 @@ def test_who_made_a_commit_is_read_whatever_it_says(mirror: Mirror, repository: 
      "objects/pack/.tmp-1-pack-x.pack", "objects/info/commit-graphs/commit-graph-chain.lock", "packed-refs.new",
      "../shop.new/HEAD", "../shop.broken/HEAD"],
 )  # fmt: skip
-def test_what_a_killed_git_leaves_behind_does_not_stop_the_next(
-    mirror: Mirror, repository: Repository, tmp_path: Path, stale: str
-) -> None:
+def test_leftovers_of_killed_git(mirror: Mirror, repository: Repository, tmp_path: Path, stale: str) -> None:
     mirror.checkout.fetch_head()
     (mirror.path / stale).parent.mkdir(parents=True, exist_ok=True)
     (mirror.path / stale).touch()
@@ -169,7 +166,7 @@ def test_what_a_killed_git_leaves_behind_does_not_stop_the_next(
 
 @pytest.mark.threat(19)
 @pytest.mark.parametrize("damaged", ["refs/hookd/head", "objects/pack/*.pack", "HEAD"])
-def test_a_mirror_damaged_by_a_power_cut_is_made_anew(mirror: Mirror, repository: Repository, damaged: str) -> None:
+def test_damaged_mirror(mirror: Mirror, repository: Repository, damaged: str) -> None:
     mirror.checkout.fetch_head()
     (path,) = mirror.path.glob(damaged)
     path.chmod(0o644)
@@ -179,7 +176,7 @@ def test_a_mirror_damaged_by_a_power_cut_is_made_anew(mirror: Mirror, repository
 
 
 @pytest.mark.threat(19)
-def test_a_mirror_that_was_only_half_made_is_made_anew(mirror: Mirror, repository: Repository) -> None:
+def test_incomplete_mirror(mirror: Mirror, repository: Repository) -> None:
     half = mirror.path.with_suffix(".new")
     (half / "refs").mkdir(parents=True)
     assert mirror.checkout.fetch_head() == repository.head()
@@ -188,7 +185,7 @@ def test_a_mirror_that_was_only_half_made_is_made_anew(mirror: Mirror, repositor
 
 @pytest.mark.threat(19)
 @pytest.mark.parametrize("lost", ["refs", "objects", "HEAD"])
-def test_a_mirror_that_was_only_half_removed_is_made_anew(mirror: Mirror, repository: Repository, lost: str) -> None:
+def test_partly_removed_mirror(mirror: Mirror, repository: Repository, lost: str) -> None:
     mirror.checkout.fetch_head()
     shutil.rmtree(mirror.path / "refs" / "hookd")
     path = mirror.path / lost
@@ -196,13 +193,13 @@ def test_a_mirror_that_was_only_half_removed_is_made_anew(mirror: Mirror, reposi
     assert mirror.checkout.fetch_head() == repository.head()
 
 
-def test_git_leaves_no_process_behind(mirror: Mirror) -> None:
+def test_no_process_remains(mirror: Mirror) -> None:
     mirror.checkout.fetch_head()
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 
 
-def test_a_worker_s_own_git_variables_and_configuration_change_nothing(
+def test_worker_git_variables_are_ignored(
     tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "state" / "home" / "shop"
@@ -213,7 +210,7 @@ def test_a_worker_s_own_git_variables_and_configuration_change_nothing(
     assert Mirror(tmp_path, repository).checkout.fetch_head() == repository.head()
 
 
-def test_a_deployment_without_git_says_so(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_git(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(DeployError, match="git is not installed"):
         mirror.checkout.fetch_head()

@@ -84,7 +84,7 @@ def _commit(files: Mapping[str, str | bytes | None]) -> Callable[[Repository], o
         ({}, _commit({"README.md": "two"}), True),
     ],
 )
-def test_a_head_that_changes_one_of_the_app_s_paths_is_found(
+def test_has_changes(
     tmp_path: Path,
     repository: Repository,
     paths: Mapping[str, Any],
@@ -97,7 +97,7 @@ def test_a_head_that_changes_one_of_the_app_s_paths_is_found(
     assert changes(tmp_path, repository, base, paths) is expected
 
 
-def test_a_revert_back_to_what_serves_changes_nothing(tmp_path: Path, repository: Repository) -> None:
+def test_revert_has_no_changes(tmp_path: Path, repository: Repository) -> None:
     base = repository.head()
     repository.commit({"src/app.py": "two"})
     repository.git("revert", "--no-edit", "HEAD")
@@ -107,7 +107,8 @@ def test_a_revert_back_to_what_serves_changes_nothing(tmp_path: Path, repository
 
 @pytest.mark.threat(41)
 @pytest.mark.promise(30)
-def test_a_change_among_passed_over_commits_counts_however_old_it_is(tmp_path: Path, repository: Repository) -> None:
+def test_older_change_counts(tmp_path: Path, repository: Repository) -> None:
+    """A change among skipped commits counts, however old it is."""
     base = repository.head()
     repository.commit({"docs/guide.md": "two"})
     repository.commit({"src/app.py": "two"})
@@ -117,7 +118,7 @@ def test_a_change_among_passed_over_commits_counts_however_old_it_is(tmp_path: P
 
 
 @pytest.mark.parametrize(("files", "expected"), [({"docs/guide.md": "other"}, False), ({"src/app.py": "other"}, True)])
-def test_a_rewritten_history_is_compared_with_what_serves(
+def test_rewritten_history(
     tmp_path: Path, repository: Repository, files: Mapping[str, str | bytes | None], expected: bool
 ) -> None:
     mirror = Mirror(tmp_path, repository, paths=SRC)
@@ -130,9 +131,8 @@ def test_a_rewritten_history_is_compared_with_what_serves(
 
 
 @pytest.mark.threat(41)
-def test_what_serves_and_is_not_in_the_mirror_any_more_is_no_reason_to_pass_a_head_over(
-    tmp_path: Path, repository: Repository
-) -> None:
+def test_missing_base_has_changes(tmp_path: Path, repository: Repository) -> None:
+    """The mirror may lack the commit that serves."""
     mirror = Mirror(tmp_path, repository, paths=SRC)
     base = mirror.checkout.fetch_head()
     shutil.rmtree(tmp_path / "repo")
@@ -144,7 +144,7 @@ def test_what_serves_and_is_not_in_the_mirror_any_more_is_no_reason_to_pass_a_he
 
 
 @pytest.mark.threat(41)
-def test_the_repository_s_own_attributes_and_drivers_have_no_say(tmp_path: Path, repository: Repository) -> None:
+def test_repository_attributes_are_ignored(tmp_path: Path, repository: Repository) -> None:
     ran = tmp_path / "ran"
     repository.commit({".gitattributes": "* diff=evil -text\n*.py binary export-ignore\n"})
     base = repository.push()

@@ -88,7 +88,7 @@ def group_of_git() -> list[str]:
 
 
 @pytest.mark.threat(20)
-def test_a_server_that_never_answers_is_given_up_with_everything_that_git_started(tmp_path: Path) -> None:
+def test_silent_server_times_out(tmp_path: Path) -> None:
     with silent_peer() as port:
         mirror = Mirror(tmp_path, f"http://127.0.0.1:{port}/shop.git", limits={"git_seconds": 1})
         with pytest.raises(DeployError, match=r"cannot be fetched: git ran longer than 1 s and was stopped$"):
@@ -97,7 +97,7 @@ def test_a_server_that_never_answers_is_given_up_with_everything_that_git_starte
 
 
 @pytest.mark.threat(20)
-def test_a_server_that_hangs_after_it_worked_does_not_cost_the_mirror(tmp_path: Path) -> None:
+def test_hanging_server_keeps_mirror(tmp_path: Path) -> None:
     repository = Repository(tmp_path / "repo")
     repository.commit_and_push({"app.py": "x"})
     mirror = Mirror(tmp_path, repository)
@@ -110,9 +110,7 @@ def test_a_server_that_hangs_after_it_worked_does_not_cost_the_mirror(tmp_path: 
 
 
 @pytest.mark.threat(20)
-def test_a_server_that_wants_a_password_gets_none_and_nobody_is_asked(
-    tmp_path: Path, strict_server: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_password_prompt(tmp_path: Path, strict_server: int, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = tmp_path / "asked"
     program = tmp_path / "askpass"
     program.write_text(f"#!/bin/sh\ntouch {asked}\necho secret\n")
@@ -126,16 +124,14 @@ def test_a_server_that_wants_a_password_gets_none_and_nobody_is_asked(
 
 @pytest.mark.threat(17)
 @pytest.mark.parametrize("transport", ["file", "http"])
-def test_a_transport_that_the_host_does_not_allow_is_refused(tmp_path: Path, transport: str) -> None:
+def test_reject_transport(tmp_path: Path, transport: str) -> None:
     Repository(tmp_path / "repo").commit_and_push({"app.py": "x"})
     url = {"file": f"file://{tmp_path}/repo/remote.git", "http": "http://127.0.0.1:9/shop.git"}[transport]
     with pytest.raises(DeployError, match=f"transport '{transport}' not allowed"):
         Mirror(tmp_path, url, git_protocols=("https", "ssh")).checkout.fetch_head()
 
 
-def test_credentials_that_a_server_puts_into_an_address_do_not_reach_the_log(
-    tmp_path: Path, strict_server: int
-) -> None:
+def test_redirect_credentials_stay_secret(tmp_path: Path, strict_server: int) -> None:
     app = make_app(tmp_path, repository=f"http://127.0.0.1:{strict_server}/first")
     with deploying(tmp_path, app) as at:
         places = at.task.places
@@ -147,7 +143,7 @@ def test_credentials_that_a_server_puts_into_an_address_do_not_reach_the_log(
         assert "canary-value" not in at.text
 
 
-def test_a_key_s_path_with_a_quote_in_it_runs_nothing(tmp_path: Path) -> None:
+def test_quote_in_key_path(tmp_path: Path) -> None:
     key = tmp_path / f"key'; touch {tmp_path}/ran; '"
     with pytest.raises(DeployError, match="cannot be fetched"):
         Mirror(tmp_path, "ssh://git@127.0.0.1:9/shop.git", deploy_key=key).checkout.fetch_head()

@@ -13,7 +13,7 @@ from hookd.files.policies import GROUP_READABLE, WORLD_READABLE, Acl, Policy, um
 from hookd.model.app import Ownership
 from tests.support.users import another_group, as_nobody, open_directory
 from worker.errors import CommitRefused, DeployError
-from worker.release.ownership import enforce, enforce_directory, release_policy
+from worker.release.ownership import enforce, release_policy
 
 SPLIT = Policy(None, None, WORLD_READABLE, Acl())
 CLOSED = Policy(None, None, GROUP_READABLE, Acl())
@@ -39,7 +39,7 @@ def modes(tree: Path) -> dict[str, str]:
     return {str(path.relative_to(tree)): oct(stat.S_IMODE(path.lstat().st_mode)) for path in [tree, *tree.rglob("*")]}
 
 
-def test_the_split_policy_lets_everyone_read(tree: Path) -> None:
+def test_split_policy(tree: Path) -> None:
     assert enforce(tree, release_policy(Ownership(policy="split"))) > 0
     assert modes(tree) == {
         ".": "0o755",
@@ -52,7 +52,7 @@ def test_the_split_policy_lets_everyone_read(tree: Path) -> None:
     }
 
 
-def test_the_group_policy_shuts_everyone_else_out_and_keeps_the_group_in_new_files(tree: Path) -> None:
+def test_group_policy(tree: Path) -> None:
     enforce(tree, CLOSED)
     assert modes(tree) == {
         ".": "0o2750",
@@ -65,7 +65,7 @@ def test_the_group_policy_shuts_everyone_else_out_and_keeps_the_group_in_new_fil
     }
 
 
-def test_the_group_is_the_policy_s_and_setgid_survives_it(tree: Path) -> None:
+def test_setgid_survives_chgrp(tree: Path) -> None:
     group = another_group()
     if group is None:
         pytest.skip("this user is in one group only")
@@ -78,14 +78,14 @@ def test_the_group_is_the_policy_s_and_setgid_survives_it(tree: Path) -> None:
     assert (tree / "pkg" / "later").stat().st_gid == group.gr_gid
 
 
-def test_a_group_that_does_not_exist_is_named_with_the_command_that_makes_it() -> None:
+def test_missing_group() -> None:
     with pytest.raises(DeployError, match="the group no-such-group does not exist") as caught:
         release_policy(Ownership(group="no-such-group"))
     assert caught.value.hint == "sudo groupadd --system no-such-group"
 
 
 @pytest.mark.parametrize("target", ["file", "directory", "nowhere"])
-def test_a_link_is_not_followed(tree: Path, tmp_path: Path, target: str) -> None:
+def test_links_are_not_followed(tree: Path, tmp_path: Path, target: str) -> None:
     outside = tmp_path / "outside"
     outside.mkdir(mode=0o700)
     (outside / "file").write_text("x")
@@ -97,7 +97,7 @@ def test_a_link_is_not_followed(tree: Path, tmp_path: Path, target: str) -> None
     assert {path: path.lstat() for path in before} == before
 
 
-def test_the_tree_itself_may_not_be_a_link(tree: Path, tmp_path: Path) -> None:
+def test_tree_is_a_link(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tree)
     before = modes(tree)
     with pytest.raises(DeployError, match="link cannot be read"):
@@ -106,7 +106,7 @@ def test_the_tree_itself_may_not_be_a_link(tree: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.threat(24)
-def test_a_file_with_a_second_name_is_refused_and_stays_as_it_is(tree: Path, tmp_path: Path) -> None:
+def test_reject_hard_link(tree: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.write_text("x")
     outside.chmod(0o600)
@@ -116,20 +116,20 @@ def test_a_file_with_a_second_name_is_refused_and_stays_as_it_is(tree: Path, tmp
     assert stat.S_IMODE(outside.stat().st_mode) == 0o600
 
 
-def test_a_second_name_with_the_right_mode_is_no_reason_to_fail(tree: Path) -> None:
+def test_hard_link_with_right_mode(tree: Path) -> None:
     enforce(tree, SPLIT)
     os.link(tree / "a.py", tree / "b.py")
     assert enforce(tree, SPLIT) == 0
 
 
 @pytest.mark.threat(24)
-def test_a_fifo_is_refused_without_being_opened(tree: Path) -> None:
+def test_reject_fifo(tree: Path) -> None:
     os.mkfifo(tree / "pkg" / "pipe")
     with pytest.raises(CommitRefused, match="pkg/pipe is neither a file, a directory nor a link"):
         enforce(tree, SPLIT)
 
 
-def test_a_second_run_changes_nothing(tree: Path) -> None:
+def test_second_run_changes_nothing(tree: Path) -> None:
     assert enforce(tree, CLOSED) == 7
     assert enforce(tree, CLOSED) == 0
 
@@ -137,7 +137,7 @@ def test_a_second_run_changes_nothing(tree: Path) -> None:
 @pytest.mark.threat(60)
 @needs_root
 @pytest.mark.parametrize("policy", ["group", "acl"])
-def test_a_hundred_thousand_files_that_were_born_right_are_only_walked(policy: Literal["group", "acl"]) -> None:
+def test_hundred_thousand_files(policy: Literal["group", "acl"]) -> None:
     wanted = release_policy(Ownership(policy=policy, group="www-data", user="www-data"))
     # In memory, where there is such a place: a disk would need most of its time to make them.
     with TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as above:
@@ -156,7 +156,7 @@ def make_born_right(tree: Path, policy: Policy) -> None:
     before = os.umask(0o027)
     try:
         tree.mkdir()
-        enforce_directory(tree, policy)
+        enforce(tree, policy, recursive=False)
         for part in range(100):
             (tree / str(part)).mkdir()
             for number in range(1000):
@@ -184,7 +184,7 @@ def walked(directory: Path) -> Iterator["os.DirEntry[str]"]:
                 yield from walked(Path(entry.path))
 
 
-def test_strange_names_are_no_hindrance(tree: Path) -> None:
+def test_unusual_names(tree: Path) -> None:
     name = os.fsdecode(b"new\nline '\" \xff -rf")
     (tree / name).write_text("x")
     (tree / name).chmod(0o600)
@@ -200,7 +200,7 @@ def theirs() -> Iterator[Path]:
 
 
 @needs_root
-def test_without_root_a_release_is_given_to_a_group_of_one_s_own(theirs: Path) -> None:
+def test_change_to_own_group(theirs: Path) -> None:
     group = another_group()
     assert group is not None
     tree = theirs / "release"
@@ -216,7 +216,8 @@ def test_without_root_a_release_is_given_to_a_group_of_one_s_own(theirs: Path) -
 
 
 @needs_root
-def test_without_root_a_group_one_is_not_in_is_refused_before_anything_is_changed() -> None:
+def test_reject_other_group() -> None:
+    """Nothing is changed before the error."""
     group = another_group()
     assert group is not None
     told = as_nobody(lambda: release_policy(Ownership(group=group.gr_name)))
@@ -224,7 +225,7 @@ def test_without_root_a_group_one_is_not_in_is_refused_before_anything_is_change
 
 
 @needs_root
-def test_without_root_someone_else_s_file_is_refused(theirs: Path) -> None:
+def test_reject_other_owner(theirs: Path) -> None:
     tree = make_tree(theirs / "release")
     told = as_nobody(lambda: enforce(tree, SPLIT))
     assert "belongs to another user" in told
@@ -232,7 +233,7 @@ def test_without_root_someone_else_s_file_is_refused(theirs: Path) -> None:
 
 
 @needs_root
-def test_a_link_to_a_directory_that_may_not_be_read_is_no_hindrance(theirs: Path) -> None:
+def test_link_to_unreadable_directory(theirs: Path) -> None:
     (theirs / "uploads").mkdir(mode=0o700)
     tree = theirs / "release"
 
@@ -245,7 +246,7 @@ def test_a_link_to_a_directory_that_may_not_be_read_is_no_hindrance(theirs: Path
 
 
 @needs_root
-def test_a_directory_that_may_not_be_read_is_named(theirs: Path) -> None:
+def test_unreadable_directory(theirs: Path) -> None:
     tree = theirs / "release"
 
     def work() -> object:

@@ -34,7 +34,7 @@ def at(request: pytest.FixtureRequest) -> Iterator[Host]:
         yield made
 
 
-def test_a_release_is_born_right(at: Host) -> None:
+def test_new_release_follows_policy(at: Host) -> None:
     """But for the lock that uv makes in an environment, with a mode of its own."""
     assert mended(at, *at.deploy()) <= 1
 
@@ -51,7 +51,7 @@ def mended(at: Host, release: Path, log: str) -> int:
     return int(changed[1])
 
 
-def test_what_is_made_later_is_right_too(at: Host) -> None:
+def test_later_files_follow_policy(at: Host) -> None:
     release, _ = at.deploy()
 
     def later() -> None:
@@ -67,7 +67,7 @@ def test_what_is_made_later_is_right_too(at: Host) -> None:
 
 
 @pytest.mark.threat(25, 27)
-def test_the_app_can_read_and_enter_but_write_nothing(at: Host) -> None:
+def test_app_cannot_write_release(at: Host) -> None:
     release, _ = at.deploy()
     for place in (release, release / "pkg", (release / "venv").resolve()):
         assert "PermissionError" in at.as_app((place / "new").touch)
@@ -75,14 +75,14 @@ def test_the_app_can_read_and_enter_but_write_nothing(at: Host) -> None:
         assert "PermissionError" in at.as_app(lambda file=file: file.write_text("mine"))  # type: ignore[misc]
 
 
-def test_the_app_can_write_to_a_directory_that_the_worker_made(at: Host) -> None:
+def test_app_can_write_data_directory(at: Host) -> None:
     shutil.rmtree(at.root / "shared" / "uploads")
     release, _ = at.deploy()
     assert at.as_app(lambda: (release / "uploads" / "photo").write_text("mine")) == "4"
     assert "PermissionError" in at.as_stranger((release / "uploads" / "photo").read_text)
 
 
-def test_a_data_directory_that_the_worker_may_not_make_is_named_with_the_command(at: Host) -> None:
+def test_forbidden_data_directory(at: Host) -> None:
     told = at.refused(shared={"directories": ["uploads"], "data": "/var/lib/shop-of-a-test"})
     assert "the directory /var/lib/shop-of-a-test/uploads is missing, and the worker may not make it" in told
 
@@ -97,7 +97,7 @@ def tree(tmp_path: Path) -> Path:
     return made
 
 
-def test_an_acl_is_drift_where_the_policy_has_none(tree: Path) -> None:
+def test_unexpected_acl(tree: Path) -> None:
     plain = Policy(None, 0, GROUP_READABLE, Acl())
     os.setxattr(tree / "pkg" / "a.py", acl.ACCESS, BOB)
     os.setxattr(tree / "pkg", acl.DEFAULT, BOB)
@@ -109,7 +109,7 @@ def test_an_acl_is_drift_where_the_policy_has_none(tree: Path) -> None:
     assert list(find_mismatches(tree, plain)) == []
 
 
-def test_a_lost_acl_is_given_back(tree: Path) -> None:
+def test_lost_acl(tree: Path) -> None:
     policy = release_policy(Ownership(policy="acl", user=WEB))
     assert enforce(tree, policy) == 3
     assert enforce(tree, policy) == 0
@@ -120,7 +120,7 @@ def test_a_lost_acl_is_given_back(tree: Path) -> None:
     assert os.getxattr(tree / "pkg", acl.DEFAULT) == acl.reader_acl(WWW_DATA, 0o750)
 
 
-def test_from_policy_to_policy_and_back(tree: Path) -> None:
+def test_change_policy(tree: Path) -> None:
     for name in (*POLICIES, "group"):
         policy = release_policy(Ownership(policy=name, group=WEB, user=WEB))
         assert enforce(tree, policy) == 3
@@ -128,7 +128,7 @@ def test_from_policy_to_policy_and_back(tree: Path) -> None:
     assert stat.S_IMODE((tree / "pkg").stat().st_mode) == 0o2750
 
 
-def test_a_file_system_without_acls_is_named_with_a_way_out(tmp_path: Path) -> None:
+def test_file_system_without_acls(tmp_path: Path) -> None:
     if subprocess.run(["mount", "-t", "ramfs", "none", tmp_path], check=False).returncode:
         pytest.skip("this machine does not let root mount")
     try:
@@ -141,7 +141,7 @@ def test_a_file_system_without_acls_is_named_with_a_way_out(tmp_path: Path) -> N
         subprocess.run(["umount", tmp_path], check=True)
 
 
-def test_a_directory_s_mode_is_mended_where_nobody_may_say_set_group_id(tree: Path) -> None:
+def test_setgid_without_group_membership(tree: Path) -> None:
     """As in a unit with RestrictSUIDSGID=, where chmod(2) fails for every mode with that bit."""
     (tree / "pkg").chmod(0o2700)  # As mkdtemp makes it.
     call = f"enforce(Path({str(tree)!r}), release_policy(Ownership(group='root')))"
@@ -155,7 +155,7 @@ def test_a_directory_s_mode_is_mended_where_nobody_may_say_set_group_id(tree: Pa
     assert os.listxattr(tree / "pkg") == []
 
 
-def test_shared_places_are_tended_at_each_deployment(at: Host) -> None:
+def test_shared_paths_are_repaired(at: Host) -> None:
     env, shared = at.root / "shared" / ".env", at.root / "shared"
     env.chmod(0o666)
     shared.chmod(0o700)

@@ -49,7 +49,7 @@ def release(tmp_path: Path) -> Path:
         (LINK, "venv", "venv"),
     ],
 )
-def test_a_commit_with_something_at_a_link_point_is_refused(app: App, mode: str, path: str, point: str) -> None:
+def test_reject_reserved_paths(app: App, mode: str, path: str, point: str) -> None:
     with pytest.raises(CommitRefused) as caught:
         reject_reserved_paths(app, [TreeEntry(FILE, "app.py"), TreeEntry(mode, path)])
     assert caught.value.cause == f"the commit contains {path}, but {point} is the app's own on this server"
@@ -69,7 +69,7 @@ def test_a_commit_with_something_at_a_link_point_is_refused(app: App, mode: str,
         (SUBMODULE, "var"),
     ],
 )
-def test_placeholders_and_neighbours_are_accepted(app: App, mode: str, path: str) -> None:
+def test_accept_placeholders(app: App, mode: str, path: str) -> None:
     reject_reserved_paths(app, [TreeEntry(mode, path)])
 
 
@@ -87,13 +87,14 @@ def test_placeholders_and_neighbours_are_accepted(app: App, mode: str, path: str
         ({"a": "../release-beside/x"}, "a -> ../release-beside/x"),
     ],
 )
-def test_a_link_that_leaves_the_tree_is_refused(release: Path, links: dict[str, str], offender: str) -> None:
+def test_reject_escaping_link(release: Path, links: dict[str, str], offender: str) -> None:
     with pytest.raises(CommitRefused) as caught:
         reject_escaping_links(release, make_links(release, links))
     assert caught.value.cause == f"the commit contains a link that leads out of it: {offender}"
 
 
-def test_an_absolute_link_into_the_tree_is_refused_since_the_tree_gets_another_name(release: Path) -> None:
+def test_reject_absolute_link(release: Path) -> None:
+    """The tree gets another name later, so the link would lead out of it."""
     with pytest.raises(CommitRefused, match="a link that leads out of it: a -> /"):
         reject_escaping_links(release, make_links(release, {"a": str(release / "file")}))
 
@@ -109,7 +110,7 @@ def test_an_absolute_link_into_the_tree_is_refused_since_the_tree_gets_another_n
         {"deep/b": "er", "a": "deep/b/../file"},
     ],
 )
-def test_a_link_that_stays_inside_is_kept(release: Path, links: dict[str, str]) -> None:
+def test_inner_link_is_kept(release: Path, links: dict[str, str]) -> None:
     reject_escaping_links(release, make_links(release, links))
 
 
@@ -127,7 +128,7 @@ def make_shared(app: App) -> None:
         (app.shared_root / name).write_text(name)
 
 
-def test_shared_things_are_linked_into_the_release(app: App, release: Path) -> None:
+def test_link_shared(app: App, release: Path) -> None:
     make_shared(app)
     link_shared(app, release)
     assert (release / ".env").read_text() == ".env"
@@ -137,7 +138,7 @@ def test_shared_things_are_linked_into_the_release(app: App, release: Path) -> N
     assert (release / "var" / "cache").readlink() == app.data_root / "var" / "cache"
 
 
-def test_a_placeholder_gives_way_to_the_link_and_the_data_stays(app: App, release: Path) -> None:
+def test_placeholder_is_replaced(app: App, release: Path) -> None:
     make_shared(app)
     (app.data_root / "uploads").mkdir()
     (app.data_root / "uploads" / "photo").write_text("kept")
@@ -147,7 +148,7 @@ def test_a_placeholder_gives_way_to_the_link_and_the_data_stays(app: App, releas
     assert (release / "uploads" / "photo").read_text() == "kept"
 
 
-def test_a_missing_shared_file_is_named_with_the_command_that_makes_it(app: App, release: Path) -> None:
+def test_missing_shared_file(app: App, release: Path) -> None:
     make_shared(app)
     (app.shared_root / "config" / "local.toml").unlink()
     with pytest.raises(DeployError, match=r"the shared file config/local\.toml is missing") as caught:
@@ -155,7 +156,7 @@ def test_a_missing_shared_file_is_named_with_the_command_that_makes_it(app: App,
     assert str(app.shared_root / "config" / "local.toml") in str(caught.value.hint)
 
 
-def test_a_data_directory_is_made_once_for_owner_and_group(app: App, release: Path, tmp_path: Path) -> None:
+def test_data_directory_is_made_once(app: App, release: Path, tmp_path: Path) -> None:
     make_shared(app)
     link_shared(app, release)
     made = app.data_root / "uploads"
@@ -166,7 +167,7 @@ def test_a_data_directory_is_made_once_for_owner_and_group(app: App, release: Pa
     assert stat.S_IMODE(made.stat().st_mode) == 0o2775
 
 
-def test_data_may_live_elsewhere_than_the_shared_files(tmp_path: Path, release: Path) -> None:
+def test_separate_data_root(tmp_path: Path, release: Path) -> None:
     app = make_app(tmp_path, shared={"directories": ["uploads"], "data": tmp_path / "data"})
     link_shared(app, release)
     assert (release / "uploads").readlink() == tmp_path / "data" / "uploads"

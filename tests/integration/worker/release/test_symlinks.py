@@ -18,15 +18,13 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.mark.threat(31)
-def test_a_link_is_changed_and_then_on_disk_before_the_next_thing_happens(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_link_is_synced(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = noted(monkeypatch)
     switch_link(root / "current", root / "releases" / "one")
     assert done == [f"replaced {root / 'current'}", f"synced {root}"]
 
 
-def test_nobody_ever_finds_no_link_or_one_that_leads_nowhere(root: Path) -> None:
+def test_switch_is_atomic(root: Path) -> None:
     link, names = root / "current", ("one", "two")
     switch_link(link, root / "releases" / "one")
     over, found = threading.Event(), set()
@@ -45,7 +43,7 @@ def test_nobody_ever_finds_no_link_or_one_that_leads_nowhere(root: Path) -> None
     assert sorted(os.listdir(root)) == ["current", "releases"]
 
 
-def test_a_link_tells_since_when_it_leads_there(root: Path) -> None:
+def test_link_changed_at(root: Path) -> None:
     link = root / "current"
     assert link_changed_at(link) is None
     switch_link(link, root / "releases" / "one", since=1_700_000_000)

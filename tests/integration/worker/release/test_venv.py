@@ -22,11 +22,11 @@ def at(tmp_path: Path) -> Installer:
     return made
 
 
-def test_plain_requirements_bring_what_they_need(at: Installer) -> None:
+def test_plain_requirements(at: Installer) -> None:
     assert installed(at.install({"requirements.txt": "beta\n"})) == {"alpha": "1.0", "beta": "1.0"}
 
 
-def test_an_app_that_needs_nothing_gets_an_empty_environment(at: Installer) -> None:
+def test_no_requirements(at: Installer) -> None:
     assert installed(at.install({"app.py": ""})) == {}
 
 
@@ -35,19 +35,20 @@ def hashed(at: Installer, name: str) -> str:
 
 
 @pytest.mark.promise(65)
-def test_with_hashes_exactly_what_is_named_goes_in(at: Installer) -> None:
+def test_hashed_requirements(at: Installer) -> None:
     assert installed(at.install({"requirements.txt": hashed(at, "beta")})) == {"beta": "1.0"}
 
 
 @pytest.mark.threat(75)
-def test_a_package_with_another_hash_is_refused(at: Installer) -> None:
+def test_wrong_hash(at: Installer) -> None:
+    """The package is rejected."""
     text = hashed(at, "alpha")
     make_wheel(at.wheels, "alpha", code="EVIL = True\n")
     with pytest.raises(CommandFailed, match=r"requirements\.txt cannot be installed: .*[Hh]ash"):
         at.install({"requirements.txt": text})
 
 
-def test_one_package_without_a_hash_among_others_is_refused(at: Installer) -> None:
+def test_missing_hash(at: Installer) -> None:
     with pytest.raises(CommandFailed, match=r"cannot be installed: .*must have a hash"):
         at.install({"requirements.txt": hashed(at, "alpha") + "beta==1.0\n"})
 
@@ -68,30 +69,31 @@ def locked(at: Installer, needs: str) -> dict[str, str]:
 
 
 @pytest.mark.promise(65)
-def test_a_lock_brings_exactly_its_versions_and_not_the_project(at: Installer) -> None:
+def test_lock_versions(at: Installer) -> None:
+    """The lock's versions are installed, but not the project."""
     files = locked(at, "beta")
     make_wheel(at.wheels, "alpha", "2.0")
     assert installed(at.install(files)) == {"alpha": "1.0", "beta": "1.0"}
 
 
-def test_a_lock_in_a_directory_of_its_own_is_used_with_the_project_beside_it(at: Installer) -> None:
+def test_lock_in_subdirectory(at: Installer) -> None:
     files = {f"backend/{name}": text for name, text in locked(at, "alpha").items()}
     assert installed(at.install(files, file="backend/uv.lock")) == {"alpha": "1.0"}
 
 
-def test_a_lock_that_does_not_fit_its_project_is_refused_in_a_sentence(at: Installer) -> None:
+def test_outdated_lock(at: Installer) -> None:
     files = locked(at, "alpha")
     with pytest.raises(CommandFailed, match=r"uv\.lock cannot be installed: .*needs to be updated"):
         at.install({**files, "pyproject.toml": PROJECT.format(needs="beta")})
 
 
 @pytest.mark.promise(65)
-def test_a_project_file_brings_its_dependencies_and_not_the_project(at: Installer) -> None:
+def test_project_dependencies(at: Installer) -> None:
     assert installed(at.install({"pyproject.toml": PROJECT.format(needs="beta")})) == {"alpha": "1.0", "beta": "1.0"}
 
 
 @pytest.mark.threat(33)
-def test_requirements_that_cannot_be_resolved_end_in_a_sentence_that_says_why(at: Installer) -> None:
+def test_unresolvable_requirements(at: Installer) -> None:
     make_wheel(at.wheels, "needy", requires=["nowhere>=2"])
     with pytest.raises(CommandFailed) as caught:
         at.install({"requirements.txt": "needy\n"})
@@ -102,7 +104,7 @@ def test_requirements_that_cannot_be_resolved_end_in_a_sentence_that_says_why(at
 
 
 @pytest.mark.threat(75)
-def test_a_package_without_a_wheel_is_refused_and_the_way_out_is_named(at: Installer) -> None:
+def test_package_without_wheel(at: Installer) -> None:
     trace = at.directory / "built"
     make_sdist(at.wheels, "gamma", trace)
     with pytest.raises(CommandFailed, match=r"gamma==1\.0 has no usable wheels") as caught:
@@ -111,7 +113,7 @@ def test_a_package_without_a_wheel_is_refused_and_the_way_out_is_named(at: Insta
     assert not trace.exists()
 
 
-def test_a_package_without_a_wheel_is_built_when_the_config_says_so(at: Installer) -> None:
+def test_package_is_built_if_allowed(at: Installer) -> None:
     trace = at.directory / "built"
     make_sdist(at.wheels, "gamma", trace)
     assert installed(at.install({"requirements.txt": "gamma\n"}, allow_build=True)) == {"gamma": "1.0"}
@@ -119,7 +121,8 @@ def test_a_package_without_a_wheel_is_built_when_the_config_says_so(at: Installe
 
 
 @pytest.mark.threat(75)
-def test_a_package_built_for_one_app_does_not_reach_another(at: Installer) -> None:
+def test_cache_is_per_app(at: Installer) -> None:
+    """A package that one app built does not reach another."""
     trace = at.directory / "built"
     make_sdist(at.wheels, "gamma", trace)
     for app in ("shop", "blog"):
@@ -128,7 +131,7 @@ def test_a_package_built_for_one_app_does_not_reach_another(at: Installer) -> No
         trace.unlink()
 
 
-def test_the_same_content_uses_the_environment_again(at: Installer) -> None:
+def test_venv_is_reused(at: Installer) -> None:
     first = at.install({"requirements.txt": "alpha\n", "app.py": "1"})
     (first / "marker").touch()
     assert at.install({"requirements.txt": "alpha\n", "app.py": "2"}) == first
@@ -136,14 +139,14 @@ def test_the_same_content_uses_the_environment_again(at: Installer) -> None:
     assert f"the environment {first.name} fits and is used again" in at.log
 
 
-def test_other_content_makes_another_environment_and_leaves_the_first_alone(at: Installer) -> None:
+def test_other_content_other_venv(at: Installer) -> None:
     first = at.install({"requirements.txt": "alpha\n"})
     make_wheel(at.wheels, "alpha", "2.0")
     second = at.install({"requirements.txt": "alpha==2.0\n"})
     assert (installed(first), installed(second)) == ({"alpha": "1.0"}, {"alpha": "2.0"})
 
 
-def test_a_change_in_an_included_file_makes_another_environment(at: Installer) -> None:
+def test_changed_include_other_venv(at: Installer) -> None:
     first = at.install({"requirements.txt": "-r base.txt\n", "base.txt": "alpha\n"})
     second = at.install({"requirements.txt": "-r base.txt\n", "base.txt": "beta\n"})
     assert first != second
@@ -151,7 +154,7 @@ def test_a_change_in_an_included_file_makes_another_environment(at: Installer) -
 
 
 @pytest.mark.threat(33, 50)
-def test_an_environment_that_was_only_half_built_is_built_anew(at: Installer) -> None:
+def test_incomplete_venv_is_rebuilt(at: Installer) -> None:
     files = {"requirements.txt": "alpha\n"}
     first = at.install(files)
     (first / ".hookd-complete").unlink()
@@ -162,7 +165,7 @@ def test_an_environment_that_was_only_half_built_is_built_anew(at: Installer) ->
 
 
 @pytest.mark.threat(30)
-def test_an_installation_that_failed_is_not_taken_for_a_complete_one(at: Installer) -> None:
+def test_failed_install_is_incomplete(at: Installer) -> None:
     with pytest.raises(CommandFailed):
         at.install({"requirements.txt": "delta\n"})
     make_wheel(at.wheels, "delta")
@@ -170,7 +173,7 @@ def test_an_installation_that_failed_is_not_taken_for_a_complete_one(at: Install
 
 
 @pytest.mark.threat(30)
-def test_an_environment_made_on_a_disk_that_filled_up_is_not_taken_for_a_complete_one(at: Installer) -> None:
+def test_full_disk_leaves_incomplete_venv(at: Installer) -> None:
     """Python leaves half a .pyc file there and says nothing."""
     files = {"requirements.txt": "alpha\n"}
     at.limits = {"free_mib": 1 << 40}
@@ -182,7 +185,7 @@ def test_an_environment_made_on_a_disk_that_filled_up_is_not_taken_for_a_complet
 
 
 @pytest.mark.threat(27)
-def test_no_file_of_an_environment_is_shared_with_the_cache(at: Installer) -> None:
+def test_no_hard_links_to_cache(at: Installer) -> None:
     venv = at.install({"requirements.txt": "beta\n"})
     files = [path for path in venv.rglob("*") if path.is_file() and not path.is_symlink()]
     assert any(path.name == "beta.py" for path in files)
@@ -190,29 +193,30 @@ def test_no_file_of_an_environment_is_shared_with_the_cache(at: Installer) -> No
     assert list((at.directory / "state" / "cache" / "shop" / "uv").iterdir())
 
 
-def test_what_the_app_imports_is_compiled_already(at: Installer) -> None:
+def test_bytecode_is_compiled(at: Installer) -> None:
     venv = at.install({"requirements.txt": "alpha\n"})
     assert list(venv.rglob("alpha.*.pyc"))
 
 
-def test_an_environment_s_programs_work_where_it_lies(at: Installer) -> None:
+def test_venv_programs_work(at: Installer) -> None:
     venv = at.install({"requirements.txt": "alpha\n"})
     code = "import alpha, sys; print(alpha.VERSION, sys.prefix)"
     done = subprocess.run([venv / "bin" / "python", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1.0", str(venv)]
 
 
-def test_a_python_that_does_not_exist_is_named(at: Installer) -> None:
+def test_missing_python(at: Installer) -> None:
     with pytest.raises(DeployError, match="there is no Python at /nonexistent/python"):
         at.install({"requirements.txt": "alpha\n"}, python="/nonexistent/python")
 
 
-def test_a_configuration_of_uv_in_the_release_changes_nothing(at: Installer) -> None:
+def test_uv_configuration_is_ignored(at: Installer) -> None:
+    """The release holds an invalid uv.toml."""
     files = {"requirements.txt": "alpha\n", "uv.toml": "not toml at all"}
     assert installed(at.install(files)) == {"alpha": "1.0"}
 
 
-def test_missing_uv_is_named(at: Installer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_uv(at: Installer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.prefix", str(at.directory))
     monkeypatch.setenv("PATH", str(at.directory))
     with pytest.raises(DeployError, match="uv is not installed") as caught:

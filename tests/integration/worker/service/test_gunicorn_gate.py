@@ -117,7 +117,7 @@ def answered(users: list[socket.socket]) -> bytes:
 @pytest.mark.threat(28)
 @pytest.mark.promise(64)
 @pytest.mark.parametrize("health", BAD.values(), ids=BAD.keys())
-def test_a_release_with_a_bad_health_page_ends_and_no_user_has_seen_it(tmp_path: Path, health: str) -> None:
+def test_bad_health_page(tmp_path: Path, health: str) -> None:
     site = Site(tmp_path, f"time.sleep(0.3); {health}")
     with site.gunicorn() as process, site.impatient_users() as users:
         wait_for(lambda: process.poll() is not None, what="the end of gunicorn")
@@ -128,7 +128,7 @@ def test_a_release_with_a_bad_health_page_ends_and_no_user_has_seen_it(tmp_path:
 
 
 @pytest.mark.parametrize("health", CRASHES.values(), ids=CRASHES.keys())
-def test_a_release_whose_workers_die_of_the_question_serves_no_user_either(tmp_path: Path, health: str) -> None:
+def test_workers_die_in_health_check(tmp_path: Path, health: str) -> None:
     site = Site(tmp_path, f"time.sleep(0.1); {health}")
     with site.gunicorn(), site.impatient_users() as users:
         wait_for(lambda: len(site.lines("asked")) >= 6, what="six workers")
@@ -137,9 +137,7 @@ def test_a_release_whose_workers_die_of_the_question_serves_no_user_either(tmp_p
 
 
 @pytest.mark.parametrize(("health", "status"), [(BAD["a wrong status"], b"500"), (BAD["silence"], b"504")])
-def test_the_deployer_is_told_on_its_own_socket_and_users_on_theirs_are_not(
-    tmp_path: Path, health: str, status: bytes
-) -> None:
+def test_deployer_gets_the_status(tmp_path: Path, health: str, status: bytes) -> None:
     own = tmp_path / "own.sock"
     site = Site(tmp_path, health)
     with site.gunicorn("-b", f"unix:{own}", HOOKD_HEALTH_SOCKET=str(own)) as process, site.impatient_users() as users:
@@ -154,7 +152,7 @@ def test_the_deployer_is_told_on_its_own_socket_and_users_on_theirs_are_not(
     assert site.lines("served") == []
 
 
-def test_the_reason_stands_in_gunicorns_log(tmp_path: Path) -> None:
+def test_reason_in_log(tmp_path: Path) -> None:
     site = Site(tmp_path, "time.sleep(600)")
     with site.gunicorn() as process:
         wait_for(lambda: process.poll() is not None, what="the end of gunicorn")
@@ -162,7 +160,8 @@ def test_the_reason_stands_in_gunicorns_log(tmp_path: Path) -> None:
 
 
 @pytest.mark.promise(64)
-def test_a_healthy_release_serves_after_each_first_worker_was_asked_once(tmp_path: Path) -> None:
+def test_first_workers_are_checked_once(tmp_path: Path) -> None:
+    """The release serves afterwards."""
     site = Site(tmp_path)
     with site.gunicorn():
         wait_for(site.listens, what="gunicorn")
@@ -172,7 +171,7 @@ def test_a_healthy_release_serves_after_each_first_worker_was_asked_once(tmp_pat
     assert len(site.lines("served")) == 1
 
 
-def test_path_query_host_and_status_are_the_app_s_own(tmp_path: Path) -> None:
+def test_path_query_host_and_status(tmp_path: Path) -> None:
     site = Site(tmp_path, 'start_response("204 Empty", []); return []')
     environment = {
         "HOOKD_HEALTH_PATH": "/healthz?deep=1",
@@ -185,7 +184,8 @@ def test_path_query_host_and_status_are_the_app_s_own(tmp_path: Path) -> None:
     assert site.lines("asked")[0].endswith(" shop.example.org deep=1")
 
 
-def test_a_site_that_serves_is_not_ended_by_a_bad_minute(tmp_path: Path) -> None:
+def test_later_workers_are_not_checked(tmp_path: Path) -> None:
+    """A short failure does not end a site that serves."""
     site = Site(tmp_path)
     with site.gunicorn() as process:
         wait_for(site.listens, what="gunicorn")
@@ -204,7 +204,8 @@ def workers(site: Site) -> set[int]:
     return {int(line.split()[0]) for line in site.lines("asked")}
 
 
-def test_a_timer_of_the_gate_does_not_go_off_while_users_are_served(tmp_path: Path) -> None:
+def test_timer_is_cancelled(tmp_path: Path) -> None:
+    """It does not ring while users are served."""
     site = Site(tmp_path, "before = signal.getitimer(signal.ITIMER_REAL); assert 0 < before[0] <= 1")
     app = tmp_path / "wsgi.py"
     app.write_text(app.read_text().replace(
@@ -215,7 +216,7 @@ def test_a_timer_of_the_gate_does_not_go_off_while_users_are_served(tmp_path: Pa
         assert site.ask() == 0
 
 
-def test_without_a_health_page_nothing_is_asked(tmp_path: Path) -> None:
+def test_without_health_page(tmp_path: Path) -> None:
     site = Site(tmp_path, BAD["an exception"])
     with site.gunicorn(HOOKD_HEALTH_PATH=""):
         wait_for(site.listens, what="gunicorn")

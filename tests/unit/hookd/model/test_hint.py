@@ -20,7 +20,7 @@ def shown(hint: object) -> str | None:
 
 
 def stored(hint: Hint) -> dict[str, Any]:
-    return {"kind": hint.kind, "argument": hint.argument}
+    return {"kind": hint.kind.value, "argument": hint.argument}
 
 
 @pytest.mark.parametrize(

@@ -31,5 +31,5 @@ MAIN, OTHER = "a" * 40, "b" * 40
         "nothing",
     ],
 )
-def test_only_the_branch_s_own_line_counts(lines: list[str], head: str | None) -> None:
+def test_parse_ls_remote(lines: list[str], head: str | None) -> None:
     assert parse_ls_remote(lines, "refs/heads/main") == head

@@ -87,7 +87,7 @@ GIT_COMMANDS = {
 
 
 @pytest.mark.parametrize("name", GIT_COMMANDS)
-def test_a_git_command_is_exactly_this(name: str) -> None:
+def test_git_command(name: str) -> None:
     command, argv = GIT_COMMANDS[name]
     assert command.argv == argv
     assert (command.total, command.silence) == (7, 7)
@@ -96,13 +96,13 @@ def test_a_git_command_is_exactly_this(name: str) -> None:
 
 @pytest.mark.threat(16)
 @pytest.mark.parametrize("name", [name for name, (command, _) in GIT_COMMANDS.items() if STRANGE in str(command.argv)])
-def test_nothing_of_a_stranger_stands_where_git_reads_options(name: str) -> None:
+def test_untrusted_values_follow_end_of_options(name: str) -> None:
     argv = GIT_COMMANDS[name][0].argv
     end = argv.index("--end-of-options")
     assert not any(STRANGE in argument for argument in argv[:end])
 
 
-def test_the_index_of_a_checkout_is_its_own() -> None:
+def test_separate_index() -> None:
     for command in (GIT.read_tree("a" * 40, Path("/i")), GIT.write_files(Path("/i"), Path("/d"))):
         assert command.env == {"HOME": "/state/home", "GIT_INDEX_FILE": "/i"}
 
@@ -140,51 +140,51 @@ INSTALLS = {
 
 
 @pytest.mark.parametrize("name", INSTALLS)
-def test_an_installation_is_exactly_this(name: str) -> None:
+def test_venv_command(name: str) -> None:
     command, argv = INSTALLS[name]
     assert command is not None
     assert command.argv == argv
     assert (command.total, command.silence, command.cwd) == (60, 30, Path("/srv/rel"))
 
 
-def test_uv_installs_a_lock_into_the_release_s_environment() -> None:
+def test_lock_installs_into_the_venv() -> None:
     command = commands().install(needs("lock", "uv.lock"))
     assert command is not None
     assert command.env == {"HOME": "/state/home", "UV_PROJECT_ENVIRONMENT": "/srv/venvs/k"}
 
 
-def test_no_requirements_need_no_command() -> None:
+def test_no_requirements_no_command() -> None:
     assert commands().install(Requirements("none", None, ())) is None
 
 
 @pytest.mark.parametrize("verb", ["start", "stop", "restart"])
-def test_sudo_is_asked_for_exactly_one_unit(verb: Verb) -> None:
+def test_sudo_command(verb: Verb) -> None:
     command = manager.control_command(Service(), verb, "shop-blue", LIMITS)
     assert command.argv == ("/usr/bin/sudo", "-n", "/usr/bin/systemctl", verb, "shop-blue.service")
     assert command.env == {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
-def test_looking_at_a_unit_needs_no_privilege() -> None:
+def test_processes_command_without_sudo() -> None:
     command = manager.processes_command(Service(), "shop", LIMITS)
     assert command.argv == (
         "/usr/bin/systemctl", "show", "--property=MainPID", "--property=NRestarts", "shop.service",
     )  # fmt: skip
 
 
-def test_circus_is_asked_over_its_own_socket_and_waited_for() -> None:
+def test_circus_commands() -> None:
     service = Service(manager="circus", endpoint="ipc:///run/c.sock")
-    client = (sys.executable, "-P", "-m", "worker.service.circus", "ipc:///run/c.sock")
+    client = (sys.executable, "-P", "-m", "worker.service.circus_client", "ipc:///run/c.sock")
     assert manager.control_command(service, "restart", "shop", LIMITS).argv == (*client, "60", "restart", "shop")
     assert manager.processes_command(service, "shop", LIMITS).argv == (*client, "5", "list", "shop")
     assert manager.status_command(service, "shop", LIMITS).argv == (*client, "5", "status", "shop")
 
 
 @pytest.mark.threat(31)
-def test_the_flush_covers_the_file_system_of_the_release() -> None:
+def test_flush_command() -> None:
     assert flush_command(Path("/srv/rel")).argv == ("sync", "--file-system", "/srv/rel")
 
 
-def test_the_preflight_loads_the_app_unless_its_config_says_otherwise(tmp_path: Path) -> None:
+def test_preflight_command(tmp_path: Path) -> None:
     env = {"PATH": "/srv/rel/venv/bin"}
     plain = build.preflight_command(make_app(tmp_path, service={"entry": "shop:make()"}), Path("/srv/rel"), env)
     assert plain == Command(("gunicorn", "--check-config", "shop:make()"), 600, 120, Path("/srv/rel"), env)
@@ -194,7 +194,7 @@ def test_the_preflight_loads_the_app_unless_its_config_says_otherwise(tmp_path: 
     assert build.preflight_command(make_app(tmp_path, service={"preflight": []}), Path("/srv/rel"), env) is None
 
 
-def test_an_environment_does_not_show_in_a_command_s_text() -> None:
+def test_repr_hides_the_environment() -> None:
     secret = {"TOKEN": "canary-value"}
     texts = [repr(Command(("true",), 1, 1, env=secret)), repr(GitCommands(Path("/m"), 1, secret))]
     texts.append(repr(build.app_command(("true",), Path("/r"), secret, LIMITS)))

@@ -16,7 +16,7 @@ def release(directory: Path, **files: str) -> Path:
 
 
 @pytest.mark.promise(65)
-def test_a_lock_goes_before_requirements_and_these_before_the_project(tmp_path: Path) -> None:
+def test_order_of_default_files(tmp_path: Path) -> None:
     assert read_requirements(tmp_path, None).kind == "none"
     release(tmp_path, pyproject_toml="[project]\nname = 'x'\n")
     assert read_requirements(tmp_path, None).kind == "project"
@@ -29,17 +29,17 @@ def test_a_lock_goes_before_requirements_and_these_before_the_project(tmp_path: 
     assert read_requirements(tmp_path, "pyproject.toml").kind == "project"
 
 
-def test_a_file_that_the_config_names_must_be_there(tmp_path: Path) -> None:
+def test_named_file_is_missing(tmp_path: Path) -> None:
     with pytest.raises(CommitRefused, match=r"the commit has no prod\.txt"):
         read_requirements(release(tmp_path, requirements_txt="flask\n"), "prod.txt")
 
 
-def test_a_lock_without_its_project_is_refused(tmp_path: Path) -> None:
+def test_lock_without_project(tmp_path: Path) -> None:
     with pytest.raises(CommitRefused, match=r"pyproject\.toml cannot be read: No such file"):
         read_requirements(release(tmp_path, uv_lock="version = 1\n"), None)
 
 
-def test_the_project_of_a_lock_lies_beside_it(tmp_path: Path) -> None:
+def test_project_beside_the_lock(tmp_path: Path) -> None:
     (tmp_path / "backend").mkdir()
     release(tmp_path / "backend", uv_lock="version = 1\n", pyproject_toml="[project]\nname = 'inner'\n")
     release(tmp_path, pyproject_toml="[project]\nname = 'outer'\n")
@@ -51,12 +51,12 @@ def test_the_project_of_a_lock_lies_beside_it(tmp_path: Path) -> None:
     ["-r other.txt", "-rother.txt", "-r=other.txt", "--requirement other.txt", "--requirement=other.txt",
      "-c other.txt", "-cother.txt", "--constraint=other.txt", "  -r other.txt  # and why"],
 )  # fmt: skip
-def test_an_included_file_is_part_of_what_is_wanted(tmp_path: Path, line: str) -> None:
+def test_included_files(tmp_path: Path, line: str) -> None:
     release(tmp_path, requirements_txt=f"flask\n{line}\n", other_txt="redis\n-r deep.txt\n", deep_txt="rq\n")
     assert read_requirements(tmp_path, None).texts[1:] == (b"redis\n-r deep.txt\n", b"rq\n")
 
 
-def test_a_file_is_included_from_where_the_including_one_lies(tmp_path: Path) -> None:
+def test_include_path_is_relative(tmp_path: Path) -> None:
     (tmp_path / "req").mkdir()
     (tmp_path / "req" / "prod.txt").write_text("-r base.txt\n")
     (tmp_path / "req" / "base.txt").write_text("rq\n")
@@ -64,7 +64,7 @@ def test_a_file_is_included_from_where_the_including_one_lies(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("line", ["-r ../outside.txt", "-r /etc/hostname", "-r link.txt", "-r sub/../../outside.txt"])
-def test_a_file_outside_of_the_commit_is_not_included(tmp_path: Path, line: str) -> None:
+def test_include_outside_the_commit(tmp_path: Path, line: str) -> None:
     (tmp_path / "outside.txt").write_text("secret\n")
     inside = tmp_path / "release"
     (inside / "sub").mkdir(parents=True)
@@ -73,12 +73,12 @@ def test_a_file_outside_of_the_commit_is_not_included(tmp_path: Path, line: str)
         read_requirements(release(inside, requirements_txt=line), None)
 
 
-def test_a_file_that_includes_itself_is_refused(tmp_path: Path) -> None:
+def test_include_itself(tmp_path: Path) -> None:
     with pytest.raises(CommitRefused, match="includes more than 50 files, or itself"):
         read_requirements(release(tmp_path, requirements_txt="-r requirements.txt\n"), None)
 
 
-def test_an_included_file_that_is_missing_is_named(tmp_path: Path) -> None:
+def test_included_file_is_missing(tmp_path: Path) -> None:
     with pytest.raises(CommitRefused, match=r"other\.txt cannot be read: No such file"):
         read_requirements(release(tmp_path, requirements_txt="-r other.txt\n"), None)
 
@@ -106,7 +106,7 @@ OPTIONS = ["-e ./pkg", "-e./pkg", "-e .", "--editable=./pkg", "--edit ./pkg", "-
 @pytest.mark.threat(75)
 @pytest.mark.parametrize("line", [*ON_DISK, *BUILT, *OPTIONS])
 @pytest.mark.parametrize("where", ["requirements.txt", "included.txt"])
-def test_a_line_that_would_run_build_code_is_refused(tmp_path: Path, line: str, where: str) -> None:
+def test_reject_build_code(tmp_path: Path, line: str, where: str) -> None:
     release(tmp_path, requirements_txt="flask\n-r included.txt\n", included_txt="rq\n")
     with (tmp_path / where).open("a") as file:
         file.write(f"{line}\n")
@@ -115,12 +115,12 @@ def test_a_line_that_would_run_build_code_is_refused(tmp_path: Path, line: str, 
 
 
 @pytest.mark.parametrize("line", [*BUILT, "--no-binary=pkg"])
-def test_a_person_who_allows_builds_gets_them(tmp_path: Path, line: str) -> None:
+def test_allow_build(tmp_path: Path, line: str) -> None:
     assert read_requirements(release(tmp_path, requirements_txt=line), None, allow_build=True).kind == "plain"
 
 
 @pytest.mark.parametrize("line", ON_DISK)
-def test_what_lies_in_the_commit_is_refused_even_then(tmp_path: Path, line: str) -> None:
+def test_reject_local_packages_with_allow_build(tmp_path: Path, line: str) -> None:
     with pytest.raises(CommitRefused, match="installs from the commit itself"):
         read_requirements(release(tmp_path, requirements_txt=line), None, allow_build=True)
 
@@ -144,7 +144,7 @@ zope.interface
 """
 
 
-def test_ordinary_lines_are_accepted(tmp_path: Path) -> None:
+def test_accept_ordinary_lines(tmp_path: Path) -> None:
     assert read_requirements(release(tmp_path, requirements_txt=ORDINARY), None).kind == "hashed"
 
 
@@ -157,7 +157,7 @@ def test_ordinary_lines_are_accepted(tmp_path: Path) -> None:
         "[project]\ndependencies = ['pkg']\n[tool.uv.sources]\npkg = [{ workspace = true }]\n",
     ],
 )
-def test_a_project_that_builds_from_its_own_directories_is_refused(tmp_path: Path, text: str) -> None:
+def test_reject_local_sources(tmp_path: Path, text: str) -> None:
     with pytest.raises(CommitRefused, match="from the commit itself"):
         read_requirements(release(tmp_path, pyproject_toml=text), None)
 
@@ -172,7 +172,7 @@ def test_a_project_that_builds_from_its_own_directories_is_refused(tmp_path: Pat
         ("[project]\ndependencies = [5]", "no list of texts"),
     ],
 )
-def test_a_project_file_that_cannot_be_used_is_refused(tmp_path: Path, text: str, cause: str) -> None:
+def test_reject_invalid_project_file(tmp_path: Path, text: str, cause: str) -> None:
     with pytest.raises(CommitRefused, match=cause):
         read_requirements(release(tmp_path, pyproject_toml=text), None)
 
@@ -197,13 +197,13 @@ def test_a_project_file_that_cannot_be_used_is_refused(tmp_path: Path, text: str
         b"-r more\x00.txt\n",
     ],
 )
-def test_a_line_that_installers_read_otherwise_than_it_looks_is_refused(tmp_path: Path, text: bytes) -> None:
+def test_reject_ambiguous_text(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "requirements.txt").write_bytes(text)
     (tmp_path / "more.txt").write_text("-e ./evil\n")
     with pytest.raises(CommitRefused):
         read_requirements(tmp_path, None)
 
 
-def test_hashes_on_continued_lines_are_plain_enough(tmp_path: Path) -> None:
+def test_accept_hashes_on_continued_lines(tmp_path: Path) -> None:
     text = "encoding==1.0 \\\n    --hash=sha256:00 \\\n    --hash=sha256:11\n    # via flask\n"
     assert read_requirements(release(tmp_path, requirements_txt=text), None).kind == "hashed"

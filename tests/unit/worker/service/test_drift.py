@@ -39,7 +39,7 @@ def whats(running: DriftReport) -> list[tuple[str, str]]:
     return [(drift.kind, drift.name) for drift in running.drifts]
 
 
-def test_what_is_right_is_left_alone() -> None:
+def test_no_drift() -> None:
     assert single(UP) == DriftReport(f"shop runs {RELEASE}")
     assert double() == DriftReport(f"shop-green runs {RELEASE}")
     assert whats(double(made="existing", umbrella=ServiceState())) == []
@@ -83,9 +83,8 @@ def test_what_is_right_is_left_alone() -> None:
         "there is no link",
     ],
 )
-def test_a_service_runs_what_it_says_or_else_what_its_link_led_to_when_it_started(
-    unit: ServiceState, link: LinkState, drifts: list[str]
-) -> None:
+def test_release_of_a_running_service(unit: ServiceState, link: LinkState, drifts: list[str]) -> None:
+    """A service runs the release that it reports, or else the one its link led to at its start."""
     assert [drift.kind for drift in single(unit, link).drifts] == drifts
 
 
@@ -112,7 +111,7 @@ def test_a_service_runs_what_it_says_or_else_what_its_link_led_to_when_it_starte
         "there is no such unit",
     ],
 )
-def test_one_service(running: DriftReport, is_stopped: bool, drifts: list[tuple[str, str]]) -> None:
+def test_drift_of_one_service(running: DriftReport, is_stopped: bool, drifts: list[tuple[str, str]]) -> None:
     assert (running.is_stopped, whats(running)) == (is_stopped, drifts)
 
 
@@ -143,18 +142,19 @@ def test_one_service(running: DriftReport, is_stopped: bool, drifts: list[tuple[
         "the idle one's link is the next deployment's",
     ],
 )
-def test_two_colours(changes: dict[str, Any], is_stopped: bool, drifts: list[tuple[str, str]]) -> None:
+def test_drift_of_two_colours(changes: dict[str, Any], is_stopped: bool, drifts: list[tuple[str, str]]) -> None:
     running = double(**changes)
     assert (running.is_stopped, whats(running)) == (is_stopped, drifts)
 
 
-def test_a_link_that_is_mended_gets_the_time_of_a_service_that_is_right() -> None:
+def test_link_drift_has_service_start() -> None:
+    """A repaired link must look older than a service that is right."""
     older = ServiceState("active", 50.0)
     assert single(older, WRONG).drifts[0].started == 50.0
     assert not single(older, replace(RIGHT, since=49.0)).drifts
 
 
-def test_what_systemd_printed_of_several_units_is_told_apart() -> None:
+def test_read_states_of_several_units() -> None:
     lines = [
         "ExecMainStartTimestamp=Wed 2026-03-04 05:06:07.250000 UTC",
         "StatusText=release /srv/shop/releases/000002-bbbbbbbbbbbb",

@@ -115,7 +115,7 @@ def attentive(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.service.health._CHECK_SECONDS", 0.1)
 
 
-def test_it_must_stay_well_for_a_while(path: Path | None) -> None:
+def test_steady_seconds(path: Path | None) -> None:
     with server(answers_with(200), path=path) as running:
         began = time.monotonic()
         check(running.url, steady=0.4)
@@ -123,7 +123,7 @@ def test_it_must_stay_well_for_a_while(path: Path | None) -> None:
         assert len(running.requests) > 3
 
 
-def test_one_that_turns_bad_after_it_was_well_is_bad(path: Path | None) -> None:
+def test_wrong_answer_after_healthy_ones(path: Path | None) -> None:
     with (
         server(*[answers_with(200)] * 5, answers_with(500), path=path) as running,
         pytest.raises(Unhealthy, match="answered 500"),
@@ -132,32 +132,33 @@ def test_one_that_turns_bad_after_it_was_well_is_bad(path: Path | None) -> None:
 
 
 @pytest.mark.usefixtures("attentive")
-def test_one_that_dies_after_it_was_well_is_bad(path: Path | None) -> None:
+def test_process_ends_after_healthy_answers(path: Path | None) -> None:
     lives = iter(["pid 1", "pid 1"])
     with server(answers_with(200), path=path) as running, pytest.raises(Unhealthy, match="ended by itself"):
         check(running.url, lambda: (next(lives, "pid 0"),), steady=5)
 
 
-def test_one_that_is_started_anew_while_it_is_watched_is_bad_though_each_answer_is_good(path: Path | None) -> None:
-    """A held socket lets a question wait until the service is there again: the answers show no gap."""
+def test_restarted_process_is_unhealthy(path: Path | None) -> None:
+    """A held socket lets requests wait until the service is back, so all answers may be healthy."""
     lives = iter(["pid 1"])
     with server(answers_with(200), path=path) as running, pytest.raises(Unhealthy, match="ended by itself"):
         check(running.url, lambda: (next(lives, "pid 2"),), steady=0.1)
 
 
-def test_the_deadline_is_for_the_first_good_answers_not_for_staying_well(path: Path | None) -> None:
+def test_deadline_excludes_steady_seconds(path: Path | None) -> None:
+    """The deadline is for the first healthy answers."""
     with server(answers_with(200), path=path) as running:
         check(running.url, deadline=0.2, steady=0.5)
 
 
 @pytest.mark.promise(16)
-def test_three_good_answers_in_a_row_are_asked_for(path: Path | None) -> None:
+def test_three_healthy_answers_in_a_row(path: Path | None) -> None:
     with server(answers_with(200), path=path) as running:
         assert check(running.url) == [f"{running.url} answered 200, 3 times in a row"]
         assert len(running.requests) == 3
 
 
-def test_the_question_carries_path_query_and_host() -> None:
+def test_request_path_query_and_host() -> None:
     with server(answers_with(204)) as running:
         check(f"{running.url}?deep=1", host="shop.example.org", status=204, successes=1)
         first, *headers = running.requests[0].decode().split("\r\n")
@@ -165,26 +166,27 @@ def test_the_question_carries_path_query_and_host() -> None:
     assert "Host: shop.example.org" in headers
 
 
-def test_the_colour_of_the_service_stands_in_the_address(tmp_path: Path) -> None:
+def test_colour_in_the_url(tmp_path: Path) -> None:
     with server(answers_with(200), path=tmp_path / "blue.sock"):
         assert check(f"unix:{tmp_path}/{{colour}}.sock:/healthz", successes=1)
 
 
 @pytest.mark.parametrize("status", [500, 404, 302, 204])
-def test_three_wrong_answers_end_the_wait_long_before_the_deadline(path: Path | None, status: int) -> None:
+def test_three_wrong_answers_end_the_wait(path: Path | None, status: int) -> None:
+    """The wait ends long before the deadline."""
     with server(answers_with(status), path=path) as running:
         with pytest.raises(Unhealthy, match=f"answered {status}, 3 times$"):
             check(running.url, deadline=30)
         assert len(running.requests) == 3
 
 
-def test_a_hiccup_at_the_start_is_forgiven() -> None:
+def test_two_wrong_answers_are_allowed() -> None:
     with server(answers_with(500), answers_with(500), answers_with(200)) as running:
         assert check(running.url)
         assert len(running.requests) == 5
 
 
-def test_a_good_answer_between_wrong_ones_starts_both_counts_anew() -> None:
+def test_answer_resets_the_other_count() -> None:
     replies = [
         answers_with(500),
         answers_with(500),
@@ -202,13 +204,13 @@ def test_a_good_answer_between_wrong_ones_starts_both_counts_anew() -> None:
         assert len(running.requests) == 9
 
 
-def test_not_ready_yet_is_waited_for(path: Path | None) -> None:
+def test_wait_for_not_ready(path: Path | None) -> None:
     with server(*[answers_with(503)] * 10, answers_with(200), path=path) as running:
         assert check(running.url)
         assert len(running.requests) == 13
 
 
-def test_not_ready_at_the_deadline_is_unhealthy() -> None:
+def test_not_ready_at_the_deadline() -> None:
     with (
         server(answers_with(503)) as running,
         pytest.raises(Unhealthy, match=r"answered 503 when its 0\.5 s were over"),
@@ -217,7 +219,7 @@ def test_not_ready_at_the_deadline_is_unhealthy() -> None:
 
 
 @pytest.mark.parametrize("reply", [hangs, drips, stops])
-def test_an_app_that_hangs_is_unhealthy_at_the_deadline(path: Path | None, reply: Reply) -> None:
+def test_hanging_app_at_the_deadline(path: Path | None, reply: Reply) -> None:
     with server(reply, path=path) as running, pytest.raises(Unhealthy, match=r"gave no answer .* s were over"):
         check(running.url, deadline=0.6, timeout=0.25)
 
@@ -226,26 +228,26 @@ def test_an_app_that_hangs_is_unhealthy_at_the_deadline(path: Path | None, reply
     "reply", [closes, sends(b"HTTP/1.1 2"), sends(b"what?\r\n\r\n"), sends(b"\xff" * 100_000)],
     ids=["closes", "torn", "no-http", "noise"],
 )  # fmt: skip
-def test_no_answer_three_times_is_unhealthy(path: Path | None, reply: Reply) -> None:
+def test_three_closed_connections(path: Path | None, reply: Reply) -> None:
     with server(reply, path=path) as running:
         with pytest.raises(Unhealthy, match="without an answer, 3 times"):
             check(running.url, deadline=30)
         assert len(running.requests) == 3
 
 
-def test_a_server_that_never_listens_is_unhealthy_at_the_deadline(tmp_path: Path) -> None:
+def test_server_never_listens(tmp_path: Path) -> None:
     for url in (f"http://127.0.0.1:{free_port()}/", f"unix:{tmp_path}/never:/"):
         with pytest.raises(Unhealthy, match=r"does not listen when its 0\.3 s were over"):
             check(url, deadline=0.3)
 
 
-def test_a_socket_that_may_not_be_used_is_named_as_the_reason(tmp_path: Path) -> None:
+def test_unusable_socket(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Unhealthy, match=r"cannot be reached \(Not a directory\)"):
         check(f"unix:{tmp_path}/file/s:/", deadline=0.2)
 
 
-def test_a_server_that_starts_to_listen_late_is_waited_for(tmp_path: Path) -> None:
+def test_server_listens_late(tmp_path: Path) -> None:
     path = tmp_path / "s"
     late = Server((answers_with(200),), tmp_path / "t")
     renamed = threading.Timer(0.4, (tmp_path / "t").rename, [path])
@@ -264,11 +266,11 @@ def dying(*later: tuple[str, ...]) -> Callable[[], tuple[str, ...]]:
 @pytest.mark.parametrize("now", [(), ("shop: 18",), ("MainPID=0", "NRestarts=0"), ("MainPID=17", "NRestarts=1")])
 @pytest.mark.parametrize("reply", [hangs, answers_with(503)], ids=["silent", "503"])
 @pytest.mark.usefixtures("attentive")
-def test_a_service_that_ends_by_itself_is_noticed_before_the_deadline(reply: Reply, now: tuple[str, ...]) -> None:
+def test_ended_service_before_the_deadline(reply: Reply, now: tuple[str, ...]) -> None:
     with server(reply) as running, pytest.raises(Unhealthy, match="the service ended by itself"):
         check(running.url, dying(now), deadline=30, timeout=100)
 
 
-def test_a_service_without_processes_from_the_start_is_noticed() -> None:
+def test_service_without_processes() -> None:
     with pytest.raises(Unhealthy, match="the service ended by itself"):
         check(f"http://127.0.0.1:{free_port()}/", lambda: ("shop:",), deadline=30)

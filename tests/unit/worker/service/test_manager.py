@@ -14,10 +14,10 @@ from worker.service.manager import is_unexpected
         "shop-blue-health.socket",
     ],
 )
-def test_that_a_socket_stays_when_its_service_stops_is_no_news(line: str) -> None:
+def test_socket_warnings_are_expected(line: str) -> None:
     assert not is_unexpected(line)
 
 
 @pytest.mark.parametrize("line", ["Failed to stop shop.socket: Access denied", "Job for shop-blue.service failed."])
-def test_all_else_is(line: str) -> None:
+def test_other_output_is_unexpected(line: str) -> None:
     assert is_unexpected(line)
