@@ -172,7 +172,7 @@ def test_old_release_serves_after_failed_install(site: Installation) -> None:
 def _ship_with(
     site: Installation, app: str, build: dict[str, Any], limits: dict[str, float] | None = None
 ) -> tuple[Deployment, Deployment]:
-    """Deploy a commit with settings that make it fail, check that the old one serves, then deploy it with the old settings."""
+    """Deploy a commit with failing settings, check that the old one serves, then deploy it with the old settings."""
     plain: dict[str, Any] = {"commands": [], "release_commands": []}
     usual = {"silence_seconds": 120, "step_seconds": 600}
     site.change_app(app, build=plain, limits=usual)
