@@ -5,6 +5,7 @@ import os
 import pwd
 import stat
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -33,10 +34,10 @@ class PlanStep(ABC):
 
     @abstractmethod
     def apply(self) -> None:
-        """Do it; raises CommandFailed, UnsafePath, OSError."""
+        """Do it. Raises CommandFailed, UnsafePath, OSError."""
 
     def creates(self) -> list[tuple[ResourceKind, str]]:
-        """Return the resources that `apply` will create; existing ones are not hookd's to remove."""
+        """Return the resources that `apply` will create. Existing ones are not hookd's."""
         return []
 
     def mismatch(self) -> str:
@@ -267,22 +268,20 @@ def _owner(step: Directory | File) -> disk.Owner:
 
 
 def _is_owned(step: Directory | File, found: os.stat_result) -> bool:
-    """Return True if owner, group and mode are the step's; False if its user or group does not exist yet."""
+    """Return True if owner, group and mode are the step's. A missing user or group is a difference."""
     return bool(_find_user(step.owner) and _find_group(step.group)) and _owner(step).fits(found)
 
 
 def _find_user(name: str) -> pwd.struct_passwd | None:
-    try:
+    with suppress(KeyError):
         return pwd.getpwnam(name)
-    except KeyError:
-        return None
+    return None
 
 
 def _find_group(name: str) -> grp.struct_group | None:
-    try:
+    with suppress(KeyError):
         return grp.getgrnam(name)
-    except KeyError:
-        return None
+    return None
 
 
 def _is_member(user: str, group: str) -> bool:
