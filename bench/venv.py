@@ -29,9 +29,8 @@ from worker.journal import Journal
 from worker.process.run import Command, run
 from worker.release.requirements import Requirements
 from worker.release.venv import VenvCommands, find_python, find_uv
-from worker.report.log_file import LogFile
+from worker.report.log_file import LogFile, Redaction
 from worker.report.recorder import Recorder
-from worker.report.redaction import Redaction
 
 _WANTED: Final = ("gunicorn", "flask", "sqlalchemy", "requests")
 

@@ -1,4 +1,4 @@
-"""Starts one worker: `python -m worker [NAME]`; the same as `rq worker` with hookd's classes and timings."""
+"""Starts one worker: `python -m worker [NAME]`, which is `rq worker` with hookd's classes and intervals."""
 
 import logging
 import os
@@ -21,14 +21,14 @@ from worker.rq_worker import NameTaken, SafeWorker
 
 log: Final = logging.getLogger("hookd.worker")
 
-# An idle worker looks every ten seconds (RQ: ttl - 15 s) whether somebody died, a busy one between its heartbeats.
+# An idle worker runs maintenance every ten seconds (RQ: ttl - 15 s), a busy one between its heartbeats.
 _WORKER_TTL: Final = 25
 _MAINTENANCE_SECONDS: Final = 10
 _MONITORING_SECONDS: Final = 5
 
 
 def main(arguments: list[str]) -> int:
-    """Run a worker until it is told to stop; returns the exit status."""
+    """Run a worker until it is stopped; return the exit status."""
     eventlog.start()
     try:
         config = load(config_path())
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _work(config: Config, user: RedisUser | None, name: str) -> None:
-    """Work until it is told to stop; raises NameTaken, and RedisError when Redis cannot be used at the start."""
+    """Run jobs until stopped; raises NameTaken, and RedisError if Redis cannot be used at the start."""
     worker = SafeWorker(
         redis_keys.QUEUE,
         name=name,
@@ -64,25 +64,25 @@ def _work(config: Config, user: RedisUser | None, name: str) -> None:
         maintenance_interval=_MAINTENANCE_SECONDS,
         job_monitoring_interval=_MONITORING_SECONDS,
     )
-    # What RQ says below a warning is noise each ten seconds; hookd's own events say what happens.
+    # RQ's messages below a warning repeat every ten seconds. hookd logs events of its own.
     worker.work(logging_level="WARNING")
 
 
 def _login_error(config: Config, user: RedisUser | None) -> str | None:
-    """Say why Redis lets nobody in; patience would wait for minutes. A Redis that is away is waited for."""
+    """Return the error of a rejected password, for which the worker's connection would retry for minutes."""
     try:
         receiver_client(config.settings.redis.url, user).ping()
     except AuthenticationError as error:
-        return f"Redis does not let {user.name if user else 'anybody'} in: {error}"
+        return f"Redis rejected the password of {user.name if user else 'the default user'}: {error}"
     except RedisError:
         pass
     return None
 
 
 def write_rq_environment(config: Config, user: RedisUser | None) -> None:
-    """Write the file that makes the plain `rq` program safe: `. rq.env` before `rq requeue` or `rq info`.
+    """Write the variables with which the plain `rq` program is safe: `. rq.env` before `rq requeue` or `rq info`.
 
-    `rq` knows a password only as a part of the URL: this file, its owner's alone, is the one place with such a URL.
+    `rq` takes a password in the URL only, so the file is readable for its owner alone.
     """
     variables = {
         "HOOKD_CONFIG": str(config.path),

@@ -1,11 +1,10 @@
-"""Brings an app's service up when the host starts: `python -P -m worker.boot APP`, as the worker's user.
+"""Starts an app's service when the host starts: `python -P -m worker.boot APP`, as the worker's user.
 
-The app's journal says what serves, so neither Redis nor the git host need to be there. Not for an app's own unit: that
-would wait for itself.
+The journal says which release serves, so neither Redis nor the git host is needed. An app's own unit cannot call this,
+because it would wait for itself.
 """
 
 import logging
-import math
 import sys
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -16,24 +15,24 @@ from hookd import eventlog
 from hookd.config import Config, ConfigError, config_path, load
 from hookd.eventlog import event
 from hookd.model.app import App
-from hookd.model.deployment import Deployment, StepName, Trigger
+from hookd.model.deployment import StepName
 from hookd.model.hint import render_hint
 from hookd.model.ids import new_deployment_id
 from hookd.model.journal import AppState
 from hookd.model.paths import AppPaths
 from hookd.model.settings import Settings
-from worker.context import Task
+from hookd.model.text import printable
+from worker.context import AppTask
 from worker.deploy.pipeline import recover_interrupted
 from worker.errors import DeployError
 from worker.journal import Journal
 from worker.process.lock import app_lock
-from worker.report.log_file import escape_control
-from worker.report.recorder import Recorder
+from worker.report.recorder import StepLog
 from worker.service.manager import control
 
 log: Final = logging.getLogger("hookd.boot")
 
-# A person stops nothing so soon after the start of a machine.
+# An operator does not stop a service so soon after the host's start.
 _RECENT_SECONDS: Final = 60.0
 
 
@@ -44,16 +43,16 @@ class EventSink:
         self._app = app
 
     def line(self, step: str, text: str) -> None:
-        """Log one line, under the name of a step if there is one."""
+        """Log a line, under the name of a step if there is one."""
         event(log, "line", app=self._app, step=None if step == "hookd" else step, text=self.clean(text))
 
     def clean(self, text: str) -> str:
-        """Make control characters visible."""
-        return escape_control(text)
+        """Escape control characters."""
+        return printable(text)
 
 
 def main(arguments: list[str]) -> int:
-    """Bring up the app that is named; returns the exit status."""
+    """Start the service of an app; return the exit status."""
     if len(arguments) != 1:
         print("usage: python -P -m worker.boot APP", file=sys.stderr)
         return 2
@@ -69,34 +68,29 @@ def main(arguments: list[str]) -> int:
     if app is None:
         event(log, "not started", logging.ERROR, why=f"there is no app {name!r} in the catalogue", next="hookd status")
         return 2
-    return _start_app(_task(app, config.settings))
+    return _start_app(app, config.settings)
 
 
 def start_after_circus(config: Config, now: float) -> None:
-    """Bring up the apps whose circus was started just now: it starts nothing of theirs by itself."""
+    """Start the apps of a circus that has just started, because circus starts none by itself."""
     for app in config.catalogue.apps:
-        if app.service.endpoint is not None and _age(app.service.endpoint, now) < _RECENT_SECONDS:
-            _start_app(_task(app, config.settings))
+        if app.service.endpoint is not None and _is_recent(app.service.endpoint, now):
+            _start_app(app, config.settings)
 
 
-def _age(endpoint: str, now: float) -> float:
-    """How many seconds ago circus was started, which makes its socket anew."""
+def _is_recent(endpoint: str, now: float) -> bool:
+    """Return True if circus was started a short time ago, when it made its socket."""
     try:
-        return now - Path(endpoint.removeprefix("ipc://")).stat().st_mtime
+        return now - Path(endpoint.removeprefix("ipc://")).stat().st_mtime < _RECENT_SECONDS
     except OSError:
-        return math.inf
+        return False
 
 
-def _task(app: App, settings: Settings) -> Task:
-    """What the steps of a deployment are given, for one that nobody asked for and nobody records."""
-    now = datetime.now(UTC)
-    places = AppPaths(app.root, settings, app.name)
+def _start_app(app: App, settings: Settings) -> int:
+    paths = AppPaths(app.root, settings, app.name)
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    nobodys = Deployment(id=new_deployment_id(app.name, now), app=app.name, trigger=Trigger.MANUAL, created_at=now)
-    return Task(app, settings, places, Journal(places.journal), Recorder(nobodys, None, EventSink(app.name)), {})
-
-
-def _start_app(task: Task) -> int:
+    step_log = StepLog(new_deployment_id(app.name, datetime.now(UTC)), EventSink(app.name))
+    task = AppTask(app, settings, paths, Journal(paths.journal), step_log)
     with ExitStack() as held:
         if _takes_lock(task, held):
             _recover(task)
@@ -108,52 +102,51 @@ def _start_app(task: Task) -> int:
     return 0
 
 
-def _takes_lock(task: Task, held: ExitStack) -> bool:
-    """Take the app's lock, if it is free.
-
-    A deployment that holds it is not waited for: it may take long, and when it fails it starts nothing.
-    """
+def _takes_lock(task: AppTask, held: ExitStack) -> bool:
+    """Take the app's lock if it is free; a running deployment may take long, and starts nothing if it fails."""
     try:
         held.enter_context(app_lock(task.places.lock, "boot", 0))
     except DeployError:
-        task.recorder.line("a deployment is under way; what an earlier one left open is in its hands")
+        task.recorder.line("a deployment is under way and recovers an interrupted one")
         return False
     return True
 
 
-def _recover(task: Task) -> None:
-    """Finish what a killed deployment left open; where that fails, the good release is started all the same."""
+def _recover(task: AppTask) -> None:
+    """Recover an interrupted deployment; the good release is started even if that fails."""
     try:
         recover_interrupted(task)
     except DeployError as error:
         _log_error(task, error)
 
 
-def _start_current(task: Task, state: AppState) -> None:
+def _start_current(task: AppTask, state: AppState) -> None:
+    """Start the service that serves, if its own unit does not."""
+    name = task.app.service_name
     if state.deployed is None:
         task.recorder.line(f"nothing is deployed yet; next: hookd deploy {task.app.name}")
     elif task.app.service.handover == "restart" and task.app.service.manager == "circus":
-        _start(task, task.app.service_name)
+        _start(task, name)
     elif task.app.service.handover == "restart":
         task.recorder.line(f"{task.places.current} leads to {state.current}; its own unit starts it")
     elif state.colour is None:
         task.recorder.line(f"no colour serves yet; next: hookd deploy {task.app.name}")
     else:
-        _start(task, f"{task.app.service_name}-{state.colour}")
+        _start(task, f"{name}-{state.colour}")
         task.recorder.line(f"{state.colour} serves {state.current}")
-        if task.journal.state().colour != state.colour:  # A deployment handed over to the other one meanwhile.
-            control(task, "stop", f"{task.app.service_name}-{state.colour}")
+        if task.journal.state().colour != state.colour:  # A deployment switched to the other colour meanwhile.
+            control(task, "stop", f"{name}-{state.colour}")
 
 
-def _start(task: Task, service: str) -> None:
+def _start(task: AppTask, service: str) -> None:
     with task.recorder.step(StepName.START, service):
         control(task, "start", service)
 
 
-def _log_error(task: Task, error: DeployError) -> None:
+def _log_error(task: AppTask, error: DeployError) -> None:
     task.recorder.line(error.cause)
     if error.hint:
-        task.recorder.line(f"next: {render_hint(error.hint, task.app.name, task.deployment.id)}")
+        task.recorder.line(f"next: {render_hint(error.hint, task.app.name, task.recorder.deployment_id)}")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from hookd.model.settings import Settings
 from worker.errors import DeployError
 from worker.journal import Journal
 from worker.process.run import Command, run
-from worker.report.recorder import Recorder
+from worker.report.recorder import Recorder, StepLog
 
 # Variables of the host that package tools need: certificates, proxies and the package index.
 _HOST_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY")
@@ -32,24 +32,17 @@ _ENV_FILE: Final = re.compile(r"(?:^|/)\.env[^/]*$|\.env$")
 
 
 @dataclass(frozen=True)
-class Task:
-    """One deployment in progress.
+class AppTask:
+    """Work on an app's release and services, under its lock.
 
-    The fields never change. `journal` and `recorder` refer to state that does change: the app's journal, and the record
-    and the log of this deployment.
+    The fields never change. `journal` and `recorder` refer to state that does change: the app's journal, and the log.
     """
 
     app: App
     settings: Settings
     places: AppPaths
     journal: Journal
-    recorder: Recorder
-    app_environment: Mapping[str, str] = field(repr=False)
-
-    @property
-    def deployment(self) -> Deployment:
-        """Return the record with everything that is known so far."""
-        return self.recorder.deployment
+    recorder: StepLog
 
     def run(self, command: Command, is_logged: Callable[[str], bool] = bool) -> None:
         """Run a program and write its output to the log. Raises CommandFailed."""
@@ -75,7 +68,20 @@ class Task:
 
     def stamp(self) -> dict[str, Any]:
         """Return the fields that every journal event of this deployment has."""
-        return {"at": datetime.now(UTC), "deployment": self.deployment.id}
+        return {"at": datetime.now(UTC), "deployment": self.recorder.deployment_id}
+
+
+@dataclass(frozen=True)
+class Task(AppTask):
+    """One deployment in progress, with its record."""
+
+    recorder: Recorder
+    app_environment: Mapping[str, str] = field(repr=False)
+
+    @property
+    def deployment(self) -> Deployment:
+        """Return the record with everything that is known so far."""
+        return self.recorder.deployment
 
     def environment(self, release: Path) -> dict[str, str]:
         """Return the variables of the app's own commands."""

@@ -1,7 +1,6 @@
 """Asks an app's repository for its branch's head as a deployment would, and changes nothing.
 
-`python -m worker.probe APP` prints the head and ends with 0, or prints in one line what is wrong and ends with 1. A
-number after the app is how many seconds are waited at most.
+`python -m worker.probe APP [SECONDS]` prints the head and ends with 0, or prints the error in one line and ends with 1.
 """
 
 import sys
@@ -9,16 +8,18 @@ from typing import Final
 
 from hookd.config import ConfigError, config_path, load
 from hookd.model.app import App
+from hookd.model.journal import AppState
 from hookd.model.paths import AppPaths
 from hookd.model.settings import Settings
 from worker.context import SYSTEM_PATH, host_variables
 from worker.errors import CommandFailed, DeployError
 from worker.process.run import lines_of
 from worker.release.git import GitCommands, git_environment, parse_ls_remote
-from worker.report.redaction import Redaction
+from worker.report.log_file import Redaction
 
 _SECONDS: Final = 30.0
-# What git says after the program it uses, ssh say, has said what is wrong.
+_COUNT_SECONDS: Final = 10.0
+# git prints these after the message of its transport, such as ssh.
 _GENERIC_LINES: Final = (
     "fatal: Could not read from remote",
     "Please make sure",
@@ -28,7 +29,7 @@ _GENERIC_LINES: Final = (
 
 
 def main(arguments: list[str]) -> int:
-    """Ask, and print the answer; returns the exit status."""
+    """Print the head or the error; return the exit status."""
     name, *rest = arguments
     try:
         config = load(config_path(), only=name)
@@ -47,30 +48,41 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def read_head(app: App, settings: Settings, seconds: float, *, alone: bool = True) -> str:
-    """Name the commit at the head of an app's branch; raises DeployError."""
+def read_head(app: App, settings: Settings, seconds: float) -> str:
+    """Return the commit at the head of an app's branch; raises DeployError."""
     try:
-        lines = lines_of(git_for(app, settings, seconds).ls_remote(app.repository, app.branch), alone=alone)
+        lines = lines_of(_git(app, settings, seconds).ls_remote(app.repository, app.branch))
     except CommandFailed as error:
-        raise type(error)(_cause(app, error)) from None
+        specific = [line for line in error.lines if line and not line.startswith(_GENERIC_LINES)]
+        # A proxy's address may hold a password.
+        cause = Redaction(host_variables()).apply(specific[-1] if specific else error.cause)
+        raise type(error)(f"{app.repository} cannot be read: {cause}") from None
     head = parse_ls_remote(lines, app.ref)
     if head is None:
         raise DeployError(f"{app.repository} has no branch {app.branch}")
     return head
 
 
-def git_for(app: App, settings: Settings, seconds: float) -> GitCommands:
-    """Git as a deployment of the app would use it, on the app's mirror."""
-    places = AppPaths(root=app.root, settings=settings, app=app.name)
-    environment = {"PATH": SYSTEM_PATH, **host_variables(), **git_environment(app, settings, places.home)}
-    return GitCommands(places.mirror, min(seconds, app.limits.git_seconds), environment)
+def commits_behind(app: App, settings: Settings, state: AppState, head: str | None) -> int | None:
+    """Return the number of commits from the deployed one to the head, or None if it is not known.
+
+    It is not known if the mirror lacks one of them, because nothing is fetched here, or if the history was rewritten.
+    """
+    if head is None or state.deployed is None or state.deployed.commit == head:
+        return None
+    try:
+        lines = lines_of(_git(app, settings, _COUNT_SECONDS).count(state.deployed.commit, head))
+    except CommandFailed:
+        return None
+    left, _, right = (lines or [""])[-1].partition("\t")
+    return int(right) if left == "0" and right.isdigit() else None
 
 
-def _cause(app: App, error: CommandFailed) -> str:
-    """Say what git's helper said, which knows more than git; of a proxy's address also what nobody may read."""
-    telling = [line for line in error.lines if line and not line.startswith(_GENERIC_LINES)]
-    said = Redaction(host_variables()).apply(telling[-1] if telling else error.cause)
-    return f"{app.repository} cannot be read: {said}"
+def _git(app: App, settings: Settings, seconds: float) -> GitCommands:
+    """Return the git commands for the app's mirror, as a deployment runs them."""
+    paths = AppPaths(root=app.root, settings=settings, app=app.name)
+    environment = {"PATH": SYSTEM_PATH, **host_variables(), **git_environment(app, settings, paths.home)}
+    return GitCommands(paths.mirror, min(seconds, app.limits.git_seconds), environment)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""RQ's worker, made safe: it survives whatever stands in Redis, runs only listed functions, and one queue only.
+"""RQ's worker, made safe against forged data in Redis; it runs listed functions only, and one queue only.
 
-`rq worker` uses it when RQ_WORKER_CLASS names it; `python -m worker` starts it with the right options.
+`python -m worker` starts it. `rq worker` uses it through RQ_WORKER_CLASS.
 """
 
 import logging
@@ -33,15 +33,13 @@ from worker.recovery.recover import Recovery, finish_and_retry
 
 log: Final = logging.getLogger("hookd.worker")
 
-SafeJob.functions = {redis_keys.DEPLOY: job_module.deploy, redis_keys.REPLAY: job_module.replay}
-
 
 class JobNotStartable(Exception):
-    """Redis refuses what must be written before a job can start: a key beside it holds something else."""
+    """A key that belongs to the job holds another type, so Redis refuses the note of its start."""
 
 
 class NameTaken(Exception):
-    """A worker of this name is at work, or was a minute ago on another host."""
+    """A worker of this name runs, or ran a minute ago on another host."""
 
 
 class SafeWorker(Worker):
@@ -49,47 +47,48 @@ class SafeWorker(Worker):
 
     job_class = SafeJob
     queue_class: type[Queue] = SafeQueue
-    # After two minutes of its connection's own patience: RQ would wait up to a minute more each time.
+    # After two minutes of its connection's own patience, RQ would wait up to another minute each time.
     max_connection_wait_time = 5.0
 
     def __init__(self, queues: Any, *rest: Any, **options: Any) -> None:
+        # The functions a job may call: a global of this process, because RQ creates the jobs.
+        SafeJob.functions = {redis_keys.DEPLOY: job_module.deploy, redis_keys.REPLAY: job_module.replay}
         safe = {"job_class": SafeJob, "queue_class": SafeQueue, "serializer": JSONSerializer}
         super().__init__(queues, *rest, **{**options, **safe, "log_job_description": False})
         self.push_exc_handler(_finish_abandoned)  # type: ignore[no-untyped-call]
-        self._sweep = Recovery()
-        self._swept_at = 0.0
+        self._recovery = Recovery()
+        self._maintained_at = 0.0
 
-    # Its place among the workers
+    # The list of workers
 
     def serialize(self) -> dict[str, Any]:
-        """Say in Redis who this is, so exactly that no other process can be taken for it."""
+        """Return the worker's entry, with the start that identifies its process."""
         return {**super().serialize(), "started": worker_registry.own_start_ticks()}
 
     def register_birth(self) -> None:
-        """Enter the list of workers, in place of a dead one of this name; raises NameTaken."""
-        redis_repair.delete_bad_keys(self.connection, redis_repair.worker_keys(self.name))
+        """Enter the list of workers in place of a dead one of this name; raises NameTaken."""
+        self._delete_bad_keys()
         former = worker_registry.read_entry(self.connection, self.name)
-        if former is not None and not former.lives and worker_registry.deregister(self.connection, self.name):
+        if former is not None and not former.is_alive and worker_registry.deregister(self.connection, self.name):
             event(log, "predecessor was dead", logging.WARNING, worker=self.name, process=former.pid)
         try:
             super().register_birth()  # type: ignore[no-untyped-call]
         except ValueError:
-            who = f"process {former.pid} on {former.hostname}" if former else "somewhere"
-            raise NameTaken(f"a worker named {self.name} is at work already ({who})") from None
+            where = f" (process {former.pid} on {former.hostname})" if former else ""
+            raise NameTaken(f"a worker named {self.name} is at work already{where}") from None
         event(log, "worker started", worker=self.name, process=self.pid)
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        """Say that it lives, and enter the list of workers again when Redis has lost it."""
+        """Send a heartbeat, and register again if Redis has lost the entry."""
         super().heartbeat(timeout, pipeline)
         if pipeline is None and not worker_registry.is_registered(self.connection, self.name):
             worker_registry.register(self.connection, self.name, {**self.serialize(), "state": self.get_state()})
             super().heartbeat(timeout)
-            event(log, "listed again", logging.WARNING, worker=self.name)
+            event(log, "registered again", logging.WARNING, worker=self.name)
 
     def teardown(self) -> None:
-        """Leave; where Redis is away nobody waits for it, since the keys expire by themselves."""
-        if is_subreaper():
-            kill_descendants()
+        """Leave the list of workers, without waiting for Redis, because the entry expires anyway."""
+        _kill_leftovers()
         event(log, "worker stops", worker=self.name)
         with closing(best_effort_client(self.connection)) as hurried:
             self.connection = hurried
@@ -97,29 +96,30 @@ class SafeWorker(Worker):
                 self.register_death()  # type: ignore[no-untyped-call]
                 self.unsubscribe()  # type: ignore[no-untyped-call]
             except RedisError as error:
-                event(log, "stopped without a word to Redis", logging.WARNING, why=type(error).__name__)
+                event(log, "not deregistered", logging.WARNING, why=type(error).__name__)
 
     def set_shutdown_requested_date(self) -> None:
-        """Say that it will stop, if Redis is there: a deployment is under way, and this is a signal's handler."""
+        """Record the request to stop, without waiting for Redis, because this runs in a signal handler."""
         try:
             with closing(best_effort_client(self.connection)) as hurried:
                 hurried.hset(self.key, "shutdown_requested_date", f"{now():%Y-%m-%dT%H:%M:%S.%fZ}")
         except RedisError as error:
-            event(log, "stops without a word to Redis", logging.WARNING, why=type(error).__name__)
+            event(log, "request to stop not recorded", logging.WARNING, why=type(error).__name__)
 
-    # What it does between jobs, and while one runs
+    # Maintenance, between jobs and while one runs
 
     def run_maintenance_tasks(self) -> None:
-        """Clean up and look after the abandoned; what goes wrong with one thing stops none of the others."""
-        redis_repair.attempt(
-            "keys", lambda: redis_repair.delete_bad_keys(self.connection, redis_repair.worker_keys(self.name))
-        )
-        redis_repair.attempt("workers", self._bury_the_dead)
-        redis_repair.attempt("deployments", lambda: self._sweep.look(self.connection))
+        """Clean up and recover abandoned deployments; a failed task stops no other."""
+        redis_repair.attempt("keys", self._delete_bad_keys)
+        redis_repair.attempt("workers", self._deregister_dead_workers)
+        redis_repair.attempt("deployments", lambda: self._recovery.recover_abandoned(self.connection))
         self.clean_registries()
-        self._swept_at = time.monotonic()
+        self._maintained_at = time.monotonic()
 
-    def _bury_the_dead(self) -> None:
+    def _delete_bad_keys(self) -> bool:
+        return redis_repair.delete_bad_keys(self.connection, redis_repair.worker_keys(self.name))
+
+    def _deregister_dead_workers(self) -> None:
         for name in worker_registry.dead_workers(self.connection):
             if name != self.name and worker_registry.deregister(self.connection, name):
                 event(log, "worker was dead", logging.WARNING, worker=name)
@@ -135,14 +135,11 @@ class SafeWorker(Worker):
         self.last_cleaned_at = now()  # type: ignore[assignment]
 
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
-        """Say that job and worker live, and look after what others abandoned; the deployment goes on whatever happens.
-
-        It needs Redis only for its ending.
-        """
+        """Send the heartbeats of job and worker, and run maintenance; the deployment goes on without Redis."""
         try:
             super().maintain_heartbeats(job, execution)
             self.heartbeat(self.job_monitoring_interval + 60)
-            if time.monotonic() >= self._swept_at + self.maintenance_interval:
+            if time.monotonic() >= self._maintained_at + self.maintenance_interval:
                 self.run_maintenance_tasks()
         except RedisError as error:
             event(log, "no heartbeat", logging.WARNING, job=job.id, why=type(error).__name__)
@@ -152,90 +149,87 @@ class SafeWorker(Worker):
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None
     ) -> tuple[Job, Queue] | None:
-        """Wait for a job; a key that holds something else than it must is set aside, where RQ's worker would end."""
+        """Wait for a job; keys of the wrong type are deleted, where RQ's own worker would end."""
         while True:
             try:
                 return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
             except ResponseError:
-                if not redis_repair.delete_bad_keys(self.connection, redis_repair.worker_keys(self.name)):
+                if not self._delete_bad_keys():
                     raise
 
     def execute_job(self, job: Job, queue: Queue) -> None:
-        """Run a job, or pass over one that cannot be started, where RQ's own worker would end."""
+        """Run a job, or fail one that cannot start, where RQ's own worker would end."""
         try:
             super().execute_job(job, queue)
         except JobNotStartable as error:
-            event(log, "job passed over", logging.ERROR, job=job.id, why=str(error))
+            event(log, "job not startable", logging.ERROR, job=job.id, why=str(error))
             queue.intermediate_queue.remove(job.id)
             self.handle_job_failure(job, queue, exc_string=str(error))
 
     def prepare_execution(self, job: Job) -> Execution:
-        """Note in Redis that a job starts; raises Unstartable."""
+        """Record the start of a job; raises JobNotStartable."""
         try:
             return super().prepare_execution(job)
         except ResponseError as error:
             self.executions.clear()
             if "WRONGTYPE " not in str(error):
-                raise  # A full or read-only Redis says nothing about this job.
-            if redis_repair.delete_bad_keys(self.connection, redis_repair.worker_keys(self.name)):
+                raise  # A full or read-only Redis is not the job's fault.
+            if self._delete_bad_keys():
                 return super().prepare_execution(job)
             raise JobNotStartable(str(error)) from error
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
-        """Run a job in the forked process, which becomes its keeper and forks once more."""
+        """Run a job in the forked process, which supervises a second fork."""
         self.setup_work_horse_signals()  # type: ignore[no-untyped-call]
         fork_supervised(self.pid or 0)
-        _remove_git_variables()
+        # GitPython passes on the whole environment, where these variables would steer git.
+        for name in [name for name in os.environ if name.startswith("GIT_")]:
+            del os.environ[name]
         super().main_work_horse(job, queue)
 
     def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
-        """Run a job and record how it ended, and give a sign of life meanwhile."""
+        """Run a job with its liveness lock, and record its ending."""
         with liveness_lock(job.id):
             return super().perform_job(job, queue, execution)
 
     def _finalize_failure(self, job: Job, queue: Queue, execution: Any, exc_info: Any) -> None:
-        """Record a failed job; a deployment that ended badly is no error of hookd's and shows no traceback."""
+        """Record a failed job; a failed deployment is not hookd's own error and has no traceback."""
         kind, error, trace = exc_info
         if isinstance(error, DeploymentFailed):
             trace = None
         super()._finalize_failure(job, queue, execution, (kind, error, trace))
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
-        """Log a failure: one line for a deployment's, everything for hookd's own."""
+        """Log a failure: one line for a deployment's, the traceback for hookd's own."""
         if isinstance(exc_info[1], DeploymentFailed):
             event(log, "job failed", logging.ERROR, job=job.id, why=str(exc_info[1]))
             return
         super().handle_exception(job, *exc_info)
 
     def handle_job_failure(self, job: Job, queue: Queue, *rest: Any, **options: Any) -> None:
-        """Record a failed job, and see to it that its deployment has an ending, too."""
+        """Record a failed job and the ending of its deployment."""
         super().handle_job_failure(job, queue, *rest, **options)
         finish_and_retry(self.connection, job.id, Status.FAILED, "its job failed; see the worker's log")
 
     def handle_work_horse_killed(self, job: Job, retpid: Any, ret_val: Any, rusage: Any) -> None:
-        """Give the deployment of a killed process its ending at once, when nothing of it runs any more."""
-        self._end_what_is_left()
+        """Kill the rest of a killed deployment, and record its ending."""
+        _kill_leftovers()
         finish_and_retry(self.connection, job.id, Status.FAILED, "the deploying process was killed")
 
     def _handle_stopped_job(self, job: Job, queue: Queue, execution: Any) -> None:
-        """Give the deployment that a person stopped its ending."""
-        self._end_what_is_left()
+        """Kill the rest of a deployment that a person stopped, and record its ending."""
+        _kill_leftovers()
         finish_crashed(self.connection, job.id, Status.CANCELLED, "a person stopped it")
         super()._handle_stopped_job(job, queue, execution)
 
-    def _end_what_is_left(self) -> None:
-        """End what a deployment left running when its keeper was killed, too: no job runs now, so all is left over."""
-        if is_subreaper():
-            kill_descendants()
+
+def _kill_leftovers() -> None:
+    """Kill the processes that a deployment left, because no job runs now."""
+    if is_subreaper():
+        kill_descendants()
 
 
 def _finish_abandoned(job: Job, kind: Any, *_: Any) -> None:
-    """Give the deployment of a worker that vanished its ending; RQ calls this for every failed job."""
+    """Record the ending of a deployment whose worker vanished; RQ calls this for each failed job."""
     if kind is AbandonedJobError and is_deployment(job.id) and not is_running(job.id):
         finish_and_retry(job.connection, job.id, Status.FAILED, "the worker died while it ran")
-
-
-def _remove_git_variables() -> None:
-    """Drop variables that would steer git: GitPython passes on the whole environment of the worker."""
-    for name in [name for name in os.environ if name.startswith("GIT_")]:
-        del os.environ[name]

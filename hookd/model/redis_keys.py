@@ -62,8 +62,3 @@ def counts_key(app: str) -> str:
 def polled_key(app: str) -> str:
     """Return the key of the hash with the time of the last git host poll and Redis' run id at that time."""
     return f"hookd:polled:{app}"
-
-
-def aside_key(key: str) -> str:
-    """Return the key under which a key of a wrong type is kept."""
-    return f"hookd:aside:{key}"

@@ -91,7 +91,7 @@ class RefusalLog:
         self._say([reply for reply in found if isinstance(reply, Exception)])
 
     def _say(self, errors: list[Exception]) -> None:
-        """Say once that Redis is there and takes no notes: the worker sets such a key aside."""
+        """Say once that Redis is there and takes no notes: the worker deletes such a key."""
         if errors and not self._refused:
             event(log, "refusals not kept", logging.ERROR, notes=len(errors), why=str(errors[0]))
         self._refused = bool(errors)

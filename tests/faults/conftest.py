@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.keeper import Keeper
-from tests.faults.ledger import Ledger
+from tests.faults.host import FaultHost
 from tests.faults.leftovers import leftovers
+from tests.faults.monitor import Monitor
 from tests.support import dice
 from tests.support.dice import Dice
 from tests.support.processes import wait_for
@@ -21,36 +21,36 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a module's tests with each of its HANDOVERS."""
-    if "keeper" in metafunc.fixturenames:
+    if "host" in metafunc.fixturenames:
         handovers = getattr(metafunc.module, "HANDOVERS", ("blue-green",))
-        metafunc.parametrize("keeper", handovers, indirect=True, scope="module")
+        metafunc.parametrize("host", handovers, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")
-def keeper(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keeper]:
+def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultHost]:
     """A whole hookd whose programs are started again when they die."""
-    with Keeper(tmp_path_factory.mktemp("f"), handover=request.param) as kept:
+    with FaultHost(tmp_path_factory.mktemp("f"), handover=request.param) as kept:
         yield kept
 
 
 @pytest.fixture
-def ledger(keeper: Keeper) -> Iterator[Ledger]:
+def monitor(host: FaultHost) -> Iterator[Monitor]:
     """Watches the app all the time; what must never be seen is looked for when the test is over, too."""
-    with Ledger(keeper) as book:
+    with Monitor(host) as book:
         yield book
     assert book.broken_promises() == {}
-    wait_for(lambda: not keeper.strays(), 10, what="the end of what lost its parent")
+    wait_for(lambda: not host.strays(), 10, what="the end of what lost its parent")
 
 
 @pytest.fixture
-def alone(keeper: Keeper) -> Iterator[None]:
+def no_reconciler(host: FaultHost) -> Iterator[None]:
     """Nobody looks after lost pushes: what goes live here does so by its delivery."""
-    with keeper.reconciler.held():
+    with host.reconciler.held():
         yield
 
 
 @pytest.fixture
-def tidy(keeper: Keeper) -> Iterator[None]:
+def no_leftovers(host: FaultHost) -> Iterator[None]:
     """What was broken off on the way is gone when the test is over."""
     yield
-    wait_for(lambda: not leftovers(keeper), what="the end of what is left over")
+    wait_for(lambda: not leftovers(host), what="the end of what is left over")

@@ -1,14 +1,14 @@
 """What a deployment makes on its way, and what must be gone when the next one has ended."""
 
 from hookd.model.paths import AppPaths
-from tests.faults.keeper import APP, Keeper
+from tests.faults.host import APP, FaultHost
 from worker.journal import Journal
 
 
-def leftovers(keeper: Keeper) -> list[str]:
+def leftovers(host: FaultHost) -> list[str]:
     """What a deployment makes on its way and nobody needs any more."""
-    root, state = keeper.site.root(APP), keeper.site.directory / "state"
-    journal = Journal(AppPaths(root, keeper.site.config.settings, APP).journal)
+    root, state = host.site.root(APP), host.site.directory / "state"
+    journal = Journal(AppPaths(root, host.site.config.settings, APP).journal)
     known = {release.name for release in journal.state().releases}
     half = [one for one in (root / "releases").iterdir() if one.name not in known]
     half += [one for one in (root / "venvs").iterdir() if not (one / ".hookd-complete").exists()]

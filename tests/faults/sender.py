@@ -6,7 +6,7 @@ import time
 import uuid
 from typing import Any
 
-from tests.faults.keeper import APP, Keeper
+from tests.faults.host import APP, FaultHost
 from tests.support.installation import gitea_headers
 from tests.support.processes import wait_for
 
@@ -16,36 +16,36 @@ TAKEN = (200, 202)
 _PATIENCE_SECONDS = 5.0
 
 
-def deliver(keeper: Keeper, delivery: str | None = None, after: str | None = None) -> tuple[int, dict[str, Any]]:
+def deliver(host: FaultHost, delivery: str | None = None, after: str | None = None) -> tuple[int, dict[str, Any]]:
     """Send one delivery; status 0 stands for a request that got no answer."""
     event = {
         "ref": "refs/heads/main",
         "before": "1" * 40,
-        "after": after or keeper.site.repositories[APP].head(),
+        "after": after or host.site.repositories[APP].head(),
         "repository": {"full_name": f"acme/{APP}"},
     }
     body = json.dumps(event).encode()
     try:
-        return keeper.site.post(f"/hooks/{APP}", body, gitea_headers(body, delivery=delivery or str(uuid.uuid4())))[:2]
+        return host.site.post(f"/hooks/{APP}", body, gitea_headers(body, delivery=delivery or str(uuid.uuid4())))[:2]
     except (OSError, http.client.HTTPException):
         return 0, {}
 
 
-def deliver_in_time(keeper: Keeper, delivery: str | None = None) -> int:
+def deliver_in_time(host: FaultHost, delivery: str | None = None) -> int:
     """Send one delivery, and hold the receiver to its promise; returns the status of its answer."""
-    after = keeper.site.repositories[APP].head()
+    after = host.site.repositories[APP].head()
     start = time.monotonic()
-    status, _ = deliver(keeper, delivery, after)
+    status, _ = deliver(host, delivery, after)
     assert time.monotonic() - start < _PATIENCE_SECONDS, status
     return status
 
 
-def insist(keeper: Keeper, delivery: str, after: str | None = None) -> dict[str, Any]:
+def insist(host: FaultHost, delivery: str, after: str | None = None) -> dict[str, Any]:
     """Send one delivery until it is taken; returns the answer."""
     answers: list[dict[str, Any]] = []
 
     def taken() -> bool:
-        status, answer = deliver(keeper, delivery, after)
+        status, answer = deliver(host, delivery, after)
         answers.append(answer)
         return status in TAKEN
 

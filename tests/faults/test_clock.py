@@ -12,8 +12,8 @@ import pytest
 from redis import Redis
 
 from hookd.model.deployment import Deployment, Status
-from tests.faults.keeper import Keeper
-from tests.faults.ledger import Ledger
+from tests.faults.host import FaultHost
+from tests.faults.monitor import Monitor
 from tests.faults.program import Program
 from tests.support.dice import Dice
 from tests.support.processes import wait_for
@@ -64,92 +64,88 @@ class Clock:
 
 
 @pytest.fixture
-def clock(keeper: Keeper, faketime: dict[str, str]) -> Clock:
+def clock(host: FaultHost, faketime: dict[str, str]) -> Clock:
     """A clock that is right so far."""
-    made = Clock(keeper.site.directory / "clock", faketime)
+    made = Clock(host.site.directory / "clock", faketime)
     made.set("+0")
     return made
 
 
 @pytest.mark.threat(32)
-def test_a_worker_of_another_time_starts_nothing_that_runs(
-    keeper: Keeper, ledger: Ledger, dice: Dice, clock: Clock
-) -> None:
+def test_worker_with_a_wrong_clock_starts_nothing(host: FaultHost, monitor: Monitor, dice: Dice, clock: Clock) -> None:
     """RQ's own takes a job for abandoned when its clock says so: it would start it again within seconds."""
     offsets = dice.some(OFFSETS, 1)
     for offset in offsets:
         clock.set(offset)
-        with Program(keeper.site, "other", "worker", "kept-2") as other, deployed_once(keeper), clock.of(other):
-            wait_until_it_has_looked(keeper, "kept-2")
-            assert [one.status for one in keeper.history() if not one.ended] == [Status.RUNNING]
-    dice.count(ledger.counted(f"{len(offsets)} rounds, a second worker's clock at {', '.join(offsets)}"))
+        with Program(host.site, "other", "worker", "kept-2") as other, deployed_once(host), clock.of(other):
+            wait_until_it_has_looked(host, "kept-2")
+            assert [one.status for one in host.history() if not one.ended] == [Status.RUNNING]
+    dice.count(monitor.counted(f"{len(offsets)} rounds, a second worker's clock at {', '.join(offsets)}"))
 
 
 @contextmanager
-def deployed_once(keeper: Keeper) -> Iterator[Deployment]:
+def deployed_once(host: FaultHost) -> Iterator[Deployment]:
     """Push; the deployment runs for as long as the block, ends well, and none follows."""
-    with keeper.reconciler.held():
-        before = len(keeper.history())
-        with keeper.building() as deployment:
+    with host.reconciler.held():
+        before = len(host.history())
+        with host.building() as deployment:
             yield deployment
-        keeper.wait_until_head_serves()
-        assert keeper.site.records.get(deployment.id).status is Status.SUCCEEDED
-        assert len(keeper.history()) == before + 1
+        host.wait_until_head_serves()
+        assert host.site.records.get(deployment.id).status is Status.SUCCEEDED
+        assert len(host.history()) == before + 1
 
 
-def wait_until_it_has_looked(keeper: Keeper, worker: str) -> None:
+def wait_until_it_has_looked(host: FaultHost, worker: str) -> None:
     """A worker looks after what others abandoned before it waits for its first job."""
-    with Redis.from_url(keeper.store.url) as client:
+    with Redis.from_url(host.redis.url) as client:
         wait_for(lambda: client.hget(f"rq:worker:{worker}", "state") == b"idle", what=f"{worker}, idle")
 
 
 @pytest.mark.threat(32)
-def test_pushes_go_live_whatever_the_clocks_say(keeper: Keeper, ledger: Ledger, dice: Dice, clock: Clock) -> None:
+def test_pushes_go_live_with_wrong_clocks(host: FaultHost, monitor: Monitor, dice: Dice, clock: Clock) -> None:
     """While a clock is wrong, and when it is right again: then what was noted may lie an hour ahead."""
     cases = dice.some(list(product(("worker", "reconciler", "both", "receiver"), OFFSETS)), 1)
     for who, offset in cases:
-        _push_with_a_wrong_clock(keeper, clock, who, offset)
+        _push_with_a_wrong_clock(host, clock, who, offset)
     told = ", ".join(f"{who} at {offset}" for who, offset in cases)
-    dice.count(ledger.counted(f"{len(cases)} rounds, the clock of {told}"))
+    dice.count(monitor.counted(f"{len(cases)} rounds, the clock of {told}"))
 
 
-def _push_with_a_wrong_clock(keeper: Keeper, clock: Clock, who: str, offset: str) -> None:
-    programs = {"both": [keeper.worker, keeper.reconciler]}.get(who) or [getattr(keeper, who)]
+def _push_with_a_wrong_clock(host: FaultHost, clock: Clock, who: str, offset: str) -> None:
+    programs = {"both": [host.worker, host.reconciler]}.get(who) or [getattr(host, who)]
     with ExitStack() as stack:
         for one in programs:
             stack.enter_context(clock.of(one))
-        wait_for(keeper.listens, what="the receiver")
+        wait_for(host.listens, what="the receiver")
         clock.set(offset)
-        keeper.push()
-        keeper.wait_until_head_serves()
+        host.push()
+        host.wait_until_head_serves()
         clock.set("+0")
-        keeper.commit()
-        keeper.wait_until_head_serves()
-        keeper.push()
-        keeper.wait_until_head_serves()
-    wait_for(keeper.listens, what="the receiver")
+        host.commit()
+        host.wait_until_head_serves()
+        host.push()
+        host.wait_until_head_serves()
+    wait_for(host.listens, what="the receiver")
 
 
 @pytest.mark.threat(32)
-def test_a_redis_whose_clock_jumps_while_a_deployment_runs(
-    keeper: Keeper, ledger: Ledger, dice: Dice, clock: Clock
-) -> None:
+def test_clock_of_redis_jumps(host: FaultHost, monitor: Monitor, dice: Dice, clock: Clock) -> None:
     """With an hour in one moment, everything that is to expire does."""
     offsets = dice.some(OFFSETS, 1)
     for offset in offsets:
-        _deploy_while_the_clock_of_redis_jumps(keeper, clock, offset)
-        keeper.push()
-        keeper.wait_until_head_serves()
-    dice.count(ledger.counted(f"{len(offsets)} rounds, Redis' clock jumps to {', '.join(offsets)}"))
+        _deploy_while_the_clock_of_redis_jumps(host, clock, offset)
+        host.push()
+        host.wait_until_head_serves()
+    dice.count(monitor.counted(f"{len(offsets)} rounds, Redis' clock jumps to {', '.join(offsets)}"))
 
 
-def _deploy_while_the_clock_of_redis_jumps(keeper: Keeper, clock: Clock, offset: str) -> None:
+def _deploy_while_the_clock_of_redis_jumps(host: FaultHost, clock: Clock, offset: str) -> None:
     clock.set("+0")
-    keeper.store.variables = clock.variables
-    keeper.store.restart()
-    with deployed_once(keeper) as deployment:
+    host.redis.variables = clock.variables
+    host.redis.restart()
+    with deployed_once(host) as deployment:
         clock.set(offset)
-        with keeper.store.operator() as client:
+        with host.redis.operator() as client:
             wait_for(lambda: abs(client.time()[0] - deployment.created_at.timestamp()) > 1800, what="the jump")
-    keeper.store.variables = {}
-    keeper.store.restart()
+    host.redis.variables = {}
+    host.redis.restart()

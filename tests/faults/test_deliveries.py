@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import pytest
 
 from hookd.model.deployment import Status, Trigger
-from tests.faults.keeper import APP, Keeper
-from tests.faults.ledger import Ledger
+from tests.faults.host import APP, FaultHost
+from tests.faults.monitor import Monitor
 from tests.faults.sender import TAKEN, deliver, insist
 from tests.support.dice import Dice
 from tests.support.processes import wait_for
@@ -20,113 +20,113 @@ from tests.support.processes import wait_for
 A_ROUND = 20
 
 
-def taken_since(keeper: Keeper, before: set[str]) -> int:
+def taken_since(host: FaultHost, before: set[str]) -> int:
     """How many deliveries the records know of that were made since: their own and those that joined them."""
-    new = [record for record in keeper.history() if record.id not in before]
+    new = [record for record in host.history() if record.id not in before]
     return sum(record.coalesced + 1 for record in new if record.trigger in (Trigger.PUSH, Trigger.REDELIVERY))
 
 
-def known(keeper: Keeper) -> set[str]:
+def known(host: FaultHost) -> set[str]:
     """The deployments that there are."""
-    return {record.id for record in keeper.history()}
+    return {record.id for record in host.history()}
 
 
 @pytest.mark.threat(5)
-def test_pushes_that_nobody_told_of_go_live(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
+def test_lost_deliveries_go_live(host: FaultHost, monitor: Monitor, dice: Dice) -> None:
     lost = dice.rounds(1)
     for _ in range(lost):
-        keeper.commit()
-        keeper.wait_until_head_serves()
-        assert keeper.history()[0].trigger is Trigger.RECONCILE
-    dice.count(ledger.counted(f"{lost} rounds, each a lost delivery"))
+        host.commit()
+        host.wait_until_head_serves()
+        assert host.history()[0].trigger is Trigger.RECONCILE
+    dice.count(monitor.counted(f"{lost} rounds, each a lost delivery"))
 
 
 @pytest.mark.threat(4)
-@pytest.mark.usefixtures("alone")
-def test_a_delivery_that_comes_a_hundred_times_runs_once(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
+@pytest.mark.usefixtures("no_reconciler")
+def test_repeated_delivery_runs_once(host: FaultHost, monitor: Monitor, dice: Dice) -> None:
     """Before, while and after it runs, and from two senders at once."""
-    before = known(keeper)
-    keeper.commit()
+    before = known(host)
+    host.commit()
     with ThreadPoolExecutor(2) as senders:
-        answers = list(senders.map(lambda _: deliver(keeper, "again"), range(100)))
+        answers = list(senders.map(lambda _: deliver(host, "again"), range(100)))
     assert {status for status, _ in answers} <= set(TAKEN)
     assert len({answer["deployment"] for _, answer in answers}) == 1
-    keeper.wait_until_head_serves()
-    assert deliver(keeper, "again")[1]["status"] == "duplicate"
-    assert len(known(keeper) - before) == 1
-    dice.count(ledger.counted("1 round, one delivery sent 101 times"))
+    host.wait_until_head_serves()
+    assert deliver(host, "again")[1]["status"] == "duplicate"
+    assert len(known(host) - before) == 1
+    dice.count(monitor.counted("1 round, one delivery sent 101 times"))
 
 
 @pytest.mark.threat(6)
-@pytest.mark.usefixtures("alone")
-def test_deliveries_out_of_order_and_of_old_commits_bring_the_head(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
-    before = known(keeper)
+@pytest.mark.usefixtures("no_reconciler")
+def test_unordered_deliveries_deploy_the_head(host: FaultHost, monitor: Monitor, dice: Dice) -> None:
+    before = known(host)
     commits = []
     for _ in range(6):
-        keeper.commit()
-        commits.append(keeper.site.repositories[APP].head())
+        host.commit()
+        commits.append(host.site.repositories[APP].head())
     dice.chance.shuffle(commits)
     for number, commit in enumerate(commits):
-        insist(keeper, f"mixed-{keeper.versions}-{number}", commit)
-    keeper.wait_until_head_serves()
-    assert taken_since(keeper, before) == len(commits)
-    serving = keeper.site.current(APP)
-    insist(keeper, f"late-{keeper.versions}", commits[0])
-    keeper.wait_until_head_serves()
-    assert keeper.history()[0].status is Status.UNCHANGED
-    assert keeper.site.current(APP) == serving, "an old delivery does not bring an old commit"
-    dice.count(ledger.counted("1 round, deliveries out of order and of old commits"))
+        insist(host, f"mixed-{host.versions}-{number}", commit)
+    host.wait_until_head_serves()
+    assert taken_since(host, before) == len(commits)
+    serving = host.site.current(APP)
+    insist(host, f"late-{host.versions}", commits[0])
+    host.wait_until_head_serves()
+    assert host.history()[0].status is Status.UNCHANGED
+    assert host.site.current(APP) == serving, "an old delivery does not bring an old commit"
+    dice.count(monitor.counted("1 round, deliveries out of order and of old commits"))
 
 
 @pytest.mark.threat(6)
-@pytest.mark.usefixtures("alone")
-def test_two_senders_at_once_lose_nothing(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
-    before, rounds = known(keeper), dice.rounds(A_ROUND)
-    keeper.commit()
+@pytest.mark.usefixtures("no_reconciler")
+def test_two_senders_at_once_lose_nothing(host: FaultHost, monitor: Monitor, dice: Dice) -> None:
+    before, rounds = known(host), dice.rounds(A_ROUND)
+    host.commit()
 
     def send(sender: str) -> Counter[int]:
-        return Counter(deliver(keeper, f"{sender}-{keeper.versions}-{number}")[0] for number in range(rounds))
+        return Counter(deliver(host, f"{sender}-{host.versions}-{number}")[0] for number in range(rounds))
 
     with ThreadPoolExecutor(2) as senders:
         statuses = sum(senders.map(send, ("ann", "bob")), Counter[int]())
     assert set(statuses) <= set(TAKEN), statuses
-    keeper.wait_until_head_serves()
-    assert taken_since(keeper, before) == 2 * rounds
-    dice.count(ledger.counted(f"1 round, {2 * rounds} deliveries of two senders at once"))
+    host.wait_until_head_serves()
+    assert taken_since(host, before) == 2 * rounds
+    dice.count(monitor.counted(f"1 round, {2 * rounds} deliveries of two senders at once"))
 
 
 @pytest.mark.threat(45)
-@pytest.mark.usefixtures("alone")
-def test_a_receiver_that_is_started_again_meanwhile_loses_nothing(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
+@pytest.mark.usefixtures("no_reconciler")
+def test_restarted_receiver_loses_nothing(host: FaultHost, monitor: Monitor, dice: Dice) -> None:
     """What it answered with 202 stands; what got no answer is sent again, and runs once all the same."""
     rounds, sent = dice.rounds(1), 0
     for _ in range(rounds):
-        sent += send_while_restarting(keeper, dice.chance.choice((signal.SIGKILL, signal.SIGTERM)))
-    dice.count(ledger.counted(f"{rounds} rounds, {rounds} kills, of the receiver under {sent} deliveries"))
+        sent += send_while_restarting(host, dice.chance.choice((signal.SIGKILL, signal.SIGTERM)))
+    dice.count(monitor.counted(f"{rounds} rounds, {rounds} kills, of the receiver under {sent} deliveries"))
 
 
-def send_while_restarting(keeper: Keeper, sig: signal.Signals) -> int:
+def send_while_restarting(host: FaultHost, sig: signal.Signals) -> int:
     """Send deliveries until the receiver is there again; returns how many."""
-    before, sent = known(keeper), 0
-    keeper.commit()
-    with restarting(keeper, sig) as done:
+    before, sent = known(host), 0
+    host.commit()
+    with restarting(host, sig) as done:
         while sent < A_ROUND or not done.is_set():
-            insist(keeper, f"{sig.name}-{keeper.versions}-{sent}")
+            insist(host, f"{sig.name}-{host.versions}-{sent}")
             sent += 1
-    keeper.wait_until_head_serves()
-    assert taken_since(keeper, before) == sent
+    host.wait_until_head_serves()
+    assert taken_since(host, before) == sent
     return sent
 
 
 @contextmanager
-def restarting(keeper: Keeper, sig: signal.Signals) -> Iterator[threading.Event]:
+def restarting(host: FaultHost, sig: signal.Signals) -> Iterator[threading.Event]:
     """End the receiver, and let it come back."""
     done = threading.Event()
 
     def restart() -> None:
         try:
-            keeper.receiver.restart(sig)
-            wait_for(keeper.listens, what="the receiver")
+            host.receiver.restart(sig)
+            wait_for(host.listens, what="the receiver")
         finally:
             done.set()
 
@@ -136,47 +136,47 @@ def restarting(keeper: Keeper, sig: signal.Signals) -> Iterator[threading.Event]
         restarted.result()
 
 
-def push(keeper: Keeper) -> None:
+def push(host: FaultHost) -> None:
     """A push as it should be."""
-    keeper.commit()
-    deliver(keeper)
+    host.commit()
+    deliver(host)
 
 
-def lost(keeper: Keeper) -> None:
+def lost(host: FaultHost) -> None:
     """A push that nobody tells of."""
-    keeper.commit()
+    host.commit()
 
 
-def doubled(keeper: Keeper) -> None:
+def doubled(host: FaultHost) -> None:
     """A push that is told of twice."""
-    keeper.commit()
+    host.commit()
     for _ in range(2):
-        deliver(keeper, f"doubled-{keeper.versions}")
+        deliver(host, f"doubled-{host.versions}")
 
 
-def old(keeper: Keeper) -> None:
+def old(host: FaultHost) -> None:
     """A delivery of a commit that was the head long ago."""
-    first = keeper.site.repositories[APP].git("rev-list", "--max-parents=0", "HEAD").strip()
-    deliver(keeper, after=first)
+    first = host.site.repositories[APP].git("rev-list", "--max-parents=0", "HEAD").strip()
+    deliver(host, after=first)
 
 
-def kill(keeper: Keeper) -> None:
+def kill(host: FaultHost) -> None:
     """The receiver's end, whatever it is at."""
-    keeper.receiver.kill()
+    host.receiver.kill()
 
 
-HAPPENINGS: tuple[Callable[[Keeper], None], ...] = (push, lost, doubled, old, kill)
+HAPPENINGS: tuple[Callable[[FaultHost], None], ...] = (push, lost, doubled, old, kill)
 
 
 @pytest.mark.threat(6)
-def test_whatever_happens_to_deliveries_the_head_wins(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
+def test_the_head_wins(host: FaultHost, monitor: Monitor, dice: Dice) -> None:
     """In any order, while deployments run and wait."""
     rounds, kills = dice.rounds(1), 0
     for _ in range(rounds):
         happenings = dice.chance.choices(HAPPENINGS, k=A_ROUND)
         kills += happenings.count(kill)
         for happening in happenings:
-            happening(keeper)
-        keeper.wait_until_head_serves()
-    wait_for(keeper.listens, what="the receiver")
-    dice.count(ledger.counted(f"{rounds} rounds, {kills} kills, of the receiver among lost and old deliveries"))
+            happening(host)
+        host.wait_until_head_serves()
+    wait_for(host.listens, what="the receiver")
+    dice.count(monitor.counted(f"{rounds} rounds, {kills} kills, of the receiver among lost and old deliveries"))

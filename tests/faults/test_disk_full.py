@@ -10,10 +10,10 @@ import pytest
 
 from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment, Status
 from hookd.model.paths import AppPaths
-from tests.faults.keeper import APP, Keeper
-from tests.faults.ledger import Ledger
+from tests.faults.host import APP, FaultHost
 from tests.faults.leftovers import leftovers
-from tests.faults.looker import INJECTED, calls, find_strace, watched
+from tests.faults.monitor import Monitor
+from tests.faults.strace import INJECTED, calls, find_strace, watched
 from tests.support.dice import Dice
 from tests.support.installation import REQUIREMENTS
 from tests.support.processes import wait_for
@@ -39,10 +39,10 @@ pytestmark = needs_root
 
 
 @pytest.fixture(scope="module")
-def keeper(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keeper]:
+def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultHost]:
     """A hookd whose apps and state stand on a disk of their own."""
     directory = tmp_path_factory.mktemp("disk")
-    with small_disk(directory), Keeper(directory, handover=request.param) as kept:
+    with small_disk(directory), FaultHost(directory, handover=request.param) as kept:
         yield kept
 
 
@@ -67,10 +67,10 @@ def small_disk(directory: Path) -> Iterator[None]:
 
 
 class Disk:
-    """The small disk of a keeper."""
+    """The small disk of a host."""
 
-    def __init__(self, keeper: Keeper) -> None:
-        self.path = keeper.site.directory / "disk"
+    def __init__(self, host: FaultHost) -> None:
+        self.path = host.site.directory / "disk"
 
     @property
     def used(self) -> tuple[int, int]:
@@ -99,103 +99,103 @@ class Disk:
         subprocess.run(["mount", "-o", f"remount,{options}", str(self.path)], check=True)
 
 
-def commit(keeper: Keeper) -> None:
+def commit(host: FaultHost) -> None:
     """Push a version that needs an environment of its own."""
-    keeper.commit(**{"requirements.txt": f"{REQUIREMENTS}# {keeper.versions}\n"})
+    host.commit(**{"requirements.txt": f"{REQUIREMENTS}# {host.versions}\n"})
 
 
-def ended_honestly(keeper: Keeper, deployment: Deployment, before: Path) -> Status:
+def ended_honestly(host: FaultHost, deployment: Deployment, before: Path) -> Status:
     """See that a deployment that failed changed nothing, and that one that succeeded serves.
 
     A single service that was well after its restart stays when just that could not be written down.
     """
-    record = keeper.site.wait_for_ending(deployment.id)
-    serving, seen = keeper.site.current(APP), answers(keeper)
+    record = host.site.wait_for_ending(deployment.id)
+    serving, seen = host.site.current(APP), answers(host)
     noted = "could not be noted" not in (record.cause or "")
-    assert noted or (keeper.handover, record.status) == ("restart", Status.ROLLBACK_FAILED), record
+    assert noted or (host.handover, record.status) == ("restart", Status.ROLLBACK_FAILED), record
     if record.status in RETRYABLE_ENDINGS and noted:
         assert serving == before, record
-        assert f"v{keeper.versions}" not in seen, record
+        assert f"v{host.versions}" not in seen, record
     else:
         assert record.status is Status.SUCCEEDED or not noted, record
-        assert seen == {f"v{keeper.versions}"}, record
+        assert seen == {f"v{host.versions}"}, record
     return record.status
 
 
-def answers(keeper: Keeper) -> set[str]:
+def answers(host: FaultHost) -> set[str]:
     """What visitors at once are answered: more of them than one release can serve at a time."""
-    with visitors(keeper.site.ports[APP], 4) as crowd:
+    with visitors(host.site.ports[APP], 4) as crowd:
         crowd.wait_for_more(40)
     return crowd.seen
 
 
-def goes_live(keeper: Keeper) -> None:
+def goes_live(host: FaultHost) -> None:
     """With room again, the head is deployed, and of what failed before nothing is left."""
-    keeper.tell()
-    keeper.wait_until_head_serves()
-    wait_for(lambda: not leftovers(keeper), what="the end of what is left over")
+    host.tell()
+    host.wait_until_head_serves()
+    wait_for(lambda: not leftovers(host), what="the end of what is left over")
 
 
 @pytest.mark.threat(30)
-def test_a_disk_of_each_size(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
+def test_disk_of_each_size(host: FaultHost, monitor: Monitor, dice: Dice) -> None:
     """From what was used before a deployment to what it needs, in bytes and in inodes."""
-    disk = Disk(keeper)
+    disk = Disk(host)
     before = disk.used
-    commit(keeper)
-    keeper.tell()
-    keeper.wait_until_head_serves()
+    commit(host)
+    host.tell()
+    host.wait_until_head_serves()
     needs = [now - then for now, then in zip(disk.used, before, strict=True)]
     statuses = []
     for _ in range(dice.rounds(1)):
         for number, option in dice.some(((0, "size"), (1, "nr_inodes")), 1):
-            current = keeper.site.current(APP)
+            current = host.site.current(APP)
             # The last tenth, where links and journal are written, is tried as often as all before it.
             share = dice.chance.choice((dice.chance.uniform(0, 0.9), dice.chance.uniform(0.9, 1.1)))
             room = (1_100_000 if option == "size" else 2) + int(needs[number] * share)
             with disk.of(f"{option}={disk.used[number] + room}"):
-                commit(keeper)
-                statuses.append(ended_honestly(keeper, keeper.tell(), current))
-            goes_live(keeper)
+                commit(host)
+                statuses.append(ended_honestly(host, host.tell(), current))
+            goes_live(host)
     dice.count(
-        ledger.counted(
+        monitor.counted(
             f"{len(statuses)} rounds, each with a disk of another size, {statuses.count(Status.FAILED)} too small"
         )
     )
 
 
 @pytest.mark.threat(30)
-def test_a_disk_that_fills_up_at_each_step(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
-    disk, statuses = Disk(keeper), []
+def test_disk_fills_up_at_each_step(host: FaultHost, monitor: Monitor, dice: Dice) -> None:
+    disk, statuses = Disk(host), []
     steps = dice.some(STEPS, 1)
     for step in steps:
-        current = keeper.site.current(APP)
-        commit(keeper)
-        deployment = keeper.tell()
-        keeper.wait_for_step(deployment, step)
+        current = host.site.current(APP)
+        commit(host)
+        deployment = host.tell()
+        host.wait_for_step(deployment, step)
         with disk.full():
-            statuses.append(ended_honestly(keeper, deployment, current))
-        goes_live(keeper)
+            statuses.append(ended_honestly(host, deployment, current))
+        goes_live(host)
     dice.count(
-        ledger.counted(
+        monitor.counted(
             f"{len(steps)} rounds, {statuses.count(Status.FAILED)} failed, a disk full at {', '.join(steps)}"
         )
     )
 
 
 @pytest.mark.threat(30)
-def test_a_journal_that_finds_no_room_at_each_of_its_writes(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
-    trace = keeper.site.directory / "trace"
-    journal = AppPaths(keeper.site.root(APP), keeper.site.config.settings, APP).journal
+def test_journal_without_disk_space(host: FaultHost, monitor: Monitor, dice: Dice) -> None:
+    trace = host.site.directory / "trace"
+    journal = AppPaths(host.site.root(APP), host.site.config.settings, APP).journal
     argv = (find_strace(), "-qq", "-o", str(trace), "-P", str(journal), "-e", "trace=write,fsync")
-    with watched(keeper, argv):
-        keeper.wait_until_head_serves()
+    with watched(host, argv):
+        host.wait_until_head_serves()
     found = calls(trace)
     assert len(found) >= 4
     cases = dice.some(found, 1)
     for call, number in cases:
-        current = keeper.site.current(APP)
-        with watched(keeper, (*argv, "-e", f"inject={call}:error=ENOSPC:when={number}")):
-            ended_honestly(keeper, keeper.history()[0], current)
+        current = host.site.current(APP)
+        with watched(host, (*argv, "-e", f"inject={call}:error=ENOSPC:when={number}")):
+            ended_honestly(host, host.history()[0], current)
             assert INJECTED in trace.read_text()
-        goes_live(keeper)
-    dice.count(ledger.counted(f"{len(cases)} rounds, each without room for one of the journal's {len(found)} writes"))
+        goes_live(host)
+    dice.count(monitor.counted(f"{len(cases)} rounds, each without room for one of the journal's {len(found)} writes"))

@@ -10,9 +10,9 @@ from hookd.model.app_status import AppStatus
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Status, Trigger
 from hookd.queue.app_status import AppStatusStore
-from tests.faults.githost import GitHost, away, dripping, silent, torn, unwilling
-from tests.faults.keeper import APP, Keeper
-from tests.faults.ledger import Ledger
+from tests.faults.git_host import GitHost, away, dripping, silent, torn, unwilling
+from tests.faults.host import APP, FaultHost
+from tests.faults.monitor import Monitor
 from tests.support.dice import Dice
 from tests.support.processes import wait_for
 from tests.support.repository import Repository
@@ -29,18 +29,18 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def host(directory: Path) -> Iterator[GitHost]:
+def git_host(directory: Path) -> Iterator[GitHost]:
     """The host of the app's repository."""
     with GitHost(directory / "host", directory / "repos" / APP / "remote.git") as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def keeper(request: pytest.FixtureRequest, directory: Path, host: GitHost) -> Iterator[Keeper]:
+def host(request: pytest.FixtureRequest, directory: Path, git_host: GitHost) -> Iterator[FaultHost]:
     """A hookd whose app's repository is reached over ssh."""
-    settings = {"worker": {"known_hosts": host.known_hosts}}
-    app = {"repository": host.url, "deploy_key": host.key, "limits": {"git_seconds": USUAL}}
-    with Keeper(directory, request.param, settings, **app) as kept:
+    settings = {"worker": {"known_hosts": git_host.known_hosts}}
+    app = {"repository": git_host.url, "deploy_key": git_host.key, "limits": {"git_seconds": USUAL}}
+    with FaultHost(directory, request.param, settings, **app) as kept:
         yield kept
 
 
@@ -55,105 +55,101 @@ TROUBLES: dict[str, tuple[Callable[[GitHost], AbstractContextManager[None]], str
 
 
 @pytest.mark.threat(20)
-def test_pushes_while_the_git_host_is_in_trouble_go_live_when_it_is_well(
-    keeper: Keeper, host: GitHost, ledger: Ledger, dice: Dice
-) -> None:
+def test_pushes_outlast_git_host_faults(host: FaultHost, git_host: GitHost, monitor: Monitor, dice: Dice) -> None:
     """Several were told of and failed, the last one was not; nobody says it again."""
     cases = dice.some(list(TROUBLES), 1)
     for name in cases:
         trouble, says = TROUBLES[name]
-        serving = keeper.serving()
-        keeper.site.change_app(APP, limits={"git_seconds": HASTY if says == TOO_LONG else USUAL})
-        with trouble(host):
+        serving = host.serving()
+        host.site.change_app(APP, limits={"git_seconds": HASTY if says == TOO_LONG else USUAL})
+        with trouble(git_host):
             for _ in range(2):
-                ended = keeper.site.wait_for_ending(keeper.push().id)
+                ended = host.site.wait_for_ending(host.push().id)
                 assert ended.status is Status.FAILED
                 assert says in (ended.cause or ""), ended
-            keeper.commit()
-            wait_for(lambda: is_said(keeper, Verdict.UNREACHABLE), what="people who are told")
-            assert keeper.serving() == serving
-        keeper.site.change_app(APP, limits={"git_seconds": USUAL})
-        keeper.wait_until_head_serves()
-        assert keeper.history()[0].trigger is Trigger.RECONCILE
-    dice.count(ledger.counted(f"{len(cases)} rounds, a git host that is {', '.join(cases)}"))
+            host.commit()
+            wait_for(lambda: is_said(host, Verdict.UNREACHABLE), what="people who are told")
+            assert host.serving() == serving
+        host.site.change_app(APP, limits={"git_seconds": USUAL})
+        host.wait_until_head_serves()
+        assert host.history()[0].trigger is Trigger.RECONCILE
+    dice.count(monitor.counted(f"{len(cases)} rounds, a git host that is {', '.join(cases)}"))
 
 
 @pytest.mark.threat(20)
-def test_a_slow_git_host_only_delays(keeper: Keeper, host: GitHost, ledger: Ledger, dice: Dice) -> None:
-    host.wire.bite, host.wire.pause = 512, 0.02
-    ended = keeper.site.wait_for_ending(keeper.push().id)
+def test_slow_git_host_only_delays(host: FaultHost, git_host: GitHost, monitor: Monitor, dice: Dice) -> None:
+    git_host.wire.bite, git_host.wire.pause = 512, 0.02
+    ended = host.site.wait_for_ending(host.push().id)
     assert ended.status is Status.SUCCEEDED
-    host.wire.bite, host.wire.pause = 65536, 0.0
-    keeper.wait_until_head_serves()
-    dice.count(ledger.counted("1 round, a slow git host"))
+    git_host.wire.bite, git_host.wire.pause = 65536, 0.0
+    host.wait_until_head_serves()
+    dice.count(monitor.counted("1 round, a slow git host"))
 
 
-def is_said(keeper: Keeper, verdict: Verdict) -> bool:
+def is_said(host: FaultHost, verdict: Verdict) -> bool:
     """Tell whether people are told that the head does not serve, and why."""
-    view: AppStatus = AppStatusStore(keeper.site.records.connection).read(APP)
+    view: AppStatus = AppStatusStore(host.site.records.connection).read(APP)
     return view.lag is not None and view.lag.verdict is verdict
 
 
 # Branches that are not where they were
 
 
-def forced(keeper: Keeper) -> None:
+def forced(host: FaultHost) -> None:
     """The last two commits are taken back while the newest of them is built."""
-    with keeper.building():
-        repository(keeper).git("reset", "-q", "--soft", "HEAD~2")
-        keeper.commit()
+    with host.building():
+        repository(host).git("reset", "-q", "--soft", "HEAD~2")
+        host.commit()
 
 
-def rewritten(keeper: Keeper) -> None:
+def rewritten(host: FaultHost) -> None:
     """A history that has nothing in common with the one that is built."""
-    with keeper.building():
-        repository(keeper).git("update-ref", "-d", "HEAD")
-        keeper.commit()
+    with host.building():
+        repository(host).git("update-ref", "-d", "HEAD")
+        host.commit()
 
 
-def gone_back(keeper: Keeper) -> None:
+def gone_back(host: FaultHost) -> None:
     """The branch goes back to what served before, and then on."""
-    before = keeper.serving()
-    keeper.push()
-    keeper.wait_until_head_serves()
-    repository(keeper).git("reset", "-q", "--hard", "HEAD~1")
-    repository(keeper).push()
-    wait_for(lambda: keeper.serving() == before, what="the older commit")
-    keeper.commit()
+    before = host.serving()
+    host.push()
+    host.wait_until_head_serves()
+    repository(host).git("reset", "-q", "--hard", "HEAD~1")
+    repository(host).push()
+    wait_for(lambda: host.serving() == before, what="the older commit")
+    host.commit()
 
 
-def deleted(keeper: Keeper) -> None:
+def deleted(host: FaultHost) -> None:
     """The branch is deleted, and later made again."""
-    serving = keeper.serving()
-    repository(keeper).git("push", "-q", "origin", ":refs/heads/main")
-    ended = keeper.site.wait_for_ending(keeper.tell().id)
+    serving = host.serving()
+    repository(host).git("push", "-q", "origin", ":refs/heads/main")
+    ended = host.site.wait_for_ending(host.tell().id)
     assert ended.status is Status.FAILED
     assert "main" in (ended.cause or "")
-    wait_for(lambda: is_said(keeper, Verdict.UNREACHABLE), what="people who are told")
-    assert keeper.serving() == serving
-    keeper.commit()
+    wait_for(lambda: is_said(host, Verdict.UNREACHABLE), what="people who are told")
+    assert host.serving() == serving
+    host.commit()
 
 
 BRANCHES = {change.__name__: change for change in (forced, rewritten, gone_back, deleted)}
 
 
 @pytest.mark.threat(59)
-def test_a_branch_that_is_not_where_it_was_is_followed(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
+def test_moved_branch_is_followed(host: FaultHost, monitor: Monitor, dice: Dice) -> None:
     """Nobody tells of what came last."""
-    repository(keeper).git(
-        "config", "--file", f"{repository(keeper).bare}/config", "receive.denyDeleteCurrent", "ignore"
-    )
+    repository(host).git("config", "--file", f"{repository(host).bare}/config", "receive.denyDeleteCurrent", "ignore")
     cases = dice.some(list(BRANCHES), 1)
     for name in cases:
-        keeper.push()
-        keeper.wait_until_head_serves()
-        BRANCHES[name](keeper)
-        keeper.wait_until_head_serves()
-    dice.count(ledger.counted(f"{len(cases)} rounds, a branch that was {', '.join(cases)}"))
+        host.push()
+        host.wait_until_head_serves()
+        BRANCHES[name](host)
+        host.wait_until_head_serves()
+    dice.count(monitor.counted(f"{len(cases)} rounds, a branch that was {', '.join(cases)}"))
 
 
-def repository(keeper: Keeper) -> Repository:
-    return keeper.site.repositories[APP]
+def repository(host: FaultHost) -> Repository:
+    return host.site.repositories[APP]
 
 
 # Repositories that want to do harm
@@ -238,24 +234,22 @@ REFUSED = (link, bad_submodule)
 
 
 @pytest.mark.threat(17)
-def test_a_hostile_commit_between_two_good_ones_does_no_harm(
-    keeper: Keeper, ledger: Ledger, dice: Dice, tmp_path: Path
-) -> None:
+def test_hostile_commit_does_no_harm(host: FaultHost, monitor: Monitor, dice: Dice, tmp_path: Path) -> None:
     """It serves without having run anything, or what was there serves on; the next good one goes live."""
     trap = Trap(tmp_path)
     cases = dice.some((*HARMLESS, *REFUSED), 1)
     for plant in cases:
-        serving, good = keeper.serving(), repository(keeper).head()
-        plant(repository(keeper), trap.program)
-        ended = keeper.site.wait_for_ending(keeper.push().id)
+        serving, good = host.serving(), repository(host).head()
+        plant(repository(host), trap.program)
+        ended = host.site.wait_for_ending(host.push().id)
         assert ended.status is (Status.FAILED if plant in REFUSED else Status.SUCCEEDED), ended
-        assert keeper.serving() == (serving if plant in REFUSED else f"v{keeper.versions}")
-        take_back(repository(keeper), good)
-        keeper.push()
-        keeper.wait_until_head_serves()
+        assert host.serving() == (serving if plant in REFUSED else f"v{host.versions}")
+        take_back(repository(host), good)
+        host.push()
+        host.wait_until_head_serves()
         assert not trap.sprung
     names = ", ".join(plant.__name__ for plant in cases)
-    dice.count(ledger.counted(f"{len(cases)} rounds, hostile: {names}"))
+    dice.count(monitor.counted(f"{len(cases)} rounds, hostile: {names}"))
 
 
 def take_back(work: Repository, good: str) -> None:

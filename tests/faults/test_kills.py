@@ -7,12 +7,12 @@ from itertools import product
 import pytest
 
 from hookd.model.deployment import Deployment
-from tests.faults.keeper import Keeper
-from tests.faults.ledger import Ledger
+from tests.faults.host import FaultHost
+from tests.faults.monitor import Monitor
 from tests.faults.program import Program
 from tests.support.dice import Dice
 
-pytestmark = pytest.mark.usefixtures("tidy")
+pytestmark = pytest.mark.usefixtures("no_leftovers")
 
 VICTIMS = ("deployer", "worker", "both")
 HANDOVERS = ("blue-green", "restart")
@@ -23,52 +23,52 @@ STEPS = {
 }
 
 
-def kill(keeper: Keeper, victim: str) -> int:
+def kill(host: FaultHost, victim: str) -> int:
     """Kill one of them, or both, the worker first; returns how many were there to be killed."""
     killed = 0
     if victim in ("worker", "both"):
-        keeper.worker.kill()
+        host.worker.kill()
         killed += 1
     if victim in ("deployer", "both"):
-        killed += keeper.kill_deployer()
+        killed += host.kill_deployer()
     return killed
 
 
 @pytest.mark.threat(13)
-def test_a_kill_at_each_step_of_a_deployment(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
-    cases = dice.some(list(product(VICTIMS, STEPS[keeper.handover])), 2)
+def test_kill_at_each_step(host: FaultHost, monitor: Monitor, dice: Dice) -> None:
+    cases = dice.some(list(product(VICTIMS, STEPS[host.handover])), 2)
     killed = 0
     for victim, step in cases:
-        keeper.wait_for_step(keeper.push(), step)
-        killed += kill(keeper, victim)
-        keeper.wait_until_head_serves()
+        host.wait_for_step(host.push(), step)
+        killed += kill(host, victim)
+        host.wait_until_head_serves()
     told = "each" if dice.is_long else ", ".join(f"{victim} at {step}" for victim, step in cases)
-    dice.count(ledger.counted(f"{len(cases)} rounds, {killed} kills, at steps: {told}"))
+    dice.count(monitor.counted(f"{len(cases)} rounds, {killed} kills, at steps: {told}"))
 
 
 @pytest.mark.threat(13)
-def test_the_next_deployment_does_not_meet_what_a_killed_one_left(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
+def test_killed_deployment_leaves_nothing(host: FaultHost, monitor: Monitor, dice: Dice) -> None:
     """Redis was emptied, so a second worker begins with it while the first one builds: only the app's lock is left."""
     victims, killed = dice.some(VICTIMS, 1), 0
     for victim in victims:
         with ExitStack() as stack:
-            with keeper.building() as building:
-                as_long = seconds_before_its_build(keeper, building)
-                with keeper.store.operator() as client:
+            with host.building() as building:
+                as_long = seconds_before_its_build(host, building)
+                with host.redis.operator() as client:
                     client.flushall()
-                stack.enter_context(Program(keeper.site, "second", "worker", "kept-2"))
-                following = keeper.push()
-                keeper.wait_until_it_runs(following)
+                stack.enter_context(Program(host.site, "second", "worker", "kept-2"))
+                following = host.push()
+                host.wait_until_it_runs(following)
                 time.sleep(as_long)  # Nobody says that it waits; nothing else would keep it from building by now.
-                killed += kill(keeper, victim)
-                keeper.wait_for_step(following, "build")
-            keeper.wait_until_head_serves()
-    dice.count(ledger.counted(f"{len(victims)} rounds, {killed} kills, of {', '.join(victims)} with the next at hand"))
+                killed += kill(host, victim)
+                host.wait_for_step(following, "build")
+            host.wait_until_head_serves()
+    dice.count(monitor.counted(f"{len(victims)} rounds, {killed} kills, of {', '.join(victims)} with the next at hand"))
 
 
-def seconds_before_its_build(keeper: Keeper, deployment: Deployment) -> float:
+def seconds_before_its_build(host: FaultHost, deployment: Deployment) -> float:
     """How long a deployment that builds now took from its start to there."""
-    record = keeper.site.records.get(deployment.id)
+    record = host.site.records.get(deployment.id)
     assert record.started_at is not None
     return (record.steps[-1].started_at - record.started_at).total_seconds()
 
@@ -80,12 +80,12 @@ def seconds_of(ended: Deployment) -> float:
 
 
 @pytest.mark.threat(13)
-def test_kills_at_random_moments(keeper: Keeper, ledger: Ledger, dice: Dice) -> None:
-    usual = seconds_of(keeper.history()[0])
+def test_kills_at_random_moments(host: FaultHost, monitor: Monitor, dice: Dice) -> None:
+    usual = seconds_of(host.history()[0])
     killed, rounds = 0, dice.rounds(2)
     for _ in range(rounds):
-        keeper.push()
+        host.push()
         time.sleep(dice.chance.uniform(0, usual))
-        killed += kill(keeper, dice.chance.choice(VICTIMS))
-        keeper.wait_until_head_serves()
-    dice.count(ledger.counted(f"{rounds} rounds, {killed} kills, of all at random moments"))
+        killed += kill(host, dice.chance.choice(VICTIMS))
+        host.wait_until_head_serves()
+    dice.count(monitor.counted(f"{rounds} rounds, {killed} kills, of all at random moments"))

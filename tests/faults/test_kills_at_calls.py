@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.keeper import APP, Keeper
-from tests.faults.ledger import Ledger
-from tests.faults.looker import calls, find_strace, killed, watched
+from tests.faults.host import APP, FaultHost
+from tests.faults.monitor import Monitor
+from tests.faults.strace import calls, find_strace, killed, watched
 from tests.support.dice import Dice
 from tests.support.installation import REQUIREMENTS
 
-pytestmark = pytest.mark.usefixtures("tidy")
+pytestmark = pytest.mark.usefixtures("no_leftovers")
 
 HANDOVERS = ("blue-green", "restart")
 CALLS = "rename,renameat,renameat2,link,linkat,symlink,symlinkat"
@@ -23,9 +23,9 @@ def strace() -> str:
 
 
 @pytest.fixture
-def trace(keeper: Keeper) -> Path:
+def trace(host: FaultHost) -> Path:
     """What strace saw."""
-    return keeper.site.directory / "trace"
+    return host.site.directory / "trace"
 
 
 def watching(strace: str, trace: Path, *kill: str) -> tuple[str, ...]:
@@ -39,48 +39,46 @@ def kills(trace: Path) -> list[tuple[str, ...]]:
 
 
 @pytest.mark.threat(31, 50)
-def test_the_deploying_process_is_killed_at_each_of_its_own_calls(
-    keeper: Keeper, ledger: Ledger, dice: Dice, strace: str, trace: Path
-) -> None:
-    with watched(keeper, watching(strace, trace)):
-        keeper.wait_until_head_serves()
+def test_kill_before_each_call(host: FaultHost, monitor: Monitor, dice: Dice, strace: str, trace: Path) -> None:
+    with watched(host, watching(strace, trace)):
+        host.wait_until_head_serves()
     found = kills(trace)
     assert len(found) >= 4, "the release gets its name and environment, and `current` leads to it"
     cases = dice.some(found, 1)
     for case in cases:
-        with watched(keeper, watching(strace, trace, *case)):
-            keeper.wait_until_head_serves()
+        with watched(host, watching(strace, trace, *case)):
+            host.wait_until_head_serves()
         assert killed(trace)
-    dice.count(ledger.counted(f"{len(cases)} rounds, {len(cases)} kills, before calls of the deploying process"))
+    dice.count(monitor.counted(f"{len(cases)} rounds, {len(cases)} kills, before calls of the deploying process"))
 
 
 @pytest.mark.threat(13, 19)
-def test_each_process_of_a_deployment_is_killed_at_a_call(
-    keeper: Keeper, ledger: Ledger, dice: Dice, strace: str, trace: Path
+def test_kill_of_any_process_before_a_call(
+    host: FaultHost, monitor: Monitor, dice: Dice, strace: str, trace: Path
 ) -> None:
     """Also git, uv, Python and whatever else a deployment starts; without strace, the next push goes live.
 
     Numbers are counted per process, so a kill at the first call is one of the first process: git's, at its ref. Its
     other process with a first call has that one at the index.
     """
-    deploy_all_watched(keeper, watching(strace, trace))
-    index = keeper.site.directory / "state" / "mirrors" / f"{APP}.git" / "hookd-index.lock"
+    deploy_all_watched(host, watching(strace, trace))
+    index = host.site.directory / "state" / "mirrors" / f"{APP}.git" / "hookd-index.lock"
     cases = dice.some([*kills(trace), ("-P", str(index), "-e", "inject=rename:signal=KILL")], 1)
     died = 0
     for case in cases:
-        deploy_all_watched(keeper, watching(strace, trace, *case))
+        deploy_all_watched(host, watching(strace, trace, *case))
         died += killed(trace)
-        keeper.tell()
-        keeper.wait_until_head_serves()
+        host.tell()
+        host.wait_until_head_serves()
     assert died * 2 >= len(cases), "uv shares its work out among threads, so not all numbers come up again"
-    dice.count(ledger.counted(f"{len(cases)} rounds, {died} kills, before calls of all processes"))
+    dice.count(monitor.counted(f"{len(cases)} rounds, {died} kills, before calls of all processes"))
 
 
-def deploy_all_watched(keeper: Keeper, argv: tuple[str, ...]) -> None:
+def deploy_all_watched(host: FaultHost, argv: tuple[str, ...]) -> None:
     """Deploy the next version with an environment of its own, the worker and all that it starts under strace."""
-    keeper.worker.under = (*argv, "-f")
-    keeper.worker.restart()
-    keeper.commit(**{"requirements.txt": f"{REQUIREMENTS}# {keeper.versions}\n"})
-    keeper.site.wait_for_ending(keeper.tell().id)
-    keeper.worker.under = ()
-    keeper.worker.restart()
+    host.worker.under = (*argv, "-f")
+    host.worker.restart()
+    host.commit(**{"requirements.txt": f"{REQUIREMENTS}# {host.versions}\n"})
+    host.site.wait_for_ending(host.tell().id)
+    host.worker.under = ()
+    host.worker.restart()

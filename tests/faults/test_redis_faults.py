@@ -18,10 +18,10 @@ from redis import Redis
 
 from hookd.model import redis_keys
 from hookd.model.deployment import Deployment, Status
-from tests.faults.keeper import APP, Keeper
-from tests.faults.ledger import Ledger
+from tests.faults.host import APP, FaultHost
+from tests.faults.monitor import Monitor
+from tests.faults.redis_server import RedisServer
 from tests.faults.sender import TAKEN, deliver_in_time
-from tests.faults.store import Store
 from tests.support.dice import Dice
 from tests.support.processes import wait_for
 
@@ -29,7 +29,7 @@ STEPS = ("fetch", "build", "health", "stop_old")
 
 
 @contextmanager
-def stopped(store: Store) -> Iterator[None]:
+def stopped(store: RedisServer) -> Iterator[None]:
     """Redis is stopped in order, and started again."""
     store.end()
     yield
@@ -37,7 +37,7 @@ def stopped(store: Store) -> Iterator[None]:
 
 
 @contextmanager
-def killed(store: Store) -> Iterator[None]:
+def killed(store: RedisServer) -> Iterator[None]:
     """Redis is killed, and started again."""
     store.end(signal.SIGKILL)
     yield
@@ -45,7 +45,7 @@ def killed(store: Store) -> Iterator[None]:
 
 
 @contextmanager
-def restarted(store: Store) -> Iterator[None]:
+def restarted(store: RedisServer) -> Iterator[None]:
     """Redis is away for no longer than it takes."""
     store.end(signal.SIGKILL)
     store.start()
@@ -53,14 +53,14 @@ def restarted(store: Store) -> Iterator[None]:
 
 
 @contextmanager
-def forgetful(store: Store) -> Iterator[None]:
+def forgetful(store: RedisServer) -> Iterator[None]:
     """Redis loses its data."""
     store.forget()
     yield
 
 
 @contextmanager
-def flushed(store: Store) -> Iterator[None]:
+def flushed(store: RedisServer) -> Iterator[None]:
     """Somebody empties Redis."""
     with store.operator() as client:
         client.flushall()
@@ -68,14 +68,14 @@ def flushed(store: Store) -> Iterator[None]:
 
 
 @contextmanager
-def hung(store: Store) -> Iterator[None]:
+def hung(store: RedisServer) -> Iterator[None]:
     """Redis takes connections and answers nobody."""
     with store.hung():
         yield
 
 
 @contextmanager
-def full(store: Store) -> Iterator[None]:
+def full(store: RedisServer) -> Iterator[None]:
     """Redis' memory is full."""
     with store.operator() as client:
         client.config_set("maxmemory", 1)
@@ -84,7 +84,7 @@ def full(store: Store) -> Iterator[None]:
 
 
 @contextmanager
-def without_room(store: Store) -> Iterator[None]:
+def without_room(store: RedisServer) -> Iterator[None]:
     """Redis' disk is full."""
     filler = fill(store)
     yield
@@ -92,7 +92,7 @@ def without_room(store: Store) -> Iterator[None]:
 
 
 @contextmanager
-def killed_without_room(store: Store) -> Iterator[None]:
+def killed_without_room(store: RedisServer) -> Iterator[None]:
     """Redis' disk is full, and before there is room, Redis is killed."""
     filler = fill(store)
     yield
@@ -102,7 +102,7 @@ def killed_without_room(store: Store) -> Iterator[None]:
 
 
 @contextmanager
-def refusing(store: Store) -> Iterator[None]:
+def refusing(store: RedisServer) -> Iterator[None]:
     """Nobody of hookd may write any more."""
     with store.operator() as client:
         client.execute_command("ACL", "SETUSER", "default", "-@write")
@@ -111,7 +111,7 @@ def refusing(store: Store) -> Iterator[None]:
 
 
 @contextmanager
-def locked(store: Store) -> Iterator[None]:
+def locked(store: RedisServer) -> Iterator[None]:
     """Nobody of hookd gets in any more: the password is another one."""
     with store.operator() as client:
         client.execute_command("ACL", "SETUSER", "default", "resetpass", ">other")
@@ -121,7 +121,7 @@ def locked(store: Store) -> Iterator[None]:
 
 
 @contextmanager
-def read_only(store: Store) -> Iterator[None]:
+def read_only(store: RedisServer) -> Iterator[None]:
     """Redis has become the replica of a server that is not there."""
     with store.operator() as client:
         client.replicaof("127.0.0.1", "1")
@@ -129,7 +129,7 @@ def read_only(store: Store) -> Iterator[None]:
         client.replicaof("NO", "ONE")
 
 
-def fill(store: Store) -> Path:
+def fill(store: RedisServer) -> Path:
     """Take up all the room that is left for Redis' data."""
     filler = store.data / "filler"
     with filler.open("wb", buffering=0) as stream, suppress(OSError):
@@ -145,7 +145,7 @@ class Fault:
     What it was told before may be gone where it `forgets`; a worker that it `refuses` may end, and is started again.
     """
 
-    happens: Callable[[Store], AbstractContextManager[None]]
+    happens: Callable[[RedisServer], AbstractContextManager[None]]
     answers: tuple[int, ...] = (503,)
     forgets: bool = False
     refuses: bool = False
@@ -171,9 +171,9 @@ ON_A_SMALL_DISK = {
 
 
 @pytest.fixture(scope="module")
-def faults(keeper: Keeper) -> Iterator[dict[str, Fault]]:
+def faults(host: FaultHost) -> Iterator[dict[str, Fault]]:
     """All of them; where root may mount, Redis' data stand on a disk that a test can fill."""
-    store = keeper.store
+    store = host.redis
     store.end()
     kept = store.data.rename(store.data.with_name("kept"))
     store.data.mkdir()
@@ -187,45 +187,45 @@ def faults(keeper: Keeper) -> Iterator[dict[str, Fault]]:
 
 
 @pytest.mark.threat(14, 52)
-def test_a_running_deployment_outlasts_redis(
-    keeper: Keeper, ledger: Ledger, dice: Dice, faults: dict[str, Fault]
+def test_running_deployment_outlasts_redis(
+    host: FaultHost, monitor: Monitor, dice: Dice, faults: dict[str, Fault]
 ) -> None:
     cases = dice.some(list(product(faults, STEPS)), 2)
     for name, step in cases:
-        deployment = keeper.push()
-        keeper.wait_for_step(deployment, step)
-        with faults[name].happens(keeper.store):
-            assert deliver_in_time(keeper) in faults[name].answers, name
-            keeper.wait_until_done(deployment)
-            assert keeper.serving() == f"v{keeper.versions}", "it needs Redis for its record only"
+        deployment = host.push()
+        host.wait_for_step(deployment, step)
+        with faults[name].happens(host.redis):
+            assert deliver_in_time(host) in faults[name].answers, name
+            host.wait_until_done(deployment)
+            assert host.serving() == f"v{host.versions}", "it needs Redis for its record only"
             time.sleep(dice.chance.uniform(0, 1))  # Its ending meets the fault, or what comes after.
-        keeper.wait_until_head_serves()
-        ended_well(keeper, faults[name], deployment)
+        host.wait_until_head_serves()
+        ended_well(host, faults[name], deployment)
     told = ", ".join(f"{name} at {step}" for name, step in cases)
-    dice.count(ledger.counted(f"{len(cases)} rounds, Redis {told}"))
+    dice.count(monitor.counted(f"{len(cases)} rounds, Redis {told}"))
 
 
 @pytest.mark.threat(14)
-def test_a_deployment_that_waits_outlasts_redis(
-    keeper: Keeper, ledger: Ledger, dice: Dice, faults: dict[str, Fault]
+def test_waiting_deployment_outlasts_redis(
+    host: FaultHost, monitor: Monitor, dice: Dice, faults: dict[str, Fault]
 ) -> None:
     """The one before it ends while Redis is in trouble."""
     cases = dice.some(list(faults), 1)
     for name in cases:
         with ExitStack() as trouble:
-            with keeper.building() as running:
-                waiting = keeper.push()
-                trouble.enter_context(faults[name].happens(keeper.store))
-            keeper.wait_until_done(running)
-        keeper.wait_until_head_serves()
+            with host.building() as running:
+                waiting = host.push()
+                trouble.enter_context(faults[name].happens(host.redis))
+            host.wait_until_done(running)
+        host.wait_until_head_serves()
         for deployment in (running, waiting):
-            ended_well(keeper, faults[name], deployment)
-    dice.count(ledger.counted(f"{len(cases)} rounds, Redis {', '.join(cases)} while a deployment waits"))
+            ended_well(host, faults[name], deployment)
+    dice.count(monitor.counted(f"{len(cases)} rounds, Redis {', '.join(cases)} while a deployment waits"))
 
 
-def ended_well(keeper: Keeper, fault: Fault, deployment: Deployment) -> None:
+def ended_well(host: FaultHost, fault: Fault, deployment: Deployment) -> None:
     """See that a deployment has the ending that it came to, unless Redis has forgotten it."""
-    record = keeper.site.records.find(deployment.id)
+    record = host.site.records.find(deployment.id)
     if fault.forgets and (record is None or record.status is Status.UNCHANGED):
         return
     assert record is not None
@@ -233,72 +233,68 @@ def ended_well(keeper: Keeper, fault: Fault, deployment: Deployment) -> None:
 
 
 @pytest.mark.threat(14)
-def test_a_push_while_redis_is_in_trouble_goes_live_once_that_is_over(
-    keeper: Keeper, ledger: Ledger, dice: Dice, faults: dict[str, Fault]
-) -> None:
+def test_push_outlasts_redis_faults(host: FaultHost, monitor: Monitor, dice: Dice, faults: dict[str, Fault]) -> None:
     """Nobody says it again when it was refused, and an idle worker finds Redis again."""
     cases = dice.some(list(faults), 1)
     for name in cases:
-        starts = keeper.worker.starts
-        keeper.commit()
-        with faults[name].happens(keeper.store):
-            assert deliver_in_time(keeper) in faults[name].answers, name
+        starts = host.worker.starts
+        host.commit()
+        with faults[name].happens(host.redis):
+            assert deliver_in_time(host) in faults[name].answers, name
             time.sleep(dice.chance.uniform(0, 2))
-        keeper.wait_until_head_serves()
-        assert keeper.worker.starts == starts or faults[name].refuses
-    dice.count(ledger.counted(f"{len(cases)} rounds, Redis {', '.join(cases)} when a push comes"))
+        host.wait_until_head_serves()
+        assert host.worker.starts == starts or faults[name].refuses
+    dice.count(monitor.counted(f"{len(cases)} rounds, Redis {', '.join(cases)} when a push comes"))
 
 
 @pytest.mark.threat(14)
-def test_nothing_is_deployed_again_after_redis_was_in_trouble(
-    keeper: Keeper, ledger: Ledger, dice: Dice, faults: dict[str, Fault]
+def test_redis_fault_repeats_no_deployment(
+    host: FaultHost, monitor: Monitor, dice: Dice, faults: dict[str, Fault]
 ) -> None:
     """What Redis has forgotten comes back from disk."""
     cases = dice.some(list(faults), 1)
-    keeper.push()
-    keeper.wait_until_head_serves()
-    builds, serving = keeper.book.read_text(), keeper.site.current(APP)
+    host.push()
+    host.wait_until_head_serves()
+    builds, serving = host.book.read_text(), host.site.current(APP)
     for name in cases:
-        with faults[name].happens(keeper.store):
+        with faults[name].happens(host.redis):
             time.sleep(dice.chance.uniform(0, 2))
-        wait_until_looked_at(keeper)
-        keeper.wait_until_head_serves()
-    assert (keeper.book.read_text(), keeper.site.current(APP)) == (builds, serving)
-    dice.count(ledger.counted(f"{len(cases)} rounds, Redis {', '.join(cases)} after a deployment"))
+        wait_until_looked_at(host)
+        host.wait_until_head_serves()
+    assert (host.book.read_text(), host.site.current(APP)) == (builds, serving)
+    dice.count(monitor.counted(f"{len(cases)} rounds, Redis {', '.join(cases)} after a deployment"))
 
 
-def wait_until_looked_at(keeper: Keeper) -> None:
+def wait_until_looked_at(host: FaultHost) -> None:
     """Wait until the reconciler has come round to the app."""
     since = time.time()
-    with Redis.from_url(keeper.store.url) as client:
+    with Redis.from_url(host.redis.url) as client:
         wait_for(lambda: float(client.hget(redis_keys.polled_key(APP), "at") or 0) > since, what="a look at the branch")
 
 
 @pytest.mark.threat(14)
-@pytest.mark.usefixtures("alone")
-def test_what_was_answered_with_202_stands_when_redis_is_back(
-    keeper: Keeper, ledger: Ledger, dice: Dice, faults: dict[str, Fault]
-) -> None:
+@pytest.mark.usefixtures("no_reconciler")
+def test_accepted_pushes_are_not_lost(host: FaultHost, monitor: Monitor, dice: Dice, faults: dict[str, Fault]) -> None:
     """Two senders push all the time, and each answer comes in time."""
     cases = dice.some([name for name in faults if not faults[name].forgets], 1)
     sent = 0
     for name in cases:
-        keeper.commit()
-        with sending(keeper) as answers:
+        host.commit()
+        with sending(host) as answers:
             wait_for_more(answers)
-            with faults[name].happens(keeper.store):
+            with faults[name].happens(host.redis):
                 wait_for_more(answers)
             wait_for_more(answers)
         assert set(answers.values()) <= {*TAKEN, 503}
-        keeper.wait_until_head_serves()
+        host.wait_until_head_serves()
         for delivery in (delivery for delivery, status in answers.items() if status in TAKEN):
-            assert answered_by(keeper, delivery).ended
+            assert answered_by(host, delivery).ended
         sent += len(answers)
-    dice.count(ledger.counted(f"{len(cases)} rounds, Redis {', '.join(cases)} under {sent} deliveries"))
+    dice.count(monitor.counted(f"{len(cases)} rounds, Redis {', '.join(cases)} under {sent} deliveries"))
 
 
 @contextmanager
-def sending(keeper: Keeper) -> Iterator[dict[str, int]]:
+def sending(host: FaultHost) -> Iterator[dict[str, int]]:
     """Let two senders push for as long as the block; yields the status of each delivery."""
     answers: dict[str, int] = {}
     end = Event()
@@ -306,7 +302,7 @@ def sending(keeper: Keeper) -> Iterator[dict[str, int]]:
     def send(_: int) -> None:
         while not end.is_set():
             delivery = str(uuid.uuid4())
-            answers[delivery] = deliver_in_time(keeper, delivery)
+            answers[delivery] = deliver_in_time(host, delivery)
 
     with ThreadPoolExecutor(2) as senders:
         sent = senders.map(send, range(2))
@@ -323,9 +319,9 @@ def wait_for_more(answers: dict[str, int]) -> None:
     wait_for(lambda: len(answers) >= enough, what="answers")
 
 
-def answered_by(keeper: Keeper, delivery: str) -> Deployment:
+def answered_by(host: FaultHost, delivery: str) -> Deployment:
     """The deployment that a delivery was answered with."""
-    with Redis.from_url(keeper.store.url) as client:
+    with Redis.from_url(host.redis.url) as client:
         found = client.get(redis_keys.delivery_key(APP, delivery))
     assert found, delivery
-    return keeper.site.records.get(found.decode())
+    return host.site.records.get(found.decode())

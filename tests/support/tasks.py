@@ -17,9 +17,8 @@ from hookd.queue.deployments import DeploymentStore
 from tests.support.installation import merged
 from worker.context import Task
 from worker.journal import Journal
-from worker.report.log_file import LogFile
+from worker.report.log_file import LogFile, Redaction
 from worker.report.recorder import Recorder
-from worker.report.redaction import Redaction
 
 
 def make_app(directory: Path, **over: Any) -> App:

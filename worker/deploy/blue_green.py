@@ -3,7 +3,7 @@
 from hookd.model.deployment import StepName
 from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import AppState, Colour, Good, Pinned, Quarantined, Release, Switched
-from worker.context import Task
+from worker.context import AppTask, Task
 from worker.deploy.repair import RepairResult
 from worker.errors import (
     BAD_RELEASE,
@@ -92,7 +92,7 @@ def _stop_previous(task: Task, previous: Colour, serving: Release | None) -> Non
         ) from None
 
 
-def _stop_colour(task: Task, colour: Colour, serving: Release | None) -> None:
+def _stop_colour(task: AppTask, colour: Colour, serving: Release | None) -> None:
     """Stop a colour and point its link at the release that serves, so that a later start starts that one.
 
     A link to another release is the mark of an interrupted deployment.
@@ -107,7 +107,7 @@ def _stop_colour(task: Task, colour: Colour, serving: Release | None) -> None:
         task.recorder.line(f"warning: {colour} does not lead to {serving.name}: {error}")
 
 
-def recover_interrupted(task: Task, state: AppState) -> RepairResult:
+def recover_interrupted(task: AppTask, state: AppState) -> RepairResult:
     """Stop the idle colour if a deployment was killed while both were running, and correct the links."""
     idle, serving = _idle(state), state.deployed
     repaired = []
@@ -127,5 +127,5 @@ def _idle(state: AppState) -> Colour:
     return "green" if state.colour == "blue" else "blue"
 
 
-def _service(task: Task, colour: Colour) -> str:
+def _service(task: AppTask, colour: Colour) -> str:
     return f"{task.app.service_name}-{colour}"

@@ -19,7 +19,7 @@ from hookd.model.deployment import Status, StepName, Trigger
 from hookd.model.eligibility import remedy_hint
 from hookd.model.hint import AnyHint, Hint, HintKind
 from hookd.model.journal import AppState, Quarantined, Unpinned
-from worker.context import Task
+from worker.context import AppTask, Task
 from worker.deploy import blue_green, restart
 from worker.deploy.build import build, check, run_release_commands
 from worker.deploy.repair import RepairResult, repair
@@ -86,7 +86,7 @@ def deploy(task: Task, freeze_directory: Path, publish: Publish) -> Ending:
 def _deploy_locked(task: Task, policy: Policy, freeze_directory: Path, publish: Publish) -> Ending:
     head: str | None = None
     try:
-        recovered = recover_interrupted(task)
+        recovered = _recover(task)
         state = _unpin(task, recovered.state)
         prune_incomplete(task, state)
         with task.recorder.step(StepName.DISK_SPACE):
@@ -109,20 +109,25 @@ def _deploy_locked(task: Task, policy: Policy, freeze_directory: Path, publish: 
     return replace(ending, head=head)
 
 
-def recover_interrupted(task: Task) -> RepairResult:
-    """Finish an interrupted deployment, so that only a release with a passed health check serves.
+def _recover(task: Task) -> RepairResult:
+    """Finish an interrupted deployment; a reconcile deployment also repairs drift.
 
-    A reconcile deployment also repairs drift. A failed repair does not keep a newer commit from being deployed.
+    A failed repair does not keep a newer commit from being deployed.
     """
-    state = task.journal.state()
-    repaired = repair(task, state) if task.deployment.trigger is Trigger.RECONCILE else RepairResult(state)
-    if repaired.error is not None:
-        return repaired  # With blue-green, the idle service may be the only one that answers.
+    if task.deployment.trigger is not Trigger.RECONCILE:
+        return recover_interrupted(task)
+    repaired = repair(task, task.journal.state())
+    # After a failed repair with blue-green, the idle service may be the only one that answers.
+    return repaired if repaired.error is not None else repaired.merge(recover_interrupted(task))
+
+
+def recover_interrupted(task: AppTask) -> RepairResult:
+    """Finish an interrupted deployment, so that only a release with a passed health check serves."""
     match task.app.service.handover:
         case "restart":
-            return repaired.merge(restart.recover_interrupted(task, state))
+            return restart.recover_interrupted(task, task.journal.state())
         case "blue-green":
-            return repaired.merge(blue_green.recover_interrupted(task, state))
+            return blue_green.recover_interrupted(task, task.journal.state())
 
 
 def _unpin(task: Task, state: AppState) -> AppState:

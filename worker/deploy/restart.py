@@ -5,7 +5,7 @@ from collections.abc import Callable
 from hookd.model.deployment import StepName
 from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import AppState, Good, Pinned, Quarantined, Release, Switched
-from worker.context import Task
+from worker.context import AppTask, Task
 from worker.deploy.repair import RepairResult
 from worker.errors import (
     BAD_RELEASE,
@@ -49,7 +49,7 @@ def switch_and_verify(task: Task, state: AppState, name: str, commit: str, pin: 
         _roll_back(task, _last_good(state), cause)
 
 
-def _restart_in(task: Task, name: str, add_events: AddEvents, pin: Pinned | None = None) -> None:
+def _restart_in(task: AppTask, name: str, add_events: AddEvents, pin: Pinned | None = None) -> None:
     """Switch, restart and verify. Write the journal before the link changes, and again once the release is good."""
     with task.recorder.step(StepName.SWITCH, name), prepared_link(task.places.current, task.places.release(name)):
         add_events(Switched(**task.stamp(), release=name))
@@ -92,7 +92,7 @@ def _roll_back(task: Task, previous: Release | None, cause: str) -> None:
     raise RolledBack(f"the new release is bad, {previous.name} serves again: {cause}", hint=hint, healthy=True)
 
 
-def recover_interrupted(task: Task, state: AppState) -> RepairResult:
+def recover_interrupted(task: AppTask, state: AppState) -> RepairResult:
     """Return to the last good release if a deployment was killed between its switch and its health check."""
     good = _last_good(state)
     if state.verified:

@@ -1,1 +1,1 @@
-"""Processes: the only door to subprocess, the subreaper and kernel locks."""
+"""Processes: `run` (the only door to subprocess), `subreaper` (leftover processes) and `lock` (the app's lock)."""

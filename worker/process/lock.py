@@ -1,7 +1,4 @@
-"""Kernel locks: one deployer per app, and a sign of life of each deployment.
-
-They cannot go stale, need no clock, and survive the loss of Redis.
-"""
+"""The kernel lock that lets one process at a time deploy an app; it cannot go stale, and needs no clock."""
 
 import fcntl
 import os
@@ -18,10 +15,7 @@ _PAUSE_SECONDS: Final = 0.1
 
 @contextmanager
 def app_lock(path: Path, holder: str, seconds: float) -> Iterator[None]:
-    """Hold the lock of an app; `holder` is written into it for people.
-
-    Raises DeployError when another process holds it for longer than `seconds`.
-    """
+    """Hold an app's lock, with `holder` written into it; raises DeployError after `seconds` of waiting."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
     try:
@@ -43,7 +37,7 @@ def _acquire(descriptor: int, seconds: float) -> None:
 
 
 def try_lock(descriptor: int) -> bool:
-    """Take the lock if it is free."""
+    """Take a lock if it is free; return True on success."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -52,7 +46,7 @@ def try_lock(descriptor: int) -> bool:
 
 
 def lock_holder(path: Path) -> str | None:
-    """Name the deployment whose process holds the lock now; None when nobody does."""
+    """Return the id of the deployment that holds the lock, or None."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:

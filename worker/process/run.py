@@ -1,7 +1,7 @@
-"""The only door to subprocess: one program, its own process group, limits on its run and its silence, no way to hang.
+"""The only door to subprocess: run one program in its own process group, with limits on its run and its silence.
 
-A program that ends, is stopped or outlives its limits takes its whole group with it, and in a deployment also what
-left the group. The death of the process that started it ends the program; its keeper ends what the program started.
+A program that ends, is stopped or reaches a limit takes its whole process group with it. In a deployment it also takes
+the processes that left the group. The program is killed when the process that started it dies.
 """
 
 import fcntl
@@ -18,14 +18,21 @@ from pathlib import Path
 from typing import IO, Any, Final, cast
 
 from worker.errors import CommandFailed, TimedOut
-from worker.process.subreaper import die_with_parent, is_subreaper, kill_descendants
+from worker.process.subreaper import is_subreaper, kill_descendants
 
 _SYSTEM_PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
+# setpriv lets the kernel kill the program when its parent dies, also where threads rule out `preexec_fn`.
+_DIE_WITH_PARENT: Final = ("/usr/bin/setpriv", "--pdeathsig", "KILL", "--")
+_CANNOT_EXECUTE: Final = (126, 127)
+GRACE_SECONDS: Final = 5.0
+_KEPT_LINES: Final = 20
+_LONGEST_LINE: Final = 4000
+_PIECE: Final = 65_536
 
 
 @dataclass(frozen=True)
 class Command:
-    """A program to run: `total` and `silence` are its limits in seconds; the environment is exactly `env`."""
+    """A program to run: `total` and `silence` are its limits in seconds, `env` is its whole environment."""
 
     argv: tuple[str, ...]
     total: float
@@ -35,48 +42,40 @@ class Command:
 
     @property
     def program(self) -> str:
-        """The program's name, for people."""
+        """Return the program's name."""
         return Path(self.argv[0]).name
 
 
 def remove_command(tree: Path) -> Command:
-    """Remove a tree and all below it, on its own file system."""
+    """Return the command that removes a tree, on its own file system only."""
     argv = ("rm", "-rf", "--one-file-system", "--", str(tree))
     return Command(argv, 300, 300, env={"PATH": _SYSTEM_PATH})
 
 
 def remove_tree(tree: Path) -> None:
-    """Remove a directory and all below it, or nothing when it is not there; raises CommandFailed."""
+    """Remove a directory tree that may be missing; raises CommandFailed."""
     run(remove_command(tree), lambda line: None)
 
-
-GRACE_SECONDS: Final = 5.0
-_KEPT_LINES: Final = 20
-_LONGEST_LINE: Final = 4000
-_PIECE: Final = 65_536
 
 Take = Callable[[bytes], None]
 Line = Callable[[str], None]
 
 
-def run(command: Command, each_line: Line, *, alone: bool = True) -> None:
-    """Run a program and hand over what it prints, line by line.
+def run(command: Command, each_line: Line) -> None:
+    """Run a program and pass each line of its output to `each_line`.
 
-    `alone` says that this process has one thread: only then the program also ends with it, since nothing of Python's
-    may run in a fork of several threads.
     Raises CommandFailed when it cannot be started, ends with another status than 0, or reaches a limit.
     """
     lines = LineSplitter(each_line)
     try:
         process = subprocess.Popen(
-            command.argv,
+            (*_DIE_WITH_PARENT, *command.argv),
             cwd=command.cwd,
             env=dict(command.env),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=die_with_parent if alone else None,  # noqa: PLW1509  (a deploying process has one thread)
         )
     except OSError as error:
         raise CommandFailed(f"{command.program} cannot be started: {error.strerror}") from None
@@ -86,27 +85,29 @@ def run(command: Command, each_line: Line, *, alone: bool = True) -> None:
         raise command_failed(command, status, tuple(lines.kept))
 
 
-def lines_of(command: Command, *, alone: bool = True) -> list[str]:
-    """Run a program and return the lines that it prints; raises CommandFailed as `run` does, with its last lines."""
+def lines_of(command: Command) -> list[str]:
+    """Run a program and return the lines it prints; raises CommandFailed with the last of them."""
     lines: list[str] = []
-    run(command, lines.append, alone=alone)
+    run(command, lines.append)
     return lines
 
 
 def command_failed(command: Command, status: int, lines: tuple[str, ...]) -> CommandFailed:
-    """Say how a program ended, with the last of the lines it printed."""
+    """Return the error for a program that ended with `status` after it printed `lines`."""
+    last = lines[-1] if lines else ""
+    if status in _CANNOT_EXECUTE and last.startswith("setpriv: "):
+        return CommandFailed(f"{command.program} cannot be started: {last.rpartition(': ')[2]}")
     how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-    last = f": {lines[-1]}" if lines else ""
-    return CommandFailed(f"{command.program} {how}{last}", lines=lines)
+    return CommandFailed(f"{command.program} {how}{f': {last}' if last else ''}", lines=lines)
 
 
 def supervise(
     process: "subprocess.Popen[bytes]", outputs: Mapping[IO[bytes], Take], command: Command, lines: "LineSplitter"
 ) -> int:
-    """Read a started program's output until it ends and return its status.
+    """Read a started program's output until it ends, and return its status; raises CommandFailed at a limit.
 
-    Raises CommandFailed at a limit. However this is left, nothing of the process group is alive; nor is a daemon that
-    left it, where this process adopts orphans. Such a process runs one program at a time.
+    Afterwards no process of its group is alive. Where this process is a subreaper, which runs one program at a time,
+    daemons that left the group are killed too.
     """
     try:
         _read_until_exit(process, outputs, command)
@@ -152,7 +153,7 @@ def _check_limits(command: Command, end: float, heard: float) -> None:
 
 
 def _pass_on(output: Any, take: Take) -> bool:
-    """Hand over what can be read now; False at the end of the output."""
+    """Pass on the bytes that can be read now; return False at the end of the output."""
     try:
         data = os.read(output.fileno(), _PIECE)
     except BlockingIOError:
@@ -162,7 +163,7 @@ def _pass_on(output: Any, take: Take) -> bool:
 
 
 def _reap(process: "subprocess.Popen[bytes]", outputs: Mapping[IO[bytes], Take]) -> int:
-    """Collect the status; whatever the program left running in its group is killed while its id is still taken."""
+    """Kill the rest of the group while its id is still taken, and return the program's status."""
     _signal_group(process, signal.SIGKILL)
     status = process.wait()
     for output, take in outputs.items():
@@ -171,7 +172,7 @@ def _reap(process: "subprocess.Popen[bytes]", outputs: Mapping[IO[bytes], Take])
 
 
 def _drain(output: IO[bytes], take: Take) -> None:
-    """Take what the pipe holds and no more: a daemon that left the group may go on writing to it for ever."""
+    """Take the bytes the pipe holds and no more, because a daemon that left the group may go on writing."""
     left = fcntl.fcntl(output, fcntl.F_GETPIPE_SZ)
     while left > 0:
         try:
@@ -201,7 +202,7 @@ def _signal_group(process: "subprocess.Popen[bytes]", sig: signal.Signals) -> No
 
 
 class LineSplitter:
-    """Cuts a stream of bytes into lines, keeps the last ones, and treats `\\r` (a progress display) as a line's end."""
+    """Splits a stream of bytes into lines and keeps the last ones; `\\r`, as in a progress display, ends a line."""
 
     def __init__(self, each: Line) -> None:
         self._each = each
@@ -209,7 +210,7 @@ class LineSplitter:
         self.kept: deque[str] = deque(maxlen=_KEPT_LINES)
 
     def take(self, data: bytes) -> None:
-        """Add bytes; every line that is complete, or too long, goes out."""
+        """Add bytes, and pass on each line that is complete or too long."""
         *whole, self._open = (self._open + data).replace(b"\r", b"\n").split(b"\n")
         for line in whole:
             self._emit(line)
@@ -219,12 +220,12 @@ class LineSplitter:
             self._open = self._open[len(self._open) - rest :]
 
     def close(self) -> None:
-        """Let go of the last line, which has no end."""
+        """Pass on the last line, which has no newline."""
         self._emit(self._open)
         self._open = b""
 
     def _emit(self, line: bytes) -> None:
-        """Hand over a line, a very long one in pieces."""
+        """Pass on a line, a very long one in pieces."""
         for start in range(0, len(line), _LONGEST_LINE):
             text = line[start : start + _LONGEST_LINE].decode("utf-8", "replace").rstrip()
             if text:

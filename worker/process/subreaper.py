@@ -1,8 +1,7 @@
-"""What a program leaves running when it ends: found where it went, and ended.
+"""The subreaper: processes that a program leaves running are found by their parent's id, and killed.
 
-A child that left its group and its parent (a double fork, as daemons do) comes to the nearest process above it that
-adopts orphans, prctl(2) calls it a "subreaper". There it is found by its parent's id. One that forks on and on, each
-time leaving its parent, is faster than any look; it ends with the unit's control group, when the worker is stopped.
+A daemon forks twice, and so leaves its group and its parent. The nearest subreaper above becomes its parent, prctl(2).
+A process that keeps forking can outrun the search. It ends with the unit's control group when the worker stops.
 """
 
 import ctypes
@@ -29,27 +28,26 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent dies: a dead worker's children do not go on deploying."""
+    """Let the kernel kill this process when its parent dies, so that no deployment outlives its worker."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def become_subreaper() -> None:
-    """Ask the kernel for the orphans of this process' descendants; a forked child must ask for itself."""
+    """Become the parent of orphaned descendants; a forked child does not inherit this."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def is_subreaper() -> bool:
-    """Tell whether this process is one that adopts orphans, and so must see to their end."""
+    """Return True if this process is a subreaper, which must end its orphans."""
     found = ctypes.c_int()
     _libc.prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(found), 0, 0, 0)
     return bool(found.value)
 
 
 def kill_descendants(seconds: float = 5.0) -> None:
-    """Kill all that runs below this process, however deep, and take leave of it.
+    """Kill and reap all descendants of this process.
 
-    Only for a process that has no other use for its children at that moment. What cannot be killed (a program of
-    another user, or one that hangs in the kernel) is left after so many `seconds`, and named in the log.
+    Descendants that cannot be killed, such as another user's programs, are logged and left after `seconds`.
     """
     end = time.monotonic() + seconds
     while _has_children():
@@ -64,7 +62,7 @@ def kill_descendants(seconds: float = 5.0) -> None:
 
 
 def _has_children() -> bool:
-    """Take leave of the children that have ended, and tell whether there are others."""
+    """Reap the children that have ended, and return True if others are left."""
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             continue
@@ -73,7 +71,7 @@ def _has_children() -> bool:
 
 
 def _descendants(top: int) -> Iterator[int]:
-    """Name the descendants of a process, each before its own children."""
+    """Yield the descendants of a process, each before its own children."""
     children = defaultdict(list)
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, IndexError, ValueError):
@@ -86,13 +84,13 @@ def _descendants(top: int) -> Iterator[int]:
 
 
 def stat_fields(pid: int) -> list[str]:
-    """Read what the kernel says of a process, from its state on (proc(5), /proc/PID/stat); raises OSError."""
+    """Return the fields of /proc/PID/stat from the state on, proc(5); raises OSError."""
     text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     return text.rpartition(")")[2].split()
 
 
 def fork_supervised(worker: int) -> None:
-    """Fork: the child returns and deploys, this process stays until the child, or the `worker`, has ended."""
+    """Fork: the child returns and deploys, and this process waits for the end of the child or the `worker`."""
     become_subreaper()
     try:
         above = os.pidfd_open(worker)
@@ -112,11 +110,11 @@ def fork_supervised(worker: int) -> None:
 
 
 def _stay(child: int, worker: int) -> NoReturn:
-    """Wait, end what is left, and end as the child did; `worker` is a descriptor of that process."""
+    """Wait, kill all descendants, and end as the child did; `worker` is a descriptor of that process."""
     select.select([os.pidfd_open(child), worker], [], [])
     ended, status = os.waitpid(child, os.WNOHANG)
     kill_descendants()
     if ended and os.WIFEXITED(status):
         os._exit(os.WEXITSTATUS(status))
-    os.kill(os.getpid(), signal.SIGKILL)  # So the worker sees that no ending was recorded.
+    os.kill(os.getpid(), signal.SIGKILL)  # The worker sees that no ending was recorded.
     os._exit(1)

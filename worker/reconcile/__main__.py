@@ -1,8 +1,8 @@
-"""Sees to it that no push is lost: asks git hosts for their branches' heads and compares wanted, deployed, running.
+"""Reconciles apps: `python -P -m worker.reconcile [--now] [--every SECONDS] [APP ...]`, as the worker's user.
 
-`python -P -m worker.reconcile [--now] [--every SECONDS] [APP ...]`, as the worker's user. Where they differ and nothing
-speaks against it, it asks for a deployment, which mends what it finds under the app's lock. On a server a timer starts
-it about every 30 seconds; where there is no systemd, `--every` stays.
+It compares the branch's head, the journal and the running services. Where they differ it requests a deployment, which
+repairs them under the app's lock. On a server a timer starts it about every 30 seconds. Without systemd, `--every`
+keeps it running.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -32,49 +32,44 @@ from worker.reconcile.schedule import LastCheck, is_due
 
 log: Final = logging.getLogger(__name__)
 
-# The timer's own, and what a look itself takes.
+# The timer's interval, and the time of a round.
 _PACE_SECONDS: Final = 35
-# So many git hosts are asked at the same time, each for a bounded time.
-_AT_ONCE: Final = 8
-# A Redis that is just starting, or gets other passwords, is waited for; one that is away is there at another time.
+_THREADS: Final = 8
+# The wait for a Redis that starts or changes its passwords.
 _REDIS_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True)
 class RoundOptions:
-    """Which apps are to be looked at: those of these names or all; `now` means also those that are not due.
-
-    `tells` says that a person wants to see what was found.
-    """
+    """The apps of a round, or none for all; `now` includes apps that are not due, `prints` shows the decisions."""
 
     apps: tuple[str, ...]
     now: bool
     pace: int
-    tells: bool = False
+    prints: bool = False
 
 
 def main(arguments: list[str]) -> int:
-    """Look once, or until it is stopped; returns the exit status."""
+    """Run one round, or rounds until stopped; return the exit status."""
     options = _parser().parse_args(arguments)
     eventlog.start()
-    stays = options.every is not None
+    apps, stays = tuple(options.apps), options.every is not None
     if stays:
-        _start_apps()
-    wish = RoundOptions(
-        tuple(options.apps), options.now or stays, options.every or _PACE_SECONDS, options.now and not stays
-    )
-    status = _run_round(wish)
+        with suppress(ConfigError):  # The first round logs it.
+            start_after_circus(load_valid_apps(config_path())[0], time.time())
+    pace = options.every or _PACE_SECONDS
+    status = _run_round(RoundOptions(apps, options.now or stays, pace, prints=options.now and not stays))
     while stays:
         time.sleep(options.every)
-        status = _run_round(RoundOptions(wish.apps, options.now, wish.pace))
+        status = _run_round(RoundOptions(apps, options.now, pace))
     return status
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="worker.reconcile", description="Deploys what was missed, mends what runs.")
-    parser.add_argument("--now", action="store_true", help="look at apps that are not due yet, too")
-    parser.add_argument("--every", type=_seconds, metavar="SECONDS", help="stay, and look so often which apps are due")
-    parser.add_argument("apps", nargs="*", metavar="APP", help="look at these only")
+    parser = argparse.ArgumentParser(prog="worker.reconcile", description="Deploy missed pushes and repair services.")
+    parser.add_argument("--now", action="store_true", help="include apps that are not due yet")
+    parser.add_argument("--every", type=_seconds, metavar="SECONDS", help="keep running, one round each SECONDS")
+    parser.add_argument("apps", nargs="*", metavar="APP", help="reconcile these apps only")
     return parser
 
 
@@ -84,15 +79,7 @@ def _seconds(text: str) -> int:
     return int(text)
 
 
-def _start_apps() -> None:
-    """Do for a machine without systemd what an app's unit does when a host starts; whatever Redis says."""
-    try:
-        start_after_circus(load_valid_apps(config_path())[0], time.time())
-    except ConfigError:
-        return  # The look that follows says so.
-
-
-def _run_round(wish: RoundOptions) -> int:
+def _run_round(options: RoundOptions) -> int:
     try:
         config, problems = load_valid_apps(config_path())
         user = redis_user(config, "worker")
@@ -103,31 +90,30 @@ def _run_round(wish: RoundOptions) -> int:
         event(log, "an app is left out", logging.WARNING, why=str(problem))
     with closing(cli_client(config.settings.redis.url, user)) as connection:
         try:
-            return _reconcile_due(config, connection, wish)
+            return _reconcile_due(config, connection, options)
         except RedisError as error:
             event(log, "Redis cannot be used", logging.ERROR, why=str(error))
             return 1
 
 
-def _reconcile_due(config: Config, connection: Redis, wish: RoundOptions) -> int:
-    """Look at every app whose time has come, some of them side by side; those first that waited longest."""
-    life = _redis_run_id(connection)
-    apps = [app for app in config.catalogue.apps if app.name in wish.apps or not wish.apps]
-    due = [app for app, last in _last_checks(connection, apps) if _is_due(app, last, life, wish)]
-    looker = Reconciler(config, DeploymentStore(connection, keep_seconds=config.settings.history_seconds))
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return max(pool.map(lambda app: reconcile_app(looker, app, life, tells=wish.tells), due), default=0)
-
-
-def _is_due(app: App, last: LastCheck | None, life: str, wish: RoundOptions) -> bool:
-    """Tell whether to look at an app now; one that is switched off must be named."""
-    if wish.now and (app.reconcile.every or wish.apps):
-        return True
-    return is_due(app.name, app.reconcile.every, last, life=life, now=time.time(), pace=wish.pace)
+def _reconcile_due(config: Config, connection: Redis, options: RoundOptions) -> int:
+    """Reconcile the apps that are due, several at the same time."""
+    run_id = _redis_run_id(connection)
+    apps = [app for app in config.catalogue.apps if app.name in options.apps or not options.apps]
+    # An app that is switched off must be named.
+    due = [
+        app
+        for app, last in _last_checks(connection, apps)
+        if (options.now and (app.reconcile.every or options.apps))
+        or is_due(app.name, app.reconcile.every, last, run_id=run_id, now=time.time(), pace=options.pace)
+    ]
+    reconciler = Reconciler(config, DeploymentStore(connection, keep_seconds=config.settings.history_seconds))
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return max(pool.map(lambda app: reconcile_app(reconciler, app, run_id, prints=options.prints), due), default=0)
 
 
 def _redis_run_id(connection: Redis) -> str:
-    """Name this life of Redis, which is another after each of its starts; waits a little for one that is starting."""
+    """Return the id that Redis has from each start on; waits for a Redis that is starting."""
     end = time.monotonic() + _REDIS_SECONDS
     while True:
         try:
@@ -139,7 +125,7 @@ def _redis_run_id(connection: Redis) -> str:
 
 
 def _last_checks(connection: Redis, apps: Iterable[App]) -> list[tuple[App, LastCheck | None]]:
-    """Read when each app was last looked at; those first that waited longest."""
+    """Return each app with its last poll, the oldest poll first."""
     chosen = list(apps)
     with connection.pipeline(transaction=False) as pipeline:
         for app in chosen:
@@ -149,25 +135,25 @@ def _last_checks(connection: Redis, apps: Iterable[App]) -> list[tuple[App, Last
 
 
 def _decode_check(fields: dict[bytes, bytes]) -> LastCheck | None:
-    """What cannot be read was never written."""
+    """Return the poll, or None for an unreadable one."""
     try:
-        return LastCheck(float(fields[b"at"]), fields[b"life"].decode())
+        return LastCheck(float(fields[b"at"]), fields[b"run_id"].decode())
     except (KeyError, ValueError):
         return None
 
 
-def reconcile_app(looker: Reconciler, app: App, life: str, *, tells: bool = False) -> int:
-    """Look at one app; what is wrong with it holds no other up. The one place here that catches the unexpected."""
+def reconcile_app(reconciler: Reconciler, app: App, run_id: str, *, prints: bool = False) -> int:
+    """Reconcile one app and return 1 on errors, the unexpected ones too, so that the other apps go on."""
     at = time.time()
     try:
-        looked = looker.look(app)
-        if looked.done:
-            fields: Any = {"at": at, "life": life}
-            looker.records.connection.hset(redis_keys.polled_key(app.name), mapping=fields)
-        if tells:
-            print(f"{app.name}: {looked.ruling.verdict}: {looked.ruling.why}")
+        result = reconciler.reconcile(app)
+        if result.done:
+            fields: Any = {"at": at, "run_id": run_id}
+            reconciler.store.connection.hset(redis_keys.polled_key(app.name), mapping=fields)
+        if prints:
+            print(f"{app.name}: {result.decision.verdict}: {result.decision.why}")
     except (RedisError, Contention, OSError) as error:
-        event(log, "not looked at", logging.ERROR, app=app.name, why=str(error))
+        event(log, "not reconciled", logging.ERROR, app=app.name, why=str(error))
         return 1
     except Exception as error:
         event(log, "hookd failed", logging.ERROR, trace=True, app=app.name, why=type(error).__name__)

@@ -1,11 +1,11 @@
-"""Looks after deployments that nobody works on any more: each gets an honest ending, or its job back.
+"""Recovers abandoned deployments: each gets its ending, or its job back.
 
-What it does follows from how things stand, not from what happened: signs of life, records, jobs, journals. So it does
-not matter who died when, and looking twice, or two workers at once, does no harm.
+The decisions follow from liveness files, records, jobs and journals, and not from events. So the order of crashes does
+not matter, and two workers may recover at once.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from redis import Redis
 
-from hookd.config import Config
 from hookd.eventlog import event
 from hookd.model import redis_keys
 from hookd.model.app import App
@@ -29,210 +28,154 @@ from worker.recovery.liveness import (
     config_or_none,
     finish_crashed,
     is_running,
-    records_on,
     remove_liveness_file,
+    store_on,
 )
 from worker.recovery.lost_jobs import JobState, OrphanedJobs, StuckJobs, enqueue_again, find_jobs
 from worker.recovery.redis_repair import app_keys, attempt, delete_bad_keys, delete_exhausted_streams
 from worker.recovery.worker_registry import expire_executions
-from worker.report.recorder import record_decision
+from worker.report.status import StatusPublisher
 
 log: Final = logging.getLogger(__name__)
 
-# So often in a row a deployment that died is asked for again at once; then hookd-reconcile does it, ever more rarely.
-_AT_ONCE: Final = 2
+# Retries at once after a crash. Later ones are the reconciler's, with its backoff.
+_IMMEDIATE_RETRIES: Final = 2
 _BATCH: Final = 1000
-# In each round so many apps have their turn to be looked at more closely, each at its newest records.
-_TURN: Final = 20
-_NEWEST: Final = 10
-_NEVER_EXPIRES: Final = -1
+# Apps whose newest records are read in one round, and the number of these records.
+_APPS_PER_ROUND: Final = 20
+_RECORDS_PER_APP: Final = 10
+_DIED: Final = "the worker died while it ran"
 
 
 def finish_and_retry(connection: Redis, job_id: str, status: Status, cause: str) -> None:
-    """End a deployment whose process is gone, and ask for one that settles what it left and goes on."""
+    """Record the ending of a crashed deployment, and request another one that recovers the app."""
     ended = finish_crashed(connection, job_id, status, cause)
     config = config_or_none(app_of(job_id)) if ended is not None else None
     if ended is not None and config is not None:
-        _retry(records_on(connection, config), config.catalogue.get(ended.app), ended)
+        _retry(store_on(connection, config), config.catalogue.get(ended.app), ended)
 
 
-def _retry(records: DeploymentStore, app: App | None, dead: Deployment) -> None:
-    """Ask for a deployment of an app after one that died, unless one waits, or the last ones died, too."""
-    if app is None or records.waiting(app.name):
+def _retry(store: DeploymentStore, app: App | None, crashed: Deployment) -> None:
+    """Request a deployment, unless one waits or the last retries failed too."""
+    if app is None or store.waiting(app.name):
         return
-    ended = (one for one in records.history(app.name, _AT_ONCE + 2) if one.ended)
-    row = list(takewhile(lambda one: one.trigger is Trigger.RECONCILE and one.status in RETRYABLE_ENDINGS, ended))
-    if len(row) >= _AT_ONCE:
-        event(log, "not asked for again at once", logging.WARNING, app=app.name, failed=len(row))
+    ended = (one for one in store.history(app.name, _IMMEDIATE_RETRIES + 2) if one.ended)
+    failed = takewhile(lambda one: one.trigger is Trigger.RECONCILE and one.status in RETRYABLE_ENDINGS, ended)
+    if (number := len(list(failed))) >= _IMMEDIATE_RETRIES:
+        event(log, "no immediate retry", logging.WARNING, app=app.name, failed=number)
         return
     try:
-        answer = records.request(DeploymentRequest(app.name, Trigger.RECONCILE, app.limits.deploy_seconds))
-    except Contention:  # Others ask, too.
+        answer = store.request(DeploymentRequest(app.name, Trigger.RECONCILE, app.limits.deploy_seconds))
+    except Contention:  # Another worker requests one too.
         return
-    event(log, "asked for again", app=app.name, deployment=answer.deployment)
-    if (asked := records.find(answer.deployment)) is not None:
-        why = f"{dead.id} died; this one settles what it left, and goes on"
-        record_decision(records.connection, asked, Verdict.QUEUED, why)
+    event(log, "retry requested", app=app.name, deployment=answer.deployment)
+    if (requested := store.find(answer.deployment)) is not None:
+        why = f"{crashed.id} crashed; this deployment recovers the app"
+        StatusPublisher(store.connection).record_decision(requested, Verdict.QUEUED, why)
 
 
 class Recovery:
-    """One worker's looks, one after the other; a look at a thousand apps takes a few milliseconds.
-
-    All records are read only when Redis began a new life, perhaps with older data than were lost. What is wrong with
-    one app there costs no other its look.
-    """
+    """One worker's recovery rounds; an error with one app holds up no other app."""
 
     def __init__(self) -> None:
-        self._life: str | None = None
-        self._turn = 0
-        self._in_hands = StuckJobs()
-        self._unended = OrphanedJobs()
+        self._next_app = 0
+        self._stuck = StuckJobs()
+        self._orphaned = OrphanedJobs()
 
-    def look(self, connection: Redis) -> None:
-        """Look once; raises redis.exceptions.RedisError."""
+    def recover_abandoned(self, connection: Redis) -> None:
+        """Run one round; raises redis.exceptions.RedisError."""
         config = config_or_none()
         if config is None:
-            return  # Nothing can be told dead as long as nobody knows where the signs of life are.
-        records, apps = records_on(connection, config), _apps(config)
-        _finish_crashed_runs(records, config.settings)
-        life = str(connection.info("server")["run_id"])
-        if life != self._life:
-            self._look_at_all(records, apps, config.settings)
-            self._life = life
-        _check_waiting(records, _waiting(connection, apps))
-        some = self._next(apps)
+            return  # The place of the liveness files is unknown.
+        store, apps = store_on(connection, config), list(filter(is_app, config.app_names()))
+        _finish_crashed_runs(store, config.settings)
+        _check_jobs(store, _waiting(connection, apps))
+        some = self._take_turn(apps)
         for app in some:
-            _attempt(records, app, partial(_check_running, records, app))
+            _attempt(store, app, partial(_check_newest, store, app))
         delete_exhausted_streams(connection, [redis_keys.REFUSALS, *map(redis_keys.decisions_key, some)])
-        for job_id in self._in_hands.look(records.queue):
-            event(log, "job put back", logging.WARNING, job=job_id)
-        for job_id in self._unended.look(records):
-            event(log, "nobody runs this job", logging.WARNING, job=job_id)
+        for job_id in self._stuck.requeue(store.queue):
+            event(log, "job requeued", logging.WARNING, job=job_id)
+        for job_id in self._orphaned.find(store):
+            event(log, "job orphaned", logging.WARNING, job=job_id)
             expire_executions(connection, job_id)
 
-    def _next(self, apps: list[str]) -> list[str]:
-        """Take the apps whose turn it is."""
-        if self._turn >= len(apps):
-            self._turn = 0
-        first, self._turn = self._turn, self._turn + _TURN
-        return apps[first : self._turn]
-
-    def _look_at_all(self, records: DeploymentStore, apps: list[str], settings: Settings) -> None:
-        """Look at every record that has no ending."""
-        delete_bad_keys(records.connection, {key: kind for app in apps for key, kind in app_keys(app).items()})
-        unended = list(_unfinished(records, apps, settings.history.keep))
-        for one in unended:
-            if one.status is Status.RUNNING and not is_running(one.id):
-                _attempt(records, one.app, partial(_finish_crashed_run, records, one.id))
-        _check_waiting(records, [one.id for one in unended if one.status is Status.QUEUED])
+    def _take_turn(self, apps: list[str]) -> list[str]:
+        if self._next_app >= len(apps):
+            self._next_app = 0
+        first, self._next_app = self._next_app, self._next_app + _APPS_PER_ROUND
+        return apps[first : self._next_app]
 
 
-def _attempt(records: DeploymentStore, app: str, step: Callable[[], object]) -> None:
-    """Do one thing for one app; when it fails, what is of another kind among the app's keys is set aside."""
+def _attempt(store: DeploymentStore, app: str, step: Callable[[], object]) -> None:
+    """Do one step for an app; if it fails, delete the app's keys of the wrong type."""
     if not attempt(app, step):
-        delete_bad_keys(records.connection, app_keys(app))
+        delete_bad_keys(store.connection, app_keys(app))
 
 
-def _apps(config: Config) -> list[str]:
-    """Name the apps of the catalogue; their files are read only where one of them is needed."""
-    return [name for name in config.app_names() if is_app(name)]
-
-
-def _finish_crashed_runs(records: DeploymentStore, settings: Settings) -> None:
-    """End what began on this host, and whose process is gone without having recorded an ending."""
+def _finish_crashed_runs(store: DeploymentStore, settings: Settings) -> None:
+    """End the deployments of this host whose process died before it recorded an ending."""
     for path in sorted((settings.state / "locks").glob(f"*{LIVENESS_SUFFIX}")):
         one = path.name.removesuffix(LIVENESS_SUFFIX)
         if is_deployment(one) and not is_running(one):
-            _attempt(records, app_of(one), partial(_finish_crashed_run, records, one))
-            left = records.find(one)
+            _attempt(store, app_of(one), partial(_finish_crashed_run, store, one))
+            left = store.find(one)
             if left is None or left.status is not Status.RUNNING:
                 remove_liveness_file(path)
 
 
-def _check_running(records: DeploymentStore, app: str) -> None:
-    """End what says that it runs, and has neither a process here nor a job: nobody ever began it."""
-    running = [one.id for one in records.history(app, _NEWEST) if one.status is Status.RUNNING]
-    for one, found in find_jobs(records.queue, running):
-        if found != "there" and not is_running(one):
-            _finish_crashed_run(records, one)
+def _check_newest(store: DeploymentStore, app: str) -> None:
+    """Check the newest records without an ending; Redis may have lost the waiting key, or brought back older data."""
+    _check_jobs(store, [one.id for one in store.history(app, _RECORDS_PER_APP) if not one.ended])
 
 
-def _finish_crashed_run(records: DeploymentStore, deployment_id: str) -> None:
-    record = records.find(deployment_id)
+def _finish_crashed_run(store: DeploymentStore, deployment_id: str) -> None:
+    record = store.find(deployment_id)
     if record is not None and record.status is Status.RUNNING:
-        finish_and_retry(records.connection, deployment_id, Status.FAILED, "the worker died while it ran")
-        expire_executions(records.connection, deployment_id)
+        finish_and_retry(store.connection, deployment_id, Status.FAILED, _DIED)
+        expire_executions(store.connection, deployment_id)
 
 
 def _waiting(connection: Redis, apps: list[str]) -> list[str]:
-    """Name the waiting deployments, at most one per app; another app's is none."""
+    """Return the ids of the waiting deployments, at most one per app, and none of another app."""
     found: list[Any] = []
-    for some in _batches(apps):
-        found += connection.mget([redis_keys.waiting_key(app) for app in some])
-    ids = [_own_id(app, raw) for app, raw in zip(apps, found, strict=True)]
-    return [one for one in ids if one is not None]
+    for start in range(0, len(apps), _BATCH):
+        found += connection.mget([redis_keys.waiting_key(app) for app in apps[start : start + _BATCH]])
+    ids = [(app, (raw or b"").decode("utf-8", "replace")) for app, raw in zip(apps, found, strict=True)]
+    return [one for app, one in ids if is_deployment(one) and app_of(one) == app]
 
 
-def _own_id(app: str, raw: bytes | None) -> str | None:
-    """Read the id of a deployment of an app; None for anything else."""
-    one = (raw or b"").decode("utf-8", "replace")
-    return one if is_deployment(one) and app_of(one) == app else None
+def _check_jobs(store: DeploymentStore, deployment_ids: list[str]) -> None:
+    for one, state in find_jobs(store.queue, deployment_ids):
+        if state != "there":
+            _attempt(store, app_of(one), partial(_resolve, store, one, state))
 
 
-def _unfinished(records: DeploymentStore, apps: list[str], keep: int) -> Iterator[Deployment]:
-    """Read the records that have no ending: those that do not expire."""
-    for some in _batches([one for app in apps for one in _history(records.connection, app, keep)]):
-        with records.connection.pipeline(transaction=False) as pipeline:
-            for one in some:
-                pipeline.ttl(redis_keys.record_key(one))
-            left = pipeline.execute()
-        for one, seconds in zip(some, left, strict=True):
-            record = records.find(one) if seconds == _NEVER_EXPIRES else None
-            if record is not None:
-                yield record
-
-
-def _history(connection: Redis, app: str, keep: int) -> list[str]:
-    ids: Any = connection.zrange(redis_keys.history_key(app), 0, keep - 1, desc=True)
-    return [one for one in (_own_id(app, raw) for raw in ids) if one is not None]
-
-
-def _batches(items: list[str]) -> Iterator[list[str]]:
-    return (items[start : start + _BATCH] for start in range(0, len(items), _BATCH))
-
-
-def _check_waiting(records: DeploymentStore, deployment_ids: list[str]) -> None:
-    for one, found in find_jobs(records.queue, deployment_ids):
-        if found != "there":
-            _attempt(records, app_of(one), partial(_resolve, records, one, found))
-
-
-def _resolve(records: DeploymentStore, deployment_id: str, found: JobState) -> None:
-    """Give a waiting deployment whose job will not run its job back, or its ending."""
-    record = records.find(deployment_id)
+def _resolve(store: DeploymentStore, deployment_id: str, state: JobState) -> None:
+    """Give a deployment without a job its job back, or its ending."""
+    record = store.find(deployment_id)
+    if record is not None and record.status is Status.RUNNING and not is_running(deployment_id):
+        _finish_crashed_run(store, deployment_id)
     if record is None or record.status is not Status.QUEUED:
         return
-    match found:
+    match state:
         case "lost":
-            _restore(records, record)
+            _restore(store, record)
         case "canceled":
-            finish_crashed(records.connection, deployment_id, Status.CANCELLED, "a person cancelled its job")
+            finish_crashed(store.connection, deployment_id, Status.CANCELLED, "a person cancelled its job")
         case _:
-            finish_and_retry(records.connection, deployment_id, Status.FAILED, "its job ended without it")
+            finish_and_retry(store.connection, deployment_id, Status.FAILED, "its job ended without it")
 
 
-def _restore(records: DeploymentStore, waiting: Deployment) -> None:
-    """Give a deployment its job again, unless a newer one has taken its place."""
-    newest = next((one.id for one in records.history(waiting.app, 1)), waiting.id)
+def _restore(store: DeploymentStore, waiting: Deployment) -> None:
+    """Give a deployment its job back, unless a newer one took its place."""
+    newest = next((one.id for one in store.history(waiting.app, 1)), waiting.id)
     if newest != waiting.id:
-        cause = f"its job was lost, and {newest} is newer"
+        changes = {"superseded_by": newest, "cause": f"its job was lost, and {newest} is newer"}
         with suppress(IllegalTransition, NoSuchDeployment, Contention):
-            records.change(
-                waiting.id,
-                lambda old: advance(old, Status.SUPERSEDED, datetime.now(UTC), superseded_by=newest, cause=cause),
-            )
+            store.change(waiting.id, lambda old: advance(old, Status.SUPERSEDED, datetime.now(UTC), **changes))
         return
     config = config_or_none(waiting.app)
     app = config.catalogue.get(waiting.app) if config is not None else None
-    if app is not None and enqueue_again(records, waiting.id, app.limits.deploy_seconds):
+    if app is not None and enqueue_again(store, waiting.id, app.limits.deploy_seconds):
         event(log, "job enqueued again", logging.WARNING, app=waiting.app, deployment=waiting.id)

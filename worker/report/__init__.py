@@ -1,1 +1,1 @@
-"""Reports of a deployment: its record, its log file and redaction."""
+"""Reports for people: `log_file` (with redaction), `recorder` (the steps) and `status` (status and decisions)."""

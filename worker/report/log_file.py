@@ -1,7 +1,8 @@
-"""A deployment's log: a text file, one line per line of output, credentials masked, control characters shown."""
+"""The log of a deployment: one line per line of output, with credentials masked and control characters escaped."""
 
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -9,37 +10,67 @@ from types import TracebackType
 from typing import Final, Self
 
 from hookd.model.text import printable
-from worker.report.redaction import Redaction
 
-LARGEST_BYTES: Final = 5 * 1024 * 1024
-# Colours and cursor movements of build tools would act on the terminal of whoever reads the log.
+MAX_BYTES: Final = 5 * 1024 * 1024
+MASK: Final = "***"
+_MIN_SECRET_LENGTH: Final = 6
+# Colours and cursor movements of build tools.
 _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-_]")
+_SECRET_NAME: Final = re.compile(r"(?i)secret|token|pass(?:w|phrase|$)|key|credential|dsn|_url$|^url$|auth")
+_CREDENTIALS: Final = (
+    re.compile(r"(?<=://)[^/\s]+(?=@)"),
+    re.compile(r"(?i)(?<=[?&]token=)[^&\s]+|(?<=access_token=)[^&\s]+|(?<=private_token=)[^&\s]+"),
+    re.compile(r"(?i)(?<=authorization: )\S+(?: \S+)?|(?<=bearer )\S+"),
+)
+# The part of a URL's `user:password` up to a character that curl takes for the end of the host name.
+_CUT_PASSWORD: Final = re.compile(r"(?:^|://)([^\s/#?:@]+:[^\s/#?@]+)\S*@")
+
+
+class Redaction:
+    """Masks credentials: values of variables with secret names, and text shaped like a credential."""
+
+    def __init__(self, *environments: Mapping[str, str]) -> None:
+        variables = [variable for environment in environments for variable in environment.items()]
+        secrets = (value for name, value in variables if _SECRET_NAME.search(name))
+        # Output arrives line by line, and a private key has many lines.
+        values = {line.strip() for secret in secrets for line in secret.splitlines()}
+        known = {value for value in values if len(value) >= _MIN_SECRET_LENGTH}
+        known |= {match[1] for _, value in variables if (match := _CUT_PASSWORD.search(value))}
+        ordered = sorted(known, key=len, reverse=True)
+        self._values = re.compile("|".join(re.escape(value) for value in ordered)) if ordered else None
+
+    def apply(self, text: str) -> str:
+        """Return the text with each credential replaced by `***`."""
+        masked = self._values.sub(MASK, text) if self._values else text
+        for pattern in _CREDENTIALS:
+            masked = pattern.sub(MASK, masked)
+        return masked
 
 
 class LogFile:
-    """Appends lines to a deployment's log; past 5 MiB it says so once and drops the rest.
+    """Appends lines to a deployment's log; after 5 MiB a last line says so.
 
-    A log that is `shared` may be read by its group: where the directory of all logs is setgid, by the receiver's.
+    The group of a `shared` log may read it. The group is the receiver's where the directory of all logs is setgid.
     """
 
-    def __init__(self, path: Path, masks: Redaction, *, shared: bool = False) -> None:
+    def __init__(self, path: Path, redaction: Redaction, *, shared: bool = False) -> None:
         self._descriptor = _open(path, 0o027 if shared else 0o077)
-        self._masks = masks
-        self._left = LARGEST_BYTES
+        self._redaction = redaction
+        self._left = MAX_BYTES
 
     def line(self, step: str, text: str) -> None:
-        """Write one line under the name of a step; a disk that is full costs the line, not the deployment."""
+        """Write a line under the name of a step; a full disk costs the line, not the deployment."""
         if self._left <= 0:
             return
-        whole = _bytes(f"{datetime.now():%H:%M:%S.%f}"[:12] + f" {step:<16} {self.clean(text)}\n")
-        self._left -= len(whole)
-        last = f"… the log ends here: it has reached {LARGEST_BYTES} bytes\n"
+        whole = f"{datetime.now():%H:%M:%S.%f}"[:12] + f" {step:<16} {self.clean(text)}\n"
+        self._left -= len(whole.encode())
+        last = f"… the log ends here: it has reached {MAX_BYTES} bytes\n"
         with suppress(OSError):
-            os.write(self._descriptor, whole if self._left > 0 else _bytes(last))
+            os.write(self._descriptor, (whole if self._left > 0 else last).encode())
 
     def clean(self, text: str) -> str:
-        """Mask credentials and make control characters visible."""
-        return escape_control(self._masks.apply(_ANSI.sub("", text)))
+        """Drop colours, mask credentials and escape control characters."""
+        return printable(self._redaction.apply(_ANSI.sub("", text)), keep="\t")
 
     def __enter__(self) -> Self:
         return self
@@ -50,13 +81,8 @@ class LogFile:
         os.close(self._descriptor)
 
 
-def escape_control(text: str) -> str:
-    """Drop colours and make control characters visible."""
-    return printable(_ANSI.sub("", text), keep="\t")
-
-
 def _open(path: Path, umask: int) -> int:
-    """Open a log to add to; what is made on the way is born with its mode, since setgid may be lost by a chmod."""
+    """Open a log for appending; its directory gets its mode by the umask, because a chmod may clear the setgid bit."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     old = os.umask(umask)
     try:
@@ -64,7 +90,3 @@ def _open(path: Path, umask: int) -> int:
         return os.open(path, flags, 0o666)
     finally:
         os.umask(old)
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "backslashreplace")

@@ -1,129 +1,91 @@
-"""Tells people how a deployment is doing while it runs: its record for status pages, its log for reading.
-
-The record in Redis is a courtesy here: a Redis that is away does not stop a deployment. Only the ending must get there.
-"""
+"""Records the progress of a deployment: its steps in Redis for the status pages, its lines in the log."""
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
-from redis import Redis
 from redis.exceptions import RedisError
 
 from hookd.eventlog import event
-from hookd.model.decision import Decision, Verdict, short_text
-from hookd.model.deployment import Deployment, IllegalTransition, Status, Step, StepName, with_step
+from hookd.model.deployment import Deployment, IllegalTransition, Step, StepName, with_step
 from hookd.queue.codec import NoSuchDeployment
-from hookd.queue.decision_log import append_decision
 from hookd.queue.deployments import Contention, DeploymentStore
 
 log: Final = logging.getLogger(__name__)
 
 
-def record_decision(
-    connection: Redis,
-    seen: Deployment,
-    verdict: Verdict,
-    why: str,
-    *,
-    ending: Status | None = None,
-    ref: str | None = None,
-    head: str | None = None,
-) -> None:
-    """Keep for people what was decided about a deployment, and why; a Redis that is away is no reason to stop."""
-    decision = Decision(
-        at=datetime.now(UTC),
-        app=seen.app,
-        source="deployment",
-        verdict=verdict,
-        why=short_text(why),
-        ending=ending,
-        event=seen.trigger,
-        delivery=seen.delivery,
-        ref=short_text(ref) if ref else None,
-        claimed_commit=seen.claimed_commit,
-        head=head,
-        deployed=seen.previous_commit,
-        deployment=seen.id,
-    )
-    try:
-        append_decision(connection, decision)
-    except RedisError as error:
-        event(log, "decision not kept", logging.WARNING, deployment=seen.id, why=type(error).__name__)
-
-
 class LogSink(Protocol):
-    """Where lines go: `worker.report.log_file`, or wherever there is no deployment to have a log."""
+    """Takes log lines: a deployment's log file, or the event log of a program."""
 
     def line(self, step: str, text: str) -> None:
-        """Write one line under the name of a step."""
+        """Write a line under the name of a step."""
 
     def clean(self, text: str) -> str:
-        """Make a text fit to be shown."""
+        """Return the text as it may be shown."""
 
 
-class Recorder:
-    """Writes one deployment's steps; `records` should be impatient, and None where nobody reads a record."""
+class StepLog:
+    """Writes the lines and steps of a task to its log."""
 
-    def __init__(self, deployment: Deployment, records: DeploymentStore | None, lines: LogSink) -> None:
-        self.deployment = deployment
-        self._records = records
-        self._log = lines
+    def __init__(self, deployment_id: str, sink: LogSink) -> None:
+        self.deployment_id = deployment_id
+        self._sink = sink
         self._step = "hookd"
 
     @contextmanager
     def step(self, name: StepName, detail: str | None = None) -> Iterator[None]:
-        """Run a step: its start, its end and its seconds are recorded, also when it fails."""
+        """Record the start, the end, the seconds and the outcome of a step."""
         step = Step(name=name, started_at=datetime.now(UTC), detail=detail)
         started = time.monotonic()
         outer, self._step = self._step, name
         self._save(step)
+        outcome: Literal["done", "failed"] = "failed"
         try:
             yield
-        except BaseException:
-            self._end(step, started, "failed")
-            raise
-        else:
-            self._end(step, started, "done")
+            outcome = "done"
         finally:
+            seconds = round(time.monotonic() - started, 3)
+            self._save(step.model_copy(update={"seconds": seconds, "outcome": outcome}))
+            self.line(f"{outcome} after {seconds:.2f} s")
             self._step = outer
 
-    def _end(self, step: Step, started: float, outcome: str) -> None:
-        seconds = round(time.monotonic() - started, 3)
-        self._save(step.model_copy(update={"seconds": seconds, "outcome": outcome}))
-        self.line(f"{outcome} after {seconds:.2f} s")
+    def _save(self, step: Step) -> None:
+        """Keep a step; the log alone needs nothing more."""
 
     def line(self, text: str) -> None:
-        """Write one line to the log, under the name of the running step."""
-        self._log.line(self._step, text)
+        """Write a line to the log, under the name of the running step."""
+        self._sink.line(self._step, text)
 
     def clean(self, text: str) -> str:
-        """Mask a text as the log does."""
-        return self._log.clean(text)
+        """Mask credentials and escape control characters."""
+        return self._sink.clean(text)
+
+
+class Recorder(StepLog):
+    """Records a deployment's steps also in Redis.
+
+    A Redis error is logged and does not stop the deployment, so `store` should not wait for Redis.
+    """
+
+    def __init__(self, deployment: Deployment, store: DeploymentStore, sink: LogSink) -> None:
+        super().__init__(deployment.id, sink)
+        self.deployment = deployment
+        self._store = store
 
     def note(self, **changes: Any) -> None:
-        """Add what became known, such as the commit, to the record."""
-        self.deployment = self.deployment.model_copy(update=changes)
-        self._publish(lambda record: record.model_copy(update=changes))
-
-    def decided(self, ref: str, verdict: Verdict, why: str, ending: Status | None, *, head: str | None) -> None:
-        """Keep for people what was seen and why it ended so, among the app's other decisions."""
-        if self._records is not None:
-            record_decision(self._records.connection, self.deployment, verdict, why, ending=ending, ref=ref, head=head)
+        """Add facts, such as the commit, to the record."""
+        self._change(lambda record: record.model_copy(update=changes))
 
     def _save(self, step: Step) -> None:
-        self.deployment = with_step(self.deployment, step)
-        self._publish(lambda record: with_step(record, step))
+        self._change(lambda record: with_step(record, step))
 
-    def _publish(self, changed: Any) -> None:
-        if self._records is None:
-            return
+    def _change(self, changed: Callable[[Deployment], Deployment]) -> None:
+        self.deployment = changed(self.deployment)
         try:
-            self._records.change(self.deployment.id, changed)
+            self._store.change(self.deployment.id, changed)
         except (RedisError, Contention, NoSuchDeployment, IllegalTransition) as error:
-            event(
-                log, "progress not recorded", logging.WARNING, deployment=self.deployment.id, why=type(error).__name__
-            )
+            why = type(error).__name__
+            event(log, "progress not recorded", logging.WARNING, deployment=self.deployment.id, why=why)

@@ -10,7 +10,7 @@ from typing import Final
 
 from hookd.model.app import App, Limits, Service
 from hookd.model.sudo import Verb
-from worker.context import Task
+from worker.context import AppTask
 from worker.errors import CommandFailed
 from worker.process.run import Command
 from worker.service.circus_client import client_argv
@@ -45,7 +45,7 @@ def _command(service: Service, limits: Limits, seconds: int, verb: str, name: st
     return Command(argv, limits.step_seconds, limits.silence_seconds, env={"PATH": _PATH})
 
 
-def run_exclusively(task: Task, command: Command) -> None:
+def run_exclusively(task: AppTask, command: Command) -> None:
     """Run a command while no other app does: circus refuses commands while it works on one. Raises CommandFailed."""
     endpoint = hashlib.sha256(str(task.app.service.endpoint).encode()).hexdigest()[:12]
     lock = task.places.lock.with_name(f"_circus-{endpoint}.lock")  # No app's name begins with an underscore.
@@ -57,7 +57,7 @@ def run_exclusively(task: Task, command: Command) -> None:
         os.close(descriptor)
 
 
-def _retry_while_busy(task: Task, command: Command) -> None:
+def _retry_while_busy(task: AppTask, command: Command) -> None:
     """Repeat a refused command: circus also refuses commands during its own rounds. Repeating does no harm."""
     end = time.monotonic() + _BUSY_SECONDS
     while True:

@@ -13,7 +13,7 @@ from hookd.model.journal import AppState
 from hookd.model.paths import AppPaths
 from hookd.model.sudo import SUDO, SYSTEMCTL, Verb
 from hookd.model.systemctl import parse_show
-from worker.context import Task
+from worker.context import AppTask
 from worker.errors import CommandFailed, ServiceMissing
 from worker.process.run import Command, lines_of
 from worker.release.symlinks import link_changed_at
@@ -42,7 +42,7 @@ _STATUS: Final = re.compile(r"release (/.+)")
 _STARTED: Final = re.compile(r"\w+ (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?) UTC")
 
 
-def control(task: Task, verb: Verb, name: str) -> None:
+def control(task: AppTask, verb: Verb, name: str) -> None:
     """Start, stop or restart a service and wait for it.
 
     Raises CommandFailed, or ServiceMissing if the process manager does not answer or does not know the service.
@@ -63,7 +63,7 @@ def is_unexpected(line: str) -> bool:
     return _EXPECTED_OUTPUT.fullmatch(line) is None
 
 
-def _check_manager(task: Task, name: str) -> None:
+def _check_manager(task: AppTask, name: str) -> None:
     try:
         lines_of(status_command(task.app.service, name, task.app.limits))
     except CommandFailed as error:
@@ -76,13 +76,13 @@ def _check_manager(task: Task, name: str) -> None:
         ) from None
 
 
-def verify_health(task: Task, name: str, colour: str | None) -> None:
+def verify_health(task: AppTask, name: str, colour: str | None) -> None:
     """Wait until a service passes the app's health check. Raises Unhealthy."""
     command = processes_command(task.app.service, name, task.app.limits)
     wait_until_healthy(task.app.health, colour, task.recorder.line, lambda: tuple(lines_of(command)))
 
 
-def service_log_hint(task: Task, name: str) -> Hint | None:
+def service_log_hint(task: AppTask, name: str) -> Hint | None:
     """Return the hint to the service's own log, or None with circus, which keeps no log."""
     is_systemd = task.app.service.manager == "systemd"
     return Hint(HintKind.SHOW_UNIT_LOG, f"{name}.service") if is_systemd else None

@@ -107,7 +107,7 @@ def lock_of(site: Installation, app: str) -> Path:
     return site.config.settings.lock_path(app)
 
 
-def test_the_colour_that_served_is_started_and_only_that(site: Installation) -> None:
+def test_only_the_current_colour_starts(site: Installation) -> None:
     site.ship("plain", app_files("one"))
     site.ship("plain", app_files("two"))
     end_of_host(site, "plain")
@@ -118,7 +118,7 @@ def test_the_colour_that_served_is_started_and_only_that(site: Installation) -> 
     assert "stopped" in circus(site, "status", "plain-blue")
 
 
-def test_a_service_that_runs_already_goes_on_running(site: Installation) -> None:
+def test_running_service_is_left_alone(site: Installation) -> None:
     site.ship("plain", app_files("three"))
     serving = (site.root("plain") / "current").resolve()
     before = processes_in(serving)
@@ -137,7 +137,7 @@ def processes_in(directory: Path) -> set[int]:
 
 
 @pytest.mark.parametrize("app", ["first", "virgin"])
-def test_an_app_that_was_never_deployed_is_no_failure(site: Installation, app: str) -> None:
+def test_app_without_deployment_is_no_failure(site: Installation, app: str) -> None:
     done = boot(site, app)
     assert (done.returncode, done.stderr) == (
         0,
@@ -146,7 +146,7 @@ def test_an_app_that_was_never_deployed_is_no_failure(site: Installation, app: s
 
 
 @pytest.mark.threat(51)
-def test_what_a_killed_deployment_left_is_settled_first(site: Installation) -> None:
+def test_interrupted_deployment_is_recovered_first(site: Installation) -> None:
     good = site.ship("killed", app_files("good"))
     kill_while_it_is_checked(site, "killed")
     end_of_host(site, "killed")
@@ -159,7 +159,7 @@ def test_what_a_killed_deployment_left_is_settled_first(site: Installation) -> N
     go_on(site, "killed")
 
 
-def test_a_single_service_goes_back_to_the_release_that_was_found_well(site: Installation) -> None:
+def test_single_service_starts_the_good_release(site: Installation) -> None:
     good = site.ship("single", app_files("good"))
     kill_while_it_is_checked(site, "single")
     end_of_host(site, "single")
@@ -171,7 +171,7 @@ def test_a_single_service_goes_back_to_the_release_that_was_found_well(site: Ins
     go_on(site, "single")
 
 
-def test_a_deployment_under_way_is_not_waited_for(site: Installation) -> None:
+def test_running_deployment_is_not_awaited(site: Installation) -> None:
     """It may take half an hour and then fail, and would start nothing that served before."""
     site.ship("busy", app_files("one"))
     end_of_host(site, "busy")
@@ -184,7 +184,7 @@ def test_a_deployment_under_way_is_not_waited_for(site: Installation) -> None:
     assert answers(site, "busy") == {"two"}
 
 
-def test_no_deployment_begins_while_the_app_is_brought_up(site: Installation) -> None:
+def test_boot_holds_the_app_lock(site: Installation) -> None:
     site.ship("linked", app_files("one"))
     end_of_host(site, "linked")
     [manager] = (site.directory / "state" / "locks").glob("_circus-*.lock")
@@ -198,7 +198,7 @@ def test_no_deployment_begins_while_the_app_is_brought_up(site: Installation) ->
     assert answers(site, "linked") == {"one"}
 
 
-def test_a_service_that_is_not_there_is_said_with_the_next_thing_to_type(site: Installation) -> None:
+def test_missing_service_has_a_hint(site: Installation) -> None:
     site.ship("nameless", app_files("one"))
     site.change_app("nameless", service={"name": "no-such-watcher"})
     done = boot(site, "nameless")
@@ -209,14 +209,14 @@ def test_a_service_that_is_not_there_is_said_with_the_next_thing_to_type(site: I
 
 
 @pytest.mark.parametrize(("arguments", "said"), [([], "usage"), (["a", "b"], "usage"), (["nope"], "no app 'nope'")])
-def test_a_wrong_call_is_said_with_status_2(site: Installation, arguments: list[str], said: str) -> None:
+def test_wrong_call_ends_with_2(site: Installation, arguments: list[str], said: str) -> None:
     done = boot(site, *arguments)
     assert done.returncode == 2
     assert said in done.stderr
 
 
 @pytest.mark.threat(74)
-def test_another_app_s_broken_file_holds_nobody_up(site: Installation) -> None:
+def test_broken_file_of_another_app(site: Installation) -> None:
     file = site.directory / "apps" / "moved.toml"
     right = file.read_text()
     file.write_text("[broken")
@@ -225,7 +225,7 @@ def test_another_app_s_broken_file_holds_nobody_up(site: Installation) -> None:
     assert [done.returncode for done in both] == [0, 2]
 
 
-def test_under_systemd_one_of_the_allowed_commands_is_run(tmp_path: Path) -> None:
+def test_systemd_command_is_allowed_by_sudo(tmp_path: Path) -> None:
     """There is no such unit, so that the command fails; it is the one that sudo lets through."""
     with Installation(tmp_path) as installation:
         table = {"manager": "systemd", "name": "hookd-no-such-unit"}

@@ -42,9 +42,7 @@ def is_gone(pid: int) -> bool:
 
 
 @pytest.mark.promise(22)
-def test_a_deployment_that_a_person_stops_is_cancelled_and_calls_nobody(
-    hookd: Installation, client: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stopped_deployment_is_cancelled(hookd: Installation, client: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     marker = hookd.directory / "marker"
     (hookd.directory / "trap.py").write_text(f"open({str(marker)!r}, 'w').close()\ndef run(*_): pass\n")
     monkeypatch.setenv("PYTHONPATH", str(hookd.directory), prepend=":")
@@ -61,7 +59,7 @@ def test_a_deployment_that_a_person_stops_is_cancelled_and_calls_nobody(
     assert not marker.exists()
 
 
-def test_a_deployment_whose_process_is_killed_has_failed(hookd: Installation, client: Redis) -> None:
+def test_killed_deployment_has_failed(hookd: Installation, client: Redis) -> None:
     worker = hookd.start_worker()
     deployment_id = ask(hookd)
     os.kill(wait_until_fetching(hookd, deployment_id), signal.SIGKILL)
@@ -78,7 +76,7 @@ def lose_patience(client: Redis, deployment_id: str) -> None:
     client.zadd("rq:wip:hookd", {entry: 1})
 
 
-def test_a_deployment_whose_worker_is_killed_dies_with_it_and_has_failed(hookd: Installation, client: Redis) -> None:
+def test_deployment_dies_with_its_worker(hookd: Installation, client: Redis) -> None:
     worker = hookd.start_worker("first")
     deployment_id = ask(hookd)
     process = wait_until_fetching(hookd, deployment_id)
@@ -92,7 +90,7 @@ def test_a_deployment_whose_worker_is_killed_dies_with_it_and_has_failed(hookd: 
     wait_for(lambda: status_of(client, deployment_id) == "failed", what="RQ's own ending")
 
 
-def test_after_the_death_of_its_worker_the_app_can_be_deployed(hookd: Installation, client: Redis) -> None:
+def test_next_deployment_after_a_dead_worker(hookd: Installation, client: Redis) -> None:
     worker = hookd.start_worker("first")
     first = ask(hookd)
     wait_until_fetching(hookd, first)
@@ -105,7 +103,7 @@ def test_after_the_death_of_its_worker_the_app_can_be_deployed(hookd: Installati
     hookd.wait_for_step(second, "fetch")
 
 
-def test_a_worker_that_was_only_silent_for_a_while_keeps_its_deployment(hookd: Installation, client: Redis) -> None:
+def test_silent_worker_keeps_its_deployment(hookd: Installation, client: Redis) -> None:
     first = hookd.start_worker("first")
     deployment_id = ask(hookd)
     process = wait_until_fetching(hookd, deployment_id)
@@ -120,14 +118,14 @@ def test_a_worker_that_was_only_silent_for_a_while_keeps_its_deployment(hookd: I
 
 
 @pytest.mark.threat(49)
-def test_a_job_that_was_lost_on_its_way_to_a_worker_comes_back(hookd: Installation, client: Redis) -> None:
+def test_taken_job_comes_back(hookd: Installation, client: Redis) -> None:
     deployment_id = ask(hookd)
     client.lmove("rq:queue:hookd", "rq:queue:hookd:intermediate", "LEFT", "RIGHT")
     hookd.start_worker()
     hookd.wait_for_step(deployment_id, "fetch")
 
 
-def test_a_job_that_was_spoilt_fails_its_deployment(hookd: Installation, client: Redis) -> None:
+def test_malformed_job_fails_its_deployment(hookd: Installation, client: Redis) -> None:
     deployment_id = ask(hookd)
     client.hset(f"rq:job:{deployment_id}", "data", "no call")
     hookd.start_worker()
@@ -135,7 +133,7 @@ def test_a_job_that_was_spoilt_fails_its_deployment(hookd: Installation, client:
 
 
 @pytest.mark.threat(12)
-def test_an_app_whose_waiting_job_was_spoilt_takes_the_next_push(hookd: Installation, client: Redis) -> None:
+def test_malformed_waiting_job_is_superseded(hookd: Installation, client: Redis) -> None:
     spoilt = ask(hookd)
     client.hset(f"rq:job:{spoilt}", "created_at", "yesterday")
     hookd.start_worker()

@@ -31,7 +31,7 @@ time.sleep(60)
 """
 
 
-def test_a_deploying_process_that_is_killed_ends_its_record_and_the_head_is_deployed_all_the_same(
+def test_killed_deployment_is_retried(
     site: Installation,
 ) -> None:
     book = site.directory / "killed.pid"
@@ -53,7 +53,7 @@ def test_a_deploying_process_that_is_killed_ends_its_record_and_the_head_is_depl
 
 
 @pytest.mark.threat(48)
-def test_a_worker_that_was_killed_has_its_name_again_at_once(site: Installation) -> None:
+def test_killed_worker_s_name_is_free(site: Installation) -> None:
     """As after a power cut; Redis alone would keep the dead one's name for 85 seconds."""
     killed = site.start_worker("again")
     killed.kill()
@@ -69,13 +69,13 @@ def test_a_worker_that_was_killed_has_its_name_again_at_once(site: Installation)
     stop(again)
 
 
-def test_a_record_of_an_app_that_never_was_ends_with_its_name(site: Installation) -> None:
+def test_unknown_app_fails_with_its_name(site: Installation) -> None:
     ghost = site.deploy("ghost")
     assert (ghost.status, ghost.cause) == (Status.FAILED, "the app ghost is not in the catalogue any more")
     assert site.ship("plain", app_files("after the ghost")).status is Status.SUCCEEDED
 
 
-def test_an_app_that_left_the_catalogue_is_not_deployed_and_serves_on(site: Installation) -> None:
+def test_removed_app_serves_on(site: Installation) -> None:
     site.ship("gone", app_files("one"))
     file = site.directory / "apps" / "gone.toml"
     text = file.read_text()
@@ -92,7 +92,7 @@ def test_an_app_that_left_the_catalogue_is_not_deployed_and_serves_on(site: Inst
 
 
 @pytest.mark.threat(74)
-def test_a_configuration_that_broke_is_named_and_pushes_work_again_once_it_is_mended(site: Installation) -> None:
+def test_broken_app_file_is_named(site: Installation) -> None:
     site.ship("plain", app_files("one"))
     broken = site.directory / "apps" / "plain.toml"
     right = broken.read_text()
@@ -108,7 +108,7 @@ def test_a_configuration_that_broke_is_named_and_pushes_work_again_once_it_is_me
 
 @pytest.mark.threat(74)
 @pytest.mark.promise(67)
-def test_what_is_wrong_with_one_app_holds_no_other_up(site: Installation) -> None:
+def test_broken_app_file_harms_no_other_app(site: Installation) -> None:
     broken = site.directory / "apps" / "another.toml"
     broken.write_text('repository = "https://git.example.org/a.git"\nspeed = "high"\n')
     ended = site.ship("plain", app_files("two and a half"))
@@ -116,7 +116,7 @@ def test_what_is_wrong_with_one_app_holds_no_other_up(site: Installation) -> Non
     assert ended.status is Status.SUCCEEDED
 
 
-def test_a_settings_file_that_is_no_toml_is_named_too(site: Installation) -> None:
+def test_broken_settings_file_is_named(site: Installation) -> None:
     text = site.config_path.read_text()
     site.config_path.write_text("[redis\n")
     failed = site.ship("plain", app_files("three"))
@@ -126,7 +126,7 @@ def test_a_settings_file_that_is_no_toml_is_named_too(site: Installation) -> Non
     assert site.push_and_wait("plain").status is Status.SUCCEEDED
 
 
-def test_old_records_go_together_with_their_logs(site: Installation) -> None:
+def test_old_history_is_removed(site: Installation) -> None:
     made = [site.ship("old", app_files("one")).id, *[site.push_and_wait("old").id for _ in range(KEPT + 1)]]
     logs = site.directory / "state" / "logs" / "old"
     wait_for(lambda: len(list(logs.iterdir())) <= KEPT, what="tidying up")
@@ -135,7 +135,7 @@ def test_old_records_go_together_with_their_logs(site: Installation) -> None:
     assert site.records.find(made[0]) is None
 
 
-def test_a_deployment_that_runs_out_of_time_while_it_is_checked_goes_back(site: Installation) -> None:
+def test_timeout_during_the_health_check_rolls_back(site: Installation) -> None:
     site.ship("late", app_files("one"))
     slow = str(app_files("slow")["wsgi.py"]).replace(
         "start_response('200 OK'", "start_response('200 OK' if environ['SERVER_SOFTWARE'] == 'hookd-health' else '503'"
@@ -149,7 +149,7 @@ def test_a_deployment_that_runs_out_of_time_while_it_is_checked_goes_back(site: 
     assert site.serving("late") == "one"
 
 
-def test_time_that_runs_out_after_the_switch_makes_no_failure_of_a_success(site: Installation) -> None:
+def test_timeout_after_the_switch_is_ignored(site: Installation) -> None:
     """The old colour lets a request of eight seconds end; the deployment may take five."""
     answer = '    start_response("200 OK"'
     wait = '    if environ["PATH_INFO"] == "/slow":\n        time.sleep(8)\n'

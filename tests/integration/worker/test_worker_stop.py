@@ -20,7 +20,7 @@ while not os.path.exists(go):
 
 
 @pytest.mark.threat(34)
-def test_it_finishes_what_it_deploys_and_leaves_the_next_push_to_its_successor(tmp_path: Path) -> None:
+def test_stopped_worker_finishes_its_deployment(tmp_path: Path) -> None:
     begun, go = tmp_path / "begun", tmp_path / "go"
     with Installation(tmp_path) as site:
         site.add_app("shop", handover="restart", build={"commands": [["python", "-c", WAIT, str(begun), str(go)]]})

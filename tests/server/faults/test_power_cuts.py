@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.faults.keeper import WITNESS
+from tests.faults.host import WITNESS
 from tests.support.dice import Dice
 from tests.support.server.servers import Servers
 from tests.support.server.shop import Shop, shop_layer

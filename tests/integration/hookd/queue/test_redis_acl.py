@@ -264,7 +264,7 @@ def test_worker_with_wrong_password(site: GuardedInstallation, tmp_path: Path) -
     done = subprocess.run(argv, env=site.environment, capture_output=True, text=True, timeout=60, check=False)
     password.write_text(PASSWORDS["worker"])
     assert done.returncode == 2
-    assert "Redis does not let hookd-worker in" in done.stderr and "another" not in done.stderr
+    assert "Redis rejected the password of hookd-worker" in done.stderr and "another" not in done.stderr
     assert "Traceback" not in done.stderr
     with as_test(site.plain_url) as client:
         client.acl_log_reset()  # It holds the refused log-in.

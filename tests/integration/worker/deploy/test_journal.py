@@ -17,9 +17,8 @@ from tests.support.visitors import visitors
 from worker.context import Task
 from worker.deploy.pipeline import Ending, deploy
 from worker.journal import Journal
-from worker.report.log_file import LogFile
+from worker.report.log_file import LogFile, Redaction
 from worker.report.recorder import Recorder
-from worker.report.redaction import Redaction
 
 HANDOVERS = {"bg": "blue-green", "one": "restart"}
 APPS: dict[str, dict[str, Any]] = {
@@ -101,7 +100,7 @@ def _deploy(site: Installation, app: str, files: dict[str, str | bytes | None], 
     try:
         with LogFile(config.settings.log_path(app, record.id), Redaction({})) as log:
             journal = Full(places.journal, *refused)
-            task = Task(found, config.settings, places, journal, Recorder(record, None, log), {})
+            task = Task(found, config.settings, places, journal, Recorder(record, site.records, log), {})
             return deploy(task, config.frozen, lambda _update: None)
     finally:
         os.umask(umask)

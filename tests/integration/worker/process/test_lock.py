@@ -21,12 +21,13 @@ from worker.recovery.liveness import hold_liveness_file, is_held, remove_livenes
 HOLDER = """
 import sys, time
 from pathlib import Path
-from worker.process.lock import app_lock, sign_of_life
+from worker.process.lock import app_lock
+from worker.recovery.liveness import hold_liveness_file
 with {how}:
     print("held", flush=True)
     time.sleep(600)
 """
-LOCK, SIGN = 'app_lock(Path(sys.argv[1]), "shop-first", 5)', "sign_of_life(Path(sys.argv[1]))"
+LOCK, SIGN = 'app_lock(Path(sys.argv[1]), "shop-first", 5)', "hold_liveness_file(Path(sys.argv[1]))"
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def holding(path: Path, how: str = LOCK) -> Iterator["subprocess.Popen[bytes]"]:
             process.kill()
 
 
-def test_a_second_deployer_is_refused_and_told_who_is_first(path: Path) -> None:
+def test_second_deployer_is_refused(path: Path) -> None:
     with holding(path) as first:
         assert lock_holder(path)
         with pytest.raises(DeployError) as caught, app_lock(path, "shop-second", 0.3):
@@ -56,7 +57,7 @@ def test_a_second_deployer_is_refused_and_told_who_is_first(path: Path) -> None:
 
 
 @pytest.mark.threat(13)
-def test_a_killed_holder_leaves_no_lock_behind(path: Path) -> None:
+def test_killed_holder_frees_the_lock(path: Path) -> None:
     with holding(path) as first:
         first.send_signal(signal.SIGKILL)
         with app_lock(path, "shop-second", 20):
@@ -64,7 +65,7 @@ def test_a_killed_holder_leaves_no_lock_behind(path: Path) -> None:
     assert not lock_holder(path)
 
 
-def test_a_waiting_deployer_gets_the_lock_when_it_is_free(path: Path) -> None:
+def test_waiting_deployer_gets_the_lock(path: Path) -> None:
     with holding(path) as first:
         waiting = multiprocessing.get_context("fork").Process(target=_take, args=(path,))
         waiting.start()
@@ -78,13 +79,13 @@ def _take(path: Path) -> None:
         pass
 
 
-def test_a_failed_deployment_frees_the_lock(path: Path) -> None:
+def test_failed_deployment_frees_the_lock(path: Path) -> None:
     with pytest.raises(ZeroDivisionError), app_lock(path, "shop-first", 1):
         raise ZeroDivisionError
     assert not lock_holder(path)
 
 
-def test_a_program_that_a_deployment_starts_does_not_inherit_the_lock(path: Path) -> None:
+def test_programs_do_not_inherit_the_lock(path: Path) -> None:
     with app_lock(path, "shop-first", 1):
         child = subprocess.Popen(["sleep", "600"], close_fds=False)
     try:
@@ -94,7 +95,7 @@ def test_a_program_that_a_deployment_starts_does_not_inherit_the_lock(path: Path
         child.wait()
 
 
-def test_asking_who_holds_it_leaves_it_as_it_was(path: Path) -> None:
+def test_lock_holder_changes_nothing(path: Path) -> None:
     assert not lock_holder(path)
     assert not path.exists()
     with app_lock(path, "shop-first", 1):
@@ -104,7 +105,7 @@ def test_asking_who_holds_it_leaves_it_as_it_was(path: Path) -> None:
         assert lock_holder(path)
 
 
-def test_a_link_in_the_lock_s_place_is_not_followed(path: Path, tmp_path: Path) -> None:
+def test_link_is_not_followed(path: Path, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("untouched")
     path.parent.mkdir(parents=True)
@@ -126,7 +127,7 @@ for _ in range(25):
 
 
 @pytest.mark.threat(13, 32)
-def test_four_processes_never_hold_it_at_once(path: Path, tmp_path: Path) -> None:
+def test_four_processes_take_turns(path: Path, tmp_path: Path) -> None:
     counter = tmp_path / "counter"
     counter.write_text("0")
     argv = [sys.executable, "-c", COUNTER, str(path), str(counter)]
@@ -135,14 +136,14 @@ def test_four_processes_never_hold_it_at_once(path: Path, tmp_path: Path) -> Non
     assert counter.read_text() == "100"
 
 
-def test_the_lock_is_the_kernel_s_so_that_other_programs_can_take_it(path: Path) -> None:
+def test_other_programs_can_take_the_lock(path: Path) -> None:
     path.parent.mkdir(parents=True)
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         wait_for(lambda: lock_holder(path) is not None, what="the lock")
 
 
-def test_a_process_that_was_killed_gives_no_sign_of_life(path: Path) -> None:
+def test_killed_process_holds_no_liveness_file(path: Path) -> None:
     with holding(path, SIGN) as process:
         assert is_held(path)
         process.kill()
@@ -153,7 +154,7 @@ def test_a_process_that_was_killed_gives_no_sign_of_life(path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_process_is_no_other_to_itself_and_leaves_nothing_behind(path: Path) -> None:
+def test_own_liveness_file_is_not_another_s(path: Path) -> None:
     with hold_liveness_file(path):
         assert not is_held(path)
         remove_liveness_file(path)
@@ -161,14 +162,14 @@ def test_a_process_is_no_other_to_itself_and_leaves_nothing_behind(path: Path) -
     assert not path.exists()
 
 
-def test_the_second_process_of_a_deployment_leaves_the_sign_of_the_first(path: Path) -> None:
+def test_second_process_leaves_the_liveness_file(path: Path) -> None:
     with holding(path, SIGN):
         with hold_liveness_file(path):
             assert is_held(path)
         assert is_held(path)
 
 
-def test_whoever_only_looks_for_a_moment_takes_no_sign_away(path: Path) -> None:
+def test_probe_does_not_take_the_liveness_file(path: Path) -> None:
     path.parent.mkdir(parents=True)
     looking = path.open("w")
     fcntl.flock(looking, fcntl.LOCK_EX)

@@ -50,7 +50,7 @@ def gone(pid: int) -> None:
     wait_for(lambda: not alive(pid), what=f"the end of process {pid}")
 
 
-def test_output_and_errors_arrive_line_by_line_in_their_order() -> None:
+def test_output_arrives_in_order() -> None:
     assert output("import os\nfor n in range(3): os.write(1 + n % 2, f'line {n}\\n'.encode())") == [
         "line 0",
         "line 1",
@@ -58,50 +58,50 @@ def test_output_and_errors_arrive_line_by_line_in_their_order() -> None:
     ]
 
 
-def test_the_last_line_needs_no_newline() -> None:
+def test_last_line_needs_no_newline() -> None:
     assert output("print('one'); print('two', end='')") == ["one", "two"]
 
 
-def test_a_progress_display_becomes_lines() -> None:
+def test_progress_display_becomes_lines() -> None:
     assert output(r"print('10 %\r20 %\r\ndone')") == ["10 %", "20 %", "done"]
 
 
-def test_bytes_that_are_not_utf8_do_not_end_the_run() -> None:
+def test_output_may_be_no_utf8() -> None:
     assert output(r"import os; os.write(1, b'a\xffb\n')") == ["a�b"]
 
 
 @pytest.mark.threat(61)
-def test_a_flood_arrives_whole() -> None:
+def test_flood_arrives_whole() -> None:
     code = "import os\nfor n in range(2000): os.write(1, b'%06d ' % n + b'x' * 3000 + b'\\n')"
     lines = output(code)
     assert [int(line[:6]) for line in lines] == list(range(2000))
 
 
 @pytest.mark.threat(61)
-def test_a_line_without_end_does_not_fill_the_memory() -> None:
+def test_endless_line_does_not_fill_memory() -> None:
     lines = output("import os\nfor n in range(300): os.write(1, b'x' * 10000)")
     assert sum(map(len, lines)) == 3_000_000
     assert max(map(len, lines)) <= 4000
 
 
-def test_a_long_line_is_cut_into_pieces_and_loses_nothing() -> None:
+def test_long_line_is_split() -> None:
     lines: list[str] = []
     LineSplitter(lines.append).take(b"x" * 9000 + b"\n")
     assert [len(line) for line in lines] == [4000, 4000, 1000]
 
 
-def test_a_program_that_asks_a_question_reads_nothing() -> None:
+def test_stdin_is_empty() -> None:
     assert output("import sys; print(repr(sys.stdin.read()))") == ["''"]
 
 
-def test_the_environment_is_exactly_what_was_stated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOOKD_CANARY", "secret")
     lines: list[str] = []
     run(Command(("/usr/bin/env",), 20, 20, env={"PATH": PATH, "ONE": "1"}), lines.append)
     assert sorted(lines) == ["ONE=1", f"PATH={PATH}"]
 
 
-def test_a_program_is_looked_for_on_its_own_path_not_on_ours(tmp_path: Path) -> None:
+def test_program_is_found_on_its_own_path(tmp_path: Path) -> None:
     program = tmp_path / "only-there"
     program.write_text("#!/bin/sh\necho found\n")
     program.chmod(0o755)
@@ -110,13 +110,13 @@ def test_a_program_is_looked_for_on_its_own_path_not_on_ours(tmp_path: Path) -> 
     assert lines == ["found"]
 
 
-def test_it_runs_where_it_was_told_to(tmp_path: Path) -> None:
+def test_working_directory(tmp_path: Path) -> None:
     lines: list[str] = []
     run(command("import os; print(os.getcwd())", cwd=tmp_path), lines.append)
     assert lines == [str(tmp_path)]
 
 
-def test_no_descriptor_of_ours_reaches_the_program(tmp_path: Path) -> None:
+def test_no_descriptor_is_inherited(tmp_path: Path) -> None:
     with (tmp_path / "secret").open("w") as secret:
         os.set_inheritable(secret.fileno(), True)
         shown = output("import os; print(*(os.readlink(f'/proc/self/fd/{n}') for n in (0, 1, 2)), len(os.listdir("
@@ -134,24 +134,24 @@ def test_no_descriptor_of_ours_reaches_the_program(tmp_path: Path) -> None:
         ("import os, signal; print('last words'); os.kill(os.getpid(), 15)", "was killed by signal 15: last words"),
     ],
 )
-def test_a_bad_end_is_said_in_words(code: str, cause: str) -> None:
+def test_failure_is_described(code: str, cause: str) -> None:
     with pytest.raises(CommandFailed) as caught:
         run(command(code), lambda _: None)
     assert caught.value.cause == f"{Path(sys.executable).name} {cause}"
 
 
-def test_a_failure_keeps_the_last_lines() -> None:
+def test_failure_keeps_the_last_lines() -> None:
     with pytest.raises(CommandFailed) as caught:
         run(command("for n in range(50): print(n)\nraise SystemExit(1)"), lambda _: None)
     assert caught.value.lines == tuple(str(n) for n in range(30, 50))
 
 
-def test_a_missing_program_is_named() -> None:
+def test_missing_program_is_named() -> None:
     with pytest.raises(CommandFailed, match=r"^no-such-program cannot be started: No such file or directory$"):
         run(Command(("no-such-program",), 5, 5, env={"PATH": PATH}), lambda _: None)
 
 
-def test_a_program_that_may_not_be_run_is_named(tmp_path: Path) -> None:
+def test_forbidden_program_is_named(tmp_path: Path) -> None:
     program = tmp_path / "plain"
     program.write_text("text")
     with pytest.raises(CommandFailed, match=r"^plain cannot be started: Permission denied$"):
@@ -159,25 +159,25 @@ def test_a_program_that_may_not_be_run_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.threat(61)
-def test_a_program_that_never_ends_is_stopped_although_it_keeps_talking() -> None:
+def test_total_limit() -> None:
     code = "import time\nwhile True: print('busy'); time.sleep(0.01)"
     with pytest.raises(CommandFailed, match=r"ran longer than 0\.5 s and was stopped"):
         run(command(code, total=0.5), lambda _: None)
 
 
-def test_a_program_that_falls_silent_is_stopped() -> None:
+def test_silence_limit() -> None:
     lines: list[str] = []
     with pytest.raises(CommandFailed, match=r"printed nothing for 0\.5 s and was stopped"):
         run(shell("echo start; exec sleep 600", silence=0.5), lines.append)
     assert lines == ["start"]
 
 
-def test_a_program_that_closes_its_output_still_falls_silent() -> None:
+def test_silence_limit_with_closed_output() -> None:
     with pytest.raises(CommandFailed, match="printed nothing"):
         run(command("import os, time; os.close(1); os.close(2); time.sleep(600)", silence=0.5), lambda _: None)
 
 
-def test_a_program_that_ignores_term_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_program_that_ignores_term_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.process.run.GRACE_SECONDS", 0.3)
     lines: list[str] = []
     with pytest.raises(CommandFailed):
@@ -192,7 +192,7 @@ trap '' TERM; sleep 600 & echo $!; trap - TERM
 
 
 @pytest.mark.parametrize(("then", "silence"), [("exit 0", 20.0), ("exit 1", 20.0), ("exec sleep 600", 1.0)])
-def test_a_grandchild_does_not_outlive_the_program(then: str, silence: float) -> None:
+def test_grandchild_is_killed(then: str, silence: float) -> None:
     lines: list[str] = []
     try:
         run(shell(GRANDCHILD + then, silence=silence), lines.append)
@@ -214,7 +214,7 @@ DAEMON = (
 
 
 @pytest.mark.parametrize("then", ["time.sleep(600)", "while True: os.write(1, b'flood ' * 600 + b'\\n')"])
-def test_a_daemon_that_leaves_the_group_and_keeps_the_output_is_not_waited_for(tmp_path: Path, then: str) -> None:
+def test_daemon_is_not_awaited(tmp_path: Path, then: str) -> None:
     file = tmp_path / "pid"
     later = [0]
 
@@ -236,7 +236,7 @@ class _Interrupt(BaseException):
     """What a job timeout or Ctrl-C looks like from here."""
 
 
-def test_an_interruption_of_hookd_stops_the_program() -> None:
+def test_interruption_stops_the_program() -> None:
     seen: list[int] = []
 
     def interrupt(line: str) -> None:
@@ -258,7 +258,7 @@ run(Command((sys.executable, "-c", code), 600, 600), print)
 
 
 @pytest.mark.threat(47)
-def test_the_death_of_the_worker_kills_what_it_runs(tmp_path: Path) -> None:
+def test_program_dies_with_the_worker(tmp_path: Path) -> None:
     file = tmp_path / "pid"
     worker = subprocess.Popen([sys.executable, "-c", WORKER.format(file=str(file))], cwd=PROJECT)
     try:

@@ -33,7 +33,7 @@ def ship(site: Installation, app: str, version: str) -> Deployment:
 
 
 @pytest.mark.threat(37)
-def test_a_service_that_works_within_its_release_is_right(site: Installation) -> None:
+def test_working_directory_inside_the_release(site: Installation) -> None:
     ship(site, INSIDE, "one")
     before = circus(site, "list", INSIDE)
     assert look_at(site, INSIDE).verdict is Verdict.UNCHANGED
@@ -41,7 +41,7 @@ def test_a_service_that_works_within_its_release_is_right(site: Installation) ->
 
 
 @pytest.mark.threat(37)
-def test_a_service_that_starts_in_another_release_each_time_is_started_again_once_and_that_is_said(
+def test_futile_restart_happens_once(
     site: Installation,
 ) -> None:
     old, new = ship(site, OTHER, "one"), ship(site, OTHER, "two")

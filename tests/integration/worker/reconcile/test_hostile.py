@@ -60,7 +60,7 @@ def forge(site: Installation, app: str, **fields: Any) -> str:
 
 
 @pytest.mark.threat(80)
-def test_a_stranger_s_branch_whose_name_ends_like_the_app_s_hides_no_push(site: Installation) -> None:
+def test_similar_branch_name_hides_no_push(site: Installation) -> None:
     app, repository = "tail", site.repositories["tail"]
     site.ship(app, app_files("one"))
     repository.push("a/refs/heads/main")
@@ -72,7 +72,7 @@ def test_a_stranger_s_branch_whose_name_ends_like_the_app_s_hides_no_push(site: 
 
 
 @pytest.mark.threat(57)
-def test_a_record_that_only_says_running_blinds_no_look(site: Installation, worker: "Popen[bytes]") -> None:
+def test_forged_running_record_is_ignored(site: Installation, worker: "Popen[bytes]") -> None:
     app = "forged"
     site.ship(app, app_files("one"))
     with stopped(worker):
@@ -84,7 +84,7 @@ def test_a_record_that_only_says_running_blinds_no_look(site: Installation, work
 
 
 @pytest.mark.threat(57)
-def test_a_deployment_that_really_runs_sees_for_itself_where_the_branch_stands(site: Installation) -> None:
+def test_running_deployment_is_left_alone(site: Installation) -> None:
     app = "held"
     site.ship(app, app_files("one"))
     (site.directory / "hold").touch()
@@ -100,7 +100,7 @@ def test_a_deployment_that_really_runs_sees_for_itself_where_the_branch_stands(s
 
 
 @pytest.mark.threat(57)
-def test_a_record_from_the_end_of_time_holds_nobody_up(site: Installation) -> None:
+def test_record_from_the_year_9999(site: Installation) -> None:
     for app in ("far", "near"):
         site.ship(app, app_files("one"))
         site.repositories[app].commit_and_push(app_files("two"))
@@ -114,7 +114,7 @@ def test_a_record_from_the_end_of_time_holds_nobody_up(site: Installation) -> No
 
 
 @pytest.mark.threat(40)
-def test_a_host_that_kept_two_apps_waiting_is_asked_for_no_third(tmp_path: Path) -> None:
+def test_circuit_breaker_spares_a_third_app(tmp_path: Path) -> None:
     with Installation(tmp_path) as site, socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -123,10 +123,10 @@ def test_a_host_that_kept_two_apps_waiting_is_asked_for_no_third(tmp_path: Path)
             site.add_app(app, repository=url, limits={"git_seconds": 1})
         site.add_app("beside").commit_and_push(app_files("one"))
         site.start_redis()
-        looker = Reconciler(site.config, site.records)
-        assert all(looker.look(app).done for app in site.config.catalogue.apps)
+        reconciler = Reconciler(site.config, site.records)
+        assert all(reconciler.reconcile(app).done for app in site.config.catalogue.apps)
         said = [decided(site, app)[0] for app in ("one", "two", "three")]
         assert {one.verdict for one in said} == {Verdict.UNREACHABLE}
         told = [one.why for one in said if "is not asked" in one.why]
-        assert told == [f"{url} is not asked: its host has just kept two other apps waiting"]
+        assert told == [f"{url} is not asked: its host did not answer for two other apps"]
         assert decided(site, "beside")[0].head is not None

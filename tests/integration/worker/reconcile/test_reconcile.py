@@ -53,7 +53,7 @@ def look_at(site: Installation, app: str) -> Decision:
     found = site.config.catalogue.get(app)
     assert found is not None
     with patch.dict(os.environ, HOOKD_CONFIG=str(site.config_path)):
-        Reconciler(site.config, site.records).look(found)
+        Reconciler(site.config, site.records).reconcile(found)
     return decided(site, app)[0]
 
 
@@ -108,7 +108,7 @@ def shipped(site: Installation, handled: Shipped) -> Shipped:
 
 @pytest.mark.threat(5)
 @pytest.mark.promise(11)
-def test_a_push_that_nobody_told_of_is_deployed(site: Installation) -> None:
+def test_missed_push_is_deployed(site: Installation) -> None:
     app = "missed"
     site.ship(app, app_files("one"))
     head = site.repositories[app].commit_and_push(app_files("two"))
@@ -123,7 +123,7 @@ def test_a_push_that_nobody_told_of_is_deployed(site: Installation) -> None:
 
 
 @pytest.mark.threat(49)
-def test_a_key_that_holds_something_else_keeps_no_push_out_for_longer_than_until_then(site: Installation) -> None:
+def test_wrong_typed_keys_are_deleted(site: Installation) -> None:
     """Whoever took the receiver over may write one of them; nobody can ask for a deployment as long as it stands."""
     site.ship("spoilt", app_files("one"))
     client = site.records.connection
@@ -136,7 +136,7 @@ def test_a_key_that_holds_something_else_keeps_no_push_out_for_longer_than_until
 
 
 @pytest.mark.threat(37)
-def test_an_app_that_is_right_is_left_alone_and_that_is_noted_once(site: Installation, shipped: Shipped) -> None:
+def test_app_without_drift_is_left_alone(site: Installation, shipped: Shipped) -> None:
     for app, watcher in (("one", "one"), ("two", "two-green")):
         before = circus(site, "list", watcher)
         for _ in range(3):
@@ -150,7 +150,7 @@ def test_an_app_that_is_right_is_left_alone_and_that_is_noted_once(site: Install
 
 @pytest.mark.threat(36)
 @pytest.mark.promise(13)
-def test_a_current_that_somebody_moved_leads_back_and_the_service_goes_on(site: Installation, shipped: Shipped) -> None:
+def test_moved_current_link_is_repaired(site: Installation, shipped: Shipped) -> None:
     app, (old, new) = "one", shipped["one"]
     before = circus(site, "list", app)
     move(site.root(app) / "current", old.release)
@@ -163,7 +163,7 @@ def test_a_current_that_somebody_moved_leads_back_and_the_service_goes_on(site: 
 
 @pytest.mark.threat(36)
 @pytest.mark.promise(13)
-def test_a_service_that_runs_an_older_release_is_started_again(site: Installation, shipped: Shipped) -> None:
+def test_service_with_an_old_release_is_restarted(site: Installation, shipped: Shipped) -> None:
     app, (old, new) = "one", shipped["one"]
     move(site.root(app) / "current", old.release)
     circus(site, "restart", app)
@@ -175,7 +175,7 @@ def test_a_service_that_runs_an_older_release_is_started_again(site: Installatio
 
 
 @pytest.mark.threat(36)
-def test_a_second_colour_that_runs_is_stopped(site: Installation, shipped: Shipped) -> None:
+def test_running_idle_colour_is_stopped(site: Installation, shipped: Shipped) -> None:
     before = circus(site, "list", "two-green")
     circus(site, "start", "two-blue")
     record = ending(site, look_at(site, "two"))
@@ -185,7 +185,7 @@ def test_a_second_colour_that_runs_is_stopped(site: Installation, shipped: Shipp
 
 
 @pytest.mark.threat(36)
-def test_the_right_colour_takes_over_from_the_wrong_one(site: Installation, shipped: Shipped) -> None:
+def test_wrong_colour_is_replaced(site: Installation, shipped: Shipped) -> None:
     move(site.root("two") / "blue", shipped["two"][0].release)
     circus(site, "start", "two-blue")
     circus(site, "stop", "two-green")
@@ -198,7 +198,7 @@ def test_the_right_colour_takes_over_from_the_wrong_one(site: Installation, ship
 
 
 @pytest.mark.threat(37)
-def test_a_service_that_a_person_stopped_stays_stopped_and_that_is_said(site: Installation) -> None:
+def test_stopped_service_stays_stopped(site: Installation) -> None:
     app = "stopped"
     site.ship(app, app_files("one"))
     site.repositories[app].commit_and_push(app_files("newer"))
@@ -221,7 +221,7 @@ def test_a_service_that_a_person_stopped_stays_stopped_and_that_is_said(site: In
 
 @pytest.mark.threat(14)
 @pytest.mark.promise(15)
-def test_what_a_flush_took_from_redis_comes_back_from_disk(site: Installation) -> None:
+def test_status_comes_back_after_a_flush(site: Installation) -> None:
     app = "flush"
     good = site.ship(app, app_files("one"))
     bad = site.ship(app, app_files("bad", "500 Oops"))
@@ -246,7 +246,7 @@ def test_what_a_flush_took_from_redis_comes_back_from_disk(site: Installation) -
 
 
 @pytest.mark.promise(29)
-def test_a_frozen_app_is_left_as_it_is_and_says_why_until_the_freeze_ends_by_itself(site: Installation) -> None:
+def test_frozen_app_waits_for_the_end_of_its_freeze(site: Installation) -> None:
     app, now = "frozen", datetime.now(UTC)
     site.ship(app, app_files("one"))
     site.repositories[app].commit_and_push(app_files("two"))
@@ -265,7 +265,7 @@ def test_a_frozen_app_is_left_as_it_is_and_says_why_until_the_freeze_ends_by_its
 
 
 @pytest.mark.threat(37)
-def test_a_service_that_does_not_get_well_ends_as_failed_and_is_not_started_in_a_circle(site: Installation) -> None:
+def test_unhealthy_service_is_restarted_once(site: Installation) -> None:
     app = "sick"
     site.ship(app, app_files("one"))
     good = site.ship(app, app_files("two"))
@@ -283,7 +283,7 @@ def test_a_service_that_does_not_get_well_ends_as_failed_and_is_not_started_in_a
     assert (decision.verdict, decision.deployment) == (Verdict.WAITING, None)
 
 
-def test_without_a_timer_it_stays_and_looks_again(site: Installation) -> None:
+def test_every_keeps_reconciling(site: Installation) -> None:
     app = "loop"
     site.change_app(app, reconcile={"every": 1})
     site.ship(app, app_files("one"))
@@ -294,7 +294,7 @@ def test_without_a_timer_it_stays_and_looks_again(site: Installation) -> None:
     assert [one.trigger for one in site.records.history(app, 1)] == [Trigger.RECONCILE]
 
 
-def test_when_a_machine_without_systemd_starts_what_served_serves_again(site: Installation, shipped: Shipped) -> None:
+def test_apps_start_after_circus(site: Installation, shipped: Shipped) -> None:
     """circus starts no app by itself, as only the journal knows which colour serves."""
     subprocess.run(python("-m", "circus.circusctl", "--endpoint", site.endpoint, "quit", "--waiting"), check=False)
     wait_for(lambda: not site._listens(site.ports["one"]), what="the end of circus")

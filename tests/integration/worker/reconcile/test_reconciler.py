@@ -63,7 +63,7 @@ def behind(site: Installation, app: str) -> Lag:
 
 
 @pytest.mark.threat(43)
-def test_what_a_person_pinned_stays(site: Installation) -> None:
+def test_pinned_app_stays(site: Installation) -> None:
     app = "pinned"
     deployed(site, app, "one")
     deployed(site, app, "two")
@@ -86,7 +86,7 @@ def failed(site: Installation, app: str, commit: str) -> Deployment:
 
 
 @pytest.mark.threat(33)
-def test_a_build_that_failed_through_no_fault_of_its_own_is_tried_again_with_growing_pauses(site: Installation) -> None:
+def test_failed_build_has_a_backoff(site: Installation) -> None:
     app = "bad"
     deployed(site, app)
     failed(site, app, site.repositories[app].commit_and_push(app_files("two")))
@@ -99,7 +99,7 @@ def test_a_build_that_failed_through_no_fault_of_its_own_is_tried_again_with_gro
 
 
 @pytest.mark.threat(20, 40)
-def test_a_git_host_that_does_not_answer_is_said_and_holds_no_other_up(site: Installation) -> None:
+def test_unreachable_git_host_harms_no_other_app(site: Installation) -> None:
     deployed(site, "away")
     site.change_app("away", repository="http://127.0.0.1:9/none.git")
     deployed(site, "beside")
@@ -116,7 +116,7 @@ def test_a_git_host_that_does_not_answer_is_said_and_holds_no_other_up(site: Ins
     assert site.records.get(decision.deployment).trigger is Trigger.RECONCILE
 
 
-def test_the_first_deployment_is_a_person_s_and_who_is_switched_off_is_never_looked_at(site: Installation) -> None:
+def test_first_deployment_is_manual(site: Installation) -> None:
     site.repositories["virgin"].commit_and_push(app_files("one"))
     site.change_app("off", reconcile={"every": 0})
     assert look(site, "virgin", "off").returncode == 0
@@ -126,20 +126,20 @@ def test_the_first_deployment_is_a_person_s_and_who_is_switched_off_is_never_loo
     assert (exists(polled_key("virgin")), exists(polled_key("off"))) == (1, 0)
 
 
-def test_an_app_that_is_not_due_is_not_asked_and_one_that_redis_forgot_is(site: Installation) -> None:
+def test_only_due_apps_are_polled(site: Installation) -> None:
     app, redis = "still", site.records.connection
     deployed(site, app)
     assert look(site, "--now", app).returncode == 0
     before = redis.hgetall(polled_key(app))
     assert look(site, app).returncode == 0
     assert redis.hgetall(polled_key(app)) == before
-    redis.hset(polled_key(app), "life", "another")
+    redis.hset(polled_key(app), "run_id", "another")
     assert look(site, app).returncode == 0
-    assert redis.hget(polled_key(app), "life") == before[b"life"]
+    assert redis.hget(polled_key(app), "run_id") == before[b"run_id"]
 
 
 @pytest.mark.threat(40)
-def test_another_app_s_broken_file_holds_nobody_up(site: Installation) -> None:
+def test_broken_file_of_another_app(site: Installation) -> None:
     file = site.directory / "apps" / "virgin.toml"
     right = file.read_text()
     site.records.connection.delete(polled_key("still"))
@@ -151,10 +151,10 @@ def test_another_app_s_broken_file_holds_nobody_up(site: Installation) -> None:
     assert site.records.connection.exists(polled_key("still"))
 
 
-def test_a_redis_that_is_away_is_said(site: Installation, tmp_path: Path) -> None:
+def test_unreachable_redis_is_logged(site: Installation, tmp_path: Path) -> None:
     config = tmp_path / "hookd.toml"
     config.write_text(site.config_path.read_text().replace(site.redis_url, f"unix://{tmp_path}/redis.sock"))
-    hasty = "import sys; from worker import reconcile; reconcile._REDIS_SECONDS = 0.6; sys.exit(reconcile.main([]))"
+    hasty = "from worker.reconcile import __main__ as program; program._REDIS_SECONDS = 0.6; exit(program.main([]))"
     done = subprocess.run(
         python("-c", hasty),
         env={**site.environment, "HOOKD_CONFIG": str(config)},
@@ -168,12 +168,12 @@ def test_a_redis_that_is_away_is_said(site: Installation, tmp_path: Path) -> Non
 
 
 @pytest.mark.threat(82)
-def test_a_look_whose_decision_cannot_be_kept_has_looked_all_the_same(site: Installation) -> None:
+def test_unrecorded_decision_is_no_failure(site: Installation) -> None:
     app, last = "full", "18446744073709551615-18446744073709551615"
     site.repositories[app].commit_and_push(app_files("one"))
     site.records.connection.xadd(decisions_key(app), {"decision": "{}"}, id=last)
     done = look(site, "--now", app)
-    assert (done.returncode, "decision not kept" in done.stderr) == (0, True), done.stderr
+    assert (done.returncode, "decision not recorded" in done.stderr) == (0, True), done.stderr
     assert site.records.connection.exists(polled_key(app))
 
 
@@ -184,9 +184,7 @@ def pending(site: Installation, app: str, ago: timedelta) -> Deployment:
 
 
 @pytest.mark.parametrize(("ago", "done"), [(timedelta(seconds=20), False), (timedelta(hours=1), True)])
-def test_an_app_whose_push_no_worker_takes_is_behind_its_head_and_that_is_said(
-    site: Installation, ago: timedelta, done: bool
-) -> None:
+def test_waiting_push_is_a_lag(site: Installation, ago: timedelta, done: bool) -> None:
     """It is soon looked at again, as a deployment that has begun may fail, but not for ever that often."""
     app = "idle"
     deployed(site, app)
@@ -195,17 +193,15 @@ def test_an_app_whose_push_no_worker_takes_is_behind_its_head_and_that_is_said(
     found = site.config.catalogue.get(app)
     assert found is not None
     before = decided(site, app)
-    assert Reconciler(site.config, site.records).look(found).done is done
+    assert Reconciler(site.config, site.records).reconcile(found).done is done
     late = behind(site, app)
     assert late.verdict is Verdict.QUEUED
-    assert late.why == f"{waits.id}, asked for at {waits.created_at:%Y-%m-%d %H:%M} UTC, waits for a worker"
+    assert late.why == f"{waits.id}, requested at {waits.created_at:%Y-%m-%d %H:%M} UTC, waits for a worker"
     assert decided(site, app) == before, "what was asked for before is no decision of this look"
     site.records.connection.delete(waiting_key(app))
 
 
-def test_a_look_does_not_undo_what_a_deployment_told_meanwhile(
-    site: Installation, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_newer_status_is_not_overwritten(site: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     """A git host may take 20 seconds to answer: by then the deployment that waited can have found the head bad."""
     app = "quick"
     deployed(site, app, "one")
@@ -224,6 +220,6 @@ def test_a_look_does_not_undo_what_a_deployment_told_meanwhile(
     site.repositories[app].commit_and_push(app_files("two"))
     found = site.config.catalogue.get(app)
     assert found is not None
-    Reconciler(site.config, site.records).look(found)
+    Reconciler(site.config, site.records).reconcile(found)
     assert behind(site, app) == told
     assert [bad.cause for bad in AppStatusStore(site.records.connection).read(app).quarantined] == ["it hangs"]

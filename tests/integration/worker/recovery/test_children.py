@@ -95,7 +95,7 @@ def ask(hookd: Installation) -> str:
 
 
 @pytest.mark.threat(47)
-def test_a_daemon_that_a_build_command_leaves_behind_ends_with_the_command(hookd: Installation) -> None:
+def test_daemon_ends_with_its_build_command(hookd: Installation) -> None:
     freed = Freed(hookd, "ends")
     worker = hookd.start_worker()
     deployment = ask(hookd)
@@ -108,7 +108,7 @@ def test_a_daemon_that_a_build_command_leaves_behind_ends_with_the_command(hookd
 
 @pytest.mark.threat(13, 47)
 @pytest.mark.parametrize("who", [("horse",), ("keeper",), ("worker",), ("horse", "worker"), ("keeper", "horse")])
-def test_nothing_of_a_deployment_outlives_the_one_who_is_killed(hookd: Installation, who: tuple[str, ...]) -> None:
+def test_killed_process_leaves_nothing_running(hookd: Installation, who: tuple[str, ...]) -> None:
     freed = Freed(hookd, "stays")
     worker = hookd.start_worker()
     ask(hookd)
@@ -126,7 +126,7 @@ def test_nothing_of_a_deployment_outlives_the_one_who_is_killed(hookd: Installat
 
 @pytest.mark.threat(47)
 @pytest.mark.parametrize("who", ["horse", "keeper"])
-def test_the_worker_outlives_them_and_deploys_again(hookd: Installation, who: str) -> None:
+def test_worker_survives_and_deploys_again(hookd: Installation, who: str) -> None:
     freed = Freed(hookd, "stays")
     worker = hookd.start_worker()
     first = ask(hookd)

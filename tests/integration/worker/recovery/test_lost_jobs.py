@@ -1,4 +1,4 @@
-"""Deployments that wait for a job that is gone, whatever took it away: each gets it back, and its place in line."""
+"""Waiting deployments whose job is lost get a new job."""
 
 import os
 import signal
@@ -80,7 +80,7 @@ LOSSES: dict[str, Callable[[Redis, str], object]] = {
 
 @pytest.mark.threat(49)
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_waiting_deployment_gets_its_job_back(hookd: Installation, client: Redis, loss: str) -> None:
+def test_waiting_deployment_gets_its_job_back(hookd: Installation, client: Redis, loss: str) -> None:
     waiting = ask(hookd)
     LOSSES[loss](client, waiting)
     worker = hookd.start_worker()
@@ -95,9 +95,7 @@ def test_a_waiting_deployment_gets_its_job_back(hookd: Installation, client: Red
 
 @pytest.mark.threat(49)
 @pytest.mark.parametrize("loss", ["rq empty", "a text in the queue's place"])
-def test_a_job_that_is_lost_while_a_worker_is_there_comes_back_too(
-    hookd: Installation, client: Redis, loss: str
-) -> None:
+def test_running_worker_restores_a_lost_job(hookd: Installation, client: Redis, loss: str) -> None:
     worker = start(hookd, client)
     os.kill(worker.pid, signal.SIGSTOP)
     client.client_kill_filter(_type="normal", skipme=True)  # Redis would hand it the job, although it sleeps.
@@ -109,15 +107,17 @@ def test_a_job_that_is_lost_while_a_worker_is_there_comes_back_too(
 
 
 @pytest.mark.threat(49)
-def test_a_text_that_takes_the_queue_s_place_is_kept_aside(hookd: Installation, client: Redis) -> None:
+def test_wrong_typed_queue_is_deleted(hookd: Installation, client: Redis) -> None:
     worker = start(hookd, client)
     client.set("rq:queue:hookd", "x")
-    wait_for(lambda: client.get(redis_keys.aside_key("rq:queue:hookd")) == b"x", 25, what="a place aside")
+    wait_for(lambda: not client.exists("rq:queue:hookd"), 25, what="the end of the text")
     assert hookd.wait_for_ending(ask(hookd), 25).started_at is not None
     assert worker.poll() is None
+    log = (hookd.directory / "worker.log").read_text()
+    assert "key deleted key=rq:queue:hookd why=it is a string and not a list" in log
 
 
-def test_a_deployment_whose_job_a_person_cancelled_is_cancelled(hookd: Installation, client: Redis) -> None:
+def test_cancelled_job_cancels_its_deployment(hookd: Installation, client: Redis) -> None:
     waiting = ask(hookd)
     SafeJob.fetch(waiting, connection=client).cancel()
     hookd.start_worker()
@@ -125,7 +125,7 @@ def test_a_deployment_whose_job_a_person_cancelled_is_cancelled(hookd: Installat
     assert (record.status, record.cause) == (Status.CANCELLED, "a person cancelled its job")
 
 
-def test_a_forgotten_deployment_gives_way_to_a_newer_one(hookd: Installation, client: Redis) -> None:
+def test_newer_deployment_supersedes_a_lost_one(hookd: Installation, client: Redis) -> None:
     forgotten = ask(hookd)
     client.delete(
         redis_keys.waiting_key("shop"), "rq:queue:hookd", SafeJob.key_for(forgotten), "rq:rl:app-shop:allowed"
@@ -138,7 +138,7 @@ def test_a_forgotten_deployment_gives_way_to_a_newer_one(hookd: Installation, cl
 
 
 @pytest.mark.threat(49)
-def test_a_forgotten_deployment_that_is_the_newest_is_not_lost(hookd: Installation, client: Redis) -> None:
+def test_newest_lost_deployment_is_restored(hookd: Installation, client: Redis) -> None:
     forgotten = ask(hookd)
     client.delete(
         redis_keys.waiting_key("shop"), "rq:queue:hookd", SafeJob.key_for(forgotten), "rq:rl:app-shop:allowed"
@@ -171,9 +171,7 @@ OBSTACLES: dict[str, Callable[[Redis], object]] = {
 
 
 @pytest.mark.parametrize("obstacle", OBSTACLES)
-def test_what_cannot_be_cleaned_up_keeps_nothing_else_from_being_so(
-    hookd: Installation, client: Redis, obstacle: str
-) -> None:
+def test_failed_cleanup_stops_no_other(hookd: Installation, client: Redis, obstacle: str) -> None:
     waiting = ask(hookd)
     client.zadd("rq:rl:app-shop:rate_limited", {waiting: 1})
     client.hset(SafeJob.key_for(waiting), "status", "rate_limited")
@@ -215,9 +213,7 @@ POISON: dict[str, Callable[[Redis], object]] = {
 
 @pytest.mark.threat(12)
 @pytest.mark.parametrize("poison", POISON)
-def test_what_is_wrong_with_one_app_in_redis_keeps_no_other_from_being_looked_after(
-    hookd: Installation, client: Redis, poison: str
-) -> None:
+def test_bad_keys_of_one_app_harm_no_other(hookd: Installation, client: Redis, poison: str) -> None:
     worker = start(hookd, client)
     os.kill(worker.pid, signal.SIGSTOP)
     client.client_kill_filter(_type="normal", skipme=True)
@@ -229,7 +225,7 @@ def test_what_is_wrong_with_one_app_in_redis_keeps_no_other_from_being_looked_af
     assert worker.poll() is None
 
 
-def test_another_app_s_id_in_the_place_of_the_one_that_waits_is_passed_over(hookd: Installation, client: Redis) -> None:
+def test_another_app_s_waiting_id_is_ignored(hookd: Installation, client: Redis) -> None:
     ghost = Deployment(id=GHOST, app="ghost", trigger=Trigger.PUSH, created_at=datetime.now(UTC))
     client.hset(redis_keys.record_key(GHOST), "record", encode(ghost))
     client.set(redis_keys.waiting_key("blog"), GHOST)
@@ -242,7 +238,7 @@ def test_another_app_s_id_in_the_place_of_the_one_that_waits_is_passed_over(hook
 
 
 @pytest.mark.threat(12)
-def test_a_limit_of_another_kind_is_set_aside_and_its_app_deployed(hookd: Installation, client: Redis) -> None:
+def test_wrong_typed_rate_limit_is_deleted(hookd: Installation, client: Redis) -> None:
     worker = start(hookd, client)
     os.kill(worker.pid, signal.SIGSTOP)
     client.client_kill_filter(_type="normal", skipme=True)
@@ -253,15 +249,15 @@ def test_a_limit_of_another_kind_is_set_aside_and_its_app_deployed(hookd: Instal
     os.kill(worker.pid, signal.SIGCONT)
     for one in waiting.values():
         assert hookd.wait_for_ending(one, 40).started_at is not None
-    assert client.exists(redis_keys.aside_key("rq:rl:app-blog:allowed"))
+    assert client.type("rq:rl:app-blog:allowed") != b"hash"
     assert worker.poll() is None
 
 
-def test_a_job_that_a_worker_has_just_taken_is_not_taken_from_it(hookd: Installation, client: Redis) -> None:
+def test_just_taken_job_is_left_alone(hookd: Installation, client: Redis) -> None:
     start(hookd, client)
     job_id = put_job(client, {"data": b"x"})
     wait_for(lambda: status_of(client, job_id) == "failed", what="its ending")
     for _ in range(20):
         deployment = hookd.wait_for_ending(ask(hookd), 25)
         assert deployment.started_at is not None
-    assert "put back" not in (hookd.directory / "worker.log").read_text()
+    assert "requeued" not in (hookd.directory / "worker.log").read_text()

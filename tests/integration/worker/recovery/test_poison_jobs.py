@@ -41,7 +41,7 @@ def seconds_left(client: Redis, job_id: str) -> int:
 
 @pytest.mark.threat(12)
 @pytest.mark.parametrize("shape", UNREADABLE)
-def test_a_hash_that_cannot_be_read_is_passed_over(site: Site, shape: str) -> None:
+def test_malformed_hash_is_skipped(site: Site, shape: str) -> None:
     job_id = put_job(site.client, {"data": CALL, **UNREADABLE[shape]})
     site.assert_a_good_job_finishes()
     assert in_hands(site.client) == [[], []]
@@ -49,7 +49,7 @@ def test_a_hash_that_cannot_be_read_is_passed_over(site: Site, shape: str) -> No
 
 
 @pytest.mark.parametrize("shape", UNREADABLE)
-def test_a_hash_that_cannot_be_read_is_no_job_for_any_reader(site: Site, shape: str) -> None:
+def test_malformed_hash_is_no_job(site: Site, shape: str) -> None:
     site.client.hset("rq:job:poison", mapping={"data": CALL, **UNREADABLE[shape]})
     with pytest.raises(NoSuchJobError):
         SafeJob.fetch("poison", connection=site.client)
@@ -58,7 +58,7 @@ def test_a_hash_that_cannot_be_read_is_no_job_for_any_reader(site: Site, shape: 
 
 
 @pytest.mark.parametrize("shape", UNRUNNABLE)
-def test_a_job_that_cannot_be_run_fails_and_says_so(site: Site, shape: str) -> None:
+def test_job_that_cannot_run_fails(site: Site, shape: str) -> None:
     job_id = put_job(site.client, UNRUNNABLE[shape])
     site.assert_a_good_job_finishes()
     assert status_of(site.client, job_id) == "failed"
@@ -68,7 +68,7 @@ def test_a_job_that_cannot_be_run_fails_and_says_so(site: Site, shape: str) -> N
     assert seconds_left(site.client, job_id) > 0, "it stays for ever"
 
 
-def test_a_job_whose_success_is_kept_longer_than_redis_can_finishes(site: Site) -> None:
+def test_excessive_result_ttl_is_limited(site: Site) -> None:
     data = call(redis_keys.DEPLOY, site.superseded())
     job_id = put_job(site.client, {"data": data, "result_ttl": FAR})
     site.assert_a_good_job_finishes()
@@ -77,7 +77,7 @@ def test_a_job_whose_success_is_kept_longer_than_redis_can_finishes(site: Site) 
 
 
 @pytest.mark.threat(12)
-def test_a_call_that_unpacks_to_a_gigabyte_is_not_unpacked(site: Site) -> None:
+def test_compression_bomb_is_not_unpacked(site: Site) -> None:
     site.client.hset("rq:job:bomb", mapping=UNREADABLE["a call that unpacks to a gigabyte"])
     tracemalloc.start()
     try:
@@ -110,7 +110,7 @@ IDS: dict[str, str | bytes] = {
 
 
 @pytest.mark.parametrize("shape", IDS)
-def test_an_id_that_leads_to_no_jobs_hash_is_passed_over(site: Site, shape: str) -> None:
+def test_id_without_a_job_is_skipped(site: Site, shape: str) -> None:
     site.client.hset("rq:job:empty", "status", "queued")
     site.client.hset("rq:job:a b c", "data", CALL)
     site.client.set("rq:job:text", "no hash")
@@ -122,7 +122,7 @@ def test_an_id_that_leads_to_no_jobs_hash_is_passed_over(site: Site, shape: str)
 
 
 @pytest.mark.parametrize("key", ["rq:executions:{}", "rq:results:{}", "rq:job:{}:dependents"])
-def test_a_job_beside_whose_hash_something_else_stands_is_passed_over(site: Site, key: str) -> None:
+def test_job_with_wrong_typed_keys_is_skipped(site: Site, key: str) -> None:
     job_id = f"beside-{key.strip('rq:{}').replace(':', '-')}"
     site.client.set(key.format(job_id), "no set")
     put_job(site.client, {"data": call(redis_keys.DEPLOY, site.superseded())}, job_id)
@@ -131,7 +131,7 @@ def test_a_job_beside_whose_hash_something_else_stands_is_passed_over(site: Site
 
 
 @pytest.mark.threat(12)
-def test_a_hundred_of_them_at_once_cost_no_worker(site: Site) -> None:
+def test_a_hundred_malformed_jobs(site: Site) -> None:
     for number in range(100):
         shapes = list({**UNREADABLE, **UNRUNNABLE}.values())
         small = [shape for shape in shapes if len(str(shape)) < 500]
@@ -141,7 +141,7 @@ def test_a_hundred_of_them_at_once_cost_no_worker(site: Site) -> None:
     assert in_hands(site.client) == [[], []]
 
 
-def test_the_log_stays_one_line_for_each_job_that_is_passed_over(site: Site) -> None:
+def test_skipped_job_is_one_log_line(site: Site) -> None:
     put_id(site.client, "forged\nERROR the server is on fire")
     site.assert_a_good_job_finishes()
     text = (site.installation.directory / "worker.log").read_text()
@@ -174,7 +174,7 @@ REGISTRIES: dict[str, Callable[[Redis], object]] = {
 
 @pytest.mark.threat(12)
 @pytest.mark.parametrize("shape", REGISTRIES)
-def test_a_worker_starts_and_cleans_up_whatever_the_registries_hold(site: Site, shape: str) -> None:
+def test_worker_starts_with_bad_registries(site: Site, shape: str) -> None:
     REGISTRIES[shape](site.client)
     site.client.delete("rq:worker:second")
     second = site.installation.start_worker("second")
@@ -189,9 +189,7 @@ def test_a_worker_starts_and_cleans_up_whatever_the_registries_hold(site: Site, 
     site.client.delete("rq:queue:hookd:intermediate")
 
 
-def test_a_worker_that_is_told_to_stop_while_it_cleans_up_stops_and_leaves_no_lock(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stop_during_cleanup_frees_the_lock(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     def told_to_stop(*_: object) -> None:
         assert site.client.exists("rq:clean_registries:elsewhere")
         raise StopRequested
@@ -203,9 +201,7 @@ def test_a_worker_that_is_told_to_stop_while_it_cleans_up_stops_and_leaves_no_lo
     assert not site.client.exists("rq:clean_registries:elsewhere")
 
 
-def test_a_job_that_is_being_read_while_the_worker_is_told_to_stop_is_not_malformed(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stop_while_a_job_is_read(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     def told_to_stop(*_: object) -> None:
         raise StopRequested
 

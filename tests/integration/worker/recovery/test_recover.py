@@ -1,4 +1,4 @@
-"""Workers that die: their names, their deployments and what Redis remembers of them, when they or others come back."""
+"""Workers that die: their names, their deployments and their entries in Redis."""
 
 import os
 import re
@@ -68,7 +68,7 @@ def log_of(hookd: Installation) -> str:
 
 
 @pytest.mark.threat(48)
-def test_a_worker_takes_the_place_of_a_killed_one_of_its_name_at_once(hookd: Installation, client: Redis) -> None:
+def test_worker_replaces_a_killed_one(hookd: Installation, client: Redis) -> None:
     kill(hookd.start_worker("hookd-1"))
     second = start(hookd, client, "hookd-1")
     assert second.poll() is None
@@ -76,7 +76,7 @@ def test_a_worker_takes_the_place_of_a_killed_one_of_its_name_at_once(hookd: Ins
 
 
 @pytest.mark.threat(48)
-def test_a_worker_that_lives_keeps_its_name(hookd: Installation, client: Redis) -> None:
+def test_living_worker_keeps_its_name(hookd: Installation, client: Redis) -> None:
     first = hookd.start_worker("hookd-1")
     with running(python("-m", "worker", "hookd-1"), hookd.directory / "second.log", hookd.environment) as second:
         assert second.wait(30) == 1
@@ -89,16 +89,14 @@ def test_a_worker_that_lives_keeps_its_name(hookd: Installation, client: Redis) 
 
 
 @pytest.mark.threat(32)
-def test_another_process_with_the_number_of_a_dead_worker_is_not_taken_for_it(
-    hookd: Installation, client: Redis
-) -> None:
+def test_reused_process_id_is_not_the_worker(hookd: Installation, client: Redis) -> None:
     kill(hookd.start_worker("hookd-1"))
     client.hset("rq:worker:hookd-1", "pid", os.getpid())
     assert start(hookd, client, "hookd-1").poll() is None
 
 
 @pytest.mark.threat(48)
-def test_a_worker_of_another_host_is_never_taken_for_dead(hookd: Installation, client: Redis) -> None:
+def test_worker_of_another_host_counts_as_alive(hookd: Installation, client: Redis) -> None:
     kill(hookd.start_worker("hookd-1"))
     client.hset("rq:worker:hookd-1", "hostname", "elsewhere.example.org")
     with running(python("-m", "worker", "hookd-1"), hookd.directory / "second.log", hookd.environment) as second:
@@ -108,15 +106,12 @@ def test_a_worker_of_another_host_is_never_taken_for_dead(hookd: Installation, c
     assert client.exists("rq:worker:hookd-1")
 
 
-def test_a_text_in_the_place_of_its_entry_does_not_keep_a_worker_from_starting(
-    hookd: Installation, client: Redis
-) -> None:
+def test_wrong_typed_entry_is_replaced(hookd: Installation, client: Redis) -> None:
     client.set("rq:worker:hookd-1", "no hash")
     client.set("rq:workers", "no set")
     worker = hookd.start_worker("hookd-1")
-    wait_for(lambda: client.get("hookd:aside:rq:worker:hookd-1") == b"no hash", what="a place aside")
-    assert client.get("hookd:aside:rq:workers") == b"no set"
-    wait_for(lambda: client.sismember("rq:workers", "rq:worker:hookd-1"), what="the worker")
+    wait_for(lambda: client.type("rq:workers") == b"set", what="the worker")
+    assert client.sismember("rq:workers", "rq:worker:hookd-1")
     assert (worker.poll(), pid_of(client, "hookd-1")) == (None, worker.pid)
 
 
@@ -134,18 +129,18 @@ def assert_it_goes_on(hookd: Installation, client: Redis, abandoned: str) -> Non
     """See that an abandoned deployment has failed and that the next one has begun."""
     record = hookd.wait_for_ending(abandoned, SOON)
     assert (record.status, record.cause) == (Status.FAILED, "the worker died while it ran")
-    wait_for(lambda: decided_about(client, abandoned) == ["failed: the worker died while it ran"], 5, what="a decision")
+    wait_for(lambda: decided_about(client, abandoned) == ["the worker died while it ran"], 5, what="a decision")
     wait_for(lambda: len(hookd.records.history("shop", 9)) == 2, 5, what="the deployment that settles it")
     again, _ = hookd.records.history("shop", 9)
     assert again.trigger is Trigger.RECONCILE
-    why = f"{abandoned} died; this one settles what it left, and goes on"
+    why = f"{abandoned} crashed; this deployment recovers the app"
     wait_for(lambda: why in decided_about(client, again.id), 5, what="why it was asked for")
     wait_for(lambda: status_of(client, abandoned) == "failed", SOON, what="RQ's own ending")
     hookd.wait_for_step(again.id, "fetch")
 
 
 @pytest.mark.threat(46)
-def test_an_abandoned_deployment_ends_when_its_worker_comes_back(hookd: Installation, client: Redis) -> None:
+def test_restarted_worker_ends_its_deployment(hookd: Installation, client: Redis) -> None:
     worker = hookd.start_worker("hookd-1")
     abandoned = ask(hookd)
     wait_until_fetching(hookd, abandoned)
@@ -155,7 +150,7 @@ def test_an_abandoned_deployment_ends_when_its_worker_comes_back(hookd: Installa
 
 
 @pytest.mark.threat(46)
-def test_an_abandoned_deployment_ends_when_only_another_worker_lives(hookd: Installation, client: Redis) -> None:
+def test_other_worker_ends_the_deployment(hookd: Installation, client: Redis) -> None:
     worker = hookd.start_worker("hookd-1")
     abandoned = ask(hookd)
     wait_until_fetching(hookd, abandoned)
@@ -167,9 +162,7 @@ def test_an_abandoned_deployment_ends_when_only_another_worker_lives(hookd: Inst
 
 
 @pytest.mark.threat(46)
-def test_an_abandoned_deployment_ends_also_when_the_only_other_worker_is_busy(
-    hookd: Installation, client: Redis
-) -> None:
+def test_busy_worker_ends_the_deployment(hookd: Installation, client: Redis) -> None:
     worker = hookd.start_worker("hookd-1")
     abandoned = ask(hookd)
     wait_until_fetching(hookd, abandoned)
@@ -185,9 +178,7 @@ def test_an_abandoned_deployment_ends_also_when_the_only_other_worker_is_busy(
 
 
 @pytest.mark.threat(46)
-def test_a_deployment_that_died_after_its_release_was_found_well_has_succeeded(
-    hookd: Installation, client: Redis
-) -> None:
+def test_crash_after_the_health_check_is_a_success(hookd: Installation, client: Redis) -> None:
     deployment_id = record_running(hookd)
     at, release = datetime.now(UTC), "000001-0123456789ab"
     stamp: dict[str, Any] = {"at": at, "deployment": deployment_id, "release": release}
@@ -197,7 +188,7 @@ def test_a_deployment_that_died_after_its_release_was_found_well_has_succeeded(
     hookd.start_worker()
     record = hookd.wait_for_ending(deployment_id, SOON)
     assert record.status is Status.SUCCEEDED
-    assert record.cause == f"the worker died while it ran, after {release} was found well"
+    assert record.cause == f"the worker died while it ran, after the health check of {release}"
     wait_for(lambda: hookd.records.history("shop", 1)[0].trigger is Trigger.RECONCILE, what="the one that settles it")
 
 
@@ -219,9 +210,7 @@ def left_running_for_rq(client: Redis, deployment_id: str) -> None:
     client.zadd(f"rq:executions:{deployment_id}", {entry: later})
 
 
-def test_a_job_that_never_ended_for_rq_holds_the_next_deployment_up_for_seconds_only(
-    hookd: Installation, client: Redis
-) -> None:
+def test_orphaned_job_blocks_for_seconds_only(hookd: Installation, client: Redis) -> None:
     ended = ask(hookd)
     for status in (Status.RUNNING, Status.SUCCEEDED):
         hookd.records.change(ended, lambda old, status=status: advance(old, status, datetime.now(UTC)))  # type: ignore[misc]
@@ -234,16 +223,14 @@ def test_a_job_that_never_ended_for_rq_holds_the_next_deployment_up_for_seconds_
     assert len(hookd.records.history("shop", 9)) == 2, "nothing is to be settled"
 
 
-def test_a_job_that_only_rq_takes_for_started_is_followed_by_another_within_seconds(
-    hookd: Installation, client: Redis
-) -> None:
+def test_job_started_for_rq_alone_is_retried(hookd: Installation, client: Redis) -> None:
     abandoned = ask(hookd)
     left_running_for_rq(client, abandoned)
     start(hookd, client, "hookd-1")
     assert_it_goes_on(hookd, client, abandoned)
 
 
-def test_what_a_worker_of_another_host_has_just_begun_is_left_to_it(hookd: Installation, client: Redis) -> None:
+def test_job_just_started_on_another_host_is_left(hookd: Installation, client: Redis) -> None:
     begun = ask(hookd)
     left_running_for_rq(client, begun)
     client.hset("rq:worker:hookd-0", mapping={"hostname": "elsewhere", "pid": "1", "birth": "2026-01-01T00:00:00Z"})
@@ -264,7 +251,7 @@ def forge_running(client: Redis, number: int = 0, app: str = "shop", score: floa
 
 
 @pytest.mark.threat(46)
-def test_a_record_that_says_running_and_that_nobody_runs_gets_an_ending(hookd: Installation, client: Redis) -> None:
+def test_forged_running_record_is_ended(hookd: Installation, client: Redis) -> None:
     start(hookd, client, "hookd-1")
     wait_for(lambda: client.hget("rq:worker:hookd-1", "state") == b"idle", what="its first round")
     record = hookd.wait_for_ending(forge_running(client), SOON)
@@ -274,7 +261,7 @@ def test_a_record_that_says_running_and_that_nobody_runs_gets_an_ending(hookd: I
 
 
 @pytest.mark.threat(46)
-def test_what_a_worker_of_another_host_runs_is_not_ended_here(hookd: Installation, client: Redis) -> None:
+def test_job_running_on_another_host_is_left(hookd: Installation, client: Redis) -> None:
     start(hookd, client, "hookd-1")
     wait_for(lambda: client.hget("rq:worker:hookd-1", "state") == b"idle", what="its first round")
     elsewhere = forge_running(client, 1)
@@ -295,9 +282,7 @@ def test_each_app_has_its_turn(hookd: Installation, client: Redis) -> None:
         hookd.wait_for_ending(forged, 2 * SOON)
 
 
-def test_a_deployment_that_dies_again_and_again_is_not_asked_for_without_a_pause(
-    hookd: Installation, client: Redis
-) -> None:
+def test_repeated_crashes_are_not_retried_at_once(hookd: Installation, client: Redis) -> None:
     worker = hookd.start_worker()
     ask(hookd)
     for number in range(1, 4):
@@ -305,14 +290,12 @@ def test_a_deployment_that_dies_again_and_again_is_not_asked_for_without_a_pause
         newest, *_ = hookd.records.history("shop", 9)
         os.kill(wait_until_fetching(hookd, newest.id), signal.SIGKILL)
         hookd.wait_for_ending(newest.id, 10)
-    wait_for(lambda: "not asked for again at once" in log_of(hookd), what="a word about it")
+    wait_for(lambda: "no immediate retry" in log_of(hookd), what="the log")
     assert [one.trigger for one in hookd.records.history("shop", 9)] == ["reconcile", "reconcile", "push"]
     assert worker.poll() is None
 
 
-def test_what_a_person_asked_for_is_not_driven_out_by_an_abandoned_deployment(
-    hookd: Installation, client: Redis
-) -> None:
+def test_waiting_manual_deployment_comes_next(hookd: Installation, client: Redis) -> None:
     worker = hookd.start_worker("hookd-1")
     abandoned = ask(hookd)
     wait_until_fetching(hookd, abandoned)
@@ -326,9 +309,7 @@ def test_what_a_person_asked_for_is_not_driven_out_by_an_abandoned_deployment(
 
 
 @pytest.mark.threat(34)
-def test_a_worker_that_was_made_to_stop_at_once_leaves_nothing_that_waits_for_its_time(
-    hookd: Installation, client: Redis
-) -> None:
+def test_forced_stop_is_recovered_at_once(hookd: Installation, client: Redis) -> None:
     worker = hookd.start_worker("hookd-1")
     abandoned = ask(hookd)
     wait_until_fetching(hookd, abandoned)
@@ -341,7 +322,7 @@ def test_a_worker_that_was_made_to_stop_at_once_leaves_nothing_that_waits_for_it
     assert_it_goes_on(hookd, client, abandoned)
 
 
-def test_signs_of_life_go_with_their_deployments(hookd: Installation, client: Redis) -> None:
+def test_liveness_files_are_removed(hookd: Installation, client: Redis) -> None:
     hookd.start_worker()
     deployment_id = ask(hookd)
     wait_until_fetching(hookd, deployment_id)
@@ -357,7 +338,7 @@ FULL = "18446744073709551615-18446744073709551615"
 
 
 @pytest.mark.threat(82)
-def test_a_stream_that_takes_nothing_more_is_set_aside(hookd: Installation, client: Redis) -> None:
+def test_exhausted_stream_is_deleted(hookd: Installation, client: Redis) -> None:
     start(hookd, client, "hookd-1")
     wait_for(lambda: client.hget("rq:worker:hookd-1", "state") == b"idle", what="its first round")
     kept = redis_keys.decisions_key("blog")
@@ -365,14 +346,13 @@ def test_a_stream_that_takes_nothing_more_is_set_aside(hookd: Installation, clie
         client.xadd(key, {"decision": "{}"}, id=FULL, maxlen=0, approximate=False)
     client.xadd(kept, {"decision": "{}"}, id=f"{int(time.time() + 3600) * 1000}-0")
     for key in (redis_keys.REFUSALS, redis_keys.decisions_key("shop")):
-        wait_for(lambda one=key: not client.exists(one), SOON, what=f"a place for {key}")  # type: ignore[misc]
-        assert client.exists(redis_keys.aside_key(key))
+        wait_for(lambda one=key: not client.exists(one), SOON, what=f"the end of {key}")  # type: ignore[misc]
         client.xadd(key, {"decision": "{}"})
     assert client.exists(kept), "a clock that was set back by an hour is no reason"
 
 
 @pytest.mark.threat(52)
-def test_a_worker_is_listed_again_after_redis_lost_everything(hookd: Installation, client: Redis) -> None:
+def test_worker_registers_again_after_a_flush(hookd: Installation, client: Redis) -> None:
     worker = hookd.start_worker("hookd-1")
     wait_for(lambda: client.hget("rq:worker:hookd-1", "state") == b"idle", what="the worker")
     before: Any = client.hgetall("rq:worker:hookd-1")
@@ -390,7 +370,7 @@ def test_a_worker_is_listed_again_after_redis_lost_everything(hookd: Installatio
 
 
 @pytest.mark.threat(52)
-def test_a_worker_outlives_the_loss_of_everything_while_it_deploys(hookd: Installation, client: Redis) -> None:
+def test_flush_during_a_deployment_is_survived(hookd: Installation, client: Redis) -> None:
     worker = hookd.start_worker("hookd-1")
     deployment_id = ask(hookd)
     process = wait_until_fetching(hookd, deployment_id)
@@ -404,7 +384,7 @@ def test_a_worker_outlives_the_loss_of_everything_while_it_deploys(hookd: Instal
 
 @pytest.mark.threat(52)
 @pytest.mark.parametrize("busy", [False, True])
-def test_a_worker_stops_within_seconds_while_redis_is_away(tmp_path: Path, busy: bool) -> None:
+def test_worker_stops_in_seconds_without_redis(tmp_path: Path, busy: bool) -> None:
     with Installation(tmp_path) as hookd:
         hookd.add_app(
             "shop", handover="restart", build={"commands": [["sleep", "2"], ["false"]]}, service={"preflight": []}
@@ -427,7 +407,7 @@ def test_a_worker_stops_within_seconds_while_redis_is_away(tmp_path: Path, busy:
         assert "Traceback" not in log_of(hookd)
 
 
-def test_the_log_says_what_happens_and_not_that_nothing_does(hookd: Installation, client: Redis) -> None:
+def test_idle_worker_logs_nothing(hookd: Installation, client: Redis) -> None:
     worker = hookd.start_worker("hookd-1")
     wait_for(lambda: client.hget("rq:worker:hookd-1", "state") == b"idle", what="the worker")
     worker.terminate()
@@ -440,7 +420,7 @@ def test_the_log_says_what_happens_and_not_that_nothing_does(hookd: Installation
 
 
 @pytest.mark.threat(40)
-def test_a_thousand_apps_are_looked_at_with_few_questions(hookd: Installation, client: Redis) -> None:
+def test_a_thousand_apps_need_few_commands(hookd: Installation, client: Redis) -> None:
     text = (hookd.directory / "apps" / "shop.toml").read_text()
     for number in range(1000):
         (hookd.directory / "apps" / f"app-{number}.toml").write_text(text.replace("shop", f"app-{number}"))
@@ -453,7 +433,7 @@ def test_a_thousand_apps_are_looked_at_with_few_questions(hookd: Installation, c
     assert sum(one["calls"] for name, one in stats.items() if name != "cmdstat_info") < 100
 
 
-def test_a_dead_worker_that_was_buried_is_a_failed_job_for_rq_too(hookd: Installation, client: Redis) -> None:
+def test_deregistered_worker_s_job_fails_in_rq(hookd: Installation, client: Redis) -> None:
     worker = hookd.start_worker("hookd-1")
     abandoned = ask(hookd)
     wait_until_fetching(hookd, abandoned)

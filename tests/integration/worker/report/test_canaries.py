@@ -126,7 +126,7 @@ def test_no_command_line_holds_a_secret(site: GuardedInstallation) -> None:
 
 
 @pytest.mark.threat(21)
-def test_the_secrets_of_the_receiver_are_not_in_the_workers_environment(site: GuardedInstallation) -> None:
+def test_worker_has_no_receiver_secrets(site: GuardedInstallation) -> None:
     setting = f"HOOKD_CONFIG={site.config_path}".encode()
     found = []
     for process in Path("/proc").glob("[0-9]*"):

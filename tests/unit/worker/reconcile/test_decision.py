@@ -1,4 +1,4 @@
-"""What follows from what a look found: wanted, deployed and running."""
+"""The reconciler's decisions on observations of an app."""
 
 from datetime import timedelta
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from hookd.model.app_status import AppStatus, compute_lag, with_journal_state
-from hookd.model.decision import Lag, Verdict
+from hookd.model.decision import Assessment, Lag, Verdict
 from hookd.model.deployment import Deployment, Status, StepName
 from hookd.model.eligibility import Freeze
 from hookd.model.journal import AppState, Pinned, Quarantined, Release, Skipped
 from tests.unit.worker.reconcile.test_schedule import NOW, one
-from worker.reconcile.decision import Observation, decide
+from worker.reconcile.decision import DeploymentNeeded, Observation, decide
 from worker.service.drift import Drift, DriftReport
 
 A, B = "a" * 40, "b" * 40
@@ -29,6 +29,15 @@ def found(**more: Any) -> Observation:
     return Observation(**{"app": "shop", "state": state(), "running": WELL, "head": B, **more})
 
 
+# The decision to request a deployment; every other decision has a verdict.
+NEEDED = "needed"
+
+
+def result(seen: Observation) -> str:
+    decision = decide(seen, NOW)
+    return NEEDED if isinstance(decision, DeploymentNeeded) else decision.verdict
+
+
 FREEZE = Freeze(reason="the fair", since=NOW)
 BAD = Quarantined(**STAMP, commit=B, served=True, cause="it hangs")
 FAILED = (one(Status.FAILED, 1, commit=B),)
@@ -37,9 +46,9 @@ GONE: dict[str, Any] = {"head": None, "problem": "the host is away"}
 
 
 @pytest.mark.parametrize(
-    ("seen", "verdict", "told"),
+    ("seen", "expected", "text"),
     [
-        (found(), Verdict.QUEUED, "bbbbbbbbbbbb is the branch's head, and aaaaaaaaaaaa serves"),
+        (found(), NEEDED, "bbbbbbbbbbbb is the branch's head, and aaaaaaaaaaaa serves"),
         (found(head=A), Verdict.UNCHANGED, "aaaaaaaaaaaa is already deployed"),
         (found(freeze=FREEZE), Verdict.FROZEN, "the fair"),
         (found(freeze=FREEZE, running=SICK), Verdict.FROZEN, "the fair"),
@@ -55,28 +64,28 @@ GONE: dict[str, Any] = {"head": None, "problem": "the host is away"}
         (found(state=AppState()), Verdict.WAITING, "the first time a person must say so: hookd deploy shop"),
         (found(state=AppState(), **GONE), Verdict.UNREACHABLE, "the host is away"),
         (found(history=FAILED), Verdict.WAITING, "the next try is at 05:08 UTC"),
-        (found(head=A, running=SICK), Verdict.QUEUED, "shop has failed"),
-        (found(running=SICK, **GONE), Verdict.QUEUED, "shop has failed"),
-        (found(running=SICK, state=state(quarantined=(BAD,))), Verdict.QUEUED, "shop has failed"),
-        (found(running=SICK, history=FAILED), Verdict.QUEUED, "shop has failed"),
+        (found(head=A, running=SICK), NEEDED, "shop has failed"),
+        (found(running=SICK, **GONE), NEEDED, "shop has failed"),
+        (found(running=SICK, state=state(quarantined=(BAD,))), NEEDED, "shop has failed"),
+        (found(running=SICK, history=FAILED), NEEDED, "shop has failed"),
         (found(head=A, running=SICK, history=MENDED), Verdict.WAITING, "the next try is at 05:08 UTC"),
-        (found(head=A, state=state(verified=False)), Verdict.QUEUED, "interrupted"),
-        (found(state=state(verified=False, quarantined=(BAD,))), Verdict.QUEUED, "interrupted"),
+        (found(head=A, state=state(verified=False)), NEEDED, "interrupted"),
+        (found(state=state(verified=False, quarantined=(BAD,))), NEEDED, "interrupted"),
     ],
 )
-def test_what_is_decided(seen: Observation, verdict: Verdict, told: str) -> None:
-    ruling = decide(seen, NOW)
-    assert (ruling.verdict, told in ruling.why) == (verdict, True), ruling
+def test_decisions(seen: Observation, expected: object, text: str) -> None:
+    decision = decide(seen, NOW)
+    assert (result(seen), text in decision.why) == (expected, True), decision
 
 
-def test_an_ending_that_lies_in_the_future_comes_from_another_clock_and_makes_nobody_wait() -> None:
+def test_an_ending_in_the_future_is_ignored() -> None:
     """A worker whose clock was an hour ahead when a deployment failed."""
     seen = found(history=(one(Status.FAILED, -60, commit=B),))
-    assert decide(seen, NOW).verdict is Verdict.QUEUED
+    assert result(seen) == NEEDED
 
 
-def test_why_the_last_try_to_bring_the_head_failed_is_said() -> None:
-    """Else an app would be behind its head because it is behind its head."""
+def test_the_last_failure_is_named() -> None:
+    """Otherwise an app would lag because it lags."""
     cause = "flask db upgrade ended with status 1"
     failed = one(Status.FAILED, 1, commit=B).model_copy(update={"cause": cause})
     older = one(Status.FAILED, 9, commit=B).model_copy(update={"cause": "the disk is full"})
@@ -87,15 +96,15 @@ def test_why_the_last_try_to_bring_the_head_failed_is_said() -> None:
     assert decide(found(history=(other,)), NOW).why.endswith("; the last try found: it serves already")
 
 
-def test_that_another_commit_failed_is_no_reason() -> None:
+def test_another_commit_s_failure_is_not_named() -> None:
     failed = one(Status.FAILED, 1, commit=A).model_copy(update={"cause": "the disk is full"})
     well = one(Status.SUCCEEDED, 0, commit=A)
     for history in ((failed,), (well, failed)):
         assert decide(found(history=history), NOW).why == "bbbbbbbbbbbb is the branch's head, and aaaaaaaaaaaa serves"
 
 
-def test_a_service_that_cannot_be_mended_holds_no_newer_commit_up() -> None:
-    assert decide(found(running=SICK, history=MENDED), NOW).verdict is Verdict.QUEUED
+def test_a_failed_repair_holds_no_commit_up() -> None:
+    assert result(found(running=SICK, history=MENDED)) == NEEDED
 
 
 OLDER = Drift("release", "shop", "000001-aaaaaaaaaaaa", "shop runs another release than 000001-aaaaaaaaaaaa")
@@ -110,13 +119,14 @@ def in_vain(hours: int, detail: str = OLDER.key) -> Deployment:
 
 
 @pytest.mark.threat(37)
-def test_a_service_that_was_started_again_in_vain_is_left_alone_and_that_is_said() -> None:
-    """However long ago: it takes requests, and each restart would disturb them for nothing."""
-    ruling = decide(found(head=A, running=ELSEWHERE, history=(in_vain(5),)), NOW)
-    assert ruling.verdict is Verdict.WAITING
-    assert ruling.why.startswith(f"{OLDER.text}, also after it was started again")
+def test_a_futile_restart_is_not_repeated() -> None:
+    """The service takes requests, and each restart would disturb them."""
+    decision = decide(found(head=A, running=ELSEWHERE, history=(in_vain(5),)), NOW)
+    assert isinstance(decision, Assessment)
+    assert decision.verdict is Verdict.WAITING
+    assert decision.why.startswith(f"{OLDER.text}, also after a restart")
     later = (one(Status.UNCHANGED, 1, commit=A), in_vain(5))
-    assert decide(found(head=A, running=ELSEWHERE, history=later), NOW).verdict is Verdict.WAITING
+    assert result(found(head=A, running=ELSEWHERE, history=later)) == Verdict.WAITING
 
 
 @pytest.mark.parametrize(
@@ -130,12 +140,15 @@ def test_a_service_that_was_started_again_in_vain_is_left_alone_and_that_is_said
     ],
     ids=["another release since", "it helped then", "it has failed", "there is a newer commit", "it was interrupted"],
 )
-def test_what_else_there_is_to_do_is_done(seen: Observation) -> None:
-    assert decide(seen, NOW).verdict is Verdict.QUEUED
+def test_other_work_is_done(seen: Observation) -> None:
+    assert result(seen) == NEEDED
 
 
 def late(seen: Observation, earlier: AppStatus | None = None) -> Lag | None:
-    return compute_lag(seen.state, seen.head, decide(seen, NOW), earlier or AppStatus(app="shop"), NOW)
+    reason = decide(seen, NOW)
+    if isinstance(reason, DeploymentNeeded):
+        reason = Assessment(verdict=Verdict.QUEUED, why=reason.why)
+    return compute_lag(seen.state, seen.head, reason, earlier or AppStatus(app="shop"), NOW)
 
 
 @pytest.mark.parametrize(
@@ -148,12 +161,12 @@ def late(seen: Observation, earlier: AppStatus | None = None) -> Lag | None:
     ],
     ids=["the head serves", "the head should serve", "nothing serves yet", "the head is none of its business"],
 )
-def test_who_is_not_behind(seen: Observation) -> None:
+def test_no_lag(seen: Observation) -> None:
     assert late(seen) is None
 
 
 @pytest.mark.threat(38)
-def test_as_long_as_the_same_commit_serves_it_is_behind_since_then() -> None:
+def test_lag_keeps_its_start() -> None:
     first = late(found())
     assert first is not None
     assert (first.since, first.verdict) == (NOW, Verdict.QUEUED)
@@ -167,14 +180,14 @@ def test_as_long_as_the_same_commit_serves_it_is_behind_since_then() -> None:
     assert another.since == NOW
 
 
-def test_who_serves_the_head_is_behind_no_more() -> None:
+def test_lag_ends_with_the_head() -> None:
     view = AppStatus(app="shop", head=A, lag=late(found()))
     assert with_journal_state(view, state()).lag is None
     assert with_journal_state(view.model_copy(update={"head": B}), state()).lag is not None
 
 
-def test_that_the_head_is_not_known_is_over_when_it_was_seen_and_not_before() -> None:
-    """A push that cannot be fetched either publishes what serves; the head that it names is an old one."""
+def test_unknown_head_ends_when_seen() -> None:
+    """A push whose fetch fails publishes the status too, with an older head."""
     alarm = Lag(commits=None, since=NOW - timedelta(hours=5), verdict=Verdict.UNREACHABLE, why="the host is away")
     view = AppStatus(app="shop", head=A, lag=alarm)
     assert with_journal_state(view, state()).lag == alarm
@@ -193,6 +206,6 @@ def test_that_the_head_is_not_known_is_over_when_it_was_seen_and_not_before() ->
         (None, 6000, Verdict.UNREACHABLE, "head not known for 4 d, because of the fair"),
     ],
 )
-def test_it_is_said_in_one_sentence(commits: int | None, minutes: int, verdict: Verdict, said: str) -> None:
+def test_lag_sentence(commits: int | None, minutes: int, verdict: Verdict, said: str) -> None:
     one = Lag(commits=commits, since=NOW - timedelta(minutes=minutes), verdict=verdict, why="of the fair")
     assert one.sentence(NOW) == said

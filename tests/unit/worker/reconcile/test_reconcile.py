@@ -1,4 +1,4 @@
-"""One app that breaks a look costs the others nothing."""
+"""One app's defect holds up no other app."""
 
 import logging
 from typing import cast
@@ -12,15 +12,15 @@ from worker.reconcile.reconciler import Reconciler
 
 
 class Broken:
-    """Stands for a look that meets what nobody thought of."""
+    """A reconciler with a defect."""
 
-    def look(self, app: App) -> bool:
-        """Fail as no look should."""
+    def reconcile(self, app: App) -> bool:
+        """Raise an unexpected error."""
         raise OverflowError(f"date value out of range for {app.name}")
 
 
 @pytest.mark.threat(40)
-def test_what_nobody_thought_of_ends_one_look_and_is_said_with_its_trace(caplog: pytest.LogCaptureFixture) -> None:
+def test_unexpected_error_is_logged_with_its_trace(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
         assert reconcile_app(cast("Reconciler", Broken()), app("restart"), "one") == 1
     assert ["hookd failed" in record.getMessage() for record in caplog.records] == [True]

@@ -1,4 +1,4 @@
-"""Which git hosts are waited for no longer, within one round of looks."""
+"""The circuit breaker of git hosts."""
 
 import pytest
 
@@ -17,12 +17,12 @@ SLOW = "https://git.example.org/acme/shop.git"
         ("file:///srv/git/shop.git", "file:///srv/git/shop.git"),
     ],
 )
-def test_a_repository_s_host(repository: str, host: str) -> None:
+def test_git_host(repository: str, host: str) -> None:
     assert git_host(repository) == host
 
 
 @pytest.mark.threat(40)
-def test_who_kept_two_waiting_is_waited_for_by_nobody_else() -> None:
+def test_two_timeouts_open_the_circuit_breaker() -> None:
     hosts = CircuitBreaker()
     assert not hosts.is_open(SLOW)
     hosts.record_timeout(SLOW)

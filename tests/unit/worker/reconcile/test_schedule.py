@@ -1,4 +1,4 @@
-"""When an app's git host is asked, and when what went wrong is tried again."""
+"""The times of polls and retries."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,42 +14,42 @@ NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 HEAD, OLD = "a" * 40, "b" * 40
 
 
-def due(seconds_ago: float, every: int = 180, life: str = "one", app: str = "shop") -> bool:
+def due(seconds_ago: float, every: int = 180, run_id: str = "one", app: str = "shop") -> bool:
     now = NOW.timestamp()
-    return is_due(app, every, LastCheck(now - seconds_ago, "one"), life=life, now=now, pace=30)
+    return is_due(app, every, LastCheck(now - seconds_ago, "one"), run_id=run_id, now=now, pace=30)
 
 
 @pytest.mark.threat(5)
 @pytest.mark.promise(12)
-def test_an_answer_is_never_older_than_it_may_be() -> None:
-    """Whatever is not due now is due at the next look, before its time is over."""
+def test_no_poll_comes_too_late() -> None:
+    """An app that is not due now is due in the next round, before its time is over."""
     for seconds in range(150):
         assert due(seconds) or seconds + 30 <= 180
     assert all(due(seconds) for seconds in range(150, 400))
 
 
-def test_nobody_is_asked_much_more_often_than_wanted() -> None:
+def test_no_poll_comes_much_too_early() -> None:
     assert not any(due(seconds) for seconds in range(120))
 
 
 @pytest.mark.threat(40)
-def test_apps_are_not_all_asked_at_once() -> None:
+def test_polls_are_spread() -> None:
     at = [next(seconds for seconds in range(200) if due(seconds, app=f"app-{number}")) for number in range(50)]
     assert len(set(at)) > 10
 
 
 @pytest.mark.threat(32)
-def test_it_is_due_at_once_when_nobody_knows_when_it_was() -> None:
-    assert is_due("shop", 180, None, life="one", now=NOW.timestamp(), pace=30)
-    assert due(1, life="another"), "Redis was away meanwhile"
+def test_due_when_the_last_poll_is_unknown() -> None:
+    assert is_due("shop", 180, None, run_id="one", now=NOW.timestamp(), pace=30)
+    assert due(1, run_id="another"), "Redis was away meanwhile"
     assert due(-5), "the clock was set back"
 
 
-def test_what_is_switched_off_is_never_due() -> None:
-    assert not is_due("shop", 0, None, life="one", now=NOW.timestamp(), pace=30)
+def test_never_due_when_switched_off() -> None:
+    assert not is_due("shop", 0, None, run_id="one", now=NOW.timestamp(), pace=30)
 
 
-def test_one_that_is_asked_very_often_is_due_at_each_look() -> None:
+def test_short_interval_is_due_each_round() -> None:
     assert due(0, every=20)
 
 
@@ -81,7 +81,7 @@ def one(
 
 @pytest.mark.threat(37)
 @pytest.mark.parametrize(("failures", "minutes"), [(1, 3), (2, 6), (3, 12), (4, 24), (5, 48), (6, 60), (20, 60)])
-def test_pauses_grow_until_they_are_an_hour(failures: int, minutes: int) -> None:
+def test_backoff_grows_up_to_an_hour(failures: int, minutes: int) -> None:
     history = tries(*((Status.FAILED, number) for number in range(failures)))
     assert build_retry_at(history, HEAD) == NOW + timedelta(minutes=minutes)
 
@@ -95,11 +95,11 @@ def test_pauses_grow_until_they_are_an_hour(failures: int, minutes: int) -> None
     ],
     ids=["nothing yet", "it went well since", "another commit failed"],
 )
-def test_there_is_no_pause(history: list[Deployment]) -> None:
+def test_no_backoff(history: list[Deployment]) -> None:
     assert build_retry_at(history, HEAD) is None
 
 
-def test_a_pause_is_counted_from_the_last_real_end() -> None:
+def test_backoff_counts_from_the_last_ending() -> None:
     """What a later request took the place of was never tried; what waits has no end yet."""
     waiting = one(Status.QUEUED, 0).model_copy(update={"ended_at": None})
     history = [waiting, *tries((Status.SUPERSEDED, 0), (Status.FAILED, 2), (Status.SUPERSEDED, 3), (Status.FAILED, 9))]
@@ -110,7 +110,7 @@ def test_a_pause_is_counted_from_the_last_real_end() -> None:
 
 
 @pytest.mark.threat(20)
-def test_pushes_during_an_outage_of_the_git_host_cost_no_pause() -> None:
+def test_git_host_outage_costs_no_backoff() -> None:
     """Ten of them would have meant an hour after the host was back."""
     outage = [unfetched(Trigger.PUSH, number) for number in range(10)]
     assert build_retry_at(outage, HEAD) is None
@@ -119,13 +119,13 @@ def test_pushes_during_an_outage_of_the_git_host_cost_no_pause() -> None:
     )
 
 
-def test_a_head_that_cannot_be_fetched_although_the_git_host_answers_is_tried_ever_more_rarely() -> None:
+def test_failed_fetch_has_a_backoff() -> None:
     row = [unfetched(Trigger.RECONCILE, number) for number in range(3)]
     assert build_retry_at(row, HEAD) == NOW + timedelta(minutes=12)
 
 
 @pytest.mark.threat(37)
-def test_a_head_that_a_deployment_did_not_find_is_asked_for_ever_more_rarely() -> None:
+def test_missing_head_has_a_backoff() -> None:
     """Look and deployment do not see the same: a host that answers now so, now so, must not keep the worker busy."""
     row = [one(Status.UNCHANGED, number, commit=OLD, claimed=HEAD) for number in range(3)]
     assert build_retry_at(row, HEAD) == NOW + timedelta(minutes=12)
@@ -140,7 +140,7 @@ def unfetched(trigger: Trigger, minutes: int) -> Deployment:
     return one(Status.FAILED, minutes, commit=None).model_copy(update={"trigger": trigger, "steps": (step,)})
 
 
-def test_a_service_that_is_mended_again_and_again_waits_longer_each_time() -> None:
+def test_repairs_have_a_backoff() -> None:
     mended = [one(Status.SUCCEEDED, 0, steps=["disk_space", "repair"]), one(Status.FAILED, 5, steps=["repair"])]
     assert repair_retry_at(mended) == NOW + timedelta(minutes=6)
     assert repair_retry_at([one(Status.FAILED, 0), *mended]) is None, (

@@ -1,4 +1,4 @@
-"""How a deployment ended whose process is gone, as its app's journal tells it."""
+"""The outcome of a crashed deployment, inferred from its app's journal."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -39,48 +39,49 @@ def ending(*events: JournalEvent, release: str | None = None, before: Sequence[J
 
 
 @pytest.mark.threat(46)
-def test_a_release_that_was_found_well_and_serves_is_a_success() -> None:
-    assert ending(BUILT, own(Switched), own(Good)) == Outcome(Status.SUCCEEDED, f"{KILLED}, after {NEW} was found well")
+def test_verified_release_is_a_success() -> None:
+    cause = f"{KILLED}, after the health check of {NEW}"
+    assert ending(BUILT, own(Switched), own(Good)) == Outcome(Status.SUCCEEDED, cause)
 
 
-def test_the_first_release_of_an_app_is_no_exception() -> None:
+def test_first_release_can_succeed() -> None:
     assert ending(BUILT, own(Switched), own(Good), before=()).status is Status.SUCCEEDED
 
 
 @pytest.mark.parametrize("events", [(), (BUILT,), (REFUSED,), (BUILT, BAD)])
-def test_what_was_never_switched_to_has_failed(events: Sequence[JournalEvent]) -> None:
+def test_no_switch_is_a_failure(events: Sequence[JournalEvent]) -> None:
     assert ending(*events) == Outcome(Status.FAILED, KILLED)
 
 
-def test_a_release_that_nobody_found_well_is_for_the_next_deployment() -> None:
+def test_unverified_release_is_a_failure() -> None:
     found = ending(BUILT, own(Switched))
     assert found.status is Status.FAILED
-    assert found.cause.startswith(f"{KILLED}, after switching to {NEW} and before that was found well")
+    assert found.cause.startswith(f"{KILLED}, after switching to {NEW} and before its health check")
 
 
-def test_a_deployment_that_only_settled_what_another_left_has_not_succeeded() -> None:
+def test_recovery_of_another_is_no_success() -> None:
     before = (*BEFORE, other(Built, NEW, commit=COMMIT), other(Switched, NEW))
     assert ending(own(Switched, OLD), own(Good, OLD), before=before) == Outcome(Status.FAILED, KILLED)
 
 
-def test_a_release_that_was_bad_and_gave_way_was_rolled_back() -> None:
+def test_verified_old_release_is_a_rollback() -> None:
     found = ending(BUILT, own(Switched), BAD, own(Switched, OLD), own(Good, OLD))
     assert found.status is Status.ROLLED_BACK
     assert found.cause == f"the new release is bad, {OLD} serves again: it answered 500 ({KILLED})"
 
 
 @pytest.mark.threat(46)
-def test_a_way_back_that_was_not_finished_is_none() -> None:
+def test_unfinished_rollback_is_a_failure() -> None:
     assert ending(BUILT, own(Switched), BAD, own(Switched, OLD)).status is Status.FAILED
 
 
-def test_a_person_who_went_back_to_a_release_on_disk_has_succeeded() -> None:
+def test_manual_rollback_is_a_success() -> None:
     pin = Pinned(at=AT, deployment=OWN, commit="a" * 40, head=COMMIT)
     before = (*BEFORE, other(Built, NEW, commit=COMMIT), other(Switched, NEW), other(Good, NEW))
     found = ending(own(Switched, OLD), pin, own(Good, OLD), release=OLD, before=before)
     assert found.status is Status.SUCCEEDED
 
 
-def test_what_another_deployment_found_well_is_no_success_of_this_one() -> None:
+def test_another_s_success_is_not_its_own() -> None:
     later = (other(Built, "000003-cccccccccccc", commit="c" * 40), other(Switched, "000003-cccccccccccc"))
     assert ending(BUILT, *later, other(Good, "000003-cccccccccccc")) == Outcome(Status.FAILED, KILLED)

@@ -1,4 +1,4 @@
-"""A stranger's output must not act on a terminal, forge a line, fill the disk or reach another file."""
+"""Output in the log cannot control a terminal, forge a line, fill the disk or reach another file."""
 
 import os
 import stat
@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.users import another_group
-from worker.report.log_file import LogFile
-from worker.report.redaction import Redaction
+from worker.report.log_file import LogFile, Redaction
 
 
 def written(path: Path, *texts: str) -> str:
@@ -25,13 +24,13 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "logs" / "shop" / "one.log"
 
 
-def test_a_line_carries_time_step_and_text(path: Path) -> None:
+def test_line_has_time_step_and_text(path: Path) -> None:
     time, step, text = written(path, "made it").rstrip("\n").split(maxsplit=2)
     assert (step, text) == ("build", "made it")
     assert [len(part) for part in time.split(":")] == [2, 2, 6]
 
 
-def test_a_second_log_of_the_same_name_does_not_erase_the_first(path: Path) -> None:
+def test_log_is_appended_to(path: Path) -> None:
     written(path, "first")
     assert [line.split()[-1] for line in written(path, "second").splitlines()] == ["first", "second"]
 
@@ -55,24 +54,24 @@ def test_a_second_log_of_the_same_name_does_not_erase_the_first(path: Path) -> N
         ("lone \udc80", r"lone \udc80"),
     ],
 )
-def test_what_would_act_on_a_terminal_is_shown_instead(path: Path, text: str, shown: str) -> None:
+def test_control_characters_are_escaped(path: Path, text: str, shown: str) -> None:
     line = written(path, text)
     assert line.endswith(f" {shown}\n")
     assert len(line.splitlines()) == 1
 
 
-def test_a_credential_is_masked(path: Path) -> None:
+def test_credential_is_masked(path: Path) -> None:
     assert "canary-value" not in written(path, "key is canary-value")
 
 
-def test_a_credential_with_a_colour_in_its_middle_is_masked(path: Path) -> None:
+def test_coloured_credential_is_masked(path: Path) -> None:
     assert "canary-value" not in written(path, "key is canary\x1b[1m-value\x1b[0m")
 
 
 @pytest.mark.threat(61)
 @pytest.mark.parametrize("sign", ["x", "€", "\x00"])
-def test_a_flood_ends_at_the_cap_and_says_so_once(path: Path, sign: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.report.log_file.LARGEST_BYTES", cap := 100_000)
+def test_flood_ends_at_the_cap(path: Path, sign: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.report.log_file.MAX_BYTES", cap := 100_000)
     text = written(path, *[sign * 4000] * 50)
     assert cap - 4200 * len(sign.encode()) < path.stat().st_size <= cap + 200
     assert text.count("the log ends here") == 1
@@ -93,7 +92,7 @@ def modes(*paths: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("mask", [0, 0o022, 0o027, 0o077])
-def test_a_log_is_its_owner_s_alone(path: Path, mask: int) -> None:
+def test_log_is_private(path: Path, mask: int) -> None:
     with umask(mask):
         written(path, "x")
     assert modes(path, path.parent) == [0o600, 0o700]
@@ -101,7 +100,7 @@ def test_a_log_is_its_owner_s_alone(path: Path, mask: int) -> None:
 
 @pytest.mark.skipif(another_group() is None, reason="this user has no second group")
 @pytest.mark.parametrize("mask", [0, 0o022, 0o027, 0o077])
-def test_a_shared_log_is_read_by_the_group_of_the_logs_directory(path: Path, mask: int) -> None:
+def test_shared_log_is_readable_by_the_group(path: Path, mask: int) -> None:
     group = another_group()
     assert group is not None
     logs = path.parent.parent
@@ -115,7 +114,7 @@ def test_a_shared_log_is_read_by_the_group_of_the_logs_directory(path: Path, mas
     assert {path.stat().st_gid, path.parent.stat().st_gid} == {group.gr_gid}
 
 
-def test_a_link_in_the_log_s_place_is_not_followed(path: Path, tmp_path: Path) -> None:
+def test_link_is_not_followed(path: Path, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("untouched")
     path.parent.mkdir(parents=True)
@@ -126,7 +125,7 @@ def test_a_link_in_the_log_s_place_is_not_followed(path: Path, tmp_path: Path) -
 
 
 @pytest.mark.threat(30)
-def test_a_full_disk_does_not_end_the_deployment() -> None:
+def test_full_disk_costs_the_line_only() -> None:
     with LogFile(Path("/dev/full"), Redaction({})) as log:
         log.line("build", "first")
         log.line("build", "second")

@@ -1,8 +1,8 @@
-"""Credentials must not be readable in a log."""
+"""Credentials are not readable in a log."""
 
 import pytest
 
-from worker.report.redaction import MASK, Redaction
+from worker.report.log_file import MASK, Redaction
 
 ENVIRONMENT = {
     "SECRET_KEY": "s3cret-value",
@@ -17,7 +17,7 @@ ENVIRONMENT = {
 @pytest.mark.parametrize(
     "name", ["SECRET_KEY", "API_TOKEN", "DB_PASSWORD", "SMTP_PASS", "SENTRY_DSN", "URL", "MY_URL", "AUTH"]
 )
-def test_a_value_under_a_telling_name_is_masked(name: str) -> None:
+def test_secret_variable_is_masked(name: str) -> None:
     masks = Redaction({name: "canary.(value)+"})
     assert masks.apply("before canary.(value)+ after") == f"before {MASK} after"
 
@@ -25,32 +25,32 @@ def test_a_value_under_a_telling_name_is_masked(name: str) -> None:
 @pytest.mark.threat(21)
 @pytest.mark.parametrize("cut", "#/?")
 @pytest.mark.parametrize("scheme", ["http://", ""])
-def test_a_proxy_s_password_is_masked_also_where_a_program_cuts_it_short(scheme: str, cut: str) -> None:
-    """curl takes what comes before such a character for the address, and names it in its message."""
+def test_cut_proxy_password_is_masked(scheme: str, cut: str) -> None:
+    """curl takes the text before such a character for the address, and prints it in its message."""
     masks = Redaction({"HTTPS_PROXY": f"{scheme}ada:can{cut}ary@proxy:3128"})
     assert masks.apply("Unsupported proxy syntax in 'ada:can'") == f"Unsupported proxy syntax in '{MASK}'"
     assert masks.apply("Could not resolve proxy: proxy") == "Could not resolve proxy: proxy"
 
 
 @pytest.mark.parametrize("value", ["http://proxy:3128", "ada@example.org", "ssh://deploy@host/shop.git", "10:30"])
-def test_an_address_without_a_password_hides_nothing(value: str) -> None:
+def test_address_without_password_stays(value: str) -> None:
     text = "deploy to proxy:3128 by ada at 10:30"
     assert Redaction({"HTTPS_PROXY": value}).apply(text) == text
 
 
-def test_an_ordinary_value_stays_readable() -> None:
+def test_ordinary_value_stays() -> None:
     assert Redaction(ENVIRONMENT).apply("it says hello world") == "it says hello world"
 
 
-def test_a_short_value_does_not_mask_half_the_log() -> None:
+def test_short_value_masks_nothing() -> None:
     assert Redaction(ENVIRONMENT).apply("abcdef") == "abcdef"
 
 
-def test_a_secret_that_begins_with_another_secret_leaves_no_rest() -> None:
+def test_longer_secret_is_masked_first() -> None:
     assert Redaction(ENVIRONMENT).apply("key=s3cret-value-and-more") == f"key={MASK}"
 
 
-def test_every_line_of_a_secret_of_many_lines_is_masked() -> None:
+def test_each_line_of_a_secret_is_masked() -> None:
     masks = Redaction({"PRIVATE_KEY": "-----BEGIN KEY-----\nMIIEcanary\n-----END KEY-----\n"})
     assert masks.apply("MIIEcanary") == MASK
 
@@ -72,7 +72,7 @@ def test_every_line_of_a_secret_of_many_lines_is_masked() -> None:
         ("using bearer canary", "canary"),
     ],
 )
-def test_what_looks_like_a_credential_is_masked_without_being_known(text: str, canary: str) -> None:
+def test_credential_shapes_are_masked(text: str, canary: str) -> None:
     masked = Redaction({}).apply(text)
     assert canary not in masked
     assert MASK in masked
@@ -88,5 +88,5 @@ def test_what_looks_like_a_credential_is_masked_without_being_known(text: str, c
         "git@host:owner/name.git",
     ],
 )
-def test_a_line_without_credentials_stays_as_it_is(text: str) -> None:
+def test_line_without_credentials_stays(text: str) -> None:
     assert Redaction({}).apply(text) == text

@@ -1,4 +1,4 @@
-"""By how many commits an app is behind, counted in its own mirror by real git, and in nobody else's network."""
+"""The number of commits behind the head, counted by git in the app's mirror, without the network."""
 
 import subprocess
 from pathlib import Path
@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from hookd.model.app import App
+from hookd.model.journal import AppState, Release
 from hookd.model.paths import AppPaths
 from hookd.model.settings import Settings
 from tests.support.repository import Repository
 from tests.support.tasks import make_app, make_settings
-from worker.reconcile.lag import count_commits
+from worker.probe import commits_behind
 
 
 class Mirrored:
@@ -35,7 +36,9 @@ class Mirrored:
         subprocess.run(("git", f"--git-dir={self.mirror}", *arguments), check=True)
 
     def count(self, base: str, head: str) -> int | None:
-        return count_commits(self.app, self.settings, base, head)
+        release = Release(name=f"000001-{base[:12]}", commit=base, good=True)
+        state = AppState(releases=(release,), current=release.name, good_order=(release.name,))
+        return commits_behind(self.app, self.settings, state, head)
 
 
 @pytest.fixture
@@ -45,23 +48,24 @@ def mirrored(tmp_path: Path) -> Mirrored:
 
 @pytest.mark.threat(38)
 @pytest.mark.promise(14)
-def test_commits_are_counted_where_both_are_known(mirrored: Mirrored) -> None:
+def test_known_commits_are_counted(mirrored: Mirrored) -> None:
     first = mirrored.commit("1")
     mirrored.commit("2")
     last = mirrored.commit("3")
     mirrored.bring()
-    assert (mirrored.count(first, last), mirrored.count(last, last)) == (2, 0)
+    assert (mirrored.count(first, last), mirrored.count(last, last)) == (2, None)
 
 
-def test_what_the_mirror_does_not_hold_is_not_counted_and_not_fetched(mirrored: Mirrored) -> None:
+def test_missing_commit_is_not_fetched(mirrored: Mirrored) -> None:
     first = mirrored.commit("1")
-    assert mirrored.count(first, first) is None, "there is no mirror yet"
+    second = mirrored.commit("2")
+    assert mirrored.count(first, second) is None, "there is no mirror yet"
     mirrored.bring()
-    assert mirrored.count(first, mirrored.commit("2")) is None
+    assert mirrored.count(first, mirrored.commit("3")) is None
 
 
 @pytest.mark.threat(59)
-def test_a_history_that_was_rewritten_has_no_number(mirrored: Mirrored) -> None:
+def test_rewritten_history_has_no_number(mirrored: Mirrored) -> None:
     first = mirrored.commit("1")
     old = mirrored.commit("2")
     mirrored.bring()

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from hookd.model.deployment import Deployment, Status
 from hookd.queue.app_status import AppStatusStore
 from tests.faults.program import Program
-from tests.faults.store import Store
+from tests.faults.redis_server import RedisServer
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python, wait_for
 
@@ -38,14 +38,14 @@ with open(sys.argv[1], "a") as book:
 """
 
 
-class Keeper:
+class FaultHost:
     """An installation with one app, and the means to break it; `settings` and `app` are laid over the usual tables."""
 
     def __init__(
         self, directory: Path, handover: str = "blue-green", settings: Mapping[str, Any] | None = None, **app: Any
     ) -> None:
         self.site = Installation(directory, settings)
-        self.store = Store(directory / "redis")
+        self.redis = RedisServer(directory / "redis")
         self.book = directory / "witness"
         self._gate = directory / "gate"
         self.versions = 0
@@ -59,8 +59,8 @@ class Keeper:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(self.site)
-            stack.enter_context(self.store)
-            self.site.redis_url = self.store.url
+            stack.enter_context(self.redis)
+            self.site.redis_url = self.redis.url
             self._add_app()
             self.site.start_manager()
             stack.enter_context(self.receiver)

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Self
 
-from tests.faults.keeper import APP, Keeper
+from tests.faults.host import APP, FaultHost
 from tests.support.visitors import Visitors
 
 _PAUSE_SECONDS = 0.003
@@ -15,20 +15,20 @@ _PAUSE_SECONDS = 0.003
 _WHOLE = ("wsgi.py", "last.txt", "requirements.txt", "venv/bin/gunicorn")
 
 
-class Ledger:
+class Monitor:
     """Looks at `current` and asks for the page, hundreds of times a second.
 
     A release that `current` leads to is complete: its files and its environment are there. A visitor gets a page.
     """
 
-    def __init__(self, keeper: Keeper) -> None:
-        self._keeper = keeper
-        self._pushed = keeper.versions
-        self._current = keeper.site.root(APP) / "current"
-        self._book = keeper.book
-        self._before = keeper.book.stat().st_size
+    def __init__(self, host: FaultHost) -> None:
+        self._keeper = host
+        self._pushed = host.versions
+        self._current = host.site.root(APP) / "current"
+        self._book = host.book
+        self._before = host.book.stat().st_size
         self._end = threading.Event()
-        self._visitors = Visitors(keeper.site.ports[APP])
+        self._visitors = Visitors(host.site.ports[APP])
         self.looks = 0
         self.found: Counter[str] = Counter()
         self._threads = [

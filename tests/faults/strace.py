@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.keeper import APP, Keeper
+from tests.faults.host import APP, FaultHost
 from tests.support.processes import wait_for
 from tests.support.programs import program
 
@@ -45,12 +45,12 @@ def killed(trace: Path) -> bool:
 
 
 @contextmanager
-def waiting_deployer(keeper: Keeper) -> Iterator[int]:
+def waiting_deployer(host: FaultHost) -> Iterator[int]:
     """A process that deploys the next version, and waits for the app's lock for as long as the block."""
-    locks = keeper.site.directory / "state" / "locks"
+    locks = host.site.directory / "state" / "locks"
     with (locks / f"{APP}.lock").open("r+b") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        life = locks / f"{keeper.push().id}.run"
+        life = locks / f"{host.push().id}.run"
         wait_for(lambda: life.exists() and life.read_text(), what="the deploying process")
         yield int(life.read_text())
 
@@ -69,9 +69,9 @@ def attached(argv: tuple[str, ...], pid: int) -> Iterator[None]:
 
 
 @contextmanager
-def watched(keeper: Keeper, argv: tuple[str, ...]) -> Iterator[None]:
+def watched(host: FaultHost, argv: tuple[str, ...]) -> Iterator[None]:
     """Deploy the next version, its process under strace alone."""
     with ExitStack() as stack:
-        with waiting_deployer(keeper) as pid:
+        with waiting_deployer(host) as pid:
             stack.enter_context(attached(argv, pid))
         yield

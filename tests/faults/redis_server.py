@@ -19,7 +19,7 @@ from tests.support.processes import wait_for
 _OPERATOR = "operator"
 
 
-class Store:
+class RedisServer:
     """A server that keeps its data as on a real host: everything it was told is written to a file.
 
     `variables` are added to its environment from its next start.
