@@ -86,7 +86,7 @@ def deploy(task: Task, freeze_directory: Path, publish: Publish) -> Ending:
 def _deploy_locked(task: Task, policy: Policy, freeze_directory: Path, publish: Publish) -> Ending:
     head: str | None = None
     try:
-        recovered = _recover(task)
+        recovered = recover_interrupted(task)
         state = _unpin(task, recovered.state)
         prune_incomplete(task, state)
         with task.recorder.step(StepName.DISK_SPACE):
@@ -109,19 +109,19 @@ def _deploy_locked(task: Task, policy: Policy, freeze_directory: Path, publish: 
     return replace(ending, head=head)
 
 
-def _recover(task: Task) -> RepairResult:
+def recover_interrupted(task: Task) -> RepairResult:
     """Finish an interrupted deployment; a reconcile deployment also repairs drift.
 
     A failed repair does not keep a newer commit from being deployed.
     """
     if task.deployment.trigger is not Trigger.RECONCILE:
-        return recover_interrupted(task)
+        return recover_release(task)
     repaired = repair(task, task.journal.state())
     # After a failed repair with blue-green, the idle service may be the only one that answers.
-    return repaired if repaired.error is not None else repaired.merge(recover_interrupted(task))
+    return repaired if repaired.error is not None else repaired.merge(recover_release(task))
 
 
-def recover_interrupted(task: AppTask) -> RepairResult:
+def recover_release(task: AppTask) -> RepairResult:
     """Finish an interrupted deployment, so that only a release with a passed health check serves."""
     match task.app.service.handover:
         case "restart":
