@@ -72,7 +72,7 @@ def test_killed_after_health_check(site: Installation) -> None:
     os.kill(site.deployer(app), signal.SIGKILL)
     ended = site.wait_for_ending(deployment)
     assert ended.status is Status.SUCCEEDED
-    assert ended.cause == f"the deploying process was killed, after {ended.release} was found well"
+    assert ended.cause == f"the deploying process was killed, after the health check of {ended.release}"
     wait_for(lambda: site.records.history(app, 1)[0].trigger is Trigger.RECONCILE, what="the next deployment")
     assert site.wait_for_ending(site.records.history(app, 1)[0].id).status in (Status.UNCHANGED, Status.SUCCEEDED)
     visitor.close()
