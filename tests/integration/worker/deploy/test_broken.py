@@ -1,4 +1,4 @@
-"""A broken deploy leaves the old version serving, whatever is wrong with it, and the next good one deploys."""
+"""A broken commit leaves the old version serving, and the next good commit deploys."""
 
 from pathlib import Path
 from typing import Any
@@ -159,7 +159,7 @@ def _needs(database: Path) -> dict[str, str | bytes | None]:
 
 
 def _good(site: Installation, app: str) -> Path:
-    """See to it that the app serves a good release, and return its directory."""
+    """Deploy a good release and return its directory."""
     if not (site.root(app) / "current").exists() or site.serving(app) != "good":
         assert site.ship(app, app_files("good")).status is Status.SUCCEEDED
     return site.current(app)
