@@ -56,7 +56,8 @@ def test_problems_are_reported_together() -> None:
         }
     )
     assert found == [
-        "hookd.toml: state: invalid value 'var/lib/hookd', expected an absolute path without .., such as /var/lib/hookd",
+        "hookd.toml: state: invalid value 'var/lib/hookd', "
+        "expected an absolute path without .., such as /var/lib/hookd",
         "hookd.toml: redis: invalid value 5, input should be a valid dictionary or instance of RedisSettings",
         "hookd.toml: receiver.processes: invalid value 0, input should be greater than or equal to 1",
         "hookd.toml: receiver.threads: invalid value 'many', "
