@@ -1,4 +1,4 @@
-"""Reading the configuration: everything that is wrong with all files is reported at once."""
+"""Reading the configuration: the problems of all files are reported at once."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +24,7 @@ def write(directory: Path, files: Mapping[str, str | bytes]) -> Path:
 
 
 def problems(path: Path) -> list[str]:
-    """What is wrong, with the directory of the files left out."""
+    """Return the problems without the directory of the files."""
     with pytest.raises(ConfigError) as raised:
         load(path)
     assert str(raised.value).splitlines() == [str(problem) for problem in raised.value.problems]

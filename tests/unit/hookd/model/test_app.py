@@ -1,4 +1,4 @@
-"""apps/<app>.toml: what an app may say of itself, and what two apps may not share."""
+"""apps/<app>.toml: the values of one app, and the conflicts of two."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ from hookd.model.config_errors import from_validation
 
 
 def table(**over: Any) -> dict[str, Any]:
-    """An app's table with the fewest keys, and what a test adds to it."""
+    """Return an app's table with the fewest keys and the test's additions."""
     return {
         "name": "shop",
         "repository": "ssh://git@example.org/acme/shop.git",
@@ -162,7 +162,7 @@ def test_invalid_link_point_is_refused(path: str) -> None:
     "pattern", ["!docs", "^docs", ":(exclude)docs", "/docs", "-docs", "a/../b", "", "a\nb", "x" * 256]
 )
 def test_invalid_pattern_is_refused(pattern: str) -> None:
-    """Nor what people know from other tools for an exception: git would look for a file of that name."""
+    """Other tools mark an exception with these. git would look for a file of that name."""
     assert len(problems(paths={"include": [pattern]})) == 1
     assert len(problems(paths={"exclude": [pattern]})) == 1
 

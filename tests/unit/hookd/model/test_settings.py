@@ -1,4 +1,4 @@
-"""hookd.toml: every key has its default, an unknown one is an error, and a problem says what would be right."""
+"""hookd.toml: every key has a default, an unknown key is an error, and a problem names the expected value."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ SECTIONS = ["redis", "receiver", "worker", "history"]
 
 
 def problems(table: dict[str, Any]) -> list[str]:
-    """What is wrong with a table, as a person reads it."""
+    """Return the problems of a table as text."""
     with pytest.raises(ValidationError) as raised:
         Settings.model_validate(table)
     return [str(problem) for problem in from_validation("hookd.toml", raised.value)]
