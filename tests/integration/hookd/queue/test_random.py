@@ -13,6 +13,7 @@ from hookd.model import redis_keys
 from hookd.model.app_status import AppStatus, Quarantine
 from hookd.model.decision import Decision, Lag, Verdict
 from hookd.model.deployment import Deployment, Status, Step, Trigger
+from hookd.model.hint import Hint, HintKind
 from hookd.queue.counters import STEPS
 from tests.support.receiver import Bench, bench
 from tests.support.typed import typed
@@ -26,7 +27,8 @@ COMMANDS = (["status"], ["status", APP], ["status", APP, "--json"], ["why", APP]
 
 RECORD = Deployment(
     id=ID, app=APP, trigger=Trigger.PUSH, status=Status.FAILED, created_at=AT, started_at=AT, ended_at=AT,
-    claimed_commit=COMMIT, commit=COMMIT, subject="a change", author="Ada", cause="it is bad", hint="hookd deploy shop",
+    claimed_commit=COMMIT, commit=COMMIT, subject="a change", author="Ada", cause="it is bad",
+    hint=Hint(HintKind.SHOW_UNIT_LOG, "shop.service"),
     steps=(Step(name="fetch", started_at=AT, seconds=1.5, outcome="done", detail="main"),),
 )  # fmt: skip
 VIEW = AppStatus(
