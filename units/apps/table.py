@@ -54,7 +54,7 @@ def parse_table(name: str, table: Mapping[str, Any]) -> ParsedTable:
         )
         invalid.add("name")
     if rest.pop("name", None) is not None:
-        problems.append(f"name: belongs into the file's own name: {layout.app_file(name)}")
+        problems.append(f"name: not here; the name of the file is the app's name: {layout.app_file(name)}")
     while True:
         try:
             app = App.model_validate({**rest, "name": _NAME if "name" in invalid else name})
