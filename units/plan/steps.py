@@ -19,6 +19,7 @@ DAEMON_RELOAD: Final = ("systemctl", "daemon-reload")
 RESTART_RECEIVER: Final = ("systemctl", "restart", "hookd.service")
 _RUN_SECONDS: Final = 120
 
+Created = list[tuple[ResourceKind, str]]
 # What happens to an existing file or directory: the whole step is applied, or only its owner and mode, or nothing.
 Existing = Literal["correct", "keep text", "keep"]
 # What `hookd uninstall` and `hookd app remove` do with it. "keep" is for places that hold the app's own data.
@@ -36,12 +37,12 @@ class PlanStep(ABC):
     def apply(self) -> None:
         """Do it. Raises CommandFailed, UnsafePath, OSError."""
 
-    def creates(self) -> list[tuple[ResourceKind, str]]:
+    def creates(self) -> Created:
         """Return the resources that `apply` will create. Existing ones are not hookd's."""
         return []
 
     def mismatch(self) -> str:
-        """Describe an absent step."""
+        """Describe a step that is not present."""
         return f"{self} is missing"
 
 
@@ -50,8 +51,6 @@ Plan = tuple[PlanStep, ...]
 
 @dataclass(frozen=True)
 class Group(PlanStep):
-    """A system group."""
-
     name: str
 
     def is_present(self) -> bool:
@@ -60,8 +59,11 @@ class Group(PlanStep):
     def apply(self) -> None:
         run(("groupadd", "--system", self.name))
 
-    def creates(self) -> list[tuple[ResourceKind, str]]:
+    def creates(self) -> Created:
         return [("group", self.name)]
+
+    def mismatch(self) -> str:
+        return f"the group {self.name} is missing"
 
     def __str__(self) -> str:
         return f"group      {self.name}"
@@ -86,9 +88,13 @@ class User(PlanStep):
         for group in self._missing_groups():
             run(("usermod", "--append", "--groups", group, self.name))
 
-    def creates(self) -> list[tuple[ResourceKind, str]]:
-        user: list[tuple[ResourceKind, str]] = [] if _find_user(self.name) else [("user", self.name)]
+    def creates(self) -> Created:
+        user: Created = [] if _find_user(self.name) else [("user", self.name)]
         return [*user, *(("member", f"{self.name} {group}") for group in self._missing_groups())]
+
+    def mismatch(self) -> str:
+        groups = f" or not in {', '.join(self.groups)}" if self.groups else ""
+        return f"the user {self.name} is missing{groups}"
 
     def _missing_groups(self) -> list[str]:
         return [group for group in self.groups if not _is_member(self.name, group)]
@@ -118,13 +124,13 @@ class Directory(PlanStep):
     def apply(self) -> None:
         disk.make_directory(self.path, _owner(self))
 
-    def creates(self) -> list[tuple[ResourceKind, str]]:
+    def creates(self) -> Created:
         if disk.status(self.path) is not None:
             return []
         return [("directory" if self.removal == "delete" else "kept directory", str(self.path))]
 
     def mismatch(self) -> str:
-        return f"{self.path} is not a directory of {_rights(self)}"
+        return f"{self.path} is missing or not {_rights(self)}"
 
     def __str__(self) -> str:
         return f"directory  {self.path}  {_rights(self)}{_unless_present(self.existing)}"
@@ -163,13 +169,13 @@ class File(PlanStep):
         if self.check:
             run((*self.check, path))
 
-    def creates(self) -> list[tuple[ResourceKind, str]]:
+    def creates(self) -> Created:
         return [("file", str(self.path))] if self.removal == "delete" else []
 
     def mismatch(self) -> str:
-        if self.existing != "correct":
-            return f"{self.path} is missing"
-        return f"{self.path} is missing, or differs from what hookd writes ({_rights(self)})"
+        if self.existing == "correct" and disk.read(self.path) != self.text.encode():
+            return f"{self.path} is missing or has another text"
+        return f"{self.path} is missing or not {_rights(self)}"
 
     def __str__(self) -> str:
         return f"file       {self.path}  {_rights(self)}{_unless_present(self.existing)}"
@@ -177,8 +183,6 @@ class File(PlanStep):
 
 @dataclass(frozen=True)
 class Link(PlanStep):
-    """A symbolic link."""
-
     path: Path
     target: Path
 
@@ -188,11 +192,11 @@ class Link(PlanStep):
     def apply(self) -> None:
         disk.link(self.path, self.target)
 
-    def creates(self) -> list[tuple[ResourceKind, str]]:
+    def creates(self) -> Created:
         return [("link", str(self.path))]
 
     def mismatch(self) -> str:
-        return f"{self.path} does not lead to {self.target}"
+        return f"{self.path} does not point to {self.target}"
 
     def __str__(self) -> str:
         return f"link       {self.path} -> {self.target}"
@@ -251,7 +255,7 @@ def nginx_reload_steps() -> list[PlanStep]:
     """Return the commands that check nginx's files and load them without a dropped connection."""
     return [
         Run(("nginx", "-t", "-q"), "nginx checks its files", after=(layout.NGINX,)),
-        Run(("systemctl", "reload-or-restart", "nginx.service"), "nginx takes them up", after=(layout.NGINX,)),
+        Run(("systemctl", "reload-or-restart", "nginx.service"), "nginx loads them", after=(layout.NGINX,)),
     ]
 
 

@@ -281,7 +281,7 @@ def test_user_without_rights_gets_a_hint(arguments: list[str]) -> None:
             (directory / path).chmod(mode)
         looked = as_nobody(lambda: said(installation.config_path, "status"))
     next_thing = f"sudo hookd {' '.join(arguments)}"
-    assert text == f"2 hookd: Redis' password cannot be read by you\n  next: {next_thing}\n"
+    assert text == f"2 hookd: you may not read the Redis password\n  next: {next_thing}\n"
     assert looked.startswith("0 "), "who may read the password of `status` may look"
 
 

@@ -186,7 +186,7 @@ def test_no_embedded_server_with_passwords(tmp_path: Path) -> None:
     argv = python("-P", "-m", "hookd.cli", "redis")
     done = subprocess.run(argv, env=installation.environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
-    assert "redis.passwords is set: the embedded server knows no users" in done.stderr
+    assert "redis.passwords is set, but the embedded server has no passwords" in done.stderr
 
 
 def test_status_reads_what_its_pages_show(server: str) -> None:

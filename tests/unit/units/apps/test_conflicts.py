@@ -31,7 +31,7 @@ def test_hookd_s_own_names_are_taken(name: str) -> None:
 
 
 @pytest.mark.threat(69)
-@pytest.mark.parametrize("name", ["shop-blue", "shop-green", "shop-bridge", "shop-check"])
+@pytest.mark.parametrize("name", ["shop-blue", "shop-green", "shop-interim", "shop-check"])
 def test_unit_of_another_app_conflicts(name: str) -> None:
     new, wanted = entry(name), f"both would have the unit {name}.service; choose another name"
     assert f"{name} and shop: {wanted}" in told(new, SHOP)
@@ -88,12 +88,12 @@ def test_places_for_apps_are_allowed(path: str) -> None:
 
 def test_only_hookd_s_own_keys_pass() -> None:
     (found,) = told(entry("shop", deploy_key="/etc/shadow"))
-    assert found == "deploy_key: /etc/shadow belongs to the system; hookd's keys stand in /var/lib/hookd/keys"
+    assert found == "deploy_key: /etc/shadow belongs to the system; hookd's keys lie in /var/lib/hookd/keys"
     assert told(entry("shop", deploy_key="/var/lib/hookd/keys/shop")) == []
 
 
 @pytest.mark.threat(26)
 def test_variables_must_be_roots() -> None:
     (found,) = told(entry("shop", service={"units": "hookd", "environment_file": "/srv/shop/shared/.env"}))
-    assert found.endswith("must stand where only root writes, such as /etc/hookd/env/shop")
+    assert found.endswith("only root may write there, as in /etc/hookd/env/shop")
     assert told(entry("shop", service={"units": "hookd", "environment_file": "/etc/hookd/env/shop"})) == []
