@@ -28,6 +28,7 @@ from hookd.model.deployment import (
     with_step,
 )
 from hookd.model.eligibility import Freeze
+from hookd.model.hint import Hint, HintKind
 from hookd.queue import counters
 from hookd.queue.app_status import AppStatusStore
 from hookd.queue.deployments import DeploymentRequest
@@ -91,7 +92,7 @@ def test_endings_are_counted_once(receiver: Bench, ending: Status) -> None:
     deployment = run(receiver, ending, seconds=12.5)
     with pytest.raises(IllegalTransition):
         receiver.records.change(deployment, lambda old: advance(old, Status.FAILED, AT))
-    receiver.records.change(deployment, lambda old: old.model_copy(update={"hint": "nothing"}))
+    receiver.records.change(deployment, lambda old: old.model_copy(update={"hint": Hint(HintKind.DEPLOY)}))
     found = scraped(receiver)
     counted = {labels: number for (name, labels), number in found.items() if name == "hookd_deployments_total"}
     assert sum(counted.values()) == counted[("app", "github"), ("ending", ending)] == 1
