@@ -1,5 +1,6 @@
 """Facts of this host, read once before a plan is built."""
 
+import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def read_host(config: Config | None, domain: str | None = None) -> Host:
     return Host(
         systemd=systemd_version(),
         redis_program=find_redis_program("/usr/bin:/usr/sbin"),
-        memory_mib=memory_mib(),
+        memory_mib=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024**2,
         has_nginx=shutil.which("nginx") is not None,
         has_fail2ban=Path("/etc/fail2ban/jail.d").is_dir(),
         has_apparmor=Path("/etc/apparmor.d").is_dir(),
@@ -76,13 +77,6 @@ def _loads_apparmor() -> bool:
     switch = Path("/sys/module/apparmor/parameters/enabled")
     on = switch.exists() and switch.read_text(encoding="ascii").strip() == "Y"
     return on and shutil.which("apparmor_parser") is not None
-
-
-def memory_mib() -> int:
-    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-        if line.startswith("MemTotal:"):
-            return int(line.split()[1]) // 1024
-    return 0
 
 
 def _certificates() -> frozenset[str]:
