@@ -220,7 +220,7 @@ def test_not_ready_at_the_deadline() -> None:
 
 @pytest.mark.parametrize("reply", [hangs, drips, stops])
 def test_hanging_app_at_the_deadline(path: Path | None, reply: Reply) -> None:
-    with server(reply, path=path) as running, pytest.raises(Unhealthy, match=r"gave no answer .* s were over"):
+    with server(reply, path=path) as running, pytest.raises(Unhealthy, match=r"gives no answer .* s were over"):
         check(running.url, deadline=0.6, timeout=0.25)
 
 
@@ -228,9 +228,9 @@ def test_hanging_app_at_the_deadline(path: Path | None, reply: Reply) -> None:
     "reply", [closes, sends(b"HTTP/1.1 2"), sends(b"what?\r\n\r\n"), sends(b"\xff" * 100_000)],
     ids=["closes", "torn", "no-http", "noise"],
 )  # fmt: skip
-def test_three_closed_connections(path: Path | None, reply: Reply) -> None:
+def test_three_broken_answers(path: Path | None, reply: Reply) -> None:
     with server(reply, path=path) as running:
-        with pytest.raises(Unhealthy, match="without an answer, 3 times"):
+        with pytest.raises(Unhealthy, match=r"(without an answer|no HTTP), 3 times"):
             check(running.url, deadline=30)
         assert len(running.requests) == 3
 
