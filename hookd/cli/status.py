@@ -104,7 +104,9 @@ def _print_lag(config: Config, app: App, view: AppStatus) -> None:
         common.print_markup(f"  [yellow]{common.safe_markup(str(freeze))}[/]")
     if view.pinned_commit:
         common.print_markup(f"  [yellow]pinned to {_short(view.pinned_commit)} until a newer push[/]")
-    for bad in view.quarantined:
+    # The lag's reason names the quarantine of the head.
+    named = view.head if view.lag and view.lag.verdict is Verdict.QUARANTINED else None
+    for bad in (one for one in view.quarantined if one.commit != named):
         common.print_markup(f"  quarantined {_short(bad.commit)}, {_ago(bad.since)}: {common.safe_markup(bad.cause)}")
     if command := _next_command(config, view, freeze):
         common.print_markup(f"  next: [bold]{command}[/]")

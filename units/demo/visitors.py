@@ -4,9 +4,12 @@ import http.client
 import re
 import threading
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
+
+from hookd.http_probe import Address, open_connection
 
 _PAUSE_SECONDS: Final = 0.01
 _TIMEOUT_SECONDS: Final = 30
@@ -55,13 +58,10 @@ class Visitors:
 
 def fetch_version(port: int) -> str:
     """Request the page and return its version. Raises ValueError for any other answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_SECONDS)
-    try:
+    with closing(open_connection(Address(port=port), _TIMEOUT_SECONDS)) as connection:
         connection.request("GET", "/")
         response = connection.getresponse()
         found = _VERSION.search(response.read())
         if response.status != 200 or found is None:
             raise ValueError(f"answered {response.status}")
         return found[1].decode()
-    finally:
-        connection.close()
