@@ -55,7 +55,7 @@ class JobContext:
 
 
 def deploy(deployment_id: str) -> dict[str, str]:
-    """Run a deployment; raises DeploymentFailed after a failed ending is recorded, so that RQ's job fails too.
+    """Run a deployment. Raises DeploymentFailed after a failed ending is recorded, so that RQ's job fails too.
 
     `rq requeue` of an ended deployment becomes a replay: a new record and a new job.
     """
@@ -169,7 +169,7 @@ def _run(context: JobContext, record: Deployment) -> Ending:
 
 
 def _run_pipeline(context: JobContext, task: Task) -> Ending:
-    """Run the pipeline; the one place that turns an unexpected error into an ending."""
+    """Run the pipeline. The one place that turns an unexpected error into an ending."""
 
     def publish(update: StatusUpdate) -> None:
         context.status.publish(task.app.name, update.state, head=update.head, healthy=update.healthy)
@@ -206,7 +206,7 @@ def _publish_lag(context: JobContext, app: App, head: str, ending: Ending) -> No
 
 
 def _remove_old_history(context: JobContext, app: str) -> None:
-    """Remove old records and logs; an error is logged, because the ending is recorded already."""
+    """Remove old records and logs. An error is logged, because the ending is recorded already."""
     history = context.config.settings.history
     before = datetime.now(UTC) - timedelta(days=history.days)
     try:

@@ -1,4 +1,4 @@
-"""The fault tier: real kills, real shortages; a short form with every test run, the long one with `./run faults`."""
+"""The fault tier: real kills, real shortages. A short form with every test run, the long one with `./run faults`."""
 
 from collections.abc import Iterator
 
@@ -35,7 +35,7 @@ def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture
 def monitor(host: FaultHost) -> Iterator[Monitor]:
-    """Watches the app all the time; what must never be seen is looked for when the test is over, too."""
+    """Watches the app all the time. What must never be seen is looked for when the test is over, too."""
     with Monitor(host) as book:
         yield book
     assert book.broken_promises() == {}

@@ -101,7 +101,7 @@ class GitHost:
         self.allow()
         config = self._directory / "sshd_config"
         config.write_text(_CONFIG.format(port=self._port, directory=self._directory))
-        if os.geteuid() == 0:  # Where root's sshd locks strangers up; on a server its unit makes it.
+        if os.geteuid() == 0:  # Where root's sshd locks strangers up. On a server its unit makes it.
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         with ExitStack() as stack:
             stack.enter_context(running([sshd, "-D", "-e", "-f", str(config)], self._directory / "sshd.log"))

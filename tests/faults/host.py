@@ -39,7 +39,7 @@ with open(sys.argv[1], "a") as book:
 
 
 class FaultHost:
-    """An installation with one app, and the means to break it; `settings` and `app` are laid over the usual tables."""
+    """An installation with one app, and the means to break it. `settings` and `app` are laid over the usual tables."""
 
     def __init__(
         self, directory: Path, handover: str = "blue-green", settings: Mapping[str, Any] | None = None, **app: Any
@@ -91,7 +91,7 @@ class FaultHost:
     # What developers and visitors do
 
     def commit(self, **files: str | bytes | None) -> str:
-        """Push the next version to the git host, and tell nobody; returns what its page will say."""
+        """Push the next version to the git host, and tell nobody. Returns what its page will say."""
         self.versions += 1
         version = f"v{self.versions}"
         self.site.repositories[APP].commit_and_push({**app_files(version), "last.txt": version, **files})
@@ -104,7 +104,7 @@ class FaultHost:
             return self.tell()
 
     def tell(self) -> Deployment:
-        """Tell the receiver of the branch's head; returns the deployment that it answers with."""
+        """Tell the receiver of the branch's head. Returns the deployment that it answers with."""
         return self.site.records.get(self.site.send_push(APP)["deployment"])
 
     def listens(self) -> bool:
@@ -124,7 +124,7 @@ class FaultHost:
 
     @contextmanager
     def building(self) -> Iterator[Deployment]:
-        """Push the next version; a deployment builds it for as long as the block: perhaps one that was under way."""
+        """Push the next version. A deployment builds it for as long as the block: perhaps one that was under way."""
         self._gate.touch()
         try:
             self.push()
@@ -137,7 +137,7 @@ class FaultHost:
         return [one for one in self.history() if not one.ended and one.steps and one.steps[-1].name == "build"]
 
     def kill_deployer(self) -> bool:
-        """Kill the process that deploys now; tells whether there was one."""
+        """Kill the process that deploys now. Tells whether there was one."""
         with suppress(OSError, ValueError):
             pid = self.site.deployer(APP)
             if pid in dict(self._processes()):

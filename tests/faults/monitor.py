@@ -56,7 +56,7 @@ class Monitor:
         return {kind: number for kind, number in found.items() if number}
 
     def counted(self, what: str) -> str:
-        """One line for the summary; a test that came so far has seen the newest version serve."""
+        """One line for the summary. A test that came so far has seen the newest version serve."""
         builds, failed = Counter(self._builds()), len(self._visitors.failures)
         return (
             f"{self._keeper.handover}, {what}: {self._keeper.versions - self._pushed} pushes, lost 0; "

@@ -56,7 +56,7 @@ TROUBLES: dict[str, tuple[Callable[[GitHost], AbstractContextManager[None]], str
 
 @pytest.mark.threat(20)
 def test_pushes_outlast_git_host_faults(host: FaultHost, git_host: GitHost, monitor: Monitor, dice: Dice) -> None:
-    """Several were told of and failed, the last one was not; nobody says it again."""
+    """Several were told of and failed, the last one was not. Nobody says it again."""
     cases = dice.some(list(TROUBLES), 1)
     for name in cases:
         trouble, says = TROUBLES[name]
@@ -235,7 +235,7 @@ REFUSED = (link, bad_submodule)
 
 @pytest.mark.threat(17)
 def test_hostile_commit_does_no_harm(host: FaultHost, monitor: Monitor, dice: Dice, tmp_path: Path) -> None:
-    """It serves without having run anything, or what was there serves on; the next good one goes live."""
+    """It serves without having run anything, or what was there serves on. The next good one goes live."""
     trap = Trap(tmp_path)
     cases = dice.some((*HARMLESS, *REFUSED), 1)
     for plant in cases:

@@ -56,7 +56,7 @@ def test_kill_before_each_call(host: FaultHost, monitor: Monitor, dice: Dice, st
 def test_kill_of_any_process_before_a_call(
     host: FaultHost, monitor: Monitor, dice: Dice, strace: str, trace: Path
 ) -> None:
-    """Also git, uv, Python and whatever else a deployment starts; without strace, the next push goes live.
+    """Also git, uv, Python and whatever else a deployment starts. Without strace, the next push goes live.
 
     Numbers are counted per process, so a kill at the first call is one of the first process: git's, at its ref. Its
     other process with a first call has that one at the index.

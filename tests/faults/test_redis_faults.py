@@ -142,7 +142,7 @@ def fill(store: RedisServer) -> Path:
 class Fault:
     """What happens to Redis, how pushes may be answered meanwhile, and what follows.
 
-    What it was told before may be gone where it `forgets`; a worker that it `refuses` may end, and is started again.
+    What it was told before may be gone where it `forgets`. A worker that it `refuses` may end, and is started again.
     """
 
     happens: Callable[[RedisServer], AbstractContextManager[None]]
@@ -172,7 +172,7 @@ ON_A_SMALL_DISK = {
 
 @pytest.fixture(scope="module")
 def faults(host: FaultHost) -> Iterator[dict[str, Fault]]:
-    """All of them; where root may mount, Redis' data stand on a disk that a test can fill."""
+    """All of them. Where root may mount, Redis' data stand on a disk that a test can fill."""
     store = host.redis
     store.end()
     kept = store.data.rename(store.data.with_name("kept"))
@@ -295,7 +295,7 @@ def test_accepted_pushes_are_not_lost(host: FaultHost, monitor: Monitor, dice: D
 
 @contextmanager
 def sending(host: FaultHost) -> Iterator[dict[str, int]]:
-    """Let two senders push for as long as the block; yields the status of each delivery."""
+    """Let two senders push for as long as the block. Yields the status of each delivery."""
     answers: dict[str, int] = {}
     end = Event()
 

@@ -226,7 +226,7 @@ def test_broken_file_of_another_app(site: Installation) -> None:
 
 
 def test_systemd_command_is_allowed_by_sudo(tmp_path: Path) -> None:
-    """There is no such unit, so that the command fails; it is the one that sudo lets through."""
+    """There is no such unit, so that the command fails. It is the one that sudo lets through."""
     with Installation(tmp_path) as installation:
         table = {"manager": "systemd", "name": "hookd-no-such-unit"}
         installation.add_app("shop", service=table)

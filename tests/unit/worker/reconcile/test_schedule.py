@@ -100,7 +100,7 @@ def test_no_backoff(history: list[Deployment]) -> None:
 
 
 def test_backoff_counts_from_the_last_ending() -> None:
-    """What a later request took the place of was never tried; what waits has no end yet."""
+    """What a later request took the place of was never tried. What waits has no end yet."""
     waiting = one(Status.QUEUED, 0).model_copy(update={"ended_at": None})
     history = [waiting, *tries((Status.SUPERSEDED, 0), (Status.FAILED, 2), (Status.SUPERSEDED, 3), (Status.FAILED, 9))]
     assert build_retry_at(history, HEAD) == NOW + timedelta(minutes=4)
