@@ -1,9 +1,9 @@
-"""gunicorn's configuration for a deployed app: a worker takes requests only after its own health check passed.
+"""Configuration of an app's gunicorn: a worker takes requests only after its own health check.
 
 Use it with `gunicorn --config .../gunicorn.conf.py wsgi:app`. gunicorn listens before its workers have loaded the app,
-and two releases that share a socket both take requests from it. So each first worker calls the health page of its own
-app, in its process, before it takes a request. After a wrong answer the worker and gunicorn end, and no user has seen
-the release. Workers that replace a passed one are not checked: a short failure of a database must not end the site.
+and two releases on one socket both take requests. So each first worker requests the health page from its own app, in
+the process. After a bad answer gunicorn ends, and no user has seen the release. Workers that replace an ended one later
+skip the check, because a database outage of a minute must not end a serving site.
 """
 
 import mmap
@@ -19,54 +19,53 @@ from wsgiref.util import setup_testing_defaults
 
 from gunicorn.systemd import sd_notify
 
-# The health page and its right answer, as in the app's [health] table.
+# The app's [health] table.
 HEALTH_PATH = os.environ.get("HOOKD_HEALTH_PATH", "")
 HEALTH_STATUS = os.environ.get("HOOKD_HEALTH_STATUS", "200")
 HEALTH_HOST = os.environ.get("HOOKD_HEALTH_HOST", "localhost")
 HEALTH_SECONDS = int(os.environ.get("HOOKD_HEALTH_SECONDS", "20"))
-# The socket on which only the deployer sends requests, if there is one. It gets the status of a refused release.
+# The private socket for hookd's health checks, if there is one. A bad release reports its status there.
 HEALTH_SOCKET = os.environ.get("HOOKD_HEALTH_SOCKET", "")
-# The deployer needs three equal answers.
+# hookd needs three equal answers.
 REPORT_TIMES, REPORT_SECONDS = 3, 5
 
-# One byte, shared by all workers of this server and set when the first of them has passed.
+# Shared by all workers: 1 after the first passed check.
 _passed = mmap.mmap(-1, 1)
 
-# With a control socket, every process of the same user could stop or change this server.
+# Any process of the same user could stop the server through it.
 control_socket_disable = True
-# Seconds for running requests when the service stops. The unit's timeout must be longer.
+# Seconds for running requests at a stop. The unit must wait longer.
 graceful_timeout = 30
 
 
 def when_ready(server: Any) -> None:
-    """Tell systemd which release runs here, and keep the path of a socket that the process manager owns."""
+    """Publish the release's path, and keep gunicorn from deleting the path of an inherited socket."""
     sd_notify(f"STATUS=release {Path.cwd()}", server.log)
     if not HEALTH_PATH:
         server.log.warning("HOOKD_HEALTH_PATH is not set: workers take requests without a health check")
-    # gunicorn deletes the path of a socket unless it believes that systemd passed it.
     server.systemd = server.systemd or any(bind.startswith("fd://") for bind in server.cfg.bind)
 
 
 def post_worker_init(worker: Any) -> None:
-    """Check the app's health page before this worker takes requests. An exception here ends gunicorn."""
+    """Check this worker's health before it takes requests. An exception here ends gunicorn."""
     if not HEALTH_PATH or (_passed[0] and worker.age > worker.cfg.workers):
         return
-    status = _check_health(worker.wsgi)
+    status = _check_in_time(worker.wsgi)
     if status == HEALTH_STATUS:
         _passed[0] = 1
         worker.log.info("%s answered %s: this worker takes requests", HEALTH_PATH, status)
         return
-    _report_status(worker, status)
+    _report_refusal(worker, status)
     raise RuntimeError(f"{HEALTH_PATH} answered {status}, not {HEALTH_STATUS}: this release takes no requests")
 
 
-def _check_health(wsgi: Any) -> str:
-    """Return the status of the health page: 500 for an exception, 504 after HEALTH_SECONDS."""
+def _check_in_time(wsgi: Any) -> str:
+    """Return the page's status: 500 if it raises, 504 if it takes longer than HEALTH_SECONDS."""
     previous = signal.signal(signal.SIGALRM, _raise_timeout)
-    # The signal comes again each second, because an app may swallow the first one.
+    # Again each second, because an app may swallow the exception.
     signal.setitimer(signal.ITIMER_REAL, HEALTH_SECONDS, 1)
     try:
-        return _call_app(wsgi)
+        return _request_status(wsgi)
     except HealthTimeout:
         return "504"
     except (Exception, SystemExit):
@@ -78,45 +77,15 @@ def _check_health(wsgi: Any) -> str:
 
 
 class HealthTimeout(BaseException):
-    """The health page gave no answer in time. Apps catch Exception, so this is none."""
+    """The health page took too long. Not an Exception, because apps catch those."""
 
 
 def _raise_timeout(_signal: int, _frame: Any) -> None:
     raise HealthTimeout
 
 
-def _call_app(wsgi: Any) -> str:
-    """Call the WSGI app once, as gunicorn would, and return the three digits of its status."""
-    statuses: list[str] = []
-
-    def start_response(status: str, headers: Any, exc_info: Any = None) -> Any:
-        statuses.append(status)
-        return lambda data: None
-
-    path, _, query = HEALTH_PATH.partition("?")
-    environ: dict[str, Any] = {
-        "PATH_INFO": path,
-        "QUERY_STRING": query,
-        "RAW_URI": HEALTH_PATH,
-        "REMOTE_ADDR": "127.0.0.1",
-        "HTTP_HOST": HEALTH_HOST,
-        "HTTP_USER_AGENT": "hookd-health",
-        "wsgi.errors": sys.stderr,
-        "wsgi.multiprocess": True,
-    }
-    setup_testing_defaults(environ)
-    body = wsgi(environ, start_response)
-    try:
-        for _ in body:
-            pass
-    finally:
-        if hasattr(body, "close"):
-            body.close()
-    return statuses[-1].split(" ", 1)[0] if statuses else "nothing"
-
-
-def _report_status(worker: Any, status: str) -> None:
-    """Answer the deployer's requests with the app's status, so that it does not have to wait for a timeout."""
+def _report_refusal(worker: Any, status: str) -> None:
+    """Answer hookd's health checks with the app's status, so that hookd need not wait for a timeout."""
     for listener in worker.sockets:
         if listener.getsockname() != HEALTH_SOCKET:
             continue
@@ -128,3 +97,41 @@ def _report_status(worker: Any, status: str) -> None:
                     connection.settimeout(1)
                     connection.recv(65536)
                     connection.sendall(f"HTTP/1.0 {status} refused\r\nContent-Length: 0\r\n\r\n".encode())
+
+
+def _request_status(wsgi: Any) -> str:
+    """Call the WSGI app as gunicorn does, and return its status."""
+    answer: list[str] = []
+
+    def start_response(status: str, headers: Any, exc_info: Any = None) -> Any:
+        answer.append(status)
+        return lambda data: None
+
+    body = wsgi(_environ(), start_response)
+    try:
+        for _ in body:
+            pass
+    finally:
+        if hasattr(body, "close"):
+            body.close()
+    return answer[-1].split(" ", 1)[0] if answer else "nothing"
+
+
+def _environ() -> dict[str, Any]:
+    path, _, query = HEALTH_PATH.partition("?")
+    environ: dict[str, Any] = {
+        "SCRIPT_NAME": "",
+        "PATH_INFO": path,
+        "QUERY_STRING": query,
+        "RAW_URI": HEALTH_PATH,
+        "SERVER_NAME": "localhost",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "SERVER_SOFTWARE": "hookd-health",
+        "REMOTE_ADDR": "127.0.0.1",
+        "HTTP_HOST": HEALTH_HOST,
+        "HTTP_USER_AGENT": "hookd-health",
+        "wsgi.errors": sys.stderr,
+        "wsgi.multiprocess": True,
+    }
+    setup_testing_defaults(environ)  # The keys that PEP 3333 demands besides.
+    return environ

@@ -33,7 +33,7 @@ _LEFTOVERS: Final = (layout.SETUP_STATE, layout.SOCKETS, layout.RECEIVER_SOCKET.
 
 
 def uninstall(server: Server, apps: Iterable[App], variables: tuple[Path, ...], echo: Echo, *, dry_run: bool) -> None:
-    """Stop `apps` and remove everything but `variables`. Raises CommandFailed; the command can then be repeated."""
+    """Stop `apps` and remove everything but `variables`. Raises CommandFailed, and can be repeated."""
     manifest = server.manifest
     plan = _plan(server, apps, variables)
     scopes = dict.fromkeys(one.scope for one in reversed(manifest.resources))

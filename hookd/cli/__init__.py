@@ -1,10 +1,8 @@
-"""The `hookd` command: a face for people over the same records that the receiver writes.
+"""The `hookd` command.
 
-Map: `group` (all commands) · `base` (what they share) · `deployments`, `freeze`, `reading`, `why`, `programs` (what can
-be typed anywhere) · `follow` (a deployment, live) · `show`, `logs`, `tell` (status, logs and decisions as text) ·
-`terminal`, `hints` (what others wrote, made harmless) · `send` (a signed push) · `launch` (becomes the worker, the
-reconciler or the embedded Redis) · `root`, `server`, `apps`, `edit`, `adopt`, `look` (what is typed on a server; the
-work is in `units`).
+`main` (all commands) · `common` (configuration, errors, options) · `deploy` with `progress` (a deployment, live) ·
+`freeze` · `status` with the logs · `history` (`hookd why`) · `programs` (serve, worker, reconcile, redis, demo) with
+`send` (a signed push) · `safe_text`. The commands for a server are in `units/cli`.
 """
 
 from hookd.cli.main import main

@@ -1,4 +1,4 @@
-"""Lets `python -m hookd.cli` be the `hookd` command."""
+"""`python -m hookd.cli` is the `hookd` command."""
 
 from hookd.cli import main
 

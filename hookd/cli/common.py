@@ -1,11 +1,10 @@
-"""What every command shares: the configuration, and how a mistake becomes a sentence, not a traceback."""
+"""Shared parts of all commands: the configuration, the Redis client, arguments, and errors as messages."""
 
 import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -13,140 +12,167 @@ from typing import Any, Final, NoReturn
 import click
 from redis.exceptions import AuthenticationError, RedisError
 from rich.console import Console
+from rich.markup import escape
 
-from hookd.cli.safe_text import sanitize
 from hookd.config import DEFAULT, INSTALLED, Config, ConfigError, config_path, load
 from hookd.credentials import PasswordUnreadable, cli_user
 from hookd.model.app import App, Catalogue
+from hookd.model.app_status import AppStatus
+from hookd.model.text import printable
+from hookd.queue.app_status import AppStatusStore
 from hookd.queue.client import cli_client
 from hookd.queue.deployments import Contention, DeploymentStore
 
 USAGE, UNREACHABLE, INTERRUPTED = 2, 6, 130
-# What a shell says of a program whose reader, `head` say, went away.
-_NO_READER: Final = 141
+# A shell's status for a program that wrote to a closed pipe, such as into `head`.
+_BROKEN_PIPE: Final = 141
 Command = Callable[..., Any]
 console = Console(highlight=False)
 error_console = Console(stderr=True, highlight=False)
 
 
-def stop(message: str, *, hint: str | None = None, status: int = USAGE) -> NoReturn:
-    """End the command with a sentence and, if there is one, the next thing to type."""
-    error_console.print(f"hookd: {sanitize(message)}", markup=False, soft_wrap=True)
+def fail(message: str, *, hint: str | None = None, status: int = USAGE) -> NoReturn:
+    """End the command with a message and the next command to type."""
+    print_error(f"hookd: {message}")
     if hint:
-        error_console.print(f"  next: {sanitize(hint)}", markup=False, soft_wrap=True)
+        print_error(f"  next: {hint}")
     sys.exit(status)
 
 
-@dataclass(frozen=True)
-class StartCommands:
-    """What to type so that a program of hookd's runs."""
-
-    redis: str
-    receiver: str
-    worker: str
+def print_error(text: str) -> None:
+    """Print lines to standard error without wrapping them."""
+    error_console.print(printable(text, keep="\n\t"), markup=False, soft_wrap=True)
 
 
-_BY_HAND: Final = StartCommands("hookd redis", "hookd serve", "hookd worker")
-_BY_SYSTEMD: Final = StartCommands(
-    "sudo systemctl restart hookd-redis.service",
-    "sudo systemctl restart hookd.service",
-    "sudo systemctl restart hookd-worker@1.service",
-)
+def print_markup(text: str) -> None:
+    """Print lines of rich's markup without wrapping them."""
+    console.print(text, soft_wrap=True)
 
 
-def start_commands(config: Config) -> StartCommands:
-    """Tell how programs are started here: by systemd where Redis asks for passwords, as `hookd setup` makes it."""
-    return _BY_SYSTEMD if config.settings.redis.passwords else _BY_HAND
+def safe_markup(text: str) -> str:
+    """Escape control characters, line ends and rich's markup."""
+    return escape(printable(text))
 
 
-def add_app_hint(config: Config) -> str:
-    """What to do when there is no app yet; on a server that `hookd setup` made, by a command."""
-    if config.settings.redis.passwords:
-        return "There is no app yet; next: sudo hookd app add NAME --repo git@HOST:OWNER/NAME.git"
-    return "The catalogue is empty: add a file <app>.toml to the apps directory."
+def sudo_command() -> str:
+    """Return the command line that was typed, with sudo."""
+    return shlex.join(["sudo", "hookd", *sys.argv[1:]])
+
+
+_UNITS: Final = {"redis": "hookd-redis.service", "serve": "hookd.service", "worker": "hookd-worker@1.service"}
+
+
+def is_server(config: Config) -> bool:
+    """Return True on a host that `hookd setup` made: there Redis asks for passwords."""
+    return config.settings.redis.passwords is not None
+
+
+def start_command(program: str, config: Config | None) -> str:
+    """Return the command that starts one of hookd's programs, such as `hookd redis`."""
+    return f"sudo systemctl restart {_UNITS[program]}" if config and is_server(config) else f"hookd {program}"
 
 
 @contextmanager
-def _redis_in_words(starts: StartCommands) -> Iterator[None]:
+def _report_redis_errors(config: Config | None) -> Iterator[None]:
     try:
         yield
     except PasswordUnreadable:
-        stop("Redis' password cannot be read by you", hint=shlex.join(["sudo", "hookd", *sys.argv[1:]]))
+        fail("you may not read the Redis password", hint=sudo_command())
     except AuthenticationError as error:
-        stop(f"Redis does not let hookd in: {error}", hint="see redis.passwords in hookd.toml", status=UNREACHABLE)
+        hint = "check redis.passwords in hookd.toml"
+        fail(f"Redis rejected hookd's password: {error}", hint=hint, status=UNREACHABLE)
     except (RedisError, Contention) as error:
-        stop(f"Redis cannot be reached: {error}", hint=starts.redis, status=UNREACHABLE)
+        fail(f"Redis cannot be reached: {error}", hint=start_command("redis", config), status=UNREACHABLE)
 
 
 def report_errors(command: Command) -> Command:
-    """Turn the failures that people can mend into sentences."""
+    """Turn expected errors into messages."""
 
     @wraps(command)
     def guarded(*arguments: Any, **options: Any) -> Any:
         try:
-            with _redis_in_words(_BY_HAND):
+            with _report_redis_errors(None):
                 return command(*arguments, **options)
         except ConfigError as error:
-            _show_problems(error)
+            _fail_config(error)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         except BrokenPipeError:
-            # What is still to be written out at the end goes nowhere, and needs no traceback.
+            # Python flushes stdout at exit, and the closed pipe would cause a traceback there.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(_NO_READER)
+            sys.exit(_BROKEN_PIPE)
 
     return guarded
 
 
-def _show_problems(error: ConfigError) -> NoReturn:
-    number = len(error.problems)
-    error_console.print(f"hookd: the configuration has {number} problem{'' if number == 1 else 's'}", markup=False)
-    for problem in error.problems:
-        error_console.print(f"  {sanitize(str(problem))}", markup=False, soft_wrap=True)
+def _fail_config(error: ConfigError) -> NoReturn:
+    lines = "".join(f"\n  {problem}" for problem in error.problems)
     files = dict.fromkeys(problem.file for problem in error.problems if problem.file.endswith(".toml"))
-    if files:
-        editor = "sudoedit" if all(file.startswith("/etc/") for file in files) else "mend"
-        error_console.print(f"  next: {editor} {sanitize(shlex.join(files))}", markup=False, soft_wrap=True)
-    sys.exit(USAGE)
+    editor = "sudoedit" if all(file.startswith("/etc/") for file in files) else "edit"
+    number = len(error.problems)
+    fail(
+        f"the configuration has {number} problem{'' if number == 1 else 's'}{lines}",
+        hint=f"{editor} {shlex.join(files)}" if files else None,
+    )
 
 
 def needs_config(command: Command) -> Command:
-    """Give a command the configuration."""
+    """Pass the configuration to a command as its first argument."""
 
     @wraps(command)
     def with_config(**options: Any) -> Any:
         path = config_path(click.get_current_context().obj)
         if not path.exists():
-            stop(f"there is no configuration at {path}", hint=_how_to_configure(path))
+            fail(f"there is no configuration at {path}", hint=_configuration_hint(path))
         config = load(path)
-        with _redis_in_words(start_commands(config)):
+        with _report_redis_errors(config):
             return command(config, **options)
 
     return report_errors(with_config)
 
 
-def _how_to_configure(path: Path) -> str:
-    """The next thing to type; where `./run install` has put hookd, the host itself is to be set up."""
+def _configuration_hint(path: Path) -> str:
     if path == DEFAULT and INSTALLED.exists():
-        return "sudo hookd setup --domain deploy.example.org (how your git host reaches this server)"
-    return "hookd --config FILE COMMAND, or set HOOKD_CONFIG; to look around first: hookd demo"
+        return "sudo hookd setup --domain deploy.example.org"
+    return "hookd demo, or name a file: --config FILE or HOOKD_CONFIG"
 
 
-def open_records(config: Config, *, reads: bool = True) -> DeploymentStore:
+def add_app_hint(config: Config) -> str:
+    """Return the next step for a catalogue without apps."""
+    if is_server(config):
+        return "sudo hookd app add NAME --repo git@HOST:OWNER/NAME.git"
+    return "add a file NAME.toml to the apps directory"
+
+
+def open_store(config: Config, *, reads: bool = True) -> DeploymentStore:
+    """Connect to Redis as the operator. Commands that only read may use the status user."""
     user = cli_user(config, reads=reads)
     return DeploymentStore(cli_client(config.settings.redis.url, user), keep_seconds=config.settings.history_seconds)
 
 
+def read_status(store: DeploymentStore, app: App) -> AppStatus:
+    return AppStatusStore(store.connection).read(app.name)
+
+
 def find_app(catalogue: Catalogue, name: str) -> App:
-    """Find an app, or end the command."""
-    app = catalogue.get(name)
-    return app or fail_unknown_app(name, [app.name for app in catalogue.apps])
+    """Return an app of the catalogue, or end the command."""
+    return catalogue.get(name) or fail_unknown_app(name, [app.name for app in catalogue.apps])
 
 
 def fail_unknown_app(name: str, known: Iterable[str]) -> NoReturn:
-    """End the command that names an app which is not there."""
-    stop(f"there is no app {name!r} in the catalogue; there are: {', '.join(known) or 'none'}")
+    fail(f"there is no app {name!r}, there are: {', '.join(known) or 'none'}", hint="hookd status")
 
 
-wait_option = click.option("--wait/--no-wait", default=True, help="Stay until it has ended and show its steps.")
-as_json = click.option("--json", "json_output", is_flag=True, help="Print one JSON document, for scripts.")
+def complete_app(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Complete an app's name in the shell. A configuration that cannot be read completes nothing."""
+    try:
+        apps = load(config_path(context.find_root().params.get("path"))).catalogue.apps
+    except (ConfigError, OSError):
+        return []
+    return [app.name for app in apps if app.name.startswith(incomplete)]
+
+
+app_argument = click.argument("app", shell_complete=complete_app)
+optional_app_argument = click.argument("app", required=False, shell_complete=complete_app)
+wait_option = click.option("--wait/--no-wait", default=True, help="Wait for the deployment and show its steps.")
+json_option = click.option("--json", "json_output", is_flag=True, help="Print one JSON document.")

@@ -1,4 +1,4 @@
-"""`hookd deploy`, `update`, `rollback`, `unpin`: ask for a deployment, watch it, and say by the status how it went."""
+"""`hookd deploy`, `update`, `rollback`, `unpin`: request a deployment, show it, and exit with its ending's status."""
 
 import json
 import sys
@@ -8,97 +8,88 @@ from typing import NoReturn
 import click
 
 from hookd import freezes
-from hookd.cli.common import (
-    INTERRUPTED,
-    as_json,
-    console,
-    find_app,
-    needs_config,
-    open_records,
-    start_commands,
-    stop,
-    wait_option,
-)
+from hookd.cli import common
 from hookd.cli.progress import EXIT_CODES, follow_deployment
-from hookd.cli.safe_text import sanitize_markup
-from hookd.cli.status import frozen
+from hookd.cli.status import active_freeze
 from hookd.config import Config
 from hookd.model.app import App
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.ids import is_abbreviation
-from hookd.queue.app_status import AppStatusStore
 from hookd.queue.codec import NoSuchDeployment
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore
 from hookd.receiver.status_routes import status_url
 
 
-@click.command()
-@click.argument("app")
-@click.option("--commit", help="Deploy this commit of the branch instead of its head, and stay there.")
-@wait_option
-@as_json
-@needs_config
+@click.command(epilog="Example: hookd deploy shop --commit 1869b1db108b")
+@common.app_argument
+@click.option("--commit", help="Deploy this commit instead of the head, and pin it.")
+@common.wait_option
+@common.json_option
+@common.needs_config
 def deploy(config: Config, app: str, commit: str | None, wait: bool, json_output: bool) -> None:
-    """Bring APP to its branch's head, even if it is there already."""
+    """Deploy the branch's head, even if it serves already."""
     _check_and_request(config, app, Trigger.MANUAL, commit, wait=wait, json_output=json_output)
 
 
-@click.command()
-@click.argument("app")
-@wait_option
-@as_json
-@needs_config
+@click.command(epilog="Example: hookd update shop")
+@common.app_argument
+@common.wait_option
+@common.json_option
+@common.needs_config
 def update(config: Config, app: str, wait: bool, json_output: bool) -> None:
-    """Deploy what is new on APP's branch, as a push would; nothing happens when there is nothing new."""
+    """Deploy the head as a push would, if it is new."""
     _check_and_request(config, app, Trigger.UPDATE, None, wait=wait, json_output=json_output)
 
 
-@click.command()
-@click.argument("app")
-@click.option("--to", "commit", help="The commit to go back to; default: the good one before.")
-@wait_option
-@as_json
-@needs_config
+@click.command(epilog="Example: hookd rollback shop")
+@common.app_argument
+@click.option("--to", "commit", help="An earlier commit, default: the last good one.")
+@common.wait_option
+@common.json_option
+@common.needs_config
 def rollback(config: Config, app: str, commit: str | None, wait: bool, json_output: bool) -> None:
-    """Bring APP back to an earlier release, each time one further, and stay there until a newer commit is pushed."""
+    """Return to the previous release and pin it.
+
+    Each further rollback goes one release back. The pin ends with a newer push or `hookd unpin`.
+    """
     _check_and_request(config, app, Trigger.ROLLBACK, commit, wait=wait, json_output=json_output)
 
 
-@click.command()
-@click.argument("app")
-@wait_option
-@as_json
-@needs_config
+@click.command(epilog="Example: hookd unpin shop")
+@common.app_argument
+@common.wait_option
+@common.json_option
+@common.needs_config
 def unpin(config: Config, app: str, wait: bool, json_output: bool) -> None:
-    """Follow APP's branch again, after a rollback or a commit that was chosen: its head is deployed as by a push."""
-    known = find_app(config.catalogue, app)
-    if not json_output and not AppStatusStore(open_records(config).connection).read(known.name).pinned_commit:
-        console.print(f"{known.name} is not pinned: this is as an update", soft_wrap=True)
+    """Follow the branch again after a rollback or a chosen commit."""
+    known = common.find_app(config.catalogue, app)
+    if not json_output and not common.read_status(common.open_store(config), known).pinned_commit:
+        common.print_markup(f"{known.name} is not pinned, so this is an update")
     _check_and_request(config, app, Trigger.UNPIN, None, wait=wait, json_output=json_output)
 
 
 def _check_and_request(
     config: Config, name: str, trigger: Trigger, commit: str | None, *, wait: bool, json_output: bool
 ) -> NoReturn:
-    app = find_app(config.catalogue, name)
+    app = common.find_app(config.catalogue, name)
     if commit is not None and not is_abbreviation(commit):
-        stop(f"{commit!r} is no commit: 7 to 64 of the digits 0-9a-f", hint=f"git log --oneline origin/{app.branch}")
-    if freeze := frozen(config, app):
-        stop(f"{app.name} is {freeze}", hint=freezes.thaw_command(config.frozen, app.name))
+        common.fail(f"{commit!r} is not a commit: 7 to 64 digits 0-9a-f", hint=f"git log --oneline origin/{app.branch}")
+    if freeze := active_freeze(config, app):
+        common.fail(f"{app.name} is {freeze}", hint=freezes.thaw_command(config.frozen, app.name))
     request_deployment(config, app, trigger, commit, wait=wait, json_output=json_output)
 
 
 def request_deployment(
     config: Config, app: App, trigger: Trigger, commit: str | None, *, wait: bool, json_output: bool
 ) -> NoReturn:
-    """Ask for a deployment, show it, and end with the status that says how it went."""
-    records = open_records(config, reads=False)
+    """Request a deployment, show it, and exit with its ending's status."""
+    store = common.open_store(config, reads=False)
     request = DeploymentRequest(app=app.name, trigger=trigger, seconds=app.limits.deploy_seconds, pinned_commit=commit)
-    show_and_exit(config, records, records.request(request).deployment, wait=wait, json_output=json_output)
+    show_and_exit(config, store, store.request(request).deployment, wait=wait, json_output=json_output)
 
 
 def run_deploy(name: str, commit: str | None = None) -> int:
-    """Do as `hookd deploy` does, and return its exit status."""
+    """Run `hookd deploy` in this process and return its exit status."""
     sys.stdout.flush()
     pinned = ["--commit", commit] if commit else []
     try:
@@ -109,45 +100,38 @@ def run_deploy(name: str, commit: str | None = None) -> int:
 
 
 def show_and_exit(
-    config: Config, records: DeploymentStore, deployment_id: str, *, wait: bool, json_output: bool
+    config: Config, store: DeploymentStore, deployment_id: str, *, wait: bool, json_output: bool
 ) -> NoReturn:
-    """Show a deployment as asked for and end with the status that says how it went."""
+    """Show a deployment and exit with its ending's status."""
     try:
-        record = _shown(config, records, deployment_id, wait=wait, json_output=json_output)
+        deployment = _show(config, store, deployment_id, wait=wait, json_output=json_output)
     except NoSuchDeployment:
-        stop(f"there is no deployment {deployment_id!r}", hint="hookd status", status=1)
+        common.fail(f"there is no deployment {deployment_id!r}", hint="hookd status", status=1)
     except KeyboardInterrupt:
-        stop(
-            "no longer watching; the deployment goes on",
-            hint=f"hookd logs {deployment_id} --follow",
-            status=INTERRUPTED,
-        )
-    sys.exit(EXIT_CODES.get(record.status, 0))
+        hint = f"hookd logs {deployment_id} --follow"
+        common.fail("interrupted, the deployment goes on", hint=hint, status=common.INTERRUPTED)
+    sys.exit(EXIT_CODES.get(deployment.status, 0))
 
 
-def _shown(
-    config: Config, records: DeploymentStore, deployment_id: str, *, wait: bool, json_output: bool
-) -> Deployment:
+def _show(config: Config, store: DeploymentStore, deployment_id: str, *, wait: bool, json_output: bool) -> Deployment:
     if json_output:
-        record = _wait(records, deployment_id) if wait else records.get(deployment_id)
-        click.echo(json.dumps(record.model_dump(mode="json"), indent=2))
-        return record
-    console.print(
-        f"[bold]{sanitize_markup(deployment_id)}[/]  {sanitize_markup(status_url(config, deployment_id))}",
-        soft_wrap=True,
-    )
-    if wait:
-        record = follow_deployment(records, deployment_id, console, start_commands(config).worker)
-        if (record.trigger, record.status) == (Trigger.ROLLBACK, Status.SUCCEEDED):
-            console.print(f"  it stays until a newer commit is pushed, or: hookd unpin {record.app}", soft_wrap=True)
-        return record
-    return records.get(deployment_id)
+        deployment = _await_ending(store, deployment_id) if wait else store.get(deployment_id)
+        click.echo(json.dumps(deployment.model_dump(mode="json"), indent=2))
+        return deployment
+    url = status_url(config, deployment_id)
+    common.print_markup(f"[bold]{common.safe_markup(deployment_id)}[/]  {common.safe_markup(url)}")
+    if not wait:
+        return store.get(deployment_id)
+    deployment = follow_deployment(store, deployment_id, common.console, common.start_command("worker", config))
+    if (deployment.trigger, deployment.status) == (Trigger.ROLLBACK, Status.SUCCEEDED):
+        common.print_markup(f"  pinned until a newer push, or: hookd unpin {deployment.app}")
+    return deployment
 
 
-def _wait(records: DeploymentStore, deployment_id: str) -> Deployment:
-    while not (record := records.get(deployment_id)).ended:
+def _await_ending(store: DeploymentStore, deployment_id: str) -> Deployment:
+    while not (deployment := store.get(deployment_id)).ended:
         time.sleep(0.1)
-    return record
+    return deployment
 
 
 COMMANDS = (deploy, update, rollback, unpin)

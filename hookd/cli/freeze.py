@@ -1,10 +1,8 @@
-"""`hookd freeze` and `thaw`: nobody deploys an app for a while, and everybody sees why."""
+"""`hookd freeze` and `thaw`: block the deployments of an app, with a reason that everyone sees."""
 
 import os
 import pwd
 import re
-import shlex
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -15,19 +13,9 @@ from pydantic import ValidationError
 from redis.exceptions import RedisError
 
 from hookd import freezes
-from hookd.cli.common import (
-    UNREACHABLE,
-    console,
-    find_app,
-    needs_config,
-    open_records,
-    start_commands,
-    stop,
-    wait_option,
-)
+from hookd.cli import common
 from hookd.cli.deploy import request_deployment
-from hookd.cli.safe_text import sanitize_markup
-from hookd.cli.status import frozen
+from hookd.cli.status import active_freeze
 from hookd.config import Config
 from hookd.credentials import PasswordUnreadable
 from hookd.model.app import App
@@ -36,102 +24,95 @@ from hookd.model.deployment import Trigger
 from hookd.model.eligibility import Freeze
 from hookd.queue.decision_log import append_decision
 
-_SPAN: Final = re.compile(r"([1-9][0-9]{0,4})([mhd])")
+_DURATION: Final = re.compile(r"([1-9][0-9]{0,4})([mhd])")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
-_MOMENT: Final = "%Y-%m-%d %H:%M %Z"
+_TIME_FORMAT: Final = "%Y-%m-%d %H:%M %Z"
 
 
 class InvalidTime(ValueError):
-    """What a person typed names no moment to come."""
+    """The text is not a time in the future."""
 
 
-@click.command()
-@click.argument("app")
-@click.option("--reason", required=True, help="Why, for everybody who wonders.")
-@click.option(
-    "--until", metavar="WHEN", help="30m, 2h, 3d, or a moment such as '2026-12-24 18:00'; default: until it is thawed."
-)
-@needs_config
+@click.command(epilog="Example: hookd freeze shop --reason 'the sale' --until 2h")
+@common.app_argument
+@click.option("--reason", required=True, help="Shown with every push until the thaw.")
+@click.option("--until", metavar="WHEN", help="30m, 2h, 3d, or '2026-12-24 18:00', default: until the thaw.")
+@common.needs_config
 def freeze(config: Config, app: str, reason: str, until: str | None) -> None:
-    """Leave APP as it is: pushes are recorded, and nothing is deployed, until its end or `hookd thaw`."""
-    known, now = find_app(config.catalogue, app), datetime.now(UTC)
-    before = frozen(config, known)
+    """Record pushes of an app without deploying them."""
+    known, now = common.find_app(config.catalogue, app), datetime.now(UTC)
+    before = active_freeze(config, known)
     try:
         end = parse_time(until, now) if until is not None else None
         since = before.since if before else now.replace(microsecond=0)
-        wanted = Freeze(reason=" ".join(reason.split()), since=since, until=end, by=current_user())
+        new = Freeze(reason=" ".join(reason.split()), since=since, until=end, by=current_user())
     except InvalidTime as error:
-        stop(str(error), hint=f"hookd freeze {app} --reason TEXT --until 2h")
+        common.fail(str(error), hint=f"hookd freeze {app} --reason TEXT --until 2h")
     except ValidationError:
-        stop("a reason is one line of at most 300 characters", hint=f"hookd freeze {app} --reason TEXT")
-    with _allowed():
-        freezes.freeze(config.frozen, app, wanted)
-    _keep(config, known, Verdict.FROZEN, str(wanted))
+        common.fail("a reason has 1 to 300 characters", hint=f"hookd freeze {app} --reason TEXT")
+    with _report_write_errors():
+        freezes.freeze(config.frozen, app, new)
+    _record_decision(config, known, Verdict.FROZEN, str(new))
     ends = f" until {format_time(end)}" if end else ""
-    console.print(f"{app} is frozen{ends}: {sanitize_markup(wanted.reason)}", soft_wrap=True)
+    common.print_markup(f"{app} is frozen{ends}: {common.safe_markup(new.reason)}")
     if before:
-        console.print(f"  it was {sanitize_markup(str(before))}", soft_wrap=True)
-    console.print("  pushes are recorded, nothing is deployed", soft_wrap=True)
-    console.print(f"  to end it: [bold]{freezes.thaw_command(config.frozen, app)}[/]", soft_wrap=True)
+        common.print_markup(f"  before: {common.safe_markup(str(before))}")
+    common.print_markup("  pushes are recorded and not deployed")
+    common.print_markup(f"  to end it: [bold]{freezes.thaw_command(config.frozen, app)}[/]")
 
 
-@click.command()
-@click.argument("app")
-@click.option("--no-deploy", is_flag=True, help="Do not deploy what was pushed meanwhile.")
-@wait_option
-@needs_config
+@click.command(epilog="Example: hookd thaw shop")
+@common.app_argument
+@click.option("--no-deploy", is_flag=True, help="Do not deploy the pushes of the meantime.")
+@common.wait_option
+@common.needs_config
 def thaw(config: Config, app: str, no_deploy: bool, wait: bool) -> None:
-    """End APP's freeze, and deploy what was pushed meanwhile."""
-    known = find_app(config.catalogue, app)
-    with _allowed():
+    """End a freeze and deploy the pushes of the meantime."""
+    known = common.find_app(config.catalogue, app)
+    with _report_write_errors():
         was_frozen = freezes.thaw(config.frozen, app)
-    console.print(f"{app} is no longer frozen" if was_frozen else f"{app} is not frozen", soft_wrap=True)
+    common.print_markup(f"{app} is no longer frozen" if was_frozen else f"{app} is not frozen")
     if was_frozen:
-        _keep(config, known, Verdict.THAWED, f"{current_user()} ended the freeze")
+        _record_decision(config, known, Verdict.THAWED, f"{current_user()} ended the freeze")
     if was_frozen and not no_deploy:
         try:
             request_deployment(config, known, Trigger.UPDATE, None, wait=wait, json_output=False)
         except RedisError as error:
-            said = f"what was pushed meanwhile was not asked for: {error}"
-            stop(said, hint=f"{start_commands(config).redis}, then: hookd update {app}", status=UNREACHABLE)
-    console.print(f"  to deploy what is new: [bold]hookd update {app}[/]", soft_wrap=True)
+            hint = f"{common.start_command('redis', config)}, then: hookd update {app}"
+            common.fail(f"no deployment was requested: {error}", hint=hint, status=common.UNREACHABLE)
+    common.print_markup(f"  to deploy new pushes: [bold]hookd update {app}[/]")
 
 
-def _keep(config: Config, app: App, verdict: Verdict, why: str) -> None:
-    """Keep for people what a person decided; a Redis that is away, or that this person may not use, is no reason."""
+def _record_decision(config: Config, app: App, verdict: Verdict, why: str) -> None:
+    """Record the decision if Redis is there and the user may write to it. The freeze itself is a file."""
     decision = Decision(at=datetime.now(UTC), app=app.name, source="person", verdict=verdict, why=short_text(why))
     with suppress(RedisError, PasswordUnreadable):
-        append_decision(open_records(config, reads=False).connection, decision)
+        append_decision(common.open_store(config, reads=False).connection, decision)
 
 
 def parse_time(text: str, now: datetime) -> datetime:
-    """Read a moment to come: a span from now, or a date and time, in this host's zone if it names none.
-
-    Raises NoMoment.
-    """
-    span = _SPAN.fullmatch(text.strip())
+    """Parse a duration or a date and time, in this host's zone by default. Raises InvalidTime."""
+    duration = _DURATION.fullmatch(text.strip())
     try:
-        if span:
-            end = now + timedelta(**{_UNITS[span[2]]: int(span[1])})
+        if duration:
+            end = now + timedelta(**{_UNITS[duration[2]]: int(duration[1])})
         else:
             end = datetime.fromisoformat(text.strip()).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise InvalidTime(
-            f"{text!r} is no moment: 30m, 2h, 3d, or a date and time such as '2026-12-24 18:00'"
-        ) from None
+        raise InvalidTime(f"{text!r} is not a time: 30m, 2h, 3d, or '2026-12-24 18:00'") from None
     if end <= now:
-        raise InvalidTime(f"{format_time(end)} is over already; it is {format_time(now)} now")
+        raise InvalidTime(f"{format_time(end)} is in the past, now is {format_time(now)}")
     return end.replace(microsecond=0)
 
 
 def format_time(at: datetime) -> str:
-    """Write a moment in UTC and in this host's zone."""
-    there, here = at.astimezone(UTC).strftime(_MOMENT), at.astimezone().strftime(_MOMENT)
-    return there if there == here else f"{there} ({here})"
+    """Format a time in UTC and, if it differs, in this host's zone."""
+    utc, local = at.astimezone(UTC).strftime(_TIME_FORMAT), at.astimezone().strftime(_TIME_FORMAT)
+    return utc if utc == local else f"{utc} ({local})"
 
 
 def current_user() -> str:
-    """Name whoever types: the one who called sudo, else whose account it is."""
+    """Return the user's name. Under sudo, the name of the user who called it."""
     if os.geteuid() == 0 and (name := os.environ.get("SUDO_USER")):
         return name[:64]
     try:
@@ -141,15 +122,15 @@ def current_user() -> str:
 
 
 @contextmanager
-def _allowed() -> Iterator[None]:
-    """Say what to type when the directory is another's, on a server root's; what is written there all may read."""
+def _report_write_errors() -> Iterator[None]:
+    """Turn errors of the freeze's file into messages. The file is readable by everyone."""
     os.umask(0o022)
     try:
         yield
     except PermissionError:
-        stop("only root can do this", hint=shlex.join(["sudo", "hookd", *sys.argv[1:]]))
+        common.fail("only root can do this", hint=common.sudo_command())
     except OSError as error:
-        stop(f"{error.filename} cannot be changed: {error.strerror}", hint="hookd doctor", status=1)
+        common.fail(f"{error.filename} cannot be changed: {error.strerror}", hint="hookd doctor", status=1)
 
 
 COMMANDS = (freeze, thaw)

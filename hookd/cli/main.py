@@ -1,15 +1,24 @@
-"""`hookd` itself: the group of all commands; those for a server, which need `units`, are imported when one is meant."""
+"""The `hookd` command group. Commands for a server are imported from `units` when they are needed."""
 
 from pathlib import Path
+from typing import Final
 
 import click
 
 from hookd import __version__
 from hookd.cli import deploy, freeze, history, programs, status
 
+SECTIONS: Final = {
+    "Deploy": ("deploy", "update", "rollback", "unpin", "freeze", "thaw"),
+    "Look": ("status", "logs", "why", "doctor", "permissions"),
+    "Apps": ("app", "start", "stop", "restart", "secret"),
+    "Server": ("setup", "uninstall"),
+    "Programs": ("serve", "worker", "reconcile", "redis", "send", "demo"),
+}
+
 
 class _Commands(click.Group):
-    """So neither the receiver nor a worker, which are commands too, holds any code for root."""
+    """Imports `units` lazily: the receiver and the worker are commands too, and hold no code for root."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         self._add_server_commands()
@@ -20,6 +29,13 @@ class _Commands(click.Group):
             self._add_server_commands()
         return super().get_command(ctx, cmd_name)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands in sections."""
+        self._add_server_commands()
+        for title, names in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(formatter.width)) for name in names])
+
     def _add_server_commands(self) -> None:
         from units.cli import adopt, apps, doctor, edit, setup
 
@@ -29,22 +45,18 @@ class _Commands(click.Group):
             self.add_command(command)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__)
-@click.option(
-    "--config", "path", type=click.Path(path_type=Path), help="hookd.toml; default: $HOOKD_CONFIG, /etc/hookd."
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: hookd deploy shop. Help for a command: hookd deploy --help",
 )
+@click.version_option(__version__)
+@click.option("--config", "path", type=click.Path(path_type=Path), help="Default: $HOOKD_CONFIG, else /etc/hookd.")
 @click.pass_context
 def main(context: click.Context, path: Path | None) -> None:
-    """A git push becomes a running release on a plain Linux server."""
+    """Turn git pushes into running releases on a plain Linux server."""
     context.obj = path
 
 
-for command in (
-    *deploy.COMMANDS,
-    *freeze.COMMANDS,
-    *status.COMMANDS,
-    *history.COMMANDS,
-    *programs.COMMANDS,
-):
+for command in (*deploy.COMMANDS, *freeze.COMMANDS, *status.COMMANDS, *history.COMMANDS, *programs.COMMANDS):
     main.add_command(command)

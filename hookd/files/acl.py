@@ -37,11 +37,7 @@ def reader_acl(user: int, mode: int) -> bytes:
 
 def mode_acl(mode: int) -> bytes:
     """Return the ACL that equals a mode."""
-    return _packed(
-        (_OWNER, mode >> 6 & 7, _NO_ID),
-        (_GROUP, mode >> 3 & 7, _NO_ID),
-        (_OTHER, mode & 7, _NO_ID),
-    )
+    return _packed((_OWNER, mode >> 6 & 7, _NO_ID), (_GROUP, mode >> 3 & 7, _NO_ID), (_OTHER, mode & 7, _NO_ID))
 
 
 def _packed(*entries: tuple[int, int, int]) -> bytes:

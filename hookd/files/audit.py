@@ -10,14 +10,7 @@ from stat import S_IFREG, S_IMODE, S_ISDIR, S_ISLNK, S_ISREG, S_IXUSR
 from typing import Final
 
 from hookd.files import acl
-from hookd.files.attributes import (
-    FileAttributes,
-    has_acl,
-    read_acl,
-    read_attributes,
-    set_attributes,
-    supports_acls,
-)
+from hookd.files.attributes import FileAttributes, has_acl, read_acl, read_attributes, set_attributes, supports_acls
 from hookd.files.policies import OwnershipError, Policy
 from hookd.files.safe_open import PATH_FLAGS, Directory, Unauditable, descriptor_path, open_path, walk
 from hookd.model.text import printable

@@ -27,8 +27,7 @@ class Dependencies(Section):
     """The app's virtual environment."""
 
     file: InsidePath | None = Field(
-        None,
-        description="The list of packages. Default: the first of uv.lock, requirements.txt, pyproject.toml.",
+        None, description="The list of packages. Default: the first of uv.lock, requirements.txt, pyproject.toml."
     )
     python: AbsolutePath | None = Field(
         None, description="Python of the virtual environment. Default: the worker's setting."

@@ -1,8 +1,8 @@
-"""The receiver: one route takes pushes, a few show status; everything else is refused.
+"""The receiver's application: one route accepts pushes, the others show status.
 
-Order of a push: method → length → raw bytes → signature → content type → event → freeze → dedupe, record, job and the
-decision about it in one transaction → 202. Nothing that is not signed is parsed, and nothing that is parsed decides
-what runs.
+Order of a push: method, length, raw bytes, signature, content type, event, freeze. One transaction then stores the
+record, the job and the decision, and the answer is 202. Unsigned bytes are never parsed, and no payload decides which
+code runs.
 """
 
 import logging
@@ -20,10 +20,9 @@ from hookd import freezes
 from hookd.config import Config
 from hookd.eventlog import event
 from hookd.model.app import App
-from hookd.model.decision import Decision
+from hookd.model.decision import Decision, Verdict
 from hookd.model.deployment import Trigger
-from hookd.queue import deployments
-from hookd.queue.deployments import Contention, DeploymentStore, RequestResult
+from hookd.queue.deployments import Contention, DeploymentRequest, DeploymentStore, RequestResult
 from hookd.receiver.delivery import Delivery, record_decision
 from hookd.receiver.errors import BadSignature, Refusal
 from hookd.receiver.push_event import Ignored, Push, classify_event
@@ -40,139 +39,133 @@ _RETRY_SECONDS: Final = "5"
 
 @dataclass(frozen=True)
 class Receiver:
-    """Everything that answering a push needs."""
+    """The parts that the push route uses."""
 
     config: Config
     keyring: Keyring
-    records: DeploymentStore
-    notebook: RefusalLog
+    store: DeploymentStore
+    refusal_log: RefusalLog
 
 
-def create_app(receiver: Receiver, readers: ReadAccess, pages: DeploymentStore | None = None) -> Flask:
-    """Build the WSGI application; `pages` reads for the status pages, with rights that suffice for no more."""
+def create_app(receiver: Receiver, access: ReadAccess, pages: DeploymentStore | None = None) -> Flask:
+    """Build the WSGI application. `pages` is a Redis client with read rights alone, for the status routes."""
     app = Flask("hookd", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.url_map.merge_slashes = False  # A path that is not quite right is not found, rather than redirected.
+    app.url_map.merge_slashes = False  # A path with a doubled slash is not found, not redirected.
     app.add_url_rule(
         "/hooks/<name>",
         "hook",
-        lambda name: take_push(receiver, name),
+        lambda name: receive_push(receiver, name),
         methods=["POST"],
         provide_automatic_options=False,
     )
-    add_status_routes(app, receiver.config, pages or receiver.records, readers)
-    _add_refusals(app)
+    add_status_routes(app, receiver.config, pages or receiver.store, access)
+    _add_error_handlers(app)
     return app
 
 
-def take_push(receiver: Receiver, name: str) -> tuple[Response, int]:
-    """Answer `POST /hooks/<app>`; raises Refusal, RedisError and Contention."""
+def receive_push(receiver: Receiver, name: str) -> tuple[Response, int]:
+    """Answer `POST /hooks/<app>`. Raises Refusal, RedisError and Contention."""
     app = receiver.config.catalogue.get(name)
     sender = SENDERS[app.sender if app else "github"]
-    delivery = Delivery.of(app, sender, request.headers, request.environ)
+    delivery = Delivery.from_request(app, sender, request.headers, request.environ)
     claim = Claim(name, app, sender, receiver.keyring.of(name))
     try:
         signed = signed_body(request, claim, receiver.config.settings.receiver.max_body)
     except Refusal as refusal:
-        _note_refused(receiver, delivery, refusal)
+        _record_refusal(receiver, delivery, refusal)
         raise
     try:
         with signed.body:
-            verdict = classify_event(signed.app, delivery.event, payload_of(request, signed.body))
+            outcome = classify_event(signed.app, delivery.event, payload_of(request, signed.body))
     except Refusal as refusal:
         event(log, "push", app=delivery.app, answer=refusal.status, why=refusal.reason)
-        _note(receiver, delivery.malformed(refusal))
+        _try_to_record(receiver, delivery.decide(Verdict.IGNORED, f"answered {refusal.status}: {refusal.reason}"))
         raise
-    if isinstance(verdict, Ignored):
-        return _ignored(receiver, delivery, verdict)
-    return _pushed(receiver, signed.app, delivery, verdict)
+    if isinstance(outcome, Ignored):
+        event(log, "push", app=delivery.app, answer=outcome.status, why=outcome.reason)
+        _try_to_record(receiver, delivery.decide(Verdict.IGNORED, outcome.reason, outcome.push))
+        return jsonify(status=outcome.status, reason=outcome.reason), 200
+    freeze = freezes.active_freeze(receiver.config.frozen, signed.app.name, datetime.now(UTC))
+    if freeze is not None:
+        return _answer_frozen(receiver, delivery.decide(Verdict.FROZEN, str(freeze), outcome))
+    return _request_deployment(receiver, signed.app, delivery, outcome)
 
 
-def _note_refused(receiver: Receiver, delivery: Delivery, refusal: Refusal) -> None:
-    """Keep a refusal; a missing or wrong signature is also logged, without a byte of the sender's choosing.
+def _record_refusal(receiver: Receiver, delivery: Delivery, refusal: Refusal) -> None:
+    """Record a refusal. Log a bad signature in the line that fail2ban reads.
 
-    fail2ban reads that line.
+    The line holds no byte that the sender chose.
     """
+    is_bad_signature = isinstance(refusal, BadSignature)
     if isinstance(refusal, BadSignature):
         app = delivery.app or "-"
         event(log, "refused signature", logging.WARNING, app=app, client=delivery.client, check=refusal.check)
-    receiver.notebook.add(delivery.refused(refusal), signature=isinstance(refusal, BadSignature))
+    receiver.refusal_log.record(delivery.refused(refusal), signature=is_bad_signature)
 
 
-def _note(receiver: Receiver, decision: Decision) -> None:
-    """Keep the decision about what asks for nothing; a Redis that is away changes nothing about the answer."""
-    with suppress(RedisError), receiver.records.connection.pipeline() as pipeline:
+def _try_to_record(receiver: Receiver, decision: Decision) -> None:
+    """Record a decision that deploys nothing. The answer stays the same without Redis."""
+    with suppress(RedisError), receiver.store.connection.pipeline() as pipeline:
         record_decision(pipeline, decision)
         pipeline.execute()
 
 
-def _ignored(receiver: Receiver, delivery: Delivery, verdict: Ignored) -> tuple[Response, int]:
-    event(log, "push", app=delivery.app, answer=verdict.status, why=verdict.reason)
-    _note(receiver, delivery.ignored(verdict))
-    return jsonify(status=verdict.status, reason=verdict.reason), 200
+def _answer_frozen(receiver: Receiver, decision: Decision) -> tuple[Response, int]:
+    """Record the push without deploying. Raises RedisError if Redis refuses the transaction.
 
-
-def _pushed(receiver: Receiver, app: App, delivery: Delivery, push: Push) -> tuple[Response, int]:
-    freeze = freezes.active_freeze(receiver.config.frozen, app.name, datetime.now(UTC))
-    if freeze is not None:
-        return _frozen(receiver, delivery.frozen(push, str(freeze)))
-    asked = deployments.DeploymentRequest(
-        app=app.name,
-        trigger=Trigger.PUSH,
-        seconds=app.limits.deploy_seconds,
-        delivery=delivery.safe_id,
-        claimed_commit=push.seen.commit,
-    )
-
-    def note(pipeline: Pipeline, answer: RequestResult) -> None:
-        record_decision(pipeline, delivery.answered(push, answer))
-
-    return _accepted(receiver, app, receiver.records.request(asked, note=note))
-
-
-def _frozen(receiver: Receiver, decision: Decision) -> tuple[Response, int]:
-    """Record a push and deploy nothing; what cannot be recorded is not said to be.
-
-    A Redis that takes nothing refuses the whole transaction. That only a poisoned key takes no note is logged.
+    A single key of a wrong type is logged instead.
     """
     event(log, "push", app=decision.app, answer=decision.verdict, why=decision.why)
-    with receiver.records.connection.pipeline() as pipeline:
+    with receiver.store.connection.pipeline() as pipeline:
         record_decision(pipeline, decision)
-        found = pipeline.execute(raise_on_error=False)
-    for error in (reply for reply in found if isinstance(reply, Exception)):
+        replies = pipeline.execute(raise_on_error=False)
+    for error in (reply for reply in replies if isinstance(reply, Exception)):
         event(log, "decision not kept", logging.ERROR, app=decision.app, why=str(error))
     return jsonify(status=decision.verdict, reason=decision.why), 200
 
 
-def _accepted(receiver: Receiver, app: App, answer: RequestResult) -> tuple[Response, int]:
-    event(log, "push", app=app.name, answer=answer.kind, deployment=answer.deployment)
+def _request_deployment(receiver: Receiver, app: App, delivery: Delivery, push: Push) -> tuple[Response, int]:
+    wanted = DeploymentRequest(
+        app=app.name,
+        trigger=Trigger.PUSH,
+        seconds=app.limits.deploy_seconds,
+        delivery=delivery.safe_id,
+        claimed_commit=push.commit,
+    )
+
+    def record(pipeline: Pipeline, result: RequestResult) -> None:
+        record_decision(pipeline, delivery.answered(push, result))
+
+    result = receiver.store.request(wanted, note=record)
+    event(log, "push", app=app.name, answer=result.kind, deployment=result.deployment)
     content = {
-        "status": "queued" if answer.kind == "created" else answer.kind,
-        "deployment": answer.deployment,
-        "status_url": status_url(receiver.config, answer.deployment),
+        "status": "queued" if result.kind == "created" else result.kind,
+        "deployment": result.deployment,
+        "status_url": status_url(receiver.config, result.deployment),
     }
-    return jsonify(content), 200 if answer.kind == "duplicate" else 202
+    return jsonify(content), 200 if result.kind == "duplicate" else 202
 
 
-def _add_refusals(app: Flask) -> None:
-    """Turn every exception into a JSON answer; none says more than the caller may know."""
+def _add_error_handlers(app: Flask) -> None:
+    """Turn every exception into a JSON answer without internal details."""
 
     @app.errorhandler(Refusal)
     def refused(error: Refusal) -> tuple[Response, int]:
         return jsonify(error=error.reason), error.status
 
     @app.errorhandler(HTTPException)
-    def not_served(error: HTTPException) -> tuple[Response, int, Any]:
+    def http_error(error: HTTPException) -> tuple[Response, int, Any]:
         headers = [(name, value) for name, value in error.get_headers() if name == "Allow"]
         return jsonify(error=error.name.lower()), error.code or 500, headers
 
     @app.errorhandler(RedisError)
     @app.errorhandler(Contention)
-    def busy(error: Exception) -> tuple[Response, int, dict[str, str]]:
+    def unavailable(error: Exception) -> tuple[Response, int, dict[str, str]]:
         event(log, "queue unreachable", logging.ERROR, why=str(error))
-        return jsonify(error="the queue cannot be reached; try again"), 503, {"Retry-After": _RETRY_SECONDS}
+        return jsonify(error="the queue cannot be reached, try again"), 503, {"Retry-After": _RETRY_SECONDS}
 
     @app.errorhandler(Exception)
-    def broken(error: Exception) -> tuple[Response, int]:
+    def unexpected(error: Exception) -> tuple[Response, int]:
         event(log, "unexpected", logging.ERROR, trace=True, error=type(error).__name__)
-        return jsonify(error="hookd failed; the operator's log says why"), 500
+        return jsonify(error="hookd failed, see its log"), 500

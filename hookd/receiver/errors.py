@@ -1,10 +1,14 @@
-"""How the receiver says no."""
+"""Refused requests.
+
+Refusal          a status and a reason for the caller
+└ BadSignature   the one 401 for every unknown app and every bad signature
+"""
 
 from enum import StrEnum
 
 
 class SignatureCheck(StrEnum):
-    """Which check an unsigned request failed; for the operator alone, since it would help whoever guesses."""
+    """The failed check. For the operator alone, because it would help an attacker."""
 
     APP = "no such app"
     HEADER = "no signature"
@@ -14,7 +18,7 @@ class SignatureCheck(StrEnum):
 
 
 class Refusal(Exception):
-    """A request that is not accepted: the status to answer with, and why, in one sentence that gives nothing away."""
+    """A refused request, with the status and the reason of the answer."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -23,9 +27,9 @@ class Refusal(Exception):
 
 
 class BadSignature(Refusal):
-    """The one answer to every unknown app and every signature that is missing, malformed or wrong."""
+    """A missing, malformed or wrong signature, or an unknown app. `detail` is for the operator."""
 
-    def __init__(self, check: SignatureCheck, told: str) -> None:
-        super().__init__(401, "the signature does not fit")
+    def __init__(self, check: SignatureCheck, detail: str) -> None:
+        super().__init__(401, "invalid signature")
         self.check = check
-        self.told = told
+        self.detail = detail

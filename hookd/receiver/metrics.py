@@ -1,6 +1,6 @@
-"""Numbers for Prometheus, read from Redis when they are asked for: so all processes of the receiver say the same.
+"""The /metrics route: numbers for Prometheus, read from Redis for each scrape, so all processes answer alike.
 
-A label's value is an app of the catalogue or stands in a fixed list: no stranger makes a series. See docs/metrics.md.
+Label values are apps of the catalogue or fixed words, so a sender cannot create series. See docs/metrics.md.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -24,40 +24,35 @@ from hookd.queue.deployments import DeploymentStore
 
 @dataclass(frozen=True)
 class AppSnapshot:
-    """How one app stands; `queued` is for how many seconds its waiting deployment has waited, `view` what was seen."""
+    """One app at the time of a scrape. `queued_seconds` is the age of its waiting deployment."""
 
     app: str
-    counts: Counters
-    view: AppStatus
-    queued: float | None
-    frozen: bool
+    counters: Counters
+    status: AppStatus
+    queued_seconds: float | None
+    is_frozen: bool
 
 
 class AppMetrics(Collector):
-    """Makes the families of metrics anew for each question; raises redis.exceptions.RedisError."""
+    """Builds the metrics for each scrape. Raises redis.exceptions.RedisError."""
 
-    def __init__(self, config: Config, records: DeploymentStore) -> None:
+    def __init__(self, config: Config, store: DeploymentStore) -> None:
         self._config = config
-        self._records = records
+        self._store = store
 
     def collect(self) -> Iterator[Metric]:
-        """Read everything in three questions to Redis, whatever the number of apps."""
+        """Read all apps in three Redis calls and yield the metrics."""
         names = [app.name for app in self._config.catalogue.apps]
         now = datetime.now(UTC)
-        *counts, nobody = read_counters(self._records.connection, [*names, NO_APP])
-        seen = zip(
-            names,
-            counts,
-            AppStatusStore(self._records.connection).read_all(names),
-            self._records.waiting_ids(names),
-            strict=True,
-        )
+        *counters, unknown = read_counters(self._store.connection, [*names, NO_APP])
+        statuses = AppStatusStore(self._store.connection).read_all(names)
+        rows = zip(names, counters, statuses, self._store.waiting_ids(names), strict=True)
         apps = [
-            AppSnapshot(app, count, view, _queued(app, waiting, now), self._is_frozen(app, now))
-            for app, count, view, waiting in seen
+            AppSnapshot(name, counted, status, _queued_seconds(name, waiting, now), self._is_frozen(name, now))
+            for name, counted, status, waiting in rows
         ]
         yield from _deployments(apps)
-        yield from _deliveries(apps, nobody)
+        yield from _deliveries(apps, unknown)
         for name, text, value in GAUGES:
             yield _gauge(name, text, apps, value)
         yield from _lag(apps)
@@ -66,35 +61,34 @@ class AppMetrics(Collector):
         return freezes.active_freeze(self._config.frozen, app, now) is not None
 
 
-def metrics_page(config: Config, records: DeploymentStore, request: Request) -> Response:
-    """Answer a question of Prometheus, in the form that it asks for."""
+def metrics_page(config: Config, store: DeploymentStore, request: Request) -> Response:
+    """Answer a scrape in the format that Prometheus accepts."""
     registry = CollectorRegistry()
-    registry.register(AppMetrics(config, records))
+    registry.register(AppMetrics(config, store))
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     return Response(encode(registry), content_type=content_type)
 
 
-def _queued(app: str, waiting: str | None, now: datetime) -> float | None:
-    """For how long a deployment has waited: its id says when it was asked for."""
-    asked = requested_at(waiting or "")
-    if waiting is None or asked is None or app_of(waiting) != app:
+def _queued_seconds(app: str, waiting: str | None, now: datetime) -> float | None:
+    requested = requested_at(waiting or "")
+    if waiting is None or requested is None or app_of(waiting) != app:
         return None
-    return max(0.0, (now - asked).total_seconds())
+    return max(0.0, (now - requested).total_seconds())
 
 
 Value = Callable[[AppSnapshot], float | None]
-# One series for each app, left out where the value is not known.
+# One series per app. An unknown value is left out.
 GAUGES: Final[tuple[tuple[str, str, Value], ...]] = (
-    ("hookd_waiting", "Whether a deployment waits", lambda it: it.queued is not None),
-    ("hookd_queue_age_seconds", "For how long a deployment has waited; 0 when none waits", lambda it: it.queued or 0),
-    ("hookd_frozen", "Whether a person froze the app", lambda it: it.frozen),
-    ("hookd_app_healthy", "Whether the last health check was good", lambda it: it.view.healthy),
-    ("hookd_last_delivery_timestamp_seconds", "The last signed delivery", lambda it: it.counts.delivered_at),
-    ("hookd_last_success_timestamp_seconds", "The last deployment that succeeded", lambda it: it.counts.succeeded_at),
+    ("hookd_waiting", "Whether a deployment waits", lambda it: it.queued_seconds is not None),
+    ("hookd_queue_age_seconds", "Age of the waiting deployment, 0 without one", lambda it: it.queued_seconds or 0),
+    ("hookd_frozen", "Whether the app is frozen", lambda it: it.is_frozen),
+    ("hookd_app_healthy", "Whether the last health check passed", lambda it: it.status.healthy),
+    ("hookd_last_delivery_timestamp_seconds", "The last signed delivery", lambda it: it.counters.delivered_at),
+    ("hookd_last_success_timestamp_seconds", "The last successful deployment", lambda it: it.counters.succeeded_at),
     (
         "hookd_head_seen_timestamp_seconds",
-        "When the git host was last asked for the branch's head",
-        lambda it: it.view.head_seen_at.timestamp() if it.view.head_seen_at else None,
+        "The last time the git host returned the branch's head",
+        lambda it: it.status.head_seen_at.timestamp() if it.status.head_seen_at else None,
     ),
 )
 
@@ -109,41 +103,39 @@ def _gauge(name: str, text: str, apps: Iterable[AppSnapshot], value: Value) -> M
 
 
 def _deployments(apps: Iterable[AppSnapshot]) -> Iterator[Metric]:
-    endings = CounterMetricFamily("hookd_deployments", "Deployments by their ending", labels=["app", "ending"])
-    last = GaugeMetricFamily("hookd_last_ending", "1 for how the last deployment ended", labels=["app", "ending"])
-    runs = SummaryMetricFamily("hookd_deployment_seconds", "How long deployments took from their start", labels=["app"])
-    steps = SummaryMetricFamily("hookd_step_seconds", "How long their steps took", labels=["app", "step"])
+    endings = CounterMetricFamily("hookd_deployments", "Deployments by ending", labels=["app", "ending"])
+    last = GaugeMetricFamily("hookd_last_ending", "1 for the last deployment's ending", labels=["app", "ending"])
+    runs = SummaryMetricFamily("hookd_deployment_seconds", "Duration of deployments", labels=["app"])
+    steps = SummaryMetricFamily("hookd_step_seconds", "Duration of their steps", labels=["app", "step"])
     for each in apps:
-        for ending, times in each.counts.endings.items():
-            endings.add_metric([each.app, ending], times)
-        if each.counts.ended is not None:
-            last.add_metric([each.app, each.counts.ended], 1)
-        runs.add_metric([each.app], each.counts.runs.count, each.counts.runs.seconds)
-        for step, done in each.counts.steps.items():
-            steps.add_metric([each.app, step], done.count, done.seconds)
+        for ending, count in each.counters.endings.items():
+            endings.add_metric([each.app, ending], count)
+        if each.counters.ended is not None:
+            last.add_metric([each.app, each.counters.ended], 1)
+        runs.add_metric([each.app], each.counters.runs.count, each.counters.runs.seconds)
+        for step, total in each.counters.steps.items():
+            steps.add_metric([each.app, step], total.count, total.seconds)
     yield from (endings, last, runs, steps)
 
 
-def _deliveries(apps: Iterable[AppSnapshot], nobody: Counters) -> Iterator[Metric]:
-    signed = CounterMetricFamily("hookd_deliveries", "Signed deliveries by what was decided", labels=["app", "verdict"])
+def _deliveries(apps: Iterable[AppSnapshot], unknown: Counters) -> Iterator[Metric]:
+    signed = CounterMetricFamily("hookd_deliveries", "Signed deliveries by verdict", labels=["app", "verdict"])
     refused = CounterMetricFamily("hookd_refused_signatures", "Missing or wrong signatures", labels=["app"])
     for each in apps:
-        for verdict, times in each.counts.deliveries.items():
-            signed.add_metric([each.app, verdict], times)
-        refused.add_metric([each.app], each.counts.refused)
-    refused.add_metric([NO_APP], nobody.refused)
+        for verdict, count in each.counters.deliveries.items():
+            signed.add_metric([each.app, verdict], count)
+        refused.add_metric([each.app], each.counters.refused)
+    refused.add_metric([NO_APP], unknown.refused)
     yield from (signed, refused)
 
 
 def _lag(apps: Iterable[AppSnapshot]) -> Iterator[Metric]:
     labels = ["app", "reason"]
-    commits = GaugeMetricFamily("hookd_lag_commits", "By how many commits the app is behind its head", labels=labels)
-    since = GaugeMetricFamily(
-        "hookd_lag_since_timestamp_seconds", "Since when the app does not serve its branch's head", labels=labels
-    )
+    commits = GaugeMetricFamily("hookd_lag_commits", "Commits between the release and the head", labels=labels)
+    since = GaugeMetricFamily("hookd_lag_since_timestamp_seconds", "Start of the lag", labels=labels)
     for each in apps:
-        if behind := each.view.lag:
-            since.add_metric([each.app, behind.verdict], behind.since.timestamp())
-            if behind.commits is not None:
-                commits.add_metric([each.app, behind.verdict], behind.commits)
+        if lag := each.status.lag:
+            since.add_metric([each.app, lag.verdict], lag.since.timestamp())
+            if lag.commits is not None:
+                commits.add_metric([each.app, lag.verdict], lag.commits)
     yield from (commits, since)

@@ -1,6 +1,6 @@
-"""What a verified event says: the push that an app waits for, or a reason to ignore it.
+"""Verified events: a push to the app's branch, or a reason to ignore the event.
 
-The payload is a hint. Nothing of it is run, fetched or opened; its commit is kept only to be shown.
+The payload is a hint. Nothing in it is run, fetched or opened, and its commit is only shown.
 """
 
 from dataclasses import dataclass
@@ -29,12 +29,12 @@ class _PushPayload(BaseModel):
 
 
 class _Json(BaseModel):
-    """Any event that is a JSON object."""
+    """Any JSON object."""
 
 
 @dataclass(frozen=True)
-class PushDetails:
-    """What a push event says of itself, kept only to be shown."""
+class Push:
+    """A push event's fields, which are only shown to people."""
 
     repository: str
     ref: str
@@ -43,24 +43,17 @@ class PushDetails:
 
 @dataclass(frozen=True)
 class Ignored:
-    """An authentic event that asks for nothing."""
+    """A signed event that deploys nothing, such as a push to another branch."""
 
     reason: str
     status: str = "ignored"
-    seen: PushDetails | None = None
-
-
-@dataclass(frozen=True)
-class Push:
-    """The app's branch has moved, the sender says, to the commit that is `seen`."""
-
-    seen: PushDetails
+    push: Push | None = None
 
 
 def classify_event(app: App, event: str, payload: bytes) -> Push | Ignored:
-    """Decide what an authentic event asks for.
+    """Parse a signed event.
 
-    Raises Refusal (400) for what is not JSON or not shaped like the event.
+    Raises Refusal (400) for invalid JSON and for a payload without the event's fields.
     """
     if event == "push":
         return _classify_push(app, _parse(_PushPayload, payload))
@@ -70,23 +63,23 @@ def classify_event(app: App, event: str, payload: bytes) -> Push | Ignored:
     return Ignored(f"the event is {event[:64]!r}, not a push" if event else "the request names no event")
 
 
-def _classify_push(app: App, push: _PushPayload) -> Push | Ignored:
-    seen = PushDetails(push.repository.full_name, push.ref, push.after)
-    reason = _ignore_reason(app, push)
-    return Push(seen) if reason is None else Ignored(reason, seen=seen)
+def _classify_push(app: App, payload: _PushPayload) -> Push | Ignored:
+    push = Push(payload.repository.full_name, payload.ref, payload.after)
+    reason = _ignore_reason(app, payload)
+    return push if reason is None else Ignored(reason, push=push)
 
 
 def _ignore_reason(app: App, push: _PushPayload) -> str | None:
     if push.repository.full_name.casefold() != app.full_name.casefold():
-        return f"this is for the repository {app.full_name}"
+        return f"another repository, this app is {app.full_name}"
     if push.ref.startswith("refs/tags/"):
-        return f"a tag was pushed; this deploys the branch {app.branch}"
+        return f"a tag, this app deploys the branch {app.branch}"
     if push.ref != app.ref:
-        return f"another branch was pushed; this deploys {app.branch}"
+        return f"another branch, this app deploys {app.branch}"
     if is_zero(push.after):
-        return f"the branch {app.branch} was deleted; what is deployed stays"
+        return f"the branch {app.branch} was deleted, the release stays"
     if push.before == push.after:
-        return "a test delivery: the branch did not move"
+        return "a test delivery, the branch did not move"
     return None
 
 
@@ -95,5 +88,5 @@ def _parse(model: type[Model], payload: bytes) -> Model:
         return model.model_validate_json(payload)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise Refusal(400, f"{where}: {first['msg']}" if where else first["msg"]) from None
+        field = ".".join(str(part) for part in first["loc"])
+        raise Refusal(400, f"{field}: {first['msg']}" if field else first["msg"]) from None

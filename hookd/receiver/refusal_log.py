@@ -1,7 +1,8 @@
-"""Brings notes of refused requests to Redis, so that none of these requests has to wait for it.
+"""Refused requests on their way to Redis.
 
-One leaves its note in memory and is answered; a thread per process brings the notes over, many at a time. While Redis
-is away it keeps the newest, and the numbers of all: a flood of unsigned requests holds no thread of the receiver.
+A request leaves its decision in memory and is answered at once. One thread per process writes the decisions to Redis
+in batches. Without Redis it keeps the newest decisions and all counts, so a flood of unsigned requests blocks no thread
+of the receiver.
 """
 
 import atexit
@@ -21,84 +22,81 @@ from hookd.queue.decision_log import MAX_ENTRIES, append_refusal
 
 log: Final = logging.getLogger(__name__)
 
-_GATHER_SECONDS: Final = 0.2
-_AWAY_SECONDS: Final = 5.0
+_BATCH_SECONDS: Final = 0.2
+_RETRY_SECONDS: Final = 5.0
 
 
 class RefusalLog:
-    """The notes of this process; its thread starts with the first one, so that a process may fork before.
+    """The unwritten refusals of this process. `retry_seconds` is the pause between two tries without Redis.
 
-    `away_seconds` is the pause between two tries while Redis is away.
+    The thread starts with the first refusal, because gunicorn forks after loading the application.
     """
 
-    def __init__(self, connection: Redis, retry_seconds: float = _AWAY_SECONDS) -> None:
+    def __init__(self, connection: Redis, retry_seconds: float = _RETRY_SECONDS) -> None:
         self._connection = connection
-        self._away_seconds = retry_seconds
-        self._notes: deque[Decision] = deque(maxlen=MAX_ENTRIES)
+        self._retry_seconds = retry_seconds
+        self._decisions: deque[Decision] = deque(maxlen=MAX_ENTRIES)
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._news = threading.Event()
+        self._has_new = threading.Event()
         self._thread: threading.Thread | None = None
-        self._away = False
-        self._refused = False
+        self._is_redis_away = False
+        self._has_write_errors = False
 
-    def add(self, decision: Decision, *, signature: bool) -> None:
-        """Leave a note; `signature` tells whether it counts among the refused signatures."""
+    def record(self, decision: Decision, *, signature: bool) -> None:
+        """Queue a refusal. `signature` counts it as a refused signature."""
         with self._lock:
-            self._notes.append(decision)
+            self._decisions.append(decision)
             if signature:
                 self._counts[decision.app or NO_APP] += 1
             if self._thread is None:
-                self._thread = threading.Thread(target=self._carry, name="notebook", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="refusal log", daemon=True)
                 self._thread.start()
                 atexit.register(self.flush)
-        self._news.set()
+        self._has_new.set()
 
     def flush(self) -> bool:
-        """Write all notes to Redis; tells whether they got there."""
+        """Write all refusals to Redis. Returns False without Redis."""
         with self._lock:
-            notes, counts = list(self._notes), self._counts
-            self._notes.clear()
+            decisions, counts = list(self._decisions), self._counts
+            self._decisions.clear()
             self._counts = Counter()
         try:
-            self._write(notes, counts)
+            self._write(decisions, counts)
         except RedisError as error:
-            self._take_back(notes, counts)
-            if not self._away:
+            self._restore(decisions, counts)
+            if not self._is_redis_away:
                 event(log, "refusals wait for Redis", logging.WARNING, why=type(error).__name__)
-            self._away = True
+            self._is_redis_away = True
             return False
-        self._away = False
+        self._is_redis_away = False
         return True
 
-    def _carry(self) -> None:
+    def _run(self) -> None:
         while True:
-            self._news.wait()
-            time.sleep(_GATHER_SECONDS)
-            self._news.clear()
+            self._has_new.wait()
+            time.sleep(_BATCH_SECONDS)
+            self._has_new.clear()
             while not self.flush():
-                time.sleep(self._away_seconds)
+                time.sleep(self._retry_seconds)
 
-    def _write(self, notes: list[Decision], counts: Counter[str]) -> None:
-        if not notes and not counts:
+    def _write(self, decisions: list[Decision], counts: Counter[str]) -> None:
+        if not decisions and not counts:
             return
         with self._connection.pipeline() as pipeline:
-            for decision in notes:
+            for decision in decisions:
                 append_refusal(pipeline, decision)
-            for app, times in counts.items():
-                count_refused(pipeline, app, times)
-            found = pipeline.execute(raise_on_error=False)  # A poisoned key refuses its own notes, and no other.
-        self._say([reply for reply in found if isinstance(reply, Exception)])
-
-    def _say(self, errors: list[Exception]) -> None:
-        """Say once that Redis is there and takes no notes: the worker deletes such a key."""
-        if errors and not self._refused:
+            for app, count in counts.items():
+                count_refused(pipeline, app, count)
+            replies = pipeline.execute(raise_on_error=False)  # A key of a wrong type refuses its own entries only.
+        errors = [reply for reply in replies if isinstance(reply, Exception)]
+        if errors and not self._has_write_errors:
             event(log, "refusals not kept", logging.ERROR, notes=len(errors), why=str(errors[0]))
-        self._refused = bool(errors)
+        self._has_write_errors = bool(errors)
 
-    def _take_back(self, notes: list[Decision], counts: Counter[str]) -> None:
+    def _restore(self, decisions: list[Decision], counts: Counter[str]) -> None:
         with self._lock:
-            newer = list(self._notes)
-            self._notes.clear()
-            self._notes.extend(notes + newer)
+            newer = list(self._decisions)
+            self._decisions.clear()
+            self._decisions.extend(decisions + newer)
             self._counts += counts

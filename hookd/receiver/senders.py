@@ -1,8 +1,8 @@
-"""Who sends pushes, and in which headers: one table, so that the differences between git hosts stand in one place.
+"""The headers of each git host, in one table.
 
 Sources: GitHub "Validating webhook deliveries"; Gitea services/webhook/deliver.go; Forgejo
-services/webhook/shared/payloader.go; Gogs internal/database/webhook.go. Gitea and its kin send GitHub's headers, too,
-so an app names its sender and only that sender's own headers are read.
+services/webhook/shared/payloader.go; Gogs internal/database/webhook.go. Gitea, Forgejo and Gogs also send GitHub's
+headers, so an app names its sender and only that sender's headers are read.
 """
 
 import re
@@ -17,7 +17,7 @@ _HEX_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Sender:
-    """One git host's headers; `signs_form_value` tells that a form's decoded JSON is signed, not its bytes."""
+    """One git host's headers; with `signs_form_value` it signs a form's decoded JSON, not the form's bytes."""
 
     event: str
     delivery: str
@@ -26,10 +26,10 @@ class Sender:
     signs_form_value: bool
 
     def digest(self, headers: Headers) -> bytes | None:
-        """Read the signature: exactly the prefix and 64 lower-case digits, else None.
+        """Return the signature's digest, or None unless it is exactly the prefix and 64 lower-case digits.
 
-        A repeated header arrives joined with a comma and so does not match. SHA-1 is never accepted, and the
-        algorithm is never taken from the header.
+        A repeated header arrives joined by a comma and does not match. SHA-1 is never accepted, and the algorithm is
+        never taken from the header.
         """
         value = headers.get(self.signature, "")
         if not value.startswith(self.prefix):

@@ -1,4 +1,4 @@
-"""Runs the receiver under gunicorn: a few processes of several threads, no control socket."""
+"""Runs the receiver under gunicorn: a few processes with several threads each, without a control socket."""
 
 import socket
 import threading
@@ -24,18 +24,17 @@ from hookd.receiver.status_routes import load_read_access
 
 
 def build(config: Config) -> Flask:
-    """Build the receiver's application from its configuration; raises ConfigError and OSError."""
+    """Build the receiver's application. Raises ConfigError and OSError."""
     keyring = read_keyring(config.settings.receiver.secrets, config.catalogue)
-    records = _records(config, "receiver")
-    receiver = Receiver(config, keyring, records, RefusalLog(records.connection))
-    return create_app(receiver, load_read_access(config), _records(config, "status"))
+    store = _store(config, "receiver")
+    receiver = Receiver(config, keyring, store, RefusalLog(store.connection))
+    return create_app(receiver, load_read_access(config), _store(config, "status"))
 
 
-def _records(config: Config, role: Role) -> DeploymentStore:
+def _store(config: Config, role: Role) -> DeploymentStore:
     connection = receiver_client(config.settings.redis.url, redis_user(config, role))
-    return DeploymentStore(
-        connection, keep_seconds=config.settings.history_seconds, timeout_seconds=RECEIVER_TOTAL_SECONDS
-    )
+    keep_seconds = config.settings.history_seconds
+    return DeploymentStore(connection, keep_seconds=keep_seconds, timeout_seconds=RECEIVER_TOTAL_SECONDS)
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
@@ -52,8 +51,8 @@ class _Server(BaseApplication):  # type: ignore[misc]
         return self._app
 
 
-class _Log(Logger):  # type: ignore[misc]
-    """gunicorn's own words in the form of hookd's events."""
+class _GunicornLogger(Logger):  # type: ignore[misc]
+    """Writes gunicorn's messages in the format of hookd's events."""
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
@@ -62,41 +61,41 @@ class _Log(Logger):  # type: ignore[misc]
 
 
 class _Worker(ThreadWorker):  # type: ignore[misc]
-    """Stops waiting for a client whose request takes too long to arrive.
+    """Closes connections whose request takes too long to arrive.
 
-    gunicorn waits for ever for the head of a request, and a client that sends one byte now and then is never silent:
-    a handful of them would hold every thread. nginx in front does this, too; the receiver does not rely on it.
+    gunicorn has no time limit for a request's head, so a few clients that send one byte now and then would hold every
+    thread. nginx limits this too, but the receiver does not rely on it.
     """
 
     def init_process(self) -> None:
-        self._ends: dict[Any, float] = {}
-        threading.Thread(target=self._watch, daemon=True).start()
+        self._deadlines: dict[Any, float] = {}
+        threading.Thread(target=self._close_late_connections, daemon=True).start()
         super().init_process()
 
     def handle(self, conn: Any) -> Any:
-        self._ends[conn] = time.monotonic() + signed_request.max_seconds(0)
+        self._deadlines[conn] = time.monotonic() + signed_request.max_seconds(0)
         try:
             return super().handle(conn)
         finally:
-            self._ends.pop(conn, None)
+            self._deadlines.pop(conn, None)
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         length = int(dict(req.headers).get("CONTENT-LENGTH", 0))
-        self._ends[conn] = time.monotonic() + signed_request.max_seconds(length)
+        self._deadlines[conn] = time.monotonic() + signed_request.max_seconds(length)
         return super().handle_request(req, conn)
 
-    def _watch(self) -> None:
+    def _close_late_connections(self) -> None:
         while True:
             time.sleep(1)
             now = time.monotonic()
-            for conn, end in list(self._ends.items()):
-                if now > end:
+            for conn, deadline in list(self._deadlines.items()):
+                if now > deadline:
                     with suppress(OSError):
                         conn.sock.shutdown(socket.SHUT_RDWR)
 
 
 def serve(config: Config) -> None:
-    """Serve until told to stop."""
+    """Run the receiver until SIGTERM."""
     eventlog.start()
     settings = config.settings.receiver
     options = {
@@ -104,9 +103,9 @@ def serve(config: Config) -> None:
         "workers": settings.processes,
         "threads": settings.threads,
         "worker_class": _Worker,
-        # Otherwise a client's own `SCRIPT_NAME:` header is obeyed, or ends in a 500.
+        # By default gunicorn obeys a client's `SCRIPT_NAME:` header, or answers it with a 500.
         "forwarder_headers": "",
-        "logger_class": _Log,
+        "logger_class": _GunicornLogger,
         "preload_app": True,
         "control_socket_disable": True,
         "timeout": 60,

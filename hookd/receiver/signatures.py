@@ -1,4 +1,4 @@
-"""HMAC-SHA256 over the bytes of a request, against every active secret of an app."""
+"""HMAC-SHA256 over a request's bytes, checked against every active secret of an app."""
 
 import secrets as random
 from collections.abc import Iterable, Sequence
@@ -10,16 +10,16 @@ from cryptography.hazmat.primitives.hmac import HMAC
 
 from hookd.credentials import Secret
 
-# An app that does not exist costs the same work as one that does; nobody knows this key.
-_NOBODYS: Final = Secret(random.token_bytes(32))
+# An unknown app costs the same time as a known one. This key is never printed or stored.
+_UNKNOWN_APP_SECRET: Final = Secret(random.token_bytes(32))
 
 
 class Verifier:
-    """Takes a body piece by piece, so that nothing unverified has to be held in memory."""
+    """Checks a body piece by piece, so no unverified body is held in memory."""
 
     def __init__(self, secrets: Sequence[Secret]) -> None:
-        self._known = bool(secrets)
-        self._macs = [HMAC(secret.reveal(), SHA256()) for secret in (secrets or (_NOBODYS,))]
+        self._is_known = bool(secrets)
+        self._macs = [HMAC(secret.reveal(), SHA256()) for secret in (secrets or (_UNKNOWN_APP_SECRET,))]
 
     def update(self, piece: bytes) -> None:
         """Add the next piece of the signed bytes."""
@@ -27,13 +27,13 @@ class Verifier:
             mac.update(piece)
 
     def accepts(self, digest: bytes | None) -> bool:
-        """Tell whether the digest belongs to one of the secrets; compares all of them, each in constant time."""
+        """Return True if the digest matches one of the secrets. Compares all of them in constant time."""
         matches = [_matches(mac, digest or b"") for mac in self._macs]
-        return self._known and digest is not None and any(matches)
+        return self._is_known and digest is not None and any(matches)
 
 
 def sign(secret: Secret, pieces: Iterable[bytes]) -> str:
-    """Return the signature of some bytes as 64 hexadecimal digits."""
+    """Return the signature of the bytes as 64 hexadecimal digits."""
     mac = HMAC(secret.reveal(), SHA256())
     for piece in pieces:
         mac.update(piece)

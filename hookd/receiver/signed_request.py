@@ -1,4 +1,4 @@
-"""Takes in the body of a request and finds out whether its app's sender signed it; nothing is parsed before."""
+"""Reads a request's body and checks its signature. Unsigned bytes are never parsed."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -17,13 +17,21 @@ from hookd.receiver.signatures import Verifier
 
 JSON: Final = "application/json"
 FORM: Final = "application/x-www-form-urlencoded"
-# A host that grew out of another one sends that one's headers, too: the most telling ones come first.
-_DESCENT: Final = ("forgejo", "gitea", "gogs", "github")
+PIECE_BYTES: Final = 64 * 1024
+# Decoding needs many times the size of its input for a moment, in each thread.
+FORM_PIECE_BYTES: Final = 16 * 1024
+_IN_MEMORY_BYTES: Final = 256 * 1024
+_SILENCE_SECONDS: Final = 5.0
+_BASE_SECONDS: Final = 10.0
+_MIN_BYTES_PER_SECOND: Final = 256 * 1024
+_FIELD: Final = b"payload="
+# A fork also sends the headers of the host it came from: the youngest host first.
+_HOSTS: Final = ("forgejo", "gitea", "gogs", "github")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Whose request this claims to be: the name in its path, and what is known of an app of that name."""
+    """The app that a request names in its path, with its sender and secrets."""
 
     name: str
     app: App | None
@@ -33,50 +41,54 @@ class Claim:
 
 @dataclass(frozen=True)
 class SignedBody:
-    """A body that an app's sender signed; whoever takes it closes it."""
+    """A body with a valid signature. The caller closes it."""
 
     app: App
     body: IO[bytes]
 
 
-def signed_body(request: Request, claim: Claim, most: int) -> SignedBody:
-    """Take in the body, of at most so many bytes, and return it once the signature is right.
+class _Socket(Protocol):
+    def settimeout(self, value: float | None, /) -> None: ...
 
-    Raises Unsigned, and Refusal for a body that is too long, too slow or of no known length.
+
+def signed_body(request: Request, claim: Claim, max_bytes: int) -> SignedBody:
+    """Read the body and return it if its signature is valid.
+
+    Raises BadSignature, and Refusal for a body that is too long, too slow or of unknown length.
     """
-    length = _length(request, most)
+    length = _length(request, max_bytes)
     verifier = Verifier(claim.secrets)
     signs_value = request.mimetype == FORM and claim.sender.signs_form_value
-    each: Callable[[bytes], None] = _nothing if signs_value else verifier.update
-    raw = read_body(request.environ["wsgi.input"], length, each, socket_of(request.environ))
+    on_piece: Callable[[bytes], None] = (lambda _: None) if signs_value else verifier.update
+    raw = read_body(request.environ["wsgi.input"], length, on_piece, socket_of(request.environ))
     digest = claim.sender.digest(request.headers)
-    signable = digest is None or not signs_value or _takes_form(raw, verifier)
-    if verifier.accepts(digest) and signable and claim.app is not None:
+    is_signable = digest is None or not signs_value or _update_with_form(verifier, raw)
+    if verifier.accepts(digest) and is_signable and claim.app is not None:
         return SignedBody(claim.app, raw)
     raw.close()
-    raise _unsigned(request, claim, has_digest=digest is not None, signable=signable)
+    raise _bad_signature(request, claim, has_digest=digest is not None, is_signable=is_signable)
 
 
 def payload_of(request: Request, raw: IO[bytes]) -> bytes:
-    """Return the JSON of a verified body; raises Refusal when there is none."""
+    """Return the JSON of a verified body. Raises Refusal for other content types."""
     if request.mimetype == JSON:
         return raw.read()
     if request.mimetype == FORM:
         return form_value(raw)
-    raise Refusal(415, f"the content type is {JSON} or {FORM}")
+    raise Refusal(415, f"the content type must be {JSON} or {FORM}")
 
 
-def _length(request: Request, most: int) -> int:
+def _length(request: Request, max_bytes: int) -> int:
     length = request.content_length
     if length is None or "chunked" in request.headers.get("Transfer-Encoding", "").lower():
         raise Refusal(411, "a Content-Length is required")
-    if length > most:
-        raise Refusal(413, f"a body has at most {most} bytes")
+    if length > max_bytes:
+        raise Refusal(413, f"a body has at most {max_bytes} bytes")
     return length
 
 
-def _takes_form(raw: IO[bytes], verifier: Verifier) -> bool:
-    """Feed the verifier what Gitea and its kin sign; a form they cannot have sent fails like a wrong signature."""
+def _update_with_form(verifier: Verifier, raw: IO[bytes]) -> bool:
+    """Add a form's decoded payload to the verifier. Returns False for a form that no sender sends."""
     try:
         for piece in form_pieces(raw):
             verifier.update(piece)
@@ -85,64 +97,45 @@ def _takes_form(raw: IO[bytes], verifier: Verifier) -> bool:
     return True
 
 
-def _nothing(_: bytes) -> None:
-    return None
-
-
-def _unsigned(request: Request, claim: Claim, *, has_digest: bool, signable: bool) -> BadSignature:
-    """Say to the operator which check failed; the caller learns from nothing which it was."""
+def _bad_signature(request: Request, claim: Claim, *, has_digest: bool, is_signable: bool) -> BadSignature:
+    """Name the failed check for the operator. The caller's answer is always the same."""
     app, sender, header = claim.app, claim.sender, claim.sender.signature
     if app is None:
         return BadSignature(SignatureCheck.APP, f"no app is called {ascii(claim.name)[:80]}")
     if header not in request.headers:
-        return BadSignature(SignatureCheck.HEADER, f"the header {header} is missing{_other_sender(request, app)}")
+        detail = f"the header {header} is missing, {_missing_header_hint(request, app)}"
+        return BadSignature(SignatureCheck.HEADER, detail)
     if not has_digest:
         shape = f"{sender.prefix} and 64" if sender.prefix else "64"
-        return BadSignature(SignatureCheck.SHAPE, f"{header} is not {shape} hexadecimal digits in lower case")
-    if not signable:
-        return BadSignature(
-            SignatureCheck.FORM, f"{app.sender} signs forms of one field, named payload; this is another"
-        )
-    return BadSignature(SignatureCheck.DIGEST, f"{header} belongs to none of the app's secrets")
+        return BadSignature(SignatureCheck.SHAPE, f"{header} is not {shape} lower-case hexadecimal digits")
+    if not is_signable:
+        return BadSignature(SignatureCheck.FORM, f"{app.sender} signs forms with one field, named payload")
+    return BadSignature(SignatureCheck.DIGEST, f"{header} matches none of the app's secrets")
 
 
-def _other_sender(request: Request, app: App) -> str:
-    """Name the git host whose own header is there: most often the catalogue names the wrong one."""
-    for host in _DESCENT:
+def _missing_header_hint(request: Request, app: App) -> str:
+    """Name another host's header if there is one: the app's file often names the wrong sender."""
+    for host in _HOSTS:
         other = SENDERS[host].signature
         if other in request.headers:
-            return f", {other} is there: is sender = {app.sender!r} right, or is it {host!r}?"
-    return "; has the webhook a secret?"
-
-
-PIECE_BYTES: Final = 64 * 1024
-# What is decoded takes many times its size for a moment, in each thread.
-FORM_PIECE_BYTES: Final = 16 * 1024
-_IN_MEMORY: Final = 256 * 1024
-_SILENCE_SECONDS: Final = 5.0
-_BASE_SECONDS: Final = 10.0
-_SLOWEST_BYTES_PER_SECOND: Final = 256 * 1024
-_FIELD: Final = b"payload="
-
-
-class _Socket(Protocol):
-    def settimeout(self, value: float | None, /) -> None: ...
+            return f"{other} is there: is sender = {app.sender!r} right, or is it {host!r}?"
+    return "has the webhook a secret?"
 
 
 def max_seconds(length: int) -> float:
-    """Tell how long a request with a body of `length` bytes may take to arrive."""
-    return _BASE_SECONDS + length / _SLOWEST_BYTES_PER_SECOND
+    """Return the time limit for receiving a request with a body of `length` bytes."""
+    return _BASE_SECONDS + length / _MIN_BYTES_PER_SECOND
 
 
 def read_body(
-    stream: IO[bytes], length: int, each: Callable[[bytes], None], sock: _Socket | None
+    stream: IO[bytes], length: int, on_piece: Callable[[bytes], None], sock: _Socket | None
 ) -> "SpooledTemporaryFile[bytes]":
-    """Read `length` bytes, hand each piece to `each`, and return them all.
+    """Read `length` bytes and return them. Calls `on_piece` with each piece.
 
-    Raises Refusal when the client stops early, falls silent for 5 s or is slower than a modem.
+    Raises Refusal if the client stops early, is silent for 5 s, or sends fewer than 256 KiB/s after the first 10 s.
     """
     deadline = time.monotonic() + max_seconds(length)
-    spool: SpooledTemporaryFile[bytes] = SpooledTemporaryFile(max_size=_IN_MEMORY)
+    spool: SpooledTemporaryFile[bytes] = SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)
     if sock is not None:
         sock.settimeout(_SILENCE_SECONDS)
     missing = length
@@ -151,7 +144,7 @@ def read_body(
         if not piece or time.monotonic() > deadline:
             spool.close()
             raise Refusal(408, "the body did not arrive in time")
-        each(piece)
+        on_piece(piece)
         spool.write(piece)
         missing -= len(piece)
     spool.seek(0)
@@ -161,15 +154,15 @@ def read_body(
 def _read(stream: IO[bytes], size: int) -> bytes:
     try:
         return stream.read(size)
-    except OSError:  # A silent or vanished client: gunicorn passes on what the socket raised.
+    except OSError:  # gunicorn passes on the socket's timeout or reset.
         return b""
 
 
 def form_pieces(body: IO[bytes]) -> Iterator[bytes]:
-    """Decode the `payload` of a form, as bytes and piece by piece: what Gitea and its kin sign.
+    """Decode a form's `payload` piece by piece: Gitea, Forgejo and Gogs sign the decoded bytes.
 
-    A form that is not verified yet is never held whole, since decoded at once it takes eighty times its size. Senders
-    write this one field and no other. Raises Refusal for every other form.
+    An unverified form is never decoded at once, because that takes eighty times its size. Raises Refusal for a form
+    with other fields.
     """
     body.seek(0)
     fits = body.read(len(_FIELD)) == _FIELD
@@ -187,7 +180,7 @@ def form_pieces(body: IO[bytes]) -> Iterator[bytes]:
 
 
 def form_value(body: IO[bytes]) -> bytes:
-    """Return the whole decoded `payload` of a verified form; raises Refusal as `form_pieces` does."""
+    """Return the decoded `payload` of a verified form. Raises Refusal."""
     return b"".join(form_pieces(body))
 
 
@@ -196,6 +189,6 @@ def _decoded(text: bytes) -> bytes:
 
 
 def socket_of(environ: dict[str, Any]) -> _Socket | None:
-    """Find the connection's socket, which gunicorn passes along."""
+    """Return the connection's socket, if gunicorn passes it."""
     sock: _Socket | None = environ.get("gunicorn.socket")
     return sock

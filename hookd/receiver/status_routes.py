@@ -1,4 +1,4 @@
-"""Status over HTTP for people and scripts with the bearer token; reads records and logs, changes nothing."""
+"""The status routes: deployments, apps, decisions and metrics, read-only and behind the bearer token."""
 
 import hmac
 import logging
@@ -36,13 +36,13 @@ View = Callable[..., Any]
 
 @dataclass(frozen=True)
 class ReadAccess:
-    """Who may read status: everyone, or whoever brings the token; nobody when there is none."""
+    """The access rule of the status routes: public, or with the token. Without a token all requests are refused."""
 
     public: bool
     token: Secret | None
 
     def allows(self, authorization: str) -> bool:
-        """Judge the value of an Authorization header, which WSGI decodes as Latin-1."""
+        """Check an Authorization header, which WSGI decodes as Latin-1."""
         if self.public:
             return True
         scheme, _, given = authorization.partition(" ")
@@ -52,7 +52,7 @@ class ReadAccess:
 
 
 def load_read_access(config: Config) -> ReadAccess:
-    """Read who may read; raises OSError when the token's file cannot be read."""
+    """Read the access rule. Raises OSError if the token's file cannot be read."""
     settings = config.settings.receiver
     file = systemd_credential("token") or settings.token_file
     token = file.read_bytes().strip() if file else b""
@@ -60,13 +60,13 @@ def load_read_access(config: Config) -> ReadAccess:
 
 
 def status_url(config: Config, deployment_id: str) -> str:
-    """Where a deployment's status can be read; only a path when `receiver.public_url` is not set."""
+    """Return a deployment's status URL. Only a path without `receiver.public_url`."""
     return f"{(config.settings.receiver.public_url or '').rstrip('/')}/deployments/{deployment_id}"
 
 
-def add_status_routes(app: Flask, config: Config, records: DeploymentStore, readers: ReadAccess) -> None:
-    """Add the reading routes to the application."""
-    pages = _Pages(config, records)
+def add_status_routes(app: Flask, config: Config, store: DeploymentStore, access: ReadAccess) -> None:
+    """Add the status routes to the application."""
+    pages = _Pages(config, store)
     routes: dict[str, View] = {
         "/deployments/<deployment_id>": pages.deployment,
         "/deployments/<deployment_id>/log": pages.log,
@@ -76,15 +76,15 @@ def add_status_routes(app: Flask, config: Config, records: DeploymentStore, read
         "/metrics": pages.metrics,
     }
     for rule, view in routes.items():
-        app.add_url_rule(rule, view.__name__, _guarded(view, readers), methods=["GET"])
+        app.add_url_rule(rule, view.__name__, _guarded(view, access), methods=["GET"])
     app.add_url_rule("/healthz", "healthz", lambda: jsonify(status="ok"), methods=["GET"])
     app.add_url_rule("/readyz", "readyz", pages.ready, methods=["GET"])
 
 
-def _guarded(view: View, readers: ReadAccess) -> View:
+def _guarded(view: View, access: ReadAccess) -> View:
     @wraps(view)
     def guarded(**arguments: str) -> Any:
-        if not readers.allows(request.headers.get("Authorization", "")):
+        if not access.allows(request.headers.get("Authorization", "")):
             raise Refusal(401, "a bearer token is required")
         return view(**arguments)
 
@@ -92,68 +92,68 @@ def _guarded(view: View, readers: ReadAccess) -> View:
 
 
 class _Pages:
-    def __init__(self, config: Config, records: DeploymentStore) -> None:
+    def __init__(self, config: Config, store: DeploymentStore) -> None:
         self._config = config
-        self._records = records
+        self._store = store
 
     def deployment(self, deployment_id: str) -> Response:
-        return jsonify(self._shown(self._record(deployment_id)))
+        return jsonify(self._deployment_json(self._find_deployment(deployment_id)))
 
     def log(self, deployment_id: str) -> Response:
-        record = self._record(deployment_id)
+        deployment = self._find_deployment(deployment_id)
         try:
-            file = open_regular_file(self._config.settings.log_path(record.app, record.id))
+            file = open_regular_file(self._config.settings.log_path(deployment.app, deployment.id))
         except FileNotFoundError:
             return Response("", mimetype="text/plain")
         except OSError as error:
-            event(log, "log not readable", logging.WARNING, deployment=record.id, why=str(error))
-            raise Refusal(404, f"the receiver may not read this log; on the server: hookd logs {record.id}") from None
+            event(log, "log not readable", logging.WARNING, deployment=deployment.id, why=str(error))
+            raise Refusal(404, f"the log cannot be read, on the server: hookd logs {deployment.id}") from None
         response = send_file(file, mimetype="text/plain", conditional=False, max_age=0)
         response.content_length = os.fstat(file.fileno()).st_size
         return response
 
     def apps(self) -> Response:
         apps = self._config.catalogue.apps
-        views = AppStatusStore(self._records.connection).read_all(app.name for app in apps)
-        return jsonify(apps=[self._summary(app, view) for app, view in zip(apps, views, strict=True)])
+        statuses = AppStatusStore(self._store.connection).read_all(app.name for app in apps)
+        return jsonify(apps=[self._app_json(app, status) for app, status in zip(apps, statuses, strict=True)])
 
     def app(self, name: str) -> Response:
-        app = self._app(name)
-        recent = self._records.history(app.name, MAX_DEPLOYMENTS)
-        shown = self._summary(app, AppStatusStore(self._records.connection).read(app.name))
-        return jsonify(**shown, deployments=[self._shown(record) for record in recent])
+        app = self._find_app(name)
+        recent = self._store.history(app.name, MAX_DEPLOYMENTS)
+        shown = self._app_json(app, AppStatusStore(self._store.connection).read(app.name))
+        return jsonify(**shown, deployments=[self._deployment_json(deployment) for deployment in recent])
 
     def decisions(self, name: str) -> Response:
-        """Refused signatures are not among them: which check failed is the operator's to know."""
-        found = read_newest(self._records.connection, self._app(name).name, MAX_DECISIONS)
+        """List the app's decisions without refused signatures, because their failed check is for the operator alone."""
+        found = read_newest(self._store.connection, self._find_app(name).name, MAX_DECISIONS)
         return jsonify(decisions=[decision.model_dump(mode="json") for decision in found])
 
     def metrics(self) -> Response:
-        return metrics_page(self._config, self._records, request)
+        return metrics_page(self._config, self._store, request)
 
     def ready(self) -> Response:
-        self._records.connection.ping()
+        self._store.connection.ping()
         return jsonify(status="ready")
 
-    def _record(self, deployment_id: str) -> Deployment:
+    def _find_deployment(self, deployment_id: str) -> Deployment:
         try:
             if is_deployment(deployment_id):
-                return self._records.get(deployment_id)
+                return self._store.get(deployment_id)
         except NoSuchDeployment:
             pass
         raise Refusal(404, "no such deployment")
 
-    def _app(self, name: str) -> App:
+    def _find_app(self, name: str) -> App:
         app = self._config.catalogue.get(name)
         if app is None:
             raise Refusal(404, "no such app")
         return app
 
-    def _shown(self, record: Deployment) -> dict[str, Any]:
-        url = status_url(self._config, record.id)
-        return {**record.model_dump(mode="json"), "status_url": url, "log_url": f"{url}/log"}
+    def _deployment_json(self, deployment: Deployment) -> dict[str, Any]:
+        url = status_url(self._config, deployment.id)
+        return {**deployment.model_dump(mode="json"), "status_url": url, "log_url": f"{url}/log"}
 
-    def _summary(self, app: App, view: AppStatus) -> dict[str, Any]:
+    def _app_json(self, app: App, status: AppStatus) -> dict[str, Any]:
         freeze = freezes.active_freeze(self._config.frozen, app.name, datetime.now(UTC))
         frozen = freeze.model_dump(mode="json") if freeze else None
-        return {**view.model_dump(mode="json"), "frozen": frozen, "repository": app.full_name, "branch": app.branch}
+        return {**status.model_dump(mode="json"), "frozen": frozen, "repository": app.full_name, "branch": app.branch}

@@ -1,6 +1,8 @@
-"""Taking over a project that is deployed by hand: `hookd app adopt`.
+"""`hookd app adopt`: takes over a project that is deployed by hand.
 
-Map: `look` → `facts` (`checkout`: git · `service`: systemd · `listeners`: /proc · `loose`: what git does not track ·
-`options`: gunicorn's · `sites`: nginx's · `variables`) · `decide` (facts → an `adoption`, or `reasons` against it) ·
-`show` (says it) · `prepare`, `steps` (carry it out; `bridge`: the files that are there meanwhile) · `back` (undoes it).
+Map: `discovery` and `discover` (read the project into `facts`) · `decide` (facts → an adoption, or all blockers) ·
+`describe` (the plan as text) · `state` (the adoption, saved on disk) · `prepare`, `execute` (carry it out or
+roll it back) · `nginx`, `systemd` (their changes on the host).
+
+The interim unit is a copy of the project's unit. It runs the first release while the unit itself changes.
 """

@@ -1,4 +1,4 @@
-"""Decides from what was found how a project is taken over, or says everything that stands in the way; pure."""
+"""Decision: builds an adoption from the facts, or reports everything that blocks it. Has no side effects."""
 
 import grp
 import pwd
@@ -17,17 +17,21 @@ from units.plan.manifest import Manifest
 from units.system import layout
 from units.system.errors import Refused
 
-# What the catalogue allows.
+# Limits of the catalogue.
 _MAX_WORKERS: Final = 64
 _MAX_THREADS: Final = 256
-_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - What others listen on.
+_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - Addresses of others.
+RESERVED: Final = ("releases", "venvs", "current")
+_SET_BY_HOOKD: Final = re.compile(r"^\s*(ExecStart|WorkingDirectory|EnvironmentFile|Type|Sockets)\s*=", re.MULTILINE)
+_TLS: Final = ("certfile=", "keyfile=")
+_MAX_SHOWN: Final = 8
 
 
 def decide(facts: ProjectFacts, catalogue: Catalogue, manifest: Manifest) -> Adoption:
-    """Decide; raises Refused with all reasons at once."""
-    reasons = find_blockers(facts, catalogue, manifest)
-    if reasons or facts.gunicorn is None or facts.page is None:
-        raise Refused(reasons, hint="mend it, then the same command again; --dry-run changes nothing")
+    """Build the adoption. Raises Refused with all blockers."""
+    blockers = find_blockers(facts, catalogue, manifest)
+    if blockers or facts.gunicorn is None or facts.page is None:
+        raise Refused(blockers, hint="fix all of it, then the same command again (--dry-run changes nothing)")
     adoption = _adoption(facts, facts.gunicorn, facts.page)
     others = tuple(app for app in catalogue.apps if app.name != adoption.name)
     if conflicts := Catalogue(apps=(*others, parse_app(adoption.name, adoption.table))).conflicts():
@@ -36,17 +40,18 @@ def decide(facts: ProjectFacts, catalogue: Catalogue, manifest: Manifest) -> Ado
 
 
 def _adoption(facts: ProjectFacts, gunicorn: GunicornOptions, page: HealthPage) -> Adoption:
-    way = entrance_of(facts)
-    # A socket of hookd's beside the old address, or the old address itself.
-    listen = f"unix:{layout.SOCKETS}/{facts.options.app}.sock" if way == "nginx" else str(facts.olds[0])
+    entrance = entrance_of(facts)
+    # Behind nginx a new socket of hookd, else the old address.
+    socket = f"unix:{layout.SOCKETS}/{facts.options.app}.sock"
+    listen = socket if entrance == "nginx" else str(facts.listeners[0])
     group = _group(facts)
     return Adoption(
         name=facts.options.app,
         root=facts.checkout.root,
         unit=facts.service.stem,
-        way=way,
+        entrance=entrance,
         commit=facts.checkout.commit,
-        olds=tuple(map(str, facts.olds)),
+        old_addresses=tuple(map(str, facts.listeners)),
         page=page.path,
         host=page.host,
         table=_table(facts, gunicorn, page, listen, group),
@@ -56,39 +61,39 @@ def _adoption(facts: ProjectFacts, gunicorn: GunicornOptions, page: HealthPage) 
             for site in facts.sites
             if site.before != site.after
         ),
-        copied=tuple(_unit_copies(facts)),
-        open_data=tuple(_unwritable_data(facts)),
-        shared_files=tuple(one.path for one in facts.loose if one.kind == "file"),
-        member_of=None if group == layout.WEB else group,
+        unit_copies=tuple(_unit_copies(facts)),
+        opened_data=tuple(_unwritable_data(facts)),
+        shared_files=tuple(one.path for one in facts.untracked if one.kind == "file"),
+        worker_group=None if group == layout.WEB else group,
     )
 
 
 def _group(facts: ProjectFacts) -> str:
-    """The group that app and worker share: www-data if the app is in it, else the app's own."""
+    """Return the common group of app and worker: www-data if the app is in it, else the app's own."""
     try:
-        if grp.getgrnam(layout.WEB).gr_gid in facts.person.groups:
+        if grp.getgrnam(layout.WEB).gr_gid in facts.user.groups:
             return layout.WEB
     except KeyError:
         pass
-    return grp.getgrgid(pwd.getpwnam(facts.person.name).pw_gid).gr_name
+    return grp.getgrgid(pwd.getpwnam(facts.user.name).pw_gid).gr_name
 
 
 def _table(facts: ProjectFacts, gunicorn: GunicornOptions, page: HealthPage, listen: str, group: str) -> dict[str, Any]:
-    """The app's file in the catalogue."""
-    wanted, root = facts.options, str(facts.checkout.root)
-    wish = AddOptions(
-        name=wanted.app,
-        repository=_repository_url(wanted.repository or facts.checkout.url or ""),
-        branch=wanted.branch or facts.checkout.branch or "main",
-        full_name=wanted.full_name,
-        sender=wanted.sender,
+    """Build the app's file."""
+    options, root = facts.options, str(facts.checkout.root)
+    wanted = AddOptions(
+        name=options.app,
+        repository=_repository_url(options.repository or facts.checkout.url or ""),
+        branch=options.branch or facts.checkout.branch or "main",
+        full_name=options.full_name,
+        sender=options.sender,
     )
     url = f"{listen}:{page.path}" if listen.startswith("unix:") else f"http://{_probe_address(listen)}{page.path}"
     return {
-        **app_table(wish, memory_mib=0),
+        **app_table(wanted, memory_mib=0),
         "root": root,
         "shared": {"root": root, "data": root, **_shared(facts)},
-        "ownership": {"policy": wanted.policy or _policy(facts, group), "group": group, "user": facts.person.name},
+        "ownership": {"policy": options.policy or _policy(facts, group), "group": group, "user": facts.user.name},
         "service": _service(facts, gunicorn, listen),
         "health": {"url": url, "host": page.host},
         **({"dependencies": {"python": str(facts.python)}} if facts.python else {}),
@@ -97,7 +102,7 @@ def _table(facts: ProjectFacts, gunicorn: GunicornOptions, page: HealthPage, lis
 
 def _shared(facts: ProjectFacts) -> dict[str, list[str]]:
     kinds = {"files": "file", "directories": "data"}
-    found = {key: [one.path for one in facts.loose if one.kind == kind] for key, kind in kinds.items()}
+    found = {key: [one.path for one in facts.untracked if one.kind == kind] for key, kind in kinds.items()}
     return {key: names for key, names in found.items() if names}
 
 
@@ -110,62 +115,55 @@ def _service(facts: ProjectFacts, gunicorn: GunicornOptions, listen: str) -> dic
         "workers": min(gunicorn.workers, _MAX_WORKERS),
         "threads": min(gunicorn.threads, _MAX_THREADS),
         "environment_file": str(layout.app_environment(facts.options.app)),
-        **({"own_socket": True} if entrance_of(facts) == "held" else {"listen": listen}),
+        **({"own_socket": True} if entrance_of(facts) == "socket" else {"listen": listen}),
     }
 
 
 def _repository_url(remote: str) -> str:
-    """A remote as the catalogue wants it: a path on this host is a URL there."""
     return f"file://{remote}" if remote.startswith("/") else remote
 
 
 def _probe_address(listen: str) -> str:
-    """Where to ask somebody who listens on all addresses."""
+    """Return a loopback address for a wildcard address."""
     host, _, port = listen.rpartition(":")
     return f"{_LOOPBACK.get(host, host)}:{port}"
 
 
 def _policy(facts: ProjectFacts, group: str) -> str:
-    """Closed to others where the app is in the web server's group; else what others can read today they still can."""
+    """Choose `split` to keep files readable that others can read today, else `group`."""
     return "group" if group == layout.WEB or not facts.root.st_mode & 0o005 else "split"
 
 
 def _environment(facts: ProjectFacts, gunicorn: GunicornOptions) -> str:
-    root = facts.checkout.root
-    place = facts.service.directory or root
-    more = [*gunicorn.arguments]
-    where = variables.relative_to_root(gunicorn.chdir or "", root, place)
-    if where != ".":
-        more.append(f"--chdir={where}")
-    if path := variables.python_path(facts.variables.get("PYTHONPATH", ""), root, place):
-        more.append(f"--pythonpath={path}")
-    unit = facts.service
-    return variables.environment_text(facts.options.app, unit.name, unit.environment, facts.texts, more)
+    root, unit = facts.checkout.root, facts.service
+    directory = unit.directory or root
+    arguments = [*gunicorn.arguments]
+    chdir = variables.relative_to_root(gunicorn.chdir or "", root, directory)
+    if chdir != ".":
+        arguments.append(f"--chdir={chdir}")
+    if path := variables.python_path(facts.variables.get("PYTHONPATH", ""), root, directory):
+        arguments.append(f"--pythonpath={path}")
+    return variables.environment_text(
+        facts.options.app, unit.name, unit.environment, facts.environment_files, arguments
+    )
 
 
 def _unit_copies(facts: ProjectFacts) -> Iterable[CopiedUnitFile]:
-    """The unit's files under the names that its stand-in reads them by, in the same order and before hookd's own."""
-    bridge = f"{facts.service.stem}-bridge.service"
+    """Copy the unit's files for the interim unit, in the same order and before hookd's own drop-ins."""
+    interim = f"{facts.service.stem}-interim.service"
     for number, (path, (text, mode)) in enumerate(facts.unit_texts.items()):
-        name = bridge if path == facts.service.fragment else f"{bridge}.d/{number:02d}-{path.name}"
+        name = interim if path == facts.service.fragment else f"{interim}.d/{number:02d}-{path.name}"
         yield CopiedUnitFile(name=name, text=text, mode=mode)
 
 
 def _unwritable_data(facts: ProjectFacts) -> Iterable[str]:
-    """Data directories that the app cannot write to today."""
-    for one in facts.loose:
-        if one.kind == "data" and not facts.person.may_write((facts.checkout.root / one.path).stat()):
+    for one in facts.untracked:
+        if one.kind == "data" and not facts.user.may_write((facts.checkout.root / one.path).stat()):
             yield one.path
 
 
-RESERVED: Final = ("releases", "venvs", "current")
-_SET_BY_HOOKD: Final = re.compile(r"^\s*(ExecStart|WorkingDirectory|EnvironmentFile|Type|Sockets)\s*=", re.MULTILINE)
-_TLS: Final = ("certfile=", "keyfile=")
-_MAX_SHOWN: Final = 8
-
-
 def find_blockers(facts: ProjectFacts, catalogue: Catalogue, manifest: Manifest) -> list[str]:
-    """Every reason not to begin."""
+    """Return every reason against the adoption."""
     return [
         *_checkout_blockers(facts),
         *_service_blockers(facts),
@@ -177,115 +175,105 @@ def find_blockers(facts: ProjectFacts, catalogue: Catalogue, manifest: Manifest)
 
 
 def entrance_of(facts: ProjectFacts) -> Entrance:
-    """How visitors reach the project."""
+    """Return the entrance of visitors."""
     if facts.service.sockets:
-        return "held"
-    return "nginx" if any(site.passes for site in facts.sites) else "direct"
+        return "socket"
+    return "nginx" if any(site.is_proxy for site in facts.sites) else "direct"
 
 
 def _checkout_blockers(facts: ProjectFacts) -> Iterable[str]:
-    tree, wanted = facts.checkout, facts.options
-    if not (wanted.repository or tree.url):
+    tree, options = facts.checkout, facts.options
+    remote = options.repository or tree.url or ""
+    if not remote:
         yield "the checkout has no remote: --repo git@HOST:OWNER/NAME.git"
-    elif _has_password(wanted.repository or tree.url or ""):
-        yield "the checkout's remote holds a password, and hookd reads with a key: --repo git@HOST:OWNER/NAME.git"
-    if not (wanted.branch or tree.branch):
+    elif re.match(r"https?://[^/]*@", remote):
+        yield "the checkout's remote holds a password, hookd reads with a key: --repo git@HOST:OWNER/NAME.git"
+    if not (options.branch or tree.branch):
         yield "the checkout is on no branch: --branch BRANCH"
     if tree.unpushed:
         yield f"{tree.unpushed} commits were never pushed: git push, from {tree.root}"
-    if tree.changed and not wanted.leave_changes:
-        yield (
-            f"these differ from the commit and would not be in the release: {_shorten_list(tree.changed)}; "
-            "commit and push them, or --leave-changes"
-        )
-    tops = {path.split("/")[0] for path in tree.tracked}
-    if taken := sorted(tops & {*RESERVED, "venv"}):
-        yield f"the repository has {', '.join(taken)} of its own, where hookd puts releases: rename it there"
+    if tree.changed and not options.leave_changes:
+        changed = _shorten_list(tree.changed)
+        yield f"the release would lack uncommitted changes of {changed}: commit and push them, or --leave-changes"
+    if taken := sorted({path.split("/")[0] for path in tree.tracked} & {*RESERVED, "venv"}):
+        yield f"the repository uses hookd's names {', '.join(taken)}: rename them there"
 
 
 def _service_blockers(facts: ProjectFacts) -> Iterable[str]:
     unit = facts.service
-    if facts.person.name in ("root", layout.WORKER):
-        yield f"{unit.name} runs as {facts.person.name}: set User={layout.WEB} in it first, and see that the app works"
+    if facts.user.name in ("root", layout.WORKER):
+        yield f"{unit.name} runs as {facts.user.name}: set User={layout.WEB} in it first, and test the app"
     if unit.fragment.is_relative_to(facts.checkout.root):
-        yield f"{unit.fragment} lies in the project, where root must not read units: copy it to {layout.SYSTEMD} first"
-    for path in facts.unread:
-        yield f"{path}, of {unit.name}, is a link, a pattern, or cannot be read: make it a plain file"
-    if unit.is_odd or "@" in unit.name:
-        yield f"{unit.name} is a template, or has DynamicUser= or RootDirectory=: hookd cannot take over such a unit"
+        yield f"{unit.fragment} lies in the project, which root must not trust: copy it to {layout.SYSTEMD} first"
+    for path in facts.unreadable_files:
+        yield f"{path}, of {unit.name}, is a link, a pattern or unreadable: make it a regular file"
+    if unit.is_unsupported or "@" in unit.name:
+        yield f"{unit.name} is a template, or has DynamicUser= or RootDirectory=: hookd cannot adopt it"
     for path in unit.drop_ins:
         text = facts.unit_texts.get(path, ("", 0))[0]
         if path.name > "hookd.conf" and (found := _SET_BY_HOOKD.search(text)):
-            yield f"{path} sets {found[1]} after hookd would: move its lines into {unit.fragment}"
+            yield f"{path} sets {found[1]} after hookd's drop-in: move its lines into {unit.fragment}"
 
 
 def _gunicorn_blockers(facts: ProjectFacts) -> Iterable[str]:
     unit = facts.service
     if facts.gunicorn is None:
-        yield f"{unit.name} does not start gunicorn in a way that can be read: {facts.why_no_gunicorn}"
+        yield f"gunicorn's command of {unit.name} cannot be read: {facts.gunicorn_error}"
     elif any(one.startswith(_TLS) for one in facts.gunicorn.dropped):
         yield f"gunicorn of {unit.name} speaks TLS itself: put nginx in front of it first"
     elif any("uvicorn" in one or "--asgi" in one for one in facts.gunicorn.arguments):
-        yield f"{unit.name} runs an ASGI worker, and hookd runs WSGI apps"
+        yield f"{unit.name} runs an ASGI worker, hookd runs WSGI apps"
     if facts.page is None:
         asked = facts.options.health or "/healthz, /health or /"
-        yield f"the app does not answer 200 on {asked}: --health PATH, a page that does when the app is well"
+        yield f"the app does not answer 200 on {asked}: --health PATH"
 
 
 def _entrance_blockers(facts: ProjectFacts) -> Iterable[str]:
-    unit, olds = facts.service, ", ".join(map(str, facts.olds))
-    if not facts.olds:
-        yield f"{unit.name} listens nowhere that could be found"
+    unit, addresses = facts.service, ", ".join(map(str, facts.listeners))
+    if not facts.listeners:
+        yield f"{unit.name} listens on no address"
     for site in facts.sites:
-        if site.unknown and entrance_of(facts) == "nginx":
-            targets = _shorten_list(site.unknown)
-            yield f"{site.path} leads to {targets} in a way that hookd cannot change: use proxy_pass there"
+        if site.unsupported and entrance_of(facts) == "nginx":
+            yield f"hookd cannot change {_shorten_list(site.unsupported)} in {site.path}: use proxy_pass there"
     match entrance_of(facts):
-        case "held" if unit.sockets != (f"{unit.stem}.socket",) or len(facts.olds) != 1:
-            yield f"{unit.name} gets its sockets from {', '.join(unit.sockets)}; wanted: {unit.stem}.socket, with one"
-        case "direct" if facts.olds and not facts.options.accept_pause:
-            yield (
-                f"no site of nginx's passes requests to {olds}: whoever comes straight there is refused, or cut off, "
-                "for the moment in which it changes hands; --accept-pause"
-            )
-        case "direct" if len(facts.olds) > 1:
-            yield f"{unit.name} listens at {olds}; without nginx in front hookd takes over one address"
+        case "socket" if unit.sockets != (f"{unit.stem}.socket",) or len(facts.listeners) != 1:
+            yield f"{unit.name} uses {', '.join(unit.sockets)}: hookd needs {unit.stem}.socket with one address"
+        case "direct" if facts.listeners and not facts.options.accept_pause:
+            yield f"no nginx site passes requests to {addresses}: visitors are refused for a moment; --accept-pause"
+        case "direct" if len(facts.listeners) > 1:
+            yield f"{unit.name} listens on {addresses}: without nginx hookd adopts one address"
 
 
 def _file_blockers(facts: ProjectFacts) -> Iterable[str]:
-    root, wishes = facts.checkout.root, facts.options.wishes
-    for one in facts.loose:
+    root, choices = facts.checkout.root, facts.options.choices
+    for one in facts.untracked:
         if one.kind == "unclear":
             yield (
-                f"{one.path}: {one.why}. Let the app keep it in a directory of its own, or say --leave {one.path} "
-                f"(no release sees it) or --file {one.path} (releases read it)"
+                f"{one.path}: {one.reason}. Move it to a directory of its own, or --leave {one.path} (not in "
+                f"releases), or --file {one.path} (releases read it)"
             )
-    for name in sorted(wishes.data | wishes.files | wishes.leave):
+    for name in sorted(choices.data | choices.files | choices.leave):
         if not (root / name).exists():
             yield f"{name} is not in {root}"
-    for name in sorted(wishes.data):
+    for name in sorted(choices.data):
         inside = [path for path in facts.checkout.tracked if path.startswith(f"{name}/")]
         if any(path.count("/") > name.count("/") + 1 or not path.endswith(("keep", ".gitignore")) for path in inside):
             yield f"{name} holds files of the commit ({_shorten_list(inside)}): git rm -r --cached {name}, and push"
 
 
 def _host_blockers(facts: ProjectFacts, catalogue: Catalogue, manifest: Manifest) -> Iterable[str]:
-    name, unit = facts.options.app, facts.service
+    name, unit, root = facts.options.app, facts.service, facts.checkout.root
     known = catalogue.get(name)
-    if known is not None and known.root != facts.checkout.root:
-        yield f"there is an app {name} already: --name NAME"
-    if not facts.reachable:
-        yield f"{layout.WORKER} cannot get to {facts.checkout.root}: a directory above it is closed to others"
-    mine = known is not None or manifest.has("file", str(layout.app_file(name)))
-    if not mine and (there := [one for one in RESERVED if (facts.checkout.root / one).exists()]):
-        yield f"{facts.checkout.root} has {', '.join(there)} already, where hookd would put its own"
+    if known is not None and known.root != root:
+        yield f"the app {name} exists already: --name NAME"
+    if not facts.is_reachable:
+        yield f"{layout.WORKER} cannot reach {root}: a directory above it is closed to others"
+    is_own = known is not None or manifest.has("file", str(layout.app_file(name)))
+    if not is_own and (present := [one for one in RESERVED if (root / one).exists()]):
+        yield f"{root} uses hookd's names {', '.join(present)}: rename them first"
     socket = layout.SYSTEMD / f"{unit.stem}.socket"
-    if entrance_of(facts) != "held" and socket.exists() and not manifest.has("file", str(socket)):
-        yield f"{socket} is there already, and {unit.name} does not use it: remove it first"
-
-
-def _has_password(url: str) -> bool:
-    return re.match(r"https?://[^/]*@", url) is not None
+    if entrance_of(facts) != "socket" and socket.exists() and not manifest.has("file", str(socket)):
+        yield f"{socket} exists but {unit.name} does not use it: remove it first"
 
 
 def _shorten_list(names: Iterable[str]) -> str:

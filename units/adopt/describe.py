@@ -1,4 +1,4 @@
-"""Says what an adoption will do, before anything is done; pure."""
+"""Text of an adoption for people: the plan before any change, and the result."""
 
 import difflib
 from collections.abc import Iterable, Iterator
@@ -13,23 +13,23 @@ _MAX_SHOWN: Final = 40
 
 
 def describe_plan(facts: ProjectFacts, adoption: Adoption, preview: Iterable[str]) -> Iterator[str]:
-    """The plan for people."""
+    """Return the lines of the plan. `preview` are the steps on the host."""
     yield from _describe_app(facts, adoption)
     yield from _describe_files(facts, adoption)
     yield from _describe_changes(facts, adoption)
     yield "\nOn this host (+ is new or changed):"
     yield from (f"  {line}" for line in preview)
     yield from _describe_nginx(adoption)
-    yield "\nIn this order:"
+    yield "\nSteps:"
     yield from (f"  {number}. {line}" for number, line in enumerate(_describe_steps(adoption), start=1))
 
 
 def _describe_app(facts: ProjectFacts, adoption: Adoption) -> Iterator[str]:
     app = adoption.app
-    yield f"hookd takes over {facts.checkout.root} as the app {adoption.name}:"
+    yield f"hookd adopts {facts.checkout.root} as the app {adoption.name}:"
     yield f"  repository     {app.repository}, branch {app.branch}"
-    yield f"  first release  {adoption.commit[:12]}, the commit that runs now"
-    yield f"  service        {adoption.unit}.service, as {facts.person.name}; its own file stays as it is"
+    yield f"  first release  {adoption.commit[:12]}, the running commit"
+    yield f"  service        {adoption.unit}.service, as {facts.user.name}; its own file stays unchanged"
     yield f"  gunicorn       {app.service.entry}, {app.service.workers} workers, {app.service.threads} threads"
     yield f"  health         {adoption.page} answers 200 (Host: {adoption.host})"
     yield f"  policy         {app.ownership.policy}, group {app.ownership.group}; change it with --policy"
@@ -37,58 +37,54 @@ def _describe_app(facts: ProjectFacts, adoption: Adoption) -> Iterator[str]:
 
 
 def _describe_entrance(adoption: Adoption) -> str:
-    olds = ", ".join(adoption.olds)
-    match adoption.way:
+    addresses = ", ".join(adoption.old_addresses)
+    match adoption.entrance:
         case "nginx":
-            return f"come through nginx, which is led from {olds} to {adoption.app.service.listen}: no request fails"
-        case "held":
-            return f"come through {adoption.unit}.socket, which stays as it is: no request fails"
+            return f"nginx switches from {addresses} to {adoption.app.service.listen}: no request fails"
+        case "socket":
+            return f"{adoption.unit}.socket stays: no request fails"
         case "direct":
-            return f"come straight to {olds}: for a moment they are REFUSED or cut off, while it changes hands"
+            return f"{addresses} changes its process: for a moment requests are REFUSED or cut off"
 
 
 def _describe_files(facts: ProjectFacts, adoption: Adoption) -> Iterator[str]:
-    yield f"\nWhat git does not track stays where it is, in {adoption.root}:"
+    yield f"\nUntracked files stay in {adoption.root}:"
     titles = {
-        "file": "linked into each release, for the app to read",
-        "data": "linked into each release, for the app to write",
+        "file": "linked into each release, the app can read them",
+        "data": "linked into each release, the app can write them",
         "left": "not in releases",
     }
     for kind, title in titles.items():
-        found = [one for one in facts.loose if one.kind == kind]
+        found = [one for one in facts.untracked if one.kind == kind]
         yield f"  {title}: {'none' if not found else ''}".rstrip()
-        yield from (f"    {one.path}  ({one.why})" for one in found[:_MAX_SHOWN])
+        yield from (f"    {one.path}  ({one.reason})" for one in found[:_MAX_SHOWN])
         if len(found) > _MAX_SHOWN:
             yield f"    and {len(found) - _MAX_SHOWN} more"
-    for name in adoption.open_data:
-        yield f"  {name} is opened for {facts.person.name}, who cannot write to it: 2770"
+    for name in adoption.opened_data:
+        yield f"  {name} gets mode 2770, because {facts.user.name} cannot write to it"
     if facts.checkout.changed:
-        yield f"  changed against the commit, and NOT in the release: {', '.join(facts.checkout.changed[:_MAX_SHOWN])}"
+        yield f"  uncommitted changes, NOT in the release: {', '.join(facts.checkout.changed[:_MAX_SHOWN])}"
 
 
 def _describe_changes(facts: ProjectFacts, adoption: Adoption) -> Iterator[str]:
-    """What will be otherwise than it was."""
-    yield "\nWhat changes for the service:"
-    yield f"  variables are in /etc/hookd/env/{adoption.name} from now on{_sources(facts)}"
+    yield "\nChanges for the service:"
+    sources = ", ".join(map(str, facts.environment_files))
+    copied = f", copied from {sources}" if sources else ""
+    yield f"  variables are in /etc/hookd/env/{adoption.name} from now on{copied}"
     if facts.gunicorn:
-        yield from (f"  NOT taken over: {one}" for one in facts.gunicorn.dropped)
+        yield from (f"  NOT adopted: {one}" for one in facts.gunicorn.dropped)
     yield from (f"  no longer run: {hook}" for hook in facts.service.hooks)
-    leading = [name for name in REPLACED_VARIABLES if name in facts.variables]
-    if leading:
-        yield f"  {', '.join(leading)}: set for the release's own environment"
-    if adoption.way == "nginx":
-        yield f"  nothing listens at {', '.join(adoption.olds)} any more: whatever else asks there must be told"
+    if replaced := [name for name in REPLACED_VARIABLES if name in facts.variables]:
+        yield f"  {', '.join(replaced)}: set for the release's own environment"
+    if adoption.entrance == "nginx":
+        yield f"  {', '.join(adoption.old_addresses)} closes: change other clients of it yourself"
     if facts.others:
         current = f"{adoption.root}/current"
-        yield f"  {', '.join(facts.others)} go on with the OLD code in {adoption.root}: lead them to {current} yourself"
+        yield f"  {', '.join(facts.others)} keep the OLD code in {adoption.root}: change them to {current} yourself"
     if facts.mentions:
-        yield f"  {', '.join(map(str, facts.mentions))} name {adoption.root}: look whether what they say still holds"
+        yield f"  {', '.join(map(str, facts.mentions))} mention {adoption.root}: check them yourself"
     if any(path.startswith(".gitmodules") for path in facts.checkout.tracked):
-        yield "  submodules stay EMPTY in releases"
-
-
-def _sources(facts: ProjectFacts) -> str:
-    return f", copied from {', '.join(map(str, facts.texts))}" if facts.texts else ""
+        yield "  submodules are EMPTY in releases"
 
 
 def _describe_nginx(adoption: Adoption) -> Iterator[str]:
@@ -99,25 +95,24 @@ def _describe_nginx(adoption: Adoption) -> Iterator[str]:
 
 
 def _describe_steps(adoption: Adoption) -> Iterator[str]:
-    bridge, unit = adoption.interim_unit, adoption.unit
-    yield f"the commit that runs now is built aside and started as {bridge}.service, beside the old process"
-    yield "it must pass its health check; until then nothing changes for visitors"
-    match adoption.way:
+    interim, unit = f"{adoption.interim_unit}.service", adoption.unit
+    yield f"build the running commit and start it as {interim}, beside the old process"
+    yield "check its health; visitors notice nothing before this succeeds"
+    match adoption.entrance:
         case "nginx":
-            yield "nginx is led to it; the old process ends the requests that it has"
-        case "held":
-            yield f"it takes requests from {unit}.socket, beside the old process"
+            yield f"switch nginx to {interim}; the old process finishes its requests"
+        case "socket":
+            yield f"let {interim} take requests from {unit}.socket, beside the old process"
         case "direct":
-            yield f"the old process stops, and {unit}.socket takes its address over"
-    yield f"{unit}.service restarts in the release and must pass its health check; then {bridge}.service goes"
-    yield "whenever one of these fails, visitors are led back to the old process, and the rest is undone"
+            yield f"stop the old process; {unit}.socket takes its address"
+    yield f"restart {unit}.service in the release, check its health, then remove {interim}"
+    yield "after a failure: send visitors to the old process and undo the rest"
 
 
 def describe_result(adoption: Adoption) -> Iterator[str]:
-    """What to know when it is done."""
-    own = ", ".join(RESERVED)
-    yield f"\n{adoption.name} is taken over: a push deploys it from now on."
-    yield f"  Do not run an old deploy script any more: `git clean` in {adoption.root} would delete {own}."
-    yield f"  The old checkout and its environment in {adoption.root} are not used any more, and stay."
-    yield f"  Changed files of nginx's, as they were, are kept in {state_path(adoption.name)}"
+    """Return the lines shown after the adoption."""
+    yield f"\n{adoption.name} is adopted: a push deploys it from now on."
+    yield f"  Run no old deploy script: `git clean` in {adoption.root} would delete {', '.join(RESERVED)}."
+    yield f"  The old checkout and its environment in {adoption.root} stay and are not used any more."
+    yield f"  nginx's old files are kept in {state_path(adoption.name)}"
     yield f"  next: sudo hookd status {adoption.name}; sudo hookd permissions {adoption.name}"

@@ -1,4 +1,4 @@
-"""What is known of a project before it is taken over, as values."""
+"""Facts about a project before its adoption, as values."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from units.adopt.discovery.untracked import PathChoices, UntrackedPath
 
 @dataclass(frozen=True)
 class AdoptOptions:
-    """What the person said; None leaves a choice to hookd."""
+    """Options of the command. hookd chooses a value for None."""
 
     root: Path
     name: str | None = None
@@ -28,26 +28,26 @@ class AdoptOptions:
     health: str | None = None
     entry: str | None = None
     policy: str | None = None
-    wishes: PathChoices = field(default_factory=PathChoices)
+    choices: PathChoices = field(default_factory=PathChoices)
     leave_changes: bool = False
     accept_pause: bool = False
 
     @property
     def app(self) -> str:
-        """What the app is to be called."""
+        """The app's name."""
         return self.name or self.root.name
 
 
 @dataclass(frozen=True)
 class ServiceUser:
-    """The user that the app runs as, with the numbers of all its groups."""
+    """The user of the project's unit, with the ids of all its groups."""
 
     name: str
     uid: int
     groups: frozenset[int]
 
     def may_write(self, found: os.stat_result) -> bool:
-        """Tell whether it may write to what was looked at."""
+        """Return True if the mode bits allow this user to write."""
         if found.st_uid == self.uid:
             return bool(found.st_mode & 0o200)
         return bool(found.st_mode & (0o020 if found.st_gid in self.groups else 0o002))
@@ -55,7 +55,7 @@ class ServiceUser:
 
 @dataclass(frozen=True)
 class HealthPage:
-    """The health page that answered, and for which host."""
+    """A page that answered 200, and its host."""
 
     path: str
     host: str
@@ -63,31 +63,34 @@ class HealthPage:
 
 @dataclass(frozen=True)
 class ProjectFacts:
-    """A project as it was found."""
+    """A project as discovered: its checkout, unit, gunicorn, nginx sites and untracked files.
+
+    `mentions` are files of cron and logrotate with the project's path. `root` is the status of its directory.
+    """
 
     options: AdoptOptions
     checkout: Checkout
     service: OldService
     others: tuple[str, ...]
     mentions: tuple[Path, ...]
-    person: ServiceUser
+    user: ServiceUser
     gunicorn: GunicornOptions | None
-    why_no_gunicorn: str
-    olds: tuple[Listener, ...]
-    texts: Mapping[Path, str]
+    gunicorn_error: str
+    listeners: tuple[Listener, ...]
+    environment_files: Mapping[Path, str]
     variables: Mapping[str, str]
     sites: tuple[NginxSite, ...]
-    loose: tuple[UntrackedPath, ...]
+    untracked: tuple[UntrackedPath, ...]
     page: HealthPage | None
-    reachable: bool
+    is_reachable: bool
     root: os.stat_result
     python: Path | None
     unit_texts: Mapping[Path, tuple[str, int]]
 
     @property
-    def unread(self) -> tuple[Path, ...]:
-        """Files of the unit's that are there and could not be read: links, or patterns."""
+    def unreadable_files(self) -> tuple[Path, ...]:
+        """The unit's files that are patterns, links or closed."""
         wanted = (*self.service.files, self.service.fragment, *self.service.drop_ins)
         patterns = [path for path in wanted if re.search(r"[*?\[]", str(path))]
-        known = {*self.texts, *self.unit_texts}
+        known = {*self.environment_files, *self.unit_texts}
         return (*patterns, *(path for path in wanted if os.path.lexists(path) and path not in known))

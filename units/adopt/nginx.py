@@ -1,4 +1,4 @@
-"""Leads nginx to the new place and back: files kept first, checked by nginx itself, old workers waited for."""
+"""Changes of nginx's files, applied and reverted as a whole, checked by nginx itself."""
 
 import os
 import time
@@ -8,25 +8,26 @@ from typing import Final
 
 from units.adopt.discovery.listeners import children
 from units.adopt.state import Adoption
-from units.adopt.systemd import is_active
 from units.system import disk
 from units.system.errors import HostError
 from units.system.run import CommandFailed, run
+from units.system.systemd import read_units
 
+_UNIT: Final = "nginx.service"
 _RELOAD_SECONDS: Final = 60.0
 _PAUSE_SECONDS: Final = 0.05
 
 
 def apply_changes(adoption: Adoption) -> None:
-    """Change the files and let nginx take them up; raises HostError, and CommandFailed with the old files back."""
+    """Write the new files and reload nginx. Raises HostError, and CommandFailed after restoring the old files."""
     for change in adoption.changes:
         if _read_text(change.path) not in (change.before, change.after):
-            raise HostError(f"{change.path} was changed meanwhile")
+            raise HostError(f"{change.path} changed during the adoption")
     _replace_files({change.path: change.after for change in adoption.changes})
 
 
 def revert_changes(adoption: Adoption) -> list[Path]:
-    """Undo that; returns the files that somebody has changed since, which are left alone. Raises CommandFailed."""
+    """Restore the old files and reload nginx. Return files changed by others, which stay. Raises CommandFailed."""
     _replace_files(
         {change.path: change.before for change in adoption.changes if _read_text(change.path) == change.after}
     )
@@ -34,7 +35,6 @@ def revert_changes(adoption: Adoption) -> list[Path]:
 
 
 def _replace_files(texts: Mapping[Path, str]) -> None:
-    """Put texts in place, all or none of them."""
     before = {path: text for path in texts if (text := _read_text(path)) is not None}
     if before == texts:
         return
@@ -57,21 +57,18 @@ def _read_text(path: Path) -> str | None:
 def _write(path: Path, text: str) -> None:
     found = disk.status(path)
     if found is None:
-        raise HostError(f"{path} is gone")
+        raise HostError(f"{path} was removed")
     owner = disk.Owner(found.st_uid, found.st_gid, found.st_mode & 0o7777)
     disk.write(path, text.encode(errors="surrogateescape"), owner)
 
 
 def _reload() -> None:
-    """Reload, and wait until the workers that know the old files have ended their requests, or long enough.
-
-    An nginx that somebody stopped stays stopped.
-    """
-    if not is_active("nginx.service"):
+    """Reload nginx if it runs, and wait at most 60 s for its old workers to finish their requests."""
+    unit = read_units([_UNIT])[_UNIT]
+    if not unit.is_up:
         return
-    first = int(run(("systemctl", "show", "--property=MainPID", "--value", "nginx.service")).strip() or 0)
-    old = set(children(first))
-    run(("systemctl", "reload", "nginx.service"))
+    old_workers = children(unit.process)
+    run(("systemctl", "reload", _UNIT))
     end = time.monotonic() + _RELOAD_SECONDS
-    while time.monotonic() < end and any(os.path.exists(f"/proc/{process}") for process in old):
+    while time.monotonic() < end and any(os.path.exists(f"/proc/{process}") for process in old_workers):
         time.sleep(_PAUSE_SECONDS)

@@ -1,4 +1,4 @@
-"""Puts everything beside a project before its first release: nothing of it touches what runs."""
+"""Files of an adoption, and their installation before the first release, which leaves the running project alone."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -21,64 +21,66 @@ from units.system import layout
 from units.system.errors import HostError
 from units.system.facts import Host
 
-
-def first_plan(adoption: Adoption, host: Host) -> Plan:
-    """The app as it is while the bridge runs it, and what must be opened for worker and app."""
-    files = interim_files(adoption, host, open_door=False)
-    given = InitialContents(new_secret(), adoption.environment)
-    plan = app_plan(adoption.bridge, app_toml(adoption.name, adoption.interim_table), given, files)
-    return (*_membership_steps(adoption), *plan, *_data_steps(adoption))
-
-
-def _membership_steps(adoption: Adoption) -> list[PlanStep]:
-    """The worker gives releases to the app's group, so it must be in it, and learn of that."""
-    if adoption.member_of is None:
-        return []
-    workers = tuple(layout.worker_unit(instance) for instance in layout.INSTANCES)
-    return [
-        User(layout.WORKER, layout.WORKER, layout.STATE, (adoption.member_of,)),
-        Run(("systemctl", "restart", "--no-block", *workers), "workers learn of their new group"),
-    ]
-
-
-def _data_steps(adoption: Adoption) -> list[PlanStep]:
-    ownership = adoption.app.ownership
-    paths = (adoption.root / name for name in adoption.open_data)
-    return [Directory(path, ownership.user, ownership.group, 0o2770, removal="keep") for path in paths]
+_DROP_IN: Final = "zz-hookd-adopt.conf"
 
 
 def prepare(adoption: Adoption, server: Server, echo: Echo) -> None:
-    """Put it there, and keep the decision; raises Refused before anything is changed."""
+    """Save the decision and install the files of the first release. Raises Refused before any change."""
     own = Installer(server.manifest, layout.app_scope(adoption.name), echo)
     own.check(full_plan(adoption, server.host))
     state.save(adoption)
     own.apply(first_plan(adoption, server.host))
     for name in adoption.shared_files:
         _open_shared_file(adoption, name, echo)
-    Installer(server.manifest, HOST, echo).apply(host_plan(server.host, server.with_app(adoption.bridge)))
+    Installer(server.manifest, HOST, echo).apply(host_plan(server.host, server.with_app(adoption.interim_app)))
 
 
 def full_plan(adoption: Adoption, host: Host) -> Plan:
-    """All that is made on the way, to be shown and checked before anything is."""
+    """Return all steps of the adoption, to show and to check them before any change."""
     later = (*public_socket_files(adoption, host), *final_files(adoption, host), *check_files(adoption))
     return tuple(dict.fromkeys((*first_plan(adoption, host), *later)))
 
 
-def shared_file_changes(adoption: Adoption) -> Iterator[str]:
-    """What will be changed of shared files, so that the worker can link them into releases and nobody else reads them.
+def first_plan(adoption: Adoption, host: Host) -> Plan:
+    """Return the steps before the first release: the interim app, the worker's group and writable data."""
+    files = interim_files(adoption, host, is_public=False)
+    contents = InitialContents(new_secret(), adoption.environment)
+    toml = app_toml(adoption.name, adoption.interim_table)
+    return (
+        *_membership_steps(adoption),
+        *app_plan(adoption.interim_app, toml, contents, files),
+        *_data_steps(adoption),
+    )
 
-    Raises OwnershipError.
-    """
+
+def _membership_steps(adoption: Adoption) -> list[PlanStep]:
+    """Add the worker to the app's group, which gets the releases."""
+    if adoption.worker_group is None:
+        return []
+    workers = tuple(layout.worker_unit(instance) for instance in layout.INSTANCES)
+    return [
+        User(layout.WORKER, layout.WORKER, layout.STATE, (adoption.worker_group,)),
+        Run(("systemctl", "restart", "--no-block", *workers), "the workers get their new group"),
+    ]
+
+
+def _data_steps(adoption: Adoption) -> list[PlanStep]:
+    ownership = adoption.app.ownership
+    paths = (adoption.root / name for name in adoption.opened_data)
+    return [Directory(path, ownership.user, ownership.group, 0o2770, removal="keep") for path in paths]
+
+
+def shared_file_changes(adoption: Adoption) -> Iterator[str]:
+    """Return the changes that let the worker link shared files and close them to others. Raises OwnershipError."""
     for name in adoption.shared_files:
         yield from map(str, find_mismatches(adoption.root / name, _shared_policy(adoption), recursive=False))
 
 
 def _open_shared_file(adoption: Adoption, name: str, echo: Echo) -> None:
-    """Change it; a link itself is left alone."""
     for finding in repair(adoption.root / name, _shared_policy(adoption), recursive=False):
         echo(f"+ {finding}")
         if isinstance(finding, Unauditable) and finding.kind != "link":
-            raise HostError(f"{finding}, so releases cannot be given it", hint=f"the same again with --leave {name}")
+            raise HostError(f"{finding}: releases cannot use it", hint=f"the same command with --leave {name}")
 
 
 def _shared_policy(adoption: Adoption) -> Policy:
@@ -86,42 +88,39 @@ def _shared_policy(adoption: Adoption) -> Policy:
     return secret_policy(adoption.app.ownership, worker.pw_uid, worker.pw_gid)
 
 
-_DROP_IN: Final = "zz-hookd-adopt.conf"
-
-
-def interim_files(adoption: Adoption, host: Host, *, open_door: bool) -> tuple[File | Link, ...]:
-    """The bridge's units; with an open door it takes visitors' requests, too."""
+def interim_files(adoption: Adoption, host: Host, *, is_public: bool) -> tuple[File | Link, ...]:
+    """Return the files of the interim unit, which gets visitors' requests if it `is_public`."""
     own = layout.SYSTEMD / f"{adoption.interim_unit}.service.d" / _DROP_IN
-    text = render("adopt/bridge.conf", unit=adoption.unit, bridge=adoption.interim_unit, open_door=open_door)
-    copies = (File(layout.SYSTEMD / one.name, one.text, mode=one.mode) for one in adoption.copied)
-    # Its socket does not open at boot by itself: the bridge brings it along.
-    files = (file for file in app_files(adoption.bridge, host) if not isinstance(file, Link))
+    text = render("adopt/interim.conf", unit=adoption.unit, interim=adoption.interim_unit, is_public=is_public)
+    copies = (File(layout.SYSTEMD / one.name, one.text, mode=one.mode) for one in adoption.unit_copies)
+    # Without the link that opens its socket at boot: the interim unit starts its socket.
+    files = (file for file in app_files(adoption.interim_app, host) if not isinstance(file, Link))
     return (*copies, *files, File(own, text))
 
 
 def public_socket_files(adoption: Adoption, host: Host) -> Plan:
-    """The socket that visitors will come through, leading to the bridge for now; it is there after a reboot."""
-    if adoption.way == "held":
+    """Return the files of visitors' socket, which starts the interim unit, also after a reboot."""
+    if adoption.entrance == "socket":
         return ()
     name = f"{adoption.unit}.socket"
     drop_in = layout.SYSTEMD / f"{name}.d"
-    to_bridge = render("adopt/door.conf", bridge=adoption.interim_unit, unit=adoption.unit)
-    door = tuple(file for file in app_files(adoption.app, host) if file.path.name == name)
+    text = render("adopt/public_socket.conf", interim=adoption.interim_unit, unit=adoption.unit)
+    sockets = tuple(file for file in app_files(adoption.app, host) if file.path.name == name)
     return (
         Directory(drop_in, "root", "root", 0o755, removal="keep"),
-        File(drop_in / _DROP_IN, to_bridge),
-        *drop_in_directories(door),
-        *door,
+        File(drop_in / _DROP_IN, text),
+        *drop_in_directories(sockets),
+        *sockets,
     )
 
 
 def final_files(adoption: Adoption, host: Host) -> tuple[File | Link, ...]:
-    """What stays."""
+    """Return the files that stay after the adoption."""
     return app_files(adoption.app, host)
 
 
 def check_files(adoption: Adoption) -> tuple[File, ...]:
-    """The socket on which the real unit is asked before the bridge goes."""
+    """Return the files of the socket that checks the project's unit before the interim unit stops."""
     values = {"unit": adoption.unit, "name": adoption.name, "path": adoption.check_socket}
     return (
         File(layout.SYSTEMD / f"{adoption.unit}-check.socket", render("adopt/check.socket", **values)),

@@ -1,4 +1,4 @@
-"""A decided adoption, as a value that is kept on disk: an interrupted one goes on with it, a failed one goes back."""
+"""State of an adoption, saved on disk, so that an interrupted one continues and a failed one is rolled back."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -9,12 +9,12 @@ from hookd.model.settings import Section
 from units.apps.table import parse_app
 from units.system import disk, layout
 
-# How visitors come in: through nginx; through a socket that systemd holds already; or straight to gunicorn.
-Entrance = Literal["nginx", "held", "direct"]
+# Entrance of visitors: nginx, a socket that systemd holds already, or gunicorn itself.
+Entrance = Literal["nginx", "socket", "direct"]
 
 
 class Stage(StrEnum):
-    """How far it has come: what is not yet past its point is begun anew."""
+    """Progress of an adoption."""
 
     DECIDED = "decided"
     OPENED = "opened"
@@ -22,7 +22,7 @@ class Stage(StrEnum):
 
 
 class NginxChange(Section):
-    """A file of nginx's, before and after."""
+    """A file of nginx before and after the adoption."""
 
     path: Path
     before: str
@@ -30,7 +30,7 @@ class NginxChange(Section):
 
 
 class CopiedUnitFile(Section):
-    """A file of the old unit, for the one that stands in for it: its name there, its text and mode."""
+    """A file of the project's unit, renamed for the interim unit."""
 
     name: str
     text: str
@@ -38,81 +38,81 @@ class CopiedUnitFile(Section):
 
 
 class Adoption(Section):
-    """What is taken over, and how."""
+    """All decisions of an adoption: the app's file, the environment, and the changes on the host."""
 
     name: str
     root: Path
     unit: str
-    way: Entrance
+    entrance: Entrance
     commit: str
-    olds: tuple[str, ...]
+    old_addresses: tuple[str, ...]
     page: str
     host: str
     table: dict[str, Any]
     environment: str
     changes: tuple[NginxChange, ...] = ()
-    copied: tuple[CopiedUnitFile, ...] = ()
-    open_data: tuple[str, ...] = ()
+    unit_copies: tuple[CopiedUnitFile, ...] = ()
+    opened_data: tuple[str, ...] = ()
     shared_files: tuple[str, ...] = ()
-    member_of: str | None = None
+    worker_group: str | None = None
     stage: Stage = Stage.DECIDED
 
     @property
     def app(self) -> App:
-        """The app as it is to be."""
+        """The app after the adoption."""
         return parse_app(self.name, self.table)
 
     @property
     def interim_unit(self) -> str:
-        """The unit that runs the first release while the real one changes."""
-        return f"{self.unit}-bridge"
+        """Name of the interim unit, without its suffix."""
+        return f"{self.unit}-interim"
 
     @property
     def interim_socket(self) -> Path:
-        """Where that unit is asked, and by hookd alone."""
-        return layout.SOCKETS / f"{self.name}-bridge.sock"
+        """Socket of the interim unit, used by hookd alone."""
+        return layout.SOCKETS / f"{self.name}-interim.sock"
 
     @property
     def interim_table(self) -> dict[str, Any]:
-        """The app as long as that unit is the one that deployments restart: asked on a socket of its own."""
+        """The app's file while deployments restart the interim unit."""
         socket = f"unix:{self.interim_socket}"
         service = {**self.table["service"], "name": self.interim_unit, "listen": socket, "own_socket": False}
         health = {**self.table["health"], "url": f"{socket}:{self.page}"}
         return {**self.table, "service": service, "health": health}
 
     @property
-    def bridge(self) -> App:
-        """The app with that unit."""
+    def interim_app(self) -> App:
+        """The app with the interim unit."""
         return parse_app(self.name, self.interim_table)
 
     @property
     def check_socket(self) -> Path:
-        """Where the real unit is asked before visitors depend on it."""
+        """Socket for the health check of the project's unit before visitors reach it."""
         return layout.SOCKETS / f"{self.name}-check.sock"
 
-    def at(self, stage: Stage) -> "Adoption":
-        """The same at another stage."""
+    def with_stage(self, stage: Stage) -> "Adoption":
+        """Return the adoption with another stage."""
         return self.model_copy(update={"stage": stage})
 
 
 def state_path(name: str) -> Path:
-    """Where an app's adoption is kept, beside what else set-up remembers."""
+    """Return the path of an app's adoption."""
     return layout.SETUP_STATE / "adopted" / f"{name}.json"
 
 
 def load(name: str) -> Adoption | None:
-    """Read what is kept of an app's adoption; None when it was not adopted."""
+    """Read an app's adoption. Return None if the app was not adopted."""
     content = disk.read(state_path(name))
     return None if content is None else Adoption.model_validate_json(content)
 
 
 def save(adoption: Adoption) -> Adoption:
-    """Keep it, on disk before the next thing happens."""
+    """Write an adoption to the disk before the next step."""
     disk.make_directory(layout.SETUP_STATE / "adopted", disk.CLOSED)
     disk.write(state_path(adoption.name), adoption.model_dump_json(indent=1).encode(), disk.SECRET)
     return adoption
 
 
 def delete(name: str) -> None:
-    """Keep nothing of it any more."""
+    """Delete an app's adoption."""
     disk.remove(state_path(name))

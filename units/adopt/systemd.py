@@ -1,4 +1,4 @@
-"""What an adoption asks of systemd: whether a unit is up, and the end of what was there for the take-over alone."""
+"""Units of an adoption: stops the interim ones, removes their directories, and waits for health."""
 
 import time
 from collections.abc import Callable
@@ -13,71 +13,61 @@ from units.system.errors import HostError
 from units.system.http import Address, NoAnswer, status_of
 from units.system.run import run, succeeds
 
-_SECONDS: Final = 180
+START_SECONDS: Final = 180
+_PAUSE_SECONDS: Final = 0.1
 
 
-def stop_bridge(adoption: Adoption) -> None:
-    """Stop the bridge and what it and the unit are asked on: it ends its requests first. Raises CommandFailed."""
-    _stop(adoption)
+def stop_interim_units(adoption: Adoption, *more: str) -> None:
+    """Stop the interim unit, which finishes its requests, and the check socket. Raises CommandFailed.
 
-
-def stop_interim_units(adoption: Adoption) -> None:
-    """Stop the bridge and the door that hookd opened; a socket of the unit's own stays. Raises CommandFailed.
-
-    All with one command: a door that is open while the bridge stops would start it again.
+    `more` units stop in the same command: an open socket would start the interim unit again.
     """
-    _stop(adoption, *(() if adoption.way == "held" else (f"{adoption.unit}.socket",)))
-    if adoption.way == "nginx":
-        disk.remove(layout.SOCKETS / f"{adoption.name}.sock")
-
-
-def _stop(adoption: Adoption, *more: str) -> None:
-    bridge, check = adoption.interim_unit, f"{adoption.unit}-check"
-    names = (*more, f"{bridge}.socket", f"{bridge}.service", f"{check}.socket", f"{check}.service")
-    there = [name for name in names if disk.status(layout.SYSTEMD / name) is not None]
-    if there:
-        run(("systemctl", "stop", *there), seconds=_SECONDS)
-        succeeds(("systemctl", "reset-failed", *there))
+    interim, check = adoption.interim_unit, f"{adoption.unit}-check"
+    names = (*more, f"{interim}.socket", f"{interim}.service", f"{check}.socket", f"{check}.service")
+    present = [name for name in names if disk.status(layout.SYSTEMD / name) is not None]
+    if present:
+        run(("systemctl", "stop", *present), seconds=START_SECONDS)
+        succeeds(("systemctl", "reset-failed", *present))
     disk.remove(adoption.interim_socket)
 
 
+def close_public_socket(adoption: Adoption) -> None:
+    """Stop the interim unit and the socket that hookd opened for visitors. Raises CommandFailed."""
+    stop_interim_units(adoption, *(() if adoption.entrance == "socket" else (f"{adoption.unit}.socket",)))
+    if adoption.entrance == "nginx":
+        disk.remove(layout.SOCKETS / f"{adoption.name}.sock")
+
+
 def remove_empty_directories(adoption: Adoption, manifest: Manifest) -> None:
-    """Remove the directories of drop-ins that are empty now."""
+    """Remove empty drop-in directories of the adoption."""
     for thing in manifest.of(layout.app_scope(adoption.name), "kept directory"):
         if Path(thing.name).parent == layout.SYSTEMD and disk.remove_empty(Path(thing.name)):
             manifest.forget(thing)
 
 
 def is_active(unit: str) -> bool:
-    """Tell whether a unit is up."""
+    """Return True if a unit is active."""
     return succeeds(("systemctl", "is-active", "--quiet", "--", unit))
 
 
-_PAUSE_SECONDS: Final = 0.1
-
-
-def wait_until(condition: Callable[[], bool], what: str, seconds: float) -> None:
-    """Wait for a condition; raises HostError when it does not come about."""
+def wait_until(condition: Callable[[], bool], failure: str, seconds: float) -> None:
+    """Wait for a condition. Raises HostError with the text `failure` after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
-            raise HostError(f"{what}: not within {seconds:g} s")
+            raise HostError(f"{failure} within {seconds:g} s")
         time.sleep(_PAUSE_SECONDS)
 
 
-def wait_until_healthy(address: Address, page: str, health: Health, whom: str) -> None:
-    """Wait for as many healthy answers in a row as the app's file asks for; raises HostError."""
-    seen: list[bool] = []
+def wait_until_healthy(address: Address, page: str, health: Health, name: str) -> None:
+    """Wait for the number of consecutive healthy answers in the app's file. Raises HostError."""
+    answers: list[bool] = []
 
-    def well() -> bool:
-        seen.append(_status(address, page, health) == health.status)
-        return seen[-health.successes :] == [True] * health.successes
+    def is_healthy() -> bool:
+        try:
+            answers.append(status_of(address, page, health.host, health.timeout) == health.status)
+        except (NoAnswer, OSError):
+            answers.append(False)
+        return answers[-health.successes :] == [True] * health.successes
 
-    wait_until(well, f"{whom} does not answer {health.status} on {page}", health.deadline)
-
-
-def _status(address: Address, page: str, health: Health) -> int | None:
-    try:
-        return status_of(address, page, health.host, health.timeout)
-    except (NoAnswer, OSError):
-        return None
+    wait_until(is_healthy, f"{name} does not answer {health.status} on {page}", health.deadline)

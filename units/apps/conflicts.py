@@ -18,7 +18,7 @@ from units.system.run import CommandFailed, run, succeeds
 
 _COLOURS: Final = ("blue", "green")
 # Units that exist during an adoption.
-_TEMPORARY: Final = ("bridge", "check")
+_TEMPORARY: Final = ("interim", "check")
 _RESERVED_USERS: Final = frozenset({"root", layout.WORKER, layout.RECEIVER, layout.REDIS})
 _RESERVED_GROUPS: Final = frozenset(
     {"root", "sudo", "adm", "shadow", "disk", "docker", layout.QUEUE_GROUP, layout.RECEIVER, layout.REDIS}

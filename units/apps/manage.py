@@ -94,7 +94,7 @@ def edit(server: Server, old: App, table: Mapping[str, Any], toml: str, echo: Ec
 
 
 def _checked_plan(server: Server, app: App, toml: str, initial: InitialContents, problems: Iterable[str]) -> Plan:
-    """Build the plan; raises Refused with `problems` and with those that only the plan shows."""
+    """Build the plan. Raises Refused with `problems` and with the plan's own conflicts."""
     found = list(problems)
     plan: Plan = ()
     try:

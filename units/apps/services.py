@@ -83,7 +83,7 @@ def _active_services(app: App) -> list[str]:
 
 
 def unit_states(app: App) -> list[Unit]:
-    """Ask systemd for the state of the app's units; needs no privilege."""
+    """Return the state of the app's units. Needs no privilege."""
     names = units_with_sockets(app)
     units = read_units(names, _SHOW_SECONDS)
     return [units[name] for name in names]

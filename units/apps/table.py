@@ -36,7 +36,7 @@ class ParsedTable:
 
 
 def parse_app(name: str, table: Mapping[str, Any]) -> App:
-    """Parse a valid table; raises Refused with all problems."""
+    """Parse a valid table. Raises Refused with all problems."""
     parsed = parse_table(name, table)
     if parsed.problems:
         raise Refused(list(parsed.problems))
@@ -54,7 +54,7 @@ def parse_table(name: str, table: Mapping[str, Any]) -> ParsedTable:
         )
         invalid.add("name")
     if rest.pop("name", None) is not None:
-        problems.append(f"name: not here, since the file's own name says it: {layout.app_file(name)}")
+        problems.append(f"name: belongs into the file's own name: {layout.app_file(name)}")
     while True:
         try:
             app = App.model_validate({**rest, "name": _NAME if "name" in invalid else name})

@@ -1,1 +1,5 @@
-"""Commands of `hookd` that change a server: set-up, apps, adoption and doctor."""
+"""The commands of `hookd` that change a server, typed as root.
+
+`common` (root, the lock, the host) · `setup` (setup, uninstall, services, secrets) · `apps` with `edit` and `adopt`
+(`hookd app …`) · `doctor` (doctor, permissions). The work is done in the other rooms of `units`.
+"""

@@ -1,4 +1,4 @@
-"""`hookd app adopt`: takes over a project that is deployed by hand, and says first what it will do."""
+"""`hookd app adopt`: moves a project that is deployed by hand to hookd, after showing the plan."""
 
 import sys
 from pathlib import Path
@@ -18,103 +18,108 @@ from units.adopt.prepare import full_plan, prepare, shared_file_changes
 from units.adopt.state import Adoption, Stage
 from units.apps.git_access import check_access
 from units.apps.manage import Server
-from units.cli.apps import prepare_repository_access, print_webhook_settings
-from units.cli.common import dry_run, host_lock, load_server, print_line, require_setup, requires_root
+from units.cli.apps import prepare_repository_access, print_webhook_settings, sender_option
+from units.cli.common import (
+    dry_run_option,
+    host_lock,
+    load_server,
+    print_line,
+    require_setup,
+    requires_root,
+    yes_option,
+)
 from units.plan.apply import Installer
 from units.system import layout
 from units.system.errors import HostError, Refused
 
 
-@click.command("adopt")
+@click.command("adopt", epilog="Example: sudo hookd app adopt /srv/shop --dry-run")
 @click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--name", help="What the app is called; default: the directory's name.")
-@click.option("--unit", help="Its systemd unit; default: the one that runs in the directory.")
+@click.option("--name", help="The app's name, default: the directory's.")
+@click.option("--unit", help="Its systemd unit, default: the one that runs in the directory.")
 @click.option("--repo", "repository", help="Default: the checkout's remote.")
-@click.option("--branch", help="Default: the branch that the checkout follows.")
-@click.option("--full-name", help="OWNER/NAME as the git host calls it; default: the end of the URL.")
-@click.option("--sender", type=click.Choice(["github", "gitea", "forgejo", "gogs"]), help="Default: by the host.")
-@click.option("--health", help="The page that answers 200 when the app is well; default: /healthz, /health or /.")
-@click.option("--entry", help="The WSGI callable; default: the one that runs.")
-@click.option(
-    "--policy", type=click.Choice(["group", "split", "acl"]), help="Default: by who can read the directory now."
-)
+@click.option("--branch", help="Default: the checkout's branch.")
+@click.option("--full-name", help="OWNER/NAME at the git host, default: the end of the URL.")
+@sender_option
+@click.option("--health", help="The page that answers 200 if the app is healthy, default: /healthz, /health or /.")
+@click.option("--entry", help="The WSGI callable, default: the running one.")
+@click.option("--policy", type=click.Choice(["group", "split", "acl"]), help="Default: from the directory's modes.")
 @click.option("--data", multiple=True, metavar="NAME", help="A directory that the app writes to.")
 @click.option("--file", "files", multiple=True, metavar="NAME", help="A file that releases read.")
-@click.option("--leave", multiple=True, metavar="NAME", help="Stays where it is; no release sees it.")
-@click.option("--leave-changes", is_flag=True, help="Changes against the commit stay behind, out of the release.")
-@click.option(
-    "--accept-pause", is_flag=True, help="Visitors who come straight to gunicorn are refused or cut off for a moment."
-)
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@dry_run
+@click.option("--leave", multiple=True, metavar="NAME", help="A path that no release gets.")
+@click.option("--leave-changes", is_flag=True, help="Deploy the commit without the local changes.")
+@click.option("--accept-pause", is_flag=True, help="Accept lost requests for clients that bypass nginx.")
+@yes_option
+@dry_run_option
 @requires_root
 def adopt_app(directory: Path, yes: bool, dry_run: bool, **options: Any) -> None:
-    """Take over the project in DIRECTORY, with its .env, its data and its unit, without a pause."""
+    """Move a project in DIRECTORY to hookd without a pause.
+
+    Takes its .env, its data and its systemd unit. An interrupted adoption continues with the same command.
+    """
     require_setup()
     wanted = _options(directory, options)
-    half_way, shown = _half_way(wanted), None
-    if half_way and dry_run:
-        raise HostError(f"{half_way.name} is half taken over", hint=f"sudo hookd app adopt {directory} (it goes on)")
-    if dry_run or not (yes or half_way):
-        shown = _decided(load_server(), wanted)
+    started, shown = _started_adoption(wanted), None
+    if started and dry_run:
+        raise HostError(f"the adoption of {started.name} has started", hint=f"sudo hookd app adopt {directory}")
+    if dry_run or not (yes or started):
+        shown = _decide(load_server(), wanted)
     if dry_run:
         return
     if shown:
-        click.confirm("\nTake it over?", abort=True)
+        click.confirm("\nAdopt it?", abort=True)
     with host_lock() as server:
-        if half_way := _half_way(wanted):
-            _go_on(AdoptionExecutor(server, half_way, print_line))
+        if started := _started_adoption(wanted):
+            _switch(AdoptionExecutor(server.host, server.manifest, started, print_line))
         else:
-            _adopt(server, _decided(server, wanted, shown))
+            _adopt(server, _decide(server, wanted, shown))
 
 
-def _half_way(wanted: AdoptOptions) -> Adoption | None:
-    """The adoption that was cut off and is to go on; raises Refused when nothing is left to do."""
+def _started_adoption(wanted: AdoptOptions) -> Adoption | None:
+    """Return the adoption that an interrupted command began. Raises Refused if it is complete."""
     found = state.load(wanted.app)
     if found is not None and found.stage is Stage.DONE:
-        raise Refused([f"{found.name} was taken over already"], hint=f"sudo hookd status {found.name}")
+        raise Refused([f"{found.name} is adopted already"], hint=f"sudo hookd status {found.name}")
     return found if found is not None and found.stage is Stage.OPENED and found.root == wanted.root else None
 
 
 def _options(directory: Path, options: dict[str, Any]) -> AdoptOptions:
-    wishes = PathChoices(
-        *(frozenset(name.strip("/") for name in options.pop(key)) for key in ("data", "files", "leave"))
-    )
-    return AdoptOptions(root=directory, wishes=wishes, **options)
+    names = (frozenset(name.strip("/") for name in options.pop(key)) for key in ("data", "files", "leave"))
+    return AdoptOptions(root=directory, choices=PathChoices(*names), **options)
 
 
-def _decided(server: Server, wanted: AdoptOptions, shown: Adoption | None = None) -> Adoption:
-    """Look, decide and say what will be done; raises Refused when it is not what was `shown` before."""
+def _decide(server: Server, wanted: AdoptOptions, shown: Adoption | None = None) -> Adoption:
+    """Plan the adoption and print the plan. Raises Refused if it differs from the one that was `shown`."""
     facts = discover(wanted)
     adoption = decide(facts, server.catalogue, server.manifest)
     if shown is None:
         plan = full_plan(adoption, server.host)
-        own = Installer(server.manifest, layout.app_scope(adoption.name), print_line)
-        own.check(plan)
-        changes = (*own.differences(plan), *shared_file_changes(adoption))
+        installer = Installer(server.manifest, layout.app_scope(adoption.name), print_line)
+        installer.check(plan)
+        changes = (*installer.differences(plan), *shared_file_changes(adoption))
         for line in describe_plan(facts, adoption, tuple(f"+ {change}" for change in changes)):
             print_line(line)
     elif adoption != shown:
-        raise Refused([f"{wanted.root} changed since you were asked"], hint="the same command again")
+        raise Refused([f"{wanted.root} changed after the plan was shown"], hint="repeat the command")
     return adoption
 
 
 def _adopt(server: Server, adoption: Adoption) -> None:
     prepare(adoption, server, print_line)
-    app = adoption.bridge
+    app = adoption.interim_app
     print_webhook_settings(server, app, prepare_repository_access(app))
     if problem := check_access(app.name):
         print_line(f"\nThe repository cannot be read yet: {problem}\n  nothing has changed for visitors")
-        print_line(f"  next: paste the key, then the same command again: sudo hookd app adopt {adoption.root}")
+        print_line(f"  next: paste the key, then: sudo hookd app adopt {adoption.root}")
         sys.exit(1)
-    steps = AdoptionExecutor(server, adoption, print_line)
+    executor = AdoptionExecutor(server.host, server.manifest, adoption, print_line)
     print_line("\nThe first release:")
-    steps.first_release(lambda commit: run_deploy(app.name, commit))
-    _go_on(steps)
+    executor.deploy_first_release(lambda commit: run_deploy(app.name, commit))
+    _switch(executor)
 
 
-def _go_on(steps: AdoptionExecutor) -> None:
-    steps.open_door()
-    steps.switch_unit()
-    for line in describe_result(steps.adoption):
+def _switch(executor: AdoptionExecutor) -> None:
+    executor.open_public_socket()
+    executor.switch_unit()
+    for line in describe_result(executor.adoption):
         print_line(line)

@@ -1,9 +1,7 @@
-"""What only root may do on a server: set-up, apps, secrets, services; the work itself is in `units`."""
+"""Shared parts of the server's commands: root, the lock of all changes, and the state of the host."""
 
 import fcntl
 import os
-import shlex
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import wraps
@@ -11,10 +9,10 @@ from typing import Any, Final
 
 import click
 
-from hookd.cli.common import Command, report_errors, stop
-from hookd.cli.safe_text import sanitize
+from hookd.cli.common import Command, fail, report_errors, sudo_command
 from hookd.config import load
 from hookd.model.app import Catalogue
+from hookd.model.text import printable
 from units.apps.manage import Server
 from units.plan.manifest import Manifest
 from units.system import disk, layout
@@ -24,40 +22,38 @@ from units.system.facts import read_host
 from units.system.run import CommandFailed
 
 FAILED: Final = 1
-dry_run = click.option("--dry-run", is_flag=True, help="Show every file, user and command first, and do nothing.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Show every change and make none.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 def requires_root(command: Command) -> Command:
-    """Refuse anybody else at once, and turn failures into sentences."""
+    """Refuse other users, and turn expected errors into messages."""
 
     @wraps(command)
     def guarded(*arguments: Any, **options: Any) -> Any:
         if os.geteuid() != 0:
-            stop("only root can do this", hint=shlex.join(["sudo", "hookd", *sys.argv[1:]]))
+            fail("only root can do this", hint=sudo_command())
         os.umask(0o022)
         try:
             return command(*arguments, **options)
         except HostError as error:
-            stop(str(error), hint=error.hint)
+            fail(str(error), hint=error.hint)
         except CommandFailed as error:
-            again = shlex.join(["sudo", "hookd", *sys.argv[1:]])
-            stop(
-                f"a command failed: {error}", hint=f"mend it, then the same again (it goes on): {again}", status=FAILED
-            )
+            fail(f"a command failed: {error}", hint=f"fix the cause, then continue: {sudo_command()}", status=FAILED)
         except BrokenPipeError:
             raise
         except (UnsafePath, OSError) as error:
-            stop(str(error), status=FAILED)
+            fail(str(error), status=FAILED)
 
     return report_errors(guarded)
 
 
 @contextmanager
 def host_lock(*, dry_run: bool = False) -> Iterator[Server]:
-    """Hold the one lock of all commands that change the host, and yield the host as it is then.
+    """Hold the lock of all commands that change the host, and yield the host.
 
-    Whoever asks a person something looks again with this afterwards: another command may have changed the host
-    meanwhile. A second one says so instead of waiting; a dry run changes nothing, and holds nothing.
+    A second command fails instead of waiting. A command that asks a question reads the host again with this, because
+    another command may have changed it meanwhile. A dry run takes no lock.
     """
     with nullcontext() if dry_run else _locked():
         yield load_server()
@@ -75,19 +71,18 @@ def _locked() -> Iterator[None]:
 
 
 def load_server() -> Server:
-    """Look at this host, which need not be set up yet; raises ConfigError."""
+    """Read the host, which need not be set up yet. Raises ConfigError."""
     config = load(layout.CONFIG) if layout.CONFIG.exists() else None
     catalogue = config.catalogue if config else Catalogue()
     return Server(read_host(config), Manifest.load(layout.MANIFEST), catalogue)
 
 
 def require_setup() -> None:
-    """Raise HostError on a host that `hookd setup` has not seen."""
+    """Raise HostError before the first `hookd setup`."""
     if not layout.CONFIG.exists():
-        hint = "sudo hookd setup --domain deploy.example.org (how your git host reaches this server)"
-        raise HostError("hookd is not set up on this host", hint=hint)
+        raise HostError("hookd is not set up on this host", hint="sudo hookd setup --domain deploy.example.org")
 
 
 def print_line(line: str) -> None:
-    """Tell what is being done; names and messages of others in it do nothing to root's terminal."""
-    click.echo(sanitize(line))
+    """Print a line. Control characters in names and messages of others are escaped."""
+    click.echo(printable(line, keep="\n\t"))

@@ -1,53 +1,52 @@
-"""`hookd doctor` and `hookd permissions`: what is not as it should be on this server, and what mends it."""
+"""`hookd doctor` and `hookd permissions`: the faults of this server, and the commands that fix them."""
 
 import json
 import sys
 
 import click
 
-from hookd.cli.common import as_json, console, fail_unknown_app, find_app, needs_config, report_errors, stop
+from hookd.cli import common
 from hookd.config import Config, config_path
 from hookd.files.policies import OwnershipError
-from units.apps.permissions import check_permissions as judge
-from units.doctor import app_names
-from units.doctor import doctor as look_at_everything
+from units.apps.permissions import check_permissions
+from units.doctor import app_names, run_doctor
 
 UNKNOWN = 3
 
 
-@click.command()
-@click.argument("app", required=False)
-@click.option("--quiet", "-q", is_flag=True, help="Leave out what is well.")
-@as_json
-@report_errors
+@click.command(epilog="Example: sudo hookd doctor shop --quiet")
+@common.optional_app_argument
+@click.option("--quiet", "-q", is_flag=True, help="Show problems only.")
+@common.json_option
+@common.report_errors
 def doctor(app: str | None, quiet: bool, json_output: bool) -> None:
-    """Look at everything that can be wrong with this server, or with it and APP. Changes nothing.
+    """Check this server or one app, with a command for each fault.
 
-    The exit status is what monitoring expects: 0 all is well, 1 warnings, 2 errors, 3 something could not be looked at.
+    The exit status is for monitoring: 0 ok, 1 warnings, 2 errors, 3 a check was not possible.
     """
     path = config_path(click.get_current_context().find_root().obj)
     names = app_names(path)
     if app is not None and names is not None and app not in names:
-        fail_unknown_app(app, names)
-    report = look_at_everything(path, app)
+        common.fail_unknown_app(app, names)
+    report = run_doctor(path, app)
     if json_output:
         click.echo(report.as_json())
     else:
-        report.show(console, quiet=quiet)
+        report.show(common.console, quiet=quiet)
     sys.exit(report.exit_status)
 
 
-@click.command()
-@click.argument("app")
-@click.option("--fix", is_flag=True, help="Repair what you may; as root: everything but what only you can judge.")
-@as_json
-@needs_config
+@click.command(epilog="Example: sudo hookd permissions shop --fix")
+@common.app_argument
+@click.option("--fix", is_flag=True, help="Repair the files that this user may change.")
+@common.json_option
+@common.needs_config
 def permissions(config: Config, app: str, fix: bool, json_output: bool) -> None:
-    """Compare the owners and modes of APP's files with its policy, file by file."""
+    """Compare the owners and modes of an app's files with its policy."""
     try:
-        report = judge(find_app(config.catalogue, app), config.settings, fix=fix)
+        report = check_permissions(common.find_app(config.catalogue, app), config.settings, fix=fix)
     except OwnershipError as error:
-        stop(error.cause, hint=error.hint, status=UNKNOWN)
+        common.fail(error.cause, hint=error.hint, status=UNKNOWN)
     if json_output:
         click.echo(json.dumps(report.as_json(), indent=2))
     else:

@@ -1,4 +1,4 @@
-# Redis as hookd wants it on a host: with the configuration and the users that `hookd setup` writes.
+# Redis with the configuration and the users of `hookd setup`.
 FROM redis:7-alpine
 COPY units/docker/again /usr/local/bin/
 CMD ["again", "/run/hookd-redis/handed-over", "redis-server", "/etc/hookd/redis.conf"]

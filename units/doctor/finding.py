@@ -1,18 +1,17 @@
-"""What a check has found: one sentence on what is seen and why it matters, and the command that mends it."""
+"""Results of checks: a level, the cause in one line, and the command that repairs it."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-# Answers of git hosts, causes of old deployments: whatever would move the cursor or end the line is made visible.
-_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
+from hookd.model.text import printable, truncate
+
 _MAX_CHARACTERS: Final = 600
 
 
 class Level(StrEnum):
-    """How bad it is; the words are those of the report and of its JSON."""
+    """Severity of a finding, as shown in the report and its JSON."""
 
     OK = "ok"
     UNKNOWN = "unknown"
@@ -20,57 +19,56 @@ class Level(StrEnum):
     ERROR = "error"
 
 
-# From best to worst. What could not be looked at is no failure, and does not hide one.
+# From best to worst.
 RANK: Final = (Level.OK, Level.UNKNOWN, Level.WARNING, Level.ERROR)
-# What monitoring expects of a plugin, Nagios and those after it: https://www.monitoring-plugins.org/doc/guidelines.html
+# Exit statuses of monitoring plugins: https://www.monitoring-plugins.org/doc/guidelines.html
 EXIT: Final = {Level.OK: 0, Level.WARNING: 1, Level.ERROR: 2, Level.UNKNOWN: 3}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at; `check` and `app` say by which check, and for which app."""
+    """One result of a check, for the host or for `app`."""
 
     level: Level
-    what: str
+    message: str
     hint: str | None = None
     check: str = ""
     app: str | None = None
 
 
 class CannotCheck(Exception):
-    """A check cannot look at what it is for."""
+    """A check lacks a right, a configuration or an answer. `hint` is the command that helps."""
 
-    def __init__(self, what: str, hint: str | None = None) -> None:
-        super().__init__(what)
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
         self.hint = hint
 
 
-def ok(what: str) -> Finding:
-    """All is well, with a word on what was seen."""
-    return Finding(Level.OK, printable(what))
+def ok(message: str) -> Finding:
+    """Return a finding for a passed check."""
+    return Finding(Level.OK, _one_line(message))
 
 
-def warning(what: str, hint: str) -> Finding:
-    """It works now, and will not for ever."""
-    return Finding(Level.WARNING, printable(what), printable(hint))
+def warning(message: str, hint: str) -> Finding:
+    """Return a finding for a service that works now and will fail later."""
+    return Finding(Level.WARNING, _one_line(message), _one_line(hint))
 
 
-def error(what: str, hint: str) -> Finding:
-    """Something does not work, or is open to somebody whom it must be closed to."""
-    return Finding(Level.ERROR, printable(what), printable(hint))
+def error(message: str, hint: str) -> Finding:
+    """Return a finding for a failure or an access that must be closed."""
+    return Finding(Level.ERROR, _one_line(message), _one_line(hint))
 
 
-def unknown(what: str, hint: str | None = None) -> Finding:
-    """It could not be looked at."""
-    return Finding(Level.UNKNOWN, printable(what), printable(hint) if hint else None)
+def unknown(message: str, hint: str | None = None) -> Finding:
+    """Return a finding for a check that could not run."""
+    return Finding(Level.UNKNOWN, _one_line(message), _one_line(hint) if hint else None)
 
 
 def worst_level(findings: Iterable[Finding]) -> Level:
-    """The level of the worst finding; ok when there is none."""
+    """Return the highest level of the findings, or ok if there is none."""
     return max((finding.level for finding in findings), key=RANK.index, default=Level.OK)
 
 
-def printable(text: str) -> str:
-    """Make one line of bounded length of a text that may be a stranger's."""
-    line = _UNPRINTABLE.sub(" ", text).strip()
-    return line if len(line) <= _MAX_CHARACTERS else f"{line[: _MAX_CHARACTERS - 1]}…"
+def _one_line(text: str) -> str:
+    """Return untrusted text, such as the output of a git host, as one printable line of limited length."""
+    return truncate(printable(" ".join(text.split())), _MAX_CHARACTERS)

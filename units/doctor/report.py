@@ -1,4 +1,4 @@
-"""What the doctor says: for people (problems first, each with what mends it), as JSON, and as an exit status."""
+"""Report of a doctor run: text with the worst findings first, JSON, and an exit status."""
 
 import json
 import socket
@@ -18,35 +18,34 @@ _WIDTH: Final = 9
 
 @dataclass(frozen=True)
 class Report:
-    """All findings of one look, in the order of the checks."""
+    """All findings of one run, in the order of the checks."""
 
     at: datetime
     findings: tuple[Finding, ...]
 
     @property
     def level(self) -> Level:
-        """The worst that was found."""
+        """The worst level found."""
         return worst_level(self.findings)
 
     @property
     def exit_status(self) -> int:
-        """What monitoring expects: 0 ok, 1 warning, 2 critical, 3 unknown."""
+        """Status for monitoring: 0 ok, 1 warning, 2 critical, 3 unknown."""
         return EXIT[self.level]
 
     def sorted(self) -> list[Finding]:
-        """The findings, the worst first."""
+        """Return the findings, the worst first."""
         return sorted(self.findings, key=lambda finding: -RANK.index(finding.level))
 
     def summary(self) -> str:
-        """How many of each in one line, as monitoring shows it."""
+        """Return the number of findings per level in one line."""
         counts = ((level, sum(one.level is level for one in self.findings)) for level in reversed(RANK))
-        told = ", ".join(_format_count(level, number) for level, number in counts if number)
-        return (
-            f"{socket.gethostname()} is {'well' if self.level is Level.OK else 'not well'}: {told or 'nothing found'}"
-        )
+        text = ", ".join(_format_count(level, number) for level, number in counts if number)
+        health = "is well" if self.level is Level.OK else "is not well"
+        return f"{socket.gethostname()} {health}: {text or 'no findings'}"
 
     def as_json(self) -> str:
-        """One document for scripts."""
+        """Return the report as one JSON document."""
         document: dict[str, Any] = {
             "host": socket.gethostname(),
             "at": self.at.isoformat(timespec="seconds"),
@@ -57,7 +56,7 @@ class Report:
         return json.dumps(document, indent=2, ensure_ascii=False)
 
     def show(self, console: Console, *, quiet: bool = False) -> None:
-        """Print the report; `quiet` leaves out what is well."""
+        """Print the report. `quiet` omits passed checks."""
         console.print(Text(f"hookd: {self.summary()}", style=_COLOURS[self.level]), soft_wrap=True)
         for finding in self.sorted():
             if not (quiet and finding.level is Level.OK):
@@ -71,7 +70,8 @@ def _format_count(level: Level, number: int) -> str:
 
 
 def _format_finding(finding: Finding) -> Iterator[Text]:
-    about = f"{finding.app} {finding.check}" if finding.app else finding.check
-    yield Text.assemble((f"{finding.level:{_WIDTH}}", _COLOURS[finding.level]), (f"{about}: ", "bold"), finding.what)
+    title = f"{finding.app} {finding.check}" if finding.app else finding.check
+    colour = _COLOURS[finding.level]
+    yield Text.assemble((f"{finding.level:{_WIDTH}}", colour), (f"{title}: ", "bold"), finding.message)
     if finding.hint:
-        yield Text(f"{'':{_WIDTH}}mend: {finding.hint}", style="dim")
+        yield Text(f"{'':{_WIDTH}}next: {finding.hint}", style="dim")

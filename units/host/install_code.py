@@ -30,6 +30,15 @@ _WRAPPER: Final = f"""#!/bin/sh
 # hookd's command. The code behind it: {layout.CURRENT}
 exec {layout.PYTHON} -P -m hookd.cli "$@"
 """
+# A shell loads its file at the first TAB after `hookd`. The file loads click's script from hookd itself.
+COMPLETIONS: Final = (
+    File(Path("/usr/share/bash-completion/completions/hookd"), 'eval "$(_HOOKD_COMPLETE=bash_source hookd)"\n'),
+    File(
+        Path("/usr/share/zsh/vendor-completions/_hookd"),
+        '#compdef hookd\neval "$(_HOOKD_COMPLETE=zsh_source hookd)"\n_hookd_completion "$@"\n',
+    ),
+    File(Path("/usr/share/fish/vendor_completions.d/hookd.fish"), "_HOOKD_COMPLETE=fish_source hookd | source\n"),
+)
 
 _DIRECTORIES: Final[Plan] = (
     Directory(layout.SETUP_STATE, "root", "root", 0o700),
@@ -85,6 +94,7 @@ def switch_plan(version: Path) -> Plan:
     return (
         Link(layout.CURRENT, version),
         File(layout.COMMAND, _WRAPPER, mode=0o755),
+        *(file for file in COMPLETIONS if file.path.parent.is_dir()),
         *((restart,) if is_set_up else ()),
     )
 

@@ -77,7 +77,7 @@ def _own_files() -> list[PlanStep]:
         File(layout.TOKEN, f"{_existing_or_new(layout.TOKEN)}\n", mode=0o600),
         File(
             layout.KNOWN_HOSTS,
-            "# ssh host keys of git hosts that are accepted; hookd app add puts them here.\n",
+            "# Accepted ssh host keys of git hosts. `hookd app add` writes them.\n",
             existing="keep",
         ),
     ]

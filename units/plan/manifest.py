@@ -30,7 +30,7 @@ class Manifest:
 
     @classmethod
     def load(cls, path: Path) -> "Manifest":
-        """Read the manifest; a missing file is an empty one. Raises ValueError for an invalid file."""
+        """Read the manifest. A missing file is an empty one. Raises ValueError for an invalid file."""
         content = disk.read(path)
         if content is None:
             return cls(path)

@@ -5,6 +5,7 @@ import os
 import pwd
 import stat
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -33,10 +34,10 @@ class PlanStep(ABC):
 
     @abstractmethod
     def apply(self) -> None:
-        """Do it; raises CommandFailed, UnsafePath, OSError."""
+        """Do it. Raises CommandFailed, UnsafePath, OSError."""
 
     def creates(self) -> list[tuple[ResourceKind, str]]:
-        """Return the resources that `apply` will create; existing ones are not hookd's to remove."""
+        """Return the resources that `apply` will create. Existing ones are not hookd's."""
         return []
 
     def mismatch(self) -> str:
@@ -61,6 +62,9 @@ class Group(PlanStep):
 
     def creates(self) -> list[tuple[ResourceKind, str]]:
         return [("group", self.name)]
+
+    def mismatch(self) -> str:
+        return f"the group {self.name} is missing"
 
     def __str__(self) -> str:
         return f"group      {self.name}"
@@ -88,6 +92,10 @@ class User(PlanStep):
     def creates(self) -> list[tuple[ResourceKind, str]]:
         user: list[tuple[ResourceKind, str]] = [] if _find_user(self.name) else [("user", self.name)]
         return [*user, *(("member", f"{self.name} {group}") for group in self._missing_groups())]
+
+    def mismatch(self) -> str:
+        groups = f" or not in {', '.join(self.groups)}" if self.groups else ""
+        return f"the user {self.name} is missing{groups}"
 
     def _missing_groups(self) -> list[str]:
         return [group for group in self.groups if not _is_member(self.name, group)]
@@ -123,7 +131,7 @@ class Directory(PlanStep):
         return [("directory" if self.removal == "delete" else "kept directory", str(self.path))]
 
     def mismatch(self) -> str:
-        return f"{self.path} is not a directory of {_rights(self)}"
+        return f"{self.path} is missing or not {_rights(self)}"
 
     def __str__(self) -> str:
         return f"directory  {self.path}  {_rights(self)}{_unless_present(self.existing)}"
@@ -166,9 +174,9 @@ class File(PlanStep):
         return [("file", str(self.path))] if self.removal == "delete" else []
 
     def mismatch(self) -> str:
-        if self.existing != "correct":
-            return f"{self.path} is missing"
-        return f"{self.path} is missing, or differs from what hookd writes ({_rights(self)})"
+        if self.existing == "correct" and disk.read(self.path) != self.text.encode():
+            return f"{self.path} is missing or has another text"
+        return f"{self.path} is missing or not {_rights(self)}"
 
     def __str__(self) -> str:
         return f"file       {self.path}  {_rights(self)}{_unless_present(self.existing)}"
@@ -191,7 +199,7 @@ class Link(PlanStep):
         return [("link", str(self.path))]
 
     def mismatch(self) -> str:
-        return f"{self.path} does not lead to {self.target}"
+        return f"{self.path} does not point to {self.target}"
 
     def __str__(self) -> str:
         return f"link       {self.path} -> {self.target}"
@@ -267,22 +275,20 @@ def _owner(step: Directory | File) -> disk.Owner:
 
 
 def _is_owned(step: Directory | File, found: os.stat_result) -> bool:
-    """Return True if owner, group and mode are the step's; False if its user or group does not exist yet."""
+    """Return True if owner, group and mode are the step's. A missing user or group is a difference."""
     return bool(_find_user(step.owner) and _find_group(step.group)) and _owner(step).fits(found)
 
 
 def _find_user(name: str) -> pwd.struct_passwd | None:
-    try:
+    with suppress(KeyError):
         return pwd.getpwnam(name)
-    except KeyError:
-        return None
+    return None
 
 
 def _find_group(name: str) -> grp.struct_group | None:
-    try:
+    with suppress(KeyError):
         return grp.getgrnam(name)
-    except KeyError:
-        return None
+    return None
 
 
 def _is_member(user: str, group: str) -> bool:

@@ -24,7 +24,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - Nothing is HTML here; each value goes through a filter of its own.
+        autoescape=False,  # noqa: S701 - No HTML. Each value passes a filter.
     )
     environment.filters |= {
         "plain": plain_path,

@@ -1,4 +1,4 @@
-"""A project that was deployed by hand comes to hookd: nothing is lost, nobody's request fails, and it can go back."""
+"""Adoption of a project on a real server: no data is lost, no request fails, and a rollback works."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -33,16 +33,16 @@ LAYERS: Final[Mapping[str, Callable[[Servers], Layer]]] = {
 when_the_key_is_pasted = pytest.mark.parametrize("shop", ["prepared"], indirect=True)
 when_taken_over = pytest.mark.parametrize("shop", ["adopted"], indirect=True)
 ADOPTED = {"shop.service", "shop.socket"}
-# Passes for the old process and for the bridge, and not for the unit in the release.
+# Passes for the old process and for the interim unit, and not for the unit in the release.
 ONLY_IN_THE_UNIT = f"""\
 [Service]
-ExecCondition=/bin/sh -c '[ ! -e {SYSTEMD}/shop.service.d/hookd.conf ] || [ %n = shop-bridge.service ]'
+ExecCondition=/bin/sh -c '[ ! -e {SYSTEMD}/shop.service.d/hookd.conf ] || [ %n = shop-interim.service ]'
 """
 
 
 @pytest.fixture
 def shop(servers: Servers, request: pytest.FixtureRequest) -> Iterator[ByHand]:
-    """A server of each test's own, with a project on it that was deployed by hand."""
+    """A server for one test, with a project deployed by hand."""
     with servers.start(LAYERS[getattr(request, "param", "by hand")](servers)) as machine:
         found = ByHand(machine)
         machine.wait_until(lambda: found.page() == "v1", what="the project")
@@ -50,14 +50,14 @@ def shop(servers: Servers, request: pytest.FixtureRequest) -> Iterator[ByHand]:
 
 
 def served_by_hand(shop: ByHand) -> bool:
-    """Tell whether everything that visitors depend on is as it was before hookd came."""
+    """Return True if visitors reach the old process through the old files."""
     is_old = shop.page("/where") == ROOT and shop.machine.read("/etc/nginx/sites-available/shop") == SITE
     return is_old and shop.units() == {"shop.service"}
 
 
 @pytest.mark.threat(72, 77)
 @pytest.mark.promise(42)
-def test_nothing_is_lost_and_no_request_fails(shop: ByHand, figures: Figures) -> None:
+def test_adoption_loses_no_request(shop: ByHand, figures: Figures) -> None:
     before, everything = shop.contents(), shop.machine.files()
     plan = shop.adopt("--dry-run")
     assert plan.returncode == 0, plan.stderr
@@ -90,7 +90,7 @@ def test_nothing_is_lost_and_no_request_fails(shop: ByHand, figures: Figures) ->
 
 @pytest.mark.threat(72)
 @when_taken_over
-def test_pushes_deploy_it_until_it_is_removed_and_gets_its_old_process_back(shop: ByHand) -> None:
+def test_removal_restores_the_old_process(shop: ByHand) -> None:
     before = shop.contents()
     with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
         assert shop.push("v2", {"static/style.css": "second"})["status"] == "succeeded"
@@ -102,7 +102,7 @@ def test_pushes_deploy_it_until_it_is_removed_and_gets_its_old_process_back(shop
     shop.machine.wait_until(lambda: shop.page() == "v2", what="the app after a reboot")
     again = shop.adopt()
     assert again.returncode == 2
-    assert "taken over already" in again.stderr
+    assert "is adopted already" in again.stderr
     with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
         shop.hookd("app", "remove", "shop", "--yes")
     assert not crowd.failures, crowd.failures[:5]
@@ -113,7 +113,7 @@ def test_pushes_deploy_it_until_it_is_removed_and_gets_its_old_process_back(shop
 
 @pytest.mark.threat(71)
 @when_taken_over
-def test_uninstall_gives_the_old_process_back_and_takes_away_all_of_hookd_s(shop: ByHand) -> None:
+def test_uninstall_restores_the_old_process(shop: ByHand) -> None:
     before = shop.contents()
     with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
         shop.hookd("uninstall", "--yes")
@@ -127,8 +127,8 @@ def test_uninstall_gives_the_old_process_back_and_takes_away_all_of_hookd_s(shop
 
 
 @pytest.mark.threat(72)
-def test_a_first_release_that_does_not_start_leaves_the_old_process_serving(shop: ByHand) -> None:
-    """The old environment has what nobody wrote down: the release's own has not."""
+def test_failed_first_release_changes_nothing(shop: ByHand) -> None:
+    """The old environment has an undeclared package, the release's own has not."""
     shop.machine.shell("echo > venv/lib/python3.11/site-packages/installed_by_hand.py", directory=ROOT)
     shop.commit("v1", {"wsgi.py": "import installed_by_hand\n" + APP.replace("{version}", "v1")})
     shop.machine.shell(
@@ -142,14 +142,14 @@ def test_a_first_release_that_does_not_start_leaves_the_old_process_serving(shop
         refused = shop.adopt()
     assert refused.returncode == 2
     assert "installed_by_hand" in refused.stdout
-    assert "the old process serves as before" in refused.stderr
+    assert "the old process still serves" in refused.stderr
     assert not crowd.failures, crowd.failures[:5]
     assert served_by_hand(shop)
     assert shop.contents() == before
 
 
 @when_the_key_is_pasted
-def test_a_unit_that_does_not_come_up_goes_back_and_the_same_command_again_goes_through(shop: ByHand) -> None:
+def test_failed_unit_rolls_back(shop: ByHand) -> None:
     drop_in = f"{SYSTEMD}/shop.service.d/condition.conf"
     shop.machine.write(drop_in, ONLY_IN_THE_UNIT)
     shop.machine.run("systemctl", "daemon-reload")
@@ -168,7 +168,7 @@ def test_a_unit_that_does_not_come_up_goes_back_and_the_same_command_again_goes_
 @pytest.mark.threat(72)
 @pytest.mark.parametrize("point", ["shop.socket", "shop.service.d/hookd.conf"])
 @when_the_key_is_pasted
-def test_a_take_over_that_was_killed_goes_on_with_the_same_command(shop: ByHand, point: str) -> None:
+def test_killed_adoption_continues(shop: ByHand, point: str) -> None:
     with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
         start = ("systemd-run", "--quiet", "--unit=adopting", "--collect")
         shop.machine.run(*start, "hookd", "app", "adopt", ROOT, "--yes")
@@ -181,7 +181,7 @@ def test_a_take_over_that_was_killed_goes_on_with_the_same_command(shop: ByHand,
 
 
 @when_the_key_is_pasted
-def test_a_server_that_loses_its_power_half_way_serves_and_goes_on(shop: ByHand) -> None:
+def test_power_cut_during_adoption(shop: ByHand) -> None:
     shop.machine.run("systemd-run", "--quiet", "--collect", "hookd", "app", "adopt", ROOT, "--yes")
     site = "/etc/nginx/sites-available/shop"
     shop.machine.wait_until(lambda: "shop.sock" in shop.machine.read(site), what="nginx's new file")
@@ -191,7 +191,7 @@ def test_a_server_that_loses_its_power_half_way_serves_and_goes_on(shop: ByHand)
     assert shop.units() == ADOPTED
 
 
-def test_without_nginx_in_front_it_needs_leave_for_a_pause(shop: ByHand, figures: Figures) -> None:
+def test_direct_entrance_has_a_pause(shop: ByHand, figures: Figures) -> None:
     unit = UNIT.replace("[Service]", "[Service]\nAmbientCapabilities=CAP_NET_BIND_SERVICE")
     shop.machine.shell("systemctl disable --now nginx")
     shop.serve(unit.replace("127.0.0.1:8000", "0.0.0.0:80"), None)
@@ -209,7 +209,7 @@ def test_without_nginx_in_front_it_needs_leave_for_a_pause(shop: ByHand, figures
     assert f"{ROOT}/releases/" in shop.page("/where")
 
 
-def test_an_app_of_a_user_of_its_own_stays_readable_for_others(shop: ByHand) -> None:
+def test_own_user_gets_split_policy(shop: ByHand) -> None:
     shop.machine.run("useradd", "--system", "--user-group", "shopper")
     shop.machine.shell("chown shopper:shopper .env && chmod 600 .env && chown -R shopper uploads logs", directory=ROOT)
     shop.serve(UNIT.replace("www-data", "shopper"), SITE)
@@ -226,7 +226,7 @@ def test_an_app_of_a_user_of_its_own_stays_readable_for_others(shop: ByHand) -> 
     assert env == "manager:shopper 640\n"
 
 
-def test_what_is_not_ready_is_named_at_once_and_nothing_is_changed(shop: ByHand) -> None:
+def test_all_blockers_change_nothing(shop: ByHand) -> None:
     shop.machine.shell("echo '# hot fix' >> wsgi.py && printf 'SQLite format 3\\0' > db.sqlite3", directory=ROOT)
     unit = UNIT.replace("User=www-data\nGroup=www-data\n", "").replace("--workers", "--no-control-socket --workers")
     shop.serve(unit, SITE)

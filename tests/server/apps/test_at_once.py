@@ -97,11 +97,11 @@ def test_a_project_that_changes_while_a_person_is_asked_is_not_taken_over_unseen
         with ThreadPoolExecutor() as pool:
             done = pool.submit(machine.run, "sh", "-c", f"{asked} > /root/said 2>&1", check=False)
             machine.wait_until(
-                lambda: machine.path("/root/said").exists() and "Take it over?" in machine.read("/root/said")
+                lambda: machine.path("/root/said").exists() and "Adopt it?" in machine.read("/root/said")
             )
             machine.write(f"{ROOT}/reports.csv", "a line\n", owner="manager:www-data")
         assert done.result().returncode == 2
-        assert "changed since you were asked" in machine.read("/root/said")
+        assert "changed after the plan was shown" in machine.read("/root/said")
         assert shop.units() == {"shop.service"} and shop.page() == "v1"
         taken = machine.run("hookd", "app", "adopt", ROOT, input="y\n", check=False)
         assert (taken.returncode, "cannot be read yet" in taken.stdout) == (1, True), taken

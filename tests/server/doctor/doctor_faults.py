@@ -1,4 +1,4 @@
-"""Faults that are planted in a server, one by one, and how `hookd doctor` is to name each."""
+"""Faults for a server, each with the finding of `hookd doctor` that must report it."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -6,25 +6,27 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Fault:
-    """What is done to the server, and where and how the doctor names it; `mend` stands in for a hint for people."""
+    """A command that breaks the server, and the finding that reports it.
+
+    `repair` replaces a hint that is no plain command. `also` are other checks that may see the fault.
+    """
 
     plant: str
     check: str
-    told: str
+    message: str
     level: str = "error"
     app: str | None = None
-    mend: str | None = None
-    # Other checks that see the same fault.
+    repair: str | None = None
     also: frozenset[str] = field(default_factory=frozenset)
 
     @property
     def place(self) -> str:
-        """The check that names it, with its app."""
+        """The check that reports the fault, with its app."""
         return f"{self.check} {self.app or ''}".strip()
 
     @property
     def places(self) -> set[str]:
-        """Every check that may name it; the others, for the host and for the app."""
+        """All checks that may report the fault, for the host and for the app."""
         return {self.place} | {f"{one} {app}".strip() for one in self.also for app in ("", "shop")}
 
 
@@ -49,87 +51,89 @@ WORKERS: Final = ("hookd-worker@1.service", "hookd-worker@2.service")
 
 FAULTS: Final = {
     "the worker's user is in one group too many": Fault(
-        "gpasswd --add manager adm", "accounts", "manager is in the group adm, and must not be"
+        "gpasswd --add manager adm", "accounts", "manager must not be in the group adm"
     ),
     "the web's user is in the queue's group": Fault(
-        "gpasswd --add www-data hookd-queue", "accounts", "www-data is in the group hookd-queue"
+        "gpasswd --add www-data hookd-queue", "accounts", "www-data must not be in the group hookd-queue"
     ),
     "the receiver's user lacks its group": Fault(
-        "gpasswd --delete hookd hookd-queue", "accounts", "hookd is not in the group hookd-queue"
+        "gpasswd --delete hookd hookd-queue", "set-up", "the user hookd is missing or not in hookd-queue"
     ),
     "somebody can log in as the worker": Fault(
-        "usermod --shell /bin/bash manager", "accounts", "somebody can log in as manager"
+        "usermod --shell /bin/bash manager", "accounts", "manager can log in with /bin/bash"
     ),
     "systemd keeps services for the worker's user": Fault(
         "mkdir -p /var/lib/systemd/linger; touch /var/lib/systemd/linger/manager",
-        "accounts", "systemd keeps services for manager itself", mend="rm /var/lib/systemd/linger/manager",
+        "accounts", "manager may linger", repair="rm /var/lib/systemd/linger/manager",
     ),
     "the token is open": Fault(
-        "chmod 0644 /etc/hookd/token", "files", "/etc/hookd/token holds a secret, and others may", also=also("set-up")
+        "chmod 0644 /etc/hookd/token", "set-up", "/etc/hookd/token is not root:root 0600"
     ),
-    "the state is open": Fault("chmod 0755 /var/lib/hookd", "set-up", "/var/lib/hookd is not a directory of manager"),
-    "hookd's code can be written": Fault(f"chmod 0666 {CODE}", "files", "worker/job.py can be written by others"),
+    "the state is open": Fault(
+        "chmod 0755 /var/lib/hookd", "set-up", "/var/lib/hookd is missing or not manager:manager 0700"
+    ),
+    "hookd's code can be written": Fault(f"chmod 0666 {CODE}", "files", "worker/job.py is writable by others"),
     "hookd's code belongs to the worker": Fault(f"chown manager {CODE}", "files", "worker/job.py belongs to manager"),
     "hookd's code was changed": Fault(
         f"cp -p {CODE} /root/job.py; echo '# x' >> {CODE}",
         "code",
-        "is not what was installed",
+        "changed after the installation",
         "warning",
-        mend=f"mv /root/job.py {CODE}",
+        repair=f"mv /root/job.py {CODE}",
     ),
     "the webhook secret is gone": Fault(
         "rm /etc/hookd/secrets/shop", "files", "shop has no webhook secret", app="shop", also=also("set-up")
     ),
     "the deploy key is open": Fault(
-        "chmod 0644 /var/lib/hookd/keys/shop", "files", "/var/lib/hookd/keys/shop holds a secret", app="shop",
+        "chmod 0644 /var/lib/hookd/keys/shop", "files", "/var/lib/hookd/keys/shop is open to others", app="shop",
         also=also("git", "permissions"),
     ),
     "a shared file is gone": Fault(
-        "mv /srv/shop/shared/.env /root/env", "files", "/srv/shop/shared/.env is missing", app="shop",
-        mend="mv /root/env /srv/shop/shared/.env", also=also("set-up", "permissions"),
+        "mv /srv/shop/shared/.env /root/env", "set-up", "/srv/shop/shared/.env is missing", app="shop",
+        repair="mv /root/env /srv/shop/shared/.env", also=also("permissions"),
     ),
     "files of root's lie in the release that serves": Fault(
-        "touch /srv/shop/current/by-root /srv/shop/current/by-root-2", "permissions", "2 paths are not as the policy",
+        "touch /srv/shop/current/by-root /srv/shop/current/by-root-2", "permissions", "2 paths violate the policy",
         "warning", app="shop",
     ),
     "sudo's line for a verb is gone": Fault(
-        "sed -i '/systemctl start/d' /etc/sudoers.d/hookd-shop", "sudo", "and a deployment of shop fails", app="shop",
+        "sed -i '/systemctl start/d' /etc/sudoers.d/hookd-shop", "sudo", "the worker may not run `sudo", app="shop",
         also=also("set-up"),
     ),
     "the worker may do everything": Fault(
         "echo 'manager ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/zz; chmod 0440 /etc/sudoers.d/zz",
-        "sudo", "the worker may run `sudo /bin/sh`", mend="rm /etc/sudoers.d/zz", also=also("sudo shop"),
+        "sudo", "the worker may run `sudo /bin/sh`", repair="rm /etc/sudoers.d/zz", also=also("sudo shop"),
     ),
     "sudo's files have a mistake": Fault(
         "echo 'manager ALL' > /etc/sudoers.d/zz; chmod 0440 /etc/sudoers.d/zz",
-        "sudo", "sudo's files have a mistake", mend="rm /etc/sudoers.d/zz", also=also("sudo shop", "versions"),
+        "sudo", "sudo rejects its configuration", repair="rm /etc/sudoers.d/zz", also=also("sudo shop", "versions"),
     ),
     "the worker's unit takes sudo away": Fault(
         f"mkdir -p {DROP_IN}; printf '[Service]\\nNoNewPrivileges=yes\\n' > {DROP_IN}/x.conf; {RELOAD}",
-        "sudo", "hookd-worker@1.service runs without the right to new", mend=f"rm {DROP_IN}/x.conf; {RELOAD}",
+        "sudo", "hookd-worker@1.service runs with NoNewPrivileges", repair=f"rm {DROP_IN}/x.conf; {RELOAD}",
     ),
     "Redis is down": Fault(
-        "systemctl stop hookd-redis.service", "redis", "pushes are refused with 503",
+        "systemctl stop hookd-redis.service", "redis", "Redis does not answer at",
         also=also("services", "answers", "queue", "deployments shop"),
     ),
     "Redis keeps nothing": Fault(
         "sed -i 's/^appendonly yes/appendonly no/' /etc/hookd/redis.conf; systemctl restart hookd-redis.service",
-        "redis", "a restart forgets deployments",
+        "redis", "a restart loses waiting deployments",
         also=also("set-up", "queue", "deployments shop"),
     ),
     "a password of Redis was changed": Fault(
-        "echo other > /etc/hookd/redis/worker", "redis", "Redis refuses the password of its user hookd-worker",
+        "echo other > /etc/hookd/redis/worker", "redis", "Redis rejected the password of hookd-worker",
         also=also("set-up"),
     ),
     "somebody tried what Redis denies": Fault(
         f"! {redis('receiver', 'FLUSHALL')}",
-        "redis", "'hookd-receiver', command 'flushall'", "warning", mend=redis("operator", "ACL LOG", "RESET"),
+        "redis", "'hookd-receiver', command 'flushall'", "warning", repair=redis("operator", "ACL LOG", "RESET"),
     ),
     "the queue is suspended": Fault(
-        "runuser -u manager -- sh -c '. /var/lib/hookd/rq.env && rq suspend'", "queue", "somebody has suspended the"
+        "runuser -u manager -- sh -c '. /var/lib/hookd/rq.env && rq suspend'", "queue", "the queue is suspended"
     ),
     "a worker does not come back": Fault(
-        "systemctl disable hookd-worker@2.service", "services", "hookd-worker@2.service does not come back", "warning"
+        "systemctl disable hookd-worker@2.service", "services", "hookd-worker@2.service does not start", "warning"
     ),
     "no worker runs": Fault(
         f"systemctl stop {' '.join(WORKERS)}", "queue", "no worker is connected", also=also("services")
@@ -137,51 +141,51 @@ FAULTS: Final = {
     "a worker fails again and again": Fault(
         f"mkdir -p {DROP_IN}; printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' > {DROP_IN}/x.conf\n"
         f"{RELOAD} || true",  # It may have failed before systemctl looks.
-        "services", "hookd-worker@1.service ", mend=f"rm {DROP_IN}/x.conf; {RELOAD}",
+        "services", "hookd-worker@1.service ", repair=f"rm {DROP_IN}/x.conf; {RELOAD}",
         also=also("queue"),
     ),
-    "the receiver is stopped": Fault("systemctl stop hookd.service", "services", "hookd.service does not run"),
+    "the receiver is stopped": Fault("systemctl stop hookd.service", "services", "hookd.service is not running"),
     "a unit's file was changed": Fault(
         "touch -d '+1 second' /etc/systemd/system/hookd.service",
-        "services", "was changed, and systemd runs the old one", "warning",
+        "services", "systemd runs the old file", "warning",
     ),
     "nobody looks for lost pushes": Fault(
-        "systemctl stop hookd-reconcile.timer", "services", "hookd-reconcile.timer does not run"
+        "systemctl stop hookd-reconcile.timer", "services", "hookd-reconcile.timer is not running"
     ),
     "the look for lost pushes fails": Fault(
         f"mkdir -p {LOOK}; printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' > {LOOK}/x.conf;"
         " systemctl daemon-reload; ! systemctl start hookd-reconcile.service",
-        "services", "hookd-reconcile.service fails (exit-code)",
-        mend=f"rm {LOOK}/x.conf; systemctl daemon-reload; systemctl start hookd-reconcile.service",
+        "services", "hookd-reconcile.service failed (exit-code)",
+        repair=f"rm {LOOK}/x.conf; systemctl daemon-reload; systemctl start hookd-reconcile.service",
     ),
     "an app is never looked at": Fault(
-        "hookd app edit shop --set reconcile.every=0", "git", "shop is never looked at", "warning", app="shop"
+        "hookd app edit shop --set reconcile.every=0", "git", "shop is never reconciled", "warning", app="shop"
     ),
-    "nginx is down": Fault("systemctl stop nginx.service", "nginx", "nginx.service does not run"),
+    "nginx is down": Fault("systemctl stop nginx.service", "nginx", "nginx.service is not running"),
     "nginx takes small bodies only": Fault(
         f"sed -i 's/client_max_body_size .*/client_max_body_size 1m;/' {SITE}",
-        "nginx", "nginx takes 1048576 bytes at most for deploy.example.org", also=also("set-up"),
+        "nginx", "nginx limits bodies to 1048576 bytes for deploy.example.org", also=also("set-up"),
     ),
     "nginx' files have a mistake": Fault(
-        "echo 'server {' > /etc/nginx/conf.d/zz.conf", "nginx", "nginx refuses its own files",
-        mend="rm /etc/nginx/conf.d/zz.conf",
+        "echo 'server {' > /etc/nginx/conf.d/zz.conf", "nginx", "nginx rejects its configuration",
+        repair="rm /etc/nginx/conf.d/zz.conf",
     ),
     "the app is stopped": Fault("hookd stop shop", "services", "shop is stopped", "warning", app="shop"),
     "the logs' disk is full": Fault(
         "mount -t tmpfs -o size=20m,mode=2750,uid=$(id -u manager),gid=$(id -g hookd) none /var/log/hookd",
-        "space", "/var/log/hookd has 20 MiB free", mend="umount /var/log/hookd",
+        "space", "/var/log/hookd has 20 MiB free", repair="umount /var/log/hookd",
     ),
     "the clock was set back": Fault(
         "touch -d '+3 hours' /etc/hookd/hookd.toml", "clock", "/etc/hookd/hookd.toml was written 3.0 h in the future",
-        "warning", mend="touch /etc/hookd/hookd.toml",
+        "warning", repair="touch /etc/hookd/hookd.toml",
     ),
     "an app's file cannot be used": Fault(
         "cp -p /etc/hookd/apps/shop.toml /root/; echo 'colour = 1' >> /etc/hookd/apps/shop.toml",
-        "configuration", "/etc/hookd/apps/shop.toml", mend="mv /root/shop.toml /etc/hookd/apps/", also=also("set-up"),
+        "configuration", "/etc/hookd/apps/shop.toml", repair="mv /root/shop.toml /etc/hookd/apps/", also=also("set-up"),
     ),
     "hookd.toml cannot be used": Fault(
         "cp -p /etc/hookd/hookd.toml /root/; echo 'colour = 1' >> /etc/hookd/hookd.toml",
-        "configuration", "/etc/hookd/hookd.toml", mend="mv /root/hookd.toml /etc/hookd/",
+        "configuration", "/etc/hookd/hookd.toml", repair="mv /root/hookd.toml /etc/hookd/",
         also=also("answers", "redis", "queue", "nginx", "set-up", "space", "clock"),
     ),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""`hookd doctor` on a real server: well after set-up, and each fault planted in it is named with what mends it."""
+"""`hookd doctor` on a real server: well after setup, and each fault is reported with its repair."""
 
 import re
 import time
@@ -20,7 +20,7 @@ SILENCES: Final = {"down": ("stop", "start"), "hung": ("kill --signal=STOP", "ki
 
 @pytest.fixture(scope="module")
 def shop(servers: Servers) -> Iterator[Shop]:
-    """A server whose app has been deployed by hand."""
+    """A server with an app deployed by hand."""
     with servers.start(shop_layer(servers)) as machine:
         found = Shop(machine)
         machine.wait_until(lambda: settled(found), what="the start of all services")
@@ -29,14 +29,14 @@ def shop(servers: Servers) -> Iterator[Shop]:
 
 
 def look_seldom(shop: Shop) -> None:
-    """Let the timer wait for a day: a look in the middle of a fault would see it, too, or mend it."""
+    """Let the timer wait for a day, because a reconcile could repair a fault before its test ends."""
     seldom = "[Timer]\nOnBootSec=\nOnUnitInactiveSec=\nOnUnitInactiveSec=1d\n"
     shop.machine.write("/run/systemd/system/hookd-reconcile.timer.d/seldom.conf", seldom)
     shop.machine.shell("systemctl daemon-reload; systemctl restart hookd-reconcile.timer")
 
 
 def settled(shop: Shop) -> bool:
-    """Tell whether what a start or a mending brings up is up."""
+    """Return True if all services run after a start or a repair."""
     units = (*WORKERS, "hookd.service", "shop.service")
     printed = shop.machine.run("systemctl", "show", "--property=ActiveState", "--value", *units).stdout
     if printed.split() != ["active"] * len(units):
@@ -48,7 +48,7 @@ def settled(shop: Shop) -> bool:
 
 
 def at_work(shop: Shop, number: int) -> bool:
-    """Tell whether a worker has told Redis that it lives, and not since then that it ends: its key outlives it."""
+    """Return True if a worker's key in Redis has no time of death; the key outlives the worker."""
     path, password = shop.machine.path("/run/hookd-redis/redis.sock"), shop.machine.read("/etc/hookd/redis/operator")
     key = f"rq:worker:hookd-{number}"
     with Redis(unix_socket_path=str(path), username="hookd-operator", password=password.strip()) as connection:
@@ -59,37 +59,37 @@ def at_work(shop: Shop, number: int) -> bool:
 
 
 def place(problem: Problem) -> str:
-    """The check that a problem is from, with its app."""
+    """Return the check of a problem, with its app."""
     return f"{problem['check']} {problem['app'] or ''}".strip()
 
 
 # --- a server that is well
 
 
-def test_before_the_first_push_it_says_what_to_paste(shop: Shop) -> None:
+def test_first_push_is_missing(shop: Shop) -> None:
     (found,) = problems(shop.machine)
     assert (place(found), found["level"]) == ("deployments shop", "warning")
     assert "paste http://deploy.example.org/hooks/shop" in found["hint"]
 
 
-def test_after_a_push_all_is_well(shop: Shop) -> None:
+def test_all_is_well_after_a_push(shop: Shop) -> None:
     assert shop.push("pushed")["status"] == "succeeded"
     assert problems(shop.machine) == []
     seen = {one["check"] for one in doctor(shop.machine)["findings"] if one["app"] == "shop"}
     assert seen == {"services", "answers", "git", "deployments", "set-up", "permissions", "files", "sudo", "space"}
 
 
-def test_the_kernel_s_own_faults_are_named(shop: Shop) -> None:
-    """Which of them there are depends on where this test runs."""
+def test_kernel_problems_are_reported(shop: Shop) -> None:
+    """Their number depends on the machine of the tests."""
     synchronised = shop.machine.run("timedatectl", "show", "-p", "NTPSynchronized", "--value").stdout.strip() == "yes"
     links = ("protected_hardlinks", "protected_symlinks")
     with locked(KERNEL_LINKS):
-        told = {one["what"].split(":")[0] for one in doctor(shop.machine)["findings"] if is_kernels(one)}
+        told = {one["message"].split(":")[0] for one in doctor(shop.machine)["findings"] if is_kernels(one)}
         off = {f"fs.{name} is off" for name in links if shop.machine.read(f"/proc/sys/fs/{name}").strip() == "0"}
     assert told == off | (set() if synchronised else {"the clock is not set by the network"})
 
 
-def test_it_looks_and_changes_nothing(shop: Shop) -> None:
+def test_doctor_changes_nothing(shop: Shop) -> None:
     idle = "green" if shop.machine.unit_state("shop-blue.service") == "active" else "blue"
     units = (*WORKERS, "hookd.service", "hookd.socket", "shop.socket", f"shop-{idle}.service", "hookd-redis.service")
 
@@ -106,13 +106,13 @@ def test_it_looks_and_changes_nothing(shop: Shop) -> None:
 
 
 @pytest.mark.promise(37)
-def test_the_timer_s_run_ends_well_and_is_in_the_journal(shop: Shop) -> None:
+def test_timer_run_is_in_the_journal(shop: Shop) -> None:
     shop.machine.shell("systemctl start hookd-doctor.service")
     assert shop.machine.unit_state("hookd-doctor.service") == "inactive"
     assert re.search(r"hookd: \S+ is (not )?well", shop.machine.journal("hookd-doctor.service"))
 
 
-def test_somebody_else_is_told_what_only_root_sees(shop: Shop) -> None:
+def test_other_users_get_unknown(shop: Shop) -> None:
     found = problems(shop.machine, user="www-data")
     assert {one["level"] for one in found} == {"unknown"}
     assert {one["hint"] for one in found} == {"sudo hookd doctor"}
@@ -124,44 +124,44 @@ def test_somebody_else_is_told_what_only_root_sees(shop: Shop) -> None:
 
 @pytest.mark.promise(37)
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_planted_fault_is_named_and_its_hint_mends_it(shop: Shop, name: str) -> None:
-    """That it is mended is seen by the next test, whose doctor names nothing but its own fault."""
+def test_fault_is_reported_and_repaired(shop: Shop, name: str) -> None:
+    """The next test proves the repair, because its doctor must report no other fault."""
     fault = FAULTS[name]
     shop.machine.shell(fault.plant)
     found = problems(shop.machine)
-    named = [one for one in found if fault.told in one["what"] and place(one) == fault.place]
+    named = [one for one in found if fault.message in one["message"] and place(one) == fault.place]
     hint = named[0]["hint"] if named else "true"
-    shop.machine.shell(fault.mend or hint)
+    shop.machine.shell(fault.repair or hint)
     shop.machine.wait_until(lambda: settled(shop), what="the server's recovery")
     assert named, found
     assert (named[0]["level"], bool(hint)) == (fault.level, True)
     assert {place(one) for one in found} <= fault.places, found
 
 
-def test_a_git_host_that_refuses_the_key_is_named(shop: Shop) -> None:
+def test_refused_deploy_key_is_reported(shop: Shop) -> None:
     shop.host.allow_nothing()
     seen = problems(shop.machine)
     shop.host.allow_reading(shop.machine.read("/var/lib/hookd/keys/shop.pub"), "acme/shop")
     (found,) = seen
     assert (place(found), found["level"]) == ("git shop", "error")
-    assert "Permission denied" in found["what"]
+    assert "Permission denied" in found["message"]
     assert "sudo cat /var/lib/hookd/keys/shop.pub" in found["hint"]
 
 
-def test_a_git_host_whose_key_is_not_accepted_is_named(shop: Shop) -> None:
+def test_unknown_host_key_is_reported(shop: Shop) -> None:
     known = shop.machine.read("/etc/hookd/known_hosts")
     shop.machine.write("/etc/hookd/known_hosts", "# none\n")
     seen = problems(shop.machine)
     shop.machine.write("/etc/hookd/known_hosts", known)
     (found,) = seen
     assert (place(found), found["level"]) == ("git shop", "error")
-    assert "Host key verification failed" in found["what"]
+    assert "Host key verification failed" in found["message"]
     assert "/etc/hookd/known_hosts" in found["hint"]
 
 
 @pytest.mark.parametrize("silence", SILENCES)
-def test_a_git_host_that_does_not_answer_holds_nothing_up(shop: Shop, silence: str) -> None:
-    """Without its limits the doctor would wait for the hung one for ever."""
+def test_silent_git_host_times_out(shop: Shop, silence: str) -> None:
+    """Without its limits the doctor would wait for the stopped host without end."""
     verb, back = SILENCES[silence]
     shop.machine.shell(f"systemctl {verb} git-host.service")
     began = time.monotonic()
@@ -174,25 +174,25 @@ def test_a_git_host_that_does_not_answer_holds_nothing_up(shop: Shop, silence: s
 
 
 @pytest.mark.threat(38)
-def test_a_commit_that_no_push_told_of_is_named_with_both_ids(shop: Shop) -> None:
+def test_lost_push_is_reported(shop: Shop) -> None:
     old = shop.push("old")["commit"]
     new = shop.commit("new")
     (found,) = problems(shop.machine)
     assert (place(found), found["level"]) == ("git shop", "warning")
-    assert old[:12] in found["what"] and new[:12] in found["what"]
+    assert old[:12] in found["message"] and new[:12] in found["message"]
     shop.machine.shell(found["hint"])
     assert problems(shop.machine) == []
 
 
-def test_a_release_that_was_rolled_back_is_named(shop: Shop) -> None:
+def test_rollback_is_reported(shop: Shop) -> None:
     bad = shop.push("bad", {"wsgi.py": BROKEN["answers 500"]})
     found = problems(shop.machine)
     assert {place(one) for one in found} == {"git shop", "deployments shop"}, found
-    told = " ".join(one["what"] for one in found)
+    told = " ".join(one["message"] for one in found)
     assert f"{bad['commit'][:12]} is quarantined" in told
     assert f"the last deployment ended {bad['status']}" in told
 
 
-def test_after_all_that_the_server_is_well(shop: Shop) -> None:
+def test_server_is_well_at_the_end(shop: Shop) -> None:
     assert shop.push("good")["status"] == "succeeded"
     assert problems(shop.machine) == []

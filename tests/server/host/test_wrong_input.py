@@ -32,7 +32,7 @@ OPTIONS: Final[tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = (
     ((*REPO, "--file", ".env=/root/nothing"), ("/root/nothing",)),
     ((*REPO, "--handover", "red"), ("--handover",)),
     ((), ("--repo URL, or --from FILE",)),
-    ((*REPO, "--from", "/root/wrong.toml"), ("and not both",)),
+    ((*REPO, "--from", "/root/wrong.toml"), ("either --repo URL or --from FILE",)),
     (("--from", "/root/broken.toml"), ("/root/broken.toml: not TOML",)),
     (("--from", "/root/wrong.toml"), ("repository", "branches", "handover")),
     (("--from", "/root/named.toml"), ("name: not here",)),

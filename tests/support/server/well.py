@@ -25,4 +25,4 @@ def problems(machine: Machine, *arguments: str, user: str = "root") -> list[Prob
 
 def is_kernels(problem: Problem) -> bool:
     """Tell whether a problem is that of the machine under the server, whose clock and links are not ours to mend."""
-    return "clock is not set by the network" in problem["what"] or problem["what"].startswith("fs.protected_")
+    return "clock is not set by the network" in problem["message"] or problem["message"].startswith("fs.protected_")

@@ -31,7 +31,7 @@ def problems(path: Path) -> list[str]:
     return [str(problem).replace(f"{path.parent}/", "") for problem in raised.value.problems]
 
 
-def test_settings_and_apps_are_read_and_an_app_is_called_after_its_file(tmp_path: Path) -> None:
+def test_file_names_the_app(tmp_path: Path) -> None:
     files = {"hookd.toml": 'state = "/state"', "apps/shop.toml": APP.format(name="shop"), "apps/notes.txt": "no app"}
     config = load(write(tmp_path, files))
     assert config.settings.state == Path("/state")
@@ -39,7 +39,7 @@ def test_settings_and_apps_are_read_and_an_app_is_called_after_its_file(tmp_path
 
 
 @pytest.mark.promise(66)
-def test_every_problem_of_every_file_is_reported_at_once(tmp_path: Path) -> None:
+def test_all_files_report_together(tmp_path: Path) -> None:
     path = write(
         tmp_path,
         {
@@ -66,7 +66,7 @@ def test_every_problem_of_every_file_is_reported_at_once(tmp_path: Path) -> None
     ]
 
 
-def test_two_apps_that_share_a_directory_and_a_service_are_reported(tmp_path: Path) -> None:
+def test_conflicting_apps_are_reported(tmp_path: Path) -> None:
     both = {f"apps/{name}.toml": APP.format(name="shop") + '[service]\nname = "web"\n' for name in ("shop", "blog")}
     assert problems(write(tmp_path, {"hookd.toml": "", **both})) == [
         "apps: blog and shop: one root lies in the other (/srv/shop)",
@@ -74,7 +74,7 @@ def test_two_apps_that_share_a_directory_and_a_service_are_reported(tmp_path: Pa
     ]
 
 
-def test_a_missing_file_is_reported_with_its_path(tmp_path: Path) -> None:
+def test_missing_file_is_reported(tmp_path: Path) -> None:
     assert problems(tmp_path / "hookd.toml") == ["hookd.toml: cannot be read: No such file or directory"]
 
 
@@ -87,28 +87,28 @@ def test_a_missing_file_is_reported_with_its_path(tmp_path: Path) -> None:
         (b"\x00", "not TOML: Invalid statement (at line 1, column 1)"),
     ],
 )
-def test_a_file_that_is_no_toml_says_where(tmp_path: Path, content: bytes, problem: str) -> None:
+def test_invalid_toml_names_the_place(tmp_path: Path, content: bytes, problem: str) -> None:
     assert problems(write(tmp_path, {"hookd.toml": content})) == [f"hookd.toml: {problem}"]
 
 
-def test_a_catalogue_that_was_named_but_is_not_there_is_reported(tmp_path: Path) -> None:
+def test_missing_catalogue_is_reported(tmp_path: Path) -> None:
     path = write(tmp_path, {"hookd.toml": f'apps = "{tmp_path}/elsewhere"\n'})
     assert problems(path) == ["elsewhere: the catalogue cannot be read: No such file or directory"]
 
 
-def test_a_host_without_apps_is_a_host_without_apps(tmp_path: Path) -> None:
+def test_host_without_apps(tmp_path: Path) -> None:
     (tmp_path / "hookd.toml").touch()
     assert load(tmp_path / "hookd.toml").catalogue.apps == ()
 
 
-def test_apps_elsewhere_are_read_also_when_the_settings_are_wrong(tmp_path: Path) -> None:
+def test_apps_are_read_despite_invalid_settings(tmp_path: Path) -> None:
     path = write(tmp_path, {"hookd.toml": f'apps = "{tmp_path}/elsewhere"\nstate = "here"\n'})
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "shop.toml").write_text(APP.format(name="shop") + "surprise = 1\n")
     assert [problem.split(":")[0] for problem in problems(path)] == ["hookd.toml", "elsewhere/shop.toml"]
 
 
-def test_a_secret_in_a_url_does_not_get_into_the_problem(tmp_path: Path) -> None:
+def test_problem_hides_credentials(tmp_path: Path) -> None:
     wrong = APP.format(name="shop").replace("ssh://git@", "https://ada:hunter2@")
     [problem] = problems(write(tmp_path, {"hookd.toml": "", "apps/shop.toml": wrong}))
     assert problem.startswith(
@@ -125,15 +125,11 @@ def test_a_secret_in_a_url_does_not_get_into_the_problem(tmp_path: Path) -> None
         (Path("/b.toml"), {"HOOKD_CONFIG": "/a.toml"}, "/b.toml"),
     ],
 )
-def test_a_file_that_was_named_comes_before_the_variable_and_the_default(
-    given: Path | None, environment: dict[str, str], chosen: str
-) -> None:
+def test_configuration_file_precedence(given: Path | None, environment: dict[str, str], chosen: str) -> None:
     assert config_path(given, environment) == Path(chosen)
 
 
-def test_the_chosen_file_does_not_depend_on_the_directory_any_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_configuration_path_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert config_path(Path("x.toml"), {}) == tmp_path / "x.toml"
 

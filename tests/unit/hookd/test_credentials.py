@@ -64,7 +64,7 @@ def problem(passwords: Path, url: str = "unix:///run/redis.sock") -> str:
     return str(caught.value)
 
 
-def test_a_credential_is_found_by_its_name(systemd: Path) -> None:
+def test_credential_by_name(systemd: Path) -> None:
     (systemd / "token").write_text("x")
     assert systemd_credential("token") == systemd / "token"
     assert systemd_credential("another") is None
@@ -76,14 +76,14 @@ def test_without_passwords_redis_asks_for_none() -> None:
     assert cli_user(config(None), reads=False) is None
 
 
-def test_a_role_has_its_user_and_its_file(passwords: Path) -> None:
+def test_role_has_user_and_file(passwords: Path) -> None:
     (passwords / "worker").write_text(f"{PASSWORD}\n", encoding="utf-8")
     (passwords / "status").write_text("another")
     assert shown(redis_user(config(passwords), "worker")) == ("hookd-worker", PASSWORD)
     assert shown(redis_user(config(passwords), "status")) == ("hookd-status", "another")
 
 
-def test_systemd_s_password_comes_before_that_of_the_directory(passwords: Path, systemd: Path) -> None:
+def test_systemd_credential_comes_first(passwords: Path, systemd: Path) -> None:
     (passwords / "worker").write_text("the directory's")
     (systemd / "redis_worker").write_text("systemd's")
     (systemd / "redis_status").write_text("systemd's, too")
@@ -91,12 +91,12 @@ def test_systemd_s_password_comes_before_that_of_the_directory(passwords: Path, 
     assert shown(redis_user(config(passwords), "status")) == ("hookd-status", "systemd's, too")
 
 
-def test_systemd_s_password_is_not_used_where_redis_asks_for_none(systemd: Path) -> None:
+def test_no_password_without_setting(systemd: Path) -> None:
     (systemd / "redis_worker").write_text("x")
     assert redis_user(config(None), "worker") is None
 
 
-def test_what_is_wrong_with_a_password_is_said_with_its_file(passwords: Path) -> None:
+def test_password_problem_names_the_file(passwords: Path) -> None:
     file = passwords / "worker"
     missing = "cannot be read: No such file or directory"
     assert problem(passwords) == f"{file}: the password of Redis' user hookd-worker {missing}"
@@ -107,7 +107,7 @@ def test_what_is_wrong_with_a_password_is_said_with_its_file(passwords: Path) ->
 
 
 @pytest.mark.parametrize("url", ["unix://me:pw@/run/r.sock", "redis://me@127.0.0.1:6379/0", "redis://:pw@127.0.0.1"])
-def test_a_url_that_names_a_user_clashes_with_passwords(passwords: Path, url: str) -> None:
+def test_url_user_conflicts_with_passwords(passwords: Path, url: str) -> None:
     (passwords / "worker").write_text("x")
     said = problem(passwords, url)
     assert "redis.url: names a user" in said and "pw" not in said.replace("passwords", "")
@@ -129,7 +129,7 @@ def test_systemd_s_token_comes_first(tmp_path: Path, systemd: Path) -> None:
         assert not found.allows("Bearer the directory's")
 
 
-def test_a_person_is_the_operator_if_the_password_can_be_read(passwords: Path) -> None:
+def test_cli_user_is_the_operator(passwords: Path) -> None:
     for role in ("operator", "status"):
         (passwords / role).write_text("x")
     for reads in (True, False):
@@ -146,19 +146,19 @@ def asked_by_nobody(roles: tuple[Role, ...], *, reads: bool) -> str:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_a_person_without_the_operator_s_password_may_still_look() -> None:
+def test_cli_reader_without_operator_password() -> None:
     assert asked_by_nobody(("status",), reads=True) == "('hookd-status', 'x')"
     assert "PasswordUnreadable" in asked_by_nobody(("status",), reads=False)
     assert "PasswordUnreadable" in asked_by_nobody((), reads=True)
 
 
-def test_a_missing_password_is_no_question_of_rights(passwords: Path) -> None:
+def test_missing_password_is_an_error(passwords: Path) -> None:
     with pytest.raises(ConfigError, match="hookd-operator cannot be read: No such file"):
         cli_user(config(passwords), reads=True)
 
 
 @pytest.mark.parametrize("connect", [receiver_client, cli_client])
-def test_a_connection_logs_in_without_showing_the_password(connect: Callable[[str, RedisUser], Redis]) -> None:
+def test_connection_hides_the_password(connect: Callable[[str, RedisUser], Redis]) -> None:
     client = connect("unix:///run/redis.sock?db=3", USER)
     assert client.connection_pool.connection_kwargs["credential_provider"] is USER
     for text in (repr(client), repr(client.connection_pool), str(client.connection_pool.connection_kwargs), repr(USER)):
@@ -166,7 +166,7 @@ def test_a_connection_logs_in_without_showing_the_password(connect: Callable[[st
     assert client.connection_pool.connection_kwargs["db"] == 3
 
 
-def test_the_worker_s_connection_logs_in_without_showing_the_password() -> None:
+def test_worker_connection_hides_the_password() -> None:
     client = RetryingRedis.from_url("unix:///run/redis.sock", credential_provider=USER)
     assert client.connection_pool.connection_kwargs["credential_provider"] is USER
     assert PASSWORD not in repr(client)
@@ -175,7 +175,7 @@ def test_the_worker_s_connection_logs_in_without_showing_the_password() -> None:
 @pytest.mark.parametrize(
     "url", ["unix:///run/hookd/redis.sock?db=2", "redis://127.0.0.1:6380/1", "rediss://redis.example.org/0"]
 )
-def test_a_url_with_a_user_is_read_back_as_it_was_meant(url: str) -> None:
+def test_url_with_user_survives_parsing(url: str) -> None:
     plain = Redis.from_url(url).connection_pool.connection_kwargs
     read = Redis.from_url(with_user(url, USER)).connection_pool.connection_kwargs
     assert (read["username"], read["password"]) == ("hookd-worker", PASSWORD)
@@ -183,9 +183,9 @@ def test_a_url_with_a_user_is_read_back_as_it_was_meant(url: str) -> None:
         assert read.get(part) == plain.get(part)
 
 
-def test_a_url_without_a_user_stays_as_it_is() -> None:
+def test_url_without_user_is_unchanged() -> None:
     assert with_user("unix:///run/redis.sock?db=0", None) == "unix:///run/redis.sock?db=0"
 
 
-def test_every_user_is_called_after_its_role() -> None:
+def test_user_names() -> None:
     assert user_name("receiver") == "hookd-receiver"

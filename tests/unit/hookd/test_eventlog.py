@@ -52,7 +52,7 @@ def one(name: str = "push", level: int = logging.INFO, **fields: Any) -> logging
     return caught.records[0]
 
 
-def test_an_event_is_json_with_its_fields_in_their_order() -> None:
+def test_event_as_json() -> None:
     line = JsonFormatter().format(
         one("refused signature", logging.WARNING, app="shop", client="192.0.2.7", times=3, ok=True)
     )
@@ -64,12 +64,12 @@ def test_an_event_is_json_with_its_fields_in_their_order() -> None:
     )
 
 
-def test_an_event_is_plain_for_a_person() -> None:
+def test_event_as_text() -> None:
     record = one("push", app="shop", answer=Verdict.QUEUED, deployment="shop-1")
     assert TextFormatter().format(record) == "INFO hookd.receiver.app push app=shop answer=queued deployment=shop-1"
 
 
-def test_what_is_not_known_is_left_out() -> None:
+def test_none_fields_are_omitted() -> None:
     assert TextFormatter().format(one("ended", cause=None, app="shop")) == "INFO hookd.receiver.app ended app=shop"
     assert "cause" not in json.loads(JsonFormatter().format(one("ended", cause=None)))
 
@@ -77,7 +77,7 @@ def test_what_is_not_known_is_left_out() -> None:
 @pytest.mark.threat(35)
 @pytest.mark.parametrize("form", FORMS)
 @given(text=st.text() | st.sampled_from([HOSTILE, FORGED]))
-def test_whatever_a_field_holds_it_is_one_line(form: logging.Formatter, text: str) -> None:
+def test_event_is_one_line(form: logging.Formatter, text: str) -> None:
     line = form.format(one("push", why=text, app="shop"))
     assert len(line.splitlines()) == 1
     assert line.isprintable()
@@ -85,7 +85,7 @@ def test_whatever_a_field_holds_it_is_one_line(form: logging.Formatter, text: st
 
 
 @given(text=st.text(max_size=500) | st.sampled_from([HOSTILE, FORGED]))
-def test_json_gives_back_what_was_said_and_nothing_else(text: str) -> None:
+def test_json_keeps_the_value(text: str) -> None:
     found = json.loads(JsonFormatter().format(one("push", why=text, app="shop")))
     assert (found["event"], found["app"], found["level"]) == ("push", "shop", "info")
     assert found["why"] == text.encode("utf-8", "replace").decode()
@@ -93,7 +93,7 @@ def test_json_gives_back_what_was_said_and_nothing_else(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["x app=other", 'x" app="other', "a=b app=other", "app=other "])
-def test_a_field_cannot_pass_for_another_one_in_plain_text(text: str) -> None:
+def test_value_imitates_no_field(text: str) -> None:
     line = TextFormatter().format(one("push", why=text, app="shop"))
     assert line == f"INFO hookd.receiver.app push why={json.dumps(text)} app=shop"
 
@@ -105,7 +105,7 @@ def test_a_long_text_is_cut(form: logging.Formatter) -> None:
 
 @pytest.mark.parametrize("value", [b"\xff", ["a\nb"], {"a": "\x1b"}, 1.5, float("nan"), object(), Verdict.FROZEN])
 @pytest.mark.parametrize("form", FORMS)
-def test_a_value_of_any_kind_is_text_on_one_line(form: logging.Formatter, value: object) -> None:
+def test_any_value_is_one_line(form: logging.Formatter, value: object) -> None:
     line = form.format(one("push", why=value))
     assert line.isprintable() and len(line.splitlines()) == 1
 
@@ -118,7 +118,7 @@ def test_json_is_strict_json() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_what_a_library_logs_is_a_message(caught: Caught, log: logging.Logger, form: logging.Formatter) -> None:
+def test_library_record_is_a_message(caught: Caught, log: logging.Logger, form: logging.Formatter) -> None:
     log.warning("Invalid request from %s", FORGED)
     line = form.format(caught.records[0])
     assert len(line.splitlines()) == 1 and line.isprintable()
@@ -136,7 +136,7 @@ def failed(log: logging.Logger, text: str) -> None:
         event(log, "unexpected", logging.ERROR, trace=True, error="ValueError")
 
 
-def test_a_traceback_is_a_field_of_its_event(caught: Caught, log: logging.Logger) -> None:
+def test_traceback_is_a_field(caught: Caught, log: logging.Logger) -> None:
     failed(log, FORGED)
     line = JsonFormatter().format(caught.records[0])
     found = json.loads(line)
@@ -146,14 +146,14 @@ def test_a_traceback_is_a_field_of_its_event(caught: Caught, log: logging.Logger
 
 
 @pytest.mark.threat(35)
-def test_no_line_of_a_traceback_passes_for_an_event_in_plain_text(caught: Caught, log: logging.Logger) -> None:
+def test_traceback_imitates_no_event(caught: Caught, log: logging.Logger) -> None:
     failed(log, f"{FORGED}{HOSTILE}")
     first, *more = TextFormatter().format(caught.records[0]).split("\n")
     assert first == "ERROR hookd.receiver.app unexpected error=ValueError"
     assert more and all(line.startswith("    ") and line.isprintable() for line in more)
 
 
-def test_of_a_long_traceback_the_end_is_kept(caught: Caught, log: logging.Logger) -> None:
+def test_long_traceback_keeps_its_end(caught: Caught, log: logging.Logger) -> None:
     failed(log, "x" * 100_000 + " the end")
     line = JsonFormatter().format(caught.records[0])
     assert json.loads(line)["traceback"].endswith(" the end")
@@ -172,6 +172,6 @@ def test_json_is_for_the_journal_alone(monkeypatch: pytest.MonkeyPatch, tmp_path
         assert not is_journal_attached()
 
 
-def test_a_program_without_a_standard_error_has_no_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_standard_error_no_journal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     assert not is_journal_attached()

@@ -1,1 +1,1 @@
-"""Discovery for an adoption: checkout, service, listeners, sites, variables and untracked files."""
+"""Discovery of a project: its checkout, unit, gunicorn, sockets, nginx sites, variables and untracked files."""

@@ -1,7 +1,7 @@
-"""What git says of a checkout that is deployed by hand: read as its owner, never as root, without a write.
+"""Checkout of a project, read by git as its owner, without a write.
 
-git runs programs that the repository names (hooks, fsmonitor, filters). Whoever owns the directory can put another
-repository in its place after any look at it, so no look at owners and modes makes root's git safe.
+git runs programs that the repository names: hooks, fsmonitor, filters. Root never runs git here, because the owner of
+the directory can replace the repository after any check of owners and modes.
 """
 
 import pwd
@@ -19,7 +19,7 @@ _CONFIG: Final = {
     "core.hooksPath": "/dev/null",
     "core.fsmonitor": "false",
     "core.untrackedCache": "false",
-    # A `chmod -R 755` makes every file "changed"; a release gets its modes from the commit.
+    # After `chmod -R 755` every file would count as changed. Releases get their modes from the commit.
     "core.fileMode": "false",
 }
 _SECONDS: Final = 120
@@ -27,11 +27,10 @@ _SECONDS: Final = 120
 
 @dataclass(frozen=True)
 class Checkout:
-    """A work tree: where it comes from, where it stands, and what is in it that the commit does not have.
+    """A work tree with its remote, its commit, and its differences from the commit.
 
-    `loose` are paths below the root that git does not track, a directory with nothing tracked in it as one path that
-    ends with a slash. `changed` are tracked files that differ from the commit; `unpushed` counts commits that no
-    remote branch is known to have.
+    `untracked` are paths below the root. A directory without tracked files is one path with a slash at its end.
+    `changed` are tracked files that differ from the commit. `unpushed` counts commits that are on no remote branch.
     """
 
     root: Path
@@ -41,7 +40,7 @@ class Checkout:
     commit: str
     tracked: tuple[str, ...]
     changed: tuple[str, ...]
-    loose: tuple[str, ...]
+    untracked: tuple[str, ...]
     unpushed: int
 
 
@@ -63,8 +62,8 @@ class _Git:
     def __call__(self, *arguments: str) -> str:
         return run((*self._start, *arguments), seconds=_SECONDS, extra=self._extra)
 
-    def answer(self, *arguments: str) -> str | None:
-        """One line, or None when git has no answer."""
+    def value(self, *arguments: str) -> str | None:
+        """Return one line of output, or None if git fails or prints nothing."""
         try:
             return self(*arguments).strip() or None
         except CommandFailed:
@@ -72,12 +71,12 @@ class _Git:
 
 
 def read_checkout(root: Path) -> Checkout:
-    """Read a checkout; raises Refused when there is none that may be read."""
+    """Read a checkout. Raises Refused if there is none, or if its owner is root or ambiguous."""
     git = _Git(root, owner := _owner(root))
     try:
         commit = git("rev-parse", "--verify", "HEAD^{commit}").strip()
-        branch = git.answer("symbolic-ref", "--quiet", "--short", "HEAD")
-        changed, loose = _status(git)
+        branch = git.value("symbolic-ref", "--quiet", "--short", "HEAD")
+        changed, untracked = _status(git)
         return Checkout(
             root=root,
             owner=owner,
@@ -86,34 +85,33 @@ def read_checkout(root: Path) -> Checkout:
             commit=commit,
             tracked=tuple(_fields(git("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit))),
             changed=changed,
-            loose=loose,
+            untracked=untracked,
             unpushed=int(git("rev-list", "--count", "HEAD", "--not", "--remotes")),
         )
     except CommandFailed as error:
-        raise Refused([f"{root} cannot be read as a git checkout: {error}"]) from None
+        raise Refused([f"git cannot read {root}: {error}"]) from None
 
 
 def _owner(root: Path) -> str:
-    """Whose repository it is, besides root; raises Refused for none, nobody and several."""
-    inwards = [disk.status(path) for path in (root, root / ".git", root / ".git" / "config")]
-    if None in inwards:
+    """Return the one owner besides root. Raises Refused."""
+    found = [disk.status(path) for path in (root, root / ".git", root / ".git" / "config")]
+    if None in found:
         raise Refused([f"{root} is no git checkout: it has no .git/config"])
-    owners = dict.fromkeys(_user_name(root, found.st_uid) for found in inwards if found and found.st_uid != 0)
+    owners = list(dict.fromkeys(_user_name(root, one.st_uid) for one in found if one and one.st_uid != 0))
     if not owners:
-        why = f"{root} and its .git are root's alone, and hookd never runs git as root"
-        raise Refused([why], hint=_chown_command(root, "manager:www-data"))
-    outer = next(iter(owners))
+        reason = f"{root} and its .git are root's alone, and hookd never runs git as root"
+        raise Refused([reason], hint=_chown_command(root, "manager:www-data"))
     if len(owners) > 1:
-        why = f"{root} and its .git belong to {' and '.join(owners)}: git would run what the one wrote as the other"
-        raise Refused([why], hint=_chown_command(root, f"{outer}:"))
-    return outer
+        reason = f"{root} and its .git belong to {' and '.join(owners)}, but git must run as one owner"
+        raise Refused([reason], hint=_chown_command(root, f"{owners[0]}:"))
+    return owners[0]
 
 
 def _user_name(root: Path, uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
-        raise Refused([f"{root} or its .git belongs to the number {uid}, which is no user here"]) from None
+        raise Refused([f"the owner of {root} or its .git, user id {uid}, does not exist"]) from None
 
 
 def _chown_command(root: Path, owner: str) -> str:
@@ -121,29 +119,26 @@ def _chown_command(root: Path, owner: str) -> str:
 
 
 def _remote_url(git: _Git, branch: str | None) -> str | None:
-    remote = git.answer("config", "--get", f"branch.{branch}.remote") if branch else None
-    return git.answer("config", "--get", f"remote.{remote or 'origin'}.url")
+    remote = git.value("config", "--get", f"branch.{branch}.remote") if branch else None
+    return git.value("config", "--get", f"remote.{remote or 'origin'}.url")
 
 
 def _remote_branch(git: _Git, branch: str | None) -> str | None:
-    """The branch that `git pull` follows, which may be called otherwise than the local one."""
-    merge = git.answer("config", "--get", f"branch.{branch}.merge") if branch else None
+    """Return the branch that `git pull` follows, whose name may differ from the local one."""
+    merge = git.value("config", "--get", f"branch.{branch}.merge") if branch else None
     return merge.removeprefix("refs/heads/") if merge else branch
 
 
 def _status(git: _Git) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What differs from the commit, and what git does not track, ignored or not."""
-    printed = git(
+    """Return the changed files, and the untracked paths including ignored ones."""
+    output = git(
         "status", "--porcelain=v1", "-z", "--no-renames", "--ignore-submodules=all",
         "--untracked-files=normal", "--ignored=matching",
     )  # fmt: skip
-    changed: list[str] = []
-    loose: list[str] = []
-    for field in _fields(printed):
-        state, path = field[:2], field[3:]
-        (loose if state in ("??", "!!") else changed).append(path)
-    return tuple(changed), tuple(loose)
+    fields = _fields(output)
+    changed = tuple(field[3:] for field in fields if field[:2] not in ("??", "!!"))
+    return changed, tuple(field[3:] for field in fields if field[:2] in ("??", "!!"))
 
 
-def _fields(printed: str) -> list[str]:
-    return [field for field in printed.split("\0") if field]
+def _fields(output: str) -> list[str]:
+    return [field for field in output.split("\0") if field]

@@ -1,4 +1,4 @@
-"""Where a process really listens, whatever its configuration says: read from /proc."""
+"""Listening sockets, children and command line of a process, read from /proc."""
 
 import os
 import re
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+_PROC: Final = Path("/proc")
 _LISTEN_STATE: Final = "0A"
 _ACCEPT_FLAG: Final = 0x10000
 _SOCKET: Final = re.compile(r"socket:\[(\d+)\]")
@@ -30,33 +31,32 @@ class Listener:
 
 
 def listeners(process: int) -> tuple[Listener, ...]:
-    """Every socket on which a process takes connections, but for gunicorn's own control socket."""
+    """Return all listening sockets of a process, except gunicorn's control socket."""
     inodes = set(_inodes(process))
-    place = Path("/proc") / str(process) / "net"
+    place = _PROC / str(process) / "net"
     found = {**_tcp(place / "tcp", socket.AF_INET), **_tcp(place / "tcp6", socket.AF_INET6), **_unix(place / "unix")}
-    mine = {one for inode, one in found.items() if inode in inodes and not one.path.endswith(".ctl")}
-    return tuple(sorted(mine, key=str))
+    own = {one for inode, one in found.items() if inode in inodes and not one.path.endswith(".ctl")}
+    return tuple(sorted(own, key=str))
 
 
 def children(process: int) -> tuple[int, ...]:
-    """The processes that it has started and that still run."""
+    """Return the running child processes."""
     with suppress(OSError):
-        printed = (Path("/proc") / str(process) / "task" / str(process) / "children").read_text(encoding="ascii")
-        return tuple(map(int, printed.split()))
+        return tuple(map(int, (_PROC / f"{process}/task/{process}/children").read_text(encoding="ascii").split()))
     return ()
 
 
 def command_line(process: int) -> tuple[str, ...]:
-    """The words that a process was started with; none when it is gone."""
+    """Return the command line of a process, or an empty one if it ended."""
     with suppress(OSError):
-        content = (Path("/proc") / str(process) / "cmdline").read_bytes().decode(errors="replace")
+        content = (_PROC / str(process) / "cmdline").read_bytes().decode(errors="replace")
         return tuple(content.rstrip("\0").split("\0"))
     return ()
 
 
 def _inodes(process: int) -> Iterator[str]:
     with suppress(OSError):
-        for descriptor in (Path("/proc") / str(process) / "fd").iterdir():
+        for descriptor in (_PROC / str(process) / "fd").iterdir():
             with suppress(OSError):
                 if found := _SOCKET.fullmatch(os.readlink(descriptor)):
                     yield found[1]
@@ -68,7 +68,7 @@ def _tcp(table: Path, family: int) -> dict[str, Listener]:
 
 
 def _address(text: str, family: int) -> Listener:
-    """An address as the kernel prints it: each 32 bits in the machine's own order."""
+    """Parse an address of the kernel, which prints each 32 bits in the machine's byte order."""
     host, port = text.split(":")
     words = (int(host[place : place + 8], 16) for place in range(0, len(host), 8))
     packed = b"".join(struct.pack("=I", word) for word in words)

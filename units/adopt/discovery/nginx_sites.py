@@ -1,6 +1,6 @@
-"""nginx in front of a project: which lines lead to the old process or the old files, and the same lines led to the new.
+"""nginx's files with the project's old addresses and paths replaced. Has no side effects.
 
-Pure: texts in, texts out. A file is changed at the places of single words, and stays as it is everywhere else.
+Single words of a file change. All other text stays as it is.
 """
 
 import re
@@ -14,14 +14,14 @@ from units.adopt.discovery.listeners import Listener
 _TOKEN: Final = re.compile(
     r"""#[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{};]|(?:\\.|\$\{[^}]*\}|[^\s{};"'\\])+""", re.DOTALL
 )
-_WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104 - What others listen on.
+_WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104 - Addresses of others.
 _ALL_NAMES: Final = {"127.0.0.1", "localhost", "[::1]", "0.0.0.0", "[::]"}  # noqa: S104
 _NAMES: Final = {"127.0.0.1": {"127.0.0.1", "localhost"}, "::1": {"[::1]", "localhost"}}
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word of a directive, without quotes, and where it stands."""
+    """A word of a directive, without quotes, and its place in the file."""
 
     text: str
     start: int
@@ -30,18 +30,18 @@ class Word:
 
 @dataclass(frozen=True)
 class NginxSite:
-    """One file of nginx's: what it says now and is to say; `domains` it answers to; `unknown` words lead there, too."""
+    """A file of nginx before and after the change. `unsupported` words name an old address and cannot be changed."""
 
     path: Path
     before: str
     after: str
     domains: tuple[str, ...]
-    passes: bool
-    unknown: tuple[str, ...]
+    is_proxy: bool
+    unsupported: tuple[str, ...]
 
 
 def directives(text: str) -> Iterator[list[Word]]:
-    """Every directive of a file as its words, whether a block follows or not."""
+    """Return the words of each directive, with or without a block."""
     words: list[Word] = []
     for token in _TOKEN.finditer(text):
         if token[0].startswith("#"):
@@ -56,25 +56,25 @@ def directives(text: str) -> Iterator[list[Word]]:
 
 
 def rewrite_site(
-    path: Path, text: str, olds: Iterable[Listener], new: str, moved: Callable[[str], str | None]
+    path: Path, text: str, old: Iterable[Listener], new: str, mapped: Callable[[str], str | None]
 ) -> NginxSite:
-    """Lead what goes to one of the old listeners to `new`; `moved` says where a path of the old files is now."""
-    places = [place for old in olds for place in _address_forms(old)]
+    """Replace the addresses of old listeners by `new`, and old paths by the result of `mapped`."""
+    addresses = [form for one in old for form in _address_forms(one)]
     edits: list[tuple[Word, str]] = []
     domains: list[str] = []
-    unknown: list[str] = []
-    passes = False
+    unsupported: list[str] = []
+    is_proxy = False
     for name, *words in directives(text):
         if name.text == "server_name":
             domains += [word.text for word in words]
-        if name.text in ("proxy_pass", "server") and words and (target := _new_address(words[0].text, places, new)):
+        if name.text in ("proxy_pass", "server") and words and (target := _new_address(words[0].text, addresses, new)):
             edits.append((words[0], target))
-            passes = True
-        elif name.text in ("root", "alias") and words and (target := moved(words[0].text)):
+            is_proxy = True
+        elif name.text in ("root", "alias") and words and (target := mapped(words[0].text)):
             edits.append((words[0], target))
         else:
-            unknown += [word.text for word in words if any(_contains_address(word.text, place) for place in places)]
-    return NginxSite(path, text, _apply_edits(text, edits), tuple(domains), passes, tuple(unknown))
+            unsupported += [word.text for word in words if any(_contains_address(word.text, one) for one in addresses)]
+    return NginxSite(path, text, _apply_edits(text, edits), tuple(domains), is_proxy, tuple(unsupported))
 
 
 def _address_forms(old: Listener) -> list[str]:
@@ -85,19 +85,19 @@ def _address_forms(old: Listener) -> list[str]:
     return [f"{host}:{old.port}" for host in sorted(hosts)]
 
 
-def _new_address(target: str, places: Iterable[str], new: str) -> str | None:
-    """A target of `proxy_pass`, or of `server` in an upstream, led to the new place; None when it leads elsewhere."""
+def _new_address(target: str, addresses: Iterable[str], new: str) -> str | None:
+    """Return a target of `proxy_pass` or `server` with its old address replaced, or None for other targets."""
     scheme, rest = ("http://", target[7:]) if target.startswith("http://") else ("", target)
-    place = next((place for place in places if rest == place or rest.startswith((f"{place}/", f"{place}:/"))), None)
-    if place is None:
+    old = next((one for one in addresses if rest == one or rest.startswith((f"{one}/", f"{one}:/"))), None)
+    if old is None:
         return None
-    uri = rest[len(place) :].removeprefix(":")
+    uri = rest[len(old) :].removeprefix(":")
     between = ":" if uri and new.startswith("unix:") else ""
     return f"{scheme}{new}{between}{uri}"
 
 
-def _contains_address(word: str, place: str) -> bool:
-    return re.search(rf"(?<![\w.\-]){re.escape(place)}(?![\w.\-])", word) is not None
+def _contains_address(word: str, address: str) -> bool:
+    return re.search(rf"(?<![\w.\-]){re.escape(address)}(?![\w.\-])", word) is not None
 
 
 def _apply_edits(text: str, edits: list[tuple[Word, str]]) -> str:

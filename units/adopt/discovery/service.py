@@ -1,4 +1,4 @@
-"""What systemd says of the unit that runs a project: asked over its bus, where words are not joined into a line."""
+"""systemd unit of a project, found by its directory and read over D-Bus, which keeps words apart."""
 
 import json
 import re
@@ -12,17 +12,16 @@ from units.system.run import run
 
 _MANAGER: Final = ("busctl", "--json=short", "get-property", "org.freedesktop.systemd1")
 _UNIT: Final = ("FragmentPath", "DropInPaths", "ActiveState")
-_SERVICE: Final = (
-    "ExecStart", "ExecStartPre", "ExecStartPost", "ExecStop", "ExecStopPost", "ExecReload", "User", "Group",
-    "SupplementaryGroups", "WorkingDirectory", "Environment", "EnvironmentFiles", "MainPID", "DynamicUser",
-    "RootDirectory",
-)  # fmt: skip
 _HOOKS: Final = ("ExecStartPre", "ExecStartPost", "ExecStop", "ExecStopPost", "ExecReload")
+_SERVICE: Final = (
+    "ExecStart", *_HOOKS, "User", "Group", "SupplementaryGroups", "WorkingDirectory", "Environment",
+    "EnvironmentFiles", "MainPID", "DynamicUser", "RootDirectory",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class OldService:
-    """A unit as it runs now; `hooks` are its other commands, as NAME=command."""
+    """A unit as it runs now. `hooks` are its other commands, as NAME=command."""
 
     name: str
     fragment: Path
@@ -37,35 +36,25 @@ class OldService:
     environment: tuple[str, ...]
     files: tuple[Path, ...]
     main_pid: int
-    is_odd: bool
+    is_unsupported: bool
     sockets: tuple[str, ...] = ()
 
     @property
     def stem(self) -> str:
-        """Its name without `.service`."""
+        """The unit's name without `.service`."""
         return self.name.removesuffix(".service")
 
 
-@dataclass(frozen=True)
-class ServiceCandidate:
-    """A unit of a directory, whether it runs, and the words with which systemd shows its command."""
-
-    name: str
-    runs: bool
-    command: str
-
-
 def find_service(root: Path, wanted: str | None) -> tuple[str, tuple[str, ...]]:
-    """Name the unit to take over, and the others of the directory; raises Refused unless it is clear."""
-    found = _find_candidates(root)
+    """Return the unit to adopt and the directory's other units. Raises Refused unless exactly one unit fits."""
+    candidates = _find_candidates(root)
     if wanted is not None:
         name = wanted if wanted.endswith(".service") else f"{wanted}.service"
     else:
-        running = [one for one in found if one.runs]
-        name = _only_name(
-            root, [one.name for one in running if "gunicorn" in one.command] or [one.name for one in running]
-        )
-    return name, tuple(one.name for one in found if one.name != name)
+        running = {one["Id"]: one.get("ExecStart", "") for one in candidates if one["ActiveState"] == "active"}
+        gunicorns = [name for name, command in running.items() if "gunicorn" in command]
+        name = _only_name(root, gunicorns or list(running))
+    return name, tuple(one["Id"] for one in candidates if one["Id"] != name)
 
 
 def _only_name(root: Path, names: list[str]) -> str:
@@ -73,29 +62,27 @@ def _only_name(root: Path, names: list[str]) -> str:
         case [name]:
             return name
         case []:
-            raise Refused([f"no unit works in {root} or starts a program from it"], hint="name it: --unit UNIT")
+            raise Refused([f"no running unit uses {root}"], hint="name the unit: --unit UNIT")
         case _:
-            raise Refused([f"several units run in {root}: {', '.join(names)}"], hint="name the one: --unit UNIT")
+            raise Refused([f"several running units use {root}: {', '.join(names)}"], hint="name the unit: --unit UNIT")
 
 
-def _find_candidates(root: Path) -> list[ServiceCandidate]:
-    """The units that work in a directory or start a program from it; a name among their arguments is not enough."""
-    printed = run(("systemctl", "show", "*.service", "--property=Id,WorkingDirectory,ExecStart,ActiveState"))
+def _find_candidates(root: Path) -> list[dict[str, str]]:
+    """Find units that work in a directory or start a program from it. A mere argument does not count."""
+    output = run(("systemctl", "show", "*.service", "--property=Id,WorkingDirectory,ExecStart,ActiveState"))
     place = rf"{re.escape(str(root))}(?:/\S*)?"
     inside = re.compile(rf"^(?:WorkingDirectory=!?{place}$|ExecStart={{ path={place} )", re.MULTILINE)
-    found = []
-    for block in printed.split("\n\n"):
-        values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-        if inside.search(block) and not values["Id"].endswith("-bridge.service"):
-            found.append(ServiceCandidate(values["Id"], values["ActiveState"] == "active", values.get("ExecStart", "")))
-    return sorted(found, key=lambda one: one.name)
+    blocks = (block for block in output.split("\n\n") if inside.search(block))
+    units = (dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in blocks)
+    own = (unit for unit in units if not unit["Id"].endswith("-interim.service"))
+    return sorted(own, key=lambda unit: unit["Id"])
 
 
 def read_service(name: str) -> OldService:
-    """Read a unit; raises Refused when it is not there or is not a plain service that runs."""
+    """Read a unit. Raises Refused if it has no file."""
     unit = _properties(name, "Unit", _UNIT)
     if not unit["FragmentPath"]:
-        raise Refused([f"there is no unit {name}, or no file of it"])
+        raise Refused([f"the unit {name} or its file does not exist"])
     service = _properties(name, "Service", _SERVICE)
     return OldService(
         name=name,
@@ -111,7 +98,7 @@ def read_service(name: str) -> OldService:
         environment=tuple(service["Environment"]),
         files=tuple(Path(path) for path, _ in service["EnvironmentFiles"]),
         main_pid=service["MainPID"],
-        is_odd=bool(service["DynamicUser"] or service["RootDirectory"]),
+        is_unsupported=bool(service["DynamicUser"] or service["RootDirectory"]),
         sockets=sockets_of(name),
     )
 
@@ -119,5 +106,5 @@ def read_service(name: str) -> OldService:
 def _properties(name: str, interface: str, wanted: tuple[str, ...]) -> dict[str, Any]:
     escaped = "".join(sign if sign.isalnum() else f"_{ord(sign):02x}" for sign in name)
     path = f"/org/freedesktop/systemd1/unit/{escaped}"
-    printed = run((*_MANAGER, path, f"org.freedesktop.systemd1.{interface}", *wanted))
-    return {key: json.loads(line)["data"] for key, line in zip(wanted, printed.splitlines(), strict=True)}
+    output = run((*_MANAGER, path, f"org.freedesktop.systemd1.{interface}", *wanted))
+    return {key: json.loads(line)["data"] for key, line in zip(wanted, output.splitlines(), strict=True)}

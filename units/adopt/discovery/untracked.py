@@ -1,4 +1,4 @@
-"""Sorts what git does not track into shared files, data directories and what stays where it is; pure but for a look."""
+"""Classification of untracked paths into shared files, data directories and paths outside releases."""
 
 import os
 import stat
@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Final, Literal
 
 UntrackedKind = Literal["file", "data", "left", "unclear"]
+MayWrite = Callable[[os.stat_result], bool]
 
-# Made anew by every build or run, or a tool's own: nothing is lost when a release does not have it.
+# Made again by a build or a run, or files of a tool.
 _GENERATED: Final = (
     "__pycache__", "*.pyc", "*.pyo", "node_modules", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".tox", ".nox",
     ".eggs", "*.egg-info", ".idea", ".vscode", ".coverage", "htmlcov", ".DS_Store", "*.swp", "*~", "*.pid", "*.sock",
@@ -26,42 +27,47 @@ _SQLITE: Final = b"SQLite format 3\x00"
 
 @dataclass(frozen=True)
 class UntrackedPath:
-    """Something that git does not track: what becomes of it, and why."""
+    """An untracked path with its kind and the reason for it."""
 
     path: str
     kind: UntrackedKind
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True)
 class PathChoices:
-    """What the person said of some of them."""
+    """Kinds of paths chosen on the command line."""
 
     data: frozenset[str] = frozenset()
     files: frozenset[str] = frozenset()
     leave: frozenset[str] = frozenset()
 
+    def kind_of(self, path: str) -> UntrackedKind | None:
+        """Return the chosen kind of a path."""
+        if path in self.leave:
+            return "left"
+        return "data" if path in self.data else "file" if path in self.files else None
+
 
 @dataclass(frozen=True)
 class TrackedPaths:
-    """What the commit has, as far as it stands in the way of links."""
+    """Paths of the commit, and the directories that no link can replace because of them."""
 
-    tracked: frozenset[str]
-    above: frozenset[str] = field(init=False)
+    paths: frozenset[str]
+    directories: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        parents = {parent for path in self.tracked if not _is_placeholder(path) for parent in _parents(path)}
-        deeper = {above for path in self.tracked for above in _parents(path)[:-1]}
-        object.__setattr__(self, "above", frozenset(parents | deeper))
+        parents = {parent for path in self.paths if not _is_placeholder(path) for parent in _parents(path)}
+        deeper = {above for path in self.paths for above in _parents(path)[:-1]}
+        object.__setattr__(self, "directories", frozenset(parents | deeper))
 
-    def has(self, directory: str) -> bool:
-        """Tell whether the commit has files of its own there, so that no link can stand in its place."""
-        return directory in self.above
+    def has_files_in(self, directory: str) -> bool:
+        """Return True if the commit has files in a directory, besides a placeholder."""
+        return directory in self.directories
 
-    def point(self, path: str) -> str:
-        """The outermost directory around a path that can be linked as a whole, or the path itself."""
-        around = [*_parents(path), path.rstrip("/")]
-        return next(directory for directory in around if not self.has(directory))
+    def link_path(self, path: str) -> str:
+        """Return the outermost directory of a path that can be one link, or the path itself."""
+        return next(one for one in (*_parents(path), path.rstrip("/")) if not self.has_files_in(one))
 
 
 def _is_placeholder(path: str) -> bool:
@@ -69,71 +75,58 @@ def _is_placeholder(path: str) -> bool:
 
 
 def _parents(path: str) -> list[str]:
-    """The directories around a path, the outermost first."""
+    """Return the directories of a path, the outermost first."""
     parts = path.rstrip("/").split("/")[:-1]
     return ["/".join(parts[: number + 1]) for number in range(len(parts))]
 
 
 def classify(
-    root: Path,
-    loose: Iterable[str],
-    tree: TrackedPaths,
-    wishes: PathChoices,
-    app_writes: Callable[[os.stat_result], bool],
+    root: Path, untracked: Iterable[str], tracked: TrackedPaths, choices: PathChoices, may_write: MayWrite
 ) -> list[UntrackedPath]:
-    """Sort; `app_writes` tells whether the app's user may write to what was looked at."""
+    """Classify untracked paths. `may_write` returns True if the app's user can write to a file."""
     found: dict[str, UntrackedPath] = {}
-    for path in loose:
-        one = _classify_path(root, path, tree, wishes, app_writes)
+    for path in untracked:
+        one = _classify_path(root, path, tracked, choices, may_write)
         if one is not None:
             found.setdefault(one.path, one)
-    for path in wishes.data | wishes.files:
-        found.setdefault(path, UntrackedPath(path, "data" if path in wishes.data else "file", "as you say"))
-    inside = {one.path for one in found.values() if one.kind == "data"}
-    return [one for one in found.values() if not inside & set(_parents(one.path))]
+    for path in choices.data | choices.files:
+        found.setdefault(path, UntrackedPath(path, "data" if path in choices.data else "file", "your choice"))
+    data = {one.path for one in found.values() if one.kind == "data"}
+    return [one for one in found.values() if not data & set(_parents(one.path))]
 
 
 def _classify_path(
-    root: Path, path: str, tree: TrackedPaths, wishes: PathChoices, app_writes: Callable[[os.stat_result], bool]
+    root: Path, path: str, tracked: TrackedPaths, choices: PathChoices, may_write: MayWrite
 ) -> UntrackedPath | None:
     name = path.rstrip("/")
-    if name.split("/")[0] in _RESERVED:
+    parts, places = name.split("/"), (*_parents(name), name)
+    if parts[0] in _RESERVED:
         return None
-    if said := _chosen(name, wishes):
-        return said
-    made = next((part for part in name.split("/") if any(fnmatch(part, one) for one in _GENERATED)), None)
-    if made is not None:
-        return UntrackedPath(name, "left", "made anew, or a tool's own")
-    if venv := next((each for each in (*_parents(name), name) if (root / each / "pyvenv.cfg").is_file()), None):
-        return UntrackedPath(venv, "left", "the old environment: each release gets one of its own")
-    return _classify_file(root, tree.point(path), app_writes)
+    for place in places:
+        if kind := choices.kind_of(place):
+            return UntrackedPath(place, kind, "your choice")
+    if any(fnmatch(part, pattern) for part in parts for pattern in _GENERATED):
+        return UntrackedPath(name, "left", "generated, or a tool's own")
+    if venv := next((place for place in places if (root / place / "pyvenv.cfg").is_file()), None):
+        return UntrackedPath(venv, "left", "the old environment: each release has its own")
+    link = tracked.link_path(path)
+    return UntrackedPath(link, *_classify_file(root / link, may_write))
 
 
-def _chosen(name: str, wishes: PathChoices) -> UntrackedPath | None:
-    for each in (*_parents(name), name):
-        if each in wishes.leave:
-            return UntrackedPath(each, "left", "as you say")
-        if each in wishes.data:
-            return UntrackedPath(each, "data", "as you say")
-        if each in wishes.files:
-            return UntrackedPath(each, "file", "as you say")
-    return None
-
-
-def _classify_file(root: Path, point: str, app_writes: Callable[[os.stat_result], bool]) -> UntrackedPath | None:
+def _classify_file(path: Path, may_write: MayWrite) -> tuple[UntrackedKind, str]:
     try:
-        found = (root / point).stat()
+        found = path.stat()
     except OSError:
-        return UntrackedPath(point, "left", "it cannot be looked at")
+        return "left", "unreadable"
     if stat.S_ISDIR(found.st_mode):
-        return UntrackedPath(point, "data", "a directory that git does not track")
+        return "data", "an untracked directory"
     if not stat.S_ISREG(found.st_mode):
-        return UntrackedPath(point, "left", "neither file nor directory")
-    if _is_database(root / point):
-        return UntrackedPath(point, "unclear", "a database: it needs a directory that the app may write to")
-    if app_writes(found) and not any(fnmatch(point.rpartition("/")[2], one) for one in _SETTINGS):
-        return UntrackedPath(point, "unclear", "the app may write to it, and could not any more")
-    return UntrackedPath(point, "file", "a file that git does not track")
+        return "left", "neither file nor directory"
+    if _is_database(path):
+        return "unclear", "a database needs a directory that the app can write to"
+    if may_write(found) and not any(fnmatch(path.name, pattern) for pattern in _SETTINGS):
+        return "unclear", "the app can write to it now, but not to a shared file"
+    return "file", "an untracked file"
 
 
 def _is_database(path: Path) -> bool:

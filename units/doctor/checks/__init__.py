@@ -1,1 +1,1 @@
-"""Checks of the doctor, one subject in each module."""
+"""Checks of `hookd doctor`, one module per subject."""

@@ -1,4 +1,4 @@
-"""Room on the disks: bytes and inodes, against what a deployment asks for before it starts."""
+"""Disk space: free bytes and inodes against the limits of a deployment."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -12,45 +12,39 @@ from units.doctor.finding import Finding, error, ok, warning
 from units.system import disk, layout
 
 _MIB: Final = 1024 * 1024
-# Redis and logs need little, and must not run out.
+# Redis and logs need little.
 _SYSTEM_LIMITS: Final = Limits(free_mib=100, free_inodes=1000)
 
 
 @dataclass(frozen=True)
 class FreeSpace:
-    """What is left on the disk of a path; `inodes` is None on a file system that has no such limit."""
+    """Free space on the disk of a path. `inodes` is None on a file system without inode limit."""
 
     path: Path
     mib: int
     inodes: int | None
 
 
-def check(subject: HostContext) -> Iterator[Finding]:
-    """Look at the disks of hookd's own directories."""
-    settings = subject.settings
-    most = Limits(
-        free_mib=max((app.limits.free_mib for app in subject.apps), default=Limits().free_mib),
-        free_inodes=max((app.limits.free_inodes for app in subject.apps), default=Limits().free_inodes),
+def check(context: HostContext) -> Iterator[Finding]:
+    """Check the disks of hookd's own directories."""
+    limits = [app.limits for app in context.apps] or [Limits()]
+    largest = Limits(
+        free_mib=max(one.free_mib for one in limits),
+        free_inodes=max(one.free_inodes for one in limits),
     )
-    yield from _check_path(settings.state, most)
-    for path in {settings.logs or settings.state, layout.REDIS_STATE}:
-        yield from _check_path(path, _SYSTEM_LIMITS)
+    yield from check_free_space(read_free_space(context.settings.state), largest)
+    for path in filter(None, (context.settings.logs, layout.REDIS_STATE)):
+        yield from check_free_space(read_free_space(path), _SYSTEM_LIMITS)
 
 
-def check_app(_subject: HostContext, app: App) -> Iterator[Finding]:
-    """Look at the disks of an app's directories."""
+def check_app(_context: HostContext, app: App) -> Iterator[Finding]:
+    """Check the disks of an app's directories."""
     for path in {app.root, app.data_root if app.shared.directories else app.root}:
-        yield from _check_path(path, app.limits)
-
-
-def _check_path(path: Path, limits: Limits) -> Iterator[Finding]:
-    room = read_free_space(path)
-    if room is not None:
-        yield from check_free_space(room, limits)
+        yield from check_free_space(read_free_space(path), app.limits)
 
 
 def read_free_space(path: Path) -> FreeSpace | None:
-    """Measure the room at a directory, or at the nearest one above it that others have not closed."""
+    """Read the free space at a path, or at its nearest parent that exists and can be opened."""
     for place in (path, *path.parents):
         try:
             with disk.open_parent(place) as descriptor:
@@ -61,21 +55,22 @@ def read_free_space(path: Path) -> FreeSpace | None:
     return None
 
 
-def check_free_space(room: FreeSpace, limits: Limits) -> Iterator[Finding]:
-    """Compare what is left with what is asked for, and with twice as much."""
-    inodes = limits.free_inodes if room.inodes is None else room.inodes
-    of_space = f"{room.path} has {room.mib} MiB free, and {limits.free_mib} are asked for"
-    of_inodes = f"{room.path} has {inodes} inodes free, and {limits.free_inodes} are asked for"
-    largest = f"sudo du -xh --max-depth=3 {room.path} | sort -h | tail"
-    most_files = f"sudo du -x --inodes --max-depth=3 {room.path} | sort -n | tail"
-    findings = [
-        *_check_amount(room.mib, limits.free_mib, of_space, largest),
-        *([] if room.inodes is None else _check_amount(inodes, limits.free_inodes, of_inodes, most_files)),
-    ]
-    yield from findings or [ok(f"{room.path} has {room.mib} MiB free")]
+def check_free_space(space: FreeSpace | None, limits: Limits) -> Iterator[Finding]:
+    """Report an error below the limit, and a warning below twice the limit."""
+    if space is None:
+        return
+    path = space.path
+    findings = list(
+        _check_amount(path, space.mib, limits.free_mib, "MiB", f"sudo du -xh --max-depth=3 {path} | sort -h | tail")
+    )
+    if space.inodes is not None:
+        show_inodes = f"sudo du -x --inodes --max-depth=3 {path} | sort -n | tail"
+        findings += _check_amount(path, space.inodes, limits.free_inodes, "inodes", show_inodes)
+    yield from findings or [ok(f"{path} has {space.mib} MiB free")]
 
 
-def _check_amount(free: int, wanted: int, what: str, mend: str) -> Iterable[Finding]:
-    if free < wanted:
-        return [error(f"{what}: no deployment starts", mend)]
-    return [warning(f"{what}: soon no deployment starts", mend)] if free < 2 * wanted else []
+def _check_amount(path: Path, free: int, limit: int, unit: str, hint: str) -> Iterable[Finding]:
+    message = f"{path} has {free} {unit} free, {limit} are required"
+    if free < limit:
+        return [error(message, hint)]
+    return [warning(message, hint)] if free < 2 * limit else []

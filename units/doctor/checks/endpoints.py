@@ -1,32 +1,37 @@
-"""Whether what should answer does: the receiver on its socket, nginx in front, and the release that serves.
+"""Endpoints: health pages of receiver and apps, directly and through nginx, and nginx's own configuration.
 
-Only services that run are asked. A question to an idle one would start it, as systemd holds its socket.
+Only running services are probed, because a request to a stopped one would start it through its socket.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from hookd.model.app import App
 from hookd.model.journal import AppState
 from units.apps.plan import units_of
-from units.doctor.checks.services import main_unit
+from units.doctor.checks.services import check_unit, main_unit
 from units.doctor.context import HostContext
-from units.doctor.finding import Finding, error, ok
+from units.doctor.finding import Finding, error, ok, unknown
 from units.render.app_paths import listen_address
 from units.system.http import Address, NoAnswer, address_and_page, address_of, status_of
+from units.system.nginx_config import ProxyTarget, parse, proxy_targets
+from units.system.run import CommandFailed, run
 
 _SECONDS: Final = 5.0
 _NGINX: Final = Address(port=80)
+_NGINX_UNIT: Final = "nginx.service"
+_NGINX_PROGRAMS: Final = (Path("/usr/sbin/nginx"), Path("/usr/bin/nginx"))
 _GATEWAY_ERRORS: Final = (500, 502, 503, 504)
 
 
 @dataclass(frozen=True)
 class HttpProbe:
-    """Whom to ask where for what, and the status that is right."""
+    """One GET request and its expected status."""
 
-    whom: str
+    target: str
     address: Address
     page: str
     host: str = "localhost"
@@ -34,34 +39,34 @@ class HttpProbe:
     seconds: float = _SECONDS
 
 
-def check(subject: HostContext) -> Iterator[Finding]:
-    """Ask the receiver, on its own socket and through nginx."""
-    if not subject.unit("hookd.service").is_up:
-        yield ok("the receiver does not run and is not asked")  # The services' check says so as an error.
+def check(context: HostContext) -> Iterator[Finding]:
+    """Probe the receiver on its own socket and through nginx."""
+    if not context.unit("hookd.service").is_up:
+        yield ok("the receiver is stopped and was not probed")  # The services check reports the error.
         return
-    settings = subject.settings.receiver
-    log = "journalctl --unit hookd.service --lines 50; sudo systemctl restart hookd.service"
-    for page, what in (("/healthz", "the receiver"), ("/readyz", "the receiver, asked whether it reaches Redis,")):
-        yield _run_probe(HttpProbe(what, address_of(settings.bind), page), log)
+    settings = context.settings.receiver
+    hint = "journalctl --unit hookd.service --lines 50; sudo systemctl restart hookd.service"
+    for page, target in (("/healthz", "the receiver"), ("/readyz", "the receiver's Redis check")):
+        yield _run_probe(HttpProbe(target, address_of(settings.bind), page), hint)
     public = urlsplit(settings.public_url or "").hostname
-    if public and subject.unit("nginx.service").is_up:
-        yield _probe_nginx(public, "/healthz", "the receiver")
+    if public and context.unit(_NGINX_UNIT).is_up:
+        yield _probe_nginx(public, "/healthz")
 
 
-def check_app(subject: HostContext, app: App) -> Iterator[Finding]:
-    """Ask the app for its health page as a visitor would."""
-    state = subject.state(app)
-    if state.current is None or (units_of(app) and not subject.unit(main_unit(app, state)).is_up):
-        yield ok(f"{app.name} does not run and is not asked")
+def check_app(context: HostContext, app: App) -> Iterator[Finding]:
+    """Probe the app's health page directly and through nginx."""
+    state = context.app_state(app)
+    if state.current is None or (units_of(app) and not context.unit(main_unit(app, state)).is_up):
+        yield ok(f"{app.name} is stopped and was not probed")
         return
-    question = _app_probe(app, state)
-    yield _run_probe(question, f"journalctl --unit {main_unit(app, state)} --lines 50; sudo hookd rollback {app.name}")
-    if app.site.domain and subject.unit("nginx.service").is_up:
-        yield _probe_nginx(app.site.domain, question.page, app.name)
+    probe = _app_probe(app, state)
+    yield _run_probe(probe, f"journalctl --unit {main_unit(app, state)} --lines 50; sudo hookd rollback {app.name}")
+    if app.site.domain and context.unit(_NGINX_UNIT).is_up:
+        yield _probe_nginx(app.site.domain, probe.page)
 
 
 def _app_probe(app: App, state: AppState) -> HttpProbe:
-    """What to ask, where visitors' requests arrive."""
+    """Build the health request, sent to the address of visitors' requests."""
     address, page = address_and_page(app.health.url.replace("{colour}", state.colour or ""))
     if app.service.units == "hookd":
         address = address_of(listen_address(app))
@@ -69,23 +74,52 @@ def _app_probe(app: App, state: AppState) -> HttpProbe:
     return HttpProbe(app.name, address, page, app.health.host, app.health.status, seconds)
 
 
-def _run_probe(question: HttpProbe, mend: str) -> Finding:
+def _run_probe(probe: HttpProbe, hint: str) -> Finding:
     try:
-        status = status_of(question.address, question.page, question.host, question.seconds)
+        status = status_of(probe.address, probe.page, probe.host, probe.seconds)
     except NoAnswer as failure:
-        return error(f"{question.whom} {failure} at {question.address}", mend)
-    told = f"{question.whom} answers {status} at {question.address}"
-    return ok(told) if status == question.status else error(f"{told}, not {question.status}", mend)
+        return error(f"{probe.target} {failure} at {probe.address}", hint)
+    message = f"{probe.target} answers {status} at {probe.address}"
+    return ok(message) if status == probe.status else error(f"{message}, expected {probe.status}", hint)
 
 
-def _probe_nginx(domain: str, page: str, what: str) -> Finding:
-    """Ask as a visitor does; any answer but a failure of nginx's own shows that it reaches what is behind."""
+def _probe_nginx(domain: str, page: str) -> Finding:
+    """Request a page as a visitor. Any status except nginx's own gateway errors shows that nginx reaches the target."""
     try:
         status = status_of(_NGINX, page, domain, _SECONDS)
     except NoAnswer as failure:
-        log = "journalctl --unit nginx.service --lines 50; sudo systemctl restart nginx.service"
-        return error(f"nginx, asked for {domain}, {failure}: nobody outside reaches {what}", log)
-    if status in _GATEWAY_ERRORS:
-        log = "sudo tail -n 20 /var/log/nginx/error.log"
-        return error(f"nginx answers {status} for {domain}: it does not reach {what}", log)
-    return ok(f"nginx answers {status} for {domain}")
+        hint = "journalctl --unit nginx.service --lines 50; sudo systemctl restart nginx.service"
+        return error(f"nginx {failure} for {domain}", hint)
+    message = f"nginx answers {status} for {domain}"
+    return error(message, "sudo tail -n 20 /var/log/nginx/error.log") if status in _GATEWAY_ERRORS else ok(message)
+
+
+def check_nginx(context: HostContext) -> Iterator[Finding]:
+    """Check nginx's unit, its configuration and its limits for pushes."""
+    settings = context.settings.receiver
+    if not settings.bind.startswith("unix:"):
+        yield ok("the receiver listens on TCP, nginx was not checked")
+        return
+    if not any(program.exists() for program in _NGINX_PROGRAMS):
+        yield unknown("nginx is not installed, so the way of pushes is unknown", "sudo apt-get install nginx")
+        return
+    context.require_root("read nginx's configuration")
+    yield from check_unit(context.unit(_NGINX_UNIT), "sudo apt-get install nginx")
+    try:
+        text = run(("nginx", "-T", "-q"), seconds=_SECONDS)
+    except CommandFailed as failed:
+        yield error(f"nginx rejects its configuration: {failed.output}", "sudo nginx -t")
+        return
+    yield from check_body_limits(list(proxy_targets(parse(text))), settings.bind, settings.max_body)
+
+
+def check_body_limits(targets: list[ProxyTarget], bind: str, max_body: int) -> Iterator[Finding]:
+    """Check that nginx passes bodies of `max_body` bytes to the receiver at `bind`."""
+    own = [target for target in targets if bind in target.target]
+    if not own:
+        yield error(f"no nginx site passes requests to the receiver ({bind})", "sudo hookd setup --domain DOMAIN")
+    for domains, largest in dict.fromkeys((target.domains, target.max_body) for target in own):
+        if 0 < largest < max_body:
+            site = " ".join(domains) or "the default site"
+            repair = "sudo hookd setup && sudo nginx -t && sudo systemctl reload nginx.service"
+            yield error(f"nginx limits bodies to {largest} bytes for {site}, pushes may have {max_body}", repair)

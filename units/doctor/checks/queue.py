@@ -1,115 +1,113 @@
-"""The queue: somebody works on it, nothing waits too long, and the last deployments and pushes went well."""
+"""Queue and deployments: workers, overdue deployments, the last ending, the last push, and freezes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from datetime import datetime
-from typing import Any, Final
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
 
 from redis import Redis
 from redis.exceptions import ConnectionError, TimeoutError
 
+from hookd import freezes
 from hookd.model.app import App
 from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment, Status, Trigger
+from hookd.queue import rq_keys
 from hookd.queue.deployments import DeploymentStore
 from units.apps.git_access import worker_command_line
 from units.doctor.context import HostContext
 from units.doctor.finding import CannotCheck, Finding, error, ok, warning
-from units.system import layout
+from units.system import disk, layout
 
-GOOD: Final = "workers are there, and the queue is not suspended"
+Answer = TypeVar("Answer")
+
 _WORKERS_RESTART: Final = f"sudo systemctl restart {' '.join(map(layout.worker_unit, layout.INSTANCES))}"
-# What waits this long with nothing under way is forgotten; a deployment that runs may take its own limit and a bit.
+# Limit for a queued deployment while no other one of the app runs.
 _WAITING_SECONDS: Final = 300
 _GRACE_SECONDS: Final = 120
-# A worker's own key has no further colon; its executions' has.
-_WORKER_KEYS: Final = "rq:worker:*"
-_SUSPENDED_KEY: Final = "rq:suspended"
+# A worker's own key has no further colon, unlike the key of its executions.
+_WORKER_KEYS: Final = f"{rq_keys.WORKER_PREFIX}*"
+_LONG_FREEZE: Final = timedelta(days=7)
+_WORLD_READABLE: Final = 0o004
 
 
-def check(subject: HostContext) -> Iterator[Finding]:
-    """Look for workers that are alive, and for a queue that somebody has suspended."""
-    with closing(subject.redis()) as redis:
-        alive = _query(lambda: _count_workers(redis))
-        suspended = _query(lambda: redis.exists(_SUSPENDED_KEY))
-    if not alive:
-        yield error("no worker is connected to Redis: pushes are accepted and nothing is deployed", _WORKERS_RESTART)
-    elif alive < len(layout.INSTANCES):
-        yield warning(f"{alive} of {len(layout.INSTANCES)} workers are connected to Redis", _WORKERS_RESTART)
+def check(context: HostContext) -> Iterator[Finding]:
+    """Check that all workers are connected and the queue is not suspended."""
+    with closing(context.redis()) as redis:
+        workers = _query(lambda: _count_workers(redis))
+        suspended = _query(lambda: redis.exists(rq_keys.SUSPENDED))
+    if not workers:
+        yield error("no worker is connected to Redis: nothing is deployed", _WORKERS_RESTART)
+    elif workers < len(layout.INSTANCES):
+        yield warning(f"{workers} of {len(layout.INSTANCES)} workers are connected to Redis", _WORKERS_RESTART)
     if suspended:
-        resume = f". {subject.settings.rq_environment} && rq resume"
-        why = "somebody has suspended the queue (rq suspend): pushes are accepted and nothing is deployed"
-        yield error(why, worker_command_line("sh", "-c", resume))
+        resume = worker_command_line("sh", "-c", f". {context.settings.rq_environment} && rq resume")
+        yield error("the queue is suspended (rq suspend): nothing is deployed", resume)
 
 
-def _query(question: Any) -> Any:
+def _query(question: Callable[[], Answer]) -> Answer:
     try:
         return question()
     except (ConnectionError, TimeoutError) as failure:
-        raise CannotCheck(
-            f"Redis does not answer: {failure}", f"sudo systemctl restart {layout.REDIS}.service"
-        ) from None
+        hint = f"sudo systemctl restart {layout.REDIS}.service"
+        raise CannotCheck(f"Redis does not answer: {failure}", hint) from None
 
 
 def _count_workers(redis: Redis) -> int:
-    """Count the workers that say now and then that they live: such a key expires soon after a worker's death.
+    """Count the keys of living workers, which expire soon after a worker's death.
 
-    Not RQ's own list of workers: it also names those that died and that nobody has taken off it yet.
-    One that ended in good order says so in its key, which stays for a minute more.
+    RQ's own list also names workers that died. A worker that ended normally keeps its key for a minute, with a time of
+    death.
     """
     names = (name for name in redis.scan_iter(_WORKER_KEYS, count=1000) if name.count(b":") == _WORKER_KEYS.count(":"))
     return sum(not redis.hexists(name, "death") for name in names)
 
 
-def check_app(subject: HostContext, app: App) -> Iterator[Finding]:
-    """Look at an app's last deployments and pushes."""
-    with closing(subject.redis()) as redis:
-        records = DeploymentStore(redis, keep_seconds=subject.settings.history_seconds)
-        history = _query(lambda: records.history(app.name, subject.settings.history.keep))
-    yield from check_overdue(app, history, subject.now)
+def check_app(context: HostContext, app: App) -> Iterator[Finding]:
+    """Check an app's last deployments and pushes."""
+    with closing(context.redis()) as redis:
+        store = DeploymentStore(redis, keep_seconds=context.settings.history_seconds)
+        history = _query(lambda: store.history(app.name, context.settings.history.keep))
+    yield from check_overdue(app, history, context.now)
     yield from check_last_deployment(app, history)
-    yield from check_last_push(app, history, _paste_hint(subject, app), subject.now)
+    yield from check_last_push(app, history, _paste_hint(context, app), context.now)
 
 
-def _paste_hint(subject: HostContext, app: App) -> str:
-    """What to paste at the git host, and where that is shown again."""
-    public = (subject.settings.receiver.public_url or "http://THIS-HOST").rstrip("/")
-    return f"paste {public}/hooks/{app.name} and the secret at the git host: sudo hookd app show {app.name}"
+def _paste_hint(context: HostContext, app: App) -> str:
+    url = (context.settings.receiver.public_url or "http://THIS-HOST").rstrip("/")
+    return f"paste {url}/hooks/{app.name} and the secret at the git host: sudo hookd app show {app.name}"
 
 
 def check_overdue(app: App, history: list[Deployment], now: datetime) -> Iterator[Finding]:
-    """Say what waits or runs for longer than it should."""
+    """Report deployments that run or wait for longer than allowed."""
     running = [one for one in history if one.status is Status.RUNNING]
-    allowed = app.limits.deploy_seconds + _GRACE_SECONDS
+    limit = app.limits.deploy_seconds + _GRACE_SECONDS
     for one in running:
         seconds = _elapsed_seconds(one.started_at or one.created_at, now)
-        if seconds > allowed:
-            stuck = (
-                f"{one.id} has been running for {_format_age(seconds)}, longer than its limit: its worker may be dead"
-            )
-            yield error(stuck, f"sudo hookd logs {one.id}; {_WORKERS_RESTART}")
+        if seconds > limit:
+            message = f"{one.id} has been running for {_format_age(seconds)}, longer than its limit"
+            yield error(message, f"sudo hookd logs {one.id}; {_WORKERS_RESTART}")
     for one in (one for one in history if one.status is Status.QUEUED):
         seconds = _elapsed_seconds(one.created_at, now)
-        if seconds > (allowed if running else _WAITING_SECONDS):
-            late = f"{one.id} has been waiting for {_format_age(seconds)}, and nobody has begun with it"
-            yield error(late, _WORKERS_RESTART)
+        if seconds > (limit if running else _WAITING_SECONDS):
+            yield error(f"{one.id} has been waiting for {_format_age(seconds)}", _WORKERS_RESTART)
 
 
 def check_last_deployment(app: App, history: list[Deployment]) -> Iterator[Finding]:
-    """Say how the last deployment that came to an end of its own ended, if not well."""
+    """Report the last deployment if it failed, ignoring superseded ones."""
     last = next((one for one in history if one.ended and one.status is not Status.SUPERSEDED), None)
     if last is None or last.status not in RETRYABLE_ENDINGS:
         return
-    what = f"the last deployment ended {last.status}: {last.cause or 'without a word'}"
-    # The record's own hint stays out: it may be a stranger's, and root types what stands here.
-    mend = f"sudo hookd logs {last.id}; sudo hookd deploy {app.name}"
-    yield (error if last.status is Status.ROLLBACK_FAILED else warning)(what, mend)
+    message = f"the last deployment ended {last.status}: {last.cause or 'no cause recorded'}"
+    # Not the record's own hint: an attacker in the receiver could forge it, and root types this one.
+    hint = f"sudo hookd logs {last.id}; sudo hookd deploy {app.name}"
+    yield (error if last.status is Status.ROLLBACK_FAILED else warning)(message, hint)
 
 
-def check_last_push(app: App, history: list[Deployment], where: str, now: datetime) -> Iterator[Finding]:
-    """Say when the git host last told of a push."""
+def check_last_push(app: App, history: list[Deployment], hint: str, now: datetime) -> Iterator[Finding]:
+    """Report the age of the last push, or a warning if no push ever arrived."""
     last = next((one for one in history if one.trigger in (Trigger.PUSH, Trigger.REDELIVERY)), None)
     if last is None:
-        yield warning(f"no push of {app.name} has ever arrived: it is deployed by hand only", where)
+        yield warning(f"no push of {app.name} has ever arrived", hint)
     else:
         yield ok(f"the last push of {app.name} arrived {_format_age(_elapsed_seconds(last.created_at, now))} ago")
 
@@ -122,6 +120,29 @@ _UNITS: Final[Mapping[str, int]] = {"d": 86_400, "h": 3600, "min": 60}
 
 
 def _format_age(seconds: float) -> str:
-    return next(
-        (f"{seconds / size:.0f} {unit}" for unit, size in _UNITS.items() if seconds >= size), f"{seconds:.0f} s"
-    )
+    parts = (f"{seconds / size:.0f} {unit}" for unit, size in _UNITS.items() if seconds >= size)
+    return next(parts, f"{seconds:.0f} s")
+
+
+def check_freeze(context: HostContext, app: App) -> Iterator[Finding]:
+    """Report an active freeze. Warn of an unreadable file, a freeze of over a week, and one without reconciling."""
+    directory, thaw = context.config.frozen, freezes.thaw_command(context.config.frozen, app.name)
+    found = disk.status(directory / app.name)
+    if found is None:
+        return
+    if not found.st_mode & _WORLD_READABLE:
+        yield warning(f"not all users can read {directory / app.name}: the app counts as frozen", thaw)
+        return
+    try:
+        freeze = freezes.read_freeze(directory, app.name)
+    except (OSError, ValueError):
+        yield warning(f"{directory / app.name} is no valid freeze: the app counts as frozen", thaw)
+        return
+    if freeze is None or not freeze.is_in_force(context.now):
+        return
+    if context.now - freeze.since > _LONG_FREEZE:
+        yield warning(f"frozen for {(context.now - freeze.since).days} days: {freeze}", thaw)
+    elif freeze.until and not app.reconcile.every:
+        yield warning(f"{freeze} (its end deploys nothing: reconcile.every is 0)", thaw)
+    else:
+        yield ok(str(freeze))

@@ -1,4 +1,4 @@
-"""The units: there, running, coming back after a reboot, and not in a circle of failing and starting."""
+"""Units of hookd and its apps: present, running, enabled at boot, and not restarting in a loop."""
 
 import time
 from collections.abc import Iterator
@@ -12,75 +12,69 @@ from units.doctor.finding import Finding, error, ok, warning
 from units.system import layout
 from units.system.systemd import Unit
 
-GOOD: Final = "every unit runs and comes back after a reboot"
-GOOD_APP: Final = "the app's units run and come back after a reboot"
+_SETUP: Final = "sudo hookd setup"
 _ENABLED_STATES: Final = ("enabled", "enabled-runtime", "alias", "static", "generated", "indirect")
 _RECENT_SECONDS: Final = 600
 
 
-def check(subject: HostContext) -> Iterator[Finding]:
-    """Look at hookd's own units."""
+def check(context: HostContext) -> Iterator[Finding]:
+    """Check hookd's own units."""
     for name in HOST_UNITS:
-        yield from check_unit(subject.unit(name), "sudo hookd setup")
-    yield from check_reconcile_unit(subject.unit(layout.RECONCILE))
+        yield from check_unit(context.unit(name), _SETUP)
+    yield from check_reconcile_unit(context.unit(layout.RECONCILE))
 
 
 def check_reconcile_unit(unit: Unit) -> Iterator[Finding]:
-    """Judge what a timer starts to look for lost pushes: it is there for a moment, and must not fail."""
+    """Check the last run of the reconciler, which its timer starts for a moment."""
     if unit.load != "loaded":
-        yield error(f"there is no unit {unit.name}: a push whose webhook gets lost is not deployed", "sudo hookd setup")
+        yield error(f"{unit.name} is missing: lost pushes stay undeployed", _SETUP)
     elif unit.active == "failed":
-        again = f"journalctl --unit {unit.name} --lines 50; sudo systemctl start {unit.name}"
-        yield error(f"{unit.name} fails ({unit.result}): a push whose webhook gets lost is not deployed", again)
+        hint = f"journalctl --unit {unit.name} --lines 50; sudo systemctl start {unit.name}"
+        yield error(f"{unit.name} failed ({unit.result}): lost pushes stay undeployed", hint)
 
 
-def check_app(subject: HostContext, app: App) -> Iterator[Finding]:
-    """Look at an app's units; of two colours, only at the one that serves."""
+def check_app(context: HostContext, app: App) -> Iterator[Finding]:
+    """Check an app's units, except those of the idle colour."""
     names = units_of(app)
     if not names:
-        yield ok(f"{app.name} is run by {app.service.manager}, which is not looked at")
+        yield ok(f"{app.service.manager} runs {app.name}, its units were not checked")
         return
-    state = subject.state(app)
+    state = context.app_state(app)
     if state.current is None:
-        yield warning(f"{app.name} has never been deployed, and serves nothing", f"sudo hookd deploy {app.name}")
+        yield warning(f"{app.name} was never deployed", f"sudo hookd deploy {app.name}")
         return
-    units = [subject.unit(name) for name in names]
-    if all(unit.active == "inactive" for unit in units):
-        yield warning(f"{app.name} is stopped: visitors get no answer", f"sudo hookd start {app.name}")
+    if all(context.unit(name).active == "inactive" for name in names):
+        yield warning(f"{app.name} is stopped", f"sudo hookd start {app.name}")
         return
-    answers = subject.unit(main_unit(app, state))
+    main = context.unit(main_unit(app, state))
     for name in serving_units(app, state):
-        # A colour is started by a deployment, and after a reboot by the unit that knows which one serves. That unit is
-        # at rest when the app was stopped, and a deployment started it again.
-        may_be_inactive = answers.is_up and name != answers.name and name == f"{app.service_name}.service"
-        unit = subject.unit(name)
-        yield from check_unit(
-            unit, "sudo hookd setup", comes_back=not _is_colour(app, name), may_be_inactive=may_be_inactive
-        )
+        # A deployment starts a colour. After a reboot the parent unit starts it. The parent unit is inactive if a
+        # deployment started the app after a stop.
+        may_be_inactive = main.is_up and name != main.name and name == f"{app.service_name}.service"
+        is_colour = name.startswith((f"{app.service_name}-blue", f"{app.service_name}-green"))
+        yield from check_unit(context.unit(name), _SETUP, is_enabled=not is_colour, may_be_inactive=may_be_inactive)
 
 
 def serving_units(app: App, state: AppState) -> tuple[str, ...]:
-    """The units of an app that must run now."""
+    """Return the units that must run now."""
     idle = {"blue": "green", "green": "blue"}.get(state.colour or "")
     return tuple(name for name in units_of(app) if idle is None or not name.startswith(f"{app.service_name}-{idle}"))
 
 
 def main_unit(app: App, state: AppState) -> str:
-    """The unit whose processes answer visitors."""
+    """Return the service that answers visitors."""
     if app.service.handover == "restart" or state.colour is None:
         return f"{app.service_name}.service"
     return f"{app.service_name}-{state.colour}.service"
 
 
-def _is_colour(app: App, name: str) -> bool:
-    return name.startswith((f"{app.service_name}-blue", f"{app.service_name}-green"))
-
-
-def check_unit(unit: Unit, remake: str, *, comes_back: bool = True, may_be_inactive: bool = False) -> Iterator[Finding]:
-    """Say what is wrong with one unit; `remake` is what writes its file again, and one that `may_rest` need not run."""
+def check_unit(
+    unit: Unit, install: str, *, is_enabled: bool = True, may_be_inactive: bool = False
+) -> Iterator[Finding]:
+    """Check one unit. `install` is the command that writes its file again."""
     match unit.load:
         case "not-found":
-            yield error(f"there is no unit {unit.name}", remake)
+            yield error(f"{unit.name} is missing", install)
             return
         case "masked":
             yield error(f"{unit.name} is masked and cannot start", f"sudo systemctl unmask {unit.name}")
@@ -89,29 +83,26 @@ def check_unit(unit: Unit, remake: str, *, comes_back: bool = True, may_be_inact
             if not (may_be_inactive and unit.active == "inactive"):
                 yield from _check_running(unit)
         case _:
-            check = f"systemd-analyze verify {unit.name}; {remake}"
-            yield error(f"systemd cannot read {unit.name} ({unit.load})", check)
+            hint = f"systemd-analyze verify {unit.name}; {install}"
+            yield error(f"systemd cannot load {unit.name} ({unit.load})", hint)
             return
-    if comes_back and unit.file not in _ENABLED_STATES:
-        again = f"sudo systemctl enable {unit.name}"
-        yield warning(f"{unit.name} does not come back after a reboot (it is {unit.file or 'not enabled'})", again)
+    if is_enabled and unit.file not in _ENABLED_STATES:
+        state = unit.file or "not enabled"
+        yield warning(f"{unit.name} does not start at boot ({state})", f"sudo systemctl enable {unit.name}")
     if unit.needs_reload:
         reload = f"sudo systemctl daemon-reload && sudo systemctl restart {unit.name}"
-        yield warning(f"the file of {unit.name} was changed, and systemd runs the old one", reload)
+        yield warning(f"{unit.name} changed on disk, systemd runs the old file", reload)
 
 
 def _check_running(unit: Unit) -> Iterator[Finding]:
-    log, start = f"journalctl --unit {unit.name} --lines 50", f"sudo systemctl restart {unit.name}"
+    show_log, start = f"journalctl --unit {unit.name} --lines 50", f"sudo systemctl restart {unit.name}"
+    up_seconds = time.monotonic() - unit.since
     if unit.active == "failed":
-        yield error(f"{unit.name} has failed ({unit.result})", f"{log}; {start}")
+        yield error(f"{unit.name} failed ({unit.result})", f"{show_log}; {start}")
     elif unit.sub == "auto-restart":
-        yield error(f"{unit.name} ends again and again ({unit.restarts} times; {unit.result})", f"{log}; {start}")
+        yield error(f"{unit.name} keeps restarting ({unit.restarts} times; {unit.result})", f"{show_log}; {start}")
     elif unit.active == "inactive":
-        yield error(f"{unit.name} does not run", f"sudo systemctl start {unit.name}")
-    elif unit.is_up and unit.restarts and _up_seconds(unit) < _RECENT_SECONDS:
-        since = f"the last time {_up_seconds(unit) / 60:.0f} min ago"
-        yield warning(f"{unit.name} ended by itself and was started again ({unit.restarts} times, {since})", log)
-
-
-def _up_seconds(unit: Unit) -> float:
-    return time.monotonic() - unit.since
+        yield error(f"{unit.name} is not running", f"sudo systemctl start {unit.name}")
+    elif unit.is_up and unit.restarts and up_seconds < _RECENT_SECONDS:
+        times = f"{unit.restarts} times, last {up_seconds / 60:.0f} min ago"
+        yield warning(f"{unit.name} ended and was restarted ({times})", show_log)

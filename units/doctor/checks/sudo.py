@@ -1,4 +1,4 @@
-"""sudo lets the worker do what its apps need and nothing else, asked of sudo itself; nothing is run by it."""
+"""Rights of the worker: sudo itself is asked, and runs nothing."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,13 +7,11 @@ from typing import Final
 from hookd.model.app import App
 from hookd.model.sudo import SUDO, SYSTEMCTL, sudo_commands
 from units.apps.git_access import as_worker
-from units.doctor.context import HostContext
-from units.doctor.finding import CannotCheck, Finding, error, unknown
+from units.doctor.context import AS_ROOT, HostContext
+from units.doctor.finding import Finding, error, unknown
 from units.system import layout
 from units.system.run import CommandFailed, run, succeeds
 
-GOOD: Final = "the worker may do nothing as root but what its apps need"
-GOOD_APP: Final = "the worker may do as root what a deployment needs, and no more"
 _SECONDS: Final = 5
 _FORBIDDEN: Final = (
     ("/bin/sh",),
@@ -24,72 +22,67 @@ _FORBIDDEN: Final = (
 )
 
 
-def check(subject: HostContext) -> Iterator[Finding]:
-    """Ask whether sudo's files are sound and what the worker must not do is refused."""
-    _need_root(subject)
+def check(context: HostContext) -> Iterator[Finding]:
+    """Check sudo's files, commands that must be refused, and the workers' privileges."""
+    context.require_root("ask sudo for the worker's rights")
     if not Path(SUDO).exists():
         yield error(f"{SUDO} is missing: no deployment can restart its app", "sudo apt-get install sudo")
         return
     try:
         run(("visudo", "-c"), seconds=_SECONDS)
     except CommandFailed as failed:
-        yield error(f"sudo's files have a mistake, and sudo may refuse everything: {failed.output}", "sudo visudo -c")
-    for argv in _FORBIDDEN:
-        if is_allowed(argv):
-            yield _forbidden_finding(argv)
-    yield from _check_workers(subject)
+        yield error(f"sudo rejects its configuration: {failed.output}", "sudo visudo -c")
+    yield from _check_forbidden(_FORBIDDEN)
+    yield from _check_workers(context)
 
 
-def check_app(subject: HostContext, app: App) -> Iterator[Finding]:
-    """Ask for each command of an app's deployment, and for some that are almost the same."""
-    _need_root(subject)
+def check_app(context: HostContext, app: App) -> Iterator[Finding]:
+    """Check that sudo allows each command of a deployment and refuses similar ones."""
+    context.require_root("ask sudo for the worker's rights")
     rights = sudo_commands(app)
     for argv in rights:
         if not is_allowed(argv):
-            what = f"the worker may not run `sudo {' '.join(argv)}`, and a deployment of {app.name} fails"
-            yield error(what, "sudo hookd setup")
-    for argv in _near_misses(app, rights):
-        if is_allowed(argv):
-            yield _forbidden_finding(argv)
+            yield error(f"the worker may not run `sudo {' '.join(argv)}`", "sudo hookd setup")
+    yield from _check_forbidden(_near_misses(app, rights))
 
 
 def is_allowed(argv: tuple[str, ...]) -> bool:
-    """Ask sudo, as the worker, whether it would run a command; `-l` lists and runs nothing."""
+    """Return True if sudo would run a command for the worker."""
     return succeeds(as_worker(SUDO, "-n", "-l", "--", *argv), seconds=_SECONDS)
 
 
-def _need_root(subject: HostContext) -> None:
-    if not subject.is_root:
-        raise CannotCheck("only root can ask sudo what the worker may do", "sudo hookd doctor")
+def _check_forbidden(commands: tuple[tuple[str, ...], ...]) -> Iterator[Finding]:
+    for argv in filter(is_allowed, commands):
+        hint = f"sudo -l -U {layout.WORKER}, then remove the line: sudo visudo -f /etc/sudoers.d/FILE"
+        yield error(f"the worker may run `sudo {' '.join(argv)}`", hint)
 
 
-def _forbidden_finding(argv: tuple[str, ...]) -> Finding:
-    what = f"the worker may run `sudo {' '.join(argv)}`, and with it whoever may push to an app"
-    return error(what, f"sudo -l -U {layout.WORKER}, then take the line out: sudo visudo -f /etc/sudoers.d/FILE")
+def _near_misses(app: App, rights: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
+    """Return commands that differ slightly from allowed ones."""
+    if not rights:
+        return ()
+    program, verb, unit = rights[0]
+    restart_only = ((SYSTEMCTL, "stop", unit),) if app.service.handover == "restart" else ()
+    return (
+        (program, "edit", unit),
+        (program, verb, unit, "ssh.service"),
+        (program, verb, "--now", unit),
+        *restart_only,
+    )
 
 
-def _near_misses(app: App, rights: tuple[tuple[str, ...], ...]) -> Iterator[tuple[str, ...]]:
-    """Commands one step beside those that are allowed."""
-    for program, verb, unit in rights[:1]:
-        yield (program, "edit", unit)
-        yield (program, verb, unit, "ssh.service")
-        yield (program, verb, "--now", unit)
-    if app.service.handover == "restart" and rights:
-        yield (SYSTEMCTL, "stop", rights[0][-1])
-
-
-def _check_workers(subject: HostContext) -> Iterator[Finding]:
-    """A worker that its unit forbids new privileges cannot use sudo, whatever sudo's files say."""
+def _check_workers(context: HostContext) -> Iterator[Finding]:
+    """Report workers without the privilege to use sudo."""
     for instance in layout.INSTANCES:
         name = layout.worker_unit(instance)
-        process = subject.unit(name).process
+        process = context.unit(name).process
         if not process:
             continue
         try:
             status = Path(f"/proc/{process}/status").read_text(encoding="utf-8", errors="replace")
         except OSError:
-            yield unknown(f"the process of {name} ended while it was looked at", "sudo hookd doctor")
+            yield unknown(f"the process of {name} ended during the check", AS_ROOT)
             continue
         if "NoNewPrivs:\t1" in status:
-            what = f"{name} runs without the right to new privileges: sudo fails in it, and every handover with it"
-            yield error(what, f"systemctl cat {name} shows the setting to remove, then: sudo systemctl restart {name}")
+            show = f"systemctl cat {name} (remove NoNewPrivileges=), then: sudo systemctl restart {name}"
+            yield error(f"{name} runs with NoNewPrivileges: sudo fails", show)

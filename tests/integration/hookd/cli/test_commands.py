@@ -66,7 +66,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_deployment(shop: Installation, tmp
         assert watching.wait(20) == 130
     shop.change_app("shop", build={"commands": []})
     deployment = log.read_text().split()[0]
-    assert "no longer watching; the deployment goes on" in log.read_text()
+    assert "interrupted, the deployment goes on" in log.read_text()
     assert f"next: hookd logs {deployment} --follow" in log.read_text()
     assert shop.records.get(deployment).status is Status.RUNNING
     go.touch()
@@ -97,23 +97,23 @@ def test_rollback_goes_to_the_release_before(shop: Installation) -> None:
     done = hookd(shop, "rollback", "shop")
     assert done.returncode == 0, done.stdout
     assert shop.serving() == "one"
-    assert "it stays until a newer commit is pushed, or: hookd unpin shop" in done.stdout
+    assert "pinned until a newer push, or: hookd unpin shop" in done.stdout
     assert "pinned" in hookd(shop, "status", "shop").stdout
     assert "is not pinned" not in hookd(shop, "unpin", "shop").stdout
-    assert hookd(shop, "unpin", "shop").stdout.startswith("shop is not pinned: this is as an update\n")
+    assert hookd(shop, "unpin", "shop").stdout.startswith("shop is not pinned, so this is an update\n")
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("deploy", "nope"), "there is no app 'nope' in the catalogue; there are: shop"),
-        (("deploy", "shop", "--commit", "--upload-pack=x"), "is no commit"),
-        (("rollback", "shop", "--to", "main"), "is no commit"),
+        (("deploy", "nope"), "there is no app 'nope', there are: shop"),
+        (("deploy", "shop", "--commit", "--upload-pack=x"), "is not a commit"),
+        (("rollback", "shop", "--to", "main"), "is not a commit"),
         (("logs", "nope"), "there is no deployment 'nope'"),
         (("logs", "shop-20200101T000000000-abcdef"), "there is no deployment"),
         (("send", "nope"), "there is no app"),
         (("status", "nope"), "there is no app"),
-        (("doctor", "nope"), "there is no app 'nope' in the catalogue; there are: shop"),
+        (("doctor", "nope"), "there is no app 'nope', there are: shop"),
     ],
 )
 def test_a_mistake_is_answered_in_a_sentence(shop: Installation, arguments: tuple[str, ...], said: str) -> None:
@@ -162,7 +162,7 @@ def test_a_post_receive_hook_passes_on_what_git_says(shop: Installation) -> None
     done = hookd(shop, "send", "shop", "--post-receive", stdin=f"{moved} refs/heads/other\n{moved} refs/heads/main\n")
     assert done.returncode == 0, done.stderr
     first, second = done.stdout.splitlines()
-    assert first == "ignored: another branch was pushed; this deploys main"
+    assert first == "ignored: another branch, this app deploys main"
     assert second.startswith("queued: shop-")
     record = shop.wait_for_ending(second.split()[1])
     assert (record.trigger, record.claimed_commit) == (Trigger.PUSH, "2" * 40)
@@ -186,7 +186,7 @@ def test_a_broken_configuration_is_shown_whole(shop: Installation) -> None:
     file.write_text(right)
     assert done.returncode == 2
     assert f"{file}: halth: unknown key" in done.stderr
-    assert f"next: mend {file}" in done.stderr
+    assert f"next: edit {file}" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [("doctor",), ("doctor", "--json"), ("status", "shop")])
@@ -232,7 +232,7 @@ def test_on_a_server_nobody_is_told_to_start_an_embedded_redis(tmp_path: Path) -
     assert (away.returncode, away.stderr.splitlines()[-1]) == (6, "  next: sudo systemctl restart hookd-redis.service")
     refused = hookd(installation, "redis")
     assert refused.returncode == 2
-    assert "the embedded server knows no users" in refused.stderr and "hookd-redis.service" in refused.stderr
+    assert "the embedded server has no passwords" in refused.stderr and "hookd-redis.service" in refused.stderr
 
 
 @pytest.mark.promise(57)

@@ -148,11 +148,11 @@ def _read(main: int, side: int) -> str:
 
 def test_an_app_without_decisions_says_so(receiver: Bench) -> None:
     done = why(receiver, "gogs")
-    assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "  nothing was decided yet")
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "  no decision yet")
 
 
 def test_refused_signatures_say_which_check_failed_for_one_app_or_all(receiver: Bench) -> None:
-    assert why(receiver, "--refused").stdout == "  no signature was refused\n"
+    assert why(receiver, "--refused").stdout == "  no refused signature\n"
     for app, told, minutes in (("github", "there is no signature", 0), (None, "there is no such app", 1)):
         decision_log.append_refusal(receiver.redis, decided(Verdict.REFUSED, told, app, minutes))
     every, of_one = (why(receiver, *more, "--refused").stdout for more in ((), ("github",)))
@@ -178,7 +178,7 @@ def test_what_a_stranger_put_into_redis_is_passed_over_or_escaped(receiver: Benc
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [((), "whose decisions? Name an app"), (("nope",), "there is no app 'nope'"), (("gogs", "-n", "0"), "0 is not in")],
+    [((), "an app is missing"), (("nope",), "there is no app 'nope'"), (("gogs", "-n", "0"), "0 is not in")],
 )
 def test_a_mistake_is_answered_in_a_sentence(receiver: Bench, arguments: tuple[str, ...], said: str) -> None:
     done = why(receiver, *arguments)

@@ -44,7 +44,7 @@ def test_a_plain_file_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.threat(63)
 @IN_ITS_PLACE
-def test_what_is_put_in_a_file_s_place_is_not_opened(tmp_path: Path, put: Callable[[Path, Path], None]) -> None:
+def test_replaced_file_is_not_opened(tmp_path: Path, put: Callable[[Path, Path], None]) -> None:
     (victim := tmp_path / "victim").write_text("secret")
     (shop := tmp_path / "shop").mkdir()
     put(shop / "file", victim)
@@ -55,7 +55,7 @@ def test_what_is_put_in_a_file_s_place_is_not_opened(tmp_path: Path, put: Callab
 
 
 @pytest.mark.threat(63)
-def test_a_directory_that_is_a_link_is_not_entered(tmp_path: Path) -> None:
+def test_linked_directory_is_not_entered(tmp_path: Path) -> None:
     (victim := tmp_path / "victim").mkdir()
     (victim / "file").write_text("secret")
     (tmp_path / "shop").symlink_to(victim)
@@ -63,7 +63,7 @@ def test_a_directory_that_is_a_link_is_not_entered(tmp_path: Path) -> None:
         open_regular_file(tmp_path / "shop" / "file")
 
 
-def test_what_is_not_there_and_what_is_closed_are_told_apart(tmp_path: Path) -> None:
+def test_missing_and_forbidden_differ(tmp_path: Path) -> None:
     for path in (tmp_path / "file", tmp_path / "shop" / "file"):
         with pytest.raises(FileNotFoundError):
             open_regular_file(path)

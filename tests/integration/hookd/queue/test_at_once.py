@@ -53,9 +53,7 @@ def writer(url: str, delivery: str | None, trigger: Trigger = Trigger.PUSH) -> C
 # Each of these stands in the transaction or ends it; `expire` does when another deployment is superseded.
 @pytest.mark.threat(45)
 @pytest.mark.parametrize("command", ["exec", "hset", "zadd", "set", "sadd", "evalsha", "expire"])
-def test_a_transaction_that_may_not_be_completed_leaves_nothing_behind(
-    url: str, client: Redis, records: DeploymentStore, command: str
-) -> None:
+def test_denied_transaction_leaves_nothing(url: str, client: Redis, records: DeploymentStore, command: str) -> None:
     first = push(records, "d-1")
     before = everything(client)
     client.acl_setuser("half", enabled=True, nopass=True, keys=["*"], commands=["+@all", f"-{command}"], reset=True)
@@ -66,7 +64,7 @@ def test_a_transaction_that_may_not_be_completed_leaves_nothing_behind(
     assert records.get(first.deployment).status is Status.SUPERSEDED
 
 
-def test_a_push_that_may_not_join_leaves_nothing_behind(url: str, client: Redis, records: DeploymentStore) -> None:
+def test_denied_coalescing_leaves_nothing(url: str, client: Redis, records: DeploymentStore) -> None:
     push(records, "d-1")
     before = everything(client)
     client.acl_setuser("half", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-hincrby"], reset=True)
@@ -75,7 +73,7 @@ def test_a_push_that_may_not_join_leaves_nothing_behind(url: str, client: Redis,
     assert everything(client) == before
 
 
-def test_a_full_redis_takes_neither_a_record_nor_a_job(client: Redis, records: DeploymentStore) -> None:
+def test_full_redis_takes_nothing(client: Redis, records: DeploymentStore) -> None:
     client.config_set("maxmemory", "1")
     try:
         with pytest.raises(RedisError):
@@ -86,7 +84,7 @@ def test_a_full_redis_takes_neither_a_record_nor_a_job(client: Redis, records: D
     assert push(records, "d-1").kind == "created"
 
 
-def test_many_pushes_at_once_are_one_deployment(url: str, client: Redis, records: DeploymentStore) -> None:
+def test_concurrent_pushes_coalesce(url: str, client: Redis, records: DeploymentStore) -> None:
     answers = at_once([writer(url, f"d-{number}") for number in range(WRITERS)])
     assert sorted(answer.kind for answer in answers) == [*["coalesced"] * (WRITERS - 1), "created"]
     [deployment_id] = {answer.deployment for answer in answers}
@@ -95,15 +93,13 @@ def test_many_pushes_at_once_are_one_deployment(url: str, client: Redis, records
 
 
 @pytest.mark.threat(4)
-def test_one_delivery_sent_many_times_at_once_is_counted_once(url: str, records: DeploymentStore) -> None:
+def test_concurrent_redeliveries_count_once(url: str, records: DeploymentStore) -> None:
     answers = at_once([writer(url, "d-1") for _ in range(WRITERS)])
     assert sorted(answer.kind for answer in answers) == ["created", *["duplicate"] * (WRITERS - 1)]
     assert records.get(answers[0].deployment).coalesced == 0
 
 
-def test_many_people_at_once_leave_one_deployment_waiting_and_the_others_superseded(
-    url: str, records: DeploymentStore
-) -> None:
+def test_concurrent_manual_requests_supersede(url: str, records: DeploymentStore) -> None:
     answers = at_once([writer(url, None, Trigger.ROLLBACK) for _ in range(WRITERS)])
     history = records.history("shop", 99)
     assert {record.id for record in history} == {answer.deployment for answer in answers}
@@ -122,7 +118,7 @@ def first_of(records: DeploymentStore) -> str:
 
 
 @pytest.mark.threat(53)
-def test_a_push_never_joins_a_deployment_that_starts_at_the_same_moment(url: str, records: DeploymentStore) -> None:
+def test_push_joins_no_starting_deployment(url: str, records: DeploymentStore) -> None:
     for number in range(20):
         waits = push(records).deployment
 
@@ -142,7 +138,7 @@ def test_a_push_never_joins_a_deployment_that_starts_at_the_same_moment(url: str
 
 
 @pytest.mark.threat(53)
-def test_of_two_endings_at_once_one_is_recorded(url: str, records: DeploymentStore) -> None:
+def test_concurrent_endings_record_one(url: str, records: DeploymentStore) -> None:
     waits = push(records).deployment
     records.change(waits, lambda old: advance(old, Status.RUNNING, AT))
 
@@ -163,9 +159,7 @@ def test_of_two_endings_at_once_one_is_recorded(url: str, records: DeploymentSto
     assert records.get(waits).status is winner
 
 
-def test_a_queue_that_was_emptied_does_not_leave_the_app_waiting_for_ever(
-    client: Redis, records: DeploymentStore
-) -> None:
+def test_emptied_queue_blocks_no_app(client: Redis, records: DeploymentStore) -> None:
     first = push(records)
     SafeQueue(connection=client).empty()  # type: ignore[no-untyped-call]
     second = push(records)
@@ -179,16 +173,14 @@ def test_a_queue_that_was_emptied_does_not_leave_the_app_waiting_for_ever(
 
 @pytest.mark.threat(15)
 @pytest.mark.parametrize("status", ["failed", "finished", "canceled", "stopped", "", "nonsense"])
-def test_a_deployment_whose_job_will_not_run_is_not_joined(
-    client: Redis, records: DeploymentStore, status: str
-) -> None:
+def test_dead_job_coalesces_nothing(client: Redis, records: DeploymentStore, status: str) -> None:
     first = push(records)
     client.hset(SafeJob.key_for(first.deployment), "status", status)
     assert push(records).kind == "created"
     assert records.get(first.deployment).status is Status.SUPERSEDED
 
 
-def test_a_waiting_deployment_whose_record_is_lost_is_not_waited_for(client: Redis, records: DeploymentStore) -> None:
+def test_lost_record_blocks_no_push(client: Redis, records: DeploymentStore) -> None:
     first = push(records, "d-1")
     client.delete(redis_keys.record_key(first.deployment))
     again = push(records, "d-1")
@@ -196,7 +188,7 @@ def test_a_waiting_deployment_whose_record_is_lost_is_not_waited_for(client: Red
     assert again.deployment != first.deployment
 
 
-def test_a_redis_that_lost_everything_takes_the_next_push(client: Redis, records: DeploymentStore) -> None:
+def test_flushed_redis_takes_a_push(client: Redis, records: DeploymentStore) -> None:
     push(records, "d-1")
     client.flushall()
     client.script_flush()
@@ -204,7 +196,7 @@ def test_a_redis_that_lost_everything_takes_the_next_push(client: Redis, records
     assert client.llen("rq:queue:hookd") == 1
 
 
-def test_a_push_that_joins_is_no_reason_to_start_anew(client: Redis, records: DeploymentStore) -> None:
+def test_coalesced_push_restarts_nothing(client: Redis, records: DeploymentStore) -> None:
     deployment = push(records).deployment
     with client.pipeline() as start:
         watch(start, redis_keys.record_key(deployment), redis_keys.waiting_key("shop"))
@@ -215,9 +207,7 @@ def test_a_push_that_joins_is_no_reason_to_start_anew(client: Redis, records: De
 
 
 @pytest.mark.threat(54)
-def test_a_deployment_starts_also_under_a_flood_of_pushes_that_join_it(
-    url: str, client: Redis, records: DeploymentStore
-) -> None:
+def test_deployment_starts_during_a_flood(url: str, client: Redis, records: DeploymentStore) -> None:
     """They are counted apart from the record: it used to change with each of them, and its start found no gap."""
     over = Event()
 

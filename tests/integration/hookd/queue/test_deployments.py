@@ -50,7 +50,7 @@ def waiting(client: Redis, app: str = "shop") -> str | None:
 
 
 @pytest.mark.threat(45)
-def test_a_request_becomes_a_record_and_a_job_with_one_id(records: DeploymentStore, client: Redis) -> None:
+def test_record_and_job_share_an_id(records: DeploymentStore, client: Redis) -> None:
     answer = ask(records, delivery="d-1", claimed_commit=A)
     record = records.get(answer.deployment)
     assert answer.kind == "created"
@@ -62,7 +62,7 @@ def test_a_request_becomes_a_record_and_a_job_with_one_id(records: DeploymentSto
     assert waiting(client) == answer.deployment
 
 
-def test_a_further_push_joins_the_one_that_waits(records: DeploymentStore, client: Redis) -> None:
+def test_second_push_coalesces(records: DeploymentStore, client: Redis) -> None:
     first = ask(records, delivery="d-1")
     for number in range(3):
         assert ask(records, delivery=f"e-{number}") == RequestResult(first.deployment, "coalesced")
@@ -70,7 +70,7 @@ def test_a_further_push_joins_the_one_that_waits(records: DeploymentStore, clien
     assert client.llen("rq:queue:hookd") == 1
 
 
-def test_a_push_during_a_deployment_waits_behind_it(records: DeploymentStore, client: Redis) -> None:
+def test_push_waits_behind_a_running_deployment(records: DeploymentStore, client: Redis) -> None:
     first = ask(records)
     start(records, first.deployment)
     second = ask(records)
@@ -84,23 +84,21 @@ def test_apps_do_not_join_each_other(records: DeploymentStore, client: Redis) ->
     assert client.llen("rq:queue:hookd") == 2
 
 
-def test_the_same_delivery_again_is_answered_with_its_deployment(records: DeploymentStore) -> None:
+def test_repeated_delivery_names_its_deployment(records: DeploymentStore) -> None:
     first = ask(records, delivery="d-1")
     assert ask(records, delivery="d-1") == RequestResult(first.deployment, "duplicate")
     assert records.get(first.deployment).coalesced == 0
 
 
 @pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.UNCHANGED, Status.SUPERSEDED])
-def test_the_same_delivery_after_a_fair_ending_is_a_duplicate(records: DeploymentStore, status: Status) -> None:
+def test_delivery_after_good_ending_is_duplicate(records: DeploymentStore, status: Status) -> None:
     first = ask(records, delivery="d-1")
     end(records, first.deployment, status)
     assert ask(records, delivery="d-1") == RequestResult(first.deployment, "duplicate")
 
 
 @pytest.mark.parametrize("status", sorted(RETRYABLE_ENDINGS))
-def test_the_same_delivery_after_a_bad_ending_runs_again_as_a_redelivery(
-    records: DeploymentStore, status: Status
-) -> None:
+def test_delivery_after_bad_ending_runs_again(records: DeploymentStore, status: Status) -> None:
     first = ask(records, delivery="d-1")
     end(records, first.deployment, status)
     again = ask(records, delivery="d-1")
@@ -109,13 +107,13 @@ def test_the_same_delivery_after_a_bad_ending_runs_again_as_a_redelivery(
     assert ask(records, delivery="d-1") == RequestResult(again.deployment, "duplicate")
 
 
-def test_a_delivery_that_joined_is_answered_with_what_it_joined(records: DeploymentStore) -> None:
+def test_coalesced_delivery_is_a_duplicate(records: DeploymentStore) -> None:
     first = ask(records, delivery="d-1")
     ask(records, delivery="d-2")
     assert ask(records, delivery="d-2") == RequestResult(first.deployment, "duplicate")
 
 
-def test_a_delivery_of_one_app_is_no_delivery_of_another(records: DeploymentStore) -> None:
+def test_deliveries_belong_to_their_app(records: DeploymentStore) -> None:
     assert ask(records, delivery="d-1").deployment != ask(records, app="blog", delivery="d-1").deployment
 
 
@@ -138,9 +136,7 @@ def test_a_delivery_of_one_app_is_no_delivery_of_another(records: DeploymentStor
         (Trigger.ROLLBACK, Trigger.ROLLBACK, "created"),
     ],
 )
-def test_a_request_joins_only_what_will_do_as_much_as_it_asks_for(
-    records: DeploymentStore, waits: Trigger, asked: Trigger, kind: str
-) -> None:
+def test_coalescing_by_trigger(records: DeploymentStore, waits: Trigger, asked: Trigger, kind: str) -> None:
     first = ask(records, waits)
     second = ask(records, asked)
     assert second.kind == kind
@@ -148,9 +144,7 @@ def test_a_request_joins_only_what_will_do_as_much_as_it_asks_for(
 
 
 @pytest.mark.promise(18)
-def test_a_superseded_deployment_says_by_what_and_will_not_be_waited_for(
-    records: DeploymentStore, client: Redis
-) -> None:
+def test_superseded_deployment_names_its_successor(records: DeploymentStore, client: Redis) -> None:
     first = ask(records)
     second = ask(records, Trigger.MANUAL)
     old = records.get(first.deployment)
@@ -160,9 +154,7 @@ def test_a_superseded_deployment_says_by_what_and_will_not_be_waited_for(
 
 
 @pytest.mark.parametrize(("waits", "asks"), [({"pinned_commit": A}, {}), ({}, {"pinned_commit": A})])
-def test_a_commit_that_a_person_named_is_neither_joined_nor_joins(
-    records: DeploymentStore, waits: dict[str, str], asks: dict[str, str]
-) -> None:
+def test_chosen_commit_coalesces_nothing(records: DeploymentStore, waits: dict[str, str], asks: dict[str, str]) -> None:
     first = ask(records, Trigger.MANUAL, **waits)
     second = ask(records, Trigger.MANUAL, **asks)
     assert second.kind == "created"
@@ -171,25 +163,25 @@ def test_a_commit_that_a_person_named_is_neither_joined_nor_joins(
 
 
 @pytest.mark.parametrize("trigger", [Trigger.PUSH, Trigger.REDELIVERY, Trigger.RECONCILE])
-def test_no_push_takes_the_place_of_the_commit_that_a_person_named(records: DeploymentStore, trigger: Trigger) -> None:
+def test_push_keeps_the_chosen_commit(records: DeploymentStore, trigger: Trigger) -> None:
     first = ask(records, Trigger.MANUAL, pinned_commit=A)
     assert ask(records, trigger) == RequestResult(first.deployment, "coalesced")
 
 
-def test_the_job_of_a_superseded_deployment_stays_before_the_new_one(records: DeploymentStore, client: Redis) -> None:
+def test_superseded_job_stays_first(records: DeploymentStore, client: Redis) -> None:
     first = ask(records)
     second = ask(records, Trigger.MANUAL)
     assert client.lrange("rq:queue:hookd", 0, -1) == [first.deployment.encode()]
     assert SafeJob.fetch(second.deployment, connection=client).get_status() == JobStatus.RATE_LIMITED
 
 
-def test_an_ending_may_name_a_file_that_is_no_utf8(records: DeploymentStore) -> None:
+def test_cause_with_invalid_utf8(records: DeploymentStore) -> None:
     answer = ask(records)
     records.change(answer.deployment, lambda old: advance(old, Status.FAILED, AT, cause="no such file: caf\udce9"))
     assert records.get(answer.deployment).cause == "no such file: caf?"
 
 
-def test_a_step_that_the_table_does_not_have_changes_nothing(records: DeploymentStore) -> None:
+def test_illegal_transition_changes_nothing(records: DeploymentStore) -> None:
     answer = ask(records)
     end(records, answer.deployment, Status.FAILED)
     with pytest.raises(IllegalTransition):
@@ -197,20 +189,20 @@ def test_a_step_that_the_table_does_not_have_changes_nothing(records: Deployment
     assert records.get(answer.deployment).status is Status.FAILED
 
 
-def test_a_change_keeps_the_number_of_those_who_joined(records: DeploymentStore) -> None:
+def test_change_keeps_the_coalesced_count(records: DeploymentStore) -> None:
     answer = ask(records)
     ask(records)
     start(records, answer.deployment)
     assert records.get(answer.deployment).coalesced == 1
 
 
-def test_a_running_deployment_is_not_the_waiting_one_any_more(records: DeploymentStore, client: Redis) -> None:
+def test_running_deployment_does_not_wait(records: DeploymentStore, client: Redis) -> None:
     answer = ask(records)
     start(records, answer.deployment)
     assert waiting(client) is None
 
 
-def test_the_end_of_one_deployment_leaves_the_waiting_one_alone(records: DeploymentStore, client: Redis) -> None:
+def test_ending_keeps_the_waiting_deployment(records: DeploymentStore, client: Redis) -> None:
     first = ask(records)
     start(records, first.deployment)
     second = ask(records)
@@ -218,7 +210,7 @@ def test_the_end_of_one_deployment_leaves_the_waiting_one_alone(records: Deploym
     assert waiting(client) == second.deployment
 
 
-def test_a_record_expires_only_after_its_ending(records: DeploymentStore, client: Redis) -> None:
+def test_only_ended_records_expire(records: DeploymentStore, client: Redis) -> None:
     key = redis_keys.record_key(ask(records).deployment)
     assert client.ttl(key) == -1
     start(records, key.rpartition(":")[2])
@@ -232,7 +224,7 @@ def test_a_record_expires_only_after_its_ending(records: DeploymentStore, client
     "content",
     [{}, {"record": "{}"}, {"record": b"\xff"}, {"record": "[" * 9999}, {"beside": "1"}, "a text"],
 )
-def test_a_record_that_cannot_be_read_is_no_record(records: DeploymentStore, client: Redis, content: Any) -> None:
+def test_invalid_record_is_missing(records: DeploymentStore, client: Redis, content: Any) -> None:
     deployment_id = "shop-20260304T050607000-0a1b2c"
     if isinstance(content, str):
         client.set(redis_keys.record_key(deployment_id), content)
@@ -255,7 +247,7 @@ def put_steps(client: Redis, deployment_id: str, size: int) -> None:
 
 
 @pytest.mark.threat(81)
-def test_a_record_too_large_to_be_a_deployment_s_costs_no_memory(records: DeploymentStore, client: Redis) -> None:
+def test_huge_record_costs_no_memory(records: DeploymentStore, client: Redis) -> None:
     small, large = (f"shop-20260304T05060700{number}-0a1b2c" for number in range(2))
     put_steps(client, small, MAX_RECORD_BYTES // 2)
     put_steps(client, large, 8 * 1024**2)
@@ -270,7 +262,7 @@ def test_a_record_too_large_to_be_a_deployment_s_costs_no_memory(records: Deploy
 
 
 @pytest.mark.threat(81)
-def test_what_is_beside_a_record_is_not_even_asked_for(records: DeploymentStore, client: Redis) -> None:
+def test_other_hash_fields_are_not_read(records: DeploymentStore, client: Redis) -> None:
     waits = ask(records).deployment
     client.hset(redis_keys.record_key(waits), "beside", b"x" * 32 * 1024**2)
     tracemalloc.start()
@@ -282,7 +274,7 @@ def test_what_is_beside_a_record_is_not_even_asked_for(records: DeploymentStore,
 
 
 @pytest.mark.threat(81)
-def test_an_ending_that_is_too_long_to_be_read_back_is_cut(records: DeploymentStore) -> None:
+def test_long_cause_is_cut(records: DeploymentStore) -> None:
     started = start(records, ask(records).deployment)
     long = advance(started, Status.FAILED, AT, cause="é" * MAX_RECORD_BYTES, hint=Hint(HintKind.DEPLOY))
     long = with_step(long, Step(name="a", started_at=AT))
@@ -292,7 +284,7 @@ def test_an_ending_that_is_too_long_to_be_read_back_is_cut(records: DeploymentSt
 
 
 @pytest.mark.threat(83)
-def test_a_delivery_is_remembered_for_a_week_and_no_longer(url: str, client: Redis) -> None:
+def test_delivery_is_remembered_for_a_week(url: str, client: Redis) -> None:
     records = DeploymentStore(client, keep_seconds=90 * 86400)
     for delivery in ("made", "coalesced"):
         ask(records, delivery=delivery)
@@ -300,7 +292,7 @@ def test_a_delivery_is_remembered_for_a_week_and_no_longer(url: str, client: Red
 
 
 @pytest.mark.threat(83)
-def test_a_delivery_is_remembered_no_longer_than_its_deployment(records: DeploymentStore, client: Redis) -> None:
+def test_delivery_expires_with_its_deployment(records: DeploymentStore, client: Redis) -> None:
     ask(records, delivery="one")
     assert 0 < int(client.ttl(redis_keys.delivery_key("shop", "one"))) <= 3600
 
@@ -322,14 +314,14 @@ def test_the_history_shows_the_newest_first(records: DeploymentStore) -> None:
     assert records.history("blog", 3) == []
 
 
-def test_what_is_beyond_the_count_or_too_old_is_forgotten(records: DeploymentStore, client: Redis) -> None:
+def test_old_records_are_deleted(records: DeploymentStore, client: Redis) -> None:
     made = old_deployments(records, 5)
     assert records.delete_old("shop", keep=4, before=AT - timedelta(days=3.5)) == made[3:]
     assert [record.id for record in records.history("shop", 9)] == made[:3]
     assert client.exists(*map(redis_keys.record_key, made)) == 3
 
 
-def test_a_deployment_that_has_not_ended_is_never_forgotten(records: DeploymentStore) -> None:
+def test_unfinished_deployment_is_kept(records: DeploymentStore) -> None:
     waits = ask(records).deployment
     assert records.delete_old("shop", keep=0, before=datetime.now(UTC)) == []
     start(records, waits)
@@ -337,7 +329,7 @@ def test_a_deployment_that_has_not_ended_is_never_forgotten(records: DeploymentS
     assert records.get(waits).status is Status.RUNNING
 
 
-def test_a_record_that_is_gone_leaves_the_history_too(records: DeploymentStore, client: Redis) -> None:
+def test_missing_record_leaves_the_history(records: DeploymentStore, client: Redis) -> None:
     [made] = old_deployments(records, 1)
     client.delete(redis_keys.record_key(made))
     assert records.history("shop", 9) == []
@@ -345,7 +337,7 @@ def test_a_record_that_is_gone_leaves_the_history_too(records: DeploymentStore, 
     assert client.zcard(redis_keys.history_key("shop")) == 0
 
 
-def test_what_the_worker_saw_is_read_as_it_was_published(records: DeploymentStore) -> None:
+def test_published_status_is_read_back(records: DeploymentStore) -> None:
     view = AppStatus(
         app="shop", deployed_commit=A, release="000001-aaaaaaaaaaaa", head=B, head_seen_at=AT, healthy=True
     )
@@ -356,13 +348,13 @@ def test_what_the_worker_saw_is_read_as_it_was_published(records: DeploymentStor
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"{}", b'{"app": "../x"}', b"[" * 9999])
-def test_a_view_that_cannot_be_read_is_an_empty_one(records: DeploymentStore, client: Redis, content: bytes) -> None:
+def test_invalid_status_is_empty(records: DeploymentStore, client: Redis, content: bytes) -> None:
     client.set(redis_keys.app_status_key("shop"), content)
     assert AppStatusStore(records.connection).read("shop") == AppStatus(app="shop")
 
 
 @pytest.mark.threat(57)
-def test_a_record_that_says_it_is_another_deployment_s_is_none(records: DeploymentStore) -> None:
+def test_record_of_another_id_is_missing(records: DeploymentStore) -> None:
     mine = records.request(DeploymentRequest(app="shop", trigger=Trigger.PUSH, seconds=60)).deployment
     other = records.request(DeploymentRequest(app="blog", trigger=Trigger.PUSH, seconds=60)).deployment
     stolen = records.connection.hget(redis_keys.record_key(other), "record")
@@ -372,9 +364,7 @@ def test_a_record_that_says_it_is_another_deployment_s_is_none(records: Deployme
 
 
 @pytest.mark.threat(58)
-def test_another_app_s_deployment_is_neither_joined_nor_taken_for_an_answer(
-    records: DeploymentStore, client: Redis
-) -> None:
+def test_another_apps_deployment_is_ignored(records: DeploymentStore, client: Redis) -> None:
     blog = ask(records, app="blog")
     client.set(redis_keys.waiting_key("shop"), blog.deployment)
     client.set(redis_keys.delivery_key("shop", "d-1"), blog.deployment)

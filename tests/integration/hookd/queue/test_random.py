@@ -99,9 +99,7 @@ WRITTEN = {"record": documents(RECORD), "view": documents(VIEW), "decision": doc
 
 @pytest.mark.threat(57)
 @given(**WRITTEN)
-def test_every_page_is_shown_and_a_push_is_taken(
-    receiver: Bench, record: bytes, view: bytes, decision: bytes, number: bytes
-) -> None:
+def test_receiver_rights(receiver: Bench, record: bytes, view: bytes, decision: bytes, number: bytes) -> None:
     write(receiver, record, view, decision, number)
     shown = {path: receiver.get(path).status_code for path in PAGES}
     assert max(shown.values()) < 500, shown
@@ -111,9 +109,7 @@ def test_every_page_is_shown_and_a_push_is_taken(
 @pytest.mark.threat(57)
 @settings(max_examples=60)
 @given(**WRITTEN)
-def test_every_command_that_looks_ends_without_a_traceback(
-    receiver: Bench, record: bytes, view: bytes, decision: bytes, number: bytes
-) -> None:
+def test_reading_commands(receiver: Bench, record: bytes, view: bytes, decision: bytes, number: bytes) -> None:
     write(receiver, record, view, decision, number)
     for command in COMMANDS:
         assert "\x1b]52" not in typed(receiver.config.path, *command).output

@@ -120,7 +120,7 @@ def test_the_sender_s_redelivery_runs_again(site: GuardedInstallation) -> None:
     assert (record.trigger, record.status) == (Trigger.REDELIVERY, Status.FAILED)
 
 
-def test_a_person_deploys_goes_back_and_looks(site: GuardedInstallation) -> None:
+def test_operator_commands(site: GuardedInstallation) -> None:
     site.ship("shop", app_files("three"))
     for arguments in (["rollback", "shop"], ["deploy", "shop"], ["status"], ["status", "shop"], ["logs", "shop"]):
         done = hookd(site, *arguments)
@@ -159,7 +159,7 @@ def test_each_delivery_is_decided_and_counted(site: GuardedInstallation) -> None
     assert "no app is called" in hookd(site, "why", "--refused").stdout
 
 
-def test_a_frozen_app_s_pushes_are_recorded(site: GuardedInstallation) -> None:
+def test_frozen_pushes_are_recorded(site: GuardedInstallation) -> None:
     assert hookd(site, "freeze", "shop", "--reason", "a test").returncode == 0
     assert site.send_push("shop")["status"] == "frozen"
     with as_role(site.plain_url, "status") as client:
@@ -167,7 +167,7 @@ def test_a_frozen_app_s_pushes_are_recorded(site: GuardedInstallation) -> None:
     assert hookd(site, "thaw", "shop").returncode == 0
 
 
-def test_a_failed_deployment_is_requeued_and_any_is_replayed(site: GuardedInstallation) -> None:
+def test_requeue_and_replay(site: GuardedInstallation) -> None:
     old = failed(site)
     for arguments in (
         ["requeue", "--queue", "hookd", old.id],
@@ -182,13 +182,13 @@ def test_a_failed_deployment_is_requeued_and_any_is_replayed(site: GuardedInstal
     wait_for(lambda: len(replays()) == 2, what="the replays")
 
 
-def test_queues_are_looked_at_held_emptied_and_let_go(site: GuardedInstallation) -> None:
+def test_rq_queue_commands(site: GuardedInstallation) -> None:
     for arguments in (["info"], ["info", "--raw"], ["suspend"], ["empty", "hookd"], ["resume"]):
         done = rq(site, *arguments)
         assert done.returncode == 0, done.stderr
 
 
-def test_a_running_deployment_is_stopped_by_a_person(site: GuardedInstallation, held: Path) -> None:
+def test_running_job_is_stopped(site: GuardedInstallation, held: Path) -> None:
     site.repositories["shop"].commit_and_push(app_files("stopped"))
     deployment = site.send_push("shop")["deployment"]
     site.wait_for_step(deployment, "build")
@@ -203,7 +203,7 @@ def settled(site: GuardedInstallation, deployment: str) -> bool:
     return bool(later) and all(record.ended and record.trigger is Trigger.RECONCILE for record in later)
 
 
-def test_a_deployment_whose_process_is_killed_ends(site: GuardedInstallation, held: Path) -> None:
+def test_killed_process_gets_an_ending(site: GuardedInstallation, held: Path) -> None:
     site.repositories["shop"].commit_and_push(app_files("killed"))
     deployment = site.send_push("shop")["deployment"]
     site.wait_for_step(deployment, "build")
@@ -213,9 +213,7 @@ def test_a_deployment_whose_process_is_killed_ends(site: GuardedInstallation, he
     wait_for(lambda: settled(site, deployment), 60, "the deployment that settles what it left")
 
 
-def test_the_deployment_of_a_worker_that_vanished_ends_and_the_worker_is_forgotten(
-    site: GuardedInstallation, held: Path
-) -> None:
+def test_vanished_worker_is_deregistered(site: GuardedInstallation, held: Path) -> None:
     site.repositories["shop"].commit_and_push(app_files("vanished"))
     deployment = site.send_push("shop")["deployment"]
     site.wait_for_step(deployment, "build")
@@ -259,7 +257,7 @@ def test_no_password_is_shown_anywhere(site: GuardedInstallation) -> None:
     assert site.config.settings.rq_environment.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_worker_with_a_wrong_password_says_so_and_ends(site: GuardedInstallation, tmp_path: Path) -> None:
+def test_worker_with_wrong_password(site: GuardedInstallation, tmp_path: Path) -> None:
     password = site.passwords / "worker"
     password.write_text("another")
     argv = python("-P", "-m", "worker", "stranger")
@@ -274,7 +272,7 @@ def test_a_worker_with_a_wrong_password_says_so_and_ends(site: GuardedInstallati
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 @pytest.mark.parametrize("arguments", [["deploy", "shop"], ["status"]])
-def test_a_person_without_rights_is_told_what_to_type(arguments: list[str]) -> None:
+def test_user_without_rights_gets_a_hint(arguments: list[str]) -> None:
     with open_directory() as directory, GuardedInstallation(directory) as installation:
         installation.add_app("shop")
         installation.start_redis()
@@ -283,7 +281,7 @@ def test_a_person_without_rights_is_told_what_to_type(arguments: list[str]) -> N
             (directory / path).chmod(mode)
         looked = as_nobody(lambda: said(installation.config_path, "status"))
     next_thing = f"sudo hookd {' '.join(arguments)}"
-    assert text == f"2 hookd: Redis' password cannot be read by you\n  next: {next_thing}\n"
+    assert text == f"2 hookd: you may not read the Redis password\n  next: {next_thing}\n"
     assert looked.startswith("0 "), "who may read the password of `status` may look"
 
 

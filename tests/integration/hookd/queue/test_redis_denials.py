@@ -112,12 +112,12 @@ def denied() -> list[tuple[Role, list[str]]]:
 @pytest.mark.parametrize(
     ("role", "command"), denied(), ids=lambda part: part if isinstance(part, str) else "-".join(part)
 )
-def test_what_a_role_does_not_need_is_refused(server: str, role: Role, command: list[str]) -> None:
+def test_denied_commands(server: str, role: Role, command: list[str]) -> None:
     with as_role(server, role) as client, pytest.raises(NoPermissionError):
         client.execute_command(*command)
 
 
-def test_the_receiver_s_scripts_can_do_no_more_than_the_receiver(server: str) -> None:
+def test_scripts_have_the_receivers_rights(server: str) -> None:
     keys = ["rq:rl:app-shop:allowed", "rq:rl:app-shop:rate_limited"]
     with as_role(server, "receiver") as client:
         for script in (
@@ -133,7 +133,7 @@ def test_the_receiver_s_scripts_can_do_no_more_than_the_receiver(server: str) ->
 
 
 @pytest.mark.parametrize("role", ["receiver", "worker", "operator"])
-def test_a_transaction_is_done_whole_or_not_at_all(server: str, role: Role) -> None:
+def test_transaction_is_atomic(server: str, role: Role) -> None:
     """A user without MULTI would do the first half."""
     waiting = names.waiting_key("half")
     with as_role(server, role) as client, client.pipeline() as pipeline:
@@ -147,7 +147,7 @@ def test_a_transaction_is_done_whole_or_not_at_all(server: str, role: Role) -> N
 
 @pytest.mark.threat(58)
 @pytest.mark.parametrize("poison", [b"x", b"", b"\xff\xfe", b"shop", ID.replace("shop", "blog").encode() + b"\n"])
-def test_a_poisoned_key_heals_with_the_next_push(server: str, poison: bytes) -> None:
+def test_next_push_replaces_a_poisoned_key(server: str, poison: bytes) -> None:
     """Whoever took the receiver over may write these two keys: they name what its own user may not even read."""
     keys = [names.waiting_key("blog"), names.delivery_key("blog", "d")]
     with as_role(server, "receiver") as client:
@@ -166,7 +166,7 @@ def test_nobody_gets_nothing(server: str, command: list[str]) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_the_password_of_one_role_is_not_that_of_another(server: str, role: Role) -> None:
+def test_passwords_differ_by_role(server: str, role: Role) -> None:
     other = next(name for name in ROLES if name != role)
     with (
         Redis.from_url(server, username=f"hookd-{role}", password=PASSWORDS[other]) as client,
@@ -175,18 +175,18 @@ def test_the_password_of_one_role_is_not_that_of_another(server: str, role: Role
         client.ping()
 
 
-def test_a_redis_that_wants_a_password_is_there(server: str) -> None:
+def test_redis_with_password_is_found(server: str) -> None:
     assert is_redis_up(server)
     assert not is_redis_up("unix:///nowhere/redis.sock")
 
 
-def test_the_embedded_server_is_not_started_where_passwords_are_wanted(tmp_path: Path) -> None:
+def test_no_embedded_server_with_passwords(tmp_path: Path) -> None:
     installation = GuardedInstallation(tmp_path, settings={"redis": {"passwords": tmp_path}})
     installation.write_config()
     argv = python("-P", "-m", "hookd.cli", "redis")
     done = subprocess.run(argv, env=installation.environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
-    assert "redis.passwords is set: the embedded server knows no users" in done.stderr
+    assert "redis.passwords is set, but the embedded server has no passwords" in done.stderr
 
 
 def test_status_reads_what_its_pages_show(server: str) -> None:
@@ -202,7 +202,7 @@ def test_status_reads_what_its_pages_show(server: str) -> None:
         assert client.ping()
 
 
-def test_an_operator_sees_everything_that_is_kept(server: str) -> None:
+def test_operator_reads_everything(server: str) -> None:
     with as_role(server, "operator") as client:
         assert client.info("persistence")["aof_enabled"] == 0
         assert ID.encode() in client.lrange(QUEUE, 0, -1)

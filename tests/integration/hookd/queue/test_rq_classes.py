@@ -51,7 +51,7 @@ def web_server(marker: Path) -> Iterator[str]:
 
 @pytest.mark.threat(11)
 @pytest.mark.parametrize("route", ROUTES)
-def test_under_rqs_own_classes_the_route_leaves_its_trace(site: Site, tmp_path: Path, route: str) -> None:
+def test_attack_works_on_plain_rq(site: Site, tmp_path: Path, route: str) -> None:
     """Without this, the next test could pass because the attack is wrong."""
     marker = tmp_path / "marker"
     serializer = ["-S", "json"] if route in JSON_ROUTES else []
@@ -86,7 +86,7 @@ def test_a_deployment_that_fails_calls_nobody(site: Site, callback: str) -> None
 
 @pytest.mark.threat(11)
 @pytest.mark.parametrize("wrong", CALLS)
-def test_a_call_that_no_deployment_needs_is_refused(site: Site, wrong: str) -> None:
+def test_unknown_call_is_refused(site: Site, wrong: str) -> None:
     job_id = put_job(site.client, {"data": CALLS[wrong]})
     site.assert_nothing_ran()
     assert status_of(site.client, job_id) == "failed"
@@ -95,7 +95,7 @@ def test_a_call_that_no_deployment_needs_is_refused(site: Site, wrong: str) -> N
         _ = job.args
 
 
-def test_a_job_that_asks_to_be_repeated_or_retried_runs_once(site: Site) -> None:
+def test_repeating_job_runs_once(site: Site) -> None:
     again = {"retries_left": 3, "retry_intervals": "[0]", "repeats_left": 3, "repeat_intervals": "[0]"}
     fails = put_job(site.client, {"data": call(redis_keys.DEPLOY, UNKNOWN), **again})
     works = put_job(site.client, {"data": call(redis_keys.DEPLOY, site.superseded()), **again})
@@ -105,7 +105,7 @@ def test_a_job_that_asks_to_be_repeated_or_retried_runs_once(site: Site) -> None
 
 
 @pytest.mark.threat(35)
-def test_a_strangers_description_forges_no_line_of_the_log(site: Site) -> None:
+def test_description_forges_no_log_line(site: Site) -> None:
     text = "deploy\nERROR the server is on fire\x1b[2J\u2028"
     job_id = put_job(site.client, {"data": call(redis_keys.DEPLOY, site.superseded()), "description": text})
     site.assert_nothing_ran()
@@ -119,7 +119,7 @@ def test_a_strangers_description_forges_no_line_of_the_log(site: Site) -> None:
 @pytest.mark.parametrize(
     "function", ["os.system", "trap.run", "worker.recovery.liveness.finish_crashed", "worker.job.deploy\n", print]
 )
-def test_a_queue_takes_no_function_that_is_not_listed(site: Site, function: Any) -> None:
+def test_queue_takes_listed_functions_only(site: Site, function: Any) -> None:
     queue = SafeQueue("elsewhere", connection=site.client)
     with pytest.raises(RefusedJob):
         queue.enqueue(function, UNKNOWN)
@@ -127,7 +127,7 @@ def test_a_queue_takes_no_function_that_is_not_listed(site: Site, function: Any)
     assert not site.marker.exists()
 
 
-def test_a_queue_keeps_no_callback_of_its_callers(site: Site) -> None:
+def test_queue_keeps_no_callbacks(site: Site) -> None:
     queue = SafeQueue("elsewhere", connection=site.client)
     job = queue.enqueue(redis_keys.DEPLOY, UNKNOWN, job_id="own")
     assert [job.success_callback, job.failure_callback, job.stopped_callback] == [None, None, None]
@@ -135,7 +135,7 @@ def test_a_queue_keeps_no_callback_of_its_callers(site: Site) -> None:
     queue.delete()
 
 
-def test_a_queue_and_its_jobs_are_safe_whatever_their_caller_asks_for(site: Site) -> None:
+def test_queue_forces_safe_classes(site: Site) -> None:
     from rq.job import Job
     from rq.serializers import PickleSerializer
 
@@ -144,7 +144,7 @@ def test_a_queue_and_its_jobs_are_safe_whatever_their_caller_asks_for(site: Site
     assert SafeJob(connection=site.client, serializer=PickleSerializer).serializer is JSONSerializer
 
 
-def test_a_process_that_is_no_worker_cannot_call_anything(site: Site) -> None:
+def test_only_workers_have_functions(site: Site) -> None:
     client: Redis = site.client
     job = SafeQueue("elsewhere", connection=client).create_job(redis_keys.DEPLOY, (UNKNOWN,))
     with pytest.MonkeyPatch.context() as patch:
@@ -153,6 +153,6 @@ def test_a_process_that_is_no_worker_cannot_call_anything(site: Site) -> None:
             _ = job.func
 
 
-def test_none_of_this_was_an_error_that_ends_rqs_own_worker(site: Site) -> None:
+def test_refusals_end_no_worker(site: Site) -> None:
     site.assert_a_good_job_finishes()
     assert "unhandled exception, quitting" not in (site.installation.directory / "worker.log").read_text()

@@ -74,12 +74,12 @@ def failed(hookd: Installation) -> Deployment:
 
 
 @pytest.mark.promise(58)
-def test_the_environment_file_is_for_its_owner_only(hookd: Installation) -> None:
+def test_environment_file_is_private(hookd: Installation) -> None:
     assert hookd.config.settings.rq_environment.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.promise(59, 60)
-def test_a_failed_deployment_is_requeued_as_a_new_record(hookd: Installation, client: Redis) -> None:
+def test_requeue_creates_a_record(hookd: Installation, client: Redis) -> None:
     old = failed(hookd)
     wait_for(lambda: client.zscore("rq:failed:hookd", old.id) is not None, what="the failed job")
     done = rq(hookd, "requeue", "--queue", "hookd", old.id)
@@ -89,7 +89,7 @@ def test_a_failed_deployment_is_requeued_as_a_new_record(hookd: Installation, cl
 
 
 @pytest.mark.promise(60)
-def test_a_failed_deployment_is_replayed_by_its_id(hookd: Installation) -> None:
+def test_failed_deployment_is_replayed(hookd: Installation) -> None:
     old = failed(hookd)
     done = rq(hookd, "enqueue", "-q", "hookd", "worker.job.replay", old.id)
     assert done.returncode == 0, done.stderr
@@ -97,7 +97,7 @@ def test_a_failed_deployment_is_replayed_by_its_id(hookd: Installation) -> None:
 
 
 @pytest.mark.promise(59)
-def test_a_deployment_that_went_well_is_replayed_and_goes_well_again(hookd: Installation) -> None:
+def test_succeeded_deployment_is_replayed(hookd: Installation) -> None:
     old = hookd.deploy("shop")
     assert (old.status, hookd.serving("shop")) == (Status.SUCCEEDED, "one")
     done = rq(hookd, "enqueue", "-q", "hookd", "worker.job.replay", old.id)
@@ -107,14 +107,14 @@ def test_a_deployment_that_went_well_is_replayed_and_goes_well_again(hookd: Inst
     assert hookd.serving("shop") == "one"
 
 
-def test_a_replay_of_a_pinned_commit_keeps_the_pin(hookd: Installation) -> None:
+def test_replay_keeps_the_pin(hookd: Installation) -> None:
     old = hookd.deploy("broken", pinned_commit="a" * 40)
     done = rq(hookd, "enqueue", "-q", "hookd", "worker.job.replay", old.id)
     assert done.returncode == 0, done.stderr
     assert replay_of(hookd, old).pinned_commit == "a" * 40
 
 
-def test_the_replay_of_an_unknown_deployment_says_so(hookd: Installation, client: Redis) -> None:
+def test_replay_of_unknown_deployment(hookd: Installation, client: Redis) -> None:
     done = rq(hookd, "enqueue", "-q", "hookd", "--job-id", "replay-unknown", "worker.job.replay", UNKNOWN)
     assert done.returncode == 0, done.stderr
     wait_for(lambda: client.hget("rq:job:replay-unknown", "status") == b"failed", what="the end of the replay")
@@ -139,9 +139,7 @@ def test_requeueing_an_unknown_deployment_says_so(hookd: Installation) -> None:
         ("worker.job.deploy", "../../etc/passwd"),
     ],
 )
-def test_enqueueing_what_no_deployment_needs_is_refused(
-    hookd: Installation, client: Redis, call: tuple[str, ...]
-) -> None:
+def test_rq_enqueue_is_refused(hookd: Installation, client: Redis, call: tuple[str, ...]) -> None:
     jobs = set(client.scan_iter("rq:job:*"))
     done = rq(hookd, "enqueue", "-q", "hookd", *call)
     assert done.returncode == 1
@@ -153,9 +151,7 @@ def test_enqueueing_what_no_deployment_needs_is_refused(
 @pytest.mark.threat(11)
 @pytest.mark.promise(58)
 @pytest.mark.parametrize("safe", [False, True])
-def test_looking_at_the_queues_runs_code_without_the_classes_and_none_with_them(
-    hookd: Installation, client: Redis, tmp_path: Path, safe: bool
-) -> None:
+def test_rq_info_runs_no_code(hookd: Installation, client: Redis, tmp_path: Path, safe: bool) -> None:
     marker = tmp_path / "marker"
     spoilt = pickle.dumps(Pickled(marker))
     fields = {"data": spoilt, "meta": spoilt, "result": spoilt, "status": "started"}
@@ -169,7 +165,7 @@ def test_looking_at_the_queues_runs_code_without_the_classes_and_none_with_them(
         assert "worker worker-0 " in done.stdout
 
 
-def test_looking_at_the_queues_survives_malformed_jobs(hookd: Installation, client: Redis) -> None:
+def test_rq_info_survives_malformed_jobs(hookd: Installation, client: Redis) -> None:
     put_job(client, {"data": b"x", "status": "on fire"}, "malformed", queue="elsewhere")
     put_id(client, "a b", queue="elsewhere")
     client.zadd("rq:wip:elsewhere", {"malformed:1": 1})
@@ -178,7 +174,7 @@ def test_looking_at_the_queues_survives_malformed_jobs(hookd: Installation, clie
 
 
 @pytest.mark.threat(49)
-def test_an_emptied_queue_does_not_leave_an_app_waiting(hookd: Installation, client: Redis) -> None:
+def test_rq_empty_blocks_no_app(hookd: Installation, client: Redis) -> None:
     assert rq(hookd, "suspend").returncode == 0
     assert rq(hookd, "enqueue", "-q", "hookd", "worker.job.replay", UNKNOWN).returncode == 0  # It takes one more.
     wait_for(lambda: client.hget("rq:worker:worker-0", "state") == b"suspended", what="the worker's rest")
@@ -191,7 +187,7 @@ def test_an_emptied_queue_does_not_leave_an_app_waiting(hookd: Installation, cli
     assert hookd.records.get(first).status is Status.SUPERSEDED
 
 
-def test_a_replayed_rollback_goes_to_the_same_commit_again(hookd: Installation) -> None:
+def test_replayed_rollback_keeps_its_commit(hookd: Installation) -> None:
     hookd.ship("shop", app_files("before"))
     hookd.ship("shop", app_files("after"))
     rolled = hookd.deploy("shop", Trigger.ROLLBACK)

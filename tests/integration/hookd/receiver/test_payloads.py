@@ -14,7 +14,7 @@ from tests.support.receiver import Bench, bench, content, headers_of
 DATA = PROJECT / "tests" / "data"
 EXAMPLES = DATA / "octokit-webhooks-examples"
 COMMIT = "6113728f27ae82c7b1a177c8d03f9e96e0adf246"
-TAG = "a tag was pushed; this deploys the branch master"
+TAG = "a tag, this app deploys the branch master"
 
 
 @pytest.fixture(scope="module")

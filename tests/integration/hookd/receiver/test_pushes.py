@@ -65,17 +65,17 @@ def test_nothing_of_a_payload_decides_what_is_deployed(receiver: Bench) -> None:
 
 
 IGNORED: dict[str, tuple[dict[str, Any], str]] = {
-    "another branch": ({"ref": "refs/heads/feature"}, "another branch was pushed; this deploys main"),
-    "a tag": ({"ref": "refs/tags/v1"}, "a tag was pushed; this deploys the branch main"),
-    "a tag of the branch's name": ({"ref": "refs/tags/main"}, "a tag was pushed; this deploys the branch main"),
-    "a deleted tag": ({"ref": "refs/tags/v1", "after": ZEROS}, "a tag was pushed; this deploys the branch main"),
-    "the deleted branch": ({"after": ZEROS}, "the branch main was deleted; what is deployed stays"),
+    "another branch": ({"ref": "refs/heads/feature"}, "another branch, this app deploys main"),
+    "a tag": ({"ref": "refs/tags/v1"}, "a tag, this app deploys the branch main"),
+    "a tag of the branch's name": ({"ref": "refs/tags/main"}, "a tag, this app deploys the branch main"),
+    "a deleted tag": ({"ref": "refs/tags/v1", "after": ZEROS}, "a tag, this app deploys the branch main"),
+    "the deleted branch": ({"after": ZEROS}, "the branch main was deleted, the release stays"),
     "the deleted branch, SHA-256": (
         {"before": "a" * 64, "after": "0" * 64},
-        "the branch main was deleted; what is deployed stays",
+        "the branch main was deleted, the release stays",
     ),
-    "a test button": ({"before": NEW}, "a test delivery: the branch did not move"),
-    "another repository": ({"repository": {"full_name": "acme/other"}}, "this is for the repository acme/github"),
+    "a test button": ({"before": NEW}, "a test delivery, the branch did not move"),
+    "another repository": ({"repository": {"full_name": "acme/other"}}, "another repository, this app is acme/github"),
 }
 
 

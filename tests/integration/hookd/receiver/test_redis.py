@@ -17,7 +17,7 @@ from tests.support.redis_server import redis_server
 
 # What the receiver promises to every sender, whatever Redis does.
 PROMISED_SECONDS = 2.0
-UNREACHABLE = {"error": "the queue cannot be reached; try again"}
+UNREACHABLE = {"error": "the queue cannot be reached, try again"}
 PAGES = ["/apps", "/apps/github", "/deployments/github-20260101T000000000-abcdef", "/readyz"]
 
 

@@ -17,7 +17,7 @@ from tests.support.receiver import FORM, JSON, Bench, form_of, headers_of, push_
 
 RECEIVER = {"max_body": 65536}
 Spoil = Callable[[str, bytes], str | None]
-UNSIGNED = b'{"error":"the signature does not fit"}\n'
+UNSIGNED = b'{"error":"invalid signature"}\n'
 
 
 def answer(response: TestResponse) -> tuple[int, bytes, list[tuple[str, str]]]:
@@ -78,8 +78,8 @@ def test_an_unknown_app_cannot_be_told_from_a_wrong_signature(receiver: Bench, s
 
 def test_a_secret_whose_app_is_gone_opens_nothing(receiver: Bench) -> None:
     keyring = Keyring({"ghost": (Secret(SECRET.encode()),)})
-    notebook = RefusalLog(receiver.redis)
-    app = create_app(Receiver(receiver.config, keyring, receiver.records, notebook), ReadAccess(True, None))
+    refusal_log = RefusalLog(receiver.redis)
+    app = create_app(Receiver(receiver.config, keyring, receiver.records, refusal_log), ReadAccess(True, None))
     body = push_body("ghost")
     response = app.test_client().post("/hooks/ghost", data=body, headers=headers_of("github", body))
     assert (response.status_code, response.data) == (401, UNSIGNED)

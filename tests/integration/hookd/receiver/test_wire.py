@@ -15,7 +15,7 @@ from tests.support.processes import wait_for
 from tests.support.receiver import FORM, headers_of, push_body, signed, stored
 
 MOST = 25 * 1024 * 1024
-UNSIGNED = b'{"error":"the signature does not fit"}\n'
+UNSIGNED = b'{"error":"invalid signature"}\n'
 # Longer than any wait for a client may last; a connection that is open then has been forgotten.
 FORGOTTEN_SECONDS = 60
 

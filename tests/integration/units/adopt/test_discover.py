@@ -1,4 +1,4 @@
-"""Looking at a project: with real git, real sockets and real owners, and as root running nothing of somebody else's."""
+"""Discovery with real git, sockets and owners; root runs no program of the project."""
 
 import os
 import pwd
@@ -24,7 +24,7 @@ IDENTITY = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit
 
 
 class Project:
-    """A clone that belongs to nobody, and its remote."""
+    """A clone of the user nobody, and its remote."""
 
     def __init__(self, directory: Path) -> None:
         self.remote, self.root = directory / "remote.git", directory / "shop"
@@ -69,19 +69,19 @@ def project() -> Iterator[Project]:
         yield made
 
 
-def test_a_checkout_is_read_with_what_git_does_not_track(project: Project) -> None:
+def test_checkout_facts(project: Project) -> None:
     project.file(".env", "SECRET=1")
     project.file("uploads/a name.txt")
     project.file("downloads/list")
     found = read_checkout(project.root)
     assert (found.owner, found.url, found.branch) == ("nobody", str(project.remote), "main")
     assert found.commit == project.git("rev-parse", "HEAD").strip()
-    assert set(found.loose) == {".env", "uploads/a name.txt", "downloads/"}
+    assert set(found.untracked) == {".env", "uploads/a name.txt", "downloads/"}
     assert set(found.tracked) == {".gitignore", "uploads/.gitkeep", "wsgi.py"}
     assert (found.changed, found.unpushed) == ((), 0)
 
 
-def test_changes_and_commits_that_nobody_has_are_seen(project: Project) -> None:
+def test_local_changes_are_found(project: Project) -> None:
     project.file("wsgi.py", "app = 2\n")
     project.file("new.py", "")
     project.git("add", "new.py")
@@ -90,12 +90,12 @@ def test_changes_and_commits_that_nobody_has_are_seen(project: Project) -> None:
     assert read_checkout(project.root).unpushed == 1
 
 
-def test_modes_alone_are_no_change(project: Project) -> None:
+def test_mode_change_is_ignored(project: Project) -> None:
     subprocess.run(("chmod", "-R", "755", project.root), check=True)
     assert read_checkout(project.root).changed == ()
 
 
-def test_a_branch_that_is_called_otherwise_at_the_remote(project: Project) -> None:
+def test_remote_branch_name(project: Project) -> None:
     project.git("push", "-q", "origin", "main:production")
     project.git("fetch", "-q")
     project.git("checkout", "-q", "-b", "live", "--track", "origin/production")
@@ -106,8 +106,8 @@ def test_a_branch_that_is_called_otherwise_at_the_remote(project: Project) -> No
 
 @pytest.mark.threat(62)
 @pytest.mark.parametrize("trap", ["core.fsmonitor", "filter"])
-def test_root_runs_nothing_of_the_repository_s(project: Project, trap: str) -> None:
-    """Whatever git itself would run is run as the owner, if at all: here it would leave a file of root's."""
+def test_repository_programs_never_run_as_root(project: Project, trap: str) -> None:
+    """git may run such a program only as the owner. As root it would leave a file of root's."""
     spy, seen = project.root.parent / "spy", project.root.parent / "seen"
     spy.write_text(f"#!/bin/sh\nid -u >> {seen}\ncat\n")
     spy.chmod(0o755)
@@ -125,7 +125,7 @@ def test_root_runs_nothing_of_the_repository_s(project: Project, trap: str) -> N
 
 @pytest.mark.threat(62)
 def test_git_is_never_run_as_root(project: Project) -> None:
-    """Whoever owns the directory can put another repository in the place of root's at any moment."""
+    """The owner of the directory can replace root's repository at any moment."""
     spy, seen = project.root.parent / "spy", project.root.parent / "seen"
     spy.write_text(f"#!/bin/sh\nid -u >> {seen}\ncat\n")
     spy.chmod(0o755)
@@ -139,7 +139,7 @@ def test_git_is_never_run_as_root(project: Project) -> None:
     assert set(seen.read_text().split()) == {str(NOBODY)}
 
 
-def test_a_checkout_that_is_root_s_alone_is_refused(project: Project) -> None:
+def test_root_checkout_is_refused(project: Project) -> None:
     subprocess.run(("chown", "-R", "root", project.root), check=True)
     with pytest.raises(Refused, match=r"root's alone.*never runs git as root") as caught:
         read_checkout(project.root)
@@ -147,25 +147,25 @@ def test_a_checkout_that_is_root_s_alone_is_refused(project: Project) -> None:
 
 
 @pytest.mark.threat(62)
-def test_a_checkout_that_two_people_can_change_is_refused(project: Project) -> None:
-    """git would run what the one wrote as the other."""
+def test_checkout_of_two_owners_is_refused(project: Project) -> None:
+    """git would run programs of one owner as the other."""
     os.chown(project.root, pwd.getpwnam("www-data").pw_uid, -1)
     with pytest.raises(Refused, match="belong to www-data and nobody") as caught:
         read_checkout(project.root)
     assert caught.value.hint == f"sudo chown -R www-data: {project.root}/.git"
     os.chown(project.root, NOBODY, -1)
     os.chown(project.root / ".git" / "config", 4_000_000, -1)
-    with pytest.raises(Refused, match="belongs to the number 4000000, which is no user here"):
+    with pytest.raises(Refused, match="user id 4000000, does not exist"):
         read_checkout(project.root)
 
 
-def test_what_is_no_checkout_is_refused(project: Project) -> None:
+def test_plain_directory_is_refused(project: Project) -> None:
     shutil.rmtree(project.root / ".git")
     with pytest.raises(Refused, match="no git checkout"):
         read_checkout(project.root)
 
 
-def test_listeners_of_a_process_are_its_own_and_all_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_process_listeners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     families = (socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")
     with socket.socket(socket.AF_UNIX) as unix, socket.socket(socket.AF_UNIX) as control:
@@ -188,7 +188,7 @@ def test_listeners_of_a_process_are_its_own_and_all_of_them(tmp_path: Path, monk
     assert listeners(2**22 + 1) == ()
 
 
-def test_a_process_is_known_by_its_words_and_its_children() -> None:
+def test_process_children_and_command() -> None:
     with subprocess.Popen(("sleep", "1234.5")) as sleeper:
         try:
             assert sleeper.pid in children(os.getpid())
@@ -197,7 +197,7 @@ def test_a_process_is_known_by_its_words_and_its_children() -> None:
             sleeper.kill()
 
 
-def test_who_may_write_follows_owner_group_and_others(tmp_path: Path) -> None:
+def test_write_permission_by_mode(tmp_path: Path) -> None:
     web = pwd.getpwnam("www-data")
     person = ServiceUser("www-data", web.pw_uid, frozenset({web.pw_gid}))
 
@@ -216,7 +216,7 @@ def test_who_may_write_follows_owner_group_and_others(tmp_path: Path) -> None:
     assert not may(0, 0, 0o770)
 
 
-def test_files_of_the_commit_move_with_each_release_and_data_stays(tmp_path: Path) -> None:
+def test_tracked_paths_follow_releases(tmp_path: Path) -> None:
     (tmp_path / "venv").mkdir()
     (tmp_path / "venv" / "pyvenv.cfg").touch()
     moved = path_mapper(tmp_path, TrackedPaths(frozenset({"static/a.css", "wsgi.py", "uploads/.gitkeep"})))

@@ -1,4 +1,4 @@
-"""How the worker gets at a repository: its user owns the key, and root prints what is to be pasted."""
+"""Deploy keys: the worker's user owns them, and root prints the public part."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJj hookd shop"
 
 
 def public_half(directory: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Read the app's public key from what the worker's user put there."""
+    """Return the public key in a file of the worker's user."""
     (key := directory / "shop").touch()
     (directory / "shop.pub").write_bytes(content)
     monkeypatch.setattr(layout, "deploy_key", lambda _app: key)
@@ -28,7 +28,7 @@ def test_a_public_key_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 @pytest.mark.parametrize(
     "content", [b"", f"{KEY}\n{KEY}".encode(), f"{KEY} \x1b]52;c;eA==\x07".encode(), b"ssh-ed25519 \xff"]
 )
-def test_what_is_no_public_key_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+def test_invalid_public_key_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     with pytest.raises(HostError, match=r"shop\.pub holds no public key") as caught:
         public_half(tmp_path, content, monkeypatch)
     assert caught.value.hint == f"sudo rm -f {tmp_path}/shop {tmp_path}/shop.pub, then the same command again"

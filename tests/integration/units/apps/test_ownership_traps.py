@@ -1,4 +1,4 @@
-"""The traps of deployments made by hand, one by one: real git, real users, an environment that the worker made."""
+"""Mistakes of manual deployments, with real git, real users and a real environment."""
 
 import os
 import re
@@ -19,13 +19,13 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become 
 
 @pytest.fixture(params=["group", "split", "acl"])
 def at(request: pytest.FixtureRequest) -> Iterator[Host]:
-    """A host with a first commit, under each policy."""
+    """Return a host with a first commit, under each policy."""
     with host(request.param) as made:
         yield made
 
 
 def repaired(at: Host) -> PermissionReport:
-    """What root types."""
+    """Run a command as root."""
     return check_permissions(at.app(), at.settings, fix=True, worker=WORKER)
 
 
@@ -35,7 +35,7 @@ def right(at: Host) -> bool:
 
 
 def locally_changed(at: Host, release: Path) -> str:
-    """What git says has changed between the commit and a directory, modes included."""
+    """Return git's changes between the commit and a directory, modes included."""
     git = ("git", "-C", str(at.directory / "work"), "-c", "core.fileMode=true", "--work-tree", str(release))
     changed = ("diff", "--name-only", "--diff-filter=MT", "HEAD")
     told = at.as_worker(lambda: subprocess.run([*git, *changed], capture_output=True, text=True, check=True).stdout)
@@ -43,13 +43,13 @@ def locally_changed(at: Host, release: Path) -> str:
 
 
 def output(*argv: str | Path, **env: str) -> str:
-    """What a program says; with variables, nothing else is in its environment."""
+    """Return a program's output. Its environment holds only the given variables."""
     done = subprocess.run(argv, env=env or None, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr
 
 
 def runs(at: Host, release: Path) -> str:
-    """What the app's user sees when it starts the app, and one of its programs."""
+    """Start the app and one of its programs as the app's user."""
     app = (release / "venv" / "bin" / "python", "-B", release / "app.py")
 
     def start() -> str:
@@ -59,18 +59,18 @@ def runs(at: Host, release: Path) -> str:
 
 
 def git_as_root(at: Host, *arguments: str) -> None:
-    """Run git as someone who told it that every repository is safe, and under the usual umask."""
+    """Run git with every repository safe, and with the usual umask."""
     config = at.directory / "root.gitconfig"
     config.write_text("[safe]\n\tdirectory = *\n")
     subprocess.run(["git", *arguments], env={**os.environ, "GIT_CONFIG_GLOBAL": str(config)}, umask=0o022, check=True)
 
 
 def users(top: Path) -> set[str]:
-    """Who owns what lies below a directory; a link has no owner that matters."""
+    """Return the owners below a directory, without links."""
     return {user_name(path.lstat().st_uid) for path in [top, *top.rglob("*")] if not path.is_symlink()}
 
 
-def test_modes_make_no_file_locally_changed_for_git(at: Host) -> None:
+def test_modes_are_no_changes_for_git(at: Host) -> None:
     release, _ = at.deploy()
     assert locally_changed(at, release) == ""
     subprocess.run(["chmod", "-R", "755", release], check=True)  # The trap: one mode for everything.
@@ -82,7 +82,7 @@ def test_modes_make_no_file_locally_changed_for_git(at: Host) -> None:
     assert not stat.S_IMODE((second / "app.py").stat().st_mode) & 0o111
 
 
-def test_an_environment_can_be_entered_after_a_chown(at: Host) -> None:
+def test_environment_survives_chown(at: Host) -> None:
     release, _ = at.deploy()
     assert runs(at, release) == "ready 1.0\nworks\n"
     subprocess.run(["chown", "-R", "root:root", at.root / "venvs"], check=True)
@@ -94,8 +94,8 @@ def test_an_environment_can_be_entered_after_a_chown(at: Host) -> None:
     assert right(at)
 
 
-def test_an_environment_s_programs_can_be_run_after_a_chmod(at: Host) -> None:
-    """Files that begin as programs do are programs in an environment's `bin`, whatever mode they were given."""
+def test_programs_survive_chmod(at: Host) -> None:
+    """A file in an environment's `bin` with a program's first bytes is a program, whatever its mode."""
     release, _ = at.deploy()
     program = (release / "venv").resolve() / "bin" / "tool"
     subprocess.run(["cp", "-p", release / "bin" / "tool", program], check=True)
@@ -113,8 +113,8 @@ def test_an_environment_s_programs_can_be_run_after_a_chmod(at: Host) -> None:
     assert right(at)
 
 
-def test_a_deployment_repairs_the_programs_of_the_environments_it_finds(at: Host) -> None:
-    """The one it uses again, or the release does not start; and one that it may have to go back to."""
+def test_deployment_repairs_environment_programs(at: Host) -> None:
+    """The environment that it uses again, and one for a rollback."""
     first, _ = at.deploy()
     at.commit({"requirements.txt": "hello == 1.0\n", "app.py": "import hello\nprint('second')\n"})
     second, _ = at.deploy()
@@ -132,7 +132,7 @@ def test_a_deployment_repairs_the_programs_of_the_environments_it_finds(at: Host
     assert right(at)
 
 
-def test_an_environment_that_the_worker_cannot_repair_is_no_fault_of_the_commit(at: Host) -> None:
+def test_unrepairable_environment_blames_no_commit(at: Host) -> None:
     venv = (at.deploy()[0] / "venv").resolve()
     subprocess.run(["chown", "-R", "root:root", venv], check=True)
     subprocess.run(["chmod", "-R", "640", venv], check=True)
@@ -144,8 +144,8 @@ def test_an_environment_that_the_worker_cannot_repair_is_no_fault_of_the_commit(
 
 
 @pytest.mark.threat(27)
-def test_an_environment_is_born_so_that_the_app_can_enter_it(at: Host) -> None:
-    """Even when what the installer caches was unpacked under a umask that shuts everyone out."""
+def test_new_environment_is_readable(at: Host) -> None:
+    """The installer's cache may come from a umask that excludes everyone."""
     cache = at.directory / "state" / "cache" / "shop" / "uv"
     wheel = at.directory / "wheels" / "hello-1.0-py3-none-any.whl"
     argv = (at.uv, "pip", "install", "--quiet", "--no-index", "--target", at.directory / "thrown-away", wheel)
@@ -160,7 +160,7 @@ def test_an_environment_is_born_so_that_the_app_can_enter_it(at: Host) -> None:
     assert right(at)
 
 
-def test_files_of_root_s_after_a_pull_are_repaired_and_stop_nothing(at: Host) -> None:
+def test_root_s_pull_stops_nothing(at: Host) -> None:
     release, _ = at.deploy()
     mirror = at.directory / "state" / "mirrors" / "shop.git"
     assert "not a git repository" in output("git", "-C", release, "pull")
@@ -181,7 +181,7 @@ def test_files_of_root_s_after_a_pull_are_repaired_and_stop_nothing(at: Host) ->
 
 
 @pytest.mark.threat(77)
-def test_the_env_file_is_not_lost_in_an_update(at: Host) -> None:
+def test_env_file_survives_an_update(at: Host) -> None:
     env = at.root / "shared" / ".env"
     first, _ = at.deploy()
     before = env.stat()
@@ -198,7 +198,7 @@ def test_the_env_file_is_not_lost_in_an_update(at: Host) -> None:
 
 
 @pytest.mark.threat(77)
-def test_uploads_are_not_replaced_by_a_link_from_the_repository(at: Host) -> None:
+def test_repository_link_replaces_no_uploads(at: Host) -> None:
     uploads = at.root / "shared" / "uploads"
     first, _ = at.deploy()
     assert at.as_app(lambda: (first / "uploads" / "photo").write_text("mine")) == "4"

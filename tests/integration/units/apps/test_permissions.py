@@ -1,4 +1,4 @@
-"""`hookd permissions APP`: what it lists, what it repairs as root and as the worker, and what it only names."""
+"""`hookd permissions APP`: its findings, and its repairs as root and as the worker."""
 
 import json
 import os
@@ -19,7 +19,7 @@ NOBODY, WWW_DATA = 65534, 33
 
 @pytest.fixture
 def at() -> Iterator[Host]:
-    """A host under the policy `group`, with one release."""
+    """Return a host with the policy `group` and one release."""
     with host("group") as made:
         made.deploy()
         yield made
@@ -34,14 +34,14 @@ def ask(at: Host, *, fix: bool = False, most: int = 20) -> PermissionReport:
     return check_permissions(at.app(), at.settings, fix=fix, worker=WORKER, most=most)
 
 
-def test_nothing_is_said_of_what_is_right(at: Host) -> None:
+def test_correct_files_are_not_listed(at: Host) -> None:
     report = ask(at)
     assert list(report.lines()) == ["shop: all paths match the policy group"]
     assert report.exit_status == 0
 
 
 @pytest.mark.promise(53)
-def test_each_file_is_listed_with_what_would_be_right_and_nothing_is_changed(at: Host, release: Path) -> None:
+def test_findings_are_listed_not_repaired(at: Host, release: Path) -> None:
     shutil.chown(release / "app.py", "root", "root")
     (release / "pkg").chmod(0o700)
     report = ask(at)
@@ -56,7 +56,7 @@ def test_each_file_is_listed_with_what_would_be_right_and_nothing_is_changed(at:
 
 
 @pytest.mark.promise(53)
-def test_root_repairs_everything_and_a_second_run_finds_nothing(at: Host, release: Path) -> None:
+def test_root_repairs_everything(at: Host, release: Path) -> None:
     for path in (at.root, *at.root.rglob("*"), *(at.directory / "state").rglob("*")):
         if not path.is_symlink() and path.name != ".env":
             os.chown(path, 0, 0)
@@ -70,14 +70,14 @@ def test_root_repairs_everything_and_a_second_run_finds_nothing(at: Host, releas
     assert "Traceback" not in at.as_app(release.joinpath("app.py").read_text)
 
 
-def test_root_s_repair_touches_only_what_is_wrong(at: Host, release: Path) -> None:
+def test_repair_touches_only_findings(at: Host, release: Path) -> None:
     (release / "app.py").chmod(0o644)
     before = {path: path.lstat().st_ctime_ns for path in at.root.rglob("*") if path.name != "app.py"}
     assert ask(at, fix=True).repaired == 1
     assert {path: path.lstat().st_ctime_ns for path in before} == before
 
 
-def test_without_root_the_worker_repairs_its_own_and_says_who_can_do_the_rest(at: Host, release: Path) -> None:
+def test_worker_repairs_its_own_files(at: Host, release: Path) -> None:
     shutil.chown(release / "app.py", "root", "root")
     (release / "pkg").chmod(0o700)
     lines = at.as_worker(lambda: "\n".join([*ask(at, fix=True).lines(), str(ask(at).exit_status)])).splitlines()
@@ -92,7 +92,7 @@ def test_without_root_the_worker_repairs_its_own_and_says_who_can_do_the_rest(at
     ]
 
 
-def test_a_long_list_is_cut_per_place_and_counted_whole(at: Host, release: Path) -> None:
+def test_long_lists_are_cut(at: Host, release: Path) -> None:
     for number in range(30):
         (release / f"{number}.txt").touch(mode=0o600)
     report = ask(at, most=5)
@@ -125,7 +125,7 @@ def test_a_program_is_told_the_same(at: Host, release: Path) -> None:
     assert second["findings"][0]["problem"] == f"{at.root}/shared/.env is missing"
 
 
-def test_what_the_app_cannot_write_in_its_own_directory_is_named_and_left(at: Host) -> None:
+def test_unwritable_data_is_only_named(at: Host) -> None:
     uploads = at.root / "shared" / "uploads"
     (uploads / "by-root").mkdir()
     (uploads / "by-root").chmod(0o755)
@@ -144,7 +144,7 @@ def test_what_the_app_cannot_write_in_its_own_directory_is_named_and_left(at: Ho
     assert list(report.lines())[-1] == "shop: 2 paths left for you to decide: see above"
 
 
-def test_a_deploy_key_that_others_can_read_is_drift(at: Host) -> None:
+def test_readable_deploy_key_is_found(at: Host) -> None:
     key = at.directory / "key"
     key.touch(mode=0o644)
     app = at.app(deploy_key=key)
@@ -154,7 +154,7 @@ def test_a_deploy_key_that_others_can_read_is_drift(at: Host) -> None:
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
 
-def test_files_of_root_s_in_the_worker_s_state_are_drift_whatever_their_modes(at: Host) -> None:
+def test_root_s_files_in_state_are_found(at: Host) -> None:
     journal = at.directory / "state" / "journals" / "shop.jsonl"
     os.chown(journal, 0, 0)
     mode = journal.stat().st_mode
@@ -163,19 +163,19 @@ def test_files_of_root_s_in_the_worker_s_state_are_drift_whatever_their_modes(at
     assert (journal.stat().st_uid, journal.stat().st_mode) == (NOBODY, mode)
 
 
-def test_what_a_deployment_is_building_is_not_looked_at(at: Host) -> None:
+def test_unfinished_release_is_skipped(at: Host) -> None:
     (at.root / "releases" / ".000002-abc.partial").mkdir(mode=0o700)
     assert ask(at).exit_status == 0
 
 
 @pytest.mark.threat(64)
-def test_names_cannot_play_tricks_with_a_terminal(at: Host, release: Path) -> None:
+def test_names_are_safe_for_terminals(at: Host, release: Path) -> None:
     (release / "a\n\x1b[2Jb").touch(mode=0o600)
     assert any(f"{release}/a\\n\\x1b[2Jb is " in line for line in ask(at).lines())
 
 
-def test_a_link_to_a_directory_of_root_s_may_stand_on_the_way(at: Host) -> None:
-    """A person may have put /srv on another disk; a link that the worker or the app could have made is not followed."""
+def test_only_root_s_links_are_followed(at: Host) -> None:
+    """Root may have moved /srv to another disk. Links of the worker and of the app are not followed."""
     way = Path("/run/hookd-test-way")
     way.symlink_to(at.directory)
     try:
@@ -196,7 +196,7 @@ def test_a_link_to_a_directory_of_root_s_may_stand_on_the_way(at: Host) -> None:
         way.unlink()
 
 
-def test_a_directory_of_one_s_own_that_cannot_be_entered_is_listed_and_repaired(at: Host, release: Path) -> None:
+def test_closed_own_directory_is_repaired(at: Host, release: Path) -> None:
     for directory in (release / "pkg" / "deep", release / "pkg", release):
         directory.chmod(0o640)  # What `chmod -R 640` leaves.
     told = at.as_worker(lambda: "\n".join(ask(at).lines()))
@@ -205,13 +205,13 @@ def test_a_directory_of_one_s_own_that_cannot_be_entered_is_listed_and_repaired(
     assert at.as_worker(lambda: ask(at, fix=True).exit_status) == "0"
 
 
-def test_a_user_that_is_missing_is_named_with_what_makes_it(at: Host) -> None:
+def test_missing_user_has_a_hint(at: Host) -> None:
     with pytest.raises(OwnershipError, match="the user no-such-worker does not exist") as caught:
         check_permissions(at.app(), at.settings, worker="no-such-worker")
     assert caught.value.hint == "sudo hookd setup"
 
 
-def test_a_stranger_is_told_what_it_may_not_see(at: Host) -> None:
+def test_unreadable_files_are_named(at: Host) -> None:
     told = at.as_stranger(lambda: "\n".join(ask(at).lines()))
     assert "cannot be read: Permission denied" in told
     assert told.endswith("next: sudo hookd permissions shop --fix")

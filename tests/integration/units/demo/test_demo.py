@@ -18,20 +18,20 @@ ENDINGS = ("succeeded shop", "succeeded shop", "rolled back shop")
 
 @pytest.fixture
 def short_path() -> Iterator[Path]:
-    """A directory with a short name: a unix socket's path has at most 107 characters."""
+    """Return a directory with a short name, because a socket's path has at most 107 characters."""
     with tempfile.TemporaryDirectory(prefix="demo-") as directory:
         yield Path(directory)
 
 
 def environment(tmp_path: Path) -> dict[str, str]:
-    """A person's environment; temporary files go where the test can look."""
+    """Return a person's environment, with temporary files below `tmp_path`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "HOOKD_"))}
     (tmp_path / "t").mkdir()
     return {**kept, "TMPDIR": str(tmp_path / "t")}
 
 
 @pytest.mark.promise(3)
-def test_three_pushes_end_as_they_must_and_no_visitor_sees_a_failure(short_path: Path) -> None:
+def test_three_pushes_without_a_failure(short_path: Path) -> None:
     env = environment(short_path)
     command = python("-m", "hookd.cli", "demo", "--once")
     done = subprocess.run(command, env=env, cwd=PROJECT, capture_output=True, text=True, timeout=180, check=False)
@@ -42,7 +42,7 @@ def test_three_pushes_end_as_they_must_and_no_visitor_sees_a_failure(short_path:
     assert list((short_path / "t").iterdir()) == [], "nothing is left behind"
 
 
-def test_it_stays_up_for_another_terminal_until_ctrl_c(short_path: Path) -> None:
+def test_demo_stays_until_ctrl_c(short_path: Path) -> None:
     log = short_path / "log"
     with running(python("-m", "hookd.cli", "demo"), log, environment(short_path)) as demo:
         wait_for(lambda: "It stays up until Ctrl-C" in log.read_text(), 120, "the end of the story")
@@ -63,7 +63,7 @@ def test_it_stays_up_for_another_terminal_until_ctrl_c(short_path: Path) -> None
 
 
 def push_without_telling(text: str) -> None:
-    """Do as the demo says: lose the webhook, mend the app, push."""
+    """Run the demo's commands: remove the webhook, fix the app, push."""
     lines = [line.strip() for line in text.splitlines()]
     typed = [line for start in ("chmod -x ", "cd ", "git -c ") for line in lines if line.startswith(start)]
     assert len(typed) == 3
@@ -72,7 +72,7 @@ def push_without_telling(text: str) -> None:
 
 
 def visit(text: str) -> str:
-    """What a visitor of the demo's app sees."""
+    """Return the page of the demo's app."""
     found = re.search(r"The app: (http\S+)", text)
     assert found is not None
     with urlopen(found[1], timeout=10) as answer:
@@ -80,7 +80,7 @@ def visit(text: str) -> str:
 
 
 def _leftovers(directory: Path) -> list[str]:
-    """Name processes that still work with something below a directory."""
+    """Return the commands of processes that use a directory."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

@@ -1,4 +1,4 @@
-"""The doctor's questions end, whatever is at the other end of the socket."""
+"""Probes of real sockets: every one ends."""
 
 import socket
 import threading
@@ -17,7 +17,7 @@ Handler = Callable[[socket.socket], None]
 
 @contextmanager
 def server(path: Path, answer: Handler) -> Iterator[Address]:
-    """A unix socket that answers each connection in a way of its own."""
+    """A unix socket with the given answer to each connection."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
@@ -52,12 +52,12 @@ def says(data: bytes) -> Handler:
 
 
 @pytest.mark.parametrize("status", [200, 301, 404, 502])
-def test_the_status_is_read(tmp_path: Path, status: int) -> None:
+def test_status_is_returned(tmp_path: Path, status: int) -> None:
     with server(tmp_path / "s", says(OK.replace(b"200 OK", str(status).encode()))) as address:
         assert status_of(address, "/healthz", "localhost", 5) == status
 
 
-def test_page_and_host_are_asked_for(tmp_path: Path) -> None:
+def test_request_names_page_and_host(tmp_path: Path) -> None:
     asked: list[bytes] = []
 
     def answer(connection: socket.socket) -> None:
@@ -70,15 +70,15 @@ def test_page_and_host_are_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [(b"", "closes the connection"), (b"SSH-2.0-x\r\n", "no HTTP"), (b"x" * 70_000, "no HTTP")],
 )
-def test_what_is_no_answer(tmp_path: Path, data: bytes, told: str) -> None:
-    with server(tmp_path / "s", says(data)) as address, pytest.raises(NoAnswer, match=told):
+def test_invalid_answer_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
+    with server(tmp_path / "s", says(data)) as address, pytest.raises(NoAnswer, match=message):
         status_of(address, "/", "x", 5)
 
 
-def test_nothing_listens(tmp_path: Path) -> None:
+def test_closed_address_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NoAnswer, match="does not listen"):
         status_of(Address(tmp_path / "none"), "/", "x", 5)
     (tmp_path / "dead").touch()
@@ -99,6 +99,6 @@ def fall_silent(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("answer", [drip, fall_silent])
-def test_a_server_that_drips_or_is_silent_is_left_at_the_deadline(tmp_path: Path, answer: Handler) -> None:
+def test_slow_server_hits_the_deadline(tmp_path: Path, answer: Handler) -> None:
     with server(tmp_path / "s", answer) as address, pytest.raises(NoAnswer, match=r"gives no answer for 0.3 s"):
         status_of(address, "/", "x", 0.3)

@@ -1,4 +1,4 @@
-"""Who may change what: trees on a real disk, walked without following a link."""
+"""Access to files on a real disk, without following links."""
 
 import os
 from collections.abc import Iterator
@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from tests.support.users import NOBODY, as_nobody, open_directory
-from units.doctor.checks.clock import check_future_files
 from units.doctor.checks.disk_space import read_free_space
 from units.doctor.checks.file_modes import check_secret_file, find_unsafe_files
+from units.doctor.checks.system import check_future_files
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to other users")
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Iterator[Path]:
-    """A tree as set-up leaves it: root's, and closed to writers; a link in it leads to a place open to all."""
+    """A tree of root's, closed to writers, with a link to an open directory."""
     with open_directory() as elsewhere:
         (elsewhere / "theirs").write_text("x")
         elsewhere.chmod(0o777)
@@ -32,25 +32,25 @@ def names(root: Path) -> set[str]:
     return {one.path.name for one in find_unsafe_files(root, [])}
 
 
-def test_a_tree_of_roots_own_is_right_and_links_out_of_it_are_not_followed(tree: Path) -> None:
+def test_root_tree_passes(tree: Path) -> None:
     assert names(tree) == set()
 
 
 @pytest.mark.parametrize("place", [".", "deep", "deep/deeper", "deep/file"])
 @pytest.mark.parametrize("mode", [0o757, 0o775])
-def test_what_others_can_write_is_found_wherever_it_is(tree: Path, place: str, mode: int) -> None:
+def test_writable_file_is_found(tree: Path, place: str, mode: int) -> None:
     (tree / place).chmod(mode)
     assert names(tree) == {(tree / place).name}
 
 
 @pytest.mark.parametrize("place", ["deep", "deep/file", "out"])
-def test_what_belongs_to_somebody_else_is_found(tree: Path, place: str) -> None:
+def test_foreign_owner_is_found(tree: Path, place: str) -> None:
     os.chown(tree / place, NOBODY, -1, follow_symlinks=False)
     (found,) = find_unsafe_files(tree, [])
-    assert (found.path, found.wrong) == (tree / place, "belongs to nobody")
+    assert (found.path, found.reason) == (tree / place, "belongs to nobody")
 
 
-def test_what_is_closed_to_the_one_who_asks_is_counted(tree: Path) -> None:
+def test_unreadable_directory_is_counted(tree: Path) -> None:
     (tree / "deep").chmod(0o700)
     tree.parent.chmod(0o755)
     for above in tree.parents:
@@ -64,7 +64,7 @@ def test_what_is_closed_to_the_one_who_asks_is_counted(tree: Path) -> None:
     assert as_nobody(count) == "1"
 
 
-def test_a_secret_that_others_may_read_is_named_and_a_closed_one_is_not(tmp_path: Path) -> None:
+def test_open_secret_is_reported(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("x")
     secret.chmod(0o600)
@@ -76,26 +76,26 @@ def test_a_secret_that_others_may_read_is_named_and_a_closed_one_is_not(tmp_path
     secret.chmod(0o600)
     os.chown(secret, NOBODY, -1)
     (found,) = check_secret_file(secret)
-    assert "belongs to nobody, not to root" in found.what
+    assert "belongs to nobody, not to root" in found.message
 
 
-def test_a_link_in_the_place_of_a_secret_is_not_followed(tmp_path: Path) -> None:
+def test_linked_secret_is_reported(tmp_path: Path) -> None:
     (tmp_path / "secret").symlink_to("/etc/shadow")
     (found,) = check_secret_file(tmp_path / "secret")
-    assert (found.level, "is no plain file" in found.what) == ("error", True)
+    assert (found.level, "is not a regular file" in found.message) == ("error", True)
 
 
-def test_a_file_from_the_future(tmp_path: Path) -> None:
+def test_future_file_is_reported(tmp_path: Path) -> None:
     now = datetime.now(UTC)
     (tmp_path / "now").touch()
     assert not list(check_future_files(tmp_path, now))
     os.utime(tmp_path / "now", (0, now.timestamp() + 7200))
     (found,) = check_future_files(tmp_path, now)
-    assert f"{tmp_path}/now was written 2.0 h in the future" in found.what
+    assert f"{tmp_path}/now was written 2.0 h in the future" in found.message
     assert not list(check_future_files(tmp_path / "none", now))
 
 
-def test_room_is_measured_where_a_directory_is_to_be(tmp_path: Path) -> None:
+def test_free_space_of_missing_directory(tmp_path: Path) -> None:
     room = read_free_space(tmp_path / "not" / "there" / "yet")
     found = os.statvfs(tmp_path)
     assert room is not None

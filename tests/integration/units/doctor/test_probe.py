@@ -1,4 +1,4 @@
-"""The git host asked as a deployment would ask it: real git, real repositories, and a host that says nothing."""
+"""The probe program with real git, real repositories, and a silent host."""
 
 import os
 import socket
@@ -18,7 +18,7 @@ APP = {"full_name": "acme/shop", "root": "/srv/shop", "health": {"url": "http://
 
 
 class Host:
-    """A configuration with one app, and the program that asks."""
+    """A configuration with one app, and its probe."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -35,7 +35,7 @@ class Host:
         (self.directory / "apps" / "shop.toml").write_text(toml(table))
 
     def ask(self, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
-        """Run the program as the worker's user would."""
+        """Run the probe."""
         return subprocess.run(
             [sys.executable, "-P", "-m", "worker.probe", *(arguments or ("shop",))],
             env={
@@ -58,14 +58,14 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Host:
 
 @pytest.fixture
 def silent() -> Iterator[str]:
-    """A host that accepts and says nothing."""
+    """A host that accepts connections and sends nothing."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/acme/shop.git"
 
 
-def test_the_head_is_printed_and_nothing_is_written(host: Host) -> None:
+def test_probe_prints_head_only(host: Host) -> None:
     host.write()
     done = host.ask()
     assert (done.returncode, done.stdout) == (0, f"{host.commit}\n"), done.stdout
@@ -73,7 +73,7 @@ def test_the_head_is_printed_and_nothing_is_written(host: Host) -> None:
 
 
 @pytest.mark.parametrize(
-    ("over", "told"),
+    ("over", "message"),
     [
         ({"branch": "other"}, "has no branch other"),
         ({"repository": "file:///nowhere/shop.git"}, "file:///nowhere/shop.git cannot be read: fatal: "),
@@ -81,18 +81,18 @@ def test_the_head_is_printed_and_nothing_is_written(host: Host) -> None:
         ({"branch": "-x"}, "the configuration cannot be used"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(host: Host, over: dict[str, str], told: str) -> None:
+def test_error_is_one_line(host: Host, over: dict[str, str], message: str) -> None:
     host.write(**over)
     done = host.ask()
     assert done.returncode == 1
-    assert told in done.stdout
+    assert message in done.stdout
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""
 
 
 @pytest.mark.threat(80)
-def test_a_branch_whose_name_only_ends_so_is_not_taken_for_the_app_s(host: Host) -> None:
-    """git lists it, too, and before the app's own."""
+def test_longer_branch_name_is_ignored(host: Host) -> None:
+    """git lists it before the app's own branch."""
     host.write()
     host.repository.commit({"wsgi.py": "a stranger's"})
     host.repository.push("a/refs/heads/main")
@@ -104,19 +104,19 @@ def test_a_branch_whose_name_only_ends_so_is_not_taken_for_the_app_s(host: Host)
 
 @pytest.mark.threat(21)
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY"])
-def test_a_proxy_s_password_is_not_told(host: Host, variable: str) -> None:
+def test_proxy_password_is_not_shown(host: Host, variable: str) -> None:
     host.write(repository="https://localhost.invalid/acme/shop.git")
     for password in ("can#ary", "can/ary", "canary"):
-        told = host.ask(**{variable: f"http://ada:{password}@127.0.0.1:9"}).stdout
-        assert "cannot be read: " in told
-        assert "can" not in told.replace("cannot", ""), told
+        message = host.ask(**{variable: f"http://ada:{password}@127.0.0.1:9"}).stdout
+        assert "cannot be read: " in message
+        assert "can" not in message.replace("cannot", ""), message
 
 
-def test_an_app_that_is_not_there(host: Host) -> None:
+def test_unknown_app(host: Host) -> None:
     assert host.ask("other").stdout == "there is no app 'other' in the catalogue\n"
 
 
-def test_a_host_that_says_nothing_is_left_when_the_time_is_up(host: Host, silent: str) -> None:
+def test_silent_host_times_out(host: Host, silent: str) -> None:
     host.write(repository=silent)
     done = host.ask("shop", "0.5")
     assert (done.returncode, "0.5 s and was stopped" in done.stdout) == (1, True), done.stdout

@@ -1,4 +1,4 @@
-"""The doctor in front of a real Redis with users: who gets in, what is kept, who works on the queue."""
+"""Checks of a real Redis with users: logins, settings, denials, workers and pushes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +32,7 @@ APP = {
 
 
 class Server:
-    """A Redis with hookd's users, and hookd's configuration for it."""
+    """A Redis with hookd's users and configuration."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -47,23 +47,23 @@ class Server:
         (directory / "apps" / "shop.toml").write_text(toml(APP))
 
     @property
-    def subject(self) -> HostContext:
-        """What the checks look at."""
+    def context(self) -> HostContext:
+        """Input of the checks."""
         config = load(self.directory / "hookd.toml")
         return HostContext(config.path, config, config.catalogue.apps, {}, datetime.now(UTC), is_root=True)
 
     @property
     def app(self) -> App:
         """The one app."""
-        return self.subject.apps[0]
+        return self.context.apps[0]
 
     def client(self, role: Role = "operator") -> Redis:
-        """A connection of one of the users."""
+        """Return a connection of one of the users."""
         return Redis(unix_socket_path=str(self.socket), username=user_name(role), password=PASSWORDS[role])
 
     @contextmanager
     def running(self, *options: str) -> Iterator["Server"]:
-        """Run it with hookd's own settings, and others on top."""
+        """Run Redis with hookd's settings, overridden by `options`."""
         place = ("--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.directory), "--save", "")
         usual = ("--appendonly", "yes", "--maxmemory", "64mb", "--maxmemory-policy", "noeviction")
         users = ("--aclfile", str(self.directory / "users.acl"))
@@ -88,97 +88,97 @@ def problems(found: Iterator[Finding]) -> list[Finding]:
     return [one for one in found if one.level != "ok"]
 
 
-def test_a_redis_as_set_up_makes_it_is_well(server: Server) -> None:
+def test_planned_redis_passes(server: Server) -> None:
     with server.running():
-        assert problems(redis.check(server.subject)) == []
-        # Looking again must not find the traces of the first look.
-        assert problems(redis.check(server.subject)) == []
+        assert problems(redis.check(server.context)) == []
+        # A second run must not report the first one's denials.
+        assert problems(redis.check(server.context)) == []
 
 
 @pytest.mark.parametrize(
-    ("option", "told"),
+    ("option", "message"),
     [
-        (("--appendonly", "no"), "a restart forgets deployments that wait"),
+        (("--appendonly", "no"), "a restart loses waiting deployments"),
         (("--maxmemory-policy", "allkeys-lru"), "allkeys-lru"),
     ],
 )
-def test_settings_that_lose_deployments(server: Server, option: tuple[str, str], told: str) -> None:
+def test_unsafe_settings_are_errors(server: Server, option: tuple[str, str], message: str) -> None:
     with server.running(*option):
-        (found,) = problems(redis.check(server.subject))
-    assert (found.level, told in found.what) == ("error", True)
+        (found,) = problems(redis.check(server.context))
+    assert (found.level, message in found.message) == ("error", True)
     assert found.hint == "sudo hookd setup && sudo systemctl restart hookd-redis.service"
 
 
-def test_a_redis_that_is_not_there(server: Server) -> None:
-    (found,) = problems(redis.check(server.subject))
-    assert "pushes are refused with 503" in found.what
+def test_stopped_redis_is_reported(server: Server) -> None:
+    (found,) = problems(redis.check(server.context))
+    assert "Redis does not answer at" in found.message
     assert "sudo systemctl restart hookd-redis.service" in (found.hint or "")
     with pytest.raises(CannotCheck, match="Redis does not answer"):
-        list(queue.check(server.subject))
+        list(queue.check(server.context))
 
 
-def test_a_password_that_is_refused_is_named_with_its_user(server: Server) -> None:
+def test_wrong_password_is_reported(server: Server) -> None:
     (server.directory / "passwords" / "worker").write_text("another")
     with server.running():
-        found = problems(redis.check(server.subject))
-    assert [one.what for one in found] == ["Redis refuses the password of its user hookd-worker"]
+        found = problems(redis.check(server.context))
+    assert [one.message for one in found] == ["Redis rejected the password of hookd-worker"]
 
 
-def test_a_password_that_is_gone(server: Server) -> None:
+def test_missing_password_is_reported(server: Server) -> None:
     (server.directory / "passwords" / "status").unlink()
     with server.running():
-        (found,) = problems(redis.check(server.subject))
-    assert str(server.directory / "passwords" / "status") in found.what
+        (found,) = problems(redis.check(server.context))
+    assert str(server.directory / "passwords" / "status") in found.message
 
 
-def test_the_operator_itself_is_refused(server: Server) -> None:
+def test_wrong_operator_password_is_reported(server: Server) -> None:
     (server.directory / "passwords" / "operator").write_text("another")
     with server.running():
-        found = problems(redis.check(server.subject))
-    assert "lets the operator not in" in found[0].what
+        found = problems(redis.check(server.context))
+    assert found[0].message == "Redis rejected the operator's password"
 
 
-def test_a_redis_that_lets_in_everybody(server: Server) -> None:
+def test_open_redis_is_an_error(server: Server) -> None:
     open_to_all = "user default on nopass ~* &* +@all"
     _, *others = acl(PASSWORDS).splitlines()
     (server.directory / "users.acl").write_text("\n".join([open_to_all, *others, ""]))
     with server.running():
-        (found,) = problems(redis.check(server.subject))
-    assert (found.level, "without a password" in found.what) == ("error", True)
+        (found,) = problems(redis.check(server.context))
+    assert (found.level, "without a password" in found.message) == ("error", True)
 
 
-def test_what_redis_denied_is_told(server: Server) -> None:
+def test_denials_are_reported(server: Server) -> None:
     with server.running():
         with pytest.raises(Exception, match="no permissions"):
             server.client("receiver").flushall()
-        (found,) = problems(redis.check(server.subject))
+        (found,) = problems(redis.check(server.context))
     assert found.level == "warning"
-    assert "the user 'hookd-receiver', command 'flushall', 1 times" in found.what
+    assert "the user 'hookd-receiver', command 'flushall', 1 times" in found.message
 
 
-def test_a_queue_without_workers(server: Server) -> None:
+def test_missing_workers_are_reported(server: Server) -> None:
     with server.running():
-        (found,) = problems(queue.check(server.subject))
-        assert "no worker is connected" in found.what
+        (found,) = problems(queue.check(server.context))
+        assert "no worker is connected" in found.message
         work = server.client("worker")
         work.hset("rq:worker:hookd-1", "state", "idle")
         work.hset("rq:worker:hookd-2", mapping={"state": "idle", "death": "2026-08-01T12:00:00Z"})
         work.zadd("rq:worker:hookd-1:executions", {"x": 1})
-        (found,) = problems(queue.check(server.subject))
-        assert (found.level, found.what) == ("warning", "1 of 2 workers are connected to Redis")
+        (found,) = problems(queue.check(server.context))
+        assert (found.level, found.message) == ("warning", "1 of 2 workers are connected to Redis")
         work.hdel("rq:worker:hookd-2", "death")
-        assert problems(queue.check(server.subject)) == []
+        assert problems(queue.check(server.context)) == []
         work.set("rq:suspended", 1)
-        (found,) = problems(queue.check(server.subject))
+        (found,) = problems(queue.check(server.context))
         assert (found.level, "rq resume" in (found.hint or "")) == ("error", True)
 
 
-def test_an_app_with_and_without_a_push(server: Server) -> None:
+def test_missing_push_is_reported(server: Server) -> None:
     with server.running():
-        (found,) = problems(queue.check_app(server.subject, server.app))
-        assert "no push of shop has ever arrived" in found.what
+        (found,) = problems(queue.check_app(server.context, server.app))
+        assert "no push of shop has ever arrived" in found.message
         records = DeploymentStore(server.client("receiver"), keep_seconds=3600)
         records.request(DeploymentRequest(app="shop", trigger=Trigger.PUSH, seconds=60, delivery="one"))
         before = sorted(server.client().keys())
-        assert problems(queue.check_app(server.subject, server.app)) == []
+        assert problems(queue.check_app(server.context, server.app)) == []
         assert sorted(server.client().keys()) == before

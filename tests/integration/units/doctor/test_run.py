@@ -1,4 +1,4 @@
-"""The whole doctor where nothing is as on a server: it raises nothing, changes nothing and says what it saw."""
+"""The whole doctor on a host without setup: it raises nothing and changes nothing."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.installation import toml
 from tests.support.users import as_nobody
-from units.doctor import Report, doctor, run
+from units.doctor import Report, run, run_doctor
 from units.doctor.finding import CannotCheck, Finding, ok
 from units.doctor.run import CheckRun, run_isolated
 from units.system.disk import UnsafePath
@@ -38,92 +38,92 @@ def of(report: Report, check: str, app: str | None = None) -> list[Finding]:
     return [one for one in report.findings if (one.check, one.app) == (check, app)]
 
 
-def test_a_host_that_was_never_set_up_is_full_of_errors_and_nothing_breaks(config: Path) -> None:
+def test_bare_host_has_only_errors(config: Path) -> None:
     before = files(config.parent)
-    report = doctor(config)
+    report = run_doctor(config)
     assert report.exit_status == 2
-    assert not [one for one in report.findings if "this check itself broke" in one.what]
+    assert not [one for one in report.findings if "this check failed" in one.message]
     assert of(report, "configuration")[0].level == "ok"
-    assert "there is no user manager" in " ".join(one.what for one in of(report, "accounts"))
+    assert "the user manager is missing" in " ".join(one.message for one in of(report, "set-up"))
     assert [one.level for one in of(report, "redis")] == ["error"]
     assert {one.app for one in report.findings} == {None, "shop"}
     assert files(config.parent) == before
 
 
 @pytest.mark.promise(37)
-def test_every_problem_has_a_command_that_mends_it(config: Path) -> None:
-    for finding in doctor(config).findings:
+def test_every_problem_has_a_hint(config: Path) -> None:
+    for finding in run_doctor(config).findings:
         assert finding.hint or finding.level in ("ok", "unknown"), finding
         assert finding.check, finding
 
 
 @pytest.mark.parametrize("text", ["state = 5\n", "no toml", "\x00", "unknown = 1\nother = 2\n"])
-def test_a_hookd_toml_that_cannot_be_used_is_named_and_the_rest_is_looked_at(config: Path, text: str) -> None:
+def test_invalid_settings_stop_no_other_check(config: Path, text: str) -> None:
     config.write_text(text)
-    report = doctor(config)
+    report = run_doctor(config)
     named = [one for one in of(report, "configuration") if one.level == "error"]
     assert named
-    assert all(str(config) in one.what and f"sudoedit {config}" in (one.hint or "") for one in named)
-    assert of(report, "accounts")[0].level == "error"
+    assert all(str(config) in one.message and f"sudoedit {config}" in (one.hint or "") for one in named)
+    assert of(report, "set-up")[0].level == "error"
     (hidden,) = of(report, "redis")
-    assert (hidden.level, "cannot be used" in hidden.what) == ("unknown", True)
+    assert (hidden.level, "needs a valid" in hidden.message) == ("unknown", True)
 
 
-def test_a_configuration_that_is_missing(tmp_path: Path) -> None:
-    report = doctor(tmp_path / "none.toml")
+def test_missing_configuration(tmp_path: Path) -> None:
+    report = run_doctor(tmp_path / "none.toml")
     assert report.exit_status == 2
-    assert "cannot be read" in of(report, "configuration")[0].what
+    assert "cannot be read" in of(report, "configuration")[0].message
 
 
 @pytest.mark.threat(74)
-def test_what_is_wrong_with_one_app_holds_no_other_up(config: Path) -> None:
+def test_invalid_app_stops_no_other(config: Path) -> None:
     (config.parent / "apps" / "blog.toml").write_text('branch = "-x"\n')
-    report = doctor(config)
-    assert "blog.toml" in of(report, "configuration")[0].what
+    report = run_doctor(config)
+    assert "blog.toml" in of(report, "configuration")[0].message
     assert of(report, "git", "shop")
     assert not of(report, "git", "blog")
 
 
-def test_one_app_alone(config: Path) -> None:
+def test_single_app(config: Path) -> None:
     (config.parent / "apps" / "blog.toml").write_text(toml({**APP, "root": "/srv/blog", "full_name": "a/blog"}))
-    assert {one.app for one in doctor(config, "blog").findings} == {None, "blog"}
-    report = doctor(config, "none")
-    assert "there is no app 'none'" in " ".join(one.what for one in of(report, "configuration"))
+    assert {one.app for one in run_doctor(config, "blog").findings} == {None, "blog"}
+    report = run_doctor(config, "none")
+    assert "there is no app 'none'" in " ".join(one.message for one in of(report, "configuration"))
     assert {one.app for one in report.findings} == {None}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_somebody_else_than_root_is_told_what_was_not_looked_at(config: Path) -> None:
+def test_missing_rights_are_unknown(config: Path) -> None:
     for above in (config.parent, *config.parents):
         above.chmod(above.stat().st_mode | 0o555)
 
     def hidden() -> list[tuple[str, str | None]]:
-        return [(one.check, one.hint) for one in doctor(config).findings if one.level == "unknown"]
+        return [(one.check, one.hint) for one in run_doctor(config).findings if one.level == "unknown"]
 
     assert "('sudo', 'sudo hookd doctor')" in as_nobody(hidden)
 
 
-def test_a_check_that_breaks_is_a_finding_and_what_it_found_before_stays() -> None:
+def test_exception_becomes_a_finding() -> None:
     def breaks() -> object:
         yield ok("one thing")
         raise ZeroDivisionError("a mistake")
 
     found = run_isolated(CheckRun("files", "shop", breaks, "all is well"))  # type: ignore[arg-type]
     assert [(one.level, one.check, one.app) for one in found] == [("ok", "files", "shop"), ("unknown", "files", "shop")]
-    assert "ZeroDivisionError: a mistake" in found[1].what
+    assert "ZeroDivisionError: a mistake" in found[1].message
 
 
-def test_a_check_that_cannot_look_says_what_to_type() -> None:
+def test_impossible_check_has_a_hint() -> None:
     def hidden() -> object:
         raise CannotCheck("it is dark", "sudo hookd doctor")
         yield
 
     (found,) = run_isolated(CheckRun("files", None, hidden, "all is well"))  # type: ignore[arg-type]
-    assert (found.level, found.what, found.hint) == ("unknown", "it is dark", "sudo hookd doctor")
+    assert (found.level, found.message, found.hint) == ("unknown", "it is dark", "sudo hookd doctor")
 
 
 @pytest.mark.threat(66)
-def test_a_link_that_leads_root_astray_is_an_error() -> None:
+def test_unsafe_link_is_an_error() -> None:
     def astray() -> object:
         raise UnsafePath("/srv/shop/shared: shared is not a directory")
         yield
@@ -133,20 +133,20 @@ def test_a_link_that_leads_root_astray_is_an_error() -> None:
 
 
 @pytest.mark.threat(66)
-def test_a_journal_without_end_is_not_read(config: Path) -> None:
+def test_huge_journal_is_not_read(config: Path) -> None:
     journals = config.parent / "state" / "journals"
     journals.mkdir(parents=True)
     with (journals / "shop.jsonl").open("wb") as file:
         file.truncate(2**40)
-    (found,) = of(doctor(config), "answers", "shop")
-    assert (found.level, "longer than any journal" in found.what) == ("unknown", True)
+    (found,) = of(run_doctor(config), "answers", "shop")
+    assert (found.level, "too long for a journal" in found.message) == ("unknown", True)
 
 
-def test_a_check_that_finds_nothing_says_what_is_well() -> None:
+def test_passed_check_has_a_message() -> None:
     (found,) = run_isolated(CheckRun("files", None, lambda: (), "all is well"))
-    assert (found.level, found.what) == ("ok", "all is well")
+    assert (found.level, found.message) == ("ok", "all is well")
 
 
-def test_every_check_has_a_name_of_its_own() -> None:
+def test_check_names_are_unique() -> None:
     for table in (run.HOST_CHECKS, run.APP_CHECKS):
         assert len({name for name, _, _ in table}) == len(table)

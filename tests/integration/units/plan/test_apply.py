@@ -1,4 +1,4 @@
-"""Plans carried out: only what is not right, remembered before it is done, taken up again after an interruption."""
+"""Plans on a real disk: differences, the manifest, and interruptions."""
 
 import json
 import os
@@ -18,7 +18,7 @@ pytestmark = needs_root
 
 
 class Place:
-    """A manifest and a directory to carry plans out in."""
+    """A directory with a manifest."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -26,7 +26,7 @@ class Place:
 
     @property
     def manifest(self) -> Manifest:
-        """The manifest as it stands on disk."""
+        """Read the manifest from disk."""
         return Manifest.load(self.directory / "manifest.json")
 
     def installer(self, scope: str = "host", *, dry_run: bool = False) -> Installer:
@@ -38,12 +38,12 @@ class Place:
         return File(self.directory / name, text, mode=mode, existing=existing)
 
     def told(self, name: str, after: str) -> Run:
-        """A command that leaves a line in a file each time it is run."""
+        """Return a command that appends a line to a file."""
         script = f"echo ran >> {self.directory / name}"
         return Run(("sh", "-c", script), "tells", after=(self.directory / after,))
 
     def lines(self, name: str) -> int:
-        """How often such a command was run."""
+        """Return how often such a command ran."""
         path = self.directory / name
         return len(path.read_text().splitlines()) if path.exists() else 0
 
@@ -56,7 +56,7 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-def test_a_second_run_changes_nothing_and_runs_nothing(place: Place) -> None:
+def test_second_run_changes_nothing(place: Place) -> None:
     plan: Plan = (
         Directory(place.directory / "etc", "root", "root", 0o750),
         place.file("etc/one"),
@@ -70,7 +70,7 @@ def test_a_second_run_changes_nothing_and_runs_nothing(place: Place) -> None:
 
 
 @pytest.mark.parametrize("spoil", ["text", "mode", "owner", "gone"])
-def test_what_was_spoiled_is_put_right_and_told(place: Place, spoil: str) -> None:
+def test_changed_file_is_corrected(place: Place, spoil: str) -> None:
     plan: Plan = (place.file("one", mode=0o640), place.told("told", "one"))
     place.installer().apply(plan)
     path = place.directory / "one"
@@ -88,8 +88,8 @@ def test_what_was_spoiled_is_put_right_and_told(place: Place, spoil: str) -> Non
     assert place.lines("told") == 2
 
 
-def test_a_command_that_an_interruption_kept_from_running_is_run_the_next_time(place: Place) -> None:
-    """The file is right already then: only the manifest knows that nobody was told."""
+def test_interrupted_command_runs_next_time(place: Place) -> None:
+    """The file is correct by then. Only the manifest knows about the pending command."""
     failing = Run(("false",), "fails", after=(place.directory / "one",))
     plan: Plan = (place.file("one"), failing, place.told("told", "one"))
     with pytest.raises(CommandFailed, match="false ended with 1"):
@@ -101,19 +101,19 @@ def test_a_command_that_an_interruption_kept_from_running_is_run_the_next_time(p
     assert place.lines("told") == 1
 
 
-def test_a_file_that_is_not_hookds_is_not_replaced(place: Place) -> None:
+def test_foreign_file_is_not_replaced(place: Place) -> None:
     (place.directory / "one").write_text("a person's")
     with pytest.raises(Refused, match="one is there already, and not from hookd"):
         place.installer().check((place.file("one"), place.file("two")))
     assert not (place.directory / "two").exists()
 
 
-def test_a_file_of_hookds_own_may_change(place: Place) -> None:
+def test_own_file_may_change(place: Place) -> None:
     place.installer().apply((place.file("one"),))
     place.installer().check((place.file("one", "newer"),))
 
 
-def test_a_file_that_is_kept_when_it_is_there(place: Place) -> None:
+def test_existing_file_is_kept(place: Place) -> None:
     (place.directory / "one").write_text("edited")
     plan: Plan = (place.file("one", existing="keep"),)
     place.installer().check(plan)
@@ -122,14 +122,14 @@ def test_a_file_that_is_kept_when_it_is_there(place: Place) -> None:
     assert not place.manifest.resources
 
 
-def test_a_file_that_its_own_check_refuses_is_not_put_in_place(place: Place) -> None:
+def test_failed_check_writes_no_file(place: Place) -> None:
     bad = File(place.directory / "sudoers", "nonsense (\n", mode=0o440, check=("visudo", "-c", "-q", "-f"))
     with pytest.raises(CommandFailed, match="visudo"):
         place.installer().apply((bad,))
     assert not bad.path.exists()
 
 
-def test_what_was_there_before_is_not_remembered_as_brought(place: Place) -> None:
+def test_existing_directories_are_no_resources(place: Place) -> None:
     (place.directory / "there").mkdir()
     place.installer().apply(
         (
@@ -144,14 +144,14 @@ def test_what_was_there_before_is_not_remembered_as_brought(place: Place) -> Non
     ]
 
 
-def test_the_manifest_knows_of_a_file_before_it_is_there(place: Place) -> None:
+def test_manifest_records_before_creation(place: Place) -> None:
     with pytest.raises(CommandFailed):
         place.installer().apply((File(place.directory / "one", "text", check=("false",)),))
     assert place.manifest.has("file", str(place.directory / "one"))
     assert not (place.directory / "one").exists()
 
 
-def test_what_a_plan_no_longer_wants_is_found_and_forgotten_when_it_is_gone(place: Place) -> None:
+def test_obsolete_files_are_found_and_forgotten(place: Place) -> None:
     place.installer("app:shop").apply((place.file("one"), place.file("two")))
     place.installer("app:blog").apply((place.file("three"),))
     installer = place.installer("app:shop")
@@ -161,7 +161,7 @@ def test_what_a_plan_no_longer_wants_is_found_and_forgotten_when_it_is_gone(plac
 
 
 @pytest.mark.threat(71)
-def test_directories_go_with_what_is_in_them_unless_they_hold_what_is_not_hookds(place: Place) -> None:
+def test_directories_with_data_stay(place: Place) -> None:
     own, full, empty = (place.directory / name for name in ("own", "full", "empty"))
     place.installer().apply(
         (
@@ -176,7 +176,7 @@ def test_directories_go_with_what_is_in_them_unless_they_hold_what_is_not_hookds
     assert sorted(path.name for path in place.directory.iterdir()) == ["full", "manifest.json"]
 
 
-def test_a_dry_run_shows_changes_and_makes_none(place: Place) -> None:
+def test_dry_run_changes_nothing(place: Place) -> None:
     place.installer().apply((place.file("one"),))
     place.printed = []
     assert place.installer(dry_run=True).apply((place.file("one"), place.file("two"))) == 1
@@ -185,7 +185,7 @@ def test_a_dry_run_shows_changes_and_makes_none(place: Place) -> None:
     assert not place.manifest.has("file", str(place.directory / "two"))
 
 
-def test_differences_hold_the_commands_that_will_run(place: Place) -> None:
+def test_differences_hold_due_commands(place: Place) -> None:
     one, told, other, always = place.file("one"), place.told("told", "one"), place.told("other", "two"), ALWAYS
     plan: Plan = (one, told, other, always)
     assert place.installer().differences(plan) == [one, told, always]
@@ -195,7 +195,7 @@ def test_differences_hold_the_commands_that_will_run(place: Place) -> None:
     assert place.installer().differences(plan) == [other, always], "an earlier run was interrupted before it"
 
 
-def test_a_dry_run_prints_what_a_run_prints(place: Place) -> None:
+def test_dry_run_prints_the_same(place: Place) -> None:
     plan: Plan = (place.file("one"), place.told("told", "one"), place.told("other", "two"), place.file("two"))
     place.installer().apply((plan[0],))
     assert place.printed == [f"+ {plan[0]}"]
@@ -206,14 +206,14 @@ def test_a_dry_run_prints_what_a_run_prints(place: Place) -> None:
     assert announced == place.printed == [f"+ {plan[3]}"], "a command that came before its file is run the next time"
 
 
-def test_a_command_runs_once_for_two_steps(place: Place) -> None:
+def test_repeated_command_runs_once(place: Place) -> None:
     """The same command without a condition covers the one that waits for a change."""
     told = place.told("told", "one")
     place.installer().apply((place.file("one"), Run(told.argv, "always"), told))
     assert place.lines("told") == 1
 
 
-def test_a_dry_run_keeps_directories(place: Place) -> None:
+def test_dry_run_keeps_directories(place: Place) -> None:
     own, full, half, empty = (place.directory / name for name in ("own", "full", "half", "empty"))
     kept = (Directory(path, "root", "root", 0o755, removal="keep") for path in (full, half, empty))
     place.installer().apply((Directory(own, "root", "root", 0o755), *kept))
@@ -226,7 +226,7 @@ def test_a_dry_run_keeps_directories(place: Place) -> None:
     assert len(place.manifest.of("host", "directory", "kept directory")) == 4
 
 
-def test_the_manifest_is_readable_by_root_alone(place: Place) -> None:
+def test_only_root_reads_the_manifest(place: Place) -> None:
     place.installer().apply((place.file("one"),))
     path = place.directory / "manifest.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -1,4 +1,4 @@
-"""The programs that guard a host accept the files rendered for them, and do with them what hookd means."""
+"""fail2ban, AppArmor and SELinux accept their files."""
 
 import json
 import logging
@@ -98,7 +98,7 @@ def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 
 class InJournal(eventlog.JsonFormatter):
-    """A line as the journal hands it on: with the time and the program before it."""
+    """Return a line of the journal, with time and program."""
 
     def format(self, record: logging.LogRecord) -> str:
         return f"{AT}{super().format(record)}"
@@ -106,7 +106,7 @@ class InJournal(eventlog.JsonFormatter):
 
 @contextmanager
 def journal(file: Path) -> Iterator[None]:
-    """Write what the receiver logs in its own form, as the journal hands it to fail2ban."""
+    """Write the receiver's log as the journal passes it to fail2ban."""
     handler = logging.FileHandler(file)
     handler.setFormatter(InJournal())
     root = logging.getLogger()
@@ -122,7 +122,7 @@ def journal(file: Path) -> Iterator[None]:
 
 
 def found_by_fail2ban(log: Path, tmp_path: Path) -> list[str]:
-    """The addresses that the filter finds in a log."""
+    """Return the addresses that the filter finds in a log."""
     regex = program("fail2ban-regex", "fail2ban")
     filter_file = rendered(tmp_path, "/etc/fail2ban/filter.d/hookd.conf")
     done = run(regex, "--out", "id", str(log), str(filter_file))
@@ -130,7 +130,7 @@ def found_by_fail2ban(log: Path, tmp_path: Path) -> list[str]:
     return [line.strip() for line in done.stdout.splitlines() if line.strip()]
 
 
-def test_fail2ban_finds_who_sent_a_wrong_signature(receiver: Bench, tmp_path: Path) -> None:
+def test_fail2ban_finds_wrong_signatures(receiver: Bench, tmp_path: Path) -> None:
     log = tmp_path / "journal"
     body = push_body("gitea")
     wrong = headers_of("gitea", body, secret="not the secret at all")
@@ -168,7 +168,7 @@ FORGED = [
 
 
 @pytest.mark.parametrize("line", FORGED)
-def test_fail2ban_finds_nobody_in_a_line_that_only_looks_like_one(line: str, tmp_path: Path) -> None:
+def test_fail2ban_ignores_similar_lines(line: str, tmp_path: Path) -> None:
     log = tmp_path / "journal"
     log.write_text(f"{line}\n")
     assert found_by_fail2ban(log, tmp_path) == []
@@ -178,7 +178,7 @@ def test_fail2ban_finds_nobody_in_a_line_that_only_looks_like_one(line: str, tmp
 
 @pytest.mark.threat(9)
 @pytest.mark.parametrize("forged", [LINE, f"\n{AT}{LINE}", f'", "client": "203.0.113.5", "check": "no"}}\r{AT}{LINE}'])
-def test_nothing_that_a_stranger_sends_makes_such_a_line(receiver: Bench, forged: str, tmp_path: Path) -> None:
+def test_clients_cannot_forge_the_line(receiver: Bench, forged: str, tmp_path: Path) -> None:
     log = tmp_path / "journal"
     in_header = quote(forged)
     with journal(log):
@@ -211,7 +211,7 @@ def test_fail2ban_takes_the_jail(tmp_path: Path) -> None:
     assert any("banaction" in line or "http,https" in line for line in done.stdout.splitlines())
 
 
-def test_the_profile_is_the_one_that_the_unit_asks_for() -> None:
+def test_profile_name_matches_the_unit() -> None:
     profile = files(NEW_HOST)[Path("/etc/apparmor.d/hookd-receiver")].text
     assert "\nprofile hookd-receiver {\n" in profile
     assert "\nAppArmorProfile=-hookd-receiver\n" in files(NEW_HOST)[Path("/etc/systemd/system/hookd.service")].text

@@ -1,4 +1,4 @@
-"""logrotate does with an app's logs, and with those of deployments, what the rendered files mean."""
+"""logrotate with the rendered files, for logs of apps and of deployments."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ DAY = 86_400
 
 
 def rotation(directory: Path, path: str, **places: str) -> Path:
-    """The rendered file, moved below a directory with `places` in the place of others."""
+    """Return the rendered file with other paths."""
     text = files(HOST, SHOP)[Path(path)].text
     for old, new in places.items():
         text = text.replace({"logs": "/var/lib/shop/logs", "all": "/var/log/hookd"}.get(old, old), new)
@@ -33,7 +33,7 @@ def rotate(config: Path, *options: str) -> str:
 
 @pytest.mark.parametrize("path", ["/etc/logrotate.d/hookd", "/etc/logrotate.d/hookd-shop"])
 @needs_root
-def test_logrotate_reads_the_file_without_a_complaint(path: str, tmp_path: Path) -> None:
+def test_logrotate_accepts_the_file(path: str, tmp_path: Path) -> None:
     text = files(HOST, SHOP)[Path(path)].text.replace("su manager hookd", "su nobody nogroup")
     config = tmp_path / "config"
     config.write_text(text)
@@ -45,7 +45,7 @@ def test_logrotate_reads_the_file_without_a_complaint(path: str, tmp_path: Path)
 
 
 @needs_root
-def test_an_apps_log_is_copied_emptied_and_compressed_a_day_later(tmp_path: Path) -> None:
+def test_app_log_is_rotated(tmp_path: Path) -> None:
     with open_directory() as directory:
         logs = of_www_data(directory / "logs")
         log = logs / "app.log"
@@ -64,7 +64,7 @@ def test_an_apps_log_is_copied_emptied_and_compressed_a_day_later(tmp_path: Path
 
 
 @needs_root
-def test_without_su_root_would_not_touch_a_directory_that_others_write_to(tmp_path: Path) -> None:
+def test_logrotate_needs_su(tmp_path: Path) -> None:
     with open_directory() as directory:
         logs = of_www_data(directory / "logs")
         (logs / "app.log").write_text("line\n")
@@ -75,7 +75,7 @@ def test_without_su_root_would_not_touch_a_directory_that_others_write_to(tmp_pa
 
 @pytest.mark.threat(35)
 @needs_root
-def test_a_log_that_is_a_link_cannot_lead_logrotate_to_another_users_file(tmp_path: Path) -> None:
+def test_linked_log_reaches_no_foreign_file(tmp_path: Path) -> None:
     with open_directory() as directory:
         logs = of_www_data(directory / "logs")
         victim = directory / "victim"
@@ -89,7 +89,7 @@ def test_a_log_that_is_a_link_cannot_lead_logrotate_to_another_users_file(tmp_pa
 
 
 @needs_root
-def test_logs_of_old_deployments_go_and_younger_ones_stay_as_they_are(tmp_path: Path) -> None:
+def test_only_old_logs_are_removed(tmp_path: Path) -> None:
     with open_directory() as directory:
         logs = directory / "hookd"
         owners = {"su manager hookd": "su nobody nogroup"}
@@ -110,7 +110,7 @@ def test_logs_of_old_deployments_go_and_younger_ones_stay_as_they_are(tmp_path: 
 
 
 def of_www_data(logs: Path) -> Path:
-    """An app's directory of logs, as `hookd app add` makes it."""
+    """Return an app's log directory, as `hookd app add` makes it."""
     logs.mkdir()
     shutil.chown(logs, "www-data", "www-data")
     logs.chmod(0o2770)

@@ -1,4 +1,4 @@
-"""A real nginx with the rendered sites: it accepts them, lets through what it should, and stops the rest."""
+"""A real nginx with the rendered sites."""
 
 import datetime
 import re
@@ -23,14 +23,14 @@ MIB = 1024 * 1024
 
 @pytest.fixture(scope="module")
 def directory() -> Iterator[Path]:
-    """Short enough for the path of a socket."""
+    """Return a path short enough for a socket."""
     with tempfile.TemporaryDirectory(prefix="ngx-") as made:
         yield Path(made)
 
 
 @pytest.fixture(scope="module")
 def site(directory: Path) -> Iterator[Sites]:
-    """The receiver's site and two apps', with something that answers behind them."""
+    """The sites of the receiver and of two apps, with answering services."""
     sites = Sites(directory)
     sites.write(HOST, SHOP, BLOG)
     with (
@@ -41,7 +41,7 @@ def site(directory: Path) -> Iterator[Sites]:
         yield sites
 
 
-def test_nginx_accepts_the_sites_without_a_certificate(tmp_path: Path) -> None:
+def test_nginx_accepts_http_sites(tmp_path: Path) -> None:
     sites = Sites(tmp_path)
     sites.write(HOST, SHOP, BLOG, ADOPTED)
     assert sites.check() == ""
@@ -51,7 +51,7 @@ def test_nginx_accepts_the_sites_without_a_certificate(tmp_path: Path) -> None:
     assert sites.check() != ""
 
 
-def test_the_names_that_nginx_answers_to_are_read_from_what_it_prints(tmp_path: Path) -> None:
+def test_server_names_of_a_real_nginx(tmp_path: Path) -> None:
     sites = Sites(tmp_path)
     sites.write(HOST, SHOP, BLOG, ADOPTED)
     domains = {app.site.domain for app in (SHOP, BLOG, ADOPTED)} | {HOST.domain}
@@ -60,7 +60,7 @@ def test_the_names_that_nginx_answers_to_are_read_from_what_it_prints(tmp_path: 
     assert names - server_names(parse(sites.printed(), without="hookd-shop")) == {SHOP.site.domain}
 
 
-def test_nginx_accepts_the_sites_with_a_certificate_and_answers_with_it(tmp_path: Path) -> None:
+def test_nginx_serves_the_certificate(tmp_path: Path) -> None:
     sites = Sites(tmp_path)
     sites.write(NEW_HOST, SHOP, BLOG)
     assert "cannot load certificate" in sites.check()
@@ -79,7 +79,7 @@ def test_nginx_accepts_the_sites_with_a_certificate_and_answers_with_it(tmp_path
 
 
 def make_certificate(directory: Path, domain: str) -> None:
-    """What certbot leaves for a domain, signed by itself."""
+    """Make a self-signed certificate in certbot's place."""
     directory.mkdir()
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, domain)])
@@ -138,7 +138,7 @@ def test_status_pages_can_be_read(site: Sites, path: str) -> None:
 
 @pytest.mark.threat(9)
 @pytest.mark.parametrize(("host", "path"), [(DEPLOY, "/healthz"), ("shop.example.org", "/")])
-def test_who_the_client_is_says_nginx_and_not_the_client(site: Sites, host: str, path: str) -> None:
+def test_client_cannot_forge_its_address(site: Sites, host: str, path: str) -> None:
     lie = {"X-Forwarded-For": "203.0.113.5", "X-Forwarded-Proto": "https"}
     text = site.ask("GET", path, host, lie)[1]
     assert re.findall(r"(?mi)^X-Forwarded-For: (.*)$", text) == ["127.0.0.1"]
@@ -147,7 +147,7 @@ def test_who_the_client_is_says_nginx_and_not_the_client(site: Sites, host: str,
 
 
 @pytest.mark.threat(1)
-def test_githubs_largest_payload_passes_and_a_larger_one_is_refused_unread(site: Sites) -> None:
+def test_payload_limit_fits_github(site: Sites) -> None:
     assert site.ask("POST", "/hooks/shop", DEPLOY, body=b"x" * (25 * MIB))[0] == 200
     with socket.create_connection(("127.0.0.1", site.port), 10) as sender:
         head = f"POST /hooks/shop HTTP/1.1\r\nHost: {DEPLOY}\r\nContent-Length: {25 * MIB + 1}\r\n\r\n"
@@ -155,7 +155,7 @@ def test_githubs_largest_payload_passes_and_a_larger_one_is_refused_unread(site:
         assert sender.recv(100).startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_body_in_pieces_reaches_the_receiver_with_its_length(site: Sites) -> None:
+def test_chunked_body_gets_a_length(site: Sites) -> None:
     with socket.create_connection(("127.0.0.1", site.port), 10) as sender:
         head = f"POST /hooks/shop HTTP/1.1\r\nHost: {DEPLOY}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
         sender.sendall(head.encode() + b"5\r\nhello\r\n0\r\n\r\n")
@@ -171,18 +171,18 @@ def test_certbots_proof_is_shown(site: Sites) -> None:
         assert site.ask("GET", "/.well-known/acme-challenge/token", host)[:2] == (200, "proof")
 
 
-def test_an_app_gets_every_request_and_a_larger_one_is_refused(site: Sites) -> None:
+def test_app_body_limit(site: Sites) -> None:
     assert site.ask("PUT", "/any/path?x=y", "shop.example.org", body=b"z" * 10)[1].startswith("PUT /any/path?x=y 10\n")
     assert site.ask("POST", "/", "shop.example.org", body=b"x" * (10 * MIB))[0] == 200
     assert site.ask("POST", "/", "shop.example.org", body=b"x" * (10 * MIB + 1))[0] == 413
 
 
-def test_an_app_that_has_no_socket_yet_is_answered_502_at_once(site: Sites) -> None:
+def test_missing_socket_answers_502(site: Sites) -> None:
     assert site.ask("GET", "/", "blog.example.org")[0] == 502
 
 
 @pytest.mark.threat(54)
-def test_a_burst_of_pushes_passes_and_a_flood_is_told_to_slow_down(directory: Path) -> None:
+def test_burst_passes_flood_gets_429(directory: Path) -> None:
     sites = Sites(directory / "flood")
     sites.directory.mkdir()
     sites.write(HOST)
@@ -195,7 +195,7 @@ def test_a_burst_of_pushes_passes_and_a_flood_is_told_to_slow_down(directory: Pa
 
 @pytest.mark.threat(8)
 def test_one_address_cannot_hold_every_connection(directory: Path) -> None:
-    """Slow senders: each has said how long its body is, and sends nothing of it."""
+    """Open requests that announce a body and send nothing of it."""
     sites = Sites(directory / "slow")
     sites.directory.mkdir()
     sites.write(HOST)

@@ -1,4 +1,4 @@
-"""systemd itself reads every unit without a word of complaint, and says how much each one leaves open."""
+"""systemd's own checks of every unit: syntax and exposure."""
 
 import re
 import shutil
@@ -22,7 +22,7 @@ def analyze() -> str:
 
 
 def host_with(root: Path, host: Host, *apps: App) -> Path:
-    """A host's units below a directory, with the programs that they start and the targets that they name."""
+    """Write a host's units to a directory, with their programs and targets."""
     write_tree(root, host, *apps)
     if ADOPTED in apps:
         (root / UNITS / "old.service").write_text(EXTERNAL)
@@ -48,7 +48,7 @@ def verified(analyze: str, root: Path) -> str:
 
 
 @pytest.mark.parametrize("host", [HOST, NEW_HOST], ids=["252", "257"])
-def test_systemd_has_nothing_to_say_about_any_unit(analyze: str, host: Host, tmp_path: Path) -> None:
+def test_systemd_accepts_every_unit(analyze: str, host: Host, tmp_path: Path) -> None:
     assert verified(analyze, host_with(tmp_path, host, *APPS)) == ""
 
 
@@ -83,9 +83,7 @@ CLOSER = {**THRESHOLDS, "hookd-worker@1.service": 2.2, "shop.service": 2.2}
 
 
 @pytest.mark.parametrize(("host", "thresholds"), [(HOST, THRESHOLDS), (NEW_HOST, CLOSER)], ids=["252", "257"])
-def test_no_unit_leaves_more_open_than_it_may(
-    analyze: str, host: Host, thresholds: dict[str, float], tmp_path: Path
-) -> None:
+def test_exposure_stays_in_its_limit(analyze: str, host: Host, thresholds: dict[str, float], tmp_path: Path) -> None:
     root = host_with(tmp_path, host, SHOP, BLOG)
     too_open = {unit: run(*judge(analyze, root, unit, most)).stdout for unit, most in thresholds.items()}
     assert {unit: said for unit, said in too_open.items() if "Overall exposure" not in said} == {}
@@ -93,7 +91,7 @@ def test_no_unit_leaves_more_open_than_it_may(
     assert not failed, "\n".join(too_open[unit] for unit in failed)
 
 
-def test_an_app_below_home_costs_its_own_unit_little_and_the_worker_a_tenth(analyze: str, tmp_path: Path) -> None:
+def test_exposure_of_apps_in_home(analyze: str, tmp_path: Path) -> None:
     root = host_with(tmp_path, NEW_HOST, AT_HOME)
     for unit, most in (("mine.service", 2.5), ("hookd-worker@1.service", 2.3)):
         done = run(*judge(analyze, root, unit, most))
@@ -113,7 +111,7 @@ def judge(analyze: str, root: Path, unit: str, most: float) -> tuple[str, ...]:
     )
 
 
-def test_a_unit_that_is_too_open_fails(analyze: str, tmp_path: Path) -> None:
+def test_too_open_unit_fails(analyze: str, tmp_path: Path) -> None:
     root = host_with(tmp_path, HOST, SHOP)
     unit = root / UNITS / "hookd.service"
     unit.write_text(unit.read_text().replace("NoNewPrivileges=yes\n", "").replace("PrivateNetwork=yes\n", ""))

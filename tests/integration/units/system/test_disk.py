@@ -1,4 +1,4 @@
-"""Root's hands on the disk, in directories that somebody else owns."""
+"""Root's file access in directories of other users."""
 
 import os
 import stat
@@ -17,14 +17,14 @@ pytestmark = needs_root
 
 @pytest.fixture
 def strangers(tmp_path: Path) -> Path:
-    """A directory that belongs to somebody else, as /srv/shop belongs to the worker."""
+    """Return a directory of another user, such as /srv/shop."""
     place = tmp_path / "strangers"
     place.mkdir()
     os.chown(place, STRANGER, STRANGER)
     return place
 
 
-def test_a_file_is_replaced_as_a_whole_with_owner_and_mode(tmp_path: Path) -> None:
+def test_file_is_replaced_atomically(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")
     disk.write(path, b"new", disk.Owner(0, STRANGER, 0o640))
@@ -33,7 +33,7 @@ def test_a_file_is_replaced_as_a_whole_with_owner_and_mode(tmp_path: Path) -> No
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_file_that_its_check_refuses_leaves_the_old_one(tmp_path: Path) -> None:
+def test_failed_check_keeps_the_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")
     seen = []
@@ -48,7 +48,7 @@ def test_a_file_that_its_check_refuses_leaves_the_old_one(tmp_path: Path) -> Non
 
 
 @pytest.mark.threat(66)
-def test_a_link_in_a_strangers_directory_is_not_followed_to_write(strangers: Path, tmp_path: Path) -> None:
+def test_foreign_link_is_not_followed(strangers: Path, tmp_path: Path) -> None:
     target = tmp_path / "etc"
     target.mkdir()
     os.symlink(target, strangers / "shared")
@@ -57,7 +57,7 @@ def test_a_link_in_a_strangers_directory_is_not_followed_to_write(strangers: Pat
     assert not list(target.iterdir())
 
 
-def test_a_link_in_the_files_own_place_is_replaced_not_followed(strangers: Path, tmp_path: Path) -> None:
+def test_link_at_the_path_is_replaced(strangers: Path, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("safe")
     os.symlink(victim, strangers / ".env")
@@ -66,7 +66,7 @@ def test_a_link_in_the_files_own_place_is_replaced_not_followed(strangers: Path,
     assert (strangers / ".env").read_bytes() == b"mine"
 
 
-def test_a_directory_that_is_a_link_is_given_to_nobody(strangers: Path, tmp_path: Path) -> None:
+def test_linked_directory_keeps_its_owner(strangers: Path, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.mkdir(mode=0o700)
     os.symlink(victim, strangers / "uploads")
@@ -75,15 +75,15 @@ def test_a_directory_that_is_a_link_is_given_to_nobody(strangers: Path, tmp_path
     assert victim.stat().st_uid == 0
 
 
-def test_a_link_of_roots_own_is_followed(tmp_path: Path) -> None:
-    """An administrator may have led /srv to a larger disk."""
+def test_roots_link_is_followed(tmp_path: Path) -> None:
+    """An administrator may have linked /srv to a larger disk."""
     (tmp_path / "large").mkdir()
     os.symlink(tmp_path / "large", tmp_path / "srv")
     disk.write(tmp_path / "srv" / "file", b"text", ROOT)
     assert (tmp_path / "large" / "file").read_bytes() == b"text"
 
 
-def test_a_relative_link_of_roots_own_is_followed(tmp_path: Path) -> None:
+def test_roots_relative_link_is_followed(tmp_path: Path) -> None:
     (tmp_path / "large" / "below").mkdir(parents=True)
     os.symlink("large", tmp_path / "srv")
     disk.write(tmp_path / "srv" / "below" / "file", b"text", ROOT)
@@ -98,7 +98,7 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.threat(66)
-def test_a_link_that_a_stranger_made_in_a_directory_of_roots_is_not_followed(tmp_path: Path) -> None:
+def test_foreign_link_in_roots_directory_is_refused(tmp_path: Path) -> None:
     place = tmp_path / "open"
     place.mkdir()
     place.chmod(0o777)
@@ -110,7 +110,7 @@ def test_a_link_that_a_stranger_made_in_a_directory_of_roots_is_not_followed(tmp
 
 
 @pytest.mark.threat(66)
-def test_a_pipe_in_a_files_place_is_no_file_and_nobody_waits_for_it(strangers: Path) -> None:
+def test_pipe_is_no_file(strangers: Path) -> None:
     os.mkfifo(strangers / "pipe")
     assert disk.read(strangers / "pipe") is None
 
@@ -122,7 +122,7 @@ def test_reading_a_link_reads_nothing(strangers: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.threat(66)
-def test_more_than_a_file_may_hold_is_not_read_into_memory(strangers: Path) -> None:
+def test_large_file_is_not_read(strangers: Path) -> None:
     path = strangers / "key.pub"
     path.touch()
     os.truncate(path, 8 * 1024**3)

@@ -139,7 +139,7 @@ def test_freeze_again(site: Installation) -> None:
     first = hookd(site, "freeze", "typed", "--reason", "  the\nsale ")
     assert (first.returncode, first.stderr) == (0, "")
     assert first.stdout == (
-        f"typed is frozen: the sale\n  pushes are recorded, nothing is deployed\n  to end it: {thaw_line('typed')}\n"
+        f"typed is frozen: the sale\n  pushes are recorded and not deployed\n  to end it: {thaw_line('typed')}\n"
     )
     before = freezes.active_freeze(site.config.frozen, "typed", datetime.now(UTC))
     again = hookd(site, "freeze", "typed", "--reason", "stocktaking", "--until", "2h")
@@ -155,8 +155,8 @@ def test_freeze_again(site: Installation) -> None:
     [
         (("typed", "--reason", "x", "--until", "2020-01-01"), "is over already"),
         (("typed", "--reason", "x", "--until", "soon"), "'soon' is no moment"),
-        (("typed", "--reason", " "), "a reason is one line"),
-        (("typed", "--reason", "x" * 301), "a reason is one line"),
+        (("typed", "--reason", " "), "a reason has 1 to 300 characters"),
+        (("typed", "--reason", "x" * 301), "a reason has 1 to 300 characters"),
         (("nope", "--reason", "x"), "there is no app 'nope'"),
         (("typed",), "Missing option '--reason'"),
     ],
@@ -190,7 +190,7 @@ def test_freeze_history(site: Installation) -> None:
     kept = [one for one in read_newest(site.records.connection, "closed", 9) if one.source == "person"][:2]
     assert [one.verdict for one in kept] == [Verdict.THAWED, Verdict.FROZEN]
     assert "frozen since" in kept[1].why
-    assert hookd(site, "why", "closed").stdout.count("a person's command") >= 2
+    assert hookd(site, "why", "closed").stdout.count("typed by a person") >= 2
 
 
 def test_thaw_without_redis(site: Installation) -> None:
@@ -199,7 +199,7 @@ def test_thaw_without_redis(site: Installation) -> None:
     away.write_text(site.config_path.read_text().replace(site.redis_url, f"unix://{site.directory}/none.sock"))
     done = hookd(site, "--config", str(away), "thaw", "typed")
     assert (done.returncode, done.stdout) == (6, "typed is no longer frozen\n")
-    assert "what was pushed meanwhile was not asked for" in done.stderr
+    assert "no deployment was requested" in done.stderr
     assert done.stderr.endswith("then: hookd update typed\n")
     looked = hookd(site, "--config", str(away), "reconcile", "typed")
     assert (looked.returncode, "Redis does not answer at" in looked.stderr) == (6, True), looked.stderr
@@ -209,7 +209,7 @@ def test_thaw_without_redis(site: Installation) -> None:
 def test_server_command_without_server(site: Installation) -> None:
     done = hookd(site, "start", "typed")
     assert done.returncode == 2
-    assert f"this works on a server that `hookd setup` made, not on {site.config_path}" in done.stderr
+    assert f"this needs a server made by hookd setup, not {site.config_path}" in done.stderr
 
 
 @needs_root

@@ -52,7 +52,8 @@ def test_skip_until_paths_change(site: Installation, first: Deployment) -> None:
     view = AppStatusStore(site.records.connection).read("row")
     assert view.head == notes[1].commit, "a head that is passed over is seen all the same"
     assert (view.skipped_commit, view.lag) == (view.head, None)
-    assert f"head {str(view.head)[:12]} (changes none of the app's paths)" in hookd(site, "status", "row").stdout
+    shown = hookd(site, "status", "row").stdout
+    assert f"head {str(view.head)[:12]} (skipped, it changes none of the app's paths)" in shown
     matters = site.ship("row", app_files(f"{serving} and two"))
     assert (matters.status, matters.previous_commit) == (Status.SUCCEEDED, base)
     assert site.serving("row") == f"{serving} and two"

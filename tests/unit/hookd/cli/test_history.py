@@ -1,4 +1,4 @@
-"""Decisions as a person reads them: what was decided and why, beside what was seen, within the terminal's width."""
+"""Decisions as lines of text: verdict, reason and facts, within the terminal's width."""
 
 import re
 import time
@@ -36,7 +36,7 @@ def lines(*decisions: Decision, width: int | None = None) -> list[str]:
     return [Text.from_markup(line).plain for line in format_decisions(decisions, width)]
 
 
-def test_a_decision_says_when_what_why_and_what_was_seen() -> None:
+def test_decision_has_time_reason_and_facts() -> None:
     frozen = decision(
         verdict=Verdict.FROZEN,
         why="frozen by anna: the sale",
@@ -61,31 +61,31 @@ def test_a_decision_says_when_what_why_and_what_was_seen() -> None:
         (None, "something else: that", "14:02:11  ended        something else: that"),
     ],
 )
-def test_what_was_deployed_is_shown_by_its_ending(ending: Status | None, why: str, shown: str) -> None:
+def test_deployments_show_their_ending(ending: Status | None, why: str, shown: str) -> None:
     assert lines(decision(ending=ending, why=why, deployment=DEPLOYMENT))[1] == shown
 
 
-def test_a_delivery_names_what_a_person_finds_again_at_the_git_host() -> None:
+def test_deliveries_show_the_git_host_s_facts() -> None:
     push = decision(
-        "delivery", Verdict.IGNORED, "another branch was pushed", event="push", ref="refs/heads/next",
+        "delivery", Verdict.IGNORED, "another branch", event="push", ref="refs/heads/next",
         claimed_commit=HEAD, repository="acme/shop", delivery="6f1c-d8e",
     )  # fmt: skip
     assert lines(push)[2].strip() == "push to next at 77aa0f1e2d3c · acme/shop · delivery 6f1c-d8e"
 
 
-def test_a_refused_signature_names_the_app_that_was_asked_for() -> None:
+def test_refusals_show_the_requested_app() -> None:
     refused = decision("delivery", Verdict.REFUSED, "there is no signature")
     assert lines(refused)[2].strip() == "a request · app shop"
     assert lines(refused.model_copy(update={"app": None}))[2].strip() == "a request · no such app"
 
 
-def test_days_stand_above_what_was_decided_on_them() -> None:
+def test_days_are_headings() -> None:
     earlier = decision().model_copy(update={"at": AT.replace(day=3)})
     days = [line for line in lines(decision(), decision(), earlier) if "day" in line]
     assert days == ["Wednesday, 2026-03-04 (UTC)", "Tuesday, 2026-03-03 (UTC)"]
 
 
-def test_no_line_is_wider_than_the_terminal_and_a_fact_stays_in_one() -> None:
+def test_lines_fit_the_terminal() -> None:
     wide = decision(
         "reconcile",
         Verdict.QUARANTINED,
@@ -101,7 +101,7 @@ def test_no_line_is_wider_than_the_terminal_and_a_fact_stays_in_one() -> None:
 
 
 @pytest.mark.threat(35)
-def test_a_stranger_s_text_steers_neither_the_terminal_nor_the_colours() -> None:
+def test_foreign_text_is_escaped() -> None:
     hostile = "\x1b]0;x\x07[red]x[/]\n\u202e"
     shown = "\n".join(
         lines(

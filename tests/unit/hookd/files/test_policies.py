@@ -61,7 +61,7 @@ def by_path(of: App) -> dict[str, PermissionRule]:
         ("acl", 991, OWNER_READABLE, Acl(ME.pw_uid)),
     ],
 )
-def test_releases_and_environments_are_the_worker_s(policy: str, group: int, modes: Modes, readers: Acl) -> None:
+def test_worker_owns_releases(policy: str, group: int, modes: Modes, readers: Acl) -> None:
     found = by_path(app(policy))
     right = Policy(990, group, modes, readers)
     assert found["/srv/shop/releases"] == PermissionRule(Path("/srv/shop/releases"), right, "each")
@@ -70,21 +70,21 @@ def test_releases_and_environments_are_the_worker_s(policy: str, group: int, mod
 
 
 @pytest.mark.parametrize("policy", ["group", "split", "acl"])
-def test_nobody_but_worker_and_app_reads_shared_files(policy: str) -> None:
+def test_shared_files_are_private(policy: str) -> None:
     rule = by_path(app(policy, shared={"files": [".env"]}))["/srv/shop/shared/.env"]
     assert rule.needed and rule.policy.modes is not None
     assert rule.policy.modes.file == 0o640
     assert rule.policy.group == (991 if policy == "acl" else GROUP.gr_gid)
 
 
-def test_data_is_the_app_s_own_and_its_content_is_only_looked_at() -> None:
+def test_app_owns_its_data() -> None:
     of = app(shared={"directories": ["uploads"], "data": "/var/lib/shop"})
     found = [rule for rule in rules(of, Settings(), WORKER) if str(rule.path) == "/var/lib/shop/uploads"]
     assert [rule.reach for rule in found] == ["alone", "data"]
     assert {rule.policy for rule in found} == {Policy(ME.pw_uid, GROUP.gr_gid, WRITABLE)}
 
 
-def test_the_key_is_the_worker_s_alone_and_its_state_only_its_own() -> None:
+def test_deploy_key_is_private() -> None:
     found = by_path(app(deploy_key="/var/lib/hookd/keys/shop"))
     assert found["/var/lib/hookd/keys/shop"].policy == Policy(990, 991, PRIVATE)
     assert found["/var/lib/hookd/mirrors/shop.git"] == PermissionRule(
@@ -92,14 +92,14 @@ def test_the_key_is_the_worker_s_alone_and_its_state_only_its_own() -> None:
     )
 
 
-def test_the_variables_that_systemd_reads_as_root_are_root_s() -> None:
+def test_root_owns_systemd_variables() -> None:
     found = by_path(app(build={"environment_file": "/etc/hookd/env/shop"}))
     assert found["/etc/hookd/env/shop"].policy == Policy(0, 991, GROUP_READABLE)
     assert "/srv/.env" not in by_path(app(build={"environment_file": "/srv/.env"}))
 
 
 @pytest.mark.parametrize(("policy", "umask"), [("group", 0o027), ("split", 0o022), ("acl", 0o027)])
-def test_files_are_born_with_the_policy_s_modes(policy: str, umask: int) -> None:
+def test_umask_gives_the_policys_modes(policy: str, umask: int) -> None:
     ownership = app(policy).ownership
     assert umask_of(ownership) == umask
     modes = code_policy(ownership, None, 0).modes
@@ -108,14 +108,14 @@ def test_files_are_born_with_the_policy_s_modes(policy: str, umask: int) -> None
 
 
 @pytest.mark.parametrize("policy", ["group", "split", "acl"])
-def test_a_missing_account_is_named_with_the_command_that_makes_it(policy: str) -> None:
+def test_missing_account_gets_a_hint(policy: str) -> None:
     ownership = Ownership.model_validate({"policy": policy, "group": "no-such-group", "user": "no-such-user"})
     with pytest.raises(OwnershipError, match=r"the (group|user) no-such-") as caught:
         secret_policy(ownership, None, 0)
     assert caught.value.hint.startswith(("sudo groupadd --system no-such", "sudo useradd --system"))
 
 
-def test_an_acl_is_what_the_kernel_keeps() -> None:
+def test_acl_bytes_equal_the_kernels() -> None:
     entries = [(1, 6, -1), (2, 5, 33), (4, 0, -1), (16, 4, -1), (32, 0, -1)]
     packed = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
     assert acl.reader_acl(33, 0o640) == packed
@@ -125,11 +125,11 @@ def test_an_acl_is_what_the_kernel_keeps() -> None:
 
 
 @pytest.mark.parametrize("odd", [b"", b"\x02", b"\x02\0\0\0\x01"])
-def test_an_acl_that_cannot_be_read_is_no_reason_to_fail(odd: bytes) -> None:
+def test_invalid_acl_is_unknown(odd: bytes) -> None:
     assert acl.format_acl(odd) in ("unknown", "")
 
 
-def test_drift_says_what_is_and_what_would_be_right_in_one_line() -> None:
+def test_mismatch_text() -> None:
     root = pwd.getpwuid(0).pw_name, grp.getgrgid(0).gr_name
     drift = AttributeMismatch("/srv/a\nb", FileAttributes(0, 0, 0o644), FileAttributes(4_000_000, 4_000_001, 0o640))
     assert str(drift) == f"/srv/a\\nb is {root[0]}:{root[1]} 0644, should be 4000000:4000001 0640"

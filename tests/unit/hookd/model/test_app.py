@@ -42,13 +42,13 @@ def test_the_fewest_keys_make_an_app() -> None:
     assert (shop.shared_root, shop.data_root) == (Path("/srv/shop/shared"), Path("/srv/shop/shared"))
 
 
-def test_shared_directories_may_live_elsewhere_than_shared_files() -> None:
+def test_data_may_live_elsewhere() -> None:
     shop = app(shared={"root": "/etc/shop", "data": "/var/lib/shop"})
     assert (shop.shared_root, shop.data_root) == (Path("/etc/shop"), Path("/var/lib/shop"))
     assert app(shared={"root": "/etc/shop"}).data_root == Path("/etc/shop")
 
 
-def test_every_missing_key_is_reported_at_once() -> None:
+def test_missing_keys_are_reported_together() -> None:
     with pytest.raises(ValidationError) as raised:
         App.model_validate({"name": "shop"})
     assert [str(problem) for problem in from_validation("shop.toml", raised.value)] == [
@@ -60,7 +60,7 @@ def test_every_missing_key_is_reported_at_once() -> None:
 @pytest.mark.parametrize(
     "section", ["dependencies", "build", "shared", "ownership", "service", "health", "limits", "surprise"]
 )
-def test_an_unknown_key_is_named_wherever_it_stands(section: str) -> None:
+def test_unknown_key_is_reported(section: str) -> None:
     over = {section: {**table().get(section, {}), "colour": 1}}
     where = section if section == "surprise" else f"{section}.colour"
     assert problems(**over) == [f"shop.toml: {where}: unknown key; remove it or check its spelling"]
@@ -109,7 +109,7 @@ def test_a_plain_repository_url_is_accepted(url: str) -> None:
         ("https://example.org/shop.git\n", "a URL without blanks and control characters"),
     ],
 )
-def test_a_url_that_git_or_ssh_could_take_for_an_option_or_a_command_is_refused(url: str, wanted: str) -> None:
+def test_dangerous_repository_is_refused(url: str, wanted: str) -> None:
     [problem] = problems(repository=url)
     assert problem.startswith("shop.toml: repository: ")
     assert problem.endswith(f"wanted: {wanted}")
@@ -127,7 +127,7 @@ def test_a_url_that_git_or_ssh_could_take_for_an_option_or_a_command_is_refused(
         "user:hunter2@example.org/shop.git",
     ],
 )
-def test_credentials_in_a_url_are_refused_and_not_repeated(url: str) -> None:
+def test_credentials_in_urls_are_refused(url: str) -> None:
     [problem] = problems(repository=url)
     assert "is refused; wanted: " in problem
     assert "hun" not in problem
@@ -136,7 +136,7 @@ def test_credentials_in_a_url_are_refused_and_not_repeated(url: str) -> None:
 
 @pytest.mark.threat(16)
 @pytest.mark.parametrize("branch", ["-b", "--upload-pack=id", "", "a..b", "a b", "refs/heads/", "@{-1}"])
-def test_a_branch_that_git_refuses_or_takes_for_an_option_is_refused(branch: str) -> None:
+def test_invalid_branch_is_refused(branch: str) -> None:
     assert problems(branch=branch) == [
         f"shop.toml: branch: {branch!r} is refused; wanted: a branch name that git accepts, such as main"
     ]
@@ -144,7 +144,7 @@ def test_a_branch_that_git_refuses_or_takes_for_an_option_is_refused(branch: str
 
 @pytest.mark.parametrize("key", ["root", "deploy_key"])
 @pytest.mark.parametrize("path", ["srv/shop", "/srv/../etc", ""])
-def test_a_path_that_depends_on_where_hookd_was_started_is_refused(key: str, path: str) -> None:
+def test_relative_path_is_refused(key: str, path: str) -> None:
     assert len(problems(**{key: path})) == 1
 
 
@@ -152,7 +152,7 @@ def test_a_path_that_depends_on_where_hookd_was_started_is_refused(key: str, pat
     "path",
     ["", "/etc/passwd", "..", "../x", "a/../b", "a//b", "./a", "a/", "a\x00b", "venv", "venv/x", ".git", "x" * 256],
 )
-def test_a_link_point_that_leaves_the_release_or_takes_its_own_names_is_refused(path: str) -> None:
+def test_invalid_link_point_is_refused(path: str) -> None:
     assert len(problems(shared={"files": [path]})) == 1
     assert len(problems(shared={"directories": [path]})) == 1
     assert len(problems(dependencies={"file": path})) == 1
@@ -161,7 +161,7 @@ def test_a_link_point_that_leaves_the_release_or_takes_its_own_names_is_refused(
 @pytest.mark.parametrize(
     "pattern", ["!docs", "^docs", ":(exclude)docs", "/docs", "-docs", "a/../b", "", "a\nb", "x" * 256]
 )
-def test_what_git_would_not_read_as_a_pattern_from_the_top_is_refused(pattern: str) -> None:
+def test_invalid_pattern_is_refused(pattern: str) -> None:
     """Nor what people know from other tools for an exception: git would look for a file of that name."""
     assert len(problems(paths={"include": [pattern]})) == 1
     assert len(problems(paths={"exclude": [pattern]})) == 1
@@ -171,7 +171,7 @@ def test_what_git_would_not_read_as_a_pattern_from_the_top_is_refused(pattern: s
     ("files", "directories"),
     [([".env", ".env"], []), (["a"], ["a"]), ([], ["var", "var/cache"]), (["var/a/b"], ["var", "var-b"])],
 )
-def test_link_points_that_contain_each_other_are_refused(files: list[str], directories: list[str]) -> None:
+def test_nested_link_points_are_refused(files: list[str], directories: list[str]) -> None:
     [problem] = problems(shared={"files": files, "directories": directories})
     assert "link points that do not contain each other" in problem
 
@@ -182,7 +182,7 @@ SEGMENTS = st.lists(
 
 
 @given(st.lists(SEGMENTS.map("/".join), max_size=6))
-def test_no_accepted_link_point_lies_in_another(paths: list[str]) -> None:
+def test_accepted_link_points_are_disjoint(paths: list[str]) -> None:
     nested = any(
         first.startswith(f"{second}/") or first == second
         for place, first in enumerate(paths)
@@ -205,9 +205,7 @@ def test_no_accepted_link_point_lies_in_another(paths: list[str]) -> None:
         ("blue-green", "unix:/run/shop.sock:/healthz", False),
     ],
 )
-def test_the_health_url_has_a_colour_exactly_when_there_are_two_services(
-    handover: str, url: str, accepted: bool
-) -> None:
+def test_colour_in_health_url(handover: str, url: str, accepted: bool) -> None:
     over = {"service": {"handover": handover}, "health": {"url": url}}
     if accepted:
         assert app(**over).health.url == url
@@ -219,23 +217,23 @@ def test_the_health_url_has_a_colour_exactly_when_there_are_two_services(
 @pytest.mark.parametrize(
     "url", ["", "127.0.0.1:8000", "https://shop/", "file:///etc/passwd", "http://a@b/", "unix:run/x:/", "http://a/ b"]
 )
-def test_a_health_url_that_is_neither_http_nor_a_socket_is_refused(url: str) -> None:
+def test_invalid_health_url_is_refused(url: str) -> None:
     assert len(problems(health={"url": url})) == 1
 
 
 @pytest.mark.parametrize("service", [{"manager": "circus"}, {"endpoint": "ipc:///run/circus.sock"}])
-def test_a_circus_service_has_an_endpoint_and_no_other_has(service: dict[str, str]) -> None:
+def test_only_circus_has_an_endpoint(service: dict[str, str]) -> None:
     [problem] = problems(service=service)
     assert 'endpoint belongs to manager = "circus", and only to it' in problem
 
 
 @pytest.mark.parametrize("name", ["-x", "a b", "../a", "a/b", "--now", "a" * 65, "a\n", "*", "a;b"])
-def test_a_services_name_that_systemctl_could_take_for_more_is_refused(name: str) -> None:
+def test_dangerous_service_name_is_refused(name: str) -> None:
     assert len(problems(service={"name": name})) == 1
 
 
 @pytest.mark.parametrize("commands", ["make", [["make"], "test"], [[]], [[""]], [["a\x00b"]], [["x"] * 201]])
-def test_a_command_that_is_no_list_of_arguments_is_refused(commands: object) -> None:
+def test_command_must_be_a_list(commands: object) -> None:
     assert len(problems(build={"commands": commands})) >= 1
 
 
@@ -243,35 +241,35 @@ def other(name: str = "blog", **over: Any) -> App:
     return app(**{"name": name, "root": f"/srv/{name}", **over})
 
 
-def test_apps_that_share_nothing_do_not_clash() -> None:
+def test_separate_apps_do_not_conflict() -> None:
     assert Catalogue(apps=(app(), other(), other("wiki"))).conflicts() == []
 
 
 @pytest.mark.threat(69)
 @pytest.mark.parametrize("root", ["/srv/shop", "/srv/shop/blog", "/srv"])
-def test_one_apps_directory_in_another_is_a_clash(root: str) -> None:
+def test_nested_roots_conflict(root: str) -> None:
     [clash] = Catalogue(apps=(app(), other(root=root))).conflicts()
     assert re.fullmatch(r"(shop and blog|blog and shop): one root lies in the other \(.*\)", clash)
 
 
-def test_one_service_for_two_apps_is_a_clash() -> None:
+def test_shared_service_conflicts() -> None:
     [clash] = Catalogue(apps=(app(), other(service={"name": "shop"}))).conflicts()
     assert clash == "shop and blog: the same service (shop)"
 
 
-def test_a_service_with_the_name_of_anothers_colour_is_a_clash() -> None:
+def test_colour_name_conflicts() -> None:
     coloured = app(service={"handover": "blue-green"}, health={"url": "unix:/run/{colour}:/"})
     assert coloured.services == {"shop-blue", "shop-green"}
     [clash] = Catalogue(apps=(coloured, other(service={"name": "shop-green"}))).conflicts()
     assert clash == "shop and blog: the same service (shop-green)"
 
 
-def test_the_same_name_under_two_process_managers_is_no_clash() -> None:
+def test_managers_have_separate_names() -> None:
     circus = {"manager": "circus", "endpoint": "ipc:///run/circus.sock", "name": "shop"}
     assert Catalogue(apps=(app(), other(service=circus))).conflicts() == []
 
 
-def test_an_app_is_found_by_its_whole_name_only() -> None:
+def test_app_by_exact_name() -> None:
     catalogue = Catalogue(apps=(app(),))
     assert catalogue.get("shop") == app()
     assert catalogue.get("sho") is None

@@ -47,7 +47,7 @@ def deployment(status: Status = Status.QUEUED) -> Deployment:
 
 @pytest.mark.threat(53)
 @pytest.mark.parametrize(("before", "after"), EVERY_PAIR)
-def test_only_the_steps_of_the_table_are_taken(before: Status, after: Status) -> None:
+def test_transitions_follow_the_table(before: Status, after: Status) -> None:
     if (before, after) in ALLOWED:
         assert advance(deployment(before), after, LATER).status is after
         return
@@ -60,28 +60,28 @@ def test_the_table_speaks_of_every_status() -> None:
 
 
 @pytest.mark.parametrize("status", Status)
-def test_a_status_is_an_ending_exactly_when_nothing_follows(status: Status) -> None:
+def test_endings_have_no_successor(status: Status) -> None:
     follows = any(before is status for before, _ in ALLOWED)
     assert deployment(status).ended is not follows
     assert (status in ENDINGS) is not follows
 
 
-def test_what_was_asked_for_is_undone_after_the_four_bad_endings_only() -> None:
+def test_retryable_endings() -> None:
     assert {Status.FAILED, Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.CANCELLED} == RETRYABLE_ENDINGS
     assert RETRYABLE_ENDINGS <= ENDINGS
 
 
-def test_a_push_and_its_redelivery_are_not_by_hand() -> None:
+def test_pushes_are_not_manual() -> None:
     assert {Trigger.MANUAL, Trigger.ROLLBACK, Trigger.REPLAY} == MANUAL_TRIGGERS
 
 
-def test_a_start_is_stamped_and_an_ending_is_not_yet() -> None:
+def test_start_has_a_time() -> None:
     running = advance(deployment(), Status.RUNNING, LATER)
     assert (running.created_at, running.started_at, running.ended_at) == (AT, LATER, None)
 
 
 @pytest.mark.parametrize("ending", sorted(ENDINGS - {Status.SUPERSEDED}))
-def test_an_ending_is_stamped_and_keeps_the_start(ending: Status) -> None:
+def test_ending_has_both_times(ending: Status) -> None:
     running = advance(deployment(), Status.RUNNING, AT)
     ended = advance(running, ending, LATER, cause="it was so", hint=Hint(HintKind.DEPLOY))
     assert (ended.started_at, ended.ended_at, ended.cause, ended.hint) == (
@@ -92,12 +92,12 @@ def test_an_ending_is_stamped_and_keeps_the_start(ending: Status) -> None:
     )
 
 
-def test_a_change_cannot_smuggle_in_another_status_or_time() -> None:
+def test_changes_set_no_status_or_time() -> None:
     ended = advance(deployment(), Status.FAILED, LATER, status=Status.SUCCEEDED, ended_at=AT)
     assert (ended.status, ended.ended_at) == (Status.FAILED, LATER)
 
 
-def test_advancing_leaves_the_old_record_as_it_was() -> None:
+def test_advance_copies_the_record() -> None:
     old = deployment()
     advance(old, Status.RUNNING, LATER)
     assert old == deployment()
@@ -105,7 +105,7 @@ def test_advancing_leaves_the_old_record_as_it_was() -> None:
         old.status = Status.RUNNING  # type: ignore[misc]
 
 
-def test_a_record_survives_its_way_through_json() -> None:
+def test_record_survives_json() -> None:
     step = Step(name="fetch", started_at=AT, seconds=0.5, outcome="done", detail="main")
     record = deployment().model_copy(update={"steps": (step,), "claimed_commit": "a" * 40, "delivery": "d-1"})
     assert Deployment.model_validate_json(record.model_dump_json()) == record
@@ -127,25 +127,25 @@ def test_a_record_survives_its_way_through_json() -> None:
         ("surprise", "field"),
     ],
 )
-def test_a_record_with_a_field_that_is_none_of_ours_is_refused(field: str, value: str) -> None:
+def test_unknown_field_is_refused(field: str, value: str) -> None:
     table = {**deployment().model_dump(mode="json"), field: value}
     with pytest.raises(ValidationError) as raised:
         Deployment.model_validate(table)
     assert [error["loc"] for error in raised.value.errors()] == [(field,)]
 
 
-def test_a_steps_end_takes_the_place_of_its_start() -> None:
+def test_step_end_replaces_its_start() -> None:
     started = Step(name="fetch", started_at=AT)
     done = started.model_copy(update={"seconds": 1.0, "outcome": "done"})
     assert with_step(with_step(deployment(), started), done).steps == (done,)
 
 
-def test_a_step_that_runs_a_second_time_leaves_the_first_in_the_record() -> None:
+def test_repeated_step_keeps_the_first() -> None:
     first = Step(name="health", started_at=AT, seconds=1.0, outcome="failed")
     again = Step(name="health", started_at=LATER)
     assert with_step(with_step(deployment(), first), again).steps == (first, again)
 
 
-def test_a_step_inside_another_does_not_end_the_outer_one() -> None:
+def test_inner_step_keeps_the_outer() -> None:
     outer, inner = Step(name="build", started_at=AT), Step(name="venv", started_at=LATER)
     assert with_step(with_step(deployment(), outer), inner).steps == (outer, inner)

@@ -59,9 +59,7 @@ REFUSALS: list[tuple[list[JournalEvent], str, Verdict, str]] = [
 
 @pytest.mark.promise(17)
 @pytest.mark.parametrize(("events", "head", "verdict", "reason"), REFUSALS)
-def test_a_push_does_not_deploy_what_is_deployed_pinned_away_or_quarantined(
-    events: list[JournalEvent], head: str, verdict: Verdict, reason: str
-) -> None:
+def test_blocked_pushes(events: list[JournalEvent], head: str, verdict: Verdict, reason: str) -> None:
     found = why(events, head)
     assert found is not None
     assert (found.verdict, found.why[: len(reason)]) == (verdict, reason)
@@ -81,38 +79,36 @@ def test_a_newer_commit_is_deployed(events: list[JournalEvent]) -> None:
 
 
 @pytest.mark.parametrize("trigger", [Trigger.REDELIVERY, Trigger.UNPIN])
-def test_what_failed_before_it_was_started_is_tried_again(trigger: Trigger) -> None:
+def test_failed_build_is_retried(trigger: Trigger) -> None:
     assert why([quarantined(B, served=False)], B, trigger) is None
 
 
 @pytest.mark.parametrize(("events", "head", "verdict", "reason"), REFUSALS[:3])
-def test_a_redelivery_does_not_bring_back_what_a_person_or_the_health_check_put_away(
-    events: list[JournalEvent], head: str, verdict: Verdict, reason: str
-) -> None:
+def test_blocked_redeliveries(events: list[JournalEvent], head: str, verdict: Verdict, reason: str) -> None:
     found = why(events, head, Trigger.REDELIVERY)
     assert found is not None
     assert (found.verdict, found.why[: len(reason)]) == (verdict, reason)
 
 
-def test_a_quarantine_names_the_time_it_began() -> None:
+def test_quarantine_names_its_start() -> None:
     later = quarantined(B).model_copy(update={"at": AT + timedelta(days=1)})
     found = why([quarantined(B), later], B)
     assert found is not None
     assert "2026-03-05 05:06 UTC" in found.why
 
 
-def test_what_was_passed_over_counts_as_long_as_the_same_release_serves() -> None:
+def test_skip_needs_the_same_release() -> None:
     """Paths are compared with what serves: with another release before it, the same head may change one of them."""
     assert why([*deployed(ONE, A), passed(C, A), *deployed(TWO, B)], C) is None
 
 
-def test_what_was_passed_over_is_deployed_when_what_serves_was_never_found_well() -> None:
+def test_unverified_release_skips_nothing() -> None:
     interrupted = Switched(at=AT, deployment=DEPLOYMENT, release=ONE)
     assert why([*deployed(ONE, A), passed(C, A), interrupted], C) is None
 
 
 @pytest.mark.parametrize("trigger", list(Trigger))
-def test_nothing_is_deployed_to_a_frozen_app(trigger: Trigger) -> None:
+def test_freeze_blocks_every_trigger(trigger: Trigger) -> None:
     found = block_reason(fold([]), A, trigger, Freeze(reason="the sale", since=AT, by="anna"))
     assert found == Assessment(verdict=Verdict.FROZEN, why="frozen since 2026-03-04 05:06 UTC by anna: the sale")
 
@@ -132,11 +128,11 @@ def test_nothing_is_deployed_to_a_frozen_app(trigger: Trigger) -> None:
         (Verdict.WAITING, "to try at once: hookd deploy shop"),
     ],
 )
-def test_whatever_keeps_an_app_from_its_head_a_command_ends_it(verdict: Verdict, told: str) -> None:
+def test_remedies(verdict: Verdict, told: str) -> None:
     assert remedy(verdict, "shop") == told
     as_root = remedy(verdict, "shop", "sudo hookd")
     assert as_root == (told if "sudo" in told else told.replace("hookd", "sudo hookd"))
 
 
-def test_where_nothing_keeps_an_app_there_is_nothing_to_type() -> None:
+def test_no_remedy_without_a_block() -> None:
     assert [one for one in (Verdict.UNCHANGED, Verdict.QUEUED, Verdict.ENDED) if remedy(one, "shop")] == []

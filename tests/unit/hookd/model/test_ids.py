@@ -29,12 +29,12 @@ def test_an_apps_name_is_accepted(name: str) -> None:
     "name",
     ["", "Shop", "2shop", "-shop", "shop_2", "shop.old", "a" * 33, "shop\n", "sh op", "../shop", "shöp", "shop/x"],
 )
-def test_what_is_no_apps_name_is_refused(name: str) -> None:
+def test_invalid_app_names(name: str) -> None:
     assert not ids.is_app(name)
 
 
 @pytest.mark.parametrize("char", DANGEROUS)
-def test_no_dangerous_character_is_part_of_any_name(char: str) -> None:
+def test_names_hold_no_dangerous_character(char: str) -> None:
     for name in (f"shop{char}", f"s{char}p", char):
         assert not ids.is_app(name)
         assert not ids.is_delivery(name)
@@ -43,12 +43,12 @@ def test_no_dangerous_character_is_part_of_any_name(char: str) -> None:
 
 
 @given(st.text())
-def test_a_delivery_that_passes_can_only_be_one_plain_word(text: str) -> None:
+def test_valid_delivery_is_one_word(text: str) -> None:
     plain = string.ascii_letters + string.digits + "._-"
     assert ids.is_delivery(text) == (0 < len(text) <= 128 and all(char in plain for char in text))
 
 
-def test_a_delivery_of_more_than_128_characters_is_refused() -> None:
+def test_long_delivery_is_refused() -> None:
     assert ids.is_delivery("d" * 128)
     assert not ids.is_delivery("d" * 129)
 
@@ -69,7 +69,7 @@ def test_a_delivery_of_more_than_128_characters_is_refused() -> None:
         ID.replace("20260304", "\u0662\u0660\u0662\u0666\u0660\u0663\u0660\u0664"),
     ],
 )
-def test_what_is_no_deployments_id_is_refused(text: str) -> None:
+def test_invalid_deployment_ids(text: str) -> None:
     assert not ids.is_deployment(text)
     with pytest.raises(ValueError, match="not a deployment id"):
         ids.app_of(text)
@@ -88,14 +88,14 @@ def test_what_is_no_deployments_id_is_refused(text: str) -> None:
         (ids.ReleaseName, "000007-0123456789ab", "../007-0123456789ab"),
     ],
 )
-def test_a_field_of_a_record_refuses_what_the_functions_refuse(kind: Any, good: str, bad: str) -> None:
+def test_fields_and_functions_agree(kind: Any, good: str, bad: str) -> None:
     adapter: TypeAdapter[str] = TypeAdapter(kind)
     assert adapter.validate_python(good) == good
     with pytest.raises(ValidationError):
         adapter.validate_python(bad)
 
 
-def test_a_new_id_names_its_app_and_its_millisecond() -> None:
+def test_new_id_names_app_and_time() -> None:
     found = ids.new_deployment_id("shop-2", AT)
     assert found.startswith("shop-2-20260304T050607089-")
     assert ids.is_deployment(found)
@@ -108,18 +108,18 @@ def test_ids_of_one_millisecond_differ() -> None:
 
 
 @given(st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2200, 1, 1)), st.integers(1, 10**9))
-def test_ids_of_an_app_sort_as_their_times_do(at: datetime, milliseconds: int) -> None:
+def test_ids_sort_by_time(at: datetime, milliseconds: int) -> None:
     later = at + timedelta(milliseconds=milliseconds)
     assert ids.new_deployment_id("shop", at) < ids.new_deployment_id("shop", later)
 
 
 @given(st.from_regex(ids.APP_PATTERN, fullmatch=True), st.datetimes(min_value=datetime(1000, 1, 1)))
-def test_the_app_of_a_new_id_is_always_found_again(app: str, at: datetime) -> None:
+def test_new_id_gives_its_app(app: str, at: datetime) -> None:
     assert ids.app_of(ids.new_deployment_id(app, at)) == app
 
 
 @pytest.mark.parametrize("name", ["main", "release/2026.1", "feature/a-b_c", "v1.0", "ümlaut", "a" * 200, "x@y", "a.b"])
-def test_a_branch_that_git_accepts_is_accepted(name: str) -> None:
+def test_valid_branches(name: str) -> None:
     assert ids.is_branch(name)
 
 
@@ -156,12 +156,12 @@ def test_a_branch_that_git_accepts_is_accepted(name: str) -> None:
         "a" * 201,
     ],
 )
-def test_a_branch_that_git_refuses_or_that_reads_as_an_option_is_refused(name: str) -> None:
+def test_invalid_branches(name: str) -> None:
     assert not ids.is_branch(name)
 
 
 @pytest.mark.parametrize("commit", ["0" * 40, "0" * 64])
-def test_gits_nothing_here_is_known_in_both_object_formats(commit: str) -> None:
+def test_null_object_ids(commit: str) -> None:
     assert ids.is_zero(commit)
     assert not ids.is_zero(commit[:-1] + "1")
 
@@ -177,21 +177,21 @@ def test_gits_nothing_here_is_known_in_both_object_formats(commit: str) -> None:
         ("-123456", False),
     ],
 )
-def test_an_abbreviated_commit_has_7_to_64_digits(text: str, accepted: bool) -> None:
+def test_abbreviated_commits(text: str, accepted: bool) -> None:
     assert ids.is_abbreviation(text) is accepted
 
 
-def test_a_releases_name_sorts_by_its_number_and_shows_its_commit() -> None:
+def test_release_names_sort_by_number() -> None:
     assert ids.release_name(7, SHA1) == "000007-0123456789ab"
     assert ids.release_name(99, SHA1) < ids.release_name(100, SHA1)
 
 
-def test_an_id_says_when_it_was_asked_for_to_the_millisecond() -> None:
+def test_id_gives_its_time() -> None:
     assert ids.requested_at(ids.new_deployment_id("shop", AT)) == AT.replace(microsecond=89_000)
 
 
 @pytest.mark.parametrize(
     "text", ["", "shop", ID[:-1], "shop-20261304T050607089-0a1b2c", "shop-20260304T256107089-0a1b2c"]
 )
-def test_what_is_no_id_or_names_no_moment_says_nothing(text: str) -> None:
+def test_invalid_id_gives_no_time(text: str) -> None:
     assert ids.requested_at(text) is None

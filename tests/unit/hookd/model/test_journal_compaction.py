@@ -87,13 +87,13 @@ def without_number(state: AppState) -> AppState:
 
 @settings(max_examples=300)
 @given(histories())
-def test_a_shortened_journal_leads_to_the_same_state(events: list[JournalEvent]) -> None:
+def test_compaction_keeps_the_state(events: list[JournalEvent]) -> None:
     assert without_number(fold(compact(events))) == without_number(fold(events))
 
 
 @settings(max_examples=100)
 @given(histories())
-def test_shortening_keeps_the_order_and_invents_nothing(events: list[JournalEvent]) -> None:
+def test_compaction_keeps_the_order(events: list[JournalEvent]) -> None:
     places = [events.index(event) for event in compact(events)]
     assert places == sorted(places)
     assert compact(compact(events)) == compact(events)
@@ -101,9 +101,7 @@ def test_shortening_keeps_the_order_and_invents_nothing(events: list[JournalEven
 
 @settings(max_examples=100)
 @given(histories(), st.data())
-def test_a_crash_in_the_middle_of_a_line_costs_no_more_than_that_line(
-    events: list[JournalEvent], data: st.DataObject
-) -> None:
+def test_crash_costs_one_line(events: list[JournalEvent], data: st.DataObject) -> None:
     text = "".join(f"{encode(event)}\n" for event in events)
     cut = text[: data.draw(st.integers(0, len(text)))]
     whole = cut.count("\n")
@@ -113,7 +111,7 @@ def test_a_crash_in_the_middle_of_a_line_costs_no_more_than_that_line(
 
 @settings(max_examples=100)
 @given(histories())
-def test_no_history_of_a_shortened_journal_holds_a_release_that_is_gone(events: list[JournalEvent]) -> None:
+def test_compaction_drops_removed_releases(events: list[JournalEvent]) -> None:
     present = {release.name for release in fold(events).releases}
     kept = [event for event in compact(events) if isinstance(event, Built | Good)]
     assert {event.release for event in kept} == present

@@ -26,7 +26,7 @@ def pinned(lock: str) -> dict[str, Version]:
 
 @pytest.mark.threat(76)
 @pytest.mark.parametrize("lock", ASKED)
-def test_a_pin_that_the_project_does_not_accept(lock: str) -> None:
+def test_unacceptable_pins(lock: str) -> None:
     pins = pinned(lock)
     for text in ASKED[lock]:
         requirement = Requirement(text)
@@ -35,7 +35,7 @@ def test_a_pin_that_the_project_does_not_accept(lock: str) -> None:
 
 @pytest.mark.threat(76)
 @pytest.mark.parametrize("lock", ASKED)
-def test_a_pin_without_a_hash_or_with_an_address(lock: str) -> None:
+def test_pins_need_hashes(lock: str) -> None:
     text = (PROJECT / lock).read_text()
     for block in re.split(r"\n(?=[a-z])", text):
         assert "--hash=sha256:" in block, block
@@ -43,7 +43,7 @@ def test_a_pin_without_a_hash_or_with_an_address(lock: str) -> None:
 
 
 @pytest.mark.threat(76)
-def test_what_runs_is_tested_in_the_same_versions() -> None:
+def test_tested_versions_are_installed_versions() -> None:
     tested, local = pinned(TESTS), pinned(LOCAL)
     assert {name: tested[name] for name in local} == local
     server = pinned(SERVER)
@@ -54,7 +54,7 @@ def test_servers_install_no_circus() -> None:
     assert pinned(LOCAL).keys() - pinned(SERVER).keys() == {"circus", "psutil", "pyzmq", "tornado"}
 
 
-def test_each_dependency_says_why_it_is_there_and_none_is_named_that_is_not() -> None:
+def test_dependencies_are_documented() -> None:
     page = (PROJECT / "docs" / "dependencies.md").read_text()
     rows = re.findall(r"^\| ([A-Za-z0-9, -]+) \|", page, re.MULTILINE)
     told = {name.lower() for row in rows for name in row.split(", ")}

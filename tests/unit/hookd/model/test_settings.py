@@ -19,7 +19,7 @@ def problems(table: dict[str, Any]) -> list[str]:
     return [str(problem) for problem in from_validation("hookd.toml", raised.value)]
 
 
-def test_an_empty_file_is_a_whole_configuration() -> None:
+def test_empty_file_is_valid() -> None:
     settings = Settings.model_validate({})
     assert settings.state == Path("/var/lib/hookd")
     assert settings.receiver.max_body == 26_214_400
@@ -27,13 +27,13 @@ def test_an_empty_file_is_a_whole_configuration() -> None:
     assert settings.worker.git_protocols == ("https", "ssh")
 
 
-def test_status_pages_are_not_public_unless_the_file_says_so() -> None:
+def test_status_pages_are_private() -> None:
     assert not Settings.model_validate({}).receiver.public_status
 
 
 @pytest.mark.promise(66)
 @pytest.mark.parametrize("section", SECTIONS)
-def test_an_unknown_key_is_named_with_its_section(section: str) -> None:
+def test_unknown_key_names_its_section(section: str) -> None:
     assert problems({section: {"colour": 1}}) == [
         f"hookd.toml: {section}.colour: unknown key; remove it or check its spelling"
     ]
@@ -45,7 +45,7 @@ def test_an_unknown_section_is_named() -> None:
     ]
 
 
-def test_every_problem_is_reported_at_once_with_what_would_be_right() -> None:
+def test_problems_are_reported_together() -> None:
     found = problems(
         {
             "state": "var/lib/hookd",
@@ -71,7 +71,7 @@ def test_every_problem_is_reported_at_once_with_what_would_be_right() -> None:
 
 
 @pytest.mark.parametrize("path", ["", ".", "state", "./state", "~/state", "/var/../etc", "/a/..", "/a\x00b"])
-def test_a_path_that_could_lead_anywhere_is_refused(path: str) -> None:
+def test_relative_paths_are_refused(path: str) -> None:
     assert len(problems({"state": path})) == 1
 
 
@@ -88,33 +88,33 @@ def test_a_path_that_could_lead_anywhere_is_refused(path: str) -> None:
         ("history", "days", 0),
     ],
 )
-def test_a_value_beyond_its_bounds_is_refused(section: str, key: str, value: object) -> None:
+def test_value_out_of_bounds(section: str, key: str, value: object) -> None:
     assert len(problems({section: {key: value}})) == 1
 
 
-def test_settings_cannot_be_changed_while_hookd_runs() -> None:
+def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Settings().state = Path("/elsewhere")  # type: ignore[misc]
 
 
-def test_places_below_the_state_directory_are_named_in_one_way() -> None:
+def test_state_paths() -> None:
     settings = Settings.model_validate({"state": "/state"})
     assert settings.rq_environment == Path("/state/rq.env")
     assert settings.log_path("shop", "shop-1") == Path("/state/logs/shop/shop-1.log")
 
 
 @pytest.mark.parametrize("model", [Settings, *(Settings.model_fields[name].annotation for name in SECTIONS)])
-def test_every_key_has_one_sentence_for_people_and_a_default(model: type[BaseModel]) -> None:
+def test_keys_have_description_and_default(model: type[BaseModel]) -> None:
     for name, field in model.model_fields.items():
         assert not field.is_required(), name
         assert name in SECTIONS or (field.description or "").endswith("."), name
 
 
-def test_a_problem_without_a_path_speaks_of_the_whole_file() -> None:
+def test_problem_of_a_whole_file() -> None:
     assert str(Problem("hookd.toml", "", "not TOML")) == "hookd.toml: not TOML"
 
 
-def test_a_long_value_is_cut_in_a_problem() -> None:
+def test_long_value_is_cut() -> None:
     [problem] = problems({"receiver": {"threads": "x" * 1000}})
     assert len(problem) < 250
     assert "x…" in problem

@@ -73,38 +73,38 @@ def options(client: Redis) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("connect", [receiver_client, cli_client])
-def test_a_redis_that_is_away_is_an_error_and_no_wait(connect: Callable[[str], Redis]) -> None:
+def test_missing_redis_fails_at_once(connect: Callable[[str], Redis]) -> None:
     with connect(NOWHERE) as client, pytest.raises(ConnectionError):
         client.ping()
 
 
 @pytest.mark.parametrize("connect", [receiver_client, cli_client, RetryingRedis.from_url])
-def test_the_database_of_the_url_is_used(connect: Callable[[str], Redis]) -> None:
+def test_url_names_the_database(connect: Callable[[str], Redis]) -> None:
     assert options(connect(NOWHERE))["db"] == 3
 
 
-def test_the_receiver_asks_a_hung_redis_once(tmp_path: Path) -> None:
+def test_receiver_tries_once(tmp_path: Path) -> None:
     with Server(tmp_path / "s", lambda _: None).running() as server, receiver_client(server.url) as client:
         with pytest.raises(TimeoutError):
             client.ping()
         assert server.callers == 1
 
 
-def test_the_receiver_does_not_knock_a_second_time_at_a_closed_door(tmp_path: Path) -> None:
+def test_receiver_connects_once(tmp_path: Path) -> None:
     with Server(tmp_path / "s", lambda _: b"").running() as server, receiver_client(server.url) as client:
         with pytest.raises(ConnectionError):
             client.ping()
         assert server.callers == 1
 
 
-def test_the_receivers_two_waits_fit_into_the_two_seconds_that_are_promised() -> None:
+def test_receiver_timeouts_fit_two_seconds() -> None:
     found = options(receiver_client(NOWHERE))
     assert found["socket_timeout"] == found["socket_connect_timeout"] == RECEIVER_SECONDS
     assert 2 * RECEIVER_SECONDS <= 2.0
 
 
 @pytest.mark.threat(52)
-def test_the_worker_comes_again_until_redis_answers(tmp_path: Path) -> None:
+def test_worker_retries_until_an_answer(tmp_path: Path) -> None:
     server = Server(tmp_path / "s", lambda caller: b"" if caller < 3 else b"+PONG\r\n")
     with server.running(), RetryingRedis.from_url(server.url, protocol=2, driver_info=None) as client:
         assert client.ping()
@@ -112,13 +112,13 @@ def test_the_worker_comes_again_until_redis_answers(tmp_path: Path) -> None:
 
 
 @pytest.mark.threat(52)
-def test_the_worker_waits_for_a_redis_that_is_still_reading_its_file(tmp_path: Path) -> None:
+def test_worker_waits_for_loading(tmp_path: Path) -> None:
     server = Server(tmp_path / "s", lambda caller: b"-LOADING Redis is loading\r\n" if caller == 1 else b"+PONG\r\n")
     with server.running(), RetryingRedis.from_url(server.url, protocol=2, driver_info=None) as client:
         assert client.ping()
 
 
-def test_the_worker_does_not_wait_for_a_redis_that_refuses_its_password(tmp_path: Path) -> None:
+def test_worker_stops_at_rejected_password(tmp_path: Path) -> None:
     server = Server(tmp_path / "s", lambda _: b"-WRONGPASS invalid username-password pair\r\n")
     with server.running(), RetryingRedis.from_url(server.url, protocol=2, driver_info=None, password="x") as client:
         with pytest.raises(AuthenticationError):
@@ -126,7 +126,7 @@ def test_the_worker_does_not_wait_for_a_redis_that_refuses_its_password(tmp_path
         assert server.callers == 1
 
 
-def test_the_workers_patience_lasts_for_a_restart_and_ends() -> None:
+def test_worker_retries_end() -> None:
     backoff = ExponentialBackoff(cap=5, base=0.2)
     seconds = sum(backoff.compute(failure) for failure in range(1, WORKER_RETRIES + 1))
     assert 60 < seconds < 180
@@ -134,7 +134,7 @@ def test_the_workers_patience_lasts_for_a_restart_and_ends() -> None:
     assert retry.get_retries() == WORKER_RETRIES  # type: ignore[attr-defined]
 
 
-def test_the_worker_tries_again_after_every_kind_of_absence() -> None:
+def test_worker_retries_every_absence() -> None:
     assert options(RetryingRedis.from_url(NOWHERE))["retry_on_error"] == [
         ConnectionError,
         TimeoutError,
@@ -142,9 +142,9 @@ def test_the_worker_tries_again_after_every_kind_of_absence() -> None:
     ]
 
 
-def test_the_options_of_redis_py_win_over_patience() -> None:
+def test_options_override_retries() -> None:
     assert options(RetryingRedis.from_url(NOWHERE, socket_connect_timeout=1))["socket_connect_timeout"] == 1
 
 
-def test_patience_makes_a_client_of_its_own_class() -> None:
+def test_retrying_client_class() -> None:
     assert type(RetryingRedis.from_url(NOWHERE)) is RetryingRedis

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hookd.model.app import App
 from hookd.receiver.errors import Refusal
-from hookd.receiver.push_event import Ignored, Push, PushDetails, classify_event
+from hookd.receiver.push_event import Ignored, Push, classify_event
 
 APP = App.model_validate(
     {
@@ -35,8 +35,8 @@ def judged(**changes: Any) -> Push | Ignored:
 
 
 def push(commit: str = NEW, repository: str = "acme/shop") -> Push:
-    """The push that is seen in such an event."""
-    return Push(PushDetails(repository, "refs/heads/main", commit))
+    """Return the push of such an event."""
+    return Push(repository, "refs/heads/main", commit)
 
 
 def refused(payload: bytes, event: str = "push") -> str:
@@ -78,29 +78,29 @@ def test_keys_that_nobody_needs_are_passed_over() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"ref": "refs/heads/other"}, "another branch was pushed; this deploys main"),
-        ({"ref": "refs/heads/main/x"}, "another branch was pushed; this deploys main"),
-        ({"ref": "refs/heads/refs/heads/main"}, "another branch was pushed; this deploys main"),
-        ({"ref": "main"}, "another branch was pushed; this deploys main"),
-        ({"ref": "refs/heads/Main"}, "another branch was pushed; this deploys main"),
-        ({"ref": "refs/tags/main"}, "a tag was pushed; this deploys the branch main"),
-        ({"after": "0" * 40}, "the branch main was deleted; what is deployed stays"),
-        ({"after": "0" * 64, "before": "a" * 64}, "the branch main was deleted; what is deployed stays"),
-        ({"before": NEW}, "a test delivery: the branch did not move"),
-        ({"repository": {"full_name": "acme/shop2"}}, "this is for the repository acme/shop"),
-        ({"repository": {"full_name": "evil/acme/shop"}}, "this is for the repository acme/shop"),
+        ({"ref": "refs/heads/other"}, "another branch, this app deploys main"),
+        ({"ref": "refs/heads/main/x"}, "another branch, this app deploys main"),
+        ({"ref": "refs/heads/refs/heads/main"}, "another branch, this app deploys main"),
+        ({"ref": "main"}, "another branch, this app deploys main"),
+        ({"ref": "refs/heads/Main"}, "another branch, this app deploys main"),
+        ({"ref": "refs/tags/main"}, "a tag, this app deploys the branch main"),
+        ({"after": "0" * 40}, "the branch main was deleted, the release stays"),
+        ({"after": "0" * 64, "before": "a" * 64}, "the branch main was deleted, the release stays"),
+        ({"before": NEW}, "a test delivery, the branch did not move"),
+        ({"repository": {"full_name": "acme/shop2"}}, "another repository, this app is acme/shop"),
+        ({"repository": {"full_name": "evil/acme/shop"}}, "another repository, this app is acme/shop"),
     ],
 )
 def test_what_does_not_concern_the_app_is_ignored(changes: dict[str, Any], reason: str) -> None:
     event = {**EVENT, **changes}
-    seen = PushDetails(event["repository"]["full_name"], event["ref"], event["after"])
-    assert judged(**changes) == Ignored(reason, seen=seen)
+    push = Push(event["repository"]["full_name"], event["ref"], event["after"])
+    assert judged(**changes) == Ignored(reason, push=push)
 
 
 def test_another_repository_is_told_before_the_branch_is_looked_at() -> None:
     verdict = judged(repository={"full_name": "acme/other"}, after="0" * 40)
     assert isinstance(verdict, Ignored)
-    assert verdict.reason == "this is for the repository acme/shop"
+    assert verdict.reason == "another repository, this app is acme/shop"
 
 
 @pytest.mark.parametrize("event", ["create", "delete", "issues", "push ", "PUSH", "p" * 500])

@@ -59,14 +59,14 @@ def test_a_secret_is_a_line_without_its_end(tmp_path: Path, content: bytes, secr
 @pytest.mark.parametrize("content", [b"", b"\n", b"   \n\t\n", b"\n".join([LONG] * 3)])
 def test_no_secret_and_three_secrets_are_problems(tmp_path: Path, content: bytes) -> None:
     _, problems = read(tmp_path, content)
-    assert [problem.text.partition("; ")[2] for problem in problems] == ["wanted: one, or two during a rotation"]
+    assert [problem.text.partition(", ")[2] for problem in problems] == ["wanted: one, or two during a rotation"]
 
 
 @pytest.mark.promise(68)
 @pytest.mark.parametrize("content", [LONG[:-1], b"x", LONG + b"\nshort", b"short\n" + LONG, LONG[:-1] + b"\r\n"])
 def test_a_secret_under_16_bytes_is_a_problem(tmp_path: Path, content: bytes) -> None:
     _, problems = read(tmp_path, content)
-    assert [problem.text.partition(";")[0] for problem in problems] == ["holds a secret under 16 bytes"]
+    assert [problem.text.partition(",")[0] for problem in problems] == ["holds a secret under 16 bytes"]
 
 
 def test_a_missing_file_is_a_problem_that_names_it(tmp_path: Path) -> None:

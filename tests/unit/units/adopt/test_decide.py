@@ -1,4 +1,4 @@
-"""From what was found to what is done: the app's file and the units, or everything that stands in the way at once."""
+"""Decision of an adoption: the app's file and units, or all blockers at once."""
 
 import os
 import tomllib
@@ -32,7 +32,7 @@ UNIT = "[Service]\nExecStart=/opt/shop/venv/bin/gunicorn wsgi:app\n"
 
 @pytest.fixture
 def facts(tmp_path: Path) -> ProjectFacts:
-    """A project that can be taken over."""
+    """A project without blockers."""
     for name in ("uploads", ".git"):
         (tmp_path / name).mkdir()
     fragment = Path("/etc/systemd/system/shop.service")
@@ -44,7 +44,7 @@ def facts(tmp_path: Path) -> ProjectFacts:
         commit="ab" * 20,
         tracked=("wsgi.py", "requirements.txt", "uploads/.gitkeep"),
         changed=(),
-        loose=(),
+        untracked=(),
         unpushed=0,
     )
     service = OldService(
@@ -61,7 +61,7 @@ def facts(tmp_path: Path) -> ProjectFacts:
         environment=("COLOUR=red",),
         files=(),
         main_pid=1,
-        is_odd=False,
+        is_unsupported=False,
     )
     return ProjectFacts(
         options=AdoptOptions(root=tmp_path, name="shop"),
@@ -69,20 +69,20 @@ def facts(tmp_path: Path) -> ProjectFacts:
         service=service,
         others=("shop-mail.service",),
         mentions=(Path("/etc/cron.d/shop"),),
-        person=ServiceUser("www-data", 33, frozenset({33})),
+        user=ServiceUser("www-data", 33, frozenset({33})),
         gunicorn=GunicornOptions("wsgi:app", 3, 1, None, ("--timeout=45",), ("graceful_timeout=120",)),
-        why_no_gunicorn="",
-        olds=(OLD,),
-        texts={},
+        gunicorn_error="",
+        listeners=(OLD,),
+        environment_files={},
         variables={},
         sites=(NginxSite(Path("/etc/nginx/shop"), "old;", "new;", ("shop.example.org",), True, ()),),
-        loose=(
+        untracked=(
             UntrackedPath(".env", "file", ""),
             UntrackedPath("uploads", "data", ""),
             UntrackedPath("venv", "left", ""),
         ),
         page=HealthPage("/healthz", "localhost"),
-        reachable=True,
+        is_reachable=True,
         root=os.stat_result((0o40755, 0, 0, 0, 0, 0, 0, 0, 0, 0)),
         python=None,
         unit_texts={fragment: (UNIT, 0o644)},
@@ -103,7 +103,7 @@ def texts(files: tuple[object, ...]) -> dict[str, str]:
     return {file.path.name: file.text for file in files if isinstance(file, File)}
 
 
-def test_the_app_s_file_says_what_ran_before(facts: ProjectFacts) -> None:
+def test_app_file_keeps_old_settings(facts: ProjectFacts) -> None:
     adoption = decided(facts)
     root = str(facts.checkout.root)
     table = tomllib.loads(app_toml("shop", adoption.table))
@@ -116,45 +116,45 @@ def test_the_app_s_file_says_what_ran_before(facts: ProjectFacts) -> None:
     assert "COLOUR=red\n" in adoption.environment
 
 
-def test_it_is_kept_and_read_back_as_it_was(facts: ProjectFacts) -> None:
+def test_adoption_survives_json(facts: ProjectFacts) -> None:
     adoption = decided(facts)
     assert Adoption.model_validate_json(adoption.model_dump_json()) == adoption
 
 
-def test_the_bridge_is_a_copy_of_the_unit_that_nobody_comes_to_before_it_was_proved(facts: ProjectFacts) -> None:
+def test_interim_unit_copies_the_unit(facts: ProjectFacts) -> None:
     drop_in = Path("/etc/systemd/system/shop.service.d/limits.conf")
     more = {**facts.unit_texts, drop_in: ("[Service]\nLimitNOFILE=9999\n", 0o600)}
     service = replace(facts.service, drop_ins=(drop_in,))
     adoption = decided(replace(facts, unit_texts=more, service=service))
-    closed = interim_files(adoption, HOST, open_door=False)
+    closed = interim_files(adoption, HOST, is_public=False)
     names = [str(file.path).removeprefix("/etc/systemd/system/") for file in closed if "systemd" in str(file.path)]
-    order = sorted(name for name in names if name.startswith("shop-bridge.service.d/"))
-    assert order == [f"shop-bridge.service.d/{one}" for one in ("01-limits.conf", "hookd.conf", "zz-hookd-adopt.conf")]
-    assert texts(closed)["shop-bridge.service"] == UNIT
+    order = sorted(name for name in names if name.startswith("shop-interim.service.d/"))
+    assert order == [f"shop-interim.service.d/{one}" for one in ("01-limits.conf", "hookd.conf", "zz-hookd-adopt.conf")]
+    assert texts(closed)["shop-interim.service"] == UNIT
     assert "Sockets=shop.socket" not in "".join(texts(closed).values())
-    opened = interim_files(adoption, HOST, open_door=True)
+    opened = interim_files(adoption, HOST, is_public=True)
     assert "Sockets=shop.socket" in texts(opened)["zz-hookd-adopt.conf"]
-    assert "restart shop-bridge.service" in texts(closed)["hookd-shop"]
-    assert "Service=shop-bridge.service" in texts(public_socket_files(adoption, HOST))["zz-hookd-adopt.conf"]
+    assert "restart shop-interim.service" in texts(closed)["hookd-shop"]
+    assert "Service=shop-interim.service" in texts(public_socket_files(adoption, HOST))["zz-hookd-adopt.conf"]
 
 
-def test_what_stays_knows_nothing_of_the_bridge(facts: ProjectFacts) -> None:
+def test_final_files_omit_interim_unit(facts: ProjectFacts) -> None:
     stays = final_files(decided(facts), HOST)
-    assert "bridge" not in "".join(texts(stays).values())
+    assert "-interim" not in "".join(texts(stays).values())
     assert {"shop.socket", "hookd.conf", "hookd-shop"} <= set(texts(stays))
     assert "EnvironmentFile=\n" in texts(stays)["hookd.conf"]
     assert "Sockets=shop-check.socket" in texts(check_files(decided(facts)))["zz-hookd-adopt.conf"]
 
 
-def test_a_socket_of_its_own_stays_and_is_what_hookd_asks(facts: ProjectFacts) -> None:
+def test_existing_socket_stays(facts: ProjectFacts) -> None:
     held = replace(
         facts,
         service=replace(facts.service, sockets=("shop.socket",)),
-        olds=(Listener(path="/run/shop.sock"),),
+        listeners=(Listener(path="/run/shop.sock"),),
         sites=(replace(facts.sites[0], after="old;"),),
     )
     adoption = decided(held)
-    assert adoption.way == "held"
+    assert adoption.entrance == "socket"
     assert adoption.table["health"]["url"] == "unix:/run/shop.sock:/healthz"
     assert adoption.changes == ()
     assert public_socket_files(adoption, HOST) == ()
@@ -163,17 +163,17 @@ def test_a_socket_of_its_own_stays_and_is_what_hookd_asks(facts: ProjectFacts) -
     assert "shop.socket" not in stays
 
 
-def test_without_nginx_the_old_address_stays_and_a_pause_must_be_accepted(facts: ProjectFacts) -> None:
-    direct = replace(facts, sites=(), olds=(Listener(host="0.0.0.0", port=80),))
+def test_direct_entrance_needs_consent(facts: ProjectFacts) -> None:
+    direct = replace(facts, sites=(), listeners=(Listener(host="0.0.0.0", port=80),))
     assert "--accept-pause" in "".join(refusal(direct))
     adoption = decided(replace(direct, options=replace(direct.options, accept_pause=True)))
-    assert adoption.way == "direct"
+    assert adoption.entrance == "direct"
     assert adoption.app.service.listen == "0.0.0.0:80"
     assert adoption.app.health.url == "http://127.0.0.1:80/healthz"
     assert "ListenStream=0.0.0.0:80" in texts(public_socket_files(adoption, HOST))["shop.socket"]
 
 
-def test_a_project_in_a_directory_below_the_checkout_keeps_its_place(facts: ProjectFacts) -> None:
+def test_working_directory_is_kept(facts: ProjectFacts) -> None:
     root = facts.checkout.root
     deeper = replace(
         facts, service=replace(facts.service, directory=root / "src"), variables={"PYTHONPATH": f"{root}/lib"}
@@ -181,39 +181,39 @@ def test_a_project_in_a_directory_below_the_checkout_keeps_its_place(facts: Proj
     assert "GUNICORN_CMD_ARGS='--timeout=45 --chdir=src --pythonpath=lib'\n" in decided(deeper).environment
 
 
-def test_an_app_outside_of_the_web_server_s_group_stays_readable(facts: ProjectFacts) -> None:
-    other = replace(facts, person=ServiceUser("nobody", 65534, frozenset({65534})))
+def test_other_group_gets_split_policy(facts: ProjectFacts) -> None:
+    other = replace(facts, user=ServiceUser("nobody", 65534, frozenset({65534})))
     adoption = decided(other)
-    assert adoption.member_of == "nogroup"
+    assert adoption.worker_group == "nogroup"
     assert adoption.app.ownership.policy == "split"
     assert adoption.app.ownership.user == "nobody"
 
 
-def test_data_that_the_app_cannot_write_is_opened_and_nothing_else(facts: ProjectFacts) -> None:
+def test_unwritable_data_is_opened(facts: ProjectFacts) -> None:
     uploads = facts.checkout.root / "uploads"
-    assert decided(facts).open_data == ("uploads",)
+    assert decided(facts).opened_data == ("uploads",)
     uploads.chmod(0o777)
-    assert decided(facts).open_data == ()
+    assert decided(facts).opened_data == ()
 
 
-def test_everything_in_the_way_is_said_at_once(facts: ProjectFacts) -> None:
+def test_all_blockers_are_reported(facts: ProjectFacts) -> None:
     bad = replace(
         facts,
         checkout=replace(
             facts.checkout, url=None, branch=None, changed=("wsgi.py",), unpushed=2, tracked=("current/x", "venv/y")
         ),
         service=replace(facts.service, name="shop@1.service"),
-        person=ServiceUser("root", 0, frozenset({0})),
+        user=ServiceUser("root", 0, frozenset({0})),
         gunicorn=None,
-        why_no_gunicorn="/usr/bin/flask run is no gunicorn",
-        loose=(UntrackedPath("db.sqlite3", "unclear", "a database"),),
+        gunicorn_error="/usr/bin/flask run does not start gunicorn",
+        untracked=(UntrackedPath("db.sqlite3", "unclear", "a database"),),
         page=None,
-        reachable=False,
+        is_reachable=False,
     )
     said = "\n".join(refusal(bad))
     for word in (
         "no remote", "no branch", "wsgi.py", "2 commits", "current, venv", "runs as root", "template", "flask run",
-        "db.sqlite3", "--health", "cannot get to",
+        "db.sqlite3", "--health", "cannot reach",
     ):  # fmt: skip
         assert word in said
 
@@ -224,16 +224,16 @@ def test_everything_in_the_way_is_said_at_once(facts: ProjectFacts) -> None:
         ("url", "holds a password"),
         ("tls", "speaks TLS"),
         ("asgi", "ASGI"),
-        ("override", "after hookd would"),
-        ("unknown", "in a way that hookd cannot change"),
-        ("nowhere", "listens nowhere"),
+        ("override", "after hookd's drop-in"),
+        ("unknown", "hookd cannot change"),
+        ("nowhere", "listens on no address"),
         ("data", "holds files of the commit"),
         ("inside", "lies in the project"),
         ("pattern", "a pattern"),
         ("link", "is a link"),
     ],
 )
-def test_each_trap_has_its_reason(facts: ProjectFacts, name: str, reason: str) -> None:
+def test_each_blocker_has_a_reason(facts: ProjectFacts, name: str, reason: str) -> None:
     assert facts.gunicorn is not None
     override = Path("/etc/systemd/system/shop.service.d/override.conf")
     changes: dict[str, ProjectFacts] = {
@@ -250,13 +250,13 @@ def test_each_trap_has_its_reason(facts: ProjectFacts, name: str, reason: str) -
         "unknown": replace(
             facts, sites=(*facts.sites, NginxSite(Path("/x"), "", "", (), False, ("http://127.0.0.1:8000",)))
         ),
-        "nowhere": replace(facts, olds=()),
+        "nowhere": replace(facts, listeners=()),
         "inside": replace(facts, service=replace(facts.service, fragment=facts.checkout.root / "shop.service")),
         "pattern": replace(facts, service=replace(facts.service, files=(Path("/etc/shop/*.env"),))),
         "link": replace(facts, service=replace(facts.service, files=(facts.checkout.root / "uploads",))),
         "data": replace(
             facts,
-            options=replace(facts.options, wishes=PathChoices(data=frozenset({"uploads"}))),
+            options=replace(facts.options, choices=PathChoices(data=frozenset({"uploads"}))),
             checkout=replace(facts.checkout, tracked=("uploads/logo.png",)),
         ),
     }
@@ -265,17 +265,17 @@ def test_each_trap_has_its_reason(facts: ProjectFacts, name: str, reason: str) -
     assert "token" not in said
 
 
-def test_changes_stay_behind_when_a_person_says_so(facts: ProjectFacts) -> None:
+def test_leave_changes_is_allowed(facts: ProjectFacts) -> None:
     changed = replace(facts, checkout=replace(facts.checkout, changed=("wsgi.py",)))
     adoption = decided(replace(changed, options=replace(changed.options, leave_changes=True)))
     assert "NOT in the release: wsgi.py" in "\n".join(describe_plan(changed, adoption, ()))
 
 
-def test_the_plan_tells_what_will_be_otherwise(facts: ProjectFacts) -> None:
+def test_plan_describes_changes(facts: ProjectFacts) -> None:
     text = "\n".join(describe_plan(facts, decided(facts), ["+ file       /etc/x"]))
     for word in (
-        "first release  abababababab", "no request fails", "NOT taken over: graceful_timeout=120",
-        "no longer run: ExecStartPre=/bin/true", "shop-mail.service go on with the OLD code", "/etc/cron.d/shop name",
-        "uploads is opened", "+ file       /etc/x", "-old;", "+new;",
+        "first release  abababababab", "no request fails", "NOT adopted: graceful_timeout=120",
+        "no longer run: ExecStartPre=/bin/true", "shop-mail.service keep the OLD code", "/etc/cron.d/shop mention",
+        "uploads gets mode 2770", "+ file       /etc/x", "-old;", "+new;",
     ):  # fmt: skip
         assert word in text

@@ -1,4 +1,4 @@
-"""nginx's files: only words that lead to the old process or the old files change, where nginx reads them as such."""
+"""Changes of nginx's files: only addresses and paths of the project change."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ OLD = Listener(host="127.0.0.1", port=8000)
 
 
 def moved(path: str) -> str | None:
-    """The old files are the static ones."""
+    """Map the static files."""
     return path.replace("/opt/shop/static", "/opt/shop/current/static") if "/opt/shop/static" in path else None
 
 
@@ -35,7 +35,7 @@ def after(text: str, *olds: Listener, new: str = NEW) -> str:
         ("root /opt/shop/static;", "root /opt/shop/current/static;"),
     ],
 )
-def test_what_leads_to_the_old_place_leads_to_the_new(before: str, now: str) -> None:
+def test_old_addresses_are_replaced(before: str, now: str) -> None:
     assert after(f"server {{\n\t{before}\n}}\n") == f"server {{\n\t{now}\n}}\n"
 
 
@@ -52,24 +52,24 @@ def test_what_leads_to_the_old_place_leads_to_the_new(before: str, now: str) -> 
         "",
     ],
 )
-def test_everything_else_stays(text: str) -> None:
+def test_other_text_stays(text: str) -> None:
     assert after(text) == text
 
 
-def test_a_way_that_cannot_be_changed_is_named() -> None:
+def test_unsupported_use_is_reported() -> None:
     site = rewrite_site(Path("/x"), "set $backend http://127.0.0.1:8000; proxy_pass $backend;", [OLD], NEW, moved)
-    assert site.unknown == ("http://127.0.0.1:8000",)
-    assert not site.passes
+    assert site.unsupported == ("http://127.0.0.1:8000",)
+    assert not site.is_proxy
 
 
-def test_names_of_the_site_are_read_and_the_place_of_passing_is_noticed() -> None:
+def test_domains_are_read() -> None:
     text = 'server { server_name shop.example.org "www.shop.example.org"; proxy_pass http://127.0.0.1:8000; }'
     site = rewrite_site(Path("/x"), text, [OLD], NEW, moved)
     assert site.domains == ("shop.example.org", "www.shop.example.org")
-    assert site.passes
+    assert site.is_proxy
 
 
-def test_unix_sockets_and_addresses_for_everyone_are_known_by_all_their_names() -> None:
+def test_all_address_forms_match() -> None:
     assert after("proxy_pass http://unix:/run/old.sock:/api;", Listener(path="/run/old.sock")) == (
         f"proxy_pass http://{NEW}:/api;"
     )
@@ -80,8 +80,8 @@ def test_unix_sockets_and_addresses_for_everyone_are_known_by_all_their_names() 
     assert after("server 192.0.2.1:8000;", Listener(host="192.0.2.1", port=8000)) == f"server {NEW};"
 
 
-def test_a_site_that_keeps_its_socket_only_gets_the_new_files() -> None:
+def test_kept_socket_changes_paths_only() -> None:
     text = "server { location /static/ { alias /opt/shop/static/; } proxy_pass http://unix:/run/old.sock; }"
     site = rewrite_site(Path("/x"), text, [Listener(path="/run/old.sock")], "unix:/run/old.sock", moved)
-    assert site.passes
+    assert site.is_proxy
     assert site.after == text.replace("/opt/shop/static", "/opt/shop/current/static")

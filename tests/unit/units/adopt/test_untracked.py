@@ -1,4 +1,4 @@
-"""What git does not track: each path is shared, given to the app, left, or asked about; none is passed over."""
+"""Classification of untracked paths: each one is shared, data, left or unclear."""
 
 import os
 from pathlib import Path
@@ -11,11 +11,11 @@ SQLITE = b"SQLite format 3\x00and more"
 
 
 class Project:
-    """A directory with files, and what git would say of it."""
+    """A directory with untracked files."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.loose: list[str] = []
+        self.untracked: list[str] = []
         self.writable: set[int] = set()
 
     def file(self, name: str, content: bytes = b"", *, writable: bool = False) -> None:
@@ -24,11 +24,11 @@ class Project:
         path.write_bytes(content)
         if writable:
             self.writable.add(path.stat().st_ino)
-        self.loose.append(name)
+        self.untracked.append(name)
 
     def directory(self, name: str) -> None:
         (self.root / name).mkdir(parents=True)
-        self.loose.append(f"{name}/")
+        self.untracked.append(f"{name}/")
 
     def sorted(self, *tracked: str, **wishes: set[str]) -> dict[str, str]:
         given = PathChoices(**{name: frozenset(value) for name, value in wishes.items()})
@@ -36,7 +36,7 @@ class Project:
         return {one.path: one.kind for one in found}
 
     def all(self, tree: TrackedPaths, wishes: PathChoices) -> list[UntrackedPath]:
-        return classify(self.root, self.loose, tree, wishes, lambda found: found.st_ino in self.writable)
+        return classify(self.root, self.untracked, tree, wishes, lambda found: found.st_ino in self.writable)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
 
 
-def test_files_are_shared_and_directories_are_the_app_s_data(project: Project) -> None:
+def test_files_and_directories(project: Project) -> None:
     project.file(".env", writable=True)
     project.file("app/local_settings.py")
     project.directory("uploads")
@@ -57,31 +57,31 @@ def test_files_are_shared_and_directories_are_the_app_s_data(project: Project) -
     }
 
 
-def test_a_directory_with_nothing_but_a_placeholder_in_git_is_data_as_a_whole(project: Project) -> None:
+def test_placeholder_directory_is_data(project: Project) -> None:
     project.file("uploads/a.txt")
     project.file("uploads/2024/b.txt")
     project.file("var/log/deep/x.log")
     assert project.sorted("uploads/.gitkeep", "wsgi.py") == {"uploads": "data", "var": "data"}
 
 
-def test_a_placeholder_deeper_down_keeps_the_directory_above_it_apart(project: Project) -> None:
-    """The worker refuses a commit with uploads/2024/.gitkeep when uploads itself is linked."""
+def test_nested_placeholder_splits_directory(project: Project) -> None:
+    """The worker refuses a commit with uploads/2024/.gitkeep if uploads is a link."""
     project.file("uploads/2024/b.txt")
     assert project.sorted("uploads/2024/.gitkeep") == {"uploads/2024": "data"}
 
 
-def test_what_is_made_anew_is_left(project: Project) -> None:
+def test_generated_paths_are_left(project: Project) -> None:
     project.file("venv/pyvenv.cfg")
-    project.loose[:] = ["venv/"]
+    project.untracked[:] = ["venv/"]
     project.directory("app/__pycache__")
     project.directory("node_modules")
     project.file("app/x.pyc")
     os.mkfifo(project.root / "pipe")
-    project.loose.append("pipe")
+    project.untracked.append("pipe")
     assert set(project.sorted("app/__init__.py").values()) == {"left"}
 
 
-def test_what_the_app_writes_to_is_asked_about_unless_a_person_says(project: Project) -> None:
+def test_writable_files_need_a_choice(project: Project) -> None:
     project.file("db.data", SQLITE)
     project.file("shop.log", writable=True)
     project.file("notes.txt")
@@ -93,22 +93,22 @@ def test_what_the_app_writes_to_is_asked_about_unless_a_person_says(project: Pro
     }
 
 
-def test_a_link_to_a_directory_elsewhere_is_data_and_a_dangling_one_is_left(project: Project, tmp_path: Path) -> None:
+def test_links_to_directories_are_data(project: Project, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (project.root / "uploads").symlink_to(tmp_path / "elsewhere")
     (project.root / "gone").symlink_to("nowhere")
-    project.loose += ["uploads", "gone"]
+    project.untracked += ["uploads", "gone"]
     assert project.sorted("elsewhere/x") == {"uploads": "data", "gone": "left"}
 
 
-def test_hookd_s_own_of_an_earlier_try_is_passed_over(project: Project) -> None:
+def test_reserved_paths_are_ignored(project: Project) -> None:
     for name in ("releases", "venvs"):
         project.directory(name)
     project.file("current")
     assert project.sorted() == {}
 
 
-def test_what_a_person_says_holds_for_all_that_lies_in_it(project: Project) -> None:
+def test_choice_covers_its_directory(project: Project) -> None:
     project.file("var/cache/x")
     project.file("var/cache/y")
     project.file("var/data/z")
@@ -118,9 +118,9 @@ def test_what_a_person_says_holds_for_all_that_lies_in_it(project: Project) -> N
     }
 
 
-def test_every_path_has_a_place(project: Project) -> None:
+def test_every_path_is_classified(project: Project) -> None:
     for number in range(200):
         project.file(f"d{number % 7}/e{number % 3}/{number}.txt")
     found = [one.path for one in project.all(TrackedPaths(frozenset({"d1/x.py", "d2/e1/y.py"})), PathChoices())]
-    for path in project.loose:
+    for path in project.untracked:
         assert any(path == one or path.startswith(f"{one}/") for one in found), path

@@ -1,4 +1,4 @@
-"""Variables: the new file says to systemd and to the worker what the unit and its old files said together."""
+"""Variables: the new file contains those of the unit and of its old files."""
 
 import io
 from pathlib import Path
@@ -20,12 +20,12 @@ ROOT = Path("/opt/shop")
 @pytest.mark.parametrize(
     "value", ["", "plain", "two words", "it's", 'say "hi"', "back\\slash", "a'b\"c\\d", "#no", "$HOME"]
 )
-def test_a_value_is_read_back_as_it_was(value: str) -> None:
+def test_value_round_trip(value: str) -> None:
     read = dotenv_values(stream=io.StringIO(format_variable("NAME", value)), interpolate=False)
     assert read == {"NAME": value}
 
 
-def test_old_files_count_more_than_the_unit_s_own_and_stay_as_they_are() -> None:
+def test_files_override_unit_variables() -> None:
     pairs = ("COLOUR=red", "MOTTO=two words", "PATH=/opt/shop/venv/bin:/usr/bin")
     text = "# why\nCOLOUR=blue\nexport VIRTUAL_ENV=/opt/shop/venv\nKEY='a b'\n"
     made = environment_text("shop", "shop.service", pairs, {ROOT / ".env": text}, ("--timeout=45", "--env=A=1 2"))
@@ -39,13 +39,13 @@ def test_old_files_count_more_than_the_unit_s_own_and_stay_as_they_are() -> None
     assert "/opt/shop/.env" in made.splitlines()[0]
 
 
-def test_what_leads_to_the_old_environment_is_left_out_on_every_way() -> None:
+def test_old_environment_is_removed() -> None:
     leading = "PATH=a\n PYTHONPATH = b\nexport PYTHONHOME=c\nVIRTUAL_ENV=d\nMY_PATH=e\n"
     made = environment_text("shop", "shop.service", ("PYTHONPATH=x",), {ROOT / ".env": leading}, ())
     assert merge_variables((), [made]) == {"MY_PATH": "e"}
 
 
-def test_paths_of_the_project_are_seen_from_a_release() -> None:
+def test_project_paths_become_relative() -> None:
     assert python_path("/opt/shop:/opt/shop/lib::/usr/share/lib", ROOT, ROOT) == "lib,/usr/share/lib"
     assert python_path("/opt/shop", ROOT, ROOT) is None
     assert relative_to_root("", ROOT, ROOT / "src") == "src"

@@ -1,4 +1,4 @@
-"""What an app may not claim on the host: what is hookd's own, the system's, or another app's."""
+"""Conflicts of an app with hookd, with the system, and with other apps."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def told(app: App, *others: App, protocols: tuple[str, ...] = PROTOCOLS) -> list
 
 
 @pytest.mark.parametrize("app", [SHOP, BLOG, ADOPTED, FOREIGN, AT_HOME], ids=lambda app: app.name)
-def test_ordinary_apps_claim_nothing_that_is_not_theirs(app: App) -> None:
+def test_ordinary_apps_have_no_conflicts(app: App) -> None:
     assert told(app, *(other for other in (SHOP, BLOG, ADOPTED, FOREIGN, AT_HOME) if other != app)) == []
 
 
@@ -31,8 +31,8 @@ def test_hookd_s_own_names_are_taken(name: str) -> None:
 
 
 @pytest.mark.threat(69)
-@pytest.mark.parametrize("name", ["shop-blue", "shop-green", "shop-bridge", "shop-check"])
-def test_another_app_s_unit_is_taken_whichever_app_comes_first(name: str) -> None:
+@pytest.mark.parametrize("name", ["shop-blue", "shop-green", "shop-interim", "shop-check"])
+def test_unit_of_another_app_conflicts(name: str) -> None:
     new, wanted = entry(name), f"both would have the unit {name}.service; choose another name"
     assert f"{name} and shop: {wanted}" in told(new, SHOP)
     assert f"shop and {name}: {wanted}" in told(SHOP, new)
@@ -44,13 +44,13 @@ def test_another_app_s_socket_is_taken(place: str) -> None:
     assert told(new, SHOP) == [f"other and shop: both would listen on {place}"]
 
 
-def test_the_socket_before_a_unit_that_was_there_is_taken_too() -> None:
+def test_existing_unit_s_socket_conflicts() -> None:
     new = entry("other", service={"units": "hookd", "listen": "127.0.0.1:8000"}, health="http://127.0.0.1:8000/")
     assert told(new, ADOPTED) == ["other and old: both would listen on 127.0.0.1:8000"]
 
 
 @pytest.mark.parametrize(("url", "used"), [("http://h/a/b", "http"), ("file:///srv/git/b.git", "file")])
-def test_a_transport_that_git_may_not_use_is_refused(url: str, used: str) -> None:
+def test_forbidden_git_protocol_is_refused(url: str, used: str) -> None:
     (found,) = told(entry("shop").model_copy(update={"repository": url}))
     assert found.startswith(f"repository: git may not use {used} here, only https, ssh")
     assert told(entry("shop").model_copy(update={"repository": url}), protocols=(used,)) == []
@@ -63,19 +63,19 @@ def test_the_usual_transports_are_allowed(url: str) -> None:
 
 @pytest.mark.threat(69)
 @pytest.mark.parametrize("user", ["root", "manager", "hookd", "hookd-redis"])
-def test_an_app_runs_as_nobody_who_may_do_more(user: str) -> None:
+def test_privileged_user_is_refused(user: str) -> None:
     assert told(entry("shop", ownership={"user": user})) == [f"ownership.user: an app does not run as {user}"]
 
 
 @pytest.mark.parametrize("group", ["root", "sudo", "shadow", "hookd-queue"])
-def test_code_is_given_to_no_group_that_may_do_more(group: str) -> None:
+def test_privileged_group_is_refused(group: str) -> None:
     assert told(entry("shop", ownership={"group": group})) == [f"ownership.group: {group} is not for apps"]
 
 
 @pytest.mark.threat(69)
 @pytest.mark.parametrize("path", ["/", "/etc", "/etc/shop", "/usr/local/shop", "/var/lib/hookd/x", "/var/lib", "/opt"])
-def test_places_of_the_system_and_those_around_them_are_refused(path: str) -> None:
-    """`permissions --fix` would give such a directory away, and a deployment would write to it."""
+def test_system_paths_are_refused(path: str) -> None:
+    """`permissions --fix` would change its owner, and a deployment would write to it."""
     assert f"root: {path} belongs to the system" in told(entry("shop", root=path))
     assert f"shared.root: {path} belongs to the system" in told(entry("shop", shared={"root": path}))
     assert f"shared.data: {path} belongs to the system" in told(entry("shop", shared={"data": path}))
@@ -86,14 +86,14 @@ def test_places_for_apps_are_allowed(path: str) -> None:
     assert told(entry("shop", root=path, shared={"data": path})) == []
 
 
-def test_a_key_of_the_system_is_refused_and_one_of_hookd_s_is_not() -> None:
+def test_only_hookd_s_own_keys_pass() -> None:
     (found,) = told(entry("shop", deploy_key="/etc/shadow"))
     assert found == "deploy_key: /etc/shadow belongs to the system; hookd's keys stand in /var/lib/hookd/keys"
     assert told(entry("shop", deploy_key="/var/lib/hookd/keys/shop")) == []
 
 
 @pytest.mark.threat(26)
-def test_variables_that_root_reads_stand_where_only_root_writes() -> None:
+def test_variables_must_be_roots() -> None:
     (found,) = told(entry("shop", service={"units": "hookd", "environment_file": "/srv/shop/shared/.env"}))
     assert found.endswith("must stand where only root writes, such as /etc/hookd/env/shop")
     assert told(entry("shop", service={"units": "hookd", "environment_file": "/etc/hookd/env/shop"})) == []

@@ -1,4 +1,4 @@
-"""The plan for an app: who owns what, in which order, and who is told."""
+"""The plan of an app: owners, order, and reloads."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,17 +18,17 @@ WITH_DATA = replace(SSH, files=(".env",), data=("uploads", "var/logs"))
 
 
 def plan(options: AddOptions = WITH_DATA, *files: File, initial: InitialContents | None = None) -> Plan:
-    """The plan of a options."""
+    """Return the plan for these options."""
     return app_plan(app_of(options), "name = 1\n", initial or InitialContents("s" * 64), files)
 
 
 def directory(steps: Plan, path: str) -> Directory:
-    """One directory of a plan."""
+    """Return one directory of a plan."""
     return next(step for step in steps if isinstance(step, Directory) and step.path == Path(path))
 
 
 def file(steps: Plan, path: str) -> File:
-    """One file of a plan."""
+    """Return one file of a plan."""
     return next(step for step in steps if isinstance(step, File) and step.path == Path(path))
 
 
@@ -47,7 +47,7 @@ def test_who_owns_the_code(policy: str, root: tuple[str, str, int], env: tuple[s
     assert (two.owner, two.group, two.mode) == env
 
 
-def test_data_is_the_apps_own_and_what_is_around_it_is_roots() -> None:
+def test_data_directories_belong_to_the_app() -> None:
     steps = plan()
     assert str(directory(steps, "/var/lib/shop/uploads")).endswith("www-data:www-data 2770")
     assert str(directory(steps, "/var/lib/shop/var/logs")).endswith("www-data:www-data 2770")
@@ -59,20 +59,20 @@ def test_what_an_app_keeps_outlives_hookd() -> None:
     assert all(step.removal == "keep" for step in plan() if isinstance(step, Directory))
 
 
-def test_a_secret_is_read_by_root_alone_and_made_once() -> None:
+def test_secret_is_roots_and_kept() -> None:
     secret = file(plan(), "/etc/hookd/secrets/shop")
     assert (secret.owner, secret.mode, secret.existing, secret.text) == ("root", 0o600, "keep", "s" * 64 + "\n")
     assert "s" * 64 not in repr(secret) + str(secret)
 
 
-def test_variables_that_systemd_reads_as_root_do_not_stand_where_the_worker_can_write() -> None:
+def test_worker_cannot_write_the_variables() -> None:
     environment = file(plan(initial=InitialContents("s" * 64, "A=1\n")), "/etc/hookd/env/shop")
     assert (environment.owner, environment.group, environment.mode, environment.text) == (
         "root", "manager", 0o640, "A=1\n",
     )  # fmt: skip
 
 
-def test_a_shared_file_that_was_given_is_put_where_releases_find_it() -> None:
+def test_initial_shared_file_is_written() -> None:
     initial = InitialContents("s" * 64, None, {".env": "KEY=value\n"})
     assert file(plan(initial=initial), "/srv/shop/shared/.env").text == "KEY=value\n"
 
@@ -83,7 +83,7 @@ def test_directories_come_from_the_outside_in() -> None:
         assert not [later for later in paths[number + 1 :] if path.is_relative_to(later)]
 
 
-def test_nginx_is_told_only_of_a_site() -> None:
+def test_nginx_reloads_only_for_a_site() -> None:
     def nginx(steps: Plan) -> list[str]:
         return [" ".join(step.argv) for step in steps if isinstance(step, Run) and "nginx" in str(step)]
 
@@ -91,20 +91,20 @@ def test_nginx_is_told_only_of_a_site() -> None:
     assert nginx(plan(WITH_DATA, UNIT, SITE)) == ["nginx -t -q", "systemctl reload-or-restart nginx.service"]
 
 
-def test_systemd_reads_units_before_it_enables_them() -> None:
+def test_units_are_read_before_enabled() -> None:
     argvs = [" ".join(step.argv) for step in plan(WITH_DATA, UNIT) if isinstance(step, Run)]
     assert argvs.index("systemctl daemon-reload") == 0
     assert "systemctl enable --now --quiet shop.socket shop.service" in argvs
 
 
-def test_a_single_service_is_first_started_by_its_first_deployment() -> None:
+def test_first_deployment_starts_a_single_service() -> None:
     steps = plan(replace(WITH_DATA, handover="restart"), UNIT)
     assert "systemctl enable --quiet shop.socket shop.service" in [
         " ".join(step.argv) for step in steps if isinstance(step, Run)
     ]
 
 
-def test_the_units_of_each_handover_sockets_first() -> None:
+def test_units_of_each_handover() -> None:
     blue_green = units_of(app_of(SSH))
     assert blue_green[0] == "shop.socket"
     assert set(blue_green) == {
@@ -125,7 +125,5 @@ def test_the_units_of_each_handover_sockets_first() -> None:
     ],
     ids=str,
 )
-def test_the_units_of_an_app_that_was_there_before_its_socket_first(
-    service: dict[str, Any], units: tuple[str, ...]
-) -> None:
+def test_units_of_an_existing_service(service: dict[str, Any], units: tuple[str, ...]) -> None:
     assert units_of(make_entry("wiki", service, "http://127.0.0.1:8000/")) == units

@@ -1,4 +1,4 @@
-"""An app's table with something wrong in it: all of that is named, and the rest can still be judged."""
+"""Tables with invalid values: all problems are named, and the rest is still parsed."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ TABLE: dict[str, Any] = {
 
 
 def spoiled(**changes: Any) -> dict[str, Any]:
-    """The table with other values: a value in a table of its own is KEY__NAME, and None leaves one out."""
+    """Return the table with other values. KEY__NAME is a value in a nested table, and None removes one."""
     table = {key: dict(value) if isinstance(value, dict) else value for key, value in TABLE.items()}
     for path, value in changes.items():
         key, _, name = path.partition("__")
@@ -32,7 +32,7 @@ def spoiled(**changes: Any) -> dict[str, Any]:
     return table
 
 
-def test_a_table_that_is_right_is_the_app() -> None:
+def test_valid_table_is_an_app() -> None:
     reading = parse_table("blog", TABLE)
     assert (reading.problems, reading.invalid) == ((), frozenset())
     assert reading.app == parse_app("blog", TABLE)
@@ -55,7 +55,7 @@ def test_a_table_that_is_right_is_the_app() -> None:
     ],
     ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
 )
-def test_what_is_wrong_is_named_once_and_left_out(changes: dict[str, Any], named: list[str], wrong: set[str]) -> None:
+def test_invalid_values_are_named_once(changes: dict[str, Any], named: list[str], wrong: set[str]) -> None:
     reading = parse_table("blog", spoiled(**changes))
     assert len(reading.problems) == len(named)
     for path in named:
@@ -65,18 +65,18 @@ def test_what_is_wrong_is_named_once_and_left_out(changes: dict[str, Any], named
         assert reading.app.site.domain == "blog.example.org"
 
 
-def test_two_values_that_do_not_fit_are_named_beside_one_that_is_wrong_by_itself() -> None:
+def test_mismatch_is_named_beside_invalid_value() -> None:
     reading = parse_table("blog", spoiled(branch="-x", health__url="http://127.0.0.1/"))
     assert [problem for problem in reading.problems if "branch" in problem]
     assert [problem for problem in reading.problems if "{colour}" in problem]
 
 
-def test_a_name_that_is_no_apps_name_hides_no_other_problem() -> None:
+def test_invalid_name_hides_no_problem() -> None:
     with pytest.raises(Refused) as refused:
         parse_app("../blog", spoiled(branch="-x"))
     assert len(refused.value.reasons) == 2
 
 
 @pytest.mark.parametrize("table", [{}, {"service": []}, {"health": {"url": 1}, "root": 7}, {"shared": {"files": [1]}}])
-def test_nothing_that_is_written_ends_in_a_circle(table: dict[str, Any]) -> None:
+def test_parsing_always_ends(table: dict[str, Any]) -> None:
     assert parse_table("blog", table).problems

@@ -1,4 +1,4 @@
-"""The page on setting it up shows files that hookd and the process manager accept."""
+"""docs/setup.md shows files that hookd and circus accept."""
 
 import configparser
 import re
@@ -14,7 +14,7 @@ TEXT = (PROJECT / "docs" / "setup.md").read_text()
 
 
 def blocks(kind: str) -> list[str]:
-    """The code blocks of a kind, without the indentation of the list they stand in."""
+    """Return the code blocks of a kind without their indentation."""
     return [re.sub(r"(?m)^   ", "", text) for text in re.findall(rf"```{kind}\n(.*?)```", TEXT, re.DOTALL)]
 
 
@@ -24,13 +24,13 @@ def parsed(text: str) -> configparser.ConfigParser:
     return ini
 
 
-def test_a_settings_or_app_file_that_the_schema_refuses() -> None:
+def test_shown_files_fit_the_schema() -> None:
     settings, app = (tomllib.loads(text) for text in blocks("toml"))
     Settings.model_validate(settings)
     App.model_validate({**app, "name": "shop"})
 
 
-def test_a_watcher_that_is_set_up_otherwise_than_the_demo_s() -> None:
+def test_shown_watchers_equal_the_demo_s() -> None:
     shown = parsed(blocks("ini")[0])
     demo = parsed(DemoEnvironment(Path("/home/me/deploy"), 8000, 8787).circus.ini)
     for section in ("watcher:shop-blue", "watcher:shop-green", "env:shop-blue", "env:shop-green", "socket:shop_blue"):
@@ -38,7 +38,7 @@ def test_a_watcher_that_is_set_up_otherwise_than_the_demo_s() -> None:
     assert set(demo.sections()) <= set(shown.sections())
 
 
-def test_a_variable_of_gunicorn_s_configuration_that_the_page_does_not_list() -> None:
+def test_page_lists_all_health_variables() -> None:
     read = set(re.findall(r"HOOKD_[A-Z_]+", (PROJECT / "units" / "gunicorn.conf.py").read_text()))
     listed = set(re.findall(r"^\| `(HOOKD_[A-Z_]+)`", TEXT, re.MULTILINE))
     assert read == listed

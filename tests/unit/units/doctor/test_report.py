@@ -1,4 +1,4 @@
-"""What the doctor says is in order, in one line each, and has the exit status that monitoring expects."""
+"""Order, format and exit status of the report."""
 
 import io
 import json
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from units.doctor.finding import Finding, Level, error, ok, printable, unknown, warning
+from units.doctor.finding import Finding, Level, error, ok, unknown, warning
 from units.doctor.report import Report
 
 AT = datetime(2026, 8, 1, 12, tzinfo=UTC)
@@ -41,42 +41,42 @@ def printed(found: Report, *, quiet: bool = False) -> list[str]:
         ((BAD, HIDDEN), 2),
     ],
 )
-def test_the_exit_status_is_that_of_the_worst(findings: tuple[Finding, ...], status: int) -> None:
+def test_exit_status_is_the_worst(findings: tuple[Finding, ...], status: int) -> None:
     assert report(*findings).exit_status == status
 
 
-def test_problems_come_first_each_with_what_mends_it() -> None:
+def test_problems_come_first() -> None:
     lines = printed(report(WELL, HIDDEN, WORSE, BAD))
     assert "not well: 1 error, 1 warning, 1 unknown, 1 ok" in lines[0]
     assert lines[1:] == [
         "error    redis: it is gone",
-        "         mend: sudo hookd setup",
+        "         next: sudo hookd setup",
         "warning  shop space: it is nearly full",
-        "         mend: df -h",
+        "         next: df -h",
         "unknown  files: it is closed to you",
-        "         mend: sudo hookd doctor",
+        "         next: sudo hookd doctor",
         "ok       redis: it answers",
     ]
 
 
-def test_quiet_leaves_out_what_is_well() -> None:
+def test_quiet_omits_ok() -> None:
     assert not [line for line in printed(report(WELL, BAD), quiet=True) if line.startswith("ok")]
     assert printed(report(WELL), quiet=True) == [f"hookd: {report(WELL).summary()}"]
     assert "is well: 1 ok" in report(WELL).summary()
     assert "not well: 2 errors, 2 unknown, 1 ok" in report(BAD, WELL, HIDDEN, BAD, HIDDEN).summary()
 
 
-def test_a_long_sentence_is_not_broken_by_a_narrow_terminal() -> None:
+def test_long_line_is_not_wrapped() -> None:
     long = replace(error("word " * 60, "sudo hookd setup"), check="redis")
     assert len(printed(report(long))) == 3
 
 
-def test_json_holds_everything() -> None:
+def test_json_report() -> None:
     document = json.loads(report(WELL, WORSE).as_json())
     assert (document["level"], document["exit_status"], document["at"]) == ("warning", 1, "2026-08-01T12:00:00+00:00")
     assert document["findings"][0] == {
         "level": "warning",
-        "what": "it is nearly full",
+        "message": "it is nearly full",
         "hint": "df -h",
         "check": "space",
         "app": "shop",
@@ -84,18 +84,18 @@ def test_json_holds_everything() -> None:
     assert [one["level"] for one in document["findings"]] == ["warning", "ok"]
 
 
-def test_a_stranger_s_text_stays_one_line_and_moves_no_cursor() -> None:
+def test_untrusted_text_is_one_line() -> None:
     hostile = "refused\r\nok  all is well\x1b[2J\u202e\u2028" + "x" * 5000
-    for text in (printable(hostile), error(hostile, hostile).hint or "", warning(hostile, "x").what):
+    for text in (ok(hostile).message, error(hostile, hostile).hint or "", warning(hostile, "x").message):
         assert text.isprintable()
-        assert text.startswith("refused ok  all is well [2J")
+        assert text.startswith(r"refused ok all is well\x1b[2J\u202e xxx")
         assert len(text) <= 600
 
 
-def test_markup_of_rich_in_a_stranger_s_text_is_shown_as_it_is() -> None:
+def test_markup_is_not_rendered() -> None:
     marked = replace(error("[bold]x[/] [link=http://evil]y[/link]", "z"), check="git")
     assert "error    git: [bold]x[/] [link=http://evil]y[/link]" in printed(report(marked))
 
 
-def test_every_level_has_its_place() -> None:
+def test_all_levels_are_ranked() -> None:
     assert {found.level for found in (WELL, WORSE, BAD, HIDDEN)} == set(Level)

@@ -1,9 +1,9 @@
-"""How units stand, judged from systemd's own words."""
+"""Checks of units, from systemd's states."""
 
 import pytest
 
-from hookd.model.app import App
 from hookd.model.journal import AppState, Colour
+from tests.support.apps import app
 from units.doctor.checks.services import check_reconcile_unit, check_unit, main_unit, serving_units
 from units.system.systemd import Unit
 
@@ -11,56 +11,42 @@ UP = Unit("hookd.service", load="loaded", active="active", sub="running", file="
 REMAKE = "sudo hookd setup"
 
 
-def app(handover: str = "blue-green", units: str = "hookd", **more: object) -> App:
-    url = "unix:/run/shop-{colour}.sock:/healthz" if handover == "blue-green" else "http://127.0.0.1:8000/healthz"
-    table = {
-        "name": "shop",
-        "repository": "git@git.example.org:acme/shop.git",
-        "full_name": "acme/shop",
-        "root": "/srv/shop",
-        "service": {"handover": handover, "units": units},
-        "health": {"url": url},
-        **more,
-    }
-    return App.model_validate(table)
-
-
-def test_a_unit_that_runs_and_comes_back_is_right() -> None:
+def test_running_enabled_unit_passes() -> None:
     assert not list(check_unit(UP, REMAKE))
 
 
 @pytest.mark.parametrize(
-    ("changes", "level", "told", "mend"),
+    ("changes", "level", "message", "hint"),
     [
-        ({"load": "not-found"}, "error", "there is no unit", REMAKE),
+        ({"load": "not-found"}, "error", "is missing", REMAKE),
         ({"load": "masked"}, "error", "masked", "sudo systemctl unmask hookd.service"),
-        ({"load": "bad-setting"}, "error", "cannot read", "systemd-analyze verify"),
+        ({"load": "bad-setting"}, "error", "cannot load", "systemd-analyze verify"),
         ({"active": "failed", "result": "exit-code"}, "error", "failed (exit-code)", "journalctl --unit hookd.service"),
-        ({"active": "activating", "sub": "auto-restart", "restarts": 7}, "error", "again and again (7", "journalctl"),
-        ({"active": "inactive", "sub": "dead"}, "error", "does not run", "sudo systemctl start hookd.service"),
-        ({"file": "disabled"}, "warning", "after a reboot", "sudo systemctl enable hookd.service"),
-        ({"needs_reload": True}, "warning", "runs the old one", "sudo systemctl daemon-reload"),
+        ({"active": "activating", "sub": "auto-restart", "restarts": 7}, "error", "keeps restarting (7", "journalctl"),
+        ({"active": "inactive", "sub": "dead"}, "error", "is not running", "sudo systemctl start hookd.service"),
+        ({"file": "disabled"}, "warning", "does not start at boot", "sudo systemctl enable hookd.service"),
+        ({"needs_reload": True}, "warning", "runs the old file", "sudo systemctl daemon-reload"),
     ],
 )
-def test_each_way_to_be_wrong_is_named(changes: dict[str, object], level: str, told: str, mend: str) -> None:
+def test_unit_problems_are_reported(changes: dict[str, object], level: str, message: str, hint: str) -> None:
     (found,) = check_unit(Unit(**{**vars(UP), **changes}), REMAKE)
-    assert (found.level, told in found.what, mend in (found.hint or "")) == (level, True, True)
+    assert (found.level, message in found.message, hint in (found.hint or "")) == (level, True, True)
 
 
-def test_restarts_count_only_while_they_are_new(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_restarts_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     unit = Unit(**{**vars(UP), "restarts": 2, "since": 10_000.0})
     monkeypatch.setattr("time.monotonic", lambda: 10_120.0)
     (found,) = check_unit(unit, REMAKE)
-    assert (found.level, "2 times, the last time 2 min ago" in found.what) == ("warning", True)
+    assert (found.level, "2 times, last 2 min ago" in found.message) == ("warning", True)
     monkeypatch.setattr("time.monotonic", lambda: 20_000.0)
     assert not list(check_unit(unit, REMAKE))
 
 
-def test_a_colour_need_not_be_enabled() -> None:
-    assert not list(check_unit(Unit(**{**vars(UP), "file": "disabled"}), REMAKE, comes_back=False))
+def test_colour_may_be_disabled() -> None:
+    assert not list(check_unit(Unit(**{**vars(UP), "file": "disabled"}), REMAKE, is_enabled=False))
 
 
-def test_the_unit_for_both_colours_may_rest_and_may_not_fail() -> None:
+def test_parent_unit_may_be_inactive() -> None:
     resting = Unit(**{**vars(UP), "active": "inactive", "sub": "dead"})
     assert not list(check_unit(resting, REMAKE, may_be_inactive=True))
     failed = Unit(**{**vars(UP), "active": "failed", "result": "exit-code"})
@@ -68,25 +54,25 @@ def test_the_unit_for_both_colours_may_rest_and_may_not_fail() -> None:
 
 
 @pytest.mark.parametrize(("colour", "idle"), [("blue", "green"), ("green", "blue")])
-def test_the_idle_colour_is_left_alone(colour: Colour, idle: str) -> None:
+def test_idle_colour_is_not_checked(colour: Colour, idle: str) -> None:
     names = serving_units(app(), AppState(colour=colour))
     assert {f"shop-{colour}.service", f"shop-{colour}-health.socket", "shop.socket", "shop.service"} == set(names)
     assert not [name for name in names if idle in name]
     assert main_unit(app(), AppState(colour=colour)) == f"shop-{colour}.service"
 
 
-def test_an_app_that_is_restarted_has_one_service() -> None:
+def test_restart_app_has_one_service() -> None:
     assert set(serving_units(app("restart"), AppState())) == {"shop.socket", "shop.service"}
     assert main_unit(app("restart"), AppState()) == "shop.service"
     assert serving_units(app("restart", "existing"), AppState()) == ("shop.service",)
 
 
 @pytest.mark.threat(39)
-def test_a_look_for_lost_pushes_that_fails_or_is_not_there_is_an_error() -> None:
+def test_failed_reconciler_is_an_error() -> None:
     unit = Unit("hookd-reconcile.service", load="loaded")
     assert not list(check_reconcile_unit(unit))
     (failed,) = check_reconcile_unit(Unit(**{**vars(unit), "active": "failed", "result": "exit-code"}))
-    assert (failed.level, "fails (exit-code)" in failed.what) == ("error", True)
+    assert (failed.level, "failed (exit-code)" in failed.message) == ("error", True)
     assert "sudo systemctl start hookd-reconcile.service" in (failed.hint or "")
     (gone,) = check_reconcile_unit(Unit("hookd-reconcile.service"))
     assert (gone.level, gone.hint) == ("error", "sudo hookd setup")

@@ -1,4 +1,4 @@
-"""What an app's files say where it matters: who runs it, what it may touch, how sockets and services hang together."""
+"""The files of an app: users, sandboxes, and the links between sockets and services."""
 
 import ast
 from pathlib import Path
@@ -36,7 +36,7 @@ def service(app: App, name: str) -> Unit:
 
 
 def graceful_seconds() -> int:
-    """How long units/gunicorn.conf.py lets a request end."""
+    """Return the graceful timeout of units/gunicorn.conf.py."""
     tree = ast.parse((PROJECT / "units" / "gunicorn.conf.py").read_text())
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "graceful_timeout":
@@ -44,7 +44,7 @@ def graceful_seconds() -> int:
     raise AssertionError("gunicorn.conf.py names no graceful_timeout")
 
 
-def test_an_app_gets_the_units_of_its_handover_and_no_others() -> None:
+def test_units_follow_the_handover() -> None:
     names = {app.name: sorted(path.name for path in files(HOST, app) if is_units(path)) for app in APPS}
     assert names == {
         "shop": sorted([
@@ -63,7 +63,7 @@ def is_units(path: Path) -> bool:
 
 
 @every_service
-def test_the_app_reads_its_code_and_writes_its_data(app: App, name: str) -> None:
+def test_app_writes_only_its_data(app: App, name: str) -> None:
     found = service(app, name)
     assert found["User"] == ["www-data"]
     assert found["ProtectSystem"] == ["strict"]
@@ -73,7 +73,7 @@ def test_the_app_reads_its_code_and_writes_its_data(app: App, name: str) -> None
 
 
 @every_service
-def test_an_app_is_not_kept_from_what_ordinary_apps_do(app: App, name: str) -> None:
+def test_sandbox_allows_ordinary_apps(app: App, name: str) -> None:
     found = service(app, name)
     # Databases and mail; copies of setgid directories; wheels that compile at run time; psutil.
     assert {"AF_INET", "AF_INET6", "AF_UNIX"} <= set(found["RestrictAddressFamilies"][0].split())
@@ -86,7 +86,7 @@ def test_an_app_is_not_kept_from_what_ordinary_apps_do(app: App, name: str) -> N
 
 @pytest.mark.threat(29)
 @every_service
-def test_neither_a_burst_of_deployments_nor_a_crash_ends_the_site(app: App, name: str) -> None:
+def test_restarts_have_no_limit(app: App, name: str) -> None:
     found = service(app, name)
     assert found["StartLimitIntervalSec"] == ["0"]
     # Not on-failure: a gunicorn that anybody asks to end ends with status 0.
@@ -95,7 +95,7 @@ def test_neither_a_burst_of_deployments_nor_a_crash_ends_the_site(app: App, name
 
 
 @every_service
-def test_a_stop_waits_longer_than_gunicorn_lets_requests_end(app: App, name: str) -> None:
+def test_stop_waits_longer_than_gunicorn(app: App, name: str) -> None:
     found = service(app, name)
     assert found["KillMode"] == ["mixed"]
     assert int(found["TimeoutStopSec"][0]) >= graceful_seconds() + 5
@@ -103,7 +103,7 @@ def test_a_stop_waits_longer_than_gunicorn_lets_requests_end(app: App, name: str
 
 
 @every_service
-def test_gunicorn_is_the_releases_own_and_obeys_hookds_configuration(app: App, name: str) -> None:
+def test_gunicorn_comes_from_the_release(app: App, name: str) -> None:
     found = service(app, name)
     home = f"{app.root}/{name.removeprefix('shop-') if app is SHOP else 'current'}"
     assert found["WorkingDirectory"] == [home]
@@ -115,12 +115,12 @@ def test_gunicorn_is_the_releases_own_and_obeys_hookds_configuration(app: App, n
 
 
 @every_service
-def test_variables_come_from_a_file_that_the_worker_cannot_write(app: App, name: str) -> None:
+def test_variables_come_from_environment_file(app: App, name: str) -> None:
     wanted = [f"/etc/hookd/env/{app.name}"] if app.service.environment_file else []
     assert service(app, name).get("EnvironmentFile", []) == wanted
 
 
-def test_the_health_page_is_the_one_of_the_catalogue() -> None:
+def test_health_variables_follow_the_file() -> None:
     health = {"url": "unix:/run/x/{colour}.sock:/up?of={colour}", "status": 204, "host": "a.example", "deadline": 6}
     app = App.model_validate({**SHOP.model_dump(), "health": health})
     assert service(app, "shop-blue")["Environment"][:5] == [
@@ -133,14 +133,12 @@ def test_the_health_page_is_the_one_of_the_catalogue() -> None:
 
 
 @pytest.mark.parametrize(("deadline", "seconds"), [(0.5, 1), (30, 20), (600, 25)])
-def test_the_apps_own_question_ends_before_the_deployers_and_before_gunicorn_kills_the_worker(
-    deadline: float, seconds: int
-) -> None:
+def test_health_check_ends_before_gunicorns_limit(deadline: float, seconds: int) -> None:
     app = BLOG.model_copy(update={"health": BLOG.health.model_copy(update={"deadline": deadline})})
     assert f'"HOOKD_HEALTH_SECONDS={seconds}"' in service(app, "blog")["Environment"]
 
 
-def test_both_colours_share_the_visitors_socket_and_each_has_one_for_hookd_alone() -> None:
+def test_colours_share_only_the_public_socket() -> None:
     for colour in ("blue", "green"):
         found = service(SHOP, f"shop-{colour}")
         assert found["Sockets"] == found["Requires"] == [f"shop.socket shop-{colour}-health.socket"]
@@ -158,8 +156,8 @@ def test_both_colours_share_the_visitors_socket_and_each_has_one_for_hookd_alone
 
 
 @pytest.mark.parametrize(("app", "door"), [(SHOP, "shop"), (BLOG, "blog"), (ADOPTED, "old")], ids=lambda x: str(x)[:4])
-def test_the_door_outlives_crashes_and_restarts_of_what_is_behind_it(app: App, door: str) -> None:
-    """Each of these would close it when the service fails, or at each deployment."""
+def test_public_socket_outlives_the_service(app: App, door: str) -> None:
+    """Each of these settings would close it after a failure or at a deployment."""
     found = unit(HOST, f"{door}.socket", app)
     assert not {"StopPropagatedFrom", "PartOf", "BindsTo", "Requires", "FlushPending"} & set(found)
     assert found["Service"] == [f"{door}.service"]
@@ -167,19 +165,19 @@ def test_the_door_outlives_crashes_and_restarts_of_what_is_behind_it(app: App, d
 
 
 @every_service
-def test_who_closes_the_door_stops_what_is_behind_it(app: App, name: str) -> None:
+def test_closed_socket_stops_the_service(app: App, name: str) -> None:
     assert f"{app.name}.socket" in service(app, name)["Requires"][0].split()
     assert f"{app.name}.socket" in service(app, name)["After"][0].split()
 
 
-def test_the_web_server_and_the_worker_reach_the_door_of_an_app_and_nobody_else() -> None:
+def test_only_web_group_reaches_the_socket() -> None:
     found = unit(HOST, "shop.socket", SHOP)
     assert found["ListenStream"] == ["/run/hookd-apps/shop.sock"]
     assert (found["SocketUser"], found["SocketGroup"], found["SocketMode"]) == (["root"], ["www-data"], ["0660"])
     assert "SocketMode" not in unit(HOST, "mine.socket", AT_HOME)
 
 
-def test_the_umbrella_starts_what_serves_and_tries_again() -> None:
+def test_parent_unit_starts_the_serving_colour() -> None:
     umbrella = service(SHOP, "shop")
     assert umbrella["ExecStart"] == ["/opt/hookd/current/venv/bin/python -P -m worker.boot shop"]
     assert (umbrella["Type"], umbrella["RemainAfterExit"]) == (["oneshot"], ["yes"])
@@ -191,7 +189,7 @@ def test_the_umbrella_starts_what_serves_and_tries_again() -> None:
     assert umbrella["ReadWritePaths"] == ["/var/lib/hookd -/srv/shop"]
 
 
-def test_a_unit_that_was_there_before_runs_in_the_release_and_is_handed_its_socket() -> None:
+def test_existing_unit_gets_a_drop_in() -> None:
     [path] = [path for path in files(HOST, ADOPTED) if path.name == "hookd.conf" and "systemd" in path.parts]
     assert path == UNITS / "old.service.d" / "hookd.conf"
     found = directives(files(HOST, ADOPTED)[path].text)
@@ -204,40 +202,40 @@ def test_a_unit_that_was_there_before_runs_in_the_release_and_is_handed_its_sock
     assert unit(HOST, "old.socket", ADOPTED)["ListenStream"] == ["127.0.0.1:8000"]
 
 
-def test_a_unit_that_is_somebody_elses_is_left_alone() -> None:
+def test_foreign_unit_is_left_alone() -> None:
     assert [path for path in files(HOST, FOREIGN) if is_units(path)] == []
     assert Path("/etc/sudoers.d/hookd-wiki") in files(HOST, FOREIGN)
 
 
-def test_an_app_that_circus_runs_gets_neither_units_nor_sudo() -> None:
+def test_circus_apps_get_no_units() -> None:
     app = make_entry("shop", {"manager": "circus", "endpoint": "ipc:///run/c", "units": "hookd"}, "http://127.0.0.1:1/")
     assert not [path for path in files(HOST, app) if is_units(path) or path.parent.name == "sudoers.d"]
 
 
-def test_an_app_below_home_still_finds_its_code() -> None:
+def test_app_in_home_reads_its_code() -> None:
     assert service(AT_HOME, "mine")["ProtectHome"] == ["read-only"]
     assert service(BLOG, "blog")["ProtectHome"] == ["yes"]
 
 
-def test_only_the_policy_of_a_group_names_one() -> None:
+def test_only_group_policy_sets_group() -> None:
     assert service(BLOG, "blog")["Group"] == ["www-data"]
     assert "Group" not in service(AT_HOME, "mine")
 
 
-def test_colours_that_could_only_be_asked_on_one_address_are_refused() -> None:
+def test_shared_health_address_is_refused() -> None:
     app = make_entry("shop", {"units": "hookd", "handover": "blue-green"}, "http://127.0.0.1:8000/{colour}")
     with pytest.raises(Refused, match=r"health\.url"):
         app_files(app, HOST)
 
 
-def test_logs_of_the_app_are_rotated_as_its_user_and_only_where_it_has_some() -> None:
+def test_logs_rotate_as_the_app() -> None:
     text = files(HOST, SHOP)[Path("/etc/logrotate.d/hookd-shop")].text
     assert '"/var/lib/shop/logs/*.log" {' in text
     assert "    su www-data www-data\n" in text
     assert not [path for path in files(HOST, AT_HOME) if path == Path("/etc/logrotate.d/hookd-mine")]
 
 
-def test_the_site_leads_to_the_apps_door() -> None:
+def test_site_leads_to_the_public_socket() -> None:
     shop, old = (files(HOST, app)[Path(f"/etc/nginx/sites-available/hookd-{app.name}")] for app in (SHOP, ADOPTED))
     assert isinstance(shop, File)
     assert "        proxy_pass http://unix:/run/hookd-apps/shop.sock;\n" in shop.text
@@ -245,14 +243,14 @@ def test_the_site_leads_to_the_apps_door() -> None:
     assert "    client_max_body_size 10m;\n" in shop.text
 
 
-def test_a_socket_beside_a_unit_that_was_there_opens_with_the_host() -> None:
+def test_existing_unit_s_socket_is_enabled() -> None:
     wanted = UNITS / "sockets.target.wants" / "old.socket"
     assert {path: target for path, target in links(HOST, ADOPTED).items() if path.is_relative_to(UNITS)} == {
         wanted: UNITS / "old.socket"
     }
 
 
-def test_a_unit_with_a_socket_of_its_own_is_led_to_the_release_and_keeps_its_socket() -> None:
+def test_unit_keeps_its_own_socket() -> None:
     app = make_entry("held", {"own_socket": True, "workers": 7}, "http://127.0.0.1:8000/up", site={}, shared={})
     made = {path for path in files(HOST, app) if is_units(path)}
     assert made == {UNITS / "held.service.d" / "hookd.conf"}
@@ -264,6 +262,6 @@ def test_a_unit_with_a_socket_of_its_own_is_led_to_the_release_and_keeps_its_soc
 
 
 @pytest.mark.parametrize("more", [{"units": "hookd"}, {"listen": "127.0.0.1:8000"}], ids=str)
-def test_a_socket_of_its_own_is_one_that_hookd_does_not_make(more: dict[str, str]) -> None:
+def test_own_socket_excludes_listen(more: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="own_socket belongs to"):
         make_entry("held", {"own_socket": True, **more}, "http://127.0.0.1:8000/")

@@ -1,11 +1,11 @@
-"""What circus is told to run on a machine without systemd."""
+"""The configuration of circus."""
 
 from pathlib import Path
 
 from units.render.circus import CircusApp, CircusConfig, CircusProgram
 
 
-def test_circus_gets_a_watcher_for_each_colour_and_the_programs_in_their_order(tmp_path: Path) -> None:
+def test_circus_has_programs_then_colours(tmp_path: Path) -> None:
     services = (
         CircusApp("shop", tmp_path / "shop", 8000, ("blue", "green")),
         CircusApp("blog", tmp_path / "blog", 8001, (None,)),

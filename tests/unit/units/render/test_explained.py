@@ -47,14 +47,14 @@ def test_deviating_lines_are_explained(file: File) -> None:
 
 
 def test_comments_stand_above_groups() -> None:
-    """Counted over all files: a comment above each line would say again what the line says."""
+    """Counted over all files. A comment above each line would repeat the line."""
     lines = [line.strip() for param in RENDERED for line in param.values[0].text.splitlines()]  # type: ignore[union-attr]
     comments = sum(line.startswith("#") for line in lines)
     assert comments * 2 < sum(bool(line) and not line.startswith("#") for line in lines)
 
 
 @pytest.mark.parametrize("file", RENDERED)
-def test_first_line_says_what_the_file_is(file: File) -> None:
+def test_first_line_names_the_file(file: File) -> None:
     assert file.text.startswith("# ")
     assert file.text.endswith("\n")
     assert not file.text.endswith("\n\n")

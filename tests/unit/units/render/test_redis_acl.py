@@ -1,4 +1,4 @@
-"""The file of Redis' users: hashes instead of passwords, nobody without one, nothing that Redis 7.0 does not know."""
+"""The file of Redis users: hashes instead of passwords, and no syntax that Redis 7.0 lacks."""
 
 import hashlib
 import re
@@ -28,12 +28,12 @@ def test_every_line_is_a_user() -> None:
     assert TEXT.endswith("\n")
 
 
-def test_who_does_not_log_in_may_nothing() -> None:
+def test_default_user_has_no_login() -> None:
     assert TEXT.splitlines()[0].startswith("user default off resetpass ")
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_user_is_known_by_the_hash_of_its_password(role: Role) -> None:
+def test_acl_holds_password_hashes(role: Role) -> None:
     assert f" on #{hashlib.sha256(PASSWORDS[role].encode()).hexdigest()} resetkeys resetchannels -@all " in line_of(
         role
     )
@@ -42,7 +42,7 @@ def test_a_user_is_known_by_the_hash_of_its_password(role: Role) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_the_file_says_nothing_that_redis_7_0_refuses(role: Role) -> None:
+def test_acl_is_valid_for_redis_7_0(role: Role) -> None:
     assert "setinfo" not in line_of(role)
 
 
@@ -52,12 +52,12 @@ def test_nobody_is_kept_from_transactions(role: Role) -> None:
 
 
 @pytest.mark.parametrize("passwords", [{}, {**PASSWORDS, "status": ""}, {"worker": "x"}])
-def test_a_user_without_a_password_is_refused(passwords: dict[Role, str]) -> None:
+def test_missing_password_is_refused(passwords: dict[Role, str]) -> None:
     with pytest.raises(ValueError, match="no password for"):
         acl(passwords)
 
 
-def test_an_id_of_a_deployment_fits_the_receiver_s_pattern() -> None:
+def test_deployment_ids_match_the_pattern() -> None:
     [pattern] = set(re.findall(r"rq:job:(\S+?)\)", line_of("receiver")))
     for app in ("a", "shop", "a-long-name-with-dashes-and-01234"[:32]):
         assert fnmatchcase(new_deployment_id(app, datetime.now(UTC)), pattern)

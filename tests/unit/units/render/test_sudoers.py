@@ -64,19 +64,19 @@ def used(app: App) -> set[str]:
 @pytest.mark.threat(22)
 @pytest.mark.promise(1)
 @pytest.mark.parametrize("app", EVERY_APP, ids=lambda app: f"{app.name}-{app.service_name}")
-def test_the_file_allows_what_the_worker_says_and_nothing_more(app: App) -> None:
+def test_sudoers_equals_the_worker_s_commands(app: App) -> None:
     rules = allowed(app)
     assert len(rules) == len(set(rules))
     assert set(rules) == sayable(app, *(verb for verb in get_args(Verb) if verb in used(app)))
 
 
-def test_the_worker_knows_no_verb_that_no_app_may_use() -> None:
+def test_no_verb_is_unused() -> None:
     assert verbs_said_in("deploy/restart.py", "deploy/blue_green.py", "boot.py", "deploy/repair.py") == set(
         get_args(Verb)
     )
 
 
-def test_nothing_else_of_the_worker_asks_for_a_service() -> None:
+def test_sudo_stands_in_one_place() -> None:
     """The commands above are all: `control` is called nowhere else, and sudo stands in no other place."""
     callers = {
         file.name
@@ -113,7 +113,7 @@ def test_sudo_takes_the_file_notice_of(app: App) -> None:
     assert file.check == ("visudo", "-c", "-q", "-f")
 
 
-def test_a_single_service_is_only_restarted_and_two_take_turns() -> None:
+def test_verbs_follow_the_handover() -> None:
     assert allowed(BLOG) == [(SYSTEMCTL, "restart", "blog.service")]
     assert allowed(FOREIGN) == [(SYSTEMCTL, "restart", "wiki.service")]
     assert allowed(ADOPTED) == [(SYSTEMCTL, "restart", "old.service")]

@@ -120,7 +120,7 @@ SHAPES = {app.name: sorted(shapes(app)) for app in (SHOP, BLOG, ADOPTED)}
 @example(text="%n")
 @example(text="wsgi:create()")
 @example(text="a; return 200;")
-def test_no_value_adds_a_line_or_a_directive(app: App, field: str, text: str) -> None:
+def test_values_add_no_lines(app: App, field: str, text: str) -> None:
     try:
         other = changed(app, FIELDS[field](text))
         found = sorted(shapes(other))
@@ -129,7 +129,7 @@ def test_no_value_adds_a_line_or_a_directive(app: App, field: str, text: str) ->
     assert found == SHAPES[app.name]
 
 
-def test_a_value_that_adds_a_line_would_be_seen() -> None:
+def test_an_added_line_is_found() -> None:
     text = files(HOST, BLOG)[Path("/etc/systemd/system/blog.service")].text
     for bad in ("User=www-data\nUser=root", "User=www-data\n[Service]"):
         assert skeleton(text.replace("User=www-data", bad, 1)) != skeleton(text)
@@ -138,7 +138,7 @@ def test_a_value_that_adds_a_line_would_be_seen() -> None:
 
 
 @given(text=st.text())
-def test_a_path_that_passed_is_made_of_harmless_signs(text: str) -> None:
+def test_valid_paths_have_harmless_signs(text: str) -> None:
     try:
         passed = templates.plain_path(text)
     except Refused:
@@ -149,7 +149,7 @@ def test_a_path_that_passed_is_made_of_harmless_signs(text: str) -> None:
 
 @pytest.mark.threat(68)
 @given(text=st.text())
-def test_what_is_quoted_is_one_word_that_systemd_reads_back(text: str) -> None:
+def test_quoted_values_are_one_word(text: str) -> None:
     try:
         quoted = templates.quoted(text)
     except Refused:
@@ -161,18 +161,18 @@ def test_what_is_quoted_is_one_word_that_systemd_reads_back(text: str) -> None:
     assert re.sub(r'\\(["\\])', r"\1", inner.replace("%%", "%")) == text
 
 
-def test_a_per_cent_sign_in_a_path_stays_one() -> None:
+def test_per_cent_signs_survive() -> None:
     assert templates.unit_path("/srv/100%n") == "/srv/100%%n"
     assert templates.plain_path("/srv/100%n") == "/srv/100%n"
 
 
 @pytest.mark.parametrize("path", ["/srv/my shop", "/srv/a\nb", '/srv/"', "/srv/$HOME", "/srv/*", "relative", "", "/ü"])
-def test_a_path_with_other_signs_is_refused_by_name(path: str) -> None:
+def test_unsafe_path_is_refused(path: str) -> None:
     with pytest.raises(Refused, match="is unsafe in a file of the host") as found:
         templates.plain_path(path)
     assert repr(path) in str(found.value)
 
 
-def test_a_path_for_selinux_matches_itself_alone() -> None:
+def test_selinux_pattern_matches_one_path() -> None:
     assert re.fullmatch(templates.pattern("/srv/a.b+c"), "/srv/a.b+c")
     assert not re.fullmatch(templates.pattern("/srv/a.b+c"), "/srv/axbbc")

@@ -1,4 +1,4 @@
-"""nginx's configuration is read far enough to know which names it answers to, and which body reaches the receiver."""
+"""Server names and body limits in nginx's configuration."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def test_the_innermost_limit_holds(text: str, largest: int) -> None:
     assert found(text) == [ProxyTarget(("deploy.example.org", "other.example.org"), f"http://{BIND}", largest)]
 
 
-def test_an_upstream_is_followed_to_its_server() -> None:
+def test_upstream_leads_to_its_server() -> None:
     text = site(http=f"upstream hookd {{ server {BIND} fail_timeout=0; }}").replace(f"http://{BIND}", "http://hookd/")
     assert [place.target for place in found(text)] == [BIND]
 
@@ -30,7 +30,7 @@ def test_an_upstream_is_followed_to_its_server() -> None:
 @pytest.mark.parametrize(
     "text", ["", "}", "}}}} http {", "server_name x", 'http { server { "', "http { upstream { } }"]
 )
-def test_a_text_that_is_no_configuration_is_no_failure(text: str) -> None:
+def test_invalid_text_is_no_failure(text: str) -> None:
     assert found(text) == []
 
 
@@ -48,12 +48,12 @@ server { # server_name gone.org;
 """
 
 
-def test_the_names_of_all_sites_are_read_but_for_one_s_own() -> None:
+def test_names_of_other_sites() -> None:
     others = {"a.org", "b.org", "~^c$", "other.org", "www.other.org"}
     assert server_names(parse(NAMES)) == {*others, "shop.org"}
     assert server_names(parse(NAMES, without="hookd-shop")) == others
 
 
-def test_files_are_listed_once_in_nginx_s_order() -> None:
+def test_files_are_listed_once() -> None:
     printed = "# configuration file /etc/nginx/nginx.conf:\nuser x;\n\n# configuration file /etc/nginx/a b:\n"
     assert config_files(printed + printed) == [Path("/etc/nginx/nginx.conf"), Path("/etc/nginx/a b")]

@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 
 from hookd.model.app import App
-from tests.unit.units.doctor.test_services import app
+from tests.support.apps import app
 from worker.reconcile.__main__ import reconcile_app
 from worker.reconcile.reconciler import Reconciler
 

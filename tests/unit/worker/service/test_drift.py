@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hookd.model.app import App
-from tests.unit.units.doctor.test_services import app
+from tests.support.apps import app
 from worker.service.drift import DesiredState, DriftReport, LinkState, ServiceSnapshot, ServiceState, detect_drift
 from worker.service.manager import read_states
 

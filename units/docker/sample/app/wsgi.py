@@ -1,4 +1,4 @@
-"""The sample app: a page with its greeting, its release, and how many visitors it has had through all of them."""
+"""The sample app: a page with a greeting, the release, and the number of visitors in all releases."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -20,7 +20,7 @@ def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable
 
 
 def _count() -> int:
-    """One byte per visitor, in a directory that outlives releases; nothing else can be written."""
+    """Add one byte per visitor, in a directory that outlives releases."""
     with Path("visits/all").open("ab") as file:
         file.write(b".")
         return file.tell()

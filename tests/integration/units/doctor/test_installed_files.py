@@ -1,0 +1,78 @@
+"""Differences between a real disk and a plan are reported with their severity."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support.users import NOBODY, needs_root
+from units.doctor.checks.installed_files import compare
+from units.plan.steps import Directory, File, Group, Link, Plan, Run, User
+
+pytestmark = needs_root
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    """A plan whose steps are done."""
+    (tmp_path / "directory").mkdir(mode=0o750)
+    (tmp_path / "directory").chmod(0o750)
+    for name in ("file", "once"):
+        (tmp_path / name).write_text("text")
+        (tmp_path / name).chmod(0o640)
+    (tmp_path / "link").symlink_to("file")
+    return (
+        Group("root"),
+        User("nobody", "nogroup", Path("/nonexistent")),
+        Directory(tmp_path / "directory", "root", "root", 0o750),
+        File(tmp_path / "file", "text", mode=0o640),
+        File(tmp_path / "once", "other", mode=0o640, existing="keep text"),
+        Link(tmp_path / "link", Path("file")),
+        Run(("false",), "commands are not compared"),
+    )
+
+
+def test_a_complete_plan_passes(plan: Plan) -> None:
+    assert list(compare(plan)) == []
+
+
+def test_missing_accounts_are_reported() -> None:
+    accounts = (Group("hookd-none"), User("hookd-none", "root", Path("/nonexistent"), ("hookd-queue",)))
+    group, user = compare(accounts)
+    assert (group.level, group.message) == ("error", "the group hookd-none is missing")
+    assert (user.level, user.message) == ("error", "the user hookd-none is missing or not in hookd-queue")
+    assert user.hint == "sudo hookd setup"
+
+
+def test_a_user_without_its_group_is_reported() -> None:
+    (found,) = compare((User("nobody", "nogroup", Path("/nonexistent"), ("hookd-none",)),))
+    assert (found.level, found.hint) == ("error", "sudo hookd setup")
+
+
+@pytest.mark.parametrize("name", ["directory", "file", "once"])
+def test_wrong_modes_and_owners_are_errors(plan: Plan, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).chmod(0o644)
+    (found,) = compare(plan)
+    assert (found.level, str(tmp_path / name) in found.message) == ("error", True)
+    (tmp_path / name).chmod(0o750 if name == "directory" else 0o640)
+    os.chown(tmp_path / name, NOBODY, -1)
+    assert [one.level for one in compare(plan)] == ["error"]
+
+
+def test_changed_text_is_a_warning(plan: Plan, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("changed")
+    (tmp_path / "once").write_text("a person's own text")
+    (found,) = compare(plan)
+    assert (found.level, str(tmp_path / "file") in found.message) == ("warning", True)
+
+
+def test_a_wrong_link_is_an_error(plan: Plan, tmp_path: Path) -> None:
+    (tmp_path / "link").unlink()
+    (tmp_path / "link").symlink_to("once")
+    assert [one.level for one in compare(plan)] == ["error"]
+
+
+def test_many_differences_are_counted(tmp_path: Path) -> None:
+    *shown, rest = compare(tuple(File(tmp_path / str(number), "") for number in range(20)))
+    assert len(shown) == 8
+    assert "12 more" in rest.message
