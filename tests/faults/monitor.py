@@ -1,4 +1,4 @@
-"""What must never be seen, whatever dies: watched all the time, counted at the end."""
+"""The invariants of each fault test, watched all the time and counted at the end."""
 
 import os
 import threading
@@ -47,7 +47,7 @@ class Monitor:
             thread.join()
 
     def broken_promises(self) -> dict[str, int]:
-        """What was seen and must not be, by kind."""
+        """Return the number of violations by kind."""
         found = {
             **self.found,
             "two deployers at once": self._builds().count("overlap"),

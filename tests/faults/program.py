@@ -55,7 +55,7 @@ class Program:
         return self._site.directory / f"{self.name}.log"
 
     def kill(self) -> None:
-        """Kill it as the kernel would. What it started must end by itself."""
+        """Kill the program alone. Its children must end by themselves."""
         self._signal(signal.SIGKILL)
 
     def restart(self, sig: signal.Signals = signal.SIGKILL) -> None:

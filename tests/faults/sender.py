@@ -1,4 +1,4 @@
-"""Somebody who sends pushes: once, or until they are taken, as senders and the people behind them do."""
+"""A sender of pushes: once, or until they are accepted."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""What befalls the worker: deployments that die, configurations that break, records that nobody needs any more."""
+"""The worker with killed deployments, broken configurations and old records."""
 
 import http.client
 import os
