@@ -84,7 +84,7 @@ def test_removed_app_serves_on(site: Installation) -> None:
     cause = "the app gone is not in the catalogue any more"
     assert (gone.status, gone.cause, gone.hint) == (Status.FAILED, cause, Hint(HintKind.SHOW_STATUS))
     decision, *_ = read_newest(site.records.connection, "gone", 1)
-    assert (decision.deployment, decision.why) == (gone.id, f"failed: {cause}")
+    assert (decision.deployment, decision.ending, decision.why) == (gone.id, Status.FAILED, cause)
     assert site.serving("gone") == "one"
     file.write_text(text)
     assert site.push_and_wait("gone").status is Status.SUCCEEDED
