@@ -4,7 +4,6 @@ The queue can call the two public functions `deploy` and `replay`.
 """
 
 import logging
-import signal
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -126,7 +125,7 @@ def _deploy(context: JobContext, record: Deployment) -> dict[str, str]:
         return {"status": context.store.get(record.id).status, "deployment": record.id}
     event(log, "started", app=record.app, deployment=record.id, trigger=record.trigger)
     ending = _run(context, record)
-    signal.alarm(0)  # RQ's timeout ends here, because a late ending must be recorded too.
+    Task.cancel_timeout()  # A late ending must be recorded too.
     changes = {"cause": ending.cause, "hint": stored_hint(ending.hint)}
     context.store.change(record.id, lambda old: advance(old, ending.status, datetime.now(UTC), **changes))
     event(log, "ended", app=record.app, deployment=record.id, status=ending.status, cause=ending.cause)

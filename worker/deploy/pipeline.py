@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -55,11 +54,10 @@ class Ending:
 
 @dataclass(frozen=True)
 class StatusUpdate:
-    """An update of the app's published status: the state of its journal, the head with its time, and the health."""
+    """An update of the app's published status: the state of its journal, a head that was just seen, and the health."""
 
     state: AppState
     head: str | None = None
-    head_seen_at: datetime | None = None
     healthy: bool | None = None
 
 
@@ -95,7 +93,7 @@ def _deploy_locked(task: Task, policy: Policy, freeze_directory: Path, publish: 
         with task.recorder.step(StepName.FETCH):
             head = mirror.fetch_head()
             target = choose_target(task, state, mirror, head)
-        publish(StatusUpdate(state, head, datetime.now(UTC)))
+        publish(StatusUpdate(state, head))
         state = _quarantine_crash_loop(task, state, target.commit)
         reason = decide(task, state, target, mirror, freeze_directory)
         if reason is not None:
@@ -110,7 +108,7 @@ def _deploy_locked(task: Task, policy: Policy, freeze_directory: Path, publish: 
 
 
 def _recover(task: Task) -> RepairResult:
-    """Finish an interrupted deployment; a reconcile deployment also repairs drift.
+    """Finish an interrupted deployment, and with the trigger `reconcile` also repair drift.
 
     A failed repair does not keep a newer commit from being deployed.
     """
