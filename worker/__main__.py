@@ -28,7 +28,7 @@ _MONITORING_SECONDS: Final = 5
 
 
 def main(arguments: list[str]) -> int:
-    """Run a worker until it is stopped; return the exit status."""
+    """Run a worker until it is stopped. Return the exit status."""
     eventlog.start()
     try:
         config = load(config_path())
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _work(config: Config, user: RedisUser | None, name: str) -> None:
-    """Run jobs until stopped; raises NameTaken, and RedisError if Redis cannot be used at the start."""
+    """Run jobs until stopped. Raises NameTaken, and RedisError if Redis cannot be used at the start."""
     worker = SafeWorker(
         redis_keys.QUEUE,
         name=name,

@@ -52,7 +52,7 @@ class EventSink:
 
 
 def main(arguments: list[str]) -> int:
-    """Start the service of an app; return the exit status."""
+    """Start the service of an app. Return the exit status."""
     if len(arguments) != 1:
         print("usage: python -P -m worker.boot APP", file=sys.stderr)
         return 2
@@ -103,7 +103,7 @@ def _start_app(app: App, settings: Settings) -> int:
 
 
 def _takes_lock(task: AppTask, held: ExitStack) -> bool:
-    """Take the app's lock if it is free; a running deployment may take long, and starts nothing if it fails."""
+    """Take the app's lock if it is free. A running deployment may take long, and starts nothing if it fails."""
     try:
         held.enter_context(app_lock(task.places.lock, "boot", 0))
     except DeployError:
@@ -113,7 +113,7 @@ def _takes_lock(task: AppTask, held: ExitStack) -> bool:
 
 
 def _recover(task: AppTask) -> None:
-    """Recover an interrupted deployment; the good release is started even if that fails."""
+    """Recover an interrupted deployment. The good release is started even if that fails."""
     try:
         recover_release(task)
     except DeployError as error:

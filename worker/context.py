@@ -49,7 +49,8 @@ class AppTask:
         self.recorder.line(f"$ {' '.join(command.argv)}")
         run(command, lambda line: self.recorder.line(line) if is_logged(line) else None)
 
-    def cancel_timeout(self) -> None:
+    @staticmethod
+    def cancel_timeout() -> None:
         """Cancel RQ's timeout for steps that must not be aborted. Each of them has its own limits."""
         signal.alarm(0)
 

@@ -4,7 +4,6 @@ The queue can call the two public functions `deploy` and `replay`.
 """
 
 import logging
-import signal
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -55,7 +54,7 @@ class JobContext:
 
 
 def deploy(deployment_id: str) -> dict[str, str]:
-    """Run a deployment; raises DeploymentFailed after a failed ending is recorded, so that RQ's job fails too.
+    """Run a deployment. Raises DeploymentFailed after a failed ending is recorded, so that RQ's job fails too.
 
     `rq requeue` of an ended deployment becomes a replay: a new record and a new job.
     """
@@ -126,7 +125,7 @@ def _deploy(context: JobContext, record: Deployment) -> dict[str, str]:
         return {"status": context.store.get(record.id).status, "deployment": record.id}
     event(log, "started", app=record.app, deployment=record.id, trigger=record.trigger)
     ending = _run(context, record)
-    signal.alarm(0)  # RQ's timeout ends here, because a late ending must be recorded too.
+    Task.cancel_timeout()  # A late ending must be recorded too.
     changes = {"cause": ending.cause, "hint": stored_hint(ending.hint)}
     context.store.change(record.id, lambda old: advance(old, ending.status, datetime.now(UTC), **changes))
     event(log, "ended", app=record.app, deployment=record.id, status=ending.status, cause=ending.cause)
@@ -169,7 +168,7 @@ def _run(context: JobContext, record: Deployment) -> Ending:
 
 
 def _run_pipeline(context: JobContext, task: Task) -> Ending:
-    """Run the pipeline; the one place that turns an unexpected error into an ending."""
+    """Run the pipeline. The one place that turns an unexpected error into an ending."""
 
     def publish(update: StatusUpdate) -> None:
         context.status.publish(task.app.name, update.state, head=update.head, healthy=update.healthy)
@@ -206,7 +205,7 @@ def _publish_lag(context: JobContext, app: App, head: str, ending: Ending) -> No
 
 
 def _remove_old_history(context: JobContext, app: str) -> None:
-    """Remove old records and logs; an error is logged, because the ending is recorded already."""
+    """Remove old records and logs. An error is logged, because the ending is recorded already."""
     history = context.config.settings.history
     before = datetime.now(UTC) - timedelta(days=history.days)
     try:

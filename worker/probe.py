@@ -29,7 +29,7 @@ _GENERIC_LINES: Final = (
 
 
 def main(arguments: list[str]) -> int:
-    """Print the head or the error; return the exit status."""
+    """Print the head or the error. Return the exit status."""
     name, *rest = arguments
     try:
         config = load(config_path(), only=name)
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
 
 
 def read_head(app: App, settings: Settings, seconds: float) -> str:
-    """Return the commit at the head of an app's branch; raises DeployError."""
+    """Return the commit at the head of an app's branch. Raises DeployError."""
     try:
         lines = lines_of(_git(app, settings, seconds).ls_remote(app.repository, app.branch))
     except CommandFailed as error:

@@ -1,4 +1,4 @@
-"""RQ's worker, made safe against forged data in Redis; it runs listed functions only, and one queue only.
+"""RQ's worker, made safe against forged data in Redis. It runs listed functions only, and one queue only.
 
 `python -m worker` starts it. `rq worker` uses it through RQ_WORKER_CLASS.
 """
@@ -66,7 +66,7 @@ class SafeWorker(Worker):
         return {**super().serialize(), "started": worker_registry.own_start_ticks()}
 
     def register_birth(self) -> None:
-        """Enter the list of workers in place of a dead one of this name; raises NameTaken."""
+        """Enter the list of workers in place of a dead one of this name. Raises NameTaken."""
         self._delete_bad_keys()
         former = worker_registry.read_entry(self.connection, self.name)
         if former is not None and not former.is_alive and worker_registry.deregister(self.connection, self.name):
@@ -109,7 +109,7 @@ class SafeWorker(Worker):
     # Maintenance, between jobs and while one runs
 
     def run_maintenance_tasks(self) -> None:
-        """Clean up and recover abandoned deployments; a failed task stops no other."""
+        """Clean up and recover abandoned deployments. A failed task stops no other."""
         redis_repair.attempt("keys", self._delete_bad_keys)
         redis_repair.attempt("workers", self._deregister_dead_workers)
         redis_repair.attempt("deployments", lambda: self._recovery.recover_abandoned(self.connection))
@@ -135,7 +135,7 @@ class SafeWorker(Worker):
         self.last_cleaned_at = now()  # type: ignore[assignment]
 
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
-        """Send the heartbeats of job and worker, and run maintenance; the deployment goes on without Redis."""
+        """Send the heartbeats of job and worker, and run maintenance. The deployment goes on without Redis."""
         try:
             super().maintain_heartbeats(job, execution)
             self.heartbeat(self.job_monitoring_interval + 60)
@@ -149,7 +149,7 @@ class SafeWorker(Worker):
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None
     ) -> tuple[Job, Queue] | None:
-        """Wait for a job; keys of the wrong type are deleted, where RQ's own worker would end."""
+        """Wait for a job. Keys of the wrong type are deleted, where RQ's own worker would end."""
         while True:
             try:
                 return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
@@ -167,7 +167,7 @@ class SafeWorker(Worker):
             self.handle_job_failure(job, queue, exc_string=str(error))
 
     def prepare_execution(self, job: Job) -> Execution:
-        """Record the start of a job; raises JobNotStartable."""
+        """Record the start of a job. Raises JobNotStartable."""
         try:
             return super().prepare_execution(job)
         except ResponseError as error:
@@ -193,7 +193,7 @@ class SafeWorker(Worker):
             return super().perform_job(job, queue, execution)
 
     def _finalize_failure(self, job: Job, queue: Queue, execution: Any, exc_info: Any) -> None:
-        """Record a failed job; a failed deployment is not hookd's own error and has no traceback."""
+        """Record a failed job. A failed deployment is not hookd's own error and has no traceback."""
         kind, error, trace = exc_info
         if isinstance(error, DeploymentFailed):
             trace = None

@@ -1,4 +1,4 @@
-"""The fault tier: real kills, real shortages; a short form with every test run, the long one with `./run faults`."""
+"""The fault tier: real kills, real shortages. A short form with every test run, the long one with `./run faults`."""
 
 from collections.abc import Iterator
 
@@ -35,7 +35,7 @@ def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture
 def monitor(host: FaultHost) -> Iterator[Monitor]:
-    """Watches the app all the time; what must never be seen is looked for when the test is over, too."""
+    """Watch the app during the test, and check the invariants at its end."""
     with Monitor(host) as book:
         yield book
     assert book.broken_promises() == {}
@@ -44,13 +44,13 @@ def monitor(host: FaultHost) -> Iterator[Monitor]:
 
 @pytest.fixture
 def no_reconciler(host: FaultHost) -> Iterator[None]:
-    """Nobody looks after lost pushes: what goes live here does so by its delivery."""
+    """Hold the reconciler back, so that pushes go live by their deliveries alone."""
     with host.reconciler.held():
         yield
 
 
 @pytest.fixture
 def no_leftovers(host: FaultHost) -> Iterator[None]:
-    """What was broken off on the way is gone when the test is over."""
+    """Check at the end that an interrupted deployment left nothing."""
     yield
     wait_for(lambda: not leftovers(host), what="the end of what is left over")

@@ -1,4 +1,4 @@
-"""A git host that is reached over ssh with a deploy key, and can be away, silent, slow, broken off or unwilling."""
+"""A git host over ssh that can be unreachable, silent, slow, torn or unwilling."""
 
 import getpass
 import os
@@ -26,7 +26,7 @@ PidFile none
 
 
 class Wire:
-    """What lies between the worker and the host: carries bytes, or does what a test wants with them.
+    """The connection between the worker and the host, which a test can slow down or cut.
 
     `bite` is how many at a time, `pause` the seconds between, `most` after how many of the host's it breaks off.
     """
@@ -101,7 +101,7 @@ class GitHost:
         self.allow()
         config = self._directory / "sshd_config"
         config.write_text(_CONFIG.format(port=self._port, directory=self._directory))
-        if os.geteuid() == 0:  # Where root's sshd locks strangers up; on a server its unit makes it.
+        if os.geteuid() == 0:  # Where root's sshd locks strangers up. On a server its unit makes it.
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         with ExitStack() as stack:
             stack.enter_context(running([sshd, "-D", "-e", "-f", str(config)], self._directory / "sshd.log"))
@@ -120,7 +120,7 @@ class GitHost:
         (self._directory / "allowed").write_text(line)
 
     def refuse(self) -> None:
-        """Let nobody in."""
+        """Refuse every key."""
         (self._directory / "allowed").write_text("")
 
     def _listens(self) -> bool:
@@ -130,7 +130,7 @@ class GitHost:
 
 @contextmanager
 def away(host: GitHost) -> Iterator[None]:
-    """Nobody listens."""
+    """Refuse connections."""
     host.wire.cut()
     yield
     host.wire.lay()

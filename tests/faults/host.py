@@ -19,7 +19,7 @@ from tests.support.processes import python, wait_for
 
 APP = "shop"
 _RECONCILE_SECONDS = "1"
-# Holds a lock while it builds and says so when somebody else does: two deployers at once would meet here.
+# Holds a lock while it builds, and reports a second build at the same time.
 # It stays for as long as a test wants, at the most a minute.
 WITNESS = """
 import fcntl, os, sys, time
@@ -39,7 +39,7 @@ with open(sys.argv[1], "a") as book:
 
 
 class FaultHost:
-    """An installation with one app, and the means to break it; `settings` and `app` are laid over the usual tables."""
+    """An installation with one app, and the means to break it. `settings` and `app` are laid over the usual tables."""
 
     def __init__(
         self, directory: Path, handover: str = "blue-green", settings: Mapping[str, Any] | None = None, **app: Any
@@ -88,23 +88,23 @@ class FaultHost:
         ended = self.site.push_and_wait(APP)
         assert ended.status == "succeeded", (ended, self.site.log_of(ended))
 
-    # What developers and visitors do
+    # Developers and visitors
 
     def commit(self, **files: str | bytes | None) -> str:
-        """Push the next version to the git host, and tell nobody; returns what its page will say."""
+        """Push the next version to the git host without a delivery, and return the text of its page."""
         self.versions += 1
         version = f"v{self.versions}"
         self.site.repositories[APP].commit_and_push({**app_files(version), "last.txt": version, **files})
         return version
 
     def push(self) -> Deployment:
-        """Push the next version and tell the receiver, before the reconciler finds it by itself."""
+        """Push the next version and deliver it before the reconciler finds it."""
         with self.reconciler.paused():
             self.commit()
             return self.tell()
 
     def tell(self) -> Deployment:
-        """Tell the receiver of the branch's head; returns the deployment that it answers with."""
+        """Deliver the branch's head, and return the deployment of the answer."""
         return self.site.records.get(self.site.send_push(APP)["deployment"])
 
     def listens(self) -> bool:
@@ -114,17 +114,17 @@ class FaultHost:
         return False
 
     def serving(self) -> str:
-        """What a visitor sees now."""
+        """Return the page that a visitor sees."""
         try:
             return self.site.serving(APP)
         except OSError as error:
             return str(error)
 
-    # What breaks
+    # Faults
 
     @contextmanager
     def building(self) -> Iterator[Deployment]:
-        """Push the next version; a deployment builds it for as long as the block: perhaps one that was under way."""
+        """Push the next version. A deployment builds it for as long as the block: perhaps one that was under way."""
         self._gate.touch()
         try:
             self.push()
@@ -137,7 +137,7 @@ class FaultHost:
         return [one for one in self.history() if not one.ended and one.steps and one.steps[-1].name == "build"]
 
     def kill_deployer(self) -> bool:
-        """Kill the process that deploys now; tells whether there was one."""
+        """Kill the deploying process, and return True if there was one."""
         with suppress(OSError, ValueError):
             pid = self.site.deployer(APP)
             if pid in dict(self._processes()):
@@ -145,7 +145,7 @@ class FaultHost:
                 return True
         return False
 
-    # What is waited for
+    # Waits
 
     def wait_for_step(self, deployment: Deployment, name: str) -> None:
         """Wait until a deployment has come to a step, or has ended without it."""
@@ -173,7 +173,7 @@ class FaultHost:
         wait_for(done, seconds, what=f"the ending in {log}")
 
     def wait_until_head_serves(self, seconds: float = 90) -> None:
-        """Wait until visitors see the newest version, no record is open, and people are told the same."""
+        """Wait until visitors see the newest version, each record has an ending, and the status agrees."""
         end = time.monotonic() + seconds
         while trouble := self._trouble():
             if time.monotonic() > end:
@@ -181,7 +181,7 @@ class FaultHost:
             time.sleep(0.05)
 
     def _trouble(self) -> str:
-        """Say what is not as it must become."""
+        """Return the first difference from the expected state, or ""."""
         wanted, seen = f"v{self.versions}", self.serving()
         if seen != wanted:
             return f"visitors see {seen}, not {wanted}"
@@ -201,7 +201,7 @@ class FaultHost:
         return self.site.records.history(APP, 1000)
 
     def evidence(self) -> str:
-        """What a person would look at."""
+        """Return the records and logs for the message of a failed test."""
         lines = []
         with suppress(RedisError):
             lines = [f"{one.id} {one.trigger} {one.status}: {one.cause}" for one in self.history()[:10]]
@@ -210,7 +210,7 @@ class FaultHost:
             lines += [f"--- {program.log}", *text[-25:]]
         return "\n".join(lines)
 
-    # What must not be left
+    # Leftover processes
 
     def strays(self) -> list[str]:
         """Processes of this installation that have lost who started them: nothing of a dead worker may go on."""

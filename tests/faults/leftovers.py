@@ -1,4 +1,4 @@
-"""What a deployment makes on its way, and what must be gone when the next one has ended."""
+"""Intermediate files of a deployment, which must be gone when the next one has ended."""
 
 from hookd.model.paths import AppPaths
 from tests.faults.host import APP, FaultHost
@@ -6,7 +6,7 @@ from worker.journal import Journal
 
 
 def leftovers(host: FaultHost) -> list[str]:
-    """What a deployment makes on its way and nobody needs any more."""
+    """Return the leftover intermediate files."""
     root, state = host.site.root(APP), host.site.directory / "state"
     journal = Journal(AppPaths(root, host.site.config.settings, APP).journal)
     known = {release.name for release in journal.state().releases}

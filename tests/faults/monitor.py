@@ -1,4 +1,4 @@
-"""What must never be seen, whatever dies: watched all the time, counted at the end."""
+"""The invariants of each fault test, watched all the time and counted at the end."""
 
 import os
 import threading
@@ -47,7 +47,7 @@ class Monitor:
             thread.join()
 
     def broken_promises(self) -> dict[str, int]:
-        """What was seen and must not be, by kind."""
+        """Return the number of violations by kind."""
         found = {
             **self.found,
             "two deployers at once": self._builds().count("overlap"),
@@ -56,7 +56,7 @@ class Monitor:
         return {kind: number for kind, number in found.items() if number}
 
     def counted(self, what: str) -> str:
-        """One line for the summary; a test that came so far has seen the newest version serve."""
+        """One line for the summary. A test that came so far has seen the newest version serve."""
         builds, failed = Counter(self._builds()), len(self._visitors.failures)
         return (
             f"{self._keeper.handover}, {what}: {self._keeper.versions - self._pushed} pushes, lost 0; "

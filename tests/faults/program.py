@@ -1,4 +1,4 @@
-"""One program that is started again whenever it ends, as systemd would; killed, held back or started under another."""
+"""One program that is started again whenever it ends, as systemd would. Killed, held back or started under another."""
 
 import os
 import signal
@@ -55,7 +55,7 @@ class Program:
         return self._site.directory / f"{self.name}.log"
 
     def kill(self) -> None:
-        """Kill it as the kernel would; what it started must end by itself."""
+        """Kill the program alone. Its children must end by themselves."""
         self._signal(signal.SIGKILL)
 
     def restart(self, sig: signal.Signals = signal.SIGKILL) -> None:

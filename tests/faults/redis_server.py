@@ -20,7 +20,7 @@ _OPERATOR = "operator"
 
 
 class RedisServer:
-    """A server that keeps its data as on a real host: everything it was told is written to a file.
+    """A server that writes all its data to a file, as on a real host.
 
     `variables` are added to its environment from its next start.
     """
@@ -77,7 +77,7 @@ class RedisServer:
 
     @contextmanager
     def hung(self) -> Iterator[None]:
-        """Let it answer nobody for as long as the block."""
+        """Stop all answers for as long as the block."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
         try:
@@ -86,7 +86,7 @@ class RedisServer:
             self._process.send_signal(signal.SIGCONT)
 
     def operator(self) -> Redis:
-        """Connect as who may do everything."""
+        """Connect with all rights."""
         return Redis.from_url(self.url, username=_OPERATOR, password=_OPERATOR, socket_timeout=5)
 
     def _answers(self) -> bool:

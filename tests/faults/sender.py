@@ -1,4 +1,4 @@
-"""Somebody who sends pushes: once, or until they are taken, as senders and the people behind them do."""
+"""A sender of pushes: once, or until they are accepted."""
 
 import http.client
 import json
@@ -17,7 +17,7 @@ _PATIENCE_SECONDS = 5.0
 
 
 def deliver(host: FaultHost, delivery: str | None = None, after: str | None = None) -> tuple[int, dict[str, Any]]:
-    """Send one delivery; status 0 stands for a request that got no answer."""
+    """Send one delivery. Status 0 stands for a request that got no answer."""
     event = {
         "ref": "refs/heads/main",
         "before": "1" * 40,
@@ -32,7 +32,7 @@ def deliver(host: FaultHost, delivery: str | None = None, after: str | None = No
 
 
 def deliver_in_time(host: FaultHost, delivery: str | None = None) -> int:
-    """Send one delivery, and hold the receiver to its promise; returns the status of its answer."""
+    """Send one delivery, and hold the receiver to its promise. Returns the status of its answer."""
     after = host.site.repositories[APP].head()
     start = time.monotonic()
     status, _ = deliver(host, delivery, after)
@@ -41,7 +41,7 @@ def deliver_in_time(host: FaultHost, delivery: str | None = None) -> int:
 
 
 def insist(host: FaultHost, delivery: str, after: str | None = None) -> dict[str, Any]:
-    """Send one delivery until it is taken; returns the answer."""
+    """Send one delivery until it is taken. Returns the answer."""
     answers: list[dict[str, Any]] = []
 
     def taken() -> bool:

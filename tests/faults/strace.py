@@ -17,7 +17,7 @@ INJECTED = "(INJECTED)"
 
 
 def find_strace() -> str:
-    """The program, where this machine lets it look at others; else the test is skipped."""
+    """The program, where this machine lets it look at others. Else the test is skipped."""
     found = program("strace", "strace")
     if subprocess.run([found, "-f", "true"], capture_output=True, check=False).returncode:
         pytest.skip("this machine does not let strace look at processes")

@@ -39,14 +39,14 @@ def faketime(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Clock:
-    """A clock of its own for whoever is started with its variables; it can be set while they run."""
+    """A clock for the programs that start with its variables. It can be set while they run."""
 
     file: Path
     faketime: dict[str, str]
 
     @property
     def variables(self) -> dict[str, str]:
-        """What a program needs to go by it."""
+        """Return the variables of a program that uses this clock."""
         return {**self.faketime, "FAKETIME_TIMESTAMP_FILE": str(self.file), "FAKETIME_NO_CACHE": "1"}
 
     def set(self, offset: str) -> None:
@@ -85,7 +85,7 @@ def test_worker_with_a_wrong_clock_starts_nothing(host: FaultHost, monitor: Moni
 
 @contextmanager
 def deployed_once(host: FaultHost) -> Iterator[Deployment]:
-    """Push; the deployment runs for as long as the block, ends well, and none follows."""
+    """Push. The deployment runs for as long as the block, ends well, and none follows."""
     with host.reconciler.held():
         before = len(host.history())
         with host.building() as deployment:

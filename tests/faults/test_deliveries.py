@@ -98,7 +98,7 @@ def test_two_senders_at_once_lose_nothing(host: FaultHost, monitor: Monitor, dic
 @pytest.mark.threat(45)
 @pytest.mark.usefixtures("no_reconciler")
 def test_restarted_receiver_loses_nothing(host: FaultHost, monitor: Monitor, dice: Dice) -> None:
-    """What it answered with 202 stands; what got no answer is sent again, and runs once all the same."""
+    """An accepted push is not lost. A push without an answer is sent again, and runs once."""
     rounds, sent = dice.rounds(1), 0
     for _ in range(rounds):
         sent += send_while_restarting(host, dice.chance.choice((signal.SIGKILL, signal.SIGTERM)))
@@ -106,7 +106,7 @@ def test_restarted_receiver_loses_nothing(host: FaultHost, monitor: Monitor, dic
 
 
 def send_while_restarting(host: FaultHost, sig: signal.Signals) -> int:
-    """Send deliveries until the receiver is there again; returns how many."""
+    """Send deliveries until the receiver is there again. Returns how many."""
     before, sent = known(host), 0
     host.commit()
     with restarting(host, sig) as done:
@@ -137,18 +137,18 @@ def restarting(host: FaultHost, sig: signal.Signals) -> Iterator[threading.Event
 
 
 def push(host: FaultHost) -> None:
-    """A push as it should be."""
+    """Push with one delivery."""
     host.commit()
     deliver(host)
 
 
 def lost(host: FaultHost) -> None:
-    """A push that nobody tells of."""
+    """Push without a delivery."""
     host.commit()
 
 
 def doubled(host: FaultHost) -> None:
-    """A push that is told of twice."""
+    """Push with two deliveries."""
     host.commit()
     for _ in range(2):
         deliver(host, f"doubled-{host.versions}")
@@ -161,7 +161,7 @@ def old(host: FaultHost) -> None:
 
 
 def kill(host: FaultHost) -> None:
-    """The receiver's end, whatever it is at."""
+    """Kill the receiver."""
     host.receiver.kill()
 
 

@@ -123,7 +123,7 @@ def ended_honestly(host: FaultHost, deployment: Deployment, before: Path) -> Sta
 
 
 def answers(host: FaultHost) -> set[str]:
-    """What visitors at once are answered: more of them than one release can serve at a time."""
+    """Return the answers to more visitors than one release can serve at a time."""
     with visitors(host.site.ports[APP], 4) as crowd:
         crowd.wait_for_more(40)
     return crowd.seen

@@ -44,7 +44,7 @@ def host(request: pytest.FixtureRequest, directory: Path, git_host: GitHost) -> 
         yield kept
 
 
-# What a git host can do, and what people are told of it.
+# The faults of a git host, each with its reason in the status.
 TROUBLES: dict[str, tuple[Callable[[GitHost], AbstractContextManager[None]], str]] = {
     "away": (away, "Connection refused"),
     "silent": (silent, TOO_LONG),
@@ -56,7 +56,7 @@ TROUBLES: dict[str, tuple[Callable[[GitHost], AbstractContextManager[None]], str
 
 @pytest.mark.threat(20)
 def test_pushes_outlast_git_host_faults(host: FaultHost, git_host: GitHost, monitor: Monitor, dice: Dice) -> None:
-    """Several were told of and failed, the last one was not; nobody says it again."""
+    """Several deliveries failed, and the last push had none. No delivery follows."""
     cases = dice.some(list(TROUBLES), 1)
     for name in cases:
         trouble, says = TROUBLES[name]
@@ -87,7 +87,7 @@ def test_slow_git_host_only_delays(host: FaultHost, git_host: GitHost, monitor: 
 
 
 def is_said(host: FaultHost, verdict: Verdict) -> bool:
-    """Tell whether people are told that the head does not serve, and why."""
+    """Return True if the status names the lag and its reason."""
     view: AppStatus = AppStatusStore(host.site.records.connection).read(APP)
     return view.lag is not None and view.lag.verdict is verdict
 
@@ -137,7 +137,7 @@ BRANCHES = {change.__name__: change for change in (forced, rewritten, gone_back,
 
 @pytest.mark.threat(59)
 def test_moved_branch_is_followed(host: FaultHost, monitor: Monitor, dice: Dice) -> None:
-    """Nobody tells of what came last."""
+    """The last push has no delivery."""
     repository(host).git("config", "--file", f"{repository(host).bare}/config", "receive.denyDeleteCurrent", "ignore")
     cases = dice.some(list(BRANCHES), 1)
     for name in cases:
@@ -235,7 +235,7 @@ REFUSED = (link, bad_submodule)
 
 @pytest.mark.threat(17)
 def test_hostile_commit_does_no_harm(host: FaultHost, monitor: Monitor, dice: Dice, tmp_path: Path) -> None:
-    """It serves without having run anything, or what was there serves on; the next good one goes live."""
+    """It serves without having run anything, or what was there serves on. The next good one goes live."""
     trap = Trap(tmp_path)
     cases = dice.some((*HARMLESS, *REFUSED), 1)
     for plant in cases:

@@ -24,7 +24,7 @@ STEPS = {
 
 
 def kill(host: FaultHost, victim: str) -> int:
-    """Kill one of them, or both, the worker first; returns how many were there to be killed."""
+    """Kill one of them, or both, the worker first. Returns how many were there to be killed."""
     killed = 0
     if victim in ("worker", "both"):
         host.worker.kill()
@@ -59,7 +59,7 @@ def test_killed_deployment_leaves_nothing(host: FaultHost, monitor: Monitor, dic
                 stack.enter_context(Program(host.site, "second", "worker", "kept-2"))
                 following = host.push()
                 host.wait_until_it_runs(following)
-                time.sleep(as_long)  # Nobody says that it waits; nothing else would keep it from building by now.
+                time.sleep(as_long)  # There is no sign that it waits. Only the lock keeps it from building by now.
                 killed += kill(host, victim)
                 host.wait_for_step(following, "build")
             host.wait_until_head_serves()

@@ -24,12 +24,12 @@ def strace() -> str:
 
 @pytest.fixture
 def trace(host: FaultHost) -> Path:
-    """What strace saw."""
+    """The calls that strace recorded."""
     return host.site.directory / "trace"
 
 
 def watching(strace: str, trace: Path, *kill: str) -> tuple[str, ...]:
-    """Strace that looks at these calls, and kills as it is told."""
+    """Return strace's command line for these calls and a kill."""
     return (strace, "-qq", "-o", str(trace), "-e", f"trace={CALLS}", *kill)
 
 
@@ -56,7 +56,7 @@ def test_kill_before_each_call(host: FaultHost, monitor: Monitor, dice: Dice, st
 def test_kill_of_any_process_before_a_call(
     host: FaultHost, monitor: Monitor, dice: Dice, strace: str, trace: Path
 ) -> None:
-    """Also git, uv, Python and whatever else a deployment starts; without strace, the next push goes live.
+    """Git, uv, Python and all other programs of a deployment too. Without strace, the next push goes live.
 
     Numbers are counted per process, so a kill at the first call is one of the first process: git's, at its ref. Its
     other process with a first call has that one at the index.

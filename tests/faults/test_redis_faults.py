@@ -61,7 +61,7 @@ def forgetful(store: RedisServer) -> Iterator[None]:
 
 @contextmanager
 def flushed(store: RedisServer) -> Iterator[None]:
-    """Somebody empties Redis."""
+    """Empty Redis."""
     with store.operator() as client:
         client.flushall()
     yield
@@ -69,7 +69,7 @@ def flushed(store: RedisServer) -> Iterator[None]:
 
 @contextmanager
 def hung(store: RedisServer) -> Iterator[None]:
-    """Redis takes connections and answers nobody."""
+    """Redis accepts connections and answers none."""
     with store.hung():
         yield
 
@@ -103,7 +103,7 @@ def killed_without_room(store: RedisServer) -> Iterator[None]:
 
 @contextmanager
 def refusing(store: RedisServer) -> Iterator[None]:
-    """Nobody of hookd may write any more."""
+    """Take away the write rights."""
     with store.operator() as client:
         client.execute_command("ACL", "SETUSER", "default", "-@write")
         yield
@@ -112,7 +112,7 @@ def refusing(store: RedisServer) -> Iterator[None]:
 
 @contextmanager
 def locked(store: RedisServer) -> Iterator[None]:
-    """Nobody of hookd gets in any more: the password is another one."""
+    """Change the password."""
     with store.operator() as client:
         client.execute_command("ACL", "SETUSER", "default", "resetpass", ">other")
         client.client_kill_filter(_type="normal", skipme=True)
@@ -140,9 +140,9 @@ def fill(store: RedisServer) -> Path:
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to Redis, how pushes may be answered meanwhile, and what follows.
+    """A fault of Redis, and the possible answers to pushes meanwhile.
 
-    What it was told before may be gone where it `forgets`; a worker that it `refuses` may end, and is started again.
+    `forgets`: earlier data may be gone. `refuses`: a worker may end, and is started again.
     """
 
     happens: Callable[[RedisServer], AbstractContextManager[None]]
@@ -163,7 +163,7 @@ FAULTS = {
     "locked": Fault(locked, refuses=True),
     "read only": Fault(read_only, refuses=True),
 }
-# It is the first write too many that Redis notices: what it was told in that one stands in its memory alone.
+# Redis notices the first write that does not fit. The data of that write is in memory only.
 ON_A_SMALL_DISK = {
     "without room": Fault(without_room, (*TAKEN, 503), refuses=True),
     "killed without room": Fault(killed_without_room, (*TAKEN, 503), forgets=True, refuses=True),
@@ -172,7 +172,7 @@ ON_A_SMALL_DISK = {
 
 @pytest.fixture(scope="module")
 def faults(host: FaultHost) -> Iterator[dict[str, Fault]]:
-    """All of them; where root may mount, Redis' data stand on a disk that a test can fill."""
+    """All of them. Where root may mount, Redis' data stand on a disk that a test can fill."""
     store = host.redis
     store.end()
     kept = store.data.rename(store.data.with_name("kept"))
@@ -234,7 +234,7 @@ def ended_well(host: FaultHost, fault: Fault, deployment: Deployment) -> None:
 
 @pytest.mark.threat(14)
 def test_push_outlasts_redis_faults(host: FaultHost, monitor: Monitor, dice: Dice, faults: dict[str, Fault]) -> None:
-    """Nobody says it again when it was refused, and an idle worker finds Redis again."""
+    """A refused push is not delivered again, and an idle worker connects again."""
     cases = dice.some(list(faults), 1)
     for name in cases:
         starts = host.worker.starts
@@ -251,7 +251,7 @@ def test_push_outlasts_redis_faults(host: FaultHost, monitor: Monitor, dice: Dic
 def test_redis_fault_repeats_no_deployment(
     host: FaultHost, monitor: Monitor, dice: Dice, faults: dict[str, Fault]
 ) -> None:
-    """What Redis has forgotten comes back from disk."""
+    """Lost data comes back from disk."""
     cases = dice.some(list(faults), 1)
     host.push()
     host.wait_until_head_serves()
@@ -295,7 +295,7 @@ def test_accepted_pushes_are_not_lost(host: FaultHost, monitor: Monitor, dice: D
 
 @contextmanager
 def sending(host: FaultHost) -> Iterator[dict[str, int]]:
-    """Let two senders push for as long as the block; yields the status of each delivery."""
+    """Let two senders push for as long as the block. Yields the status of each delivery."""
     answers: dict[str, int] = {}
     end = Event()
 

@@ -1,4 +1,4 @@
-"""The kernel lock that lets one process at a time deploy an app; it cannot go stale, and needs no clock."""
+"""The kernel lock that lets one process at a time deploy an app. It cannot go stale, and needs no clock."""
 
 import fcntl
 import os
@@ -15,7 +15,7 @@ _PAUSE_SECONDS: Final = 0.1
 
 @contextmanager
 def app_lock(path: Path, holder: str, seconds: float) -> Iterator[None]:
-    """Hold an app's lock, with `holder` written into it; raises DeployError after `seconds` of waiting."""
+    """Hold an app's lock, with `holder` written into it. Raises DeployError after `seconds` of waiting."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
     try:
@@ -37,7 +37,7 @@ def _acquire(descriptor: int, seconds: float) -> None:
 
 
 def try_lock(descriptor: int) -> bool:
-    """Take a lock if it is free; return True on success."""
+    """Take a lock if it is free. Return True on success."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

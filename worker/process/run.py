@@ -53,7 +53,7 @@ def remove_command(tree: Path) -> Command:
 
 
 def remove_tree(tree: Path) -> None:
-    """Remove a directory tree that may be missing; raises CommandFailed."""
+    """Remove a directory tree that may be missing. Raises CommandFailed."""
     run(remove_command(tree), lambda line: None)
 
 
@@ -86,7 +86,7 @@ def run(command: Command, each_line: Line) -> None:
 
 
 def lines_of(command: Command) -> list[str]:
-    """Run a program and return the lines it prints; raises CommandFailed with the last of them."""
+    """Run a program and return the lines it prints. Raises CommandFailed with the last of them."""
     lines: list[str] = []
     run(command, lines.append)
     return lines
@@ -104,7 +104,7 @@ def command_failed(command: Command, status: int, lines: tuple[str, ...]) -> Com
 def supervise(
     process: "subprocess.Popen[bytes]", outputs: Mapping[IO[bytes], Take], command: Command, lines: "LineSplitter"
 ) -> int:
-    """Read a started program's output until it ends, and return its status; raises CommandFailed at a limit.
+    """Read a started program's output until it ends, and return its status. Raises CommandFailed at a limit.
 
     Afterwards no process of its group is alive. Where this process is a subreaper, which runs one program at a time,
     daemons that left the group are killed too.
@@ -153,7 +153,7 @@ def _check_limits(command: Command, end: float, heard: float) -> None:
 
 
 def _pass_on(output: Any, take: Take) -> bool:
-    """Pass on the bytes that can be read now; return False at the end of the output."""
+    """Pass on the bytes that can be read now. Return False at the end of the output."""
     try:
         data = os.read(output.fileno(), _PIECE)
     except BlockingIOError:
@@ -202,7 +202,7 @@ def _signal_group(process: "subprocess.Popen[bytes]", sig: signal.Signals) -> No
 
 
 class LineSplitter:
-    """Splits a stream of bytes into lines and keeps the last ones; `\\r`, as in a progress display, ends a line."""
+    """Splits a stream of bytes into lines and keeps the last ones. `\\r`, as in a progress display, ends a line."""
 
     def __init__(self, each: Line) -> None:
         self._each = each

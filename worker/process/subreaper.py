@@ -33,7 +33,7 @@ def die_with_parent() -> None:
 
 
 def become_subreaper() -> None:
-    """Become the parent of orphaned descendants; a forked child does not inherit this."""
+    """Become the parent of orphaned descendants. A forked child does not inherit this."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
@@ -84,7 +84,7 @@ def _descendants(top: int) -> Iterator[int]:
 
 
 def stat_fields(pid: int) -> list[str]:
-    """Return the fields of /proc/PID/stat from the state on, proc(5); raises OSError."""
+    """Return the fields of /proc/PID/stat from the state on, proc(5). Raises OSError."""
     text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     return text.rpartition(")")[2].split()
 
@@ -110,7 +110,7 @@ def fork_supervised(worker: int) -> None:
 
 
 def _stay(child: int, worker: int) -> NoReturn:
-    """Wait, kill all descendants, and end as the child did; `worker` is a descriptor of that process."""
+    """Wait, kill all descendants, and end as the child did. `worker` is a descriptor of that process."""
     select.select([os.pidfd_open(child), worker], [], [])
     ended, status = os.waitpid(child, os.WNOHANG)
     kill_descendants()

@@ -41,7 +41,7 @@ _REDIS_SECONDS: Final = 10.0
 
 @dataclass(frozen=True)
 class RoundOptions:
-    """The apps of a round, or none for all; `now` includes apps that are not due, `prints` shows the decisions."""
+    """The apps of a round, or none for all. `now` includes apps that are not due, `prints` shows the decisions."""
 
     apps: tuple[str, ...]
     now: bool
@@ -50,7 +50,7 @@ class RoundOptions:
 
 
 def main(arguments: list[str]) -> int:
-    """Run one round, or rounds until stopped; return the exit status."""
+    """Run one round, or rounds until stopped. Return the exit status."""
     options = _parser().parse_args(arguments)
     eventlog.start()
     apps, stays = tuple(options.apps), options.every is not None
@@ -113,7 +113,7 @@ def _reconcile_due(config: Config, connection: Redis, options: RoundOptions) -> 
 
 
 def _redis_run_id(connection: Redis) -> str:
-    """Return the id that Redis has from each start on; waits for a Redis that is starting."""
+    """Return the id that Redis has from each start on. Waits for a Redis that is starting."""
     end = time.monotonic() + _REDIS_SECONDS
     while True:
         try:

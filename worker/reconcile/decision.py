@@ -61,7 +61,7 @@ def _decide_first(observed: Observation) -> Assessment:
 
 
 def _decide_repair(observed: Observation, now: datetime) -> DeploymentNeeded | Assessment | None:
-    """Decide whether the good release must be brought back; the git host is not needed for that."""
+    """Decide whether the good release must be brought back. The git host is not needed for that."""
     drifts = observed.running.drifts
     if not observed.state.verified:
         return _unless_too_soon("a deployment was interrupted after it had switched", observed, None, now)
@@ -95,7 +95,7 @@ def _last_result(observed: Observation, head: str) -> str:
 
 
 def _unless_too_soon(why: str, observed: Observation, head: str | None, now: datetime) -> DeploymentNeeded | Assessment:
-    """Wait for the retry time of a build of `head`, or of a repair; ignore one beyond any backoff (a clock jump)."""
+    """Wait for the retry time of a build of `head`, or of a repair. Ignore one beyond any backoff (a clock jump)."""
     retry_at = repair_retry_at(observed.history) if head is None else build_retry_at(observed.history, head)
     if retry_at is None or retry_at <= now or retry_at > now + LONGEST_BACKOFF:
         return DeploymentNeeded(why)

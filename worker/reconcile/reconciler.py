@@ -37,7 +37,7 @@ log: Final = logging.getLogger(__name__)
 _TIMEOUTS_TO_OPEN: Final = 2
 # The longest wait for a git host.
 _GIT_SECONDS: Final = 20.0
-# An error after so long counts as a timeout; ssh reports one for a host that drops packets.
+# An error after so long counts as a timeout. Ssh reports one for a host that drops packets.
 _SLOW_SECONDS: Final = 5.0
 # The backoff does not grow after this many attempts.
 _HISTORY: Final = 20
@@ -46,7 +46,7 @@ _DECISIONS: Final = 50
 
 
 class CircuitBreaker:
-    """Counts the timeouts of git hosts in one round; safe for threads."""
+    """Counts the timeouts of git hosts in one round. Safe for threads."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -72,7 +72,7 @@ def git_host(repository: str) -> str:
 
 @dataclass(frozen=True)
 class ReconcileResult:
-    """The decision on an app; if it is not `done`, the app is due again soon, because its deployment may fail."""
+    """The decision on an app. If it is not `done`, the app is due again soon, because its deployment may fail."""
 
     decision: Assessment
     done: bool = True
@@ -80,14 +80,14 @@ class ReconcileResult:
 
 @dataclass(frozen=True)
 class Reconciler:
-    """Reconciles apps; safe for threads."""
+    """Reconciles apps. Safe for threads."""
 
     config: Config
     store: DeploymentStore
     hosts: CircuitBreaker = field(default_factory=CircuitBreaker)
 
     def reconcile(self, app: App) -> ReconcileResult:
-        """Reconcile an app; raises RedisError, Contention and OSError."""
+        """Reconcile an app. Raises RedisError, Contention and OSError."""
         delete_bad_keys(self.store.connection, app_keys(app.name))
         history = tuple(self.store.history(app.name, _HISTORY))
         pending = self.store.waiting(app.name) or next(filter(_is_really_running, history), None)
@@ -121,7 +121,7 @@ class Reconciler:
             return replace(observed, problem=printable(error.cause))
 
     def _head(self, app: App) -> str:
-        """Return the head, unless the circuit breaker of the git host is open; raises DeployError."""
+        """Return the head, unless the circuit breaker of the git host is open. Raises DeployError."""
         url = app.repository
         if self.hosts.is_open(url):
             raise DeployError(f"{url} is not asked: its host did not answer for two other apps")
@@ -137,7 +137,7 @@ class Reconciler:
         return Journal(AppPaths(app.root, self.config.settings, app.name).journal).state()
 
     def _request(self, app: App, head: str | None) -> str:
-        """Request a deployment; `claimed_commit` only lets later runs match it to the head."""
+        """Request a deployment. `claimed_commit` only lets later runs match it to the head."""
         request = DeploymentRequest(app.name, Trigger.RECONCILE, app.limits.deploy_seconds, claimed_commit=head)
         return self.store.request(request).deployment
 
@@ -185,7 +185,7 @@ class Reconciler:
 
 
 def _is_really_running(one: Deployment) -> bool:
-    """Return True if a deployment runs; a running record may be forged, or its process may be gone."""
+    """Return True if a deployment runs. A running record may be forged, or its process may be gone."""
     return one.status is Status.RUNNING and is_running(one.id)
 
 

@@ -42,7 +42,7 @@ def _share(app: str, at: float) -> float:
 
 
 def build_retry_at(history: Iterable[Deployment], head: str) -> datetime | None:
-    """Return the time of the next attempt to deploy a commit; `history` has the newest first."""
+    """Return the time of the next attempt to deploy a commit. `history` has the newest first."""
     return _next(attempts_for(history, head))
 
 

@@ -130,7 +130,7 @@ def liveness_path(settings: Settings, deployment_id: str) -> Path:
 
 @contextmanager
 def liveness_lock(deployment_id: str) -> Iterator[None]:
-    """Hold a deployment's liveness file; without it, the app's lock is the only sign of life."""
+    """Hold a deployment's liveness file. Without it, the app's lock is the only sign of life."""
     config = config_or_none() if is_deployment(deployment_id) else None
     with ExitStack() as held:
         if config is not None:
@@ -143,7 +143,7 @@ def liveness_lock(deployment_id: str) -> Iterator[None]:
 
 @contextmanager
 def hold_liveness_file(path: Path) -> Iterator[None]:
-    """Hold a liveness file, unless another process of the deployment does; raises OSError.
+    """Hold a liveness file, unless another process of the deployment does. Raises OSError.
 
     It is held before the record says running until after the ending. The app's lock is taken later, after a wait.
     """
@@ -158,7 +158,7 @@ def hold_liveness_file(path: Path) -> Iterator[None]:
 
 
 def _open_and_lock(path: Path) -> int | None:
-    """Open and lock a file that still has this name; retry because `is_held` holds the lock for a moment."""
+    """Open and lock a file that still has this name. Retry because `is_held` holds the lock for a moment."""
     end = time.monotonic() + _TAKE_SECONDS
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)

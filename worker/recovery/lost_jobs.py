@@ -28,7 +28,7 @@ JobState = Literal["there", "lost", "ended", "canceled"]
 
 
 def find_jobs(queue: SafeQueue, deployment_ids: Iterable[str]) -> Iterator[tuple[str, JobState]]:
-    """Yield the state of each deployment's job; all are read at one moment, when a job is in exactly one place."""
+    """Yield the state of each deployment's job. All are read at one moment, when a job is in exactly one place."""
     ids = list(deployment_ids)
     if not ids:
         return
@@ -70,7 +70,7 @@ def _state_of(status: bytes | None, *, queued: bool, held: bool, runs: bool) -> 
 
 
 def enqueue_again(store: DeploymentStore, deployment_id: str, seconds: int) -> bool:
-    """Give a waiting deployment a new job with a timeout of `seconds`; return False if it needs none."""
+    """Give a waiting deployment a new job with a timeout of `seconds`. Return False if it needs none."""
     job, app = SafeJob.key_for(deployment_id), app_of(deployment_id)
     with closing(store.connection.pipeline()) as pipeline, suppress(WatchError):
         watch(pipeline, redis_keys.record_key(deployment_id), redis_keys.waiting_key(app), job)
@@ -126,14 +126,14 @@ class OrphanedJobs:
         self._orphaned = _Persisting()
 
     def find(self, store: DeploymentStore) -> list[str]:
-        """Return the ids of orphaned jobs; a job that starts or ends is one for a moment, and is left out."""
+        """Return the ids of orphaned jobs. A job that starts or ends is one for a moment, and is left out."""
         started: Any = store.connection.zrange(rq_keys.STARTED_JOBS, 0, _MAX_STARTED)
         orphaned = (one for one in sorted(_job_ids(started)) if _is_orphaned(store, one.decode("utf-8", "replace")))
         return [one.decode() for one in self._orphaned.select(orphaned)]
 
 
 def _is_orphaned(store: DeploymentStore, job_id: str) -> bool:
-    """Return True if no process of this host runs the job; a running record is recovered by its liveness file."""
+    """Return True if no process of this host runs the job. A running record is recovered by its liveness file."""
     record = store.find(job_id)
     if record is None or record.status is Status.RUNNING or is_running(job_id):
         return False

@@ -75,7 +75,7 @@ def _retry(store: DeploymentStore, app: App | None, crashed: Deployment) -> None
 
 
 class Recovery:
-    """One worker's recovery rounds; an error with one app holds up no other app."""
+    """One worker's recovery rounds. An error with one app holds up no other app."""
 
     def __init__(self) -> None:
         self._next_app = 0
@@ -83,7 +83,7 @@ class Recovery:
         self._orphaned = OrphanedJobs()
 
     def recover_abandoned(self, connection: Redis) -> None:
-        """Run one round; raises redis.exceptions.RedisError."""
+        """Run one round. Raises redis.exceptions.RedisError."""
         config = config_or_none()
         if config is None:
             return  # The place of the liveness files is unknown.
@@ -108,7 +108,7 @@ class Recovery:
 
 
 def _attempt(store: DeploymentStore, app: str, step: Callable[[], object]) -> None:
-    """Do one step for an app; if it fails, delete the app's keys of the wrong type."""
+    """Do one step for an app. If it fails, delete the app's keys of the wrong type."""
     if not attempt(app, step):
         delete_bad_keys(store.connection, app_keys(app))
 

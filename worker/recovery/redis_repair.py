@@ -123,7 +123,7 @@ def _drop_unreadable(connection: Redis, key: str) -> None:
 
 
 def attempt(what: str, step: Callable[[], object]) -> bool:
-    """Do one step of several and return True on success; an unreachable Redis and a SIGTERM are raised."""
+    """Do one step of several and return True on success. An unreachable Redis and a SIGTERM are raised."""
     try:
         step()
     except (ConnectionError, TimeoutError, StopRequested):

@@ -25,7 +25,7 @@ _MAX_PID_DIGITS: Final = 9
 
 @dataclass(frozen=True)
 class WorkerEntry:
-    """A worker's entry in Redis; `started` tells it from another process with the same number."""
+    """A worker's entry in Redis. `started` tells it from another process with the same number."""
 
     hostname: str
     pid: str
@@ -38,7 +38,7 @@ class WorkerEntry:
 
     @property
     def is_alive(self) -> bool:
-        """Return True unless the worker is known to be dead; a worker of another host counts as alive."""
+        """Return True unless the worker is known to be dead. A worker of another host counts as alive."""
         if not self.is_here or not self.pid.isdigit() or len(self.pid) > _MAX_PID_DIGITS:
             return True
         try:
@@ -49,7 +49,7 @@ class WorkerEntry:
 
 
 def _is_own_process(pid: int) -> bool:
-    """Return True if this user has such a process that /proc hides; after a power cut it may be another user's."""
+    """Return True if this user has such a process that /proc hides. After a power cut it may be another user's."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, PermissionError):
@@ -101,7 +101,7 @@ def is_registered(connection: Redis, name: str) -> bool:
 
 
 def deregister(connection: Redis, name: str) -> bool:
-    """Take a dead worker off the list and expire its executions; return False if it is alive again."""
+    """Take a dead worker off the list and expire its executions. Return False if it is alive again."""
     key, executions = rq_keys.worker(name), rq_keys.worker_executions(name)
     with closing(connection.pipeline()) as pipeline, suppress(WatchError):
         watch(pipeline, key)

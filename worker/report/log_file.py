@@ -48,7 +48,7 @@ class Redaction:
 
 
 class LogFile:
-    """Appends lines to a deployment's log; after 5 MiB a last line says so.
+    """Appends lines to a deployment's log. After 5 MiB a last line says so.
 
     The group of a `shared` log may read it. The group is the receiver's where the directory of all logs is setgid.
     """
@@ -59,7 +59,7 @@ class LogFile:
         self._left = MAX_BYTES
 
     def line(self, step: str, text: str) -> None:
-        """Write a line under the name of a step; a full disk costs the line, not the deployment."""
+        """Write a line under the name of a step. A full disk costs the line, not the deployment."""
         if self._left <= 0:
             return
         whole = f"{datetime.now():%H:%M:%S.%f}"[:12] + f" {step:<16} {self.clean(text)}\n"
@@ -82,7 +82,7 @@ class LogFile:
 
 
 def _open(path: Path, umask: int) -> int:
-    """Open a log for appending; its directory gets its mode by the umask, because a chmod may clear the setgid bit."""
+    """Open a log for appending. Its directory gets its mode by the umask, because a chmod may clear the setgid bit."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     old = os.umask(umask)
     try:

@@ -53,7 +53,7 @@ class StepLog:
             self._step = outer
 
     def _save(self, step: Step) -> None:
-        """Keep a step; the log alone needs nothing more."""
+        """Keep a step. The log alone needs nothing more."""
 
     def line(self, text: str) -> None:
         """Write a line to the log, under the name of the running step."""

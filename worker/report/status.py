@@ -44,7 +44,7 @@ class StatusPublisher:
         reason: LagReason | None = None,
         **changes: object,
     ) -> None:
-        """Publish the journal's state; `head` and `healthy` were just found out, or are None."""
+        """Publish the journal's state. `head` and `healthy` were just found out, or are None."""
         now = datetime.now(UTC)
         if head is not None:
             changes |= {"head": head, "head_seen_at": now}

@@ -1,4 +1,4 @@
-"""A host that starts: what served before serves again, without Redis and whatever a killed deployment left behind."""
+"""The start of a host: services start without Redis, also after a killed deployment."""
 
 import fcntl
 import os
@@ -77,7 +77,7 @@ def end_of_host(site: Installation, app: str) -> None:
 
 
 def answers(site: Installation, app: str) -> set[str]:
-    """What many visitors at once are answered."""
+    """Return the answers to many visitors at once."""
     with visitors(site.ports[app], 4) as crowd:
         crowd.wait_for_more(100)
     assert crowd.failures == []
@@ -189,7 +189,7 @@ def test_boot_holds_the_app_lock(site: Installation) -> None:
     end_of_host(site, "linked")
     [manager] = (site.directory / "state" / "locks").glob("_circus-*.lock")
     with manager.open() as busy, ThreadPoolExecutor(1) as pool:
-        fcntl.flock(busy, fcntl.LOCK_EX)  # Whoever wants to start a service waits.
+        fcntl.flock(busy, fcntl.LOCK_EX)  # Every start of a service waits.
         started = pool.submit(boot, site, "linked")
         wait_for(lambda: lock_holder(lock_of(site, "linked")) == "boot", what="the lock of the app")
         fcntl.flock(busy, fcntl.LOCK_UN)
@@ -226,7 +226,7 @@ def test_broken_file_of_another_app(site: Installation) -> None:
 
 
 def test_systemd_command_is_allowed_by_sudo(tmp_path: Path) -> None:
-    """There is no such unit, so that the command fails; it is the one that sudo lets through."""
+    """There is no such unit, so that the command fails. It is the one that sudo lets through."""
     with Installation(tmp_path) as installation:
         table = {"manager": "systemd", "name": "hookd-no-such-unit"}
         installation.add_app("shop", service=table)

@@ -1,4 +1,4 @@
-"""Whatever ends a deployment's process - a person, a signal, the death of its worker - its record gets one ending."""
+"""A deployment whose process a person, a signal or the death of its worker ends has one ending."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What befalls the worker: deployments that die, configurations that break, records that nobody needs any more."""
+"""The worker with killed deployments, broken configurations and old records."""
 
 import http.client
 import os
@@ -150,7 +150,7 @@ def test_timeout_during_the_health_check_rolls_back(site: Installation) -> None:
 
 
 def test_timeout_after_the_switch_is_ignored(site: Installation) -> None:
-    """The old colour lets a request of eight seconds end; the deployment may take five."""
+    """The old colour lets a request of eight seconds end. The deployment may take five."""
     answer = '    start_response("200 OK"'
     wait = '    if environ["PATH_INFO"] == "/slow":\n        time.sleep(8)\n'
     wsgi = WSGI.format(version="one", health="200 OK").replace(answer, wait + answer)

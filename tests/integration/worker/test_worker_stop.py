@@ -1,4 +1,4 @@
-"""A worker that is told to stop, as at an update of hookd or a shutdown, leaves nothing half done and nothing lost."""
+"""A stopped worker finishes its deployment and loses no push."""
 
 import signal
 from pathlib import Path

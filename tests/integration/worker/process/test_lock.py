@@ -1,4 +1,4 @@
-"""Two processes that want one app: one deploys, the other waits or says who is in its way."""
+"""The app's lock and the liveness files, between processes."""
 
 import fcntl
 import multiprocessing
@@ -37,7 +37,7 @@ def path(tmp_path: Path) -> Path:
 
 @contextmanager
 def holding(path: Path, how: str = LOCK) -> Iterator["subprocess.Popen[bytes]"]:
-    """Another process that holds the lock, or gives a sign of life."""
+    """Run another process that holds the lock or a liveness file."""
     argv = [sys.executable, "-c", HOLDER.format(how=how), str(path)]
     with subprocess.Popen(argv, cwd=PROJECT, stdout=subprocess.PIPE) as process:
         try:

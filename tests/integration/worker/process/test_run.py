@@ -1,4 +1,4 @@
-"""Programs that hang, flood, fork, ignore signals or die: the door to subprocess ends each of them."""
+"""Programs that hang, flood, fork, ignore signals or die."""
 
 import os
 import signal
@@ -233,7 +233,7 @@ def test_daemon_is_not_awaited(tmp_path: Path, then: str) -> None:
 
 
 class _Interrupt(BaseException):
-    """What a job timeout or Ctrl-C looks like from here."""
+    """Stands for a job timeout or Ctrl-C."""
 
 
 def test_interruption_stops_the_program() -> None:

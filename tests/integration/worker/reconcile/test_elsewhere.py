@@ -1,4 +1,4 @@
-"""A service that works in another directory than its release's own, as one that was taken over with `--chdir` does."""
+"""A service with another working directory than its release, as with `--chdir`."""
 
 from collections.abc import Iterator
 

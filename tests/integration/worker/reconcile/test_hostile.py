@@ -1,4 +1,4 @@
-"""Looks that strangers would blind or hold up: with odd branches, forged records, or a host that says nothing."""
+"""The reconciler with hostile branches, forged records and a silent git host."""
 
 import os
 import signal
@@ -50,7 +50,7 @@ def stopped(worker: "Popen[bytes]") -> Iterator[None]:
 
 
 def forge(site: Installation, app: str, **fields: Any) -> str:
-    """Put a record at the top of an app's history, as whoever took the receiver over may."""
+    """Forge the newest record of an app, as a compromised receiver could."""
     forged = f"{app}-20990101T000000000-abcdef"
     made: dict[str, Any] = {"id": forged, "app": app, "trigger": Trigger.PUSH, "created_at": datetime.now(UTC)}
     record = Deployment.model_construct(None, **Deployment(**made).model_copy(update=fields).__dict__)

@@ -1,4 +1,4 @@
-"""Nothing is lost: a push that nobody told of is deployed, and what runs is brought to what should run."""
+"""The reconciler deploys missed pushes and repairs drift."""
 
 import os
 import subprocess
@@ -30,12 +30,12 @@ APPS: dict[str, dict[str, Any]] = {
 }
 # The two deployments of each app.
 Shipped = Mapping[str, tuple[Deployment, Deployment]]
-# Deployed twice each; what hands have done to them is mended by each test.
+# Each is deployed twice, changed by hand and repaired by each test.
 HANDLED = ("one", "two")
 
 
 def look(site: Installation, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Look at apps as the timer does."""
+    """Run the reconciler as the timer does."""
     done = subprocess.run(
         python("-P", "-m", "worker.reconcile", *arguments),
         env=site.environment,
@@ -49,7 +49,7 @@ def look(site: Installation, *arguments: str) -> "subprocess.CompletedProcess[st
 
 
 def look_at(site: Installation, app: str) -> Decision:
-    """Look at one app now, without a program of its own, and return what was decided last."""
+    """Reconcile one app in this process, and return the last decision."""
     found = site.config.catalogue.get(app)
     assert found is not None
     with patch.dict(os.environ, HOOKD_CONFIG=str(site.config_path)):
@@ -79,7 +79,7 @@ def circus(site: Installation, verb: str, name: str) -> str:
 
 
 def answers(site: Installation, app: str) -> set[str]:
-    """What many visitors at once are answered."""
+    """Return the answers to many visitors at once."""
     with visitors(site.ports[app], 2) as crowd:
         crowd.wait_for_more(30)
     assert crowd.failures == []
@@ -87,20 +87,20 @@ def answers(site: Installation, app: str) -> set[str]:
 
 
 def move(link: Path, release: str | None) -> None:
-    """Do by hand what only hookd should do."""
+    """Move a link by hand."""
     link.unlink()
     link.symlink_to(f"releases/{release}")
 
 
 @pytest.fixture(scope="module")
 def handled(site: Installation) -> Shipped:
-    """The two deployments of each app that hands do something to."""
+    """Deploy each app twice."""
     return {app: (site.ship(app, app_files("one")), site.ship(app, app_files("two"))) for app in HANDLED}
 
 
 @pytest.fixture
 def shipped(site: Installation, handled: Shipped) -> Shipped:
-    """The same, as if it were long ago: one that was mended a moment ago would have to wait."""
+    """The same without history, so that no repair has a backoff."""
     for app in handled:
         site.records.connection.delete(history_key(app), decisions_key(app))
     return handled
@@ -124,7 +124,7 @@ def test_missed_push_is_deployed(site: Installation) -> None:
 
 @pytest.mark.threat(49)
 def test_wrong_typed_keys_are_deleted(site: Installation) -> None:
-    """Whoever took the receiver over may write one of them; nobody can ask for a deployment as long as it stands."""
+    """A compromised receiver could write them, and they would block each request."""
     site.ship("spoilt", app_files("one"))
     client = site.records.connection
     for key in ("rq:rl:app-spoilt:allowed", "hookd:history:spoilt"):
@@ -269,7 +269,7 @@ def test_unhealthy_service_is_restarted_once(site: Installation) -> None:
     app = "sick"
     site.ship(app, app_files("one"))
     good = site.ship(app, app_files("two"))
-    # What the app needs is gone: its data, say, or its database.
+    # The app's database is gone.
     (site.root(app) / "releases" / str(good.release) / "wsgi.py").write_text("raise RuntimeError('no database')\n")
     circus(site, "start", f"{app}-blue")
     circus(site, "stop", f"{app}-green")
@@ -278,7 +278,7 @@ def test_unhealthy_service_is_restarted_once(site: Installation) -> None:
     assert f"{app}-green does not run; it is unhealthy after a restart" in str(record.cause)
     assert AppStatusStore(site.records.connection).read(app).healthy is False
     circus(site, "stop", f"{app}-green")
-    assert circus(site, "status", f"{app}-blue") == "active", "somebody still answers"
+    assert circus(site, "status", f"{app}-blue") == "active", "the other colour still answers"
     decision = look_at(site, app)
     assert (decision.verdict, decision.deployment) == (Verdict.WAITING, None)
 
@@ -295,7 +295,7 @@ def test_every_keeps_reconciling(site: Installation) -> None:
 
 
 def test_apps_start_after_circus(site: Installation, shipped: Shipped) -> None:
-    """circus starts no app by itself, as only the journal knows which colour serves."""
+    """Only the journal knows the colour that serves, so circus starts no app by itself."""
     subprocess.run(python("-m", "circus.circusctl", "--endpoint", site.endpoint, "quit", "--waiting"), check=False)
     wait_for(lambda: not site._listens(site.ports["one"]), what="the end of circus")
     site.start_manager()

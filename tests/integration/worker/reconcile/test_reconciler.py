@@ -1,6 +1,6 @@
-"""What a look at an app decides and tells, with a real branch, journal and Redis; nobody works, and no service runs.
+"""The decisions and the status of the reconciler, with a real branch, journal and Redis, without worker and services.
 
-That what it asks for is done, and that services are mended: test_reconcile.py.
+test_reconcile.py has the deployments and repairs that follow.
 """
 
 import subprocess
@@ -31,7 +31,7 @@ APPS = ("still", "pinned", "bad", "away", "beside", "virgin", "off", "full", "id
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """Apps that are to have two colours: their journals name none yet, so what runs is asked of nobody."""
+    """Apps with blue-green, whose journals name no colour yet, so that no service is inspected."""
     with Installation(tmp_path_factory.mktemp("site")) as installation:
         for app in APPS:
             installation.add_app(app, handover="blue-green")
@@ -44,12 +44,12 @@ def journal(site: Installation, app: str) -> Path:
 
 
 def deployed(site: Installation, app: str, version: str = "one") -> str:
-    """Let a new commit serve, as far as the journal says."""
+    """Write a deployment of a new commit into the journal."""
     return journals.deployed(journal(site, app), site.repositories[app].commit_and_push(app_files(version)))
 
 
 def fetched(site: Installation, app: str) -> None:
-    """Bring the branch into the app's mirror, as its deployments did."""
+    """Fetch the branch into the app's mirror."""
     found = site.config.catalogue.get(app)
     assert found is not None
     places = AppPaths(found.root, site.config.settings, app)
@@ -77,7 +77,7 @@ def test_pinned_app_stays(site: Installation) -> None:
 
 
 def failed(site: Installation, app: str, commit: str) -> Deployment:
-    """The record of a deployment whose commit stays innocent."""
+    """Record a failed deployment whose commit is not at fault."""
     records = site.records
     one = records.request(DeploymentRequest(app=app, trigger=Trigger.PUSH, seconds=60)).deployment
     records.change(one, lambda old: advance(old, Status.RUNNING, datetime.now(UTC)))
@@ -178,14 +178,14 @@ def test_unrecorded_decision_is_no_failure(site: Installation) -> None:
 
 
 def pending(site: Installation, app: str, ago: timedelta) -> Deployment:
-    """A push that was asked for so long ago, and that no worker has taken."""
+    """Request a deployment that no worker takes."""
     request = DeploymentRequest(app=app, trigger=Trigger.PUSH, seconds=60)
     return site.records.get(site.records.request(request, now=datetime.now(UTC) - ago).deployment)
 
 
 @pytest.mark.parametrize(("ago", "done"), [(timedelta(seconds=20), False), (timedelta(hours=1), True)])
 def test_waiting_push_is_a_lag(site: Installation, ago: timedelta, done: bool) -> None:
-    """It is soon looked at again, as a deployment that has begun may fail, but not for ever that often."""
+    """The app is due again soon, because its deployment may fail, but not for ever."""
     app = "idle"
     deployed(site, app)
     waits = pending(site, app, ago)
@@ -202,7 +202,7 @@ def test_waiting_push_is_a_lag(site: Installation, ago: timedelta, done: bool) -
 
 
 def test_newer_status_is_not_overwritten(site: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A git host may take 20 seconds to answer: by then the deployment that waited can have found the head bad."""
+    """A git host may take 20 seconds to answer. Meanwhile a deployment can quarantine the head."""
     app = "quick"
     deployed(site, app, "one")
     pending(site, app, timedelta(0))

@@ -1,4 +1,4 @@
-"""What a build sets free, by leaving its group and its parent, ends with its step, whoever of the worker is killed."""
+"""Daemons of a build end with their step, also if a process of the worker is killed."""
 
 import os
 import signal

@@ -147,7 +147,7 @@ def test_newest_lost_deployment_is_restored(hookd: Installation, client: Redis) 
     assert hookd.wait_for_ending(forgotten, 25).started_at is not None
 
 
-# One thing that cannot be cleaned up, while an app's only slot belongs to nobody.
+# Keys that cannot be cleaned up, while a lost deployment holds an app's only slot.
 OBSTACLES: dict[str, Callable[[Redis], object]] = {
     "a started job that is no UTF-8": lambda client: client.zadd("rq:wip:hookd", {b"\xff": 1}),
     "a limit that is no number": lambda client: (
@@ -192,7 +192,7 @@ def forget_job(client: Redis, deployment_id: str) -> None:
 
 GHOST = "ghost-20260304T050607000-0a1b2c"
 BLOG = "blog-20260304T050607000-0a1b2c"
-# What somebody who may write to Redis leaves beside one app, and what in the round would end all others' looks.
+# Forged keys of one app that would end a recovery round for all apps.
 POISON: dict[str, Callable[[Redis], object]] = {
     "another app's id, beside a limit of another kind": lambda client: (
         client.set(redis_keys.waiting_key("blog"), GHOST),

@@ -1,4 +1,4 @@
-"""Malformed jobs: the worker passes over each of them, in the same process, and goes on with the next good one."""
+"""Malformed jobs: the same worker skips each and runs the next good one."""
 
 import json
 import tracemalloc
@@ -29,7 +29,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def in_hands(client: Redis) -> list[Any]:
-    """What stands in the queue and in the hands of a worker."""
+    """Return the queue and the jobs that a worker has taken."""
     return [client.lrange(key, 0, -1) for key in ("rq:queue:hookd", "rq:queue:hookd:intermediate")]
 
 
@@ -149,7 +149,7 @@ def test_skipped_job_is_one_log_line(site: Site) -> None:
     assert "\nERROR the server is on fire" not in text
 
 
-# What maintenance reads, at the start of a worker and every ten seconds.
+# Bad entries that maintenance reads.
 REGISTRIES: dict[str, Callable[[Redis], object]] = {
     "a started job that is no UTF-8": lambda client: client.zadd("rq:wip:hookd", {b"\xff": 1}),
     "a started job without an execution": lambda client: client.zadd("rq:wip:hookd", {"x": 1}),
@@ -181,7 +181,7 @@ def test_worker_starts_with_bad_registries(site: Site, shape: str) -> None:
     wait_for(lambda: site.client.hget("rq:worker:second", "state") == b"idle" or second.poll() is not None, what="work")
     assert second.poll() is None
     site.assert_a_good_job_finishes()
-    assert not site.client.exists("rq:clean_registries:hookd"), "nobody cleans up for the next quarter of an hour"
+    assert not site.client.exists("rq:clean_registries:hookd"), "no worker cleans up for 15 minutes"
     second.terminate()
     second.wait(10)
     site.client.delete("rq:wip:hookd", "rq:failed:hookd", "rq:ready:hookd", "rq:rl-keys", "rq:groups")

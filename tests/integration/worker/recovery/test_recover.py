@@ -119,7 +119,7 @@ def test_wrong_typed_entry_is_replaced(hookd: Installation, client: Redis) -> No
 
 
 def decided_about(client: Redis, deployment_id: str) -> list[str]:
-    """What `hookd why` tells of a deployment."""
+    """Return the decisions about a deployment."""
     return [
         one.why for one in decision_log.read_newest(client, app_of(deployment_id), 9) if one.deployment == deployment_id
     ]
@@ -193,7 +193,7 @@ def test_crash_after_the_health_check_is_a_success(hookd: Installation, client: 
 
 
 def record_running(hookd: Installation) -> str:
-    """A record that says running, as Redis brings it back from before its ending: nothing else tells of it."""
+    """Make a running record without job and process, as after Redis lost its ending."""
     with Redis.from_url(hookd.redis_url) as client:
         deployment_id = ask(hookd)
         hookd.records.change(deployment_id, lambda old: advance(old, Status.RUNNING, datetime.now(UTC)))
@@ -241,7 +241,7 @@ def test_job_just_started_on_another_host_is_left(hookd: Installation, client: R
 
 
 def forge_running(client: Redis, number: int = 0, app: str = "shop", score: float = 4e9) -> str:
-    """A record that says running, as somebody who may write to Redis leaves it there: nobody ever ran it."""
+    """Forge a running record."""
     forged = f"{app}-20260304T05060700{number}-0a1b2c"
     record = Deployment(id=forged, app=app, trigger=Trigger.PUSH, status=Status.RUNNING, created_at=datetime.now(UTC))
     client.hset(redis_keys.record_key(forged), "record", encode(record))
@@ -332,7 +332,7 @@ def test_liveness_files_are_removed(hookd: Installation, client: Redis) -> None:
     wait_for(lambda: f"{deployment_id}.run" not in os.listdir(locks), SOON, what="tidying up")
 
 
-# What Redis forgets, and what others leave in it
+# Lost and forged keys
 
 FULL = "18446744073709551615-18446744073709551615"
 

@@ -1,4 +1,4 @@
-"""Secrets that would be known anywhere: none shows in a log, in Redis, in an answer, or in a list of processes."""
+"""No secret shows in a log, in Redis, in an answer, or in a list of processes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.support.receiver import everything, push_body, signed
 WEBHOOK, TOKEN = "canary-webhook-4b1d0c", "canary-token-93ae51"
 API_KEY, INDEX, FILE = "canary-key-77c2f0", "canary-index-1c88d5", "canary-file-e01b3a"
 BAD = "canary-bad-signature-5512aa"
-# What a build says when somebody looks for a mistake in it.
+# The output of a build that prints its secrets.
 TALKS = [["sh", "-c", 'echo "the key is $API_KEY"; env; cat .env; echo "$API_KEY" >&2']]
 FAILS = [["sh", "-c", 'echo "$API_KEY is refused by https://me:$INDEX_TOKEN@index.example.org/"; exit 1']]
 

@@ -29,7 +29,7 @@ def found(**more: Any) -> Observation:
     return Observation(**{"app": "shop", "state": state(), "running": WELL, "head": B, **more})
 
 
-# The decision to request a deployment; every other decision has a verdict.
+# The decision to request a deployment. Every other decision has a verdict.
 NEEDED = "needed"
 
 

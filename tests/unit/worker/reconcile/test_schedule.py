@@ -100,7 +100,7 @@ def test_no_backoff(history: list[Deployment]) -> None:
 
 
 def test_backoff_counts_from_the_last_ending() -> None:
-    """What a later request took the place of was never tried; what waits has no end yet."""
+    """A superseded deployment was never tried. A waiting one has no ending yet."""
     waiting = one(Status.QUEUED, 0).model_copy(update={"ended_at": None})
     history = [waiting, *tries((Status.SUPERSEDED, 0), (Status.FAILED, 2), (Status.SUPERSEDED, 3), (Status.FAILED, 9))]
     assert build_retry_at(history, HEAD) == NOW + timedelta(minutes=4)
@@ -130,7 +130,7 @@ def test_missing_head_has_a_backoff() -> None:
     row = [one(Status.UNCHANGED, number, commit=OLD, claimed=HEAD) for number in range(3)]
     assert build_retry_at(row, HEAD) == NOW + timedelta(minutes=12)
     assert build_retry_at([one(Status.SUCCEEDED, 0), *row], HEAD) is None
-    assert build_retry_at(row, "c" * 40) is None, "nobody asked for this one yet: it may be a push that was lost"
+    assert build_retry_at(row, "c" * 40) is None, "another head has no attempt yet"
     told = [by.model_copy(update={"trigger": Trigger.PUSH}) for by in row]
     assert build_retry_at(told, HEAD) is None, "a push says what its sender wants to say"
 
