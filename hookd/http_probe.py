@@ -19,7 +19,7 @@ _TCP_URL: Final = re.compile(r"http://(\[[^\]]+\]|[^:/]+)(?::(\d+))?(/.*)?")
 
 
 class NoAnswer(Exception):
-    """The service sent no status; the text follows the name of the service: "does not listen"."""
+    """The service sent no status. The text follows the name of the service: "does not listen"."""
 
 
 class BadAnswer(NoAnswer):
@@ -39,7 +39,7 @@ class Address:
 
 
 def parse_address(text: str) -> Address:
-    """Parse `unix:/path` or `HOST:PORT`; an empty host is this machine."""
+    """Parse `unix:/path` or `HOST:PORT`. An empty host is this machine."""
     if text.startswith("unix:"):
         return Address(Path(text.removeprefix("unix:")))
     host, _, port = text.rpartition(":")
@@ -47,7 +47,7 @@ def parse_address(text: str) -> Address:
 
 
 def parse_health_url(url: str) -> tuple[Address, str]:
-    """Split an app's health URL into its address and page; raises ValueError for any other URL."""
+    """Split an app's health URL into its address and page. Raises ValueError for any other URL."""
     if unix := _UNIX_URL.fullmatch(url):
         return Address(Path(unix[1])), unix[2]
     tcp = _TCP_URL.fullmatch(url)
@@ -57,7 +57,7 @@ def parse_health_url(url: str) -> tuple[Address, str]:
 
 
 def open_connection(address: Address, seconds: float) -> http.client.HTTPConnection:
-    """Connect; each later read waits `seconds` at most. Raises OSError."""
+    """Connect. Each later read waits `seconds` at most. Raises OSError."""
     connection = http.client.HTTPConnection(address.host, address.port, timeout=seconds)
     if address.path is None:
         connection.connect()

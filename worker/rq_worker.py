@@ -230,6 +230,6 @@ def _kill_leftovers() -> None:
 
 
 def _finish_abandoned(job: Job, kind: Any, *_: Any) -> None:
-    """Record the ending of a deployment whose worker vanished; RQ calls this for each failed job."""
+    """Record the ending of a deployment whose worker vanished. RQ calls this for each failed job."""
     if kind is AbandonedJobError and is_deployment(job.id) and not is_running(job.id):
         finish_and_retry(job.connection, job.id, Status.FAILED, "the worker died while it ran")

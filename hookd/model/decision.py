@@ -1,4 +1,4 @@
-"""Why something was or was not deployed: kept for people, shown by `hookd why`."""
+"""Decisions: the reason why a head was or was not deployed, as `hookd why` shows it."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum

@@ -130,7 +130,7 @@ class Deployment(_Record):
     @field_validator("hint", mode="wrap")
     @classmethod
     def _unknown_hint_leads_to_the_log(cls, value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-        """A forged hint must not hide the record."""
+        """Read a hint. A forged one must not hide the record."""
         try:
             return validate(value)
         except ValidationError:

@@ -30,15 +30,15 @@ class AppPaths:
         return self.root / "current"
 
     def release(self, name: str) -> Path:
-        """The directory of a release."""
+        """Return the directory of a release."""
         return self.releases / name
 
     def partial(self, name: str) -> Path:
-        """The directory of a release during its build."""
+        """Return the directory of a release during its build."""
         return self.releases / f".{name}.partial"
 
     def colour(self, colour: str) -> Path:
-        """The working directory link of a blue or green service."""
+        """Return the working directory link of a blue or green service."""
         return self.root / colour
 
     @property

@@ -112,19 +112,19 @@ class Settings(Section):
         return self.history.days * 86_400
 
     def log_directory(self, app: str) -> Path:
-        """The directory of an app's deployment logs."""
+        """Return the directory of an app's deployment logs."""
         return (self.logs or self.state / "logs") / app
 
     def log_path(self, app: str, deployment_id: str) -> Path:
-        """The log of a deployment."""
+        """Return the log of a deployment."""
         return self.log_directory(app) / f"{deployment_id}.log"
 
     def lock_path(self, app: str) -> Path:
-        """The lock that lets one deployment of an app run."""
+        """Return the lock that lets one deployment of an app run."""
         return self.state / "locks" / f"{app}.lock"
 
     def journal_path(self, app: str) -> Path:
-        """The journal of an app."""
+        """Return the journal of an app."""
         return self.state / "journals" / f"{app}.jsonl"
 
     @property

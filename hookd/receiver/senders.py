@@ -1,7 +1,7 @@
 """The headers of each git host, in one table.
 
-Sources: GitHub "Validating webhook deliveries"; Gitea services/webhook/deliver.go; Forgejo
-services/webhook/shared/payloader.go; Gogs internal/database/webhook.go. Gitea, Forgejo and Gogs also send GitHub's
+Sources: GitHub "Validating webhook deliveries", Gitea services/webhook/deliver.go, Forgejo
+services/webhook/shared/payloader.go, Gogs internal/database/webhook.go. Gitea, Forgejo and Gogs also send GitHub's
 headers, so an app names its sender and only that sender's headers are read.
 """
 
@@ -17,7 +17,7 @@ _HEX_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Sender:
-    """One git host's headers; with `signs_form_value` it signs a form's decoded JSON, not the form's bytes."""
+    """The headers of one git host. With `signs_form_value` it signs a form's decoded JSON, not the form's bytes."""
 
     event: str
     delivery: str

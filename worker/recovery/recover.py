@@ -125,7 +125,7 @@ def _finish_crashed_runs(store: DeploymentStore, settings: Settings) -> None:
 
 
 def _check_newest(store: DeploymentStore, app: str) -> None:
-    """Check the newest records without an ending; Redis may have lost the waiting key, or brought back older data."""
+    """Check the newest records without an ending. Redis may have lost the waiting key or restored older data."""
     _check_jobs(store, [one.id for one in store.history(app, _RECORDS_PER_APP) if not one.ended])
 
 

@@ -22,7 +22,7 @@ log: Final = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LagReason:
-    """Why an app does not serve its head, and by how many commits it lags if they can be counted."""
+    """The reason why an app lags behind its head, and the number of commits if it can be counted."""
 
     assessment: Assessment
     commits: int | None = None
