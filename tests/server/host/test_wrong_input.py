@@ -35,7 +35,7 @@ OPTIONS: Final[tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = (
     ((*REPO, "--from", "/root/wrong.toml"), ("either --repo URL or --from FILE",)),
     (("--from", "/root/broken.toml"), ("/root/broken.toml: not TOML",)),
     (("--from", "/root/wrong.toml"), ("repository", "branches", "handover")),
-    (("--from", "/root/named.toml"), ("name: belongs into",)),
+    (("--from", "/root/named.toml"), ("name: not here",)),
     (("--from", "/root/missing.toml"), ("the unit missing.service",)),
     (
         ("--repo", "ftp://git.example.org/acme/blog.git", "--branch=-x", "--workers", "0"),
@@ -53,7 +53,7 @@ COMMANDS: Final = (
     ("app edit shop --set branch=-x", "branch"),
     ("app edit shop --set =x", "unknown key"),
     ("app edit shop --set branch.x=1", "branch is a value"),
-    ("app edit shop --set name=store", "name: belongs into"),
+    ("app edit shop --set name=store", "name: not here"),
     ("app edit shop --set root=/etc", "root cannot be changed"),
     ("app edit shop --set shared.data=/var/lib", "shared.data cannot be changed"),
     ("app edit shop --set service.name=nginx", "service.name cannot be changed"),
