@@ -113,7 +113,7 @@ def _apps(files: list[Path], problems: list[Problem]) -> list[App]:
             continue
         table = _table(file, problems)
         if table is not None and "name" in table:
-            problems.append(Problem(str(file), "name", "unknown key; remove it, because the file names the app"))
+            problems.append(Problem(str(file), "name", "unknown key, remove it because the file names the app"))
         app = _validated(App, file, table if table is None else {**table, "name": file.stem}, problems)
         if table is not None and "name" not in table and app is not None:
             apps.append(app)

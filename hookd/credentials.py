@@ -68,7 +68,7 @@ def redis_user(config: Config, role: Role) -> RedisUser | None:
     if file is None:
         return None
     if "@" in urlsplit(config.settings.redis.url).netloc:
-        raise ConfigError([Problem(str(config.path), "redis.url", "names a user; remove it, or redis.passwords")])
+        raise ConfigError([Problem(str(config.path), "redis.url", "names a user, remove it or redis.passwords")])
     try:
         password = file.read_text(encoding="utf-8").strip()
     except UnicodeDecodeError:

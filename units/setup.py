@@ -40,11 +40,11 @@ def set_up(domain: str | None, echo: Echo, *, dry_run: bool) -> None:
 def _check(host: Host, catalogue: Catalogue) -> None:
     reasons = list(_domain_reasons(host.domain, catalogue))
     if host.systemd < OLDEST_SYSTEMD:
-        reasons.append(f"systemd {OLDEST_SYSTEMD} or newer must run this host; found: {host.systemd or 'none'}")
+        reasons.append(f"systemd {OLDEST_SYSTEMD} or newer is needed, found: {host.systemd or 'none'}")
     if not layout.PYTHON.exists():
-        reasons.append(f"hookd's code is not under {layout.CODE}; type: sudo ./run install")
+        reasons.append(f"hookd is not installed in {layout.CODE}; next: sudo ./run install")
     if host.domain and not host.has_nginx:
-        reasons.append("there is no nginx; type: sudo apt-get install nginx")
+        reasons.append("nginx is not installed; next: sudo apt-get install nginx")
     if reasons:
         raise Refused(reasons)
 
@@ -83,7 +83,7 @@ def _write_public_url(host: Host, manifest: Manifest) -> bool:
 
 
 def _result(host: Host, changed: int) -> str:
-    done = f"{changed} thing{'s were' if changed > 1 else ' was'} put right" if changed else "all was right already"
+    done = f"{changed} change{'s' if changed > 1 else ''} made" if changed else "nothing to change"
     if host.domain is None:
-        return f"{done}\n  next: sudo hookd setup --domain deploy.example.org (how your git host reaches this server)"
+        return f"{done}\n  next: sudo hookd setup --domain deploy.example.org (the name that your git host uses)"
     return f"{done}\n  next: sudo hookd app add NAME --repo git@HOST:OWNER/NAME.git"

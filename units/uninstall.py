@@ -63,7 +63,7 @@ def _plan(server: Server, apps: Iterable[App], variables: tuple[Path, ...]) -> t
         steps.append(Run(("apparmor_parser", "--remove", str(layout.APPARMOR)), "AppArmor forgets the receiver"))
     steps += map(Absent, files)
     steps.append(Run(DAEMON_RELOAD, "systemd forgets the units"))
-    steps.append(Run(("systemctl", "reset-failed"), "and that any of them failed"))
+    steps.append(Run(("systemctl", "reset-failed"), "systemd forgets failed units"))
     if any(path.is_relative_to(layout.NGINX) for path in files):
         steps += nginx_reload_steps()
     return (*steps, *guard_reload_steps(server.host))

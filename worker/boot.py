@@ -23,7 +23,7 @@ from hookd.model.paths import AppPaths
 from hookd.model.settings import Settings
 from hookd.model.text import printable
 from worker.context import AppTask
-from worker.deploy.pipeline import recover_interrupted
+from worker.deploy.pipeline import recover_release
 from worker.errors import DeployError
 from worker.journal import Journal
 from worker.process.lock import app_lock
@@ -115,7 +115,7 @@ def _takes_lock(task: AppTask, held: ExitStack) -> bool:
 def _recover(task: AppTask) -> None:
     """Recover an interrupted deployment. The good release is started even if that fails."""
     try:
-        recover_interrupted(task)
+        recover_release(task)
     except DeployError as error:
         _log_error(task, error)
 

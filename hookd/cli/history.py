@@ -46,43 +46,30 @@ def why(config: Config, app: str | None, count: int, refused: bool, json_output:
     """Show the decisions about an app and their reasons."""
     known = common.find_app(config.catalogue, app) if app else None
     if refused:
-        _show_refusals(config, known, count, json_output=json_output)
+        found, status = _read_refusals(config, known, count), {}
     elif known is None:
         common.fail("an app is missing", hint="hookd why APP, or: hookd why --refused")
     else:
-        _show_decisions(config, known, count, json_output=json_output)
-
-
-def _show_decisions(config: Config, app: App, count: int, *, json_output: bool) -> None:
-    store = common.open_store(config)
-    found = decision_log.read_newest(store.connection, app.name, count)
+        store = common.open_store(config)
+        found = decision_log.read_newest(store.connection, known.name, count)
+        status = app_json(config, known, store)
     if json_output:
-        click.echo(json.dumps({**app_json(config, app, store), "decisions": _decisions_json(found)}, indent=2))
+        decisions = [decision.model_dump(mode="json", exclude_none=True) for decision in found]
+        click.echo(json.dumps(decisions if refused else {**status, "decisions": decisions}, indent=2))
         return
-    print_status(config, app, common.read_status(store, app))
-    _print_decisions(found, "no decision yet")
-
-
-def _show_refusals(config: Config, app: App | None, count: int, *, json_output: bool) -> None:
-    """Show refusals to the operator alone, because the failed check would help an attacker."""
-    connection = common.open_store(config, reads=False).connection
-    found = decision_log.read_refusals(connection, decision_log.MAX_ENTRIES)
-    found = [one for one in found if app is None or one.app == app.name][:count]
-    if json_output:
-        click.echo(json.dumps(_decisions_json(found), indent=2))
-        return
-    _print_decisions(found, "no refused signature")
-
-
-def _print_decisions(found: list[Decision], nothing: str) -> None:
+    if known and not refused:
+        print_status(config, known, common.read_status(store, known))
     if not found:
-        common.print_markup(f"  {nothing}")
+        common.print_markup("  no refused signature" if refused else "  no decision yet")
     for line in format_decisions(found, common.console.width if common.console.is_terminal else None):
         common.print_markup(line)
 
 
-def _decisions_json(found: list[Decision]) -> list[dict[str, object]]:
-    return [decision.model_dump(mode="json", exclude_none=True) for decision in found]
+def _read_refusals(config: Config, app: App | None, count: int) -> list[Decision]:
+    """Read refusals as the operator, because the failed check would help an attacker."""
+    connection = common.open_store(config, reads=False).connection
+    found = decision_log.read_refusals(connection, decision_log.MAX_ENTRIES)
+    return [one for one in found if app is None or one.app == app.name][:count]
 
 
 def format_decisions(decisions: Iterable[Decision], width: int | None) -> Iterator[str]:

@@ -82,7 +82,7 @@ def _print_summary(config: Config, app: App, store: DeploymentStore) -> None:
     view, last = common.read_status(store, app), store.history(app.name, 1)
     common.print_markup(f"[bold]{app.name}[/]  {_versions(view, is_stopped=_unit_states(app)[1])}")
     common.print_markup(f"  {_ago(last[0].created_at)}: {format_ending(last[0])}" if last else "  no deployment yet")
-    _print_blocks(config, app, view)
+    _print_lag(config, app, view)
 
 
 def print_status(config: Config, app: App, view: AppStatus, units: tuple[list[str], bool] = ([], False)) -> None:
@@ -90,10 +90,10 @@ def print_status(config: Config, app: App, view: AppStatus, units: tuple[list[st
     common.print_markup(f"[bold]{app.name}[/]  {app.full_name}, branch {common.safe_markup(app.branch)}")
     common.print_markup(f"  {_versions(view, is_stopped=units[1])}, release {view.release or 'none'}")
     common.print_markup(f"  head seen {_ago(view.head_seen_at)}, health checked {_ago(view.checked_at)}")
-    _print_blocks(config, app, view)
+    _print_lag(config, app, view)
 
 
-def _print_blocks(config: Config, app: App, view: AppStatus) -> None:
+def _print_lag(config: Config, app: App, view: AppStatus) -> None:
     """Print the drift, the lag, its reasons, and the one command that ends it."""
     freeze = active_freeze(config, app)
     if view.drift:

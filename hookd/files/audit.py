@@ -19,7 +19,7 @@ __all__ = ["AttributeMismatch", "AuditFinding", "Unauditable", "find_mismatches"
 
 _PROTECTED: Final = Path("/proc/sys/fs/protected_hardlinks")
 _HARD_LINKED: Final = "it has a second name, perhaps another user's"
-_UNPROTECTED: Final = "any user may have linked it there; first: sudo sysctl fs.protected_hardlinks=1"
+_UNPROTECTED: Final = "any user may have linked it there, next: sudo sysctl fs.protected_hardlinks=1"
 # The first bytes of a file that the kernel can run: https://man7.org/linux/man-pages/man2/execve.2.html
 _EXECUTABLE_MAGIC: Final = (b"#!", b"\x7fELF")
 _CHANGE_LOST: Final = "the kernel did not keep the change"

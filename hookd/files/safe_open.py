@@ -150,7 +150,7 @@ def _trusted_link_target(directory: int, name: str) -> Path | None:
         return None
     target = Path(os.readlink(name, dir_fd=directory))
     if ".." in target.parts:
-        raise UntrustedLink(f"the link {name} leads to {target}; make it absolute")
+        raise UntrustedLink(f"the link {name} leads to {target}, which holds ..")
     return target
 
 

@@ -37,9 +37,9 @@ def _repository(url: str) -> str:
     if parts.scheme not in _SCHEMES:
         raise ValueError("ssh://…, https://… or git@host:owner/name.git")
     if parts.query or parts.fragment or parts.password is not None:
-        raise ValueError("a URL without password, query or fragment; use a deploy key for access")
+        raise ValueError("a URL without password, query or fragment, because a deploy key gives access")
     if parts.username is not None and parts.scheme != "ssh":
-        raise ValueError("a URL without credentials; use a deploy key for access")
+        raise ValueError("a URL without credentials, because a deploy key gives access")
     if parts.scheme == "file" and (parts.netloc or not parts.path.startswith("/")):
         raise ValueError("file:///path/to/repository.git")
     if parts.scheme != "file" and not _NETLOC.fullmatch(parts.netloc):

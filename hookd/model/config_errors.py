@@ -35,18 +35,18 @@ def _path(location: tuple[int | str, ...]) -> str:
 def _text(item: Any) -> str:
     match item["type"]:
         case "extra_forbidden":
-            return "unknown key; remove it or check its spelling"
+            return "unknown key, remove it or check its spelling"
         case "missing":
-            return "missing; this key is required"
+            return "missing, but this key is required"
         case "value_error":
-            return f"{_quote_value(item['input'])} is refused; wanted: {item['ctx']['error']}"
+            return f"invalid value {_quote_value(item['input'])}, expected {item['ctx']['error']}"
         case "literal_error":
-            return f"{_quote_value(item['input'])} is refused; wanted: {item['ctx']['expected']}"
+            return f"invalid value {_quote_value(item['input'])}, expected {item['ctx']['expected']}"
         case "string_pattern_mismatch":
-            return f"{_quote_value(item['input'])} is refused; wanted: text that matches {item['ctx']['pattern']}"
+            return f"invalid value {_quote_value(item['input'])}, expected text that matches {item['ctx']['pattern']}"
         case _:
             message = item["msg"][0].lower() + item["msg"][1:]
-            return f"{_quote_value(item['input'])} is refused; {message}"
+            return f"invalid value {_quote_value(item['input'])}, {message}"
 
 
 def _quote_value(value: object) -> str:

@@ -43,7 +43,7 @@ class RedisSettings(Section):
         "unix:///run/hookd/redis.sock?db=0", description="Redis or Valkey, as redis-py writes it."
     )
     directory: AbsolutePath | None = Field(
-        None, description="Where `hookd redis`, the embedded server, keeps its data. Default: `redis` below `state`."
+        None, description="Data directory of `hookd redis`, the embedded server. Default: `redis` below `state`."
     )
     passwords: AbsolutePath | None = Field(
         None,

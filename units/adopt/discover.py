@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from hookd.http_probe import Address, NoAnswer, request_status
 from hookd.model.ids import is_app
 from units.adopt.discovery import checkout, gunicorn_options, listeners, nginx_sites, service, untracked, variables
 from units.adopt.discovery.gunicorn_options import GunicornOptions, NotGunicorn
@@ -18,7 +19,6 @@ from units.adopt.facts import AdoptOptions, HealthPage, ProjectFacts, ServiceUse
 from units.plan.manifest import Manifest
 from units.system import disk, layout
 from units.system.errors import Refused
-from units.system.http import Address, NoAnswer, status_of
 from units.system.nginx_config import config_files
 from units.system.run import CommandFailed, run, succeeds
 
@@ -175,7 +175,7 @@ def _answers(old: Listener, path: str, host: str) -> bool:
     own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(old.host, old.host)  # noqa: S104
     address = Address(Path(old.path)) if old.path else Address(host=own, port=old.port)
     try:
-        return status_of(address, path, host, _SECONDS) == 200
+        return request_status(address, path, host, _SECONDS) == 200
     except (NoAnswer, OSError):
         return False
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from hookd.http_probe import Address, parse_address
 from hookd.model.app import App
 from units.adopt import nginx, state
 from units.adopt.prepare import check_files, final_files, first_plan, interim_files, public_socket_files
@@ -30,7 +31,6 @@ from units.system import disk, layout
 from units.system.disk import UnsafePath
 from units.system.errors import HostError
 from units.system.facts import Host
-from units.system.http import Address, address_of
 from units.system.run import CommandFailed, run, succeeds
 
 
@@ -126,7 +126,7 @@ class AdoptionExecutor:
             close_public_socket(adoption)
         if has_stopped:
             self._run(("systemctl", "restart", f"{adoption.unit}.service"), "the old process starts again")
-        self._check(address_of(adoption.old_addresses[0]), "the old process")
+        self._check(parse_address(adoption.old_addresses[0]), "the old process")
         for path in nginx.revert_changes(adoption):
             self.echo(f"  {path} was changed by others and stays")
         close_public_socket(adoption)

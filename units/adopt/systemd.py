@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from hookd.http_probe import Address, NoAnswer, request_status
 from hookd.model.app import Health
 from units.adopt.state import Adoption
 from units.plan.manifest import Manifest
 from units.system import disk, layout
 from units.system.errors import HostError
-from units.system.http import Address, NoAnswer, status_of
 from units.system.run import run, succeeds
 
 START_SECONDS: Final = 180
@@ -65,7 +65,7 @@ def wait_until_healthy(address: Address, page: str, health: Health, name: str) -
 
     def is_healthy() -> bool:
         try:
-            answers.append(status_of(address, page, health.host, health.timeout) == health.status)
+            answers.append(request_status(address, page, health.host, health.timeout) == health.status)
         except (NoAnswer, OSError):
             answers.append(False)
         return answers[-health.successes :] == [True] * health.successes

@@ -39,7 +39,7 @@ def add_conflicts(
     known = catalogue.get(app.name)
     yield from parsed.problems
     if known is not None and known != app:
-        yield f"there is an app {app.name} already; to change it: sudo hookd app edit {app.name}"
+        yield f"the app {app.name} exists; next: sudo hookd app edit {app.name}"
         return
     yield from _catalogue_conflicts(parsed, others, protocols)
     if parsed.is_valid("name", "service"):
@@ -85,11 +85,11 @@ def _unit_conflicts(app: App, manifest: Manifest) -> Iterable[str]:
     if app.service.units == "existing":
         for name in sorted(app.services):
             if not succeeds(("systemctl", "cat", "--", f"{name}.service")):
-                yield f"there is no unit {name}.service, and the app's file says that it exists"
+                yield f"the unit {name}.service of the app's file does not exist"
         return
     for unit in units_of(app):
         if not manifest.has("file", str(layout.SYSTEMD / unit)) and succeeds(("systemctl", "cat", "--", unit)):
-            yield f"there is a unit {unit} already; choose another name, or take it over with: hookd app adopt"
+            yield f"the unit {unit} exists; choose another name, or: hookd app adopt"
 
 
 def domain_conflicts(domain: str | None, others: Iterable[App], own: str) -> Iterable[str]:
@@ -119,7 +119,7 @@ def _directory_conflicts(app: App, manifest: Manifest) -> Iterable[str]:
             continue
         found = disk.status(path)
         if found is not None and (not path.is_dir() or any(path.iterdir())):
-            yield f"{path} ({key}) is there already and not empty; to begin anew: sudo mv {path} {path}.old"
+            yield f"{path} ({key}) exists and is not empty; next: sudo mv {path} {path}.old"
 
 
 def app_conflicts(app: App, others: Iterable[App], protocols: Iterable[str]) -> Iterator[str]:
@@ -154,12 +154,12 @@ def _path_conflicts(app: App) -> Iterator[str]:
         if _is_system_path(path):
             yield f"{key}: {path} belongs to the system"
     if app.deploy_key and not app.deploy_key.is_relative_to(layout.KEYS) and _is_system_path(app.deploy_key):
-        yield f"deploy_key: {app.deploy_key} belongs to the system; hookd's keys stand in {layout.KEYS}"
+        yield f"deploy_key: {app.deploy_key} belongs to the system; hookd's keys lie in {layout.KEYS}"
     variables = app.service.environment_file
     if app.service.units == "hookd" and variables and not variables.is_relative_to(layout.ETC):
         yield (
-            f"service.environment_file: systemd reads {variables} as root, so it must stand where only root writes, "
-            f"such as {layout.app_environment(app.name)}"
+            f"service.environment_file: systemd reads {variables} as root, so only root may write there, "
+            f"as in {layout.app_environment(app.name)}"
         )
 
 

@@ -71,8 +71,11 @@ def app_table(options: AddOptions, *, memory_mib: int) -> dict[str, Any]:
         table["deploy_key"] = str(layout.deploy_key(options.name))
     environment = str(layout.app_environment(options.name))
     table["build"] = {"environment_file": environment}
-    if options.files or options.data:
-        table["shared"] = _shared(options)
+    if options.files:
+        table["shared"] = {"files": list(options.files)}
+    if options.data:
+        data = {"directories": list(options.data), "data": str(layout.app_data(options.name))}
+        table["shared"] = table.get("shared", {}) | data
     if options.policy != "group":
         table["ownership"] = {"policy": options.policy}
     table["service"] = _service(options, handover, environment)
@@ -98,15 +101,6 @@ def complete_table(name: str, table: Mapping[str, Any], *, memory_mib: int) -> d
 def _full_name(path: str) -> str:
     """Return `owner/name`: the last two parts of the path."""
     return "/".join(path.removesuffix(".git").strip("/").split("/")[-2:])
-
-
-def _shared(options: AddOptions) -> dict[str, Any]:
-    shared: dict[str, Any] = {}
-    if options.files:
-        shared["files"] = list(options.files)
-    if options.data:
-        shared |= {"directories": list(options.data), "data": str(layout.app_data(options.name))}
-    return shared
 
 
 def _service(options: AddOptions, handover: str, environment: str) -> dict[str, Any]:

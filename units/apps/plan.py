@@ -166,5 +166,5 @@ def _enable_steps(app: App) -> list[Run]:
     if not enabled_units(app):
         return []
     now = ("--now",) if app.service.handover == "blue-green" else ()
-    why = "it comes back after a reboot"
+    why = "its units start with the host"
     return [Run(("systemctl", "enable", *now, "--quiet", *enabled_units(app)), why, after=(layout.SYSTEMD,))]

@@ -58,8 +58,8 @@ def stop_steps(apps: Iterable[App], manifest: Manifest) -> list[Run]:
     """Build the commands that stop apps, and that disable the units that hookd made."""
     units = [unit for app in apps for unit in units_with_sockets(app) if succeeds(("systemctl", "cat", "--", unit))]
     made = [unit for unit in units if manifest.has("file", str(layout.SYSTEMD / unit))]
-    stop = Run(("systemctl", "stop", *units), "the app stops, its sockets first")
-    disable = Run(("systemctl", "disable", "--quiet", *made), "and does not come back")
+    stop = Run(("systemctl", "stop", *units), "the app stops")
+    disable = Run(("systemctl", "disable", "--quiet", *made), "its units no longer start with the host")
     return [*([stop] if units else []), *([disable] if made else [])]
 
 

@@ -1,6 +1,7 @@
 """`hookd setup`, `uninstall`, `start`, `stop`, `restart`, `secret`: the host, its services and webhook secrets."""
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 
 import click
@@ -52,34 +53,22 @@ def uninstall(yes: bool, dry_run: bool) -> None:
         remove_hookd(server, apps, variables, print_line, dry_run=dry_run)
 
 
-@click.command(epilog="Example: sudo hookd start shop")
-@app_argument
-@requires_root
-def start(app: str) -> None:
-    """Start an app's sockets and its current release."""
-    known = _find_app(app)
-    services.start(known)
-    _print_states(known)
+def _service_command(name: str, text: str, action: Callable[[App], None]) -> click.Command:
+    @click.command(name, help=text, epilog=f"Example: sudo hookd {name} shop")
+    @app_argument
+    @requires_root
+    def command(app: str) -> None:
+        known = _find_app(app)
+        action(known)
+        for state in unit_states(known)[0]:
+            print_line(state)
+
+    return command
 
 
-@click.command(epilog="Example: sudo hookd stop shop")
-@app_argument
-@requires_root
-def stop(app: str) -> None:
-    """Stop an app and close its sockets."""
-    known = _find_app(app)
-    services.stop(known)
-    _print_states(known)
-
-
-@click.command(epilog="Example: sudo hookd restart shop")
-@app_argument
-@requires_root
-def restart(app: str) -> None:
-    """Restart an app while requests wait in its socket."""
-    known = _find_app(app)
-    services.restart(known)
-    _print_states(known)
+start = _service_command("start", "Start an app's sockets and its current release.", services.start)
+stop = _service_command("stop", "Stop an app and close its sockets.", services.stop)
+restart = _service_command("restart", "Restart an app while requests wait in its socket.", services.restart)
 
 
 def _find_app(name: str) -> App:
@@ -88,11 +77,6 @@ def _find_app(name: str) -> App:
         hint = "circusctl --endpoint ENDPOINT start SERVICE"
         fail(f"this needs a server made by hookd setup, not {path}", hint=hint)
     return find_app(catalogue, name)
-
-
-def _print_states(app: App) -> None:
-    for state in unit_states(app)[0]:
-        print_line(state)
 
 
 def unit_states(app: App) -> tuple[list[str], bool]:

@@ -1,6 +1,5 @@
 """Starts and stops the demo's services."""
 
-import http.client
 import os
 import signal
 import subprocess
@@ -11,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from hookd.http_probe import Address, NoAnswer, request_status
 from units.demo.environment import DemoEnvironment
 from units.system.errors import HostError
 
@@ -73,14 +73,9 @@ def _wait(ready: Callable[[], bool], manager: "subprocess.Popen[bytes]", problem
 
 
 def _is_ready(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-    try:
-        with suppress(OSError, http.client.HTTPException):
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == 200
-        return False
-    finally:
-        connection.close()
+    with suppress(NoAnswer):
+        return request_status(Address(port=port), "/readyz", "localhost", 2) == 200
+    return False
 
 
 def _stop(program: "subprocess.Popen[bytes]") -> None:

@@ -26,13 +26,10 @@ from units.system import disk, layout
 from units.system.facts import Host
 
 _PASSWORD_BYTES: Final = 24
+_KNOWN_HOSTS: Final = "# Accepted ssh host keys of git hosts. `hookd app add` writes them.\n"
 
 ACCOUNTS: Final[Plan] = (
-    Group(layout.QUEUE_GROUP),
-    Group(layout.RECEIVER),
-    Group(layout.WORKER),
-    Group(layout.REDIS),
-    Group(layout.WEB),
+    *map(Group, (layout.QUEUE_GROUP, layout.RECEIVER, layout.WORKER, layout.REDIS, layout.WEB)),
     User(layout.RECEIVER, layout.RECEIVER, Path("/nonexistent"), (layout.QUEUE_GROUP,)),
     # No home: systemd could start a user unit from it at boot, outside of the worker's sandbox.
     User(layout.WORKER, layout.WORKER, Path("/nonexistent"), (layout.WEB, layout.QUEUE_GROUP)),
@@ -41,12 +38,8 @@ ACCOUNTS: Final[Plan] = (
 )
 
 DIRECTORIES: Final[Plan] = (
-    Directory(layout.ETC, "root", "root", 0o755),
-    Directory(layout.APPS, "root", "root", 0o755),
-    Directory(layout.FROZEN, "root", "root", 0o755),
-    Directory(layout.ENVIRONMENTS, "root", "root", 0o755),
-    Directory(layout.SECRETS, "root", "root", 0o700),
-    Directory(layout.PASSWORDS, "root", "root", 0o700),
+    *(Directory(path, "root", "root", 0o755) for path in (layout.ETC, layout.APPS, layout.FROZEN, layout.ENVIRONMENTS)),
+    *(Directory(path, "root", "root", 0o700) for path in (layout.SECRETS, layout.PASSWORDS)),
     Directory(layout.STATE, layout.WORKER, layout.WORKER, 0o700),
     Directory(layout.KEYS, layout.WORKER, layout.WORKER, 0o700),
     Directory(layout.LOGS, layout.WORKER, layout.RECEIVER, 0o2750),
@@ -75,11 +68,7 @@ def _own_files() -> list[PlanStep]:
         *(File(layout.PASSWORDS / role, f"{password}\n", mode=0o600) for role, password in passwords.items()),
         File(layout.REDIS_ACL, acl(passwords), "root", layout.REDIS, 0o640),
         File(layout.TOKEN, f"{_existing_or_new(layout.TOKEN)}\n", mode=0o600),
-        File(
-            layout.KNOWN_HOSTS,
-            "# Accepted ssh host keys of git hosts. `hookd app add` writes them.\n",
-            existing="keep",
-        ),
+        File(layout.KNOWN_HOSTS, _KNOWN_HOSTS, existing="keep"),
     ]
 
 
@@ -100,12 +89,12 @@ def _reload_steps(host: Host, files: tuple[File | Link, ...]) -> list[PlanStep]:
     started = ("hookd-redis.service", "hookd.socket", "hookd.service", *workers, *timers)
     steps: list[PlanStep] = [
         Run(DAEMON_RELOAD, "systemd reads the units", after=(unit,)),
-        Run(("systemctl", "try-restart", "hookd-redis.service"), "Redis takes up its files", after=redis_files),
-        Run(("systemctl", "enable", "--now", "--quiet", *started), "they run, now and after a reboot"),
-        Run(RESTART_RECEIVER, "the receiver takes up its files", after=receiver_files),
+        Run(("systemctl", "try-restart", "hookd-redis.service"), "Redis loads its files", after=redis_files),
+        Run(("systemctl", "enable", "--now", "--quiet", *started), "services start now and with the host"),
+        Run(RESTART_RECEIVER, "the receiver loads its files", after=receiver_files),
         Run(
             ("systemctl", "restart", "--no-block", *workers),
-            "workers take up their files when a deployment under way has ended",
+            "workers load their files after a running deployment",
             after=worker_files,
         ),
     ]
@@ -116,11 +105,8 @@ def _reload_steps(host: Host, files: tuple[File | Link, ...]) -> list[PlanStep]:
 
 def guard_reload_steps(host: Host) -> list[PlanStep]:
     """Build the commands that make fail2ban and AppArmor load hookd's files."""
-    steps: list[PlanStep] = []
-    if host.has_fail2ban:
-        reload = ("systemctl", "try-reload-or-restart", "fail2ban.service")
-        steps.append(Run(reload, "fail2ban takes up its files", after=(layout.FAIL2BAN,)))
-    if host.loads_apparmor:
-        replace = ("apparmor_parser", "--replace", str(layout.APPARMOR))
-        steps.append(Run(replace, "AppArmor takes up the receiver's profile", after=(layout.APPARMOR,)))
-    return steps
+    reload = ("systemctl", "try-reload-or-restart", "fail2ban.service")
+    replace = ("apparmor_parser", "--replace", str(layout.APPARMOR))
+    fail2ban = Run(reload, "fail2ban loads its files", after=(layout.FAIL2BAN,))
+    apparmor = Run(replace, "AppArmor loads the receiver's profile", after=(layout.APPARMOR,))
+    return [*([fail2ban] if host.has_fail2ban else []), *([apparmor] if host.loads_apparmor else [])]

@@ -121,7 +121,7 @@ class Installer:
 def conflicts(plan: Plan, manifest: Manifest) -> list[str]:
     """Name the foreign files and links that a plan would replace."""
     files = [step for step in plan if isinstance(step, File | Link)]
-    return [f"{step.path} is there already, and not from hookd" for step in files if not _may_replace(step, manifest)]
+    return [f"{step.path} exists and is not hookd's" for step in files if not _may_replace(step, manifest)]
 
 
 def _may_replace(step: File | Link, manifest: Manifest) -> bool:

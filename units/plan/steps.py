@@ -19,6 +19,7 @@ DAEMON_RELOAD: Final = ("systemctl", "daemon-reload")
 RESTART_RECEIVER: Final = ("systemctl", "restart", "hookd.service")
 _RUN_SECONDS: Final = 120
 
+Created = list[tuple[ResourceKind, str]]
 # What happens to an existing file or directory: the whole step is applied, or only its owner and mode, or nothing.
 Existing = Literal["correct", "keep text", "keep"]
 # What `hookd uninstall` and `hookd app remove` do with it. "keep" is for places that hold the app's own data.
@@ -36,12 +37,12 @@ class PlanStep(ABC):
     def apply(self) -> None:
         """Do it. Raises CommandFailed, UnsafePath, OSError."""
 
-    def creates(self) -> list[tuple[ResourceKind, str]]:
+    def creates(self) -> Created:
         """Return the resources that `apply` will create. Existing ones are not hookd's."""
         return []
 
     def mismatch(self) -> str:
-        """Describe an absent step."""
+        """Describe a step that is not present."""
         return f"{self} is missing"
 
 
@@ -50,8 +51,6 @@ Plan = tuple[PlanStep, ...]
 
 @dataclass(frozen=True)
 class Group(PlanStep):
-    """A system group."""
-
     name: str
 
     def is_present(self) -> bool:
@@ -60,7 +59,7 @@ class Group(PlanStep):
     def apply(self) -> None:
         run(("groupadd", "--system", self.name))
 
-    def creates(self) -> list[tuple[ResourceKind, str]]:
+    def creates(self) -> Created:
         return [("group", self.name)]
 
     def mismatch(self) -> str:
@@ -89,8 +88,8 @@ class User(PlanStep):
         for group in self._missing_groups():
             run(("usermod", "--append", "--groups", group, self.name))
 
-    def creates(self) -> list[tuple[ResourceKind, str]]:
-        user: list[tuple[ResourceKind, str]] = [] if _find_user(self.name) else [("user", self.name)]
+    def creates(self) -> Created:
+        user: Created = [] if _find_user(self.name) else [("user", self.name)]
         return [*user, *(("member", f"{self.name} {group}") for group in self._missing_groups())]
 
     def mismatch(self) -> str:
@@ -125,7 +124,7 @@ class Directory(PlanStep):
     def apply(self) -> None:
         disk.make_directory(self.path, _owner(self))
 
-    def creates(self) -> list[tuple[ResourceKind, str]]:
+    def creates(self) -> Created:
         if disk.status(self.path) is not None:
             return []
         return [("directory" if self.removal == "delete" else "kept directory", str(self.path))]
@@ -170,7 +169,7 @@ class File(PlanStep):
         if self.check:
             run((*self.check, path))
 
-    def creates(self) -> list[tuple[ResourceKind, str]]:
+    def creates(self) -> Created:
         return [("file", str(self.path))] if self.removal == "delete" else []
 
     def mismatch(self) -> str:
@@ -184,8 +183,6 @@ class File(PlanStep):
 
 @dataclass(frozen=True)
 class Link(PlanStep):
-    """A symbolic link."""
-
     path: Path
     target: Path
 
@@ -195,7 +192,7 @@ class Link(PlanStep):
     def apply(self) -> None:
         disk.link(self.path, self.target)
 
-    def creates(self) -> list[tuple[ResourceKind, str]]:
+    def creates(self) -> Created:
         return [("link", str(self.path))]
 
     def mismatch(self) -> str:
@@ -258,7 +255,7 @@ def nginx_reload_steps() -> list[PlanStep]:
     """Return the commands that check nginx's files and load them without a dropped connection."""
     return [
         Run(("nginx", "-t", "-q"), "nginx checks its files", after=(layout.NGINX,)),
-        Run(("systemctl", "reload-or-restart", "nginx.service"), "nginx takes them up", after=(layout.NGINX,)),
+        Run(("systemctl", "reload-or-restart", "nginx.service"), "nginx loads them", after=(layout.NGINX,)),
     ]
 
 

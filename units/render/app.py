@@ -42,8 +42,8 @@ def _units(app: App, host: Host) -> tuple[File | Link, ...]:
     if app.service.manager != "systemd":
         return ()
     if app.service.units == "existing":
-        door = (_socket(app), _enabled_socket(app)) if app.service.listen else ()
-        return (*door, _drop_in(app)) if door or app.service.own_socket else ()
+        public = (_socket(app), _enabled_socket(app)) if app.service.listen else ()
+        return (*public, _drop_in(app)) if public or app.service.own_socket else ()
     if app.service.handover == "restart":
         return (_socket(app), _service(app, None))
     colours = [file for colour in COLOURS for file in (_health_socket(app, colour), _service(app, colour))]

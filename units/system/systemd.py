@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from hookd.model.systemctl import parse_show
 from units.system.run import run
 
 _PROPERTIES: Final = (
@@ -45,12 +46,8 @@ def read_units(names: Iterable[str], seconds: float = _SECONDS) -> dict[str, Uni
         return {}
     properties = tuple(f"--property={name}" for name in _PROPERTIES)
     printed = run(("systemctl", "show", *properties, "--", *wanted), seconds=seconds)
-    # Blocks come in the order of the question. An alias is answered under the unit's own name.
-    return {name: _unit(name, _table(block)) for name, block in zip(wanted, printed.split("\n\n"), strict=True)}
-
-
-def _table(block: str) -> dict[str, str]:
-    return dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+    # Answers come in the order of the question. An alias is answered under the unit's own name.
+    return {name: _unit(name, shown) for name, shown in zip(wanted, parse_show(printed.splitlines()), strict=True)}
 
 
 def _unit(name: str, found: Mapping[str, str]) -> Unit:

@@ -41,7 +41,7 @@ class Ending:
     """The result of a deployment.
 
     `cause` is one sentence, `hint` the next command, and `head` the tip of the branch if it was fetched. `healthy` is
-    True if the app answers and None if that was not checked.
+    True if the app answers, and None if that was not checked.
     """
 
     status: Status
@@ -54,7 +54,7 @@ class Ending:
 
 @dataclass(frozen=True)
 class StatusUpdate:
-    """An update of the app's published status: the state of its journal, a head that was just seen, and the health."""
+    """An update of the app's published status: the state of its journal, the head, and the health."""
 
     state: AppState
     head: str | None = None
@@ -84,7 +84,7 @@ def deploy(task: Task, freeze_directory: Path, publish: Publish) -> Ending:
 def _deploy_locked(task: Task, policy: Policy, freeze_directory: Path, publish: Publish) -> Ending:
     head: str | None = None
     try:
-        recovered = _recover(task)
+        recovered = recover_interrupted(task)
         state = _unpin(task, recovered.state)
         prune_incomplete(task, state)
         with task.recorder.step(StepName.DISK_SPACE):
@@ -107,19 +107,19 @@ def _deploy_locked(task: Task, policy: Policy, freeze_directory: Path, publish: 
     return replace(ending, head=head)
 
 
-def _recover(task: Task) -> RepairResult:
-    """Finish an interrupted deployment, and with the trigger `reconcile` also repair drift.
+def recover_interrupted(task: Task) -> RepairResult:
+    """Finish an interrupted deployment. A reconcile deployment also repairs drift.
 
-    A failed repair does not keep a newer commit from being deployed.
+    A newer commit is deployed also after a failed repair.
     """
     if task.deployment.trigger is not Trigger.RECONCILE:
-        return recover_interrupted(task)
+        return recover_release(task)
     repaired = repair(task, task.journal.state())
     # After a failed repair with blue-green, the idle service may be the only one that answers.
-    return repaired if repaired.error is not None else repaired.merge(recover_interrupted(task))
+    return repaired if repaired.error is not None else repaired.merge(recover_release(task))
 
 
-def recover_interrupted(task: AppTask) -> RepairResult:
+def recover_release(task: AppTask) -> RepairResult:
     """Finish an interrupted deployment, so that only a release with a passed health check serves."""
     match task.app.service.handover:
         case "restart":

@@ -1,14 +1,12 @@
 """Wait until a release answers its health check, over HTTP on TCP or on a unix socket."""
 
-import http.client
 import re
-import select
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from hookd.http_probe import BadAnswer, NoAnswer, parse_health_url, request_status
 from hookd.model.app import Health
 from worker.errors import Unhealthy
 
@@ -23,10 +21,6 @@ _PROCESS: Final = re.compile(r"[1-9]")
 _NOT_READY: Final = 503
 # A starting app may give one or two wrong answers, or close a connection without an answer.
 _MAX_WRONG: Final = 3
-_LARGEST_HEAD: Final = 65_536
-_HEAD: Final = re.compile(rb"HTTP/1\.[01] (\d{3})\b.*?\r?\n\r?\n", re.DOTALL)
-_UNIX: Final = re.compile(r"unix:(/[^:]+):(/.*)")
-_TCP: Final = re.compile(r"http://(\[[^\]]+\]|[^:/]+)(?::(\d+))?(/.*)?")
 
 
 @dataclass(frozen=True)
@@ -36,17 +30,6 @@ class _ProbeResult:
     is_healthy: bool
     is_wrong: bool
     text: str
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
 
 
 def wait_until_healthy(health: Health, colour: str | None, note: Note, processes: Processes) -> None:
@@ -115,54 +98,12 @@ class _ProcessWatch:
 
 
 def _probe(url: str, health: Health, timeout: float, watch: _ProcessWatch) -> _ProbeResult:
-    connection, path = _connection(url, timeout)
+    address, page = parse_health_url(url)
     try:
-        connection.request(
-            "GET", path, headers={"Host": health.host, "User-Agent": "hookd-health", "Connection": "close"}
-        )
-        status = _status(connection.sock, time.monotonic() + timeout, watch)
-    except TimeoutError:
-        return _ProbeResult(False, False, f"gave no answer for {timeout:.2g} s")
-    except (ConnectionRefusedError, FileNotFoundError):
-        return _ProbeResult(False, False, "does not listen")
-    except ConnectionError:
-        return _ProbeResult(False, True, "closed the connection without an answer")
-    except OSError as error:
-        return _ProbeResult(False, False, f"cannot be reached ({error.strerror or error})")
-    finally:
-        connection.close()
+        status = request_status(address, page, health.host, timeout, on_wait=watch.check)
+    except NoAnswer as failure:
+        return _ProbeResult(False, isinstance(failure, BadAnswer), str(failure))
+    except PermissionError as error:
+        return _ProbeResult(False, False, f"cannot be reached ({error.strerror})")
     is_healthy = status == health.status
     return _ProbeResult(is_healthy, not is_healthy and status != _NOT_READY, f"answered {status}")
-
-
-def _status(sock: socket.socket, end: float, watch: _ProcessWatch) -> int:
-    """Return the status of an answer. Raises TimeoutError, or ConnectionError if it ends early or is not HTTP.
-
-    http.client starts its timeout again at each byte, so a slow app would never reach the deadline.
-    """
-    head = b""
-    while (found := _HEAD.match(head)) is None:
-        _wait_readable(sock, end, watch)
-        more = sock.recv(_LARGEST_HEAD)
-        head += more
-        if not more or len(head) > _LARGEST_HEAD:
-            raise ConnectionAbortedError
-    return int(found[1])
-
-
-def _wait_readable(sock: socket.socket, end: float, watch: _ProcessWatch) -> None:
-    """Wait for data while the process lives. Raises TimeoutError and Unhealthy."""
-    while time.monotonic() < end:
-        if select.select([sock], [], [], min(_CHECK_SECONDS, max(0.0, end - time.monotonic())))[0]:
-            return
-        watch.check()
-    raise TimeoutError
-
-
-def _connection(url: str, timeout: float) -> tuple[http.client.HTTPConnection, str]:
-    if unix := _UNIX.fullmatch(url):
-        return _UnixConnection(unix[1], timeout), unix[2]
-    tcp = _TCP.fullmatch(url)
-    if tcp is None:
-        raise ValueError(f"not a health URL: {url}")
-    return http.client.HTTPConnection(tcp[1].strip("[]"), int(tcp[2] or 80), timeout=timeout), tcp[3] or "/"

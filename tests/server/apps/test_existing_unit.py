@@ -133,7 +133,7 @@ def takes_up_what_is_edited(shop: ByHand) -> None:
         shop.machine.wait_until(lambda: shop.page() == "v1", what="the app after a restart")
         assert f"--workers {workers} " in shop.machine.run("ps", "ax", "-o", "args").stdout
         assert f"{ROOT}/releases/" in shop.page("/where")
-    assert shop.machine.run("hookd", "setup").stdout.splitlines()[-2].startswith("all was right already")
+    assert shop.machine.run("hookd", "setup").stdout.splitlines()[-2].startswith("nothing to change")
 
 
 @pytest.mark.promise(51)

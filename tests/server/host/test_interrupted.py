@@ -75,7 +75,7 @@ def current(machine: Machine) -> Path:
 def test_a_set_up_that_is_killed_goes_on_to_the_same_end(server: Machine, servers: Servers) -> None:
     killed, last = interrupted(server, "setup", "--domain", RECEIVER_DOMAIN, every=20)
     assert killed > 4
-    assert "put right" in last.stdout
+    assert " made" in last.stdout
     for unit in ("hookd-redis", "hookd", "hookd-worker@1", "hookd-worker@2"):
         assert server.unit_state(f"{unit}.service") == "active"
     git_host(server)

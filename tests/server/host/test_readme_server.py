@@ -70,7 +70,7 @@ def test_from_a_fresh_host_to_a_push_that_is_live(server: Machine, shop: Shop, f
 
 @pytest.mark.promise(35)
 def test_what_it_prints_names_the_next_command(server: Machine) -> None:
-    assert "all was right already" in server.shell("sudo hookd setup", directory=CHECKOUT)
+    assert "nothing to change" in server.shell("sudo hookd setup", directory=CHECKOUT)
     assert "sudo hookd app add" in server.shell("sudo hookd setup", directory=CHECKOUT)
 
 

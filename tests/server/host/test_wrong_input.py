@@ -35,8 +35,8 @@ OPTIONS: Final[tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = (
     ((*REPO, "--from", "/root/wrong.toml"), ("either --repo URL or --from FILE",)),
     (("--from", "/root/broken.toml"), ("/root/broken.toml: not TOML",)),
     (("--from", "/root/wrong.toml"), ("repository", "branches", "handover")),
-    (("--from", "/root/named.toml"), ("name: not here",)),
-    (("--from", "/root/missing.toml"), ("there is no unit missing.service",)),
+    (("--from", "/root/named.toml"), ("name: belongs into",)),
+    (("--from", "/root/missing.toml"), ("the unit missing.service",)),
     (
         ("--repo", "ftp://git.example.org/acme/blog.git", "--branch=-x", "--workers", "0"),
         ("repository", "branch", "workers"),
@@ -45,15 +45,15 @@ OPTIONS: Final[tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = (
 COMMANDS: Final = (
     ("app edit nobody --set branch=x", "there is no app 'nobody'"),
     ("app remove nobody --yes", "there is no app 'nobody'"),
-    ("app add shop --repo git@git.example.org:acme/other.git", "there is an app shop already"),
+    ("app add shop --repo git@git.example.org:acme/other.git", "the app shop exists"),
     ("start nobody", "there is no app 'nobody'"),
     ("secret rotate nobody", "there is no app 'nobody'"),
-    ("secret rotate shop --finish", "there is no rotation to finish"),
+    ("secret rotate shop --finish", "no rotation to finish"),
     ("app edit shop --set branch", "wanted: KEY=VALUE"),
     ("app edit shop --set branch=-x", "branch"),
     ("app edit shop --set =x", "unknown key"),
     ("app edit shop --set branch.x=1", "branch is a value"),
-    ("app edit shop --set name=store", "name: not here"),
+    ("app edit shop --set name=store", "name: belongs into"),
     ("app edit shop --set root=/etc", "root cannot be changed"),
     ("app edit shop --set shared.data=/var/lib", "shared.data cannot be changed"),
     ("app edit shop --set service.name=nginx", "service.name cannot be changed"),
@@ -110,9 +110,9 @@ def test_what_stands_in_the_way_is_named_all_at_once(server: Machine) -> None:
     with unchanged(server):
         full = refusal(server, "app", "add", "full", *options)
         taken = refusal(server, "app", "add", "taken", *options)
-    assert "/srv/full (root) is there already and not empty" in full
-    assert "/var/lib/full (shared.data) is there already and not empty" in full
-    assert "there is a unit taken.service already" in taken
+    assert "/srv/full (root) exists and is not empty" in full
+    assert "/var/lib/full (shared.data) exists and is not empty" in full
+    assert "the unit taken.service exists" in taken
     assert all("other.example.org is served already" in said for said in (full, taken))
 
 
@@ -131,7 +131,7 @@ def test_a_wrong_value_a_served_domain_and_a_strangers_file_are_named_in_one_mes
             )
     finally:
         stranger.unlink()
-    there = ["there is a unit", "other", "/etc/systemd", "/etc/sudoers"]
+    there = ["the unit", "other", "/etc/systemd", "/etc/sudoers"]
     assert named(taken) == ["--env-file", "--file .env", "taken", "taken", *there]
     assert named(full) == ["full", "full", "/srv/full", "/var/lib/full"]
     assert named(name) == ["--env-file", "--file .env", "'Blog'", "Blog", "other"]
@@ -141,7 +141,7 @@ def test_a_wrong_value_a_served_domain_and_a_strangers_file_are_named_in_one_mes
 def named(said: str) -> list[str]:
     """How each reason of a refusal begins, as far as this file names it."""
     places = ("/etc/sudoers", "/etc/systemd", "/srv/full", "/var/lib/full")
-    words = ("--env-file", "--file .env", "there is a unit", "other", *places)
+    words = ("--env-file", "--file .env", "the unit", "other", *places)
     lines = [line.strip() for line in said.splitlines() if line.startswith("  ") and not line.startswith("  next:")]
     return [next((word for word in words if line.startswith(word)), line.split()[0].rstrip(":")) for line in lines]
 
@@ -160,7 +160,7 @@ def test_a_mistake_in_nginx_s_files_hides_no_clash_of_domains(server: Machine) -
     try:
         with unchanged(server):
             said = refusal(server, "app", "add", "blog", *REPO, "--domain", "other.example.org")
-        assert "nginx finds a mistake in its own files" in said and "server_nam" in said
+        assert "nginx rejects its own files" in said and "server_nam" in said
         server.run("hookd", "setup", "--dry-run")
         server.run("hookd", "app", "edit", "shop", "--set", "limits.keep_releases=4", "--dry-run")
     finally:

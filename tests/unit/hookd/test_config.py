@@ -1,4 +1,4 @@
-"""Reading the configuration: everything that is wrong with all files is reported at once."""
+"""Reading the configuration: the problems of all files are reported at once."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +24,7 @@ def write(directory: Path, files: Mapping[str, str | bytes]) -> Path:
 
 
 def problems(path: Path) -> list[str]:
-    """What is wrong, with the directory of the files left out."""
+    """Return the problems without the directory of the files."""
     with pytest.raises(ConfigError) as raised:
         load(path)
     assert str(raised.value).splitlines() == [str(problem) for problem in raised.value.problems]
@@ -54,15 +54,15 @@ def test_all_files_report_together(tmp_path: Path) -> None:
     (path.parent / "apps" / "dir.toml").mkdir()
     absolute = "an absolute path without .., such as /var/lib/hookd"
     assert problems(path) == [
-        "hookd.toml: receiver.threads: 0 is refused; input should be greater than or equal to 1",
-        "hookd.toml: states: unknown key; remove it or check its spelling",
+        "hookd.toml: receiver.threads: invalid value 0, input should be greater than or equal to 1",
+        "hookd.toml: states: unknown key, remove it or check its spelling",
         "apps/Shop.toml: an app's file is named [a-z][a-z0-9-]{0,31}.toml",
-        "apps/blog.toml: branch: '-x' is refused; wanted: a branch name that git accepts, such as main",
-        f"apps/blog.toml: root: 'srv/blog' is refused; wanted: {absolute}",
+        "apps/blog.toml: branch: invalid value '-x', expected a branch name that git accepts, such as main",
+        f"apps/blog.toml: root: invalid value 'srv/blog', expected {absolute}",
         "apps/dir.toml: cannot be read: Is a directory",
         "apps/latin.toml: not UTF-8 text",
         "apps/torn.toml: not TOML: Invalid value (at line 1, column 8)",
-        "apps/wiki.toml: name: unknown key; remove it, because the file names the app",
+        "apps/wiki.toml: name: unknown key, remove it because the file names the app",
     ]
 
 
@@ -112,7 +112,7 @@ def test_problem_hides_credentials(tmp_path: Path) -> None:
     wrong = APP.format(name="shop").replace("ssh://git@", "https://ada:hunter2@")
     [problem] = problems(write(tmp_path, {"hookd.toml": "", "apps/shop.toml": wrong}))
     assert problem.startswith(
-        "apps/shop.toml: repository: 'https://***@example.org/acme/shop.git' is refused; wanted: "
+        "apps/shop.toml: repository: invalid value 'https://***@example.org/acme/shop.git', expected "
     )
 
 

@@ -1,4 +1,4 @@
-"""Secrets in files: systemd's come first, what is wrong is said with its file, and none of them is ever shown."""
+"""Secrets in files: systemd's come first, a problem names its file, and no secret is shown."""
 
 import os
 from collections.abc import Callable
@@ -137,7 +137,7 @@ def test_cli_user_is_the_operator(passwords: Path) -> None:
 
 
 def asked_by_nobody(roles: tuple[Role, ...], *, reads: bool) -> str:
-    """Ask as somebody who may read only the passwords of these roles."""
+    """Ask as a user who may read only the passwords of these roles."""
     with open_directory() as directory:
         for role in ROLES:
             (directory / role).write_text("x")

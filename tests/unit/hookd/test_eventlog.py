@@ -1,4 +1,4 @@
-"""One event is one line, whatever a stranger's text holds: JSON for the journal, plain text for a terminal."""
+"""One event is one line for any text in its fields: JSON for the journal, plain text for a terminal."""
 
 import io
 import json

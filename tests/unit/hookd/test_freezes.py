@@ -1,4 +1,4 @@
-"""Freezes on disk: what is written is read, one that is over does not hold, one that cannot be read does."""
+"""Freezes on disk: an ended one is not in force, an unreadable one is."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

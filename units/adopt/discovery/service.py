@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from hookd.model.systemctl import parse_show
 from units.apps.services import sockets_of
 from units.system.errors import Refused
 from units.system.run import run
@@ -47,7 +48,8 @@ class OldService:
 
 def find_service(root: Path, wanted: str | None) -> tuple[str, tuple[str, ...]]:
     """Return the unit to adopt and the directory's other units. Raises Refused unless exactly one unit fits."""
-    candidates = _find_candidates(root)
+    properties = "--property=Id,WorkingDirectory,ExecStart,ActiveState"
+    candidates = units_in(root, run(("systemctl", "show", "*.service", properties)))
     if wanted is not None:
         name = wanted if wanted.endswith(".service") else f"{wanted}.service"
     else:
@@ -67,13 +69,15 @@ def _only_name(root: Path, names: list[str]) -> str:
             raise Refused([f"several running units use {root}: {', '.join(names)}"], hint="name the unit: --unit UNIT")
 
 
-def _find_candidates(root: Path) -> list[dict[str, str]]:
-    """Find units that work in a directory or start a program from it. A mere argument does not count."""
-    output = run(("systemctl", "show", "*.service", "--property=Id,WorkingDirectory,ExecStart,ActiveState"))
+def units_in(root: Path, output: str) -> list[dict[str, str]]:
+    """Return the units that work in a directory or start a program from it. A mere argument does not count."""
     place = rf"{re.escape(str(root))}(?:/\S*)?"
-    inside = re.compile(rf"^(?:WorkingDirectory=!?{place}$|ExecStart={{ path={place} )", re.MULTILINE)
-    blocks = (block for block in output.split("\n\n") if inside.search(block))
-    units = (dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in blocks)
+    directory, program = re.compile(rf"!?{place}"), re.compile(rf"^{{ path={place} ", re.MULTILINE)
+    units = (
+        unit
+        for unit in parse_show(output.splitlines())
+        if directory.fullmatch(unit.get("WorkingDirectory", "")) or program.search(unit.get("ExecStart", ""))
+    )
     own = (unit for unit in units if not unit["Id"].endswith("-interim.service"))
     return sorted(own, key=lambda unit: unit["Id"])
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from hookd.http_probe import Address, NoAnswer, parse_address, parse_health_url, request_status
 from hookd.model.app import App
 from hookd.model.journal import AppState
 from units.apps.plan import units_of
@@ -16,7 +17,6 @@ from units.doctor.checks.services import check_unit, main_unit
 from units.doctor.context import HostContext
 from units.doctor.finding import Finding, error, ok, unknown
 from units.render.app_paths import listen_address
-from units.system.http import Address, NoAnswer, address_and_page, address_of, status_of
 from units.system.nginx_config import ProxyTarget, parse, proxy_targets
 from units.system.run import CommandFailed, run
 
@@ -47,7 +47,7 @@ def check(context: HostContext) -> Iterator[Finding]:
     settings = context.settings.receiver
     hint = "journalctl --unit hookd.service --lines 50; sudo systemctl restart hookd.service"
     for page, target in (("/healthz", "the receiver"), ("/readyz", "the receiver's Redis check")):
-        yield _run_probe(HttpProbe(target, address_of(settings.bind), page), hint)
+        yield _run_probe(HttpProbe(target, parse_address(settings.bind), page), hint)
     public = urlsplit(settings.public_url or "").hostname
     if public and context.unit(_NGINX_UNIT).is_up:
         yield _probe_nginx(public, "/healthz")
@@ -67,16 +67,16 @@ def check_app(context: HostContext, app: App) -> Iterator[Finding]:
 
 def _app_probe(app: App, state: AppState) -> HttpProbe:
     """Build the health request, sent to the address of visitors' requests."""
-    address, page = address_and_page(app.health.url.replace("{colour}", state.colour or ""))
+    address, page = parse_health_url(app.health.url.replace("{colour}", state.colour or ""))
     if app.service.units == "hookd":
-        address = address_of(listen_address(app))
+        address = parse_address(listen_address(app))
     seconds = min(app.health.timeout, _SECONDS)
     return HttpProbe(app.name, address, page, app.health.host, app.health.status, seconds)
 
 
 def _run_probe(probe: HttpProbe, hint: str) -> Finding:
     try:
-        status = status_of(probe.address, probe.page, probe.host, probe.seconds)
+        status = request_status(probe.address, probe.page, probe.host, probe.seconds)
     except NoAnswer as failure:
         return error(f"{probe.target} {failure} at {probe.address}", hint)
     message = f"{probe.target} answers {status} at {probe.address}"
@@ -86,7 +86,7 @@ def _run_probe(probe: HttpProbe, hint: str) -> Finding:
 def _probe_nginx(domain: str, page: str) -> Finding:
     """Request a page as a visitor. Any status except nginx's own gateway errors shows that nginx reaches the target."""
     try:
-        status = status_of(_NGINX, page, domain, _SECONDS)
+        status = request_status(_NGINX, page, domain, _SECONDS)
     except NoAnswer as failure:
         hint = "journalctl --unit nginx.service --lines 50; sudo systemctl restart nginx.service"
         return error(f"nginx {failure} for {domain}", hint)

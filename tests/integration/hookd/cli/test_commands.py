@@ -31,7 +31,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 
 @pytest.mark.promise(44)
-def test_a_deployment_is_shown_step_by_step(shop: Installation) -> None:
+def test_deploy_shows_steps(shop: Installation) -> None:
     done = hookd(shop, "deploy", "shop")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -49,14 +49,14 @@ def test_a_script_gets_one_json_document(shop: Installation) -> None:
 
 
 @pytest.mark.promise(54)
-def test_not_waiting_ends_at_once_with_the_deployment_named(shop: Installation) -> None:
+def test_no_wait_prints_the_id(shop: Installation) -> None:
     done = hookd(shop, "deploy", "shop", "--no-wait")
     assert done.returncode == 0
     assert shop.wait_for_ending(done.stdout.split()[0]).status is Status.SUCCEEDED
 
 
 @pytest.mark.promise(55)
-def test_ctrl_c_ends_the_watching_and_not_the_deployment(shop: Installation, tmp_path: Path) -> None:
+def test_ctrl_c_leaves_the_deployment(shop: Installation, tmp_path: Path) -> None:
     go = tmp_path / "go"
     shop.change_app("shop", build={"commands": [["sh", "-c", f"until test -e {go}; do sleep 0.05; done"]]})
     log = tmp_path / "log"
@@ -73,14 +73,14 @@ def test_ctrl_c_ends_the_watching_and_not_the_deployment(shop: Installation, tmp
     assert shop.wait_for_ending(deployment).status is Status.SUCCEEDED
 
 
-def test_a_commit_that_does_not_exist_ends_with_status_1(shop: Installation) -> None:
+def test_unknown_commit_exits_1(shop: Installation) -> None:
     done = hookd(shop, "deploy", "shop", "--commit", "abcdef1")
     assert done.returncode == 1
     assert "failed shop" in done.stdout and "abcdef1 is not in" in done.stdout
 
 
 @pytest.mark.promise(56)
-def test_a_rolled_back_deployment_ends_with_status_3(shop: Installation) -> None:
+def test_rolled_back_exits_3(shop: Installation) -> None:
     repository = shop.repositories["shop"]
     repository.commit_and_push(app_files("bad", health="500 Oops"), "Count the orders")
     done = hookd(shop, "deploy", "shop")
@@ -122,7 +122,7 @@ def test_a_mistake_is_answered_in_a_sentence(shop: Installation, arguments: tupl
     assert said in done.stderr
 
 
-def test_status_names_the_app_and_how_it_is(shop: Installation) -> None:
+def test_status_shows_health(shop: Installation) -> None:
     table = hookd(shop, "status").stdout
     assert "shop" in table and "yes" in table
     shown = json.loads(hookd(shop, "status", "shop", "--json").stdout)
@@ -132,7 +132,7 @@ def test_status_names_the_app_and_how_it_is(shop: Installation) -> None:
     assert last in hookd(shop, "status", "shop").stdout, "an id is never cut"
 
 
-def test_logs_of_an_app_are_those_of_its_last_deployment(shop: Installation) -> None:
+def test_logs_of_an_app(shop: Installation) -> None:
     record = shop.deploy("shop")
     printed = hookd(shop, "logs", "shop")
     assert printed.stdout == shop.log_of(record)
@@ -140,7 +140,7 @@ def test_logs_of_an_app_are_those_of_its_last_deployment(shop: Installation) -> 
     assert hookd(shop, "logs", record.id).stdout == printed.stdout
 
 
-def test_following_a_log_ends_with_the_deployment(shop: Installation) -> None:
+def test_follow_ends_with_the_deployment(shop: Installation) -> None:
     shop.change_app("shop", build={"commands": [["sh", "-c", "echo begun; sleep 1; echo done"]]})
     started = hookd(shop, "deploy", "shop", "--no-wait").stdout.split()[0]
     followed = hookd(shop, "logs", started, "--follow")
@@ -150,14 +150,14 @@ def test_following_a_log_ends_with_the_deployment(shop: Installation) -> None:
 
 
 @pytest.mark.promise(49)
-def test_a_sent_push_is_taken_like_any_other(shop: Installation) -> None:
+def test_send_deploys(shop: Installation) -> None:
     done = hookd(shop, "send", "shop", "--wait")
     assert done.returncode == 0, done.stderr
     assert "unchanged shop" in done.stdout or "succeeded shop" in done.stdout
 
 
 @pytest.mark.promise(49)
-def test_a_post_receive_hook_passes_on_what_git_says(shop: Installation) -> None:
+def test_post_receive_sends_each_ref(shop: Installation) -> None:
     moved = "1" * 40 + " " + "2" * 40
     done = hookd(shop, "send", "shop", "--post-receive", stdin=f"{moved} refs/heads/other\n{moved} refs/heads/main\n")
     assert done.returncode == 0, done.stderr
@@ -168,7 +168,7 @@ def test_a_post_receive_hook_passes_on_what_git_says(shop: Installation) -> None
     assert (record.trigger, record.claimed_commit) == (Trigger.PUSH, "2" * 40)
 
 
-def test_a_secret_that_does_not_fit_is_refused_by_the_receiver(shop: Installation) -> None:
+def test_wrong_secret_is_refused(shop: Installation) -> None:
     file = shop.directory / "secrets" / "shop"
     right = file.read_text()
     file.write_text("not the receiver's secret\n")
@@ -190,7 +190,7 @@ def test_a_broken_configuration_is_shown_whole(shop: Installation) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("doctor",), ("doctor", "--json"), ("status", "shop")])
-def test_a_reader_that_goes_away_is_no_mistake(shop: Installation, arguments: tuple[str, ...]) -> None:
+def test_closed_pipe_is_silent(shop: Installation, arguments: tuple[str, ...]) -> None:
     ours, theirs = os.pipe()
     os.close(ours)
     command = python("-m", "hookd.cli", *arguments)
@@ -201,14 +201,14 @@ def test_a_reader_that_goes_away_is_no_mistake(shop: Installation, arguments: tu
     assert done.stderr == ""
 
 
-def test_a_missing_configuration_names_the_ways_to_give_one(tmp_path: Path) -> None:
+def test_missing_configuration_has_a_hint(tmp_path: Path) -> None:
     done = hookd(Installation(tmp_path), "status")
     assert done.returncode == 2
     assert "there is no configuration at" in done.stderr and "HOOKD_CONFIG" in done.stderr
 
 
 @pytest.mark.promise(57)
-def test_redis_that_is_away_is_said_with_status_6(tmp_path: Path) -> None:
+def test_redis_away_exits_6(tmp_path: Path) -> None:
     installation = Installation(tmp_path)
     installation.add_app("shop")
     for command in ("status", "deploy"):
@@ -218,7 +218,7 @@ def test_redis_that_is_away_is_said_with_status_6(tmp_path: Path) -> None:
         assert done.stderr.endswith("  next: hookd redis\n")
 
 
-def test_on_a_server_nobody_is_told_to_start_an_embedded_redis(tmp_path: Path) -> None:
+def test_server_hints_name_systemd(tmp_path: Path) -> None:
     """There Redis asks for passwords, and systemd runs it, the receiver and the workers."""
     installation = Installation(tmp_path)
     installation.add_app("shop")
@@ -236,7 +236,7 @@ def test_on_a_server_nobody_is_told_to_start_an_embedded_redis(tmp_path: Path) -
 
 
 @pytest.mark.promise(57)
-def test_a_receiver_that_is_away_is_said_with_status_6(shop: Installation) -> None:
+def test_receiver_away_exits_6(shop: Installation) -> None:
     config = shop.config_path
     right = config.read_text()
     config.write_text(right.replace(f"127.0.0.1:{shop.port}", "127.0.0.1:9"))
@@ -247,7 +247,7 @@ def test_a_receiver_that_is_away_is_said_with_status_6(shop: Installation) -> No
     assert done.stderr.endswith("  next: hookd serve\n")
 
 
-def test_the_embedded_redis_runs_where_the_configuration_says(tmp_path: Path) -> None:
+def test_embedded_redis_runs(tmp_path: Path) -> None:
     installation = Installation(tmp_path)
     installation.redis_url = f"unix://{tmp_path}/own.sock?db=0"
     installation.write_config()
@@ -257,7 +257,7 @@ def test_the_embedded_redis_runs_where_the_configuration_says(tmp_path: Path) ->
         assert (tmp_path / "state" / "redis" / "appendonlydir").is_dir(), "what was accepted is on disk"
 
 
-def test_a_redis_elsewhere_is_not_started_here(tmp_path: Path) -> None:
+def test_remote_redis_is_not_started(tmp_path: Path) -> None:
     installation = Installation(tmp_path)
     installation.redis_url = "redis://redis.example.org:6379/0"
     installation.write_config()
@@ -266,14 +266,14 @@ def test_a_redis_elsewhere_is_not_started_here(tmp_path: Path) -> None:
     assert "the embedded server listens on a unix socket or on 127.0.0.1" in done.stderr
 
 
-def test_a_second_embedded_redis_leaves_the_first_alone(shop: Installation) -> None:
+def test_second_embedded_redis_is_refused(shop: Installation) -> None:
     done = hookd(shop, "redis")
     assert done.returncode == 2
     assert "a Redis answers at" in done.stderr
     assert done.stderr.endswith("  next: hookd status\n")
 
 
-def test_a_taken_port_is_said_before_the_receiver_starts(shop: Installation) -> None:
+def test_taken_port_is_reported(shop: Installation) -> None:
     done = hookd(shop, "serve")
     assert done.returncode == 2
     assert f"the receiver cannot start at 127.0.0.1:{shop.port}" in done.stderr

@@ -43,7 +43,7 @@ def decided(verdict: Verdict, why: str, app: str | None = "github", minutes: int
 
 @pytest.mark.threat(44)
 @pytest.mark.promise(33)
-def test_each_ending_is_kept_with_what_was_seen_when_it_was_decided(site: Installation) -> None:
+def test_endings_are_recorded_as_decisions(site: Installation) -> None:
     one = site.ship("shop", app_files("one"))
     bad = site.ship("shop", app_files("bad", "500 Oops"))
     again = site.deploy("shop", Trigger.UPDATE)
@@ -61,9 +61,10 @@ def test_each_ending_is_kept_with_what_was_seen_when_it_was_decided(site: Instal
     assert [each.why for each in found] == [
         gone.cause,
         again.cause,
-        f"rolled_back: {bad.cause}",
-        f"succeeded: {str(one.commit)[:12]} serves",
+        bad.cause,
+        f"{str(one.commit)[:12]} serves",
     ]
+    assert [each.ending for each in found] == [None, None, Status.ROLLED_BACK, Status.SUCCEEDED]
     assert (bad.status, found[2].head, found[2].deployed) == (Status.ROLLED_BACK, bad.commit, one.commit)
     assert (found[0].head, found[0].deployed) == (None, None), "nothing was seen"
     shown = hookd(site, "why", "shop").stdout
@@ -72,7 +73,7 @@ def test_each_ending_is_kept_with_what_was_seen_when_it_was_decided(site: Instal
     assert f"  succeeded    {str(one.commit)[:12]} serves\n" in shown
 
 
-def test_a_cause_that_is_too_long_or_no_text_does_not_cost_the_decision(site: Installation) -> None:
+def test_odd_causes_keep_the_decision(site: Installation) -> None:
     """A file name that is no UTF-8 may stand in what a program said."""
     site.repositories["shop"].commit_and_push(app_files("loud"))
     site.change_app("shop", build={"commands": [["sh", "-c", "printf 'caf\\351 %0500d' 1 >&2; exit 3"]]})
@@ -94,8 +95,8 @@ def frozen(receiver: Bench) -> Iterator[Freeze]:
 
 @pytest.mark.threat(44)
 @pytest.mark.promise(8, 33)
-def test_a_person_reads_how_the_app_stands_and_then_what_was_decided(receiver: Bench, frozen: Freeze) -> None:
-    decision_log.append_decision(receiver.redis, decided(Verdict.ENDED, f"succeeded: {OLD[:12]} serves"))
+def test_why_shows_status_then_decisions(receiver: Bench, frozen: Freeze) -> None:
+    decision_log.append_decision(receiver.redis, decided(Verdict.ENDED, f"{OLD[:12]} serves", ending=Status.SUCCEEDED))
     decision_log.append_decision(
         receiver.redis, decided(Verdict.FROZEN, str(frozen), deployment=DEPLOYMENT, head=NEW, minutes=1)
     )
@@ -111,7 +112,7 @@ def test_a_person_reads_how_the_app_stands_and_then_what_was_decided(receiver: B
     assert len(why(receiver, "github", "-n", "1").stdout.splitlines()) == days[0] + 3
 
 
-def test_a_script_gets_the_standing_and_the_decisions_as_one_document(receiver: Bench) -> None:
+def test_why_prints_one_json_document(receiver: Bench) -> None:
     AppStatusStore(receiver.records.connection).publish(AppStatus(app="github", deployed_commit=OLD))
     decision_log.append_decision(receiver.redis, decided(Verdict.ENDED, "x", deployment=DEPLOYMENT))
     found = json.loads(why(receiver, "github", "--json").stdout)
@@ -119,7 +120,7 @@ def test_a_script_gets_the_standing_and_the_decisions_as_one_document(receiver: 
     assert found["decisions"][0]["deployment"] == DEPLOYMENT
 
 
-def test_a_narrow_terminal_breaks_lines_and_cuts_nothing(receiver: Bench) -> None:
+def test_narrow_terminal_cuts_nothing(receiver: Bench) -> None:
     told = "a reason that is rather long, and goes on, and on, until it needs a second line, if not a third one"
     decision_log.append_decision(receiver.redis, decided(Verdict.REFUSED, told))
     main, side = pty.openpty()
@@ -151,7 +152,7 @@ def test_an_app_without_decisions_says_so(receiver: Bench) -> None:
     assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "  no decision yet")
 
 
-def test_refused_signatures_say_which_check_failed_for_one_app_or_all(receiver: Bench) -> None:
+def test_refusals_show_the_failed_check(receiver: Bench) -> None:
     assert why(receiver, "--refused").stdout == "  no refused signature\n"
     for app, told, minutes in (("github", "there is no signature", 0), (None, "there is no such app", 1)):
         decision_log.append_refusal(receiver.redis, decided(Verdict.REFUSED, told, app, minutes))
@@ -163,7 +164,7 @@ def test_refused_signatures_say_which_check_failed_for_one_app_or_all(receiver: 
 
 
 @pytest.mark.threat(57)
-def test_what_a_stranger_put_into_redis_is_passed_over_or_escaped(receiver: Bench) -> None:
+def test_forged_decisions_do_no_harm(receiver: Bench) -> None:
     stream = redis_keys.decisions_key("github")
     receiver.redis.xadd(stream, {"decision": b"\xff{"})
     receiver.redis.xadd(stream, {"other": "x"})

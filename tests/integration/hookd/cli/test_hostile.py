@@ -62,7 +62,7 @@ def log(shop: Installation) -> Path:
 
 @pytest.mark.threat(63)
 @pytest.mark.parametrize("put", ["link", "pipe", "sparse"])
-def test_what_stands_in_a_log_s_place_is_not_read(shop: Installation, log: Path, put: str) -> None:
+def test_only_regular_log_files_are_read(shop: Installation, log: Path, put: str) -> None:
     (victim := shop.directory / "victim").write_text("canary\n")
     match put:
         case "link":
@@ -78,7 +78,7 @@ def test_what_stands_in_a_log_s_place_is_not_read(shop: Installation, log: Path,
 
 
 @pytest.mark.threat(63)
-def test_a_directory_of_logs_that_is_a_link_is_not_entered(shop: Installation, log: Path) -> None:
+def test_linked_log_directory_is_refused(shop: Installation, log: Path) -> None:
     elsewhere = shop.directory / "elsewhere"
     log.parent.rename(elsewhere)
     (elsewhere / log.name).write_text("canary\n")
@@ -90,7 +90,7 @@ def test_a_directory_of_logs_that_is_a_link_is_not_entered(shop: Installation, l
 
 
 @pytest.mark.threat(64)
-def test_a_log_does_not_steer_the_terminal(shop: Installation, log: Path) -> None:
+def test_logs_are_escaped(shop: Installation, log: Path) -> None:
     """A sign that is cut in two by the size of a piece is one sign all the same."""
     lead = "x" * (64 * 1024 - 1)
     log.write_bytes(f"{lead}ü\tz\r{CLIPBOARD}\x9b2J\u202e\n".encode() + b"\xff\xc3")
@@ -124,7 +124,7 @@ def read_to_the_end(master: int, seen: bytes = b"") -> str:
 
 
 @pytest.mark.threat(64)
-def test_a_forged_step_does_not_steer_the_terminal(shop: Installation) -> None:
+def test_forged_steps_are_escaped(shop: Installation) -> None:
     now = datetime.now(UTC)
     steps = tuple(
         Step(name=f"[red]{state}", started_at=now, outcome=state, detail=f"{CLIPBOARD}[bold]")
@@ -147,7 +147,7 @@ def test_a_forged_step_does_not_steer_the_terminal(shop: Installation) -> None:
 
 
 @pytest.mark.threat(64)
-def test_a_document_for_scripts_does_not_steer_the_terminal(shop: Installation) -> None:
+def test_json_is_escaped(shop: Installation) -> None:
     """JSON has a notation for what is below 0x20; terminals also take orders from 0x80 to 0x9f."""
     asked(shop, subject="\x9b2J\u202e")
     done = typed(shop.config_path, "deploy", "shop", "--no-wait", "--json")
@@ -170,7 +170,7 @@ class HostileReceiver(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def test_the_receiver_s_answer_does_not_steer_the_terminal(shop: Installation) -> None:
+def test_receiver_answers_are_escaped(shop: Installation) -> None:
     with HTTPServer(("127.0.0.1", shop.port), HostileReceiver) as server, ThreadPoolExecutor() as beside:
         answering = beside.submit(server.handle_request)
         done = typed(shop.config_path, "send", "shop", "--wait")
@@ -195,7 +195,7 @@ def test_the_receiver_s_answer_does_not_steer_the_terminal(shop: Installation) -
         {"kind": "show_app", "argument": CLIPBOARD},
     ],
 )
-def test_a_forged_hint_is_not_passed_on(shop: Installation, hint: object) -> None:
+def test_forged_hints_are_not_shown(shop: Installation, hint: object) -> None:
     deployment = ended(shop, asked(shop))
     key = record_key(deployment.id)
     record = json.loads(shop.records.connection.hget(key, RECORD) or b"")
@@ -206,7 +206,7 @@ def test_a_forged_hint_is_not_passed_on(shop: Installation, hint: object) -> Non
 
 
 @pytest.mark.threat(65)
-def test_the_worker_s_own_hint_is_passed_on(shop: Installation) -> None:
+def test_worker_hints_are_shown(shop: Installation) -> None:
     deployment = ended(shop, asked(shop), hint=Hint(HintKind.SHOW_UNIT_LOG, "shop-blue.service"))
     told = io.StringIO()
     follow_deployment(shop.records, deployment.id, Console(file=told))

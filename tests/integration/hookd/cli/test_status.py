@@ -44,16 +44,14 @@ def shown(receiver: Bench, view: AppStatus, *command: str) -> list[str]:
         ),
     ],
 )
-def test_what_keeps_an_app_from_its_head_is_said_with_what_ends_it(
-    receiver: Bench, verdict: Verdict, told: str, command: str
-) -> None:
+def test_lag_is_shown_with_its_remedy(receiver: Bench, verdict: Verdict, told: str, command: str) -> None:
     late = Lag(commits=2, since=datetime.now(UTC), verdict=verdict, why="it is so")
     lines = shown(receiver, AppStatus(app=APP, deployed_commit=COMMIT, head=HEAD, lag=late), command)
     assert told in lines, lines
     assert [line for line in lines if "because it is so" in line]
 
 
-def test_an_app_that_serves_its_head_needs_nothing(receiver: Bench) -> None:
+def test_current_app_has_no_hint(receiver: Bench) -> None:
     assert not [
         line
         for line in shown(receiver, AppStatus(app=APP, deployed_commit=HEAD, head=HEAD), "status")
@@ -61,5 +59,5 @@ def test_an_app_that_serves_its_head_needs_nothing(receiver: Bench) -> None:
     ]
 
 
-def test_an_app_that_was_never_deployed_is_deployed_by_hand(receiver: Bench) -> None:
+def test_new_app_has_a_deploy_hint(receiver: Bench) -> None:
     assert f"  next: to try at once: hookd deploy {APP}" in shown(receiver, AppStatus(app=APP), "status")

@@ -1,4 +1,4 @@
-"""Opening a file whose directory is somebody else's: what is put in its place is neither followed nor waited for."""
+"""A file in another user's directory: no link is followed and no pipe is waited for."""
 
 import os
 import socket

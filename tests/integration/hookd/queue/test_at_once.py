@@ -31,7 +31,7 @@ def everything(client: Redis) -> dict[bytes, bytes | None]:
 
 
 def at_once(writers: list[Callable[[], RequestResult]]) -> list[RequestResult]:
-    """Let several writers start at the same moment, and collect what each was answered."""
+    """Start several writers at the same moment and return their results."""
     gate = Barrier(len(writers))
 
     def run(writer: Callable[[], RequestResult]) -> RequestResult:
@@ -111,7 +111,7 @@ def test_concurrent_manual_requests_supersede(url: str, records: DeploymentStore
 
 
 def first_of(records: DeploymentStore) -> str:
-    """The deployment that took nobody's place."""
+    """Return the deployment that superseded no other."""
     history = records.history("shop", 99)
     [first] = {record.id for record in history} - {record.superseded_by for record in history}
     return first

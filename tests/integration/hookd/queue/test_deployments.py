@@ -238,7 +238,7 @@ def test_invalid_record_is_missing(records: DeploymentStore, client: Redis, cont
 
 
 def put_steps(client: Redis, deployment_id: str, size: int) -> None:
-    """Leave a record of so many bytes: whole, and full of steps."""
+    """Write a valid record of this size, full of steps."""
     step = Step(name="a", started_at=AT)
     record = Deployment(id=deployment_id, app="shop", trigger=Trigger.PUSH, created_at=AT)
     many = record.model_copy(update={"steps": (step,) * (size // len(step.model_dump_json()))})

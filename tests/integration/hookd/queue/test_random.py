@@ -1,4 +1,4 @@
-"""Whatever stands in Redis where hookd keeps records, views, decisions and numbers: pages, commands and pushes work."""
+"""Random data in place of records, statuses, decisions and counters: pages, commands and pushes work."""
 
 import json
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from hookd.model import redis_keys
 from hookd.model.app_status import AppStatus, Quarantine
 from hookd.model.decision import Decision, Lag, Verdict
 from hookd.model.deployment import Deployment, Status, Step, Trigger
+from hookd.model.hint import Hint, HintKind
 from hookd.queue.counters import STEPS
 from tests.support.receiver import Bench, bench
 from tests.support.typed import typed
@@ -26,7 +27,8 @@ COMMANDS = (["status"], ["status", APP], ["status", APP, "--json"], ["why", APP]
 
 RECORD = Deployment(
     id=ID, app=APP, trigger=Trigger.PUSH, status=Status.FAILED, created_at=AT, started_at=AT, ended_at=AT,
-    claimed_commit=COMMIT, commit=COMMIT, subject="a change", author="Ada", cause="it is bad", hint="hookd deploy shop",
+    claimed_commit=COMMIT, commit=COMMIT, subject="a change", author="Ada", cause="it is bad",
+    hint=Hint(HintKind.SHOW_UNIT_LOG, "shop.service"),
     steps=(Step(name="fetch", started_at=AT, seconds=1.5, outcome="done", detail="main"),),
 )  # fmt: skip
 VIEW = AppStatus(
@@ -52,13 +54,13 @@ BYTES = st.binary(max_size=60) | st.sampled_from([b"9" * 5000, b"-1", b"1e400", 
 
 @pytest.fixture(scope="module")
 def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """The application and a Redis that holds what a test writes."""
+    """The application and a Redis for the test's data."""
     with bench(tmp_path_factory.mktemp("odd"), receiver={"public_status": True}) as running:
         yield running
 
 
 def spoilt(document: Any, at: float, odd: Any) -> bytes:
-    """A document with one of its values replaced; `at`, from 0 to 1, chooses which."""
+    """Return a document with one value replaced. `at`, from 0 to 1, chooses the value."""
     places = list(_places(document))
     holder, key = places[min(int(at * len(places)), len(places) - 1)]
     holder[key] = odd
@@ -66,7 +68,7 @@ def spoilt(document: Any, at: float, odd: Any) -> bytes:
 
 
 def _places(document: Any) -> Iterator[tuple[Any, Any]]:
-    """Every place of a document: what holds a value, and where."""
+    """Return every place of a document: a container and a key."""
     for key in document if isinstance(document, dict) else range(len(document)):
         yield document, key
         if isinstance(document[key], (dict, list)):
@@ -74,7 +76,7 @@ def _places(document: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def documents(model: Deployment | AppStatus | Decision) -> st.SearchStrategy[bytes]:
-    """What may stand in the place of a value of hookd's: one that is nearly right, or anything."""
+    """Return random values, some of them nearly valid."""
     written = model.model_dump_json()
     return st.builds(lambda at, odd: spoilt(json.loads(written), at, odd), st.floats(0, 1), ODD) | BYTES
 

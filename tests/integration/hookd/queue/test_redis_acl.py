@@ -1,4 +1,4 @@
-"""Redis' users on a real server: a whole cycle of deployments is refused nothing, and no password is shown."""
+"""Redis' users on a real server: no command of a whole cycle is denied, and no password is shown."""
 
 import os
 import signal
@@ -41,7 +41,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(autouse=True)
 def _nothing_is_refused(request: pytest.FixtureRequest) -> Iterator[None]:
-    """See that Redis refused nothing in the course of a test of the whole."""
+    """Check that Redis denied no command during the test."""
     if "site" not in request.fixturenames:
         yield
         return
@@ -229,7 +229,7 @@ def test_vanished_worker_is_deregistered(site: GuardedInstallation, held: Path) 
 
 
 def _let_time_pass(client: Redis, name: str) -> None:
-    """Do what a minute would do to a dead worker: its key and its execution expire, and maintenance is due."""
+    """Let a dead worker's key and execution expire at once, and make maintenance due."""
     client.delete(f"rq:worker:{name}")
     executions: Any = client.zrange("rq:wip:hookd", 0, -1)
     for execution in executions:
@@ -282,11 +282,11 @@ def test_user_without_rights_gets_a_hint(arguments: list[str]) -> None:
         looked = as_nobody(lambda: said(installation.config_path, "status"))
     next_thing = f"sudo hookd {' '.join(arguments)}"
     assert text == f"2 hookd: you may not read the Redis password\n  next: {next_thing}\n"
-    assert looked.startswith("0 "), "who may read the password of `status` may look"
+    assert looked.startswith("0 "), "a reader of the password of `status` reads"
 
 
 def said(config: Path, *arguments: str) -> str:
-    """Run the command in this process, whose user may not even run Python: its status and its complaints."""
+    """Run the command in this process, whose user may not run Python. Return its status and errors."""
     sys.argv = ["hookd", *arguments]
     result = CliRunner().invoke(main, ["--config", str(config), *arguments])
     return f"{result.exit_code} {result.stderr}"

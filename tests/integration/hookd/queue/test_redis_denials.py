@@ -1,4 +1,4 @@
-"""Redis' users on a real server: what a role does not need is refused, and who does not log in gets nothing."""
+"""Redis' users on a real server: denied commands of each role, and of a client without log-in."""
 
 import json
 import subprocess
@@ -148,7 +148,7 @@ def test_transaction_is_atomic(server: str, role: Role) -> None:
 @pytest.mark.threat(58)
 @pytest.mark.parametrize("poison", [b"x", b"", b"\xff\xfe", b"shop", ID.replace("shop", "blog").encode() + b"\n"])
 def test_next_push_replaces_a_poisoned_key(server: str, poison: bytes) -> None:
-    """Whoever took the receiver over may write these two keys: they name what its own user may not even read."""
+    """A captured receiver may write these two keys. They name records that its own user may not read."""
     keys = [names.waiting_key("blog"), names.delivery_key("blog", "d")]
     with as_role(server, "receiver") as client:
         for key in keys:

@@ -19,7 +19,7 @@ UNKNOWN = "shop-20260304T050607000-0a1b2c"
 
 @pytest.fixture(scope="module")
 def hookd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """A whole hookd with an app that can be deployed and one whose branch does not exist."""
+    """A whole hookd with an app that deploys and an app without its branch."""
     with Installation(tmp_path_factory.mktemp("hookd")) as installation:
         installation.add_app("shop", handover="restart").commit_and_push(app_files("one"))
         installation.add_app("broken", handover="restart")

@@ -57,7 +57,7 @@ def counted(receiver: Bench, app: str = "github") -> counters.Counters:
 
 
 @pytest.mark.threat(44)
-def test_each_push_is_kept_with_what_it_said_and_what_was_decided(receiver: Bench) -> None:
+def test_pushes_are_recorded_with_decisions(receiver: Bench) -> None:
     before = datetime.now(UTC)
     first = content(receiver.push(delivery="first"))["deployment"]
     receiver.push(delivery="second")
@@ -74,7 +74,7 @@ def test_each_push_is_kept_with_what_it_said_and_what_was_decided(receiver: Benc
         assert before <= each.at <= datetime.now(UTC) and each.why
 
 
-def test_a_redelivery_of_what_failed_is_queued_again(receiver: Bench) -> None:
+def test_failed_delivery_is_queued_again(receiver: Bench) -> None:
     receiver.end(content(receiver.push())["deployment"], Status.FAILED)
     receiver.push()
     assert [each.verdict for each in decided(receiver)] == [Verdict.QUEUED, Verdict.QUEUED]
@@ -90,7 +90,7 @@ def test_a_redelivery_of_what_failed_is_queued_again(receiver: Bench) -> None:
         ({"after": "main"}, "push", "answered 400: after: String should match pattern", None),
     ],
 )
-def test_what_asks_for_nothing_is_kept_with_its_reason(
+def test_ignored_events_are_recorded(
     receiver: Bench, changes: dict[str, Any], event: str, why: str, seen: tuple[str, str] | None
 ) -> None:
     receiver.push(body=push_body("github", **changes), event=event)
@@ -101,7 +101,7 @@ def test_what_asks_for_nothing_is_kept_with_its_reason(
     assert counted(receiver).deliveries[Verdict.IGNORED] == 1
 
 
-def test_a_signed_delivery_of_another_kind_of_content_is_kept(receiver: Bench) -> None:
+def test_other_content_types_are_recorded(receiver: Bench) -> None:
     assert receiver.push(content_type="text/plain").status_code == 415
     assert decided(receiver)[0].why.startswith("answered 415: the content type must be application/json or")
 
@@ -145,7 +145,7 @@ def spoilt(sender: str, body: bytes) -> dict[str, tuple[dict[str, str], bytes, s
 
 @pytest.mark.parametrize("case", spoilt("github", b""))
 @pytest.mark.parametrize("sender", SENDERS)
-def test_of_a_refused_signature_the_operator_learns_which_check_failed(receiver: Bench, sender: str, case: str) -> None:
+def test_operator_sees_the_failed_check(receiver: Bench, sender: str, case: str) -> None:
     headers, body, why = spoilt(sender, push_body(sender))[case]
     assert receiver.post(f"/hooks/{sender}", body, headers).status_code == 401
     [found] = refused(receiver)
@@ -156,7 +156,7 @@ def test_of_a_refused_signature_the_operator_learns_which_check_failed(receiver:
     assert counted(receiver, sender).delivered_at is None
 
 
-def test_a_form_that_its_sender_cannot_have_signed_is_told_apart(receiver: Bench) -> None:
+def test_unsignable_form_is_named(receiver: Bench) -> None:
     form = b"payload=%7B%7D&more=1"
     receiver.post("/hooks/gitea", form, headers_of("gitea", form, content_type=FORM))
     assert refused(receiver)[0].why.startswith("gitea signs forms with one field, named payload")
@@ -170,13 +170,13 @@ def test_a_form_that_its_sender_cannot_have_signed_is_told_apart(receiver: Bench
         ("forgejo", "gitea", "X-Gitea-Signature is there: is sender = 'forgejo' right, or is it 'gitea'?"),
     ],
 )
-def test_a_catalogue_that_names_the_wrong_sender_is_noticed(receiver: Bench, app: str, sends: str, told: str) -> None:
+def test_wrong_sender_is_hinted(receiver: Bench, app: str, sends: str, told: str) -> None:
     body = push_body(app)
     receiver.post(f"/hooks/{app}", body, headers_of(sends, body))
     assert told in refused(receiver)[0].why
 
 
-def test_an_unknown_app_is_told_apart_without_its_name_doing_harm(receiver: Bench) -> None:
+def test_unknown_app_is_escaped(receiver: Bench) -> None:
     body = push_body("github")
     for name in ("shpo", "%1b[31m%0Ax", "x" * 5000):
         receiver.post(f"/hooks/{name}", body, headers_of("github", body))
@@ -194,7 +194,7 @@ def test_an_unknown_app_is_told_apart_without_its_name_doing_harm(receiver: Benc
         (65_537, {}, 413, "413, a body has at most 65536 bytes"),
     ],
 )
-def test_a_body_that_was_not_taken_is_kept_and_is_no_refused_signature(
+def test_refused_bodies_are_no_bad_signatures(
     receiver: Bench, length: int, change: dict[str, str], status: int, why: str
 ) -> None:
     body = push_body("github").ljust(length)
@@ -204,7 +204,7 @@ def test_a_body_that_was_not_taken_is_kept_and_is_no_refused_signature(
 
 
 @pytest.mark.threat(2)
-def test_whatever_check_fails_the_answer_is_the_same_byte_for_byte(receiver: Bench) -> None:
+def test_all_bad_signatures_get_one_answer(receiver: Bench) -> None:
     answers = set()
     for sender in SENDERS:
         body = push_body(sender)
@@ -241,7 +241,7 @@ def frozen(receiver: Bench) -> Iterator[Bench]:
 
 @pytest.mark.threat(42)
 @pytest.mark.promise(47)
-def test_a_push_to_a_frozen_app_is_recorded_and_deploys_nothing(frozen: Bench) -> None:
+def test_frozen_push_is_recorded_only(frozen: Bench) -> None:
     response = frozen.push()
     assert (response.status_code, content(response)["status"]) == (200, "frozen")
     assert REASON in content(response)["reason"] and "by ada" in content(response)["reason"]
@@ -252,7 +252,7 @@ def test_a_push_to_a_frozen_app_is_recorded_and_deploys_nothing(frozen: Bench) -
     assert counted(frozen).deliveries[Verdict.FROZEN] == 1
 
 
-def test_only_who_signed_learns_that_an_app_is_frozen(frozen: Bench) -> None:
+def test_freeze_is_shown_to_signed_requests_only(frozen: Bench) -> None:
     body = push_body("github")
     response = frozen.post("/hooks/github", body, headers_of("github", b"other"))
     assert (response.status_code, response.data) == (401, b'{"error":"invalid signature"}\n')
@@ -263,7 +263,7 @@ def test_another_app_is_not_frozen_with_it(frozen: Bench) -> None:
     assert frozen.push("gitea").status_code == 202
 
 
-def test_a_thaw_and_the_end_of_a_freeze_are_noticed_without_a_restart(frozen: Bench) -> None:
+def test_thaw_needs_no_restart(frozen: Bench) -> None:
     assert content(frozen.push())["status"] == "frozen"
     over = datetime.now(UTC) - timedelta(hours=1)
     freezes.freeze(frozen.config.frozen, "github", Freeze(reason=REASON, since=over, until=over))
@@ -275,12 +275,12 @@ def test_a_thaw_and_the_end_of_a_freeze_are_noticed_without_a_restart(frozen: Be
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"reason": ""}', "x" * 5000])
-def test_a_freeze_that_cannot_be_read_freezes(frozen: Bench, text: str) -> None:
+def test_unreadable_freeze_holds(frozen: Bench, text: str) -> None:
     (frozen.config.frozen / "github").write_text(text)
     assert content(frozen.push())["status"] == "frozen"
 
 
-def test_a_long_reason_is_cut_and_not_a_failure(frozen: Bench) -> None:
+def test_long_reason_is_cut(frozen: Bench) -> None:
     freezes.freeze(frozen.config.frozen, "github", Freeze(reason="x" * 300, since=datetime.now(UTC), by="y" * 64))
     assert content(frozen.push())["status"] == "frozen"
     assert len(decided(frozen)[0].why) == 300
@@ -288,7 +288,7 @@ def test_a_long_reason_is_cut_and_not_a_failure(frozen: Bench) -> None:
 
 @pytest.mark.threat(44)
 @pytest.mark.parametrize("key", ["decisions", "counts"])
-def test_a_key_of_another_kind_costs_notes_and_no_push(receiver: Bench, key: str) -> None:
+def test_wrong_key_type_costs_no_push(receiver: Bench, key: str) -> None:
     receiver.redis.set(
         {"decisions": redis_keys.decisions_key, "counts": redis_keys.counts_key}[key]("github"), "poison"
     )
@@ -307,9 +307,7 @@ FULL = "18446744073709551615-18446744073709551615"
 
 
 @pytest.mark.threat(82)
-def test_a_push_to_a_frozen_app_is_answered_though_its_decision_cannot_be_kept(
-    frozen: Bench, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_frozen_push_survives_a_full_stream(frozen: Bench, caplog: pytest.LogCaptureFixture) -> None:
     frozen.redis.xadd(redis_keys.decisions_key("github"), {"decision": "{}"}, id=FULL)
     response = frozen.push()
     assert (response.status_code, content(response)["status"]) == (200, "frozen")
@@ -318,7 +316,7 @@ def test_a_push_to_a_frozen_app_is_answered_though_its_decision_cannot_be_kept(
 
 
 @pytest.mark.threat(82)
-def test_a_push_to_a_frozen_app_is_not_said_to_be_recorded_while_redis_takes_nothing(frozen: Bench) -> None:
+def test_frozen_push_needs_redis(frozen: Bench) -> None:
     frozen.redis.config_set("maxmemory", 1)
     try:
         assert frozen.push().status_code == 503
@@ -327,7 +325,7 @@ def test_a_push_to_a_frozen_app_is_not_said_to_be_recorded_while_redis_takes_not
 
 
 @pytest.mark.threat(82)
-def test_refusals_that_redis_does_not_take_are_said_once(receiver: Bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_lost_refusals_are_logged_once(receiver: Bench, caplog: pytest.LogCaptureFixture) -> None:
     receiver.redis.xadd(redis_keys.REFUSALS, {"decision": "{}"}, id=FULL)
     refusal_log = RefusalLog(receiver.redis)
     for number in range(3):
@@ -342,7 +340,7 @@ def test_refusals_that_redis_does_not_take_are_said_once(receiver: Bench, caplog
 
 
 @pytest.mark.threat(81)
-def test_a_decision_larger_than_any_is_not_parsed(receiver: Bench) -> None:
+def test_huge_decisions_are_skipped(receiver: Bench) -> None:
     receiver.push(delivery="first")
     large = decided(receiver)[0].model_dump_json()[:-1] + ',"more":[' + "[]," * 400_000 + "[]]}"
     receiver.redis.xadd(redis_keys.decisions_key("github"), {"decision": large})
@@ -350,7 +348,7 @@ def test_a_decision_larger_than_any_is_not_parsed(receiver: Bench) -> None:
 
 
 @pytest.mark.threat(57)
-def test_what_a_stranger_wrote_among_the_decisions_is_passed_over(receiver: Bench) -> None:
+def test_forged_decisions_are_skipped(receiver: Bench) -> None:
     receiver.push(delivery="first")
     for fields in ({"decision": b"\xff"}, {"decision": "[]"}, {"x": "y"}, {"decision": '{"app": "github"}'}):
         receiver.redis.xadd(redis_keys.decisions_key("github"), fields)  # type: ignore[arg-type]
@@ -360,7 +358,7 @@ def test_what_a_stranger_wrote_among_the_decisions_is_passed_over(receiver: Benc
 
 
 @pytest.mark.promise(8)
-def test_a_page_shows_the_decisions_the_newest_first_and_no_refusals(receiver: Bench) -> None:
+def test_decisions_page_hides_refusals(receiver: Bench) -> None:
     receiver.push(delivery="first")
     receiver.push(event="ping", delivery="second")
     receiver.push(secret="another secret of 16 bytes")
@@ -393,7 +391,7 @@ def hung(redis: Redis) -> Iterator[None]:
 
 
 @pytest.mark.threat(55)
-def test_refused_requests_wait_for_no_redis_and_none_is_forgotten(site: Installation) -> None:
+def test_refusals_do_not_wait_for_redis(site: Installation) -> None:
     """With a hung Redis and one wait of 0.8 s for each, 400 of them would hold the four threads for 80 s."""
     body = push_body("github")
     wrong = headers_of("github", b"other")
@@ -404,7 +402,7 @@ def test_refused_requests_wait_for_no_redis_and_none_is_forgotten(site: Installa
         assert len(decision_log.read_refusals(redis, 500)) == decision_log.MAX_ENTRIES
 
 
-def test_what_was_refused_before_a_stop_is_kept(site: Installation) -> None:
+def test_refusals_survive_a_stop(site: Installation) -> None:
     body = push_body("github")
     with Redis.from_url(site.redis_url) as redis:
         with site.receiver():
@@ -423,7 +421,7 @@ class Counting(RefusalLog):
 
 
 @pytest.mark.threat(55)
-def test_what_was_refused_while_redis_was_away_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_refusals_survive_a_redis_outage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with receiver_client(f"unix://{tmp_path}/redis.sock?db=0") as redis:
         refusal_log = Counting(redis, retry_seconds=0.01)
         refusal_log.record(refusal("first"), signature=True)

@@ -28,6 +28,7 @@ from hookd.model.deployment import (
     with_step,
 )
 from hookd.model.eligibility import Freeze
+from hookd.model.hint import Hint, HintKind
 from hookd.queue import counters
 from hookd.queue.app_status import AppStatusStore
 from hookd.queue.deployments import DeploymentRequest
@@ -74,7 +75,7 @@ def step(name: str, seconds: float | None = 1.5) -> Step:
     return Step(name=name, started_at=AT, seconds=seconds, outcome="done" if seconds is not None else "running")
 
 
-def test_an_app_of_which_nothing_is_known_has_its_zeros(receiver: Bench) -> None:
+def test_new_app_has_zeros(receiver: Bench) -> None:
     found = scraped(receiver)
     assert {app for (_, labels) in found for key, app in labels if key == "app"} == {*APPS, "-"}
     for ending in ENDINGS:
@@ -87,11 +88,11 @@ def test_an_app_of_which_nothing_is_known_has_its_zeros(receiver: Bench) -> None
 
 @pytest.mark.threat(53)
 @pytest.mark.parametrize("ending", sorted(TRANSITIONS[Status.RUNNING]))
-def test_an_ending_is_counted_once_with_its_seconds(receiver: Bench, ending: Status) -> None:
+def test_endings_are_counted_once(receiver: Bench, ending: Status) -> None:
     deployment = run(receiver, ending, seconds=12.5)
     with pytest.raises(IllegalTransition):
         receiver.records.change(deployment, lambda old: advance(old, Status.FAILED, AT))
-    receiver.records.change(deployment, lambda old: old.model_copy(update={"hint": "nothing"}))
+    receiver.records.change(deployment, lambda old: old.model_copy(update={"hint": Hint(HintKind.DEPLOY)}))
     found = scraped(receiver)
     counted = {labels: number for (name, labels), number in found.items() if name == "hookd_deployments_total"}
     assert sum(counted.values()) == counted[("app", "github"), ("ending", ending)] == 1
@@ -102,7 +103,7 @@ def test_an_ending_is_counted_once_with_its_seconds(receiver: Bench, ending: Sta
     assert success == ((AT + timedelta(seconds=12.5)).timestamp() if ending is Status.SUCCEEDED else None)
 
 
-def test_a_deployment_that_was_superseded_is_counted_and_took_no_time(receiver: Bench) -> None:
+def test_superseded_takes_no_time(receiver: Bench) -> None:
     run(receiver, Status.FAILED)
     asked(receiver, Trigger.PUSH)
     asked(receiver, Trigger.MANUAL)
@@ -119,7 +120,7 @@ def test_the_last_ending_is_the_last_one(receiver: Bench) -> None:
     assert value(receiver, "hookd_last_ending", ending="rolled_back") is None
 
 
-def test_steps_are_counted_and_a_name_that_is_none_of_ours_is_other(receiver: Bench) -> None:
+def test_unknown_steps_count_as_other(receiver: Bench) -> None:
     steps = (step("fetch"), step("build", 20), step("x" * 1000, 1), step("evil\n", 2), step("prune", None))
     run(receiver, Status.SUCCEEDED, steps=steps)
     run(receiver, Status.FAILED, steps=(step("fetch", 2),))
@@ -130,14 +131,14 @@ def test_steps_are_counted_and_a_name_that_is_none_of_ours_is_other(receiver: Be
 
 
 @pytest.mark.threat(32)
-def test_a_clock_that_is_set_back_takes_nothing_away(receiver: Bench) -> None:
+def test_clock_jump_never_lowers_counts(receiver: Bench) -> None:
     run(receiver, Status.SUCCEEDED, seconds=5)
     run(receiver, Status.SUCCEEDED, seconds=-3600)
     assert value(receiver, "hookd_deployment_seconds_sum") == 5
     assert value(receiver, "hookd_deployment_seconds_count") == 2
 
 
-def test_every_step_of_the_worker_has_its_own_series_and_none_is_made_up() -> None:
+def test_each_step_has_a_series() -> None:
     used = set()
     for file in (PROJECT / "worker").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
@@ -146,7 +147,7 @@ def test_every_step_of_the_worker_has_its_own_series_and_none_is_made_up() -> No
     assert used == set(StepName) == set(counters.STEPS) - {"other"}
 
 
-def test_deliveries_are_counted_by_what_was_decided(receiver: Bench) -> None:
+def test_deliveries_are_counted_by_verdict(receiver: Bench) -> None:
     before = datetime.now(UTC).timestamp()
     for delivery, event in (("one", "push"), ("two", "push"), ("two", "push"), ("three", "ping"), ("four", "create")):
         receiver.push(delivery=delivery, event=event)
@@ -160,7 +161,7 @@ def test_deliveries_are_counted_by_what_was_decided(receiver: Bench) -> None:
 
 
 @pytest.mark.threat(55)
-def test_refused_signatures_are_counted_also_for_no_app(receiver: Bench) -> None:
+def test_refusals_are_counted_without_app(receiver: Bench) -> None:
     body = push_body("github")
     for path in ("/hooks/github", "/hooks/github", "/hooks/nobody", "/hooks/github%0a"):
         receiver.post(path, body, headers_of("github", b"other"))
@@ -169,7 +170,7 @@ def test_refused_signatures_are_counted_also_for_no_app(receiver: Bench) -> None
     assert value(receiver, "hookd_last_delivery_timestamp_seconds") is None
 
 
-def test_a_waiting_deployment_shows_its_age_until_it_starts(receiver: Bench) -> None:
+def test_queue_age_ends_with_the_start(receiver: Bench) -> None:
     long_ago = datetime.now(UTC) - timedelta(seconds=100)
     asking = DeploymentRequest(app="github", trigger=Trigger.PUSH, seconds=60)
     deployment = receiver.records.request(asking, now=long_ago).deployment
@@ -181,9 +182,7 @@ def test_a_waiting_deployment_shows_its_age_until_it_starts(receiver: Bench) -> 
 
 @pytest.mark.threat(38)
 @pytest.mark.parametrize(("commits", "shown"), [(3, 3.0), (None, None)])
-def test_an_app_behind_its_head_says_since_when_and_why(
-    receiver: Bench, commits: int | None, shown: float | None
-) -> None:
+def test_lag_is_a_metric(receiver: Bench, commits: int | None, shown: float | None) -> None:
     behind = Lag(commits=commits, since=AT, verdict=Verdict.QUARANTINED, why="a stranger's\ntext")
     view = AppStatus(app="github", deployed_commit=OLD, head=NEW, head_seen_at=AT, healthy=False, lag=behind)
     AppStatusStore(receiver.records.connection).publish(view)
@@ -204,7 +203,7 @@ def test_a_frozen_app_says_so(receiver: Bench) -> None:
 
 
 @pytest.mark.threat(56)
-def test_what_a_stranger_wrote_makes_no_series_and_no_number(receiver: Bench) -> None:
+def test_forged_counters_are_ignored(receiver: Bench) -> None:
     run(receiver, Status.SUCCEEDED)
     before = set(scraped(receiver))
     evil = 'x"} 1\nevil{a="'
@@ -224,7 +223,7 @@ def test_what_a_stranger_wrote_makes_no_series_and_no_number(receiver: Bench) ->
 
 @pytest.mark.threat(56)
 @pytest.mark.parametrize("key", [redis_keys.counts_key, redis_keys.app_status_key, redis_keys.waiting_key])
-def test_a_key_of_another_kind_does_not_hide_the_other_apps(receiver: Bench, key: Any) -> None:
+def test_wrong_key_type_hides_one_app_only(receiver: Bench, key: Any) -> None:
     asked(receiver)
     receiver.redis.delete(key("gogs"))
     receiver.redis.rpush(key("gogs"), "poison")
@@ -232,7 +231,7 @@ def test_a_key_of_another_kind_does_not_hide_the_other_apps(receiver: Bench, key
 
 
 @pytest.mark.parametrize("id", ["github-20261399T996199999-abcdef", "gogs-20260304T050607000-0a1b2c", "", "\udcff"])
-def test_a_waiting_id_that_is_none_is_none(receiver: Bench, id: str) -> None:
+def test_invalid_waiting_id_is_ignored(receiver: Bench, id: str) -> None:
     receiver.redis.set(redis_keys.waiting_key("github"), id.encode("utf-8", "surrogateescape"))
     assert value(receiver, "hookd_waiting") == 0
 
@@ -249,7 +248,7 @@ def test_openmetrics_is_spoken_too(receiver: Bench) -> None:
     assert {family.name for family in parse(plain.text)} == set(families)
 
 
-def test_every_family_has_a_help_text_and_its_page_a_line(receiver: Bench) -> None:
+def test_metrics_are_documented(receiver: Bench) -> None:
     page = (PROJECT / "docs" / "metrics.md").read_text()
     run(receiver, Status.SUCCEEDED, steps=(step("fetch"),))
     for family in parse(receiver.get("/metrics").text):
@@ -269,7 +268,7 @@ def test_all_processes_say_the_same(receiver: Bench) -> None:
     }
 
 
-def test_after_a_flush_everything_starts_again_from_zero(receiver: Bench) -> None:
+def test_flush_resets_counters(receiver: Bench) -> None:
     run(receiver, Status.SUCCEEDED)
     receiver.redis.flushall()
     assert value(receiver, "hookd_deployments_total", ending="succeeded") == 0
@@ -278,7 +277,7 @@ def test_after_a_flush_everything_starts_again_from_zero(receiver: Bench) -> Non
 
 
 @pytest.mark.promise(63)
-def test_the_real_way_of_a_push_is_seen_in_the_numbers(receiver: Bench) -> None:
+def test_push_changes_the_metrics(receiver: Bench) -> None:
     deployment = content(receiver.push())["deployment"]
     receiver.end(deployment, Status.SUCCEEDED)
     assert value(receiver, "hookd_deliveries_total", verdict="queued") == 1
@@ -296,7 +295,7 @@ def promtool() -> str:
 
 
 @pytest.mark.promise(63)
-def test_promtool_finds_nothing_wrong_with_the_numbers(receiver: Bench) -> None:
+def test_promtool_accepts_the_metrics(receiver: Bench) -> None:
     run(receiver, Status.SUCCEEDED, steps=(step("fetch"),))
     asked(receiver)
     done = subprocess.run(
@@ -306,7 +305,7 @@ def test_promtool_finds_nothing_wrong_with_the_numbers(receiver: Bench) -> None:
 
 
 @pytest.mark.threat(39)
-def test_promtool_accepts_the_alerts_and_the_scrape_configuration(tmp_path: Path) -> None:
+def test_promtool_accepts_the_alerts(tmp_path: Path) -> None:
     scrape, rules = blocks()
     (tmp_path / "prometheus.yml").write_text(f"rule_files: [rules.yml]\n{scrape}")
     (tmp_path / "rules.yml").write_text(rules)
@@ -318,7 +317,7 @@ def test_promtool_accepts_the_alerts_and_the_scrape_configuration(tmp_path: Path
 
 
 @pytest.mark.threat(39)
-def test_every_alert_asks_for_metrics_that_are_there(receiver: Bench) -> None:
+def test_alerts_use_existing_metrics(receiver: Bench) -> None:
     behind = Lag(commits=1, since=AT, verdict=Verdict.WAITING, why="x")
     AppStatusStore(receiver.records.connection).publish(AppStatus(app="github", head_seen_at=AT, lag=behind))
     run(receiver, Status.FAILED)

@@ -46,7 +46,7 @@ def test_every_directory_holds_its_licence(directory: str) -> None:
 
 @pytest.mark.promise(5)
 @pytest.mark.parametrize("file", examples("push"), ids=lambda file: file.stem)
-def test_a_push_of_the_branch_is_queued_and_a_tag_is_ignored(receiver: Bench, file: Path) -> None:
+def test_real_payloads_are_classified(receiver: Bench, file: Path) -> None:
     body = file.read_bytes()
     response = receiver.push(body=body)
     if json.loads(body)["ref"] == "refs/heads/master":
@@ -57,7 +57,7 @@ def test_a_push_of_the_branch_is_queued_and_a_tag_is_ignored(receiver: Bench, fi
         assert receiver.stored() == 0
 
 
-def test_the_examples_hold_both_pushes_of_branches_and_of_tags() -> None:
+def test_examples_hold_branches_and_tags() -> None:
     refs = [json.loads(file.read_bytes())["ref"] for file in examples("push")]
     assert sorted(refs) == ["refs/heads/master"] * 2 + ["refs/tags/simple-tag"] * 5
 
@@ -79,7 +79,7 @@ def test_what_came_or_went_is_ignored(receiver: Bench, event: str) -> None:
 
 
 @pytest.mark.parametrize("event", ["ping", "create", "delete"])
-def test_what_is_no_push_is_refused_when_it_says_that_it_is_one(receiver: Bench, event: str) -> None:
+def test_other_payloads_as_push_are_refused(receiver: Bench, event: str) -> None:
     for file in examples(event):
         assert receiver.push(body=file.read_bytes(), event="push").status_code == 400
     assert receiver.stored() == 0
@@ -97,7 +97,7 @@ def test_a_captured_form_delivery_is_understood(receiver: Bench) -> None:
     assert (response.status_code, content(response)["status"]) == (200, "pong")
 
 
-def test_a_captured_form_delivery_with_one_byte_changed_is_refused(receiver: Bench) -> None:
+def test_changed_form_delivery_is_refused(receiver: Bench) -> None:
     form = (DATA / "gidgethub" / "ping.form").read_bytes()
     response = receiver.post("/hooks/github", form.replace(b"awesome", b"awesom3"), captured(form))
     assert response.status_code == 401

@@ -19,7 +19,7 @@ RECEIVER = {"public_url": "https://deploy.example.org/"}
 
 
 @pytest.mark.parametrize("sender", SENDERS)
-def test_a_push_is_answered_with_its_deployment(receiver: Bench, sender: str) -> None:
+def test_push_returns_its_deployment(receiver: Bench, sender: str) -> None:
     response = receiver.push(sender)
     assert response.status_code == 202
     answer = content(response)
@@ -39,7 +39,7 @@ def test_record_and_job_share_one_id(receiver: Bench) -> None:
 
 
 @pytest.mark.parametrize("sender", SENDERS)
-def test_a_form_is_taken_as_its_sender_signs_it(receiver: Bench, sender: str) -> None:
+def test_forms_are_verified_per_sender(receiver: Bench, sender: str) -> None:
     body = push_body(sender, message="naïve ☃ + 100%")
     form = form_of(body)
     signed_bytes = body if SENDERS[sender].signs_form_value else form
@@ -49,7 +49,7 @@ def test_a_form_is_taken_as_its_sender_signs_it(receiver: Bench, sender: str) ->
 
 
 @pytest.mark.parametrize("sender", SENDERS)
-def test_a_repository_with_sha256_object_ids_is_taken(receiver: Bench, sender: str) -> None:
+def test_sha256_repositories_work(receiver: Bench, sender: str) -> None:
     response = receiver.push(sender, push_body(sender, before="a" * 64, after="b" * 64))
     deployment = content(response)["deployment"]
     assert receiver.records.get(deployment).claimed_commit == "b" * 64
@@ -57,7 +57,7 @@ def test_a_repository_with_sha256_object_ids_is_taken(receiver: Bench, sender: s
 
 @pytest.mark.threat(6)
 @pytest.mark.promise(9)
-def test_nothing_of_a_payload_decides_what_is_deployed(receiver: Bench) -> None:
+def test_payload_decides_nothing(receiver: Bench) -> None:
     body = push_body("github", clone_url="https://evil.example/x.git", head_commit={"id": "--upload-pack=x"})
     deployment = content(receiver.push(body=body))["deployment"]
     assert "evil" not in receiver.records.get(deployment).model_dump_json()
@@ -80,7 +80,7 @@ IGNORED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("changes", "reason"), [pytest.param(*case, id=name) for name, case in IGNORED.items()])
-def test_what_does_not_concern_the_app_is_ignored(receiver: Bench, changes: dict[str, Any], reason: str) -> None:
+def test_other_pushes_are_ignored(receiver: Bench, changes: dict[str, Any], reason: str) -> None:
     response = receiver.push(body=push_body("github", **changes))
     assert (response.status_code, content(response)) == (200, {"status": "ignored", "reason": reason})
     assert receiver.stored() == 0
@@ -97,14 +97,14 @@ def test_another_event_is_ignored(receiver: Bench, sender: str, event: str) -> N
     assert receiver.stored() == 0
 
 
-def test_the_event_header_of_another_sender_is_not_read(receiver: Bench) -> None:
+def test_other_event_headers_are_ignored(receiver: Bench) -> None:
     body = push_body("gitea")
     headers = {**headers_of("gitea", body, event="create"), "X-GitHub-Event": "push", "X-Gogs-Event": "push"}
     assert content(receiver.post("/hooks/gitea", body, headers))["status"] == "ignored"
     assert receiver.stored() == 0
 
 
-def test_a_request_that_names_no_event_is_ignored(receiver: Bench) -> None:
+def test_missing_event_is_ignored(receiver: Bench) -> None:
     assert content(receiver.push(event=""))["reason"] == "the request names no event"
     assert receiver.stored() == 0
 
@@ -118,7 +118,7 @@ def test_a_ping_is_answered_with_pong(receiver: Bench, sender: str) -> None:
 
 @pytest.mark.threat(10)
 @pytest.mark.promise(52, 68)
-def test_during_a_rotation_both_secrets_fit_and_a_third_does_not(receiver: Bench) -> None:
+def test_rotation_accepts_two_secrets(receiver: Bench) -> None:
     file = receiver.config.settings.receiver.secrets / "github"
     file.write_text(f"{SECRET}\n{SECOND}\n")
     rotating = Bench(build(receiver.config), receiver.redis, receiver.config)
@@ -132,7 +132,7 @@ def test_during_a_rotation_both_secrets_fit_and_a_third_does_not(receiver: Bench
 
 
 @pytest.mark.threat(10)
-def test_the_secret_of_another_app_does_not_fit(receiver: Bench) -> None:
+def test_secrets_are_per_app(receiver: Bench) -> None:
     file = receiver.config.settings.receiver.secrets / "gogs"
     file.write_text(SECOND)
     apart = Bench(build(receiver.config), receiver.redis, receiver.config)
@@ -143,7 +143,7 @@ def test_the_secret_of_another_app_does_not_fit(receiver: Bench) -> None:
 
 @pytest.mark.threat(2)
 @pytest.mark.parametrize("content", ["", "short", "\n", f"{SECRET}\nshort", "\n".join([SECRET] * 3)])
-def test_an_app_without_a_good_secret_stops_the_start(receiver: Bench, content: str) -> None:
+def test_bad_secret_stops_the_start(receiver: Bench, content: str) -> None:
     file = receiver.config.settings.receiver.secrets / "gitea"
     file.write_text(content)
     with pytest.raises(ConfigError, match="gitea: holds"):
@@ -151,7 +151,7 @@ def test_an_app_without_a_good_secret_stops_the_start(receiver: Bench, content: 
     file.write_text(SECRET)
 
 
-def test_what_is_logged_holds_neither_secret_nor_signature(receiver: Bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_log_holds_no_secrets(receiver: Bench, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     body = push_body("github", before=OLD)
     headers = headers_of("github", body)

@@ -40,9 +40,7 @@ def test_without_the_exact_signature_nothing_passes(
 
 
 @given(name=NAMES, body=BODIES, place=st.integers(0, 63), digit=st.sampled_from("0123456789abcdefABCDEFg "))
-def test_a_signature_with_one_digit_changed_does_not_pass(
-    receiver: Bench, name: str, body: bytes, place: int, digit: str
-) -> None:
+def test_one_changed_digit_is_refused(receiver: Bench, name: str, body: bytes, place: int, digit: str) -> None:
     sender = SENDERS.get(name, SENDERS["github"])
     right = signed(body)
     wrong = right[:place] + digit + right[place + 1 :]
@@ -56,7 +54,7 @@ def test_a_signature_with_one_digit_changed_does_not_pass(
 
 @pytest.mark.threat(7)
 @given(name=st.sampled_from(sorted(SENDERS)), body=BODIES, kind=KINDS, event=VALUES | st.just("push"), delivery=VALUES)
-def test_with_the_exact_signature_nothing_ends_in_a_5xx(
+def test_signed_bytes_never_cause_5xx(
     receiver: Bench, *, name: str, body: bytes, kind: str, event: str, delivery: str
 ) -> None:
     headers = {**headers_of(name, body, event=event, delivery=delivery), "Content-Type": kind}

@@ -64,14 +64,14 @@ def hung(site: Installation) -> Iterator[None]:
 
 
 @pytest.mark.threat(14)
-def test_a_push_is_answered_in_time_while_redis_is_away(site: Installation) -> None:
+def test_push_without_redis_is_answered(site: Installation) -> None:
     status, answer, headers = push(site)
     assert (status, answer) == (503, UNREACHABLE)
     assert int(headers["Retry-After"]) > 0
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_is_answered_in_time_while_redis_is_away(site: Installation, path: str) -> None:
+def test_page_without_redis_is_answered(site: Installation, path: str) -> None:
     assert page(site, path)[:2] == (503, UNREACHABLE)
 
 
@@ -80,14 +80,14 @@ def test_health_does_not_depend_on_redis(site: Installation) -> None:
     assert page(site, "/healthz")[:2] == (200, {"status": "ok"})
 
 
-def test_what_is_refused_or_ignored_needs_no_redis(site: Installation) -> None:
+def test_refusals_need_no_redis(site: Installation) -> None:
     body = push_body("github")
     wrong = asked(site, lambda: site.post("/hooks/github", body, headers_of("github", b"other")))
     ping = asked(site, lambda: site.post("/hooks/github", body, headers_of("github", body, event="ping")))
     assert (wrong[0], ping[0]) == (401, 200)
 
 
-def test_pushes_are_taken_again_when_redis_is_back(site: Installation, tmp_path: Path) -> None:
+def test_pushes_resume_with_redis(site: Installation, tmp_path: Path) -> None:
     for _ in range(2):
         assert push(site)[0] == 503
         with redis_server(tmp_path / "redis"):
@@ -95,13 +95,13 @@ def test_pushes_are_taken_again_when_redis_is_back(site: Installation, tmp_path:
 
 
 @pytest.mark.threat(14)
-def test_a_push_to_a_hung_redis_is_answered_in_time(site: Installation, tmp_path: Path) -> None:
+def test_hung_redis_is_answered_in_time(site: Installation, tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis"), ExitStack() as stack:
         stack.enter_context(hung(site))
         assert push(site)[:2] == (503, UNREACHABLE)
 
 
-def test_a_redis_that_hangs_after_good_days_is_noticed_in_time(site: Installation, tmp_path: Path) -> None:
+def test_later_hang_is_noticed(site: Installation, tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis") as url, Redis.from_url(url) as connection:
         assert push(site)[0] == 202
         before = stored(connection)
@@ -114,7 +114,7 @@ def test_a_redis_that_hangs_after_good_days_is_noticed_in_time(site: Installatio
         assert stored(connection) == before
 
 
-def test_a_redis_that_can_write_no_more_takes_no_push(site: Installation, tmp_path: Path) -> None:
+def test_full_memory_refuses_pushes(site: Installation, tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis") as url, Redis.from_url(url) as connection:
         connection.config_set("maxmemory", 1)
         assert push(site)[:2] == (503, UNREACHABLE)

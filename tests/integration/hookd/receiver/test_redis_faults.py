@@ -117,7 +117,7 @@ TROUBLE: dict[str, tuple[str, Callable[[Redis], Any]]] = {
 
 @pytest.mark.threat(14)
 @pytest.mark.parametrize("trouble", TROUBLE)
-def test_a_redis_that_refuses_to_write_takes_no_push(site: Installation, program: str, trouble: str) -> None:
+def test_read_only_redis_refuses_pushes(site: Installation, program: str, trouble: str) -> None:
     code, cause = TROUBLE[trouble]
     with redis(site, program) as client:
         assert pushed(site, APPS[1])[0] == 202
@@ -155,7 +155,7 @@ def fill(file: Path) -> None:
 
 @pytest.mark.threat(14)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a disk that is small")
-def test_a_full_disk_takes_no_push_and_heals(site: Installation, program: str) -> None:
+def test_full_disk_refuses_pushes_and_heals(site: Installation, program: str) -> None:
     data = site.directory / "data"
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(data)], check=False).returncode:
         pytest.skip("this machine does not let root mount")
@@ -176,7 +176,7 @@ def test_a_full_disk_takes_no_push_and_heals(site: Installation, program: str) -
         subprocess.run(["umount", str(data)], check=True)
 
 
-def test_a_redis_that_still_reads_its_file_takes_no_push(site: Installation, program: str) -> None:
+def test_loading_redis_refuses_pushes(site: Installation, program: str) -> None:
     slowly = ("--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024")
     with redis(site, program, "--aof-use-rdb-preamble", "yes") as client:
         assert pushed(site)[0] == 202
@@ -206,7 +206,7 @@ def fast_disk(site: Installation) -> Iterator[None]:
 
 @pytest.mark.threat(14)
 @pytest.mark.usefixtures("fast_disk")
-def test_what_was_taken_survives_a_redis_that_is_killed(site: Installation, program: str) -> None:
+def test_accepted_pushes_survive_a_kill(site: Installation, program: str) -> None:
     taken: dict[tuple[str, str], str] = {}
 
     def send(number: int) -> None:
@@ -239,7 +239,7 @@ def test_what_was_taken_survives_a_redis_that_is_killed(site: Installation, prog
             )
 
 
-def test_a_redis_that_forgot_everything_takes_pushes_at_once(site: Installation, program: str) -> None:
+def test_empty_redis_accepts_pushes(site: Installation, program: str) -> None:
     with redis(site, program) as client:
         first = pushed(site)[1]["deployment"]
         client.flushall()
@@ -253,9 +253,7 @@ def test_a_redis_that_forgot_everything_takes_pushes_at_once(site: Installation,
 
 
 @pytest.mark.parametrize("seconds", [0.05, 0.3, 0.7])
-def test_a_redis_that_is_slow_at_each_question_is_given_up_in_time(
-    site: Installation, program: str, seconds: float
-) -> None:
+def test_slow_redis_has_a_total_limit(site: Installation, program: str, seconds: float) -> None:
     """Each single answer comes in time; a push that joins needs five of them, and one more on a new connection.
 
     One that joins nothing needs four, the last of which may come late. So a deployment waits from the start.
@@ -275,9 +273,7 @@ def test_a_redis_that_is_slow_at_each_question_is_given_up_in_time(
 
 @pytest.mark.threat(14)
 @pytest.mark.parametrize("answers", range(1, 8))
-def test_a_redis_that_hangs_in_the_middle_of_a_push_is_given_up_in_time(
-    site: Installation, program: str, answers: int
-) -> None:
+def test_hang_during_a_push_has_a_limit(site: Installation, program: str, answers: int) -> None:
     """A connection that broke is not asked to forget what it watched: each time would be a wait more."""
     with redis(site, program, at="behind.sock"):
         slow = Slow(site.directory / "redis.sock", site.directory / "behind.sock", 0)

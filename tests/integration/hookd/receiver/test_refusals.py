@@ -49,7 +49,7 @@ SPOILT: dict[str, Spoil] = {
 @pytest.mark.promise(5)
 @pytest.mark.parametrize("sender", SENDERS)
 @pytest.mark.parametrize("spoil", [pytest.param(spoil, id=name) for name, spoil in SPOILT.items()])
-def test_a_signature_that_is_not_exact_gets_the_one_401(receiver: Bench, sender: str, spoil: Spoil) -> None:
+def test_inexact_signatures_get_401(receiver: Bench, sender: str, spoil: Spoil) -> None:
     body = push_body(sender)
     headers = headers_of(sender, body)
     value = spoil(SENDERS[sender].prefix, body)
@@ -67,7 +67,7 @@ def test_a_signature_that_is_not_exact_gets_the_one_401(receiver: Bench, sender:
 @pytest.mark.threat(2)
 @pytest.mark.parametrize("sender", SENDERS)
 @pytest.mark.parametrize("name", ["nobody", "github2", "GITHUB", "%00", "%ff", "é", "a b", "x" * 300])
-def test_an_unknown_app_cannot_be_told_from_a_wrong_signature(receiver: Bench, sender: str, name: str) -> None:
+def test_unknown_app_looks_like_bad_signature(receiver: Bench, sender: str, name: str) -> None:
     body = push_body(sender)
     known = receiver.post(f"/hooks/{sender}", body, {"Content-Type": JSON})
     unknown = receiver.post(f"/hooks/{name}", body, headers_of(sender, body))
@@ -76,7 +76,7 @@ def test_an_unknown_app_cannot_be_told_from_a_wrong_signature(receiver: Bench, s
     assert receiver.stored() == 0
 
 
-def test_a_secret_whose_app_is_gone_opens_nothing(receiver: Bench) -> None:
+def test_secret_without_app_is_refused(receiver: Bench) -> None:
     keyring = Keyring({"ghost": (Secret(SECRET.encode()),)})
     refusal_log = RefusalLog(receiver.redis)
     app = create_app(Receiver(receiver.config, keyring, receiver.records, refusal_log), ReadAccess(True, None))
@@ -87,7 +87,7 @@ def test_a_secret_whose_app_is_gone_opens_nothing(receiver: Bench) -> None:
 
 
 @pytest.mark.parametrize("sender", SENDERS)
-def test_the_signature_of_another_sender_is_not_looked_at(receiver: Bench, sender: str) -> None:
+def test_other_senders_signatures_are_ignored(receiver: Bench, sender: str) -> None:
     body = push_body(sender)
     headers = {"Content-Type": JSON, "X-Hub-Signature": f"sha256={signed(body)}", "X-Gitlab-Token": SECRET}
     for other in set(SENDERS) - {sender}:
@@ -97,7 +97,7 @@ def test_the_signature_of_another_sender_is_not_looked_at(receiver: Bench, sende
     assert receiver.stored() == 0
 
 
-def test_gitea_deliveries_do_not_pass_as_github_ones_without_its_signature(receiver: Bench) -> None:
+def test_gitea_delivery_needs_its_own_signature(receiver: Bench) -> None:
     body = push_body("github")
     headers = {**headers_of("gitea", body), "X-GitHub-Event": "push", "X-Hub-Signature-256": "sha256="}
     assert receiver.post("/hooks/github", body, headers).status_code == 401
@@ -106,7 +106,7 @@ def test_gitea_deliveries_do_not_pass_as_github_ones_without_its_signature(recei
 
 @pytest.mark.parametrize("sender", ["gitea", "forgejo", "gogs"])
 @pytest.mark.parametrize("form", [b"", b"x=1", b"payload=%7B%7D&payload=%7B%7D", b"&" * 5000, b"payload=%zz%"])
-def test_a_form_that_cannot_be_verified_is_a_wrong_signature(receiver: Bench, sender: str, form: bytes) -> None:
+def test_unverifiable_form_is_bad_signature(receiver: Bench, sender: str, form: bytes) -> None:
     headers = headers_of(sender, form, content_type=FORM)
     response = receiver.post(f"/hooks/{sender}", form, headers)
     assert (response.status_code, response.data) == (401, UNSIGNED)
@@ -114,13 +114,13 @@ def test_a_form_that_cannot_be_verified_is_a_wrong_signature(receiver: Bench, se
 
 
 @pytest.mark.parametrize("sender", ["gitea", "forgejo", "gogs"])
-def test_a_form_signed_over_its_bytes_is_refused_where_the_json_is_signed(receiver: Bench, sender: str) -> None:
+def test_gitea_form_bytes_are_refused(receiver: Bench, sender: str) -> None:
     form = form_of(push_body(sender))
     assert receiver.push(sender, form, content_type=FORM).status_code == 401
     assert receiver.stored() == 0
 
 
-def test_a_form_of_github_signed_over_its_json_is_refused(receiver: Bench) -> None:
+def test_github_form_json_is_refused(receiver: Bench) -> None:
     body = push_body("github")
     headers = headers_of("github", body, content_type=FORM)
     assert receiver.post("/hooks/github", form_of(body), headers).status_code == 401
@@ -137,27 +137,27 @@ def test_only_post_is_allowed(receiver: Bench, method: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/hooks", "/hooks/", "/hooks//github", "/hooks/github/", "/hooks/github/x"])
-def test_a_path_that_is_not_quite_right_takes_no_push(receiver: Bench, path: str) -> None:
+def test_inexact_paths_are_refused(receiver: Bench, path: str) -> None:
     body = push_body("github")
     assert receiver.post(path, body, headers_of("github", body)).status_code == 404
     assert receiver.stored() == 0
 
 
-def test_a_request_without_a_length_is_refused(receiver: Bench) -> None:
+def test_missing_length_is_refused(receiver: Bench) -> None:
     client = receiver.app.test_client()
     response = client.post("/hooks/github", headers=headers_of("github", b""))
     assert (response.status_code, response.content_length) == (411, len(response.data))
     assert receiver.stored() == 0
 
 
-def test_a_length_does_not_help_a_chunked_body(receiver: Bench) -> None:
+def test_chunked_body_is_refused(receiver: Bench) -> None:
     body = push_body("github")
     headers = {**headers_of("github", body), "Transfer-Encoding": "chunked"}
     assert receiver.post("/hooks/github", body, headers).status_code == 411
     assert receiver.stored() == 0
 
 
-def test_the_largest_body_is_taken_and_one_byte_more_is_not(receiver: Bench) -> None:
+def test_body_size_limit(receiver: Bench) -> None:
     body = push_body("github").ljust(65536)
     assert receiver.push(body=body).status_code == 202
     receiver.redis.flushdb()
@@ -206,7 +206,7 @@ MALFORMED = {
 
 @pytest.mark.threat(7)
 @pytest.mark.parametrize("body", [pytest.param(body, id=name) for name, body in MALFORMED.items()])
-def test_what_is_not_shaped_like_a_push_is_refused(receiver: Bench, body: bytes) -> None:
+def test_malformed_pushes_are_refused(receiver: Bench, body: bytes) -> None:
     for sent, kind in ((body, JSON), (form_of(body), FORM)):
         if len(sent) > 65536:
             continue
@@ -218,6 +218,6 @@ def test_what_is_not_shaped_like_a_push_is_refused(receiver: Bench, body: bytes)
 
 @pytest.mark.threat(7)
 @pytest.mark.parametrize("form", [b"", b"x=1", b"payload=%7B%7D&payload=%7B%7D", b"&" * 5000, b"payload=%zz%"])
-def test_a_signed_form_without_one_good_payload_is_refused(receiver: Bench, form: bytes) -> None:
+def test_signed_form_needs_one_payload(receiver: Bench, form: bytes) -> None:
     assert receiver.push(body=form, content_type=FORM).status_code == 400
     assert receiver.stored() == 0

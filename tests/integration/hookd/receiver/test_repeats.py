@@ -19,7 +19,7 @@ def pushed(receiver: Bench, delivery: str | None = "first", sender: str = "githu
 
 
 @pytest.mark.parametrize("sender", SENDERS)
-def test_the_same_delivery_again_gets_its_deployment(receiver: Bench, sender: str) -> None:
+def test_duplicate_gets_its_deployment(receiver: Bench, sender: str) -> None:
     _, _, deployment = pushed(receiver, sender=sender)
     stored = receiver.stored()
     assert pushed(receiver, sender=sender) == (200, "duplicate", deployment)
@@ -28,7 +28,7 @@ def test_the_same_delivery_again_gets_its_deployment(receiver: Bench, sender: st
 
 
 @pytest.mark.parametrize("status", DONE)
-def test_a_delivery_that_was_done_is_not_done_again(receiver: Bench, status: Status) -> None:
+def test_finished_delivery_is_not_repeated(receiver: Bench, status: Status) -> None:
     _, _, deployment = pushed(receiver)
     receiver.end(deployment, status)
     assert pushed(receiver) == (200, "duplicate", deployment)
@@ -46,7 +46,7 @@ def test_a_delivery_that_failed_runs_again(receiver: Bench, status: Status) -> N
     assert receiver.records.get(failed).status is status
 
 
-def test_a_redelivery_is_repeated_like_any_other(receiver: Bench) -> None:
+def test_redelivery_has_duplicates(receiver: Bench) -> None:
     _, _, failed = pushed(receiver)
     receiver.end(failed, Status.FAILED)
     _, _, again = pushed(receiver)
@@ -54,7 +54,7 @@ def test_a_redelivery_is_repeated_like_any_other(receiver: Bench) -> None:
 
 
 @pytest.mark.promise(10)
-def test_a_further_push_joins_the_waiting_deployment(receiver: Bench) -> None:
+def test_pushes_coalesce(receiver: Bench) -> None:
     _, _, waiting = pushed(receiver, "first")
     assert pushed(receiver, "second") == (202, "coalesced", waiting)
     assert pushed(receiver, None) == (202, "coalesced", waiting)
@@ -62,14 +62,14 @@ def test_a_further_push_joins_the_waiting_deployment(receiver: Bench) -> None:
     assert receiver.records.queue.get_job_ids() == [waiting]
 
 
-def test_a_delivery_that_joined_is_repeated_with_what_it_joined(receiver: Bench) -> None:
+def test_coalesced_delivery_keeps_its_deployment(receiver: Bench) -> None:
     _, _, waiting = pushed(receiver, "first")
     pushed(receiver, "second")
     assert pushed(receiver, "second") == (200, "duplicate", waiting)
     assert receiver.records.get(waiting).coalesced == 1
 
 
-def test_a_push_does_not_join_what_has_started(receiver: Bench) -> None:
+def test_started_deployment_does_not_coalesce(receiver: Bench) -> None:
     _, _, first = pushed(receiver, "first")
     receiver.end(first, Status.SUCCEEDED)
     code, answer, second = pushed(receiver, "second")
@@ -84,7 +84,7 @@ def test_apps_share_neither_deliveries_nor_deployments(receiver: Bench) -> None:
     assert other != one
 
 
-def test_a_delivery_without_an_id_is_never_a_repetition(receiver: Bench) -> None:
+def test_missing_id_is_no_duplicate(receiver: Bench) -> None:
     _, _, first = pushed(receiver, None)
     receiver.end(first, Status.SUCCEEDED)
     code, answer, second = pushed(receiver, None)
@@ -93,7 +93,7 @@ def test_a_delivery_without_an_id_is_never_a_repetition(receiver: Bench) -> None
 
 
 @pytest.mark.parametrize("delivery", ["", "a b", "a:b", "../x", "x" * 129, "é", "a,b"])
-def test_an_id_that_is_not_safe_in_a_key_is_not_kept(receiver: Bench, delivery: str) -> None:
+def test_unsafe_id_is_not_stored(receiver: Bench, delivery: str) -> None:
     code, _, deployment = pushed(receiver, delivery)
     assert code == 202
     assert receiver.records.get(deployment).delivery is None
@@ -101,7 +101,7 @@ def test_an_id_that_is_not_safe_in_a_key_is_not_kept(receiver: Bench, delivery: 
 
 
 @pytest.mark.threat(54)
-def test_many_pushes_at_once_make_one_deployment(receiver: Bench) -> None:
+def test_concurrent_pushes_make_one_deployment(receiver: Bench) -> None:
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda number: pushed(receiver, f"delivery-{number}"), range(24)))
     assert len({deployment for _, _, deployment in answers}) == 1
@@ -110,7 +110,7 @@ def test_many_pushes_at_once_make_one_deployment(receiver: Bench) -> None:
 
 
 @pytest.mark.threat(4)
-def test_one_delivery_sent_many_times_at_once_makes_one_deployment(receiver: Bench) -> None:
+def test_concurrent_duplicates_make_one_deployment(receiver: Bench) -> None:
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda _: pushed(receiver, "same"), range(24)))
     assert sorted(answer for _, answer, _ in answers) == ["duplicate"] * 23 + ["queued"]
@@ -125,7 +125,7 @@ def test_an_ignored_delivery_is_not_remembered(receiver: Bench) -> None:
 @pytest.mark.threat(4)
 @pytest.mark.promise(11)
 @pytest.mark.parametrize("status", [Status.QUEUED, *DONE])
-def test_a_captured_request_that_is_sent_a_hundred_times_makes_one_deployment(receiver: Bench, status: Status) -> None:
+def test_replayed_request_deploys_once(receiver: Bench, status: Status) -> None:
     _, _, deployment = pushed(receiver)
     if status is not Status.QUEUED:
         receiver.end(deployment, status)
@@ -136,7 +136,7 @@ def test_a_captured_request_that_is_sent_a_hundred_times_makes_one_deployment(re
 
 
 @pytest.mark.threat(4)
-def test_a_captured_request_whose_deployments_all_fail_makes_one_at_a_time(receiver: Bench) -> None:
+def test_replayed_failures_run_one_at_a_time(receiver: Bench) -> None:
     """Each may try again what failed; a release that was started and found bad is left alone by the worker."""
     made = set()
     for _ in range(25):
@@ -150,7 +150,7 @@ def test_a_captured_request_whose_deployments_all_fail_makes_one_at_a_time(recei
 
 @pytest.mark.threat(6)
 @pytest.mark.promise(9, 11)
-def test_old_commits_and_pushes_out_of_order_ask_for_nothing_but_the_head(receiver: Bench) -> None:
+def test_reordered_pushes_deploy_the_head(receiver: Bench) -> None:
     commits = [f"{number:040x}" for number in range(40, 0, -1)]
     bodies = [push_body("github", after=commit) for commit in commits]
     answers = [content(receiver.push(body=body, delivery=str(at))) for at, body in enumerate(bodies)]

@@ -127,20 +127,20 @@ def refused(activated: Activated, before: int) -> list[str]:
     return [line for line in text.splitlines() if "refused signature" in line]
 
 
-def test_a_push_is_taken_over_the_socket_that_was_handed_over(activated: Activated) -> None:
+def test_systemd_socket_accepts_pushes(activated: Activated) -> None:
     assert activated.push() == 202
     assert activated.path.is_socket(), "the socket is systemd's, and stays"
     assert refusals(activated.site.plain_url) == []
 
 
-def test_status_is_read_with_the_token_that_systemd_gave(activated: Activated) -> None:
+def test_systemd_token_allows_status(activated: Activated) -> None:
     assert activated.ask("GET", "/apps")[0] == 401
     assert activated.ask("GET", "/apps", Authorization=f"Bearer {TOKEN}")[0] == 200
     assert activated.ask("GET", "/readyz")[0] == 200
     assert refusals(activated.site.plain_url) == []
 
 
-def test_a_large_body_waits_in_the_directory_that_the_unit_names(activated: Activated) -> None:
+def test_large_bodies_use_the_unit_s_directory(activated: Activated) -> None:
     """Where TMPDIR is not set, /tmp takes it, which is memory on newer systems."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(str(activated.path))
@@ -172,9 +172,7 @@ def spooled(directory: Path) -> bool:
         ({"X_Forwarded_For": "fe80::1%x client=203.0.113.9"}, "-"),
     ],
 )
-def test_a_wrong_signature_is_one_line_with_the_client_that_nginx_saw(
-    activated: Activated, header: dict[str, str], client: str
-) -> None:
+def test_bad_signature_is_one_log_line(activated: Activated, header: dict[str, str], client: str) -> None:
     before = len(activated.log.read_text())
     assert activated.push("another secret of 16 bytes", **header) == 401
     wait_for(lambda: refused(activated, before), what="the line")
@@ -208,7 +206,7 @@ def test_a_wrong_signature_is_one_line_with_the_client_that_nginx_saw(
         ("/hooks/%1b[2J", b"{}", {}, "app=- client=- check=no such app"),
     ],
 )
-def test_every_other_refused_signature_is_one_line_too(
+def test_each_refusal_is_one_log_line(
     activated: Activated, path: str, content: bytes, headers: dict[str, str], told: str
 ) -> None:
     before = len(activated.log.read_text())
@@ -219,7 +217,7 @@ def test_every_other_refused_signature_is_one_line_too(
 
 
 @pytest.mark.parametrize("closed", ["file", "directory"])
-def test_a_log_that_may_not_be_read_is_no_fault_of_the_receiver(activated: Activated, closed: str) -> None:
+def test_unreadable_log_is_404(activated: Activated, closed: str) -> None:
     site = activated.site
     record = site.records.request(DeploymentRequest(app="shop", trigger=Trigger.MANUAL, seconds=60)).deployment
     path = site.config.settings.log_path("shop", record)
@@ -238,7 +236,7 @@ def test_a_log_that_may_not_be_read_is_no_fault_of_the_receiver(activated: Activ
 
 
 @pytest.mark.threat(9)
-def test_on_tcp_the_peer_is_logged_and_the_header_is_not(tmp_path: Path) -> None:
+def test_tcp_peer_is_logged(tmp_path: Path) -> None:
     with Installation(tmp_path) as site:
         site.add_app("shop")
         site.start_redis()

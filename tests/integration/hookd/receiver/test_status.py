@@ -45,13 +45,13 @@ def pushed(receiver: Bench, delivery: str = "first") -> str:
     "given",
     ["", TOKEN, f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", "Bearer", "Bearer ", f"Basic {TOKEN}", "Bearer é", "é é"],
 )
-def test_without_the_token_a_page_tells_nothing(closed: Bench, page: str, given: str) -> None:
+def test_pages_need_the_token(closed: Bench, page: str, given: str) -> None:
     response = closed.get(page.format(id=pushed(closed)), {"Authorization": given} if given else {})
     assert (response.status_code, content(response)) == (401, {"error": "a bearer token is required"})
 
 
 @pytest.mark.parametrize("page", [*PAGES[4:], "/apps/{id}"])
-def test_without_the_token_nobody_learns_what_exists(closed: Bench, page: str) -> None:
+def test_unknown_pages_look_alike_without_token(closed: Bench, page: str) -> None:
     unknown = closed.get(page.format(id=new_deployment_id("github", datetime.now(UTC))))
     known = closed.get(page.format(id=pushed(closed)))
     assert (unknown.status_code, unknown.data) == (known.status_code, known.data)
@@ -60,7 +60,7 @@ def test_without_the_token_nobody_learns_what_exists(closed: Bench, page: str) -
 @pytest.mark.promise(61)
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("given", [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"BEARER  {TOKEN} "])
-def test_with_the_token_a_page_is_shown(closed: Bench, page: str, given: str) -> None:
+def test_token_opens_pages(closed: Bench, page: str, given: str) -> None:
     assert closed.get(page.format(id=pushed(closed)), {"Authorization": given}).status_code == 200
 
 
@@ -81,7 +81,7 @@ def test_an_empty_token_admits_nobody(closed: Bench, content_of_file: str) -> No
         assert empty.get("/apps", {"Authorization": given}).status_code == 401
 
 
-def test_a_token_file_that_is_missing_stops_the_start(closed: Bench) -> None:
+def test_missing_token_file_stops_the_start(closed: Bench) -> None:
     file = closed.config.settings.receiver.token_file
     assert file is not None
     away = file.rename(file.with_name("away"))
@@ -117,7 +117,7 @@ def test_a_token_may_hold_any_bytes(closed: Bench) -> None:
         "/",
     ],
 )
-def test_what_is_not_there_is_not_found(receiver: Bench, path: str) -> None:
+def test_unknown_pages_are_404(receiver: Bench, path: str) -> None:
     assert receiver.get(path).status_code == 404
 
 
@@ -136,12 +136,12 @@ def test_a_deployment_shows_its_record(receiver: Bench) -> None:
     assert shown == {**deployment.model_dump(mode="json"), "status_url": url, "log_url": f"{url}/log"}
 
 
-def test_the_answer_to_a_push_leads_to_its_deployment(receiver: Bench) -> None:
+def test_push_answer_links_its_deployment(receiver: Bench) -> None:
     answer = content(receiver.push())
     assert content(receiver.get(answer["status_url"]))["id"] == answer["deployment"]
 
 
-def test_a_log_is_shown_as_it_is(receiver: Bench) -> None:
+def test_log_is_unchanged(receiver: Bench) -> None:
     deployment = pushed(receiver)
     log: Path = receiver.config.settings.log_path("github", deployment)
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -151,14 +151,14 @@ def test_a_log_is_shown_as_it_is(receiver: Bench) -> None:
     assert response.content_type == "text/plain; charset=utf-8"
 
 
-def test_a_log_that_has_not_begun_is_empty(receiver: Bench) -> None:
+def test_missing_log_is_empty(receiver: Bench) -> None:
     response = receiver.get(f"/deployments/{pushed(receiver)}/log")
     assert (response.status_code, response.text) == (200, "")
 
 
 @pytest.mark.threat(63)
 @pytest.mark.parametrize("put", ["link", "link to the directory", "pipe", "directory", "sparse"])
-def test_what_stands_in_a_log_s_place_is_not_shown(receiver: Bench, put: str) -> None:
+def test_only_regular_logs_are_shown(receiver: Bench, put: str) -> None:
     """The worker's user owns the directory, and the receiver can read secrets that this user must not."""
     deployment = pushed(receiver)
     log: Path = receiver.config.settings.log_path("github", deployment)
@@ -189,7 +189,7 @@ def test_what_stands_in_a_log_s_place_is_not_shown(receiver: Bench, put: str) ->
     assert content(response)["error"].endswith(f"hookd logs {deployment}")
 
 
-def test_an_app_shows_what_the_worker_saw_and_its_last_deployments(receiver: Bench) -> None:
+def test_app_shows_status_and_deployments(receiver: Bench) -> None:
     now = datetime.now(UTC)
     view = AppStatus(
         app="github",
@@ -211,13 +211,13 @@ def test_an_app_shows_what_the_worker_saw_and_its_last_deployments(receiver: Ben
     assert shown == {**view.model_dump(mode="json"), **said}
 
 
-def test_an_app_shows_no_more_than_its_latest_deployments(receiver: Bench) -> None:
+def test_app_history_is_limited(receiver: Bench) -> None:
     for number in range(MAX_DEPLOYMENTS + 2):
         receiver.end(pushed(receiver, f"delivery-{number}"), Status.UNCHANGED)
     assert len(content(receiver.get("/apps/github"))["deployments"]) == MAX_DEPLOYMENTS
 
 
-def test_an_app_that_was_never_looked_at_is_shown_without_a_guess(receiver: Bench) -> None:
+def test_new_app_has_null_fields(receiver: Bench) -> None:
     shown = content(receiver.get("/apps/gogs"))
     assert (shown["deployed_commit"], shown["head"], shown["healthy"]) == (None, None, None)
     assert shown["deployments"] == []

@@ -101,14 +101,14 @@ WITHOUT_401 = {
 
 @pytest.mark.threat(2)
 @pytest.mark.parametrize("lines", [pytest.param(lines, id=name) for name, lines in WITHOUT_401.items()])
-def test_a_signature_that_is_not_exact_gets_the_one_401(site: Installation, redis: Redis, lines: list[bytes]) -> None:
+def test_inexact_signatures_get_401(site: Installation, redis: Redis, lines: list[bytes]) -> None:
     assert exchanged(site, signed_request(*lines, without="X-Hub-Signature-256")) == (401, UNSIGNED)
     assert stored(redis) == 0
 
 
 @pytest.mark.threat(1)
 @pytest.mark.parametrize("lines", [[], [b"Transfer-Encoding: chunked"], [b"Transfer-Encoding: gzip, chunked"]])
-def test_a_body_without_a_length_is_refused(site: Installation, redis: Redis, lines: list[bytes]) -> None:
+def test_body_needs_a_length(site: Installation, redis: Redis, lines: list[bytes]) -> None:
     request = head(SIGNATURE, b"X-GitHub-Event: push", *lines) + b"2\r\n{}\r\n0\r\n\r\n"
     assert exchanged(site, request)[0] == 411
     assert stored(redis) == 0
@@ -124,26 +124,24 @@ def test_a_body_without_a_length_is_refused(site: Installation, redis: Redis, li
         [b"Content-Length : 2"],
     ],
 )
-def test_a_length_that_is_not_clear_is_refused(site: Installation, redis: Redis, lines: list[bytes]) -> None:
+def test_ambiguous_length_is_refused(site: Installation, redis: Redis, lines: list[bytes]) -> None:
     assert exchanged(site, head(SIGNATURE, *lines) + b"{}")[0] == 400
     assert stored(redis) == 0
 
 
 @pytest.mark.threat(1)
 @pytest.mark.parametrize("length", [MOST + 1, 10**12, 10**30])
-def test_a_body_that_is_too_large_is_refused_before_it_is_sent(site: Installation, length: int) -> None:
+def test_large_body_is_refused_early(site: Installation, length: int) -> None:
     assert exchanged(site, head(f"Content-Length: {length}".encode()))[0] == 413
 
 
-def test_a_body_of_no_bytes_is_a_wrong_signature(site: Installation) -> None:
+def test_empty_body_is_bad_signature(site: Installation) -> None:
     assert exchanged(site, head(b"Content-Length: 0")) == (401, UNSIGNED)
 
 
 @pytest.mark.parametrize("name", [b"SCRIPT_NAME", b"PATH_INFO", b"REMOTE_USER", b"CONTENT_LENGTH"])
 @pytest.mark.parametrize("value", [b"/hooks", b"/elsewhere", b"x"])
-def test_a_header_that_looks_like_a_servers_variable_changes_nothing(
-    site: Installation, redis: Redis, name: bytes, value: bytes
-) -> None:
+def test_wsgi_like_headers_are_ignored(site: Installation, redis: Redis, name: bytes, value: bytes) -> None:
     assert exchanged(site, signed_request(name + b": " + value))[0] == 202
     assert exchanged(site, head(name + b": " + value, b"Content-Length: 2") + b"{}") == (401, UNSIGNED)
 
@@ -180,7 +178,7 @@ def _dripped(sock: socket.socket, piece: bytes) -> bool:
 
 
 @pytest.mark.threat(8)
-def test_no_client_holds_a_thread_for_ever(site: Installation, redis: Redis) -> None:
+def test_slow_clients_are_closed(site: Installation, redis: Redis) -> None:
     """All threads are taken by clients that send no head, half a body, or a byte a second; all are let go."""
     threads = site.config.settings.receiver.threads
     with ThreadPoolExecutor(threads) as clients:
@@ -206,7 +204,7 @@ def test_no_client_holds_a_thread_for_ever(site: Installation, redis: Redis) -> 
     assert exchanged(site, signed_request())[0] == 202
 
 
-def test_a_client_that_vanishes_leaves_nothing_behind(site: Installation, redis: Redis) -> None:
+def test_vanished_client_leaves_nothing(site: Installation, redis: Redis) -> None:
     for _ in range(20):
         with connected(site) as sock:
             sock.sendall(head(b"Content-Length: 100000") + b"x" * 70_000)
@@ -252,9 +250,7 @@ FLOOD = {
 
 @pytest.mark.threat(1)
 @pytest.mark.parametrize(("app", "kind", "body"), [pytest.param(*case, id=name) for name, case in FLOOD.items()])
-def test_a_flood_of_large_unsigned_bodies_leaves_memory_bounded(
-    site: Installation, redis: Redis, *, app: str, kind: str, body: bytes
-) -> None:
+def test_body_flood_uses_bounded_memory(site: Installation, redis: Redis, *, app: str, kind: str, body: bytes) -> None:
     headers = {"Content-Type": kind, "Content-Length": str(len(body))}
 
     def send(_: int) -> int:

@@ -103,7 +103,7 @@ def test_interrupted_command_runs_next_time(place: Place) -> None:
 
 def test_foreign_file_is_not_replaced(place: Place) -> None:
     (place.directory / "one").write_text("a person's")
-    with pytest.raises(Refused, match="one is there already, and not from hookd"):
+    with pytest.raises(Refused, match="one exists and is not hookd's"):
         place.installer().check((place.file("one"), place.file("two")))
     assert not (place.directory / "two").exists()
 

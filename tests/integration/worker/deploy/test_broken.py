@@ -1,4 +1,4 @@
-"""A broken deploy leaves the old version serving, whatever is wrong with it, and the next good one deploys."""
+"""A broken commit leaves the old version serving, and the next good commit deploys."""
 
 from pathlib import Path
 from typing import Any
@@ -143,7 +143,7 @@ def test_hanging_health_page(site: Installation) -> None:
     site.change_app(app, health={"deadline": 4, "timeout": 1})
     bad = site.ship(app, _broken(top="", health="at_start or time.sleep(1.5)"))
     assert bad.status is Status.ROLLED_BACK
-    assert "gave no answer" in (bad.cause or "")
+    assert "gives no answer" in (bad.cause or "")
     assert {site.serving(app) for _ in range(10)} == {"good"}
     site.change_app(app, health={"deadline": 20, "timeout": 5})
     assert site.ship(app, app_files("better")).status is Status.SUCCEEDED
@@ -159,7 +159,7 @@ def _needs(database: Path) -> dict[str, str | bytes | None]:
 
 
 def _good(site: Installation, app: str) -> Path:
-    """See to it that the app serves a good release, and return its directory."""
+    """Deploy a good release and return its directory."""
     if not (site.root(app) / "current").exists() or site.serving(app) != "good":
         assert site.ship(app, app_files("good")).status is Status.SUCCEEDED
     return site.current(app)

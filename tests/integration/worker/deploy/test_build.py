@@ -1,4 +1,4 @@
-"""Building a release aside: what an earlier, killed deployment left behind is neither reused nor destroyed."""
+"""The build of a release, also beside the leftovers of a killed deployment."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ from worker.release.ownership import release_policy
 
 
 def build_head(directory: Path, **over: Any) -> tuple[str, str]:
-    """Build and check the head of the repository; return the release's name and the log."""
+    """Build and check the head of the repository, and return the release's name and the log."""
     app = make_app(directory, **{"service": {"preflight": []}, **over})
     with deploying(directory, app) as at:
         task = at.task

@@ -1,4 +1,4 @@
-"""The app's own commands: what they are given, what of it is written down, and how each of them may fail."""
+"""The app's own commands: their variables, their log, and their failures."""
 
 import json
 import os
@@ -172,7 +172,7 @@ def test_old_release_serves_after_failed_install(site: Installation) -> None:
 def _ship_with(
     site: Installation, app: str, build: dict[str, Any], limits: dict[str, float] | None = None
 ) -> tuple[Deployment, Deployment]:
-    """Deploy a commit under other settings, see that the old one serves on, then the same commit under the old ones."""
+    """Deploy a commit with failing settings, check that the old one serves, then deploy it with the old settings."""
     plain: dict[str, Any] = {"commands": [], "release_commands": []}
     usual = {"silence_seconds": 120, "step_seconds": 600}
     site.change_app(app, build=plain, limits=usual)

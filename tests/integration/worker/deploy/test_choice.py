@@ -1,4 +1,4 @@
-"""What a person chooses holds: quarantine, redelivery, deploying by hand, rollback and pins."""
+"""The choices of an operator: quarantine, redelivery, manual deployment, rollback and pins."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A commit that kills whoever deploys it is tried a few times and then left alone; one that only fails is not."""
+"""A commit that kills the deploying process three times in a row is quarantined."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ A, B = "a" * 40, "b" * 40
 
 
 class Book:
-    """What an app's build has done so far, and what it does next."""
+    """Counts the builds of an app, and sets the action of the next one."""
 
     def __init__(self, site: Installation, app: str) -> None:
         self._path = site.directory / f"{app}.book"
@@ -88,7 +88,7 @@ def test_count_crashes_of_one_commit(tmp_path: Path) -> None:
 
 
 def dies(path: Path, commit: str) -> None:
-    """Begin and never come back."""
+    """Leave the count of a killed process."""
     held = count_crash(path, commit)
     held.__enter__()
     left = path.read_bytes()

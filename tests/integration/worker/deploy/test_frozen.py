@@ -1,4 +1,4 @@
-"""A frozen app stays as it is, whoever asks: pushes are recorded, everybody sees why, and thawing catches up."""
+"""A frozen app gets no deployment. Pushes are recorded, and the head is deployed after the thaw."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def frozen(site: Installation, app: str, **over: Any) -> Freeze:
 
 
 def thaw_line(app: str) -> str:
-    """The command that a message names: the configuration of these tests is that of whoever runs them."""
+    """The command in a message. The user of these tests owns their configuration."""
     return f"hookd thaw {app}"
 
 
@@ -227,7 +227,7 @@ def test_freeze_without_permission(site: Installation, arguments: tuple[str, ...
 
 
 def _typed(*arguments: str) -> str:
-    """Run the command in this process and return what it complained about."""
+    """Run the command in this process and return its error."""
     sys.argv = ["hookd", *arguments]
     with redirect_stderr(StringIO()) as said, suppress(SystemExit):
         main()

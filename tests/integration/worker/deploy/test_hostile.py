@@ -1,4 +1,4 @@
-"""A commit or a process manager that would do harm: what is stored stays clean, and the blame lies where it belongs."""
+"""Harmful commits and process managers: records stay clean, and only a bad commit is quarantined."""
 
 import shutil
 

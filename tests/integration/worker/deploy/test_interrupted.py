@@ -1,4 +1,4 @@
-"""A deployment that is killed between two releases: one follows, and first lets the last good release serve alone."""
+"""A killed deployment: the next one first lets the last good release serve alone."""
 
 import http.client
 import os
@@ -72,7 +72,7 @@ def test_killed_after_health_check(site: Installation) -> None:
     os.kill(site.deployer(app), signal.SIGKILL)
     ended = site.wait_for_ending(deployment)
     assert ended.status is Status.SUCCEEDED
-    assert ended.cause == f"the deploying process was killed, after {ended.release} was found well"
+    assert ended.cause == f"the deploying process was killed, after the health check of {ended.release}"
     wait_for(lambda: site.records.history(app, 1)[0].trigger is Trigger.RECONCILE, what="the next deployment")
     assert site.wait_for_ending(site.records.history(app, 1)[0].id).status in (Status.UNCHANGED, Status.SUCCEEDED)
     visitor.close()
@@ -114,7 +114,7 @@ def test_repair_stale_current_link(site: Installation) -> None:
 
 
 def _kill_while_it_is_checked(site: Installation, app: str, then: Mapping[str, str | bytes | None]) -> Deployment:
-    """Kill the deployment of a release that serves unverified; returns the one that follows by itself, of `then`."""
+    """Kill a deployment before its health check ends, and return the automatic next one, of the files `then`."""
     site.repositories[app].commit_and_push({**app_files("unverified"), "wsgi.py": NEVER_READY})
     deployment = site.send_push(app)["deployment"]
     site.wait_for_step(deployment, "health")
@@ -129,7 +129,7 @@ def _kill_while_it_is_checked(site: Installation, app: str, then: Mapping[str, s
 
 
 def _answers(site: Installation, app: str) -> set[str]:
-    """What many visitors at once are answered: more of them than one release can serve at a time."""
+    """Return the answers to more visitors than one release can serve at a time."""
     with visitors(site.ports[app], 4) as crowd:
         crowd.wait_for_more(100)
     assert crowd.failures == []

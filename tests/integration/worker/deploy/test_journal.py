@@ -1,4 +1,4 @@
-"""A journal that cannot be written while a release is handed over: what serves is what the ending says."""
+"""A full disk during a handover: the ending names the release that serves."""
 
 import errno
 import os
@@ -29,14 +29,14 @@ APPS: dict[str, dict[str, Any]] = {
 
 
 class Full(Journal):
-    """A journal whose disk has no room for some kinds of events."""
+    """A journal whose disk is full for some kinds of events."""
 
     def __init__(self, path: Path, *refused: type[JournalEvent]) -> None:
         super().__init__(path)
         self._refused = refused
 
     def add(self, *events: JournalEvent) -> AppState:
-        """Write events, unless one of them finds no room."""
+        """Write events, or raise OSError for a refused kind."""
         if any(isinstance(event, self._refused) for event in events):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return super().add(*events)
@@ -117,7 +117,7 @@ def _next_serves(site: Installation, app: str) -> None:
 
 
 def _answers(site: Installation, app: str) -> set[str]:
-    """What many visitors at once are answered: more of them than one release can serve at a time."""
+    """Return the answers to more visitors than one release can serve at a time."""
     with visitors(site.ports[app], 4) as crowd:
         crowd.wait_for_more(100)
     assert crowd.failures == []

@@ -1,4 +1,4 @@
-"""A push goes live, and no visitor notices more than the new version."""
+"""A push goes live without a failed request."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Many pushes at once: one deployer per app at any time, the last push wins, and nobody is held up by another app."""
+"""Many pushes at once: one deployment per app at a time, the last push wins, and apps do not block each other."""
 
 import fcntl
 import os
@@ -75,7 +75,7 @@ def _push_often(site: Installation, app: str) -> list[str]:
 
 
 def _assert_apart(book: Path, deployments: int) -> None:
-    """Every deployment has its start and its end in the book, by one process, with no other line between them."""
+    """Check that no two deployments of an app overlap in the book."""
     lines = [line.split() for line in book.read_text().splitlines()]
     ordered = sorted(lines, key=lambda line: int(line[1]))
     assert [line[0] for line in ordered] == ["start", "end"] * deployments

@@ -1,6 +1,6 @@
-"""Commits that do not concern an app are passed over; the next one that does brings them along.
+"""Commits that change none of the app's paths are skipped.
 
-Real deployments show the way; the further cases are decided with a real branch and journal, and nothing is built.
+The first tests deploy. The others only decide, with a real branch and a real journal.
 """
 
 import json
@@ -34,7 +34,7 @@ def first(site: Installation) -> Deployment:
 
 
 def passed(journal: Path) -> list[tuple[str, str]]:
-    """What a journal says was passed over, and since what."""
+    """Return the skipped commits of a journal with their bases."""
     lines = journal.read_text().splitlines()
     return [(event.commit, event.base) for event in decode(lines) if isinstance(event, Skipped)]
 
@@ -94,7 +94,7 @@ def test_decision_is_stored(site: Installation, first: Deployment) -> None:
 
 
 class Branch:
-    """An app's branch and journal, and what is decided when it is deployed."""
+    """An app's branch and journal."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -106,7 +106,7 @@ class Branch:
         return self.repository.commit_and_push({path: text})
 
     def decide(self, trigger: Trigger = Trigger.PUSH) -> Assessment | None:
-        """Fetch and decide as a deployment does; None means that it goes on."""
+        """Fetch and decide as a deployment does."""
         app = make_app(self.directory, repository=self.repository.url, paths=self.paths)
         with deploying(self.directory, app, trigger=trigger) as at:
             task, state = at.task, at.task.journal.state()
@@ -115,7 +115,7 @@ class Branch:
             return decide(task, state, target, checkout, self.directory / "frozen")
 
     def deployed(self, commit: str, good: bool = True) -> str:
-        """Note that a commit serves, or that it was found bad."""
+        """Write to the journal that a commit serves, or that it is bad."""
         self.releases += 1
         release = f"{self.releases:06}-{commit[:12]}"
         with deploying(self.directory) as at:

@@ -1,4 +1,4 @@
-"""A rollback stays: nothing that only repeats the head undoes it; a newer commit or `hookd unpin` does."""
+"""A rollback pins its commit until a newer commit or `hookd unpin`."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ APPS: dict[str, dict[str, Any]] = {
 
 
 def gone_back(site: Installation, app: str) -> tuple[Deployment, Deployment]:
-    """Deploy two versions and go back to the first; returns the deployments of both."""
+    """Deploy two versions, roll back to the first, and return the deployments of both."""
     one, two = (site.ship(app, app_files(version)) for version in ("one", "two"))
     assert site.deploy(app, Trigger.ROLLBACK).status is Status.SUCCEEDED
     return one, two

@@ -1,4 +1,4 @@
-"""What is cleaned up after a deployment, and above all what is not."""
+"""Pruning: the directories that go, and those that stay."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What outlives releases stays where it is: uploads and `.env` are linked in, and a commit cannot take their place."""
+"""Shared files and uploads outlive releases, and a commit cannot replace them."""
 
 import os
 import stat
@@ -108,7 +108,7 @@ def _write_env(site: Installation, app: str, text: str) -> None:
 
 
 def _forget(site: Installation, app: str) -> None:
-    """Begin the next commit from an empty work tree."""
+    """Empty the work tree for the next commit."""
     repository = site.repositories[app]
     if (repository.work / "wsgi.py").exists():
         repository.git("rm", "-q", "-r", "-f", ".")

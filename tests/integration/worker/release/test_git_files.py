@@ -1,4 +1,4 @@
-"""Writing a commit's files: odd names, links, submodules, and a repository that would like to run something."""
+"""The files of a commit: unusual names, links, submodules, hooks and filters."""
 
 import os
 import stat
@@ -151,7 +151,7 @@ def test_fifty_thousand_files(tmp_path: Path, repository: Repository, out: Path)
 
 
 def many_files(number: int) -> bytes:
-    """A commit of so many files, a hundred in a directory, as `git fast-import` reads it."""
+    """Return a commit with many files, a hundred in a directory, as input for `git fast-import`."""
     head = "commit refs/heads/main\ncommitter Ada <ada@example.org> 0 +0000\ndata 4\nmany\n"
     rows = (f"M 100644 inline d{at // 100}/{at}.py\ndata {len(str(at))}\n{at}\n" for at in range(number))
     return (head + "".join(rows)).encode()

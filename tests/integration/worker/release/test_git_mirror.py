@@ -1,4 +1,4 @@
-"""Finding the branch's head in real repositories that were rewritten, recreated, damaged or are simply odd."""
+"""The head of a branch in real repositories: rewritten, recreated, damaged and unusual ones."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Whether a head changes one of an app's paths, asked of git in real repositories with all that history can hold."""
+"""Changes of an app's paths, in real repositories."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ BOTH = {"include": ["src"], "exclude": ["src/deep/**"]}
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
-    """A repository whose first commit is the one that serves."""
+    """A repository whose first commit serves."""
     made = Repository(tmp_path / "repo")
     made.commit_and_push(FILES, "what serves")
     return made

@@ -1,4 +1,4 @@
-"""Git servers that hang, ask for a password, send git elsewhere or may not be used at all."""
+"""Git servers that hang, ask for a password, redirect, or are not allowed."""
 
 import http.server
 import os
@@ -19,7 +19,7 @@ from worker.release.git_mirror import GitMirror
 
 @contextmanager
 def silent_peer() -> Iterator[int]:
-    """A server that takes connections and never says a word; yields its port."""
+    """Run a server that never answers, and yield its port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         peers: list[socket.socket] = []
 
@@ -42,10 +42,10 @@ def silent_peer() -> Iterator[int]:
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    """Sends /first elsewhere, with credentials in the address, and wants a password for everything else."""
+    """Redirects /first to a URL with credentials, and asks for a password elsewhere."""
 
     def do_GET(self) -> None:
-        """Answer."""
+        """Redirect or ask for a password."""
         port = self.connection.getsockname()[1]
         if self.path.startswith("/first"):
             self.send_response(302)
@@ -62,7 +62,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def strict_server() -> Iterator[int]:
-    """A web server that gives nothing away; yields its port."""
+    """Run a server that asks for a password, and yield its port."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

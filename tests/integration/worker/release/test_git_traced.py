@@ -1,4 +1,4 @@
-"""Which programs run while a hostile repository is fetched and written: git's own, and nothing else."""
+"""A hostile repository runs no program but git's own."""
 
 import re
 import subprocess
@@ -37,7 +37,7 @@ def trap(tmp_path: Path) -> Path:
 
 
 def hostile(directory: Path, trap: Path) -> Repository:
-    """Everything a repository can bring along that would like to run something."""
+    """A repository with everything that could run a program."""
     repository = Repository(directory)
     bare_inside = {f"inner/{name}": text for name, text in _bare(trap).items()}
     repository.commit(
@@ -67,7 +67,7 @@ def _bare(trap: Path) -> dict[str, str]:
 
 
 def others(directory: Path, repository: Repository) -> tuple["subprocess.CompletedProcess[str]", list[str]]:
-    """Fetch a repository and write its files: how that ended, and every program that ran and was not git's own."""
+    """Fetch a repository, write its files, and return the ending and all programs that are not git's own."""
     trace = directory / "trace"
     watched = (
         program("strace", "strace"),
@@ -90,7 +90,7 @@ def others(directory: Path, repository: Repository) -> tuple["subprocess.Complet
 
 
 def _said(line: str) -> str:
-    """A line of strace's as the name of the program and its arguments."""
+    """Return a program and its arguments from a line of strace."""
     path, arguments = re.findall(r'execve(?:at)?\([^"]*"([^"]+)", \[(.*)\], ', line)[0]
     return " ".join([Path(path).name, *re.findall(r'"([^"]*)"', arguments)[1:]])
 

@@ -1,4 +1,4 @@
-"""Modes and groups of a release: set where they are wrong, never through a link, never on what is someone else's."""
+"""Modes and groups of a release, set without following links and without touching foreign files."""
 
 import os
 import stat
@@ -152,7 +152,7 @@ def test_hundred_thousand_files(policy: Literal["group", "acl"]) -> None:
 
 
 def make_born_right(tree: Path, policy: Policy) -> None:
-    """Make a hundred directories of a thousand files, as a deployment does: what is above says what they are."""
+    """Make a hundred directories of a thousand files, which inherit the right group and mode."""
     before = os.umask(0o027)
     try:
         tree.mkdir()
@@ -166,7 +166,7 @@ def make_born_right(tree: Path, policy: Policy) -> None:
 
 
 def tick(directory: Path) -> int:
-    """The file system's time, when it has moved on: what is changed from now on is later."""
+    """Wait until the clock of the file system moves, and return its time."""
     (directory / "clock").touch()
     now = before = (directory / "clock").stat().st_ctime_ns
     while now == before:
@@ -176,7 +176,7 @@ def tick(directory: Path) -> int:
 
 
 def walked(directory: Path) -> Iterator["os.DirEntry[str]"]:
-    """Everything below a directory."""
+    """Return all paths below a directory."""
     with os.scandir(directory) as entries:
         for entry in entries:
             yield entry
@@ -194,7 +194,7 @@ def test_unusual_names(tree: Path) -> None:
 
 @pytest.fixture
 def theirs() -> Iterator[Path]:
-    """A directory that nobody works in."""
+    """A directory of another user."""
     with open_directory() as directory:
         yield directory
 

@@ -1,4 +1,4 @@
-"""The three policies on a small host: releases are born right, later files too, and what differs is seen and mended."""
+"""The three ownership policies on a small host: new releases, later files, drift and its repair."""
 
 import os
 import re
@@ -35,12 +35,12 @@ def at(request: pytest.FixtureRequest) -> Iterator[Host]:
 
 
 def test_new_release_follows_policy(at: Host) -> None:
-    """But for the lock that uv makes in an environment, with a mode of its own."""
+    """Only uv's lock file in an environment has another mode."""
     assert mended(at, *at.deploy()) <= 1
 
 
 def mended(at: Host, release: Path, log: str) -> int:
-    """How much of a new release the worker had to repair, until it was right."""
+    """Return the number of paths in a new release that the worker had to change."""
     assert (
         list(find_mismatches(release, at.code_policy))
         == list(find_mismatches((release / "venv").resolve(), at.code_policy))
@@ -89,7 +89,7 @@ def test_forbidden_data_directory(at: Host) -> None:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A tree that is right under the policy `group`, given to root's group."""
+    """A tree that follows the policy `group`, with root's group."""
     made = tmp_path / "tree"
     (made / "pkg").mkdir(parents=True)
     (made / "pkg" / "a.py").touch()

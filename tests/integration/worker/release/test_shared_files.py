@@ -1,4 +1,4 @@
-"""What a commit may not bring along, and what is linked into its release."""
+"""Reserved paths and links of a commit, and the links to shared files."""
 
 import stat
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The links that say which release serves: changed in one step, and on disk before the next thing happens."""
+"""Links to releases: atomic and written to disk."""
 
 import os
 import threading

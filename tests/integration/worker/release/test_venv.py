@@ -1,4 +1,4 @@
-"""Environments made by uv from real packages: what goes in, what is refused, when one is used again."""
+"""Environments made by uv from real packages: content, rejections and reuse."""
 
 import os
 import subprocess
@@ -57,7 +57,7 @@ PROJECT = '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.11"\n
 
 
 def locked(at: Installer, needs: str) -> dict[str, str]:
-    """A project and the lock that uv makes for it."""
+    """Return a project and its lock."""
     directory = at.directory / "developer"
     directory.mkdir()
     (directory / "pyproject.toml").write_text(PROJECT.format(needs=needs))
@@ -174,7 +174,7 @@ def test_failed_install_is_incomplete(at: Installer) -> None:
 
 @pytest.mark.threat(30)
 def test_full_disk_leaves_incomplete_venv(at: Installer) -> None:
-    """Python leaves half a .pyc file there and says nothing."""
+    """Python leaves a truncated .pyc file without an error."""
     files = {"requirements.txt": "alpha\n"}
     at.limits = {"free_mib": 1 << 40}
     with pytest.raises(DeployError, match="MiB free"):

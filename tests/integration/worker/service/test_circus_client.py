@@ -1,4 +1,4 @@
-"""Questions to circus: each ends, with the reason, also where no circus answers or circus knows no such service."""
+"""The client of circus: errors, a silent socket and unknown services."""
 
 import subprocess
 from pathlib import Path
@@ -12,7 +12,7 @@ APPS: dict[str, dict[str, str]] = {"shop": {}}
 
 
 def ask(endpoint: str, verb: str, name: str, seconds: int = 30) -> "subprocess.CompletedProcess[str]":
-    """Ask, and wait for the answer for some seconds."""
+    """Send a command and wait for the answer."""
     argv = client_argv(endpoint, seconds, verb, name)
     return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
 

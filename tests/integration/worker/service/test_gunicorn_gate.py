@@ -1,4 +1,4 @@
-"""A release that fails its own health check never takes a user's request, under a real gunicorn."""
+"""The health gate under a real gunicorn: a bad release takes no request of a user."""
 
 import http.client
 import os
@@ -65,17 +65,17 @@ class Site:
             yield process
 
     def lines(self, name: str) -> list[str]:
-        """What the app noted: each time it `served` a user or was `asked` for its health."""
+        """Return the app's notes: one line for each user it `served` or each time it was `asked` for its health."""
         file = self.directory / name
         return file.read_text().splitlines() if file.exists() else []
 
     @property
     def log(self) -> str:
-        """What gunicorn said."""
+        """Return gunicorn's log."""
         return (self.directory / "log").read_text()
 
     def ask(self) -> int:
-        """Ask as a user does; returns the process id of the worker that answered."""
+        """Send a user's request and return the process id of the worker."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request("GET", "/")
@@ -84,7 +84,7 @@ class Site:
             connection.close()
 
     def listens(self) -> bool:
-        """Tell whether gunicorn takes connections."""
+        """Return True if gunicorn takes connections."""
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
@@ -105,7 +105,7 @@ class Site:
 
 
 def answered(users: list[socket.socket]) -> bytes:
-    """What the users have been told, up to now."""
+    """Return all answers that the users have received."""
     told = b""
     for user in users:
         user.setblocking(False)
@@ -200,7 +200,7 @@ def test_later_workers_are_not_checked(tmp_path: Path) -> None:
 
 
 def workers(site: Site) -> set[int]:
-    """The workers that were asked for their health."""
+    """Return the workers that were checked."""
     return {int(line.split()[0]) for line in site.lines("asked")}
 
 

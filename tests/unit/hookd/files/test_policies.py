@@ -1,4 +1,4 @@
-"""What is right under each policy, path by path, and how it is said: values only, no disk."""
+"""The attributes of each policy and the text of a mismatch, without a disk."""
 
 import grp
 import pwd

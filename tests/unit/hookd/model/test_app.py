@@ -1,4 +1,4 @@
-"""apps/<app>.toml: what an app may say of itself, and what two apps may not share."""
+"""apps/<app>.toml: the values of one app, and the conflicts of two."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ from hookd.model.config_errors import from_validation
 
 
 def table(**over: Any) -> dict[str, Any]:
-    """An app's table with the fewest keys, and what a test adds to it."""
+    """Return an app's table with the fewest keys and the test's additions."""
     return {
         "name": "shop",
         "repository": "ssh://git@example.org/acme/shop.git",
@@ -52,7 +52,7 @@ def test_missing_keys_are_reported_together() -> None:
     with pytest.raises(ValidationError) as raised:
         App.model_validate({"name": "shop"})
     assert [str(problem) for problem in from_validation("shop.toml", raised.value)] == [
-        f"shop.toml: {key}: missing; this key is required" for key in ("repository", "full_name", "root", "health")
+        f"shop.toml: {key}: missing, but this key is required" for key in ("repository", "full_name", "root", "health")
     ]
 
 
@@ -63,7 +63,7 @@ def test_missing_keys_are_reported_together() -> None:
 def test_unknown_key_is_reported(section: str) -> None:
     over = {section: {**table().get(section, {}), "colour": 1}}
     where = section if section == "surprise" else f"{section}.colour"
-    assert problems(**over) == [f"shop.toml: {where}: unknown key; remove it or check its spelling"]
+    assert problems(**over) == [f"shop.toml: {where}: unknown key, remove it or check its spelling"]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_plain_repository_url_is_accepted(url: str) -> None:
 def test_dangerous_repository_is_refused(url: str, wanted: str) -> None:
     [problem] = problems(repository=url)
     assert problem.startswith("shop.toml: repository: ")
-    assert problem.endswith(f"wanted: {wanted}")
+    assert problem.endswith(f"expected {wanted}")
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_dangerous_repository_is_refused(url: str, wanted: str) -> None:
 )
 def test_credentials_in_urls_are_refused(url: str) -> None:
     [problem] = problems(repository=url)
-    assert "is refused; wanted: " in problem
+    assert "invalid value " in problem
     assert "hun" not in problem
     assert "ter2" not in problem
 
@@ -138,7 +138,7 @@ def test_credentials_in_urls_are_refused(url: str) -> None:
 @pytest.mark.parametrize("branch", ["-b", "--upload-pack=id", "", "a..b", "a b", "refs/heads/", "@{-1}"])
 def test_invalid_branch_is_refused(branch: str) -> None:
     assert problems(branch=branch) == [
-        f"shop.toml: branch: {branch!r} is refused; wanted: a branch name that git accepts, such as main"
+        f"shop.toml: branch: invalid value {branch!r}, expected a branch name that git accepts, such as main"
     ]
 
 
@@ -162,7 +162,7 @@ def test_invalid_link_point_is_refused(path: str) -> None:
     "pattern", ["!docs", "^docs", ":(exclude)docs", "/docs", "-docs", "a/../b", "", "a\nb", "x" * 256]
 )
 def test_invalid_pattern_is_refused(pattern: str) -> None:
-    """Nor what people know from other tools for an exception: git would look for a file of that name."""
+    """Other tools mark an exception with these. git would look for a file of that name."""
     assert len(problems(paths={"include": [pattern]})) == 1
     assert len(problems(paths={"exclude": [pattern]})) == 1
 
@@ -211,7 +211,7 @@ def test_colour_in_health_url(handover: str, url: str, accepted: bool) -> None:
         assert app(**over).health.url == url
         return
     [problem] = problems(**over)
-    assert "wanted: health.url with {colour} when service.handover is blue-green, without it otherwise" in problem
+    assert "expected health.url with {colour} when service.handover is blue-green, without it otherwise" in problem
 
 
 @pytest.mark.parametrize(

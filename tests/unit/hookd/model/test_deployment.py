@@ -1,4 +1,4 @@
-"""The deployment record: which status may follow which, and what is stamped on the way."""
+"""The deployment record: transitions, times and steps."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import product

@@ -1,4 +1,4 @@
-"""Whether a commit is deployed: freeze, pin, quarantine, the app's paths and what serves, for each trigger."""
+"""The check of a commit: freeze, pin, quarantine, paths and the current release, for each trigger."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +16,7 @@ ONE, TWO = "000001-aaaaaaaaaaaa", "000002-bbbbbbbbbbbb"
 
 
 def deployed(release: str, commit: str) -> list[JournalEvent]:
-    """What a deployment that went well leaves behind."""
+    """Return the events of a succeeded deployment."""
     return [
         Built(at=AT, deployment=DEPLOYMENT, release=release, commit=commit),
         Switched(at=AT, deployment=DEPLOYMENT, release=release),
@@ -98,7 +98,7 @@ def test_quarantine_names_its_start() -> None:
 
 
 def test_skip_needs_the_same_release() -> None:
-    """Paths are compared with what serves: with another release before it, the same head may change one of them."""
+    """Paths are compared with the deployed release. Against another release, the same head may change one of them."""
     assert why([*deployed(ONE, A), passed(C, A), *deployed(TWO, B)], C) is None
 
 

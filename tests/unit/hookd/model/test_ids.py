@@ -1,4 +1,4 @@
-"""Names from outside: what passes is safe in a path, a Redis key and an argument vector."""
+"""Names from outside: a valid one is safe in a path, a Redis key and an argument vector."""
 
 import string
 from datetime import UTC, datetime, timedelta

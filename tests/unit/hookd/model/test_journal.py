@@ -1,4 +1,4 @@
-"""The journal's events: what state they add up to, and what may be left out."""
+"""The journal's events: the state after them, and their compaction."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -29,7 +29,7 @@ ONE, TWO, THREE = "000001-aaaaaaaaaaaa", "000002-bbbbbbbbbbbb", "000003-cccccccc
 
 
 def deployed(release: str, commit: str) -> list[JournalEvent]:
-    """What a deployment that went well leaves behind."""
+    """Return the events of a succeeded deployment."""
     return [
         Built(**STAMP, release=release, commit=commit),
         Switched(**STAMP, release=release),

@@ -1,4 +1,4 @@
-"""What is installed is pinned by hash, fits what the project asks for, and names no index."""
+"""Installed packages are pinned by hash, fit the project's ranges, and name no index."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""hookd.toml: every key has its default, an unknown one is an error, and a problem says what would be right."""
+"""hookd.toml: every key has a default, an unknown key is an error, and a problem names the expected value."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ SECTIONS = ["redis", "receiver", "worker", "history"]
 
 
 def problems(table: dict[str, Any]) -> list[str]:
-    """What is wrong with a table, as a person reads it."""
+    """Return the problems of a table as text."""
     with pytest.raises(ValidationError) as raised:
         Settings.model_validate(table)
     return [str(problem) for problem in from_validation("hookd.toml", raised.value)]
@@ -35,13 +35,13 @@ def test_status_pages_are_private() -> None:
 @pytest.mark.parametrize("section", SECTIONS)
 def test_unknown_key_names_its_section(section: str) -> None:
     assert problems({section: {"colour": 1}}) == [
-        f"hookd.toml: {section}.colour: unknown key; remove it or check its spelling"
+        f"hookd.toml: {section}.colour: unknown key, remove it or check its spelling"
     ]
 
 
 def test_an_unknown_section_is_named() -> None:
     assert problems({"recevier": {"threads": 4}}) == [
-        "hookd.toml: recevier: unknown key; remove it or check its spelling"
+        "hookd.toml: recevier: unknown key, remove it or check its spelling"
     ]
 
 
@@ -56,17 +56,18 @@ def test_problems_are_reported_together() -> None:
         }
     )
     assert found == [
-        "hookd.toml: state: 'var/lib/hookd' is refused; wanted: an absolute path without .., such as /var/lib/hookd",
-        "hookd.toml: redis: 5 is refused; input should be a valid dictionary or instance of RedisSettings",
-        "hookd.toml: receiver.processes: 0 is refused; input should be greater than or equal to 1",
-        "hookd.toml: receiver.threads: 'many' is refused; "
+        "hookd.toml: state: invalid value 'var/lib/hookd', "
+        "expected an absolute path without .., such as /var/lib/hookd",
+        "hookd.toml: redis: invalid value 5, input should be a valid dictionary or instance of RedisSettings",
+        "hookd.toml: receiver.processes: invalid value 0, input should be greater than or equal to 1",
+        "hookd.toml: receiver.threads: invalid value 'many', "
         "input should be a valid integer, unable to parse string as an integer",
-        "hookd.toml: receiver.secrets: '../secrets' is refused; "
-        "wanted: an absolute path without .., such as /var/lib/hookd",
-        "hookd.toml: worker.git_protocols.1: 'ext' is refused; wanted: 'https', 'ssh', 'http' or 'file'",
-        "hookd.toml: history.keep: 0 is refused; input should be greater than or equal to 1",
-        "hookd.toml: history.days: 9999 is refused; input should be less than or equal to 3650",
-        "hookd.toml: history.size: unknown key; remove it or check its spelling",
+        "hookd.toml: receiver.secrets: invalid value '../secrets', "
+        "expected an absolute path without .., such as /var/lib/hookd",
+        "hookd.toml: worker.git_protocols.1: invalid value 'ext', expected 'https', 'ssh', 'http' or 'file'",
+        "hookd.toml: history.keep: invalid value 0, input should be greater than or equal to 1",
+        "hookd.toml: history.days: invalid value 9999, input should be less than or equal to 3650",
+        "hookd.toml: history.size: unknown key, remove it or check its spelling",
     ]
 
 

@@ -1,4 +1,4 @@
-"""Three ways to reach Redis: what a Redis that is away, hung or restarting does to each."""
+"""The three connections with a Redis that is away, hung or restarting."""
 
 import socket
 import threading
@@ -17,7 +17,7 @@ NOWHERE = "unix:///nowhere/redis.sock?db=3"
 
 
 class Server:
-    """A server on a unix socket that answers in the way of a test, and counts who comes."""
+    """A server on a unix socket with the test's answers, which counts its clients."""
 
     def __init__(self, path: Path, answers: Callable[[int], bytes | None]) -> None:
         self.url = f"unix://{path}?db=0"

@@ -7,7 +7,7 @@ from hookd.receiver.delivery import client_address
 
 @pytest.mark.threat(9)
 @pytest.mark.parametrize("claimed", ["", "203.0.113.9", "203.0.113.9, 198.51.100.1"])
-def test_on_tcp_the_peer_counts_whatever_a_header_says(claimed: str) -> None:
+def test_tcp_client_is_the_peer(claimed: str) -> None:
     assert client_address({"REMOTE_ADDR": "192.0.2.1", "HTTP_X_FORWARDED_FOR": claimed}) == "192.0.2.1"
 
 
@@ -34,16 +34,16 @@ def test_on_tcp_the_peer_counts_whatever_a_header_says(claimed: str) -> None:
         ("1", "-"),
     ],
 )
-def test_on_a_unix_socket_the_last_word_counts_if_it_is_an_address(header: str, client: str) -> None:
+def test_unix_socket_client_is_the_last_address(header: str, client: str) -> None:
     for peer in ("", None):
         assert client_address({"REMOTE_ADDR": peer, "HTTP_X_FORWARDED_FOR": header}) == client
 
 
-def test_on_a_unix_socket_without_nginx_there_is_no_client() -> None:
+def test_unix_socket_without_nginx_has_no_client() -> None:
     assert client_address({"REMOTE_ADDR": ""}) == client_address({}) == "-"
 
 
 @pytest.mark.threat(9)
 @pytest.mark.parametrize("peer", ["/run/someone.sock", "\0abstract", "fe80::1%eth0"])
-def test_a_peer_that_is_no_address_does_not_open_the_door_for_a_header(peer: str) -> None:
+def test_odd_peer_ignores_the_header(peer: str) -> None:
     assert client_address({"REMOTE_ADDR": peer, "HTTP_X_FORWARDED_FOR": "192.0.2.1"}) == "-"

@@ -67,11 +67,11 @@ def test_a_new_branch_is_a_push() -> None:
     assert judged(before="0" * 40) == push()
 
 
-def test_the_repository_may_be_written_in_other_letters() -> None:
+def test_repository_ignores_case() -> None:
     assert judged(repository={"full_name": "Acme/SHOP"}) == push(repository="Acme/SHOP")
 
 
-def test_keys_that_nobody_needs_are_passed_over() -> None:
+def test_unknown_keys_are_ignored() -> None:
     assert judged(commits=[{"id": 1}], deleted=False, clone_url="https://evil.example") == push()
 
 
@@ -91,13 +91,13 @@ def test_keys_that_nobody_needs_are_passed_over() -> None:
         ({"repository": {"full_name": "evil/acme/shop"}}, "another repository, this app is acme/shop"),
     ],
 )
-def test_what_does_not_concern_the_app_is_ignored(changes: dict[str, Any], reason: str) -> None:
+def test_other_pushes_are_ignored(changes: dict[str, Any], reason: str) -> None:
     event = {**EVENT, **changes}
     push = Push(event["repository"]["full_name"], event["ref"], event["after"])
     assert judged(**changes) == Ignored(reason, push=push)
 
 
-def test_another_repository_is_told_before_the_branch_is_looked_at() -> None:
+def test_repository_is_checked_before_branch() -> None:
     verdict = judged(repository={"full_name": "acme/other"}, after="0" * 40)
     assert isinstance(verdict, Ignored)
     assert verdict.reason == "another repository, this app is acme/shop"
@@ -109,7 +109,7 @@ def test_another_event_is_ignored_and_named(event: str) -> None:
     assert verdict == Ignored(f"the event is {event[:64]!r}, not a push")
 
 
-def test_an_event_without_a_name_is_ignored() -> None:
+def test_unnamed_event_is_ignored() -> None:
     assert classify_event(APP, "", b"{}") == Ignored("the request names no event")
 
 
@@ -139,7 +139,7 @@ def test_a_ping_is_answered_with_pong() -> None:
         pytest.param(b'{"a": "\n"}', id="a control character"),
     ],
 )
-def test_what_is_not_one_json_object_is_refused(event: str, payload: bytes) -> None:
+def test_only_json_objects_are_accepted(event: str, payload: bytes) -> None:
     assert refused(payload, event)
 
 
@@ -151,7 +151,7 @@ def test_a_missing_key_is_named(key: str) -> None:
 
 @pytest.mark.parametrize("key", ["ref", "before", "after", "repository"])
 @pytest.mark.parametrize("value", [None, True, 1, 1.5, "", [], ["x"], {}, {"full_name": 1}, float("nan"), "é" * 5000])
-def test_a_key_of_another_shape_is_refused(key: str, value: Any) -> None:
+def test_keys_of_wrong_type_are_refused(key: str, value: Any) -> None:
     assert refused(json.dumps({**EVENT, key: value}).encode()).startswith(key)
 
 
@@ -159,11 +159,11 @@ def test_a_key_of_another_shape_is_refused(key: str, value: Any) -> None:
 @pytest.mark.parametrize(
     "value", ["2" * 39, "2" * 41, "2" * 63, "2" * 65, "A" * 40, "g" * 40, "2" * 40 + "\n", " " + "2" * 40, "--x"]
 )
-def test_what_is_no_object_id_is_refused(key: str, value: str) -> None:
+def test_invalid_object_ids_are_refused(key: str, value: str) -> None:
     assert refused(json.dumps({**EVENT, key: value}).encode()).startswith(key)
 
 
-def test_a_refusal_does_not_repeat_what_was_sent() -> None:
+def test_refusals_do_not_echo_input() -> None:
     assert "<script>" not in refused(json.dumps({**EVENT, "after": "<script>"}).encode())
 
 
@@ -182,6 +182,6 @@ JSON_VALUES = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(sorted(EVENT)), JSON_VALUES, min_size=1))
-def test_a_push_with_any_key_replaced_is_no_push(changes: dict[str, Any]) -> None:
+def test_replaced_keys_are_no_push(changes: dict[str, Any]) -> None:
     found = outcome("push", json.dumps({**EVENT, **changes}).encode())
     assert found == 400 or isinstance(found, Ignored)

@@ -51,31 +51,31 @@ def read(directory: Path, content: bytes) -> tuple[list[bytes], list[Problem]]:
         (b" " + LONG + b" ", [b" " + LONG + b" "]),
     ],
 )
-def test_a_secret_is_a_line_without_its_end(tmp_path: Path, content: bytes, secrets: list[bytes]) -> None:
+def test_line_ends_are_not_secret(tmp_path: Path, content: bytes, secrets: list[bytes]) -> None:
     assert read(tmp_path, content) == (secrets, [])
 
 
 @pytest.mark.promise(68)
 @pytest.mark.parametrize("content", [b"", b"\n", b"   \n\t\n", b"\n".join([LONG] * 3)])
-def test_no_secret_and_three_secrets_are_problems(tmp_path: Path, content: bytes) -> None:
+def test_secret_count_is_checked(tmp_path: Path, content: bytes) -> None:
     _, problems = read(tmp_path, content)
     assert [problem.text.partition(", ")[2] for problem in problems] == ["wanted: one, or two during a rotation"]
 
 
 @pytest.mark.promise(68)
 @pytest.mark.parametrize("content", [LONG[:-1], b"x", LONG + b"\nshort", b"short\n" + LONG, LONG[:-1] + b"\r\n"])
-def test_a_secret_under_16_bytes_is_a_problem(tmp_path: Path, content: bytes) -> None:
+def test_short_secrets_are_refused(tmp_path: Path, content: bytes) -> None:
     _, problems = read(tmp_path, content)
     assert [problem.text.partition(",")[0] for problem in problems] == ["holds a secret under 16 bytes"]
 
 
-def test_a_missing_file_is_a_problem_that_names_it(tmp_path: Path) -> None:
+def test_missing_file_is_named(tmp_path: Path) -> None:
     problems: list[Problem] = []
     assert read_secrets(tmp_path / "shop", problems) == ()
     assert str(tmp_path / "shop") in str(problems[0])
 
 
-def test_every_app_that_lacks_its_secret_is_named_at_once(tmp_path: Path) -> None:
+def test_all_missing_secrets_are_named(tmp_path: Path) -> None:
     (tmp_path / "good").write_bytes(LONG)
     (tmp_path / "short").write_bytes(b"x")
     with pytest.raises(ConfigError) as caught:
@@ -83,7 +83,7 @@ def test_every_app_that_lacks_its_secret_is_named_at_once(tmp_path: Path) -> Non
     assert [Path(problem.file).name for problem in caught.value.problems] == ["missing", "short"]
 
 
-def test_a_keyring_holds_each_apps_own_secrets(tmp_path: Path) -> None:
+def test_keyring_holds_all_apps(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).write_bytes(LONG + name.encode())
     keyring = read_keyring(tmp_path, catalogue("one", "two"))
@@ -91,13 +91,13 @@ def test_a_keyring_holds_each_apps_own_secrets(tmp_path: Path) -> None:
     assert keyring.of("three") == ()
 
 
-def test_a_problem_does_not_show_the_secret(tmp_path: Path) -> None:
+def test_problems_hide_the_secret(tmp_path: Path) -> None:
     _, problems = read(tmp_path, b"hunter2")
     assert problems
     assert "hunter2" not in "".join(map(str, problems))
 
 
-def test_a_secret_is_not_shown_where_it_is_printed() -> None:
+def test_printed_secrets_are_hidden() -> None:
     secret = Secret(LONG)
     keyring = Keyring({"shop": (secret,)})
     for shown in (repr(secret), str(secret), f"{secret}", repr([secret]), repr(keyring), str(keyring)):

@@ -19,7 +19,7 @@ def read(sender: Sender, value: str) -> bytes | None:
     return sender.digest(Headers([(sender.signature, value)]))
 
 
-def test_the_names_of_the_headers_are_those_of_the_senders() -> None:
+def test_header_names() -> None:
     assert {name: (each.event, each.delivery, each.signature) for name, each in SENDERS.items()} == {
         "github": ("X-GitHub-Event", "X-GitHub-Delivery", "X-Hub-Signature-256"),
         "gitea": ("X-Gitea-Event", "X-Gitea-Delivery", "X-Gitea-Signature"),
@@ -28,7 +28,7 @@ def test_the_names_of_the_headers_are_those_of_the_senders() -> None:
     }
 
 
-def test_only_github_signs_the_bytes_of_a_form() -> None:
+def test_only_github_signs_form_bytes() -> None:
     assert [name for name, sender in SENDERS.items() if not sender.signs_form_value] == ["github"]
 
 
@@ -62,7 +62,7 @@ def test_a_malformed_signature_is_not_read(sender: Sender, spoilt: Callable[[str
     assert read(sender, spoilt(sender.prefix)) is None
 
 
-def test_githubs_bare_prefix_and_bare_digits_are_not_read() -> None:
+def test_github_needs_prefix_and_digits() -> None:
     assert read(SENDERS["github"], "sha256=") is None
     assert read(SENDERS["github"], DIGITS) is None
 
@@ -73,7 +73,7 @@ def test_a_missing_signature_is_not_read(sender: Sender) -> None:
 
 
 @pytest.mark.parametrize("sender", ALL)
-def test_the_signature_of_another_sender_is_not_read(sender: Sender) -> None:
+def test_other_senders_headers_are_ignored(sender: Sender) -> None:
     others = [(each.signature, each.prefix + DIGITS) for each in SENDERS.values() if each is not sender]
     assert sender.digest(Headers([*others, ("X-Hub-Signature", f"sha256={DIGITS}")])) is None
 

@@ -39,7 +39,7 @@ def accepts(secrets: list[bytes], body: bytes, digest: bytes | None) -> bool:
 
 
 @pytest.mark.parametrize(("secret", "body", "digest"), PUBLISHED + DERIVED)
-def test_a_published_signature_that_is_refused_is_found(secret: bytes, body: bytes, digest: str) -> None:
+def test_published_vectors_are_accepted(secret: bytes, body: bytes, digest: str) -> None:
     assert accepts([secret], body, bytes.fromhex(digest))
     assert sign(Secret(secret), [body]) == digest
 
@@ -49,14 +49,14 @@ def test_no_vector_fits_another_secret(secret: bytes, body: bytes, digest: str) 
     assert not accepts([secret + b"x"], body, bytes.fromhex(digest))
 
 
-def test_gitea_signs_the_json_of_a_form_and_github_its_bytes() -> None:
+def test_form_signatures_of_gitea_and_github() -> None:
     over_json, over_bytes = (bytes.fromhex(digest) for _, _, digest in DERIVED[:2])
     assert accepts([EVERYBODY], form_value(io.BytesIO(FORM)), over_json)
     assert accepts([EVERYBODY], FORM, over_bytes)
     assert not accepts([EVERYBODY], FORM, over_json)
 
 
-def test_a_body_in_pieces_has_the_signature_of_the_whole() -> None:
+def test_pieces_sign_like_the_whole() -> None:
     verifier = Verifier([Secret(EVERYBODY)])
     for byte in JSON:
         verifier.update(bytes([byte]))
@@ -79,12 +79,12 @@ def test_nothing_fits_an_app_without_secrets() -> None:
     assert not accepts([], JSON, empty_key)
 
 
-def test_a_digest_that_could_not_be_read_does_not_fit() -> None:
+def test_missing_digest_is_refused() -> None:
     assert not accepts([EVERYBODY], JSON, None)
 
 
 @pytest.mark.parametrize("cut", [0, 1, 31, 33])
-def test_a_digest_of_another_length_does_not_fit(cut: int) -> None:
+def test_digest_length_is_checked(cut: int) -> None:
     right = bytes.fromhex(DERIVED[0][2])
     assert not accepts([EVERYBODY], JSON, (right + b"\0")[:cut])
 
@@ -98,6 +98,6 @@ def test_only_the_exact_digest_fits(body: bytes, secret: bytes, digest: bytes) -
 
 @pytest.mark.threat(3)
 @given(st.integers(0, 255))
-def test_a_digest_with_one_bit_turned_does_not_fit(bit: int) -> None:
+def test_one_wrong_bit_is_refused(bit: int) -> None:
     right = int(DERIVED[0][2], 16)
     assert not accepts([EVERYBODY], JSON, (right ^ (1 << bit)).to_bytes(32, "big"))

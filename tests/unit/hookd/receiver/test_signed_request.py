@@ -52,12 +52,12 @@ def received(stream: io.BytesIO, length: int) -> bytes:
         5 * signed_request.PIECE_BYTES,
     ],
 )
-def test_no_byte_of_a_body_is_lost(size: int) -> None:
+def test_bodies_are_read_completely(size: int) -> None:
     sent = hashlib.shake_256(b"body").digest(size)
     assert received(io.BytesIO(sent), size) == sent
 
 
-def test_bytes_beyond_the_length_are_not_read() -> None:
+def test_extra_bytes_are_not_read() -> None:
     stream = io.BytesIO(b"body and more")
     assert received(stream, 4) == b"body"
     assert stream.read() == b" and more"
@@ -65,7 +65,7 @@ def test_bytes_beyond_the_length_are_not_read() -> None:
 
 @pytest.mark.parametrize("client", [io.BytesIO, Silent])
 @pytest.mark.parametrize("size", [0, 1, signed_request.PIECE_BYTES])
-def test_a_client_that_stops_early_is_refused(client: type[io.BytesIO], size: int) -> None:
+def test_early_end_is_refused(client: type[io.BytesIO], size: int) -> None:
     with pytest.raises(Refusal) as caught:
         signed_request.read_body(client(b"x" * size), size + 1, lambda _: None, None)
     assert caught.value.status == 408
@@ -78,14 +78,14 @@ def test_a_large_body_waits_on_disk() -> None:
 
 
 @pytest.mark.threat(1)
-def test_the_wait_for_each_piece_is_bounded() -> None:
+def test_reads_have_a_timeout() -> None:
     sock = Noted()
     signed_request.read_body(io.BytesIO(b"x"), 1, lambda _: None, sock).close()
     assert sock.timeout is not None
     assert 0 < sock.timeout < signed_request.max_seconds(0)
 
 
-def test_a_longer_body_may_take_longer_and_the_longest_takes_no_day() -> None:
+def test_time_limit_grows_with_length() -> None:
     assert signed_request.max_seconds(0) < signed_request.max_seconds(25 * 1024 * 1024) < 300
 
 
@@ -102,7 +102,7 @@ def test_a_longer_body_may_take_longer_and_the_longest_takes_no_day() -> None:
         (b"payload=%zz", b"%zz"),
     ],
 )
-def test_the_payload_of_a_form_is_its_decoded_bytes(form: bytes, value: bytes) -> None:
+def test_form_payload_is_decoded(form: bytes, value: bytes) -> None:
     assert signed_request.form_value(io.BytesIO(form)) == value
 
 
@@ -123,14 +123,14 @@ def test_the_payload_of_a_form_is_its_decoded_bytes(form: bytes, value: bytes) -
         pytest.param(b"{}", id="JSON"),
     ],
 )
-def test_a_form_of_anything_but_one_payload_is_refused(form: bytes) -> None:
+def test_other_forms_are_refused(form: bytes) -> None:
     with pytest.raises(Refusal) as caught:
         signed_request.form_value(io.BytesIO(form))
     assert caught.value.status == 400
 
 
 @pytest.mark.parametrize("shift", range(4))
-def test_no_escape_is_torn_where_a_large_form_is_cut(shift: int) -> None:
+def test_escapes_survive_piece_borders(shift: int) -> None:
     value = b"x" * shift + bytes(range(256)) * 600
     assert signed_request.form_value(io.BytesIO(b"payload=" + quote_from_bytes(value, safe="").encode())) == value
 
@@ -152,12 +152,12 @@ def test_a_form_is_never_held_whole(byte: bytes) -> None:
 
 
 @given(st.binary(max_size=2000))
-def test_what_was_put_into_a_form_comes_out_again(value: bytes) -> None:
+def test_forms_round_trip(value: bytes) -> None:
     assert signed_request.form_value(io.BytesIO(form_of(value))) == value
     assert signed_request.form_value(io.BytesIO(urlencode({"payload": value}).encode())) == value
 
 
 @given(st.text("%4zF+", max_size=12), st.integers(0, 8))
-def test_a_cut_in_any_place_changes_nothing(text: str, back: int) -> None:
+def test_piece_borders_change_nothing(text: str, back: int) -> None:
     encoded = b"x" * (signed_request.FORM_PIECE_BYTES - back) + text.encode()
     assert signed_request.form_value(io.BytesIO(b"payload=" + encoded)) == unquote_to_bytes(encoded.replace(b"+", b" "))

@@ -88,12 +88,12 @@ def test_places_for_apps_are_allowed(path: str) -> None:
 
 def test_only_hookd_s_own_keys_pass() -> None:
     (found,) = told(entry("shop", deploy_key="/etc/shadow"))
-    assert found == "deploy_key: /etc/shadow belongs to the system; hookd's keys stand in /var/lib/hookd/keys"
+    assert found == "deploy_key: /etc/shadow belongs to the system; hookd's keys lie in /var/lib/hookd/keys"
     assert told(entry("shop", deploy_key="/var/lib/hookd/keys/shop")) == []
 
 
 @pytest.mark.threat(26)
 def test_variables_must_be_roots() -> None:
     (found,) = told(entry("shop", service={"units": "hookd", "environment_file": "/srv/shop/shared/.env"}))
-    assert found.endswith("must stand where only root writes, such as /etc/hookd/env/shop")
+    assert found.endswith("only root may write there, as in /etc/hookd/env/shop")
     assert told(entry("shop", service={"units": "hookd", "environment_file": "/etc/hookd/env/shop"})) == []

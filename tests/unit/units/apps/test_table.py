@@ -51,7 +51,7 @@ def test_valid_table_is_an_app() -> None:
         ({"health__url": "x y", "branch": "-x"}, ["health.url", "branch"], {"health", "branch"}),
         ({"shared__directories": ["uploads", "../etc"]}, ["shared.directories"], {"shared"}),
         ({"shared__directories": ["a", "a/b"]}, ["shared"], {"shared"}),
-        ({"branches": "main", "name": "store"}, ["branches", "name: not here"], {"branches"}),
+        ({"branches": "main", "name": "store"}, ["branches", "name: belongs into"], {"branches"}),
     ],
     ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
 )

@@ -17,7 +17,6 @@ from units.doctor.checks.disk_space import FreeSpace, check_free_space
 from units.doctor.checks.git import check_lag, hint_for
 from units.doctor.checks.redis import check_memory, check_persistence, format_denial
 from units.doctor.finding import Finding
-from units.system.http import Address, address_and_page, address_of
 
 LIMITS = Limits(free_mib=500, free_inodes=1000)
 AOF = {"aof_enabled": 1, "aof_last_write_status": "ok", "aof_last_bgrewrite_status": "ok"}
@@ -161,21 +160,3 @@ def test_outdated_lag_is_ignored(verdict: Verdict) -> None:
 )
 def test_git_error_selects_hint(said: str, message: str) -> None:
     assert message in hint_for(said, app())
-
-
-@pytest.mark.parametrize(
-    ("url", "address", "page"),
-    [
-        ("unix:/run/x.sock:/healthz", Address(Path("/run/x.sock")), "/healthz"),
-        ("http://127.0.0.1:8000/healthz?a=1", Address(host="127.0.0.1", port=8000), "/healthz?a=1"),
-        ("http://[::1]:8000", Address(host="::1", port=8000), "/"),
-        ("http://localhost/h", Address(host="localhost", port=80), "/h"),
-    ],
-)
-def test_health_url_parts(url: str, address: Address, page: str) -> None:
-    assert address_and_page(url) == (address, page)
-
-
-def test_listen_address_parts() -> None:
-    assert address_of("unix:/run/x.sock") == Address(Path("/run/x.sock"))
-    assert address_of("[::1]:80") == Address(host="::1", port=80)

@@ -143,24 +143,26 @@ def test_colours_share_only_the_public_socket() -> None:
         found = service(SHOP, f"shop-{colour}")
         assert found["Sockets"] == found["Requires"] == [f"shop.socket shop-{colour}-health.socket"]
         assert found["PartOf"] == ["shop.service"]
-        # The umbrella starts the colour that serves, at its own start: else both would run after a reboot.
+        # The parent unit starts the colour that serves, at its own start: else both would run after a reboot.
         assert "WantedBy" not in found
         health = unit(HOST, f"shop-{colour}-health.socket", SHOP)
         assert health["ListenStream"] == [f"/run/hookd-apps/shop-{colour}.sock"]
         assert (health["SocketUser"], health["SocketMode"]) == (["manager"], ["0600"])
-        # systemd refuses to open a socket whose Service= runs, so this cannot be the umbrella ...
+        # systemd refuses to open a socket whose Service= runs, so this cannot be the parent unit ...
         assert health["Service"] == [f"shop-{colour}.service"]
         # ... and without this a question that nobody answered would start a bad release again after it was stopped.
         assert health["FlushPending"] == ["yes"]
         assert health["PartOf"] == ["shop.socket"]
 
 
-@pytest.mark.parametrize(("app", "door"), [(SHOP, "shop"), (BLOG, "blog"), (ADOPTED, "old")], ids=lambda x: str(x)[:4])
-def test_public_socket_outlives_the_service(app: App, door: str) -> None:
+@pytest.mark.parametrize(
+    ("app", "public"), [(SHOP, "shop"), (BLOG, "blog"), (ADOPTED, "old")], ids=lambda x: str(x)[:4]
+)
+def test_public_socket_outlives_the_service(app: App, public: str) -> None:
     """Each of these settings would close it after a failure or at a deployment."""
-    found = unit(HOST, f"{door}.socket", app)
+    found = unit(HOST, f"{public}.socket", app)
     assert not {"StopPropagatedFrom", "PartOf", "BindsTo", "Requires", "FlushPending"} & set(found)
-    assert found["Service"] == [f"{door}.service"]
+    assert found["Service"] == [f"{public}.service"]
     assert found["WantedBy"] == ["sockets.target"]
 
 
@@ -178,15 +180,15 @@ def test_only_web_group_reaches_the_socket() -> None:
 
 
 def test_parent_unit_starts_the_serving_colour() -> None:
-    umbrella = service(SHOP, "shop")
-    assert umbrella["ExecStart"] == ["/opt/hookd/current/venv/bin/python -P -m worker.boot shop"]
-    assert (umbrella["Type"], umbrella["RemainAfterExit"]) == (["oneshot"], ["yes"])
-    assert umbrella["User"] == ["manager"]
-    assert umbrella["Restart"] == ["on-failure"]
-    assert umbrella["StartLimitIntervalSec"] == ["0"]
-    assert umbrella["Requires"] == ["shop.socket"]
-    assert umbrella["WantedBy"] == ["multi-user.target"]
-    assert umbrella["ReadWritePaths"] == ["/var/lib/hookd -/srv/shop"]
+    parent = service(SHOP, "shop")
+    assert parent["ExecStart"] == ["/opt/hookd/current/venv/bin/python -P -m worker.boot shop"]
+    assert (parent["Type"], parent["RemainAfterExit"]) == (["oneshot"], ["yes"])
+    assert parent["User"] == ["manager"]
+    assert parent["Restart"] == ["on-failure"]
+    assert parent["StartLimitIntervalSec"] == ["0"]
+    assert parent["Requires"] == ["shop.socket"]
+    assert parent["WantedBy"] == ["multi-user.target"]
+    assert parent["ReadWritePaths"] == ["/var/lib/hookd -/srv/shop"]
 
 
 def test_existing_unit_gets_a_drop_in() -> None:

@@ -88,9 +88,13 @@ def test_secrets_reach_only_their_process() -> None:
 
 
 def test_only_nginx_reaches_the_receiver() -> None:
-    door = unit(HOST, "hookd.socket")
-    assert door["ListenStream"] == ["/run/hookd/receiver.sock"]
-    assert (door["SocketUser"], door["SocketGroup"], door["SocketMode"]) == (["root"], ["www-data"], ["0660"])
+    socket_unit = unit(HOST, "hookd.socket")
+    assert socket_unit["ListenStream"] == ["/run/hookd/receiver.sock"]
+    assert (socket_unit["SocketUser"], socket_unit["SocketGroup"], socket_unit["SocketMode"]) == (
+        ["root"],
+        ["www-data"],
+        ["0660"],
+    )
 
 
 @pytest.mark.parametrize("name", ["hookd.service", "hookd-redis.service", WORKER])

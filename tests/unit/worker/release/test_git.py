@@ -1,4 +1,4 @@
-"""Where a branch points, read from what git printed about a host that may hold anything."""
+"""The reader of `git ls-remote`."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Every program hookd starts, compared as an argument vector; nothing is run here."""
+"""The argument vectors of the worker's programs. Nothing is run here."""
 
 import sys
 from pathlib import Path

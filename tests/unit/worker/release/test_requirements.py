@@ -1,4 +1,4 @@
-"""Which files an environment depends on, and which lines would run code of the repository."""
+"""Requirements files: includes, and lines that would run code of the repository."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from worker.release.requirements import read_requirements
 
 
 def release(directory: Path, **files: str) -> Path:
-    """A release with some files; `_` in a name stands for a dot."""
+    """Make a release with some files. `_` in a name stands for a dot."""
     for name, text in files.items():
         (directory / name.replace("_", ".")).write_text(text)
     return directory

@@ -1,4 +1,4 @@
-"""What is wrong with what runs: every service, link and time, judged from values."""
+"""Drift of services, links and times, computed from values."""
 
 from dataclasses import replace
 from typing import Any
@@ -26,7 +26,7 @@ def single(unit: ServiceState, link: LinkState = RIGHT, units: str = "existing",
 
 
 def double(**changes: Any) -> DriftReport:
-    """Green serves, blue is idle, and the unit that stands for both is there; all as it should be but the changes."""
+    """Return the drift of an app with green serving, blue idle and the parent unit, after some changes."""
     units = {"green": UP, "blue": DOWN, "umbrella": ServiceState("active"), **changes}
     names = {"green": "shop-green", "blue": "shop-blue", "umbrella": "shop"}
     links = {name: changes.get(f"{name}_link", RIGHT) for name in ("current", "green", "blue")}

@@ -1,4 +1,4 @@
-"""What systemctl prints during a deployment: its warnings about sockets are left out, all else is told."""
+"""The output of systemctl: warnings about sockets are left out of the log."""
 
 import pytest
 
