@@ -18,7 +18,7 @@ from tests.support.installation import WSGI, Installation, app_files
 from tests.support.processes import python, stop, wait_for
 
 APPS: dict[str, dict[str, Any]] = {name: {"handover": "restart"} for name in ("killed", "gone", "plain", "old", "late")}
-APPS["hurry"] = {"limits": {"deploy_seconds": 5}}
+APPS["hurry"] = {}
 KEPT = 3
 SETTINGS = {"history": {"keep": KEPT}}
 
@@ -150,15 +150,17 @@ def test_timeout_during_the_health_check_rolls_back(site: Installation) -> None:
 
 
 def test_timeout_after_the_switch_is_ignored(site: Installation) -> None:
-    """The old colour lets a request of eight seconds end. The deployment may take five."""
+    """The old colour lets a request of 14 seconds end. The deployment may take 12."""
     answer = '    start_response("200 OK"'
-    wait = '    if environ["PATH_INFO"] == "/slow":\n        time.sleep(8)\n'
+    wait = '    if environ["PATH_INFO"] == "/slow":\n        time.sleep(14)\n'
     wsgi = WSGI.format(version="one", health="200 OK").replace(answer, wait + answer)
     slow = {**app_files("one"), "wsgi.py": f"import time\n{wsgi}"}
-    site.ship("hurry", slow)
-    visitor = http.client.HTTPConnection("127.0.0.1", site.ports["hurry"], timeout=30)
+    assert site.ship("hurry", slow).status is Status.SUCCEEDED
+    visitor = http.client.HTTPConnection("127.0.0.1", site.ports["hurry"], timeout=60)
     visitor.request("GET", "/slow")
-    record = site.ship("hurry", app_files("two"))
+    site.repositories["hurry"].commit_and_push(app_files("two"))
+    asked = site.records.request(DeploymentRequest(app="hurry", trigger=Trigger.PUSH, seconds=12))
+    record = site.wait_for_ending(asked.deployment)
     assert visitor.getresponse().read() == b"one"
     visitor.close()
     assert (record.status, site.serving("hurry")) == (Status.SUCCEEDED, "two")

@@ -216,7 +216,7 @@ def test_newer_status_is_not_overwritten(site: Installation, monkeypatch: pytest
         )
         return head
 
-    monkeypatch.setattr(reconciler, "head_of", slow)
+    monkeypatch.setattr(reconciler, "read_head", slow)
     site.repositories[app].commit_and_push(app_files("two"))
     found = site.config.catalogue.get(app)
     assert found is not None
