@@ -116,7 +116,7 @@ def test_freeze_is_published(site: Installation) -> None:
         found = answer if page == "/apps/seen" else next(app for app in answer["apps"] if app["app"] == "seen")
         assert found["frozen"] == shown
     assert str(freeze) in hookd(site, "status").stdout
-    assert f"{freeze}\n    next: {thaw_line('seen')}" in hookd(site, "status", "seen").stdout
+    assert f"{freeze}\n  next: {thaw_line('seen')}" in hookd(site, "status", "seen").stdout
     assert json.loads(hookd(site, "status", "seen", "--json").stdout)["frozen"] == shown
     decision = read_newest(site.records.connection, "seen", 1)[0]
     assert (decision.verdict, decision.why) == (Verdict.FROZEN, str(freeze))
