@@ -17,7 +17,6 @@ from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.ids import is_abbreviation
 from hookd.queue.codec import NoSuchDeployment
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore
-from hookd.receiver.status_routes import status_url
 
 
 @click.command(epilog="Example: hookd deploy shop --commit 1869b1db108b")
@@ -118,7 +117,7 @@ def _show(config: Config, store: DeploymentStore, deployment_id: str, *, wait: b
         deployment = _await_ending(store, deployment_id) if wait else store.get(deployment_id)
         click.echo(json.dumps(deployment.model_dump(mode="json"), indent=2))
         return deployment
-    url = status_url(config, deployment_id)
+    url = config.settings.status_url(deployment_id)
     common.print_markup(f"[bold]{common.safe_markup(deployment_id)}[/]  {common.safe_markup(url)}")
     if not wait:
         return store.get(deployment_id)

@@ -127,6 +127,10 @@ class Settings(Section):
         """Return the journal of an app."""
         return self.state / "journals" / f"{app}.jsonl"
 
+    def status_url(self, deployment_id: str) -> str:
+        """Return a deployment's status URL. Only a path without `receiver.public_url`."""
+        return f"{(self.receiver.public_url or '').rstrip('/')}/deployments/{deployment_id}"
+
     @property
     def rq_environment(self) -> Path:
         """The file with the environment for the `rq` program."""

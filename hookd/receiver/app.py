@@ -30,7 +30,7 @@ from hookd.receiver.refusal_log import RefusalLog
 from hookd.receiver.secrets import Keyring
 from hookd.receiver.senders import SENDERS
 from hookd.receiver.signed_request import Claim, payload_of, signed_body
-from hookd.receiver.status_routes import ReadAccess, add_status_routes, status_url
+from hookd.receiver.status_routes import ReadAccess, add_status_routes
 
 log: Final = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ def _request_deployment(receiver: Receiver, app: App, delivery: Delivery, push: 
     content = {
         "status": "queued" if result.kind == "created" else result.kind,
         "deployment": result.deployment,
-        "status_url": status_url(receiver.config, result.deployment),
+        "status_url": receiver.config.settings.status_url(result.deployment),
     }
     return jsonify(content), 200 if result.kind == "duplicate" else 202
 

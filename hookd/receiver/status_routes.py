@@ -59,11 +59,6 @@ def load_read_access(config: Config) -> ReadAccess:
     return ReadAccess(settings.public_status, Secret(token) if token else None)
 
 
-def status_url(config: Config, deployment_id: str) -> str:
-    """Return a deployment's status URL. Only a path without `receiver.public_url`."""
-    return f"{(config.settings.receiver.public_url or '').rstrip('/')}/deployments/{deployment_id}"
-
-
 def add_status_routes(app: Flask, config: Config, store: DeploymentStore, access: ReadAccess) -> None:
     """Add the status routes to the application."""
     pages = _Pages(config, store)
@@ -150,7 +145,7 @@ class _Pages:
         return app
 
     def _deployment_json(self, deployment: Deployment) -> dict[str, Any]:
-        url = status_url(self._config, deployment.id)
+        url = self._config.settings.status_url(deployment.id)
         return {**deployment.model_dump(mode="json"), "status_url": url, "log_url": f"{url}/log"}
 
     def _app_json(self, app: App, status: AppStatus) -> dict[str, Any]:

@@ -149,7 +149,7 @@ def test_only_workers_have_functions(site: Site) -> None:
     job = SafeQueue("elsewhere", connection=client).create_job(redis_keys.DEPLOY, (UNKNOWN,))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SafeJob, "functions", {})
-        with pytest.raises(RefusedJob, match="a function that this process does not run"):
+        with pytest.raises(RefusedJob, match="names a function that is not allowed"):
             _ = job.func
 
 

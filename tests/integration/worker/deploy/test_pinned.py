@@ -51,8 +51,8 @@ def test_status_shows_pin(site: Installation) -> None:
     shown = hookd(site, "status", "stays").stdout
     pinned = AppStatusStore(site.records.connection).read("stays").pinned_commit
     assert pinned is not None
-    assert f"  pinned to {pinned[:12]} by a person, until a newer commit is pushed\n" in shown
-    assert "    next: push a newer commit, or follow the branch again: hookd unpin stays\n" in shown
+    assert f"  pinned to {pinned[:12]} until a newer push\n" in shown
+    assert "  next: push a newer commit, or follow the branch again: hookd unpin stays\n" in shown
 
 
 @pytest.mark.threat(43)
