@@ -111,7 +111,7 @@ def ended_honestly(host: FaultHost, deployment: Deployment, before: Path) -> Sta
     """
     record = host.site.wait_for_ending(deployment.id)
     serving, seen = host.site.current(APP), answers(host)
-    noted = "could not be noted" not in (record.cause or "")
+    noted = "the journal cannot be written" not in (record.cause or "")
     assert noted or (host.handover, record.status) == ("restart", Status.ROLLBACK_FAILED), record
     if record.status in RETRYABLE_ENDINGS and noted:
         assert serving == before, record

@@ -178,7 +178,7 @@ def test_permissions_lists_what_is_wrong_and_repairs_it_for_root(app: Shop) -> N
         assert hint == f"  next: sudo hookd permissions {name} --fix"
     fixed = permissions(app, "--fix")
     assert fixed.returncode == 0, fixed.stdout
-    assert f"{name}: 3 paths repaired\n{name}: everything is as the policy" in fixed.stdout
+    assert f"{name}: 3 paths repaired\n{name}: all paths match the policy" in fixed.stdout
     assert permissions(app).returncode == 0
     assert wrong(app, f"/srv/{name}/releases") == []
 

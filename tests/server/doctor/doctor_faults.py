@@ -67,7 +67,7 @@ FAULTS: Final = {
         "accounts", "manager may linger", repair="rm /var/lib/systemd/linger/manager",
     ),
     "the token is open": Fault(
-        "chmod 0644 /etc/hookd/token", "set-up", "/etc/hookd/token is not root:root 0600"
+        "chmod 0644 /etc/hookd/token", "set-up", "/etc/hookd/token is missing or not root:root 0600"
     ),
     "the state is open": Fault(
         "chmod 0755 /var/lib/hookd", "set-up", "/var/lib/hookd is missing or not manager:manager 0700"

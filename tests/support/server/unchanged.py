@@ -16,7 +16,7 @@ def snapshot(machine: Machine) -> dict[str, object]:
     places = [place for place in _PLACES if machine.path(place).exists()]
     found = machine.run("find", *places, "!", "-type", "d", "-printf", "%p\t%i %s %T@ %l\n").stdout
     asked = ("--property=Id,InvocationID,UnitFileState,ActiveState", "hookd*", "shop*", "blog*", "nginx*")
-    units = machine.run("systemctl", "show", *asked).stdout.split("\n\n")
+    units = [unit.strip() for unit in machine.run("systemctl", "show", *asked).stdout.split("\n\n")]
     return {
         **machine.files(),
         **accounts(machine),
