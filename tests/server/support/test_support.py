@@ -92,6 +92,6 @@ def test_the_list_of_files_tells_what_was_added_and_changed(fresh_server: Machin
 def test_the_checkout_comes_along_with_changes_that_are_not_committed(fresh_server: Machine) -> None:
     fresh_server.copy_checkout("/root/copy")
     here = Path(__file__)
-    assert fresh_server.read("/root/copy/tests/server/test_support.py") == here.read_text()
+    assert fresh_server.read("/root/copy/tests/server/support/test_support.py") == here.read_text()
     assert fresh_server.run("stat", "-c", "%U %a", "/root/copy/run").stdout == "root 755\n"
     assert not fresh_server.path("/root/copy/.venv").exists()
