@@ -31,7 +31,7 @@ OPTIONS: Final[tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = (
     ((*REPO, "--file", "/etc/passwd"), ("shared.files",)),
     ((*REPO, "--file", ".env=/root/nothing"), ("/root/nothing",)),
     ((*REPO, "--handover", "red"), ("--handover",)),
-    ((), ("--repo URL, or --from FILE",)),
+    ((), ("either --repo URL or --from FILE",)),
     ((*REPO, "--from", "/root/wrong.toml"), ("either --repo URL or --from FILE",)),
     (("--from", "/root/broken.toml"), ("/root/broken.toml: not TOML",)),
     (("--from", "/root/wrong.toml"), ("repository", "branches", "handover")),
