@@ -7,8 +7,9 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePath
 from typing import Final
 
-_TOKEN: Final = re.compile(
-    r"""#[^\n]*|"((?:\\.|[^"\\])*)"|'((?:\\.|[^'\\])*)'|([{};])|((?:\\.|\$\{|[^\s{};"'\\])+)""", re.DOTALL
+# A comment, or a word or an end of a directive in one of four groups. The end is group 3.
+TOKEN: Final = re.compile(
+    r"""#[^\n]*|"((?:\\.|[^"\\])*)"|'((?:\\.|[^'\\])*)'|([{};])|((?:\\.|\$\{[^}]*\}|[^\s{};"'\\])+)""", re.DOTALL
 )
 _FILE: Final = re.compile(r"^# configuration file (.+):$", re.MULTILINE)
 _SIZE: Final = re.compile(r"(\d+)([kmg]?)", re.IGNORECASE)
@@ -76,7 +77,7 @@ def _included(block: Block, directory: PurePath, files: Mapping[PurePath, Block]
 def _blocks(text: str) -> Block:
     root = Block()
     stack, words = [root], []
-    for token in _TOKEN.finditer(text):
+    for token in TOKEN.finditer(text):
         if token[0].startswith("#"):
             continue
         if token[3] is None:
