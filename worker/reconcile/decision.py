@@ -53,7 +53,7 @@ def decide(observed: Observation, now: datetime) -> DeploymentNeeded | Assessmen
 
 
 def _decide_first(observed: Observation) -> Assessment:
-    """Leave the first deployment to a person, because an app that hookd takes over still runs elsewhere."""
+    """Leave the first deployment to a person, because an app that hookd adopts still runs elsewhere."""
     if observed.head is None:
         return Assessment(verdict=Verdict.UNREACHABLE, why=observed.problem)
     why = f"nothing was deployed yet, and the first time a person must say so: hookd deploy {observed.app}"
