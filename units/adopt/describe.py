@@ -4,12 +4,17 @@ import difflib
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from units.adopt.decide import RESERVED
+from units.adopt.discover import ProjectFacts
+from units.adopt.discovery.untracked import RESERVED
 from units.adopt.discovery.variables import REPLACED_VARIABLES
-from units.adopt.facts import ProjectFacts
 from units.adopt.state import Adoption, state_path
 
 _MAX_SHOWN: Final = 40
+_KINDS: Final = {
+    "file": "linked into each release, the app can read them",
+    "data": "linked into each release, the app can write them",
+    "left": "not in releases",
+}
 
 
 def describe_plan(facts: ProjectFacts, adoption: Adoption, preview: Iterable[str]) -> Iterator[str]:
@@ -19,9 +24,11 @@ def describe_plan(facts: ProjectFacts, adoption: Adoption, preview: Iterable[str
     yield from _describe_changes(facts, adoption)
     yield "\nOn this host (+ is new or changed):"
     yield from (f"  {line}" for line in preview)
-    yield from _describe_nginx(adoption)
-    yield "\nSteps:"
-    yield from (f"  {number}. {line}" for number, line in enumerate(_describe_steps(adoption), start=1))
+    for change in adoption.changes:
+        yield ""
+        before, after = change.before.splitlines(), change.after.splitlines()
+        yield from difflib.unified_diff(before, after, str(change.path), f"{change.path}, new", lineterm="", n=1)
+    yield from _describe_steps(adoption)
 
 
 def _describe_app(facts: ProjectFacts, adoption: Adoption) -> Iterator[str]:
@@ -31,37 +38,21 @@ def _describe_app(facts: ProjectFacts, adoption: Adoption) -> Iterator[str]:
     yield f"  first release  {adoption.commit[:12]}, the running commit"
     yield f"  service        {adoption.unit}.service, as {facts.user.name}; its own file stays unchanged"
     yield f"  gunicorn       {app.service.entry}, {app.service.workers} workers, {app.service.threads} threads"
-    yield f"  health         {adoption.page} answers 200 (Host: {adoption.host})"
+    yield f"  health         {adoption.page} answers 200 (Host: {app.health.host})"
     yield f"  policy         {app.ownership.policy}, group {app.ownership.group}; change it with --policy"
-    yield f"  visitors       {_describe_entrance(adoption)}"
-
-
-def _describe_entrance(adoption: Adoption) -> str:
-    addresses = ", ".join(adoption.old_addresses)
-    match adoption.entrance:
-        case "nginx":
-            return f"nginx switches from {addresses} to {adoption.app.service.listen}: no request fails"
-        case "socket":
-            return f"{adoption.unit}.socket stays: no request fails"
-        case "direct":
-            return f"{addresses} changes its process: for a moment requests are REFUSED or cut off"
+    switched = f"nginx switches from {', '.join(facts.listeners)} to {app.service.listen}"
+    visitors = f"{adoption.unit}.socket stays" if app.service.own_socket else switched
+    yield f"  visitors       {visitors}: no request fails"
 
 
 def _describe_files(facts: ProjectFacts, adoption: Adoption) -> Iterator[str]:
     yield f"\nUntracked files stay in {adoption.root}:"
-    titles = {
-        "file": "linked into each release, the app can read them",
-        "data": "linked into each release, the app can write them",
-        "left": "not in releases",
-    }
-    for kind, title in titles.items():
+    for kind, title in _KINDS.items():
         found = [one for one in facts.untracked if one.kind == kind]
-        yield f"  {title}: {'none' if not found else ''}".rstrip()
+        yield f"  {title}:{'' if found else ' none'}"
         yield from (f"    {one.path}  ({one.reason})" for one in found[:_MAX_SHOWN])
         if len(found) > _MAX_SHOWN:
             yield f"    and {len(found) - _MAX_SHOWN} more"
-    for name in adoption.opened_data:
-        yield f"  {name} gets mode 2770, because {facts.user.name} cannot write to it"
     if facts.checkout.changed:
         yield f"  uncommitted changes, NOT in the release: {', '.join(facts.checkout.changed[:_MAX_SHOWN])}"
 
@@ -71,42 +62,32 @@ def _describe_changes(facts: ProjectFacts, adoption: Adoption) -> Iterator[str]:
     sources = ", ".join(map(str, facts.environment_files))
     copied = f", copied from {sources}" if sources else ""
     yield f"  variables are in /etc/hookd/env/{adoption.name} from now on{copied}"
-    if facts.gunicorn:
-        yield from (f"  NOT adopted: {one}" for one in facts.gunicorn.dropped)
+    yield from (f"  NOT adopted: {one}" for one in facts.gunicorn.dropped)
     yield from (f"  no longer run: {hook}" for hook in facts.service.hooks)
     if replaced := [name for name in REPLACED_VARIABLES if name in facts.variables]:
         yield f"  {', '.join(replaced)}: set for the release's own environment"
-    if adoption.entrance == "nginx":
-        yield f"  {', '.join(adoption.old_addresses)} closes: change other clients of it yourself"
+    if not adoption.app.service.own_socket:
+        yield f"  {', '.join(facts.listeners)} closes: change other clients of it yourself"
     if facts.others:
         current = f"{adoption.root}/current"
         yield f"  {', '.join(facts.others)} keep the OLD code in {adoption.root}: change them to {current} yourself"
     if facts.mentions:
         yield f"  {', '.join(map(str, facts.mentions))} mention {adoption.root}: check them yourself"
-    if any(path.startswith(".gitmodules") for path in facts.checkout.tracked):
+    if ".gitmodules" in facts.checkout.tracked:
         yield "  submodules are EMPTY in releases"
-
-
-def _describe_nginx(adoption: Adoption) -> Iterator[str]:
-    for change in adoption.changes:
-        yield ""
-        before, after = change.before.splitlines(), change.after.splitlines()
-        yield from difflib.unified_diff(before, after, str(change.path), f"{change.path}, new", lineterm="", n=1)
 
 
 def _describe_steps(adoption: Adoption) -> Iterator[str]:
     interim, unit = f"{adoption.interim_unit}.service", adoption.unit
-    yield f"build the running commit and start it as {interim}, beside the old process"
-    yield "check its health; visitors notice nothing before this succeeds"
-    match adoption.entrance:
-        case "nginx":
-            yield f"switch nginx to {interim}; the old process finishes its requests"
-        case "socket":
-            yield f"let {interim} take requests from {unit}.socket, beside the old process"
-        case "direct":
-            yield f"stop the old process; {unit}.socket takes its address"
-    yield f"restart {unit}.service in the release, check its health, then remove {interim}"
-    yield "after a failure: send visitors to the old process and undo the rest"
+    yield "\nSteps:"
+    yield f"  1. build the running commit and start it as {interim}, beside the old process"
+    yield "  2. check its health; visitors notice nothing before this succeeds"
+    if adoption.app.service.own_socket:
+        yield f"  3. let {interim} take requests from {unit}.socket, beside the old process"
+    else:
+        yield f"  3. switch nginx to {interim}; the old process finishes its requests"
+    yield f"  4. restart {unit}.service in the release, check its health, then remove {interim}"
+    yield "  5. after a failure: send visitors to the old process and undo the rest"
 
 
 def describe_result(adoption: Adoption) -> Iterator[str]:

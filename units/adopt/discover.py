@@ -1,22 +1,21 @@
 """Discovery of a project in git, systemd, /proc, nginx, cron and its own files. It changes nothing."""
 
-import grp
 import os
-import pwd
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from hookd.http_probe import Address, NoAnswer, request_status
-from hookd.model.ids import is_app
-from units.adopt.discovery import checkout, gunicorn_options, listeners, nginx_sites, service, untracked, variables
-from units.adopt.discovery.gunicorn_options import GunicornOptions, NotGunicorn
-from units.adopt.discovery.listeners import Listener
-from units.adopt.discovery.service import OldService
-from units.adopt.facts import AdoptOptions, HealthPage, ProjectFacts, ServiceUser
-from units.plan.manifest import Manifest
+from units.adopt.discovery import service, variables
+from units.adopt.discovery.checkout import Checkout, read_checkout
+from units.adopt.discovery.gunicorn_options import GunicornOptions, read_options
+from units.adopt.discovery.nginx_sites import NginxSite, rewrite_site
+from units.adopt.discovery.service import OldService, ServiceUser
+from units.adopt.discovery.untracked import UntrackedKind, UntrackedPath, classify, fixed_directories
+from units.apps.git_access import as_worker
 from units.system import disk, layout
 from units.system.errors import Refused
 from units.system.nginx_config import config_files
@@ -24,114 +23,126 @@ from units.system.run import CommandFailed, run, succeeds
 
 _PAGES: Final = ("/healthz", "/health", "/")
 _SECONDS: Final = 10.0
-_SCHEDULE_FILES: Final = ("etc/crontab", "etc/cron.*/*", "var/spool/cron/crontabs/*", "etc/logrotate.d/*")
+_GREP: Final = ("grep", "--recursive", "--files-with-matches", "--no-messages", "--fixed-strings", "--word-regexp")
+
+
+@dataclass(frozen=True)
+class AdoptOptions:
+    """Options of the command. hookd chooses a value for None. `choices` are the kinds of paths."""
+
+    root: Path
+    name: str
+    unit: str | None = None
+    repository: str | None = None
+    branch: str | None = None
+    full_name: str | None = None
+    sender: str | None = None
+    health: str | None = None
+    policy: str | None = None
+    choices: Mapping[str, UntrackedKind] = field(default_factory=dict)
+    leave_changes: bool = False
+
+
+@dataclass(frozen=True)
+class ProjectFacts:
+    """A project as discovered: its checkout, unit, gunicorn, nginx sites and untracked files.
+
+    `others` are more units in its directory, `mentions` are files of cron and logrotate with its path. `texts` are the
+    unit's files and its files of variables. `page` answers 200 for `host`. `mode` is the directory's.
+    """
+
+    options: AdoptOptions
+    checkout: Checkout
+    service: OldService
+    others: tuple[str, ...]
+    mentions: tuple[Path, ...]
+    user: ServiceUser
+    gunicorn: GunicornOptions
+    listeners: tuple[str, ...]
+    texts: Mapping[Path, str]
+    variables: Mapping[str, str]
+    sites: tuple[NginxSite, ...]
+    untracked: tuple[UntrackedPath, ...]
+    page: str | None
+    host: str
+    is_reachable: bool
+    mode: int
+    python: Path | None
+
+    @property
+    def environment_files(self) -> dict[Path, str]:
+        """The unit's files of variables, without missing ones, as `EnvironmentFile=-` does."""
+        return {path: self.texts[path] for path in self.service.files if path in self.texts}
+
+    @property
+    def unreadable_files(self) -> list[Path]:
+        """The unit's files that are patterns, links or closed."""
+        present = (path for path in self.service.files if os.path.lexists(path) or re.search(r"[*?\[]", str(path)))
+        return [path for path in (*self.service.unit_files, *present) if path not in self.texts]
 
 
 def discover(options: AdoptOptions) -> ProjectFacts:
-    """Discover a project. Raises Refused if its checkout, unit or nginx cannot be read."""
-    root = _project_directory(options)
-    tree = checkout.read_checkout(root)
-    unit, others = _running_unit(root, options.unit)
-    environment_files = variables.read_files(unit.files)
-    environment = variables.merge_variables(unit.environment, environment_files.values())
-    process = _gunicorn_process(unit)
-    gunicorn, gunicorn_error = _gunicorn_options(unit, process, environment, root)
-    old = listeners.listeners(process)
-    tracked = untracked.TrackedPaths(frozenset(tree.tracked))
-    sites = _nginx_sites(old, _new_target(options, unit, old), path_mapper(root, tracked))
-    user = _service_user(unit)
+    """Discover a project. Raises Refused if its checkout, unit, gunicorn or nginx cannot be read."""
+    root = options.root
+    if root.resolve() != root:
+        raise Refused([f"the directory must be an absolute path without links, such as {root.resolve()}"])
+    checkout = read_checkout(root)
+    name, others = service.find_service(root, options.unit)
+    unit = service.read_service(name)
+    texts = _read_texts((*unit.unit_files, *unit.files))
+    environment = variables.merge_variables(unit.environment, (texts[path] for path in unit.files if path in texts))
+    commands = (unit.argv, service.command_line(unit.process))
+    listeners = service.listeners(unit.process)
+    # nginx's new target: the old address if systemd holds its socket, else a new socket.
+    target = listeners[0] if unit.sockets and listeners else f"unix:{layout.SOCKETS}/{options.name}.sock"
+    fixed = fixed_directories(checkout.tracked)
+    sites = _nginx_sites(listeners, target, partial(current_path, root, {*fixed, *checkout.tracked}))
+    page, host = _health_page(listeners, options.health, sites)
+    user = service.read_user(unit)
     return ProjectFacts(
         options=options,
-        checkout=tree,
+        checkout=checkout,
         service=unit,
         others=others,
-        mentions=tuple(_mentions(root)),
+        mentions=_mentions(root),
         user=user,
-        gunicorn=gunicorn,
-        gunicorn_error=gunicorn_error,
-        listeners=old,
-        environment_files=environment_files,
+        gunicorn=read_options(
+            commands, environment, unit.directory or root, processes=len(service.children(unit.process))
+        ),
+        listeners=listeners,
+        texts=texts,
         variables=environment,
         sites=sites,
-        untracked=tuple(untracked.classify(root, tree.untracked, tracked, options.choices, user.may_write)),
-        page=_health_page(old, options.health, sites),
-        is_reachable=succeeds(("runuser", "-u", layout.WORKER, "--", "test", "-x", str(root.parent))),
-        root=root.stat(),
-        python=_other_python(process),
-        unit_texts=_unit_texts(unit),
+        untracked=tuple(classify(root, checkout.untracked, fixed, options.choices, user.may_write)),
+        page=page,
+        host=host,
+        is_reachable=succeeds(as_worker("test", "-x", str(root.parent))),
+        mode=root.stat().st_mode,
+        python=_other_python(unit.process),
     )
 
 
-def _project_directory(options: AdoptOptions) -> Path:
-    root, reasons = options.root, []
-    if not root.is_absolute() or root.resolve() != root:
-        reasons.append(f"the directory must be an absolute path without links, such as {root.resolve()}")
-    elif not root.is_dir():
-        reasons.append(f"{root} is not a directory")
-    if not is_app(options.app):
-        reasons.append(f"invalid app name {options.app!r} (a-z, 0-9 and -, a letter first, at most 32): --name NAME")
-    if reasons:
-        raise Refused(reasons)
-    return root
+def _read_texts(paths: Iterable[Path]) -> dict[Path, str]:
+    """Read files, without missing, closed or linked ones."""
+    found = {path: disk.read(path) for path in paths}
+    return {path: content.decode(errors="replace") for path, content in found.items() if content is not None}
 
 
-def _running_unit(root: Path, wanted: str | None) -> tuple[OldService, tuple[str, ...]]:
-    """Return the unit to adopt and the names of the directory's other units. Raises Refused."""
-    name, others = service.find_service(root, wanted)
-    unit = service.read_service(name)
-    if unit.active != "active" or not unit.main_pid:
-        raise Refused([f"{unit.name} is not running"], hint=f"systemctl start {unit.name}")
-    return unit, others
+def current_path(root: Path, tracked: set[str], path: str) -> str | None:
+    """Map an old path to the current release. Return None for other paths and for untracked files."""
+    if not f"{path}/".startswith(f"{root}/"):
+        return None
+    rest = path[len(str(root)) :]
+    first, _, deeper = rest.removeprefix("/").partition("/")
+    if first and (root / first / "pyvenv.cfg").is_file():
+        return f"{root}/current/venv/{deeper}"
+    inside = rest.strip("/")
+    return f"{root}/current{rest}" if not inside or inside in tracked else None
 
 
-def _new_target(options: AdoptOptions, unit: OldService, old: tuple[Listener, ...]) -> str:
-    """Return nginx's new target: the old address if systemd holds its socket, else a new socket."""
-    return str(old[0]) if unit.sockets and old else f"unix:{layout.SOCKETS}/{options.app}.sock"
-
-
-def _gunicorn_process(unit: OldService) -> int:
-    """Return gunicorn's main process, which is a child of the unit's process if a script starts it."""
-    family = (unit.main_pid, *listeners.children(unit.main_pid))
-    named = (pid for pid in family if any("gunicorn" in Path(word).name for word in listeners.command_line(pid)[:3]))
-    return next(named, unit.main_pid)
-
-
-def _gunicorn_options(
-    unit: OldService, process: int, environment: Mapping[str, str], root: Path
-) -> tuple[GunicornOptions | None, str]:
-    """Read gunicorn's options from the unit's command or, if that is a script, from the process."""
-    error = ""
-    for argv in (unit.argv, listeners.command_line(process)):
-        try:
-            workers = len(listeners.children(process))
-            return gunicorn_options.read_options(argv, environment, unit.directory or root, workers), ""
-        except NotGunicorn as failure:
-            error = error or str(failure)
-    return None, error
-
-
-def path_mapper(root: Path, tracked: untracked.TrackedPaths) -> Callable[[str], str | None]:
-    """Return a function that maps an old path to the current release, or to None for untracked files."""
-
-    def mapped(path: str) -> str | None:
-        if path != str(root) and not path.startswith(f"{root}/"):
-            return None
-        rest = path[len(str(root)) :]
-        first, _, deeper = rest.removeprefix("/").partition("/")
-        if first and (root / first / "pyvenv.cfg").is_file():
-            return f"{root}/current/venv/{deeper}"
-        inside = rest.strip("/")
-        is_tracked = not inside or tracked.has_files_in(inside) or inside in tracked.paths
-        return f"{root}/current{rest}" if is_tracked else None
-
-    return mapped
-
-
-def _nginx_sites(
-    old: tuple[Listener, ...], new: str, mapped: Callable[[str], str | None]
-) -> tuple[nginx_sites.NginxSite, ...]:
+def _nginx_sites(old: tuple[str, ...], new: str, mapped: Callable[[str], str | None]) -> tuple[NginxSite, ...]:
     """Return nginx's files that lead to the project. Raises Refused if nginx rejects its configuration."""
-    if shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin") is None:
+    if shutil.which("nginx") is None:
         return ()
     try:
         names = config_files(run(("nginx", "-T", "-q")))
@@ -139,45 +150,19 @@ def _nginx_sites(
         raise Refused([f"nginx rejects its configuration: {error}"], hint="sudo nginx -t") from None
     paths = dict.fromkeys(Path(os.path.realpath(name)) for name in names)
     texts = {path: (disk.read(path) or b"").decode(errors="surrogateescape") for path in paths}
-    sites = [nginx_sites.rewrite_site(path, text, old, new, mapped) for path, text in texts.items()]
+    sites = [rewrite_site(path, text, old, new, mapped) for path, text in texts.items()]
     return tuple(site for site in sites if site.is_proxy or site.before != site.after or site.unsupported)
 
 
-def _service_user(unit: OldService) -> ServiceUser:
-    name = unit.user or "root"
-    try:
-        account = pwd.getpwnam(name)
-    except KeyError:
-        raise Refused([f"the user {name} of {unit.name} does not exist"]) from None
-    groups = {account.pw_gid, *os.getgrouplist(name, account.pw_gid)}
-    return ServiceUser(name, account.pw_uid, frozenset(groups | set(_group_ids((unit.group, *unit.groups)))))
-
-
-def _group_ids(names: Iterable[str]) -> Iterable[int]:
-    return (int(name) if name.isdigit() else grp.getgrnam(name).gr_gid for name in names if name)
-
-
-def _health_page(
-    old: tuple[Listener, ...], wanted: str | None, sites: Iterable[nginx_sites.NginxSite]
-) -> HealthPage | None:
+def _health_page(old: tuple[str, ...], wanted: str | None, sites: tuple[NginxSite, ...]) -> tuple[str | None, str]:
     """Find a page that answers 200, for hookd's own host name or a visitor's."""
-    domains = [name for site in sites if site.is_proxy for name in site.domains if name not in ("_", "")]
-    hosts = dict.fromkeys(["localhost", *(name for name in domains if not name.startswith(("*", ".", "~")))])
+    domains = (name for site in sites if site.is_proxy for name in site.domains)
+    hosts = dict.fromkeys(["localhost", *(name for name in domains if name[:1].isalnum())])
     for path in [wanted] if wanted else _PAGES:
         for host in hosts:
-            if any(_answers(one, path, host) for one in old):
-                return HealthPage(path, host)
-    return None
-
-
-def _answers(old: Listener, path: str, host: str) -> bool:
-    # A wildcard address is probed on the loopback interface.
-    own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(old.host, old.host)  # noqa: S104
-    address = Address(Path(old.path)) if old.path else Address(host=own, port=old.port)
-    try:
-        return request_status(address, path, host, _SECONDS) == 200
-    except (NoAnswer, OSError):
-        return False
+            if any(service.answers(one, path, host, _SECONDS) for one in old):
+                return path, host
+    return None, "localhost"
 
 
 def _other_python(process: int) -> Path | None:
@@ -186,21 +171,11 @@ def _other_python(process: int) -> Path | None:
     return found if found != Path(os.path.realpath(layout.PYTHON)) and "python" in found.name else None
 
 
-def _mentions(root: Path) -> Iterator[Path]:
+def _mentions(root: Path) -> tuple[Path, ...]:
     """Find files of cron and logrotate with the project's path, except hookd's own."""
-    manifest = Manifest.load(layout.MANIFEST)
-    name = re.compile(rb"(?<![\w./-])" + re.escape(os.fsencode(root)) + rb"(?![\w.-])")
-    for pattern in _SCHEDULE_FILES:
-        for path in sorted(Path("/").glob(pattern)):
-            if name.search(disk.read(path) or b"") and not manifest.has("file", str(path)):
-                yield path
-
-
-def _unit_texts(unit: OldService) -> dict[Path, tuple[str, int]]:
-    """Read the unit's files with their modes."""
-    found = {}
-    for path in (unit.fragment, *unit.drop_ins):
-        content, status = disk.read(path), disk.status(path)
-        if content is not None and status is not None:
-            found[path] = (content.decode(errors="surrogateescape"), status.st_mode & 0o777)
-    return found
+    places = (*map(str, Path("/etc").glob("cron*")), "/var/spool/cron", "/etc/logrotate.d")
+    try:
+        found = run((*_GREP, "--", str(root), *places))
+    except CommandFailed as error:
+        found = error.output  # Without any match, or with a missing place.
+    return tuple(path for path in map(Path, sorted(found.splitlines())) if not path.name.startswith("hookd-"))

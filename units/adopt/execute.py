@@ -3,35 +3,33 @@
 The old process stays untouched until the unit changes. After a failure visitors are first sent back to it.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from hookd.http_probe import Address, parse_address
 from hookd.model.app import App
 from units.adopt import nginx, state
-from units.adopt.prepare import check_files, final_files, first_plan, interim_files, public_socket_files
+from units.adopt.discovery.service import answers
+from units.adopt.prepare import DROP_IN, check_files, first_plan, interim_files, public_socket_files
 from units.adopt.state import Adoption, Stage
-from units.adopt.systemd import (
-    START_SECONDS,
-    close_public_socket,
-    is_active,
-    remove_empty_directories,
-    stop_interim_units,
-    wait_until,
-    wait_until_healthy,
-)
 from units.apps.plan import InitialContents, app_plan, app_toml
 from units.apps.secrets import new_secret
 from units.plan.apply import Echo, Installer
 from units.plan.manifest import Manifest
 from units.plan.steps import DAEMON_RELOAD, Absent, File, Link, Plan, Run, drop_in_directories
+from units.render.app import app_files
 from units.system import disk, layout
 from units.system.disk import UnsafePath
 from units.system.errors import HostError
 from units.system.facts import Host
 from units.system.run import CommandFailed, run, succeeds
+from units.system.systemd import read_units
+
+_START_SECONDS: Final = 180
+_PAUSE_SECONDS: Final = 0.1
 
 
 @dataclass
@@ -45,32 +43,27 @@ class AdoptionExecutor:
 
     def deploy_first_release(self, deploy: Callable[[str], int]) -> None:
         """Deploy the running commit to the interim unit, without visitors. Raises HostError if it fails."""
-        stop_interim_units(self.adoption)
+        self._stop_interim_units()
         if status := deploy(self.adoption.commit):
-            stop_interim_units(self.adoption)
+            self._stop_interim_units()
             message = f"the first release failed (exit status {status}); the old process still serves"
             raise HostError(message, hint="fix the error above, then the same command again")
 
     def open_public_socket(self) -> None:
         """Send visitors' requests to the interim unit. Raises HostError after a rollback."""
+        adoption, socket = self.adoption, f"{self.adoption.unit}.socket"
+        interim = f"{adoption.interim_unit}.service"
         self._save(Stage.OPENED)
         with self._rollback_on_failure():
-            files = interim_files(self.adoption, self.host, is_public=True)
-            self._apply((*files, *public_socket_files(self.adoption, self.host)))
-            self._start_public_socket()
-            self._check(Address(self.adoption.interim_socket), "the first release")
-            nginx.apply_changes(self.adoption)
-
-    def _start_public_socket(self) -> None:
-        """Restart the interim unit behind visitors' socket, because systemd opens no socket of a running service."""
-        socket, interim = f"{self.adoption.unit}.socket", f"{self.adoption.interim_unit}.service"
-        if self.adoption.entrance != "socket" and not is_active(socket):
-            self._run(("systemctl", "stop", interim), "the socket opens first")
-            if self.adoption.entrance == "direct":
-                old = f"{self.adoption.unit}.service"
-                self._run(("systemctl", "stop", "--no-block", old), "the old process finishes its requests")
-            wait_until(lambda: succeeds(("systemctl", "start", socket)), f"{socket} does not open", START_SECONDS)
-        self._run(("systemctl", "restart", interim), "the first release takes requests")
+            files = interim_files(adoption, self.host, is_public=True)
+            self._apply((*files, *public_socket_files(adoption, self.host)))
+            if not adoption.app.service.own_socket and not read_units([socket])[socket].is_up:
+                # systemd opens no socket of a running service.
+                self._run(("systemctl", "stop", interim), "the socket opens first")
+                self._run(("systemctl", "start", socket), "visitors' requests wait here")
+            self._run(("systemctl", "restart", interim), "the first release takes requests")
+            self._check(f"unix:{adoption.interim_socket}", "the first release")
+            nginx.apply_changes(adoption)
 
     def switch_unit(self) -> None:
         """Restart the unit in the release and remove the interim unit. Raises HostError after a rollback."""
@@ -79,28 +72,21 @@ class AdoptionExecutor:
             self._apply(self._final_plan())
             self._run(("systemctl", "start", check), "hookd checks the unit here")
             self._run(("systemctl", "restart", unit), "from the old process to the release")
-            if not is_active(unit):
+            if not read_units([unit])[unit].is_up:
                 raise HostError(f"{unit} did not start: journalctl --unit {unit} --lines 50")
-            self._check(Address(self.adoption.check_socket), unit)
-        self._clean_up()
+            self._check(f"unix:{self.adoption.check_socket}", unit)
+        self._stop_interim_units()
+        temporary = (*interim_files(self.adoption, self.host, is_public=True), *check_files(self.adoption))
+        final = {file.path for file in app_files(self.adoption.app, self.host)}
+        self._remove(tuple(Absent(file.path) for file in temporary if file.path not in final))
+        self._save(Stage.DONE)
 
     def _final_plan(self) -> Plan:
         adoption = self.adoption
-        sockets = public_socket_files(adoption, self.host)
-        to_interim = [file.path for file in sockets if isinstance(file, File) and file.path.suffix == ".conf"]
-        files = (*final_files(adoption, self.host), *check_files(adoption))
+        to_interim = Absent(layout.SYSTEMD / f"{adoption.unit}.socket.d" / DROP_IN)
+        files = (*app_files(adoption.app, self.host), *check_files(adoption))
         contents = InitialContents(new_secret(), adoption.environment)
-        plan = app_plan(adoption.app, app_toml(adoption.name, adoption.table), contents, files)
-        return (*map(Absent, to_interim), *plan)
-
-    def _clean_up(self) -> None:
-        """Stop the interim unit, which finishes its requests, and remove all temporary files."""
-        stop_interim_units(self.adoption)
-        temporary = (*interim_files(self.adoption, self.host, is_public=True), *check_files(self.adoption))
-        final = {file.path for file in final_files(self.adoption, self.host)}
-        self._apply(tuple(Absent(file.path) for file in temporary if file.path not in final))
-        remove_empty_directories(self.adoption, self.manifest)
-        self._save(Stage.DONE)
+        return (to_interim, *app_plan(adoption.app, app_toml(adoption.name, adoption.table), contents, files))
 
     @contextmanager
     def _rollback_on_failure(self) -> Iterator[None]:
@@ -117,28 +103,22 @@ class AdoptionExecutor:
 
         Raises HostError and CommandFailed.
         """
-        adoption, drop_ins = self.adoption, self._drop_ins()
-        has_stopped = adoption.entrance == "direct" or any(disk.status(path) is not None for path in drop_ins)
+        adoption, unit = self.adoption, f"{self.adoption.unit}.service"
+        drop_ins = [layout.SYSTEMD / f"{unit}.d" / name for name in ("hookd.conf", DROP_IN)]
+        has_stopped = any(disk.status(path) is not None for path in drop_ins)
         # Visitors' socket must name the interim unit again: systemd passes it to the unit it names, and the old
         # process binds its own address.
         self._apply((*public_socket_files(adoption, self.host), *map(Absent, drop_ins)))
-        if adoption.entrance == "direct":
-            close_public_socket(adoption)
         if has_stopped:
-            self._run(("systemctl", "restart", f"{adoption.unit}.service"), "the old process starts again")
-        self._check(parse_address(adoption.old_addresses[0]), "the old process")
+            self._run(("systemctl", "restart", unit), "the old process starts again")
+        self._check(adoption.old_address, "the old process")
         for path in nginx.revert_changes(adoption):
             self.echo(f"  {path} was changed by others and stays")
-        close_public_socket(adoption)
+        self.close_public_socket()
         temporary = (*public_socket_files(adoption, self.host), *check_files(adoption))
         removals = (Absent(step.path) for step in temporary if isinstance(step, File | Link))
-        self._apply((*removals, *first_plan(adoption, self.host)))
-        remove_empty_directories(adoption, self.manifest)
+        self._remove((*removals, *first_plan(adoption, self.host)))
         self._save(Stage.DECIDED)
-
-    def _drop_ins(self) -> tuple[Path, ...]:
-        directory = layout.SYSTEMD / f"{self.adoption.unit}.service.d"
-        return directory / "hookd.conf", directory / "zz-hookd-adopt.conf"
 
     def serve_from_interim_unit(self) -> None:
         """Start the interim unit for visitors again. Raises HostError and CommandFailed."""
@@ -146,21 +126,58 @@ class AdoptionExecutor:
         self._apply((*drop_in_directories(files), *files))
         interim = f"{self.adoption.interim_unit}.service"
         self._run(("systemctl", "restart", interim), "it serves while the unit changes")
-        self._check(Address(self.adoption.interim_socket), "the release")
+        self._check(f"unix:{self.adoption.interim_socket}", "the release")
+
+    def close_public_socket(self) -> None:
+        """Stop the interim unit and the socket that hookd opened for visitors. Raises CommandFailed."""
+        if self.adoption.app.service.own_socket:
+            self._stop_interim_units()
+            return
+        self._stop_interim_units(f"{self.adoption.unit}.socket")
+        disk.remove(layout.SOCKETS / f"{self.adoption.name}.sock")
+
+    def _stop_interim_units(self, *more: str) -> None:
+        """Stop the interim unit, which finishes its requests, and the check socket. Raises CommandFailed.
+
+        `more` units stop in the same command: an open socket would start the interim unit again.
+        """
+        stems = (self.adoption.interim_unit, f"{self.adoption.unit}-check")
+        names = (*more, *(f"{stem}.{kind}" for stem in stems for kind in ("socket", "service")))
+        present = [name for name in names if disk.status(layout.SYSTEMD / name) is not None]
+        if present:
+            run(("systemctl", "stop", *present), seconds=_START_SECONDS)
+            succeeds(("systemctl", "reset-failed", *present))
+        disk.remove(self.adoption.interim_socket)
 
     def _apply(self, plan: Plan) -> None:
         reload = Run(DAEMON_RELOAD, "systemd reads the units")
         Installer(self.manifest, layout.app_scope(self.adoption.name), self.echo).apply((*plan, reload))
 
-    def _check(self, address: Address, name: str) -> None:
-        wait_until_healthy(address, self.adoption.page, self.adoption.app.health, name)
+    def _remove(self, plan: Plan) -> None:
+        """Apply a plan that removes drop-ins, and remove their empty directories."""
+        self._apply(plan)
+        for directory in self.manifest.of(layout.app_scope(self.adoption.name), "kept directory"):
+            path = Path(directory.name)
+            if path.parent == layout.SYSTEMD and disk.remove_empty(path):
+                self.manifest.forget(directory)
+
+    def _check(self, address: str, name: str) -> None:
+        """Wait for the number of consecutive healthy answers in the app's file. Raises HostError."""
+        page, health, successes = self.adoption.page, self.adoption.app.health, 0
+        end = time.monotonic() + health.deadline
+        while successes < health.successes:
+            if time.monotonic() > end:
+                raise HostError(f"{name} does not answer {health.status} on {page} within {health.deadline:g} s")
+            is_healthy = answers(address, page, health.host, health.timeout, health.status)
+            successes = successes + 1 if is_healthy else 0
+            time.sleep(_PAUSE_SECONDS)
 
     def _run(self, argv: tuple[str, ...], why: str) -> None:
         self.echo(f"+ {Run(argv, why)}")
-        run(argv, seconds=START_SECONDS)
+        run(argv, seconds=_START_SECONDS)
 
     def _save(self, stage: Stage) -> None:
-        self.adoption = state.save(self.adoption.with_stage(stage))
+        self.adoption = state.save(self.adoption.model_copy(update={"stage": stage}))
 
 
 def undo_adoption(app: App, host: Host, manifest: Manifest, echo: Echo, *, dry_run: bool) -> App:
@@ -185,6 +202,6 @@ def undo_adoption(app: App, host: Host, manifest: Manifest, echo: Echo, *, dry_r
     except (HostError, CommandFailed) as error:
         echo(f"the old process of {app.name} does not start, and nothing serves it: {error}")
         echo(f"  next: check {', '.join(str(one.path) for one in adoption.changes) or adoption.unit}")
-    close_public_socket(adoption)
-    state.delete(app.name)
+    steps.close_public_socket()
+    disk.remove(state.state_path(app.name))
     return adoption.interim_app

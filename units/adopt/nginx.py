@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from units.adopt.discovery.listeners import children
+from units.adopt.discovery.service import children
 from units.adopt.state import Adoption
 from units.system import disk
 from units.system.errors import HostError
@@ -28,38 +28,34 @@ def apply_changes(adoption: Adoption) -> None:
 
 def revert_changes(adoption: Adoption) -> list[Path]:
     """Restore the old files and reload nginx. Return files changed by others, which stay. Raises CommandFailed."""
-    _replace_files(
-        {change.path: change.before for change in adoption.changes if _read_text(change.path) == change.after}
-    )
-    return [change.path for change in adoption.changes if _read_text(change.path) != change.before]
+    own = [change for change in adoption.changes if _read_text(change.path) in (change.before, change.after)]
+    _replace_files({change.path: change.before for change in own})
+    return [change.path for change in adoption.changes if change not in own]
 
 
 def _replace_files(texts: Mapping[Path, str]) -> None:
-    before = {path: text for path in texts if (text := _read_text(path)) is not None}
-    if before == texts:
+    """Write files and reload nginx, also if they are written already, because an interrupted run may not have."""
+    if not texts:
         return
-    for path, text in texts.items():
-        _write(path, text)
+    before = {path: _read_text(path) for path in texts}
     try:
+        _write(texts)
         run(("nginx", "-t", "-q"))
     except CommandFailed:
-        for path, text in before.items():
-            _write(path, text)
+        _write(before)
         raise
     _reload()
 
 
-def _read_text(path: Path) -> str | None:
-    content = disk.read(path)
-    return None if content is None else content.decode(errors="surrogateescape")
+def _read_text(path: Path) -> str:
+    return (disk.read(path) or b"").decode(errors="surrogateescape")
 
 
-def _write(path: Path, text: str) -> None:
-    found = disk.status(path)
-    if found is None:
-        raise HostError(f"{path} was removed")
-    owner = disk.Owner(found.st_uid, found.st_gid, found.st_mode & 0o7777)
-    disk.write(path, text.encode(errors="surrogateescape"), owner)
+def _write(texts: Mapping[Path, str]) -> None:
+    for path, text in texts.items():
+        found = path.stat()
+        owner = disk.Owner(found.st_uid, found.st_gid, found.st_mode & 0o7777)
+        disk.write(path, text.encode(errors="surrogateescape"), owner)
 
 
 def _reload() -> None:

@@ -14,14 +14,14 @@ from units.apps.secrets import new_secret
 from units.host.plan import host_plan
 from units.plan.apply import Echo, Installer
 from units.plan.manifest import HOST
-from units.plan.steps import Directory, File, Link, Plan, PlanStep, Run, User, drop_in_directories
+from units.plan.steps import File, Link, Plan, Run, User, drop_in_directories
 from units.render.app import app_files
 from units.render.templates import render
 from units.system import layout
 from units.system.errors import HostError
 from units.system.facts import Host
 
-_DROP_IN: Final = "zz-hookd-adopt.conf"
+DROP_IN: Final = "zz-hookd-adopt.conf"
 
 
 def prepare(adoption: Adoption, server: Server, echo: Echo) -> None:
@@ -30,57 +30,37 @@ def prepare(adoption: Adoption, server: Server, echo: Echo) -> None:
     own.check(full_plan(adoption, server.host))
     state.save(adoption)
     own.apply(first_plan(adoption, server.host))
-    for name in adoption.shared_files:
-        _open_shared_file(adoption, name, echo)
+    for name in adoption.app.shared.files:
+        for finding in repair(adoption.root / name, _shared_policy(adoption), recursive=False):
+            echo(f"+ {finding}")
+            if isinstance(finding, Unauditable) and finding.kind != "link":
+                raise HostError(f"{finding}: releases cannot use it", hint=f"the same command with --leave {name}")
     Installer(server.manifest, HOST, echo).apply(host_plan(server.host, server.with_app(adoption.interim_app)))
 
 
 def full_plan(adoption: Adoption, host: Host) -> Plan:
     """Return all steps of the adoption, to show and to check them before any change."""
-    later = (*public_socket_files(adoption, host), *final_files(adoption, host), *check_files(adoption))
+    later = (*public_socket_files(adoption, host), *app_files(adoption.app, host), *check_files(adoption))
     return tuple(dict.fromkeys((*first_plan(adoption, host), *later)))
 
 
 def first_plan(adoption: Adoption, host: Host) -> Plan:
-    """Return the steps before the first release: the interim app, the worker's group and writable data."""
+    """Return the steps before the first release: the worker's group and the interim app."""
+    group, workers = adoption.app.ownership.group, map(layout.worker_unit, layout.INSTANCES)
+    membership = (
+        User(layout.WORKER, layout.WORKER, layout.STATE, (group,)),
+        Run(("systemctl", "restart", "--no-block", *workers), "the workers get their new group"),
+    )
     files = interim_files(adoption, host, is_public=False)
     contents = InitialContents(new_secret(), adoption.environment)
-    toml = app_toml(adoption.name, adoption.interim_table)
-    return (
-        *_membership_steps(adoption),
-        *app_plan(adoption.interim_app, toml, contents, files),
-        *_data_steps(adoption),
-    )
-
-
-def _membership_steps(adoption: Adoption) -> list[PlanStep]:
-    """Add the worker to the app's group, which gets the releases."""
-    if adoption.worker_group is None:
-        return []
-    workers = tuple(layout.worker_unit(instance) for instance in layout.INSTANCES)
-    return [
-        User(layout.WORKER, layout.WORKER, layout.STATE, (adoption.worker_group,)),
-        Run(("systemctl", "restart", "--no-block", *workers), "the workers get their new group"),
-    ]
-
-
-def _data_steps(adoption: Adoption) -> list[PlanStep]:
-    ownership = adoption.app.ownership
-    paths = (adoption.root / name for name in adoption.opened_data)
-    return [Directory(path, ownership.user, ownership.group, 0o2770, removal="keep") for path in paths]
+    app = app_plan(adoption.interim_app, app_toml(adoption.name, adoption.interim_table), contents, files)
+    return app if group == layout.WEB else (*membership, *app)
 
 
 def shared_file_changes(adoption: Adoption) -> Iterator[str]:
     """Return the changes that let the worker link shared files and close them to others. Raises OwnershipError."""
-    for name in adoption.shared_files:
+    for name in adoption.app.shared.files:
         yield from map(str, find_mismatches(adoption.root / name, _shared_policy(adoption), recursive=False))
-
-
-def _open_shared_file(adoption: Adoption, name: str, echo: Echo) -> None:
-    for finding in repair(adoption.root / name, _shared_policy(adoption), recursive=False):
-        echo(f"+ {finding}")
-        if isinstance(finding, Unauditable) and finding.kind != "link":
-            raise HostError(f"{finding}: releases cannot use it", hint=f"the same command with --leave {name}")
 
 
 def _shared_policy(adoption: Adoption) -> Policy:
@@ -90,9 +70,9 @@ def _shared_policy(adoption: Adoption) -> Policy:
 
 def interim_files(adoption: Adoption, host: Host, *, is_public: bool) -> tuple[File | Link, ...]:
     """Return the files of the interim unit, which gets visitors' requests if it `is_public`."""
-    own = layout.SYSTEMD / f"{adoption.interim_unit}.service.d" / _DROP_IN
+    own = layout.SYSTEMD / f"{adoption.interim_unit}.service.d" / DROP_IN
     text = render("adopt/interim.conf", unit=adoption.unit, interim=adoption.interim_unit, is_public=is_public)
-    copies = (File(layout.SYSTEMD / one.name, one.text, mode=one.mode) for one in adoption.unit_copies)
+    copies = (File(layout.SYSTEMD / name, copy, mode=0o600) for name, copy in adoption.unit_copies.items())
     # Without the link that opens its socket at boot: the interim unit starts its socket.
     files = (file for file in app_files(adoption.interim_app, host) if not isinstance(file, Link))
     return (*copies, *files, File(own, text))
@@ -100,23 +80,13 @@ def interim_files(adoption: Adoption, host: Host, *, is_public: bool) -> tuple[F
 
 def public_socket_files(adoption: Adoption, host: Host) -> Plan:
     """Return the files of visitors' socket, which starts the interim unit, also after a reboot."""
-    if adoption.entrance == "socket":
+    if adoption.app.service.own_socket:
         return ()
     name = f"{adoption.unit}.socket"
-    drop_in = layout.SYSTEMD / f"{name}.d"
     text = render("adopt/public_socket.conf", interim=adoption.interim_unit, unit=adoption.unit)
-    sockets = tuple(file for file in app_files(adoption.app, host) if file.path.name == name)
-    return (
-        Directory(drop_in, "root", "root", 0o755, removal="keep"),
-        File(drop_in / _DROP_IN, text),
-        *drop_in_directories(sockets),
-        *sockets,
-    )
-
-
-def final_files(adoption: Adoption, host: Host) -> tuple[File | Link, ...]:
-    """Return the files that stay after the adoption."""
-    return app_files(adoption.app, host)
+    sockets = (file for file in app_files(adoption.app, host) if file.path.name == name)
+    files = (File(layout.SYSTEMD / f"{name}.d" / DROP_IN, text), *sockets)
+    return (*drop_in_directories(files), *files)
 
 
 def check_files(adoption: Adoption) -> tuple[File, ...]:
@@ -125,5 +95,5 @@ def check_files(adoption: Adoption) -> tuple[File, ...]:
     return (
         File(layout.SYSTEMD / f"{adoption.unit}-check.socket", render("adopt/check.socket", **values)),
         File(layout.SYSTEMD / f"{adoption.unit}-check.service", render("adopt/check.service", **values)),
-        File(layout.SYSTEMD / f"{adoption.unit}.service.d" / _DROP_IN, render("adopt/check.conf", **values)),
+        File(layout.SYSTEMD / f"{adoption.unit}.service.d" / DROP_IN, render("adopt/check.conf", **values)),
     )

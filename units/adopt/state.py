@@ -2,15 +2,13 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from hookd.model.app import App
 from hookd.model.settings import Section
+from units.adopt.discovery.nginx_sites import NginxSite
 from units.apps.table import parse_app
 from units.system import disk, layout
-
-# Entrance of visitors: nginx, a socket that systemd holds already, or gunicorn itself.
-Entrance = Literal["nginx", "socket", "direct"]
 
 
 class Stage(StrEnum):
@@ -21,40 +19,22 @@ class Stage(StrEnum):
     DONE = "done"
 
 
-class NginxChange(Section):
-    """A file of nginx before and after the adoption."""
-
-    path: Path
-    before: str
-    after: str
-
-
-class CopiedUnitFile(Section):
-    """A file of the project's unit, renamed for the interim unit."""
-
-    name: str
-    text: str
-    mode: int
-
-
 class Adoption(Section):
-    """All decisions of an adoption: the app's file, the environment, and the changes on the host."""
+    """All decisions of an adoption: the app's file, the environment, and the changes on the host.
+
+    `unit_copies` are the texts of the interim unit's files. `page` is the health page.
+    """
 
     name: str
     root: Path
     unit: str
-    entrance: Entrance
     commit: str
-    old_addresses: tuple[str, ...]
+    old_address: str
     page: str
-    host: str
     table: dict[str, Any]
     environment: str
-    changes: tuple[NginxChange, ...] = ()
-    unit_copies: tuple[CopiedUnitFile, ...] = ()
-    opened_data: tuple[str, ...] = ()
-    shared_files: tuple[str, ...] = ()
-    worker_group: str | None = None
+    changes: tuple[NginxSite, ...]
+    unit_copies: dict[str, str]
     stage: Stage = Stage.DECIDED
 
     @property
@@ -90,10 +70,6 @@ class Adoption(Section):
         """Socket for the health check of the project's unit before visitors reach it."""
         return layout.SOCKETS / f"{self.name}-check.sock"
 
-    def with_stage(self, stage: Stage) -> "Adoption":
-        """Return the adoption with another stage."""
-        return self.model_copy(update={"stage": stage})
-
 
 def state_path(name: str) -> Path:
     """Return the path of an app's adoption."""
@@ -111,8 +87,3 @@ def save(adoption: Adoption) -> Adoption:
     disk.make_directory(layout.SETUP_STATE / "adopted", disk.CLOSED)
     disk.write(state_path(adoption.name), adoption.model_dump_json(indent=1).encode(), disk.SECRET)
     return adoption
-
-
-def delete(name: str) -> None:
-    """Delete an app's adoption."""
-    disk.remove(state_path(name))

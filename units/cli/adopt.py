@@ -1,4 +1,4 @@
-"""`hookd app adopt`: moves a project that is deployed by hand to hookd, after showing the plan."""
+"""`hookd app adopt`: adopts a project that is deployed by hand, after showing the plan."""
 
 import sys
 from pathlib import Path
@@ -10,10 +10,9 @@ from hookd.cli.deploy import run_deploy
 from units.adopt import state
 from units.adopt.decide import decide
 from units.adopt.describe import describe_plan, describe_result
-from units.adopt.discover import discover
-from units.adopt.discovery.untracked import PathChoices
+from units.adopt.discover import AdoptOptions, discover
+from units.adopt.discovery.untracked import UntrackedKind
 from units.adopt.execute import AdoptionExecutor
-from units.adopt.facts import AdoptOptions
 from units.adopt.prepare import full_plan, prepare, shared_file_changes
 from units.adopt.state import Adoption, Stage
 from units.apps.git_access import check_access
@@ -42,18 +41,16 @@ from units.system.errors import HostError, Refused
 @click.option("--full-name", help="OWNER/NAME at the git host, default: the end of the URL.")
 @sender_option
 @click.option("--health", help="The page that answers 200 if the app is healthy, default: /healthz, /health or /.")
-@click.option("--entry", help="The WSGI callable, default: the running one.")
 @click.option("--policy", type=click.Choice(["group", "split", "acl"]), help="Default: from the directory's modes.")
 @click.option("--data", multiple=True, metavar="NAME", help="A directory that the app writes to.")
 @click.option("--file", "files", multiple=True, metavar="NAME", help="A file that releases read.")
 @click.option("--leave", multiple=True, metavar="NAME", help="A path that no release gets.")
 @click.option("--leave-changes", is_flag=True, help="Deploy the commit without the local changes.")
-@click.option("--accept-pause", is_flag=True, help="Accept lost requests for clients that bypass nginx.")
 @yes_option
 @dry_run_option
 @requires_root
 def adopt_app(directory: Path, yes: bool, dry_run: bool, **options: Any) -> None:
-    """Move a project in DIRECTORY to hookd without a pause.
+    """Adopt the project in DIRECTORY without a pause.
 
     Takes its .env, its data and its systemd unit. An interrupted adoption continues with the same command.
     """
@@ -77,15 +74,17 @@ def adopt_app(directory: Path, yes: bool, dry_run: bool, **options: Any) -> None
 
 def _started_adoption(wanted: AdoptOptions) -> Adoption | None:
     """Return the adoption that an interrupted command began. Raises Refused if it is complete."""
-    found = state.load(wanted.app)
+    found = state.load(wanted.name)
     if found is not None and found.stage is Stage.DONE:
         raise Refused([f"{found.name} is adopted already"], hint=f"sudo hookd status {found.name}")
     return found if found is not None and found.stage is Stage.OPENED and found.root == wanted.root else None
 
 
 def _options(directory: Path, options: dict[str, Any]) -> AdoptOptions:
-    names = (frozenset(name.strip("/") for name in options.pop(key)) for key in ("data", "files", "leave"))
-    return AdoptOptions(root=directory, choices=PathChoices(*names), **options)
+    kinds: dict[str, UntrackedKind] = {"files": "file", "data": "data", "leave": "left"}
+    choices = {name.strip("/"): kind for key, kind in kinds.items() for name in options.pop(key)}
+    name = options.pop("name") or directory.name
+    return AdoptOptions(directory, name, choices=choices, **options)
 
 
 def _decide(server: Server, wanted: AdoptOptions, shown: Adoption | None = None) -> Adoption:

@@ -31,7 +31,7 @@ LAYERS: Final[Mapping[str, Callable[[Servers], Layer]]] = {
     "adopted": adopted_layer,
 }
 when_the_key_is_pasted = pytest.mark.parametrize("shop", ["prepared"], indirect=True)
-when_taken_over = pytest.mark.parametrize("shop", ["adopted"], indirect=True)
+when_adopted = pytest.mark.parametrize("shop", ["adopted"], indirect=True)
 ADOPTED = {"shop.service", "shop.socket"}
 # Passes for the old process and for the interim unit, and not for the unit in the release.
 ONLY_IN_THE_UNIT = f"""\
@@ -89,7 +89,7 @@ def test_adoption_loses_no_request(shop: ByHand, figures: Figures) -> None:
 
 
 @pytest.mark.threat(72)
-@when_taken_over
+@when_adopted
 def test_removal_restores_the_old_process(shop: ByHand) -> None:
     before = shop.contents()
     with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
@@ -112,7 +112,7 @@ def test_removal_restores_the_old_process(shop: ByHand) -> None:
 
 
 @pytest.mark.threat(71)
-@when_taken_over
+@when_adopted
 def test_uninstall_restores_the_old_process(shop: ByHand) -> None:
     before = shop.contents()
     with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
@@ -191,22 +191,13 @@ def test_power_cut_during_adoption(shop: ByHand) -> None:
     assert shop.units() == ADOPTED
 
 
-def test_direct_entrance_has_a_pause(shop: ByHand, figures: Figures) -> None:
-    unit = UNIT.replace("[Service]", "[Service]\nAmbientCapabilities=CAP_NET_BIND_SERVICE")
-    shop.machine.shell("systemctl disable --now nginx")
-    shop.serve(unit.replace("127.0.0.1:8000", "0.0.0.0:80"), None)
+def test_project_without_nginx_is_refused(shop: ByHand) -> None:
+    shop.machine.run("rm", "/etc/nginx/sites-enabled/shop")
+    everything = shop.machine.files()
     refused = shop.adopt()
     assert refused.returncode == 2
-    assert "--accept-pause" in refused.stderr
-    shop.prepared("--accept-pause")
-    with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
-        shop.adopted("--accept-pause")
-    figures.note(f"adopt without nginx: {len(crowd.failures)} of {crowd.number} requests at 50/s refused or cut off")
-    # What the old process had not taken yet when its socket closed is reset; nobody gets a wrong or half a page.
-    lost = ("ConnectionRefusedError", "ConnectionResetError")
-    assert all(any(one in failure for one in lost) for failure in crowd.failures), crowd.failures[:5]
-    assert shop.units() == ADOPTED
-    assert f"{ROOT}/releases/" in shop.page("/where")
+    assert "no nginx site passes requests to 127.0.0.1:8000" in refused.stderr
+    assert shop.machine.files() == everything
 
 
 def test_own_user_gets_split_policy(shop: ByHand) -> None:

@@ -4,13 +4,12 @@ git runs programs that the repository names: hooks, fsmonitor, filters. Root nev
 the directory can replace the repository after any check of owners and modes.
 """
 
-import pwd
 import shlex
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from units.system import disk
 from units.system.errors import Refused
 from units.system.run import CommandFailed, run
 
@@ -18,10 +17,20 @@ _CONFIG: Final = {
     "safe.directory": "*",
     "core.hooksPath": "/dev/null",
     "core.fsmonitor": "false",
-    "core.untrackedCache": "false",
     # After `chmod -R 755` every file would count as changed. Releases get their modes from the commit.
     "core.fileMode": "false",
 }
+_ENVIRONMENT: Final = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "HOME": "/nonexistent",
+}
+_STATUS: Final = (
+    *("status", "--porcelain=v2", "-z", "--branch", "--no-renames"),
+    *("--ignore-submodules=all", "--untracked-files=normal", "--ignored=matching"),
+)
 _SECONDS: Final = 120
 
 
@@ -29,13 +38,13 @@ _SECONDS: Final = 120
 class Checkout:
     """A work tree with its remote, its commit, and its differences from the commit.
 
-    `untracked` are paths below the root. A directory without tracked files is one path with a slash at its end.
-    `changed` are tracked files that differ from the commit. `unpushed` counts commits that are on no remote branch.
+    `branch` is the remote one. `untracked` are paths below the root. A directory without tracked files is one path with
+    a slash at its end. `changed` are tracked files that differ from the commit. `unpushed` counts commits that are on
+    no remote branch.
     """
 
     root: Path
-    owner: str
-    url: str | None
+    url: str
     branch: str | None
     commit: str
     tracked: tuple[str, ...]
@@ -44,101 +53,53 @@ class Checkout:
     unpushed: int
 
 
-class _Git:
-    def __init__(self, root: Path, owner: str) -> None:
-        self._start = ("runuser", "-u", owner, "--", "git", "-C", str(root))
-        numbered = {f"GIT_CONFIG_KEY_{n}": key for n, key in enumerate(_CONFIG)}
-        numbered |= {f"GIT_CONFIG_VALUE_{n}": value for n, value in enumerate(_CONFIG.values())}
-        self._extra = {
-            **numbered,
-            "GIT_CONFIG_COUNT": str(len(_CONFIG)),
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_CONFIG_GLOBAL": "/dev/null",
-            "GIT_OPTIONAL_LOCKS": "0",
-            "GIT_TERMINAL_PROMPT": "0",
-            "HOME": "/nonexistent",
-        }
-
-    def __call__(self, *arguments: str) -> str:
-        return run((*self._start, *arguments), seconds=_SECONDS, extra=self._extra)
-
-    def value(self, *arguments: str) -> str | None:
-        """Return one line of output, or None if git fails or prints nothing."""
-        try:
-            return self(*arguments).strip() or None
-        except CommandFailed:
-            return None
-
-
 def read_checkout(root: Path) -> Checkout:
-    """Read a checkout. Raises Refused if there is none, or if its owner is root or ambiguous."""
-    git = _Git(root, owner := _owner(root))
+    """Read a checkout. Raises Refused if there is none, or if it does not belong to one user."""
+    git = partial(_git, root, _owner(root))
     try:
-        commit = git("rev-parse", "--verify", "HEAD^{commit}").strip()
-        branch = git.value("symbolic-ref", "--quiet", "--short", "HEAD")
-        changed, untracked = _status(git)
+        fields = _fields(git(*_STATUS))
+        head = dict(field.removeprefix("# branch.").split(" ", 1) for field in fields if field.startswith("# branch."))
+        local = None if head["head"] == "(detached)" else head["head"]
+        remote, _, followed = head.get("upstream", "origin/").partition("/")
         return Checkout(
             root=root,
-            owner=owner,
-            url=_remote_url(git, branch),
-            branch=_remote_branch(git, branch),
-            commit=commit,
-            tracked=tuple(_fields(git("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit))),
-            changed=changed,
-            untracked=untracked,
+            url=git("config", "--get", "--default=", f"remote.{remote}.url").strip(),
+            branch=followed or local,
+            commit=head["oid"],
+            tracked=tuple(_fields(git("ls-tree", "-r", "-z", "--name-only", "--full-tree", head["oid"]))),
+            # The path follows 8 words, or 10 in a merge conflict.
+            changed=tuple(one.split(" ", 8 if one[0] == "1" else 10)[-1] for one in fields if one[0] in "1u"),
+            untracked=tuple(field[2:] for field in fields if field[0] in "?!"),
             unpushed=int(git("rev-list", "--count", "HEAD", "--not", "--remotes")),
         )
     except CommandFailed as error:
         raise Refused([f"git cannot read {root}: {error}"]) from None
 
 
-def _owner(root: Path) -> str:
-    """Return the one owner besides root. Raises Refused."""
-    found = [disk.status(path) for path in (root, root / ".git", root / ".git" / "config")]
-    if None in found:
-        raise Refused([f"{root} is no git checkout: it has no .git/config"])
-    owners = list(dict.fromkeys(_user_name(root, one.st_uid) for one in found if one and one.st_uid != 0))
-    if not owners:
-        reason = f"{root} and its .git are root's alone, and hookd never runs git as root"
-        raise Refused([reason], hint=_chown_command(root, "manager:www-data"))
-    if len(owners) > 1:
-        reason = f"{root} and its .git belong to {' and '.join(owners)}, but git must run as one owner"
-        raise Refused([reason], hint=_chown_command(root, f"{owners[0]}:"))
-    return owners[0]
-
-
-def _user_name(root: Path, uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        raise Refused([f"the owner of {root} or its .git, user id {uid}, does not exist"]) from None
-
-
-def _chown_command(root: Path, owner: str) -> str:
-    return shlex.join(("sudo", "chown", "-R", owner, f"{root}/.git"))
-
-
-def _remote_url(git: _Git, branch: str | None) -> str | None:
-    remote = git.value("config", "--get", f"branch.{branch}.remote") if branch else None
-    return git.value("config", "--get", f"remote.{remote or 'origin'}.url")
-
-
-def _remote_branch(git: _Git, branch: str | None) -> str | None:
-    """Return the branch that `git pull` follows, whose name may differ from the local one."""
-    merge = git.value("config", "--get", f"branch.{branch}.merge") if branch else None
-    return merge.removeprefix("refs/heads/") if merge else branch
-
-
-def _status(git: _Git) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the changed files, and the untracked paths including ignored ones."""
-    output = git(
-        "status", "--porcelain=v1", "-z", "--no-renames", "--ignore-submodules=all",
-        "--untracked-files=normal", "--ignored=matching",
-    )  # fmt: skip
-    fields = _fields(output)
-    changed = tuple(field[3:] for field in fields if field[:2] not in ("??", "!!"))
-    return changed, tuple(field[3:] for field in fields if field[:2] in ("??", "!!"))
+def _git(root: Path, owner: str, *arguments: str) -> str:
+    options = (word for key, value in _CONFIG.items() for word in ("-c", f"{key}={value}"))
+    command = ("runuser", "-u", owner, "--", "git", "-C", str(root), *options, *arguments)
+    return run(command, seconds=_SECONDS, extra=_ENVIRONMENT)
 
 
 def _fields(output: str) -> list[str]:
     return [field for field in output.split("\0") if field]
+
+
+def _owner(root: Path) -> str:
+    """Return the one owner besides root. Raises Refused."""
+    try:
+        owners = dict.fromkeys(path.owner() for path in (root, root / ".git", root / ".git" / "config"))
+    except OSError:
+        raise Refused([f"{root} is no git checkout: it has no .git/config"]) from None
+    except KeyError:
+        raise Refused([f"the owner of {root} or its .git does not exist"], hint=_chown(root)) from None
+    names = [name for name in owners if name != "root"]
+    if len(names) != 1:
+        reason = f"{root} and its .git belong to {' and '.join(names) or 'root alone'}"
+        raise Refused([f"{reason}, but git runs as one user, and never as root"], hint=_chown(root, *names[:1]))
+    return names[0]
+
+
+def _chown(root: Path, owner: str = "manager") -> str:
+    return shlex.join(("sudo", "chown", "-R", f"{owner}:", f"{root}/.git"))

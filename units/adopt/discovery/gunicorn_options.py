@@ -9,7 +9,7 @@ import contextlib
 import io
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,8 +17,10 @@ from typing import Any, Final
 from gunicorn.config import Config
 
 from units.system import disk
+from units.system.errors import Refused
 
 OPTIONS_VARIABLE: Final = "GUNICORN_CMD_ARGS"
+_PROGRAMS: Final = ("gunicorn", "gunicorn3")
 _FILE: Final = "gunicorn.conf.py"
 # Kept unchanged. Workers, threads and the callable are in the app's file.
 _KEPT: Final = (
@@ -42,43 +44,40 @@ class GunicornOptions:
     entry: str
     workers: int
     threads: int
-    chdir: str | None
+    chdir: str
     arguments: tuple[str, ...]
     dropped: tuple[str, ...]
 
 
-class NotGunicorn(Exception):
-    """A command starts another program, or its options cannot be read."""
-
-
 def read_options(
-    argv: tuple[str, ...], environment: Mapping[str, str], directory: Path, processes: int
+    commands: Sequence[tuple[str, ...]], environment: Mapping[str, str], directory: Path, processes: int
 ) -> GunicornOptions:
-    """Read the options of a command in a directory. `processes` is its number of workers now. Raises NotGunicorn."""
-    command = _parse_arguments(_gunicorn_arguments(argv))
+    """Read the options of the first command that starts gunicorn. `processes` is its number of workers now.
+
+    Raises Refused.
+    """
+    starts = (argv[place:] for argv in commands for place, word in enumerate(argv) if Path(word).name in _PROGRAMS)
+    argv = next(starts, None)
+    if argv is None:
+        raise Refused([f"{shlex.join(commands[0]) or 'an empty command'} does not start gunicorn"])
+    command = _parse_arguments(argv[1:])
     given = {**_parse_arguments(shlex.split(environment.get(OPTIONS_VARIABLE, ""))), **command}
     path = Path(os.path.normpath(directory / str(given.get("config") or _FILE).removeprefix("file:")))
-    values, unknown = _read_file(path) if disk.status(path) else ({}, ())
+    values, computed = _read_file(path)
     values |= given
     entry = values.get("wsgi_app") or next(iter(command.get("args") or ()), None)
     if entry is None:
-        raise NotGunicorn(f"{shlex.join(argv)} names no WSGI callable")
+        raise Refused(["gunicorn's command names no WSGI callable"])
     workers = _number(values.get("workers") or environment.get("WEB_CONCURRENCY"))
+    dropped = (f"{name}={value}" for name, value in values.items() if name not in (*_KEPT, *_SET_BY_HOOKD))
     return GunicornOptions(
         entry=str(entry),
-        workers=workers or (processes if "workers" in unknown else 1) or 1,
+        workers=workers or (processes if "workers" in computed else 1) or 1,
         threads=_number(values.get("threads")) or 1,
-        chdir=values.get("chdir"),
+        chdir=values.get("chdir") or "",
         arguments=tuple(_kept_arguments(values)),
-        dropped=(*_dropped_options(values), *(f"{path}: {name}" for name in unknown if name not in _SET_BY_HOOKD)),
+        dropped=(*dropped, *(f"{path}: {name}" for name in computed if name not in _SET_BY_HOOKD)),
     )
-
-
-def _gunicorn_arguments(argv: tuple[str, ...]) -> tuple[str, ...]:
-    for place, word in enumerate(argv):
-        if Path(word).name.startswith("gunicorn") and (place == 0 or argv[place - 1] != "--name"):
-            return argv[place + 1 :]
-    raise NotGunicorn(f"{shlex.join(argv) or 'an empty command'} does not start gunicorn")
 
 
 def _parse_arguments(words: Iterable[str]) -> dict[str, Any]:
@@ -88,29 +87,27 @@ def _parse_arguments(words: Iterable[str]) -> dict[str, Any]:
         with contextlib.redirect_stderr(io.StringIO()) as output, contextlib.redirect_stdout(io.StringIO()):
             found, _ = parser.parse_known_args(list(words))
     except SystemExit:
-        raise NotGunicorn(f"its options cannot be read: {output.getvalue().strip()}") from None
+        raise Refused([f"gunicorn's options cannot be read: {output.getvalue().strip()}"]) from None
     return {name: value for name, value in vars(found).items() if value is not None and value != []}
 
 
-def _read_file(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _read_file(path: Path) -> tuple[dict[str, Any], list[str]]:
     """Return the literal values of a configuration file, and the names of computed ones."""
+    known, values, computed = set(Config().settings), {}, []
     try:
-        body = ast.parse((disk.read(path) or b"").decode()).body
-    except (SyntaxError, UnicodeDecodeError, ValueError):
-        return {}, ("all of it",)
-    known, values, unknown = set(Config().settings), {}, []
+        body = ast.parse(disk.read(path) or b"").body
+    except (SyntaxError, ValueError) as error:
+        raise Refused([f"{path} cannot be read: {error}"]) from None
     for statement in body:
         match statement:
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if name in known:
                 try:
                     values[name] = ast.literal_eval(value)
                 except ValueError:
-                    unknown.append(name)
+                    computed.append(name)
             case ast.FunctionDef(name=name) if name in known:
-                unknown.append(name)
-            case _:
-                continue
-    return values, tuple(unknown)
+                computed.append(name)
+    return values, computed
 
 
 def _kept_arguments(values: Mapping[str, Any]) -> Iterable[str]:
@@ -123,10 +120,6 @@ def _kept_arguments(values: Mapping[str, Any]) -> Iterable[str]:
                 yield flag
             elif each is not False:
                 yield f"{flag}={each}"
-
-
-def _dropped_options(values: Mapping[str, Any]) -> Iterable[str]:
-    return (f"{name}={value}" for name, value in values.items() if name not in (*_KEPT, *_SET_BY_HOOKD))
 
 
 def _number(value: Any) -> int:

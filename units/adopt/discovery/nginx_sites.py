@@ -9,23 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from units.adopt.discovery.listeners import Listener
+from units.system.nginx_config import TOKEN
 
-_TOKEN: Final = re.compile(
-    r"""#[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{};]|(?:\\.|\$\{[^}]*\}|[^\s{};"'\\])+""", re.DOTALL
-)
-_WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104 - Addresses of others.
-_ALL_NAMES: Final = {"127.0.0.1", "localhost", "[::1]", "0.0.0.0", "[::]"}  # noqa: S104
-_NAMES: Final = {"127.0.0.1": {"127.0.0.1", "localhost"}, "::1": {"[::1]", "localhost"}}
-
-
-@dataclass(frozen=True)
-class Word:
-    """A word of a directive, without quotes, and its place in the file."""
-
-    text: str
-    start: int
-    end: int
+# nginx reaches a service of this host by any of them.
+_LOCAL: Final = ("127.0.0.1", "localhost", "[::1]", "0.0.0.0", "[::]")  # noqa: S104 - Addresses of others.
 
 
 @dataclass(frozen=True)
@@ -40,49 +27,49 @@ class NginxSite:
     unsupported: tuple[str, ...]
 
 
-def directives(text: str) -> Iterator[list[Word]]:
-    """Return the words of each directive, with or without a block."""
-    words: list[Word] = []
-    for token in _TOKEN.finditer(text):
-        if token[0].startswith("#"):
-            continue
-        if token[0] in "{};":
-            if words:
-                yield words
-            words = []
-        else:
-            quoted = token[0][0] in "\"'"
-            words.append(Word(token[0][1:-1] if quoted else token[0], token.start() + quoted, token.end() - quoted))
-
-
-def rewrite_site(
-    path: Path, text: str, old: Iterable[Listener], new: str, mapped: Callable[[str], str | None]
-) -> NginxSite:
-    """Replace the addresses of old listeners by `new`, and old paths by the result of `mapped`."""
+def rewrite_site(path: Path, text: str, old: Iterable[str], new: str, mapped: Callable[[str], str | None]) -> NginxSite:
+    """Replace the old addresses by `new`, and old paths by the result of `mapped`."""
     addresses = [form for one in old for form in _address_forms(one)]
-    edits: list[tuple[Word, str]] = []
+    edits: list[tuple[int, int, str]] = []
     domains: list[str] = []
     unsupported: list[str] = []
     is_proxy = False
-    for name, *words in directives(text):
-        if name.text == "server_name":
-            domains += [word.text for word in words]
-        if name.text in ("proxy_pass", "server") and words and (target := _new_address(words[0].text, addresses, new)):
-            edits.append((words[0], target))
-            is_proxy = True
-        elif name.text in ("root", "alias") and words and (target := mapped(words[0].text)):
-            edits.append((words[0], target))
+    for (_, name), *words in _directives(text):
+        target = None
+        if name == "server_name":
+            domains += [word for _, word in words]
+        elif words and name in ("proxy_pass", "server"):
+            target = _new_address(words[0][1], addresses, new)
+            is_proxy = is_proxy or target is not None
+        elif words and name in ("root", "alias"):
+            target = mapped(words[0][1])
+        if target is None:
+            unsupported += [word for _, word in words if any(_contains_address(word, one) for one in addresses)]
         else:
-            unsupported += [word.text for word in words if any(_contains_address(word.text, one) for one in addresses)]
-    return NginxSite(path, text, _apply_edits(text, edits), tuple(domains), is_proxy, tuple(unsupported))
+            edits.append((*words[0][0], target))
+    after = text
+    for start, end, target in reversed(edits):
+        after = f"{after[:start]}{target}{after[end:]}"
+    return NginxSite(path, text, after, tuple(domains), is_proxy, tuple(unsupported))
 
 
-def _address_forms(old: Listener) -> list[str]:
-    if old.path:
-        return [f"unix:{old.path}"]
-    own = _NAMES.get(old.host, {f"[{old.host}]" if ":" in old.host else old.host})
-    hosts = _ALL_NAMES if old.host in _WILDCARDS else own
-    return [f"{host}:{old.port}" for host in sorted(hosts)]
+def _directives(text: str) -> Iterator[list[tuple[tuple[int, int], str]]]:
+    """Return the words of each directive, with or without a block: their places in the file, and their texts."""
+    words: list[tuple[tuple[int, int], str]] = []
+    for token in TOKEN.finditer(text):
+        if token[3]:
+            if words:
+                yield words
+            words = []
+        elif token.lastindex:
+            words.append((token.span(token.lastindex), token[token.lastindex]))
+
+
+def _address_forms(old: str) -> list[str]:
+    if old.startswith("unix:"):
+        return [old]
+    host, _, port = old.rpartition(":")
+    return [f"{name}:{port}" for name in (_LOCAL if host in _LOCAL else (host,))]
 
 
 def _new_address(target: str, addresses: Iterable[str], new: str) -> str | None:
@@ -98,9 +85,3 @@ def _new_address(target: str, addresses: Iterable[str], new: str) -> str | None:
 
 def _contains_address(word: str, address: str) -> bool:
     return re.search(rf"(?<![\w.\-]){re.escape(address)}(?![\w.\-])", word) is not None
-
-
-def _apply_edits(text: str, edits: list[tuple[Word, str]]) -> str:
-    for word, target in sorted(edits, key=lambda edit: edit[0].start, reverse=True):
-        text = f"{text[: word.start]}{target}{text[word.end :]}"
-    return text

@@ -1,42 +1,39 @@
-"""systemd unit of a project, found by its directory and read over D-Bus, which keeps words apart."""
+"""systemd unit of a project, found by its directory and read over D-Bus, and the process that it runs."""
 
 import json
+import os
+import pwd
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from hookd.http_probe import NoAnswer, parse_address, request_status
 from hookd.model.systemctl import parse_show
 from units.apps.services import sockets_of
 from units.system.errors import Refused
 from units.system.run import run
 
-_MANAGER: Final = ("busctl", "--json=short", "get-property", "org.freedesktop.systemd1")
-_UNIT: Final = ("FragmentPath", "DropInPaths", "ActiveState")
 _HOOKS: Final = ("ExecStartPre", "ExecStartPost", "ExecStop", "ExecStopPost", "ExecReload")
 _SERVICE: Final = (
-    "ExecStart", *_HOOKS, "User", "Group", "SupplementaryGroups", "WorkingDirectory", "Environment",
-    "EnvironmentFiles", "MainPID", "DynamicUser", "RootDirectory",
-)  # fmt: skip
+    *("ExecStart", *_HOOKS, "WorkingDirectory", "Environment", "EnvironmentFiles", "MainPID"),
+    *("DynamicUser", "RootDirectory"),
+)
 
 
 @dataclass(frozen=True)
 class OldService:
-    """A unit as it runs now. `hooks` are its other commands, as NAME=command."""
+    """A unit as it runs now. `hooks` are its other commands, as NAME=command. `files` hold its variables."""
 
     name: str
     fragment: Path
     drop_ins: tuple[Path, ...]
-    active: str
     argv: tuple[str, ...]
     hooks: tuple[str, ...]
-    user: str
-    group: str
-    groups: tuple[str, ...]
     directory: Path | None
     environment: tuple[str, ...]
     files: tuple[Path, ...]
-    main_pid: int
+    process: int
     is_unsupported: bool
     sockets: tuple[str, ...] = ()
 
@@ -44,6 +41,26 @@ class OldService:
     def stem(self) -> str:
         """The unit's name without `.service`."""
         return self.name.removesuffix(".service")
+
+    @property
+    def unit_files(self) -> tuple[Path, ...]:
+        """Its own file and its drop-ins, in systemd's order."""
+        return (self.fragment, *self.drop_ins)
+
+
+@dataclass(frozen=True)
+class ServiceUser:
+    """The user of the project's process, with the ids of all its groups."""
+
+    name: str
+    uid: int
+    groups: frozenset[int]
+
+    def may_write(self, found: os.stat_result) -> bool:
+        """Return True if the mode bits allow this user to write."""
+        if found.st_uid == self.uid:
+            return bool(found.st_mode & 0o200)
+        return bool(found.st_mode & (0o020 if found.st_gid in self.groups else 0o002))
 
 
 def find_service(root: Path, wanted: str | None) -> tuple[str, tuple[str, ...]]:
@@ -54,61 +71,95 @@ def find_service(root: Path, wanted: str | None) -> tuple[str, tuple[str, ...]]:
         name = wanted if wanted.endswith(".service") else f"{wanted}.service"
     else:
         running = {one["Id"]: one.get("ExecStart", "") for one in candidates if one["ActiveState"] == "active"}
-        gunicorns = [name for name, command in running.items() if "gunicorn" in command]
-        name = _only_name(root, gunicorns or list(running))
+        names = [name for name, command in running.items() if "gunicorn" in command] or list(running)
+        if len(names) != 1:
+            found = f"several running units use {root}: {', '.join(names)}" if names else f"no running unit uses {root}"
+            raise Refused([found], hint="name the unit: --unit UNIT")
+        name = names[0]
     return name, tuple(one["Id"] for one in candidates if one["Id"] != name)
-
-
-def _only_name(root: Path, names: list[str]) -> str:
-    match names:
-        case [name]:
-            return name
-        case []:
-            raise Refused([f"no running unit uses {root}"], hint="name the unit: --unit UNIT")
-        case _:
-            raise Refused([f"several running units use {root}: {', '.join(names)}"], hint="name the unit: --unit UNIT")
 
 
 def units_in(root: Path, output: str) -> list[dict[str, str]]:
     """Return the units that work in a directory or start a program from it. A mere argument does not count."""
     place = rf"{re.escape(str(root))}(?:/\S*)?"
     directory, program = re.compile(rf"!?{place}"), re.compile(rf"^{{ path={place} ", re.MULTILINE)
-    units = (
+    units = (unit for unit in parse_show(output.splitlines()) if not unit["Id"].endswith("-interim.service"))
+    own = (
         unit
-        for unit in parse_show(output.splitlines())
+        for unit in units
         if directory.fullmatch(unit.get("WorkingDirectory", "")) or program.search(unit.get("ExecStart", ""))
     )
-    own = (unit for unit in units if not unit["Id"].endswith("-interim.service"))
     return sorted(own, key=lambda unit: unit["Id"])
 
 
 def read_service(name: str) -> OldService:
-    """Read a unit. Raises Refused if it has no file."""
-    unit = _properties(name, "Unit", _UNIT)
+    """Read a running unit. Raises Refused if it has no file or no process."""
+    unit = _properties(name, "Unit", ("FragmentPath", "DropInPaths", "ActiveState"))
     if not unit["FragmentPath"]:
         raise Refused([f"the unit {name} or its file does not exist"])
     service = _properties(name, "Service", _SERVICE)
+    if unit["ActiveState"] != "active" or not service["MainPID"]:
+        raise Refused([f"{name} is not running"], hint=f"systemctl start {name}")
     return OldService(
         name=name,
         fragment=Path(unit["FragmentPath"]),
         drop_ins=tuple(map(Path, unit["DropInPaths"])),
-        active=unit["ActiveState"],
         argv=tuple(service["ExecStart"][0][1]) if service["ExecStart"] else (),
         hooks=tuple(f"{hook}={' '.join(one[1])}" for hook in _HOOKS for one in service[hook]),
-        user=service["User"],
-        group=service["Group"],
-        groups=tuple(service["SupplementaryGroups"]),
         directory=Path(service["WorkingDirectory"].lstrip("!-")) if service["WorkingDirectory"] else None,
         environment=tuple(service["Environment"]),
         files=tuple(Path(path) for path, _ in service["EnvironmentFiles"]),
-        main_pid=service["MainPID"],
+        process=service["MainPID"],
         is_unsupported=bool(service["DynamicUser"] or service["RootDirectory"]),
         sockets=sockets_of(name),
     )
 
 
 def _properties(name: str, interface: str, wanted: tuple[str, ...]) -> dict[str, Any]:
+    """Read properties over D-Bus, which keeps the words of a command apart."""
     escaped = "".join(sign if sign.isalnum() else f"_{ord(sign):02x}" for sign in name)
-    path = f"/org/freedesktop/systemd1/unit/{escaped}"
-    output = run((*_MANAGER, path, f"org.freedesktop.systemd1.{interface}", *wanted))
+    where = ("org.freedesktop.systemd1", f"/org/freedesktop/systemd1/unit/{escaped}")
+    output = run(("busctl", "--json=short", "get-property", *where, f"org.freedesktop.systemd1.{interface}", *wanted))
     return {key: json.loads(line)["data"] for key, line in zip(wanted, output.splitlines(), strict=True)}
+
+
+def read_user(unit: OldService) -> ServiceUser:
+    """Return the user of the unit's process. Raises Refused if it has no name."""
+    lines = Path(f"/proc/{unit.process}/status").read_text(encoding="utf-8").splitlines()
+    status = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
+    uid = int(status["Uid"][0])
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        raise Refused([f"the user of {unit.name}, id {uid}, does not exist"]) from None
+    return ServiceUser(name, uid, frozenset(map(int, (status["Gid"][0], *status["Groups"]))))
+
+
+def listeners(process: int) -> tuple[str, ...]:
+    """Return the addresses that a process listens on, as `service.listen` has them, but for gunicorn's control socket.
+
+    Raises CommandFailed.
+    """
+    lines = run(("ss", "-H", "-l", "-n", "-t", "-x", "-p")).splitlines()
+    rows = (line.split() for line in lines if f",pid={process}," in line)
+    # `*` is every address of both families.
+    found = {f"unix:{row[4]}" if row[0] == "u_str" else row[4].replace("*", "[::]") for row in rows}
+    return tuple(sorted(one for one in found if not one.endswith(".ctl")))
+
+
+def answers(address: str, page: str, host: str, seconds: float, status: int = 200) -> bool:
+    """Return True if a page answers with a status."""
+    try:
+        return request_status(parse_address(address), page, host, seconds) == status
+    except (NoAnswer, OSError):
+        return False
+
+
+def children(process: int) -> tuple[int, ...]:
+    """Return the running child processes. Raises OSError."""
+    return tuple(map(int, Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii").split()))
+
+
+def command_line(process: int) -> tuple[str, ...]:
+    """Return the command line of a process. Raises OSError."""
+    return tuple(Path(f"/proc/{process}/cmdline").read_text(errors="replace").rstrip("\0").split("\0"))

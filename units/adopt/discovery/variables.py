@@ -13,12 +13,10 @@ from typing import Final
 from dotenv import dotenv_values
 
 from units.adopt.discovery.gunicorn_options import OPTIONS_VARIABLE
-from units.system import disk
 
 # These name the old environment and the old code. hookd's drop-in sets PATH and clears the others.
 REPLACED_VARIABLES: Final = ("PATH", "VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH")
 _REPLACED_LINE: Final = re.compile(rf"^\s*(?:export\s+)?(?:{'|'.join(REPLACED_VARIABLES)})\s*=.*\n?", re.MULTILINE)
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@%+,=-]*")
 _HEADER: Final = """# Variables of {name}, one NAME=value per line, for service and builds; copied from {sources}.
 # After a change: sudo hookd restart {name}
 """
@@ -26,25 +24,19 @@ _HEADER: Final = """# Variables of {name}, one NAME=value per line, for service 
 
 def merge_variables(pairs: Iterable[str], texts: Iterable[str]) -> dict[str, str]:
     """Return a service's variables: its unit's own, overridden by its files."""
-    found = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+    found = dict(pair.split("=", 1) for pair in pairs)
     for text in texts:
         values = dotenv_values(stream=io.StringIO(text), interpolate=False)
         found |= {name: value for name, value in values.items() if value is not None}
     return found
 
 
-def read_files(paths: Iterable[Path]) -> dict[Path, str]:
-    """Read the unit's files of variables, without missing ones, as `EnvironmentFile=-` does."""
-    found = {path: disk.read(path) for path in paths}
-    return {path: content.decode(errors="replace") for path, content in found.items() if content is not None}
-
-
 def environment_text(
     name: str, unit: str, pairs: Iterable[str], texts: Mapping[Path, str], arguments: Iterable[str]
 ) -> str:
     """Return the new file: the unit's own variables, the text of each old file, and gunicorn's options."""
-    own = [pair.split("=", 1) for pair in pairs if "=" in pair]
-    lines = [format_variable(key, value) for key, value in own if key not in REPLACED_VARIABLES]
+    own = merge_variables(pairs, ())
+    lines = [format_variable(key, value) for key, value in own.items() if key not in REPLACED_VARIABLES]
     parts = [_HEADER.format(name=name, sources=", ".join([unit, *map(str, texts)])), *lines]
     for path, text in texts.items():
         parts.append(f"\n# From {path}\n{_REPLACED_LINE.sub('', text).rstrip()}\n")
@@ -56,10 +48,6 @@ def environment_text(
 
 def format_variable(name: str, value: str) -> str:
     """Return a line that systemd and the worker parse alike."""
-    if _PLAIN.fullmatch(value):
-        return f"{name}={value}\n"
-    if "'" not in value and "\\" not in value and "\n" not in value:
-        return f"{name}='{value}'\n"
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'{name}="{escaped}"\n'
 

@@ -6,17 +6,18 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.support.processes import wait_for
 from tests.support.users import NOBODY, needs_root, open_directory
-from units.adopt.discover import path_mapper
+from units.adopt.discover import current_path
 from units.adopt.discovery.checkout import read_checkout
-from units.adopt.discovery.listeners import Listener, children, command_line, listeners
-from units.adopt.discovery.untracked import TrackedPaths
-from units.adopt.facts import ServiceUser
+from units.adopt.discovery.service import OldService, ServiceUser, answers, children, command_line, listeners, read_user
 from units.system.errors import Refused
 
 pytestmark = needs_root
@@ -74,7 +75,7 @@ def test_checkout_facts(project: Project) -> None:
     project.file("uploads/a name.txt")
     project.file("downloads/list")
     found = read_checkout(project.root)
-    assert (found.owner, found.url, found.branch) == ("nobody", str(project.remote), "main")
+    assert (found.url, found.branch) == (str(project.remote), "main")
     assert found.commit == project.git("rev-parse", "HEAD").strip()
     assert set(found.untracked) == {".env", "uploads/a name.txt", "downloads/"}
     assert set(found.tracked) == {".gitignore", "uploads/.gitkeep", "wsgi.py"}
@@ -90,6 +91,16 @@ def test_local_changes_are_found(project: Project) -> None:
     assert read_checkout(project.root).unpushed == 1
 
 
+def test_merge_conflict_is_a_change(project: Project) -> None:
+    for branch, text in (("other", "app = 2\n"), ("main", "app = 3\n")):
+        project.git("checkout", "-q", "-B", branch, "origin/main")
+        project.file("wsgi.py", text)
+        project.git("commit", "-q", "-a", "-m", "x")
+    with suppress(AssertionError):  # git ends with 1.
+        project.git("merge", "-q", "other")
+    assert read_checkout(project.root).changed == ("wsgi.py",)
+
+
 def test_mode_change_is_ignored(project: Project) -> None:
     subprocess.run(("chmod", "-R", "755", project.root), check=True)
     assert read_checkout(project.root).changed == ()
@@ -102,6 +113,14 @@ def test_remote_branch_name(project: Project) -> None:
     assert read_checkout(project.root).branch == "production"
     project.git("checkout", "-q", "--detach")
     assert read_checkout(project.root).branch is None
+    assert read_checkout(project.root).url == str(project.remote)
+
+
+def test_other_remote_name(project: Project) -> None:
+    project.git("remote", "rename", "origin", "upstream")
+    assert read_checkout(project.root).url == str(project.remote)
+    project.git("remote", "remove", "upstream")
+    assert (read_checkout(project.root).url, read_checkout(project.root).branch) == ("", "main")
 
 
 @pytest.mark.threat(62)
@@ -135,15 +154,15 @@ def test_git_is_never_run_as_root(project: Project) -> None:
     project.file(".gitattributes", "*.py filter=spy\n")
     project.file("wsgi.py", "app = 3\n")
     subprocess.run(("chown", "-R", "root", project.root / ".git"), check=True)
-    assert read_checkout(project.root).owner == "nobody"
+    read_checkout(project.root)
     assert set(seen.read_text().split()) == {str(NOBODY)}
 
 
 def test_root_checkout_is_refused(project: Project) -> None:
     subprocess.run(("chown", "-R", "root", project.root), check=True)
-    with pytest.raises(Refused, match=r"root's alone.*never runs git as root") as caught:
+    with pytest.raises(Refused, match=r"belong to root alone, but git runs .* never as root") as caught:
         read_checkout(project.root)
-    assert caught.value.hint == f"sudo chown -R manager:www-data {project.root}/.git"
+    assert caught.value.hint == f"sudo chown -R manager: {project.root}/.git"
 
 
 @pytest.mark.threat(62)
@@ -155,7 +174,7 @@ def test_checkout_of_two_owners_is_refused(project: Project) -> None:
     assert caught.value.hint == f"sudo chown -R www-data: {project.root}/.git"
     os.chown(project.root, NOBODY, -1)
     os.chown(project.root / ".git" / "config", 4_000_000, -1)
-    with pytest.raises(Refused, match="user id 4000000, does not exist"):
+    with pytest.raises(Refused, match="does not exist"):
         read_checkout(project.root)
 
 
@@ -165,26 +184,25 @@ def test_plain_directory_is_refused(project: Project) -> None:
         read_checkout(project.root)
 
 
-def test_process_listeners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    families = (socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")
+def test_process_listeners(tmp_path: Path) -> None:
+    families = (socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "[::1]")
     with socket.socket(socket.AF_UNIX) as unix, socket.socket(socket.AF_UNIX) as control:
-        unix.bind(f"{tmp_path}/a b.sock")
+        unix.bind(f"{tmp_path}/own.sock")
         control.bind(f"{tmp_path}/gunicorn.ctl")
-        wanted = {Listener(path=f"{tmp_path}/a b.sock")}
+        wanted = {f"unix:{tmp_path}/own.sock"}
         for one in (unix, control):
             one.listen()
         opened = []
         for family, host in families:
             opened.append(listening := socket.socket(family))
-            listening.bind((host, 0))
+            listening.bind((host.strip("[]"), 0))
             listening.listen()
-            wanted.add(Listener(host=host, port=listening.getsockname()[1]))
+            wanted.add(f"{host}:{listening.getsockname()[1]}")
         found = set(listeners(os.getpid()))
         for listening in opened:
             listening.close()
     assert wanted <= found
-    assert not {one for one in found if one.path.endswith(".ctl")}
+    assert not {one for one in found if one.endswith(".ctl")}
     assert listeners(2**22 + 1) == ()
 
 
@@ -195,6 +213,39 @@ def test_process_children_and_command() -> None:
             wait_for(lambda: command_line(sleeper.pid) == ("sleep", "1234.5"), what="its own words")
         finally:
             sleeper.kill()
+
+
+@pytest.mark.parametrize(
+    ("family", "host", "shown"), [(socket.AF_INET, "0.0.0.0", "0.0.0.0"), (socket.AF_INET6, "::", "[::]")]
+)
+def test_wildcard_address_is_probed(family: socket.AddressFamily, host: str, shown: str) -> None:
+    with socket.socket(family) as listening, ThreadPoolExecutor() as pool:
+        listening.bind((host, 0))
+        listening.listen()
+        address = f"{shown}:{listening.getsockname()[1]}"
+        assert address in listeners(os.getpid())
+        answer = pool.submit(answers, address, "/", "localhost", 10)
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        assert answer.result()
+
+
+def test_user_of_the_process() -> None:
+    nobody = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--groups=www-data", "sleep", "1234.5")
+    with subprocess.Popen(nobody) as sleeper:
+        try:
+            wait_for(lambda: command_line(sleeper.pid)[0] == "sleep", what="the other user")
+            user = read_user(old_service(sleeper.pid))
+        finally:
+            sleeper.kill()
+    groups = {pwd.getpwnam(name).pw_gid for name in ("nobody", "www-data")}
+    assert user == ServiceUser("nobody", NOBODY, frozenset(groups))
+
+
+def old_service(process: int) -> OldService:
+    return OldService("shop.service", Path("/x"), (), (), (), None, (), (), process, is_unsupported=False)
 
 
 def test_write_permission_by_mode(tmp_path: Path) -> None:
@@ -219,7 +270,7 @@ def test_write_permission_by_mode(tmp_path: Path) -> None:
 def test_tracked_paths_follow_releases(tmp_path: Path) -> None:
     (tmp_path / "venv").mkdir()
     (tmp_path / "venv" / "pyvenv.cfg").touch()
-    moved = path_mapper(tmp_path, TrackedPaths(frozenset({"static/a.css", "wsgi.py", "uploads/.gitkeep"})))
+    moved = partial(current_path, tmp_path, {"static", "static/a.css", "wsgi.py", "uploads/.gitkeep"})
     current = f"{tmp_path}/current"
     assert moved(f"{tmp_path}/static/") == f"{current}/static/"
     assert moved(f"{tmp_path}/wsgi.py") == f"{current}/wsgi.py"

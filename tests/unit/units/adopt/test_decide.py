@@ -1,6 +1,5 @@
 """Decision of an adoption: the app's file and units, or all blockers at once."""
 
-import os
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -10,22 +9,21 @@ import pytest
 from hookd.model.app import Catalogue
 from units.adopt.decide import decide
 from units.adopt.describe import describe_plan
+from units.adopt.discover import AdoptOptions, ProjectFacts
 from units.adopt.discovery.checkout import Checkout
 from units.adopt.discovery.gunicorn_options import GunicornOptions
-from units.adopt.discovery.listeners import Listener
 from units.adopt.discovery.nginx_sites import NginxSite
-from units.adopt.discovery.service import OldService
-from units.adopt.discovery.untracked import PathChoices, UntrackedPath
-from units.adopt.facts import AdoptOptions, HealthPage, ProjectFacts, ServiceUser
-from units.adopt.prepare import check_files, final_files, interim_files, public_socket_files
+from units.adopt.discovery.service import OldService, ServiceUser
+from units.adopt.discovery.untracked import UntrackedPath
+from units.adopt.prepare import check_files, first_plan, interim_files, public_socket_files
 from units.adopt.state import Adoption
 from units.apps.plan import app_toml
 from units.plan.manifest import Manifest
 from units.plan.steps import File
+from units.render.app import app_files
 from units.system.errors import Refused
 from units.system.facts import Host
 
-OLD = Listener(host="127.0.0.1", port=8000)
 HOST = Host(252, Path("/usr/bin/redis-server"), 2000, True, False, False, False)
 UNIT = "[Service]\nExecStart=/opt/shop/venv/bin/gunicorn wsgi:app\n"
 
@@ -38,7 +36,6 @@ def facts(tmp_path: Path) -> ProjectFacts:
     fragment = Path("/etc/systemd/system/shop.service")
     checkout = Checkout(
         root=tmp_path,
-        owner="manager",
         url="git@git.example.org:acme/shop.git",
         branch="main",
         commit="ab" * 20,
@@ -51,16 +48,12 @@ def facts(tmp_path: Path) -> ProjectFacts:
         name="shop.service",
         fragment=fragment,
         drop_ins=(),
-        active="active",
         argv=(),
         hooks=("ExecStartPre=/bin/true",),
-        user="www-data",
-        group="www-data",
-        groups=(),
         directory=tmp_path,
         environment=("COLOUR=red",),
         files=(),
-        main_pid=1,
+        process=1,
         is_unsupported=False,
     )
     return ProjectFacts(
@@ -70,10 +63,9 @@ def facts(tmp_path: Path) -> ProjectFacts:
         others=("shop-mail.service",),
         mentions=(Path("/etc/cron.d/shop"),),
         user=ServiceUser("www-data", 33, frozenset({33})),
-        gunicorn=GunicornOptions("wsgi:app", 3, 1, None, ("--timeout=45",), ("graceful_timeout=120",)),
-        gunicorn_error="",
-        listeners=(OLD,),
-        environment_files={},
+        gunicorn=GunicornOptions("wsgi:app", 3, 1, "", ("--timeout=45",), ("graceful_timeout=120",)),
+        listeners=("127.0.0.1:8000",),
+        texts={fragment: UNIT},
         variables={},
         sites=(NginxSite(Path("/etc/nginx/shop"), "old;", "new;", ("shop.example.org",), True, ()),),
         untracked=(
@@ -81,11 +73,11 @@ def facts(tmp_path: Path) -> ProjectFacts:
             UntrackedPath("uploads", "data", ""),
             UntrackedPath("venv", "left", ""),
         ),
-        page=HealthPage("/healthz", "localhost"),
+        page="/healthz",
+        host="localhost",
         is_reachable=True,
-        root=os.stat_result((0o40755, 0, 0, 0, 0, 0, 0, 0, 0, 0)),
+        mode=0o40755,
         python=None,
-        unit_texts={fragment: (UNIT, 0o644)},
     )
 
 
@@ -112,8 +104,8 @@ def test_app_file_keeps_old_settings(facts: ProjectFacts) -> None:
     assert table["service"]["workers"] == 3
     assert table["health"]["url"] == "unix:/run/hookd-apps/shop.sock:/healthz"
     assert adoption.app.service.units == "existing"
-    assert "GUNICORN_CMD_ARGS=--timeout=45\n" in adoption.environment
-    assert "COLOUR=red\n" in adoption.environment
+    assert 'GUNICORN_CMD_ARGS="--timeout=45"\n' in adoption.environment
+    assert 'COLOUR="red"\n' in adoption.environment
 
 
 def test_adoption_survives_json(facts: ProjectFacts) -> None:
@@ -123,14 +115,15 @@ def test_adoption_survives_json(facts: ProjectFacts) -> None:
 
 def test_interim_unit_copies_the_unit(facts: ProjectFacts) -> None:
     drop_in = Path("/etc/systemd/system/shop.service.d/limits.conf")
-    more = {**facts.unit_texts, drop_in: ("[Service]\nLimitNOFILE=9999\n", 0o600)}
+    more = {**facts.texts, drop_in: "[Service]\nLimitNOFILE=9999\n"}
     service = replace(facts.service, drop_ins=(drop_in,))
-    adoption = decided(replace(facts, unit_texts=more, service=service))
+    adoption = decided(replace(facts, texts=more, service=service))
     closed = interim_files(adoption, HOST, is_public=False)
     names = [str(file.path).removeprefix("/etc/systemd/system/") for file in closed if "systemd" in str(file.path)]
     order = sorted(name for name in names if name.startswith("shop-interim.service.d/"))
     assert order == [f"shop-interim.service.d/{one}" for one in ("01-limits.conf", "hookd.conf", "zz-hookd-adopt.conf")]
     assert texts(closed)["shop-interim.service"] == UNIT
+    assert {file.mode for file in closed if isinstance(file, File) and "01-limits" in file.path.name} == {0o600}
     assert "Sockets=shop.socket" not in "".join(texts(closed).values())
     opened = interim_files(adoption, HOST, is_public=True)
     assert "Sockets=shop.socket" in texts(opened)["zz-hookd-adopt.conf"]
@@ -139,7 +132,7 @@ def test_interim_unit_copies_the_unit(facts: ProjectFacts) -> None:
 
 
 def test_final_files_omit_interim_unit(facts: ProjectFacts) -> None:
-    stays = final_files(decided(facts), HOST)
+    stays = app_files(decided(facts).app, HOST)
     assert "-interim" not in "".join(texts(stays).values())
     assert {"shop.socket", "hookd.conf", "hookd-shop"} <= set(texts(stays))
     assert "EnvironmentFile=\n" in texts(stays)["hookd.conf"]
@@ -150,27 +143,18 @@ def test_existing_socket_stays(facts: ProjectFacts) -> None:
     held = replace(
         facts,
         service=replace(facts.service, sockets=("shop.socket",)),
-        listeners=(Listener(path="/run/shop.sock"),),
+        listeners=("unix:/run/shop.sock",),
         sites=(replace(facts.sites[0], after="old;"),),
     )
     adoption = decided(held)
-    assert adoption.entrance == "socket"
+    assert adoption.app.service.own_socket
+    assert adoption.app.service.listen is None
     assert adoption.table["health"]["url"] == "unix:/run/shop.sock:/healthz"
     assert adoption.changes == ()
     assert public_socket_files(adoption, HOST) == ()
-    stays = texts(final_files(adoption, HOST))
+    stays = texts(app_files(adoption.app, HOST))
     assert "hookd.conf" in stays
     assert "shop.socket" not in stays
-
-
-def test_direct_entrance_needs_consent(facts: ProjectFacts) -> None:
-    direct = replace(facts, sites=(), listeners=(Listener(host="0.0.0.0", port=80),))
-    assert "--accept-pause" in "".join(refusal(direct))
-    adoption = decided(replace(direct, options=replace(direct.options, accept_pause=True)))
-    assert adoption.entrance == "direct"
-    assert adoption.app.service.listen == "0.0.0.0:80"
-    assert adoption.app.health.url == "http://127.0.0.1:80/healthz"
-    assert "ListenStream=0.0.0.0:80" in texts(public_socket_files(adoption, HOST))["shop.socket"]
 
 
 def test_working_directory_is_kept(facts: ProjectFacts) -> None:
@@ -178,41 +162,34 @@ def test_working_directory_is_kept(facts: ProjectFacts) -> None:
     deeper = replace(
         facts, service=replace(facts.service, directory=root / "src"), variables={"PYTHONPATH": f"{root}/lib"}
     )
-    assert "GUNICORN_CMD_ARGS='--timeout=45 --chdir=src --pythonpath=lib'\n" in decided(deeper).environment
+    assert 'GUNICORN_CMD_ARGS="--timeout=45 --chdir=src --pythonpath=lib"\n' in decided(deeper).environment
 
 
 def test_other_group_gets_split_policy(facts: ProjectFacts) -> None:
     other = replace(facts, user=ServiceUser("nobody", 65534, frozenset({65534})))
     adoption = decided(other)
-    assert adoption.worker_group == "nogroup"
+    assert "member of nogroup" in str(first_plan(adoption, HOST)[0])
+    assert "User" not in {type(step).__name__ for step in first_plan(decided(facts), HOST)}
     assert adoption.app.ownership.policy == "split"
     assert adoption.app.ownership.user == "nobody"
-
-
-def test_unwritable_data_is_opened(facts: ProjectFacts) -> None:
-    uploads = facts.checkout.root / "uploads"
-    assert decided(facts).opened_data == ("uploads",)
-    uploads.chmod(0o777)
-    assert decided(facts).opened_data == ()
 
 
 def test_all_blockers_are_reported(facts: ProjectFacts) -> None:
     bad = replace(
         facts,
         checkout=replace(
-            facts.checkout, url=None, branch=None, changed=("wsgi.py",), unpushed=2, tracked=("current/x", "venv/y")
+            facts.checkout, url="", branch=None, changed=("wsgi.py",), unpushed=2, tracked=("current/x", "venv/y")
         ),
         service=replace(facts.service, name="shop@1.service"),
+        sites=(),
         user=ServiceUser("root", 0, frozenset({0})),
-        gunicorn=None,
-        gunicorn_error="/usr/bin/flask run does not start gunicorn",
         untracked=(UntrackedPath("db.sqlite3", "unclear", "a database"),),
         page=None,
         is_reachable=False,
     )
     said = "\n".join(refusal(bad))
     for word in (
-        "no remote", "no branch", "wsgi.py", "2 commits", "current, venv", "runs as root", "template", "flask run",
+        "no remote", "no branch", "wsgi.py", "2 commits", "current, venv", "runs as root", "template", "no nginx site",
         "db.sqlite3", "--health", "cannot reach",
     ):  # fmt: skip
         assert word in said
@@ -222,7 +199,6 @@ def test_all_blockers_are_reported(facts: ProjectFacts) -> None:
     ("name", "reason"),
     [
         ("url", "holds a password"),
-        ("tls", "speaks TLS"),
         ("asgi", "ASGI"),
         ("override", "after hookd's drop-in"),
         ("unknown", "hookd cannot change"),
@@ -231,32 +207,37 @@ def test_all_blockers_are_reported(facts: ProjectFacts) -> None:
         ("inside", "lies in the project"),
         ("pattern", "a pattern"),
         ("link", "is a link"),
+        ("gone", "unreadable"),
+        ("name", "invalid app name 'My.Shop'"),
+        ("socket", "hookd needs shop.socket with one address"),
     ],
 )
 def test_each_blocker_has_a_reason(facts: ProjectFacts, name: str, reason: str) -> None:
-    assert facts.gunicorn is not None
     override = Path("/etc/systemd/system/shop.service.d/override.conf")
+    inside = facts.checkout.root / "shop.service"
     changes: dict[str, ProjectFacts] = {
         "url": replace(facts, checkout=replace(facts.checkout, url="https://me:token@git.example.org/acme/shop.git")),
-        "tls": replace(facts, gunicorn=replace(facts.gunicorn, dropped=("certfile=c.pem",))),
         "asgi": replace(
             facts, gunicorn=replace(facts.gunicorn, arguments=("--worker-class=uvicorn.workers.UvicornWorker",))
         ),
         "override": replace(
             facts,
             service=replace(facts.service, drop_ins=(override,)),
-            unit_texts={**facts.unit_texts, override: ("[Service]\nExecStart=\nExecStart=/x\n", 0o644)},
+            texts={**facts.texts, override: "[Service]\nExecStart=\nExecStart=/x\n"},
         ),
         "unknown": replace(
             facts, sites=(*facts.sites, NginxSite(Path("/x"), "", "", (), False, ("http://127.0.0.1:8000",)))
         ),
         "nowhere": replace(facts, listeners=()),
-        "inside": replace(facts, service=replace(facts.service, fragment=facts.checkout.root / "shop.service")),
+        "inside": replace(facts, service=replace(facts.service, fragment=inside), texts={inside: UNIT}),
+        "name": replace(facts, options=replace(facts.options, name="My.Shop")),
+        "gone": replace(facts, texts={}),
+        "socket": replace(facts, service=replace(facts.service, sockets=("other.socket",))),
         "pattern": replace(facts, service=replace(facts.service, files=(Path("/etc/shop/*.env"),))),
         "link": replace(facts, service=replace(facts.service, files=(facts.checkout.root / "uploads",))),
         "data": replace(
             facts,
-            options=replace(facts.options, choices=PathChoices(data=frozenset({"uploads"}))),
+            options=replace(facts.options, choices={"uploads": "data"}),
             checkout=replace(facts.checkout, tracked=("uploads/logo.png",)),
         ),
     }
@@ -276,6 +257,6 @@ def test_plan_describes_changes(facts: ProjectFacts) -> None:
     for word in (
         "first release  abababababab", "no request fails", "NOT adopted: graceful_timeout=120",
         "no longer run: ExecStartPre=/bin/true", "shop-mail.service keep the OLD code", "/etc/cron.d/shop mention",
-        "uploads gets mode 2770", "+ file       /etc/x", "-old;", "+new;",
+        "+ file       /etc/x", "-old;", "+new;",
     ):  # fmt: skip
         assert word in text

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from units.adopt.discovery.gunicorn_options import GunicornOptions, NotGunicorn, read_options
+from units.adopt.discovery.gunicorn_options import GunicornOptions, read_options
+from units.system.errors import Refused
 
 GUNICORN = "/opt/shop/venv/bin/gunicorn"
 
 
 def started(line: str, directory: Path, processes: int = 2, **environment: str) -> GunicornOptions:
-    return read_options(tuple(shlex.split(line)), environment, directory, processes)
+    return read_options([tuple(shlex.split(line))], environment, directory, processes)
 
 
 def test_options_are_kept(tmp_path: Path) -> None:
@@ -29,13 +30,21 @@ def test_options_are_kept(tmp_path: Path) -> None:
     [f"{GUNICORN} wsgi:app", "/opt/shop/venv/bin/python -m gunicorn wsgi:app", "/x/python /x/bin/gunicorn wsgi:app"],
 )
 def test_start_commands(line: str, tmp_path: Path) -> None:
-    assert started(line, tmp_path) == GunicornOptions("wsgi:app", 1, 1, None, (), ())
+    assert started(line, tmp_path) == GunicornOptions("wsgi:app", 1, 1, "", (), ())
 
 
 @pytest.mark.parametrize("line", ["", "/usr/bin/flask run", f"{GUNICORN} --workers 2", f"{GUNICORN} -w many wsgi:app"])
 def test_other_commands_are_refused(line: str, tmp_path: Path) -> None:
-    with pytest.raises(NotGunicorn):
+    with pytest.raises(Refused):
         started(line, tmp_path)
+
+
+def test_process_of_a_script_is_read(tmp_path: Path) -> None:
+    """A script that ends with `exec gunicorn …` leaves the command in its process."""
+    commands = [("/opt/shop/gunicorn_start",), ("/opt/shop/venv/bin/python3", GUNICORN, "wsgi:app")]
+    assert read_options(commands, {}, tmp_path, 2).entry == "wsgi:app"
+    with pytest.raises(Refused, match=r"/opt/shop/gunicorn_start does not start gunicorn"):
+        read_options(commands[:1], {}, tmp_path, 2)
 
 
 def test_command_line_overrides_variables(tmp_path: Path) -> None:
@@ -71,9 +80,10 @@ def test_command_line_overrides_file(tmp_path: Path) -> None:
     assert found.workers == 4
 
 
-def test_invalid_file_is_reported(tmp_path: Path) -> None:
+def test_invalid_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "gunicorn.conf.py").write_text("workers = = 4\n")
-    assert started(f"{GUNICORN} a:b", tmp_path).dropped == (f"{tmp_path}/gunicorn.conf.py: all of it",)
+    with pytest.raises(Refused, match=r"gunicorn\.conf\.py cannot be read"):
+        started(f"{GUNICORN} a:b", tmp_path)
 
 
 def test_dropped_options_are_reported(tmp_path: Path) -> None:

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from units.adopt.discovery.listeners import Listener
 from units.adopt.discovery.nginx_sites import rewrite_site
 
 NEW = "unix:/run/hookd-apps/shop.sock"
-OLD = Listener(host="127.0.0.1", port=8000)
+OLD = "127.0.0.1:8000"
 
 
 def moved(path: str) -> str | None:
@@ -16,7 +15,7 @@ def moved(path: str) -> str | None:
     return path.replace("/opt/shop/static", "/opt/shop/current/static") if "/opt/shop/static" in path else None
 
 
-def after(text: str, *olds: Listener, new: str = NEW) -> str:
+def after(text: str, *olds: str, new: str = NEW) -> str:
     return rewrite_site(Path("/etc/nginx/site"), text, olds or (OLD,), new, moved).after
 
 
@@ -70,18 +69,17 @@ def test_domains_are_read() -> None:
 
 
 def test_all_address_forms_match() -> None:
-    assert after("proxy_pass http://unix:/run/old.sock:/api;", Listener(path="/run/old.sock")) == (
+    assert after("proxy_pass http://unix:/run/old.sock:/api;", "unix:/run/old.sock") == (
         f"proxy_pass http://{NEW}:/api;"
     )
-    everywhere = Listener(host="0.0.0.0", port=8000)
     for name in ("127.0.0.1", "localhost", "[::1]", "0.0.0.0"):
-        assert after(f"server {name}:8000;", everywhere) == f"server {NEW};"
-    assert after("server localhost:8000;", Listener(host="::1", port=8000)) == f"server {NEW};"
-    assert after("server 192.0.2.1:8000;", Listener(host="192.0.2.1", port=8000)) == f"server {NEW};"
+        assert after(f"server {name}:8000;", "0.0.0.0:8000") == f"server {NEW};"
+    assert after("server localhost:8000;", "[::1]:8000") == f"server {NEW};"
+    assert after("server 192.0.2.1:8000;", "192.0.2.1:8000") == f"server {NEW};"
 
 
 def test_kept_socket_changes_paths_only() -> None:
     text = "server { location /static/ { alias /opt/shop/static/; } proxy_pass http://unix:/run/old.sock; }"
-    site = rewrite_site(Path("/x"), text, [Listener(path="/run/old.sock")], "unix:/run/old.sock", moved)
+    site = rewrite_site(Path("/x"), text, ["unix:/run/old.sock"], "unix:/run/old.sock", moved)
     assert site.is_proxy
     assert site.after == text.replace("/opt/shop/static", "/opt/shop/current/static")

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from units.adopt.discovery.untracked import PathChoices, TrackedPaths, UntrackedPath, classify
-
-SQLITE = b"SQLite format 3\x00and more"
+from units.adopt.discovery.untracked import UntrackedKind, UntrackedPath, classify, fixed_directories
 
 
 class Project:
@@ -30,13 +28,12 @@ class Project:
         (self.root / name).mkdir(parents=True)
         self.untracked.append(f"{name}/")
 
-    def sorted(self, *tracked: str, **wishes: set[str]) -> dict[str, str]:
-        given = PathChoices(**{name: frozenset(value) for name, value in wishes.items()})
-        found = self.all(TrackedPaths(frozenset(tracked)), given)
-        return {one.path: one.kind for one in found}
+    def sorted(self, *tracked: str, choices: dict[str, UntrackedKind] | None = None) -> dict[str, str]:
+        return {one.path: one.kind for one in self.all(*tracked, choices=choices)}
 
-    def all(self, tree: TrackedPaths, wishes: PathChoices) -> list[UntrackedPath]:
-        return classify(self.root, self.untracked, tree, wishes, lambda found: found.st_ino in self.writable)
+    def all(self, *tracked: str, choices: dict[str, UntrackedKind] | None = None) -> list[UntrackedPath]:
+        fixed = fixed_directories(tracked)
+        return [*classify(self.root, self.untracked, fixed, choices or {}, lambda found: found.st_ino in self.writable)]
 
 
 @pytest.fixture
@@ -82,12 +79,12 @@ def test_generated_paths_are_left(project: Project) -> None:
 
 
 def test_writable_files_need_a_choice(project: Project) -> None:
-    project.file("db.data", SQLITE)
+    project.file("db.sqlite3", writable=True)
     project.file("shop.log", writable=True)
     project.file("notes.txt")
-    assert project.sorted() == {"db.data": "unclear", "shop.log": "unclear", "notes.txt": "file"}
-    assert project.sorted(leave={"shop.log"}, files={"db.data"}) == {
-        "db.data": "file",
+    assert project.sorted() == {"db.sqlite3": "unclear", "shop.log": "unclear", "notes.txt": "file"}
+    assert project.sorted(choices={"shop.log": "left", "db.sqlite3": "file"}) == {
+        "db.sqlite3": "file",
         "shop.log": "left",
         "notes.txt": "file",
     }
@@ -112,7 +109,7 @@ def test_choice_covers_its_directory(project: Project) -> None:
     project.file("var/cache/x")
     project.file("var/cache/y")
     project.file("var/data/z")
-    assert project.sorted("var/a.py", data={"var/data"}, leave={"var/cache"}) == {
+    assert project.sorted("var/a.py", choices={"var/data": "data", "var/cache": "left"}) == {
         "var/cache": "left",
         "var/data": "data",
     }
@@ -121,6 +118,6 @@ def test_choice_covers_its_directory(project: Project) -> None:
 def test_every_path_is_classified(project: Project) -> None:
     for number in range(200):
         project.file(f"d{number % 7}/e{number % 3}/{number}.txt")
-    found = [one.path for one in project.all(TrackedPaths(frozenset({"d1/x.py", "d2/e1/y.py"})), PathChoices())]
+    found = [one.path for one in project.all("d1/x.py", "d2/e1/y.py")]
     for path in project.untracked:
         assert any(path == one or path.startswith(f"{one}/") for one in found), path
