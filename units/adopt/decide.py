@@ -104,7 +104,7 @@ def _group(facts: ProjectFacts) -> str:
 
 
 def _environment(facts: ProjectFacts) -> str:
-    root, unit = facts.checkout.root, facts.service
+    root, unit, files = facts.checkout.root, facts.service, facts.environment_files
     directory = unit.directory or root
     arguments = [*facts.gunicorn.arguments]
     chdir = variables.relative_to_root(facts.gunicorn.chdir, root, directory)
@@ -112,9 +112,7 @@ def _environment(facts: ProjectFacts) -> str:
         arguments.append(f"--chdir={chdir}")
     if path := variables.python_path(facts.variables.get("PYTHONPATH", ""), root, directory):
         arguments.append(f"--pythonpath={path}")
-    return variables.environment_text(
-        facts.options.name, unit.name, unit.environment, facts.environment_files, arguments
-    )
+    return variables.environment_text(facts.options.name, unit.name, unit.environment, files, arguments)
 
 
 def _unit_copies(facts: ProjectFacts) -> dict[str, str]:

@@ -92,6 +92,7 @@ def discover(options: AdoptOptions) -> ProjectFacts:
     texts = _read_texts((*unit.unit_files, *unit.files))
     environment = variables.merge_variables(unit.environment, (texts[path] for path in unit.files if path in texts))
     commands = (unit.argv, service.command_line(unit.process))
+    processes = len(service.children(unit.process))
     listeners = service.listeners(unit.process)
     # nginx's new target: the old address if systemd holds its socket, else a new socket.
     target = listeners[0] if unit.sockets and listeners else f"unix:{layout.SOCKETS}/{options.name}.sock"
@@ -106,9 +107,7 @@ def discover(options: AdoptOptions) -> ProjectFacts:
         others=others,
         mentions=_mentions(root),
         user=user,
-        gunicorn=read_options(
-            commands, environment, unit.directory or root, processes=len(service.children(unit.process))
-        ),
+        gunicorn=read_options(commands, environment, unit.directory or root, processes),
         listeners=listeners,
         texts=texts,
         variables=environment,

@@ -149,10 +149,10 @@ def by_hand_layer(servers: Servers, suite: str = "bookworm") -> Layer:
 
 
 def prepared_layer(servers: Servers) -> Layer:
-    """The same, when `hookd app adopt` has been typed once and the key is pasted; nothing is taken over yet."""
+    """The same, when `hookd app adopt` has been typed once and the key is pasted; nothing is adopted yet."""
     return servers.layer("prepared", lambda machine: ByHand(machine).prepared(), on=by_hand_layer(servers))
 
 
 def adopted_layer(servers: Servers) -> Layer:
-    """The same, when it has been taken over."""
+    """The same, when it is adopted."""
     return servers.layer("adopted", lambda machine: ByHand(machine).adopted(), on=prepared_layer(servers))
