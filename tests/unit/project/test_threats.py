@@ -1,4 +1,4 @@
-"""Each row of the page on threats has code and a test, and the promises are the README's own words."""
+"""Each row of the page on threats has code and a test, and each promise is in the README or a guide."""
 
 import ast
 import re
@@ -10,27 +10,26 @@ import pytest
 
 from tests.support.processes import PROJECT
 
-TEXT: Final = (PROJECT / "docs" / "threats.md").read_text()
-THREATS, _, PROMISES = TEXT.partition("## What hookd promises")
+THREATS: Final = (PROJECT / "docs" / "threats.md").read_text()
+PROMISES: Final = (PROJECT / "tests" / "data" / "promises.txt").read_text()
 PAGES: Final = [PROJECT / "README.md", *(page for page in (PROJECT / "docs").glob("*.md") if page.stem != "threats")]
 GUIDES: Final = " ".join(" ".join(page.read_text() for page in PAGES).split())
-# Part of the README that holds links and no promise.
-SILENT: Final = {"Read on"}
-# The rows that were there first, numbered as in the facts that the project began with.
-FIRST: Final = 35
+# The section of the README that has links and no promise.
+WITHOUT_PROMISE: Final = {"Read on"}
+# The number of rows at the beginning, which only grows.
+MIN_ROWS: Final = 35
 
-
-# The table of what the fault tests have measured.
+# The table of the fault tests' results.
 FIGURES: Final = [
     line
-    for line in TEXT.partition("## Faults on purpose, in figures")[2].partition("\n## ")[0].splitlines()
+    for line in THREATS.partition("## The fault tests in figures")[2].partition("\n## ")[0].splitlines()
     if line.startswith("|")
 ]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the page: what it is about, and what stands against it."""
+    """A threat with its defence, or a promise."""
 
     number: int
     about: str
@@ -38,13 +37,13 @@ class Row:
 
 
 def rows() -> list[Row]:
-    """Every threat or fault."""
+    """Read every threat or fault."""
     found = re.findall(r"^\| (\d+) \| (.+?) \| (.*?) \|$", THREATS, re.MULTILINE)
     return [Row(int(number), about, defence) for number, about, defence in found]
 
 
 def promises() -> list[Row]:
-    """Every promise of the README and the guides."""
+    """Read every promise of the README and the guides."""
     return [Row(int(number), promise) for number, promise in re.findall(r"^(\d+)\. (.+)$", PROMISES, re.MULTILINE)]
 
 
@@ -63,55 +62,56 @@ def rows_in(text: str, marker: str) -> Iterator[int]:
                     yield from map(ast.literal_eval, call.args)
 
 
-def test_a_number_that_is_left_out_or_used_twice() -> None:
-    assert len(rows()) >= FIRST
+def test_rows_are_numbered_in_order() -> None:
+    assert len(rows()) >= MIN_ROWS
     for table in (rows(), promises()):
         assert [row.number for row in table] == list(range(1, len(table) + 1))
 
 
-def test_a_row_that_cannot_be_read() -> None:
+def test_each_line_is_read() -> None:
     lines = [line for line in THREATS.splitlines() if line.startswith("|") and line not in FIGURES]
     heads = [line for line in lines if line.startswith(("| # |", "|---"))]
     assert len(lines) - len(heads) == len(rows())
-    _, listed = PROMISES.strip().split("\n\n")
-    assert len(listed.splitlines()) == len(promises())
+    assert len(PROMISES.splitlines()) == len(promises())
 
 
-def test_figures_that_do_not_add_up() -> None:
+def test_figures_add_up() -> None:
     numbers = [[int(re.sub(r"\D", "", cell) or 0) for cell in line.split("|")[2:-1]] for line in FIGURES[2:]]
-    *parts, whole = numbers
-    assert len(parts) >= 10
-    assert [sum(column) for column in zip(*parts, strict=True)] == whole
-    lost, double_runs, half_releases = whole[3], whole[5], whole[6]
+    *faults, total = numbers
+    assert len(faults) >= 10
+    assert [sum(column) for column in zip(*faults, strict=True)] == total
+    lost, double_runs, half_releases = total[3], total[5], total[6]
     assert (lost, double_runs, half_releases) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: str(row.number))
-def test_a_threat_without_code_that_stands_against_it(row: Row) -> None:
+def test_each_threat_has_code(row: Row) -> None:
     paths = re.findall(r"`([a-z][\w.@-]*(?:/[\w.@-]+)+|docker-compose\.yml)`", row.defence)
     assert paths, "name a file"
     assert [path for path in paths if not (PROJECT / path).exists()] == []
 
 
 @pytest.mark.parametrize(("marker", "table"), [("threat", rows()), ("promise", promises())])
-def test_a_row_without_a_test_and_a_marker_without_a_row(marker: str, table: list[Row]) -> None:
+def test_each_row_has_a_test(marker: str, table: list[Row]) -> None:
     assert marked(marker) == {row.number for row in table}
 
 
 @pytest.mark.parametrize("row", promises(), ids=lambda row: row.about[:40])
-def test_each_promise_stands_in_a_guide(row: Row) -> None:
+def test_each_promise_is_in_a_guide(row: Row) -> None:
     assert row.about in GUIDES, "use the words of the README or a guide"
 
 
-def test_a_part_of_the_readme_of_whose_promises_no_test_is_named() -> None:
-    parts = ["hookd", *re.split(r"^##+ (.+)$", (PROJECT / "README.md").read_text(), flags=re.MULTILINE)]
-    told = {title: " ".join(text.split()) for title, text in zip(parts[::2], parts[1::2], strict=True)}
-    kept = {title for title, text in told.items() if any(row.about in text for row in promises())}
-    assert set(told) - kept - SILENT == set()
+def test_each_section_of_the_readme_is_tested() -> None:
+    titles_and_texts = ["hookd", *re.split(r"^##+ (.+)$", (PROJECT / "README.md").read_text(), flags=re.MULTILINE)]
+    sections = dict(zip(titles_and_texts[::2], titles_and_texts[1::2], strict=True))
+    tested = {
+        title for title, text in sections.items() if any(row.about in " ".join(text.split()) for row in promises())
+    }
+    assert sections.keys() - tested - WITHOUT_PROMISE == set()
 
 
-def test_only_a_decorator_of_a_test_counts() -> None:
+def test_only_markers_of_tests_count() -> None:
     text = "@pytest.mark.threat({})\ndef {}(): ...\n"
-    told = text.format("1, 2", "test_one") + text.format("3", "helper") + "# @pytest.mark.threat(4)\n"
-    assert list(rows_in(told, "threat")) == [1, 2]
-    assert list(rows_in(told, "promise")) == []
+    code = text.format("1, 2", "test_one") + text.format("3", "helper") + "# @pytest.mark.threat(4)\n"
+    assert list(rows_in(code, "threat")) == [1, 2]
+    assert list(rows_in(code, "promise")) == []
