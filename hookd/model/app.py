@@ -75,8 +75,7 @@ class Ownership(Section):
 
     policy: Literal["group", "split", "acl"] = Field(
         "group",
-        description="`group`: files 0640 for `group`. `split`: readable by everyone, 0644. "
-        "`acl`: 0640 for the worker alone, and a POSIX ACL entry for `user`.",
+        description="Owners and modes of releases, as in docs/server.md.",
     )
     group: Account = Field("www-data", description="The group of policy `group`.")
     user: Account = Field("www-data", description="The app's user, who reads releases under policy `acl`.")
