@@ -1,4 +1,4 @@
-"""Apps that come to a server by `hookd app add`, one of each policy: deployed, shown, and their files looked after."""
+"""Apps that `hookd app add` adds, one per policy: deployment, display, and file permissions."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from tests.support.server.servers import Servers
 from tests.support.server.shop import RECEIVER_DOMAIN, Shop, set_up_layer
 
 FLAGS: Final = ("--handover", "restart", "--data", "uploads", "--file", ".env")
-# Each app's policy, and what is said after `app add NAME`.
+# Each app's policy, and the arguments of `app add NAME`.
 POLICIES: Final = {"shop": "group", "blog": "split", "wiki": "acl"}
 WISHES: Final = {
     "shop": ("--domain", "shop.example.org", "--handover", "blue-green", "--data", "uploads", "--file", ".env"),
@@ -57,7 +57,7 @@ DECLARED: Final = {
 }
 WRITES: Final = '''\
 def app(environ, start_response):
-    """Write where the app may, and say who can be read."""
+    """Write into the data directory and answer with the shared file."""
     with open("uploads/visitor", "w") as file:
         file.write("was here")
     start_response("200 OK", [("Content-Type", "text/plain")])
@@ -67,7 +67,7 @@ def app(environ, start_response):
 
 @pytest.fixture(scope="module")
 def server(servers: Servers) -> Iterator[Machine]:
-    """A server that is set up, to which the apps come one after the other."""
+    """A server that is set up, to which the tests add apps."""
     with servers.start(set_up_layer(servers)) as machine:
         machine.write("/root/blog.toml", BLOG)
         yield machine
@@ -75,13 +75,13 @@ def server(servers: Servers) -> Iterator[Machine]:
 
 @pytest.fixture(scope="module", params=POLICIES)
 def app(server: Machine, request: pytest.FixtureRequest) -> Shop:
-    """An app that was added twice: the key was pasted in between."""
-    found = Shop(server, request.param)
-    found.commit("v1")
-    found.paste_key(add(found).stdout)
-    again = add(found)
+    """An app that was added twice, with its key pasted in between."""
+    app = Shop(server, request.param)
+    app.commit("v1")
+    app.paste_key(add(app).stdout)
+    again = add(app)
     assert "First deployment:" in again.stdout, again.stdout
-    return found
+    return app
 
 
 def add(app: Shop) -> Done:
@@ -91,7 +91,7 @@ def add(app: Shop) -> Done:
 
 
 @pytest.mark.promise(35)
-def test_it_says_what_to_paste_and_deploys_when_the_repository_can_be_read(app: Shop) -> None:
+def test_app_is_deployed_once_readable(app: Shop) -> None:
     assert app.page() == "v1"
     (only,) = deployments(app)
     assert re.fullmatch(rf"{app.name}-\S+", only)
@@ -101,39 +101,39 @@ def test_it_says_what_to_paste_and_deploys_when_the_repository_can_be_read(app: 
 
 
 def deployments(app: Shop) -> list[str]:
-    """The ids of the app's deployments."""
+    """Return the ids of the app's deployments."""
     return re.findall(r'"id": "([^"]+)"', app.hookd("status", app.name, "--json"))
 
 
-def test_it_is_listed_and_shown_with_its_file_and_what_to_paste(app: Shop) -> None:
+def test_app_is_listed_and_shown(app: Shop) -> None:
     name = app.name
     assert f"{name:<20} acme/{name} main  /srv/{name}" in app.hookd("app", "list").splitlines()
-    shown, told = app.hookd("app", "show", name).split("\nPaste at the git host, for ")
+    shown, values = app.hookd("app", "show", name).split("\nPaste at the git host, for ")
     table = tomllib.loads(shown)
     assert (table["full_name"], table["root"], table["site"]["domain"]) == (f"acme/{name}", f"/srv/{name}", app.domain)
     if name == "blog":
         assert table == tomllib.loads(BLOG)
     assert table.get("ownership", {"policy": "group"})["policy"] == POLICIES[name]
-    lines = dict(re.findall(r"^  (\w+(?: \w+)?) +(.+)$", told, re.MULTILINE))
+    lines = dict(re.findall(r"^  (\w+(?: \w+)?) +(.+)$", values, re.MULTILINE))
     assert lines["webhook URL"] == f"http://{RECEIVER_DOMAIN}/hooks/{name}"
     assert lines["secret"] == app.secret == app.hookd("secret", "show", name).strip()
     assert lines["deploy key"].startswith(" ".join(app.machine.read(f"/var/lib/hookd/keys/{name}.pub").split()[:2]))
 
 
 @pytest.mark.threat(27)
-def test_a_release_is_as_its_policy_declares_and_so_is_the_next(app: Shop) -> None:
+def test_releases_follow_their_policy(app: Shop) -> None:
     assert app.push("v2", {"wsgi.py": WRITES, "bin/run": "#!/bin/sh\n"})["status"] == "succeeded"
     assert f"{app.name}'s own .env" in app.page()
     assert app.machine.read(f"/var/lib/{app.name}/uploads/visitor") == "was here"
     assert len(list(app.machine.path(f"/srv/{app.name}/releases").iterdir())) >= 2
     for place in ("releases", "venvs"):
-        assert wrong(app, f"/srv/{app.name}/{place}") == []
+        assert deviating(app, f"/srv/{app.name}/{place}") == []
     uploads = app.machine.path(f"/var/lib/{app.name}/uploads").stat()
     assert owner_of(app.machine, uploads) == ("www-data", "www-data", 0o2770)
 
 
-def wrong(app: Shop, directory: str) -> list[str]:
-    """What is not as the policy declares, below a directory that a deployment has filled."""
+def deviating(app: Shop, directory: str) -> list[str]:
+    """Return the paths of a deployed directory that break the policy."""
     top = app.machine.path(directory)
     below = [Path(above) / name for above, names, files in os.walk(top) for name in (*names, *files)]
     assert len(below) > 3
@@ -141,7 +141,7 @@ def wrong(app: Shop, directory: str) -> list[str]:
 
 
 def is_declared(app: Shop, path: Path) -> bool:
-    """Compare owner, group, mode and ACLs."""
+    """Return True if owner, group, mode and ACLs follow the policy."""
     user, group, modes = DECLARED[POLICIES[app.name]]
     status = path.lstat()
     mode = modes[2] if stat.S_ISDIR(status.st_mode) else modes[1] if status.st_mode & 0o100 else modes[0]
@@ -154,33 +154,33 @@ def is_declared(app: Shop, path: Path) -> bool:
 
 
 def owner_of(machine: Machine, status: os.stat_result) -> tuple[str, str, int]:
-    """Owner, group and mode by the names that the machine knows."""
+    """Return owner, group and mode by the names that the machine knows."""
     users = {account(machine.disk, name).uid: name for name in ("root", "manager", "www-data")}
     groups = {group_id(machine.disk, name): name for name in ("root", "manager", "www-data")}
     return users[status.st_uid], groups[status.st_gid], status.st_mode & 0o7777
 
 
-def test_permissions_lists_what_is_wrong_and_repairs_it_for_root(app: Shop) -> None:
+def test_permissions_are_listed_and_repaired(app: Shop) -> None:
     name = app.name
     release = Path("/srv", name, app.machine.path(f"/srv/{name}/current").readlink())
     places = {f"{release}/wsgi.py": "0666", f"{release}/bin/run": "0770", f"/srv/{name}/shared/.env": "0644"}
-    right = permissions(app)
-    assert (right.returncode, right.stdout) == (0, f"{name}: all paths match the policy {POLICIES[name]}\n")
+    before = permissions(app)
+    assert (before.returncode, before.stdout) == (0, f"{name}: all paths match the policy {POLICIES[name]}\n")
     for path, mode in places.items():
         app.machine.run("chmod", mode, path)
-    for _ in range(2):  # It only looks.
+    for _ in range(2):  # Listing repairs nothing.
         found = permissions(app)
         assert found.returncode == 1
-        *told, count, hint = found.stdout.splitlines()
-        assert {line.split(" ")[0] for line in told} == set(places), told
-        assert all(re.search(rf" is \S+ {places[line.split(' ')[0]]}.*, should be ", line) for line in told), told
+        *lines, count, hint = found.stdout.splitlines()
+        assert {line.split(" ")[0] for line in lines} == set(places), lines
+        assert all(re.search(rf" is \S+ {places[line.split(' ')[0]]}.*, should be ", line) for line in lines), lines
         assert count == f"{name}: 3 paths against the policy {POLICIES[name]}"
         assert hint == f"  next: sudo hookd permissions {name} --fix"
     fixed = permissions(app, "--fix")
     assert fixed.returncode == 0, fixed.stdout
     assert f"{name}: 3 paths repaired\n{name}: all paths match the policy" in fixed.stdout
     assert permissions(app).returncode == 0
-    assert wrong(app, f"/srv/{name}/releases") == []
+    assert deviating(app, f"/srv/{name}/releases") == []
 
 
 def permissions(app: Shop, *options: str) -> Done:
@@ -188,8 +188,8 @@ def permissions(app: Shop, *options: str) -> Done:
     return app.machine.run("hookd", "permissions", app.name, *options, check=False)
 
 
-def test_gunicorn_listens_where_the_units_say_and_nowhere_else(server: Machine, app: Shop) -> None:
-    """Not on a socket of its own, by which any process of the same user could stop or change it."""
+def test_gunicorn_listens_on_known_sockets_only(server: Machine, app: Shop) -> None:
+    """Find no control socket, which any process of the same user could use."""
     apps = [one for one in POLICIES if server.path(f"/run/hookd-apps/{one}.sock").exists()]
     wanted = {"/run/hookd/receiver.sock", *(f"/run/hookd-apps/{one}.sock" for one in apps)}
     printed = server.run("ss", "--listening", "--unix", "--processes", "--no-header").stdout

@@ -1,4 +1,4 @@
-"""Two people at one server: while the one thinks, the other's command is carried out, and nothing of it is undone."""
+"""Two people use one server: a command that waits for input undoes nothing of another command."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tests.support.server.machine import Machine
 from tests.support.server.servers import Servers
 from tests.support.server.shop import Shop, shop_layer
 
-# Says that it is open, and stays so until it is told to go on; then it changes one value.
+# Waits for a file before it changes one value.
 EDITOR = """\
 #!/bin/sh
 touch /run/editor-is-open
@@ -45,37 +45,37 @@ def edited_meanwhile(machine: Machine) -> Iterator["Future[Done]"]:
             machine.write("/run/editor-may-end", "")
 
 
-def brought(machine: Machine, app: str) -> set[str]:
-    """What hookd remembers to have brought for an app."""
-    things = json.loads(machine.read("/var/lib/hookd-setup/manifest.json"))["resources"]
-    return {thing["name"] for thing in things if thing["scope"] == f"app:{app}"}
+def resources(machine: Machine, app: str) -> set[str]:
+    """Return the resources of an app in the manifest."""
+    entries = json.loads(machine.read("/var/lib/hookd-setup/manifest.json"))["resources"]
+    return {entry["name"] for entry in entries if entry["scope"] == f"app:{app}"}
 
 
-def test_an_app_that_comes_while_another_is_in_an_editor_stays_known(server: Machine) -> None:
+def test_app_added_during_an_edit_stays(server: Machine) -> None:
     blog = Shop(server, "blog")
     with edited_meanwhile(server) as edit:
         blog.add("--data", "logs")
-        before = brought(server, "blog")
+        before = resources(server, "blog")
         assert "/etc/sudoers.d/hookd-blog" in before
     assert edit.result().returncode == 0, edit.result()
     assert "workers = 3" in server.read("/etc/hookd/apps/shop.toml")
-    assert brought(server, "blog") == before
+    assert resources(server, "blog") == before
     assert "/srv/blog" in server.read("/etc/systemd/system/hookd-worker@.service.d/apps.conf")
     assert blog.push("v2")["status"] == "succeeded"
 
 
 @pytest.mark.threat(70)
-def test_what_another_command_changed_meanwhile_is_not_undone(server: Machine) -> None:
+def test_change_during_an_edit_stays(server: Machine) -> None:
     with edited_meanwhile(server) as edit:
         server.run("hookd", "app", "edit", "shop", "--set", "health.deadline=44", "--set", "service.workers=2")
         changed = server.read("/etc/hookd/apps/shop.toml")
     assert edit.result().returncode == 2
     assert "another command changed shop meanwhile" in edit.result().stderr
-    assert "workers = 3" in edit.result().stdout, "what was written is not lost"
+    assert "workers = 3" in edit.result().stdout, "the edited text is lost"
     assert server.read("/etc/hookd/apps/shop.toml") == changed
 
 
-def test_an_app_that_goes_while_it_is_in_an_editor_stays_away(server: Machine) -> None:
+def test_app_removed_during_its_edit_stays_removed(server: Machine) -> None:
     Shop(server, "wiki").add()
     with ThreadPoolExecutor() as pool:
         command = ("hookd", "app", "edit", "wiki")
@@ -85,23 +85,23 @@ def test_an_app_that_goes_while_it_is_in_an_editor_stays_away(server: Machine) -
         server.write("/run/editor-may-end", "")
     assert edit.result().returncode == 2
     assert "there is no app 'wiki'" in edit.result().stderr
-    assert brought(server, "wiki") <= {"/srv/wiki", "/srv/wiki/shared"}
+    assert resources(server, "wiki") <= {"/srv/wiki", "/srv/wiki/shared"}
     assert not server.path("/etc/sudoers.d/hookd-wiki").exists()
 
 
-def test_a_project_that_changes_while_a_person_is_asked_is_not_taken_over_unseen(servers: Servers) -> None:
+def test_changed_project_needs_a_new_plan(servers: Servers) -> None:
     with servers.start(by_hand_layer(servers)) as machine:
         shop = ByHand(machine)
         answer = f"until test -e {ROOT}/reports.csv; do sleep 0.1; done; echo y"
-        asked = f"({answer}) | hookd app adopt {ROOT}"
+        command = f"({answer}) | hookd app adopt {ROOT}"
         with ThreadPoolExecutor() as pool:
-            done = pool.submit(machine.run, "sh", "-c", f"{asked} > /root/said 2>&1", check=False)
+            done = pool.submit(machine.run, "sh", "-c", f"{command} > /root/output 2>&1", check=False)
             machine.wait_until(
-                lambda: machine.path("/root/said").exists() and "Adopt it?" in machine.read("/root/said")
+                lambda: machine.path("/root/output").exists() and "Adopt it?" in machine.read("/root/output")
             )
             machine.write(f"{ROOT}/reports.csv", "a line\n", owner="manager:www-data")
         assert done.result().returncode == 2
-        assert "changed after the plan was shown" in machine.read("/root/said")
+        assert "changed after the plan was shown" in machine.read("/root/output")
         assert shop.units() == {"shop.service"} and shop.page() == "v1"
-        taken = machine.run("hookd", "app", "adopt", ROOT, input="y\n", check=False)
-        assert (taken.returncode, "cannot be read yet" in taken.stdout) == (1, True), taken
+        again = machine.run("hookd", "app", "adopt", ROOT, input="y\n", check=False)
+        assert (again.returncode, "cannot be read yet" in again.stdout) == (1, True), again

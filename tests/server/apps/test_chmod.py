@@ -1,4 +1,4 @@
-"""Somebody types `chmod -R 640` on an app's environments: the next deployment mends them, and so does root's repair."""
+"""After `chmod -R 640` on an app's environments a deployment or root repairs them."""
 
 import stat
 from collections.abc import Iterator
@@ -20,15 +20,15 @@ def chmod(shop: Shop) -> None:
     shop.machine.run("chmod", "-R", "640", "/srv/shop/venvs")
 
 
-def test_a_deployment_mends_the_environment_that_it_uses_again(shop: Shop) -> None:
-    """The worker's sandbox forbids to set a set-group-ID bit; nothing else of this needs root."""
+def test_deployment_repairs_its_environment(shop: Shop) -> None:
+    """Repair without root: only the set-group-ID bit is out of reach in the worker's sandbox."""
     chmod(shop)
     record = shop.push("after chmod")
     assert (record["status"], shop.page()) == ("succeeded", "after chmod")
     assert shop.hookd("permissions", "shop") == "shop: all paths match the policy group\n"
 
 
-def test_the_repair_of_root_lets_the_app_start_again(shop: Shop) -> None:
+def test_root_repairs_the_environment(shop: Shop) -> None:
     page = shop.page()
     chmod(shop)
     (gunicorn,) = shop.machine.path("/srv/shop/venvs").glob("*/bin/gunicorn")

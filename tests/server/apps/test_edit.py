@@ -1,4 +1,4 @@
-"""An app that is changed while visitors come, and a secret while pushes come: nobody's request is lost."""
+"""An app changes under load, and a secret while pushes come in: no request is lost."""
 
 import time
 from collections.abc import Iterator
@@ -28,14 +28,14 @@ COLOURS: Final = {
 def shop(servers: Servers) -> Iterator[Shop]:
     """A server with an app of two colours."""
     with servers.start(shop_layer(servers)) as machine:
-        found = Shop(machine)
-        machine.wait_until(lambda: found.page() == "v1", what="the shop")
-        yield found
+        shop = Shop(machine)
+        machine.wait_until(lambda: shop.page() == "v1", what="the shop")
+        yield shop
 
 
 @contextmanager
-def nobody_fails(shop: Shop) -> Iterator[Visitors]:
-    """Let fifty visitors a second come, and be served."""
+def no_request_fails(shop: Shop) -> Iterator[Visitors]:
+    """Send fifty requests a second, which all succeed."""
     with visitors(shop.machine, shop.domain, per_second=50) as crowd:
         yield crowd
     assert not crowd.failures, crowd.failures[:5]
@@ -47,12 +47,12 @@ def edit(shop: Shop, *changes: str) -> str:
 
 
 def units(machine: Machine) -> set[str]:
-    """The app's units, by their files."""
+    """Return the app's unit files."""
     return {path.name for path in machine.path("/etc/systemd/system").glob("shop*") if path.is_file()}
 
 
-def test_values_change_under_load_and_a_restart_brings_them(shop: Shop) -> None:
-    with nobody_fails(shop):
+def test_values_change_under_load(shop: Shop) -> None:
+    with no_request_fails(shop):
         edit(shop, "health.deadline=9", "service.workers=3", "site.max_body=20", "branch=main")
         edit(shop, 'shared.directories=["uploads", "downloads"]')
         shop.hookd("restart", "shop")
@@ -62,7 +62,7 @@ def test_values_change_under_load_and_a_restart_brings_them(shop: Shop) -> None:
     assert shop.machine.path("/srv/shop/current/downloads").is_symlink()
 
 
-def test_a_second_domain_takes_the_place_of_the_first(shop: Shop) -> None:
+def test_new_domain_replaces_the_old(shop: Shop) -> None:
     edit(shop, "site.domain=store.example.org", "health.host=store.example.org")
     assert ask(shop.machine, "store.example.org").text == "with downloads"
     assert ask(shop.machine, shop.domain).text != "with downloads"
@@ -71,36 +71,36 @@ def test_a_second_domain_takes_the_place_of_the_first(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("changes", [TO_RESTART, TO_COLOURS])
-def test_when_the_new_way_does_not_start_the_app_is_as_before(shop: Shop, changes: tuple[str, ...]) -> None:
-    """The branch's head is broken, so the deployment that follows the change fails."""
+def test_failed_handover_change_is_undone(shop: Shop, changes: tuple[str, ...]) -> None:
+    """Let the deployment after the change fail with a broken head."""
     assert shop.push("good")["status"] == "succeeded"
     before, files = shop.machine.read("/etc/hookd/apps/shop.toml"), units(shop.machine)
     shop.commit("broken", {"wsgi.py": "raise RuntimeError('broken')\n"})
     argv = ("app", "edit", "shop", *(word for change in changes for word in ("--set", change)))
-    with nobody_fails(shop) as crowd:
+    with no_request_fails(shop) as crowd:
         done = shop.machine.run("hookd", *argv, check=False)
         assert done.returncode in (1, 3), done
         assert "shop is as it was before" in done.stdout
         assert shop.machine.read("/etc/hookd/apps/shop.toml") == before
         assert units(shop.machine) == files
     assert crowd.seen == {"good"}
-    with nobody_fails(shop):
-        assert shop.push("mended")["status"] == "succeeded"
-        assert shop.page() == "mended"
+    with no_request_fails(shop):
+        assert shop.push("repaired")["status"] == "succeeded"
+        assert shop.page() == "repaired"
         shop.hookd(*argv)
-        shop.machine.wait_until(lambda: shop.page() == "mended", 20, "the same in the new way")
+        shop.machine.wait_until(lambda: shop.page() == "repaired", 20, "the page after the change")
         assert shop.push("after it")["status"] == "succeeded"
     assert [shop.page() for _ in range(20)] == ["after it"] * 20
     assert units(shop.machine) == ({"shop.socket", "shop.service"} if changes == TO_RESTART else COLOURS)
     assert shop.machine.run("systemctl", "--failed", "--plain", "--no-legend").stdout == ""
 
 
-def test_a_change_of_way_that_is_killed_goes_on(shop: Shop) -> None:
-    """Killed right after its files were written, and again while the deployment is under way."""
+def test_killed_handover_change_continues(shop: Shop) -> None:
+    """Kill the command after it wrote its files, and again during the deployment."""
     assert units(shop.machine) == COLOURS
     for changes, text in ((TO_RESTART, "one"), (TO_COLOURS, "two")):
         argv = ("app", "edit", "shop", *(word for change in changes for word in ("--set", change)))
-        with nobody_fails(shop):
+        with no_request_fails(shop):
             interrupted(shop.machine, *argv, every=25)
             assert shop.push(text)["status"] == "succeeded"
         assert [shop.page() for _ in range(20)] == [text] * 20
@@ -114,13 +114,13 @@ def test_a_change_of_way_that_is_killed_goes_on(shop: Shop) -> None:
 
 
 def status(shop: Shop, secret: str) -> int:
-    """What the receiver answers to a push that is signed with a secret."""
+    """Return the status of a push that is signed with a secret."""
     return push(shop.machine, RECEIVER_DOMAIN, "shop", secret, sender="gitea").status
 
 
 @contextmanager
 def pushes(shop: Shop, secret: str) -> Iterator[list[int]]:
-    """Let the git host send a push every now and then, as fast as nginx lets it."""
+    """Send a push every 0.2 s, as fast as nginx permits."""
     answers: list[int] = []
     end = Event()
 
@@ -140,7 +140,7 @@ def pushes(shop: Shop, secret: str) -> Iterator[list[int]]:
 
 @pytest.mark.threat(10)
 @pytest.mark.promise(52)
-def test_a_secret_is_changed_without_a_lost_push(shop: Shop) -> None:
+def test_rotation_loses_no_push(shop: Shop) -> None:
     old = shop.secret
     with pushes(shop, old) as answers:
         shop.hookd("secret", "rotate", "shop")

@@ -1,4 +1,4 @@
-"""A unit that was there before hookd: deployed, stopped with its socket, back after a reboot, and given back."""
+"""A unit from before hookd: deployment, stop with its socket, reboot, and removal of hookd."""
 
 from collections.abc import Iterator
 
@@ -44,22 +44,22 @@ url = "http://127.0.0.1:{PORT}/"
 
 
 class Journal(Shop):
-    """An app that a unit of somebody's runs, without nginx in front."""
+    """An app with its own unit, without nginx in front."""
 
     def page(self, path: str = "/") -> str:
-        """What a visitor sees; nothing when nobody listens."""
+        """Return the page, or nothing without a listener."""
         try:
             return ask(self.machine, "localhost", path, port=PORT).text
         except ConnectionRefusedError:
             return ""
 
     def states(self) -> tuple[str, str]:
-        """How socket and service stand."""
+        """Return the states of socket and service."""
         return self.machine.unit_state("journal.socket"), self.machine.unit_state("journal.service")
 
 
 def journal_layer(servers: Servers) -> Layer:
-    """The disk of a server whose unit was there, ran, and is deployed by hookd now."""
+    """Return the disk of a server whose own unit is now deployed by hookd."""
 
     def add(machine: Machine) -> None:
         journal = Journal(machine, "journal")
@@ -78,14 +78,14 @@ def journal_layer(servers: Servers) -> Layer:
 
 @pytest.fixture
 def journal(servers: Servers) -> Iterator[Journal]:
-    """That server."""
+    """A server with an app whose unit is older than hookd."""
     with servers.start(journal_layer(servers)) as machine:
-        found = Journal(machine, "journal")
-        machine.wait_until(lambda: found.page() == "v1", what="the app after a boot")
-        yield found
+        journal = Journal(machine, "journal")
+        machine.wait_until(lambda: journal.page() == "v1", what="the app after a boot")
+        yield journal
 
 
-def test_a_unit_that_ran_before_is_deployed_stopped_and_started_with_its_socket(journal: Journal) -> None:
+def test_old_unit_is_deployed_and_stopped(journal: Journal) -> None:
     assert journal.push("v2")["status"] == "succeeded"
     assert journal.page() == "v2"
     journal.hookd("stop", "journal")
@@ -101,7 +101,7 @@ def test_a_unit_that_ran_before_is_deployed_stopped_and_started_with_its_socket(
 
 
 @pytest.mark.parametrize("command", ["app remove journal --yes", "uninstall --yes"])
-def test_when_hookd_goes_the_app_stops_and_its_unit_is_as_it_was(journal: Journal, command: str) -> None:
+def test_removal_restores_the_old_unit(journal: Journal, command: str) -> None:
     journal.hookd(*command.split())
     assert [journal.page() for _ in range(3)] == [""] * 3
     left = [path for path in journal.machine.files() if path.startswith(SYSTEMD) and "journal" in path]
@@ -115,8 +115,8 @@ def test_when_hookd_goes_the_app_stops_and_its_unit_is_as_it_was(journal: Journa
 # --- taken over
 
 
-def stops_and_starts(shop: ByHand) -> None:
-    """`hookd stop` ends it and its socket; visitors do not start it again; `hookd start` does."""
+def check_stop_and_start(shop: ByHand) -> None:
+    """Stop app and socket, which visitors cannot start again, and start both."""
     shop.hookd("stop", "shop")
     assert {shop.page() for _ in range(5)} == {"502"}
     assert [shop.machine.unit_state(f"shop.{kind}") for kind in ("socket", "service")] == ["inactive"] * 2
@@ -125,8 +125,8 @@ def stops_and_starts(shop: ByHand) -> None:
     assert shop.machine.unit_state("shop.socket") == "active"
 
 
-def takes_up_what_is_edited(shop: ByHand) -> None:
-    """What the drop-in says follows the app's file; it is never lost, and the unit stays in the release."""
+def check_edit(shop: ByHand) -> None:
+    """Change a value of the app's file, which updates the drop-in and keeps the unit in the release."""
     for workers in ("3", "5"):
         shop.hookd("app", "edit", "shop", "--set", f"service.workers={workers}")
         shop.hookd("restart", "shop")
@@ -137,11 +137,11 @@ def takes_up_what_is_edited(shop: ByHand) -> None:
 
 
 @pytest.mark.promise(51)
-def test_a_project_that_was_taken_over_is_stopped_with_its_socket(servers: Servers) -> None:
+def test_adopted_app_stops_with_its_socket(servers: Servers) -> None:
     with servers.start(adopted_layer(servers)) as machine:
         shop = ByHand(machine)
-        stops_and_starts(shop)
-        takes_up_what_is_edited(shop)
+        check_stop_and_start(shop)
+        check_edit(shop)
         shop.hookd("app", "remove", "shop", "--yes")
         assert shop.page("/where") == ROOT
         assert shop.units() == {"shop.service"}
@@ -149,27 +149,25 @@ def test_a_project_that_was_taken_over_is_stopped_with_its_socket(servers: Serve
 
 @pytest.fixture
 def behind_socket(servers: Servers) -> Iterator[ByHand]:
-    """A server with a project on it that is deployed by hand, and whose socket systemd holds."""
+    """A server with a project that is deployed by hand and has a socket of systemd."""
     with servers.start(by_hand_layer(servers)) as machine:
-        found = ByHand(machine)
+        shop = ByHand(machine)
         machine.run("systemctl", "stop", "shop.service")
         machine.write(f"{SYSTEMD}/shop.socket", SOCKET)
         machine.shell("systemctl daemon-reload && systemctl enable --now shop.socket")
         unit = UNIT.replace("After=network.target", "Requires=shop.socket").replace("--bind 127.0.0.1:8000 ", "")
-        found.serve(unit, SITE.replace("127.0.0.1:8000", "unix:/run/shop.sock"))
-        yield found
+        shop.serve(unit, SITE.replace("127.0.0.1:8000", "unix:/run/shop.sock"))
+        yield shop
 
 
-def test_a_project_with_a_socket_of_its_own_keeps_it_is_stopped_with_it_and_can_be_changed(
-    behind_socket: ByHand,
-) -> None:
+def test_adopted_app_keeps_its_own_socket(behind_socket: ByHand) -> None:
     shop = behind_socket
     shop.prepared()
     with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
         shop.adopted()
     assert not crowd.failures, crowd.failures[:5]
-    stops_and_starts(shop)
-    takes_up_what_is_edited(shop)
+    check_stop_and_start(shop)
+    check_edit(shop)
     with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
         assert shop.push("v2")["status"] == "succeeded"
     assert not crowd.failures, crowd.failures[:5]

@@ -1,4 +1,4 @@
-"""A frozen app on a real server: root freezes, receiver and worker read why from their sandboxes, nobody else thaws."""
+"""A frozen app on a real server: root freezes, and receiver and worker read it in their sandboxes."""
 
 import json
 from collections.abc import Iterator
@@ -18,35 +18,35 @@ FILE: Final = "/etc/hookd/frozen/shop"
 def shop(servers: Servers) -> Iterator[Shop]:
     """A server with an app whose builds wait for a file."""
     with servers.start(shop_layer(servers)) as machine:
-        found = Shop(machine)
-        machine.wait_until(lambda: found.page() == "v1", what="the shop")
-        yield found
+        shop = Shop(machine)
+        machine.wait_until(lambda: shop.page() == "v1", what="the shop")
+        yield shop
 
 
 def page(shop: Shop) -> dict[str, Any]:
-    """The app as the receiver shows it."""
+    """Return the app's status page."""
     token = shop.machine.read("/etc/hookd/token").strip()
     return ask(shop.machine, RECEIVER_DOMAIN, "/apps/shop", headers={"Authorization": f"Bearer {token}"}).json
 
 
 def as_visitor(machine: Machine, *arguments: str) -> tuple[int, str]:
-    """Type a command as somebody without rights."""
+    """Type a command as a user without rights."""
     done = machine.run("runuser", "-u", "www-data", "--", "hookd", *arguments, check=False)
     return done.returncode, done.stderr
 
 
-def test_root_freezes_and_everybody_sees_who_did_and_why(shop: Shop) -> None:
+def test_freeze_shows_person_and_reason(shop: Shop) -> None:
     shop.machine.shell("umask 077; SUDO_USER=anna hookd freeze shop --reason 'the sale' --until 3d")
     assert shop.machine.run("stat", "-c", "%U:%G %a", FILE).stdout.strip() == "root:root 644"
     frozen = page(shop)["frozen"]
     assert (frozen["reason"], frozen["by"]) == ("the sale", "anna")
     for command in (("status",), ("status", "shop"), ("why", "shop"), ("app", "list")):
         assert "by anna until" in shop.hookd(*command), command
-    found = json.loads(shop.machine.run("hookd", "doctor", "shop", "--json", check=False).stdout)["findings"]
-    assert [one["level"] for one in found if one["check"] == "frozen"] == ["ok"]
+    findings = json.loads(shop.machine.run("hookd", "doctor", "shop", "--json", check=False).stdout)["findings"]
+    assert [one["level"] for one in findings if one["check"] == "frozen"] == ["ok"]
 
 
-def test_a_push_is_recorded_and_not_deployed(shop: Shop) -> None:
+def test_push_is_recorded_only(shop: Shop) -> None:
     commit = shop.commit("v2")
     answer = push(shop.machine, RECEIVER_DOMAIN, "shop", shop.secret, sender="gitea", after=commit)
     assert (answer.status, answer.json["status"]) == (200, "frozen")
@@ -56,31 +56,31 @@ def test_a_push_is_recorded_and_not_deployed(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("command", ["deploy", "update", "rollback", "unpin"])
-def test_a_person_is_told_at_once_what_to_type(shop: Shop, command: str) -> None:
-    for typed, told in ((("env", "SUDO_USER=anna", "hookd"), "sudo hookd"), (("hookd",), "hookd")):
-        done = shop.machine.run(*typed, command, "shop", check=False)
-        assert (done.returncode, done.stderr.splitlines()[-1]) == (2, f"  next: {told} thaw shop")
+def test_refusal_names_the_next_command(shop: Shop, command: str) -> None:
+    for argv, hint in ((("env", "SUDO_USER=anna", "hookd"), "sudo hookd"), (("hookd",), "hookd")):
+        done = shop.machine.run(*argv, command, "shop", check=False)
+        assert (done.returncode, done.stderr.splitlines()[-1]) == (2, f"  next: {hint} thaw shop")
 
 
 @pytest.mark.threat(42)
 @pytest.mark.parametrize("arguments", [("thaw", "shop"), ("freeze", "shop", "--reason", "mine")])
-def test_nobody_but_root_freezes_or_thaws(shop: Shop, arguments: tuple[str, ...]) -> None:
+def test_only_root_freezes_and_thaws(shop: Shop, arguments: tuple[str, ...]) -> None:
     before = shop.machine.read(FILE)
-    status, said = as_visitor(shop.machine, *arguments)
-    assert (status, said.splitlines()[0]) == (2, "hookd: only root can do this")
-    assert f"  next: sudo hookd {arguments[0]} shop" in said
+    status, error = as_visitor(shop.machine, *arguments)
+    assert (status, error.splitlines()[0]) == (2, "hookd: only root can do this")
+    assert f"  next: sudo hookd {arguments[0]} shop" in error
     assert shop.machine.read(FILE) == before
 
 
 @pytest.mark.promise(48)
-def test_thawing_deploys_what_was_pushed_meanwhile(shop: Shop) -> None:
+def test_thaw_deploys_the_meantime(shop: Shop) -> None:
     shop.hookd("thaw", "shop")
     assert shop.page() == "v2"
     assert page(shop)["frozen"] is None
 
 
 @pytest.mark.threat(42)
-def test_the_worker_reads_a_freeze_that_comes_while_it_builds(shop: Shop) -> None:
+def test_freeze_stops_a_running_build(shop: Shop) -> None:
     wait = 'build.commands=[["sh", "-c", "until test -e /srv/shop/go; do sleep 0.1; done"]]'
     shop.hookd("app", "edit", "shop", "--set", wait)
     deployment = shop.tell(shop.commit("v3"))
@@ -94,7 +94,7 @@ def test_the_worker_reads_a_freeze_that_comes_while_it_builds(shop: Shop) -> Non
     assert shop.page() == "v2"
 
 
-def test_an_app_that_goes_takes_its_freeze_along(shop: Shop) -> None:
+def test_removal_ends_the_freeze(shop: Shop) -> None:
     assert f"+ remove     {FILE}" in shop.hookd("app", "remove", "shop", "--dry-run")
     shop.hookd("app", "remove", "shop", "--yes")
     assert not shop.machine.path(FILE).exists()

@@ -1,4 +1,4 @@
-"""Nothing is lost on a real server: missed pushes, a Redis that was away or empty, and services against their order."""
+"""Reconciliation on a real server: missed pushes, a stopped or empty Redis, and drift of services."""
 
 import json
 from collections.abc import Iterator
@@ -15,28 +15,28 @@ REDIS_DATA = "/var/lib/hookd-redis"
 
 @pytest.fixture(scope="module", params=["blue-green", "restart"])
 def shop(servers: Servers, request: pytest.FixtureRequest) -> Iterator[Shop]:
-    """A server whose app has been deployed once, by each handover."""
+    """A server whose app was deployed once, for each handover."""
     with servers.start(shop_layer(servers, request.param)) as machine:
         yield Shop(machine)
 
 
 def colours(shop: Shop) -> tuple[str, str]:
-    """The unit that serves and the one that is idle; an app of one service has one only."""
+    """Return the serving and the idle unit, which is empty for an app with one service."""
     units = shop.machine.path("/etc/systemd/system")
     names = [name for name in ("shop-blue", "shop-green") if (units / f"{name}.service").exists()]
     up = [name for name in names or ["shop"] if shop.machine.unit_state(f"{name}.service") == "active"]
     return up[0], next((name for name in names if name not in up), "")
 
 
-def life_of(shop: Shop, unit: str) -> str:
-    """What is another with each start of a unit."""
+def invocation(shop: Shop, unit: str) -> str:
+    """Return the id of a unit's last start."""
     return shop.machine.run("systemctl", "show", "--property=InvocationID", "--value", f"{unit}.service").stdout.strip()
 
 
 def last(shop: Shop) -> dict[str, str]:
-    """The app's last deployment."""
-    found: dict[str, str] = json.loads(shop.hookd("status", "shop", "--json"))["deployments"][0]
-    return found
+    """Return the app's last deployment."""
+    deployment: dict[str, str] = json.loads(shop.hookd("status", "shop", "--json"))["deployments"][0]
+    return deployment
 
 
 def wait_for(shop: Shop, page: str) -> None:
@@ -45,44 +45,44 @@ def wait_for(shop: Shop, page: str) -> None:
 
 @pytest.mark.threat(5)
 @pytest.mark.promise(12)
-def test_the_timer_finds_a_push_that_nobody_told_of(shop: Shop) -> None:
+def test_timer_finds_a_missed_push(shop: Shop) -> None:
     shop.hookd("app", "edit", "shop", "--set", "reconcile.every=20")
     commit = shop.commit("missed")
     with visitors(shop.machine, shop.domain, per_second=20) as crowd:
         shop.machine.wait_until(lambda: shop.page() == "missed", 90, "the missed push")
     assert not crowd.failures, crowd.failures[:5]
-    shop.machine.wait_until(lambda: last(shop)["status"] == "succeeded", 30, "its ending")
+    shop.machine.wait_until(lambda: last(shop)["status"] == "succeeded", 30, "the ending")
     assert (last(shop)["trigger"], last(shop)["commit"]) == ("reconcile", commit)
     shop.hookd("app", "edit", "shop", "--set", "reconcile.every=180")
 
 
 @pytest.mark.threat(37)
-def test_what_is_right_is_never_started_again(shop: Shop) -> None:
+def test_healthy_service_is_not_restarted(shop: Shop) -> None:
     shop.push("right")
     unit, _ = colours(shop)
-    before, deployment = life_of(shop, unit), last(shop)["id"]
+    before, deployment = invocation(shop, unit), last(shop)["id"]
     for _ in range(3):
         shop.look()
-    assert (life_of(shop, unit), last(shop)["id"]) == (before, deployment)
-    assert shop.redis("ACL", "LOG") == "[]", "something was tried that Redis denies"
+    assert (invocation(shop, unit), last(shop)["id"]) == (before, deployment)
+    assert shop.redis("ACL", "LOG") == "[]", "Redis denied a command"
     status = shop.machine.run("systemctl", "show", "--property=StatusText", "--value", f"{unit}.service").stdout
     assert status.strip() == f"release /srv/shop/releases/{last(shop)['release']}"
 
 
 @pytest.mark.threat(14)
-def test_a_push_while_redis_was_down_is_deployed_when_it_is_back(shop: Shop) -> None:
+def test_push_without_redis_is_deployed_later(shop: Shop) -> None:
     shop.push("before")
     shop.machine.run("systemctl", "stop", "hookd-redis.service")
     refused = push(shop.machine, RECEIVER_DOMAIN, "shop", shop.secret, sender="gitea", after=shop.commit("meanwhile"))
     assert refused.status == 503
     shop.machine.run("systemctl", "start", "hookd-redis.service")
-    # Not told to: another life of Redis is reason enough.
+    # No command: the restart of Redis starts a reconciliation.
     wait_for(shop, "meanwhile")
 
 
 @pytest.mark.threat(14)
 @pytest.mark.promise(15)
-def test_a_redis_that_lost_everything_is_filled_from_disk_and_the_head_is_deployed(shop: Shop) -> None:
+def test_empty_redis_is_filled_from_disk(shop: Shop) -> None:
     shop.push("one")
     shop.push("two")
     shop.hookd("rollback", "shop")
@@ -102,7 +102,7 @@ def test_a_redis_that_lost_everything_is_filled_from_disk_and_the_head_is_deploy
 
 
 @pytest.mark.threat(37)
-def test_what_a_person_stopped_stays_stopped_and_says_so(shop: Shop) -> None:
+def test_stopped_app_stays_stopped(shop: Shop) -> None:
     shop.push("serves")
     shop.hookd("stop", "shop")
     shop.commit("not now")
@@ -116,7 +116,7 @@ def test_what_a_person_stopped_stays_stopped_and_says_so(shop: Shop) -> None:
 
 
 @pytest.mark.threat(36)
-def test_what_somebody_did_by_hand_is_mended(shop: Shop) -> None:
+def test_manual_changes_are_repaired(shop: Shop) -> None:
     shop.push("old")
     old = last(shop)["release"]
     shop.push("new")
@@ -131,16 +131,16 @@ def test_what_somebody_did_by_hand_is_mended(shop: Shop) -> None:
     wait_for(shop, "old")
     shop.look()
     wait_for(shop, "new")
-    shop.machine.wait_until(lambda: last(shop)["status"] != "running", 60, "its ending")
+    shop.machine.wait_until(lambda: last(shop)["status"] != "running", 60, "the ending")
     assert (last(shop)["status"], last(shop)["trigger"]) == ("succeeded", "reconcile"), last(shop)
     assert str(last(shop)["cause"]).startswith("repaired: "), last(shop)
     assert colours(shop)[0] == unit
-    before = life_of(shop, unit)
+    before = invocation(shop, unit)
     shop.look()
-    assert life_of(shop, unit) == before
+    assert invocation(shop, unit) == before
 
 
-def test_a_serving_process_that_is_killed_comes_back_without_a_deployment(shop: Shop) -> None:
+def test_killed_process_needs_no_deployment(shop: Shop) -> None:
     shop.push("serves")
     deployment = last(shop)["id"]
     unit, _ = colours(shop)
@@ -153,7 +153,7 @@ def test_a_serving_process_that_is_killed_comes_back_without_a_deployment(shop: 
 
 
 @pytest.mark.threat(39)
-def test_the_doctor_says_when_nobody_looks(shop: Shop) -> None:
+def test_doctor_reports_a_stopped_timer(shop: Shop) -> None:
     doctor = shop.machine.run("hookd", "doctor", "--quiet", check=False)
     assert "hookd-reconcile" not in doctor.stdout
     shop.machine.run("systemctl", "stop", "hookd-reconcile.timer")
@@ -166,7 +166,7 @@ def test_the_doctor_says_when_nobody_looks(shop: Shop) -> None:
 
 
 @pytest.mark.threat(39)
-def test_after_a_reboot_it_looks_again_and_nothing_has_failed(shop: Shop) -> None:
+def test_reboot_resumes_reconciliation(shop: Shop) -> None:
     shop.push("before the reboot")
     shop.commit("during the reboot")
     shop.machine.reboot()
