@@ -1,4 +1,4 @@
-"""Real servers for tests: skipped in one line where none can be booted, unless HOOKD_DEMAND_SERVER=1 demands them."""
+"""Real servers for tests, which are skipped if none can boot, unless HOOKD_DEMAND_SERVER=1 demands them."""
 
 import os
 from collections.abc import Generator, Iterator
@@ -13,38 +13,38 @@ from tests.support.server.servers import Servers
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Bring the dice."""
+    """Provide the dice."""
     dice.bring(config)
 
 
 class Figures:
-    """Measured values: tests assert no times, people read them in the summary."""
+    """Measured values for the summary, because tests assert no times."""
 
     @staticmethod
     def note(line: str) -> None:
-        """Keep one line for the summary."""
+        """Add a line to the summary."""
         summary.note("measured on real servers", line)
 
 
 @pytest.fixture(scope="session")
 def figures() -> Figures:
-    """Where tests note what they measured."""
+    """Collect the measured values of tests."""
     return Figures()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def can_boot_servers() -> None:
-    """Skip, or fail, every test of this directory where no server can be booted."""
-    why_not = can_boot()
-    if why_not and os.environ.get("HOOKD_DEMAND_SERVER") == "1":
-        pytest.fail(why_not, pytrace=False)
-    if why_not:
-        pytest.skip(why_not)
+    """Skip or fail every test of this directory if no server can boot."""
+    obstacle = can_boot()
+    if obstacle and os.environ.get("HOOKD_DEMAND_SERVER") == "1":
+        pytest.fail(obstacle, pytrace=False)
+    if obstacle:
+        pytest.skip(obstacle)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Let all skips have one place, so that the summary says a reason once, in one line."""
+    """Report all skips from one place, so that the summary has one line per reason."""
     report = yield
     if report.when == "setup" and report.skipped:
         assert isinstance(report.longrepr, tuple)
@@ -54,7 +54,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 @pytest.fixture(scope="session")
 def servers(can_boot_servers: None) -> Iterator[Servers]:
-    """Where machines come from; what they leave is deleted with the session."""
+    """Starts machines, and deletes their disks after the session."""
     with workplace() as directory:
         yield Servers(directory)
 

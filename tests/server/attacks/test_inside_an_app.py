@@ -1,4 +1,4 @@
-"""What code inside a running app can do to others of its user: nginx and the other apps run as www-data, too."""
+"""A hostile app attacks nginx and other apps, which run as www-data too."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from tests.support.server.neighbours import neighbours_layer, wait_for_services
 from tests.support.server.servers import Servers
 from tests.support.server.shop import Shop
 
-# An app that was broken into: each request tries what its user could do to that user's other processes.
+# A hostile app: each request tries to reach other processes of its user.
 _SPY: Final = '''\
 import json, os, socket
 
@@ -27,7 +27,7 @@ def connects(path):
         one.connect(path)
 
 def own():
-    """This app's processes: those of its control group."""
+    """Return the control group of this app."""
     return open("/proc/self/cgroup").read()
 
 def others():
@@ -61,7 +61,7 @@ def app(environ, start_response):
 
 @pytest.fixture(scope="module")
 def shop(servers: Servers) -> Iterator[Shop]:
-    """A server with two apps, one of which was broken into."""
+    """A server with two apps, one of them hostile."""
     with servers.start(neighbours_layer(servers)) as machine:
         wait_for_services(machine)
         shop = Shop(machine)
@@ -70,29 +70,29 @@ def shop(servers: Servers) -> Iterator[Shop]:
 
 
 @pytest.fixture(scope="module")
-def seen(shop: Shop) -> dict[str, Any]:
-    """What the app found."""
-    found: dict[str, Any] = json.loads(shop.page())
-    return found
+def reached(shop: Shop) -> dict[str, Any]:
+    """The report of the hostile app."""
+    report: dict[str, Any] = json.loads(shop.page())
+    return report
 
 
 @pytest.mark.threat(73)
-def test_it_can_name_no_way_past_the_web_server(seen: dict[str, Any]) -> None:
-    """Neither to the receiver, whose pushes nginx limits, nor to systemd, which would start things as this user."""
-    assert seen["sockets"] == []
+def test_no_socket_is_reached(reached: dict[str, Any]) -> None:
+    """Refuse the receiver, which nginx protects, and systemd, which starts units."""
+    assert reached["sockets"] == []
 
 
 @pytest.mark.threat(25, 73)
-def test_it_does_not_get_into_processes_of_the_same_user(shop: Shop, seen: dict[str, Any]) -> None:
-    """nginx holds every visitor's traffic, and keys of TLS; the other app its own variables."""
+def test_other_processes_are_hidden(shop: Shop, reached: dict[str, Any]) -> None:
+    """Protect nginx' traffic and TLS keys, and the other app's variables."""
     users = shop.machine.run("ps", "-o", "comm=", "-u", "www-data").stdout.split()
     assert {"nginx", "gunicorn"} <= set(users)
-    assert {name: ways for name, ways in seen["processes"].items() if ways} == {}
+    assert {name: ways for name, ways in reached["processes"].items() if ways} == {}
 
 
 @pytest.mark.threat(73)
-def test_what_it_tries_is_possible_without_its_sandbox(shop: Shop) -> None:
-    """Else the tests above would prove nothing."""
+def test_attack_works_without_the_sandbox(shop: Shop) -> None:
+    """Prove that the attempts of the tests above are real."""
     machine = shop.machine
     release = machine.path("/srv/shop/current/wsgi.py").read_text()
     printed = machine.run("python3", "-c", f"{release}\nprint(json.dumps(reach()))", user="www-data").stdout

@@ -1,7 +1,7 @@
-"""Root repairs while the owners of the trees swap directories for links: what the links lead to stays as it is.
+"""Root repairs permissions while the owners swap directories for links. The targets must stay unchanged.
 
-No server is booted here, but a rule of the kernel is changed for the whole machine. The lock `KERNEL_LINKS` keeps tests
-away that compare this rule, as one of the doctor's does.
+No server is booted here, but a setting of the kernel changes for the whole machine. The lock `KERNEL_LINKS` keeps away
+tests that compare this setting, such as one of the doctor.
 """
 
 import os
@@ -23,18 +23,18 @@ from units.apps.permissions import check_permissions
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can repair for others")
 HARD_LINKS = Path("/proc/sys/fs/protected_hardlinks")
 WWW_DATA = 33
-MEETINGS, MOST_SECONDS, RUNS = 10, 120, 100
+MEETINGS, MAX_SECONDS, RUNS = 10, 120, 100
 
 
-@pytest.fixture(params=["0", "1"], ids=["anyone-may-link", "links-are-protected"])
+@pytest.fixture(params=["0", "1"], ids=["open", "protected"])
 def _hard_links(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The kernel's rule on hard links to what is someone else's, both ways."""
+    """Both settings of the kernel for hard links to files of others."""
     with locked(KERNEL_LINKS):
         before = HARD_LINKS.read_text()
         try:
             HARD_LINKS.write_text(request.param)
         except OSError:
-            pytest.skip("this machine does not let its rule on hard links be changed")
+            pytest.skip("the kernel's setting for hard links cannot be changed here")
         yield
         HARD_LINKS.write_text(before)
 
@@ -47,7 +47,7 @@ def directory() -> Iterator[Path]:
 
 @contextmanager
 def attacker(user: int, swap: Callable[[], None]) -> Iterator[None]:
-    """Someone who repeats the same thing as fast as possible, with whatever success."""
+    """Repeat an action as another user as fast as possible, and ignore failures."""
     child = os.fork()
     if child == 0:
         os.setgroups([])
@@ -64,7 +64,7 @@ def attacker(user: int, swap: Callable[[], None]) -> Iterator[None]:
 
 
 def swapping(place: Path, target: Path) -> Callable[[], None]:
-    """Put a link where a directory is, put the directory back, and undo what root repaired in it."""
+    """Replace a directory with a link and back, and undo root's repairs in it."""
     aside = place.with_name(f".{place.name}.aside")
 
     def swap() -> None:
@@ -84,7 +84,7 @@ def swapping(place: Path, target: Path) -> Callable[[], None]:
 
 
 def linking(place: Path, target: Path) -> Callable[[], None]:
-    """Give someone else's file a name in one's own tree."""
+    """Link another user's file into the attacker's own tree."""
 
     def link() -> None:
         with suppress(OSError):
@@ -95,7 +95,7 @@ def linking(place: Path, target: Path) -> Callable[[], None]:
 
 
 def tree_of(directory: Path, owner: int) -> Path:
-    """A directory with files, all wrong, of the attacker's."""
+    """Make a directory of a user with files of wrong modes."""
     directory.mkdir(parents=True)
     for number in range(20):
         (directory / f"secret{number}").write_text("x")
@@ -106,9 +106,9 @@ def tree_of(directory: Path, owner: int) -> Path:
 
 @pytest.fixture
 def sentinel(directory: Path) -> Path:
-    """What root must not touch: files of root's, in a directory that everyone may enter."""
+    """A directory of root that root must not change."""
     made = tree_of(directory / "sentinel", 0)
-    tree_of(made / "one" / "pkg", 0)  # It looks like a release, and like a directory of releases.
+    tree_of(made / "one" / "pkg", 0)  # Named like a release with a package.
     for file in (path for path in made.rglob("*") if path.is_file()):
         file.chmod(0o600)
     return made
@@ -126,15 +126,15 @@ def app(directory: Path) -> App:
     return made
 
 
-def looks(tree: Path) -> dict[str, tuple[int, int, int, int]]:
-    """Owner, group and mode of all below a directory, and when they were last changed."""
+def snapshot(tree: Path) -> dict[str, tuple[int, int, int, int]]:
+    """Return owner, group, mode and time of change of everything in a directory."""
     found = {str(path): path.lstat() for path in [tree, *tree.rglob("*")]}
     return {name: (one.st_uid, one.st_gid, one.st_mode, one.st_ctime_ns) for name, one in found.items()}
 
 
 def repair_until_met(app: App, directory: Path) -> int:
-    """Repair again and again until root has often enough met a link where a directory was."""
-    met, end = 0, time.monotonic() + MOST_SECONDS
+    """Repair until root has met a link instead of a directory often enough."""
+    met, end = 0, time.monotonic() + MAX_SECONDS
     while met < MEETINGS and time.monotonic() < end:
         report = check_permissions(app, make_settings(directory), fix=True, worker=WORKER, most=1000)
         met += sum("cannot be read" in line for line in report.lines())
@@ -144,61 +144,58 @@ def repair_until_met(app: App, directory: Path) -> int:
 @pytest.mark.threat(24)
 @pytest.mark.usefixtures("_hard_links")
 @pytest.mark.parametrize("swapped", ["releases", "releases/one", "shared/uploads"])
-def test_a_directory_swapped_for_a_link_leads_root_nowhere(
-    app: App, directory: Path, sentinel: Path, swapped: str
-) -> None:
-    before = looks(sentinel)
+def test_swapped_directory_is_not_followed(app: App, directory: Path, sentinel: Path, swapped: str) -> None:
+    before = snapshot(sentinel)
     with attacker(NOBODY, swapping(app.root / swapped, sentinel)):
         met = repair_until_met(app, directory)
-    assert looks(sentinel) == before
+    assert snapshot(sentinel) == before
     assert met >= MEETINGS
 
 
 @pytest.mark.threat(24)
 @pytest.mark.usefixtures("_hard_links")
-def test_a_directory_within_a_release_that_is_swapped_leads_root_nowhere(
-    app: App, directory: Path, sentinel: Path
-) -> None:
-    """A link in a release is passed over in silence, so that meetings cannot be counted."""
-    before = looks(sentinel)
+def test_swap_inside_a_release_is_not_followed(app: App, directory: Path, sentinel: Path) -> None:
+    """Repair a fixed number of times, because links in releases are skipped without a line."""
+    before = snapshot(sentinel)
     with attacker(NOBODY, swapping(app.root / "releases" / "one" / "pkg", sentinel)):
         for _ in range(RUNS):
             check_permissions(app, make_settings(directory), fix=True, worker=WORKER)
-    assert looks(sentinel) == before
+    assert snapshot(sentinel) == before
 
 
 @pytest.mark.threat(24)
 @pytest.mark.usefixtures("_hard_links")
-def test_a_directory_that_the_app_swaps_leads_root_nowhere(app: App, directory: Path, sentinel: Path) -> None:
-    before = looks(sentinel)
+def test_swap_by_the_app_is_not_followed(app: App, directory: Path, sentinel: Path) -> None:
+    before = snapshot(sentinel)
     with attacker(WWW_DATA, swapping(app.data_root / "uploads" / "mine", sentinel)):
         for _ in range(RUNS):
             check_permissions(app, make_settings(directory), fix=True, worker=WORKER)
-    assert looks(sentinel) == before
+    assert snapshot(sentinel) == before
 
 
 @pytest.mark.threat(24)
 @pytest.mark.usefixtures("_hard_links")
-def test_a_second_name_of_someone_else_s_file_is_worth_nothing(app: App, directory: Path, sentinel: Path) -> None:
+def test_hard_link_to_a_foreign_file_is_refused(app: App, directory: Path, sentinel: Path) -> None:
     victim = sentinel / "secret0"
-    before = {name: look[:3] for name, look in looks(sentinel).items()}
+    before = {name: entry[:3] for name, entry in snapshot(sentinel).items()}
     with attacker(NOBODY, linking(app.root / "releases" / "one" / "pkg", victim)):
         for _ in range(RUNS):
             check_permissions(app, make_settings(directory), fix=True, worker=WORKER)
-    assert {name: look[:3] for name, look in looks(sentinel).items()} == before
+    assert {name: entry[:3] for name, entry in snapshot(sentinel).items()} == before
 
 
 def line_about(path: Path, app: App, directory: Path) -> str:
-    """What root is told of one path when it repairs."""
+    """Return the line of the repair about a path."""
     report = check_permissions(app, make_settings(directory), fix=True, worker=WORKER, most=1000)
     return next(line for line in report.lines() if line.startswith(f"{path} "))
 
 
 @pytest.mark.usefixtures("_hard_links")
-def test_a_file_whose_first_name_is_gone_is_given_away_only_where_nobody_can_have_linked_it(
-    app: App, directory: Path, sentinel: Path
-) -> None:
-    """What root wrote anew has still its old content under the attacker's name, and that name alone."""
+def test_last_link_to_a_foreign_file(app: App, directory: Path, sentinel: Path) -> None:
+    """Give a file away after its first name is gone only if the kernel protects hard links.
+
+    Otherwise the attacker could own the old content of a file that root has rewritten.
+    """
     stolen = app.root / "releases" / "one" / "pkg" / "stolen"
     os.link(sentinel / "secret0", stolen)
     assert "it has a second name" in line_about(stolen, app, directory)

@@ -1,4 +1,4 @@
-"""What the worker's user may do as root on a real server: the listed commands, and nothing that looks like them."""
+"""sudo on a real server permits the worker's listed commands and no similar ones."""
 
 import re
 import shlex
@@ -106,7 +106,7 @@ PATH=/var/lib/hookd systemctl restart blog.service
 /usr/local/bin/hookd restart blog
 /opt/hookd/current/venv/bin/python -c 'print(1)'
 """
-# All that sudo says when it refuses. The command that it would have run says something else, or nothing.
+# The refusals of sudo. The commands themselves print something else or nothing.
 NO: Final = "|".join((
     "sudo: a password is required",
     "sudo: sorry, you are not allowed to preserve the environment",
@@ -129,33 +129,33 @@ def server(servers: Servers) -> Iterator[Machine]:
 
 
 def state(machine: Machine) -> str:
-    """What a command of systemctl's could have changed: every unit's start, its link at boot, its properties."""
-    asked = "--property=Id,InvocationID,ActiveState,UnitFileState,FragmentPath,DropInPaths,NRestarts,CPUWeight"
-    units = machine.run("systemctl", "show", asked, "*.service", "*.socket").stdout
-    # Those that come and go by themselves, such as a timer's service and the one that a command of this test runs in.
+    """Return everything that systemctl could change: starts, links and properties of units."""
+    properties = "--property=Id,InvocationID,ActiveState,UnitFileState,FragmentPath,DropInPaths,NRestarts,CPUWeight"
+    units = machine.run("systemctl", "show", properties, "*.service", "*.socket").stdout
+    # Other units start by themselves, such as a timer's service.
     ours = re.compile(r"^Id=(hookd(?!-reconcile)|shop|blog|nginx|git-host)", re.MULTILINE)
-    settled = [one for one in units.split("\n\n") if ours.search(one)]
-    return "\n\n".join(settled) + machine.run("systemctl", "show-environment").stdout
+    stable = [one for one in units.split("\n\n") if ours.search(one)]
+    return "\n\n".join(stable) + machine.run("systemctl", "show-environment").stdout
 
 
 def sudo(machine: Machine, line: str, user: str = "manager") -> Done:
-    """Type a command after `sudo -n`; $'...' is as bash reads it."""
+    """Run a command with `sudo -n` in bash, which reads $'...'."""
     return machine.run("bash", "-c", f"sudo -n {line}", user=user, check=False, env={"TRAP": "set"})
 
 
 def is_refused(done: Done) -> bool:
-    """Tell whether it was sudo that said no, and nothing else."""
+    """Return True if sudo refused the command and nothing ran."""
     return (done.returncode, done.stdout) == (1, "") and re.fullmatch(NO, done.stderr.rstrip("\n")) is not None
 
 
 def listed(machine: Machine) -> list[tuple[str, ...]]:
-    """Every command that the catalogue of this server gives the worker."""
+    """Return every command that this server's catalogue gives the worker."""
     return [argv for app in apps(machine) for argv in sudo_commands(app)]
 
 
 @pytest.mark.threat(22)
 @pytest.mark.promise(40)
-def test_what_only_looks_like_a_listed_command_is_refused_and_does_nothing(server: Machine) -> None:
+def test_similar_commands_are_refused(server: Machine) -> None:
     assert len(REFUSED) > 30
     before, files = state(server), server.files()
     assert [line for line in REFUSED if not is_refused(sudo(server, line))] == []
@@ -166,32 +166,32 @@ def test_what_only_looks_like_a_listed_command_is_refused_and_does_nothing(serve
 
 @pytest.mark.threat(22)
 @pytest.mark.promise(1, 40)
-def test_the_worker_may_do_what_is_listed_for_both_apps_and_sudo_lists_no_more(server: Machine) -> None:
+def test_sudo_lists_exactly_the_catalogue(server: Machine) -> None:
     assert {argv[2] for argv in listed(server)} == {"shop-blue.service", "shop-green.service", "blog.service"}
     printed = server.run("sudo", "-n", "-l", user="manager").stdout
     rules = re.findall(r"^ +\((.*?)\) (?:(\w+): )?(.+)$", printed, re.MULTILINE)
     assert sorted(rules) == sorted(("root", "NOPASSWD", shlex.join(argv)) for argv in listed(server))
 
 
-def test_each_listed_command_does_its_work(server: Machine) -> None:
-    assert Shop(server).push("so that there are two colours")["status"] == "succeeded"
+def test_each_listed_command_works(server: Machine) -> None:
+    assert Shop(server).push("second colour")["status"] == "succeeded"
     before = {argv[2]: invocation(server, argv[2]) for argv in listed(server)}
     assert [argv for argv in listed(server) if sudo(server, shlex.join(argv)).returncode] == []
     assert [unit for unit, old in before.items() if invocation(server, unit) == old] == []
 
 
-def test_the_same_program_by_another_name_is_run_by_the_name_that_is_listed(server: Machine) -> None:
-    """A link of the worker's own cannot be turned to something else between sudo's look at it and its run."""
+def test_sudo_runs_the_listed_path(server: Machine) -> None:
+    """Resolve the worker's own link, which could change between sudo's check and the run."""
     own = "/var/lib/hookd/systemctl"
     server.run("ln", "-s", "/usr/bin/systemctl", own, user="manager")
     for name in ("systemctl", "/bin/systemctl", own):
         assert sudo(server, f"{name} restart blog.service").returncode == 0
-    told = server.run("journalctl", "--no-pager", "--output=cat", "--lines=12", "_COMM=sudo").stdout
-    assert re.findall("COMMAND=(.*)", told)[-3:] == [ON] * 3
+    journal = server.run("journalctl", "--no-pager", "--output=cat", "--lines=12", "_COMM=sudo").stdout
+    assert re.findall("COMMAND=(.*)", journal)[-3:] == [ON] * 3
 
 
-def test_words_run_together_pass_sudo_and_mean_nothing_to_systemctl(server: Machine) -> None:
-    """sudo compares the words joined by spaces; what it runs has them as they were."""
+def test_joined_words_mean_nothing_to_systemctl(server: Machine) -> None:
+    """Pass sudo, which compares joined words, and fail in systemctl, which gets them unchanged."""
     before = invocation(server, "blog.service")
     done = sudo(server, "/usr/bin/systemctl 'restart blog.service'")
     assert "Unknown command verb" in done.stderr
@@ -199,17 +199,17 @@ def test_words_run_together_pass_sudo_and_mean_nothing_to_systemctl(server: Mach
 
 
 def invocation(machine: Machine, unit: str) -> str:
-    """Which start of a unit this is."""
+    """Return the id of a unit's last start."""
     return machine.run("systemctl", "show", "--property=InvocationID", "--value", unit).stdout.strip()
 
 
 @pytest.mark.promise(39)
 @pytest.mark.parametrize("user", ["hookd", "www-data", "hookd-redis"])
-def test_no_other_user_of_hookd_s_may_do_anything_as_root(server: Machine, user: str) -> None:
+def test_other_users_have_no_sudo(server: Machine, user: str) -> None:
     lines = [shlex.join(argv) for argv in listed(server)]
     assert [line for line in (*lines, "/bin/true") if not is_refused(sudo(server, line, user))] == []
     assert "may run" not in sudo(server, "-l", user).stdout
-    # Without sudo, polkit decides: it lets none of them start or stop anything.
+    # Without sudo, polkit decides, and refuses all of them.
     before = state(server)
     assert server.run("systemctl", "--no-ask-password", "restart", "blog.service", user=user, check=False).returncode
     assert state(server) == before

@@ -1,4 +1,4 @@
-"""What each user and service of hookd's can write to, connect to and read on a real server: all of it is listed."""
+"""The complete lists of what each user and service of hookd can write, connect to and read."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -12,7 +12,7 @@ from tests.support.server.servers import Servers
 from tests.support.server.shop import RECEIVER_DOMAIN, Shop
 from tests.support.server.web import Answer, ask, push
 
-# Where something of hookd's stands that not everybody may read.
+# Directories of hookd with files that not every user may read.
 PLACES: Final = (
     *("/etc/hookd", "/run/credentials", "/var/lib/hookd", "/var/lib/hookd-redis", "/var/lib/hookd-setup"),
     *("/var/log/hookd", "/srv", "/var/lib/shop", "/var/lib/blog"),
@@ -30,7 +30,7 @@ ANYBODY_CONNECTS: Final = {
     "/run/systemd/journal/dev-log": "the journal takes everybody's lines",
     "/run/systemd/journal/socket": "the journal",
     "/run/systemd/journal/stdout": "the journal",
-    "/run/systemd/notify": "systemd looks at who is speaking",
+    "/run/systemd/notify": "systemd checks the sender",
     "/run/systemd/userdb/io.systemd.DynamicUser": "systemd's names of users",
 }
 ANYBODY_READS: Final = {
@@ -53,7 +53,7 @@ SITES: Final = {
     "/run/hookd-apps/blog.sock": "nginx brings the blog's visitors",
 }
 DOORS: Final = {**SITES, "/run/hookd/receiver.sock": "nginx brings the pushes"}
-QUEUE: Final = {"/run/hookd-redis/redis.sock": "the queue; what may be said there depends on the password"}
+QUEUE: Final = {"/run/hookd-redis/redis.sock": "the queue, whose commands depend on the password"}
 WORKER_WRITES: Final = {
     "/srv/shop": "releases",
     "/srv/blog": "releases",
@@ -71,7 +71,7 @@ def server(servers: Servers) -> Iterator[Machine]:
         yield machine
 
 
-def is_just(
+def assert_reaches(
     reach: Reach,
     *,
     writes: Mapping[str, str],
@@ -79,7 +79,7 @@ def is_just(
     files: frozenset[str] = frozenset(),
     closed: frozenset[str] = frozenset(),
 ) -> None:
-    """Compare what was found with what everybody has but for what is `closed`, and what is listed besides."""
+    """Compare the findings with the rights of every user, without `closed`, and the listed ones."""
     assert reach.directories == {*ANYBODY_WRITES, *writes}
     assert reach.files == files
     assert reach.sockets == {*ANYBODY_CONNECTS, *connects} - closed
@@ -87,34 +87,34 @@ def is_just(
 
 
 def below(reach: Reach, *places: str) -> set[str]:
-    """The files in some places that can be read."""
+    """Return the readable files in some places."""
     return {path for path in reach.readable if path.startswith(tuple(f"{place}/" for place in places))}
 
 
-def test_a_user_who_has_nothing_to_do_with_hookd(server: Machine) -> None:
+def test_other_users_reach_nothing(server: Machine) -> None:
     reach = of_user(server, "nobody", *PLACES)
-    is_just(reach, writes={}, connects={})
+    assert_reaches(reach, writes={}, connects={})
     assert reach.readable == set(ANYBODY_READS)
 
 
 @pytest.mark.threat(11, 25)
 @pytest.mark.promise(41)
-def test_www_data_writes_the_data_of_apps_and_has_no_way_to_redis(server: Machine) -> None:
+def test_web_user_writes_app_data_only(server: Machine) -> None:
     """nginx and every app run as this user."""
     reach = of_user(server, "www-data", *PLACES)
     logs = frozenset({"/var/log/nginx/access.log", "/var/log/nginx/error.log"})
-    is_just(reach, writes={**NGINX, **DATA}, connects=DOORS, files=logs)
+    assert_reaches(reach, writes={**NGINX, **DATA}, connects=DOORS, files=logs)
     assert below(reach, *PLACES[:-3]) == set(ANYBODY_READS)
 
 
 @pytest.mark.promise(39)
-def test_the_receivers_user_writes_nowhere(server: Machine) -> None:
-    is_just(of_user(server, "hookd"), writes={}, connects=QUEUE)
+def test_receiver_user_writes_nowhere(server: Machine) -> None:
+    assert_reaches(of_user(server, "hookd"), writes={}, connects=QUEUE)
 
 
-def test_the_receiver_reads_its_credentials_and_logs_and_no_code_or_key(server: Machine) -> None:
+def test_receiver_reads_credentials_and_logs_only(server: Machine) -> None:
     reach = of_service(server, "hookd.service", *PLACES)
-    is_just(reach, writes={}, connects=QUEUE)
+    assert_reaches(reach, writes={}, connects=QUEUE)
     names = {"redis_receiver", "redis_status", "secrets_blog", "secrets_shop", "token"}
     logs = below(reach, "/var/log/hookd")
     assert {path.split("/")[4] for path in logs} == {"blog", "shop"}
@@ -124,34 +124,34 @@ def test_the_receiver_reads_its_credentials_and_logs_and_no_code_or_key(server: 
 @pytest.mark.threat(25)
 @pytest.mark.promise(41)
 @pytest.mark.parametrize(("app", "unit"), [("shop", "shop-blue.service"), ("blog", "blog.service")])
-def test_an_app_writes_its_own_data_alone(server: Machine, app: str, unit: str) -> None:
-    """All apps are one user's: each can read the others' code and files, and none can write what is another's."""
+def test_app_writes_its_own_data(server: Machine, app: str, unit: str) -> None:
+    """Read the files of other apps of the same user, and write none of them."""
     reach = of_service(server, unit, *PLACES)
     own = {path: why for path, why in DATA.items() if f"/{app}/" in path}
-    is_just(reach, writes=own, connects=SITES, closed=frozenset({"/run/dbus/system_bus_socket"}))
+    assert_reaches(reach, writes=own, connects=SITES, closed=frozenset({"/run/dbus/system_bus_socket"}))
     assert below(reach, *PLACES[:-3]) == set(ANYBODY_READS)
     assert {"/srv/shop/shared/.env"} <= reach.readable
 
 
 @pytest.mark.threat(26)
-def test_the_worker_writes_code_and_its_state_and_reads_no_webhook_secret(server: Machine) -> None:
+def test_worker_reads_no_webhook_secret(server: Machine) -> None:
     own = {"/run/hookd-apps/shop-blue.sock": "the health page of the colour that serves", **DOORS, **QUEUE}
-    is_just(of_user(server, "manager"), writes=WORKER_WRITES, connects=own)
+    assert_reaches(of_user(server, "manager"), writes=WORKER_WRITES, connects=own)
     reach = of_service(server, "hookd-worker@1.service", *PLACES)
-    is_just(reach, writes=WORKER_WRITES, connects=own)
+    assert_reaches(reach, writes=WORKER_WRITES, connects=own)
     assert below(reach, "/etc/hookd") == {*ANYBODY_READS, "/etc/hookd/env/shop", "/etc/hookd/env/blog"}
     assert below(reach, "/run/credentials") == {"/run/credentials/hookd-worker@1.service/redis_worker"}
     assert below(reach, "/var/lib/hookd-redis", "/var/lib/hookd-setup") == set()
 
 
-def test_redis_writes_its_data_alone(server: Machine) -> None:
+def test_redis_writes_its_data_only(server: Machine) -> None:
     own = {"/var/lib/hookd-redis": "its data", "/run/hookd-redis": "its socket"}
     reach = of_service(server, "hookd-redis.service", *PLACES)
-    is_just(reach, writes=own, connects=QUEUE)
+    assert_reaches(reach, writes=own, connects=QUEUE)
     assert below(reach, *PLACES) - below(reach, "/var/lib/hookd-redis") == {*ANYBODY_READS, "/etc/hookd/redis.acl"}
 
 
-def test_nothing_of_hookd_s_listens_on_the_network(server: Machine) -> None:
+def test_hookd_listens_on_no_port(server: Machine) -> None:
     listening = server.run("ss", "--no-header", "--listening", "--tcp", "--udp", "--numeric").stdout
     ports = {line.split()[4].rpartition(":")[2] for line in listening.splitlines()}
     assert ports == {"80", "22", "2222"}  # nginx, and the git host of these tests.
@@ -161,7 +161,7 @@ def test_nothing_of_hookd_s_listens_on_the_network(server: Machine) -> None:
 
 
 def secrets_of(machine: Machine) -> dict[str, str]:
-    """Every secret on this server."""
+    """Return every secret on this server."""
     roles = ("receiver", "status", "worker", "operator")
     return {
         **{f"Redis password of {role}": machine.read(f"/etc/hookd/redis/{role}").strip() for role in roles},
@@ -172,28 +172,28 @@ def secrets_of(machine: Machine) -> dict[str, str]:
     }
 
 
-def told(machine: Machine, *texts: str) -> list[str]:
-    """Which secrets stand in some texts."""
+def leaked_secrets(machine: Machine, *texts: str) -> list[str]:
+    """Return the names of the secrets in some texts."""
     return [name for name, secret in secrets_of(machine).items() for text in texts if secret in text]
 
 
 @pytest.mark.threat(21)
-def test_the_journal_and_the_logs_of_deployments_tell_no_secret(server: Machine) -> None:
+def test_logs_hold_no_secret(server: Machine) -> None:
     Shop(server, "blog").push("broken", {"wsgi.py": "raise RuntimeError('broken')\n"})
-    assert told(server, server.run("journalctl", "--no-pager", "--output=export", "--all").stdout) == []
+    assert leaked_secrets(server, server.run("journalctl", "--no-pager", "--output=export", "--all").stdout) == []
     logs = [path.read_text() for path in server.path("/var/log/hookd").rglob("*.log")]
     assert len(logs) == 3
-    assert told(server, *logs) == []
+    assert leaked_secrets(server, *logs) == []
 
 
 @pytest.mark.threat(21)
 @pytest.mark.parametrize("user", ["nobody", "hookd", "hookd-redis"])
-def test_other_users_see_no_secret_in_processes_units_and_files(server: Machine, user: str) -> None:
+def test_other_users_see_no_secret(server: Machine, user: str) -> None:
     processes = server.run("ps", "auxeww", user=user).stdout
     assert "hookd.cli serve" in processes
     units = server.run("systemctl", "show", "*", user=user).stdout + server.run("systemctl", "show-environment").stdout
     assert "Id=blog.service" in units
-    assert told(server, processes, units) == []
+    assert leaked_secrets(server, processes, units) == []
     own = {"hookd": "/run/credentials/hookd.service", "hookd-redis": "/nowhere", "nobody": "/nowhere"}[user]
     searched = ("/etc", "/home", "/opt", "/root", "/run", "/srv", "/tmp", "/usr/local", "/var")
     wanted = "".join(f"{secret}\n" for secret in secrets_of(server).values())
@@ -203,14 +203,14 @@ def test_other_users_see_no_secret_in_processes_units_and_files(server: Machine,
 
 
 @pytest.mark.threat(21)
-def test_pages_of_errors_tell_no_secret(server: Machine) -> None:
+def test_error_pages_hold_no_secret(server: Machine) -> None:
     answers = [*refusals(server), *(ask(server, f"{app}.example.org", "/nothing/here") for app in ("shop", "blog"))]
     assert {answer.status for answer in answers} > {401, 404}
-    assert told(server, *(f"{answer.headers}{answer.text}" for answer in answers)) == []
+    assert leaked_secrets(server, *(f"{answer.headers}{answer.text}" for answer in answers)) == []
 
 
 def refusals(machine: Machine) -> list[Answer]:
-    """What the receiver says to those whom it does not let in."""
+    """Return the receiver's answers to requests that it refuses."""
     wrong = push(machine, RECEIVER_DOMAIN, "shop", "f" * 64)
     unknown = push(machine, RECEIVER_DOMAIN, "nobody", "f" * 64)
     pages = [ask(machine, RECEIVER_DOMAIN, path) for path in ("/deployments/x", "/hooks/shop", "/nothing")]

@@ -35,9 +35,9 @@ def also(*checks: str) -> frozenset[str]:
 
 
 def redis(role: str, *command: str) -> str:
-    """A command line that says something to Redis as one of hookd's users."""
+    """Build a command line that sends a command to Redis as one of hookd's users."""
     login = f"unix_socket_path='/run/hookd-redis/redis.sock', username='hookd-{role}', password=sys.argv[1]"
-    code = f"import sys, redis; found = redis.Redis({login}).execute_command(*sys.argv[2:]); print(found)"
+    code = f"import sys, redis; reply = redis.Redis({login}).execute_command(*sys.argv[2:]); print(reply)"
     return f'/opt/hookd/current/venv/bin/python -Pc "{code}" "$(cat /etc/hookd/redis/{role})" {" ".join(command)}'
 
 
@@ -50,19 +50,19 @@ SITE: Final = "/etc/nginx/sites-available/hookd"
 WORKERS: Final = ("hookd-worker@1.service", "hookd-worker@2.service")
 
 FAULTS: Final = {
-    "the worker's user is in one group too many": Fault(
+    "the worker has an extra group": Fault(
         "gpasswd --add manager adm", "accounts", "manager must not be in the group adm"
     ),
-    "the web's user is in the queue's group": Fault(
+    "www-data is in the queue's group": Fault(
         "gpasswd --add www-data hookd-queue", "accounts", "www-data must not be in the group hookd-queue"
     ),
     "the receiver's user lacks its group": Fault(
         "gpasswd --delete hookd hookd-queue", "set-up", "the user hookd is missing or not in hookd-queue"
     ),
-    "somebody can log in as the worker": Fault(
+    "the worker has a login": Fault(
         "usermod --shell /bin/bash manager", "accounts", "manager can log in with /bin/bash"
     ),
-    "systemd keeps services for the worker's user": Fault(
+    "the worker's user lingers": Fault(
         "mkdir -p /var/lib/systemd/linger; touch /var/lib/systemd/linger/manager",
         "accounts", "manager may linger", repair="rm /var/lib/systemd/linger/manager",
     ),
@@ -92,7 +92,7 @@ FAULTS: Final = {
         "mv /srv/shop/shared/.env /root/env", "set-up", "/srv/shop/shared/.env is missing", app="shop",
         repair="mv /root/env /srv/shop/shared/.env", also=also("permissions"),
     ),
-    "files of root's lie in the release that serves": Fault(
+    "root owns files of the release": Fault(
         "touch /srv/shop/current/by-root /srv/shop/current/by-root-2", "permissions", "2 paths violate the policy",
         "warning", app="shop",
     ),
@@ -108,7 +108,7 @@ FAULTS: Final = {
         "echo 'manager ALL' > /etc/sudoers.d/zz; chmod 0440 /etc/sudoers.d/zz",
         "sudo", "sudo rejects its configuration", repair="rm /etc/sudoers.d/zz", also=also("sudo shop", "versions"),
     ),
-    "the worker's unit takes sudo away": Fault(
+    "the worker's unit forbids sudo": Fault(
         f"mkdir -p {DROP_IN}; printf '[Service]\\nNoNewPrivileges=yes\\n' > {DROP_IN}/x.conf; {RELOAD}",
         "sudo", "hookd-worker@1.service runs with NoNewPrivileges", repair=f"rm {DROP_IN}/x.conf; {RELOAD}",
     ),
@@ -125,20 +125,20 @@ FAULTS: Final = {
         "echo other > /etc/hookd/redis/worker", "redis", "Redis rejected the password of hookd-worker",
         also=also("set-up"),
     ),
-    "somebody tried what Redis denies": Fault(
+    "Redis denied a command": Fault(
         f"! {redis('receiver', 'FLUSHALL')}",
         "redis", "'hookd-receiver', command 'flushall'", "warning", repair=redis("operator", "ACL LOG", "RESET"),
     ),
     "the queue is suspended": Fault(
         "runuser -u manager -- sh -c '. /var/lib/hookd/rq.env && rq suspend'", "queue", "the queue is suspended"
     ),
-    "a worker does not come back": Fault(
+    "a worker is gone": Fault(
         "systemctl disable hookd-worker@2.service", "services", "hookd-worker@2.service does not start", "warning"
     ),
     "no worker runs": Fault(
         f"systemctl stop {' '.join(WORKERS)}", "queue", "no worker is connected", also=also("services")
     ),
-    "a worker fails again and again": Fault(
+    "a worker fails repeatedly": Fault(
         f"mkdir -p {DROP_IN}; printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' > {DROP_IN}/x.conf\n"
         f"{RELOAD} || true",  # It may have failed before systemctl looks.
         "services", "hookd-worker@1.service ", repair=f"rm {DROP_IN}/x.conf; {RELOAD}",
@@ -149,16 +149,16 @@ FAULTS: Final = {
         "touch -d '+1 second' /etc/systemd/system/hookd.service",
         "services", "systemd runs the old file", "warning",
     ),
-    "nobody looks for lost pushes": Fault(
+    "the reconcile timer is off": Fault(
         "systemctl stop hookd-reconcile.timer", "services", "hookd-reconcile.timer is not running"
     ),
-    "the look for lost pushes fails": Fault(
+    "reconciliation fails": Fault(
         f"mkdir -p {LOOK}; printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' > {LOOK}/x.conf;"
         " systemctl daemon-reload; ! systemctl start hookd-reconcile.service",
         "services", "hookd-reconcile.service failed (exit-code)",
         repair=f"rm {LOOK}/x.conf; systemctl daemon-reload; systemctl start hookd-reconcile.service",
     ),
-    "an app is never looked at": Fault(
+    "an app is never reconciled": Fault(
         "hookd app edit shop --set reconcile.every=0", "git", "shop is never reconciled", "warning", app="shop"
     ),
     "nginx is down": Fault("systemctl stop nginx.service", "nginx", "nginx.service is not running"),

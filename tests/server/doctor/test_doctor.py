@@ -22,16 +22,16 @@ SILENCES: Final = {"down": ("stop", "start"), "hung": ("kill --signal=STOP", "ki
 def shop(servers: Servers) -> Iterator[Shop]:
     """A server with an app deployed by hand."""
     with servers.start(shop_layer(servers)) as machine:
-        found = Shop(machine)
-        machine.wait_until(lambda: settled(found), what="the start of all services")
-        look_seldom(found)
-        yield found
+        shop = Shop(machine)
+        machine.wait_until(lambda: settled(shop), what="the start of all services")
+        delay_reconciliation(shop)
+        yield shop
 
 
-def look_seldom(shop: Shop) -> None:
+def delay_reconciliation(shop: Shop) -> None:
     """Let the timer wait for a day, because a reconcile could repair a fault before its test ends."""
-    seldom = "[Timer]\nOnBootSec=\nOnUnitInactiveSec=\nOnUnitInactiveSec=1d\n"
-    shop.machine.write("/run/systemd/system/hookd-reconcile.timer.d/seldom.conf", seldom)
+    timer = "[Timer]\nOnBootSec=\nOnUnitInactiveSec=\nOnUnitInactiveSec=1d\n"
+    shop.machine.write("/run/systemd/system/hookd-reconcile.timer.d/delay.conf", timer)
     shop.machine.shell("systemctl daemon-reload; systemctl restart hookd-reconcile.timer")
 
 
@@ -42,13 +42,13 @@ def settled(shop: Shop) -> bool:
     if printed.split() != ["active"] * len(units):
         return False
     if shop.machine.unit_state("hookd-reconcile.service") == "failed":
-        shop.machine.run("systemctl", "start", "hookd-reconcile.service", check=False)  # What the timer would do.
+        shop.machine.run("systemctl", "start", "hookd-reconcile.service", check=False)  # As the timer would.
         return False
-    return all(at_work(shop, number) for number in (1, 2))
+    return all(is_registered(shop, number) for number in (1, 2))
 
 
-def at_work(shop: Shop, number: int) -> bool:
-    """Return True if a worker's key in Redis has no time of death; the key outlives the worker."""
+def is_registered(shop: Shop, number: int) -> bool:
+    """Return True if a worker is registered in Redis and has no time of death."""
     path, password = shop.machine.path("/run/hookd-redis/redis.sock"), shop.machine.read("/etc/hookd/redis/operator")
     key = f"rq:worker:hookd-{number}"
     with Redis(unix_socket_path=str(path), username="hookd-operator", password=password.strip()) as connection:
@@ -75,8 +75,8 @@ def test_first_push_is_missing(shop: Shop) -> None:
 def test_all_is_well_after_a_push(shop: Shop) -> None:
     assert shop.push("pushed")["status"] == "succeeded"
     assert problems(shop.machine) == []
-    seen = {one["check"] for one in doctor(shop.machine)["findings"] if one["app"] == "shop"}
-    assert seen == {"services", "answers", "git", "deployments", "set-up", "permissions", "files", "sudo", "space"}
+    checks = {one["check"] for one in doctor(shop.machine)["findings"] if one["app"] == "shop"}
+    assert checks == {"services", "answers", "git", "deployments", "set-up", "permissions", "files", "sudo", "space"}
 
 
 def test_kernel_problems_are_reported(shop: Shop) -> None:
@@ -84,25 +84,25 @@ def test_kernel_problems_are_reported(shop: Shop) -> None:
     synchronised = shop.machine.run("timedatectl", "show", "-p", "NTPSynchronized", "--value").stdout.strip() == "yes"
     links = ("protected_hardlinks", "protected_symlinks")
     with locked(KERNEL_LINKS):
-        told = {one["message"].split(":")[0] for one in doctor(shop.machine)["findings"] if is_kernels(one)}
+        messages = {one["message"].split(":")[0] for one in doctor(shop.machine)["findings"] if is_kernels(one)}
         off = {f"fs.{name} is off" for name in links if shop.machine.read(f"/proc/sys/fs/{name}").strip() == "0"}
-    assert told == off | (set() if synchronised else {"the clock is not set by the network"})
+    assert messages == off | (set() if synchronised else {"the clock is not set by the network"})
 
 
 def test_doctor_changes_nothing(shop: Shop) -> None:
     idle = "green" if shop.machine.unit_state("shop-blue.service") == "active" else "blue"
     units = (*WORKERS, "hookd.service", "hookd.socket", "shop.socket", f"shop-{idle}.service", "hookd-redis.service")
 
-    def seen() -> tuple[object, ...]:
+    def server_state() -> tuple[object, ...]:
         states = shop.machine.run(
             "systemctl", "show", "--property=Id,ActiveState,InvocationID,NRestarts", *units
         ).stdout
         keys = shop.machine.shell(redis("operator", "KEYS", "'hookd:*'"))
         return shop.machine.files(), states, sorted(keys.strip("[]\n").split(", "))
 
-    before = seen()
+    before = server_state()
     doctor(shop.machine)
-    assert seen() == before
+    assert server_state() == before
 
 
 @pytest.mark.promise(37)
@@ -125,7 +125,7 @@ def test_other_users_get_unknown(shop: Shop) -> None:
 @pytest.mark.promise(37)
 @pytest.mark.parametrize("name", FAULTS)
 def test_fault_is_reported_and_repaired(shop: Shop, name: str) -> None:
-    """The next test proves the repair, because its doctor must report no other fault."""
+    """Report each fault and repair it. The next test proves the repair, because it accepts no other fault."""
     fault = FAULTS[name]
     shop.machine.shell(fault.plant)
     found = problems(shop.machine)
@@ -140,37 +140,37 @@ def test_fault_is_reported_and_repaired(shop: Shop, name: str) -> None:
 
 def test_refused_deploy_key_is_reported(shop: Shop) -> None:
     shop.host.allow_nothing()
-    seen = problems(shop.machine)
+    found = problems(shop.machine)
     shop.host.allow_reading(shop.machine.read("/var/lib/hookd/keys/shop.pub"), "acme/shop")
-    (found,) = seen
-    assert (place(found), found["level"]) == ("git shop", "error")
-    assert "Permission denied" in found["message"]
-    assert "sudo cat /var/lib/hookd/keys/shop.pub" in found["hint"]
+    (problem,) = found
+    assert (place(problem), problem["level"]) == ("git shop", "error")
+    assert "Permission denied" in problem["message"]
+    assert "sudo cat /var/lib/hookd/keys/shop.pub" in problem["hint"]
 
 
 def test_unknown_host_key_is_reported(shop: Shop) -> None:
     known = shop.machine.read("/etc/hookd/known_hosts")
     shop.machine.write("/etc/hookd/known_hosts", "# none\n")
-    seen = problems(shop.machine)
+    found = problems(shop.machine)
     shop.machine.write("/etc/hookd/known_hosts", known)
-    (found,) = seen
-    assert (place(found), found["level"]) == ("git shop", "error")
-    assert "Host key verification failed" in found["message"]
-    assert "/etc/hookd/known_hosts" in found["hint"]
+    (problem,) = found
+    assert (place(problem), problem["level"]) == ("git shop", "error")
+    assert "Host key verification failed" in problem["message"]
+    assert "/etc/hookd/known_hosts" in problem["hint"]
 
 
 @pytest.mark.parametrize("silence", SILENCES)
 def test_silent_git_host_times_out(shop: Shop, silence: str) -> None:
-    """Without its limits the doctor would wait for the stopped host without end."""
-    verb, back = SILENCES[silence]
-    shop.machine.shell(f"systemctl {verb} git-host.service")
-    began = time.monotonic()
-    seen = problems(shop.machine)
-    took = time.monotonic() - began
-    shop.machine.shell(f"systemctl {back} git-host.service")
-    (found,) = seen
-    assert (place(found), found["level"]) == ("git shop", "error")
-    assert took < 60
+    """Limit the wait for a git host that does not answer."""
+    silence_command, end_command = SILENCES[silence]
+    shop.machine.shell(f"systemctl {silence_command} git-host.service")
+    start = time.monotonic()
+    found = problems(shop.machine)
+    seconds = time.monotonic() - start
+    shop.machine.shell(f"systemctl {end_command} git-host.service")
+    (problem,) = found
+    assert (place(problem), problem["level"]) == ("git shop", "error")
+    assert seconds < 60
 
 
 @pytest.mark.threat(38)
@@ -188,9 +188,9 @@ def test_rollback_is_reported(shop: Shop) -> None:
     bad = shop.push("bad", {"wsgi.py": BROKEN["answers 500"]})
     found = problems(shop.machine)
     assert {place(one) for one in found} == {"git shop", "deployments shop"}, found
-    told = " ".join(one["message"] for one in found)
-    assert f"{bad['commit'][:12]} is quarantined" in told
-    assert f"the last deployment ended {bad['status']}" in told
+    messages = " ".join(one["message"] for one in found)
+    assert f"{bad['commit'][:12]} is quarantined" in messages
+    assert f"the last deployment ended {bad['status']}" in messages
 
 
 def test_server_is_well_at_the_end(shop: Shop) -> None:

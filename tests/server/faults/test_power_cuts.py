@@ -1,4 +1,4 @@
-"""Power is taken from a whole server while it deploys: it comes back serving, and ends up at the head by itself."""
+"""Power cuts of a whole server during deployments: it serves after the boot and reaches the head."""
 
 import json
 import time
@@ -14,125 +14,129 @@ from tests.support.server.servers import Servers
 from tests.support.server.shop import Shop, shop_layer
 from tests.support.server.well import problems
 
-# In the long form, of each handover.
+# Rounds of the long form, for each handover.
 CUTS: Final = 10
-# The promise: an abandoned deployment has its ending within 20 s.
-SOON: Final = 20
+# The longest time until an abandoned deployment has its ending.
+ENDING_SECONDS: Final = 20
 BOOK: Final = "/srv/shop/witness"
-# The first and the last file that a checkout writes, and what starts the app.
-WHOLE: Final = ("requirements.txt", "wsgi.py", "venv/bin/gunicorn")
-LEFT: Final = (".*.partial", ".current.*", ".blue.*", ".green.*")
+# The first and the last file of a checkout, and the app's program.
+REQUIRED: Final = ("requirements.txt", "wsgi.py", "venv/bin/gunicorn")
+LEFTOVERS: Final = (".*.partial", ".current.*", ".blue.*", ".green.*")
 
 
 @pytest.fixture(scope="module", params=["blue-green", "restart"])
 def shop(servers: Servers, request: pytest.FixtureRequest) -> Iterator[Shop]:
-    """A server whose app has been deployed, and whose builds would meet if there were two at once."""
+    """A server with a deployed app whose builds detect a second build at the same time."""
     with servers.start(shop_layer(servers, request.param)) as machine:
         machine.write("/srv/witness.py", WITNESS)
         command = ["python3", "/srv/witness.py", BOOK, "/srv/no-gate"]
-        found = Shop(machine)
-        found.hookd("app", "edit", "shop", "--set", f"build.commands={json.dumps([command])}")
-        yield found
+        shop = Shop(machine)
+        shop.hookd("app", "edit", "shop", "--set", f"build.commands={json.dumps([command])}")
+        yield shop
 
 
 @pytest.mark.threat(31)
-def test_power_is_cut_at_random_moments_of_a_deployment(shop: Shop, dice: Dice, request: pytest.FixtureRequest) -> None:
-    usual = seconds_of(shop.push("usual"))
+def test_power_cut_during_a_deployment(shop: Shop, dice: Dice, request: pytest.FixtureRequest) -> None:
+    usual_seconds = seconds_of(shop.push("usual"))
     endings: Counter[str] = Counter()
     rounds = min(CUTS, dice.rounds(1))
     for number in range(rounds):
         old, new = shop.page(), f"cut {number}"
-        deployment = begun(shop, new)
-        time.sleep(dice.chance.uniform(0, usual))
+        deployment = start_deployment(shop, new)
+        time.sleep(dice.chance.uniform(0, usual_seconds))
         shop.machine.power_cut()
         assert shop.page() in (old, new)
         assert missing(shop, "current") == []
         record = ending(shop, deployment)
         assert record["status"] != "succeeded" or shop.page() == new, record
         endings[record["status"]] += 1
-        head_is_live(shop, new)
+        wait_for_head(shop, new)
     builds = shop.machine.read(BOOK).split()
     assert "overlap" not in builds
-    ended = ", ".join(f"{number} {status}" for status, number in sorted(endings.items()))
+    counts = ", ".join(f"{number} {status}" for status, number in sorted(endings.items()))
     dice.count(
-        f"{request.node.callspec.id}, {rounds} power cuts, records that say {ended}; {rounds} pushes, lost 0; "
+        f"{request.node.callspec.id}, {rounds} power cuts, records that say {counts}; {rounds} pushes, lost 0; "
         f"{len(builds)} builds, double runs 0; half releases 0"
     )
 
 
 @pytest.mark.threat(31)
-def test_what_nobody_was_told_of_before_the_cut_is_live_after_it(shop: Shop) -> None:
-    shop.commit("untold")
+def test_undelivered_push_is_live_after_the_cut(shop: Shop) -> None:
+    shop.commit("undelivered")
     shop.machine.power_cut()
-    head_is_live(shop, "untold")
+    wait_for_head(shop, "undelivered")
 
 
 @pytest.mark.threat(48)
-def test_a_worker_takes_its_name_back_whoever_got_its_number_meanwhile(shop: Shop) -> None:
-    """After a power cut it is another process', and most often another user's, whom /proc does not show to it."""
+def test_worker_gets_its_name_back(shop: Shop) -> None:
+    """Register again although another process of another user has the old process id."""
     unit, entry = "hookd-worker@1.service", "rq:worker:hookd-1"
     shop.machine.run("systemctl", "stop", unit)
     shop.redis("HDEL", entry, "death")
     shop.redis("HSET", entry, "pid", "1")
     shop.machine.run("systemctl", "start", unit)
-    shop.machine.wait_until(lambda: shop.redis("HGET", entry, "pid") == f"b'{main_process(shop, unit)}'", SOON, unit)
+    shop.machine.wait_until(
+        lambda: shop.redis("HGET", entry, "pid") == f"b'{main_process(shop, unit)}'", ENDING_SECONDS, unit
+    )
     assert shop.machine.run("systemctl", "show", "--property=NRestarts", "--value", unit).stdout == "0\n"
 
 
-def begun(shop: Shop, version: str) -> str:
-    """Push a version and wait until its deployment runs; returns its id."""
+def start_deployment(shop: Shop, version: str) -> str:
+    """Push a version, wait until its deployment runs, and return its id."""
     deployment = shop.tell(shop.commit(version))
     shop.machine.wait_until(lambda: shop.record(deployment)["status"] != "queued", what="the deployment's start")
     return deployment
 
 
 def seconds_of(record: dict[str, Any]) -> float:
-    """How long a deployment took."""
+    """Return the duration of a deployment."""
     return sum(float(step["seconds"]) for step in record["steps"])
 
 
 def ending(shop: Shop, deployment: str) -> dict[str, Any]:
-    """What the record of a deployment says soon after the worker's return, which must be an ending."""
-    shop.machine.wait_until(lambda: shop.record(deployment)["status"] != "running", SOON, "an honest ending")
+    """Wait for the ending of a deployment and return its record."""
+    shop.machine.wait_until(lambda: shop.record(deployment)["status"] != "running", ENDING_SECONDS, "the ending")
     record = shop.record(deployment)
     assert record["status"] in ("succeeded", "failed") and (record["status"] == "succeeded" or record["cause"]), record
     return record
 
 
 def main_process(shop: Shop, unit: str) -> str:
-    """The process of a unit; 0 for none."""
+    """Return the process id of a unit, or 0."""
     return shop.machine.run("systemctl", "show", "--property=MainPID", "--value", unit).stdout.strip()
 
 
 def missing(shop: Shop, release: str) -> list[str]:
-    """What a release below the app's directory lacks."""
-    return [name for name in WHOLE if not shop.machine.path(f"/srv/shop/{release}/{name}").exists()]
+    """Return the missing files of a release."""
+    return [name for name in REQUIRED if not shop.machine.path(f"/srv/shop/{release}/{name}").exists()]
 
 
-def head_is_live(shop: Shop, version: str) -> None:
-    """Wait until visitors see the newest version and people are told so; nothing is left half done then."""
+def wait_for_head(shop: Shop, version: str) -> None:
+    """Wait until the newest version serves and is reported, and check that nothing is left over."""
     shop.machine.wait_until(lambda: shop.page() == version, what=version)
-    shop.machine.wait_until(lambda: told(shop) == (shop.repository.head(), None, []), what="what people are told")
+    shop.machine.wait_until(
+        lambda: reported_state(shop) == (shop.repository.head(), None, []), what="the reported state"
+    )
     assert [name for name in releases(shop) if missing(shop, f"releases/{name}")] == []
-    assert half_done(shop) == []
+    assert leftovers(shop) == []
     assert problems(shop.machine) == []
 
 
-def told(shop: Shop) -> tuple[str, object, list[str]]:
-    """The commit that serves, how far it is behind, and the deployments that are under way, as people are told."""
+def reported_state(shop: Shop) -> tuple[str, object, list[str]]:
+    """Return the reported commit, lag and unfinished deployments."""
     status = json.loads(shop.hookd("status", "shop", "--json"))
-    under_way = [one["id"] for one in status["deployments"] if one["status"] in ("queued", "running")]
-    return status["deployed_commit"], status["lag"], under_way
+    unfinished = [one["id"] for one in status["deployments"] if one["status"] in ("queued", "running")]
+    return status["deployed_commit"], status["lag"], unfinished
 
 
 def releases(shop: Shop) -> list[str]:
-    """The releases with a name."""
+    """Return the names of the complete releases."""
     return sorted(path.name for path in shop.machine.path("/srv/shop/releases").glob("[0-9]*"))
 
 
-def half_done(shop: Shop) -> list[str]:
-    """What a killed deployment leaves: releases without a name, links on their way, environments without their mark."""
+def leftovers(shop: Shop) -> list[str]:
+    """Return what a killed deployment left: partial releases, links and environments."""
     root = shop.machine.path("/srv/shop")
-    left = [path for pattern in LEFT for path in (*root.glob(pattern), *root.glob(f"releases/{pattern}"))]
+    left = [path for pattern in LEFTOVERS for path in (*root.glob(pattern), *root.glob(f"releases/{pattern}"))]
     left += [venv for venv in root.glob("venvs/*") if not (venv / ".hookd-complete").exists()]
     return [str(path.relative_to(root)) for path in left]

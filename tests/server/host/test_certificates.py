@@ -1,4 +1,4 @@
-"""A certificate where certbot would put it, on a real server: `hookd setup` again, and everything speaks TLS."""
+"""`hookd setup` on a real server finds certbot's certificates and configures TLS."""
 
 import tomllib
 from collections.abc import Iterator
@@ -15,24 +15,24 @@ LIVE = "/etc/letsencrypt/live"
 
 @pytest.fixture(scope="module")
 def shop(servers: Servers) -> Iterator[Shop]:
-    """A server with an app that is reached without TLS; nothing answers on port 443."""
+    """A server with an app and without TLS on port 443."""
     with servers.start(shop_layer(servers)) as machine:
-        found = Shop(machine)
-        machine.wait_until(lambda: found.page() == "v1", what="the shop")
+        shop = Shop(machine)
+        machine.wait_until(lambda: shop.page() == "v1", what="the shop")
         with pytest.raises(ConnectionRefusedError):
             ask(machine, RECEIVER_DOMAIN, port=443)
-        yield found
+        yield shop
 
 
 def certify(shop: Shop, domain: str) -> None:
-    """Sign a certificate, as certbot leaves it."""
+    """Write a certificate to certbot's place."""
     shop.machine.run("mkdir", "-p", f"{LIVE}/{domain}")
     files = ("-keyout", f"{LIVE}/{domain}/privkey.pem", "-out", f"{LIVE}/{domain}/fullchain.pem")
     kind = ("-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
     shop.machine.run("openssl", "req", *kind, "-subj", f"/CN={domain}", *files)
 
 
-def test_set_up_again_takes_up_certificates_for_the_receiver_and_for_apps(shop: Shop) -> None:
+def test_setup_uses_new_certificates(shop: Shop) -> None:
     for domain in (RECEIVER_DOMAIN, shop.domain):
         certify(shop, domain)
     printed = shop.hookd("setup")
@@ -46,7 +46,7 @@ def test_set_up_again_takes_up_certificates_for_the_receiver_and_for_apps(shop: 
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/hooks/shop"])
-def test_plain_http_leads_to_https_but_for_what_certbot_asks(shop: Shop, path: str) -> None:
+def test_http_redirects_except_for_certbot(shop: Shop, path: str) -> None:
     for domain in (RECEIVER_DOMAIN, shop.domain):
         answer = ask(shop.machine, domain, path)
         assert (answer.status, answer.headers["Location"]) == (301, f"https://{domain}{path}")
@@ -54,7 +54,7 @@ def test_plain_http_leads_to_https_but_for_what_certbot_asks(shop: Shop, path: s
         assert ask(shop.machine, domain, "/.well-known/acme-challenge/proof").text == "proof"
 
 
-def test_a_push_and_its_links_go_through_tls(shop: Shop) -> None:
+def test_push_goes_through_tls(shop: Shop) -> None:
     commit = shop.commit("v2")
     answer = push(shop.machine, RECEIVER_DOMAIN, "shop", shop.secret, sender="gitea", port=443, after=commit)
     assert answer.status == 202

@@ -1,4 +1,4 @@
-"""docker-compose.yml: a whole system, built and brought up by a real engine, pushed to, and torn down."""
+"""docker-compose.yml in a real engine: build, start, push, and removal."""
 
 import json
 import time
@@ -18,7 +18,7 @@ from tests.support.server.web import ask
 _IMAGES = (DEBIAN, PYTHON.named("python:3.11-slim"), REDIS.named("redis:7-alpine"))
 _PORT = 8080
 _SECONDS = 60
-# What systemd, sudo and sshd in the server need, each with its why in docs/compose.md; nobody else has any.
+# Capabilities of the server, explained in docs/compose.md. The other containers have none.
 _CAPABILITIES = {
     *("SYS_ADMIN", "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL"),
     *("SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT", "SYS_PTRACE"),
@@ -44,7 +44,7 @@ _VOLUMES = {
 
 
 class Shop(Repository):
-    """A developer's clone of the sample repository; commits and pushes go through the published port."""
+    """A developer's clone of the sample repository, with pushes through the published port."""
 
     def __init__(self, engine: Engine, directory: Path) -> None:
         self._engine = engine
@@ -58,7 +58,7 @@ class Shop(Repository):
         return self._engine.run("env", *variables, "git", *arguments, directory=str(self.work)).stdout
 
     def change(self, old: str, new: str) -> str:
-        """Replace something in the app and push that; returns the commit."""
+        """Replace a text in the app, push it, and return the commit."""
         program = (self.work / "wsgi.py").read_text()
         assert old in program
         return self.commit_and_push({"wsgi.py": program.replace(old, new)})
@@ -66,18 +66,18 @@ class Shop(Repository):
 
 @pytest.fixture(scope="module")
 def engine(can_boot_servers: None, figures: Figures) -> Iterator[Engine]:
-    """An engine in which the system of docker-compose.yml is up."""
+    """An engine that runs docker-compose.yml."""
     start = time.monotonic()
-    with docker_engine(_IMAGES) as found:
+    with docker_engine(_IMAGES) as engine:
         started = time.monotonic()
-        found.compose(PROJECT, "build", "--quiet")
+        engine.compose(PROJECT, "build", "--quiet")
         built = time.monotonic()
-        _up(found)
+        _up(engine)
         up = time.monotonic()
         figures.note(
             f"docker compose: engine {started - start:.0f} s, build {built - started:.0f} s, up {up - built:.0f} s"
         )
-        yield found
+        yield engine
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def shop(engine: Engine, tmp_path: Path) -> Shop:
 
 
 @pytest.mark.promise(43)
-def test_a_push_is_served(engine: Engine, shop: Shop, figures: Figures) -> None:
+def test_push_goes_live(engine: Engine, shop: Shop, figures: Figures) -> None:
     start = time.monotonic()
     commit = shop.change("the first commit", "a push")
     wait_for(lambda: "Hello from a push" in _page(engine), _SECONDS, "the new page")
@@ -98,22 +98,22 @@ def test_a_push_is_served(engine: Engine, shop: Shop, figures: Figures) -> None:
     assert ask(engine, "deploy.localhost", f"/deployments/{last['id']}", port=_PORT).json["status"] == "succeeded"
 
 
-def test_a_release_that_is_not_well_is_taken_back(engine: Engine, shop: Shop) -> None:
+def test_bad_release_is_rolled_back(engine: Engine, shop: Shop) -> None:
     before = _greeting(engine)
-    seen = set()
+    greetings = set()
 
     def has_ended() -> bool:
-        seen.add(_greeting(engine))
+        greetings.add(_greeting(engine))
         return _last(engine)["commit"] == commit and _last(engine)["ended_at"] is not None
 
     commit = shop.change('"200 OK"', '"500 Broken"')
     wait_for(has_ended, _SECONDS, "the ending")
     assert _last(engine)["status"] == "rolled_back"
-    assert seen == {before}
+    assert greetings == {before}
 
 
 @pytest.mark.threat(79)
-def test_ports_are_published_to_this_machine_alone(engine: Engine) -> None:
+def test_ports_are_published_locally(engine: Engine) -> None:
     published = {
         (service, inside, place["HostIp"], place["HostPort"])
         for service, container in _containers(engine).items()
@@ -125,7 +125,7 @@ def test_ports_are_published_to_this_machine_alone(engine: Engine) -> None:
 
 @pytest.mark.threat(79)
 @pytest.mark.parametrize("service", ["redis", "receiver"])
-def test_redis_and_the_receiver_hold_nothing_and_reach_nobody(engine: Engine, service: str) -> None:
+def test_redis_and_receiver_have_no_rights(engine: Engine, service: str) -> None:
     host = _containers(engine)[service]["HostConfig"]
     assert (host["ReadonlyRootfs"], host["NetworkMode"], host["CapAdd"]) == (True, "none", None)
     assert host["CapDrop"] == ["ALL"]
@@ -137,7 +137,7 @@ def test_redis_and_the_receiver_hold_nothing_and_reach_nobody(engine: Engine, se
 
 
 @pytest.mark.threat(79)
-def test_what_the_server_may_beyond_a_container_is_explained(engine: Engine) -> None:
+def test_capabilities_are_documented(engine: Engine) -> None:
     host = _containers(engine)["server"]["HostConfig"]
     assert not host["Privileged"]
     page = (PROJECT / "docs" / "compose.md").read_text()
@@ -146,7 +146,7 @@ def test_what_the_server_may_beyond_a_container_is_explained(engine: Engine) -> 
     assert {name for name in added | set(host["SecurityOpt"]) if f"`{name}`" not in page} == set()
 
 
-def test_what_is_to_stay_is_on_named_volumes_and_nothing_of_this_machine_is_in_a_container(engine: Engine) -> None:
+def test_containers_use_named_volumes_only(engine: Engine) -> None:
     found = {
         service: {one["Destination"]: (one["Type"], one.get("Name")) for one in container["Mounts"]}
         for service, container in _containers(engine).items()
@@ -159,46 +159,46 @@ def test_what_is_to_stay_is_on_named_volumes_and_nothing_of_this_machine_is_in_a
 
 
 @pytest.mark.parametrize("service", ["redis", "receiver", "server"])
-def test_every_part_is_asked_whether_it_is_well_and_is(engine: Engine, service: str) -> None:
+def test_each_container_is_healthy(engine: Engine, service: str) -> None:
     container = _containers(engine)[service]
-    asked = container["Config"]["Healthcheck"]
-    assert asked["Test"][0] in ("CMD", "CMD-SHELL") and len(asked["Test"]) > 1
-    assert min(asked["Interval"], asked["Timeout"]) > 0
+    check = container["Config"]["Healthcheck"]
+    assert check["Test"][0] in ("CMD", "CMD-SHELL") and len(check["Test"]) > 1
+    assert min(check["Interval"], check["Timeout"]) > 0
     assert container["State"]["Health"]["Status"] == "healthy"
 
 
-def test_a_receiver_whose_redis_is_gone_is_not_well(engine: Engine) -> None:
-    """The check really asks: with `--wait` a system that does not work would not come up."""
+def test_receiver_without_redis_is_unhealthy(engine: Engine) -> None:
+    """Fail the health check on which `--wait` depends."""
     engine.compose(PROJECT, "pause", "redis")
-    told = engine.compose(PROJECT, "exec", "-T", "receiver", "healthy", check=False)
+    check = engine.compose(PROJECT, "exec", "-T", "receiver", "healthy", check=False)
     engine.compose(PROJECT, "unpause", "redis")
-    assert told.returncode != 0
+    assert check.returncode != 0
     assert engine.compose(PROJECT, "exec", "-T", "receiver", "healthy").returncode == 0
 
 
 @pytest.mark.threat(79)
-def test_secrets_are_made_at_the_first_start_and_reach_whom_they_are_for(engine: Engine) -> None:
+def test_secrets_reach_only_their_readers(engine: Engine) -> None:
     secrets = r"find / -xdev -path /etc/hookd -o -name host_key -o -name ssh_host_\*_key"
     assert engine.docker("run", "--rm", "hookd-server", "sh", "-c", secrets).stdout == ""
     given = _inside(engine, "receiver", "ls", "/run/hookd/current/credentials").split()
     assert given == ["redis_receiver", "redis_status", "secrets_shop", "token"]
     for path in ("redis/operator", "secrets/shop", "token"):
-        told = engine.compose(PROJECT, "exec", "-T", "redis", "cat", f"/etc/hookd/{path}", check=False)
-        assert "Permission denied" in told.stderr
+        read = engine.compose(PROJECT, "exec", "-T", "redis", "cat", f"/etc/hookd/{path}", check=False)
+        assert "Permission denied" in read.stderr
 
 
-def test_a_system_made_anew_knows_and_serves_what_the_old_one_did(engine: Engine) -> None:
+def test_recreated_system_keeps_its_state(engine: Engine) -> None:
     greeting, deployments = _greeting(engine), _deployments(engine)
     _up(engine, "--force-recreate")
     assert _greeting(engine) == greeting
     assert _deployments(engine) == deployments
-    # Warnings are allowed: the clock is that of the machine below.
-    told = engine.compose(PROJECT, "exec", "-T", "server", "hookd", "doctor", check=False).stdout.splitlines()
-    assert "hookd: server " in told[0]
-    assert [line for line in told if line.startswith(("error", "unknown"))] == []
+    # The machine's clock may cause a warning.
+    lines = engine.compose(PROJECT, "exec", "-T", "server", "hookd", "doctor", check=False).stdout.splitlines()
+    assert "hookd: server " in lines[0]
+    assert [line for line in lines if line.startswith(("error", "unknown"))] == []
 
 
-def test_nothing_is_left(engine: Engine) -> None:
+def test_down_leaves_nothing(engine: Engine) -> None:
     engine.compose(PROJECT, "down", "--volumes")
     assert engine.docker("ps", "--all", "--quiet").stdout == ""
     assert engine.docker("volume", "ls", "--quiet").stdout == ""
@@ -222,10 +222,8 @@ def _greeting(engine: Engine) -> str:
 
 
 def _deployments(engine: Engine) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(_inside(engine, "server", "hookd", "status", "shop", "--json"))[
-        "deployments"
-    ]
-    return found
+    status: dict[str, list[dict[str, Any]]] = json.loads(_inside(engine, "server", "hookd", "status", "shop", "--json"))
+    return status["deployments"]
 
 
 def _last(engine: Engine) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Installation, set-up and a new app, killed again and again on a real server: the next run goes on."""
+"""Commands that are killed repeatedly on a real server continue with the next run."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tests.support.server.sshgit import git_host
 from tests.support.server.unchanged import accounts
 from tests.support.server.web import push
 
-# A new app's first deployment is not the matter here.
+# Paths that differ between two servers.
 STATE: Final = (
     *("/var/lib/hookd/", "/var/lib/hookd-redis/", "/var/log/hookd/", "/srv/", "/opt/githost/"),
     *("/opt/hookd/versions/", f"{CHECKOUT}/"),
@@ -25,35 +25,35 @@ ADD: Final = ("--domain", "shop.example.org", "--handover", "blue-green", "--dat
 
 @pytest.fixture(scope="module")
 def server(servers: Servers) -> Iterator[Machine]:
-    """A server on which nothing was done yet."""
+    """A fresh server with a checkout of hookd."""
     with servers.start() as machine:
         machine.copy_checkout(CHECKOUT)
         yield machine
 
 
 def state(machine: Machine) -> dict[str, Any]:
-    """All that a set-up leaves behind."""
-    listed = machine.run("systemctl", "list-unit-files", "--plain", "--no-legend", "hookd*", "shop*").stdout
+    """Return everything that setup and `app add` create."""
+    units = machine.run("systemctl", "list-unit-files", "--plain", "--no-legend", "hookd*", "shop*").stdout
     manifest = json.loads(machine.read("/var/lib/hookd-setup/manifest.json"))
     return {
         "files": {path: entry for path, entry in machine.files().items() if not f"{path}/".startswith(STATE)},
         "accounts": accounts(machine),
-        "units": [line.split()[:2] for line in listed.splitlines()],
+        "units": [line.split()[:2] for line in units.splitlines()],
         "resources": sorted(sorted(one.items()) for one in manifest["resources"]),
         "pending": manifest["pending"],
     }
 
 
 def compare(machine: Machine, undisturbed: Machine) -> None:
-    """The same in both, and no command is pending."""
-    found, wanted = state(machine), state(undisturbed)
-    for what in ("files", "accounts", "units", "resources"):
-        assert found[what] == wanted[what], what
-    assert found["pending"] == wanted["pending"] == []
+    """Check that both servers have the same state and no pending command."""
+    actual, expected = state(machine), state(undisturbed)
+    for key in ("files", "accounts", "units", "resources"):
+        assert actual[key] == expected[key], key
+    assert actual["pending"] == expected["pending"] == []
 
 
-def test_an_installation_that_is_killed_is_made_anew(server: Machine) -> None:
-    """It is killed while pip is at work, as a whole, as by the plug."""
+def test_killed_installation_is_repeated(server: Machine) -> None:
+    """Kill all processes of the installation while pip runs."""
     settings = [f"--setenv={name}={value}" for name, value in server.settings.items()]
     server.run("systemd-run", "--quiet", "--unit=install", *settings, f"{CHECKOUT}/run", "install")
     server.wait_until(lambda: list(server.path("/opt/hookd/versions").glob("*/venv/lib/python3*/site-packages/click*")))
@@ -66,13 +66,13 @@ def test_an_installation_that_is_killed_is_made_anew(server: Machine) -> None:
 
 
 def current(machine: Machine) -> Path:
-    """The version that is used."""
+    """Return the version in use."""
     return machine.path("/opt/hookd/current").readlink()
 
 
 @pytest.mark.threat(70)
 @pytest.mark.promise(50)
-def test_a_set_up_that_is_killed_goes_on_to_the_same_end(server: Machine, servers: Servers) -> None:
+def test_killed_setup_continues(server: Machine, servers: Servers) -> None:
     killed, last = interrupted(server, "setup", "--domain", RECEIVER_DOMAIN, every=20)
     assert killed > 4
     assert " made" in last.stdout
@@ -85,7 +85,7 @@ def test_a_set_up_that_is_killed_goes_on_to_the_same_end(server: Machine, server
 
 
 @pytest.mark.threat(70)
-def test_a_new_app_that_is_killed_goes_on_to_the_same_end(server: Machine, servers: Servers) -> None:
+def test_killed_app_add_continues(server: Machine, servers: Servers) -> None:
     shop = Shop(server)
     shop.commit("v1")
     command = ("app", "add", "shop", "--repo", shop.repository.url, *ADD)
@@ -106,11 +106,11 @@ RESTART: Final = "systemctl restart hookd.service"
 
 
 def answers(shop: Shop, *secrets: str) -> list[int]:
-    """What the receiver answers to pushes that are signed with these secrets."""
+    """Return the statuses of pushes that are signed with these secrets."""
     return [push(shop.machine, RECEIVER_DOMAIN, "shop", one, sender="gitea").status for one in secrets]
 
 
-def test_a_rotation_that_is_killed_before_the_receiver_knows_goes_on(server: Machine) -> None:
+def test_killed_rotation_continues(server: Machine) -> None:
     shop = Shop(server)
     old = shop.secret
     killed_at(server, RESTART, "secret", "rotate", "shop")
@@ -126,16 +126,16 @@ def test_a_rotation_that_is_killed_before_the_receiver_knows_goes_on(server: Mac
 
 
 @pytest.mark.threat(70)
-def test_a_removal_that_is_killed_goes_on_to_the_end(server: Machine, servers: Servers) -> None:
+def test_killed_removal_continues(server: Machine, servers: Servers) -> None:
     killed, last = interrupted(server, "app", "remove", "shop", "--yes", every=15)
     assert killed > 2
     assert "stays: /srv/shop" in last.stdout
     assert "there is no app 'shop'" in server.run("hookd", "app", "remove", "shop", "--yes", check=False).stderr
     assert server.unit_state("shop.socket") == "inactive"
     assert [path for path in server.path("/var/lib/hookd").rglob("*shop*") if "home" not in path.parts] == []
-    found = state(server)
-    assert [path for path in found["files"] if "shop" in path and not path.startswith("/var/lib/shop")] == []
-    assert [unit for unit, _ in found["units"] if unit.startswith("shop")] == []
-    assert found["pending"] == []
+    left = state(server)
+    assert [path for path in left["files"] if "shop" in path and not path.startswith("/var/lib/shop")] == []
+    assert [unit for unit, _ in left["units"] if unit.startswith("shop")] == []
+    assert left["pending"] == []
     with servers.start(set_up_layer(servers)) as undisturbed:
-        assert found["accounts"] == state(undisturbed)["accounts"]
+        assert left["accounts"] == state(undisturbed)["accounts"]

@@ -1,4 +1,4 @@
-"""The README's "On a server", as written: its commands are taken from it and typed on a fresh Debian."""
+"""The README's "On a server": its commands run as written on a fresh Debian."""
 
 import re
 
@@ -18,7 +18,7 @@ SECTION = re.search(r"^## On a server\n(.*?)^## ", README, re.DOTALL | re.MULTIL
 
 
 def blocks() -> list[str]:
-    """The commands of the section, block by block."""
+    """Return the section's blocks of commands."""
     assert SECTION
     return re.findall(r"```sh\n(.*?)```", SECTION[1], re.DOTALL)
 
@@ -29,7 +29,7 @@ def server(fresh_server: Machine) -> Machine:
     fresh_server.copy_checkout(CHECKOUT)
     git_host(fresh_server)
     settings = "".join(f"{name}={value}\n" for name, value in fresh_server.settings.items())
-    fresh_server.write("/etc/hookd/worker.env", settings, 0o600)  # As docs/server.md says of hosts behind a proxy.
+    fresh_server.write("/etc/hookd/worker.env", settings, 0o600)  # The proxy of this host.
     return fresh_server
 
 
@@ -39,12 +39,12 @@ def shop(server: Machine) -> Shop:
     return Shop(server)
 
 
-def test_the_section_is_there() -> None:
+def test_section_has_three_blocks() -> None:
     assert len(blocks()) == 3
 
 
 @pytest.mark.promise(36)
-def test_from_a_fresh_host_to_a_push_that_is_live(server: Machine, shop: Shop, figures: Figures) -> None:
+def test_fresh_host_deploys_a_push(server: Machine, shop: Shop, figures: Figures) -> None:
     shop.commit("v1")
     install, deploy, doctor = blocks()
     printed = server.shell(install, directory=CHECKOUT)
@@ -58,24 +58,24 @@ def test_from_a_fresh_host_to_a_push_that_is_live(server: Machine, shop: Shop, f
     assert record["status"] == "succeeded"
     assert shop.page() == "v2"
     seconds = sum(step["seconds"] for step in record["steps"])
-    figures.note(f"README's server: a push is live and found well {seconds:.1f} s after the worker took it")
-    said = server.run("bash", "-c", doctor, check=False, directory=CHECKOUT)
-    assert re.match(r"hookd: server is (well: |not well: \d+ warnings?, )\d+ ok\n", said.stdout), said.stdout
-    # What is of the machine under the server is not hookd's to mend.
+    figures.note(f"README's server: a push is live and healthy {seconds:.1f} s after its start")
+    report = server.run("bash", "-c", doctor, check=False, directory=CHECKOUT)
+    assert re.match(r"hookd: server is (well: |not well: \d+ warnings?, )\d+ ok\n", report.stdout), report.stdout
+    # hookd cannot repair the machine under the server.
     kernels = ("clock is not set by the network", "fs.protected_")
-    warnings = [line for line in said.stdout.splitlines() if line.startswith("warning")]
+    warnings = [line for line in report.stdout.splitlines() if line.startswith("warning")]
     assert [line for line in warnings if not any(one in line for one in kernels)] == []
-    assert said.returncode == (1 if warnings else 0)
+    assert report.returncode == (1 if warnings else 0)
 
 
 @pytest.mark.promise(35)
-def test_what_it_prints_names_the_next_command(server: Machine) -> None:
+def test_setup_names_the_next_command(server: Machine) -> None:
     assert "nothing to change" in server.shell("sudo hookd setup", directory=CHECKOUT)
     assert "sudo hookd app add" in server.shell("sudo hookd setup", directory=CHECKOUT)
 
 
 @pytest.mark.promise(61)
-def test_status_is_for_whoever_brings_the_token(server: Machine) -> None:
+def test_status_needs_the_token(server: Machine) -> None:
     assert ask(server, RECEIVER_DOMAIN, "/apps").status == 401
     token = server.read("/etc/hookd/token").strip()
     answer = ask(server, RECEIVER_DOMAIN, "/apps/shop", headers={"Authorization": f"Bearer {token}"})
@@ -86,7 +86,7 @@ def test_status_is_for_whoever_brings_the_token(server: Machine) -> None:
 
 
 @pytest.mark.promise(59)
-def test_a_replay_with_the_rq_program(server: Machine, shop: Shop) -> None:
+def test_replay_with_rq(server: Machine, shop: Shop) -> None:
     last = shop.hookd("status", "shop", "--json")
     deployment = re.search(r'"id": "(shop-[^"]+)"', last)
     assert deployment
@@ -96,7 +96,7 @@ def test_a_replay_with_the_rq_program(server: Machine, shop: Shop) -> None:
 
 
 @pytest.mark.threat(45, 78)
-def test_a_reload_of_everything_loses_no_request(server: Machine, shop: Shop) -> None:
+def test_repeated_setup_loses_no_request(server: Machine, shop: Shop) -> None:
     with visitors(server, shop.domain, per_second=50) as crowd:
         server.shell("sudo ./run install && sudo hookd setup", directory=CHECKOUT)
     assert not crowd.failures, crowd.failures[:5]

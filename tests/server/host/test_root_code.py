@@ -1,4 +1,4 @@
-"""What root executes and reads as configuration on a real server is root's alone: the worker's user can change none."""
+"""Programs and configuration of root on a real server belong to root, so that no other user can change them."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from tests.support.server.machine import Machine
 from tests.support.server.neighbours import neighbours_layer, wait_for_services
 from tests.support.server.servers import Servers
 
-# Prints what is not root's of some paths, on the way to them and behind their links.
+# Prints each part of a path, and of its links, that another user can change.
 _LOOK: Final = """
 import os, stat, sys
 
@@ -50,7 +50,7 @@ _CONFIGURED: Final = ("/etc", "/opt", "/usr", "/root", "/boot", "/var/spool/cron
 
 @pytest.fixture(scope="module")
 def server(servers: Servers) -> Iterator[Machine]:
-    """A server with two apps, and a person who may do everything through sudo."""
+    """A server with two apps and an administrator with all sudo rights."""
     with servers.start(neighbours_layer(servers)) as machine:
         wait_for_services(machine)
         machine.run("useradd", "--create-home", "admin")
@@ -58,30 +58,30 @@ def server(servers: Servers) -> Iterator[Machine]:
         yield machine
 
 
-def not_roots(machine: Machine, paths: set[str]) -> list[str]:
-    """Which of some paths somebody else than root could change, with the place on the way where he could."""
+def open_to_others(machine: Machine, paths: set[str]) -> list[str]:
+    """Return the paths that a user other than root can change, with the open place."""
     return machine.run("python3", "-c", _LOOK, input="\n".join(sorted(paths))).stdout.splitlines()
 
 
 def paths_of_unit(shown: str) -> set[str]:
-    """What systemd reads for a unit as root, and what the unit runs as root."""
+    """Return the paths that systemd reads and runs as root for a unit."""
     lines = [line for line in shown.splitlines() if not line.startswith("Exec") or is_roots(shown)]
     return {path for line in lines for path in re.findall(r"(?<![\w/.-])/[^\s;:)]+", line)}
 
 
 def credentials(machine: Machine) -> set[str]:
-    """What systemd reads as root to hand it to a service; `systemctl show` does not print it."""
+    """Return the paths of credentials, which `systemctl show` does not print."""
     text = machine.run("sh", "-c", "cat /etc/systemd/system/*.service").stdout
     return set(re.findall(r"^LoadCredential=\w+:(.+)$", text, re.MULTILINE))
 
 
 def is_roots(shown: str) -> bool:
-    """Tell whether a unit runs as root."""
+    """Return True if a unit runs as root."""
     return re.search(r"^User=(?!root$).+", shown, re.MULTILINE) is None
 
 
 @pytest.mark.threat(26)
-def test_what_systemd_reads_and_runs_as_root_is_roots(server: Machine) -> None:
+def test_systemd_files_belong_to_root(server: Machine) -> None:
     files = server.run("systemctl", "list-unit-files", "--plain", "--no-legend").stdout.splitlines()
     units = [line.split()[0] for line in files if "@." not in line.split()[0]]
     shown = server.run("systemctl", "show", f"--property={_PROPERTIES}", "*", *units).stdout.split("\n\n")
@@ -91,39 +91,39 @@ def test_what_systemd_reads_and_runs_as_root_is_roots(server: Machine) -> None:
         *("/etc/hookd/env/blog", "/etc/hookd/secrets", "/etc/hookd/redis/worker", "/etc/hookd/worker.env"),
         "/opt/hookd/current/venv/bin/python",
     } <= paths
-    assert not_roots(server, paths) == []
+    assert open_to_others(server, paths) == []
 
 
-def test_all_programs_and_settings_of_the_system_are_roots(server: Machine) -> None:
-    """sudoers, nginx, logrotate, cron, fail2ban, AppArmor and PAM among them."""
+def test_system_files_belong_to_root(server: Machine) -> None:
+    """Check programs and settings, such as those of sudo, nginx, cron and PAM."""
     listed = {place for place in _CONFIGURED if server.path(place).exists()}
     found = server.run("find", *listed, "(", "!", "-uid", "0", "-o", "-perm", "-0002", ")", "!", "-type", "l").stdout
     assert found == ""
     writable = server.run("find", *listed, "-perm", "-0020", "!", "-type", "l", "!", "-gid", "0", "-printf", "%g %p\n")
-    # Debian's group for people who may put things below /usr/local; nobody is in it.
+    # Debian's group for /usr/local has no members.
     assert {line.split()[0] for line in writable.stdout.splitlines()} <= {"staff"}
     assert server.run("getent", "group", "staff").stdout.strip().endswith(":")
 
 
-def test_what_nginx_reads_is_roots(server: Machine) -> None:
+def test_nginx_files_belong_to_root(server: Machine) -> None:
     printed = server.run("nginx", "-T", "-q").stdout
     paths = set(re.findall(r"^# configuration file (.+):$", printed, re.MULTILINE))
     assert "/etc/nginx/sites-enabled/hookd-shop" in paths
-    assert not_roots(server, paths) == []
+    assert open_to_others(server, paths) == []
 
 
 @pytest.mark.threat(26)
-def test_what_hookds_python_imports_is_roots(server: Machine) -> None:
+def test_python_imports_belong_to_root(server: Machine) -> None:
     printed = server.run("/opt/hookd/current/venv/bin/python", "-P", "-c", _PYTHON).stdout
     paths = {path for path in json.loads(printed) if path.startswith("/")}
     assert "/usr/local/bin/hookd" not in paths
-    assert not_roots(server, {*paths, "/usr/local/bin/hookd", "/opt/hookd/current/venv/bin/gunicorn"}) == []
+    assert open_to_others(server, {*paths, "/usr/local/bin/hookd", "/opt/hookd/current/venv/bin/gunicorn"}) == []
 
 
-# --- where the worker's user lies in wait
+# --- a trap of the worker's user
 
 TRAP: Final = "/var/tmp/trap"
-SPRINGS: Final = "open('/trapped', 'a').write(__file__ + '\\n')\n"
+TRIGGER: Final = "open('/trapped', 'a').write(__file__ + '\\n')\n"
 NAMES: Final = (
     "click",
     "tomlkit",
@@ -140,11 +140,11 @@ COMMANDS: Final = ("app list", "app show shop", "status", "restart blog", "permi
 
 @pytest.fixture(scope="module")
 def trap(server: Machine) -> str:
-    """A directory of the worker's user with everything that a Python might take from where it is started."""
+    """A directory of the worker's user with modules that Python could import from there."""
     for room in ("hookd", "hookd/cli", "units", "worker", "encodings"):
-        server.write(f"{TRAP}/{room}/__init__.py", SPRINGS, owner="manager:manager")
+        server.write(f"{TRAP}/{room}/__init__.py", TRIGGER, owner="manager:manager")
     for name in NAMES:
-        server.write(f"{TRAP}/{name}.py", SPRINGS, owner="manager:manager")
+        server.write(f"{TRAP}/{name}.py", TRIGGER, owner="manager:manager")
     server.write(f"{TRAP}/pyvenv.cfg", f"home = {TRAP}\n", owner="manager:manager")
     server.write(f"{TRAP}/hookd.toml", "state = '/trapped-state'\n", owner="manager:manager")
     server.write(f"{TRAP}/systemctl", "#!/bin/sh\ntouch /trapped\n", 0o755, owner="manager:manager")
@@ -152,7 +152,7 @@ def trap(server: Machine) -> str:
     return TRAP
 
 
-def test_the_trap_would_spring(server: Machine, trap: str) -> None:
+def test_trap_works(server: Machine, trap: str) -> None:
     server.run("python3", "-c", "import click", directory=trap)
     assert "click.py" in server.read("/trapped")
     server.path("/trapped").unlink()
@@ -160,13 +160,13 @@ def test_the_trap_would_spring(server: Machine, trap: str) -> None:
 
 @pytest.mark.threat(26, 67)
 @pytest.mark.parametrize("command", COMMANDS)
-def test_root_imports_nothing_from_where_he_stands(server: Machine, trap: str, command: str) -> None:
+def test_root_imports_nothing_from_the_directory(server: Machine, trap: str, command: str) -> None:
     server.run("hookd", *command.split(), directory=trap)
     assert not server.path("/trapped").exists()
 
 
 @pytest.mark.threat(67)
-def test_what_a_person_has_in_his_environment_does_not_come_through_sudo(server: Machine, trap: str) -> None:
+def test_sudo_drops_dangerous_variables(server: Machine, trap: str) -> None:
     settings = {
         "PYTHONPATH": trap,
         "PYTHONHOME": trap,

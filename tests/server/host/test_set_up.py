@@ -1,4 +1,4 @@
-"""Set-up and the commands for apps on a real server: repeated, only shown, and typed by the wrong person."""
+"""Setup and app commands on a real server: repeated, with --dry-run, and by other users."""
 
 import re
 from collections.abc import Iterator
@@ -22,22 +22,22 @@ def server(servers: Servers) -> Iterator[Machine]:
         yield machine
 
 
-# --- again, and only shown
+# --- repetition and --dry-run
 
 
 @pytest.mark.promise(34)
-def test_a_second_time_changes_nothing(server: Machine) -> None:
+def test_repeated_setup_changes_nothing(server: Machine) -> None:
     with unchanged(server):
         for command in (f"setup --domain {RECEIVER_DOMAIN}", "setup", "app show shop", "secret show shop"):
             server.run("hookd", *command.split())
 
 
 @pytest.mark.promise(34)
-def test_the_same_install_and_the_same_app_once_more_change_nothing(server: Machine) -> None:
+def test_repeated_install_changes_nothing(server: Machine) -> None:
     added = ("--domain", "shop.example.org", "--handover", "blue-green", "--data", "uploads", "--file", ".env")
     with unchanged(server):
         server.shell("./run install", directory=CHECKOUT)
-    # The first deployment would follow; the key is not accepted any more, so that it does not.
+    # Without a git host no first deployment follows.
     Shop(server).host.stop()
     with unchanged(server):
         server.run("hookd", "app", "add", "shop", "--repo", Shop(server).repository.url, *added)
@@ -55,19 +55,19 @@ DRY: Final = (
 
 
 @pytest.mark.promise(34)
-def test_a_dry_run_shows_what_would_be_done_and_does_nothing(server: Machine) -> None:
+def test_dry_run_changes_nothing(server: Machine) -> None:
     with unchanged(server):
         printed = {command: server.run("hookd", *command.split(), "--dry-run").stdout for command in DRY}
     assert [command for command in DRY if not re.search(r"^\+ ", printed[command], re.MULTILINE)] == []
 
 
 def announced(printed: str) -> list[str]:
-    """The lines that say what is done, or would be."""
+    """Return the lines with changes."""
     return [line for line in printed.splitlines() if line.startswith("+ ")]
 
 
 @pytest.mark.promise(34)
-def test_what_a_dry_run_announces_is_what_is_done(server: Machine) -> None:
+def test_dry_run_shows_the_real_changes(server: Machine) -> None:
     repository = Shop(server, "blog").repository.url
     for command in (
         f"app add blog --repo {repository} --domain blog.example.org --data uploads --file .env",
@@ -82,19 +82,19 @@ def test_what_a_dry_run_announces_is_what_is_done(server: Machine) -> None:
         assert shown == announced(server.run("hookd", *command.split()).stdout), command
 
 
-def test_a_dry_run_on_a_fresh_host_and_on_one_that_is_as_it_should_be(servers: Servers) -> None:
+def test_dry_run_on_a_fresh_host(servers: Servers) -> None:
     command = ("hookd", "setup", "--domain", RECEIVER_DOMAIN)
     with servers.start(servers.layer("installed", install)) as fresh:
         with unchanged(fresh):
             first = announced(fresh.run(*command, "--dry-run").stdout)
         assert set(first) == set(announced(fresh.run(*command).stdout))
         again = announced(fresh.run(*command, "--dry-run").stdout)
-        assert len(again) == 1 and "systemctl enable --now" in again[0], "what always is run"
+        assert len(again) == 1 and "systemctl enable --now" in again[0], again
         assert again == announced(fresh.run(*command).stdout)
 
 
 @pytest.mark.threat(70)
-def test_while_one_command_changes_the_host_others_that_would_are_refused(server: Machine) -> None:
+def test_only_one_command_changes_the_host(server: Machine) -> None:
     holder = ("systemd-run", "--quiet", "--unit=holder", "--property=Type=exec")
     server.run(*holder, "flock", "/var/lib/hookd-setup/lock", "sleep", "600")
     try:
@@ -102,8 +102,8 @@ def test_while_one_command_changes_the_host_others_that_would_are_refused(server
         with unchanged(server):
             for command in (*DRY, "secret rotate shop"):
                 yes = ("--yes",) if command in ("app remove shop", "uninstall") else ()
-                said = refusal(server, *command.split(), *yes)
-                assert "another hookd command is changing this host" in said, command
+                message = refusal(server, *command.split(), *yes)
+                assert "another hookd command is changing this host" in message, command
             server.run("hookd", "setup", "--dry-run")
         server.run("hookd", "restart", "shop")
     finally:
@@ -111,11 +111,11 @@ def test_while_one_command_changes_the_host_others_that_would_are_refused(server
 
 
 def is_locked(machine: Machine) -> bool:
-    """Tell whether somebody holds hookd's lock."""
+    """Return True if a process holds hookd's lock."""
     return machine.run("flock", "--nonblock", "/var/lib/hookd-setup/lock", "true", check=False).returncode == 1
 
 
-def test_a_dry_run_of_the_installation_does_nothing(server: Machine) -> None:
+def test_dry_run_of_install_changes_nothing(server: Machine) -> None:
     server.write(f"{CHECKOUT}/hookd/newer.py", '"""Makes another version of it."""\n')
     with unchanged(server):
         printed = server.shell("./run install --dry-run", directory=CHECKOUT)
@@ -134,12 +134,12 @@ def test_a_dry_run_of_the_installation_does_nothing(server: Machine) -> None:
         *(f"app add blog --repo {REPOSITORY}", "app adopt /opt/shop", "uninstall --dry-run"),
     ],
 )
-def test_somebody_who_is_not_root_is_told_so_at_once(server: Machine, command: str) -> None:
-    said = refusal(server, *command.split(), user="manager")
-    assert said == f"hookd: only root can do this\n  next: sudo hookd {command}\n"
+def test_command_needs_root(server: Machine, command: str) -> None:
+    message = refusal(server, *command.split(), user="manager")
+    assert message == f"hookd: only root can do this\n  next: sudo hookd {command}\n"
 
 
-def test_somebody_who_is_not_root_cannot_install(server: Machine) -> None:
+def test_install_needs_root(server: Machine) -> None:
     server.run("cp", "-r", CHECKOUT, "/srv/checkout")
     done = server.run("./run", "install", user="www-data", directory="/srv/checkout", check=False)
     assert (done.returncode, done.stderr) == (2, "hookd: only root can install; next: sudo ./run install\n")

@@ -16,18 +16,18 @@ from tests.support.server.sshgit import git_host
 from tests.support.server.tree import Entry
 from tests.support.server.unchanged import accounts
 
-# What the apps' own commits and data are in, and what this test puts on both servers.
+# The directories of the apps' commits and data.
 DATA: Final = ("/srv/shop", "/srv/blog", "/var/lib/shop", "/var/lib/blog")
-# What a person has written, and where that is.
-TYPED: Final = ("/etc/hookd/worker.env", "/etc/hookd/env/shop", "/etc/hookd/env/blog")
+# Files that a person wrote, and their directories.
+WRITTEN: Final = ("/etc/hookd/worker.env", "/etc/hookd/env/shop", "/etc/hookd/env/blog")
 ABOVE: Final = ("/etc/hookd", "/etc/hookd/env")
-# What no two hosts have in common: lists of users in the order of their making, with backups, and the host's number.
-OWN_TO_EACH: Final = r"/etc/((passwd|group|shadow|gshadow|subuid|subgid)-?|machine-id)"
+# Files that differ between hosts: lists of users, in their order of creation, and the machine id.
+HOST_FILES: Final = r"/etc/((passwd|group|shadow|gshadow|subuid|subgid)-?|machine-id)"
 
 
 @pytest.fixture(scope="module")
 def fresh(servers: Servers) -> Iterator[Machine]:
-    """A Debian that never saw hookd, with the git host of these tests."""
+    """A Debian without hookd, with the git host of these tests."""
     with servers.start() as machine:
         host = git_host(machine)
         for name in ("shop", "blog"):
@@ -37,7 +37,7 @@ def fresh(servers: Servers) -> Iterator[Machine]:
 
 @pytest.fixture
 def server(servers: Servers) -> Iterator[Machine]:
-    """A server with two apps and a file that a visitor has left."""
+    """A server with two apps and a visitor's file."""
     with servers.start(neighbours_layer(servers)) as machine:
         wait_for_services(machine)
         machine.write("/var/lib/shop/uploads/cat.jpg", "a cat", 0o640, "www-data:www-data")
@@ -48,22 +48,22 @@ def server(servers: Servers) -> Iterator[Machine]:
         yield machine
 
 
-def others(machine: Machine) -> dict[str, Entry]:
-    """The files of a server but for the apps' data, the commits that were pushed, and the checkout."""
-    passing = tuple(f"{path}/" for path in (*DATA, *TYPED, "/opt/githost/made", CHECKOUT))
+def system_files(machine: Machine) -> dict[str, Entry]:
+    """Return the files of a server without apps' data, pushed commits and the checkout."""
+    passing = tuple(f"{path}/" for path in (*DATA, *WRITTEN, "/opt/githost/made", CHECKOUT))
     files = machine.files().items()
     return {path: entry for path, entry in files if not f"{path}/".startswith(passing) and path not in ABOVE}
 
 
 def contents(machine: Machine) -> dict[str, str]:
-    """The digests of all files in /etc; lists of users are compared by `accounts`, since their order may differ."""
+    """Return the digests of all files in /etc but the lists of users, which `accounts` compares."""
     lines = machine.shell("find /etc -type f -print0 | xargs -0 sha256sum").splitlines()
-    found = {line[66:]: line[:64] for line in lines if line[66:] not in TYPED}
-    return {path: digest for path, digest in found.items() if not re.fullmatch(OWN_TO_EACH, path)}
+    digests = {line[66:]: line[:64] for line in lines if line[66:] not in WRITTEN}
+    return {path: digest for path, digest in digests.items() if not re.fullmatch(HOST_FILES, path)}
 
 
 def units(machine: Machine) -> set[str]:
-    """Every unit that systemd knows of, those that come and go by themselves left out."""
+    """Return every unit of hookd and the apps that systemd knows."""
     listed = machine.run("systemctl", "list-unit-files", "--plain", "--no-legend").stdout.splitlines()
     loaded = machine.run("systemctl", "list-units", "--all", "--plain", "--no-legend").stdout.splitlines()
     return {line.split()[0] for line in (*listed, *loaded) if line.startswith(("hookd", "shop", "blog"))}
@@ -71,7 +71,7 @@ def units(machine: Machine) -> set[str]:
 
 @pytest.mark.threat(71)
 @pytest.mark.promise(50)
-def test_uninstall_leaves_the_fresh_host_and_the_apps_data(server: Machine, fresh: Machine) -> None:
+def test_uninstall_leaves_a_fresh_host(server: Machine, fresh: Machine) -> None:
     served = {path.name: path.read_bytes() for path in server.path("/srv/shop/releases").rglob("*.py")}
     before, shown = server.files(), server.run("hookd", "uninstall", "--dry-run").stdout
     assert server.files() == before
@@ -81,7 +81,7 @@ def test_uninstall_leaves_the_fresh_host_and_the_apps_data(server: Machine, fres
     assert server.read("/var/lib/shop/uploads/cat.jpg") == "a cat"
     assert server.read("/srv/shop/shared/.env") == "DEBUG=0\n"
     assert "GREETING=hello" in server.read("/etc/hookd/env/shop")
-    assert all(server.path(path).stat().st_mode & 0o777 == 0o600 for path in TYPED)
+    assert all(server.path(path).stat().st_mode & 0o777 == 0o600 for path in WRITTEN)
     assert {path.name: path.read_bytes() for path in server.path("/srv/shop/releases").rglob("*.py")} == served
     again = server.run("hookd", "uninstall", "--yes", check=False)
     assert again.returncode == 127
@@ -89,39 +89,39 @@ def test_uninstall_leaves_the_fresh_host_and_the_apps_data(server: Machine, fres
 
 
 def assert_is_fresh(server: Machine, fresh: Machine) -> None:
-    """Nothing is left of hookd, and nothing else is missing or has changed."""
-    assert others(server) == others(fresh)
+    """Check that nothing of hookd is left and nothing else changed."""
+    assert system_files(server) == system_files(fresh)
     assert accounts(server) == accounts(fresh)
     assert contents(server) == contents(fresh)
     assert units(server) == set()
 
 
 def assert_was_shown(shown: str, printed: str, before: set[str], after: set[str]) -> None:
-    """All that went was shown before, in part as what a command does; and so was what stays."""
+    """Check that --dry-run showed all removals, also those of its commands, and all files that stay."""
     named = set(re.findall(r"^\+ remove +(/\S+)", shown, re.MULTILINE))
     commands, ran = (re.findall(r"^\+ run +(.+)$", text, re.MULTILINE) for text in (shown, printed))
     assert commands == ran != []
-    gone = {path for path in before - after if not is_link_of_a_unit(path, " ".join(commands))}
-    assert {path for path in gone if not any(f"{path}/".startswith(f"{name}/") for name in named)} == set()
-    stays, told = (set(re.findall(r"^  stays: (.+)$", text, re.MULTILINE)) for text in (printed, shown))
-    assert stays == told >= set(TYPED)
+    removed = {path for path in before - after if not is_unit_link(path, " ".join(commands))}
+    assert {path for path in removed if not any(f"{path}/".startswith(f"{name}/") for name in named)} == set()
+    kept, announced = (set(re.findall(r"^  stays: (.+)$", text, re.MULTILINE)) for text in (printed, shown))
+    assert kept == announced >= set(WRITTEN)
     assert named & after == set(ABOVE)
 
 
-def is_link_of_a_unit(path: str, disable: str) -> bool:
-    """Tell whether a path is the link by which a unit was enabled that a command disables, or their directory."""
-    is_link = Path(path).parent.suffix == ".wants" and Path(path).name in disable.split()
+def is_unit_link(path: str, commands: str) -> bool:
+    """Return True if a path is the link of an enabled unit that the commands disable, or its directory."""
+    is_link = Path(path).parent.suffix == ".wants" and Path(path).name in commands.split()
     return is_link or Path(path).suffix == ".wants"
 
 
 @pytest.mark.threat(70)
-def test_an_uninstall_that_is_killed_goes_on_where_it_was(server: Machine, fresh: Machine) -> None:
+def test_killed_uninstall_continues(server: Machine, fresh: Machine) -> None:
     interrupted(server, "uninstall", "--yes", every=30)
     assert_is_fresh(server, fresh)
 
 
 @pytest.mark.threat(71)
-def test_removing_an_app_leaves_its_data_and_the_other_app(server: Machine) -> None:
+def test_app_removal_keeps_data_and_other_app(server: Machine) -> None:
     printed = server.run("hookd", "app", "remove", "blog", "--yes").stdout
     left = [path for path in server.files() if "blog" in path and not path.startswith(("/opt/githost", "/var/log"))]
     assert {path for path in left if not path.startswith(("/srv/blog", "/var/lib/blog"))} == {"/etc/hookd/env/blog"}

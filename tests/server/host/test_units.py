@@ -1,4 +1,4 @@
-"""The installed units on Debian 12 and 13: read without complaint, as closed as they are to be, and at work in that."""
+"""The installed units on Debian 12 and 13: valid, within their limits of exposure, and working."""
 
 import os
 import re
@@ -20,15 +20,15 @@ from worker.service.drift import ServiceState
 from worker.service.manager import read_states, states_command
 
 UNITS: Final = "/etc/systemd/system"
-# systemd 252 and 257: what `systemd-analyze security` may say at most, from 0 (closed) to 10 (open).
-MOST: Final = {
+# The highest exposure in `systemd-analyze security` for systemd 252 and 257, from 0 (closed) to 10 (open).
+MAX_EXPOSURE: Final = {
     "hookd.service": (0.3, 0.3),
     "hookd-redis.service": (1.5, 1.5),
-    # Before 257 a closer sandbox would take the right to say sudo away.
+    # Before 257 a stricter sandbox would forbid sudo.
     "hookd-worker@1.service": (5.8, 2.2),
     "hookd-worker@2.service": (5.8, 2.2),
     "hookd-reconcile.service": (1.4, 1.4),
-    # It brings up the colour that serves, and says the worker's own sudo lines for that; users' requests never meet it.
+    # It starts the colour that serves with the worker's sudo lines, and no request reaches it.
     "shop.service": (5.8, 2.2),
     "shop-blue.service": (2.5, 2.5),
     "shop-green.service": (2.5, 2.5),
@@ -41,7 +41,7 @@ ACTIVE: Final = (
 
 
 def shop_of(servers: Servers, suite: str) -> Layer:
-    """The disk of a server of either Debian whose app is deployed."""
+    """Return the disk of a server of either Debian with a deployed app."""
     if suite == "bookworm":
         return shop_layer(servers)
     return servers.layer(
@@ -53,14 +53,14 @@ def shop_of(servers: Servers, suite: str) -> Layer:
 def shop(servers: Servers, request: pytest.FixtureRequest) -> Iterator[Shop]:
     """A server of either Debian with an app of two colours, and the unit of one that restarts."""
     with servers.start(shop_of(servers, request.param)) as machine:
-        found = Shop(machine)
-        machine.wait_until(lambda: found.page() == "v1", what="the shop")
+        shop = Shop(machine)
+        machine.wait_until(lambda: shop.page() == "v1", what="the shop")
         write_blog(machine, BLOG)
-        yield found
+        yield shop
 
 
 def write_blog(machine: Machine, app: App) -> None:
-    """Let systemd know the units of an app that restarts, as this hookd renders them for this systemd."""
+    """Install the units of an app that restarts, as hookd renders them for this systemd."""
     for path, file in files(replace(HOST, systemd=systemd(machine)), app).items():
         if path.name in ("blog.service", "blog.socket"):
             machine.write(str(path), file.text)
@@ -68,38 +68,38 @@ def write_blog(machine: Machine, app: App) -> None:
 
 
 def systemd(machine: Machine) -> int:
-    """The number of the server's systemd."""
+    """Return the version of the server's systemd."""
     return int(machine.run("systemctl", "--version").stdout.split()[1])
 
 
 def idle_unit(shop: Shop) -> str:
-    """The unit of the colour that does not serve, as soon as it has been stopped."""
-    found: list[str] = []
+    """Wait for a stopped colour and return its unit."""
+    idle: list[str] = []
 
-    def is_there() -> bool:
+    def has_idle() -> bool:
         units = ("shop-blue.service", "shop-green.service")
-        found[:] = [unit for unit in units if shop.machine.unit_state(unit) in ("inactive", "failed")]
-        return bool(found)
+        idle[:] = [unit for unit in units if shop.machine.unit_state(unit) in ("inactive", "failed")]
+        return bool(idle)
 
-    shop.machine.wait_until(is_there, what="the end of one colour")
-    return found[0]
+    shop.machine.wait_until(has_idle, what="the end of one colour")
+    return idle[0]
 
 
 def serving_unit(shop: Shop) -> str:
-    """The unit of the colour that serves."""
+    """Return the unit of the colour that serves."""
     return next(unit for unit in ("shop-blue.service", "shop-green.service") if unit != idle_unit(shop))
 
 
 def exposure(shop: Shop, unit: str) -> float:
-    """What systemd says of a unit with its drop-ins."""
+    """Return the exposure of a unit with its drop-ins."""
     printed = shop.machine.run("systemd-analyze", "security", "--no-pager", unit).stdout
-    found = re.search(rf"Overall exposure level for {re.escape(unit)}: ([0-9.]+)", printed)
-    assert found, printed
-    return float(found[1])
+    level = re.search(rf"Overall exposure level for {re.escape(unit)}: ([0-9.]+)", printed)
+    assert level, printed
+    return float(level[1])
 
 
-def test_a_push_a_broken_one_and_the_way_back_work_in_them(shop: Shop) -> None:
-    """The worker starts and stops the app through sudo, from within its sandbox."""
+def test_deployments_work_in_the_sandbox(shop: Shop) -> None:
+    """Start and stop the app through sudo from the worker's sandbox."""
     with visitors(shop.machine, shop.domain, per_second=50) as crowd:
         assert shop.push("v2")["status"] == "succeeded"
         assert shop.push("v3")["status"] == "succeeded"
@@ -110,48 +110,48 @@ def test_a_push_a_broken_one_and_the_way_back_work_in_them(shop: Shop) -> None:
     assert not crowd.failures, crowd.failures[:5]
 
 
-def test_no_unit_leaves_more_open_than_it_may(shop: Shop, figures: Figures) -> None:
+def test_exposure_stays_in_its_limits(shop: Shop, figures: Figures) -> None:
     newer = systemd(shop.machine) >= 257
-    found = {unit: exposure(shop, unit) for unit in MOST}
-    assert {unit: value for unit, value in found.items() if value > MOST[unit][newer]} == {}
-    told = ", ".join(f"{unit} {value}" for unit, value in found.items())
-    figures.note(f"exposure, systemd {systemd(shop.machine)}: {told}")
+    levels = {unit: exposure(shop, unit) for unit in MAX_EXPOSURE}
+    assert {unit: value for unit, value in levels.items() if value > MAX_EXPOSURE[unit][newer]} == {}
+    text = ", ".join(f"{unit} {value}" for unit, value in levels.items())
+    figures.note(f"exposure, systemd {systemd(shop.machine)}: {text}")
 
 
-def test_systemd_sudo_and_nginx_have_nothing_to_say_about_any_file(shop: Shop) -> None:
+def test_all_checkers_accept_the_files(shop: Shop) -> None:
     found = shop.machine.run(
         "find", UNITS, "-maxdepth", "1", "-type", "f", "(", "-name", "hookd*", "-o", "-name", "shop*", ")"
     )
     units = sorted(found.stdout.split())
     assert len(units) == 14, units
-    # As they are in files, and with their drop-ins and instances; the blog has no release yet.
-    for names in (units, (*MOST.keys() - {"blog.service"}, "hookd.socket", "shop.socket")):
+    # As files, and with drop-ins and instances. The blog has no release yet.
+    for names in (units, (*MAX_EXPOSURE.keys() - {"blog.service"}, "hookd.socket", "shop.socket")):
         done = shop.machine.run("systemd-analyze", "verify", "--man=no", *names)
         assert (done.stdout, done.stderr) == ("", "")
     shop.machine.run("visudo", "--check")
     shop.machine.run("nginx", "-t")
 
 
-def test_a_push_that_nobody_told_of_is_found_in_them(shop: Shop) -> None:
-    """What looks for it has no privilege at all: it asks the git host with the app's key, and the worker in Redis."""
+def test_reconciliation_works_in_the_sandbox(shop: Shop) -> None:
+    """Find a missed push without privileges, with the app's key and a job in Redis."""
     shop.commit("missed")
     shop.look()
-    shop.machine.wait_until(lambda: shop.page() == "missed" and len(up(shop)) == 1, 60, "the missed push")
+    shop.machine.wait_until(lambda: shop.page() == "missed" and len(running_colours(shop)) == 1, 60, "the missed push")
 
 
-def up(shop: Shop) -> dict[str, ServiceState]:
-    """The colours that run, as the worker sees them."""
-    asked = states_command(("shop-blue.service", "shop-green.service", "no-such.service"), Limits())
-    found = read_states(shop.machine.run(*asked.argv).stdout.splitlines())
-    assert found["no-such.service"] == ServiceState()
-    return {name: unit for name, unit in found.items() if unit.is_up}
+def running_colours(shop: Shop) -> dict[str, ServiceState]:
+    """Return the running colours with the worker's own command."""
+    command = states_command(("shop-blue.service", "shop-green.service", "no-such.service"), Limits())
+    states = read_states(shop.machine.run(*command.argv).stdout.splitlines())
+    assert states["no-such.service"] == ServiceState()
+    return {name: unit for name, unit in states.items() if unit.is_up}
 
 
 @pytest.mark.threat(36)
 @pytest.mark.promise(13)
-def test_what_a_service_runs_is_seen_from_the_outside(shop: Shop) -> None:
-    """Both ways: what gunicorn says of itself, and when it started compared with when its link was last pointed."""
-    [(serving, unit)] = up(shop).items()
+def test_running_release_is_observable(shop: Shop) -> None:
+    """Read the release from gunicorn's status, and compare its start with the time of its link."""
+    [(serving, unit)] = running_colours(shop).items()
     root = shop.machine.path("/srv/shop")
     colour = serving.removeprefix("shop-").removesuffix(".service")
     assert unit.directory == f"/srv/shop/{os.readlink(root / colour)}"
@@ -159,21 +159,21 @@ def test_what_a_service_runs_is_seen_from_the_outside(shop: Shop) -> None:
     assert (root / colour).lstat().st_mtime <= unit.started <= time.time()
 
 
-def test_all_units_are_active_and_none_has_failed(shop: Shop) -> None:
+def test_all_units_are_active(shop: Shop) -> None:
     assert {unit: shop.machine.unit_state(unit) for unit in ACTIVE} == dict.fromkeys(ACTIVE, "active")
     assert shop.machine.run("systemctl", "--failed", "--plain", "--no-legend").stdout == ""
 
 
-def test_the_journal_complains_of_no_unit(shop: Shop) -> None:
-    """What systemd finds odd in a unit it says in the journal, and passes over the line."""
-    told = shop.machine.run("journalctl", "--no-pager", "--output=cat", "_PID=1").stdout.splitlines()
+def test_journal_has_no_unit_warnings(shop: Shop) -> None:
+    """Find no line of a unit that systemd ignored with a warning."""
+    lines = shop.machine.run("journalctl", "--no-pager", "--output=cat", "_PID=1").stdout.splitlines()
     odd = ("Unknown", "ignoring", "Failed to parse", "deprecated", "not supported", "lacks")
     units = tuple(f"/{name}" for name in ("hookd", "shop"))
-    assert [line for line in told if any(word in line for word in odd) and any(unit in line for unit in units)] == []
+    assert [line for line in lines if any(word in line for word in odd) and any(unit in line for unit in units)] == []
 
 
 def in_worker(shop: Shop, command: str) -> int:
-    """Run one command in the sandbox of a worker, with its user; returns its exit status."""
+    """Run a command in a worker's sandbox and return its exit status."""
     drop_in = f"[Service]\nType=oneshot\nRestart=no\nExecStart=\nExecStart={command}\n"
     shop.machine.write("/run/systemd/system/hookd-worker@9.service.d/zz.conf", drop_in)
     shop.machine.run("systemctl", "daemon-reload")
@@ -182,7 +182,7 @@ def in_worker(shop: Shop, command: str) -> int:
 
 
 @pytest.mark.threat(23)
-def test_the_worker_can_do_in_its_sandbox_what_a_deployment_needs(shop: Shop) -> None:
+def test_sandbox_permits_deployments(shop: Shop) -> None:
     directory = "/srv/shop/releases/by-hand"
     idle = idle_unit(shop)
     for command in (
@@ -202,7 +202,7 @@ def test_the_worker_can_do_in_its_sandbox_what_a_deployment_needs(shop: Shop) ->
 
 
 @pytest.mark.threat(23)
-def test_the_worker_can_do_nothing_else_in_its_sandbox(shop: Shop) -> None:
+def test_sandbox_forbids_everything_else(shop: Shop) -> None:
     for command in (
         "/usr/bin/sudo -n /usr/bin/systemctl restart hookd.service",
         "/usr/bin/sudo -n /usr/bin/systemctl stop shop.socket",
@@ -220,8 +220,8 @@ def test_the_worker_can_do_nothing_else_in_its_sandbox(shop: Shop) -> None:
         assert in_worker(shop, command) != 0, command
 
 
-def test_a_question_that_nobody_answered_does_not_start_a_release_again(shop: Shop) -> None:
-    """A release that hangs is asked in vain, then stopped: what waits in its private socket must not start it again."""
+def test_queued_request_restarts_no_release(shop: Shop) -> None:
+    """Stop a hanging release whose private socket has requests, which must not start it again."""
     page, idle = shop.page(), idle_unit(shop)
     colour = idle.removeprefix("shop-").removesuffix(".service")
     shop.machine.shell(
@@ -232,28 +232,28 @@ def test_a_question_that_nobody_answered_does_not_start_a_release_again(shop: Sh
         systemctl restart {idle}
         """
     )
-    question = f"import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/hookd-apps/shop-{colour}.sock')"
+    request = f"import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/hookd-apps/shop-{colour}.sock')"
     for _ in range(3):
-        shop.machine.run("python3", "-c", f"{question}; s.sendall(b'GET / HTTP/1.0\\r\\n\\r\\n')", user="manager")
+        shop.machine.run("python3", "-c", f"{request}; s.sendall(b'GET / HTTP/1.0\\r\\n\\r\\n')", user="manager")
     shop.machine.run("systemctl", "stop", "--no-block", idle)
     shop.machine.run("systemctl", "kill", "--signal=KILL", idle, check=False)
-    shop.machine.wait_until(lambda: shop.machine.unit_state(idle) in ("inactive", "failed"), what="its end")
+    shop.machine.wait_until(lambda: shop.machine.unit_state(idle) in ("inactive", "failed"), what="the stop")
     shop.machine.run("sleep", "2")
     assert shop.machine.unit_state(idle) in ("inactive", "failed")
     assert shop.machine.unit_state(f"shop-{colour}-health.socket") == "active"
     assert shop.page() == page
 
 
-def test_a_crash_leaves_the_door_open(shop: Shop) -> None:
+def test_crash_keeps_the_socket(shop: Shop) -> None:
     page = shop.page()
     before = shop.machine.run("systemctl", "show", "-P", "ActiveEnterTimestampMonotonic", "shop.socket").stdout
     shop.machine.run("systemctl", "kill", "--signal=KILL", serving_unit(shop))
-    shop.machine.wait_until(lambda: shop.page() == page, what="its return")
+    shop.machine.wait_until(lambda: shop.page() == page, what="the restart")
     after = shop.machine.run("systemctl", "show", "-P", "ActiveEnterTimestampMonotonic", "shop.socket").stdout
     assert (before, shop.machine.unit_state("shop.socket")) == (after, "active")
 
 
-def test_who_closes_the_door_stops_everything_behind_it(shop: Shop) -> None:
+def test_socket_stop_stops_the_app(shop: Shop) -> None:
     page = shop.page()
     sockets = ("shop-blue-health.socket", "shop-green-health.socket", "shop.socket")
     parts = ("shop.service", serving_unit(shop), *sockets)
@@ -275,7 +275,7 @@ StandardOutput=truncate:/run/environment
 
 
 @pytest.mark.threat(68)
-def test_systemd_reads_back_what_the_catalogue_says_whatever_signs_are_in_it(shop: Shop) -> None:
+def test_systemd_reads_special_characters(shop: Shop) -> None:
     page = '/h?a=%i&b="x"\\n\'$HOME${PATH};#z\\'
     health = {"url": f"unix:/run/hookd-apps/blog.sock:{page}"}
     app = App.model_validate({**BLOG.model_dump(), "health": health})

@@ -1,4 +1,4 @@
-"""Commands typed wrong on a real server: refused in sentences, all problems at once, before anything is changed."""
+"""Wrong commands on a real server: all problems are named at once, and nothing changes."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -13,7 +13,7 @@ from tests.support.server.unchanged import refusal, unchanged
 REPOSITORY: Final = "git@git.example.org:acme/blog.git"
 REPO: Final = ("--repo", REPOSITORY)
 NAMES: Final = ("Blog", "1blog", "-blog", "b" * 33, "../blog", "", "bl\nog", "é")
-# What is typed after `app add blog`, and what must be named for it.
+# Arguments of `app add blog`, and the words of their refusal.
 OPTIONS: Final[tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = (
     (("--repo", "https://user:word@git.example.org/acme/blog.git"), ("repository", "without password")),
     (("--repo", "https://git.example.org/acme/blog.git?access_token=1"), ("repository", "without password")),
@@ -49,7 +49,7 @@ COMMANDS: Final = (
     ("start nobody", "there is no app 'nobody'"),
     ("secret rotate nobody", "there is no app 'nobody'"),
     ("secret rotate shop --finish", "no rotation to finish"),
-    ("app edit shop --set branch", "wanted: KEY=VALUE"),
+    ("app edit shop --set branch", "'branch' is not KEY=VALUE, such as health.deadline=60"),
     ("app edit shop --set branch=-x", "branch"),
     ("app edit shop --set =x", "unknown key"),
     ("app edit shop --set branch.x=1", "branch is a value"),
@@ -70,15 +70,15 @@ COMMANDS: Final = (
 
 @pytest.fixture(scope="module")
 def server(servers: Servers) -> Iterator[Machine]:
-    """A server with one app, and with things of other people's that stand in the way of another."""
+    """A server with one app, and with files of others that conflict with a new app."""
     table = (
         f'repository = "{REPOSITORY}"\nfull_name = "acme/blog"\nbranch = "main"\nsender = "gitea"\nroot = "/srv/blog"\n'
     )
     service = '[service]\nunits = "existing"\nname = "missing"\n[health]\nurl = "http://127.0.0.1:8000/"\n'
     with servers.start(shop_layer(servers)) as machine:
         machine.wait_until(lambda: Shop(machine).page() == "v1", what="the shop")
-        machine.write("/srv/full/somebody.txt", "mine")
-        machine.write("/var/lib/full/somebody.txt", "mine")
+        machine.write("/srv/full/foreign.txt", "mine")
+        machine.write("/var/lib/full/foreign.txt", "mine")
         machine.write("/etc/systemd/system/taken.service", "[Service]\nExecStart=/bin/true\n")
         machine.write("/etc/nginx/sites-enabled/other", "server { listen 80; server_name x.org other.example.org; }\n")
         machine.write("/root/broken.toml", "repository = \n")
@@ -89,23 +89,23 @@ def server(servers: Servers) -> Iterator[Machine]:
         yield machine
 
 
-def test_a_name_that_cannot_be_an_apps(server: Machine) -> None:
+def test_wrong_names_are_refused(server: Machine) -> None:
     with unchanged(server):
-        said = [refusal(server, "app", "add", *REPO, "--", name) for name in NAMES]
-    assert [one for one in said if "cannot name an app; wanted: a-z, 0-9 and -" not in one] == []
+        messages = [refusal(server, "app", "add", *REPO, "--", name) for name in NAMES]
+    assert [one for one in messages if "cannot name an app; wanted: a-z, 0-9 and -" not in one] == []
 
 
-def test_wrong_values_are_all_named_before_anything_is_changed(server: Machine) -> None:
+def test_wrong_values_are_named(server: Machine) -> None:
     with unchanged(server):
-        said = [refusal(server, "app", "add", "blog", *options) for options, _ in OPTIONS]
-    answers = zip(OPTIONS, said, strict=True)
+        messages = [refusal(server, "app", "add", "blog", *options) for options, _ in OPTIONS]
+    answers = zip(OPTIONS, messages, strict=True)
     assert [answer for (options, named), answer in answers if not all(part in answer for part in named)] == []
     assert not server.path("/pwned").exists()
-    assert "word" not in "".join(said).replace("password", ""), "a password was shown"
+    assert "word" not in "".join(messages).replace("password", ""), "a password was shown"
 
 
-def test_what_stands_in_the_way_is_named_all_at_once(server: Machine) -> None:
-    """A directory that is not empty, one for data besides, a unit of that name, and a domain that is served."""
+def test_all_conflicts_are_named_at_once(server: Machine) -> None:
+    """Name full directories for releases and data, an existing unit, and a served domain."""
     options = (*REPO, "--domain", "other.example.org", "--data", "uploads")
     with unchanged(server):
         full = refusal(server, "app", "add", "full", *options)
@@ -113,11 +113,11 @@ def test_what_stands_in_the_way_is_named_all_at_once(server: Machine) -> None:
     assert "/srv/full (root) exists and is not empty" in full
     assert "/var/lib/full (shared.data) exists and is not empty" in full
     assert "the unit taken.service exists" in taken
-    assert all("other.example.org is served already" in said for said in (full, taken))
+    assert all("other.example.org is served already" in message for message in (full, taken))
 
 
-def test_a_wrong_value_a_served_domain_and_a_strangers_file_are_named_in_one_message(server: Machine) -> None:
-    stranger = server.write("/etc/sudoers.d/hookd-taken", "# somebody's\n", 0o440)
+def test_mixed_problems_are_in_one_message(server: Machine) -> None:
+    foreign = server.write("/etc/sudoers.d/hookd-taken", "# foreign\n", 0o440)
     files = ("--env-file", "/root/nowhere.env", "--file", ".env=/root/nothing")
     try:
         with unchanged(server):
@@ -130,7 +130,7 @@ def test_a_wrong_value_a_served_domain_and_a_strangers_file_are_named_in_one_mes
                 *("--set", "site.domain=other.example.org", "--set", 'shared.directories=["logs", "logs/old"]'),
             )
     finally:
-        stranger.unlink()
+        foreign.unlink()
     there = ["the unit", "other", "/etc/systemd", "/etc/sudoers"]
     assert named(taken) == ["--env-file", "--file .env", "taken", "taken", *there]
     assert named(full) == ["full", "full", "/srv/full", "/var/lib/full"]
@@ -138,29 +138,29 @@ def test_a_wrong_value_a_served_domain_and_a_strangers_file_are_named_in_one_mes
     assert named(edited) == ["shop", "shop", "root", "other"]
 
 
-def named(said: str) -> list[str]:
-    """How each reason of a refusal begins, as far as this file names it."""
+def named(message: str) -> list[str]:
+    """Return the first words of each reason of a refusal."""
     places = ("/etc/sudoers", "/etc/systemd", "/srv/full", "/var/lib/full")
     words = ("--env-file", "--file .env", "the unit", "other", *places)
-    lines = [line.strip() for line in said.splitlines() if line.startswith("  ") and not line.startswith("  next:")]
+    lines = [line.strip() for line in message.splitlines() if line.startswith("  ") and not line.startswith("  next:")]
     return [next((word for word in words if line.startswith(word)), line.split()[0].rstrip(":")) for line in lines]
 
 
-def test_other_commands_refuse_in_sentences_before_anything_is_changed(server: Machine) -> None:
+def test_other_commands_are_refused(server: Machine) -> None:
     with unchanged(server):
-        said = [refusal(server, *command.split()) for command, _ in COMMANDS]
-    answers = zip(COMMANDS, said, strict=True)
+        messages = [refusal(server, *command.split()) for command, _ in COMMANDS]
+    answers = zip(COMMANDS, messages, strict=True)
     assert [(command, answer) for (command, named), answer in answers if named not in answer] == []
 
 
-def test_a_mistake_in_nginx_s_files_hides_no_clash_of_domains(server: Machine) -> None:
-    """What nginx serves cannot be read then: a new site is refused, and what is there already can be mended."""
+def test_broken_nginx_files_hide_no_conflict(server: Machine) -> None:
+    """Refuse a new site while nginx' files have an error, and permit changes of existing apps."""
     mistake = server.path("/etc/nginx/sites-enabled/mistake")
     server.write("/etc/nginx/sites-enabled/mistake", "server { listen 80; server_nam wrong.example.org; }\n")
     try:
         with unchanged(server):
-            said = refusal(server, "app", "add", "blog", *REPO, "--domain", "other.example.org")
-        assert "nginx rejects its own files" in said and "server_nam" in said
+            message = refusal(server, "app", "add", "blog", *REPO, "--domain", "other.example.org")
+        assert "nginx rejects its own files" in message and "server_nam" in message
         server.run("hookd", "setup", "--dry-run")
         server.run("hookd", "app", "edit", "shop", "--set", "limits.keep_releases=4", "--dry-run")
     finally:

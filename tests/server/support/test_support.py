@@ -1,4 +1,4 @@
-"""The servers that other tests stand on: they run commands as users, follow directives, and show their files."""
+"""The servers of other tests run commands as users, apply directives, and show their files."""
 
 from pathlib import Path
 
@@ -7,13 +7,13 @@ import pytest
 from tests.support.server.machine import Machine
 
 
-def test_systemd_is_the_first_process_and_no_unit_has_failed(fresh_server: Machine) -> None:
+def test_systemd_boots_without_failures(fresh_server: Machine) -> None:
     assert fresh_server.read("/proc/1/comm") == "systemd\n"
     assert fresh_server.run("systemctl", "--failed", "--no-legend").stdout == ""
     assert fresh_server.run("stat", "-f", "-c", "%T", "/sys/fs/cgroup").stdout == "cgroup2fs\n"
 
 
-def test_a_command_runs_as_its_user_without_a_terminal(fresh_server: Machine) -> None:
+def test_command_runs_as_its_user(fresh_server: Machine) -> None:
     assert fresh_server.run("id", "--user", "--name", user="www-data").stdout == "www-data\n"
     assert fresh_server.run("id", "--groups", "--name", user="www-data").stdout == "www-data\n"
     assert fresh_server.run("tty", user="www-data", check=False).returncode == 1
@@ -21,20 +21,20 @@ def test_a_command_runs_as_its_user_without_a_terminal(fresh_server: Machine) ->
     assert fresh_server.run("cat", input="a text").stdout == "a text"
 
 
-def test_a_command_that_fails_or_takes_too_long_fails_the_test(fresh_server: Machine) -> None:
+def test_failing_command_fails_the_test(fresh_server: Machine) -> None:
     with pytest.raises(AssertionError, match="nothing-there"):
         fresh_server.run("ls", "/nothing-there")
     with pytest.raises(AssertionError, match="took more than"):
         fresh_server.run("sleep", "1234567", timeout=0.2)
     search = ("pgrep", "-f", "sleep 1234567")
-    fresh_server.wait_until(lambda: not fresh_server.run(*search, check=False).stdout, what="its end")
+    fresh_server.wait_until(lambda: not fresh_server.run(*search, check=False).stdout, what="the end of sleep")
 
 
-def test_lines_of_a_readme_end_at_the_first_that_fails(fresh_server: Machine) -> None:
+def test_shell_ends_at_the_first_failure(fresh_server: Machine) -> None:
     assert fresh_server.shell("echo one\necho two >&2", directory="/tmp") == "one\ntwo\n"
     with pytest.raises(AssertionError):
-        fresh_server.shell("false\ntouch /tmp/went-on")
-    assert not fresh_server.path("/tmp/went-on").exists()
+        fresh_server.shell("false\ntouch /tmp/continued")
+    assert not fresh_server.path("/tmp/continued").exists()
 
 
 def test_sudo_follows_its_rules(fresh_server: Machine) -> None:
@@ -68,7 +68,7 @@ def test_installers_reach_their_index(fresh_server: Machine) -> None:
     assert len(list(fresh_server.path("/tmp/wheels").iterdir())) == 1
 
 
-def test_links_lead_where_they_lead_inside(fresh_server: Machine) -> None:
+def test_links_are_resolved_inside(fresh_server: Machine) -> None:
     fresh_server.write("/srv/one/file", "inside")
     fresh_server.run("ln", "-s", "/srv/one", "/srv/current")
     fresh_server.run("ln", "-s", "/srv/current/file", "/srv/link")
@@ -77,7 +77,7 @@ def test_links_lead_where_they_lead_inside(fresh_server: Machine) -> None:
     assert fresh_server.path("/srv/current/../file") == fresh_server.path("/srv/file")
 
 
-def test_the_list_of_files_tells_what_was_added_and_changed(fresh_server: Machine) -> None:
+def test_files_show_changes(fresh_server: Machine) -> None:
     before = fresh_server.files()
     fresh_server.write("/srv/new", "", 0o640, "root:www-data")
     fresh_server.run("chmod", "0700", "/srv")
@@ -89,7 +89,7 @@ def test_the_list_of_files_tells_what_was_added_and_changed(fresh_server: Machin
     assert fresh_server.files() == before
 
 
-def test_the_checkout_comes_along_with_changes_that_are_not_committed(fresh_server: Machine) -> None:
+def test_checkout_includes_uncommitted_changes(fresh_server: Machine) -> None:
     fresh_server.copy_checkout("/root/copy")
     here = Path(__file__)
     assert fresh_server.read("/root/copy/tests/server/support/test_support.py") == here.read_text()

@@ -1,4 +1,4 @@
-"""The Docker Engine that other tests stand on: it builds, runs, and publishes without a registry."""
+"""The Docker Engine of other tests builds, runs, and publishes without a registry."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,9 +39,9 @@ volumes: {kept: {}}
 
 @pytest.fixture(scope="module")
 def engine(can_boot_servers: None) -> Iterator[Engine]:
-    """An engine that knows one base image."""
-    with docker_engine((DEBIAN,)) as found:
-        yield found
+    """An engine with one base image."""
+    with docker_engine((DEBIAN,)) as engine:
+        yield engine
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def project(engine: Engine, tmp_path: Path) -> Iterator[Path]:
     engine.compose(tmp_path, "down", "--volumes")
 
 
-def test_a_project_is_built_brought_up_and_torn_down(engine: Engine, project: Path) -> None:
+def test_project_is_built_and_removed(engine: Engine, project: Path) -> None:
     engine.compose(project, "up", "--detach", "--wait")
     assert ask(engine, "localhost", "/page", port=8080).text == "a page"
     engine.compose(project, "exec", "-T", "server", "systemctl", "is-active", "dbus.socket", "systemd-journald")
@@ -63,7 +63,7 @@ def test_a_project_is_built_brought_up_and_torn_down(engine: Engine, project: Pa
     assert engine.docker("ps", "--all", "--quiet").stdout == engine.docker("volume", "ls", "--quiet").stdout == ""
 
 
-def test_what_fails_says_what_docker_said(engine: Engine, project: Path) -> None:
+def test_failure_shows_the_output_of_docker(engine: Engine, project: Path) -> None:
     (project / "Dockerfile").write_text("FROM debian:bookworm-slim\nRUN echo this went wrong && false\n")
     with pytest.raises(AssertionError, match="this went wrong"):
         engine.compose(project, "build", "web")

@@ -1,4 +1,4 @@
-"""Layers of servers, and their ends: what is kept, what is shared, and that nothing is left."""
+"""Layers of servers: kept and shared files, and a complete removal."""
 
 import signal
 import subprocess
@@ -14,7 +14,7 @@ from tests.support.server.web import ask
 
 
 def make_marked(machine: Machine) -> None:
-    """A layer that adds, changes and deletes files, and enables a unit."""
+    """Add, change and delete files, and enable a unit."""
     machine.run("useradd", "--system", "manager")
     machine.run("rm", "-r", "/etc/fail2ban")
     unit = "[Service]\nExecStart=sleep infinity\n[Install]\nWantedBy=multi-user.target\n"
@@ -24,17 +24,17 @@ def make_marked(machine: Machine) -> None:
 
 @pytest.fixture(scope="module")
 def marked(servers: Servers) -> Layer:
-    """That layer."""
+    """A layer with these changes."""
     return servers.layer("marked", make_marked)
 
 
-def test_files_and_units_outlive_a_reboot_and_a_power_cut(servers: Servers, marked: Layer) -> None:
+def test_files_outlive_reboot_and_power_cut(servers: Servers, marked: Layer) -> None:
     with servers.start(marked) as machine:
         before, boots = machine.files(), {machine.read("/proc/sys/kernel/random/boot_id")}
         machine.write("/srv/kept", "kept")
         machine.write("/run/lost", "lost")
-        for again in (machine.reboot, machine.power_cut):
-            again()
+        for boot in (machine.reboot, machine.power_cut):
+            boot()
             assert machine.read("/srv/kept") == "kept"
             assert not machine.path("/run/lost").exists()
             assert machine.unit_state("mark.service") == "active"
@@ -44,7 +44,7 @@ def test_files_and_units_outlive_a_reboot_and_a_power_cut(servers: Servers, mark
         assert machine.files() == before
 
 
-def test_machines_on_one_layer_do_not_meet(servers: Servers, marked: Layer) -> None:
+def test_machines_of_one_layer_are_separate(servers: Servers, marked: Layer) -> None:
     with servers.start(marked) as one, servers.start(marked) as two:
         one.write("/var/www/html/index.html", "one")
         two.write("/var/www/html/index.html", "two")
@@ -54,14 +54,14 @@ def test_machines_on_one_layer_do_not_meet(servers: Servers, marked: Layer) -> N
     assert servers.layer("marked", make_marked) is marked
 
 
-def test_a_layer_on_a_layer(servers: Servers, marked: Layer) -> None:
+def test_layer_on_a_layer(servers: Servers, marked: Layer) -> None:
     upper = servers.layer("more", lambda machine: machine.write("/etc/fail2ban/again", "again"), on=marked)
     with servers.start(upper) as machine:
         assert [path.name for path in machine.path("/etc/fail2ban").iterdir()] == ["again"]
         assert machine.unit_state("mark.service") == "active"
 
 
-def test_a_server_that_could_not_be_made_is_not_made_again(servers: Servers) -> None:
+def test_failed_layer_is_not_repeated(servers: Servers) -> None:
     made = []
 
     def make(machine: Machine) -> None:
@@ -74,7 +74,7 @@ def test_a_server_that_could_not_be_made_is_not_made_again(servers: Servers) -> 
     assert len(made) == 1
 
 
-def test_nothing_is_left_of_a_machine(servers: Servers) -> None:
+def test_machine_leaves_nothing(servers: Servers) -> None:
     with servers.start() as machine:
         first, name = (
             machine.root,
@@ -96,7 +96,7 @@ with workplace() as directory, Servers(directory).start():
 """
 
 
-def test_nothing_is_left_running_when_the_tests_are_killed(servers: Servers) -> None:
+def test_killed_tests_leave_nothing_running(servers: Servers) -> None:
     with subprocess.Popen(python("-c", _HOLD), cwd=PROJECT, stdout=subprocess.PIPE, text=True) as tests:
         assert tests.stdout
         name = tests.stdout.readline().strip()

@@ -1,4 +1,4 @@
-"""What other tests reach servers with: a git host with deploy keys, visitors, signed pushes."""
+"""Network helpers of other tests: a git host with deploy keys, visitors, signed pushes."""
 
 import re
 import socket
@@ -18,15 +18,15 @@ KEY = "/root/.ssh/id_ed25519"
 
 @pytest.fixture(scope="module")
 def host(fresh_server: Machine) -> GitHost:
-    """A git host that knows one deploy key, of root."""
-    found = git_host(fresh_server)
+    """A git host with root's deploy key."""
+    host = git_host(fresh_server)
     fresh_server.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", KEY)
-    fresh_server.write("/root/.ssh/known_hosts", found.known_hosts)
-    found.allow_reading(fresh_server.read(f"{KEY}.pub"), "acme/shop")
-    return found
+    fresh_server.write("/root/.ssh/known_hosts", host.known_hosts)
+    host.allow_reading(fresh_server.read(f"{KEY}.pub"), "acme/shop")
+    return host
 
 
-def test_a_deploy_key_reads_its_repository_and_nothing_else(fresh_server: Machine, host: GitHost) -> None:
+def test_deploy_key_reads_its_repository_only(fresh_server: Machine, host: GitHost) -> None:
     shop, other = host.repository("acme/shop"), host.repository("acme/other")
     commit = shop.commit_and_push({"app.py": "one"})
     other.commit_and_push({"app.py": "other"})
@@ -39,14 +39,14 @@ def test_a_deploy_key_reads_its_repository_and_nothing_else(fresh_server: Machin
     assert fresh_server.run("ssh", f"git@{NAME}", "id", check=False).returncode == 1
 
 
-def test_a_repository_is_found_again_after_a_reboot(fresh_server: Machine, host: GitHost) -> None:
+def test_repository_outlives_a_reboot(fresh_server: Machine, host: GitHost) -> None:
     fresh_server.reboot()
     shop = git_host(fresh_server).repository("acme/shop")
     commit = shop.commit_and_push({"app.py": "two"})
     assert fresh_server.run("git", "ls-remote", shop.url, "main").stdout.startswith(commit)
 
 
-def test_visitors_come_at_their_rate_and_say_what_went_wrong(fresh_server: Machine) -> None:
+def test_visitors_report_failures(fresh_server: Machine) -> None:
     fresh_server.write("/var/www/html/page", "a page")
     with visitors(fresh_server, "shop.example.org", "/page") as crowd:
         crowd.wait_for_more(200)
@@ -61,7 +61,7 @@ class Here:
     """The host's own network."""
 
     def socket(self) -> socket.socket:
-        """A TCP socket."""
+        """Return a TCP socket."""
         return socket.socket()
 
 
@@ -74,7 +74,7 @@ class Here:
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\na page\r\n",
     ],
 )
-def test_visitors_are_not_content_with_less_than_a_page(answer: bytes) -> None:
+def test_incomplete_page_is_a_failure(answer: bytes) -> None:
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             self.request.recv(1000)
@@ -90,7 +90,7 @@ def test_visitors_are_not_content_with_less_than_a_page(answer: bytes) -> None:
 
 @pytest.fixture
 def echo(fresh_server: Machine) -> Iterator[str]:
-    """A site that answers with the signature it was sent."""
+    """A site that answers with the request's signature."""
     place = "location / { return 202 $http_x_hub_signature_256; }"
     site = f"server {{ listen 80; server_name deploy.example.org; {place} }}\n"
     fresh_server.write("/etc/nginx/conf.d/echo.conf", site)
@@ -99,7 +99,7 @@ def echo(fresh_server: Machine) -> Iterator[str]:
     fresh_server.run("rm", "/etc/nginx/conf.d/echo.conf")
 
 
-def test_a_signed_push_goes_through_nginx(fresh_server: Machine, echo: str) -> None:
+def test_signed_push_goes_through_nginx(fresh_server: Machine, echo: str) -> None:
     fresh_server.wait_until(lambda: ask(fresh_server, echo).status == 202, what="the site")
     answer = push(fresh_server, echo, "shop", "a secret", after="3" * 40)
     assert answer.status == 202
