@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from redis import Redis
 
-from tests.support.installation import toml
 from tests.support.processes import free_port, python, running, wait_for
 from tests.support.redis_server import redis_server
+from tests.support.toml_tables import toml
 
 SECRET: Final = "a webhook secret for measurements"
 # As on a server: what was accepted survives a restart of Redis.

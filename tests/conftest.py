@@ -1,4 +1,4 @@
-"""What all tests share: no time is asserted, not even hypothesis' own, and each program heeds signals."""
+"""Settings of all tests: no time limits of hypothesis, and default signals for each program."""
 
 from hypothesis import settings
 

@@ -126,7 +126,7 @@ def answers(host: FaultHost) -> set[str]:
     """Return the answers to more visitors than one release can serve at a time."""
     with visitors(host.site.ports[APP], 4) as crowd:
         crowd.wait_for_more(40)
-    return crowd.seen
+    return crowd.pages
 
 
 def goes_live(host: FaultHost) -> None:

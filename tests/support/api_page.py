@@ -10,7 +10,7 @@ TEXT = (PROJECT / "docs" / "api.md").read_text()
 
 @dataclass(frozen=True)
 class Route:
-    """One documented route; `answers` maps a status to the objects that its body may be."""
+    """A documented route. `answers` maps a status to the possible objects of its body."""
 
     access: str
     answers: dict[int, tuple[str, ...]]
@@ -22,7 +22,7 @@ def routes() -> dict[tuple[str, str], Route]:
 
 
 def _answers(text: str) -> dict[int, tuple[str, ...]]:
-    """Parse `202 Accepted, 200 Accepted or Ignored, 400`; an error needs no object."""
+    """Parse `202 Accepted, 200 Accepted or Ignored, 400`. An error needs no object."""
     found = re.findall(r"(\d{3})((?: [A-Z]\w+(?: or [A-Z]\w+)*)?)", text)
     return {
         int(status): ("Error",) if int(status) >= 400 else tuple(objects.strip().split(" or ")) if objects else ()
@@ -31,7 +31,7 @@ def _answers(text: str) -> dict[int, tuple[str, ...]]:
 
 
 def fields() -> dict[str, set[str]]:
-    """Return each object's fields; the values in brackets are no fields."""
+    """Return each object's fields, without the values in brackets."""
     rows = re.findall(r"^\| ([A-Z]\w+) \| (`.+) \|$", TEXT, re.MULTILINE)
     return {name: set(re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", text))) for name, text in rows}
 

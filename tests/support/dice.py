@@ -1,4 +1,4 @@
-"""How long tests of faults go on, and by which chance; what they counted is printed at the end."""
+"""The seed and the number of rounds of fault tests, and a summary of their counts."""
 
 import os
 import random
@@ -19,7 +19,7 @@ Case = TypeVar("Case")
 
 
 def bring(config: pytest.Config) -> None:
-    """Let the tests of a directory have dice; for its conftest's own `pytest_configure`, also of several."""
+    """Provide the dice to the tests of a directory, from its conftest's `pytest_configure`."""
     if not config.pluginmanager.has_plugin(__name__):
         config.pluginmanager.register(sys.modules[__name__], __name__)
     summary.bring(config)
@@ -27,21 +27,21 @@ def bring(config: pytest.Config) -> None:
 
 @dataclass
 class Dice:
-    """How long a test goes on, and by which chance: the same for the same seed and the same test."""
+    """The rounds and the random numbers of a test, which are the same for the same seed and test."""
 
     chance: random.Random
 
     @property
     def is_long(self) -> bool:
-        """Tell whether every case is to be tried."""
+        """True if every case runs."""
         return _ROUNDS > 0
 
     def rounds(self, short: int) -> int:
-        """The number of rounds: the short form's own, or the long form's."""
+        """Return the number of rounds in the short or the long form."""
         return _ROUNDS or short
 
     def some(self, cases: Sequence[Case], short: int) -> list[Case]:
-        """A few cases in the short form, all of them in the long one, both in an order by chance."""
+        """Return a few cases in the short form and all in the long one, in random order."""
         return self.chance.sample(cases, len(cases) if self.is_long else short)
 
     def count(self, line: str) -> None:
@@ -50,7 +50,7 @@ class Dice:
 
 
 def pytest_report_header() -> str:
-    """Say how the same run can be had again."""
+    """Show the command that repeats this run."""
     again = f"HOOKD_FAULT_SEED={_SEED}" + (f" HOOKD_FAULT_ROUNDS={_ROUNDS}" if _ROUNDS else "")
     return f"faults: {'long' if _ROUNDS else 'short'} form; the same again with {again}"
 

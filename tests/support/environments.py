@@ -52,7 +52,7 @@ class Installer:
 
 
 def installed(venv: Path) -> dict[str, str]:
-    """The packages of an environment with their versions."""
+    """Return the packages of an environment with their versions."""
     code = "import importlib.metadata as m, json; print(json.dumps({d.name: d.version for d in m.distributions()}))"
     done = subprocess.run([venv / "bin" / "python", "-I", "-c", code], capture_output=True, text=True, check=True)
     found: dict[str, str] = json.loads(done.stdout)

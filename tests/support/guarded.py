@@ -21,7 +21,7 @@ _TEST: str = "user test on >test ~* &* +@all\n"
 
 
 def servers() -> list[str]:
-    """Every server that this machine has: the package's own, and an installed one."""
+    """Return every Redis server of this machine: the package's own and installed ones."""
     installed = (shutil.which(name) for name in ("valkey-server", "redis-server"))
     return [str(get_binary_path()), *(path for path in installed if path)]
 
@@ -58,7 +58,7 @@ def as_role(url: str, role: Role) -> Redis:
 
 
 def refusals(url: str) -> list[str]:
-    """What Redis has refused since the last time: who wanted what."""
+    """Return the denied commands since the last call, each with its user."""
     with as_test(url) as client:
         found: Any = client.acl_log()
         client.acl_log_reset()
@@ -79,7 +79,7 @@ class GuardedInstallation(Installation):
         return self.directory / "passwords"
 
     def start_redis(self, *options: str) -> None:
-        """Start Redis; what the test itself does there, it does as a user of its own."""
+        """Start Redis, with a separate user for the commands of the test itself."""
         self.plain_url = self._stack.enter_context(guarded_redis(self.directory / "redis", self._program))
         self.redis_url = self.plain_url.replace("unix://", "unix://test:test@")
         self._settings["redis"] = {"url": self.plain_url, "passwords": self.passwords}
@@ -92,7 +92,7 @@ class GuardedInstallation(Installation):
 
 
 def command_lines() -> str:
-    """The command lines of every process of this machine, as anybody may read them."""
+    """Return the command line of every process of this machine, as any user can read it."""
     texts = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

@@ -17,7 +17,7 @@ from tests.support.installation import Installation
 
 @contextmanager
 def silent_server() -> Iterator[str]:
-    """A git server that takes connections and never says a word: whoever fetches from it hangs, until it goes away."""
+    """Run a git server that accepts connections and never answers, so that each fetch hangs."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
@@ -26,7 +26,7 @@ def silent_server() -> Iterator[str]:
 
 @contextmanager
 def hanging(directory: Path, *apps: str) -> Iterator[Installation]:
-    """A Redis and the catalogue, with apps whose deployments hang; workers that are left over are killed."""
+    """Provide a Redis and apps whose deployments hang, and kill the remaining workers."""
     with Installation(directory) as installation, silent_server() as url:
         for name in apps:
             installation.add_app(name, repository=url)
@@ -45,7 +45,7 @@ def _kill_workers(hookd: Installation) -> None:
 
 
 def cmdline(pid: int) -> str:
-    """The command line of a process; nothing when it is gone."""
+    """Return the command line of a process, or nothing if it is gone."""
     path = Path(f"/proc/{pid}/cmdline")
     return path.read_text() if path.exists() else ""
 

@@ -64,12 +64,12 @@ class Host:
 
     @property
     def code_policy(self) -> Policy:
-        """What is right for releases and environments."""
+        """Return the policy of releases and environments."""
         worker = pwd.getpwnam(WORKER)
         return code_policy(self.app().ownership, worker.pw_uid, worker.pw_gid)
 
     def app(self, **over: Any) -> App:
-        """The app's entry in the catalogue."""
+        """Return the app's entry in the catalogue."""
         wheels = {"UV_OFFLINE": "1", "UV_FIND_LINKS": str(self.directory / "wheels")}
         table = {
             "ownership": {"policy": self.policy, "group": WEB, "user": WEB},
@@ -94,12 +94,12 @@ class Host:
         return as_user(stranger.pw_uid, stranger.pw_gid, work)
 
     def commit(self, files: Mapping[str, str | bytes | None]) -> None:
-        """Push files; one whose name says `bin` may be executed."""
+        """Push files. A name with `bin` is executable."""
         told = self.as_worker(lambda: _commit(self.repository, files))
         assert told == "None", told
 
     def deploy(self, **over: Any) -> tuple[Path, str]:
-        """Build the branch's head as the worker does; returns the release and the log."""
+        """Build the branch's head as the worker does, and return the release and the log."""
         told = self.as_worker(lambda: "\n".join(self._deploy(over)))
         name, _, log = told.partition("\n")
         assert not name.startswith("Traceback"), told
@@ -136,7 +136,7 @@ def host(policy: str) -> Iterator[Host]:
 
 
 def public_python() -> Path:
-    """A Python that every user may start, with which an environment can be made."""
+    """Return a Python that every user may start and that can make environments."""
     own = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
     for candidate in (own, Path("/usr/bin/python3")):
         if as_nobody(partial(_makes_environments, candidate)) == "True":

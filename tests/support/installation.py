@@ -1,4 +1,4 @@
-"""A whole hookd on one machine for tests: configuration, Redis, receiver, workers, and apps under a process manager."""
+"""A complete hookd on one machine: configuration, Redis, receiver, workers, and apps under a process manager."""
 
 import hashlib
 import hmac
@@ -23,12 +23,13 @@ from hookd.queue.deployments import DeploymentRequest, DeploymentStore
 from tests.support.processes import free_port, python, running, wait_for
 from tests.support.redis_server import redis_server
 from tests.support.repository import Repository
+from tests.support.toml_tables import merged, toml
 from units.render.circus import CircusApp, CircusConfig
 
 SECRET = "a webhook secret for tests"
 CACHE = Path(os.environ.get("HOOKD_TEST_CACHE", "/tmp/hookd-test-cache"))
 REQUIREMENTS = "gunicorn==27.0.1\n"
-# How long a starting app has for its own health page before it gives up; a test waits for it.
+# The time limit of a starting app for its own health page. Tests wait for it.
 STARTING_SECONDS = 3
 
 WSGI = """
@@ -44,37 +45,12 @@ def app(environ, start_response):
 
 
 def app_files(version: str, health: str = "200 OK", requirements: str = REQUIREMENTS) -> dict[str, str | bytes | None]:
-    """The files of a small app that answers with its version."""
+    """Return the files of a small app that answers with its version."""
     return {"wsgi.py": WSGI.format(version=version, health=health), "requirements.txt": requirements}
 
 
-def toml(table: Mapping[str, Any], prefix: str = "") -> str:
-    """Write a nested table as TOML."""
-    plain = {key: value for key, value in table.items() if not isinstance(value, Mapping)}
-    nested = {key: value for key, value in table.items() if isinstance(value, Mapping)}
-    lines = [f"[{prefix}]"] if prefix and plain else []
-    lines += [f"{json.dumps(key)} = {json.dumps(_plain(value))}" for key, value in plain.items()]
-    parts = ["\n".join(lines), *(toml(value, f"{prefix}.{key}".lstrip(".")) for key, value in nested.items())]
-    return "\n".join(part for part in parts if part) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Path):
-        return str(value)
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay one nested table over another."""
-    result = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
-        result[key] = merged(result[key], value) if both else value
-    return result
-
-
 class Installation:
-    """Add apps and repositories, then `start()`; everything stops when the block ends."""
+    """Runs hookd after `start()`, with apps and repositories, until the end of the block."""
 
     def __init__(self, directory: Path, settings: Mapping[str, Any] | None = None) -> None:
         self.directory = directory
@@ -104,11 +80,11 @@ class Installation:
 
     @property
     def endpoint(self) -> str:
-        """Where the process manager takes commands."""
+        """The command socket of the process manager."""
         return f"ipc://{self.directory}/circus.sock"
 
     def add_app(self, name: str = "shop", handover: str = "blue-green", **over: Any) -> Repository:
-        """Add an app with its repository; `over` is laid over its TOML table."""
+        """Add an app with its repository. `over` overrides its TOML table."""
         repository = self.repositories.setdefault(name, Repository(self.directory / "repos" / name))
         self.ports[name] = free_port()
         root = self.directory / "srv" / name
@@ -132,7 +108,7 @@ class Installation:
         return repository
 
     def change_app(self, name: str, **over: Any) -> None:
-        """Change an app's TOML table; the worker reads it anew for each job."""
+        """Change an app's TOML table, which the worker reads for each job."""
         self._apps[name] = merged(self._apps[name], over)
         self.write_config()
 
@@ -178,13 +154,13 @@ class Installation:
         wait_for(circus.socket.exists, what="the process manager")
 
     def start_receiver(self) -> None:
-        """Start the receiver and wait until it answers; in the end it is killed, as it takes seconds to stop."""
+        """Start the receiver, wait until it answers, and kill it at the end, because its stop takes seconds."""
         process = self._stack.enter_context(self.receiver())
         self._stack.callback(os.killpg, process.pid, signal.SIGKILL)
 
     @contextmanager
     def receiver(self) -> Iterator["Popen[bytes]"]:
-        """Run a receiver for as long as the block, and let it stop by itself."""
+        """Run a receiver during the block, and let it stop by itself."""
         log = self.directory / "receiver.log"
         with running(python("-m", "hookd.cli", "serve"), log, self.environment) as process:
             wait_for(lambda: self._listens(self.port), what="the receiver")
@@ -212,7 +188,7 @@ class Installation:
     def post(
         self, path: str, body: bytes, headers: Mapping[str, str], method: str = "POST"
     ) -> tuple[int, dict[str, Any], http.client.HTTPMessage]:
-        """Send one request to the receiver; returns status, JSON and headers."""
+        """Send one request to the receiver and return status, JSON and headers."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request(method, path, body=body, headers=dict(headers))
@@ -239,11 +215,11 @@ class Installation:
         return answer
 
     def deploy(self, app: str = "shop", trigger: Trigger = Trigger.MANUAL, **wanted: Any) -> Deployment:
-        """Ask for a deployment as the command line does, wait for its ending and return the record."""
+        """Request a deployment as the command line does, wait for its ending and return the record."""
         return self.wait_for_ending(self.deploy_later(app, trigger, **wanted))
 
     def deploy_later(self, app: str = "shop", trigger: Trigger = Trigger.MANUAL, **wanted: Any) -> str:
-        """Ask for a deployment and return its id at once."""
+        """Request a deployment and return its id at once."""
         return self.records.request(DeploymentRequest(app=app, trigger=trigger, seconds=300, **wanted)).deployment
 
     def push_and_wait(self, app: str = "shop") -> Deployment:
@@ -256,7 +232,7 @@ class Installation:
         return self.push_and_wait(app)
 
     def wait_for_step(self, deployment_id: str, name: str) -> None:
-        """Wait until a deployment has come to a step."""
+        """Wait until a deployment has started a step."""
         records = self.records
         wait_for(
             lambda: any(step.name == name for step in records.get(deployment_id).steps),
@@ -264,7 +240,7 @@ class Installation:
         )
 
     def deployer(self, app: str) -> int:
-        """The process that deploys the app, or was the last to do so: it writes its id into the app's lock."""
+        """Return the last process that deployed the app, from the app's lock."""
         text = (self.directory / "state" / "locks" / f"{app}.lock").read_text()
         return int(text.partition("(process ")[2].rstrip(")\n"))
 
@@ -279,7 +255,7 @@ class Installation:
         return self.config.settings.log_path(deployment.app, deployment.id).read_text()
 
     def serving(self, app: str = "shop") -> str:
-        """Ask the app, as a user would, which version it is."""
+        """Return the version that the app serves."""
         connection = http.client.HTTPConnection("127.0.0.1", self.ports[app], timeout=30)
         try:
             connection.request("GET", "/")
@@ -288,11 +264,11 @@ class Installation:
             connection.close()
 
     def current(self, app: str = "shop") -> Path:
-        """Where the app's `current` leads."""
+        """Return the release behind the app's `current`."""
         return (self.directory / "srv" / app / "current").resolve()
 
     def root(self, app: str = "shop") -> Path:
-        """The app's directory."""
+        """Return the app's directory."""
         return self.directory / "srv" / app
 
     @staticmethod
@@ -308,7 +284,7 @@ class Installation:
 def gitea_headers(
     body: bytes, secret: str = SECRET, delivery: str | None = None, event: str = "push"
 ) -> dict[str, str]:
-    """The headers that Gitea sends with a JSON body."""
+    """Build Gitea's headers for a JSON body."""
     return {
         "Content-Type": "application/json",
         "X-Gitea-Event": event,

@@ -20,7 +20,7 @@ def _built(journal: Path, commit: str) -> Built:
 
 
 def deployed(journal: Path, commit: str) -> str:
-    """Note that a commit was deployed and serves; returns the commit."""
+    """Record that a commit was deployed and serves, and return the commit."""
     built = _built(journal, commit)
     served = {**_stamp(journal), "release": built.release}
     _add(journal, built, Switched(**served), Good(**served))
@@ -28,7 +28,7 @@ def deployed(journal: Path, commit: str) -> str:
 
 
 def found_bad(journal: Path, commit: str) -> str:
-    """Note that a commit was deployed, and that what served before serves again; returns the commit."""
+    """Record that a commit was rolled back, and return the commit."""
     _add(journal, _built(journal, commit), Quarantined(**_stamp(journal), commit=commit, served=True, cause="it hangs"))
     return commit
 

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from tests.support.installation import SECRET, Installation, toml
+from tests.support.installation import SECRET, Installation
 from tests.support.receiver import FORM, JSON, headers_of, push_body
+from tests.support.toml_tables import toml
 
 PUSHES = 10_000
 SENDERS = 16
@@ -35,20 +36,20 @@ def _read(path: Path) -> bytes:
 
 
 def peak_mb(process: Path) -> float:
-    """The most memory that a process ever held."""
+    """Return the peak memory of a process."""
     status = (process / "status").read_text()
     return next(int(line.split()[1]) / 1000 for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 def peaks(site: Installation) -> list[float]:
-    """The same of each process of the receiver."""
+    """Return the peak memory of each process of the receiver."""
     found = [peak_mb(process) for process in processes(site, "serve")]
     assert found
     return found
 
 
 def send(site: Installation, app: str, numbers: range) -> Counter[int]:
-    """Send pushes one after the other, each a delivery of its own, until each is taken; returns all answers."""
+    """Send pushes one after the other until each is accepted, and return all answers."""
     connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=60)
     answers = Counter[int]()
     for number in numbers:
@@ -64,7 +65,7 @@ def send(site: Installation, app: str, numbers: range) -> Counter[int]:
 
 
 def _answer(connection: http.client.HTTPConnection, app: str, delivery: str) -> int:
-    """Send one delivery; returns the status of the answer, 0 for none."""
+    """Send one delivery and return the status of the answer, or 0."""
     body = push_body(app)
     try:
         connection.request("POST", f"/hooks/{app}", body, headers_of("gitea", body, delivery=delivery))
@@ -94,12 +95,12 @@ def slow_client(port: int, number: int) -> socket.socket:
 
 
 def is_held(sender: socket.socket) -> bool:
-    """Tell whether a client still waits: no answer has come, and no end."""
+    """Return True if a client still waits for an answer."""
     return not select.select([sender], [], [], 0)[0]
 
 
 def large(site: Installation, head: bytes, body: bytes) -> int:
-    """Send a large body as far as it is taken; returns the status of the answer, 0 for none."""
+    """Send a large body as far as it is accepted, and return the status of the answer, or 0."""
     with socket.create_connection(("127.0.0.1", site.port), 60) as sender:
         received = b""
         with suppress(OSError):

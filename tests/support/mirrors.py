@@ -31,6 +31,6 @@ class Mirror:
 
 
 def content(tree: Path) -> dict[str, bytes]:
-    """Every regular file of a tree."""
+    """Return every regular file of a tree."""
     files = (path for path in tree.rglob("*") if path.is_file() and not path.is_symlink())
     return {str(path.relative_to(tree)): path.read_bytes() for path in files}

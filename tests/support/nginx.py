@@ -30,7 +30,7 @@ http {{
 
 @dataclass(frozen=True)
 class Sites:
-    """nginx's files below a directory; `port` is what port 80 of the sites has become, `tls_port` 443."""
+    """nginx's files below a directory. `port` replaces port 80 of the sites, `tls_port` port 443."""
 
     directory: Path
     port: int = field(default_factory=free_port)
@@ -60,13 +60,13 @@ class Sites:
         return text
 
     def check(self) -> str:
-        """What `nginx -t` says; empty when it has nothing to say."""
+        """Return the output of `nginx -t`, which is empty without problems."""
         nginx = program("nginx", "nginx-light")
         done = run(nginx, "-t", "-q", "-p", str(self.directory), "-c", "nginx.conf")
         return done.stdout if done.returncode == 0 else f"{done.returncode}: {done.stdout}"
 
     def printed(self) -> str:
-        """What `nginx -T` prints: all files that count."""
+        """Return the output of `nginx -T`: all configuration in use."""
         return run(program("nginx", "nginx-light"), "-T", "-q", "-p", str(self.directory), "-c", "nginx.conf").stdout
 
     @contextmanager
@@ -85,7 +85,7 @@ class Sites:
     def ask(
         self, method: str, path: str, host: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
     ) -> tuple[int, str, http.client.HTTPMessage]:
-        """Send one request; returns status, text and headers."""
+        """Send one request and return status, text and headers."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request(method, path, body=body, headers={"Host": host, **(headers or {})})
@@ -114,11 +114,11 @@ class _Echo(http.server.BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = _answer
 
     def address_string(self) -> str:
-        """A peer on a unix socket has no address."""
+        """Return an empty address, because a peer on a unix socket has none."""
         return "unix"
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Discard log lines."""
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):

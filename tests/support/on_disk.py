@@ -7,7 +7,7 @@ import pytest
 
 
 def noted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The list grows with each os.replace, unlink and os.fsync of this process, which are done as ever."""
+    """Collect each os.replace, unlink and os.fsync of this process in a list."""
     done: list[str] = []
     replace, unlink, fsync = os.replace, os.unlink, os.fsync
 

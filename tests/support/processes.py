@@ -16,9 +16,9 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 30, what: str = "the condition") -> None:
-    """Wait until a condition holds; fail the test when it never does.
+    """Wait until a condition holds, or fail the test.
 
-    A long wait looks less often, because tests side by side wait for most of their time and every look costs.
+    A long wait checks less often, because tests side by side mostly wait and every check costs time.
     """
     start = time.monotonic()
     while not condition():
@@ -60,7 +60,7 @@ _PORTS = _own_ports()
 def running(
     argv: list[str], log: Path, env: Mapping[str, str] | None = None, cwd: Path = PROJECT
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a program in its own group for as long as the block; its output goes to a file."""
+    """Run a program in its own process group during the block, with its output in a file."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             argv,
@@ -103,5 +103,5 @@ def heed_signals_in_children() -> None:
 
 
 def python(*arguments: str) -> list[str]:
-    """The command line of this test run's own Python."""
+    """Return a command line with this test run's own Python."""
     return [sys.executable, *arguments]

@@ -13,7 +13,7 @@ _PATH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
 
 
 def program(name: str, package: str) -> str:
-    """Find a program; a missing one is installed by root on Debian, and elsewhere skips the test.
+    """Find a program. Root on Debian installs a missing one, and otherwise the test is skipped.
 
     Where real servers are demanded, it fails the test.
     """

@@ -30,7 +30,7 @@ run()
 
 
 def call(function: Any, *arguments: Any, instance: Any = None, **words: Any) -> bytes:
-    """A call as RQ stores it with the JSON serializer."""
+    """Encode a call as RQ stores it with the JSON serializer."""
     return zlib.compress(json.dumps([function, instance, list(arguments), words]).encode())
 
 
@@ -47,7 +47,7 @@ class Pickled:
 
 
 def put_job(client: Redis, fields: Mapping[Any, Any], job_id: str | None = None, queue: str = redis_keys.QUEUE) -> str:
-    """Write a job's hash and put its id into a queue; `fields` are laid over those of a sound job."""
+    """Write a job's hash and put its id into a queue. `fields` override those of a sound job."""
     job_id = job_id or f"raw-{uuid4().hex}"
     sound: dict[Any, Any] = {
         "created_at": "2026-03-04T05:06:07.000000Z",
@@ -67,7 +67,7 @@ def put_id(client: Redis, job_id: str | bytes, queue: str = redis_keys.QUEUE) ->
 
 
 def status_of(client: Redis, job_id: str) -> str | None:
-    """A job's status as it stands in Redis."""
+    """Return a job's status in Redis."""
     raw = client.hget(f"rq:job:{job_id}", "status")
     return raw.decode() if isinstance(raw, bytes) else None
 

@@ -77,7 +77,7 @@ def stored(redis: Redis) -> int:
 
 
 def everything(redis: Redis) -> str:
-    """All that Redis holds, keys and values, as text."""
+    """Return all keys and values of Redis as text."""
     readers: dict[Any, Callable[[Any], Any]] = {
         b"string": redis.get,
         b"hash": redis.hgetall,
@@ -113,7 +113,7 @@ def content(response: TestResponse) -> dict[str, Any]:
 
 
 def push_body(app: str, **changes: Any) -> bytes:
-    """Write a push event for the app; a change of None leaves the key out."""
+    """Build a push event for the app. A change of None removes the key."""
     event = {
         "ref": "refs/heads/main",
         "before": OLD,
@@ -143,7 +143,7 @@ def headers_of(
     secret: str = SECRET,
     content_type: str | None = JSON,
 ) -> dict[str, str]:
-    """The headers that a sender adds; `over` is what it signs."""
+    """Build a sender's headers. `over` is the signed text."""
     names = SENDERS[sender]
     headers = {names.event: event, names.signature: names.prefix + signed(over, secret)}
     if delivery is not None:

@@ -13,7 +13,7 @@ from tests.support.processes import running, wait_for
 
 @contextmanager
 def redis_server(directory: Path, *options: str) -> Iterator[str]:
-    """Run a server and yield its URL; nothing is kept on disk unless `options` ask for it."""
+    """Run a server and yield its URL. Only `options` can make it keep data on disk."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "redis.sock"
     argv = [str(get_binary_path()), "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(directory)]

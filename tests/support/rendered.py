@@ -35,7 +35,7 @@ BARE_HOST: Final = replace(
 
 
 def make_entry(name: str, service: Mapping[str, Any], health: str, **over: Any) -> App:
-    """An app of the catalogue as `hookd app add` describes it."""
+    """Build an app of the catalogue as `hookd app add` describes it."""
     table = {
         "name": name,
         "repository": f"git@git.example.org:acme/{name}.git",
@@ -71,24 +71,24 @@ HOSTS: Final = {"252": HOST, "257": NEW_HOST, "bare": BARE_HOST}
 
 
 def files(host: Host, *apps: App) -> dict[Path, File]:
-    """All files of a host with these apps, by their paths."""
+    """Return all files of a host with these apps, by their paths."""
     return {item.path: item for item in items(host, *apps) if isinstance(item, File)}
 
 
 def links(host: Host, *apps: App) -> dict[Path, Path]:
-    """All links of a host with these apps."""
+    """Return all links of a host with these apps."""
     return {item.path: item.target for item in items(host, *apps) if isinstance(item, Link)}
 
 
 def items(host: Host, *apps: App) -> Iterator[File | Link]:
-    """All files and links of a host with these apps."""
+    """Return all files and links of a host with these apps."""
     yield from host_files(host, Catalogue(apps=apps))
     for app in apps:
         yield from app_files(app, host)
 
 
 def unit(host: Host, name: str, *apps: App) -> Unit:
-    """One unit with its drop-ins: every directive with its values in order; sections are left out, no key is in two."""
+    """Return the directives of a unit and its drop-ins with their values in order, without sections."""
     found = files(host, *apps)
     base = Path("/etc/systemd/system")
     texts = [found[base / name].text, *(file.text for path, file in found.items() if path.parent == base / f"{name}.d")]

@@ -29,7 +29,7 @@ class Repository:
 
     @property
     def url(self) -> str:
-        """How hookd reaches the repository."""
+        """The address that hookd uses for the repository."""
         return f"file://{self.bare}"
 
     def git(self, *arguments: str) -> str:
@@ -63,7 +63,7 @@ class Repository:
         return self.head()
 
     def commit_and_push(self, files: Mapping[str, str | bytes | None], message: str = "a change") -> str:
-        """Commit and push in one go; returns the commit's id."""
+        """Commit, push, and return the commit's id."""
         self.commit(files, message)
         return self.push()
 

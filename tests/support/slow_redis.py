@@ -1,4 +1,4 @@
-"""What stands before a Redis and holds its answers back."""
+"""A proxy before a Redis that delays its answers."""
 
 import math
 import socket

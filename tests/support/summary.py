@@ -30,7 +30,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take the lines of a worker that ended; a worker that crashed sends none."""
+    """Collect the lines of a worker that ended. A crashed worker sends none."""
     sent: Mapping[str, list[str]] = getattr(node, "workeroutput", {}).get(_WORKER, {})
     for section, lines in sent.items():
         _LINES.setdefault(section, []).extend(lines)

@@ -14,7 +14,7 @@ from hookd.model.paths import AppPaths
 from hookd.model.settings import Settings
 from hookd.queue.client import receiver_client
 from hookd.queue.deployments import DeploymentStore
-from tests.support.installation import merged
+from tests.support.toml_tables import merged
 from worker.context import Task
 from worker.journal import Journal
 from worker.report.log_file import LogFile, Redaction
@@ -22,7 +22,7 @@ from worker.report.recorder import Recorder
 
 
 def make_app(directory: Path, **over: Any) -> App:
-    """An app called shop that lives below a directory; `over` is laid over its table."""
+    """Build an app called shop below a directory. `over` overrides its table."""
     base: Mapping[str, Any] = {
         "name": "shop",
         "repository": f"file://{directory}/remote.git",
@@ -35,7 +35,7 @@ def make_app(directory: Path, **over: Any) -> App:
 
 
 def make_settings(directory: Path, **worker: Any) -> Settings:
-    """Settings that let git read from the local disk."""
+    """Build settings that let git read from the local disk."""
     return Settings.model_validate(
         {"state": directory / "state", "worker": {"git_protocols": ("https", "ssh", "http", "file"), **worker}}
     )
@@ -50,7 +50,7 @@ class Deploying:
 
     @property
     def text(self) -> str:
-        """What the log holds."""
+        """Return the text of the log."""
         return self.log.read_text()
 
 

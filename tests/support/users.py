@@ -16,7 +16,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become 
 
 
 def another_group() -> grp.struct_group | None:
-    """A group that this process may give files to and does not use by itself; None when there is none."""
+    """Return another group that this process may give files to, or None."""
     mine = os.getegid()
     allowed = None if os.geteuid() == 0 else set(os.getgroups())
     return next((g for g in grp.getgrall() if g.gr_gid != mine and (allowed is None or g.gr_gid in allowed)), None)
@@ -24,7 +24,7 @@ def another_group() -> grp.struct_group | None:
 
 @contextmanager
 def open_directory() -> Iterator[Path]:
-    """A directory of nobody's, which nobody can reach: pytest's own are closed to other users."""
+    """Provide a directory of the user nobody, which it can reach, unlike pytest's own."""
     path = Path(tempfile.mkdtemp(prefix="hookd-"))
     try:
         path.chmod(0o755)
@@ -35,12 +35,12 @@ def open_directory() -> Iterator[Path]:
 
 
 def as_nobody(work: Callable[[], object], groups: tuple[int, ...] = ()) -> str:
-    """Run a function as nobody, who is also in `groups`, and return its result as text; needs root."""
+    """Run a function as nobody, with additional `groups`, and return its result as text. It needs root."""
     return as_user(NOBODY, NOBODY, work, groups)
 
 
 def as_user(user: int, group: int, work: Callable[[], object], groups: tuple[int, ...] = ()) -> str:
-    """Run a function as a user and return its result, or what it raised, as text; needs root."""
+    """Run a function as a user and return its result, or its exception, as text. It needs root."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:

@@ -1,4 +1,4 @@
-"""People who ask an app for its page all the time, before, during and after a deployment."""
+"""Visitors that request an app's page before, during and after a deployment."""
 
 import http.client
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ from threading import Event, Thread
 from tests.support.processes import wait_for
 
 _PAUSE_SECONDS = 0.005
-_PATIENCE_SECONDS = 60
+_TIMEOUT_SECONDS = 60
 
 
 class Visitors:
-    """What the visitors of one app saw: `answers` in their order, and `failures` of any kind."""
+    """The results of an app's visitors: `answers` in their order, and `failures` of any kind."""
 
     def __init__(self, port: int) -> None:
         self.answers: list[str] = []
@@ -20,17 +20,17 @@ class Visitors:
         self._port = port
 
     @property
-    def seen(self) -> set[str]:
+    def pages(self) -> set[str]:
         """The different answers."""
         return set(self.answers)
 
     def wait_for_more(self, number: int = 5) -> None:
-        """Wait until some more questions were answered, or failed."""
+        """Wait until some more requests are finished."""
         enough = len(self.answers) + len(self.failures) + number
         wait_for(lambda: len(self.answers) + len(self.failures) >= enough, what="visitors")
 
     def visit_until(self, end: Event) -> None:
-        """Ask again and again, with a connection of its own each time."""
+        """Send requests until the end, each over its own connection."""
         while not end.wait(_PAUSE_SECONDS):
             try:
                 self.answers.append(ask(self._port))
@@ -40,7 +40,7 @@ class Visitors:
 
 @contextmanager
 def visitors(port: int, number: int = 2) -> Iterator[Visitors]:
-    """Let some visitors ask for as long as the block, from before its start until after its end."""
+    """Send visitors from before the block's start until after its end."""
     crowd, end = Visitors(port), Event()
     threads = [Thread(target=crowd.visit_until, args=(end,)) for _ in range(number)]
     for thread in threads:
@@ -56,8 +56,8 @@ def visitors(port: int, number: int = 2) -> Iterator[Visitors]:
 
 
 def ask(port: int, path: str = "/") -> str:
-    """Ask an app for one page; raises AssertionError for any status but 200."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE_SECONDS)
+    """Request one page of an app. Raise AssertionError for any status but 200."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_SECONDS)
     try:
         connection.request("GET", path)
         response = connection.getresponse()

@@ -49,7 +49,7 @@ backend-path = ["."]
 
 
 def source_files(name: str, trace: Path, version: str = "1.0") -> dict[str, str]:
-    """The files of a package whose build writes a trace."""
+    """Return the files of a package whose build writes a trace."""
     project = str(Path(__file__).resolve().parents[2])
     return {
         "pyproject.toml": _PYPROJECT.format(name=name, version=version),
@@ -59,7 +59,7 @@ def source_files(name: str, trace: Path, version: str = "1.0") -> dict[str, str]
 
 
 def make_sdist(directory: Path, name: str, trace: Path, version: str = "1.0") -> Path:
-    """Write a source distribution and return its path; building it writes the trace."""
+    """Write a source distribution and return its path. Its build writes the trace."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{name}-{version}.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
@@ -71,7 +71,7 @@ def make_sdist(directory: Path, name: str, trace: Path, version: str = "1.0") ->
 
 
 def hash_of(file: Path) -> str:
-    """The hash of a file as requirements files write it."""
+    """Return the hash of a file as requirements files write it."""
     return f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
 
 

@@ -81,7 +81,7 @@ def answers(site: Installation, app: str) -> set[str]:
     with visitors(site.ports[app], 4) as crowd:
         crowd.wait_for_more(100)
     assert crowd.failures == []
-    return crowd.seen
+    return crowd.pages
 
 
 def kill_while_it_is_checked(site: Installation, app: str) -> None:

@@ -66,11 +66,11 @@ def test_adoption_loses_no_request(shop: ByHand, figures: Figures) -> None:
         assert word in plan.stdout
 
     with visitors(shop.machine, DOMAIN, per_second=100) as crowd, ThreadPoolExecutor() as slow_visitors:
-        shop.prepared()
+        shop.prepare()
         slow = [slow_visitors.submit(ask, shop.machine, DOMAIN, "/slow") for _ in range(2)]
-        shop.adopted()
+        shop.complete()
     assert not crowd.failures, crowd.failures[:5]
-    assert crowd.seen == {"v1"}
+    assert crowd.pages == {"v1"}
     assert [one.result().text for one in slow] == ["slept"] * 2
     figures.note(f"adopt: {crowd.number} requests at 100/s, none failed, slowest {crowd.slowest:.2f} s")
 
@@ -96,7 +96,7 @@ def test_removal_restores_the_old_process(shop: ByHand) -> None:
         assert shop.push("v2", {"static/style.css": "second"})["status"] == "succeeded"
         assert shop.push("v3", {"wsgi.py": BROKEN["answers 500"]})["status"] == "rolled_back"
     assert not crowd.failures, crowd.failures[:5]
-    assert crowd.seen == {"v1", "v2"}
+    assert crowd.pages == {"v1", "v2"}
     assert shop.page("/static/style.css") == "second"
     shop.machine.reboot()
     shop.machine.wait_until(lambda: shop.page() == "v2", what="the app after a reboot")
@@ -136,7 +136,7 @@ def test_failed_first_release_changes_nothing(shop: ByHand) -> None:
         "git reset -q --hard origin/main && chown -R manager:www-data .git wsgi.py && systemctl restart shop.service",
         directory=ROOT,
     )
-    shop.prepared()
+    shop.prepare()
     before = shop.contents()
     with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
         refused = shop.adopt()
@@ -160,7 +160,7 @@ def test_failed_unit_rolls_back(shop: ByHand) -> None:
         assert served_by_hand(shop)
         shop.machine.run("rm", drop_in)
         shop.machine.run("systemctl", "daemon-reload")
-        shop.adopted()
+        shop.complete()
     assert not crowd.failures, crowd.failures[:5]
     assert shop.units() == ADOPTED
 
@@ -175,7 +175,7 @@ def test_killed_adoption_continues(shop: ByHand, point: str) -> None:
         shop.machine.wait_until(lambda: shop.machine.path(f"{SYSTEMD}/{point}").exists(), what=point)
         shop.machine.run("systemctl", "kill", "--signal=KILL", "adopting.service", check=False)
         assert shop.page() == "v1"
-        shop.adopted()
+        shop.complete()
     assert not crowd.failures, crowd.failures[:5]
     assert shop.units() == ADOPTED
 
@@ -198,9 +198,9 @@ def test_without_nginx_there_is_a_pause(shop: ByHand, figures: Figures) -> None:
     refused = shop.adopt()
     assert refused.returncode == 2
     assert "--accept-pause" in refused.stderr
-    shop.prepared("--accept-pause")
+    shop.prepare("--accept-pause")
     with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
-        shop.adopted("--accept-pause")
+        shop.complete("--accept-pause")
     figures.note(f"adopt without nginx: {len(crowd.failures)} of {crowd.number} requests at 50/s refused or cut off")
     # Requests in the closed socket's queue are reset. No visitor gets a wrong or incomplete page.
     lost = ("ConnectionRefusedError", "ConnectionResetError")
@@ -213,9 +213,9 @@ def test_own_user_gets_split_policy(shop: ByHand) -> None:
     shop.machine.run("useradd", "--system", "--user-group", "shopper")
     shop.machine.shell("chown shopper:shopper .env && chmod 600 .env && chown -R shopper uploads logs", directory=ROOT)
     shop.serve(UNIT.replace("www-data", "shopper"), SITE)
-    shop.prepared()
+    shop.prepare()
     with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
-        printed = shop.adopted()
+        printed = shop.complete()
     assert not crowd.failures, crowd.failures[:5]
     assert "policy         split, group shopper" in printed
     assert shop.page("/files") == "SHOP_SECRET=canary\n"

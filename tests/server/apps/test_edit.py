@@ -83,7 +83,7 @@ def test_failed_handover_change_is_undone(shop: Shop, changes: tuple[str, ...]) 
         assert "shop is as it was before" in done.stdout
         assert shop.machine.read("/etc/hookd/apps/shop.toml") == before
         assert units(shop.machine) == files
-    assert crowd.seen == {"good"}
+    assert crowd.pages == {"good"}
     with no_request_fails(shop):
         assert shop.push("repaired")["status"] == "succeeded"
         assert shop.page() == "repaired"

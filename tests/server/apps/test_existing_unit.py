@@ -162,9 +162,9 @@ def behind_socket(servers: Servers) -> Iterator[ByHand]:
 
 def test_adopted_app_keeps_its_own_socket(behind_socket: ByHand) -> None:
     shop = behind_socket
-    shop.prepared()
+    shop.prepare()
     with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
-        shop.adopted()
+        shop.complete()
     assert not crowd.failures, crowd.failures[:5]
     check_stop_and_start(shop)
     check_edit(shop)

@@ -50,7 +50,7 @@ def test_push_is_recorded_only(shop: Shop) -> None:
     commit = shop.commit("v2")
     answer = push(shop.machine, RECEIVER_DOMAIN, "shop", shop.secret, sender="gitea", after=commit)
     assert (answer.status, answer.json["status"]) == (200, "frozen")
-    shop.look()
+    shop.reconcile()
     assert shop.page() == "v1"
     assert commit[:12] in shop.hookd("why", "shop")
 
@@ -83,7 +83,7 @@ def test_thaw_deploys_the_meantime(shop: Shop) -> None:
 def test_freeze_stops_a_running_build(shop: Shop) -> None:
     wait = 'build.commands=[["sh", "-c", "until test -e /srv/shop/go; do sleep 0.1; done"]]'
     shop.hookd("app", "edit", "shop", "--set", wait)
-    deployment = shop.tell(shop.commit("v3"))
+    deployment = shop.deliver(shop.commit("v3"))
     shop.machine.wait_until(
         lambda: any(step["name"] == "build" for step in shop.record(deployment)["steps"]), what="the build"
     )

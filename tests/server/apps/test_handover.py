@@ -40,7 +40,7 @@ def test_no_request_fails_during_ten_deploys(shop: Shop, figures: Figures) -> No
         endings = [shop.push(f"v{number}")["status"] for number in range(10, 10 + DEPLOYS)]
     assert endings == ["succeeded"] * DEPLOYS
     assert not crowd.failures, crowd.failures[:5]
-    assert {f"v{number}" for number in range(10, 10 + DEPLOYS)} <= crowd.seen
+    assert {f"v{number}" for number in range(10, 10 + DEPLOYS)} <= crowd.pages
     figures.note(
         f"{handover(shop)}: {crowd.number} requests at 100/s during {DEPLOYS} deploys, "
         f"none failed, slowest {crowd.slowest:.2f} s"
@@ -59,9 +59,9 @@ def test_broken_release_never_serves(shop: Shop, fault: str) -> None:
         assert_served_briefly(crowd, record, before)
     else:
         assert not crowd.failures, crowd.failures[:5]
-        assert crowd.seen == {before}
+        assert crowd.pages == {before}
     assert shop.page() == before
-    again = shop.ending(shop.tell(record["commit"]))
+    again = shop.ending(shop.deliver(record["commit"]))
     assert again["status"] == "unchanged"
     assert "quarantine" in again["cause"]
     assert shop.push(f"after {fault}")["status"] == "succeeded"
@@ -76,7 +76,7 @@ def assert_served_briefly(crowd: Visitors, record: dict[str, Any], before: str) 
     started = ("start", "restart", "health", "roll_back")
     seconds = sum(step["seconds"] for step in record["steps"] if step["name"] in started)
     assert crowd.answers.count("broken") <= 50 * (seconds + 1), (len(crowd.answers), record)
-    assert crowd.seen <= {before, "broken"} and set(crowd.answers[-10:]) == {before}
+    assert crowd.pages <= {before, "broken"} and set(crowd.answers[-10:]) == {before}
     assert len(crowd.failures) <= 8 and all(" 502 " in failure for failure in crowd.failures), crowd.failures
 
 
@@ -109,7 +109,7 @@ def test_twenty_quick_pushes_end_at_the_last(shop: Shop) -> None:
         start, deployments = time.monotonic(), []
         for commit in commits:
             shop.repository.git("push", "-q", "origin", f"{commit}:refs/heads/main")
-            deployments.append(shop.tell(commit))
+            deployments.append(shop.deliver(commit))
         assert time.monotonic() - start < 10, "this machine is too slow for this test"
         shop.ending(deployments[-1])
         shop.machine.wait_until(lambda: shop.page() == f"burst {PUSHES - 1}", 60, "the last push")
@@ -161,7 +161,7 @@ def test_manual_restart_loses_no_request(shop: Shop) -> None:
     with visitors(shop.machine, shop.domain, per_second=50) as crowd:
         shop.hookd("restart", "shop")
     assert not crowd.failures, crowd.failures[:5]
-    assert crowd.seen == {page}
+    assert crowd.pages == {page}
 
 
 def test_killed_app_restarts(shop: Shop) -> None:

@@ -62,7 +62,7 @@ def test_healthy_service_is_not_restarted(shop: Shop) -> None:
     unit, _ = colours(shop)
     before, deployment = invocation(shop, unit), last(shop)["id"]
     for _ in range(3):
-        shop.look()
+        shop.reconcile()
     assert (invocation(shop, unit), last(shop)["id"]) == (before, deployment)
     assert shop.redis("ACL", "LOG") == "[]", "Redis denied a command"
     status = shop.machine.run("systemctl", "show", "--property=StatusText", "--value", f"{unit}.service").stdout
@@ -90,14 +90,14 @@ def test_empty_redis_is_filled_from_disk(shop: Shop) -> None:
     shop.machine.run("systemctl", "stop", "hookd-redis.service")
     shop.machine.shell(f"rm -rf {REDIS_DATA}/*")
     shop.machine.run("systemctl", "start", "hookd-redis.service")
-    shop.look()
+    shop.reconcile()
     after = json.loads(shop.hookd("status", "shop", "--json"))
     known = ("deployed_commit", "release", "pinned_commit", "head", "quarantined")
     assert {key: after[key] for key in known} == {key: before[key] for key in known}
     assert (after["lag"]["verdict"], after["lag"]["commits"]) == ("pinned", 1)
     assert "behind head by 1 commit for 0 min, because a person pinned" in shop.hookd("status", "shop")
     shop.commit("three")
-    shop.look()
+    shop.reconcile()
     wait_for(shop, "three")
 
 
@@ -107,11 +107,11 @@ def test_stopped_app_stays_stopped(shop: Shop) -> None:
     shop.hookd("stop", "shop")
     shop.commit("not now")
     for _ in range(2):
-        shop.look()
+        shop.reconcile()
     assert shop.page() == "502"
     assert "behind head for 0 min, because shop is stopped" in shop.hookd("status", "shop")
     shop.hookd("start", "shop")
-    shop.look()
+    shop.reconcile()
     wait_for(shop, "not now")
 
 
@@ -129,14 +129,14 @@ def test_manual_changes_are_repaired(shop: Shop) -> None:
     else:
         shop.machine.run("systemctl", "restart", f"{unit}.service")
     wait_for(shop, "old")
-    shop.look()
+    shop.reconcile()
     wait_for(shop, "new")
     shop.machine.wait_until(lambda: last(shop)["status"] != "running", 60, "the ending")
     assert (last(shop)["status"], last(shop)["trigger"]) == ("succeeded", "reconcile"), last(shop)
     assert str(last(shop)["cause"]).startswith("repaired: "), last(shop)
     assert colours(shop)[0] == unit
     before = invocation(shop, unit)
-    shop.look()
+    shop.reconcile()
     assert invocation(shop, unit) == before
 
 
@@ -146,9 +146,9 @@ def test_killed_process_needs_no_deployment(shop: Shop) -> None:
     unit, _ = colours(shop)
     for _ in range(3):
         shop.machine.run("systemctl", "kill", "--signal=KILL", f"{unit}.service")
-        shop.look()
+        shop.reconcile()
     wait_for(shop, "serves")
-    shop.look()
+    shop.reconcile()
     assert last(shop)["id"] == deployment
 
 

@@ -197,7 +197,7 @@ def test_reconciliation_removes_a_blocking_key(shop: Shop, attacker: Redis) -> N
     attacker.hset("rq:rl:app-shop:allowed", "no", "set")
     refused = push(shop.machine, RECEIVER_DOMAIN, "shop", shop.secret, sender="gitea", after=commit)
     assert refused.status == 503
-    shop.look()
+    shop.reconcile()
     shop.machine.wait_until(lambda: shop.page() == "blocked", what="the push")
     assert shop.push("not blocked")["status"] == "succeeded"
     assert (traces(shop.machine), worker_starts(shop.machine)) == ([], before)

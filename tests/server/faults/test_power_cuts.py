@@ -83,7 +83,7 @@ def test_worker_gets_its_name_back(shop: Shop) -> None:
 
 def start_deployment(shop: Shop, version: str) -> str:
     """Push a version, wait until its deployment runs, and return its id."""
-    deployment = shop.tell(shop.commit(version))
+    deployment = shop.deliver(shop.commit(version))
     shop.machine.wait_until(lambda: shop.record(deployment)["status"] != "queued", what="the deployment's start")
     return deployment
 

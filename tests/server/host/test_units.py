@@ -135,7 +135,7 @@ def test_all_checkers_accept_the_files(shop: Shop) -> None:
 def test_reconciliation_works_in_the_sandbox(shop: Shop) -> None:
     """Find a missed push without privileges, with the app's key and a job in Redis."""
     shop.commit("missed")
-    shop.look()
+    shop.reconcile()
     shop.machine.wait_until(lambda: shop.page() == "missed" and len(running_colours(shop)) == 1, 60, "the missed push")
 
 

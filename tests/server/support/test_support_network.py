@@ -50,7 +50,7 @@ def test_visitors_report_failures(fresh_server: Machine) -> None:
     fresh_server.write("/var/www/html/page", "a page")
     with visitors(fresh_server, "shop.example.org", "/page") as crowd:
         crowd.wait_for_more(200)
-        assert (crowd.failures, crowd.seen) == ([], {"a page"})
+        assert (crowd.failures, crowd.pages) == ([], {"a page"})
         fresh_server.run("systemctl", "stop", "nginx.service")
         fresh_server.run("systemctl", "start", "nginx.service")
     assert any("ConnectionRefused" in failure for failure in crowd.failures)

@@ -1,4 +1,4 @@
-"""A project that is deployed by hand, as people do it: a checkout in /opt with its venv, .env, data, unit and site."""
+"""A project that is deployed by hand: a checkout in /opt with its venv, .env, data, unit and site."""
 
 import re
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ server {
 }
 """
 APP = '''\
-"""The shop: says its version, its variables, and what it was given; slow when it is asked to be."""
+"""The shop: pages with its version, variables and files, and a slow one."""
 
 import os
 import time
@@ -74,15 +74,15 @@ chmod 640 .env
 
 @dataclass
 class ByHand(Shop):
-    """The project on its server, and who looks after it."""
+    """The project on its server, with the commands of its operator."""
 
     @property
     def bare(self) -> str:
-        """Where the machine's own git finds the repository, without a key."""
+        """The path of the repository for the machine's own git, without a key."""
         return f"/{self.repository.bare.relative_to(self.machine.disk)}"
 
     def make(self, unit: str = UNIT, site: str | None = SITE) -> None:
-        """Deploy it as people do."""
+        """Deploy the project by hand."""
         self.commit("v1", {"uploads/.gitkeep": "", "static/style.css": "first", ".gitignore": _IGNORED})
         self.machine.run("git", "clone", "-q", self.bare, ROOT)
         self.machine.run("git", "-C", ROOT, "remote", "set-url", "origin", self.repository.url)
@@ -90,11 +90,11 @@ class ByHand(Shop):
         self.serve(unit, site)
 
     def commit(self, version: str, files: Mapping[str, str] | None = None) -> str:
-        """A commit of this project's own app."""
+        """Push a commit of this project's own app."""
         return super().commit(version, {"wsgi.py": APP.replace("{version}", version), **(files or {})})
 
     def serve(self, unit: str, site: str | None) -> None:
-        """Start its unit, behind nginx if there is a site."""
+        """Start its unit, with nginx in front if there is a site."""
         self.machine.write("/etc/systemd/system/shop.service", unit)
         self.machine.run("systemctl", "daemon-reload")
         self.machine.run("systemctl", "enable", "shop.service")
@@ -103,7 +103,7 @@ class ByHand(Shop):
             self.machine.write("/etc/nginx/sites-available/shop", site)
             self.machine.run("ln", "-sf", "../sites-available/shop", "/etc/nginx/sites-enabled/shop")
             self.machine.run("systemctl", "reload-or-restart", "nginx.service")
-        self.machine.wait_until(self._serves, what="the project as it was made by hand")
+        self.machine.wait_until(self._serves, what="the project")
 
     def _serves(self) -> bool:
         try:
@@ -112,11 +112,11 @@ class ByHand(Shop):
             return False
 
     def adopt(self, *options: str) -> Done:
-        """Type the command, without being asked."""
+        """Run the command without a question."""
         return self.machine.run("hookd", "app", "adopt", ROOT, "--yes", *options, check=False, timeout=300)
 
-    def prepared(self, *options: str) -> None:
-        """Type it for the first time, and paste the key that it prints."""
+    def prepare(self, *options: str) -> None:
+        """Run the command for the first time and paste the printed key."""
         first = self.adopt(*options)
         assert first.returncode == 1, f"{first.stdout}{first.stderr}"
         assert "cannot be read yet" in first.stdout, first.stdout
@@ -124,35 +124,35 @@ class ByHand(Shop):
         assert key
         self.host.allow_reading(key[1], "acme/shop")
 
-    def adopted(self, *options: str) -> str:
-        """Type it again: it goes through; returns what it printed."""
+    def complete(self, *options: str) -> str:
+        """Adopt the prepared project and return the output."""
         done = self.adopt(*options)
         assert done.returncode == 0, f"{done.stdout}{done.stderr}"
         return done.stdout
 
     def contents(self) -> dict[str, str]:
-        """The digest of every file of the project, but for releases and their environments."""
-        found = r"find . \( -path ./releases -o -path ./venvs -o -name __pycache__ \) -prune -o -type f -print0"
-        lines = self.machine.shell(f"{found} | xargs -0 sha256sum", directory=ROOT).splitlines()
+        """Return the digest of every file of the project, without releases and environments."""
+        find = r"find . \( -path ./releases -o -path ./venvs -o -name __pycache__ \) -prune -o -type f -print0"
+        lines = self.machine.shell(f"{find} | xargs -0 sha256sum", directory=ROOT).splitlines()
         return {line[66:]: line[:64] for line in lines}
 
     def units(self) -> set[str]:
-        """The project's units that systemd has loaded, and that are not there in name alone."""
+        """Return the project's loaded units that exist."""
         printed = self.machine.run("systemctl", "--plain", "--no-legend", "--all", "list-units", "shop*").stdout
         return {line.split()[0] for line in printed.splitlines() if " not-found " not in line}
 
 
 def by_hand_layer(servers: Servers, suite: str = "bookworm") -> Layer:
-    """The disk of a server that is set up, with a project on it that hookd knows nothing of."""
+    """Return the disk of a set-up server with a project that hookd does not know."""
     on = set_up_layer(servers, suite)
     return servers.layer(f"by hand {suite}", lambda machine: ByHand(machine).make(), on=on, suite=suite)
 
 
 def prepared_layer(servers: Servers) -> Layer:
-    """The same, when `hookd app adopt` has been typed once and the key is pasted; nothing is adopted yet."""
-    return servers.layer("prepared", lambda machine: ByHand(machine).prepared(), on=by_hand_layer(servers))
+    """Return the same disk after the first `hookd app adopt`, with its key pasted."""
+    return servers.layer("prepared", lambda machine: ByHand(machine).prepare(), on=by_hand_layer(servers))
 
 
 def adopted_layer(servers: Servers) -> Layer:
-    """The same, when it is adopted."""
-    return servers.layer("adopted", lambda machine: ByHand(machine).adopted(), on=prepared_layer(servers))
+    """Return the same disk after the adoption."""
+    return servers.layer("adopted", lambda machine: ByHand(machine).complete(), on=prepared_layer(servers))

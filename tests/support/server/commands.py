@@ -24,7 +24,7 @@ class Account:
 
 
 def account(disk: Path, name: str) -> Account:
-    """Look a user up in the machine's own list; fails the test when it has no such user."""
+    """Look a user up in the machine's own list, or fail the test."""
     for line in (disk / "etc/passwd").read_text().splitlines():
         fields = line.split(":")
         if fields[0] == name:
@@ -33,7 +33,7 @@ def account(disk: Path, name: str) -> Account:
 
 
 def group_id(disk: Path, name: str) -> int:
-    """Look a group up in the machine's own list; fails the test when it has no such group."""
+    """Look a group up in the machine's own list, or fail the test."""
     for line in (disk / "etc/group").read_text().splitlines():
         fields = line.split(":")
         if fields[0] == name:
@@ -42,7 +42,7 @@ def group_id(disk: Path, name: str) -> int:
 
 
 def command_line(leader: int, who: Account, argv: tuple[str, ...], env: Mapping[str, str], directory: str) -> list[str]:
-    """The command line on the host that runs `argv` inside as `who`, with the groups that the machine gives it."""
+    """Build the host's command line that runs `argv` inside as `who`, with its groups."""
     variables = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": who.home, "USER": who.name, "LOGNAME": who.name, **env}
     return [
         *("nsenter", f"--target={leader}", *_ALL, "--"),
@@ -53,7 +53,7 @@ def command_line(leader: int, who: Account, argv: tuple[str, ...], env: Mapping[
 
 
 def run(command: list[str], text: str | None, seconds: float) -> Done:
-    """Run to the end; fails the test when it takes longer, after the command and its group were killed."""
+    """Run a command to its end. After the time limit, kill its process group and fail the test."""
     stdin = subprocess.DEVNULL if text is None else subprocess.PIPE
     with subprocess.Popen(
         command,

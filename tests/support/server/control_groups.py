@@ -10,7 +10,7 @@ _PLACE = "/sys/fs/cgroup"
 
 
 def mount(opened: Room) -> None:
-    """Let a room see version 2, and nothing else, in the usual place; nothing to do where the host has it so."""
+    """Mount version 2 alone in a room, unless the host has it so."""
     if opened.call("stat", "--file-system", "--format=%T", _PLACE).strip() != "cgroup2fs":
         opened.call("mount", "-t", "cgroup2", "cgroup2", _PLACE)
 
@@ -24,7 +24,7 @@ def make(root: Path, name: str) -> Path:
 
 
 def remove(group: Path, seconds: float = _SECONDS) -> None:
-    """Remove a group and those in it, when their last processes have gone; raises OSError when they do not go."""
+    """Remove a group and its children after their last process ended. Raise OSError after a timeout."""
     end = time.monotonic() + seconds
     while group.exists():
         try:
@@ -38,7 +38,7 @@ def remove(group: Path, seconds: float = _SECONDS) -> None:
 
 
 def remove_left(prefix: str) -> None:
-    """Remove groups of a session that was killed, where the host shows them; raises OSError when they are in use."""
+    """Remove the groups of a killed session, if the host shows them. Raise OSError if they are in use."""
     mounts = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
     roots = [Path(fields[1]) for fields in mounts if fields[2] == "cgroup2"]
     for group in [group for root in roots[:1] for group in root.glob(f"{prefix}*")]:
@@ -46,7 +46,7 @@ def remove_left(prefix: str) -> None:
 
 
 def _offer_controllers(root: Path) -> None:
-    """Where version 1 holds the controllers, none is on offer: limits on memory are not enforced then."""
+    """Enable all controllers that version 1 does not hold. Limits of the others are not enforced."""
     for controller in (root / "cgroup.controllers").read_text().split():
         try:
             (root / "cgroup.subtree_control").write_text(f"+{controller}")

@@ -1,7 +1,7 @@
-"""A Docker Engine in a room of its own, with base images made here: no registry is asked, and nothing is installed.
+"""A Docker Engine in a room of its own, with base images made here: no registry is used, and nothing is installed.
 
-Engine, compose and buildx are Debian 13's, in an image like a server's; what the host has is not used. Like a machine,
-the engine has a network of its own and control groups of version 2, and all that it ran goes with its room.
+Engine, compose and buildx are Debian 13's, in an image like a server's. Like a machine, the engine has its own network
+and control groups of version 2, and everything that it runs ends with its room.
 """
 
 import subprocess
@@ -39,14 +39,14 @@ _TO_IMPORT = 'tar --numeric-owner -C "$0" -c . | docker import "$@"'
 
 
 class Engine:
-    """A running engine; it sees the directories of the host that it was shown, under the same paths."""
+    """A running engine. It sees the directories of the host that it was shown, under the same paths."""
 
     def __init__(self, opened: Room) -> None:
         self._room = opened
         self._shown: set[Path] = set()
 
     def docker(self, *arguments: str, check: bool = True, timeout: float = _SECONDS, directory: str = "/") -> Done:
-        """Run the docker command; `check` fails the test with all it printed when it ends badly."""
+        """Run the docker command. `check` fails the test, with the output, on an error."""
         return self.run("docker", *arguments, check=check, timeout=timeout, directory=directory)
 
     def compose(self, project: Path, *arguments: str, check: bool = True, timeout: float = _SECONDS) -> Done:
@@ -69,7 +69,7 @@ class Engine:
             self._shown.add(directory)
 
     def socket(self) -> socket:
-        """A TCP socket in the engine's network: published ports are on 127.0.0.1."""
+        """Return a TCP socket in the engine's network, where published ports are on 127.0.0.1."""
         return self._room.socket()
 
     def run(self, *argv: str, check: bool = True, timeout: float = _SECONDS, directory: str = "/") -> Done:
@@ -82,7 +82,7 @@ class Engine:
 
 @contextmanager
 def docker_engine(stand_ins: Sequence[StandIn] = (DEBIAN,)) -> Iterator[Engine]:
-    """An engine that knows these base images, for as long as the block."""
+    """Run an engine with these base images during the block."""
     with workplace() as directory, room() as opened, way_out(opened):
         _mount(opened, directory)
         group = control_groups.make(opened.root / "sys/fs/cgroup", f"hookd-{directory.name}")
@@ -100,7 +100,7 @@ def docker_engine(stand_ins: Sequence[StandIn] = (DEBIAN,)) -> Iterator[Engine]:
 
 
 def _mount(opened: Room, directory: Path) -> None:
-    """Make the engine's image the root of the room; the engine keeps its data beside the overlay, which cannot nest."""
+    """Make the engine's image the root of the room. Its data are beside the overlay, which cannot nest."""
     for name in ("upper", "work", "disk", "data"):
         (directory / name).mkdir()
     disk = str(directory / "disk")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.server.outside import NAME_SERVER, Outside, look_outside, mirrors
+from tests.support.server.outside import NAME_SERVER, Outside, mirrors, read_host_settings
 from tests.support.server.places import cache, locked
 
 HOSTNAME = "server"
@@ -19,17 +19,17 @@ _KEEP_SECONDS = 14 * 24 * 3600
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is in an image: Debian's smallest set, packages, files, and units that do not start by themselves."""
+    """The content of an image: Debian's smallest set, packages, files, and disabled units."""
 
     name: str
     suite: str
     packages: tuple[str, ...]
-    asleep: tuple[str, ...] = ()
+    disabled: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
 
 
 def server(suite: str) -> Recipe:
-    """A fresh server, with what people install on one before they install hookd."""
+    """Return the recipe of a fresh server with the packages that hookd expects."""
     return Recipe(
         name=f"server-{suite}",
         suite=suite,
@@ -38,8 +38,8 @@ def server(suite: str) -> Recipe:
             *("nginx-light", "git", "python3", "python3-venv", "ca-certificates", "curl", "openssl"),
             *("openssh-server", "openssh-client", "fail2ban", "python3-systemd", "nftables", "apparmor"),
         ),
-        # What a fresh host would do by itself at some time, and what the tests switch on when they want it.
-        asleep=(
+        # Units that would start at random times, and units that tests start themselves.
+        disabled=(
             *("ssh.service", "fail2ban.service", "nftables.service"),
             *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer"),
             *("e2scrub_all.timer", "e2scrub_reap.service", "fstrim.timer"),
@@ -50,19 +50,19 @@ def server(suite: str) -> Recipe:
 
 
 def image(recipe: Recipe) -> Path:
-    """The root of an image, which nobody may change; built when it is not there, in about half a minute."""
-    outside = look_outside()
+    """Return the root of an image, which must not change. A missing one is built in about half a minute."""
+    outside = read_host_settings()
     path = cache() / "images" / f"{recipe.name}-{_digest(recipe, outside)}"
     with locked(f"image-{recipe.name}"):
         if not path.is_dir():
-            _forget_old(path.parent)
+            _delete_old(path.parent)
             _build(recipe, outside, path)
         os.utime(path)
     return path
 
 
 def image_settings(root: Path) -> dict[str, str]:
-    """What an image was given: the proxies, indexes and certificates that programs inside need."""
+    """Return the image's proxies, indexes and certificates for programs inside."""
     lines = (root / "etc/environment").read_text().splitlines()
     return {name: value.strip('"') for name, _, value in (line.partition("=") for line in lines)}
 
@@ -72,22 +72,22 @@ def _digest(recipe: Recipe, outside: Outside) -> str:
     return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
 
 
-def _forget_old(images: Path) -> None:
-    """Delete images that nobody has used for two weeks; a younger one may be in use by another session."""
+def _delete_old(images: Path) -> None:
+    """Delete images that were unused for two weeks. Another session may use a younger one."""
     for old in images.glob("[!.]*"):
         if old.stat().st_mtime < time.time() - _KEEP_SECONDS:
             shutil.rmtree(old)
 
 
 def _build(recipe: Recipe, outside: Outside, path: Path) -> None:
-    """Build beside the final place; what was left half-way is deleted."""
+    """Build beside the final place, and delete an incomplete build."""
     partial = path.with_name(f".partial-{recipe.name}")
     shutil.rmtree(partial, ignore_errors=True)
     path.parent.mkdir(exist_ok=True)
     _bootstrap(recipe, outside, partial)
-    _settle(partial, {**outside.files, **{name: text.encode() for name, text in recipe.files.items()}})
-    if recipe.asleep:
-        _call("chroot", str(partial), "systemctl", "disable", *recipe.asleep)
+    _configure(partial, {**outside.files, **{name: text.encode() for name, text in recipe.files.items()}})
+    if recipe.disabled:
+        _call("chroot", str(partial), "systemctl", "disable", *recipe.disabled)
     partial.rename(path)
 
 
@@ -97,8 +97,8 @@ def _bootstrap(recipe: Recipe, outside: Outside, root: Path) -> None:
     _call("mmdebstrap", "--variant=minbase", packages, *options, recipe.suite, str(root), *mirrors(recipe.suite))
 
 
-def _settle(root: Path, files: Mapping[str, bytes]) -> None:
-    """Give the image a name, and what it must know of the host's surroundings."""
+def _configure(root: Path, files: Mapping[str, bytes]) -> None:
+    """Write the image's name and the host's network settings."""
     named = {
         "/etc/hostname": f"{HOSTNAME}\n".encode(),
         "/etc/hosts": f"127.0.0.1 localhost {HOSTNAME}\n::1 localhost\n{_known_addresses()}".encode(),
@@ -113,7 +113,7 @@ def _settle(root: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _known_addresses() -> str:
-    """The host's own address book, without itself."""
+    """Return the entries of the host's /etc/hosts without the host itself."""
     lines = Path("/etc/hosts").read_text().splitlines(keepends=True)
     return "".join(line for line in lines if not line.startswith(("127.", "::1", "fe00:", "ff0", "#")))
 

@@ -1,4 +1,4 @@
-"""Runs a root command of hookd's as if somebody pulled its plug again and again, until one run comes to its end."""
+"""Runs of a root command of hookd that are killed at one change after the other until one succeeds."""
 
 import signal
 from itertools import count
@@ -7,10 +7,9 @@ from typing import Final
 from tests.support.server.commands import Done
 from tests.support.server.machine import Machine
 
-_MOST_RUNS: Final = 200
+_MAX_RUNS: Final = 200
 _PYTHON: Final = "/opt/hookd/current/venv/bin/python"
-# Python tells its audit hooks of each of these before it happens; at the one whose number is given, or at the command
-# that is given, the process ends.
+# Python calls its audit hooks before each of these changes. The process ends at the given number or command.
 _SCRIPT: Final = """
 import os, signal, sys
 
@@ -20,12 +19,12 @@ WATCHED = {"os.mkdir", "os.symlink", "os.rename", "os.remove", "os.rmdir", "os.c
 
 def hook(event, arguments):
     global left
-    changes = event in WATCHED and not (event == "subprocess.Popen" and looks(arguments[1]))
+    changes = event in WATCHED and not (event == "subprocess.Popen" and is_read_only(arguments[1]))
     left -= changes
     if changes and left == 0 or event == "subprocess.Popen" and " ".join(arguments[1]) == at:
         os.kill(os.getpid(), signal.SIGKILL)
 
-def looks(argv):
+def is_read_only(argv):
     return argv[0] in ("getent", "nginx") or argv[1] in ("--version", "show", "cat")
 
 sys.addaudithook(hook)
@@ -36,12 +35,12 @@ main(prog_name="hookd")
 
 
 def interrupted(machine: Machine, *arguments: str, every: int) -> tuple[int, Done]:
-    """Kill a command at its `every`th change (file, directory, command), then again with one more, and so on.
+    """Kill a command at its `every`th change (file, directory, command), then one change later, and so on.
 
-    Each run comes further than the one before. Returns how many were killed, and the one that was not.
+    Return the number of killed runs, and the run that succeeded.
     """
     for killed in count():
-        assert killed < _MOST_RUNS, f"hookd {' '.join(arguments)} does not come to an end"
+        assert killed < _MAX_RUNS, f"hookd {' '.join(arguments)} does not come to an end"
         done = _run(machine, str(every + killed % every), arguments)
         if not _was_killed(done):
             assert done.returncode == 0, f"{done.stdout}{done.stderr}"
@@ -50,9 +49,9 @@ def interrupted(machine: Machine, *arguments: str, every: int) -> tuple[int, Don
 
 
 def killed_at(machine: Machine, command: str, *arguments: str) -> None:
-    """Kill a command of hookd's when it is about to run another one."""
+    """Kill a command of hookd before it runs a given program."""
     done = _run(machine, command, arguments)
-    assert _was_killed(done), f"{command} was never run:\n{done.stdout}{done.stderr}"
+    assert _was_killed(done), f"{command} did not run:\n{done.stdout}{done.stderr}"
 
 
 def _run(machine: Machine, at: str, arguments: tuple[str, ...]) -> Done:

@@ -23,7 +23,7 @@ _POWER_OFF = signal.SIGRTMIN + 4  # systemd(1), signals
 
 
 class Machine:
-    """A server that is on, except within its own methods; paths are the server's own, as text."""
+    """A running server. Its paths are text, as the server sees them."""
 
     def __init__(self, directory: Path, opened: Room, disk: Path) -> None:
         self.disk = disk
@@ -46,16 +46,16 @@ class Machine:
         env: Mapping[str, str] | None = None,
         directory: str = "/",
     ) -> Done:
-        """Run a command without a terminal, with `settings`; `check` fails the test when it ends badly."""
+        """Run a command without a terminal, with `settings`. `check` fails the test on an error."""
         variables = {**self.settings, **(env or {})}
         done = run(command_line(self._leader, account(self.disk, user), argv, variables, directory), input, timeout)
         if check and done.returncode:
-            said = f"{done.stdout}{done.stderr}"
-            raise AssertionError(f"{shlex.join(argv)} as {user} ended with {done.returncode}:\n{said}")
+            output = f"{done.stdout}{done.stderr}"
+            raise AssertionError(f"{shlex.join(argv)} as {user} ended with {done.returncode}:\n{output}")
         return done
 
     def shell(self, text: str, *, user: str = "root", directory: str = "/root", timeout: float = 600) -> str:
-        """Run lines of a README, the first that fails ends it; returns what they printed, errors too."""
+        """Run shell lines until the first error, and return their output with errors."""
         argv = ("bash", "-euo", "pipefail", "-c", f"exec 2>&1\n{text}")
         return self.run(*argv, user=user, directory=directory, timeout=timeout).stdout
 
@@ -63,19 +63,19 @@ class Machine:
 
     @property
     def root(self) -> Path:
-        """The file tree as the server sees it, with /run and /tmp; another one after each boot (`disk` stays)."""
+        """The file tree as the server sees it, with /run and /tmp. Each boot has a new one (`disk` stays)."""
         return Path(f"/proc/{self._leader}/root")
 
     def path(self, name: str) -> Path:
-        """Where a path is on the host; if it is a link itself, it is the link."""
+        """Return a path of the server as a path of the host. A final link is not followed."""
         return tree.inside(self.root, name)
 
     def read(self, name: str) -> str:
-        """The text of a file."""
+        """Return the text of a file."""
         return tree.inside(self.root, name, last=True).read_text()
 
     def write(self, name: str, content: str | bytes, mode: int = 0o644, owner: str = "root:root") -> Path:
-        """Write a file, making directories above it for root; `owner` is USER:GROUP."""
+        """Write a file, with missing parent directories of root. `owner` is USER:GROUP."""
         path = tree.inside(self.root, name, last=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -85,25 +85,25 @@ class Machine:
         return path
 
     def files(self, passing: frozenset[str] = tree.PASSING) -> dict[str, tree.Entry]:
-        """Every path on the server's disk with mode, owner and group, but for what Debian itself writes to."""
+        """Return mode, owner and group of each path on the disk, without paths that Debian itself writes."""
         return tree.listed(self.disk, passing)
 
     def copy_checkout(self, to: str = "/root/hookd") -> None:
-        """Put this checkout, with its uncommitted changes, where a user has cloned it to."""
+        """Copy this checkout with its uncommitted changes."""
         tree.copy_checkout(self.path(to))
 
     # --- systemd
 
     def unit_state(self, unit: str) -> str:
-        """`active`, `inactive`, `failed` and so on; `inactive` too when there is no such unit."""
+        """Return `active`, `inactive`, `failed` and so on. A missing unit is `inactive`."""
         return self.run("systemctl", "show", "--property=ActiveState", "--value", unit).stdout.strip()
 
     def journal(self, unit: str, *more: str) -> str:
-        """What a unit has said, since the first boot."""
+        """Return a unit's lines in the journal since the first boot."""
         return self.run("journalctl", "--no-pager", f"--unit={unit}", *more).stdout
 
     def wait_until(self, condition: Callable[[], object], seconds: float = 60, what: str = "the condition") -> None:
-        """Wait until a condition holds; fails the test, with the newest lines of the journal, when it never does."""
+        """Wait until a condition holds. After the limit, fail the test with the newest lines of the journal."""
         end = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end:
@@ -114,13 +114,13 @@ class Machine:
     # --- network
 
     def socket(self) -> socket:
-        """A TCP socket in the server's network: 127.0.0.1 is the server."""
+        """Return a TCP socket in the server's network, where 127.0.0.1 is the server."""
         return self._room.socket()
 
     # --- power
 
     def boot(self) -> None:
-        """Switch it on and wait until systemd has started all that it should."""
+        """Start the machine and wait until systemd has started everything."""
         name = f"hookd-{self._directory.parent.name}-{self._directory.name}"
         self._group = control_groups.make(self._room.root / "sys/fs/cgroup", name)
         with (self._directory / "console.log").open("ab") as console:
@@ -141,30 +141,30 @@ class Machine:
     def reboot(self) -> None:
         """Reboot in an orderly way."""
         os.kill(self._leader, signal.SIGINT)  # systemd(1): as Ctrl-Alt-Del
-        self._wait_for_the_end()
+        self._wait_for_end()
         self.boot()
 
     def power_cut(self) -> None:
-        """Take the power away from one moment to the next, and give it back."""
-        self.pull_the_plug()
+        """Kill the machine and boot it again."""
+        self.kill()
         self.boot()
 
     def stop(self) -> None:
         """Power off in an orderly way."""
         os.kill(self._leader, _POWER_OFF)
-        self._wait_for_the_end()
+        self._wait_for_end()
 
-    def pull_the_plug(self) -> None:
-        """Kill every process in it at once; nothing to do when it is off."""
+    def kill(self) -> None:
+        """Kill every process of the machine at once, unless it is off."""
         if self._nspawn is None:
             return
         if self._leader:
             os.kill(self._leader, signal.SIGKILL)
         else:
             self._nspawn.kill()
-        self._wait_for_the_end()
+        self._wait_for_end()
 
-    def _wait_for_the_end(self) -> None:
+    def _wait_for_end(self) -> None:
         assert self._nspawn and self._group
         self._nspawn.wait(_STOP_SECONDS)
         control_groups.remove(self._group)
@@ -178,7 +178,7 @@ class Machine:
         return run(command, None, _BOOT_SECONDS).stdout.strip() in ("running", "degraded")
 
     def _find_leader(self) -> int:
-        """The first process inside: nsenter starts nspawn, and nspawn starts it."""
+        """Return the first process inside: nsenter starts nspawn, and nspawn starts it."""
         assert self._nspawn
         found = (pid for nspawn in children(self._nspawn.pid) for pid in children(nspawn))
         return next((pid for pid in found if _is_first(pid)), 0)
@@ -191,7 +191,7 @@ class Machine:
             *("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", f"--machine={self._group.name}"),
             *(f"--directory=/{self.disk.relative_to(self._room.root)}", f"--hostname={HOSTNAME}"),
             *("--network-namespace-path=/proc/self/ns/net", "--resolv-conf=off", "--timezone=off", "--link-journal=no"),
-            # What IPAddressDeny= and DevicePolicy= need.
+            # For IPAddressDeny= and DevicePolicy=.
             *("--capability=CAP_BPF", "--system-call-filter=bpf"),
             "--console=read-only",
         )
@@ -199,7 +199,7 @@ class Machine:
 
 @contextmanager
 def machine(directory: Path, lower: Sequence[Path]) -> Iterator[Machine]:
-    """A machine whose disk begins as the layers in `lower`, topmost first; what it writes is in `directory`/upper."""
+    """Run a machine on the layers in `lower`, topmost first. Its changes are in `directory`/upper."""
     for name in ("upper", "work", "disk"):
         (directory / name).mkdir(parents=True)
     with room() as opened, way_out(opened):
@@ -212,7 +212,7 @@ def machine(directory: Path, lower: Sequence[Path]) -> Iterator[Machine]:
             server.boot()
             yield server
         finally:
-            server.pull_the_plug()
+            server.kill()
 
 
 def _is_first(pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""Says whether servers can be booted here, after it has installed what is missing and may be installed."""
+"""The programs that servers need, their installation, and a trial."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ _PROGRAMS = {
 
 
 def can_boot() -> str | None:
-    """One line that says why no server can be booted here, or None."""
+    """Return one line with the reason why no server can boot here, or None."""
     if sys.platform != "linux":
         return "servers need Linux"
     if os.geteuid() != 0:
@@ -30,11 +30,11 @@ def can_boot() -> str | None:
 
 
 def install_packages(*packages: str) -> str | None:
-    """Install Debian packages, as `./run` does; one line that says why that failed, or None."""
+    """Install Debian packages, as `./run` does. Return one line with the reason of a failure, or None."""
     if not shutil.which("apt-get"):
         return f"missing, and no apt-get to install them: {' '.join(packages)}"
     install = ("install", "-y", "-q", "--no-install-recommends", *packages)
-    with locked("packages"):  # apt-get waits for another one that installs, not for one that updates.
+    with locked("packages"):  # apt-get waits for another installation, but not for an update.
         if _apt(*install) and (_apt("update", "-q") or _apt(*install)):
             return f"apt-get could not install {' '.join(packages)}"
     return None
@@ -42,7 +42,7 @@ def install_packages(*packages: str) -> str | None:
 
 def _missing_programs() -> str | None:
     missing = {package for program, package in _PROGRAMS.items() if not shutil.which(program)}
-    # Ubuntu brings the keys of Debian's archive in a package of their own.
+    # On Ubuntu the keys of Debian's archive are a separate package.
     if not Path("/usr/share/keyrings/debian-archive-keyring.gpg").exists():
         missing.add("debian-archive-keyring")
     return install_packages(*sorted(missing)) if missing else None
@@ -55,7 +55,7 @@ def _apt(*arguments: str) -> int:
 
 
 def _try() -> str | None:
-    """Do in small what a machine needs: namespaces, a way out, a control group, an overlay on the cache's disk."""
+    """Try everything that a machine needs: namespaces, a network, a control group, an overlay."""
     try:
         with workplace() as directory, room() as opened, way_out(opened):
             layers = [directory / name for name in ("lower", "upper", "work", "root")]

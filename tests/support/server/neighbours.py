@@ -1,4 +1,4 @@
-"""A server with two apps, one of each handover, and things in their secrets and variables that nobody else may see."""
+"""A server with two apps, one of each handover, and with secrets that no other user may see."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ CANARY: Final = "canary-of-an-apps-own-variable"
 
 
 def neighbours_layer(servers: Servers) -> Layer:
-    """The disk of a server on which shop (blue-green) and blog (restart) are deployed and answer."""
+    """Return the disk of a server on which shop (blue-green) and blog (restart) are deployed."""
 
     def add(machine: Machine) -> None:
         variables = machine.write("/root/blog.env", f"BLOG_TOKEN={CANARY}\n", 0o600)
@@ -23,7 +23,7 @@ def neighbours_layer(servers: Servers) -> Layer:
 
 
 def apps(machine: Machine) -> tuple[App, ...]:
-    """The apps of a server, as its own catalogue has them."""
+    """Return the apps of a server's own catalogue."""
     return load(machine.path("/etc/hookd/hookd.toml")).catalogue.apps
 
 

@@ -1,4 +1,4 @@
-"""What of the host must reach a server inside it, so that installers find their index and trust it."""
+"""Settings of the host that installers inside a server need to find and trust their index."""
 
 import ast
 import os
@@ -30,7 +30,7 @@ class Outside:
     apt: tuple[str, ...]
 
 
-def look_outside() -> Outside:
+def read_host_settings() -> Outside:
     """Read the host's settings."""
     settings = {name: _from_inside(value) for name, value in os.environ.items() if _VARIABLES.fullmatch(name)}
     settings |= {"PIP_CERT": BUNDLE, "SSL_CERT_FILE": BUNDLE, "REQUESTS_CA_BUNDLE": BUNDLE}
@@ -43,7 +43,7 @@ def look_outside() -> Outside:
 
 
 def mirrors(suite: str) -> tuple[str, ...]:
-    """Sources of a Debian suite at the mirrors that the host uses; none when it is no Debian."""
+    """Return the sources of a Debian suite at the host's mirrors, or none on other systems."""
     if not shutil.which("apt-get"):
         return ()
     host = _codename()
@@ -64,7 +64,7 @@ def _codename() -> str | None:
 
 
 def _pip_conf() -> str:
-    """What pip makes of its variables and files here, without places on this disk."""
+    """Build a pip.conf from pip's variables and files of the host, without local paths."""
     lines = ["[global]", f"cert = {BUNDLE}"]
     for line in _output(sys.executable, "-m", "pip", "config", "list").splitlines():
         key, _, value = line.partition("=")
@@ -75,7 +75,7 @@ def _pip_conf() -> str:
 
 
 def _certificates() -> dict[str, bytes]:
-    """Certificates that were added to the host, and the bundle that a variable names."""
+    """Return the host's added certificates, and the bundle that a variable names."""
     named = {os.environ.get(name, BUNDLE) for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT")} - {BUNDLE}
     bundles = [Path(name) for name in sorted(named) if Path(name).is_file()]
     found = {f"bundle-{number}.crt": path.read_bytes() for number, path in enumerate(bundles)}

@@ -1,4 +1,4 @@
-"""Where the support for servers keeps what it makes: images that stay, and machines that go."""
+"""The directories of the support for servers: images that stay, and machines of a session."""
 
 import fcntl
 import os
@@ -11,13 +11,13 @@ from typing import Final
 
 from tests.support.server import control_groups
 
-# The lock for tests that change or compare the kernel's rule on links, which is one for all servers.
+# The lock for tests that change or compare the kernel's setting for links, which all servers share.
 KERNEL_LINKS: Final = "kernel-links"
 _SYSTEM_CACHE = Path("/var/cache")
 
 
 def cache() -> Path:
-    """The directory for images; only root may look into it, since settings of the host may hold passwords."""
+    """Return the directory for images. Only root may read it, since the host's settings may hold passwords."""
     chosen = os.environ.get("HOOKD_TEST_CACHE")
     above = os.environ.get("XDG_CACHE_HOME")
     path = Path(chosen) if chosen else Path(above or _SYSTEM_CACHE) / "hookd-tests"
@@ -35,7 +35,7 @@ def locked(name: str) -> Iterator[None]:
 
 @contextmanager
 def workplace() -> Iterator[Path]:
-    """A directory for the machines of this session: deleted with it, or by the next one when this one is killed."""
+    """Provide a directory for the machines of this session. The next session deletes it after a kill."""
     above = cache() / "sessions"
     above.mkdir(exist_ok=True)
     with locked("sessions"):
@@ -61,7 +61,7 @@ def _sweep(above: Path) -> None:
                 control_groups.remove_left(f"hookd-{left.name}")
                 shutil.rmtree(left)
                 _lock_of(left).unlink()
-        except OSError:  # Somebody holds the lock, or is in a control group.
+        except OSError:  # A process holds the lock, or is in a control group.
             continue
 
 

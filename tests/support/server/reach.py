@@ -1,4 +1,4 @@
-"""What a user of a server, or one of its services, can write to, connect to and read: found by trying, everywhere."""
+"""Finds by trying all files and sockets that a user or a service of a server can write, connect to and read."""
 
 import json
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Final
 from tests.support.server.commands import PATH
 from tests.support.server.machine import Machine
 
-# Kernel interfaces, which are the kernel's to guard; a walk through them would meet itself.
+# The walk skips /proc and /sys, which contain themselves.
 _SCRIPT: Final = """
 import json, os, socket, stat, sys, tempfile
 
@@ -39,7 +39,7 @@ def connects(path):
 found = {"directories": [], "files": [], "sockets": [], "devices": [], "readable": []}
 below = tuple(sys.argv[1:])
 
-def look(path, known):
+def walk(path, known):
     status = os.lstat(path)
     if stat.S_ISLNK(status.st_mode):
         return
@@ -53,7 +53,7 @@ def look(path, known):
             return
         for name in sorted(names):
             if (here := os.path.join(path, name)) not in ("/proc", "/sys"):
-                look(here, mine)
+                walk(here, mine)
     elif stat.S_ISSOCK(status.st_mode):
         if connects(path):
             found["sockets"].append(path)
@@ -65,16 +65,16 @@ def look(path, known):
     elif opens(path, os.O_WRONLY):
         found["devices"].append(path)
 
-look("/", False)
+walk("/", False)
 print(json.dumps(found))
 """
 
 
 @dataclass(frozen=True)
 class Reach:
-    """What was found: directories without those below one that counts, files that are in none of them, and so on.
+    """The findings: writable directories without their children, writable files elsewhere, and so on.
 
-    `readable` are the files that can be read below the places that were asked about.
+    `readable` are the readable files below the given places.
     """
 
     directories: set[str]
@@ -85,12 +85,12 @@ class Reach:
 
 
 def of_user(machine: Machine, user: str, *below: str) -> Reach:
-    """What a user reaches who has a shell on the server."""
+    """Return the reach of a user with a shell on the server."""
     return _reach(machine.run("python3", "-c", _SCRIPT, *below, user=user).stdout)
 
 
 def of_service(machine: Machine, unit: str, *below: str) -> Reach:
-    """What a service reaches: its user and groups, no privilege, in the mounts and network that systemd gave it."""
+    """Return the reach of a service with its user, groups, mounts and network, and without privileges."""
     pid = machine.run("systemctl", "show", "--property=MainPID", "--value", unit).stdout.strip()
     status = dict(line.split(":\t", 1) for line in machine.read(f"/proc/{pid}/status").splitlines() if ":\t" in line)
     identity = (f"--reuid={status['Uid'].split()[0]}", f"--regid={status['Gid'].split()[0]}")

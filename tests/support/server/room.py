@@ -1,8 +1,8 @@
-"""A room of its own for a server: namespaces for network, mounts and processes, which vanish with one process.
+"""A separate room for a server: namespaces for network, mounts and processes, which end with one process.
 
-When this process ends in whatever way, a pipe closes, the first process of the room ends, and the kernel ends all
-others and undoes the mounts. The room's network is its own, so that machines do not meet each other or the host's
-programs on a port; slirp4netns lets programs inside reach what the host can reach, without a packet filter on the host.
+After any end of this process a pipe closes, the first process of the room ends, and the kernel ends all others and
+undoes the mounts. The room has its own network, so that no port clashes with the host or another machine. With
+slirp4netns programs inside reach everything that the host can reach, without a packet filter on the host.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ _NAMESPACES = ("--net", "--mount", "--pid")
 
 
 class Room:
-    """Namespaces that are held open; `root` is its file tree, and goes with it."""
+    """Open namespaces. `root` is their file tree, which ends with them."""
 
     def __init__(self, holder: "subprocess.Popen[bytes]") -> None:
         self._holder = holder
@@ -27,29 +27,29 @@ class Room:
         self.root = Path(f"/proc/{self.pid}/root")
 
     def enter(self, *argv: str) -> tuple[str, ...]:
-        """The command line that runs a program of the host in this room."""
+        """Build the command line that runs a program of the host in this room."""
         return ("nsenter", f"--target={self.pid}", *_NAMESPACES, "--", *argv)
 
     def call(self, *argv: str) -> str:
-        """Run a program of the host in this room and return what it printed; fails the test when it fails."""
+        """Run a program of the host in this room and return its output. Fail the test on an error."""
         done = subprocess.run(self.enter(*argv), capture_output=True, text=True, timeout=_SECONDS, check=False)
         if done.returncode:
             raise AssertionError(f"{' '.join(argv)} ended with {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout
 
     def socket(self) -> socket.socket:
-        """A TCP socket in this room's network."""
+        """Return a TCP socket in this room's network."""
         with _in_network(self.pid):
             return socket.socket(socket.AF_INET, socket.SOCK_STREAM)
 
 
 @contextmanager
 def room() -> Iterator[Room]:
-    """Open a room for as long as the block."""
+    """Open a room during the block."""
     argv = ("unshare", *_NAMESPACES, "--propagation=private", "--fork", "--kill-child", "--mount-proc", "cat")
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as holder:
         try:
-            _greet(holder)
+            _wait_for_echo(holder)
             opened = Room(holder)
             opened.call("ip", "link", "set", "lo", "up")
             yield opened
@@ -59,27 +59,29 @@ def room() -> Iterator[Room]:
 
 @contextmanager
 def way_out(opened: Room) -> Iterator[None]:
-    """Let programs of the room reach what the host can reach, for as long as the block."""
-    ready, tell = os.pipe()
-    leave, left = os.pipe()
-    # It asks names of the host's resolver and connects with the host's sockets, so it stays outside.
-    options = ("--configure", "--mtu=65520", f"--ready-fd={tell}", f"--exit-fd={leave}")
+    """Connect the room's programs to the host's network during the block."""
+    ready, ready_writer = os.pipe()
+    exit_reader, exit_writer = os.pipe()
+    # slirp4netns uses the host's resolver and sockets, so it runs outside.
+    options = ("--configure", "--mtu=65520", f"--ready-fd={ready_writer}", f"--exit-fd={exit_reader}")
     argv = ("slirp4netns", *options, str(opened.pid), "tap0")
-    process = subprocess.Popen(argv, pass_fds=(tell, leave), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    os.close(tell)
-    os.close(leave)
+    process = subprocess.Popen(
+        argv, pass_fds=(ready_writer, exit_reader), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    os.close(ready_writer)
+    os.close(exit_reader)
     try:
         if not os.read(ready, 1):
             raise AssertionError(f"slirp4netns: {process.communicate()[1].decode()}")
         yield
     finally:
         os.close(ready)
-        os.close(left)
+        os.close(exit_writer)
         process.communicate(timeout=_SECONDS)
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process has started."""
+    """Return the child processes of a process."""
     try:
         threads = list(Path(f"/proc/{pid}/task").iterdir())
         return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
@@ -87,8 +89,8 @@ def children(pid: int) -> list[int]:
         return []
 
 
-def _greet(holder: "subprocess.Popen[bytes]") -> None:
-    """When the word comes back, the namespaces are there."""
+def _wait_for_echo(holder: "subprocess.Popen[bytes]") -> None:
+    """Wait for an echo, which proves that the namespaces exist."""
     assert holder.stdin and holder.stdout
     holder.stdin.write(b"hello\n")
     holder.stdin.flush()
@@ -98,7 +100,7 @@ def _greet(holder: "subprocess.Popen[bytes]") -> None:
 
 @contextmanager
 def _in_network(pid: int) -> Iterator[None]:
-    """Put this thread, and no other, into a process's network for the block (setns(2); Python has it from 3.12)."""
+    """Put only this thread into a process's network during the block (setns(2), in Python from 3.12)."""
     with Path("/proc/thread-self/ns/net").open() as mine, Path(f"/proc/{pid}/ns/net").open() as theirs:
         _setns(theirs.fileno())
         try:

@@ -13,13 +13,13 @@ from tests.support.server.machine import Machine, machine
 
 @dataclass(frozen=True)
 class Layer:
-    """The disk of a server that was switched off; `lower` is topmost first."""
+    """The disk of a server that was switched off. `lower` is topmost first."""
 
     lower: tuple[Path, ...]
 
 
 class Servers:
-    """Starts machines below one directory; layers live as long as the session."""
+    """Starts machines below one directory. Layers live as long as the session."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -28,7 +28,7 @@ class Servers:
 
     @contextmanager
     def start(self, on: Layer | None = None, *, suite: str = "bookworm") -> Iterator[Machine]:
-        """A machine for as long as the block: a fresh Debian, or what a layer holds."""
+        """Run a machine during the block, from a fresh Debian or a layer."""
         directory = self._next_directory()
         try:
             with machine(directory, (on or fresh(suite)).lower) as started:
@@ -39,7 +39,7 @@ class Servers:
     def layer(
         self, name: str, make: Callable[[Machine], object], *, on: Layer | None = None, suite: str = "bookworm"
     ) -> Layer:
-        """What `make` leaves on a machine; made once, later calls with this name get the same, or the same failure."""
+        """Return the layer that `make` writes. Later calls with this name get the same layer or failure."""
         if name not in self._layers:
             try:
                 self._layers[name] = self._make(make, on or fresh(suite))
@@ -62,5 +62,5 @@ class Servers:
 
 
 def fresh(suite: str) -> Layer:
-    """A fresh Debian."""
+    """Return the layer of a fresh Debian."""
     return Layer((image(server(suite)),))

@@ -1,4 +1,4 @@
-"""A server that runs an app, set up with the product's own commands: installed, set up, `shop` added and deployed."""
+"""A server that runs an app: installed, set up, `shop` added and deployed with hookd's own commands."""
 
 import re
 import shlex
@@ -18,12 +18,12 @@ _SECONDS = 90
 _PAUSE = 0.25
 _REDIS = """/opt/hookd/current/venv/bin/python -Pc "
 import sys, redis
-found = redis.Redis(unix_socket_path='/run/hookd-redis/redis.sock', username='hookd-operator', password=sys.argv[1])
-print(found.execute_command(*sys.argv[2:]))
+client = redis.Redis(unix_socket_path='/run/hookd-redis/redis.sock', username='hookd-operator', password=sys.argv[1])
+print(client.execute_command(*sys.argv[2:]))
 " "$(cat /etc/hookd/redis/operator)" {command}
 """
 _GOOD = '''\
-"""The shop: says its version, and that it is well."""
+"""The shop: answers with its version."""
 
 def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
@@ -45,18 +45,18 @@ def app(environ, start_response):
 
 
 def good(version: str, files: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The files of a commit whose page says its version; `files` come on top."""
+    """Return the files of a commit whose page is its version, with additional `files`."""
     return {"wsgi.py": _GOOD.replace("{version}", version), "requirements.txt": "gunicorn\n", **(files or {})}
 
 
 def install(machine: Machine) -> None:
-    """`./run install` in a copy of the checkout; then what a host behind a proxy must tell its worker."""
+    """Run `./run install` in a copy of the checkout."""
     machine.copy_checkout(CHECKOUT)
     machine.shell("./run install", directory=CHECKOUT)
 
 
 def set_up(machine: Machine) -> None:
-    """A host that is installed and set up, with a git host beside it."""
+    """Install and set up a host, with a git host on it."""
     install(machine)
     machine.shell(f"hookd setup --domain {RECEIVER_DOMAIN}")
     settings = "".join(f"{name}={value}\n" for name, value in machine.settings.items())
@@ -67,14 +67,14 @@ def set_up(machine: Machine) -> None:
 
 @dataclass
 class Shop:
-    """An app on a server, as the person who looks after it sees it."""
+    """An app on a server, with the commands of its operator."""
 
     machine: Machine
     name: str = "shop"
 
     @property
     def domain(self) -> str:
-        """What visitors type."""
+        """The app's public domain."""
         return f"{self.name}.example.org"
 
     @property
@@ -84,16 +84,16 @@ class Shop:
 
     @property
     def repository(self) -> ServedRepository:
-        """Where the app's commits are pushed to."""
+        """The repository of the app's commits."""
         return self.host.repository(f"acme/{self.name}")
 
     @property
     def secret(self) -> str:
-        """The newest webhook secret, read at once: `hookd secret show` takes half a second, and each push needs it."""
+        """The newest webhook secret, read from its file, because `hookd secret show` takes half a second."""
         return self.machine.read(f"/etc/hookd/secrets/{self.name}").split()[-1]
 
     def hookd(self, *arguments: str) -> str:
-        """Type a hookd command as root; fails the test when it fails."""
+        """Run a hookd command as root, and fail the test on an error."""
         return self.machine.run("hookd", *arguments).stdout
 
     def add(self, *options: str) -> str:
@@ -105,16 +105,16 @@ class Shop:
         return printed
 
     def paste_key(self, printed: str) -> None:
-        """Do what a person does with the deploy key that hookd printed."""
+        """Register the printed deploy key at the git host."""
         key = re.search(r"deploy key +(ssh-ed25519 \S+ .*?) +\(read only\)", printed)
         assert key, printed
         self.host.allow_reading(key[1], f"acme/{self.name}")
 
     def commit(self, version: str, files: Mapping[str, str] | None = None) -> str:
-        """Push a commit to the git host, without telling hookd of it; a page that says its version."""
+        """Push a commit, whose page is its version, to the git host without a delivery."""
         return self.repository.commit_and_push(good(version, files), version)
 
-    def tell(self, commit: str, **changes: Any) -> str:
+    def deliver(self, commit: str, **changes: Any) -> str:
         """Send the signed push of a commit through nginx, and return the deployment that answers it."""
         sender = "gitea" if NAME in self.repository.url else "github"
         answer = push(self.machine, RECEIVER_DOMAIN, self.name, self.secret, sender=sender, after=commit, **changes)
@@ -122,11 +122,11 @@ class Shop:
         return str(answer.json["deployment"])
 
     def push(self, version: str, files: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """Commit, push, tell hookd, and wait for the deployment's ending; returns its record."""
-        return self.ending(self.tell(self.commit(version, files)))
+        """Commit, push, deliver, wait for the ending, and return the deployment's record."""
+        return self.ending(self.deliver(self.commit(version, files)))
 
     def record(self, deployment: str) -> dict[str, Any]:
-        """A deployment's record, over HTTP with the token."""
+        """Return a deployment's record, over HTTP with the token."""
         token = self.machine.read("/etc/hookd/token").strip()
         headers = {"Authorization": f"Bearer {token}"}
         answer = ask(self.machine, RECEIVER_DOMAIN, f"/deployments/{deployment}", headers=headers)
@@ -134,35 +134,35 @@ class Shop:
         return answer.json
 
     def ending(self, deployment: str, seconds: float = _SECONDS) -> dict[str, Any]:
-        """Wait for a deployment to end and return its record; asks a few times a second, nginx lets no more through."""
+        """Wait for a deployment to end and return its record. Ask slowly, because nginx limits requests."""
         end = time.monotonic() + seconds
         while (record := self.record(deployment))["status"] in ("queued", "running"):
             assert time.monotonic() < end, f"{record}\n{self.machine.journal('hookd-worker@*')[-6000:]}"
             time.sleep(_PAUSE)
         return record
 
-    def look(self) -> None:
-        """Look for missed pushes now, without waiting for the app's turn."""
+    def reconcile(self) -> None:
+        """Reconcile the app now, before its next turn."""
         self.redis("DEL", f"hookd:polled:{self.name}")
         self.machine.run("systemctl", "start", "hookd-reconcile.service")
 
     def redis(self, *command: str) -> str:
-        """Say something to Redis as the operator does."""
+        """Send a command to Redis as the operator."""
         return self.machine.shell(_REDIS.format(command=shlex.join(command))).strip()
 
     def page(self, path: str = "/") -> str:
-        """What a visitor sees."""
+        """Return the page that a visitor gets, or its error status."""
         answer = ask(self.machine, self.domain, path)
         return answer.text if answer.status == 200 else f"{answer.status}"
 
 
 def set_up_layer(servers: Servers, suite: str = "bookworm") -> Layer:
-    """The disk of a server that is set up and has no app yet."""
+    """Return the disk of a set-up server without an app."""
     return servers.layer(f"set up {suite}", set_up, suite=suite)
 
 
 def shop_layer(servers: Servers, handover: str = "blue-green") -> Layer:
-    """The disk of a server whose app is deployed and answers."""
+    """Return the disk of a server with a deployed app."""
 
     def add(machine: Machine) -> None:
         Shop(machine).add("--handover", handover, "--data", "uploads", "--file", ".env")

@@ -1,4 +1,4 @@
-"""A git host inside a machine: repositories that are reached over ssh with deploy keys, as at the big ones."""
+"""A git host inside a machine: repositories over ssh with deploy keys."""
 
 from tests.support.repository import IDENTITY, Repository
 from tests.support.server.machine import Machine
@@ -31,7 +31,7 @@ ExecStart=/usr/sbin/sshd -D -f {_HOME}/sshd_config
 [Install]
 WantedBy=multi-user.target
 """
-# What a host does with a deploy key: one repository, and nothing but reading.
+# The limit of a deploy key: it reads one repository.
 _READ = f"""\
 #!/bin/sh
 wanted=$(printf '%s' "$SSH_ORIGINAL_COMMAND" | sed -n "s|^git-upload-pack '/\\{{0,1\\}}\\(.*\\)'$|\\1|p")
@@ -54,7 +54,7 @@ class ServedRepository(Repository):
 
     @property
     def url(self) -> str:
-        """The address that people paste: git@HOST:OWNER/NAME.git."""
+        """The repository's address: git@HOST:OWNER/NAME.git."""
         return f"git@{NAME}:{self._name}.git"
 
     @property
@@ -89,7 +89,7 @@ class GitHost:
         return f"{NAME} {key}\n[127.0.0.1]:{PORT} {key}\n"
 
     def repository(self, name: str) -> ServedRepository:
-        """The repository OWNER/NAME; made, empty, when it is not there."""
+        """Return the repository OWNER/NAME, and create it if it is missing."""
         return ServedRepository(self._machine, name)
 
     def allow_reading(self, public_key: str, name: str) -> None:
@@ -114,7 +114,7 @@ class GitHost:
 
 
 def git_host(machine: Machine) -> GitHost:
-    """Install and start the git host, unless the machine has it; it starts again with the machine."""
+    """Install and start the git host, unless the machine has it. It starts with the machine."""
     if not machine.path(_HOME).exists():
         _install(machine)
     return GitHost(machine)
@@ -128,7 +128,7 @@ def _install(machine: Machine) -> None:
     machine.write(f"{_HOME}/.gitconfig", "[safe]\n\tdirectory = *\n")
     machine.write(f"/etc/systemd/system/{_UNIT}", _SERVICE)
     machine.write("/etc/hosts", f"{machine.read('/etc/hosts')}{_ADDRESS} {NAME}\n")
-    # Its shell runs the command that a key is bound to. The password fits nothing; "!" would lock keys out too.
+    # Its shell runs the command of a key. The password is invalid, while "!" would disable keys too.
     machine.run("useradd", "--system", "--home-dir", _HOME, "--shell", "/bin/sh", "--password", "*", "git")
     machine.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", NAME, "-f", f"{_HOME}/host_key")
     machine.run("systemctl", "enable", "--now", _UNIT)

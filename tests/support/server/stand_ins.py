@@ -25,7 +25,7 @@ class StandIn:
         return Recipe(name=self.tag.replace(":", "-").replace("/", "-"), suite=self.suite, packages=packages)
 
     def named(self, tag: str) -> Self:
-        """The same under another name, as a Dockerfile may want it."""
+        """Return a copy under another name."""
         return type(self)(tag, self.packages, self.command, self.suite)
 
 

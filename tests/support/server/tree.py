@@ -1,4 +1,4 @@
-"""Looks at a machine's files from the host, following links as the machine would."""
+"""A machine's files as the host sees them, with links resolved inside the machine."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.support.processes import PROJECT
 
-# Other file systems, and what a running Debian writes by itself.
+# Other file systems, and files that Debian itself writes.
 PASSING = frozenset(
     (
         *("/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp"),
@@ -16,13 +16,13 @@ PASSING = frozenset(
         *("/var/lib/systemd", "/var/lib/private", "/var/cache/ldconfig", "/etc/.updated", "/var/.updated"),
     )
 )
-_MOST_LINKS = 40
+_MAX_LINKS = 40
 
 Entry = tuple[int, int, int]
 
 
 def inside(root: Path, name: str, *, last: bool = False) -> Path:
-    """Where a path of the machine is on the host: links lead where they lead inside, the `last` one on demand."""
+    """Return a path of the machine as a path of the host. Links are resolved inside, the `last` one on demand."""
     done, ahead, links = Path("/"), [part for part in Path(name).parts if part != "/"], 0
     while ahead:
         part = ahead.pop(0)
@@ -32,8 +32,8 @@ def inside(root: Path, name: str, *, last: bool = False) -> Path:
             done = here
             continue
         links += 1
-        if links > _MOST_LINKS:
-            raise AssertionError(f"{name} goes round in circles in the machine")
+        if links > _MAX_LINKS:
+            raise AssertionError(f"{name} has a loop of links in the machine")
         target = found.readlink()
         done = Path("/") if target.is_absolute() else done
         ahead = [part for part in target.parts if part != "/"] + ahead
@@ -41,12 +41,12 @@ def inside(root: Path, name: str, *, last: bool = False) -> Path:
 
 
 def listed(root: Path, passing: Collection[str] = PASSING) -> dict[str, Entry]:
-    """Every path of the machine with its mode (kind and bits), owner and group; without those in `passing`."""
+    """Return mode (kind and bits), owner and group of each path of the machine, without `passing`."""
     return {name: (status.st_mode, status.st_uid, status.st_gid) for name, status in _walk(root, "", passing)}
 
 
 def checkout_files() -> list[Path]:
-    """The files of this checkout, relative to it: committed ones as they are now, and new ones that git would take."""
+    """Return the relative paths of this checkout's committed and new files."""
     argv = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     names = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.split("\0")
     return [Path(name) for name in dict.fromkeys(names) if name and os.path.lexists(PROJECT / name)]

@@ -1,4 +1,4 @@
-"""Tells whether a command has changed anything at all on a server, and what it said when it refused."""
+"""Comparisons of a server before and after a command, and refused commands."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,24 +9,24 @@ _PLACES = ("/etc", "/opt", "/root", "/srv", "/usr/local", "/var/lib/hookd", "/va
 
 
 def snapshot(machine: Machine) -> dict[str, object]:
-    """All files with mode and owner; in the places that hookd writes to also inode, size and time; and every start.
+    """Collect modes and owners of all files, contents of hookd's places, and the starts of units.
 
-    But for what looks for missed pushes, and starts by itself twice a minute.
+    The reconcile service is left out, because it starts twice a minute.
     """
     places = [place for place in _PLACES if machine.path(place).exists()]
-    found = machine.run("find", *places, "!", "-type", "d", "-printf", "%p\t%i %s %T@ %l\n").stdout
-    asked = ("--property=Id,InvocationID,UnitFileState,ActiveState", "hookd*", "shop*", "blog*", "nginx*")
-    units = [unit.strip() for unit in machine.run("systemctl", "show", *asked).stdout.split("\n\n")]
+    listed = machine.run("find", *places, "!", "-type", "d", "-printf", "%p\t%i %s %T@ %l\n").stdout
+    selection = ("--property=Id,InvocationID,UnitFileState,ActiveState", "hookd*", "shop*", "blog*", "nginx*")
+    units = [unit.strip() for unit in machine.run("systemctl", "show", *selection).stdout.split("\n\n")]
     return {
         **machine.files(),
         **accounts(machine),
-        **dict(line.split("\t", 1) for line in found.splitlines() if "/hookd-setup/lock" not in line),
+        **dict(line.split("\t", 1) for line in listed.splitlines() if "/hookd-setup/lock" not in line),
         "units": [unit for unit in units if "Id=hookd-reconcile.service" not in unit.splitlines()],
     }
 
 
 def accounts(machine: Machine) -> dict[str, list[str]]:
-    """Users and groups, with their members, in every file that tells of them."""
+    """Return users and groups, with their members, from every file that lists them."""
     names = ("passwd", "group", "shadow", "gshadow", "subuid", "subgid")
     lines = {name: machine.run("cat", f"/etc/{name}").stdout.splitlines() for name in names}
     keep = {"passwd": (0, 5, 6), "group": (0, 3), "shadow": (0,), "gshadow": (0, 2, 3), "subuid": (0,), "subgid": (0,)}
@@ -35,7 +35,7 @@ def accounts(machine: Machine) -> dict[str, list[str]]:
 
 @contextmanager
 def unchanged(machine: Machine) -> Iterator[None]:
-    """Fail the test when the block has changed anything."""
+    """Fail the test if the block changes anything."""
     before = snapshot(machine)
     yield
     after = snapshot(machine)
@@ -44,8 +44,10 @@ def unchanged(machine: Machine) -> Iterator[None]:
 
 
 def refusal(machine: Machine, *arguments: str, user: str = "root") -> str:
-    """What a hookd command said that was refused; fails the test when it was not, or not in sentences."""
+    """Run a hookd command that must be refused without a traceback, and return its message."""
     done = machine.run("hookd", *arguments, user=user, check=False)
-    said = f"{done.stdout}{done.stderr}"
-    assert "Traceback" not in said and done.returncode == 2, f"hookd {arguments} ended with {done.returncode}: {said}"
-    return said
+    message = f"{done.stdout}{done.stderr}"
+    assert "Traceback" not in message and done.returncode == 2, (
+        f"hookd {arguments} ended with {done.returncode}: {message}"
+    )
+    return message

@@ -1,4 +1,4 @@
-"""Visitors who come to a site at a steady rate through nginx, however long the ones before them still wait."""
+"""Visitors of a site at a steady rate through nginx, independent of earlier answers."""
 
 import asyncio
 import math
@@ -10,11 +10,11 @@ from threading import Event, Thread
 from tests.support.processes import wait_for
 from tests.support.server.web import Place
 
-_PATIENCE_SECONDS = 60
+_TIMEOUT_SECONDS = 60
 
 
 class Visitors:
-    """What they saw: `answers` as they came, `failures` of any kind, and the `slowest` answer in seconds."""
+    """The result of requests: `answers` in their order, `failures` of any kind, and the `slowest` answer in seconds."""
 
     def __init__(self, place: Place, host: str, path: str, per_second: int, port: int) -> None:
         self.answers: list[str] = []
@@ -26,41 +26,41 @@ class Visitors:
         self._address = ("127.0.0.1", port)
 
     @property
-    def seen(self) -> set[str]:
+    def pages(self) -> set[str]:
         """The different answers."""
         return set(self.answers)
 
     @property
     def number(self) -> int:
-        """How many came and have gone again, happy or not."""
+        """The number of finished requests, failed ones too."""
         return len(self.answers) + len(self.failures)
 
     @property
     def slowest(self) -> float:
-        """The longest time that one of them had to wait, in seconds."""
+        """The longest wait for an answer, in seconds."""
         return max(self.seconds, default=math.nan)
 
     def wait_for_more(self, number: int = 20) -> None:
-        """Wait until some more have come and gone."""
+        """Wait until some more requests are finished."""
         enough = self.number + number
         wait_for(lambda: self.number >= enough, what="visitors")
 
-    def come_until(self, end: Event) -> None:
-        """Let them come at their rate, and the last ones leave."""
-        asyncio.run(self._come_until(end))
+    def run_until(self, end: Event) -> None:
+        """Send requests at the rate until the end, and wait for the last answers."""
+        asyncio.run(self._run_until(end))
 
-    async def _come_until(self, end: Event) -> None:
+    async def _run_until(self, end: Event) -> None:
         start, number = time.monotonic(), 0
-        async with asyncio.TaskGroup() as all_of_them:
+        async with asyncio.TaskGroup() as group:
             while not end.is_set():
-                all_of_them.create_task(self._visit())
+                group.create_task(self._visit())
                 number += 1
                 await asyncio.sleep(start + number * self._pause - time.monotonic())
 
     async def _visit(self) -> None:
         start = time.monotonic()
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
                 self.answers.append(_page(await self._answer()))
         except (OSError, ValueError) as error:
             self.failures.append(f"after {time.monotonic() - start:.2f} s: {error!r}")
@@ -80,9 +80,9 @@ class Visitors:
 
 @contextmanager
 def visitors(place: Place, host: str, path: str = "/", per_second: int = 100, port: int = 80) -> Iterator[Visitors]:
-    """Let visitors come for as long as the block, from before its start until after its end."""
+    """Send visitors from before the block's start until after its end."""
     crowd, end = Visitors(place, host, path, per_second, port), Event()
-    thread = Thread(target=crowd.come_until, args=(end,))
+    thread = Thread(target=crowd.run_until, args=(end,))
     thread.start()
     try:
         crowd.wait_for_more()
@@ -94,7 +94,7 @@ def visitors(place: Place, host: str, path: str = "/", per_second: int = 100, po
 
 
 def _page(answer: bytes) -> str:
-    """The text of a whole page that was found; raises ValueError for anything less."""
+    """Return the text of a complete page, or raise ValueError."""
     head, _, body = answer.partition(b"\r\n\r\n")
     status, *lines = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}

@@ -1,4 +1,4 @@
-"""Asks a machine, or what runs in an engine, as the world outside would: one request, or a signed push."""
+"""Requests and signed pushes to a machine or an engine from outside."""
 
 import http.client
 import json
@@ -15,15 +15,15 @@ _TLS = 443
 
 
 class Place(Protocol):
-    """A network of its own: a machine's, or an engine's."""
+    """The network of a machine or an engine."""
 
     def socket(self) -> socket:
-        """A TCP socket in that network."""
+        """Return a TCP socket in that network."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back."""
+    """The answer to a request."""
 
     status: int
     headers: Mapping[str, str]
@@ -32,8 +32,8 @@ class Answer:
     @property
     def json(self) -> dict[str, Any]:
         """The answer's JSON object."""
-        found: dict[str, Any] = json.loads(self.text)
-        return found
+        table: dict[str, Any] = json.loads(self.text)
+        return table
 
 
 def ask(
@@ -47,9 +47,9 @@ def ask(
     port: int = 80,
     source: str | None = None,
 ) -> Answer:
-    """Send one request over a connection of its own; `host` is the name that the visitor typed.
+    """Send one request over its own connection. `host` is the name in the visitor's address.
 
-    Port 443 is asked in TLS, whoever signed its certificate. `source` is the address that the visitor has.
+    Port 443 uses TLS without a check of the certificate. `source` is the visitor's address.
     """
     connection = http.client.HTTPConnection(host, timeout=_SECONDS)
     connection.sock = place.socket()
@@ -86,8 +86,8 @@ def push(
     source: str | None = None,
     **changes: Any,
 ) -> Answer:
-    """Send a signed push for an app through nginx; `changes` are fields of the event, such as `after`."""
+    """Send a signed push for an app through nginx. `changes` are fields of the event, such as `after`."""
     body = push_body(app, **changes)
     signature = headers_of(sender, body, secret=secret, delivery=delivery)
-    way = path or f"/hooks/{app}"
-    return ask(place, host, way, method="POST", body=body, headers=signature, port=port, source=source)
+    route = path or f"/hooks/{app}"
+    return ask(place, host, route, method="POST", body=body, headers=signature, port=port, source=source)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.installation import merged, toml
 from tests.support.processes import PROJECT
 from tests.support.repository import Repository
+from tests.support.toml_tables import merged, toml
 
 APP = {"full_name": "acme/shop", "root": "/srv/shop", "health": {"url": "http://127.0.0.1:8000/healthz"}}
 

@@ -15,8 +15,8 @@ from hookd.credentials import ROLES, Role, user_name
 from hookd.model.app import App
 from hookd.model.deployment import Trigger
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore
-from tests.support.installation import toml
 from tests.support.processes import running, wait_for
+from tests.support.toml_tables import toml
 from units.doctor.checks import queue, redis
 from units.doctor.context import HostContext
 from units.doctor.finding import CannotCheck, Finding

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.installation import toml
+from tests.support.toml_tables import toml
 from tests.support.users import as_nobody
 from units.doctor import Report, run, run_doctor
 from units.doctor.finding import CannotCheck, Finding, ok

@@ -52,7 +52,7 @@ def test_visitors_see_no_bad_release(site: Installation, handover: str, kind: st
     with visitors(site.ports[app]) as crowd:
         bad = site.ship(app, _broken(**BROKEN[kind]))
         crowd.wait_for_more()
-    assert (bad.status, crowd.failures, crowd.seen) == (Status.ROLLED_BACK, [], {"good"})
+    assert (bad.status, crowd.failures, crowd.pages) == (Status.ROLLED_BACK, [], {"good"})
     assert bad.cause is not None
     assert bad.cause.startswith(f"the new release is bad, {good.name}")
     assert f"{bad.status}: {bad.cause}" in site.log_of(bad)
@@ -82,7 +82,7 @@ def test_good_commit_after_bad_one(site: Installation, handover: str) -> None:
     assert site.ship(app, _broken(**BROKEN["crashes at start"])).status is Status.ROLLED_BACK
     with visitors(site.ports[app]) as crowd:
         better = site.ship(app, app_files("better"))
-    assert (better.status, crowd.failures, crowd.seen) == (Status.SUCCEEDED, [], {"good", "better"})
+    assert (better.status, crowd.failures, crowd.pages) == (Status.SUCCEEDED, [], {"good", "better"})
     assert site.serving(app) == "better"
 
 

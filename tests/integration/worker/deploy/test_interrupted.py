@@ -133,12 +133,12 @@ def _answers(site: Installation, app: str) -> set[str]:
     with visitors(site.ports[app], 4) as crowd:
         crowd.wait_for_more(100)
     assert crowd.failures == []
-    return crowd.seen
+    return crowd.pages
 
 
 def _wait_for_answer(site: Installation, app: str, version: str) -> None:
     with visitors(site.ports[app], 4) as crowd:
-        wait_for(lambda: version in crowd.seen, what=f"{version} from {app}")
+        wait_for(lambda: version in crowd.pages, what=f"{version} from {app}")
 
 
 def _point(link: Path, target: Path) -> None:

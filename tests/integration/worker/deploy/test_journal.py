@@ -121,4 +121,4 @@ def _answers(site: Installation, app: str) -> set[str]:
     with visitors(site.ports[app], 4) as crowd:
         crowd.wait_for_more(100)
     assert crowd.failures == []
-    return crowd.seen
+    return crowd.pages

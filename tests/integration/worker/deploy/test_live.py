@@ -54,7 +54,7 @@ def test_no_failed_request_during_deploy(site: Installation, handover: str) -> N
         after = [site.serving(app) for _ in range(20)]
     assert (second.status, second.cause) == (Status.SUCCEEDED, None)
     assert crowd.failures == []
-    assert crowd.seen == {"one", "two"}
+    assert crowd.pages == {"one", "two"}
     assert set(after) == {"two"}
 
 
@@ -81,7 +81,7 @@ def test_dependency_goes_live_with_code(site: Installation, handover: str) -> No
     with visitors(site.ports[app]) as crowd:
         second = site.ship(app, {**files, "requirements.txt": f"{REQUIREMENTS}packaging==25.0\n"})
     assert second.status is Status.SUCCEEDED
-    assert (crowd.failures, crowd.seen) == ([], {"24.2", "25.0"})
+    assert (crowd.failures, crowd.pages) == ([], {"24.2", "25.0"})
     assert site.serving(app) == "25.0"
 
 

@@ -83,7 +83,7 @@ def answers(site: Installation, app: str) -> set[str]:
     with visitors(site.ports[app], 2) as crowd:
         crowd.wait_for_more(30)
     assert crowd.failures == []
-    return crowd.seen
+    return crowd.pages
 
 
 def move(link: Path, release: str | None) -> None:
@@ -191,7 +191,7 @@ def test_wrong_colour_is_replaced(site: Installation, shipped: Shipped) -> None:
     circus(site, "stop", "two-green")
     with visitors(site.ports["two"], 4) as crowd:
         record = ending(site, look_at(site, "two"))
-        wait_for(lambda: "two" in crowd.seen, what="the right release")
+        wait_for(lambda: "two" in crowd.pages, what="the right release")
     assert record.status is Status.SUCCEEDED
     assert crowd.failures == []
     assert answers(site, "two") == {"two"}
