@@ -1,4 +1,4 @@
-"""The fault tier: real kills, real shortages. A short form with every test run, the long one with `./run faults`."""
+"""Tests with real kills and shortages: a short form in `./run test all`, the long form in `./run faults`."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ __all__ = ["Dice"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Bring the dice."""
+    """Provide the dice."""
     dice.bring(config)
 
 
@@ -28,23 +28,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultHost]:
-    """A whole hookd whose programs are started again when they die."""
-    with FaultHost(tmp_path_factory.mktemp("f"), handover=request.param) as kept:
-        yield kept
+    """A complete hookd whose programs restart when they end."""
+    with FaultHost(tmp_path_factory.mktemp("f"), handover=request.param) as host:
+        yield host
 
 
 @pytest.fixture
 def monitor(host: FaultHost) -> Iterator[Monitor]:
     """Watch the app during the test, and check the invariants at its end."""
-    with Monitor(host) as book:
-        yield book
-    assert book.broken_promises() == {}
-    wait_for(lambda: not host.strays(), 10, what="the end of what lost its parent")
+    with Monitor(host) as monitor:
+        yield monitor
+    assert monitor.violations() == {}
+    wait_for(lambda: not host.orphans(), 10, what="the end of orphaned processes")
 
 
 @pytest.fixture
 def no_reconciler(host: FaultHost) -> Iterator[None]:
-    """Hold the reconciler back, so that pushes go live by their deliveries alone."""
+    """Stop the reconciler, so that pushes go live by their deliveries alone."""
     with host.reconciler.held():
         yield
 
@@ -53,4 +53,4 @@ def no_reconciler(host: FaultHost) -> Iterator[None]:
 def no_leftovers(host: FaultHost) -> Iterator[None]:
     """Check at the end that an interrupted deployment left nothing."""
     yield
-    wait_for(lambda: not leftovers(host), what="the end of what is left over")
+    wait_for(lambda: not leftovers(host), what="the end of leftovers")

@@ -1,4 +1,4 @@
-"""A git host over ssh that can be unreachable, silent, slow, torn or unwilling."""
+"""A git host over ssh that can be down, silent, slow, unstable or refusing."""
 
 import getpass
 import os
@@ -28,19 +28,20 @@ PidFile none
 class Wire:
     """The connection between the worker and the host, which a test can slow down or cut.
 
-    `bite` is how many at a time, `pause` the seconds between, `most` after how many of the host's it breaks off.
+    `chunk` is the number of bytes per read, `pause` the seconds between reads, and `limit` the number of bytes from the
+    host after which the connection breaks.
     """
 
     def __init__(self, to: int) -> None:
         self.port = free_port()
-        self.bite, self.pause, self.most = 65536, 0.0, 2**30
+        self.chunk, self.pause, self.limit = 65536, 0.0, 2**30
         self.flows = threading.Event()
         self.flows.set()
         self._to = to
         self._server: socket.socket | None = None
 
-    def lay(self) -> None:
-        """Take connections."""
+    def open(self) -> None:
+        """Accept connections."""
         self._server = socket.create_server(("127.0.0.1", self.port))
         threading.Thread(target=self._accept, args=(self._server,), daemon=True).start()
 
@@ -59,12 +60,12 @@ class Wire:
         with suppress(OSError), caller, socket.create_connection(("127.0.0.1", self._to)) as host:
             there = threading.Thread(target=self._carry, args=(caller, host, 2**30), daemon=True)
             there.start()
-            self._carry(host, caller, self.most)
+            self._carry(host, caller, self.limit)
             there.join()
 
     def _carry(self, source: socket.socket, target: socket.socket, left: int) -> None:
         with suppress(OSError):
-            while left > 0 and (data := source.recv(self.bite)):
+            while left > 0 and (data := source.recv(self.chunk)):
                 self.flows.wait()
                 time.sleep(self.pause)
                 target.sendall(data)
@@ -88,7 +89,7 @@ class GitHost:
 
     @property
     def url(self) -> str:
-        """How the worker reaches the repository."""
+        """The worker's address of the repository."""
         return f"ssh://{getpass.getuser()}@127.0.0.1:{self.wire.port}{self._bare}"
 
     def __enter__(self) -> Self:
@@ -101,12 +102,12 @@ class GitHost:
         self.allow()
         config = self._directory / "sshd_config"
         config.write_text(_CONFIG.format(port=self._port, directory=self._directory))
-        if os.geteuid() == 0:  # Where root's sshd locks strangers up. On a server its unit makes it.
+        if os.geteuid() == 0:  # sshd of root needs this directory, which its unit makes on a server.
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         with ExitStack() as stack:
             stack.enter_context(running([sshd, "-D", "-e", "-f", str(config)], self._directory / "sshd.log"))
             wait_for(self._listens, what="the ssh server")
-            self.wire.lay()
+            self.wire.open()
             stack.callback(self.wire.cut)
             self._stack = stack.pop_all()
         return self
@@ -115,7 +116,7 @@ class GitHost:
         self._stack.close()
 
     def allow(self) -> None:
-        """Let the key read the repository, and nothing else."""
+        """Permit the key to read the repository only."""
         line = f'command="git-upload-pack {self._bare}",restrict {self.key.with_suffix(".pub").read_text()}'
         (self._directory / "allowed").write_text(line)
 
@@ -129,40 +130,40 @@ class GitHost:
 
 
 @contextmanager
-def away(host: GitHost) -> Iterator[None]:
+def down(host: GitHost) -> Iterator[None]:
     """Refuse connections."""
     host.wire.cut()
     yield
-    host.wire.lay()
+    host.wire.open()
 
 
 @contextmanager
 def silent(host: GitHost) -> Iterator[None]:
-    """Connections are taken, and nothing is ever said."""
+    """Accept connections without an answer."""
     host.wire.flows.clear()
     yield
     host.wire.flows.set()
 
 
 @contextmanager
-def dripping(host: GitHost) -> Iterator[None]:
-    """A byte now and then: never silent for long, and never done."""
-    host.wire.bite, host.wire.pause = 1, 0.1
+def endless(host: GitHost) -> Iterator[None]:
+    """Send a byte from time to time, without an end."""
+    host.wire.chunk, host.wire.pause = 1, 0.1
     yield
-    host.wire.bite, host.wire.pause = 65536, 0.0
+    host.wire.chunk, host.wire.pause = 65536, 0.0
 
 
 @contextmanager
-def torn(host: GitHost) -> Iterator[None]:
-    """Each connection breaks off in the middle."""
-    host.wire.most = 2500
+def unstable(host: GitHost) -> Iterator[None]:
+    """Break each connection in the middle."""
+    host.wire.limit = 2500
     yield
-    host.wire.most = 2**30
+    host.wire.limit = 2**30
 
 
 @contextmanager
-def unwilling(host: GitHost) -> Iterator[None]:
-    """The key is refused."""
+def refusing(host: GitHost) -> Iterator[None]:
+    """Refuse the key."""
     host.refuse()
     yield
     host.allow()

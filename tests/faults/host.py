@@ -1,4 +1,4 @@
-"""A whole hookd on one machine that comes back as systemd would bring it back: receiver, worker, reconciler, Redis."""
+"""A complete hookd on one machine whose programs restart as with systemd: receiver, worker, reconciler, Redis."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ from tests.support.processes import python, wait_for
 APP = "shop"
 _RECONCILE_SECONDS = "1"
 # Holds a lock while it builds, and reports a second build at the same time.
-# It stays for as long as a test wants, at the most a minute.
+# It waits for the test, at most a minute.
 WITNESS = """
 import fcntl, os, sys, time
 with open(sys.argv[1], "a") as book:
@@ -39,7 +39,7 @@ with open(sys.argv[1], "a") as book:
 
 
 class FaultHost:
-    """An installation with one app, and the means to break it. `settings` and `app` are laid over the usual tables."""
+    """An installation with one app, and its faults. `settings` and `app` override the usual tables."""
 
     def __init__(
         self, directory: Path, handover: str = "blue-green", settings: Mapping[str, Any] | None = None, **app: Any
@@ -66,7 +66,7 @@ class FaultHost:
             stack.enter_context(self.receiver)
             wait_for(self.listens, what="the receiver")
             stack.enter_context(self.worker)
-            self._first()
+            self._deploy_first()
             stack.enter_context(self.reconciler)
             self._stack = stack.pop_all()
         return self
@@ -82,8 +82,8 @@ class FaultHost:
         table = {"build": {"commands": [command]}, "reconcile": {"every": 1}, **self._app}
         self.site.add_app(APP, self.handover, **table)
 
-    def _first(self) -> None:
-        """Deploy the first version, so that there is something to lose."""
+    def _deploy_first(self) -> None:
+        """Deploy the first version."""
         self.commit()
         ended = self.site.push_and_wait(APP)
         assert ended.status == "succeeded", (ended, self.site.log_of(ended))
@@ -101,14 +101,14 @@ class FaultHost:
         """Push the next version and deliver it before the reconciler finds it."""
         with self.reconciler.paused():
             self.commit()
-            return self.tell()
+            return self.deliver()
 
-    def tell(self) -> Deployment:
+    def deliver(self) -> Deployment:
         """Deliver the branch's head, and return the deployment of the answer."""
         return self.site.records.get(self.site.send_push(APP)["deployment"])
 
     def listens(self) -> bool:
-        """Tell whether the receiver takes requests."""
+        """Return True if the receiver answers requests."""
         with suppress(OSError):
             return self.site.post("/healthz", b"", {}, "GET")[0] == 200
         return False
@@ -124,7 +124,7 @@ class FaultHost:
 
     @contextmanager
     def building(self) -> Iterator[Deployment]:
-        """Push the next version. A deployment builds it for as long as the block: perhaps one that was under way."""
+        """Push the next version and hold a deployment in its build during the block, perhaps an earlier one."""
         self._gate.touch()
         try:
             self.push()
@@ -148,43 +148,43 @@ class FaultHost:
     # Waits
 
     def wait_for_step(self, deployment: Deployment, name: str) -> None:
-        """Wait until a deployment has come to a step, or has ended without it."""
+        """Wait until a deployment has started a step, or has ended without it."""
         records = self.site.records
 
-        def there() -> bool:
+        def has_step() -> bool:
             record = records.get(deployment.id)
             return record.ended or any(step.name == name for step in record.steps)
 
-        wait_for(there, 60, what=f"the step {name} of {deployment.id}")
+        wait_for(has_step, 60, what=f"the step {name} of {deployment.id}")
 
-    def wait_until_it_runs(self, deployment: Deployment) -> None:
-        """Wait until a worker has taken a deployment in hand, or it has ended."""
+    def wait_until_started(self, deployment: Deployment) -> None:
+        """Wait until a worker has started a deployment, or it has ended."""
         records = self.site.records
         wait_for(lambda: records.get(deployment.id).status is not Status.QUEUED, 60, what=f"a start of {deployment.id}")
 
     def wait_until_done(self, deployment: Deployment, seconds: float = 60) -> None:
-        """Wait until a deployment's log says how it ended, whether Redis knows it or not."""
+        """Wait until a deployment's log has an ending, which Redis may not know yet."""
         log = self.site.config.settings.log_path(APP, deployment.id)
-        said = ("succeeded: ", "failed: ", "unchanged: ", "rolled_back: ", "rollback_failed: ")
+        endings = ("succeeded: ", "failed: ", "unchanged: ", "rolled_back: ", "rollback_failed: ")
 
         def done() -> bool:
-            return log.exists() and any(line[12:].split(None, 1)[1].startswith(said) for line in _whole_lines(log))
+            return log.exists() and any(line[12:].split(None, 1)[1].startswith(endings) for line in _whole_lines(log))
 
         wait_for(done, seconds, what=f"the ending in {log}")
 
     def wait_until_head_serves(self, seconds: float = 90) -> None:
         """Wait until visitors see the newest version, each record has an ending, and the status agrees."""
         end = time.monotonic() + seconds
-        while trouble := self._trouble():
+        while difference := self._difference():
             if time.monotonic() > end:
-                raise AssertionError(f"after {seconds:g} s: {trouble}\n{self.evidence()}")
+                raise AssertionError(f"after {seconds:g} s: {difference}\n{self.evidence()}")
             time.sleep(0.05)
 
-    def _trouble(self) -> str:
+    def _difference(self) -> str:
         """Return the first difference from the expected state, or ""."""
-        wanted, seen = f"v{self.versions}", self.serving()
-        if seen != wanted:
-            return f"visitors see {seen}, not {wanted}"
+        expected, page = f"v{self.versions}", self.serving()
+        if page != expected:
+            return f"the page is {page}, not {expected}"
         try:
             if left := [record.id for record in self.history() if not record.ended]:
                 return f"without an ending: {left}"
@@ -193,11 +193,11 @@ class FaultHost:
             return f"Redis: {error}"
         head = self.site.repositories[APP].head()
         if view.deployed_commit != head or view.lag is not None:
-            return f"people are told that {view.deployed_commit} serves and not {head}; behind: {view.lag}"
+            return f"the status names {view.deployed_commit} instead of {head}, with the lag {view.lag}"
         return ""
 
     def history(self) -> list[Deployment]:
-        """The app's deployments, the newest first."""
+        """Return the app's deployments, the newest first."""
         return self.site.records.history(APP, 1000)
 
     def evidence(self) -> str:
@@ -212,12 +212,12 @@ class FaultHost:
 
     # Leftover processes
 
-    def strays(self) -> list[str]:
-        """Processes of this installation that have lost who started them: nothing of a dead worker may go on."""
+    def orphans(self) -> list[str]:
+        """Return the processes of this installation without a living parent, such as a killed worker's."""
         return [line for pid, line in self._processes() if os.getpid() not in _ancestors(pid)]
 
     def _processes(self) -> Iterator[tuple[int, str]]:
-        """The processes that know this installation's place, each with its command line."""
+        """Yield the processes of this installation with their command lines."""
         mark = str(self.site.directory).encode()
         for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
@@ -235,7 +235,7 @@ def _ancestors(pid: int) -> Iterator[int]:
         try:
             status = Path(f"/proc/{pid}/status").read_text()
         except OSError:
-            yield os.getpid()  # It has just ended.
+            yield os.getpid()  # The process has just ended.
             return
         pid = int(status.partition("PPid:")[2].split()[0])
         yield pid

@@ -11,26 +11,26 @@ from tests.faults.host import APP, FaultHost
 from tests.support.visitors import Visitors
 
 _PAUSE_SECONDS = 0.003
-# The first and the last file that a checkout writes, what the build leaves, and what starts the app.
-_WHOLE = ("wsgi.py", "last.txt", "requirements.txt", "venv/bin/gunicorn")
+# The first and the last file of a checkout, a file of the build, and the app's program.
+_REQUIRED = ("wsgi.py", "last.txt", "requirements.txt", "venv/bin/gunicorn")
 
 
 class Monitor:
-    """Looks at `current` and asks for the page, hundreds of times a second.
+    """Checks `current` and requests the page, hundreds of times a second.
 
-    A release that `current` leads to is complete: its files and its environment are there. A visitor gets a page.
+    The release behind `current` must be complete, with its files and environment. Each visitor must get a page.
     """
 
     def __init__(self, host: FaultHost) -> None:
-        self._keeper = host
+        self._host = host
         self._pushed = host.versions
         self._current = host.site.root(APP) / "current"
         self._book = host.book
         self._before = host.book.stat().st_size
         self._end = threading.Event()
         self._visitors = Visitors(host.site.ports[APP])
-        self.looks = 0
-        self.found: Counter[str] = Counter()
+        self.checks = 0
+        self.faults: Counter[str] = Counter()
         self._threads = [
             threading.Thread(target=self._watch, daemon=True),
             threading.Thread(target=self._visitors.visit_until, args=(self._end,), daemon=True),
@@ -46,22 +46,22 @@ class Monitor:
         for thread in self._threads:
             thread.join()
 
-    def broken_promises(self) -> dict[str, int]:
+    def violations(self) -> dict[str, int]:
         """Return the number of violations by kind."""
-        found = {
-            **self.found,
+        violations = {
+            **self.faults,
             "two deployers at once": self._builds().count("overlap"),
             **Counter(f"a visitor got {failure}" for failure in self._visitors.failures),
         }
-        return {kind: number for kind, number in found.items() if number}
+        return {kind: number for kind, number in violations.items() if number}
 
-    def counted(self, what: str) -> str:
-        """One line for the summary. A test that came so far has seen the newest version serve."""
+    def summary(self, what: str) -> str:
+        """Return a line for the summary. Every push is live at this point."""
         builds, failed = Counter(self._builds()), len(self._visitors.failures)
         return (
-            f"{self._keeper.handover}, {what}: {self._keeper.versions - self._pushed} pushes, lost 0; "
+            f"{self._host.handover}, {what}: {self._host.versions - self._pushed} pushes, lost 0; "
             f"{builds['build']} builds, double runs {builds['overlap']}; "
-            f"{self.looks} looks at current, half releases {self.found.total()}; "
+            f"{self.checks} checks of current, half releases {self.faults.total()}; "
             f"{len(self._visitors.answers) + failed} requests, failed {failed}"
         )
 
@@ -72,18 +72,18 @@ class Monitor:
 
     def _watch(self) -> None:
         while not self._end.is_set():
-            self.looks += 1
-            if fault := fault_of(self._current):
-                self.found[fault] += 1
+            self.checks += 1
+            if fault := current_fault(self._current):
+                self.faults[fault] += 1
             time.sleep(_PAUSE_SECONDS)
 
 
-def fault_of(current: Path) -> str | None:
-    """Say what is wrong with the release that a link leads to, unless it leads elsewhere meanwhile."""
+def current_fault(current: Path) -> str | None:
+    """Return the fault of the linked release, unless the link has changed meanwhile."""
     try:
-        leads = os.readlink(current)
-        missing = [name for name in _WHOLE if not (current.parent / leads / name).exists()]
-        if missing and os.readlink(current) == leads:
+        target = os.readlink(current)
+        missing = [name for name in _REQUIRED if not (current.parent / target / name).exists()]
+        if missing and os.readlink(current) == target:
             return f"current leads to a release without {', '.join(missing)}"
     except OSError as error:
         return f"current cannot be read: {error.strerror}"

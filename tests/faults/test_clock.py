@@ -1,4 +1,4 @@
-"""Clocks that are an hour ahead or behind, of one program or of Redis: nothing runs twice, and pushes go live."""
+"""Clocks of a program or of Redis an hour ahead or behind: nothing runs twice, and pushes go live."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ from tests.support.processes import wait_for
 from tests.support.programs import program, run
 
 OFFSETS = ("+1h", "-1h")
-# Where Python sleeps, the library shifts the monotonic clock, too, which a clock that is set leaves alone.
+# During a sleep of Python the library shifts the monotonic clock too, which a real clock change does not.
 SLEEP = """
 import select, time
 time.sleep = lambda seconds: select.select((), (), (), seconds)
@@ -29,7 +29,7 @@ time.sleep = lambda seconds: select.select((), (), (), seconds)
 
 @pytest.fixture(scope="module")
 def faketime(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The variables that let a program take another time for the right one: all but the time itself."""
+    """The variables that give a program another clock, without the time itself."""
     library = run(program("faketime", "faketime"), "-f", "+0", "printenv", "LD_PRELOAD").stdout.strip()
     directory = tmp_path_factory.mktemp("sleep")
     (directory / "sitecustomize.py").write_text(SLEEP)
@@ -39,7 +39,7 @@ def faketime(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Clock:
-    """A clock for the programs that start with its variables. It can be set while they run."""
+    """A clock for programs that start with its variables. A test can set it while they run."""
 
     file: Path
     faketime: dict[str, str]
@@ -50,42 +50,42 @@ class Clock:
         return {**self.faketime, "FAKETIME_TIMESTAMP_FILE": str(self.file), "FAKETIME_NO_CACHE": "1"}
 
     def set(self, offset: str) -> None:
-        """Let it differ so much from the right one."""
+        """Set the difference from the real clock."""
         self.file.write_text(f"{offset}\n")
 
     @contextmanager
-    def of(self, kept: Program) -> Iterator[None]:
-        """Let a program go by it for as long as the block."""
-        kept.variables = self.variables
-        kept.restart(signal.SIGTERM)
+    def of(self, program: Program) -> Iterator[None]:
+        """Run a program with this clock during the block."""
+        program.variables = self.variables
+        program.restart(signal.SIGTERM)
         yield
-        kept.variables = {}
-        kept.restart(signal.SIGTERM)
+        program.variables = {}
+        program.restart(signal.SIGTERM)
 
 
 @pytest.fixture
 def clock(host: FaultHost, faketime: dict[str, str]) -> Clock:
-    """A clock that is right so far."""
-    made = Clock(host.site.directory / "clock", faketime)
-    made.set("+0")
-    return made
+    """A clock with the real time."""
+    clock = Clock(host.site.directory / "clock", faketime)
+    clock.set("+0")
+    return clock
 
 
 @pytest.mark.threat(32)
-def test_worker_with_a_wrong_clock_starts_nothing(host: FaultHost, monitor: Monitor, dice: Dice, clock: Clock) -> None:
-    """RQ's own takes a job for abandoned when its clock says so: it would start it again within seconds."""
+def test_wrong_clock_restarts_nothing(host: FaultHost, monitor: Monitor, dice: Dice, clock: Clock) -> None:
+    """Leave a running job alone. RQ's own worker would start it again within seconds."""
     offsets = dice.some(OFFSETS, 1)
     for offset in offsets:
         clock.set(offset)
         with Program(host.site, "other", "worker", "kept-2") as other, deployed_once(host), clock.of(other):
-            wait_until_it_has_looked(host, "kept-2")
+            wait_until_idle(host, "kept-2")
             assert [one.status for one in host.history() if not one.ended] == [Status.RUNNING]
-    dice.count(monitor.counted(f"{len(offsets)} rounds, a second worker's clock at {', '.join(offsets)}"))
+    dice.count(monitor.summary(f"{len(offsets)} rounds, a second worker's clock at {', '.join(offsets)}"))
 
 
 @contextmanager
 def deployed_once(host: FaultHost) -> Iterator[Deployment]:
-    """Push. The deployment runs for as long as the block, ends well, and none follows."""
+    """Push, hold the deployment during the block, and check that it succeeds once."""
     with host.reconciler.held():
         before = len(host.history())
         with host.building() as deployment:
@@ -95,20 +95,20 @@ def deployed_once(host: FaultHost) -> Iterator[Deployment]:
         assert len(host.history()) == before + 1
 
 
-def wait_until_it_has_looked(host: FaultHost, worker: str) -> None:
-    """A worker looks after what others abandoned before it waits for its first job."""
+def wait_until_idle(host: FaultHost, worker: str) -> None:
+    """Wait until a worker has recovered abandoned deployments, which precedes its first idle state."""
     with Redis.from_url(host.redis.url) as client:
         wait_for(lambda: client.hget(f"rq:worker:{worker}", "state") == b"idle", what=f"{worker}, idle")
 
 
 @pytest.mark.threat(32)
 def test_pushes_go_live_with_wrong_clocks(host: FaultHost, monitor: Monitor, dice: Dice, clock: Clock) -> None:
-    """While a clock is wrong, and when it is right again: then what was noted may lie an hour ahead."""
+    """Deploy with a wrong clock and after its correction, when recorded times may be an hour ahead."""
     cases = dice.some(list(product(("worker", "reconciler", "both", "receiver"), OFFSETS)), 1)
     for who, offset in cases:
         _push_with_a_wrong_clock(host, clock, who, offset)
-    told = ", ".join(f"{who} at {offset}" for who, offset in cases)
-    dice.count(monitor.counted(f"{len(cases)} rounds, the clock of {told}"))
+    names = ", ".join(f"{who} at {offset}" for who, offset in cases)
+    dice.count(monitor.summary(f"{len(cases)} rounds, the clock of {names}"))
 
 
 def _push_with_a_wrong_clock(host: FaultHost, clock: Clock, who: str, offset: str) -> None:
@@ -130,13 +130,13 @@ def _push_with_a_wrong_clock(host: FaultHost, clock: Clock, who: str, offset: st
 
 @pytest.mark.threat(32)
 def test_clock_of_redis_jumps(host: FaultHost, monitor: Monitor, dice: Dice, clock: Clock) -> None:
-    """With an hour in one moment, everything that is to expire does."""
+    """Let all keys expire at once in a jump of an hour."""
     offsets = dice.some(OFFSETS, 1)
     for offset in offsets:
         _deploy_while_the_clock_of_redis_jumps(host, clock, offset)
         host.push()
         host.wait_until_head_serves()
-    dice.count(monitor.counted(f"{len(offsets)} rounds, Redis' clock jumps to {', '.join(offsets)}"))
+    dice.count(monitor.summary(f"{len(offsets)} rounds, Redis' clock jumps to {', '.join(offsets)}"))
 
 
 def _deploy_while_the_clock_of_redis_jumps(host: FaultHost, clock: Clock, offset: str) -> None:

@@ -1,4 +1,4 @@
-"""Deliveries that are lost, doubled, late, old or many at once: no push is lost, none runs twice, the head wins."""
+"""Lost, repeated, late, old and simultaneous deliveries: no push is lost, none runs twice, the head is deployed."""
 
 import signal
 import threading
@@ -12,22 +12,22 @@ import pytest
 from hookd.model.deployment import Status, Trigger
 from tests.faults.host import APP, FaultHost
 from tests.faults.monitor import Monitor
-from tests.faults.sender import TAKEN, deliver, insist
+from tests.faults.sender import ACCEPTED, deliver, deliver_until_accepted
 from tests.support.dice import Dice
 from tests.support.processes import wait_for
 
-# A round makes fewer deployments than records are kept.
-A_ROUND = 20
+# Deliveries of a round, fewer than the kept records.
+DELIVERIES = 20
 
 
-def taken_since(host: FaultHost, before: set[str]) -> int:
-    """How many deliveries the records know of that were made since: their own and those that joined them."""
+def accepted_since(host: FaultHost, before: set[str]) -> int:
+    """Count the deliveries in new records, with the coalesced ones."""
     new = [record for record in host.history() if record.id not in before]
     return sum(record.coalesced + 1 for record in new if record.trigger in (Trigger.PUSH, Trigger.REDELIVERY))
 
 
-def known(host: FaultHost) -> set[str]:
-    """The deployments that there are."""
+def deployment_ids(host: FaultHost) -> set[str]:
+    """Return the ids of all deployments."""
     return {record.id for record in host.history()}
 
 
@@ -38,50 +38,50 @@ def test_lost_deliveries_go_live(host: FaultHost, monitor: Monitor, dice: Dice) 
         host.commit()
         host.wait_until_head_serves()
         assert host.history()[0].trigger is Trigger.RECONCILE
-    dice.count(monitor.counted(f"{lost} rounds, each a lost delivery"))
+    dice.count(monitor.summary(f"{lost} rounds, each a lost delivery"))
 
 
 @pytest.mark.threat(4)
 @pytest.mark.usefixtures("no_reconciler")
 def test_repeated_delivery_runs_once(host: FaultHost, monitor: Monitor, dice: Dice) -> None:
-    """Before, while and after it runs, and from two senders at once."""
-    before = known(host)
+    """Repeat a delivery before, during and after its deployment, from two senders at once."""
+    before = deployment_ids(host)
     host.commit()
     with ThreadPoolExecutor(2) as senders:
         answers = list(senders.map(lambda _: deliver(host, "again"), range(100)))
-    assert {status for status, _ in answers} <= set(TAKEN)
+    assert {status for status, _ in answers} <= set(ACCEPTED)
     assert len({answer["deployment"] for _, answer in answers}) == 1
     host.wait_until_head_serves()
     assert deliver(host, "again")[1]["status"] == "duplicate"
-    assert len(known(host) - before) == 1
-    dice.count(monitor.counted("1 round, one delivery sent 101 times"))
+    assert len(deployment_ids(host) - before) == 1
+    dice.count(monitor.summary("1 round, one delivery sent 101 times"))
 
 
 @pytest.mark.threat(6)
 @pytest.mark.usefixtures("no_reconciler")
 def test_unordered_deliveries_deploy_the_head(host: FaultHost, monitor: Monitor, dice: Dice) -> None:
-    before = known(host)
+    before = deployment_ids(host)
     commits = []
     for _ in range(6):
         host.commit()
         commits.append(host.site.repositories[APP].head())
     dice.chance.shuffle(commits)
     for number, commit in enumerate(commits):
-        insist(host, f"mixed-{host.versions}-{number}", commit)
+        deliver_until_accepted(host, f"mixed-{host.versions}-{number}", commit)
     host.wait_until_head_serves()
-    assert taken_since(host, before) == len(commits)
+    assert accepted_since(host, before) == len(commits)
     serving = host.site.current(APP)
-    insist(host, f"late-{host.versions}", commits[0])
+    deliver_until_accepted(host, f"late-{host.versions}", commits[0])
     host.wait_until_head_serves()
     assert host.history()[0].status is Status.UNCHANGED
-    assert host.site.current(APP) == serving, "an old delivery does not bring an old commit"
-    dice.count(monitor.counted("1 round, deliveries out of order and of old commits"))
+    assert host.site.current(APP) == serving, "an old delivery deployed an old commit"
+    dice.count(monitor.summary("1 round, deliveries out of order and of old commits"))
 
 
 @pytest.mark.threat(6)
 @pytest.mark.usefixtures("no_reconciler")
 def test_two_senders_at_once_lose_nothing(host: FaultHost, monitor: Monitor, dice: Dice) -> None:
-    before, rounds = known(host), dice.rounds(A_ROUND)
+    before, rounds = deployment_ids(host), dice.rounds(DELIVERIES)
     host.commit()
 
     def send(sender: str) -> Counter[int]:
@@ -89,38 +89,38 @@ def test_two_senders_at_once_lose_nothing(host: FaultHost, monitor: Monitor, dic
 
     with ThreadPoolExecutor(2) as senders:
         statuses = sum(senders.map(send, ("ann", "bob")), Counter[int]())
-    assert set(statuses) <= set(TAKEN), statuses
+    assert set(statuses) <= set(ACCEPTED), statuses
     host.wait_until_head_serves()
-    assert taken_since(host, before) == 2 * rounds
-    dice.count(monitor.counted(f"1 round, {2 * rounds} deliveries of two senders at once"))
+    assert accepted_since(host, before) == 2 * rounds
+    dice.count(monitor.summary(f"1 round, {2 * rounds} deliveries of two senders at once"))
 
 
 @pytest.mark.threat(45)
 @pytest.mark.usefixtures("no_reconciler")
 def test_restarted_receiver_loses_nothing(host: FaultHost, monitor: Monitor, dice: Dice) -> None:
-    """An accepted push is not lost. A push without an answer is sent again, and runs once."""
+    """Lose no accepted push, and run a push once that was repeated without an answer."""
     rounds, sent = dice.rounds(1), 0
     for _ in range(rounds):
         sent += send_while_restarting(host, dice.chance.choice((signal.SIGKILL, signal.SIGTERM)))
-    dice.count(monitor.counted(f"{rounds} rounds, {rounds} kills, of the receiver under {sent} deliveries"))
+    dice.count(monitor.summary(f"{rounds} rounds, {rounds} kills, of the receiver under {sent} deliveries"))
 
 
 def send_while_restarting(host: FaultHost, sig: signal.Signals) -> int:
-    """Send deliveries until the receiver is there again. Returns how many."""
-    before, sent = known(host), 0
+    """Send deliveries until the receiver runs again, and return their number."""
+    before, sent = deployment_ids(host), 0
     host.commit()
     with restarting(host, sig) as done:
-        while sent < A_ROUND or not done.is_set():
-            insist(host, f"{sig.name}-{host.versions}-{sent}")
+        while sent < DELIVERIES or not done.is_set():
+            deliver_until_accepted(host, f"{sig.name}-{host.versions}-{sent}")
             sent += 1
     host.wait_until_head_serves()
-    assert taken_since(host, before) == sent
+    assert accepted_since(host, before) == sent
     return sent
 
 
 @contextmanager
 def restarting(host: FaultHost, sig: signal.Signals) -> Iterator[threading.Event]:
-    """End the receiver, and let it come back."""
+    """Restart the receiver."""
     done = threading.Event()
 
     def restart() -> None:
@@ -155,7 +155,7 @@ def doubled(host: FaultHost) -> None:
 
 
 def old(host: FaultHost) -> None:
-    """A delivery of a commit that was the head long ago."""
+    """Deliver the first commit again."""
     first = host.site.repositories[APP].git("rev-list", "--max-parents=0", "HEAD").strip()
     deliver(host, after=first)
 
@@ -165,18 +165,18 @@ def kill(host: FaultHost) -> None:
     host.receiver.kill()
 
 
-HAPPENINGS: tuple[Callable[[FaultHost], None], ...] = (push, lost, doubled, old, kill)
+EVENTS: tuple[Callable[[FaultHost], None], ...] = (push, lost, doubled, old, kill)
 
 
 @pytest.mark.threat(6)
-def test_the_head_wins(host: FaultHost, monitor: Monitor, dice: Dice) -> None:
-    """In any order, while deployments run and wait."""
+def test_mixed_events_deploy_the_head(host: FaultHost, monitor: Monitor, dice: Dice) -> None:
+    """Mix pushes, lost and old deliveries and kills while deployments run and wait."""
     rounds, kills = dice.rounds(1), 0
     for _ in range(rounds):
-        happenings = dice.chance.choices(HAPPENINGS, k=A_ROUND)
-        kills += happenings.count(kill)
-        for happening in happenings:
-            happening(host)
+        events = dice.chance.choices(EVENTS, k=DELIVERIES)
+        kills += events.count(kill)
+        for action in events:
+            action(host)
         host.wait_until_head_serves()
     wait_for(host.listens, what="the receiver")
-    dice.count(monitor.counted(f"{rounds} rounds, {kills} kills, of the receiver among lost and old deliveries"))
+    dice.count(monitor.summary(f"{rounds} rounds, {kills} kills, of the receiver among lost and old deliveries"))

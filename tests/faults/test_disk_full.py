@@ -1,4 +1,4 @@
-"""No room at any stage of a deployment: the app goes on as it was, and nothing is left over once there is room."""
+"""A full disk at any step of a deployment: the app serves on, and later nothing is left over."""
 
 import os
 import subprocess
@@ -40,19 +40,19 @@ pytestmark = needs_root
 
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultHost]:
-    """A hookd whose apps and state stand on a disk of their own."""
+    """A hookd whose apps and state are on a small disk."""
     directory = tmp_path_factory.mktemp("disk")
-    with small_disk(directory), FaultHost(directory, handover=request.param) as kept:
-        yield kept
+    with small_disk(directory), FaultHost(directory, handover=request.param) as host:
+        yield host
 
 
 @contextmanager
 def small_disk(directory: Path) -> Iterator[None]:
-    """One small disk, for both `srv` and `state`."""
+    """Mount one small disk for `srv` and `state`."""
     disk = directory / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", ROOMY, "tmpfs", str(disk)], check=False).returncode:
-        pytest.skip("this machine does not let root mount")
+        pytest.skip("root cannot mount on this machine")
     mounted = [disk]
     try:
         for name in ("srv", "state"):
@@ -74,20 +74,20 @@ class Disk:
 
     @property
     def used(self) -> tuple[int, int]:
-        """Bytes and inodes."""
-        found = os.statvfs(self.path)
-        return (found.f_blocks - found.f_bfree) * found.f_frsize, found.f_files - found.f_ffree
+        """The used bytes and inodes."""
+        usage = os.statvfs(self.path)
+        return (usage.f_blocks - usage.f_bfree) * usage.f_frsize, usage.f_files - usage.f_ffree
 
     @contextmanager
     def of(self, options: str) -> Iterator[None]:
-        """Give it another size for as long as the block."""
+        """Change the size during the block."""
         self._remount(options)
         yield
         self._remount(ROOMY)
 
     @contextmanager
     def full(self) -> Iterator[None]:
-        """Leave no room at all for as long as the block."""
+        """Fill the disk during the block."""
         filler = self.path / "filler"
         with filler.open("wb", buffering=0) as stream, suppress(OSError):
             while stream.write(b"x" * 4096):
@@ -100,25 +100,25 @@ class Disk:
 
 
 def commit(host: FaultHost) -> None:
-    """Push a version that needs an environment of its own."""
+    """Push a version that needs a new environment."""
     host.commit(**{"requirements.txt": f"{REQUIREMENTS}# {host.versions}\n"})
 
 
-def ended_honestly(host: FaultHost, deployment: Deployment, before: Path) -> Status:
-    """See that a deployment that failed changed nothing, and that one that succeeded serves.
+def checked_ending(host: FaultHost, deployment: Deployment, before: Path) -> Status:
+    """Check that a failed deployment changed nothing and a successful one serves, and return the status.
 
-    A single service that was well after its restart stays when just that could not be written down.
+    A restarted healthy service stays if the journal could not record it.
     """
     record = host.site.wait_for_ending(deployment.id)
-    serving, seen = host.site.current(APP), answers(host)
-    noted = "the journal cannot be written" not in (record.cause or "")
-    assert noted or (host.handover, record.status) == ("restart", Status.ROLLBACK_FAILED), record
-    if record.status in RETRYABLE_ENDINGS and noted:
+    serving, pages = host.site.current(APP), answers(host)
+    is_recorded = "the journal cannot be written" not in (record.cause or "")
+    assert is_recorded or (host.handover, record.status) == ("restart", Status.ROLLBACK_FAILED), record
+    if record.status in RETRYABLE_ENDINGS and is_recorded:
         assert serving == before, record
-        assert f"v{host.versions}" not in seen, record
+        assert f"v{host.versions}" not in pages, record
     else:
-        assert record.status is Status.SUCCEEDED or not noted, record
-        assert seen == {f"v{host.versions}"}, record
+        assert record.status is Status.SUCCEEDED or not is_recorded, record
+        assert pages == {f"v{host.versions}"}, record
     return record.status
 
 
@@ -129,35 +129,35 @@ def answers(host: FaultHost) -> set[str]:
     return crowd.pages
 
 
-def goes_live(host: FaultHost) -> None:
-    """With room again, the head is deployed, and of what failed before nothing is left."""
-    host.tell()
+def deploy_with_room(host: FaultHost) -> None:
+    """Deploy the head with free space, and check that nothing is left of failed deployments."""
+    host.deliver()
     host.wait_until_head_serves()
-    wait_for(lambda: not leftovers(host), what="the end of what is left over")
+    wait_for(lambda: not leftovers(host), what="the end of leftovers")
 
 
 @pytest.mark.threat(30)
 def test_disk_of_each_size(host: FaultHost, monitor: Monitor, dice: Dice) -> None:
-    """From what was used before a deployment to what it needs, in bytes and in inodes."""
+    """Try sizes from the space before a deployment up to its need, in bytes and in inodes."""
     disk = Disk(host)
     before = disk.used
     commit(host)
-    host.tell()
+    host.deliver()
     host.wait_until_head_serves()
-    needs = [now - then for now, then in zip(disk.used, before, strict=True)]
+    needs = [after - earlier for after, earlier in zip(disk.used, before, strict=True)]
     statuses = []
     for _ in range(dice.rounds(1)):
         for number, option in dice.some(((0, "size"), (1, "nr_inodes")), 1):
             current = host.site.current(APP)
-            # The last tenth, where links and journal are written, is tried as often as all before it.
+            # Half of the tries meet the last tenth, which has the links and the journal.
             share = dice.chance.choice((dice.chance.uniform(0, 0.9), dice.chance.uniform(0.9, 1.1)))
             room = (1_100_000 if option == "size" else 2) + int(needs[number] * share)
             with disk.of(f"{option}={disk.used[number] + room}"):
                 commit(host)
-                statuses.append(ended_honestly(host, host.tell(), current))
-            goes_live(host)
+                statuses.append(checked_ending(host, host.deliver(), current))
+            deploy_with_room(host)
     dice.count(
-        monitor.counted(
+        monitor.summary(
             f"{len(statuses)} rounds, each with a disk of another size, {statuses.count(Status.FAILED)} too small"
         )
     )
@@ -170,13 +170,13 @@ def test_disk_fills_up_at_each_step(host: FaultHost, monitor: Monitor, dice: Dic
     for step in steps:
         current = host.site.current(APP)
         commit(host)
-        deployment = host.tell()
+        deployment = host.deliver()
         host.wait_for_step(deployment, step)
         with disk.full():
-            statuses.append(ended_honestly(host, deployment, current))
-        goes_live(host)
+            statuses.append(checked_ending(host, deployment, current))
+        deploy_with_room(host)
     dice.count(
-        monitor.counted(
+        monitor.summary(
             f"{len(steps)} rounds, {statuses.count(Status.FAILED)} failed, a disk full at {', '.join(steps)}"
         )
     )
@@ -189,13 +189,13 @@ def test_journal_without_disk_space(host: FaultHost, monitor: Monitor, dice: Dic
     argv = (find_strace(), "-qq", "-o", str(trace), "-P", str(journal), "-e", "trace=write,fsync")
     with watched(host, argv):
         host.wait_until_head_serves()
-    found = calls(trace)
-    assert len(found) >= 4
-    cases = dice.some(found, 1)
+    writes = calls(trace)
+    assert len(writes) >= 4
+    cases = dice.some(writes, 1)
     for call, number in cases:
         current = host.site.current(APP)
         with watched(host, (*argv, "-e", f"inject={call}:error=ENOSPC:when={number}")):
-            ended_honestly(host, host.history()[0], current)
+            checked_ending(host, host.history()[0], current)
             assert INJECTED in trace.read_text()
-        goes_live(host)
-    dice.count(monitor.counted(f"{len(cases)} rounds, each without room for one of the journal's {len(found)} writes"))
+        deploy_with_room(host)
+    dice.count(monitor.summary(f"{len(cases)} rounds, each without room for one of the journal's {len(writes)} writes"))

@@ -1,4 +1,4 @@
-"""A git host in trouble, a branch that is not where it was, a hostile repository: the app goes on, the head wins."""
+"""A failing git host, a moved branch, a hostile repository: the app serves on, and the head is deployed."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -10,107 +10,107 @@ from hookd.model.app_status import AppStatus
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Status, Trigger
 from hookd.queue.app_status import AppStatusStore
-from tests.faults.git_host import GitHost, away, dripping, silent, torn, unwilling
+from tests.faults.git_host import GitHost, down, endless, refusing, silent, unstable
 from tests.faults.host import APP, FaultHost
 from tests.faults.monitor import Monitor
 from tests.support.dice import Dice
 from tests.support.processes import wait_for
 from tests.support.repository import Repository
 
-# How long git may take, also where its host never comes to an end.
-USUAL, HASTY = 60, 2
-TOO_LONG = f"git ran longer than {HASTY} s and was stopped"
+# Time limits of git, usual and for an endless answer.
+USUAL, SHORT = 60, 2
+TOO_LONG = f"git ran longer than {SHORT} s and was stopped"
 
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where all of it is."""
+    """The directory of the host and of hookd."""
     return tmp_path_factory.mktemp("g")
 
 
 @pytest.fixture(scope="module")
 def git_host(directory: Path) -> Iterator[GitHost]:
     """The host of the app's repository."""
-    with GitHost(directory / "host", directory / "repos" / APP / "remote.git") as found:
-        yield found
+    with GitHost(directory / "host", directory / "repos" / APP / "remote.git") as host:
+        yield host
 
 
 @pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest, directory: Path, git_host: GitHost) -> Iterator[FaultHost]:
-    """A hookd whose app's repository is reached over ssh."""
+    """A hookd whose app has its repository behind ssh."""
     settings = {"worker": {"known_hosts": git_host.known_hosts}}
     app = {"repository": git_host.url, "deploy_key": git_host.key, "limits": {"git_seconds": USUAL}}
-    with FaultHost(directory, request.param, settings, **app) as kept:
-        yield kept
+    with FaultHost(directory, request.param, settings, **app) as host:
+        yield host
 
 
 # The faults of a git host, each with its reason in the status.
-TROUBLES: dict[str, tuple[Callable[[GitHost], AbstractContextManager[None]], str]] = {
-    "away": (away, "Connection refused"),
+HOST_FAULTS: dict[str, tuple[Callable[[GitHost], AbstractContextManager[None]], str]] = {
+    "down": (down, "Connection refused"),
     "silent": (silent, TOO_LONG),
-    "dripping": (dripping, TOO_LONG),
-    "breaking off": (torn, "onnection"),
-    "refusing the key": (unwilling, "Permission denied"),
+    "endless": (endless, TOO_LONG),
+    "unstable": (unstable, "onnection"),
+    "refusing": (refusing, "Permission denied"),
 }
 
 
 @pytest.mark.threat(20)
 def test_pushes_outlast_git_host_faults(host: FaultHost, git_host: GitHost, monitor: Monitor, dice: Dice) -> None:
-    """Several deliveries failed, and the last push had none. No delivery follows."""
-    cases = dice.some(list(TROUBLES), 1)
+    """Deploy the head after several failed deliveries and a push without one."""
+    cases = dice.some(list(HOST_FAULTS), 1)
     for name in cases:
-        trouble, says = TROUBLES[name]
+        fault, reason = HOST_FAULTS[name]
         serving = host.serving()
-        host.site.change_app(APP, limits={"git_seconds": HASTY if says == TOO_LONG else USUAL})
-        with trouble(git_host):
+        host.site.change_app(APP, limits={"git_seconds": SHORT if reason == TOO_LONG else USUAL})
+        with fault(git_host):
             for _ in range(2):
                 ended = host.site.wait_for_ending(host.push().id)
                 assert ended.status is Status.FAILED
-                assert says in (ended.cause or ""), ended
+                assert reason in (ended.cause or ""), ended
             host.commit()
-            wait_for(lambda: is_said(host, Verdict.UNREACHABLE), what="people who are told")
+            wait_for(lambda: is_reported(host, Verdict.UNREACHABLE), what="the reported reason")
             assert host.serving() == serving
         host.site.change_app(APP, limits={"git_seconds": USUAL})
         host.wait_until_head_serves()
         assert host.history()[0].trigger is Trigger.RECONCILE
-    dice.count(monitor.counted(f"{len(cases)} rounds, a git host that is {', '.join(cases)}"))
+    dice.count(monitor.summary(f"{len(cases)} rounds, a git host that is {', '.join(cases)}"))
 
 
 @pytest.mark.threat(20)
 def test_slow_git_host_only_delays(host: FaultHost, git_host: GitHost, monitor: Monitor, dice: Dice) -> None:
-    git_host.wire.bite, git_host.wire.pause = 512, 0.02
+    git_host.wire.chunk, git_host.wire.pause = 512, 0.02
     ended = host.site.wait_for_ending(host.push().id)
     assert ended.status is Status.SUCCEEDED
-    git_host.wire.bite, git_host.wire.pause = 65536, 0.0
+    git_host.wire.chunk, git_host.wire.pause = 65536, 0.0
     host.wait_until_head_serves()
-    dice.count(monitor.counted("1 round, a slow git host"))
+    dice.count(monitor.summary("1 round, a slow git host"))
 
 
-def is_said(host: FaultHost, verdict: Verdict) -> bool:
+def is_reported(host: FaultHost, verdict: Verdict) -> bool:
     """Return True if the status names the lag and its reason."""
     view: AppStatus = AppStatusStore(host.site.records.connection).read(APP)
     return view.lag is not None and view.lag.verdict is verdict
 
 
-# Branches that are not where they were
+# Moved branches
 
 
 def forced(host: FaultHost) -> None:
-    """The last two commits are taken back while the newest of them is built."""
+    """Remove the last two commits during the build of the newest."""
     with host.building():
         repository(host).git("reset", "-q", "--soft", "HEAD~2")
         host.commit()
 
 
 def rewritten(host: FaultHost) -> None:
-    """A history that has nothing in common with the one that is built."""
+    """Replace the history during a build."""
     with host.building():
         repository(host).git("update-ref", "-d", "HEAD")
         host.commit()
 
 
-def gone_back(host: FaultHost) -> None:
-    """The branch goes back to what served before, and then on."""
+def reverted(host: FaultHost) -> None:
+    """Move the branch back to the release before, and then forward."""
     before = host.serving()
     host.push()
     host.wait_until_head_serves()
@@ -121,23 +121,23 @@ def gone_back(host: FaultHost) -> None:
 
 
 def deleted(host: FaultHost) -> None:
-    """The branch is deleted, and later made again."""
+    """Delete the branch and create it again."""
     serving = host.serving()
     repository(host).git("push", "-q", "origin", ":refs/heads/main")
-    ended = host.site.wait_for_ending(host.tell().id)
+    ended = host.site.wait_for_ending(host.deliver().id)
     assert ended.status is Status.FAILED
     assert "main" in (ended.cause or "")
-    wait_for(lambda: is_said(host, Verdict.UNREACHABLE), what="people who are told")
+    wait_for(lambda: is_reported(host, Verdict.UNREACHABLE), what="the reported reason")
     assert host.serving() == serving
     host.commit()
 
 
-BRANCHES = {change.__name__: change for change in (forced, rewritten, gone_back, deleted)}
+BRANCHES = {change.__name__: change for change in (forced, rewritten, reverted, deleted)}
 
 
 @pytest.mark.threat(59)
 def test_moved_branch_is_followed(host: FaultHost, monitor: Monitor, dice: Dice) -> None:
-    """The last push has no delivery."""
+    """Follow a moved branch whose last push has no delivery."""
     repository(host).git("config", "--file", f"{repository(host).bare}/config", "receive.denyDeleteCurrent", "ignore")
     cases = dice.some(list(BRANCHES), 1)
     for name in cases:
@@ -145,14 +145,14 @@ def test_moved_branch_is_followed(host: FaultHost, monitor: Monitor, dice: Dice)
         host.wait_until_head_serves()
         BRANCHES[name](host)
         host.wait_until_head_serves()
-    dice.count(monitor.counted(f"{len(cases)} rounds, a branch that was {', '.join(cases)}"))
+    dice.count(monitor.summary(f"{len(cases)} rounds, a branch that was {', '.join(cases)}"))
 
 
 def repository(host: FaultHost) -> Repository:
     return host.site.repositories[APP]
 
 
-# Repositories that want to do harm
+# Hostile repositories
 
 
 class Trap:
@@ -160,18 +160,18 @@ class Trap:
 
     def __init__(self, directory: Path) -> None:
         self.program = directory / "trap"
-        self._trace = directory / "sprung"
+        self._trace = directory / "triggered"
         self.program.write_text(f"#!/bin/sh\ntouch {self._trace}\ncat\n")
         self.program.chmod(0o755)
 
     @property
-    def sprung(self) -> bool:
-        """Tell whether it was run."""
+    def has_run(self) -> bool:
+        """True if the program ran."""
         return self._trace.exists()
 
 
 def filters(work: Repository, trap: Path) -> None:
-    """Attributes that ask for filters, and configuration that names them."""
+    """Add attributes with filters, and configuration with their programs."""
     write(work, ".gitattributes", "* filter=evil diff=evil merge=evil\n*.bin filter=lfs\n")
     write(work, ".gitconfig", f'[filter "evil"]\nsmudge = {trap}\n[core]\nfsmonitor = {trap}\n')
     write(work, ".lfsconfig", f"[lfs]\nurl = ext::{trap}\n")
@@ -179,7 +179,7 @@ def filters(work: Repository, trap: Path) -> None:
 
 
 def hooks(work: Repository, trap: Path) -> None:
-    """Hooks wherever git could look for them in a tree."""
+    """Add hooks in all places of a tree where git could run them."""
     for place in ("hooks", ".githooks", ".husky"):
         for name in ("post-checkout", "post-index-change", "reference-transaction"):
             write(work, f"{place}/{name}", f"#!/bin/sh\nexec {trap}\n")
@@ -187,14 +187,14 @@ def hooks(work: Repository, trap: Path) -> None:
 
 
 def submodule(work: Repository, trap: Path) -> None:
-    """A submodule whose address is a command."""
+    """Add a submodule whose address is a command."""
     write(work, ".gitmodules", f'[submodule "s"]\npath = s\nurl = ext::{trap}\n')
     work.git("init", "-q", "s")
     work.git("-C", "s", "commit", "-q", "--allow-empty", "-m", "inside")
 
 
 def inner_repository(work: Repository, trap: Path) -> None:
-    """A bare repository within the tree, whose configuration runs a program."""
+    """Add a bare repository to the tree, with configuration that runs a program."""
     write(work, "inner/HEAD", "ref: refs/heads/main\n")
     write(work, "inner/config", f"[core]\nbare = false\nworktree = .\nfsmonitor = {trap}\n")
     write(work, "inner/objects/x", "")
@@ -202,25 +202,25 @@ def inner_repository(work: Repository, trap: Path) -> None:
 
 
 def options(work: Repository, trap: Path) -> None:
-    """Branches and tags that read as options."""
+    """Push branches and tags that look like options."""
     work.git("push", "-q", "origin", f"HEAD:refs/heads/--upload-pack={trap}", f"HEAD:refs/tags/--exec={trap}")
 
 
-def crowd(work: Repository, trap: Path) -> None:
-    """Fifty thousand files."""
+def many_files(work: Repository, trap: Path) -> None:
+    """Add fifty thousand files."""
     for directory in range(50):
-        (work.work / "crowd" / str(directory)).mkdir(parents=True)
+        (work.work / "many" / str(directory)).mkdir(parents=True)
         for number in range(1000):
-            (work.work / "crowd" / str(directory) / str(number)).touch()
+            (work.work / "many" / str(directory) / str(number)).touch()
 
 
 def link(work: Repository, trap: Path) -> None:
-    """A link that leaves the tree."""
+    """Add a link that leaves the tree."""
     (work.work / "passwords").symlink_to("/etc/passwd")
 
 
 def bad_submodule(work: Repository, trap: Path) -> None:
-    """A submodule that git itself does not let in."""
+    """Add a submodule that git itself refuses."""
     write(work, ".gitmodules", f'[submodule "s"]\npath = s\nurl = --upload-pack={trap}\n')
 
 
@@ -229,13 +229,13 @@ def write(work: Repository, name: str, text: str) -> None:
     (work.work / name).write_text(text)
 
 
-HARMLESS = (filters, hooks, submodule, inner_repository, options, crowd)
+HARMLESS = (filters, hooks, submodule, inner_repository, options, many_files)
 REFUSED = (link, bad_submodule)
 
 
 @pytest.mark.threat(17)
 def test_hostile_commit_does_no_harm(host: FaultHost, monitor: Monitor, dice: Dice, tmp_path: Path) -> None:
-    """It serves without having run anything, or what was there serves on. The next good one goes live."""
+    """Deploy a hostile commit without running its code, or refuse it. The next good commit goes live."""
     trap = Trap(tmp_path)
     cases = dice.some((*HARMLESS, *REFUSED), 1)
     for plant in cases:
@@ -244,15 +244,15 @@ def test_hostile_commit_does_no_harm(host: FaultHost, monitor: Monitor, dice: Di
         ended = host.site.wait_for_ending(host.push().id)
         assert ended.status is (Status.FAILED if plant in REFUSED else Status.SUCCEEDED), ended
         assert host.serving() == (serving if plant in REFUSED else f"v{host.versions}")
-        take_back(repository(host), good)
+        reset_to(repository(host), good)
         host.push()
         host.wait_until_head_serves()
-        assert not trap.sprung
+        assert not trap.has_run
     names = ", ".join(plant.__name__ for plant in cases)
-    dice.count(monitor.counted(f"{len(cases)} rounds, hostile: {names}"))
+    dice.count(monitor.summary(f"{len(cases)} rounds, hostile: {names}"))
 
 
-def take_back(work: Repository, good: str) -> None:
-    """Go back to a commit, and leave nothing of what came after it."""
+def reset_to(work: Repository, good: str) -> None:
+    """Reset to a commit and remove everything after it."""
     work.git("reset", "-q", "--hard", good)
     work.git("clean", "-q", "-ffdx")

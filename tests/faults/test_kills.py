@@ -1,4 +1,4 @@
-"""kill -9 of the deploying process, the worker, and both, at each step and at random moments of a deployment."""
+"""kill -9 of the deploying process, the worker, or both, at each step and at random moments."""
 
 import time
 from contextlib import ExitStack
@@ -24,7 +24,7 @@ STEPS = {
 
 
 def kill(host: FaultHost, victim: str) -> int:
-    """Kill one of them, or both, the worker first. Returns how many were there to be killed."""
+    """Kill one process or both, the worker first, and return the number of kills."""
     killed = 0
     if victim in ("worker", "both"):
         host.worker.kill()
@@ -42,50 +42,50 @@ def test_kill_at_each_step(host: FaultHost, monitor: Monitor, dice: Dice) -> Non
         host.wait_for_step(host.push(), step)
         killed += kill(host, victim)
         host.wait_until_head_serves()
-    told = "each" if dice.is_long else ", ".join(f"{victim} at {step}" for victim, step in cases)
-    dice.count(monitor.counted(f"{len(cases)} rounds, {killed} kills, at steps: {told}"))
+    names = "each" if dice.is_long else ", ".join(f"{victim} at {step}" for victim, step in cases)
+    dice.count(monitor.summary(f"{len(cases)} rounds, {killed} kills, at steps: {names}"))
 
 
 @pytest.mark.threat(13)
 def test_killed_deployment_leaves_nothing(host: FaultHost, monitor: Monitor, dice: Dice) -> None:
-    """Redis was emptied, so a second worker begins with it while the first one builds: only the app's lock is left."""
+    """Kill a build while a second worker waits for the app's lock, because Redis was emptied."""
     victims, killed = dice.some(VICTIMS, 1), 0
     for victim in victims:
         with ExitStack() as stack:
             with host.building() as building:
-                as_long = seconds_before_its_build(host, building)
+                seconds = seconds_until_build(host, building)
                 with host.redis.operator() as client:
                     client.flushall()
                 stack.enter_context(Program(host.site, "second", "worker", "kept-2"))
                 following = host.push()
-                host.wait_until_it_runs(following)
-                time.sleep(as_long)  # There is no sign that it waits. Only the lock keeps it from building by now.
+                host.wait_until_started(following)
+                time.sleep(seconds)  # Without the lock it would build by now.
                 killed += kill(host, victim)
                 host.wait_for_step(following, "build")
             host.wait_until_head_serves()
-    dice.count(monitor.counted(f"{len(victims)} rounds, {killed} kills, of {', '.join(victims)} with the next at hand"))
+    dice.count(monitor.summary(f"{len(victims)} rounds, {killed} kills, of {', '.join(victims)} with the next at hand"))
 
 
-def seconds_before_its_build(host: FaultHost, deployment: Deployment) -> float:
-    """How long a deployment that builds now took from its start to there."""
+def seconds_until_build(host: FaultHost, deployment: Deployment) -> float:
+    """Return the time from a deployment's start to its build."""
     record = host.site.records.get(deployment.id)
     assert record.started_at is not None
     return (record.steps[-1].started_at - record.started_at).total_seconds()
 
 
 def seconds_of(ended: Deployment) -> float:
-    """How long a deployment took from its push to its ending."""
+    """Return the time from a push to the ending of its deployment."""
     assert ended.ended_at is not None
     return (ended.ended_at - ended.created_at).total_seconds()
 
 
 @pytest.mark.threat(13)
 def test_kills_at_random_moments(host: FaultHost, monitor: Monitor, dice: Dice) -> None:
-    usual = seconds_of(host.history()[0])
+    usual_seconds = seconds_of(host.history()[0])
     killed, rounds = 0, dice.rounds(2)
     for _ in range(rounds):
         host.push()
-        time.sleep(dice.chance.uniform(0, usual))
+        time.sleep(dice.chance.uniform(0, usual_seconds))
         killed += kill(host, dice.chance.choice(VICTIMS))
         host.wait_until_head_serves()
-    dice.count(monitor.counted(f"{rounds} rounds, {killed} kills, of all at random moments"))
+    dice.count(monitor.summary(f"{rounds} rounds, {killed} kills, of all at random moments"))

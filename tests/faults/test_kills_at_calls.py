@@ -1,4 +1,4 @@
-"""Killed before every call that renames or links something, and so also after the one before."""
+"""Kills before every call that renames or links, and so also after the call before it."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ CALLS = "rename,renameat,renameat2,link,linkat,symlink,symlinkat"
 
 @pytest.fixture(scope="module")
 def strace() -> str:
-    """Where it is."""
+    """The strace program."""
     return find_strace()
 
 
@@ -34,7 +34,7 @@ def watching(strace: str, trace: Path, *kill: str) -> tuple[str, ...]:
 
 
 def kills(trace: Path) -> list[tuple[str, ...]]:
-    """Strace's options for a kill before each call that it saw."""
+    """Return strace's options for a kill before each recorded call."""
     return [("-e", f"inject={call}:signal=KILL:when={number}") for call, number in calls(trace)]
 
 
@@ -42,43 +42,41 @@ def kills(trace: Path) -> list[tuple[str, ...]]:
 def test_kill_before_each_call(host: FaultHost, monitor: Monitor, dice: Dice, strace: str, trace: Path) -> None:
     with watched(host, watching(strace, trace)):
         host.wait_until_head_serves()
-    found = kills(trace)
-    assert len(found) >= 4, "the release gets its name and environment, and `current` leads to it"
-    cases = dice.some(found, 1)
+    all_kills = kills(trace)
+    assert len(all_kills) >= 4, "a deployment names its release and environment, and links `current`"
+    cases = dice.some(all_kills, 1)
     for case in cases:
         with watched(host, watching(strace, trace, *case)):
             host.wait_until_head_serves()
         assert killed(trace)
-    dice.count(monitor.counted(f"{len(cases)} rounds, {len(cases)} kills, before calls of the deploying process"))
+    dice.count(monitor.summary(f"{len(cases)} rounds, {len(cases)} kills, before calls of the deploying process"))
 
 
 @pytest.mark.threat(13, 19)
-def test_kill_of_any_process_before_a_call(
-    host: FaultHost, monitor: Monitor, dice: Dice, strace: str, trace: Path
-) -> None:
-    """Git, uv, Python and all other programs of a deployment too. Without strace, the next push goes live.
+def test_kill_of_any_process(host: FaultHost, monitor: Monitor, dice: Dice, strace: str, trace: Path) -> None:
+    """Kill git, uv, Python and all other programs of a deployment. The next push goes live.
 
-    Numbers are counted per process, so a kill at the first call is one of the first process: git's, at its ref. Its
-    other process with a first call has that one at the index.
+    Calls are numbered per process, so a kill at the first call ends git at its ref. A separate case ends git at its
+    index.
     """
-    deploy_all_watched(host, watching(strace, trace))
+    deploy_under_strace(host, watching(strace, trace))
     index = host.site.directory / "state" / "mirrors" / f"{APP}.git" / "hookd-index.lock"
     cases = dice.some([*kills(trace), ("-P", str(index), "-e", "inject=rename:signal=KILL")], 1)
-    died = 0
+    killed_rounds = 0
     for case in cases:
-        deploy_all_watched(host, watching(strace, trace, *case))
-        died += killed(trace)
-        host.tell()
+        deploy_under_strace(host, watching(strace, trace, *case))
+        killed_rounds += killed(trace)
+        host.deliver()
         host.wait_until_head_serves()
-    assert died * 2 >= len(cases), "uv shares its work out among threads, so not all numbers come up again"
-    dice.count(monitor.counted(f"{len(cases)} rounds, {died} kills, before calls of all processes"))
+    assert killed_rounds * 2 >= len(cases), "uv works in threads, so some numbers do not occur again"
+    dice.count(monitor.summary(f"{len(cases)} rounds, {killed_rounds} kills, before calls of all processes"))
 
 
-def deploy_all_watched(host: FaultHost, argv: tuple[str, ...]) -> None:
-    """Deploy the next version with an environment of its own, the worker and all that it starts under strace."""
+def deploy_under_strace(host: FaultHost, argv: tuple[str, ...]) -> None:
+    """Deploy the next version in a new environment, with the worker and all its processes under strace."""
     host.worker.under = (*argv, "-f")
     host.worker.restart()
     host.commit(**{"requirements.txt": f"{REQUIREMENTS}# {host.versions}\n"})
-    host.site.wait_for_ending(host.tell().id)
+    host.site.wait_for_ending(host.deliver().id)
     host.worker.under = ()
     host.worker.restart()
