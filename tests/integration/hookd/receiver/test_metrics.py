@@ -1,16 +1,10 @@
-"""Metrics: what is counted, once and not twice; what Prometheus reads; that no stranger makes a series."""
+"""Each event is counted once, and no request creates a series."""
 
 import ast
-import re
-import shutil
-import subprocess
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
-from prometheus_client.parser import text_string_to_metric_families as parse
 
 from hookd import freezes
 from hookd.model import redis_keys
@@ -21,58 +15,20 @@ from hookd.model.deployment import (
     TRANSITIONS,
     IllegalTransition,
     Status,
-    Step,
     StepName,
     Trigger,
     advance,
-    with_step,
 )
 from hookd.model.eligibility import Freeze
 from hookd.model.hint import Hint, HintKind
 from hookd.queue import counters
 from hookd.queue.app_status import AppStatusStore
 from hookd.queue.deployments import DeploymentRequest
-from hookd.receiver.server import build
+from tests.support.metrics import AT, asked, run, scraped, step, value
 from tests.support.processes import PROJECT, wait_for
-from tests.support.receiver import NEW, OLD, Bench, content, headers_of, push_body
+from tests.support.receiver import NEW, OLD, Bench, headers_of, push_body
 
-AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 APPS = ["forgejo", "gitea", "github", "gogs"]
-Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
-
-
-def scraped(receiver: Bench) -> Series:
-    """Every series of the page, as Prometheus' own library reads it."""
-    response = receiver.get("/metrics")
-    assert response.status_code == 200
-    return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in parse(response.text)
-        for sample in family.samples
-    }
-
-
-def value(receiver: Bench, name: str, app: str = "github", **labels: str) -> float | None:
-    """One series; None when there is none."""
-    return scraped(receiver).get((name, tuple(sorted({"app": app, **labels}.items()))))
-
-
-def asked(receiver: Bench, trigger: Trigger = Trigger.MANUAL) -> str:
-    return receiver.records.request(DeploymentRequest(app="github", trigger=trigger, seconds=60)).deployment
-
-
-def run(receiver: Bench, ending: Status, seconds: float = 10, steps: tuple[Step, ...] = ()) -> str:
-    """Let a deployment come to an ending, as the worker does."""
-    deployment, records = asked(receiver), receiver.records
-    records.change(deployment, lambda old: advance(old, Status.RUNNING, AT))
-    for step in steps:
-        records.change(deployment, lambda old, step=step: with_step(old, step))  # type: ignore[misc]
-    records.change(deployment, lambda old: advance(old, ending, AT + timedelta(seconds=seconds)))
-    return deployment
-
-
-def step(name: str, seconds: float | None = 1.5) -> Step:
-    return Step(name=name, started_at=AT, seconds=seconds, outcome="done" if seconds is not None else "running")
 
 
 def test_new_app_has_zeros(receiver: Bench) -> None:
@@ -234,94 +190,3 @@ def test_wrong_key_type_hides_one_app_only(receiver: Bench, key: Any) -> None:
 def test_invalid_waiting_id_is_ignored(receiver: Bench, id: str) -> None:
     receiver.redis.set(redis_keys.waiting_key("github"), id.encode("utf-8", "surrogateescape"))
     assert value(receiver, "hookd_waiting") == 0
-
-
-def test_openmetrics_is_spoken_too(receiver: Bench) -> None:
-    run(receiver, Status.SUCCEEDED, steps=(step("fetch"),))
-    accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
-    response = receiver.get("/metrics", {"Accept": accept})
-    assert response.content_type.startswith("application/openmetrics-text; version=1.0.0")
-    families = {family.name: family for family in parse_openmetrics(response.text)}  # type: ignore[no-untyped-call]
-    assert families["hookd_deployments"].type == "counter"
-    plain = receiver.get("/metrics")
-    assert plain.content_type.startswith("text/plain; version=0.0.4")
-    assert {family.name for family in parse(plain.text)} == set(families)
-
-
-def test_metrics_are_documented(receiver: Bench) -> None:
-    page = (PROJECT / "docs" / "metrics.md").read_text()
-    run(receiver, Status.SUCCEEDED, steps=(step("fetch"),))
-    for family in parse(receiver.get("/metrics").text):
-        assert family.documentation
-        name = f"{family.name}_total" if family.type == "counter" else family.name
-        assert f"`{name}" in page, name
-
-
-@pytest.mark.threat(56)
-def test_all_processes_say_the_same(receiver: Bench) -> None:
-    other = Bench(build(receiver.config), receiver.redis, receiver.config)
-    receiver.push()
-    run(receiver, Status.SUCCEEDED)
-    other.push(delivery="second")
-    assert {key: number for key, number in scraped(other).items() if "age" not in key[0]} == {
-        key: number for key, number in scraped(receiver).items() if "age" not in key[0]
-    }
-
-
-def test_flush_resets_counters(receiver: Bench) -> None:
-    run(receiver, Status.SUCCEEDED)
-    receiver.redis.flushall()
-    assert value(receiver, "hookd_deployments_total", ending="succeeded") == 0
-    run(receiver, Status.SUCCEEDED)
-    assert value(receiver, "hookd_deployments_total", ending="succeeded") == 1
-
-
-@pytest.mark.promise(63)
-def test_push_changes_the_metrics(receiver: Bench) -> None:
-    deployment = content(receiver.push())["deployment"]
-    receiver.end(deployment, Status.SUCCEEDED)
-    assert value(receiver, "hookd_deliveries_total", verdict="queued") == 1
-    assert value(receiver, "hookd_deployments_total", ending="succeeded") == 1
-
-
-def blocks() -> list[str]:
-    """The YAML of the page about metrics: what Prometheus asks, and its alerts."""
-    return re.findall(r"```yaml\n(.*?)```", (PROJECT / "docs" / "metrics.md").read_text(), re.DOTALL)
-
-
-def promtool() -> str:
-    """Prometheus' own checker, where it is installed."""
-    return shutil.which("promtool") or pytest.skip("there is no promtool here; on Debian: apt-get install prometheus")
-
-
-@pytest.mark.promise(63)
-def test_promtool_accepts_the_metrics(receiver: Bench) -> None:
-    run(receiver, Status.SUCCEEDED, steps=(step("fetch"),))
-    asked(receiver)
-    done = subprocess.run(
-        [promtool(), "check", "metrics"], input=receiver.get("/metrics").data, capture_output=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
-
-
-@pytest.mark.threat(39)
-def test_promtool_accepts_the_alerts(tmp_path: Path) -> None:
-    scrape, rules = blocks()
-    (tmp_path / "prometheus.yml").write_text(f"rule_files: [rules.yml]\n{scrape}")
-    (tmp_path / "rules.yml").write_text(rules)
-    argv = [promtool(), "check", "config", "--syntax-only", str(tmp_path / "prometheus.yml")]
-    assert subprocess.run(argv, capture_output=True, check=False).returncode == 0
-    argv = [promtool(), "check", "rules", str(tmp_path / "rules.yml")]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert done.returncode == 0 and "5 rules found" in done.stdout, done.stdout + done.stderr
-
-
-@pytest.mark.threat(39)
-def test_alerts_use_existing_metrics(receiver: Bench) -> None:
-    behind = Lag(commits=1, since=AT, verdict=Verdict.WAITING, why="x")
-    AppStatusStore(receiver.records.connection).publish(AppStatus(app="github", head_seen_at=AT, lag=behind))
-    run(receiver, Status.FAILED)
-    there = {name for name, _ in scraped(receiver)}
-    expressions = re.findall(r"expr: (.*)", blocks()[1])
-    assert len(expressions) == 6
-    assert {name for each in expressions for name in re.findall(r"hookd_\w+", each)} <= there

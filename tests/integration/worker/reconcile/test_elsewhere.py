@@ -7,8 +7,8 @@ import pytest
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Deployment, Status
 from hookd.queue.app_status import AppStatusStore
-from tests.integration.worker.reconcile.test_reconcile import circus, ending, look_at
 from tests.support.installation import Installation, app_files
+from tests.support.reconciling import circus, ending, look_at
 
 INSIDE, OTHER = "inside", "other"
 

@@ -16,8 +16,8 @@ from hookd.model import redis_keys
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.queue.codec import encode
-from tests.integration.worker.reconcile.test_reconcile import decided, ending, look, look_at
 from tests.support.installation import Installation, app_files
+from tests.support.reconciling import decided, ending, look, look_at
 from worker.reconcile.reconciler import Reconciler
 
 HELD = 'while [ -e "$HOOKD_HOLD" ]; do sleep 0.1; done'

@@ -1,109 +1,25 @@
-"""The reconciler deploys missed pushes and repairs drift."""
+"""The reconciler deploys missed pushes and respects stopped, frozen and unhealthy apps."""
 
-import os
-import subprocess
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 
 from hookd import freezes
-from hookd.model.decision import Decision, Verdict
-from hookd.model.deployment import Deployment, Status, Trigger
+from hookd.model.decision import Verdict
+from hookd.model.deployment import Status, Trigger
 from hookd.model.eligibility import Freeze
-from hookd.model.redis_keys import decisions_key, history_key
 from hookd.queue.app_status import AppStatusStore
-from hookd.queue.decision_log import read_newest
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python, running, wait_for
-from tests.support.visitors import visitors
-from worker.reconcile.reconciler import Reconciler
+from tests.support.reconciling import answers, circus, decided, ending, hookd, look, look_at
 
-ONE = ("one", "missed", "flush", "loop", "spoilt")
-TWO = ("two", "frozen", "sick", "stopped")
+ONE = ("missed", "flush", "loop", "spoilt")
+TWO = ("frozen", "sick", "stopped")
 APPS: dict[str, dict[str, Any]] = {
     **{name: {"handover": "restart"} for name in ONE},
     **{name: {"handover": "blue-green"} for name in TWO},
 }
-# The two deployments of each app.
-Shipped = Mapping[str, tuple[Deployment, Deployment]]
-# Each is deployed twice, changed by hand and repaired by each test.
-HANDLED = ("one", "two")
-
-
-def look(site: Installation, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run the reconciler as the timer does."""
-    done = subprocess.run(
-        python("-P", "-m", "worker.reconcile", *arguments),
-        env=site.environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
-
-
-def look_at(site: Installation, app: str) -> Decision:
-    """Reconcile one app in this process, and return the last decision."""
-    found = site.config.catalogue.get(app)
-    assert found is not None
-    with patch.dict(os.environ, HOOKD_CONFIG=str(site.config_path)):
-        Reconciler(site.config, site.records).reconcile(found)
-    return decided(site, app)[0]
-
-
-def decided(site: Installation, app: str) -> list[Decision]:
-    return [one for one in read_newest(site.records.connection, app, 100) if one.source == "reconcile"]
-
-
-def ending(site: Installation, decision: Decision) -> Deployment:
-    """The ending of the deployment that a look asked for."""
-    assert decision.deployment is not None, decision
-    return site.wait_for_ending(decision.deployment)
-
-
-def hookd(site: Installation, *arguments: str) -> str:
-    command = python("-m", "hookd.cli", *arguments)
-    return subprocess.run(command, env=site.environment, check=True, capture_output=True, text=True).stdout
-
-
-def circus(site: Installation, verb: str, name: str) -> str:
-    waiting = [] if verb in ("status", "list") else ["--waiting"]
-    command = python("-m", "circus.circusctl", "--endpoint", site.endpoint, verb, *waiting, name)
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def answers(site: Installation, app: str) -> set[str]:
-    """Return the answers to many visitors at once."""
-    with visitors(site.ports[app], 2) as crowd:
-        crowd.wait_for_more(30)
-    assert crowd.failures == []
-    return crowd.pages
-
-
-def move(link: Path, release: str | None) -> None:
-    """Move a link by hand."""
-    link.unlink()
-    link.symlink_to(f"releases/{release}")
-
-
-@pytest.fixture(scope="module")
-def handled(site: Installation) -> Shipped:
-    """Deploy each app twice."""
-    return {app: (site.ship(app, app_files("one")), site.ship(app, app_files("two"))) for app in HANDLED}
-
-
-@pytest.fixture
-def shipped(site: Installation, handled: Shipped) -> Shipped:
-    """The same without history, so that no repair has a backoff."""
-    for app in handled:
-        site.records.connection.delete(history_key(app), decisions_key(app))
-    return handled
 
 
 @pytest.mark.threat(5)
@@ -133,68 +49,6 @@ def test_wrong_typed_keys_are_deleted(site: Installation) -> None:
         site.repositories["spoilt"].commit_and_push(app_files(key))
         assert ending(site, look_at(site, "spoilt")).status is Status.SUCCEEDED
         assert answers(site, "spoilt") == {key}
-
-
-@pytest.mark.threat(37)
-def test_app_without_drift_is_left_alone(site: Installation, shipped: Shipped) -> None:
-    for app, watcher in (("one", "one"), ("two", "two-green")):
-        before = circus(site, "list", watcher)
-        for _ in range(3):
-            assert look_at(site, app).verdict is Verdict.UNCHANGED
-        assert len(decided(site, app)) == 1
-        assert decided(site, app)[0].running is not None
-        assert site.current(app).name in str(decided(site, app)[0].running)
-        assert site.records.history(app, 10) == []
-        assert circus(site, "list", watcher) == before
-
-
-@pytest.mark.threat(36)
-@pytest.mark.promise(13)
-def test_moved_current_link_is_repaired(site: Installation, shipped: Shipped) -> None:
-    app, (old, new) = "one", shipped["one"]
-    before = circus(site, "list", app)
-    move(site.root(app) / "current", old.release)
-    record = ending(site, look_at(site, app))
-    assert (record.status, record.cause) == (Status.SUCCEEDED, f"repaired: current does not lead to {new.release}")
-    assert site.current(app).name == new.release
-    assert circus(site, "list", app) == before
-    assert look_at(site, app).verdict is Verdict.UNCHANGED
-
-
-@pytest.mark.threat(36)
-@pytest.mark.promise(13)
-def test_service_with_an_old_release_is_restarted(site: Installation, shipped: Shipped) -> None:
-    app, (old, new) = "one", shipped["one"]
-    move(site.root(app) / "current", old.release)
-    circus(site, "restart", app)
-    wait_for(lambda: site.serving(app) == "one", what="the old release")
-    record = ending(site, look_at(site, app))
-    assert record.status is Status.SUCCEEDED
-    assert f"{app} runs another release than {new.release}" in str(record.cause)
-    assert answers(site, app) == {"two"}
-
-
-@pytest.mark.threat(36)
-def test_running_idle_colour_is_stopped(site: Installation, shipped: Shipped) -> None:
-    before = circus(site, "list", "two-green")
-    circus(site, "start", "two-blue")
-    record = ending(site, look_at(site, "two"))
-    assert (record.status, record.cause) == (Status.SUCCEEDED, "repaired: two-blue runs, too")
-    assert circus(site, "status", "two-blue") == "stopped"
-    assert circus(site, "list", "two-green") == before
-
-
-@pytest.mark.threat(36)
-def test_wrong_colour_is_replaced(site: Installation, shipped: Shipped) -> None:
-    move(site.root("two") / "blue", shipped["two"][0].release)
-    circus(site, "start", "two-blue")
-    circus(site, "stop", "two-green")
-    with visitors(site.ports["two"], 4) as crowd:
-        record = ending(site, look_at(site, "two"))
-        wait_for(lambda: "two" in crowd.pages, what="the right release")
-    assert record.status is Status.SUCCEEDED
-    assert crowd.failures == []
-    assert answers(site, "two") == {"two"}
 
 
 @pytest.mark.threat(37)
@@ -292,17 +146,3 @@ def test_every_keeps_reconciling(site: Installation) -> None:
         site.repositories[app].commit_and_push(app_files("two"))
         wait_for(lambda: site.serving(app) == "two", 60, what="the missed push")
     assert [one.trigger for one in site.records.history(app, 1)] == [Trigger.RECONCILE]
-
-
-def test_apps_start_after_circus(site: Installation, shipped: Shipped) -> None:
-    """Only the journal knows the colour that serves, so circus starts no app by itself."""
-    subprocess.run(python("-m", "circus.circusctl", "--endpoint", site.endpoint, "quit", "--waiting"), check=False)
-    wait_for(lambda: not site._listens(site.ports["one"]), what="the end of circus")
-    site.start_manager()
-    wait_for(lambda: circus(site, "status", "one") == "stopped", what="circus")
-    log = site.directory / "boot.log"
-    with running(python("-P", "-m", "worker.reconcile", "--every", "60", "one"), log, site.environment):
-        wait_for(lambda: circus(site, "status", "two-green") == "active", 60, what="the colour that served")
-    for app in ("one", "two"):
-        assert answers(site, app) == {"two"}
-    assert circus(site, "status", "two-blue") == "stopped"

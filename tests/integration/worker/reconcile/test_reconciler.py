@@ -17,10 +17,10 @@ from hookd.model.paths import AppPaths
 from hookd.model.redis_keys import decisions_key, polled_key, waiting_key
 from hookd.queue.app_status import AppStatusStore
 from hookd.queue.deployments import DeploymentRequest
-from tests.integration.worker.reconcile.test_reconcile import decided, look, look_at
 from tests.support import journals
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python
+from tests.support.reconciling import decided, look, look_at
 from worker.probe import read_head
 from worker.reconcile import reconciler
 from worker.reconcile.reconciler import Reconciler

@@ -1,0 +1,94 @@
+"""Pushes to a frozen app are recorded and deploy nothing."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from hookd import freezes
+from hookd.model import redis_keys
+from hookd.model.decision import Verdict
+from hookd.model.eligibility import Freeze
+from tests.support.decisions import FULL, counted, decided
+from tests.support.receiver import (
+    NEW,
+    Bench,
+    content,
+    headers_of,
+    push_body,
+)
+
+REASON = "the database moves"
+
+
+@pytest.fixture
+def frozen(receiver: Bench) -> Iterator[Bench]:
+    """The same, with an app that somebody froze."""
+    freezes.freeze(receiver.config.frozen, "github", Freeze(reason=REASON, since=datetime.now(UTC), by="ada"))
+    yield receiver
+    freezes.thaw(receiver.config.frozen, "github")
+
+
+@pytest.mark.threat(42)
+@pytest.mark.promise(47)
+def test_frozen_push_is_recorded_only(frozen: Bench) -> None:
+    response = frozen.push()
+    assert (response.status_code, content(response)["status"]) == (200, "frozen")
+    assert REASON in content(response)["reason"] and "by ada" in content(response)["reason"]
+    assert frozen.stored() == 0
+    [found] = decided(frozen)
+    assert (found.verdict, found.claimed_commit, found.deployment) == (Verdict.FROZEN, NEW, None)
+    assert REASON in found.why
+    assert counted(frozen).deliveries[Verdict.FROZEN] == 1
+
+
+def test_freeze_is_shown_to_signed_requests_only(frozen: Bench) -> None:
+    body = push_body("github")
+    response = frozen.post("/hooks/github", body, headers_of("github", b"other"))
+    assert (response.status_code, response.data) == (401, b'{"error":"invalid signature"}\n')
+    assert content(frozen.push(event="ping"))["status"] == "pong"
+
+
+def test_another_app_is_not_frozen_with_it(frozen: Bench) -> None:
+    assert frozen.push("gitea").status_code == 202
+
+
+def test_thaw_needs_no_restart(frozen: Bench) -> None:
+    assert content(frozen.push())["status"] == "frozen"
+    over = datetime.now(UTC) - timedelta(hours=1)
+    freezes.freeze(frozen.config.frozen, "github", Freeze(reason=REASON, since=over, until=over))
+    assert content(frozen.push())["status"] == "queued", "it was never answered with a deployment"
+    freezes.freeze(frozen.config.frozen, "github", Freeze(reason=REASON, since=over))
+    assert content(frozen.push(delivery="next"))["status"] == "frozen"
+    freezes.thaw(frozen.config.frozen, "github")
+    assert content(frozen.push(delivery="next"))["status"] == "coalesced"
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"reason": ""}', "x" * 5000])
+def test_unreadable_freeze_holds(frozen: Bench, text: str) -> None:
+    (frozen.config.frozen / "github").write_text(text)
+    assert content(frozen.push())["status"] == "frozen"
+
+
+def test_long_reason_is_cut(frozen: Bench) -> None:
+    freezes.freeze(frozen.config.frozen, "github", Freeze(reason="x" * 300, since=datetime.now(UTC), by="y" * 64))
+    assert content(frozen.push())["status"] == "frozen"
+    assert len(decided(frozen)[0].why) == 300
+
+
+@pytest.mark.threat(82)
+def test_frozen_push_survives_a_full_stream(frozen: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    frozen.redis.xadd(redis_keys.decisions_key("github"), {"decision": "{}"}, id=FULL)
+    response = frozen.push()
+    assert (response.status_code, content(response)["status"]) == (200, "frozen")
+    assert counted(frozen).deliveries[Verdict.FROZEN] == 1
+    assert "decision not kept" in caplog.messages
+
+
+@pytest.mark.threat(82)
+def test_frozen_push_needs_redis(frozen: Bench) -> None:
+    frozen.redis.config_set("maxmemory", 1)
+    try:
+        assert frozen.push().status_code == 503
+    finally:
+        frozen.redis.config_set("maxmemory", 0)

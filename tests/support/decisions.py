@@ -1,0 +1,33 @@
+"""Decisions, refusals and counters of a receiver under test."""
+
+from datetime import UTC, datetime
+
+from hookd.model.decision import Decision, Verdict
+from hookd.queue import counters, decision_log
+from tests.support.processes import wait_for
+from tests.support.receiver import (
+    Bench,
+)
+
+# The last id there is: Redis then refuses each further entry.
+FULL = "18446744073709551615-18446744073709551615"
+
+
+def decided(receiver: Bench, app: str = "github") -> list[Decision]:
+    """The app's decisions, the oldest first."""
+    return decision_log.read_newest(receiver.redis, app, 100)[::-1]
+
+
+def refused(receiver: Bench, count: int = 1) -> list[Decision]:
+    """The refused requests, the oldest first, when all of them have come to Redis."""
+    wait_for(lambda: len(decision_log.read_refusals(receiver.redis, 500)) >= count, what="the refusals")
+    return decision_log.read_refusals(receiver.redis, 500)[::-1]
+
+
+def counted(receiver: Bench, app: str = "github") -> counters.Counters:
+    [found] = counters.read_counters(receiver.redis, [app])
+    return found
+
+
+def refusal(why: str) -> Decision:
+    return Decision(at=datetime.now(UTC), app="github", source="delivery", verdict=Verdict.REFUSED, why=why)
