@@ -1,4 +1,4 @@
-"""What floods do to the receiver: ten thousand pushes to one app, slow clients, large bodies, a thousand apps."""
+"""Floods of the receiver: ten thousand pushes to one app, slow clients, large bodies, a thousand apps."""
 
 import sys
 import tempfile
@@ -42,7 +42,7 @@ _DOMAIN: Final = "deploy.example.org"
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of each flood there is."""
+    """The size of each flood."""
 
     pushes: int = PUSHES
     slow_clients: int = SLOW_CLIENTS
@@ -67,7 +67,7 @@ def main() -> None:
 
 @contextmanager
 def _installation(**settings: Any) -> Iterator[Installation]:
-    """One app and a Redis; where the receiver listens may be named by its path below the directory, `AT`."""
+    """Run one app and a Redis. `AT` in the receiver's address stands for the directory."""
     with tempfile.TemporaryDirectory(prefix="floods-") as name:
         given = {key: value.replace("AT", name) if isinstance(value, str) else value for key, value in settings.items()}
         with Installation(Path(name), {"receiver": given}) as site:
@@ -161,7 +161,7 @@ def _timed(call: Callable[[], object]) -> float:
 
 
 def _said(statuses: Any) -> str:
-    """No answer comes to a client that goes on sending what was refused already."""
+    """Format the statuses with their numbers. A client that sends on after its refusal is cut off."""
     return ", ".join(f"{times} × {status or 'cut off'}" for status, times in statuses.items())
 
 

@@ -20,7 +20,7 @@ _TIMEOUT: Final = 60.0
 
 @dataclass(frozen=True)
 class Plan:
-    """What one client sends: signed pushes to the apps in turn, or with `flood` that many unsigned bytes each time."""
+    """The requests of a client: signed pushes to the apps in turn, or `flood` unsigned bytes each time."""
 
     port: int
     apps: list[str]
@@ -32,7 +32,7 @@ class Plan:
     flood: int = 0
 
     def encoded(self) -> str:
-        """The line that tells a client."""
+        """Encode the plan as a line for a client."""
         return json.dumps(asdict(self))
 
 
@@ -87,7 +87,7 @@ def _unsigned(plan: Plan, number: int) -> bytes:
 
 
 def _exchange(port: int, request: bytes, zeros: int) -> int:
-    """Send one request, followed by `zeros` bytes of nothing; returns the status, 0 for no answer."""
+    """Send one request, followed by `zeros` zero bytes, and return the status, or 0 without an answer."""
     piece = bytes(_PIECE)
     answer = b""
     try:

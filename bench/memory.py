@@ -11,7 +11,7 @@ _PAUSE_SECONDS: Final = 0.1
 
 
 class MemoryWatch:
-    """Samples a process tree for as long as the block; `peak_mb` is the largest sum that was seen, in 10^6 bytes."""
+    """Samples a process tree during the block. `peak_mb` is the largest sum in 10^6 bytes."""
 
     def __init__(self, pid: int) -> None:
         self.peak_mb = 0.0
@@ -70,7 +70,7 @@ def _parent(stat: Path) -> int | None:
 
 
 def _pss(pid: int) -> int:
-    """Bytes of a process's share; none for one that has ended."""
+    """Return the bytes of a process's share, or 0 for an ended process."""
     try:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):

@@ -52,7 +52,7 @@ class Round:
 
     @property
     def more(self) -> float:
-        """What a push takes beyond a bare restart and one import."""
+        """The seconds of a push beyond a bare restart and one import."""
         return self.live - self.bare - self.imported
 
 
@@ -113,7 +113,7 @@ def _succeeded(deployment: Deployment) -> Deployment:
 
 
 def _answered(installation: Installation, app: str, wanted: Callable[[str], bool]) -> float:
-    """Ask the public socket until it answers as wanted; returns when that was."""
+    """Request the public socket until it answers as wanted, and return the time."""
     end = time.monotonic() + _MOST_SECONDS
     while time.monotonic() < end:
         if wanted(_ask(installation, app)):
@@ -123,7 +123,7 @@ def _answered(installation: Installation, app: str, wanted: Callable[[str], bool
 
 
 def _ask(installation: Installation, app: str) -> str:
-    """Ask once; a connection that the old process closed while it ended counts as no answer."""
+    """Send one request. A connection that the old process closed at its end counts as no answer."""
     try:
         return installation.serving(app)
     except (ConnectionError, http.client.HTTPException):

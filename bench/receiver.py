@@ -33,7 +33,7 @@ _MEMORY_AIM_MB: Final = 150
 
 @dataclass(frozen=True)
 class Round:
-    """What one load did to one receiver; `seconds` last until every accepted push stands in Redis."""
+    """The result of one load on one receiver. `seconds` last until every accepted push is in Redis."""
 
     accepted: int
     other: int
@@ -53,7 +53,7 @@ class Round:
         return 1000 * self.cpu_seconds / max(1, self.accepted)
 
     def latency_ms(self, share: float) -> float:
-        """The time within which that share of the requests was answered."""
+        """Return the time within which that share of the requests was answered."""
         return 1000 * percentile(self.latencies, share)
 
 
@@ -180,7 +180,7 @@ def _speed_table(rounds: dict[str, list[Round]]) -> str:
 
 
 def _beside(many: list[Round], peers: list[Round], value: Callable[[Round], float]) -> tuple[str, str]:
-    """The median, and the median ratio to what the peer did in the same round: other load hits both alike."""
+    """Return the median, and the median ratio to the peer in the same round, because other load affects both."""
     ratio = median(value(each) / value(peer) for each, peer in zip(many, peers, strict=True))
     return f"{median(value(each) for each in many):.3g}", f"{ratio:.2f}x"
 

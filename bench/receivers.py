@@ -26,7 +26,7 @@ _LIST: Final = "deployments"
 
 @dataclass(frozen=True)
 class Receiver:
-    """A receiver that listens; `landed` counts the pushes that stand in its Redis."""
+    """A running receiver. `landed` counts the pushes in its Redis."""
 
     port: int
     pid: int
@@ -42,7 +42,7 @@ class Peer:
 
 
 def find_peer() -> Peer | None:
-    """Find the peer's programs; root on Debian gets them installed, everyone else is told how."""
+    """Find the peer's programs. Root on Debian gets them installed, and other users see the command."""
     if _peer() is None and os.geteuid() == 0 and shutil.which("apt-get"):
         install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "webhook", "redis-tools"]
         subprocess.run(install, stdout=subprocess.DEVNULL, check=False, timeout=300)
@@ -96,7 +96,7 @@ def _write_config(directory: Path, url: str, port: int, apps: list[str], process
 
 @contextmanager
 def peer(directory: Path, apps: list[str], programs: Peer, *, waits: bool) -> Iterator[Receiver]:
-    """Run `webhook`; with `waits` it answers when the push is in Redis, as hookd does, else before."""
+    """Run `webhook`. With `waits` it answers when the push is in Redis, as hookd does, else before."""
     with redis_server(directory / "redis", *_REDIS_OPTIONS) as url:
         port = free_port()
         hooks = directory / "hooks.json"

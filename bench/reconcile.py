@@ -22,7 +22,7 @@ _AT_ONCE: Final = 8
 
 
 def main() -> None:
-    """Look at all apps, and ask all repositories without hookd, in turn; print the table."""
+    """Reconcile all apps, poll all repositories without hookd, in turn, and print the table."""
     parser = options(__doc__)
     parser.add_argument("--apps", type=int, default=1000)
     given = parser.parse_args()
@@ -78,7 +78,7 @@ def _bare(urls: list[str]) -> float:
 
 
 def _look(site: Installation) -> float:
-    """Look at every app once, as `hookd reconcile` does; ends the program when that fails."""
+    """Reconcile every app once, as `hookd reconcile` does, and end the program on a failure."""
     command, started = python("-P", "-m", "worker.reconcile", "--now"), time.monotonic()
     done = subprocess.run(command, env=site.environment, capture_output=True, text=True, timeout=1800, check=False)
     seconds = time.monotonic() - started

@@ -1,4 +1,4 @@
-"""How measurements are asked for and shown: options, an aligned table, a line on the machine and the versions."""
+"""Options of the measurements, an aligned table, and a line with the machine and the versions."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ from hookd import __version__
 
 
 def options(description: str | None) -> argparse.ArgumentParser:
-    """Make a script's options; `--once` asks for one short round, which shows only that the script works."""
+    """Make a script's options. `--once` is one short round, which shows only that the script works."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--once", action="store_true", help="one short round: shows that it works, measures nothing")
     return parser
@@ -35,7 +35,7 @@ def times(value: float, peer: float) -> str:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that `share` of all values do not exceed."""
+    """Return the value that `share` of all values do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
@@ -52,7 +52,7 @@ def machine(*packages: str, **others: str) -> str:
 
 
 def first_line(*argv: str) -> str:
-    """What a program says about its version."""
+    """Return the first line of a program's output about its version."""
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=10)
     return (done.stdout or done.stderr).strip().splitlines()[0]
 

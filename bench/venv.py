@@ -37,7 +37,7 @@ _WANTED: Final = ("gunicorn", "flask", "sqlalchemy", "requests")
 
 @dataclass(frozen=True)
 class Way:
-    """One way to build the environment; without `uv`, by Python's own venv and pip."""
+    """A way to build the environment. Without `uv` it is Python's own venv and pip."""
 
     uv: Path | None
     cold: bool
@@ -93,7 +93,7 @@ def _task(directory: Path) -> Task:
 
 
 def _locked(directory: Path, uv: Path, task: Task, packages: Sequence[str]) -> Path:
-    """Pin what is wanted, with hashes; this also fills no cache that is measured."""
+    """Pin the packages with hashes, without filling a measured cache."""
     wanted, file = directory / "requirements.in", directory / "requirements.txt"
     wanted.write_text("\n".join(packages))
     argv = (str(uv), "pip", "compile", "--quiet", "--generate-hashes", "--python", str(find_python(task)))

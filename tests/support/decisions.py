@@ -14,12 +14,12 @@ FULL = "18446744073709551615-18446744073709551615"
 
 
 def decided(receiver: Bench, app: str = "github") -> list[Decision]:
-    """The app's decisions, the oldest first."""
+    """Return the app's decisions, the oldest first."""
     return decision_log.read_newest(receiver.redis, app, 100)[::-1]
 
 
 def refused(receiver: Bench, count: int = 1) -> list[Decision]:
-    """The refused requests, the oldest first, when all of them have come to Redis."""
+    """Wait for a number of refused requests and return them, the oldest first."""
     wait_for(lambda: len(decision_log.read_refusals(receiver.redis, 500)) >= count, what="the refusals")
     return decision_log.read_refusals(receiver.redis, 500)[::-1]
 

@@ -19,7 +19,7 @@ Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 def scraped(receiver: Bench) -> Series:
-    """Every series of the page, as Prometheus' own library reads it."""
+    """Return every series of the page, as Prometheus' own library reads it."""
     response = receiver.get("/metrics")
     assert response.status_code == 200
     return {
@@ -30,7 +30,7 @@ def scraped(receiver: Bench) -> Series:
 
 
 def value(receiver: Bench, name: str, app: str = "github", **labels: str) -> float | None:
-    """One series; None when there is none."""
+    """Return the value of a series, or None."""
     return scraped(receiver).get((name, tuple(sorted({"app": app, **labels}.items()))))
 
 

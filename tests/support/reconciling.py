@@ -42,7 +42,7 @@ def decided(site: Installation, app: str) -> list[Decision]:
 
 
 def ending(site: Installation, decision: Decision) -> Deployment:
-    """The ending of the deployment that a look asked for."""
+    """Return the ending of the deployment that a reconciliation requested."""
     assert decision.deployment is not None, decision
     return site.wait_for_ending(decision.deployment)
 

@@ -146,7 +146,7 @@ def test_caller_can_stop_the_wait(path: Path | None) -> None:
         (":8787", Address(host="127.0.0.1", port=8787)),
     ],
 )
-def test_addresses(text: str, address: Address) -> None:
+def test_address_forms(text: str, address: Address) -> None:
     assert parse_address(text) == address
 
 

@@ -9,7 +9,7 @@ from tests.support.processes import PROJECT, python
 SHOW = "import subprocess, tests.conftest; subprocess.run(['grep', 'SigIgn', '/proc/self/status'], check=True)"
 
 
-def test_a_signal_that_a_script_ignores_is_heeded_by_programs() -> None:
+def test_programs_heed_ignored_signals() -> None:
     """`(./run test &)` in a script ignores Ctrl-C, and the tests that type it waited for 90 seconds each."""
     script = f"trap '' HUP INT QUIT TERM; exec {shlex.join(python('-c', SHOW))}"
     done = subprocess.run(["sh", "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True)

@@ -127,7 +127,7 @@ def test_running_service_is_left_alone(site: Installation) -> None:
 
 
 def processes_in(directory: Path) -> set[int]:
-    """Every process that was started in a directory."""
+    """Return every process that was started in a directory."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):

@@ -26,7 +26,7 @@ def name(number: int) -> str:
 
 
 def release(number: int) -> tuple[JournalEvent, ...]:
-    """The events of a release that was built and turned out good."""
+    """Return the events of a good release."""
     made = Built(**stamp(), release=name(number), commit=COMMIT)
     switched = Switched(**stamp(), release=name(number))
     return made, switched, Good(**stamp(), release=name(number))
@@ -41,19 +41,19 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "journals" / "shop.jsonl"
 
 
-def test_an_app_without_a_journal_has_no_past(path: Path) -> None:
+def test_missing_journal_is_empty(path: Path) -> None:
     state = Journal(path).state()
     assert (state.current, state.releases, state.last_number) == (None, (), 0)
     assert not path.exists()
 
 
-def test_what_was_added_is_there_for_the_next_process(path: Path) -> None:
+def test_events_outlive_the_process(path: Path) -> None:
     written = Journal(path).add(*release(1))
     assert written == Journal(path).state()
     assert (written.current, written.verified, written.last_number) == (name(1), True, 1)
 
 
-def test_a_torn_line_is_left_out_and_the_next_event_is_not_glued_to_it(path: Path) -> None:
+def test_torn_line_is_skipped(path: Path) -> None:
     Journal(path).add(*release(1))
     whole = path.read_bytes()
     path.write_bytes(whole + whole.splitlines()[0][:-20])
@@ -63,7 +63,7 @@ def test_a_torn_line_is_left_out_and_the_next_event_is_not_glued_to_it(path: Pat
 
 
 @pytest.mark.parametrize("garbage", [b"\x00" * 4096, b"\xff\xfe\n", b"[]\n", b'{"kind": "unknown"}\n', b"\n\n"])
-def test_garbage_between_events_costs_nothing_but_itself(path: Path, garbage: bytes) -> None:
+def test_garbage_lines_are_skipped(path: Path, garbage: bytes) -> None:
     Journal(path).add(*release(1))
     with path.open("ab") as file:
         file.write(garbage)
@@ -71,7 +71,7 @@ def test_garbage_between_events_costs_nothing_but_itself(path: Path, garbage: by
 
 
 @pytest.mark.threat(31)
-def test_a_journal_torn_at_any_byte_is_read_up_to_there(path: Path) -> None:
+def test_journal_torn_at_any_byte(path: Path) -> None:
     Journal(path).add(*release(1), *release(2))
     whole = path.read_bytes()
     for length in range(len(whole)):
@@ -83,14 +83,14 @@ def test_a_journal_torn_at_any_byte_is_read_up_to_there(path: Path) -> None:
 
 
 @pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\r", "\n", '"', "\\", "€"])
-def test_a_verdict_is_not_lost_for_a_strange_sign_in_its_cause(path: Path, sign: str) -> None:
+def test_invalid_characters_keep_the_verdict(path: Path, sign: str) -> None:
     cause = f"the app says: a{sign}b"
     Journal(path).add(quarantined(cause))
     assert [verdict.cause for verdict in Journal(path).state().quarantined] == [cause]
 
 
 @pytest.mark.parametrize("sign", ["\u2028", "\x85"])
-def test_a_line_that_holds_a_strange_sign_as_it_is_stays_one_line(path: Path, sign: str) -> None:
+def test_line_separators_split_no_event(path: Path, sign: str) -> None:
     path.parent.mkdir()
     path.write_text(f"{quarantined(f'a{sign}b').model_dump_json()}\n".replace("\\u2028", sign), encoding="utf-8")
     assert [verdict.cause for verdict in Journal(path).state().quarantined] == [f"a{sign}b"]
@@ -111,7 +111,7 @@ Journal(Path(sys.argv[1])).add(*release(1))
 
 
 @pytest.mark.threat(31)
-def test_an_event_and_the_file_s_name_are_on_disk_before_the_next_thing_happens(path: Path) -> None:
+def test_event_and_name_are_synced(path: Path) -> None:
     argv = [sys.executable, "-c", FSYNCED, str(path)]
     done = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, check=True)
     synced = [line.rsplit(" ", 1) for line in done.stdout.splitlines()]
@@ -132,7 +132,7 @@ Journal(Path(sys.argv[1])).add(*release(2))
 
 @pytest.mark.threat(30)
 @pytest.mark.parametrize("room", [0, 1, 200])
-def test_events_that_found_no_room_are_not_there_in_part_either(path: Path, room: int) -> None:
+def test_events_without_room_are_absent(path: Path, room: int) -> None:
     Journal(path).add(*release(1))
     before = path.read_bytes()
     argv = [sys.executable, "-c", LIMITED, str(path), str(len(before) + room)]
@@ -141,9 +141,7 @@ def test_events_that_found_no_room_are_not_there_in_part_either(path: Path, room
     assert path.read_bytes() == before
 
 
-def test_events_that_could_not_be_brought_to_the_disk_are_not_believed(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unsynced_events_are_not_believed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = Journal(path).add(*release(1))
 
     def refused(_descriptor: int) -> None:
@@ -155,14 +153,14 @@ def test_events_that_could_not_be_brought_to_the_disk_are_not_believed(
     assert Journal(path).state() == before
 
 
-def test_a_short_journal_is_left_as_it_is(path: Path) -> None:
+def test_short_journal_is_kept(path: Path) -> None:
     Journal(path).add(*release(1), Removed(**stamp(), release=name(1)))
     before = path.read_bytes()
     Journal(path).shorten()
     assert path.read_bytes() == before
 
 
-def test_a_long_journal_loses_lines_but_no_meaning(path: Path) -> None:
+def test_shortening_keeps_the_state(path: Path) -> None:
     journal = Journal(path)
     for number in range(1, 201):
         journal.add(*release(number))
@@ -177,7 +175,7 @@ def test_a_long_journal_loses_lines_but_no_meaning(path: Path) -> None:
     assert os.listdir(path.parent) == [path.name]
 
 
-def test_what_a_killed_shortening_left_behind_is_no_hindrance(path: Path) -> None:
+def test_killed_shortening_is_repeated(path: Path) -> None:
     journal = Journal(path)
     for number in range(1, 201):
         journal.add(*release(number))

@@ -54,7 +54,7 @@ def test_killed_deployment_is_retried(
 
 @pytest.mark.threat(48)
 def test_killed_worker_s_name_is_free(site: Installation) -> None:
-    """As after a power cut; Redis alone would keep the dead one's name for 85 seconds."""
+    """After a power cut Redis alone would keep the dead worker's name for 85 seconds."""
     killed = site.start_worker("again")
     killed.kill()
     killed.wait()
@@ -108,7 +108,7 @@ def test_broken_app_file_is_named(site: Installation) -> None:
 
 @pytest.mark.threat(74)
 @pytest.mark.promise(67)
-def test_broken_app_file_harms_no_other_app(site: Installation) -> None:
+def test_broken_file_harms_no_other_app(site: Installation) -> None:
     broken = site.directory / "apps" / "another.toml"
     broken.write_text('repository = "https://git.example.org/a.git"\nspeed = "high"\n')
     ended = site.ship("plain", app_files("two and a half"))
@@ -135,7 +135,7 @@ def test_old_history_is_removed(site: Installation) -> None:
     assert site.records.find(made[0]) is None
 
 
-def test_timeout_during_the_health_check_rolls_back(site: Installation) -> None:
+def test_health_check_timeout_rolls_back(site: Installation) -> None:
     site.ship("late", app_files("one"))
     slow = str(app_files("slow")["wsgi.py"]).replace(
         "start_response('200 OK'", "start_response('200 OK' if environ['SERVER_SOFTWARE'] == 'hookd-health' else '503'"

@@ -75,7 +75,7 @@ def test_change_during_an_edit_stays(server: Machine) -> None:
     assert server.read("/etc/hookd/apps/shop.toml") == changed
 
 
-def test_app_removed_during_its_edit_stays_removed(server: Machine) -> None:
+def test_app_removed_during_edit_stays_removed(server: Machine) -> None:
     Shop(server, "wiki").add()
     with ThreadPoolExecutor() as pool:
         command = ("hookd", "app", "edit", "wiki")

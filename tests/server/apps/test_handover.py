@@ -103,7 +103,7 @@ def ready_workers(shop: Shop, unit: str) -> int:
 
 
 @pytest.mark.threat(6, 29)
-def test_twenty_quick_pushes_end_at_the_last(shop: Shop) -> None:
+def test_twenty_quick_pushes_deploy_the_last(shop: Shop) -> None:
     commits = [shop.repository.commit(good(f"burst {number}")) for number in range(PUSHES)]
     with visitors(shop.machine, shop.domain, per_second=50) as crowd:
         start, deployments = time.monotonic(), []

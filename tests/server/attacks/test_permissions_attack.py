@@ -154,7 +154,7 @@ def test_swapped_directory_is_not_followed(app: App, directory: Path, sentinel: 
 
 @pytest.mark.threat(24)
 @pytest.mark.usefixtures("_hard_links")
-def test_swap_inside_a_release_is_not_followed(app: App, directory: Path, sentinel: Path) -> None:
+def test_swap_inside_release_is_not_followed(app: App, directory: Path, sentinel: Path) -> None:
     """Repair a fixed number of times, because links in releases are skipped without a line."""
     before = snapshot(sentinel)
     with attacker(NOBODY, swapping(app.root / "releases" / "one" / "pkg", sentinel)):
@@ -165,7 +165,7 @@ def test_swap_inside_a_release_is_not_followed(app: App, directory: Path, sentin
 
 @pytest.mark.threat(24)
 @pytest.mark.usefixtures("_hard_links")
-def test_swap_by_the_app_is_not_followed(app: App, directory: Path, sentinel: Path) -> None:
+def test_swap_by_app_is_not_followed(app: App, directory: Path, sentinel: Path) -> None:
     before = snapshot(sentinel)
     with attacker(WWW_DATA, swapping(app.data_root / "uploads" / "mine", sentinel)):
         for _ in range(RUNS):
@@ -175,7 +175,7 @@ def test_swap_by_the_app_is_not_followed(app: App, directory: Path, sentinel: Pa
 
 @pytest.mark.threat(24)
 @pytest.mark.usefixtures("_hard_links")
-def test_hard_link_to_a_foreign_file_is_refused(app: App, directory: Path, sentinel: Path) -> None:
+def test_foreign_hard_link_is_refused(app: App, directory: Path, sentinel: Path) -> None:
     victim = sentinel / "secret0"
     before = {name: entry[:3] for name, entry in snapshot(sentinel).items()}
     with attacker(NOBODY, linking(app.root / "releases" / "one" / "pkg", victim)):

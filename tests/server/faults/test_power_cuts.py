@@ -61,7 +61,7 @@ def test_power_cut_during_a_deployment(shop: Shop, dice: Dice, request: pytest.F
 
 
 @pytest.mark.threat(31)
-def test_undelivered_push_is_live_after_the_cut(shop: Shop) -> None:
+def test_undelivered_push_survives_the_cut(shop: Shop) -> None:
     shop.commit("undelivered")
     shop.machine.power_cut()
     wait_for_head(shop, "undelivered")

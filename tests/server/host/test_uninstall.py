@@ -121,7 +121,7 @@ def test_killed_uninstall_continues(server: Machine, fresh: Machine) -> None:
 
 
 @pytest.mark.threat(71)
-def test_app_removal_keeps_data_and_other_app(server: Machine) -> None:
+def test_app_removal_keeps_everything_else(server: Machine) -> None:
     printed = server.run("hookd", "app", "remove", "blog", "--yes").stdout
     left = [path for path in server.files() if "blog" in path and not path.startswith(("/opt/githost", "/var/log"))]
     assert {path for path in left if not path.startswith(("/srv/blog", "/var/lib/blog"))} == {"/etc/hookd/env/blog"}

@@ -45,7 +45,7 @@ def log(caught: Caught) -> logging.Logger:
 
 
 def one(name: str = "push", level: int = logging.INFO, **fields: Any) -> logging.LogRecord:
-    """The record of one event."""
+    """Build the record of one event."""
     caught, log = Caught(), logging.Logger("hookd.receiver.app")
     log.addHandler(caught)
     event(log, name, level, **fields)

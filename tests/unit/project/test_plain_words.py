@@ -1,8 +1,10 @@
-"""Docstrings of the product are plain: a verb and its object, one thought per sentence.
+"""Docstrings are plain: a verb and its object, one thought per sentence.
 
-It counts the docstrings of all modules, classes and functions of hookd/, worker/ and units/. Three rules hold for each:
+It counts the docstrings of all modules, classes and functions of hookd/, worker/, units/, tests/ and bench/. Three
+rules hold for each:
 
-1. The first word of a function is a verb in the imperative. A property, a class and a module may begin with a noun.
+1. The first word of a function is a verb in the imperative. A property, a fixture, a class and a module may begin with
+   a noun, and so may a test, because its docstring describes a case.
 2. No first word is a question word, "that", "tell" or "say", and none is a person without a role.
 3. There is no semicolon outside of code between backticks.
 
@@ -21,7 +23,8 @@ from tests.support.processes import PROJECT
 
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
-FILES: Final = sorted(path for room in ("hookd", "worker", "units") for path in (PROJECT / room).rglob("*.py"))
+ROOMS: Final = ("hookd", "worker", "units", "tests", "bench")
+FILES: Final = sorted(path for room in ROOMS for path in (PROJECT / room).rglob("*.py"))
 RIDDLES: Final = frozenset(
     "what whatever who whoever whose where wherever whether that tell say how why which nobody somebody".split()
 )
@@ -36,8 +39,8 @@ PROPERTIES: Final = frozenset({"property", "cached_property", "fixture"})
 
 def first_word(docstring: str) -> str:
     """Return the first word in lower case, without quotes and backticks."""
-    found = re.search(r"[A-Za-z']+", docstring)
-    return found[0].lower() if found else ""
+    word = re.search(r"[A-Za-z']+", docstring)
+    return word[0].lower() if word else ""
 
 
 def is_verb(word: str) -> bool:
@@ -49,13 +52,18 @@ def is_property(node: ast.AST) -> bool:
     return not PROPERTIES.isdisjoint(names)
 
 
+def is_test(node: ast.AST) -> bool:
+    return isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+
+
 def problems(node: Documented, docstring: str) -> Iterator[str]:
     """Find the broken rules of a docstring."""
     word = first_word(docstring)
-    is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not is_property(node)
+    is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    needs_verb = is_function and not is_property(node) and not is_test(node)
     if word in RIDDLES:
         yield f"begins with {word!r}"
-    elif is_function and not is_verb(word):
+    elif needs_verb and not is_verb(word):
         yield f"begins with {word!r}, which is no verb"
     if ";" in re.sub(r"`[^`]*`", "", docstring):
         yield "has a semicolon"
@@ -70,8 +78,19 @@ def problems_of(path: Path) -> Iterator[str]:
 
 
 def test_docstrings_are_plain() -> None:
-    found = [problem for path in FILES for problem in problems_of(path)]
-    assert not found, f"{len(found)} docstrings are not plain:\n" + "\n".join(found)
+    lines = [problem for path in FILES for problem in problems_of(path)]
+    assert not lines, f"{len(lines)} docstrings are not plain:\n" + "\n".join(lines)
+
+
+def test_names_of_tests_are_short() -> None:
+    """A name has two to six words, and the docstring has the rest."""
+    names = [
+        f"{path.relative_to(PROJECT)}: {node.name}"
+        for path in (PROJECT / "tests").rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and is_test(node) and not 2 <= node.name.count("_") <= 6
+    ]
+    assert names == []
 
 
 @pytest.mark.parametrize(
@@ -84,6 +103,7 @@ def test_docstrings_are_plain() -> None:
         ('def f():\n    """Return a file; raises OSError."""', "has a semicolon"),
         ('"""Whether what should answer does."""', "begins with 'whether'"),
         ('class A:\n    """Whoever froze an app."""', "begins with 'whoever'"),
+        ('def test_a():\n    """What a person sees."""', "begins with 'what'"),
     ],
 )
 def test_each_rule_finds_its_case(code: str, problem: str) -> None:
@@ -98,6 +118,7 @@ def test_each_rule_finds_its_case(code: str, problem: str) -> None:
         '@property\ndef f():\n    """The deployed commit."""',
         'class A:\n    """A release on the disk."""',
         'def f():\n    """`git fetch` the branch."""',
+        'def test_a():\n    """The old release serves on."""',
     ],
 )
 def test_plain_docstrings_pass(code: str) -> None:

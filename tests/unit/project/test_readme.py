@@ -49,11 +49,11 @@ def test_each_command_is_named() -> None:
 
 
 def commands() -> set[str]:
-    """Everything that can be typed after `hookd`, those for a server, too."""
+    """Return all commands of `hookd`, those of a server too."""
     return set(main.list_commands(click.Context(main)))
 
 
-def test_the_first_screen_shows_how_to_run_and_test() -> None:
+def test_first_screen_shows_the_commands() -> None:
     first = "\n".join(TEXT.splitlines()[:40])
     assert "./run demo" in first
     assert "./run test " in first

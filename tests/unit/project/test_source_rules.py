@@ -13,7 +13,7 @@ DIGEST = re.compile(r"(?i)digest|signature|hmac|\bmac\b|token")
 FILES = [file for room in ("hookd", "worker", "units") for file in sorted((PROJECT / room).rglob("*.py"))]
 
 
-def test_programs_import_no_code_for_root_before_a_server_command_is_typed() -> None:
+def test_server_code_is_imported_lazily() -> None:
     held = "[name for name in sys.modules if name.startswith(('units', 'worker'))]"
     code = f"import sys, hookd.cli, hookd.receiver.server; print({held})"
     done = subprocess.run(python("-c", code), cwd=PROJECT, capture_output=True, text=True, check=True)
@@ -21,7 +21,7 @@ def test_programs_import_no_code_for_root_before_a_server_command_is_typed() -> 
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(PROJECT).as_posix())
-def test_digests_and_tokens_are_compared_in_constant_time(file: Path) -> None:
+def test_secrets_are_compared_in_constant_time(file: Path) -> None:
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Compare) and any(isinstance(op, ast.Eq | ast.NotEq) for op in node.ops):
             sides = [side for side in (node.left, *node.comparators) if not is_public(side)]

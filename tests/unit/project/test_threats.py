@@ -101,7 +101,7 @@ def test_each_promise_is_in_a_guide(row: Row) -> None:
     assert row.about in GUIDES, "use the words of the README or a guide"
 
 
-def test_each_section_of_the_readme_is_tested() -> None:
+def test_each_readme_section_is_tested() -> None:
     titles_and_texts = ["hookd", *re.split(r"^##+ (.+)$", (PROJECT / "README.md").read_text(), flags=re.MULTILINE)]
     sections = dict(zip(titles_and_texts[::2], titles_and_texts[1::2], strict=True))
     tested = {

@@ -20,7 +20,7 @@ def test_the_files_are_short() -> None:
 
 
 def test_every_named_path_exists() -> None:
-    """Paths with a directory count; a bare name belongs to the directory named before it."""
+    """Paths with a directory count. A bare name belongs to the directory named before it."""
     named = re.findall(r"`((?:hookd|worker|units|tests|docs)/[\w./-]*)`", TEXT)
     assert len(named) > len(FILES)
     assert [name for name in named if not (PROJECT / name).exists()] == []

@@ -116,7 +116,7 @@ def test_rollback_goes_to_the_release_before(shop: Installation) -> None:
         (("doctor", "nope"), "there is no app 'nope', there are: shop"),
     ],
 )
-def test_a_mistake_is_answered_in_a_sentence(shop: Installation, arguments: tuple[str, ...], said: str) -> None:
+def test_mistakes_are_explained(shop: Installation, arguments: tuple[str, ...], said: str) -> None:
     done = hookd(shop, *arguments)
     assert done.returncode == 2
     assert said in done.stderr
@@ -279,7 +279,7 @@ def test_taken_port_is_reported(shop: Installation) -> None:
     assert f"the receiver cannot start at 127.0.0.1:{shop.port}" in done.stderr
 
 
-def test_a_stranger_s_text_does_not_steer_the_terminal(shop: Installation) -> None:
+def test_foreign_text_is_escaped(shop: Installation) -> None:
     key = app_status_key("shop")
     view = AppStatusStore(shop.records.connection).read("shop")
     bad = Quarantine(commit="1" * 40, since=datetime.now(UTC), cause="\x1b]0;title\x07[red]x[/]")

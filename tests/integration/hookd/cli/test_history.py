@@ -86,7 +86,7 @@ def test_odd_causes_keep_the_decision(site: Installation) -> None:
 
 @pytest.fixture
 def frozen(receiver: Bench) -> Iterator[Freeze]:
-    """A freeze of an app; thawed afterwards."""
+    """A freeze of an app, which is thawed afterwards."""
     freeze = Freeze(reason="the sale", since=datetime.now(UTC), by="anna")
     freezes.freeze(receiver.config.frozen, "github", freeze)
     yield freeze
@@ -181,6 +181,6 @@ def test_forged_decisions_do_no_harm(receiver: Bench) -> None:
     ("arguments", "said"),
     [((), "an app is missing"), (("nope",), "there is no app 'nope'"), (("gogs", "-n", "0"), "0 is not in")],
 )
-def test_a_mistake_is_answered_in_a_sentence(receiver: Bench, arguments: tuple[str, ...], said: str) -> None:
+def test_mistakes_are_explained(receiver: Bench, arguments: tuple[str, ...], said: str) -> None:
     done = why(receiver, *arguments)
     assert (done.exit_code, said in done.stderr) == (2, True), done.stderr

@@ -38,7 +38,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 
 def asked(shop: Installation, **changes: object) -> Deployment:
-    """A deployment that waits; `changes` are what a hostile receiver writes into its record."""
+    """Request a deployment, and write `changes` into its record as a hostile receiver does."""
     answer = shop.records.request(DeploymentRequest(app="shop", trigger=Trigger.MANUAL, seconds=300))
     return shop.records.change(answer.deployment, lambda old: old.model_copy(update=changes))
 
@@ -50,7 +50,7 @@ def ended(shop: Installation, deployment: Deployment, **changes: object) -> Depl
 
 @pytest.fixture
 def log(shop: Installation) -> Path:
-    """Where the log of the app's last deployment, which has ended, would stand."""
+    """Return the path of the log of the app's last deployment, which has ended."""
     record = ended(shop, asked(shop))
     path: Path = shop.config.settings.log_path("shop", record.id)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ def on_a_terminal(shop: Installation, *arguments: str) -> tuple["subprocess.Pope
 
 
 def read_to_the_end(master: int, seen: bytes = b"") -> str:
-    """What is written to the terminal until everybody has closed it, which Linux reports as an error."""
+    """Return the text on the terminal until its other end is closed, which Linux reports as an error."""
     try:
         while piece := os.read(master, 65_536):
             seen += piece
@@ -148,7 +148,7 @@ def test_forged_steps_are_escaped(shop: Installation) -> None:
 
 @pytest.mark.threat(64)
 def test_json_is_escaped(shop: Installation) -> None:
-    """JSON has a notation for what is below 0x20; terminals also take orders from 0x80 to 0x9f."""
+    """JSON has a notation for characters below 0x20. Terminals also obey those from 0x80 to 0x9f."""
     asked(shop, subject="\x9b2J\u202e")
     done = typed(shop.config_path, "deploy", "shop", "--no-wait", "--json")
     assert json.loads(done.stdout)["subject"] == "\x9b2J\u202e"
@@ -167,7 +167,7 @@ class HostileReceiver(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Discard log lines."""
 
 
 def test_receiver_answers_are_escaped(shop: Installation) -> None:

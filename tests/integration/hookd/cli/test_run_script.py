@@ -26,7 +26,7 @@ def open_path() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("arguments", [(), ("frobnicate",), ("bench",)])
-def test_wrong_use_is_answered_with_what_can_be_typed(arguments: tuple[str, ...]) -> None:
+def test_wrong_use_shows_the_usage(arguments: tuple[str, ...]) -> None:
     done = run(*arguments)
     assert done.returncode == 2
     assert "./run COMMAND" in done.stdout
@@ -34,8 +34,8 @@ def test_wrong_use_is_answered_with_what_can_be_typed(arguments: tuple[str, ...]
 
 @pytest.mark.promise(4)
 @pytest.mark.skipif(os.geteuid() != 0, reason="root, to become somebody else")
-def test_what_is_missing_is_named_with_the_line_to_type(open_path: Path) -> None:
-    """Somebody who is not root, on a machine without git."""
+def test_missing_packages_are_named(open_path: Path) -> None:
+    """A user without root's rights runs the script on a machine without git."""
     tools = open_path / "bin"
     tools.mkdir()
     for name in ("sh", "dirname", "id", "cat", "cksum"):

@@ -1,4 +1,4 @@
-"""How an app stands, as a person reads it: what keeps it from its branch's head, and the one command that ends that."""
+"""The status of an app: the reason of its lag, and the one command that ends it."""
 
 import os
 from collections.abc import Iterator

@@ -26,7 +26,7 @@ def push(records: DeploymentStore, delivery: str | None = None, trigger: Trigger
 
 
 def everything(client: Redis) -> dict[bytes, bytes | None]:
-    """All that Redis holds, key by key."""
+    """Return all content of Redis by its keys."""
     return {key: client.dump(key) for key in client.scan_iter()}
 
 

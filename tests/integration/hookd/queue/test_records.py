@@ -122,7 +122,7 @@ def test_long_cause_is_cut(records: DeploymentStore) -> None:
 
 
 def old_deployments(records: DeploymentStore, count: int) -> list[str]:
-    """Deployments of one app, a day apart, the newest first, all ended."""
+    """Make ended deployments of one app, a day apart, and return them with the newest first."""
     made = []
     for day in range(count):
         request = DeploymentRequest(app="shop", trigger=Trigger.MANUAL, seconds=300)

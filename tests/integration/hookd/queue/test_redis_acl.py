@@ -80,7 +80,7 @@ def rq(site: GuardedInstallation, *arguments: str) -> "subprocess.CompletedProce
 
 
 def failed(site: GuardedInstallation) -> Deployment:
-    """A deployment that cannot go well."""
+    """Run a deployment that must fail."""
     record = site.deploy("broken")
     assert record.status is Status.FAILED
     with as_test(site.plain_url) as client:
@@ -198,7 +198,7 @@ def test_running_job_is_stopped(site: GuardedInstallation, held: Path) -> None:
 
 
 def settled(site: GuardedInstallation, deployment: str) -> bool:
-    """Tell whether another deployment went on where one was killed."""
+    """Return True if another deployment followed a killed one."""
     later = [record for record in site.records.history("shop", 20) if record.id > deployment]
     return bool(later) and all(record.ended and record.trigger is Trigger.RECONCILE for record in later)
 

@@ -28,7 +28,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @contextmanager
 def web_server(marker: Path) -> Iterator[str]:
-    """A web server that leaves a trace when anybody asks it anything."""
+    """Run a web server that leaves a trace of each request."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -42,14 +42,14 @@ def test_frozen_push_is_recorded_only(frozen: Bench) -> None:
     assert counted(frozen).deliveries[Verdict.FROZEN] == 1
 
 
-def test_freeze_is_shown_to_signed_requests_only(frozen: Bench) -> None:
+def test_freeze_needs_a_signature(frozen: Bench) -> None:
     body = push_body("github")
     response = frozen.post("/hooks/github", body, headers_of("github", b"other"))
     assert (response.status_code, response.data) == (401, b'{"error":"invalid signature"}\n')
     assert content(frozen.push(event="ping"))["status"] == "pong"
 
 
-def test_another_app_is_not_frozen_with_it(frozen: Bench) -> None:
+def test_other_apps_are_not_frozen(frozen: Bench) -> None:
     assert frozen.push("gitea").status_code == 202
 
 

@@ -1,4 +1,4 @@
-"""Floods: ten thousand pushes, slow clients, large bodies, a thousand apps; counts and memory are bounded."""
+"""Floods: ten thousand pushes, slow clients, large bodies, a thousand apps, all with bounded counts and memory."""
 
 import os
 import tempfile
@@ -72,7 +72,7 @@ def test_ten_thousand_pushes_make_two_deployments(tmp_path: Path) -> None:
 
 @pytest.mark.threat(8)
 def test_slow_clients_do_not_block_pushes() -> None:
-    """As on a server, behind nginx; the receiver alone has no more than its threads, and lets go after 5 s."""
+    """nginx stands in front, as on a server. The receiver alone would close slow clients after 5 s."""
     with (
         tempfile.TemporaryDirectory(prefix="load-") as directory,
         Installation(Path(directory), {"receiver": {"bind": f"unix:{directory}/hookd/receiver.sock"}}) as site,
@@ -110,7 +110,7 @@ def test_unsigned_bodies_use_bounded_memory(receiver: Installation, kind: str) -
 
 
 def commands(redis: Redis) -> Counter[str]:
-    """How often each command was given to Redis."""
+    """Count the commands that Redis got."""
     stats: Any = redis.info("commandstats")
     return Counter({name.removeprefix("cmdstat_"): found["calls"] for name, found in stats.items()})
 

@@ -69,7 +69,7 @@ def test_superseded_takes_no_time(receiver: Bench) -> None:
     assert value(receiver, "hookd_last_ending", ending="superseded") is None
 
 
-def test_the_last_ending_is_the_last_one(receiver: Bench) -> None:
+def test_last_ending_replaces_earlier_ones(receiver: Bench) -> None:
     run(receiver, Status.ROLLED_BACK)
     run(receiver, Status.SUCCEEDED)
     assert value(receiver, "hookd_last_ending", ending="succeeded") == 1
@@ -179,7 +179,7 @@ def test_forged_counters_are_ignored(receiver: Bench) -> None:
 
 @pytest.mark.threat(56)
 @pytest.mark.parametrize("key", [redis_keys.counts_key, redis_keys.app_status_key, redis_keys.waiting_key])
-def test_wrong_key_type_hides_one_app_only(receiver: Bench, key: Any) -> None:
+def test_wrong_key_type_hides_one_app(receiver: Bench, key: Any) -> None:
     asked(receiver)
     receiver.redis.delete(key("gogs"))
     receiver.redis.rpush(key("gogs"), "poison")

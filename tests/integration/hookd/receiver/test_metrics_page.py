@@ -70,7 +70,7 @@ def test_push_changes_the_metrics(receiver: Bench) -> None:
 
 
 def blocks() -> list[str]:
-    """The YAML of the page about metrics: what Prometheus asks, and its alerts."""
+    """Return the YAML blocks of the page about metrics: Prometheus' configuration and the alerts."""
     return re.findall(r"```yaml\n(.*?)```", (PROJECT / "docs" / "metrics.md").read_text(), re.DOTALL)
 
 

@@ -1,4 +1,4 @@
-"""Payloads that real senders have written, each answered as it must be; tests/data/README.md says where from."""
+"""Payloads of real senders and their answers. tests/data/README.md names their sources."""
 
 import json
 from collections.abc import Iterator
@@ -86,7 +86,7 @@ def test_other_payloads_as_push_are_refused(receiver: Bench, event: str) -> None
 
 
 def captured(body: bytes) -> dict[str, str]:
-    """The headers of the captured form delivery, with a signature over `body`."""
+    """Return the headers of the captured form delivery, with a signature over `body`."""
     headers: dict[str, str] = json.loads((DATA / "gidgethub" / "ping.headers.json").read_text())
     return {**headers, "X-Hub-Signature-256": headers_of("github", body)["X-Hub-Signature-256"]}
 

@@ -1,4 +1,4 @@
-"""A right push is recorded and queued in one go; what asks for nothing is answered with the reason and not stored."""
+"""A push is recorded and queued in one step. Other events are answered with the reason and not stored."""
 
 from typing import Any
 

@@ -22,7 +22,7 @@ BODIES = st.binary(max_size=200) | st.sampled_from([push_body(name) for name in 
 
 @pytest.fixture(scope="module")
 def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """One application and one Redis for this module; no test of it stores anything that another reads."""
+    """One application and one Redis for this module, because no test stores anything that another reads."""
     with bench(tmp_path_factory.mktemp("random")) as running:
         yield running
 

@@ -58,7 +58,7 @@ def site(tmp_path: Path) -> Iterator[Installation]:
 def redis(
     site: Installation, program: str, *options: str, at: str = "redis.sock", loads: bool = False
 ) -> Iterator[Redis]:
-    """Run Redis in a directory that is kept from one run to the next; with `loads`, until it reads its file."""
+    """Run Redis in a directory that outlives a run. With `loads`, wait until it reads its file."""
     path, data = site.directory / at, site.directory / "data"
     argv = [program, "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(data), *AOF, *options]
     with running(argv, site.directory / "redis.log"), Redis.from_url(f"unix://{path}", socket_timeout=5) as client:
@@ -99,7 +99,7 @@ def without_master(client: Redis) -> None:
 
 
 def snapshot_failed(client: Redis) -> None:
-    """A directory stands where the snapshot is to be put, so that it cannot be."""
+    """Put a directory in the place of the snapshot, so that it cannot be written."""
     (Path(str(client.config_get("dir")["dir"])) / "dump.rdb" / "x").mkdir(parents=True)
     client.config_set("save", "3600 1000000")
     client.bgsave()
@@ -254,7 +254,7 @@ def test_empty_redis_accepts_pushes(site: Installation, program: str) -> None:
 
 @pytest.mark.parametrize("seconds", [0.05, 0.3, 0.7])
 def test_slow_redis_has_a_total_limit(site: Installation, program: str, seconds: float) -> None:
-    """Each single answer comes in time; a push that joins needs five of them, and one more on a new connection.
+    """Each single answer comes in time. A coalesced push needs five of them, and one more on a new connection.
 
     One that joins nothing needs four, the last of which may come late. So a deployment waits from the start.
     """
@@ -273,7 +273,7 @@ def test_slow_redis_has_a_total_limit(site: Installation, program: str, seconds:
 
 @pytest.mark.threat(14)
 @pytest.mark.parametrize("answers", range(1, 8))
-def test_hang_during_a_push_has_a_limit(site: Installation, program: str, answers: int) -> None:
+def test_hang_during_push_has_a_limit(site: Installation, program: str, answers: int) -> None:
     """A connection that broke is not asked to forget what it watched: each time would be a wait more."""
     with redis(site, program, at="behind.sock"):
         slow = Slow(site.directory / "redis.sock", site.directory / "behind.sock", 0)

@@ -1,4 +1,4 @@
-"""What the receiver refuses: one and the same 401 without a right signature, plain 4xx after it; nothing is stored."""
+"""Refusals of the receiver: one 401 for all without a right signature, plain 4xx after it, and nothing is stored."""
 
 import json
 from collections.abc import Callable
@@ -21,7 +21,7 @@ UNSIGNED = b'{"error":"invalid signature"}\n'
 
 
 def answer(response: TestResponse) -> tuple[int, bytes, list[tuple[str, str]]]:
-    """Everything of an answer that a caller sees."""
+    """Return everything of an answer that a caller sees."""
     return response.status_code, response.data, list(response.headers)
 
 

@@ -34,7 +34,7 @@ RECEIVER = {"max_body": 65536}
 
 
 def spoilt(sender: str, body: bytes) -> dict[str, tuple[dict[str, str], bytes, str]]:
-    """Requests without a right signature: headers, body, and what the operator is told."""
+    """Build requests without a right signature: headers, body, and the operator's message."""
     right = headers_of(sender, body)
     name = SENDERS[sender].signature
     without = {key: value for key, value in right.items() if key != name}

@@ -12,7 +12,7 @@ DONE = (Status.SUCCEEDED, Status.UNCHANGED)
 
 
 def pushed(receiver: Bench, delivery: str | None = "first", sender: str = "github") -> tuple[int, str, str]:
-    """Send a push; returns the HTTP status, the status in the answer and the deployment."""
+    """Send a push and return the HTTP status, the status in the answer and the deployment."""
     response = receiver.push(sender, delivery=delivery)
     answer = content(response)
     return response.status_code, answer["status"], answer["deployment"]
@@ -136,8 +136,8 @@ def test_replayed_request_deploys_once(receiver: Bench, status: Status) -> None:
 
 
 @pytest.mark.threat(4)
-def test_replayed_failures_run_one_at_a_time(receiver: Bench) -> None:
-    """Each may try again what failed; a release that was started and found bad is left alone by the worker."""
+def test_replayed_failures_run_in_turn(receiver: Bench) -> None:
+    """Each may repeat a failed build. The worker skips a release that was started and found bad."""
     made = set()
     for _ in range(25):
         _, _, deployment = pushed(receiver)

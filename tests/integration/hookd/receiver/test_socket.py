@@ -122,7 +122,7 @@ def receiver(site: Installation, path: Path) -> Iterator[Path]:
 
 
 def refused(activated: Activated, before: int) -> list[str]:
-    """The lines about refused signatures that were logged since then."""
+    """Return the new log lines about refused signatures."""
     text = activated.log.read_text()[before:]
     return [line for line in text.splitlines() if "refused signature" in line]
 
@@ -140,8 +140,8 @@ def test_systemd_token_allows_status(activated: Activated) -> None:
     assert refusals(activated.site.plain_url) == []
 
 
-def test_large_bodies_use_the_unit_s_directory(activated: Activated) -> None:
-    """Where TMPDIR is not set, /tmp takes it, which is memory on newer systems."""
+def test_large_bodies_use_the_directory(activated: Activated) -> None:
+    """Without TMPDIR the body would be in /tmp, which is memory on newer systems."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(str(activated.path))
         length = 20 * 1024 * 1024
@@ -151,7 +151,7 @@ def test_large_bodies_use_the_unit_s_directory(activated: Activated) -> None:
 
 
 def spooled(directory: Path) -> bool:
-    """Tell whether a process holds a file open in a directory that has no name there any more."""
+    """Return True if a process holds a deleted file of a directory open."""
     for link in Path("/proc").glob("[0-9]*/fd/*"):
         try:
             target = os.readlink(link)

@@ -275,7 +275,7 @@ def test_pages_need_the_token_as_documented(closed: Bench) -> None:
             assert refused == (route.access == "token"), path
 
 
-def test_answers_to_pushes_fit_the_api_page(receiver: Bench) -> None:
+def test_push_answers_fit_the_page(receiver: Bench) -> None:
     answers = [
         receiver.push(delivery="first"),
         receiver.push(delivery="second"),

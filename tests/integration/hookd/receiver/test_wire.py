@@ -50,14 +50,14 @@ def head(*lines: bytes, target: bytes = b"POST /hooks/github") -> bytes:
 
 
 class _Kept(io.BytesIO):
-    """What http.client reads an answer from."""
+    """Received bytes that http.client reads like a socket."""
 
     def makefile(self, *_: object) -> io.BytesIO:
         return self
 
 
 def exchanged(site: Installation, request: bytes) -> tuple[int, bytes]:
-    """Send bytes, say no more, and read the answer; (0, b"") when the connection is closed without one."""
+    """Send bytes, close the sending side, and read the answer, which is (0, b"") without one."""
     with connected(site) as sock:
         sock.sendall(request)
         sock.shutdown(socket.SHUT_WR)
@@ -153,13 +153,13 @@ def test_only_post_takes_a_push(site: Installation, redis: Redis, target: bytes)
 
 
 def refused_late(sock: socket.socket) -> bool:
-    """Tell whether a connection ends: with an answer that refuses, or without one."""
+    """Return True if a connection ends with a refusal or without an answer."""
     received = b"".join(iter(lambda: sock.recv(65536), b""))
     return not received or b" 408 " in received.splitlines()[0]
 
 
 def _dripped(sock: socket.socket, piece: bytes) -> bool:
-    """Send a byte now and then until the other side has had enough; tell whether it refused."""
+    """Send a byte from time to time until the other side closes, and return True if it refused."""
     sock.settimeout(1)
     received: list[bytes] = []
 
@@ -179,7 +179,7 @@ def _dripped(sock: socket.socket, piece: bytes) -> bool:
 
 @pytest.mark.threat(8)
 def test_slow_clients_are_closed(site: Installation, redis: Redis) -> None:
-    """All threads are taken by clients that send no head, half a body, or a byte a second; all are let go."""
+    """Clients that send no head, half a body, or a byte a second hold all threads. All of them are closed."""
     threads = site.config.settings.receiver.threads
     with ThreadPoolExecutor(threads) as clients:
         half = head(b"Content-Length: 100") + b"half"

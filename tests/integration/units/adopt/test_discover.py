@@ -1,4 +1,4 @@
-"""Discovery with real git, sockets and owners; root runs no program of the project."""
+"""Discovery with real git, sockets and owners, without running a program of the project as root."""
 
 import os
 import pwd

@@ -154,7 +154,7 @@ def test_readable_deploy_key_is_found(at: Host) -> None:
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
 
-def test_root_s_files_in_state_are_found(at: Host) -> None:
+def test_root_files_in_state_are_found(at: Host) -> None:
     journal = at.directory / "state" / "journals" / "shop.jsonl"
     os.chown(journal, 0, 0)
     mode = journal.stat().st_mode

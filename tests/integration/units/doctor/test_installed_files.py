@@ -44,7 +44,7 @@ def test_missing_accounts_are_reported() -> None:
     assert user.hint == "sudo hookd setup"
 
 
-def test_a_user_without_its_group_is_reported() -> None:
+def test_user_without_group_is_reported() -> None:
     (found,) = compare((User("nobody", "nogroup", Path("/nonexistent"), ("hookd-none",)),))
     assert (found.level, found.hint) == ("error", "sudo hookd setup")
 

@@ -38,7 +38,7 @@ def frozen(site: Installation, app: str, **over: Any) -> Freeze:
 
 
 def thaw_line(app: str) -> str:
-    """The command in a message. The user of these tests owns their configuration."""
+    """Return the command in a message. The user of these tests owns their configuration."""
     return f"hookd thaw {app}"
 
 

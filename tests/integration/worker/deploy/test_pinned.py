@@ -28,7 +28,7 @@ def gone_back(site: Installation, app: str) -> tuple[Deployment, Deployment]:
 
 
 def journal(site: Installation, app: str) -> list[str]:
-    """The lines of an app's journal."""
+    """Return the lines of an app's journal."""
     return (site.directory / "state" / "journals" / f"{app}.jsonl").read_text().splitlines()
 
 

@@ -76,7 +76,7 @@ def test_keep_current_and_previous_good(at: Deploying) -> None:
 
 @contextmanager
 def process_in(directory: Path) -> Iterator[None]:
-    """A process that works in a directory."""
+    """Start a process that works in a directory."""
     with subprocess.Popen(["sleep", "600"], cwd=directory) as process:
         try:
             wait_for(lambda: os.readlink(f"/proc/{process.pid}/cwd") == str(directory.resolve()), what="its directory")

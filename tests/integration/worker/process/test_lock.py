@@ -154,7 +154,7 @@ def test_killed_process_holds_no_liveness_file(path: Path) -> None:
     assert not path.exists()
 
 
-def test_own_liveness_file_is_not_another_s(path: Path) -> None:
+def test_own_liveness_file_is_recognised(path: Path) -> None:
     with hold_liveness_file(path):
         assert not is_held(path)
         remove_liveness_file(path)
@@ -169,7 +169,7 @@ def test_second_process_leaves_the_liveness_file(path: Path) -> None:
         assert is_held(path)
 
 
-def test_probe_does_not_take_the_liveness_file(path: Path) -> None:
+def test_probe_leaves_the_liveness_file(path: Path) -> None:
     path.parent.mkdir(parents=True)
     looking = path.open("w")
     fcntl.flock(looking, fcntl.LOCK_EX)

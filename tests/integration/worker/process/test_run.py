@@ -17,12 +17,12 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 def command(code: str, total: float = 20, silence: float = 20, cwd: Path | None = None) -> Command:
-    """A Python program; -I -S keeps its start short and its output its own."""
+    """Build a command that runs a Python program. -I -S keep its start short and its output its own."""
     return Command((sys.executable, "-I", "-S", "-u", "-c", code), total, silence, cwd, {"PATH": PATH})
 
 
 def shell(code: str, silence: float) -> Command:
-    """A shell program; it prints at once, where Python's start counts as silence on a busy machine."""
+    """Build a command that runs a shell program, whose output comes sooner than that of Python."""
     return Command(("/bin/sh", "-c", code), 20, silence, env={"PATH": PATH})
 
 
@@ -33,7 +33,7 @@ def output(code: str) -> list[str]:
 
 
 def alive(pid: int) -> bool:
-    """Tell whether a process runs; one that is dead and not yet collected does not."""
+    """Return True if a process runs. A zombie does not."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -101,7 +101,7 @@ def test_environment_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(lines) == ["ONE=1", f"PATH={PATH}"]
 
 
-def test_program_is_found_on_its_own_path(tmp_path: Path) -> None:
+def test_program_uses_its_own_path(tmp_path: Path) -> None:
     program = tmp_path / "only-there"
     program.write_text("#!/bin/sh\necho found\n")
     program.chmod(0o755)

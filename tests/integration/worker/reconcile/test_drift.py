@@ -63,7 +63,7 @@ def test_moved_current_link_is_repaired(site: Installation, shipped: Shipped) ->
 
 @pytest.mark.threat(36)
 @pytest.mark.promise(13)
-def test_service_with_an_old_release_is_restarted(site: Installation, shipped: Shipped) -> None:
+def test_service_with_old_release_is_restarted(site: Installation, shipped: Shipped) -> None:
     app, (old, new) = "one", shipped["one"]
     move(site.root(app) / "current", old.release)
     circus(site, "restart", app)

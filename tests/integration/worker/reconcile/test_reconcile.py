@@ -100,7 +100,7 @@ def test_status_comes_back_after_a_flush(site: Installation) -> None:
 
 
 @pytest.mark.promise(29)
-def test_frozen_app_waits_for_the_end_of_its_freeze(site: Installation) -> None:
+def test_frozen_app_waits(site: Installation) -> None:
     app, now = "frozen", datetime.now(UTC)
     site.ship(app, app_files("one"))
     site.repositories[app].commit_and_push(app_files("two"))

@@ -99,7 +99,7 @@ def test_failed_build_has_a_backoff(site: Installation) -> None:
 
 
 @pytest.mark.threat(20, 40)
-def test_unreachable_git_host_harms_no_other_app(site: Installation) -> None:
+def test_unreachable_host_harms_no_other_app(site: Installation) -> None:
     deployed(site, "away")
     site.change_app("away", repository="http://127.0.0.1:9/none.git")
     deployed(site, "beside")

@@ -79,7 +79,7 @@ def parent_of(pid: int) -> int:
 
 
 def below(top: int) -> list[int]:
-    """All living processes that descend from one."""
+    """Return all living descendants of a process."""
     parents = {}
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):

@@ -213,7 +213,7 @@ POISON: dict[str, Callable[[Redis], object]] = {
 
 @pytest.mark.threat(12)
 @pytest.mark.parametrize("poison", POISON)
-def test_bad_keys_of_one_app_harm_no_other(hookd: Installation, client: Redis, poison: str) -> None:
+def test_bad_keys_harm_no_other_app(hookd: Installation, client: Redis, poison: str) -> None:
     worker = start(hookd, client)
     os.kill(worker.pid, signal.SIGSTOP)
     client.client_kill_filter(_type="normal", skipme=True)
@@ -225,7 +225,7 @@ def test_bad_keys_of_one_app_harm_no_other(hookd: Installation, client: Redis, p
     assert worker.poll() is None
 
 
-def test_another_app_s_waiting_id_is_ignored(hookd: Installation, client: Redis) -> None:
+def test_foreign_waiting_id_is_ignored(hookd: Installation, client: Redis) -> None:
     ghost = Deployment(id=GHOST, app="ghost", trigger=Trigger.PUSH, created_at=datetime.now(UTC))
     client.hset(redis_keys.record_key(GHOST), "record", encode(ghost))
     client.set(redis_keys.waiting_key("blog"), GHOST)

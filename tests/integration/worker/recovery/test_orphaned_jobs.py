@@ -27,14 +27,14 @@ def test_orphaned_job_blocks_for_seconds_only(hookd: Installation, client: Redis
     assert len(hookd.records.history("shop", 9)) == 2, "nothing is to be settled"
 
 
-def test_job_started_for_rq_alone_is_retried(hookd: Installation, client: Redis) -> None:
+def test_half_started_job_is_retried(hookd: Installation, client: Redis) -> None:
     abandoned = ask(hookd)
     left_running_for_rq(client, abandoned)
     start(hookd, client, "hookd-1")
     assert_it_goes_on(hookd, client, abandoned)
 
 
-def test_job_just_started_on_another_host_is_left(hookd: Installation, client: Redis) -> None:
+def test_remote_starting_job_is_left(hookd: Installation, client: Redis) -> None:
     begun = ask(hookd)
     left_running_for_rq(client, begun)
     client.hset("rq:worker:hookd-0", mapping={"hostname": "elsewhere", "pid": "1", "birth": "2026-01-01T00:00:00Z"})
@@ -55,7 +55,7 @@ def test_forged_running_record_is_ended(hookd: Installation, client: Redis) -> N
 
 
 @pytest.mark.threat(46)
-def test_job_running_on_another_host_is_left(hookd: Installation, client: Redis) -> None:
+def test_remote_running_job_is_left(hookd: Installation, client: Redis) -> None:
     start(hookd, client, "hookd-1")
     wait_for(lambda: client.hget("rq:worker:hookd-1", "state") == b"idle", what="its first round")
     elsewhere = forge_running(client, 1)

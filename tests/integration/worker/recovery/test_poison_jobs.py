@@ -34,7 +34,7 @@ def in_hands(client: Redis) -> list[Any]:
 
 
 def seconds_left(client: Redis, job_id: str) -> int:
-    """How long a job is kept; negative for ever."""
+    """Return the seconds for which a job is kept. A negative number means forever."""
     left: Any = client.ttl(f"rq:job:{job_id}")
     return int(left)
 
@@ -122,7 +122,7 @@ def test_id_without_a_job_is_skipped(site: Site, shape: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["rq:executions:{}", "rq:results:{}", "rq:job:{}:dependents"])
-def test_job_with_wrong_typed_keys_is_skipped(site: Site, key: str) -> None:
+def test_wrong_typed_job_is_skipped(site: Site, key: str) -> None:
     job_id = f"beside-{key.strip('rq:{}').replace(':', '-')}"
     site.client.set(key.format(job_id), "no set")
     put_job(site.client, {"data": call(redis_keys.DEPLOY, site.superseded())}, job_id)

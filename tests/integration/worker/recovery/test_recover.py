@@ -64,7 +64,7 @@ def test_busy_worker_ends_the_deployment(hookd: Installation, client: Redis) -> 
 
 
 @pytest.mark.threat(46)
-def test_crash_after_the_health_check_is_a_success(hookd: Installation, client: Redis) -> None:
+def test_crash_after_health_is_a_success(hookd: Installation, client: Redis) -> None:
     deployment_id = record_running(hookd)
     at, release = datetime.now(UTC), "000001-0123456789ab"
     stamp: dict[str, Any] = {"at": at, "deployment": deployment_id, "release": release}
@@ -87,7 +87,7 @@ def record_running(hookd: Installation) -> str:
     return deployment_id
 
 
-def test_repeated_crashes_are_not_retried_at_once(hookd: Installation, client: Redis) -> None:
+def test_repeated_crashes_are_retried_later(hookd: Installation, client: Redis) -> None:
     worker = hookd.start_worker()
     ask(hookd)
     for number in range(1, 4):

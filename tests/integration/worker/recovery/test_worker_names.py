@@ -37,14 +37,14 @@ def test_living_worker_keeps_its_name(hookd: Installation, client: Redis) -> Non
 
 
 @pytest.mark.threat(32)
-def test_reused_process_id_is_not_the_worker(hookd: Installation, client: Redis) -> None:
+def test_reused_process_id_is_recognised(hookd: Installation, client: Redis) -> None:
     kill(hookd.start_worker("hookd-1"))
     client.hset("rq:worker:hookd-1", "pid", os.getpid())
     assert start(hookd, client, "hookd-1").poll() is None
 
 
 @pytest.mark.threat(48)
-def test_worker_of_another_host_counts_as_alive(hookd: Installation, client: Redis) -> None:
+def test_remote_worker_counts_as_alive(hookd: Installation, client: Redis) -> None:
     kill(hookd.start_worker("hookd-1"))
     client.hset("rq:worker:hookd-1", "hostname", "elsewhere.example.org")
     with running(python("-m", "worker", "hookd-1"), hookd.directory / "second.log", hookd.environment) as second:

@@ -122,7 +122,7 @@ def test_a_thousand_apps_need_few_commands(hookd: Installation, client: Redis) -
     assert sum(one["calls"] for name, one in stats.items() if name != "cmdstat_info") < 100
 
 
-def test_deregistered_worker_s_job_fails_in_rq(hookd: Installation, client: Redis) -> None:
+def test_job_of_deregistered_worker_fails(hookd: Installation, client: Redis) -> None:
     worker = hookd.start_worker("hookd-1")
     abandoned = ask(hookd)
     wait_until_fetching(hookd, abandoned)

@@ -74,7 +74,7 @@ def strict_server() -> Iterator[int]:
 
 
 def group_of_git() -> list[str]:
-    """The command lines of git programs that run now below this process."""
+    """Return the command lines of the git programs that descend from this process."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

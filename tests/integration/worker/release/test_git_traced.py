@@ -37,7 +37,7 @@ def trap(tmp_path: Path) -> Path:
 
 
 def hostile(directory: Path, trap: Path) -> Repository:
-    """A repository with everything that could run a program."""
+    """Build a repository with everything that could run a program."""
     repository = Repository(directory)
     bare_inside = {f"inner/{name}": text for name, text in _bare(trap).items()}
     repository.commit(
@@ -61,7 +61,7 @@ def hostile(directory: Path, trap: Path) -> Repository:
 
 
 def _bare(trap: Path) -> dict[str, str]:
-    """A bare repository in a directory of the tree, whose configuration runs a program."""
+    """Add a bare repository to a directory of the tree, with configuration that runs a program."""
     config = f"[core]\nrepositoryformatversion = 0\nbare = false\nworktree = .\nfsmonitor = {trap}\n"
     return {"HEAD": "ref: refs/heads/main\n", "config": config, "objects/x": "", "refs/x": ""}
 

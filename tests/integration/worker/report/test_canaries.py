@@ -67,7 +67,7 @@ def everything_in(site: GuardedInstallation) -> str:
 
 
 def hidden(site: GuardedInstallation) -> dict[str, str]:
-    """Everything that may show nowhere, by what it is."""
+    """Return every secret by its kind."""
     body = push_body("shop", after=site.repositories["shop"].head())
     secrets = {"webhook": WEBHOOK, "token": TOKEN, "variable": API_KEY, "credential": INDEX, "file": FILE}
     passwords = {f"password of {role}": password for role, password in PASSWORDS.items()}
@@ -75,7 +75,7 @@ def hidden(site: GuardedInstallation) -> dict[str, str]:
 
 
 def shown(text: str, site: GuardedInstallation) -> list[str]:
-    """Which of them show in a text."""
+    """Return the secrets in a text."""
     return [what for what, secret in hidden(site).items() if secret in text]
 
 
@@ -111,7 +111,7 @@ def test_no_page_holds_a_secret(site: GuardedInstallation, page: str, app: str, 
 
 
 @pytest.mark.threat(21)
-def test_no_answer_to_a_push_holds_a_secret(site: GuardedInstallation) -> None:
+def test_answers_hold_no_secret(site: GuardedInstallation) -> None:
     body = push_body("shop")
     for secret in (WEBHOOK, BAD):
         _, answer, headers = site.post("/hooks/shop", body, gitea_headers(body, secret=secret))

@@ -90,7 +90,7 @@ class Site:
 
     @contextmanager
     def impatient_users(self) -> Iterator[list[socket.socket]]:
-        """Users who send their request as soon as the port is open, before any worker is ready."""
+        """Send requests as soon as the port is open, before a worker is ready."""
         users: list[socket.socket] = []
         wait_for(self.listens, what="the port")
         with suppress(ConnectionError):

@@ -13,7 +13,7 @@ NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def somewhere_else(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A host whose zone is not UTC; two hours ahead, all year."""
+    """A host whose zone is two hours ahead of UTC, all year."""
     monkeypatch.setenv("TZ", "EET-2")
     time.tzset()
     yield

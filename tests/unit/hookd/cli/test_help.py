@@ -46,14 +46,14 @@ def test_sections_have_one_line_per_command() -> None:
 
 
 @every_command
-def test_no_text_is_cut_in_80_columns(path: tuple[str, ...]) -> None:
+def test_texts_fit_80_columns(path: tuple[str, ...]) -> None:
     text = help_of(path)
     assert "..." not in re.sub(r"\[(ARGS|APP)\]\.\.\.", "", text)
     assert max(len(line) for line in text.splitlines()) <= 80
 
 
 @every_command
-def test_help_has_an_example_that_can_be_typed(path: tuple[str, ...]) -> None:
+def test_help_has_a_valid_example(path: tuple[str, ...]) -> None:
     """The example is in one line, names this command, and its options exist."""
     [example] = re.findall(r"^  Example: (?:sudo )?hookd ([^.\n]*\S)", help_of(path), re.MULTILINE)
     command: click.Command = main

@@ -32,7 +32,7 @@ def decision(source: str = "deployment", verdict: Verdict = Verdict.ENDED, why: 
 
 
 def lines(*decisions: Decision, width: int | None = None) -> list[str]:
-    """What is printed, without colours."""
+    """Return the printed lines without colours."""
     return [Text.from_markup(line).plain for line in format_decisions(decisions, width)]
 
 
@@ -65,7 +65,7 @@ def test_deployments_show_their_ending(ending: Status | None, why: str, shown: s
     assert lines(decision(ending=ending, why=why, deployment=DEPLOYMENT))[1] == shown
 
 
-def test_deliveries_show_the_git_host_s_facts() -> None:
+def test_deliveries_show_repository_and_ref() -> None:
     push = decision(
         "delivery", Verdict.IGNORED, "another branch", event="push", ref="refs/heads/next",
         claimed_commit=HEAD, repository="acme/shop", delivery="6f1c-d8e",

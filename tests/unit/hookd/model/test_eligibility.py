@@ -128,7 +128,7 @@ def test_freeze_blocks_every_trigger(trigger: Trigger) -> None:
         (Verdict.WAITING, "to try at once: hookd deploy shop"),
     ],
 )
-def test_remedies(verdict: Verdict, told: str) -> None:
+def test_remedy_of_each_verdict(verdict: Verdict, told: str) -> None:
     assert remedy(verdict, "shop") == told
     as_root = remedy(verdict, "shop", "sudo hookd")
     assert as_root == (told if "sudo" in told else told.replace("hookd", "sudo hookd"))

@@ -26,7 +26,7 @@ AUTOMATIC = {"HEAD", "OPTIONS"}
 
 
 def served() -> set[tuple[str, str]]:
-    """List every method and path of the application; its Redis is never asked."""
+    """List every method and path of the application, without a request to its Redis."""
     store = DeploymentStore(Redis(), keep_seconds=1)
     config = Config(Path("/hookd.toml"), Settings(), Catalogue())
     app = create_app(Receiver(config, Keyring({}), store, RefusalLog(store.connection)), ReadAccess(True, None))
@@ -63,7 +63,7 @@ def test_page_lists_all_fields(name: str, model: type[BaseModel], added: set[str
     assert api_page.fields()[name] == set(model.model_fields) | added
 
 
-def test_page_lists_the_headers_of_all_senders() -> None:
+def test_page_lists_all_sender_headers() -> None:
     assert api_page.sender_headers() == {
         name: (sender.event, sender.delivery, sender.signature) for name, sender in SENDERS.items()
     }

@@ -34,12 +34,12 @@ def test_tcp_client_is_the_peer(claimed: str) -> None:
         ("1", "-"),
     ],
 )
-def test_unix_socket_client_is_the_last_address(header: str, client: str) -> None:
+def test_client_is_the_last_address(header: str, client: str) -> None:
     for peer in ("", None):
         assert client_address({"REMOTE_ADDR": peer, "HTTP_X_FORWARDED_FOR": header}) == client
 
 
-def test_unix_socket_without_nginx_has_no_client() -> None:
+def test_socket_without_nginx_has_no_client() -> None:
     assert client_address({"REMOTE_ADDR": ""}) == client_address({}) == "-"
 
 

@@ -1,4 +1,4 @@
-"""What a verified event asks for: one push of one branch, a reason to ignore it, or a refusal."""
+"""The result of a verified event: one push of one branch, a reason to ignore it, or a refusal."""
 
 import json
 from typing import Any
@@ -48,7 +48,7 @@ def refused(payload: bytes, event: str = "push") -> str:
 
 
 def outcome(event: str, payload: bytes) -> Push | Ignored | int:
-    """Judge an event; a refusal is its status."""
+    """Parse an event, and return the status of a refusal."""
     try:
         return classify_event(APP, event, payload)
     except Refusal as error:

@@ -1,4 +1,4 @@
-"""Webhook secrets: one or two per app, never short, never shown; everything that is wrong is told at once."""
+"""Webhook secrets: one or two per app, never short, never shown, with all problems reported at once."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def catalogue(*names: str) -> Catalogue:
 
 
 def read(directory: Path, content: bytes) -> tuple[list[bytes], list[Problem]]:
-    """Read a file of secrets; returns them and what is wrong with them."""
+    """Read a file of secrets and return them with their problems."""
     (directory / "shop").write_bytes(content)
     problems: list[Problem] = []
     return [secret.reveal() for secret in read_secrets(directory / "shop", problems)], problems

@@ -1,4 +1,4 @@
-"""Which headers are read for each sender, and which signatures are not even compared."""
+"""The headers that are read for each sender, and signatures that are refused before the comparison."""
 
 from collections.abc import Callable
 

@@ -42,7 +42,7 @@ def test_acl_holds_password_hashes(role: Role) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_acl_is_valid_for_redis_7_0(role: Role) -> None:
+def test_acl_is_valid_for_redis_7(role: Role) -> None:
     assert "setinfo" not in line_of(role)
 
 

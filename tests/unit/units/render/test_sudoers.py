@@ -1,4 +1,4 @@
-"""What the worker may do as root and what it can say are the same, both ways, for apps of every kind."""
+"""The sudoers lines and the worker's sudo commands are the same, both ways, for apps of every kind."""
 
 import ast
 import re
@@ -20,7 +20,7 @@ RULE = re.compile(r"manager ALL=\(root\) NOPASSWD: (?P<command>.+)")
 
 
 def allowed(app: App) -> list[tuple[str, ...]]:
-    """The commands that an app's file in sudoers.d allows; every line of it is known."""
+    """Return the commands that an app's file in sudoers.d allows, and reject unknown lines."""
     found = []
     for line in files(HOST, app)[Path(f"/etc/sudoers.d/hookd-{app.name}")].text.splitlines():
         if rule := RULE.fullmatch(line):
@@ -34,7 +34,7 @@ DEFAULTS = 'Defaults:manager env_reset, !setenv, !requiretty, !pam_session, secu
 
 
 def sayable(app: App, *verbs: Verb) -> set[tuple[str, ...]]:
-    """What the worker says for these verbs, without sudo and its option."""
+    """Return the worker's commands for these verbs, without sudo and its option."""
     said = set()
     for name in app.services:
         for verb in verbs:
@@ -45,7 +45,7 @@ def sayable(app: App, *verbs: Verb) -> set[tuple[str, ...]]:
 
 
 def verbs_said_in(*files_of_worker: str) -> set[str]:
-    """The verbs that a handover asks for, read from its source."""
+    """Return the verbs that a handover uses, read from its source."""
     found = set()
     for file in files_of_worker:
         for node in ast.walk(ast.parse((PROJECT / "worker" / file).read_text())):
@@ -55,7 +55,7 @@ def verbs_said_in(*files_of_worker: str) -> set[str]:
 
 
 def used(app: App) -> set[str]:
-    """The verbs of an app's handover. Boot starts and mending stops colours only: a single unit starts by itself."""
+    """Return the verbs of an app's handover. Boot and repair use start and stop for colours only."""
     if app.service.handover == "restart":
         return verbs_said_in("deploy/restart.py")
     return verbs_said_in("deploy/blue_green.py", "boot.py", "deploy/repair.py")

@@ -61,7 +61,7 @@ FIELDS: dict[str, Any] = {
 
 
 def changed(app: App, change: dict[str, Any]) -> App:
-    """Lay a change over an app; raises ValidationError."""
+    """Apply a change to an app, or raise ValidationError."""
     table = app.model_dump()
     health = change.pop("health", {})
     prefix, _, page = app.health.url.rpartition(":")
@@ -77,7 +77,7 @@ def changed(app: App, change: dict[str, Any]) -> App:
 
 
 def skeleton(text: str) -> list[str]:
-    """Which directives stand in which lines, without their values; several `ReadWritePaths` in a row count as one."""
+    """Return the directives of each line without values, with several `ReadWritePaths` in a row as one."""
     found = [directive(line) for line in re.split(r"[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]", text)]
     return [one for before, one in pairwise(["", *found]) if not (one == before == "ReadWritePaths")]
 
@@ -101,7 +101,7 @@ def shapes(app: App) -> Iterator[list[str]]:
 
 
 def expanded(unit: str) -> Iterator[str]:
-    """Lines in which systemd would put something in the place of a value; the worker's own instance number is meant."""
+    """Return the lines in which systemd would expand a value other than the worker's instance."""
     for line in unit.splitlines():
         if not line.startswith("#") and "%" in line.replace("%%", "").replace("%i", ""):
             yield line

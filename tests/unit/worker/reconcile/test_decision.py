@@ -73,12 +73,12 @@ GONE: dict[str, Any] = {"head": None, "problem": "the host is away"}
         (found(state=state(verified=False, quarantined=(BAD,))), NEEDED, "interrupted"),
     ],
 )
-def test_decisions(seen: Observation, expected: object, text: str) -> None:
+def test_decision_table(seen: Observation, expected: object, text: str) -> None:
     decision = decide(seen, NOW)
     assert (result(seen), text in decision.why) == (expected, True), decision
 
 
-def test_an_ending_in_the_future_is_ignored() -> None:
+def test_future_ending_is_ignored() -> None:
     """A worker whose clock was an hour ahead when a deployment failed."""
     seen = found(history=(one(Status.FAILED, -60, commit=B),))
     assert result(seen) == NEEDED
@@ -96,14 +96,14 @@ def test_the_last_failure_is_named() -> None:
     assert decide(found(history=(other,)), NOW).why.endswith("; the last try found: it serves already")
 
 
-def test_another_commit_s_failure_is_not_named() -> None:
+def test_failure_of_another_commit_is_ignored() -> None:
     failed = one(Status.FAILED, 1, commit=A).model_copy(update={"cause": "the disk is full"})
     well = one(Status.SUCCEEDED, 0, commit=A)
     for history in ((failed,), (well, failed)):
         assert decide(found(history=history), NOW).why == "bbbbbbbbbbbb is the branch's head, and aaaaaaaaaaaa serves"
 
 
-def test_a_failed_repair_holds_no_commit_up() -> None:
+def test_failed_repair_delays_no_commit() -> None:
     assert result(found(running=SICK, history=MENDED)) == NEEDED
 
 
@@ -112,7 +112,7 @@ ELSEWHERE = DriftReport(OLDER.text, (OLDER,))
 
 
 def in_vain(hours: int, detail: str = OLDER.key) -> Deployment:
-    """A deployment that started the service again, and found that this changes nothing."""
+    """Build a deployment whose restart of the service changed nothing."""
     mended = one(Status.FAILED, hours * 60, commit=A, steps=[StepName.REPAIR, StepName.COMPARE])
     steps = [step.model_copy(update={"outcome": "failed", "detail": detail}) for step in mended.steps]
     return mended.model_copy(update={"steps": tuple(steps)})

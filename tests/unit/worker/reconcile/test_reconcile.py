@@ -20,7 +20,7 @@ class Broken:
 
 
 @pytest.mark.threat(40)
-def test_unexpected_error_is_logged_with_its_trace(caplog: pytest.LogCaptureFixture) -> None:
+def test_unexpected_error_has_a_trace(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
         assert reconcile_app(cast("Reconciler", Broken()), app("restart"), "one") == 1
     assert ["hookd failed" in record.getMessage() for record in caplog.records] == [True]

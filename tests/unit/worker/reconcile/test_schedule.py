@@ -39,7 +39,7 @@ def test_polls_are_spread() -> None:
 
 
 @pytest.mark.threat(32)
-def test_due_when_the_last_poll_is_unknown() -> None:
+def test_unknown_last_poll_is_due() -> None:
     assert is_due("shop", 180, None, run_id="one", now=NOW.timestamp(), pace=30)
     assert due(1, run_id="another"), "Redis was away meanwhile"
     assert due(-5), "the clock was set back"
@@ -54,7 +54,7 @@ def test_short_interval_is_due_each_round() -> None:
 
 
 def tries(*ended: tuple[Status, int], **more: Any) -> list[Deployment]:
-    """Deployments that ended so many minutes ago, the newest first."""
+    """Build deployments that ended so many minutes ago, the newest first."""
     return [one(status, minutes, **more) for status, minutes in ended]
 
 

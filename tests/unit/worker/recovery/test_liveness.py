@@ -82,6 +82,6 @@ def test_manual_rollback_is_a_success() -> None:
     assert found.status is Status.SUCCEEDED
 
 
-def test_another_s_success_is_not_its_own() -> None:
+def test_success_of_another_is_ignored() -> None:
     later = (other(Built, "000003-cccccccccccc", commit="c" * 40), other(Switched, "000003-cccccccccccc"))
     assert ending(BUILT, *later, other(Good, "000003-cccccccccccc")) == Outcome(Status.FAILED, KILLED)

@@ -100,7 +100,7 @@ def test_log_is_private(path: Path, mask: int) -> None:
 
 @pytest.mark.skipif(another_group() is None, reason="this user has no second group")
 @pytest.mark.parametrize("mask", [0, 0o022, 0o027, 0o077])
-def test_shared_log_is_readable_by_the_group(path: Path, mask: int) -> None:
+def test_group_reads_the_shared_log(path: Path, mask: int) -> None:
     group = another_group()
     assert group is not None
     logs = path.parent.parent

@@ -50,7 +50,7 @@ def test_longer_secret_is_masked_first() -> None:
     assert Redaction(ENVIRONMENT).apply("key=s3cret-value-and-more") == f"key={MASK}"
 
 
-def test_each_line_of_a_secret_is_masked() -> None:
+def test_each_secret_line_is_redacted() -> None:
     masks = Redaction({"PRIVATE_KEY": "-----BEGIN KEY-----\nMIIEcanary\n-----END KEY-----\n"})
     assert masks.apply("MIIEcanary") == MASK
 
