@@ -191,22 +191,13 @@ def test_power_cut_during_adoption(shop: ByHand) -> None:
     assert shop.units() == ADOPTED
 
 
-def test_without_nginx_there_is_a_pause(shop: ByHand, figures: Figures) -> None:
-    unit = UNIT.replace("[Service]", "[Service]\nAmbientCapabilities=CAP_NET_BIND_SERVICE")
-    shop.machine.shell("systemctl disable --now nginx")
-    shop.serve(unit.replace("127.0.0.1:8000", "0.0.0.0:80"), None)
+def test_project_without_nginx_is_refused(shop: ByHand) -> None:
+    shop.machine.run("rm", "/etc/nginx/sites-enabled/shop")
+    everything = shop.machine.files()
     refused = shop.adopt()
     assert refused.returncode == 2
-    assert "--accept-pause" in refused.stderr
-    shop.prepare("--accept-pause")
-    with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
-        shop.complete("--accept-pause")
-    figures.note(f"adopt without nginx: {len(crowd.failures)} of {crowd.number} requests at 50/s refused or cut off")
-    # Requests in the closed socket's queue are reset. No visitor gets a wrong or incomplete page.
-    lost = ("ConnectionRefusedError", "ConnectionResetError")
-    assert all(any(one in failure for one in lost) for failure in crowd.failures), crowd.failures[:5]
-    assert shop.units() == ADOPTED
-    assert f"{ROOT}/releases/" in shop.page("/where")
+    assert "no nginx site passes requests to 127.0.0.1:8000" in refused.stderr
+    assert shop.machine.files() == everything
 
 
 def test_own_user_gets_split_policy(shop: ByHand) -> None:
