@@ -47,8 +47,7 @@ class RedisSettings(Section):
     )
     passwords: AbsolutePath | None = Field(
         None,
-        description="Directory with one file per Redis user (receiver, status, worker, operator): its password. "
-        "Default: Redis asks for none.",
+        description="Directory with a password file per Redis user. Default: Redis has no users.",
     )
 
 
