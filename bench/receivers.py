@@ -19,7 +19,7 @@ from tests.support.redis_server import redis_server
 from tests.support.toml_tables import toml
 
 SECRET: Final = "a webhook secret for measurements"
-# As on a server: what was accepted survives a restart of Redis.
+# As on a server: accepted pushes survive a restart of Redis.
 _REDIS_OPTIONS: Final = ("--appendonly", "yes", "--appendfsync", "everysec")
 _LIST: Final = "deployments"
 

@@ -16,8 +16,8 @@ from tests.support.installation import Installation
 from tests.support.processes import wait_for
 from tests.support.raw_jobs import status_of
 
-# The promise: an abandoned deployment has its ending within 20 s.
-SOON = 20
+# The longest time until an abandoned deployment has its ending.
+ENDING_SECONDS = 20
 
 
 def kill(worker: "Popen[bytes]") -> None:
@@ -26,7 +26,7 @@ def kill(worker: "Popen[bytes]") -> None:
 
 
 def start(hookd: Installation, client: Redis, name: str) -> "Popen[bytes]":
-    """Start a worker and wait until it is the one that Redis knows by its name."""
+    """Start a worker and wait until it has its name in Redis."""
     worker: Popen[bytes] = hookd.start_worker(name)
     wait_for(lambda: pid_of(client, name) == worker.pid or worker.poll() is not None, what=name)
     return worker
@@ -41,29 +41,29 @@ def log_of(hookd: Installation) -> str:
     return (hookd.directory / "worker.log").read_text()
 
 
-def decided_about(client: Redis, deployment_id: str) -> list[str]:
+def reasons_of(client: Redis, deployment_id: str) -> list[str]:
     """Return the decisions about a deployment."""
     return [
         one.why for one in decision_log.read_newest(client, app_of(deployment_id), 9) if one.deployment == deployment_id
     ]
 
 
-def assert_it_goes_on(hookd: Installation, client: Redis, abandoned: str) -> None:
-    """See that an abandoned deployment has failed and that the next one has begun."""
-    record = hookd.wait_for_ending(abandoned, SOON)
+def assert_recovered(hookd: Installation, client: Redis, abandoned: str) -> None:
+    """Check that an abandoned deployment has failed and another one has started."""
+    record = hookd.wait_for_ending(abandoned, ENDING_SECONDS)
     assert (record.status, record.cause) == (Status.FAILED, "the worker died while it ran")
-    wait_for(lambda: decided_about(client, abandoned) == ["the worker died while it ran"], 5, what="a decision")
+    wait_for(lambda: reasons_of(client, abandoned) == ["the worker died while it ran"], 5, what="a decision")
     wait_for(lambda: len(hookd.records.history("shop", 9)) == 2, 5, what="the deployment that settles it")
     again, _ = hookd.records.history("shop", 9)
     assert again.trigger is Trigger.RECONCILE
     why = f"{abandoned} crashed; this deployment recovers the app"
-    wait_for(lambda: why in decided_about(client, again.id), 5, what="why it was asked for")
-    wait_for(lambda: status_of(client, abandoned) == "failed", SOON, what="RQ's own ending")
+    wait_for(lambda: why in reasons_of(client, again.id), 5, what="why it was asked for")
+    wait_for(lambda: status_of(client, abandoned) == "failed", ENDING_SECONDS, what="RQ's own ending")
     hookd.wait_for_step(again.id, "fetch")
 
 
-def left_running_for_rq(client: Redis, deployment_id: str) -> None:
-    """Leave a job as a Redis does that takes what its worker notes at its start, and then nothing any more."""
+def leave_started_job(client: Redis, deployment_id: str) -> None:
+    """Leave a job as started in RQ alone, as after Redis refused all later writes of its worker."""
     entry, later = "0123456789abcdef", time.time() + 65
     client.delete("rq:queue:hookd")
     client.hset(f"rq:job:{deployment_id}", mapping={"status": "started", "worker_name": "hookd-0"})

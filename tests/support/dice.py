@@ -11,10 +11,10 @@ import pytest
 
 from tests.support import summary
 
-# The long form is asked for by the number of its rounds; each test has a short form of its own.
+# The number of rounds selects the long form. Each test has its own short form.
 _ROUNDS = int(os.environ.get("HOOKD_FAULT_ROUNDS", "0"))
 _SEED = int(os.environ.get("HOOKD_FAULT_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)
-os.environ["HOOKD_FAULT_SEED"] = str(_SEED)  # The workers of pytest-xdist throw with the seed that is printed.
+os.environ["HOOKD_FAULT_SEED"] = str(_SEED)  # The workers of pytest-xdist use the printed seed.
 Case = TypeVar("Case")
 
 
@@ -52,7 +52,7 @@ class Dice:
 def pytest_report_header() -> str:
     """Show the command that repeats this run."""
     again = f"HOOKD_FAULT_SEED={_SEED}" + (f" HOOKD_FAULT_ROUNDS={_ROUNDS}" if _ROUNDS else "")
-    return f"faults: {'long' if _ROUNDS else 'short'} form; the same again with {again}"
+    return f"faults: {'long' if _ROUNDS else 'short'} form, repeat with {again}"
 
 
 @pytest.fixture

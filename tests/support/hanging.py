@@ -1,4 +1,4 @@
-"""Deployments that hang in their first step: a test does to them, to their process and their worker what it likes."""
+"""Deployments that hang in their first step, so that a test can kill them, their process or their worker."""
 
 import os
 import signal
@@ -36,7 +36,7 @@ def hanging(directory: Path, *apps: str) -> Iterator[Installation]:
 
 
 def _kill_workers(hookd: Installation) -> None:
-    """Let no worker wait for its deployment."""
+    """Kill all workers, which would wait for their deployments."""
     with Redis.from_url(hookd.redis_url) as client:
         for key in client.scan_iter("rq:worker:*"):
             pid = client.hget(key, "pid") if key.count(b":") == 2 else None
@@ -51,11 +51,11 @@ def cmdline(pid: int) -> str:
 
 
 def ask(hookd: Installation, app: str = "shop") -> str:
-    """Ask for a deployment and return its id."""
+    """Request a deployment and return its id."""
     return hookd.records.request(DeploymentRequest(app=app, trigger=Trigger.PUSH, seconds=300)).deployment
 
 
 def wait_until_fetching(hookd: Installation, deployment_id: str) -> int:
-    """Wait until a deployment hangs, and name its process."""
+    """Wait until a deployment hangs, and return its process."""
     hookd.wait_for_step(deployment_id, "fetch")
     return hookd.deployer(app_of(deployment_id))

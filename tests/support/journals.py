@@ -34,7 +34,7 @@ def found_bad(journal: Path, commit: str) -> str:
 
 
 def gone_back(journal: Path) -> None:
-    """Note that a person went back to the good release before the one that serves."""
+    """Record a rollback by a person to the good release before the serving one."""
     state = Journal(journal).state()
     previous, serving = state.previous_good, state.deployed
     assert previous is not None and serving is not None

@@ -14,7 +14,7 @@ from tests.support.toml_tables import toml
 
 PUSHES = 10_000
 SENDERS = 16
-# A sender repeats what was not taken, as a person does who presses the button.
+# A sender repeats refused pushes.
 TRIES = 20
 SLOW_CLIENTS = 300
 APPS = 1000

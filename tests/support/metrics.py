@@ -39,7 +39,7 @@ def asked(receiver: Bench, trigger: Trigger = Trigger.MANUAL) -> str:
 
 
 def run(receiver: Bench, ending: Status, seconds: float = 10, steps: tuple[Step, ...] = ()) -> str:
-    """Let a deployment come to an ending, as the worker does."""
+    """Run a deployment to an ending, as the worker does."""
     deployment, records = asked(receiver), receiver.records
     records.change(deployment, lambda old: advance(old, Status.RUNNING, AT))
     for step in steps:

@@ -93,7 +93,7 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
 
 
 def heed_signals_in_children() -> None:
-    """Let the programs that tests start heed each signal, also where this process ignores some.
+    """Give the programs of tests default signals, even if this process ignores some.
 
     A script's `&` and `nohup` start a process so, and its programs inherit it. A handler is not inherited.
     """

@@ -1,4 +1,4 @@
-"""Jobs as a stranger writes them into Redis, field by field, and a trap that shows when one of them ran something."""
+"""Jobs as an attacker writes them into Redis, field by field, and a trap that shows if one of them ran code."""
 
 import json
 import zlib
@@ -20,7 +20,7 @@ from hookd.model.ids import new_deployment_id
 from tests.support.installation import Installation
 from tests.support.processes import wait_for
 
-# A module that leaves a trace as soon as it is imported, and again when its function is called.
+# A module that leaves a trace when it is imported and when its function is called.
 TRAP = """
 import os, pathlib
 def run(*_, **__):
@@ -35,7 +35,7 @@ def call(function: Any, *arguments: Any, instance: Any = None, **words: Any) -> 
 
 
 class Pickled:
-    """Leaves a trace wherever it is unpickled."""
+    """Leaves a trace when it is unpickled."""
 
     def __init__(self, marker: Path) -> None:
         self._marker = marker
@@ -73,7 +73,7 @@ def status_of(client: Redis, job_id: str) -> str | None:
 
 
 def superseded(client: Redis) -> str:
-    """Write the record of a superseded deployment: its job has nothing to do and goes well."""
+    """Write the record of a superseded deployment, whose job does nothing and succeeds."""
     at = datetime.now(UTC)
     record = Deployment(
         id=new_deployment_id("shop", at),
@@ -101,7 +101,7 @@ class Site:
         return superseded(self.client)
 
     def assert_a_good_job_finishes(self) -> None:
-        """Give the worker a sound job behind all others: the same process must finish it."""
+        """Queue a sound job behind all others, which the same process must finish."""
         job_id = put_job(self.client, {"data": call(redis_keys.DEPLOY, self.superseded())})
         wait_for(
             lambda: status_of(self.client, job_id) == "finished" or self.worker.poll() is not None, 30, "a good job"
@@ -111,14 +111,14 @@ class Site:
         assert self.client.hget("rq:worker:worker", "pid") == str(self.worker.pid).encode()
 
     def assert_nothing_ran(self) -> None:
-        """See that the trap is untouched and that the worker works on."""
+        """Check that the trap was not triggered and the worker works on."""
         self.assert_a_good_job_finishes()
         assert not self.marker.exists()
 
 
 @contextmanager
 def site_with_trap(directory: Path) -> Iterator[Site]:
-    """Run a Redis and a worker for as long as the block."""
+    """Run a Redis and a worker during the block."""
     marker = directory / "marker"
     (directory / "trap").mkdir()
     (directory / "trap" / "trap.py").write_text(TRAP)

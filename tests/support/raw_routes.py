@@ -1,4 +1,4 @@
-"""Every known way to make RQ run something for who can write to Redis, and hashes that end its own worker."""
+"""Every known way to make RQ run code by a write to Redis, and hashes that end its own worker."""
 
 import json
 import pickle
@@ -15,7 +15,7 @@ CALL: Final = call(redis_keys.DEPLOY, UNKNOWN)
 FAR: Final = "9" * 30
 Fields = dict[str, Any]
 
-# How a writer to Redis makes RQ's own worker run something; `{url}` is a web server that springs the trap.
+# Jobs that make RQ's own worker run code. `{url}` is a web server that triggers the trap.
 JSON_ROUTES: dict[str, Callable[[Path, str], Fields]] = {
     "a function": lambda marker, _: {"data": call("os.system", f"touch {marker}")},
     "a module that is imported": lambda *_: {"data": call("trap.run")},
@@ -39,7 +39,7 @@ CALLS: dict[str, bytes] = {
     "no argument": call(redis_keys.DEPLOY),
     "two arguments": call(redis_keys.DEPLOY, UNKNOWN, UNKNOWN),
     "an argument by name": call(redis_keys.DEPLOY, deployment_id=UNKNOWN),
-    "an argument too many by name": call(redis_keys.DEPLOY, UNKNOWN, commit="a" * 40),
+    "an extra argument by name": call(redis_keys.DEPLOY, UNKNOWN, commit="a" * 40),
     "a number": call(redis_keys.DEPLOY, 5),
     "a list": call(redis_keys.DEPLOY, [UNKNOWN]),
     "a path": call(redis_keys.DEPLOY, "../../etc/passwd"),
@@ -47,7 +47,7 @@ CALLS: dict[str, bytes] = {
     "an instance": call(redis_keys.DEPLOY, UNKNOWN, instance="x"),
     "an empty instance": call(redis_keys.DEPLOY, UNKNOWN, instance={}),
     "a method of a text": call("format", instance="{}"),
-    "another function of the worker": call("worker.recovery.liveness.finish_crashed", UNKNOWN),
+    "another worker function": call("worker.recovery.liveness.finish_crashed", UNKNOWN),
     "a name that is a list": call([redis_keys.DEPLOY], UNKNOWN),
     "a name that is a table": call({"name": redis_keys.DEPLOY}, UNKNOWN),
     "no name": call(None, UNKNOWN),
@@ -55,7 +55,7 @@ CALLS: dict[str, bytes] = {
     "names that are a list": b'["worker.job.deploy", null, ["shop-20260304T050607000-0a1b2c"], []]',
 }
 
-# Hashes that RQ's own worker cannot read: it ends, one worker after the other.
+# Hashes that RQ's own worker cannot read. It ends, one worker after the other.
 UNREADABLE: dict[str, dict[Any, Any]] = {
     "a bad status": {"status": "on fire"},
     "a status that is no UTF-8": {"status": b"\xff\xfe"},
@@ -70,11 +70,13 @@ UNREADABLE: dict[str, dict[Any, Any]] = {
     "a worker's name that is no UTF-8": {"worker_name": b"\xff"},
     "a bad limit": {"rate_limit_concurrency": "many"},
     "a limit's key that is no UTF-8": {"rate_limit_key": b"\xff"},
-    "a call that unpacks to a gigabyte": {"data": b""},  # Filled in by who wants it: it takes a second to pack.
+    "a call that unpacks to a gigabyte": {
+        "data": b""
+    },  # Filled in by its tests, because it takes a second.
     "a call of a megabyte": {"data": b"x" * 1_000_000},
 }
 
-# Hashes that can be read and cannot be run, or not as they ask for.
+# Hashes that can be read but not run as requested.
 UNRUNNABLE: dict[str, dict[Any, Any]] = {
     "no JSON": {"data": b"{"},
     "JSON that is no call": {"data": zlib.compress(b"5")},
@@ -84,11 +86,11 @@ UNRUNNABLE: dict[str, dict[Any, Any]] = {
     "a call that is no UTF-8": {"data": b"\xff\xfe"},
     "half a packed call": {"data": CALL[:-9]},
     "a huge description": {"data": CALL, "description": "x" * 1_000_000},
-    "a timeout no clock can hold": {"data": CALL, "timeout": FAR},
+    "a timeout beyond all clocks": {"data": CALL, "timeout": FAR},
     "a timeout before the start": {"data": CALL, "timeout": "-5"},
-    "a failure kept longer than Redis can": {"data": CALL, "failure_ttl": FAR},
-    "a failure kept less than not at all": {"data": CALL, "failure_ttl": "-" + FAR},
-    "a limit whose key holds something else": {
+    "a failure kept too long": {"data": CALL, "failure_ttl": FAR},
+    "a failure kept for a negative time": {"data": CALL, "failure_ttl": "-" + FAR},
+    "a limit with a wrong key type": {
         "data": CALL,
         "rate_limit_key": "wrong",
         "rate_limit_concurrency": "1",

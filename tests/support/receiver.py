@@ -63,7 +63,7 @@ class Bench:
         return stored(self.redis)
 
     def end(self, deployment_id: str, status: Status) -> Deployment:
-        """Let a deployment run and come to an ending."""
+        """Run a deployment to an ending."""
         records = self.records
         now = records.get(deployment_id).created_at
         records.change(deployment_id, lambda old: advance(old, Status.RUNNING, now))

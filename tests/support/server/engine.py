@@ -19,7 +19,7 @@ from tests.support.server.room import Room, room, way_out
 from tests.support.server.stand_ins import DEBIAN, StandIn
 
 _SECONDS = 900
-_HOST = "/mnt/host"  # Where the engine finds the host's files, to show some of them to it.
+_HOST = "/mnt/host"  # The host's files inside the engine's room.
 _START_SECONDS = 60
 _ENGINE = Recipe(
     name="engine",
@@ -62,7 +62,7 @@ class Engine:
         self.run("sh", "-c", _TO_IMPORT, str(root), *variables, f"--change=CMD {stand_in.command}", "-", stand_in.tag)
 
     def show(self, directory: Path) -> None:
-        """Let the engine see a directory."""
+        """Share a directory with the engine."""
         if directory not in self._shown:
             self._room.call("mkdir", "-p", str(directory))
             self._room.call("mount", "--bind", f"{_HOST}{directory}", str(directory))
@@ -114,7 +114,7 @@ def _mount(opened: Room, directory: Path) -> None:
         opened.call("mount", "-t", "tmpfs", "tmpfs", f"{disk}/{name}")
     opened.call("mkdir", "-p", f"{disk}/var/lib/docker", f"{disk}{_HOST}")
     opened.call("mount", "--bind", str(directory / "data"), f"{disk}/var/lib/docker")
-    # A chroot is not enough: whoever enters a container's mounts later would begin at the host's root.
+    # A chroot is not enough, because a program that enters a container's mounts would begin at the host's root.
     opened.call("pivot_root", disk, f"{disk}{_HOST}")
 
 

@@ -93,19 +93,19 @@ class GitHost:
         return ServedRepository(self._machine, name)
 
     def allow_reading(self, public_key: str, name: str) -> None:
-        """Let a deploy key read one repository."""
+        """Permit a deploy key to read one repository."""
         self._allow(f'command="{_HOME}/read {name}",restrict {public_key.strip()}')
 
     def allow_nothing(self) -> None:
-        """Take every key away."""
+        """Remove every key."""
         self._machine.write(f"{_HOME}/authorized_keys", "")
 
     def stop(self) -> None:
-        """Let the host be down."""
+        """Stop the host."""
         self._machine.run("systemctl", "stop", _UNIT)
 
     def start(self) -> None:
-        """Let the host be up again."""
+        """Start the host."""
         self._machine.run("systemctl", "start", _UNIT)
 
     def _allow(self, line: str) -> None:
@@ -124,7 +124,7 @@ def _install(machine: Machine) -> None:
     machine.write(f"{_HOME}/sshd_config", _SSHD)
     machine.write(f"{_HOME}/authorized_keys", "")
     machine.write(f"{_HOME}/read", _READ, 0o755)
-    # Repositories belong to root, who pushes; git reads them.
+    # Root owns and pushes to the repositories, and git reads them.
     machine.write(f"{_HOME}/.gitconfig", "[safe]\n\tdirectory = *\n")
     machine.write(f"/etc/systemd/system/{_UNIT}", _SERVICE)
     machine.write("/etc/hosts", f"{machine.read('/etc/hosts')}{_ADDRESS} {NAME}\n")

@@ -13,8 +13,8 @@ from hookd.model.deployment import Status, Trigger, advance
 from hookd.model.journal import Built, Good, Switched
 from hookd.queue.deployments import DeploymentRequest
 from tests.support.abandoned import (
-    SOON,
-    assert_it_goes_on,
+    ENDING_SECONDS,
+    assert_recovered,
     kill,
     log_of,
     start,
@@ -32,7 +32,7 @@ def test_restarted_worker_ends_its_deployment(hookd: Installation, client: Redis
     wait_until_fetching(hookd, abandoned)
     kill(worker)
     assert start(hookd, client, "hookd-1").poll() is None
-    assert_it_goes_on(hookd, client, abandoned)
+    assert_recovered(hookd, client, abandoned)
 
 
 @pytest.mark.threat(46)
@@ -43,7 +43,7 @@ def test_other_worker_ends_the_deployment(hookd: Installation, client: Redis) ->
     hookd.start_worker("hookd-2")
     wait_for(lambda: client.hget("rq:worker:hookd-2", "state") == b"idle", what="the other worker")
     kill(worker)
-    assert_it_goes_on(hookd, client, abandoned)
+    assert_recovered(hookd, client, abandoned)
     assert not client.exists("rq:worker:hookd-1")
 
 
@@ -56,7 +56,7 @@ def test_busy_worker_ends_the_deployment(hookd: Installation, client: Redis) -> 
     other = ask(hookd, "blog")
     busy = wait_until_fetching(hookd, other)
     kill(worker)
-    record = hookd.wait_for_ending(abandoned, SOON)
+    record = hookd.wait_for_ending(abandoned, ENDING_SECONDS)
     assert record.cause == "the worker died while it ran"
     assert hookd.records.get(other).status is Status.RUNNING
     assert hookd.deployer("blog") == busy
@@ -72,7 +72,7 @@ def test_crash_after_health_is_a_success(hookd: Installation, client: Redis) -> 
         Built(**stamp, commit="0123456789ab" + "0" * 28), Switched(**stamp), Good(**stamp)
     )
     hookd.start_worker()
-    record = hookd.wait_for_ending(deployment_id, SOON)
+    record = hookd.wait_for_ending(deployment_id, ENDING_SECONDS)
     assert record.status is Status.SUCCEEDED
     assert record.cause == f"the worker died while it ran, after the health check of {release}"
     wait_for(lambda: hookd.records.history("shop", 1)[0].trigger is Trigger.RECONCILE, what="the one that settles it")
@@ -108,7 +108,7 @@ def test_waiting_manual_deployment_comes_next(hookd: Installation, client: Redis
     waiting = hookd.records.request(wish).deployment
     kill(worker)
     hookd.start_worker("hookd-2")
-    hookd.wait_for_ending(abandoned, SOON)
+    hookd.wait_for_ending(abandoned, ENDING_SECONDS)
     hookd.wait_for_step(waiting, "fetch")
     assert [one.id for one in hookd.records.history("shop", 9)] == [waiting, abandoned]
 
@@ -124,7 +124,7 @@ def test_forced_stop_is_recovered_at_once(hookd: Installation, client: Redis) ->
     worker.terminate()
     worker.wait(10)
     hookd.start_worker("hookd-2")
-    assert_it_goes_on(hookd, client, abandoned)
+    assert_recovered(hookd, client, abandoned)
 
 
 def test_liveness_files_are_removed(hookd: Installation, client: Redis) -> None:
@@ -134,4 +134,4 @@ def test_liveness_files_are_removed(hookd: Installation, client: Redis) -> None:
     locks = hookd.directory / "state" / "locks"
     assert [path.name for path in locks.glob("*.run")] == [f"{deployment_id}.run"]
     os.kill(hookd.deployer("shop"), signal.SIGKILL)
-    wait_for(lambda: f"{deployment_id}.run" not in os.listdir(locks), SOON, what="tidying up")
+    wait_for(lambda: f"{deployment_id}.run" not in os.listdir(locks), ENDING_SECONDS, what="tidying up")

@@ -13,7 +13,7 @@ from rq import Worker
 
 from hookd.model import redis_keys
 from tests.support.abandoned import (
-    SOON,
+    ENDING_SECONDS,
     kill,
     log_of,
     start,
@@ -35,7 +35,7 @@ def test_exhausted_stream_is_deleted(hookd: Installation, client: Redis) -> None
         client.xadd(key, {"decision": "{}"}, id=FULL, maxlen=0, approximate=False)
     client.xadd(kept, {"decision": "{}"}, id=f"{int(time.time() + 3600) * 1000}-0")
     for key in (redis_keys.REFUSALS, redis_keys.decisions_key("shop")):
-        wait_for(lambda one=key: not client.exists(one), SOON, what=f"the end of {key}")  # type: ignore[misc]
+        wait_for(lambda one=key: not client.exists(one), ENDING_SECONDS, what=f"the end of {key}")  # type: ignore[misc]
         client.xadd(key, {"decision": "{}"})
     assert client.exists(kept), "a clock that was set back by an hour is no reason"
 
@@ -46,7 +46,7 @@ def test_worker_registers_again_after_a_flush(hookd: Installation, client: Redis
     wait_for(lambda: client.hget("rq:worker:hookd-1", "state") == b"idle", what="the worker")
     before: Any = client.hgetall("rq:worker:hookd-1")
     client.flushall()
-    wait_for(lambda: client.hexists("rq:worker:hookd-1", "birth"), SOON, what="its entry")
+    wait_for(lambda: client.hexists("rq:worker:hookd-1", "birth"), ENDING_SECONDS, what="its entry")
     after: Any = client.hgetall("rq:worker:hookd-1")
     wait_for(lambda: [one.name for one in Worker.all(connection=client)] == ["hookd-1"], what="RQ's own list")
     changing = {b"last_heartbeat"}
@@ -64,7 +64,7 @@ def test_flush_during_a_deployment_is_survived(hookd: Installation, client: Redi
     deployment_id = ask(hookd)
     process = wait_until_fetching(hookd, deployment_id)
     client.flushall()
-    wait_for(lambda: client.sismember("rq:workers", "rq:worker:hookd-1"), SOON, what="its entry")
+    wait_for(lambda: client.sismember("rq:workers", "rq:worker:hookd-1"), ENDING_SECONDS, what="its entry")
     assert cmdline(process)
     os.kill(process, signal.SIGKILL)
     hookd.wait_for_step(ask(hookd), "fetch")
@@ -117,7 +117,7 @@ def test_a_thousand_apps_need_few_commands(hookd: Installation, client: Redis) -
     hookd.start_worker("hookd-1")
     wait_for(lambda: client.hget("rq:worker:hookd-1", "state") == b"idle", what="the worker")
     client.config_resetstat()
-    wait_for(lambda: client.info("commandstats").get("cmdstat_xinfo|stream"), SOON, what="the next round")
+    wait_for(lambda: client.info("commandstats").get("cmdstat_xinfo|stream"), ENDING_SECONDS, what="the next round")
     stats: Any = client.info("commandstats")
     assert sum(one["calls"] for name, one in stats.items() if name != "cmdstat_info") < 100
 
@@ -128,7 +128,7 @@ def test_job_of_deregistered_worker_fails(hookd: Installation, client: Redis) ->
     wait_until_fetching(hookd, abandoned)
     kill(worker)
     hookd.start_worker("hookd-2")
-    wait_for(lambda: status_of(client, abandoned) == "failed", SOON, what="RQ's own ending")
+    wait_for(lambda: status_of(client, abandoned) == "failed", ENDING_SECONDS, what="RQ's own ending")
     entries: Any = client.zrange("rq:wip:hookd", 0, -1)
     assert not [one for one in entries if one.startswith(abandoned.encode())]
     assert not client.exists("rq:worker:hookd-1:executions")
