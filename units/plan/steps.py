@@ -130,7 +130,7 @@ class Directory(PlanStep):
         return [("directory" if self.removal == "delete" else "kept directory", str(self.path))]
 
     def mismatch(self) -> str:
-        return f"{self.path} is missing or not {_rights(self)}"
+        return _mismatch(self)
 
     def __str__(self) -> str:
         return f"directory  {self.path}  {_rights(self)}{_unless_present(self.existing)}"
@@ -173,9 +173,9 @@ class File(PlanStep):
         return [("file", str(self.path))] if self.removal == "delete" else []
 
     def mismatch(self) -> str:
-        if self.existing == "correct" and disk.read(self.path) != self.text.encode():
-            return f"{self.path} is missing or has another text"
-        return f"{self.path} is missing or not {_rights(self)}"
+        if self.existing == "correct" and disk.read(self.path) not in (None, self.text.encode()):
+            return f"{self.path} has another text"
+        return _mismatch(self)
 
     def __str__(self) -> str:
         return f"file       {self.path}  {_rights(self)}{_unless_present(self.existing)}"
@@ -261,6 +261,10 @@ def nginx_reload_steps() -> list[PlanStep]:
 
 def _rights(step: Directory | File) -> str:
     return f"{step.owner}:{step.group} {step.mode:04o}"
+
+
+def _mismatch(step: Directory | File) -> str:
+    return f"{step.path} is missing" if disk.status(step.path) is None else f"{step.path} is not {_rights(step)}"
 
 
 def _unless_present(existing: Existing) -> str:
