@@ -56,15 +56,15 @@ def status(path: Path) -> os.stat_result | None:
     return None
 
 
-def read(path: Path, most: int = MAX_FILE_BYTES) -> bytes | None:
-    """Return the content of a regular file, or None. Raises UnsafePath for more than `most` bytes."""
+def read(path: Path) -> bytes | None:
+    """Return the content of a regular file, or None. Raises UnsafePath for more than MAX_FILE_BYTES."""
     with suppress(OSError), open_parent(path.parent) as parent:
         descriptor = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return None
-            if len(content := file.read(most + 1)) > most:
-                raise UnsafePath(f"{path}: it holds more than {most} bytes")
+            if len(content := file.read(MAX_FILE_BYTES + 1)) > MAX_FILE_BYTES:
+                raise UnsafePath(f"{path}: it holds more than {MAX_FILE_BYTES} bytes")
             return content
     return None
 
