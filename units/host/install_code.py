@@ -22,7 +22,6 @@ from units.system.disk import UnsafePath
 from units.system.run import CommandFailed, run
 
 _ROOMS: Final = ("hookd", "worker", "units")
-_KEPT_VERSIONS: Final = 2
 _INSTALL_SECONDS: Final = 900
 
 # -P: nothing is imported from the current directory, which may not be root's.
@@ -154,7 +153,7 @@ def _pip_variables() -> dict[str, str]:
 def _remove_old_versions(version: Path) -> None:
     """Remove old versions but the newest of them, which a running deployment may still use."""
     others = [path for path in version.parent.iterdir() if path != version]
-    for path in sorted(others, key=lambda one: one.stat().st_mtime, reverse=True)[_KEPT_VERSIONS - 1 :]:
+    for path in sorted(others, key=lambda one: one.stat().st_mtime)[:-1]:
         shutil.rmtree(path)
 
 
