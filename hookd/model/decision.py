@@ -90,13 +90,14 @@ class Lag(BaseModel):
 
     def distance(self, now: datetime) -> str:
         """Return the number of commits and the duration."""
-        since = f"for {_format_duration(now - self.since)}"
+        since = f"for {format_duration(now - self.since)}"
         if self.verdict is Verdict.UNREACHABLE:
             return f"head not known {since}"
         by = {None: "", 1: " by 1 commit"}.get(self.commits, f" by {self.commits} commits")
         return f"behind head{by} {since}"
 
 
-def _format_duration(time: timedelta) -> str:
+def format_duration(time: timedelta) -> str:
+    """Return a duration in one unit, such as `90 min`, `3 h` or `2 d`."""
     minutes = max(0, int(time.total_seconds() // 60))
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // 1440} d"

@@ -13,7 +13,7 @@ from units.plan.manifest import Manifest
 from units.render import app_paths
 from units.system import disk, layout
 from units.system.errors import Refused
-from units.system.nginx_config import parse, server_names
+from units.system.nginx_config import server_names
 from units.system.run import CommandFailed, run, succeeds
 
 _COLOURS: Final = ("blue", "green")
@@ -106,7 +106,7 @@ def domain_conflicts(domain: str | None, others: Iterable[App], own: str) -> Ite
         if shutil.which("nginx") and disk.status(layout.ENABLED_SITES / own) is None:
             yield f"nginx rejects its own files, so its sites cannot be compared: {error}"
         return
-    if domain in server_names(parse(printed, without=own)):
+    if domain in server_names(printed, without=own):
         yield f"{domain} is served already by a site below {layout.NGINX}"
 
 

@@ -2,14 +2,16 @@
 
 import json
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import click
 
 from hookd.cli import common
-from hookd.config import Config, config_path
+from hookd.config import Config, ConfigError, config_path, load
 from hookd.files.policies import OwnershipError
 from units.apps.permissions import check_permissions
-from units.doctor import app_names, run_doctor
+from units.doctor.run import run_doctor
 
 UNKNOWN = 3
 
@@ -25,15 +27,22 @@ def doctor(app: str | None, quiet: bool, json_output: bool) -> None:
     The exit status is for monitoring: 0 ok, 1 warnings, 2 errors, 3 a check was not possible.
     """
     path = config_path(click.get_current_context().find_root().obj)
-    names = app_names(path)
-    if app is not None and names is not None and app not in names:
-        common.fail_unknown_app(app, names)
+    if app is not None:
+        _require_app(path, app)
     report = run_doctor(path, app)
     if json_output:
         click.echo(report.as_json())
     else:
         report.show(common.console, quiet=quiet)
     sys.exit(report.exit_status)
+
+
+def _require_app(path: Path, app: str) -> None:
+    """End the command if no app has this name, valid or not. The doctor itself reports an invalid hookd.toml."""
+    with suppress(ConfigError):
+        names = load(path, only="").app_names()
+        if app not in names:
+            common.fail_unknown_app(app, names)
 
 
 @click.command(epilog="Example: sudo hookd permissions shop --fix")

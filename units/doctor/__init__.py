@@ -5,9 +5,3 @@ It changes nothing, starts nothing and runs only programs of root. Every wait en
 Map: `run` (runs the checks side by side) · `context` (their input) · `finding` (their result) · `report` (text, JSON,
 exit status) · `checks` (one module per subject).
 """
-
-from units.doctor.context import app_names
-from units.doctor.report import Report
-from units.doctor.run import run_doctor
-
-__all__ = ["Report", "app_names", "run_doctor"]

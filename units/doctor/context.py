@@ -1,18 +1,19 @@
 """Input of all checks: the configuration, the apps, the unit states, the time and the user's rights."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from redis import Redis
+from redis.exceptions import ConnectionError, TimeoutError
 
-from hookd.config import Config, ConfigError, load, load_valid_apps
+from hookd.config import Config, ConfigError, load_valid_apps
 from hookd.credentials import cli_user
 from hookd.model.app import App
-from hookd.model.config_errors import Problem
 from hookd.model.journal import AppState, decode, fold
 from hookd.model.paths import AppPaths
 from hookd.model.settings import Settings
@@ -24,8 +25,6 @@ from units.system.run import CommandFailed
 from units.system.systemd import Unit, read_units
 
 AS_ROOT: Final = "sudo hookd doctor"
-# hookd compacts a journal after 500 events. The worker's user could write a longer one.
-_MAX_JOURNAL_BYTES: Final = 16 * 1024 * 1024
 HOST_UNITS: Final = (
     f"{layout.REDIS}.service",
     "hookd.socket",
@@ -75,45 +74,40 @@ class HostContext:
             raise CannotCheck(f"systemd gives no state of {name}: {self.units}", "systemctl is-system-running")
         return self.units.get(name) or Unit(name)
 
-    def redis(self) -> Redis:
-        """Connect as the operator or a read-only user. Raises PasswordUnreadable and ConfigError."""
-        return cli_client(self.settings.redis.url, cli_user(self.config, reads=True))
+    @contextmanager
+    def redis(self) -> Iterator[Redis]:
+        """Connect as the operator or a read-only user.
+
+        Raises CannotCheck if Redis does not answer, PasswordUnreadable and ConfigError.
+        """
+        try:
+            with closing(cli_client(self.settings.redis.url, cli_user(self.config, reads=True))) as connection:
+                yield connection
+        except (ConnectionError, TimeoutError) as failure:
+            hint = f"sudo systemctl restart {layout.REDIS}.service"
+            raise CannotCheck(f"Redis does not answer: {failure}", hint) from None
 
     def app_state(self, app: App) -> AppState:
         """Read the state from the app's journal. An app without a journal has an empty state."""
         journal = AppPaths(root=app.root, settings=self.settings, app=app.name).journal
-        found = disk.status(journal)  # Raises PermissionError, while `disk.read` returns None.
-        if found is not None and found.st_size > _MAX_JOURNAL_BYTES:
-            raise CannotCheck(f"{journal} is too long for a journal", f"sudo ls -l {journal}")
+        disk.status(journal)  # Raises PermissionError, for which `disk.read` returns None.
         content = disk.read(journal) or b""
         return fold(decode(content.decode("utf-8", "replace").split("\n")))
 
 
 def read_context(path: Path, only: str | None) -> tuple[HostContext, list[Finding]]:
     """Read the configuration and the unit states. Return them with a finding for each configuration error."""
-    config, problems = _read_config(path)
+    config: Config | None = None
+    try:
+        config, problems = load_valid_apps(path)
+    except ConfigError as invalid:
+        problems = invalid.problems
     apps = config.catalogue.apps if config else ()
     if only is not None:
         apps = tuple(app for app in apps if app.name == only)
     findings = [error(f"invalid configuration: {problem}", _repair_command(problem.file)) for problem in problems]
     context = HostContext(path, config, apps, _read_all_units(apps), datetime.now(UTC), os.geteuid() == 0, not problems)
     return context, findings
-
-
-def app_names(path: Path) -> list[str] | None:
-    """Return the names of all app files, valid or not. Return None if hookd.toml is invalid."""
-    try:
-        settings = load(path, only="").settings
-    except ConfigError:
-        return None
-    return sorted(file.stem for file in (settings.apps or path.parent / "apps").glob("*.toml"))
-
-
-def _read_config(path: Path) -> tuple[Config | None, list[Problem]]:
-    try:
-        return load_valid_apps(path)
-    except ConfigError as error:
-        return None, error.problems
 
 
 def _repair_command(file: str) -> str:

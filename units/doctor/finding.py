@@ -1,6 +1,5 @@
 """Results of checks: a level, the cause in one line, and the command that repairs it."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -11,18 +10,12 @@ _MAX_CHARACTERS: Final = 600
 
 
 class Level(StrEnum):
-    """Severity of a finding, as shown in the report and its JSON."""
+    """Severity of a finding, from best to worst."""
 
     OK = "ok"
     UNKNOWN = "unknown"
     WARNING = "warning"
     ERROR = "error"
-
-
-# From best to worst.
-RANK: Final = (Level.OK, Level.UNKNOWN, Level.WARNING, Level.ERROR)
-# Exit statuses of monitoring plugins: https://www.monitoring-plugins.org/doc/guidelines.html
-EXIT: Final = {Level.OK: 0, Level.WARNING: 1, Level.ERROR: 2, Level.UNKNOWN: 3}
 
 
 @dataclass(frozen=True)
@@ -62,11 +55,6 @@ def error(message: str, hint: str) -> Finding:
 def unknown(message: str, hint: str | None = None) -> Finding:
     """Return a finding for a check that could not run."""
     return Finding(Level.UNKNOWN, _one_line(message), _one_line(hint) if hint else None)
-
-
-def worst_level(findings: Iterable[Finding]) -> Level:
-    """Return the highest level of the findings, or ok if there is none."""
-    return max((finding.level for finding in findings), key=RANK.index, default=Level.OK)
 
 
 def _one_line(text: str) -> str:

@@ -2,16 +2,19 @@
 
 import json
 import socket
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
 from rich.text import Text
 
-from units.doctor.finding import EXIT, RANK, Finding, Level, worst_level
+from units.doctor.finding import Finding, Level
 
+_RANK: Final = tuple(Level)
+# Exit statuses of monitoring plugins: https://www.monitoring-plugins.org/doc/guidelines.html
+_EXIT: Final = {Level.OK: 0, Level.WARNING: 1, Level.ERROR: 2, Level.UNKNOWN: 3}
 _COLOURS: Final = {Level.OK: "green", Level.UNKNOWN: "magenta", Level.WARNING: "yellow", Level.ERROR: "bold red"}
 _WIDTH: Final = 9
 
@@ -26,27 +29,27 @@ class Report:
     @property
     def level(self) -> Level:
         """The worst level found."""
-        return worst_level(self.findings)
+        return max((finding.level for finding in self.findings), key=_RANK.index, default=Level.OK)
 
     @property
     def exit_status(self) -> int:
         """Status for monitoring: 0 ok, 1 warning, 2 critical, 3 unknown."""
-        return EXIT[self.level]
+        return _EXIT[self.level]
 
     def sorted(self) -> list[Finding]:
         """Return the findings, the worst first."""
-        return sorted(self.findings, key=lambda finding: -RANK.index(finding.level))
+        return sorted(self.findings, key=lambda finding: -_RANK.index(finding.level))
 
     def summary(self) -> str:
         """Return the number of findings per level in one line."""
-        counts = ((level, sum(one.level is level for one in self.findings)) for level in reversed(RANK))
-        text = ", ".join(_format_count(level, number) for level, number in counts if number)
+        numbers = Counter(finding.level for finding in self.findings)
+        counts = (_format_count(level, numbers[level]) for level in reversed(_RANK) if numbers[level])
         health = "is well" if self.level is Level.OK else "is not well"
-        return f"{socket.gethostname()} {health}: {text or 'no findings'}"
+        return f"{socket.gethostname()} {health}: {', '.join(counts)}"
 
     def as_json(self) -> str:
         """Return the report as one JSON document."""
-        document: dict[str, Any] = {
+        document = {
             "host": socket.gethostname(),
             "at": self.at.isoformat(timespec="seconds"),
             "level": self.level,
@@ -60,8 +63,7 @@ class Report:
         console.print(Text(f"hookd: {self.summary()}", style=_COLOURS[self.level]), soft_wrap=True)
         for finding in self.sorted():
             if not (quiet and finding.level is Level.OK):
-                for line in _format_finding(finding):
-                    console.print(line, soft_wrap=True)
+                _print_finding(console, finding)
 
 
 def _format_count(level: Level, number: int) -> str:
@@ -69,9 +71,9 @@ def _format_count(level: Level, number: int) -> str:
     return f"{number} {level}{plural}"
 
 
-def _format_finding(finding: Finding) -> Iterator[Text]:
+def _print_finding(console: Console, finding: Finding) -> None:
     title = f"{finding.app} {finding.check}" if finding.app else finding.check
-    colour = _COLOURS[finding.level]
-    yield Text.assemble((f"{finding.level:{_WIDTH}}", colour), (f"{title}: ", "bold"), finding.message)
+    level = (f"{finding.level:{_WIDTH}}", _COLOURS[finding.level])
+    console.print(Text.assemble(level, (f"{title}: ", "bold"), finding.message), soft_wrap=True)
     if finding.hint:
-        yield Text(f"{'':{_WIDTH}}next: {finding.hint}", style="dim")
+        console.print(Text(f"{'':{_WIDTH}}next: {finding.hint}", style="dim"), soft_wrap=True)

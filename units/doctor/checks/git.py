@@ -1,7 +1,6 @@
 """Git host: access to each app's repository with the worker's rights, and the lag behind its head."""
 
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import datetime
 from io import StringIO
 from typing import Final
@@ -20,7 +19,7 @@ from hookd.model.journal import AppState
 from hookd.queue.app_status import AppStatusStore
 from units.apps.git_access import as_worker, worker_command_line
 from units.doctor.context import HostContext
-from units.doctor.finding import Finding, error, ok, warning
+from units.doctor.finding import CannotCheck, Finding, error, ok, warning
 from units.system import disk, layout
 from units.system.run import CommandFailed, run
 
@@ -101,7 +100,7 @@ def check_lag(
 def _published_lag(context: HostContext, app: App) -> Lag | None:
     """Read the reconciler's last result from Redis. Return None if Redis cannot be read."""
     try:
-        with closing(context.redis()) as redis:
+        with context.redis() as redis:
             return AppStatusStore(redis).read(app.name).lag
-    except (RedisError, ConfigError, PasswordUnreadable):
+    except (CannotCheck, RedisError, ConfigError, PasswordUnreadable):
         return None

@@ -1,40 +1,36 @@
 """Queue and deployments: workers, overdue deployments, the last ending, the last push, and freezes."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final
 
 from redis import Redis
-from redis.exceptions import ConnectionError, TimeoutError
 
 from hookd import freezes
 from hookd.model.app import App
+from hookd.model.decision import format_duration
 from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment, Status, Trigger
 from hookd.queue import rq_keys
 from hookd.queue.deployments import DeploymentStore
 from units.apps.git_access import worker_command_line
 from units.doctor.context import HostContext
-from units.doctor.finding import CannotCheck, Finding, error, ok, warning
-from units.system import disk, layout
-
-Answer = TypeVar("Answer")
+from units.doctor.finding import Finding, error, ok, warning
+from units.system import layout
 
 _WORKERS_RESTART: Final = f"sudo systemctl restart {' '.join(map(layout.worker_unit, layout.INSTANCES))}"
 # Limit for a queued deployment while no other one of the app runs.
-_WAITING_SECONDS: Final = 300
-_GRACE_SECONDS: Final = 120
+_MAX_WAITING: Final = timedelta(minutes=5)
+_GRACE: Final = timedelta(minutes=2)
 # A worker's own key has no further colon, unlike the key of its executions.
 _WORKER_KEYS: Final = f"{rq_keys.WORKER_PREFIX}*"
 _LONG_FREEZE: Final = timedelta(days=7)
-_WORLD_READABLE: Final = 0o004
 
 
 def check(context: HostContext) -> Iterator[Finding]:
     """Check that all workers are connected and the queue is not suspended."""
-    with closing(context.redis()) as redis:
-        workers = _query(lambda: _count_workers(redis))
-        suspended = _query(lambda: redis.exists(rq_keys.SUSPENDED))
+    with context.redis() as redis:
+        workers = _count_workers(redis)
+        suspended = redis.exists(rq_keys.SUSPENDED)
     if not workers:
         yield error("no worker is connected to Redis: nothing is deployed", _WORKERS_RESTART)
     elif workers < len(layout.INSTANCES):
@@ -42,14 +38,6 @@ def check(context: HostContext) -> Iterator[Finding]:
     if suspended:
         resume = worker_command_line("sh", "-c", f". {context.settings.rq_environment} && rq resume")
         yield error("the queue is suspended (rq suspend): nothing is deployed", resume)
-
-
-def _query(question: Callable[[], Answer]) -> Answer:
-    try:
-        return question()
-    except (ConnectionError, TimeoutError) as failure:
-        hint = f"sudo systemctl restart {layout.REDIS}.service"
-        raise CannotCheck(f"Redis does not answer: {failure}", hint) from None
 
 
 def _count_workers(redis: Redis) -> int:
@@ -64,32 +52,29 @@ def _count_workers(redis: Redis) -> int:
 
 def check_app(context: HostContext, app: App) -> Iterator[Finding]:
     """Check an app's last deployments and pushes."""
-    with closing(context.redis()) as redis:
-        store = DeploymentStore(redis, keep_seconds=context.settings.history_seconds)
-        history = _query(lambda: store.history(app.name, context.settings.history.keep))
+    settings = context.settings
+    with context.redis() as redis:
+        history = DeploymentStore(redis, keep_seconds=settings.history_seconds).history(app.name, settings.history.keep)
     yield from check_overdue(app, history, context.now)
     yield from check_last_deployment(app, history)
-    yield from check_last_push(app, history, _paste_hint(context, app), context.now)
-
-
-def _paste_hint(context: HostContext, app: App) -> str:
-    url = (context.settings.receiver.public_url or "http://THIS-HOST").rstrip("/")
-    return f"paste {url}/hooks/{app.name} and the secret at the git host: sudo hookd app show {app.name}"
+    url = (settings.receiver.public_url or "http://THIS-HOST").rstrip("/")
+    paste = f"paste {url}/hooks/{app.name} and the secret at the git host: sudo hookd app show {app.name}"
+    yield check_last_push(app, history, paste, context.now)
 
 
 def check_overdue(app: App, history: list[Deployment], now: datetime) -> Iterator[Finding]:
     """Report deployments that run or wait for longer than allowed."""
     running = [one for one in history if one.status is Status.RUNNING]
-    limit = app.limits.deploy_seconds + _GRACE_SECONDS
+    limit = timedelta(seconds=app.limits.deploy_seconds) + _GRACE
     for one in running:
-        seconds = _elapsed_seconds(one.started_at or one.created_at, now)
-        if seconds > limit:
-            message = f"{one.id} has been running for {_format_age(seconds)}, longer than its limit"
+        age = now - (one.started_at or one.created_at)
+        if age > limit:
+            message = f"{one.id} has been running for {format_duration(age)}, longer than its limit"
             yield error(message, f"sudo hookd logs {one.id}; {_WORKERS_RESTART}")
     for one in (one for one in history if one.status is Status.QUEUED):
-        seconds = _elapsed_seconds(one.created_at, now)
-        if seconds > (limit if running else _WAITING_SECONDS):
-            yield error(f"{one.id} has been waiting for {_format_age(seconds)}", _WORKERS_RESTART)
+        age = now - one.created_at
+        if age > (limit if running else _MAX_WAITING):
+            yield error(f"{one.id} has been waiting for {format_duration(age)}", _WORKERS_RESTART)
 
 
 def check_last_deployment(app: App, history: list[Deployment]) -> Iterator[Finding]:
@@ -103,36 +88,17 @@ def check_last_deployment(app: App, history: list[Deployment]) -> Iterator[Findi
     yield (error if last.status is Status.ROLLBACK_FAILED else warning)(message, hint)
 
 
-def check_last_push(app: App, history: list[Deployment], hint: str, now: datetime) -> Iterator[Finding]:
+def check_last_push(app: App, history: list[Deployment], hint: str, now: datetime) -> Finding:
     """Report the age of the last push, or a warning if no push ever arrived."""
     last = next((one for one in history if one.trigger in (Trigger.PUSH, Trigger.REDELIVERY)), None)
     if last is None:
-        yield warning(f"no push of {app.name} has ever arrived", hint)
-    else:
-        yield ok(f"the last push of {app.name} arrived {_format_age(_elapsed_seconds(last.created_at, now))} ago")
-
-
-def _elapsed_seconds(since: datetime, now: datetime) -> float:
-    return max(0.0, (now - since).total_seconds())
-
-
-_UNITS: Final[Mapping[str, int]] = {"d": 86_400, "h": 3600, "min": 60}
-
-
-def _format_age(seconds: float) -> str:
-    parts = (f"{seconds / size:.0f} {unit}" for unit, size in _UNITS.items() if seconds >= size)
-    return next(parts, f"{seconds:.0f} s")
+        return warning(f"no push of {app.name} has ever arrived", hint)
+    return ok(f"the last push of {app.name} arrived {format_duration(now - last.created_at)} ago")
 
 
 def check_freeze(context: HostContext, app: App) -> Iterator[Finding]:
     """Report an active freeze. Warn of an unreadable file, a freeze of over a week, and one without reconciling."""
     directory, thaw = context.config.frozen, freezes.thaw_command(context.config.frozen, app.name)
-    found = disk.status(directory / app.name)
-    if found is None:
-        return
-    if not found.st_mode & _WORLD_READABLE:
-        yield warning(f"not all users can read {directory / app.name}: the app counts as frozen", thaw)
-        return
     try:
         freeze = freezes.read_freeze(directory, app.name)
     except (OSError, ValueError):
@@ -141,7 +107,7 @@ def check_freeze(context: HostContext, app: App) -> Iterator[Finding]:
     if freeze is None or not freeze.is_in_force(context.now):
         return
     if context.now - freeze.since > _LONG_FREEZE:
-        yield warning(f"frozen for {(context.now - freeze.since).days} days: {freeze}", thaw)
+        yield warning(f"frozen for {format_duration(context.now - freeze.since)}: {freeze}", thaw)
     elif freeze.until and not app.reconcile.every:
         yield warning(f"{freeze} (its end deploys nothing: reconcile.every is 0)", thaw)
     else:

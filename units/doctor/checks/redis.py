@@ -5,13 +5,13 @@ from contextlib import closing
 from typing import Any, Final
 
 from redis import Redis
-from redis.exceptions import AuthenticationError, ConnectionError, NoPermissionError, RedisError, TimeoutError
+from redis.exceptions import AuthenticationError, ConnectionError, RedisError, TimeoutError
 
 from hookd.config import ConfigError
-from hookd.credentials import ROLES, Role, redis_user, user_name
+from hookd.credentials import ROLES, Role, cli_user, redis_user, user_name
 from hookd.queue.client import cli_client, receiver_client
-from units.doctor.context import AS_ROOT, HostContext
-from units.doctor.finding import Finding, error, ok, unknown, warning
+from units.doctor.context import HostContext
+from units.doctor.finding import Finding, error, ok, warning
 from units.system import layout
 
 _UNIT: Final = f"{layout.REDIS}.service"
@@ -26,25 +26,30 @@ _MEMORY_WARNING: Final = 0.8
 
 def check(context: HostContext) -> Iterator[Finding]:
     """Check the server, its settings, its denials and its users."""
-    url = context.settings.redis.url
+    redis = context.settings.redis
     try:
-        with closing(context.redis()) as redis:
-            redis.ping()
-            yield from _check_settings(redis)
-            yield from _check_denials(redis)
+        with closing(cli_client(redis.url, cli_user(context.config, reads=True))) as connection:
+            memory = connection.info("memory")
+            yield from check_persistence(connection.info("persistence"))
+            yield from check_memory(memory)
+            yield ok(f"Redis answers and uses {memory['used_memory_human']}")
+            if redis.passwords is None:
+                return
+            context.require_root("read the denials and the passwords of Redis")
+            yield from _check_denials(connection)
     except AuthenticationError:
         yield error("Redis rejected the operator's password", _RESET_PASSWORDS)
     except (ConnectionError, TimeoutError) as failure:
-        yield error(f"Redis does not answer at {url}: {failure}", f"{_RESTART}; {_LOG}")
+        yield error(f"Redis does not answer at {redis.url}: {failure}", f"{_RESTART}; {_LOG}")
         return
-    yield from _check_users(context)
-
-
-def _check_settings(redis: Redis) -> Iterator[Finding]:
-    memory, disk = redis.info("memory"), redis.info("persistence")
-    yield from check_persistence(disk)
-    yield from check_memory(memory)
-    yield ok(f"Redis answers and uses {memory.get('used_memory_human', '?')}")
+    for role in ROLES:
+        yield from _check_login(context, role)
+    with closing(receiver_client(redis.url)) as anonymous:
+        try:
+            anonymous.ping()
+        except RedisError:
+            return
+    yield error("Redis accepts connections without a password", _RESET_PASSWORDS)
 
 
 def check_persistence(found: Mapping[str, Any]) -> Iterator[Finding]:
@@ -70,36 +75,14 @@ def check_memory(found: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _check_denials(redis: Redis) -> Iterator[Finding]:
-    """Report accesses that Redis denied within a day. Only the operator may read them."""
-    try:
-        entries = redis.acl_log(count=50)
-    except NoPermissionError:
-        yield unknown("only the operator can read the denials of Redis", AS_ROOT)
-        return
-    recent = [entry for entry in entries if float(str(entry.get("age-seconds", 0))) < _DENIALS_SECONDS]
+    """Report accesses that Redis denied within a day."""
+    entries = redis.acl_log(count=50)
+    recent = [entry for entry in entries if float(str(entry["age-seconds"])) < _DENIALS_SECONDS]
     if recent:
-        message = f"Redis denied {len(recent)} kinds of access within a day, last: {format_denial(recent[0])}"
+        user, reason, denied, count = (recent[0][key] for key in ("username", "reason", "object", "count"))
+        last = f"the user {user!r}, {reason} {denied!r}, {count} times"
+        message = f"Redis denied {len(recent)} kinds of access within a day, last: {last}"
         yield warning(message, "journalctl --unit 'hookd*' --since -1d")
-
-
-def format_denial(entry: Mapping[str, Any]) -> str:
-    """Return the user, the reason and the object of an entry in Redis' ACL log."""
-    user, reason, denied = (entry.get(key, "?") for key in ("username", "reason", "object"))
-    return f"the user {user!r}, {reason} {denied!r}, {entry.get('count', 1)} times"
-
-
-def _check_users(context: HostContext) -> Iterator[Finding]:
-    """Check the password of each user, and that Redis refuses a login without one."""
-    if context.settings.redis.passwords is None:
-        return
-    for role in ROLES:
-        yield from _check_login(context, role)
-    with closing(receiver_client(context.settings.redis.url)) as anonymous:
-        try:
-            anonymous.ping()
-        except RedisError:
-            return
-    yield error("Redis accepts connections without a password", _RESET_PASSWORDS)
 
 
 def _check_login(context: HostContext, role: Role) -> Iterator[Finding]:
@@ -107,12 +90,7 @@ def _check_login(context: HostContext, role: Role) -> Iterator[Finding]:
     try:
         with closing(cli_client(context.settings.redis.url, redis_user(context.config, role))) as redis:
             redis.ping()  # Every role may ping.
-    except ConfigError as problem:
-        if isinstance(problem.__cause__, PermissionError):
-            yield unknown(f"you may not read the password of {name}", AS_ROOT)
-        else:
-            yield error(str(problem), _RESET_PASSWORDS)
     except AuthenticationError:
         yield error(f"Redis rejected the password of {name}", _RESET_PASSWORDS)
-    except RedisError as failure:
+    except (ConfigError, RedisError) as failure:
         yield error(f"{name} cannot use Redis: {failure}", _RESET_PASSWORDS)

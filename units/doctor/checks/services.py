@@ -1,20 +1,33 @@
-"""Units of hookd and its apps: present, running, enabled at boot, and not restarting in a loop."""
+"""Services of hookd and its apps: their units run and start at boot, and they answer directly and through nginx.
 
+Only running services are probed, because a request to a stopped one would start it through its socket.
+"""
+
+import shutil
 import time
 from collections.abc import Iterator
 from typing import Final
+from urllib.parse import urlsplit
 
-from hookd.model.app import App
+from hookd.http_probe import Address, NoAnswer, parse_address, parse_health_url, request_status
+from hookd.model.app import App, Health
 from hookd.model.journal import AppState
 from units.apps.plan import units_of
 from units.doctor.context import HOST_UNITS, HostContext
-from units.doctor.finding import Finding, error, ok, warning
+from units.doctor.finding import Finding, error, ok, unknown, warning
+from units.render.app_paths import listen_address
 from units.system import layout
+from units.system.run import CommandFailed, run
 from units.system.systemd import Unit
 
 _SETUP: Final = "sudo hookd setup"
 _ENABLED_STATES: Final = ("enabled", "enabled-runtime", "alias", "static", "generated", "indirect")
 _RECENT_SECONDS: Final = 600
+_SECONDS: Final = 5.0
+_HEALTHY: Final = Health(url="http://localhost/")
+_NGINX: Final = Address(port=80)
+_NGINX_UNIT: Final = "nginx.service"
+_GATEWAY_ERRORS: Final = (500, 502, 503, 504)
 
 
 def check(context: HostContext) -> Iterator[Finding]:
@@ -72,20 +85,17 @@ def check_unit(
     unit: Unit, install: str, *, is_enabled: bool = True, may_be_inactive: bool = False
 ) -> Iterator[Finding]:
     """Check one unit. `install` is the command that writes its file again."""
-    match unit.load:
-        case "not-found":
-            yield error(f"{unit.name} is missing", install)
-            return
-        case "masked":
-            yield error(f"{unit.name} is masked and cannot start", f"sudo systemctl unmask {unit.name}")
-            return
-        case "loaded":
-            if not (may_be_inactive and unit.active == "inactive"):
-                yield from _check_running(unit)
-        case _:
-            hint = f"systemd-analyze verify {unit.name}; {install}"
-            yield error(f"systemd cannot load {unit.name} ({unit.load})", hint)
-            return
+    if unit.load == "not-found":
+        yield error(f"{unit.name} is missing", install)
+        return
+    if unit.load == "masked":
+        yield error(f"{unit.name} is masked and cannot start", f"sudo systemctl unmask {unit.name}")
+        return
+    if unit.load != "loaded":
+        yield error(f"systemd cannot load {unit.name} ({unit.load})", f"systemd-analyze verify {unit.name}; {install}")
+        return
+    if not (may_be_inactive and unit.active == "inactive"):
+        yield from _check_running(unit)
     if is_enabled and unit.file not in _ENABLED_STATES:
         state = unit.file or "not enabled"
         yield warning(f"{unit.name} does not start at boot ({state})", f"sudo systemctl enable {unit.name}")
@@ -106,3 +116,69 @@ def _check_running(unit: Unit) -> Iterator[Finding]:
     elif unit.is_up and unit.restarts and up_seconds < _RECENT_SECONDS:
         times = f"{unit.restarts} times, last {up_seconds / 60:.0f} min ago"
         yield warning(f"{unit.name} ended and was restarted ({times})", show_log)
+
+
+def check_answers(context: HostContext) -> Iterator[Finding]:
+    """Probe the receiver on its own socket and through nginx."""
+    if not context.unit("hookd.service").is_up:
+        yield ok("the receiver is stopped and was not probed")  # The services check reports the error.
+        return
+    settings = context.settings.receiver
+    address = parse_address(settings.bind)
+    hint = "journalctl --unit hookd.service --lines 50; sudo systemctl restart hookd.service"
+    for page, target in (("/healthz", "the receiver"), ("/readyz", "the receiver's Redis check")):
+        yield _probe(target, address, page, hint)
+    public = urlsplit(settings.public_url or "").hostname
+    if public and context.unit(_NGINX_UNIT).is_up:
+        yield _probe_nginx(public, "/healthz")
+
+
+def check_app_answers(context: HostContext, app: App) -> Iterator[Finding]:
+    """Probe the app's health page directly and through nginx."""
+    state = context.app_state(app)
+    if state.current is None or (units_of(app) and not context.unit(main_unit(app, state)).is_up):
+        yield ok(f"{app.name} is stopped and was not probed")
+        return
+    address, page = parse_health_url(app.health.url.replace("{colour}", state.colour or ""))
+    if app.service.units == "hookd":
+        address = parse_address(listen_address(app))  # The address of visitors' requests.
+    hint = f"journalctl --unit {main_unit(app, state)} --lines 50; sudo hookd rollback {app.name}"
+    yield _probe(app.name, address, page, hint, app.health)
+    if app.site.domain and context.unit(_NGINX_UNIT).is_up:
+        yield _probe_nginx(app.site.domain, page)
+
+
+def _probe(target: str, address: Address, page: str, hint: str, health: Health = _HEALTHY) -> Finding:
+    try:
+        status = request_status(address, page, health.host, min(health.timeout, _SECONDS))
+    except NoAnswer as failure:
+        return error(f"{target} {failure} at {address}", hint)
+    message = f"{target} answers {status} at {address}"
+    return ok(message) if status == health.status else error(f"{message}, expected {health.status}", hint)
+
+
+def _probe_nginx(domain: str, page: str) -> Finding:
+    """Request a page as a visitor. Any status except nginx's own gateway errors shows that nginx reaches the target."""
+    try:
+        status = request_status(_NGINX, page, domain, _SECONDS)
+    except NoAnswer as failure:
+        hint = "journalctl --unit nginx.service --lines 50; sudo systemctl restart nginx.service"
+        return error(f"nginx {failure} for {domain}", hint)
+    message = f"nginx answers {status} for {domain}"
+    return error(message, "sudo tail -n 20 /var/log/nginx/error.log") if status in _GATEWAY_ERRORS else ok(message)
+
+
+def check_nginx(context: HostContext) -> Iterator[Finding]:
+    """Check nginx's unit and its configuration. The set-up check compares hookd's own site."""
+    if not context.settings.receiver.bind.startswith("unix:"):
+        yield ok("the receiver listens on TCP, nginx was not checked")
+        return
+    if not shutil.which("nginx", path="/usr/sbin:/usr/bin"):
+        yield unknown("nginx is not installed, so the way of pushes is unknown", "sudo apt-get install nginx")
+        return
+    context.require_root("read nginx's configuration")
+    yield from check_unit(context.unit(_NGINX_UNIT), "sudo apt-get install nginx")
+    try:
+        run(("nginx", "-t", "-q"), seconds=_SECONDS)
+    except CommandFailed as failed:
+        yield error(f"nginx rejects its configuration: {failed.output}", "sudo nginx -t")

@@ -1,35 +1,33 @@
-"""Operating system: its clock, the versions of its programs, and its protection against links."""
+"""Operating system: its disks, its clock, the versions of its programs, and its protection against links."""
 
 import os
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from hookd.model.app import App, Limits
 from units.doctor.context import HostContext
-from units.doctor.finding import Finding, ok, unknown, warning
-from units.system import disk
+from units.doctor.finding import Finding, error, ok, unknown, warning
+from units.system import layout
+from units.system.facts import OLDEST_SYSTEMD
 from units.system.run import CommandFailed, run
 
+_MIB: Final = 1024 * 1024
+# Redis and logs need little.
+_SYSTEM_LIMITS: Final = Limits(free_mib=100, free_inodes=1000)
 _SECONDS: Final = 5
-_TOLERATED_SECONDS: Final = 60
 Version = tuple[int, ...]
 # systemd and sudo: the oldest versions tested. git: CVE-2024-32002, -32004, -32465 in repositories of others.
-_OLDEST: Final[Mapping[str, Version]] = {"systemctl": (252,), "git": (2, 39, 4), "sudo": (1, 9, 13)}
-_PACKAGE: Final = {"systemctl": "systemd"}
+_OLDEST: Final[Mapping[str, Version]] = {"systemd": (OLDEST_SYSTEMD,), "git": (2, 39, 4), "sudo": (1, 9, 13)}
+_PROGRAMS: Final = {"systemd": "systemctl"}
 _LINK_SETTINGS: Final = ("protected_hardlinks", "protected_symlinks")
 _KERNEL: Final = Path("/proc/sys/fs")
+_SYSCTL_FILE: Final = "/etc/sysctl.d/60-hookd.conf"
 
 
-def check_clock(context: HostContext) -> Iterator[Finding]:
-    """Check the synchronisation of the clock and the times of hookd's files."""
-    yield from _check_synchronisation()
-    for directory in (context.path.parent, context.settings.state / "journals"):
-        yield from check_future_files(directory, context.now)
-
-
-def _check_synchronisation() -> Iterator[Finding]:
+def check_clock(_context: HostContext) -> Iterator[Finding]:
+    """Check the synchronisation of the clock."""
     try:
         answer = run(("timedatectl", "show", "--property=NTPSynchronized", "--value"), seconds=_SECONDS).strip()
     except CommandFailed as failed:
@@ -42,55 +40,65 @@ def _check_synchronisation() -> Iterator[Finding]:
         yield warning("the clock is not set by the network", enable)
 
 
-def check_future_files(directory: Path, now: datetime) -> Iterator[Finding]:
-    """Report the latest file of a directory if it is from the future."""
-    try:
-        with disk.open_parent(directory) as descriptor, os.scandir(descriptor) as entries:
-            found = [(entry.stat(follow_symlinks=False).st_mtime, entry.name) for entry in entries]
-    except FileNotFoundError:
-        return
-    latest, name = max(found, default=(0.0, ""))
-    if latest > now.timestamp() + _TOLERATED_SECONDS:
-        hours = (latest - now.timestamp()) / 3600
-        yield warning(f"{directory / name} was written {hours:.1f} h in the future", "timedatectl status")
-
-
 def check_versions(_context: HostContext) -> Iterator[Finding]:
     """Check the version of each program and the kernel's link settings."""
-    for program, oldest in _OLDEST.items():
+    for package, oldest in _OLDEST.items():
         try:
-            output = run((program, "--version"), seconds=_SECONDS)
+            output = run((_PROGRAMS.get(package, package), "--version"), seconds=_SECONDS)
         except CommandFailed as failed:
-            yield warning(f"{program} prints no version: {failed}", f"sudo apt-get install {_package(program)}")
+            yield warning(f"{package} prints no version: {failed}", f"sudo apt-get install {package}")
             continue
-        yield from check_version(program, output, oldest)
+        yield from check_version(package, output, oldest)
     for name in _LINK_SETTINGS:
-        yield from _check_link_protection(name)
+        setting = _KERNEL / name
+        if setting.exists() and setting.read_text(encoding="ascii").strip() == "0":
+            enable = f"echo fs.{name}=1 | sudo tee --append {_SYSCTL_FILE} && sudo sysctl -p {_SYSCTL_FILE}"
+            yield warning(f"fs.{name} is off: links in shared directories can mislead root", enable)
 
 
-def check_version(program: str, output: str, oldest: Version) -> Iterator[Finding]:
+def check_version(package: str, output: str, oldest: Version) -> Iterator[Finding]:
     """Compare the version in the output of a program with the oldest supported one."""
     found = re.search(r"\d+(?:\.\d+)*", output)
     if found is None:
-        yield unknown(f"{program} prints no version: {output[:80]}")
+        yield unknown(f"{package} prints no version: {output[:80]}")
     elif tuple(int(part) for part in found[0].split(".")) < oldest:
         required = ".".join(map(str, oldest))
-        upgrade = f"sudo apt-get install --only-upgrade {_package(program)}"
-        yield warning(f"{_package(program)} is {found[0]}, hookd needs {required} or newer", upgrade)
+        upgrade = f"sudo apt-get install --only-upgrade {package}"
+        yield warning(f"{package} is {found[0]}, hookd needs {required} or newer", upgrade)
 
 
-def _package(program: str) -> str:
-    return _PACKAGE.get(program, program)
+def check_space(context: HostContext) -> Iterator[Finding]:
+    """Check the disks of hookd's own directories."""
+    largest = max((app.limits for app in context.apps), key=lambda limits: limits.free_mib, default=Limits())
+    yield from check_free_space(context.settings.state, largest)
+    for path in filter(None, (context.settings.logs, layout.REDIS_STATE)):
+        yield from check_free_space(path, _SYSTEM_LIMITS)
 
 
-def _check_link_protection(name: str) -> Iterator[Finding]:
+def check_app_space(_context: HostContext, app: App) -> Iterator[Finding]:
+    """Check the disks of an app's directories."""
+    for path in {app.root, app.data_root if app.shared.directories else app.root}:
+        yield from check_free_space(path, app.limits)
+
+
+def check_free_space(path: Path, limits: Limits) -> Iterator[Finding]:
+    """Report an error below the limit, and a warning below twice the limit."""
+    found = _statvfs(path)
+    mib = found.f_bavail * found.f_frsize // _MIB
+    amounts = [(mib, limits.free_mib, "MiB", "du -xh")]
+    if found.f_files:  # Some file systems have no limit for inodes.
+        amounts.append((found.f_favail, limits.free_inodes, "inodes", "du -x --inodes"))
+    low = [amount for amount in amounts if amount[0] < 2 * amount[1]]
+    for free, limit, unit, usage in low:
+        message, hint = f"{path} has {free} {unit} free, {limit} are required", f"sudo {usage} --max-depth=3 {path}"
+        yield (error if free < limit else warning)(message, f"{hint} | sort -h | tail")
+    if not low:
+        yield ok(f"{path} has {mib} MiB free")
+
+
+def _statvfs(path: Path) -> os.statvfs_result:
+    """Return the state of the file system of a path, or of its nearest parent that exists and can be opened."""
     try:
-        value = (_KERNEL / name).read_text(encoding="ascii").strip()
-    except OSError as failure:
-        yield unknown(f"fs.{name} cannot be read: {failure.strerror}")
-        return
-    if value == "0":
-        set_it = (
-            f"echo fs.{name}=1 | sudo tee /etc/sysctl.d/60-hookd.conf && sudo sysctl -p /etc/sysctl.d/60-hookd.conf"
-        )
-        yield warning(f"fs.{name} is off: links in shared directories can mislead root", set_it)
+        return os.statvfs(path)
+    except (FileNotFoundError, PermissionError):
+        return _statvfs(path.parent)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.users import NOBODY, needs_root
-from units.doctor.checks.installed_files import compare
+from units.doctor.checks.files import compare
 from units.plan.steps import Directory, File, Group, Link, Plan, Run, User
 
 pytestmark = needs_root
@@ -53,7 +53,8 @@ def test_user_without_group_is_reported() -> None:
 def test_wrong_modes_and_owners_are_errors(plan: Plan, tmp_path: Path, name: str) -> None:
     (tmp_path / name).chmod(0o644)
     (found,) = compare(plan)
-    assert (found.level, str(tmp_path / name) in found.message) == ("error", True)
+    rights = "0750" if name == "directory" else "0640"
+    assert (found.level, found.message) == ("error", f"{tmp_path / name} is not root:root {rights}")
     (tmp_path / name).chmod(0o750 if name == "directory" else 0o640)
     os.chown(tmp_path / name, NOBODY, -1)
     assert [one.level for one in compare(plan)] == ["error"]
@@ -63,7 +64,9 @@ def test_changed_text_is_a_warning(plan: Plan, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("changed")
     (tmp_path / "once").write_text("a person's own text")
     (found,) = compare(plan)
-    assert (found.level, str(tmp_path / "file") in found.message) == ("warning", True)
+    assert (found.level, found.message) == ("warning", f"{tmp_path / 'file'} has another text")
+    (tmp_path / "file").unlink()
+    assert [one.message for one in compare(plan)] == [f"{tmp_path / 'file'} is missing"]
 
 
 def test_a_wrong_link_is_an_error(plan: Plan, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.support.nginx import Sites, echo
 from tests.support.rendered import ADOPTED, BLOG, HOST, NEW_HOST, SHOP
-from units.system.nginx_config import parse, server_names
+from units.system.nginx_config import server_names
 
 DEPLOY = "deploy.example.org"
 MIB = 1024 * 1024
@@ -55,9 +55,9 @@ def test_server_names_of_a_real_nginx(tmp_path: Path) -> None:
     sites = Sites(tmp_path)
     sites.write(HOST, SHOP, BLOG, ADOPTED)
     domains = {app.site.domain for app in (SHOP, BLOG, ADOPTED)} | {HOST.domain}
-    names = server_names(parse(sites.printed()))
+    names = server_names(sites.printed())
     assert names == domains - {None}
-    assert names - server_names(parse(sites.printed(), without="hookd-shop")) == {SHOP.site.domain}
+    assert names - server_names(sites.printed(), without="hookd-shop") == {SHOP.site.domain}
 
 
 def test_nginx_serves_the_certificate(tmp_path: Path) -> None:

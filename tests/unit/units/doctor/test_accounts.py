@@ -2,7 +2,7 @@
 
 import pytest
 
-from units.doctor.checks.accounts import SystemAccount, check_account
+from units.doctor.checks.rights import SystemAccount, check_account
 
 NOLOGIN = "/usr/sbin/nologin"
 RECEIVER = SystemAccount(990, NOLOGIN, frozenset({"hookd", "hookd-queue"}))
@@ -24,7 +24,6 @@ def test_planned_accounts_pass(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "account", "message", "hint"),
     [
-        ("manager", changed(WORKER, uid=0), "user id 0", "userdel manager"),
         ("manager", changed(WORKER, shell="/bin/bash"), "log in with /bin/bash", "usermod --shell"),
         ("manager", changed(WORKER, lingers=True), "manager may linger", "disable-linger manager"),
         ("manager", changed(WORKER, "docker"), "not be in the group docker", "gpasswd --delete manager docker"),

@@ -1,43 +1,42 @@
-"""Server names and body limits in nginx's configuration."""
+"""Server names and files in nginx's configuration."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.support.receiver_site import BIND, found, site
-from units.system.nginx_config import ProxyTarget, config_files, parse, server_names
+from units.system.nginx_config import config_files, server_names
+
+ODD = """
+events { worker_connections 768; }
+http {
+    log_format odd '$remote_addr { "$request" } # no comment; }';
+    map $http_upgrade $up { default upgrade; '' close; }
+    server {
+        listen 80; server_name deploy.example.org "other.example.org";
+        location = /x { return 200 "server_name a;b}"; }
+        location ^~ /hooks/ { limit_except POST { deny all; } proxy_pass http://unix:/run/hookd/receiver.sock; }
+    }
+}
+"""
 
 
 @pytest.mark.parametrize(
-    ("text", "largest"),
+    ("text", "names"),
     [
-        (site(), 1024**2),
-        (site(http="client_max_body_size 30m;"), 30 * 1024**2),
-        (site("client_max_body_size 26214400;", http="client_max_body_size 1m;"), 26_214_400),
-        (site("client_max_body_size 1k;", location="client_max_body_size 2G;"), 2 * 1024**3),
-        (site(location="# client_max_body_size 5m;\nclient_max_body_size 0;"), 0),
+        (ODD, {"deploy.example.org", "other.example.org"}),
+        ("", set()),
+        ("}}}} http {", set()),
+        ("server_name x", set()),
+        ('http { server { "', set()),
     ],
 )
-def test_the_innermost_limit_holds(text: str, largest: int) -> None:
-    assert found(text) == [ProxyTarget(("deploy.example.org", "other.example.org"), f"http://{BIND}", largest)]
-
-
-def test_upstream_leads_to_its_server() -> None:
-    text = site(http=f"upstream hookd {{ server {BIND} fail_timeout=0; }}").replace(f"http://{BIND}", "http://hookd/")
-    assert [place.target for place in found(text)] == [BIND]
-
-
-@pytest.mark.parametrize(
-    "text", ["", "}", "}}}} http {", "server_name x", 'http { server { "', "http { upstream { } }"]
-)
-def test_invalid_text_is_no_failure(text: str) -> None:
-    assert found(text) == []
+def test_odd_text_is_parsed(text: str, names: set[str]) -> None:
+    assert server_names(text) == names
 
 
 NAMES = """
 # configuration file /etc/nginx/nginx.conf:
 http { include sites-enabled/*; server { server_name a.org; server_name "b.org" ~^c$; } }
-stream { server { server_name d.org; } }
 
 # configuration file /etc/nginx/sites-enabled/hookd-shop:
 server { server_name shop.org; }
@@ -50,8 +49,8 @@ server { # server_name gone.org;
 
 def test_names_of_other_sites() -> None:
     others = {"a.org", "b.org", "~^c$", "other.org", "www.other.org"}
-    assert server_names(parse(NAMES)) == {*others, "shop.org"}
-    assert server_names(parse(NAMES, without="hookd-shop")) == others
+    assert server_names(NAMES) == {*others, "shop.org"}
+    assert server_names(NAMES, without="hookd-shop") == others
 
 
 def test_files_are_listed_once() -> None:

@@ -1,0 +1,177 @@
+"""Files of hookd and its apps: they match their plans, and only the right users can read or change them."""
+
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from hookd.files.policies import OwnershipError
+from hookd.model.app import App
+from hookd.model.config_errors import Problem
+from hookd.receiver.secrets import read_secrets
+from units.apps import permissions
+from units.apps.plan import InitialContents, app_plan
+from units.doctor.context import AS_ROOT, HostContext
+from units.doctor.finding import CannotCheck, Finding, error, ok, unknown, warning
+from units.host.install_code import version_of
+from units.host.plan import ACCOUNTS, host_plan
+from units.plan.manifest import Manifest
+from units.plan.steps import File, Plan, Run
+from units.render.app import app_files
+from units.system import disk, facts, layout
+
+_SETUP: Final = "sudo hookd setup"
+_REINSTALL: Final = "sudo ./run install (in the checkout of hookd)"
+# A restored backup can change hundreds of files.
+_MAX_SHOWN: Final = 8
+_DAY: Final = 86_400
+
+
+def check_host_plan(context: HostContext) -> Iterator[Finding]:
+    """Compare the host with the setup plan: accounts as any user, the rest as root."""
+    yield from compare(ACCOUNTS)
+    context.require_root("compare files with the setup plan")
+    if not context.is_complete:
+        raise CannotCheck("the setup plan needs valid files of all apps", AS_ROOT)
+    plan = host_plan(facts.read_host(context.config), context.config.catalogue)
+    yield from compare(tuple(step for step in plan if step not in ACCOUNTS))
+
+
+def check_app_plan(context: HostContext, app: App) -> Iterator[Finding]:
+    """Compare an app's files with its plan. The plan is made from the app's file, which is not compared itself."""
+    context.require_root("compare files with the app's plan")
+    if not Manifest.load(layout.MANIFEST).of(layout.app_scope(app.name), "file"):
+        yield ok(f"{app.name} was not installed by `hookd app`, its files were not compared")
+        return
+    files = app_files(app, facts.read_host(context.config))
+    own = layout.app_file(app.name)
+    plan = app_plan(app, "", InitialContents(""), files)
+    yield from compare(tuple(step for step in plan if getattr(step, "path", None) != own))
+
+
+def compare(plan: Plan) -> Iterator[Finding]:
+    """Report each step of a plan whose result is not present."""
+    missing = [step for step in plan if not isinstance(step, Run) and not step.is_present()]
+    for step in missing[:_MAX_SHOWN]:
+        is_text = isinstance(step, File) and step.existing == "correct" and disk.read(step.path) != step.text.encode()
+        yield (warning if is_text else error)(step.mismatch(), _SETUP)
+    if len(missing) > _MAX_SHOWN:
+        yield error(f"{len(missing) - _MAX_SHOWN} more differences from the setup plan", f"{_SETUP} --dry-run")
+
+
+def check_code(_context: HostContext) -> Iterator[Finding]:
+    """Compare the installed code with the digest in its directory's name."""
+    version = disk.read_link(layout.CURRENT)
+    if version is None:
+        yield error(f"{layout.CURRENT} is missing: no unit of hookd can start", _REINSTALL)
+    elif disk.status(version / "complete") is None:
+        yield error(f"the installation of {version} is incomplete", _REINSTALL)
+    elif version_of(version / "code") != version.name:
+        yield warning(f"code or Python of {version} changed after the installation", _REINSTALL)
+    else:
+        yield ok(f"the code is unchanged since its installation: {version.name}")
+
+
+def check_access(_context: HostContext) -> Iterator[Finding]:
+    """Check hookd's own code and configuration."""
+    for root in (layout.CODE, layout.ETC, layout.COMMAND):
+        yield from _check_root_tree(root)
+    yield from check_secret_file(layout.WORKER_ENVIRONMENT)
+
+
+def _check_root_tree(root: Path) -> Iterator[Finding]:
+    """Report files that others can write below a directory that root runs programs from."""
+    unreadable: list[str] = []
+    if unsafe := find_unsafe_files(root, unreadable):
+        path, reason = next(iter(unsafe.items()))
+        more = f" and {len(unsafe) - 1} more" if len(unsafe) > 1 else ""
+        repair = f"sudo chown -R --no-dereference root {root} && sudo chmod -R go-w {root}"
+        yield error(f"{path} {reason}{more}, but root runs or reads it", repair)
+    if unreadable:
+        yield unknown(f"you may not read {len(unreadable)} directories below {root}", AS_ROOT)
+
+
+def find_unsafe_files(root: Path, unreadable: list[str]) -> dict[Path, str]:
+    """Find files that others than root can change, with the reason. Add closed directories to `unreadable`."""
+    paths = [root] if os.path.lexists(root) else []
+    if root.is_dir():
+        for place, directories, files in os.walk(root, onerror=lambda error: unreadable.append(str(error.filename))):
+            paths += [Path(place, name) for name in (*directories, *files)]
+    reasons = ((path, _reason_unsafe(path.lstat())) for path in paths)
+    return {path: reason for path, reason in reasons if reason}
+
+
+def _reason_unsafe(found: os.stat_result) -> str | None:
+    if found.st_uid != 0:
+        return f"belongs to {_user_name(found.st_uid)}"
+    is_writable = found.st_mode & 0o022 and not stat.S_ISLNK(found.st_mode)
+    return f"is writable by others (mode {stat.S_IMODE(found.st_mode):04o})" if is_writable else None
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user id {uid}"
+
+
+def check_secret_file(path: Path, owner: str = "root") -> Iterator[Finding]:
+    """Check that a secret, if present, is a regular file that only its owner can read."""
+    found = disk.status(path)
+    if found is None:
+        return
+    mode = stat.S_IMODE(found.st_mode)
+    if not stat.S_ISREG(found.st_mode):
+        yield error(f"the secret {path} is not a regular file", f"sudo rm {path} && sudo hookd setup")
+    elif mode & 0o077:
+        yield error(f"the secret {path} is open to others (mode {mode:04o})", f"sudo chmod 0600 {path}")
+    elif _user_name(found.st_uid) != owner:
+        yield error(f"{path} belongs to {_user_name(found.st_uid)}, not to {owner}", f"sudo chown {owner}: {path}")
+
+
+def check_app_access(context: HostContext, app: App) -> Iterator[Finding]:
+    """Check an app's webhook secret, deploy key and variables."""
+    yield from _check_webhook_secret(context, app)
+    yield from _check_deploy_key(app)
+    for path in {app.build.environment_file, app.service.environment_file}:
+        if path is not None and disk.status(path) is None:
+            yield error(f"the variables of {app.name} are missing: {path}", f"sudoedit {path}")
+
+
+def _check_webhook_secret(context: HostContext, app: App) -> Iterator[Finding]:
+    path = context.settings.receiver.secrets / app.name
+    found, rotate = disk.status(path), f"sudo hookd secret rotate {app.name}"
+    if found is None:
+        yield error(f"{app.name} has no webhook secret: every push is refused", rotate)
+        return
+    yield from check_secret_file(path)
+    problems: list[Problem] = []
+    secrets = read_secrets(path, problems)
+    yield from (error(f"{problem}: the receiver cannot start", rotate) for problem in problems)
+    if len(secrets) > 1 and context.now.timestamp() - found.st_mtime > _DAY:
+        yield warning(f"the old secret of {app.name} is still valid after a day", f"{rotate} --finish")
+
+
+def _check_deploy_key(app: App) -> Iterator[Finding]:
+    if app.deploy_key is None:
+        return
+    if disk.status(app.deploy_key) is None:
+        show = f"sudo hookd app show {app.name} (makes a new key for the git host)"
+        yield error(f"{app.name} has no deploy key ({app.deploy_key})", show)
+    yield from check_secret_file(app.deploy_key, layout.WORKER)
+
+
+def check_permissions(context: HostContext, app: App) -> Iterator[Finding]:
+    """Count the files that violate the app's policy. `hookd permissions` lists them."""
+    context.require_root(f"read all files of {app.name}")
+    try:
+        report = permissions.check_permissions(app, context.settings, most=1)
+    except OwnershipError as failure:
+        yield error(failure.cause, failure.hint or f"sudo hookd permissions {app.name}")
+        return
+    if report.left:
+        paths = "1 path violates" if report.left == 1 else f"{report.left} paths violate"
+        message = f"{paths} the policy {report.policy}: {report.places[0].findings[0]}"
+        yield warning(message, f"sudo hookd permissions {app.name} --fix")
