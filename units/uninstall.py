@@ -18,15 +18,6 @@ from units.system import disk, layout
 from units.system.run import run, succeeds
 
 _REMOVE_COMMANDS: Final = {"member": ("gpasswd", "--delete"), "user": ("userdel",), "group": ("groupdel",)}
-_UNITS: Final = (
-    "hookd-doctor.timer",
-    layout.RECONCILE_TIMER,
-    layout.RECONCILE,
-    "hookd.socket",
-    "hookd.service",
-    *(layout.worker_unit(instance) for instance in layout.INSTANCES),
-    "hookd-redis.service",
-)
 # These go last and at once, because the command needs them.
 _LAST: Final = (layout.COMMAND, layout.CODE)
 _LEFTOVERS: Final = (layout.SETUP_STATE, layout.SOCKETS, layout.RECEIVER_SOCKET.parent)
@@ -55,7 +46,7 @@ def _plan(server: Server, apps: Iterable[App], variables: tuple[Path, ...]) -> t
     manifest = server.manifest
     resources = [one for one in reversed(manifest.resources) if one.kind in ("file", "link") and not _is_last(one)]
     files = [path for path in (Path(one.name) for one in resources) if path not in variables]
-    own_units = [unit for unit in _UNITS if succeeds(("systemctl", "cat", "--", unit))]
+    own_units = [unit for unit in (*layout.UNITS, layout.RECONCILE) if succeeds(("systemctl", "cat", "--", unit))]
     steps: list[PlanStep] = [*stop_steps(apps, manifest)]
     if own_units:
         steps.append(Run(("systemctl", "disable", "--now", "--quiet", *own_units), "hookd itself stops"))

@@ -46,10 +46,10 @@ def full_plan(adoption: Adoption, host: Host) -> Plan:
 
 def first_plan(adoption: Adoption, host: Host) -> Plan:
     """Return the steps before the first release: the worker's group and the interim app."""
-    group, workers = adoption.app.ownership.group, map(layout.worker_unit, layout.INSTANCES)
+    group = adoption.app.ownership.group
     membership = (
         User(layout.WORKER, layout.WORKER, layout.STATE, (group,)),
-        Run(("systemctl", "restart", "--no-block", *workers), "the workers get their new group"),
+        Run(("systemctl", "restart", "--no-block", *layout.WORKERS), "the workers get their new group"),
     )
     files = interim_files(adoption, host, is_public=False)
     contents = InitialContents(new_secret(), adoption.environment)

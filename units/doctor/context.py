@@ -25,14 +25,6 @@ from units.system.run import CommandFailed
 from units.system.systemd import Unit, read_units
 
 AS_ROOT: Final = "sudo hookd doctor"
-HOST_UNITS: Final = (
-    f"{layout.REDIS}.service",
-    "hookd.socket",
-    "hookd.service",
-    *(layout.worker_unit(instance) for instance in layout.INSTANCES),
-    layout.RECONCILE_TIMER,
-    "hookd-doctor.timer",
-)
 
 
 @dataclass(frozen=True)
@@ -119,6 +111,6 @@ def _repair_command(file: str) -> str:
 def _read_all_units(apps: tuple[App, ...]) -> Mapping[str, Unit] | str:
     app_units = (name for app in apps for name in units_of(app))
     try:
-        return read_units([*HOST_UNITS, layout.RECONCILE, "nginx.service", *app_units])
+        return read_units([*layout.UNITS, layout.RECONCILE, "nginx.service", *app_units])
     except CommandFailed as failed:
         return failed.output or str(failed)

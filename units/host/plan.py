@@ -80,20 +80,17 @@ def _existing_or_new(path: Path) -> str:
 def _reload_steps(host: Host, files: tuple[File | Link, ...]) -> list[PlanStep]:
     """Build the commands that follow a change, in the order of the services' dependencies."""
     unit = layout.SYSTEMD
-    workers = tuple(layout.worker_unit(instance) for instance in layout.INSTANCES)
     drop_in = unit / "hookd-worker@.service.d"
     redis_files = (layout.REDIS_CONF, layout.REDIS_ACL, unit / "hookd-redis.service")
     receiver_files = (layout.CONFIG, layout.TOKEN, layout.PASSWORDS, unit / "hookd.service", unit / "hookd.socket")
     worker_files = (layout.CONFIG, layout.PASSWORDS, unit / "hookd-worker@.service", drop_in)
-    timers = (layout.RECONCILE_TIMER, "hookd-doctor.timer")
-    started = ("hookd-redis.service", "hookd.socket", "hookd.service", *workers, *timers)
     steps: list[PlanStep] = [
         Run(DAEMON_RELOAD, "systemd reads the units", after=(unit,)),
         Run(("systemctl", "try-restart", "hookd-redis.service"), "Redis loads its files", after=redis_files),
-        Run(("systemctl", "enable", "--now", "--quiet", *started), "services start now and with the host"),
+        Run(("systemctl", "enable", "--now", "--quiet", *layout.UNITS), "services start now and with the host"),
         Run(RESTART_RECEIVER, "the receiver loads its files", after=receiver_files),
         Run(
-            ("systemctl", "restart", "--no-block", *workers),
+            ("systemctl", "restart", "--no-block", *layout.WORKERS),
             "workers load their files after a running deployment",
             after=worker_files,
         ),

@@ -52,13 +52,18 @@ FAIL2BAN: Final = Path("/etc/fail2ban")
 APPARMOR: Final = Path("/etc/apparmor.d/hookd-receiver")
 SELINUX: Final = ETC / "selinux.fcontext"
 
-INSTANCES: Final = ("1", "2")
 RECONCILE: Final = "hookd-reconcile.service"
 RECONCILE_TIMER: Final = "hookd-reconcile.timer"
-
-
-def worker_unit(instance: str) -> str:
-    return f"hookd-worker@{instance}.service"
+WORKERS: Final = ("hookd-worker@1.service", "hookd-worker@2.service")
+# Units that run and start with the host.
+UNITS: Final = (
+    "hookd-redis.service",
+    "hookd.socket",
+    "hookd.service",
+    *WORKERS,
+    RECONCILE_TIMER,
+    "hookd-doctor.timer",
+)
 
 
 def app_root(app: str) -> Path:

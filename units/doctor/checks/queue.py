@@ -17,7 +17,7 @@ from units.doctor.context import HostContext
 from units.doctor.finding import Finding, error, ok, warning
 from units.system import layout
 
-_WORKERS_RESTART: Final = f"sudo systemctl restart {' '.join(map(layout.worker_unit, layout.INSTANCES))}"
+_WORKERS_RESTART: Final = f"sudo systemctl restart {' '.join(layout.WORKERS)}"
 # Limit for a queued deployment while no other one of the app runs.
 _MAX_WAITING: Final = timedelta(minutes=5)
 _GRACE: Final = timedelta(minutes=2)
@@ -33,8 +33,8 @@ def check(context: HostContext) -> Iterator[Finding]:
         suspended = redis.exists(rq_keys.SUSPENDED)
     if not workers:
         yield error("no worker is connected to Redis: nothing is deployed", _WORKERS_RESTART)
-    elif workers < len(layout.INSTANCES):
-        yield warning(f"{workers} of {len(layout.INSTANCES)} workers are connected to Redis", _WORKERS_RESTART)
+    elif workers < len(layout.WORKERS):
+        yield warning(f"{workers} of {len(layout.WORKERS)} workers are connected to Redis", _WORKERS_RESTART)
     if suspended:
         resume = worker_command_line("sh", "-c", f". {context.settings.rq_environment} && rq resume")
         yield error("the queue is suspended (rq suspend): nothing is deployed", resume)

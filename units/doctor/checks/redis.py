@@ -18,7 +18,7 @@ _UNIT: Final = f"{layout.REDIS}.service"
 _RESTART: Final = f"sudo systemctl restart {_UNIT}"
 _LOG: Final = f"journalctl --unit {_UNIT} --lines 50"
 # Clients read their password at start. A worker whose login is refused retries for two minutes.
-_WORKERS: Final = " ".join(map(layout.worker_unit, layout.INSTANCES))
+_WORKERS: Final = " ".join(layout.WORKERS)
 _RESET_PASSWORDS: Final = f"sudo systemctl stop {_WORKERS} && sudo hookd setup && {_RESTART} hookd.service {_WORKERS}"
 _DENIALS_SECONDS: Final = 86_400
 _MEMORY_WARNING: Final = 0.8

@@ -119,7 +119,7 @@ def _near_misses(app: App, rights: tuple[tuple[str, ...], ...]) -> tuple[tuple[s
 
 def _check_workers(context: HostContext) -> Iterator[Finding]:
     """Report workers without the privilege to use sudo."""
-    for name in map(layout.worker_unit, layout.INSTANCES):
+    for name in layout.WORKERS:
         with suppress(FileNotFoundError, ProcessLookupError):  # The worker is stopped, or ended during the check.
             status = Path(f"/proc/{context.unit(name).process}/status").read_text(encoding="utf-8", errors="replace")
             if "NoNewPrivs:\t1" in status:

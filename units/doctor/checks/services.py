@@ -13,7 +13,7 @@ from hookd.http_probe import Address, NoAnswer, parse_address, parse_health_url,
 from hookd.model.app import App, Health
 from hookd.model.journal import AppState
 from units.apps.plan import units_of
-from units.doctor.context import HOST_UNITS, HostContext
+from units.doctor.context import HostContext
 from units.doctor.finding import Finding, error, ok, unknown, warning
 from units.render.app_paths import listen_address
 from units.system import layout
@@ -32,7 +32,7 @@ _GATEWAY_ERRORS: Final = (500, 502, 503, 504)
 
 def check(context: HostContext) -> Iterator[Finding]:
     """Check hookd's own units."""
-    for name in HOST_UNITS:
+    for name in layout.UNITS:
         yield from check_unit(context.unit(name), _SETUP)
     yield from check_reconcile_unit(context.unit(layout.RECONCILE))
 
