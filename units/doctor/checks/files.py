@@ -66,8 +66,6 @@ def check_code(_context: HostContext) -> Iterator[Finding]:
     version = disk.read_link(layout.CURRENT)
     if version is None:
         yield error(f"{layout.CURRENT} is missing: no unit of hookd can start", _REINSTALL)
-    elif disk.status(version / "complete") is None:
-        yield error(f"the installation of {version} is incomplete", _REINSTALL)
     elif version_of(version / "code") != version.name:
         yield warning(f"code or Python of {version} changed after the installation", _REINSTALL)
     else:

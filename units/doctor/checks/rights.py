@@ -28,7 +28,7 @@ _REQUIRED_GROUPS: Final = {step.name: {step.name, *step.groups} for step in ACCO
 # Distributions and other programs add www-data to groups of their own.
 _FORBIDDEN_FOR_WEB: Final = {layout.QUEUE_GROUP, layout.WORKER, layout.RECEIVER, layout.REDIS, "sudo", "root"}
 _SECONDS: Final = 5
-_FORBIDDEN: Final = (
+_FORBIDDEN_COMMANDS: Final = (
     ("/bin/sh",),
     (SYSTEMCTL, "restart", "ssh.service"),
     (SYSTEMCTL, "stop", "hookd.service"),
@@ -83,7 +83,7 @@ def check_sudo(context: HostContext) -> Iterator[Finding]:
         run(("visudo", "-c"), seconds=_SECONDS)
     except CommandFailed as failed:
         yield error(f"sudo rejects its configuration: {failed.output}", "sudo visudo -c")
-    yield from _check_forbidden(_FORBIDDEN)
+    yield from _check_forbidden(_FORBIDDEN_COMMANDS)
     yield from _check_workers(context)
 
 
