@@ -111,6 +111,7 @@ FAULTS: Final = {
     "the worker's unit forbids sudo": Fault(
         f"mkdir -p {DROP_IN}; printf '[Service]\\nNoNewPrivileges=yes\\n' > {DROP_IN}/x.conf; {RELOAD}",
         "sudo", "hookd-worker@1.service runs with NoNewPrivileges", repair=f"rm {DROP_IN}/x.conf; {RELOAD}",
+        also=also("queue"),  # systemd calls the worker started seconds before it is connected to Redis.
     ),
     "Redis is down": Fault(
         "systemctl stop hookd-redis.service", "redis", "Redis does not answer at",
@@ -141,7 +142,8 @@ FAULTS: Final = {
     "a worker fails repeatedly": Fault(
         f"mkdir -p {DROP_IN}; printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' > {DROP_IN}/x.conf\n"
         f"{RELOAD} || true",  # It may have failed before systemctl looks.
-        "services", "hookd-worker@1.service ", repair=f"rm {DROP_IN}/x.conf; {RELOAD}",
+        "services", "hookd-worker@1.service ",
+        repair=f"rm {DROP_IN}/x.conf; systemctl reset-failed hookd-worker@1.service; {RELOAD}",
         also=also("queue"),
     ),
     "the receiver is stopped": Fault("systemctl stop hookd.service", "services", "hookd.service is not running"),

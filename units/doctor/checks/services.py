@@ -106,16 +106,19 @@ def check_unit(
 
 def _check_running(unit: Unit) -> Iterator[Finding]:
     show_log, start = f"journalctl --unit {unit.name} --lines 50", f"sudo systemctl restart {unit.name}"
+    # systemd 252 keeps its counter through a restart by hand of a unit that waits for its own restart.
+    forget = f"sudo systemctl reset-failed {unit.name}"
     up_seconds = time.monotonic() - unit.since
     if unit.active == "failed":
         yield error(f"{unit.name} failed ({unit.result})", f"{show_log}; {start}")
     elif unit.sub == "auto-restart":
-        yield error(f"{unit.name} keeps restarting ({unit.restarts} times; {unit.result})", f"{show_log}; {start}")
+        message = f"{unit.name} keeps restarting ({unit.restarts} times; {unit.result})"
+        yield error(message, f"{show_log}; {forget}; {start}")
     elif unit.active == "inactive":
         yield error(f"{unit.name} is not running", f"sudo systemctl start {unit.name}")
     elif unit.is_up and unit.restarts and up_seconds < _RECENT_SECONDS:
         times = f"{unit.restarts} times, last {up_seconds / 60:.0f} min ago"
-        yield warning(f"{unit.name} ended and was restarted ({times})", show_log)
+        yield warning(f"{unit.name} ended and was restarted ({times})", f"{show_log}; {forget}")
 
 
 def check_answers(context: HostContext) -> Iterator[Finding]:
