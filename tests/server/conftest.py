@@ -1,6 +1,7 @@
 """Real servers for tests, which are skipped if none can boot, unless HOOKD_DEMAND_SERVER=1 demands them."""
 
 import os
+import secrets
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -54,9 +55,10 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 @pytest.fixture(scope="session")
 def servers(can_boot_servers: None) -> Iterator[Servers]:
-    """Starts machines, and deletes their disks after the session."""
-    with workplace() as directory:
-        yield Servers(directory)
+    """Starts machines. The processes of one test run share their layers."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", secrets.token_hex(4))
+    with workplace() as directory, workplace(f"layers-{run[:8]}") as layers:
+        yield Servers(directory, layers)
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,7 @@ def test_machines_of_one_layer_are_separate(servers: Servers, marked: Layer) -> 
         assert [ask(one, "a").text, ask(two, "a").text] == ["one", "two"]
         assert "manager" in one.read("/etc/passwd")
         assert not one.path("/etc/fail2ban").exists()
-    assert servers.layer("marked", make_marked) is marked
+    assert servers.layer("marked", make_marked) == marked
 
 
 def test_layer_on_a_layer(servers: Servers, marked: Layer) -> None:
@@ -90,7 +90,7 @@ _HOLD = """
 import time
 from tests.support.server.places import workplace
 from tests.support.server.servers import Servers
-with workplace() as directory, Servers(directory).start():
+with workplace() as directory, Servers(directory, directory).start():
     print(directory.name, flush=True)
     time.sleep(600)
 """

@@ -26,43 +26,46 @@ def cache() -> Path:
 
 
 @contextmanager
-def locked(name: str) -> Iterator[None]:
+def locked(name: str, directory: Path | None = None) -> Iterator[None]:
     """Hold a lock for one process at a time during the block."""
-    with (cache() / f"{name}.lock").open("w") as file:
+    with ((directory or cache()) / f"{name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 @contextmanager
-def workplace() -> Iterator[Path]:
-    """Provide a directory for the machines of this session. The next session deletes it after a kill."""
+def workplace(name: str = "") -> Iterator[Path]:
+    """Provide a directory for machines to all processes that give the same name. The last one deletes it.
+
+    After a kill the next call deletes it.
+    """
     above = cache() / "sessions"
     above.mkdir(exist_ok=True)
     with locked("sessions"):
-        _sweep(above)
-        path = above / secrets.token_hex(4)  # Part of a machine's name.
-        path.mkdir()
+        for left in above.glob("*/"):
+            _delete_unused(left)
+        path = above / (name or secrets.token_hex(4))  # Part of a machine's name.
+        path.mkdir(exist_ok=bool(name))
         lock = _lock_of(path).open("w")
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_SH)
     try:
         yield path
     finally:
-        shutil.rmtree(path)
         with locked("sessions"):
-            _lock_of(path).unlink()
             lock.close()
+            _delete_unused(path)
 
 
-def _sweep(above: Path) -> None:
-    for left in above.glob("*/"):
-        try:
-            with _lock_of(left).open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                control_groups.remove_left(f"hookd-{left.name}")
-                shutil.rmtree(left)
-                _lock_of(left).unlink()
-        except OSError:  # A process holds the lock, or is in a control group.
-            continue
+def _delete_unused(directory: Path) -> None:
+    """Delete a directory unless a process holds its lock or is in one of its control groups."""
+    try:
+        with _lock_of(directory).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            control_groups.remove_left(f"hookd-{directory.name}")
+            shutil.rmtree(directory)
+            _lock_of(directory).unlink()
+    except OSError:
+        return
 
 
 def _lock_of(directory: Path) -> Path:

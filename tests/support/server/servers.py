@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.support.server.image import image, server
 from tests.support.server.machine import Machine, machine
+from tests.support.server.places import locked
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,11 @@ class Layer:
 
 
 class Servers:
-    """Starts machines below one directory. Layers live as long as the session."""
+    """Starts machines below one directory, on layers that all processes of a test run share."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, layers: Path) -> None:
         self._directory = directory
-        self._layers: dict[str, Layer | AssertionError] = {}
+        self._layers = layers
         self._numbers = count(1)
 
     @contextmanager
@@ -39,23 +40,27 @@ class Servers:
     def layer(
         self, name: str, make: Callable[[Machine], object], *, on: Layer | None = None, suite: str = "bookworm"
     ) -> Layer:
-        """Return the layer that `make` writes. Later calls with this name get the same layer or failure."""
-        if name not in self._layers:
-            try:
-                self._layers[name] = self._make(make, on or fresh(suite))
-            except AssertionError as failure:
-                self._layers[name] = failure
-        made = self._layers[name]
-        if isinstance(made, AssertionError):
-            raise AssertionError(f"the server {name!r} could not be made: {made}") from made
-        return made
+        """Return the layer that `make` writes. The first process makes it, and all get the same layer or failure."""
+        below = on or fresh(suite)
+        made = self._layers / name.replace(" ", "-")
+        failure = made / "failure"
+        with locked(made.name, self._layers):
+            made.mkdir(exist_ok=True)
+            if not any(made.iterdir()):
+                try:
+                    self._make(make, below, made / "upper")
+                except AssertionError as error:
+                    failure.write_text(str(error))
+        if failure.exists():
+            raise AssertionError(f"the server {name!r} could not be made: {failure.read_text()}")
+        return Layer((made / "upper", *below.lower))
 
-    def _make(self, make: Callable[[Machine], object], on: Layer) -> Layer:
+    def _make(self, make: Callable[[Machine], object], on: Layer, upper: Path) -> None:
         directory = self._next_directory()
         with machine(directory, on.lower) as started:
             make(started)
             started.stop()
-        return Layer((directory / "upper", *on.lower))
+        (directory / "upper").rename(upper)
 
     def _next_directory(self) -> Path:
         return self._directory / str(next(self._numbers))
