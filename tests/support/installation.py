@@ -20,7 +20,7 @@ from hookd.config import Config, load
 from hookd.model.deployment import Deployment, Trigger
 from hookd.model.journal import Colour
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore
-from tests.support.processes import free_port, python, running, wait_for
+from tests.support.processes import accepts, free_port, python, running, wait_for
 from tests.support.redis_server import redis_server
 from tests.support.repository import Repository
 from tests.support.toml_tables import merged, toml
@@ -151,7 +151,7 @@ class Installation:
         circus = CircusConfig(self.directory, services, health_seconds=STARTING_SECONDS)
         circus.file.write_text(circus.ini)
         self._stack.enter_context(running(list(circus.command), self.directory / "circus.log", self.environment))
-        wait_for(circus.socket.exists, what="the process manager")
+        wait_for(lambda: accepts(circus.socket), what="the process manager")
 
     def start_receiver(self) -> None:
         """Start the receiver, wait until it answers, and kill it at the end, because its stop takes seconds."""

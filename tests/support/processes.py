@@ -28,6 +28,12 @@ def wait_for(condition: Callable[[], object], seconds: float = 30, what: str = "
         time.sleep(min(max(0.02, waited / 20), 0.1))
 
 
+def accepts(path: Path) -> bool:
+    """Return True if a program takes connections on a unix socket. Its file exists a moment before."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 def free_port() -> int:
     """Return a TCP port of the loopback address that no program listens on and no other test process is given.
 

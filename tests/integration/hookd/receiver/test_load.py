@@ -29,7 +29,7 @@ from tests.support.load import (
     slow_client,
 )
 from tests.support.nginx import Sites
-from tests.support.processes import python, running, wait_for
+from tests.support.processes import accepts, python, running, wait_for
 from tests.support.receiver import headers_of, push_body
 from tests.support.rendered import HOST
 
@@ -84,7 +84,7 @@ def test_slow_clients_do_not_block_pushes() -> None:
         sites.write(HOST)
         argv = python("-m", "hookd.cli", "serve")
         with running(argv, site.directory / "receiver.log", site.environment), sites.served():
-            wait_for((site.directory / "hookd" / "receiver.sock").exists, what="the receiver")
+            wait_for(lambda: accepts(site.directory / "hookd" / "receiver.sock"), what="the receiver")
             clients = [slow_client(sites.port, number) for number in range(SLOW_CLIENTS)]
             body = push_body("shop")
             for number in range(30):

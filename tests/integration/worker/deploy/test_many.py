@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import socket
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from hookd.model.deployment import Deployment, Status
 from hookd.model.hint import Hint, HintKind
 from hookd.queue.app_status import AppStatusStore
+from tests.support.hanging import silent_server
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
 
@@ -110,17 +110,24 @@ def test_two_apps_in_parallel(site: Installation) -> None:
 @pytest.mark.threat(20)
 def test_hanging_git_server(site: Installation) -> None:
     """Other apps are deployed meanwhile."""
-    with socket.create_server(("127.0.0.1", 0)) as mute:
-        url = f"http://127.0.0.1:{mute.getsockname()[1]}/shop.git"
-        site.change_app("mute", repository=url, limits={"git_seconds": 6})
+    with silent_server() as url:
+        site.change_app("mute", repository=url)
         site.repositories["mute"].commit_and_push(app_files("never"))
         waiting = site.send_push("mute")["deployment"]
         site.wait_for_step(waiting, "fetch")
         assert site.ship("talks", app_files("served")).status is Status.SUCCEEDED
         assert site.records.get(waiting).status is Status.RUNNING
-        given_up = site.wait_for_ending(waiting)
+    assert site.wait_for_ending(waiting).status is Status.FAILED
+
+
+@pytest.mark.threat(20)
+def test_limit_ends_a_fetch(site: Installation) -> None:
+    with silent_server() as url:
+        site.change_app("mute", repository=url, limits={"git_seconds": 1})
+        site.repositories["mute"].commit_and_push(app_files("not yet"))
+        given_up = site.wait_for_ending(site.send_push("mute")["deployment"])
     assert given_up.status is Status.FAILED
-    assert given_up.cause == f"the branch main of {url} cannot be fetched: git ran longer than 6 s and was stopped"
+    assert given_up.cause == f"the branch main of {url} cannot be fetched: git ran longer than 1 s and was stopped"
     assert given_up.hint == Hint(HintKind.CHECK_REPOSITORY)
 
 

@@ -141,9 +141,9 @@ def test_deployer_gets_the_status(tmp_path: Path, health: str, status: bytes) ->
     own = tmp_path / "own.sock"
     site = Site(tmp_path, health)
     with site.gunicorn("-b", f"unix:{own}", HOOKD_HEALTH_SOCKET=str(own)) as process, site.impatient_users() as users:
-        wait_for(own.exists, what="the deployer's socket")
         with socket.socket(socket.AF_UNIX) as deployer:
-            deployer.connect(str(own))
+            # gunicorn binds its socket before it listens.
+            wait_for(lambda: deployer.connect_ex(str(own)) == 0, what="the deployer's socket")
             deployer.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             deployer.settimeout(30)
             assert deployer.recv(4096).startswith(b"HTTP/1.0 " + status)
