@@ -3,8 +3,7 @@
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from hookd.http_probe import BadAnswer, NoAnswer, parse_health_url, request_status
 from hookd.model.app import Health
@@ -23,8 +22,7 @@ _NOT_READY: Final = 503
 _MAX_WRONG: Final = 3
 
 
-@dataclass(frozen=True)
-class _ProbeResult:
+class _Answer(NamedTuple):
     """The result of one request. `is_wrong` is False while the app only is not there yet."""
 
     is_healthy: bool
@@ -39,43 +37,26 @@ def wait_until_healthy(health: Health, colour: str | None, note: Note, processes
     three wrong answers without a healthy one in between, or if the process ends. A 503 means "not ready yet" and is no
     wrong answer.
     """
-    url = health.url.replace("{colour}", colour or "")
-    watch, streak = _ProcessWatch(processes), _Streak()
+    url, watch = health.url.replace("{colour}", colour or ""), _ProcessWatch(processes)
+    healthy, wrong, since = 0, 0, 0.0
+    answer = _Answer(False, False, "was not asked")
     end = time.monotonic() + health.deadline
-    result = _ProbeResult(False, False, "was not asked")
-    while time.monotonic() < end or streak.healthy:
-        result = _probe(url, health, min(health.timeout, max(0.1, end - time.monotonic())), watch)
-        streak.add(result)
-        if streak.healthy == 1:
+    while time.monotonic() < end or healthy:
+        answer = _probe(url, health, min(health.timeout, max(0.1, end - time.monotonic())), watch)
+        healthy = healthy + 1 if answer.is_healthy else 0
+        wrong = 0 if answer.is_healthy else wrong + answer.is_wrong
+        if healthy == 1:
+            since = time.monotonic()
             watch.check(at_once=True)  # All later answers must come from this process.
-        if streak.is_enough(health):
+        if healthy >= health.successes and time.monotonic() - since >= health.steady:
             watch.check(at_once=True)  # The process may have ended right after its last answer.
-            note(f"{url} {result.text}, {streak.healthy} times in a row")
+            note(f"{url} {answer.text}, {healthy} times in a row")
             return
-        if streak.wrong >= _MAX_WRONG:
-            raise Unhealthy(f"{url} {result.text}, {streak.wrong} times")
+        if wrong >= _MAX_WRONG:
+            raise Unhealthy(f"{url} {answer.text}, {wrong} times")
         watch.check()
         time.sleep(_PAUSE_SECONDS)
-    raise Unhealthy(f"{url} {result.text} when its {health.deadline:g} s were over")
-
-
-class _Streak:
-    """Count healthy answers in a row, and wrong answers without a healthy one in between."""
-
-    def __init__(self) -> None:
-        self.healthy = self.wrong = 0
-        self._since = 0.0
-
-    def add(self, result: _ProbeResult) -> None:
-        """Count an answer."""
-        if result.is_healthy and not self.healthy:
-            self._since = time.monotonic()
-        self.healthy = self.healthy + 1 if result.is_healthy else 0
-        self.wrong = 0 if result.is_healthy else self.wrong + result.is_wrong
-
-    def is_enough(self, health: Health) -> bool:
-        """Return True if the release was healthy often enough and long enough."""
-        return self.healthy >= health.successes and time.monotonic() - self._since >= health.steady
+    raise Unhealthy(f"{url} {answer.text} when its {health.deadline:g} s were over")
 
 
 class _ProcessWatch:
@@ -97,13 +78,13 @@ class _ProcessWatch:
             raise Unhealthy("the service ended by itself; its own log says why")
 
 
-def _probe(url: str, health: Health, timeout: float, watch: _ProcessWatch) -> _ProbeResult:
+def _probe(url: str, health: Health, timeout: float, watch: _ProcessWatch) -> _Answer:
     address, page = parse_health_url(url)
     try:
         status = request_status(address, page, health.host, timeout, on_wait=watch.check)
     except NoAnswer as failure:
-        return _ProbeResult(False, isinstance(failure, BadAnswer), str(failure))
+        return _Answer(False, isinstance(failure, BadAnswer), str(failure))
     except PermissionError as error:
-        return _ProbeResult(False, False, f"cannot be reached ({error.strerror})")
+        return _Answer(False, False, f"cannot be reached ({error.strerror})")
     is_healthy = status == health.status
-    return _ProbeResult(is_healthy, not is_healthy and status != _NOT_READY, f"answered {status}")
+    return _Answer(is_healthy, not is_healthy and status != _NOT_READY, f"answered {status}")

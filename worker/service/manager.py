@@ -4,10 +4,9 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
-from hookd.model.app import App, Limits, Service
+from hookd.model.app import App, Limits
 from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import AppState
 from hookd.model.paths import AppPaths
@@ -16,9 +15,8 @@ from hookd.model.systemctl import parse_show
 from worker.context import AppTask
 from worker.errors import CommandFailed, ServiceMissing
 from worker.process.run import Command, lines_of
-from worker.release.symlinks import link_changed_at
+from worker.release.links import link_changed_at
 from worker.service import circus
-from worker.service.circus import RunCommand
 from worker.service.drift import (
     DesiredState,
     DriftReport,
@@ -47,12 +45,11 @@ def control(task: AppTask, verb: Verb, name: str) -> None:
 
     Raises CommandFailed, or ServiceMissing if the process manager does not answer or does not know the service.
     """
-    command = control_command(task.app.service, verb, name, task.app.limits)
     try:
         if task.app.service.manager == "circus":
-            circus.run_exclusively(task, command)
+            circus.control(task, verb, name)
         else:
-            task.run(command, is_unexpected)
+            task.run(control_command(verb, name, task.app.limits), is_unexpected)
     except CommandFailed:
         _check_manager(task, name)
         raise
@@ -64,49 +61,49 @@ def is_unexpected(line: str) -> bool:
 
 
 def _check_manager(task: AppTask, name: str) -> None:
+    """Raise ServiceMissing if the process manager does not answer or does not know the service."""
+    service = task.app.service
     try:
-        lines_of(status_command(task.app.service, name, task.app.limits))
+        if service.manager == "circus":
+            circus.ask(service, "status", name)
+        else:
+            lines_of(_command((SYSTEMCTL, "cat", f"{name}.service"), task.app.limits))
     except CommandFailed as error:
-        manager, place = task.app.service.manager, task.app.service.endpoint
+        place = f" at {service.endpoint}" if service.endpoint else ""
+        is_systemd = service.manager == "systemd"
         raise ServiceMissing(
-            f"{manager} knows no service {name}, or does not answer{f' at {place}' if place else ''}: {error.cause}",
+            f"{service.manager} knows no service {name}, or does not answer{place}: {error.cause}",
             hint=Hint(HintKind.SHOW_UNIT, f"{name}.service")
-            if manager == "systemd"
-            else Hint(HintKind.SHOW_CIRCUS, str(place)),
+            if is_systemd
+            else Hint(HintKind.SHOW_CIRCUS, str(service.endpoint)),
         ) from None
 
 
 def verify_health(task: AppTask, name: str, colour: str | None) -> None:
     """Wait until a service passes the app's health check. Raises Unhealthy."""
-    command = processes_command(task.app.service, name, task.app.limits)
-    wait_until_healthy(task.app.health, colour, task.recorder.line, lambda: tuple(lines_of(command)))
+    wait_until_healthy(task.app.health, colour, task.recorder.line, lambda: _processes(task.app, name))
 
 
-def service_log_hint(task: AppTask, name: str) -> Hint | None:
-    """Return the hint to the service's own log, or None with circus, which keeps no log."""
+def service_log_hint(task: AppTask, name: str) -> Hint:
+    """Return the hint to the service's own log, or to the deployment's with circus, which keeps no log."""
     is_systemd = task.app.service.manager == "systemd"
-    return Hint(HintKind.SHOW_UNIT_LOG, f"{name}.service") if is_systemd else None
+    return Hint(HintKind.SHOW_UNIT_LOG, f"{name}.service") if is_systemd else Hint(HintKind.SHOW_LOG)
 
 
-def control_command(service: Service, verb: Verb, name: str, limits: Limits) -> Command:
-    """Start, stop or restart a service and wait for it."""
-    if service.manager == "circus":
-        return circus.control_command(service, verb, name, limits)
+def _processes(app: App, name: str) -> tuple[str, ...]:
+    if app.service.manager == "circus":
+        return circus.process_ids(app.service, name)
+    return tuple(lines_of(processes_command(name, app.limits)))
+
+
+def control_command(verb: Verb, name: str, limits: Limits) -> Command:
+    """Start, stop or restart a systemd service and wait for it."""
     return _command((SUDO, "-n", SYSTEMCTL, verb, f"{name}.service"), limits)
 
 
-def processes_command(service: Service, name: str, limits: Limits) -> Command:
-    """Print the processes of a service. Needs no privilege."""
-    if service.manager == "circus":
-        return circus.processes_command(service, name, limits)
+def processes_command(name: str, limits: Limits) -> Command:
+    """Print the main process of a systemd service and the number of its restarts. Needs no privilege."""
     return _command((SYSTEMCTL, "show", "--property=MainPID", "--property=NRestarts", f"{name}.service"), limits)
-
-
-def status_command(service: Service, name: str, limits: Limits) -> Command:
-    """Fail if the process manager does not answer or does not know the service. Needs no privilege."""
-    if service.manager == "circus":
-        return circus.status_command(service, name, limits)
-    return _command((SYSTEMCTL, "cat", f"{name}.service"), limits)
 
 
 def states_command(units: tuple[str, ...], limits: Limits) -> Command:
@@ -119,7 +116,7 @@ def _command(argv: tuple[str, ...], limits: Limits) -> Command:
     return Command(argv, limits.step_seconds, limits.silence_seconds, env={"PATH": _PATH})
 
 
-def inspect_app(app: App, state: AppState, places: AppPaths, run_command: RunCommand) -> DriftReport:
+def inspect_app(app: App, state: AppState, places: AppPaths) -> DriftReport:
     """Compare what runs with the release that should serve according to the journal."""
     serving = state.deployed
     if serving is None:
@@ -128,18 +125,18 @@ def inspect_app(app: App, state: AppState, places: AppPaths, run_command: RunCom
         return DriftReport("the next deployment decides what runs")
     desired = DesiredState(serving.name, os.path.realpath(places.release(serving.name)), state.colour)
     try:
-        snapshot = ServiceSnapshot(_service_states(app, run_command), _link_states(app, places))
+        snapshot = ServiceSnapshot(_service_states(app), _link_states(app, places))
     except CommandFailed as error:
         return DriftReport(f"{app.service.manager} does not say what runs: {error.cause}")
     return detect_drift(app, desired, snapshot)
 
 
-def _service_states(app: App, run_command: RunCommand) -> dict[str, ServiceState]:
+def _service_states(app: App) -> dict[str, ServiceState]:
     if app.service.manager == "circus":
-        return {name: circus.watcher_state(app, name, run_command) for name in sorted(app.services)}
+        return {name: circus.watcher_state(app, name) for name in sorted(app.services)}
     names = {*app.services, *filter(None, (stop_indicator(app),))}
     units = sorted(name if name.endswith(".socket") else f"{name}.service" for name in names)
-    found = read_states(run_command(states_command(tuple(units), app.limits)))
+    found = read_states(lines_of(states_command(tuple(units), app.limits)))
     return {name.removesuffix(".service"): unit for name, unit in found.items()}
 
 
@@ -161,7 +158,6 @@ def _service_state(unit: Mapping[str, str]) -> ServiceState:
 
 
 def _link_states(app: App, places: AppPaths) -> dict[str, LinkState]:
-    paths: list[Path] = [places.current]
-    if app.service.handover == "blue-green":
-        paths += [places.colour("blue"), places.colour("green")]
+    colours = ("blue", "green") if app.service.handover == "blue-green" else ()
+    paths = [places.current, *map(places.colour, colours)]
     return {path.name: LinkState(os.path.realpath(path), link_changed_at(path)) for path in paths if path.is_symlink()}

@@ -38,7 +38,7 @@ def sayable(app: App, *verbs: Verb) -> set[tuple[str, ...]]:
     said = set()
     for name in app.services:
         for verb in verbs:
-            argv = manager.control_command(app.service, verb, name, Limits()).argv
+            argv = manager.control_command(verb, name, Limits()).argv
             assert argv[:2] == (SUDO, "-n")
             said.add(argv[2:])
     return said
