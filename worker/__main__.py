@@ -37,14 +37,15 @@ def main(arguments: list[str]) -> int:
         for problem in error.problems:
             event(log, "the configuration cannot be used", logging.ERROR, why=problem, next="hookd doctor")
         return 2
-    if refused := _login_error(config, user):
-        event(log, "not started", logging.ERROR, why=refused, next="hookd doctor")
-        return 2
     write_rq_environment(config, user)
     name = arguments[0] if arguments else f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     become_subreaper()
     try:
         _work(config, user, name)
+    except AuthenticationError as error:
+        why = f"Redis rejected the password of {user.name if user else 'the default user'}: {error}"
+        event(log, "not started", logging.ERROR, why=why, next="hookd doctor")
+        return 2
     except NameTaken as error:
         event(log, "not started", logging.ERROR, why=str(error), next="hookd worker ANOTHER-NAME")
         return 1
@@ -56,27 +57,23 @@ def main(arguments: list[str]) -> int:
 
 def _work(config: Config, user: RedisUser | None, name: str) -> None:
     """Run jobs until stopped. Raises NameTaken, and RedisError if Redis cannot be used at the start."""
+    url = config.settings.redis.url
+    try:
+        receiver_client(url, user).ping()
+    except AuthenticationError:
+        raise  # The worker's connection would retry for minutes.
+    except RedisError:
+        pass
     worker = SafeWorker(
         redis_keys.QUEUE,
         name=name,
-        connection=RetryingRedis.from_url(config.settings.redis.url, credential_provider=user),
+        connection=RetryingRedis.from_url(url, credential_provider=user),
         worker_ttl=_WORKER_TTL,
         maintenance_interval=_MAINTENANCE_SECONDS,
         job_monitoring_interval=_MONITORING_SECONDS,
     )
     # RQ's messages below a warning repeat every ten seconds. hookd logs events of its own.
     worker.work(logging_level="WARNING")
-
-
-def _login_error(config: Config, user: RedisUser | None) -> str | None:
-    """Return the error of a rejected password, for which the worker's connection would retry for minutes."""
-    try:
-        receiver_client(config.settings.redis.url, user).ping()
-    except AuthenticationError as error:
-        return f"Redis rejected the password of {user.name if user else 'the default user'}: {error}"
-    except RedisError:
-        pass
-    return None
 
 
 def write_rq_environment(config: Config, user: RedisUser | None) -> None:
@@ -94,10 +91,9 @@ def write_rq_environment(config: Config, user: RedisUser | None) -> None:
     text = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
     path = config.settings.rq_environment
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(f'{text}export PATH={shlex.quote(os.path.dirname(sys.executable))}:"$PATH"\n')
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(f'{text}export PATH={shlex.quote(os.path.dirname(sys.executable))}:"$PATH"\n')
 
 
 if __name__ == "__main__":

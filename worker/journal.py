@@ -2,7 +2,6 @@
 
 import os
 from contextlib import suppress
-from io import FileIO
 from pathlib import Path
 from typing import Final
 
@@ -27,15 +26,16 @@ class Journal:
 
         Writes all of them or none. Raises OSError.
         """
-        text = "".join(f"{encode(event)}\n" for event in events)
+        data = "".join(f"{encode(event)}\n" for event in events).encode()
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         is_new = not self._path.exists()
         with self._path.open("a+b", buffering=0) as file:
             size = file.seek(0, os.SEEK_END)
             if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
-                text = f"\n{text}"  # A crash cut the last line.
+                data = b"\n" + data  # A crash cut the last line.
             try:
-                _write_all(file, text.encode())
+                while data:  # A disk that fills up takes only a part at first.
+                    data = data[file.write(data) :]
                 os.fsync(file.fileno())
                 if is_new:
                     sync_directory(self._path.parent)
@@ -64,9 +64,3 @@ class Journal:
             return []
         # Not splitlines(): texts inside an event may hold other line separators.
         return decode(self._path.read_text(encoding="utf-8", errors="replace").split("\n"))
-
-
-def _write_all(file: FileIO, data: bytes) -> None:
-    """Write all bytes: a disk that fills up takes only a part of them at first."""
-    while data:
-        data = data[file.write(data) :]

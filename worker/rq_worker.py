@@ -9,7 +9,7 @@ import time
 from contextlib import closing
 from typing import Any, Final
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 from rq import Worker
 from rq.exceptions import AbandonedJobError
 from rq.executions import Execution
@@ -26,16 +26,12 @@ from hookd.queue.client import best_effort_client
 from hookd.queue.rq_classes import SafeJob, SafeQueue
 from worker import job as job_module
 from worker.errors import DeploymentFailed
-from worker.process.subreaper import fork_supervised, is_subreaper, kill_descendants
+from worker.process.subreaper import fork_supervised, kill_descendants
 from worker.recovery import redis_repair, worker_registry
 from worker.recovery.liveness import finish_crashed, is_running, liveness_lock
 from worker.recovery.recover import Recovery, finish_and_retry
 
 log: Final = logging.getLogger("hookd.worker")
-
-
-class JobNotStartable(Exception):
-    """A key that belongs to the job holds another type, so Redis refuses the note of its start."""
 
 
 class NameTaken(Exception):
@@ -67,7 +63,6 @@ class SafeWorker(Worker):
 
     def register_birth(self) -> None:
         """Enter the list of workers in place of a dead one of this name. Raises NameTaken."""
-        self._delete_bad_keys()
         former = worker_registry.read_entry(self.connection, self.name)
         if former is not None and not former.is_alive and worker_registry.deregister(self.connection, self.name):
             event(log, "predecessor was dead", logging.WARNING, worker=self.name, process=former.pid)
@@ -88,7 +83,7 @@ class SafeWorker(Worker):
 
     def teardown(self) -> None:
         """Leave the list of workers, without waiting for Redis, because the entry expires anyway."""
-        _kill_leftovers()
+        kill_descendants()
         event(log, "worker stops", worker=self.name)
         with closing(best_effort_client(self.connection)) as hurried:
             self.connection = hurried
@@ -110,14 +105,10 @@ class SafeWorker(Worker):
 
     def run_maintenance_tasks(self) -> None:
         """Clean up and recover abandoned deployments. A failed task stops no other."""
-        redis_repair.attempt("keys", self._delete_bad_keys)
         redis_repair.attempt("workers", self._deregister_dead_workers)
         redis_repair.attempt("deployments", lambda: self._recovery.recover_abandoned(self.connection))
         self.clean_registries()
         self._maintained_at = time.monotonic()
-
-    def _delete_bad_keys(self) -> bool:
-        return redis_repair.delete_bad_keys(self.connection, redis_repair.worker_keys(self.name))
 
     def _deregister_dead_workers(self) -> None:
         for name in worker_registry.dead_workers(self.connection):
@@ -146,38 +137,6 @@ class SafeWorker(Worker):
 
     # Jobs
 
-    def dequeue_job_and_maintain_ttl(
-        self, timeout: int | None, max_idle_time: int | None = None
-    ) -> tuple[Job, Queue] | None:
-        """Wait for a job. Keys of the wrong type are deleted, where RQ's own worker would end."""
-        while True:
-            try:
-                return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
-            except ResponseError:
-                if not self._delete_bad_keys():
-                    raise
-
-    def execute_job(self, job: Job, queue: Queue) -> None:
-        """Run a job, or fail one that cannot start, where RQ's own worker would end."""
-        try:
-            super().execute_job(job, queue)
-        except JobNotStartable as error:
-            event(log, "job not startable", logging.ERROR, job=job.id, why=str(error))
-            queue.intermediate_queue.remove(job.id)
-            self.handle_job_failure(job, queue, exc_string=str(error))
-
-    def prepare_execution(self, job: Job) -> Execution:
-        """Record the start of a job. Raises JobNotStartable."""
-        try:
-            return super().prepare_execution(job)
-        except ResponseError as error:
-            self.executions.clear()
-            if "WRONGTYPE " not in str(error):
-                raise  # A full or read-only Redis is not the job's fault.
-            if self._delete_bad_keys():
-                return super().prepare_execution(job)
-            raise JobNotStartable(str(error)) from error
-
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         """Run a job in the forked process, which supervises a second fork."""
         self.setup_work_horse_signals()  # type: ignore[no-untyped-call]
@@ -191,13 +150,6 @@ class SafeWorker(Worker):
         """Run a job with its liveness lock, and record its ending."""
         with liveness_lock(job.id):
             return super().perform_job(job, queue, execution)
-
-    def _finalize_failure(self, job: Job, queue: Queue, execution: Any, exc_info: Any) -> None:
-        """Record a failed job. A failed deployment is not hookd's own error and has no traceback."""
-        kind, error, trace = exc_info
-        if isinstance(error, DeploymentFailed):
-            trace = None
-        super()._finalize_failure(job, queue, execution, (kind, error, trace))
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
         """Log a failure: one line for a deployment's, the traceback for hookd's own."""
@@ -213,20 +165,14 @@ class SafeWorker(Worker):
 
     def handle_work_horse_killed(self, job: Job, retpid: Any, ret_val: Any, rusage: Any) -> None:
         """Kill the rest of a killed deployment, and record its ending."""
-        _kill_leftovers()
+        kill_descendants()
         finish_and_retry(self.connection, job.id, Status.FAILED, "the deploying process was killed")
 
     def _handle_stopped_job(self, job: Job, queue: Queue, execution: Any) -> None:
         """Kill the rest of a deployment that a person stopped, and record its ending."""
-        _kill_leftovers()
+        kill_descendants()
         finish_crashed(self.connection, job.id, Status.CANCELLED, "a person stopped it")
         super()._handle_stopped_job(job, queue, execution)
-
-
-def _kill_leftovers() -> None:
-    """Kill the processes that a deployment left, because no job runs now."""
-    if is_subreaper():
-        kill_descendants()
 
 
 def _finish_abandoned(job: Job, kind: Any, *_: Any) -> None:

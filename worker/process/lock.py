@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from worker.errors import DeployError
+from worker.errors import AppLocked
 
 _PAUSE_SECONDS: Final = 0.1
 
 
 @contextmanager
 def app_lock(path: Path, holder: str, seconds: float) -> Iterator[None]:
-    """Hold an app's lock, with `holder` written into it. Raises DeployError after `seconds` of waiting."""
+    """Hold an app's lock, with `holder` written into it. Raises AppLocked after `seconds` of waiting."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
     try:
@@ -32,7 +32,7 @@ def _acquire(descriptor: int, seconds: float) -> None:
     while not try_lock(descriptor):
         if time.monotonic() >= end:
             holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip()
-            raise DeployError(f"another deployment of this app has been running for more than {seconds:g} s: {holder}")
+            raise AppLocked(f"another deployment of this app has been running for more than {seconds:g} s: {holder}")
         time.sleep(_PAUSE_SECONDS)
 
 

@@ -4,7 +4,6 @@ A program that ends, is stopped or reaches a limit takes its whole process group
 the processes that left the group. The program is killed when the process that started it dies.
 """
 
-import fcntl
 import os
 import selectors
 import signal
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Final, cast
 
 from worker.errors import CommandFailed, TimedOut
-from worker.process.subreaper import is_subreaper, kill_descendants
+from worker.process.subreaper import kill_descendants
 
 _SYSTEM_PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 # setpriv lets the kernel kill the program when its parent dies, also where threads rule out `preexec_fn`.
@@ -46,15 +45,10 @@ class Command:
         return Path(self.argv[0]).name
 
 
-def remove_command(tree: Path) -> Command:
-    """Return the command that removes a tree, on its own file system only."""
-    argv = ("rm", "-rf", "--one-file-system", "--", str(tree))
-    return Command(argv, 300, 300, env={"PATH": _SYSTEM_PATH})
-
-
 def remove_tree(tree: Path) -> None:
-    """Remove a directory tree that may be missing. Raises CommandFailed."""
-    run(remove_command(tree), lambda line: None)
+    """Remove a directory tree that may be missing, on its own file system only. Raises CommandFailed."""
+    argv = ("rm", "-rf", "--one-file-system", "--", str(tree))
+    run(Command(argv, 300, 300, env={"PATH": _SYSTEM_PATH}), lambda line: None)
 
 
 Take = Callable[[bytes], None]
@@ -116,8 +110,7 @@ def supervise(
         _stop_group(process)
         raise
     finally:
-        if is_subreaper():
-            kill_descendants()
+        kill_descendants()
         lines.close()
 
 
@@ -167,22 +160,9 @@ def _reap(process: "subprocess.Popen[bytes]", outputs: Mapping[IO[bytes], Take])
     _signal_group(process, signal.SIGKILL)
     status = process.wait()
     for output, take in outputs.items():
-        _drain(output, take)
+        # One read takes all that a pipe holds, and no more: a daemon that left the group may go on writing.
+        _pass_on(output, take)
     return status
-
-
-def _drain(output: IO[bytes], take: Take) -> None:
-    """Take the bytes the pipe holds and no more, because a daemon that left the group may go on writing."""
-    left = fcntl.fcntl(output, fcntl.F_GETPIPE_SZ)
-    while left > 0:
-        try:
-            data = os.read(output.fileno(), left)
-        except BlockingIOError:
-            return
-        if not data:
-            return
-        take(data)
-        left -= len(data)
 
 
 def _stop_group(process: "subprocess.Popen[bytes]") -> None:

@@ -45,10 +45,12 @@ def is_subreaper() -> bool:
 
 
 def kill_descendants(seconds: float = 5.0) -> None:
-    """Kill and reap all descendants of this process.
+    """Kill and reap all descendants of this process, if it is a subreaper.
 
     Descendants that cannot be killed, such as another user's programs, are logged and left after `seconds`.
     """
+    if not is_subreaper():
+        return
     end = time.monotonic() + seconds
     while _has_children():
         found = list(_descendants(os.getpid()))
