@@ -1,18 +1,17 @@
 """Starts an app's service when the host starts: `python -P -m worker.boot APP`, as the worker's user.
 
-The journal says which release serves, so neither Redis nor the git host is needed. An app's own unit cannot call this,
+The journal names the current release, so neither Redis nor the git host is needed. An app's own unit cannot call this,
 because it would wait for itself.
 """
 
 import logging
 import sys
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from hookd import eventlog
-from hookd.config import Config, ConfigError, config_path, load
+from hookd.config import Config
 from hookd.eventlog import event
 from hookd.model.app import App
 from hookd.model.deployment import StepName
@@ -22,9 +21,9 @@ from hookd.model.journal import AppState
 from hookd.model.paths import AppPaths
 from hookd.model.settings import Settings
 from hookd.model.text import printable
-from worker.context import AppTask
+from worker.context import AppTask, load_app
 from worker.deploy.pipeline import recover_release
-from worker.errors import DeployError
+from worker.errors import AppLocked, DeployError
 from worker.journal import Journal
 from worker.process.lock import app_lock
 from worker.report.recorder import StepLog
@@ -32,7 +31,7 @@ from worker.service.manager import control
 
 log: Final = logging.getLogger("hookd.boot")
 
-# An operator does not stop a service so soon after the host's start.
+# A service that is down this soon after the start of circus was not stopped by an operator.
 _RECENT_SECONDS: Final = 60.0
 
 
@@ -57,29 +56,23 @@ def main(arguments: list[str]) -> int:
         print("usage: python -P -m worker.boot APP", file=sys.stderr)
         return 2
     eventlog.start()
-    [name] = arguments
     try:
-        config = load(config_path(), only=name)
-    except ConfigError as error:
-        for problem in error.problems:
-            event(log, "the configuration cannot be used", logging.ERROR, app=name, why=problem, next="hookd doctor")
+        app, settings = load_app(arguments[0])
+    except DeployError as error:
+        event(log, "not started", logging.ERROR, app=arguments[0], why=error.cause, next="hookd doctor")
         return 2
-    app = config.catalogue.get(name)
-    if app is None:
-        event(log, "not started", logging.ERROR, why=f"there is no app {name!r} in the catalogue", next="hookd status")
-        return 2
-    return _start_app(app, config.settings)
+    return _start_app(app, settings)
 
 
 def start_after_circus(config: Config, now: float) -> None:
-    """Start the apps of a circus that has just started, because circus starts none by itself."""
+    """Start the services of each circus that was just started, because circus starts none by itself."""
     for app in config.catalogue.apps:
         if app.service.endpoint is not None and _is_recent(app.service.endpoint, now):
             _start_app(app, config.settings)
 
 
 def _is_recent(endpoint: str, now: float) -> bool:
-    """Return True if circus was started a short time ago, when it made its socket."""
+    """Return True if circus was started a short time ago. It creates its socket at its start."""
     try:
         return now - Path(endpoint.removeprefix("ipc://")).stat().st_mtime < _RECENT_SECONDS
     except OSError:
@@ -87,60 +80,59 @@ def _is_recent(endpoint: str, now: float) -> bool:
 
 
 def _start_app(app: App, settings: Settings) -> int:
+    """Recover an interrupted deployment and start the current release. Return the exit status.
+
+    A running deployment is not awaited, because it may take long, and starts nothing if it fails.
+    """
     paths = AppPaths(app.root, settings, app.name)
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     step_log = StepLog(new_deployment_id(app.name, datetime.now(UTC)), EventSink(app.name))
     task = AppTask(app, settings, paths, Journal(paths.journal), step_log)
-    with ExitStack() as held:
-        if _takes_lock(task, held):
+    try:
+        with app_lock(paths.lock, "boot", 0):
             _recover(task)
+            return _start_current(task, task.journal.state())
+    except AppLocked:
+        task.recorder.line("a deployment is under way and recovers an interrupted one")
+        return _start_current(task, task.journal.state())
+
+
+def _recover(task: AppTask) -> None:
+    """Recover an interrupted deployment. The good release is started even if that fails."""
+    try:
+        failed = recover_release(task).error
+    except DeployError as error:
+        failed = error
+    if failed is not None:
+        _log_error(task, failed)
+
+
+def _start_current(task: AppTask, state: AppState) -> int:
+    """Start the service of the current release, unless its own unit does. Return the exit status."""
+    is_restart = task.app.service.handover == "restart"
+    if state.deployed is None:
+        task.recorder.line(f"nothing is deployed yet; next: hookd deploy {task.app.name}")
+    elif is_restart and task.app.service.manager == "systemd":
+        task.recorder.line(f"{task.places.current} leads to {state.current}; its own unit starts it")
+    elif not is_restart and state.colour is None:
+        task.recorder.line(f"no colour serves yet; next: hookd deploy {task.app.name}")
+    else:
         try:
-            _start_current(task, task.journal.state())
+            _start(task, state)
         except DeployError as error:
             _log_error(task, error)
             return 1
     return 0
 
 
-def _takes_lock(task: AppTask, held: ExitStack) -> bool:
-    """Take the app's lock if it is free. A running deployment may take long, and starts nothing if it fails."""
-    try:
-        held.enter_context(app_lock(task.places.lock, "boot", 0))
-    except DeployError:
-        task.recorder.line("a deployment is under way and recovers an interrupted one")
-        return False
-    return True
-
-
-def _recover(task: AppTask) -> None:
-    """Recover an interrupted deployment. The good release is started even if that fails."""
-    try:
-        recover_release(task)
-    except DeployError as error:
-        _log_error(task, error)
-
-
-def _start_current(task: AppTask, state: AppState) -> None:
-    """Start the service that serves, if its own unit does not."""
-    name = task.app.service_name
-    if state.deployed is None:
-        task.recorder.line(f"nothing is deployed yet; next: hookd deploy {task.app.name}")
-    elif task.app.service.handover == "restart" and task.app.service.manager == "circus":
-        _start(task, name)
-    elif task.app.service.handover == "restart":
-        task.recorder.line(f"{task.places.current} leads to {state.current}; its own unit starts it")
-    elif state.colour is None:
-        task.recorder.line(f"no colour serves yet; next: hookd deploy {task.app.name}")
-    else:
-        _start(task, f"{name}-{state.colour}")
-        task.recorder.line(f"{state.colour} serves {state.current}")
-        if task.journal.state().colour != state.colour:  # A deployment switched to the other colour meanwhile.
-            control(task, "stop", f"{name}-{state.colour}")
-
-
-def _start(task: AppTask, service: str) -> None:
+def _start(task: AppTask, state: AppState) -> None:
+    service = task.app.service_name if state.colour is None else f"{task.app.service_name}-{state.colour}"
     with task.recorder.step(StepName.START, service):
         control(task, "start", service)
+    if state.colour is not None:
+        task.recorder.line(f"{state.colour} serves {state.current}")
+        if task.journal.state().colour != state.colour:  # A deployment switched to the other colour meanwhile.
+            control(task, "stop", service)
 
 
 def _log_error(task: AppTask, error: DeployError) -> None:

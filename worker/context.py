@@ -4,6 +4,7 @@ import os
 import re
 import signal
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import TextIOWrapper
@@ -13,6 +14,7 @@ from typing import Any, Final, TextIO
 from dotenv import dotenv_values
 from rq.timeouts import JobTimeoutException
 
+from hookd.config import ConfigError, config_path, load
 from hookd.files.safe_open import open_regular_file
 from hookd.model.app import App
 from hookd.model.deployment import Deployment
@@ -74,10 +76,11 @@ class AppTask:
 
 @dataclass(frozen=True)
 class Task(AppTask):
-    """One deployment in progress, with its record."""
+    """One deployment in progress, with its record. `frozen` is the directory with one file for each frozen app."""
 
     recorder: Recorder
     app_environment: Mapping[str, str] = field(repr=False)
+    frozen: Path
 
     @property
     def deployment(self) -> Deployment:
@@ -116,6 +119,18 @@ class Task(AppTask):
         }
 
 
+def load_app(name: str) -> tuple[App, Settings]:
+    """Read one app and the settings. Raises DeployError if the configuration cannot be used or has no such app."""
+    try:
+        config = load(config_path(), only=name)
+    except ConfigError as error:
+        raise DeployError(f"the configuration cannot be used: {error.problems[0]}") from None
+    app = config.catalogue.get(name)
+    if app is None:
+        raise DeployError(f"there is no app {name!r} in the catalogue")
+    return app, config.settings
+
+
 def host_variables() -> dict[str, str]:
     """Return the worker's own variables that package tools need."""
     return {k: v for k, v in os.environ.items() if k in _HOST_VARIABLES or k.startswith(_HOST_PREFIXES)}
@@ -135,15 +150,13 @@ def app_environment(app: App) -> dict[str, str]:
 
 def shared_variables(app: App) -> list[dict[str, str]]:
     """Read shared files such as `.env`, so that the log can redact their values. Skips unreadable files."""
-    return [_read_variables(app.shared_root / path) for path in app.shared.files if _ENV_FILE.search(path)]
-
-
-def _read_variables(file: Path) -> dict[str, str]:
-    try:
-        with TextIOWrapper(open_regular_file(file), encoding="utf-8", errors="replace") as stream:
-            return _parse_variables(stream)
-    except OSError:
-        return {}
+    found = []
+    for path in filter(_ENV_FILE.search, app.shared.files):
+        with suppress(OSError):
+            file = open_regular_file(app.shared_root / path)
+            with TextIOWrapper(file, encoding="utf-8", errors="replace") as stream:
+                found.append(_parse_variables(stream))
+    return found
 
 
 def _parse_variables(stream: TextIO) -> dict[str, str]:

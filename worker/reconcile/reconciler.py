@@ -22,11 +22,10 @@ from hookd.queue import decision_log
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore
 from worker.errors import DeployError, TimedOut
 from worker.journal import Journal
-from worker.probe import commits_behind, read_head
-from worker.process.run import lines_of
 from worker.reconcile.decision import DeploymentNeeded, Observation, decide
 from worker.recovery.liveness import is_running
 from worker.recovery.redis_repair import app_keys, delete_bad_keys
+from worker.release.git import commits_behind, read_head
 from worker.report.status import LagReason, StatusPublisher
 from worker.service.drift import start_command
 from worker.service.manager import inspect_app
@@ -111,7 +110,7 @@ class Reconciler:
 
     def _observe(self, app: App, history: tuple[Deployment, ...]) -> Observation:
         state = self._state(app)
-        running = inspect_app(app, state, AppPaths(app.root, self.config.settings, app.name), lines_of)
+        running = inspect_app(app, state, AppPaths(app.root, self.config.settings, app.name))
         freeze = freezes.active_freeze(self.config.frozen, app.name, datetime.now(UTC))
         start = start_command(app, state.colour)
         observed = Observation(app.name, state, running, freeze=freeze, history=history, start=start)

@@ -1,5 +1,5 @@
 """The parts of a release on disk.
 
-`git_mirror` brings its files with the commands of `git`, `requirements` and `venv` its dependencies, `shared_files` its
-links. `ownership`, `disk_space` and `symlinks` set modes, check free space and switch to a release.
+`git_mirror` brings its files with the commands of `git`, `requirements` and `venv` its dependencies. `links` links shared
+files and switches to a release. `ownership` and `disk_space` set modes and check free space.
 """

@@ -17,7 +17,14 @@ _REMAINING_PART: Final = 4
 
 def check_free_space(task: Task) -> None:
     """Raise DeployError if a disk is nearly full before the deployment starts."""
-    _check(task, "are asked for", 1)
+    for path in (task.places.root, task.settings.state):
+        _check(path, "are asked for", task.app.limits.free_mib, task.app.limits.free_inodes)
+
+
+def check_commit_fits(task: Task, entries: list[TreeEntry]) -> None:
+    """Raise DeployError if the files of a commit need too much space: a small push can stand for gigabytes."""
+    mib = sum(entry.size for entry in entries) // _MIB + task.app.limits.free_mib
+    _check(task.places.root, "are needed for the commit's files", mib, len(entries) + task.app.limits.free_inodes)
 
 
 def check_remaining_space(task: Task) -> None:
@@ -26,34 +33,20 @@ def check_remaining_space(task: Task) -> None:
     Some tools do not notice a full disk. Python writes truncated .pyc files (CPython issue 126606), and no later
     process can start with them.
     """
-    _check(task, "must be left", _REMAINING_PART)
+    limits = task.app.limits
+    for path in (task.places.root, task.settings.state):
+        _check(path, "must be left", limits.free_mib / _REMAINING_PART, limits.free_inodes / _REMAINING_PART)
 
 
-def _check(task: Task, requirement: str, part: int) -> None:
-    mib, inodes = task.app.limits.free_mib / part, task.app.limits.free_inodes / part
-    for path in dict.fromkeys((task.places.root, task.settings.state)):
-        found = os.statvfs(path)
-        free = found.f_bavail * found.f_frsize
-        if free < mib * _MIB:
-            raise DeployError(
-                f"{path} has {free // _MIB} MiB free, {mib:.0f} {requirement}",
-                hint=Hint(HintKind.SHOW_DISK_SPACE, str(path)),
-            )
-        if found.f_files and found.f_favail < inodes:
-            raise DeployError(
-                f"{path} has {found.f_favail} inodes free, {inodes:.0f} {requirement}",
-                hint=Hint(HintKind.SHOW_INODES, str(path)),
-            )
-
-
-def check_commit_fits(task: Task, entries: list[TreeEntry]) -> None:
-    """Raise DeployError if the files of a commit need too much space: a small push can stand for gigabytes."""
-    needed = sum(entry.size for entry in entries) // _MIB + task.app.limits.free_mib
-    found = os.statvfs(task.places.root)
-    if found.f_bavail * found.f_frsize // _MIB < needed:
-        raise DeployError(f"the commit's files need {needed} MiB with what must stay free; {task.places.root} has less")
-    if found.f_files and found.f_favail < len(entries) + task.app.limits.free_inodes:
-        raise DeployError(f"the commit has {len(entries)} files; {task.places.root} has too few inodes free for them")
+def _check(path: Path, requirement: str, mib: float, inodes: float) -> None:
+    found = os.statvfs(path)
+    free = found.f_bavail * found.f_frsize
+    if free < mib * _MIB:
+        hint = Hint(HintKind.SHOW_DISK_SPACE, str(path))
+        raise DeployError(f"{path} has {free // _MIB} MiB free, {mib:.0f} {requirement}", hint=hint)
+    if found.f_files and found.f_favail < inodes:
+        hint = Hint(HintKind.SHOW_INODES, str(path))
+        raise DeployError(f"{path} has {found.f_favail} inodes free, {inodes:.0f} {requirement}", hint=hint)
 
 
 def flush(task: Task, directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""Git's commands for one mirror, the variables they run with, and the reader of `git ls-remote`."""
+"""Git's commands for one mirror, the variables they run with, and two questions that fetch nothing."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -8,10 +8,60 @@ from typing import Final
 
 from hookd.model.app import App, Paths
 from hookd.model.ids import COMMIT_PATTERN
+from hookd.model.journal import AppState
+from hookd.model.paths import AppPaths
 from hookd.model.settings import Settings
-from worker.process.run import Command
+from worker.context import SYSTEM_PATH, host_variables
+from worker.errors import CommandFailed, DeployError
+from worker.process.run import Command, lines_of
+from worker.report.log_file import Redaction
 
 _LINE: Final = re.compile(rf"({COMMIT_PATTERN})\t(.+)")
+_COUNT_SECONDS: Final = 10.0
+# git prints these after the message of its transport, such as ssh.
+GENERIC_LINES: Final = (
+    "fatal: Could not read from remote",
+    "Please make sure",
+    "and the repository exists",
+    "warning:",
+)
+
+
+def read_head(app: App, settings: Settings, seconds: float) -> str:
+    """Return the commit at the head of an app's branch. Raises DeployError."""
+    try:
+        lines = lines_of(_commands(app, settings, seconds).ls_remote(app.repository, app.branch))
+    except CommandFailed as error:
+        specific = [line for line in error.lines if line and not line.startswith(GENERIC_LINES)]
+        # A proxy's address may hold a password.
+        cause = Redaction(host_variables()).apply(specific[-1] if specific else error.cause)
+        raise type(error)(f"{app.repository} cannot be read: {cause}") from None
+    head = parse_ls_remote(lines, app.ref)
+    if head is None:
+        raise DeployError(f"{app.repository} has no branch {app.branch}")
+    return head
+
+
+def commits_behind(app: App, settings: Settings, state: AppState, head: str | None) -> int | None:
+    """Return the number of commits from the deployed one to the head, or None if it is not known.
+
+    It is not known if the mirror lacks one of them, because nothing is fetched here, or if the history was rewritten.
+    """
+    if head is None or state.deployed is None or state.deployed.commit == head:
+        return None
+    try:
+        lines = lines_of(_commands(app, settings, _COUNT_SECONDS).count(state.deployed.commit, head))
+    except CommandFailed:
+        return None
+    left, _, right = (lines or [""])[-1].partition("\t")
+    return int(right) if left == "0" and right.isdigit() else None
+
+
+def _commands(app: App, settings: Settings, seconds: float) -> "GitCommands":
+    """Return the git commands for the app's mirror, as a deployment runs them."""
+    paths = AppPaths(root=app.root, settings=settings, app=app.name)
+    environment = {"PATH": SYSTEM_PATH, **host_variables(), **git_environment(app, settings, paths.home)}
+    return GitCommands(paths.mirror, min(seconds, app.limits.git_seconds), environment)
 
 
 def parse_ls_remote(lines: Iterable[str], ref: str) -> str | None:
@@ -89,10 +139,6 @@ class GitCommands:
         options = ("--quiet", "--bare", f"--object-format={object_format}", "--template=")
         argv = ("git", "init", *options, "--", str(self.mirror))
         return Command(argv, self.seconds, self.seconds, env=self.env)
-
-    def object_format(self) -> Command:
-        """Print the kind of object ids in the mirror: sha1 or sha256."""
-        return self._command("rev-parse", "--show-object-format")
 
     def ls_remote(self, url: str, branch: str) -> Command:
         argv = ("git", "ls-remote", "--end-of-options", url, f"refs/heads/{branch}")

@@ -20,29 +20,15 @@ from hookd.model.settings import Settings
 from worker.errors import CommandFailed, CommitRefused, DeployError, TimedOut, Unreachable
 from worker.process.run import Command, Line, LineSplitter, Take, command_failed, remove_tree, supervise
 from worker.process.subreaper import die_with_parent
-from worker.release.git import GitCommands, git_environment, parse_ls_remote
+from worker.release.git import GENERIC_LINES, GitCommands, git_environment, parse_ls_remote
 
 _PROGRESS: Final = re.compile(r"\d+% \(\d+/\d+\)(?!.*done)")
-# git prints these lines after the cause of an error.
-_BOILERPLATE: Final = frozenset(
-    {
-        "fatal: Could not read from remote repository.",
-        "Please make sure you have the correct access rights",
-        "and the repository exists.",
-    }
-)
 # Leftovers of a killed git in a bare repository. The locks and `packed-refs.new` would stop every later git.
 _LEFTOVERS: Final = (
-    "*.lock",
+    "**/*.lock",
+    "**/tmp_*",
     "packed-refs.new",
-    "refs/**/*.lock",
-    "logs/**/*.lock",
-    "objects/info/**/*.lock",
-    "objects/tmp_*",
-    "objects/??/tmp_*",
-    "objects/pack/tmp_*",
     "objects/pack/.tmp-*",
-    "objects/pack/*.lock",
     "objects/pack/*.keep",
 )
 _LINK: Final = "120000"
@@ -109,7 +95,7 @@ class GitMirror:
         except TimedOut:
             raise  # A second try would hang, too.
         except CommandFailed:
-            if not self._mirror_is_damaged() and not self._object_format_changed():
+            if not self._mirror_is_damaged():
                 raise
             self._line("the mirror cannot be used and is made anew")
             broken = self._mirror.with_suffix(".broken")  # A partly removed mirror must not keep its name.
@@ -122,11 +108,6 @@ class GitMirror:
         """Return True if the mirror's own head cannot be read, as after a power cut during a fetch."""
         written = (self._mirror / "refs" / "hookd" / "head").exists()
         return written and not self._read(self._git.head(), may_fail=True)
-
-    def _object_format_changed(self) -> bool:
-        """Return True if the remote repository has another kind of object ids than the mirror."""
-        own = self._read(self._git.object_format(), may_fail=True).strip()
-        return len(self._ask_remote()) != {"sha1": 40, "sha256": 64}.get(own)
 
     def _make_mirror(self) -> None:
         """Make the empty mirror, first under another name."""
@@ -145,11 +126,11 @@ class GitMirror:
 
     def _remove_leftovers(self) -> None:
         """Remove the leftovers of a killed git. The caller holds the app's lock."""
-        for stale in (found for pattern in _LEFTOVERS for found in self._mirror.glob(pattern)):
+        for stale in [found for pattern in _LEFTOVERS for found in self._mirror.glob(pattern)]:
             if stale.is_dir():
                 remove_tree(stale)
             else:
-                stale.unlink()
+                stale.unlink(missing_ok=True)
         for left in (self._mirror.with_suffix(".new"), self._mirror.with_suffix(".broken")):
             if left.exists():
                 remove_tree(left)
@@ -177,8 +158,11 @@ class GitMirror:
         paths = self._app.paths
         if not paths.include and not paths.exclude:
             return True
-        status, _ = self._run(self._git.compare(base, commit, paths), LineSplitter(self._message))
-        return status != 0
+        try:
+            self._read(self._git.compare(base, commit, paths))
+        except CommandFailed:
+            return True
+        return False
 
     def list_tree(self, commit: str) -> list[TreeEntry]:
         """List every path of a commit. Raises CommitRefused for a path that is not UTF-8."""
@@ -206,23 +190,18 @@ class GitMirror:
         return self._read_bytes(command, may_fail=may_fail).decode("utf-8", "replace")
 
     def _read_bytes(self, command: Command, *, may_fail: bool = False) -> bytes:
-        """Run a git command and return its output. Raises CommandFailed, unless it may fail."""
-        lines = LineSplitter(self._message)
-        status, printed = self._run(command, lines)
-        if status and not may_fail:
-            raise command_failed(command, status, tuple(line for line in lines.kept if line not in _BOILERPLATE))
-        return printed
-
-    def _run(self, command: Command, lines: LineSplitter) -> tuple[int, bytes]:
-        """Run a git command under hookd's limits and return its status and output. Its messages go to `lines`."""
-        printed = bytearray()
+        """Run a git command under hookd's limits and return its output. Raises CommandFailed, unless it may fail."""
+        lines, printed = LineSplitter(self._message), bytearray()
         started = _start(command, self._mirror.parent)  # GitPython kills the process when this object is deleted.
         process = cast("subprocess.Popen[bytes]", started.proc)
-        outputs = cast("tuple[IO[bytes], IO[bytes]]", (process.stdout, process.stderr))
-        with outputs[0], outputs[1]:
-            taking: dict[IO[bytes], Take] = {outputs[0]: partial(_append_limited, printed), outputs[1]: lines.take}
+        stdout, stderr = cast("tuple[IO[bytes], IO[bytes]]", (process.stdout, process.stderr))
+        with stdout, stderr:
+            taking: dict[IO[bytes], Take] = {stdout: partial(_append_limited, printed), stderr: lines.take}
             status = supervise(process, taking, command, lines)
-        return status, bytes(printed)
+        if status and not may_fail:
+            specific = tuple(line for line in lines.kept if not line.startswith(GENERIC_LINES))
+            raise command_failed(command, status, specific)
+        return bytes(printed)
 
     def _message(self, text: str) -> None:
         if not _PROGRESS.search(text):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from hookd.files.attributes import group_name, user_name
-from hookd.files.audit import AttributeMismatch, repair
+from hookd.files.audit import AttributeMismatch, AuditFinding, repair
 from hookd.files.policies import (
     WRITABLE,
     Acl,
@@ -82,28 +82,18 @@ def make_directories(task: Task, policy: Policy) -> None:
             f"the app's directory {task.places.root} does not exist",
             hint=LogOnlyHint(f"sudo install -d -o {user} -g {group} -m {mode:o} {task.places.root}"),
         )
-    _repair_app_paths(task, policy)
+    root, shared = task.places.root, task.app.shared_root
+    for directory in (root, shared) if shared.is_relative_to(root) else (root,):
+        _repair(task, directory, policy)
+    secret = _secret_policy(task.app.ownership)
+    for name in task.app.shared.files if secret is not None else ():
+        _repair(task, shared / name, secret)
     for directory in (task.places.releases, task.places.venvs, task.places.cache, task.places.home):
         directory.mkdir(parents=True, exist_ok=True)
     for directory in (task.places.releases, task.places.venvs):
         enforce(directory, policy, recursive=False)
-    for venv in sorted(task.places.venvs.iterdir()):
-        _repair_environment(task, venv, environment_policy(policy))
-
-
-def _repair_app_paths(task: Task, policy: Policy) -> None:
-    """Repair the app's directories and shared files as far as possible without root, and log the rest.
-
-    The deployment goes on in any case: the health check shows if the app works.
-    """
-    root, shared = task.places.root, task.app.shared_root
-    for directory in (root, shared) if shared.is_relative_to(root) else (root,):
-        _repair_path(task, directory, policy)
-    secret = _secret_policy(task.app.ownership)
-    if secret is None:
-        return
-    for name in task.app.shared.files:
-        _repair_path(task, shared / name, secret)
+    for venv in sorted(task.places.venvs.iterdir()):  # The current release and a rollback start in one.
+        _repair(task, venv, environment_policy(policy), recursive=True)
 
 
 def _secret_policy(ownership: Ownership) -> Policy | None:
@@ -124,29 +114,23 @@ def writable_policy(ownership: Ownership) -> Policy:
     return Policy(None, group if _may_give_to(group) else None, WRITABLE, Acl())
 
 
-def _repair_path(task: Task, path: Path, policy: Policy) -> None:
+def _repair(task: Task, path: Path, policy: Policy, *, recursive: bool = False) -> None:
+    """Repair a path, or the tree below it, as far as possible without root, and log the rest.
+
+    The deployment goes on in any case: the health check shows if the app works.
+    """
     try:
-        found = [finding for finding in repair(path, policy, recursive=False) if isinstance(finding, AttributeMismatch)]
+        found = [one for one in repair(path, policy, recursive=recursive) if _is_present(one)]
     except OwnershipError as error:
         task.recorder.line(f"warning: {error.cause}; next: {error.hint}")
         return
-    for finding in found:
-        task.recorder.line(str(finding) if finding.repaired else f"{finding}; next: {_fix_command(task)}")
+    repaired = [one for one in found if isinstance(one, AttributeMismatch) and one.repaired]
+    left = [one for one in found if one not in repaired]
+    for group, ending in ((repaired, ""), (left, f"; next: {render_hint(_FIX_PERMISSIONS, task.app.name)}")):
+        if group:
+            more = f", and {len(group) - 1} more paths" if len(group) > 1 else ""
+            task.recorder.line(f"{group[0]}{more}{ending}")
 
 
-def _repair_environment(task: Task, venv: Path, policy: Policy) -> None:
-    """Repair an environment, because the current release and a rollback start in it."""
-    try:
-        found = list(repair(venv, policy))
-    except OwnershipError as error:
-        task.recorder.line(f"warning: {error.cause}; next: {error.hint}")
-        return
-    left = [finding for finding in found if not (isinstance(finding, AttributeMismatch) and finding.repaired)]
-    if repaired := len(found) - len(left):
-        task.recorder.line(f"repaired {repaired} paths of the environment {venv.name}")
-    if left:
-        task.recorder.line(f"{left[0]} ({len(left)} such paths in {venv.name}); next: {_fix_command(task)}")
-
-
-def _fix_command(task: Task) -> str:
-    return render_hint(_FIX_PERMISSIONS, task.app.name)
+def _is_present(finding: AuditFinding) -> bool:
+    return not (isinstance(finding, Unauditable) and finding.kind == "missing")

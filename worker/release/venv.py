@@ -72,12 +72,10 @@ class VenvCommands:
 def find_uv(task: Task) -> Path:
     """Return the uv of the settings, the one beside hookd, or the one on the PATH. Raises DeployError without one."""
     beside = Path(sys.prefix) / "bin" / "uv"
-    on_path = shutil.which("uv")
-    choices = (task.settings.worker.uv, beside if beside.exists() else None, Path(on_path) if on_path else None)
-    found = next((choice for choice in choices if choice is not None), None)
+    found = task.settings.worker.uv or (beside if beside.exists() else shutil.which("uv"))
     if found is None:
         raise DeployError("uv is not installed", hint=Hint(HintKind.INSTALL_UV))
-    return found
+    return Path(found)
 
 
 def find_python(task: Task) -> Path:

@@ -21,9 +21,9 @@ from tests.support import journals
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python
 from tests.support.reconciling import decided, look, look_at
-from worker.probe import read_head
 from worker.reconcile import reconciler
 from worker.reconcile.reconciler import Reconciler
+from worker.release.git import read_head
 from worker.release.git_mirror import GitMirror
 
 APPS = ("still", "pinned", "bad", "away", "beside", "virgin", "off", "full", "idle", "quick")

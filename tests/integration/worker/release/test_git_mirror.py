@@ -58,18 +58,6 @@ def test_sha256_repository(tmp_path: Path) -> None:
 
 
 @pytest.mark.threat(59)
-@pytest.mark.parametrize(("before", "after"), [("sha1", "sha256"), ("sha256", "sha1")])
-def test_changed_object_format(tmp_path: Path, before: str, after: str) -> None:
-    old = Repository(tmp_path / "repo", before)
-    old.commit_and_push({"app.py": "old"})
-    mirror = Mirror(tmp_path, old)
-    mirror.checkout.fetch_head()
-    shutil.rmtree(tmp_path / "repo")
-    head = Repository(tmp_path / "repo", after).commit_and_push({"app.py": "new"})
-    assert mirror.checkout.fetch_head() == head
-
-
-@pytest.mark.threat(59)
 def test_deleted_branch(mirror: Mirror, repository: Repository) -> None:
     mirror.checkout.fetch_head()
     (repository.bare / "refs" / "heads" / "main").unlink()

@@ -10,7 +10,7 @@ from hookd.model.hint import Hint, HintKind
 from tests.support.tasks import make_app
 from worker.errors import CommitRefused, DeployError
 from worker.release.git_mirror import TreeEntry
-from worker.release.shared_files import link_shared, reject_escaping_links, reject_reserved_paths
+from worker.release.links import link_shared, reject_escaping_links, reject_reserved_paths
 
 FILE, LINK, SUBMODULE = "100644", "120000", "160000"
 

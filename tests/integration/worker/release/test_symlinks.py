@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.on_disk import noted
-from worker.release.symlinks import link_changed_at, switch_link
+from worker.release.links import link_changed_at, switch_link
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
 """The argument vectors of the worker's programs. Nothing is run here."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hookd.model.app import Limits, Paths, Service
+from hookd.model.app import Limits, Paths
 from hookd.model.sudo import Verb
 from tests.support.tasks import make_app
 from worker.deploy import build
@@ -40,7 +39,6 @@ GIT_COMMANDS = {
         GIT.init("sha256"),
         ("git", "init", "--quiet", "--bare", "--object-format=sha256", "--template=", "--", "/state/shop.git"),
     ),
-    "object_format": (GIT.object_format(), (*PREFIX, "rev-parse", "--show-object-format")),
     "ls_remote": (
         GIT.ls_remote(STRANGE, "main"),
         ("git", "ls-remote", "--end-of-options", STRANGE, "refs/heads/main"),
@@ -159,24 +157,16 @@ def test_no_requirements_no_command() -> None:
 
 @pytest.mark.parametrize("verb", ["start", "stop", "restart"])
 def test_sudo_command(verb: Verb) -> None:
-    command = manager.control_command(Service(), verb, "shop-blue", LIMITS)
+    command = manager.control_command(verb, "shop-blue", LIMITS)
     assert command.argv == ("/usr/bin/sudo", "-n", "/usr/bin/systemctl", verb, "shop-blue.service")
     assert command.env == {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
 def test_processes_command_without_sudo() -> None:
-    command = manager.processes_command(Service(), "shop", LIMITS)
+    command = manager.processes_command("shop", LIMITS)
     assert command.argv == (
         "/usr/bin/systemctl", "show", "--property=MainPID", "--property=NRestarts", "shop.service",
     )  # fmt: skip
-
-
-def test_circus_commands() -> None:
-    service = Service(manager="circus", endpoint="ipc:///run/c.sock")
-    client = (sys.executable, "-P", "-m", "worker.service.circus_client", "ipc:///run/c.sock")
-    assert manager.control_command(service, "restart", "shop", LIMITS).argv == (*client, "60", "restart", "shop")
-    assert manager.processes_command(service, "shop", LIMITS).argv == (*client, "5", "list", "shop")
-    assert manager.status_command(service, "shop", LIMITS).argv == (*client, "5", "status", "shop")
 
 
 @pytest.mark.threat(31)

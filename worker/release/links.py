@@ -1,10 +1,14 @@
-"""Link shared files and directories into a release, and reject commits that conflict with these links."""
+"""The links of an app: to shared files inside a release, and to the release that serves."""
 
 import os
+import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from hookd.files.safe_open import sync_directory
 from hookd.model.app import App
 from hookd.model.hint import Hint, HintKind, LogOnlyHint
 from worker.errors import CommitRefused, DeployError
@@ -13,12 +17,11 @@ from worker.release.ownership import enforce, writable_policy
 
 # Files that keep an empty directory in git. A link to a shared directory may replace them.
 _PLACEHOLDERS: Final = frozenset({".gitkeep", ".keep", ".gitignore", ".placeholder"})
-_RESERVED: Final = ("venv",)
 
 
 def reject_reserved_paths(app: App, entries: list[TreeEntry]) -> None:
     """Raise CommitRefused if a commit has files where hookd puts a link."""
-    points = (*_RESERVED, *app.shared.files, *app.shared.directories)
+    points = ("venv", *app.shared.files, *app.shared.directories)
     for entry in entries:
         point = next((p for p in points if _is_in_the_way(entry, p)), None)
         if point is None or _is_placeholder(app, point, entry):
@@ -87,3 +90,45 @@ def _link(source: Path, point: Path) -> None:
         shutil.rmtree(point)
     point.parent.mkdir(parents=True, exist_ok=True)
     point.symlink_to(source)
+
+
+def switch_link(link: Path, release: Path, *, since: float | None = None) -> None:
+    """Make a link point at a release atomically, and wait until that is on disk.
+
+    The modification time of a link tells since when it leads there, and so which release a service runs. `since` sets
+    another time than now.
+    """
+    with prepared_link(link, release, since=since):
+        pass
+
+
+@contextmanager
+def prepared_link(link: Path, release: Path, *, since: float | None = None) -> Iterator[None]:
+    """Make a link point at a release at the end of the block, unless the block raises.
+
+    Everything that needs disk space is done before the block, so a full disk cannot stop the switch.
+    """
+    temporary = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
+    temporary.symlink_to(os.path.relpath(release, link.parent))
+    try:
+        if since is not None:
+            os.utime(temporary, (since, since), follow_symlinks=False)
+        yield
+        os.replace(temporary, link)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(link.parent)
+
+
+def link_changed_at(link: Path) -> float | None:
+    """Return the time of a link's last change in seconds since 1970, or None for a missing link."""
+    try:
+        return link.lstat().st_mtime
+    except FileNotFoundError:
+        return None
+
+
+def links_to(link: Path, release: Path) -> bool:
+    """Return True if a link ends at a release."""
+    return os.path.realpath(link) == os.path.realpath(release)

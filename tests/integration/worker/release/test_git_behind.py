@@ -11,7 +11,7 @@ from hookd.model.paths import AppPaths
 from hookd.model.settings import Settings
 from tests.support.repository import Repository
 from tests.support.tasks import make_app, make_settings
-from worker.probe import commits_behind
+from worker.release.git import commits_behind
 
 
 class Mirrored:
