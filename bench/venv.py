@@ -89,7 +89,7 @@ def _task(directory: Path) -> Task:
     deployment = Deployment(id=new_deployment_id(app.name, at), app=app.name, trigger=Trigger.MANUAL, created_at=at)
     log = LogFile(settings.log_path(app.name, deployment.id), Redaction({}))
     recorder = Recorder(deployment, DeploymentStore(Redis(), keep_seconds=1), log)
-    return Task(app, settings, places, Journal(places.journal), recorder, {})
+    return Task(app, settings, places, Journal(places.journal), recorder, {}, directory / "frozen")
 
 
 def _locked(directory: Path, uv: Path, task: Task, packages: Sequence[str]) -> Path:

@@ -5,9 +5,8 @@ DeployError                 the deployment cannot go on                         
 ├── CommandFailed           a program failed                                                → failed
 │   ├── TimedOut            a program reached a time limit and was stopped                  → failed
 │   └── Unreachable         the git host does not answer, or has no such branch             → failed
+├── AppLocked               another deployment of the app runs                              → failed
 ├── ServiceMissing          the process manager does not answer, or knows no such service   → failed
-├── RepairFailed            the current release is unhealthy, also after a restart          → failed
-├── FirstReleaseFailed      the first release is bad, and there is no other                 → failed
 ├── RolledBack              the new release is bad, and the old one serves                  → rolled_back
 ├── RollbackFailed          the app may be down                                             → rollback_failed
 └── SwitchNotRecorded       the new release serves, but the journal could not be written    → rollback_failed
@@ -64,20 +63,12 @@ class Unreachable(CommandFailed):
     verdict = Verdict.UNREACHABLE
 
 
+class AppLocked(DeployError):
+    """Another deployment of the app runs."""
+
+
 class ServiceMissing(DeployError):
     """The process manager is at fault, not the commit."""
-
-
-class RepairFailed(DeployError):
-    """The current release is unhealthy, also after a restart."""
-
-    healthy = False
-
-
-class FirstReleaseFailed(DeployError):
-    """The first release of an app is bad."""
-
-    healthy = False
 
 
 class RolledBack(DeployError):

@@ -4,6 +4,7 @@ The queue can call the two public functions `deploy` and `replay`.
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -22,16 +23,17 @@ from hookd.model.eligibility import block_reason
 from hookd.model.hint import Hint, HintKind, render_hint, stored_hint
 from hookd.model.ids import app_of
 from hookd.model.paths import AppPaths
+from hookd.model.settings import Settings
 from hookd.queue.client import RetryingRedis, receiver_client
 from hookd.queue.codec import NoSuchDeployment
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore
 from worker.context import Task, app_environment, host_variables, shared_variables
-from worker.deploy.pipeline import Ending, StatusUpdate
+from worker.deploy.pipeline import Ending
 from worker.deploy.pipeline import deploy as run_pipeline
 from worker.errors import DeployError, DeploymentFailed
 from worker.journal import Journal
-from worker.probe import commits_behind
 from worker.recovery.liveness import finish_crashed, is_running
+from worker.release.git import commits_behind
 from worker.report.log_file import LogFile, Redaction
 from worker.report.recorder import Recorder
 from worker.report.status import LagReason, StatusPublisher, lag_text
@@ -46,11 +48,7 @@ class JobContext:
     config: Config
     store: DeploymentStore
     impatient_store: DeploymentStore
-
-    @property
-    def status(self) -> StatusPublisher:
-        """Return the publisher of statuses and decisions."""
-        return StatusPublisher(self.impatient_store.connection)
+    status: StatusPublisher
 
 
 def deploy(deployment_id: str) -> dict[str, str]:
@@ -90,7 +88,8 @@ def _open(deployment_id: str) -> JobContext:
         raise DeploymentFailed(cause) from None
     keep, url = config.settings.history_seconds, config.settings.redis.url
     store = DeploymentStore(RetryingRedis.from_url(url, credential_provider=user), keep_seconds=keep)
-    return JobContext(config, store, DeploymentStore(receiver_client(url, user), keep_seconds=keep))
+    impatient = receiver_client(url, user)
+    return JobContext(config, store, DeploymentStore(impatient, keep_seconds=keep), StatusPublisher(impatient))
 
 
 def _record(context: JobContext, deployment_id: str) -> Deployment:
@@ -103,7 +102,7 @@ def _record(context: JobContext, deployment_id: str) -> Deployment:
 def _replay(context: JobContext, record: Deployment) -> dict[str, str]:
     app = context.config.catalogue.get(record.app)
     if app is None:
-        raise DeploymentFailed(f"the app {record.app} is not in the catalogue any more")
+        raise DeploymentFailed(_missing_app(record.app))
     answer = context.store.request(
         DeploymentRequest(
             app=record.app,
@@ -136,26 +135,22 @@ def _deploy(context: JobContext, record: Deployment) -> dict[str, str]:
 
 
 def _run(context: JobContext, record: Deployment) -> Ending:
-    """Run the pipeline with a log, and publish the ending."""
+    """Run the pipeline with a log, publish the result and return the ending."""
     app = context.config.catalogue.get(record.app)
-    if app is None:
-        cause = f"the app {record.app} is not in the catalogue any more"
-        return _not_started(context, record, Ending(Status.FAILED, cause, Hint(HintKind.SHOW_STATUS)))
     try:
+        if app is None:
+            raise DeployError(_missing_app(record.app), hint=Hint(HintKind.SHOW_STATUS))
         variables = app_environment(app)
-        own = {**app.dependencies.environment, **app.build.environment, **variables}
-        redaction = Redaction(host_variables(), own, *shared_variables(app))
-        path, shared = context.config.settings.log_path(app.name, record.id), context.config.settings.logs is not None
-        log_file = LogFile(path, redaction, shared=shared)
+        log_file = _open_log(context.config.settings, app, record.id, variables)
     except DeployError as error:
-        return _not_started(context, record, Ending(error.ending, error.cause, error.hint))
-    except OSError as error:
-        cause = f"the log cannot be written: {error}"
-        return _not_started(context, record, Ending(Status.FAILED, cause, Hint(HintKind.RUN_DOCTOR)))
+        ending = Ending.of(error)
+        _record_decision(context, record, ending)
+        return ending
     with log_file:
         recorder = Recorder(record, context.impatient_store, log_file)
         paths = AppPaths(root=app.root, settings=context.config.settings, app=app.name)
-        task = Task(app, context.config.settings, paths, Journal(paths.journal), recorder, variables)
+        journal = Journal(paths.journal)
+        task = Task(app, context.config.settings, paths, journal, recorder, variables, context.config.frozen)
         ending = _run_pipeline(context, task)
         ending = replace(ending, cause=recorder.clean(ending.cause) if ending.cause else None)
         if ending.head is not None:
@@ -167,23 +162,27 @@ def _run(context: JobContext, record: Deployment) -> Ending:
         return ending
 
 
+def _missing_app(app: str) -> str:
+    return f"the app {app} is not in the catalogue any more"
+
+
+def _open_log(settings: Settings, app: App, deployment_id: str, variables: Mapping[str, str]) -> LogFile:
+    own = {**app.dependencies.environment, **app.build.environment, **variables}
+    redaction = Redaction(host_variables(), own, *shared_variables(app))
+    try:
+        return LogFile(settings.log_path(app.name, deployment_id), redaction, shared=settings.logs is not None)
+    except OSError as error:
+        raise DeployError(f"the log cannot be written: {error}", hint=Hint(HintKind.RUN_DOCTOR)) from None
+
+
 def _run_pipeline(context: JobContext, task: Task) -> Ending:
     """Run the pipeline. The one place that turns an unexpected error into an ending."""
-
-    def publish(update: StatusUpdate) -> None:
-        context.status.publish(task.app.name, update.state, head=update.head, healthy=update.healthy)
-
     try:
-        return run_pipeline(task, context.config.frozen, publish)
+        return run_pipeline(task, context.status)
     except Exception as error:
         event(log, "hookd failed", logging.ERROR, trace=True, deployment=task.deployment.id)
         cause = f"hookd itself failed ({type(error).__name__}); the worker's log says where"
         return Ending(Status.FAILED, cause, Hint(HintKind.SHOW_WORKER_LOG))
-
-
-def _not_started(context: JobContext, record: Deployment, ending: Ending) -> Ending:
-    _record_decision(context, record, ending)
-    return ending
 
 
 def _record_decision(context: JobContext, record: Deployment, ending: Ending, ref: str | None = None) -> None:

@@ -72,4 +72,4 @@ def deploying(
     records = DeploymentStore(receiver_client(f"unix://{directory}/no-redis.sock"), keep_seconds=60)
     with LogFile(log, Redaction({})) as logfile:
         recorder = Recorder(record, records, logfile)
-        yield Deploying(Task(app, settings, places, Journal(places.journal), recorder, {}), log)
+        yield Deploying(Task(app, settings, places, Journal(places.journal), recorder, {}, directory / "frozen"), log)

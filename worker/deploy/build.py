@@ -17,8 +17,8 @@ from worker.errors import CommandFailed, CommitRefused
 from worker.process.run import Command, remove_tree
 from worker.release.disk_space import check_commit_fits, check_remaining_space
 from worker.release.git_mirror import GitMirror
+from worker.release.links import link_shared, reject_escaping_links, reject_reserved_paths
 from worker.release.ownership import enforce
-from worker.release.shared_files import link_shared, reject_escaping_links, reject_reserved_paths
 from worker.release.venv import prepare_venv
 
 

@@ -2,11 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from rq.timeouts import JobTimeoutException
 
@@ -23,17 +20,31 @@ from worker.deploy import blue_green, restart
 from worker.deploy.build import build, check, run_release_commands
 from worker.deploy.repair import RepairResult, repair
 from worker.deploy.retention import prune, prune_incomplete
-from worker.deploy.target import Target, choose_target, decide, find_freeze, pin_event
-from worker.errors import CommitRefused, DeployError
+from worker.deploy.target import (
+    Target,
+    choose_target,
+    count_crash,
+    decide,
+    find_freeze,
+    pin_event,
+    quarantine_crash_loop,
+)
+from worker.errors import (
+    BAD_RELEASE,
+    CommitRefused,
+    DeployError,
+    RollbackFailed,
+    RolledBack,
+    SwitchNotRecorded,
+)
 from worker.process.lock import app_lock
 from worker.release.disk_space import check_free_space, flush
 from worker.release.git_mirror import GitMirror
 from worker.release.ownership import make_directories, release_policy
+from worker.report.status import StatusPublisher
+from worker.service.manager import service_log_hint
 
 log: Final = logging.getLogger(__name__)
-
-# One kill may be chance, such as a power cut. After this many in a row, the commit is to blame.
-MAX_CRASHES: Final = 3
 
 
 @dataclass(frozen=True)
@@ -51,41 +62,34 @@ class Ending:
     verdict: Verdict = Verdict.ENDED
     head: str | None = None
 
-
-@dataclass(frozen=True)
-class StatusUpdate:
-    """An update of the app's published status: the state of its journal, the head, and the health."""
-
-    state: AppState
-    head: str | None = None
-    healthy: bool | None = None
+    @classmethod
+    def of(cls, error: DeployError) -> Self:
+        """Return the ending that an error names."""
+        return cls(error.ending, error.cause, error.hint, error.healthy, error.verdict)
 
 
-Publish = Callable[[StatusUpdate], None]
-
-
-def deploy(task: Task, freeze_directory: Path, publish: Publish) -> Ending:
+def deploy(task: Task, status: StatusPublisher) -> Ending:
     """Bring the app to the head of its branch, or to the commit that an operator chose, and return the ending.
 
-    `freeze_directory` has one file for each frozen app. All expected errors become endings. Others are raised.
+    All expected errors become endings. Others are raised.
     """
     try:
         with app_lock(task.places.lock, task.deployment.id, task.app.limits.lock_seconds):
             policy = release_policy(task.app.ownership)
             os.umask(umask_of(task.app.ownership))
             make_directories(task, policy)
-            ending = _deploy_locked(task, policy, freeze_directory, publish)
-            publish(StatusUpdate(task.journal.state(), healthy=ending.healthy))
+            ending = _deploy_locked(task, policy, status)
+            status.publish(task.app.name, task.journal.state(), healthy=ending.healthy)
             return ending
     except (DeployError, JobTimeoutException, OSError) as error:
         return _failed(task, error)
 
 
-def _deploy_locked(task: Task, policy: Policy, freeze_directory: Path, publish: Publish) -> Ending:
+def _deploy_locked(task: Task, policy: Policy, status: StatusPublisher) -> Ending:
     head: str | None = None
     try:
         recovered = recover_interrupted(task)
-        state = _unpin(task, recovered.state)
+        state = _unpin(task, task.journal.state())
         prune_incomplete(task, state)
         with task.recorder.step(StepName.DISK_SPACE):
             check_free_space(task)
@@ -93,15 +97,15 @@ def _deploy_locked(task: Task, policy: Policy, freeze_directory: Path, publish: 
         with task.recorder.step(StepName.FETCH):
             head = mirror.fetch_head()
             target = choose_target(task, state, mirror, head)
-        publish(StatusUpdate(state, head))
-        state = _quarantine_crash_loop(task, state, target.commit)
-        reason = decide(task, state, target, mirror, freeze_directory)
+        status.publish(task.app.name, state, head=head)
+        state = quarantine_crash_loop(task, state, target.commit)
+        reason = decide(task, state, target, mirror)
         if reason is not None:
-            ending = _repair_ending(task, recovered) or _unchanged(reason, freeze_directory)
+            ending = _repair_ending(task, recovered) or _unchanged(task, reason)
         else:
             with count_crash(task.places.crash_count, target.commit):
                 name = _build_and_check(task, state, target, mirror, policy)
-                ending = _switch_and_verify(task, target, name, policy, freeze_directory)
+                ending = _switch_and_verify(task, target, name, policy)
     except (DeployError, JobTimeoutException, OSError) as error:
         ending = _failed(task, error)
     return replace(ending, head=head)
@@ -112,20 +116,19 @@ def recover_interrupted(task: Task) -> RepairResult:
 
     A newer commit is deployed also after a failed repair.
     """
-    if task.deployment.trigger is not Trigger.RECONCILE:
-        return recover_release(task)
-    repaired = repair(task, task.journal.state())
-    # After a failed repair with blue-green, the idle service may be the only one that answers.
-    return repaired if repaired.error is not None else repaired.merge(recover_release(task))
+    is_reconcile = task.deployment.trigger is Trigger.RECONCILE
+    repaired = repair(task, task.journal.state()) if is_reconcile else RepairResult()
+    if repaired.error is not None:
+        return repaired  # With blue-green, the idle service may now be the only one that answers.
+    recovered = recover_release(task)
+    healthy = repaired.healthy or recovered.healthy
+    return replace(recovered, repaired=repaired.repaired + recovered.repaired, healthy=healthy)
 
 
 def recover_release(task: AppTask) -> RepairResult:
     """Finish an interrupted deployment, so that only a release with a passed health check serves."""
-    match task.app.service.handover:
-        case "restart":
-            return restart.recover_interrupted(task, task.journal.state())
-        case "blue-green":
-            return blue_green.recover_interrupted(task, task.journal.state())
+    is_restart = task.app.service.handover == "restart"
+    return (restart.recover if is_restart else blue_green.recover)(task, task.journal.state())
 
 
 def _unpin(task: Task, state: AppState) -> AppState:
@@ -151,23 +154,51 @@ def _build_and_check(task: Task, state: AppState, target: Target, mirror: GitMir
     return name
 
 
-def _switch_and_verify(task: Task, target: Target, name: str, policy: Policy, freeze_directory: Path) -> Ending:
+def _switch_and_verify(task: Task, target: Target, name: str, policy: Policy) -> Ending:
     """Run the release commands, let the release serve, check its health and prune. Rolls back a bad release."""
     try:
         # A build takes minutes, and the app may have been frozen meanwhile. Release commands cannot be undone.
-        reason = find_freeze(task, freeze_directory)
+        reason = find_freeze(task)
         if reason is not None:
-            return _unchanged(reason, freeze_directory)
+            return _unchanged(task, reason)
         run_release_commands(task, task.places.release(name), policy)
         with task.recorder.step(StepName.FLUSH):
             flush(task, task.places.release(name))
-        handover = restart if task.app.service.handover == "restart" else blue_green
-        handover.switch_and_verify(task, task.journal.state(), name, target.commit, pin_event(task, target))
+        _hand_over(task, task.journal.state(), target, name)
     finally:
         task.cancel_timeout()
         with task.recorder.step(StepName.PRUNE):
             prune(task, task.journal.state())
     return Ending(Status.SUCCEEDED, healthy=True)
+
+
+def _hand_over(task: Task, state: AppState, target: Target, name: str) -> None:
+    """Switch to a release. Raises DeployError if it is bad, or if the system refuses the switch."""
+    is_restart = task.app.service.handover == "restart"
+    handover = restart if is_restart else blue_green
+    try:
+        handover.switch(task, state, name, pin_event(task, target))
+    except OSError as error:  # For example a full disk.
+        task.cancel_timeout()
+        kind, cause = DeployError, "nothing was switched"
+        if task.journal.state().current == name:
+            kind, cause = SwitchNotRecorded, f"{name} serves, but the journal cannot be written"
+        raise kind(f"{cause}: {error}", hint=Hint(HintKind.DEPLOY)) from None
+    except BAD_RELEASE as error:
+        task.cancel_timeout()
+        cause, hint = task.cause_of(error), service_log_hint(task, handover.new_service(task, state))
+        task.recorder.line(f"the new release is bad: {cause}")
+        task.try_journal(Quarantined(**task.stamp(), commit=target.commit, served=True, cause=cause))
+        try:
+            old_release = handover.go_back(task, state)
+        except (*BAD_RELEASE, OSError) as failure:
+            trouble = "the old one is unhealthy" if is_restart else "it cannot be stopped"
+            cause = f"the new release is bad ({cause}), and {trouble}: {task.cause_of(failure)}"
+            raise RollbackFailed(cause, hint=hint) from None
+        if old_release is None:
+            raise DeployError(f"the first release is bad: {cause}", hint=hint, healthy=False) from None
+        healthy = True if is_restart else None
+        raise RolledBack(f"the new release is bad, {old_release}: {cause}", hint=hint, healthy=healthy) from None
 
 
 def _repair_ending(task: Task, recovered: RepairResult) -> Ending | None:
@@ -179,49 +210,18 @@ def _repair_ending(task: Task, recovered: RepairResult) -> Ending | None:
     return Ending(Status.SUCCEEDED, f"repaired: {'; '.join(recovered.repaired)}", healthy=recovered.healthy)
 
 
-def _unchanged(reason: Assessment, freeze_directory: Path) -> Ending:
+def _unchanged(task: Task, reason: Assessment) -> Ending:
     is_frozen = reason.verdict is Verdict.FROZEN
-    hint = freezes.thaw_hint(freeze_directory) if is_frozen else remedy_hint(reason.verdict)
+    hint = freezes.thaw_hint(task.frozen) if is_frozen else remedy_hint(reason.verdict)
     return Ending(Status.UNCHANGED, reason.why, hint, verdict=reason.verdict)
 
 
 def _failed(task: Task, error: DeployError | JobTimeoutException | OSError) -> Ending:
     """Return the ending of a failed deployment."""
-    match error:
-        case DeployError():
-            return Ending(error.ending, error.cause, error.hint, error.healthy, error.verdict)
-        case OSError():
-            event(log, "refused by the system", logging.ERROR, trace=True, deployment=task.deployment.id)
-            cause = f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
-            return Ending(Status.FAILED, cause, Hint(HintKind.SHOW_LOG))
-    return Ending(Status.FAILED, task.cause_of(error), Hint(HintKind.SHOW_LOG))
-
-
-@contextmanager
-def count_crash(path: Path, commit: str) -> Iterator[None]:
-    """Count a crash for as long as the block runs, so that the count stays if the process is killed."""
-    number = read_crash_count(path, commit) + 1
-    try:
-        with suppress(OSError):  # A full disk must not stop the deployment here.
-            path.write_text(f"{commit} {number}\n", encoding="utf-8")
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def read_crash_count(path: Path, commit: str) -> int:
-    """Return how many deployments of a commit in a row were killed, or 0 if the file cannot be read."""
-    with suppress(OSError, ValueError):
-        found, number = path.read_text(encoding="utf-8").split()
-        return int(number) if found == commit else 0
-    return 0
-
-
-def _quarantine_crash_loop(task: Task, state: AppState, commit: str) -> AppState:
-    """Quarantine a commit whose deployments were killed. A redelivery or an operator can still deploy it."""
-    number = read_crash_count(task.places.crash_count, commit)
-    if number < MAX_CRASHES or any(old.commit == commit for old in state.quarantined):
-        return state
-    cause = f"the deploying process was killed {number} times in a row"
-    task.recorder.line(f"{cause}; {commit} is quarantined")
-    return task.journal.add(Quarantined(**task.stamp(), commit=commit, served=False, cause=cause))
+    if isinstance(error, DeployError):
+        return Ending.of(error)
+    cause = task.cause_of(error)
+    if isinstance(error, OSError):
+        event(log, "refused by the system", logging.ERROR, trace=True, deployment=task.deployment.id)
+        cause = f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
+    return Ending(Status.FAILED, cause, Hint(HintKind.SHOW_LOG))

@@ -6,40 +6,31 @@ A reconcile deployment does this under the app's lock. It leaves everything alon
 from dataclasses import dataclass
 
 from hookd.model.deployment import StepName
-from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import AppState, Release
 from worker.context import Task
-from worker.errors import DeployError, RepairFailed, Unhealthy
-from worker.process.run import lines_of
-from worker.release.symlinks import switch_link
+from worker.errors import DeployError, Unhealthy
+from worker.release.links import switch_link
 from worker.service.drift import Drift
 from worker.service.manager import control, inspect_app, service_log_hint, verify_health
 
 
 @dataclass(frozen=True)
 class RepairResult:
-    """The state of an app after a repair: `repaired` in sentences, and the error of a repair that failed.
+    """The result of a repair: `repaired` in sentences, and the error of a repair that failed.
 
     `healthy` is True if a service was restarted and passed its health check.
     """
 
-    state: AppState
     repaired: tuple[str, ...] = ()
     healthy: bool | None = None
     error: DeployError | None = None
 
-    def merge(self, later: "RepairResult") -> "RepairResult":
-        """Add the result of a later repair."""
-        return RepairResult(
-            later.state, self.repaired + later.repaired, self.healthy or later.healthy, self.error or later.error
-        )
-
 
 def repair(task: Task, state: AppState) -> RepairResult:
     """Repair the drift of an app that has a current release."""
-    drifts, serving = inspect_app(task.app, state, task.places, lines_of).drifts, state.deployed
+    drifts, serving = inspect_app(task.app, state, task.places).drifts, state.deployed
     if serving is None or not drifts:
-        return RepairResult(state)
+        return RepairResult()
     try:
         with task.recorder.step(StepName.REPAIR, serving.name):
             for drift in drifts:
@@ -47,9 +38,9 @@ def repair(task: Task, state: AppState) -> RepairResult:
                 _repair_drift(task, state, serving, drift)
         _verify_repair(task, state, drifts)
     except DeployError as error:
-        return RepairResult(state, error=error)
+        return RepairResult(error=error)
     is_restarted = any(drift.kind in ("service", "release") for drift in drifts)
-    return RepairResult(state, tuple(drift.text for drift in drifts), True if is_restarted else None)
+    return RepairResult(tuple(drift.text for drift in drifts), True if is_restarted else None)
 
 
 def _repair_drift(task: Task, state: AppState, serving: Release, drift: Drift) -> None:
@@ -70,17 +61,15 @@ def _restart_service(task: Task, state: AppState, drift: Drift) -> None:
     try:
         verify_health(task, drift.name, state.colour)
     except Unhealthy as error:
-        raise RepairFailed(
-            f"{drift.text}; it is unhealthy after a restart: {task.cause_of(error)}",
-            hint=service_log_hint(task, drift.name) or Hint(HintKind.SHOW_LOG),
-        ) from None
+        cause = f"{drift.text}; it is unhealthy after a restart: {task.cause_of(error)}"
+        raise DeployError(cause, hint=service_log_hint(task, drift.name), healthy=False) from None
 
 
 def _verify_repair(task: Task, state: AppState, repaired: tuple[Drift, ...]) -> None:
     """Raise DeployError if a restart did not end a drift. The failed step keeps later runs from more restarts."""
-    left = inspect_app(task.app, state, task.places, lines_of).drifts
+    left = inspect_app(task.app, state, task.places).drifts
     for drift in repaired:
         if drift.kind == "release" and drift in left:
             with task.recorder.step(StepName.COMPARE, drift.key):
-                hint = service_log_hint(task, drift.name) or Hint(HintKind.SHOW_LOG)
+                hint = service_log_hint(task, drift.name)
                 raise DeployError(f"{drift.text}, also after a restart", hint=hint, healthy=True)

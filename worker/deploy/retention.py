@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -17,15 +17,18 @@ log: Final = logging.getLogger(__name__)
 
 
 def prune(task: Task, state: AppState) -> None:
-    """Remove old releases and environments, except those that a process uses.
+    """Remove old releases, except those that a process works in, and the environments of no release.
 
     The newest good releases, the current one and the previous good one stay. An error is a warning in the log, because
     the deployment has ended already.
     """
     try:
-        kept = kept_releases(state, task.app.limits.keep_releases) | set(_entries_in_use(task.places.releases))
-        _remove_releases(task, state, kept)
-        _remove_venvs(task)
+        kept = kept_releases(state, task.app.limits.keep_releases) | _releases_in_use(task.places.releases)
+        for directory in _directories(task.places.releases):
+            if directory.name not in kept and _remove(task, "release", directory) and state.release(directory.name):
+                task.journal.add(Removed(**task.stamp(), release=directory.name))
+        for venv in _unused_venvs(task):
+            _remove(task, "environment", venv)
         task.journal.shorten()
     except OSError as error:
         _warn(task, "pruning stopped", error)
@@ -34,8 +37,11 @@ def prune(task: Task, state: AppState) -> None:
 def prune_incomplete(task: Task, state: AppState) -> None:
     """Remove the incomplete releases, environments and links of a killed deployment, before disk space is checked."""
     try:
-        for kind, directory in [*_incomplete_releases(task, state), *_incomplete_venvs(task)]:
-            _remove(task, kind, directory)
+        for directory in _incomplete_releases(task, state):
+            _remove(task, "incomplete release", directory)
+        for venv in _unused_venvs(task):
+            if not (venv / COMPLETE_MARK).exists():
+                _remove(task, "incomplete environment", venv)
         for link in ("current", "blue", "green"):
             for leftover in (path for path in task.places.root.glob(f".{link}.*") if path.is_symlink()):
                 leftover.unlink()
@@ -43,7 +49,7 @@ def prune_incomplete(task: Task, state: AppState) -> None:
         _warn(task, "pruning incomplete releases stopped", error)
 
 
-def _incomplete_releases(task: Task, state: AppState) -> list[tuple[str, Path]]:
+def _incomplete_releases(task: Task, state: AppState) -> list[Path]:
     """Return releases that were not finished: without a final name, or newer than the journal."""
     incomplete = list(task.places.releases.glob(".*.partial"))
     for directory in _directories(task.places.releases):
@@ -53,14 +59,8 @@ def _incomplete_releases(task: Task, state: AppState) -> list[tuple[str, Path]]:
     if not incomplete:
         return []
     needed = {os.path.realpath(task.places.root / link) for link in ("current", "blue", "green")}
-    used = set(_entries_in_use(task.places.releases))
-    free = (one for one in incomplete if one.name not in used and os.path.realpath(one) not in needed)
-    return [("incomplete release", one) for one in free]
-
-
-def _incomplete_venvs(task: Task) -> list[tuple[str, Path]]:
-    incomplete = [venv for venv in _directories(task.places.venvs) if not (venv / COMPLETE_MARK).exists()]
-    return [("incomplete environment", venv) for venv in _unused_venvs(task, incomplete)]
+    used = _releases_in_use(task.places.releases)
+    return [one for one in incomplete if one.name not in used and os.path.realpath(one) not in needed]
 
 
 def _warn(task: Task, what: str, error: OSError | CommandFailed) -> None:
@@ -75,24 +75,10 @@ def kept_releases(state: AppState, keep: int) -> set[str]:
     return kept
 
 
-def _remove_releases(task: Task, state: AppState, kept: set[str]) -> None:
-    for directory in _directories(task.places.releases):
-        if directory.name not in kept and _remove(task, "release", directory) and state.release(directory.name):
-            task.journal.add(Removed(**task.stamp(), release=directory.name))
-
-
-def _remove_venvs(task: Task) -> None:
-    for venv in _unused_venvs(task, _directories(task.places.venvs)):
-        _remove(task, "environment", venv)
-
-
-def _unused_venvs(task: Task, venvs: list[Path]) -> list[Path]:
-    """Return the environments that no release links to and no process uses."""
-    if not venvs:
-        return []
+def _unused_venvs(task: Task) -> list[Path]:
+    """Return the environments that no release links to."""
     needed = {os.path.realpath(link) for link in task.places.releases.glob("*/venv")}
-    used = set(_entries_in_use(task.places.venvs))
-    return [venv for venv in venvs if str(venv.resolve()) not in needed and venv.name not in used]
+    return [venv for venv in _directories(task.places.venvs) if os.path.realpath(venv) not in needed]
 
 
 def _directories(place: Path) -> list[Path]:
@@ -111,23 +97,12 @@ def _remove(task: Task, kind: str, directory: Path) -> bool:
     return True
 
 
-def _entries_in_use(directory: Path) -> Iterator[str]:
-    """Return the entries of a directory that a process runs in or from, as far as this user can see."""
-    base = os.path.realpath(directory)
+def _releases_in_use(releases: Path) -> set[str]:
+    """Return the releases that a process works in, as far as this user can see."""
+    base, used = os.path.realpath(releases), set()
     for process in Path("/proc").glob("[0-9]*"):
-        for place in _process_paths(process):
-            if place.startswith(f"{base}/"):
-                yield place[len(base) + 1 :].split("/")[0]
-
-
-def _process_paths(process: Path) -> Iterator[str]:
-    for link in ("cwd", "exe"):
-        try:
-            yield os.readlink(process / link)
-        except OSError:
-            continue
-    try:
-        maps = (process / "maps").read_text(errors="surrogateescape")
-        yield from {line.split(maxsplit=5)[5] for line in maps.splitlines() if "/" in line}
-    except (OSError, IndexError):
-        return
+        with suppress(OSError):
+            directory = os.readlink(process / "cwd")
+            if directory.startswith(f"{base}/"):
+                used.add(directory[len(base) + 1 :].split("/")[0])
+    return used

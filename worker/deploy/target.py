@@ -1,18 +1,24 @@
 """Choose the commit to deploy, and decide if it may be deployed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from hookd import freezes
 from hookd.model.decision import Assessment, Verdict
 from hookd.model.deployment import MANUAL_TRIGGERS, Trigger
 from hookd.model.eligibility import block_reason
 from hookd.model.hint import Hint, HintKind
-from hookd.model.journal import AppState, Pinned, Release, Skipped
+from hookd.model.journal import AppState, Pinned, Quarantined, Release, Skipped
 from worker.context import Task
 from worker.errors import DeployError
 from worker.release.git_mirror import GitMirror
+
+# One kill may be chance, such as a power cut. After this many in a row, the commit is to blame.
+MAX_CRASHES: Final = 3
 
 
 @dataclass(frozen=True)
@@ -46,10 +52,7 @@ def _choose(task: Task, state: AppState, mirror: GitMirror, head: str) -> Target
     if task.deployment.trigger is Trigger.ROLLBACK and named is None:
         previous = state.previous_good
         if previous is None:
-            raise DeployError(
-                "there is no earlier good release to go back to",
-                hint=Hint(HintKind.NAME_COMMIT),
-            )
+            raise DeployError("there is no earlier good release to go back to", hint=Hint(HintKind.NAME_COMMIT))
         return Target(previous.commit, head, previous)
     if named is None:
         return Target(head, head)
@@ -65,14 +68,14 @@ def pin_event(task: Task, target: Target) -> Pinned | None:
     return Pinned(**task.stamp(), commit=target.commit, head=target.head) if target.commit != target.head else None
 
 
-def decide(task: Task, state: AppState, target: Target, mirror: GitMirror, freeze_directory: Path) -> Assessment | None:
+def decide(task: Task, state: AppState, target: Target, mirror: GitMirror) -> Assessment | None:
     """Return the reason not to deploy the target, or None to deploy it. Writes a new skip to the journal.
 
     The paths of the commit are compared here and not read from the journal, because the patterns of the app may have
     changed.
     """
     skipped = _compare_paths(task, state, target, mirror)
-    freeze = freezes.active_freeze(freeze_directory, task.app.name, datetime.now(UTC))
+    freeze = freezes.active_freeze(task.frozen, task.app.name, datetime.now(UTC))
     current = state.model_copy(update={"skipped": skipped})
     reason = block_reason(current, target.commit, task.deployment.trigger, freeze)
     if reason is not None and reason.verdict is Verdict.SKIPPED and skipped is not None and skipped != state.skipped:
@@ -93,7 +96,37 @@ def _compare_paths(task: Task, state: AppState, target: Target, mirror: GitMirro
     return Skipped(**task.stamp(), commit=target.commit, base=base.commit)
 
 
-def find_freeze(task: Task, freeze_directory: Path) -> Assessment | None:
+def find_freeze(task: Task) -> Assessment | None:
     """Return the reason not to deploy to a frozen app, or None."""
-    freeze = freezes.active_freeze(freeze_directory, task.app.name, datetime.now(UTC))
+    freeze = freezes.active_freeze(task.frozen, task.app.name, datetime.now(UTC))
     return Assessment(verdict=Verdict.FROZEN, why=str(freeze)) if freeze else None
+
+
+@contextmanager
+def count_crash(path: Path, commit: str) -> Iterator[None]:
+    """Count a crash for as long as the block runs, so that the count stays if the process is killed."""
+    number = read_crash_count(path, commit) + 1
+    try:
+        with suppress(OSError):  # A full disk must not stop the deployment here.
+            path.write_text(f"{commit} {number}\n", encoding="utf-8")
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def read_crash_count(path: Path, commit: str) -> int:
+    """Return how many deployments of a commit in a row were killed, or 0 if the file cannot be read."""
+    with suppress(OSError, ValueError):
+        found, number = path.read_text(encoding="utf-8").split()
+        return int(number) if found == commit else 0
+    return 0
+
+
+def quarantine_crash_loop(task: Task, state: AppState, commit: str) -> AppState:
+    """Quarantine a commit whose deployments were killed. A redelivery or an operator can still deploy it."""
+    number = read_crash_count(task.places.crash_count, commit)
+    if number < MAX_CRASHES or any(old.commit == commit for old in state.quarantined):
+        return state
+    cause = f"the deploying process was killed {number} times in a row"
+    task.recorder.line(f"{cause}; {commit} is quarantined")
+    return task.journal.add(Quarantined(**task.stamp(), commit=commit, served=False, cause=cause))

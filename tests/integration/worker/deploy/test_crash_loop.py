@@ -9,7 +9,7 @@ from hookd.model.deployment import Status, Trigger
 from hookd.queue.app_status import AppStatusStore
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
-from worker.deploy.pipeline import MAX_CRASHES, count_crash, read_crash_count
+from worker.deploy.target import MAX_CRASHES, count_crash, read_crash_count
 
 # Counts itself, and does to the process that deploys what the file beside it says.
 COMMAND = 'echo try >> "$BOOK"; eval "$(cat "$BOOK.does")"'

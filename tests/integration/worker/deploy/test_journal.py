@@ -19,6 +19,7 @@ from worker.deploy.pipeline import Ending, deploy
 from worker.journal import Journal
 from worker.report.log_file import LogFile, Redaction
 from worker.report.recorder import Recorder
+from worker.report.status import StatusPublisher
 
 HANDOVERS = {"bg": "blue-green", "one": "restart"}
 APPS: dict[str, dict[str, Any]] = {
@@ -100,8 +101,8 @@ def _deploy(site: Installation, app: str, files: dict[str, str | bytes | None], 
     try:
         with LogFile(config.settings.log_path(app, record.id), Redaction({})) as log:
             journal = Full(places.journal, *refused)
-            task = Task(found, config.settings, places, journal, Recorder(record, site.records, log), {})
-            return deploy(task, config.frozen, lambda _update: None)
+            task = Task(found, config.settings, places, journal, Recorder(record, site.records, log), {}, config.frozen)
+            return deploy(task, StatusPublisher(site.records.connection))
     finally:
         os.umask(umask)
 

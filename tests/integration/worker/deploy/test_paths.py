@@ -112,7 +112,7 @@ class Branch:
             task, state = at.task, at.task.journal.state()
             checkout = GitMirror(app, task.settings, task.places.mirror, task.places.home, task.recorder.line)
             target = choose_target(task, state, checkout, checkout.fetch_head())
-            return decide(task, state, target, checkout, self.directory / "frozen")
+            return decide(task, state, target, checkout)
 
     def deployed(self, commit: str, good: bool = True) -> str:
         """Write to the journal that a commit serves, or that it is bad."""

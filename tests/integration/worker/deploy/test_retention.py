@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,31 +96,6 @@ def test_keep_release_in_use(at: Deploying) -> None:
     run_prune(at)
     assert numbers(at) == [4, 5]
     assert not (at.task.places.venvs / "old").exists()
-
-
-MAPPED = """
-import mmap, sys
-with open(sys.argv[1], "rb") as file:
-    kept = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-print("mapped", flush=True)
-sys.stdin.read()
-"""
-
-
-def test_keep_venv_with_mapped_library(at: Deploying) -> None:
-    build(at, 1, good=True)
-    library = at.task.places.venvs / "unlinked" / "lib" / "strange \udcff name.so"
-    library.parent.mkdir(parents=True)
-    library.write_bytes(b"x" * 4096)
-    argv = [sys.executable, "-c", MAPPED, str(library)]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"mapped\n"
-        run_prune(at)
-        assert library.exists()
-        process.kill()
-    run_prune(at)
-    assert not library.exists()
 
 
 def test_prune_partial_and_unused(at: Deploying) -> None:
