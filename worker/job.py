@@ -56,8 +56,7 @@ def deploy(deployment_id: str) -> dict[str, str]:
 
     `rq requeue` of an ended deployment becomes a replay: a new record and a new job.
     """
-    context = _open(deployment_id)
-    record = _record(context, deployment_id)
+    context, record = _open(deployment_id)
     if record.status is Status.SUPERSEDED:
         return {"status": record.status, "superseded_by": record.superseded_by or ""}
     if record.status is Status.RUNNING:
@@ -71,12 +70,11 @@ def deploy(deployment_id: str) -> dict[str, str]:
 
 def replay(deployment_id: str) -> dict[str, str]:
     """Request again the target of a stored deployment, with a new record and a new job."""
-    context = _open(deployment_id)
-    return _replay(context, _record(context, deployment_id))
+    return _replay(*_open(deployment_id))
 
 
-def _open(deployment_id: str) -> JobContext:
-    """Read the configuration, which may have changed since the worker's start, with this app's file alone."""
+def _open(deployment_id: str) -> tuple[JobContext, Deployment]:
+    """Read the record, and the configuration anew, with this app's file alone."""
     try:
         config = load(config_path(), only=app_of(deployment_id))
         user = redis_user(config, "worker")
@@ -89,12 +87,9 @@ def _open(deployment_id: str) -> JobContext:
     keep, url = config.settings.history_seconds, config.settings.redis.url
     store = DeploymentStore(RetryingRedis.from_url(url, credential_provider=user), keep_seconds=keep)
     impatient = receiver_client(url, user)
-    return JobContext(config, store, DeploymentStore(impatient, keep_seconds=keep), StatusPublisher(impatient))
-
-
-def _record(context: JobContext, deployment_id: str) -> Deployment:
+    context = JobContext(config, store, DeploymentStore(impatient, keep_seconds=keep), StatusPublisher(impatient))
     try:
-        return context.store.get(deployment_id)
+        return context, store.get(deployment_id)
     except NoSuchDeployment:
         raise DeploymentFailed(f"there is no record of the deployment {deployment_id}") from None
 
@@ -151,7 +146,12 @@ def _run(context: JobContext, record: Deployment) -> Ending:
         paths = AppPaths(root=app.root, settings=context.config.settings, app=app.name)
         journal = Journal(paths.journal)
         task = Task(app, context.config.settings, paths, journal, recorder, variables, context.config.frozen)
-        ending = _run_pipeline(context, task)
+        try:
+            ending = run_pipeline(task, context.status)
+        except Exception as error:  # The one place that turns an unexpected error into an ending.
+            event(log, "hookd failed", logging.ERROR, trace=True, deployment=record.id)
+            cause = f"hookd itself failed ({type(error).__name__}); the worker's log says where"
+            ending = Ending(Status.FAILED, cause, Hint(HintKind.SHOW_WORKER_LOG))
         ending = replace(ending, cause=recorder.clean(ending.cause) if ending.cause else None)
         if ending.head is not None:
             _publish_lag(context, app, ending.head, ending)
@@ -173,16 +173,6 @@ def _open_log(settings: Settings, app: App, deployment_id: str, variables: Mappi
         return LogFile(settings.log_path(app.name, deployment_id), redaction, shared=settings.logs is not None)
     except OSError as error:
         raise DeployError(f"the log cannot be written: {error}", hint=Hint(HintKind.RUN_DOCTOR)) from None
-
-
-def _run_pipeline(context: JobContext, task: Task) -> Ending:
-    """Run the pipeline. The one place that turns an unexpected error into an ending."""
-    try:
-        return run_pipeline(task, context.status)
-    except Exception as error:
-        event(log, "hookd failed", logging.ERROR, trace=True, deployment=task.deployment.id)
-        cause = f"hookd itself failed ({type(error).__name__}); the worker's log says where"
-        return Ending(Status.FAILED, cause, Hint(HintKind.SHOW_WORKER_LOG))
 
 
 def _record_decision(context: JobContext, record: Deployment, ending: Ending, ref: str | None = None) -> None:

@@ -6,7 +6,8 @@
 import logging
 import os
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any, Final
 
 from redis.exceptions import RedisError
@@ -82,24 +83,29 @@ class SafeWorker(Worker):
             event(log, "registered again", logging.WARNING, worker=self.name)
 
     def teardown(self) -> None:
-        """Leave the list of workers, without waiting for Redis, because the entry expires anyway."""
+        """Leave the list of workers. The entry expires anyway."""
         kill_descendants()
         event(log, "worker stops", worker=self.name)
-        with closing(best_effort_client(self.connection)) as hurried:
-            self.connection = hurried
-            try:
-                self.register_death()  # type: ignore[no-untyped-call]
-                self.unsubscribe()  # type: ignore[no-untyped-call]
-            except RedisError as error:
-                event(log, "not deregistered", logging.WARNING, why=type(error).__name__)
+        with self._without_waiting("not deregistered"):
+            self.register_death()  # type: ignore[no-untyped-call]
+            self.unsubscribe()  # type: ignore[no-untyped-call]
 
     def set_shutdown_requested_date(self) -> None:
-        """Record the request to stop, without waiting for Redis, because this runs in a signal handler."""
+        """Record the request to stop. This runs in a signal handler."""
+        with self._without_waiting("request to stop not recorded"):
+            self.connection.hset(self.key, "shutdown_requested_date", f"{now():%Y-%m-%dT%H:%M:%S.%fZ}")
+
+    @contextmanager
+    def _without_waiting(self, failure: str) -> Iterator[None]:
+        """Use a connection that does not wait for Redis, and log an error."""
+        patient = self.connection
         try:
-            with closing(best_effort_client(self.connection)) as hurried:
-                hurried.hset(self.key, "shutdown_requested_date", f"{now():%Y-%m-%dT%H:%M:%S.%fZ}")
+            with closing(best_effort_client(patient)) as self.connection:
+                yield
         except RedisError as error:
-            event(log, "request to stop not recorded", logging.WARNING, why=type(error).__name__)
+            event(log, failure, logging.WARNING, why=type(error).__name__)
+        finally:
+            self.connection = patient
 
     # Maintenance, between jobs and while one runs
 

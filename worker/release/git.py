@@ -1,6 +1,7 @@
 """Git's commands for one mirror, the variables they run with, and two questions that fetch nothing."""
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,14 +114,10 @@ def _ssh_command(app: App, settings: Settings) -> str:
     options = ["-oBatchMode=yes", "-oStrictHostKeyChecking=yes", "-oConnectTimeout=10"]
     options += ["-oServerAliveInterval=10", "-oServerAliveCountMax=3"]
     if settings.worker.known_hosts:
-        options.append(f"-oUserKnownHostsFile={_quote(settings.worker.known_hosts)}")
+        options.append(f"-oUserKnownHostsFile={shlex.quote(str(settings.worker.known_hosts))}")
     if app.deploy_key:
-        options += ["-oIdentitiesOnly=yes", f"-i {_quote(app.deploy_key)}"]
+        options += ["-oIdentitiesOnly=yes", f"-i {shlex.quote(str(app.deploy_key))}"]
     return " ".join(["ssh", "-F none", *options])
-
-
-def _quote(path: Path) -> str:
-    return "'" + str(path).replace("'", "'\\''") + "'"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from hookd.files.attributes import group_name, user_name
-from hookd.files.audit import AttributeMismatch, AuditFinding, repair
+from hookd.files.audit import AttributeMismatch, repair
 from hookd.files.policies import (
     WRITABLE,
     Acl,
@@ -86,8 +86,9 @@ def make_directories(task: Task, policy: Policy) -> None:
     for directory in (root, shared) if shared.is_relative_to(root) else (root,):
         _repair(task, directory, policy)
     secret = _secret_policy(task.app.ownership)
-    for name in task.app.shared.files if secret is not None else ():
-        _repair(task, shared / name, secret)
+    if secret is not None:
+        for name in task.app.shared.files:
+            _repair(task, shared / name, secret)
     for directory in (task.places.releases, task.places.venvs, task.places.cache, task.places.home):
         directory.mkdir(parents=True, exist_ok=True)
     for directory in (task.places.releases, task.places.venvs):
@@ -120,17 +121,13 @@ def _repair(task: Task, path: Path, policy: Policy, *, recursive: bool = False) 
     The deployment goes on in any case: the health check shows if the app works.
     """
     try:
-        found = [one for one in repair(path, policy, recursive=recursive) if _is_present(one)]
+        found = list(repair(path, policy, recursive=recursive))
     except OwnershipError as error:
         task.recorder.line(f"warning: {error.cause}; next: {error.hint}")
         return
     repaired = [one for one in found if isinstance(one, AttributeMismatch) and one.repaired]
-    left = [one for one in found if one not in repaired]
+    left = [one for one in found if one not in repaired and (recursive or isinstance(one, AttributeMismatch))]
     for group, ending in ((repaired, ""), (left, f"; next: {render_hint(_FIX_PERMISSIONS, task.app.name)}")):
         if group:
             more = f", and {len(group) - 1} more paths" if len(group) > 1 else ""
             task.recorder.line(f"{group[0]}{more}{ending}")
-
-
-def _is_present(finding: AuditFinding) -> bool:
-    return not (isinstance(finding, Unauditable) and finding.kind == "missing")

@@ -29,7 +29,6 @@ from worker.service.drift import (
 from worker.service.health import wait_until_healthy
 
 _PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
-UNIT_PROPERTIES: Final = ("LoadState", "ActiveState", "ExecMainStartTimestamp", "StatusText")
 
 # systemctl warns that a stopped service still has sockets. They are intended: visitors wait in them.
 _EXPECTED_OUTPUT: Final = re.compile(
@@ -108,7 +107,9 @@ def processes_command(name: str, limits: Limits) -> Command:
 
 def states_command(units: tuple[str, ...], limits: Limits) -> Command:
     """Print the state of systemd units, the start of their processes, and the status text that these report."""
-    properties = (f"--property={name}" for name in ("Id", *UNIT_PROPERTIES))
+    properties = (
+        f"--property={name}" for name in ("Id", "LoadState", "ActiveState", "ExecMainStartTimestamp", "StatusText")
+    )
     return _command((SYSTEMCTL, "show", "--timestamp=us+utc", *properties, "--", *units), limits)
 
 
