@@ -4,7 +4,6 @@ The worker owns the files it makes and may give them to its own groups.
 """
 
 import os
-import pwd
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +37,7 @@ def release_policy(ownership: Ownership) -> Policy:
     except OwnershipError as error:
         raise DeployError(error.cause, hint=LogOnlyHint(error.hint)) from None
     if not _may_give_to(policy.group):
-        name = pwd.getpwuid(os.geteuid()).pw_name
+        name = user_name(os.geteuid())
         raise DeployError(
             f"the worker is not a member of the group {ownership.group}, so it cannot give files to it",
             hint=LogOnlyHint(f"sudo usermod --append --groups {ownership.group} {name}, then restart the worker"),

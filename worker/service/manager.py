@@ -107,10 +107,8 @@ def processes_command(name: str, limits: Limits) -> Command:
 
 def states_command(units: tuple[str, ...], limits: Limits) -> Command:
     """Print the state of systemd units, the start of their processes, and the status text that these report."""
-    properties = (
-        f"--property={name}" for name in ("Id", "LoadState", "ActiveState", "ExecMainStartTimestamp", "StatusText")
-    )
-    return _command((SYSTEMCTL, "show", "--timestamp=us+utc", *properties, "--", *units), limits)
+    properties = "--property=Id,LoadState,ActiveState,ExecMainStartTimestamp,StatusText"
+    return _command((SYSTEMCTL, "show", "--timestamp=us+utc", properties, "--", *units), limits)
 
 
 def _command(argv: tuple[str, ...], limits: Limits) -> Command:
