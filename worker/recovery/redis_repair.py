@@ -24,24 +24,6 @@ log: Final = logging.getLogger(__name__)
 _MAX_STREAM_TIME: Final = 2**48
 
 
-def worker_keys(worker: str) -> Mapping[str, str]:
-    """Return the keys that a worker cannot do without, each with its type."""
-    return {
-        rq_keys.READY_JOBS: "list",
-        rq_keys.TAKEN_JOBS: "list",
-        rq_keys.QUEUES: "set",
-        rq_keys.WORKERS: "set",
-        rq_keys.QUEUE_WORKERS: "set",
-        rq_keys.RATE_LIMITS: "set",
-        rq_keys.STARTED_JOBS: "zset",
-        rq_keys.FINISHED_JOBS: "zset",
-        rq_keys.FAILED_JOBS: "zset",
-        rq_keys.worker(worker): "hash",
-        rq_keys.worker_executions(worker): "set",
-        redis_keys.REFUSALS: "stream",
-    }
-
-
 def app_keys(app: str) -> Mapping[str, str]:
     """Return the keys of an app, each with its type."""
     return {

@@ -106,17 +106,6 @@ def test_running_worker_restores_a_lost_job(hookd: Installation, client: Redis, 
     assert worker.poll() is None
 
 
-@pytest.mark.threat(49)
-def test_wrong_typed_queue_is_deleted(hookd: Installation, client: Redis) -> None:
-    worker = start(hookd, client)
-    client.set("rq:queue:hookd", "x")
-    wait_for(lambda: not client.exists("rq:queue:hookd"), 25, what="the end of the text")
-    assert hookd.wait_for_ending(ask(hookd), 25).started_at is not None
-    assert worker.poll() is None
-    log = (hookd.directory / "worker.log").read_text()
-    assert "key deleted key=rq:queue:hookd why=it is a string and not a list" in log
-
-
 def test_cancelled_job_cancels_its_deployment(hookd: Installation, client: Redis) -> None:
     waiting = ask(hookd)
     SafeJob.fetch(waiting, connection=client).cancel()

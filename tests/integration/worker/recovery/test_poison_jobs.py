@@ -121,15 +121,6 @@ def test_id_without_a_job_is_skipped(site: Site, shape: str) -> None:
     assert in_hands(site.client) == [[], []]
 
 
-@pytest.mark.parametrize("key", ["rq:executions:{}", "rq:results:{}", "rq:job:{}:dependents"])
-def test_wrong_typed_job_is_skipped(site: Site, key: str) -> None:
-    job_id = f"beside-{key.strip('rq:{}').replace(':', '-')}"
-    site.client.set(key.format(job_id), "no set")
-    put_job(site.client, {"data": call(redis_keys.DEPLOY, site.superseded())}, job_id)
-    site.assert_a_good_job_finishes()
-    assert in_hands(site.client) == [[], []]
-
-
 @pytest.mark.threat(12)
 def test_a_hundred_malformed_jobs(site: Site) -> None:
     for number in range(100):
@@ -157,8 +148,6 @@ REGISTRIES: dict[str, Callable[[Redis], object]] = {
         client.hset("rq:job:bad", mapping={"data": CALL, "status": "on fire"}),
         client.zadd("rq:wip:hookd", {"bad:1": 1}),
     ),
-    "a text in place of the started jobs": lambda client: client.set("rq:wip:hookd", "x"),
-    "a text in place of the failed jobs": lambda client: client.set("rq:failed:hookd", "x"),
     "a job in somebody's hands that is no UTF-8": lambda client: client.rpush("rq:queue:hookd:intermediate", b"\xff"),
     "a job in somebody's hands with blanks": lambda client: client.rpush("rq:queue:hookd:intermediate", "a b"),
     "a ready job that is no UTF-8": lambda client: client.zadd("rq:ready:hookd", {b"\xff": 1}),

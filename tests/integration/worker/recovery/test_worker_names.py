@@ -52,12 +52,3 @@ def test_remote_worker_counts_as_alive(hookd: Installation, client: Redis) -> No
     hookd.start_worker("hookd-2")
     wait_for(lambda: client.hget("rq:worker:hookd-2", "state") == b"idle", what="its first round")
     assert client.exists("rq:worker:hookd-1")
-
-
-def test_wrong_typed_entry_is_replaced(hookd: Installation, client: Redis) -> None:
-    client.set("rq:worker:hookd-1", "no hash")
-    client.set("rq:workers", "no set")
-    worker = hookd.start_worker("hookd-1")
-    wait_for(lambda: client.type("rq:workers") == b"set", what="the worker")
-    assert client.sismember("rq:workers", "rq:worker:hookd-1")
-    assert (worker.poll(), pid_of(client, "hookd-1")) == (None, worker.pid)
