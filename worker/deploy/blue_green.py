@@ -53,7 +53,7 @@ def go_back(task: Task, state: AppState) -> str | None:
     """Stop the new release, and return which one serves, or None without one."""
     idle, old = _idle(state), state.deployed
     with task.recorder.step(StepName.ROLL_BACK, idle):
-        _stop_colour(task, idle, old and old.name)
+        _stop_colour(task, idle, old.name if old else None)
     return f"{old.name} has served all along" if old else None
 
 
@@ -85,7 +85,7 @@ def recover(task: AppTask, state: AppState) -> RepairResult:
         repaired.append(f"an earlier deployment was interrupted while {idle} was running")
         task.recorder.line(repaired[-1])
         with task.recorder.step(StepName.RECOVER, idle):
-            _stop_colour(task, idle, serving and serving.name)
+            _stop_colour(task, idle, serving.name if serving else None)
     return RepairResult(tuple(repaired))
 
 

@@ -99,7 +99,8 @@ def _remove(task: Task, kind: str, directory: Path) -> bool:
 
 def _releases_in_use(releases: Path) -> set[str]:
     """Return the releases that a process works in, as far as this user can see."""
-    base, used = os.path.realpath(releases), set()
+    base = os.path.realpath(releases)
+    used: set[str] = set()
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             directory = os.readlink(process / "cwd")

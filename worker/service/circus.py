@@ -48,7 +48,7 @@ def ask(service: Service, verb: str, name: str, seconds: float = _ANSWER_SECONDS
             circus.setsockopt(zmq.LINGER, 0)
             circus.connect(str(service.endpoint))
             circus.send_json({"id": "hookd", "command": verb, "properties": {"name": name, "waiting": True}})
-            if not circus.poll(1000 * seconds):
+            if not circus.poll(int(1000 * seconds)):
                 raise CommandFailed(f"circus did not answer at {service.endpoint} within {seconds:g} s")
             answer: Any = circus.recv_json()
     except zmq.ZMQError as error:
