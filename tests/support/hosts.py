@@ -115,7 +115,7 @@ class Host:
         with deploying(self.directory, app, self.settings) as at:
             task, policy = at.task, release_policy(app.ownership)
             make_directories(task, policy)
-            checkout = GitMirror(app, task.settings, task.places.mirror, task.places.home, task.recorder.line)
+            checkout = GitMirror(app, task.settings, task.recorder.line)
             commit = checkout.fetch_head()
             target = Target(commit, commit)
             name = build(task, task.journal.state(), target, checkout, policy)

@@ -20,7 +20,7 @@ class Mirror:
         settings = make_settings(directory, git_protocols=protocols)
         places = AppPaths(app.root, settings, app.name)
         self.path = places.mirror
-        self.checkout = GitMirror(app, settings, places.mirror, places.home, self.lines.append)
+        self.checkout = GitMirror(app, settings, self.lines.append)
 
     def written(self, directory: Path) -> Path:
         """Fetch the head and write its files below a new directory."""

@@ -93,7 +93,7 @@ def _deploy_locked(task: Task, policy: Policy, status: StatusPublisher) -> Endin
         prune_incomplete(task, state)
         with task.recorder.step(StepName.DISK_SPACE):
             check_free_space(task)
-        mirror = GitMirror(task.app, task.settings, task.places.mirror, task.places.home, task.recorder.line)
+        mirror = GitMirror(task.app, task.settings, task.recorder.line)
         with task.recorder.step(StepName.FETCH):
             head = mirror.fetch_head()
             target = choose_target(task, state, mirror, head)

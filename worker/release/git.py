@@ -1,5 +1,6 @@
 """Git's commands for one mirror, the variables they run with, and two questions that fetch nothing."""
 
+import os
 import re
 import shlex
 from collections.abc import Iterable, Mapping
@@ -31,7 +32,7 @@ GENERIC_LINES: Final = (
 def read_head(app: App, settings: Settings, seconds: float) -> str:
     """Return the commit at the head of an app's branch. Raises DeployError."""
     try:
-        lines = lines_of(_commands(app, settings, seconds).ls_remote(app.repository, app.branch))
+        lines = lines_of(git_commands(app, settings, seconds).ls_remote(app.repository, app.branch))
     except CommandFailed as error:
         specific = [line for line in error.lines if line and not line.startswith(GENERIC_LINES)]
         # A proxy's address may hold a password.
@@ -51,18 +52,11 @@ def commits_behind(app: App, settings: Settings, state: AppState, head: str | No
     if head is None or state.deployed is None or state.deployed.commit == head:
         return None
     try:
-        lines = lines_of(_commands(app, settings, _COUNT_SECONDS).count(state.deployed.commit, head))
+        lines = lines_of(git_commands(app, settings, _COUNT_SECONDS).count(state.deployed.commit, head))
     except CommandFailed:
         return None
     left, _, right = (lines or [""])[-1].partition("\t")
     return int(right) if left == "0" and right.isdigit() else None
-
-
-def _commands(app: App, settings: Settings, seconds: float) -> "GitCommands":
-    """Return the git commands for the app's mirror, as a deployment runs them."""
-    paths = AppPaths(root=app.root, settings=settings, app=app.name)
-    environment = {"PATH": SYSTEM_PATH, **host_variables(), **git_environment(app, settings, paths.home)}
-    return GitCommands(paths.mirror, min(seconds, app.limits.git_seconds), environment)
 
 
 def parse_ls_remote(lines: Iterable[str], ref: str) -> str | None:
@@ -74,8 +68,9 @@ def parse_ls_remote(lines: Iterable[str], ref: str) -> str | None:
     return next((match[1] for match in found if match[2] == ref), None)
 
 
-def git_environment(app: App, settings: Settings, home: Path) -> dict[str, str]:
-    """Return the variables of git: no configuration file, no prompt, no hook, and only the allowed transports."""
+def git_commands(app: App, settings: Settings, seconds: float) -> "GitCommands":
+    """Return the git commands for an app's mirror: no configuration file, no prompt, no hook, few transports."""
+    paths = AppPaths(root=app.root, settings=settings, app=app.name)
     config = {
         "core.hooksPath": "/dev/null",
         "core.fsmonitor": "false",
@@ -92,8 +87,10 @@ def git_environment(app: App, settings: Settings, home: Path) -> dict[str, str]:
     }
     numbered = {f"GIT_CONFIG_KEY_{n}": key for n, key in enumerate(config)}
     numbered |= {f"GIT_CONFIG_VALUE_{n}": value for n, value in enumerate(config.values())}
-    return {
-        "HOME": str(home),
+    environment = {
+        "PATH": os.environ.get("PATH", SYSTEM_PATH),
+        **host_variables(),
+        "HOME": str(paths.home),
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": "/dev/null",
         "GIT_CONFIG_COUNT": str(len(config)),
@@ -107,6 +104,7 @@ def git_environment(app: App, settings: Settings, home: Path) -> dict[str, str]:
         "GIT_HTTP_LOW_SPEED_TIME": "30",
         "GIT_SSH_COMMAND": _ssh_command(app, settings),
     }
+    return GitCommands(paths.mirror, min(seconds, app.limits.git_seconds), environment)
 
 
 def _ssh_command(app: App, settings: Settings) -> str:

@@ -20,7 +20,7 @@ from hookd.model.settings import Settings
 from worker.errors import CommandFailed, CommitRefused, DeployError, TimedOut, Unreachable
 from worker.process.run import Command, Line, LineSplitter, Take, command_failed, remove_tree, supervise
 from worker.process.subreaper import die_with_parent
-from worker.release.git import GENERIC_LINES, GitCommands, git_environment, parse_ls_remote
+from worker.release.git import GENERIC_LINES, git_commands, parse_ls_remote
 
 _PROGRESS: Final = re.compile(r"\d+% \(\d+/\d+\)(?!.*done)")
 # Leftovers of a killed git in a bare repository. The locks and `packed-refs.new` would stop every later git.
@@ -67,11 +67,11 @@ class CommitInfo:
 class GitMirror:
     """The mirror of one app's repository."""
 
-    def __init__(self, app: App, settings: Settings, mirror: Path, home: Path, each_line: Line) -> None:
+    def __init__(self, app: App, settings: Settings, each_line: Line) -> None:
         self._app = app
-        self._mirror = mirror
+        self._git = git_commands(app, settings, app.limits.git_seconds)
+        self._mirror = self._git.mirror
         self._line = each_line
-        self._git = GitCommands(mirror, app.limits.git_seconds, git_environment(app, settings, home))
 
     def fetch_head(self) -> str:
         """Fetch the branch and return its commit. Raises Unreachable if that fails or there is no such branch."""

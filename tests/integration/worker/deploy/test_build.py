@@ -24,7 +24,7 @@ def build_head(directory: Path, **over: Any) -> tuple[str, str]:
     app = make_app(directory, **{"service": {"preflight": []}, **over})
     with deploying(directory, app) as at:
         task = at.task
-        checkout = GitMirror(app, task.settings, task.places.mirror, task.places.home, task.recorder.line)
+        checkout = GitMirror(app, task.settings, task.recorder.line)
         commit = checkout.fetch_head()
         target, policy = Target(commit, commit), release_policy(app.ownership)
         name = build(task, task.journal.state(), target, checkout, policy)

@@ -110,7 +110,7 @@ class Branch:
         app = make_app(self.directory, repository=self.repository.url, paths=self.paths)
         with deploying(self.directory, app, trigger=trigger) as at:
             task, state = at.task, at.task.journal.state()
-            checkout = GitMirror(app, task.settings, task.places.mirror, task.places.home, task.recorder.line)
+            checkout = GitMirror(app, task.settings, task.recorder.line)
             target = choose_target(task, state, checkout, checkout.fetch_head())
             return decide(task, state, target, checkout)
 

@@ -13,7 +13,6 @@ import pytest
 
 from hookd.model.decision import Lag, Verdict
 from hookd.model.deployment import Deployment, Status, Trigger, advance
-from hookd.model.paths import AppPaths
 from hookd.model.redis_keys import decisions_key, polled_key, waiting_key
 from hookd.queue.app_status import AppStatusStore
 from hookd.queue.deployments import DeploymentRequest
@@ -52,8 +51,7 @@ def fetched(site: Installation, app: str) -> None:
     """Fetch the branch into the app's mirror."""
     found = site.config.catalogue.get(app)
     assert found is not None
-    places = AppPaths(found.root, site.config.settings, app)
-    GitMirror(found, site.config.settings, places.mirror, places.home, lambda _: None).fetch_head()
+    GitMirror(found, site.config.settings, lambda _: None).fetch_head()
 
 
 def behind(site: Installation, app: str) -> Lag:

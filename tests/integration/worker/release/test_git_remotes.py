@@ -134,8 +134,7 @@ def test_reject_transport(tmp_path: Path, transport: str) -> None:
 def test_redirect_credentials_stay_secret(tmp_path: Path, strict_server: int) -> None:
     app = make_app(tmp_path, repository=f"http://127.0.0.1:{strict_server}/first")
     with deploying(tmp_path, app) as at:
-        places = at.task.places
-        checkout = GitMirror(app, at.task.settings, places.mirror, places.home, at.task.recorder.line)
+        checkout = GitMirror(app, at.task.settings, at.task.recorder.line)
         with pytest.raises(DeployError) as caught:
             checkout.fetch_head()
         at.task.recorder.line(caught.value.cause)
