@@ -135,6 +135,10 @@ class GitCommands:
         argv = ("git", "init", *options, "--", str(self.mirror))
         return Command(argv, self.seconds, self.seconds, env=self.env)
 
+    def object_format(self) -> Command:
+        """Print the kind of object ids in the mirror: sha1 or sha256."""
+        return self._command("rev-parse", "--show-object-format")
+
     def ls_remote(self, url: str, branch: str) -> Command:
         argv = ("git", "ls-remote", "--end-of-options", url, f"refs/heads/{branch}")
         return Command(argv, self.seconds, self.seconds, env=self.env)

@@ -95,7 +95,7 @@ class GitMirror:
         except TimedOut:
             raise  # A second try would hang, too.
         except CommandFailed:
-            if not self._mirror_is_damaged():
+            if not self._mirror_is_damaged() and not self._object_format_changed():
                 raise
             self._line("the mirror cannot be used and is made anew")
             broken = self._mirror.with_suffix(".broken")  # A partly removed mirror must not keep its name.
@@ -108,6 +108,11 @@ class GitMirror:
         """Return True if the mirror's own head cannot be read, as after a power cut during a fetch."""
         written = (self._mirror / "refs" / "hookd" / "head").exists()
         return written and not self._read(self._git.head(), may_fail=True)
+
+    def _object_format_changed(self) -> bool:
+        """Return True if the mirror is no repository, or the remote one has another kind of object ids."""
+        own = self._read(self._git.object_format(), may_fail=True).strip()
+        return len(self._ask_remote()) != {"sha1": 40, "sha256": 64}.get(own)
 
     def _make_mirror(self) -> None:
         """Make the empty mirror, first under another name."""

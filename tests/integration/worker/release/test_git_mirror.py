@@ -58,10 +58,22 @@ def test_sha256_repository(tmp_path: Path) -> None:
 
 
 @pytest.mark.threat(59)
+@pytest.mark.parametrize(("before", "after"), [("sha1", "sha256"), ("sha256", "sha1")])
+def test_changed_object_format(tmp_path: Path, before: str, after: str) -> None:
+    old = Repository(tmp_path / "repo", before)
+    old.commit_and_push({"app.py": "old"})
+    mirror = Mirror(tmp_path, old)
+    mirror.checkout.fetch_head()
+    shutil.rmtree(tmp_path / "repo")
+    head = Repository(tmp_path / "repo", after).commit_and_push({"app.py": "new"})
+    assert mirror.checkout.fetch_head() == head
+
+
+@pytest.mark.threat(59)
 def test_deleted_branch(mirror: Mirror, repository: Repository) -> None:
     mirror.checkout.fetch_head()
     (repository.bare / "refs" / "heads" / "main").unlink()
-    with pytest.raises(DeployError, match=r"the branch main of file://.* cannot be fetched: .*: couldn't find remote ref refs/heads/main$"):
+    with pytest.raises(DeployError, match=r"the branch main of file://.* cannot be fetched: there is no such branch$"):
         mirror.checkout.fetch_head()
     assert mirror.path.exists()
 
@@ -198,7 +210,7 @@ def test_worker_git_variables_are_ignored(
     assert Mirror(tmp_path, repository).checkout.fetch_head() == repository.head()
 
 
-def test_missing_git(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_git(tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(DeployError, match="git is not installed"):
-        mirror.checkout.fetch_head()
+        Mirror(tmp_path, repository).checkout.fetch_head()

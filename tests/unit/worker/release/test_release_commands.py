@@ -39,6 +39,7 @@ GIT_COMMANDS = {
         GIT.init("sha256"),
         ("git", "init", "--quiet", "--bare", "--object-format=sha256", "--template=", "--", "/state/shop.git"),
     ),
+    "object_format": (GIT.object_format(), (*PREFIX, "rev-parse", "--show-object-format")),
     "ls_remote": (
         GIT.ls_remote(STRANGE, "main"),
         ("git", "ls-remote", "--end-of-options", STRANGE, "refs/heads/main"),
