@@ -3,6 +3,7 @@
 import logging
 import os
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Final, Self
 
 from rq.timeouts import JobTimeoutException
@@ -20,23 +21,8 @@ from worker.deploy import blue_green, restart
 from worker.deploy.build import build, check, run_release_commands
 from worker.deploy.repair import RepairResult, repair
 from worker.deploy.retention import prune, prune_incomplete
-from worker.deploy.target import (
-    Target,
-    choose_target,
-    count_crash,
-    decide,
-    find_freeze,
-    pin_event,
-    quarantine_crash_loop,
-)
-from worker.errors import (
-    BAD_RELEASE,
-    CommitRefused,
-    DeployError,
-    RollbackFailed,
-    RolledBack,
-    SwitchNotRecorded,
-)
+from worker.deploy.target import Target, choose_target, count_crash, decide, pin_event, quarantine_crash_loop
+from worker.errors import BAD_RELEASE, CommitRefused, DeployError, RollbackFailed, RolledBack, SwitchNotRecorded
 from worker.process.lock import app_lock
 from worker.release.disk_space import check_free_space, flush
 from worker.release.git_mirror import GitMirror
@@ -158,9 +144,9 @@ def _switch_and_verify(task: Task, target: Target, name: str, policy: Policy) ->
     """Run the release commands, let the release serve, check its health and prune. Rolls back a bad release."""
     try:
         # A build takes minutes, and the app may have been frozen meanwhile. Release commands cannot be undone.
-        reason = find_freeze(task)
-        if reason is not None:
-            return _unchanged(task, reason)
+        freeze = freezes.active_freeze(task.frozen, task.app.name, datetime.now(UTC))
+        if freeze is not None:
+            return _unchanged(task, Assessment(verdict=Verdict.FROZEN, why=str(freeze)))
         run_release_commands(task, task.places.release(name), policy)
         with task.recorder.step(StepName.FLUSH):
             flush(task, task.places.release(name))

@@ -96,12 +96,6 @@ def _compare_paths(task: Task, state: AppState, target: Target, mirror: GitMirro
     return Skipped(**task.stamp(), commit=target.commit, base=base.commit)
 
 
-def find_freeze(task: Task) -> Assessment | None:
-    """Return the reason not to deploy to a frozen app, or None."""
-    freeze = freezes.active_freeze(task.frozen, task.app.name, datetime.now(UTC))
-    return Assessment(verdict=Verdict.FROZEN, why=str(freeze)) if freeze else None
-
-
 @contextmanager
 def count_crash(path: Path, commit: str) -> Iterator[None]:
     """Count a crash for as long as the block runs, so that the count stays if the process is killed."""

@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import IO, Final, cast
+from typing import IO, Final, NamedTuple, cast
 
 import git
 from git.exc import GitCommandNotFound
@@ -56,8 +56,7 @@ class TreeEntry:
         return self.mode == _SUBMODULE
 
 
-@dataclass(frozen=True)
-class CommitInfo:
+class CommitInfo(NamedTuple):
     """Author and subject of a commit: text from an untrusted source."""
 
     author: str
