@@ -13,8 +13,9 @@ from worker.errors import CommandFailed
 from worker.service.drift import ServiceState
 
 _ANSWER_SECONDS: Final = 5.0  # For a question. Starting and stopping may take as long as a step.
-_BUSY_SECONDS: Final = 3.0
 _PAUSE_SECONDS: Final = 0.2
+# circus works on another command. https://github.com/circus-tent/circus/blob/master/circus/commands/errors.py
+_COMMAND_ERROR: Final = 5
 
 
 def control(task: AppTask, verb: Verb, name: str) -> None:
@@ -22,25 +23,32 @@ def control(task: AppTask, verb: Verb, name: str) -> None:
 
     No other app does so meanwhile, because circus refuses commands while it works on one.
     """
-    service = task.app.service
+    service, limit = task.app.service, task.app.limits.step_seconds
     task.recorder.line(f"circus: {verb} {name}")
     endpoint = hashlib.sha256(str(service.endpoint).encode()).hexdigest()[:12]
     lock = task.places.lock.with_name(f"_circus-{endpoint}.lock")  # No app's name begins with an underscore.
     with lock.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # The wait ends, because the holder sends one command with a time limit.
-        end = time.monotonic() + _BUSY_SECONDS
-        while True:
-            try:
-                ask(service, verb, name, task.app.limits.step_seconds)
-                return
-            except CommandFailed:  # circus also refuses commands during its own rounds. Repeating does no harm.
-                if time.monotonic() >= end:
-                    raise
-            time.sleep(_PAUSE_SECONDS)
+        end = time.monotonic() + limit
+        while (answer := _send(service, verb, name, limit)).get("errno") == _COMMAND_ERROR and time.monotonic() < end:
+            time.sleep(_PAUSE_SECONDS)  # A killed deployment's command goes on. Repeating does no harm.
+    _check(answer)
 
 
 def ask(service: Service, verb: str, name: str, seconds: float = _ANSWER_SECONDS) -> dict[str, Any]:
-    """Send a command about a watcher to circus and return the answer. Raises CommandFailed."""
+    """Send a question about a watcher to circus and return the answer. Raises CommandFailed."""
+    answer = _send(service, verb, name, seconds)
+    _check(answer)
+    return answer
+
+
+def _check(answer: dict[str, Any]) -> None:
+    if answer["status"] == "error":
+        raise CommandFailed(f"circus: {answer.get('reason')}")
+
+
+def _send(service: Service, verb: str, name: str, seconds: float) -> dict[str, Any]:
+    """Return the answer of circus, also that of an error. Raises CommandFailed without an answer."""
     import zmq  # Servers with systemd do not have it.
 
     try:
@@ -53,8 +61,6 @@ def ask(service: Service, verb: str, name: str, seconds: float = _ANSWER_SECONDS
             answer: Any = circus.recv_json()
     except zmq.ZMQError as error:
         raise CommandFailed(f"circus cannot be asked at {service.endpoint}: {error}") from None
-    if answer["status"] == "error":
-        raise CommandFailed(f"circus: {answer.get('reason')}")
     return dict(answer)
 
 
