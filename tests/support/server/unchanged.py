@@ -9,7 +9,7 @@ _PLACES = ("/etc", "/opt", "/root", "/srv", "/usr/local", "/var/lib/hookd", "/va
 
 
 def snapshot(machine: Machine) -> dict[str, object]:
-    """Collect modes and owners of all files, contents of hookd's places, and the starts of units.
+    """Collect owners and modes of all files, inodes and times in hookd's directories, and starts of units.
 
     The reconcile service is left out, because it starts twice a minute.
     """
