@@ -8,15 +8,13 @@ from typing import Final
 
 from hookd.model.app import App, Catalogue
 from units.apps.plan import units_of
-from units.apps.table import ParsedTable
 from units.plan.manifest import Manifest
-from units.render import app_paths
+from units.render.app import COLOURS, health_socket, listen_address
 from units.system import disk, layout
 from units.system.errors import Refused
 from units.system.nginx_config import server_names
 from units.system.run import CommandFailed, run, succeeds
 
-_COLOURS: Final = ("blue", "green")
 # Units that exist during an adoption.
 _TEMPORARY: Final = ("interim", "check")
 _RESERVED_USERS: Final = frozenset({"root", layout.WORKER, layout.RECEIVER, layout.REDIS})
@@ -30,44 +28,32 @@ _SYSTEM_PATHS: Final = (
 )
 
 
-def add_conflicts(
-    parsed: ParsedTable, catalogue: Catalogue, manifest: Manifest, protocols: Iterable[str]
-) -> Iterator[str]:
+def add_conflicts(app: App, catalogue: Catalogue, manifest: Manifest, protocols: tuple[str, ...]) -> Iterator[str]:
     """Return the problems of a new app. `protocols` are git's on this host."""
-    app = parsed.app
-    others = [one for one in catalogue.apps if one.name != app.name]
     known = catalogue.get(app.name)
-    yield from parsed.problems
     if known is not None and known != app:
         yield f"the app {app.name} exists; next: sudo hookd app edit {app.name}"
         return
-    yield from _catalogue_conflicts(parsed, others, protocols)
-    if parsed.is_valid("name", "service"):
-        yield from _unit_conflicts(app, manifest)
-    yield from domain_conflicts(app.site.domain, others, f"hookd-{app.name}")
+    yield from _catalogue_conflicts(app, catalogue, protocols)
+    yield from _unit_conflicts(app, manifest)
     yield from _directory_conflicts(app, manifest)
 
 
-def edit_conflicts(old: App, parsed: ParsedTable, catalogue: Catalogue, protocols: Iterable[str]) -> Iterator[str]:
+def edit_conflicts(old: App, app: App, catalogue: Catalogue, protocols: tuple[str, ...]) -> Iterator[str]:
     """Return the problems of a changed app."""
-    app = parsed.app
-    others = [one for one in catalogue.apps if one.name != app.name]
     before, after = _immutable_values(old), _immutable_values(app)
-    yield from parsed.problems
     for key in before:
-        if before[key] != after[key] and parsed.is_valid("root", key.partition(".")[0]):
+        if before[key] != after[key]:
             yield f"{key} cannot be changed: it is {before[key]}"
-    yield from _catalogue_conflicts(parsed, others, protocols)
+    yield from _catalogue_conflicts(app, catalogue, protocols)
+
+
+def _catalogue_conflicts(app: App, catalogue: Catalogue, protocols: tuple[str, ...]) -> Iterator[str]:
+    """Compare an app with the other apps, and with this host's rules."""
+    others = [one for one in catalogue.apps if one.name != app.name]
+    yield from Catalogue(apps=(*others, app)).conflicts()
+    yield from app_conflicts(app, others, protocols)
     yield from domain_conflicts(app.site.domain, others, f"hookd-{app.name}")
-
-
-def _catalogue_conflicts(parsed: ParsedTable, others: list[App], protocols: Iterable[str]) -> Iterator[str]:
-    """Compare valid values with those of other apps, and with this host's rules."""
-    app, named = parsed.app, parsed.is_valid("name", "service")
-    if named and parsed.is_valid("root"):
-        yield from Catalogue(apps=(*others, app)).conflicts()
-    allowed = protocols if parsed.is_valid("repository") else (*protocols, "https")
-    yield from app_conflicts(app, others if named else (), allowed)
 
 
 def _immutable_values(app: App) -> dict[str, object]:
@@ -122,30 +108,25 @@ def _directory_conflicts(app: App, manifest: Manifest) -> Iterable[str]:
             yield f"{path} ({key}) exists and is not empty; next: sudo mv {path} {path}.old"
 
 
-def app_conflicts(app: App, others: Iterable[App], protocols: Iterable[str]) -> Iterator[str]:
+def app_conflicts(app: App, others: Iterable[App], protocols: tuple[str, ...]) -> Iterator[str]:
     """Return the reserved values of an app, and those that another app has."""
     if app.name == "hookd" or app.name.startswith("hookd-"):
         yield f"{app.name}: the name is reserved for hookd's own units; choose another one"
-    yield from _protocol_conflicts(app, tuple(protocols))
-    yield from _account_conflicts(app)
-    yield from _path_conflicts(app)
-    for other in others:
-        yield from _conflicts_between(app, other)
-
-
-def _protocol_conflicts(app: App, protocols: tuple[str, ...]) -> Iterator[str]:
     scheme, separator, _ = app.repository.partition("://")
     used = scheme if separator else "ssh"
     if used not in protocols:
         allowed = f"{', '.join(protocols)} (worker.git_protocols in {layout.CONFIG})"
         yield f"repository: git may not use {used} here, only {allowed}"
-
-
-def _account_conflicts(app: App) -> Iterator[str]:
     if app.ownership.user in _RESERVED_USERS:
         yield f"ownership.user: an app does not run as {app.ownership.user}"
     if app.ownership.group in _RESERVED_GROUPS:
         yield f"ownership.group: {app.ownership.group} is not for apps"
+    yield from _path_conflicts(app)
+    for other in others:
+        for unit in sorted(_units(app) & _units(other)):
+            yield f"{app.name} and {other.name}: both would have the unit {unit}; choose another name"
+        for place in sorted(_sockets(app) & _sockets(other)):
+            yield f"{app.name} and {other.name}: both would listen on {place}"
 
 
 def _path_conflicts(app: App) -> Iterator[str]:
@@ -167,17 +148,10 @@ def _is_system_path(path: Path) -> bool:
     return path == Path("/") or any(path.is_relative_to(place) or place.is_relative_to(path) for place in _SYSTEM_PATHS)
 
 
-def _conflicts_between(app: App, other: App) -> Iterator[str]:
-    for unit in sorted(_units(app) & _units(other)):
-        yield f"{app.name} and {other.name}: both would have the unit {unit}; choose another name"
-    for place in sorted(_sockets(app) & _sockets(other)):
-        yield f"{app.name} and {other.name}: both would listen on {place}"
-
-
 def _units(app: App) -> set[str]:
     """Return the units of an app, with those of another handover or an adoption."""
     name = app.service_name
-    ends = (*_COLOURS, *_TEMPORARY)
+    ends = (*COLOURS, *_TEMPORARY)
     return {*units_of(app), f"{name}.service", f"{name}.socket", *(f"{name}-{end}.service" for end in ends)}
 
 
@@ -185,8 +159,8 @@ def _sockets(app: App) -> set[str]:
     """Return the addresses of an app's sockets, as far as hookd makes them."""
     if app.service.units == "existing":
         return {app.service.listen} if app.service.listen else set()
-    found = {app_paths.listen_address(app)}
+    found = {listen_address(app)}
     if app.service.handover == "blue-green":
         with suppress(Refused):  # The renderer reports an invalid one.
-            found |= {f"unix:{app_paths.health_socket(app, colour)}" for colour in _COLOURS}
+            found |= {f"unix:{health_socket(app, colour)}" for colour in COLOURS}
     return found

@@ -8,10 +8,10 @@ from typing import Any, Final
 from hookd.model.app import App, Catalogue
 from units.apps.conflicts import add_conflicts, edit_conflicts
 from units.apps.git_access import as_worker
+from units.apps.options import parse_app
 from units.apps.plan import InitialContents, app_plan, app_toml
 from units.apps.secrets import new_secret
 from units.apps.services import stop_steps
-from units.apps.table import parse_table
 from units.host.plan import host_plan
 from units.plan.apply import Echo, Installer, conflicts
 from units.plan.manifest import HOST, Manifest
@@ -40,7 +40,7 @@ class Server:
 
     def with_app(self, app: App) -> Catalogue:
         """Return the catalogue with a new or changed app."""
-        return Catalogue(apps=(*(one for one in self.catalogue.apps if one.name != app.name), app))
+        return Catalogue(apps=(*self.without_app(app.name).apps, app))
 
     def without_app(self, name: str) -> Catalogue:
         """Return the catalogue without an app."""
@@ -60,18 +60,14 @@ def add(
     initial: InitialContents,
     echo: Echo,
     *,
-    unread: Iterable[str] = (),
     dry_run: bool,
 ) -> App:
-    """Install a new app, or continue an interrupted installation.
-
-    Raises Refused with all conflicts, and with the caller's `unread` files, before any change.
-    """
-    parsed = parse_table(name, table)
-    found = [*unread, *add_conflicts(parsed, server.catalogue, server.manifest, server.host.git_protocols)]
-    plan = _checked_plan(server, parsed.app, app_toml(name, table), initial, found)
-    _apply(server, parsed.app, plan, echo, dry_run=dry_run)
-    return parsed.app
+    """Install a new app, or continue an interrupted installation. Raises Refused before any change."""
+    app = parse_app(name, table)
+    found = add_conflicts(app, server.catalogue, server.manifest, server.host.git_protocols)
+    plan = _checked_plan(server, app, app_toml(name, table), initial, found)
+    _apply(server, app, plan, echo, dry_run=dry_run)
+    return app
 
 
 def edit(server: Server, old: App, table: Mapping[str, Any], toml: str, echo: Echo, *, dry_run: bool) -> bool:
@@ -79,9 +75,8 @@ def edit(server: Server, old: App, table: Mapping[str, Any], toml: str, echo: Ec
 
     Return True if other units run the app from now on. A deployment must start them, and `finish_edit` must follow.
     """
-    parsed = parse_table(old.name, table)
-    app = parsed.app
-    found = edit_conflicts(old, parsed, server.catalogue, server.host.git_protocols)
+    app = parse_app(old.name, table)
+    found = edit_conflicts(old, app, server.catalogue, server.host.git_protocols)
     plan = _checked_plan(server, app, toml, InitialContents(new_secret()), found)
     _apply(server, app, plan, echo, dry_run=dry_run)
     installer = Installer(server.manifest, layout.app_scope(app.name), echo, dry_run=dry_run)
@@ -96,7 +91,6 @@ def edit(server: Server, old: App, table: Mapping[str, Any], toml: str, echo: Ec
 def _checked_plan(server: Server, app: App, toml: str, initial: InitialContents, problems: Iterable[str]) -> Plan:
     """Build the plan. Raises Refused with `problems` and with the plan's own conflicts."""
     found = list(problems)
-    plan: Plan = ()
     try:
         plan = plan_for(server, app, toml, initial)
         found += conflicts(plan, server.manifest)
@@ -148,56 +142,38 @@ def _apply(server: Server, app: App, plan: Plan, echo: Echo, *, dry_run: bool) -
     Installer(server.manifest, HOST, echo, dry_run=dry_run).apply(host_plan(server.host, server.with_app(app)))
 
 
-def remove(server: Server, app: App, variables: tuple[Path, ...], echo: Echo, *, dry_run: bool) -> list[Path]:
-    """Stop an app and remove its resources. Return what stays: its data and its `variables`."""
-    installer = Installer(server.manifest, layout.app_scope(app.name), echo, dry_run=dry_run)
-    files = _removable_files(server, app.name, variables)
-    # The command can be repeated as long as these exist.
-    last = [path for path in (layout.app_file(app.name), layout.app_secret(app.name)) if path in files]
-    first = (Absent(path) for path in files if path not in last)
-    installer.apply((*stop_steps([app], server.manifest), *first, *_reload_steps()))
-    without = host_plan(server.host, server.without_app(app.name))
-    Installer(server.manifest, HOST, echo, dry_run=dry_run).apply(without)
-    if not dry_run:
-        state = (str(layout.STATE / one.format(app.name)) for one in _STATE)
-        run(as_worker("rm", "-rf", "--one-file-system", "--", *state))
-    return _remove_rest(installer, app.name, files, last, variables)
-
-
 def is_partly_installed(server: Server, name: str) -> bool:
     """Return True if files of an app exist without the app, because its installation or removal was interrupted."""
     return server.catalogue.get(name) is None and bool(server.manifest.of(layout.app_scope(name), "file", "link"))
 
 
-def remove_leftovers(
-    server: Server, name: str, variables: tuple[Path, ...], echo: Echo, *, dry_run: bool
+def remove(
+    server: Server, name: str, app: App | None, variables: tuple[Path, ...], echo: Echo, *, dry_run: bool
 ) -> list[Path]:
-    """Remove the rest of a partly installed app. Return what stays."""
+    """Stop an app and remove its resources. Return what stays: its data and its `variables`.
+
+    Without an `app`, remove the rest of a partly installed one.
+    """
     installer = Installer(server.manifest, layout.app_scope(name), echo, dry_run=dry_run)
-    files = _removable_files(server, name, variables)
-    return _remove_rest(installer, name, files, files, variables)
-
-
-def _removable_files(server: Server, name: str, variables: tuple[Path, ...]) -> list[Path]:
-    paths = (Path(one.name) for one in server.manifest.of(layout.app_scope(name), "file", "link"))
-    return [path for path in paths if path not in variables]
-
-
-def _remove_rest(
-    installer: Installer, name: str, files: list[Path], last: list[Path], variables: tuple[Path, ...]
-) -> list[Path]:
-    """Remove directories and the `last` files. Return what stays."""
+    paths = [Path(one.name) for one in server.manifest.of(layout.app_scope(name), "file", "link")]
+    files = last = [path for path in paths if path not in variables]
+    if app is not None:
+        # The command can be repeated as long as these exist.
+        last = [path for path in files if path in (layout.app_file(name), layout.app_secret(name))]
+        first = (Absent(path) for path in files if path not in last)
+        installer.apply((*stop_steps([app], server.manifest), *first, *_reload_steps()))
+        without = host_plan(server.host, server.without_app(name))
+        Installer(server.manifest, HOST, echo, dry_run=dry_run).apply(without)
+        if not dry_run:
+            state = (str(layout.STATE / one.format(name)) for one in _STATE)
+            run(as_worker("rm", "-rf", "--one-file-system", "--", *state))
     stays = installer.remove_directories(files)
-    installer.apply(_final_steps(name, last))
+    # The secret goes last, so that an interrupted removal can be repeated.
+    secret = layout.app_secret(name)
+    others = [path for path in (*last, layout.FROZEN / name) if path != secret]
+    installer.apply((*map(Absent, others), *_reload_steps(), *(Absent(path) for path in last if path == secret)))
     installer.disown(variables)
     return [*stays, *variables]
-
-
-def _final_steps(name: str, files: Iterable[Path]) -> Plan:
-    """Build the last steps of a removal. The secret goes last, so that an interrupted removal can be repeated."""
-    steps = [Absent(path) for path in (*files, layout.FROZEN / name)]
-    secret = [step for step in steps if step.path == layout.app_secret(name)]
-    return (*(step for step in steps if step not in secret), *_reload_steps(), *secret)
 
 
 def _reload_steps() -> Plan:

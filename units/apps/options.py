@@ -1,4 +1,4 @@
-"""Turns the options of `hookd app add` into the table of an app's file."""
+"""The table of an app's file: made from the options of `hookd app add`, or completed, and parsed."""
 
 import re
 from collections.abc import Mapping
@@ -6,7 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from pydantic import ValidationError
+
+from hookd.model.app import App
+from hookd.model.config_errors import from_validation
+from hookd.model.ids import is_app
 from units.system import layout
+from units.system.errors import Refused
 
 _SCP: Final = re.compile(r"[^@/]+@(?P<host>[^:/]+):(?P<path>.+)")
 # Two releases side by side need more memory than a small host has.
@@ -96,6 +102,23 @@ def complete_table(name: str, table: Mapping[str, Any], *, memory_mib: int) -> d
     made = app_table(replace(options, listen=listen if isinstance(listen, str) else None), memory_mib=memory_mib)
     left_open = ("full_name", "sender", "root", "deploy_key", *(("health",) if service.get("units") == "hookd" else ()))
     return {**{key: made[key] for key in left_open if key in made}, **table}
+
+
+def parse_app(name: str, table: Mapping[str, Any]) -> App:
+    """Parse an app's table. Raises Refused with all problems."""
+    problems = []
+    if not is_app(name):
+        wanted = "a-z, 0-9 and -, a letter first, at most 32 (such as shop)"
+        problems.append(f"{name!r} cannot name an app; wanted: {wanted}")
+    if "name" in table:
+        problems.append(f"name: not here; the name of the file is the app's name: {layout.app_file(name)}")
+    try:
+        app = App.model_validate({**table, "name": name if is_app(name) else "unnamed"})
+    except ValidationError as error:
+        problems += map(str, from_validation(name, error))
+    if problems:
+        raise Refused(problems)
+    return app
 
 
 def _full_name(path: str) -> str:

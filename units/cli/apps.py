@@ -16,7 +16,7 @@ from hookd.model.app import App
 from units.adopt.execute import undo_adoption
 from units.apps import secrets
 from units.apps.git_access import accept_host_keys, check_access, make_deploy_key
-from units.apps.manage import Server, add, is_partly_installed, remove, remove_leftovers
+from units.apps.manage import Server, add, is_partly_installed, remove
 from units.apps.options import AddOptions, app_table, complete_table, parse_remote
 from units.apps.plan import InitialContents
 from units.cli.common import (
@@ -67,9 +67,9 @@ def add_app(name: str, file: Path | None, repo: str | None, dry_run: bool, **opt
     """Add an app to this server and deploy it."""
     require_setup()
     with host_lock(dry_run=dry_run) as server:
-        contents, unreadable = _read_contents(options)
+        contents = _read_contents(options)
         table = _table(server, name, file, repo, options)
-        app = add(server, name, table, contents, print_line, unread=unreadable, dry_run=dry_run)
+        app = add(server, name, table, contents, print_line, dry_run=dry_run)
         if dry_run:
             return
         key = prepare_repository_access(app)
@@ -83,13 +83,15 @@ def add_app(name: str, file: Path | None, repo: str | None, dry_run: bool, **opt
     sys.exit(run_deploy(app.name))
 
 
-def _read_contents(options: Mapping[str, Any]) -> tuple[InitialContents, list[str]]:
-    """Read the named files, and list those that cannot be read."""
+def _read_contents(options: Mapping[str, Any]) -> InitialContents:
+    """Read the named files. Raises Refused with those that cannot be read."""
     unreadable: list[str] = []
     environment = _read_text(options["env_file"], "--env-file", unreadable) if options["env_file"] else None
     sources = dict(item.split("=", 1) for item in options["files"] if "=" in item)
     shared = {name: _read_text(Path(path), f"--file {name}", unreadable) for name, path in sources.items()}
-    return InitialContents(secrets.new_secret(), environment, shared), unreadable
+    if unreadable:
+        raise Refused(unreadable)
+    return InitialContents(secrets.new_secret(), environment, shared)
 
 
 def _read_text(path: Path, option: str, unreadable: list[str]) -> str:
@@ -183,7 +185,8 @@ def remove_app(app: str, yes: bool, dry_run: bool) -> None:
 
 def _remove(server: Server, name: str, *, dry_run: bool) -> list[Path]:
     variables = user_variables(name)
-    if is_partly_installed(server, name):
-        return remove_leftovers(server, name, variables, print_line, dry_run=dry_run)
-    app = undo_adoption(find_app(server.catalogue, name), server.host, server.manifest, print_line, dry_run=dry_run)
-    return remove(server, app, variables, print_line, dry_run=dry_run)
+    app = None
+    if not is_partly_installed(server, name):
+        known = find_app(server.catalogue, name)
+        app = undo_adoption(known, server.host, server.manifest, print_line, dry_run=dry_run)
+    return remove(server, name, app, variables, print_line, dry_run=dry_run)

@@ -116,36 +116,6 @@ def test_all_conflicts_are_named_at_once(server: Machine) -> None:
     assert all("other.example.org is served already" in message for message in (full, taken))
 
 
-def test_mixed_problems_are_in_one_message(server: Machine) -> None:
-    foreign = server.write("/etc/sudoers.d/hookd-taken", "# foreign\n", 0o440)
-    files = ("--env-file", "/root/nowhere.env", "--file", ".env=/root/nothing")
-    try:
-        with unchanged(server):
-            options = ("--branch=-x", "--domain", "other.example.org", *files)
-            taken = refusal(server, "app", "add", "taken", "--repo", "ftp://git.example.org/acme/taken.git", *options)
-            full = refusal(server, "app", "add", "full", *REPO, "--entry", "a b", "--domain", "A", "--data", "uploads")
-            name = refusal(server, "app", "add", "Blog", *REPO, *options)
-            edited = refusal(
-                *(server, "app", "edit", "shop", "--set", "branch=-x", "--set", "root=/srv/store"),
-                *("--set", "site.domain=other.example.org", "--set", 'shared.directories=["logs", "logs/old"]'),
-            )
-    finally:
-        foreign.unlink()
-    there = ["the unit", "other", "/etc/systemd", "/etc/sudoers"]
-    assert named(taken) == ["--env-file", "--file .env", "taken", "taken", *there]
-    assert named(full) == ["full", "full", "/srv/full", "/var/lib/full"]
-    assert named(name) == ["--env-file", "--file .env", "'Blog'", "Blog", "other"]
-    assert named(edited) == ["shop", "shop", "root", "other"]
-
-
-def named(message: str) -> list[str]:
-    """Return the first words of each reason of a refusal."""
-    places = ("/etc/sudoers", "/etc/systemd", "/srv/full", "/var/lib/full")
-    words = ("--env-file", "--file .env", "the unit", "other", *places)
-    lines = [line.strip() for line in message.splitlines() if line.startswith("  ") and not line.startswith("  next:")]
-    return [next((word for word in words if line.startswith(word)), line.split()[0].rstrip(":")) for line in lines]
-
-
 def test_other_commands_are_refused(server: Machine) -> None:
     with unchanged(server):
         messages = [refusal(server, *command.split()) for command, _ in COMMANDS]

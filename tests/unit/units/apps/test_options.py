@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from hookd.model.app import App
-from units.apps.options import BLUE_GREEN_MIB, AddOptions, Remote, app_table, complete_table, parse_remote
+from units.apps.options import BLUE_GREEN_MIB, AddOptions, Remote, app_table, complete_table, parse_app, parse_remote
 from units.apps.plan import app_toml
-from units.apps.table import parse_app
 from units.system.errors import Refused
 
 SSH = AddOptions("shop", "git@git.example.org:acme/shop.git")
@@ -105,6 +104,16 @@ def test_all_problems_come_at_once() -> None:
     for key in ("repository", "branch", "site.domain", "health.url"):
         assert key in text
     assert "secret" not in text
+
+
+def test_invalid_name_hides_no_problem() -> None:
+    table = {**app_table(replace(SSH, branch="-x"), memory_mib=4096), "name": "store", "branches": "main"}
+    with pytest.raises(Refused) as refused:
+        parse_app("../shop", table)
+    begins = ("'../shop' cannot name an app", "name: not here", "../shop: branch", "../shop: branches")
+    assert len(refused.value.reasons) == len(begins)
+    for begin in begins:
+        assert [reason for reason in refused.value.reasons if reason.startswith(begin)]
 
 
 def test_written_file_equals_the_table() -> None:
