@@ -136,8 +136,8 @@ def repair_until_met(app: App, directory: Path) -> int:
     """Repair until root has met a link instead of a directory often enough."""
     met, end = 0, time.monotonic() + MAX_SECONDS
     while met < MEETINGS and time.monotonic() < end:
-        report = check_permissions(app, make_settings(directory), fix=True, worker=WORKER, most=1000)
-        met += sum("cannot be read" in line for line in report.lines())
+        report = check_permissions(app, make_settings(directory), fix=True, worker=WORKER)
+        met += sum("cannot be read" in str(finding) for finding in report.findings)
     return met
 
 
@@ -186,8 +186,8 @@ def test_foreign_hard_link_is_refused(app: App, directory: Path, sentinel: Path)
 
 def line_about(path: Path, app: App, directory: Path) -> str:
     """Return the line of the repair about a path."""
-    report = check_permissions(app, make_settings(directory), fix=True, worker=WORKER, most=1000)
-    return next(line for line in report.lines() if line.startswith(f"{path} "))
+    report = check_permissions(app, make_settings(directory), fix=True, worker=WORKER)
+    return next(str(finding) for finding in report.findings if finding.path == str(path))
 
 
 @pytest.mark.usefixtures("_hard_links")

@@ -165,11 +165,10 @@ def check_permissions(context: HostContext, app: App) -> Iterator[Finding]:
     """Count the files that violate the app's policy. `hookd permissions` lists them."""
     context.require_root(f"read all files of {app.name}")
     try:
-        report = permissions.check_permissions(app, context.settings, most=1)
+        report = permissions.check_permissions(app, context.settings)
     except OwnershipError as failure:
         yield error(failure.cause, failure.hint or f"sudo hookd permissions {app.name}")
         return
-    if report.left:
-        paths = "1 path violates" if report.left == 1 else f"{report.left} paths violate"
-        message = f"{paths} the policy {report.policy}: {report.places[0].findings[0]}"
-        yield warning(message, f"sudo hookd permissions {app.name} --fix")
+    if left := report.left:
+        paths = "1 path violates" if len(left) == 1 else f"{len(left)} paths violate"
+        yield warning(f"{paths} the policy {report.policy}: {left[0]}", f"sudo hookd permissions {app.name} --fix")

@@ -89,7 +89,7 @@ def test_environment_survives_chown(at: Host) -> None:
     subprocess.run(["chmod", "-R", "go=", at.root / "venvs"], check=True)
     assert "Permission denied" in runs(at, release)
     report = repaired(at)
-    assert report.exit_status == 0 and report.repaired > 5
+    assert report.exit_status == 0 and len(report.findings) > 5
     assert runs(at, release) == "ready 1.0\nworks\n"
     assert right(at)
 
@@ -103,10 +103,10 @@ def test_programs_survive_chmod(at: Host) -> None:
     shutil.chown(program.with_name("native"), WORKER, release.group())
     assert repaired(at).exit_status == 0
     subprocess.run(["chmod", "-R", "640", at.root / "venvs"], check=True)
-    report = check_permissions(at.app(), at.settings, worker=WORKER, most=99999)
-    told = [line for line in report.lines() if line.startswith((f"{program} ", f"{program.with_name('native')} "))]
+    lines = [str(finding) for finding in check_permissions(at.app(), at.settings, worker=WORKER).findings]
+    told = [line for line in lines if line.startswith((f"{program} ", f"{program.with_name('native')} "))]
     assert len(told) == 2 and all(" 0640" in line and re.search(r"should be \S+ 075[05]", line) for line in told)
-    assert not any("activate " in line and re.search(r"should be \S+ 075", line) for line in report.lines())
+    assert not any("activate " in line and re.search(r"should be \S+ 075", line) for line in lines)
     assert repaired(at).exit_status == 0
     assert at.as_app(lambda: output(program)) == "works\n"
     assert runs(at, release) == "ready 1.0\nworks\n"

@@ -50,7 +50,7 @@ def app(policy: str = "group", **over: object) -> App:
 
 
 def by_path(of: App) -> dict[str, PermissionRule]:
-    return {str(rule.path): rule for rule in rules(of, Settings(), WORKER) if rule.reach != "data"}
+    return {str(rule.path): rule for rule in rules(of, Settings(), WORKER)}
 
 
 @pytest.mark.parametrize(
@@ -79,9 +79,8 @@ def test_shared_files_are_private(policy: str) -> None:
 
 def test_app_owns_its_data() -> None:
     of = app(shared={"directories": ["uploads"], "data": "/var/lib/shop"})
-    found = [rule for rule in rules(of, Settings(), WORKER) if str(rule.path) == "/var/lib/shop/uploads"]
-    assert [rule.reach for rule in found] == ["alone", "data"]
-    assert {rule.policy for rule in found} == {Policy(ME.pw_uid, GROUP.gr_gid, WRITABLE)}
+    path, policy = Path("/var/lib/shop/uploads"), Policy(ME.pw_uid, GROUP.gr_gid, WRITABLE)
+    assert by_path(of)[str(path)] == PermissionRule(path, policy, "data")
 
 
 def test_deploy_key_is_private() -> None:
