@@ -85,19 +85,15 @@ class Installer:
         Paths in `but` stay, with everything above and below them. A dry run takes the files in `removed` for gone.
         """
         gone, stays = set(removed), []
-        for resource in self._manifest.of(self._scope, "directory"):
+        for resource in self._manifest.of(self._scope, "directory", "kept directory"):
             path = Path(resource.name)
             if any(path.is_relative_to(one) for one in but):
                 continue
-            if disk.status(path) is not None:
-                self._echo(f"+ remove     {_path_except(path, but)}")
-                if not self._dry_run:
-                    run(_remove_command(path, but))
-            self._forget(resource)
-        for resource in self._manifest.of(self._scope, "kept directory"):
-            path = Path(resource.name)
             was_present = disk.status(path) is not None
-            if not self._remove_empty(path, gone):
+            is_whole = resource.kind == "directory" and not any(one.is_relative_to(path) for one in but)
+            if is_whole and was_present and not self._dry_run:
+                run(("rm", "-rf", "--one-file-system", "--", str(path)))
+            elif not is_whole and not self._remove_empty(path, gone):
                 stays.append(path)
                 continue
             if was_present:
@@ -134,21 +130,3 @@ def _may_replace(step: File | Link, manifest: Manifest) -> bool:
 def _triggered(plan: Plan, step: PlanStep) -> list[Run]:
     """Return the commands of a plan that a change by this step makes necessary."""
     return [command for command in plan if isinstance(command, Run) and command.is_triggered_by(step)]
-
-
-def _inside(path: Path, but: Iterable[Path]) -> list[Path]:
-    return [one for one in but if one.is_relative_to(path)]
-
-
-def _path_except(path: Path, but: Iterable[Path]) -> str:
-    inside = ", ".join(map(str, _inside(path, but)))
-    return f"{path} (but for {inside})" if inside else str(path)
-
-
-def _remove_command(path: Path, but: Iterable[Path]) -> tuple[str, ...]:
-    """Build the command that removes a tree except `but`. Only root may write to a tree with exceptions."""
-    if not (inside := _inside(path, but)):
-        return ("rm", "-rf", "--one-file-system", "--", str(path))
-    stays = dict.fromkeys(place for one in inside for place in (*one.parents, one) if place.is_relative_to(path))
-    passing = (word for place in stays for word in ("!", "-path", str(place)))
-    return ("find", str(path), "-xdev", "-depth", *passing, "-delete")
