@@ -22,12 +22,14 @@ from units.plan.steps import (
     drop_in_directories,
     nginx_reload_steps,
 )
+from units.render.app import COLOURS, code_group
 from units.system import layout
 
 _HEADER: Final = "What hookd knows of {name}. To change it: sudo hookd app edit {name}"
 VARIABLES: Final = """# Variables of {name}, one NAME=value per line, for its units and its builds.
 # After a change: sudo hookd restart {name}
 """
+_CODE_MODES: Final = {"group": GROUP_READABLE, "split": WORLD_READABLE, "acl": OWNER_READABLE}
 _SHARED: Final = "# {name}'s own {file}, linked into every release.\n"
 
 
@@ -56,16 +58,16 @@ def app_plan(app: App, toml: str, initial: InitialContents, files: tuple[File | 
         *_initial_files(app, toml, initial),
         *drop_in_directories(files),
         *files,
-        *_reload_steps(app, files),
+        *_reload_steps(app),
     )
 
 
 def _directories(app: App) -> list[PlanStep]:
-    owner, group, mode = _code_owner(app)
+    group, mode = code_group(app) or layout.WORKER, _CODE_MODES[app.ownership.policy].directory
     shared = [app.shared_root] if app.shared.files or app.data_root == app.shared_root else []
     below = {parent for name in app.shared.files for parent in _parents(app.shared_root / name, app.shared_root)}
     code = dict.fromkeys([app.root, *shared, *sorted(below)])
-    directories: list[PlanStep] = [Directory(path, owner, group, mode, "keep") for path in code]
+    directories: list[PlanStep] = [Directory(path, layout.WORKER, group, mode, "keep") for path in code]
     if app.shared.directories and not app.data_root.is_relative_to(app.root):
         directories.append(Directory(app.data_root, "root", "root", 0o755, "keep"))
     user = app.ownership.user
@@ -85,23 +87,14 @@ def _parents(path: Path, root: Path) -> list[Path]:
     return [parent for parent in reversed(path.parents) if parent != root and parent.is_relative_to(root)]
 
 
-def _code_owner(app: App) -> tuple[str, str, int]:
-    match app.ownership.policy:
-        case "group":
-            return layout.WORKER, app.ownership.group, GROUP_READABLE.directory
-        case "split":
-            return layout.WORKER, layout.WORKER, WORLD_READABLE.directory
-        case "acl":
-            return layout.WORKER, layout.WORKER, OWNER_READABLE.directory
-
-
 def _initial_files(app: App, toml: str, initial: InitialContents) -> list[PlanStep]:
-    owner, mode = layout.WORKER, GROUP_READABLE.file
+    mode, shared = GROUP_READABLE.file, initial.shared or {}
     group = layout.WORKER if app.ownership.policy == "acl" else app.ownership.group
-    files: list[PlanStep] = [
-        File(app.shared_root / name, text, owner, group, mode, existing="keep", removal="keep")
-        for name, text in _shared_files(app, initial).items()
-    ]
+    files: list[PlanStep] = []
+    for name in app.shared.files:
+        text = shared.get(name, _SHARED.format(name=app.name, file=name))
+        file = File(app.shared_root / name, text, layout.WORKER, group, mode, existing="keep", removal="keep")
+        files.append(file)
     environment = initial.environment or VARIABLES.format(name=app.name)
     if app.build.environment_file == layout.app_environment(app.name):
         path = layout.app_environment(app.name)
@@ -111,25 +104,26 @@ def _initial_files(app: App, toml: str, initial: InitialContents) -> list[PlanSt
     return files
 
 
-def _shared_files(app: App, initial: InitialContents) -> dict[str, str]:
-    shared = initial.shared or {}
-    return {name: shared.get(name, _SHARED.format(name=app.name, file=name)) for name in app.shared.files}
+def _reload_steps(app: App) -> list[PlanStep]:
+    """Build the commands that make systemd, nginx and the receiver load a change.
 
-
-def _reload_steps(app: App, files: tuple[File | Link, ...]) -> list[PlanStep]:
-    """Build the commands that make systemd, nginx and the receiver load a change."""
-    steps: list[PlanStep] = [
+    Blue-green units also start now: the parent unit succeeds without a release. The first deployment starts a single
+    service.
+    """
+    units, now = enabled_units(app), ("--now",) if app.service.handover == "blue-green" else ()
+    enable = Run(
+        ("systemctl", "enable", *now, "--quiet", *units), "its units start with the host", after=(layout.SYSTEMD,)
+    )
+    return [
         Run(DAEMON_RELOAD, "systemd reads the units", after=(layout.SYSTEMD,)),
-        *_enable_steps(app),
+        *([enable] if units else []),
         Run(
             RESTART_RECEIVER,
             "the receiver reads catalogue and secrets, and requests wait meanwhile",
             after=(layout.app_file(app.name), layout.app_secret(app.name)),
         ),
+        *nginx_reload_steps(),
     ]
-    if any(file.path.is_relative_to(layout.NGINX) for file in files):
-        steps += nginx_reload_steps()
-    return steps
 
 
 def units_of(app: App) -> tuple[str, ...]:
@@ -142,12 +136,11 @@ def units_of(app: App) -> tuple[str, ...]:
         return (*((f"{name}.socket",) if has_socket else ()), *(f"{one}.service" for one in sorted(app.services)))
     if app.service.handover == "restart":
         return (f"{name}.socket", f"{name}.service")
-    colours = ("blue", "green")
     return (
         f"{name}.socket",
-        *(f"{name}-{colour}-health.socket" for colour in colours),
+        *(f"{name}-{colour}-health.socket" for colour in COLOURS),
         f"{name}.service",
-        *(f"{name}-{colour}.service" for colour in colours),
+        *(f"{name}-{colour}.service" for colour in COLOURS),
     )
 
 
@@ -155,16 +148,3 @@ def enabled_units(app: App) -> tuple[str, ...]:
     """Return the units that start with the host."""
     name = app.service_name
     return (f"{name}.socket", f"{name}.service") if app.service.units == "hookd" else ()
-
-
-def _enable_steps(app: App) -> list[Run]:
-    """Build the command that enables the units.
-
-    Blue-green units also start now: the parent unit succeeds without a release. The first deployment starts a single
-    service.
-    """
-    if not enabled_units(app):
-        return []
-    now = ("--now",) if app.service.handover == "blue-green" else ()
-    why = "its units start with the host"
-    return [Run(("systemctl", "enable", *now, "--quiet", *enabled_units(app)), why, after=(layout.SYSTEMD,))]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from units.render.circus import CircusApp, CircusConfig, CircusProgram
+from units.render.circus import CircusApp, CircusConfig
 from units.render.templates import render
 from units.system.run import run
 
@@ -58,11 +58,11 @@ class DemoEnvironment:
     def circus(self) -> CircusConfig:
         """Redis, receiver, worker, and both colours of the app behind one socket."""
         hookd = f"{sys.executable} -P -m hookd.cli"
-        programs = (
-            CircusProgram("redis", f"{hookd} redis"),
-            CircusProgram("receiver", f"{hookd} serve"),
-            CircusProgram("worker", f"{hookd} worker --name demo"),
-        )
+        programs = {
+            "redis": f"{hookd} redis",
+            "receiver": f"{hookd} serve",
+            "worker": f"{hookd} worker --name demo",
+        }
         shop = CircusApp(APP, self.directory / "srv" / APP, self.app_port, ("blue", "green"))
         return CircusConfig(self.directory, (shop,), programs, {"HOOKD_CONFIG": str(self.config)})
 

@@ -1,6 +1,7 @@
 """Renders the files of one app: units, sudoers, nginx site, log rotation."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -8,9 +9,9 @@ from hookd.model.app import App
 from hookd.model.journal import Colour
 from hookd.model.sudo import sudo_commands
 from units.plan.steps import File, Link
-from units.render import app_paths
 from units.render.templates import render
 from units.system import layout
+from units.system.errors import Refused
 from units.system.facts import Host
 
 COLOURS: Final[tuple[Colour, ...]] = ("blue", "green")
@@ -19,14 +20,11 @@ _REASONS: Final = {
     "stop": "The end of an old release, or of an unhealthy one.",
     "restart": "A deployment with a restart.",
 }
-
-
-@dataclass(frozen=True)
-class SudoCommand:
-    """A command that the worker may run as root."""
-
-    text: str
-    why: str
+_HEALTH_SOCKET: Final = re.compile(r"unix:(?P<path>/[^:]+):(?P<page>/.*)")
+_HEALTH_TCP: Final = re.compile(r"http://[^/]+(?P<page>/.*)?")
+_HOMES: Final = (Path("/home"), Path("/root"), Path("/run/user"))
+# gunicorn kills a silent worker after 30 s.
+_MAX_HEALTH_SECONDS: Final = 25
 
 
 def app_files(app: App, host: Host) -> tuple[File | Link, ...]:
@@ -55,7 +53,7 @@ def _unit(name: str, text: str) -> File:
 
 
 def _socket(app: App) -> File:
-    listen = app_paths.listen_address(app)
+    listen = listen_address(app)
     values = {"listen": listen.removeprefix("unix:"), "is_unix": listen.startswith("unix:")}
     return _unit(f"{app.service_name}.socket", render("app/app.socket", app=app, unit=app.service_name, **values))
 
@@ -68,7 +66,7 @@ def _enabled_socket(app: App) -> Link:
 
 def _health_socket(app: App, colour: Colour) -> File:
     unit = app.service_name
-    path = app_paths.health_socket(app, colour)
+    path = health_socket(app, colour)
     text = render("app/health.socket", app=app, unit=unit, colour=colour, health_socket=path)
     return _unit(f"{unit}-{colour}-health.socket", text)
 
@@ -81,20 +79,20 @@ def _service(app: App, colour: Colour | None) -> File:
         **_gunicorn_values(app, colour),
         colour=colour,
         sockets=sockets or f"{unit}.socket",
-        group=app_paths.code_group(app),
-        writable=app_paths.data_directories(app),
-        protect_home=app_paths.protect_home((app.root, *app_paths.data_directories(app))),
+        group=code_group(app),
+        writable=data_directories(app),
+        protect_home=protect_home((app.root, *data_directories(app))),
     )
     return _unit(f"{name}.service", text)
 
 
 def _gunicorn_values(app: App, colour: Colour | None) -> dict[str, object]:
     home = app.root / (colour or "current")
-    return {"app": app, "unit": app.service_name, "home": home, "health": app_paths.health_variables(app, colour)}
+    return {"app": app, "unit": app.service_name, "home": home, "health": health_variables(app, colour)}
 
 
 def _parent_unit(app: App, host: Host) -> File:
-    unit, home = app.service_name, app_paths.protect_home((app.root,))
+    unit, home = app.service_name, protect_home((app.root,))
     return _unit(f"{unit}.service", render("app/parent.service", app=app, unit=unit, host=host, protect_home=home))
 
 
@@ -103,7 +101,7 @@ def _drop_in(app: App) -> File:
 
 
 def _sudoers(app: App) -> tuple[File, ...]:
-    commands = [SudoCommand(" ".join(argv), _REASONS[argv[1]]) for argv in sudo_commands(app)]
+    commands = [(_REASONS[argv[1]], " ".join(argv)) for argv in sudo_commands(app)]
     if not commands:
         return ()
     text = render("app/sudoers", app=app, commands=commands)
@@ -113,7 +111,7 @@ def _sudoers(app: App) -> tuple[File, ...]:
 def _app_site(app: App, host: Host) -> tuple[File | Link, ...]:
     if app.site.domain is None or not host.has_nginx:
         return ()
-    listen = app_paths.listen_address(app)
+    listen = listen_address(app)
     text = render(
         "nginx/app",
         app=app,
@@ -139,6 +137,56 @@ def certificate_directory(domain: str, host: Host) -> Path | None:
 def _rotation(app: App) -> tuple[File, ...]:
     """Render the rotation of the app's own log directories."""
     logs = [app.data_root / name for name in app.shared.directories if Path(name).name in ("logs", "log")]
-    owner = {"user": app.ownership.user, "group": app_paths.code_group(app) or layout.WEB}
+    owner = {"user": app.ownership.user, "group": code_group(app) or layout.WEB}
     texts = [render("app/logrotate", app=app, logs=path, **owner) for path in logs]
     return (File(layout.LOGROTATE / f"hookd-{app.name}", "\n".join(texts)),) if texts else ()
+
+
+def listen_address(app: App) -> str:
+    """Return the public address: `HOST:PORT`, or `unix:/path`."""
+    return app.service.listen or f"unix:{layout.SOCKETS}/{app.name}.sock"
+
+
+def code_group(app: App) -> str | None:
+    """Return the group that may read the app's code, or None."""
+    return app.ownership.group if app.ownership.policy == "group" else None
+
+
+def data_directories(app: App) -> tuple[Path, ...]:
+    """Return the directories that the app may write to."""
+    return tuple(app.data_root / name for name in app.shared.directories)
+
+
+def worker_writable(apps: Iterable[App]) -> tuple[Path, ...]:
+    """Return the outermost directories that deployments write to."""
+    paths = sorted({path for app in apps for path in (app.root, app.shared_root, app.data_root)})
+    return tuple(path for path in paths if not any(other in path.parents for other in paths))
+
+
+def protect_home(paths: Iterable[Path]) -> str:
+    """Return systemd's value: home directories are hidden unless a path lies in one."""
+    return "read-only" if any(path.is_relative_to(home) for path in paths for home in _HOMES) else "yes"
+
+
+def health_socket(app: App, colour: str) -> Path:
+    """Return the socket for a colour's health checks. Raises Refused if both colours share it."""
+    found = _HEALTH_SOCKET.fullmatch(app.health.url)
+    if found is None or "{colour}" not in found["path"]:
+        raise Refused(
+            [f"{app.name}: health.url: wanted unix:{layout.SOCKETS}/{app.name}-{{colour}}.sock:/page for hookd's units"]
+        )
+    return Path(found["path"].replace("{colour}", colour))
+
+
+def health_variables(app: App, colour: str | None) -> tuple[str, ...]:
+    """Return the health variables of `gunicorn.conf.py`, as NAME=value."""
+    found = _HEALTH_SOCKET.fullmatch(app.health.url) or _HEALTH_TCP.fullmatch(app.health.url)
+    page = (found["page"] if found else None) or "/"
+    seconds = min(_MAX_HEALTH_SECONDS, max(1, int(app.health.deadline * 2 / 3)))
+    return (
+        f"HOOKD_HEALTH_PATH={page.replace('{colour}', colour or '')}",
+        f"HOOKD_HEALTH_STATUS={app.health.status}",
+        f"HOOKD_HEALTH_HOST={app.health.host}",
+        f"HOOKD_HEALTH_SECONDS={seconds}",
+        *((f"HOOKD_HEALTH_SOCKET={health_socket(app, colour)}",) if colour else ()),
+    )

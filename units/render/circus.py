@@ -14,14 +14,6 @@ GUNICORN_CONF = Path(__file__).parents[1] / "gunicorn.conf.py"
 
 
 @dataclass(frozen=True)
-class CircusProgram:
-    """A program of hookd."""
-
-    name: str
-    command: str
-
-
-@dataclass(frozen=True)
 class CircusApp:
     """An app on a port of this machine, with two colours or one service (None)."""
 
@@ -35,12 +27,12 @@ class CircusApp:
 class CircusConfig:
     """The programs and apps of one circus. Its sockets lie in `directory`, whose path must be short.
 
-    `programs` start in their order. `health_seconds` limits an app's own health check.
+    `programs` are commands by name, in the order of their start. `health_seconds` limits an app's own health check.
     """
 
     directory: Path
     services: tuple[CircusApp, ...]
-    programs: tuple[CircusProgram, ...] = ()
+    programs: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     health_seconds: int | None = None
 

@@ -5,8 +5,7 @@ from typing import Final
 
 from hookd.model.app import Catalogue
 from units.plan.steps import File, Link
-from units.render import app_paths
-from units.render.app import certificate_directory, nginx_site
+from units.render.app import certificate_directory, data_directories, nginx_site, protect_home, worker_writable
 from units.render.templates import render
 from units.system import layout
 from units.system.facts import Host
@@ -58,11 +57,11 @@ def _current_path(program: Path) -> Path:
 
 
 def _worker_drop_ins(host: Host, catalogue: Catalogue) -> tuple[File, ...]:
-    writable = app_paths.worker_writable(catalogue.apps)
+    writable = worker_writable(catalogue.apps)
     apps = render(
         "systemd/worker-apps.conf",
         writable=writable,
-        home=app_paths.protect_home(writable),
+        home=protect_home(writable),
         stop_seconds=max((app.limits.deploy_seconds for app in catalogue.apps), default=1800) + 60,
     )
     files = [_unit("hookd-worker@.service.d/apps.conf", apps)]
@@ -72,7 +71,7 @@ def _worker_drop_ins(host: Host, catalogue: Catalogue) -> tuple[File, ...]:
 
 
 def _reconcile(catalogue: Catalogue) -> File:
-    home = app_paths.protect_home(app.root for app in catalogue.apps)
+    home = protect_home(app.root for app in catalogue.apps)
     return _unit(layout.RECONCILE, render(f"systemd/{layout.RECONCILE}", home=home))
 
 
@@ -98,6 +97,6 @@ def _guards(host: Host, catalogue: Catalogue) -> tuple[File, ...]:
     if host.has_apparmor:
         files.append(File(layout.APPARMOR, render("host/apparmor")))
     if host.has_selinux:
-        apps = [{"name": app.name, "root": app.root, "data": app_paths.data_directories(app)} for app in catalogue.apps]
+        apps = [{"name": app.name, "root": app.root, "data": data_directories(app)} for app in catalogue.apps]
         files.append(File(layout.SELINUX, render("host/selinux", apps=apps)))
     return tuple(files)

@@ -15,7 +15,7 @@ from hookd.model.journal import AppState
 from units.apps.plan import units_of
 from units.doctor.context import HostContext
 from units.doctor.finding import Finding, error, ok, unknown, warning
-from units.render.app_paths import listen_address
+from units.render.app import listen_address
 from units.system import layout
 from units.system.run import CommandFailed, run
 from units.system.systemd import Unit
