@@ -9,17 +9,16 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from redis import Redis
 from redis.exceptions import RedisError
 
 from hookd import eventlog
-from hookd.config import Config, ConfigError, config_path, load_valid_apps
+from hookd.config import ConfigError, config_path, load_valid_apps
 from hookd.credentials import redis_user
 from hookd.eventlog import event
 from hookd.model import redis_keys
@@ -28,7 +27,7 @@ from hookd.queue.client import cli_client
 from hookd.queue.deployments import Contention, DeploymentStore
 from worker.boot import start_after_circus
 from worker.reconcile.reconciler import Reconciler
-from worker.reconcile.schedule import LastCheck, is_due
+from worker.reconcile.schedule import is_due
 
 log: Final = logging.getLogger(__name__)
 
@@ -39,30 +38,18 @@ _THREADS: Final = 8
 _REDIS_SECONDS: Final = 10.0
 
 
-@dataclass(frozen=True)
-class RoundOptions:
-    """The apps of a round, or none for all. `now` includes apps that are not due, `prints` shows the decisions."""
-
-    apps: tuple[str, ...]
-    now: bool
-    pace: int
-    prints: bool = False
-
-
 def main(arguments: list[str]) -> int:
     """Run one round, or rounds until stopped. Return the exit status."""
     options = _parser().parse_args(arguments)
     eventlog.start()
-    apps, stays = tuple(options.apps), options.every is not None
-    if stays:
-        with suppress(ConfigError):  # The first round logs it.
-            start_after_circus(load_valid_apps(config_path())[0], time.time())
-    pace = options.every or _PACE_SECONDS
-    status = _run_round(RoundOptions(apps, options.now or stays, pace, prints=options.now and not stays))
-    while stays:
+    if options.every is None:
+        return _run_round(options.apps, now=options.now, prints=options.now)
+    with suppress(ConfigError):  # The first round logs it.
+        start_after_circus(load_valid_apps(config_path())[0], time.time())
+    _run_round(options.apps, now=True, pace=options.every)
+    while True:
         time.sleep(options.every)
-        status = _run_round(RoundOptions(apps, options.now, pace))
-    return status
+        _run_round(options.apps, now=options.now, pace=options.every)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,7 +66,8 @@ def _seconds(text: str) -> int:
     return int(text)
 
 
-def _run_round(options: RoundOptions) -> int:
+def _run_round(names: Sequence[str], *, now: bool, pace: int = _PACE_SECONDS, prints: bool = False) -> int:
+    """Reconcile the named apps, or all. `now` includes apps that are not due, `prints` shows the decisions."""
     try:
         config, problems = load_valid_apps(config_path())
         user = redis_user(config, "worker")
@@ -88,28 +76,19 @@ def _run_round(options: RoundOptions) -> int:
         return 2
     for problem in problems:
         event(log, "an app is left out", logging.WARNING, why=str(problem))
+    apps = [app for app in config.catalogue.apps if app.name in names or not names]
     with closing(cli_client(config.settings.redis.url, user)) as connection:
         try:
-            return _reconcile_due(config, connection, options)
+            run_id = _redis_run_id(connection)
+            # An app that is switched off must be named.
+            due = [app for app in apps if app.reconcile.every or names] if now else _due(connection, apps, run_id, pace)
         except RedisError as error:
             event(log, "Redis cannot be used", logging.ERROR, why=str(error))
             return 1
-
-
-def _reconcile_due(config: Config, connection: Redis, options: RoundOptions) -> int:
-    """Reconcile the apps that are due, several at the same time."""
-    run_id = _redis_run_id(connection)
-    apps = [app for app in config.catalogue.apps if app.name in options.apps or not options.apps]
-    # An app that is switched off must be named.
-    due = [
-        app
-        for app, last in _last_checks(connection, apps)
-        if (options.now and (app.reconcile.every or options.apps))
-        or is_due(app.name, app.reconcile.every, last, run_id=run_id, now=time.time(), pace=options.pace)
-    ]
-    reconciler = Reconciler(config, DeploymentStore(connection, keep_seconds=config.settings.history_seconds))
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return max(pool.map(lambda app: reconcile_app(reconciler, app, run_id, prints=options.prints), due), default=0)
+        store = DeploymentStore(connection, keep_seconds=config.settings.history_seconds)
+        reconciler = Reconciler(config, store, run_id)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return max(pool.map(lambda app: reconcile_app(reconciler, app, prints=prints), due), default=0)
 
 
 def _redis_run_id(connection: Redis) -> str:
@@ -124,38 +103,28 @@ def _redis_run_id(connection: Redis) -> str:
         time.sleep(0.5)
 
 
-def _last_checks(connection: Redis, apps: Iterable[App]) -> list[tuple[App, LastCheck | None]]:
-    """Return each app with its last poll, the oldest poll first."""
-    chosen = list(apps)
+def _due(connection: Redis, apps: Sequence[App], run_id: str, pace: int) -> list[App]:
+    """Return the apps that must be polled now, the one with the oldest poll first."""
     with connection.pipeline(transaction=False) as pipeline:
-        for app in chosen:
-            pipeline.hgetall(redis_keys.polled_key(app.name))
-        found = [_decode_check(fields) for fields in pipeline.execute()]
-    return sorted(zip(chosen, found, strict=True), key=lambda one: one[1].at if one[1] else 0.0)
+        for app in apps:
+            pipeline.hmget(redis_keys.polled_key(app.name), "at", "run_id")
+        found = pipeline.execute()
+    polls = [float(at) if id_then == run_id.encode() else None for at, id_then in found]
+    oldest_first = sorted(zip(apps, polls, strict=True), key=lambda one: one[1] or 0.0)
+    now = time.time()
+    return [app for app, last in oldest_first if is_due(app.name, app.reconcile.every, last, now=now, pace=pace)]
 
 
-def _decode_check(fields: dict[bytes, bytes]) -> LastCheck | None:
-    """Return the poll, or None for an unreadable one."""
-    try:
-        return LastCheck(float(fields[b"at"]), fields[b"run_id"].decode())
-    except (KeyError, ValueError):
-        return None
-
-
-def reconcile_app(reconciler: Reconciler, app: App, run_id: str, *, prints: bool = False) -> int:
+def reconcile_app(reconciler: Reconciler, app: App, *, prints: bool = False) -> int:
     """Reconcile one app and return 1 on errors, the unexpected ones too, so that the other apps go on."""
-    at = time.time()
     try:
-        result = reconciler.reconcile(app)
-        if result.done:
-            fields: Any = {"at": at, "run_id": run_id}
-            reconciler.store.connection.hset(redis_keys.polled_key(app.name), mapping=fields)
+        decision = reconciler.reconcile(app)
         if prints:
-            print(f"{app.name}: {result.decision.verdict}: {result.decision.why}")
+            print(f"{app.name}: {decision.verdict}: {decision.why}")
     except (RedisError, Contention, OSError) as error:
         event(log, "not reconciled", logging.ERROR, app=app.name, why=str(error))
         return 1
-    except Exception as error:
+    except Exception as error:  # The one place of this process for unexpected errors.
         event(log, "hookd failed", logging.ERROR, trace=True, app=app.name, why=type(error).__name__)
         return 1
     return 0

@@ -2,16 +2,15 @@
 
 import logging
 import time
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from threading import Lock
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from hookd import freezes
 from hookd.config import Config
 from hookd.eventlog import event
+from hookd.model import redis_keys
 from hookd.model.app import App
 from hookd.model.decision import Assessment, Decision, Verdict, short_text
 from hookd.model.deployment import Deployment, Status, Trigger
@@ -44,24 +43,6 @@ _HISTORY: Final = 20
 _DECISIONS: Final = 50
 
 
-class CircuitBreaker:
-    """Counts the timeouts of git hosts in one round. Safe for threads."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._timeouts: Counter[str] = Counter()
-
-    def record_timeout(self, repository: str) -> None:
-        """Count a timeout of the repository's host."""
-        with self._lock:
-            self._timeouts[git_host(repository)] += 1
-
-    def is_open(self, repository: str) -> bool:
-        """Return True if the repository's host must not be asked in this round."""
-        with self._lock:
-            return self._timeouts[git_host(repository)] >= _TIMEOUTS_TO_OPEN
-
-
 def git_host(repository: str) -> str:
     """Return the host and port of a repository, or the path of a local one."""
     if "://" not in repository:
@@ -70,23 +51,17 @@ def git_host(repository: str) -> str:
 
 
 @dataclass(frozen=True)
-class ReconcileResult:
-    """The decision on an app. If it is not `done`, the app is due again soon, because its deployment may fail."""
-
-    decision: Assessment
-    done: bool = True
-
-
-@dataclass(frozen=True)
 class Reconciler:
-    """Reconciles apps. Safe for threads."""
+    """Reconciles apps. Safe for threads. `timeouts` are the hosts that did not answer, once for each timeout."""
 
     config: Config
     store: DeploymentStore
-    hosts: CircuitBreaker = field(default_factory=CircuitBreaker)
+    run_id: str = ""
+    timeouts: list[str] = field(default_factory=list)
 
-    def reconcile(self, app: App) -> ReconcileResult:
-        """Reconcile an app. Raises RedisError, Contention and OSError."""
+    def reconcile(self, app: App) -> Assessment:
+        """Reconcile an app and note the time of its poll. Raises RedisError, Contention and OSError."""
+        at = datetime.now(UTC)
         delete_bad_keys(self.store.connection, app_keys(app.name))
         history = tuple(self.store.history(app.name, _HISTORY))
         pending = self.store.waiting(app.name) or next(filter(_is_really_running, history), None)
@@ -94,11 +69,16 @@ class Reconciler:
         if pending is not None:
             assessment = _pending(pending)
             self._publish(app, observed, assessment)
-            due = timedelta(seconds=app.reconcile.every)
-            return ReconcileResult(assessment, done=pending.created_at < datetime.now(UTC) - due)
+            # Its deployment may fail, so the app is due again soon.
+            if pending.created_at < at - timedelta(seconds=app.reconcile.every):
+                self._note_poll(app, at)
+            return assessment
         decision = decide(observed, datetime.now(UTC))
         if isinstance(decision, DeploymentNeeded):
-            requested = self._request(app, observed.head)
+            # Later rounds match the deployment to the head by its `claimed_commit`.
+            seconds, head = app.limits.deploy_seconds, observed.head
+            request = DeploymentRequest(app.name, Trigger.RECONCILE, seconds, claimed_commit=head)
+            requested = self.store.request(request).deployment
             pending = self.store.find(requested)
             assessment = Assessment(verdict=Verdict.QUEUED, why=decision.why)
             self._publish(app, observed, _pending(pending) if pending is not None else assessment)
@@ -106,7 +86,12 @@ class Reconciler:
             requested, assessment = None, decision
             self._publish(app, observed, assessment)
         self._record(app, observed, assessment, requested)
-        return ReconcileResult(assessment)
+        self._note_poll(app, at)
+        return assessment
+
+    def _note_poll(self, app: App, at: datetime) -> None:
+        fields: Any = {"at": at.timestamp(), "run_id": self.run_id}
+        self.store.connection.hset(redis_keys.polled_key(app.name), mapping=fields)
 
     def _observe(self, app: App, history: tuple[Deployment, ...]) -> Observation:
         state = self._state(app)
@@ -121,24 +106,18 @@ class Reconciler:
 
     def _head(self, app: App) -> str:
         """Return the head, unless the circuit breaker of the git host is open. Raises DeployError."""
-        url = app.repository
-        if self.hosts.is_open(url):
-            raise DeployError(f"{url} is not asked: its host did not answer for two other apps")
-        began = time.monotonic()
+        host, began = git_host(app.repository), time.monotonic()
+        if self.timeouts.count(host) >= _TIMEOUTS_TO_OPEN:
+            raise DeployError(f"{app.repository} is not asked: its host did not answer for two other apps")
         try:
             return read_head(app, self.config.settings, _GIT_SECONDS)
         except DeployError as error:
             if isinstance(error, TimedOut) or time.monotonic() - began >= _SLOW_SECONDS:
-                self.hosts.record_timeout(url)
+                self.timeouts.append(host)
             raise
 
     def _state(self, app: App) -> AppState:
-        return Journal(AppPaths(app.root, self.config.settings, app.name).journal).state()
-
-    def _request(self, app: App, head: str | None) -> str:
-        """Request a deployment. `claimed_commit` only lets later runs match it to the head."""
-        request = DeploymentRequest(app.name, Trigger.RECONCILE, app.limits.deploy_seconds, claimed_commit=head)
-        return self.store.request(request).deployment
+        return Journal(self.config.settings.journal_path(app.name)).state()
 
     def _publish(self, app: App, observed: Observation, assessment: Assessment) -> None:
         """Publish the app's status from its journal, so that a status Redis has lost comes back.

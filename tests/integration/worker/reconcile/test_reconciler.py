@@ -191,7 +191,9 @@ def test_waiting_push_is_a_lag(site: Installation, ago: timedelta, done: bool) -
     found = site.config.catalogue.get(app)
     assert found is not None
     before = decided(site, app)
-    assert Reconciler(site.config, site.records).reconcile(found).done is done
+    site.records.connection.delete(polled_key(app))
+    Reconciler(site.config, site.records).reconcile(found)
+    assert site.records.connection.exists(polled_key(app)) == done
     late = behind(site, app)
     assert late.verdict is Verdict.QUEUED
     assert late.why == f"{waits.id}, requested at {waits.created_at:%Y-%m-%d %H:%M} UTC, waits for a worker"

@@ -22,6 +22,6 @@ class Broken:
 @pytest.mark.threat(40)
 def test_unexpected_error_has_a_trace(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
-        assert reconcile_app(cast("Reconciler", Broken()), app("restart"), "one") == 1
+        assert reconcile_app(cast("Reconciler", Broken()), app("restart")) == 1
     assert ["hookd failed" in record.getMessage() for record in caplog.records] == [True]
     assert caplog.records[0].exc_info is not None

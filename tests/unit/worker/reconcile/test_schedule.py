@@ -8,15 +8,15 @@ import pytest
 
 from hookd.model.deployment import Deployment, Status, Step, Trigger
 from hookd.model.ids import new_deployment_id
-from worker.reconcile.schedule import LastCheck, build_retry_at, is_due, repair_retry_at
+from worker.reconcile.schedule import build_retry_at, is_due, repair_retry_at
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 HEAD, OLD = "a" * 40, "b" * 40
 
 
-def due(seconds_ago: float, every: int = 180, run_id: str = "one", app: str = "shop") -> bool:
+def due(seconds_ago: float, every: int = 180, app: str = "shop") -> bool:
     now = NOW.timestamp()
-    return is_due(app, every, LastCheck(now - seconds_ago, "one"), run_id=run_id, now=now, pace=30)
+    return is_due(app, every, now - seconds_ago, now=now, pace=30)
 
 
 @pytest.mark.threat(5)
@@ -40,13 +40,12 @@ def test_polls_are_spread() -> None:
 
 @pytest.mark.threat(32)
 def test_unknown_last_poll_is_due() -> None:
-    assert is_due("shop", 180, None, run_id="one", now=NOW.timestamp(), pace=30)
-    assert due(1, run_id="another"), "Redis was away meanwhile"
+    assert is_due("shop", 180, None, now=NOW.timestamp(), pace=30)
     assert due(-5), "the clock was set back"
 
 
 def test_never_due_when_switched_off() -> None:
-    assert not is_due("shop", 0, None, run_id="one", now=NOW.timestamp(), pace=30)
+    assert not is_due("shop", 0, None, now=NOW.timestamp(), pace=30)
 
 
 def test_short_interval_is_due_each_round() -> None:
