@@ -111,9 +111,12 @@ class SafeWorker(Worker):
 
     def run_maintenance_tasks(self) -> None:
         """Clean up and recover abandoned deployments. A failed task stops no other."""
-        redis_repair.attempt("workers", self._deregister_dead_workers)
-        redis_repair.attempt("deployments", lambda: self._recovery.recover_abandoned(self.connection))
-        self.clean_registries()
+        with redis_repair.attempt("workers"):
+            self._deregister_dead_workers()
+        with redis_repair.attempt("deployments"):
+            self._recovery.recover_abandoned(self.connection)
+        with redis_repair.attempt("registries"):
+            self.clean_registries()
         self._maintained_at = time.monotonic()
 
     def _deregister_dead_workers(self) -> None:

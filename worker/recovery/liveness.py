@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -182,14 +182,3 @@ def is_held(path: Path) -> bool:
         return not try_lock(descriptor) and os.pread(descriptor, 20, 0) != str(os.getpid()).encode()
     finally:
         os.close(descriptor)
-
-
-def remove_liveness_file(path: Path) -> None:
-    """Remove the liveness file of a deployment that is over, unless a process holds it."""
-    with suppress(FileNotFoundError):
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            if try_lock(descriptor):
-                path.unlink()
-        finally:
-            os.close(descriptor)

@@ -20,8 +20,6 @@ from worker.recovery.worker_registry import read_entry
 
 # A worker holds a job in neither queue nor registry for less than a second.
 _TAKEN_SECONDS: Final = 5.0
-# Each worker runs one job. More entries are forged.
-_MAX_STARTED: Final = 100
 
 # `there`: it will run or runs. `lost`: no worker will run it. Otherwise its ending in RQ's words.
 JobState = Literal["there", "lost", "ended", "canceled"]
@@ -89,7 +87,7 @@ def enqueue_again(store: DeploymentStore, deployment_id: str, seconds: int) -> b
     return False
 
 
-class _Persisting:
+class Persisting:
     """Selects the items that were there at each call for several seconds."""
 
     def __init__(self) -> None:
@@ -101,35 +99,23 @@ class _Persisting:
         return [one for one, since in self._since.items() if now - since >= _TAKEN_SECONDS]
 
 
-class StuckJobs:
-    """Finds jobs that a worker took from the queue and did not start before it died."""
-
-    def __init__(self) -> None:
-        self._taken = _Persisting()
-
-    def requeue(self, queue: SafeQueue) -> list[str]:
-        """Put stuck jobs back into the queue, and return their ids."""
-        taken: Any = queue.connection.lrange(rq_keys.TAKEN_JOBS, 0, -1)
-        started: Any = queue.connection.zrange(rq_keys.STARTED_JOBS, 0, -1) if taken else ()
-        stuck = self._taken.select(one for one in taken if one not in _job_ids(started))
-        return [one.decode("utf-8", "replace") for one in stuck if _requeue(queue, one)]
+def requeue_stuck(queue: SafeQueue, known: Persisting) -> list[str]:
+    """Put jobs back into the queue that a worker took and did not start before it died. Return their ids."""
+    taken: Any = queue.connection.lrange(rq_keys.TAKEN_JOBS, 0, -1)
+    started: Any = queue.connection.zrange(rq_keys.STARTED_JOBS, 0, -1) if taken else ()
+    stuck = known.select(one for one in taken if one not in _job_ids(started))
+    return [one.decode("utf-8", "replace") for one in stuck if _requeue(queue, one)]
 
 
-class OrphanedJobs:
-    """Finds jobs that run for RQ alone: their deployments have ended, or have not started.
+def find_orphaned(store: DeploymentStore, known: Persisting) -> list[str]:
+    """Return the ids of jobs that run for RQ alone: their deployments have ended, or have not started.
 
     Redis leaves them so if it accepts the worker's note of a job's start and then refuses all later writes. RQ would
-    hold the app's slot for another minute.
+    hold the app's slot for another minute. A job that starts or ends is one for a moment, and is left out.
     """
-
-    def __init__(self) -> None:
-        self._orphaned = _Persisting()
-
-    def find(self, store: DeploymentStore) -> list[str]:
-        """Return the ids of orphaned jobs. A job that starts or ends is one for a moment, and is left out."""
-        started: Any = store.connection.zrange(rq_keys.STARTED_JOBS, 0, _MAX_STARTED)
-        orphaned = (one for one in sorted(_job_ids(started)) if _is_orphaned(store, one.decode("utf-8", "replace")))
-        return [one.decode() for one in self._orphaned.select(orphaned)]
+    started: Any = store.connection.zrange(rq_keys.STARTED_JOBS, 0, -1)
+    orphaned = (one for one in sorted(_job_ids(started)) if _is_orphaned(store, one.decode("utf-8", "replace")))
+    return [one.decode() for one in known.select(orphaned)]
 
 
 def _is_orphaned(store: DeploymentStore, job_id: str) -> bool:

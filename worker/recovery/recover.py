@@ -5,12 +5,10 @@ not matter, and two workers may recover at once.
 """
 
 import logging
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
 from itertools import takewhile
-from typing import Any, Final
+from typing import Final
 
 from redis import Redis
 
@@ -23,16 +21,9 @@ from hookd.model.ids import app_of, is_app, is_deployment
 from hookd.model.settings import Settings
 from hookd.queue.codec import NoSuchDeployment
 from hookd.queue.deployments import Contention, DeploymentRequest, DeploymentStore
-from worker.recovery.liveness import (
-    LIVENESS_SUFFIX,
-    config_or_none,
-    finish_crashed,
-    is_running,
-    remove_liveness_file,
-    store_on,
-)
-from worker.recovery.lost_jobs import JobState, OrphanedJobs, StuckJobs, enqueue_again, find_jobs
-from worker.recovery.redis_repair import app_keys, attempt, delete_bad_keys, delete_exhausted_streams
+from worker.recovery.liveness import LIVENESS_SUFFIX, config_or_none, finish_crashed, is_running, store_on
+from worker.recovery.lost_jobs import JobState, Persisting, enqueue_again, find_jobs, find_orphaned, requeue_stuck
+from worker.recovery.redis_repair import attempt, delete_exhausted_streams
 from worker.recovery.worker_registry import expire_executions
 from worker.report.status import StatusPublisher
 
@@ -40,7 +31,6 @@ log: Final = logging.getLogger(__name__)
 
 # Retries at once after a crash. Later ones are the reconciler's, with its backoff.
 _IMMEDIATE_RETRIES: Final = 2
-_BATCH: Final = 1000
 # Apps whose newest records are read in one round, and the number of these records.
 _APPS_PER_ROUND: Final = 20
 _RECORDS_PER_APP: Final = 10
@@ -79,8 +69,8 @@ class Recovery:
 
     def __init__(self) -> None:
         self._next_app = 0
-        self._stuck = StuckJobs()
-        self._orphaned = OrphanedJobs()
+        self._taken = Persisting()
+        self._orphaned = Persisting()
 
     def recover_abandoned(self, connection: Redis) -> None:
         """Run one round. Raises redis.exceptions.RedisError."""
@@ -89,14 +79,17 @@ class Recovery:
             return  # The place of the liveness files is unknown.
         store, apps = store_on(connection, config), list(filter(is_app, config.app_names()))
         _finish_crashed_runs(store, config.settings)
-        _check_jobs(store, _waiting(connection, apps))
+        waiting = zip(apps, store.waiting_ids(apps), strict=True)
+        _check_jobs(store, [one for app, one in waiting if one and is_deployment(one) and app_of(one) == app])
         some = self._take_turn(apps)
         for app in some:
-            _attempt(store, app, partial(_check_newest, store, app))
+            # Redis may have lost the waiting key or restored older data.
+            with attempt(app):
+                _check_jobs(store, [one.id for one in store.history(app, _RECORDS_PER_APP) if not one.ended])
         delete_exhausted_streams(connection, [redis_keys.REFUSALS, *map(redis_keys.decisions_key, some)])
-        for job_id in self._stuck.requeue(store.queue):
+        for job_id in requeue_stuck(store.queue, self._taken):
             event(log, "job requeued", logging.WARNING, job=job_id)
-        for job_id in self._orphaned.find(store):
+        for job_id in find_orphaned(store, self._orphaned):
             event(log, "job orphaned", logging.WARNING, job=job_id)
             expire_executions(connection, job_id)
 
@@ -107,26 +100,16 @@ class Recovery:
         return apps[first : self._next_app]
 
 
-def _attempt(store: DeploymentStore, app: str, step: Callable[[], object]) -> None:
-    """Do one step for an app. If it fails, delete the app's keys of the wrong type."""
-    if not attempt(app, step):
-        delete_bad_keys(store.connection, app_keys(app))
-
-
 def _finish_crashed_runs(store: DeploymentStore, settings: Settings) -> None:
     """End the deployments of this host whose process died before it recorded an ending."""
     for path in sorted((settings.state / "locks").glob(f"*{LIVENESS_SUFFIX}")):
         one = path.name.removesuffix(LIVENESS_SUFFIX)
         if is_deployment(one) and not is_running(one):
-            _attempt(store, app_of(one), partial(_finish_crashed_run, store, one))
-            left = store.find(one)
-            if left is None or left.status is not Status.RUNNING:
-                remove_liveness_file(path)
-
-
-def _check_newest(store: DeploymentStore, app: str) -> None:
-    """Check the newest records without an ending. Redis may have lost the waiting key or restored older data."""
-    _check_jobs(store, [one.id for one in store.history(app, _RECORDS_PER_APP) if not one.ended])
+            with attempt(one):
+                _finish_crashed_run(store, one)
+                left = store.find(one)
+                if left is None or left.status is not Status.RUNNING:
+                    path.unlink(missing_ok=True)
 
 
 def _finish_crashed_run(store: DeploymentStore, deployment_id: str) -> None:
@@ -136,19 +119,11 @@ def _finish_crashed_run(store: DeploymentStore, deployment_id: str) -> None:
         expire_executions(store.connection, deployment_id)
 
 
-def _waiting(connection: Redis, apps: list[str]) -> list[str]:
-    """Return the ids of the waiting deployments, at most one per app, and none of another app."""
-    found: list[Any] = []
-    for start in range(0, len(apps), _BATCH):
-        found += connection.mget([redis_keys.waiting_key(app) for app in apps[start : start + _BATCH]])
-    ids = [(app, (raw or b"").decode("utf-8", "replace")) for app, raw in zip(apps, found, strict=True)]
-    return [one for app, one in ids if is_deployment(one) and app_of(one) == app]
-
-
 def _check_jobs(store: DeploymentStore, deployment_ids: list[str]) -> None:
     for one, state in find_jobs(store.queue, deployment_ids):
         if state != "there":
-            _attempt(store, app_of(one), partial(_resolve, store, one, state))
+            with attempt(one):
+                _resolve(store, one, state)
 
 
 def _resolve(store: DeploymentStore, deployment_id: str, state: JobState) -> None:

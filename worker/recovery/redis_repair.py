@@ -1,10 +1,11 @@
-"""Keeps RQ's registries usable: a bad entry or a key of the wrong type is logged and deleted.
+"""Keeps Redis usable for a worker: logs and deletes keys of the wrong type and registries that cannot be read.
 
 The journals on disk are the truth, so hookd writes deleted keys again.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from redis import Redis
@@ -70,47 +71,33 @@ def _delete(connection: Redis, key: str, why: str) -> None:
 
 
 def clean_registries(queue: Queue, handlers: list[Any]) -> None:
-    """Clean up the RQ registries that hookd uses, and drop unreadable entries of a registry that cannot be cleaned."""
-    started = queue.started_job_registry
+    """Clean up the RQ registries that hookd uses, and delete one that cannot be read."""
+    connection, started = queue.connection, queue.started_job_registry
     steps: dict[str, Callable[[], object]] = {
         started.key: lambda: started.cleanup(exception_handlers=handlers),
         rq_keys.FINISHED_JOBS: queue.finished_job_registry.cleanup,
         rq_keys.FAILED_JOBS: queue.failed_job_registry.cleanup,
-        rq_keys.RATE_LIMITS: lambda: _clean_rate_limits(queue.connection),
         rq_keys.QUEUE_WORKERS: lambda: clean_worker_registry(queue),
     }
+    names: Any = connection.smembers(rq_keys.RATE_LIMITS)
+    for limit in (RateLimitRegistry(name.decode("utf-8", "replace"), connection) for name in names):
+        steps[limit.config_key] = limit.cleanup
     for key, step in steps.items():
-        if not attempt(key, step):
-            attempt(key, lambda key=key: _drop_unreadable(queue.connection, key))  # type: ignore[misc]
+        try:
+            step()
+        except ValueError as error:  # An entry is not UTF-8, or a limit is no number.
+            _delete(connection, key, str(error))
 
 
-def _clean_rate_limits(connection: Redis) -> None:
-    for limit in RateLimitRegistry.all(connection):
-        attempt(limit.config_key, limit.cleanup)
+@contextmanager
+def attempt(what: str) -> Iterator[None]:
+    """Log an error of one task, so that the next ones go on. An unreachable Redis and a SIGTERM are raised.
 
-
-def _drop_unreadable(connection: Redis, key: str) -> None:
-    """Drop the entries of a set that are not UTF-8."""
-    entries: Any
-    match connection.type(key):
-        case b"zset":
-            entries, drop = connection.zrange(key, 0, -1), connection.zrem
-        case b"set":
-            entries, drop = connection.smembers(key), connection.srem
-        case _:
-            return
-    if bad := [raw for raw in entries if raw.decode("utf-8", "replace").encode() != raw]:
-        event(log, "unreadable entries dropped", logging.WARNING, key=key, count=len(bad))
-        drop(key, *bad)
-
-
-def attempt(what: str, step: Callable[[], object]) -> bool:
-    """Do one step of several and return True on success. An unreachable Redis and a SIGTERM are raised."""
+    This is the one place of the worker's process for unexpected errors.
+    """
     try:
-        step()
+        yield
     except (ConnectionError, TimeoutError, StopRequested):
         raise
-    except Exception:  # RQ parses forged bytes here, and raises any error of its parsers.
+    except Exception:
         event(log, "not cleaned up", logging.ERROR, trace=True, what=what)
-        return False
-    return True

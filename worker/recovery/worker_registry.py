@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from redis import Redis
 from redis.client import Pipeline
@@ -20,7 +20,6 @@ from worker.process.subreaper import stat_fields
 
 # Places in `stat_fields`: the state, and the start in ticks since the host's boot.
 _STATE, _START_TICKS = 0, 19
-_MAX_PID_DIGITS: Final = 9
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class WorkerEntry:
     @property
     def is_alive(self) -> bool:
         """Return True unless the worker is known to be dead. A worker of another host counts as alive."""
-        if not self.is_here or not self.pid.isdigit() or len(self.pid) > _MAX_PID_DIGITS:
+        if not self.is_here or not self.pid.isdigit():
             return True
         try:
             found = stat_fields(int(self.pid))

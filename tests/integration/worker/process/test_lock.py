@@ -16,7 +16,7 @@ import pytest
 from tests.support.processes import PROJECT, wait_for
 from worker.errors import DeployError
 from worker.process.lock import app_lock, lock_holder
-from worker.recovery.liveness import hold_liveness_file, is_held, remove_liveness_file
+from worker.recovery.liveness import hold_liveness_file, is_held
 
 HOLDER = """
 import sys, time
@@ -150,14 +150,11 @@ def test_killed_process_holds_no_liveness_file(path: Path) -> None:
         process.wait()
         assert path.exists()
         assert not is_held(path)
-    remove_liveness_file(path)
-    assert not path.exists()
 
 
 def test_own_liveness_file_is_recognised(path: Path) -> None:
     with hold_liveness_file(path):
         assert not is_held(path)
-        remove_liveness_file(path)
         assert path.exists()
     assert not path.exists()
 

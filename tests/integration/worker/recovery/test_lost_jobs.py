@@ -226,22 +226,6 @@ def test_foreign_waiting_id_is_ignored(hookd: Installation, client: Redis) -> No
     assert hookd.records.get(GHOST).status is Status.QUEUED
 
 
-@pytest.mark.threat(12)
-def test_wrong_typed_rate_limit_is_deleted(hookd: Installation, client: Redis) -> None:
-    worker = start(hookd, client)
-    os.kill(worker.pid, signal.SIGSTOP)
-    client.client_kill_filter(_type="normal", skipme=True)
-    waiting = {app: ask(hookd, app) for app in ("blog", "shop")}
-    for one in waiting.values():
-        forget_job(client, one)
-    client.hset("rq:rl:app-blog:allowed", "x", "y")
-    os.kill(worker.pid, signal.SIGCONT)
-    for one in waiting.values():
-        assert hookd.wait_for_ending(one, 40).started_at is not None
-    assert client.type("rq:rl:app-blog:allowed") != b"hash"
-    assert worker.poll() is None
-
-
 def test_just_taken_job_is_left_alone(hookd: Installation, client: Redis) -> None:
     start(hookd, client)
     job_id = put_job(client, {"data": b"x"})

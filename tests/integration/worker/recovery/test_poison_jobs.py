@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 from rq.exceptions import NoSuchJobError, StopRequested
 from rq.job import Job
-from rq.rate_limit import RateLimitRegistry
+from rq.registry import FinishedJobRegistry
 
 from hookd.model import redis_keys
 from hookd.queue.rq_classes import SafeJob
@@ -183,7 +183,7 @@ def test_stop_during_cleanup_frees_the_lock(site: Site, monkeypatch: pytest.Monk
         assert site.client.exists("rq:clean_registries:elsewhere")
         raise StopRequested
 
-    monkeypatch.setattr(RateLimitRegistry, "all", told_to_stop)
+    monkeypatch.setattr(FinishedJobRegistry, "cleanup", told_to_stop)
     worker = SafeWorker("elsewhere", connection=site.client, prepare_for_work=False)
     with pytest.raises(StopRequested):
         worker.run_maintenance_tasks()
