@@ -30,31 +30,25 @@ def rotate(app: str, manifest: Manifest) -> str:
     """
     valid = current(app)
     if len(valid) < 2:
-        valid = [*valid, new_secret()]
-        _write(app, valid, manifest)
+        valid.append(new_secret())
     elif RESTART_RECEIVER not in manifest.pending:
         hint = f"paste the new one (sudo hookd secret show {app}), then: sudo hookd secret rotate {app} --finish"
         raise HostError(f"{app} has an old and a new secret already", hint=hint)
-    _restart_receiver(manifest)
+    _replace(app, valid, manifest)
     return valid[-1]
 
 
 def finish(app: str, manifest: Manifest) -> None:
     """Remove the old secret, or continue an interrupted removal. Raises HostError without a rotation."""
     valid = current(app)
-    if len(valid) > 1:
-        _write(app, valid[-1:], manifest)
-    elif RESTART_RECEIVER not in manifest.pending:
+    if len(valid) < 2 and RESTART_RECEIVER not in manifest.pending:
         raise HostError(f"{app} has no rotation to finish", hint=f"sudo hookd secret rotate {app}")
-    _restart_receiver(manifest)
+    _replace(app, valid[-1:], manifest)
 
 
-def _write(app: str, valid: list[str], manifest: Manifest) -> None:
+def _replace(app: str, valid: list[str], manifest: Manifest) -> None:
+    """Write the secrets, and make the receiver read them. Requests wait meanwhile."""
     manifest.add_pending(RESTART_RECEIVER)
     disk.write(layout.app_secret(app), "".join(f"{secret}\n" for secret in valid).encode(), disk.SECRET)
-
-
-def _restart_receiver(manifest: Manifest) -> None:
-    """Make the receiver read the secrets. Requests wait meanwhile."""
     run(RESTART_RECEIVER)
     manifest.mark_done(RESTART_RECEIVER)
