@@ -157,12 +157,6 @@ def data_directories(app: App) -> tuple[Path, ...]:
     return tuple(app.data_root / name for name in app.shared.directories)
 
 
-def worker_writable(apps: Iterable[App]) -> tuple[Path, ...]:
-    """Return the outermost directories that deployments write to."""
-    paths = sorted({path for app in apps for path in (app.root, app.shared_root, app.data_root)})
-    return tuple(path for path in paths if not any(other in path.parents for other in paths))
-
-
 def protect_home(paths: Iterable[Path]) -> str:
     """Return systemd's value: home directories are hidden unless a path lies in one."""
     return "read-only" if any(path.is_relative_to(home) for path in paths for home in _HOMES) else "yes"

@@ -5,7 +5,7 @@ from typing import Final
 
 from hookd.model.app import Catalogue
 from units.plan.steps import File, Link
-from units.render.app import certificate_directory, data_directories, nginx_site, protect_home, worker_writable
+from units.render.app import certificate_directory, data_directories, nginx_site, protect_home
 from units.render.templates import render
 from units.system import layout
 from units.system.facts import Host
@@ -23,12 +23,13 @@ _UNITS: Final = (
 
 def host_files(host: Host, catalogue: Catalogue) -> tuple[File | Link, ...]:
     """Render the files of the host. Raises Refused for an app's unsafe value."""
+    home = protect_home(app.root for app in catalogue.apps)
     return (
         File(layout.CONFIG, render("host/hookd.toml", host=host), existing="keep"),
         *_redis(host),
         *(_unit(name, render(f"systemd/{name}", host=host)) for name in _UNITS),
         *_worker_drop_ins(host, catalogue),
-        _reconcile(catalogue),
+        _unit(layout.RECONCILE, render(f"systemd/{layout.RECONCILE}", home=home)),
         File(layout.LOGROTATE / "hookd", render("host/logrotate", host=host)),
         *_receiver_site(host),
         *_guards(host, catalogue),
@@ -57,7 +58,8 @@ def _current_path(program: Path) -> Path:
 
 
 def _worker_drop_ins(host: Host, catalogue: Catalogue) -> tuple[File, ...]:
-    writable = worker_writable(catalogue.apps)
+    paths = sorted({path for app in catalogue.apps for path in (app.root, app.shared_root, app.data_root)})
+    writable = tuple(path for path in paths if not any(other in path.parents for other in paths))
     apps = render(
         "systemd/worker-apps.conf",
         writable=writable,
@@ -68,11 +70,6 @@ def _worker_drop_ins(host: Host, catalogue: Catalogue) -> tuple[File, ...]:
     if host.has_strict_sandbox:
         files.append(_unit("hookd-worker@.service.d/systemd-257.conf", render("systemd/worker-257.conf")))
     return tuple(files)
-
-
-def _reconcile(catalogue: Catalogue) -> File:
-    home = protect_home(app.root for app in catalogue.apps)
-    return _unit(layout.RECONCILE, render(f"systemd/{layout.RECONCILE}", home=home))
 
 
 def _receiver_site(host: Host) -> tuple[File | Link, ...]:
