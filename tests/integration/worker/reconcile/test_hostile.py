@@ -104,14 +104,14 @@ def test_circuit_breaker_spares_a_third_app(tmp_path: Path) -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/shop.git"
-        for app in ("one", "two", "three"):
-            site.add_app(app, repository=url, limits={"git_seconds": 1})
+        for name in ("one", "two", "three"):
+            site.add_app(name, repository=url, limits={"git_seconds": 1})
         site.add_app("beside").commit_and_push(app_files("one"))
         site.start_redis()
         reconciler = Reconciler(site.config, site.records)
         for app in site.config.catalogue.apps:
             reconciler.reconcile(app)
-        said = [decided(site, app)[0] for app in ("one", "two", "three")]
+        said = [decided(site, name)[0] for name in ("one", "two", "three")]
         assert {one.verdict for one in said} == {Verdict.UNREACHABLE}
         told = [one.why for one in said if "is not asked" in one.why]
         assert told == [f"{url} is not asked: its host did not answer for two other apps"]
