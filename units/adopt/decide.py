@@ -12,7 +12,7 @@ from units.adopt.discover import ProjectFacts
 from units.adopt.discovery import variables
 from units.adopt.discovery.untracked import RESERVED, fixed_directories
 from units.adopt.state import Adoption
-from units.apps.options import AddOptions, app_table, parse_app
+from units.apps.options import AddOptions, app_table
 from units.plan.manifest import Manifest
 from units.system import layout
 from units.system.errors import Refused
