@@ -32,7 +32,7 @@ def ship(site: Installation, version: str) -> Deployment:
 
 
 @pytest.mark.threat(37)
-def test_only_a_wrong_working_directory_is_a_drift(site: Installation) -> None:
+def test_working_directory_shows_drift(site: Installation) -> None:
     """One test, because each deployment takes seconds. A restart that changes nothing happens once."""
     old, new = ship(site, "one"), ship(site, "two")
     before = circus(site, "list", APP)
