@@ -23,7 +23,7 @@ from worker.errors import DeployError, TimedOut
 from worker.journal import Journal
 from worker.reconcile.decision import DeploymentNeeded, Observation, decide
 from worker.recovery.liveness import is_running
-from worker.recovery.redis_repair import app_keys, delete_bad_keys
+from worker.recovery.redis_repair import delete_bad_keys
 from worker.release.git import commits_behind, read_head
 from worker.report.status import LagReason, StatusPublisher
 from worker.service.drift import start_command
@@ -62,7 +62,7 @@ class Reconciler:
     def reconcile(self, app: App) -> Assessment:
         """Reconcile an app and note the time of its poll. Raises RedisError, Contention and OSError."""
         at = datetime.now(UTC)
-        delete_bad_keys(self.store.connection, app_keys(app.name))
+        delete_bad_keys(self.store.connection, app.name)
         history = tuple(self.store.history(app.name, _HISTORY))
         pending = self.store.waiting(app.name) or next(filter(_is_really_running, history), None)
         observed = self._observe(app, history)

@@ -1,10 +1,10 @@
-"""Keeps Redis usable for a worker: logs and deletes keys of the wrong type and registries that cannot be read.
+"""Keeps Redis usable: logs and deletes keys of the wrong type and registries that cannot be read.
 
 The journals on disk are the truth, so hookd writes deleted keys again.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -25,9 +25,9 @@ log: Final = logging.getLogger(__name__)
 _MAX_STREAM_TIME: Final = 2**48
 
 
-def app_keys(app: str) -> Mapping[str, str]:
-    """Return the keys of an app, each with its type."""
-    return {
+def delete_bad_keys(connection: Redis, app: str) -> None:
+    """Delete the keys of an app that hold another type."""
+    types = {
         redis_keys.waiting_key(app): "string",
         redis_keys.history_key(app): "zset",
         redis_keys.coalesced_key(app): "hash",
@@ -39,18 +39,13 @@ def app_keys(app: str) -> Mapping[str, str]:
         rq_keys.allowed_jobs(app): "zset",
         rq_keys.held_jobs(app): "zset",
     }
-
-
-def delete_bad_keys(connection: Redis, types: Mapping[str, str]) -> bool:
-    """Delete the keys that hold another type, and return True if there were any."""
     with connection.pipeline(transaction=False) as pipeline:
         for key in types:
             pipeline.type(key)
         found = [raw.decode() for raw in pipeline.execute()]
-    bad = {key: kind for key, kind in zip(types, found, strict=True) if kind not in ("none", types[key])}
-    for key, kind in bad.items():
-        _delete(connection, key, f"it is a {kind} and not a {types[key]}")
-    return bool(bad)
+    for key, kind in zip(types, found, strict=True):
+        if kind not in ("none", types[key]):
+            _delete(connection, key, f"it is a {kind} and not a {types[key]}")
 
 
 def delete_exhausted_streams(connection: Redis, streams: Iterable[str]) -> None:
