@@ -67,18 +67,14 @@ def _write_public_url(host: Host, manifest: Manifest) -> bool:
     """
     if host.domain is None:
         return False
-    old = layout.CONFIG.read_text(encoding="utf-8")
-    document = tomlkit.parse(old)
+    document = tomlkit.parse(layout.CONFIG.read_text(encoding="utf-8"))
     receiver = document.setdefault("receiver", tomlkit.table())
     known = urlsplit(str(receiver.get("public_url", "")))
     if known.hostname == host.domain and (known.scheme == "https" or host.domain not in host.certificates):
         return False  # A person may have added a port, or https from a proxy in front of this host.
     receiver["public_url"] = f"{'https' if host.domain in host.certificates else 'http'}://{host.domain}"
-    new = tomlkit.dumps(document)
-    if new == old:
-        return False
     manifest.add_pending(RESTART_RECEIVER)
-    disk.write(layout.CONFIG, new.encode(), disk.PUBLIC)
+    disk.write(layout.CONFIG, tomlkit.dumps(document).encode(), disk.PUBLIC)
     return True
 
 

@@ -18,7 +18,7 @@ class CommandFailed(Exception):
     """A command failed. The text has the command, its end, and its last lines of output."""
 
     def __init__(self, argv: tuple[str, ...], end: str, output: str) -> None:
-        self.argv, self.output = argv, output.strip()
+        self.output = output.strip()
         tail = "\n".join(f"  {line}" for line in self.output.splitlines()[-_LINES:])
         super().__init__(f"{' '.join(argv)} {end}" + (f":\n{tail}" if tail else ""))
 
