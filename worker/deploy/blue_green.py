@@ -16,7 +16,7 @@ def switch(task: Task, state: AppState, name: str, pin: Pinned | None) -> None:
     Raises an error of BAD_RELEASE, OSError if the system refuses the switch, and RollbackFailed if the new release
     serves and the old one cannot be stopped.
     """
-    idle = _idle(state)
+    idle = idle_colour(state)
     try:
         _start(task, name, idle)
         task.cancel_timeout()
@@ -44,14 +44,9 @@ def _start(task: Task, name: str, idle: Colour) -> None:
         verify_health(task, _service(task, idle), idle)
 
 
-def new_service(task: AppTask, state: AppState) -> str:
-    """Return the service that runs the new release."""
-    return _service(task, _idle(state))
-
-
 def go_back(task: Task, state: AppState) -> str | None:
     """Stop the new release, and return which one serves, or None without one."""
-    idle, old = _idle(state), state.deployed
+    idle, old = idle_colour(state), state.deployed
     with task.recorder.step(StepName.ROLL_BACK, idle):
         _stop_colour(task, idle, old.name if old else None)
     return f"{old.name} has served all along" if old else None
@@ -74,7 +69,7 @@ def _stop_colour(task: AppTask, colour: Colour, serving: str | None) -> None:
 
 def recover(task: AppTask, state: AppState) -> RepairResult:
     """Stop the idle colour if a deployment was killed while both were running, and correct the links."""
-    idle, serving = _idle(state), state.deployed
+    idle, serving = idle_colour(state), state.deployed
     release = task.places.release(serving.name) if serving else None
     repaired = []
     if release is not None and not links_to(task.places.current, release):
@@ -89,7 +84,8 @@ def recover(task: AppTask, state: AppState) -> RepairResult:
     return RepairResult(tuple(repaired))
 
 
-def _idle(state: AppState) -> Colour:
+def idle_colour(state: AppState) -> Colour:
+    """Return the colour that starts the next release."""
     return "green" if state.colour == "blue" else "blue"
 
 

@@ -172,7 +172,8 @@ def _hand_over(task: Task, state: AppState, target: Target, name: str) -> None:
         raise kind(f"{cause}: {error}", hint=Hint(HintKind.DEPLOY)) from None
     except BAD_RELEASE as error:
         task.cancel_timeout()
-        cause, hint = task.cause_of(error), service_log_hint(task, handover.new_service(task, state))
+        cause, service = task.cause_of(error), task.app.service_name
+        hint = service_log_hint(task, service if is_restart else f"{service}-{blue_green.idle_colour(state)}")
         task.recorder.line(f"the new release is bad: {cause}")
         task.try_journal(Quarantined(**task.stamp(), commit=target.commit, served=True, cause=cause))
         try:

@@ -41,11 +41,6 @@ def _restart_in(task: AppTask, name: str, add_events: AddEvents, pin: Pinned | N
     add_events(*((pin,) if pin else ()), Good(**task.stamp(), release=name))
 
 
-def new_service(task: AppTask, _state: AppState) -> str:
-    """Return the service that runs the new release."""
-    return task.app.service_name
-
-
 def go_back(task: Task, state: AppState) -> str | None:
     """Restart the last good release, and return which one serves, or None without one."""
     good = _last_good(state)

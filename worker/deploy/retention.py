@@ -70,9 +70,8 @@ def _warn(task: Task, what: str, error: OSError | CommandFailed) -> None:
 
 def kept_releases(state: AppState, keep: int) -> set[str]:
     """Return the names of the releases that stay. Only good releases count."""
-    kept = set(state.good_order[-keep:])
-    kept |= {release.name for release in (state.deployed, state.previous_good) if release is not None}
-    return kept
+    named = {release.name for release in (state.deployed, state.previous_good) if release is not None}
+    return named | set(state.good_order[-keep:])
 
 
 def _unused_venvs(task: Task) -> list[Path]:

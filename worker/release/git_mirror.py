@@ -31,8 +31,6 @@ _LEFTOVERS: Final = (
     "objects/pack/.tmp-*",
     "objects/pack/*.keep",
 )
-_LINK: Final = "120000"
-_SUBMODULE: Final = "160000"
 _MAX_DEPTH: Final = 100
 _MAX_LISTING_BYTES: Final = 64 * 1024 * 1024
 
@@ -48,12 +46,12 @@ class TreeEntry:
     @property
     def is_link(self) -> bool:
         """Return True for a symbolic link."""
-        return self.mode == _LINK
+        return self.mode == "120000"
 
     @property
     def is_submodule(self) -> bool:
         """Return True for a submodule."""
-        return self.mode == _SUBMODULE
+        return self.mode == "160000"
 
 
 class CommitInfo(NamedTuple):

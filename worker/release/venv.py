@@ -104,9 +104,11 @@ def prepare_venv(task: Task, release: Path, policy: Policy) -> Path:
     requirements = read_requirements(release, task.app.dependencies.file, allow_build=allow_build)
     python = find_python(task)
     venv = task.places.venvs / venv_key(requirements, python, allow_build)
-    if _is_usable(task, venv, policy):
-        task.recorder.line(f"the environment {venv.name} fits and is used again")
-        return venv
+    if venv.exists():
+        enforce(venv, environment_policy(policy))
+        if (venv / COMPLETE_MARK).exists():
+            task.recorder.line(f"the environment {venv.name} fits and is used again")
+            return venv
     # uv searches for a project in its working directory.
     cwd = requirements.file.parent if requirements.kind == "lock" and requirements.file else release
     commands = VenvCommands(
@@ -117,14 +119,6 @@ def prepare_venv(task: Task, release: Path, policy: Policy) -> Path:
     check_remaining_space(task)
     (venv / COMPLETE_MARK).touch()
     return venv
-
-
-def _is_usable(task: Task, venv: Path, policy: Policy) -> bool:
-    """Return True if an environment is complete. Raises DeployError if its owners and modes cannot be corrected."""
-    if not venv.exists():
-        return False
-    enforce(venv, environment_policy(policy))
-    return (venv / COMPLETE_MARK).exists()
 
 
 def _build(task: Task, requirements: Requirements, commands: VenvCommands) -> None:

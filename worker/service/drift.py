@@ -98,11 +98,6 @@ class DesiredState:
     directory: str
     colour: Colour | None
 
-    @property
-    def link(self) -> str:
-        """Return the link that the service runs in."""
-        return self.colour or "current"
-
 
 def detect_drift(app: App, desired: DesiredState, snapshot: ServiceSnapshot) -> DriftReport:
     """Compare what runs with what should run."""
@@ -145,8 +140,8 @@ def _is_stopped(app: App, snapshot: ServiceSnapshot, main: str, idle: str | None
 
 
 def _find_drifts(desired: DesiredState, snapshot: ServiceSnapshot, main: str, idle: str | None) -> Iterator[Drift]:
-    release, unit = desired.release, snapshot.unit(main)
-    for name in dict.fromkeys(("current", desired.link)):
+    release, unit, link = desired.release, snapshot.unit(main), desired.colour or "current"
+    for name in dict.fromkeys(("current", link)):
         if snapshot.link(name).leads_to != desired.directory:
             yield Drift("link", name, release, f"{name} does not lead to {release}", unit.started)
     # Other states pass: the service manager is about to start the service, or restarts it again and again.
@@ -154,7 +149,7 @@ def _find_drifts(desired: DesiredState, snapshot: ServiceSnapshot, main: str, id
         yield Drift("service", main, release, f"{main} has failed")
     if unit.state == "inactive":
         yield Drift("service", main, release, f"{main} does not run")
-    if unit.is_up and _runs_another_release(unit, desired, snapshot.link(desired.link)):
+    if unit.is_up and _runs_another_release(unit, desired, snapshot.link(link)):
         yield Drift("release", main, release, f"{main} runs another release than {release}")
     if idle is not None and snapshot.unit(idle).is_up:
         yield Drift("idle", idle, release, f"{idle} runs, too")
