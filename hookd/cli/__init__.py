@@ -1,8 +1,8 @@
 """The `hookd` command.
 
-`main` (all commands) · `common` (configuration, errors, options) · `deploy` with `progress` (a deployment, live) ·
-`freeze` · `status` with the logs · `history` (`hookd why`) · `programs` (serve, worker, reconcile, redis, demo) with
-`send` (a signed push). The commands for a server are in `units/cli`.
+`main` (all commands, imported when they are typed) · `common` (messages, configuration, arguments) · `deploy` with
+`progress` (a deployment, live) · `freeze` · `status` with the logs · `history` (`hookd why`) · `programs` (serve,
+worker, reconcile, redis) · `send` (a signed push). The commands for a server are in `units/cli`.
 """
 
 from hookd.cli.main import main

@@ -3,8 +3,7 @@
 import os
 import pwd
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -14,6 +13,7 @@ from redis.exceptions import RedisError
 
 from hookd import freezes
 from hookd.cli import common
+from hookd.cli.common import print_line
 from hookd.cli.deploy import request_deployment
 from hookd.cli.status import active_freeze
 from hookd.config import Config
@@ -29,10 +29,6 @@ _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 _TIME_FORMAT: Final = "%Y-%m-%d %H:%M %Z"
 
 
-class InvalidTime(ValueError):
-    """The text is not a time in the future."""
-
-
 @click.command(epilog="Example: hookd freeze shop --reason 'the sale' --until 2h")
 @common.app_argument
 @click.option("--reason", required=True, help="Shown with every push until the thaw.")
@@ -46,19 +42,19 @@ def freeze(config: Config, app: str, reason: str, until: str | None) -> None:
         end = parse_time(until, now) if until is not None else None
         since = before.since if before else now.replace(microsecond=0)
         new = Freeze(reason=" ".join(reason.split()), since=since, until=end, by=current_user())
-    except InvalidTime as error:
-        common.fail(str(error), hint=f"hookd freeze {app} --reason TEXT --until 2h")
     except ValidationError:
         common.fail("a reason has 1 to 300 characters", hint=f"hookd freeze {app} --reason TEXT")
-    with _report_write_errors():
-        freezes.freeze(config.frozen, app, new)
+    except ValueError as error:
+        common.fail(str(error), hint=f"hookd freeze {app} --reason TEXT --until 2h")
+    os.umask(0o022)  # Everyone may read the file.
+    freezes.freeze(config.frozen, app, new)
     _record_decision(config, known, Verdict.FROZEN, str(new))
     ends = f" until {format_time(end)}" if end else ""
-    common.print_markup(f"{app} is frozen{ends}: {common.safe_markup(new.reason)}")
+    print_line(f"{app} is frozen{ends}: {new.reason}")
     if before:
-        common.print_markup(f"  before: {common.safe_markup(str(before))}")
-    common.print_markup("  pushes are recorded and not deployed")
-    common.print_markup(f"  to end it: [bold]{freezes.thaw_command(config.frozen, app)}[/]")
+        print_line(f"  before: {before}")
+    print_line("  pushes are recorded and not deployed")
+    print_line(f"  to end it: {freezes.thaw_command(config.frozen, app)}")
 
 
 @click.command(epilog="Example: hookd thaw shop")
@@ -69,18 +65,17 @@ def freeze(config: Config, app: str, reason: str, until: str | None) -> None:
 def thaw(config: Config, app: str, no_deploy: bool, wait: bool) -> None:
     """End a freeze and deploy the pushes of the meantime."""
     known = common.find_app(config.catalogue, app)
-    with _report_write_errors():
-        was_frozen = freezes.thaw(config.frozen, app)
-    common.print_markup(f"{app} is no longer frozen" if was_frozen else f"{app} is not frozen")
+    was_frozen = freezes.thaw(config.frozen, app)
+    print_line(f"{app} is {'no longer' if was_frozen else 'not'} frozen")
     if was_frozen:
         _record_decision(config, known, Verdict.THAWED, f"{current_user()} ended the freeze")
     if was_frozen and not no_deploy:
         try:
-            request_deployment(config, known, Trigger.UPDATE, None, wait=wait, json_output=False)
+            request_deployment(config, app, Trigger.UPDATE, wait=wait)
         except RedisError as error:
             hint = f"{common.start_command('redis', config)}, then: hookd update {app}"
             common.fail(f"no deployment was requested: {error}", hint=hint, status=common.UNREACHABLE)
-    common.print_markup(f"  to deploy new pushes: [bold]hookd update {app}[/]")
+    print_line(f"  to deploy new pushes: hookd update {app}")
 
 
 def _record_decision(config: Config, app: App, verdict: Verdict, why: str) -> None:
@@ -91,7 +86,7 @@ def _record_decision(config: Config, app: App, verdict: Verdict, why: str) -> No
 
 
 def parse_time(text: str, now: datetime) -> datetime:
-    """Parse a duration or a date and time, in this host's zone by default. Raises InvalidTime."""
+    """Parse a duration or a date and time, in this host's zone by default. Raises ValueError."""
     duration = _DURATION.fullmatch(text.strip())
     try:
         if duration:
@@ -99,9 +94,9 @@ def parse_time(text: str, now: datetime) -> datetime:
         else:
             end = datetime.fromisoformat(text.strip()).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise InvalidTime(f"{text!r} is not a time: 30m, 2h, 3d, or '2026-12-24 18:00'") from None
+        raise ValueError(f"{text!r} is not a time: 30m, 2h, 3d, or '2026-12-24 18:00'") from None
     if end <= now:
-        raise InvalidTime(f"{format_time(end)} is in the past, now is {format_time(now)}")
+        raise ValueError(f"{format_time(end)} is in the past, now is {format_time(now)}")
     return end.replace(microsecond=0)
 
 
@@ -119,18 +114,3 @@ def current_user() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return str(os.getuid())
-
-
-@contextmanager
-def _report_write_errors() -> Iterator[None]:
-    """Turn errors of the freeze's file into messages. The file is readable by everyone."""
-    os.umask(0o022)
-    try:
-        yield
-    except PermissionError:
-        common.fail("only root can do this", hint=common.sudo_command())
-    except OSError as error:
-        common.fail(f"{error.filename} cannot be changed: {error.strerror}", hint="hookd doctor", status=1)
-
-
-COMMANDS = (freeze, thaw)

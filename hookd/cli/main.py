@@ -1,52 +1,81 @@
-"""The `hookd` command group. Commands for a server are imported from `units` when they are needed."""
+"""The `hookd` command. The module of a command is imported when the command is typed."""
 
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from hookd import __version__
-from hookd.cli import deploy, freeze, history, programs, status
+from hookd.cli.common import INTERRUPTED, fail, fail_config, sudo_command
+from hookd.config import ConfigError
 
-SECTIONS: Final = {
-    "Deploy": ("deploy", "update", "rollback", "unpin", "freeze", "thaw"),
-    "Look": ("status", "logs", "why", "doctor", "permissions"),
-    "Apps": ("app", "start", "stop", "restart", "secret"),
-    "Server": ("setup", "uninstall"),
-    "Programs": ("serve", "worker", "reconcile", "redis", "send", "demo"),
+# The commands of each section, by their module. The function of a command has the command's name.
+SECTIONS: Final[Mapping[str, Mapping[str, Iterable[str]]]] = {
+    "Deploy": {"hookd.cli.deploy": ("deploy", "update", "rollback", "unpin"), "hookd.cli.freeze": ("freeze", "thaw")},
+    "Look": {
+        "hookd.cli.status": ("status", "logs"),
+        "hookd.cli.history": ("why",),
+        "units.cli.doctor": ("doctor", "permissions"),
+    },
+    "Apps": {"units.cli.apps": ("app",), "units.cli.setup": ("start", "stop", "restart", "secret")},
+    "Server": {"units.cli.setup": ("setup", "uninstall")},
+    "Programs": {
+        "hookd.cli.programs": ("serve", "worker", "reconcile", "redis"),
+        "hookd.cli.send": ("send",),
+        "units.demo.story": ("demo",),
+    },
 }
 
 
-class _Commands(click.Group):
-    """Imports `units` lazily: the receiver and the worker are commands too, and hold no code for root."""
+class LazyGroup(click.Group):
+    """Imports the module of a command when the command is typed. `modules` maps names of commands to modules."""
+
+    def __init__(self, *arguments: Any, modules: Mapping[str, str], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._modules = modules
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        self._add_server_commands()
-        return super().list_commands(ctx)
+        return sorted((*self.commands, *self._modules))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.commands:
-            self._add_server_commands()
+        if module := self._modules.get(cmd_name):
+            command: click.Command = getattr(import_module(module), cmd_name)
+            return command
         return super().get_command(ctx, cmd_name)
 
+
+class _SectionedGroup(LazyGroup):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands in sections."""
-        self._add_server_commands()
-        for title, names in SECTIONS.items():
+        for title, modules in SECTIONS.items():
+            names = [name for several in modules.values() for name in several]
+            commands = [(name, command) for name in names if (command := self.get_command(ctx, name))]
             with formatter.section(title):
-                formatter.write_dl([(name, self.commands[name].get_short_help_str(formatter.width)) for name in names])
+                formatter.write_dl([(name, command.get_short_help_str(formatter.width)) for name, command in commands])
 
-    def _add_server_commands(self) -> None:
-        from units.cli import adopt, apps, doctor, edit, setup
-
-        apps.app_group.add_command(edit.edit_app)
-        apps.app_group.add_command(adopt.adopt_app)
-        for command in (*setup.COMMANDS, *doctor.COMMANDS, apps.app_group):
-            self.add_command(command)
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command and turn expected errors into messages."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+        except ConfigError as error:
+            fail_config(error)
+        except BrokenPipeError:
+            raise  # click ends silently.
+        except OSError as error:
+            if isinstance(error, PermissionError) and os.geteuid() != 0:
+                fail("only root can do this", hint=sudo_command())
+            fail(str(error), hint="hookd doctor", status=1)
 
 
 @click.group(
-    cls=_Commands,
+    cls=_SectionedGroup,
+    modules={name: module for modules in SECTIONS.values() for module, names in modules.items() for name in names},
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: hookd deploy shop. Help for a command: hookd deploy --help",
 )
@@ -56,7 +85,4 @@ class _Commands(click.Group):
 def main(context: click.Context, path: Path | None) -> None:
     """Turn git pushes into running releases on a plain Linux server."""
     context.obj = path
-
-
-for command in (*deploy.COMMANDS, *freeze.COMMANDS, *status.COMMANDS, *history.COMMANDS, *programs.COMMANDS):
-    main.add_command(command)
+    context.color = False if os.environ.get("NO_COLOR") else None

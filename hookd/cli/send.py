@@ -1,61 +1,86 @@
-"""Sends a signed push event like a git host: for tests by hand, and as the hook of a plain git repository."""
+"""`hookd send`: a signed push event like a git host's, for tests by hand, and as the hook of a plain git repository."""
 
 import http.client
 import json
+import secrets
+import sys
 import uuid
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, NamedTuple
 
+import click
+
+from hookd.cli import common
+from hookd.cli.deploy import show_and_exit
+from hookd.config import Config, ConfigError
 from hookd.credentials import Secret
 from hookd.http_probe import open_connection, parse_address
 from hookd.model.app import App
+from hookd.model.config_errors import Problem
+from hookd.receiver.secrets import read_secrets, secret_file
 from hookd.receiver.senders import SENDERS
 from hookd.receiver.signatures import sign
 
-_SECONDS = 10
+_SECONDS: Final = 10
 
 
-@dataclass(frozen=True)
-class RefUpdate:
-    """A ref with its old and new commit."""
+class RefUpdate(NamedTuple):
+    """A ref with its old and new commit, as git gives them to a post-receive hook."""
 
     before: str
     after: str
     ref: str
 
 
-class SendError(Exception):
-    """The receiver did not answer."""
+@click.command(epilog="Example: hookd send shop --wait")
+@common.app_argument
+@click.option("--post-receive", is_flag=True, help="Read `old new ref` lines from stdin, as a git hook does.")
+@click.option("--wait/--no-wait", default=False, help="Wait for the deployment and show its steps.")
+@common.json_option
+@common.needs_config
+def send(config: Config, app: str, post_receive: bool, wait: bool, as_json: bool) -> None:
+    """Send the receiver a signed push, as the git host does."""
+    known = common.find_app(config.catalogue, app)
+    problems: list[Problem] = []
+    found = read_secrets(secret_file(config.settings.receiver.secrets, app), problems)
+    if problems:
+        raise ConfigError(problems)
+    typed = (line.split() for line in sys.stdin) if post_receive else [_test_update(config, known)]
+    updates = [RefUpdate(*row) for row in typed if len(row) == 3]
+    answers = [_send(config, known, found[-1], update) for update in updates]
+    if as_json:
+        click.echo(json.dumps(answers if post_receive else answers[0], indent=2))
+        return
+    for answer in answers:
+        text = f"{answer['deployment']}  {answer['status_url']}" if "deployment" in answer else answer["reason"]
+        common.print_line(f"{answer['status']}: {text}")
+    deployments = [answer["deployment"] for answer in answers if "deployment" in answer]
+    if wait and deployments:
+        show_and_exit(config, common.open_store(config), deployments[-1], wait=True, as_json=False)
 
 
-def parse_ref_updates(lines: list[str]) -> list[RefUpdate]:
-    """Parse git's input to a post-receive hook: one `old new ref` per line."""
-    rows = (line.split(maxsplit=2) for line in lines)
-    return [RefUpdate(row[0], row[1], row[2].strip()) for row in rows if len(row) == 3]
+def _test_update(config: Config, app: App) -> RefUpdate:
+    """Return a push to the known head, else to a random commit: the worker fetches the real head."""
+    head = common.read_status(common.open_store(config), app).head
+    return RefUpdate("0" * 40, head or secrets.token_hex(20), app.ref)
 
 
-def send(bind: str, app: App, secret: Secret, update: RefUpdate) -> tuple[int, dict[str, Any]]:
-    """Send a push to the receiver at `bind` and return its status and answer. Raises SendError."""
-    body = json.dumps(_payload(app, update)).encode()
+def _send(config: Config, app: App, secret: Secret, update: RefUpdate) -> dict[str, Any]:
+    """Send a push to the receiver and return its answer. The push events of all senders have these fields."""
+    about = {"repository": {"full_name": app.full_name}, "pusher": {"login": "hookd-send"}}
+    body = json.dumps({**update._asdict(), **about}).encode()
+    bind = config.settings.receiver.bind
     try:
         with closing(open_connection(parse_address(bind), _SECONDS)) as connection:
             connection.request("POST", f"/hooks/{app.name}", body, _headers(app, secret, body))
             response = connection.getresponse()
-            return response.status, json.loads(response.read())
+            answer: dict[str, Any] = json.loads(response.read())
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise SendError(f"the receiver at {bind} does not answer: {error}") from error
-
-
-def _payload(app: App, update: RefUpdate) -> dict[str, Any]:
-    """Return the fields that the push events of all senders have."""
-    return {
-        "ref": update.ref,
-        "before": update.before,
-        "after": update.after,
-        "repository": {"full_name": app.full_name},
-        "pusher": {"login": "hookd-send"},
-    }
+        hint = common.start_command("serve", config)
+        common.fail(f"the receiver at {bind} does not answer: {error}", hint=hint, status=common.UNREACHABLE)
+    if response.status >= 400:
+        common.fail(f"the receiver answered {response.status}: {answer.get('error')}", status=1)
+    return answer
 
 
 def _headers(app: App, secret: Secret, body: bytes) -> dict[str, str]:

@@ -4,26 +4,29 @@ import codecs
 import json
 import shlex
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
 from hookd import freezes
 from hookd.cli import common
+from hookd.cli.common import print_line, styled
 from hookd.cli.progress import format_ending
 from hookd.config import Config
 from hookd.files.safe_open import open_regular_file
 from hookd.model.app import App
 from hookd.model.app_status import AppStatus
-from hookd.model.decision import Verdict
+from hookd.model.decision import Lag, Verdict, format_duration
 from hookd.model.deployment import Deployment
 from hookd.model.eligibility import Freeze, remedy
-from hookd.model.ids import is_deployment
 from hookd.model.text import printable
-from hookd.queue.codec import NoSuchDeployment
 from hookd.queue.deployments import DeploymentStore
+
+if TYPE_CHECKING:
+    from units.system.systemd import Unit
 
 MAX_DEPLOYMENTS: Final = 10
 _PIECE_BYTES: Final = 64 * 1024
@@ -33,24 +36,26 @@ _PIECE_BYTES: Final = 64 * 1024
 @common.optional_app_argument
 @common.json_option
 @common.needs_config
-def status(config: Config, app: str | None, json_output: bool) -> None:
+def status(config: Config, app: str | None, as_json: bool) -> None:
     """Show all apps, or one app with its last deployments."""
     store = common.open_store(config)
     apps = (common.find_app(config.catalogue, app),) if app else config.catalogue.apps
-    if json_output:
+    if as_json:
         shown = [_status_json(config, one, store) for one in apps]
         click.echo(json.dumps(shown[0] if app else shown, indent=2))
     elif app:
-        print_status(config, apps[0], common.read_status(store, apps[0]), units := _unit_states(apps[0]))
+        print_status(config, apps[0], common.read_status(store, apps[0]), units := _read_units(apps[0]))
         for deployment in store.history(app, MAX_DEPLOYMENTS):
-            common.print_markup(f"{_heading(deployment)}\n  {format_ending(deployment)}")
-        for unit in units[0]:
-            common.print_markup(f"  {common.safe_markup(unit)}")
+            click.echo(f"{_heading(deployment)}\n  {format_ending(deployment)}")
+        for unit in units:
+            print_line(f"  {unit}")
     elif apps:
         for one in apps:
             _print_summary(config, one, store)
     else:
-        common.print_markup(f"there is no app yet\n  next: {common.safe_markup(common.add_app_hint(config))}")
+        add = "sudo hookd app add NAME --repo git@HOST:OWNER/NAME.git"
+        print_line("there is no app yet")
+        print_line(f"  next: {add if common.is_server(config) else 'add a file NAME.toml to the apps directory'}")
 
 
 def _status_json(config: Config, app: App, store: DeploymentStore) -> dict[str, Any]:
@@ -69,27 +74,27 @@ def active_freeze(config: Config, app: App) -> Freeze | None:
     return freezes.active_freeze(config.frozen, app.name, datetime.now(UTC))
 
 
-def _unit_states(app: App) -> tuple[list[str], bool]:
-    """Return the states of the app's systemd units, and True if all are stopped."""
+def _read_units(app: App) -> "Sequence[Unit]":
+    """Return the states of the app's systemd units."""
     if app.service.manager != "systemd":
-        return [], False
-    from units.cli.setup import unit_states
+        return ()
+    from units.apps.services import unit_states
 
     return unit_states(app)
 
 
 def _print_summary(config: Config, app: App, store: DeploymentStore) -> None:
     view, last = common.read_status(store, app), store.history(app.name, 1)
-    common.print_markup(f"[bold]{app.name}[/]  {_versions(view, is_stopped=_unit_states(app)[1])}")
-    common.print_markup(f"  {_ago(last[0].created_at)}: {format_ending(last[0])}" if last else "  no deployment yet")
+    click.echo(f"{styled(app.name, bold=True)}  {_versions(view, _read_units(app))}")
+    click.echo(f"  {_ago(last[0].created_at)}: {format_ending(last[0])}" if last else "  no deployment yet")
     _print_lag(config, app, view)
 
 
-def print_status(config: Config, app: App, view: AppStatus, units: tuple[list[str], bool] = ([], False)) -> None:
+def print_status(config: Config, app: App, view: AppStatus, units: "Sequence[Unit]" = ()) -> None:
     """Print one app: its versions, its health, and the reasons of a lag."""
-    common.print_markup(f"[bold]{app.name}[/]  {app.full_name}, branch {common.safe_markup(app.branch)}")
-    common.print_markup(f"  {_versions(view, is_stopped=units[1])}, release {view.release or 'none'}")
-    common.print_markup(f"  head seen {_ago(view.head_seen_at)}, health checked {_ago(view.checked_at)}")
+    click.echo(f"{styled(app.name, bold=True)}  {app.full_name}, branch {printable(app.branch)}")
+    click.echo(f"  {_versions(view, units)}, release {view.release or 'none'}")
+    click.echo(f"  head seen {_ago(view.head_seen_at)}, health checked {_ago(view.checked_at)}")
     _print_lag(config, app, view)
 
 
@@ -97,29 +102,27 @@ def _print_lag(config: Config, app: App, view: AppStatus) -> None:
     """Print the drift, the lag, its reasons, and the one command that ends it."""
     freeze = active_freeze(config, app)
     if view.drift:
-        common.print_markup(f"  [red]{common.safe_markup(view.drift)}[/]")
+        print_line(f"  {view.drift}", fg="red")
     if view.lag:
-        common.print_markup(f"  [yellow]{common.safe_markup(_lag_text(view, freeze))}[/]")
+        print_line(f"  {_lag_text(view.lag, freeze)}", fg="yellow")
     if freeze:
-        common.print_markup(f"  [yellow]{common.safe_markup(str(freeze))}[/]")
+        print_line(f"  {freeze}", fg="yellow")
     if view.pinned_commit:
-        common.print_markup(f"  [yellow]pinned to {_short(view.pinned_commit)} until a newer push[/]")
+        print_line(f"  pinned to {_short(view.pinned_commit)} until a newer push", fg="yellow")
     # The lag's reason names the quarantine of the head.
     named = view.head if view.lag and view.lag.verdict is Verdict.QUARANTINED else None
     for bad in (one for one in view.quarantined if one.commit != named):
-        common.print_markup(f"  quarantined {_short(bad.commit)}, {_ago(bad.since)}: {common.safe_markup(bad.cause)}")
+        print_line(f"  quarantined {_short(bad.commit)}, {_ago(bad.since)}: {bad.cause}")
     if command := _next_command(config, view, freeze):
-        common.print_markup(f"  next: [bold]{command}[/]")
+        common.print_next(command)
 
 
-def _lag_text(view: AppStatus, freeze: Freeze | None) -> str:
+def _lag_text(lag: Lag, freeze: Freeze | None) -> str:
     """Return the lag's sentence. A freeze has a line of its own, and may have ended since the last reconcile."""
     now = datetime.now(UTC)
-    if view.lag is None:
-        return ""
-    if view.lag.verdict is not Verdict.FROZEN:
-        return view.lag.sentence(now)
-    return view.lag.distance(now) if freeze else "the freeze has ended, no deployment since"
+    if lag.verdict is not Verdict.FROZEN:
+        return lag.sentence(now)
+    return lag.distance(now) if freeze else "the freeze has ended, no deployment since"
 
 
 def _next_command(config: Config, view: AppStatus, freeze: Freeze | None) -> str:
@@ -127,8 +130,6 @@ def _next_command(config: Config, view: AppStatus, freeze: Freeze | None) -> str
         return freezes.thaw_command(config.frozen, view.app)
     if view.lag and view.lag.verdict is Verdict.FROZEN:
         return f"hookd update {view.app}"
-    if view.lag and view.lag.verdict is Verdict.STOPPED:
-        return ""  # The lag's reason names the command.
     if view.lag:
         return remedy(view.lag.verdict, view.app)
     if view.pinned_commit:
@@ -136,18 +137,19 @@ def _next_command(config: Config, view: AppStatus, freeze: Freeze | None) -> str
     return "" if view.deployed_commit else remedy(Verdict.WAITING, view.app)
 
 
-def _versions(view: AppStatus, *, is_stopped: bool) -> str:
+def _versions(view: AppStatus, units: "Sequence[Unit]") -> str:
     differs = "" if view.head == view.deployed_commit else " (differs)"
     if differs and view.head == view.skipped_commit:
         differs = " (skipped, it changes none of the app's paths)"
-    health = {True: "[green]yes[/]", False: "[red]no[/]", None: "unknown"}[view.healthy]
-    healthy = "[red]stopped[/]" if is_stopped else health
+    healthy = {True: click.style("yes", "green"), False: click.style("no", "red"), None: "unknown"}[view.healthy]
+    if units and all(unit.active == "inactive" for unit in units):
+        healthy = click.style("stopped", "red")
     return f"deployed {_short(view.deployed_commit)}, head {_short(view.head)}{differs}, healthy: {healthy}"
 
 
 def _heading(deployment: Deployment) -> str:
     more = f", {deployment.coalesced} more pushes coalesced" if deployment.coalesced else ""
-    return f"{deployment.id}  [dim]{deployment.trigger}, {_ago(deployment.created_at)}{more}[/]"
+    return f"{deployment.id}  {styled(f'{deployment.trigger}, {_ago(deployment.created_at)}{more}', dim=True)}"
 
 
 def _short(commit: str | None) -> str:
@@ -155,13 +157,7 @@ def _short(commit: str | None) -> str:
 
 
 def _ago(at: datetime | None) -> str:
-    if at is None:
-        return "never"
-    seconds = max(0, int((datetime.now(UTC) - at).total_seconds()))
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit} ago"
-    return f"{seconds} s ago"
+    return f"{format_duration(datetime.now(UTC) - at)} ago" if at else "never"
 
 
 @click.command(epilog="Example: hookd logs shop --follow")
@@ -173,24 +169,19 @@ def logs(config: Config, deployment: str, follow: bool) -> None:
     store = common.open_store(config)
     found = _find_deployment(config, store, deployment)
     found = _print_log(config.settings.log_path(found.app, found.id), store, found, follow=follow)
-    common.error_console.print(format_ending(found), soft_wrap=True)
+    click.echo(format_ending(found), err=True)
 
 
 def _find_deployment(config: Config, store: DeploymentStore, text: str) -> Deployment:
-    if config.catalogue.get(text) is not None:
-        last = store.history(text, 1)
-        return last[0] if last else common.fail(f"{text} has no deployment yet", hint=f"hookd deploy {text}")
-    try:
-        if is_deployment(text):
-            return store.get(text)
-    except NoSuchDeployment:
-        pass
-    return common.fail(f"there is no deployment {text!r}", hint="hookd status")
+    if config.catalogue.get(text) is None:
+        return store.find(text) or common.fail(f"there is no deployment {text!r}", hint="hookd status")
+    last = store.history(text, 1)
+    return last[0] if last else common.fail(f"{text} has no deployment yet", hint=f"hookd deploy {text}")
 
 
 def _print_log(path: Path, store: DeploymentStore, deployment: Deployment, *, follow: bool) -> Deployment:
     """Print the log and return the deployment. With `follow`, wait for its ending."""
-    while not path.exists() and follow and not deployment.ended:
+    while follow and not path.exists() and not deployment.ended:
         time.sleep(0.1)
         deployment = store.get(deployment.id)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -213,10 +204,7 @@ def _open_log(path: Path, deployment: Deployment) -> BinaryIO:
         yet = "" if deployment.ended else " yet"
         common.fail(f"there is no log of {deployment.id}{yet}", hint=f"hookd logs {deployment.id} --follow", status=1)
     except PermissionError:
-        common.fail(f"you may not read {path}", hint=common.sudo_command())
+        raise
     except OSError as error:
         listing = shlex.join(("sudo", "ls", "-ld", str(path.parent), str(path)))
         common.fail(f"{path} cannot be read as a log: {error.strerror}", hint=listing, status=1)
-
-
-COMMANDS = (status, logs)

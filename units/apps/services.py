@@ -1,6 +1,7 @@
 """Starts, stops and shows an app's units, for the commands of root. Deployments do not use it."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
 from hookd.model.app import App
@@ -9,7 +10,7 @@ from units.plan.manifest import Manifest
 from units.plan.steps import Run
 from units.system import layout
 from units.system.errors import HostError
-from units.system.run import run, succeeds
+from units.system.run import CommandFailed, run, succeeds
 from units.system.systemd import Unit, read_units
 
 _SECONDS: Final = 180
@@ -83,7 +84,9 @@ def _active_services(app: App) -> list[str]:
 
 
 def unit_states(app: App) -> list[Unit]:
-    """Return the state of the app's units. Needs no privilege."""
-    names = units_with_sockets(app)
-    units = read_units(names, _SHOW_SECONDS)
-    return [units[name] for name in names]
+    """Return the state of the app's units, or none without systemd. Needs no privilege."""
+    with suppress(CommandFailed):
+        names = units_with_sockets(app)
+        units = read_units(names, _SHOW_SECONDS)
+        return [units[name] for name in names]
+    return []

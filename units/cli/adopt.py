@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hookd.cli.deploy import run_deploy
+from hookd.cli.common import print_line
 from units.adopt import state
 from units.adopt.decide import decide
 from units.adopt.describe import describe_plan, describe_result
@@ -17,22 +17,14 @@ from units.adopt.prepare import full_plan, prepare, shared_file_changes
 from units.adopt.state import Adoption, Stage
 from units.apps.git_access import check_access
 from units.apps.manage import Server
+from units.cli import common
 from units.cli.apps import prepare_repository_access, print_webhook_settings, sender_option
-from units.cli.common import (
-    dry_run_option,
-    host_lock,
-    load_server,
-    print_line,
-    require_setup,
-    requires_root,
-    yes_option,
-)
 from units.plan.apply import Installer
 from units.system import layout
 from units.system.errors import HostError, Refused
 
 
-@click.command("adopt", epilog="Example: sudo hookd app adopt /srv/shop --dry-run")
+@click.command(epilog="Example: sudo hookd app adopt /srv/shop --dry-run")
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--name", help="The app's name, default: the directory's.")
 @click.option("--unit", help="Its systemd unit, default: the one that runs in the directory.")
@@ -46,26 +38,26 @@ from units.system.errors import HostError, Refused
 @click.option("--file", "files", multiple=True, metavar="NAME", help="A file that releases read.")
 @click.option("--leave", multiple=True, metavar="NAME", help="A path that no release gets.")
 @click.option("--leave-changes", is_flag=True, help="Deploy the commit without the local changes.")
-@yes_option
-@dry_run_option
-@requires_root
-def adopt_app(directory: Path, yes: bool, dry_run: bool, **options: Any) -> None:
+@common.yes_option
+@common.dry_run_option
+@common.requires_root
+def adopt(directory: Path, yes: bool, dry_run: bool, **options: Any) -> None:
     """Adopt the project in DIRECTORY without a pause.
 
     Takes its .env, its data and its systemd unit. An interrupted adoption continues with the same command.
     """
-    require_setup()
+    common.require_setup()
     wanted = _options(directory, options)
     started, shown = _started_adoption(wanted), None
     if started and dry_run:
         raise HostError(f"the adoption of {started.name} has started", hint=f"sudo hookd app adopt {directory}")
     if dry_run or not (yes or started):
-        shown = _decide(load_server(), wanted)
+        shown = _decide(common.load_server(), wanted)
     if dry_run:
         return
     if shown:
         click.confirm("\nAdopt it?", abort=True)
-    with host_lock() as server:
+    with common.host_lock() as server:
         if started := _started_adoption(wanted):
             _switch(AdoptionExecutor(server.host, server.manifest, started, print_line))
         else:
@@ -113,7 +105,7 @@ def _adopt(server: Server, adoption: Adoption) -> None:
         sys.exit(1)
     executor = AdoptionExecutor(server.host, server.manifest, adoption, print_line)
     print_line("\nThe first release:")
-    executor.deploy_first_release(lambda commit: run_deploy(app.name, commit))
+    executor.deploy_first_release(lambda commit: common.run_deploy(app.name, commit))
     _switch(executor)
 
 

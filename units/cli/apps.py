@@ -10,8 +10,8 @@ from typing import Any, Final
 import click
 
 from hookd import freezes
-from hookd.cli.common import app_argument, find_app
-from hookd.cli.deploy import run_deploy
+from hookd.cli.common import app_argument, find_app, print_line
+from hookd.cli.main import LazyGroup
 from hookd.model.app import App
 from units.adopt.execute import undo_adoption
 from units.apps import secrets
@@ -19,15 +19,7 @@ from units.apps.git_access import accept_host_keys, check_access, make_deploy_ke
 from units.apps.manage import Server, add, is_partly_installed, remove
 from units.apps.options import AddOptions, app_table, complete_table, parse_remote
 from units.apps.plan import InitialContents
-from units.cli.common import (
-    dry_run_option,
-    host_lock,
-    load_server,
-    print_line,
-    require_setup,
-    requires_root,
-    yes_option,
-)
+from units.cli import common
 from units.cli.edit import read_app_file
 from units.system import layout
 from units.system.errors import Refused
@@ -37,12 +29,16 @@ _SENDERS: Final = click.Choice(["github", "gitea", "forgejo", "gogs"])
 sender_option = click.option("--sender", type=_SENDERS, help="Default: from the host.")
 
 
-@click.group("app", epilog="Example: sudo hookd app show shop")
-def app_group() -> None:
+@click.group(
+    cls=LazyGroup,
+    modules={"adopt": "units.cli.adopt", "edit": "units.cli.edit"},
+    epilog="Example: sudo hookd app show shop",
+)
+def app() -> None:
     """Add, adopt, edit, list, show or remove apps."""
 
 
-@app_group.command("add", epilog="Example: sudo hookd app add shop --repo git@github.com:acme/shop.git")
+@app.command("add", epilog="Example: sudo hookd app add shop --repo git@github.com:acme/shop.git")
 @click.argument("name")
 @click.option("--repo", help="git@HOST:OWNER/NAME.git, ssh://… or https://…")
 @click.option("--from", "file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Or a TOML file.")
@@ -61,12 +57,12 @@ def app_group() -> None:
     "--file", "files", multiple=True, metavar="NAME[=PATH]", help="A file outside the releases, such as .env."
 )
 @click.option("--data", multiple=True, metavar="NAME", help="A directory outside the releases, such as uploads.")
-@dry_run_option
-@requires_root
+@common.dry_run_option
+@common.requires_root
 def add_app(name: str, file: Path | None, repo: str | None, dry_run: bool, **options: Any) -> None:
     """Add an app to this server and deploy it."""
-    require_setup()
-    with host_lock(dry_run=dry_run) as server:
+    common.require_setup()
+    with common.host_lock(dry_run=dry_run) as server:
         contents = _read_contents(options)
         table = _table(server, name, file, repo, options)
         app = add(server, name, table, contents, print_line, dry_run=dry_run)
@@ -80,7 +76,7 @@ def add_app(name: str, file: Path | None, repo: str | None, dry_run: bool, **opt
         print_line(f"  next: {action}, then: sudo hookd deploy {app.name}")
         return
     print_line("\nThe repository can be read. First deployment:")
-    sys.exit(run_deploy(app.name))
+    sys.exit(common.run_deploy(app.name))
 
 
 def _read_contents(options: Mapping[str, Any]) -> InitialContents:
@@ -142,11 +138,11 @@ def print_webhook_settings(server: Server, app: App, key: str | None) -> None:
         print_line(f"  deploy key    {key}   (read only)")
 
 
-@app_group.command("list", epilog="Example: sudo hookd app list")
-@requires_root
+@app.command("list", epilog="Example: sudo hookd app list")
+@common.requires_root
 def list_apps() -> None:
     """List the apps of this server."""
-    apps = load_server().catalogue.apps
+    apps = common.load_server().catalogue.apps
     if not apps:
         print_line("there is no app yet\n  next: sudo hookd app add NAME --repo git@HOST:OWNER/NAME.git")
     for app in apps:
@@ -155,30 +151,30 @@ def list_apps() -> None:
             print_line(f"  {freeze}")
 
 
-@app_group.command("show", epilog="Example: sudo hookd app show shop")
+@app.command("show", epilog="Example: sudo hookd app show shop")
 @app_argument
-@requires_root
+@common.requires_root
 def show_app(app: str) -> None:
     """Print an app's file and its webhook settings."""
-    server = load_server()
+    server = common.load_server()
     known = find_app(server.catalogue, app)
     print_line(read_app_file(known).rstrip())
     print_webhook_settings(server, known, make_deploy_key(app) if known.deploy_key else None)
 
 
-@app_group.command("remove", epilog="Example: sudo hookd app remove shop --dry-run")
+@app.command("remove", epilog="Example: sudo hookd app remove shop --dry-run")
 @app_argument
-@yes_option
-@dry_run_option
-@requires_root
+@common.yes_option
+@common.dry_run_option
+@common.requires_root
 def remove_app(app: str, yes: bool, dry_run: bool) -> None:
     """Stop and remove an app, but keep its releases and data."""
-    server = load_server()
+    server = common.load_server()
     if not is_partly_installed(server, app):
         find_app(server.catalogue, app)
     if not dry_run and not yes:
         click.confirm(f"Stop {app} and remove its units, secret and keys? Its data and variables stay.", abort=True)
-    with host_lock(dry_run=dry_run) as server:
+    with common.host_lock(dry_run=dry_run) as server:
         for path in _remove(server, app, dry_run=dry_run):
             print_line(f"  stays: {path}")
 

@@ -3,16 +3,16 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Final
 
 import click
 
-from hookd.cli.common import Command, fail, report_errors, sudo_command
+from hookd.cli.common import Command, fail, sudo_command
+from hookd.cli.main import main
 from hookd.config import load
 from hookd.model.app import Catalogue
-from hookd.model.text import printable
 from units.apps.manage import Server
 from units.plan.manifest import Manifest
 from units.system import disk, layout
@@ -40,12 +40,10 @@ def requires_root(command: Command) -> Command:
             fail(str(error), hint=error.hint)
         except CommandFailed as error:
             fail(f"a command failed: {error}", hint=f"fix the cause, then continue: {sudo_command()}", status=FAILED)
-        except BrokenPipeError:
-            raise
-        except (UnsafePath, OSError) as error:
+        except UnsafePath as error:
             fail(str(error), status=FAILED)
 
-    return report_errors(guarded)
+    return guarded
 
 
 @contextmanager
@@ -55,19 +53,16 @@ def host_lock(*, dry_run: bool = False) -> Iterator[Server]:
     A second command fails instead of waiting. A command that asks a question reads the host again with this, because
     another command may have changed it meanwhile. A dry run takes no lock.
     """
-    with nullcontext() if dry_run else _locked():
+    if dry_run:
         yield load_server()
-
-
-@contextmanager
-def _locked() -> Iterator[None]:
+        return
     disk.make_directory(layout.SETUP_STATE, disk.CLOSED)
     with (layout.SETUP_STATE / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise HostError("another hookd command is changing this host", hint="wait for it to end") from None
-        yield
+        yield load_server()
 
 
 def load_server() -> Server:
@@ -83,6 +78,10 @@ def require_setup() -> None:
         raise HostError("hookd is not set up on this host", hint="sudo hookd setup --domain deploy.example.org")
 
 
-def print_line(line: str) -> None:
-    """Print a line. Control characters in names and messages of others are escaped."""
-    click.echo(printable(line, keep="\n\t"))
+def run_deploy(app: str, commit: str | None = None) -> int:
+    """Run `hookd deploy` in this process and return its exit status."""
+    pinned = ["--commit", commit] if commit else []
+    try:
+        main(["deploy", app, *pinned], prog_name="hookd")
+    except SystemExit as ended:
+        return int(ended.code or 0)

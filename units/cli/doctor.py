@@ -2,13 +2,11 @@
 
 import json
 import sys
-from contextlib import suppress
-from pathlib import Path
 
 import click
 
 from hookd.cli import common
-from hookd.config import Config, ConfigError, config_path, load
+from hookd.config import Config, config_path
 from hookd.files.policies import OwnershipError
 from units.apps.permissions import check_permissions
 from units.doctor.run import run_doctor
@@ -20,29 +18,18 @@ UNKNOWN = 3
 @common.optional_app_argument
 @click.option("--quiet", "-q", is_flag=True, help="Show problems only.")
 @common.json_option
-@common.report_errors
-def doctor(app: str | None, quiet: bool, json_output: bool) -> None:
+def doctor(app: str | None, quiet: bool, as_json: bool) -> None:
     """Check this server or one app, with a command for each fault.
 
     The exit status is for monitoring: 0 ok, 1 warnings, 2 errors, 3 a check was not possible.
     """
     path = config_path(click.get_current_context().find_root().obj)
-    if app is not None:
-        _require_app(path, app)
     report = run_doctor(path, app)
-    if json_output:
+    if as_json:
         click.echo(report.as_json())
     else:
-        report.show(common.console, quiet=quiet)
+        report.show(quiet=quiet)
     sys.exit(report.exit_status)
-
-
-def _require_app(path: Path, app: str) -> None:
-    """End the command if no app has this name, valid or not. The doctor itself reports an invalid hookd.toml."""
-    with suppress(ConfigError):
-        names = load(path, only="").app_names()
-        if app not in names:
-            common.fail_unknown_app(app, names)
 
 
 @click.command(epilog="Example: sudo hookd permissions shop --fix")
@@ -50,18 +37,15 @@ def _require_app(path: Path, app: str) -> None:
 @click.option("--fix", is_flag=True, help="Repair the files that this user may change.")
 @common.json_option
 @common.needs_config
-def permissions(config: Config, app: str, fix: bool, json_output: bool) -> None:
+def permissions(config: Config, app: str, fix: bool, as_json: bool) -> None:
     """Compare the owners and modes of an app's files with its policy."""
     try:
         report = check_permissions(common.find_app(config.catalogue, app), config.settings, fix=fix)
     except OwnershipError as error:
         common.fail(error.cause, hint=error.hint, status=UNKNOWN)
-    if json_output:
+    if as_json:
         click.echo(json.dumps(report.as_json(), indent=2))
     else:
         for line in report.lines():
             click.echo(line)
     sys.exit(report.exit_status)
-
-
-COMMANDS = (doctor, permissions)

@@ -8,14 +8,13 @@ from typing import Any, Final
 import click
 import tomlkit
 
-from hookd.cli.common import INTERRUPTED, app_argument, fail, find_app, sudo_command
-from hookd.cli.deploy import run_deploy
+from hookd.cli.common import INTERRUPTED, app_argument, fail, find_app, print_line, sudo_command
 from hookd.cli.progress import EXIT_CODES
 from hookd.model.app import App
 from hookd.model.deployment import Status
+from units.apps import manage
 from units.apps.git_access import check_access
-from units.apps.manage import edit, finish_edit
-from units.cli.common import dry_run_option, host_lock, load_server, print_line, requires_root
+from units.cli.common import dry_run_option, host_lock, load_server, requires_root, run_deploy
 from units.system import layout
 from units.system.errors import HostError, Refused
 
@@ -23,12 +22,12 @@ from units.system.errors import HostError, Refused
 _UNIT_KEYS: Final = frozenset({"service", "site", "health"})
 
 
-@click.command("edit", epilog="Example: sudo hookd app edit shop --set health.deadline=60")
+@click.command(epilog="Example: sudo hookd app edit shop --set health.deadline=60")
 @app_argument
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Set a key, default: open an editor.")
 @dry_run_option
 @requires_root
-def edit_app(app: str, changes: tuple[str, ...], dry_run: bool) -> None:
+def edit(app: str, changes: tuple[str, ...], dry_run: bool) -> None:
     """Change an app's file and apply it."""
     old = read_app_file(find_app(load_server().catalogue, app))
     if changes:
@@ -94,7 +93,7 @@ def _apply(name: str, old: str, new: str, *, dry_run: bool) -> tuple[App, bool]:
     with host_lock(dry_run=dry_run) as server:
         before = find_app(server.catalogue, name)
         _require_unchanged(before, old)
-        return before, edit(server, before, table, new, print_line, dry_run=dry_run)
+        return before, manage.edit(server, before, table, new, print_line, dry_run=dry_run)
 
 
 def _require_unchanged(app: App, text: str) -> None:
@@ -117,10 +116,10 @@ def _deploy_or_revert(before: App, old: str, new: str) -> int:
         app = find_app(server.catalogue, name)
         if status:
             _require_unchanged(app, new)
-            edit(server, app, tomlkit.parse(old).unwrap(), old, print_line, dry_run=False)
-            finish_edit(load_server(), before, print_line)
+            manage.edit(server, app, tomlkit.parse(old).unwrap(), old, print_line, dry_run=False)
+            manage.finish_edit(load_server(), before, print_line)
         else:
-            finish_edit(server, app, print_line)
+            manage.finish_edit(server, app, print_line)
     if status:
         print_line(f"\n{name} is as it was before\n  next: fix the cause, then: {sudo_command()}")
     return status

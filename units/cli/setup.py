@@ -1,18 +1,14 @@
 """`hookd setup`, `uninstall`, `start`, `stop`, `restart`, `secret`: the host, its services and webhook secrets."""
 
-import os
 from collections.abc import Callable
-from contextlib import suppress
 
 import click
 
-from hookd.cli.common import app_argument, fail, find_app
-from hookd.config import VARIABLE
+from hookd.cli.common import app_argument, find_app, print_line
 from hookd.model.app import App
 from units.apps import secrets, services
-from units.cli.common import dry_run_option, host_lock, load_server, print_line, requires_root, yes_option
+from units.cli.common import dry_run_option, host_lock, load_server, require_setup, requires_root, yes_option
 from units.system import layout
-from units.system.run import CommandFailed
 
 
 @click.command(epilog="Example: sudo hookd setup --domain deploy.example.org")
@@ -60,8 +56,8 @@ def _service_command(name: str, text: str, action: Callable[[App], None]) -> cli
     def command(app: str) -> None:
         known = _find_app(app)
         action(known)
-        for state in unit_states(known)[0]:
-            print_line(state)
+        for unit in services.unit_states(known):
+            print_line(str(unit))
 
     return command
 
@@ -72,19 +68,8 @@ restart = _service_command("restart", "Restart an app while requests wait in its
 
 
 def _find_app(name: str) -> App:
-    catalogue = load_server().catalogue
-    if not catalogue.apps and (path := os.environ.get(VARIABLE)):
-        hint = "circusctl --endpoint ENDPOINT start SERVICE"
-        fail(f"this needs a server made by hookd setup, not {path}", hint=hint)
-    return find_app(catalogue, name)
-
-
-def unit_states(app: App) -> tuple[list[str], bool]:
-    """Return the states of an app's units, and True if all are stopped. Nothing without systemd."""
-    with suppress(CommandFailed):
-        states = services.unit_states(app)
-        return [str(state) for state in states], bool(states) and all(state.active == "inactive" for state in states)
-    return [], False
+    require_setup()
+    return find_app(load_server().catalogue, name)
 
 
 @click.group(epilog="Example: sudo hookd secret rotate shop")
@@ -115,6 +100,3 @@ def rotate(app: str, finish: bool) -> None:
         fresh = secrets.rotate(app, server.manifest)
     print_line(f"new secret: {fresh}\n  both secrets are valid, in {layout.app_secret(app)}")
     print_line(f"  next: paste the new one at the git host, then: sudo hookd secret rotate {app} --finish")
-
-
-COMMANDS = (setup, uninstall, start, stop, restart, secret)

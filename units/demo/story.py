@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
-from rich.markup import escape
+import click
+from redis.exceptions import RedisError
 
+from hookd.cli.common import fail, print_line, styled
 from hookd.cli.progress import follow_deployment
 from hookd.config import load
 from hookd.model.deployment import Deployment, Status
@@ -19,11 +20,9 @@ from hookd.queue.client import cli_client
 from hookd.queue.deployments import DeploymentStore
 from units.demo.environment import APP, RECONCILE_SECONDS, DemoEnvironment, commit_and_push, create_environment
 from units.demo.processes import reconciling, running_services
-from units.demo.visitors import Visitors, fetch_version
+from units.demo.visitors import VisitorStats, fetch_version, visiting
 from units.system.errors import HostError
 from units.system.run import CommandFailed
-
-_SERVING: Final = (Status.SUCCEEDED, Status.ROLLED_BACK)
 
 
 @dataclass(frozen=True)
@@ -44,96 +43,81 @@ ACTS: Final = (
 )
 
 
-def run_demo(console: Console, *, once: bool, keep: bool) -> int:
-    """Run the demo. Return 0 if each push ended as expected and no visitor saw a failure."""
+@click.command(epilog="Example: hookd demo --once")
+@click.option("--once", is_flag=True, help="End after the three deployments.")
+@click.option("--keep", is_flag=True, help="Keep the demo's directory.")
+def demo(once: bool, keep: bool) -> None:
+    """Show a push, a new dependency and a rollback here."""
     directory = Path(tempfile.mkdtemp(prefix="hookd-"))
     for sig in (signal.SIGTERM, signal.SIGHUP):  # A closed window stops all services too.
         signal.signal(sig, signal.default_int_handler)
     try:
-        console.print(f"Starting Redis, receiver, worker and the app's two services in {directory}", soft_wrap=True)
-        demo = create_environment(directory)
-        with running_services(demo):
-            status = _run_acts(console, demo)
+        print_line(f"Starting Redis, receiver, worker and the app's two services in {directory}")
+        environment = create_environment(directory)
+        with running_services(environment):
+            _run_acts(environment)
             if not once:
-                with reconciling(demo):
-                    _wait_for_interrupt(console, demo)
-        return status
-    except (HostError, CommandFailed) as error:
-        console.print(f"[red]The demo stopped:[/] {escape(str(error))}", soft_wrap=True)
-        if hint := getattr(error, "hint", None):
-            console.print(f"  next: {escape(hint)}", soft_wrap=True)
+                with reconciling(environment):
+                    _wait_for_interrupt(environment)
+    except (HostError, CommandFailed, RedisError) as error:
         keep = True
-        return 1
-    except KeyboardInterrupt:
-        return 130
+        fail(f"the demo stopped: {error}", hint=getattr(error, "hint", None), status=1)
     finally:
         if keep:
-            console.print(f"Everything is still in {directory}", soft_wrap=True)
+            print_line(f"Everything is still in {directory}")
         else:
             shutil.rmtree(directory, ignore_errors=True)
 
 
-def _run_acts(console: Console, demo: DemoEnvironment) -> int:
+def _run_acts(demo: DemoEnvironment) -> None:
+    """Run the acts. Raises HostError if one ends otherwise than expected, or if a visitor sees a failure."""
     store = DeploymentStore(cli_client(load(demo.config).settings.redis.url), keep_seconds=86_400)
-    failures: list[str] = []
     for number, act in enumerate(ACTS):
-        console.print(f"\n[bold]{act.title}[/]")
+        print_line(f"\n{act.title}", bold=True)
         # Before the first deployment, a request would wait for it.
-        with Visitors(demo.app_port) if number else nullcontext() as visitors:
-            record = _run_act(console, demo, store, act)
-        failures += _act_failures(console, demo, act, record)
-        if visitors is not None:
-            failures += _report_visitors(console, visitors)
-        if failures:
-            break
-    for failure in failures:
-        console.print(f"[red]✗ {escape(failure)}[/]", soft_wrap=True)
-    return 1 if failures else 0
+        with visiting(demo.app_port) if number else nullcontext() as stats:
+            record = _run_act(demo, store, act)
+        _check_ending(demo, act, record)
+        if stats is not None:
+            _check_visitors(stats)
 
 
-def _run_act(console: Console, demo: DemoEnvironment, store: DeploymentStore, act: Act) -> Deployment:
+def _run_act(demo: DemoEnvironment, store: DeploymentStore, act: Act) -> Deployment:
     """Push, and follow the deployment of the push."""
-    console.print(f"  $ git commit -m {act.message!r} && git push")
+    print_line(f"  $ git commit -m {act.message!r} && git push")
     known = {record.id for record in store.history(APP, 50)}
-    printed = commit_and_push(demo, act.version, act.message)
-    for line in printed.splitlines():
-        console.print(f"  [dim]{escape(line.rstrip())}[/]", soft_wrap=True)
+    for line in commit_and_push(demo, act.version, act.message).splitlines():
+        print_line(f"  {line.rstrip()}", dim=True)
     new = [record.id for record in store.history(APP, 50) if record.id not in known]
     if not new:
         raise HostError("the push did not reach the receiver")
-    return follow_deployment(store, new[0], console)
+    return follow_deployment(store, new[0])
 
 
-def _act_failures(console: Console, demo: DemoEnvironment, act: Act, record: Deployment) -> list[str]:
-    """Print the serving version, and compare it and the ending with the expected ones."""
-    version = "no"
-    if record.status in _SERVING:
-        version = fetch_version(demo.app_port)
-        console.print(f"  {demo.app_url} answers: version [bold]{version}[/]", soft_wrap=True)
-    failures = []
+def _check_ending(demo: DemoEnvironment, act: Act, record: Deployment) -> None:
     if record.status is not act.ending:
-        failures.append(f"{act.title}: ended {record.status}, expected {act.ending}")
+        raise HostError(f"the deployment ended {record.status}, expected {act.ending}")
+    version = fetch_version(demo.app_port)
+    click.echo(f"  {demo.app_url} answers: version {styled(version, bold=True)}")
     if version != act.serves:
-        failures.append(f"{act.title}: version {version} answers, expected {act.serves}")
-    return failures
+        raise HostError(f"version {version} answers, expected {act.serves}")
 
 
-def _report_visitors(console: Console, visitors: Visitors) -> list[str]:
-    stats = visitors.stats
+def _check_visitors(stats: VisitorStats) -> None:
     by_version = ", ".join(f"{count} from {version}" for version, count in sorted(stats.versions.items()))
-    console.print(
+    print_line(
         f"  visitors meanwhile: {sum(stats.versions.values())} answered ({by_version}), {len(stats.failures)} failed,"
-        f" slowest {stats.slowest * 1000:.0f} ms",
-        soft_wrap=True,
+        f" slowest {stats.slowest * 1000:.0f} ms"
     )
-    return [f"a visitor saw: {failure}" for failure in stats.failures[:3]]
+    if stats.failures:
+        raise HostError(f"a visitor saw: {stats.failures[0]}")
 
 
-def _wait_for_interrupt(console: Console, demo: DemoEnvironment) -> None:
+def _wait_for_interrupt(demo: DemoEnvironment) -> None:
     """Print commands to try, and wait for Ctrl-C."""
-    console.print(
+    click.echo(
         f"""
-[bold]It stays up until Ctrl-C.[/] The app: {demo.app_url}  hookd: {demo.hookd_url}/apps/{APP}
+{styled("It stays up until Ctrl-C.", bold=True)} The app: {demo.app_url}  hookd: {demo.hookd_url}/apps/{APP}
 In another terminal:
 
   . {demo.environment_file}
@@ -146,10 +130,9 @@ In another terminal:
   hookd rollback {APP}
   hookd why {APP}
   chmod -x {demo.remote}/hooks/post-receive    # no webhook any more: a push is live within {RECONCILE_SECONDS} s
-""",
-        soft_wrap=True,
+"""
     )
     try:
         threading.Event().wait()
     except KeyboardInterrupt:
-        console.print("\nStopping")
+        click.echo("\nStopping")

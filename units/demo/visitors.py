@@ -4,10 +4,10 @@ import http.client
 import re
 import threading
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from hookd.http_probe import Address, open_connection
 
@@ -25,35 +25,29 @@ class VisitorStats:
     slowest: float = 0.0
 
 
-class Visitors:
-    """Requests from a thread during the block."""
+@contextmanager
+def visiting(port: int) -> Iterator[VisitorStats]:
+    """Request the app's page from a thread during the block, and count."""
+    stats, leave = VisitorStats(), threading.Event()
+    thread = threading.Thread(target=_visit, args=(port, stats, leave), daemon=True)
+    thread.start()
+    try:
+        yield stats
+    finally:
+        leave.set()
+        thread.join(_TIMEOUT_SECONDS)
 
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._leave = threading.Event()
-        self._thread = threading.Thread(target=self._visit, name="visitors", daemon=True)
-        self.stats = VisitorStats()
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._leave.set()
-        self._thread.join(_TIMEOUT_SECONDS)
-
-    def _visit(self) -> None:
-        while not self._leave.wait(_PAUSE_SECONDS):
-            started = time.monotonic()
-            try:
-                version = fetch_version(self._port)
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                self.stats.failures.append(f"{type(error).__name__}: {error}")
-            else:
-                self.stats.versions[version] = self.stats.versions.get(version, 0) + 1
-            self.stats.slowest = max(self.stats.slowest, time.monotonic() - started)
+def _visit(port: int, stats: VisitorStats, leave: threading.Event) -> None:
+    while not leave.wait(_PAUSE_SECONDS):
+        started = time.monotonic()
+        try:
+            version = fetch_version(port)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            stats.failures.append(f"{type(error).__name__}: {error}")
+        else:
+            stats.versions[version] = stats.versions.get(version, 0) + 1
+        stats.slowest = max(stats.slowest, time.monotonic() - started)
 
 
 def fetch_version(port: int) -> str:

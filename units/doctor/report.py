@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from rich.console import Console
-from rich.text import Text
+import click
 
 from units.doctor.finding import Finding, Level
 
 _RANK: Final = tuple(Level)
 # Exit statuses of monitoring plugins: https://www.monitoring-plugins.org/doc/guidelines.html
 _EXIT: Final = {Level.OK: 0, Level.WARNING: 1, Level.ERROR: 2, Level.UNKNOWN: 3}
-_COLOURS: Final = {Level.OK: "green", Level.UNKNOWN: "magenta", Level.WARNING: "yellow", Level.ERROR: "bold red"}
+_COLOURS: Final = {Level.OK: "green", Level.UNKNOWN: "magenta", Level.WARNING: "yellow", Level.ERROR: "red"}
 _WIDTH: Final = 9
 
 
@@ -58,12 +57,12 @@ class Report:
         }
         return json.dumps(document, indent=2, ensure_ascii=False)
 
-    def show(self, console: Console, *, quiet: bool = False) -> None:
+    def show(self, *, quiet: bool = False) -> None:
         """Print the report. `quiet` omits passed checks."""
-        console.print(Text(f"hookd: {self.summary()}", style=_COLOURS[self.level]), soft_wrap=True)
+        click.secho(f"hookd: {self.summary()}", fg=_COLOURS[self.level])
         for finding in self.sorted():
             if not (quiet and finding.level is Level.OK):
-                _print_finding(console, finding)
+                _print_finding(finding)
 
 
 def _format_count(level: Level, number: int) -> str:
@@ -71,9 +70,9 @@ def _format_count(level: Level, number: int) -> str:
     return f"{number} {level}{plural}"
 
 
-def _print_finding(console: Console, finding: Finding) -> None:
-    title = f"{finding.app} {finding.check}" if finding.app else finding.check
-    level = (f"{finding.level:{_WIDTH}}", _COLOURS[finding.level])
-    console.print(Text.assemble(level, (f"{title}: ", "bold"), finding.message), soft_wrap=True)
+def _print_finding(finding: Finding) -> None:
+    level = click.style(f"{finding.level:{_WIDTH}}", _COLOURS[finding.level])
+    title = click.style(f"{finding.app} {finding.check}" if finding.app else finding.check, bold=True)
+    click.echo(f"{level}{title}: {finding.message}")
     if finding.hint:
-        console.print(Text(f"{'':{_WIDTH}}next: {finding.hint}", style="dim"), soft_wrap=True)
+        click.secho(f"{'':{_WIDTH}}next: {finding.hint}", dim=True)

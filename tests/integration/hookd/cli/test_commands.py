@@ -99,8 +99,8 @@ def test_rollback_goes_to_the_release_before(shop: Installation) -> None:
     assert shop.serving() == "one"
     assert "pinned until a newer push, or: hookd unpin shop" in done.stdout
     assert "pinned" in hookd(shop, "status", "shop").stdout
-    assert "is not pinned" not in hookd(shop, "unpin", "shop").stdout
-    assert hookd(shop, "unpin", "shop").stdout.startswith("shop is not pinned, so this is an update\n")
+    assert hookd(shop, "unpin", "shop").returncode == 0
+    assert "pinned" not in hookd(shop, "status", "shop").stdout
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,6 @@ def test_rollback_goes_to_the_release_before(shop: Installation) -> None:
         (("logs", "shop-20200101T000000000-abcdef"), "there is no deployment"),
         (("send", "nope"), "there is no app"),
         (("status", "nope"), "there is no app"),
-        (("doctor", "nope"), "there is no app 'nope', there are: shop"),
     ],
 )
 def test_mistakes_are_explained(shop: Installation, arguments: tuple[str, ...], said: str) -> None:

@@ -1,6 +1,5 @@
 """The command line beside a worker and a receiver that somebody has taken over: their files and records do no harm."""
 
-import io
 import json
 import os
 import pty
@@ -12,7 +11,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from hookd.cli.progress import follow_deployment
 from hookd.model.deployment import Deployment, Status, Step, Trigger, advance
@@ -195,19 +193,17 @@ def test_receiver_answers_are_escaped(shop: Installation) -> None:
         {"kind": "show_app", "argument": CLIPBOARD},
     ],
 )
-def test_forged_hints_are_not_shown(shop: Installation, hint: object) -> None:
+def test_forged_hints_are_not_shown(shop: Installation, hint: object, capsys: pytest.CaptureFixture[str]) -> None:
     deployment = ended(shop, asked(shop))
     key = record_key(deployment.id)
     record = json.loads(shop.records.connection.hget(key, RECORD) or b"")
     shop.records.connection.hset(key, RECORD, json.dumps({**record, "hint": hint}))
-    told = io.StringIO()
-    follow_deployment(shop.records, deployment.id, Console(file=told))
-    assert told.getvalue().splitlines()[1:] == [f"  next: hookd logs {deployment.id}"]
+    follow_deployment(shop.records, deployment.id)
+    assert capsys.readouterr().out.splitlines()[1:] == [f"  next: hookd logs {deployment.id}"]
 
 
 @pytest.mark.threat(65)
-def test_worker_hints_are_shown(shop: Installation) -> None:
+def test_worker_hints_are_shown(shop: Installation, capsys: pytest.CaptureFixture[str]) -> None:
     deployment = ended(shop, asked(shop), hint=Hint(HintKind.SHOW_UNIT_LOG, "shop-blue.service"))
-    told = io.StringIO()
-    follow_deployment(shop.records, deployment.id, Console(file=told))
-    assert told.getvalue().endswith("\n  next: journalctl --unit shop-blue.service --lines 50\n")
+    follow_deployment(shop.records, deployment.id)
+    assert capsys.readouterr().out.endswith("\n  next: journalctl --unit shop-blue.service --lines 50\n")

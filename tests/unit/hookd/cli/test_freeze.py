@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hookd.cli.freeze import InvalidTime, current_user, format_time, parse_time
+from hookd.cli.freeze import current_user, format_time, parse_time
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
@@ -42,19 +42,19 @@ def test_times_are_parsed(text: str, end: datetime) -> None:
     "text", ["", "2", "0h", "-2h", "2w", "2h30m", "tomorrow", "18:00", "24.12.2026", "٣h", "9" * 99]
 )
 def test_invalid_times_are_refused_with_examples(text: str) -> None:
-    with pytest.raises(InvalidTime, match="is not a time: 30m, 2h, 3d, or '2026"):
+    with pytest.raises(ValueError, match="is not a time: 30m, 2h, 3d, or '2026"):
         parse_time(text, NOW)
 
 
 @pytest.mark.parametrize("text", ["0001-01-01", "9999-12-31T23:59-23:59"])
 def test_times_out_of_range_are_refused(text: str) -> None:
-    with pytest.raises(InvalidTime):
+    with pytest.raises(ValueError, match=r"is not a time|is in the past"):
         parse_time(text, NOW)
 
 
 @pytest.mark.parametrize("text", ["2026-03-04 07:06", "2026-03-04T05:06:07Z", "1999-01-01"])
 def test_past_times_are_refused(text: str) -> None:
-    with pytest.raises(InvalidTime, match=r"is in the past, now is 2026-03-04 05:06 UTC \(2026-03-04 07:06 EET\)"):
+    with pytest.raises(ValueError, match=r"is in the past, now is 2026-03-04 05:06 UTC \(2026-03-04 07:06 EET\)"):
         parse_time(text, NOW)
 
 

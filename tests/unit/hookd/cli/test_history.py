@@ -1,13 +1,14 @@
 """Decisions as lines of text: verdict, reason and facts, within the terminal's width."""
 
 import re
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import click
 import pytest
-from rich.text import Text
 
 from hookd.cli.history import format_decisions
 from hookd.model.decision import Decision, Verdict
@@ -31,9 +32,9 @@ def decision(source: str = "deployment", verdict: Verdict = Verdict.ENDED, why: 
     return Decision.model_validate({"at": AT, "app": "shop", "source": source, "verdict": verdict, "why": why, **more})
 
 
-def lines(*decisions: Decision, width: int | None = None) -> list[str]:
+def lines(*decisions: Decision, width: int = sys.maxsize) -> list[str]:
     """Return the printed lines without colours."""
-    return [Text.from_markup(line).plain for line in format_decisions(decisions, width)]
+    return click.unstyle("\n".join(format_decisions(decisions, width))).splitlines()
 
 
 def test_decision_has_time_reason_and_facts() -> None:

@@ -2,18 +2,17 @@
 
 import pytest
 
-from hookd.cli.common import fail, safe_markup
-from units.cli.common import print_line
+from hookd.cli.common import fail, print_line, styled
 
 HOSTILE = "zz\x1b]52;c;eA==\x07\r\x9b2J\u202e\udc80"
 SHOWN = r"zz\x1b]52;c;eA==\x07\r\x9b2J\u202e\udc80"
 
 
-def test_markup_is_escaped() -> None:
-    assert safe_markup(f"[red]\n\t{HOSTILE}") == rf"\[red]\n\t{SHOWN}"
+def test_styled_text_is_escaped() -> None:
+    assert styled(f"\n\t{HOSTILE}", bold=True) == f"\x1b[1m\\n\\t{SHOWN}\x1b[0m"
 
 
-def test_lines_of_root_commands_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     print_line(f"\n  untracked: ü ☃ {HOSTILE}\n")
     assert capsys.readouterr().out == f"\n  untracked: ü ☃ {SHOWN}\n\n"
 

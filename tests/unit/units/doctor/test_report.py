@@ -2,11 +2,11 @@
 
 import io
 import json
+from contextlib import redirect_stdout
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from rich.console import Console
 
 from units.doctor.finding import Finding, Level, error, ok, unknown, warning
 from units.doctor.report import Report
@@ -23,8 +23,8 @@ def report(*findings: Finding) -> Report:
 
 
 def printed(found: Report, *, quiet: bool = False) -> list[str]:
-    out = io.StringIO()
-    found.show(Console(file=out, width=60, color_system=None), quiet=quiet)
+    with redirect_stdout(io.StringIO()) as out:
+        found.show(quiet=quiet)
     return out.getvalue().splitlines()
 
 
