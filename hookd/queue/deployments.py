@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
-from typing import Any, Final, Literal
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import RedisError, WatchError
-from rq.job import JobStatus
 
 from hookd.model import redis_keys
 from hookd.model.deployment import MANUAL_TRIGGERS, RETRYABLE_ENDINGS, Deployment, Status, Trigger, advance
@@ -23,7 +22,9 @@ from hookd.model.ids import app_of, is_deployment, new_deployment_id
 from hookd.queue.client import DeadlineTransaction, read_replies, watch
 from hookd.queue.codec import RECORD, NoSuchDeployment, decode, decode_or_none, decode_text, encode, read_record
 from hookd.queue.counters import count_ending
-from hookd.queue.rq_classes import SafeJob, SafeQueue
+
+if TYPE_CHECKING:
+    from hookd.queue.rq_classes import SafeQueue
 
 __all__ = ["Contention", "DeploymentRequest", "DeploymentStore", "NoSuchDeployment", "RequestResult"]
 
@@ -34,7 +35,8 @@ _PRECEDENCE: Final = {Trigger.REDELIVERY: 1, Trigger.UNPIN: 2, **dict.fromkeys(M
 _MAX_TRIES: Final = 1000
 # Senders redeliver within days. Each key takes half a kilobyte.
 _DELIVERY_SECONDS: Final = 7 * 86_400
-_ALIVE_STATUSES: Final = frozenset({JobStatus.QUEUED.value, JobStatus.RATE_LIMITED.value, JobStatus.STARTED.value})
+# RQ's names of the statuses of a job that will run or runs.
+_ALIVE_STATUSES: Final = frozenset({"queued", "rate_limited", "started"})
 
 
 class Contention(Exception):
@@ -93,9 +95,16 @@ class DeploymentStore:
         self.connection = connection
         self.keep_seconds = keep_seconds
         self._timeout = timeout_seconds
-        self.queue = SafeQueue(connection=connection)
+
+    @cached_property
+    def queue(self) -> "SafeQueue":
+        """RQ's queue. RQ is imported here, because it takes longer than all that a reader does."""
+        from hookd.queue.rq_classes import SafeQueue
+
+        queue = SafeQueue(connection=self.connection)
         # Otherwise RQ asks for the version on another connection, only to recognize Redis 3.
-        self.queue.redis_server_version = (7, 0, 0)
+        queue.redis_server_version = (7, 0, 0)
+        return queue
 
     def get(self, deployment_id: str) -> Deployment:
         """Return a record. Raises NoSuchDeployment."""
@@ -327,7 +336,7 @@ def _own_id(app: str, raw: Any) -> str | None:
 
 def _job_is_alive(deployment_id: str, connection: Redis | Pipeline) -> bool:
     """Return True if the job of a waiting deployment will run. `rq empty` deletes jobs."""
-    raw = connection.hget(SafeJob.key_for(deployment_id), "status")
+    raw = connection.hget(f"rq:job:{deployment_id}", "status")
     return raw is not None and decode_text(raw) in _ALIVE_STATUSES
 
 

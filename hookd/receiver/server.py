@@ -27,6 +27,7 @@ def build(config: Config) -> Flask:
     """Build the receiver's application. Raises ConfigError and OSError."""
     keyring = read_keyring(config.settings.receiver.secrets, config.catalogue)
     store = _store(config, "receiver")
+    _ = store.queue  # gunicorn forks with RQ imported, so that the first push does not wait for it.
     receiver = Receiver(config, keyring, store, RefusalLog(store.connection))
     return create_app(receiver, load_read_access(config), _store(config, "status"))
 

@@ -85,3 +85,4 @@ def run_deploy(app: str, commit: str | None = None) -> int:
         main(["deploy", app, *pinned], prog_name="hookd")
     except SystemExit as ended:
         return int(ended.code or 0)
+    return 0
