@@ -48,6 +48,10 @@ class Config:
         """The directory with one file per frozen app."""
         return self.settings.frozen or self.path.parent / "frozen"
 
+    def app_names(self) -> list[str]:
+        """Return the names of all files in the catalogue, valid or not."""
+        return [file.stem for file in _files(self.apps, [], optional=True)]
+
 
 def config_path(given: Path | None = None, environment: Mapping[str, str] = os.environ) -> Path:
     """Return the configuration file: `given`, else $HOOKD_CONFIG, else /etc/hookd/hookd.toml."""

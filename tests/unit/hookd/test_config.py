@@ -146,6 +146,7 @@ def test_valid_apps_survive_an_invalid_one(tmp_path: Path) -> None:
         ("blog.toml", "branch"),
         ("wiki.toml", "name"),
     ]
+    assert config.app_names() == ["blog", "shop", "wiki"]
 
 
 def test_invalid_settings_leave_no_apps(tmp_path: Path) -> None:
