@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from hookd.model.decision import Assessment, Verdict
 from hookd.model.deployment import MANUAL_TRIGGERS, Trigger
@@ -12,10 +12,9 @@ from hookd.model.hint import Hint, HintKind, render_hint
 from hookd.model.journal import AppState
 
 
-class Freeze(BaseModel):
+class Freeze(BaseModel, frozen=True, extra="forbid"):
     """A person's order to deploy nothing. It has no end if `until` is None."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     reason: str = Field(min_length=1, max_length=300)
     since: AwareDatetime
     until: AwareDatetime | None = None
@@ -62,44 +61,22 @@ def block_reason(state: AppState, head: str, trigger: Trigger, freeze: Freeze | 
     A freeze blocks everything. Otherwise a manual trigger is always followed. A redelivery retries a failed build, but
     never a commit that was rolled back: a captured request, sent again, must not disturb the site.
     """
+    deployed = state.deployed.commit if state.deployed and state.verified else None
+    quarantined = next((old for old in state.quarantined if old.commit == head), None)
+    pin, skipped = state.pin, state.skipped
     if freeze is not None:
         return Assessment(verdict=Verdict.FROZEN, why=str(freeze))
     if trigger in MANUAL_TRIGGERS:
         return None
-    return (
-        _already_deployed(state, head)
-        or _pinned(state, head)
-        or _quarantined(state, head, trigger)
-        or _skipped(state, head)
-    )
-
-
-def _already_deployed(state: AppState, head: str) -> Assessment | None:
-    if state.deployed is None or state.deployed.commit != head or not state.verified:
-        return None
-    return Assessment(verdict=Verdict.UNCHANGED, why=f"{head[:12]} is already deployed")
-
-
-def _pinned(state: AppState, head: str) -> Assessment | None:
-    if state.pin is None or state.pin.head != head:
-        return None
-    why = f"a person pinned {state.pin.commit[:12]} while {head[:12]} was the branch's head"
-    return Assessment(verdict=Verdict.PINNED, why=why)
-
-
-def _quarantined(state: AppState, head: str, trigger: Trigger) -> Assessment | None:
-    found = next((old for old in state.quarantined if old.commit == head), None)
-    if found is None or (trigger in _RETRY_TRIGGERS and not found.served):
-        return None
-    why = f"{head[:12]} is quarantined since {found.at:%Y-%m-%d %H:%M} UTC: {found.cause}"
-    return Assessment(verdict=Verdict.QUARANTINED, why=why)
-
-
-def _skipped(state: AppState, head: str) -> Assessment | None:
-    skipped, deployed = state.skipped, state.deployed
-    if skipped is None or deployed is None or not state.verified:
-        return None
-    if (skipped.commit, skipped.base) != (head, deployed.commit):
-        return None
-    why = f"{head[:12]} changes none of the app's paths since {skipped.base[:12]}"
-    return Assessment(verdict=Verdict.SKIPPED, why=why)
+    if deployed == head:
+        return Assessment(verdict=Verdict.UNCHANGED, why=f"{head[:12]} is already deployed")
+    if pin is not None and pin.head == head:
+        why = f"a person pinned {pin.commit[:12]} while {head[:12]} was the branch's head"
+        return Assessment(verdict=Verdict.PINNED, why=why)
+    if quarantined is not None and (quarantined.served or trigger not in _RETRY_TRIGGERS):
+        why = f"{head[:12]} is quarantined since {quarantined.at:%Y-%m-%d %H:%M} UTC: {quarantined.cause}"
+        return Assessment(verdict=Verdict.QUARANTINED, why=why)
+    if skipped is not None and (skipped.commit, skipped.base) == (head, deployed):
+        why = f"{head[:12]} changes none of the app's paths since {skipped.base[:12]}"
+        return Assessment(verdict=Verdict.SKIPPED, why=why)
+    return None
