@@ -19,7 +19,7 @@ from hookd.cli.status import active_freeze
 from hookd.config import Config
 from hookd.credentials import PasswordUnreadable
 from hookd.model.app import App
-from hookd.model.decision import Decision, Verdict, short_text
+from hookd.model.decision import Decision, Verdict
 from hookd.model.deployment import Trigger
 from hookd.model.eligibility import Freeze
 from hookd.queue.decision_log import append_decision
@@ -80,7 +80,7 @@ def thaw(config: Config, app: str, no_deploy: bool, wait: bool) -> None:
 
 def _record_decision(config: Config, app: App, verdict: Verdict, why: str) -> None:
     """Record the decision if Redis is there and the user may write to it. The freeze itself is a file."""
-    decision = Decision(at=datetime.now(UTC), app=app.name, source="person", verdict=verdict, why=short_text(why))
+    decision = Decision(at=datetime.now(UTC), app=app.name, source="person", verdict=verdict, why=why)
     with suppress(RedisError, PasswordUnreadable):
         append_decision(common.open_store(config, reads=False).connection, decision)
 

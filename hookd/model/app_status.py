@@ -2,30 +2,28 @@
 
 from datetime import datetime
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel
 
 from hookd.model.decision import Assessment, Lag, Verdict
 from hookd.model.ids import AppName, CommitId, ReleaseName
 from hookd.model.journal import AppState
 
 
-class Quarantine(BaseModel):
+class Quarantine(BaseModel, frozen=True):
     """A commit that is not deployed again without a person."""
 
-    model_config = ConfigDict(frozen=True)
     commit: CommitId
     since: AwareDatetime
     cause: str
 
 
-class AppStatus(BaseModel):
+class AppStatus(BaseModel, frozen=True):
     """An app as the worker last saw it.
 
     `healthy` is None until the first health check. `drift` is the difference between the running and the deployed
     release. `skipped_commit` is a head that changes none of the app's paths.
     """
 
-    model_config = ConfigDict(frozen=True)
     app: AppName
     deployed_commit: CommitId | None = None
     release: ReleaseName | None = None

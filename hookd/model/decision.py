@@ -4,20 +4,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel
 
 from hookd.model.deployment import Status, Timestamp
 from hookd.model.ids import AppName, CommitId, DeploymentId
 from hookd.model.text import truncate
 
-SHORT_TEXT_LENGTH: Final = 300
-# Text of unknown origin, stored as it came. Programs escape it before they print it.
-ShortText = Annotated[str, StringConstraints(max_length=SHORT_TEXT_LENGTH)]
-
-
-def short_text(text: str) -> str:
-    """Return a text with the length that a decision keeps."""
-    return truncate(text, SHORT_TEXT_LENGTH)
+_TEXT_LENGTH: Final = 300
+# Text of unknown origin, cut and stored as it came. Programs escape it before they print it.
+ShortText = Annotated[str, AfterValidator(lambda text: truncate(text, _TEXT_LENGTH))]
 
 
 class Verdict(StrEnum):
@@ -40,21 +35,19 @@ class Verdict(StrEnum):
     ENDED = "ended"  # A deployment ended. `Decision.ending` is its status.
 
 
-class Assessment(BaseModel):
+class Assessment(BaseModel, frozen=True):
     """A verdict and its reason in one sentence."""
 
-    model_config = ConfigDict(frozen=True)
     verdict: Verdict
     why: str
 
 
-class Decision(BaseModel):
+class Decision(BaseModel, frozen=True):
     """One decision as the log keeps it.
 
     `source` is the deciding part: the receiver for a delivery, the reconciler, a deployment, or a person's command.
     """
 
-    model_config = ConfigDict(frozen=True)
     at: Timestamp
     app: AppName | None = None
     source: Literal["delivery", "reconcile", "deployment", "person"]
@@ -72,17 +65,14 @@ class Decision(BaseModel):
     deployment: DeploymentId | None = None
 
 
-class Lag(BaseModel):
+class Lag(Assessment, frozen=True):
     """The distance of an app from its branch's head.
 
     `commits` is None when they cannot be counted: the head is not fetched yet, or its history was rewritten.
     """
 
-    model_config = ConfigDict(frozen=True)
     commits: int | None
     since: AwareDatetime
-    verdict: Verdict
-    why: str
 
     def sentence(self, now: datetime) -> str:
         """Return the lag and its reason."""

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 
 def _absolute(path: Path) -> Path:
@@ -30,10 +30,8 @@ AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Protocol = Literal["https", "ssh", "http", "file"]
 
 
-class Section(BaseModel):
+class Section(BaseModel, frozen=True, extra="forbid"):
     """A table of a configuration file. An unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class RedisSettings(Section):

@@ -10,7 +10,7 @@ from redis.client import Pipeline
 from werkzeug.datastructures import Headers
 
 from hookd.model.app import App
-from hookd.model.decision import Decision, Verdict, short_text
+from hookd.model.decision import Decision, Verdict
 from hookd.model.ids import is_delivery
 from hookd.model.text import truncate
 from hookd.queue.counters import count_delivery
@@ -65,11 +65,11 @@ class Delivery:
             app=self.app,
             source="delivery",
             verdict=verdict,
-            why=short_text(why) or verdict,
+            why=why or verdict,
             event=truncate(self.event, _MAX_HEADER) or None,
             delivery=truncate(self.id, _MAX_HEADER) or None,
-            repository=short_text(push.repository) or None if push else None,
-            ref=short_text(push.ref) or None if push else None,
+            repository=push.repository or None if push else None,
+            ref=push.ref or None if push else None,
             claimed_commit=push.commit if push else None,
             deployment=deployment,
         )

@@ -12,7 +12,7 @@ from hookd.config import Config
 from hookd.eventlog import event
 from hookd.model import redis_keys
 from hookd.model.app import App
-from hookd.model.decision import Assessment, Decision, Verdict, short_text
+from hookd.model.decision import Assessment, Decision, Verdict
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.journal import AppState
 from hookd.model.paths import AppPaths
@@ -147,11 +147,11 @@ class Reconciler:
             app=app.name,
             source="reconcile",
             verdict=assessment.verdict,
-            why=short_text(assessment.why),
-            ref=short_text(app.ref),
+            why=assessment.why,
+            ref=app.ref,
             head=observed.head,
             deployed=deployed.commit if deployed else None,
-            running=short_text(observed.running.summary),
+            running=observed.running.summary,
             deployment=requested,
         )
         newest = decision_log.read_newest(self.store.connection, app.name, _DECISIONS)

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from hookd.eventlog import event
 from hookd.model.app_status import AppStatus, compute_lag, with_journal_state
-from hookd.model.decision import Assessment, Decision, Verdict, short_text
+from hookd.model.decision import Assessment, Decision, Verdict
 from hookd.model.deployment import Deployment, Status
 from hookd.model.journal import AppState
 from hookd.queue import decision_log
@@ -88,11 +88,11 @@ class StatusPublisher:
                 app=deployment.app,
                 source="deployment",
                 verdict=verdict,
-                why=short_text(why),
+                why=why,
                 ending=ending,
                 event=deployment.trigger,
                 delivery=deployment.delivery,
-                ref=short_text(ref) if ref else None,
+                ref=ref,
                 claimed_commit=deployment.claimed_commit,
                 head=head,
                 deployed=deployment.previous_commit,
