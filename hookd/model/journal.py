@@ -4,25 +4,19 @@ The journal is the truth about releases. It survives the loss of Redis.
 """
 
 import json
-import re
 from collections.abc import Iterable
 from typing import Annotated, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError
 
 from hookd.model.ids import CommitId, DeploymentId, ReleaseName
+from hookd.model.text import without_surrogates
 
 Colour = Literal["blue", "green"]
-# JSON leaves these as they are, and a reader could take them for line ends.
-_SEPARATORS: Final = re.compile(r"[\x7f-\x9f\u2028\u2029]")
 _MAX_QUARANTINED: Final = 50
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class _JournalEntry(_Value):
+class _JournalEntry(BaseModel, frozen=True):
     at: AwareDatetime
     deployment: DeploymentId
 
@@ -94,7 +88,7 @@ JournalEvent = Annotated[
 _EVENT: TypeAdapter[JournalEvent] = TypeAdapter(JournalEvent)
 
 
-class Release(_Value):
+class Release(BaseModel, frozen=True):
     """A release on disk."""
 
     name: ReleaseName
@@ -102,7 +96,7 @@ class Release(_Value):
     good: bool = False
 
 
-class AppState(_Value):
+class AppState(BaseModel, frozen=True):
     """The sum of the events. `releases` goes from old to new, `good_order` by the time each last became good."""
 
     releases: tuple[Release, ...] = ()
@@ -137,8 +131,7 @@ class AppState(_Value):
 def encode(event: JournalEvent) -> str:
     """Return an event as one line without its line end."""
     text = json.dumps(event.model_dump(mode="json"), ensure_ascii=False, separators=(",", ":"))
-    whole = text.encode("utf-8", "replace").decode()  # A cause may hold a file name that is not UTF-8.
-    return _SEPARATORS.sub(lambda match: f"\\u{ord(match[0]):04x}", whole)
+    return without_surrogates(text)
 
 
 def decode(lines: Iterable[str]) -> list[JournalEvent]:
@@ -187,7 +180,8 @@ def _changes(state: AppState, event: JournalEvent) -> dict[str, object]:
 
 
 def _good(state: AppState, name: str) -> dict[str, object]:
-    commit = next((release.commit for release in state.releases if release.name == name), None)
+    good = state.release(name)
+    commit = good.commit if good else None
     return {
         "releases": tuple(
             release.model_copy(update={"good": True}) if release.name == name else release for release in state.releases
@@ -204,21 +198,8 @@ def compact(events: Iterable[JournalEvent]) -> list[JournalEvent]:
     kept = list(events)
     state = fold(kept)
     present = {release.name for release in state.releases}
-    last_switch = max((place for place, event in enumerate(kept) if isinstance(event, Switched)), default=None)
-
-    def is_needed(place: int, event: JournalEvent) -> bool:
-        match event:
-            case Built() | Good():
-                return event.release in present
-            case Switched():
-                return place == last_switch
-            case Quarantined():
-                return event in state.quarantined
-            case Pinned():
-                return event == state.pin
-            case Skipped():
-                return event == state.skipped
-            case Unpinned() | Removed():
-                return False
-
-    return [event for place, event in enumerate(kept) if is_needed(place, event)]
+    last_switch = next((event for event in reversed(kept) if isinstance(event, Switched)), None)
+    in_force = (*state.quarantined, state.pin, state.skipped, last_switch)
+    return [
+        event for event in kept if (event.release in present if isinstance(event, Built | Good) else event in in_force)
+    ]

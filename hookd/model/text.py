@@ -18,7 +18,12 @@ def printable(text: str, *, keep: str = "") -> str:
     return "".join(sign if sign.isprintable() or sign in kept else ascii(sign)[1:-1] for sign in text)
 
 
+def without_surrogates(text: str) -> str:
+    """Return text that can be stored as UTF-8."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def truncate(text: str, length: int) -> str:
     """Return at most `length` characters, with an ellipsis at the end of a cut text, and without surrogates."""
-    whole = text.encode("utf-8", "replace").decode()
+    whole = without_surrogates(text)
     return whole if len(whole) <= length else f"{whole[: length - 1]}…"

@@ -170,7 +170,7 @@ def test_escaping_release_name_is_skipped() -> None:
 )
 def test_event_is_one_line(cause: str) -> None:
     event = quarantined(A, cause=cause)
-    assert encode(event).splitlines() == [encode(event)]
+    assert encode(event).split("\n") == [encode(event)]
     assert decode([encode(event)]) == [event]
 
 
