@@ -1,5 +1,6 @@
 """Names of hookd's keys in Redis, and the only functions that a job may call."""
 
+from collections.abc import Callable
 from typing import Final
 
 QUEUE: Final = "hookd"
@@ -11,54 +12,32 @@ FUNCTIONS: Final = frozenset({DEPLOY, REPLAY})
 REFUSALS: Final = "hookd:refusals"
 
 
-def rate_limit_key(app: str) -> str:
-    """Return the name of the RQ rate limit that lets one deployment of an app run at a time."""
-    return f"app-{app}"
+def key_builder(prefix: str) -> Callable[[str], str]:
+    """Return a function from an app, a deployment, a job or a worker to its key."""
+    return lambda name: f"{prefix}{name}"
 
 
-def record_key(deployment_id: str) -> str:
-    """Return the key of a deployment's record, a hash."""
-    return f"hookd:deployment:{deployment_id}"
-
-
-def coalesced_key(app: str) -> str:
-    """Return the key of the hash that counts the coalesced pushes of each deployment.
-
-    A counter in the record would delay the deployment's start during a flood of pushes.
-    """
-    return f"hookd:coalesced:{app}"
-
-
-def history_key(app: str) -> str:
-    """Return the key of the sorted set of an app's deployment ids, scored by creation in seconds since 1970."""
-    return f"hookd:history:{app}"
-
-
-def waiting_key(app: str) -> str:
-    """Return the key of the id of the app's one waiting deployment, a string."""
-    return f"hookd:waiting:{app}"
+# RQ's rate limit that lets one deployment of an app run at a time.
+rate_limit_key: Final = key_builder("app-")
+# A deployment's record: a hash.
+record_key: Final = key_builder("hookd:deployment:")
+# The number of coalesced pushes of each deployment of an app: a hash. A counter in the record would delay the
+# deployment's start during a flood of pushes.
+coalesced_key: Final = key_builder("hookd:coalesced:")
+# The ids of an app's deployments: a sorted set, scored by creation in seconds since 1970.
+history_key: Final = key_builder("hookd:history:")
+# The id of the app's one waiting deployment: a string.
+waiting_key: Final = key_builder("hookd:waiting:")
+# The published status of an app: a string.
+app_status_key: Final = key_builder("hookd:app:")
+# The decisions about an app: a stream, the newest last.
+decisions_key: Final = key_builder("hookd:decisions:")
+# The counters of an app: a hash. The app `-` counts requests for unknown apps.
+counts_key: Final = key_builder("hookd:counts:")
+# The time of an app's last git host poll, and Redis' run id at that time: a hash.
+polled_key: Final = key_builder("hookd:polled:")
 
 
 def delivery_key(app: str, delivery: str) -> str:
-    """Return the key of the id of the deployment that answered a delivery, a string."""
+    """Return the key of the id of the deployment that answered a delivery: a string."""
     return f"hookd:delivery:{app}:{delivery}"
-
-
-def app_status_key(app: str) -> str:
-    """Return the key of the app's published status, a string."""
-    return f"hookd:app:{app}"
-
-
-def decisions_key(app: str) -> str:
-    """Return the key of the stream of an app's decisions, the newest last."""
-    return f"hookd:decisions:{app}"
-
-
-def counts_key(app: str) -> str:
-    """Return the key of the hash of an app's counters. The app `-` counts requests for unknown apps."""
-    return f"hookd:counts:{app}"
-
-
-def polled_key(app: str) -> str:
-    """Return the key of the hash with the time of the last git host poll and Redis' run id at that time."""
-    return f"hookd:polled:{app}"
