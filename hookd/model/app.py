@@ -7,7 +7,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from hookd.model.app_fields import (
+from hookd.model.fields import (
+    AbsolutePath,
     Account,
     Argument,
     Argv,
@@ -18,9 +19,9 @@ from hookd.model.app_fields import (
     Listen,
     Pattern,
     Repository,
+    Section,
 )
 from hookd.model.ids import AppName
-from hookd.model.settings import AbsolutePath, Section
 
 
 class Dependencies(Section):

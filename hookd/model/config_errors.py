@@ -2,12 +2,21 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 # The user part and the query of a URL.
 _CREDENTIALS: Final = re.compile(r"(://|//|:)[^\s'\"]*(@)|(?<=\?)[^\s'\"]+")
+# By pydantic's kind of error.
+_TEXTS: Final = {
+    "extra_forbidden": "unknown key, remove it or check its spelling",
+    "missing": "missing, but this key is required",
+    "value_error": "invalid value {value}, expected {error}",
+    "literal_error": "invalid value {value}, expected {expected}",
+    "string_pattern_mismatch": "invalid value {value}, expected text that matches {pattern}",
+}
 
 
 @dataclass(frozen=True)
@@ -25,28 +34,13 @@ class Problem:
 
 def from_validation(file: str, error: ValidationError) -> list[Problem]:
     """Return the problems of a validation error."""
-    return [Problem(file, _path(item["loc"]), _text(item)) for item in error.errors(include_url=False)]
+    return [Problem(file, ".".join(map(str, item["loc"])), _text(item)) for item in error.errors(include_url=False)]
 
 
-def _path(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location)
-
-
-def _text(item: Any) -> str:
-    match item["type"]:
-        case "extra_forbidden":
-            return "unknown key, remove it or check its spelling"
-        case "missing":
-            return "missing, but this key is required"
-        case "value_error":
-            return f"invalid value {_quote_value(item['input'])}, expected {item['ctx']['error']}"
-        case "literal_error":
-            return f"invalid value {_quote_value(item['input'])}, expected {item['ctx']['expected']}"
-        case "string_pattern_mismatch":
-            return f"invalid value {_quote_value(item['input'])}, expected text that matches {item['ctx']['pattern']}"
-        case _:
-            message = item["msg"][0].lower() + item["msg"][1:]
-            return f"invalid value {_quote_value(item['input'])}, {message}"
+def _text(item: ErrorDetails) -> str:
+    text = _TEXTS.get(item["type"], "invalid value {value}, {message}")
+    message = item["msg"][0].lower() + item["msg"][1:]
+    return text.format_map({**item.get("ctx", {}), "value": _quote_value(item["input"]), "message": message})
 
 
 def _quote_value(value: object) -> str:

@@ -1,45 +1,16 @@
 """hookd.toml: the settings of the host, each with its default and its description."""
 
-import re
 from pathlib import Path
-from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import Field
 
-
-def _absolute(path: Path) -> Path:
-    if not path.is_absolute() or ".." in path.parts or "\x00" in str(path):
-        raise ValueError("an absolute path without .., such as /var/lib/hookd")
-    return path
-
-
-def _bind(text: str) -> str:
-    match = re.fullmatch(r"unix:/[^\s:]+|(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5})", text)
-    if match is None or int(match["port"] or 1) not in range(1, 65_536):
-        raise ValueError("127.0.0.1:8787, or unix:/run/hookd/receiver.sock")
-    return text
-
-
-def _redis_url(text: str) -> str:
-    if not re.fullmatch(r"unix://(?:[^\s@/]*@)?/[^\s]+|rediss?://[^\s/]+(?:/[^\s]*)?", text):
-        raise ValueError("unix:///run/hookd/redis.sock?db=0, or redis://HOST:PORT/0")
-    return text
-
-
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
-Protocol = Literal["https", "ssh", "http", "file"]
-
-
-class Section(BaseModel, frozen=True, extra="forbid"):
-    """A table of a configuration file. An unknown key is an error."""
+from hookd.model.fields import AbsolutePath, Bind, Protocol, RedisUrl, Section
 
 
 class RedisSettings(Section):
     """Redis or Valkey, for the queue and the records."""
 
-    url: Annotated[str, AfterValidator(_redis_url)] = Field(
-        "unix:///run/hookd/redis.sock?db=0", description="Redis or Valkey, as redis-py writes it."
-    )
+    url: RedisUrl = Field("unix:///run/hookd/redis.sock?db=0", description="Redis or Valkey, as redis-py writes it.")
     directory: AbsolutePath | None = Field(
         None, description="Data directory of `hookd redis`, the embedded server. Default: `redis` below `state`."
     )
@@ -52,9 +23,7 @@ class RedisSettings(Section):
 class ReceiverSettings(Section):
     """The receiver of webhooks, with its status pages."""
 
-    bind: Annotated[str, AfterValidator(_bind)] = Field(
-        "127.0.0.1:8787", description="`HOST:PORT`, or `unix:/path` for a socket."
-    )
+    bind: Bind = Field("127.0.0.1:8787", description="`HOST:PORT`, or `unix:/path` for a socket.")
     processes: int = Field(2, ge=1, le=16, description="Receiver processes.")
     threads: int = Field(8, ge=1, le=64, description="Concurrent requests of one process.")
     secrets: AbsolutePath = Field(

@@ -1,0 +1,127 @@
+"""Types of single values in configuration files. A parsed value is safe in a path, a unit and an argument vector."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, Field
+
+from hookd.model.ids import is_branch
+
+# User and host must not look like an option of ssh, nor the path like one of git.
+_USER: Final = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+_HOST: Final = r"[A-Za-z0-9][A-Za-z0-9.-]*"
+_SCP_URL: Final = re.compile(rf"{_USER}@{_HOST}:(?!//|-)[^\s?#]+")
+_NETLOC: Final = re.compile(rf"(?:{_USER}@)?(?:{_HOST}|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
+# Names with a meaning in a release's directory.
+_RESERVED: Final = frozenset({"venv", ".git"})
+
+
+class Section(BaseModel, frozen=True, extra="forbid"):
+    """A table of a configuration file. An unknown key is an error."""
+
+
+def _matching(pattern: str, expected: str) -> AfterValidator:
+    """Return a check that a whole text fits `pattern`, and that its group `port` is a port. `expected` is shown."""
+
+    def check(text: str) -> str:
+        match = re.fullmatch(pattern, text)
+        if match is None or int(match.groupdict().get("port") or 1) not in range(1, 65_536):
+            raise ValueError(expected)
+        return text
+
+    return AfterValidator(check)
+
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute() or ".." in path.parts or "\x00" in str(path):
+        raise ValueError("an absolute path without .., such as /var/lib/hookd")
+    return path
+
+
+def _repository(url: str) -> str:
+    if not url.isprintable() or " " in url:
+        raise ValueError("a URL without blanks and control characters")
+    if _SCP_URL.fullmatch(url):
+        return url
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError("a URL that names a host") from None
+    if parts.scheme not in ("https", "ssh", "http", "file"):
+        raise ValueError("ssh://…, https://… or git@host:owner/name.git")
+    if parts.query or parts.fragment or parts.password is not None or (parts.username and parts.scheme != "ssh"):
+        raise ValueError("a URL without credentials, query or fragment, because a deploy key gives access")
+    if parts.scheme == "file" and (parts.netloc or not parts.path.startswith("/")):
+        raise ValueError("file:///path/to/repository.git")
+    if parts.scheme != "file" and not _NETLOC.fullmatch(parts.netloc):
+        raise ValueError("a URL that names a host")
+    return url
+
+
+def _branch(name: str) -> str:
+    if not is_branch(name):
+        raise ValueError("a branch name that git accepts, such as main")
+    return name
+
+
+def _pattern(text: str) -> str:
+    if not text.isprintable() or text.startswith((":", "/", "-", "!", "^")) or ".." in text.split("/"):
+        raise ValueError("a pattern from the top of the repository, such as src/** or *.md")
+    return text
+
+
+def _inside(path: str) -> str:
+    parts = path.split("/")
+    if "\x00" in path or not {"", ".", ".."}.isdisjoint(parts):
+        raise ValueError("a relative path inside the release, such as uploads or var/cache")
+    if parts[0] in _RESERVED:
+        raise ValueError(f"another name: {parts[0]} is hookd's or git's own")
+    return path
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+Account = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
+Argument = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
+Argv = Annotated[tuple[Argument, ...], Field(min_length=1, max_length=200)]
+Bind = Annotated[
+    str,
+    _matching(
+        r"unix:/[^\s:]+|(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5})",
+        "127.0.0.1:8787, or unix:/run/hookd/receiver.sock",
+    ),
+]
+BranchName = Annotated[str, AfterValidator(_branch)]
+Domain = Annotated[
+    str,
+    _matching(
+        r"(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}",
+        "a domain in lower case, such as shop.example.org",
+    ),
+]
+HealthUrl = Annotated[
+    str,
+    _matching(
+        r"http://([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(:(?P<port>[0-9]{1,5}))?(/[!-~]*)?|unix:/[^:\s]+:/[!-~]*",
+        "http://127.0.0.1:8000/healthz or unix:/run/shop/health.sock:/healthz",
+    ),
+]
+InsidePath = Annotated[str, Field(max_length=255), AfterValidator(_inside)]
+Listen = Annotated[
+    str,
+    _matching(
+        r"(?!.*\.\.)(?:unix:/[A-Za-z0-9._/-]+|(?:[0-9.]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5}))",
+        "unix:/run/hookd-apps/shop.sock or 127.0.0.1:8000",
+    ),
+]
+Pattern = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_pattern)]
+Protocol = Literal["https", "ssh", "http", "file"]
+RedisUrl = Annotated[
+    str,
+    _matching(
+        r"unix://(?:[^\s@/]*@)?/[^\s]+|rediss?://[^\s/]+(?:/[^\s]*)?",
+        "unix:///run/hookd/redis.sock?db=0, or redis://HOST:PORT/0",
+    ),
+]
+Repository = Annotated[str, Field(max_length=1000), AfterValidator(_repository)]
