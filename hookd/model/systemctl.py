@@ -1,10 +1,26 @@
-"""Parser of `systemctl show`, for every package that asks systemd about units."""
+"""systemctl: the commands that the worker may run as root, and the reader of its answers."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Literal
 
+from hookd.model.app import App
+
+SUDO: Final = "/usr/bin/sudo"
+SYSTEMCTL: Final = "/usr/bin/systemctl"
+Verb = Literal["start", "stop", "restart"]
 # systemd prints one line for each command of a unit, so these come again inside one unit.
 _REPEATED: Final = ("ExecStart", "ExecStop", "ExecReload", "ExecCondition")
+
+
+def sudo_commands(app: App) -> tuple[tuple[str, ...], ...]:
+    """Return every argument vector that sudo allows for an app, or none if circus runs it.
+
+    The sudoers files are rendered from this list. A test compares it with the worker's commands.
+    """
+    if app.service.manager != "systemd":
+        return ()
+    verbs: tuple[Verb, ...] = ("restart",) if app.service.handover == "restart" else ("start", "stop", "restart")
+    return tuple((SYSTEMCTL, verb, f"{name}.service") for name in sorted(app.services) for verb in verbs)
 
 
 def parse_show(lines: Iterable[str]) -> list[dict[str, str]]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from hookd.model.app import App
 from hookd.model.journal import Colour
-from hookd.model.sudo import sudo_commands
+from hookd.model.systemctl import sudo_commands
 from units.plan.steps import File, Link
 from units.render.templates import render
 from units.system import layout

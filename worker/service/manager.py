@@ -10,8 +10,7 @@ from hookd.model.app import App, Limits
 from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import AppState
 from hookd.model.paths import AppPaths
-from hookd.model.sudo import SUDO, SYSTEMCTL, Verb
-from hookd.model.systemctl import parse_show
+from hookd.model.systemctl import SUDO, SYSTEMCTL, Verb, parse_show
 from worker.context import AppTask
 from worker.errors import CommandFailed, ServiceMissing
 from worker.process.run import Command, lines_of

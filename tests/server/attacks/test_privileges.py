@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from hookd.model.sudo import sudo_commands
+from hookd.model.systemctl import sudo_commands
 from tests.support.server.commands import Done
 from tests.support.server.machine import Machine
 from tests.support.server.neighbours import apps, neighbours_layer, wait_for_services

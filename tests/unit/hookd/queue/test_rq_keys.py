@@ -16,11 +16,13 @@ from hookd.queue import rq_keys
 
 def test_queue_keys() -> None:
     queue = Queue(QUEUE, connection=Redis())
-    assert (rq_keys.QUEUES, rq_keys.READY_JOBS) == (queue.redis_queues_keys, queue.key)
-    assert rq_keys.TAKEN_JOBS == IntermediateQueue.get_intermediate_queue_key(queue.key)
+    assert (queue.redis_queues_keys, queue.key) == (rq_keys.QUEUES, rq_keys.READY_JOBS)
+    assert IntermediateQueue.get_intermediate_queue_key(queue.key) == rq_keys.TAKEN_JOBS
     registries = (StartedJobRegistry, FinishedJobRegistry, FailedJobRegistry)
-    assert [rq_keys.STARTED_JOBS, rq_keys.FINISHED_JOBS, rq_keys.FAILED_JOBS] == [
-        registry(queue=queue).key for registry in registries
+    assert [registry(queue=queue).key for registry in registries] == [
+        rq_keys.STARTED_JOBS,
+        rq_keys.FINISHED_JOBS,
+        rq_keys.FAILED_JOBS,
     ]
 
 

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from hookd.model.app import App, Limits
-from hookd.model.sudo import SUDO, SYSTEMCTL, Verb
+from hookd.model.systemctl import SUDO, SYSTEMCTL, Verb
 from tests.support.processes import PROJECT
 from tests.support.rendered import ADOPTED, APPS, BLOG, FOREIGN, HOST, SHOP, files, make_entry
 from worker.service import manager
