@@ -1,6 +1,7 @@
 """The published status of each app in Redis."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,7 +19,7 @@ class AppStatusStore:
 
     def read(self, app: str) -> AppStatus:
         """Return the status of an app, or an empty one."""
-        return _decode(app, self._connection.get(redis_keys.app_status_key(app)))
+        return self.read_all([app])[0]
 
     def read_all(self, apps: Iterable[str]) -> list[AppStatus]:
         """Return the status of each app in one round trip."""
@@ -32,8 +33,7 @@ class AppStatusStore:
 
 
 def _decode(app: str, raw: Any) -> AppStatus:
-    try:
-        status = AppStatus.model_validate_json(raw) if raw else AppStatus(app=app)
-    except ValidationError:
-        return AppStatus(app=app)
-    return status if status.app == app else AppStatus(app=app)
+    with suppress(ValidationError):
+        if raw and (status := AppStatus.model_validate_json(raw)).app == app:
+            return status
+    return AppStatus(app=app)

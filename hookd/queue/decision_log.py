@@ -1,6 +1,5 @@
 """The log of decisions in Redis: a bounded stream per app, and one of refused signatures."""
 
-from collections.abc import Iterable
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -8,7 +7,7 @@ from redis import Redis
 from redis.client import Pipeline
 
 from hookd.model import redis_keys
-from hookd.model.decision import Decision
+from hookd.model.decision import Decision, Verdict
 from hookd.queue.codec import MAX_RECORD_BYTES
 
 # One or two days of decisions. For 1000 apps they take 80 MB.
@@ -16,19 +15,14 @@ MAX_ENTRIES: Final = 200
 
 
 def append_decision(connection: Redis | Pipeline, decision: Decision) -> None:
-    """Append a decision. Raises redis.exceptions.RedisError."""
-    _add(connection, redis_keys.decisions_key(decision.app or "-"), decision)
+    """Append a decision to its app's stream, or a refusal to the one that only the operator may read.
 
-
-def append_refusal(connection: Redis | Pipeline, decision: Decision) -> None:
-    """Append a refused signature, which only the operator may read. Raises redis.exceptions.RedisError."""
-    _add(connection, redis_keys.REFUSALS, decision)
-
-
-def _add(connection: Redis | Pipeline, key: str, decision: Decision) -> None:
-    connection.xadd(
-        key, {"decision": decision.model_dump_json(exclude_none=True)}, maxlen=MAX_ENTRIES, approximate=False
-    )
+    Raises redis.exceptions.RedisError.
+    """
+    is_refusal = decision.verdict is Verdict.REFUSED
+    key = redis_keys.REFUSALS if is_refusal else redis_keys.decisions_key(decision.app or "-")
+    fields = {"decision": decision.model_dump_json(exclude_none=True)}
+    connection.xadd(key, fields, maxlen=MAX_ENTRIES, approximate=False)  # type: ignore[arg-type]
 
 
 def read_newest(connection: Redis, app: str, count: int) -> list[Decision]:
@@ -41,7 +35,7 @@ def read_refusals(connection: Redis, count: int) -> list[Decision]:
     return _decoded(connection.xrevrange(redis_keys.REFUSALS, count=count))
 
 
-def _decoded(entries: Iterable[Any] | None) -> list[Decision]:
+def _decoded(entries: Any) -> list[Decision]:
     """Return the valid entries, because any writer may have written the others."""
     found = []
     for _, fields in entries or ():

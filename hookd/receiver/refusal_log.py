@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from hookd.eventlog import event
 from hookd.model.decision import Decision
 from hookd.queue.counters import NO_APP, count_refused
-from hookd.queue.decision_log import MAX_ENTRIES, append_refusal
+from hookd.queue.decision_log import MAX_ENTRIES, append_decision
 
 log: Final = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class RefusalLog:
             return
         with self._connection.pipeline() as pipeline:
             for decision in decisions:
-                append_refusal(pipeline, decision)
+                append_decision(pipeline, decision)
             for app, count in counts.items():
                 count_refused(pipeline, app, count)
             replies = pipeline.execute(raise_on_error=False)  # A key of a wrong type refuses its own entries only.

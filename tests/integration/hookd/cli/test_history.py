@@ -35,7 +35,8 @@ def why(receiver: Bench, *arguments: str) -> Result:
 
 
 def decided(verdict: Verdict, why: str, app: str | None = "github", minutes: int = 0, **more: Any) -> Decision:
-    at, source = AT + timedelta(minutes=minutes), "delivery" if verdict is Verdict.REFUSED else "deployment"
+    source = "delivery" if verdict in (Verdict.IGNORED, Verdict.REFUSED) else "deployment"
+    at = AT + timedelta(minutes=minutes)
     return Decision.model_validate(
         {"at": at, "app": app, "source": source, "verdict": verdict, "why": why, "event": "push", **more}
     )
@@ -122,7 +123,7 @@ def test_why_prints_one_json_document(receiver: Bench) -> None:
 
 def test_narrow_terminal_cuts_nothing(receiver: Bench) -> None:
     told = "a reason that is rather long, and goes on, and on, until it needs a second line, if not a third one"
-    decision_log.append_decision(receiver.redis, decided(Verdict.REFUSED, told))
+    decision_log.append_decision(receiver.redis, decided(Verdict.IGNORED, told))
     main, side = pty.openpty()
     environment = {**os.environ, "HOOKD_CONFIG": str(receiver.config.path), "COLUMNS": "60", "TERM": "xterm"}
     subprocess.run(
@@ -155,7 +156,7 @@ def test_an_app_without_decisions_says_so(receiver: Bench) -> None:
 def test_refusals_show_the_failed_check(receiver: Bench) -> None:
     assert why(receiver, "--refused").stdout == "  no refused signature\n"
     for app, told, minutes in (("github", "there is no signature", 0), (None, "there is no such app", 1)):
-        decision_log.append_refusal(receiver.redis, decided(Verdict.REFUSED, told, app, minutes))
+        decision_log.append_decision(receiver.redis, decided(Verdict.REFUSED, told, app, minutes))
     every, of_one = (why(receiver, *more, "--refused").stdout for more in ((), ("github",)))
     assert every.index("there is no such app") < every.index("there is no signature")
     assert ("no such app" in of_one, "there is no signature" in of_one) == (False, True)
@@ -171,9 +172,9 @@ def test_forged_decisions_do_no_harm(receiver: Bench) -> None:
     for end_of_time in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
         spoilt = decided(Verdict.REFUSED, "x").model_dump_json().replace("2026-03-04T14:02:11Z", end_of_time)
         receiver.redis.xadd(stream, {"decision": spoilt})
-    decision_log.append_decision(receiver.redis, decided(Verdict.REFUSED, "\x1b[31m[bold]x"))
+    decision_log.append_decision(receiver.redis, decided(Verdict.IGNORED, "\x1b[31m[bold]x"))
     shown = why(receiver, "github").stdout
-    assert r"refused      \x1b[31m[bold]x" in shown
+    assert r"ignored      \x1b[31m[bold]x" in shown
     assert "\x1b" not in shown
 
 
