@@ -3,14 +3,13 @@
 import math
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Self, cast
+from typing import Any, Final
 
 from redis import ConnectionPool, Redis
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.client import Pipeline
-from redis.exceptions import AuthenticationError, BusyLoadingError, ConnectionError, ResponseError, TimeoutError
+from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
 from redis.retry import Retry
 
 from hookd.credentials import RedisUser
@@ -43,37 +42,16 @@ def cli_client(url: str, user: RedisUser | None = None) -> Redis:
     return Redis.from_url(url, credential_provider=user, socket_timeout=CLI_SECONDS, socket_connect_timeout=CLI_SECONDS)
 
 
-class _ConnectionRetry(Retry):
-    """Retries while Redis is away, but not after a rejected password."""
-
-    def call_with_retry(
-        self,
-        do: Callable[[], Any],
-        fail: Callable[..., Any],
-        is_retryable: Callable[[Exception], bool] | None = None,
-        with_failure_count: bool = False,
-    ) -> Any:
-        """Call `do` until it succeeds or the retries are used up. Raises the last error."""
-
-        def can_recover(error: Exception) -> bool:
-            return not isinstance(error, AuthenticationError) and (is_retryable is None or is_retryable(error))
-
-        return super().call_with_retry(do, fail, can_recover, with_failure_count)
-
-
-class RetryingRedis(Redis):
-    """Connects for the worker and waits for a restart of Redis, so that every ending is recorded."""
-
-    @classmethod
-    def from_url(cls, url: str, **options: Any) -> Self:
-        """Connect with retries. `options` override them."""
-        retries = {
-            "retry": _ConnectionRetry(ExponentialBackoff(cap=5, base=0.2), WORKER_RETRIES),
-            "retry_on_error": [ConnectionError, TimeoutError, BusyLoadingError],
-            "socket_connect_timeout": CLI_SECONDS,
-        }
-        connection = super().from_url(url, **{**retries, **options})
-        return cast(Self, connection)
+def worker_client(url: str, user: RedisUser | None = None, **options: Any) -> Redis:
+    """Connect for the worker and wait for a restart of Redis, so that every ending is recorded."""
+    return Redis.from_url(
+        url,
+        credential_provider=user,
+        retry=Retry(ExponentialBackoff(cap=5, base=0.2), WORKER_RETRIES),
+        retry_on_error=[ConnectionError, TimeoutError, BusyLoadingError],
+        socket_connect_timeout=CLI_SECONDS,
+        **options,
+    )
 
 
 class DeadlineTransaction(Pipeline):
@@ -114,17 +92,6 @@ class DeadlineTransaction(Pipeline):
         raise TimeoutError("Redis is too slow")
 
 
-def read_replies(pipeline: Pipeline) -> list[Any]:
-    """Return the replies of a reading pipeline, None for a key of a wrong type. Raises redis.exceptions.RedisError."""
-    found = pipeline.execute(raise_on_error=False)
-    for place, reply in enumerate(found):
-        if isinstance(reply, ResponseError) and "WRONGTYPE" in str(reply):
-            found[place] = None
-        elif isinstance(reply, Exception):
-            raise reply
-    return found
-
-
 def watch(pipeline: Pipeline, *keys: str) -> None:
     """Make the following transaction fail if a key changes. Until then, commands run at once."""
     pipeline.watch(*keys)  # type: ignore[no-untyped-call]
@@ -133,17 +100,10 @@ def watch(pipeline: Pipeline, *keys: str) -> None:
 def best_effort_client(connection: Redis) -> Redis:
     """Return a connection to the same server as the same user, with one try and 2 s for each answer."""
     pool = connection.connection_pool
-    single_try = {
-        "retry": Retry(NoBackoff(), 0),
-        "retry_on_error": [],
-        "socket_timeout": _BEST_EFFORT_SECONDS,
-        "socket_connect_timeout": _BEST_EFFORT_SECONDS,
-    }
-    return Redis(
-        connection_pool=ConnectionPool(
-            connection_class=pool.connection_class, **{**pool.connection_kwargs, **single_try}
-        )
-    )
+    single_try = {"retry": Retry(NoBackoff(), 0), "retry_on_error": []}
+    limits = {"socket_timeout": _BEST_EFFORT_SECONDS, "socket_connect_timeout": _BEST_EFFORT_SECONDS}
+    options = {**pool.connection_kwargs, **single_try, **limits}
+    return Redis(connection_pool=ConnectionPool(connection_class=pool.connection_class, **options))
 
 
 def find_redis_program(path: str | None = None) -> Path:

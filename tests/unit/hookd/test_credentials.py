@@ -21,7 +21,7 @@ from hookd.credentials import (
 )
 from hookd.model.app import Catalogue
 from hookd.model.settings import RedisSettings, Settings
-from hookd.queue.client import RetryingRedis, cli_client, receiver_client
+from hookd.queue.client import cli_client, receiver_client, worker_client
 from hookd.receiver.secrets import read_keyring, secret_file
 from hookd.receiver.status_routes import load_read_access
 from tests.support.users import as_nobody, open_directory
@@ -167,7 +167,7 @@ def test_connection_hides_the_password(connect: Callable[[str, RedisUser], Redis
 
 
 def test_worker_connection_hides_the_password() -> None:
-    client = RetryingRedis.from_url("unix:///run/redis.sock", credential_provider=USER)
+    client = worker_client("unix:///run/redis.sock", USER)
     assert client.connection_pool.connection_kwargs["credential_provider"] is USER
     assert PASSWORD not in repr(client)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from redis import Redis
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import AuthenticationError, BusyLoadingError, ConnectionError, TimeoutError
+from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
 
-from hookd.queue.client import RECEIVER_SECONDS, WORKER_RETRIES, RetryingRedis, cli_client, receiver_client
+from hookd.queue.client import RECEIVER_SECONDS, WORKER_RETRIES, cli_client, receiver_client, worker_client
 
 NOWHERE = "unix:///nowhere/redis.sock?db=3"
 
@@ -78,7 +78,7 @@ def test_missing_redis_fails_at_once(connect: Callable[[str], Redis]) -> None:
         client.ping()
 
 
-@pytest.mark.parametrize("connect", [receiver_client, cli_client, RetryingRedis.from_url])
+@pytest.mark.parametrize("connect", [receiver_client, cli_client, worker_client])
 def test_url_names_the_database(connect: Callable[[str], Redis]) -> None:
     assert options(connect(NOWHERE))["db"] == 3
 
@@ -106,7 +106,7 @@ def test_receiver_timeouts_fit_two_seconds() -> None:
 @pytest.mark.threat(52)
 def test_worker_retries_until_an_answer(tmp_path: Path) -> None:
     server = Server(tmp_path / "s", lambda caller: b"" if caller < 3 else b"+PONG\r\n")
-    with server.running(), RetryingRedis.from_url(server.url, protocol=2, driver_info=None) as client:
+    with server.running(), worker_client(server.url, protocol=2, driver_info=None) as client:
         assert client.ping()
         assert server.callers == 3
 
@@ -114,37 +114,21 @@ def test_worker_retries_until_an_answer(tmp_path: Path) -> None:
 @pytest.mark.threat(52)
 def test_worker_waits_for_loading(tmp_path: Path) -> None:
     server = Server(tmp_path / "s", lambda caller: b"-LOADING Redis is loading\r\n" if caller == 1 else b"+PONG\r\n")
-    with server.running(), RetryingRedis.from_url(server.url, protocol=2, driver_info=None) as client:
+    with server.running(), worker_client(server.url, protocol=2, driver_info=None) as client:
         assert client.ping()
-
-
-def test_worker_stops_at_rejected_password(tmp_path: Path) -> None:
-    server = Server(tmp_path / "s", lambda _: b"-WRONGPASS invalid username-password pair\r\n")
-    with server.running(), RetryingRedis.from_url(server.url, protocol=2, driver_info=None, password="x") as client:
-        with pytest.raises(AuthenticationError):
-            client.ping()
-        assert server.callers == 1
 
 
 def test_worker_retries_end() -> None:
     backoff = ExponentialBackoff(cap=5, base=0.2)
     seconds = sum(backoff.compute(failure) for failure in range(1, WORKER_RETRIES + 1))
     assert 60 < seconds < 180
-    retry = options(RetryingRedis.from_url(NOWHERE))["retry"]
+    retry = options(worker_client(NOWHERE))["retry"]
     assert retry.get_retries() == WORKER_RETRIES  # type: ignore[attr-defined]
 
 
 def test_worker_retries_every_absence() -> None:
-    assert options(RetryingRedis.from_url(NOWHERE))["retry_on_error"] == [
+    assert options(worker_client(NOWHERE))["retry_on_error"] == [
         ConnectionError,
         TimeoutError,
         BusyLoadingError,
     ]
-
-
-def test_options_override_retries() -> None:
-    assert options(RetryingRedis.from_url(NOWHERE, socket_connect_timeout=1))["socket_connect_timeout"] == 1
-
-
-def test_retrying_client_class() -> None:
-    assert type(RetryingRedis.from_url(NOWHERE)) is RetryingRedis
