@@ -4,6 +4,7 @@ Values that are not finite, non-negative numbers read as 0, because any writer m
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,14 +16,12 @@ from redis.client import Pipeline
 from hookd.model import redis_keys
 from hookd.model.decision import Verdict
 from hookd.model.deployment import ENDINGS, Deployment, Status, StepName
-from hookd.queue.client import read_replies
 
 # A step with another name in a record counts as `other`.
 STEPS: Final = (*(step.value for step in StepName), "other")
 DELIVERIES: Final = (Verdict.QUEUED, Verdict.COALESCED, Verdict.DUPLICATE, Verdict.IGNORED, Verdict.FROZEN)
 # Counts requests for unknown apps.
 NO_APP: Final = "-"
-_DELIVERED, _SUCCEEDED, _ENDED, _REFUSED, _RUN = "delivered_at", "succeeded_at", "ended", "refused", "run"
 
 
 @dataclass(frozen=True)
@@ -53,36 +52,16 @@ class Counters:
 def count_ending(pipeline: Pipeline, deployment: Deployment) -> None:
     """Count an ended deployment."""
     key = redis_keys.counts_key(deployment.app)
-    pipeline.hincrby(key, _ending(deployment.status), 1)
+    pipeline.hincrby(key, f"ending:{deployment.status}", 1)
     if deployment.status is not Status.SUPERSEDED:
-        pipeline.hset(key, _ENDED, deployment.status.value)
+        pipeline.hset(key, "ended", deployment.status.value)
     if deployment.status is Status.SUCCEEDED and deployment.ended_at is not None:
-        pipeline.hset(key, _SUCCEEDED, deployment.ended_at.timestamp())
+        pipeline.hset(key, "succeeded_at", deployment.ended_at.timestamp())
     if deployment.started_at is not None and deployment.ended_at is not None:
-        _add(pipeline, key, _RUN, (deployment.ended_at - deployment.started_at).total_seconds())
+        _add(pipeline, key, "run", (deployment.ended_at - deployment.started_at).total_seconds())
     for step in deployment.steps:
         if step.seconds is not None:
-            _add(pipeline, key, _step(step.name), step.seconds)
-
-
-def count_delivery(pipeline: Pipeline, app: str, verdict: Verdict, at: datetime) -> None:
-    """Count a delivery with a valid signature."""
-    key = redis_keys.counts_key(app)
-    pipeline.hincrby(key, _delivery(verdict), 1)
-    pipeline.hset(key, _DELIVERED, at.timestamp())
-
-
-def count_refused(pipeline: Pipeline, app: str, times: int) -> None:
-    """Count refused signatures."""
-    pipeline.hincrby(redis_keys.counts_key(app), _REFUSED, times)
-
-
-def read_counters(connection: Redis, apps: Iterable[str]) -> list[Counters]:
-    """Return the counters of apps in one round trip. Raises redis.exceptions.RedisError."""
-    with connection.pipeline(transaction=False) as pipeline:
-        for app in apps:
-            pipeline.hgetall(redis_keys.counts_key(app))
-        return [_decode(found or {}) for found in read_replies(pipeline)]
+            _add(pipeline, key, f"step:{step.name if step.name in STEPS else 'other'}", step.seconds)
 
 
 def _add(pipeline: Pipeline, key: str, name: str, seconds: float) -> None:
@@ -91,38 +70,47 @@ def _add(pipeline: Pipeline, key: str, name: str, seconds: float) -> None:
     pipeline.hincrbyfloat(key, f"{name}:seconds", max(0.0, seconds))
 
 
+def count_delivery(pipeline: Pipeline, app: str, verdict: Verdict, at: datetime) -> None:
+    """Count a delivery with a valid signature."""
+    key = redis_keys.counts_key(app)
+    pipeline.hincrby(key, f"delivery:{verdict}", 1)
+    pipeline.hset(key, "delivered_at", at.timestamp())
+
+
+def count_refused(pipeline: Pipeline, app: str, times: int) -> None:
+    """Count refused signatures."""
+    pipeline.hincrby(redis_keys.counts_key(app), "refused", times)
+
+
+def read_counters(connection: Redis, apps: Iterable[str]) -> list[Counters]:
+    """Return the counters of apps in one round trip. Raises redis.exceptions.RedisError."""
+    with connection.pipeline(transaction=False) as pipeline:
+        for app in apps:
+            pipeline.hgetall(redis_keys.counts_key(app))
+        return [_decode(fields) for fields in pipeline.execute()]
+
+
 def _decode(fields: Mapping[bytes, bytes]) -> Counters:
+    numbers = defaultdict(float, {name.decode("utf-8", "replace"): _number(raw) for name, raw in fields.items()})
+
+    def total(name: str) -> Total:
+        return Total(int(numbers[f"{name}:count"]), numbers[f"{name}:seconds"])
+
     return Counters(
-        endings={status: int(_number(fields, _ending(status))) for status in sorted(ENDINGS)},
-        deliveries={verdict: int(_number(fields, _delivery(verdict))) for verdict in DELIVERIES},
-        steps={step: _total(fields, _step(step)) for step in STEPS if _number(fields, f"{_step(step)}:count")},
-        runs=_total(fields, _RUN),
-        refused=int(_number(fields, _REFUSED)),
-        delivered_at=_number(fields, _DELIVERED) or None,
-        succeeded_at=_number(fields, _SUCCEEDED) or None,
-        ended=next((status for status in ENDINGS if fields.get(_ENDED.encode()) == status.encode()), None),
+        endings={status: int(numbers[f"ending:{status}"]) for status in sorted(ENDINGS)},
+        deliveries={verdict: int(numbers[f"delivery:{verdict}"]) for verdict in DELIVERIES},
+        steps={step: total(f"step:{step}") for step in STEPS if numbers[f"step:{step}:count"]},
+        runs=total("run"),
+        refused=int(numbers["refused"]),
+        delivered_at=numbers["delivered_at"] or None,
+        succeeded_at=numbers["succeeded_at"] or None,
+        ended=next((status for status in ENDINGS if fields.get(b"ended") == status.encode()), None),
     )
 
 
-def _total(fields: Mapping[bytes, bytes], name: str) -> Total:
-    return Total(int(_number(fields, f"{name}:count")), _number(fields, f"{name}:seconds"))
-
-
-def _number(fields: Mapping[bytes, bytes], name: str) -> float:
+def _number(raw: bytes) -> float:
     try:
-        number = float(fields.get(name.encode(), 0))
+        number = float(raw)
     except ValueError:
         return 0.0
     return number if math.isfinite(number) and number >= 0 else 0.0
-
-
-def _ending(status: Status) -> str:
-    return f"ending:{status}"
-
-
-def _delivery(verdict: Verdict) -> str:
-    return f"delivery:{verdict}"
-
-
-def _step(name: str) -> str:
-    return f"step:{name if name in STEPS else 'other'}"

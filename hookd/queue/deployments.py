@@ -7,26 +7,24 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from redis import Redis
 from redis.client import Pipeline
-from redis.exceptions import RedisError, WatchError
+from redis.exceptions import WatchError
 
 from hookd.model import redis_keys
 from hookd.model.deployment import MANUAL_TRIGGERS, RETRYABLE_ENDINGS, Deployment, Status, Trigger, advance
 from hookd.model.ids import app_of, is_deployment, new_deployment_id
-from hookd.queue.client import DeadlineTransaction, read_replies, watch
-from hookd.queue.codec import RECORD, NoSuchDeployment, decode, decode_or_none, decode_text, encode, read_record
+from hookd.queue.client import DeadlineTransaction, watch
+from hookd.queue.codec import RECORD, NoSuchDeployment, decode, decode_text, encode
 from hookd.queue.counters import count_ending
 
 if TYPE_CHECKING:
     from hookd.queue.rq_classes import SafeQueue
-
-__all__ = ["Contention", "DeploymentRequest", "DeploymentStore", "NoSuchDeployment", "RequestResult"]
 
 _AUTOMATIC_TRIGGERS: Final = frozenset({Trigger.PUSH, Trigger.REDELIVERY, Trigger.RECONCILE})
 # Higher numbers retry more: a redelivery retries failed builds, a manual trigger retries everything.
@@ -131,9 +129,8 @@ class DeploymentStore:
             pipeline.hmget(redis_keys.coalesced_key(app), ids)
             for deployment_id in ids:
                 pipeline.hget(redis_keys.record_key(deployment_id), RECORD)
-            coalesced, *records = read_replies(pipeline)
-        found = map(decode_or_none, ids, records, coalesced or [None] * len(ids))
-        return [deployment for deployment in found if deployment is not None]
+            coalesced, *records = pipeline.execute()
+        return [found for found in map(decode, ids, records, coalesced) if found is not None]
 
     def waiting(self, app: str) -> Deployment | None:
         """Return the app's waiting deployment, if its job will run."""
@@ -159,71 +156,50 @@ class DeploymentStore:
         at = now or datetime.now(UTC)
         for pipeline in self._transactions():
             with suppress(WatchError):
-                return self._request_once(request, at, pipeline, note or _no_extra_writes)
+                return self._request_once(request, at, pipeline, note)
         raise Contention(f"{request.app}: too many writers at once")
 
     def _request_once(
-        self, request: DeploymentRequest, at: datetime, pipeline: Pipeline, note: ExtraWrites
+        self, request: DeploymentRequest, at: datetime, pipeline: Pipeline, note: ExtraWrites | None
     ) -> RequestResult:
         waiting, earlier = _watch_competitors(request, pipeline)
-        if earlier is not None and earlier.status not in RETRYABLE_ENDINGS:
-            return _note_duplicate(RequestResult(earlier.id, "duplicate"), pipeline, note)
-        if earlier is not None and request.trigger is Trigger.PUSH:
-            request = replace(request, trigger=Trigger.REDELIVERY)
-        absorbed = waiting is not None and coalesces(request, waiting) and _job_is_alive(waiting.id, pipeline)
+        if earlier is not None and earlier.status in RETRYABLE_ENDINGS:
+            earlier = None
+            request = replace(request, trigger=Trigger.REDELIVERY) if request.trigger is Trigger.PUSH else request
+        absorbs = waiting is not None and coalesces(request, waiting) and _job_is_alive(waiting.id, pipeline)
         pipeline.multi()
-        if waiting is not None and absorbed:
-            return self._coalesce(request, waiting, pipeline, note)
-        return self._create(request, waiting, at, pipeline, note)
-
-    def _coalesce(
-        self, request: DeploymentRequest, waiting: Deployment, pipeline: Pipeline, note: ExtraWrites
-    ) -> RequestResult:
-        result = RequestResult(waiting.id, "coalesced")
-        self._remember_delivery(request, waiting.id, pipeline)
-
-        def notes() -> None:
+        if earlier is not None:
+            result = RequestResult(earlier.id, "duplicate")
+        elif waiting is not None and absorbs:
+            result = RequestResult(waiting.id, "coalesced")
+            self._remember_delivery(request, waiting.id, pipeline)
             pipeline.hincrby(redis_keys.coalesced_key(request.app), waiting.id, 1)
+        else:
+            result = RequestResult(self._create(request, waiting, at, pipeline), "created")
+        essential = len(pipeline)
+        if note is not None:
             note(pipeline, result)
-
-        _execute(pipeline, notes)
+        # Redis runs the rest of a transaction also after a note that fails, such as one to a full stream.
+        for reply in pipeline.execute(raise_on_error=False)[:essential]:
+            if isinstance(reply, Exception):
+                raise reply
         return result
 
-    def _create(
-        self,
-        request: DeploymentRequest,
-        waiting: Deployment | None,
-        at: datetime,
-        pipeline: Pipeline,
-        note: ExtraWrites,
-    ) -> RequestResult:
-        deployment = Deployment(
-            id=new_deployment_id(request.app, at),
-            app=request.app,
-            trigger=request.trigger,
-            created_at=at,
-            delivery=request.delivery,
-            claimed_commit=request.claimed_commit,
-            pinned_commit=request.pinned_commit,
-            replay_of=request.replay_of,
-        )
-        result, superseded = RequestResult(deployment.id, "created"), None
+    def _create(self, request: DeploymentRequest, waiting: Deployment | None, at: datetime, pipeline: Pipeline) -> str:
+        """Write a new deployment with its job in place of the waiting one, and return its id."""
+        deployment_id = new_deployment_id(request.app, at)
         if waiting is not None:
-            cause = f"the newer request {deployment.id} took its place"
-            superseded = advance(waiting, Status.SUPERSEDED, at, superseded_by=deployment.id, cause=cause)
-            self._write(superseded, pipeline)
-        self._write(deployment, pipeline)
-        pipeline.zadd(redis_keys.history_key(request.app), {deployment.id: at.timestamp()})
-        pipeline.set(redis_keys.waiting_key(request.app), deployment.id)
-        self._remember_delivery(request, deployment.id, pipeline)
-        self.queue.enqueue_deployment(deployment.id, pipeline, timeout=request.seconds, keep=self.keep_seconds)
-
-        def notes() -> None:
-            _count(pipeline, waiting, superseded)
-            note(pipeline, result)
-
-        _execute(pipeline, notes)
-        return result
+            cause = f"the newer request {deployment_id} took its place"
+            superseded = advance(waiting, Status.SUPERSEDED, at, superseded_by=deployment_id, cause=cause)
+            self._write(superseded, pipeline, was=waiting)
+        fields = asdict(request)
+        seconds = fields.pop("seconds")
+        self._write(Deployment(id=deployment_id, created_at=at, **fields), pipeline)
+        pipeline.zadd(redis_keys.history_key(request.app), {deployment_id: at.timestamp()})
+        pipeline.set(redis_keys.waiting_key(request.app), deployment_id)
+        self._remember_delivery(request, deployment_id, pipeline)
+        self.queue.enqueue_deployment(deployment_id, pipeline, timeout=seconds, keep=self.keep_seconds)
+        return deployment_id
 
     def _remember_delivery(self, request: DeploymentRequest, deployment_id: str, pipeline: Pipeline) -> None:
         if request.delivery is not None:
@@ -239,77 +215,52 @@ class DeploymentStore:
         for pipeline in self._transactions():
             with suppress(WatchError):
                 watch(pipeline, key)
-                old = decode(deployment_id, read_record(pipeline, deployment_id))
+                old = decode(deployment_id, pipeline.hget(key, RECORD))
+                if old is None:
+                    raise NoSuchDeployment(deployment_id)
                 waiting_key = redis_keys.waiting_key(old.app)
                 watch(pipeline, waiting_key)
                 is_waiting = pipeline.get(waiting_key) == deployment_id.encode()
                 new = changed(old)
                 pipeline.multi()
-                self._write(new, pipeline)
+                self._write(new, pipeline, was=old)
                 if is_waiting and new.status is not Status.QUEUED:
                     pipeline.delete(waiting_key)
-                _execute(pipeline, partial(_count, pipeline, old, new))
+                pipeline.execute()
                 return new
         raise Contention(f"{deployment_id}: too many writers at once")
 
-    def _write(self, deployment: Deployment, pipeline: Pipeline) -> None:
+    def _write(self, deployment: Deployment, pipeline: Pipeline, was: Deployment | None = None) -> None:
+        """Write a record, and count its ending once."""
         key = redis_keys.record_key(deployment.id)
         pipeline.hset(key, RECORD, encode(deployment))
         if deployment.ended:
             pipeline.expire(key, self.keep_seconds)
+        if deployment.ended and was is not None and not was.ended:
+            count_ending(pipeline, deployment)
 
     def delete_old(self, app: str, *, keep: int, before: datetime) -> list[str]:
         """Delete ended records beyond the newest `keep` or older than `before`, and return their ids."""
         key = redis_keys.history_key(app)
-        newest_first = [decode_text(raw) for raw in self.connection.zrange(key, 0, -1, desc=True)]
-        aged = {decode_text(raw) for raw in self.connection.zrangebyscore(key, 0, before.timestamp())}
-        old = [item for place, item in enumerate(newest_first) if place >= keep or item in aged]
-        gone = [item for item in old if self._has_ended(item)]
-        for deployment_id in gone:
-            self.connection.delete(redis_keys.record_key(deployment_id))
-            self.connection.zrem(key, deployment_id)
-            self.connection.hdel(redis_keys.coalesced_key(app), deployment_id)
+        newest_first: Any = self.connection.zrange(key, 0, -1, desc=True, withscores=True)
+        old = [
+            decode_text(raw)
+            for place, (raw, at) in enumerate(newest_first)
+            if place >= keep or at <= before.timestamp()
+        ]
+        unfinished = {found.id for found in self._read(app, old) if not found.ended}
+        gone = [one for one in old if one not in unfinished]
+        if gone:
+            self.connection.delete(*map(redis_keys.record_key, gone))
+            self.connection.zrem(key, *gone)
+            self.connection.hdel(redis_keys.coalesced_key(app), *gone)
         return gone
-
-    def _has_ended(self, deployment_id: str) -> bool:
-        deployment = self.find(deployment_id)
-        return deployment is None or deployment.ended
 
     def _transactions(self) -> Iterator[Pipeline]:
         end = time.monotonic() + self._timeout
         for _ in range(_MAX_TRIES):
             with DeadlineTransaction(self.connection, end) as pipeline:
                 yield pipeline
-
-
-def _execute(pipeline: Pipeline, notes: Callable[[], None]) -> None:
-    """Run a transaction with notes at its end, which may fail without effect on the rest.
-
-    Redis runs the rest of a transaction also after a command that met a key of a wrong type.
-    """
-    essential = len(pipeline)
-    notes()
-    for reply in pipeline.execute(raise_on_error=False)[:essential]:
-        if isinstance(reply, Exception):
-            raise reply
-
-
-def _no_extra_writes(pipeline: Pipeline, result: RequestResult) -> None:
-    return None
-
-
-def _note_duplicate(result: RequestResult, pipeline: Pipeline, note: ExtraWrites) -> RequestResult:
-    with suppress(RedisError):
-        pipeline.unwatch()
-        note(pipeline, result)
-        pipeline.execute()
-    return result
-
-
-def _count(pipeline: Pipeline, old: Deployment | None, new: Deployment | None) -> None:
-    """Count a deployment once, at its ending."""
-    if old is not None and new is not None and new.ended and not old.ended:
-        count_ending(pipeline, new)
 
 
 def _watch_competitors(request: DeploymentRequest, pipeline: Pipeline) -> tuple[Deployment | None, Deployment | None]:
@@ -321,26 +272,20 @@ def _watch_competitors(request: DeploymentRequest, pipeline: Pipeline) -> tuple[
     if request.delivery is not None:
         keys.append(redis_keys.delivery_key(request.app, request.delivery))
     watch(pipeline, *keys)
-    ids = [_own_id(request.app, raw) for raw in pipeline.mget(keys)]
-    waiting = _find(pipeline, ids[0])
-    if waiting is not None and waiting.status is not Status.QUEUED:
-        waiting = None
-    return waiting, _find(pipeline, ids[1]) if len(ids) > 1 else None
+    found = [_find_own(request.app, raw, pipeline) for raw in pipeline.mget(keys)]
+    waiting = found[0] if found[0] is not None and found[0].status is Status.QUEUED else None
+    return waiting, found[1] if len(found) > 1 else None
 
 
-def _own_id(app: str, raw: Any) -> str | None:
-    """Return the id of one of the app's deployments. The receiver may read no other record."""
-    found = decode_text(raw) if raw else ""
-    return found if is_deployment(found) and app_of(found) == app else None
+def _find_own(app: str, raw: Any, pipeline: Pipeline) -> Deployment | None:
+    """Return one of the app's deployments. The receiver may read no other record."""
+    deployment_id = decode_text(raw or b"")
+    if not is_deployment(deployment_id) or app_of(deployment_id) != app:
+        return None
+    return decode(deployment_id, pipeline.hget(redis_keys.record_key(deployment_id), RECORD))
 
 
 def _job_is_alive(deployment_id: str, connection: Redis | Pipeline) -> bool:
     """Return True if the job of a waiting deployment will run. `rq empty` deletes jobs."""
     raw = connection.hget(f"rq:job:{deployment_id}", "status")
     return raw is not None and decode_text(raw) in _ALIVE_STATUSES
-
-
-def _find(connection: Redis | Pipeline, deployment_id: str | None) -> Deployment | None:
-    if deployment_id is None:
-        return None
-    return decode_or_none(deployment_id, read_record(connection, deployment_id))

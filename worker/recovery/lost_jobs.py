@@ -12,7 +12,7 @@ from hookd.model import redis_keys
 from hookd.model.deployment import Status
 from hookd.model.ids import app_of
 from hookd.queue import rq_keys
-from hookd.queue.client import read_replies, watch
+from hookd.queue.client import watch
 from hookd.queue.deployments import DeploymentStore
 from hookd.queue.rq_classes import SafeJob, SafeQueue
 from worker.recovery.liveness import is_running
@@ -37,8 +37,8 @@ def find_jobs(queue: SafeQueue, deployment_ids: Iterable[str]) -> Iterator[tuple
         for one in ids:
             pipeline.hget(SafeJob.key_for(one), "status")
             pipeline.zscore(rq_keys.held_jobs(app_of(one)), one)
-        ready, taken, started, *rest = read_replies(pipeline)
-    queued, running = {*(ready or ()), *(taken or ())}, _job_ids(started or ())
+        ready, taken, started, *rest = pipeline.execute()
+    queued, running = {*ready, *taken}, _job_ids(started)
     for one, status, held in zip(ids, rest[::2], rest[1::2], strict=True):
         job = one.encode()
         # The status alone may be forged.
