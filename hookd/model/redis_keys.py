@@ -1,13 +1,13 @@
 """Names of hookd's keys in Redis, and the only functions that a job may call."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 QUEUE: Final = "hookd"
+# A job names one of these, and nothing else. The worker never imports a function by its name.
+Function = Literal["worker.job.deploy", "worker.job.replay"]
 DEPLOY: Final = "worker.job.deploy"
 REPLAY: Final = "worker.job.replay"
-# A job's function is looked up here by name, never imported.
-FUNCTIONS: Final = frozenset({DEPLOY, REPLAY})
 # The stream of refused signatures. A flood of them displaces no other decision.
 REFUSALS: Final = "hookd:refusals"
 

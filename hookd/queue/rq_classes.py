@@ -4,25 +4,25 @@ With RQ's own classes, a writer to Redis runs any importable function (as the jo
 the worker post to any URL, and with pickle runs code in each reader of the job. A malformed hash ends the worker.
 """
 
-import json
 import logging
 import zlib
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
+from pydantic import Field, TypeAdapter
 from redis import Redis
 from redis.client import Pipeline
 from rq import Queue
 from rq.exceptions import DeserializationError, NoSuchJobError
-from rq.intermediate_queue import IntermediateQueue
 from rq.job import Job, JobStatus
 from rq.rate_limit import RateLimit
 from rq.serializers import JSONSerializer
 
 from hookd.eventlog import event
 from hookd.model import redis_keys
-from hookd.model.ids import app_of, is_deployment
+from hookd.model.ids import DeploymentId, app_of
 from hookd.model.text import printable, truncate
+from hookd.queue.rq_keys import TAKEN_JOBS
 
 log: Final = logging.getLogger(__name__)
 
@@ -33,6 +33,10 @@ _DATA_LENGTH: Final = 10_000
 _LONGEST_RUN: Final = 86_400
 _LONGEST_KEEP: Final = 10 * 365 * 86_400
 _CLEANING_SECONDS: Final = 10
+_OneId = Annotated[list[DeploymentId], Field(min_length=1, max_length=1)]
+_Nothing = Annotated[dict[str, str], Field(max_length=0)]
+# Function, instance, arguments and named arguments, as RQ writes them.
+_CALL: Final = TypeAdapter(tuple[redis_keys.Function, None, _OneId, _Nothing])
 # A job's hash keeps only what a deployment needs. Callbacks, webhooks, retries, repeats and stored results are dropped.
 _KEPT_FIELDS: Final = frozenset(
     b"data created_at origin worker_name description enqueued_at started_at ended_at last_heartbeat timeout result_ttl"
@@ -63,16 +67,9 @@ class SafeJob(Job):
 
     def _deserialize_data(self) -> None:
         try:
-            name, instance, args, kwargs = json.loads(bytes(self.data))
-        except (ValueError, TypeError, RecursionError) as error:
-            raise RefusedJob(f"job {self.id} holds no call") from error
-        arguments_fit = (
-            isinstance(args, list) and len(args) == 1 and isinstance(args[0], str) and is_deployment(args[0])
-        )
-        allowed = isinstance(name, str) and name in redis_keys.FUNCTIONS
-        if not allowed or instance is not None or kwargs != {} or not arguments_fit:
-            raise RefusedJob(f"job {self.id} names a call that is not allowed")
-        self._func_name, self._instance, self._args, self._kwargs = name, None, args, {}
+            self._func_name, self._instance, self._args, self._kwargs = _CALL.validate_json(self.data)
+        except ValueError as error:
+            raise RefusedJob(f"job {self.id} names a call that is not allowed") from error
 
     def restore(self, raw_data: dict[bytes, bytes]) -> None:
         """Take a job's fields from a hash. Raises NoSuchJobError for a malformed one."""
@@ -131,8 +128,10 @@ class SafeQueue(Queue):
             try:
                 return super().dequeue_any(queues, timeout, connection, **options)
             except UnicodeDecodeError:
-                for queue in queues:
-                    _drop_unreadable(connection, queue.intermediate_queue_key)
+                entries: Any = connection.lrange(TAKEN_JOBS, 0, -1)
+                for raw in entries:
+                    if raw.decode("utf-8", "ignore").encode() != raw:
+                        connection.lrem(TAKEN_JOBS, 0, raw)
 
     @classmethod
     def _fetch_dequeued_job(  # type: ignore[override]
@@ -141,7 +140,7 @@ class SafeQueue(Queue):
         found = super()._fetch_dequeued_job(connection, queue_key, job_id, **options)
         if found is None:
             event(log, "no job, skipped", logging.WARNING, job=_short_line(job_id))
-            connection.lrem(IntermediateQueue.get_intermediate_queue_key(queue_key), 1, job_id)
+            connection.lrem(TAKEN_JOBS, 1, job_id)
             # A remaining status "queued" would make the app wait for the job.
             connection.delete(SafeJob.key_for(job_id))
         return found
@@ -189,10 +188,3 @@ def _within(value: float | None, least: int, most: int) -> int | None:
     if value is None:
         return None
     return most if value < 0 else int(min(max(value, least), most))
-
-
-def _drop_unreadable(connection: Redis, key: str) -> None:
-    entries: Iterable[Any] = connection.lrange(key, 0, -1)
-    for raw in entries:
-        if raw.decode("utf-8", "ignore").encode() != raw:
-            connection.lrem(key, 0, raw)
