@@ -118,13 +118,9 @@ class Service(Section):
     )
 
     @model_validator(mode="after")
-    def _check_endpoint(self) -> Self:
+    def _check_combinations(self) -> Self:
         if (self.manager == "circus") != (self.endpoint is not None):
             raise ValueError('endpoint belongs to manager = "circus", and only to it')
-        return self
-
-    @model_validator(mode="after")
-    def _check_socket(self) -> Self:
         if self.own_socket and (self.units == "hookd" or self.listen):
             raise ValueError('own_socket belongs to units = "existing", and instead of listen')
         return self

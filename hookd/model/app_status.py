@@ -40,10 +40,14 @@ class AppStatus(BaseModel, frozen=True):
 
 def with_journal_state(status: AppStatus, state: AppState, *, head_seen: bool = False) -> AppStatus:
     """Return the status with the journal's facts. `head_seen` means that the git host has just named the head."""
-    deployed = state.deployed
+    deployed, lag = state.deployed, status.lag
+    serves_head = deployed is not None and deployed.commit == status.head
+    # An unknown head ends when the head is seen, any other lag when the head serves.
+    if lag is not None and (head_seen if lag.verdict is Verdict.UNREACHABLE else serves_head):
+        lag = None
     return status.model_copy(
         update={
-            "lag": _remaining_lag(status, state, head_seen=head_seen),
+            "lag": lag,
             "deployed_commit": deployed.commit if deployed else None,
             "release": deployed.name if deployed else None,
             "pinned_commit": state.pin.commit if state.pin else None,
@@ -53,14 +57,6 @@ def with_journal_state(status: AppStatus, state: AppState, *, head_seen: bool = 
             ),
         }
     )
-
-
-def _remaining_lag(status: AppStatus, state: AppState, *, head_seen: bool) -> Lag | None:
-    """Return the known lag until the head serves. An unknown head ends when the head is seen."""
-    if status.lag is None or status.lag.verdict is Verdict.UNREACHABLE:
-        return None if head_seen else status.lag
-    serves_head = state.deployed is not None and state.deployed.commit == status.head
-    return None if serves_head else status.lag
 
 
 def compute_lag(

@@ -39,11 +39,6 @@ def is_deployment(text: str) -> bool:
     return re.fullmatch(DEPLOYMENT_PATTERN, text) is not None
 
 
-def is_zero(commit: str) -> bool:
-    """Return True for git's null object id, in SHA-1 or SHA-256 repositories."""
-    return not commit.strip("0")
-
-
 def is_abbreviation(text: str) -> bool:
     """Return True if `text` is a commit or its abbreviation: 7 to 64 hexadecimal digits."""
     return _ABBREVIATION.fullmatch(text) is not None

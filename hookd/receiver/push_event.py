@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hookd.model.app import App
-from hookd.model.ids import CommitId, is_zero
+from hookd.model.ids import CommitId
 from hookd.receiver.errors import Refusal
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -76,7 +76,7 @@ def _ignore_reason(app: App, push: _PushPayload) -> str | None:
         return f"a tag, this app deploys the branch {app.branch}"
     if push.ref != app.ref:
         return f"another branch, this app deploys {app.branch}"
-    if is_zero(push.after):
+    if not push.after.strip("0"):  # git's null object id.
         return f"the branch {app.branch} was deleted, the release stays"
     if push.before == push.after:
         return "a test delivery, the branch did not move"

@@ -160,12 +160,6 @@ def test_invalid_branches(name: str) -> None:
     assert not ids.is_branch(name)
 
 
-@pytest.mark.parametrize("commit", ["0" * 40, "0" * 64])
-def test_null_object_ids(commit: str) -> None:
-    assert ids.is_zero(commit)
-    assert not ids.is_zero(commit[:-1] + "1")
-
-
 @pytest.mark.parametrize(
     ("text", "accepted"),
     [
