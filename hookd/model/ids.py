@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Final
 
@@ -12,36 +13,28 @@ COMMIT_PATTERN: Final = r"(?:[0-9a-f]{40}|[0-9a-f]{64})"
 DEPLOYMENT_PATTERN: Final = rf"({APP_PATTERN})-[0-9]{{8}}T[0-9]{{9}}-[0-9a-f]{{6}}"
 RELEASE_PATTERN: Final = r"[0-9]{6}-[0-9a-f]{12}"
 DELIVERY_PATTERN: Final = r"[A-Za-z0-9._-]{1,128}"
+ABBREVIATION_PATTERN: Final = r"[0-9a-f]{7,64}"
 
 AppName = Annotated[str, StringConstraints(pattern=rf"^{APP_PATTERN}$")]
 CommitId = Annotated[str, StringConstraints(pattern=rf"^{COMMIT_PATTERN}$")]
 DeploymentId = Annotated[str, StringConstraints(pattern=rf"^{DEPLOYMENT_PATTERN}$")]
-WantedCommit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")]
+WantedCommit = Annotated[str, StringConstraints(pattern=rf"^{ABBREVIATION_PATTERN}$")]
 ReleaseName = Annotated[str, StringConstraints(pattern=rf"^{RELEASE_PATTERN}$")]
 
-_ABBREVIATION: Final = re.compile(r"[0-9a-f]{7,64}")
 # Forbidden in a ref by git-check-ref-format(1). A leading `-` would read as an option.
 _BRANCH_FORBIDDEN: Final = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(?:/|$)|^[-./]|[./]$|^@$")
 
 
-def is_app(text: str) -> bool:
-    """Return True if `text` is a valid app name."""
-    return re.fullmatch(APP_PATTERN, text) is not None
+def _matches(pattern: str) -> Callable[[str], bool]:
+    return lambda text: re.fullmatch(pattern, text) is not None
 
 
-def is_delivery(text: str) -> bool:
-    """Return True if a sender's delivery id is safe in a Redis key."""
-    return re.fullmatch(DELIVERY_PATTERN, text) is not None
-
-
-def is_deployment(text: str) -> bool:
-    """Return True if `text` has the shape of a deployment id."""
-    return re.fullmatch(DEPLOYMENT_PATTERN, text) is not None
-
-
-def is_abbreviation(text: str) -> bool:
-    """Return True if `text` is a commit or its abbreviation: 7 to 64 hexadecimal digits."""
-    return _ABBREVIATION.fullmatch(text) is not None
+is_app: Final = _matches(APP_PATTERN)
+# A sender's delivery id that is safe in a Redis key.
+is_delivery: Final = _matches(DELIVERY_PATTERN)
+is_deployment: Final = _matches(DEPLOYMENT_PATTERN)
+# A commit or its first digits.
+is_abbreviation: Final = _matches(ABBREVIATION_PATTERN)
 
 
 def is_branch(text: str) -> bool:
