@@ -30,7 +30,7 @@ def encode(deployment: Deployment) -> bytes:
     return json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace")
 
 
-def decode(deployment_id: str, raw: bytes | None, coalesced: bytes | None = None) -> Deployment | None:
+def decode(deployment_id: str, raw: Any, coalesced: Any = None) -> Deployment | None:
     """Return a record with its number of coalesced pushes, or None for an invalid one."""
     if raw is None or len(raw) > MAX_RECORD_BYTES:
         return None

