@@ -60,13 +60,11 @@ def test_only_ended_records_expire(records: DeploymentStore, client: Redis) -> N
 @pytest.mark.threat(57)
 @pytest.mark.parametrize(
     "content",
-    [{}, {"record": "{}"}, {"record": b"\xff"}, {"record": "[" * 9999}, {"beside": "1"}, "a text"],
+    [{}, {"record": "{}"}, {"record": b"\xff"}, {"record": "[" * 9999}, {"beside": "1"}],
 )
 def test_invalid_record_is_missing(records: DeploymentStore, client: Redis, content: Any) -> None:
     deployment_id = "shop-20260304T050607000-0a1b2c"
-    if isinstance(content, str):
-        client.set(redis_keys.record_key(deployment_id), content)
-    elif content:
+    if content:
         client.hset(redis_keys.record_key(deployment_id), mapping=content)
     with pytest.raises(NoSuchDeployment):
         records.get(deployment_id)

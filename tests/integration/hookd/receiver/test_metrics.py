@@ -178,7 +178,7 @@ def test_forged_counters_are_ignored(receiver: Bench) -> None:
 
 
 @pytest.mark.threat(56)
-@pytest.mark.parametrize("key", [redis_keys.counts_key, redis_keys.app_status_key, redis_keys.waiting_key])
+@pytest.mark.parametrize("key", [redis_keys.app_status_key, redis_keys.waiting_key])
 def test_wrong_key_type_hides_one_app(receiver: Bench, key: Any) -> None:
     asked(receiver)
     receiver.redis.delete(key("gogs"))
