@@ -15,7 +15,7 @@ from hookd.config import Config, ConfigError, config_path, load
 from hookd.credentials import RedisUser, redis_user, with_user
 from hookd.eventlog import event
 from hookd.model import redis_keys
-from hookd.queue.client import RetryingRedis, receiver_client
+from hookd.queue.client import receiver_client, worker_client
 from worker.process.subreaper import become_subreaper
 from worker.rq_worker import NameTaken, SafeWorker
 
@@ -67,7 +67,7 @@ def _work(config: Config, user: RedisUser | None, name: str) -> None:
     worker = SafeWorker(
         redis_keys.QUEUE,
         name=name,
-        connection=RetryingRedis.from_url(url, credential_provider=user),
+        connection=worker_client(url, user),
         worker_ttl=_WORKER_TTL,
         maintenance_interval=_MAINTENANCE_SECONDS,
         job_monitoring_interval=_MONITORING_SECONDS,

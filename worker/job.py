@@ -24,7 +24,7 @@ from hookd.model.hint import Hint, HintKind, render_hint, stored_hint
 from hookd.model.ids import app_of
 from hookd.model.paths import AppPaths
 from hookd.model.settings import Settings
-from hookd.queue.client import RetryingRedis, receiver_client
+from hookd.queue.client import receiver_client, worker_client
 from hookd.queue.codec import NoSuchDeployment
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore
 from worker.context import Task, app_environment, host_variables, shared_variables
@@ -85,7 +85,7 @@ def _open(deployment_id: str) -> tuple[JobContext, Deployment]:
             finish_crashed(running.connection, deployment_id, Status.FAILED, cause)
         raise DeploymentFailed(cause) from None
     keep, url = config.settings.history_seconds, config.settings.redis.url
-    store = DeploymentStore(RetryingRedis.from_url(url, credential_provider=user), keep_seconds=keep)
+    store = DeploymentStore(worker_client(url, user), keep_seconds=keep)
     impatient = receiver_client(url, user)
     context = JobContext(config, store, DeploymentStore(impatient, keep_seconds=keep), StatusPublisher(impatient))
     try:

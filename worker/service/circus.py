@@ -7,7 +7,7 @@ import time
 from typing import Any, Final
 
 from hookd.model.app import App, Service
-from hookd.model.sudo import Verb
+from hookd.model.systemctl import Verb
 from worker.context import AppTask
 from worker.errors import CommandFailed
 from worker.service.drift import ServiceState

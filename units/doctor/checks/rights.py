@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from hookd.model.app import App
-from hookd.model.sudo import SUDO, SYSTEMCTL, sudo_commands
+from hookd.model.systemctl import SUDO, SYSTEMCTL, sudo_commands
 from units.apps.git_access import as_worker
 from units.doctor.context import HostContext
 from units.doctor.finding import Finding, error

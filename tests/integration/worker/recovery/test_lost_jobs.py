@@ -179,14 +179,6 @@ POISON: dict[str, Callable[[Redis], object]] = {
         client.set(redis_keys.waiting_key("blog"), GHOST),
         client.hset("rq:rl:app-ghost:rate_limited", "x", "y"),
     ),
-    "a job of another kind": lambda client: (
-        client.set(redis_keys.waiting_key("blog"), BLOG),
-        client.set(SafeJob.key_for(BLOG), "x"),
-    ),
-    "a record of another kind": lambda client: (
-        client.set(redis_keys.waiting_key("blog"), BLOG),
-        client.set(redis_keys.record_key(BLOG), "x"),
-    ),
     "a history of another kind": lambda client: client.set(redis_keys.history_key("blog"), "x"),
     "a waiting key of another kind": lambda client: client.hset(redis_keys.waiting_key("blog"), "x", "y"),
 }

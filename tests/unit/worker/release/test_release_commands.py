@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hookd.model.app import Limits, Paths
-from hookd.model.sudo import Verb
+from hookd.model.systemctl import Verb
 from tests.support.tasks import make_app
 from worker.deploy import build
 from worker.process.run import Command
