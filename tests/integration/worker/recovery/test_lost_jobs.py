@@ -172,7 +172,6 @@ def forget_job(client: Redis, deployment_id: str) -> None:
 
 
 GHOST = "ghost-20260304T050607000-0a1b2c"
-BLOG = "blog-20260304T050607000-0a1b2c"
 # Forged keys of one app that would end a recovery round for all apps.
 POISON: dict[str, Callable[[Redis], object]] = {
     "another app's id, beside a limit of another kind": lambda client: (
