@@ -16,6 +16,7 @@ from hookd.model.deployment import Deployment, Status, Step
 from hookd.model.hint import render_hint
 from hookd.model.text import printable
 from hookd.queue.deployments import DeploymentStore
+from hookd.queue.rq_keys import QUEUE_WORKERS
 
 POLL_SECONDS: Final = 0.1
 _PATIENCE_SECONDS: Final = 3.0
@@ -72,8 +73,6 @@ def _print_ended_steps(deployment: Deployment, printed: int, clear: str) -> int:
 
 def _waiting_text(store: DeploymentStore, start_worker: str) -> str:
     """Return the reason of the wait. A worker that has just started may not be registered yet."""
-    from hookd.queue.rq_keys import QUEUE_WORKERS
-
     if store.connection.scard(QUEUE_WORKERS):
         return "waiting for its turn"
     return f"waiting, but no worker runs\n  next: {styled(start_worker, bold=True)}"
