@@ -1,18 +1,32 @@
-"""Owner, group, mode and ACLs of a file, read and set through a descriptor."""
+"""Owner, group, mode and POSIX ACLs of a file, read and set through a descriptor.
+
+An ACL is the bytes of an extended attribute (linux/posix_acl_xattr.h): a version, then entries of tag, permissions and
+id, in the order of tags and ids.
+"""
 
 import errno
 import grp
 import os
 import pwd
 import stat
+import struct
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
-from hookd.files import acl
 from hookd.files.safe_open import descriptor_path
 
+ACCESS_ACL: Final = "system.posix_acl_access"
+DEFAULT_ACL: Final = "system.posix_acl_default"
 _NO_ACL: Final = frozenset({errno.ENODATA, errno.EOPNOTSUPP})
+_VERSION: Final = 2
+_NO_ID: Final = 0xFFFFFFFF
+_OWNER, _USER, _GROUP, _NAMED_GROUP, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
+_NAMES: Final = {_OWNER: "user", _USER: "user", _GROUP: "group", _NAMED_GROUP: "group", _MASK: "mask", _OTHER: "other"}
+_READ_AND_ENTER: Final = 0o5
+_HEADER: Final = struct.Struct("<I")
+_ENTRY: Final = struct.Struct("<HHI")
 
 
 @dataclass(frozen=True)
@@ -28,8 +42,8 @@ class FileAttributes:
     def __str__(self) -> str:
         text = f"{user_name(self.owner)}:{group_name(self.group)} {self.mode:04o}"
         if self.access is not None:
-            text += f" acl {acl.format_acl(self.access)}"
-        return text if self.default is None else f"{text} default acl {acl.format_acl(self.default)}"
+            text += f" acl {format_acl(self.access)}"
+        return text if self.default is None else f"{text} default acl {format_acl(self.default)}"
 
 
 def read_attributes(descriptor: int, found: os.stat_result, *, acls: bool) -> FileAttributes:
@@ -38,7 +52,7 @@ def read_attributes(descriptor: int, found: os.stat_result, *, acls: bool) -> Fi
     if not acls:
         return FileAttributes(found.st_uid, found.st_gid, mode)
     path = descriptor_path(descriptor)
-    return FileAttributes(found.st_uid, found.st_gid, mode, read_acl(path, acl.ACCESS), read_acl(path, acl.DEFAULT))
+    return FileAttributes(found.st_uid, found.st_gid, mode, read_acl(path, ACCESS_ACL), read_acl(path, DEFAULT_ACL))
 
 
 def read_acl(path: str, name: str, *, follow: bool = True) -> bytes | None:
@@ -54,28 +68,19 @@ def read_acl(path: str, name: str, *, follow: bool = True) -> bytes | None:
 def has_acl(path: str) -> bool:
     """Return True if the path itself has an ACL. This is faster than the exception in `read_acl`."""
     try:
-        return acl.ACCESS in os.listxattr(path, follow_symlinks=False)
+        return ACCESS_ACL in os.listxattr(path, follow_symlinks=False)
     except OSError as error:
         if error.errno in _NO_ACL:
             return False
         raise
 
 
-def supports_acls(descriptor: int) -> bool:
-    """Return True if the descriptor's file system keeps ACLs."""
-    try:
-        os.getxattr(descriptor_path(descriptor), acl.ACCESS)
-    except OSError as error:
-        return error.errno != errno.EOPNOTSUPP
-    return True
-
-
 def set_attributes(descriptor: int, found: FileAttributes, wanted: FileAttributes) -> None:
     """Change the differing attributes, the owner first because a new owner clears set-id bits. Raises OSError."""
     path = descriptor_path(descriptor)
-    acls = ((acl.ACCESS, found.access, wanted.access), (acl.DEFAULT, found.default, wanted.default))
+    acls = ((ACCESS_ACL, found.access, wanted.access), (DEFAULT_ACL, found.default, wanted.default))
     if (found.owner, found.group) != (wanted.owner, wanted.group):
-        os.chown(path, _changed_id(found.owner, wanted.owner), _changed_id(found.group, wanted.group))
+        os.chown(path, wanted.owner, wanted.group)
     for name, before, after in acls:
         if before is not None and after is None:
             os.removexattr(path, name)
@@ -96,11 +101,38 @@ def _set_mode(path: str, now: int, mode: int) -> None:
     except PermissionError:
         if not now & mode & stat.S_ISGID:
             raise
-        os.setxattr(path, acl.ACCESS, acl.mode_acl(mode))
+        owner, group, other = mode >> 6 & 7, mode >> 3 & 7, mode & 7
+        equal = _packed((_OWNER, owner, _NO_ID), (_GROUP, group, _NO_ID), (_OTHER, other, _NO_ID))
+        os.setxattr(path, ACCESS_ACL, equal)
 
 
-def _changed_id(found: int, wanted: int) -> int:
-    return -1 if found == wanted else wanted
+@cache
+def reader_acl(user: int, mode: int) -> bytes:
+    """Return the ACL that lets one more user read a file of this mode, and no group. The group bits become the mask.
+
+    A new file gets the same bytes from its directory's default ACL.
+    """
+    return _packed(
+        (_OWNER, mode >> 6 & 7, _NO_ID),
+        (_USER, _READ_AND_ENTER, user),
+        (_GROUP, 0, _NO_ID),
+        (_MASK, mode >> 3 & 7, _NO_ID),
+        (_OTHER, mode & 7, _NO_ID),
+    )
+
+
+def _packed(*entries: tuple[int, int, int]) -> bytes:
+    return _HEADER.pack(_VERSION) + b"".join(_ENTRY.pack(*entry) for entry in entries)
+
+
+def format_acl(acl: bytes) -> str:
+    """Return an ACL as text in one line, like getfacl(1)."""
+    return ",".join(_format_entry(*entry) for entry in _ENTRY.iter_unpack(acl[_HEADER.size :]))
+
+
+def _format_entry(tag: int, permissions: int, number: int) -> str:
+    who = "" if number == _NO_ID else user_name(number) if tag == _USER else str(number)
+    return f"{_NAMES[tag]}:{who}:{stat.filemode(permissions << 6)[1:4]}"
 
 
 def user_name(number: int) -> str:

@@ -3,26 +3,34 @@
 import os
 import pwd
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_IFREG, S_IMODE, S_ISDIR, S_ISLNK, S_ISREG, S_IXUSR
 from typing import Final
 
-from hookd.files import acl
-from hookd.files.attributes import FileAttributes, has_acl, read_acl, read_attributes, set_attributes, supports_acls
-from hookd.files.policies import OwnershipError, Policy
-from hookd.files.safe_open import PATH_FLAGS, Directory, Unauditable, descriptor_path, open_path, walk
+from hookd.files.attributes import (
+    ACCESS_ACL,
+    FileAttributes,
+    has_acl,
+    read_acl,
+    read_attributes,
+    reader_acl,
+    set_attributes,
+)
+from hookd.files.policies import Policy
+from hookd.files.safe_open import (
+    PATH_FLAGS,
+    Directory,
+    Unauditable,
+    closing_descriptor,
+    descriptor_path,
+    open_path,
+    walk,
+)
 from hookd.model.text import printable
 
-__all__ = ["AttributeMismatch", "AuditFinding", "Unauditable", "find_mismatches", "repair"]
-
-_PROTECTED: Final = Path("/proc/sys/fs/protected_hardlinks")
 _HARD_LINKED: Final = "it has a second name, perhaps another user's"
-_UNPROTECTED: Final = "any user may have linked it there, next: sudo sysctl fs.protected_hardlinks=1"
-# The first bytes of a file that the kernel can run: https://man7.org/linux/man-pages/man2/execve.2.html
-_EXECUTABLE_MAGIC: Final = (b"#!", b"\x7fELF")
-_CHANGE_LOST: Final = "the kernel did not keep the change"
 
 
 @dataclass(frozen=True)
@@ -44,47 +52,27 @@ class AttributeMismatch:
 AuditFinding = AttributeMismatch | Unauditable
 
 
-def find_mismatches(path: Path, policy: Policy, *, recursive: bool = True) -> Iterator[AuditFinding]:
-    """Audit a path, and with `recursive` the tree below it. Raises OwnershipError."""
-    return _audit(path, policy, recursive=recursive, repairs=False)
-
-
-def repair(path: Path, policy: Policy, *, recursive: bool = True) -> Iterator[AuditFinding]:
-    """Audit and repair a path as far as this user may. Raises OwnershipError."""
-    return _audit(path, policy, recursive=recursive, repairs=True)
-
-
-def _audit(path: Path, policy: Policy, *, recursive: bool, repairs: bool) -> Iterator[AuditFinding]:
-    with ExitStack() as held:
-        try:
-            descriptor = held.enter_context(open_path(path))
-        except FileNotFoundError:
-            yield Unauditable(str(path), "missing")
-            return
-        except OSError as error:
-            yield Unauditable(str(path), "unreadable", error.strerror)
-            return
-        _check_acls(path, policy, descriptor)
-        mode, audit = os.fstat(descriptor).st_mode, PermissionAudit(policy, repairs=repairs)
+def audit(path: Path, policy: Policy, *, recursive: bool = True, repairs: bool = False) -> Iterator[AuditFinding]:
+    """Audit a path, and with `recursive` the tree below it. With `repairs`, repair it as far as this user may."""
+    try:
+        opened = open_path(path)
+    except FileNotFoundError:
+        yield Unauditable(str(path), "missing")
+        return
+    except OSError as error:
+        yield Unauditable(str(path), "unreadable", error.strerror)
+        return
+    with opened as descriptor:
+        mode, auditor = os.fstat(descriptor).st_mode, _Auditor(policy, repairs=repairs)
         if S_ISLNK(mode):
             yield Unauditable(str(path), "link")
         elif S_ISDIR(mode) and recursive:
-            yield from audit.tree(str(path), descriptor)
+            yield from auditor.tree(str(path), descriptor)
         else:
-            yield from audit.one(str(path), descriptor)
+            yield from auditor.one(str(path), descriptor)
 
 
-def _check_acls(path: Path, policy: Policy, descriptor: int) -> None:
-    """Raise OwnershipError for a policy with ACLs on a file system without them."""
-    if policy.acl is None or policy.acl.reader is None or supports_acls(descriptor):
-        return
-    raise OwnershipError(
-        f"the file system of {path} keeps no ACLs, which the ownership policy acl needs",
-        hint=f'set ownership.policy = "group" in the app\'s file, or put {path} on ext4, xfs or btrfs',
-    )
-
-
-class PermissionAudit:
+class _Auditor:
     """The audit by one policy with the rights of this process."""
 
     def __init__(self, policy: Policy, *, repairs: bool) -> None:
@@ -97,17 +85,15 @@ class PermissionAudit:
 
     def tree(self, path: str, top: int) -> Iterator[AuditFinding]:
         """Audit a directory and all below it, except links."""
-        programs = None if self._policy.programs is None else f"{path}/{self._policy.programs}"
         for found in walk(path, top):
             if isinstance(found, Unauditable):
                 yield found
                 continue
             yield from self.one(found.path, found.descriptor)
-            among_programs = found.path == programs
-            for name in self._suspects(found, among_programs):
-                yield from self._named(found, name, among_programs)
+            for name in self._suspects(found):
+                yield from self._named(found, name)
 
-    def one(self, path: str, descriptor: int, among_programs: bool = False) -> Iterator[AuditFinding]:
+    def one(self, path: str, descriptor: int) -> Iterator[AuditFinding]:
         """Audit a descriptor's file alone."""
         status = os.fstat(descriptor)
         if S_ISLNK(status.st_mode):
@@ -116,29 +102,27 @@ class PermissionAudit:
             yield Unauditable(path, "special")
             return
         found = read_attributes(descriptor, status, acls=self._policy.acl is not None)
-        is_program = among_programs and S_ISREG(status.st_mode) and _is_executable_format(descriptor)
-        wanted = self._wanted(status, is_program)
+        wanted = self._wanted(status)
         if found == wanted:
             return
         obstacle = _HARD_LINKED if S_ISREG(status.st_mode) and status.st_nlink > 1 else None
         if self._repairs and obstacle is None:
-            obstacle = self._obstacle(status, wanted) or self._repair(descriptor, found, wanted)
+            obstacle = self._obstacle(status, wanted) or _repair(descriptor, found, wanted)
         yield AttributeMismatch(path, found, wanted, obstacle, repaired=self._repairs and obstacle is None)
 
-    def _named(self, directory: Directory, name: str, among_programs: bool) -> Iterator[AuditFinding]:
+    def _named(self, directory: Directory, name: str) -> Iterator[AuditFinding]:
+        path = f"{directory.path}/{name}"
         try:
             descriptor = os.open(name, PATH_FLAGS, dir_fd=directory.descriptor)
         except FileNotFoundError:
             return  # Removed since its directory was read.
         except OSError as error:
-            yield Unauditable(f"{directory.path}/{name}", "unreadable", error.strerror)
+            yield Unauditable(path, "unreadable", error.strerror)
             return
-        try:
-            yield from self.one(f"{directory.path}/{name}", descriptor, among_programs)
-        finally:
-            os.close(descriptor)
+        with closing_descriptor(descriptor):
+            yield from self.one(path, descriptor)
 
-    def _suspects(self, directory: Directory, among_programs: bool) -> Iterator[str]:
+    def _suspects(self, directory: Directory) -> Iterator[str]:
         """Return the names to open. A descriptor for every file would double the time."""
         descriptor, owner, group, modes = directory.descriptor, self._policy.owner, self._policy.group, self._right
         inside = f"{descriptor_path(descriptor)}/"
@@ -146,8 +130,7 @@ class PermissionAudit:
             try:
                 found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
                 mode = found.st_mode
-                known = not among_programs or mode & S_IXUSR
-                right = known and mode in modes and owner in (None, found.st_uid) and group in (None, found.st_gid)
+                right = mode in modes and owner in (None, found.st_uid) and group in (None, found.st_gid)
                 if not S_ISLNK(mode) and not (right and self._acl_is_right(inside + name, mode)):
                     yield name
             except OSError:
@@ -159,7 +142,7 @@ class PermissionAudit:
             return True
         if wanted.reader is None:
             return not has_acl(path)
-        return read_acl(path, acl.ACCESS, follow=False) == acl.reader_acl(wanted.reader, mode)
+        return read_acl(path, ACCESS_ACL, follow=False) == reader_acl(wanted.reader, mode)
 
     def _mode(self, found: int) -> int:
         modes = self._policy.modes
@@ -169,20 +152,19 @@ class PermissionAudit:
             return found & 0o777
         return modes.program if found & S_IXUSR else modes.file
 
-    def _wanted(self, status: os.stat_result, is_program: bool) -> FileAttributes:
-        policy, mode = self._policy, self._mode(status.st_mode | (S_IXUSR if is_program else 0))
+    def _wanted(self, status: os.stat_result) -> FileAttributes:
+        policy, mode = self._policy, self._mode(status.st_mode)
         owner = status.st_uid if policy.owner is None else policy.owner
         group = status.st_gid if policy.group is None else policy.group
         if policy.acl is None or policy.acl.reader is None:
             return FileAttributes(owner, group, mode)
-        access = acl.reader_acl(policy.acl.reader, mode)
+        access = reader_acl(policy.acl.reader, mode)
         return FileAttributes(owner, group, mode, access, access if S_ISDIR(status.st_mode) else None)
 
     def _obstacle(self, status: os.stat_result, wanted: FileAttributes) -> str | None:
         """Return the reason why this process must not repair a file."""
         if self._user == 0 and self._policy.owner is not None:
-            given_away = S_ISREG(status.st_mode) and wanted.owner != status.st_uid
-            return _UNPROTECTED if given_away and not _links_are_protected() else None
+            return None
         if status.st_uid != self._user:
             return "it belongs to another user"
         if wanted.owner != self._user:
@@ -191,35 +173,14 @@ class PermissionAudit:
             return "this user is not in that group"
         return None
 
-    def _repair(self, descriptor: int, found: FileAttributes, wanted: FileAttributes) -> str | None:
-        try:
-            set_attributes(descriptor, found, wanted)
-        except OSError as error:
-            return error.strerror
-        now = read_attributes(descriptor, os.fstat(descriptor), acls=self._policy.acl is not None)
-        return None if now == wanted else _CHANGE_LOST
 
-
-def _is_executable_format(descriptor: int) -> bool:
-    """Return True if the kernel could run the file, or if it cannot be read."""
+def _repair(descriptor: int, found: FileAttributes, wanted: FileAttributes) -> str | None:
+    """Set the wanted attributes. Return the reason if that fails."""
     try:
-        # O_NONBLOCK: another process may hold a lease on the file.
-        reading = os.open(descriptor_path(descriptor), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return True
-    with os.fdopen(reading, "rb") as file:
-        return file.read(4).startswith(_EXECUTABLE_MAGIC)
-
-
-def _links_are_protected() -> bool:
-    """Return True if users can hard-link only their own files.
-
-    Otherwise a file here may be another user's, whose first name is gone.
-    """
-    try:
-        return _PROTECTED.read_text().strip() != "0"
-    except OSError:
-        return False
+        set_attributes(descriptor, found, wanted)
+    except OSError as error:
+        return error.strerror
+    return None
 
 
 @dataclass(frozen=True)
@@ -237,11 +198,11 @@ class Unwritable:
 def find_unwritable(path: Path, user: pwd.struct_passwd) -> Iterator[Unwritable | Unauditable]:
     """Walk a directory and return the paths that `user` can neither write nor make writable."""
     groups = set(os.getgrouplist(user.pw_name, user.pw_gid))
-    with ExitStack() as held:
-        try:
-            top = held.enter_context(open_path(path))
-        except OSError:
-            return  # The audit by the directory's policy reports it.
+    try:
+        opened = open_path(path)
+    except OSError:
+        return  # The audit by the directory's policy reports it.
+    with opened as top:
         if not S_ISDIR(os.fstat(top).st_mode):
             return
         for found in walk(str(path), top):

@@ -2,7 +2,7 @@
 
 import grp
 import pwd
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from hookd.model.app import Ownership
@@ -35,16 +35,12 @@ class Acl:
 
 @dataclass(frozen=True)
 class Policy:
-    """The attributes of a path. None allows any value.
-
-    `programs` names a directory in which a file counts as a program by its first bytes instead of its mode.
-    """
+    """The attributes of a path. None allows any value."""
 
     owner: int | None
     group: int | None
     modes: Modes | None = None
     acl: Acl | None = None
-    programs: str | None = None
 
 
 GROUP_READABLE: Final = Modes(0o640, 0o750, 0o2750)
@@ -64,11 +60,6 @@ def code_policy(ownership: Ownership, owner: int | None, own_group: int) -> Poli
             return Policy(owner, own_group, WORLD_READABLE, Acl())
         case "acl":
             return Policy(owner, own_group, OWNER_READABLE, Acl(find_user(ownership.user).pw_uid))
-
-
-def environment_policy(code: Policy) -> Policy:
-    """Return the policy of a virtual environment, whose programs are all in `bin`."""
-    return replace(code, programs="bin")
 
 
 def secret_policy(ownership: Ownership, owner: int | None, own_group: int) -> Policy:

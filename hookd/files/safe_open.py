@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,14 @@ _MAX_DEPTH: Final = 200
 _MAX_LINKS: Final = 8
 
 UnauditableKind = Literal["special", "deep", "unreadable", "missing", "device", "link"]
+_TEXTS: Final[dict[UnauditableKind, str]] = {
+    "special": "is neither a file, a directory nor a link",
+    "deep": f"lies more than {_MAX_DEPTH} levels deep",
+    "unreadable": "cannot be read",
+    "missing": "is missing",
+    "device": "is on another file system and left alone",
+    "link": "cannot be read: it is a link",
+}
 
 
 @dataclass(frozen=True)
@@ -33,22 +41,8 @@ class Unauditable:
     reason: str | None = None
 
     def __str__(self) -> str:
-        return f"{printable(self.path)} {self._text()}"
-
-    def _text(self) -> str:
-        match self.kind:
-            case "special":
-                return "is neither a file, a directory nor a link"
-            case "deep":
-                return f"lies more than {_MAX_DEPTH} levels deep"
-            case "unreadable":
-                return f"cannot be read: {self.reason}"
-            case "missing":
-                return "is missing"
-            case "device":
-                return "is on another file system and left alone"
-            case "link":
-                return "cannot be read: it is a link"
+        text = f"{printable(self.path)} {_TEXTS[self.kind]}"
+        return f"{text}: {self.reason}" if self.reason else text
 
 
 @dataclass(frozen=True)
@@ -72,17 +66,14 @@ class UntrustedLink(OSError):
         super().__init__(errno.ELOOP, why)
 
 
-@contextmanager
-def open_path(path: Path) -> Iterator[int]:
+def open_path(path: Path) -> AbstractContextManager[int]:
     """Open a path, or a link itself, with O_PATH. Raises OSError.
 
     Root opens each part of the path and follows only root's own links on the way. Other users reach nothing through a
     link that its maker cannot reach.
     """
-    with _closing(
-        _open_stepwise(path, to_the_end=False) if os.geteuid() == 0 else os.open(path, PATH_FLAGS)
-    ) as descriptor:
-        yield descriptor
+    is_root = os.geteuid() == 0
+    return closing_descriptor(_open_stepwise(path, to_the_end=False) if is_root else os.open(path, PATH_FLAGS))
 
 
 @contextmanager
@@ -92,14 +83,15 @@ def open_directory(path: Path) -> Iterator[int]:
     Raises OSError and UntrustedLink.
     """
     with (
-        _closing(_open_stepwise(path, to_the_end=True)) as held,
-        _closing(os.open(descriptor_path(held), _DIRECTORY)) as descriptor,
+        closing_descriptor(_open_stepwise(path, to_the_end=True)) as held,
+        closing_descriptor(os.open(descriptor_path(held), _DIRECTORY)) as descriptor,
     ):
         yield descriptor
 
 
 @contextmanager
-def _closing(descriptor: int) -> Iterator[int]:
+def closing_descriptor(descriptor: int) -> Iterator[int]:
+    """Close a descriptor at the end of the block."""
     try:
         yield descriptor
     finally:
@@ -171,7 +163,7 @@ def _below(path: str, open_it: Callable[[], int], device: int, level: int) -> It
     except OSError as error:
         yield Unauditable(path, "unreadable", error.strerror)
         return
-    with _closing(descriptor):
+    with closing_descriptor(descriptor):
         if os.fstat(descriptor).st_dev != device:
             yield Unauditable(path, "device")
             return
@@ -185,7 +177,7 @@ def _below(path: str, open_it: Callable[[], int], device: int, level: int) -> It
 
 def sync_directory(directory: Path) -> None:
     """Wait until the entries of a directory are on disk. Raises OSError."""
-    with _closing(os.open(directory, _DIRECTORY)) as descriptor:
+    with closing_descriptor(os.open(directory, _DIRECTORY)) as descriptor:
         os.fsync(descriptor)
 
 
@@ -196,13 +188,9 @@ def open_regular_file(path: Path) -> BinaryIO:
     """
     with open_path(path.parent) as directory:
         descriptor = os.open(path.name, _FILE, dir_fd=directory)
-    if reason := _rejection(os.fstat(descriptor)):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, reason, str(path))
-    return os.fdopen(descriptor, "rb")
-
-
-def _rejection(found: os.stat_result) -> str | None:
-    if not S_ISREG(found.st_mode):
-        return "it is not a regular file"
-    return f"it holds more than {MAX_FILE_BYTES >> 20} MiB" if found.st_size > MAX_FILE_BYTES else None
+    found = os.fstat(descriptor)
+    if S_ISREG(found.st_mode) and found.st_size <= MAX_FILE_BYTES:
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    limit = f"{MAX_FILE_BYTES >> 20} MiB"
+    raise OSError(errno.EINVAL, f"it is not a regular file of at most {limit}", str(path))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from hookd.files.audit import find_mismatches, repair
+from hookd.files.audit import audit
 from hookd.files.policies import Policy, find_user, secret_policy
 from hookd.files.safe_open import Unauditable
 from units.adopt import state
@@ -31,7 +31,7 @@ def prepare(adoption: Adoption, server: Server, echo: Echo) -> None:
     state.save(adoption)
     own.apply(first_plan(adoption, server.host))
     for name in adoption.app.shared.files:
-        for finding in repair(adoption.root / name, _shared_policy(adoption), recursive=False):
+        for finding in audit(adoption.root / name, _shared_policy(adoption), recursive=False, repairs=True):
             echo(f"+ {finding}")
             if isinstance(finding, Unauditable) and finding.kind != "link":
                 raise HostError(f"{finding}: releases cannot use it", hint=f"the same command with --leave {name}")
@@ -60,7 +60,7 @@ def first_plan(adoption: Adoption, host: Host) -> Plan:
 def shared_file_changes(adoption: Adoption) -> Iterator[str]:
     """Return the changes that let the worker link shared files and close them to others. Raises OwnershipError."""
     for name in adoption.app.shared.files:
-        yield from map(str, find_mismatches(adoption.root / name, _shared_policy(adoption), recursive=False))
+        yield from map(str, audit(adoption.root / name, _shared_policy(adoption), recursive=False))
 
 
 def _shared_policy(adoption: Adoption) -> Policy:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from hookd.files.audit import AttributeMismatch, AuditFinding, Unwritable, find_mismatches, find_unwritable, repair
+from hookd.files.audit import AttributeMismatch, AuditFinding, Unwritable, audit, find_unwritable
 from hookd.files.policies import (
     GROUP_READABLE,
     PRIVATE,
@@ -16,7 +16,6 @@ from hookd.files.policies import (
     Policy,
     code_policy,
     data_policy,
-    environment_policy,
     find_user,
     secret_policy,
 )
@@ -47,7 +46,7 @@ def rules(app: App, settings: Settings, worker: pwd.struct_passwd) -> Iterator[P
     code = code_policy(app.ownership, worker.pw_uid, worker.pw_gid)
     yield PermissionRule(places.root, code, needed=True)
     yield PermissionRule(places.releases, code, "each")
-    yield PermissionRule(places.venvs, environment_policy(code), "each")
+    yield PermissionRule(places.venvs, code, "each")
     if app.shared_root.is_relative_to(app.root):
         yield PermissionRule(app.shared_root, code)
     secret = secret_policy(app.ownership, worker.pw_uid, worker.pw_gid)
@@ -116,7 +115,7 @@ def check_permissions(
 ) -> PermissionReport:
     """Compare an app's files with its policy. With `fix`, repair them as far as this user may.
 
-    Raises OwnershipError for a missing user or group, and for a file system without ACLs.
+    Raises OwnershipError for a missing user or group.
     """
     try:
         account = find_user(worker)
@@ -132,11 +131,10 @@ def check_permissions(
 
 
 def _audited(rule: PermissionRule, fix: bool) -> Iterator[AuditFinding | Unwritable]:
-    audit = repair if fix else find_mismatches
-    yield from audit(rule.path, rule.policy, recursive=rule.reach == "tree")
+    yield from audit(rule.path, rule.policy, recursive=rule.reach == "tree", repairs=fix)
     if rule.reach == "each":
         for tree in _trees(rule.path):
-            yield from audit(tree, rule.policy)
+            yield from audit(tree, rule.policy, repairs=fix)
     if rule.reach == "data":
         yield from find_unwritable(rule.path, pwd.getpwuid(rule.policy.owner or 0))
 

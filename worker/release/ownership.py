@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Final
 
 from hookd.files.attributes import group_name, user_name
-from hookd.files.audit import AttributeMismatch, repair
+from hookd.files.audit import AttributeMismatch, audit
 from hookd.files.policies import (
     WRITABLE,
     Acl,
     OwnershipError,
     Policy,
     code_policy,
-    environment_policy,
     find_group,
     secret_policy,
 )
@@ -55,17 +54,14 @@ def enforce(path: Path, policy: Policy, *, recursive: bool = True) -> int:
     Raises CommitRefused for special files such as pipes, and DeployError for files that the worker does not own.
     """
     changed = 0
-    try:
-        for finding in repair(path, policy, recursive=recursive):
-            match finding:
-                case Unauditable():
-                    kind = CommitRefused if finding.kind in _COMMIT_FAULTS else DeployError
-                    raise kind(str(finding), hint=_FIX_PERMISSIONS)
-                case AttributeMismatch(repaired=False):
-                    raise DeployError(str(finding), hint=_FIX_PERMISSIONS)
-            changed += 1
-    except OwnershipError as error:
-        raise DeployError(error.cause, hint=LogOnlyHint(error.hint)) from None
+    for finding in audit(path, policy, recursive=recursive, repairs=True):
+        match finding:
+            case Unauditable():
+                kind = CommitRefused if finding.kind in _COMMIT_FAULTS else DeployError
+                raise kind(str(finding), hint=_FIX_PERMISSIONS)
+            case AttributeMismatch(repaired=False):
+                raise DeployError(str(finding), hint=_FIX_PERMISSIONS)
+        changed += 1
     return changed
 
 
@@ -93,7 +89,7 @@ def make_directories(task: Task, policy: Policy) -> None:
     for directory in (task.places.releases, task.places.venvs):
         enforce(directory, policy, recursive=False)
     for venv in sorted(task.places.venvs.iterdir()):  # The current release and a rollback start in one.
-        _repair(task, venv, environment_policy(policy), recursive=True)
+        _repair(task, venv, policy, recursive=True)
 
 
 def _secret_policy(ownership: Ownership) -> Policy | None:
@@ -119,11 +115,7 @@ def _repair(task: Task, path: Path, policy: Policy, *, recursive: bool = False) 
 
     The deployment goes on in any case: the health check shows if the app works.
     """
-    try:
-        found = list(repair(path, policy, recursive=recursive))
-    except OwnershipError as error:
-        task.recorder.line(f"warning: {error.cause}; next: {error.hint}")
-        return
+    found = list(audit(path, policy, recursive=recursive, repairs=True))
     repaired = [one for one in found if isinstance(one, AttributeMismatch) and one.repaired]
     left = [one for one in found if one not in repaired and (recursive or isinstance(one, AttributeMismatch))]
     for group, ending in ((repaired, ""), (left, f"; next: {render_hint(_FIX_PERMISSIONS, task.app.name)}")):

@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from hookd.files import acl
+from hookd.files.attributes import ACCESS_ACL, DEFAULT_ACL, reader_acl
 from tests.support.server.commands import Done, account, group_id
 from tests.support.server.machine import Machine
 from tests.support.server.servers import Servers
@@ -145,11 +145,11 @@ def is_declared(app: Shop, path: Path) -> bool:
     user, group, modes = DECLARED[POLICIES[app.name]]
     status = path.lstat()
     mode = modes[2] if stat.S_ISDIR(status.st_mode) else modes[1] if status.st_mode & 0o100 else modes[0]
-    acls = {name: os.getxattr(path, name) for name in os.listxattr(path) if name in (acl.ACCESS, acl.DEFAULT)}
+    acls = {name: os.getxattr(path, name) for name in os.listxattr(path) if name in (ACCESS_ACL, DEFAULT_ACL)}
     wanted = {}
     if POLICIES[app.name] == "acl":
-        entry = acl.reader_acl(account(app.machine.disk, "www-data").uid, mode)
-        wanted = {acl.ACCESS: entry, **({acl.DEFAULT: entry} if path.is_dir() else {})}
+        entry = reader_acl(account(app.machine.disk, "www-data").uid, mode)
+        wanted = {ACCESS_ACL: entry, **({DEFAULT_ACL: entry} if path.is_dir() else {})}
     return owner_of(app.machine, status) == (user, group, mode) and acls == wanted
 
 

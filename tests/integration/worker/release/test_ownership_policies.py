@@ -11,19 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from hookd.files import acl
-from hookd.files.audit import find_mismatches, repair
+from hookd.files.attributes import ACCESS_ACL, DEFAULT_ACL, reader_acl
+from hookd.files.audit import audit
 from hookd.files.policies import GROUP_READABLE, Acl, Policy
 from hookd.model.app import Ownership
 from tests.support.hosts import WEB, WORKER, Host, host
 from tests.support.processes import PROJECT
 from tests.support.programs import program
-from worker.errors import DeployError
 from worker.release.ownership import enforce, release_policy
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 WWW_DATA = 33
-BOB = acl.reader_acl(12_345, 0o640)
+BOB = reader_acl(12_345, 0o640)
 POLICIES = ("group", "split", "acl")
 
 
@@ -41,11 +40,7 @@ def test_new_release_follows_policy(at: Host) -> None:
 
 def mended(at: Host, release: Path, log: str) -> int:
     """Return the number of paths in a new release that the worker had to change."""
-    assert (
-        list(find_mismatches(release, at.code_policy))
-        == list(find_mismatches((release / "venv").resolve(), at.code_policy))
-        == []
-    )
+    assert list(audit(release, at.code_policy)) == list(audit((release / "venv").resolve(), at.code_policy)) == []
     changed = re.search(r"(\d+) files and directories needed another", log)
     assert changed, log
     return int(changed[1])
@@ -60,7 +55,7 @@ def test_later_files_follow_policy(at: Host) -> None:
         (release / "static" / "site.css").write_text("body {}")
 
     assert at.as_worker(later) == "None"
-    assert list(find_mismatches(release, at.code_policy)) == []
+    assert list(audit(release, at.code_policy)) == []
     assert at.as_app((release / "static" / "site.css").read_text) == "body {}"
     stranger = at.as_stranger((release / "static" / "site.css").read_text)
     assert (stranger == "body {}") == (at.policy == "split")
@@ -93,20 +88,20 @@ def tree(tmp_path: Path) -> Path:
     made = tmp_path / "tree"
     (made / "pkg").mkdir(parents=True)
     (made / "pkg" / "a.py").touch()
-    list(repair(made, Policy(None, 0, GROUP_READABLE, Acl())))
+    list(audit(made, Policy(None, 0, GROUP_READABLE, Acl()), repairs=True))
     return made
 
 
 def test_unexpected_acl(tree: Path) -> None:
     plain = Policy(None, 0, GROUP_READABLE, Acl())
-    os.setxattr(tree / "pkg" / "a.py", acl.ACCESS, BOB)
-    os.setxattr(tree / "pkg", acl.DEFAULT, BOB)
-    found = [str(finding) for finding in find_mismatches(tree, plain)]
+    os.setxattr(tree / "pkg" / "a.py", ACCESS_ACL, BOB)
+    os.setxattr(tree / "pkg", DEFAULT_ACL, BOB)
+    found = [str(finding) for finding in audit(tree, plain)]
     assert len(found) == 2
     assert "a.py is root:root 0640 acl user::rw-,user:12345:r-x,group::---,mask::r--,other::---, should be" in found[1]
-    assert [finding for finding in repair(tree, plain) if "is now" not in str(finding)] == []
+    assert [finding for finding in audit(tree, plain, repairs=True) if "is now" not in str(finding)] == []
     assert os.listxattr(tree / "pkg" / "a.py") == os.listxattr(tree / "pkg") == []
-    assert list(find_mismatches(tree, plain)) == []
+    assert list(audit(tree, plain)) == []
 
 
 def test_lost_acl(tree: Path) -> None:
@@ -114,10 +109,10 @@ def test_lost_acl(tree: Path) -> None:
     assert enforce(tree, policy) == 3
     assert enforce(tree, policy) == 0
     (tree / "pkg" / "a.py").chmod(0o600)  # What `chmod` does to the mask shuts the reader out.
-    os.removexattr(tree / "pkg", acl.DEFAULT)
+    os.removexattr(tree / "pkg", DEFAULT_ACL)
     assert enforce(tree, policy) == 2
-    assert os.getxattr(tree / "pkg" / "a.py", acl.ACCESS) == acl.reader_acl(WWW_DATA, 0o640)
-    assert os.getxattr(tree / "pkg", acl.DEFAULT) == acl.reader_acl(WWW_DATA, 0o750)
+    assert os.getxattr(tree / "pkg" / "a.py", ACCESS_ACL) == reader_acl(WWW_DATA, 0o640)
+    assert os.getxattr(tree / "pkg", DEFAULT_ACL) == reader_acl(WWW_DATA, 0o750)
 
 
 def test_change_policy(tree: Path) -> None:
@@ -126,19 +121,6 @@ def test_change_policy(tree: Path) -> None:
         assert enforce(tree, policy) == 3
         assert enforce(tree, policy) == 0
     assert stat.S_IMODE((tree / "pkg").stat().st_mode) == 0o2750
-
-
-def test_file_system_without_acls(tmp_path: Path) -> None:
-    if subprocess.run(["mount", "-t", "ramfs", "none", tmp_path], check=False).returncode:
-        pytest.skip("this machine does not let root mount")
-    try:
-        with pytest.raises(DeployError, match=f"the file system of {tmp_path} keeps no ACLs") as caught:
-            enforce(tmp_path, release_policy(Ownership(policy="acl", user=WEB)))
-        assert 'ownership.policy = "group"' in str(caught.value.hint)
-        (tmp_path / "a.py").touch()
-        assert enforce(tmp_path, release_policy(Ownership(group=WEB))) == 2
-    finally:
-        subprocess.run(["umount", tmp_path], check=True)
 
 
 def test_setgid_without_group_membership(tree: Path) -> None:
