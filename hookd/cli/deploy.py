@@ -7,7 +7,6 @@ from typing import NoReturn
 
 import click
 
-from hookd import freezes
 from hookd.cli import common
 from hookd.cli.progress import EXIT_CODES, POLL_SECONDS, follow_deployment
 from hookd.cli.status import active_freeze
@@ -72,7 +71,7 @@ def request_deployment(
     if commit is not None and not is_abbreviation(commit):
         common.fail(f"{commit!r} is not a commit: 7 to 64 digits 0-9a-f", hint=f"git log --oneline origin/{app.branch}")
     if freeze := active_freeze(config, app):
-        common.fail(f"{name} is {freeze}", hint=freezes.thaw_command(config.frozen, name))
+        common.fail(f"{name} is {freeze}", hint=f"hookd thaw {name}")
     store = common.open_store(config, reads=False)
     request = DeploymentRequest(app=name, trigger=trigger, seconds=app.limits.deploy_seconds, pinned_commit=commit)
     show_and_exit(config, store, store.request(request).deployment, wait=wait, as_json=as_json)

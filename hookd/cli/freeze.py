@@ -54,7 +54,7 @@ def freeze(config: Config, app: str, reason: str, until: str | None) -> None:
     if before:
         print_line(f"  before: {before}")
     print_line("  pushes are recorded and not deployed")
-    print_line(f"  to end it: {freezes.thaw_command(config.frozen, app)}")
+    print_line(f"  to end it: hookd thaw {app}")
 
 
 @click.command(epilog="Example: hookd thaw shop")

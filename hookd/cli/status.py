@@ -113,7 +113,7 @@ def _print_lag(config: Config, app: App, view: AppStatus) -> None:
     named = view.head if view.lag and view.lag.verdict is Verdict.QUARANTINED else None
     for bad in (one for one in view.quarantined if one.commit != named):
         print_line(f"  quarantined {_short(bad.commit)}, {_ago(bad.since)}: {bad.cause}")
-    if command := _next_command(config, view, freeze):
+    if command := _next_command(view, freeze):
         common.print_next(command)
 
 
@@ -125,9 +125,9 @@ def _lag_text(lag: Lag, freeze: Freeze | None) -> str:
     return lag.distance(now) if freeze else "the freeze has ended, no deployment since"
 
 
-def _next_command(config: Config, view: AppStatus, freeze: Freeze | None) -> str:
+def _next_command(view: AppStatus, freeze: Freeze | None) -> str:
     if freeze:
-        return freezes.thaw_command(config.frozen, view.app)
+        return remedy(Verdict.FROZEN, view.app)
     if view.lag and view.lag.verdict is Verdict.FROZEN:
         return f"hookd update {view.app}"
     if view.lag:

@@ -56,7 +56,6 @@ class HintKind(Enum):
     NAME_COMMIT = "name_commit", "name a commit: {hookd} rollback {app} --to COMMIT"
     UNPIN = "unpin", "push a newer commit, or follow the branch again: {hookd} unpin {app}"
     THAW = "thaw", "{hookd} thaw {app}"
-    THAW_AS_ROOT = "thaw_as_root", "sudo hookd thaw {app}"
     START = "start", "sudo hookd start {app}"
     FIX_PERMISSIONS = "fix_permissions", "sudo hookd permissions {app} --fix"
     UNTRACK = "untrack", "git rm -r --cached {argument}, add it to .gitignore, and push", _POINT

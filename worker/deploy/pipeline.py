@@ -8,7 +8,6 @@ from typing import Final, Self
 
 from rq.timeouts import JobTimeoutException
 
-from hookd import freezes
 from hookd.eventlog import event
 from hookd.files.policies import Policy, umask_of
 from hookd.model.decision import Assessment, Verdict
@@ -87,7 +86,7 @@ def _deploy_locked(task: Task, policy: Policy, status: StatusPublisher) -> Endin
         state = quarantine_crash_loop(task, state, target.commit)
         reason = decide(task, state, target, mirror)
         if reason is not None:
-            ending = _repair_ending(task, recovered) or _unchanged(task, reason)
+            ending = _repair_ending(task, recovered) or _unchanged(reason)
         else:
             with count_crash(task.places.crash_count, target.commit):
                 name = _build_and_check(task, state, target, mirror, policy)
@@ -146,7 +145,7 @@ def _switch_and_verify(task: Task, target: Target, name: str, policy: Policy) ->
         # A build takes minutes, and the app may have been frozen meanwhile. Release commands cannot be undone.
         freeze = freezes.active_freeze(task.frozen, task.app.name, datetime.now(UTC))
         if freeze is not None:
-            return _unchanged(task, Assessment(verdict=Verdict.FROZEN, why=str(freeze)))
+            return _unchanged(Assessment(verdict=Verdict.FROZEN, why=str(freeze)))
         run_release_commands(task, task.places.release(name), policy)
         with task.recorder.step(StepName.FLUSH):
             flush(task, task.places.release(name))
@@ -197,10 +196,8 @@ def _repair_ending(task: Task, recovered: RepairResult) -> Ending | None:
     return Ending(Status.SUCCEEDED, f"repaired: {'; '.join(recovered.repaired)}", healthy=recovered.healthy)
 
 
-def _unchanged(task: Task, reason: Assessment) -> Ending:
-    is_frozen = reason.verdict is Verdict.FROZEN
-    hint = freezes.thaw_hint(task.frozen) if is_frozen else remedy_hint(reason.verdict)
-    return Ending(Status.UNCHANGED, reason.why, hint, verdict=reason.verdict)
+def _unchanged(reason: Assessment) -> Ending:
+    return Ending(Status.UNCHANGED, reason.why, remedy_hint(reason.verdict), verdict=reason.verdict)
 
 
 def _failed(task: Task, error: DeployError | JobTimeoutException | OSError) -> Ending:

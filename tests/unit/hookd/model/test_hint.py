@@ -35,7 +35,6 @@ def stored(hint: Hint) -> dict[str, Any]:
         (Hint(HintKind.SHOW_LOG), f"hookd logs {ID}"),
         (Hint(HintKind.DEPLOY_QUARANTINED), "push a newer commit, or try this one by hand: hookd deploy shop"),
         (Hint(HintKind.CHECK_REPOSITORY), "check the address, the branch and the deploy key, then: hookd deploy shop"),
-        (Hint(HintKind.THAW_AS_ROOT), "sudo hookd thaw shop"),
         (Hint(HintKind.THAW), "hookd thaw shop"),
         (Hint(HintKind.UNPIN), "push a newer commit, or follow the branch again: hookd unpin shop"),
         (Hint(HintKind.DEPLOY_SKIPPED), "to deploy it all the same: hookd deploy shop"),
