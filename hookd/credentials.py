@@ -1,21 +1,27 @@
-"""Secrets from files: systemd's credentials of this process, else the files that the configuration names."""
+"""Secrets from files: systemd's credentials of this process, else the files that the configuration names.
+
+An app's webhook secrets, one or two in a file, are never printed and never given to the worker.
+"""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
 from urllib.parse import quote, urlsplit
 
-from redis.credentials import CredentialProvider
+from redis.credentials import UsernamePasswordCredentialProvider
 
 from hookd.config import Config, ConfigError
+from hookd.model.app import Catalogue
 from hookd.model.config_errors import Problem
 
 Role = Literal["receiver", "status", "worker", "operator"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 # Set by systemd for a unit with LoadCredential=. Only that unit can read the directory.
 VARIABLE: Final = "CREDENTIALS_DIRECTORY"
+
+
+MIN_SECRET_BYTES: Final = 16
+MAX_SECRETS: Final = 2
 
 
 class Secret:
@@ -38,21 +44,13 @@ class PasswordUnreadable(Exception):
     """The caller may not read the password that the command needs."""
 
 
-@dataclass(frozen=True)
-class RedisUser(CredentialProvider):
-    """The Redis user of a process. Each connection of redis-py asks for it, so that no URL holds the password."""
-
-    name: str
-    password: Secret
-
-    def get_credentials(self) -> tuple[str, str]:
-        """Return name and password."""
-        return self.name, self.password.reveal().decode()
+# The Redis user of a process. Each connection of redis-py asks for it, so that no URL holds the password.
+RedisUser = UsernamePasswordCredentialProvider
 
 
-def systemd_credential(name: str, environment: Mapping[str, str] = os.environ) -> Path | None:
+def systemd_credential(name: str) -> Path | None:
     """Return the file of a systemd credential, or None."""
-    directory = environment.get(VARIABLE)
+    directory = os.environ.get(VARIABLE)
     file = Path(directory) / name if directory else None
     return file if file is not None and file.is_file() else None
 
@@ -64,23 +62,20 @@ def user_name(role: Role) -> str:
 
 def redis_user(config: Config, role: Role) -> RedisUser | None:
     """Return the process's Redis user, or None if Redis needs no password. Raises ConfigError for an invalid file."""
-    file = _password_file(config, role)
-    if file is None:
+    passwords = config.settings.redis.passwords
+    if passwords is None:
         return None
+    file = systemd_credential(f"redis_{role}") or passwords / role
     if "@" in urlsplit(config.settings.redis.url).netloc:
         raise ConfigError([Problem(str(config.path), "redis.url", "names a user, remove it or redis.passwords")])
     try:
         password = file.read_text(encoding="utf-8").strip()
-    except UnicodeDecodeError:
-        raise ConfigError([Problem(str(file), "", "a password for Redis is UTF-8 text")]) from None
     except OSError as error:
-        problem = Problem(
-            str(file), "", f"the password of Redis' user {user_name(role)} cannot be read: {error.strerror}"
-        )
-        raise ConfigError([problem]) from error
+        text = f"the password of Redis' user {user_name(role)} cannot be read: {error.strerror}"
+        raise ConfigError([Problem(str(file), "", text)]) from error
     if not password:
         raise ConfigError([Problem(str(file), "", "holds no password")])
-    return RedisUser(user_name(role), Secret(password.encode()))
+    return RedisUser(user_name(role), password)
 
 
 def cli_user(config: Config, *, reads: bool) -> RedisUser | None:
@@ -101,11 +96,36 @@ def with_user(url: str, user: RedisUser | None) -> str:
     """Return Redis' URL with user and password, for programs that take them only there."""
     if user is None:
         return url
-    name, password = (quote(part, safe="") for part in user.get_credentials())
     parts = urlsplit(url)
-    return parts._replace(netloc=f"{name}:{password}@{parts.netloc}").geturl()
+    login = f"{quote(user.username, safe='')}:{quote(user.password, safe='')}"
+    return parts._replace(netloc=f"{login}@{parts.netloc}").geturl()
 
 
-def _password_file(config: Config, role: Role) -> Path | None:
-    directory = config.settings.redis.passwords
-    return None if directory is None else systemd_credential(f"redis_{role}") or directory / role
+def read_all_secrets(directory: Path, catalogue: Catalogue) -> dict[str, tuple[Secret, ...]]:
+    """Read the secrets of every app. Raises ConfigError with the problems of all files."""
+    problems: list[Problem] = []
+    secrets = {app.name: read_secrets(secret_file(directory, app.name), problems) for app in catalogue.apps}
+    if problems:
+        raise ConfigError(problems)
+    return secrets
+
+
+def secret_file(directory: Path, app: str) -> Path:
+    """Return the file of an app's secrets: systemd's credential if there is one, else the file in the directory."""
+    return systemd_credential(f"secrets_{app}") or directory / app
+
+
+def read_secrets(file: Path, problems: list[Problem]) -> tuple[Secret, ...]:
+    """Read one app's secrets and append the file's problems to `problems`."""
+    try:
+        lines = file.read_bytes().split(b"\n")
+    except OSError as error:
+        problems.append(Problem(str(file), "", f"the webhook secret cannot be read: {error.strerror}"))
+        return ()
+    values = [line.rstrip(b"\r") for line in lines if line.strip()]
+    if not 1 <= len(values) <= MAX_SECRETS:
+        problems.append(Problem(str(file), "", f"holds {len(values)} secrets, wanted: one, or two during a rotation"))
+    if any(len(value) < MIN_SECRET_BYTES for value in values):
+        text = f"holds a secret under {MIN_SECRET_BYTES} bytes, make one with: openssl rand -hex 32"
+        problems.append(Problem(str(file), "", text))
+    return tuple(Secret(value) for value in values)

@@ -88,8 +88,8 @@ def choose_formatter() -> logging.Formatter:
     return JsonFormatter() if is_journal_attached() else TextFormatter()
 
 
-def start(level: int = logging.INFO) -> None:
+def start() -> None:
     """Send all events of this process to standard error."""
     handler = logging.StreamHandler()
     handler.setFormatter(choose_formatter())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

@@ -1,5 +1,6 @@
 """`hookd send`: a signed push event like a git host's, for tests by hand, and as the hook of a plain git repository."""
 
+import hmac
 import http.client
 import json
 import secrets
@@ -13,13 +14,10 @@ import click
 from hookd.cli import common
 from hookd.cli.deploy import show_and_exit
 from hookd.config import Config, ConfigError
-from hookd.credentials import Secret
+from hookd.credentials import Secret, read_secrets, secret_file
 from hookd.http_probe import open_connection, parse_address
 from hookd.model.app import App
 from hookd.model.config_errors import Problem
-from hookd.receiver.secrets import read_secrets, secret_file
-from hookd.receiver.senders import SENDERS
-from hookd.receiver.signatures import sign
 
 _SECONDS: Final = 10
 
@@ -84,10 +82,9 @@ def _send(config: Config, app: App, secret: Secret, update: RefUpdate) -> dict[s
 
 
 def _headers(app: App, secret: Secret, body: bytes) -> dict[str, str]:
-    sender = SENDERS[app.sender]
     return {
         "Content-Type": "application/json",
-        sender.event: "push",
-        sender.delivery: str(uuid.uuid4()),
-        sender.signature: sender.prefix + sign(secret, [body]),
+        app.sender.event: "push",
+        app.sender.delivery: str(uuid.uuid4()),
+        app.sender.signature: app.sender.prefix + hmac.new(secret.reveal(), body, "sha256").hexdigest(),
     }

@@ -21,6 +21,7 @@ from hookd.model.fields import (
     Repository,
     Section,
 )
+from hookd.model.git_hosts import GitHost
 from hookd.model.ids import AppName
 
 
@@ -189,7 +190,7 @@ class App(Section):
         description="`owner/name`, as the sender calls the repository.",
     )
     branch: BranchName = Field("main", description="The branch that is deployed.")
-    sender: Literal["github", "gitea", "forgejo", "gogs"] = Field("github", description="Who sends the pushes.")
+    sender: GitHost = Field(GitHost.GITHUB, description="The git host that sends the pushes.")
     root: AbsolutePath = Field(..., description="The app's directory: releases, venvs, shared, current.")
     deploy_key: AbsolutePath | None = Field(None, description="The read-only ssh key for this repository.")
     dependencies: Dependencies = Dependencies()

@@ -14,7 +14,7 @@ _TEXTS: Final = {
     "extra_forbidden": "unknown key, remove it or check its spelling",
     "missing": "missing, but this key is required",
     "value_error": "invalid value {value}, expected {error}",
-    "literal_error": "invalid value {value}, expected {expected}",
+    **dict.fromkeys(("literal_error", "enum"), "invalid value {value}, expected {expected}"),
     "string_pattern_mismatch": "invalid value {value}, expected text that matches {pattern}",
 }
 

@@ -1,5 +1,5 @@
 """The receiver: verifies signed pushes, stores them and answers status requests.
 
-`server` (gunicorn) → `app` (the push route) → `signed_request` with `signatures`, `senders`, `secrets` (verify) →
-`push_event` (parse) → `delivery`, `refusal_log` (decisions) · `status_routes`, `metrics` (read) · `errors`
+`server` (gunicorn) → `app` (the push route) → `signed_request` (verify) → `delivery` (parse, decide) · `refusal_log` ·
+`status_routes`, `metrics` (read) · `errors`
 """

@@ -18,18 +18,17 @@ from werkzeug.exceptions import HTTPException
 
 from hookd import freezes
 from hookd.config import Config
+from hookd.credentials import Secret
 from hookd.eventlog import event
 from hookd.model.app import App
 from hookd.model.decision import Decision, Verdict
 from hookd.model.deployment import Trigger
+from hookd.model.ids import is_delivery
 from hookd.queue.deployments import Contention, DeploymentRequest, DeploymentStore, RequestResult
-from hookd.receiver.delivery import Delivery, record_decision
+from hookd.receiver.delivery import Delivery, Ignored, Push, classify_event, record_decision
 from hookd.receiver.errors import BadSignature, Refusal
-from hookd.receiver.push_event import Ignored, Push, classify_event
 from hookd.receiver.refusal_log import RefusalLog
-from hookd.receiver.secrets import Keyring
-from hookd.receiver.senders import SENDERS
-from hookd.receiver.signed_request import Claim, payload_of, signed_body
+from hookd.receiver.signed_request import payload_of, signed_body
 from hookd.receiver.status_routes import ReadAccess, add_status_routes
 
 log: Final = logging.getLogger(__name__)
@@ -39,10 +38,10 @@ _RETRY_SECONDS: Final = "5"
 
 @dataclass(frozen=True)
 class Receiver:
-    """The parts that the push route uses."""
+    """The parts that the push route uses. `secrets` holds the active ones of each app."""
 
     config: Config
-    keyring: Keyring
+    secrets: dict[str, tuple[Secret, ...]]
     store: DeploymentStore
     refusal_log: RefusalLog
 
@@ -66,30 +65,34 @@ def create_app(receiver: Receiver, access: ReadAccess, pages: DeploymentStore | 
 
 def receive_push(receiver: Receiver, name: str) -> tuple[Response, int]:
     """Answer `POST /hooks/<app>`. Raises Refusal, RedisError and Contention."""
-    app = receiver.config.catalogue.get(name)
-    sender = SENDERS[app.sender if app else "github"]
-    delivery = Delivery.from_request(app, sender, request.headers, request.environ)
-    claim = Claim(name, app, sender, receiver.keyring.of(name))
+    config, known = receiver.config, receiver.config.catalogue.get(name)
+    delivery = Delivery.from_request(known, request)
     try:
-        signed = signed_body(request, claim, receiver.config.settings.receiver.max_body)
+        secrets = receiver.secrets.get(name, ())
+        app, body = signed_body(request, name, known, secrets, config.settings.receiver.max_body)
     except Refusal as refusal:
         _record_refusal(receiver, delivery, refusal)
         raise
     try:
-        with signed.body:
-            outcome = classify_event(signed.app, delivery.event, payload_of(request, signed.body))
+        with body:
+            outcome = classify_event(app, delivery.event, payload_of(request, body))
     except Refusal as refusal:
-        event(log, "push", app=delivery.app, answer=refusal.status, why=refusal.reason)
-        _try_to_record(receiver, delivery.decide(Verdict.IGNORED, f"answered {refusal.status}: {refusal.reason}"))
+        event(log, "push", app=app.name, answer=refusal.status, why=refusal.reason)
+        with suppress(RedisError):
+            _record(receiver, delivery.decide(Verdict.IGNORED, f"answered {refusal.status}: {refusal.reason}"))
         raise
     if isinstance(outcome, Ignored):
-        event(log, "push", app=delivery.app, answer=outcome.status, why=outcome.reason)
-        _try_to_record(receiver, delivery.decide(Verdict.IGNORED, outcome.reason, outcome.push))
+        event(log, "push", app=app.name, answer=outcome.status, why=outcome.reason)
+        with suppress(RedisError):
+            _record(receiver, delivery.decide(Verdict.IGNORED, outcome.reason, outcome.push))
         return jsonify(status=outcome.status, reason=outcome.reason), 200
-    freeze = freezes.active_freeze(receiver.config.frozen, signed.app.name, datetime.now(UTC))
+    freeze = freezes.active_freeze(config.frozen, app.name, datetime.now(UTC))
     if freeze is not None:
-        return _answer_frozen(receiver, delivery.decide(Verdict.FROZEN, str(freeze), outcome))
-    return _request_deployment(receiver, signed.app, delivery, outcome)
+        decision = delivery.decide(Verdict.FROZEN, str(freeze), outcome)
+        event(log, "push", app=app.name, answer=decision.verdict, why=decision.why)
+        _record(receiver, decision)
+        return jsonify(status=decision.verdict, reason=decision.why), 200
+    return _request_deployment(receiver, app, delivery, outcome)
 
 
 def _record_refusal(receiver: Receiver, delivery: Delivery, refusal: Refusal) -> None:
@@ -97,32 +100,19 @@ def _record_refusal(receiver: Receiver, delivery: Delivery, refusal: Refusal) ->
 
     The line holds no byte that the sender chose.
     """
-    is_bad_signature = isinstance(refusal, BadSignature)
     if isinstance(refusal, BadSignature):
         app = delivery.app or "-"
         event(log, "refused signature", logging.WARNING, app=app, client=delivery.client, check=refusal.check)
-    receiver.refusal_log.record(delivery.refused(refusal), signature=is_bad_signature)
+    receiver.refusal_log.record(delivery.refused(refusal), signature=isinstance(refusal, BadSignature))
 
 
-def _try_to_record(receiver: Receiver, decision: Decision) -> None:
-    """Record a decision that deploys nothing. The answer stays the same without Redis."""
-    with suppress(RedisError), receiver.store.connection.pipeline() as pipeline:
-        record_decision(pipeline, decision)
-        pipeline.execute()
-
-
-def _answer_frozen(receiver: Receiver, decision: Decision) -> tuple[Response, int]:
-    """Record the push without deploying. Raises RedisError if Redis refuses the transaction.
-
-    A single key of a wrong type is logged instead.
-    """
-    event(log, "push", app=decision.app, answer=decision.verdict, why=decision.why)
+def _record(receiver: Receiver, decision: Decision) -> None:
+    """Record a decision that deploys nothing. Raises RedisError without Redis, and logs an entry that it rejects."""
     with receiver.store.connection.pipeline() as pipeline:
         record_decision(pipeline, decision)
         replies = pipeline.execute(raise_on_error=False)
     for error in (reply for reply in replies if isinstance(reply, Exception)):
         event(log, "decision not kept", logging.ERROR, app=decision.app, why=str(error))
-    return jsonify(status=decision.verdict, reason=decision.why), 200
 
 
 def _request_deployment(receiver: Receiver, app: App, delivery: Delivery, push: Push) -> tuple[Response, int]:
@@ -130,7 +120,7 @@ def _request_deployment(receiver: Receiver, app: App, delivery: Delivery, push: 
         app=app.name,
         trigger=Trigger.PUSH,
         seconds=app.limits.deploy_seconds,
-        delivery=delivery.safe_id,
+        delivery=delivery.id if is_delivery(delivery.id) else None,
         claimed_commit=push.commit,
     )
 

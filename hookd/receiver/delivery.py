@@ -1,24 +1,29 @@
-"""One delivery and the decisions about it, as they are stored for people."""
+"""One delivery: its headers, its event, and the decisions about it that are stored for people.
+
+The payload is a hint. Nothing in it is run, fetched or opened, and its commit is only shown.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv6Address, ip_address
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self, TypeVar
 
+from flask import Request
+from pydantic import AliasPath, BaseModel, ConfigDict, Field, ValidationError
 from redis.client import Pipeline
-from werkzeug.datastructures import Headers
 
 from hookd.model.app import App
 from hookd.model.decision import Decision, Verdict
-from hookd.model.ids import is_delivery
+from hookd.model.ids import CommitId
 from hookd.model.text import truncate
 from hookd.queue.counters import count_delivery
 from hookd.queue.decision_log import append_decision
 from hookd.queue.deployments import RequestResult
 from hookd.receiver.errors import BadSignature, Refusal
-from hookd.receiver.push_event import Push
-from hookd.receiver.senders import Sender
+from hookd.receiver.signed_request import sender_of
+
+Model = TypeVar("Model", bound=BaseModel)
 
 # The headers of known senders are far shorter.
 _MAX_HEADER: Final = 100
@@ -27,6 +32,31 @@ _VERDICTS: Final[Mapping[str, tuple[Verdict, str]]] = {
     "coalesced": (Verdict.COALESCED, "the waiting deployment includes this push"),
     "duplicate": (Verdict.DUPLICATE, "this delivery was answered before"),
 }
+
+
+class _Json(BaseModel):
+    """Any JSON object."""
+
+
+class Push(BaseModel):
+    """A push event's fields, which are only shown to people."""
+
+    model_config = ConfigDict(strict=True)
+    repository: Annotated[
+        str, Field(min_length=1, max_length=512, validation_alias=AliasPath("repository", "full_name"))
+    ]
+    ref: Annotated[str, Field(min_length=1, max_length=1024)]
+    before: CommitId
+    commit: Annotated[CommitId, Field(validation_alias="after")]
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """A signed event that deploys nothing, such as a push to another branch."""
+
+    reason: str
+    status: str = "ignored"
+    push: Push | None = None
 
 
 @dataclass(frozen=True)
@@ -40,14 +70,10 @@ class Delivery:
     client: str
 
     @classmethod
-    def from_request(cls, app: App | None, sender: Sender, headers: Headers, environ: Mapping[str, Any]) -> Self:
-        event, delivery = headers.get(sender.event, ""), headers.get(sender.delivery, "")
-        return cls(datetime.now(UTC), app.name if app else None, event, delivery, client_address(environ))
-
-    @property
-    def safe_id(self) -> str | None:
-        """The sender's id of this delivery, if it is safe as part of a Redis key."""
-        return self.id if is_delivery(self.id) else None
+    def from_request(cls, app: App | None, request: Request) -> Self:
+        host, headers = sender_of(app), request.headers
+        event, delivery = headers.get(host.event, ""), headers.get(host.delivery, "")
+        return cls(datetime.now(UTC), app.name if app else None, event, delivery, client_address(request.environ))
 
     def refused(self, refusal: Refusal) -> Decision:
         """Return the decision about a refused request. It names the failed check."""
@@ -65,11 +91,11 @@ class Delivery:
             app=self.app,
             source="delivery",
             verdict=verdict,
-            why=why or verdict,
+            why=why,
             event=truncate(self.event, _MAX_HEADER) or None,
             delivery=truncate(self.id, _MAX_HEADER) or None,
-            repository=push.repository or None if push else None,
-            ref=push.ref or None if push else None,
+            repository=push.repository if push else None,
+            ref=push.ref if push else None,
             claimed_commit=push.commit if push else None,
             deployment=deployment,
         )
@@ -80,6 +106,44 @@ def record_decision(pipeline: Pipeline, decision: Decision) -> None:
     append_decision(pipeline, decision)
     if decision.app is not None:
         count_delivery(pipeline, decision.app, decision.verdict, decision.at)
+
+
+def classify_event(app: App, event: str, payload: bytes) -> Push | Ignored:
+    """Parse a signed event.
+
+    Raises Refusal (400) for invalid JSON and for a payload without the event's fields.
+    """
+    if event == "push":
+        push = _parse(Push, payload)
+        reason = _ignore_reason(app, push)
+        return push if reason is None else Ignored(reason, push=push)
+    _parse(_Json, payload)
+    if event == "ping":
+        return Ignored("the webhook is set up", status="pong")
+    return Ignored(f"the event is {event[:64]!r}, not a push" if event else "the request names no event")
+
+
+def _ignore_reason(app: App, push: Push) -> str | None:
+    if push.repository.casefold() != app.full_name.casefold():
+        return f"another repository, this app is {app.full_name}"
+    if push.ref.startswith("refs/tags/"):
+        return f"a tag, this app deploys the branch {app.branch}"
+    if push.ref != app.ref:
+        return f"another branch, this app deploys {app.branch}"
+    if not push.commit.strip("0"):  # git's null object id.
+        return f"the branch {app.branch} was deleted, the release stays"
+    if push.before == push.commit:
+        return "a test delivery, the branch did not move"
+    return None
+
+
+def _parse(model: type[Model], payload: bytes) -> Model:
+    try:
+        return model.model_validate_json(payload)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise Refusal(400, f"{field}: {first['msg']}" if field else first["msg"]) from None
 
 
 def client_address(environ: Mapping[str, Any]) -> str:
@@ -94,7 +158,7 @@ def client_address(environ: Mapping[str, Any]) -> str:
         address = ip_address(text)
     except ValueError:
         return "-"
-    if not isinstance(address, IPv6Address):
-        return str(address)
-    # The scope after a `%` can be any text, such as a forged rest of a log line.
-    return str(address.ipv4_mapped or address) if address.scope_id is None else "-"
+    if isinstance(address, IPv6Address):
+        # The scope after a `%` can be any text, such as a forged rest of a log line.
+        return "-" if address.scope_id else str(address.ipv4_mapped or address)
+    return str(address)

@@ -4,18 +4,6 @@ Refusal          a status and a reason for the caller
 └ BadSignature   the one 401 for every unknown app and every bad signature
 """
 
-from enum import StrEnum
-
-
-class SignatureCheck(StrEnum):
-    """The failed check. For the operator alone, because it would help an attacker."""
-
-    APP = "no such app"
-    HEADER = "no signature"
-    SHAPE = "malformed signature"
-    FORM = "unsignable form"
-    DIGEST = "wrong signature"
-
 
 class Refusal(Exception):
     """A refused request, with the status and the reason of the answer."""
@@ -27,9 +15,12 @@ class Refusal(Exception):
 
 
 class BadSignature(Refusal):
-    """A missing, malformed or wrong signature, or an unknown app. `detail` is for the operator."""
+    """A missing, malformed or wrong signature, or an unknown app.
 
-    def __init__(self, check: SignatureCheck, detail: str) -> None:
+    `check` and `detail` name the failed check for the operator alone, because it would help an attacker.
+    """
+
+    def __init__(self, check: str, detail: str) -> None:
         super().__init__(401, "invalid signature")
         self.check = check
         self.detail = detail

@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from hookd import freezes
 from hookd.config import Config
 from hookd.model.app_status import AppStatus
-from hookd.model.ids import app_of, requested_at
+from hookd.model.ids import requested_at
 from hookd.queue.app_status import AppStatusStore
 from hookd.queue.counters import NO_APP, Counters, read_counters
 from hookd.queue.deployments import DeploymentStore
@@ -48,17 +48,19 @@ class AppMetrics(Collector):
         statuses = AppStatusStore(self._store.connection).read_all(names)
         rows = zip(names, counters, statuses, self._store.waiting_ids(names), strict=True)
         apps = [
-            AppSnapshot(name, counted, status, _queued_seconds(name, waiting, now), self._is_frozen(name, now))
+            AppSnapshot(
+                app=name,
+                counters=counted,
+                status=status,
+                queued_seconds=_seconds_since(requested_at(waiting or ""), now),
+                is_frozen=freezes.active_freeze(self._config.frozen, name, now) is not None,
+            )
             for name, counted, status, waiting in rows
         ]
         yield from _deployments(apps)
         yield from _deliveries(apps, unknown)
-        for name, text, value in GAUGES:
-            yield _gauge(name, text, apps, value)
+        yield from _gauges(apps)
         yield from _lag(apps)
-
-    def _is_frozen(self, app: str, now: datetime) -> bool:
-        return freezes.active_freeze(self._config.frozen, app, now) is not None
 
 
 def metrics_page(config: Config, store: DeploymentStore, request: Request) -> Response:
@@ -69,11 +71,8 @@ def metrics_page(config: Config, store: DeploymentStore, request: Request) -> Re
     return Response(encode(registry), content_type=content_type)
 
 
-def _queued_seconds(app: str, waiting: str | None, now: datetime) -> float | None:
-    requested = requested_at(waiting or "")
-    if waiting is None or requested is None or app_of(waiting) != app:
-        return None
-    return max(0.0, (now - requested).total_seconds())
+def _seconds_since(at: datetime | None, now: datetime) -> float | None:
+    return None if at is None else max(0.0, (now - at).total_seconds())
 
 
 Value = Callable[[AppSnapshot], float | None]
@@ -93,13 +92,13 @@ GAUGES: Final[tuple[tuple[str, str, Value], ...]] = (
 )
 
 
-def _gauge(name: str, text: str, apps: Iterable[AppSnapshot], value: Value) -> Metric:
-    family = GaugeMetricFamily(name, text, labels=["app"])
-    for each in apps:
-        number = value(each)
-        if number is not None:
-            family.add_metric([each.app], float(number))
-    return family
+def _gauges(apps: Iterable[AppSnapshot]) -> Iterator[Metric]:
+    for name, text, value in GAUGES:
+        family = GaugeMetricFamily(name, text, labels=["app"])
+        for each in apps:
+            if (number := value(each)) is not None:
+                family.add_metric([each.app], float(number))
+        yield family
 
 
 def _deployments(apps: Iterable[AppSnapshot]) -> Iterator[Metric]:

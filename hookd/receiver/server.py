@@ -13,22 +13,21 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from hookd import eventlog
 from hookd.config import Config
-from hookd.credentials import Role, redis_user
+from hookd.credentials import Role, read_all_secrets, redis_user
 from hookd.queue.client import RECEIVER_TOTAL_SECONDS, receiver_client
 from hookd.queue.deployments import DeploymentStore
 from hookd.receiver import signed_request
 from hookd.receiver.app import Receiver, create_app
 from hookd.receiver.refusal_log import RefusalLog
-from hookd.receiver.secrets import read_keyring
 from hookd.receiver.status_routes import load_read_access
 
 
 def build(config: Config) -> Flask:
     """Build the receiver's application. Raises ConfigError and OSError."""
-    keyring = read_keyring(config.settings.receiver.secrets, config.catalogue)
+    secrets = read_all_secrets(config.settings.receiver.secrets, config.catalogue)
     store = _store(config, "receiver")
     _ = store.queue  # gunicorn forks with RQ imported, so that the first push does not wait for it.
-    receiver = Receiver(config, keyring, store, RefusalLog(store.connection))
+    receiver = Receiver(config, secrets, store, RefusalLog(store.connection))
     return create_app(receiver, load_read_access(config), _store(config, "status"))
 
 

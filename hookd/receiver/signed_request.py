@@ -1,19 +1,23 @@
-"""Reads a request's body and checks its signature. Unsigned bytes are never parsed."""
+"""Reads a request's body and checks its signature, HMAC-SHA256. Unsigned bytes are never parsed."""
 
+import re
+import secrets as random
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any, Final, Protocol
+from typing import IO, Any, Final
 from urllib.parse import unquote_to_bytes
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 from flask import Request
+from werkzeug.datastructures import Headers
 
 from hookd.credentials import Secret
 from hookd.model.app import App
-from hookd.receiver.errors import BadSignature, Refusal, SignatureCheck
-from hookd.receiver.senders import SENDERS, Sender
-from hookd.receiver.signatures import Verifier
+from hookd.model.git_hosts import GitHost
+from hookd.receiver.errors import BadSignature, Refusal
 
 JSON: Final = "application/json"
 FORM: Final = "application/x-www-form-urlencoded"
@@ -25,56 +29,82 @@ _SILENCE_SECONDS: Final = 5.0
 _BASE_SECONDS: Final = 10.0
 _MIN_BYTES_PER_SECOND: Final = 256 * 1024
 _FIELD: Final = b"payload="
-# A fork also sends the headers of the host it came from: the youngest host first.
-_HOSTS: Final = ("forgejo", "gitea", "gogs", "github")
+_HEX_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+# An unknown app costs the same time as a known one. This key is never printed or stored.
+_UNKNOWN_APP_SECRET: Final = Secret(random.token_bytes(32))
 
 
-@dataclass(frozen=True)
-class Claim:
-    """The app that a request names in its path, with its sender and secrets."""
+def signed_body(
+    request: Request, name: str, app: App | None, secrets: Sequence[Secret], max_bytes: int
+) -> tuple[App, IO[bytes]]:
+    """Read the body, and return app and body if the signature is valid. The caller closes the body.
 
-    name: str
-    app: App | None
-    sender: Sender
-    secrets: tuple[Secret, ...]
-
-
-@dataclass(frozen=True)
-class SignedBody:
-    """A body with a valid signature. The caller closes it."""
-
-    app: App
-    body: IO[bytes]
-
-
-class _Socket(Protocol):
-    def settimeout(self, value: float | None, /) -> None: ...
-
-
-def signed_body(request: Request, claim: Claim, max_bytes: int) -> SignedBody:
-    """Read the body and return it if its signature is valid.
-
-    Raises BadSignature, and Refusal for a body that is too long, too slow or of unknown length.
+    `name` is the app in the request's path. Raises BadSignature, and Refusal for a body that is too long, too slow or
+    of unknown length.
     """
     length = _length(request, max_bytes)
-    verifier = Verifier(claim.secrets)
-    signs_value = request.mimetype == FORM and claim.sender.signs_form_value
+    host = sender_of(app)
+    verifier = Verifier(secrets)
+    signs_value = request.mimetype == FORM and host.signs_form_value
     on_piece: Callable[[bytes], None] = (lambda _: None) if signs_value else verifier.update
-    raw = read_body(request.environ["wsgi.input"], length, on_piece, socket_of(request.environ))
-    digest = claim.sender.digest(request.headers)
-    is_signable = digest is None or not signs_value or _update_with_form(verifier, raw)
-    if verifier.accepts(digest) and is_signable and claim.app is not None:
-        return SignedBody(claim.app, raw)
-    raw.close()
-    raise _bad_signature(request, claim, has_digest=digest is not None, is_signable=is_signable)
+    body = read_body(request.environ["wsgi.input"], length, on_piece, request.environ.get("gunicorn.socket"))
+    digest = read_digest(request.headers, host)
+    is_signable = digest is None or not signs_value or _update_with_form(verifier, body)
+    if verifier.accepts(digest) and is_signable and app is not None:
+        return app, body
+    body.close()
+    raise _bad_signature(request, name, app, has_digest=digest is not None, is_signable=is_signable)
 
 
-def payload_of(request: Request, raw: IO[bytes]) -> bytes:
+def sender_of(app: App | None) -> GitHost:
+    """Return the git host whose headers are read, for an unknown app GitHub."""
+    return app.sender if app else GitHost.GITHUB
+
+
+def read_digest(headers: Headers, host: GitHost) -> bytes | None:
+    """Return the signature's digest, or None unless it is exactly the host's prefix and 64 lower-case digits.
+
+    A repeated header arrives joined by a comma and does not match. SHA-1 is never accepted, and the algorithm is never
+    taken from the header.
+    """
+    value = headers.get(host.signature, "")
+    digits = value.removeprefix(host.prefix)
+    is_exact = value.startswith(host.prefix) and _HEX_DIGEST.fullmatch(digits)
+    return bytes.fromhex(digits) if is_exact else None
+
+
+class Verifier:
+    """Checks a body piece by piece, so no unverified body is held in memory."""
+
+    def __init__(self, secrets: Sequence[Secret]) -> None:
+        self._is_known = bool(secrets)
+        self._macs = [HMAC(secret.reveal(), SHA256()) for secret in (secrets or (_UNKNOWN_APP_SECRET,))]
+
+    def update(self, piece: bytes) -> None:
+        """Add the next piece of the signed bytes."""
+        for mac in self._macs:
+            mac.update(piece)
+
+    def accepts(self, digest: bytes | None) -> bool:
+        """Return True if the digest matches one of the secrets. Compares all of them in constant time."""
+        matches = [_matches(mac, digest or b"") for mac in self._macs]
+        return self._is_known and digest is not None and any(matches)
+
+
+def _matches(mac: HMAC, digest: bytes) -> bool:
+    try:
+        mac.verify(digest)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def payload_of(request: Request, body: IO[bytes]) -> bytes:
     """Return the JSON of a verified body. Raises Refusal for other content types."""
-    if request.mimetype == JSON:
-        return raw.read()
     if request.mimetype == FORM:
-        return form_value(raw)
+        return b"".join(form_pieces(body))
+    if request.mimetype == JSON:
+        return body.read()
     raise Refusal(415, f"the content type must be {JSON} or {FORM}")
 
 
@@ -87,38 +117,38 @@ def _length(request: Request, max_bytes: int) -> int:
     return length
 
 
-def _update_with_form(verifier: Verifier, raw: IO[bytes]) -> bool:
+def _update_with_form(verifier: Verifier, body: IO[bytes]) -> bool:
     """Add a form's decoded payload to the verifier. Returns False for a form that no sender sends."""
     try:
-        for piece in form_pieces(raw):
+        for piece in form_pieces(body):
             verifier.update(piece)
     except Refusal:
         return False
     return True
 
 
-def _bad_signature(request: Request, claim: Claim, *, has_digest: bool, is_signable: bool) -> BadSignature:
+def _bad_signature(
+    request: Request, name: str, app: App | None, *, has_digest: bool, is_signable: bool
+) -> BadSignature:
     """Name the failed check for the operator. The caller's answer is always the same."""
-    app, sender, header = claim.app, claim.sender, claim.sender.signature
     if app is None:
-        return BadSignature(SignatureCheck.APP, f"no app is called {ascii(claim.name)[:80]}")
+        return BadSignature("no such app", f"no app is called {ascii(name)[:80]}")
+    header, prefix = app.sender.signature, app.sender.prefix
     if header not in request.headers:
-        detail = f"the header {header} is missing, {_missing_header_hint(request, app)}"
-        return BadSignature(SignatureCheck.HEADER, detail)
+        return BadSignature("no signature", f"the header {header} is missing, {_missing_header_hint(request, app)}")
     if not has_digest:
-        shape = f"{sender.prefix} and 64" if sender.prefix else "64"
-        return BadSignature(SignatureCheck.SHAPE, f"{header} is not {shape} lower-case hexadecimal digits")
+        shape = f"{prefix} and 64" if prefix else "64"
+        return BadSignature("malformed signature", f"{header} is not {shape} lower-case hexadecimal digits")
     if not is_signable:
-        return BadSignature(SignatureCheck.FORM, f"{app.sender} signs forms with one field, named payload")
-    return BadSignature(SignatureCheck.DIGEST, f"{header} matches none of the app's secrets")
+        return BadSignature("unsignable form", f"{app.sender} signs forms with one field, named payload")
+    return BadSignature("wrong signature", f"{header} matches none of the app's secrets")
 
 
 def _missing_header_hint(request: Request, app: App) -> str:
     """Name another host's header if there is one: the app's file often names the wrong sender."""
-    for host in _HOSTS:
-        other = SENDERS[host].signature
-        if other in request.headers:
-            return f"{other} is there: is sender = {app.sender!r} right, or is it {host!r}?"
+    for other in GitHost:
+        if other.signature in request.headers:
+            return f"{other.signature} is there: is sender = '{app.sender}' right, or is it '{other}'?"
     return "has the webhook a secret?"
 
 
@@ -128,7 +158,7 @@ def max_seconds(length: int) -> float:
 
 
 def read_body(
-    stream: IO[bytes], length: int, on_piece: Callable[[bytes], None], sock: _Socket | None
+    stream: IO[bytes], length: int, on_piece: Callable[[bytes], None], sock: Any
 ) -> "SpooledTemporaryFile[bytes]":
     """Read `length` bytes and return them. Calls `on_piece` with each piece.
 
@@ -179,16 +209,5 @@ def form_pieces(body: IO[bytes]) -> Iterator[bytes]:
     yield _decoded(rest)
 
 
-def form_value(body: IO[bytes]) -> bytes:
-    """Return the decoded `payload` of a verified form. Raises Refusal."""
-    return b"".join(form_pieces(body))
-
-
 def _decoded(text: bytes) -> bytes:
     return unquote_to_bytes(text.replace(b"+", b" "))
-
-
-def socket_of(environ: dict[str, Any]) -> _Socket | None:
-    """Return the connection's socket, if gunicorn passes it."""
-    sock: _Socket | None = environ.get("gunicorn.socket")
-    return sock

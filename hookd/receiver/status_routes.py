@@ -3,13 +3,11 @@
 import hmac
 import logging
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import wraps
 from typing import Any, Final
 
-from flask import Flask, Response, jsonify, request, send_file
+from flask import Blueprint, Flask, Response, jsonify, request, send_file
 
 from hookd import freezes
 from hookd.config import Config
@@ -19,9 +17,7 @@ from hookd.files.safe_open import open_regular_file
 from hookd.model.app import App
 from hookd.model.app_status import AppStatus
 from hookd.model.deployment import Deployment
-from hookd.model.ids import is_deployment
 from hookd.queue.app_status import AppStatusStore
-from hookd.queue.codec import NoSuchDeployment
 from hookd.queue.decision_log import read_newest
 from hookd.queue.deployments import DeploymentStore
 from hookd.receiver.errors import Refusal
@@ -31,7 +27,6 @@ log: Final = logging.getLogger(__name__)
 
 MAX_DEPLOYMENTS: Final = 20
 MAX_DECISIONS: Final = 100
-View = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -61,29 +56,22 @@ def load_read_access(config: Config) -> ReadAccess:
 
 def add_status_routes(app: Flask, config: Config, store: DeploymentStore, access: ReadAccess) -> None:
     """Add the status routes to the application."""
-    pages = _Pages(config, store)
-    routes: dict[str, View] = {
-        "/deployments/<deployment_id>": pages.deployment,
-        "/deployments/<deployment_id>/log": pages.log,
-        "/apps": pages.apps,
-        "/apps/<name>": pages.app,
-        "/apps/<name>/decisions": pages.decisions,
-        "/metrics": pages.metrics,
-    }
-    for rule, view in routes.items():
-        app.add_url_rule(rule, view.__name__, _guarded(view, access), methods=["GET"])
-    app.add_url_rule("/healthz", "healthz", lambda: jsonify(status="ok"), methods=["GET"])
-    app.add_url_rule("/readyz", "readyz", pages.ready, methods=["GET"])
 
-
-def _guarded(view: View, access: ReadAccess) -> View:
-    @wraps(view)
-    def guarded(**arguments: str) -> Any:
+    def check_access() -> None:
         if not access.allows(request.headers.get("Authorization", "")):
             raise Refusal(401, "a bearer token is required")
-        return view(**arguments)
 
-    return guarded
+    pages, guarded = _Pages(config, store), Blueprint("status", __name__)
+    guarded.before_request(check_access)
+    guarded.add_url_rule("/deployments/<deployment_id>", view_func=pages.deployment)
+    guarded.add_url_rule("/deployments/<deployment_id>/log", view_func=pages.log)
+    guarded.add_url_rule("/apps", view_func=pages.apps)
+    guarded.add_url_rule("/apps/<name>", view_func=pages.app)
+    guarded.add_url_rule("/apps/<name>/decisions", view_func=pages.decisions)
+    guarded.add_url_rule("/metrics", view_func=pages.metrics)
+    app.register_blueprint(guarded)
+    app.add_url_rule("/healthz", "healthz", lambda: jsonify(status="ok"))
+    app.add_url_rule("/readyz", view_func=pages.ready)
 
 
 class _Pages:
@@ -131,12 +119,10 @@ class _Pages:
         return jsonify(status="ready")
 
     def _find_deployment(self, deployment_id: str) -> Deployment:
-        try:
-            if is_deployment(deployment_id):
-                return self._store.get(deployment_id)
-        except NoSuchDeployment:
-            pass
-        raise Refusal(404, "no such deployment")
+        deployment = self._store.find(deployment_id)
+        if deployment is None:
+            raise Refusal(404, "no such deployment")
+        return deployment
 
     def _find_app(self, name: str) -> App:
         app = self._config.catalogue.get(name)

@@ -16,9 +16,9 @@ from werkzeug.test import TestResponse
 
 from hookd.config import Config
 from hookd.model.deployment import Deployment, Status, advance
+from hookd.model.git_hosts import GitHost
 from hookd.model.redis_keys import REFUSALS, counts_key, decisions_key
 from hookd.queue.deployments import DeploymentStore
-from hookd.receiver.senders import SENDERS
 from hookd.receiver.server import build
 from tests.support.installation import SECRET, Installation
 
@@ -98,7 +98,7 @@ def everything(redis: Redis) -> str:
 def bench(directory: Path, **settings: Any) -> Iterator[Bench]:
     """Run a Redis, and build the application for four apps, each named after its sender."""
     with Installation(directory, settings) as installation:
-        for sender in SENDERS:
+        for sender in GitHost:
             installation.add_app(sender, sender=sender)
         installation.start_redis()
         with Redis.from_url(installation.redis_url) as redis:
@@ -144,7 +144,7 @@ def headers_of(
     content_type: str | None = JSON,
 ) -> dict[str, str]:
     """Build a sender's headers. `over` is the signed text."""
-    names = SENDERS[sender]
+    names = GitHost(sender)
     headers = {names.event: event, names.signature: names.prefix + signed(over, secret)}
     if delivery is not None:
         headers[names.delivery] = delivery

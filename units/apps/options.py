@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from hookd.model.app import App
 from hookd.model.config_errors import from_validation
+from hookd.model.git_hosts import GitHost
 from hookd.model.ids import is_app
 from units.system import layout
 from units.system.errors import Refused
@@ -17,7 +18,6 @@ from units.system.errors import Refused
 _SCP: Final = re.compile(r"[^@/]+@(?P<host>[^:/]+):(?P<path>.+)")
 # Two releases side by side need more memory than a small host has.
 BLUE_GREEN_MIB: Final = 900
-_SENDERS: Final = {"github.com": "github", "codeberg.org": "forgejo"}
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def app_table(options: AddOptions, *, memory_mib: int) -> dict[str, Any]:
         "repository": options.repository,
         "full_name": options.full_name or _full_name(remote.path),
         "branch": options.branch,
-        "sender": options.sender or _SENDERS.get(remote.host, "gitea"),
+        "sender": options.sender or _sender(remote.host),
         "root": str(layout.app_root(options.name)),
     }
     if remote.ssh:
@@ -119,6 +119,11 @@ def parse_app(name: str, table: Mapping[str, Any]) -> App:
     if problems:
         raise Refused(problems)
     return app
+
+
+def _sender(domain: str) -> str:
+    """Return the git host of a domain, by default Gitea."""
+    return next((host for host in GitHost if host.domain == domain), GitHost.GITEA).value
 
 
 def _full_name(path: str) -> str:

@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -13,6 +13,7 @@ from hookd import freezes
 from hookd.cli.common import app_argument, find_app, print_line
 from hookd.cli.main import LazyGroup
 from hookd.model.app import App
+from hookd.model.git_hosts import GitHost
 from units.adopt.execute import undo_adoption
 from units.apps import secrets
 from units.apps.git_access import accept_host_keys, check_access, make_deploy_key
@@ -25,8 +26,9 @@ from units.system import layout
 from units.system.errors import Refused
 from units.uninstall import user_variables
 
-_SENDERS: Final = click.Choice(["github", "gitea", "forgejo", "gogs"])
-sender_option = click.option("--sender", type=_SENDERS, help="Default: from the host.")
+sender_option = click.option(
+    "--sender", type=click.Choice([host.value for host in GitHost]), help="Default: from the host."
+)
 
 
 @click.group(

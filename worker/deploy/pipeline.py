@@ -8,6 +8,7 @@ from typing import Final, Self
 
 from rq.timeouts import JobTimeoutException
 
+from hookd import freezes
 from hookd.eventlog import event
 from hookd.files.policies import Policy, umask_of
 from hookd.model.decision import Assessment, Verdict

@@ -8,8 +8,8 @@ from hookd.config import ConfigError
 from hookd.eventlog import JsonFormatter, TextFormatter
 from hookd.model import redis_keys
 from hookd.model.deployment import Status, Trigger
+from hookd.model.git_hosts import GitHost
 from hookd.queue.rq_classes import SafeJob
-from hookd.receiver.senders import SENDERS
 from hookd.receiver.server import build
 from tests.support.installation import SECRET
 from tests.support.receiver import FORM, NEW, OLD, REDELIVERED, ZEROS, Bench, content, form_of, headers_of, push_body
@@ -18,7 +18,7 @@ SECOND = "the secret after the rotation"
 RECEIVER = {"public_url": "https://deploy.example.org/"}
 
 
-@pytest.mark.parametrize("sender", SENDERS)
+@pytest.mark.parametrize("sender", GitHost)
 def test_push_returns_its_deployment(receiver: Bench, sender: str) -> None:
     response = receiver.push(sender)
     assert response.status_code == 202
@@ -38,17 +38,17 @@ def test_record_and_job_share_one_id(receiver: Bench) -> None:
     assert receiver.records.queue.get_job_ids() == [deployment]
 
 
-@pytest.mark.parametrize("sender", SENDERS)
+@pytest.mark.parametrize("sender", GitHost)
 def test_forms_are_verified_per_sender(receiver: Bench, sender: str) -> None:
     body = push_body(sender, message="naïve ☃ + 100%")
     form = form_of(body)
-    signed_bytes = body if SENDERS[sender].signs_form_value else form
+    signed_bytes = body if GitHost(sender).signs_form_value else form
     headers = headers_of(sender, signed_bytes, content_type=f"{FORM}; charset=utf-8")
     assert receiver.post(f"/hooks/{sender}", form, headers).status_code == 202
     assert receiver.stored() > 0
 
 
-@pytest.mark.parametrize("sender", SENDERS)
+@pytest.mark.parametrize("sender", GitHost)
 def test_sha256_repositories_work(receiver: Bench, sender: str) -> None:
     response = receiver.push(sender, push_body(sender, before="a" * 64, after="b" * 64))
     deployment = content(response)["deployment"]
@@ -87,7 +87,7 @@ def test_other_pushes_are_ignored(receiver: Bench, changes: dict[str, Any], reas
 
 
 @pytest.mark.parametrize("event", ["create", "delete", "release", "issues", "Push Hook"])
-@pytest.mark.parametrize("sender", SENDERS)
+@pytest.mark.parametrize("sender", GitHost)
 def test_another_event_is_ignored(receiver: Bench, sender: str, event: str) -> None:
     response = receiver.push(sender, event=event)
     assert (response.status_code, content(response)) == (
@@ -109,7 +109,7 @@ def test_missing_event_is_ignored(receiver: Bench) -> None:
     assert receiver.stored() == 0
 
 
-@pytest.mark.parametrize("sender", SENDERS)
+@pytest.mark.parametrize("sender", GitHost)
 def test_a_ping_is_answered_with_pong(receiver: Bench, sender: str) -> None:
     response = receiver.push(sender, b'{"zen": "Keep it logically awesome."}', event="ping")
     assert (response.status_code, content(response)["status"]) == (200, "pong")

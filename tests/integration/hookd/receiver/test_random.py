@@ -6,18 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookd.receiver.senders import SENDERS
+from hookd.model.git_hosts import GitHost
 from tests.support.receiver import FORM, JSON, Bench, bench, form_of, headers_of, push_body, signed
 
 REFUSALS = {400, 401, 411, 413, 415}
 # What a WSGI server passes on as the value of a header.
 VALUES = st.text(st.characters(max_codepoint=255, exclude_categories=["Cc"]), max_size=100)
-NAMES = st.sampled_from([*SENDERS, "nobody"])
+NAMES = st.sampled_from([*GitHost, "nobody"])
 KINDS = st.sampled_from([JSON, FORM, "text/plain", f"{JSON}; charset=x"]) | VALUES
 FORMS = st.binary(max_size=60).map(form_of) | st.lists(st.sampled_from([b"payload", b"=", b"&", b"%", b"+", b"7"])).map(
     b"".join
 )
-BODIES = st.binary(max_size=200) | st.sampled_from([push_body(name) for name in SENDERS]) | FORMS
+BODIES = st.binary(max_size=200) | st.sampled_from([push_body(name) for name in GitHost]) | FORMS
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 def test_without_the_exact_signature_nothing_passes(
     receiver: Bench, *, name: str, body: bytes, kind: str, signature: str, event: str
 ) -> None:
-    sender = SENDERS.get(name, SENDERS["github"])
+    sender = {host.value: host for host in GitHost}.get(name, GitHost.GITHUB)
     headers = {sender.signature: signature, sender.event: event, "Content-Type": kind}
     response = receiver.post(f"/hooks/{name}", body, headers)
     assert response.status_code in (401, 411)
@@ -41,7 +41,7 @@ def test_without_the_exact_signature_nothing_passes(
 
 @given(name=NAMES, body=BODIES, place=st.integers(0, 63), digit=st.sampled_from("0123456789abcdefABCDEFg "))
 def test_one_changed_digit_is_refused(receiver: Bench, name: str, body: bytes, place: int, digit: str) -> None:
-    sender = SENDERS.get(name, SENDERS["github"])
+    sender = {host.value: host for host in GitHost}.get(name, GitHost.GITHUB)
     right = signed(body)
     wrong = right[:place] + digit + right[place + 1 :]
     headers = {**headers_of("github", body), sender.signature: sender.prefix + wrong, sender.event: "push"}
@@ -53,7 +53,7 @@ def test_one_changed_digit_is_refused(receiver: Bench, name: str, body: bytes, p
 
 
 @pytest.mark.threat(7)
-@given(name=st.sampled_from(sorted(SENDERS)), body=BODIES, kind=KINDS, event=VALUES | st.just("push"), delivery=VALUES)
+@given(name=st.sampled_from(GitHost), body=BODIES, kind=KINDS, event=VALUES | st.just("push"), delivery=VALUES)
 def test_signed_bytes_never_cause_5xx(
     receiver: Bench, *, name: str, body: bytes, kind: str, event: str, delivery: str
 ) -> None:

@@ -7,10 +7,9 @@ import pytest
 from werkzeug.test import TestResponse
 
 from hookd.credentials import Secret
+from hookd.model.git_hosts import GitHost
 from hookd.receiver.app import Receiver, create_app
 from hookd.receiver.refusal_log import RefusalLog
-from hookd.receiver.secrets import Keyring
-from hookd.receiver.senders import SENDERS
 from hookd.receiver.status_routes import ReadAccess
 from tests.support.installation import SECRET
 from tests.support.receiver import FORM, JSON, Bench, form_of, headers_of, push_body, signed
@@ -47,15 +46,15 @@ SPOILT: dict[str, Spoil] = {
 
 @pytest.mark.threat(2)
 @pytest.mark.promise(5)
-@pytest.mark.parametrize("sender", SENDERS)
+@pytest.mark.parametrize("sender", GitHost)
 @pytest.mark.parametrize("spoil", [pytest.param(spoil, id=name) for name, spoil in SPOILT.items()])
 def test_inexact_signatures_get_401(receiver: Bench, sender: str, spoil: Spoil) -> None:
     body = push_body(sender)
     headers = headers_of(sender, body)
-    value = spoil(SENDERS[sender].prefix, body)
-    del headers[SENDERS[sender].signature]
+    value = spoil(GitHost(sender).prefix, body)
+    del headers[GitHost(sender).signature]
     if value is not None:
-        headers[SENDERS[sender].signature] = value
+        headers[GitHost(sender).signature] = value
     assert answer(receiver.post(f"/hooks/{sender}", body, headers)) == (
         401,
         UNSIGNED,
@@ -65,7 +64,7 @@ def test_inexact_signatures_get_401(receiver: Bench, sender: str, spoil: Spoil) 
 
 
 @pytest.mark.threat(2)
-@pytest.mark.parametrize("sender", SENDERS)
+@pytest.mark.parametrize("sender", GitHost)
 @pytest.mark.parametrize("name", ["nobody", "github2", "GITHUB", "%00", "%ff", "é", "a b", "x" * 300])
 def test_unknown_app_looks_like_bad_signature(receiver: Bench, sender: str, name: str) -> None:
     body = push_body(sender)
@@ -77,20 +76,20 @@ def test_unknown_app_looks_like_bad_signature(receiver: Bench, sender: str, name
 
 
 def test_secret_without_app_is_refused(receiver: Bench) -> None:
-    keyring = Keyring({"ghost": (Secret(SECRET.encode()),)})
+    secrets = {"ghost": (Secret(SECRET.encode()),)}
     refusal_log = RefusalLog(receiver.redis)
-    app = create_app(Receiver(receiver.config, keyring, receiver.records, refusal_log), ReadAccess(True, None))
+    app = create_app(Receiver(receiver.config, secrets, receiver.records, refusal_log), ReadAccess(True, None))
     body = push_body("ghost")
     response = app.test_client().post("/hooks/ghost", data=body, headers=headers_of("github", body))
     assert (response.status_code, response.data) == (401, UNSIGNED)
     assert receiver.stored() == 0
 
 
-@pytest.mark.parametrize("sender", SENDERS)
+@pytest.mark.parametrize("sender", GitHost)
 def test_other_senders_signatures_are_ignored(receiver: Bench, sender: str) -> None:
     body = push_body(sender)
     headers = {"Content-Type": JSON, "X-Hub-Signature": f"sha256={signed(body)}", "X-Gitlab-Token": SECRET}
-    for other in set(SENDERS) - {sender}:
+    for other in set(GitHost) - {sender}:
         headers |= headers_of(other, body)
     response = receiver.post(f"/hooks/{sender}", body, headers)
     assert (response.status_code, response.data) == (401, UNSIGNED)
@@ -168,7 +167,7 @@ def test_body_size_limit(receiver: Bench) -> None:
 @pytest.mark.parametrize(
     "kind", [None, "", "text/plain", "application/xml", "application/jsonx", "multipart/form-data"]
 )
-@pytest.mark.parametrize("sender", SENDERS)
+@pytest.mark.parametrize("sender", GitHost)
 def test_another_content_type_is_refused(receiver: Bench, sender: str, kind: str | None) -> None:
     assert receiver.push(sender, content_type=kind).status_code == 415
     assert receiver.stored() == 0

@@ -11,10 +11,10 @@ from redis import Redis
 
 from hookd.model import redis_keys
 from hookd.model.decision import Verdict
+from hookd.model.git_hosts import GitHost
 from hookd.queue import counters, decision_log
 from hookd.queue.client import receiver_client
 from hookd.receiver.refusal_log import RefusalLog
-from hookd.receiver.senders import SENDERS
 from tests.support.decisions import FULL, counted, decided, refusal, refused
 from tests.support.installation import SECRET, Installation
 from tests.support.processes import wait_for
@@ -36,7 +36,7 @@ RECEIVER = {"max_body": 65536}
 def spoilt(sender: str, body: bytes) -> dict[str, tuple[dict[str, str], bytes, str]]:
     """Build requests without a right signature: headers, body, and the operator's message."""
     right = headers_of(sender, body)
-    name = SENDERS[sender].signature
+    name = GitHost(sender).signature
     without = {key: value for key, value in right.items() if key != name}
     shape = "sha256= and 64" if sender == "github" else "64"
     return {
@@ -53,7 +53,7 @@ def spoilt(sender: str, body: bytes) -> dict[str, tuple[dict[str, str], bytes, s
 
 
 @pytest.mark.parametrize("case", spoilt("github", b""))
-@pytest.mark.parametrize("sender", SENDERS)
+@pytest.mark.parametrize("sender", GitHost)
 def test_operator_sees_the_failed_check(receiver: Bench, sender: str, case: str) -> None:
     headers, body, why = spoilt(sender, push_body(sender))[case]
     assert receiver.post(f"/hooks/{sender}", body, headers).status_code == 401
@@ -115,7 +115,7 @@ def test_refused_bodies_are_no_bad_signatures(
 @pytest.mark.threat(2)
 def test_all_bad_signatures_get_one_answer(receiver: Bench) -> None:
     answers = set()
-    for sender in SENDERS:
+    for sender in GitHost:
         body = push_body(sender)
         for headers, sent, _ in spoilt(sender, body).values():
             for path in (f"/hooks/{sender}", "/hooks/nobody"):

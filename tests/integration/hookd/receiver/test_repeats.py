@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from hookd.model.deployment import RETRYABLE_ENDINGS, Status, Trigger
-from hookd.receiver.senders import SENDERS
+from hookd.model.git_hosts import GitHost
 from tests.support.receiver import Bench, content, push_body
 
 DONE = (Status.SUCCEEDED, Status.UNCHANGED)
@@ -18,7 +18,7 @@ def pushed(receiver: Bench, delivery: str | None = "first", sender: str = "githu
     return response.status_code, answer["status"], answer["deployment"]
 
 
-@pytest.mark.parametrize("sender", SENDERS)
+@pytest.mark.parametrize("sender", GitHost)
 def test_duplicate_gets_its_deployment(receiver: Bench, sender: str) -> None:
     _, _, deployment = pushed(receiver, sender=sender)
     stored = receiver.stored()

@@ -13,12 +13,11 @@ from hookd.model.app_status import AppStatus, Quarantine
 from hookd.model.decision import Decision, Lag
 from hookd.model.deployment import Deployment, Step
 from hookd.model.eligibility import Freeze
+from hookd.model.git_hosts import GitHost
 from hookd.model.settings import Settings
 from hookd.queue.deployments import DeploymentStore
 from hookd.receiver.app import Receiver, create_app
 from hookd.receiver.refusal_log import RefusalLog
-from hookd.receiver.secrets import Keyring
-from hookd.receiver.senders import SENDERS
 from hookd.receiver.status_routes import ReadAccess
 from tests.support import api_page
 
@@ -29,7 +28,7 @@ def served() -> set[tuple[str, str]]:
     """List every method and path of the application, without a request to its Redis."""
     store = DeploymentStore(Redis(), keep_seconds=1)
     config = Config(Path("/hookd.toml"), Settings(), Catalogue())
-    app = create_app(Receiver(config, Keyring({}), store, RefusalLog(store.connection)), ReadAccess(True, None))
+    app = create_app(Receiver(config, {}, store, RefusalLog(store.connection)), ReadAccess(True, None))
     return {
         (method, re.sub(r"<(\w+)>", r"{\1}", rule.rule))
         for rule in app.url_map.iter_rules()
@@ -64,6 +63,4 @@ def test_page_lists_all_fields(name: str, model: type[BaseModel], added: set[str
 
 
 def test_page_lists_all_sender_headers() -> None:
-    assert api_page.sender_headers() == {
-        name: (sender.event, sender.delivery, sender.signature) for name, sender in SENDERS.items()
-    }
+    assert api_page.sender_headers() == {host.value: (host.event, host.delivery, host.signature) for host in GitHost}

@@ -1,14 +1,17 @@
-"""HMAC-SHA256 against published vectors, and every way in which a digest may not fit."""
+"""Signatures that are not even compared, HMAC-SHA256 against published vectors, and every way not to fit."""
 
+import hmac
 import io
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from werkzeug.datastructures import Headers
 
 from hookd.credentials import Secret
-from hookd.receiver.signatures import Verifier, sign
-from hookd.receiver.signed_request import form_value
+from hookd.model.git_hosts import GitHost
+from hookd.receiver.signed_request import Verifier, form_pieces, read_digest
 
 EVERYBODY = b"It's a Secret to Everybody"
 JSON = b'{"ref":"refs/heads/main"}'
@@ -31,6 +34,15 @@ DERIVED = [
 ]
 
 
+DIGITS = "6a42699496d8c4fb346af1c930df527931a321e28ada69dbc5ee82f438517fd2"
+SHA1 = "c28e33b2e56e548956c446e890929a6cbec3ac89"
+
+
+def read(host: GitHost, value: str) -> bytes | None:
+    """Read the digest of a signature header."""
+    return read_digest(Headers([(host.signature, value)]), host)
+
+
 def accepts(secrets: list[bytes], body: bytes, digest: bytes | None) -> bool:
     """Verify a body in one piece."""
     verifier = Verifier([Secret(secret) for secret in secrets])
@@ -41,7 +53,6 @@ def accepts(secrets: list[bytes], body: bytes, digest: bytes | None) -> bool:
 @pytest.mark.parametrize(("secret", "body", "digest"), PUBLISHED + DERIVED)
 def test_published_vectors_are_accepted(secret: bytes, body: bytes, digest: str) -> None:
     assert accepts([secret], body, bytes.fromhex(digest))
-    assert sign(Secret(secret), [body]) == digest
 
 
 @pytest.mark.parametrize(("secret", "body", "digest"), PUBLISHED + DERIVED)
@@ -51,7 +62,7 @@ def test_no_vector_fits_another_secret(secret: bytes, body: bytes, digest: str) 
 
 def test_form_signatures_of_gitea_and_github() -> None:
     over_json, over_bytes = (bytes.fromhex(digest) for _, _, digest in DERIVED[:2])
-    assert accepts([EVERYBODY], form_value(io.BytesIO(FORM)), over_json)
+    assert accepts([EVERYBODY], b"".join(form_pieces(io.BytesIO(FORM))), over_json)
     assert accepts([EVERYBODY], FORM, over_bytes)
     assert not accepts([EVERYBODY], FORM, over_json)
 
@@ -61,7 +72,6 @@ def test_pieces_sign_like_the_whole() -> None:
     for byte in JSON:
         verifier.update(bytes([byte]))
     assert verifier.accepts(bytes.fromhex(DERIVED[0][2]))
-    assert sign(Secret(EVERYBODY), [JSON[:7], JSON[7:]]) == DERIVED[0][2]
 
 
 @pytest.mark.parametrize("secrets", [[EVERYBODY, b"another"], [b"another", EVERYBODY]])
@@ -91,7 +101,7 @@ def test_digest_length_is_checked(cut: int) -> None:
 
 @given(st.binary(max_size=300), st.binary(min_size=1, max_size=80), st.binary(max_size=40))
 def test_only_the_exact_digest_fits(body: bytes, secret: bytes, digest: bytes) -> None:
-    right = bytes.fromhex(sign(Secret(secret), [body]))
+    right = hmac.digest(secret, body, "sha256")
     assert accepts([secret], body, right)
     assert accepts([secret], body, digest) == (digest == right)
 
@@ -101,3 +111,55 @@ def test_only_the_exact_digest_fits(body: bytes, secret: bytes, digest: bytes) -
 def test_one_wrong_bit_is_refused(bit: int) -> None:
     right = int(DERIVED[0][2], 16)
     assert not accepts([EVERYBODY], JSON, (right ^ (1 << bit)).to_bytes(32, "big"))
+
+
+@pytest.mark.parametrize("host", GitHost)
+def test_a_well_formed_signature_is_read(host: GitHost) -> None:
+    assert read(host, host.prefix + DIGITS) == bytes.fromhex(DIGITS)
+
+
+@pytest.mark.parametrize("host", GitHost)
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        pytest.param(lambda prefix: "", id="empty"),
+        pytest.param(lambda prefix: f"{prefix}{DIGITS.upper()}", id="upper case"),
+        pytest.param(lambda prefix: f"{prefix}{DIGITS},{prefix}{DIGITS}", id="repeated header"),
+        pytest.param(lambda prefix: f"{prefix}{DIGITS[:-1]}", id="one digit short"),
+        pytest.param(lambda prefix: f"{prefix}{DIGITS}0", id="one digit long"),
+        pytest.param(lambda prefix: f"{prefix}{DIGITS} ", id="trailing space"),
+        pytest.param(lambda prefix: f" {prefix}{DIGITS}", id="leading space"),
+        pytest.param(lambda prefix: f"{prefix}{DIGITS[:-1]}g", id="not hexadecimal"),
+        pytest.param(lambda prefix: f"{prefix}{DIGITS[:-1]}é", id="not ASCII"),
+        pytest.param(lambda prefix: f"{prefix}{DIGITS[:-1]}٣", id="a digit of another script"),
+        pytest.param(lambda prefix: f"{prefix}{prefix}{DIGITS}" if prefix else f"sha256={DIGITS}", id="other prefix"),
+        pytest.param(lambda prefix: f"sha1={SHA1}", id="SHA-1"),
+        pytest.param(lambda prefix: SHA1, id="SHA-1 without prefix"),
+        pytest.param(lambda prefix: f"SHA256={DIGITS}", id="prefix in upper case"),
+        pytest.param(lambda prefix: f"sha512={DIGITS}{DIGITS}", id="another algorithm"),
+    ],
+)
+def test_a_malformed_signature_is_not_read(host: GitHost, spoilt: Callable[[str], str]) -> None:
+    assert read(host, spoilt(host.prefix)) is None
+
+
+def test_github_needs_prefix_and_digits() -> None:
+    assert read(GitHost.GITHUB, "sha256=") is None
+    assert read(GitHost.GITHUB, DIGITS) is None
+
+
+@pytest.mark.parametrize("host", GitHost)
+def test_a_missing_signature_is_not_read(host: GitHost) -> None:
+    assert read_digest(Headers(), host) is None
+
+
+@pytest.mark.parametrize("host", GitHost)
+def test_other_senders_headers_are_ignored(host: GitHost) -> None:
+    others = [(each.signature, each.prefix + DIGITS) for each in GitHost if each is not host]
+    assert read_digest(Headers([*others, ("X-Hub-Signature", f"sha256={DIGITS}")]), host) is None
+
+
+@given(st.sampled_from(GitHost), st.text(st.characters(max_codepoint=255), max_size=90))
+def test_no_other_text_is_a_signature(host: GitHost, text: str) -> None:
+    digest = read(host, text.replace("\n", "").replace("\r", ""))
+    assert digest is None or host.prefix + digest.hex() == text

@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 
 from hookd.config import ConfigError
-from hookd.credentials import Secret
+from hookd.credentials import Secret, read_all_secrets, read_secrets
 from hookd.model.app import App, Catalogue
 from hookd.model.config_errors import Problem
-from hookd.receiver.secrets import Keyring, read_keyring, read_secrets
 
 LONG = b"0123456789abcdef"
 
@@ -79,16 +78,18 @@ def test_all_missing_secrets_are_named(tmp_path: Path) -> None:
     (tmp_path / "good").write_bytes(LONG)
     (tmp_path / "short").write_bytes(b"x")
     with pytest.raises(ConfigError) as caught:
-        read_keyring(tmp_path, catalogue("good", "missing", "short"))
+        read_all_secrets(tmp_path, catalogue("good", "missing", "short"))
     assert [Path(problem.file).name for problem in caught.value.problems] == ["missing", "short"]
 
 
-def test_keyring_holds_all_apps(tmp_path: Path) -> None:
+def test_all_apps_are_read(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).write_bytes(LONG + name.encode())
-    keyring = read_keyring(tmp_path, catalogue("one", "two"))
-    assert [secret.reveal() for secret in keyring.of("two")] == [LONG + b"two"]
-    assert keyring.of("three") == ()
+    secrets = read_all_secrets(tmp_path, catalogue("one", "two"))
+    assert {app: [secret.reveal() for secret in found] for app, found in secrets.items()} == {
+        "one": [LONG + b"one"],
+        "two": [LONG + b"two"],
+    }
 
 
 def test_problems_hide_the_secret(tmp_path: Path) -> None:
@@ -99,7 +100,6 @@ def test_problems_hide_the_secret(tmp_path: Path) -> None:
 
 def test_printed_secrets_are_hidden() -> None:
     secret = Secret(LONG)
-    keyring = Keyring({"shop": (secret,)})
-    for shown in (repr(secret), str(secret), f"{secret}", repr([secret]), repr(keyring), str(keyring)):
+    for shown in (repr(secret), str(secret), f"{secret}", repr([secret]), str({"shop": (secret,)})):
         assert LONG.decode() not in shown
     assert str(secret) == "Secret(***)"
