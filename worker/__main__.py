@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
     try:
         _work(config, user, name)
     except AuthenticationError as error:
-        why = f"Redis rejected the password of {user.name if user else 'the default user'}: {error}"
+        why = f"Redis rejected the password of {user.username if user else 'the default user'}: {error}"
         event(log, "not started", logging.ERROR, why=why, next="hookd doctor")
         return 2
     except NameTaken as error:
