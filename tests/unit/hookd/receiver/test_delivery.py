@@ -92,7 +92,7 @@ def refused(payload: bytes, event: str = "push") -> str:
 
 
 def outcome(event: str, payload: bytes) -> Push | Ignored | int:
-    """Judge an event; a refusal is its status."""
+    """Parse an event, and return the status of a refusal."""
     try:
         return classify_event(APP, event, payload)
     except Refusal as error:
