@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from hookd.receiver.secrets import read_secrets
-
+from hookd.credentials import read_secrets
 from hookd.files.policies import OwnershipError
 from hookd.model.app import App
 from hookd.model.config_errors import Problem
