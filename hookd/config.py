@@ -1,6 +1,7 @@
 """The configuration: hookd.toml and apps/*.toml, read once at the edge, with all problems reported at once."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,9 +9,9 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from hookd.model.app import App, Catalogue
-from hookd.model.config_errors import Problem, from_validation
 from hookd.model.ids import is_app
 from hookd.model.settings import Settings
 
@@ -20,6 +21,29 @@ VARIABLE: Final = "HOOKD_CONFIG"
 DEFAULT: Final = Path("/etc/hookd/hookd.toml")
 # A link to the installed version, set by `./run install`.
 INSTALLED: Final = Path("/opt/hookd/current")
+# The user part and the query of a URL.
+_CREDENTIALS: Final = re.compile(r"(://|//|:)[^\s'\"]*(@)|(?<=\?)[^\s'\"]+")
+# By pydantic's kind of error.
+_TEXTS: Final = {
+    "extra_forbidden": "unknown key, remove it or check its spelling",
+    "missing": "missing, but this key is required",
+    "value_error": "invalid value {value}, expected {error}",
+    **dict.fromkeys(("literal_error", "enum"), "invalid value {value}, expected {expected}"),
+    "string_pattern_mismatch": "invalid value {value}, expected text that matches {pattern}",
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem in a file. `path` is the key."""
+
+    file: str
+    path: str
+    text: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}: {self.path}" if self.path else self.file
+        return f"{place}: {self.text}"
 
 
 class ConfigError(Exception):
@@ -75,6 +99,11 @@ def load_valid_apps(path: Path) -> tuple[Config, list[Problem]]:
     if config is None:
         raise ConfigError(problems)
     return config, problems
+
+
+def from_validation(file: str, error: ValidationError) -> list[Problem]:
+    """Return the problems of a validation error."""
+    return [Problem(file, ".".join(map(str, item["loc"])), _text(item)) for item in error.errors(include_url=False)]
 
 
 def _load(path: Path, only: str | None) -> tuple[Config | None, list[Problem]]:
@@ -140,3 +169,16 @@ def _table(file: Path, problems: list[Problem]) -> dict[str, Any] | None:
     except OSError as error:
         problems.append(Problem(str(file), "", f"cannot be read: {error.strerror}"))
     return None
+
+
+def _text(item: ErrorDetails) -> str:
+    text = _TEXTS.get(item["type"], "invalid value {value}, {message}")
+    message = item["msg"][0].lower() + item["msg"][1:]
+    return text.format_map({**item.get("ctx", {}), "value": _quote_value(item["input"]), "message": message})
+
+
+def _quote_value(value: object) -> str:
+    if isinstance(value, dict):
+        return "this table"
+    text = _CREDENTIALS.sub(r"\1***\2", repr(value))
+    return text if len(text) <= 80 else f"{text[:77]}…"

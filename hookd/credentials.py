@@ -10,9 +10,8 @@ from urllib.parse import quote, urlsplit
 
 from redis.credentials import UsernamePasswordCredentialProvider
 
-from hookd.config import Config, ConfigError
+from hookd.config import Config, ConfigError, Problem
 from hookd.model.app import Catalogue
-from hookd.model.config_errors import Problem
 
 Role = Literal["receiver", "status", "worker", "operator"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)

@@ -6,9 +6,8 @@ from urllib.parse import urlsplit
 import tomlkit
 from pydantic import ValidationError
 
-from hookd.config import load
+from hookd.config import from_validation, load
 from hookd.model.app import Catalogue, Site
-from hookd.model.config_errors import from_validation
 from units.apps.conflicts import domain_conflicts
 from units.host.plan import host_plan
 from units.plan.apply import Echo, Installer

@@ -13,11 +13,10 @@ import click
 
 from hookd.cli import common
 from hookd.cli.deploy import show_and_exit
-from hookd.config import Config, ConfigError
+from hookd.config import Config, ConfigError, Problem
 from hookd.credentials import Secret, read_secrets, secret_file
 from hookd.http_probe import open_connection, parse_address
 from hookd.model.app import App
-from hookd.model.config_errors import Problem
 
 _SECONDS: Final = 10
 

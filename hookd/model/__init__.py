@@ -1,6 +1,6 @@
 """Values that all processes share, without input or output.
 
-Map: `app`, `git_hosts`, `settings`, `fields`, `config_errors` (configuration) · `ids`, `paths`, `redis_keys`,
+Map: `app`, `git_hosts`, `settings`, `fields` (configuration) · `ids`, `paths`, `redis_keys`,
 `systemctl` (names) · `deployment`, `hint`, `journal`, `app_status` (state) · `decision`, `eligibility` (why something
 is deployed) · `text`.
 """

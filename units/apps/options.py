@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
+from hookd.config import from_validation
 from hookd.model.app import App
-from hookd.model.config_errors import from_validation
 from hookd.model.git_hosts import GitHost
 from hookd.model.ids import is_app
 from units.system import layout

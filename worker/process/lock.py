@@ -1,4 +1,4 @@
-"""The kernel lock that lets one process at a time deploy an app. It cannot go stale, and needs no clock."""
+"""The kernel lock of an app's deployments, and the locked file of each running one. They cannot go stale."""
 
 import fcntl
 import os
@@ -11,6 +11,7 @@ from typing import Final
 from worker.errors import AppLocked
 
 _PAUSE_SECONDS: Final = 0.1
+_TAKE_SECONDS: Final = 1.0
 
 
 @contextmanager
@@ -55,5 +56,48 @@ def lock_holder(path: Path) -> str | None:
         if try_lock(descriptor):
             return None
         return os.pread(descriptor, 200, 0).decode("utf-8", "replace").split(" ")[0]
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def hold_liveness_file(path: Path) -> Iterator[None]:
+    """Hold a liveness file, unless another process of the deployment does. Raises OSError.
+
+    It is held before the record says running until after the ending. The app's lock is taken later, after a wait.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = _open_and_lock(path)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
+
+
+def _open_and_lock(path: Path) -> int | None:
+    """Open and lock a file that still has this name. Retry because `is_held` holds the lock for a moment."""
+    end = time.monotonic() + _TAKE_SECONDS
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+        if try_lock(descriptor) and os.fstat(descriptor).st_nlink:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            return descriptor
+        os.close(descriptor)
+        if time.monotonic() >= end:
+            return None
+        time.sleep(_PAUSE_SECONDS)
+
+
+def is_held(path: Path) -> bool:
+    """Return True if another process holds the liveness file."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        return not try_lock(descriptor) and os.pread(descriptor, 20, 0) != str(os.getpid()).encode()
     finally:
         os.close(descriptor)

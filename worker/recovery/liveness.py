@@ -1,8 +1,6 @@
 """The liveness of deployments: a locked file per running process, and the ending of a deployment that crashed."""
 
 import logging
-import os
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -24,14 +22,12 @@ from hookd.model.settings import Settings
 from hookd.queue.codec import NoSuchDeployment
 from hookd.queue.deployments import Contention, DeploymentStore
 from worker.journal import Journal
-from worker.process.lock import lock_holder, try_lock
+from worker.process.lock import hold_liveness_file, is_held, lock_holder
 from worker.report.status import StatusPublisher
 
 log: Final = logging.getLogger(__name__)
 
 LIVENESS_SUFFIX: Final = ".run"
-_TAKE_SECONDS: Final = 1.0
-_PAUSE_SECONDS: Final = 0.1
 
 
 def config_or_none(only: str = "") -> Config | None:
@@ -139,46 +135,3 @@ def liveness_lock(deployment_id: str) -> Iterator[None]:
             except OSError as error:
                 event(log, "no liveness file", logging.WARNING, deployment=deployment_id, why=str(error))
         yield
-
-
-@contextmanager
-def hold_liveness_file(path: Path) -> Iterator[None]:
-    """Hold a liveness file, unless another process of the deployment does. Raises OSError.
-
-    It is held before the record says running until after the ending. The app's lock is taken later, after a wait.
-    """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = _open_and_lock(path)
-    try:
-        yield
-    finally:
-        if descriptor is not None:
-            path.unlink(missing_ok=True)
-            os.close(descriptor)
-
-
-def _open_and_lock(path: Path) -> int | None:
-    """Open and lock a file that still has this name. Retry because `is_held` holds the lock for a moment."""
-    end = time.monotonic() + _TAKE_SECONDS
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
-        if try_lock(descriptor) and os.fstat(descriptor).st_nlink:
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-            return descriptor
-        os.close(descriptor)
-        if time.monotonic() >= end:
-            return None
-        time.sleep(_PAUSE_SECONDS)
-
-
-def is_held(path: Path) -> bool:
-    """Return True if another process holds the liveness file."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return False
-    try:
-        return not try_lock(descriptor) and os.pread(descriptor, 20, 0) != str(os.getpid()).encode()
-    finally:
-        os.close(descriptor)

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from hookd.config import ConfigError
+from hookd.config import ConfigError, Problem
 from hookd.credentials import Secret, read_all_secrets, read_secrets
 from hookd.model.app import App, Catalogue
-from hookd.model.config_errors import Problem
 
 LONG = b"0123456789abcdef"
 

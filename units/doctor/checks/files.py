@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from hookd.config import Problem
 from hookd.credentials import read_secrets
 from hookd.files.policies import OwnershipError
 from hookd.model.app import App
-from hookd.model.config_errors import Problem
 from units.apps import permissions
 from units.apps.plan import InitialContents, app_plan
 from units.doctor.context import AS_ROOT, HostContext

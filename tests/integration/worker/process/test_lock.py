@@ -15,14 +15,13 @@ import pytest
 
 from tests.support.processes import PROJECT, wait_for
 from worker.errors import DeployError
-from worker.process.lock import app_lock, lock_holder
-from worker.recovery.liveness import hold_liveness_file, is_held
+from worker.process.lock import app_lock, hold_liveness_file, is_held, lock_holder
 
 HOLDER = """
 import sys, time
 from pathlib import Path
 from worker.process.lock import app_lock
-from worker.recovery.liveness import hold_liveness_file
+from worker.process.lock import hold_liveness_file
 with {how}:
     print("held", flush=True)
     time.sleep(600)

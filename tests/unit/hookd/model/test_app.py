@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from hookd.config import from_validation
 from hookd.model.app import App, Catalogue, Shared
-from hookd.model.config_errors import from_validation
 
 
 def table(**over: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from hookd.model.config_errors import Problem, from_validation
+from hookd.config import Problem, from_validation
 from hookd.model.settings import Settings
 
 SECTIONS = ["redis", "receiver", "worker", "history"]
