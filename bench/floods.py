@@ -51,7 +51,7 @@ class Sizes:
     apps: tuple[int, ...] = (_FEW, APPS)
 
 
-_ONCE: Final = Sizes(pushes=100, slow_clients=10, bodies=1, kinds=("too long",), apps=(_FEW,))
+_ONCE: Final = Sizes(pushes=10, slow_clients=2, bodies=1, kinds=("too long",), apps=(_FEW,))
 
 
 def main() -> None:

@@ -71,7 +71,7 @@ def main() -> None:
     print(f"{given.pushes} signed 10 kB pushes to {given.apps} apps from {given.clients} clients,", end=" ")
     print(f"median of {given.rounds} rounds; `x` compares with the last line\n")
     print(_speed_table(rounds))
-    print(f"\n{_FLOOD_CLIENTS} clients send {given.flood} unsigned bodies of 25 MiB\n")
+    print(f"\n{min(given.flood, _FLOOD_CLIENTS)} clients send {given.flood} unsigned bodies of 25 MiB\n")
     print(_flood_table({name: _flood(start, apps, given.flood) for name, start in starts.items()}))
     print(f"\n{_advice(rounds)}")
     print(machine("flask", "gunicorn", "redis", "rq", **_versions()))
@@ -86,7 +86,7 @@ def _given() -> argparse.Namespace:
     parser.add_argument("--flood", type=int, default=40, help="unsigned bodies of 25 MiB")
     given = parser.parse_args()
     if given.once:
-        given.pushes, given.rounds, given.flood = 100, 1, _FLOOD_CLIENTS
+        given.pushes, given.clients, given.rounds, given.flood = 20, 1, 1, 1
     return given
 
 
@@ -103,7 +103,7 @@ def _contestants(apps: list[str]) -> dict[str, Start]:
 
 def _measure(start: Start, apps: list[str], given: argparse.Namespace) -> Round:
     with tempfile.TemporaryDirectory(prefix="hookd-bench-") as name, start(Path(name)) as receiver:
-        _load(receiver, apps, clients=2, requests=_WARM_UP)
+        _load(receiver, apps, clients=2, requests=min(_WARM_UP, given.pushes))
         return _load(receiver, apps, clients=given.clients, requests=given.pushes)
 
 
@@ -159,7 +159,7 @@ def _hear(client: "subprocess.Popen[str]") -> str:
 
 def _flood(start: Start, apps: list[str], bodies: int) -> Round:
     with tempfile.TemporaryDirectory(prefix="hookd-bench-") as name, start(Path(name)) as receiver:
-        return _load(receiver, apps, clients=_FLOOD_CLIENTS, requests=bodies, flood=_FLOOD_BYTES)
+        return _load(receiver, apps, clients=min(bodies, _FLOOD_CLIENTS), requests=bodies, flood=_FLOOD_BYTES)
 
 
 def _speed_table(rounds: dict[str, list[Round]]) -> str:
