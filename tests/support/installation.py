@@ -14,6 +14,7 @@ from pathlib import Path
 from subprocess import Popen
 from typing import Any, Self
 
+from circus.client import CircusClient
 from redis import Redis
 
 from hookd.config import Config, load
@@ -173,6 +174,16 @@ class Installation:
         connection = Redis.from_url(self.redis_url)
         wait_for(lambda: connection.exists(f"rq:worker:{name}"), what=f"the worker {name}")
         return process
+
+    def circus(self, verb: str, name: str) -> Any:
+        """Return a watcher's status or processes, or let circus start, stop or restart it."""
+        client = CircusClient(endpoint=self.endpoint, timeout=60)
+        try:
+            answer = client.send_message(verb, name=name, waiting=True)
+        finally:
+            client.stop()
+        assert answer["status"] != "error", answer
+        return answer.get("pids", answer["status"])
 
     @property
     def environment(self) -> dict[str, str]:

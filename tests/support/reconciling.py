@@ -52,12 +52,6 @@ def hookd(site: Installation, *arguments: str) -> str:
     return subprocess.run(command, env=site.environment, check=True, capture_output=True, text=True).stdout
 
 
-def circus(site: Installation, verb: str, name: str) -> str:
-    waiting = [] if verb in ("status", "list") else ["--waiting"]
-    command = python("-m", "circus.circusctl", "--endpoint", site.endpoint, verb, *waiting, name)
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
 def answers(site: Installation, app: str) -> set[str]:
     """Return the answers to many visitors at once."""
     with visitors(site.ports[app], 2) as crowd:

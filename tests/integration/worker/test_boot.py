@@ -57,15 +57,6 @@ def boot(site: Installation, *arguments: str) -> "subprocess.CompletedProcess[st
     return done
 
 
-def circus(site: Installation, verb: str, name: str) -> str:
-    command = python("-m", "circus.circusctl", "--endpoint", site.endpoint, verb, *_waiting(verb), name)
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-def _waiting(verb: str) -> list[str]:
-    return [] if verb == "status" else ["--waiting"]
-
-
 def services(app: str) -> list[str]:
     return [app] if APPS[app]["handover"] == "restart" else [f"{app}-blue", f"{app}-green"]
 
@@ -73,7 +64,7 @@ def services(app: str) -> list[str]:
 def end_of_host(site: Installation, app: str) -> None:
     """Stop every service of an app, as the end of a host does."""
     for service in services(app):
-        circus(site, "stop", service)
+        site.circus("stop", service)
 
 
 def answers(site: Installation, app: str) -> set[str]:
@@ -115,7 +106,7 @@ def test_only_the_current_colour_starts(site: Installation) -> None:
     assert done.returncode == 0, done.stderr
     assert "green serves 000002-" in done.stderr.splitlines()[-1]
     assert answers(site, "plain") == {"two"}
-    assert "stopped" in circus(site, "status", "plain-blue")
+    assert site.circus("status", "plain-blue") == "stopped"
 
 
 def test_running_service_is_left_alone(site: Installation) -> None:

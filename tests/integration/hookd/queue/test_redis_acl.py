@@ -23,6 +23,7 @@ from tests.support.guarded import PASSWORDS, GuardedInstallation, as_role, as_te
 from tests.support.installation import app_files, gitea_headers
 from tests.support.processes import PROJECT, python, wait_for
 from tests.support.raw_jobs import call, put_id, put_job
+from tests.support.typed import hookd
 from tests.support.users import as_nobody, open_directory
 
 HOLD = [["sh", "-c", 'while [ -e "$HOOKD_HOLD" ]; do sleep 0.1; done']]
@@ -57,12 +58,6 @@ def held(site: GuardedInstallation) -> Iterator[Path]:
     file.touch()
     yield file
     file.unlink(missing_ok=True)
-
-
-def hookd(site: GuardedInstallation, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run the command as root does."""
-    argv = python("-P", "-m", "hookd.cli", *arguments)
-    return subprocess.run(argv, env=site.environment, capture_output=True, text=True, timeout=90, check=False)
 
 
 def rq(site: GuardedInstallation, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -3,7 +3,6 @@
 import http.client
 import os
 import signal
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 
 from hookd.model.deployment import Deployment, Status, Trigger
 from tests.support.installation import WSGI, Installation, app_files
-from tests.support.processes import python, wait_for
+from tests.support.processes import wait_for
 from tests.support.visitors import visitors
 
 APPS: dict[str, dict[str, Any]] = {
@@ -87,7 +86,7 @@ def test_stop_leftover_colour(site: Installation) -> None:
     blue = site.root(app) / "blue"
     assert blue.resolve().name == new.release
     _point(blue, site.root(app) / "releases" / str(old.release))
-    _circus(site, "start", f"{app}-blue")
+    site.circus("start", f"{app}-blue")
     _wait_for_answer(site, app, "old")
     assert site.push_and_wait(app).status is Status.UNCHANGED
     assert _answers(site, app) == {"new"}
@@ -144,8 +143,3 @@ def _wait_for_answer(site: Installation, app: str, version: str) -> None:
 def _point(link: Path, target: Path) -> None:
     link.unlink()
     link.symlink_to(target)
-
-
-def _circus(site: Installation, verb: str, name: str) -> None:
-    command = python("-m", "circus.circusctl", "--endpoint", site.endpoint, verb, "--waiting", name)
-    subprocess.run(command, check=True, capture_output=True)

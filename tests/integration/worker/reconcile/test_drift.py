@@ -11,7 +11,7 @@ from hookd.model.deployment import Deployment, Status
 from hookd.model.redis_keys import decisions_key, history_key
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python, running, wait_for
-from tests.support.reconciling import answers, circus, decided, ending, look_at, move
+from tests.support.reconciling import answers, decided, ending, look_at, move
 from tests.support.visitors import visitors
 
 APPS: dict[str, dict[str, Any]] = {"one": {"handover": "restart"}, "two": {"handover": "blue-green"}}
@@ -38,26 +38,26 @@ def shipped(site: Installation, handled: Shipped) -> Shipped:
 @pytest.mark.threat(37)
 def test_app_without_drift_is_left_alone(site: Installation, shipped: Shipped) -> None:
     for app, watcher in (("one", "one"), ("two", "two-green")):
-        before = circus(site, "list", watcher)
+        before = site.circus("list", watcher)
         for _ in range(3):
             assert look_at(site, app).verdict is Verdict.UNCHANGED
         assert len(decided(site, app)) == 1
         assert decided(site, app)[0].running is not None
         assert site.current(app).name in str(decided(site, app)[0].running)
         assert site.records.history(app, 10) == []
-        assert circus(site, "list", watcher) == before
+        assert site.circus("list", watcher) == before
 
 
 @pytest.mark.threat(36)
 @pytest.mark.promise(13)
 def test_moved_current_link_is_repaired(site: Installation, shipped: Shipped) -> None:
     app, (old, new) = "one", shipped["one"]
-    before = circus(site, "list", app)
+    before = site.circus("list", app)
     move(site.root(app) / "current", old.release)
     record = ending(site, look_at(site, app))
     assert (record.status, record.cause) == (Status.SUCCEEDED, f"repaired: current does not lead to {new.release}")
     assert site.current(app).name == new.release
-    assert circus(site, "list", app) == before
+    assert site.circus("list", app) == before
     assert look_at(site, app).verdict is Verdict.UNCHANGED
 
 
@@ -66,7 +66,7 @@ def test_moved_current_link_is_repaired(site: Installation, shipped: Shipped) ->
 def test_service_with_old_release_is_restarted(site: Installation, shipped: Shipped) -> None:
     app, (old, new) = "one", shipped["one"]
     move(site.root(app) / "current", old.release)
-    circus(site, "restart", app)
+    site.circus("restart", app)
     wait_for(lambda: site.serving(app) == "one", what="the old release")
     record = ending(site, look_at(site, app))
     assert record.status is Status.SUCCEEDED
@@ -76,19 +76,19 @@ def test_service_with_old_release_is_restarted(site: Installation, shipped: Ship
 
 @pytest.mark.threat(36)
 def test_running_idle_colour_is_stopped(site: Installation, shipped: Shipped) -> None:
-    before = circus(site, "list", "two-green")
-    circus(site, "start", "two-blue")
+    before = site.circus("list", "two-green")
+    site.circus("start", "two-blue")
     record = ending(site, look_at(site, "two"))
     assert (record.status, record.cause) == (Status.SUCCEEDED, "repaired: two-blue runs, too")
-    assert circus(site, "status", "two-blue") == "stopped"
-    assert circus(site, "list", "two-green") == before
+    assert site.circus("status", "two-blue") == "stopped"
+    assert site.circus("list", "two-green") == before
 
 
 @pytest.mark.threat(36)
 def test_wrong_colour_is_replaced(site: Installation, shipped: Shipped) -> None:
     move(site.root("two") / "blue", shipped["two"][0].release)
-    circus(site, "start", "two-blue")
-    circus(site, "stop", "two-green")
+    site.circus("start", "two-blue")
+    site.circus("stop", "two-green")
     with visitors(site.ports["two"], 4) as crowd:
         record = ending(site, look_at(site, "two"))
         wait_for(lambda: "two" in crowd.pages, what="the right release")
@@ -102,10 +102,10 @@ def test_apps_start_after_circus(site: Installation, shipped: Shipped) -> None:
     subprocess.run(python("-m", "circus.circusctl", "--endpoint", site.endpoint, "quit", "--waiting"), check=False)
     wait_for(lambda: not site._listens(site.ports["one"]), what="the end of circus")
     site.start_manager()
-    wait_for(lambda: circus(site, "status", "one") == "stopped", what="circus")
+    wait_for(lambda: site.circus("status", "one") == "stopped", what="circus")
     log = site.directory / "boot.log"
     with running(python("-P", "-m", "worker.reconcile", "--every", "60", "one"), log, site.environment):
-        wait_for(lambda: circus(site, "status", "two-green") == "active", 60, what="the colour that served")
+        wait_for(lambda: site.circus("status", "two-green") == "active", 60, what="the colour that served")
     for app in ("one", "two"):
         assert answers(site, app) == {"two"}
-    assert circus(site, "status", "two-blue") == "stopped"
+    assert site.circus("status", "two-blue") == "stopped"

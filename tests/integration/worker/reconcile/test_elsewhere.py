@@ -1,6 +1,7 @@
 """A service with another working directory than its release, as with `--chdir`."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +9,8 @@ from hookd.model.decision import Verdict
 from hookd.model.deployment import Deployment, Status
 from hookd.queue.app_status import AppStatusStore
 from tests.support.installation import Installation, app_files
-from tests.support.reconciling import circus, ending, look_at
+from tests.support.processes import wait_for
+from tests.support.reconciling import ending, look_at
 
 APP = "shop"
 
@@ -31,27 +33,34 @@ def ship(site: Installation, version: str) -> Deployment:
     return record
 
 
+def directory_of(site: Installation) -> Path:
+    """Return the working directory of the app's process, which gunicorn changes while it starts."""
+    [process] = site.circus("list", APP)
+    return Path(f"/proc/{process}/cwd").resolve()
+
+
 @pytest.mark.threat(37)
 def test_working_directory_shows_drift(site: Installation) -> None:
     """One test, because each deployment takes seconds. A restart that changes nothing happens once."""
     old, new = ship(site, "one"), ship(site, "two")
-    before = circus(site, "list", APP)
+    before = site.circus("list", APP)
     assert look_at(site, APP).verdict is Verdict.UNCHANGED
-    assert circus(site, "list", APP) == before
+    assert site.circus("list", APP) == before
 
     release = site.root(APP) / "releases" / str(new.release)
     (release / "src").rename(release / "away")
     (release / "src").symlink_to(release.with_name(str(old.release)) / "src")
-    circus(site, "restart", APP)
+    site.circus("restart", APP)
+    wait_for(lambda: directory_of(site) == (release / "src").resolve(), what="gunicorn in the directory of its code")
     record = ending(site, look_at(site, APP))
     assert record.status is Status.FAILED
     assert record.cause == f"{APP} runs another release than {new.release}, also after a restart"
     assert AppStatusStore(site.records.connection).read(APP).healthy is True
-    before = circus(site, "list", APP)
+    before = site.circus("list", APP)
     decision = look_at(site, APP)
     assert (decision.verdict, decision.deployment) == (Verdict.WAITING, None)
     assert "a person must look" in decision.why
-    assert circus(site, "list", APP) == before
+    assert site.circus("list", APP) == before
 
     assert ship(site, "three").status is Status.SUCCEEDED, "the next deployment is not concerned"
     assert look_at(site, APP).verdict is Verdict.UNCHANGED

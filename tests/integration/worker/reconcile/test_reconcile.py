@@ -12,7 +12,7 @@ from hookd.model.eligibility import Freeze
 from hookd.queue.app_status import AppStatusStore
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python, running, wait_for
-from tests.support.reconciling import answers, circus, decided, ending, hookd, look, look_at
+from tests.support.reconciling import answers, decided, ending, hookd, look, look_at
 
 ONE = ("missed", "flush", "loop", "spoilt")
 TWO = ("frozen", "sick", "stopped")
@@ -56,13 +56,13 @@ def test_stopped_service_stays_stopped(site: Installation) -> None:
     app = "stopped"
     site.ship(app, app_files("one"))
     site.repositories[app].commit_and_push(app_files("newer"))
-    circus(site, "stop", f"{app}-blue")
+    site.circus("stop", f"{app}-blue")
     decision = look_at(site, app)
     assert (decision.verdict, decision.deployment) == (Verdict.STOPPED, None)
     behind = AppStatusStore(site.records.connection).read(app).lag
     assert behind is not None
     assert (behind.verdict, behind.commits) == (Verdict.STOPPED, None)
-    assert circus(site, "status", f"{app}-blue") == "stopped"
+    assert site.circus("status", f"{app}-blue") == "stopped"
     start = f"circusctl --endpoint {site.endpoint} start {app}-blue"
     assert decision.why == f"{app} is stopped: a person did that; next: {start}"
     assert hookd(site, "reconcile", app) == f"{app}: stopped: {decision.why}\n", "it is said each time"
@@ -125,14 +125,14 @@ def test_unhealthy_service_is_restarted_once(site: Installation) -> None:
     good = site.ship(app, app_files("two"))
     # The app's database is gone.
     (site.root(app) / "releases" / str(good.release) / "wsgi.py").write_text("raise RuntimeError('no database')\n")
-    circus(site, "start", f"{app}-blue")
-    circus(site, "stop", f"{app}-green")
+    site.circus("start", f"{app}-blue")
+    site.circus("stop", f"{app}-green")
     record = ending(site, look_at(site, app))
     assert record.status is Status.FAILED, record
     assert f"{app}-green does not run; it is unhealthy after a restart" in str(record.cause)
     assert AppStatusStore(site.records.connection).read(app).healthy is False
-    circus(site, "stop", f"{app}-green")
-    assert circus(site, "status", f"{app}-blue") == "active", "the other colour still answers"
+    site.circus("stop", f"{app}-green")
+    assert site.circus("status", f"{app}-blue") == "active", "the other colour still answers"
     decision = look_at(site, app)
     assert (decision.verdict, decision.deployment) == (Verdict.WAITING, None)
 

@@ -25,7 +25,7 @@ finally:
         ("why", set()),
         ("deploy", set()),
         ("redis", set()),
-        ("send", {"werkzeug"}),
+        ("send", set()),
         ("start", {"jinja2", "tomlkit", "units"}),
     ],
 )
