@@ -90,6 +90,11 @@ class SafeWorker(Worker):
             self.register_death()  # type: ignore[no-untyped-call]
             self.unsubscribe()  # type: ignore[no-untyped-call]
 
+    def request_stop(self, signum: Any, frame: Any) -> None:
+        """Stop after the job at hand. RQ raises an exception in an idle worker, which its own handlers may swallow."""
+        self._stop_requested = True
+        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
+
     def set_shutdown_requested_date(self) -> None:
         """Record the request to stop. This runs in a signal handler."""
         with self._without_waiting("request to stop not recorded"):

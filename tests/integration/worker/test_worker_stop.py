@@ -7,8 +7,23 @@ import pytest
 
 from hookd.model.deployment import Status
 from tests.support.installation import Installation, app_files
-from tests.support.processes import wait_for
+from tests.support.processes import python, running, wait_for
 
+# A worker that gets SIGTERM while RQ handles all exceptions, as in the callbacks of its registries.
+SWALLOWED = """
+import os, runpy, signal, sys
+from rq.exceptions import StopRequested
+from worker.recovery import redis_repair
+def clean(*_):
+    redis_repair.clean_registries = lambda *_: None
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except StopRequested:
+        print("swallowed", flush=True)
+redis_repair.clean_registries = clean
+sys.argv = ["worker", "deaf"]
+runpy.run_module("worker", run_name="__main__")
+"""
 # Says that it has begun, and ends when it may.
 WAIT = """
 import os, sys, time
@@ -42,3 +57,12 @@ def test_stopped_worker_finishes_its_deployment(tmp_path: Path) -> None:
         site.start_worker("worker")
         assert site.wait_for_ending(second).status is Status.SUCCEEDED
         assert site.serving() == "two"
+
+
+def test_swallowed_stop_ends_the_worker(tmp_path: Path) -> None:
+    with Installation(tmp_path) as site:
+        site.start_redis()
+        log = tmp_path / "deaf.log"
+        with running(python("-c", SWALLOWED), log, site.environment) as worker:
+            assert worker.wait(30) == 0
+    assert "swallowed" in log.read_text()
