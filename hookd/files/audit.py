@@ -30,6 +30,10 @@ from hookd.files.safe_open import (
 )
 from hookd.model.text import printable
 
+_PROTECTED: Final = Path("/proc/sys/fs/protected_hardlinks")
+# The first bytes of a file that the kernel can run: https://man7.org/linux/man-pages/man2/execve.2.html
+_EXECUTABLE_MAGIC: Final = (b"#!", b"\x7fELF")
+_UNPROTECTED: Final = "any user may have linked it there, next: sudo sysctl fs.protected_hardlinks=1"
 _HARD_LINKED: Final = "it has a second name, perhaps another user's"
 
 
@@ -85,15 +89,17 @@ class _Auditor:
 
     def tree(self, path: str, top: int) -> Iterator[AuditFinding]:
         """Audit a directory and all below it, except links."""
+        programs = f"{path}/bin" if self._policy.is_environment else None
         for found in walk(path, top):
             if isinstance(found, Unauditable):
                 yield found
                 continue
             yield from self.one(found.path, found.descriptor)
-            for name in self._suspects(found):
-                yield from self._named(found, name)
+            among_programs = found.path == programs
+            for name in self._suspects(found, among_programs):
+                yield from self._named(found, name, among_programs)
 
-    def one(self, path: str, descriptor: int) -> Iterator[AuditFinding]:
+    def one(self, path: str, descriptor: int, among_programs: bool = False) -> Iterator[AuditFinding]:
         """Audit a descriptor's file alone."""
         status = os.fstat(descriptor)
         if S_ISLNK(status.st_mode):
@@ -102,7 +108,8 @@ class _Auditor:
             yield Unauditable(path, "special")
             return
         found = read_attributes(descriptor, status, acls=self._policy.acl is not None)
-        wanted = self._wanted(status)
+        is_program = among_programs and S_ISREG(status.st_mode) and _is_executable_format(descriptor)
+        wanted = self._wanted(status, is_program)
         if found == wanted:
             return
         obstacle = _HARD_LINKED if S_ISREG(status.st_mode) and status.st_nlink > 1 else None
@@ -110,7 +117,7 @@ class _Auditor:
             obstacle = self._obstacle(status, wanted) or _repair(descriptor, found, wanted)
         yield AttributeMismatch(path, found, wanted, obstacle, repaired=self._repairs and obstacle is None)
 
-    def _named(self, directory: Directory, name: str) -> Iterator[AuditFinding]:
+    def _named(self, directory: Directory, name: str, among_programs: bool) -> Iterator[AuditFinding]:
         path = f"{directory.path}/{name}"
         try:
             descriptor = os.open(name, PATH_FLAGS, dir_fd=directory.descriptor)
@@ -120,9 +127,9 @@ class _Auditor:
             yield Unauditable(path, "unreadable", error.strerror)
             return
         with closing_descriptor(descriptor):
-            yield from self.one(path, descriptor)
+            yield from self.one(path, descriptor, among_programs)
 
-    def _suspects(self, directory: Directory) -> Iterator[str]:
+    def _suspects(self, directory: Directory, among_programs: bool) -> Iterator[str]:
         """Return the names to open. A descriptor for every file would double the time."""
         descriptor, owner, group, modes = directory.descriptor, self._policy.owner, self._policy.group, self._right
         inside = f"{descriptor_path(descriptor)}/"
@@ -130,7 +137,8 @@ class _Auditor:
             try:
                 found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
                 mode = found.st_mode
-                right = mode in modes and owner in (None, found.st_uid) and group in (None, found.st_gid)
+                known = not among_programs or mode & S_IXUSR
+                right = known and mode in modes and owner in (None, found.st_uid) and group in (None, found.st_gid)
                 if not S_ISLNK(mode) and not (right and self._acl_is_right(inside + name, mode)):
                     yield name
             except OSError:
@@ -152,8 +160,8 @@ class _Auditor:
             return found & 0o777
         return modes.program if found & S_IXUSR else modes.file
 
-    def _wanted(self, status: os.stat_result) -> FileAttributes:
-        policy, mode = self._policy, self._mode(status.st_mode)
+    def _wanted(self, status: os.stat_result, is_program: bool) -> FileAttributes:
+        policy, mode = self._policy, self._mode(status.st_mode | (S_IXUSR if is_program else 0))
         owner = status.st_uid if policy.owner is None else policy.owner
         group = status.st_gid if policy.group is None else policy.group
         if policy.acl is None or policy.acl.reader is None:
@@ -164,7 +172,8 @@ class _Auditor:
     def _obstacle(self, status: os.stat_result, wanted: FileAttributes) -> str | None:
         """Return the reason why this process must not repair a file."""
         if self._user == 0 and self._policy.owner is not None:
-            return None
+            is_given_away = S_ISREG(status.st_mode) and wanted.owner != status.st_uid
+            return _UNPROTECTED if is_given_away and not _links_are_protected() else None
         if status.st_uid != self._user:
             return "it belongs to another user"
         if wanted.owner != self._user:
@@ -181,6 +190,28 @@ def _repair(descriptor: int, found: FileAttributes, wanted: FileAttributes) -> s
     except OSError as error:
         return error.strerror
     return None
+
+
+def _is_executable_format(descriptor: int) -> bool:
+    """Return True if the kernel could run the file, or if it cannot be read."""
+    try:
+        # O_NONBLOCK: another process may hold a lease on the file.
+        reading = os.open(descriptor_path(descriptor), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return True
+    with os.fdopen(reading, "rb") as file:
+        return file.read(4).startswith(_EXECUTABLE_MAGIC)
+
+
+def _links_are_protected() -> bool:
+    """Return True if users can hard-link only their own files.
+
+    Otherwise a file here may be another user's, whose first name is gone.
+    """
+    try:
+        return _PROTECTED.read_text().strip() != "0"
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import grp
 import pwd
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from hookd.model.app import Ownership
@@ -35,12 +35,16 @@ class Acl:
 
 @dataclass(frozen=True)
 class Policy:
-    """The attributes of a path. None allows any value."""
+    """The attributes of a path. None allows any value.
+
+    A file in the `bin` of an environment is a program by its first bytes, because `chmod -R` takes the mode away.
+    """
 
     owner: int | None
     group: int | None
     modes: Modes | None = None
     acl: Acl | None = None
+    is_environment: bool = False
 
 
 GROUP_READABLE: Final = Modes(0o640, 0o750, 0o2750)
@@ -60,6 +64,11 @@ def code_policy(ownership: Ownership, owner: int | None, own_group: int) -> Poli
             return Policy(owner, own_group, WORLD_READABLE, Acl())
         case "acl":
             return Policy(owner, own_group, OWNER_READABLE, Acl(find_user(ownership.user).pw_uid))
+
+
+def environment_policy(code: Policy) -> Policy:
+    """Return the policy of a virtual environment."""
+    return replace(code, is_environment=True)
 
 
 def secret_policy(ownership: Ownership, owner: int | None, own_group: int) -> Policy:

@@ -16,6 +16,7 @@ from hookd.files.policies import (
     Policy,
     code_policy,
     data_policy,
+    environment_policy,
     find_user,
     secret_policy,
 )
@@ -46,7 +47,7 @@ def rules(app: App, settings: Settings, worker: pwd.struct_passwd) -> Iterator[P
     code = code_policy(app.ownership, worker.pw_uid, worker.pw_gid)
     yield PermissionRule(places.root, code, needed=True)
     yield PermissionRule(places.releases, code, "each")
-    yield PermissionRule(places.venvs, code, "each")
+    yield PermissionRule(places.venvs, environment_policy(code), "each")
     if app.shared_root.is_relative_to(app.root):
         yield PermissionRule(app.shared_root, code)
     secret = secret_policy(app.ownership, worker.pw_uid, worker.pw_gid)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hookd.files.policies import Policy
+from hookd.files.policies import Policy, environment_policy
 from hookd.model.app import App, Limits
 from hookd.model.deployment import StepName
 from hookd.model.ids import release_name
@@ -56,7 +56,7 @@ def check(task: Task, name: str, target: Target, policy: Policy) -> None:
                 _run_preflight(task, command)
         with task.recorder.step(StepName.OWNERSHIP):
             changed = enforce(release, policy)
-            changed += enforce((release / "venv").resolve(), policy)
+            changed += enforce((release / "venv").resolve(), environment_policy(policy))
             task.recorder.line(f"{changed} files and directories needed another mode, group or ACL")
         check_remaining_space(task)
     task.journal.add(Built(**task.stamp(), release=name, commit=target.commit))

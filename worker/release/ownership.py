@@ -15,6 +15,7 @@ from hookd.files.policies import (
     OwnershipError,
     Policy,
     code_policy,
+    environment_policy,
     find_group,
     secret_policy,
 )
@@ -89,7 +90,7 @@ def make_directories(task: Task, policy: Policy) -> None:
     for directory in (task.places.releases, task.places.venvs):
         enforce(directory, policy, recursive=False)
     for venv in sorted(task.places.venvs.iterdir()):  # The current release and a rollback start in one.
-        _repair(task, venv, policy, recursive=True)
+        _repair(task, venv, environment_policy(policy), recursive=True)
 
 
 def _secret_policy(ownership: Ownership) -> Policy | None:

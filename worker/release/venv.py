@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from hookd.files.policies import Policy
+from hookd.files.policies import Policy, environment_policy
 from hookd.model.app import Limits
 from hookd.model.hint import Hint, HintKind
 from worker.context import Task
@@ -105,7 +105,7 @@ def prepare_venv(task: Task, release: Path, policy: Policy) -> Path:
     python = find_python(task)
     venv = task.places.venvs / venv_key(requirements, python, allow_build)
     if venv.exists():
-        enforce(venv, policy)
+        enforce(venv, environment_policy(policy))
         if (venv / COMPLETE_MARK).exists():
             task.recorder.line(f"the environment {venv.name} fits and is used again")
             return venv

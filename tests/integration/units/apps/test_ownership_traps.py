@@ -1,6 +1,8 @@
 """Mistakes of manual deployments, with real git, real users and a real environment."""
 
 import os
+import re
+import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -92,18 +94,41 @@ def test_environment_survives_chown(at: Host) -> None:
     assert right(at)
 
 
-def test_deployment_repairs_environments(at: Host) -> None:
+def test_programs_survive_chmod(at: Host) -> None:
+    """A file in an environment's `bin` with a program's first bytes is a program, whatever its mode."""
+    release, _ = at.deploy()
+    program = (release / "venv").resolve() / "bin" / "tool"
+    subprocess.run(["cp", "-p", release / "bin" / "tool", program], check=True)
+    (program.with_name("native")).write_bytes(b"\x7fELF, as far as anybody looks")
+    shutil.chown(program.with_name("native"), WORKER, release.group())
+    assert repaired(at).exit_status == 0
+    subprocess.run(["chmod", "-R", "640", at.root / "venvs"], check=True)
+    lines = [str(one) for one in check_permissions(at.app(), at.settings, worker=WORKER).findings]
+    told = [line for line in lines if line.startswith((f"{program} ", f"{program.with_name('native')} "))]
+    assert len(told) == 2 and all(" 0640" in line and re.search(r"should be \S+ 075[05]", line) for line in told)
+    assert not any("activate " in line and re.search(r"should be \S+ 075", line) for line in lines)
+    assert repaired(at).exit_status == 0
+    assert at.as_app(lambda: output(program)) == "works\n"
+    assert runs(at, release) == "ready 1.0\nworks\n"
+    assert right(at)
+
+
+def test_deployment_repairs_environment_programs(at: Host) -> None:
     """The environment that it uses again, and one for a rollback."""
     first, _ = at.deploy()
     at.commit({"requirements.txt": "hello == 1.0\n", "app.py": "import hello\nprint('second')\n"})
     second, _ = at.deploy()
-    assert (first / "venv").resolve() != (second / "venv").resolve()
-    subprocess.run(["chmod", "-R", "go=", at.root / "venvs"], check=True)
+    programs = []
+    for release in (first, second):
+        programs.append((release / "venv").resolve() / "bin" / "tool")
+        subprocess.run(["cp", "-p", release / "bin" / "tool", programs[-1]], check=True)
+    assert programs[0] != programs[1]
+    subprocess.run(["chmod", "-R", "640", at.root / "venvs"], check=True)
     at.commit({"app.py": "import hello\nprint('third')\n"})
-    third, log = at.deploy()
+    third, log = at.deploy(service={"preflight": ["tool"]})
     assert "is used again" in log and "sudo" not in log
-    for release, text in ((first, "ready 1.0\nworks\n"), (second, "second\nworks\n"), (third, "third\nworks\n")):
-        assert runs(at, release) == text
+    assert [at.as_app(lambda program=program: output(program)) for program in programs] == ["works\n"] * 2  # type: ignore[misc]
+    assert runs(at, third) == "third\nworks\n"
     assert right(at)
 
 
