@@ -15,8 +15,8 @@ REPO: Final = ("--repo", REPOSITORY)
 NAMES: Final = ("Blog", "1blog", "-blog", "b" * 33, "../blog", "", "bl\nog", "é")
 # Arguments of `app add blog`, and the words of their refusal.
 OPTIONS: Final[tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = (
-    (("--repo", "https://user:word@git.example.org/acme/blog.git"), ("repository", "without password")),
-    (("--repo", "https://git.example.org/acme/blog.git?access_token=1"), ("repository", "without password")),
+    (("--repo", "https://user:word@git.example.org/acme/blog.git"), ("repository", "without credentials")),
+    (("--repo", "https://git.example.org/acme/blog.git?access_token=1"), ("repository", "without credentials")),
     (("--repo", "ext::sh -c touch% /pwned"), ("repository",)),
     (("--repo", "ftp://git.example.org/acme/blog.git"), ("repository",)),
     (("--repo=--upload-pack=touch /pwned",), ("repository",)),
