@@ -15,7 +15,7 @@ from hookd.model.deployment import Status, Trigger
 from hookd.model.redis_keys import app_status_key
 from hookd.queue.app_status import AppStatusStore
 from tests.support.installation import Installation, app_files
-from tests.support.processes import python, running, wait_for
+from tests.support.processes import accepts, python, running, wait_for
 from tests.support.typed import hookd
 
 
@@ -251,8 +251,9 @@ def test_embedded_redis_runs(tmp_path: Path) -> None:
     installation.redis_url = f"unix://{tmp_path}/own.sock?db=0"
     installation.write_config()
     with running(python("-m", "hookd.cli", "redis"), tmp_path / "redis.log", installation.environment):
-        wait_for(lambda: hookd(installation, "status").returncode == 0, what="an answer")
-        assert (tmp_path / "state" / "redis" / "appendonlydir").is_dir(), "what was accepted is on disk"
+        wait_for((tmp_path / "state" / "redis" / "appendonlydir").is_dir, what="the directory of accepted pushes")
+        wait_for(lambda: accepts(tmp_path / "own.sock"), what="Redis")
+        assert hookd(installation, "status").returncode == 0
 
 
 def test_remote_redis_is_not_started(tmp_path: Path) -> None:

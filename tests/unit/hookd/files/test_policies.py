@@ -3,6 +3,7 @@
 import grp
 import pwd
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,9 @@ def test_worker_owns_releases(policy: str, group: int, modes: Modes, readers: Ac
     found = by_path(app(policy))
     right = Policy(990, group, modes, readers)
     assert found["/srv/shop/releases"] == PermissionRule(Path("/srv/shop/releases"), right, "each")
-    assert found["/srv/shop/venvs"] == PermissionRule(Path("/srv/shop/venvs"), right, "each")
+    assert found["/srv/shop/venvs"] == PermissionRule(
+        Path("/srv/shop/venvs"), replace(right, is_environment=True), "each"
+    )
     assert found["/srv/shop"].policy == right and found["/srv/shop"].reach == "alone"
 
 
