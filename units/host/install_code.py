@@ -132,7 +132,7 @@ def _build(checkout: Path, version: Path) -> None:
 def _build_venv(version: Path) -> None:
     venv, lock = version / "venv", version / "code" / "units" / "requirements.txt"
     python = str(venv / "bin" / "python")
-    run((sys.executable, "-m", "venv", str(venv)))
+    run((sys.executable, "-m", "venv", str(venv)), seconds=_INSTALL_SECONDS)
     run(
         (python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--require-hashes", "-r", str(lock)),
         seconds=_INSTALL_SECONDS,
