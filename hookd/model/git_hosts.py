@@ -28,7 +28,7 @@ class GitHost(StrEnum):
     signs_form_value: bool
     domain: str | None
 
-    # Gitea's kin also send the headers of the hosts that they came from, so the youngest host comes first.
+    # Gitea's kin also send the headers of their parents, so a fork stands above its parent: the first match is named.
     FORGEJO = "forgejo", "X-Forgejo-Event", "X-Forgejo-Delivery", "X-Forgejo-Signature", "", True, "codeberg.org"
     GITEA = "gitea", "X-Gitea-Event", "X-Gitea-Delivery", "X-Gitea-Signature", "", True, None
     GOGS = "gogs", "X-Gogs-Event", "X-Gogs-Delivery", "X-Gogs-Signature", "", True, None

@@ -7,7 +7,6 @@ from typing import Final
 
 from hookd.model.redis_keys import QUEUE, key_builder, rate_limit_key
 
-QUEUES: Final = "rq:queues"
 READY_JOBS: Final = f"rq:queue:{QUEUE}"
 # A worker moves a job's id here before it starts the job.
 TAKEN_JOBS: Final = f"{READY_JOBS}:intermediate"

@@ -37,7 +37,7 @@ _TIMEOUTS_TO_OPEN: Final = 2
 _GIT_SECONDS: Final = 20.0
 # An error after so long counts as a timeout. Ssh reports one for a host that drops packets.
 _SLOW_SECONDS: Final = 5.0
-# The backoff does not grow after this many attempts.
+# The endings among which those that the backoff counts are searched. It is longest from the sixth on.
 _HISTORY: Final = 20
 # The number of decisions, most of them about deliveries, among which the last one of the reconciler is searched.
 _DECISIONS: Final = 50

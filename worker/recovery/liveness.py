@@ -47,13 +47,16 @@ def store_on(connection: Redis, config: Config | None) -> DeploymentStore:
 def finish_crashed(connection: Redis, job_id: str, status: Status, cause: str) -> Deployment | None:
     """Record the ending of a deployment whose process is gone: the one its journal proves, or else `status`.
 
-    Return the ended record, or None if there is no record to end.
+    Return the ended record, or None if there is none to end or Redis refused the change, which is logged.
     """
     if not is_deployment(job_id):
         return None
     try:
         ended = store_on(connection, config_or_none()).change(job_id, lambda old: _finished(old, status, cause))
-    except (IllegalTransition, NoSuchDeployment, Contention, ResponseError):
+    except (IllegalTransition, NoSuchDeployment):
+        return None
+    except (Contention, ResponseError) as error:
+        event(log, "ending not recorded", logging.ERROR, deployment=job_id, why=str(error) or type(error).__name__)
         return None
     event(log, "ended", app=ended.app, deployment=ended.id, status=ended.status, cause=ended.cause)
     StatusPublisher(connection).record_decision(ended, Verdict.ENDED, ended.cause or "", ending=ended.status)

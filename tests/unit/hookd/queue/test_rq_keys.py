@@ -16,7 +16,7 @@ from hookd.queue import rq_keys
 
 def test_queue_keys() -> None:
     queue = Queue(QUEUE, connection=Redis())
-    assert (queue.redis_queues_keys, queue.key) == (rq_keys.QUEUES, rq_keys.READY_JOBS)
+    assert queue.key == rq_keys.READY_JOBS
     assert IntermediateQueue.get_intermediate_queue_key(queue.key) == rq_keys.TAKEN_JOBS
     registries = (StartedJobRegistry, FinishedJobRegistry, FailedJobRegistry)
     assert [registry(queue=queue).key for registry in registries] == [
