@@ -38,5 +38,5 @@ def fields() -> dict[str, set[str]]:
 
 def sender_headers() -> dict[str, tuple[str, str, str]]:
     """Return each sender's headers: event, delivery and signature."""
-    rows = re.findall(r"^\| `(\w+)` \| `([\w-]+)` \| `([\w-]+)` \| `([\w-]+)", TEXT, re.MULTILINE)
+    rows = re.findall(r"^\| `([\w-]+)` \| `([\w-]+)` \| `([\w-]+)` \| `([\w-]+)", TEXT, re.MULTILINE)
     return {name: (event, delivery, signature) for name, event, delivery, signature in rows}

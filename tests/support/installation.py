@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -21,7 +20,7 @@ from hookd.config import Config, load
 from hookd.model.deployment import Deployment, Trigger
 from hookd.model.journal import Colour
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore
-from tests.support.processes import accepts, free_port, python, running, wait_for
+from tests.support.processes import accepts, free_port, listens, python, running, wait_for
 from tests.support.redis_server import redis_server
 from tests.support.repository import Repository
 from tests.support.toml_tables import merged, toml
@@ -164,7 +163,7 @@ class Installation:
         """Run a receiver during the block, and let it stop by itself."""
         log = self.directory / "receiver.log"
         with running(python("-m", "hookd.cli", "serve"), log, self.environment) as process:
-            wait_for(lambda: self._listens(self.port), what="the receiver")
+            wait_for(lambda: listens(self.port), what="the receiver")
             yield process
 
     def start_worker(self, name: str = "worker") -> Any:
@@ -281,11 +280,6 @@ class Installation:
     def root(self, app: str = "shop") -> Path:
         """Return the app's directory."""
         return self.directory / "srv" / app
-
-    @staticmethod
-    def _listens(port: int) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
 
     def _service(self, name: str, handover: str) -> CircusApp:
         colours: tuple[Colour | None, ...] = ("blue", "green") if handover == "blue-green" else (None,)

@@ -34,6 +34,12 @@ def accepts(path: Path) -> bool:
         return probe.connect_ex(str(path)) == 0
 
 
+def listens(port: int) -> bool:
+    """Return True if a program takes connections on a TCP port of the loopback address."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def free_port() -> int:
     """Return a TCP port of the loopback address that no program listens on and no other test process is given.
 

@@ -20,6 +20,7 @@ from hookd.model.deployment import (
     advance,
 )
 from hookd.model.eligibility import Freeze
+from hookd.model.git_hosts import GitHost
 from hookd.model.hint import Hint, HintKind
 from hookd.queue import counters
 from hookd.queue.app_status import AppStatusStore
@@ -28,7 +29,7 @@ from tests.support.metrics import AT, asked, run, scraped, step, value
 from tests.support.processes import PROJECT, wait_for
 from tests.support.receiver import NEW, OLD, Bench, headers_of, push_body
 
-APPS = ["forgejo", "gitea", "github", "gogs"]
+APPS = [host.value for host in GitHost]
 
 
 def test_new_app_has_zeros(receiver: Bench) -> None:

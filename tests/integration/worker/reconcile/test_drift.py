@@ -10,7 +10,7 @@ from hookd.model.decision import Verdict
 from hookd.model.deployment import Deployment, Status
 from hookd.model.redis_keys import decisions_key, history_key
 from tests.support.installation import Installation, app_files
-from tests.support.processes import python, running, wait_for
+from tests.support.processes import listens, python, running, wait_for
 from tests.support.reconciling import answers, decided, ending, look_at, move
 from tests.support.visitors import visitors
 
@@ -100,7 +100,7 @@ def test_wrong_colour_is_replaced(site: Installation, shipped: Shipped) -> None:
 def test_apps_start_after_circus(site: Installation, shipped: Shipped) -> None:
     """Only the journal knows the colour that serves, so circus starts no app by itself."""
     subprocess.run(python("-m", "circus.circusctl", "--endpoint", site.endpoint, "quit", "--waiting"), check=False)
-    wait_for(lambda: not site._listens(site.ports["one"]), what="the end of circus")
+    wait_for(lambda: not listens(site.ports["one"]), what="the end of circus")
     site.start_manager()
     wait_for(lambda: site.circus("status", "one") == "stopped", what="circus")
     log = site.directory / "boot.log"
