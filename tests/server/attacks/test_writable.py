@@ -182,7 +182,7 @@ def test_logs_hold_no_secret(server: Machine) -> None:
     Shop(server, "blog").push("broken", {"wsgi.py": "raise RuntimeError('broken')\n"})
     assert leaked_secrets(server, server.run("journalctl", "--no-pager", "--output=export", "--all").stdout) == []
     logs = [path.read_text() for path in server.path("/var/log/hookd").rglob("*.log")]
-    assert len(logs) == 3
+    assert any("RuntimeError: broken" in log for log in logs)
     assert leaked_secrets(server, *logs) == []
 
 
