@@ -60,7 +60,7 @@ def main() -> None:
             ways = dict([*ways.items()][:: len(ways) - 1])
         seconds: dict[str, list[float]] = {label: [] for label in ways}
         for label, way in ways.items():
-            if not way.cold:
+            if not way.cold and not given.once:
                 _build(task, way, file, directory / "fill" / label.replace(" ", "-"))
         for number in range(count):
             for label, way in ways.items():

@@ -77,7 +77,7 @@ def _answer(connection: http.client.HTTPConnection, app: str, delivery: str) -> 
         return 0
 
 
-def burst(site: Installation, app: str, pushes: int = PUSHES) -> Counter[int]:
+def burst(site: Installation, app: str, pushes: int) -> Counter[int]:
     """Send all pushes from many senders at once."""
     with ThreadPoolExecutor(SENDERS) as pool:
         shares = [range(pushes)[number::SENDERS] for number in range(SENDERS)]

@@ -6,12 +6,15 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from click.testing import CliRunner
 
 from tests.support.processes import PROJECT, python, running, wait_for
+from units.demo import story
 
 ENDINGS = ("succeeded shop", "succeeded shop", "rolled back shop")
 
@@ -32,21 +35,14 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.mark.promise(3)
 def test_three_pushes_without_a_failure(short_path: Path) -> None:
-    env = environment(short_path)
-    command = python("-m", "hookd.cli", "demo", "--once")
-    done = subprocess.run(command, env=env, cwd=PROJECT, capture_output=True, text=True, timeout=180, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    ended = [line for line in done.stdout.splitlines() if line.startswith(("succeeded", "rolled back", "failed"))]
-    assert [line.startswith(start) for line, start in zip(ended, ENDINGS, strict=True)] == [True] * 3
-    assert done.stdout.count(" 0 failed") == 2
-    assert list((short_path / "t").iterdir()) == [], "nothing is left behind"
-
-
-def test_demo_stays_until_ctrl_c(short_path: Path) -> None:
+    """Read the story, type the commands that it names, and end it with Ctrl-C."""
     log = short_path / "log"
     with running(python("-m", "hookd.cli", "demo"), log, environment(short_path)) as demo:
         wait_for(lambda: "It stays up until Ctrl-C" in log.read_text(), 120, "the end of the story")
         text = log.read_text()
+        ended = [line for line in text.splitlines() if line.startswith(("succeeded", "rolled back", "failed"))]
+        assert [line.startswith(start) for line, start in zip(ended, ENDINGS, strict=True)] == [True] * 3
+        assert text.count(" 0 failed") == 2
         file = re.search(r"\. (\S+/rq\.env)", text)
         assert file is not None
         for command in ("hookd status shop", "rq info --raw", "rq requeue --queue hookd --all"):
@@ -60,6 +56,16 @@ def test_demo_stays_until_ctrl_c(short_path: Path) -> None:
         assert demo.wait(180) == 0  # The deployment that was asked for again ends first.
     assert list((short_path / "t").iterdir()) == [], "nothing is left behind"
     assert _leftovers(short_path) == []
+
+
+def test_once_ends_after_the_story(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    steps = ("create_environment", "running_services", "_run_acts", "reconciling", "_wait_for_interrupt")
+    for step in steps:
+        monkeypatch.setattr(story, step, lambda *_, step=step: calls.append(step) or nullcontext())
+    for arguments in (["--once"], []):
+        assert CliRunner().invoke(story.demo, arguments).exit_code == 0
+    assert calls == [*steps[:3], *steps]
 
 
 def push_without_telling(text: str) -> None:

@@ -144,36 +144,38 @@ def test_fail2ban_finds_wrong_signatures(receiver: Bench, tmp_path: Path) -> Non
     assert found_by_fail2ban(log, tmp_path) == ["192.0.2.7", "2001:db8::1", "198.51.100.9"]
 
 
-REFUSED = {
-    "at": "2026-11-23T12:00:00.000+00:00",
-    "level": "warning",
-    "logger": "hookd.receiver.app",
-    "event": "refused signature",
-    "app": "gitea",
-    "client": "203.0.113.5",
-    "check": "wrong signature",
-}
-LINE = json.dumps(REFUSED)
+def refused(address: str, **over: str) -> str:
+    """Return the receiver's line about a wrong signature, with changed or additional fields."""
+    fields = {
+        "at": "2026-11-23T12:00:00.000+00:00",
+        "level": "warning",
+        "logger": "hookd.receiver.app",
+        "event": "refused signature",
+        "app": "gitea",
+        "client": address,
+        "check": "wrong signature",
+    }
+    return json.dumps({**fields, **over})
+
+
+LINE = refused("203.0.113.5")
 FORGED = [
     f"{AT.replace('hookd[193]', 'evil[7]')}{LINE}",
     f"{AT}{LINE} and more",
     f"{AT}x {LINE}",
-    *(f"{AT}{json.dumps({**REFUSED, key: value})}" for key, value in (
+    *(f"{AT}{refused('203.0.113.6', **{key: value})}" for key, value in (
         ("client", "-"), ("level", "info"), ("logger", "gunicorn.error"), ("event", "push"), ("event", f"x {LINE}"),
         ("app", LINE), ("client", f"203.0.113.5 {LINE}"), ("check", LINE), ("more", LINE),
     )),
-    f"{AT}{json.dumps({'at': LINE, **REFUSED, 'event': 'message', 'text': LINE})}",
+    f"{AT}{json.dumps({'at': LINE, **json.loads(LINE), 'event': 'message', 'text': LINE})}",
     f"{AT}WARNING hookd.receiver.app refused signature app=gitea client=203.0.113.5 check=\"wrong signature\"",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("line", FORGED)
-def test_fail2ban_ignores_similar_lines(line: str, tmp_path: Path) -> None:
+def test_fail2ban_ignores_similar_lines(tmp_path: Path) -> None:
     log = tmp_path / "journal"
-    log.write_text(f"{line}\n")
-    assert found_by_fail2ban(log, tmp_path) == []
-    log.write_text(f"{AT}{LINE}\n")
-    assert found_by_fail2ban(log, tmp_path) == ["203.0.113.5"]
+    log.write_text("\n".join([*FORGED, f"{AT}{refused('192.0.2.8')}", ""]))
+    assert found_by_fail2ban(log, tmp_path) == ["192.0.2.8"]
 
 
 @pytest.mark.threat(9)

@@ -1,0 +1,1 @@
+"""Each bench, for one short round."""
