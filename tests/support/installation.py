@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import signal
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -27,7 +28,7 @@ from tests.support.toml_tables import merged, toml
 from units.render.circus import CircusApp, CircusConfig
 
 SECRET = "a webhook secret for tests"
-CACHE = Path(os.environ.get("HOOKD_TEST_CACHE", "/tmp/hookd-test-cache"))
+CACHE = Path(os.environ.get("HOOKD_TEST_CACHE", f"{tempfile.gettempdir()}/hookd-test-cache"))
 REQUIREMENTS = "gunicorn==27.0.1\n"
 # The time limit of a starting app for its own health page. Tests wait for it.
 STARTING_SECONDS = 3
