@@ -13,7 +13,7 @@ from urllib.request import urlopen
 import pytest
 from click.testing import CliRunner
 
-from tests.support.processes import PROJECT, python, running, wait_for
+from tests.support.processes import python, running, wait_for
 from units.demo import story
 
 ENDINGS = ("succeeded shop", "succeeded shop", "rolled back shop")
