@@ -21,8 +21,7 @@ from bench.report import first_line, machine, options, table, times
 from hookd.model.app import App, Health
 from hookd.model.deployment import Deployment, Trigger
 from hookd.model.ids import new_deployment_id
-from hookd.model.paths import AppPaths
-from hookd.model.settings import Settings
+from hookd.model.settings import AppPaths, Settings
 from hookd.queue.deployments import DeploymentStore
 from worker.context import Task
 from worker.journal import Journal
@@ -85,13 +84,13 @@ def _task(directory: Path) -> Task:
         health=Health.model_validate({"url": "http://127.0.0.1:8000/healthz"}),
     )
     settings = Settings(state=directory / "state")
-    places = AppPaths(app.root, settings, app.name)
-    places.home.mkdir(parents=True)
+    paths = AppPaths(app, settings)
+    paths.home.mkdir(parents=True)
     at = datetime.now(UTC)
     deployment = Deployment(id=new_deployment_id(app.name, at), app=app.name, trigger=Trigger.MANUAL, created_at=at)
     log = LogFile(settings.log_path(app.name, deployment.id), Redaction({}))
     recorder = Recorder(deployment, DeploymentStore(Redis(), keep_seconds=1), log)
-    return Task(app, settings, places, Journal(places.journal), recorder, {}, directory / "frozen")
+    return Task(app, settings, paths, Journal(paths.journal), recorder, {}, directory / "frozen")
 
 
 def _locked(directory: Path, uv: Path, task: Task, packages: Sequence[str]) -> Path:

@@ -18,8 +18,7 @@ from hookd.model.deployment import StepName
 from hookd.model.hint import render_hint
 from hookd.model.ids import new_deployment_id
 from hookd.model.journal import AppState
-from hookd.model.paths import AppPaths
-from hookd.model.settings import Settings
+from hookd.model.settings import AppPaths, Settings
 from hookd.model.text import printable
 from worker.context import AppTask, load_app
 from worker.deploy.pipeline import recover_release
@@ -84,7 +83,7 @@ def _start_app(app: App, settings: Settings) -> int:
 
     A running deployment is not awaited, because it may take long, and starts nothing if it fails.
     """
-    paths = AppPaths(app.root, settings, app.name)
+    paths = AppPaths(app, settings)
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     step_log = StepLog(new_deployment_id(app.name, datetime.now(UTC)), EventSink(app.name))
     task = AppTask(app, settings, paths, Journal(paths.journal), step_log)
@@ -113,7 +112,7 @@ def _start_current(task: AppTask, state: AppState) -> int:
     if state.deployed is None:
         task.recorder.line(f"nothing is deployed yet; next: hookd deploy {task.app.name}")
     elif is_restart and task.app.service.manager == "systemd":
-        task.recorder.line(f"{task.places.current} leads to {state.current}; its own unit starts it")
+        task.recorder.line(f"{task.paths.current} leads to {state.current}; its own unit starts it")
     elif not is_restart and state.colour is None:
         task.recorder.line(f"no colour serves yet; next: hookd deploy {task.app.name}")
     else:

@@ -19,8 +19,7 @@ from hookd.files.safe_open import open_regular_file
 from hookd.model.app import App
 from hookd.model.deployment import Deployment
 from hookd.model.journal import JournalEvent
-from hookd.model.paths import AppPaths
-from hookd.model.settings import Settings
+from hookd.model.settings import AppPaths, Settings
 from worker.errors import DeployError
 from worker.journal import Journal
 from worker.process.run import Command, run
@@ -42,7 +41,7 @@ class AppTask:
 
     app: App
     settings: Settings
-    places: AppPaths
+    paths: AppPaths
     journal: Journal
     recorder: StepLog
 
@@ -91,7 +90,7 @@ class Task(AppTask):
         """Return the variables of the app's own commands."""
         return {
             "PATH": f"{release / 'venv' / 'bin'}:{SYSTEM_PATH}",
-            "HOME": str(self.places.home),
+            "HOME": str(self.paths.home),
             "LANG": "C.UTF-8",
             "PYTHONUNBUFFERED": "1",
             "HOOKD_APP": self.app.name,
@@ -105,9 +104,9 @@ class Task(AppTask):
         """Return the variables of uv: a cache of the app's own and no configuration file."""
         return {
             "PATH": SYSTEM_PATH,
-            "HOME": str(self.places.home),
+            "HOME": str(self.paths.home),
             "LANG": "C.UTF-8",
-            "UV_CACHE_DIR": str(self.places.cache / "uv"),
+            "UV_CACHE_DIR": str(self.paths.cache / "uv"),
             "UV_NO_CONFIG": "1",
             "UV_PYTHON_DOWNLOADS": "never",
             "UV_PYTHON_PREFERENCE": "only-system",

@@ -22,8 +22,7 @@ from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment, IllegalTransit
 from hookd.model.eligibility import block_reason
 from hookd.model.hint import Hint, HintKind, render_hint, stored_hint
 from hookd.model.ids import app_of
-from hookd.model.paths import AppPaths
-from hookd.model.settings import Settings
+from hookd.model.settings import AppPaths, Settings
 from hookd.queue.client import receiver_client, worker_client
 from hookd.queue.codec import NoSuchDeployment
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore
@@ -143,7 +142,7 @@ def _run(context: JobContext, record: Deployment) -> Ending:
         return ending
     with log_file:
         recorder = Recorder(record, context.impatient_store, log_file)
-        paths = AppPaths(root=app.root, settings=context.config.settings, app=app.name)
+        paths = AppPaths(app, context.config.settings)
         journal = Journal(paths.journal)
         task = Task(app, context.config.settings, paths, journal, recorder, variables, context.config.frozen)
         try:

@@ -10,8 +10,7 @@ from typing import Any
 from hookd.model.app import App
 from hookd.model.deployment import Deployment, Trigger
 from hookd.model.ids import new_deployment_id
-from hookd.model.paths import AppPaths
-from hookd.model.settings import Settings
+from hookd.model.settings import AppPaths, Settings
 from hookd.queue.client import receiver_client
 from hookd.queue.deployments import DeploymentStore
 from tests.support.toml_tables import merged
@@ -61,8 +60,8 @@ def deploying(
     """Open a task as the worker does, with a Redis that is away, and make the app's directories."""
     app = app or make_app(directory)
     settings = settings or make_settings(directory)
-    places = AppPaths(app.root, settings, app.name)
-    for needed in (places.releases, places.venvs, places.cache, places.home):
+    paths = AppPaths(app, settings)
+    for needed in (paths.releases, paths.venvs, paths.cache, paths.home):
         needed.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC)
     record = Deployment(
@@ -72,4 +71,4 @@ def deploying(
     records = DeploymentStore(receiver_client(f"unix://{directory}/no-redis.sock"), keep_seconds=60)
     with LogFile(log, Redaction({})) as logfile:
         recorder = Recorder(record, records, logfile)
-        yield Deploying(Task(app, settings, places, Journal(places.journal), recorder, {}, directory / "frozen"), log)
+        yield Deploying(Task(app, settings, paths, Journal(paths.journal), recorder, {}, directory / "frozen"), log)

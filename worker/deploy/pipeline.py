@@ -60,7 +60,7 @@ def deploy(task: Task, status: StatusPublisher) -> Ending:
     All expected errors become endings. Others are raised.
     """
     try:
-        with app_lock(task.places.lock, task.deployment.id, task.app.limits.lock_seconds):
+        with app_lock(task.paths.lock, task.deployment.id, task.app.limits.lock_seconds):
             policy = release_policy(task.app.ownership)
             os.umask(umask_of(task.app.ownership))
             make_directories(task, policy)
@@ -89,7 +89,7 @@ def _deploy_locked(task: Task, policy: Policy, status: StatusPublisher) -> Endin
         if reason is not None:
             ending = _repair_ending(task, recovered) or _unchanged(reason)
         else:
-            with count_crash(task.places.crash_count, target.commit):
+            with count_crash(task.paths.crash_count, target.commit):
                 name = _build_and_check(task, state, target, mirror, policy)
                 ending = _switch_and_verify(task, target, name, policy)
     except (DeployError, JobTimeoutException, OSError) as error:
@@ -147,9 +147,9 @@ def _switch_and_verify(task: Task, target: Target, name: str, policy: Policy) ->
         freeze = freezes.active_freeze(task.frozen, task.app.name, datetime.now(UTC))
         if freeze is not None:
             return _unchanged(Assessment(verdict=Verdict.FROZEN, why=str(freeze)))
-        run_release_commands(task, task.places.release(name), policy)
+        run_release_commands(task, task.paths.release(name), policy)
         with task.recorder.step(StepName.FLUSH):
-            flush(task, task.places.release(name))
+            flush(task, task.paths.release(name))
         _hand_over(task, task.journal.state(), target, name)
     finally:
         task.cancel_timeout()

@@ -23,8 +23,8 @@ def prune(task: Task, state: AppState) -> None:
     the deployment has ended already.
     """
     try:
-        kept = kept_releases(state, task.app.limits.keep_releases) | _releases_in_use(task.places.releases)
-        for directory in _directories(task.places.releases):
+        kept = kept_releases(state, task.app.limits.keep_releases) | _releases_in_use(task.paths.releases)
+        for directory in _directories(task.paths.releases):
             if directory.name not in kept and _remove(task, "release", directory) and state.release(directory.name):
                 task.journal.add(Removed(**task.stamp(), release=directory.name))
         for venv in _unused_venvs(task):
@@ -43,7 +43,7 @@ def prune_incomplete(task: Task, state: AppState) -> None:
             if not (venv / COMPLETE_MARK).exists():
                 _remove(task, "incomplete environment", venv)
         for link in ("current", "blue", "green"):
-            for leftover in (path for path in task.places.root.glob(f".{link}.*") if path.is_symlink()):
+            for leftover in (path for path in task.paths.root.glob(f".{link}.*") if path.is_symlink()):
                 leftover.unlink()
     except OSError as error:
         _warn(task, "pruning incomplete releases stopped", error)
@@ -51,15 +51,15 @@ def prune_incomplete(task: Task, state: AppState) -> None:
 
 def _incomplete_releases(task: Task, state: AppState) -> list[Path]:
     """Return releases that were not finished: without a final name, or newer than the journal."""
-    incomplete = list(task.places.releases.glob(".*.partial"))
-    for directory in _directories(task.places.releases):
+    incomplete = list(task.paths.releases.glob(".*.partial"))
+    for directory in _directories(task.paths.releases):
         number = directory.name.split("-")[0]
         if number.isdigit() and int(number) > state.last_number:
             incomplete.append(directory)
     if not incomplete:
         return []
-    needed = {os.path.realpath(task.places.root / link) for link in ("current", "blue", "green")}
-    used = _releases_in_use(task.places.releases)
+    needed = {os.path.realpath(task.paths.root / link) for link in ("current", "blue", "green")}
+    used = _releases_in_use(task.paths.releases)
     return [one for one in incomplete if one.name not in used and os.path.realpath(one) not in needed]
 
 
@@ -76,8 +76,8 @@ def kept_releases(state: AppState, keep: int) -> set[str]:
 
 def _unused_venvs(task: Task) -> list[Path]:
     """Return the environments that no release links to."""
-    needed = {os.path.realpath(link) for link in task.places.releases.glob("*/venv")}
-    return [venv for venv in _directories(task.places.venvs) if os.path.realpath(venv) not in needed]
+    needed = {os.path.realpath(link) for link in task.paths.releases.glob("*/venv")}
+    return [venv for venv in _directories(task.paths.venvs) if os.path.realpath(venv) not in needed]
 
 
 def _directories(place: Path) -> list[Path]:

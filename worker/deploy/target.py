@@ -118,7 +118,7 @@ def read_crash_count(path: Path, commit: str) -> int:
 
 def quarantine_crash_loop(task: Task, state: AppState, commit: str) -> AppState:
     """Quarantine a commit whose deployments were killed. A redelivery or an operator can still deploy it."""
-    number = read_crash_count(task.places.crash_count, commit)
+    number = read_crash_count(task.paths.crash_count, commit)
     if number < MAX_CRASHES or any(old.commit == commit for old in state.quarantined):
         return state
     cause = f"the deploying process was killed {number} times in a row"

@@ -15,7 +15,7 @@ from hookd.model.app import App
 from hookd.model.decision import Assessment, Decision, Verdict
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.journal import AppState
-from hookd.model.paths import AppPaths
+from hookd.model.settings import AppPaths
 from hookd.model.text import printable
 from hookd.queue import decision_log
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore
@@ -95,7 +95,7 @@ class Reconciler:
 
     def _observe(self, app: App, history: tuple[Deployment, ...]) -> Observation:
         state = self._state(app)
-        running = inspect_app(app, state, AppPaths(app.root, self.config.settings, app.name))
+        running = inspect_app(app, state, AppPaths(app, self.config.settings))
         freeze = freezes.active_freeze(self.config.frozen, app.name, datetime.now(UTC))
         start = start_command(app, state.colour)
         observed = Observation(app.name, state, running, freeze=freeze, history=history, start=start)

@@ -11,7 +11,7 @@ import pytest
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.ids import new_deployment_id
 from hookd.model.journal import AppState, Good, JournalEvent, Quarantined, Switched
-from hookd.model.paths import AppPaths
+from hookd.model.settings import AppPaths
 from tests.support.installation import Installation, app_files
 from tests.support.visitors import visitors
 from worker.context import Task
@@ -96,12 +96,12 @@ def _deploy(site: Installation, app: str, files: dict[str, str | bytes | None], 
     assert found is not None
     now = datetime.now(UTC)
     record = Deployment(id=new_deployment_id(app, now), app=app, trigger=Trigger.PUSH, created_at=now, started_at=now)
-    places = AppPaths(found.root, config.settings, app)
+    paths = AppPaths(found, config.settings)
     umask = os.umask(0o022)
     try:
         with LogFile(config.settings.log_path(app, record.id), Redaction({})) as log:
-            journal = Full(places.journal, *refused)
-            task = Task(found, config.settings, places, journal, Recorder(record, site.records, log), {}, config.frozen)
+            journal = Full(paths.journal, *refused)
+            task = Task(found, config.settings, paths, journal, Recorder(record, site.records, log), {}, config.frozen)
             return deploy(task, StatusPublisher(site.records.connection))
     finally:
         os.umask(umask)
