@@ -17,9 +17,8 @@ from hookd.config import Config, ConfigError, config_path, load
 from hookd.credentials import redis_user
 from hookd.eventlog import event
 from hookd.model.app import App
-from hookd.model.decision import Assessment, Verdict
+from hookd.model.decision import Assessment, Verdict, block_reason
 from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment, IllegalTransition, Status, Trigger, advance
-from hookd.model.eligibility import block_reason
 from hookd.model.hint import Hint, HintKind, render_hint, stored_hint
 from hookd.model.ids import app_of
 from hookd.model.settings import AppPaths, Settings

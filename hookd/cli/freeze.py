@@ -19,9 +19,8 @@ from hookd.cli.status import active_freeze
 from hookd.config import Config
 from hookd.credentials import PasswordUnreadable
 from hookd.model.app import App
-from hookd.model.decision import Decision, Verdict
+from hookd.model.decision import Decision, Freeze, Verdict
 from hookd.model.deployment import Trigger
-from hookd.model.eligibility import Freeze
 from hookd.queue.decision_log import append_decision
 
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,4})([mhd])")

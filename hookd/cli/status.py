@@ -19,9 +19,8 @@ from hookd.config import Config
 from hookd.files.safe_open import open_regular_file
 from hookd.model.app import App
 from hookd.model.app_status import AppStatus
-from hookd.model.decision import Lag, Verdict, format_duration
+from hookd.model.decision import Freeze, Lag, Verdict, format_duration, remedy
 from hookd.model.deployment import Deployment
-from hookd.model.eligibility import Freeze, remedy
 from hookd.model.text import printable
 from hookd.queue.deployments import DeploymentStore
 

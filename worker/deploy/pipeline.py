@@ -11,9 +11,8 @@ from rq.timeouts import JobTimeoutException
 from hookd import freezes
 from hookd.eventlog import event
 from hookd.files.policies import Policy, umask_of
-from hookd.model.decision import Assessment, Verdict
+from hookd.model.decision import Assessment, Verdict, remedy_hint
 from hookd.model.deployment import Status, StepName, Trigger
-from hookd.model.eligibility import remedy_hint
 from hookd.model.hint import AnyHint, Hint, HintKind
 from hookd.model.journal import AppState, Quarantined, Unpinned
 from worker.context import AppTask, Task

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from hookd import freezes
-from hookd.model.decision import Assessment, Verdict
+from hookd.model.decision import Assessment, Verdict, block_reason
 from hookd.model.deployment import MANUAL_TRIGGERS, Trigger
-from hookd.model.eligibility import block_reason
 from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import AppState, Pinned, Quarantined, Release, Skipped
 from worker.context import Task

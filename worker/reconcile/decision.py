@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from hookd.model.decision import Assessment, Verdict
+from hookd.model.decision import Assessment, Freeze, Verdict, block_reason, remedy
 from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment, Trigger
-from hookd.model.eligibility import Freeze, block_reason, remedy
 from hookd.model.journal import AppState
 from worker.reconcile.schedule import LONGEST_BACKOFF, attempts_for, build_retry_at, repair_retry_at
 from worker.report.status import lag_text

@@ -12,9 +12,8 @@ from hookd import freezes
 from hookd.config import ConfigError
 from hookd.credentials import PasswordUnreadable
 from hookd.model.app import App
-from hookd.model.decision import Assessment, Lag, Verdict
+from hookd.model.decision import Assessment, Lag, Verdict, block_reason, remedy
 from hookd.model.deployment import Trigger
-from hookd.model.eligibility import block_reason, remedy
 from hookd.model.journal import AppState
 from hookd.queue.app_status import AppStatusStore
 from units.apps.git_access import as_worker, worker_command_line

@@ -15,9 +15,8 @@ from click.testing import Result
 from hookd import freezes
 from hookd.model import redis_keys
 from hookd.model.app_status import AppStatus
-from hookd.model.decision import Decision, Verdict
+from hookd.model.decision import Decision, Freeze, Verdict
 from hookd.model.deployment import Status, Trigger
-from hookd.model.eligibility import Freeze
 from hookd.queue import decision_log
 from hookd.queue.app_status import AppStatusStore
 from tests.support.installation import Installation, app_files

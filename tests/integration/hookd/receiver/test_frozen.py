@@ -7,8 +7,7 @@ import pytest
 
 from hookd import freezes
 from hookd.model import redis_keys
-from hookd.model.decision import Verdict
-from hookd.model.eligibility import Freeze
+from hookd.model.decision import Freeze, Verdict
 from tests.support.decisions import FULL, counted, decided
 from tests.support.receiver import (
     NEW,

@@ -9,7 +9,7 @@ import pytest
 from hookd import freezes
 from hookd.model import redis_keys
 from hookd.model.app_status import AppStatus
-from hookd.model.decision import Lag, Verdict
+from hookd.model.decision import Freeze, Lag, Verdict
 from hookd.model.deployment import (
     ENDINGS,
     TRANSITIONS,
@@ -19,7 +19,6 @@ from hookd.model.deployment import (
     Trigger,
     advance,
 )
-from hookd.model.eligibility import Freeze
 from hookd.model.git_hosts import GitHost
 from hookd.model.hint import Hint, HintKind
 from hookd.queue import counters

@@ -14,9 +14,8 @@ import pytest
 
 from hookd import freezes
 from hookd.cli import main
-from hookd.model.decision import Verdict
+from hookd.model.decision import Freeze, Verdict
 from hookd.model.deployment import Status, Trigger
-from hookd.model.eligibility import Freeze
 from hookd.model.hint import Hint, HintKind
 from hookd.queue.app_status import AppStatusStore
 from hookd.queue.decision_log import read_newest

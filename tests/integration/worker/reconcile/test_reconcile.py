@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from hookd import freezes
-from hookd.model.decision import Verdict
+from hookd.model.decision import Freeze, Verdict
 from hookd.model.deployment import Status, Trigger
-from hookd.model.eligibility import Freeze
 from hookd.queue.app_status import AppStatusStore
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python, running, wait_for

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from hookd.model.app_status import AppStatus, compute_lag, with_journal_state
-from hookd.model.decision import Assessment, Lag, Verdict
+from hookd.model.decision import Assessment, Freeze, Lag, Verdict
 from hookd.model.deployment import Deployment, Status, StepName
-from hookd.model.eligibility import Freeze
 from hookd.model.journal import AppState, Pinned, Quarantined, Release, Skipped
 from tests.unit.worker.reconcile.test_schedule import NOW, one
 from worker.reconcile.decision import DeploymentNeeded, Observation, decide
