@@ -5,12 +5,12 @@ A hash holds each record as JSON. The number of coalesced pushes is counted apar
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from redis import Redis
 from redis.client import Pipeline
@@ -25,6 +25,8 @@ from hookd.queue.counters import count_ending
 
 if TYPE_CHECKING:
     from hookd.queue.rq_classes import SafeQueue
+
+Result = TypeVar("Result")
 
 _AUTOMATIC_TRIGGERS: Final = frozenset({Trigger.PUSH, Trigger.REDELIVERY, Trigger.RECONCILE})
 # Higher numbers retry more: a redelivery retries failed builds, a manual trigger retries everything.
@@ -154,10 +156,7 @@ class DeploymentStore:
         adds commands that may fail without effect on the request. Raises redis.exceptions.RedisError and Contention.
         """
         at = now or datetime.now(UTC)
-        for pipeline in self._transactions():
-            with suppress(WatchError):
-                return self._request_once(request, at, pipeline, note)
-        raise Contention(f"{request.app}: too many writers at once")
+        return self._transact(request.app, lambda pipeline: self._request_once(request, at, pipeline, note))
 
     def _request_once(
         self, request: DeploymentRequest, at: datetime, pipeline: Pipeline, note: ExtraWrites | None
@@ -211,24 +210,26 @@ class DeploymentStore:
 
         Raises NoSuchDeployment, IllegalTransition, Contention and redis.exceptions.RedisError.
         """
+        return self._transact(deployment_id, lambda pipeline: self._change_once(deployment_id, changed, pipeline))
+
+    def _change_once(
+        self, deployment_id: str, changed: Callable[[Deployment], Deployment], pipeline: Pipeline
+    ) -> Deployment:
         key = redis_keys.record_key(deployment_id)
-        for pipeline in self._transactions():
-            with suppress(WatchError):
-                watch(pipeline, key)
-                old = decode(deployment_id, pipeline.hget(key, RECORD))
-                if old is None:
-                    raise NoSuchDeployment(deployment_id)
-                waiting_key = redis_keys.waiting_key(old.app)
-                watch(pipeline, waiting_key)
-                is_waiting = pipeline.get(waiting_key) == deployment_id.encode()
-                new = changed(old)
-                pipeline.multi()
-                self._write(new, pipeline, was=old)
-                if is_waiting and new.status is not Status.QUEUED:
-                    pipeline.delete(waiting_key)
-                pipeline.execute()
-                return new
-        raise Contention(f"{deployment_id}: too many writers at once")
+        watch(pipeline, key)
+        old = decode(deployment_id, pipeline.hget(key, RECORD))
+        if old is None:
+            raise NoSuchDeployment(deployment_id)
+        waiting_key = redis_keys.waiting_key(old.app)
+        watch(pipeline, waiting_key)
+        is_waiting = pipeline.get(waiting_key) == deployment_id.encode()
+        new = changed(old)
+        pipeline.multi()
+        self._write(new, pipeline, was=old)
+        if is_waiting and new.status is not Status.QUEUED:
+            pipeline.delete(waiting_key)
+        pipeline.execute()
+        return new
 
     def _write(self, deployment: Deployment, pipeline: Pipeline, was: Deployment | None = None) -> None:
         """Write a record, and count its ending once."""
@@ -256,11 +257,13 @@ class DeploymentStore:
             self.connection.hdel(redis_keys.coalesced_key(app), *gone)
         return gone
 
-    def _transactions(self) -> Iterator[Pipeline]:
+    def _transact(self, subject: str, attempt: Callable[[Pipeline], Result]) -> Result:
+        """Run `attempt` with a transaction, again after each change of a key that it watches. Raises Contention."""
         end = time.monotonic() + self._timeout
         for _ in range(_MAX_TRIES):
-            with DeadlineTransaction(self.connection, end) as pipeline:
-                yield pipeline
+            with DeadlineTransaction(self.connection, end) as pipeline, suppress(WatchError):
+                return attempt(pipeline)
+        raise Contention(f"{subject}: too many writers at once")
 
 
 def _watch_competitors(request: DeploymentRequest, pipeline: Pipeline) -> tuple[Deployment | None, Deployment | None]:
