@@ -23,8 +23,7 @@ from hookd.model.hint import Hint, HintKind, render_hint, stored_hint
 from hookd.model.ids import app_of
 from hookd.model.settings import AppPaths, Settings
 from hookd.queue.client import receiver_client, worker_client
-from hookd.queue.codec import NoSuchDeployment
-from hookd.queue.deployments import DeploymentRequest, DeploymentStore
+from hookd.queue.deployments import DeploymentRequest, DeploymentStore, NoSuchDeployment
 from worker.context import Task, app_environment, host_variables, shared_variables
 from worker.deploy.pipeline import Ending
 from worker.deploy.pipeline import deploy as run_pipeline

@@ -8,7 +8,7 @@ from redis.client import Pipeline
 
 from hookd.model import redis_keys
 from hookd.model.decision import Decision, Verdict
-from hookd.queue.codec import MAX_RECORD_BYTES
+from hookd.model.deployment import MAX_RECORD_BYTES
 
 # One or two days of decisions. For 1000 apps they take 80 MB.
 MAX_ENTRIES: Final = 200

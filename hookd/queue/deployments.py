@@ -17,10 +17,18 @@ from redis.client import Pipeline
 from redis.exceptions import WatchError
 
 from hookd.model import redis_keys
-from hookd.model.deployment import MANUAL_TRIGGERS, RETRYABLE_ENDINGS, Deployment, Status, Trigger, advance
+from hookd.model.deployment import (
+    MANUAL_TRIGGERS,
+    RETRYABLE_ENDINGS,
+    Deployment,
+    Status,
+    Trigger,
+    advance,
+    decode,
+    encode,
+)
 from hookd.model.ids import app_of, is_deployment, new_deployment_id
 from hookd.queue.client import DeadlineTransaction, watch
-from hookd.queue.codec import RECORD, NoSuchDeployment, decode, decode_text, encode
 from hookd.queue.counters import count_ending
 
 if TYPE_CHECKING:
@@ -37,6 +45,10 @@ _MAX_TRIES: Final = 1000
 _DELIVERY_SECONDS: Final = 7 * 86_400
 # RQ's names of the statuses of a job that will run or runs.
 _ALIVE_STATUSES: Final = frozenset({"queued", "rate_limited", "started"})
+
+
+class NoSuchDeployment(LookupError):
+    """The record does not exist or is invalid."""
 
 
 class Contention(Exception):
@@ -121,7 +133,7 @@ class DeploymentStore:
     def history(self, app: str, count: int) -> list[Deployment]:
         """Return an app's last deployments, the newest first."""
         ids = self.connection.zrange(redis_keys.history_key(app), 0, count - 1, desc=True)
-        return self._read(app, [decode_text(raw) for raw in ids])
+        return self._read(app, [_text(raw) for raw in ids])
 
     def _read(self, app: str, ids: Sequence[str]) -> list[Deployment]:
         """Return the existing records in one round trip."""
@@ -130,13 +142,13 @@ class DeploymentStore:
         with self.connection.pipeline(transaction=False) as pipeline:
             pipeline.hmget(redis_keys.coalesced_key(app), ids)
             for deployment_id in ids:
-                pipeline.hget(redis_keys.record_key(deployment_id), RECORD)
+                pipeline.hget(redis_keys.record_key(deployment_id), redis_keys.RECORD)
             coalesced, *records = pipeline.execute()
         return [found for found in map(decode, ids, records, coalesced) if found is not None]
 
     def waiting(self, app: str) -> Deployment | None:
         """Return the app's waiting deployment, if its job will run."""
-        found = self.find(decode_text(self.connection.get(redis_keys.waiting_key(app)) or b""))
+        found = self.find(_text(self.connection.get(redis_keys.waiting_key(app)) or b""))
         if found is None or found.status is not Status.QUEUED or not _job_is_alive(found.id, self.connection):
             return None
         return found
@@ -145,7 +157,7 @@ class DeploymentStore:
         """Return the id of each app's waiting deployment in one round trip."""
         keys = [redis_keys.waiting_key(app) for app in apps]
         found = self.connection.mget(keys) if keys else []
-        return [decode_text(raw) if raw else None for raw in found]
+        return [_text(raw) if raw else None for raw in found]
 
     def request(
         self, request: DeploymentRequest, *, now: datetime | None = None, note: ExtraWrites | None = None
@@ -217,7 +229,7 @@ class DeploymentStore:
     ) -> Deployment:
         key = redis_keys.record_key(deployment_id)
         watch(pipeline, key)
-        old = decode(deployment_id, pipeline.hget(key, RECORD))
+        old = decode(deployment_id, pipeline.hget(key, redis_keys.RECORD))
         if old is None:
             raise NoSuchDeployment(deployment_id)
         waiting_key = redis_keys.waiting_key(old.app)
@@ -234,7 +246,7 @@ class DeploymentStore:
     def _write(self, deployment: Deployment, pipeline: Pipeline, was: Deployment | None = None) -> None:
         """Write a record, and count its ending once."""
         key = redis_keys.record_key(deployment.id)
-        pipeline.hset(key, RECORD, encode(deployment))
+        pipeline.hset(key, redis_keys.RECORD, encode(deployment))
         if deployment.ended:
             pipeline.expire(key, self.keep_seconds)
         if deployment.ended and was is not None and not was.ended:
@@ -244,11 +256,7 @@ class DeploymentStore:
         """Delete ended records beyond the newest `keep` or older than `before`, and return their ids."""
         key = redis_keys.history_key(app)
         newest_first: Any = self.connection.zrange(key, 0, -1, desc=True, withscores=True)
-        old = [
-            decode_text(raw)
-            for place, (raw, at) in enumerate(newest_first)
-            if place >= keep or at <= before.timestamp()
-        ]
+        old = [_text(raw) for place, (raw, at) in enumerate(newest_first) if place >= keep or at <= before.timestamp()]
         unfinished = {found.id for found in self._read(app, old) if not found.ended}
         gone = [one for one in old if one not in unfinished]
         if gone:
@@ -264,6 +272,11 @@ class DeploymentStore:
             with DeadlineTransaction(self.connection, end) as pipeline, suppress(WatchError):
                 return attempt(pipeline)
         raise Contention(f"{subject}: too many writers at once")
+
+
+def _text(raw: Any) -> str:
+    """Return Redis' reply as text."""
+    return bytes(raw).decode("utf-8", "replace")
 
 
 def _watch_competitors(request: DeploymentRequest, pipeline: Pipeline) -> tuple[Deployment | None, Deployment | None]:
@@ -282,13 +295,13 @@ def _watch_competitors(request: DeploymentRequest, pipeline: Pipeline) -> tuple[
 
 def _find_own(app: str, raw: Any, pipeline: Pipeline) -> Deployment | None:
     """Return one of the app's deployments. The receiver may read no other record."""
-    deployment_id = decode_text(raw or b"")
+    deployment_id = _text(raw or b"")
     if not is_deployment(deployment_id) or app_of(deployment_id) != app:
         return None
-    return decode(deployment_id, pipeline.hget(redis_keys.record_key(deployment_id), RECORD))
+    return decode(deployment_id, pipeline.hget(redis_keys.record_key(deployment_id), redis_keys.RECORD))
 
 
 def _job_is_alive(deployment_id: str, connection: Redis | Pipeline) -> bool:
     """Return True if the job of a waiting deployment will run. `rq empty` deletes jobs."""
     raw = connection.hget(f"rq:job:{deployment_id}", "status")
-    return raw is not None and decode_text(raw) in _ALIVE_STATUSES
+    return raw is not None and _text(raw) in _ALIVE_STATUSES

@@ -8,10 +8,9 @@ from typing import Any
 from redis import Redis
 
 from hookd.model import redis_keys
-from hookd.model.deployment import Deployment, Status, Trigger
+from hookd.model.deployment import Deployment, Status, Trigger, encode
 from hookd.model.ids import app_of
 from hookd.queue import decision_log
-from hookd.queue.codec import encode
 from tests.support.installation import Installation
 from tests.support.processes import wait_for
 from tests.support.raw_jobs import status_of

@@ -19,8 +19,7 @@ from hookd.model.hint import Hint, HintKind
 from hookd.model.ids import app_of, is_deployment
 from hookd.model.journal import Built, Good, JournalEvent, Quarantined, Switched, fold
 from hookd.model.settings import Settings
-from hookd.queue.codec import NoSuchDeployment
-from hookd.queue.deployments import Contention, DeploymentStore
+from hookd.queue.deployments import Contention, DeploymentStore, NoSuchDeployment
 from worker.journal import Journal
 from worker.process.lock import hold_liveness_file, is_held, lock_holder
 from worker.report.status import StatusPublisher

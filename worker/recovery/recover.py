@@ -19,8 +19,7 @@ from hookd.model.decision import Verdict
 from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment, IllegalTransition, Status, Trigger, advance
 from hookd.model.ids import app_of, is_app, is_deployment
 from hookd.model.settings import Settings
-from hookd.queue.codec import NoSuchDeployment
-from hookd.queue.deployments import Contention, DeploymentRequest, DeploymentStore
+from hookd.queue.deployments import Contention, DeploymentRequest, DeploymentStore, NoSuchDeployment
 from worker.recovery.liveness import LIVENESS_SUFFIX, config_or_none, finish_crashed, is_running, store_on
 from worker.recovery.lost_jobs import JobState, Persisting, enqueue_again, find_jobs, find_orphaned, requeue_stuck
 from worker.recovery.redis_repair import attempt, delete_exhausted_streams

@@ -11,8 +11,7 @@ from redis.exceptions import RedisError
 
 from hookd.eventlog import event
 from hookd.model.deployment import Deployment, IllegalTransition, Step, StepName, with_step
-from hookd.queue.codec import NoSuchDeployment
-from hookd.queue.deployments import Contention, DeploymentStore
+from hookd.queue.deployments import Contention, DeploymentStore, NoSuchDeployment
 
 log: Final = logging.getLogger(__name__)
 
