@@ -21,7 +21,7 @@ from hookd.credentials import PasswordUnreadable
 from hookd.model.app import App
 from hookd.model.decision import Decision, Freeze, Verdict
 from hookd.model.deployment import Trigger
-from hookd.queue.decision_log import append_decision
+from hookd.queue.published import append_decision
 
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,4})([mhd])")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}

@@ -18,11 +18,11 @@ from hookd.cli.progress import format_ending
 from hookd.config import Config
 from hookd.files.safe_open import open_regular_file
 from hookd.model.app import App
-from hookd.model.app_status import AppStatus
 from hookd.model.decision import Freeze, Lag, Verdict, format_duration, remedy
 from hookd.model.deployment import Deployment
 from hookd.model.text import printable
 from hookd.queue.deployments import DeploymentStore
+from hookd.queue.published import AppStatus
 
 if TYPE_CHECKING:
     from units.system.systemd import Unit

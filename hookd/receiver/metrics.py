@@ -15,11 +15,10 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from hookd import freezes
 from hookd.config import Config
-from hookd.model.app_status import AppStatus
 from hookd.model.ids import requested_at
-from hookd.queue.app_status import AppStatusStore
 from hookd.queue.counters import NO_APP, Counters, read_counters
 from hookd.queue.deployments import DeploymentStore
+from hookd.queue.published import AppStatus, AppStatusStore
 
 
 @dataclass(frozen=True)

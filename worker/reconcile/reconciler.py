@@ -17,8 +17,8 @@ from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.journal import AppState
 from hookd.model.settings import AppPaths
 from hookd.model.text import printable
-from hookd.queue import decision_log
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore
+from hookd.queue.published import read_decisions
 from worker.errors import DeployError, TimedOut
 from worker.journal import Journal
 from worker.reconcile.decision import DeploymentNeeded, Observation, decide
@@ -154,7 +154,7 @@ class Reconciler:
             running=observed.running.summary,
             deployment=requested,
         )
-        newest = decision_log.read_newest(self.store.connection, app.name, _DECISIONS)
+        newest = read_decisions(self.store.connection, app.name, _DECISIONS)
         last = next((one for one in newest if one.source == "reconcile"), None)
         if requested is None and last is not None and _is_same(last, decision):
             return

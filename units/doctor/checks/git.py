@@ -15,7 +15,7 @@ from hookd.model.app import App
 from hookd.model.decision import Assessment, Lag, Verdict, block_reason, remedy
 from hookd.model.deployment import Trigger
 from hookd.model.journal import AppState
-from hookd.queue.app_status import AppStatusStore
+from hookd.queue.published import AppStatusStore
 from units.apps.git_access import as_worker, worker_command_line
 from units.doctor.context import HostContext
 from units.doctor.finding import CannotCheck, Finding, error, ok, warning

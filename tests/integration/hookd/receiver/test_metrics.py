@@ -8,7 +8,6 @@ import pytest
 
 from hookd import freezes
 from hookd.model import redis_keys
-from hookd.model.app_status import AppStatus
 from hookd.model.decision import Freeze, Lag, Verdict
 from hookd.model.deployment import (
     ENDINGS,
@@ -22,8 +21,8 @@ from hookd.model.deployment import (
 from hookd.model.git_hosts import GitHost
 from hookd.model.hint import Hint, HintKind
 from hookd.queue import counters
-from hookd.queue.app_status import AppStatusStore
 from hookd.queue.deployments import DeploymentRequest
+from hookd.queue.published import AppStatus, AppStatusStore
 from tests.support.metrics import AT, asked, run, scraped, step, value
 from tests.support.processes import PROJECT, wait_for
 from tests.support.receiver import NEW, OLD, Bench, headers_of, push_body

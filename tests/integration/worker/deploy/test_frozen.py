@@ -17,8 +17,7 @@ from hookd.cli import main
 from hookd.model.decision import Freeze, Verdict
 from hookd.model.deployment import Status, Trigger
 from hookd.model.hint import Hint, HintKind
-from hookd.queue.app_status import AppStatusStore
-from hookd.queue.decision_log import read_newest
+from hookd.queue.published import AppStatusStore, read_decisions
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
 from tests.support.typed import hookd
@@ -112,7 +111,7 @@ def test_freeze_is_published(site: Installation) -> None:
     assert str(freeze) in hookd(site, "status").stdout
     assert f"{freeze}\n  next: hookd thaw seen" in hookd(site, "status", "seen").stdout
     assert json.loads(hookd(site, "status", "seen", "--json").stdout)["frozen"] == shown
-    decision = read_newest(site.records.connection, "seen", 1)[0]
+    decision = read_decisions(site.records.connection, "seen", 1)[0]
     assert (decision.verdict, decision.why) == (Verdict.FROZEN, str(freeze))
     freezes.thaw(site.config.frozen, "seen")
     _, answer, _ = site.post("/apps/seen", b"", {}, method="GET")
@@ -181,7 +180,7 @@ def test_freeze_history(site: Installation) -> None:
     assert hookd(site, "thaw", "closed", "--no-deploy").returncode == 0
     status = hookd(site, "status", "closed").stdout
     assert "the freeze has ended, no deployment since\n" in status and "  next: hookd update closed\n" in status
-    kept = [one for one in read_newest(site.records.connection, "closed", 9) if one.source == "person"][:2]
+    kept = [one for one in read_decisions(site.records.connection, "closed", 9) if one.source == "person"][:2]
     assert [one.verdict for one in kept] == [Verdict.THAWED, Verdict.FROZEN]
     assert "frozen since" in kept[1].why
     assert hookd(site, "why", "closed").stdout.count("typed by a person") >= 2

@@ -14,8 +14,7 @@ from hookd.model.decision import Assessment, Verdict
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import Built, Good, Quarantined, Skipped, Switched, decode
-from hookd.queue.app_status import AppStatusStore
-from hookd.queue.decision_log import read_newest
+from hookd.queue.published import AppStatusStore, read_decisions
 from tests.support.installation import Installation, app_files, gitea_headers
 from tests.support.repository import Repository
 from tests.support.tasks import deploying, make_app
@@ -83,7 +82,7 @@ def test_file_lists_of_push_are_ignored(site: Installation, first: Deployment) -
 @pytest.mark.promise(33)
 def test_decision_is_stored(site: Installation, first: Deployment) -> None:
     noted = site.ship("row", {"docs/guide.md": "decided"})
-    decisions = {one.deployment: one for one in read_newest(site.records.connection, "row", 99) if one.head}
+    decisions = {one.deployment: one for one in read_decisions(site.records.connection, "row", 99) if one.head}
     filtered, deployed = decisions[noted.id], decisions[first.id]
     assert (filtered.source, filtered.verdict, filtered.why) == ("deployment", Verdict.SKIPPED, noted.cause)
     assert (filtered.head, filtered.ref) == (noted.commit, "refs/heads/main")

@@ -8,7 +8,7 @@ import pytest
 from hookd import freezes
 from hookd.model.decision import Freeze, Verdict
 from hookd.model.deployment import Status, Trigger
-from hookd.queue.app_status import AppStatusStore
+from hookd.queue.published import AppStatusStore
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python, running, wait_for
 from tests.support.reconciling import answers, decided, ending, hookd, look, look_at

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from hookd.model.app_status import AppStatus, compute_lag, with_journal_state
 from hookd.model.decision import Assessment, Freeze, Lag, Verdict
 from hookd.model.deployment import Deployment, Status, StepName
 from hookd.model.journal import AppState, Pinned, Quarantined, Release, Skipped
+from hookd.queue.published import AppStatus
 from tests.unit.worker.reconcile.test_schedule import NOW, one
 from worker.reconcile.decision import DeploymentNeeded, Observation, decide
+from worker.report.status import compute_lag, with_journal_state
 from worker.service.drift import Drift, DriftReport
 
 A, B = "a" * 40, "b" * 40
