@@ -101,6 +101,14 @@ def load_valid_apps(path: Path) -> tuple[Config, list[Problem]]:
     return config, problems
 
 
+def config_or_none(only: str = "") -> Config | None:
+    """Return the configuration, with one app's file at most, or None if it is broken."""
+    try:
+        return load(config_path(), only=only)
+    except ConfigError:
+        return None
+
+
 def from_validation(file: str, error: ValidationError) -> list[Problem]:
     """Return the problems of a validation error."""
     return [Problem(file, ".".join(map(str, item["loc"])), _text(item)) for item in error.errors(include_url=False)]

@@ -29,7 +29,8 @@ from worker.deploy.pipeline import Ending
 from worker.deploy.pipeline import deploy as run_pipeline
 from worker.errors import DeployError, DeploymentFailed
 from worker.journal import Journal
-from worker.recovery.liveness import finish_crashed, is_running
+from worker.process.lock import is_running
+from worker.recovery.crashed import WORKER_DIED, finish_crashed
 from worker.release.git import commits_behind
 from worker.report.log_file import LogFile, Redaction
 from worker.report.recorder import Recorder
@@ -59,7 +60,7 @@ def deploy(deployment_id: str) -> dict[str, str]:
     if record.status is Status.RUNNING:
         if is_running(record.id):
             return {"status": record.status, "deployment": record.id}
-        finish_crashed(context.store.connection, record.id, Status.FAILED, "the worker died while it ran")
+        finish_crashed(context.store.connection, record.id, Status.FAILED, WORKER_DIED)
     elif not record.ended:
         return _deploy(context, record)
     return _replay(context, record)

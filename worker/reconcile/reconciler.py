@@ -21,8 +21,8 @@ from hookd.queue.deployments import DeploymentRequest, DeploymentStore
 from hookd.queue.published import read_decisions
 from worker.errors import DeployError, TimedOut
 from worker.journal import Journal
+from worker.process.lock import is_running
 from worker.reconcile.decision import DeploymentNeeded, Observation, decide
-from worker.recovery.liveness import is_running
 from worker.recovery.redis_repair import delete_bad_keys
 from worker.release.git import commits_behind, read_head
 from worker.report.status import LagReason, StatusPublisher
