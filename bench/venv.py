@@ -28,8 +28,7 @@ from worker.journal import Journal
 from worker.process.run import Command, run
 from worker.release.requirements import Requirements
 from worker.release.venv import VenvCommands, find_python, find_uv
-from worker.report.log_file import LogFile, Redaction
-from worker.report.recorder import Recorder
+from worker.report.log import LogFile, Recorder, Redaction
 
 _WANTED: Final = ("gunicorn", "flask", "sqlalchemy", "requests")
 

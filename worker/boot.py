@@ -25,7 +25,7 @@ from worker.deploy.pipeline import recover_release
 from worker.errors import AppLocked, DeployError
 from worker.journal import Journal
 from worker.process.lock import app_lock
-from worker.report.recorder import StepLog
+from worker.report.log import StepLog
 from worker.service.manager import control
 
 log: Final = logging.getLogger("hookd.boot")

@@ -23,7 +23,7 @@ from hookd.model.settings import AppPaths, Settings
 from worker.errors import DeployError
 from worker.journal import Journal
 from worker.process.run import Command, run
-from worker.report.recorder import Recorder, StepLog
+from worker.report.log import Recorder, StepLog
 
 # Variables of the host that package tools need: certificates, proxies and the package index.
 _HOST_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY")

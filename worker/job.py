@@ -32,8 +32,7 @@ from worker.journal import Journal
 from worker.process.lock import is_running
 from worker.recovery.crashed import WORKER_DIED, finish_crashed
 from worker.release.git import commits_behind
-from worker.report.log_file import LogFile, Redaction
-from worker.report.recorder import Recorder
+from worker.report.log import LogFile, Recorder, Redaction
 from worker.report.status import LagReason, StatusPublisher, lag_text
 
 log: Final = logging.getLogger(__name__)

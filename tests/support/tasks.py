@@ -16,8 +16,7 @@ from hookd.queue.deployments import DeploymentStore
 from tests.support.toml_tables import merged
 from worker.context import Task
 from worker.journal import Journal
-from worker.report.log_file import LogFile, Redaction
-from worker.report.recorder import Recorder
+from worker.report.log import LogFile, Recorder, Redaction
 
 
 def make_app(directory: Path, **over: Any) -> App:

@@ -1,1 +1,1 @@
-"""Processes: `run` (the only door to subprocess), `subreaper` (leftover processes), `lock` (the app's lock, liveness)."""
+"""Processes: `run` (the only door to subprocess), `subreaper` (leftover processes), `lock` (locks, liveness)."""

@@ -15,7 +15,7 @@ from hookd.model.settings import AppPaths, Settings
 from worker.context import SYSTEM_PATH, host_variables
 from worker.errors import CommandFailed, DeployError
 from worker.process.run import Command, lines_of
-from worker.report.log_file import Redaction
+from worker.report.log import Redaction
 
 _LINE: Final = re.compile(rf"({COMMIT_PATTERN})\t(.+)")
 _COUNT_SECONDS: Final = 10.0

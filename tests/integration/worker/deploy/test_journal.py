@@ -17,8 +17,7 @@ from tests.support.visitors import visitors
 from worker.context import Task
 from worker.deploy.pipeline import Ending, deploy
 from worker.journal import Journal
-from worker.report.log_file import LogFile, Redaction
-from worker.report.recorder import Recorder
+from worker.report.log import LogFile, Recorder, Redaction
 from worker.report.status import StatusPublisher
 
 HANDOVERS = {"bg": "blue-green", "one": "restart"}
