@@ -21,7 +21,7 @@ from bench.report import first_line, machine, options, table, times
 from hookd.model.app import App, Health
 from hookd.model.deployment import Deployment, Trigger
 from hookd.model.ids import new_deployment_id
-from hookd.model.settings import AppPaths, Settings
+from hookd.model.settings import Settings
 from hookd.queue.deployments import DeploymentStore
 from worker.context import Task
 from worker.journal import Journal
@@ -83,13 +83,20 @@ def _task(directory: Path) -> Task:
         health=Health.model_validate({"url": "http://127.0.0.1:8000/healthz"}),
     )
     settings = Settings(state=directory / "state")
-    paths = AppPaths(app, settings)
-    paths.home.mkdir(parents=True)
     at = datetime.now(UTC)
     deployment = Deployment(id=new_deployment_id(app.name, at), app=app.name, trigger=Trigger.MANUAL, created_at=at)
     log = LogFile(settings.log_path(app.name, deployment.id), Redaction({}))
     recorder = Recorder(deployment, DeploymentStore(Redis(), keep_seconds=1), log)
-    return Task(app, settings, paths, Journal(paths.journal), recorder, {}, directory / "frozen")
+    task = Task(
+        app=app,
+        settings=settings,
+        journal=Journal(settings.journal_path(app.name)),
+        recorder=recorder,
+        app_environment={},
+        freeze_directory=directory / "frozen",
+    )
+    task.paths.home.mkdir(parents=True)
+    return task
 
 
 def _locked(directory: Path, uv: Path, task: Task, packages: Sequence[str]) -> Path:

@@ -68,7 +68,7 @@ class Config:
         return self.settings.apps or self.path.parent / "apps"
 
     @property
-    def frozen(self) -> Path:
+    def freeze_directory(self) -> Path:
         """The directory with one file per frozen app."""
         return self.settings.frozen or self.path.parent / "frozen"
 

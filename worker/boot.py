@@ -18,7 +18,7 @@ from hookd.model.deployment import StepName
 from hookd.model.hint import render_hint
 from hookd.model.ids import new_deployment_id
 from hookd.model.journal import AppState
-from hookd.model.settings import AppPaths, Settings
+from hookd.model.settings import Settings
 from hookd.model.text import printable
 from worker.context import AppTask, load_app
 from worker.deploy.pipeline import recover_release
@@ -83,12 +83,12 @@ def _start_app(app: App, settings: Settings) -> int:
 
     A running deployment is not awaited, because it may take long, and starts nothing if it fails.
     """
-    paths = AppPaths(app, settings)
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     step_log = StepLog(new_deployment_id(app.name, datetime.now(UTC)), EventSink(app.name))
-    task = AppTask(app, settings, paths, Journal(paths.journal), step_log)
+    journal = Journal(settings.journal_path(app.name))
+    task = AppTask(app=app, settings=settings, journal=journal, recorder=step_log)
     try:
-        with app_lock(paths.lock, "boot", 0):
+        with app_lock(task.paths.lock, "boot", 0):
             _recover(task)
             return _start_current(task, task.journal.state())
     except AppLocked:

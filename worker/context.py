@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -32,7 +33,7 @@ SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 _ENV_FILE: Final = re.compile(r"(?:^|/)\.env[^/]*$|\.env$")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AppTask:
     """Work on an app's release and services, under its lock.
 
@@ -41,9 +42,13 @@ class AppTask:
 
     app: App
     settings: Settings
-    paths: AppPaths
     journal: Journal
     recorder: StepLog
+
+    @cached_property
+    def paths(self) -> AppPaths:
+        """Return the app's paths."""
+        return AppPaths(self.app, self.settings)
 
     def run(self, command: Command, is_logged: Callable[[str], bool] = bool) -> None:
         """Run a program and write its output to the log. Raises CommandFailed."""
@@ -73,13 +78,13 @@ class AppTask:
         return {"at": datetime.now(UTC), "deployment": self.recorder.deployment_id}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task(AppTask):
-    """One deployment in progress, with its record. `frozen` is the directory with one file for each frozen app."""
+    """One deployment in progress, with its record. `freeze_directory` has one file for each frozen app."""
 
     recorder: Recorder
     app_environment: Mapping[str, str] = field(repr=False)
-    frozen: Path
+    freeze_directory: Path
 
     @property
     def deployment(self) -> Deployment:

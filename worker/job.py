@@ -21,7 +21,7 @@ from hookd.model.decision import Assessment, Verdict, block_reason
 from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment, IllegalTransition, Status, Trigger, advance
 from hookd.model.hint import Hint, HintKind, render_hint, stored_hint
 from hookd.model.ids import app_of
-from hookd.model.settings import AppPaths, Settings
+from hookd.model.settings import Settings
 from hookd.queue.client import receiver_client, worker_client
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore, NoSuchDeployment
 from worker.context import Task, app_environment, host_variables, shared_variables
@@ -128,21 +128,26 @@ def _deploy(context: JobContext, record: Deployment) -> dict[str, str]:
 
 def _run(context: JobContext, record: Deployment) -> Ending:
     """Run the pipeline with a log, publish the result and return the ending."""
-    app = context.config.catalogue.get(record.app)
+    app, settings = context.config.catalogue.get(record.app), context.config.settings
     try:
         if app is None:
             raise DeployError(_missing_app(record.app), hint=Hint(HintKind.SHOW_STATUS))
         variables = app_environment(app)
-        log_file = _open_log(context.config.settings, app, record.id, variables)
+        log_file = _open_log(settings, app, record.id, variables)
     except DeployError as error:
         ending = Ending.of(error)
         _record_decision(context, record, ending)
         return ending
     with log_file:
         recorder = Recorder(record, context.impatient_store, log_file)
-        paths = AppPaths(app, context.config.settings)
-        journal = Journal(paths.journal)
-        task = Task(app, context.config.settings, paths, journal, recorder, variables, context.config.frozen)
+        task = Task(
+            app=app,
+            settings=settings,
+            journal=Journal(settings.journal_path(app.name)),
+            recorder=recorder,
+            app_environment=variables,
+            freeze_directory=context.config.freeze_directory,
+        )
         try:
             ending = run_pipeline(task, context.status)
         except Exception as error:  # The one place that turns an unexpected error into an ending.
@@ -181,7 +186,7 @@ def _record_decision(context: JobContext, record: Deployment, ending: Ending, re
 def _publish_lag(context: JobContext, app: App, head: str, ending: Ending) -> None:
     """Publish whether the app serves its head now, and otherwise the reason."""
     state = Journal(context.config.settings.journal_path(app.name)).state()
-    freeze = freezes.active_freeze(context.config.frozen, app.name, datetime.now(UTC))
+    freeze = freezes.active_freeze(context.config.freeze_directory, app.name, datetime.now(UTC))
     blocked = block_reason(state, head, Trigger.RECONCILE, freeze)
     if blocked is None:
         result = f"failed: {ending.cause}" if ending.cause else ""

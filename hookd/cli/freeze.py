@@ -46,7 +46,7 @@ def freeze(config: Config, app: str, reason: str, until: str | None) -> None:
     except ValueError as error:
         common.fail(str(error), hint=f"hookd freeze {app} --reason TEXT --until 2h")
     os.umask(0o022)  # Everyone may read the file.
-    freezes.freeze(config.frozen, app, new)
+    freezes.freeze(config.freeze_directory, app, new)
     _record_decision(config, known, Verdict.FROZEN, str(new))
     ends = f" until {format_time(end)}" if end else ""
     print_line(f"{app} is frozen{ends}: {new.reason}")
@@ -64,7 +64,7 @@ def freeze(config: Config, app: str, reason: str, until: str | None) -> None:
 def thaw(config: Config, app: str, no_deploy: bool, wait: bool) -> None:
     """End a freeze and deploy the pushes of the meantime."""
     known = common.find_app(config.catalogue, app)
-    was_frozen = freezes.thaw(config.frozen, app)
+    was_frozen = freezes.thaw(config.freeze_directory, app)
     print_line(f"{app} is {'no longer' if was_frozen else 'not'} frozen")
     if was_frozen:
         _record_decision(config, known, Verdict.THAWED, f"{current_user()} ended the freeze")

@@ -70,7 +70,7 @@ def app_json(config: Config, app: App, store: DeploymentStore) -> dict[str, Any]
 
 
 def active_freeze(config: Config, app: App) -> Freeze | None:
-    return freezes.active_freeze(config.frozen, app.name, datetime.now(UTC))
+    return freezes.active_freeze(config.freeze_directory, app.name, datetime.now(UTC))
 
 
 def _read_units(app: App) -> "Sequence[Unit]":

@@ -52,7 +52,7 @@ class AppMetrics(Collector):
                 counters=counted,
                 status=status,
                 queued_seconds=_seconds_since(requested_at(waiting or ""), now),
-                is_frozen=freezes.active_freeze(self._config.frozen, name, now) is not None,
+                is_frozen=freezes.active_freeze(self._config.freeze_directory, name, now) is not None,
             )
             for name, counted, status, waiting in rows
         ]

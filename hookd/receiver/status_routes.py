@@ -133,6 +133,6 @@ class _Pages:
         return {**deployment.model_dump(mode="json"), "status_url": url, "log_url": f"{url}/log"}
 
     def _app_json(self, app: App, status: AppStatus) -> dict[str, Any]:
-        freeze = freezes.active_freeze(self._config.frozen, app.name, datetime.now(UTC))
+        freeze = freezes.active_freeze(self._config.freeze_directory, app.name, datetime.now(UTC))
         frozen = freeze.model_dump(mode="json") if freeze else None
         return {**status.model_dump(mode="json"), "frozen": frozen, "repository": app.full_name, "branch": app.branch}

@@ -69,5 +69,12 @@ def deploying(
     log = settings.log_path(app.name, record.id)
     records = DeploymentStore(receiver_client(f"unix://{directory}/no-redis.sock"), keep_seconds=60)
     with LogFile(log, Redaction({})) as logfile:
-        recorder = Recorder(record, records, logfile)
-        yield Deploying(Task(app, settings, paths, Journal(paths.journal), recorder, {}, directory / "frozen"), log)
+        task = Task(
+            app=app,
+            settings=settings,
+            journal=Journal(paths.journal),
+            recorder=Recorder(record, records, logfile),
+            app_environment={},
+            freeze_directory=directory / "frozen",
+        )
+        yield Deploying(task, log)

@@ -143,7 +143,7 @@ def _switch_and_verify(task: Task, target: Target, name: str, policy: Policy) ->
     """Run the release commands, let the release serve, check its health and prune. Rolls back a bad release."""
     try:
         # A build takes minutes, and the app may have been frozen meanwhile. Release commands cannot be undone.
-        freeze = freezes.active_freeze(task.frozen, task.app.name, datetime.now(UTC))
+        freeze = freezes.active_freeze(task.freeze_directory, task.app.name, datetime.now(UTC))
         if freeze is not None:
             return _unchanged(Assessment(verdict=Verdict.FROZEN, why=str(freeze)))
         run_release_commands(task, task.paths.release(name), policy)

@@ -74,7 +74,7 @@ def decide(task: Task, state: AppState, target: Target, mirror: GitMirror) -> As
     changed.
     """
     skipped = _compare_paths(task, state, target, mirror)
-    freeze = freezes.active_freeze(task.frozen, task.app.name, datetime.now(UTC))
+    freeze = freezes.active_freeze(task.freeze_directory, task.app.name, datetime.now(UTC))
     current = state.model_copy(update={"skipped": skipped})
     reason = block_reason(current, target.commit, task.deployment.trigger, freeze)
     if reason is not None and reason.verdict is Verdict.SKIPPED and skipped is not None and skipped != state.skipped:

@@ -96,7 +96,7 @@ class Reconciler:
     def _observe(self, app: App, history: tuple[Deployment, ...]) -> Observation:
         state = self._state(app)
         running = inspect_app(app, state, AppPaths(app, self.config.settings))
-        freeze = freezes.active_freeze(self.config.frozen, app.name, datetime.now(UTC))
+        freeze = freezes.active_freeze(self.config.freeze_directory, app.name, datetime.now(UTC))
         start = start_command(app, state.colour)
         observed = Observation(app.name, state, running, freeze=freeze, history=history, start=start)
         try:

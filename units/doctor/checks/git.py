@@ -45,7 +45,8 @@ def check_app(context: HostContext, app: App) -> Iterator[Finding]:
         output = failed.output or str(failed)
         yield error(f"the worker cannot read the repository of {app.name}: {output}", hint_for(output, app))
         return
-    state, freeze = context.app_state(app), freezes.active_freeze(context.config.frozen, app.name, context.now)
+    state = context.app_state(app)
+    freeze = freezes.active_freeze(context.config.freeze_directory, app.name, context.now)
     blocked = block_reason(state, head, Trigger.RECONCILE, freeze)
     yield from check_lag(app, head, state, blocked, now=context.now, known=_published_lag(context, app))
 

@@ -87,9 +87,9 @@ def test_odd_causes_keep_the_decision(site: Installation) -> None:
 def frozen(receiver: Bench) -> Iterator[Freeze]:
     """A freeze of an app, which is thawed afterwards."""
     freeze = Freeze(reason="the sale", since=datetime.now(UTC), by="anna")
-    freezes.freeze(receiver.config.frozen, "github", freeze)
+    freezes.freeze(receiver.config.freeze_directory, "github", freeze)
     yield freeze
-    freezes.thaw(receiver.config.frozen, "github")
+    freezes.thaw(receiver.config.freeze_directory, "github")
 
 
 @pytest.mark.threat(44)

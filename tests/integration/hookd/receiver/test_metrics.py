@@ -151,9 +151,9 @@ def test_lag_is_a_metric(receiver: Bench, commits: int | None, shown: float | No
 
 
 def test_a_frozen_app_says_so(receiver: Bench) -> None:
-    freezes.freeze(receiver.config.frozen, "gogs", Freeze(reason="x", since=AT))
+    freezes.freeze(receiver.config.freeze_directory, "gogs", Freeze(reason="x", since=AT))
     assert value(receiver, "hookd_frozen", "gogs") == 1
-    freezes.thaw(receiver.config.frozen, "gogs")
+    freezes.thaw(receiver.config.freeze_directory, "gogs")
     assert value(receiver, "hookd_frozen", "gogs") == 0
 
 

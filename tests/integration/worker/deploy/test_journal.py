@@ -11,7 +11,6 @@ import pytest
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.ids import new_deployment_id
 from hookd.model.journal import AppState, Good, JournalEvent, Quarantined, Switched
-from hookd.model.settings import AppPaths
 from tests.support.installation import Installation, app_files
 from tests.support.visitors import visitors
 from worker.context import Task
@@ -95,12 +94,17 @@ def _deploy(site: Installation, app: str, files: dict[str, str | bytes | None], 
     assert found is not None
     now = datetime.now(UTC)
     record = Deployment(id=new_deployment_id(app, now), app=app, trigger=Trigger.PUSH, created_at=now, started_at=now)
-    paths = AppPaths(found, config.settings)
     umask = os.umask(0o022)
     try:
         with LogFile(config.settings.log_path(app, record.id), Redaction({})) as log:
-            journal = Full(paths.journal, *refused)
-            task = Task(found, config.settings, paths, journal, Recorder(record, site.records, log), {}, config.frozen)
+            task = Task(
+                app=found,
+                settings=config.settings,
+                journal=Full(config.settings.journal_path(app), *refused),
+                recorder=Recorder(record, site.records, log),
+                app_environment={},
+                freeze_directory=config.freeze_directory,
+            )
             return deploy(task, StatusPublisher(site.records.connection))
     finally:
         os.umask(umask)
