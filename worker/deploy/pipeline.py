@@ -1,4 +1,4 @@
-"""One deployment from top to bottom: recover_interrupted, fetch, decide, build, check, switch, verify, prune."""
+"""One deployment from top to bottom: recover, fetch, decide, build, check, switch, verify, prune."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ from worker.deploy import blue_green, restart
 from worker.deploy.build import build, check, run_release_commands
 from worker.deploy.repair import RepairResult, repair
 from worker.deploy.retention import prune, prune_incomplete
-from worker.deploy.target import Target, choose_target, count_crash, decide, pin_event, quarantine_crash_loop
+from worker.deploy.target import Target, choose_target, count_crash, pin_event, quarantine_crash_loop, reason_against
 from worker.errors import BAD_RELEASE, CommitRefused, DeployError, RollbackFailed, RolledBack, SwitchNotRecorded
 from worker.process.lock import app_lock
 from worker.release.disk_space import check_free_space, flush
@@ -53,7 +53,7 @@ class Ending:
         return cls(error.ending, error.cause, error.hint, error.healthy, error.verdict)
 
 
-def deploy(task: Task, status: StatusPublisher) -> Ending:
+def run_pipeline(task: Task, status: StatusPublisher) -> Ending:
     """Bring the app to the head of its branch, or to the commit that an operator chose, and return the ending.
 
     All expected errors become endings. Others are raised.
@@ -84,7 +84,7 @@ def _deploy_locked(task: Task, policy: Policy, status: StatusPublisher) -> Endin
             target = choose_target(task, state, mirror, head)
         status.publish(task.app.name, state, head=head)
         state = quarantine_crash_loop(task, state, target.commit)
-        reason = decide(task, state, target, mirror)
+        reason = reason_against(task, state, target, mirror)
         if reason is not None:
             ending = _repair_ending(task, recovered) or _unchanged(reason)
         else:

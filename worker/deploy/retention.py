@@ -1,13 +1,18 @@
-"""Prune old releases, unused environments and the leftovers of killed deployments."""
+"""Prune old releases, unused environments, the leftovers of killed deployments, and old records and logs."""
 
 import logging
 import os
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from redis.exceptions import RedisError
+
 from hookd.eventlog import event
 from hookd.model.journal import AppState, Removed
+from hookd.model.settings import Settings
+from hookd.queue.deployments import DeploymentStore
 from worker.context import Task
 from worker.errors import CommandFailed
 from worker.process.run import remove_tree
@@ -47,6 +52,20 @@ def prune_incomplete(task: Task, state: AppState) -> None:
                 leftover.unlink()
     except OSError as error:
         _warn(task, "pruning incomplete releases stopped", error)
+
+
+def prune_history(store: DeploymentStore, settings: Settings, app: str) -> None:
+    """Remove old records and logs. An error is logged, because the ending is recorded already."""
+    history = settings.history
+    before = datetime.now(UTC) - timedelta(days=history.days)
+    try:
+        store.delete_old(app, keep=history.keep, before=before)
+        # The names sort by time, so the oldest logs go also after Redis has lost the records.
+        for number, path in enumerate(sorted(settings.log_directory(app).glob("*.log"), reverse=True)):
+            if number >= history.keep or path.stat().st_mtime < before.timestamp():
+                path.unlink()
+    except (RedisError, OSError) as error:
+        event(log, "old records stay", logging.WARNING, app=app, why=str(error))
 
 
 def _incomplete_releases(task: Task, state: AppState) -> list[Path]:

@@ -67,7 +67,7 @@ def pin_event(task: Task, target: Target) -> Pinned | None:
     return Pinned(**task.stamp(), commit=target.commit, head=target.head) if target.commit != target.head else None
 
 
-def decide(task: Task, state: AppState, target: Target, mirror: GitMirror) -> Assessment | None:
+def reason_against(task: Task, state: AppState, target: Target, mirror: GitMirror) -> Assessment | None:
     """Return the reason not to deploy the target, or None to deploy it. Writes a new skip to the journal.
 
     The paths of the commit are compared here and not read from the journal, because the patterns of the app may have

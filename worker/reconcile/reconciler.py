@@ -22,7 +22,7 @@ from hookd.queue.published import read_decisions
 from worker.errors import DeployError, TimedOut
 from worker.journal import Journal
 from worker.process.lock import is_running
-from worker.reconcile.decision import DeploymentNeeded, Observation, decide
+from worker.reconcile.assess import DeploymentNeeded, Observation, assess
 from worker.recovery.redis_repair import delete_bad_keys
 from worker.release.git import commits_behind, read_head
 from worker.report.status import LagReason, StatusPublisher
@@ -73,7 +73,7 @@ class Reconciler:
             if pending.created_at < at - timedelta(seconds=app.reconcile.every):
                 self._note_poll(app, at)
             return assessment
-        decision = decide(observed, datetime.now(UTC))
+        decision = assess(observed, datetime.now(UTC))
         if isinstance(decision, DeploymentNeeded):
             # Later rounds match the deployment to the head by its `claimed_commit`.
             seconds, head = app.limits.deploy_seconds, observed.head

@@ -10,8 +10,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from hookd.eventlog import event
-from hookd.model.decision import Assessment, Decision, Lag, Verdict
-from hookd.model.deployment import Deployment, Status
+from hookd.model.decision import Assessment, Decision, Freeze, Lag, Verdict, block_reason
+from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.journal import AppState
 from hookd.queue.published import AppStatus, AppStatusStore, Quarantine, append_decision
 
@@ -154,8 +154,12 @@ def _with_lag(status: AppStatus, state: AppState, head: str | None, reason: LagR
     return status.model_copy(update={"lag": lag})
 
 
-def lag_text(state: AppState, head: str, last_attempt: str = "") -> str:
-    """Return the sentence for a head that does not serve, with the result of the last attempt to deploy it."""
+def reason_for_lag(state: AppState, head: str, last_attempt: str = "", freeze: Freeze | None = None) -> Assessment:
+    """Return what blocks a head that does not serve, or else its wait, with the result of the last attempt."""
+    blocked = block_reason(state, head, Trigger.RECONCILE, freeze)
+    if blocked is not None:
+        return blocked
     deployed = state.deployed.commit[:12] if state.deployed else "nothing"
     result = f"; the last try {last_attempt}" if last_attempt else ""
-    return f"{head[:12]} is the branch's head, and {deployed} serves{result}"
+    why = f"{head[:12]} is the branch's head, and {deployed} serves{result}"
+    return Assessment(verdict=Verdict.WAITING, why=why)

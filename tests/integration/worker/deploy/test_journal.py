@@ -14,7 +14,7 @@ from hookd.model.journal import AppState, Good, JournalEvent, Quarantined, Switc
 from tests.support.installation import Installation, app_files
 from tests.support.visitors import visitors
 from worker.context import Task
-from worker.deploy.pipeline import Ending, deploy
+from worker.deploy.pipeline import Ending, run_pipeline
 from worker.journal import Journal
 from worker.report.log import LogFile, Recorder, Redaction
 from worker.report.status import StatusPublisher
@@ -105,7 +105,7 @@ def _deploy(site: Installation, app: str, files: dict[str, str | bytes | None], 
                 app_environment={},
                 freeze_directory=config.freeze_directory,
             )
-            return deploy(task, StatusPublisher(site.records.connection))
+            return run_pipeline(task, StatusPublisher(site.records.connection))
     finally:
         os.umask(umask)
 
