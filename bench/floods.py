@@ -14,8 +14,7 @@ from typing import Any, Final
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.report import machine, options, percentile, table
-from hookd.model.app_status import AppStatus
-from hookd.queue.app_status import AppStatusStore
+from hookd.queue.published import AppStatus, AppStatusStore
 from tests.support.installation import Installation
 from tests.support.load import (
     APPS,

@@ -21,7 +21,6 @@ from bench.report import first_line, machine, options, table, times
 from hookd.model.app import App, Health
 from hookd.model.deployment import Deployment, Trigger
 from hookd.model.ids import new_deployment_id
-from hookd.model.paths import AppPaths
 from hookd.model.settings import Settings
 from hookd.queue.deployments import DeploymentStore
 from worker.context import Task
@@ -29,8 +28,7 @@ from worker.journal import Journal
 from worker.process.run import Command, run
 from worker.release.requirements import Requirements
 from worker.release.venv import VenvCommands, find_python, find_uv
-from worker.report.log_file import LogFile, Redaction
-from worker.report.recorder import Recorder
+from worker.report.log import LogFile, Recorder, Redaction
 
 _WANTED: Final = ("gunicorn", "flask", "sqlalchemy", "requests")
 
@@ -85,13 +83,20 @@ def _task(directory: Path) -> Task:
         health=Health.model_validate({"url": "http://127.0.0.1:8000/healthz"}),
     )
     settings = Settings(state=directory / "state")
-    places = AppPaths(app.root, settings, app.name)
-    places.home.mkdir(parents=True)
     at = datetime.now(UTC)
     deployment = Deployment(id=new_deployment_id(app.name, at), app=app.name, trigger=Trigger.MANUAL, created_at=at)
     log = LogFile(settings.log_path(app.name, deployment.id), Redaction({}))
     recorder = Recorder(deployment, DeploymentStore(Redis(), keep_seconds=1), log)
-    return Task(app, settings, places, Journal(places.journal), recorder, {}, directory / "frozen")
+    task = Task(
+        app=app,
+        settings=settings,
+        journal=Journal(settings.journal_path(app.name)),
+        recorder=recorder,
+        app_environment={},
+        freeze_directory=directory / "frozen",
+    )
+    task.paths.home.mkdir(parents=True)
+    return task
 
 
 def _locked(directory: Path, uv: Path, task: Task, packages: Sequence[str]) -> Path:

@@ -68,7 +68,7 @@ class Config:
         return self.settings.apps or self.path.parent / "apps"
 
     @property
-    def frozen(self) -> Path:
+    def freeze_directory(self) -> Path:
         """The directory with one file per frozen app."""
         return self.settings.frozen or self.path.parent / "frozen"
 
@@ -99,6 +99,14 @@ def load_valid_apps(path: Path) -> tuple[Config, list[Problem]]:
     if config is None:
         raise ConfigError(problems)
     return config, problems
+
+
+def config_or_none(only: str = "") -> Config | None:
+    """Return the configuration, with one app's file at most, or None if it is broken."""
+    try:
+        return load(config_path(), only=only)
+    except ConfigError:
+        return None
 
 
 def from_validation(file: str, error: ValidationError) -> list[Problem]:

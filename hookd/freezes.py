@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from hookd.files.safe_open import sync_directory
-from hookd.model.eligibility import Freeze
+from hookd.model.decision import Freeze
 
 
 def read_freeze(directory: Path, app: str) -> Freeze | None:

@@ -18,7 +18,6 @@ from hookd.model.deployment import StepName
 from hookd.model.hint import render_hint
 from hookd.model.ids import new_deployment_id
 from hookd.model.journal import AppState
-from hookd.model.paths import AppPaths
 from hookd.model.settings import Settings
 from hookd.model.text import printable
 from worker.context import AppTask, load_app
@@ -26,7 +25,7 @@ from worker.deploy.pipeline import recover_release
 from worker.errors import AppLocked, DeployError
 from worker.journal import Journal
 from worker.process.lock import app_lock
-from worker.report.recorder import StepLog
+from worker.report.log import StepLog
 from worker.service.manager import control
 
 log: Final = logging.getLogger("hookd.boot")
@@ -84,12 +83,12 @@ def _start_app(app: App, settings: Settings) -> int:
 
     A running deployment is not awaited, because it may take long, and starts nothing if it fails.
     """
-    paths = AppPaths(app.root, settings, app.name)
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     step_log = StepLog(new_deployment_id(app.name, datetime.now(UTC)), EventSink(app.name))
-    task = AppTask(app, settings, paths, Journal(paths.journal), step_log)
+    journal = Journal(settings.journal_path(app.name))
+    task = AppTask(app=app, settings=settings, journal=journal, recorder=step_log)
     try:
-        with app_lock(paths.lock, "boot", 0):
+        with app_lock(task.paths.lock, "boot", 0):
             _recover(task)
             return _start_current(task, task.journal.state())
     except AppLocked:
@@ -113,7 +112,7 @@ def _start_current(task: AppTask, state: AppState) -> int:
     if state.deployed is None:
         task.recorder.line(f"nothing is deployed yet; next: hookd deploy {task.app.name}")
     elif is_restart and task.app.service.manager == "systemd":
-        task.recorder.line(f"{task.places.current} leads to {state.current}; its own unit starts it")
+        task.recorder.line(f"{task.paths.current} leads to {state.current}; its own unit starts it")
     elif not is_restart and state.colour is None:
         task.recorder.line(f"no colour serves yet; next: hookd deploy {task.app.name}")
     else:

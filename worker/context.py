@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -19,12 +20,11 @@ from hookd.files.safe_open import open_regular_file
 from hookd.model.app import App
 from hookd.model.deployment import Deployment
 from hookd.model.journal import JournalEvent
-from hookd.model.paths import AppPaths
-from hookd.model.settings import Settings
+from hookd.model.settings import AppPaths, Settings
 from worker.errors import DeployError
 from worker.journal import Journal
 from worker.process.run import Command, run
-from worker.report.recorder import Recorder, StepLog
+from worker.report.log import Recorder, StepLog
 
 # Variables of the host that package tools need: certificates, proxies and the package index.
 _HOST_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY")
@@ -33,7 +33,7 @@ SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 _ENV_FILE: Final = re.compile(r"(?:^|/)\.env[^/]*$|\.env$")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AppTask:
     """Work on an app's release and services, under its lock.
 
@@ -42,9 +42,13 @@ class AppTask:
 
     app: App
     settings: Settings
-    places: AppPaths
     journal: Journal
     recorder: StepLog
+
+    @cached_property
+    def paths(self) -> AppPaths:
+        """Return the app's paths."""
+        return AppPaths(self.app, self.settings)
 
     def run(self, command: Command, is_logged: Callable[[str], bool] = bool) -> None:
         """Run a program and write its output to the log. Raises CommandFailed."""
@@ -74,13 +78,13 @@ class AppTask:
         return {"at": datetime.now(UTC), "deployment": self.recorder.deployment_id}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task(AppTask):
-    """One deployment in progress, with its record. `frozen` is the directory with one file for each frozen app."""
+    """One deployment in progress, with its record. `freeze_directory` has one file for each frozen app."""
 
     recorder: Recorder
     app_environment: Mapping[str, str] = field(repr=False)
-    frozen: Path
+    freeze_directory: Path
 
     @property
     def deployment(self) -> Deployment:
@@ -91,7 +95,7 @@ class Task(AppTask):
         """Return the variables of the app's own commands."""
         return {
             "PATH": f"{release / 'venv' / 'bin'}:{SYSTEM_PATH}",
-            "HOME": str(self.places.home),
+            "HOME": str(self.paths.home),
             "LANG": "C.UTF-8",
             "PYTHONUNBUFFERED": "1",
             "HOOKD_APP": self.app.name,
@@ -105,9 +109,9 @@ class Task(AppTask):
         """Return the variables of uv: a cache of the app's own and no configuration file."""
         return {
             "PATH": SYSTEM_PATH,
-            "HOME": str(self.places.home),
+            "HOME": str(self.paths.home),
             "LANG": "C.UTF-8",
-            "UV_CACHE_DIR": str(self.places.cache / "uv"),
+            "UV_CACHE_DIR": str(self.paths.cache / "uv"),
             "UV_NO_CONFIG": "1",
             "UV_PYTHON_DOWNLOADS": "never",
             "UV_PYTHON_PREFERENCE": "only-system",

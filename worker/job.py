@@ -6,10 +6,9 @@ The queue can call the two public functions `deploy` and `replay`.
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
-from redis.exceptions import RedisError
 from rq import get_current_job
 
 from hookd import freezes
@@ -17,26 +16,23 @@ from hookd.config import Config, ConfigError, config_path, load
 from hookd.credentials import redis_user
 from hookd.eventlog import event
 from hookd.model.app import App
-from hookd.model.decision import Assessment, Verdict
+from hookd.model.decision import Verdict
 from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment, IllegalTransition, Status, Trigger, advance
-from hookd.model.eligibility import block_reason
 from hookd.model.hint import Hint, HintKind, render_hint, stored_hint
 from hookd.model.ids import app_of
-from hookd.model.paths import AppPaths
 from hookd.model.settings import Settings
 from hookd.queue.client import receiver_client, worker_client
-from hookd.queue.codec import NoSuchDeployment
-from hookd.queue.deployments import DeploymentRequest, DeploymentStore
+from hookd.queue.deployments import DeploymentRequest, DeploymentStore, NoSuchDeployment
 from worker.context import Task, app_environment, host_variables, shared_variables
-from worker.deploy.pipeline import Ending
-from worker.deploy.pipeline import deploy as run_pipeline
+from worker.deploy.pipeline import Ending, run_pipeline
+from worker.deploy.retention import prune_history
 from worker.errors import DeployError, DeploymentFailed
 from worker.journal import Journal
-from worker.recovery.liveness import finish_crashed, is_running
+from worker.process.lock import is_running
+from worker.recovery.crashed import WORKER_DIED, finish_crashed
 from worker.release.git import commits_behind
-from worker.report.log_file import LogFile, Redaction
-from worker.report.recorder import Recorder
-from worker.report.status import LagReason, StatusPublisher, lag_text
+from worker.report.log import LogFile, Recorder, Redaction
+from worker.report.status import LagReason, StatusPublisher, reason_for_lag
 
 log: Final = logging.getLogger(__name__)
 
@@ -62,7 +58,7 @@ def deploy(deployment_id: str) -> dict[str, str]:
     if record.status is Status.RUNNING:
         if is_running(record.id):
             return {"status": record.status, "deployment": record.id}
-        finish_crashed(context.store.connection, record.id, Status.FAILED, "the worker died while it ran")
+        finish_crashed(context.store.connection, record.id, Status.FAILED, WORKER_DIED)
     elif not record.ended:
         return _deploy(context, record)
     return _replay(context, record)
@@ -123,7 +119,7 @@ def _deploy(context: JobContext, record: Deployment) -> dict[str, str]:
     changes = {"cause": ending.cause, "hint": stored_hint(ending.hint)}
     context.store.change(record.id, lambda old: advance(old, ending.status, datetime.now(UTC), **changes))
     event(log, "ended", app=record.app, deployment=record.id, status=ending.status, cause=ending.cause)
-    _remove_old_history(context, record.app)
+    prune_history(context.impatient_store, context.config.settings, record.app)
     if ending.status in RETRYABLE_ENDINGS:
         raise DeploymentFailed(f"{record.id} ended {ending.status}: {ending.cause}")
     return {"status": ending.status, "deployment": record.id}
@@ -131,21 +127,26 @@ def _deploy(context: JobContext, record: Deployment) -> dict[str, str]:
 
 def _run(context: JobContext, record: Deployment) -> Ending:
     """Run the pipeline with a log, publish the result and return the ending."""
-    app = context.config.catalogue.get(record.app)
+    app, settings = context.config.catalogue.get(record.app), context.config.settings
     try:
         if app is None:
             raise DeployError(_missing_app(record.app), hint=Hint(HintKind.SHOW_STATUS))
         variables = app_environment(app)
-        log_file = _open_log(context.config.settings, app, record.id, variables)
+        log_file = _open_log(settings, app, record.id, variables)
     except DeployError as error:
         ending = Ending.of(error)
         _record_decision(context, record, ending)
         return ending
     with log_file:
         recorder = Recorder(record, context.impatient_store, log_file)
-        paths = AppPaths(root=app.root, settings=context.config.settings, app=app.name)
-        journal = Journal(paths.journal)
-        task = Task(app, context.config.settings, paths, journal, recorder, variables, context.config.frozen)
+        task = Task(
+            app=app,
+            settings=settings,
+            journal=Journal(settings.journal_path(app.name)),
+            recorder=recorder,
+            app_environment=variables,
+            freeze_directory=context.config.freeze_directory,
+        )
         try:
             ending = run_pipeline(task, context.status)
         except Exception as error:  # The one place that turns an unexpected error into an ending.
@@ -154,7 +155,7 @@ def _run(context: JobContext, record: Deployment) -> Ending:
             ending = Ending(Status.FAILED, cause, Hint(HintKind.SHOW_WORKER_LOG))
         ending = replace(ending, cause=recorder.clean(ending.cause) if ending.cause else None)
         if ending.head is not None:
-            _publish_lag(context, app, ending.head, ending)
+            _publish_lag(task, context.status, ending.head, ending)
         recorder.line(f"{ending.status}: {ending.cause or app.name + ' serves the new release'}")
         _record_decision(context, recorder.deployment, ending, app.ref)
         if ending.hint:
@@ -181,27 +182,12 @@ def _record_decision(context: JobContext, record: Deployment, ending: Ending, re
     context.status.record_decision(record, ending.verdict, why, ending=status, ref=ref, head=ending.head)
 
 
-def _publish_lag(context: JobContext, app: App, head: str, ending: Ending) -> None:
+def _publish_lag(task: Task, publisher: StatusPublisher, head: str, ending: Ending) -> None:
     """Publish whether the app serves its head now, and otherwise the reason."""
-    state = Journal(context.config.settings.journal_path(app.name)).state()
-    freeze = freezes.active_freeze(context.config.frozen, app.name, datetime.now(UTC))
-    blocked = block_reason(state, head, Trigger.RECONCILE, freeze)
-    if blocked is None:
-        result = f"failed: {ending.cause}" if ending.cause else ""
-        blocked = Assessment(verdict=Verdict.WAITING, why=lag_text(state, head, result))
-    reason = LagReason(blocked, commits_behind(app, context.config.settings, state, head))
-    context.status.publish_lag(app.name, state, head, reason)
-
-
-def _remove_old_history(context: JobContext, app: str) -> None:
-    """Remove old records and logs. An error is logged, because the ending is recorded already."""
-    history = context.config.settings.history
-    before = datetime.now(UTC) - timedelta(days=history.days)
-    try:
-        context.impatient_store.delete_old(app, keep=history.keep, before=before)
-        # The names sort by time, so the oldest logs go also after Redis has lost the records.
-        for number, path in enumerate(sorted(context.config.settings.log_directory(app).glob("*.log"), reverse=True)):
-            if number >= history.keep or path.stat().st_mtime < before.timestamp():
-                path.unlink()
-    except (RedisError, OSError) as error:
-        event(log, "old records stay", logging.WARNING, app=app, why=str(error))
+    state = task.journal.state()
+    freeze = freezes.active_freeze(task.freeze_directory, task.app.name, datetime.now(UTC))
+    result = f"failed: {ending.cause}" if ending.cause else ""
+    reason = LagReason(
+        reason_for_lag(state, head, result, freeze), commits_behind(task.app, task.settings, state, head)
+    )
+    publisher.publish_lag(task.app.name, state, head, reason)

@@ -27,9 +27,10 @@ from hookd.queue.client import best_effort_client
 from hookd.queue.rq_classes import SafeJob, SafeQueue
 from worker import job as job_module
 from worker.errors import DeploymentFailed
+from worker.process.lock import is_running, liveness_lock
 from worker.process.subreaper import fork_supervised, kill_descendants
 from worker.recovery import redis_repair, worker_registry
-from worker.recovery.liveness import finish_crashed, is_running, liveness_lock
+from worker.recovery.crashed import WORKER_DIED, finish_crashed
 from worker.recovery.recover import Recovery, finish_and_retry
 
 log: Final = logging.getLogger("hookd.worker")
@@ -192,4 +193,4 @@ class SafeWorker(Worker):
 def _finish_abandoned(job: Job, kind: Any, *_: Any) -> None:
     """Record the ending of a deployment whose worker vanished. RQ calls this for each failed job."""
     if kind is AbandonedJobError and is_deployment(job.id) and not is_running(job.id):
-        finish_and_retry(job.connection, job.id, Status.FAILED, "the worker died while it ran")
+        finish_and_retry(job.connection, job.id, Status.FAILED, WORKER_DIED)

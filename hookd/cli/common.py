@@ -13,11 +13,10 @@ from redis.exceptions import AuthenticationError, RedisError
 from hookd.config import DEFAULT, INSTALLED, Config, ConfigError, config_path, load
 from hookd.credentials import PasswordUnreadable, cli_user
 from hookd.model.app import App, Catalogue
-from hookd.model.app_status import AppStatus
 from hookd.model.text import printable
-from hookd.queue.app_status import AppStatusStore
 from hookd.queue.client import cli_client
 from hookd.queue.deployments import Contention, DeploymentStore
+from hookd.queue.published import AppStatus, AppStatusStore
 
 USAGE, UNREACHABLE, INTERRUPTED = 2, 6, 130
 Command = Callable[..., Any]

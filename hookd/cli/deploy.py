@@ -14,8 +14,7 @@ from hookd.config import Config
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.ids import is_abbreviation
 from hookd.model.text import printable
-from hookd.queue.codec import NoSuchDeployment
-from hookd.queue.deployments import DeploymentRequest, DeploymentStore
+from hookd.queue.deployments import DeploymentRequest, DeploymentStore, NoSuchDeployment
 
 
 @click.command(epilog="Example: hookd deploy shop --commit 1869b1db108b")

@@ -19,10 +19,9 @@ from hookd.cli.status import active_freeze
 from hookd.config import Config
 from hookd.credentials import PasswordUnreadable
 from hookd.model.app import App
-from hookd.model.decision import Decision, Verdict
+from hookd.model.decision import Decision, Freeze, Verdict
 from hookd.model.deployment import Trigger
-from hookd.model.eligibility import Freeze
-from hookd.queue.decision_log import append_decision
+from hookd.queue.published import append_decision
 
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,4})([mhd])")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
@@ -47,7 +46,7 @@ def freeze(config: Config, app: str, reason: str, until: str | None) -> None:
     except ValueError as error:
         common.fail(str(error), hint=f"hookd freeze {app} --reason TEXT --until 2h")
     os.umask(0o022)  # Everyone may read the file.
-    freezes.freeze(config.frozen, app, new)
+    freezes.freeze(config.freeze_directory, app, new)
     _record_decision(config, known, Verdict.FROZEN, str(new))
     ends = f" until {format_time(end)}" if end else ""
     print_line(f"{app} is frozen{ends}: {new.reason}")
@@ -65,7 +64,7 @@ def freeze(config: Config, app: str, reason: str, until: str | None) -> None:
 def thaw(config: Config, app: str, no_deploy: bool, wait: bool) -> None:
     """End a freeze and deploy the pushes of the meantime."""
     known = common.find_app(config.catalogue, app)
-    was_frozen = freezes.thaw(config.frozen, app)
+    was_frozen = freezes.thaw(config.freeze_directory, app)
     print_line(f"{app} is {'no longer' if was_frozen else 'not'} frozen")
     if was_frozen:
         _record_decision(config, known, Verdict.THAWED, f"{current_user()} ended the freeze")

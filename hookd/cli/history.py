@@ -18,7 +18,7 @@ from hookd.config import Config
 from hookd.model.app import App
 from hookd.model.decision import Decision, Verdict
 from hookd.model.text import printable
-from hookd.queue import decision_log
+from hookd.queue import published
 
 _INDENT: Final = 23 * " "
 _MIN_WIDTH: Final = 50
@@ -27,7 +27,7 @@ _NO_BREAK: Final = "\u00a0"
 
 @click.command(epilog="Example: hookd why shop -n 30")
 @common.optional_app_argument
-@click.option("-n", "count", type=click.IntRange(1, decision_log.MAX_ENTRIES), default=15, show_default=True)
+@click.option("-n", "count", type=click.IntRange(1, published.MAX_ENTRIES), default=15, show_default=True)
 @click.option("--refused", is_flag=True, help="Show refused signatures and the failed check.")
 @common.json_option
 @common.needs_config
@@ -40,7 +40,7 @@ def why(config: Config, app: str | None, count: int, refused: bool, as_json: boo
         common.fail("an app is missing", hint="hookd why APP, or: hookd why --refused")
     else:
         store = common.open_store(config)
-        found = decision_log.read_newest(store.connection, known.name, count)
+        found = published.read_decisions(store.connection, known.name, count)
         status = app_json(config, known, store)
     if as_json:
         decisions = [decision.model_dump(mode="json", exclude_none=True) for decision in found]
@@ -58,7 +58,7 @@ def why(config: Config, app: str | None, count: int, refused: bool, as_json: boo
 def _read_refusals(config: Config, app: App | None, count: int) -> list[Decision]:
     """Read refusals as the operator, because the failed check would help an attacker."""
     connection = common.open_store(config, reads=False).connection
-    found = decision_log.read_refusals(connection, decision_log.MAX_ENTRIES)
+    found = published.read_refusals(connection, published.MAX_ENTRIES)
     return [one for one in found if app is None or one.app == app.name][:count]
 
 

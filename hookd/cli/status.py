@@ -18,12 +18,11 @@ from hookd.cli.progress import format_ending
 from hookd.config import Config
 from hookd.files.safe_open import open_regular_file
 from hookd.model.app import App
-from hookd.model.app_status import AppStatus
-from hookd.model.decision import Lag, Verdict, format_duration
+from hookd.model.decision import Freeze, Lag, Verdict, format_duration, remedy
 from hookd.model.deployment import Deployment
-from hookd.model.eligibility import Freeze, remedy
 from hookd.model.text import printable
 from hookd.queue.deployments import DeploymentStore
+from hookd.queue.published import AppStatus
 
 if TYPE_CHECKING:
     from units.system.systemd import Unit
@@ -71,7 +70,7 @@ def app_json(config: Config, app: App, store: DeploymentStore) -> dict[str, Any]
 
 
 def active_freeze(config: Config, app: App) -> Freeze | None:
-    return freezes.active_freeze(config.frozen, app.name, datetime.now(UTC))
+    return freezes.active_freeze(config.freeze_directory, app.name, datetime.now(UTC))
 
 
 def _read_units(app: App) -> "Sequence[Unit]":

@@ -1,6 +1,5 @@
 """Values that all processes share, without input or output.
 
-Map: `app`, `git_hosts`, `settings`, `fields` (configuration) · `ids`, `paths`, `redis_keys`,
-`systemctl` (names) · `deployment`, `hint`, `journal`, `app_status` (state) · `decision`, `eligibility` (why something
-is deployed) · `text`.
+Map: `app`, `git_hosts`, `settings`, `fields` (configuration) · `ids`, `redis_keys`, `systemctl` (names) ·
+`deployment`, `hint`, `journal` (state) · `decision` (why something is deployed or not) · `text`.
 """

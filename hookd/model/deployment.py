@@ -1,5 +1,6 @@
-"""The record of one deployment, and the only table of status transitions."""
+"""The record of one deployment, its JSON, and the only table of status transitions."""
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -8,10 +9,13 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AwareDatetime, BaseModel, Field
 
 from hookd.model.hint import Hint
-from hookd.model.ids import AppName, CommitId, DeploymentId, ReleaseName, WantedCommit
+from hookd.model.ids import AppName, CommitId, DeploymentId, ReleaseName, WantedCommit, app_of
 
 # `astimezone()` overflows near datetime.min and datetime.max.
 Timestamp = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9000, 1, 1, tzinfo=UTC))]
+# A record takes a few kilobytes. Parsing takes twenty times the size of the text.
+MAX_RECORD_BYTES: Final = 256 * 1024
+_CAUSE_LENGTH: Final = 10_000
 
 
 class Status(StrEnum):
@@ -146,3 +150,25 @@ class StepName(StrEnum):
 
 # Steps that bring back a known good release. Their number decides the backoff of the next repair.
 REPAIR_STEPS: Final = frozenset({StepName.REPAIR, StepName.RECOVER})
+
+
+def encode(deployment: Deployment) -> bytes:
+    """Return a record as JSON. A long cause is cut."""
+    fields = deployment.model_dump(mode="json", exclude={"coalesced"})
+    fields["cause"] = fields["cause"] and fields["cause"][:_CAUSE_LENGTH]
+    # A cause may hold a file name that is not UTF-8.
+    return json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def decode(deployment_id: str, raw: Any, coalesced: Any = None) -> Deployment | None:
+    """Return a record with its number of coalesced pushes, or None for an invalid one.
+
+    Any writer to Redis may have written it.
+    """
+    if raw is None or len(raw) > MAX_RECORD_BYTES:
+        return None
+    try:
+        record = Deployment.model_validate_json(raw).model_copy(update={"coalesced": max(0, int(coalesced or 0))})
+        return record if record.id == deployment_id and record.app == app_of(deployment_id) else None
+    except ValueError:
+        return None

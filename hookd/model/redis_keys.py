@@ -21,6 +21,8 @@ def key_builder(prefix: str) -> Callable[[str], str]:
 rate_limit_key: Final = key_builder("app-")
 # A deployment's record: a hash.
 record_key: Final = key_builder("hookd:deployment:")
+# The field of that hash.
+RECORD: Final = "record"
 # The number of coalesced pushes of each deployment of an app: a hash. A counter in the record would delay the
 # deployment's start during a flood of pushes.
 coalesced_key: Final = key_builder("hookd:coalesced:")

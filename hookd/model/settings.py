@@ -1,9 +1,10 @@
-"""hookd.toml: the settings of the host, each with its default and its description."""
+"""hookd.toml: the settings of the host, each with its default and its description, and the paths of an app."""
 
 from pathlib import Path
 
 from pydantic import Field
 
+from hookd.model.app import App
 from hookd.model.fields import AbsolutePath, Bind, Protocol, RedisUrl, Section
 
 
@@ -101,3 +102,39 @@ class Settings(Section):
     def rq_environment(self) -> Path:
         """The file with the environment for the `rq` program."""
         return self.state / "rq.env"
+
+
+class AppPaths:
+    """The paths of one app: its root, and its part of hookd's own state."""
+
+    def __init__(self, app: App, settings: Settings) -> None:
+        self.root = app.root
+        # One directory per release.
+        self.releases = app.root / "releases"
+        # One virtual environment per set of dependencies.
+        self.venvs = app.root / "venvs"
+        # The link to the release that serves.
+        self.current = app.root / "current"
+        # The bare mirror of the repository.
+        self.mirror = settings.state / "mirrors" / f"{app.name}.git"
+        self.journal = settings.journal_path(app.name)
+        # Lets one deployment of the app run.
+        self.lock = settings.lock_path(app.name)
+        # The number of consecutive worker crashes that one commit caused.
+        self.crash_count = self.lock.with_suffix(".crashes")
+        # uv's cache, for this app alone: a package built for one app must not reach another.
+        self.cache = settings.state / "cache" / app.name
+        # HOME of every command.
+        self.home = settings.state / "home" / app.name
+
+    def release(self, name: str) -> Path:
+        """Return the directory of a release."""
+        return self.releases / name
+
+    def partial(self, name: str) -> Path:
+        """Return the directory of a release during its build."""
+        return self.releases / f".{name}.partial"
+
+    def colour(self, colour: str) -> Path:
+        """Return the working directory link of a blue or green service."""
+        return self.root / colour

@@ -1,5 +1,5 @@
 """Redis and RQ.
 
-Map: `client` (connections) · `deployments` (requests and records), `codec` (records as bytes) · `app_status` ·
-`counters` · `decision_log` · `rq_classes` (RQ made safe), `rq_keys` (RQ's key names).
+Map: `client` (connections) · `deployments` (requests and records) · `published` (statuses and decisions) ·
+`counters` · `rq_classes` (RQ made safe), `rq_keys` (RQ's key names).
 """

@@ -5,26 +5,36 @@ A hash holds each record as JSON. The number of coalesced pushes is counted apar
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import WatchError
 
 from hookd.model import redis_keys
-from hookd.model.deployment import MANUAL_TRIGGERS, RETRYABLE_ENDINGS, Deployment, Status, Trigger, advance
+from hookd.model.deployment import (
+    MANUAL_TRIGGERS,
+    RETRYABLE_ENDINGS,
+    Deployment,
+    Status,
+    Trigger,
+    advance,
+    decode,
+    encode,
+)
 from hookd.model.ids import app_of, is_deployment, new_deployment_id
 from hookd.queue.client import DeadlineTransaction, watch
-from hookd.queue.codec import RECORD, NoSuchDeployment, decode, decode_text, encode
 from hookd.queue.counters import count_ending
 
 if TYPE_CHECKING:
     from hookd.queue.rq_classes import SafeQueue
+
+Result = TypeVar("Result")
 
 _AUTOMATIC_TRIGGERS: Final = frozenset({Trigger.PUSH, Trigger.REDELIVERY, Trigger.RECONCILE})
 # Higher numbers retry more: a redelivery retries failed builds, a manual trigger retries everything.
@@ -35,6 +45,10 @@ _MAX_TRIES: Final = 1000
 _DELIVERY_SECONDS: Final = 7 * 86_400
 # RQ's names of the statuses of a job that will run or runs.
 _ALIVE_STATUSES: Final = frozenset({"queued", "rate_limited", "started"})
+
+
+class NoSuchDeployment(LookupError):
+    """The record does not exist or is invalid."""
 
 
 class Contention(Exception):
@@ -119,7 +133,7 @@ class DeploymentStore:
     def history(self, app: str, count: int) -> list[Deployment]:
         """Return an app's last deployments, the newest first."""
         ids = self.connection.zrange(redis_keys.history_key(app), 0, count - 1, desc=True)
-        return self._read(app, [decode_text(raw) for raw in ids])
+        return self._read(app, [_text(raw) for raw in ids])
 
     def _read(self, app: str, ids: Sequence[str]) -> list[Deployment]:
         """Return the existing records in one round trip."""
@@ -128,13 +142,13 @@ class DeploymentStore:
         with self.connection.pipeline(transaction=False) as pipeline:
             pipeline.hmget(redis_keys.coalesced_key(app), ids)
             for deployment_id in ids:
-                pipeline.hget(redis_keys.record_key(deployment_id), RECORD)
+                pipeline.hget(redis_keys.record_key(deployment_id), redis_keys.RECORD)
             coalesced, *records = pipeline.execute()
         return [found for found in map(decode, ids, records, coalesced) if found is not None]
 
     def waiting(self, app: str) -> Deployment | None:
         """Return the app's waiting deployment, if its job will run."""
-        found = self.find(decode_text(self.connection.get(redis_keys.waiting_key(app)) or b""))
+        found = self.find(_text(self.connection.get(redis_keys.waiting_key(app)) or b""))
         if found is None or found.status is not Status.QUEUED or not _job_is_alive(found.id, self.connection):
             return None
         return found
@@ -143,7 +157,7 @@ class DeploymentStore:
         """Return the id of each app's waiting deployment in one round trip."""
         keys = [redis_keys.waiting_key(app) for app in apps]
         found = self.connection.mget(keys) if keys else []
-        return [decode_text(raw) if raw else None for raw in found]
+        return [_text(raw) if raw else None for raw in found]
 
     def request(
         self, request: DeploymentRequest, *, now: datetime | None = None, note: ExtraWrites | None = None
@@ -154,10 +168,7 @@ class DeploymentStore:
         adds commands that may fail without effect on the request. Raises redis.exceptions.RedisError and Contention.
         """
         at = now or datetime.now(UTC)
-        for pipeline in self._transactions():
-            with suppress(WatchError):
-                return self._request_once(request, at, pipeline, note)
-        raise Contention(f"{request.app}: too many writers at once")
+        return self._transact(request.app, lambda pipeline: self._request_once(request, at, pipeline, note))
 
     def _request_once(
         self, request: DeploymentRequest, at: datetime, pipeline: Pipeline, note: ExtraWrites | None
@@ -211,29 +222,31 @@ class DeploymentStore:
 
         Raises NoSuchDeployment, IllegalTransition, Contention and redis.exceptions.RedisError.
         """
+        return self._transact(deployment_id, lambda pipeline: self._change_once(deployment_id, changed, pipeline))
+
+    def _change_once(
+        self, deployment_id: str, changed: Callable[[Deployment], Deployment], pipeline: Pipeline
+    ) -> Deployment:
         key = redis_keys.record_key(deployment_id)
-        for pipeline in self._transactions():
-            with suppress(WatchError):
-                watch(pipeline, key)
-                old = decode(deployment_id, pipeline.hget(key, RECORD))
-                if old is None:
-                    raise NoSuchDeployment(deployment_id)
-                waiting_key = redis_keys.waiting_key(old.app)
-                watch(pipeline, waiting_key)
-                is_waiting = pipeline.get(waiting_key) == deployment_id.encode()
-                new = changed(old)
-                pipeline.multi()
-                self._write(new, pipeline, was=old)
-                if is_waiting and new.status is not Status.QUEUED:
-                    pipeline.delete(waiting_key)
-                pipeline.execute()
-                return new
-        raise Contention(f"{deployment_id}: too many writers at once")
+        watch(pipeline, key)
+        old = decode(deployment_id, pipeline.hget(key, redis_keys.RECORD))
+        if old is None:
+            raise NoSuchDeployment(deployment_id)
+        waiting_key = redis_keys.waiting_key(old.app)
+        watch(pipeline, waiting_key)
+        is_waiting = pipeline.get(waiting_key) == deployment_id.encode()
+        new = changed(old)
+        pipeline.multi()
+        self._write(new, pipeline, was=old)
+        if is_waiting and new.status is not Status.QUEUED:
+            pipeline.delete(waiting_key)
+        pipeline.execute()
+        return new
 
     def _write(self, deployment: Deployment, pipeline: Pipeline, was: Deployment | None = None) -> None:
         """Write a record, and count its ending once."""
         key = redis_keys.record_key(deployment.id)
-        pipeline.hset(key, RECORD, encode(deployment))
+        pipeline.hset(key, redis_keys.RECORD, encode(deployment))
         if deployment.ended:
             pipeline.expire(key, self.keep_seconds)
         if deployment.ended and was is not None and not was.ended:
@@ -243,11 +256,7 @@ class DeploymentStore:
         """Delete ended records beyond the newest `keep` or older than `before`, and return their ids."""
         key = redis_keys.history_key(app)
         newest_first: Any = self.connection.zrange(key, 0, -1, desc=True, withscores=True)
-        old = [
-            decode_text(raw)
-            for place, (raw, at) in enumerate(newest_first)
-            if place >= keep or at <= before.timestamp()
-        ]
+        old = [_text(raw) for place, (raw, at) in enumerate(newest_first) if place >= keep or at <= before.timestamp()]
         unfinished = {found.id for found in self._read(app, old) if not found.ended}
         gone = [one for one in old if one not in unfinished]
         if gone:
@@ -256,11 +265,18 @@ class DeploymentStore:
             self.connection.hdel(redis_keys.coalesced_key(app), *gone)
         return gone
 
-    def _transactions(self) -> Iterator[Pipeline]:
+    def _transact(self, subject: str, attempt: Callable[[Pipeline], Result]) -> Result:
+        """Run `attempt` with a transaction, again after each change of a key that it watches. Raises Contention."""
         end = time.monotonic() + self._timeout
         for _ in range(_MAX_TRIES):
-            with DeadlineTransaction(self.connection, end) as pipeline:
-                yield pipeline
+            with DeadlineTransaction(self.connection, end) as pipeline, suppress(WatchError):
+                return attempt(pipeline)
+        raise Contention(f"{subject}: too many writers at once")
+
+
+def _text(raw: Any) -> str:
+    """Return Redis' reply as text."""
+    return bytes(raw).decode("utf-8", "replace")
 
 
 def _watch_competitors(request: DeploymentRequest, pipeline: Pipeline) -> tuple[Deployment | None, Deployment | None]:
@@ -279,13 +295,13 @@ def _watch_competitors(request: DeploymentRequest, pipeline: Pipeline) -> tuple[
 
 def _find_own(app: str, raw: Any, pipeline: Pipeline) -> Deployment | None:
     """Return one of the app's deployments. The receiver may read no other record."""
-    deployment_id = decode_text(raw or b"")
+    deployment_id = _text(raw or b"")
     if not is_deployment(deployment_id) or app_of(deployment_id) != app:
         return None
-    return decode(deployment_id, pipeline.hget(redis_keys.record_key(deployment_id), RECORD))
+    return decode(deployment_id, pipeline.hget(redis_keys.record_key(deployment_id), redis_keys.RECORD))
 
 
 def _job_is_alive(deployment_id: str, connection: Redis | Pipeline) -> bool:
     """Return True if the job of a waiting deployment will run. `rq empty` deletes jobs."""
     raw = connection.hget(f"rq:job:{deployment_id}", "status")
-    return raw is not None and decode_text(raw) in _ALIVE_STATUSES
+    return raw is not None and _text(raw) in _ALIVE_STATUSES

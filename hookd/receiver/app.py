@@ -87,7 +87,7 @@ def receive_push(receiver: Receiver, name: str) -> tuple[Response, int]:
         with suppress(RedisError):
             _record(receiver, delivery.decide(Verdict.IGNORED, outcome.reason, outcome.push))
         return jsonify(status=outcome.status, reason=outcome.reason), 200
-    freeze = freezes.active_freeze(config.frozen, app.name, datetime.now(UTC))
+    freeze = freezes.active_freeze(config.freeze_directory, app.name, datetime.now(UTC))
     if freeze is not None:
         decision = delivery.decide(Verdict.FROZEN, str(freeze), outcome)
         event(log, "push", app=app.name, answer=decision.verdict, why=decision.why)

@@ -18,8 +18,8 @@ from hookd.model.decision import Decision, Verdict
 from hookd.model.ids import CommitId
 from hookd.model.text import truncate
 from hookd.queue.counters import count_delivery
-from hookd.queue.decision_log import append_decision
 from hookd.queue.deployments import RequestResult
+from hookd.queue.published import append_decision
 from hookd.receiver.errors import BadSignature, Refusal
 from hookd.receiver.signed_request import sender_of
 

@@ -15,11 +15,10 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from hookd import freezes
 from hookd.config import Config
-from hookd.model.app_status import AppStatus
 from hookd.model.ids import requested_at
-from hookd.queue.app_status import AppStatusStore
 from hookd.queue.counters import NO_APP, Counters, read_counters
 from hookd.queue.deployments import DeploymentStore
+from hookd.queue.published import AppStatus, AppStatusStore
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class AppMetrics(Collector):
                 counters=counted,
                 status=status,
                 queued_seconds=_seconds_since(requested_at(waiting or ""), now),
-                is_frozen=freezes.active_freeze(self._config.frozen, name, now) is not None,
+                is_frozen=freezes.active_freeze(self._config.freeze_directory, name, now) is not None,
             )
             for name, counted, status, waiting in rows
         ]

@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from hookd.eventlog import event
 from hookd.model.decision import Decision
 from hookd.queue.counters import NO_APP, count_refused
-from hookd.queue.decision_log import MAX_ENTRIES, append_decision
+from hookd.queue.published import MAX_ENTRIES, append_decision
 
 log: Final = logging.getLogger(__name__)
 

@@ -15,11 +15,9 @@ from hookd.credentials import Secret, systemd_credential
 from hookd.eventlog import event
 from hookd.files.safe_open import open_regular_file
 from hookd.model.app import App
-from hookd.model.app_status import AppStatus
 from hookd.model.deployment import Deployment
-from hookd.queue.app_status import AppStatusStore
-from hookd.queue.decision_log import read_newest
 from hookd.queue.deployments import DeploymentStore
+from hookd.queue.published import AppStatus, AppStatusStore, read_decisions
 from hookd.receiver.errors import Refusal
 from hookd.receiver.metrics import metrics_page
 
@@ -108,7 +106,7 @@ class _Pages:
 
     def decisions(self, name: str) -> Response:
         """List the app's decisions without refused signatures, because their failed check is for the operator alone."""
-        found = read_newest(self._store.connection, self._find_app(name).name, MAX_DECISIONS)
+        found = read_decisions(self._store.connection, self._find_app(name).name, MAX_DECISIONS)
         return jsonify(decisions=[decision.model_dump(mode="json") for decision in found])
 
     def metrics(self) -> Response:
@@ -135,6 +133,6 @@ class _Pages:
         return {**deployment.model_dump(mode="json"), "status_url": url, "log_url": f"{url}/log"}
 
     def _app_json(self, app: App, status: AppStatus) -> dict[str, Any]:
-        freeze = freezes.active_freeze(self._config.frozen, app.name, datetime.now(UTC))
+        freeze = freezes.active_freeze(self._config.freeze_directory, app.name, datetime.now(UTC))
         frozen = freeze.model_dump(mode="json") if freeze else None
         return {**status.model_dump(mode="json"), "frozen": frozen, "repository": app.full_name, "branch": app.branch}

@@ -11,7 +11,7 @@ from typing import Any, Self
 from redis.exceptions import RedisError
 
 from hookd.model.deployment import Deployment, Status
-from hookd.queue.app_status import AppStatusStore
+from hookd.queue.published import AppStatusStore
 from tests.faults.program import Program
 from tests.faults.redis_server import RedisServer
 from tests.support.installation import Installation, app_files

@@ -1,6 +1,5 @@
 """Intermediate files of a deployment, which must be gone when the next one has ended."""
 
-from hookd.model.paths import AppPaths
 from tests.faults.host import APP, FaultHost
 from worker.journal import Journal
 
@@ -8,7 +7,7 @@ from worker.journal import Journal
 def leftovers(host: FaultHost) -> list[str]:
     """Return the leftover intermediate files."""
     root, state = host.site.root(APP), host.site.directory / "state"
-    journal = Journal(AppPaths(root, host.site.config.settings, APP).journal)
+    journal = Journal(host.site.config.settings.journal_path(APP))
     known = {release.name for release in journal.state().releases}
     half = [one for one in (root / "releases").iterdir() if one.name not in known]
     half += [one for one in (root / "venvs").iterdir() if not (one / ".hookd-complete").exists()]

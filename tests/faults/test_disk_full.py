@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment, Status
-from hookd.model.paths import AppPaths
 from tests.faults.host import APP, FaultHost
 from tests.faults.leftovers import leftovers
 from tests.faults.monitor import Monitor
@@ -185,7 +184,7 @@ def test_disk_fills_up_at_each_step(host: FaultHost, monitor: Monitor, dice: Dic
 @pytest.mark.threat(30)
 def test_journal_without_disk_space(host: FaultHost, monitor: Monitor, dice: Dice) -> None:
     trace = host.site.directory / "trace"
-    journal = AppPaths(host.site.root(APP), host.site.config.settings, APP).journal
+    journal = host.site.config.settings.journal_path(APP)
     argv = (find_strace(), "-qq", "-o", str(trace), "-P", str(journal), "-e", "trace=write,fsync")
     with watched(host, argv):
         host.wait_until_head_serves()

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hookd.model.app_status import AppStatus
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Status, Trigger
-from hookd.queue.app_status import AppStatusStore
+from hookd.queue.published import AppStatus, AppStatusStore
 from tests.faults.git_host import GitHost, down, endless, refusing, silent, unstable
 from tests.faults.host import APP, FaultHost
 from tests.faults.monitor import Monitor

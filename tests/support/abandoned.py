@@ -8,10 +8,9 @@ from typing import Any
 from redis import Redis
 
 from hookd.model import redis_keys
-from hookd.model.deployment import Deployment, Status, Trigger
+from hookd.model.deployment import Deployment, Status, Trigger, encode
 from hookd.model.ids import app_of
-from hookd.queue import decision_log
-from hookd.queue.codec import encode
+from hookd.queue import published
 from tests.support.installation import Installation
 from tests.support.processes import wait_for
 from tests.support.raw_jobs import status_of
@@ -44,7 +43,7 @@ def log_of(hookd: Installation) -> str:
 def reasons_of(client: Redis, deployment_id: str) -> list[str]:
     """Return the decisions about a deployment."""
     return [
-        one.why for one in decision_log.read_newest(client, app_of(deployment_id), 9) if one.deployment == deployment_id
+        one.why for one in published.read_decisions(client, app_of(deployment_id), 9) if one.deployment == deployment_id
     ]
 
 

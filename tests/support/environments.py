@@ -32,7 +32,7 @@ class Installer:
         """Install what a release of these files needs and return the environment."""
         self._number += 1
         with self._task(name, dependencies) as at:
-            release = at.task.places.release(f"r{self._number}")
+            release = at.task.paths.release(f"r{self._number}")
             release.mkdir()
             for path, text in files.items():
                 (release / path).parent.mkdir(exist_ok=True)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from hookd.model.paths import AppPaths
+from hookd.model.settings import AppPaths
 from tests.support.repository import Repository
 from tests.support.tasks import make_app, make_settings
 from worker.release.git_mirror import GitMirror
@@ -18,8 +18,8 @@ class Mirror:
         protocols = over.pop("git_protocols", ("https", "ssh", "http", "file"))
         app = make_app(directory, repository=url, branch=branch, **over)
         settings = make_settings(directory, git_protocols=protocols)
-        places = AppPaths(app.root, settings, app.name)
-        self.path = places.mirror
+        paths = AppPaths(app, settings)
+        self.path = paths.mirror
         self.checkout = GitMirror(app, settings, self.lines.append)
 
     def written(self, directory: Path) -> Path:

@@ -47,7 +47,7 @@ CALLS: dict[str, bytes] = {
     "an instance": call(redis_keys.DEPLOY, UNKNOWN, instance="x"),
     "an empty instance": call(redis_keys.DEPLOY, UNKNOWN, instance={}),
     "a method of a text": call("format", instance="{}"),
-    "another worker function": call("worker.recovery.liveness.finish_crashed", UNKNOWN),
+    "another worker function": call("worker.recovery.crashed.finish_crashed", UNKNOWN),
     "a name that is a list": call([redis_keys.DEPLOY], UNKNOWN),
     "a name that is a table": call({"name": redis_keys.DEPLOY}, UNKNOWN),
     "no name": call(None, UNKNOWN),

@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 from hookd.model.decision import Decision
 from hookd.model.deployment import Deployment
-from hookd.queue.decision_log import read_newest
+from hookd.queue.published import read_decisions
 from tests.support.installation import Installation
 from tests.support.processes import python
 from tests.support.visitors import visitors
@@ -38,7 +38,7 @@ def look_at(site: Installation, app: str) -> Decision:
 
 
 def decided(site: Installation, app: str) -> list[Decision]:
-    return [one for one in read_newest(site.records.connection, app, 100) if one.source == "reconcile"]
+    return [one for one in read_decisions(site.records.connection, app, 100) if one.source == "reconcile"]
 
 
 def ending(site: Installation, decision: Decision) -> Deployment:

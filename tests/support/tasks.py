@@ -10,15 +10,13 @@ from typing import Any
 from hookd.model.app import App
 from hookd.model.deployment import Deployment, Trigger
 from hookd.model.ids import new_deployment_id
-from hookd.model.paths import AppPaths
-from hookd.model.settings import Settings
+from hookd.model.settings import AppPaths, Settings
 from hookd.queue.client import receiver_client
 from hookd.queue.deployments import DeploymentStore
 from tests.support.toml_tables import merged
 from worker.context import Task
 from worker.journal import Journal
-from worker.report.log_file import LogFile, Redaction
-from worker.report.recorder import Recorder
+from worker.report.log import LogFile, Recorder, Redaction
 
 
 def make_app(directory: Path, **over: Any) -> App:
@@ -61,8 +59,8 @@ def deploying(
     """Open a task as the worker does, with a Redis that is away, and make the app's directories."""
     app = app or make_app(directory)
     settings = settings or make_settings(directory)
-    places = AppPaths(app.root, settings, app.name)
-    for needed in (places.releases, places.venvs, places.cache, places.home):
+    paths = AppPaths(app, settings)
+    for needed in (paths.releases, paths.venvs, paths.cache, paths.home):
         needed.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC)
     record = Deployment(
@@ -71,5 +69,12 @@ def deploying(
     log = settings.log_path(app.name, record.id)
     records = DeploymentStore(receiver_client(f"unix://{directory}/no-redis.sock"), keep_seconds=60)
     with LogFile(log, Redaction({})) as logfile:
-        recorder = Recorder(record, records, logfile)
-        yield Deploying(Task(app, settings, places, Journal(places.journal), recorder, {}, directory / "frozen"), log)
+        task = Task(
+            app=app,
+            settings=settings,
+            journal=Journal(paths.journal),
+            recorder=Recorder(record, records, logfile),
+            app_environment={},
+            freeze_directory=directory / "frozen",
+        )
+        yield Deploying(task, log)

@@ -22,8 +22,7 @@ from hookd.files.policies import (
 )
 from hookd.files.safe_open import Unauditable, descriptor_path, open_path
 from hookd.model.app import App
-from hookd.model.paths import AppPaths
-from hookd.model.settings import Settings
+from hookd.model.settings import AppPaths, Settings
 from units.system import layout
 
 # A path alone, with the tree below it, with each tree in it, or with the app's own data below it, never repaired.
@@ -43,11 +42,11 @@ class PermissionRule:
 
 def rules(app: App, settings: Settings, worker: pwd.struct_passwd) -> Iterator[PermissionRule]:
     """Return the rules of an app. Raises OwnershipError for a missing user or group."""
-    places = AppPaths(app.root, settings, app.name)
+    paths = AppPaths(app, settings)
     code = code_policy(app.ownership, worker.pw_uid, worker.pw_gid)
-    yield PermissionRule(places.root, code, needed=True)
-    yield PermissionRule(places.releases, code, "each")
-    yield PermissionRule(places.venvs, environment_policy(code), "each")
+    yield PermissionRule(paths.root, code, needed=True)
+    yield PermissionRule(paths.releases, code, "each")
+    yield PermissionRule(paths.venvs, environment_policy(code), "each")
     if app.shared_root.is_relative_to(app.root):
         yield PermissionRule(app.shared_root, code)
     secret = secret_policy(app.ownership, worker.pw_uid, worker.pw_gid)
@@ -61,8 +60,8 @@ def rules(app: App, settings: Settings, worker: pwd.struct_passwd) -> Iterator[P
         yield PermissionRule(layout.app_environment(app.name), Policy(0, worker.pw_gid, GROUP_READABLE), needed=True)
     # A file of root's among the worker's own files would stop every deployment.
     mine = Policy(worker.pw_uid, None)
-    yield from (PermissionRule(path, mine) for path in (settings.state, places.journal, places.lock))
-    trees = (places.mirror, places.cache, places.home, settings.log_directory(app.name))
+    yield from (PermissionRule(path, mine) for path in (settings.state, paths.journal, paths.lock))
+    trees = (paths.mirror, paths.cache, paths.home, settings.log_directory(app.name))
     yield from (PermissionRule(path, mine, "tree") for path in trees)
 
 

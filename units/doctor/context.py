@@ -15,7 +15,6 @@ from hookd.config import Config, ConfigError, load_valid_apps
 from hookd.credentials import cli_user
 from hookd.model.app import App
 from hookd.model.journal import AppState, decode, fold
-from hookd.model.paths import AppPaths
 from hookd.model.settings import Settings
 from hookd.queue.client import cli_client
 from units.apps.plan import units_of
@@ -81,7 +80,7 @@ class HostContext:
 
     def app_state(self, app: App) -> AppState:
         """Read the state from the app's journal. An app without a journal has an empty state."""
-        journal = AppPaths(root=app.root, settings=self.settings, app=app.name).journal
+        journal = self.settings.journal_path(app.name)
         disk.status(journal)  # Raises PermissionError, for which `disk.read` returns None.
         content = disk.read(journal) or b""
         return fold(decode(content.decode("utf-8", "replace").split("\n")))

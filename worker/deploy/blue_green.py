@@ -20,7 +20,7 @@ def switch(task: Task, state: AppState, name: str, pin: Pinned | None) -> None:
     try:
         _start(task, name, idle)
         task.cancel_timeout()
-        with task.recorder.step(StepName.SWITCH, name), prepared_link(task.places.current, task.places.release(name)):
+        with task.recorder.step(StepName.SWITCH, name), prepared_link(task.paths.current, task.paths.release(name)):
             switched = Switched(**task.stamp(), release=name, colour=idle)
             task.journal.add(switched, *((pin,) if pin else ()), Good(**task.stamp(), release=name))
     except OSError:
@@ -38,7 +38,7 @@ def switch(task: Task, state: AppState, name: str, pin: Pinned | None) -> None:
 
 def _start(task: Task, name: str, idle: Colour) -> None:
     with task.recorder.step(StepName.START, idle):
-        switch_link(task.places.colour(idle), task.places.release(name))
+        switch_link(task.paths.colour(idle), task.paths.release(name))
         control(task, "restart", _service(task, idle))  # A killed deployment may have left it running.
     with task.recorder.step(StepName.HEALTH, idle):
         verify_health(task, _service(task, idle), idle)
@@ -59,10 +59,10 @@ def _stop_colour(task: AppTask, colour: Colour, serving: str | None) -> None:
     """
     control(task, "stop", _service(task, colour))
     if serving is None:
-        task.places.colour(colour).unlink(missing_ok=True)
+        task.paths.colour(colour).unlink(missing_ok=True)
         return
     try:
-        switch_link(task.places.colour(colour), task.places.release(serving))
+        switch_link(task.paths.colour(colour), task.paths.release(serving))
     except OSError as error:  # The service is stopped. The next deployment corrects the link.
         task.recorder.line(f"warning: {colour} does not lead to {serving}: {error}")
 
@@ -70,12 +70,12 @@ def _stop_colour(task: AppTask, colour: Colour, serving: str | None) -> None:
 def recover(task: AppTask, state: AppState) -> RepairResult:
     """Stop the idle colour if a deployment was killed while both were running, and correct the links."""
     idle, serving = idle_colour(state), state.deployed
-    release = task.places.release(serving.name) if serving else None
+    release = task.paths.release(serving.name) if serving else None
     repaired = []
-    if release is not None and not links_to(task.places.current, release):
-        switch_link(task.places.current, release)
+    if release is not None and not links_to(task.paths.current, release):
+        switch_link(task.paths.current, release)
         repaired.append(f"current did not lead to {release.name}")
-    link = task.places.colour(idle)
+    link = task.paths.colour(idle)
     if link.is_symlink() and (release is None or not links_to(link, release)):
         repaired.append(f"an earlier deployment was interrupted while {idle} was running")
         task.recorder.line(repaired[-1])

@@ -28,7 +28,7 @@ def build(task: Task, state: AppState, target: Target, mirror: GitMirror, policy
     Raises DeployError and removes the release.
     """
     name = release_name(_last_number(task, state) + 1, target.commit)
-    partial, release = task.places.partial(name), task.places.release(name)
+    partial, release = task.paths.partial(name), task.paths.release(name)
     with _removed_on_failure(partial, release):
         _write_files(task, target, mirror, partial)
         with task.recorder.step(StepName.DEPENDENCIES):
@@ -48,7 +48,7 @@ def check(task: Task, name: str, target: Target, policy: Policy) -> None:
 
     Raises DeployError and removes the release. Raises CommitRefused if the app does not start.
     """
-    release = task.places.release(name)
+    release = task.paths.release(name)
     with _removed_on_failure(release):
         command = preflight_command(task.app, release, task.environment(release))
         if command is not None:
@@ -84,7 +84,7 @@ def _removed_on_failure(*directories: Path) -> Iterator[None]:
 
 def _last_number(task: Task, state: AppState) -> int:
     """Return the highest release number in the journal and on disk: the journal may be lost or a release incomplete."""
-    found = (re.match(r"\.?([0-9]{6})-", entry.name) for entry in task.places.releases.iterdir())
+    found = (re.match(r"\.?([0-9]{6})-", entry.name) for entry in task.paths.releases.iterdir())
     return max([state.last_number, *(int(match[1]) for match in found if match)])
 
 

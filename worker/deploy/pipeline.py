@@ -1,4 +1,4 @@
-"""One deployment from top to bottom: recover_interrupted, fetch, decide, build, check, switch, verify, prune."""
+"""One deployment from top to bottom: recover, fetch, decide, build, check, switch, verify, prune."""
 
 import logging
 import os
@@ -11,9 +11,8 @@ from rq.timeouts import JobTimeoutException
 from hookd import freezes
 from hookd.eventlog import event
 from hookd.files.policies import Policy, umask_of
-from hookd.model.decision import Assessment, Verdict
+from hookd.model.decision import Assessment, Verdict, remedy_hint
 from hookd.model.deployment import Status, StepName, Trigger
-from hookd.model.eligibility import remedy_hint
 from hookd.model.hint import AnyHint, Hint, HintKind
 from hookd.model.journal import AppState, Quarantined, Unpinned
 from worker.context import AppTask, Task
@@ -21,7 +20,7 @@ from worker.deploy import blue_green, restart
 from worker.deploy.build import build, check, run_release_commands
 from worker.deploy.repair import RepairResult, repair
 from worker.deploy.retention import prune, prune_incomplete
-from worker.deploy.target import Target, choose_target, count_crash, decide, pin_event, quarantine_crash_loop
+from worker.deploy.target import Target, choose_target, count_crash, pin_event, quarantine_crash_loop, reason_against
 from worker.errors import BAD_RELEASE, CommitRefused, DeployError, RollbackFailed, RolledBack, SwitchNotRecorded
 from worker.process.lock import app_lock
 from worker.release.disk_space import check_free_space, flush
@@ -54,13 +53,13 @@ class Ending:
         return cls(error.ending, error.cause, error.hint, error.healthy, error.verdict)
 
 
-def deploy(task: Task, status: StatusPublisher) -> Ending:
+def run_pipeline(task: Task, status: StatusPublisher) -> Ending:
     """Bring the app to the head of its branch, or to the commit that an operator chose, and return the ending.
 
     All expected errors become endings. Others are raised.
     """
     try:
-        with app_lock(task.places.lock, task.deployment.id, task.app.limits.lock_seconds):
+        with app_lock(task.paths.lock, task.deployment.id, task.app.limits.lock_seconds):
             policy = release_policy(task.app.ownership)
             os.umask(umask_of(task.app.ownership))
             make_directories(task, policy)
@@ -85,11 +84,11 @@ def _deploy_locked(task: Task, policy: Policy, status: StatusPublisher) -> Endin
             target = choose_target(task, state, mirror, head)
         status.publish(task.app.name, state, head=head)
         state = quarantine_crash_loop(task, state, target.commit)
-        reason = decide(task, state, target, mirror)
+        reason = reason_against(task, state, target, mirror)
         if reason is not None:
             ending = _repair_ending(task, recovered) or _unchanged(reason)
         else:
-            with count_crash(task.places.crash_count, target.commit):
+            with count_crash(task.paths.crash_count, target.commit):
                 name = _build_and_check(task, state, target, mirror, policy)
                 ending = _switch_and_verify(task, target, name, policy)
     except (DeployError, JobTimeoutException, OSError) as error:
@@ -144,12 +143,12 @@ def _switch_and_verify(task: Task, target: Target, name: str, policy: Policy) ->
     """Run the release commands, let the release serve, check its health and prune. Rolls back a bad release."""
     try:
         # A build takes minutes, and the app may have been frozen meanwhile. Release commands cannot be undone.
-        freeze = freezes.active_freeze(task.frozen, task.app.name, datetime.now(UTC))
+        freeze = freezes.active_freeze(task.freeze_directory, task.app.name, datetime.now(UTC))
         if freeze is not None:
             return _unchanged(Assessment(verdict=Verdict.FROZEN, why=str(freeze)))
-        run_release_commands(task, task.places.release(name), policy)
+        run_release_commands(task, task.paths.release(name), policy)
         with task.recorder.step(StepName.FLUSH):
-            flush(task, task.places.release(name))
+            flush(task, task.paths.release(name))
         _hand_over(task, task.journal.state(), target, name)
     finally:
         task.cancel_timeout()

@@ -28,7 +28,7 @@ class RepairResult:
 
 def repair(task: Task, state: AppState) -> RepairResult:
     """Repair the drift of an app that has a current release."""
-    drifts, serving = inspect_app(task.app, state, task.places).drifts, state.deployed
+    drifts, serving = inspect_app(task.app, state, task.paths).drifts, state.deployed
     if serving is None or not drifts:
         return RepairResult()
     try:
@@ -44,16 +44,16 @@ def repair(task: Task, state: AppState) -> RepairResult:
 
 
 def _repair_drift(task: Task, state: AppState, serving: Release, drift: Drift) -> None:
-    release = task.places.release(serving.name)
+    release = task.paths.release(serving.name)
     match drift.kind:
         case "link":
             # The link must look older than a service that started before the link was moved away: that one is right.
-            switch_link(task.places.root / drift.name, release, since=drift.started and drift.started - 1)
+            switch_link(task.paths.root / drift.name, release, since=drift.started and drift.started - 1)
         case "service" | "release":
             _restart_service(task, state, drift)
         case "idle":
             control(task, "stop", drift.name)
-            switch_link(task.places.colour(drift.name.rpartition("-")[2]), release)
+            switch_link(task.paths.colour(drift.name.rpartition("-")[2]), release)
 
 
 def _restart_service(task: Task, state: AppState, drift: Drift) -> None:
@@ -67,7 +67,7 @@ def _restart_service(task: Task, state: AppState, drift: Drift) -> None:
 
 def _verify_repair(task: Task, state: AppState, repaired: tuple[Drift, ...]) -> None:
     """Raise DeployError if a restart did not end a drift. The failed step keeps later runs from more restarts."""
-    left = inspect_app(task.app, state, task.places).drifts
+    left = inspect_app(task.app, state, task.paths).drifts
     for drift in repaired:
         if drift.kind == "release" and drift in left:
             with task.recorder.step(StepName.COMPARE, drift.key):

@@ -19,20 +19,20 @@ def switch(task: Task, state: AppState, name: str, pin: Pinned | None) -> None:
 
     Raises an error of BAD_RELEASE, OSError if the journal cannot be written, and ServiceMissing.
     """
-    since = link_changed_at(task.places.current)
+    since = link_changed_at(task.paths.current)
     try:
         _restart_in(task, name, task.journal.add, pin)
     except ServiceMissing:  # The old service still runs, so its link keeps its old time.
         if state.deployed is not None:
             old = state.deployed.name
             task.journal.add(Switched(**task.stamp(), release=old), Good(**task.stamp(), release=old))
-            switch_link(task.places.current, task.places.release(old), since=since)
+            switch_link(task.paths.current, task.paths.release(old), since=since)
         raise
 
 
 def _restart_in(task: AppTask, name: str, add_events: AddEvents, pin: Pinned | None = None) -> None:
     """Switch, restart and verify. Write the journal before the link changes, and again once the release is good."""
-    with task.recorder.step(StepName.SWITCH, name), prepared_link(task.places.current, task.places.release(name)):
+    with task.recorder.step(StepName.SWITCH, name), prepared_link(task.paths.current, task.paths.release(name)):
         add_events(Switched(**task.stamp(), release=name))
     with task.recorder.step(StepName.RESTART):
         control(task, "restart", task.app.service_name)

@@ -1,13 +1,18 @@
-"""Prune old releases, unused environments and the leftovers of killed deployments."""
+"""Prune old releases, unused environments, the leftovers of killed deployments, and old records and logs."""
 
 import logging
 import os
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from redis.exceptions import RedisError
+
 from hookd.eventlog import event
 from hookd.model.journal import AppState, Removed
+from hookd.model.settings import Settings
+from hookd.queue.deployments import DeploymentStore
 from worker.context import Task
 from worker.errors import CommandFailed
 from worker.process.run import remove_tree
@@ -23,8 +28,8 @@ def prune(task: Task, state: AppState) -> None:
     the deployment has ended already.
     """
     try:
-        kept = kept_releases(state, task.app.limits.keep_releases) | _releases_in_use(task.places.releases)
-        for directory in _directories(task.places.releases):
+        kept = kept_releases(state, task.app.limits.keep_releases) | _releases_in_use(task.paths.releases)
+        for directory in _directories(task.paths.releases):
             if directory.name not in kept and _remove(task, "release", directory) and state.release(directory.name):
                 task.journal.add(Removed(**task.stamp(), release=directory.name))
         for venv in _unused_venvs(task):
@@ -43,23 +48,37 @@ def prune_incomplete(task: Task, state: AppState) -> None:
             if not (venv / COMPLETE_MARK).exists():
                 _remove(task, "incomplete environment", venv)
         for link in ("current", "blue", "green"):
-            for leftover in (path for path in task.places.root.glob(f".{link}.*") if path.is_symlink()):
+            for leftover in (path for path in task.paths.root.glob(f".{link}.*") if path.is_symlink()):
                 leftover.unlink()
     except OSError as error:
         _warn(task, "pruning incomplete releases stopped", error)
 
 
+def prune_history(store: DeploymentStore, settings: Settings, app: str) -> None:
+    """Remove old records and logs. An error is logged, because the ending is recorded already."""
+    history = settings.history
+    before = datetime.now(UTC) - timedelta(days=history.days)
+    try:
+        store.delete_old(app, keep=history.keep, before=before)
+        # The names sort by time, so the oldest logs go also after Redis has lost the records.
+        for number, path in enumerate(sorted(settings.log_directory(app).glob("*.log"), reverse=True)):
+            if number >= history.keep or path.stat().st_mtime < before.timestamp():
+                path.unlink()
+    except (RedisError, OSError) as error:
+        event(log, "old records stay", logging.WARNING, app=app, why=str(error))
+
+
 def _incomplete_releases(task: Task, state: AppState) -> list[Path]:
     """Return releases that were not finished: without a final name, or newer than the journal."""
-    incomplete = list(task.places.releases.glob(".*.partial"))
-    for directory in _directories(task.places.releases):
+    incomplete = list(task.paths.releases.glob(".*.partial"))
+    for directory in _directories(task.paths.releases):
         number = directory.name.split("-")[0]
         if number.isdigit() and int(number) > state.last_number:
             incomplete.append(directory)
     if not incomplete:
         return []
-    needed = {os.path.realpath(task.places.root / link) for link in ("current", "blue", "green")}
-    used = _releases_in_use(task.places.releases)
+    needed = {os.path.realpath(task.paths.root / link) for link in ("current", "blue", "green")}
+    used = _releases_in_use(task.paths.releases)
     return [one for one in incomplete if one.name not in used and os.path.realpath(one) not in needed]
 
 
@@ -76,8 +95,8 @@ def kept_releases(state: AppState, keep: int) -> set[str]:
 
 def _unused_venvs(task: Task) -> list[Path]:
     """Return the environments that no release links to."""
-    needed = {os.path.realpath(link) for link in task.places.releases.glob("*/venv")}
-    return [venv for venv in _directories(task.places.venvs) if os.path.realpath(venv) not in needed]
+    needed = {os.path.realpath(link) for link in task.paths.releases.glob("*/venv")}
+    return [venv for venv in _directories(task.paths.venvs) if os.path.realpath(venv) not in needed]
 
 
 def _directories(place: Path) -> list[Path]:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from hookd import freezes
-from hookd.model.decision import Assessment, Verdict
+from hookd.model.decision import Assessment, Verdict, block_reason
 from hookd.model.deployment import MANUAL_TRIGGERS, Trigger
-from hookd.model.eligibility import block_reason
 from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import AppState, Pinned, Quarantined, Release, Skipped
 from worker.context import Task
@@ -68,14 +67,14 @@ def pin_event(task: Task, target: Target) -> Pinned | None:
     return Pinned(**task.stamp(), commit=target.commit, head=target.head) if target.commit != target.head else None
 
 
-def decide(task: Task, state: AppState, target: Target, mirror: GitMirror) -> Assessment | None:
+def reason_against(task: Task, state: AppState, target: Target, mirror: GitMirror) -> Assessment | None:
     """Return the reason not to deploy the target, or None to deploy it. Writes a new skip to the journal.
 
     The paths of the commit are compared here and not read from the journal, because the patterns of the app may have
     changed.
     """
     skipped = _compare_paths(task, state, target, mirror)
-    freeze = freezes.active_freeze(task.frozen, task.app.name, datetime.now(UTC))
+    freeze = freezes.active_freeze(task.freeze_directory, task.app.name, datetime.now(UTC))
     current = state.model_copy(update={"skipped": skipped})
     reason = block_reason(current, target.commit, task.deployment.trigger, freeze)
     if reason is not None and reason.verdict is Verdict.SKIPPED and skipped is not None and skipped != state.skipped:
@@ -118,7 +117,7 @@ def read_crash_count(path: Path, commit: str) -> int:
 
 def quarantine_crash_loop(task: Task, state: AppState, commit: str) -> AppState:
     """Quarantine a commit whose deployments were killed. A redelivery or an operator can still deploy it."""
-    number = read_crash_count(task.places.crash_count, commit)
+    number = read_crash_count(task.paths.crash_count, commit)
     if number < MAX_CRASHES or any(old.commit == commit for old in state.quarantined):
         return state
     cause = f"the deploying process was killed {number} times in a row"

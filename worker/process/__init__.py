@@ -1,1 +1,1 @@
-"""Processes: `run` (the only door to subprocess), `subreaper` (leftover processes) and `lock` (the app's lock)."""
+"""Processes: `run` (the only door to subprocess), `subreaper` (leftover processes), `lock` (locks, liveness)."""

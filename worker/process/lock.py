@@ -1,15 +1,23 @@
 """The kernel lock of an app's deployments, and the locked file of each running one. They cannot go stale."""
 
 import fcntl
+import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
+from hookd.config import config_or_none
+from hookd.eventlog import event
+from hookd.model.ids import app_of, is_deployment
+from hookd.model.settings import Settings
 from worker.errors import AppLocked
 
+log: Final = logging.getLogger(__name__)
+
+LIVENESS_SUFFIX: Final = ".run"
 _PAUSE_SECONDS: Final = 0.1
 _TAKE_SECONDS: Final = 1.0
 
@@ -101,3 +109,29 @@ def is_held(path: Path) -> bool:
         return not try_lock(descriptor) and os.pread(descriptor, 20, 0) != str(os.getpid()).encode()
     finally:
         os.close(descriptor)
+
+
+def is_running(deployment_id: str) -> bool:
+    """Return True if another process of this host runs the deployment, or if the configuration cannot be read."""
+    config = config_or_none()
+    if config is None or is_held(liveness_path(config.settings, deployment_id)):
+        return True
+    return lock_holder(config.settings.lock_path(app_of(deployment_id))) == deployment_id
+
+
+def liveness_path(settings: Settings, deployment_id: str) -> Path:
+    """Return the path of a deployment's liveness file."""
+    return settings.lock_path(app_of(deployment_id)).with_name(f"{deployment_id}{LIVENESS_SUFFIX}")
+
+
+@contextmanager
+def liveness_lock(deployment_id: str) -> Iterator[None]:
+    """Hold a deployment's liveness file. Without it, the app's lock is the only sign of life."""
+    config = config_or_none() if is_deployment(deployment_id) else None
+    with ExitStack() as held:
+        if config is not None:
+            try:
+                held.enter_context(hold_liveness_file(liveness_path(config.settings, deployment_id)))
+            except OSError as error:
+                event(log, "no liveness file", logging.WARNING, deployment=deployment_id, why=str(error))
+        yield

@@ -15,14 +15,14 @@ from hookd.model.app import App
 from hookd.model.decision import Assessment, Decision, Verdict
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.journal import AppState
-from hookd.model.paths import AppPaths
+from hookd.model.settings import AppPaths
 from hookd.model.text import printable
-from hookd.queue import decision_log
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore
+from hookd.queue.published import read_decisions
 from worker.errors import DeployError, TimedOut
 from worker.journal import Journal
-from worker.reconcile.decision import DeploymentNeeded, Observation, decide
-from worker.recovery.liveness import is_running
+from worker.process.lock import is_running
+from worker.reconcile.assess import DeploymentNeeded, Observation, assess
 from worker.recovery.redis_repair import delete_bad_keys
 from worker.release.git import commits_behind, read_head
 from worker.report.status import LagReason, StatusPublisher
@@ -73,7 +73,7 @@ class Reconciler:
             if pending.created_at < at - timedelta(seconds=app.reconcile.every):
                 self._note_poll(app, at)
             return assessment
-        decision = decide(observed, datetime.now(UTC))
+        decision = assess(observed, datetime.now(UTC))
         if isinstance(decision, DeploymentNeeded):
             # Later rounds match the deployment to the head by its `claimed_commit`.
             seconds, head = app.limits.deploy_seconds, observed.head
@@ -95,8 +95,8 @@ class Reconciler:
 
     def _observe(self, app: App, history: tuple[Deployment, ...]) -> Observation:
         state = self._state(app)
-        running = inspect_app(app, state, AppPaths(app.root, self.config.settings, app.name))
-        freeze = freezes.active_freeze(self.config.frozen, app.name, datetime.now(UTC))
+        running = inspect_app(app, state, AppPaths(app, self.config.settings))
+        freeze = freezes.active_freeze(self.config.freeze_directory, app.name, datetime.now(UTC))
         start = start_command(app, state.colour)
         observed = Observation(app.name, state, running, freeze=freeze, history=history, start=start)
         try:
@@ -154,7 +154,7 @@ class Reconciler:
             running=observed.running.summary,
             deployment=requested,
         )
-        newest = decision_log.read_newest(self.store.connection, app.name, _DECISIONS)
+        newest = read_decisions(self.store.connection, app.name, _DECISIONS)
         last = next((one for one in newest if one.source == "reconcile"), None)
         if requested is None and last is not None and _is_same(last, decision):
             return

@@ -1,5 +1,5 @@
 """Recovery from crashes, by each worker every ten seconds.
 
-`recover` (the round) uses `lost_jobs`, `liveness` (which deployments run, and the ending of a crashed one),
-`worker_registry` (dead workers) and `redis_repair` (bad keys).
+`recover` (the round) uses `lost_jobs`, `crashed` (the ending of a crashed deployment), `worker_registry`
+(dead workers) and `redis_repair` (bad keys).
 """

@@ -15,7 +15,7 @@ from hookd.queue import rq_keys
 from hookd.queue.client import watch
 from hookd.queue.deployments import DeploymentStore
 from hookd.queue.rq_classes import SafeJob, SafeQueue
-from worker.recovery.liveness import is_running
+from worker.process.lock import is_running
 from worker.recovery.worker_registry import read_entry
 
 # A worker holds a job in neither queue nor registry for less than a second.

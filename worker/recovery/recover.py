@@ -12,6 +12,7 @@ from typing import Final
 
 from redis import Redis
 
+from hookd.config import config_or_none
 from hookd.eventlog import event
 from hookd.model import redis_keys
 from hookd.model.app import App
@@ -19,9 +20,9 @@ from hookd.model.decision import Verdict
 from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment, IllegalTransition, Status, Trigger, advance
 from hookd.model.ids import app_of, is_app, is_deployment
 from hookd.model.settings import Settings
-from hookd.queue.codec import NoSuchDeployment
-from hookd.queue.deployments import Contention, DeploymentRequest, DeploymentStore
-from worker.recovery.liveness import LIVENESS_SUFFIX, config_or_none, finish_crashed, is_running, store_on
+from hookd.queue.deployments import Contention, DeploymentRequest, DeploymentStore, NoSuchDeployment
+from worker.process.lock import LIVENESS_SUFFIX, is_running
+from worker.recovery.crashed import WORKER_DIED, finish_crashed, store_on
 from worker.recovery.lost_jobs import JobState, Persisting, enqueue_again, find_jobs, find_orphaned, requeue_stuck
 from worker.recovery.redis_repair import attempt, delete_exhausted_streams
 from worker.recovery.worker_registry import expire_executions
@@ -34,7 +35,6 @@ _IMMEDIATE_RETRIES: Final = 2
 # Apps whose newest records are read in one round, and the number of these records.
 _APPS_PER_ROUND: Final = 20
 _RECORDS_PER_APP: Final = 10
-_DIED: Final = "the worker died while it ran"
 
 
 def finish_and_retry(connection: Redis, job_id: str, status: Status, cause: str) -> None:
@@ -115,7 +115,7 @@ def _finish_crashed_runs(store: DeploymentStore, settings: Settings) -> None:
 def _finish_crashed_run(store: DeploymentStore, deployment_id: str) -> None:
     record = store.find(deployment_id)
     if record is not None and record.status is Status.RUNNING:
-        finish_and_retry(store.connection, deployment_id, Status.FAILED, _DIED)
+        finish_and_retry(store.connection, deployment_id, Status.FAILED, WORKER_DIED)
         expire_executions(store.connection, deployment_id)
 
 
@@ -129,9 +129,11 @@ def _check_jobs(store: DeploymentStore, deployment_ids: list[str]) -> None:
 def _resolve(store: DeploymentStore, deployment_id: str, state: JobState) -> None:
     """Give a deployment without a job its job back, or its ending."""
     record = store.find(deployment_id)
-    if record is not None and record.status is Status.RUNNING and not is_running(deployment_id):
-        _finish_crashed_run(store, deployment_id)
-    if record is None or record.status is not Status.QUEUED:
+    if record is None or record.ended:
+        return
+    if record.status is Status.RUNNING:
+        if not is_running(deployment_id):
+            _finish_crashed_run(store, deployment_id)
         return
     match state:
         case "lost":

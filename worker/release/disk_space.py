@@ -17,14 +17,14 @@ _REMAINING_PART: Final = 4
 
 def check_free_space(task: Task) -> None:
     """Raise DeployError if a disk is nearly full before the deployment starts."""
-    for path in (task.places.root, task.settings.state):
+    for path in (task.paths.root, task.settings.state):
         _check(path, "are asked for", task.app.limits.free_mib, task.app.limits.free_inodes)
 
 
 def check_commit_fits(task: Task, entries: list[TreeEntry]) -> None:
     """Raise DeployError if the files of a commit need too much space: a small push can stand for gigabytes."""
     mib = sum(entry.size for entry in entries) // _MIB + task.app.limits.free_mib
-    _check(task.places.root, "are needed for the commit's files", mib, len(entries) + task.app.limits.free_inodes)
+    _check(task.paths.root, "are needed for the commit's files", mib, len(entries) + task.app.limits.free_inodes)
 
 
 def check_remaining_space(task: Task) -> None:
@@ -34,7 +34,7 @@ def check_remaining_space(task: Task) -> None:
     process can start with them.
     """
     limits = task.app.limits
-    for path in (task.places.root, task.settings.state):
+    for path in (task.paths.root, task.settings.state):
         _check(path, "must be left", limits.free_mib / _REMAINING_PART, limits.free_inodes / _REMAINING_PART)
 
 

@@ -11,12 +11,11 @@ from typing import Final
 from hookd.model.app import App, Paths
 from hookd.model.ids import COMMIT_PATTERN
 from hookd.model.journal import AppState
-from hookd.model.paths import AppPaths
-from hookd.model.settings import Settings
+from hookd.model.settings import AppPaths, Settings
 from worker.context import SYSTEM_PATH, host_variables
 from worker.errors import CommandFailed, DeployError
 from worker.process.run import Command, lines_of
-from worker.report.log_file import Redaction
+from worker.report.log import Redaction
 
 _LINE: Final = re.compile(rf"({COMMIT_PATTERN})\t(.+)")
 _COUNT_SECONDS: Final = 10.0
@@ -70,7 +69,7 @@ def parse_ls_remote(lines: Iterable[str], ref: str) -> str | None:
 
 def git_commands(app: App, settings: Settings, seconds: float) -> "GitCommands":
     """Return the git commands for an app's mirror: no configuration file, no prompt, no hook, few transports."""
-    paths = AppPaths(root=app.root, settings=settings, app=app.name)
+    paths = AppPaths(app, settings)
     config = {
         "core.hooksPath": "/dev/null",
         "core.fsmonitor": "false",

@@ -71,25 +71,25 @@ def make_directories(task: Task, policy: Policy) -> None:
 
     New files take over the group and the default ACL of their directory.
     """
-    if not task.places.root.is_dir():
+    if not task.paths.root.is_dir():
         user, group = user_name(os.geteuid()), group_name(os.getegid() if policy.group is None else policy.group)
         mode = policy.modes.directory if policy.modes else 0o755
         raise DeployError(
-            f"the app's directory {task.places.root} does not exist",
-            hint=LogOnlyHint(f"sudo install -d -o {user} -g {group} -m {mode:o} {task.places.root}"),
+            f"the app's directory {task.paths.root} does not exist",
+            hint=LogOnlyHint(f"sudo install -d -o {user} -g {group} -m {mode:o} {task.paths.root}"),
         )
-    root, shared = task.places.root, task.app.shared_root
+    root, shared = task.paths.root, task.app.shared_root
     for directory in (root, shared) if shared.is_relative_to(root) else (root,):
         _repair(task, directory, policy)
     secret = _secret_policy(task.app.ownership)
     if secret is not None:
         for name in task.app.shared.files:
             _repair(task, shared / name, secret)
-    for directory in (task.places.releases, task.places.venvs, task.places.cache, task.places.home):
+    for directory in (task.paths.releases, task.paths.venvs, task.paths.cache, task.paths.home):
         directory.mkdir(parents=True, exist_ok=True)
-    for directory in (task.places.releases, task.places.venvs):
+    for directory in (task.paths.releases, task.paths.venvs):
         enforce(directory, policy, recursive=False)
-    for venv in sorted(task.places.venvs.iterdir()):  # The current release and a rollback start in one.
+    for venv in sorted(task.paths.venvs.iterdir()):  # The current release and a rollback start in one.
         _repair(task, venv, environment_policy(policy), recursive=True)
 
 

@@ -103,7 +103,7 @@ def prepare_venv(task: Task, release: Path, policy: Policy) -> Path:
     allow_build = task.app.dependencies.allow_build
     requirements = read_requirements(release, task.app.dependencies.file, allow_build=allow_build)
     python = find_python(task)
-    venv = task.places.venvs / venv_key(requirements, python, allow_build)
+    venv = task.paths.venvs / venv_key(requirements, python, allow_build)
     if venv.exists():
         enforce(venv, environment_policy(policy))
         if (venv / COMPLETE_MARK).exists():

@@ -1,1 +1,1 @@
-"""Reports for people: `log_file` (with redaction), `recorder` (the steps) and `status` (status and decisions)."""
+"""Reports for people: `log` (redacted lines, and the steps) and `status` (status and decisions)."""

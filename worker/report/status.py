@@ -10,12 +10,10 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from hookd.eventlog import event
-from hookd.model.app_status import AppStatus, compute_lag, with_journal_state
-from hookd.model.decision import Assessment, Decision, Verdict
-from hookd.model.deployment import Deployment, Status
+from hookd.model.decision import Assessment, Decision, Freeze, Lag, Verdict, block_reason
+from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.journal import AppState
-from hookd.queue import decision_log
-from hookd.queue.app_status import AppStatusStore
+from hookd.queue.published import AppStatus, AppStatusStore, Quarantine, append_decision
 
 log: Final = logging.getLogger(__name__)
 
@@ -103,9 +101,52 @@ class StatusPublisher:
     def record(self, decision: Decision) -> None:
         """Add a decision to the app's decision log."""
         try:
-            decision_log.append_decision(self.connection, decision)
+            append_decision(self.connection, decision)
         except RedisError as error:
             event(log, "decision not recorded", logging.WARNING, app=decision.app, why=str(error))
+
+
+def with_journal_state(status: AppStatus, state: AppState, *, head_seen: bool = False) -> AppStatus:
+    """Return the status with the journal's facts. `head_seen` means that the git host has just named the head."""
+    deployed, lag = state.deployed, status.lag
+    serves_head = deployed is not None and deployed.commit == status.head
+    # An unknown head ends when the head is seen, any other lag when the head serves.
+    if lag is not None and (head_seen if lag.verdict is Verdict.UNREACHABLE else serves_head):
+        lag = None
+    return status.model_copy(
+        update={
+            "lag": lag,
+            "deployed_commit": deployed.commit if deployed else None,
+            "release": deployed.name if deployed else None,
+            "pinned_commit": state.pin.commit if state.pin else None,
+            "skipped_commit": state.skipped.commit if state.skipped else None,
+            "quarantined": tuple(
+                Quarantine(commit=old.commit, since=old.at, cause=old.cause) for old in state.quarantined
+            ),
+        }
+    )
+
+
+def compute_lag(
+    state: AppState,
+    head: str | None,
+    reason: Assessment,
+    earlier: AppStatus,
+    now: datetime,
+    *,
+    commits: int | None = None,
+) -> Lag | None:
+    """Return the lag behind `head`, which `commits` counts and `reason` explains.
+
+    There is no lag if the head serves, if it changes none of the app's paths, or before the first deployment. The lag
+    of the same deployed commit keeps its start.
+    """
+    deployed = state.deployed
+    if deployed is None or reason.verdict is Verdict.SKIPPED or (deployed.commit == head and state.verified):
+        return None
+    continues = earlier.lag is not None and earlier.deployed_commit == deployed.commit
+    since = earlier.lag.since if earlier.lag is not None and continues else now
+    return Lag(commits=commits, since=since, verdict=reason.verdict, why=reason.why)
 
 
 def _with_lag(status: AppStatus, state: AppState, head: str | None, reason: LagReason, earlier: AppStatus) -> AppStatus:
@@ -113,8 +154,12 @@ def _with_lag(status: AppStatus, state: AppState, head: str | None, reason: LagR
     return status.model_copy(update={"lag": lag})
 
 
-def lag_text(state: AppState, head: str, last_attempt: str = "") -> str:
-    """Return the sentence for a head that does not serve, with the result of the last attempt to deploy it."""
+def reason_for_lag(state: AppState, head: str, last_attempt: str = "", freeze: Freeze | None = None) -> Assessment:
+    """Return what blocks a head that does not serve, or else its wait, with the result of the last attempt."""
+    blocked = block_reason(state, head, Trigger.RECONCILE, freeze)
+    if blocked is not None:
+        return blocked
     deployed = state.deployed.commit[:12] if state.deployed else "nothing"
     result = f"; the last try {last_attempt}" if last_attempt else ""
-    return f"{head[:12]} is the branch's head, and {deployed} serves{result}"
+    why = f"{head[:12]} is the branch's head, and {deployed} serves{result}"
+    return Assessment(verdict=Verdict.WAITING, why=why)

@@ -26,7 +26,7 @@ def control(task: AppTask, verb: Verb, name: str) -> None:
     service, limit = task.app.service, task.app.limits.step_seconds
     task.recorder.line(f"circus: {verb} {name}")
     endpoint = hashlib.sha256(str(service.endpoint).encode()).hexdigest()[:12]
-    lock = task.places.lock.with_name(f"_circus-{endpoint}.lock")  # No app's name begins with an underscore.
+    lock = task.paths.lock.with_name(f"_circus-{endpoint}.lock")  # No app's name begins with an underscore.
     with lock.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # The wait ends, because the holder sends one command with a time limit.
         end = time.monotonic() + limit

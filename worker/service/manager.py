@@ -9,7 +9,7 @@ from typing import Final
 from hookd.model.app import App, Limits
 from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import AppState
-from hookd.model.paths import AppPaths
+from hookd.model.settings import AppPaths
 from hookd.model.systemctl import SUDO, SYSTEMCTL, Verb, parse_show
 from worker.context import AppTask
 from worker.errors import CommandFailed, ServiceMissing
@@ -114,16 +114,16 @@ def _command(argv: tuple[str, ...], limits: Limits) -> Command:
     return Command(argv, limits.step_seconds, limits.silence_seconds, env={"PATH": _PATH})
 
 
-def inspect_app(app: App, state: AppState, places: AppPaths) -> DriftReport:
+def inspect_app(app: App, state: AppState, paths: AppPaths) -> DriftReport:
     """Compare what runs with the release that should serve according to the journal."""
     serving = state.deployed
     if serving is None:
         return DriftReport("nothing was deployed yet")
     if not state.verified or (app.service.handover == "blue-green") != (state.colour is not None):
         return DriftReport("the next deployment decides what runs")
-    desired = DesiredState(serving.name, os.path.realpath(places.release(serving.name)), state.colour)
+    desired = DesiredState(serving.name, os.path.realpath(paths.release(serving.name)), state.colour)
     try:
-        snapshot = ServiceSnapshot(_service_states(app), _link_states(app, places))
+        snapshot = ServiceSnapshot(_service_states(app), _link_states(app, paths))
     except CommandFailed as error:
         return DriftReport(f"{app.service.manager} does not say what runs: {error.cause}")
     return detect_drift(app, desired, snapshot)
@@ -155,7 +155,7 @@ def _service_state(unit: Mapping[str, str]) -> ServiceState:
     )
 
 
-def _link_states(app: App, places: AppPaths) -> dict[str, LinkState]:
+def _link_states(app: App, paths: AppPaths) -> dict[str, LinkState]:
     colours = ("blue", "green") if app.service.handover == "blue-green" else ()
-    paths = [places.current, *map(places.colour, colours)]
-    return {path.name: LinkState(os.path.realpath(path), link_changed_at(path)) for path in paths if path.is_symlink()}
+    links = [paths.current, *map(paths.colour, colours)]
+    return {link.name: LinkState(os.path.realpath(link), link_changed_at(link)) for link in links if link.is_symlink()}

@@ -16,7 +16,6 @@ import pytest
 from hookd.model.deployment import Status, Trigger
 from hookd.model.ids import new_deployment_id
 from hookd.model.journal import Built, Good, Switched
-from hookd.model.paths import AppPaths
 from hookd.model.systemctl import SUDO, sudo_commands
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python, wait_for
@@ -229,7 +228,7 @@ def test_systemd_command_is_allowed_by_sudo(tmp_path: Path) -> None:
         app = config.catalogue.apps[0]
         stamp: dict[str, Any] = {"at": datetime.now(UTC), "deployment": new_deployment_id("shop", datetime.now(UTC))}
         release = f"000001-{'1' * 12}"
-        Journal(AppPaths(app.root, config.settings, "shop").journal).add(
+        Journal(config.settings.journal_path("shop")).add(
             Built(**stamp, release=release, commit="1" * 40),
             Switched(**stamp, release=release, colour="green"),
             Good(**stamp, release=release),

@@ -12,8 +12,8 @@ from redis import Redis
 
 from hookd.model.deployment import Status, Trigger
 from hookd.model.hint import Hint, HintKind
-from hookd.queue.decision_log import read_newest
 from hookd.queue.deployments import DeploymentRequest
+from hookd.queue.published import read_decisions
 from tests.support.installation import WSGI, Installation, app_files
 from tests.support.processes import python, stop, wait_for
 
@@ -83,7 +83,7 @@ def test_removed_app_serves_on(site: Installation) -> None:
     gone = site.ship("gone", app_files("two"))
     cause = "the app gone is not in the catalogue any more"
     assert (gone.status, gone.cause, gone.hint) == (Status.FAILED, cause, Hint(HintKind.SHOW_STATUS))
-    decision, *_ = read_newest(site.records.connection, "gone", 1)
+    decision, *_ = read_decisions(site.records.connection, "gone", 1)
     assert (decision.deployment, decision.ending, decision.why) == (gone.id, Status.FAILED, cause)
     assert site.serving("gone") == "one"
     file.write_text(text)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hookd import freezes
-from hookd.model.eligibility import Freeze
+from hookd.model.decision import Freeze
 from tests.support.on_disk import noted
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)

@@ -12,11 +12,10 @@ from hookd import freezes
 from hookd.config import ConfigError
 from hookd.credentials import PasswordUnreadable
 from hookd.model.app import App
-from hookd.model.decision import Assessment, Lag, Verdict
+from hookd.model.decision import Assessment, Lag, Verdict, block_reason, remedy
 from hookd.model.deployment import Trigger
-from hookd.model.eligibility import block_reason, remedy
 from hookd.model.journal import AppState
-from hookd.queue.app_status import AppStatusStore
+from hookd.queue.published import AppStatusStore
 from units.apps.git_access import as_worker, worker_command_line
 from units.doctor.context import HostContext
 from units.doctor.finding import CannotCheck, Finding, error, ok, warning
@@ -46,7 +45,8 @@ def check_app(context: HostContext, app: App) -> Iterator[Finding]:
         output = failed.output or str(failed)
         yield error(f"the worker cannot read the repository of {app.name}: {output}", hint_for(output, app))
         return
-    state, freeze = context.app_state(app), freezes.active_freeze(context.config.frozen, app.name, context.now)
+    state = context.app_state(app)
+    freeze = freezes.active_freeze(context.config.freeze_directory, app.name, context.now)
     blocked = block_reason(state, head, Trigger.RECONCILE, freeze)
     yield from check_lag(app, head, state, blocked, now=context.now, known=_published_lag(context, app))
 

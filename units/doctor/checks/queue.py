@@ -98,7 +98,7 @@ def check_last_push(app: App, history: list[Deployment], hint: str, now: datetim
 
 def check_freeze(context: HostContext, app: App) -> Iterator[Finding]:
     """Report an active freeze. Warn of an unreadable file, a freeze of over a week, and one without reconciling."""
-    directory, thaw = context.config.frozen, f"sudo hookd thaw {app.name}"
+    directory, thaw = context.config.freeze_directory, f"sudo hookd thaw {app.name}"
     try:
         freeze = freezes.read_freeze(directory, app.name)
     except (OSError, ValueError):

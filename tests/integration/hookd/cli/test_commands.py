@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from hookd.model.app_status import Quarantine
 from hookd.model.deployment import Status, Trigger
 from hookd.model.redis_keys import app_status_key
-from hookd.queue.app_status import AppStatusStore
+from hookd.queue.published import AppStatusStore, Quarantine
 from tests.support.installation import Installation, app_files
 from tests.support.processes import accepts, python, running, wait_for
 from tests.support.typed import hookd

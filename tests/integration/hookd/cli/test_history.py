@@ -14,12 +14,10 @@ from click.testing import Result
 
 from hookd import freezes
 from hookd.model import redis_keys
-from hookd.model.app_status import AppStatus
-from hookd.model.decision import Decision, Verdict
+from hookd.model.decision import Decision, Freeze, Verdict
 from hookd.model.deployment import Status, Trigger
-from hookd.model.eligibility import Freeze
-from hookd.queue import decision_log
-from hookd.queue.app_status import AppStatusStore
+from hookd.queue import published
+from hookd.queue.published import AppStatus, AppStatusStore
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python
 from tests.support.receiver import NEW, OLD, Bench
@@ -52,7 +50,7 @@ def test_endings_are_recorded_as_decisions(site: Installation) -> None:
     bare.rename(bare.with_suffix(".away"))
     gone = site.deploy("shop", Trigger.UPDATE)
     bare.with_suffix(".away").rename(bare)
-    found = [one for one in decision_log.read_newest(site.records.connection, "shop", 9) if one.source == "deployment"]
+    found = [one for one in published.read_decisions(site.records.connection, "shop", 9) if one.source == "deployment"]
     assert [(each.deployment, each.verdict) for each in found] == [
         (gone.id, Verdict.UNREACHABLE),
         (again.id, Verdict.QUARANTINED),
@@ -81,7 +79,7 @@ def test_odd_causes_keep_the_decision(site: Installation) -> None:
     record = site.deploy("shop")
     site.change_app("shop", build={"commands": []})
     assert record.status is Status.FAILED
-    kept = decision_log.read_newest(site.records.connection, "shop", 1)[0]
+    kept = published.read_decisions(site.records.connection, "shop", 1)[0]
     assert (kept.deployment, len(kept.why), kept.why[-1]) == (record.id, 300, "…")
 
 
@@ -89,16 +87,16 @@ def test_odd_causes_keep_the_decision(site: Installation) -> None:
 def frozen(receiver: Bench) -> Iterator[Freeze]:
     """A freeze of an app, which is thawed afterwards."""
     freeze = Freeze(reason="the sale", since=datetime.now(UTC), by="anna")
-    freezes.freeze(receiver.config.frozen, "github", freeze)
+    freezes.freeze(receiver.config.freeze_directory, "github", freeze)
     yield freeze
-    freezes.thaw(receiver.config.frozen, "github")
+    freezes.thaw(receiver.config.freeze_directory, "github")
 
 
 @pytest.mark.threat(44)
 @pytest.mark.promise(8, 33)
 def test_why_shows_status_then_decisions(receiver: Bench, frozen: Freeze) -> None:
-    decision_log.append_decision(receiver.redis, decided(Verdict.ENDED, f"{OLD[:12]} serves", ending=Status.SUCCEEDED))
-    decision_log.append_decision(
+    published.append_decision(receiver.redis, decided(Verdict.ENDED, f"{OLD[:12]} serves", ending=Status.SUCCEEDED))
+    published.append_decision(
         receiver.redis, decided(Verdict.FROZEN, str(frozen), deployment=DEPLOYMENT, head=NEW, minutes=1)
     )
     shown = why(receiver, "github").stdout.splitlines()
@@ -115,7 +113,7 @@ def test_why_shows_status_then_decisions(receiver: Bench, frozen: Freeze) -> Non
 
 def test_why_prints_one_json_document(receiver: Bench) -> None:
     AppStatusStore(receiver.records.connection).publish(AppStatus(app="github", deployed_commit=OLD))
-    decision_log.append_decision(receiver.redis, decided(Verdict.ENDED, "x", deployment=DEPLOYMENT))
+    published.append_decision(receiver.redis, decided(Verdict.ENDED, "x", deployment=DEPLOYMENT))
     found = json.loads(why(receiver, "github", "--json").stdout)
     assert (found["app"], found["frozen"], found["deployed_commit"]) == ("github", None, OLD)
     assert found["decisions"][0]["deployment"] == DEPLOYMENT
@@ -123,7 +121,7 @@ def test_why_prints_one_json_document(receiver: Bench) -> None:
 
 def test_narrow_terminal_cuts_nothing(receiver: Bench) -> None:
     told = "a reason that is rather long, and goes on, and on, until it needs a second line, if not a third one"
-    decision_log.append_decision(receiver.redis, decided(Verdict.IGNORED, told))
+    published.append_decision(receiver.redis, decided(Verdict.IGNORED, told))
     main, side = pty.openpty()
     environment = {**os.environ, "HOOKD_CONFIG": str(receiver.config.path), "COLUMNS": "60", "TERM": "xterm"}
     subprocess.run(
@@ -156,7 +154,7 @@ def test_an_app_without_decisions_says_so(receiver: Bench) -> None:
 def test_refusals_show_the_failed_check(receiver: Bench) -> None:
     assert why(receiver, "--refused").stdout == "  no refused signature\n"
     for app, told, minutes in (("github", "there is no signature", 0), (None, "there is no such app", 1)):
-        decision_log.append_decision(receiver.redis, decided(Verdict.REFUSED, told, app, minutes))
+        published.append_decision(receiver.redis, decided(Verdict.REFUSED, told, app, minutes))
     every, of_one = (why(receiver, *more, "--refused").stdout for more in ((), ("github",)))
     assert every.index("there is no such app") < every.index("there is no signature")
     assert ("no such app" in of_one, "there is no signature" in of_one) == (False, True)
@@ -172,7 +170,7 @@ def test_forged_decisions_do_no_harm(receiver: Bench) -> None:
     for end_of_time in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
         spoilt = decided(Verdict.REFUSED, "x").model_dump_json().replace("2026-03-04T14:02:11Z", end_of_time)
         receiver.redis.xadd(stream, {"decision": spoilt})
-    decision_log.append_decision(receiver.redis, decided(Verdict.IGNORED, "\x1b[31m[bold]x"))
+    published.append_decision(receiver.redis, decided(Verdict.IGNORED, "\x1b[31m[bold]x"))
     shown = why(receiver, "github").stdout
     assert r"ignored      \x1b[31m[bold]x" in shown
     assert "\x1b" not in shown

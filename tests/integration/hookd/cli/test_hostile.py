@@ -15,8 +15,7 @@ import pytest
 from hookd.cli.progress import follow_deployment
 from hookd.model.deployment import Deployment, Status, Step, Trigger, advance
 from hookd.model.hint import Hint, HintKind
-from hookd.model.redis_keys import record_key
-from hookd.queue.codec import RECORD
+from hookd.model.redis_keys import RECORD, record_key
 from hookd.queue.deployments import DeploymentRequest
 from tests.support.installation import Installation
 from tests.support.processes import python

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from hookd.cli import main
-from hookd.model.app_status import AppStatus
 from hookd.model.decision import Lag, Verdict
+from hookd.queue.published import AppStatus
 from tests.support.receiver import Bench, bench
 
 APP, COMMIT, HEAD = "github", "ab" * 20, "cd" * 20

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hookd.model import redis_keys
-from hookd.model.app_status import AppStatus, Quarantine
 from hookd.model.decision import Decision, Lag, Verdict
 from hookd.model.deployment import Deployment, Status, Step, Trigger
 from hookd.model.hint import Hint, HintKind
 from hookd.queue.counters import STEPS
+from hookd.queue.published import AppStatus, Quarantine
 from tests.support.receiver import Bench, bench
 from tests.support.typed import typed
 

@@ -8,8 +8,8 @@ import pytest
 from redis import Redis
 
 from hookd.model import redis_keys
-from hookd.model.app_status import AppStatus
 from hookd.model.deployment import (
+    MAX_RECORD_BYTES,
     Deployment,
     IllegalTransition,
     Status,
@@ -19,9 +19,8 @@ from hookd.model.deployment import (
     with_step,
 )
 from hookd.model.hint import Hint, HintKind
-from hookd.queue.app_status import AppStatusStore
-from hookd.queue.codec import MAX_RECORD_BYTES, NoSuchDeployment
-from hookd.queue.deployments import DeploymentRequest, DeploymentStore
+from hookd.queue.deployments import DeploymentRequest, DeploymentStore, NoSuchDeployment
+from hookd.queue.published import AppStatus, AppStatusStore
 from tests.support.deployments import AT, ask, end, start
 
 A, B = "a" * 40, "b" * 40

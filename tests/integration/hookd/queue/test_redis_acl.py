@@ -16,9 +16,9 @@ from rq.command import send_stop_job_command
 from hookd.cli import main
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Deployment, Status, Trigger
-from hookd.queue import decision_log
-from hookd.queue.app_status import AppStatusStore
+from hookd.queue import published
 from hookd.queue.deployments import DeploymentRequest
+from hookd.queue.published import AppStatusStore
 from tests.support.guarded import PASSWORDS, GuardedInstallation, as_role, as_test, command_lines, refusals, servers
 from tests.support.installation import app_files, gitea_headers
 from tests.support.processes import PROJECT, python, wait_for
@@ -140,9 +140,9 @@ def test_each_delivery_is_decided_and_counted(site: GuardedInstallation) -> None
     assert site.send_push("broken", after="3" * 40, delivery="twice") == {**first, "status": "duplicate"}
     site.wait_for_ending(first["deployment"])
     with as_role(site.plain_url, "operator") as client:
-        wait_for(lambda: len(decision_log.read_refusals(client, 10)) == 2, what="the refusals")
-        assert {each.verdict for each in decision_log.read_newest(client, "shop", 50)} >= {Verdict.IGNORED}
-        assert {each.verdict for each in decision_log.read_newest(client, "broken", 50)} >= {
+        wait_for(lambda: len(published.read_refusals(client, 10)) == 2, what="the refusals")
+        assert {each.verdict for each in published.read_decisions(client, "shop", 50)} >= {Verdict.IGNORED}
+        assert {each.verdict for each in published.read_decisions(client, "broken", 50)} >= {
             Verdict.QUEUED,
             Verdict.DUPLICATE,
         }
@@ -158,7 +158,7 @@ def test_frozen_pushes_are_recorded(site: GuardedInstallation) -> None:
     assert hookd(site, "freeze", "shop", "--reason", "a test").returncode == 0
     assert site.send_push("shop")["status"] == "frozen"
     with as_role(site.plain_url, "status") as client:
-        assert decision_log.read_newest(client, "shop", 1)[0].verdict is Verdict.FROZEN
+        assert published.read_decisions(client, "shop", 1)[0].verdict is Verdict.FROZEN
     assert hookd(site, "thaw", "shop").returncode == 0
 
 

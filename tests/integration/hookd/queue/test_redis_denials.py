@@ -14,9 +14,9 @@ from hookd.cli.programs import is_redis_up
 from hookd.credentials import ROLES, Role
 from hookd.model import redis_keys as names
 from hookd.model.deployment import Trigger
-from hookd.queue import counters, decision_log
-from hookd.queue.app_status import AppStatusStore
+from hookd.queue import counters, published
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore
+from hookd.queue.published import AppStatusStore
 from tests.support.guarded import PASSWORDS, GuardedInstallation, as_role, as_test, guarded_redis, servers
 from tests.support.processes import python
 from tests.support.raw_jobs import call, put_job
@@ -197,7 +197,7 @@ def test_status_reads_what_its_pages_show(server: str) -> None:
         assert AppStatusStore(records.connection).read("shop").app == "shop"
         assert AppStatusStore(records.connection).read_all(["shop", "blog"])[0].app == "shop"
         assert records.waiting_ids(["shop", "nobody"]) == [None, None]
-        assert decision_log.read_newest(client, "shop", 10) == []
+        assert published.read_decisions(client, "shop", 10) == []
         assert [found.refused for found in counters.read_counters(client, ["shop", counters.NO_APP])] == [0, 0]
         assert client.ping()
 

@@ -117,7 +117,7 @@ def test_description_forges_no_log_line(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "function", ["os.system", "trap.run", "worker.recovery.liveness.finish_crashed", "worker.job.deploy\n", print]
+    "function", ["os.system", "trap.run", "worker.recovery.crashed.finish_crashed", "worker.job.deploy\n", print]
 )
 def test_queue_takes_listed_functions_only(site: Site, function: Any) -> None:
     queue = SafeQueue("elsewhere", connection=site.client)

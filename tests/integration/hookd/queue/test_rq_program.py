@@ -132,7 +132,7 @@ def test_requeueing_an_unknown_deployment_says_so(hookd: Installation) -> None:
     "call",
     [
         ("os.system", "touch marker"),
-        ("worker.recovery.liveness.finish_crashed", UNKNOWN),
+        ("worker.recovery.crashed.finish_crashed", UNKNOWN),
         ("worker.job.replay",),
         ("worker.job.replay", "no-such-id"),
         ("worker.job.replay", UNKNOWN, UNKNOWN),

@@ -8,7 +8,7 @@ import pytest
 from hookd.model import redis_keys
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Status
-from hookd.queue import decision_log
+from hookd.queue import published
 from tests.support.decisions import counted, decided, refused
 from tests.support.receiver import (
     NEW,
@@ -82,10 +82,10 @@ def test_a_strangers_text_is_cut(receiver: Bench) -> None:
 
 @pytest.mark.threat(55)
 def test_only_so_many_are_kept(receiver: Bench) -> None:
-    for number in range(decision_log.MAX_ENTRIES + 5):
+    for number in range(published.MAX_ENTRIES + 5):
         receiver.push(event="ping", delivery=f"d-{number}")
-    assert receiver.redis.xlen(redis_keys.decisions_key("github")) == decision_log.MAX_ENTRIES
-    assert counted(receiver).deliveries[Verdict.IGNORED] == decision_log.MAX_ENTRIES + 5
+    assert receiver.redis.xlen(redis_keys.decisions_key("github")) == published.MAX_ENTRIES
+    assert counted(receiver).deliveries[Verdict.IGNORED] == published.MAX_ENTRIES + 5
 
 
 @pytest.mark.threat(44)

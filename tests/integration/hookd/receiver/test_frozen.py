@@ -7,8 +7,7 @@ import pytest
 
 from hookd import freezes
 from hookd.model import redis_keys
-from hookd.model.decision import Verdict
-from hookd.model.eligibility import Freeze
+from hookd.model.decision import Freeze, Verdict
 from tests.support.decisions import FULL, counted, decided
 from tests.support.receiver import (
     NEW,
@@ -24,9 +23,9 @@ REASON = "the database moves"
 @pytest.fixture
 def frozen(receiver: Bench) -> Iterator[Bench]:
     """The same, with an app that somebody froze."""
-    freezes.freeze(receiver.config.frozen, "github", Freeze(reason=REASON, since=datetime.now(UTC), by="ada"))
+    freezes.freeze(receiver.config.freeze_directory, "github", Freeze(reason=REASON, since=datetime.now(UTC), by="ada"))
     yield receiver
-    freezes.thaw(receiver.config.frozen, "github")
+    freezes.thaw(receiver.config.freeze_directory, "github")
 
 
 @pytest.mark.threat(42)
@@ -56,22 +55,23 @@ def test_other_apps_are_not_frozen(frozen: Bench) -> None:
 def test_thaw_needs_no_restart(frozen: Bench) -> None:
     assert content(frozen.push())["status"] == "frozen"
     over = datetime.now(UTC) - timedelta(hours=1)
-    freezes.freeze(frozen.config.frozen, "github", Freeze(reason=REASON, since=over, until=over))
+    freezes.freeze(frozen.config.freeze_directory, "github", Freeze(reason=REASON, since=over, until=over))
     assert content(frozen.push())["status"] == "queued", "it was never answered with a deployment"
-    freezes.freeze(frozen.config.frozen, "github", Freeze(reason=REASON, since=over))
+    freezes.freeze(frozen.config.freeze_directory, "github", Freeze(reason=REASON, since=over))
     assert content(frozen.push(delivery="next"))["status"] == "frozen"
-    freezes.thaw(frozen.config.frozen, "github")
+    freezes.thaw(frozen.config.freeze_directory, "github")
     assert content(frozen.push(delivery="next"))["status"] == "coalesced"
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"reason": ""}', "x" * 5000])
 def test_unreadable_freeze_holds(frozen: Bench, text: str) -> None:
-    (frozen.config.frozen / "github").write_text(text)
+    (frozen.config.freeze_directory / "github").write_text(text)
     assert content(frozen.push())["status"] == "frozen"
 
 
 def test_long_reason_is_cut(frozen: Bench) -> None:
-    freezes.freeze(frozen.config.frozen, "github", Freeze(reason="x" * 300, since=datetime.now(UTC), by="y" * 64))
+    freeze = Freeze(reason="x" * 300, since=datetime.now(UTC), by="y" * 64)
+    freezes.freeze(frozen.config.freeze_directory, "github", freeze)
     assert content(frozen.push())["status"] == "frozen"
     assert len(decided(frozen)[0].why) == 300
 

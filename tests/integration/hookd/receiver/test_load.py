@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from hookd.model.app_status import AppStatus
 from hookd.model.deployment import Status
-from hookd.queue.app_status import AppStatusStore
+from hookd.queue.published import AppStatus, AppStatusStore
 from tests.support.installation import Installation, app_files
 from tests.support.load import (
     APPS,

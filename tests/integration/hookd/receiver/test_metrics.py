@@ -8,8 +8,7 @@ import pytest
 
 from hookd import freezes
 from hookd.model import redis_keys
-from hookd.model.app_status import AppStatus
-from hookd.model.decision import Lag, Verdict
+from hookd.model.decision import Freeze, Lag, Verdict
 from hookd.model.deployment import (
     ENDINGS,
     TRANSITIONS,
@@ -19,12 +18,11 @@ from hookd.model.deployment import (
     Trigger,
     advance,
 )
-from hookd.model.eligibility import Freeze
 from hookd.model.git_hosts import GitHost
 from hookd.model.hint import Hint, HintKind
 from hookd.queue import counters
-from hookd.queue.app_status import AppStatusStore
 from hookd.queue.deployments import DeploymentRequest
+from hookd.queue.published import AppStatus, AppStatusStore
 from tests.support.metrics import AT, asked, run, scraped, step, value
 from tests.support.processes import PROJECT, wait_for
 from tests.support.receiver import NEW, OLD, Bench, headers_of, push_body
@@ -153,9 +151,9 @@ def test_lag_is_a_metric(receiver: Bench, commits: int | None, shown: float | No
 
 
 def test_a_frozen_app_says_so(receiver: Bench) -> None:
-    freezes.freeze(receiver.config.frozen, "gogs", Freeze(reason="x", since=AT))
+    freezes.freeze(receiver.config.freeze_directory, "gogs", Freeze(reason="x", since=AT))
     assert value(receiver, "hookd_frozen", "gogs") == 1
-    freezes.thaw(receiver.config.frozen, "gogs")
+    freezes.thaw(receiver.config.freeze_directory, "gogs")
     assert value(receiver, "hookd_frozen", "gogs") == 0
 
 

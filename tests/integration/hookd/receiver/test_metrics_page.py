@@ -9,12 +9,11 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from hookd.model.app_status import AppStatus
 from hookd.model.decision import Lag, Verdict
 from hookd.model.deployment import (
     Status,
 )
-from hookd.queue.app_status import AppStatusStore
+from hookd.queue.published import AppStatus, AppStatusStore
 from hookd.receiver.server import build
 from tests.support.metrics import AT, asked, run, scraped, step, value
 from tests.support.processes import PROJECT

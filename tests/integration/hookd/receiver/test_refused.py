@@ -12,7 +12,7 @@ from redis import Redis
 from hookd.model import redis_keys
 from hookd.model.decision import Verdict
 from hookd.model.git_hosts import GitHost
-from hookd.queue import counters, decision_log
+from hookd.queue import counters, published
 from hookd.queue.client import receiver_client
 from hookd.receiver.refusal_log import RefusalLog
 from tests.support.decisions import FULL, counted, decided, refusal, refused
@@ -185,7 +185,7 @@ def test_refusals_do_not_wait_for_redis(site: Installation) -> None:
         with hung(redis):
             assert {site.post("/hooks/github", body, wrong)[0] for _ in range(400)} == {401}
         wait_for(lambda: counters.read_counters(redis, ["github"])[0].refused >= 400, what="the numbers of all")
-        assert len(decision_log.read_refusals(redis, 500)) == decision_log.MAX_ENTRIES
+        assert len(published.read_refusals(redis, 500)) == published.MAX_ENTRIES
 
 
 def test_refusals_survive_a_stop(site: Installation) -> None:
@@ -193,7 +193,7 @@ def test_refusals_survive_a_stop(site: Installation) -> None:
     with Redis.from_url(site.redis_url) as redis:
         with site.receiver():
             assert site.post("/hooks/github", body, headers_of("github", b"other"))[0] == 401
-        assert len(decision_log.read_refusals(redis, 10)) == 1
+        assert len(published.read_refusals(redis, 10)) == 1
 
 
 class Counting(RefusalLog):
@@ -215,5 +215,5 @@ def test_refusals_survive_a_redis_outage(tmp_path: Path, caplog: pytest.LogCaptu
         refusal_log.record(refusal("second"), signature=True)
         with redis_server(tmp_path):
             wait_for(lambda: counters.read_counters(redis, ["github"])[0].refused == 2, what="the numbers")
-            assert [each.why for each in decision_log.read_refusals(redis, 10)] == ["second", "first"]
+            assert [each.why for each in published.read_refusals(redis, 10)] == ["second", "first"]
     assert caplog.messages.count("refusals wait for Redis") == 1, "it is said once"

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 from werkzeug.test import TestResponse
 
-from hookd.model.app_status import AppStatus, Quarantine
 from hookd.model.deployment import Status
 from hookd.model.git_hosts import GitHost
 from hookd.model.ids import new_deployment_id
-from hookd.queue.app_status import AppStatusStore
+from hookd.queue.published import AppStatus, AppStatusStore, Quarantine
 from hookd.receiver.server import build
 from hookd.receiver.status_routes import MAX_DEPLOYMENTS
 from tests.support import api_page

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hookd.model.deployment import Status
-from hookd.queue.app_status import AppStatusStore
+from hookd.queue.published import AppStatusStore
 from tests.support.installation import Installation, app_files
 from tests.support.visitors import visitors
 

@@ -9,8 +9,7 @@ import pytest
 
 from hookd.model.deployment import Deployment, Status
 from hookd.model.hint import HintKind
-from hookd.queue.app_status import AppStatusStore
-from hookd.queue.decision_log import read_newest
+from hookd.queue.published import AppStatusStore, read_decisions
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
 
@@ -82,7 +81,7 @@ def test_unreadable_variables_file(site: Installation) -> None:
     deployment = site.ship("secret", app_files("three"))
     assert deployment.status is Status.FAILED
     assert (deployment.cause or "").startswith(f"the app's variables in {file} cannot be read")
-    decision, *_ = read_newest(site.records.connection, "secret", 1)
+    decision, *_ = read_decisions(site.records.connection, "secret", 1)
     assert (decision.source, decision.deployment) == ("deployment", deployment.id)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from hookd.model.deployment import Status, Trigger
 from hookd.model.hint import Hint, HintKind
-from hookd.queue.app_status import AppStatusStore
+from hookd.queue.published import AppStatusStore
 from tests.support.installation import Installation, app_files
 
 APPS: dict[str, dict[str, Any]] = {

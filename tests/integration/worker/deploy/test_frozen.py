@@ -14,12 +14,10 @@ import pytest
 
 from hookd import freezes
 from hookd.cli import main
-from hookd.model.decision import Verdict
+from hookd.model.decision import Freeze, Verdict
 from hookd.model.deployment import Status, Trigger
-from hookd.model.eligibility import Freeze
 from hookd.model.hint import Hint, HintKind
-from hookd.queue.app_status import AppStatusStore
-from hookd.queue.decision_log import read_newest
+from hookd.queue.published import AppStatusStore, read_decisions
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
 from tests.support.typed import hookd
@@ -33,7 +31,7 @@ APPS: dict[str, dict[str, Any]] = {
 def frozen(site: Installation, app: str, **over: Any) -> Freeze:
     """Freeze an app as the command does."""
     freeze = Freeze(**{"reason": "the sale", "since": datetime.now(UTC), "by": "anna", **over})
-    freezes.freeze(site.config.frozen, app, freeze)
+    freezes.freeze(site.config.freeze_directory, app, freeze)
     return freeze
 
 
@@ -93,10 +91,10 @@ def test_freeze_ends_by_itself(site: Installation) -> None:
 def test_unreadable_freeze_holds(site: Installation) -> None:
     site.repositories["closed"].commit_and_push(app_files("one"))
     frozen(site, "closed")
-    (site.config.frozen / "closed").write_text("{")
+    (site.config.freeze_directory / "closed").write_text("{")
     record = site.deploy("closed", Trigger.PUSH)
     assert record.status is Status.UNCHANGED
-    assert f"its file {site.config.frozen / 'closed'} cannot be read" in str(record.cause)
+    assert f"its file {site.config.freeze_directory / 'closed'} cannot be read" in str(record.cause)
     assert hookd(site, "thaw", "closed").returncode == 0
     assert site.serving("closed") == "one"
 
@@ -113,9 +111,9 @@ def test_freeze_is_published(site: Installation) -> None:
     assert str(freeze) in hookd(site, "status").stdout
     assert f"{freeze}\n  next: hookd thaw seen" in hookd(site, "status", "seen").stdout
     assert json.loads(hookd(site, "status", "seen", "--json").stdout)["frozen"] == shown
-    decision = read_newest(site.records.connection, "seen", 1)[0]
+    decision = read_decisions(site.records.connection, "seen", 1)[0]
     assert (decision.verdict, decision.why) == (Verdict.FROZEN, str(freeze))
-    freezes.thaw(site.config.frozen, "seen")
+    freezes.thaw(site.config.freeze_directory, "seen")
     _, answer, _ = site.post("/apps/seen", b"", {}, method="GET")
     assert answer["frozen"] is None
 
@@ -130,15 +128,15 @@ def test_manual_deploy_of_frozen_app(site: Installation, command: str) -> None:
 
 
 def test_freeze_again(site: Installation) -> None:
-    freezes.thaw(site.config.frozen, "typed")
+    freezes.thaw(site.config.freeze_directory, "typed")
     first = hookd(site, "freeze", "typed", "--reason", "  the\nsale ")
     assert (first.returncode, first.stderr) == (0, "")
     assert first.stdout == (
         "typed is frozen: the sale\n  pushes are recorded and not deployed\n  to end it: hookd thaw typed\n"
     )
-    before = freezes.active_freeze(site.config.frozen, "typed", datetime.now(UTC))
+    before = freezes.active_freeze(site.config.freeze_directory, "typed", datetime.now(UTC))
     again = hookd(site, "freeze", "typed", "--reason", "stocktaking", "--until", "2h")
-    after = freezes.active_freeze(site.config.frozen, "typed", datetime.now(UTC))
+    after = freezes.active_freeze(site.config.freeze_directory, "typed", datetime.now(UTC))
     assert before is not None and after is not None and after.until is not None
     assert (after.reason, after.since) == ("stocktaking", before.since)
     assert f"typed is frozen until {after.until:%Y-%m-%d %H:%M} UTC" in again.stdout
@@ -157,11 +155,11 @@ def test_freeze_again(site: Installation) -> None:
     ],
 )
 def test_invalid_freeze(site: Installation, arguments: tuple[str, ...], said: str) -> None:
-    freezes.thaw(site.config.frozen, "typed")
+    freezes.thaw(site.config.freeze_directory, "typed")
     done = hookd(site, "freeze", *arguments)
     assert done.returncode == 2
     assert said in done.stderr
-    assert freezes.active_freeze(site.config.frozen, "typed", datetime.now(UTC)) is None
+    assert freezes.active_freeze(site.config.freeze_directory, "typed", datetime.now(UTC)) is None
 
 
 @pytest.mark.promise(48)
@@ -182,7 +180,7 @@ def test_freeze_history(site: Installation) -> None:
     assert hookd(site, "thaw", "closed", "--no-deploy").returncode == 0
     status = hookd(site, "status", "closed").stdout
     assert "the freeze has ended, no deployment since\n" in status and "  next: hookd update closed\n" in status
-    kept = [one for one in read_newest(site.records.connection, "closed", 9) if one.source == "person"][:2]
+    kept = [one for one in read_decisions(site.records.connection, "closed", 9) if one.source == "person"][:2]
     assert [one.verdict for one in kept] == [Verdict.THAWED, Verdict.FROZEN]
     assert "frozen since" in kept[1].why
     assert hookd(site, "why", "closed").stdout.count("typed by a person") >= 2

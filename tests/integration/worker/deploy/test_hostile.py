@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from hookd.model.deployment import Status
-from hookd.queue.app_status import AppStatusStore
+from hookd.queue.published import AppStatusStore
 from tests.support.installation import Installation, app_files
 
 SECRET = "hunter2-but-longer"

@@ -11,14 +11,12 @@ import pytest
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.ids import new_deployment_id
 from hookd.model.journal import AppState, Good, JournalEvent, Quarantined, Switched
-from hookd.model.paths import AppPaths
 from tests.support.installation import Installation, app_files
 from tests.support.visitors import visitors
 from worker.context import Task
-from worker.deploy.pipeline import Ending, deploy
+from worker.deploy.pipeline import Ending, run_pipeline
 from worker.journal import Journal
-from worker.report.log_file import LogFile, Redaction
-from worker.report.recorder import Recorder
+from worker.report.log import LogFile, Recorder, Redaction
 from worker.report.status import StatusPublisher
 
 HANDOVERS = {"bg": "blue-green", "one": "restart"}
@@ -96,13 +94,18 @@ def _deploy(site: Installation, app: str, files: dict[str, str | bytes | None], 
     assert found is not None
     now = datetime.now(UTC)
     record = Deployment(id=new_deployment_id(app, now), app=app, trigger=Trigger.PUSH, created_at=now, started_at=now)
-    places = AppPaths(found.root, config.settings, app)
     umask = os.umask(0o022)
     try:
         with LogFile(config.settings.log_path(app, record.id), Redaction({})) as log:
-            journal = Full(places.journal, *refused)
-            task = Task(found, config.settings, places, journal, Recorder(record, site.records, log), {}, config.frozen)
-            return deploy(task, StatusPublisher(site.records.connection))
+            task = Task(
+                app=found,
+                settings=config.settings,
+                journal=Full(config.settings.journal_path(app), *refused),
+                recorder=Recorder(record, site.records, log),
+                app_environment={},
+                freeze_directory=config.freeze_directory,
+            )
+            return run_pipeline(task, StatusPublisher(site.records.connection))
     finally:
         os.umask(umask)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hookd.model.deployment import Status
-from hookd.queue.app_status import AppStatusStore
+from hookd.queue.published import AppStatusStore
 from tests.support.installation import REQUIREMENTS, Installation, app_files
 from tests.support.processes import wait_for
 from tests.support.visitors import ask, visitors

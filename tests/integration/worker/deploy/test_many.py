@@ -11,7 +11,7 @@ import pytest
 
 from hookd.model.deployment import Deployment, Status
 from hookd.model.hint import Hint, HintKind
-from hookd.queue.app_status import AppStatusStore
+from hookd.queue.published import AppStatusStore
 from tests.support.hanging import silent_server
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for

@@ -1,6 +1,6 @@
 """Commits that change none of the app's paths are skipped.
 
-The first tests deploy. The others only decide, with a real branch and a real journal.
+The first tests deploy. The others only reason_against, with a real branch and a real journal.
 """
 
 import json
@@ -14,13 +14,12 @@ from hookd.model.decision import Assessment, Verdict
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import Built, Good, Quarantined, Skipped, Switched, decode
-from hookd.queue.app_status import AppStatusStore
-from hookd.queue.decision_log import read_newest
+from hookd.queue.published import AppStatusStore, read_decisions
 from tests.support.installation import Installation, app_files, gitea_headers
 from tests.support.repository import Repository
 from tests.support.tasks import deploying, make_app
 from tests.support.typed import hookd
-from worker.deploy.target import choose_target, decide
+from worker.deploy.target import choose_target, reason_against
 from worker.release.git_mirror import GitMirror
 
 PATHS: Mapping[str, Any] = {"exclude": ["docs", "*.md"]}
@@ -83,7 +82,7 @@ def test_file_lists_of_push_are_ignored(site: Installation, first: Deployment) -
 @pytest.mark.promise(33)
 def test_decision_is_stored(site: Installation, first: Deployment) -> None:
     noted = site.ship("row", {"docs/guide.md": "decided"})
-    decisions = {one.deployment: one for one in read_newest(site.records.connection, "row", 99) if one.head}
+    decisions = {one.deployment: one for one in read_decisions(site.records.connection, "row", 99) if one.head}
     filtered, deployed = decisions[noted.id], decisions[first.id]
     assert (filtered.source, filtered.verdict, filtered.why) == ("deployment", Verdict.SKIPPED, noted.cause)
     assert (filtered.head, filtered.ref) == (noted.commit, "refs/heads/main")
@@ -105,14 +104,14 @@ class Branch:
     def push(self, text: str, path: str = "wsgi.py") -> str:
         return self.repository.commit_and_push({path: text})
 
-    def decide(self, trigger: Trigger = Trigger.PUSH) -> Assessment | None:
-        """Fetch and decide as a deployment does."""
+    def reason_against(self, trigger: Trigger = Trigger.PUSH) -> Assessment | None:
+        """Fetch and reason_against as a deployment does."""
         app = make_app(self.directory, repository=self.repository.url, paths=self.paths)
         with deploying(self.directory, app, trigger=trigger) as at:
             task, state = at.task, at.task.journal.state()
             checkout = GitMirror(app, task.settings, task.recorder.line)
             target = choose_target(task, state, checkout, checkout.fetch_head())
-            return decide(task, state, target, checkout)
+            return reason_against(task, state, target, checkout)
 
     def deployed(self, commit: str, good: bool = True) -> str:
         """Write to the journal that a commit serves, or that it is bad."""
@@ -145,7 +144,7 @@ def test_repeated_skip_is_journaled_once(branch: Branch) -> None:
     base = branch.deployed(branch.push("one"))
     head = branch.push("guide", "docs/guide.md")
     for trigger in (Trigger.PUSH, Trigger.UPDATE, Trigger.REDELIVERY, Trigger.RECONCILE, Trigger.UNPIN):
-        assert_passed_over(branch.decide(trigger), head, base)
+        assert_passed_over(branch.reason_against(trigger), head, base)
     assert branch.passed == [(head, base)]
 
 
@@ -153,15 +152,15 @@ def test_repeated_skip_is_journaled_once(branch: Branch) -> None:
 def test_manual_deploy_of_skipped_head(branch: Branch) -> None:
     base = branch.deployed(branch.push("one"))
     head = branch.push("two", "README.md")
-    assert branch.decide(Trigger.MANUAL) is None
+    assert branch.reason_against(Trigger.MANUAL) is None
     assert branch.passed == []
-    assert_passed_over(branch.decide(), head, base)
-    assert branch.decide(Trigger.MANUAL) is None
+    assert_passed_over(branch.reason_against(), head, base)
+    assert branch.reason_against(Trigger.MANUAL) is None
 
 
 def test_first_commit_is_not_skipped(branch: Branch) -> None:
     branch.push("only this is new", "README.md")
-    assert branch.decide() is None
+    assert branch.reason_against() is None
 
 
 def test_failed_commit_is_no_base(branch: Branch) -> None:
@@ -170,24 +169,24 @@ def test_failed_commit_is_no_base(branch: Branch) -> None:
     branch.deployed(branch.push("bad"), good=False)
     branch.repository.commit({"wsgi.py": "good"})
     head = branch.push("an apology", "docs/guide.md")
-    assert_passed_over(branch.decide(), head, good)
+    assert_passed_over(branch.reason_against(), head, good)
 
 
 @pytest.mark.threat(41)
 def test_force_push(branch: Branch) -> None:
     one = branch.deployed(branch.push("one"))
     noted = branch.push("one", "docs/guide.md")
-    assert_passed_over(branch.decide(), noted, one)
+    assert_passed_over(branch.reason_against(), noted, one)
     branch.deployed(branch.push("two"))
     branch.repository.git("reset", "-q", "--hard", noted)
     branch.push("rewritten", "docs/guide.md")
-    assert branch.decide() is None
+    assert branch.reason_against() is None
 
 
 @pytest.mark.promise(32)
 def test_changed_patterns(branch: Branch) -> None:
     base = branch.deployed(branch.push("one"))
     head = branch.push("two", "docs/guide.md")
-    assert_passed_over(branch.decide(), head, base)
+    assert_passed_over(branch.reason_against(), head, base)
     branch.paths = {"exclude": ["*.md"]}
-    assert branch.decide(Trigger.UPDATE) is None
+    assert branch.reason_against(Trigger.UPDATE) is None

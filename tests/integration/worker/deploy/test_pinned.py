@@ -9,7 +9,7 @@ import pytest
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import Pinned, decode, fold
-from hookd.queue.app_status import AppStatusStore
+from hookd.queue.published import AppStatusStore
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
 from tests.support.typed import hookd

@@ -29,10 +29,10 @@ def build(at: Deploying, number: int, *, good: bool, venv: str = "used") -> str:
     task = at.task
     commit = f"{number:040x}"
     name = f"{number:06d}-{commit[:12]}"
-    release = task.places.release(name)
+    release = task.paths.release(name)
     release.mkdir()
-    (task.places.venvs / venv / "bin").mkdir(parents=True, exist_ok=True)
-    (release / "venv").symlink_to(os.path.relpath(task.places.venvs / venv, release))
+    (task.paths.venvs / venv / "bin").mkdir(parents=True, exist_ok=True)
+    (release / "venv").symlink_to(os.path.relpath(task.paths.venvs / venv, release))
     task.journal.add(Built(**task.stamp(), release=name, commit=commit))
     if good:
         task.journal.add(Switched(**task.stamp(), release=name), Good(**task.stamp(), release=name))
@@ -42,7 +42,7 @@ def build(at: Deploying, number: int, *, good: bool, venv: str = "used") -> str:
 
 
 def numbers(at: Deploying) -> list[int]:
-    return sorted(int(entry.name[:6]) for entry in at.task.places.releases.iterdir() if entry.name[:6].isdigit())
+    return sorted(int(entry.name[:6]) for entry in at.task.paths.releases.iterdir() if entry.name[:6].isdigit())
 
 
 def run_prune(at: Deploying) -> AppState:
@@ -89,31 +89,31 @@ def test_keep_release_in_use(at: Deploying) -> None:
     old = build(at, 1, good=True, venv="old")
     for number in range(2, 6):
         build(at, number, good=True)
-    with process_in(at.task.places.release(old)):
+    with process_in(at.task.paths.release(old)):
         run_prune(at)
         assert numbers(at) == [1, 4, 5]
-        assert (at.task.places.venvs / "old").is_dir()
+        assert (at.task.paths.venvs / "old").is_dir()
     run_prune(at)
     assert numbers(at) == [4, 5]
-    assert not (at.task.places.venvs / "old").exists()
+    assert not (at.task.paths.venvs / "old").exists()
 
 
 def test_prune_partial_and_unused(at: Deploying) -> None:
     build(at, 1, good=True)
-    partial = at.task.places.partial("000002-abcdefabcdef")
+    partial = at.task.paths.partial("000002-abcdefabcdef")
     partial.mkdir()
-    (at.task.places.venvs / "unused").mkdir()
+    (at.task.paths.venvs / "unused").mkdir()
     run_prune(at)
     assert not partial.exists()
-    assert sorted(entry.name for entry in at.task.places.venvs.iterdir()) == ["used"]
+    assert sorted(entry.name for entry in at.task.paths.venvs.iterdir()) == ["used"]
 
 
 def test_foreign_entries_stay(at: Deploying, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     (elsewhere / "data").mkdir(parents=True)
-    (at.task.places.releases / "0-link").symlink_to(elsewhere)
-    (at.task.places.releases / "0-note.txt").write_text("x")
-    (at.task.places.venvs / "0-link").symlink_to(elsewhere)
+    (at.task.paths.releases / "0-link").symlink_to(elsewhere)
+    (at.task.paths.releases / "0-note.txt").write_text("x")
+    (at.task.paths.venvs / "0-link").symlink_to(elsewhere)
     for number in range(1, 5):
         build(at, number, good=True)
     run_prune(at)
@@ -128,7 +128,7 @@ def test_prune_does_not_follow_links(at: Deploying, tmp_path: Path) -> None:
     uploads.mkdir()
     (uploads / "photo").touch()
     old = build(at, 1, good=True)
-    (at.task.places.release(old) / "uploads").symlink_to(uploads)
+    (at.task.paths.release(old) / "uploads").symlink_to(uploads)
     for number in range(2, 5):
         build(at, number, good=True)
     run_prune(at)
@@ -160,33 +160,33 @@ def run_clear(at: Deploying) -> None:
 
 @pytest.mark.threat(50)
 def test_prune_incomplete(at: Deploying) -> None:
-    places = at.task.places
+    paths = at.task.paths
     build(at, 1, good=True)
-    (places.venvs / "used" / COMPLETE_MARK).touch()
+    (paths.venvs / "used" / COMPLETE_MARK).touch()
     half = "000002-aaaaaaaaaaaa"
-    for directory in (places.partial("000003-bbbbbbbbbbbb"), places.release(half), places.venvs / "half" / "bin"):
+    for directory in (paths.partial("000003-bbbbbbbbbbbb"), paths.release(half), paths.venvs / "half" / "bin"):
         directory.mkdir(parents=True)
-    (places.root / ".current.0123abcd").symlink_to(f"releases/{half}")
+    (paths.root / ".current.0123abcd").symlink_to(f"releases/{half}")
     run_clear(at)
-    assert [path.name for path in places.releases.iterdir()] == ["000001-000000000000"]
-    assert [path.name for path in places.venvs.iterdir()] == ["used"]
-    assert not list(places.root.glob(".current.*"))
+    assert [path.name for path in paths.releases.iterdir()] == ["000001-000000000000"]
+    assert [path.name for path in paths.venvs.iterdir()] == ["used"]
+    assert not list(paths.root.glob(".current.*"))
 
 
 def test_linked_releases_survive_journal_loss(at: Deploying) -> None:
-    places = at.task.places
+    paths = at.task.paths
     names = [build(at, number, good=True) for number in (1, 2, 3)]
-    places.journal.unlink()
-    places.current.symlink_to(f"releases/{names[1]}")
-    places.colour("blue").symlink_to(f"releases/{names[2]}")
+    paths.journal.unlink()
+    paths.current.symlink_to(f"releases/{names[1]}")
+    paths.colour("blue").symlink_to(f"releases/{names[2]}")
     run_clear(at)
     assert numbers(at) == [2, 3]
-    assert [path.name for path in places.venvs.iterdir()] == ["used"]
+    assert [path.name for path in paths.venvs.iterdir()] == ["used"]
 
 
 @pytest.mark.threat(50)
 def test_incomplete_release_in_use_stays(at: Deploying) -> None:
-    half = at.task.places.release("000002-aaaaaaaaaaaa")
+    half = at.task.paths.release("000002-aaaaaaaaaaaa")
     half.mkdir()
     with process_in(half):
         run_clear(at)

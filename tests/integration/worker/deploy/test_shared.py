@@ -9,7 +9,7 @@ import pytest
 
 from hookd.model.deployment import Status
 from hookd.model.hint import Hint, HintKind
-from hookd.queue.app_status import AppStatusStore
+from hookd.queue.published import AppStatusStore
 from tests.support.installation import Installation, app_files
 
 SHARED = {"files": [".env"], "directories": ["uploads", "var/cache"]}

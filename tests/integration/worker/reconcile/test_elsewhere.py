@@ -7,7 +7,7 @@ import pytest
 
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Deployment, Status
-from hookd.queue.app_status import AppStatusStore
+from hookd.queue.published import AppStatusStore
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
 from tests.support.reconciling import ending, look_at

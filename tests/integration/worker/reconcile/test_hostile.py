@@ -14,8 +14,7 @@ import pytest
 
 from hookd.model import redis_keys
 from hookd.model.decision import Verdict
-from hookd.model.deployment import Deployment, Status, Trigger
-from hookd.queue.codec import encode
+from hookd.model.deployment import Deployment, Status, Trigger, encode
 from tests.support.installation import Installation, app_files
 from tests.support.reconciling import decided, ending, look, look_at
 from worker.reconcile.reconciler import Reconciler

@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 
 from hookd import freezes
-from hookd.model.decision import Verdict
+from hookd.model.decision import Freeze, Verdict
 from hookd.model.deployment import Status, Trigger
-from hookd.model.eligibility import Freeze
-from hookd.queue.app_status import AppStatusStore
+from hookd.queue.published import AppStatusStore
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python, running, wait_for
 from tests.support.reconciling import answers, decided, ending, hookd, look, look_at
@@ -105,14 +104,14 @@ def test_frozen_app_waits(site: Installation) -> None:
     site.ship(app, app_files("one"))
     site.repositories[app].commit_and_push(app_files("two"))
     freeze = Freeze(reason="the fair", since=now, until=now + timedelta(hours=1))
-    freezes.freeze(site.config.frozen, app, freeze)
+    freezes.freeze(site.config.freeze_directory, app, freeze)
     decision = look_at(site, app)
     assert (decision.verdict, decision.deployment) == (Verdict.FROZEN, None)
     assert "the fair" in decision.why
     said = hookd(site, "status", app)
     assert "  behind head for 0 min\n" in said
     assert said.count("the fair") == 1
-    freezes.freeze(site.config.frozen, app, freeze.model_copy(update={"until": now}))
+    freezes.freeze(site.config.freeze_directory, app, freeze.model_copy(update={"until": now}))
     assert hookd(site, "reconcile", app).startswith(f"{app}: queued: ")
     assert ending(site, decided(site, app)[0]).status is Status.SUCCEEDED
     assert answers(site, app) == {"two"}

@@ -14,8 +14,8 @@ import pytest
 from hookd.model.decision import Lag, Verdict
 from hookd.model.deployment import Deployment, Status, Trigger, advance
 from hookd.model.redis_keys import decisions_key, polled_key, waiting_key
-from hookd.queue.app_status import AppStatusStore
 from hookd.queue.deployments import DeploymentRequest
+from hookd.queue.published import AppStatusStore
 from tests.support import journals
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python

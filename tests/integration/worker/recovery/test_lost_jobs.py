@@ -11,8 +11,7 @@ import pytest
 from redis import Redis
 
 from hookd.model import redis_keys
-from hookd.model.deployment import Deployment, Status, Trigger
-from hookd.queue.codec import encode
+from hookd.model.deployment import Deployment, Status, Trigger, encode
 from hookd.queue.deployments import DeploymentRequest
 from hookd.queue.rq_classes import SafeJob
 from tests.support.installation import Installation

@@ -7,8 +7,7 @@ import pytest
 
 from hookd.model.app import App
 from hookd.model.journal import AppState, Release
-from hookd.model.paths import AppPaths
-from hookd.model.settings import Settings
+from hookd.model.settings import AppPaths, Settings
 from tests.support.repository import Repository
 from tests.support.tasks import make_app, make_settings
 from worker.release.git import commits_behind
@@ -21,7 +20,7 @@ class Mirrored:
         self.repository = Repository(directory / "repository")
         self.app: App = make_app(directory, repository="https://nowhere.invalid/shop.git")
         self.settings: Settings = make_settings(directory)
-        self.mirror = AppPaths(self.app.root, self.settings, self.app.name).mirror
+        self.mirror = AppPaths(self.app, self.settings).mirror
 
     def commit(self, text: str) -> str:
         return self.repository.commit_and_push({"file": text})

@@ -66,7 +66,7 @@ def stopping(directory: Path, *answers: dict[str, Any]) -> Iterator[tuple[AppTas
     endpoint = f"ipc://{directory}/c.sock"
     app = make_app(directory, service={"manager": "circus", "endpoint": endpoint})
     with deploying(directory, app) as at, answering(endpoint, *answers) as asked:
-        at.task.places.lock.parent.mkdir(parents=True)
+        at.task.paths.lock.parent.mkdir(parents=True)
         yield at.task, asked
 
 

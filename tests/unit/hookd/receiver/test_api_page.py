@@ -9,13 +9,12 @@ from redis import Redis
 
 from hookd.config import Config
 from hookd.model.app import Catalogue
-from hookd.model.app_status import AppStatus, Quarantine
-from hookd.model.decision import Decision, Lag
+from hookd.model.decision import Decision, Freeze, Lag
 from hookd.model.deployment import Deployment, Step
-from hookd.model.eligibility import Freeze
 from hookd.model.git_hosts import GitHost
 from hookd.model.settings import Settings
 from hookd.queue.deployments import DeploymentStore
+from hookd.queue.published import AppStatus, Quarantine
 from hookd.receiver.app import Receiver, create_app
 from hookd.receiver.refusal_log import RefusalLog
 from hookd.receiver.status_routes import ReadAccess

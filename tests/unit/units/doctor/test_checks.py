@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from hookd.model.app import Limits
-from hookd.model.decision import Lag, Verdict
+from hookd.model.decision import Freeze, Lag, Verdict, block_reason
 from hookd.model.deployment import Trigger
-from hookd.model.eligibility import Freeze, block_reason
 from hookd.model.journal import AppState, Pinned, Quarantined, Release, Skipped
 from tests.support.apps import app
 from units.doctor.checks import system

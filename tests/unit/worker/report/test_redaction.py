@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.report.log_file import MASK, Redaction
+from worker.report.log import MASK, Redaction
 
 ENVIRONMENT = {
     "SECRET_KEY": "s3cret-value",

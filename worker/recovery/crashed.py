@@ -1,41 +1,30 @@
-"""The liveness of deployments: a locked file per running process, and the ending of a deployment that crashed."""
+"""The ending of a deployment whose process is gone: the one that its journal proves."""
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from hookd.config import Config, ConfigError, config_path, load
+from hookd.config import Config, config_or_none
 from hookd.eventlog import event
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Deployment, IllegalTransition, Status, advance
 from hookd.model.hint import Hint, HintKind
-from hookd.model.ids import app_of, is_deployment
+from hookd.model.ids import is_deployment
 from hookd.model.journal import Built, Good, JournalEvent, Quarantined, Switched, fold
 from hookd.model.settings import Settings
-from hookd.queue.codec import NoSuchDeployment
-from hookd.queue.deployments import Contention, DeploymentStore
+from hookd.queue.deployments import Contention, DeploymentStore, NoSuchDeployment
 from worker.journal import Journal
-from worker.process.lock import hold_liveness_file, is_held, lock_holder
 from worker.report.status import StatusPublisher
 
 log: Final = logging.getLogger(__name__)
 
-LIVENESS_SUFFIX: Final = ".run"
-
-
-def config_or_none(only: str = "") -> Config | None:
-    """Return the configuration, with one app's file at most, or None if it is broken."""
-    try:
-        return load(config_path(), only=only)
-    except ConfigError:
-        return None
+# The cause of an ending if nothing else is known.
+WORKER_DIED: Final = "the worker died while it ran"
 
 
 def store_on(connection: Redis, config: Config | None) -> DeploymentStore:
@@ -112,29 +101,3 @@ def infer_outcome(record: Deployment, events: Sequence[JournalEvent], status: St
         if bad is None and release is not None and state.current == release:
             return Outcome(Status.SUCCEEDED, f"{cause}, after the health check of {release}")
     return Outcome(status, cause)
-
-
-def is_running(deployment_id: str) -> bool:
-    """Return True if another process of this host runs the deployment, or if the configuration cannot be read."""
-    config = config_or_none()
-    if config is None or is_held(liveness_path(config.settings, deployment_id)):
-        return True
-    return lock_holder(config.settings.lock_path(app_of(deployment_id))) == deployment_id
-
-
-def liveness_path(settings: Settings, deployment_id: str) -> Path:
-    """Return the path of a deployment's liveness file."""
-    return settings.lock_path(app_of(deployment_id)).with_name(f"{deployment_id}{LIVENESS_SUFFIX}")
-
-
-@contextmanager
-def liveness_lock(deployment_id: str) -> Iterator[None]:
-    """Hold a deployment's liveness file. Without it, the app's lock is the only sign of life."""
-    config = config_or_none() if is_deployment(deployment_id) else None
-    with ExitStack() as held:
-        if config is not None:
-            try:
-                held.enter_context(hold_liveness_file(liveness_path(config.settings, deployment_id)))
-            except OSError as error:
-                event(log, "no liveness file", logging.WARNING, deployment=deployment_id, why=str(error))
-        yield

@@ -8,7 +8,7 @@ import pytest
 
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.journal import Built, Good, JournalEvent, Pinned, Quarantined, Switched
-from worker.recovery.liveness import Outcome, infer_outcome
+from worker.recovery.crashed import Outcome, infer_outcome
 
 AT = datetime(2026, 3, 4, tzinfo=UTC)
 OWN, OTHER = "shop-20260304T050607000-0a1b2c", "shop-20260303T050607000-0a1b2c"

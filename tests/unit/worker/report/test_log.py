@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.users import another_group
-from worker.report.log_file import LogFile, Redaction
+from worker.report.log import LogFile, Redaction
 
 
 def written(path: Path, *texts: str) -> str:
@@ -71,7 +71,7 @@ def test_coloured_credential_is_masked(path: Path) -> None:
 @pytest.mark.threat(61)
 @pytest.mark.parametrize("sign", ["x", "€", "\x00"])
 def test_flood_ends_at_the_cap(path: Path, sign: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.report.log_file.MAX_BYTES", cap := 100_000)
+    monkeypatch.setattr("worker.report.log.MAX_BYTES", cap := 100_000)
     text = written(path, *[sign * 4000] * 50)
     assert cap - 4200 * len(sign.encode()) < path.stat().st_size <= cap + 200
     assert text.count("the log ends here") == 1

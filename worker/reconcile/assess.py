@@ -1,14 +1,13 @@
-"""Decides on an observation of an app: request a deployment, or not and why. It changes nothing."""
+"""Assesses an observation of an app: request a deployment, or not and why. It changes nothing."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from hookd.model.decision import Assessment, Verdict
-from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment, Trigger
-from hookd.model.eligibility import Freeze, block_reason, remedy
+from hookd.model.decision import Assessment, Freeze, Verdict, remedy
+from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment
 from hookd.model.journal import AppState
 from worker.reconcile.schedule import LONGEST_BACKOFF, attempts_for, build_retry_at, repair_retry_at
-from worker.report.status import lag_text
+from worker.report.status import reason_for_lag
 from worker.service.drift import DriftReport, is_unrepaired
 
 
@@ -37,7 +36,7 @@ class DeploymentNeeded:
     why: str
 
 
-def decide(observed: Observation, now: datetime) -> DeploymentNeeded | Assessment:
+def assess(observed: Observation, now: datetime) -> DeploymentNeeded | Assessment:
     """Return the decision to request a deployment, or the reason against it."""
     if observed.freeze is not None:
         return Assessment(verdict=Verdict.FROZEN, why=str(observed.freeze))
@@ -79,11 +78,10 @@ def _decide_update(observed: Observation, now: datetime) -> DeploymentNeeded | A
     """Decide whether the head must be deployed."""
     if observed.head is None:
         return Assessment(verdict=Verdict.UNREACHABLE, why=observed.problem)
-    blocked = block_reason(observed.state, observed.head, Trigger.RECONCILE)
-    if blocked is not None:
-        return blocked
-    why = lag_text(observed.state, observed.head, _last_result(observed, observed.head))
-    return _unless_too_soon(why, observed, observed.head, now)
+    reason = reason_for_lag(observed.state, observed.head, _last_result(observed, observed.head))
+    if reason.verdict is not Verdict.WAITING:
+        return reason
+    return _unless_too_soon(reason.why, observed, observed.head, now)
 
 
 def _last_result(observed: Observation, head: str) -> str:

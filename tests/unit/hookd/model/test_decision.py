@@ -4,9 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hookd.model.decision import Assessment, Verdict
+from hookd.model.decision import Assessment, Freeze, Verdict, block_reason, remedy
 from hookd.model.deployment import MANUAL_TRIGGERS, Trigger
-from hookd.model.eligibility import Freeze, block_reason, remedy
 from hookd.model.journal import Built, Good, JournalEvent, Pinned, Quarantined, Skipped, Switched, fold
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from hookd.model.app_status import AppStatus, compute_lag, with_journal_state
-from hookd.model.decision import Assessment, Lag, Verdict
+from hookd.model.decision import Assessment, Freeze, Lag, Verdict
 from hookd.model.deployment import Deployment, Status, StepName
-from hookd.model.eligibility import Freeze
 from hookd.model.journal import AppState, Pinned, Quarantined, Release, Skipped
+from hookd.queue.published import AppStatus
 from tests.unit.worker.reconcile.test_schedule import NOW, one
-from worker.reconcile.decision import DeploymentNeeded, Observation, decide
+from worker.reconcile.assess import DeploymentNeeded, Observation, assess
+from worker.report.status import compute_lag, with_journal_state
 from worker.service.drift import Drift, DriftReport
 
 A, B = "a" * 40, "b" * 40
@@ -34,7 +34,7 @@ NEEDED = "needed"
 
 
 def result(seen: Observation) -> str:
-    decision = decide(seen, NOW)
+    decision = assess(seen, NOW)
     return NEEDED if isinstance(decision, DeploymentNeeded) else decision.verdict
 
 
@@ -74,7 +74,7 @@ GONE: dict[str, Any] = {"head": None, "problem": "the host is away"}
     ],
 )
 def test_decision_table(seen: Observation, expected: object, text: str) -> None:
-    decision = decide(seen, NOW)
+    decision = assess(seen, NOW)
     assert (result(seen), text in decision.why) == (expected, True), decision
 
 
@@ -90,17 +90,17 @@ def test_the_last_failure_is_named() -> None:
     failed = one(Status.FAILED, 1, commit=B).model_copy(update={"cause": cause})
     older = one(Status.FAILED, 9, commit=B).model_copy(update={"cause": "the disk is full"})
     told = "bbbbbbbbbbbb is the branch's head, and aaaaaaaaaaaa serves; the last try failed: " + cause
-    assert decide(found(history=(failed, older)), NOW).why == f"{told}; the next try is at 05:11 UTC"
-    assert decide(found(history=(failed, older)), NOW + timedelta(hours=1)).why == told, "it is tried again"
+    assert assess(found(history=(failed, older)), NOW).why == f"{told}; the next try is at 05:11 UTC"
+    assert assess(found(history=(failed, older)), NOW + timedelta(hours=1)).why == told, "it is tried again"
     other = one(Status.UNCHANGED, 60, commit=A, claimed=B).model_copy(update={"cause": "it serves already"})
-    assert decide(found(history=(other,)), NOW).why.endswith("; the last try found: it serves already")
+    assert assess(found(history=(other,)), NOW).why.endswith("; the last try found: it serves already")
 
 
 def test_failure_of_another_commit_is_ignored() -> None:
     failed = one(Status.FAILED, 1, commit=A).model_copy(update={"cause": "the disk is full"})
     well = one(Status.SUCCEEDED, 0, commit=A)
     for history in ((failed,), (well, failed)):
-        assert decide(found(history=history), NOW).why == "bbbbbbbbbbbb is the branch's head, and aaaaaaaaaaaa serves"
+        assert assess(found(history=history), NOW).why == "bbbbbbbbbbbb is the branch's head, and aaaaaaaaaaaa serves"
 
 
 def test_failed_repair_delays_no_commit() -> None:
@@ -121,7 +121,7 @@ def in_vain(hours: int, detail: str = OLDER.key) -> Deployment:
 @pytest.mark.threat(37)
 def test_a_futile_restart_is_not_repeated() -> None:
     """The service takes requests, and each restart would disturb them."""
-    decision = decide(found(head=A, running=ELSEWHERE, history=(in_vain(5),)), NOW)
+    decision = assess(found(head=A, running=ELSEWHERE, history=(in_vain(5),)), NOW)
     assert isinstance(decision, Assessment)
     assert decision.verdict is Verdict.WAITING
     assert decision.why.startswith(f"{OLDER.text}, also after a restart")
@@ -145,7 +145,7 @@ def test_other_work_is_done(seen: Observation) -> None:
 
 
 def late(seen: Observation, earlier: AppStatus | None = None) -> Lag | None:
-    reason = decide(seen, NOW)
+    reason = assess(seen, NOW)
     if isinstance(reason, DeploymentNeeded):
         reason = Assessment(verdict=Verdict.QUEUED, why=reason.why)
     return compute_lag(seen.state, seen.head, reason, earlier or AppStatus(app="shop"), NOW)
