@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -60,9 +60,14 @@ def test_three_pushes_without_a_failure(short_path: Path) -> None:
 
 def test_once_ends_after_the_story(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
+
+    def note(step: str) -> AbstractContextManager[None]:
+        calls.append(step)
+        return nullcontext()
+
     steps = ("create_environment", "running_services", "_run_acts", "reconciling", "_wait_for_interrupt")
     for step in steps:
-        monkeypatch.setattr(story, step, lambda *_, step=step: calls.append(step) or nullcontext())
+        monkeypatch.setattr(story, step, lambda *_, step=step: note(step))
     for arguments in (["--once"], []):
         assert CliRunner().invoke(story.demo, arguments).exit_code == 0
     assert calls == [*steps[:3], *steps]
