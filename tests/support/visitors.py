@@ -7,7 +7,7 @@ from threading import Event, Thread
 
 from tests.support.processes import wait_for
 
-_PAUSE_SECONDS = 0.005
+_PAUSE_SECONDS = 0.02
 _TIMEOUT_SECONDS = 60
 
 
