@@ -23,9 +23,7 @@ from tests.support.processes import wait_for
 from tests.support.typed import hookd
 from tests.support.users import as_nobody, needs_root, open_directory
 
-APPS: dict[str, dict[str, Any]] = {
-    name: {"handover": "restart"} for name in ("shop", "under-way", "ends", "seen", "typed", "closed")
-}
+APPS: dict[str, dict[str, Any]] = {name: {"handover": "restart"} for name in ("shop", "typed", "closed")}
 
 
 def frozen(site: Installation, app: str, **over: Any) -> Freeze:
@@ -58,33 +56,33 @@ def test_freeze_and_thaw(site: Installation) -> None:
 
 @pytest.mark.threat(42)
 def test_freeze_during_build(site: Installation) -> None:
-    one = site.ship("under-way", app_files("one"))
+    one = site.ship("shop", app_files("before the freeze"))
+    before = set(site.root("shop").joinpath("releases").iterdir())
     gate = site.directory / "gate"
     os.mkfifo(gate)
-    site.change_app(
-        "under-way", build={"commands": [["cat", str(gate)]], "release_commands": [["touch", "../migrated"]]}
-    )
-    site.repositories["under-way"].commit_and_push(app_files("two"))
-    asked = site.send_push("under-way")["deployment"]
+    site.change_app("shop", build={"commands": [["cat", str(gate)]], "release_commands": [["touch", "../migrated"]]})
+    site.repositories["shop"].commit_and_push(app_files("frozen"))
+    asked = site.send_push("shop")["deployment"]
     site.wait_for_step(asked, "build")
-    freeze = frozen(site, "under-way")
+    freeze = frozen(site, "shop")
     gate.write_text("go on")
     record = site.wait_for_ending(asked)
     assert (record.status, record.cause) == (Status.UNCHANGED, str(freeze))
-    assert (site.serving("under-way"), site.current("under-way").name) == ("one", one.release)
-    releases = site.root("under-way") / "releases"
-    assert not (releases / "migrated").exists(), "migrations belong to what is not deployed"
-    assert [path.name for path in releases.iterdir()] == [one.release], "what was built for nothing is gone"
+    assert (site.serving("shop"), site.current("shop").name) == ("before the freeze", one.release)
+    # A migration belongs to what is not deployed, and what was built for nothing is gone.
+    assert set(site.root("shop").joinpath("releases").iterdir()) == before
+    site.change_app("shop", build={"commands": [], "release_commands": []})
+    freezes.thaw(site.config.freeze_directory, "shop")
 
 
 @pytest.mark.promise(29)
 def test_freeze_ends_by_itself(site: Installation) -> None:
     until = datetime.now(UTC) + timedelta(seconds=8)
-    site.repositories["ends"].commit_and_push(app_files("one"))
-    frozen(site, "ends", until=until)
-    assert site.deploy("ends", Trigger.PUSH).status is Status.UNCHANGED
+    site.repositories["shop"].commit_and_push(app_files("not yet"))
+    frozen(site, "shop", until=until)
+    assert site.deploy("shop", Trigger.PUSH).status is Status.UNCHANGED
     wait_for(lambda: datetime.now(UTC) > until, what="the end of the freeze")
-    assert site.push_and_wait("ends").status is Status.SUCCEEDED
+    assert site.push_and_wait("shop").status is Status.SUCCEEDED
 
 
 @pytest.mark.threat(42)
@@ -100,21 +98,20 @@ def test_unreadable_freeze_holds(site: Installation) -> None:
 
 
 def test_freeze_is_published(site: Installation) -> None:
-    site.ship("seen", app_files("one"))
-    freeze = frozen(site, "seen", until=datetime.now(UTC) + timedelta(days=1))
+    freeze = frozen(site, "closed", until=datetime.now(UTC) + timedelta(days=1))
     shown = freeze.model_dump(mode="json")
-    site.deploy("seen", Trigger.PUSH)
-    for page in ("/apps/seen", "/apps"):
+    site.deploy("closed", Trigger.PUSH)
+    for page in ("/apps/closed", "/apps"):
         _, answer, _ = site.post(page, b"", {}, method="GET")
-        found = answer if page == "/apps/seen" else next(app for app in answer["apps"] if app["app"] == "seen")
+        found = answer if page == "/apps/closed" else next(app for app in answer["apps"] if app["app"] == "closed")
         assert found["frozen"] == shown
     assert str(freeze) in hookd(site, "status").stdout
-    assert f"{freeze}\n  next: hookd thaw seen" in hookd(site, "status", "seen").stdout
-    assert json.loads(hookd(site, "status", "seen", "--json").stdout)["frozen"] == shown
-    decision = read_decisions(site.records.connection, "seen", 1)[0]
+    assert f"{freeze}\n  next: hookd thaw closed" in hookd(site, "status", "closed").stdout
+    assert json.loads(hookd(site, "status", "closed", "--json").stdout)["frozen"] == shown
+    decision = read_decisions(site.records.connection, "closed", 1)[0]
     assert (decision.verdict, decision.why) == (Verdict.FROZEN, str(freeze))
-    freezes.thaw(site.config.freeze_directory, "seen")
-    _, answer, _ = site.post("/apps/seen", b"", {}, method="GET")
+    freezes.thaw(site.config.freeze_directory, "closed")
+    _, answer, _ = site.post("/apps/closed", b"", {}, method="GET")
     assert answer["frozen"] is None
 
 

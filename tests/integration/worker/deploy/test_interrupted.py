@@ -15,11 +15,9 @@ from tests.support.processes import wait_for
 from tests.support.visitors import visitors
 
 APPS: dict[str, dict[str, Any]] = {
-    name: {"handover": handover}
-    for name, handover in {
-        **{"half-one": "restart", "half-bg": "blue-green", "new-one": "restart", "new-bg": "blue-green"},
-        **{"two-bg": "blue-green", "link-bg": "blue-green", "after-bg": "blue-green"},
-    }.items()
+    "half-one": {"handover": "restart"},
+    "half-bg": {"handover": "blue-green"},
+    "two": {"handover": "blue-green"},
 }
 NO_IMPORT = "import no_such_package"
 # Well when it asks itself at its start, never ready when hookd asks over the network.
@@ -34,8 +32,9 @@ def app(environ, start_response):
 @pytest.mark.threat(51)
 @pytest.mark.parametrize("app", ["half-one", "half-bg"])
 def test_recover_before_next_deployment(site: Installation, app: str) -> None:
-    """An unverified release is rolled back before anything else."""
-    good = site.ship(app, app_files("good"))
+    """An unverified release is rolled back before anything else. The first deployment has none to roll back to."""
+    good = _kill_while_it_is_checked(site, app, app_files("good"))
+    assert (good.status, _answers(site, app)) == (Status.SUCCEEDED, {"good"})
     refused = _kill_while_it_is_checked(site, app, {"wsgi.py": NO_IMPORT})
     assert refused.status is Status.FAILED
     log = site.log_of(refused)
@@ -47,17 +46,10 @@ def test_recover_before_next_deployment(site: Installation, app: str) -> None:
     assert "interrupted" not in site.log_of(better)
 
 
-@pytest.mark.threat(51)
-@pytest.mark.parametrize("app", ["new-one", "new-bg"])
-def test_killed_first_deployment(site: Installation, app: str) -> None:
-    good = _kill_while_it_is_checked(site, app, app_files("good"))
-    assert (good.status, _answers(site, app)) == (Status.SUCCEEDED, {"good"})
-
-
 @pytest.mark.threat(13)
 def test_killed_after_health_check(site: Installation) -> None:
     """The deployment has succeeded."""
-    app = "after-bg"
+    app = "two"
     answer = '    start_response("200 OK"'
     slow = WSGI.format(version="one", health="200 OK").replace(
         answer, f'    if environ["PATH_INFO"] == "/slow":\n        time.sleep(8)\n{answer}'
@@ -80,13 +72,14 @@ def test_killed_after_health_check(site: Installation) -> None:
 
 @pytest.mark.threat(51)
 def test_stop_leftover_colour(site: Installation) -> None:
-    app = "two-bg"
+    app = "two"
     old = site.ship(app, app_files("old"))
     new = site.ship(app, app_files("new"))
-    blue = site.root(app) / "blue"
-    assert blue.resolve().name == new.release
-    _point(blue, site.root(app) / "releases" / str(old.release))
-    site.circus("start", f"{app}-blue")
+    [idle] = (colour for colour in ("blue", "green") if site.circus("status", f"{app}-{colour}") == "stopped")
+    link = site.root(app) / idle
+    assert link.resolve().name == new.release
+    _point(link, site.root(app) / "releases" / str(old.release))
+    site.circus("start", f"{app}-{idle}")
     _wait_for_answer(site, app, "old")
     assert site.push_and_wait(app).status is Status.UNCHANGED
     assert _answers(site, app) == {"new"}
@@ -94,22 +87,15 @@ def test_stop_leftover_colour(site: Installation) -> None:
 
 @pytest.mark.threat(51)
 def test_both_colours_link_to_current(site: Installation) -> None:
-    """A later start of either colour starts the current release."""
-    app = "link-bg"
-    shipped = [site.ship(app, app_files(version)) for version in ("one", "two")]
-    broken = site.ship(app, app_files("three", "500 Oops"))
+    """A later start of either colour starts the current release. A link that was moved is repaired."""
+    app = "two"
+    old, new = (site.ship(app, app_files(version)) for version in ("three", "four"))
+    broken = site.ship(app, app_files("five", "500 Oops"))
     assert broken.status is Status.ROLLED_BACK
-    leads = {(site.root(app) / name).resolve().name for name in ("blue", "green", "current")}
-    assert leads == {shipped[-1].release}
-
-
-def test_repair_stale_current_link(site: Installation) -> None:
-    app = "link-bg"
-    one = site.ship(app, app_files("four"))
-    two = site.ship(app, app_files("five"))
-    _point(site.root(app) / "current", site.root(app) / "releases" / str(one.release))
+    assert {(site.root(app) / name).resolve().name for name in ("blue", "green", "current")} == {new.release}
+    _point(site.root(app) / "current", site.root(app) / "releases" / str(old.release))
     assert site.push_and_wait(app).status is Status.UNCHANGED
-    assert site.current(app).name == two.release
+    assert site.current(app).name == new.release
 
 
 def _kill_while_it_is_checked(site: Installation, app: str, then: Mapping[str, str | bytes | None]) -> Deployment:
@@ -130,7 +116,7 @@ def _kill_while_it_is_checked(site: Installation, app: str, then: Mapping[str, s
 def _answers(site: Installation, app: str) -> set[str]:
     """Return the answers to more visitors than one release can serve at a time."""
     with visitors(site.ports[app], 4) as crowd:
-        crowd.wait_for_more(100)
+        crowd.wait_for_more(40)
     assert crowd.failures == []
     return crowd.pages
 
