@@ -14,6 +14,7 @@ from hookd.queue import published
 from tests.support.installation import Installation
 from tests.support.processes import wait_for
 from tests.support.raw_jobs import status_of
+from worker.rq_worker import SafeWorker
 
 # The longest time until an abandoned deployment has its ending.
 ENDING_SECONDS = 20
@@ -34,6 +35,11 @@ def start(hookd: Installation, client: Redis, name: str) -> "Popen[bytes]":
 def pid_of(client: Redis, name: str) -> int:
     raw: Any = client.hget(f"rq:worker:{name}", "pid")
     return int(raw or 0)
+
+
+def maintain(client: Redis) -> None:
+    """Do in this process what a worker does every ten seconds, under the configuration of HOOKD_CONFIG."""
+    SafeWorker([redis_keys.QUEUE], connection=client, prepare_for_work=False).run_maintenance_tasks()
 
 
 def log_of(hookd: Installation) -> str:

@@ -70,7 +70,7 @@ UNREADABLE: dict[str, dict[Any, Any]] = {
     "a worker's name that is no UTF-8": {"worker_name": b"\xff"},
     "a bad limit": {"rate_limit_concurrency": "many"},
     "a limit's key that is no UTF-8": {"rate_limit_key": b"\xff"},
-    "a call that unpacks to a gigabyte": {"data": b""},  # Filled in by its tests, because it takes a second.
+    "a call that unpacks to 200 megabytes": {"data": b""},  # Filled in by its tests, because it takes a second.
     "a call of a megabyte": {"data": b"x" * 1_000_000},
 }
 

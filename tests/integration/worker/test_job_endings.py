@@ -59,16 +59,6 @@ def test_stopped_deployment_is_cancelled(hookd: Installation, client: Redis, mon
     assert not marker.exists()
 
 
-def test_killed_deployment_has_failed(hookd: Installation, client: Redis) -> None:
-    worker = hookd.start_worker()
-    deployment_id = ask(hookd)
-    os.kill(wait_until_fetching(hookd, deployment_id), signal.SIGKILL)
-    record = ended(hookd, deployment_id)
-    assert (record.status, record.cause) == (Status.FAILED, "the deploying process was killed")
-    wait_for(lambda: status_of(client, deployment_id) == "failed", what="RQ's own ending")
-    assert worker.poll() is None
-
-
 def lose_patience(client: Redis, deployment_id: str) -> None:
     """Let the time pass after which RQ gives up a worker that says nothing: about a minute."""
     entries: Any = client.zrange("rq:wip:hookd", 0, -1)
@@ -88,19 +78,6 @@ def test_deployment_dies_with_its_worker(hookd: Installation, client: Redis) -> 
     record = ended(hookd, deployment_id)
     assert (record.status, record.cause) == (Status.FAILED, "the worker died while it ran")
     wait_for(lambda: status_of(client, deployment_id) == "failed", what="RQ's own ending")
-
-
-def test_next_deployment_after_a_dead_worker(hookd: Installation, client: Redis) -> None:
-    worker = hookd.start_worker("first")
-    first = ask(hookd)
-    wait_until_fetching(hookd, first)
-    worker.kill()
-    worker.wait(10)
-    lose_patience(client, first)
-    second = ask(hookd)
-    hookd.start_worker("second")
-    assert ended(hookd, first).status is Status.FAILED
-    hookd.wait_for_step(second, "fetch")
 
 
 def test_silent_worker_keeps_its_deployment(hookd: Installation, client: Redis) -> None:

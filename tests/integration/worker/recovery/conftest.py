@@ -11,8 +11,9 @@ from tests.support.installation import Installation
 
 
 @pytest.fixture
-def hookd(tmp_path: Path) -> Iterator[Installation]:
+def hookd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
     with hanging(tmp_path, "shop", "blog") as installation:
+        monkeypatch.setenv("HOOKD_CONFIG", str(installation.config_path))
         yield installation
 
 

@@ -7,11 +7,19 @@ import pytest
 from redis import Redis
 
 from hookd.model.deployment import Status, Trigger, advance
-from tests.support.abandoned import ENDING_SECONDS, assert_recovered, forge_running, leave_started_job, start
+from tests.support.abandoned import (
+    ENDING_SECONDS,
+    assert_recovered,
+    forge_running,
+    leave_started_job,
+    maintain,
+    start,
+)
 from tests.support.hanging import ask
 from tests.support.installation import Installation
 from tests.support.processes import wait_for
 from tests.support.raw_jobs import status_of
+from worker.recovery.recover import Recovery
 
 
 def test_orphaned_job_blocks_for_seconds_only(hookd: Installation, client: Redis) -> None:
@@ -34,34 +42,35 @@ def test_half_started_job_is_retried(hookd: Installation, client: Redis) -> None
     assert_recovered(hookd, client, abandoned)
 
 
-def test_remote_starting_job_is_left(hookd: Installation, client: Redis) -> None:
+def test_remote_starting_job_is_left(hookd: Installation, client: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.recovery.lost_jobs._TAKEN_SECONDS", 0)
     begun = ask(hookd)
     leave_started_job(client, begun)
     client.hset("rq:worker:hookd-0", mapping={"hostname": "elsewhere", "pid": "1", "birth": "2026-01-01T00:00:00Z"})
-    start(hookd, client, "hookd-1")
-    for number in range(3):  # Each is ended by a look that would have ended the other one, too.
-        hookd.wait_for_ending(forge_running(client, number, "blog"), ENDING_SECONDS)
+    here = ask(hookd, "blog")
+    leave_started_job(client, here)
+    client.hset(f"rq:job:{here}", "worker_name", "hookd-9")
+    maintain(client)
+    assert [status_of(client, one) for one in (begun, here)] == ["started", "failed"]
     assert hookd.records.get(begun).status is Status.QUEUED
 
 
 @pytest.mark.threat(46)
 def test_forged_running_record_is_ended(hookd: Installation, client: Redis) -> None:
-    start(hookd, client, "hookd-1")
-    wait_for(lambda: client.hget("rq:worker:hookd-1", "state") == b"idle", what="its first round")
-    record = hookd.wait_for_ending(forge_running(client), ENDING_SECONDS)
+    forged = forge_running(client)
+    maintain(client)
+    record = hookd.records.get(forged)
     assert (record.status, record.cause) == (Status.FAILED, "the worker died while it ran")
-    wait_for(lambda: len(hookd.records.history("shop", 9)) == 2, what="the deployment that settles it")
     assert {one.trigger for one in hookd.records.history("shop", 9)} == {Trigger.PUSH, Trigger.RECONCILE}
 
 
 @pytest.mark.threat(46)
 def test_remote_running_job_is_left(hookd: Installation, client: Redis) -> None:
-    start(hookd, client, "hookd-1")
-    wait_for(lambda: client.hget("rq:worker:hookd-1", "state") == b"idle", what="its first round")
-    elsewhere = forge_running(client, 1)
+    elsewhere, here = forge_running(client, 1), forge_running(client, 2)
     client.hset(f"rq:job:{elsewhere}", "status", "started")
     client.zadd("rq:wip:hookd", {f"{elsewhere}:0a1b2c": time.time() + 600})
-    hookd.wait_for_ending(forge_running(client, 2), ENDING_SECONDS)
+    maintain(client)
+    assert hookd.records.get(here).status is Status.FAILED
     assert hookd.records.get(elsewhere).status is Status.RUNNING
 
 
@@ -70,7 +79,8 @@ def test_each_app_has_its_turn(hookd: Installation, client: Redis) -> None:
     text = (hookd.directory / "apps" / "shop.toml").read_text()
     for number in range(30):
         (hookd.directory / "apps" / f"app-{number}.toml").write_text(text.replace("shop", f"app-{number}"))
-    start(hookd, client, "hookd-1")
-    wait_for(lambda: client.hget("rq:worker:hookd-1", "state") == b"idle", what="its first round")
-    for forged in [forge_running(client, app=f"app-{number}") for number in (0, 29)]:
-        hookd.wait_for_ending(forged, 2 * ENDING_SECONDS)
+    forged = [forge_running(client, app=f"app-{number}") for number in (0, 29)]
+    recovery = Recovery()
+    for _ in range(2):
+        recovery.recover_abandoned(client)
+    assert {hookd.records.get(one).status for one in forged} == {Status.FAILED}
