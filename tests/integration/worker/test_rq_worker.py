@@ -3,22 +3,19 @@
 import http.client
 import os
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from redis import Redis
 
 from hookd.model.deployment import Status, Trigger
 from hookd.model.hint import Hint, HintKind
 from hookd.queue.deployments import DeploymentRequest
 from hookd.queue.published import read_decisions
 from tests.support.installation import WSGI, Installation, app_files
-from tests.support.processes import python, stop, wait_for
+from tests.support.processes import wait_for
 
-APPS: dict[str, dict[str, Any]] = {name: {"handover": "restart"} for name in ("killed", "gone", "plain", "old", "late")}
-APPS["hurry"] = {}
+APPS: dict[str, dict[str, Any]] = {"plain": {"handover": "restart"}, "hurry": {"handover": "blue-green"}}
 KEPT = 3
 SETTINGS = {"history": {"keep": KEPT}}
 
@@ -31,42 +28,30 @@ time.sleep(60)
 """
 
 
-def test_killed_deployment_is_retried(
-    site: Installation,
-) -> None:
+def ship_first(site: Installation) -> str:
+    """Deploy the app unless something serves, and return what serves."""
+    if not (site.root("plain") / "current").exists():
+        site.ship("plain", app_files("first"))
+    return site.serving("plain")
+
+
+def test_killed_deployment_is_retried(site: Installation) -> None:
     book = site.directory / "killed.pid"
-    site.ship("killed", app_files("one"))
-    site.change_app("killed", build={"commands": [["python", "-c", SLEEP, str(book)]]})
-    site.repositories["killed"].commit_and_push(app_files("two"))
-    deployment = site.send_push("killed")["deployment"]
+    ship_first(site)
+    site.change_app("plain", build={"commands": [["python", "-c", SLEEP, str(book)]]})
+    site.repositories["plain"].commit_and_push(app_files("two"))
+    deployment = site.send_push("plain")["deployment"]
     wait_for(lambda: book.exists() and book.read_text(), what="the build")
-    site.change_app("killed", build={"commands": []})
-    os.kill(site.deployer("killed"), signal.SIGKILL)
+    site.change_app("plain", build={"commands": []})
+    os.kill(site.deployer("plain"), signal.SIGKILL)
     killed = site.wait_for_ending(deployment, 5)
     assert (killed.status, killed.cause) == (Status.FAILED, "the deploying process was killed")
     wait_for(lambda: not Path(f"/proc/{book.read_text()}").exists(), what="the end of the build")
-    wait_for(lambda: site.records.history("killed", 1)[0].id != deployment, what="the next deployment")
-    again = site.wait_for_ending(site.records.history("killed", 1)[0].id)
+    wait_for(lambda: site.records.history("plain", 1)[0].id != deployment, what="the next deployment")
+    again = site.wait_for_ending(site.records.history("plain", 1)[0].id)
     assert (again.trigger, again.previous_commit) == (Trigger.RECONCILE, killed.previous_commit)
-    assert (again.status, site.serving("killed")) == (Status.SUCCEEDED, "two")
-    assert not list((site.root("killed") / "releases").glob(".*"))
-
-
-@pytest.mark.threat(48)
-def test_killed_worker_s_name_is_free(site: Installation) -> None:
-    """After a power cut Redis alone would keep the dead worker's name for 85 seconds."""
-    killed = site.start_worker("again")
-    killed.kill()
-    killed.wait()
-    with Redis.from_url(site.redis_url) as connection:
-        dead = connection.hget("rq:worker:again", "pid")
-        again = site.start_worker("again")
-        wait_for(lambda: connection.hget("rq:worker:again", "pid") not in (dead, None), what="its successor")
-    second = subprocess.run(
-        python("-m", "worker", "again"), env=site.environment, capture_output=True, text=True, timeout=30, check=False
-    )
-    assert "a worker named again is at work already" in second.stderr
-    stop(again)
+    assert (again.status, site.serving("plain")) == (Status.SUCCEEDED, "two")
+    assert not list((site.root("plain") / "releases").glob(".*"))
 
 
 def test_unknown_app_fails_with_its_name(site: Installation) -> None:
@@ -76,31 +61,29 @@ def test_unknown_app_fails_with_its_name(site: Installation) -> None:
 
 
 def test_removed_app_serves_on(site: Installation) -> None:
-    site.ship("gone", app_files("one"))
-    file = site.directory / "apps" / "gone.toml"
+    serving = ship_first(site)
+    file = site.directory / "apps" / "plain.toml"
     text = file.read_text()
     file.unlink()
-    gone = site.ship("gone", app_files("two"))
-    cause = "the app gone is not in the catalogue any more"
+    gone = site.ship("plain", app_files("gone"))
+    cause = "the app plain is not in the catalogue any more"
     assert (gone.status, gone.cause, gone.hint) == (Status.FAILED, cause, Hint(HintKind.SHOW_STATUS))
-    decision, *_ = read_decisions(site.records.connection, "gone", 1)
+    decision, *_ = read_decisions(site.records.connection, "plain", 1)
     assert (decision.deployment, decision.ending, decision.why) == (gone.id, Status.FAILED, cause)
-    assert site.serving("gone") == "one"
+    assert site.serving("plain") == serving
     file.write_text(text)
-    assert site.push_and_wait("gone").status is Status.SUCCEEDED
-    assert site.serving("gone") == "two"
+    assert site.push_and_wait("plain").status is Status.SUCCEEDED
+    assert site.serving("plain") == "gone"
 
 
 @pytest.mark.threat(74)
 def test_broken_app_file_is_named(site: Installation) -> None:
-    site.ship("plain", app_files("one"))
     broken = site.directory / "apps" / "plain.toml"
     right = broken.read_text()
     broken.write_text(f'speed = "high"\n{right}')
-    for _ in range(2):
-        failed = site.ship("plain", app_files("two"))
-        assert failed.status is Status.FAILED
-        assert (failed.cause or "").startswith(f"the configuration cannot be used: {broken}: ")
+    failed = site.ship("plain", app_files("two"))
+    assert failed.status is Status.FAILED
+    assert (failed.cause or "").startswith(f"the configuration cannot be used: {broken}: ")
     broken.write_text(right)
     assert site.push_and_wait("plain").status is Status.SUCCEEDED
     assert site.serving("plain") == "two"
@@ -127,26 +110,27 @@ def test_broken_settings_file_is_named(site: Installation) -> None:
 
 
 def test_old_history_is_removed(site: Installation) -> None:
-    made = [site.ship("old", app_files("one")).id, *[site.push_and_wait("old").id for _ in range(KEPT + 1)]]
-    logs = site.directory / "state" / "logs" / "old"
+    made = [site.push_and_wait("plain").id for _ in range(KEPT + 2)]
+    logs = site.directory / "state" / "logs" / "plain"
     wait_for(lambda: len(list(logs.iterdir())) <= KEPT, what="tidying up")
     assert sorted(path.stem for path in logs.iterdir()) == made[-KEPT:]
-    assert [record.id for record in site.records.history("old", 100)] == made[: -KEPT - 1 : -1]
+    assert [record.id for record in site.records.history("plain", 100)] == made[: -KEPT - 1 : -1]
     assert site.records.find(made[0]) is None
 
 
 def test_health_check_timeout_rolls_back(site: Installation) -> None:
-    site.ship("late", app_files("one"))
+    serving = ship_first(site)
     slow = str(app_files("slow")["wsgi.py"]).replace(
         "start_response('200 OK'", "start_response('200 OK' if environ['SERVER_SOFTWARE'] == 'hookd-health' else '503'"
     )
-    site.repositories["late"].commit_and_push({"wsgi.py": slow})
-    site.change_app("late", health={"deadline": 60}, limits={"deploy_seconds": 8})
-    asked = site.records.request(DeploymentRequest(app="late", trigger=Trigger.PUSH, seconds=8))
+    site.repositories["plain"].commit_and_push({"wsgi.py": slow})
+    site.change_app("plain", health={"deadline": 60}, limits={"deploy_seconds": 8})
+    asked = site.records.request(DeploymentRequest(app="plain", trigger=Trigger.PUSH, seconds=8))
     late = site.wait_for_ending(asked.deployment)
+    site.change_app("plain", health={"deadline": 20}, limits={"deploy_seconds": 1800})
     assert late.status is Status.ROLLED_BACK
     assert (late.cause or "").endswith("serves again: the deployment took longer than 8 s")
-    assert site.serving("late") == "one"
+    assert site.serving("plain") == serving
 
 
 def test_timeout_after_the_switch_is_ignored(site: Installation) -> None:
