@@ -162,10 +162,12 @@ def test_short_journal_is_kept(path: Path) -> None:
 
 def test_shortening_keeps_the_state(path: Path) -> None:
     journal = Journal(path)
+    events: list[JournalEvent] = []
     for number in range(1, 201):
-        journal.add(*release(number))
+        events += release(number)
         if number > 5:
-            journal.add(Removed(**stamp(), release=name(number - 5)))
+            events.append(Removed(**stamp(), release=name(number - 5)))
+    journal.add(*events)
     pin = Pinned(**stamp(), commit=COMMIT, head="cd" * 20)
     before = journal.add(quarantined("it was bad", "ef" * 20), pin)
     lines = path.read_bytes().count(b"\n")
@@ -177,8 +179,7 @@ def test_shortening_keeps_the_state(path: Path) -> None:
 
 def test_killed_shortening_is_repeated(path: Path) -> None:
     journal = Journal(path)
-    for number in range(1, 201):
-        journal.add(*release(number))
+    journal.add(*(event for number in range(1, 201) for event in release(number)))
     path.with_suffix(".new").write_bytes(b"half a l")
     state = journal.state()
     journal.shorten()

@@ -146,22 +146,24 @@ def test_describe_commit(mirror: Mirror, repository: Repository) -> None:
     assert (about.author, about.subject) == ("Ada Lovelace", "\x1b[31mred")
 
 
+LEFTOVERS = [
+    *("HEAD.lock", "packed-refs.lock", "config.lock", "shallow.lock", "refs/hookd/head.lock", "hookd-index.lock"),
+    *("objects/pack/tmp_pack_x", "objects/pack/tmp_idx_x", "objects/ab/tmp_obj_x", "objects/tmp_objdir-x/ab/y"),
+    *("objects/pack/.tmp-1-pack-x.pack", "objects/info/commit-graphs/commit-graph-chain.lock", "packed-refs.new"),
+    *("../shop.new/HEAD", "../shop.broken/HEAD"),
+]
+
+
 @pytest.mark.threat(19)
-@pytest.mark.parametrize(
-    "stale",
-    ["HEAD.lock", "packed-refs.lock", "config.lock", "shallow.lock", "refs/hookd/head.lock", "hookd-index.lock",
-     "objects/pack/tmp_pack_x", "objects/pack/tmp_idx_x", "objects/ab/tmp_obj_x", "objects/tmp_objdir-x/ab/y",
-     "objects/pack/.tmp-1-pack-x.pack", "objects/info/commit-graphs/commit-graph-chain.lock", "packed-refs.new",
-     "../shop.new/HEAD", "../shop.broken/HEAD"],
-)  # fmt: skip
-def test_leftovers_of_killed_git(mirror: Mirror, repository: Repository, tmp_path: Path, stale: str) -> None:
+def test_leftovers_of_killed_git(mirror: Mirror, repository: Repository, tmp_path: Path) -> None:
     mirror.checkout.fetch_head()
-    (mirror.path / stale).parent.mkdir(parents=True, exist_ok=True)
-    (mirror.path / stale).touch()
-    newer = repository.commit_and_push({"app.py": "VERSION = 2"})
-    assert (mirror.written(tmp_path / "out") / "app.py").read_text() == "VERSION = 2"
-    assert mirror.checkout.fetch_head() == newer
-    assert not (mirror.path / stale).exists()
+    for number, stale in enumerate(LEFTOVERS):
+        (mirror.path / stale).parent.mkdir(parents=True, exist_ok=True)
+        (mirror.path / stale).touch()
+        newer = repository.commit_and_push({"app.py": f"VERSION = {number}"})
+        assert (mirror.written(tmp_path / str(number)) / "app.py").read_text() == f"VERSION = {number}", stale
+        assert mirror.checkout.fetch_head() == newer, stale
+        assert not (mirror.path / stale).exists(), stale
 
 
 @pytest.mark.threat(19)

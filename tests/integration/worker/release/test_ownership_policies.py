@@ -26,16 +26,22 @@ BOB = reader_acl(12_345, 0o640)
 POLICIES = ("group", "split", "acl")
 
 
-@pytest.fixture(params=POLICIES)
+@pytest.fixture(params=POLICIES, scope="module")
 def at(request: pytest.FixtureRequest) -> Iterator[Host]:
     """A host with a first commit, under each policy."""
     with host(request.param) as made:
         yield made
 
 
-def test_new_release_follows_policy(at: Host) -> None:
+@pytest.fixture(scope="module")
+def first(at: Host) -> tuple[Path, str]:
+    """Its first release, and the log."""
+    return at.deploy()
+
+
+def test_new_release_follows_policy(at: Host, first: tuple[Path, str]) -> None:
     """Only uv's lock file in an environment has another mode."""
-    assert mended(at, *at.deploy()) <= 1
+    assert mended(at, *first) <= 1
 
 
 def mended(at: Host, release: Path, log: str) -> int:
@@ -46,8 +52,8 @@ def mended(at: Host, release: Path, log: str) -> int:
     return int(changed[1])
 
 
-def test_later_files_follow_policy(at: Host) -> None:
-    release, _ = at.deploy()
+def test_later_files_follow_policy(at: Host, first: tuple[Path, str]) -> None:
+    release, _ = first
 
     def later() -> None:
         os.umask(0o022 if at.policy == "split" else 0o027)
@@ -62,8 +68,8 @@ def test_later_files_follow_policy(at: Host) -> None:
 
 
 @pytest.mark.threat(25, 27)
-def test_app_cannot_write_release(at: Host) -> None:
-    release, _ = at.deploy()
+def test_app_cannot_write_release(at: Host, first: tuple[Path, str]) -> None:
+    release, _ = first
     for place in (release, release / "pkg", (release / "venv").resolve()):
         assert "PermissionError" in at.as_app((place / "new").touch)
     for file in (release / "app.py", release / "bin" / "tool", release / ".env"):
