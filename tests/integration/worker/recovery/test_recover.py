@@ -17,6 +17,7 @@ from tests.support.abandoned import (
     assert_recovered,
     kill,
     log_of,
+    maintain,
     start,
 )
 from tests.support.hanging import ask, cmdline, wait_until_fetching
@@ -71,11 +72,11 @@ def test_crash_after_health_is_a_success(hookd: Installation, client: Redis) -> 
     Journal(hookd.directory / "state" / "journals" / "shop.jsonl").add(
         Built(**stamp, commit="0123456789ab" + "0" * 28), Switched(**stamp), Good(**stamp)
     )
-    hookd.start_worker()
-    record = hookd.wait_for_ending(deployment_id, ENDING_SECONDS)
+    maintain(client)
+    record = hookd.records.get(deployment_id)
     assert record.status is Status.SUCCEEDED
     assert record.cause == f"the worker died while it ran, after the health check of {release}"
-    wait_for(lambda: hookd.records.history("shop", 1)[0].trigger is Trigger.RECONCILE, what="the one that settles it")
+    assert hookd.records.history("shop", 1)[0].trigger is Trigger.RECONCILE
 
 
 def record_running(hookd: Installation) -> str:
@@ -88,14 +89,17 @@ def record_running(hookd: Installation) -> str:
 
 
 def test_repeated_crashes_are_retried_later(hookd: Installation, client: Redis) -> None:
-    worker = hookd.start_worker()
+    worker, locks = hookd.start_worker(), hookd.directory / "state" / "locks"
     ask(hookd)
     for number in range(1, 4):
         wait_for(lambda count=number: len(hookd.records.history("shop", 9)) == count, what="the next")  # type: ignore[misc]
         newest, *_ = hookd.records.history("shop", 9)
-        os.kill(wait_until_fetching(hookd, newest.id), signal.SIGKILL)
+        process = wait_until_fetching(hookd, newest.id)
+        assert f"{newest.id}.run" in os.listdir(locks)
+        os.kill(process, signal.SIGKILL)
         hookd.wait_for_ending(newest.id, 10)
     wait_for(lambda: "no immediate retry" in log_of(hookd), what="the log")
+    wait_for(lambda: not list(locks.glob("*.run")), ENDING_SECONDS, what="the end of the files of liveness")
     assert [one.trigger for one in hookd.records.history("shop", 9)] == ["reconcile", "reconcile", "push"]
     assert worker.poll() is None
 
@@ -125,13 +129,3 @@ def test_forced_stop_is_recovered_at_once(hookd: Installation, client: Redis) ->
     worker.wait(10)
     hookd.start_worker("hookd-2")
     assert_recovered(hookd, client, abandoned)
-
-
-def test_liveness_files_are_removed(hookd: Installation, client: Redis) -> None:
-    hookd.start_worker()
-    deployment_id = ask(hookd)
-    wait_until_fetching(hookd, deployment_id)
-    locks = hookd.directory / "state" / "locks"
-    assert [path.name for path in locks.glob("*.run")] == [f"{deployment_id}.run"]
-    os.kill(hookd.deployer("shop"), signal.SIGKILL)
-    wait_for(lambda: f"{deployment_id}.run" not in os.listdir(locks), ENDING_SECONDS, what="tidying up")
