@@ -168,7 +168,7 @@ def _switch_and_verify(task: Task, target: Target, name: str, policy: Policy) ->
     finally:
         task.cancel_timeout()
         with task.recorder.step(StepName.PRUNE):
-            prune(task, task.journal.state())
+            prune(task)
     return Ending(Status.SUCCEEDED, healthy=True)
 
 
