@@ -129,13 +129,13 @@ def _request_deployment(receiver: Receiver, app: App, delivery: Delivery, push: 
         record_decision(pipeline, delivery.answered(push, result))
 
     result = receiver.store.request(wanted, note=record)
-    event(log, "push", app=app.name, answer=result.kind, deployment=result.deployment)
+    event(log, "push", app=app.name, answer=result.verdict, deployment=result.deployment)
     content = {
-        "status": "queued" if result.kind == "created" else result.kind,
+        "status": result.verdict,
         "deployment": result.deployment,
         "status_url": receiver.config.settings.status_url(result.deployment),
     }
-    return jsonify(content), 200 if result.kind == "duplicate" else 202
+    return jsonify(content), 200 if result.verdict is Verdict.DUPLICATE else 202
 
 
 def _add_error_handlers(app: Flask) -> None:
