@@ -85,7 +85,7 @@ class Reconciler:
         else:
             requested, assessment = None, decision
             self._publish(app, observed, assessment)
-        self._record(app, observed, assessment, requested)
+        self._note_decision(app, observed, assessment, requested)
         self._note_poll(app, at)
         return assessment
 
@@ -139,8 +139,8 @@ class Reconciler:
             drift=running.summary if is_down or running.drifts else None,
         )
 
-    def _record(self, app: App, observed: Observation, assessment: Assessment, requested: str | None) -> None:
-        """Record the decision, unless it is the same as the last one."""
+    def _note_decision(self, app: App, observed: Observation, assessment: Assessment, requested: str | None) -> None:
+        """Note the decision, unless it is the same as the last one."""
         deployed = observed.state.deployed
         decision = Decision(
             at=datetime.now(UTC),
@@ -158,7 +158,7 @@ class Reconciler:
         last = next((one for one in newest if one.source == "reconcile"), None)
         if requested is None and last is not None and _is_same(last, decision):
             return
-        StatusPublisher(self.store.connection).record(decision)
+        StatusPublisher(self.store.connection).note(decision)
         event(log, decision.verdict, app=app.name, deployment=requested, why=decision.why)
 
 

@@ -61,7 +61,7 @@ def _retry(store: DeploymentStore, app: App | None, crashed: Deployment) -> None
     event(log, "retry requested", app=app.name, deployment=answer.deployment)
     if (requested := store.find(answer.deployment)) is not None:
         why = f"{crashed.id} crashed; this deployment recovers the app"
-        StatusPublisher(store.connection).record_decision(requested, Verdict.QUEUED, why)
+        StatusPublisher(store.connection).note_decision(requested, Verdict.QUEUED, why)
 
 
 class Recovery:

@@ -78,7 +78,8 @@ def test_unknown_app_looks_like_bad_signature(receiver: Bench, sender: str, name
 def test_secret_without_app_is_refused(receiver: Bench) -> None:
     secrets = {"ghost": (Secret(SECRET.encode()),)}
     refusal_log = RefusalLog(receiver.redis)
-    app = create_app(Receiver(receiver.config, secrets, receiver.records, refusal_log), ReadAccess(True, None))
+    store = receiver.records
+    app = create_app(Receiver(receiver.config, secrets, store, refusal_log), ReadAccess(True, None), store)
     body = push_body("ghost")
     response = app.test_client().post("/hooks/ghost", data=body, headers=headers_of("github", body))
     assert (response.status_code, response.data) == (401, UNSIGNED)
