@@ -29,6 +29,7 @@ from hookd.model.deployment import (
     encode,
 )
 from hookd.model.ids import app_of, is_deployment, new_deployment_id
+from hookd.queue import rq_keys
 from hookd.queue.client import DeadlineTransaction, watch
 from hookd.queue.counters import count_ending
 
@@ -304,5 +305,5 @@ def _find_own(app: str, raw: Any, pipeline: Pipeline) -> Deployment | None:
 
 def _job_is_alive(deployment_id: str, connection: Redis | Pipeline) -> bool:
     """Return True if the job of a waiting deployment will run. `rq empty` deletes jobs."""
-    raw = connection.hget(f"rq:job:{deployment_id}", "status")
+    raw = connection.hget(rq_keys.job(deployment_id), "status")
     return raw is not None and _text(raw) in _ALIVE_STATUSES

@@ -43,7 +43,7 @@ _HISTORY: Final = 20
 _DECISIONS: Final = 50
 
 
-def git_host(repository: str) -> str:
+def server_of(repository: str) -> str:
     """Return the host and port of a repository, or the path of a local one."""
     if "://" not in repository:
         return repository.partition(":")[0].rpartition("@")[2].lower()
@@ -106,7 +106,7 @@ class Reconciler:
 
     def _head(self, app: App) -> str:
         """Return the head, unless the circuit breaker of the git host is open. Raises DeployError."""
-        host, began = git_host(app.repository), time.monotonic()
+        host, began = server_of(app.repository), time.monotonic()
         if self.timeouts.count(host) >= _TIMEOUTS_TO_OPEN:
             raise DeployError(f"{app.repository} is not asked: its host did not answer for two other apps")
         try:
