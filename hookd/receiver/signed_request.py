@@ -189,7 +189,7 @@ def _read(stream: IO[bytes], size: int) -> bytes:
 
 
 def form_pieces(body: IO[bytes]) -> Iterator[bytes]:
-    """Decode a form's `payload` piece by piece: Gitea, Forgejo and Gogs sign the decoded bytes.
+    """Decode a form's `payload` piece by piece: a host with `signs_form_value` signs those bytes.
 
     An unverified form is never decoded at once, because that takes eighty times its size. Raises Refusal for a form
     with other fields.

@@ -11,8 +11,8 @@ from hookd.model.deployment import Status, Trigger
 from hookd.model.git_hosts import GitHost
 from hookd.queue.rq_classes import SafeJob
 from hookd.receiver.server import build
-from tests.support.installation import SECRET
-from tests.support.receiver import FORM, NEW, OLD, REDELIVERED, ZEROS, Bench, content, form_of, headers_of, push_body
+from tests.support.receiver import FORM, NEW, OLD, ZEROS, Bench, content, form_of, push_body
+from tests.support.signatures import REDELIVERED, SECRET, headers_of
 
 SECOND = "the secret after the rotation"
 RECEIVER = {"public_url": "https://deploy.example.org/"}

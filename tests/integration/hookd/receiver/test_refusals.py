@@ -11,8 +11,8 @@ from hookd.model.git_hosts import GitHost
 from hookd.receiver.app import Receiver, create_app
 from hookd.receiver.refusal_log import RefusalLog
 from hookd.receiver.status_routes import ReadAccess
-from tests.support.installation import SECRET
-from tests.support.receiver import FORM, JSON, Bench, form_of, headers_of, push_body, signed
+from tests.support.receiver import FORM, Bench, form_of, push_body
+from tests.support.signatures import JSON, SECRET, headers_of, signed
 
 RECEIVER = {"max_body": 65536}
 Spoil = Callable[[str, bytes], str | None]

@@ -16,19 +16,11 @@ from hookd.queue import counters, published
 from hookd.queue.client import receiver_client
 from hookd.receiver.refusal_log import RefusalLog
 from tests.support.decisions import FULL, counted, decided, refusal, refused
-from tests.support.installation import SECRET, Installation
+from tests.support.installation import Installation
 from tests.support.processes import wait_for
-from tests.support.receiver import (
-    FORM,
-    REDELIVERED,
-    Bench,
-    everything,
-    form_of,
-    headers_of,
-    push_body,
-    signed,
-)
+from tests.support.receiver import FORM, Bench, everything, form_of, push_body
 from tests.support.redis_server import redis_server
+from tests.support.signatures import REDELIVERED, SECRET, headers_of, signed
 
 RECEIVER = {"max_body": 65536}
 
