@@ -160,7 +160,7 @@ def test_log_holds_no_secrets(receiver: Bench, caplog: pytest.LogCaptureFixture)
     receiver.post("/hooks/nobody\nelse", body, headers)
     lines = [TextFormatter().format(record) for record in caplog.records]
     assert lines == [
-        f"INFO hookd.receiver.app push app=github answer=created deployment={deployment}",
+        f"INFO hookd.receiver.app push app=github answer=queued deployment={deployment}",
         "WARNING hookd.receiver.app refused signature app=github client=127.0.0.1 check=wrong signature",
         "WARNING hookd.receiver.app refused signature app=- client=127.0.0.1 check=no such app",
     ]
