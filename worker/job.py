@@ -187,7 +187,5 @@ def _publish_lag(task: Task, publisher: StatusPublisher, head: str, ending: Endi
     state = task.journal.state()
     freeze = freezes.active_freeze(task.freeze_directory, task.app.name, datetime.now(UTC))
     result = f"failed: {ending.cause}" if ending.cause else ""
-    reason = LagReason(
-        reason_for_lag(state, head, result, freeze), commits_behind(task.app, task.settings, state, head)
-    )
-    publisher.publish_lag(task.app.name, state, head, reason)
+    commits = commits_behind(task.app, task.settings, state, head)
+    publisher.publish_lag(task.app.name, state, head, LagReason(reason_for_lag(state, head, result, freeze), commits))

@@ -1,4 +1,4 @@
-"""Reconciles one app: observe it, decide, request a deployment if needed, and publish the status."""
+"""Reconciles one app: observe and assess it, request a deployment if needed, and publish the status."""
 
 import logging
 import time
