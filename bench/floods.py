@@ -31,8 +31,9 @@ from tests.support.load import (
 )
 from tests.support.nginx import Sites
 from tests.support.processes import python, running, wait_for
-from tests.support.receiver import headers_of, push_body
+from tests.support.receiver import push_body
 from tests.support.rendered import HOST
+from tests.support.signatures import headers_of
 
 _FEW: Final = 10
 _ROUNDS: Final = 5

@@ -12,9 +12,10 @@ from typing import Final
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.report import first_line, machine, options, table, times
-from tests.support.installation import SECRET, Installation, app_files
+from tests.support.installation import Installation, app_files
 from tests.support.processes import python
 from tests.support.repository import Repository
+from tests.support.signatures import SECRET
 from tests.support.toml_tables import toml
 
 # As many as worker.reconcile asks side by side.

@@ -125,7 +125,7 @@ def _start_current(task: AppTask, state: AppState) -> int:
 
 
 def _start(task: AppTask, state: AppState) -> None:
-    service = task.app.service_name if state.colour is None else f"{task.app.service_name}-{state.colour}"
+    service = task.app.service_of(state.colour)
     with task.recorder.step(StepName.START, service):
         control(task, "start", service)
     if state.colour is not None:

@@ -135,7 +135,7 @@ def _run(context: JobContext, record: Deployment) -> Ending:
         log_file = _open_log(settings, app, record.id, variables)
     except DeployError as error:
         ending = Ending.of(error)
-        _record_decision(context, record, ending)
+        _note_decision(context, record, ending)
         return ending
     with log_file:
         recorder = Recorder(record, context.impatient_store, log_file)
@@ -157,7 +157,7 @@ def _run(context: JobContext, record: Deployment) -> Ending:
         if ending.head is not None:
             _publish_lag(task, context.status, ending.head, ending)
         recorder.line(f"{ending.status}: {ending.cause or app.name + ' serves the new release'}")
-        _record_decision(context, recorder.deployment, ending, app.ref)
+        _note_decision(context, recorder.deployment, ending, app.ref)
         if ending.hint:
             recorder.line(f"next: {render_hint(ending.hint, app.name, record.id)}")
         return ending
@@ -176,10 +176,10 @@ def _open_log(settings: Settings, app: App, deployment_id: str, variables: Mappi
         raise DeployError(f"the log cannot be written: {error}", hint=Hint(HintKind.RUN_DOCTOR)) from None
 
 
-def _record_decision(context: JobContext, record: Deployment, ending: Ending, ref: str | None = None) -> None:
+def _note_decision(context: JobContext, record: Deployment, ending: Ending, ref: str | None = None) -> None:
     why = ending.cause or f"{(record.commit or '')[:12]} serves"
     status = ending.status if ending.verdict is Verdict.ENDED else None
-    context.status.record_decision(record, ending.verdict, why, ending=status, ref=ref, head=ending.head)
+    context.status.note_decision(record, ending.verdict, why, ending=status, ref=ref, head=ending.head)
 
 
 def _publish_lag(task: Task, publisher: StatusPublisher, head: str, ending: Ending) -> None:
@@ -187,7 +187,5 @@ def _publish_lag(task: Task, publisher: StatusPublisher, head: str, ending: Endi
     state = task.journal.state()
     freeze = freezes.active_freeze(task.freeze_directory, task.app.name, datetime.now(UTC))
     result = f"failed: {ending.cause}" if ending.cause else ""
-    reason = LagReason(
-        reason_for_lag(state, head, result, freeze), commits_behind(task.app, task.settings, state, head)
-    )
-    publisher.publish_lag(task.app.name, state, head, reason)
+    commits = commits_behind(task.app, task.settings, state, head)
+    publisher.publish_lag(task.app.name, state, head, LagReason(reason_for_lag(state, head, result, freeze), commits))

@@ -31,7 +31,7 @@ from worker.process.lock import is_running, liveness_lock
 from worker.process.subreaper import fork_supervised, kill_descendants
 from worker.recovery import redis_repair, worker_registry
 from worker.recovery.crashed import WORKER_DIED, finish_crashed
-from worker.recovery.recover import Recovery, finish_and_retry
+from worker.recovery.recover import Recovery, finish_and_retry, logging_errors
 
 log: Final = logging.getLogger("hookd.worker")
 
@@ -117,11 +117,11 @@ class SafeWorker(Worker):
 
     def run_maintenance_tasks(self) -> None:
         """Clean up and recover abandoned deployments. A failed task stops no other."""
-        with redis_repair.attempt("workers"):
+        with logging_errors("workers"):
             self._deregister_dead_workers()
-        with redis_repair.attempt("deployments"):
+        with logging_errors("deployments"):
             self._recovery.recover_abandoned(self.connection)
-        with redis_repair.attempt("registries"):
+        with logging_errors("registries"):
             self.clean_registries()
         self._maintained_at = time.monotonic()
 

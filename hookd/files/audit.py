@@ -1,12 +1,10 @@
 """The audit of a tree or a path against its policy, and its repair, for worker and host."""
 
 import os
-import pwd
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from stat import S_IFREG, S_IMODE, S_ISDIR, S_ISLNK, S_ISREG, S_IXUSR
+from stat import S_IFREG, S_ISDIR, S_ISLNK, S_ISREG, S_IXUSR
 from typing import Final
 
 from hookd.files.attributes import (
@@ -212,53 +210,3 @@ def _links_are_protected() -> bool:
         return _PROTECTED.read_text().strip() != "0"
     except OSError:
         return False
-
-
-@dataclass(frozen=True)
-class Unwritable:
-    """Another user's file or directory that the app cannot write."""
-
-    path: str
-    found: FileAttributes
-    user: str
-
-    def __str__(self) -> str:
-        return f"{printable(self.path)} is {self.found}: {self.user} cannot write it"
-
-
-def find_unwritable(path: Path, user: pwd.struct_passwd) -> Iterator[Unwritable | Unauditable]:
-    """Walk a directory and return the paths that `user` can neither write nor make writable."""
-    groups = set(os.getgrouplist(user.pw_name, user.pw_gid))
-    try:
-        opened = open_path(path)
-    except OSError:
-        return  # The audit by the directory's policy reports it.
-    with opened as top:
-        if not S_ISDIR(os.fstat(top).st_mode):
-            return
-        for found in walk(str(path), top):
-            if isinstance(found, Unauditable):
-                yield found
-                continue
-            for name, status in _inside(found):
-                place = f"{descriptor_path(found.descriptor)}/{name}"
-                if not (_may_write(status, user.pw_uid, groups) or has_acl(place)):
-                    attributes = FileAttributes(status.st_uid, status.st_gid, S_IMODE(status.st_mode))
-                    yield Unwritable(os.path.normpath(f"{found.path}/{name}"), attributes, user.pw_name)
-
-
-def _inside(directory: Directory) -> Iterator[tuple[str, os.stat_result]]:
-    """Return the directory itself and the files in it."""
-    for name in (".", *directory.names):
-        with suppress(OSError):  # Removed meanwhile, or not accessible.
-            yield name, os.stat(name, dir_fd=directory.descriptor, follow_symlinks=False)
-
-
-def _may_write(status: os.stat_result, user: int, groups: set[int]) -> bool:
-    """Return True if a user may write a file. Special files and links have no content."""
-    mode = status.st_mode
-    if status.st_uid == user or S_ISLNK(mode) or not (S_ISREG(mode) or S_ISDIR(mode)):
-        return True
-    needed = 0o3 if S_ISDIR(mode) else 0o2
-    granted = mode >> 3 if status.st_gid in groups else mode
-    return granted & needed == needed

@@ -220,12 +220,16 @@ class App(Section):
         """The unit or watcher of the app."""
         return self.service.name or self.name
 
+    def service_of(self, colour: str | None) -> str:
+        """Return the unit or watcher of a colour, or the only one."""
+        return f"{self.service_name}-{colour}" if colour else self.service_name
+
     @property
     def services(self) -> frozenset[str]:
         """All units or watchers of the app."""
         if self.service.handover == "restart":
             return frozenset({self.service_name})
-        return frozenset({f"{self.service_name}-blue", f"{self.service_name}-green"})
+        return frozenset({self.service_of("blue"), self.service_of("green")})
 
     @property
     def shared_root(self) -> Path:

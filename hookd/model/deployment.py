@@ -77,8 +77,8 @@ class Deployment(BaseModel, frozen=True, extra="forbid"):
     """One attempt to bring an app to a commit. Its id is also the id of its RQ job.
 
     `claimed_commit` is informational: the commit that the sender or the reconciler named. `commit` is the commit that
-    the worker found at the branch's head and deployed. `coalesced` counts the pushes that joined this deployment while
-    it waited.
+    the worker found at the branch's head and deployed. `release` names what it built or went back to, also after that
+    directory is pruned. `coalesced` counts the pushes that joined this deployment while it waited.
     """
 
     id: DeploymentId

@@ -17,8 +17,8 @@ def key_builder(prefix: str) -> Callable[[str], str]:
     return lambda name: f"{prefix}{name}"
 
 
-# RQ's rate limit that lets one deployment of an app run at a time.
-rate_limit_key: Final = key_builder("app-")
+# The name of RQ's rate limit that lets one deployment of an app run at a time.
+rate_limit_name: Final = key_builder("app-")
 # A deployment's record: a hash.
 record_key: Final = key_builder("hookd:deployment:")
 # The field of that hash.

@@ -10,13 +10,14 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import WatchError
 
 from hookd.model import redis_keys
+from hookd.model.decision import Verdict
 from hookd.model.deployment import (
     MANUAL_TRIGGERS,
     RETRYABLE_ENDINGS,
@@ -28,6 +29,7 @@ from hookd.model.deployment import (
     encode,
 )
 from hookd.model.ids import app_of, is_deployment, new_deployment_id
+from hookd.queue import rq_keys
 from hookd.queue.client import DeadlineTransaction, watch
 from hookd.queue.counters import count_ending
 
@@ -70,10 +72,10 @@ class DeploymentRequest:
 
 @dataclass(frozen=True)
 class RequestResult:
-    """The deployment that answers a request."""
+    """The deployment that answers a request: a new one is QUEUED, another is COALESCED or DUPLICATE."""
 
     deployment: str
-    kind: Literal["created", "coalesced", "duplicate"]
+    verdict: Verdict
 
 
 # Adds commands to the transaction that answers a request.
@@ -180,13 +182,13 @@ class DeploymentStore:
         absorbs = waiting is not None and coalesces(request, waiting) and _job_is_alive(waiting.id, pipeline)
         pipeline.multi()
         if earlier is not None:
-            result = RequestResult(earlier.id, "duplicate")
+            result = RequestResult(earlier.id, Verdict.DUPLICATE)
         elif waiting is not None and absorbs:
-            result = RequestResult(waiting.id, "coalesced")
+            result = RequestResult(waiting.id, Verdict.COALESCED)
             self._remember_delivery(request, waiting.id, pipeline)
             pipeline.hincrby(redis_keys.coalesced_key(request.app), waiting.id, 1)
         else:
-            result = RequestResult(self._create(request, waiting, at, pipeline), "created")
+            result = RequestResult(self._create(request, waiting, at, pipeline), Verdict.QUEUED)
         essential = len(pipeline)
         if note is not None:
             note(pipeline, result)
@@ -303,5 +305,5 @@ def _find_own(app: str, raw: Any, pipeline: Pipeline) -> Deployment | None:
 
 def _job_is_alive(deployment_id: str, connection: Redis | Pipeline) -> bool:
     """Return True if the job of a waiting deployment will run. `rq empty` deletes jobs."""
-    raw = connection.hget(f"rq:job:{deployment_id}", "status")
+    raw = connection.hget(rq_keys.job(deployment_id), "status")
     return raw is not None and _text(raw) in _ALIVE_STATUSES

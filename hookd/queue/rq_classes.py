@@ -161,7 +161,7 @@ class SafeQueue(Queue):
             failure_ttl=keep,
             description=f"deploy {app}",
             status=JobStatus.RATE_LIMITED,
-            rate_limit=RateLimit(redis_keys.rate_limit_key(app), 1),
+            rate_limit=RateLimit(redis_keys.rate_limit_name(app), 1),
         )
         pipeline.sadd(self.redis_queues_keys, self.key)
         self._enqueue_rate_limited_job(job, pipeline=pipeline)

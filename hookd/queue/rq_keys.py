@@ -5,7 +5,7 @@ A test compares them with RQ's own. Their import from RQ would load its worker a
 
 from typing import Final
 
-from hookd.model.redis_keys import QUEUE, key_builder, rate_limit_key
+from hookd.model.redis_keys import QUEUE, key_builder, rate_limit_name
 
 READY_JOBS: Final = f"rq:queue:{QUEUE}"
 # A worker moves a job's id here before it starts the job.
@@ -21,6 +21,8 @@ WORKER_PREFIX: Final = "rq:worker:"
 
 # A worker's entry.
 worker: Final = key_builder(WORKER_PREFIX)
+# A job.
+job: Final = key_builder("rq:job:")
 # The set of a job's executions.
 job_executions: Final = key_builder("rq:executions:")
 # An execution, by the job's id, a colon and the execution's id.
@@ -34,7 +36,7 @@ def worker_executions(name: str) -> str:
 
 def rate_limit(app: str) -> str:
     """Return the key of an app's rate limit."""
-    return f"rq:rl:{rate_limit_key(app)}"
+    return f"rq:rl:{rate_limit_name(app)}"
 
 
 def allowed_jobs(app: str) -> str:

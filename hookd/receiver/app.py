@@ -26,7 +26,7 @@ from hookd.model.decision import Decision, Verdict
 from hookd.model.deployment import Trigger
 from hookd.model.ids import is_delivery
 from hookd.queue.deployments import Contention, DeploymentRequest, DeploymentStore, RequestResult
-from hookd.receiver.delivery import Delivery, Ignored, Push, classify_event, record_decision
+from hookd.receiver.delivery import Delivery, Ignored, Push, classify_event, note_decision
 from hookd.receiver.errors import BadSignature, Refusal
 from hookd.receiver.refusal_log import RefusalLog
 from hookd.receiver.signed_request import payload_of, signed_body
@@ -47,8 +47,8 @@ class Receiver:
     refusal_log: RefusalLog
 
 
-def create_app(receiver: Receiver, access: ReadAccess, pages: DeploymentStore | None = None) -> Flask:
-    """Build the WSGI application. `pages` is a Redis client with read rights alone, for the status routes."""
+def create_app(receiver: Receiver, access: ReadAccess, read_store: DeploymentStore) -> Flask:
+    """Build the WSGI application. `read_store` may only read, for the status routes."""
     app = Flask("hookd", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.merge_slashes = False  # A path with a doubled slash is not found, not redirected.
@@ -59,7 +59,7 @@ def create_app(receiver: Receiver, access: ReadAccess, pages: DeploymentStore | 
         methods=["POST"],
         provide_automatic_options=False,
     )
-    add_status_routes(app, receiver.config, pages or receiver.store, access)
+    add_status_routes(app, receiver.config, read_store, access)
     _add_error_handlers(app)
     return app
 
@@ -72,7 +72,7 @@ def receive_push(receiver: Receiver, name: str) -> tuple[Response, int]:
         secrets = receiver.secrets.get(name, ())
         app, body = signed_body(request, name, known, secrets, config.settings.receiver.max_body)
     except Refusal as refusal:
-        _record_refusal(receiver, delivery, refusal)
+        _note_refusal(receiver, delivery, refusal)
         raise
     try:
         with body:
@@ -80,37 +80,39 @@ def receive_push(receiver: Receiver, name: str) -> tuple[Response, int]:
     except Refusal as refusal:
         event(log, "push", app=app.name, answer=refusal.status, why=refusal.reason)
         with suppress(RedisError):
-            _record(receiver, delivery.decide(Verdict.IGNORED, f"answered {refusal.status}: {refusal.reason}"))
+            _note(receiver, delivery.decide(Verdict.IGNORED, f"answered {refusal.status}: {refusal.reason}"))
         raise
     if isinstance(outcome, Ignored):
         event(log, "push", app=app.name, answer=outcome.status, why=outcome.reason)
         with suppress(RedisError):
-            _record(receiver, delivery.decide(Verdict.IGNORED, outcome.reason, outcome.push))
+            _note(receiver, delivery.decide(Verdict.IGNORED, outcome.reason, outcome.push))
         return jsonify(status=outcome.status, reason=outcome.reason), 200
     freeze = freezes.active_freeze(config.freeze_directory, app.name, datetime.now(UTC))
     if freeze is not None:
+        # Without Redis this push is answered 503, so that its sender repeats it and a decision explains it. The events
+        # above deploy nothing in any case, so their answer does not wait for Redis.
         decision = delivery.decide(Verdict.FROZEN, str(freeze), outcome)
         event(log, "push", app=app.name, answer=decision.verdict, why=decision.why)
-        _record(receiver, decision)
+        _note(receiver, decision)
         return jsonify(status=decision.verdict, reason=decision.why), 200
     return _request_deployment(receiver, app, delivery, outcome)
 
 
-def _record_refusal(receiver: Receiver, delivery: Delivery, refusal: Refusal) -> None:
-    """Record a refusal. Log a bad signature in the line that fail2ban reads.
+def _note_refusal(receiver: Receiver, delivery: Delivery, refusal: Refusal) -> None:
+    """Note a refusal. Log a bad signature in the line that fail2ban reads.
 
     The line holds no byte that the sender chose.
     """
     if isinstance(refusal, BadSignature):
         app = delivery.app or "-"
         event(log, "refused signature", logging.WARNING, app=app, client=delivery.client, check=refusal.check)
-    receiver.refusal_log.record(delivery.refused(refusal), signature=isinstance(refusal, BadSignature))
+    receiver.refusal_log.note(delivery.refused(refusal), signature=isinstance(refusal, BadSignature))
 
 
-def _record(receiver: Receiver, decision: Decision) -> None:
-    """Record a decision that deploys nothing. Raises RedisError without Redis, and logs an entry that it rejects."""
+def _note(receiver: Receiver, decision: Decision) -> None:
+    """Note a decision that deploys nothing. Raises RedisError without Redis, and logs an entry that it rejects."""
     with receiver.store.connection.pipeline() as pipeline:
-        record_decision(pipeline, decision)
+        note_decision(pipeline, decision)
         replies = pipeline.execute(raise_on_error=False)
     for error in (reply for reply in replies if isinstance(reply, Exception)):
         event(log, "decision not kept", logging.ERROR, app=decision.app, why=str(error))
@@ -125,17 +127,17 @@ def _request_deployment(receiver: Receiver, app: App, delivery: Delivery, push: 
         claimed_commit=push.commit,
     )
 
-    def record(pipeline: Pipeline, result: RequestResult) -> None:
-        record_decision(pipeline, delivery.answered(push, result))
+    def note(pipeline: Pipeline, result: RequestResult) -> None:
+        note_decision(pipeline, delivery.answered(push, result))
 
-    result = receiver.store.request(wanted, note=record)
-    event(log, "push", app=app.name, answer=result.kind, deployment=result.deployment)
+    result = receiver.store.request(wanted, note=note)
+    event(log, "push", app=app.name, answer=result.verdict, deployment=result.deployment)
     content = {
-        "status": "queued" if result.kind == "created" else result.kind,
+        "status": result.verdict,
         "deployment": result.deployment,
         "status_url": receiver.config.settings.status_url(result.deployment),
     }
-    return jsonify(content), 200 if result.kind == "duplicate" else 202
+    return jsonify(content), 200 if result.verdict is Verdict.DUPLICATE else 202
 
 
 def _add_error_handlers(app: Flask) -> None:

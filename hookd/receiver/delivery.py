@@ -27,10 +27,10 @@ Model = TypeVar("Model", bound=BaseModel)
 
 # The headers of known senders are far shorter.
 _MAX_HEADER: Final = 100
-_VERDICTS: Final[Mapping[str, tuple[Verdict, str]]] = {
-    "created": (Verdict.QUEUED, "a deployment was requested"),
-    "coalesced": (Verdict.COALESCED, "the waiting deployment includes this push"),
-    "duplicate": (Verdict.DUPLICATE, "this delivery was answered before"),
+_ANSWERS: Final[Mapping[Verdict, str]] = {
+    Verdict.QUEUED: "a deployment was requested",
+    Verdict.COALESCED: "the waiting deployment includes this push",
+    Verdict.DUPLICATE: "this delivery was answered before",
 }
 
 
@@ -82,8 +82,7 @@ class Delivery:
 
     def answered(self, push: Push, result: RequestResult) -> Decision:
         """Return the decision about a push that a deployment answers."""
-        verdict, why = _VERDICTS[result.kind]
-        return self.decide(verdict, why, push, result.deployment)
+        return self.decide(result.verdict, _ANSWERS[result.verdict], push, result.deployment)
 
     def decide(self, verdict: Verdict, why: str, push: Push | None = None, deployment: str | None = None) -> Decision:
         return Decision(
@@ -101,7 +100,7 @@ class Delivery:
         )
 
 
-def record_decision(pipeline: Pipeline, decision: Decision) -> None:
+def note_decision(pipeline: Pipeline, decision: Decision) -> None:
     """Add the decision about a signed delivery, and its count, to a transaction."""
     append_decision(pipeline, decision)
     if decision.app is not None:

@@ -43,7 +43,7 @@ class RefusalLog:
         self._is_redis_away = False
         self._has_write_errors = False
 
-    def record(self, decision: Decision, *, signature: bool) -> None:
+    def note(self, decision: Decision, *, signature: bool) -> None:
         """Queue a refusal. `signature` counts it as a refused signature."""
         with self._lock:
             self._decisions.append(decision)

@@ -1,9 +1,9 @@
 """Reads a request's body and checks its signature, HMAC-SHA256. Unsigned bytes are never parsed."""
 
 import re
-import secrets as random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from secrets import token_bytes
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Final
 from urllib.parse import unquote_to_bytes
@@ -31,7 +31,7 @@ _MIN_BYTES_PER_SECOND: Final = 256 * 1024
 _FIELD: Final = b"payload="
 _HEX_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 # An unknown app costs the same time as a known one. This key is never printed or stored.
-_UNKNOWN_APP_SECRET: Final = Secret(random.token_bytes(32))
+_UNKNOWN_APP_SECRET: Final = Secret(token_bytes(32))
 
 
 def signed_body(
@@ -189,7 +189,7 @@ def _read(stream: IO[bytes], size: int) -> bytes:
 
 
 def form_pieces(body: IO[bytes]) -> Iterator[bytes]:
-    """Decode a form's `payload` piece by piece: Gitea, Forgejo and Gogs sign the decoded bytes.
+    """Decode a form's `payload` piece by piece: a host with `signs_form_value` signs those bytes.
 
     An unverified form is never decoded at once, because that takes eighty times its size. Raises Refusal for a form
     with other fields.

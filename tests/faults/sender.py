@@ -7,8 +7,8 @@ import uuid
 from typing import Any
 
 from tests.faults.host import APP, FaultHost
-from tests.support.installation import gitea_headers
 from tests.support.processes import wait_for
+from tests.support.signatures import gitea_headers
 
 ACCEPTED = (200, 202)
 # The limit of an answer here. hookd promises two seconds, which tests/integration checks without kills and builds.

@@ -5,9 +5,7 @@ from datetime import UTC, datetime
 from hookd.model.decision import Decision, Verdict
 from hookd.queue import counters, published
 from tests.support.processes import wait_for
-from tests.support.receiver import (
-    Bench,
-)
+from tests.support.receiver import Bench
 
 # The last id there is: Redis then refuses each further entry.
 FULL = "18446744073709551615-18446744073709551615"

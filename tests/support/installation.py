@@ -1,13 +1,10 @@
 """A complete hookd on one machine: configuration, Redis, receiver, workers, and apps under a process manager."""
 
-import hashlib
-import hmac
 import http.client
 import json
 import os
 import signal
 import tempfile
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,10 +21,10 @@ from hookd.queue.deployments import DeploymentRequest, DeploymentStore
 from tests.support.processes import accepts, free_port, listens, python, running, wait_for
 from tests.support.redis_server import redis_server
 from tests.support.repository import Repository
+from tests.support.signatures import SECRET, gitea_headers
 from tests.support.toml_tables import merged, toml
 from units.render.circus import CircusApp, CircusConfig
 
-SECRET = "a webhook secret for tests"
 CACHE = Path(os.environ.get("HOOKD_TEST_CACHE", f"{tempfile.gettempdir()}/hookd-test-cache"))
 PREFLIGHT = ["python", "-c", "import wsgi"]  # Faster than the default, which test_broken.py uses.
 REQUIREMENTS = "gunicorn==27.0.1\n"
@@ -286,15 +283,3 @@ class Installation:
     def _service(self, name: str, handover: str) -> CircusApp:
         colours: tuple[Colour | None, ...] = ("blue", "green") if handover == "blue-green" else (None,)
         return CircusApp(name, self.root(name), self.ports[name], colours)
-
-
-def gitea_headers(
-    body: bytes, secret: str = SECRET, delivery: str | None = None, event: str = "push"
-) -> dict[str, str]:
-    """Build Gitea's headers for a JSON body."""
-    return {
-        "Content-Type": "application/json",
-        "X-Gitea-Event": event,
-        "X-Gitea-Delivery": delivery or str(uuid.uuid4()),
-        "X-Gitea-Signature": hmac.new(secret.encode(), body, hashlib.sha256).hexdigest(),
-    }

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from tests.support.installation import SECRET, Installation
-from tests.support.receiver import FORM, JSON, headers_of, push_body
+from tests.support.installation import Installation
+from tests.support.receiver import FORM, push_body
+from tests.support.signatures import JSON, SECRET, headers_of
 from tests.support.toml_tables import toml
 
 PUSHES = 10_000

@@ -1,7 +1,5 @@
 """The receiver's application beside a real Redis, and the requests of the senders."""
 
-import hashlib
-import hmac
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,11 +18,10 @@ from hookd.model.git_hosts import GitHost
 from hookd.model.redis_keys import REFUSALS, counts_key, decisions_key
 from hookd.queue.deployments import DeploymentStore
 from hookd.receiver.server import build
-from tests.support.installation import SECRET, Installation
+from tests.support.installation import Installation
+from tests.support.signatures import headers_of
 
-JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
-REDELIVERED = "f6266f16-1bf3-46a5-9ea4-602e06ead473"
 OLD = "1" * 40
 NEW = "2" * 40
 ZEROS = "0" * 40
@@ -127,27 +124,3 @@ def push_body(app: str, **changes: Any) -> bytes:
 def form_of(body: bytes) -> bytes:
     """Put JSON into a form, as senders do."""
     return b"payload=" + quote_plus(body).encode()
-
-
-def signed(body: bytes, secret: str = SECRET) -> str:
-    """Compute a signature with the standard library, not with the code under test."""
-    return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
-
-
-def headers_of(
-    sender: str,
-    over: bytes,
-    *,
-    event: str = "push",
-    delivery: str | None = REDELIVERED,
-    secret: str = SECRET,
-    content_type: str | None = JSON,
-) -> dict[str, str]:
-    """Build a sender's headers. `over` is the signed text."""
-    names = GitHost(sender)
-    headers = {names.event: event, names.signature: names.prefix + signed(over, secret)}
-    if delivery is not None:
-        headers[names.delivery] = delivery
-    if content_type is not None:
-        headers["Content-Type"] = content_type
-    return headers

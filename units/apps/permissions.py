@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 from typing import Any, Final, Literal
 
-from hookd.files.audit import AttributeMismatch, AuditFinding, Unwritable, audit, find_unwritable
+from hookd.files.attributes import FileAttributes, has_acl
+from hookd.files.audit import AttributeMismatch, AuditFinding, audit
 from hookd.files.policies import (
     GROUP_READABLE,
     PRIVATE,
@@ -20,9 +22,10 @@ from hookd.files.policies import (
     find_user,
     secret_policy,
 )
-from hookd.files.safe_open import Unauditable, descriptor_path, open_path
+from hookd.files.safe_open import Directory, Unauditable, descriptor_path, open_path, walk
 from hookd.model.app import App
 from hookd.model.settings import AppPaths, Settings
+from hookd.model.text import printable
 from units.system import layout
 
 # A path alone, with the tree below it, with each tree in it, or with the app's own data below it, never repaired.
@@ -63,6 +66,18 @@ def rules(app: App, settings: Settings, worker: pwd.struct_passwd) -> Iterator[P
     yield from (PermissionRule(path, mine) for path in (settings.state, paths.journal, paths.lock))
     trees = (paths.mirror, paths.cache, paths.home, settings.log_directory(app.name))
     yield from (PermissionRule(path, mine, "tree") for path in trees)
+
+
+@dataclass(frozen=True)
+class Unwritable:
+    """Another user's file or directory that the app cannot write."""
+
+    path: str
+    found: FileAttributes
+    user: str
+
+    def __str__(self) -> str:
+        return f"{printable(self.path)} is {self.found}: {self.user} cannot write it"
 
 
 @dataclass(frozen=True)
@@ -136,7 +151,45 @@ def _audited(rule: PermissionRule, fix: bool) -> Iterator[AuditFinding | Unwrita
         for tree in _trees(rule.path):
             yield from audit(tree, rule.policy, repairs=fix)
     if rule.reach == "data":
-        yield from find_unwritable(rule.path, pwd.getpwuid(rule.policy.owner or 0))
+        yield from _find_unwritable(rule.path, pwd.getpwuid(rule.policy.owner or 0))
+
+
+def _find_unwritable(path: Path, user: pwd.struct_passwd) -> Iterator[Unwritable | Unauditable]:
+    """Walk a directory and return the paths that `user` can neither write nor make writable."""
+    groups = set(os.getgrouplist(user.pw_name, user.pw_gid))
+    try:
+        opened = open_path(path)
+    except OSError:
+        return  # The audit by the directory's policy reports it.
+    with opened as top:
+        if not S_ISDIR(os.fstat(top).st_mode):
+            return
+        for found in walk(str(path), top):
+            if isinstance(found, Unauditable):
+                yield found
+                continue
+            for name, status in _inside(found):
+                place = f"{descriptor_path(found.descriptor)}/{name}"
+                if not (_may_write(status, user.pw_uid, groups) or has_acl(place)):
+                    attributes = FileAttributes(status.st_uid, status.st_gid, S_IMODE(status.st_mode))
+                    yield Unwritable(os.path.normpath(f"{found.path}/{name}"), attributes, user.pw_name)
+
+
+def _inside(directory: Directory) -> Iterator[tuple[str, os.stat_result]]:
+    """Return the directory itself and the files in it."""
+    for name in (".", *directory.names):
+        with suppress(OSError):  # Removed meanwhile, or not accessible.
+            yield name, os.stat(name, dir_fd=directory.descriptor, follow_symlinks=False)
+
+
+def _may_write(status: os.stat_result, user: int, groups: set[int]) -> bool:
+    """Return True if a user may write a file. Special files and links have no content."""
+    mode = status.st_mode
+    if status.st_uid == user or S_ISLNK(mode) or not (S_ISREG(mode) or S_ISDIR(mode)):
+        return True
+    needed = 0o3 if S_ISDIR(mode) else 0o2
+    granted = mode >> 3 if status.st_gid in groups else mode
+    return granted & needed == needed
 
 
 def _trees(directory: Path) -> list[Path]:

@@ -30,9 +30,9 @@ _RECEIVER: Final = (
     f"(+hincrby +hset %RW~{redis_keys.counts_key('*')})",
     f"(+hget +hmget +hset %RW~rq:job:{_DEPLOYMENT})",
     "(+sadd %W~rq:queues %W~rq:rl-keys)",
-    f"(+hset %W~rq:rl:{redis_keys.rate_limit_key('*')})",
-    f"(+evalsha +zcard +zpopmin +zadd %RW~rq:rl:{redis_keys.rate_limit_key('*')}:allowed"
-    f" %RW~rq:rl:{redis_keys.rate_limit_key('*')}:rate_limited)",
+    f"(+hset %W~rq:rl:{redis_keys.rate_limit_name('*')})",
+    f"(+evalsha +zcard +zpopmin +zadd %RW~rq:rl:{redis_keys.rate_limit_name('*')}:allowed"
+    f" %RW~rq:rl:{redis_keys.rate_limit_name('*')}:rate_limited)",
     f"(+rpush +lpush %W~rq:queue:{redis_keys.QUEUE})",
 )
 _STATUS: Final = (

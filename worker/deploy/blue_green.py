@@ -1,13 +1,19 @@
 """The handover "blue-green": start the idle service of two, and stop the other one once the new release is healthy."""
 
+from typing import Final
+
+from hookd.model.app import App
 from hookd.model.deployment import StepName
 from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import AppState, Colour, Good, Pinned, Switched
 from worker.context import AppTask, Task
-from worker.deploy.repair import RepairResult
+from worker.deploy.repair import RepairResult, RollbackResult
 from worker.errors import CommandFailed, RollbackFailed
 from worker.release.links import links_to, prepared_link, switch_link
 from worker.service.manager import control, verify_health
+
+# The result of a rollback that failed.
+ROLLBACK_FAILURE: Final = "it cannot be stopped"
 
 
 def switch(task: Task, state: AppState, name: str, pin: Pinned | None) -> None:
@@ -16,7 +22,7 @@ def switch(task: Task, state: AppState, name: str, pin: Pinned | None) -> None:
     Raises an error of BAD_RELEASE, OSError if the system refuses the switch, and RollbackFailed if the new release
     serves and the old one cannot be stopped.
     """
-    idle = idle_colour(state)
+    idle = _idle_colour(state)
     try:
         _start(task, name, idle)
         task.cancel_timeout()
@@ -39,17 +45,22 @@ def switch(task: Task, state: AppState, name: str, pin: Pinned | None) -> None:
 def _start(task: Task, name: str, idle: Colour) -> None:
     with task.recorder.step(StepName.START, idle):
         switch_link(task.paths.colour(idle), task.paths.release(name))
-        control(task, "restart", _service(task, idle))  # A killed deployment may have left it running.
+        control(task, "restart", task.app.service_of(idle))  # A killed deployment may have left it running.
     with task.recorder.step(StepName.HEALTH, idle):
-        verify_health(task, _service(task, idle), idle)
+        verify_health(task, task.app.service_of(idle), idle)
 
 
-def go_back(task: Task, state: AppState) -> str | None:
-    """Stop the new release, and return which one serves, or None without one."""
-    idle, old = idle_colour(state), state.deployed
+def new_service(app: App, state: AppState) -> str:
+    """Return the service that starts the new release."""
+    return app.service_of(_idle_colour(state))
+
+
+def go_back(task: Task, state: AppState) -> RollbackResult | None:
+    """Stop the new release. Return None if no other one serves."""
+    idle, old = _idle_colour(state), state.deployed
     with task.recorder.step(StepName.ROLL_BACK, idle):
         _stop_colour(task, idle, old.name if old else None)
-    return f"{old.name} has served all along" if old else None
+    return RollbackResult(f"{old.name} has served all along") if old else None
 
 
 def _stop_colour(task: AppTask, colour: Colour, serving: str | None) -> None:
@@ -57,7 +68,7 @@ def _stop_colour(task: AppTask, colour: Colour, serving: str | None) -> None:
 
     A link to another release is the mark of an interrupted deployment.
     """
-    control(task, "stop", _service(task, colour))
+    control(task, "stop", task.app.service_of(colour))
     if serving is None:
         task.paths.colour(colour).unlink(missing_ok=True)
         return
@@ -69,7 +80,7 @@ def _stop_colour(task: AppTask, colour: Colour, serving: str | None) -> None:
 
 def recover(task: AppTask, state: AppState) -> RepairResult:
     """Stop the idle colour if a deployment was killed while both were running, and correct the links."""
-    idle, serving = idle_colour(state), state.deployed
+    idle, serving = _idle_colour(state), state.deployed
     release = task.paths.release(serving.name) if serving else None
     repaired = []
     if release is not None and not links_to(task.paths.current, release):
@@ -84,10 +95,6 @@ def recover(task: AppTask, state: AppState) -> RepairResult:
     return RepairResult(tuple(repaired))
 
 
-def idle_colour(state: AppState) -> Colour:
+def _idle_colour(state: AppState) -> Colour:
     """Return the colour that starts the next release."""
     return "green" if state.colour == "blue" else "blue"
-
-
-def _service(task: AppTask, colour: Colour) -> str:
-    return f"{task.app.service_name}-{colour}"

@@ -4,21 +4,22 @@ import logging
 import os
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from rq.timeouts import JobTimeoutException
 
 from hookd import freezes
 from hookd.eventlog import event
 from hookd.files.policies import Policy, umask_of
+from hookd.model.app import App
 from hookd.model.decision import Assessment, Verdict, remedy_hint
 from hookd.model.deployment import Status, StepName, Trigger
 from hookd.model.hint import AnyHint, Hint, HintKind
-from hookd.model.journal import AppState, Quarantined, Unpinned
+from hookd.model.journal import AppState, Pinned, Quarantined, Unpinned
 from worker.context import AppTask, Task
 from worker.deploy import blue_green, restart
 from worker.deploy.build import build, check, run_release_commands
-from worker.deploy.repair import RepairResult, repair
+from worker.deploy.repair import RepairResult, RollbackResult, repair
 from worker.deploy.retention import prune, prune_incomplete
 from worker.deploy.target import Target, choose_target, count_crash, pin_event, quarantine_crash_loop, reason_against
 from worker.errors import BAD_RELEASE, CommitRefused, DeployError, RollbackFailed, RolledBack, SwitchNotRecorded
@@ -51,6 +52,17 @@ class Ending:
     def of(cls, error: DeployError) -> Self:
         """Return the ending that an error names."""
         return cls(error.ending, error.cause, error.hint, error.healthy, error.verdict)
+
+
+class Handover(Protocol):
+    """A change from the old processes to the new: the module `restart` or `blue_green`."""
+
+    ROLLBACK_FAILURE: str
+
+    def switch(self, task: Task, state: AppState, name: str, pin: Pinned | None) -> None: ...
+    def new_service(self, app: App, state: AppState) -> str: ...
+    def go_back(self, task: Task, state: AppState) -> RollbackResult | None: ...
+    def recover(self, task: AppTask, state: AppState) -> RepairResult: ...
 
 
 def run_pipeline(task: Task, status: StatusPublisher) -> Ending:
@@ -110,10 +122,13 @@ def recover_interrupted(task: Task) -> RepairResult:
     return replace(recovered, repaired=repaired.repaired + recovered.repaired, healthy=healthy)
 
 
+def _handover(app: App) -> Handover:
+    return restart if app.service.handover == "restart" else blue_green
+
+
 def recover_release(task: AppTask) -> RepairResult:
     """Finish an interrupted deployment, so that only a release with a passed health check serves."""
-    is_restart = task.app.service.handover == "restart"
-    return (restart.recover if is_restart else blue_green.recover)(task, task.journal.state())
+    return _handover(task.app).recover(task, task.journal.state())
 
 
 def _unpin(task: Task, state: AppState) -> AppState:
@@ -153,14 +168,13 @@ def _switch_and_verify(task: Task, target: Target, name: str, policy: Policy) ->
     finally:
         task.cancel_timeout()
         with task.recorder.step(StepName.PRUNE):
-            prune(task, task.journal.state())
+            prune(task)
     return Ending(Status.SUCCEEDED, healthy=True)
 
 
 def _hand_over(task: Task, state: AppState, target: Target, name: str) -> None:
     """Switch to a release. Raises DeployError if it is bad, or if the system refuses the switch."""
-    is_restart = task.app.service.handover == "restart"
-    handover = restart if is_restart else blue_green
+    handover = _handover(task.app)
     try:
         handover.switch(task, state, name, pin_event(task, target))
     except OSError as error:  # For example a full disk.
@@ -171,20 +185,19 @@ def _hand_over(task: Task, state: AppState, target: Target, name: str) -> None:
         raise kind(f"{cause}: {error}", hint=Hint(HintKind.DEPLOY)) from None
     except BAD_RELEASE as error:
         task.cancel_timeout()
-        cause, service = task.cause_of(error), task.app.service_name
-        hint = service_log_hint(task, service if is_restart else f"{service}-{blue_green.idle_colour(state)}")
+        cause = task.cause_of(error)
+        hint = service_log_hint(task, handover.new_service(task.app, state))
         task.recorder.line(f"the new release is bad: {cause}")
         task.try_journal(Quarantined(**task.stamp(), commit=target.commit, served=True, cause=cause))
         try:
-            old_release = handover.go_back(task, state)
+            rollback = handover.go_back(task, state)
         except (*BAD_RELEASE, OSError) as failure:
-            trouble = "the old one is unhealthy" if is_restart else "it cannot be stopped"
-            cause = f"the new release is bad ({cause}), and {trouble}: {task.cause_of(failure)}"
+            cause = f"the new release is bad ({cause}), and {handover.ROLLBACK_FAILURE}: {task.cause_of(failure)}"
             raise RollbackFailed(cause, hint=hint) from None
-        if old_release is None:
+        if rollback is None:
             raise DeployError(f"the first release is bad: {cause}", hint=hint, healthy=False) from None
-        healthy = True if is_restart else None
-        raise RolledBack(f"the new release is bad, {old_release}: {cause}", hint=hint, healthy=healthy) from None
+        cause = f"the new release is bad, {rollback.summary}: {cause}"
+        raise RolledBack(cause, hint=hint, healthy=rollback.healthy) from None
 
 
 def _repair_ending(task: Task, recovered: RepairResult) -> Ending | None:

@@ -26,6 +26,14 @@ class RepairResult:
     error: DeployError | None = None
 
 
+@dataclass(frozen=True)
+class RollbackResult:
+    """The release that serves after a rollback, in words. `healthy` is True if it passed a health check."""
+
+    summary: str
+    healthy: bool | None = None
+
+
 def repair(task: Task, state: AppState) -> RepairResult:
     """Repair the drift of an app that has a current release."""
     drifts, serving = inspect_app(task.app, state, task.paths).drifts, state.deployed

@@ -1,15 +1,19 @@
 """The handover "restart": point `current` at the new release and restart the service."""
 
 from collections.abc import Callable
+from typing import Final
 
+from hookd.model.app import App
 from hookd.model.deployment import StepName
 from hookd.model.journal import AppState, Good, Pinned, Release, Switched
 from worker.context import AppTask, Task
-from worker.deploy.repair import RepairResult
+from worker.deploy.repair import RepairResult, RollbackResult
 from worker.errors import CommandFailed, DeployError, ServiceMissing, Unhealthy
 from worker.release.links import link_changed_at, prepared_link, switch_link
 from worker.service.manager import control, service_log_hint, verify_health
 
+# The result of a rollback that failed.
+ROLLBACK_FAILURE: Final = "the old one is unhealthy"
 # Writes to the journal.
 AddEvents = Callable[..., object]
 
@@ -41,14 +45,19 @@ def _restart_in(task: AppTask, name: str, add_events: AddEvents, pin: Pinned | N
     add_events(*((pin,) if pin else ()), Good(**task.stamp(), release=name))
 
 
-def go_back(task: Task, state: AppState) -> str | None:
-    """Restart the last good release, and return which one serves, or None without one."""
+def new_service(app: App, state: AppState) -> str:
+    """Return the service that starts the new release."""
+    return app.service_name
+
+
+def go_back(task: Task, state: AppState) -> RollbackResult | None:
+    """Restart the last good release. Return None without one."""
     good = _last_good(state)
     if good is None:
         return None
     with task.recorder.step(StepName.ROLL_BACK, good.name):
         _restart_in(task, good.name, task.try_journal)
-    return f"{good.name} serves again"
+    return RollbackResult(f"{good.name} serves again", healthy=True)
 
 
 def recover(task: AppTask, state: AppState) -> RepairResult:

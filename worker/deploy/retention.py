@@ -21,13 +21,14 @@ from worker.release.venv import COMPLETE_MARK
 log: Final = logging.getLogger(__name__)
 
 
-def prune(task: Task, state: AppState) -> None:
+def prune(task: Task) -> None:
     """Remove old releases, except those that a process works in, and the environments of no release.
 
     The newest good releases, the current one and the previous good one stay. An error is a warning in the log, because
     the deployment has ended already.
     """
     try:
+        state = task.journal.state()
         kept = kept_releases(state, task.app.limits.keep_releases) | _releases_in_use(task.paths.releases)
         for directory in _directories(task.paths.releases):
             if directory.name not in kept and _remove(task, "release", directory) and state.release(directory.name):

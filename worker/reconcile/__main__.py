@@ -43,13 +43,13 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     eventlog.start()
     if options.every is None:
-        return _run_round(options.apps, now=options.now, prints=options.now)
+        return _run_round(options.apps, include_undue=options.now, prints=options.now)
     with suppress(ConfigError):  # The first round logs it.
         start_after_circus(load_valid_apps(config_path())[0], time.time())
-    _run_round(options.apps, now=True, pace=options.every)
+    _run_round(options.apps, include_undue=True, pace=options.every)
     while True:
         time.sleep(options.every)
-        _run_round(options.apps, now=options.now, pace=options.every)
+        _run_round(options.apps, include_undue=options.now, pace=options.every)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,8 +66,8 @@ def _seconds(text: str) -> int:
     return int(text)
 
 
-def _run_round(names: Sequence[str], *, now: bool, pace: int = _PACE_SECONDS, prints: bool = False) -> int:
-    """Reconcile the named apps, or all. `now` includes apps that are not due, `prints` shows the decisions."""
+def _run_round(names: Sequence[str], *, include_undue: bool, pace: int = _PACE_SECONDS, prints: bool = False) -> int:
+    """Reconcile the named apps, or all, also those that are not due with `include_undue`. `prints` shows decisions."""
     try:
         config, problems = load_valid_apps(config_path())
         user = redis_user(config, "worker")
@@ -81,7 +81,8 @@ def _run_round(names: Sequence[str], *, now: bool, pace: int = _PACE_SECONDS, pr
         try:
             run_id = _redis_run_id(connection)
             # An app that is switched off must be named.
-            due = [app for app in apps if app.reconcile.every or names] if now else _due(connection, apps, run_id, pace)
+            included = [app for app in apps if app.reconcile.every or names]
+            due = included if include_undue else _due(connection, apps, run_id, pace)
         except RedisError as error:
             event(log, "Redis cannot be used", logging.ERROR, why=str(error))
             return 1

@@ -1,4 +1,4 @@
-"""Reconciles one app: observe it, decide, request a deployment if needed, and publish the status."""
+"""Reconciles one app: observe and assess it, request a deployment if needed, and publish the status."""
 
 import logging
 import time
@@ -43,7 +43,7 @@ _HISTORY: Final = 20
 _DECISIONS: Final = 50
 
 
-def git_host(repository: str) -> str:
+def server_of(repository: str) -> str:
     """Return the host and port of a repository, or the path of a local one."""
     if "://" not in repository:
         return repository.partition(":")[0].rpartition("@")[2].lower()
@@ -85,7 +85,7 @@ class Reconciler:
         else:
             requested, assessment = None, decision
             self._publish(app, observed, assessment)
-        self._record(app, observed, assessment, requested)
+        self._note_decision(app, observed, assessment, requested)
         self._note_poll(app, at)
         return assessment
 
@@ -106,7 +106,7 @@ class Reconciler:
 
     def _head(self, app: App) -> str:
         """Return the head, unless the circuit breaker of the git host is open. Raises DeployError."""
-        host, began = git_host(app.repository), time.monotonic()
+        host, began = server_of(app.repository), time.monotonic()
         if self.timeouts.count(host) >= _TIMEOUTS_TO_OPEN:
             raise DeployError(f"{app.repository} is not asked: its host did not answer for two other apps")
         try:
@@ -139,8 +139,8 @@ class Reconciler:
             drift=running.summary if is_down or running.drifts else None,
         )
 
-    def _record(self, app: App, observed: Observation, assessment: Assessment, requested: str | None) -> None:
-        """Record the decision, unless it is the same as the last one."""
+    def _note_decision(self, app: App, observed: Observation, assessment: Assessment, requested: str | None) -> None:
+        """Note the decision, unless it is the same as the last one."""
         deployed = observed.state.deployed
         decision = Decision(
             at=datetime.now(UTC),
@@ -158,7 +158,7 @@ class Reconciler:
         last = next((one for one in newest if one.source == "reconcile"), None)
         if requested is None and last is not None and _is_same(last, decision):
             return
-        StatusPublisher(self.store.connection).record(decision)
+        StatusPublisher(self.store.connection).note(decision)
         event(log, decision.verdict, app=app.name, deployment=requested, why=decision.why)
 
 

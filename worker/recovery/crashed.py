@@ -48,7 +48,7 @@ def finish_crashed(connection: Redis, job_id: str, status: Status, cause: str) -
         event(log, "ending not recorded", logging.ERROR, deployment=job_id, why=str(error) or type(error).__name__)
         return None
     event(log, "ended", app=ended.app, deployment=ended.id, status=ended.status, cause=ended.cause)
-    StatusPublisher(connection).record_decision(ended, Verdict.ENDED, ended.cause or "", ending=ended.status)
+    StatusPublisher(connection).note_decision(ended, Verdict.ENDED, ended.cause or "", ending=ended.status)
     return ended
 
 

@@ -87,7 +87,7 @@ def enqueue_again(store: DeploymentStore, deployment_id: str, seconds: int) -> b
     return False
 
 
-class Persisting:
+class Lingering:
     """Selects the items that were there at each call for several seconds."""
 
     def __init__(self) -> None:
@@ -99,15 +99,15 @@ class Persisting:
         return [one for one, since in self._since.items() if now - since >= _TAKEN_SECONDS]
 
 
-def requeue_stuck(queue: SafeQueue, known: Persisting) -> list[str]:
+def requeue_stuck(queue: SafeQueue, lingering: Lingering) -> list[str]:
     """Put jobs back into the queue that a worker took and did not start before it died. Return their ids."""
     taken: Any = queue.connection.lrange(rq_keys.TAKEN_JOBS, 0, -1)
     started: Any = queue.connection.zrange(rq_keys.STARTED_JOBS, 0, -1) if taken else ()
-    stuck = known.select(one for one in taken if one not in _job_ids(started))
+    stuck = lingering.select(one for one in taken if one not in _job_ids(started))
     return [one.decode("utf-8", "replace") for one in stuck if _requeue(queue, one)]
 
 
-def find_orphaned(store: DeploymentStore, known: Persisting) -> list[str]:
+def find_orphaned(store: DeploymentStore, lingering: Lingering) -> list[str]:
     """Return the ids of jobs that run for RQ alone: their deployments have ended, or have not started.
 
     Redis leaves them so if it accepts the worker's note of a job's start and then refuses all later writes. RQ would
@@ -115,7 +115,7 @@ def find_orphaned(store: DeploymentStore, known: Persisting) -> list[str]:
     """
     started: Any = store.connection.zrange(rq_keys.STARTED_JOBS, 0, -1)
     orphaned = (one for one in sorted(_job_ids(started)) if _is_orphaned(store, one.decode("utf-8", "replace")))
-    return [one.decode() for one in known.select(orphaned)]
+    return [one.decode() for one in lingering.select(orphaned)]
 
 
 def _is_orphaned(store: DeploymentStore, job_id: str) -> bool:

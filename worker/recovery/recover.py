@@ -5,12 +5,15 @@ not matter, and two workers may recover at once.
 """
 
 import logging
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Final
 
 from redis import Redis
+from redis.exceptions import ConnectionError, TimeoutError
+from rq.exceptions import StopRequested
 
 from hookd.config import config_or_none
 from hookd.eventlog import event
@@ -23,8 +26,8 @@ from hookd.model.settings import Settings
 from hookd.queue.deployments import Contention, DeploymentRequest, DeploymentStore, NoSuchDeployment
 from worker.process.lock import LIVENESS_SUFFIX, is_running
 from worker.recovery.crashed import WORKER_DIED, finish_crashed, store_on
-from worker.recovery.lost_jobs import JobState, Persisting, enqueue_again, find_jobs, find_orphaned, requeue_stuck
-from worker.recovery.redis_repair import attempt, delete_exhausted_streams
+from worker.recovery.lost_jobs import JobState, Lingering, enqueue_again, find_jobs, find_orphaned, requeue_stuck
+from worker.recovery.redis_repair import delete_exhausted_streams
 from worker.recovery.worker_registry import expire_executions
 from worker.report.status import StatusPublisher
 
@@ -61,7 +64,21 @@ def _retry(store: DeploymentStore, app: App | None, crashed: Deployment) -> None
     event(log, "retry requested", app=app.name, deployment=answer.deployment)
     if (requested := store.find(answer.deployment)) is not None:
         why = f"{crashed.id} crashed; this deployment recovers the app"
-        StatusPublisher(store.connection).record_decision(requested, Verdict.QUEUED, why)
+        StatusPublisher(store.connection).note_decision(requested, Verdict.QUEUED, why)
+
+
+@contextmanager
+def logging_errors(what: str) -> Iterator[None]:
+    """Log an error of one task, so that the next ones go on. An unreachable Redis and a SIGTERM are raised.
+
+    This is the one place of the worker's process for unexpected errors.
+    """
+    try:
+        yield
+    except (ConnectionError, TimeoutError, StopRequested):
+        raise
+    except Exception:
+        event(log, "not cleaned up", logging.ERROR, trace=True, what=what)
 
 
 class Recovery:
@@ -69,8 +86,8 @@ class Recovery:
 
     def __init__(self) -> None:
         self._next_app = 0
-        self._taken = Persisting()
-        self._orphaned = Persisting()
+        self._taken = Lingering()
+        self._orphaned = Lingering()
 
     def recover_abandoned(self, connection: Redis) -> None:
         """Run one round. Raises redis.exceptions.RedisError."""
@@ -84,7 +101,7 @@ class Recovery:
         some = self._take_turn(apps)
         for app in some:
             # Redis may have lost the waiting key or restored older data.
-            with attempt(app):
+            with logging_errors(app):
                 _check_jobs(store, [one.id for one in store.history(app, _RECORDS_PER_APP) if not one.ended])
         delete_exhausted_streams(connection, [redis_keys.REFUSALS, *map(redis_keys.decisions_key, some)])
         for job_id in requeue_stuck(store.queue, self._taken):
@@ -105,7 +122,7 @@ def _finish_crashed_runs(store: DeploymentStore, settings: Settings) -> None:
     for path in sorted((settings.state / "locks").glob(f"*{LIVENESS_SUFFIX}")):
         one = path.name.removesuffix(LIVENESS_SUFFIX)
         if is_deployment(one) and not is_running(one):
-            with attempt(one):
+            with logging_errors(one):
                 _finish_crashed_run(store, one)
                 left = store.find(one)
                 if left is None or left.status is not Status.RUNNING:
@@ -122,7 +139,7 @@ def _finish_crashed_run(store: DeploymentStore, deployment_id: str) -> None:
 def _check_jobs(store: DeploymentStore, deployment_ids: list[str]) -> None:
     for one, state in find_jobs(store.queue, deployment_ids):
         if state != "there":
-            with attempt(one):
+            with logging_errors(one):
                 _resolve(store, one, state)
 
 

@@ -4,13 +4,10 @@ The journals on disk are the truth, so hookd writes deleted keys again.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from redis import Redis
-from redis.exceptions import ConnectionError, TimeoutError
-from rq.exceptions import StopRequested
 from rq.queue import Queue
 from rq.rate_limit import RateLimitRegistry
 from rq.worker_registration import clean_worker_registry
@@ -82,17 +79,3 @@ def clean_registries(queue: Queue, handlers: list[Any]) -> None:
             step()
         except ValueError as error:  # An entry is not UTF-8, or a limit is no number.
             _delete(connection, key, str(error))
-
-
-@contextmanager
-def attempt(what: str) -> Iterator[None]:
-    """Log an error of one task, so that the next ones go on. An unreachable Redis and a SIGTERM are raised.
-
-    This is the one place of the worker's process for unexpected errors.
-    """
-    try:
-        yield
-    except (ConnectionError, TimeoutError, StopRequested):
-        raise
-    except Exception:
-        event(log, "not cleaned up", logging.ERROR, trace=True, what=what)

@@ -69,7 +69,7 @@ class StatusPublisher:
         except RedisError as error:
             event(log, "status not published", logging.WARNING, app=app, why=type(error).__name__)
 
-    def record_decision(
+    def note_decision(
         self,
         deployment: Deployment,
         verdict: Verdict,
@@ -80,7 +80,7 @@ class StatusPublisher:
         head: str | None = None,
     ) -> None:
         """Add a decision about a deployment to the app's decision log."""
-        self.record(
+        self.note(
             Decision(
                 at=datetime.now(UTC),
                 app=deployment.app,
@@ -98,7 +98,7 @@ class StatusPublisher:
             )
         )
 
-    def record(self, decision: Decision) -> None:
+    def note(self, decision: Decision) -> None:
         """Add a decision to the app's decision log."""
         try:
             append_decision(self.connection, decision)

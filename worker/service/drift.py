@@ -110,10 +110,8 @@ def detect_drift(app: App, desired: DesiredState, snapshot: ServiceSnapshot) -> 
 
 def service_names(app: App, colour: Colour | None) -> tuple[str, str | None]:
     """Return the service that serves, and with blue-green the idle one."""
-    name = app.service_name
-    if colour is None:
-        return name, None
-    return f"{name}-{colour}", f"{name}-{'green' if colour == 'blue' else 'blue'}"
+    idle = None if colour is None else app.service_of("green" if colour == "blue" else "blue")
+    return app.service_of(colour), idle
 
 
 def start_command(app: App, colour: Colour | None) -> str:

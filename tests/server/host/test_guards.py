@@ -12,8 +12,9 @@ import pytest
 
 from hookd import eventlog
 from tests.support.programs import program, run
-from tests.support.receiver import Bench, bench, headers_of, push_body
+from tests.support.receiver import Bench, bench, push_body
 from tests.support.rendered import APPS, HOST, NEW_HOST, files
+from tests.support.signatures import headers_of
 
 AT = "2026-11-23T12:00:00.000000+00:00 server hookd[193]: "
 

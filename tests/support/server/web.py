@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from socket import socket
 from typing import Any, Protocol
 
-from tests.support.receiver import headers_of, push_body
+from tests.support.receiver import push_body
+from tests.support.signatures import headers_of
 
 _SECONDS = 30
 _TLS = 443

@@ -12,6 +12,7 @@ from rq.job import JobStatus
 from rq.rate_limit import RateLimitRegistry
 
 from hookd.model import redis_keys
+from hookd.model.decision import Verdict
 from hookd.model.deployment import IllegalTransition, Status, Trigger, advance
 from hookd.queue.client import watch
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore, RequestResult
@@ -60,7 +61,7 @@ def test_denied_transaction_leaves_nothing(url: str, client: Redis, records: Dep
     with Redis.from_url(url, username="half", password="", socket_timeout=5) as refused, pytest.raises(RedisError):
         push(DeploymentStore(refused, keep_seconds=3600), "d-2", Trigger.MANUAL)
     assert everything(client) == before
-    assert push(records, "d-2", Trigger.MANUAL).kind == "created"
+    assert push(records, "d-2", Trigger.MANUAL).verdict is Verdict.QUEUED
     assert records.get(first.deployment).status is Status.SUPERSEDED
 
 
@@ -81,12 +82,12 @@ def test_full_redis_takes_nothing(client: Redis, records: DeploymentStore) -> No
     finally:
         client.config_set("maxmemory", "0")
     assert everything(client) == {}
-    assert push(records, "d-1").kind == "created"
+    assert push(records, "d-1").verdict is Verdict.QUEUED
 
 
 def test_concurrent_pushes_coalesce(url: str, client: Redis, records: DeploymentStore) -> None:
     answers = at_once([writer(url, f"d-{number}") for number in range(WRITERS)])
-    assert sorted(answer.kind for answer in answers) == [*["coalesced"] * (WRITERS - 1), "created"]
+    assert sorted(answer.verdict for answer in answers) == [*[Verdict.COALESCED] * (WRITERS - 1), Verdict.QUEUED]
     [deployment_id] = {answer.deployment for answer in answers}
     assert records.get(deployment_id).coalesced == WRITERS - 1
     assert client.llen("rq:queue:hookd") == 1
@@ -95,7 +96,7 @@ def test_concurrent_pushes_coalesce(url: str, client: Redis, records: Deployment
 @pytest.mark.threat(4)
 def test_concurrent_redeliveries_count_once(url: str, records: DeploymentStore) -> None:
     answers = at_once([writer(url, "d-1") for _ in range(WRITERS)])
-    assert sorted(answer.kind for answer in answers) == ["created", *["duplicate"] * (WRITERS - 1)]
+    assert sorted(answer.verdict for answer in answers) == [*[Verdict.DUPLICATE] * (WRITERS - 1), Verdict.QUEUED]
     assert records.get(answers[0].deployment).coalesced == 0
 
 
@@ -126,14 +127,14 @@ def test_push_joins_no_starting_deployment(url: str, records: DeploymentStore) -
             with Redis.from_url(url, socket_timeout=10) as client:
                 own = DeploymentStore(client, keep_seconds=3600)
                 own.change(deployment_id, lambda old: advance(old, Status.RUNNING, AT))
-            return RequestResult(deployment_id, "created")
+            return RequestResult(deployment_id, Verdict.QUEUED)
 
         _, answer = at_once([start, writer(url, f"d-{number}")])
         joined = records.get(waits).coalesced
-        assert (answer.kind, joined) in {("coalesced", 1), ("created", 0)}
-        assert (answer.deployment == waits) == (answer.kind == "coalesced")
+        assert (answer.verdict, joined) in {(Verdict.COALESCED, 1), (Verdict.QUEUED, 0)}
+        assert (answer.deployment == waits) == (answer.verdict is Verdict.COALESCED)
         records.change(waits, lambda old: advance(old, Status.SUCCEEDED, AT))
-        if answer.kind == "created":
+        if answer.verdict is Verdict.QUEUED:
             records.change(answer.deployment, lambda old: advance(old, Status.CANCELLED, AT))
 
 
@@ -148,14 +149,14 @@ def test_concurrent_endings_record_one(url: str, records: DeploymentStore) -> No
                 try:
                     DeploymentStore(client, keep_seconds=3600).change(waits, lambda old: advance(old, status, AT))
                 except IllegalTransition:
-                    return RequestResult(waits, "duplicate")
-            return RequestResult(waits, "created")
+                    return RequestResult(waits, Verdict.DUPLICATE)
+            return RequestResult(waits, Verdict.QUEUED)
 
         return end
 
     statuses = [Status.SUCCEEDED, Status.FAILED, Status.CANCELLED]
     answers = at_once([ending(status) for status in statuses])
-    [winner] = [status for status, answer in zip(statuses, answers, strict=True) if answer.kind == "created"]
+    [winner] = [status for status, answer in zip(statuses, answers, strict=True) if answer.verdict is Verdict.QUEUED]
     assert records.get(waits).status is winner
 
 
@@ -163,7 +164,7 @@ def test_emptied_queue_blocks_no_app(client: Redis, records: DeploymentStore) ->
     first = push(records)
     SafeQueue(connection=client).empty()  # type: ignore[no-untyped-call]
     second = push(records)
-    assert second.kind == "created"
+    assert second.verdict is Verdict.QUEUED
     assert records.get(first.deployment).status is Status.SUPERSEDED
     for registry in RateLimitRegistry.all(client):  # The worker does so at its start and every ten seconds.
         registry.cleanup()
@@ -176,7 +177,7 @@ def test_emptied_queue_blocks_no_app(client: Redis, records: DeploymentStore) ->
 def test_dead_job_coalesces_nothing(client: Redis, records: DeploymentStore, status: str) -> None:
     first = push(records)
     client.hset(SafeJob.key_for(first.deployment), "status", status)
-    assert push(records).kind == "created"
+    assert push(records).verdict is Verdict.QUEUED
     assert records.get(first.deployment).status is Status.SUPERSEDED
 
 
@@ -184,7 +185,7 @@ def test_lost_record_blocks_no_push(client: Redis, records: DeploymentStore) -> 
     first = push(records, "d-1")
     client.delete(redis_keys.record_key(first.deployment))
     again = push(records, "d-1")
-    assert again.kind == "created"
+    assert again.verdict is Verdict.QUEUED
     assert again.deployment != first.deployment
 
 
@@ -192,7 +193,7 @@ def test_flushed_redis_takes_a_push(client: Redis, records: DeploymentStore) -> 
     push(records, "d-1")
     client.flushall()
     client.script_flush()
-    assert push(records, "d-1").kind == "created"
+    assert push(records, "d-1").verdict is Verdict.QUEUED
     assert client.llen("rq:queue:hookd") == 1
 
 
@@ -200,7 +201,7 @@ def test_coalesced_push_restarts_nothing(client: Redis, records: DeploymentStore
     deployment = push(records).deployment
     with client.pipeline() as start:
         watch(start, redis_keys.record_key(deployment), redis_keys.waiting_key("shop"))
-        assert push(records) == RequestResult(deployment, "coalesced")
+        assert push(records) == RequestResult(deployment, Verdict.COALESCED)
         start.multi()
         start.ping()
         assert start.execute() == [True]

@@ -5,6 +5,7 @@ from redis import Redis
 from rq.job import JobStatus
 
 from hookd.model import redis_keys
+from hookd.model.decision import Verdict
 from hookd.model.deployment import (
     RETRYABLE_ENDINGS,
     Status,
@@ -21,7 +22,7 @@ A = "a" * 40
 def test_record_and_job_share_an_id(records: DeploymentStore, client: Redis) -> None:
     answer = ask(records, delivery="d-1", claimed_commit=A)
     record = records.get(answer.deployment)
-    assert answer.kind == "created"
+    assert answer.verdict is Verdict.QUEUED
     assert (record.status, record.delivery, record.claimed_commit) == (Status.QUEUED, "d-1", A)
     job = SafeJob.fetch(answer.deployment, connection=client)
     assert (job.func_name, job.args) == (redis_keys.DEPLOY, [answer.deployment])
@@ -33,7 +34,7 @@ def test_record_and_job_share_an_id(records: DeploymentStore, client: Redis) -> 
 def test_second_push_coalesces(records: DeploymentStore, client: Redis) -> None:
     first = ask(records, delivery="d-1")
     for number in range(3):
-        assert ask(records, delivery=f"e-{number}") == RequestResult(first.deployment, "coalesced")
+        assert ask(records, delivery=f"e-{number}") == RequestResult(first.deployment, Verdict.COALESCED)
     assert records.get(first.deployment).coalesced == 3
     assert client.llen("rq:queue:hookd") == 1
 
@@ -42,19 +43,19 @@ def test_push_waits_behind_a_running_deployment(records: DeploymentStore, client
     first = ask(records)
     start(records, first.deployment)
     second = ask(records)
-    assert second.kind == "created"
+    assert second.verdict is Verdict.QUEUED
     assert SafeJob.fetch(second.deployment, connection=client).get_status() == JobStatus.RATE_LIMITED
     assert client.llen("rq:queue:hookd") == 1
 
 
 def test_apps_do_not_join_each_other(records: DeploymentStore, client: Redis) -> None:
-    assert [ask(records, app=app).kind for app in ("shop", "blog")] == ["created", "created"]
+    assert [ask(records, app=app).verdict for app in ("shop", "blog")] == [Verdict.QUEUED, Verdict.QUEUED]
     assert client.llen("rq:queue:hookd") == 2
 
 
 def test_repeated_delivery_names_its_deployment(records: DeploymentStore) -> None:
     first = ask(records, delivery="d-1")
-    assert ask(records, delivery="d-1") == RequestResult(first.deployment, "duplicate")
+    assert ask(records, delivery="d-1") == RequestResult(first.deployment, Verdict.DUPLICATE)
     assert records.get(first.deployment).coalesced == 0
 
 
@@ -62,7 +63,7 @@ def test_repeated_delivery_names_its_deployment(records: DeploymentStore) -> Non
 def test_delivery_after_good_ending_is_duplicate(records: DeploymentStore, status: Status) -> None:
     first = ask(records, delivery="d-1")
     end(records, first.deployment, status)
-    assert ask(records, delivery="d-1") == RequestResult(first.deployment, "duplicate")
+    assert ask(records, delivery="d-1") == RequestResult(first.deployment, Verdict.DUPLICATE)
 
 
 @pytest.mark.parametrize("status", sorted(RETRYABLE_ENDINGS))
@@ -70,15 +71,15 @@ def test_delivery_after_bad_ending_runs_again(records: DeploymentStore, status: 
     first = ask(records, delivery="d-1")
     end(records, first.deployment, status)
     again = ask(records, delivery="d-1")
-    assert again.kind == "created"
+    assert again.verdict is Verdict.QUEUED
     assert records.get(again.deployment).trigger is Trigger.REDELIVERY
-    assert ask(records, delivery="d-1") == RequestResult(again.deployment, "duplicate")
+    assert ask(records, delivery="d-1") == RequestResult(again.deployment, Verdict.DUPLICATE)
 
 
 def test_coalesced_delivery_is_a_duplicate(records: DeploymentStore) -> None:
     first = ask(records, delivery="d-1")
     ask(records, delivery="d-2")
-    assert ask(records, delivery="d-2") == RequestResult(first.deployment, "duplicate")
+    assert ask(records, delivery="d-2") == RequestResult(first.deployment, Verdict.DUPLICATE)
 
 
 def test_deliveries_belong_to_their_app(records: DeploymentStore) -> None:
@@ -86,29 +87,31 @@ def test_deliveries_belong_to_their_app(records: DeploymentStore) -> None:
 
 
 @pytest.mark.parametrize(
-    ("waits", "asked", "kind"),
+    ("waits", "asked", "verdict"),
     [
-        (Trigger.PUSH, Trigger.REDELIVERY, "created"),
-        (Trigger.REDELIVERY, Trigger.PUSH, "coalesced"),
-        (Trigger.REDELIVERY, Trigger.REDELIVERY, "coalesced"),
-        (Trigger.PUSH, Trigger.MANUAL, "created"),
-        (Trigger.MANUAL, Trigger.PUSH, "coalesced"),
-        (Trigger.MANUAL, Trigger.REPLAY, "coalesced"),
-        (Trigger.MANUAL, Trigger.ROLLBACK, "created"),
-        (Trigger.ROLLBACK, Trigger.PUSH, "coalesced"),
-        (Trigger.ROLLBACK, Trigger.REDELIVERY, "coalesced"),
-        (Trigger.ROLLBACK, Trigger.RECONCILE, "coalesced"),
-        (Trigger.ROLLBACK, Trigger.UPDATE, "created"),
-        (Trigger.ROLLBACK, Trigger.UNPIN, "created"),
-        (Trigger.ROLLBACK, Trigger.MANUAL, "created"),
-        (Trigger.ROLLBACK, Trigger.ROLLBACK, "created"),
+        (Trigger.PUSH, Trigger.REDELIVERY, Verdict.QUEUED),
+        (Trigger.REDELIVERY, Trigger.PUSH, Verdict.COALESCED),
+        (Trigger.REDELIVERY, Trigger.REDELIVERY, Verdict.COALESCED),
+        (Trigger.PUSH, Trigger.MANUAL, Verdict.QUEUED),
+        (Trigger.MANUAL, Trigger.PUSH, Verdict.COALESCED),
+        (Trigger.MANUAL, Trigger.REPLAY, Verdict.COALESCED),
+        (Trigger.MANUAL, Trigger.ROLLBACK, Verdict.QUEUED),
+        (Trigger.ROLLBACK, Trigger.PUSH, Verdict.COALESCED),
+        (Trigger.ROLLBACK, Trigger.REDELIVERY, Verdict.COALESCED),
+        (Trigger.ROLLBACK, Trigger.RECONCILE, Verdict.COALESCED),
+        (Trigger.ROLLBACK, Trigger.UPDATE, Verdict.QUEUED),
+        (Trigger.ROLLBACK, Trigger.UNPIN, Verdict.QUEUED),
+        (Trigger.ROLLBACK, Trigger.MANUAL, Verdict.QUEUED),
+        (Trigger.ROLLBACK, Trigger.ROLLBACK, Verdict.QUEUED),
     ],
 )
-def test_coalescing_by_trigger(records: DeploymentStore, waits: Trigger, asked: Trigger, kind: str) -> None:
+def test_coalescing_by_trigger(records: DeploymentStore, waits: Trigger, asked: Trigger, verdict: Verdict) -> None:
     first = ask(records, waits)
     second = ask(records, asked)
-    assert second.kind == kind
-    assert records.get(first.deployment).status is (Status.QUEUED if kind == "coalesced" else Status.SUPERSEDED)
+    assert second.verdict is verdict
+    assert records.get(first.deployment).status is (
+        Status.QUEUED if verdict is Verdict.COALESCED else Status.SUPERSEDED
+    )
 
 
 @pytest.mark.promise(18)
@@ -125,7 +128,7 @@ def test_superseded_deployment_names_its_successor(records: DeploymentStore, cli
 def test_chosen_commit_coalesces_nothing(records: DeploymentStore, waits: dict[str, str], asks: dict[str, str]) -> None:
     first = ask(records, Trigger.MANUAL, **waits)
     second = ask(records, Trigger.MANUAL, **asks)
-    assert second.kind == "created"
+    assert second.verdict is Verdict.QUEUED
     assert records.get(second.deployment).pinned_commit == asks.get("pinned_commit")
     assert records.get(first.deployment).status is Status.SUPERSEDED
 
@@ -133,7 +136,7 @@ def test_chosen_commit_coalesces_nothing(records: DeploymentStore, waits: dict[s
 @pytest.mark.parametrize("trigger", [Trigger.PUSH, Trigger.REDELIVERY, Trigger.RECONCILE])
 def test_push_keeps_the_chosen_commit(records: DeploymentStore, trigger: Trigger) -> None:
     first = ask(records, Trigger.MANUAL, pinned_commit=A)
-    assert ask(records, trigger) == RequestResult(first.deployment, "coalesced")
+    assert ask(records, trigger) == RequestResult(first.deployment, Verdict.COALESCED)
 
 
 def test_superseded_job_stays_first(records: DeploymentStore, client: Redis) -> None:
@@ -177,5 +180,5 @@ def test_another_apps_deployment_is_ignored(records: DeploymentStore, client: Re
     client.set(redis_keys.waiting_key("shop"), blog.deployment)
     client.set(redis_keys.delivery_key("shop", "d-1"), blog.deployment)
     answer = ask(records, delivery="d-1")
-    assert (answer.kind, waiting(client)) == ("created", answer.deployment)
+    assert (answer.verdict, waiting(client)) == (Verdict.QUEUED, answer.deployment)
     assert (records.get(blog.deployment).coalesced, waiting(client, "blog")) == (0, blog.deployment)

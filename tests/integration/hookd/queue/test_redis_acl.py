@@ -20,9 +20,10 @@ from hookd.queue import published
 from hookd.queue.deployments import DeploymentRequest
 from hookd.queue.published import AppStatusStore
 from tests.support.guarded import PASSWORDS, GuardedInstallation, as_role, as_test, command_lines, refusals, servers
-from tests.support.installation import app_files, gitea_headers
+from tests.support.installation import app_files
 from tests.support.processes import PROJECT, python, wait_for
 from tests.support.raw_jobs import call, put_id, put_job
+from tests.support.signatures import gitea_headers
 from tests.support.typed import hookd
 from tests.support.users import as_nobody, open_directory
 

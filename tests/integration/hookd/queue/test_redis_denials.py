@@ -13,6 +13,7 @@ from redis.exceptions import AuthenticationError, ExecAbortError, NoPermissionEr
 from hookd.cli.programs import is_redis_up
 from hookd.credentials import ROLES, Role
 from hookd.model import redis_keys as names
+from hookd.model.decision import Verdict
 from hookd.model.deployment import Trigger
 from hookd.queue import counters, published
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore
@@ -155,7 +156,7 @@ def test_next_push_replaces_a_poisoned_key(server: str, poison: bytes) -> None:
             client.set(key, poison)
         wish = DeploymentRequest(app="blog", trigger=Trigger.PUSH, seconds=60, delivery="d")
         answer = DeploymentStore(client, keep_seconds=60).request(wish)
-        assert (answer.kind, client.mget(keys)) == ("created", [answer.deployment.encode()] * 2)
+        assert (answer.verdict, client.mget(keys)) == (Verdict.QUEUED, [answer.deployment.encode()] * 2)
 
 
 @pytest.mark.threat(25)

@@ -10,14 +10,8 @@ from hookd.model.decision import Verdict
 from hookd.model.deployment import Status
 from hookd.queue import published
 from tests.support.decisions import counted, decided, refused
-from tests.support.receiver import (
-    NEW,
-    REDELIVERED,
-    Bench,
-    content,
-    headers_of,
-    push_body,
-)
+from tests.support.receiver import NEW, Bench, content, push_body
+from tests.support.signatures import REDELIVERED, headers_of
 
 
 @pytest.mark.threat(44)

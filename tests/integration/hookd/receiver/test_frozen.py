@@ -9,13 +9,8 @@ from hookd import freezes
 from hookd.model import redis_keys
 from hookd.model.decision import Freeze, Verdict
 from tests.support.decisions import FULL, counted, decided
-from tests.support.receiver import (
-    NEW,
-    Bench,
-    content,
-    headers_of,
-    push_body,
-)
+from tests.support.receiver import NEW, Bench, content, push_body
+from tests.support.signatures import headers_of
 
 REASON = "the database moves"
 

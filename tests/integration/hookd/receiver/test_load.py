@@ -28,8 +28,9 @@ from tests.support.load import (
 )
 from tests.support.nginx import Sites
 from tests.support.processes import accepts, python, running, wait_for
-from tests.support.receiver import headers_of, push_body
+from tests.support.receiver import push_body
 from tests.support.rendered import HOST
+from tests.support.signatures import headers_of
 
 # Each process; facts/threats-and-faults.md. Without any load one has about 65.
 MOST_MB = 100

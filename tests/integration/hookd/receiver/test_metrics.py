@@ -25,7 +25,8 @@ from hookd.queue.deployments import DeploymentRequest
 from hookd.queue.published import AppStatus, AppStatusStore
 from tests.support.metrics import AT, asked, run, scraped, step, value
 from tests.support.processes import PROJECT, wait_for
-from tests.support.receiver import NEW, OLD, Bench, headers_of, push_body
+from tests.support.receiver import NEW, OLD, Bench, push_body
+from tests.support.signatures import headers_of
 
 APPS = [host.value for host in GitHost]
 

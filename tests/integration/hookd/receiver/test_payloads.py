@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from hookd.receiver.server import build
-from tests.support.installation import SECRET, Installation
+from tests.support.installation import Installation
 from tests.support.processes import PROJECT
-from tests.support.receiver import Bench, bench, content, headers_of
+from tests.support.receiver import Bench, bench, content
+from tests.support.signatures import SECRET, headers_of
 
 DATA = PROJECT / "tests" / "data"
 EXAMPLES = DATA / "octokit-webhooks-examples"

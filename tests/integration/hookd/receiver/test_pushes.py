@@ -11,8 +11,8 @@ from hookd.model.deployment import Status, Trigger
 from hookd.model.git_hosts import GitHost
 from hookd.queue.rq_classes import SafeJob
 from hookd.receiver.server import build
-from tests.support.installation import SECRET
-from tests.support.receiver import FORM, NEW, OLD, REDELIVERED, ZEROS, Bench, content, form_of, headers_of, push_body
+from tests.support.receiver import FORM, NEW, OLD, ZEROS, Bench, content, form_of, push_body
+from tests.support.signatures import REDELIVERED, SECRET, headers_of
 
 SECOND = "the secret after the rotation"
 RECEIVER = {"public_url": "https://deploy.example.org/"}
@@ -160,7 +160,7 @@ def test_log_holds_no_secrets(receiver: Bench, caplog: pytest.LogCaptureFixture)
     receiver.post("/hooks/nobody\nelse", body, headers)
     lines = [TextFormatter().format(record) for record in caplog.records]
     assert lines == [
-        f"INFO hookd.receiver.app push app=github answer=created deployment={deployment}",
+        f"INFO hookd.receiver.app push app=github answer=queued deployment={deployment}",
         "WARNING hookd.receiver.app refused signature app=github client=127.0.0.1 check=wrong signature",
         "WARNING hookd.receiver.app refused signature app=- client=127.0.0.1 check=no such app",
     ]

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hookd.model.git_hosts import GitHost
-from tests.support.receiver import FORM, JSON, Bench, bench, form_of, headers_of, push_body, signed
+from tests.support.receiver import FORM, Bench, bench, form_of, push_body
+from tests.support.signatures import JSON, headers_of, signed
 
 REFUSALS = {400, 401, 411, 413, 415}
 # What a WSGI server passes on as the value of a header.

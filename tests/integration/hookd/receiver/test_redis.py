@@ -12,8 +12,9 @@ import pytest
 from redis import Redis
 
 from tests.support.installation import Installation
-from tests.support.receiver import headers_of, push_body, stored
+from tests.support.receiver import push_body, stored
 from tests.support.redis_server import redis_server
+from tests.support.signatures import headers_of
 
 # What the receiver promises to every sender, whatever Redis does.
 PROMISED_SECONDS = 2.0

@@ -25,7 +25,8 @@ from hookd.queue.rq_classes import SafeJob
 from tests.support.guarded import servers
 from tests.support.installation import Installation
 from tests.support.processes import running, wait_for
-from tests.support.receiver import headers_of, push_body, stored
+from tests.support.receiver import push_body, stored
+from tests.support.signatures import headers_of
 from tests.support.slow_redis import Slow
 
 # What the receiver promises to every sender, whatever Redis does.

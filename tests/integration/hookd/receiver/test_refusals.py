@@ -11,8 +11,8 @@ from hookd.model.git_hosts import GitHost
 from hookd.receiver.app import Receiver, create_app
 from hookd.receiver.refusal_log import RefusalLog
 from hookd.receiver.status_routes import ReadAccess
-from tests.support.installation import SECRET
-from tests.support.receiver import FORM, JSON, Bench, form_of, headers_of, push_body, signed
+from tests.support.receiver import FORM, Bench, form_of, push_body
+from tests.support.signatures import JSON, SECRET, headers_of, signed
 
 RECEIVER = {"max_body": 65536}
 Spoil = Callable[[str, bytes], str | None]
@@ -78,7 +78,8 @@ def test_unknown_app_looks_like_bad_signature(receiver: Bench, sender: str, name
 def test_secret_without_app_is_refused(receiver: Bench) -> None:
     secrets = {"ghost": (Secret(SECRET.encode()),)}
     refusal_log = RefusalLog(receiver.redis)
-    app = create_app(Receiver(receiver.config, secrets, receiver.records, refusal_log), ReadAccess(True, None))
+    store = receiver.records
+    app = create_app(Receiver(receiver.config, secrets, store, refusal_log), ReadAccess(True, None), store)
     body = push_body("ghost")
     response = app.test_client().post("/hooks/ghost", data=body, headers=headers_of("github", body))
     assert (response.status_code, response.data) == (401, UNSIGNED)

@@ -16,19 +16,11 @@ from hookd.queue import counters, published
 from hookd.queue.client import receiver_client
 from hookd.receiver.refusal_log import RefusalLog
 from tests.support.decisions import FULL, counted, decided, refusal, refused
-from tests.support.installation import SECRET, Installation
+from tests.support.installation import Installation
 from tests.support.processes import wait_for
-from tests.support.receiver import (
-    FORM,
-    REDELIVERED,
-    Bench,
-    everything,
-    form_of,
-    headers_of,
-    push_body,
-    signed,
-)
+from tests.support.receiver import FORM, Bench, everything, form_of, push_body
 from tests.support.redis_server import redis_server
+from tests.support.signatures import REDELIVERED, SECRET, headers_of, signed
 
 RECEIVER = {"max_body": 65536}
 
@@ -145,12 +137,12 @@ def test_lost_refusals_are_logged_once(receiver: Bench, caplog: pytest.LogCaptur
     receiver.redis.xadd(redis_keys.REFUSALS, {"decision": "{}"}, id=FULL)
     refusal_log = RefusalLog(receiver.redis)
     for number in range(3):
-        refusal_log.record(refusal(str(number)), signature=True)
+        refusal_log.note(refusal(str(number)), signature=True)
         assert refusal_log.flush()
     assert counted(receiver).refused == 3
     assert caplog.messages.count("refusals not kept") == 1
     receiver.redis.delete(redis_keys.REFUSALS)
-    refusal_log.record(refusal("later"), signature=True)
+    refusal_log.note(refusal("later"), signature=True)
     assert refusal_log.flush()
     assert [each.why for each in refused(receiver)] == ["later"]
 
@@ -210,9 +202,9 @@ class Counting(RefusalLog):
 def test_refusals_survive_a_redis_outage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with receiver_client(f"unix://{tmp_path}/redis.sock?db=0") as redis:
         refusal_log = Counting(redis, retry_seconds=0.01)
-        refusal_log.record(refusal("first"), signature=True)
+        refusal_log.note(refusal("first"), signature=True)
         wait_for(lambda: refusal_log.tries > 3, what="some tries")
-        refusal_log.record(refusal("second"), signature=True)
+        refusal_log.note(refusal("second"), signature=True)
         with redis_server(tmp_path):
             wait_for(lambda: counters.read_counters(redis, ["github"])[0].refused == 2, what="the numbers")
             assert [each.why for each in published.read_refusals(redis, 10)] == ["second", "first"]

@@ -15,9 +15,10 @@ import pytest
 from hookd.model.deployment import Trigger
 from hookd.queue.deployments import DeploymentRequest
 from tests.support.guarded import PASSWORDS, GuardedInstallation, refusals
-from tests.support.installation import SECRET, Installation, gitea_headers
+from tests.support.installation import Installation
 from tests.support.processes import python, running, wait_for
-from tests.support.receiver import FORM, headers_of, push_body
+from tests.support.receiver import FORM, push_body
+from tests.support.signatures import SECRET, gitea_headers, headers_of
 
 TOKEN = "a token with some length"
 # What systemd does before it starts a service: a socket becomes descriptor 3, and the variables name this process.

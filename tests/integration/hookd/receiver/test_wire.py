@@ -12,7 +12,8 @@ from redis import Redis
 
 from tests.support.installation import Installation
 from tests.support.processes import wait_for
-from tests.support.receiver import FORM, headers_of, push_body, signed, stored
+from tests.support.receiver import FORM, push_body, stored
+from tests.support.signatures import headers_of, signed
 
 MOST = 25 * 1024 * 1024
 UNSIGNED = b'{"error":"invalid signature"}\n'

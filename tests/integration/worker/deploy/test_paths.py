@@ -15,8 +15,9 @@ from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import Built, Good, Quarantined, Skipped, Switched, decode
 from hookd.queue.published import AppStatusStore, read_decisions
-from tests.support.installation import Installation, app_files, gitea_headers
+from tests.support.installation import Installation, app_files
 from tests.support.repository import Repository
+from tests.support.signatures import gitea_headers
 from tests.support.tasks import deploying, make_app
 from tests.support.typed import hookd
 from worker.deploy.target import choose_target, reason_against

@@ -13,6 +13,7 @@ from tests.support.processes import wait_for
 from tests.support.tasks import Deploying, deploying, make_app
 from worker.deploy.retention import kept_releases, prune, prune_incomplete
 from worker.errors import CommandFailed
+from worker.journal import Journal
 from worker.process.run import remove_tree
 from worker.release.venv import COMPLETE_MARK
 
@@ -46,7 +47,7 @@ def numbers(at: Deploying) -> list[int]:
 
 
 def run_prune(at: Deploying) -> AppState:
-    prune(at.task, at.task.journal.state())
+    prune(at.task)
     return at.task.journal.state()
 
 
@@ -152,6 +153,19 @@ def test_failed_removal_is_a_warning(at: Deploying, monkeypatch: pytest.MonkeyPa
     assert state.release(names[1]) is not None
     assert f"warning: the release {names[1]} stays" in at.text
     assert "Device or resource busy" in at.text
+
+
+def test_lost_journal_stops_only_pruning(at: Deploying, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The deployment keeps its own ending."""
+    build(at, 1, good=True)
+
+    def unreadable(_: Journal) -> AppState:
+        raise OSError("Input/output error")
+
+    monkeypatch.setattr(Journal, "state", unreadable)
+    prune(at.task)
+    assert numbers(at) == [1]
+    assert "warning: pruning stopped: Input/output error" in at.text
 
 
 def run_clear(at: Deploying) -> None:

@@ -7,9 +7,10 @@ import pytest
 
 from hookd.model.deployment import Status
 from tests.support.guarded import PASSWORDS, GuardedInstallation, as_test, command_lines
-from tests.support.installation import app_files, gitea_headers
+from tests.support.installation import app_files
 from tests.support.processes import wait_for
-from tests.support.receiver import everything, push_body, signed
+from tests.support.receiver import everything, push_body
+from tests.support.signatures import gitea_headers, signed
 
 WEBHOOK, TOKEN = "canary-webhook-4b1d0c", "canary-token-93ae51"
 API_KEY, INDEX, FILE = "canary-key-77c2f0", "canary-index-1c88d5", "canary-file-e01b3a"

@@ -27,7 +27,7 @@ def served() -> set[tuple[str, str]]:
     """List every method and path of the application, without a request to its Redis."""
     store = DeploymentStore(Redis(), keep_seconds=1)
     config = Config(Path("/hookd.toml"), Settings(), Catalogue())
-    app = create_app(Receiver(config, {}, store, RefusalLog(store.connection)), ReadAccess(True, None))
+    app = create_app(Receiver(config, {}, store, RefusalLog(store.connection)), ReadAccess(True, None), store)
     return {
         (method, re.sub(r"<(\w+)>", r"{\1}", rule.rule))
         for rule in app.url_map.iter_rules()

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from hookd.model.app import App
+from hookd.model.git_hosts import GitHost
 from units.apps.options import BLUE_GREEN_MIB, AddOptions, Remote, app_table, complete_table, parse_app, parse_remote
 from units.apps.plan import app_toml
 from units.system.errors import Refused
@@ -43,12 +44,12 @@ def test_where_a_repository_is(url: str, remote: Remote) -> None:
 @pytest.mark.parametrize(
     ("url", "sender"),
     [
-        ("git@github.com:acme/shop.git", "github"),
-        ("https://codeberg.org/acme/shop", "forgejo"),
-        ("git@elsewhere.example:acme/shop.git", "gitea"),
+        *((f"git@{host.domain}:acme/shop.git", host) for host in GitHost if host.domain),
+        *((f"https://{host.domain}/acme/shop", host) for host in GitHost if host.domain),
+        ("git@elsewhere.example:acme/shop.git", GitHost.GITEA),
     ],
 )
-def test_sender_follows_from_the_host(url: str, sender: str) -> None:
+def test_sender_follows_from_the_host(url: str, sender: GitHost) -> None:
     assert app_of(replace(SSH, repository=url)).sender == sender
 
 

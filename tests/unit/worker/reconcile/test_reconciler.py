@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.reconcile.reconciler import git_host
+from worker.reconcile.reconciler import server_of
 
 SLOW = "https://git.example.org/acme/shop.git"
 
@@ -17,5 +17,5 @@ SLOW = "https://git.example.org/acme/shop.git"
         ("file:///srv/git/shop.git", "file:///srv/git/shop.git"),
     ],
 )
-def test_git_host(repository: str, host: str) -> None:
-    assert git_host(repository) == host
+def test_server_of_repository(repository: str, host: str) -> None:
+    assert server_of(repository) == host
