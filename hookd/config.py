@@ -35,11 +35,12 @@ _TEXTS: Final = {
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem in a file. `path` is the key."""
+    """One problem in a file. `path` is the key. The user may not read a `denied` file."""
 
     file: str
     path: str
     text: str
+    denied: bool = False
 
     def __str__(self) -> str:
         place = f"{self.file}: {self.path}" if self.path else self.file
@@ -109,6 +110,11 @@ def config_or_none(only: str = "") -> Config | None:
         return None
 
 
+def unreadable(file: Path, error: OSError, name: str = "") -> Problem:
+    """Return the problem of a file that cannot be read. `name` describes the file."""
+    return Problem(str(file), "", f"{name}cannot be read: {error.strerror}", isinstance(error, PermissionError))
+
+
 def from_validation(file: str, error: ValidationError) -> list[Problem]:
     """Return the problems of a validation error."""
     return [Problem(file, ".".join(map(str, item["loc"])), _text(item)) for item in error.errors(include_url=False)]
@@ -138,7 +144,7 @@ def _files(directory: Path, problems: list[Problem], *, optional: bool) -> list[
         return sorted(file for file in directory.iterdir() if file.name.endswith(".toml"))
     except OSError as error:
         if not (optional and isinstance(error, FileNotFoundError)):
-            problems.append(Problem(str(directory), "", f"the catalogue cannot be read: {error.strerror}"))
+            problems.append(unreadable(directory, error, "the catalogue "))
         return []
 
 
@@ -175,7 +181,7 @@ def _table(file: Path, problems: list[Problem]) -> dict[str, Any] | None:
     except UnicodeDecodeError:
         problems.append(Problem(str(file), "", "not UTF-8 text"))
     except OSError as error:
-        problems.append(Problem(str(file), "", f"cannot be read: {error.strerror}"))
+        problems.append(unreadable(file, error))
     return None
 
 

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 from redis.credentials import UsernamePasswordCredentialProvider
 
-from hookd.config import Config, ConfigError, Problem
+from hookd.config import Config, ConfigError, Problem, unreadable
 from hookd.model.app import Catalogue
 
 Role = Literal["receiver", "status", "worker", "operator"]
@@ -70,8 +70,7 @@ def redis_user(config: Config, role: Role) -> RedisUser | None:
     try:
         password = file.read_text(encoding="utf-8").strip()
     except OSError as error:
-        text = f"the password of Redis' user {user_name(role)} cannot be read: {error.strerror}"
-        raise ConfigError([Problem(str(file), "", text)]) from error
+        raise ConfigError([unreadable(file, error, f"the password of Redis' user {user_name(role)} ")]) from error
     if not password:
         raise ConfigError([Problem(str(file), "", "holds no password")])
     return RedisUser(user_name(role), password)
@@ -86,7 +85,7 @@ def cli_user(config: Config, *, reads: bool) -> RedisUser | None:
         try:
             return redis_user(config, role)
         except ConfigError as error:
-            if not isinstance(error.__cause__, PermissionError):
+            if not error.problems[0].denied:
                 raise
     raise PasswordUnreadable
 
@@ -119,12 +118,11 @@ def read_secrets(file: Path, problems: list[Problem]) -> tuple[Secret, ...]:
     try:
         lines = file.read_bytes().split(b"\n")
     except OSError as error:
-        problems.append(Problem(str(file), "", f"the webhook secret cannot be read: {error.strerror}"))
+        problems.append(unreadable(file, error, "the webhook secret "))
         return ()
     values = [line.rstrip(b"\r") for line in lines if line.strip()]
     if not 1 <= len(values) <= MAX_SECRETS:
         problems.append(Problem(str(file), "", f"holds {len(values)} secrets, wanted: one, or two during a rotation"))
     if any(len(value) < MIN_SECRET_BYTES for value in values):
-        text = f"holds a secret under {MIN_SECRET_BYTES} bytes, make one with: openssl rand -hex 32"
-        problems.append(Problem(str(file), "", text))
+        problems.append(Problem(str(file), "", f"holds a secret under {MIN_SECRET_BYTES} bytes"))
     return tuple(Secret(value) for value in values)

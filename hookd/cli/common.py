@@ -1,5 +1,6 @@
 """Shared parts of all commands: messages, the configuration, the Redis client, and arguments."""
 
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -8,13 +9,13 @@ from functools import wraps
 from typing import Any, Final, NoReturn
 
 import click
-from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import AuthenticationError, ConnectionError, RedisError, TimeoutError
 
-from hookd.config import DEFAULT, INSTALLED, Config, ConfigError, config_path, load
+from hookd.config import DEFAULT, INSTALLED, Config, ConfigError, Problem, config_path, load
 from hookd.credentials import PasswordUnreadable, cli_user
 from hookd.model.app import App, Catalogue
 from hookd.model.text import printable
-from hookd.queue.client import cli_client
+from hookd.queue.client import cli_client, is_denied
 from hookd.queue.deployments import Contention, DeploymentStore
 from hookd.queue.published import AppStatus, AppStatusStore
 
@@ -48,13 +49,23 @@ def fail(message: str, *, hint: str | None = None, status: int = USAGE) -> NoRet
 def fail_config(error: ConfigError) -> NoReturn:
     """End the command with all problems of the configuration."""
     lines = "".join(f"\n  {problem}" for problem in error.problems)
-    files = dict.fromkeys(problem.file for problem in error.problems if problem.file.endswith(".toml"))
-    editor = "sudoedit" if all(file.startswith("/etc/") for file in files) else "edit"
     number = len(error.problems)
-    fail(
-        f"the configuration has {number} problem{'' if number == 1 else 's'}{lines}",
-        hint=f"{editor} {shlex.join(files)}" if files else None,
-    )
+    text = f"the configuration has {number} problem{'' if number == 1 else 's'}{lines}"
+    fail(text, hint=_config_hint(error.problems))
+
+
+def _config_hint(problems: list[Problem]) -> str:
+    """Return the command that reads, edits or shows the files."""
+    if os.geteuid() != 0 and any(problem.denied for problem in problems):
+        return sudo_command()
+    files = list(dict.fromkeys(problem.file for problem in problems))
+    return edit_command(*(file for file in files if file.endswith(".toml"))) or shlex.join(("ls", "-ld", *files))
+
+
+def edit_command(*files: str) -> str:
+    """Return the command that edits files, or "" without one."""
+    editor = "sudoedit" if all(file.startswith("/etc/") for file in files) else "${EDITOR:-vi}"
+    return f"{editor} {shlex.join(files)}" if files else ""
 
 
 def sudo_command() -> str:
@@ -62,7 +73,6 @@ def sudo_command() -> str:
     return shlex.join(["sudo", "hookd", *sys.argv[1:]])
 
 
-_NO_CONFIG_HINT: Final = "hookd demo, or name a file: --config FILE or HOOKD_CONFIG"
 _UNITS: Final = {"redis": "hookd-redis.service", "serve": "hookd.service", "worker": "hookd-worker@1.service"}
 
 
@@ -84,20 +94,34 @@ def needs_config(command: Command) -> Command:
         path = config_path(click.get_current_context().obj)
         if not path.exists():
             is_new_server = path == DEFAULT and INSTALLED.exists()
-            hint = "sudo hookd setup --domain deploy.example.org" if is_new_server else _NO_CONFIG_HINT
-            fail(f"there is no configuration at {path}", hint=hint)
+            hint = "sudo hookd setup --domain deploy.example.org" if is_new_server else "hookd demo"
+            fail(f"there is no configuration at {path} (set HOOKD_CONFIG or --config)", hint=hint)
         config = load(path)
         try:
             return command(config, **options)
         except PasswordUnreadable:
             fail("you may not read the Redis password", hint=sudo_command())
-        except AuthenticationError as error:
-            hint = "check redis.passwords in hookd.toml"
-            fail(f"Redis rejected hookd's password: {error}", hint=hint, status=UNREACHABLE)
         except (RedisError, Contention) as error:
-            fail(f"Redis cannot be reached: {error}", hint=start_command("redis", config), status=UNREACHABLE)
+            fail_redis(error, config)
 
     return with_config
+
+
+def fail_redis(error: RedisError | Contention, config: Config) -> NoReturn:
+    """End the command with an error of Redis."""
+    text, hint = f"Redis refused a command: {error}", "sudo hookd doctor"
+    match error:
+        case AuthenticationError():
+            text = f"Redis rejected hookd's password: {error}"
+            hint = hint if is_server(config) else edit_command(str(config.path))
+        case RedisError() if is_denied(error):
+            text, hint = "you may not use Redis", sudo_command()
+        case TimeoutError():
+            text = f"Redis accepts connections and does not answer: {error}"
+            hint = start_command("redis", config) if is_server(config) else "pgrep -fl 'redis|valkey'"
+        case ConnectionError():
+            text, hint = f"Redis cannot be reached: {error}", start_command("redis", config)
+    fail(text, hint=hint, status=UNREACHABLE)
 
 
 def open_store(config: Config, *, reads: bool = True) -> DeploymentStore:

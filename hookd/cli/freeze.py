@@ -53,7 +53,7 @@ def freeze(config: Config, app: str, reason: str, until: str | None) -> None:
     if before:
         print_line(f"  before: {before}")
     print_line("  pushes are recorded and not deployed")
-    print_line(f"  to end it: hookd thaw {app}")
+    common.print_next(f"hookd thaw {app}")
 
 
 @click.command(epilog="Example: hookd thaw shop")
@@ -72,9 +72,9 @@ def thaw(config: Config, app: str, no_deploy: bool, wait: bool) -> None:
         try:
             request_deployment(config, app, Trigger.UPDATE, wait=wait)
         except RedisError as error:
-            hint = f"{common.start_command('redis', config)}, then: hookd update {app}"
-            common.fail(f"no deployment was requested: {error}", hint=hint, status=common.UNREACHABLE)
-    print_line(f"  to deploy new pushes: hookd update {app}")
+            text = f"no deployment was requested: {error}"
+            common.fail(text, hint=f"hookd update {app}", status=common.UNREACHABLE)
+    common.print_next(f"hookd update {app}")
 
 
 def _note_decision(config: Config, app: App, verdict: Verdict, why: str) -> None:

@@ -80,7 +80,9 @@ class _SectionedGroup(LazyGroup):
     epilog="Example: hookd deploy shop. Help for a command: hookd deploy --help",
 )
 @click.version_option(__version__)
-@click.option("--config", "path", type=click.Path(path_type=Path), help="Default: $HOOKD_CONFIG, else /etc/hookd.")
+@click.option(
+    "--config", "path", type=click.Path(readable=False, path_type=Path), help="Default: $HOOKD_CONFIG, else /etc/hookd."
+)
 @click.pass_context
 def main(context: click.Context, path: Path | None) -> None:
     """Turn git pushes into running releases on a plain Linux server."""

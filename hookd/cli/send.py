@@ -4,9 +4,11 @@ import hmac
 import http.client
 import json
 import secrets
+import shlex
 import sys
 import uuid
 from contextlib import closing
+from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
 import click
@@ -38,13 +40,9 @@ class RefUpdate(NamedTuple):
 def send(config: Config, app: str, post_receive: bool, wait: bool, as_json: bool) -> None:
     """Send the receiver a signed push, as the git host does."""
     known = common.find_app(config.catalogue, app)
-    problems: list[Problem] = []
-    found = read_secrets(secret_file(config.settings.receiver.secrets, app), problems)
-    if problems:
-        raise ConfigError(problems)
-    typed = (line.split() for line in sys.stdin) if post_receive else [_test_update(config, known)]
-    updates = [RefUpdate(*row) for row in typed if len(row) == 3]
-    answers = [_send(config, known, found[-1], update) for update in updates]
+    secret = _read_secret(config, known)
+    updates = _read_updates(app) if post_receive else [_test_update(config, known)]
+    answers = [_send(config, known, secret, update) for update in updates]
     if as_json:
         click.echo(json.dumps(answers if post_receive else answers[0], indent=2))
         return
@@ -54,6 +52,28 @@ def send(config: Config, app: str, post_receive: bool, wait: bool, as_json: bool
     deployments = [answer["deployment"] for answer in answers if "deployment" in answer]
     if wait and deployments:
         show_and_exit(config, common.open_store(config), deployments[-1], wait=True, as_json=False)
+
+
+def _read_secret(config: Config, app: App) -> Secret:
+    """Return the app's newest secret, or end the command."""
+    problems: list[Problem] = []
+    file = secret_file(config.settings.receiver.secrets, app.name)
+    found = read_secrets(file, problems)
+    if not problems:
+        return found[-1]
+    if problems[0].denied:
+        raise ConfigError(problems)
+    is_server = common.is_server(config)
+    hint = f"sudo hookd secret rotate {app.name}" if is_server else f"openssl rand -hex 32 > {shlex.quote(str(file))}"
+    return common.fail(str(problems[0]), hint=hint)
+
+
+def _read_updates(app: str) -> list[RefUpdate]:
+    """Read the lines that git gives to a post-receive hook, or end the command."""
+    rows = [line.split() for line in sys.stdin]
+    if not rows or any(len(row) != 3 for row in rows):
+        common.fail("the input has no lines `old new ref`, as git writes them", hint=f"hookd send {app}")
+    return [RefUpdate(*row) for row in rows]
 
 
 def _test_update(config: Config, app: App) -> RefUpdate:
@@ -76,7 +96,10 @@ def _send(config: Config, app: App, secret: Secret, update: RefUpdate) -> dict[s
         hint = common.start_command("serve", config)
         common.fail(f"the receiver at {bind} does not answer: {error}", hint=hint, status=common.UNREACHABLE)
     if response.status >= 400:
-        common.fail(f"the receiver answered {response.status}: {answer.get('error')}", status=1)
+        why = f"hookd why {app.name}"
+        if response.status == HTTPStatus.UNAUTHORIZED:
+            why = f"{'sudo ' if common.is_server(config) else ''}{why} --refused"
+        common.fail(f"the receiver answered {response.status}: {answer.get('error')}", hint=why, status=1)
     return answer
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from redis import ConnectionPool, Redis
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.client import Pipeline
-from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
+from redis.exceptions import BusyLoadingError, ConnectionError, RedisError, TimeoutError
 from redis.retry import Retry
 
 from hookd.credentials import RedisUser
@@ -104,6 +104,11 @@ def best_effort_client(connection: Redis) -> Redis:
     limits = {"socket_timeout": _BEST_EFFORT_SECONDS, "socket_connect_timeout": _BEST_EFFORT_SECONDS}
     options = {**pool.connection_kwargs, **single_try, **limits}
     return Redis(connection_pool=ConnectionPool(connection_class=pool.connection_class, **options))
+
+
+def is_denied(error: RedisError) -> bool:
+    """Return True if the system refused this user the connection to Redis' socket."""
+    return isinstance(error.__context__, PermissionError)
 
 
 def find_redis_program(path: str | None = None) -> Path:

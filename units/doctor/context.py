@@ -11,12 +11,12 @@ from typing import Final
 from redis import Redis
 from redis.exceptions import ConnectionError, TimeoutError
 
-from hookd.config import Config, ConfigError, load_valid_apps
+from hookd.config import Config, ConfigError, Problem, load_valid_apps
 from hookd.credentials import cli_user
 from hookd.model.app import App
 from hookd.model.journal import AppState, decode, fold
 from hookd.model.settings import Settings
-from hookd.queue.client import cli_client
+from hookd.queue.client import cli_client, is_denied
 from units.apps.plan import units_of
 from units.doctor.finding import CannotCheck, Finding, error
 from units.system import disk, layout
@@ -75,6 +75,8 @@ class HostContext:
             with closing(cli_client(self.settings.redis.url, cli_user(self.config, reads=True))) as connection:
                 yield connection
         except (ConnectionError, TimeoutError) as failure:
+            if is_denied(failure):
+                raise CannotCheck("you may not use Redis", AS_ROOT) from None
             hint = f"sudo systemctl restart {layout.REDIS}.service"
             raise CannotCheck(f"Redis does not answer: {failure}", hint) from None
 
@@ -96,15 +98,15 @@ def read_context(path: Path, only: str | None) -> tuple[HostContext, list[Findin
     apps = config.catalogue.apps if config else ()
     if only is not None:
         apps = tuple(app for app in apps if app.name == only)
-    findings = [error(f"invalid configuration: {problem}", _repair_command(problem.file)) for problem in problems]
+    findings = [error(f"invalid configuration: {problem}", _repair_command(problem)) for problem in problems]
     context = HostContext(path, config, apps, _read_all_units(apps), datetime.now(UTC), os.geteuid() == 0, not problems)
     return context, findings
 
 
-def _repair_command(file: str) -> str:
-    if file == str(layout.CONFIG) and not layout.CONFIG.exists() and layout.CURRENT.exists():
-        return "sudo hookd setup --domain deploy.example.org (the domain that your git host calls)"
-    return f"sudoedit {file} && sudo systemctl restart hookd.service"
+def _repair_command(problem: Problem) -> str:
+    if problem.denied and os.geteuid() != 0:
+        return AS_ROOT
+    return f"sudoedit {problem.file} && sudo systemctl restart hookd.service"
 
 
 def _read_all_units(apps: tuple[App, ...]) -> Mapping[str, Unit] | str:

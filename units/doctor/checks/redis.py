@@ -9,9 +9,9 @@ from redis.exceptions import AuthenticationError, ConnectionError, RedisError, T
 
 from hookd.config import ConfigError
 from hookd.credentials import ROLES, Role, cli_user, redis_user, user_name
-from hookd.queue.client import cli_client, receiver_client
-from units.doctor.context import HostContext
-from units.doctor.finding import Finding, error, ok, warning
+from hookd.queue.client import cli_client, is_denied, receiver_client
+from units.doctor.context import AS_ROOT, HostContext
+from units.doctor.finding import CannotCheck, Finding, error, ok, warning
 from units.system import layout
 
 _UNIT: Final = f"{layout.REDIS}.service"
@@ -40,6 +40,8 @@ def check(context: HostContext) -> Iterator[Finding]:
     except AuthenticationError:
         yield error("Redis rejected the operator's password", _RESET_PASSWORDS)
     except (ConnectionError, TimeoutError) as failure:
+        if is_denied(failure):
+            raise CannotCheck("you may not use Redis", AS_ROOT) from None
         yield error(f"Redis does not answer at {redis.url}: {failure}", f"{_RESTART}; {_LOG}")
         return
     for role in ROLES:

@@ -174,6 +174,14 @@ def test_wrong_secret_is_refused(shop: Installation) -> None:
     file.write_text(right)
     assert done.returncode == 1
     assert "the receiver answered 401" in done.stderr
+    assert done.stderr.endswith("\n  next: hookd why shop --refused\n")
+
+
+@pytest.mark.parametrize("stdin", ["", "one two\n", f"{'1' * 40} {'2' * 40} refs/heads/main\nrest\n"])
+def test_invalid_post_receive_input(shop: Installation, stdin: str) -> None:
+    done = hookd(shop, "send", "shop", "--post-receive", stdin=stdin)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("\n  next: hookd send shop\n")
 
 
 def test_a_broken_configuration_is_shown_whole(shop: Installation) -> None:
@@ -184,7 +192,7 @@ def test_a_broken_configuration_is_shown_whole(shop: Installation) -> None:
     file.write_text(right)
     assert done.returncode == 2
     assert f"{file}: halth: unknown key" in done.stderr
-    assert f"next: edit {file}" in done.stderr
+    assert f"next: ${{EDITOR:-vi}} {file}" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [("doctor",), ("doctor", "--json"), ("status", "shop")])

@@ -129,7 +129,7 @@ def test_freeze_again(site: Installation) -> None:
     first = hookd(site, "freeze", "typed", "--reason", "  the\nsale ")
     assert (first.returncode, first.stderr) == (0, "")
     assert first.stdout == (
-        "typed is frozen: the sale\n  pushes are recorded and not deployed\n  to end it: hookd thaw typed\n"
+        "typed is frozen: the sale\n  pushes are recorded and not deployed\n  next: hookd thaw typed\n"
     )
     before = freezes.active_freeze(site.config.freeze_directory, "typed", datetime.now(UTC))
     again = hookd(site, "freeze", "typed", "--reason", "stocktaking", "--until", "2h")
@@ -164,7 +164,7 @@ def test_thaw_without_deployment(site: Installation) -> None:
     frozen(site, "typed")
     for said in ("typed is no longer frozen", "typed is not frozen"):
         done = hookd(site, "thaw", "typed", "--no-deploy")
-        assert (done.returncode, done.stdout) == (0, f"{said}\n  to deploy new pushes: hookd update typed\n")
+        assert (done.returncode, done.stdout) == (0, f"{said}\n  next: hookd update typed\n")
     assert hookd(site, "thaw", "typed").stdout.startswith("typed is not frozen\n")
     assert site.records.history("typed", 9) == []
 
@@ -190,7 +190,7 @@ def test_thaw_without_redis(site: Installation) -> None:
     done = hookd(site, "--config", str(away), "thaw", "typed")
     assert (done.returncode, done.stdout) == (6, "typed is no longer frozen\n")
     assert "no deployment was requested" in done.stderr
-    assert done.stderr.endswith("then: hookd update typed\n")
+    assert done.stderr.endswith("next: hookd update typed\n")
     looked = hookd(site, "--config", str(away), "reconcile", "typed")
     assert (looked.returncode, "Redis does not answer at" in looked.stderr) == (6, True), looked.stderr
 
