@@ -37,15 +37,18 @@ def set_up(domain: str | None, echo: Echo, *, dry_run: bool) -> None:
 
 
 def _check(host: Host, catalogue: Catalogue) -> None:
+    hint = None
     reasons = list(_domain_reasons(host.domain, catalogue))
     if host.systemd < OLDEST_SYSTEMD:
         reasons.append(f"systemd {OLDEST_SYSTEMD} or newer is needed, found: {host.systemd or 'none'}")
     if not layout.PYTHON.exists():
-        reasons.append(f"hookd is not installed in {layout.CODE}; next: sudo ./run install")
+        reasons.append(f"hookd is not installed in {layout.CODE}")
+        hint = "sudo ./run install"
     if host.domain and not host.has_nginx:
-        reasons.append("nginx is not installed; next: sudo apt-get install nginx")
+        reasons.append("nginx is not installed")
+        hint = hint or "sudo apt-get install nginx"
     if reasons:
-        raise Refused(reasons)
+        raise Refused(reasons, hint=hint)
 
 
 def _domain_reasons(domain: str | None, catalogue: Catalogue) -> Iterable[str]:
@@ -80,5 +83,5 @@ def _write_public_url(host: Host, manifest: Manifest) -> bool:
 def _result(host: Host, changed: int) -> str:
     done = f"{changed} change{'s' if changed > 1 else ''} made" if changed else "nothing to change"
     if host.domain is None:
-        return f"{done}\n  next: sudo hookd setup --domain deploy.example.org (the name that your git host uses)"
+        return f"{done}\n  next: sudo hookd setup --domain deploy.example.org"
     return f"{done}\n  next: sudo hookd app add NAME --repo git@HOST:OWNER/NAME.git"

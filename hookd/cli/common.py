@@ -138,8 +138,12 @@ def find_app(catalogue: Catalogue, name: str) -> App:
     """Return an app of the catalogue, or end the command."""
     if app := catalogue.get(name):
         return app
-    names = ", ".join(app.name for app in catalogue.apps)
-    fail(f"there is no app {name!r}, there are: {names or 'none'}", hint="hookd status")
+    return fail_unknown_app(name, [app.name for app in catalogue.apps])
+
+
+def fail_unknown_app(name: str, known: list[str]) -> NoReturn:
+    """End the command with the names of all apps."""
+    fail(f"there is no app {name!r}, there are: {', '.join(known) or 'none'}", hint="hookd status")
 
 
 def complete_app(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:

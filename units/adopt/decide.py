@@ -31,7 +31,7 @@ def decide(facts: ProjectFacts, catalogue: Catalogue, manifest: Manifest) -> Ado
         *_host_blockers(facts, catalogue, manifest),
     ]
     if blockers or facts.page is None:
-        raise Refused(blockers, hint="fix all of it, then the same command again (--dry-run changes nothing)")
+        raise Refused(blockers)
     adoption = _adoption(facts, facts.page)
     others = tuple(app for app in catalogue.apps if app.name != adoption.name)
     if conflicts := Catalogue(apps=(*others, adoption.app)).conflicts():

@@ -47,7 +47,7 @@ class AdoptionExecutor:
         if status := deploy(self.adoption.commit):
             self._stop_interim_units()
             message = f"the first release failed (exit status {status}); the old process still serves"
-            raise HostError(message, hint="fix the error above, then the same command again")
+            raise HostError(message)
 
     def open_public_socket(self) -> None:
         """Send visitors' requests to the interim unit. Raises HostError after a rollback."""
@@ -73,7 +73,7 @@ class AdoptionExecutor:
             self._run(("systemctl", "start", check), "hookd checks the unit here")
             self._run(("systemctl", "restart", unit), "from the old process to the release")
             if not read_units([unit])[unit].is_up:
-                raise HostError(f"{unit} did not start: journalctl --unit {unit} --lines 50")
+                raise HostError(f"{unit} did not start", hint=f"journalctl --unit {unit} --lines 50")
             self._check(f"unix:{self.adoption.check_socket}", unit)
         self._stop_interim_units()
         temporary = (*interim_files(self.adoption, self.host, is_public=True), *check_files(self.adoption))
@@ -96,7 +96,7 @@ class AdoptionExecutor:
             self.echo(f"rolling back: {error}")
             self.roll_back()
             message = f"{error}\n  the old process serves again"
-            raise HostError(message, hint="fix the error, then the same command again") from None
+            raise HostError(message, hint=getattr(error, "hint", None)) from None
 
     def roll_back(self) -> None:
         """Start the old process if it stopped, send visitors to it, and remove the rest.

@@ -34,7 +34,8 @@ def prepare(adoption: Adoption, server: Server, echo: Echo) -> None:
         for finding in audit(adoption.root / name, _shared_policy(adoption), recursive=False, repairs=True):
             echo(f"+ {finding}")
             if isinstance(finding, Unauditable) and finding.kind != "link":
-                raise HostError(f"{finding}: releases cannot use it", hint=f"the same command with --leave {name}")
+                again = f"sudo hookd app adopt {adoption.root} --name {adoption.name}"
+                raise HostError(f"{finding}: releases cannot use it", hint=f"{again} --leave {name}")
     Installer(server.manifest, HOST, echo).apply(host_plan(server.host, server.with_app(adoption.interim_app)))
 
 

@@ -33,7 +33,7 @@ def make_deploy_key(app: str) -> str:
     path = key.with_name(f"{key.name}.pub")
     public = (disk.read(path) or b"").decode(errors="replace").strip()
     if not _PUBLIC_KEY.fullmatch(public):
-        raise HostError(f"{path} holds no public key", hint=f"sudo rm -f {key} {path}, then the same command again")
+        raise HostError(f"{path} holds no public key", hint=f"sudo rm -f {key} {path}")
     return public
 
 

@@ -27,6 +27,7 @@ from hookd.model.app import App
 from hookd.model.settings import AppPaths, Settings
 from hookd.model.text import printable
 from units.system import layout
+from units.system.facts import missing_setup
 
 # A path alone, with the tree below it, with each tree in it, or with the app's own data below it, never repaired.
 Reach = Literal["alone", "tree", "each", "data"]
@@ -135,7 +136,8 @@ def check_permissions(
     try:
         account = find_user(worker)
     except OwnershipError as error:
-        raise OwnershipError(error.cause, hint="sudo hookd setup") from None
+        missing = missing_setup()
+        raise OwnershipError(error.cause, hint=(missing and missing.hint) or "sudo hookd setup") from None
     found = (
         finding
         for rule in rules(app, settings, account)

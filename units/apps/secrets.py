@@ -32,8 +32,7 @@ def rotate(app: str, manifest: Manifest) -> str:
     if len(valid) < 2:
         valid.append(new_secret())
     elif RESTART_RECEIVER not in manifest.pending:
-        hint = f"paste the new one (sudo hookd secret show {app}), then: sudo hookd secret rotate {app} --finish"
-        raise HostError(f"{app} has an old and a new secret already", hint=hint)
+        raise HostError(f"{app} has an old and a new secret already", hint=f"sudo hookd secret show {app}")
     _replace(app, valid, manifest)
     return valid[-1]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hookd.cli.common import print_line
+from hookd.cli.common import print_line, print_next
 from units.adopt import state
 from units.adopt.decide import decide
 from units.adopt.describe import describe_plan, describe_result
@@ -91,7 +91,7 @@ def _decide(server: Server, wanted: AdoptOptions, shown: Adoption | None = None)
         for line in describe_plan(facts, adoption, tuple(f"+ {change}" for change in changes)):
             print_line(line)
     elif adoption != shown:
-        raise Refused([f"{wanted.root} changed after the plan was shown"], hint="repeat the command")
+        raise Refused([f"{wanted.root} changed after the plan was shown"])
     return adoption
 
 
@@ -100,8 +100,9 @@ def _adopt(server: Server, adoption: Adoption) -> None:
     app = adoption.interim_app
     print_webhook_settings(server, app, prepare_repository_access(app))
     if problem := check_access(app.name):
-        print_line(f"\nThe repository cannot be read yet: {problem}\n  nothing has changed for visitors")
-        print_line(f"  next: paste the key, then: sudo hookd app adopt {adoption.root}")
+        print_line(f"\nThe repository cannot be read yet: {problem}")
+        print_line("  nothing has changed for visitors, paste the key")
+        print_next(f"sudo hookd app adopt {adoption.root}")
         sys.exit(1)
     executor = AdoptionExecutor(server.host, server.manifest, adoption, print_line)
     print_line("\nThe first release:")

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from hookd import freezes
-from hookd.cli.common import app_argument, find_app, print_line
+from hookd.cli.common import app_argument, find_app, print_line, print_next
 from hookd.cli.main import LazyGroup
 from hookd.model.app import App
 from hookd.model.git_hosts import GitHost
@@ -43,7 +43,12 @@ def app() -> None:
 @app.command("add", epilog="Example: sudo hookd app add shop --repo git@github.com:acme/shop.git")
 @click.argument("name")
 @click.option("--repo", help="git@HOST:OWNER/NAME.git, ssh://… or https://…")
-@click.option("--from", "file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Or a TOML file.")
+@click.option(
+    "--from",
+    "file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The app's TOML file, in place of --repo.",
+)
 @click.option("--branch", default="main", show_default=True, help="The branch to deploy.")
 @click.option("--full-name", help="OWNER/NAME at the git host, default: the end of the URL.")
 @sender_option
@@ -53,7 +58,13 @@ def app() -> None:
 @click.option("--entry", default="wsgi:app", show_default=True, help="The WSGI callable.")
 @click.option("--listen", help="HOST:PORT or unix:/path, default: /run/hookd-apps/NAME.sock.")
 @click.option("--workers", default=2, show_default=True, help="gunicorn's processes.")
-@click.option("--policy", type=click.Choice(["group", "split", "acl"]), default="group", show_default=True)
+@click.option(
+    "--policy",
+    type=click.Choice(["group", "split", "acl"]),
+    default="group",
+    show_default=True,
+    help="The owners and modes of the app's files.",
+)
 @click.option("--env-file", type=click.Path(path_type=Path), help="The app's variables (NAME=value lines), copied.")
 @click.option(
     "--file", "files", multiple=True, metavar="NAME[=PATH]", help="A file outside the releases, such as .env."
@@ -73,9 +84,9 @@ def add_app(name: str, file: Path | None, repo: str | None, dry_run: bool, **opt
         key = prepare_repository_access(app)
         print_webhook_settings(server, app, key)
     if problem := check_access(app.name):
-        action = "paste the key" if key else "make the repository readable without a key"
         print_line(f"\nThe repository cannot be read yet: {problem}")
-        print_line(f"  next: {action}, then: sudo hookd deploy {app.name}")
+        print_line("  paste the key" if key else "  make the repository readable without a key")
+        print_next(f"sudo hookd deploy {app.name}")
         return
     print_line("\nThe repository can be read. First deployment:")
     sys.exit(common.run_deploy(app.name))
@@ -144,6 +155,7 @@ def print_webhook_settings(server: Server, app: App, key: str | None) -> None:
 @common.requires_root
 def list_apps() -> None:
     """List the apps of this server."""
+    common.require_setup()
     apps = common.load_server().catalogue.apps
     if not apps:
         print_line("there is no app yet\n  next: sudo hookd app add NAME --repo git@HOST:OWNER/NAME.git")
@@ -158,6 +170,7 @@ def list_apps() -> None:
 @common.requires_root
 def show_app(app: str) -> None:
     """Print an app's file and its webhook settings."""
+    common.require_setup()
     server = common.load_server()
     known = find_app(server.catalogue, app)
     print_line(read_app_file(known).rstrip())

@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -11,14 +13,14 @@ import click
 
 from hookd.cli.common import Command, fail, sudo_command
 from hookd.cli.main import main
-from hookd.config import load
+from hookd.config import config_path, load
 from hookd.model.app import Catalogue
 from units.apps.manage import Server
 from units.plan.manifest import Manifest
 from units.system import disk, layout
 from units.system.disk import UnsafePath
 from units.system.errors import HostError
-from units.system.facts import read_host
+from units.system.facts import missing_setup, read_host
 from units.system.run import CommandFailed
 
 FAILED: Final = 1
@@ -33,17 +35,26 @@ def requires_root(command: Command) -> Command:
     def guarded(*arguments: Any, **options: Any) -> Any:
         if os.geteuid() != 0:
             fail("only root can do this", hint=sudo_command())
+        _require_own_config()
         os.umask(0o022)
         try:
             return command(*arguments, **options)
         except HostError as error:
-            fail(str(error), hint=error.hint)
+            fail(str(error), hint=error.hint or sudo_command())
         except CommandFailed as error:
-            fail(f"a command failed: {error}", hint=f"fix the cause, then continue: {sudo_command()}", status=FAILED)
+            fail(f"a command failed: {error}", hint=sudo_command(), status=FAILED)
         except UnsafePath as error:
-            fail(str(error), status=FAILED)
+            fail(str(error), hint=f"sudo namei -lx {shlex.quote(str(error).split(': ', 1)[0])}", status=FAILED)
 
     return guarded
+
+
+def _require_own_config() -> None:
+    """End the command if a person chose another configuration, because only this host's can be changed."""
+    path = config_path(click.get_current_context().find_root().obj)
+    if path != layout.CONFIG:
+        words = [word for word in sys.argv[1:] if word != str(path) and not word.startswith("--config")]
+        fail(f"this command uses {layout.CONFIG}, not {path}", hint=shlex.join(["sudo", "hookd", *words]))
 
 
 @contextmanager
@@ -61,7 +72,7 @@ def host_lock(*, dry_run: bool = False) -> Iterator[Server]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise HostError("another hookd command is changing this host", hint="wait for it to end") from None
+            raise HostError("another hookd command is changing this host") from None
         yield load_server()
 
 
@@ -74,8 +85,8 @@ def load_server() -> Server:
 
 def require_setup() -> None:
     """Raise HostError before the first `hookd setup`."""
-    if not layout.CONFIG.exists():
-        raise HostError("hookd is not set up on this host", hint="sudo hookd setup --domain deploy.example.org")
+    if missing := missing_setup():
+        raise missing
 
 
 def run_deploy(app: str, commit: str | None = None) -> int:

@@ -2,11 +2,13 @@
 
 import json
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import click
 
 from hookd.cli import common
-from hookd.config import Config, config_path
+from hookd.config import Config, ConfigError, config_path, load_valid_apps
 from hookd.files.policies import OwnershipError
 from units.apps.permissions import check_permissions
 from units.doctor.run import run_doctor
@@ -21,15 +23,25 @@ UNKNOWN = 3
 def doctor(app: str | None, quiet: bool, as_json: bool) -> None:
     """Check this server or one app, with a command for each fault.
 
-    The exit status is for monitoring: 0 ok, 1 warnings, 2 errors, 3 a check was not possible.
+    The exit status is for monitoring: 0 ok, 1 warnings, 2 errors, 3 a check could not run.
     """
     path = config_path(click.get_current_context().find_root().obj)
+    if app is not None:
+        _require_app(path, app)
     report = run_doctor(path, app)
     if as_json:
         click.echo(report.as_json())
     else:
         report.show(quiet=quiet)
     sys.exit(report.exit_status)
+
+
+def _require_app(path: Path, app: str) -> None:
+    """End the command unless the catalogue has a file of the app, valid or not."""
+    with suppress(ConfigError):  # The doctor reports it.
+        names = load_valid_apps(path)[0].app_names()
+        if app not in names:
+            common.fail_unknown_app(app, names)
 
 
 @click.command(epilog="Example: sudo hookd permissions shop --fix")

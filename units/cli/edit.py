@@ -8,13 +8,13 @@ from typing import Any, Final
 import click
 import tomlkit
 
-from hookd.cli.common import INTERRUPTED, app_argument, fail, find_app, print_line, sudo_command
+from hookd.cli.common import INTERRUPTED, app_argument, fail, find_app, print_line, print_next, sudo_command
 from hookd.cli.progress import EXIT_CODES
 from hookd.model.app import App
 from hookd.model.deployment import Status
 from units.apps import manage
 from units.apps.git_access import check_access
-from units.cli.common import dry_run_option, host_lock, load_server, requires_root, run_deploy
+from units.cli.common import dry_run_option, host_lock, load_server, require_setup, requires_root, run_deploy
 from units.system import layout
 from units.system.errors import HostError, Refused
 
@@ -29,6 +29,7 @@ _UNIT_KEYS: Final = frozenset({"service", "site", "health"})
 @requires_root
 def edit(app: str, changes: tuple[str, ...], dry_run: bool) -> None:
     """Change an app's file and apply it."""
+    require_setup()
     old = read_app_file(find_app(load_server().catalogue, app))
     if changes:
         new = _set_keys(old, changes)
@@ -78,7 +79,8 @@ def _print_effect(before: App, app: App) -> None:
         print_line(f"the new repository cannot be read: {problem}\n  next: sudo hookd app edit {app.name}")
         sys.exit(1)
     command = "restart" if changed <= _UNIT_KEYS else "deploy"
-    print_line(f"takes effect with the next deployment, or now: sudo hookd {command} {app.name}")
+    print_line("takes effect with the next deployment")
+    print_next(f"sudo hookd {command} {app.name}")
 
 
 def _apply(name: str, old: str, new: str, *, dry_run: bool) -> tuple[App, bool]:
@@ -121,7 +123,8 @@ def _deploy_or_revert(before: App, old: str, new: str) -> int:
         else:
             manage.finish_edit(server, app, print_line)
     if status:
-        print_line(f"\n{name} is as it was before\n  next: fix the cause, then: {sudo_command()}")
+        print_line(f"\n{name} is as it was before")
+        print_next(sudo_command())
     return status
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import click
 
-from hookd.cli.common import app_argument, find_app, print_line
+from hookd.cli.common import app_argument, find_app, print_line, print_next
 from hookd.model.app import App
 from units.apps import secrets, services
 from units.cli.common import dry_run_option, host_lock, load_server, require_setup, requires_root, yes_option
@@ -99,4 +99,5 @@ def rotate(app: str, finish: bool) -> None:
             return
         fresh = secrets.rotate(app, server.manifest)
     print_line(f"new secret: {fresh}\n  both secrets are valid, in {layout.app_secret(app)}")
-    print_line(f"  next: paste the new one at the git host, then: sudo hookd secret rotate {app} --finish")
+    print_line("  paste the new one at the git host")
+    print_next(f"sudo hookd secret rotate {app} --finish")

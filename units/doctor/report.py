@@ -43,8 +43,7 @@ class Report:
         """Return the number of findings per level in one line."""
         numbers = Counter(finding.level for finding in self.findings)
         counts = (_format_count(level, numbers[level]) for level in reversed(_RANK) if numbers[level])
-        health = "is well" if self.level is Level.OK else "is not well"
-        return f"{socket.gethostname()} {health}: {', '.join(counts)}"
+        return f"{socket.gethostname()}: {', '.join(counts)}"
 
     def as_json(self) -> str:
         """Return the report as one JSON document."""

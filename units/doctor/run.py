@@ -14,7 +14,9 @@ from units.doctor.checks import files, git, queue, redis, rights, services, syst
 from units.doctor.context import AS_ROOT, HostContext, read_context
 from units.doctor.finding import CannotCheck, Finding, error, ok, unknown
 from units.doctor.report import Report
+from units.system import layout
 from units.system.disk import UnsafePath
+from units.system.facts import missing_setup
 
 # Every check has shorter limits of its own. This one bounds hosts with very many apps.
 _TOTAL_SECONDS: Final = 20
@@ -31,7 +33,7 @@ HOST_CHECKS: Final[tuple[tuple[str, HostCheck, str], ...]] = (
     ("queue", queue.check, "all workers are connected, the queue is not suspended"),
     ("nginx", services.check_nginx, "nginx runs and accepts its configuration"),
     ("accounts", rights.check_accounts, "no user can log in or has excess groups"),
-    ("set-up", files.check_host_plan, "users, files and directories match the setup plan"),
+    ("setup", files.check_host_plan, "users, files and directories match the setup plan"),
     ("files", files.check_access, "only root can change hookd's code and configuration"),
     ("code", files.check_code, ""),
     ("sudo", rights.check_sudo, "the worker has no right beyond its apps"),
@@ -39,13 +41,15 @@ HOST_CHECKS: Final[tuple[tuple[str, HostCheck, str], ...]] = (
     ("clock", system.check_clock, ""),
     ("versions", system.check_versions, "systemd, git and sudo are new enough"),
 )
+# These also run on a host without hookd.
+_BARE_HOST_CHECKS: Final = ("clock", "versions")
 APP_CHECKS: Final[tuple[tuple[str, AppCheck, str], ...]] = (
     ("services", services.check_app, "all units run and start at boot"),
     ("answers", services.check_app_answers, ""),
     ("git", git.check_app, ""),
     ("deployments", queue.check_app, ""),
-    ("frozen", queue.check_freeze, ""),
-    ("set-up", files.check_app_plan, "files and directories match the app's plan"),
+    ("freeze", queue.check_freeze, ""),
+    ("setup", files.check_app_plan, "files and directories match the app's plan"),
     ("permissions", files.check_permissions, "owners and modes match the policy"),
     ("files", files.check_app_access, "secret and deploy key are present and closed"),
     ("sudo", rights.check_app_sudo, "the worker has exactly the rights of a deployment"),
@@ -66,8 +70,15 @@ class Check:
 def run_doctor(path: Path, only: str | None = None) -> Report:
     """Check the host and all apps, or the host and one app. Ends after about 20 s."""
     context, problems = read_context(path, only)
+    missing = missing_setup() if path == layout.CONFIG else None
+    if missing:
+        problems = [error(str(missing), missing.hint or "")]
     checks = [Check("configuration", lambda: problems, f"{path} and all app files are valid")]
-    checks += [Check(name, partial(check, context), message) for name, check, message in HOST_CHECKS]
+    checks += [
+        Check(name, partial(check, context), message)
+        for name, check, message in HOST_CHECKS
+        if not missing or name in _BARE_HOST_CHECKS
+    ]
     for app in context.apps:
         checks += [Check(name, partial(check, context, app), message, app.name) for name, check, message in APP_CHECKS]
     return Report(datetime.now(UTC), tuple(run_checks(checks)))
@@ -113,4 +124,4 @@ def _explain(failure: BaseException) -> Finding:
         case UnsafePath():
             return error(f"unsafe path for root: {failure}", f"sudo namei -lx {str(failure).split(': ', 1)[0]}")
     message = f"this check failed: {type(failure).__name__}: {failure}"
-    return unknown(message, "sudo hookd doctor --json (and report its output to hookd's authors)")
+    return unknown(message, "sudo hookd doctor --json")

@@ -53,13 +53,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="show the changes and make none")
     options = parser.parse_args(arguments)
     if os.geteuid() != 0:
-        print("hookd: only root can install; next: sudo ./run install", file=sys.stderr)
+        print("hookd: only root can install\n  next: sudo ./run install", file=sys.stderr)
         return 2
     os.umask(0o022)
     try:
         _install(options.checkout, dry_run=options.dry_run)
     except (CommandFailed, UnsafePath, OSError) as error:
-        print(f"hookd: the installation stopped: {error}\n  next: sudo ./run install (it goes on)", file=sys.stderr)
+        print(f"hookd: the installation stopped: {error}\n  next: sudo ./run install", file=sys.stderr)
         return 1
     return 0
 

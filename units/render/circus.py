@@ -56,5 +56,5 @@ class CircusConfig:
     def command(self) -> tuple[str, ...]:
         """The command that runs it, with `ini` in `file`. Raises HostError without circus."""
         if find_spec("circus") is None:
-            raise HostError("circus is not installed", hint="pip install 'hookd[local]', or ./run demo in a checkout")
+            raise HostError("circus is not installed", hint="./run demo")
         return (sys.executable, "-m", "circus.circusd", str(self.file))

@@ -12,6 +12,7 @@ from hookd.config import Config
 from hookd.model.settings import Settings
 from hookd.queue.client import find_redis_program
 from units.system import layout
+from units.system.errors import HostError
 from units.system.run import CommandFailed, run
 
 OLDEST_SYSTEMD: Final = 252
@@ -40,6 +41,15 @@ class Host:
     def has_strict_sandbox(self) -> bool:
         """Return True if a strict sandbox does not imply no_new_privs, which would break the worker's sudo."""
         return self.systemd >= _STRICT_SANDBOX
+
+
+def missing_setup() -> HostError | None:
+    """Return the error of a host without hookd, or without its configuration."""
+    if not layout.CURRENT.exists():
+        return HostError("hookd is not installed on this host", hint="sudo ./run install")
+    if not layout.CONFIG.exists():
+        return HostError("hookd is not set up on this host", hint="sudo hookd setup --domain deploy.example.org")
+    return None
 
 
 def read_host(config: Config | None, domain: str | None = None) -> Host:

@@ -43,7 +43,7 @@ def test_freeze_shows_person_and_reason(shop: Shop) -> None:
     for command in (("status",), ("status", "shop"), ("why", "shop"), ("app", "list")):
         assert "by anna until" in shop.hookd(*command), command
     findings = json.loads(shop.machine.run("hookd", "doctor", "shop", "--json", check=False).stdout)["findings"]
-    assert [one["level"] for one in findings if one["check"] == "frozen"] == ["ok"]
+    assert [one["level"] for one in findings if one["check"] == "freeze"] == ["ok"]
 
 
 def test_push_is_recorded_only(shop: Shop) -> None:

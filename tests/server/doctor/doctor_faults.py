@@ -57,7 +57,7 @@ FAULTS: Final = {
         "gpasswd --add www-data hookd-queue", "accounts", "www-data must not be in the group hookd-queue"
     ),
     "the receiver's user lacks its group": Fault(
-        "gpasswd --delete hookd hookd-queue", "set-up", "the user hookd is missing or not in hookd-queue"
+        "gpasswd --delete hookd hookd-queue", "setup", "the user hookd is missing or not in hookd-queue"
     ),
     "the worker has a login": Fault(
         "usermod --shell /bin/bash manager", "accounts", "manager can log in with /bin/bash"
@@ -67,10 +67,10 @@ FAULTS: Final = {
         "accounts", "manager may linger", repair="rm /var/lib/systemd/linger/manager",
     ),
     "the token is open": Fault(
-        "chmod 0644 /etc/hookd/token", "set-up", "/etc/hookd/token is not root:root 0600"
+        "chmod 0644 /etc/hookd/token", "setup", "/etc/hookd/token is not root:root 0600"
     ),
     "the state is open": Fault(
-        "chmod 0755 /var/lib/hookd", "set-up", "/var/lib/hookd is not manager:manager 0700"
+        "chmod 0755 /var/lib/hookd", "setup", "/var/lib/hookd is not manager:manager 0700"
     ),
     "hookd's code can be written": Fault(f"chmod 0666 {CODE}", "files", "worker/job.py is writable by others"),
     "hookd's code belongs to the worker": Fault(f"chown manager {CODE}", "files", "worker/job.py belongs to manager"),
@@ -82,14 +82,14 @@ FAULTS: Final = {
         repair=f"mv /root/job.py {CODE}",
     ),
     "the webhook secret is gone": Fault(
-        "rm /etc/hookd/secrets/shop", "files", "shop has no webhook secret", app="shop", also=also("set-up")
+        "rm /etc/hookd/secrets/shop", "files", "shop has no webhook secret", app="shop", also=also("setup")
     ),
     "the deploy key is open": Fault(
         "chmod 0644 /var/lib/hookd/keys/shop", "files", "/var/lib/hookd/keys/shop is open to others", app="shop",
         also=also("git", "permissions"),
     ),
     "a shared file is gone": Fault(
-        "mv /srv/shop/shared/.env /root/env", "set-up", "/srv/shop/shared/.env is missing", app="shop",
+        "mv /srv/shop/shared/.env /root/env", "setup", "/srv/shop/shared/.env is missing", app="shop",
         repair="mv /root/env /srv/shop/shared/.env", also=also("permissions"),
     ),
     "root owns files of the release": Fault(
@@ -98,7 +98,7 @@ FAULTS: Final = {
     ),
     "sudo's line for a verb is gone": Fault(
         "sed -i '/systemctl start/d' /etc/sudoers.d/hookd-shop", "sudo", "the worker may not run `sudo", app="shop",
-        also=also("set-up"),
+        also=also("setup"),
     ),
     "the worker may do everything": Fault(
         "echo 'manager ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/zz; chmod 0440 /etc/sudoers.d/zz",
@@ -120,11 +120,11 @@ FAULTS: Final = {
     "Redis keeps nothing": Fault(
         "sed -i 's/^appendonly yes/appendonly no/' /etc/hookd/redis.conf; systemctl restart hookd-redis.service",
         "redis", "a restart loses waiting deployments",
-        also=also("set-up", "queue", "deployments shop"),
+        also=also("setup", "queue", "deployments shop"),
     ),
     "a password of Redis was changed": Fault(
         "echo other > /etc/hookd/redis/worker", "redis", "Redis rejected the password of hookd-worker",
-        also=also("set-up"),
+        also=also("setup"),
     ),
     "Redis denied a command": Fault(
         f"! {redis('receiver', 'FLUSHALL')}",
@@ -166,7 +166,7 @@ FAULTS: Final = {
     "nginx is down": Fault("systemctl stop nginx.service", "nginx", "nginx.service is not running"),
     "nginx takes small bodies only": Fault(
         f"sed -i 's/client_max_body_size .*/client_max_body_size 1m;/' {SITE}",
-        "set-up", f"{SITE} has another text", "warning",
+        "setup", f"{SITE} has another text", "warning",
     ),
     "nginx' files have a mistake": Fault(
         "echo 'server {' > /etc/nginx/conf.d/zz.conf", "nginx", "nginx rejects its configuration",
@@ -179,11 +179,11 @@ FAULTS: Final = {
     ),
     "an app's file cannot be used": Fault(
         "cp -p /etc/hookd/apps/shop.toml /root/; echo 'colour = 1' >> /etc/hookd/apps/shop.toml",
-        "configuration", "/etc/hookd/apps/shop.toml", repair="mv /root/shop.toml /etc/hookd/apps/", also=also("set-up"),
+        "configuration", "/etc/hookd/apps/shop.toml", repair="mv /root/shop.toml /etc/hookd/apps/", also=also("setup"),
     ),
     "hookd.toml cannot be used": Fault(
         "cp -p /etc/hookd/hookd.toml /root/; echo 'colour = 1' >> /etc/hookd/hookd.toml",
         "configuration", "/etc/hookd/hookd.toml", repair="mv /root/hookd.toml /etc/hookd/",
-        also=also("answers", "redis", "queue", "nginx", "set-up", "space"),
+        also=also("answers", "redis", "queue", "nginx", "setup", "space"),
     ),
 }  # fmt: skip

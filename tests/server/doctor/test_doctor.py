@@ -69,14 +69,14 @@ def place(problem: Problem) -> str:
 def test_first_push_is_missing(shop: Shop) -> None:
     (found,) = problems(shop.machine)
     assert (place(found), found["level"]) == ("deployments shop", "warning")
-    assert "paste http://deploy.example.org/hooks/shop" in found["hint"]
+    assert "http://deploy.example.org/hooks/shop" in found["message"]
 
 
 def test_all_is_well_after_a_push(shop: Shop) -> None:
     assert shop.push("pushed")["status"] == "succeeded"
     assert problems(shop.machine) == []
     checks = {one["check"] for one in doctor(shop.machine)["findings"] if one["app"] == "shop"}
-    assert checks == {"services", "answers", "git", "deployments", "set-up", "permissions", "files", "sudo", "space"}
+    assert checks == {"services", "answers", "git", "deployments", "setup", "permissions", "files", "sudo", "space"}
 
 
 def test_kernel_problems_are_reported(shop: Shop) -> None:
@@ -116,7 +116,7 @@ def test_other_users_get_unknown(shop: Shop) -> None:
     found = problems(shop.machine, user="www-data")
     assert {one["level"] for one in found} == {"unknown"}
     assert {one["hint"] for one in found} == {"sudo hookd doctor"}
-    assert {"sudo", "files", "redis", "set-up"} <= {one["check"] for one in found}
+    assert {"sudo", "files", "redis", "setup"} <= {one["check"] for one in found}
 
 
 # --- faults, one by one

@@ -142,4 +142,4 @@ def test_command_needs_root(server: Machine, command: str) -> None:
 def test_install_needs_root(server: Machine) -> None:
     server.run("cp", "-r", CHECKOUT, "/srv/checkout")
     done = server.run("./run", "install", user="www-data", directory="/srv/checkout", check=False)
-    assert (done.returncode, done.stderr) == (2, "hookd: only root can install; next: sudo ./run install\n")
+    assert (done.returncode, done.stderr) == (2, "hookd: only root can install\n  next: sudo ./run install\n")

@@ -74,7 +74,7 @@ def find_service(root: Path, wanted: str | None) -> tuple[str, tuple[str, ...]]:
         names = [name for name, command in running.items() if "gunicorn" in command] or list(running)
         if len(names) != 1:
             found = f"several running units use {root}: {', '.join(names)}" if names else f"no running unit uses {root}"
-            raise Refused([found], hint="name the unit: --unit UNIT")
+            raise Refused([found], hint=f"sudo hookd app adopt {root} --unit UNIT")
         name = names[0]
     return name, tuple(one["Id"] for one in candidates if one["Id"] != name)
 

@@ -23,7 +23,7 @@ from units.render.app import app_files
 from units.system import disk, facts, layout
 
 _SETUP: Final = "sudo hookd setup"
-_REINSTALL: Final = "sudo ./run install (in the checkout of hookd)"
+_REINSTALL: Final = "sudo ./run install"
 # A restored backup can change hundreds of files.
 _MAX_SHOWN: Final = 8
 _DAY: Final = 86_400
@@ -156,8 +156,7 @@ def _check_deploy_key(app: App) -> Iterator[Finding]:
     if app.deploy_key is None:
         return
     if disk.status(app.deploy_key) is None:
-        show = f"sudo hookd app show {app.name} (makes a new key for the git host)"
-        yield error(f"{app.name} has no deploy key ({app.deploy_key})", show)
+        yield error(f"{app.name} has no deploy key ({app.deploy_key})", f"sudo hookd app show {app.name}")
     yield from check_secret_file(app.deploy_key, layout.WORKER)
 
 

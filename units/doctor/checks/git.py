@@ -60,9 +60,9 @@ def _worker_environment() -> dict[str, str]:
 def hint_for(output: str, app: App) -> str:
     """Return the command for an error of git or ssh, whose language is set to English."""
     if "denied" in output.lower():
-        return f"add this key to the git host, read-only: sudo cat {app.deploy_key}.pub"
+        return f"sudo hookd app show {app.name}"
     if "host key" in output.lower():
-        return f"compare the host's published fingerprint, then: ssh-keyscan HOST | sudo tee -a {layout.KNOWN_HOSTS}"
+        return f"ssh-keyscan HOST | sudo tee -a {layout.KNOWN_HOSTS}"
     if "has no branch" in output:
         return f"sudo hookd app edit {app.name} --set branch=NAME"
     return worker_command_line(str(layout.PYTHON), "-P", "-m", "worker.probe", app.name)

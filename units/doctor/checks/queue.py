@@ -58,8 +58,7 @@ def check_app(context: HostContext, app: App) -> Iterator[Finding]:
     yield from check_overdue(app, history, context.now)
     yield from check_last_deployment(app, history)
     url = (settings.receiver.public_url or "http://THIS-HOST").rstrip("/")
-    paste = f"paste {url}/hooks/{app.name} and the secret at the git host: sudo hookd app show {app.name}"
-    yield check_last_push(app, history, paste, context.now)
+    yield check_last_push(app, history, f"{url}/hooks/{app.name}", context.now)
 
 
 def check_overdue(app: App, history: list[Deployment], now: datetime) -> Iterator[Finding]:
@@ -88,11 +87,11 @@ def check_last_deployment(app: App, history: list[Deployment]) -> Iterator[Findi
     yield (error if last.status is Status.ROLLBACK_FAILED else warning)(message, hint)
 
 
-def check_last_push(app: App, history: list[Deployment], hint: str, now: datetime) -> Finding:
+def check_last_push(app: App, history: list[Deployment], url: str, now: datetime) -> Finding:
     """Report the age of the last push, or a warning if no push ever arrived."""
     last = next((one for one in history if one.trigger in (Trigger.PUSH, Trigger.REDELIVERY)), None)
     if last is None:
-        return warning(f"no push of {app.name} has ever arrived", hint)
+        return warning(f"no push of {app.name} has ever arrived at {url}", f"sudo hookd app show {app.name}")
     return ok(f"the last push of {app.name} arrived {format_duration(now - last.created_at)} ago")
 
 
@@ -107,7 +106,7 @@ def check_freeze(context: HostContext, app: App) -> Iterator[Finding]:
     if freeze is None or not freeze.is_in_force(context.now):
         return
     if context.now - freeze.since > _LONG_FREEZE:
-        yield warning(f"frozen for {format_duration(context.now - freeze.since)}: {freeze}", thaw)
+        yield warning(f"the freeze is {format_duration(context.now - freeze.since)} old: {freeze}", thaw)
     elif freeze.until and not app.reconcile.every:
         yield warning(f"{freeze} (its end deploys nothing: reconcile.every is 0)", thaw)
     else:

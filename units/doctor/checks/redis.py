@@ -72,8 +72,8 @@ def check_memory(found: Mapping[str, Any]) -> Iterator[Finding]:
         message = f"Redis evicts keys if its memory is full ({policy}): deployments get lost"
         yield error(message, f"sudo hookd setup && {_RESTART}")
     if limit and used > _MEMORY_WARNING * limit:
-        lower = f"lower history.keep: sudoedit {layout.CONFIG}"
-        yield warning(f"Redis uses {used * 100 // limit} % of its memory", lower)
+        message = f"Redis uses {used * 100 // limit} % of its memory, a lower history.keep helps"
+        yield warning(message, f"sudoedit {layout.CONFIG}")
 
 
 def _check_denials(redis: Redis) -> Iterator[Finding]:

@@ -172,7 +172,7 @@ def _probe_nginx(domain: str, page: str) -> Finding:
 
 
 def check_nginx(context: HostContext) -> Iterator[Finding]:
-    """Check nginx's unit and its configuration. The set-up check compares hookd's own site."""
+    """Check nginx's unit and its configuration. The setup check compares hookd's own site."""
     if not context.settings.receiver.bind.startswith("unix:"):
         yield ok("the receiver listens on TCP, nginx was not checked")
         return

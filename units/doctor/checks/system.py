@@ -36,8 +36,7 @@ def check_clock(_context: HostContext) -> Iterator[Finding]:
     if answer == "yes":
         yield ok("the clock is set by the network")
     else:
-        enable = "sudo timedatectl set-ntp true (package systemd-timesyncd)"
-        yield warning("the clock is not set by the network", enable)
+        yield warning("the clock is not set by the network", "sudo timedatectl set-ntp true")
 
 
 def check_versions(_context: HostContext) -> Iterator[Finding]:

@@ -47,4 +47,4 @@ def test_missing_packages_are_named(open_path: Path) -> None:
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr == "missing: git ca-certificates. Type: sudo apt-get install -y git ca-certificates\n"
+    assert done.stderr == "hookd: missing: git ca-certificates\n  next: sudo apt-get install -y git ca-certificates\n"

@@ -31,4 +31,4 @@ def test_a_public_key_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 def test_invalid_public_key_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     with pytest.raises(HostError, match=r"shop\.pub holds no public key") as caught:
         public_half(tmp_path, content, monkeypatch)
-    assert caught.value.hint == f"sudo rm -f {tmp_path}/shop {tmp_path}/shop.pub, then the same command again"
+    assert caught.value.hint == f"sudo rm -f {tmp_path}/shop {tmp_path}/shop.pub"

@@ -202,7 +202,7 @@ def test_closed_own_directory_is_repaired(at: Host, release: Path) -> None:
 def test_missing_user_has_a_hint(at: Host) -> None:
     with pytest.raises(OwnershipError, match="the user no-such-worker does not exist") as caught:
         check_permissions(at.app(), at.settings, worker="no-such-worker")
-    assert caught.value.hint == "sudo hookd setup"
+    assert caught.value.hint in ("sudo hookd setup", "sudo ./run install")
 
 
 def test_unreadable_files_are_named(at: Host) -> None:

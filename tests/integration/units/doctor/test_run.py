@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.support.toml_tables import toml
+from tests.support.typed import typed
 from tests.support.users import as_nobody
 from units.doctor import run
 from units.doctor.finding import CannotCheck, Finding, ok
 from units.doctor.report import Report
 from units.doctor.run import Check, run_checks, run_doctor
+from units.system import layout
 from units.system.disk import UnsafePath
 
 APP = {
@@ -46,7 +48,7 @@ def test_bare_host_has_only_errors(config: Path) -> None:
     assert report.exit_status == 2
     assert not [one for one in report.findings if "this check failed" in one.message]
     assert of(report, "configuration")[0].level == "ok"
-    assert "the user manager is missing" in " ".join(one.message for one in of(report, "set-up"))
+    assert "the user manager is missing" in " ".join(one.message for one in of(report, "setup"))
     assert [one.level for one in of(report, "redis")] == ["error"]
     assert {one.app for one in report.findings} == {None, "shop"}
     assert files(config.parent) == before
@@ -66,7 +68,7 @@ def test_invalid_settings_stop_no_other_check(config: Path, text: str) -> None:
     named = [one for one in of(report, "configuration") if one.level == "error"]
     assert named
     assert all(str(config) in one.message and f"sudoedit {config}" in (one.hint or "") for one in named)
-    assert of(report, "set-up")[0].level == "error"
+    assert of(report, "setup")[0].level == "error"
     (hidden,) = of(report, "redis")
     assert (hidden.level, "needs a valid" in hidden.message) == ("unknown", True)
 
@@ -75,6 +77,21 @@ def test_missing_configuration(tmp_path: Path) -> None:
     report = run_doctor(tmp_path / "none.toml")
     assert report.exit_status == 2
     assert "cannot be read" in of(report, "configuration")[0].message
+
+
+def test_bare_host_has_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CURRENT", "CONFIG"):
+        monkeypatch.setattr(layout, name, tmp_path / name)
+    assert _first(run_doctor(layout.CONFIG)) == ("hookd is not installed on this host", "sudo ./run install")
+    layout.CURRENT.touch()
+    hint = "sudo hookd setup --domain deploy.example.org"
+    assert _first(run_doctor(layout.CONFIG)) == ("hookd is not set up on this host", hint)
+
+
+def _first(report: Report) -> tuple[str, str | None]:
+    """Return the one finding that needs hookd."""
+    (found,) = (one for one in report.findings if one.check not in ("clock", "versions"))
+    return found.message, found.hint
 
 
 @pytest.mark.threat(74)
@@ -101,6 +118,12 @@ def test_missing_rights_are_unknown(config: Path) -> None:
         return [(one.check, one.hint) for one in run_doctor(config).findings if one.level == "unknown"]
 
     assert "('sudo', 'sudo hookd doctor')" in as_nobody(hidden)
+
+
+def test_unknown_app_is_named(config: Path) -> None:
+    done = typed(config, "doctor", "shpo")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == "hookd: there is no app 'shpo', there are: shop\n  next: hookd status\n"
 
 
 def test_exception_becomes_a_finding() -> None:

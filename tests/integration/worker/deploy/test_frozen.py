@@ -199,7 +199,10 @@ def test_thaw_without_redis(site: Installation) -> None:
 def test_server_command_without_server(site: Installation) -> None:
     done = hookd(site, "start", "typed")
     assert done.returncode == 2
-    assert "hookd is not set up on this host" in done.stderr
+    assert f"this command uses /etc/hookd/hookd.toml, not {site.config_path}\n" in done.stderr
+    done = hookd(site, "--config", "/etc/hookd/hookd.toml", "start", "typed")
+    assert done.returncode == 2
+    assert "hookd is not installed on this host\n  next: sudo ./run install\n" in done.stderr
 
 
 @needs_root

@@ -151,7 +151,7 @@ def test_outdated_lag_is_ignored(verdict: Verdict) -> None:
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ("git@git.example.org: Permission denied (publickey).", "read-only"),
+        ("git@git.example.org: Permission denied (publickey).", "sudo hookd app show shop"),
         ("Host key verification failed.", "ssh-keyscan"),
         ("git@x:a/b.git has no branch main", "--set branch="),
         ("ssh: connect to host x port 22: Connection refused", "sudo setsid --wait runuser -u manager -- /opt/hookd/"),

@@ -41,7 +41,7 @@ def test_freeze_is_ok(tmp_path: Path) -> None:
 def test_long_freeze_is_a_warning(tmp_path: Path) -> None:
     (finding,) = frozen(tmp_path, 8.5)
     assert finding.level == "warning"
-    assert "frozen for 8 d:" in finding.message
+    assert "8 d old:" in finding.message
     assert (finding.hint or "").endswith("hookd thaw shop")
 
 

@@ -68,7 +68,8 @@ def test_forged_hint_is_not_shown() -> None:
 
 def test_missing_push_is_a_warning() -> None:
     by_hand = [record(Status.SUCCEEDED, 5, Trigger.MANUAL)]
-    found = check_last_push(app(), by_hand, "paste it", NOW)
-    assert (found.level, found.hint) == ("warning", "paste it")
-    found = check_last_push(app(), [*by_hand, record(Status.SUCCEEDED, 3 * 60)], "paste it", NOW)
+    found = check_last_push(app(), by_hand, "http://host/hooks/shop", NOW)
+    assert (found.level, found.hint) == ("warning", "sudo hookd app show shop")
+    assert found.message.endswith(" at http://host/hooks/shop")
+    found = check_last_push(app(), [*by_hand, record(Status.SUCCEEDED, 3 * 60)], "", NOW)
     assert (found.level, found.message) == ("ok", "the last push of shop arrived 3 h ago")
