@@ -1,6 +1,7 @@
 """The one script at the top: what it says to wrong use, and what it asks for when something is missing."""
 
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -30,6 +31,35 @@ def test_wrong_use_shows_the_usage(arguments: tuple[str, ...]) -> None:
     done = run(*arguments)
     assert done.returncode == 2
     assert "./run COMMAND" in done.stdout
+
+
+PYTHON = """#!/bin/sh
+case "$*" in
+    "-m venv"*) echo made >>"$LOG"; sleep 1; mkdir -p "$4/bin"; cp "$0" "$4/bin/python" ;;
+    *purelib*) echo "${0%/*}" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("lock", ["flock", "mkdir"])
+def test_two_at_once_set_up_once(open_path: Path, lock: str) -> None:
+    """A second script waits for the first one in a fresh checkout."""
+    tools = open_path / "bin"
+    tools.mkdir()
+    for name in ("sh", "dirname", "cat", "cksum", "git", "mkdir", "rmdir", "sleep", "cp", "rm", "chmod", lock):
+        (tools / name).unlink(missing_ok=True)
+        (tools / name).symlink_to(str(shutil.which(name)))
+    (tools / "python3").write_text(PYTHON)
+    (tools / "python3").chmod(0o755)
+    (open_path / "units").mkdir()
+    (open_path / "units" / "requirements-local.txt").touch()
+    script = open_path / "run"
+    script.write_bytes((PROJECT / "run").read_bytes())
+    environment = {"PATH": str(tools), "LOG": str(open_path / "log")}
+    both = [subprocess.Popen(["/bin/sh", str(script), "hookd"], env=environment) for _ in range(2)]
+    assert [one.wait(30) for one in both] == [0, 0]
+    assert (open_path / "log").read_text() == "made\n"
+    assert not (open_path / ".venv.lock.d").exists()
 
 
 @pytest.mark.promise(4)
