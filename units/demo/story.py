@@ -49,7 +49,8 @@ ACTS: Final = (
 def demo(once: bool, keep: bool) -> None:
     """Show a push, a new dependency and a rollback here."""
     directory = Path(tempfile.mkdtemp(prefix="hookd-"))
-    for sig in (signal.SIGTERM, signal.SIGHUP):  # A closed window stops all services too.
+    # A closed window stops all services too. A shell's `&` starts programs that ignore SIGINT.
+    for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(sig, signal.default_int_handler)
     try:
         print_line(f"Starting Redis, receiver, worker and the app's two services in {directory}")

@@ -35,9 +35,13 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.mark.promise(3)
 def test_three_pushes_without_a_failure(short_path: Path) -> None:
-    """Read the story, type the commands that it names, and end it with Ctrl-C."""
+    """Read the story, type the commands that it names, and end it with Ctrl-C.
+
+    A shell's `&` starts the demo with SIGINT ignored.
+    """
     log = short_path / "log"
-    with running(python("-m", "hookd.cli", "demo"), log, environment(short_path)) as demo:
+    in_background = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh", *python("-m", "hookd.cli", "demo")]
+    with running(in_background, log, environment(short_path)) as demo:
         wait_for(lambda: "It stays up until Ctrl-C" in log.read_text(), 120, "the end of the story")
         text = log.read_text()
         ended = [line for line in text.splitlines() if line.startswith(("succeeded", "rolled back", "failed"))]
