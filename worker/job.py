@@ -158,7 +158,7 @@ def _run(context: JobContext, record: Deployment) -> Ending:
             _publish_lag(task, context.status, ending.head, ending)
         recorder.line(f"{ending.status}: {ending.cause or app.name + ' serves the new release'}")
         _note_decision(context, recorder.deployment, ending, app.ref)
-        if ending.hint:
+        if ending.hint and ending.hint != Hint(HintKind.SHOW_LOG):  # This is the log.
             recorder.line(f"next: {render_hint(ending.hint, app.name, record.id)}")
         return ending
 

@@ -72,11 +72,11 @@ _RETRY_TRIGGERS: Final = frozenset({Trigger.REDELIVERY, Trigger.UNPIN})
 _REMEDIES: Final[Mapping[Verdict, HintKind]] = {
     Verdict.FROZEN: HintKind.THAW,
     Verdict.PINNED: HintKind.UNPIN,
-    Verdict.QUARANTINED: HintKind.DEPLOY_QUARANTINED,
-    Verdict.SKIPPED: HintKind.DEPLOY_SKIPPED,
+    Verdict.QUARANTINED: HintKind.DEPLOY,
+    Verdict.SKIPPED: HintKind.DEPLOY,
     Verdict.STOPPED: HintKind.START,
     Verdict.UNREACHABLE: HintKind.CHECK_REPOSITORY,
-    Verdict.WAITING: HintKind.DEPLOY_NOW,
+    Verdict.WAITING: HintKind.DEPLOY,
 }
 
 
@@ -108,10 +108,10 @@ def block_reason(state: AppState, head: str, trigger: Trigger, freeze: Freeze | 
     if deployed == head:
         return Assessment(verdict=Verdict.UNCHANGED, why=f"{head[:12]} is already deployed")
     if pin is not None and pin.head == head:
-        why = f"a person pinned {pin.commit[:12]} while {head[:12]} was the branch's head"
+        why = f"{pin.commit[:12]} is pinned until a newer commit than {head[:12]}"
         return Assessment(verdict=Verdict.PINNED, why=why)
     if quarantined is not None and (quarantined.served or trigger not in _RETRY_TRIGGERS):
-        why = f"{head[:12]} is quarantined since {quarantined.at:%Y-%m-%d %H:%M} UTC: {quarantined.cause}"
+        why = f"{head[:12]} has been quarantined since {quarantined.at:%Y-%m-%d %H:%M} UTC: {quarantined.cause}"
         return Assessment(verdict=Verdict.QUARANTINED, why=why)
     if skipped is not None and (skipped.commit, skipped.base) == (head, deployed):
         why = f"{head[:12]} changes none of the app's paths since {skipped.base[:12]}"

@@ -46,23 +46,18 @@ class HintKind(Enum):
     SHOW_INODES = "show_inodes", "df -i {argument}", _PATH
     RUN_DOCTOR = "run_doctor", "{hookd} doctor {app}"
     DEPLOY = "deploy", "{hookd} deploy {app}"
-    DEPLOY_NOW = "deploy_now", "to try at once: {hookd} deploy {app}"
-    DEPLOY_SKIPPED = "deploy_skipped", "to deploy it all the same: {hookd} deploy {app}"
-    DEPLOY_QUARANTINED = "deploy_quarantined", "push a newer commit, or try this one by hand: {hookd} deploy {app}"
-    CHECK_REPOSITORY = (
-        "check_repository",
-        "check the address, the branch and the deploy key, then: {hookd} deploy {app}",
-    )
-    NAME_COMMIT = "name_commit", "name a commit: {hookd} rollback {app} --to COMMIT"
-    UNPIN = "unpin", "push a newer commit, or follow the branch again: {hookd} unpin {app}"
+    CHECK_REPOSITORY = "check_repository", "{hookd} doctor {app}"
+    LIST_COMMITS = "list_commits", "git log --oneline origin/{argument}", _POINT
+    NAME_COMMIT = "name_commit", "{hookd} rollback {app} --to COMMIT"
+    UNPIN = "unpin", "{hookd} unpin {app}"
     THAW = "thaw", "{hookd} thaw {app}"
     START = "start", "sudo hookd start {app}"
     FIX_PERMISSIONS = "fix_permissions", "sudo hookd permissions {app} --fix"
-    UNTRACK = "untrack", "git rm -r --cached {argument}, add it to .gitignore, and push", _POINT
+    UNTRACK = "untrack", "git rm -r --cached {argument}", _POINT
     INSTALL_GIT = "install_git", "sudo apt-get install git"
-    INSTALL_UV = "install_uv", "install uv"
-    SET_PYTHON = "set_python", "set dependencies.python to a Python that exists"
-    ALLOW_BUILD = "allow_build", "to run the packages' build code as the worker: set dependencies.allow_build = true"
+    INSTALL_UV = "install_uv", "pip install uv"
+    SET_PYTHON = "set_python", "sudo hookd app edit {app} --set dependencies.python=/usr/bin/python3"
+    ALLOW_BUILD = "allow_build", "sudo hookd app edit {app} --set dependencies.allow_build=true"
 
 
 @dataclass(frozen=True)

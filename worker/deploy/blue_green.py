@@ -13,7 +13,7 @@ from worker.release.links import links_to, prepared_link, switch_link
 from worker.service.manager import control, verify_health
 
 # The result of a rollback that failed.
-ROLLBACK_FAILURE: Final = "it cannot be stopped"
+ROLLBACK_FAILURE: Final = "the new release cannot be stopped"
 
 
 def switch(task: Task, state: AppState, name: str, pin: Pinned | None) -> None:
@@ -60,7 +60,7 @@ def go_back(task: Task, state: AppState) -> RollbackResult | None:
     idle, old = _idle_colour(state), state.deployed
     with task.recorder.step(StepName.ROLL_BACK, idle):
         _stop_colour(task, idle, old.name if old else None)
-    return RollbackResult(f"{old.name} has served all along") if old else None
+    return RollbackResult(f"{old.name} serves on") if old else None
 
 
 def _stop_colour(task: AppTask, colour: Colour, serving: str | None) -> None:

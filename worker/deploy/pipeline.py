@@ -192,12 +192,11 @@ def _hand_over(task: Task, state: AppState, target: Target, name: str) -> None:
         try:
             rollback = handover.go_back(task, state)
         except (*BAD_RELEASE, OSError) as failure:
-            cause = f"the new release is bad ({cause}), and {handover.ROLLBACK_FAILURE}: {task.cause_of(failure)}"
+            cause = f"{cause}; {handover.ROLLBACK_FAILURE}: {task.cause_of(failure)}"
             raise RollbackFailed(cause, hint=hint) from None
         if rollback is None:
             raise DeployError(f"the first release is bad: {cause}", hint=hint, healthy=False) from None
-        cause = f"the new release is bad, {rollback.summary}: {cause}"
-        raise RolledBack(cause, hint=hint, healthy=rollback.healthy) from None
+        raise RolledBack(f"{cause}; {rollback.summary}", hint=hint, healthy=rollback.healthy) from None
 
 
 def _repair_ending(task: Task, recovered: RepairResult) -> Ending | None:

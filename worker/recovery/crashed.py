@@ -96,8 +96,7 @@ def infer_outcome(record: Deployment, events: Sequence[JournalEvent], status: St
     bad = next((event for event in own if isinstance(event, Quarantined) and event.served), None)
     if any(isinstance(event, Good) and event.release == state.current for event in own):
         if bad is not None and state.current != release:
-            rolled_back = f"the new release is bad, {state.current} serves again: {bad.cause} ({cause})"
-            return Outcome(Status.ROLLED_BACK, rolled_back)
+            return Outcome(Status.ROLLED_BACK, f"{bad.cause}; {state.current} serves again ({cause})")
         if bad is None and release is not None and state.current == release:
             return Outcome(Status.SUCCEEDED, f"{cause}, after the health check of {release}")
     return Outcome(status, cause)

@@ -143,7 +143,7 @@ class GitMirror:
         if not re.fullmatch(COMMIT_PATTERN, found):
             raise DeployError(
                 f"the commit {wanted} is not in {self._app.repository}, branch {self._app.branch}",
-                hint=Hint(HintKind.SHOW_APP),
+                hint=Hint(HintKind.LIST_COMMITS, self._app.branch),
             )
         return found
 

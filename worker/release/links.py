@@ -60,7 +60,7 @@ def link_shared(app: App, release: Path) -> None:
         if not source.is_file():
             raise DeployError(
                 f"the shared file {name} is missing",
-                hint=LogOnlyHint(f"create it: install -D -m 0640 /dev/stdin {source}"),
+                hint=LogOnlyHint(f"install -D -m 0640 /dev/stdin {source}"),
             )
         _link(source, release / name)
     for name in app.shared.directories:

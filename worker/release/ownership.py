@@ -40,7 +40,7 @@ def release_policy(ownership: Ownership) -> Policy:
         name = user_name(os.geteuid())
         raise DeployError(
             f"the worker is not a member of the group {ownership.group}, so it cannot give files to it",
-            hint=LogOnlyHint(f"sudo usermod --append --groups {ownership.group} {name}, then restart the worker"),
+            hint=LogOnlyHint(f"sudo usermod --append --groups {ownership.group} {name}"),
         )
     return policy
 

@@ -36,11 +36,11 @@ def shown(receiver: Bench, view: AppStatus, *command: str) -> list[str]:
 @pytest.mark.parametrize(
     ("verdict", "told"),
     [
-        (Verdict.WAITING, f"  next: to try at once: hookd deploy {APP}"),
-        (Verdict.QUARANTINED, f"  next: push a newer commit, or try this one by hand: hookd deploy {APP}"),
+        (Verdict.WAITING, f"  next: hookd deploy {APP}"),
+        (Verdict.QUARANTINED, f"  next: hookd deploy {APP}"),
         (
             Verdict.UNREACHABLE,
-            f"  next: check the address, the branch and the deploy key, then: hookd deploy {APP}",
+            f"  next: hookd doctor {APP}",
         ),
     ],
 )
@@ -60,4 +60,4 @@ def test_current_app_has_no_hint(receiver: Bench) -> None:
 
 
 def test_new_app_has_a_deploy_hint(receiver: Bench) -> None:
-    assert f"  next: to try at once: hookd deploy {APP}" in shown(receiver, AppStatus(app=APP), "status")
+    assert f"  next: hookd deploy {APP}" in shown(receiver, AppStatus(app=APP), "status")

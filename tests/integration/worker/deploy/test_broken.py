@@ -83,7 +83,7 @@ def _assert_rolled_back(site: Installation, app: str, files: dict[str, str | byt
         crowd.wait_for_more()
     assert (bad.status, crowd.failures, crowd.pages) == (Status.ROLLED_BACK, [], {"good"})
     assert bad.cause is not None
-    assert bad.cause.startswith(f"the new release is bad, {good.name}")
+    assert f"; {good.name} serves" in bad.cause
     assert f"{bad.status}: {bad.cause}" in site.log_of(bad)
     assert site.current(app) == good
     view = AppStatusStore(site.records.connection).read(app)

@@ -47,7 +47,7 @@ def test_skip_until_paths_change(site: Installation, first: Deployment) -> None:
     notes = [site.ship("row", {"docs/guide.md": text}) for text in ("a", "b")]
     assert [(note.status, note.release) for note in notes] == [(Status.UNCHANGED, None)] * 2
     assert notes[1].cause == f"{str(notes[1].commit)[:12]} changes none of the app's paths since {str(base)[:12]}"
-    assert notes[1].hint == Hint(HintKind.DEPLOY_SKIPPED)
+    assert notes[1].hint == Hint(HintKind.DEPLOY)
     assert passed(journal) == [*known, *((note.commit, base) for note in notes)], "the base stays what serves"
     view = AppStatusStore(site.records.connection).read("row")
     assert view.head == notes[1].commit, "a head that is passed over is seen all the same"

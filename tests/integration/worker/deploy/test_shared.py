@@ -49,7 +49,7 @@ def test_missing_shared_file(site: Installation) -> None:
     missing = site.ship("kept", app_files("five"))
     assert (missing.status, missing.cause) == (Status.FAILED, "the shared file .env is missing")
     assert missing.hint == Hint(HintKind.SHOW_LOG)
-    command = f"next: create it: install -D -m 0640 /dev/stdin {site.root('kept')}/shared/.env"
+    command = f"next: install -D -m 0640 /dev/stdin {site.root('kept')}/shared/.env"
     assert command in site.log_of(missing)
     assert site.serving("kept") == serving
     _write_env(site, "kept", "NAME=two")

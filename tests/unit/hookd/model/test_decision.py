@@ -44,9 +44,14 @@ def why(events: list[JournalEvent], head: str, trigger: Trigger = Trigger.PUSH) 
 
 REFUSALS: list[tuple[list[JournalEvent], str, Verdict, str]] = [
     (deployed(ONE, A), A, Verdict.UNCHANGED, "aaaaaaaaaaaa is already deployed"),
-    ([*deployed(ONE, A), pinned(A, B)], B, Verdict.PINNED, "a person pinned aaaaaaaaaaaa while bbbbbbbbbbbb was"),
-    (ROLLED_BACK, B, Verdict.QUARANTINED, "bbbbbbbbbbbb is quarantined since 2026-03-04 05:06 UTC: it was bad"),
-    ([quarantined(B, served=False)], B, Verdict.QUARANTINED, "bbbbbbbbbbbb is quarantined since"),
+    (
+        [*deployed(ONE, A), pinned(A, B)],
+        B,
+        Verdict.PINNED,
+        "aaaaaaaaaaaa is pinned until a newer commit than bbbbbbbbbbbb",
+    ),
+    (ROLLED_BACK, B, Verdict.QUARANTINED, "bbbbbbbbbbbb has been quarantined since 2026-03-04 05:06 UTC: it was bad"),
+    ([quarantined(B, served=False)], B, Verdict.QUARANTINED, "bbbbbbbbbbbb has been quarantined since"),
     (
         [*deployed(ONE, A), passed(B, A)],
         B,
@@ -116,15 +121,15 @@ def test_freeze_blocks_every_trigger(trigger: Trigger) -> None:
     ("verdict", "told"),
     [
         (Verdict.FROZEN, "hookd thaw shop"),
-        (Verdict.PINNED, "push a newer commit, or follow the branch again: hookd unpin shop"),
-        (Verdict.QUARANTINED, "push a newer commit, or try this one by hand: hookd deploy shop"),
-        (Verdict.SKIPPED, "to deploy it all the same: hookd deploy shop"),
+        (Verdict.PINNED, "hookd unpin shop"),
+        (Verdict.QUARANTINED, "hookd deploy shop"),
+        (Verdict.SKIPPED, "hookd deploy shop"),
         (Verdict.STOPPED, "sudo hookd start shop"),
         (
             Verdict.UNREACHABLE,
-            "check the address, the branch and the deploy key, then: hookd deploy shop",
+            "hookd doctor shop",
         ),
-        (Verdict.WAITING, "to try at once: hookd deploy shop"),
+        (Verdict.WAITING, "hookd deploy shop"),
     ],
 )
 def test_remedy_of_each_verdict(verdict: Verdict, told: str) -> None:

@@ -111,7 +111,7 @@ def stamp(**more: Any) -> dict[str, Any]:
             "warning",
             "quarantined since 2026-08-01 00:00 UTC: it hangs",
         ),
-        (state(pin=Pinned(**stamp(commit=ONE, head=TWO))), TWO, "ok", "a person pinned 111111111111"),
+        (state(pin=Pinned(**stamp(commit=ONE, head=TWO))), TWO, "ok", "111111111111 is pinned"),
         (state(skipped=Skipped(**stamp(commit=TWO, base=ONE))), TWO, "ok", "changes none of the app's paths"),
     ],
 )
@@ -136,7 +136,7 @@ def test_published_lag_is_shown() -> None:
         "shop serves 111111111111, the head is 222222222222 (behind head by 2 commits for 3 h): "
         "the build failed; the next try is at 18:25"
     )
-    assert found.hint == "to try at once: sudo hookd deploy shop"
+    assert found.hint == "sudo hookd deploy shop"
 
 
 @pytest.mark.parametrize("verdict", [Verdict.UNREACHABLE, Verdict.FROZEN, Verdict.PINNED, Verdict.QUEUED])
