@@ -37,7 +37,6 @@ def main(arguments: list[str]) -> int:
         for problem in error.problems:
             event(log, "the configuration cannot be used", logging.ERROR, why=problem, next="hookd doctor")
         return 2
-    write_rq_environment(config, user)
     name = arguments[0] if arguments else f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     become_subreaper()
     try:
@@ -47,7 +46,7 @@ def main(arguments: list[str]) -> int:
         event(log, "not started", logging.ERROR, why=why, next="hookd doctor")
         return 2
     except NameTaken as error:
-        event(log, "not started", logging.ERROR, why=str(error), next="hookd worker ANOTHER-NAME")
+        event(log, "not started", logging.ERROR, why=str(error), next="hookd worker --name ANOTHER-NAME")
         return 1
     except RedisError as error:
         event(log, "Redis cannot be used", logging.ERROR, why=str(error), next="hookd doctor")
@@ -72,6 +71,7 @@ def _work(config: Config, user: RedisUser | None, name: str) -> None:
         maintenance_interval=_MAINTENANCE_SECONDS,
         job_monitoring_interval=_MONITORING_SECONDS,
     )
+    write_rq_environment(config, user)
     # RQ's messages below a warning repeat every ten seconds. hookd logs events of its own.
     worker.work(logging_level="WARNING")
 

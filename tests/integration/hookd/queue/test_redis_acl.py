@@ -262,6 +262,7 @@ def test_worker_with_wrong_password(site: GuardedInstallation, tmp_path: Path) -
     assert done.returncode == 2
     assert "Redis rejected the password of hookd-worker" in done.stderr and "another" not in done.stderr
     assert "Traceback" not in done.stderr
+    assert "another" not in site.config.settings.rq_environment.read_text(), "it serves the running workers"
     with as_test(site.plain_url) as client:
         client.acl_log_reset()  # It holds the refused log-in.
 

@@ -30,7 +30,7 @@ def test_living_worker_keeps_its_name(hookd: Installation, client: Redis) -> Non
         assert second.wait(30) == 1
     said = (hookd.directory / "second.log").read_text()
     assert f"not started why=a worker named hookd-1 is at work already (process {first.pid} on " in said
-    assert "next=hookd worker ANOTHER-NAME" in said
+    assert "next=hookd worker --name ANOTHER-NAME" in said
     assert "Traceback" not in said
     assert (first.poll(), pid_of(client, "hookd-1")) == (None, first.pid)
     assert client.sismember("rq:workers", "rq:worker:hookd-1")
