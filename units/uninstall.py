@@ -1,5 +1,6 @@
 """Removes hookd's resources from this host: apps, units, files, users. Names everything that stays."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -68,7 +69,7 @@ def _remove_accounts(manifest: Manifest, echo: Echo, *, dry_run: bool) -> None:
     """Remove users before groups, because a user's first group cannot be removed."""
     for kind, command in _REMOVE_COMMANDS.items():
         for account in (one for one in reversed(manifest.resources) if one.kind == kind and _exists(one)):
-            echo(f"+ remove     {account.name}  ({kind})")
+            echo(f"- remove     {account.name}  ({kind})")
             argv = (*command, *account.name.split(" "))
             if not dry_run and not succeeds(argv):
                 echo(f"  not done: {' '.join(argv)}")
@@ -82,8 +83,8 @@ def _exists(account: Resource) -> bool:
 def _remove_last(manifest: Manifest, echo: Echo, *, dry_run: bool) -> None:
     own = (one.name for one in manifest.of(HOST, "file", "link", "directory") if _is_last(one))
     paths = (*own, *map(str, _LEFTOVERS))
-    for path in paths:
-        echo(f"+ remove     {path}")
+    for path in filter(os.path.lexists, paths):
+        echo(f"- remove     {path}")
     if dry_run:
         return
     run(("rm", "-rf", "--one-file-system", "--", *paths))

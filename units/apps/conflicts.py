@@ -32,7 +32,7 @@ def add_conflicts(app: App, catalogue: Catalogue, manifest: Manifest, protocols:
     """Return the problems of a new app. `protocols` are git's on this host."""
     known = catalogue.get(app.name)
     if known is not None and known != app:
-        yield f"the app {app.name} exists; next: sudo hookd app edit {app.name}"
+        yield f"the app {app.name} exists\n    next: sudo hookd app edit {app.name}"
         return
     yield from _catalogue_conflicts(app, catalogue, protocols)
     yield from _unit_conflicts(app, manifest)
@@ -75,7 +75,7 @@ def _unit_conflicts(app: App, manifest: Manifest) -> Iterable[str]:
         return
     for unit in units_of(app):
         if not manifest.has("file", str(layout.SYSTEMD / unit)) and succeeds(("systemctl", "cat", "--", unit)):
-            yield f"the unit {unit} exists; choose another name, or: hookd app adopt"
+            yield f"the unit {unit} exists\n    next: sudo hookd app adopt DIRECTORY"
 
 
 def domain_conflicts(domain: str | None, others: Iterable[App], own: str) -> Iterable[str]:
@@ -105,7 +105,7 @@ def _directory_conflicts(app: App, manifest: Manifest) -> Iterable[str]:
             continue
         found = disk.status(path)
         if found is not None and (not path.is_dir() or any(path.iterdir())):
-            yield f"{path} ({key}) exists and is not empty; next: sudo mv {path} {path}.old"
+            yield f"{path} ({key}) exists and is not empty\n    next: sudo mv {path} {path}.old"
 
 
 def app_conflicts(app: App, others: Iterable[App], protocols: tuple[str, ...]) -> Iterator[str]:

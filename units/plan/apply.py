@@ -52,7 +52,7 @@ class Installer:
         """
         differences = self.differences(plan)
         for step in differences:
-            self._echo(f"+ {step}")
+            self._echo(f"{'-' if isinstance(step, Absent) else '+'} {step}")
             if not self._dry_run:
                 self._apply(step, plan)
         self.disown(step.path for step in plan if isinstance(step, Absent))
@@ -97,7 +97,7 @@ class Installer:
                 stays.append(path)
                 continue
             if was_present:
-                self._echo(f"+ remove     {path}")
+                self._echo(f"- remove     {path}")
             gone.add(path)
             self._forget(resource)
         return stays

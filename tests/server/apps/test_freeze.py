@@ -94,7 +94,7 @@ def test_freeze_stops_a_running_build(shop: Shop) -> None:
 
 
 def test_removal_ends_the_freeze(shop: Shop) -> None:
-    assert f"+ remove     {FILE}" in shop.hookd("app", "remove", "shop", "--dry-run")
+    assert f"- remove     {FILE}" in shop.hookd("app", "remove", "shop", "--dry-run")
     shop.hookd("app", "remove", "shop", "--yes")
     assert not shop.machine.path(FILE).exists()
     assert shop.machine.path("/etc/hookd/frozen").is_dir()

@@ -58,12 +58,12 @@ DRY: Final = (
 def test_dry_run_changes_nothing(server: Machine) -> None:
     with unchanged(server):
         printed = {command: server.run("hookd", *command.split(), "--dry-run").stdout for command in DRY}
-    assert [command for command in DRY if not re.search(r"^\+ ", printed[command], re.MULTILINE)] == []
+    assert [command for command in DRY if not re.search(r"^[+-] ", printed[command], re.MULTILINE)] == []
 
 
 def announced(printed: str) -> list[str]:
     """Return the lines with changes."""
-    return [line for line in printed.splitlines() if line.startswith("+ ")]
+    return [line for line in printed.splitlines() if line.startswith(("+ ", "- "))]
 
 
 @pytest.mark.promise(34)

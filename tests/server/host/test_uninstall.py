@@ -98,7 +98,7 @@ def assert_is_fresh(server: Machine, fresh: Machine) -> None:
 
 def assert_was_shown(shown: str, printed: str, before: set[str], after: set[str]) -> None:
     """Check that --dry-run showed all removals, also those of its commands, and all files that stay."""
-    named = set(re.findall(r"^\+ remove +(/\S+)", shown, re.MULTILINE))
+    named = set(re.findall(r"^- remove +(/\S+)", shown, re.MULTILINE))
     commands, ran = (re.findall(r"^\+ run +(.+)$", text, re.MULTILINE) for text in (shown, printed))
     assert commands == ran != []
     removed = {path for path in before - after if not is_unit_link(path, " ".join(commands))}

@@ -221,7 +221,7 @@ def test_dry_run_keeps_directories(place: Place) -> None:
         (directory / "file").touch()
     place.printed = []
     assert place.installer(dry_run=True).remove_directories([half / "file"]) == [full]
-    assert place.printed == [f"+ remove     {path}" for path in (empty, half, own)]
+    assert place.printed == [f"- remove     {path}" for path in (empty, half, own)]
     assert all(path.is_dir() for path in (own, full, half, empty))
     assert len(place.manifest.of("host", "directory", "kept directory")) == 4
 
