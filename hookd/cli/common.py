@@ -86,6 +86,13 @@ def start_command(program: str, config: Config) -> str:
     return f"sudo systemctl restart {_UNITS[program]}" if is_server(config) else f"hookd {program}"
 
 
+def resume_command(config: Config) -> str:
+    """Return the command that resumes a suspended queue."""
+    command = f". {shlex.quote(str(config.settings.rq_environment))} && rq resume"
+    as_worker = "sudo setsid --wait runuser -u manager -- sh -c "
+    return as_worker + shlex.quote(command) if is_server(config) else command
+
+
 def needs_config(command: Command) -> Command:
     """Pass the configuration to a command as its first argument, and turn Redis' errors into messages."""
 
@@ -156,5 +163,7 @@ def complete_app(context: click.Context, _parameter: click.Parameter, incomplete
 
 app_argument = click.argument("app", shell_complete=complete_app)
 optional_app_argument = click.argument("app", required=False, shell_complete=complete_app)
-wait_option = click.option("--wait/--no-wait", default=True, help="Wait for the deployment and show its steps.")
+wait_option = click.option(
+    "--wait/--no-wait", default=True, show_default=True, help="Wait for the deployment and show its steps."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

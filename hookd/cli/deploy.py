@@ -15,6 +15,7 @@ from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.ids import is_abbreviation
 from hookd.model.text import printable
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore, NoSuchDeployment
+from hookd.queue.published import AppStatusStore
 
 
 @click.command(epilog="Example: hookd deploy shop --commit 1869b1db108b")
@@ -59,6 +60,10 @@ def rollback(config: Config, app: str, commit: str | None, wait: bool, as_json: 
 @common.needs_config
 def unpin(config: Config, app: str, wait: bool, as_json: bool) -> None:
     """Follow the branch again after a rollback or a chosen commit."""
+    known = common.find_app(config.catalogue, app)
+    view = common.read_status(common.open_store(config, reads=False), known)
+    if view.deployed_commit and not view.pinned_commit and not active_freeze(config, known):
+        common.fail(f"{app} is not pinned", hint=f"hookd update {app}")
     request_deployment(config, app, Trigger.UNPIN, wait=wait, as_json=as_json)
 
 
@@ -72,6 +77,9 @@ def request_deployment(
     if freeze := active_freeze(config, app):
         common.fail(f"{name} is {freeze}", hint=f"hookd thaw {name}")
     store = common.open_store(config, reads=False)
+    for bad in common.read_status(store, app).quarantined if commit else ():
+        if bad.commit.startswith(commit or ""):
+            common.print_line(f"{commit} has been quarantined: {bad.cause}", err=True)
     request = DeploymentRequest(app=name, trigger=trigger, seconds=app.limits.deploy_seconds, pinned_commit=commit)
     show_and_exit(config, store, store.request(request).deployment, wait=wait, as_json=as_json)
 
@@ -101,7 +109,11 @@ def _show(config: Config, store: DeploymentStore, deployment_id: str, *, wait: b
     click.echo(f"{common.styled(deployment_id, bold=True)}  {printable(url)}")
     if not wait:
         return store.get(deployment_id)
-    deployment = follow_deployment(store, deployment_id, common.start_command("worker", config))
-    if (deployment.trigger, deployment.status) == (Trigger.ROLLBACK, Status.SUCCEEDED):
-        click.echo(f"  pinned until a newer push, or: hookd unpin {deployment.app}")
+    start, resume = common.start_command("worker", config), common.resume_command(config)
+    deployment = follow_deployment(store, deployment_id, start, resume)
+    chosen = deployment.trigger is Trigger.ROLLBACK or deployment.pinned_commit is not None
+    is_good = chosen and deployment.status is Status.SUCCEEDED
+    if is_good and AppStatusStore(store.connection).read(deployment.app).pinned_commit:
+        click.echo("  pinned until a newer push")
+        common.print_next(f"hookd unpin {deployment.app}")
     return deployment

@@ -24,6 +24,7 @@ from hookd.model.deployment import Trigger
 from hookd.queue.published import append_decision
 
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,4})([mhd])")
+_LONGEST: Final = timedelta(days=366)
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 _TIME_FORMAT: Final = "%Y-%m-%d %H:%M %Z"
 
@@ -94,6 +95,8 @@ def parse_time(text: str, now: datetime) -> datetime:
             end = datetime.fromisoformat(text.strip()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError(f"{text!r} is not a time: 30m, 2h, 3d, or '2026-12-24 18:00'") from None
+    if end > now + _LONGEST:
+        raise ValueError(f"{format_time(end)} is more than a year away")
     if end <= now:
         raise ValueError(f"{format_time(end)} is in the past, now is {format_time(now)}")
     return end.replace(microsecond=0)

@@ -37,7 +37,7 @@ def why(config: Config, app: str | None, count: int, refused: bool, as_json: boo
     if refused:
         found, status = _read_refusals(config, known, count), {}
     elif known is None:
-        common.fail("an app is missing", hint="hookd why APP, or: hookd why --refused")
+        common.fail("an app is missing", hint="hookd status")
     else:
         store = common.open_store(config)
         found = published.read_decisions(store.connection, known.name, count)

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -49,6 +50,11 @@ class LazyGroup(click.Group):
 
 
 class _SectionedGroup(LazyGroup):
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        """Parse the options before the command, and turn usage errors into messages."""
+        with _usage_messages():
+            return super().make_context(*arguments, **options)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands in sections."""
         for title, modules in SECTIONS.items():
@@ -60,7 +66,8 @@ class _SectionedGroup(LazyGroup):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command and turn expected errors into messages."""
         try:
-            return super().invoke(ctx)
+            with _usage_messages():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         except ConfigError as error:
@@ -71,6 +78,18 @@ class _SectionedGroup(LazyGroup):
             if isinstance(error, PermissionError) and os.geteuid() != 0:
                 fail("only root can do this", hint=sudo_command())
             fail(str(error), hint="hookd doctor", status=1)
+
+
+@contextmanager
+def _usage_messages() -> Iterator[None]:
+    """Turn click's usage errors into messages. A group without a command prints its help."""
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        text, command = error.format_message(), error.ctx.command_path if error.ctx else "hookd"
+        fail(text[:1].lower() + text[1:].rstrip("."), hint=f"{command} --help")
 
 
 @click.group(

@@ -12,6 +12,7 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from hookd.cli import common
 from hookd.config import VARIABLE, Config
+from hookd.model.ids import is_delivery
 from hookd.queue.client import find_redis_program, receiver_client
 
 # Every write is on disk within a second, and no key is evicted.
@@ -40,6 +41,8 @@ def serve(config: Config) -> None:
 @common.needs_config
 def worker(config: Config, name: str | None) -> None:
     """Run one worker."""
+    if name is not None and not is_delivery(name):
+        common.fail(f"{name!r} cannot name a worker: A-Z a-z 0-9 . _ -", hint="hookd worker --name worker-2")
     url = config.settings.redis.url
     if not is_redis_up(url):
         start_redis = common.start_command("redis", config)
@@ -89,11 +92,11 @@ def redis(config: Config) -> None:
     if is_redis_up(settings.url):
         common.fail(f"a Redis answers at {settings.url} already", hint="hookd status")
     program = str(find_redis_program())
-    os.execv(program, [program, *_listen_options(settings.url), "--dir", str(directory), *_REDIS_OPTIONS])
+    os.execv(program, [program, *_listen_options(config), "--dir", str(directory), *_REDIS_OPTIONS])
 
 
-def _listen_options(url: str) -> list[str]:
-    parts = urlsplit(url)
+def _listen_options(config: Config) -> list[str]:
+    parts = urlsplit(config.settings.redis.url)
     if parts.scheme == "unix":
         Path(parts.path).parent.mkdir(parents=True, exist_ok=True)
         return ["--port", "0", "--unixsocket", parts.path, "--unixsocketperm", "700"]
@@ -102,7 +105,7 @@ def _listen_options(url: str) -> list[str]:
         return ["--port", str(parts.port or 6379), "--bind", "127.0.0.1"]
     return common.fail(
         "the embedded server listens on a unix socket or on 127.0.0.1, without a password",
-        hint=f"change redis.url in hookd.toml, now {url}",
+        hint=common.edit_command(str(config.path)),
     )
 
 

@@ -10,13 +10,13 @@ from typing import Final
 
 import click
 
-from hookd.cli.common import print_next, styled
+from hookd.cli.common import print_next
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Deployment, Status, Step
 from hookd.model.hint import render_hint
 from hookd.model.text import printable
 from hookd.queue.deployments import DeploymentStore
-from hookd.queue.rq_keys import QUEUE_WORKERS
+from hookd.queue.rq_keys import QUEUE_WORKERS, SUSPENDED
 
 POLL_SECONDS: Final = 0.1
 _PATIENCE_SECONDS: Final = 3.0
@@ -40,10 +40,13 @@ _COLOURS: Final[Mapping[str, frozenset[str]]] = {
 }
 
 
-def follow_deployment(store: DeploymentStore, deployment_id: str, start_worker: str = "hookd worker") -> Deployment:
+def follow_deployment(
+    store: DeploymentStore, deployment_id: str, start_worker: str = "hookd worker", resume: str = "rq resume"
+) -> Deployment:
     """Show a deployment until it ends, and return it. Raises NoSuchDeployment and RedisError.
 
-    A terminal shows the running step in its last line. `start_worker` is the command to show if no worker runs.
+    A terminal shows the running step in its last line. `start_worker` is the command to show if no worker runs, and
+    `resume` the one if the queue is suspended.
     """
     clear = "\r\x1b[K" if sys.stdout.isatty() else ""
     patience_end, printed = time.monotonic() + _PATIENCE_SECONDS, 0
@@ -51,7 +54,7 @@ def follow_deployment(store: DeploymentStore, deployment_id: str, start_worker: 
         printed = _print_ended_steps(deployment, printed, clear)
         if deployment.status is Status.QUEUED and time.monotonic() > patience_end:
             patience_end = math.inf
-            click.echo(_waiting_text(store, start_worker))
+            _print_wait(store, start_worker, resume)
         for step in deployment.steps if clear else ():
             if step.outcome == "running":
                 click.echo(clear + _format_step(step)[: shutil.get_terminal_size().columns - 1], nl=False)
@@ -71,11 +74,16 @@ def _print_ended_steps(deployment: Deployment, printed: int, clear: str) -> int:
     return len(ended)
 
 
-def _waiting_text(store: DeploymentStore, start_worker: str) -> str:
-    """Return the reason of the wait. A worker that has just started may not be registered yet."""
-    if store.connection.scard(QUEUE_WORKERS):
-        return "waiting for its turn"
-    return f"waiting, but no worker runs\n  next: {styled(start_worker, bold=True)}"
+def _print_wait(store: DeploymentStore, start_worker: str, resume: str) -> None:
+    """Print the reason of the wait. A worker that has just started may not be registered yet."""
+    if store.connection.exists(SUSPENDED):
+        click.echo("waiting, the queue is suspended")
+        print_next(resume)
+    elif not store.connection.scard(QUEUE_WORKERS):
+        click.echo("waiting, but no worker runs")
+        print_next(start_worker)
+    else:
+        click.echo("waiting for its turn")
 
 
 def _format_step(step: Step) -> str:
@@ -90,8 +98,12 @@ def colour(status: Status | Verdict) -> str:
 
 
 def format_ending(deployment: Deployment) -> str:
-    """Return the ending, or the current status, in one line with its colour."""
-    name = f"{deployment.app} {deployment.commit[:12]}" if deployment.commit else deployment.app
+    """Return the ending, or the current status, in one line with its colour.
+
+    An unchanged app is shown with the commit that it serves, and not with the head that it did not deploy.
+    """
+    commit = deployment.previous_commit if deployment.status is Status.UNCHANGED else deployment.commit
+    name = f"{deployment.app} {commit[:12]}" if commit else deployment.app
     subject = f" “{deployment.subject}”" if deployment.subject and not deployment.cause else ""
     seconds = ""
     if deployment.started_at and deployment.ended_at:

@@ -34,7 +34,7 @@ class RefUpdate(NamedTuple):
 @click.command(epilog="Example: hookd send shop --wait")
 @common.app_argument
 @click.option("--post-receive", is_flag=True, help="Read `old new ref` lines from stdin, as a git hook does.")
-@click.option("--wait/--no-wait", default=False, help="Wait for the deployment and show its steps.")
+@click.option("--wait/--no-wait", default=False, show_default=True, help="Wait for the deployment and show its steps.")
 @common.json_option
 @common.needs_config
 def send(config: Config, app: str, post_receive: bool, wait: bool, as_json: bool) -> None:

@@ -54,7 +54,7 @@ def status(config: Config, app: str | None, as_json: bool) -> None:
     else:
         add = "sudo hookd app add NAME --repo git@HOST:OWNER/NAME.git"
         print_line("there is no app yet")
-        print_line(f"  next: {add if common.is_server(config) else 'add a file NAME.toml to the apps directory'}")
+        common.print_next(add if common.is_server(config) else common.edit_command(str(config.apps / "NAME.toml")))
 
 
 def _status_json(config: Config, app: App, store: DeploymentStore) -> dict[str, Any]:
@@ -66,7 +66,8 @@ def app_json(config: Config, app: App, store: DeploymentStore) -> dict[str, Any]
     """Return an app's status and freeze for scripts."""
     freeze = active_freeze(config, app)
     frozen = freeze.model_dump(mode="json") if freeze else None
-    return {**common.read_status(store, app).model_dump(mode="json"), "frozen": frozen}
+    view = common.read_status(store, app).after_thaw(is_frozen=freeze is not None)
+    return {**view.model_dump(mode="json"), "frozen": frozen}
 
 
 def active_freeze(config: Config, app: App) -> Freeze | None:
@@ -100,6 +101,7 @@ def print_status(config: Config, app: App, view: AppStatus, units: "Sequence[Uni
 def _print_lag(config: Config, app: App, view: AppStatus) -> None:
     """Print the drift, the lag, its reasons, and the one command that ends it."""
     freeze = active_freeze(config, app)
+    view = view.after_thaw(is_frozen=freeze is not None)
     if view.drift:
         print_line(f"  {view.drift}", fg="red")
     if view.lag:
@@ -117,18 +119,14 @@ def _print_lag(config: Config, app: App, view: AppStatus) -> None:
 
 
 def _lag_text(lag: Lag, freeze: Freeze | None) -> str:
-    """Return the lag's sentence. A freeze has a line of its own, and may have ended since the last reconcile."""
+    """Return the lag's sentence. A freeze has a line of its own."""
     now = datetime.now(UTC)
-    if lag.verdict is not Verdict.FROZEN:
-        return lag.sentence(now)
-    return lag.distance(now) if freeze else "the freeze has ended, no deployment since"
+    return lag.distance(now) if freeze and lag.verdict is Verdict.FROZEN else lag.sentence(now)
 
 
 def _next_command(view: AppStatus, freeze: Freeze | None) -> str:
     if freeze:
         return remedy(Verdict.FROZEN, view.app)
-    if view.lag and view.lag.verdict is Verdict.FROZEN:
-        return f"hookd update {view.app}"
     if view.lag:
         return remedy(view.lag.verdict, view.app)
     if view.pinned_commit:
@@ -140,14 +138,16 @@ def _versions(view: AppStatus, units: "Sequence[Unit]") -> str:
     differs = "" if view.head == view.deployed_commit else " (differs)"
     if differs and view.head == view.skipped_commit:
         differs = " (skipped, it changes none of the app's paths)"
-    healthy = {True: click.style("yes", "green"), False: click.style("no", "red"), None: "unknown"}[view.healthy]
+    words = {True: click.style("healthy", "green"), False: click.style("unhealthy", "red"), None: "health unknown"}
+    health = words[view.healthy]
     if units and all(unit.active == "inactive" for unit in units):
-        healthy = click.style("stopped", "red")
-    return f"deployed {_short(view.deployed_commit)}, head {_short(view.head)}{differs}, healthy: {healthy}"
+        health = click.style("stopped", "red")
+    return f"deployed {_short(view.deployed_commit)}, head {_short(view.head)}{differs}, {health}"
 
 
 def _heading(deployment: Deployment) -> str:
-    more = f", {deployment.coalesced} more pushes coalesced" if deployment.coalesced else ""
+    number = deployment.coalesced
+    more = f", {number} more push{'es' if number > 1 else ''} coalesced" if number else ""
     return f"{deployment.id}  {styled(f'{deployment.trigger}, {_ago(deployment.created_at)}{more}', dim=True)}"
 
 
@@ -173,7 +173,7 @@ def logs(config: Config, deployment: str, follow: bool) -> None:
 
 def _find_deployment(config: Config, store: DeploymentStore, text: str) -> Deployment:
     if config.catalogue.get(text) is None:
-        return store.find(text) or common.fail(f"there is no deployment {text!r}", hint="hookd status")
+        return store.find(text) or common.fail(f"there is no app or deployment {text!r}", hint="hookd status")
     last = store.history(text, 1)
     return last[0] if last else common.fail(f"{text} has no deployment yet", hint=f"hookd deploy {text}")
 

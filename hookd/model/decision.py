@@ -165,6 +165,9 @@ class Lag(Assessment, frozen=True):
 
 
 def format_duration(time: timedelta) -> str:
-    """Return a duration in one unit, such as `90 min`, `3 h` or `2 d`."""
-    minutes = max(0, int(time.total_seconds() // 60))
+    """Return a duration in one unit, such as `5 s`, `90 min`, `3 h` or `2 d`."""
+    seconds = max(0, int(time.total_seconds()))
+    minutes = seconds // 60
+    if seconds < 120:
+        return f"{seconds} s"
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // 1440} d"

@@ -5,7 +5,7 @@ The journal stays the truth. The decisions are a bounded stream per app, and one
 
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from pydantic import AwareDatetime, BaseModel, ValidationError
 from redis import Redis
@@ -47,6 +47,13 @@ class AppStatus(BaseModel, frozen=True):
     skipped_commit: CommitId | None = None
     quarantined: tuple[Quarantine, ...] = ()
     lag: Lag | None = None
+
+    def after_thaw(self, *, is_frozen: bool) -> Self:
+        """Return the status without the reason of a freeze that has ended. The next reconcile finds the new one."""
+        if is_frozen or self.lag is None or self.lag.verdict is not Verdict.FROZEN:
+            return self
+        ended = {"verdict": Verdict.WAITING, "why": "the freeze has ended, no deployment since"}
+        return self.model_copy(update={"lag": self.lag.model_copy(update=ended)})
 
 
 class AppStatusStore:

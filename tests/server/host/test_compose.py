@@ -194,7 +194,7 @@ def test_recreated_system_keeps_its_state(engine: Engine) -> None:
     assert _deployments(engine) == deployments
     # The machine's clock may cause a warning.
     lines = engine.compose(PROJECT, "exec", "-T", "server", "hookd", "doctor", check=False).stdout.splitlines()
-    assert "hookd: server " in lines[0]
+    assert "hookd: server: " in lines[0]
     assert [line for line in lines if line.startswith(("error", "unknown"))] == []
 
 

@@ -1,8 +1,13 @@
-"""Commands of a user without rights, and the next command for each unreadable or invalid file."""
+"""The cause and the next command: for a user without rights, an invalid file, and a Redis that does not answer."""
 
+import socket
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from click.testing import CliRunner
@@ -10,7 +15,10 @@ from click.testing import CliRunner
 import hookd.cli.send
 import hookd.cli.status  # noqa: F401 - another user may not import it later.
 from hookd.cli import main
+from hookd.model.deployment import Status, advance
+from hookd.queue.rq_keys import SUSPENDED
 from tests.support.installation import Installation
+from tests.support.processes import wait_for
 from tests.support.typed import hookd as type_hookd
 from tests.support.users import as_nobody, needs_root, open_directory
 
@@ -69,3 +77,41 @@ def test_missing_secret_has_a_hint(shop: Installation) -> None:
     secret = shop.directory / "secrets" / "shop"
     secret.unlink()
     assert type_hookd(shop, "send", "shop").stderr.endswith(f"\n  next: openssl rand -hex 32 > {secret}\n")
+
+
+def test_missing_configuration_has_a_hint(tmp_path: Path) -> None:
+    done = type_hookd(Installation(tmp_path), "status")
+    assert done.returncode == 2
+    assert "there is no configuration at" in done.stderr and "HOOKD_CONFIG" in done.stderr
+
+
+def test_frozen_redis_is_named(shop: Installation) -> None:
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(f"{shop.directory}/silent.sock")
+        silent.listen()
+        shop.redis_url = f"unix://{shop.directory}/silent.sock"
+        shop.write_config()
+        with patch("hookd.queue.client.CLI_SECONDS", 0.1):
+            done = type_hookd(shop, "status")
+    assert done.returncode == 6
+    assert "Redis accepts connections and does not answer" in done.stderr
+    assert "next: pgrep" in done.stderr
+
+
+def test_suspended_queue_is_named(shop: Installation) -> None:
+    shop.start_redis()
+    shop.records.connection.set(SUSPENDED, 1)
+    with ThreadPoolExecutor() as beside:
+        cancelling = beside.submit(_cancel_later, shop)
+        done = type_hookd(shop, "deploy", "shop")
+        cancelling.result()
+    environment = shop.config.settings.rq_environment
+    assert f"waiting, the queue is suspended\n  next: . {environment} && rq resume\n" in done.stdout
+
+
+def _cancel_later(shop: Installation) -> None:
+    """Cancel the waiting deployment after the time in which a worker usually starts it."""
+    wait_for(lambda: shop.records.history("shop", 1), what="the deployment")
+    time.sleep(3.5)
+    one = shop.records.history("shop", 1)[0]
+    shop.records.change(one.id, lambda old: advance(old, Status.CANCELLED, datetime.now(UTC)))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -145,10 +146,11 @@ def test_freeze_again(site: Installation) -> None:
     [
         (("typed", "--reason", "x", "--until", "2020-01-01"), "is in the past"),
         (("typed", "--reason", "x", "--until", "soon"), "'soon' is not a time"),
+        (("typed", "--reason", "x", "--until", "99999d"), "is more than a year away"),
         (("typed", "--reason", " "), "a reason has 1 to 300 characters"),
         (("typed", "--reason", "x" * 301), "a reason has 1 to 300 characters"),
         (("nope", "--reason", "x"), "there is no app 'nope'"),
-        (("typed",), "Missing option '--reason'"),
+        (("typed",), "hookd: missing option '--reason'\n  next: main freeze --help\n"),
     ],
 )
 def test_invalid_freeze(site: Installation, arguments: tuple[str, ...], said: str) -> None:
@@ -173,10 +175,12 @@ def test_freeze_history(site: Installation) -> None:
     assert hookd(site, "freeze", "closed", "--reason", "the sale").returncode == 0
     site.repositories["closed"].commit_and_push(app_files("two"))
     assert site.deploy("closed", Trigger.PUSH).status is Status.UNCHANGED
-    assert "behind head by 1 commit for 0 min\n" in hookd(site, "status", "closed").stdout
+    assert re.search(r"behind head by 1 commit for \d+ s\n", hookd(site, "status", "closed").stdout)
     assert hookd(site, "thaw", "closed", "--no-deploy").returncode == 0
     status = hookd(site, "status", "closed").stdout
-    assert "the freeze has ended, no deployment since\n" in status and "  next: hookd update closed\n" in status
+    assert "the freeze has ended, no deployment since\n" in status and "  next: hookd deploy closed\n" in status
+    lag = json.loads(hookd(site, "status", "closed", "--json").stdout)["lag"]
+    assert (lag["verdict"], lag["why"]) == ("waiting", "the freeze has ended, no deployment since")
     kept = [one for one in read_decisions(site.records.connection, "closed", 9) if one.source == "person"][:2]
     assert [one.verdict for one in kept] == [Verdict.THAWED, Verdict.FROZEN]
     assert "frozen since" in kept[1].why

@@ -1,5 +1,6 @@
 """The reconciler deploys missed pushes and respects stopped, frozen and unhealthy apps."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -81,7 +82,7 @@ def test_stopped_service_stays_stopped(site: Installation) -> None:
     assert decision.why == f"{app} is stopped: a person did that; next: {start}"
     assert hookd(site, "reconcile", app) == f"{app}: stopped: {decision.why}\n", "it is said each time"
     said = hookd(site, "status", app)
-    assert ("healthy: no" in said, f"\n  {app} is stopped\n" in said) == (True, True), said
+    assert (", unhealthy" in said, f"\n  {app} is stopped\n" in said) == (True, True), said
     assert site.push_and_wait(app).status is Status.SUCCEEDED
     view = AppStatusStore(site.records.connection).read(app)
     assert (view.drift, view.healthy, view.lag) == (None, True, None)
@@ -126,7 +127,7 @@ def test_frozen_app_waits(site: Installation) -> None:
     assert (decision.verdict, decision.deployment) == (Verdict.FROZEN, None)
     assert "the fair" in decision.why
     said = hookd(site, "status", app)
-    assert "  behind head for 0 min\n" in said
+    assert re.search(r"  behind head for \d+ s\n", said)
     assert said.count("the fair") == 1
     freezes.freeze(site.config.freeze_directory, app, freeze.model_copy(update={"until": now}))
     assert hookd(site, "reconcile", app).startswith(f"{app}: queued: ")

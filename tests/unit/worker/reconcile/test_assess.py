@@ -201,7 +201,7 @@ def test_unknown_head_ends_when_seen() -> None:
     ("commits", "minutes", "verdict", "said"),
     [
         (3, 12, Verdict.FROZEN, "behind head by 3 commits for 12 min, because of the fair"),
-        (1, 0, Verdict.FROZEN, "behind head by 1 commit for 0 min, because of the fair"),
+        (1, 0, Verdict.FROZEN, "behind head by 1 commit for 0 s, because of the fair"),
         (None, 300, Verdict.FROZEN, "behind head for 5 h, because of the fair"),
         (None, 6000, Verdict.UNREACHABLE, "head not known for 4 d, because of the fair"),
     ],
