@@ -27,7 +27,9 @@ _NO_BREAK: Final = "\u00a0"
 
 @click.command(epilog="Example: hookd why shop -n 30")
 @common.optional_app_argument
-@click.option("-n", "count", type=click.IntRange(1, published.MAX_ENTRIES), default=15, show_default=True)
+@click.option(
+    "-n", "count", type=click.IntRange(1, published.MAX_ENTRIES), default=15, show_default=True, help="How many."
+)
 @click.option("--refused", is_flag=True, help="Show refused signatures and the failed check.")
 @common.json_option
 @common.needs_config

@@ -42,7 +42,7 @@ def assess(observed: Observation, now: datetime) -> DeploymentNeeded | Assessmen
         return Assessment(verdict=Verdict.FROZEN, why=str(observed.freeze))
     if observed.running.is_stopped:
         start = observed.start or remedy(Verdict.STOPPED, observed.app)
-        return Assessment(verdict=Verdict.STOPPED, why=f"{observed.running.summary}: a person did that; next: {start}")
+        return Assessment(verdict=Verdict.STOPPED, why=f"{observed.running.summary} by a person; next: {start}")
     if observed.state.deployed is None:
         return _decide_first(observed)
     repair, update = _decide_repair(observed, now), _decide_update(observed, now)
@@ -55,7 +55,7 @@ def _decide_first(observed: Observation) -> Assessment:
     """Leave the first deployment to a person, because an app that hookd adopts still runs elsewhere."""
     if observed.head is None:
         return Assessment(verdict=Verdict.UNREACHABLE, why=observed.problem)
-    why = f"nothing was deployed yet, and the first time a person must say so: hookd deploy {observed.app}"
+    why = f"nothing is deployed yet; next: hookd deploy {observed.app}"
     return Assessment(verdict=Verdict.WAITING, why=why)
 
 

@@ -79,7 +79,7 @@ def test_stopped_service_stays_stopped(site: Installation) -> None:
     assert (behind.verdict, behind.commits) == (Verdict.STOPPED, None)
     assert site.circus("status", service) == "stopped"
     start = f"circusctl --endpoint {site.endpoint} start {service}"
-    assert decision.why == f"{app} is stopped: a person did that; next: {start}"
+    assert decision.why == f"{app} is stopped by a person; next: {start}"
     assert hookd(site, "reconcile", app) == f"{app}: stopped: {decision.why}\n", "it is said each time"
     said = hookd(site, "status", app)
     assert (", unhealthy" in said, f"\n  {app} is stopped\n" in said) == (True, True), said

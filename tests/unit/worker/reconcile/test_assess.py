@@ -61,7 +61,7 @@ GONE: dict[str, Any] = {"head": None, "problem": "the host is away"}
         (found(state=state(pin=Pinned(**STAMP, commit=A, head=B))), Verdict.PINNED, "pinned"),
         (found(state=state(skipped=Skipped(**STAMP, commit=B, base=A))), Verdict.SKIPPED, "none of the app's paths"),
         (found(**GONE), Verdict.UNREACHABLE, "the host is away"),
-        (found(state=AppState()), Verdict.WAITING, "the first time a person must say so: hookd deploy shop"),
+        (found(state=AppState()), Verdict.WAITING, "next: hookd deploy shop"),
         (found(state=AppState(), **GONE), Verdict.UNREACHABLE, "the host is away"),
         (found(history=FAILED), Verdict.WAITING, "the next try is at 05:08 UTC"),
         (found(head=A, running=SICK), NEEDED, "shop has failed"),
