@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -19,6 +20,7 @@ from tests.support.server.by_hand import (
     by_hand_layer,
     prepared_layer,
 )
+from tests.support.server.image import RARELY
 from tests.support.server.servers import Layer, Servers
 from tests.support.server.shop import BROKEN, CHECKOUT
 from tests.support.server.visitors import visitors
@@ -49,6 +51,15 @@ def shop(servers: Servers, request: pytest.FixtureRequest) -> Iterator[ByHand]:
         yield shop
 
 
+@pytest.fixture(scope="module")
+def refused(servers: Servers) -> Iterator[ByHand]:
+    """A server for all tests that adopt nothing."""
+    with servers.start(by_hand_layer(servers)) as machine:
+        shop = ByHand(machine)
+        machine.wait_until(lambda: shop.page() == "v1", what="the project")
+        yield shop
+
+
 def served_by_hand(shop: ByHand) -> bool:
     """Return True if visitors reach the old process through the old files."""
     is_old = shop.page("/where") == ROOT and shop.machine.read("/etc/nginx/sites-available/shop") == SITE
@@ -65,14 +76,14 @@ def test_adoption_loses_no_request(shop: ByHand, figures: Figures) -> None:
     for word in ("uploads", ".env", "shop.socket", "-upstream shop { server 127.0.0.1:8000"):
         assert word in plan.stdout
 
-    with visitors(shop.machine, DOMAIN, per_second=100) as crowd, ThreadPoolExecutor() as slow_visitors:
+    with visitors(shop.machine, DOMAIN, per_second=50) as crowd, ThreadPoolExecutor() as slow_visitors:
         shop.prepare()
         slow = [slow_visitors.submit(ask, shop.machine, DOMAIN, "/slow") for _ in range(2)]
         shop.complete()
     assert not crowd.failures, crowd.failures[:5]
     assert crowd.pages == {"v1"}
     assert [one.result().text for one in slow] == ["slept"] * 2
-    figures.note(f"adopt: {crowd.number} requests at 100/s, none failed, slowest {crowd.slowest:.2f} s")
+    figures.note(f"adopt: {crowd.number} requests at 50/s, none failed, slowest {crowd.slowest:.2f} s")
 
     assert shop.contents() == before
     assert shop.units() == ADOPTED
@@ -120,7 +131,8 @@ def test_uninstall_restores_the_old_process(shop: ByHand) -> None:
     assert not crowd.failures, crowd.failures[:5]
     assert served_by_hand(shop)
     assert shop.contents() == before
-    left = {path for path in shop.machine.files() if "hookd" in path and not path.startswith((CHECKOUT, f"{ROOT}/"))}
+    apart = (CHECKOUT, f"{ROOT}/", str(Path(RARELY).parent))
+    left = {path for path in shop.machine.files() if "hookd" in path and not path.startswith(apart)}
     assert left == {"/etc/hookd", "/etc/hookd/worker.env"}  # The settings of this test stay.
     shop.machine.reboot()
     shop.machine.wait_until(lambda: shop.page() == "v1", what="the project after a reboot")
@@ -148,8 +160,10 @@ def test_failed_first_release_changes_nothing(shop: ByHand) -> None:
     assert shop.contents() == before
 
 
+@pytest.mark.threat(72)
 @when_the_key_is_pasted
-def test_failed_unit_rolls_back(shop: ByHand) -> None:
+def test_failed_or_killed_adoption_continues(shop: ByHand) -> None:
+    """Let the unit fail, then kill the adoption twice: at its first file, and when it has replaced the old process."""
     drop_in = f"{SYSTEMD}/shop.service.d/condition.conf"
     shop.machine.write(drop_in, ONLY_IN_THE_UNIT)
     shop.machine.run("systemctl", "daemon-reload")
@@ -160,24 +174,21 @@ def test_failed_unit_rolls_back(shop: ByHand) -> None:
         assert served_by_hand(shop)
         shop.machine.run("rm", drop_in)
         shop.machine.run("systemctl", "daemon-reload")
+        for point in ("shop.socket", "shop.service.d/hookd.conf"):
+            kill_adoption(shop, f"{SYSTEMD}/{point}")
+            assert shop.page() == "v1"
         shop.complete()
     assert not crowd.failures, crowd.failures[:5]
     assert shop.units() == ADOPTED
 
 
-@pytest.mark.threat(72)
-@pytest.mark.parametrize("point", ["shop.socket", "shop.service.d/hookd.conf"])
-@when_the_key_is_pasted
-def test_killed_adoption_continues(shop: ByHand, point: str) -> None:
-    with visitors(shop.machine, DOMAIN, per_second=50) as crowd:
-        start = ("systemd-run", "--quiet", "--unit=adopting", "--collect")
-        shop.machine.run(*start, "hookd", "app", "adopt", ROOT, "--yes")
-        shop.machine.wait_until(lambda: shop.machine.path(f"{SYSTEMD}/{point}").exists(), what=point)
-        shop.machine.run("systemctl", "kill", "--signal=KILL", "adopting.service", check=False)
-        assert shop.page() == "v1"
-        shop.complete()
-    assert not crowd.failures, crowd.failures[:5]
-    assert shop.units() == ADOPTED
+def kill_adoption(shop: ByHand, point: str) -> None:
+    """Kill an adoption when a file exists."""
+    assert not shop.machine.path(point).exists()
+    start = ("systemd-run", "--quiet", "--unit=adopting", "--collect")
+    shop.machine.run(*start, "hookd", "app", "adopt", ROOT, "--yes")
+    shop.machine.wait_until(shop.machine.path(point).exists, what=point)
+    shop.machine.run("systemctl", "kill", "--signal=KILL", "adopting.service", check=False)
 
 
 @when_the_key_is_pasted
@@ -191,13 +202,15 @@ def test_power_cut_during_adoption(shop: ByHand) -> None:
     assert shop.units() == ADOPTED
 
 
-def test_project_without_nginx_is_refused(shop: ByHand) -> None:
-    shop.machine.run("rm", "/etc/nginx/sites-enabled/shop")
-    everything = shop.machine.files()
-    refused = shop.adopt()
-    assert refused.returncode == 2
-    assert "no nginx site passes requests to 127.0.0.1:8000" in refused.stderr
-    assert shop.machine.files() == everything
+def test_project_without_nginx_is_refused(refused: ByHand) -> None:
+    refused.machine.run("rm", "/etc/nginx/sites-enabled/shop")
+    everything = refused.machine.files()
+    done = refused.adopt()
+    after = refused.machine.files()
+    refused.serve(UNIT, SITE)
+    assert done.returncode == 2
+    assert "no nginx site passes requests to 127.0.0.1:8000" in done.stderr
+    assert after == everything
 
 
 def test_own_user_gets_split_policy(shop: ByHand) -> None:
@@ -217,14 +230,35 @@ def test_own_user_gets_split_policy(shop: ByHand) -> None:
     assert env == "manager:shopper 640\n"
 
 
-def test_all_blockers_change_nothing(shop: ByHand) -> None:
-    shop.machine.shell("echo '# hot fix' >> wsgi.py && printf 'SQLite format 3\\0' > db.sqlite3", directory=ROOT)
+def test_all_blockers_change_nothing(refused: ByHand) -> None:
+    shop = refused
+    shop.machine.shell("cp -p wsgi.py /root/; echo '# hot fix' >> wsgi.py", directory=ROOT)
+    shop.machine.shell("printf 'SQLite format 3\\0' > db.sqlite3", directory=ROOT)
     unit = UNIT.replace("User=www-data\nGroup=www-data\n", "").replace("--workers", "--no-control-socket --workers")
     shop.serve(unit, SITE)
     everything = shop.machine.files()
-    refused = shop.adopt("--health", "/nowhere-404", "--data", "no-such-directory")
-    assert refused.returncode == 2
+    done = shop.adopt("--health", "/nowhere-404", "--data", "no-such-directory")
+    assert done.returncode == 2
     for reason in ("wsgi.py", "db.sqlite3", "runs as root", "no-such-directory is not in"):
-        assert reason in refused.stderr, refused.stderr
+        assert reason in done.stderr, done.stderr
     assert shop.machine.files() == everything
     assert served_by_hand(shop)
+    shop.machine.shell("mv /root/wsgi.py . && rm db.sqlite3", directory=ROOT)
+    shop.serve(UNIT, SITE)
+
+
+def test_changed_project_needs_a_new_plan(refused: ByHand) -> None:
+    machine = refused.machine
+    answer = f"until test -e {ROOT}/reports.csv; do sleep 0.1; done; echo y"
+    command = f"({answer}) | hookd app adopt {ROOT}"
+    with ThreadPoolExecutor() as pool:
+        done = pool.submit(machine.run, "sh", "-c", f"{command} > /root/output 2>&1", check=False)
+        machine.wait_until(
+            lambda: machine.path("/root/output").exists() and "Adopt it?" in machine.read("/root/output")
+        )
+        machine.write(f"{ROOT}/reports.csv", "a line\n", owner="manager:www-data")
+    assert done.result().returncode == 2
+    assert "changed after the plan was shown" in machine.read("/root/output")
+    assert served_by_hand(refused)
+    again = machine.run("hookd", "app", "adopt", ROOT, input="y\n", check=False)
+    assert (again.returncode, "cannot be read yet" in again.stdout) == (1, True), again

@@ -188,6 +188,28 @@ def permissions(app: Shop, *options: str) -> Done:
     return app.machine.run("hookd", "permissions", app.name, *options, check=False)
 
 
+@pytest.mark.parametrize("app", ["shop"], indirect=True)
+def test_unusable_environment_is_repaired(app: Shop) -> None:
+    """Repair without root: only the set-group-ID bit is out of reach in the worker's sandbox."""
+    app.machine.run("chmod", "-R", "640", "/srv/shop/venvs")
+    record = app.push("after chmod")
+    assert (record["status"], app.page()) == ("succeeded", "after chmod")
+    assert app.hookd("permissions", "shop") == "shop: all paths match the policy group\n"
+
+
+@pytest.mark.parametrize("app", ["shop"], indirect=True)
+def test_root_repairs_the_environment(app: Shop) -> None:
+    page = app.page()
+    app.machine.run("chmod", "-R", "640", "/srv/shop/venvs")
+    (gunicorn,) = app.machine.path("/srv/shop/venvs").glob("*/bin/gunicorn")
+    assert stat.S_IMODE(gunicorn.stat().st_mode) == 0o640
+    assert permissions(app).returncode == 1
+    assert permissions(app, "--fix").returncode == 0
+    assert stat.S_IMODE(gunicorn.stat().st_mode) == 0o750
+    app.hookd("restart", "shop")
+    app.machine.wait_until(lambda: app.page() == page, what="the page after the restart")
+
+
 def test_gunicorn_listens_on_known_sockets_only(server: Machine, app: Shop) -> None:
     """Find no control socket, which any process of the same user could use."""
     apps = [one for one in POLICIES if server.path(f"/run/hookd-apps/{one}.sock").exists()]

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.support.server.by_hand import ROOT, ByHand, by_hand_layer
 from tests.support.server.commands import Done
 from tests.support.server.machine import Machine
 from tests.support.server.servers import Servers
@@ -76,32 +75,13 @@ def test_change_during_an_edit_stays(server: Machine) -> None:
 
 
 def test_app_removed_during_edit_stays_removed(server: Machine) -> None:
-    Shop(server, "wiki").add()
     with ThreadPoolExecutor() as pool:
-        command = ("hookd", "app", "edit", "wiki")
+        command = ("hookd", "app", "edit", "blog")
         edit = pool.submit(server.run, *command, env={"EDITOR": "/root/editor"}, check=False)
         server.wait_until(lambda: server.path("/run/editor-is-open").exists(), what="the editor")
-        server.run("hookd", "app", "remove", "wiki", "--yes")
+        server.run("hookd", "app", "remove", "blog", "--yes")
         server.write("/run/editor-may-end", "")
     assert edit.result().returncode == 2
-    assert "there is no app 'wiki'" in edit.result().stderr
-    assert resources(server, "wiki") <= {"/srv/wiki", "/srv/wiki/shared"}
-    assert not server.path("/etc/sudoers.d/hookd-wiki").exists()
-
-
-def test_changed_project_needs_a_new_plan(servers: Servers) -> None:
-    with servers.start(by_hand_layer(servers)) as machine:
-        shop = ByHand(machine)
-        answer = f"until test -e {ROOT}/reports.csv; do sleep 0.1; done; echo y"
-        command = f"({answer}) | hookd app adopt {ROOT}"
-        with ThreadPoolExecutor() as pool:
-            done = pool.submit(machine.run, "sh", "-c", f"{command} > /root/output 2>&1", check=False)
-            machine.wait_until(
-                lambda: machine.path("/root/output").exists() and "Adopt it?" in machine.read("/root/output")
-            )
-            machine.write(f"{ROOT}/reports.csv", "a line\n", owner="manager:www-data")
-        assert done.result().returncode == 2
-        assert "changed after the plan was shown" in machine.read("/root/output")
-        assert shop.units() == {"shop.service"} and shop.page() == "v1"
-        again = machine.run("hookd", "app", "adopt", ROOT, input="y\n", check=False)
-        assert (again.returncode, "cannot be read yet" in again.stdout) == (1, True), again
+    assert "there is no app 'blog'" in edit.result().stderr
+    assert [one for one in resources(server, "blog") if not one.startswith(("/srv/blog", "/var/lib/blog"))] == []
+    assert not server.path("/etc/sudoers.d/hookd-blog").exists()

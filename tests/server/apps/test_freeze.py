@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
 from tests.support.server.machine import Machine
 from tests.support.server.servers import Servers
 from tests.support.server.shop import RECEIVER_DOMAIN, Shop, shop_layer
-from tests.support.server.web import ask, push
+from tests.support.server.web import push
 
 FILE: Final = "/etc/hookd/frozen/shop"
 
@@ -23,12 +23,6 @@ def shop(servers: Servers) -> Iterator[Shop]:
         yield shop
 
 
-def page(shop: Shop) -> dict[str, Any]:
-    """Return the app's status page."""
-    token = shop.machine.read("/etc/hookd/token").strip()
-    return ask(shop.machine, RECEIVER_DOMAIN, "/apps/shop", headers={"Authorization": f"Bearer {token}"}).json
-
-
 def as_visitor(machine: Machine, *arguments: str) -> tuple[int, str]:
     """Type a command as a user without rights."""
     done = machine.run("runuser", "-u", "www-data", "--", "hookd", *arguments, check=False)
@@ -38,7 +32,7 @@ def as_visitor(machine: Machine, *arguments: str) -> tuple[int, str]:
 def test_freeze_shows_person_and_reason(shop: Shop) -> None:
     shop.machine.shell("umask 077; SUDO_USER=anna hookd freeze shop --reason 'the sale' --until 3d")
     assert shop.machine.run("stat", "-c", "%U:%G %a", FILE).stdout.strip() == "root:root 644"
-    frozen = page(shop)["frozen"]
+    frozen = shop.status()["frozen"]
     assert (frozen["reason"], frozen["by"]) == ("the sale", "anna")
     for command in (("status",), ("status", "shop"), ("why", "shop"), ("app", "list")):
         assert "by anna until" in shop.hookd(*command), command
@@ -75,7 +69,7 @@ def test_only_root_freezes_and_thaws(shop: Shop, arguments: tuple[str, ...]) -> 
 def test_thaw_deploys_the_meantime(shop: Shop) -> None:
     shop.hookd("thaw", "shop")
     assert shop.page() == "v2"
-    assert page(shop)["frozen"] is None
+    assert shop.status()["frozen"] is None
 
 
 @pytest.mark.threat(42)

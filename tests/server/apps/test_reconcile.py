@@ -12,13 +12,17 @@ from tests.support.server.visitors import visitors
 from tests.support.server.web import push
 
 REDIS_DATA = "/var/lib/hookd-redis"
+# For tests of pushes, Redis and timers. Only a drift concerns the services of a handover.
+with_one_handover = pytest.mark.parametrize("shop", ["blue-green"], indirect=True)
 
 
 @pytest.fixture(scope="module", params=["blue-green", "restart"])
 def shop(servers: Servers, request: pytest.FixtureRequest) -> Iterator[Shop]:
     """A server whose app was deployed once, for each handover."""
     with servers.start(shop_layer(servers, request.param)) as machine:
-        yield Shop(machine)
+        shop = Shop(machine)
+        shop.reconcile_often()
+        yield shop
 
 
 def colours(shop: Shop) -> tuple[str, str]:
@@ -36,7 +40,7 @@ def invocation(shop: Shop, unit: str) -> str:
 
 def last(shop: Shop) -> dict[str, str]:
     """Return the app's last deployment."""
-    deployment: dict[str, str] = json.loads(shop.hookd("status", "shop", "--json"))["deployments"][0]
+    deployment: dict[str, str] = shop.status()["deployments"][0]
     return deployment
 
 
@@ -46,6 +50,7 @@ def wait_for(shop: Shop, page: str) -> None:
 
 @pytest.mark.threat(5)
 @pytest.mark.promise(12)
+@with_one_handover
 def test_timer_finds_a_missed_push(shop: Shop) -> None:
     shop.hookd("app", "edit", "shop", "--set", "reconcile.every=20")
     commit = shop.commit("missed")
@@ -71,6 +76,7 @@ def test_healthy_service_is_not_restarted(shop: Shop) -> None:
 
 
 @pytest.mark.threat(14)
+@with_one_handover
 def test_push_without_redis_is_deployed_later(shop: Shop) -> None:
     shop.push("before")
     shop.machine.run("systemctl", "stop", "hookd-redis.service")
@@ -83,6 +89,7 @@ def test_push_without_redis_is_deployed_later(shop: Shop) -> None:
 
 @pytest.mark.threat(14)
 @pytest.mark.promise(15)
+@with_one_handover
 def test_empty_redis_is_filled_from_disk(shop: Shop) -> None:
     shop.push("one")
     shop.push("two")
@@ -103,6 +110,7 @@ def test_empty_redis_is_filled_from_disk(shop: Shop) -> None:
 
 
 @pytest.mark.threat(37)
+@with_one_handover
 def test_stopped_app_stays_stopped(shop: Shop) -> None:
     shop.push("serves")
     shop.hookd("stop", "shop")
@@ -154,6 +162,7 @@ def test_killed_process_needs_no_deployment(shop: Shop) -> None:
 
 
 @pytest.mark.threat(39)
+@with_one_handover
 def test_doctor_reports_a_stopped_timer(shop: Shop) -> None:
     doctor = shop.machine.run("hookd", "doctor", "--quiet", check=False)
     assert "hookd-reconcile" not in doctor.stdout
@@ -167,6 +176,7 @@ def test_doctor_reports_a_stopped_timer(shop: Shop) -> None:
 
 
 @pytest.mark.threat(39)
+@with_one_handover
 def test_reboot_resumes_reconciliation(shop: Shop) -> None:
     shop.push("before the reboot")
     shop.commit("during the reboot")

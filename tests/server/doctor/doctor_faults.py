@@ -187,3 +187,31 @@ FAULTS: Final = {
         also=also("answers", "redis", "queue", "nginx", "setup", "space"),
     ),
 }  # fmt: skip
+
+# Faults that do not hide each other and whose repairs do not need each other. They are planted in this order.
+TOGETHER: Final = {
+    "accounts": (
+        "the worker has an extra group", "www-data is in the queue's group",
+        "the worker has a login", "the worker's user lingers", "hookd's code can be written",
+        "nginx takes small bodies only", "an app is never reconciled",
+    ),
+    "files": (
+        "the token is open", "the state is open", "the receiver's user lacks its group", "the webhook secret is gone",
+        "hookd's code belongs to the worker", "root owns files of the release", "a worker is gone",
+    ),
+    "deployments": (
+        "hookd's code was changed", "the deploy key is open", "a shared file is gone",
+        "sudo's line for a verb is gone", "the worker's unit forbids sudo",
+    ),
+    "services": (
+        "the worker may do everything", "Redis denied a command", "the queue is suspended", "the app is stopped",
+        "a unit's file was changed", "nginx' files have a mistake",
+    ),
+    "system": (
+        "sudo's files have a mistake", "nginx is down", "the reconcile timer is off", "the logs' disk is full",
+    ),
+    "hookd": ("the receiver is stopped", "reconciliation fails"),
+}  # fmt: skip
+_GROUPED: Final = {name for names in TOGETHER.values() for name in names}
+# Every other fault is alone.
+ROUNDS: Final = {**TOGETHER, **{name: (name,) for name in FAULTS if name not in _GROUPED}}

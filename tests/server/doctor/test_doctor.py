@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-from tests.server.doctor.doctor_faults import FAULTS, WORKERS, redis
+from tests.server.doctor.doctor_faults import FAULTS, ROUNDS, WORKERS, Fault, redis
 from tests.support.server.places import KERNEL_LINKS, locked
 from tests.support.server.servers import Servers
 from tests.support.server.shop import BROKEN, Shop, shop_layer
@@ -24,15 +24,7 @@ def shop(servers: Servers) -> Iterator[Shop]:
     with servers.start(shop_layer(servers)) as machine:
         shop = Shop(machine)
         machine.wait_until(lambda: settled(shop), what="the start of all services")
-        delay_reconciliation(shop)
         yield shop
-
-
-def delay_reconciliation(shop: Shop) -> None:
-    """Let the timer wait for a day, because a reconcile could repair a fault before its test ends."""
-    timer = "[Timer]\nOnBootSec=\nOnUnitInactiveSec=\nOnUnitInactiveSec=1d\n"
-    shop.machine.write("/run/systemd/system/hookd-reconcile.timer.d/delay.conf", timer)
-    shop.machine.shell("systemctl daemon-reload; systemctl restart hookd-reconcile.timer")
 
 
 def settled(shop: Shop) -> bool:
@@ -119,23 +111,39 @@ def test_other_users_get_unknown(shop: Shop) -> None:
     assert {"sudo", "files", "redis", "setup"} <= {one["check"] for one in found}
 
 
-# --- faults, one by one
+# --- faults, in rounds
 
 
 @pytest.mark.promise(37)
-@pytest.mark.parametrize("name", FAULTS)
-def test_fault_is_reported_and_repaired(shop: Shop, name: str) -> None:
-    """Report each fault and repair it. The next test proves the repair, because it accepts no other fault."""
-    fault = FAULTS[name]
-    shop.machine.shell(fault.plant)
+@pytest.mark.parametrize("name", ROUNDS)
+def test_faults_are_reported_and_repaired(shop: Shop, name: str) -> None:
+    """Report the faults of a round and repair them. The next test proves the repair: it accepts no other fault."""
+    faults = {one: FAULTS[one] for one in ROUNDS[name]}
+    for fault in faults.values():
+        shop.machine.shell(fault.plant)
     found = problems(shop.machine)
-    named = [one for one in found if fault.message in one["message"] and place(one) == fault.place]
-    hint = named[0]["hint"] if named else "true"
-    shop.machine.shell(fault.repair or hint)
+    named = {one: [problem for problem in found if is_about(problem, fault)] for one, fault in faults.items()}
+    hints = [named[one][0]["hint"] for one, fault in faults.items() if named[one] and not fault.repair]
+    # The set-up last, because other faults could stop it.
+    for command in (*(fault.repair for fault in faults.values() if fault.repair), *sorted(set(hints), key=is_set_up)):
+        shop.machine.shell(command)
     shop.machine.wait_until(lambda: settled(shop), what="the server's recovery")
-    assert named, found
-    assert (named[0]["level"], bool(hint)) == (fault.level, True)
-    assert {place(one) for one in found} <= fault.places, found
+    for one, fault in faults.items():
+        assert [(problem["level"], bool(problem["hint"])) for problem in named[one][:1]] == [(fault.level, True)], (
+            one,
+            found,
+        )
+    assert {place(one) for one in found} <= set().union(*(fault.places for fault in faults.values())), found
+
+
+def is_about(problem: Problem, fault: Fault) -> bool:
+    """Return True if a problem reports the fault."""
+    return fault.message in problem["message"] and place(problem) == fault.place
+
+
+def is_set_up(command: str) -> bool:
+    """Return True if a repair is the whole set-up."""
+    return command.startswith("sudo hookd setup")
 
 
 def test_refused_deploy_key_is_reported(shop: Shop) -> None:

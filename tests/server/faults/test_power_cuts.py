@@ -31,6 +31,7 @@ def shop(servers: Servers, request: pytest.FixtureRequest) -> Iterator[Shop]:
         machine.write("/srv/witness.py", WITNESS)
         command = ["python3", "/srv/witness.py", BOOK, "/srv/no-gate"]
         shop = Shop(machine)
+        shop.reconcile_often()
         shop.hookd("app", "edit", "shop", "--set", f"build.commands={json.dumps([command])}")
         yield shop
 
@@ -124,7 +125,7 @@ def wait_for_head(shop: Shop, version: str) -> None:
 
 def reported_state(shop: Shop) -> tuple[str, object, list[str]]:
     """Return the reported commit, lag and unfinished deployments."""
-    status = json.loads(shop.hookd("status", "shop", "--json"))
+    status = shop.status()
     unfinished = [one["id"] for one in status["deployments"] if one["status"] in ("queued", "running")]
     return status["deployed_commit"], status["lag"], unfinished
 

@@ -12,10 +12,10 @@ from tests.server.conftest import Figures
 from tests.support.processes import PROJECT, wait_for
 from tests.support.repository import IDENTITY, Repository
 from tests.support.server.engine import Engine, docker_engine
-from tests.support.server.stand_ins import DEBIAN, PYTHON, REDIS
+from tests.support.server.stand_ins import DEBIAN, PYTHON_AND_REDIS
 from tests.support.server.web import ask
 
-_IMAGES = (DEBIAN, PYTHON.named("python:3.11-slim"), REDIS.named("redis:7-alpine"))
+_IMAGES = (DEBIAN, PYTHON_AND_REDIS)
 _PORT = 8080
 _SECONDS = 60
 # Capabilities of the server, explained in docs/compose.md. The other containers have none.
@@ -198,6 +198,13 @@ def test_recreated_system_keeps_its_state(engine: Engine) -> None:
     assert [line for line in lines if line.startswith(("error", "unknown"))] == []
 
 
+def test_failed_build_shows_its_output(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM debian:bookworm-slim\nRUN echo this went wrong && false\n")
+    (tmp_path / "docker-compose.yml").write_text("services: {web: {build: .}}\n")
+    with pytest.raises(AssertionError, match="this went wrong"):
+        engine.compose(tmp_path, "build", "web")
+
+
 def test_down_leaves_nothing(engine: Engine) -> None:
     engine.compose(PROJECT, "down", "--volumes")
     assert engine.docker("ps", "--all", "--quiet").stdout == ""
@@ -222,8 +229,9 @@ def _greeting(engine: Engine) -> str:
 
 
 def _deployments(engine: Engine) -> list[dict[str, Any]]:
-    status: dict[str, list[dict[str, Any]]] = json.loads(_inside(engine, "server", "hookd", "status", "shop", "--json"))
-    return status["deployments"]
+    time.sleep(0.2)  # nginx limits requests.
+    deployments: list[dict[str, Any]] = ask(engine, "deploy.localhost", "/apps/shop", port=_PORT).json["deployments"]
+    return deployments
 
 
 def _last(engine: Engine) -> dict[str, Any]:

@@ -87,12 +87,10 @@ def test_status_needs_the_token(server: Machine) -> None:
 
 @pytest.mark.promise(59)
 def test_replay_with_rq(server: Machine, shop: Shop) -> None:
-    last = shop.hookd("status", "shop", "--json")
-    deployment = re.search(r'"id": "(shop-[^"]+)"', last)
-    assert deployment
+    deployment = shop.status()["deployments"][0]["id"]
     (line,) = re.findall(r"^sudo .* rq enqueue .*$", COMMANDS, re.MULTILINE)
-    server.shell(line.replace("ID", deployment[1]))
-    server.wait_until(lambda: '"replay_of": "' in shop.hookd("status", "shop", "--json"), 60, "the replay")
+    server.shell(line.replace("ID", deployment))
+    server.wait_until(lambda: shop.status()["deployments"][0]["replay_of"] == deployment, 60, "the replay")
 
 
 @pytest.mark.threat(45, 78)

@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.server.machine import Machine
 from tests.support.server.servers import Servers
-from tests.support.server.shop import CHECKOUT, RECEIVER_DOMAIN, Shop, install, shop_layer
-from tests.support.server.unchanged import refusal, unchanged
+from tests.support.server.shop import CHECKOUT, RECEIVER_DOMAIN, Shop, installed_layer, shop_layer
+from tests.support.server.unchanged import refusals, unchanged
 
 REPOSITORY: Final = "git@git.example.org:acme/blog.git"
 
@@ -54,6 +54,9 @@ DRY: Final = (
 )
 
 
+CHANGES: Final = tuple(f"{one} --yes" if one in ("app remove shop", "uninstall") else one for one in DRY)
+
+
 @pytest.mark.promise(34)
 def test_dry_run_changes_nothing(server: Machine) -> None:
     with unchanged(server):
@@ -84,7 +87,7 @@ def test_dry_run_shows_the_real_changes(server: Machine) -> None:
 
 def test_dry_run_on_a_fresh_host(servers: Servers) -> None:
     command = ("hookd", "setup", "--domain", RECEIVER_DOMAIN)
-    with servers.start(servers.layer("installed", install)) as fresh:
+    with servers.start(installed_layer(servers)) as fresh:
         with unchanged(fresh):
             first = announced(fresh.run(*command, "--dry-run").stdout)
         assert set(first) == set(announced(fresh.run(*command).stdout))
@@ -100,10 +103,8 @@ def test_only_one_command_changes_the_host(server: Machine) -> None:
     try:
         server.wait_until(lambda: is_locked(server), what="the lock")
         with unchanged(server):
-            for command in (*DRY, "secret rotate shop"):
-                yes = ("--yes",) if command in ("app remove shop", "uninstall") else ()
-                message = refusal(server, *command.split(), *yes)
-                assert "another hookd command is changing this host" in message, command
+            messages = refusals(server, [command.split() for command in (*CHANGES, "secret rotate shop")])
+            assert [one for one in messages if "another hookd command is changing this host" not in one] == []
             server.run("hookd", "setup", "--dry-run")
         server.run("hookd", "restart", "shop")
     finally:
@@ -126,17 +127,16 @@ def test_dry_run_of_install_changes_nothing(server: Machine) -> None:
 # --- not root
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        *("setup", "setup --dry-run", "uninstall --yes", "app list", "app show shop", "app edit shop --set branch=x"),
-        *("app remove shop --yes", "secret show shop", "secret rotate shop", "start shop", "stop shop", "restart shop"),
-        *(f"app add blog --repo {REPOSITORY}", "app adopt /opt/shop", "uninstall --dry-run"),
-    ],
+ROOTS: Final = (
+    *("setup", "setup --dry-run", "uninstall --yes", "app list", "app show shop", "app edit shop --set branch=x"),
+    *("app remove shop --yes", "secret show shop", "secret rotate shop", "start shop", "stop shop", "restart shop"),
+    *(f"app add blog --repo {REPOSITORY}", "app adopt /opt/shop", "uninstall --dry-run"),
 )
-def test_command_needs_root(server: Machine, command: str) -> None:
-    message = refusal(server, *command.split(), user="manager")
-    assert message == f"hookd: only root can do this\n  next: sudo hookd {command}\n"
+
+
+def test_commands_need_root(server: Machine) -> None:
+    messages = refusals(server, [command.split() for command in ROOTS], user="manager")
+    assert messages == [f"hookd: only root can do this\n  next: sudo hookd {command}\n" for command in ROOTS]
 
 
 def test_install_needs_root(server: Machine) -> None:

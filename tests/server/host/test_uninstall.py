@@ -114,14 +114,9 @@ def is_unit_link(path: str, commands: str) -> bool:
     return is_link or Path(path).suffix == ".wants"
 
 
-@pytest.mark.threat(70)
-def test_killed_uninstall_continues(server: Machine, fresh: Machine) -> None:
-    interrupted(server, "uninstall", "--yes", every=30)
-    assert_is_fresh(server, fresh)
-
-
-@pytest.mark.threat(71)
-def test_app_removal_keeps_everything_else(server: Machine) -> None:
+@pytest.mark.threat(70, 71)
+def test_app_removal_keeps_everything_else(server: Machine, fresh: Machine) -> None:
+    """Remove one app, then uninstall the rest with kills."""
     printed = server.run("hookd", "app", "remove", "blog", "--yes").stdout
     left = [path for path in server.files() if "blog" in path and not path.startswith(("/opt/githost", "/var/log"))]
     assert {path for path in left if not path.startswith(("/srv/blog", "/var/lib/blog"))} == {"/etc/hookd/env/blog"}
@@ -133,3 +128,5 @@ def test_app_removal_keeps_everything_else(server: Machine) -> None:
     shop = Shop(server)
     assert shop.push("still here")["status"] == "succeeded"
     assert shop.page() == "still here"
+    interrupted(server, "uninstall", "--yes", every=30)
+    assert_is_fresh(server, fresh)

@@ -8,7 +8,7 @@ import pytest
 from tests.support.server.machine import Machine
 from tests.support.server.servers import Servers
 from tests.support.server.shop import RECEIVER_DOMAIN, Shop, shop_layer
-from tests.support.server.unchanged import refusal, unchanged
+from tests.support.server.unchanged import refusals, unchanged
 
 REPOSITORY: Final = "git@git.example.org:acme/blog.git"
 REPO: Final = ("--repo", REPOSITORY)
@@ -91,13 +91,13 @@ def server(servers: Servers) -> Iterator[Machine]:
 
 def test_wrong_names_are_refused(server: Machine) -> None:
     with unchanged(server):
-        messages = [refusal(server, "app", "add", *REPO, "--", name) for name in NAMES]
+        messages = refusals(server, [("app", "add", *REPO, "--", name) for name in NAMES])
     assert [one for one in messages if "cannot name an app; wanted: a-z, 0-9 and -" not in one] == []
 
 
 def test_wrong_values_are_named(server: Machine) -> None:
     with unchanged(server):
-        messages = [refusal(server, "app", "add", "blog", *options) for options, _ in OPTIONS]
+        messages = refusals(server, [("app", "add", "blog", *options) for options, _ in OPTIONS])
     answers = zip(OPTIONS, messages, strict=True)
     assert [answer for (options, named), answer in answers if not all(part in answer for part in named)] == []
     assert not server.path("/pwned").exists()
@@ -108,8 +108,7 @@ def test_all_conflicts_are_named_at_once(server: Machine) -> None:
     """Name full directories for releases and data, an existing unit, and a served domain."""
     options = (*REPO, "--domain", "other.example.org", "--data", "uploads")
     with unchanged(server):
-        full = refusal(server, "app", "add", "full", *options)
-        taken = refusal(server, "app", "add", "taken", *options)
+        full, taken = refusals(server, [("app", "add", name, *options) for name in ("full", "taken")])
     assert "/srv/full (root) exists and is not empty" in full
     assert "/var/lib/full (shared.data) exists and is not empty" in full
     assert "the unit taken.service exists" in taken
@@ -118,7 +117,7 @@ def test_all_conflicts_are_named_at_once(server: Machine) -> None:
 
 def test_other_commands_are_refused(server: Machine) -> None:
     with unchanged(server):
-        messages = [refusal(server, *command.split()) for command, _ in COMMANDS]
+        messages = refusals(server, [command.split() for command, _ in COMMANDS])
     answers = zip(COMMANDS, messages, strict=True)
     assert [(command, answer) for (command, named), answer in answers if named not in answer] == []
 
@@ -129,7 +128,7 @@ def test_broken_nginx_files_hide_no_conflict(server: Machine) -> None:
     server.write("/etc/nginx/sites-enabled/mistake", "server { listen 80; server_nam wrong.example.org; }\n")
     try:
         with unchanged(server):
-            message = refusal(server, "app", "add", "blog", *REPO, "--domain", "other.example.org")
+            (message,) = refusals(server, [("app", "add", "blog", *REPO, "--domain", "other.example.org")])
         assert "nginx rejects its own files" in message and "server_nam" in message
         server.run("hookd", "setup", "--dry-run")
         server.run("hookd", "app", "edit", "shop", "--set", "limits.keep_releases=4", "--dry-run")

@@ -33,7 +33,7 @@ visitors.py  `with visitors(machine, "shop.example.org", per_second=100) as crow
 sshgit.py    `host = git_host(machine)`, `shop = host.repository("acme/shop")`, `shop.commit_and_push({"a.py": "1"})`,
              `shop.url` (git@git.example.org:acme/shop.git), `host.allow_reading(public_key, "acme/shop")`,
              `host.known_hosts`. A layer keeps both. In a machine on it, call both again.
-engine.py    `with docker_engine((DEBIAN, PYTHON.named("python:3.12-slim"))) as engine:`, then
+engine.py    `with docker_engine((DEBIAN, PYTHON_AND_REDIS)) as engine:`, then
              `engine.compose(project, "up", "-d", "--wait")` and `ask(engine, "localhost", "/", port=8787)`.
 
 Each machine, and each engine, has a network of its own and a way out to package indexes: several may listen on port 80

@@ -1,6 +1,6 @@
 """A Docker Engine in a room of its own, with base images made here: no registry is used, and nothing is installed.
 
-Engine, compose and buildx are Debian 13's, in an image like a server's. Like a machine, the engine has its own network
+Engine, compose and buildx are those of a server with Debian 13. Like a machine, the engine has its own network
 and control groups of version 2, and everything that it runs ends with its room.
 """
 
@@ -13,7 +13,7 @@ from socket import socket
 from tests.support.processes import wait_for
 from tests.support.server import control_groups
 from tests.support.server.commands import PATH, Done, run
-from tests.support.server.image import Recipe, image, image_settings
+from tests.support.server.image import image, image_settings, server
 from tests.support.server.places import workplace
 from tests.support.server.room import Room, room, way_out
 from tests.support.server.stand_ins import DEBIAN, StandIn
@@ -21,20 +21,6 @@ from tests.support.server.stand_ins import DEBIAN, StandIn
 _SECONDS = 900
 _HOST = "/mnt/host"  # The host's files inside the engine's room.
 _START_SECONDS = 60
-_ENGINE = Recipe(
-    name="engine",
-    suite="trixie",
-    packages=(
-        "docker.io",
-        "docker-cli",
-        "docker-compose",
-        "docker-buildx",
-        "iptables",
-        "ca-certificates",
-        "procps",
-        "git",
-    ),
-)
 _TO_IMPORT = 'tar --numeric-owner -C "$0" -c . | docker import "$@"'
 
 
@@ -59,7 +45,10 @@ class Engine:
         root = image(stand_in.recipe)
         self.show(root)
         variables = (f"--change=ENV {name}={value}" for name, value in image_settings(root).items())
-        self.run("sh", "-c", _TO_IMPORT, str(root), *variables, f"--change=CMD {stand_in.command}", "-", stand_in.tag)
+        first, *others = stand_in.tags
+        self.run("sh", "-c", _TO_IMPORT, str(root), *variables, "-", first)
+        for tag in others:
+            self.docker("tag", first, tag)
 
     def show(self, directory: Path) -> None:
         """Share a directory with the engine."""
@@ -104,7 +93,7 @@ def _mount(opened: Room, directory: Path) -> None:
     for name in ("upper", "work", "disk", "data"):
         (directory / name).mkdir()
     disk = str(directory / "disk")
-    options = f"lowerdir={image(_ENGINE)},upperdir={directory}/upper,workdir={directory}/work"
+    options = f"lowerdir={image(server('trixie'))},upperdir={directory}/upper,workdir={directory}/work"
     opened.call("mount", "-t", "overlay", "overlay", "-o", options, disk)
     opened.call("mount", "-t", "proc", "proc", f"{disk}/proc")
     opened.call("mount", "-t", "sysfs", "sysfs", f"{disk}/sys")
@@ -113,6 +102,7 @@ def _mount(opened: Room, directory: Path) -> None:
     for name in ("run", "tmp"):
         opened.call("mount", "-t", "tmpfs", "tmpfs", f"{disk}/{name}")
     opened.call("mkdir", "-p", f"{disk}/var/lib/docker", f"{disk}{_HOST}")
+    opened.use_memory(directory / "data")
     opened.call("mount", "--bind", str(directory / "data"), f"{disk}/var/lib/docker")
     # A chroot is not enough, because a program that enters a container's mounts would begin at the host's root.
     opened.call("pivot_root", disk, f"{disk}{_HOST}")

@@ -13,7 +13,11 @@ from tests.support.server.outside import NAME_SERVER, Outside, mirrors, read_hos
 from tests.support.server.places import cache, locked
 
 HOSTNAME = "server"
+# Lets hookd's timer wait for a day, because each run costs a second of a core on every server of the tests.
+RARELY = "/etc/systemd/system/hookd-reconcile.timer.d/rarely.conf"
 _BUILD_SECONDS = 900
+# Half of all files. Official images of containers have none of them either.
+_DOCUMENTATION = ("doc", "locale", "man")
 _KEEP_SECONDS = 14 * 24 * 3600
 
 
@@ -28,6 +32,11 @@ class Recipe:
     files: Mapping[str, str] = field(default_factory=dict)
 
 
+# The newer server also runs the Docker Engine of other tests, since each image takes a minute of a core.
+_ENGINE = {"trixie": ("docker.io", "docker-cli", "docker-compose", "docker-buildx", "iptables")}
+_ENGINE_UNITS = {"trixie": ("docker.service", "docker.socket", "containerd.service")}
+
+
 def server(suite: str) -> Recipe:
     """Return the recipe of a fresh server with the packages that hookd expects."""
     return Recipe(
@@ -37,15 +46,20 @@ def server(suite: str) -> Recipe:
             *("systemd", "systemd-sysv", "dbus", "sudo", "libpam-systemd", "procps", "iproute2", "acl", "logrotate"),
             *("nginx-light", "git", "python3", "python3-venv", "ca-certificates", "curl", "openssl"),
             *("openssh-server", "openssh-client", "fail2ban", "python3-systemd", "nftables", "apparmor"),
+            *_ENGINE.get(suite, ()),
         ),
         # Units that would start at random times, and units that tests start themselves.
         disabled=(
             *("ssh.service", "fail2ban.service", "nftables.service"),
             *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer"),
             *("e2scrub_all.timer", "e2scrub_reap.service", "fstrim.timer"),
+            *_ENGINE_UNITS.get(suite, ()),
         ),
-        # Debian writes no /var/log/auth.log by default; without this fail2ban does not start.
-        files={"/etc/fail2ban/jail.d/backend.conf": "[DEFAULT]\nbackend = systemd\nbanaction = nftables\n"},
+        files={
+            # Debian writes no /var/log/auth.log by default; without this fail2ban does not start.
+            "/etc/fail2ban/jail.d/backend.conf": "[DEFAULT]\nbackend = systemd\nbanaction = nftables\n",
+            RARELY: "[Timer]\nOnBootSec=\nOnUnitInactiveSec=\nOnBootSec=1d\n",
+        },
     )
 
 
@@ -88,13 +102,16 @@ def _build(recipe: Recipe, outside: Outside, path: Path) -> None:
     _configure(partial, {**outside.files, **{name: text.encode() for name, text in recipe.files.items()}})
     if recipe.disabled:
         _call("chroot", str(partial), "systemctl", "disable", *recipe.disabled)
+    for name in _DOCUMENTATION:
+        shutil.rmtree(partial / "usr/share" / name)
     partial.rename(path)
 
 
 def _bootstrap(recipe: Recipe, outside: Outside, root: Path) -> None:
-    options = (f"--aptopt={option}" for option in outside.apt)
+    options = (f"--aptopt={option}" for option in ('Acquire::Languages "none"', *outside.apt))
     packages = f"--include={','.join(recipe.packages)}"
-    _call("mmdebstrap", "--variant=minbase", packages, *options, recipe.suite, str(root), *mirrors(recipe.suite))
+    fast = ("--variant=minbase", "--dpkgopt=force-unsafe-io")
+    _call("mmdebstrap", *fast, packages, *options, recipe.suite, str(root), *mirrors(recipe.suite))
 
 
 def _configure(root: Path, files: Mapping[str, bytes]) -> None:

@@ -18,7 +18,7 @@ from tests.support.server.room import Room, children, room, way_out
 
 _BOOT_SECONDS = 90
 _STOP_SECONDS = 120
-_PAUSE = 0.05
+_MIN_PAUSE, _MAX_PAUSE = 0.05, 1.0
 _POWER_OFF = signal.SIGRTMIN + 4  # systemd(1), signals
 
 
@@ -104,12 +104,13 @@ class Machine:
 
     def wait_until(self, condition: Callable[[], object], seconds: float = 60, what: str = "the condition") -> None:
         """Wait until a condition holds. After the limit, fail the test with the newest lines of the journal."""
-        end = time.monotonic() + seconds
+        end, start = time.monotonic() + seconds, time.monotonic()
         while not condition():
             if time.monotonic() > end:
                 newest = self.run("journalctl", "--no-pager", "--lines=60").stdout
                 raise AssertionError(f"{what} did not come about within {seconds:g} s\n{newest}")
-            time.sleep(_PAUSE)
+            _rest(since=start)
+            start = time.monotonic()
 
     # --- network
 
@@ -131,12 +132,13 @@ class Machine:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        end = time.monotonic() + _BOOT_SECONDS
+        end, start = time.monotonic() + _BOOT_SECONDS, time.monotonic()
         while not self._is_up():
             if time.monotonic() > end or self._nspawn.poll() is not None:
                 console_text = (self._directory / "console.log").read_text(errors="replace")
                 raise AssertionError(f"the machine does not come up:\n{console_text[-4000:]}")
-            time.sleep(_PAUSE)
+            _rest(since=start)
+            start = time.monotonic()
 
     def reboot(self) -> None:
         """Reboot in an orderly way."""
@@ -198,11 +200,14 @@ class Machine:
 
 
 @contextmanager
-def machine(directory: Path, lower: Sequence[Path]) -> Iterator[Machine]:
-    """Run a machine on the layers in `lower`, topmost first. Its changes are in `directory`/upper."""
-    for name in ("upper", "work", "disk"):
-        (directory / name).mkdir(parents=True)
+def machine(directory: Path, lower: Sequence[Path], *, is_kept: bool = False) -> Iterator[Machine]:
+    """Run a machine on the layers in `lower`, topmost first. Its changes are in `directory`/upper if they are kept."""
+    directory.mkdir()
     with room() as opened, way_out(opened):
+        if not is_kept:
+            opened.use_memory(directory)
+        for name in ("upper", "work", "disk"):
+            (opened.root / str(directory / name).lstrip("/")).mkdir()
         control_groups.mount(opened)
         options = f"lowerdir={':'.join(map(str, lower))},upperdir={directory}/upper,workdir={directory}/work"
         opened.call("mount", "-t", "overlay", "overlay", "-o", options, f"{directory}/disk")
@@ -213,6 +218,11 @@ def machine(directory: Path, lower: Sequence[Path]) -> Iterator[Machine]:
             yield server
         finally:
             server.kill()
+
+
+def _rest(*, since: float) -> None:
+    """Pause three times as long as a question took, because the questions compete with their subject for the cores."""
+    time.sleep(min(_MAX_PAUSE, max(_MIN_PAUSE, 3 * (time.monotonic() - since))))
 
 
 def _is_first(pid: int) -> bool:

@@ -57,7 +57,7 @@ class Servers:
 
     def _make(self, make: Callable[[Machine], object], on: Layer, upper: Path) -> None:
         directory = self._next_directory()
-        with machine(directory, on.lower) as started:
+        with machine(directory, on.lower, is_kept=True) as started:
             make(started)
             started.stop()
         (directory / "upper").rename(upper)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tests.support.server.image import RARELY
 from tests.support.server.machine import Machine
 from tests.support.server.servers import Layer, Servers
 from tests.support.server.sshgit import NAME, GitHost, ServedRepository, git_host
@@ -56,8 +57,7 @@ def install(machine: Machine) -> None:
 
 
 def set_up(machine: Machine) -> None:
-    """Install and set up a host, with a git host on it."""
-    install(machine)
+    """Set up a host where hookd is installed, with a git host on it."""
     machine.shell(f"hookd setup --domain {RECEIVER_DOMAIN}")
     settings = "".join(f"{name}={value}\n" for name, value in machine.settings.items())
     machine.write("/etc/hookd/worker.env", settings, 0o600)
@@ -126,10 +126,17 @@ class Shop:
         return self.ending(self.deliver(self.commit(version, files)))
 
     def record(self, deployment: str) -> dict[str, Any]:
-        """Return a deployment's record, over HTTP with the token."""
+        """Return a deployment's record."""
+        return self._status_page(f"/deployments/{deployment}")
+
+    def status(self) -> dict[str, Any]:
+        """Return the app's status and its last deployments. `hookd status` takes longer, because Python starts."""
+        return self._status_page(f"/apps/{self.name}")
+
+    def _status_page(self, path: str) -> dict[str, Any]:
+        """Ask the receiver over HTTP with the token."""
         token = self.machine.read("/etc/hookd/token").strip()
-        headers = {"Authorization": f"Bearer {token}"}
-        answer = ask(self.machine, RECEIVER_DOMAIN, f"/deployments/{deployment}", headers=headers)
+        answer = ask(self.machine, RECEIVER_DOMAIN, path, headers={"Authorization": f"Bearer {token}"})
         assert answer.status == 200, answer
         return answer.json
 
@@ -146,6 +153,12 @@ class Shop:
         self.redis("DEL", f"hookd:polled:{self.name}")
         self.machine.run("systemctl", "start", "hookd-reconcile.service")
 
+    def reconcile_often(self) -> None:
+        """Let the timer reconcile twice a minute, as on a server of hookd's users."""
+        self.machine.run("rm", RARELY)
+        self.machine.run("systemctl", "daemon-reload")
+        self.machine.run("systemctl", "restart", "hookd-reconcile.timer")
+
     def redis(self, *command: str) -> str:
         """Send a command to Redis as the operator."""
         return self.machine.shell(_REDIS.format(command=shlex.join(command))).strip()
@@ -156,9 +169,14 @@ class Shop:
         return answer.text if answer.status == 200 else f"{answer.status}"
 
 
+def installed_layer(servers: Servers, suite: str = "bookworm") -> Layer:
+    """Return the disk of a server with hookd's code."""
+    return servers.layer(f"installed {suite}", install, suite=suite)
+
+
 def set_up_layer(servers: Servers, suite: str = "bookworm") -> Layer:
     """Return the disk of a set-up server without an app."""
-    return servers.layer(f"set up {suite}", set_up, suite=suite)
+    return servers.layer(f"set up {suite}", set_up, on=installed_layer(servers, suite))
 
 
 def shop_layer(servers: Servers, handover: str = "blue-green") -> Layer:
