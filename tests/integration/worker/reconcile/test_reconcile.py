@@ -1,6 +1,8 @@
-"""The reconciler deploys missed pushes and respects stopped, frozen and unhealthy apps."""
+"""The reconciler repairs drift, deploys missed pushes, and respects stopped, frozen and unhealthy apps."""
 
 import re
+import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,25 +10,118 @@ import pytest
 
 from hookd import freezes
 from hookd.model.decision import Freeze, Verdict
-from hookd.model.deployment import Status, Trigger
+from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.redis_keys import decisions_key, history_key
 from hookd.queue.published import AppStatusStore
 from tests.support.installation import Installation, app_files
-from tests.support.processes import python, running, wait_for
-from tests.support.reconciling import answers, decided, ending, hookd, look, look_at
+from tests.support.processes import listens, python, running, wait_for
+from tests.support.reconciling import answers, decided, ending, hookd, look, look_at, move
+from tests.support.visitors import visitors
 
 APPS: dict[str, dict[str, Any]] = {
     "one": {"handover": "restart"},
     "two": {"handover": "blue-green"},
     "sick": {"handover": "blue-green"},
 }
+# The two deployments of each app.
+Shipped = Mapping[str, tuple[Deployment, Deployment]]
+# Each is deployed twice, changed by hand and repaired by the first tests.
+HANDLED = ("one", "two")
 
 
 @pytest.fixture(autouse=True)
 def history(site: Installation) -> None:
-    """Forget the deployments of earlier tests, so that none has a backoff."""
+    """Forget the deployments of earlier tests, so that no repair has a backoff."""
     for app in APPS:
         site.records.connection.delete(history_key(app), decisions_key(app))
+
+
+@pytest.fixture(scope="module")
+def handled(site: Installation) -> Shipped:
+    """Deploy each app twice."""
+    return {app: (site.ship(app, app_files("one")), site.ship(app, app_files("two"))) for app in HANDLED}
+
+
+@pytest.fixture
+def shipped(handled: Shipped, history: None) -> Shipped:
+    """The same without history."""
+    return handled
+
+
+@pytest.mark.threat(37)
+def test_app_without_drift_is_left_alone(site: Installation, shipped: Shipped) -> None:
+    for app, watcher in (("one", "one"), ("two", "two-green")):
+        before = site.circus("list", watcher)
+        for _ in range(3):
+            assert look_at(site, app).verdict is Verdict.UNCHANGED
+        assert len(decided(site, app)) == 1
+        assert decided(site, app)[0].running is not None
+        assert site.current(app).name in str(decided(site, app)[0].running)
+        assert site.records.history(app, 10) == []
+        assert site.circus("list", watcher) == before
+
+
+@pytest.mark.threat(36)
+@pytest.mark.promise(13)
+def test_moved_current_link_is_repaired(site: Installation, shipped: Shipped) -> None:
+    app, (old, new) = "one", shipped["one"]
+    before = site.circus("list", app)
+    move(site.root(app) / "current", old.release)
+    record = ending(site, look_at(site, app))
+    assert (record.status, record.cause) == (Status.SUCCEEDED, f"repaired: current does not lead to {new.release}")
+    assert site.current(app).name == new.release
+    assert site.circus("list", app) == before
+    assert look_at(site, app).verdict is Verdict.UNCHANGED
+
+
+@pytest.mark.threat(36)
+@pytest.mark.promise(13)
+def test_service_with_old_release_is_restarted(site: Installation, shipped: Shipped) -> None:
+    app, (old, new) = "one", shipped["one"]
+    move(site.root(app) / "current", old.release)
+    site.circus("restart", app)
+    wait_for(lambda: site.serving(app) == "one", what="the old release")
+    record = ending(site, look_at(site, app))
+    assert record.status is Status.SUCCEEDED
+    assert f"{app} runs another release than {new.release}" in str(record.cause)
+    assert answers(site, app) == {"two"}
+
+
+@pytest.mark.threat(36)
+def test_running_idle_colour_is_stopped(site: Installation, shipped: Shipped) -> None:
+    before = site.circus("list", "two-green")
+    site.circus("start", "two-blue")
+    record = ending(site, look_at(site, "two"))
+    assert (record.status, record.cause) == (Status.SUCCEEDED, "repaired: two-blue runs, too")
+    assert site.circus("status", "two-blue") == "stopped"
+    assert site.circus("list", "two-green") == before
+
+
+@pytest.mark.threat(36)
+def test_wrong_colour_is_replaced(site: Installation, shipped: Shipped) -> None:
+    move(site.root("two") / "blue", shipped["two"][0].release)
+    site.circus("start", "two-blue")
+    site.circus("stop", "two-green")
+    with visitors(site.ports["two"], 4) as crowd:
+        record = ending(site, look_at(site, "two"))
+        wait_for(lambda: "two" in crowd.pages, what="the right release")
+    assert record.status is Status.SUCCEEDED
+    assert crowd.failures == []
+    assert answers(site, "two") == {"two"}
+
+
+def test_apps_start_after_circus(site: Installation, shipped: Shipped) -> None:
+    """Only the journal knows the colour that serves, so circus starts no app by itself."""
+    subprocess.run(python("-m", "circus.circusctl", "--endpoint", site.endpoint, "quit", "--waiting"), check=False)
+    wait_for(lambda: not listens(site.ports["one"]), what="the end of circus")
+    site.start_manager()
+    wait_for(lambda: site.circus("status", "one") == "stopped", what="circus")
+    log = site.directory / "boot.log"
+    with running(python("-P", "-m", "worker.reconcile", "--every", "60", "one"), log, site.environment):
+        wait_for(lambda: site.circus("status", "two-green") == "active", 60, what="the colour that served")
+    for app in ("one", "two"):
+        assert answers(site, app) == {"two"}
+    assert site.circus("status", "two-blue") == "stopped"
 
 
 def ship_first(site: Installation, app: str) -> str:
@@ -41,14 +136,14 @@ def ship_first(site: Installation, app: str) -> str:
 def test_missed_push_is_deployed(site: Installation) -> None:
     app = "one"
     ship_first(site, app)
-    head = site.repositories[app].commit_and_push(app_files("two"))
+    head = site.repositories[app].commit_and_push(app_files("missed"))
     done = look(site, "--now", app)
     assert done.returncode == 0, done.stderr
     decision = decided(site, app)[0]
     assert (decision.verdict, decision.head) == (Verdict.QUEUED, head)
     record = ending(site, decision)
     assert (record.status, record.trigger, record.commit) == (Status.SUCCEEDED, Trigger.RECONCILE, head)
-    assert answers(site, app) == {"two"}
+    assert answers(site, app) == {"missed"}
     assert AppStatusStore(site.records.connection).read(app).lag is None
 
 
@@ -120,7 +215,7 @@ def test_status_comes_back_after_a_flush(site: Installation) -> None:
 def test_frozen_app_waits(site: Installation) -> None:
     app, now = "two", datetime.now(UTC)
     ship_first(site, app)
-    site.repositories[app].commit_and_push(app_files("two"))
+    site.repositories[app].commit_and_push(app_files("thawed"))
     freeze = Freeze(reason="the fair", since=now, until=now + timedelta(hours=1))
     freezes.freeze(site.config.freeze_directory, app, freeze)
     decision = look_at(site, app)
@@ -132,7 +227,7 @@ def test_frozen_app_waits(site: Installation) -> None:
     freezes.freeze(site.config.freeze_directory, app, freeze.model_copy(update={"until": now}))
     assert hookd(site, "reconcile", app).startswith(f"{app}: queued: ")
     assert ending(site, decided(site, app)[0]).status is Status.SUCCEEDED
-    assert answers(site, app) == {"two"}
+    assert answers(site, app) == {"thawed"}
 
 
 @pytest.mark.threat(37)
