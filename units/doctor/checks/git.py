@@ -62,7 +62,7 @@ def hint_for(output: str, app: App) -> str:
     if "denied" in output.lower():
         return f"sudo hookd app show {app.name}"
     if "host key" in output.lower():
-        return f"ssh-keyscan HOST | sudo tee -a {layout.KNOWN_HOSTS}"
+        return f"ssh-keyscan HOST | sudo tee -a {layout.KNOWN_HOSTS}  # once its fingerprint is the published one"
     if "has no branch" in output:
         return f"sudo hookd app edit {app.name} --set branch=NAME"
     return worker_command_line(str(layout.PYTHON), "-P", "-m", "worker.probe", app.name)
