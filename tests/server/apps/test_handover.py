@@ -54,12 +54,12 @@ def test_no_request_fails_during_deploys(shop: Shop, figures: Figures) -> None:
 @pytest.mark.promise(2)
 @pytest.mark.parametrize("fault", BROKEN)
 def test_broken_release_never_serves(shop: Shop, fault: str) -> None:
-    before = shop.page()
+    before, workers = shop.page(), ready_workers(shop, "shop*")
     with visitors(shop.machine, shop.domain, per_second=50) as crowd:
         record = shop.push("bad", {"wsgi.py": BROKEN[fault]})
     assert record["status"] in ("rolled_back", "failed"), record
     if fault == "exits after ready":
-        assert_served_briefly(crowd, record, before)
+        assert_served_briefly(crowd, record, before, ready_workers(shop, "shop*") - workers)
     else:
         assert not crowd.failures, crowd.failures[:5]
         assert crowd.pages == {before}
@@ -71,16 +71,16 @@ def test_broken_release_never_serves(shop: Shop, fault: str) -> None:
     assert shop.page() == f"after {fault}"
 
 
-def assert_served_briefly(crowd: Visitors, record: dict[str, Any], before: str) -> None:
+def assert_served_briefly(crowd: Visitors, record: dict[str, Any], before: str, workers: int) -> None:
     """Check that a release that dies after a good start serves only until its health check fails.
 
-    The requests in its two workers with four threads each may be lost.
+    The requests in the four threads of each of its workers may be lost. systemd starts it again until the roll-back.
     """
     started = ("start", "restart", "health", "roll_back")
     seconds = sum(step["seconds"] for step in record["steps"] if step["name"] in started)
     assert crowd.answers.count("broken") <= 50 * (seconds + 1), (len(crowd.answers), record)
     assert crowd.pages <= {before, "broken"} and set(crowd.answers[-10:]) == {before}
-    assert len(crowd.failures) <= 8 and all(" 502 " in failure for failure in crowd.failures), crowd.failures
+    assert len(crowd.failures) <= 4 * workers and all(" 502 " in failure for failure in crowd.failures), crowd.failures
 
 
 @pytest.mark.threat(29)
@@ -101,7 +101,7 @@ def restart_as_worker(shop: Shop, unit: str) -> None:
 
 
 def ready_workers(shop: Shop, unit: str) -> int:
-    """Count gunicorn's workers that ever took requests."""
+    """Count gunicorn's workers of a unit, or of all that match, that ever took requests."""
     return shop.machine.journal(unit, "--output=cat").count("this worker takes requests")
 
 
