@@ -41,5 +41,7 @@ at once, and a test reaches them through their `socket` alone. Control groups ar
 and number of processes hold only if the host does not use these controllers in version 1 (an engine then ignores
 `mem_limit` with a warning, and refuses `cpus`).
 
+The changes of a machine, and the engine's data, are in memory if the host has 6 GB left. Layers are on the disk.
+
 Images are kept in HOOKD_TEST_CACHE, or $XDG_CACHE_HOME/hookd-tests, or /var/cache/hookd-tests.
 """
