@@ -191,9 +191,9 @@ FAULTS: Final = {
 # Faults that do not hide each other and whose repairs do not need each other. They are planted in this order.
 TOGETHER: Final = {
     "accounts": (
-        "the worker has an extra group", "www-data is in the queue's group",
-        "the worker has a login", "the worker's user lingers", "hookd's code can be written",
-        "nginx takes small bodies only", "an app is never reconciled",
+        "an app is never reconciled",  # The first, because `hookd app edit` repairs files of the set-up.
+        "the worker has an extra group", "www-data is in the queue's group", "the worker has a login",
+        "the worker's user lingers", "hookd's code can be written", "nginx takes small bodies only",
     ),
     "files": (
         "the token is open", "the state is open", "the receiver's user lacks its group", "the webhook secret is gone",

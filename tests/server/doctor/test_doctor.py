@@ -153,7 +153,7 @@ def test_refused_deploy_key_is_reported(shop: Shop) -> None:
     (problem,) = found
     assert (place(problem), problem["level"]) == ("git shop", "error")
     assert "Permission denied" in problem["message"]
-    assert "sudo cat /var/lib/hookd/keys/shop.pub" in problem["hint"]
+    assert problem["hint"] == "sudo hookd app show shop"
 
 
 def test_unknown_host_key_is_reported(shop: Shop) -> None:
@@ -197,7 +197,7 @@ def test_rollback_is_reported(shop: Shop) -> None:
     found = problems(shop.machine)
     assert {place(one) for one in found} == {"git shop", "deployments shop"}, found
     messages = " ".join(one["message"] for one in found)
-    assert f"{bad['commit'][:12]} is quarantined" in messages
+    assert f"{bad['commit'][:12]} has been quarantined since" in messages
     assert f"the last deployment ended {bad['status']}" in messages
 
 
