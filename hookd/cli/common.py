@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 import click
 from redis.exceptions import AuthenticationError, ConnectionError, RedisError, TimeoutError
 
-from hookd.config import DEFAULT, INSTALLED, Config, ConfigError, Problem, config_path, load
+from hookd.config import DEFAULT, INSTALLED, Config, ConfigError, Problem, config_path, hide_credentials, load
 from hookd.credentials import PasswordUnreadable, cli_user
 from hookd.model.app import App, Catalogue
 from hookd.model.text import printable
@@ -69,8 +69,8 @@ def edit_command(*files: str) -> str:
 
 
 def sudo_command() -> str:
-    """Return the command line that was typed, with sudo."""
-    return shlex.join(["sudo", "hookd", *sys.argv[1:]])
+    """Return the command line that was typed, with sudo and without the credentials of URLs."""
+    return shlex.join(["sudo", "hookd", *map(hide_credentials, sys.argv[1:])])
 
 
 _UNITS: Final = {"redis": "hookd-redis.service", "serve": "hookd.service", "worker": "hookd-worker@1.service"}

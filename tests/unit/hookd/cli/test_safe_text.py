@@ -1,8 +1,10 @@
-"""Output of commands: text of others never controls the terminal."""
+"""Output of commands: text of others never controls the terminal, and a typed password is not repeated."""
+
+import sys
 
 import pytest
 
-from hookd.cli.common import fail, print_line, styled
+from hookd.cli.common import fail, print_line, styled, sudo_command
 
 HOSTILE = "zz\x1b]52;c;eA==\x07\r\x9b2J\u202e\udc80"
 SHOWN = r"zz\x1b]52;c;eA==\x07\r\x9b2J\u202e\udc80"
@@ -21,3 +23,10 @@ def test_errors_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         fail(f"nothing was changed:\n  {HOSTILE}", hint=HOSTILE)
     assert capsys.readouterr().err == f"hookd: nothing was changed:\n  {SHOWN}\n  next: {SHOWN}\n"
+
+
+def test_repeated_command_hides_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        sys, "argv", ["hookd", "app", "add", "blog", "--repo", "https://anna:word@git.example.org/b.git"]
+    )
+    assert sudo_command() == "sudo hookd app add blog --repo 'https://***@git.example.org/b.git'"
