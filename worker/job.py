@@ -32,7 +32,7 @@ from worker.process.lock import is_running
 from worker.recovery.crashed import WORKER_DIED, finish_crashed
 from worker.release.git import commits_behind
 from worker.report.log import LogFile, Recorder, Redaction
-from worker.report.status import LagReason, StatusPublisher, reason_for_lag
+from worker.report.status import LagReason, StatusPublisher, publishing, reason_for_lag
 
 log: Final = logging.getLogger(__name__)
 
@@ -155,7 +155,8 @@ def _run(context: JobContext, record: Deployment) -> Ending:
             ending = Ending(Status.FAILED, cause, Hint(HintKind.SHOW_WORKER_LOG))
         ending = replace(ending, cause=recorder.clean(ending.cause) if ending.cause else None)
         if ending.head is not None:
-            _publish_lag(task, context.status, ending.head, ending)
+            with publishing(app.name):
+                _publish_lag(task, context.status, ending.head, ending)
         recorder.line(f"{ending.status}: {ending.cause or app.name + ' serves the new release'}")
         _note_decision(context, recorder.deployment, ending, app.ref)
         if ending.hint and ending.hint != Hint(HintKind.SHOW_LOG):  # This is the log.

@@ -68,9 +68,15 @@ def edit_command(*files: str) -> str:
     return f"{editor} {shlex.join(files)}" if files else ""
 
 
-def sudo_command() -> str:
+def sudo_command(*, keep_config: bool = True) -> str:
     """Return the command line that was typed, with sudo and without the credentials of URLs."""
-    return shlex.join(["sudo", "hookd", *map(hide_credentials, sys.argv[1:])])
+    typed, words = iter(sys.argv[1:]), ["sudo", "hookd"]
+    for word in typed:
+        if word == "--config" and not keep_config:
+            next(typed, None)
+        elif keep_config or not word.startswith("--config="):
+            words.append(hide_credentials(word))
+    return shlex.join(words)
 
 
 _UNITS: Final = {"redis": "hookd-redis.service", "serve": "hookd.service", "worker": "hookd-worker@1.service"}

@@ -114,7 +114,7 @@ def _print_lag(config: Config, app: App, view: AppStatus) -> None:
     named = view.head if view.lag and view.lag.verdict is Verdict.QUARANTINED else None
     for bad in (one for one in view.quarantined if one.commit != named):
         print_line(f"  quarantined {_short(bad.commit)}, {_ago(bad.since)}: {bad.cause}")
-    if command := _next_command(view, freeze):
+    if command := _next_command(app, view, freeze):
         common.print_next(command)
 
 
@@ -124,7 +124,9 @@ def _lag_text(lag: Lag, freeze: Freeze | None) -> str:
     return lag.distance(now) if freeze and lag.verdict is Verdict.FROZEN else lag.sentence(now)
 
 
-def _next_command(view: AppStatus, freeze: Freeze | None) -> str:
+def _next_command(app: App, view: AppStatus, freeze: Freeze | None) -> str:
+    if view.lag and view.lag.verdict is Verdict.STOPPED and app.service.manager == "circus":
+        return ""  # The lag names circus' command.
     if freeze:
         return remedy(Verdict.FROZEN, view.app)
     if view.lag:
@@ -187,7 +189,7 @@ def _print_log(path: Path, store: DeploymentStore, deployment: Deployment, *, fo
     with _open_log(path, deployment) as file:
         while True:
             deployment = store.get(deployment.id)
-            # The log has no size limit, so it is read in pieces.
+            # A log holds up to 5 MiB, so it is read in pieces.
             while piece := file.read(_PIECE_BYTES):
                 click.echo(printable(decoder.decode(piece), keep="\n\t"), nl=False)
             if deployment.ended or not follow:

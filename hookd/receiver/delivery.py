@@ -1,6 +1,6 @@
 """One delivery: its headers, its event, and the decisions about it that are stored for people.
 
-The payload is a hint. Nothing in it is run, fetched or opened, and its commit is only shown.
+The payload only tells that a branch has moved. Nothing in it is run, fetched or opened, and its commit is only shown.
 """
 
 from collections.abc import Mapping

@@ -2,8 +2,6 @@
 
 import fcntl
 import os
-import shlex
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -18,7 +16,7 @@ from hookd.model.app import Catalogue
 from units.apps.manage import Server
 from units.plan.manifest import Manifest
 from units.system import disk, layout
-from units.system.disk import UnsafePath
+from units.system.disk import UnsafePath, inspect_command
 from units.system.errors import HostError
 from units.system.facts import missing_setup, read_host
 from units.system.run import CommandFailed
@@ -44,7 +42,7 @@ def requires_root(command: Command) -> Command:
         except CommandFailed as error:
             fail(f"a command failed: {error}", hint=sudo_command(), status=FAILED)
         except UnsafePath as error:
-            fail(str(error), hint=f"sudo namei -lx {shlex.quote(str(error).split(': ', 1)[0])}", status=FAILED)
+            fail(str(error), hint=inspect_command(error.path), status=FAILED)
 
     return guarded
 
@@ -53,8 +51,7 @@ def _require_own_config() -> None:
     """End the command if a person chose another configuration, because only this host's can be changed."""
     path = config_path(click.get_current_context().find_root().obj)
     if path != layout.CONFIG:
-        words = [word for word in sys.argv[1:] if word != str(path) and not word.startswith("--config")]
-        fail(f"this command uses {layout.CONFIG}, not {path}", hint=shlex.join(["sudo", "hookd", *words]))
+        fail(f"this command uses {layout.CONFIG}, not {path}", hint=sudo_command(keep_config=False))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from units.doctor.context import AS_ROOT, HostContext, read_context
 from units.doctor.finding import CannotCheck, Finding, error, ok, unknown
 from units.doctor.report import Report
 from units.system import layout
-from units.system.disk import UnsafePath
+from units.system.disk import UnsafePath, inspect_command
 from units.system.facts import missing_setup
 
 # Every check has shorter limits of its own. This one bounds hosts with very many apps.
@@ -122,6 +122,6 @@ def _explain(failure: BaseException) -> Finding:
             path = str(getattr(failure, "filename", None) or "")  # Only part of a path if it was opened stepwise.
             return unknown(f"you may not read {path if path.startswith('/') else 'all of it'}", AS_ROOT)
         case UnsafePath():
-            return error(f"unsafe path for root: {failure}", f"sudo namei -lx {str(failure).split(': ', 1)[0]}")
+            return error(f"unsafe path for root: {failure}", inspect_command(failure.path))
     message = f"this check failed: {type(failure).__name__}: {failure}"
     return unknown(message, "sudo hookd doctor --json")

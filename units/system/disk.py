@@ -5,6 +5,7 @@ opened by itself, and only links that root alone can make are followed.
 """
 
 import os
+import shlex
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,7 +19,16 @@ _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class UnsafePath(Exception):
-    """A path leads through a link of another user."""
+    """A path leads through a link of another user, or to a file that is too large."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"{path}: {why}")
+        self.path = path
+
+
+def inspect_command(path: Path) -> str:
+    """Return the command that shows each part of a path with its owner and mode."""
+    return f"sudo namei -lx {shlex.quote(str(path))}"
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,7 @@ def open_parent(directory: Path) -> Iterator[int]:
         try:
             descriptor = held.enter_context(open_directory(directory))
         except UntrustedLink as error:
-            raise UnsafePath(f"{directory}: {error.strerror}") from None
+            raise UnsafePath(directory, str(error.strerror)) from None
         yield descriptor
 
 
@@ -64,7 +74,7 @@ def read(path: Path) -> bytes | None:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return None
             if len(content := file.read(MAX_FILE_BYTES + 1)) > MAX_FILE_BYTES:
-                raise UnsafePath(f"{path}: it holds more than {MAX_FILE_BYTES} bytes")
+                raise UnsafePath(path, f"it holds more than {MAX_FILE_BYTES} bytes")
             return content
     return None
 

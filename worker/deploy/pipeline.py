@@ -27,7 +27,7 @@ from worker.process.lock import app_lock
 from worker.release.disk_space import check_free_space, flush
 from worker.release.git_mirror import GitMirror
 from worker.release.ownership import make_directories, release_policy
-from worker.report.status import StatusPublisher
+from worker.report.status import StatusPublisher, publishing
 from worker.service.manager import service_log_hint
 
 log: Final = logging.getLogger(__name__)
@@ -76,7 +76,8 @@ def run_pipeline(task: Task, status: StatusPublisher) -> Ending:
             os.umask(umask_of(task.app.ownership))
             make_directories(task, policy)
             ending = _deploy_locked(task, policy, status)
-            status.publish(task.app.name, task.journal.state(), healthy=ending.healthy)
+            with publishing(task.app.name):
+                status.publish(task.app.name, task.journal.state(), healthy=ending.healthy)
             return ending
     except (DeployError, JobTimeoutException, OSError) as error:
         return _failed(task, error)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from hookd.model.decision import Assessment, Freeze, Verdict, remedy
+from hookd.model.decision import Assessment, Freeze, Verdict
 from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment
 from hookd.model.journal import AppState
 from worker.reconcile.schedule import LONGEST_BACKOFF, attempts_for, build_retry_at, repair_retry_at
@@ -41,8 +41,8 @@ def assess(observed: Observation, now: datetime) -> DeploymentNeeded | Assessmen
     if observed.freeze is not None:
         return Assessment(verdict=Verdict.FROZEN, why=str(observed.freeze))
     if observed.running.is_stopped:
-        start = observed.start or remedy(Verdict.STOPPED, observed.app)
-        return Assessment(verdict=Verdict.STOPPED, why=f"{observed.running.summary} by a person; next: {start}")
+        start = f", to be started with: {observed.start}" if observed.start else ""
+        return Assessment(verdict=Verdict.STOPPED, why=f"{observed.running.summary} by a person{start}")
     if observed.state.deployed is None:
         return _decide_first(observed)
     repair, update = _decide_repair(observed, now), _decide_update(observed, now)
@@ -55,8 +55,7 @@ def _decide_first(observed: Observation) -> Assessment:
     """Leave the first deployment to a person, because an app that hookd adopts still runs elsewhere."""
     if observed.head is None:
         return Assessment(verdict=Verdict.UNREACHABLE, why=observed.problem)
-    why = f"nothing is deployed yet; next: hookd deploy {observed.app}"
-    return Assessment(verdict=Verdict.WAITING, why=why)
+    return Assessment(verdict=Verdict.WAITING, why="nothing is deployed yet")
 
 
 def _decide_repair(observed: Observation, now: datetime) -> DeploymentNeeded | Assessment | None:

@@ -1,7 +1,8 @@
 """Publishes what people see of an app: its status, its lag and the decisions about it."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -24,6 +25,15 @@ class LagReason:
 
     assessment: Assessment
     commits: int | None = None
+
+
+@contextmanager
+def publishing(app: str) -> Iterator[None]:
+    """Log an error of Redis or of the journal, because a status that is not published changes no ending."""
+    try:
+        yield
+    except (OSError, RedisError) as error:
+        event(log, "status not published", logging.WARNING, app=app, why=type(error).__name__)
 
 
 @dataclass(frozen=True)
@@ -64,10 +74,8 @@ class StatusPublisher:
 
     def _change(self, app: str, change: Callable[[AppStatus], AppStatus]) -> None:
         store = AppStatusStore(self.connection)
-        try:
+        with publishing(app):
             store.publish(change(store.read(app)))
-        except RedisError as error:
-            event(log, "status not published", logging.WARNING, app=app, why=type(error).__name__)
 
     def note_decision(
         self,

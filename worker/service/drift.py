@@ -115,10 +115,10 @@ def service_names(app: App, colour: Colour | None) -> tuple[str, str | None]:
 
 
 def start_command(app: App, colour: Colour | None) -> str:
-    """Return the command with which an operator starts the serving service."""
-    if app.service.manager == "circus":
-        return f"circusctl --endpoint {app.service.endpoint} start {service_names(app, colour)[0]}"
-    return f"sudo hookd start {app.name}"
+    """Return circus' command for the serving service, or "" for systemd, where `hookd start` needs no name."""
+    if app.service.manager != "circus":
+        return ""
+    return f"circusctl --endpoint {app.service.endpoint} start {service_names(app, colour)[0]}"
 
 
 def stop_indicator(app: App) -> str | None:

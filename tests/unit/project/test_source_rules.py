@@ -33,7 +33,8 @@ def is_public(side: ast.expr) -> bool:
     return isinstance(side, ast.Constant) or (isinstance(side, ast.Call) and ast.unparse(side.func) == "len")
 
 
-def test_git_is_started_by_gitpython_alone() -> None:
+def test_mirror_starts_git_by_gitpython() -> None:
     tree = ast.parse((PROJECT / "worker" / "release" / "git_mirror.py").read_text())
     calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    assert not [call for call in calls if call.startswith("subprocess.")]
+    assert not [call for call in calls if call.startswith("subprocess.") or call in ("run", "lines_of")]
+    assert [call for call in calls if call.startswith("git.")]

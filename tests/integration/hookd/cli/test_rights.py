@@ -2,9 +2,7 @@
 
 import socket
 import sys
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from unittest.mock import patch
@@ -14,11 +12,11 @@ from click.testing import CliRunner
 
 import hookd.cli.send
 import hookd.cli.status  # noqa: F401 - another user may not import it later.
-from hookd.cli import main
+from hookd.cli import main, progress
 from hookd.model.deployment import Status, advance
+from hookd.queue.deployments import DeploymentStore
 from hookd.queue.rq_keys import SUSPENDED
 from tests.support.installation import Installation
-from tests.support.processes import wait_for
 from tests.support.typed import hookd as type_hookd
 from tests.support.users import as_nobody, needs_root, open_directory
 
@@ -98,20 +96,18 @@ def test_frozen_redis_is_named(shop: Installation) -> None:
     assert "next: pgrep" in done.stderr
 
 
-def test_suspended_queue_is_named(shop: Installation) -> None:
+def test_suspended_queue_is_named(shop: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.start_redis()
     shop.records.connection.set(SUSPENDED, 1)
-    with ThreadPoolExecutor() as beside:
-        cancelling = beside.submit(_cancel_later, shop)
-        done = type_hookd(shop, "deploy", "shop")
-        cancelling.result()
+    print_wait = progress._print_wait
+
+    def print_and_cancel(store: DeploymentStore, *commands: str) -> None:
+        print_wait(store, *commands)
+        [waiting] = store.history("shop", 1)
+        store.change(waiting.id, lambda old: advance(old, Status.CANCELLED, datetime.now(UTC)))
+
+    monkeypatch.setattr(progress, "_print_wait", print_and_cancel)
+    monkeypatch.setattr(progress, "_PATIENCE_SECONDS", 0)
+    done = type_hookd(shop, "deploy", "shop")
     environment = shop.config.settings.rq_environment
     assert f"waiting, the queue is suspended\n  next: . {environment} && rq resume\n" in done.stdout
-
-
-def _cancel_later(shop: Installation) -> None:
-    """Cancel the waiting deployment after the time in which a worker usually starts it."""
-    wait_for(lambda: shop.records.history("shop", 1), what="the deployment")
-    time.sleep(3.5)
-    one = shop.records.history("shop", 1)[0]
-    shop.records.change(one.id, lambda old: advance(old, Status.CANCELLED, datetime.now(UTC)))

@@ -147,7 +147,7 @@ def test_impossible_check_has_a_hint() -> None:
 @pytest.mark.threat(66)
 def test_unsafe_link_is_an_error() -> None:
     def astray() -> list[Finding]:
-        raise UnsafePath("/srv/shop/shared: shared is not a directory")
+        raise UnsafePath(Path("/srv/shop/shared"), "shared is not a directory")
 
     (found,) = run_checks([Check("files", astray, "all is well", "shop")])
     assert (found.level, found.hint) == ("error", "sudo namei -lx /srv/shop/shared")

@@ -7,15 +7,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
+from hookd.model.deployment import Status
 from hookd.model.journal import AppState, Built, Good, Quarantined, Switched
 from tests.support.processes import wait_for
 from tests.support.tasks import Deploying, deploying, make_app
+from worker.deploy import pipeline
 from worker.deploy.retention import kept_releases, prune, prune_incomplete
 from worker.errors import CommandFailed
 from worker.journal import Journal
 from worker.process.run import remove_tree
 from worker.release.venv import COMPLETE_MARK
+from worker.report.status import StatusPublisher
 
 
 @pytest.fixture
@@ -166,6 +170,16 @@ def test_lost_journal_stops_only_pruning(at: Deploying, monkeypatch: pytest.Monk
     prune(at.task)
     assert numbers(at) == [1]
     assert "warning: pruning stopped: Input/output error" in at.text
+
+
+def test_lost_journal_keeps_the_ending(at: Deploying, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(_: Journal) -> AppState:
+        raise OSError("Input/output error")
+
+    ending = pipeline.Ending(Status.SUCCEEDED, head="a" * 40)
+    monkeypatch.setattr(pipeline, "_deploy_locked", lambda *_: ending)
+    monkeypatch.setattr(Journal, "state", unreadable)
+    assert pipeline.run_pipeline(at.task, StatusPublisher(Redis())) is ending
 
 
 def run_clear(at: Deploying) -> None:

@@ -174,10 +174,11 @@ def test_stopped_service_stays_stopped(site: Installation) -> None:
     assert (behind.verdict, behind.commits) == (Verdict.STOPPED, None)
     assert site.circus("status", service) == "stopped"
     start = f"circusctl --endpoint {site.endpoint} start {service}"
-    assert decision.why == f"{app} is stopped by a person; next: {start}"
+    assert decision.why == f"{app} is stopped by a person, to be started with: {start}"
     assert hookd(site, "reconcile", app) == f"{app}: stopped: {decision.why}\n", "it is said each time"
     said = hookd(site, "status", app)
     assert (", unhealthy" in said, f"\n  {app} is stopped\n" in said) == (True, True), said
+    assert start in said and "next:" not in said
     assert site.push_and_wait(app).status is Status.SUCCEEDED
     view = AppStatusStore(site.records.connection).read(app)
     assert (view.drift, view.healthy, view.lag) == (None, True, None)

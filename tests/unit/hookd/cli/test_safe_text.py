@@ -27,6 +27,10 @@ def test_errors_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_repeated_command_hides_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        sys, "argv", ["hookd", "app", "add", "blog", "--repo", "https://anna:word@git.example.org/b.git"]
+        sys,
+        "argv",
+        ["hookd", "--config", "h.toml", "app", "add", "blog", "--repo", "https://anna:word@git.example.org/b.git"],
     )
-    assert sudo_command() == "sudo hookd app add blog --repo 'https://***@git.example.org/b.git'"
+    hidden = "app add blog --repo 'https://***@git.example.org/b.git'"
+    assert sudo_command() == f"sudo hookd --config h.toml {hidden}"
+    assert sudo_command(keep_config=False) == f"sudo hookd {hidden}"
