@@ -191,13 +191,8 @@ def _text(item: ErrorDetails) -> str:
     return text.format_map({**item.get("ctx", {}), "value": _quote_value(item["input"]), "message": message})
 
 
-def hide_credentials(text: str) -> str:
-    """Replace the user part and the query of URLs in a text."""
-    return _CREDENTIALS.sub(r"\1***\2", text)
-
-
 def _quote_value(value: object) -> str:
     if isinstance(value, dict):
         return "this table"
-    text = hide_credentials(repr(value))
+    text = _CREDENTIALS.sub(r"\1***\2", repr(value))
     return text if len(text) <= 80 else f"{text[:77]}…"

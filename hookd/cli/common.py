@@ -1,6 +1,7 @@
 """Shared parts of all commands: messages, the configuration, the Redis client, and arguments."""
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any, Final, NoReturn
 import click
 from redis.exceptions import AuthenticationError, ConnectionError, RedisError, TimeoutError
 
-from hookd.config import DEFAULT, INSTALLED, Config, ConfigError, Problem, config_path, hide_credentials, load
+from hookd.config import DEFAULT, INSTALLED, Config, ConfigError, Problem, config_path, load
 from hookd.credentials import PasswordUnreadable, cli_user
 from hookd.model.app import App, Catalogue
 from hookd.model.text import printable
@@ -68,15 +69,21 @@ def edit_command(*files: str) -> str:
     return f"{editor} {shlex.join(files)}" if files else ""
 
 
+# User and password of a URL, or a token. The user of ssh alone is no secret.
+_CREDENTIALS: Final = re.compile(r"://[^/]*:.*@|(?<!ssh)://.*@")
+
+
 def sudo_command(*, keep_config: bool = True) -> str:
-    """Return the command line that was typed, with sudo and without the credentials of URLs."""
-    typed, words = iter(sys.argv[1:]), ["sudo", "hookd"]
+    """Return the command line that was typed, with sudo. One that holds credentials is not repeated."""
+    typed, words = iter(sys.argv[1:]), []
     for word in typed:
         if word == "--config" and not keep_config:
             next(typed, None)
         elif keep_config or not word.startswith("--config="):
-            words.append(hide_credentials(word))
-    return shlex.join(words)
+            words.append(word)
+    if any(map(_CREDENTIALS.search, words)):
+        return "sudo hookd --help"
+    return shlex.join(["sudo", "hookd", *words])
 
 
 _UNITS: Final = {"redis": "hookd-redis.service", "serve": "hookd.service", "worker": "hookd-worker@1.service"}

@@ -79,7 +79,7 @@ def request_deployment(
     store = common.open_store(config, reads=False)
     for bad in common.read_status(store, app).quarantined if commit else ():
         if bad.commit.startswith(commit or ""):
-            common.print_line(f"{commit} has been quarantined: {bad.cause}", err=True)
+            common.print_line(f"{commit} has been quarantined: {printable(bad.cause)}", err=True)
     request = DeploymentRequest(app=name, trigger=trigger, seconds=app.limits.deploy_seconds, pinned_commit=commit)
     show_and_exit(config, store, store.request(request).deployment, wait=wait, as_json=as_json)
 

@@ -103,9 +103,9 @@ def _print_lag(config: Config, app: App, view: AppStatus) -> None:
     freeze = active_freeze(config, app)
     view = view.after_thaw(is_frozen=freeze is not None)
     if view.drift:
-        print_line(f"  {view.drift}", fg="red")
+        print_line(f"  {printable(view.drift)}", fg="red")
     if view.lag:
-        print_line(f"  {_lag_text(view.lag, freeze)}", fg="yellow")
+        print_line(f"  {printable(_lag_text(view.lag, freeze))}", fg="yellow")
     if freeze:
         print_line(f"  {freeze}", fg="yellow")
     if view.pinned_commit:
@@ -113,7 +113,7 @@ def _print_lag(config: Config, app: App, view: AppStatus) -> None:
     # The lag's reason names the quarantine of the head.
     named = view.head if view.lag and view.lag.verdict is Verdict.QUARANTINED else None
     for bad in (one for one in view.quarantined if one.commit != named):
-        print_line(f"  quarantined {_short(bad.commit)}, {_ago(bad.since)}: {bad.cause}")
+        print_line(f"  quarantined {_short(bad.commit)}, {_ago(bad.since)}: {printable(bad.cause)}")
     if command := _next_command(app, view, freeze):
         common.print_next(command)
 

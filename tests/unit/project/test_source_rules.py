@@ -20,6 +20,7 @@ def test_server_code_is_imported_lazily() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.threat(3)
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(PROJECT).as_posix())
 def test_secrets_are_compared_in_constant_time(file: Path) -> None:
     for node in ast.walk(ast.parse(file.read_text())):

@@ -15,7 +15,7 @@ import pytest
 from hookd.cli.progress import follow_deployment
 from hookd.model.deployment import Deployment, Status, Step, Trigger, advance
 from hookd.model.hint import Hint, HintKind
-from hookd.model.redis_keys import RECORD, record_key
+from hookd.model.redis_keys import RECORD, app_status_key, record_key
 from hookd.queue.deployments import DeploymentRequest
 from tests.support.installation import Installation
 from tests.support.processes import python
@@ -43,6 +43,27 @@ def asked(shop: Installation, **changes: object) -> Deployment:
 def ended(shop: Installation, deployment: Deployment, **changes: object) -> Deployment:
     shop.records.change(deployment.id, lambda old: advance(old, Status.RUNNING, datetime.now(UTC)))
     return shop.records.change(deployment.id, lambda old: advance(old, Status.FAILED, datetime.now(UTC), **changes))
+
+
+@pytest.mark.threat(64)
+@pytest.mark.parametrize("place", ["drift", "lag", "quarantine"])
+def test_forged_status_adds_no_command(shop: Installation, place: str) -> None:
+    """A worker that was taken over writes the status."""
+    at, forged = "2026-11-29T12:00:00Z", f"it is so{CLIPBOARD}\n  next: sudo rm -rf /"
+    texts: dict[str, dict[str, object]] = {
+        "drift": {"drift": forged},
+        "lag": {"lag": {"commits": 1, "since": at, "verdict": "waiting", "why": forged}},
+        "quarantine": {"quarantined": [{"commit": "1" * 40, "since": at, "cause": forged}]},
+    }
+    status = {"app": "shop", "deployed_commit": "2" * 40, **texts[place]}
+    shop.records.connection.set(app_status_key("shop"), json.dumps(status))
+    for command in (["status", "shop"], ["status"], ["why", "shop"]):
+        printed = hookd(shop, *command).stdout
+        assert not [line for line in printed.splitlines() if "rm -rf" in line and "it is so" not in line]
+        assert "\x1b" not in printed
+    refused = typed(shop.config_path, "deploy", "shop", "--commit", "1" * 40, "--no-wait")
+    assert not [line for line in refused.stderr.splitlines() if "rm -rf" in line and "it is so" not in line]
+    shop.records.connection.delete(app_status_key("shop"))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from tests.support.mirrors import Mirror, content
 from tests.support.repository import Repository
 from worker.errors import CommitRefused, DeployError
+from worker.release import git_mirror
 
 
 @pytest.fixture
@@ -49,6 +50,16 @@ def test_unusual_file_names(tmp_path: Path, repository: Repository, out: Path) -
     entries = mirror.checkout.list_tree(mirror.checkout.fetch_head())
     assert sorted(entry.path for entry in entries) == sorted(ODD)
     assert content(mirror.written(out)) == {name: name.encode() for name in ODD}
+
+
+@pytest.mark.threat(60)
+def test_reject_too_long_listing(tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(git_mirror, "_MAX_LISTING_BYTES", 1000)
+    repository.commit_and_push({f"file-{number}": "" for number in range(20)})
+    checkout = Mirror(tmp_path, repository).checkout
+    head = checkout.fetch_head()
+    with pytest.raises(CommitRefused, match="more files than fit"):
+        checkout.list_tree(head)
 
 
 @pytest.mark.threat(60)
