@@ -27,10 +27,7 @@ class ReceiverSettings(Section):
     bind: Bind = Field("127.0.0.1:8787", description="`HOST:PORT`, or `unix:/path` for a socket.")
     processes: int = Field(2, ge=1, le=16, description="Receiver processes.")
     threads: int = Field(8, ge=1, le=64, description="Concurrent requests of one process.")
-    secrets: AbsolutePath = Field(
-        Path("/etc/hookd/secrets"),
-        description="Directory with one file per app: its webhook secret, one line each, at most two.",
-    )
+    secrets: AbsolutePath = Field(Path("/etc/hookd/secrets"), description="Directory of the webhook secrets.")
     max_body: int = Field(25 * 1024 * 1024, ge=1024, le=100 * 1024 * 1024, description="Largest body in bytes.")
     public_url: str | None = Field(None, description="The receiver's public URL, for status links.")
     public_status: bool = Field(False, description="Status pages, decisions and metrics need no token.")

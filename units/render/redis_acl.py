@@ -1,4 +1,4 @@
-"""Renders the users of hookd's Redis, with the rights of their processes and no more. Reasons: docs/queue.md.
+"""Renders the users of hookd's Redis, with the rights of their processes and no more. Overview: docs/queue.md.
 
 The file holds hashes of passwords. Redis allows no comments in it.
 """
