@@ -17,7 +17,6 @@ from hookd.model.app import App, Catalogue
 from hookd.model.text import printable
 from hookd.queue.client import cli_client, is_denied
 from hookd.queue.deployments import Contention, DeploymentStore
-from hookd.queue.published import AppStatus, AppStatusStore
 
 USAGE, UNREACHABLE, INTERRUPTED = 2, 6, 130
 Command = Callable[..., Any]
@@ -141,10 +140,6 @@ def open_store(config: Config, *, reads: bool = True) -> DeploymentStore:
     """Connect to Redis as the operator. Commands that only read may use the status user."""
     user = cli_user(config, reads=reads)
     return DeploymentStore(cli_client(config.settings.redis.url, user), keep_seconds=config.settings.history_seconds)
-
-
-def read_status(store: DeploymentStore, app: App) -> AppStatus:
-    return AppStatusStore(store.connection).read(app.name)
 
 
 def find_app(catalogue: Catalogue, name: str) -> App:

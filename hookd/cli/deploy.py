@@ -15,7 +15,7 @@ from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.ids import is_abbreviation
 from hookd.model.text import printable
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore, NoSuchDeployment
-from hookd.queue.published import AppStatusStore
+from hookd.queue.published import read_status
 
 
 @click.command(epilog="Example: hookd deploy shop --commit 1869b1db108b")
@@ -61,7 +61,7 @@ def rollback(config: Config, app: str, commit: str | None, wait: bool, as_json: 
 def unpin(config: Config, app: str, wait: bool, as_json: bool) -> None:
     """Follow the branch again after a rollback or a chosen commit."""
     known = common.find_app(config.catalogue, app)
-    view = common.read_status(common.open_store(config, reads=False), known)
+    view = read_status(common.open_store(config, reads=False).connection, app)
     if view.deployed_commit and not view.pinned_commit and not active_freeze(config, known):
         common.fail(f"{app} is not pinned", hint=f"hookd update {app}")
     request_deployment(config, app, Trigger.UNPIN, wait=wait, as_json=as_json)
@@ -77,7 +77,7 @@ def request_deployment(
     if freeze := active_freeze(config, app):
         common.fail(f"{name} is {freeze}", hint=f"hookd thaw {name}")
     store = common.open_store(config, reads=False)
-    for bad in common.read_status(store, app).quarantined if commit else ():
+    for bad in read_status(store.connection, name).quarantined if commit else ():
         if bad.commit.startswith(commit or ""):
             common.print_line(f"{commit} has been quarantined: {bad.cause}", err=True)
     request = DeploymentRequest(app=name, trigger=trigger, seconds=app.limits.deploy_seconds, pinned_commit=commit)
@@ -113,7 +113,7 @@ def _show(config: Config, store: DeploymentStore, deployment_id: str, *, wait: b
     deployment = follow_deployment(store, deployment_id, start, resume)
     chosen = deployment.trigger is Trigger.ROLLBACK or deployment.pinned_commit is not None
     is_good = chosen and deployment.status is Status.SUCCEEDED
-    if is_good and AppStatusStore(store.connection).read(deployment.app).pinned_commit:
+    if is_good and read_status(store.connection, deployment.app).pinned_commit:
         click.echo("  pinned until a newer push")
         common.print_next(f"hookd unpin {deployment.app}")
     return deployment

@@ -49,7 +49,7 @@ def why(config: Config, app: str | None, count: int, refused: bool, as_json: boo
         click.echo(json.dumps(decisions if refused else {**status, "decisions": decisions}, indent=2))
         return
     if known and not refused:
-        print_status(config, known, common.read_status(store, known))
+        print_status(config, known, published.read_status(store.connection, known.name))
     if not found:
         click.echo("  no refused signature" if refused else "  no decision yet")
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize

@@ -22,7 +22,7 @@ from hookd.model.decision import Freeze, Lag, Verdict, format_duration, remedy
 from hookd.model.deployment import Deployment
 from hookd.model.text import printable
 from hookd.queue.deployments import DeploymentStore
-from hookd.queue.published import AppStatus
+from hookd.queue.published import AppStatus, read_status
 
 if TYPE_CHECKING:
     from units.system.systemd import Unit
@@ -43,7 +43,7 @@ def status(config: Config, app: str | None, as_json: bool) -> None:
         shown = [_status_json(config, one, store) for one in apps]
         click.echo(json.dumps(shown[0] if app else shown, indent=2))
     elif app:
-        print_status(config, apps[0], common.read_status(store, apps[0]), units := _read_units(apps[0]))
+        print_status(config, apps[0], read_status(store.connection, app), units := _read_units(apps[0]))
         for deployment in store.history(app, MAX_DEPLOYMENTS):
             click.echo(f"{_heading(deployment)}\n  {format_ending(deployment)}")
         for unit in units:
@@ -66,7 +66,7 @@ def app_json(config: Config, app: App, store: DeploymentStore) -> dict[str, Any]
     """Return an app's status and freeze for scripts."""
     freeze = active_freeze(config, app)
     frozen = freeze.model_dump(mode="json") if freeze else None
-    view = common.read_status(store, app).after_thaw(is_frozen=freeze is not None)
+    view = read_status(store.connection, app.name).after_thaw(is_frozen=freeze is not None)
     return {**view.model_dump(mode="json"), "frozen": frozen}
 
 
@@ -84,7 +84,7 @@ def _read_units(app: App) -> "Sequence[Unit]":
 
 
 def _print_summary(config: Config, app: App, store: DeploymentStore) -> None:
-    view, last = common.read_status(store, app), store.history(app.name, 1)
+    view, last = read_status(store.connection, app.name), store.history(app.name, 1)
     click.echo(f"{styled(app.name, bold=True)}  {_versions(view, _read_units(app))}")
     click.echo(f"  {_ago(last[0].created_at)}: {format_ending(last[0])}" if last else "  no deployment yet")
     _print_lag(config, app, view)

@@ -3,7 +3,7 @@
 The journal stays the truth. The decisions are a bounded stream per app, and one of refused signatures.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final, Self
 
@@ -56,25 +56,20 @@ class AppStatus(BaseModel, frozen=True):
         return self.model_copy(update={"lag": self.lag.model_copy(update=ended)})
 
 
-class AppStatusStore:
-    """The status of all apps. Its methods raise redis.exceptions.RedisError."""
+def read_status(connection: Redis, app: str) -> AppStatus:
+    """Return the status of an app, or an empty one. Raises redis.exceptions.RedisError."""
+    return read_statuses(connection, [app])[0]
 
-    def __init__(self, connection: Redis) -> None:
-        self._connection = connection
 
-    def read(self, app: str) -> AppStatus:
-        """Return the status of an app, or an empty one."""
-        return self.read_all([app])[0]
+def read_statuses(connection: Redis, apps: Sequence[str]) -> list[AppStatus]:
+    """Return the status of each app in one round trip. Raises redis.exceptions.RedisError."""
+    found: Any = connection.mget([redis_keys.app_status_key(app) for app in apps]) if apps else []
+    return [_decode_status(app, raw) for app, raw in zip(apps, found, strict=True)]
 
-    def read_all(self, apps: Iterable[str]) -> list[AppStatus]:
-        """Return the status of each app in one round trip."""
-        names = list(apps)
-        found = self._connection.mget([redis_keys.app_status_key(app) for app in names]) if names else []
-        return [_decode_status(app, raw) for app, raw in zip(names, found, strict=True)]
 
-    def publish(self, status: AppStatus) -> None:
-        """Write the status of an app."""
-        self._connection.set(redis_keys.app_status_key(status.app), status.model_dump_json())
+def publish_status(connection: Redis, status: AppStatus) -> None:
+    """Write the status of an app. Raises redis.exceptions.RedisError."""
+    connection.set(redis_keys.app_status_key(status.app), status.model_dump_json())
 
 
 def _decode_status(app: str, raw: Any) -> AppStatus:

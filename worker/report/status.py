@@ -14,7 +14,7 @@ from hookd.eventlog import event
 from hookd.model.decision import Assessment, Decision, Freeze, Lag, Verdict, block_reason
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.journal import AppState
-from hookd.queue.published import AppStatus, AppStatusStore, Quarantine, append_decision
+from hookd.queue.published import AppStatus, Quarantine, append_decision, publish_status, read_status
 
 log: Final = logging.getLogger(__name__)
 
@@ -73,9 +73,8 @@ class StatusPublisher:
         self._change(app, lambda earlier: _with_lag(earlier, state, head, reason, earlier))
 
     def _change(self, app: str, change: Callable[[AppStatus], AppStatus]) -> None:
-        store = AppStatusStore(self.connection)
         with publishing(app):
-            store.publish(change(store.read(app)))
+            publish_status(self.connection, change(read_status(self.connection, app)))
 
     def note_decision(
         self,

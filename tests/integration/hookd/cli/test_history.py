@@ -17,7 +17,7 @@ from hookd.model import redis_keys
 from hookd.model.decision import Decision, Freeze, Verdict
 from hookd.model.deployment import Status, Trigger
 from hookd.queue import published
-from hookd.queue.published import AppStatus, AppStatusStore
+from hookd.queue.published import AppStatus, publish_status
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python
 from tests.support.receiver import NEW, OLD, Bench
@@ -112,7 +112,7 @@ def test_why_shows_status_then_decisions(receiver: Bench, frozen: Freeze) -> Non
 
 
 def test_why_prints_one_json_document(receiver: Bench) -> None:
-    AppStatusStore(receiver.records.connection).publish(AppStatus(app="github", deployed_commit=OLD))
+    publish_status(receiver.redis, AppStatus(app="github", deployed_commit=OLD))
     published.append_decision(receiver.redis, decided(Verdict.ENDED, "x", deployment=DEPLOYMENT))
     found = json.loads(why(receiver, "github", "--json").stdout)
     assert (found["app"], found["frozen"], found["deployed_commit"]) == ("github", None, OLD)

@@ -22,7 +22,7 @@ from hookd.model.git_hosts import GitHost
 from hookd.model.hint import Hint, HintKind
 from hookd.queue import counters
 from hookd.queue.deployments import DeploymentRequest
-from hookd.queue.published import AppStatus, AppStatusStore
+from hookd.queue.published import AppStatus, publish_status
 from tests.support.metrics import AT, asked, run, scraped, step, value
 from tests.support.processes import PROJECT, wait_for
 from tests.support.receiver import NEW, OLD, Bench, push_body
@@ -141,12 +141,12 @@ def test_queue_age_ends_with_the_start(receiver: Bench) -> None:
 def test_lag_is_a_metric(receiver: Bench, commits: int | None, shown: float | None) -> None:
     behind = Lag(commits=commits, since=AT, verdict=Verdict.QUARANTINED, why="a stranger's\ntext")
     view = AppStatus(app="github", deployed_commit=OLD, head=NEW, head_seen_at=AT, healthy=False, lag=behind)
-    AppStatusStore(receiver.records.connection).publish(view)
+    publish_status(receiver.redis, view)
     assert value(receiver, "hookd_lag_since_timestamp_seconds", reason="quarantined") == AT.timestamp()
     assert value(receiver, "hookd_lag_commits", reason="quarantined") == shown
     assert value(receiver, "hookd_app_healthy") == 0
     assert value(receiver, "hookd_head_seen_timestamp_seconds") == AT.timestamp()
-    AppStatusStore(receiver.records.connection).publish(view.model_copy(update={"lag": None, "healthy": True}))
+    publish_status(receiver.redis, view.model_copy(update={"lag": None, "healthy": True}))
     assert not [name for name, _ in scraped(receiver) if name.startswith("hookd_lag")]
     assert value(receiver, "hookd_app_healthy") == 1
 

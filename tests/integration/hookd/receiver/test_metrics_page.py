@@ -13,7 +13,7 @@ from hookd.model.decision import Lag, Verdict
 from hookd.model.deployment import (
     Status,
 )
-from hookd.queue.published import AppStatus, AppStatusStore
+from hookd.queue.published import AppStatus, publish_status
 from hookd.receiver.server import build
 from tests.support.metrics import AT, asked, run, scraped, step, value
 from tests.support.processes import PROJECT
@@ -103,7 +103,7 @@ def test_promtool_accepts_the_alerts(tmp_path: Path) -> None:
 @pytest.mark.threat(39)
 def test_alerts_use_existing_metrics(receiver: Bench) -> None:
     behind = Lag(commits=1, since=AT, verdict=Verdict.WAITING, why="x")
-    AppStatusStore(receiver.records.connection).publish(AppStatus(app="github", head_seen_at=AT, lag=behind))
+    publish_status(receiver.redis, AppStatus(app="github", head_seen_at=AT, lag=behind))
     run(receiver, Status.FAILED)
     there = {name for name, _ in scraped(receiver)}
     expressions = re.findall(r"expr: (.*)", blocks()[1])

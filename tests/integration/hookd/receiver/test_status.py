@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 from hookd.model.deployment import Status
 from hookd.model.git_hosts import GitHost
 from hookd.model.ids import new_deployment_id
-from hookd.queue.published import AppStatus, AppStatusStore, Quarantine
+from hookd.queue.published import AppStatus, Quarantine, publish_status
 from hookd.receiver.server import build
 from hookd.receiver.status_routes import MAX_DEPLOYMENTS
 from tests.support import api_page
@@ -201,7 +201,7 @@ def test_app_shows_status_and_deployments(receiver: Bench) -> None:
         checked_at=now,
         quarantined=(Quarantine(commit=NEW, since=now, cause="the health check failed"),),
     )
-    AppStatusStore(receiver.records.connection).publish(view)
+    publish_status(receiver.redis, view)
     first = pushed(receiver, "first")
     receiver.end(first, Status.SUCCEEDED)
     second = pushed(receiver, "second")

@@ -14,7 +14,7 @@ from hookd.model.decision import Assessment, Verdict
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import Built, Good, Quarantined, Skipped, Switched, decode
-from hookd.queue.published import AppStatusStore, read_decisions
+from hookd.queue.published import read_decisions
 from tests.support.installation import Installation, app_files
 from tests.support.repository import Repository
 from tests.support.signatures import gitea_headers
@@ -43,13 +43,13 @@ def passed(journal: Path) -> list[tuple[str, str]]:
 @pytest.mark.promise(28, 30)
 def test_skip_until_paths_change(site: Installation, first: Deployment) -> None:
     serving, journal = site.serving("row"), site.directory / "state" / "journals" / "row.jsonl"
-    base, known = AppStatusStore(site.records.connection).read("row").deployed_commit, passed(journal)
+    base, known = site.status("row").deployed_commit, passed(journal)
     notes = [site.ship("row", {"docs/guide.md": text}) for text in ("a", "b")]
     assert [(note.status, note.release) for note in notes] == [(Status.UNCHANGED, None)] * 2
     assert notes[1].cause == f"{str(notes[1].commit)[:12]} changes none of the app's paths since {str(base)[:12]}"
     assert notes[1].hint == Hint(HintKind.DEPLOY)
     assert passed(journal) == [*known, *((note.commit, base) for note in notes)], "the base stays what serves"
-    view = AppStatusStore(site.records.connection).read("row")
+    view = site.status("row")
     assert view.head == notes[1].commit, "a head that is passed over is seen all the same"
     assert (view.skipped_commit, view.lag) == (view.head, None)
     shown = hookd(site, "status", "row").stdout
@@ -87,7 +87,7 @@ def test_decision_is_stored(site: Installation, first: Deployment) -> None:
     filtered, deployed = decisions[noted.id], decisions[first.id]
     assert (filtered.source, filtered.verdict, filtered.why) == ("deployment", Verdict.SKIPPED, noted.cause)
     assert (filtered.head, filtered.ref) == (noted.commit, "refs/heads/main")
-    assert filtered.deployed == AppStatusStore(site.records.connection).read("row").deployed_commit
+    assert filtered.deployed == site.status("row").deployed_commit
     assert (deployed.verdict, deployed.ending) == (Verdict.ENDED, Status.SUCCEEDED)
     assert (deployed.why, deployed.head) == (f"{str(first.commit)[:12]} serves", first.commit)
     assert deployed.deployed is None

@@ -16,7 +16,7 @@ from hookd.model.decision import Lag, Verdict
 from hookd.model.deployment import Deployment, Status, Trigger, advance
 from hookd.model.redis_keys import decisions_key, polled_key, waiting_key
 from hookd.queue.deployments import DeploymentRequest
-from hookd.queue.published import AppStatusStore
+from hookd.queue.published import publish_status
 from tests.support import journals
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python
@@ -56,7 +56,7 @@ def fetched(site: Installation, app: str) -> None:
 
 
 def behind(site: Installation, app: str) -> Lag:
-    found = AppStatusStore(site.records.connection).read(app).lag
+    found = site.status(app).lag
     assert found is not None
     return found
 
@@ -212,9 +212,7 @@ def test_newer_status_is_not_overwritten(site: Installation, monkeypatch: pytest
     def slow(*arguments: Any, **more: Any) -> str:
         head = read_head(*arguments, **more)
         journals.found_bad(journal(site, app), head)
-        AppStatusStore(site.records.connection).publish(
-            AppStatusStore(site.records.connection).read(app).model_copy(update={"lag": told})
-        )
+        publish_status(site.records.connection, site.status(app).model_copy(update={"lag": told}))
         return head
 
     monkeypatch.setattr(reconciler, "read_head", slow)
@@ -223,4 +221,4 @@ def test_newer_status_is_not_overwritten(site: Installation, monkeypatch: pytest
     assert found is not None
     Reconciler(site.config, site.records).reconcile(found)
     assert behind(site, app) == told
-    assert [bad.cause for bad in AppStatusStore(site.records.connection).read(app).quarantined] == ["it hangs"]
+    assert [bad.cause for bad in site.status(app).quarantined] == ["it hangs"]
