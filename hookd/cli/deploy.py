@@ -9,7 +9,6 @@ import click
 
 from hookd.cli import common
 from hookd.cli.progress import EXIT_CODES, POLL_SECONDS, follow_deployment
-from hookd.cli.status import active_freeze
 from hookd.config import Config
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.ids import is_abbreviation
@@ -62,7 +61,7 @@ def unpin(config: Config, app: str, wait: bool, as_json: bool) -> None:
     """Follow the branch again after a rollback or a chosen commit."""
     known = common.find_app(config.catalogue, app)
     view = read_status(common.open_store(config, reads=False).connection, app)
-    if view.deployed_commit and not view.pinned_commit and not active_freeze(config, known):
+    if view.deployed_commit and not view.pinned_commit and not common.active_freeze(config, known):
         common.fail(f"{app} is not pinned", hint=f"hookd update {app}")
     request_deployment(config, app, Trigger.UNPIN, wait=wait, as_json=as_json)
 
@@ -74,7 +73,7 @@ def request_deployment(
     app = common.find_app(config.catalogue, name)
     if commit is not None and not is_abbreviation(commit):
         common.fail(f"{commit!r} is not a commit: 7 to 64 digits 0-9a-f", hint=f"git log --oneline origin/{app.branch}")
-    if freeze := active_freeze(config, app):
+    if freeze := common.active_freeze(config, app):
         common.fail(f"{name} is {freeze}", hint=f"hookd thaw {name}")
     store = common.open_store(config, reads=False)
     for bad in read_status(store.connection, name).quarantined if commit else ():

@@ -15,7 +15,6 @@ from hookd import freezes
 from hookd.cli import common
 from hookd.cli.common import print_line
 from hookd.cli.deploy import request_deployment
-from hookd.cli.status import active_freeze
 from hookd.config import Config
 from hookd.credentials import PasswordUnreadable
 from hookd.model.app import App
@@ -37,7 +36,7 @@ _TIME_FORMAT: Final = "%Y-%m-%d %H:%M %Z"
 def freeze(config: Config, app: str, reason: str, until: str | None) -> None:
     """Record pushes of an app without deploying them."""
     known, now = common.find_app(config.catalogue, app), datetime.now(UTC)
-    before = active_freeze(config, known)
+    before = common.active_freeze(config, known)
     try:
         end = parse_time(until, now) if until is not None else None
         since = before.since if before else now.replace(microsecond=0)

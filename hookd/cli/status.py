@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
-from hookd import freezes
 from hookd.cli import common
 from hookd.cli.common import print_line, styled
 from hookd.cli.progress import format_ending
 from hookd.config import Config
 from hookd.files.safe_open import open_regular_file
 from hookd.model.app import App
-from hookd.model.decision import Freeze, Lag, Verdict, format_duration, remedy
+from hookd.model.decision import Freeze, Lag, Verdict, remedy
 from hookd.model.deployment import Deployment
-from hookd.model.text import printable
+from hookd.model.text import format_duration, printable
 from hookd.queue.deployments import DeploymentStore
 from hookd.queue.published import AppStatus, read_status
 
@@ -64,14 +63,7 @@ def _status_json(config: Config, app: App, store: DeploymentStore) -> dict[str, 
 
 def app_json(config: Config, app: App, store: DeploymentStore) -> dict[str, Any]:
     """Return an app's status and freeze for scripts."""
-    freeze = active_freeze(config, app)
-    frozen = freeze.model_dump(mode="json") if freeze else None
-    view = read_status(store.connection, app.name).after_thaw(is_frozen=freeze is not None)
-    return {**view.model_dump(mode="json"), "frozen": frozen}
-
-
-def active_freeze(config: Config, app: App) -> Freeze | None:
-    return freezes.active_freeze(config.freeze_directory, app.name, datetime.now(UTC))
+    return read_status(store.connection, app.name).to_json(common.active_freeze(config, app))
 
 
 def _read_units(app: App) -> "Sequence[Unit]":
@@ -100,7 +92,7 @@ def print_status(config: Config, app: App, view: AppStatus, units: "Sequence[Uni
 
 def _print_lag(config: Config, app: App, view: AppStatus) -> None:
     """Print the drift, the lag, its reasons, and the one command that ends it."""
-    freeze = active_freeze(config, app)
+    freeze = common.active_freeze(config, app)
     view = view.after_thaw(is_frozen=freeze is not None)
     if view.drift:
         print_line(f"  {view.drift}", fg="red")

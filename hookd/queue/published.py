@@ -12,7 +12,7 @@ from redis import Redis
 from redis.client import Pipeline
 
 from hookd.model import redis_keys
-from hookd.model.decision import Decision, Lag, Verdict
+from hookd.model.decision import Decision, Freeze, Lag, Verdict
 from hookd.model.deployment import MAX_RECORD_BYTES
 from hookd.model.ids import AppName, CommitId, ReleaseName
 
@@ -54,6 +54,11 @@ class AppStatus(BaseModel, frozen=True):
             return self
         ended = {"verdict": Verdict.WAITING, "why": "the freeze has ended, no deployment since"}
         return self.model_copy(update={"lag": self.lag.model_copy(update=ended)})
+
+    def to_json(self, freeze: Freeze | None) -> dict[str, Any]:
+        """Return the fields of the status and the freeze in force for scripts."""
+        frozen = freeze.model_dump(mode="json") if freeze else None
+        return {**self.after_thaw(is_frozen=freeze is not None).model_dump(mode="json"), "frozen": frozen}
 
 
 def read_status(connection: Redis, app: str) -> AppStatus:

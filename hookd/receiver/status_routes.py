@@ -134,6 +134,4 @@ class _Pages:
 
     def _app_json(self, app: App, status: AppStatus) -> dict[str, Any]:
         freeze = freezes.active_freeze(self._config.freeze_directory, app.name, datetime.now(UTC))
-        frozen = freeze.model_dump(mode="json") if freeze else None
-        status = status.after_thaw(is_frozen=freeze is not None)
-        return {**status.model_dump(mode="json"), "frozen": frozen, "repository": app.full_name, "branch": app.branch}
+        return {**status.to_json(freeze), "repository": app.full_name, "branch": app.branch}

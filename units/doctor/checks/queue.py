@@ -8,8 +8,8 @@ from redis import Redis
 
 from hookd import freezes
 from hookd.model.app import App
-from hookd.model.decision import format_duration
 from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment, Status, Trigger
+from hookd.model.text import format_duration
 from hookd.queue import rq_keys
 from hookd.queue.deployments import DeploymentStore
 from units.apps.git_access import worker_command_line
