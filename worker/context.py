@@ -23,13 +23,12 @@ from hookd.model.journal import JournalEvent
 from hookd.model.settings import AppPaths, Settings
 from worker.errors import DeployError
 from worker.journal import Journal
-from worker.process.run import Command, run
+from worker.process.run import SYSTEM_PATH, Command, run
 from worker.report.log import Recorder, StepLog
 
 # Variables of the host that package tools need: certificates, proxies and the package index.
 _HOST_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY")
 _HOST_PREFIXES: Final = ("UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX", "UV_FIND_LINKS", "UV_OFFLINE")
-SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 _ENV_FILE: Final = re.compile(r"(?:^|/)\.env[^/]*$|\.env$")
 
 

@@ -128,6 +128,11 @@ class AppState(BaseModel, frozen=True):
         return others[-1] if others else None
 
 
+def idle_colour(serving: Colour | None) -> Colour:
+    """Return the colour that starts the next release."""
+    return "green" if serving == "blue" else "blue"
+
+
 def encode(event: JournalEvent) -> str:
     """Return an event as one line without its line end."""
     text = json.dumps(event.model_dump(mode="json"), ensure_ascii=False, separators=(",", ":"))
