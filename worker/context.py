@@ -41,13 +41,17 @@ class AppTask:
 
     app: App
     settings: Settings
-    journal: Journal
     recorder: StepLog
 
     @cached_property
     def paths(self) -> AppPaths:
         """Return the app's paths."""
         return AppPaths(self.app, self.settings)
+
+    @cached_property
+    def journal(self) -> Journal:
+        """Return the app's journal."""
+        return Journal(self.paths.journal)
 
     def run(self, command: Command, is_logged: Callable[[str], bool] = bool) -> None:
         """Run a program and write its output to the log. Raises CommandFailed."""

@@ -27,7 +27,6 @@ from worker.context import Task, app_environment, host_variables, shared_variabl
 from worker.deploy.pipeline import Ending, run_pipeline
 from worker.deploy.retention import prune_history
 from worker.errors import DeployError, DeploymentFailed
-from worker.journal import Journal
 from worker.process.lock import is_running
 from worker.recovery.crashed import WORKER_DIED, finish_crashed
 from worker.release.git import commits_behind
@@ -142,7 +141,6 @@ def _run(context: JobContext, record: Deployment) -> Ending:
         task = Task(
             app=app,
             settings=settings,
-            journal=Journal(settings.journal_path(app.name)),
             recorder=recorder,
             app_environment=variables,
             freeze_directory=context.config.freeze_directory,
