@@ -47,7 +47,7 @@ def freeze(config: Config, app: str, reason: str, until: str | None) -> None:
         common.fail(str(error), hint=f"hookd freeze {app} --reason TEXT --until 2h")
     os.umask(0o022)  # Everyone may read the file.
     freezes.freeze(config.freeze_directory, app, new)
-    _note_decision(config, known, Verdict.FROZEN, str(new))
+    _log_decision(config, known, Verdict.FROZEN, str(new))
     ends = f" until {format_time(end)}" if end else ""
     print_line(f"{app} is frozen{ends}: {new.reason}")
     if before:
@@ -67,7 +67,7 @@ def thaw(config: Config, app: str, no_deploy: bool, wait: bool) -> None:
     was_frozen = freezes.thaw(config.freeze_directory, app)
     print_line(f"{app} is {'no longer' if was_frozen else 'not'} frozen")
     if was_frozen:
-        _note_decision(config, known, Verdict.THAWED, f"{current_user()} ended the freeze")
+        _log_decision(config, known, Verdict.THAWED, f"{current_user()} ended the freeze")
     if was_frozen and not no_deploy:
         try:
             request_deployment(config, app, Trigger.UPDATE, wait=wait)
@@ -77,7 +77,7 @@ def thaw(config: Config, app: str, no_deploy: bool, wait: bool) -> None:
     common.print_next(f"hookd update {app}")
 
 
-def _note_decision(config: Config, app: App, verdict: Verdict, why: str) -> None:
+def _log_decision(config: Config, app: App, verdict: Verdict, why: str) -> None:
     """Record the decision if Redis is there and the user may write to it. The freeze itself is a file."""
     decision = Decision(at=datetime.now(UTC), app=app.name, source="person", verdict=verdict, why=why)
     with suppress(RedisError, PasswordUnreadable):
