@@ -29,7 +29,7 @@ from worker.recovery.crashed import WORKER_DIED, finish_crashed, store_on
 from worker.recovery.lost_jobs import JobState, Lingering, enqueue_again, find_jobs, find_orphaned, requeue_stuck
 from worker.recovery.redis_repair import delete_exhausted_streams
 from worker.recovery.worker_registry import expire_executions
-from worker.report.status import StatusPublisher
+from worker.report.status import StatusPublisher, decision_about
 
 log: Final = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def _retry(store: DeploymentStore, app: App | None, crashed: Deployment) -> None
     event(log, "retry requested", app=app.name, deployment=answer.deployment)
     if (requested := store.find(answer.deployment)) is not None:
         why = f"{crashed.id} crashed; this deployment recovers the app"
-        StatusPublisher(store.connection).note_decision(requested, Verdict.QUEUED, why)
+        StatusPublisher(store.connection).note(decision_about(requested, Verdict.QUEUED, why))
 
 
 @contextmanager

@@ -76,41 +76,39 @@ class StatusPublisher:
         with publishing(app):
             publish_status(self.connection, change(read_status(self.connection, app)))
 
-    def note_decision(
-        self,
-        deployment: Deployment,
-        verdict: Verdict,
-        why: str,
-        *,
-        ending: Status | None = None,
-        ref: str | None = None,
-        head: str | None = None,
-    ) -> None:
-        """Add a decision about a deployment to the app's decision log."""
-        self.note(
-            Decision(
-                at=datetime.now(UTC),
-                app=deployment.app,
-                source="deployment",
-                verdict=verdict,
-                why=why,
-                ending=ending,
-                event=deployment.trigger,
-                delivery=deployment.delivery,
-                ref=ref,
-                claimed_commit=deployment.claimed_commit,
-                head=head,
-                deployed=deployment.previous_commit,
-                deployment=deployment.id,
-            )
-        )
-
     def note(self, decision: Decision) -> None:
         """Add a decision to the app's decision log."""
         try:
             append_decision(self.connection, decision)
         except RedisError as error:
             event(log, "decision not recorded", logging.WARNING, app=decision.app, why=str(error))
+
+
+def decision_about(
+    deployment: Deployment,
+    verdict: Verdict,
+    why: str,
+    *,
+    ending: Status | None = None,
+    ref: str | None = None,
+    head: str | None = None,
+) -> Decision:
+    """Return the decision about a deployment."""
+    return Decision(
+        at=datetime.now(UTC),
+        app=deployment.app,
+        source="deployment",
+        verdict=verdict,
+        why=why,
+        ending=ending,
+        event=deployment.trigger,
+        delivery=deployment.delivery,
+        ref=ref,
+        claimed_commit=deployment.claimed_commit,
+        head=head,
+        deployed=deployment.previous_commit,
+        deployment=deployment.id,
+    )
 
 
 def with_journal_state(status: AppStatus, state: AppState, *, head_seen: bool = False) -> AppStatus:
