@@ -132,8 +132,8 @@ def test_both_releases_broken(site: Installation) -> None:
     database.touch()
     refused = site.ship(app, _broken(top="import no_such_package", health="pass"))
     assert (refused.status, site.serving(app)) == (Status.FAILED, "broken")
-    mended = site.ship(app, app_files("mended"))
-    assert (mended.status, site.serving(app)) == (Status.SUCCEEDED, "mended")
+    fixed = site.ship(app, app_files("fixed"))
+    assert (fixed.status, site.serving(app)) == (Status.SUCCEEDED, "fixed")
 
 
 @pytest.mark.threat(28)

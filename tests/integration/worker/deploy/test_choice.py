@@ -67,9 +67,9 @@ def short(commit: str | None) -> str:
 @pytest.mark.threat(4, 28)
 @pytest.mark.promise(20, 26)
 def test_quarantine_until_manual_deploy(site: Installation) -> None:
-    mended = site.directory / "mended"
+    repaired = site.directory / "repaired"
     wsgi = str(app_files("late")["wsgi.py"]).replace(
-        "'200 OK'", f"'200 OK' if os.path.exists({str(mended)!r}) else '500'"
+        "'200 OK'", f"'200 OK' if os.path.exists({str(repaired)!r}) else '500'"
     )
     serving = ship_first(site, "bad")
     commit = site.repositories["bad"].commit_and_push({"wsgi.py": wsgi})
@@ -81,7 +81,7 @@ def test_quarantine_until_manual_deploy(site: Installation) -> None:
         assert "has been quarantined since" in (again.cause or "")
         assert again.hint == Hint(HintKind.DEPLOY)
     assert site.serving("bad") == serving
-    mended.touch()
+    repaired.touch()
     by_hand = site.deploy("bad")
     assert (by_hand.status, by_hand.commit, site.serving("bad")) == (Status.SUCCEEDED, commit, "late")
     assert commit not in {entry.commit for entry in site.status("bad").quarantined}
@@ -231,8 +231,8 @@ def test_unpin_beside_waiting_push(site: Installation) -> None:
     site.wait_for_step(running, "build")
     waiting = site.deploy_later("ends", Trigger.PUSH)
     unpin = site.deploy_later("ends", Trigger.UNPIN)
-    joined = site.deploy_later("ends", Trigger.PUSH)
-    assert (waiting != unpin, joined) == (True, unpin)
+    coalesced = site.deploy_later("ends", Trigger.PUSH)
+    assert (waiting != unpin, coalesced) == (True, unpin)
     site.change_app("ends", build={"commands": []})
     gate.write_text("go on")
     assert site.wait_for_ending(unpin).trigger is Trigger.UNPIN

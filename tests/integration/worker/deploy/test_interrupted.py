@@ -175,8 +175,8 @@ def test_crash_loop_is_quarantined(site: Installation) -> None:
     again = site.send_push(app, delivery="d-1")["deployment"]
     assert (site.wait_for_ending(again).status, book.tries) == (Status.FAILED, 2 + MAX_CRASHES)
     book.does("true")
-    mended = site.wait_for_ending(site.send_push(app, delivery="d-1")["deployment"])
-    assert (mended.trigger, mended.status, site.serving(app)) == (Trigger.REDELIVERY, Status.SUCCEEDED, "two")
+    redelivered = site.wait_for_ending(site.send_push(app, delivery="d-1")["deployment"])
+    assert (redelivered.trigger, redelivered.status, site.serving(app)) == (Trigger.REDELIVERY, Status.SUCCEEDED, "two")
     assert site.status(app).quarantined == ()
 
 

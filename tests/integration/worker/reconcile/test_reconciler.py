@@ -207,12 +207,12 @@ def test_newer_status_is_not_overwritten(site: Installation, monkeypatch: pytest
     app = "quick"
     deployed(site, app, "one")
     pending(site, app, timedelta(0))
-    told = Lag(commits=1, since=datetime.now(UTC), verdict=Verdict.QUARANTINED, why="it was found bad")
+    lag = Lag(commits=1, since=datetime.now(UTC), verdict=Verdict.QUARANTINED, why="it was found bad")
 
     def slow(*arguments: Any, **more: Any) -> str:
         head = read_head(*arguments, **more)
         journals.found_bad(journal(site, app), head)
-        publish_status(site.records.connection, site.status(app).model_copy(update={"lag": told}))
+        publish_status(site.records.connection, site.status(app).model_copy(update={"lag": lag}))
         return head
 
     monkeypatch.setattr(reconciler, "read_head", slow)
@@ -220,5 +220,5 @@ def test_newer_status_is_not_overwritten(site: Installation, monkeypatch: pytest
     found = site.config.catalogue.get(app)
     assert found is not None
     Reconciler(site.config, site.records).reconcile(found)
-    assert behind(site, app) == told
+    assert behind(site, app) == lag
     assert [bad.cause for bad in site.status(app).quarantined] == ["it hangs"]

@@ -140,9 +140,9 @@ def unfetched(trigger: Trigger, minutes: int) -> Deployment:
 
 
 def test_repairs_have_a_backoff() -> None:
-    mended = [one(Status.SUCCEEDED, 0, steps=["disk_space", "repair"]), one(Status.FAILED, 5, steps=["repair"])]
-    assert repair_retry_at(mended) == NOW + timedelta(minutes=6)
-    assert repair_retry_at([one(Status.FAILED, 0), *mended]) is None, (
+    repairs = [one(Status.SUCCEEDED, 0, steps=["disk_space", "repair"]), one(Status.FAILED, 5, steps=["repair"])]
+    assert repair_retry_at(repairs) == NOW + timedelta(minutes=6)
+    assert repair_retry_at([one(Status.FAILED, 0), *repairs]) is None, (
         "a build that fails is no reason to leave it broken"
     )
-    assert build_retry_at(mended, HEAD) is None
+    assert build_retry_at(repairs, HEAD) is None
