@@ -36,11 +36,11 @@ class Installer:
         found: list[PlanStep] = []
         for step in plan:
             if isinstance(step, Run):
-                is_due = not step.after or step.argv in pending
+                is_needed = not step.after or step.argv in pending
                 pending.discard(step.argv)
             else:
-                is_due = not step.is_present()
-            if is_due:
+                is_needed = not step.is_present()
+            if is_needed:
                 found.append(step)
                 pending.update(command.argv for command in _triggered(plan, step))
         return found

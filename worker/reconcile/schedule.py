@@ -12,11 +12,11 @@ _FIRST_BACKOFF: Final = timedelta(minutes=3)
 LONGEST_BACKOFF: Final = timedelta(hours=1)
 
 
-def is_due(app: str, every: int, last: float | None, *, now: float, pace: float) -> bool:
+def needs_poll(app: str, every: int, last: float | None, *, now: float, pace: float) -> bool:
     """Return True if the app must be polled now, so that two polls are never more than `every` seconds apart.
 
     `last` is the time of the last poll since Redis' start, if it is known. The next call is `pace` seconds later. An
-    app is due at once if the clock was set back. An offset per app spreads the polls. 0 stands for never.
+    app is polled at once if the clock was set back. An offset per app spreads the polls. 0 stands for never.
     """
     if not every:
         return False

@@ -185,7 +185,7 @@ def test_dry_run_changes_nothing(place: Place) -> None:
     assert not place.manifest.has("file", str(place.directory / "two"))
 
 
-def test_differences_hold_due_commands(place: Place) -> None:
+def test_differences_hold_pending_commands(place: Place) -> None:
     one, reload, other, always = place.file("one"), place.reload("reloads", "one"), place.reload("other", "two"), ALWAYS
     plan: Plan = (one, reload, other, always)
     assert place.installer().differences(plan) == [one, reload, always]

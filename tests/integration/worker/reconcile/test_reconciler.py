@@ -184,7 +184,7 @@ def pending(site: Installation, app: str, ago: timedelta) -> Deployment:
 
 @pytest.mark.parametrize(("ago", "done"), [(timedelta(seconds=20), False), (timedelta(hours=1), True)])
 def test_waiting_push_is_a_lag(site: Installation, ago: timedelta, done: bool) -> None:
-    """The app is due again soon, because its deployment may fail, but not for ever."""
+    """The app is polled again soon, because its deployment may fail, but not for ever."""
     app = "idle"
     deployed(site, app)
     waits = pending(site, app, ago)
