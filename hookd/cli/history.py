@@ -61,7 +61,7 @@ def _read_refusals(config: Config, app: App | None, count: int) -> list[Decision
     """Read refusals as the operator, because the failed check would help an attacker."""
     connection = common.open_store(config, reads=False).connection
     found = published.read_refusals(connection, published.MAX_ENTRIES)
-    return [one for one in found if app is None or one.app == app.name][:count]
+    return [refusal for refusal in found if app is None or refusal.app == app.name][:count]
 
 
 def format_decisions(decisions: Iterable[Decision], width: int = sys.maxsize) -> Iterator[str]:

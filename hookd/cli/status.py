@@ -39,7 +39,7 @@ def status(config: Config, app: str | None, as_json: bool) -> None:
     store = common.open_store(config)
     apps = (common.find_app(config.catalogue, app),) if app else config.catalogue.apps
     if as_json:
-        shown = [_status_json(config, one, store) for one in apps]
+        shown = [_status_json(config, known, store) for known in apps]
         click.echo(json.dumps(shown[0] if app else shown, indent=2))
     elif app:
         print_status(config, apps[0], read_status(store.connection, app), units := _read_units(apps[0]))
@@ -48,8 +48,8 @@ def status(config: Config, app: str | None, as_json: bool) -> None:
         for unit in units:
             print_line(f"  {unit}")
     elif apps:
-        for one in apps:
-            _print_summary(config, one, store)
+        for known in apps:
+            _print_summary(config, known, store)
     else:
         add = "sudo hookd app add NAME --repo git@HOST:OWNER/NAME.git"
         print_line("there is no app yet")
@@ -104,7 +104,7 @@ def _print_lag(config: Config, app: App, view: AppStatus) -> None:
         print_line(f"  pinned to {_short(view.pinned_commit)} until a newer push", fg="yellow")
     # The lag's reason names the quarantine of the head.
     named = view.head if view.lag and view.lag.verdict is Verdict.QUARANTINED else None
-    for bad in (one for one in view.quarantined if one.commit != named):
+    for bad in (bad for bad in view.quarantined if bad.commit != named):
         print_line(f"  quarantined {_short(bad.commit)}, {_ago(bad.since)}: {bad.cause}")
     if command := _next_command(app, view, freeze):
         common.print_next(command)

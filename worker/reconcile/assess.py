@@ -66,7 +66,7 @@ def _assess_repair(observed: Observation, now: datetime) -> DeploymentNeeded | A
     if not drifts:
         return None
     summary = observed.running.summary
-    steps = [step for one in observed.history for step in one.steps]
+    steps = [step for record in observed.history for step in record.steps]
     if all(is_unrepaired(drift, steps) for drift in drifts):
         why = f"{summary}, also after a restart: a person must look"
         return Assessment(verdict=Verdict.WAITING, why=why)

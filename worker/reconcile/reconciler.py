@@ -155,30 +155,26 @@ class Reconciler:
             deployment=requested,
         )
         newest = read_decisions(self.store.connection, app.name, _DECISIONS)
-        last = next((one for one in newest if one.source == "reconcile"), None)
+        last = next((old for old in newest if old.source == "reconcile"), None)
         if requested is None and last is not None and _is_same(last, decision):
             return
         StatusPublisher(self.store.connection).note(decision)
         event(log, decision.verdict, app=app.name, deployment=requested, why=decision.why)
 
 
-def _is_really_running(one: Deployment) -> bool:
+def _is_really_running(record: Deployment) -> bool:
     """Return True if a deployment runs. A running record may be forged, or its process may be gone."""
-    return one.status is Status.RUNNING and is_running(one.id)
+    return record.status is Status.RUNNING and is_running(record.id)
 
 
-def _pending(one: Deployment) -> Assessment:
+def _pending(record: Deployment) -> Assessment:
     """Return the assessment of an app with a waiting or running deployment."""
-    progress = f"runs since {one.started_at:%H:%M} UTC" if one.started_at else "waits for a worker"
-    why = f"{one.id}, requested at {one.created_at:%Y-%m-%d %H:%M} UTC, {progress}"
+    progress = f"runs since {record.started_at:%H:%M} UTC" if record.started_at else "waits for a worker"
+    why = f"{record.id}, requested at {record.created_at:%Y-%m-%d %H:%M} UTC, {progress}"
     return Assessment(verdict=Verdict.QUEUED, why=why)
 
 
-def _is_same(one: Decision, other: Decision) -> bool:
+def _is_same(decision: Decision, other: Decision) -> bool:
     """Compare two decisions without their texts, which may name a time."""
-    return (one.verdict, one.head, one.deployed, one.running) == (
-        other.verdict,
-        other.head,
-        other.deployed,
-        other.running,
-    )
+    compared = {"verdict", "head", "deployed", "running"}
+    return decision.model_dump(include=compared) == other.model_dump(include=compared)
