@@ -14,7 +14,7 @@ from typing import Any, Final
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.report import machine, options, percentile, table
-from hookd.queue.published import AppStatus, AppStatusStore
+from hookd.queue.published import AppStatus, publish_status
 from tests.support.installation import Installation
 from tests.support.load import (
     APPS,
@@ -136,7 +136,7 @@ def _many(count: int) -> tuple[str, ...]:
         with site.receiver():
             start = time.monotonic() - started
             for app in apps:
-                AppStatusStore(site.records.connection).publish(AppStatus(app=app, healthy=True))
+                publish_status(site.records.connection, AppStatus(app=app, healthy=True))
             page = _best(lambda: site.post("/apps", b"", {}, method="GET"))
             metrics = _best(lambda: site.post("/metrics", b"", {}, method="GET"))
             size = len(site.post("/metrics", b"", {}, method="GET")[1]["text"])

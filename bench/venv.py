@@ -24,7 +24,6 @@ from hookd.model.ids import new_deployment_id
 from hookd.model.settings import Settings
 from hookd.queue.deployments import DeploymentStore
 from worker.context import Task
-from worker.journal import Journal
 from worker.process.run import Command, run
 from worker.release.requirements import Requirements
 from worker.release.venv import VenvCommands, find_python, find_uv
@@ -90,7 +89,6 @@ def _task(directory: Path) -> Task:
     task = Task(
         app=app,
         settings=settings,
-        journal=Journal(settings.journal_path(app.name)),
         recorder=recorder,
         app_environment={},
         freeze_directory=directory / "frozen",

@@ -28,7 +28,7 @@ def uninstall(server: Server, apps: Iterable[App], variables: tuple[Path, ...], 
     """Stop `apps` and remove everything but `variables`. Raises CommandFailed, and can be repeated."""
     manifest = server.manifest
     plan = _plan(server, apps, variables)
-    scopes = dict.fromkeys(one.scope for one in reversed(manifest.resources))
+    scopes = dict.fromkeys(entry.scope for entry in reversed(manifest.resources))
     Installer(manifest, HOST, echo, dry_run=dry_run).apply(plan)
     if not dry_run:
         restrict_to_root(variables)
@@ -45,8 +45,8 @@ def uninstall(server: Server, apps: Iterable[App], variables: tuple[Path, ...], 
 
 def _plan(server: Server, apps: Iterable[App], variables: tuple[Path, ...]) -> tuple[PlanStep, ...]:
     manifest = server.manifest
-    resources = [one for one in reversed(manifest.resources) if one.kind in ("file", "link") and not _is_last(one)]
-    files = [path for path in (Path(one.name) for one in resources) if path not in variables]
+    entries = (entry for entry in reversed(manifest.resources) if entry.kind in ("file", "link"))
+    files = [path for path in (Path(entry.name) for entry in entries if not _is_last(entry)) if path not in variables]
     own_units = [unit for unit in (*layout.UNITS, layout.RECONCILE) if succeeds(("systemctl", "cat", "--", unit))]
     steps: list[PlanStep] = [*stop_steps(apps, manifest)]
     if own_units:
@@ -68,7 +68,7 @@ def _is_last(resource: Resource) -> bool:
 def _remove_accounts(manifest: Manifest, echo: Echo, *, dry_run: bool) -> None:
     """Remove users before groups, because a user's first group cannot be removed."""
     for kind, command in _REMOVE_COMMANDS.items():
-        for account in (one for one in reversed(manifest.resources) if one.kind == kind and _exists(one)):
+        for account in (entry for entry in reversed(manifest.resources) if entry.kind == kind and _exists(entry)):
             echo(f"- remove     {account.name}  ({kind})")
             argv = (*command, *account.name.split(" "))
             if not dry_run and not succeeds(argv):
@@ -81,7 +81,7 @@ def _exists(account: Resource) -> bool:
 
 
 def _remove_last(manifest: Manifest, echo: Echo, *, dry_run: bool) -> None:
-    own = (one.name for one in manifest.of(HOST, "file", "link", "directory") if _is_last(one))
+    own = (entry.name for entry in manifest.of(HOST, "file", "link", "directory") if _is_last(entry))
     paths = (*own, *map(str, _LEFTOVERS))
     for path in filter(os.path.lexists, paths):
         echo(f"- remove     {path}")

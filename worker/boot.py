@@ -23,7 +23,6 @@ from hookd.model.text import printable
 from worker.context import AppTask, load_app
 from worker.deploy.pipeline import recover_release
 from worker.errors import AppLocked, DeployError
-from worker.journal import Journal
 from worker.process.lock import app_lock
 from worker.report.log import StepLog
 from worker.service.manager import control
@@ -85,8 +84,7 @@ def _start_app(app: App, settings: Settings) -> int:
     """
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     step_log = StepLog(new_deployment_id(app.name, datetime.now(UTC)), EventSink(app.name))
-    journal = Journal(settings.journal_path(app.name))
-    task = AppTask(app=app, settings=settings, journal=journal, recorder=step_log)
+    task = AppTask(app=app, settings=settings, recorder=step_log)
     try:
         with app_lock(task.paths.lock, "boot", 0):
             _recover(task)

@@ -23,13 +23,12 @@ from hookd.model.journal import JournalEvent
 from hookd.model.settings import AppPaths, Settings
 from worker.errors import DeployError
 from worker.journal import Journal
-from worker.process.run import Command, run
+from worker.process.run import SYSTEM_PATH, Command, run
 from worker.report.log import Recorder, StepLog
 
 # Variables of the host that package tools need: certificates, proxies and the package index.
 _HOST_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY")
 _HOST_PREFIXES: Final = ("UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX", "UV_FIND_LINKS", "UV_OFFLINE")
-SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 _ENV_FILE: Final = re.compile(r"(?:^|/)\.env[^/]*$|\.env$")
 
 
@@ -42,13 +41,17 @@ class AppTask:
 
     app: App
     settings: Settings
-    journal: Journal
     recorder: StepLog
 
     @cached_property
     def paths(self) -> AppPaths:
         """Return the app's paths."""
         return AppPaths(self.app, self.settings)
+
+    @cached_property
+    def journal(self) -> Journal:
+        """Return the app's journal."""
+        return Journal(self.paths.journal)
 
     def run(self, command: Command, is_logged: Callable[[str], bool] = bool) -> None:
         """Run a program and write its output to the log. Raises CommandFailed."""

@@ -16,7 +16,7 @@ from hookd.config import Config, ConfigError, config_path, load
 from hookd.credentials import redis_user
 from hookd.eventlog import event
 from hookd.model.app import App
-from hookd.model.decision import Verdict
+from hookd.model.decision import Decision, Verdict
 from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment, IllegalTransition, Status, Trigger, advance
 from hookd.model.hint import Hint, HintKind, render_hint, stored_hint
 from hookd.model.ids import app_of
@@ -27,12 +27,11 @@ from worker.context import Task, app_environment, host_variables, shared_variabl
 from worker.deploy.pipeline import Ending, run_pipeline
 from worker.deploy.retention import prune_history
 from worker.errors import DeployError, DeploymentFailed
-from worker.journal import Journal
 from worker.process.lock import is_running
 from worker.recovery.crashed import WORKER_DIED, finish_crashed
 from worker.release.git import commits_behind
 from worker.report.log import LogFile, Recorder, Redaction
-from worker.report.status import LagReason, StatusPublisher, publishing, reason_for_lag
+from worker.report.status import LagReason, StatusPublisher, decision_about, publishing, reason_for_lag
 
 log: Final = logging.getLogger(__name__)
 
@@ -126,7 +125,7 @@ def _deploy(context: JobContext, record: Deployment) -> dict[str, str]:
 
 
 def _run(context: JobContext, record: Deployment) -> Ending:
-    """Run the pipeline with a log, publish the result and return the ending."""
+    """Open the log, run the pipeline and return the ending."""
     app, settings = context.config.catalogue.get(record.app), context.config.settings
     try:
         if app is None:
@@ -135,15 +134,13 @@ def _run(context: JobContext, record: Deployment) -> Ending:
         log_file = _open_log(settings, app, record.id, variables)
     except DeployError as error:
         ending = Ending.of(error)
-        _note_decision(context, record, ending)
+        context.status.note(_decision(record, ending))
         return ending
     with log_file:
-        recorder = Recorder(record, context.impatient_store, log_file)
         task = Task(
             app=app,
             settings=settings,
-            journal=Journal(settings.journal_path(app.name)),
-            recorder=recorder,
+            recorder=Recorder(record, context.impatient_store, log_file),
             app_environment=variables,
             freeze_directory=context.config.freeze_directory,
         )
@@ -153,15 +150,21 @@ def _run(context: JobContext, record: Deployment) -> Ending:
             event(log, "hookd failed", logging.ERROR, trace=True, deployment=record.id)
             cause = f"hookd itself failed ({type(error).__name__}); the worker's log says where"
             ending = Ending(Status.FAILED, cause, Hint(HintKind.SHOW_WORKER_LOG))
-        ending = replace(ending, cause=recorder.clean(ending.cause) if ending.cause else None)
-        if ending.head is not None:
-            with publishing(app.name):
-                _publish_lag(task, context.status, ending.head, ending)
-        recorder.line(f"{ending.status}: {ending.cause or app.name + ' serves the new release'}")
-        _note_decision(context, recorder.deployment, ending, app.ref)
-        if ending.hint and ending.hint != Hint(HintKind.SHOW_LOG):  # This is the log.
-            recorder.line(f"next: {render_hint(ending.hint, app.name, record.id)}")
-        return ending
+        return _finish(task, context.status, ending)
+
+
+def _finish(task: Task, publisher: StatusPublisher, ending: Ending) -> Ending:
+    """Log and publish an ending, and return it without the credentials in its cause."""
+    app, recorder = task.app, task.recorder
+    ending = replace(ending, cause=recorder.clean(ending.cause) if ending.cause else None)
+    if ending.head is not None:
+        with publishing(app.name):
+            _publish_lag(task, publisher, ending.head, ending)
+    recorder.line(f"{ending.status}: {ending.cause or app.name + ' serves the new release'}")
+    publisher.note(_decision(task.deployment, ending, app.ref))
+    if ending.hint and ending.hint != Hint(HintKind.SHOW_LOG):  # This is the log.
+        recorder.line(f"next: {render_hint(ending.hint, app.name, recorder.deployment_id)}")
+    return ending
 
 
 def _missing_app(app: str) -> str:
@@ -177,10 +180,10 @@ def _open_log(settings: Settings, app: App, deployment_id: str, variables: Mappi
         raise DeployError(f"the log cannot be written: {error}", hint=Hint(HintKind.RUN_DOCTOR)) from None
 
 
-def _note_decision(context: JobContext, record: Deployment, ending: Ending, ref: str | None = None) -> None:
+def _decision(record: Deployment, ending: Ending, ref: str | None = None) -> Decision:
     why = ending.cause or f"{(record.commit or '')[:12]} serves"
     status = ending.status if ending.verdict is Verdict.ENDED else None
-    context.status.note_decision(record, ending.verdict, why, ending=status, ref=ref, head=ending.head)
+    return decision_about(record, ending.verdict, why, ending=status, ref=ref, head=ending.head)
 
 
 def _publish_lag(task: Task, publisher: StatusPublisher, head: str, ending: Ending) -> None:

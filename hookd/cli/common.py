@@ -6,19 +6,21 @@ import shlex
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, Final, NoReturn
 
 import click
 from redis.exceptions import AuthenticationError, ConnectionError, RedisError, TimeoutError
 
+from hookd import freezes
 from hookd.config import DEFAULT, INSTALLED, Config, ConfigError, Problem, config_path, load
 from hookd.credentials import PasswordUnreadable, cli_user
 from hookd.model.app import App, Catalogue
+from hookd.model.decision import Freeze
 from hookd.model.text import printable
 from hookd.queue.client import cli_client, is_denied
 from hookd.queue.deployments import Contention, DeploymentStore
-from hookd.queue.published import AppStatus, AppStatusStore
 
 USAGE, UNREACHABLE, INTERRUPTED = 2, 6, 130
 Command = Callable[..., Any]
@@ -150,8 +152,8 @@ def open_store(config: Config, *, reads: bool = True) -> DeploymentStore:
     return DeploymentStore(cli_client(config.settings.redis.url, user), keep_seconds=config.settings.history_seconds)
 
 
-def read_status(store: DeploymentStore, app: App) -> AppStatus:
-    return AppStatusStore(store.connection).read(app.name)
+def active_freeze(config: Config, app: App) -> Freeze | None:
+    return freezes.active_freeze(config.freeze_directory, app.name, datetime.now(UTC))
 
 
 def find_app(catalogue: Catalogue, name: str) -> App:

@@ -9,13 +9,12 @@ import click
 
 from hookd.cli import common
 from hookd.cli.progress import EXIT_CODES, POLL_SECONDS, follow_deployment
-from hookd.cli.status import active_freeze
 from hookd.config import Config
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.ids import is_abbreviation
 from hookd.model.text import printable
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore, NoSuchDeployment
-from hookd.queue.published import AppStatusStore
+from hookd.queue.published import read_status
 
 
 @click.command(epilog="Example: hookd deploy shop --commit 1869b1db108b")
@@ -61,8 +60,8 @@ def rollback(config: Config, app: str, commit: str | None, wait: bool, as_json: 
 def unpin(config: Config, app: str, wait: bool, as_json: bool) -> None:
     """Follow the branch again after a rollback or a chosen commit."""
     known = common.find_app(config.catalogue, app)
-    view = common.read_status(common.open_store(config, reads=False), known)
-    if view.deployed_commit and not view.pinned_commit and not active_freeze(config, known):
+    view = read_status(common.open_store(config, reads=False).connection, app)
+    if view.deployed_commit and not view.pinned_commit and not common.active_freeze(config, known):
         common.fail(f"{app} is not pinned", hint=f"hookd update {app}")
     request_deployment(config, app, Trigger.UNPIN, wait=wait, as_json=as_json)
 
@@ -74,10 +73,10 @@ def request_deployment(
     app = common.find_app(config.catalogue, name)
     if commit is not None and not is_abbreviation(commit):
         common.fail(f"{commit!r} is not a commit: 7 to 64 digits 0-9a-f", hint=f"git log --oneline origin/{app.branch}")
-    if freeze := active_freeze(config, app):
+    if freeze := common.active_freeze(config, app):
         common.fail(f"{name} is {freeze}", hint=f"hookd thaw {name}")
     store = common.open_store(config, reads=False)
-    for bad in common.read_status(store, app).quarantined if commit else ():
+    for bad in read_status(store.connection, name).quarantined if commit else ():
         if bad.commit.startswith(commit or ""):
             common.print_line(f"{commit} has been quarantined: {printable(bad.cause)}", err=True)
     request = DeploymentRequest(app=name, trigger=trigger, seconds=app.limits.deploy_seconds, pinned_commit=commit)
@@ -113,7 +112,7 @@ def _show(config: Config, store: DeploymentStore, deployment_id: str, *, wait: b
     deployment = follow_deployment(store, deployment_id, start, resume)
     chosen = deployment.trigger is Trigger.ROLLBACK or deployment.pinned_commit is not None
     is_good = chosen and deployment.status is Status.SUCCEEDED
-    if is_good and AppStatusStore(store.connection).read(deployment.app).pinned_commit:
+    if is_good and read_status(store.connection, deployment.app).pinned_commit:
         click.echo("  pinned until a newer push")
         common.print_next(f"hookd unpin {deployment.app}")
     return deployment

@@ -15,7 +15,6 @@ from hookd import freezes
 from hookd.cli import common
 from hookd.cli.common import print_line
 from hookd.cli.deploy import request_deployment
-from hookd.cli.status import active_freeze
 from hookd.config import Config
 from hookd.credentials import PasswordUnreadable
 from hookd.model.app import App
@@ -37,7 +36,7 @@ _TIME_FORMAT: Final = "%Y-%m-%d %H:%M %Z"
 def freeze(config: Config, app: str, reason: str, until: str | None) -> None:
     """Record pushes of an app without deploying them."""
     known, now = common.find_app(config.catalogue, app), datetime.now(UTC)
-    before = active_freeze(config, known)
+    before = common.active_freeze(config, known)
     try:
         end = parse_time(until, now) if until is not None else None
         since = before.since if before else now.replace(microsecond=0)
@@ -48,7 +47,7 @@ def freeze(config: Config, app: str, reason: str, until: str | None) -> None:
         common.fail(str(error), hint=f"hookd freeze {app} --reason TEXT --until 2h")
     os.umask(0o022)  # Everyone may read the file.
     freezes.freeze(config.freeze_directory, app, new)
-    _note_decision(config, known, Verdict.FROZEN, str(new))
+    _log_decision(config, known, Verdict.FROZEN, str(new))
     ends = f" until {format_time(end)}" if end else ""
     print_line(f"{app} is frozen{ends}: {new.reason}")
     if before:
@@ -68,7 +67,7 @@ def thaw(config: Config, app: str, no_deploy: bool, wait: bool) -> None:
     was_frozen = freezes.thaw(config.freeze_directory, app)
     print_line(f"{app} is {'no longer' if was_frozen else 'not'} frozen")
     if was_frozen:
-        _note_decision(config, known, Verdict.THAWED, f"{current_user()} ended the freeze")
+        _log_decision(config, known, Verdict.THAWED, f"{current_user()} ended the freeze")
     if was_frozen and not no_deploy:
         try:
             request_deployment(config, app, Trigger.UPDATE, wait=wait)
@@ -78,7 +77,7 @@ def thaw(config: Config, app: str, no_deploy: bool, wait: bool) -> None:
     common.print_next(f"hookd update {app}")
 
 
-def _note_decision(config: Config, app: App, verdict: Verdict, why: str) -> None:
+def _log_decision(config: Config, app: App, verdict: Verdict, why: str) -> None:
     """Record the decision if Redis is there and the user may write to it. The freeze itself is a file."""
     decision = Decision(at=datetime.now(UTC), app=app.name, source="person", verdict=verdict, why=why)
     with suppress(RedisError, PasswordUnreadable):

@@ -49,7 +49,7 @@ def why(config: Config, app: str | None, count: int, refused: bool, as_json: boo
         click.echo(json.dumps(decisions if refused else {**status, "decisions": decisions}, indent=2))
         return
     if known and not refused:
-        print_status(config, known, common.read_status(store, known))
+        print_status(config, known, published.read_status(store.connection, known.name))
     if not found:
         click.echo("  no refused signature" if refused else "  no decision yet")
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
@@ -61,7 +61,7 @@ def _read_refusals(config: Config, app: App | None, count: int) -> list[Decision
     """Read refusals as the operator, because the failed check would help an attacker."""
     connection = common.open_store(config, reads=False).connection
     found = published.read_refusals(connection, published.MAX_ENTRIES)
-    return [one for one in found if app is None or one.app == app.name][:count]
+    return [refusal for refusal in found if app is None or refusal.app == app.name][:count]
 
 
 def format_decisions(decisions: Iterable[Decision], width: int = sys.maxsize) -> Iterator[str]:

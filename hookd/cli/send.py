@@ -19,6 +19,7 @@ from hookd.config import Config, ConfigError, Problem
 from hookd.credentials import Secret, read_secrets, secret_file
 from hookd.http_probe import open_connection, parse_address
 from hookd.model.app import App
+from hookd.queue.published import read_status
 
 _SECONDS: Final = 10
 
@@ -78,7 +79,7 @@ def _read_updates(app: str) -> list[RefUpdate]:
 
 def _test_update(config: Config, app: App) -> RefUpdate:
     """Return a push to the known head, else to a random commit: the worker fetches the real head."""
-    head = common.read_status(common.open_store(config), app).head
+    head = read_status(common.open_store(config).connection, app.name).head
     return RefUpdate("0" * 40, head or secrets.token_hex(20), app.ref)
 
 

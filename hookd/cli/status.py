@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
-from hookd import freezes
 from hookd.cli import common
 from hookd.cli.common import print_line, styled
 from hookd.cli.progress import format_ending
 from hookd.config import Config
 from hookd.files.safe_open import open_regular_file
 from hookd.model.app import App
-from hookd.model.decision import Freeze, Lag, Verdict, format_duration, remedy
+from hookd.model.decision import Freeze, Lag, Verdict, remedy
 from hookd.model.deployment import Deployment
-from hookd.model.text import printable
+from hookd.model.text import format_duration, printable
 from hookd.queue.deployments import DeploymentStore
-from hookd.queue.published import AppStatus
+from hookd.queue.published import AppStatus, read_status
 
 if TYPE_CHECKING:
     from units.system.systemd import Unit
@@ -40,17 +39,17 @@ def status(config: Config, app: str | None, as_json: bool) -> None:
     store = common.open_store(config)
     apps = (common.find_app(config.catalogue, app),) if app else config.catalogue.apps
     if as_json:
-        shown = [_status_json(config, one, store) for one in apps]
+        shown = [_status_json(config, known, store) for known in apps]
         click.echo(json.dumps(shown[0] if app else shown, indent=2))
     elif app:
-        print_status(config, apps[0], common.read_status(store, apps[0]), units := _read_units(apps[0]))
+        print_status(config, apps[0], read_status(store.connection, app), units := _read_units(apps[0]))
         for deployment in store.history(app, MAX_DEPLOYMENTS):
             click.echo(f"{_heading(deployment)}\n  {format_ending(deployment)}")
         for unit in units:
             print_line(f"  {unit}")
     elif apps:
-        for one in apps:
-            _print_summary(config, one, store)
+        for known in apps:
+            _print_summary(config, known, store)
     else:
         add = "sudo hookd app add NAME --repo git@HOST:OWNER/NAME.git"
         print_line("there is no app yet")
@@ -64,14 +63,7 @@ def _status_json(config: Config, app: App, store: DeploymentStore) -> dict[str, 
 
 def app_json(config: Config, app: App, store: DeploymentStore) -> dict[str, Any]:
     """Return an app's status and freeze for scripts."""
-    freeze = active_freeze(config, app)
-    frozen = freeze.model_dump(mode="json") if freeze else None
-    view = common.read_status(store, app).after_thaw(is_frozen=freeze is not None)
-    return {**view.model_dump(mode="json"), "frozen": frozen}
-
-
-def active_freeze(config: Config, app: App) -> Freeze | None:
-    return freezes.active_freeze(config.freeze_directory, app.name, datetime.now(UTC))
+    return read_status(store.connection, app.name).to_json(common.active_freeze(config, app))
 
 
 def _read_units(app: App) -> "Sequence[Unit]":
@@ -84,7 +76,7 @@ def _read_units(app: App) -> "Sequence[Unit]":
 
 
 def _print_summary(config: Config, app: App, store: DeploymentStore) -> None:
-    view, last = common.read_status(store, app), store.history(app.name, 1)
+    view, last = read_status(store.connection, app.name), store.history(app.name, 1)
     click.echo(f"{styled(app.name, bold=True)}  {_versions(view, _read_units(app))}")
     click.echo(f"  {_ago(last[0].created_at)}: {format_ending(last[0])}" if last else "  no deployment yet")
     _print_lag(config, app, view)
@@ -100,7 +92,7 @@ def print_status(config: Config, app: App, view: AppStatus, units: "Sequence[Uni
 
 def _print_lag(config: Config, app: App, view: AppStatus) -> None:
     """Print the drift, the lag, its reasons, and the one command that ends it."""
-    freeze = active_freeze(config, app)
+    freeze = common.active_freeze(config, app)
     view = view.after_thaw(is_frozen=freeze is not None)
     if view.drift:
         print_line(f"  {printable(view.drift)}", fg="red")
@@ -112,7 +104,7 @@ def _print_lag(config: Config, app: App, view: AppStatus) -> None:
         print_line(f"  pinned to {_short(view.pinned_commit)} until a newer push", fg="yellow")
     # The lag's reason names the quarantine of the head.
     named = view.head if view.lag and view.lag.verdict is Verdict.QUARANTINED else None
-    for bad in (one for one in view.quarantined if one.commit != named):
+    for bad in (bad for bad in view.quarantined if bad.commit != named):
         print_line(f"  quarantined {_short(bad.commit)}, {_ago(bad.since)}: {printable(bad.cause)}")
     if command := _next_command(app, view, freeze):
         common.print_next(command)

@@ -258,7 +258,7 @@ class Catalogue(Section):
     def _nested_roots(self) -> Iterator[str]:
         """Compare each root with its predecessors in path order, because a nested root directly follows its parent."""
         parents: list[App] = []
-        for app in sorted(self.apps, key=lambda one: one.root.parts):
+        for app in sorted(self.apps, key=lambda app: app.root.parts):
             while parents and not app.root.is_relative_to(parents[-1].root):
                 parents.pop()
             if parents:

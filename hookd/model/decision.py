@@ -1,11 +1,11 @@
-"""Decisions: whether a head may be deployed, and the reason, as `hookd why` shows it.
+"""Decisions about deployments: verdicts and their remedies, freezes, logged decisions, and the lag of an app.
 
 `block_reason` is the only check whether a commit may be deployed: freeze, pin, quarantine, skipped paths, current
 commit.
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
@@ -15,7 +15,7 @@ from hookd.model.deployment import MANUAL_TRIGGERS, Status, Timestamp, Trigger
 from hookd.model.hint import Hint, HintKind, render_hint
 from hookd.model.ids import AppName, CommitId, DeploymentId
 from hookd.model.journal import AppState
-from hookd.model.text import truncate
+from hookd.model.text import format_duration, truncate
 
 _TEXT_LENGTH: Final = 300
 # Text of unknown origin, cut and stored as it came. Programs escape it before they print it.
@@ -162,12 +162,3 @@ class Lag(Assessment, frozen=True):
             return f"head not known {since}"
         by = {None: "", 1: " by 1 commit"}.get(self.commits, f" by {self.commits} commits")
         return f"behind head{by} {since}"
-
-
-def format_duration(time: timedelta) -> str:
-    """Return a duration in one unit, such as `5 s`, `90 min`, `3 h` or `2 d`."""
-    seconds = max(0, int(time.total_seconds()))
-    minutes = seconds // 60
-    if seconds < 120:
-        return f"{seconds} s"
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // 1440} d"

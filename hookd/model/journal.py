@@ -124,8 +124,13 @@ class AppState(BaseModel, frozen=True):
         names = [release.name for release in self.releases]
         older = names[: names.index(self.current)] if self.current in names else names
         earlier = [self.release(name) for name in self.good_order if name in older]
-        others = [one for one in earlier if one and (self.deployed is None or one.commit != self.deployed.commit)]
+        others = [good for good in earlier if good and (self.deployed is None or good.commit != self.deployed.commit)]
         return others[-1] if others else None
+
+
+def idle_colour(serving: Colour | None) -> Colour:
+    """Return the colour that starts the next release."""
+    return "green" if serving == "blue" else "blue"
 
 
 def encode(event: JournalEvent) -> str:

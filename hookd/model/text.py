@@ -1,5 +1,6 @@
-"""Text of unknown origin, made safe for a terminal, a log line and a record."""
+"""Text for people: durations, and text of unknown origin made safe for a terminal, a log line and a record."""
 
+from datetime import timedelta
 from typing import Final
 
 # Not printable for Python, but harmless and common in French text.
@@ -27,3 +28,12 @@ def truncate(text: str, length: int) -> str:
     """Return at most `length` characters, with an ellipsis at the end of a cut text, and without surrogates."""
     whole = without_surrogates(text)
     return whole if len(whole) <= length else f"{whole[: length - 1]}…"
+
+
+def format_duration(time: timedelta) -> str:
+    """Return a duration in one unit, such as `5 s`, `90 min`, `3 h` or `2 d`."""
+    seconds = max(0, int(time.total_seconds()))
+    minutes = seconds // 60
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // 1440} d"

@@ -260,7 +260,7 @@ class DeploymentStore:
         newest_first: Any = self.connection.zrange(key, 0, -1, desc=True, withscores=True)
         old = [_text(raw) for place, (raw, at) in enumerate(newest_first) if place >= keep or at <= before.timestamp()]
         unfinished = {found.id for found in self._read(app, old) if not found.ended}
-        gone = [one for one in old if one not in unfinished]
+        gone = [old_id for old_id in old if old_id not in unfinished]
         if gone:
             self.connection.delete(*map(redis_keys.record_key, gone))
             self.connection.zrem(key, *gone)

@@ -3,7 +3,7 @@
 The journal stays the truth. The decisions are a bounded stream per app, and one of refused signatures.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final, Self
 
@@ -12,7 +12,7 @@ from redis import Redis
 from redis.client import Pipeline
 
 from hookd.model import redis_keys
-from hookd.model.decision import Decision, Lag, Verdict
+from hookd.model.decision import Decision, Freeze, Lag, Verdict
 from hookd.model.deployment import MAX_RECORD_BYTES
 from hookd.model.ids import AppName, CommitId, ReleaseName
 
@@ -55,26 +55,26 @@ class AppStatus(BaseModel, frozen=True):
         ended = {"verdict": Verdict.WAITING, "why": "the freeze has ended, no deployment since"}
         return self.model_copy(update={"lag": self.lag.model_copy(update=ended)})
 
+    def to_json(self, freeze: Freeze | None) -> dict[str, Any]:
+        """Return the fields of the status and the freeze in force for scripts."""
+        frozen = freeze.model_dump(mode="json") if freeze else None
+        return {**self.after_thaw(is_frozen=freeze is not None).model_dump(mode="json"), "frozen": frozen}
 
-class AppStatusStore:
-    """The status of all apps. Its methods raise redis.exceptions.RedisError."""
 
-    def __init__(self, connection: Redis) -> None:
-        self._connection = connection
+def read_status(connection: Redis, app: str) -> AppStatus:
+    """Return the status of an app, or an empty one. Raises redis.exceptions.RedisError."""
+    return read_statuses(connection, [app])[0]
 
-    def read(self, app: str) -> AppStatus:
-        """Return the status of an app, or an empty one."""
-        return self.read_all([app])[0]
 
-    def read_all(self, apps: Iterable[str]) -> list[AppStatus]:
-        """Return the status of each app in one round trip."""
-        names = list(apps)
-        found = self._connection.mget([redis_keys.app_status_key(app) for app in names]) if names else []
-        return [_decode_status(app, raw) for app, raw in zip(names, found, strict=True)]
+def read_statuses(connection: Redis, apps: Sequence[str]) -> list[AppStatus]:
+    """Return the status of each app in one round trip. Raises redis.exceptions.RedisError."""
+    found: Any = connection.mget([redis_keys.app_status_key(app) for app in apps]) if apps else []
+    return [_decode_status(app, raw) for app, raw in zip(apps, found, strict=True)]
 
-    def publish(self, status: AppStatus) -> None:
-        """Write the status of an app."""
-        self._connection.set(redis_keys.app_status_key(status.app), status.model_dump_json())
+
+def publish_status(connection: Redis, status: AppStatus) -> None:
+    """Write the status of an app. Raises redis.exceptions.RedisError."""
+    connection.set(redis_keys.app_status_key(status.app), status.model_dump_json())
 
 
 def _decode_status(app: str, raw: Any) -> AppStatus:

@@ -26,7 +26,7 @@ from hookd.model.decision import Decision, Verdict
 from hookd.model.deployment import Trigger
 from hookd.model.ids import is_delivery
 from hookd.queue.deployments import Contention, DeploymentRequest, DeploymentStore, RequestResult
-from hookd.receiver.delivery import Delivery, Ignored, Push, classify_event, note_decision
+from hookd.receiver.delivery import Delivery, Ignored, Push, classify_event, record_delivery
 from hookd.receiver.errors import BadSignature, Refusal
 from hookd.receiver.refusal_log import RefusalLog
 from hookd.receiver.signed_request import payload_of, signed_body
@@ -78,23 +78,14 @@ def receive_push(receiver: Receiver, name: str) -> tuple[Response, int]:
         with body:
             outcome = classify_event(app, delivery.event, payload_of(request, body))
     except Refusal as refusal:
-        event(log, "push", app=app.name, answer=refusal.status, why=refusal.reason)
-        with suppress(RedisError):
-            _note(receiver, delivery.decide(Verdict.IGNORED, f"answered {refusal.status}: {refusal.reason}"))
+        why = f"answered {refusal.status}: {refusal.reason}"
+        _answer(receiver, delivery.decide(Verdict.IGNORED, why), refusal.status)
         raise
     if isinstance(outcome, Ignored):
-        event(log, "push", app=app.name, answer=outcome.status, why=outcome.reason)
-        with suppress(RedisError):
-            _note(receiver, delivery.decide(Verdict.IGNORED, outcome.reason, outcome.push))
-        return jsonify(status=outcome.status, reason=outcome.reason), 200
+        return _answer(receiver, delivery.decide(Verdict.IGNORED, outcome.reason, outcome.push), outcome.status)
     freeze = freezes.active_freeze(config.freeze_directory, app.name, datetime.now(UTC))
     if freeze is not None:
-        # Without Redis this push is answered 503, so that its sender repeats it and a decision explains it. The events
-        # above deploy nothing in any case, so their answer does not wait for Redis.
-        decision = delivery.decide(Verdict.FROZEN, str(freeze), outcome)
-        event(log, "push", app=app.name, answer=decision.verdict, why=decision.why)
-        _note(receiver, decision)
-        return jsonify(status=decision.verdict, reason=decision.why), 200
+        return _answer(receiver, delivery.decide(Verdict.FROZEN, str(freeze), outcome), Verdict.FROZEN)
     return _request_deployment(receiver, app, delivery, outcome)
 
 
@@ -109,13 +100,19 @@ def _note_refusal(receiver: Receiver, delivery: Delivery, refusal: Refusal) -> N
     receiver.refusal_log.note(delivery.refused(refusal), signature=isinstance(refusal, BadSignature))
 
 
-def _note(receiver: Receiver, decision: Decision) -> None:
-    """Note a decision that deploys nothing. Raises RedisError without Redis, and logs an entry that it rejects."""
-    with receiver.store.connection.pipeline() as pipeline:
-        note_decision(pipeline, decision)
-        replies = pipeline.execute(raise_on_error=False)
-    for error in (reply for reply in replies if isinstance(reply, Exception)):
-        event(log, "decision not kept", logging.ERROR, app=decision.app, why=str(error))
+def _answer(receiver: Receiver, decision: Decision, status: str | int) -> tuple[Response, int]:
+    """Log and record a decision that deploys nothing, and return the answer. An entry that Redis rejects is logged.
+
+    Raises RedisError for a frozen app without Redis: its push is answered 503, so that its sender repeats it and a
+    decision explains it. Other events deploy nothing in any case, so their answer does not wait for Redis.
+    """
+    event(log, "push", app=decision.app, answer=status, why=decision.why)
+    tolerated = () if decision.verdict is Verdict.FROZEN else (RedisError,)
+    with suppress(*tolerated), receiver.store.connection.pipeline() as pipeline:
+        record_delivery(pipeline, decision)
+        for error in (reply for reply in pipeline.execute(raise_on_error=False) if isinstance(reply, Exception)):
+            event(log, "decision not kept", logging.ERROR, app=decision.app, why=str(error))
+    return jsonify(status=status, reason=decision.why), 200
 
 
 def _request_deployment(receiver: Receiver, app: App, delivery: Delivery, push: Push) -> tuple[Response, int]:
@@ -128,7 +125,7 @@ def _request_deployment(receiver: Receiver, app: App, delivery: Delivery, push: 
     )
 
     def note(pipeline: Pipeline, result: RequestResult) -> None:
-        note_decision(pipeline, delivery.answered(push, result))
+        record_delivery(pipeline, delivery.answered(push, result))
 
     result = receiver.store.request(wanted, note=note)
     event(log, "push", app=app.name, answer=result.verdict, deployment=result.deployment)

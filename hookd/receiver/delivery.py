@@ -100,7 +100,7 @@ class Delivery:
         )
 
 
-def note_decision(pipeline: Pipeline, decision: Decision) -> None:
+def record_delivery(pipeline: Pipeline, decision: Decision) -> None:
     """Add the decision about a signed delivery, and its count, to a transaction."""
     append_decision(pipeline, decision)
     if decision.app is not None:

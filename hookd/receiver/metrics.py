@@ -18,7 +18,7 @@ from hookd.config import Config
 from hookd.model.ids import requested_at
 from hookd.queue.counters import NO_APP, Counters, read_counters
 from hookd.queue.deployments import DeploymentStore
-from hookd.queue.published import AppStatus, AppStatusStore
+from hookd.queue.published import AppStatus, read_statuses
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class AppMetrics(Collector):
         names = [app.name for app in self._config.catalogue.apps]
         now = datetime.now(UTC)
         *counters, unknown = read_counters(self._store.connection, [*names, NO_APP])
-        statuses = AppStatusStore(self._store.connection).read_all(names)
+        statuses = read_statuses(self._store.connection, names)
         rows = zip(names, counters, statuses, self._store.waiting_ids(names), strict=True)
         apps = [
             AppSnapshot(

@@ -17,7 +17,7 @@ from hookd.files.safe_open import open_regular_file
 from hookd.model.app import App
 from hookd.model.deployment import Deployment
 from hookd.queue.deployments import DeploymentStore
-from hookd.queue.published import AppStatus, AppStatusStore, read_decisions
+from hookd.queue.published import AppStatus, read_decisions, read_status, read_statuses
 from hookd.receiver.errors import Refusal
 from hookd.receiver.metrics import metrics_page
 
@@ -95,13 +95,13 @@ class _Pages:
 
     def apps(self) -> Response:
         apps = self._config.catalogue.apps
-        statuses = AppStatusStore(self._store.connection).read_all(app.name for app in apps)
+        statuses = read_statuses(self._store.connection, [app.name for app in apps])
         return jsonify(apps=[self._app_json(app, status) for app, status in zip(apps, statuses, strict=True)])
 
     def app(self, name: str) -> Response:
         app = self._find_app(name)
         recent = self._store.history(app.name, MAX_DEPLOYMENTS)
-        shown = self._app_json(app, AppStatusStore(self._store.connection).read(app.name))
+        shown = self._app_json(app, read_status(self._store.connection, app.name))
         return jsonify(**shown, deployments=[self._deployment_json(deployment) for deployment in recent])
 
     def decisions(self, name: str) -> Response:
@@ -134,6 +134,4 @@ class _Pages:
 
     def _app_json(self, app: App, status: AppStatus) -> dict[str, Any]:
         freeze = freezes.active_freeze(self._config.freeze_directory, app.name, datetime.now(UTC))
-        frozen = freeze.model_dump(mode="json") if freeze else None
-        status = status.after_thaw(is_frozen=freeze is not None)
-        return {**status.model_dump(mode="json"), "frozen": frozen, "repository": app.full_name, "branch": app.branch}
+        return {**status.to_json(freeze), "repository": app.full_name, "branch": app.branch}

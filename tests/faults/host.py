@@ -11,7 +11,6 @@ from typing import Any, Self
 from redis.exceptions import RedisError
 
 from hookd.model.deployment import Deployment, Status
-from hookd.queue.published import AppStatusStore
 from tests.faults.program import Program
 from tests.faults.redis_server import RedisServer
 from tests.support.installation import Installation, app_files
@@ -188,7 +187,7 @@ class FaultHost:
         try:
             if left := [record.id for record in self.history() if not record.ended]:
                 return f"without an ending: {left}"
-            view = AppStatusStore(self.site.records.connection).read(APP)
+            view = self.site.status(APP)
         except RedisError as error:
             return f"Redis: {error}"
         head = self.site.repositories[APP].head()

@@ -8,7 +8,7 @@ import pytest
 
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Status, Trigger
-from hookd.queue.published import AppStatus, AppStatusStore
+from hookd.queue.published import AppStatus
 from tests.faults.git_host import GitHost, down, endless, refusing, silent, unstable
 from tests.faults.host import APP, FaultHost
 from tests.faults.monitor import Monitor
@@ -87,7 +87,7 @@ def test_slow_git_host_only_delays(host: FaultHost, git_host: GitHost, monitor: 
 
 def is_reported(host: FaultHost, verdict: Verdict) -> bool:
     """Return True if the status names the lag and its reason."""
-    view: AppStatus = AppStatusStore(host.site.records.connection).read(APP)
+    view: AppStatus = host.site.status(APP)
     return view.lag is not None and view.lag.verdict is verdict
 
 

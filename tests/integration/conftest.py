@@ -7,7 +7,7 @@ from redis import Redis
 
 from hookd.queue.deployments import DeploymentStore
 from tests.support.installation import Installation
-from tests.support.receiver import Bench, bench
+from tests.support.receiver import LocalReceiver, run_receiver
 from tests.support.redis_server import redis_server
 
 
@@ -23,14 +23,16 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
-def module_receiver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def module_receiver(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalReceiver]:
     """The receiver's application, with the RECEIVER settings of the module, and a Redis."""
-    with bench(tmp_path_factory.mktemp("receiver"), receiver=getattr(request.module, "RECEIVER", {})) as running:
+    with run_receiver(tmp_path_factory.mktemp("receiver"), receiver=getattr(request.module, "RECEIVER", {})) as running:
         yield running
 
 
 @pytest.fixture
-def receiver(module_receiver: Bench) -> Bench:
+def receiver(module_receiver: LocalReceiver) -> LocalReceiver:
     """The same, with a Redis that holds nothing."""
     module_receiver.redis.flushdb()
     return module_receiver

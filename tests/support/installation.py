@@ -18,6 +18,7 @@ from hookd.config import Config, load
 from hookd.model.deployment import Deployment, Trigger
 from hookd.model.journal import Colour
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore
+from hookd.queue.published import AppStatus, read_status
 from tests.support.processes import accepts, free_port, listens, python, running, wait_for
 from tests.support.redis_server import redis_server
 from tests.support.repository import Repository
@@ -193,6 +194,10 @@ class Installation:
     def records(self) -> DeploymentStore:
         """The deployments, read directly."""
         return DeploymentStore(Redis.from_url(self.redis_url, socket_timeout=5), keep_seconds=3600)
+
+    def status(self, app: str) -> AppStatus:
+        """Read an app's published status."""
+        return read_status(self.records.connection, app)
 
     def post(
         self, path: str, body: bytes, headers: Mapping[str, str], method: str = "POST"

@@ -12,13 +12,13 @@ from hookd.model.deployment import (
     with_step,
 )
 from hookd.queue.deployments import DeploymentRequest
-from tests.support.receiver import Bench
+from tests.support.receiver import LocalReceiver
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
-def scraped(receiver: Bench) -> Series:
+def scraped(receiver: LocalReceiver) -> Series:
     """Return every series of the page, as Prometheus' own library reads it."""
     response = receiver.get("/metrics")
     assert response.status_code == 200
@@ -29,16 +29,16 @@ def scraped(receiver: Bench) -> Series:
     }
 
 
-def value(receiver: Bench, name: str, app: str = "github", **labels: str) -> float | None:
+def value(receiver: LocalReceiver, name: str, app: str = "github", **labels: str) -> float | None:
     """Return the value of a series, or None."""
     return scraped(receiver).get((name, tuple(sorted({"app": app, **labels}.items()))))
 
 
-def asked(receiver: Bench, trigger: Trigger = Trigger.MANUAL) -> str:
+def asked(receiver: LocalReceiver, trigger: Trigger = Trigger.MANUAL) -> str:
     return receiver.records.request(DeploymentRequest(app="github", trigger=trigger, seconds=60)).deployment
 
 
-def run(receiver: Bench, ending: Status, seconds: float = 10, steps: tuple[Step, ...] = ()) -> str:
+def run(receiver: LocalReceiver, ending: Status, seconds: float = 10, steps: tuple[Step, ...] = ()) -> str:
     """Run a deployment to an ending, as the worker does."""
     deployment, records = asked(receiver), receiver.records
     records.change(deployment, lambda old: advance(old, Status.RUNNING, AT))

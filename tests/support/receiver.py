@@ -30,8 +30,8 @@ Headers = Mapping[str, str]
 
 
 @dataclass(frozen=True, repr=False)
-class Bench:
-    """An application that takes requests without a network, and the Redis behind it."""
+class LocalReceiver:
+    """The receiver's application, which takes requests without a network, and the Redis behind it."""
 
     app: Flask
     redis: Redis
@@ -92,7 +92,7 @@ def everything(redis: Redis) -> str:
 
 
 @contextmanager
-def bench(directory: Path, **settings: Any) -> Iterator[Bench]:
+def run_receiver(directory: Path, **settings: Any) -> Iterator[LocalReceiver]:
     """Run a Redis, and build the application for four apps, each named after its sender."""
     with Installation(directory, settings) as installation:
         for sender in GitHost:
@@ -100,7 +100,7 @@ def bench(directory: Path, **settings: Any) -> Iterator[Bench]:
         installation.start_redis()
         with Redis.from_url(installation.redis_url) as redis:
             app = build(installation.config)
-            yield Bench(app, redis, installation.config)
+            yield LocalReceiver(app, redis, installation.config)
 
 
 def content(response: TestResponse) -> dict[str, Any]:

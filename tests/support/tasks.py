@@ -15,7 +15,6 @@ from hookd.queue.client import receiver_client
 from hookd.queue.deployments import DeploymentStore
 from tests.support.toml_tables import merged
 from worker.context import Task
-from worker.journal import Journal
 from worker.report.log import LogFile, Recorder, Redaction
 
 
@@ -72,7 +71,6 @@ def deploying(
         task = Task(
             app=app,
             settings=settings,
-            journal=Journal(paths.journal),
             recorder=Recorder(record, records, logfile),
             app_environment={},
             freeze_directory=directory / "frozen",

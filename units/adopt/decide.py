@@ -68,7 +68,7 @@ def _table(facts: ProjectFacts, page: str) -> dict[str, Any]:
     socket = f"unix:{layout.SOCKETS}/{options.name}.sock"
     address = facts.listeners[0] if facts.service.sockets else socket
     kinds = {"files": "file", "directories": "data"}
-    found = {key: [one.path for one in facts.untracked if one.kind == kind] for key, kind in kinds.items()}
+    found = {key: [entry.path for entry in facts.untracked if entry.kind == kind] for key, kind in kinds.items()}
     shared = {key: names for key, names in found.items() if names}
     group = _group(facts)
     # `split` keeps files readable that others can read today.
@@ -154,7 +154,7 @@ def _service_blockers(facts: ProjectFacts) -> Iterable[str]:
     for path in unit.drop_ins:
         if path.name > "hookd.conf" and (found := _SET_BY_HOOKD.search(facts.texts.get(path, ""))):
             yield f"{path} sets {found[1]} after hookd's drop-in: move its lines into {unit.fragment}"
-    if any("uvicorn" in one or "--asgi" in one for one in facts.gunicorn.arguments):
+    if any("uvicorn" in argument or "--asgi" in argument for argument in facts.gunicorn.arguments):
         yield f"{unit.name} runs an ASGI worker, hookd runs WSGI apps"
 
 
@@ -177,11 +177,11 @@ def _visitor_blockers(facts: ProjectFacts) -> Iterable[str]:
 
 def _file_blockers(facts: ProjectFacts) -> Iterable[str]:
     root = facts.checkout.root
-    for one in facts.untracked:
-        if one.kind == "unclear":
+    for entry in facts.untracked:
+        if entry.kind == "unclear":
             yield (
-                f"{one.path}: {one.reason}. Move it to a directory of its own, or --leave {one.path} (not in "
-                f"releases), or --file {one.path} (releases read it)"
+                f"{entry.path}: {entry.reason}. Move it to a directory of its own, or --leave {entry.path} (not in "
+                f"releases), or --file {entry.path} (releases read it)"
             )
     for name, kind in sorted(facts.options.choices.items()):
         if not (root / name).exists():
@@ -200,7 +200,7 @@ def _host_blockers(facts: ProjectFacts, catalogue: Catalogue, manifest: Manifest
     if not facts.is_reachable:
         yield f"{layout.WORKER} cannot reach {root}: a directory above it is closed to others"
     is_own = known is not None or manifest.has("file", str(layout.app_file(name)))
-    if not is_own and (present := [one for one in RESERVED if (root / one).exists()]):
+    if not is_own and (present := [name for name in RESERVED if (root / name).exists()]):
         yield f"{root} uses hookd's names {', '.join(present)}: rename them first"
 
 

@@ -48,9 +48,9 @@ def _describe_app(facts: ProjectFacts, adoption: Adoption) -> Iterator[str]:
 def _describe_files(facts: ProjectFacts, adoption: Adoption) -> Iterator[str]:
     yield f"\nUntracked files stay in {adoption.root}:"
     for kind, title in _KINDS.items():
-        found = [one for one in facts.untracked if one.kind == kind]
+        found = [entry for entry in facts.untracked if entry.kind == kind]
         yield f"  {title}:{'' if found else ' none'}"
-        yield from (f"    {one.path}  ({one.reason})" for one in found[:_MAX_SHOWN])
+        yield from (f"    {entry.path}  ({entry.reason})" for entry in found[:_MAX_SHOWN])
         if len(found) > _MAX_SHOWN:
             yield f"    and {len(found) - _MAX_SHOWN} more"
     if facts.checkout.changed:
@@ -62,7 +62,7 @@ def _describe_changes(facts: ProjectFacts, adoption: Adoption) -> Iterator[str]:
     sources = ", ".join(map(str, facts.environment_files))
     copied = f", copied from {sources}" if sources else ""
     yield f"  variables are in /etc/hookd/env/{adoption.name} from now on{copied}"
-    yield from (f"  NOT adopted: {one}" for one in facts.gunicorn.dropped)
+    yield from (f"  NOT adopted: {argument}" for argument in facts.gunicorn.dropped)
     yield from (f"  no longer run: {hook}" for hook in facts.service.hooks)
     if replaced := [name for name in REPLACED_VARIABLES if name in facts.variables]:
         yield f"  {', '.join(replaced)}: set for the release's own environment"

@@ -159,7 +159,7 @@ def _health_page(old: tuple[str, ...], wanted: str | None, sites: tuple[NginxSit
     hosts = dict.fromkeys(["localhost", *(name for name in domains if name[:1].isalnum())])
     for path in [wanted] if wanted else _PAGES:
         for host in hosts:
-            if any(service.answers(one, path, host, _SECONDS) for one in old):
+            if any(service.answers(address, path, host, _SECONDS) for address in old):
                 return path, host
     return None, "localhost"
 

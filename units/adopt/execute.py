@@ -201,7 +201,7 @@ def undo_adoption(app: App, host: Host, manifest: Manifest, echo: Echo, *, dry_r
             echo(f"{again}; hookd's releases there stay")
     except (HostError, CommandFailed) as error:
         echo(f"the old process of {app.name} does not start, and nothing serves it: {error}")
-        echo(f"  next: check {', '.join(str(one.path) for one in adoption.changes) or adoption.unit}")
+        echo(f"  next: check {', '.join(str(change.path) for change in adoption.changes) or adoption.unit}")
     steps.close_public_socket()
     disk.remove(state.state_path(app.name))
     return adoption.interim_app

@@ -50,7 +50,7 @@ def edit_conflicts(old: App, app: App, catalogue: Catalogue, protocols: tuple[st
 
 def _catalogue_conflicts(app: App, catalogue: Catalogue, protocols: tuple[str, ...]) -> Iterator[str]:
     """Compare an app with the other apps, and with this host's rules."""
-    others = [one for one in catalogue.apps if one.name != app.name]
+    others = [other for other in catalogue.apps if other.name != app.name]
     yield from Catalogue(apps=(*others, app)).conflicts()
     yield from app_conflicts(app, others, protocols)
     yield from domain_conflicts(app.site.domain, others, f"hookd-{app.name}")
@@ -82,7 +82,7 @@ def domain_conflicts(domain: str | None, others: Iterable[App], own: str) -> Ite
     """Return the reason why a domain is taken. The site `own` does not count."""
     if domain is None:
         return
-    if any(one.site.domain == domain for one in others):
+    if any(other.site.domain == domain for other in others):
         yield f"{domain} is served already, by another app of hookd's"
         return
     try:

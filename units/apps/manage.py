@@ -44,7 +44,7 @@ class Server:
 
     def without_app(self, name: str) -> Catalogue:
         """Return the catalogue without an app."""
-        return Catalogue(apps=tuple(one for one in self.catalogue.apps if one.name != name))
+        return Catalogue(apps=tuple(app for app in self.catalogue.apps if app.name != name))
 
 
 def plan_for(server: Server, app: App, toml: str, initial: InitialContents | None = None) -> Plan:
@@ -155,7 +155,7 @@ def remove(
     Without an `app`, remove the rest of a partly installed one.
     """
     installer = Installer(server.manifest, layout.app_scope(name), echo, dry_run=dry_run)
-    paths = [Path(one.name) for one in server.manifest.of(layout.app_scope(name), "file", "link")]
+    paths = [Path(resource.name) for resource in server.manifest.of(layout.app_scope(name), "file", "link")]
     files = last = [path for path in paths if path not in variables]
     if app is not None:
         # The command can be repeated as long as these exist.
@@ -165,7 +165,7 @@ def remove(
         without = host_plan(server.host, server.without_app(name))
         Installer(server.manifest, HOST, echo, dry_run=dry_run).apply(without)
         if not dry_run:
-            state = (str(layout.STATE / one.format(name)) for one in _STATE)
+            state = (str(layout.STATE / path.format(name)) for path in _STATE)
             run(as_worker("rm", "-rf", "--one-file-system", "--", *state))
     stays = installer.remove_directories(files)
     # The secret goes last, so that an interrupted removal can be repeated.

@@ -36,11 +36,11 @@ class Installer:
         found: list[PlanStep] = []
         for step in plan:
             if isinstance(step, Run):
-                is_due = not step.after or step.argv in pending
+                is_needed = not step.after or step.argv in pending
                 pending.discard(step.argv)
             else:
-                is_due = not step.is_present()
-            if is_due:
+                is_needed = not step.is_present()
+            if is_needed:
                 found.append(step)
                 pending.update(command.argv for command in _triggered(plan, step))
         return found
@@ -70,7 +70,7 @@ class Installer:
     def obsolete_files(self, plan: Plan) -> list[Path]:
         """Return the scope's files and links that the plan does not hold."""
         wanted = {str(step.path) for step in plan if isinstance(step, File | Link)}
-        return [Path(one.name) for one in self._manifest.of(self._scope, "file", "link") if one.name not in wanted]
+        return [Path(old.name) for old in self._manifest.of(self._scope, "file", "link") if old.name not in wanted]
 
     def disown(self, paths: Iterable[Path]) -> None:
         """Remove files and links from the manifest, and leave them on disk."""
@@ -87,10 +87,10 @@ class Installer:
         gone, stays = set(removed), []
         for resource in self._manifest.of(self._scope, "directory", "kept directory"):
             path = Path(resource.name)
-            if any(path.is_relative_to(one) for one in but):
+            if any(path.is_relative_to(kept) for kept in but):
                 continue
             was_present = disk.status(path) is not None
-            is_whole = resource.kind == "directory" and not any(one.is_relative_to(path) for one in but)
+            is_whole = resource.kind == "directory" and not any(kept.is_relative_to(path) for kept in but)
             if is_whole and was_present and not self._dry_run:
                 run(("rm", "-rf", "--one-file-system", "--", str(path)))
             elif not is_whole and not self._remove_empty(path, gone):

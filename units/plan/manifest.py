@@ -63,13 +63,13 @@ class Manifest:
 
     def of(self, scope: str, *kinds: ResourceKind) -> list[Resource]:
         """Return the resources of a scope, the newest first."""
-        return [one for one in reversed(self.resources) if one.scope == scope and one.kind in kinds]
+        return [resource for resource in reversed(self.resources) if resource.scope == scope and resource.kind in kinds]
 
     def has(self, kind: ResourceKind, name: str) -> bool:
         """Return True if hookd created this resource, in any scope."""
-        return any(one.kind == kind and one.name == name for one in self.resources)
+        return any(resource.kind == kind and resource.name == name for resource in self.resources)
 
     def save(self) -> None:
         """Replace the file."""
-        content = {"resources": [vars(one) for one in self.resources], "pending": self.pending}
+        content = {"resources": [vars(resource) for resource in self.resources], "pending": self.pending}
         disk.write(self.path, json.dumps(content, indent=1).encode(), disk.SECRET)

@@ -5,7 +5,7 @@ from typing import Final
 from hookd.model.app import App
 from hookd.model.deployment import StepName
 from hookd.model.hint import Hint, HintKind
-from hookd.model.journal import AppState, Colour, Good, Pinned, Switched
+from hookd.model.journal import AppState, Colour, Good, Pinned, Switched, idle_colour
 from worker.context import AppTask, Task
 from worker.deploy.repair import RepairResult, RollbackResult
 from worker.errors import CommandFailed, RollbackFailed
@@ -22,7 +22,7 @@ def switch(task: Task, state: AppState, name: str, pin: Pinned | None) -> None:
     Raises an error of BAD_RELEASE, OSError if the system refuses the switch, and RollbackFailed if the new release
     serves and the old one cannot be stopped.
     """
-    idle = _idle_colour(state)
+    idle = idle_colour(state.colour)
     try:
         _start(task, name, idle)
         task.cancel_timeout()
@@ -52,12 +52,12 @@ def _start(task: Task, name: str, idle: Colour) -> None:
 
 def new_service(app: App, state: AppState) -> str:
     """Return the service that starts the new release."""
-    return app.service_of(_idle_colour(state))
+    return app.service_of(idle_colour(state.colour))
 
 
 def go_back(task: Task, state: AppState) -> RollbackResult | None:
     """Stop the new release. Return None if no other one serves."""
-    idle, old = _idle_colour(state), state.deployed
+    idle, old = idle_colour(state.colour), state.deployed
     with task.recorder.step(StepName.ROLL_BACK, idle):
         _stop_colour(task, idle, old.name if old else None)
     return RollbackResult(f"{old.name} serves on") if old else None
@@ -80,7 +80,7 @@ def _stop_colour(task: AppTask, colour: Colour, serving: str | None) -> None:
 
 def recover(task: AppTask, state: AppState) -> RepairResult:
     """Stop the idle colour if a deployment was killed while both were running, and correct the links."""
-    idle, serving = _idle_colour(state), state.deployed
+    idle, serving = idle_colour(state.colour), state.deployed
     release = task.paths.release(serving.name) if serving else None
     repaired = []
     if release is not None and not links_to(task.paths.current, release):
@@ -93,8 +93,3 @@ def recover(task: AppTask, state: AppState) -> RepairResult:
         with task.recorder.step(StepName.RECOVER, idle):
             _stop_colour(task, idle, serving.name if serving else None)
     return RepairResult(tuple(repaired))
-
-
-def _idle_colour(state: AppState) -> Colour:
-    """Return the colour that starts the next release."""
-    return "green" if state.colour == "blue" else "blue"

@@ -151,7 +151,7 @@ def _build_and_check(task: Task, state: AppState, target: Target, mirror: GitMir
             cause = task.cause_of(error)
             task.journal.add(Quarantined(**task.stamp(), commit=target.commit, served=False, cause=cause))
             raise
-    task.recorder.note(release=name)
+    task.recorder.update(release=name)
     return name
 
 

@@ -80,7 +80,7 @@ def _incomplete_releases(task: Task, state: AppState) -> list[Path]:
         return []
     needed = {os.path.realpath(task.paths.root / link) for link in ("current", "blue", "green")}
     used = _releases_in_use(task.paths.releases)
-    return [one for one in incomplete if one.name not in used and os.path.realpath(one) not in needed]
+    return [path for path in incomplete if path.name not in used and os.path.realpath(path) not in needed]
 
 
 def _warn(task: Task, what: str, error: OSError | CommandFailed) -> None:

@@ -36,7 +36,7 @@ def choose_target(task: Task, state: AppState, mirror: GitMirror, head: str) -> 
     """
     target = _choose(task, state, mirror, head)
     about = mirror.describe(target.commit)
-    task.recorder.note(
+    task.recorder.update(
         commit=target.commit,
         previous_commit=state.deployed.commit if state.deployed else None,
         author=task.recorder.clean(about.author),

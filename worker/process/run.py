@@ -19,7 +19,8 @@ from typing import IO, Any, Final, cast
 from worker.errors import CommandFailed, TimedOut
 from worker.process.subreaper import kill_descendants
 
-_SYSTEM_PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
+# PATH of all programs.
+SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 # setpriv lets the kernel kill the program when its parent dies, also where threads rule out `preexec_fn`.
 _DIE_WITH_PARENT: Final = ("/usr/bin/setpriv", "--pdeathsig", "KILL", "--")
 _CANNOT_EXECUTE: Final = (126, 127)
@@ -48,7 +49,7 @@ class Command:
 def remove_tree(tree: Path) -> None:
     """Remove a directory tree that may be missing, on its own file system only. Raises CommandFailed."""
     argv = ("rm", "-rf", "--one-file-system", "--", str(tree))
-    run(Command(argv, 300, 300, env={"PATH": _SYSTEM_PATH}), lambda line: None)
+    run(Command(argv, 300, 300, env={"PATH": SYSTEM_PATH}), lambda line: None)
 
 
 Take = Callable[[bytes], None]

@@ -27,7 +27,7 @@ from hookd.queue.client import cli_client
 from hookd.queue.deployments import Contention, DeploymentStore
 from worker.boot import start_after_circus
 from worker.reconcile.reconciler import Reconciler
-from worker.reconcile.schedule import is_due
+from worker.reconcile.schedule import needs_poll
 
 log: Final = logging.getLogger(__name__)
 
@@ -43,18 +43,18 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     eventlog.start()
     if options.every is None:
-        return _run_round(options.apps, include_undue=options.now, prints=options.now)
+        return _run_round(options.apps, poll_all=options.now, prints=options.now)
     with suppress(ConfigError):  # The first round logs it.
         start_after_circus(load_valid_apps(config_path())[0], time.time())
-    _run_round(options.apps, include_undue=True, pace=options.every)
+    _run_round(options.apps, poll_all=True, pace=options.every)
     while True:
         time.sleep(options.every)
-        _run_round(options.apps, include_undue=options.now, pace=options.every)
+        _run_round(options.apps, poll_all=options.now, pace=options.every)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="worker.reconcile", description="Deploy missed pushes and repair services.")
-    parser.add_argument("--now", action="store_true", help="include apps that are not due yet")
+    parser.add_argument("--now", action="store_true", help="poll all apps now")
     parser.add_argument("--every", type=_seconds, metavar="SECONDS", help="keep running, one round each SECONDS")
     parser.add_argument("apps", nargs="*", metavar="APP", help="reconcile these apps only")
     return parser
@@ -66,8 +66,8 @@ def _seconds(text: str) -> int:
     return int(text)
 
 
-def _run_round(names: Sequence[str], *, include_undue: bool, pace: int = _PACE_SECONDS, prints: bool = False) -> int:
-    """Reconcile the named apps, or all, also those that are not due with `include_undue`. `prints` shows decisions."""
+def _run_round(names: Sequence[str], *, poll_all: bool, pace: int = _PACE_SECONDS, prints: bool = False) -> int:
+    """Reconcile the apps that need a poll, or all of them. `names` limits them. `prints` shows their decisions."""
     try:
         config, problems = load_valid_apps(config_path())
         user = redis_user(config, "worker")
@@ -80,16 +80,17 @@ def _run_round(names: Sequence[str], *, include_undue: bool, pace: int = _PACE_S
     with closing(cli_client(config.settings.redis.url, user)) as connection:
         try:
             run_id = _redis_run_id(connection)
-            # An app that is switched off must be named.
-            included = [app for app in apps if app.reconcile.every or names]
-            due = included if include_undue else _due(connection, apps, run_id, pace)
+            if poll_all:  # An app that is switched off must be named.
+                polled = [app for app in apps if app.reconcile.every or names]
+            else:
+                polled = _apps_to_poll(connection, apps, run_id, pace)
         except RedisError as error:
             event(log, "Redis cannot be used", logging.ERROR, why=str(error))
             return 1
         store = DeploymentStore(connection, keep_seconds=config.settings.history_seconds)
         reconciler = Reconciler(config, store, run_id)
         with ThreadPoolExecutor(_THREADS) as pool:
-            return max(pool.map(lambda app: reconcile_app(reconciler, app, prints=prints), due), default=0)
+            return max(pool.map(lambda app: reconcile_app(reconciler, app, prints=prints), polled), default=0)
 
 
 def _redis_run_id(connection: Redis) -> str:
@@ -104,16 +105,16 @@ def _redis_run_id(connection: Redis) -> str:
         time.sleep(0.5)
 
 
-def _due(connection: Redis, apps: Sequence[App], run_id: str, pace: int) -> list[App]:
+def _apps_to_poll(connection: Redis, apps: Sequence[App], run_id: str, pace: int) -> list[App]:
     """Return the apps that must be polled now, the one with the oldest poll first."""
     with connection.pipeline(transaction=False) as pipeline:
         for app in apps:
             pipeline.hmget(redis_keys.polled_key(app.name), "at", "run_id")
         found = pipeline.execute()
     polls = [float(at) if id_then == run_id.encode() else None for at, id_then in found]
-    oldest_first = sorted(zip(apps, polls, strict=True), key=lambda one: one[1] or 0.0)
+    oldest_first = sorted(zip(apps, polls, strict=True), key=lambda poll: poll[1] or 0.0)
     now = time.time()
-    return [app for app, last in oldest_first if is_due(app.name, app.reconcile.every, last, now=now, pace=pace)]
+    return [app for app, last in oldest_first if needs_poll(app.name, app.reconcile.every, last, now=now, pace=pace)]
 
 
 def reconcile_app(reconciler: Reconciler, app: App, *, prints: bool = False) -> int:

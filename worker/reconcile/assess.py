@@ -44,37 +44,37 @@ def assess(observed: Observation, now: datetime) -> DeploymentNeeded | Assessmen
         start = f", to be started with: {observed.start}" if observed.start else ""
         return Assessment(verdict=Verdict.STOPPED, why=f"{observed.running.summary} by a person{start}")
     if observed.state.deployed is None:
-        return _decide_first(observed)
-    repair, update = _decide_repair(observed, now), _decide_update(observed, now)
+        return _assess_first(observed)
+    repair, update = _assess_repair(observed, now), _assess_update(observed, now)
     if repair is None or (isinstance(update, DeploymentNeeded) and not isinstance(repair, DeploymentNeeded)):
         return update
     return repair
 
 
-def _decide_first(observed: Observation) -> Assessment:
+def _assess_first(observed: Observation) -> Assessment:
     """Leave the first deployment to a person, because an app that hookd adopts still runs elsewhere."""
     if observed.head is None:
         return Assessment(verdict=Verdict.UNREACHABLE, why=observed.problem)
     return Assessment(verdict=Verdict.WAITING, why="nothing is deployed yet")
 
 
-def _decide_repair(observed: Observation, now: datetime) -> DeploymentNeeded | Assessment | None:
-    """Decide whether the good release must be brought back. The git host is not needed for that."""
+def _assess_repair(observed: Observation, now: datetime) -> DeploymentNeeded | Assessment | None:
+    """Assess whether the good release must be brought back. The git host is not needed for that."""
     drifts = observed.running.drifts
     if not observed.state.verified:
         return _unless_too_soon("a deployment was interrupted after it had switched", observed, None, now)
     if not drifts:
         return None
     summary = observed.running.summary
-    steps = [step for one in observed.history for step in one.steps]
+    steps = [step for record in observed.history for step in record.steps]
     if all(is_unrepaired(drift, steps) for drift in drifts):
         why = f"{summary}, also after a restart: a person must look"
         return Assessment(verdict=Verdict.WAITING, why=why)
     return _unless_too_soon(summary, observed, None, now)
 
 
-def _decide_update(observed: Observation, now: datetime) -> DeploymentNeeded | Assessment:
-    """Decide whether the head must be deployed."""
+def _assess_update(observed: Observation, now: datetime) -> DeploymentNeeded | Assessment:
+    """Assess whether the head must be deployed."""
     if observed.head is None:
         return Assessment(verdict=Verdict.UNREACHABLE, why=observed.problem)
     reason = reason_for_lag(observed.state, observed.head, _last_result(observed, observed.head))

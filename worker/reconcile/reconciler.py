@@ -69,27 +69,27 @@ class Reconciler:
         if pending is not None:
             assessment = _pending(pending)
             self._publish(app, observed, assessment)
-            # Its deployment may fail, so the app is due again soon.
+            # Its deployment may fail, so the app is polled again soon.
             if pending.created_at < at - timedelta(seconds=app.reconcile.every):
-                self._note_poll(app, at)
+                self._save_poll(app, at)
             return assessment
-        decision = assess(observed, datetime.now(UTC))
-        if isinstance(decision, DeploymentNeeded):
+        assessed = assess(observed, datetime.now(UTC))
+        if isinstance(assessed, DeploymentNeeded):
             # Later rounds match the deployment to the head by its `claimed_commit`.
             seconds, head = app.limits.deploy_seconds, observed.head
             request = DeploymentRequest(app.name, Trigger.RECONCILE, seconds, claimed_commit=head)
             requested = self.store.request(request).deployment
             pending = self.store.find(requested)
-            assessment = Assessment(verdict=Verdict.QUEUED, why=decision.why)
+            assessment = Assessment(verdict=Verdict.QUEUED, why=assessed.why)
             self._publish(app, observed, _pending(pending) if pending is not None else assessment)
         else:
-            requested, assessment = None, decision
+            requested, assessment = None, assessed
             self._publish(app, observed, assessment)
-        self._note_decision(app, observed, assessment, requested)
-        self._note_poll(app, at)
+        self._note_change(app, observed, assessment, requested)
+        self._save_poll(app, at)
         return assessment
 
-    def _note_poll(self, app: App, at: datetime) -> None:
+    def _save_poll(self, app: App, at: datetime) -> None:
         fields: Any = {"at": at.timestamp(), "run_id": self.run_id}
         self.store.connection.hset(redis_keys.polled_key(app.name), mapping=fields)
 
@@ -139,7 +139,7 @@ class Reconciler:
             drift=running.summary if is_down or running.drifts else None,
         )
 
-    def _note_decision(self, app: App, observed: Observation, assessment: Assessment, requested: str | None) -> None:
+    def _note_change(self, app: App, observed: Observation, assessment: Assessment, requested: str | None) -> None:
         """Note the decision, unless it is the same as the last one."""
         deployed = observed.state.deployed
         decision = Decision(
@@ -155,30 +155,26 @@ class Reconciler:
             deployment=requested,
         )
         newest = read_decisions(self.store.connection, app.name, _DECISIONS)
-        last = next((one for one in newest if one.source == "reconcile"), None)
+        last = next((old for old in newest if old.source == "reconcile"), None)
         if requested is None and last is not None and _is_same(last, decision):
             return
         StatusPublisher(self.store.connection).note(decision)
         event(log, decision.verdict, app=app.name, deployment=requested, why=decision.why)
 
 
-def _is_really_running(one: Deployment) -> bool:
+def _is_really_running(record: Deployment) -> bool:
     """Return True if a deployment runs. A running record may be forged, or its process may be gone."""
-    return one.status is Status.RUNNING and is_running(one.id)
+    return record.status is Status.RUNNING and is_running(record.id)
 
 
-def _pending(one: Deployment) -> Assessment:
+def _pending(record: Deployment) -> Assessment:
     """Return the assessment of an app with a waiting or running deployment."""
-    progress = f"runs since {one.started_at:%H:%M} UTC" if one.started_at else "waits for a worker"
-    why = f"{one.id}, requested at {one.created_at:%Y-%m-%d %H:%M} UTC, {progress}"
+    progress = f"runs since {record.started_at:%H:%M} UTC" if record.started_at else "waits for a worker"
+    why = f"{record.id}, requested at {record.created_at:%Y-%m-%d %H:%M} UTC, {progress}"
     return Assessment(verdict=Verdict.QUEUED, why=why)
 
 
-def _is_same(one: Decision, other: Decision) -> bool:
+def _is_same(decision: Decision, other: Decision) -> bool:
     """Compare two decisions without their texts, which may name a time."""
-    return (one.verdict, one.head, one.deployed, one.running) == (
-        other.verdict,
-        other.head,
-        other.deployed,
-        other.running,
-    )
+    compared = {"verdict", "head", "deployed", "running"}
+    return decision.model_dump(include=compared) == other.model_dump(include=compared)

@@ -12,11 +12,11 @@ _FIRST_BACKOFF: Final = timedelta(minutes=3)
 LONGEST_BACKOFF: Final = timedelta(hours=1)
 
 
-def is_due(app: str, every: int, last: float | None, *, now: float, pace: float) -> bool:
+def needs_poll(app: str, every: int, last: float | None, *, now: float, pace: float) -> bool:
     """Return True if the app must be polled now, so that two polls are never more than `every` seconds apart.
 
     `last` is the time of the last poll since Redis' start, if it is known. The next call is `pace` seconds later. An
-    app is due at once if the clock was set back. An offset per app spreads the polls. 0 stands for never.
+    app is polled at once if the clock was set back. An offset per app spreads the polls. 0 stands for never.
     """
     if not every:
         return False
@@ -37,28 +37,28 @@ def attempts_for(history: Iterable[Deployment], head: str) -> list[Deployment]:
     A push whose fetch failed does not count, because the git host has just answered. The reconciler's requests count,
     because it had answered then too.
     """
-    attempts = (one for one in history if one.trigger is Trigger.RECONCILE or not _fetch_failed(one))
-    return _latest(attempts, lambda one: _failed_for(head, one))
+    attempts = (record for record in history if record.trigger is Trigger.RECONCILE or not _fetch_failed(record))
+    return _latest(attempts, lambda record: _failed_for(head, record))
 
 
-def _failed_for(head: str, one: Deployment) -> bool:
+def _failed_for(head: str, record: Deployment) -> bool:
     """Return True if a deployment for this head failed, or did not find the head that the reconciler saw."""
-    if one.status is Status.UNCHANGED:
-        return one.trigger is Trigger.RECONCILE and one.claimed_commit == head
-    return one.status in RETRYABLE_ENDINGS and one.commit in (None, head)
+    if record.status is Status.UNCHANGED:
+        return record.trigger is Trigger.RECONCILE and record.claimed_commit == head
+    return record.status in RETRYABLE_ENDINGS and record.commit in (None, head)
 
 
-def _fetch_failed(one: Deployment) -> bool:
-    return any(step.name == "fetch" and step.outcome == "failed" for step in one.steps)
+def _fetch_failed(record: Deployment) -> bool:
+    return any(step.name == "fetch" and step.outcome == "failed" for step in record.steps)
 
 
 def repair_retry_at(history: Iterable[Deployment]) -> datetime | None:
     """Return the time of the next repair, so that a failing service is not restarted all the time."""
-    return _retry_at(_latest(history, lambda one: any(step.name in REPAIR_STEPS for step in one.steps)))
+    return _retry_at(_latest(history, lambda record: any(step.name in REPAIR_STEPS for step in record.steps)))
 
 
 def _latest(history: Iterable[Deployment], counts: Callable[[Deployment], bool]) -> list[Deployment]:
-    ended = (one for one in history if one.ended and one.status is not Status.SUPERSEDED)
+    ended = (record for record in history if record.ended and record.status is not Status.SUPERSEDED)
     return list(takewhile(counts, ended))
 
 

@@ -19,7 +19,7 @@ from hookd.model.journal import Built, Good, JournalEvent, Quarantined, Switched
 from hookd.model.settings import Settings
 from hookd.queue.deployments import Contention, DeploymentStore, NoSuchDeployment
 from worker.journal import Journal
-from worker.report.status import StatusPublisher
+from worker.report.status import StatusPublisher, decision_about
 
 log: Final = logging.getLogger(__name__)
 
@@ -48,7 +48,8 @@ def finish_crashed(connection: Redis, job_id: str, status: Status, cause: str) -
         event(log, "ending not recorded", logging.ERROR, deployment=job_id, why=str(error) or type(error).__name__)
         return None
     event(log, "ended", app=ended.app, deployment=ended.id, status=ended.status, cause=ended.cause)
-    StatusPublisher(connection).note_decision(ended, Verdict.ENDED, ended.cause or "", ending=ended.status)
+    decision = decision_about(ended, Verdict.ENDED, ended.cause or "", ending=ended.status)
+    StatusPublisher(connection).note(decision)
     return ended
 
 

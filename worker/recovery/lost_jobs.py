@@ -34,16 +34,16 @@ def find_jobs(queue: SafeQueue, deployment_ids: Iterable[str]) -> Iterator[tuple
         pipeline.lrange(rq_keys.READY_JOBS, 0, -1)
         pipeline.lrange(rq_keys.TAKEN_JOBS, 0, -1)
         pipeline.zrange(rq_keys.STARTED_JOBS, 0, -1)
-        for one in ids:
-            pipeline.hget(SafeJob.key_for(one), "status")
-            pipeline.zscore(rq_keys.held_jobs(app_of(one)), one)
+        for job_id in ids:
+            pipeline.hget(SafeJob.key_for(job_id), "status")
+            pipeline.zscore(rq_keys.held_jobs(app_of(job_id)), job_id)
         ready, taken, started, *rest = pipeline.execute()
     queued, running = {*ready, *taken}, _job_ids(started)
-    for one, status, held in zip(ids, rest[::2], rest[1::2], strict=True):
-        job = one.encode()
+    for job_id, status, held in zip(ids, rest[::2], rest[1::2], strict=True):
+        job = job_id.encode()
         # The status alone may be forged.
-        runs = job in running or (status == JobStatus.STARTED.encode() and is_running(one))
-        yield one, _state_of(status, queued=job in queued, held=held is not None, runs=runs)
+        runs = job in running or (status == JobStatus.STARTED.encode() and is_running(job_id))
+        yield job_id, _state_of(status, queued=job in queued, held=held is not None, runs=runs)
 
 
 def _job_ids(entries: Iterable[bytes]) -> set[bytes]:
@@ -95,16 +95,16 @@ class Lingering:
 
     def select(self, items: Iterable[bytes]) -> list[bytes]:
         now = time.monotonic()
-        self._since = {one: self._since.get(one, now) for one in items}
-        return [one for one, since in self._since.items() if now - since >= _TAKEN_SECONDS]
+        self._since = {item: self._since.get(item, now) for item in items}
+        return [item for item, since in self._since.items() if now - since >= _TAKEN_SECONDS]
 
 
 def requeue_stuck(queue: SafeQueue, lingering: Lingering) -> list[str]:
     """Put jobs back into the queue that a worker took and did not start before it died. Return their ids."""
     taken: Any = queue.connection.lrange(rq_keys.TAKEN_JOBS, 0, -1)
     started: Any = queue.connection.zrange(rq_keys.STARTED_JOBS, 0, -1) if taken else ()
-    stuck = lingering.select(one for one in taken if one not in _job_ids(started))
-    return [one.decode("utf-8", "replace") for one in stuck if _requeue(queue, one)]
+    stuck = lingering.select(raw for raw in taken if raw not in _job_ids(started))
+    return [raw.decode("utf-8", "replace") for raw in stuck if _requeue(queue, raw)]
 
 
 def find_orphaned(store: DeploymentStore, lingering: Lingering) -> list[str]:
@@ -114,8 +114,8 @@ def find_orphaned(store: DeploymentStore, lingering: Lingering) -> list[str]:
     hold the app's slot for another minute. A job that starts or ends is one for a moment, and is left out.
     """
     started: Any = store.connection.zrange(rq_keys.STARTED_JOBS, 0, -1)
-    orphaned = (one for one in sorted(_job_ids(started)) if _is_orphaned(store, one.decode("utf-8", "replace")))
-    return [one.decode() for one in lingering.select(orphaned)]
+    orphaned = (raw for raw in sorted(_job_ids(started)) if _is_orphaned(store, raw.decode("utf-8", "replace")))
+    return [raw.decode() for raw in lingering.select(orphaned)]
 
 
 def _is_orphaned(store: DeploymentStore, job_id: str) -> bool:

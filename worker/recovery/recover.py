@@ -29,7 +29,7 @@ from worker.recovery.crashed import WORKER_DIED, finish_crashed, store_on
 from worker.recovery.lost_jobs import JobState, Lingering, enqueue_again, find_jobs, find_orphaned, requeue_stuck
 from worker.recovery.redis_repair import delete_exhausted_streams
 from worker.recovery.worker_registry import expire_executions
-from worker.report.status import StatusPublisher
+from worker.report.status import StatusPublisher, decision_about
 
 log: Final = logging.getLogger(__name__)
 
@@ -52,8 +52,8 @@ def _retry(store: DeploymentStore, app: App | None, crashed: Deployment) -> None
     """Request a deployment, unless one waits or the last retries failed too."""
     if app is None or store.waiting(app.name):
         return
-    ended = (one for one in store.history(app.name, _IMMEDIATE_RETRIES + 2) if one.ended)
-    failed = takewhile(lambda one: one.trigger is Trigger.RECONCILE and one.status in RETRYABLE_ENDINGS, ended)
+    ended = (record for record in store.history(app.name, _IMMEDIATE_RETRIES + 2) if record.ended)
+    failed = takewhile(lambda record: record.trigger is Trigger.RECONCILE and record.status in RETRYABLE_ENDINGS, ended)
     if (number := len(list(failed))) >= _IMMEDIATE_RETRIES:
         event(log, "no immediate retry", logging.WARNING, app=app.name, failed=number)
         return
@@ -64,7 +64,7 @@ def _retry(store: DeploymentStore, app: App | None, crashed: Deployment) -> None
     event(log, "retry requested", app=app.name, deployment=answer.deployment)
     if (requested := store.find(answer.deployment)) is not None:
         why = f"{crashed.id} crashed; this deployment recovers the app"
-        StatusPublisher(store.connection).note_decision(requested, Verdict.QUEUED, why)
+        StatusPublisher(store.connection).note(decision_about(requested, Verdict.QUEUED, why))
 
 
 @contextmanager
@@ -97,12 +97,12 @@ class Recovery:
         store, apps = store_on(connection, config), list(filter(is_app, config.app_names()))
         _finish_crashed_runs(store, config.settings)
         waiting = zip(apps, store.waiting_ids(apps), strict=True)
-        _check_jobs(store, [one for app, one in waiting if one and is_deployment(one) and app_of(one) == app])
+        _check_jobs(store, [job for app, job in waiting if job and is_deployment(job) and app_of(job) == app])
         some = self._take_turn(apps)
         for app in some:
             # Redis may have lost the waiting key or restored older data.
             with logging_errors(app):
-                _check_jobs(store, [one.id for one in store.history(app, _RECORDS_PER_APP) if not one.ended])
+                _check_jobs(store, [record.id for record in store.history(app, _RECORDS_PER_APP) if not record.ended])
         delete_exhausted_streams(connection, [redis_keys.REFUSALS, *map(redis_keys.decisions_key, some)])
         for job_id in requeue_stuck(store.queue, self._taken):
             event(log, "job requeued", logging.WARNING, job=job_id)
@@ -120,11 +120,11 @@ class Recovery:
 def _finish_crashed_runs(store: DeploymentStore, settings: Settings) -> None:
     """End the deployments of this host whose process died before it recorded an ending."""
     for path in sorted((settings.state / "locks").glob(f"*{LIVENESS_SUFFIX}")):
-        one = path.name.removesuffix(LIVENESS_SUFFIX)
-        if is_deployment(one) and not is_running(one):
-            with logging_errors(one):
-                _finish_crashed_run(store, one)
-                left = store.find(one)
+        deployment_id = path.name.removesuffix(LIVENESS_SUFFIX)
+        if is_deployment(deployment_id) and not is_running(deployment_id):
+            with logging_errors(deployment_id):
+                _finish_crashed_run(store, deployment_id)
+                left = store.find(deployment_id)
                 if left is None or left.status is not Status.RUNNING:
                     path.unlink(missing_ok=True)
 
@@ -137,10 +137,10 @@ def _finish_crashed_run(store: DeploymentStore, deployment_id: str) -> None:
 
 
 def _check_jobs(store: DeploymentStore, deployment_ids: list[str]) -> None:
-    for one, state in find_jobs(store.queue, deployment_ids):
+    for deployment_id, state in find_jobs(store.queue, deployment_ids):
         if state != "there":
-            with logging_errors(one):
-                _resolve(store, one, state)
+            with logging_errors(deployment_id):
+                _resolve(store, deployment_id, state)
 
 
 def _resolve(store: DeploymentStore, deployment_id: str, state: JobState) -> None:
@@ -163,7 +163,7 @@ def _resolve(store: DeploymentStore, deployment_id: str, state: JobState) -> Non
 
 def _restore(store: DeploymentStore, waiting: Deployment) -> None:
     """Give a deployment its job back, unless a newer one took its place."""
-    newest = next((one.id for one in store.history(waiting.app, 1)), waiting.id)
+    newest = next((record.id for record in store.history(waiting.app, 1)), waiting.id)
     if newest != waiting.id:
         changes = {"superseded_by": newest, "cause": f"its job was lost, and {newest} is newer"}
         with suppress(IllegalTransition, NoSuchDeployment, Contention):

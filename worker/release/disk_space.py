@@ -7,7 +7,7 @@ from typing import Final
 from hookd.model.hint import Hint, HintKind
 from worker.context import Task
 from worker.errors import DeployError
-from worker.process.run import Command
+from worker.process.run import SYSTEM_PATH, Command
 from worker.release.git_mirror import TreeEntry
 
 _MIB: Final = 1024 * 1024
@@ -56,4 +56,4 @@ def flush(task: Task, directory: Path) -> None:
 
 def flush_command(directory: Path) -> Command:
     """Write the file system of a directory to disk."""
-    return Command(("sync", "--file-system", str(directory)), 300, 300, env={"PATH": "/usr/bin:/bin"})
+    return Command(("sync", "--file-system", str(directory)), 300, 300, env={"PATH": SYSTEM_PATH})

@@ -12,9 +12,9 @@ from hookd.model.app import App, Paths
 from hookd.model.ids import COMMIT_PATTERN
 from hookd.model.journal import AppState
 from hookd.model.settings import AppPaths, Settings
-from worker.context import SYSTEM_PATH, host_variables
+from worker.context import host_variables
 from worker.errors import CommandFailed, DeployError
-from worker.process.run import Command, lines_of
+from worker.process.run import SYSTEM_PATH, Command, lines_of
 from worker.report.log import Redaction
 
 _LINE: Final = re.compile(rf"({COMMIT_PATTERN})\t(.+)")

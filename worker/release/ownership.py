@@ -117,8 +117,8 @@ def _repair(task: Task, path: Path, policy: Policy, *, recursive: bool = False) 
     The deployment goes on in any case: the health check shows if the app works.
     """
     found = list(audit(path, policy, recursive=recursive, repairs=True))
-    repaired = [one for one in found if isinstance(one, AttributeMismatch) and one.repaired]
-    left = [one for one in found if one not in repaired and (recursive or isinstance(one, AttributeMismatch))]
+    repaired = [fault for fault in found if isinstance(fault, AttributeMismatch) and fault.repaired]
+    left = [fault for fault in found if fault not in repaired and (recursive or isinstance(fault, AttributeMismatch))]
     for group, ending in ((repaired, ""), (left, f"; next: {render_hint(_FIX_PERMISSIONS, task.app.name)}")):
         if group:
             more = f", and {len(group) - 1} more paths" if len(group) > 1 else ""

@@ -156,7 +156,7 @@ class Recorder(StepLog):
         self.deployment = deployment
         self._store = store
 
-    def note(self, **changes: Any) -> None:
+    def update(self, **changes: Any) -> None:
         """Add facts, such as the commit, to the record."""
         self._change(lambda record: record.model_copy(update=changes))
 

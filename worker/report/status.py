@@ -14,7 +14,7 @@ from hookd.eventlog import event
 from hookd.model.decision import Assessment, Decision, Freeze, Lag, Verdict, block_reason
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.journal import AppState
-from hookd.queue.published import AppStatus, AppStatusStore, Quarantine, append_decision
+from hookd.queue.published import AppStatus, Quarantine, append_decision, publish_status, read_status
 
 log: Final = logging.getLogger(__name__)
 
@@ -73,38 +73,8 @@ class StatusPublisher:
         self._change(app, lambda earlier: _with_lag(earlier, state, head, reason, earlier))
 
     def _change(self, app: str, change: Callable[[AppStatus], AppStatus]) -> None:
-        store = AppStatusStore(self.connection)
         with publishing(app):
-            store.publish(change(store.read(app)))
-
-    def note_decision(
-        self,
-        deployment: Deployment,
-        verdict: Verdict,
-        why: str,
-        *,
-        ending: Status | None = None,
-        ref: str | None = None,
-        head: str | None = None,
-    ) -> None:
-        """Add a decision about a deployment to the app's decision log."""
-        self.note(
-            Decision(
-                at=datetime.now(UTC),
-                app=deployment.app,
-                source="deployment",
-                verdict=verdict,
-                why=why,
-                ending=ending,
-                event=deployment.trigger,
-                delivery=deployment.delivery,
-                ref=ref,
-                claimed_commit=deployment.claimed_commit,
-                head=head,
-                deployed=deployment.previous_commit,
-                deployment=deployment.id,
-            )
-        )
+            publish_status(self.connection, change(read_status(self.connection, app)))
 
     def note(self, decision: Decision) -> None:
         """Add a decision to the app's decision log."""
@@ -112,6 +82,33 @@ class StatusPublisher:
             append_decision(self.connection, decision)
         except RedisError as error:
             event(log, "decision not recorded", logging.WARNING, app=decision.app, why=str(error))
+
+
+def decision_about(
+    deployment: Deployment,
+    verdict: Verdict,
+    why: str,
+    *,
+    ending: Status | None = None,
+    ref: str | None = None,
+    head: str | None = None,
+) -> Decision:
+    """Return the decision about a deployment."""
+    return Decision(
+        at=datetime.now(UTC),
+        app=deployment.app,
+        source="deployment",
+        verdict=verdict,
+        why=why,
+        ending=ending,
+        event=deployment.trigger,
+        delivery=deployment.delivery,
+        ref=ref,
+        claimed_commit=deployment.claimed_commit,
+        head=head,
+        deployed=deployment.previous_commit,
+        deployment=deployment.id,
+    )
 
 
 def with_journal_state(status: AppStatus, state: AppState, *, head_seen: bool = False) -> AppStatus:

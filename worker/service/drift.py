@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from hookd.model.app import App
 from hookd.model.deployment import Step, StepName
-from hookd.model.journal import Colour
+from hookd.model.journal import Colour, idle_colour
 
 _UP: Final = ("active", "reloading")
 
@@ -110,7 +110,7 @@ def detect_drift(app: App, desired: DesiredState, snapshot: ServiceSnapshot) -> 
 
 def service_names(app: App, colour: Colour | None) -> tuple[str, str | None]:
     """Return the service that serves, and with blue-green the idle one."""
-    idle = None if colour is None else app.service_of("green" if colour == "blue" else "blue")
+    idle = None if colour is None else app.service_of(idle_colour(colour))
     return app.service_of(colour), idle
 
 

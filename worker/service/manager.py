@@ -13,7 +13,7 @@ from hookd.model.settings import AppPaths
 from hookd.model.systemctl import SUDO, SYSTEMCTL, Verb, parse_show
 from worker.context import AppTask
 from worker.errors import CommandFailed, ServiceMissing
-from worker.process.run import Command, lines_of
+from worker.process.run import SYSTEM_PATH, Command, lines_of
 from worker.release.links import link_changed_at
 from worker.service import circus
 from worker.service.drift import (
@@ -26,8 +26,6 @@ from worker.service.drift import (
     stop_indicator,
 )
 from worker.service.health import wait_until_healthy
-
-_PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 # systemctl warns that a stopped service still has sockets. They are intended: visitors wait in them.
 _EXPECTED_OUTPUT: Final = re.compile(
@@ -111,7 +109,7 @@ def states_command(units: tuple[str, ...], limits: Limits) -> Command:
 
 
 def _command(argv: tuple[str, ...], limits: Limits) -> Command:
-    return Command(argv, limits.step_seconds, limits.silence_seconds, env={"PATH": _PATH})
+    return Command(argv, limits.step_seconds, limits.silence_seconds, env={"PATH": SYSTEM_PATH})
 
 
 def inspect_app(app: App, state: AppState, paths: AppPaths) -> DriftReport:

@@ -12,7 +12,7 @@ import pytest
 
 from hookd import eventlog
 from tests.support.programs import program, run
-from tests.support.receiver import Bench, bench, push_body
+from tests.support.receiver import LocalReceiver, push_body, run_receiver
 from tests.support.rendered import APPS, HOST, NEW_HOST, files
 from tests.support.signatures import headers_of
 
@@ -93,8 +93,8 @@ def test_the_patterns_for_selinux_compile(selinux_lines: list[str], tmp_path: Pa
 
 
 @pytest.fixture(scope="module")
-def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    with bench(tmp_path_factory.mktemp("receiver")) as made:
+def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalReceiver]:
+    with run_receiver(tmp_path_factory.mktemp("receiver")) as made:
         yield made
 
 
@@ -131,7 +131,7 @@ def found_by_fail2ban(log: Path, tmp_path: Path) -> list[str]:
     return [line.strip() for line in done.stdout.splitlines() if line.strip()]
 
 
-def test_fail2ban_finds_wrong_signatures(receiver: Bench, tmp_path: Path) -> None:
+def test_fail2ban_finds_wrong_signatures(receiver: LocalReceiver, tmp_path: Path) -> None:
     log = tmp_path / "journal"
     body = push_body("gitea")
     wrong = headers_of("gitea", body, secret="not the secret at all")
@@ -181,7 +181,7 @@ def test_fail2ban_ignores_similar_lines(tmp_path: Path) -> None:
 
 @pytest.mark.threat(9)
 @pytest.mark.parametrize("forged", [LINE, f"\n{AT}{LINE}", f'", "client": "203.0.113.5", "check": "no"}}\r{AT}{LINE}'])
-def test_clients_cannot_forge_the_line(receiver: Bench, forged: str, tmp_path: Path) -> None:
+def test_clients_cannot_forge_the_line(receiver: LocalReceiver, forged: str, tmp_path: Path) -> None:
     log = tmp_path / "journal"
     in_header = quote(forged)
     with journal(log):
@@ -207,10 +207,10 @@ def test_fail2ban_takes_the_jail(tmp_path: Path) -> None:
             (config / path.relative_to("/etc/fail2ban")).write_text(file.text)
     done = run(client, "-c", str(config), "--dp")
     assert done.returncode == 0, done.stdout
-    told = [line for line in done.stdout.splitlines() if "'hookd'" in line]
-    assert ["add", "hookd", "systemd"] in [re.findall(r"'([^']*)'", line) for line in told]
-    assert any("maxretry" in line and "20" in line for line in told)
-    assert any("addjournalmatch" in line and "_SYSTEMD_UNIT=hookd.service" in line for line in told)
+    lines = [line for line in done.stdout.splitlines() if "'hookd'" in line]
+    assert ["add", "hookd", "systemd"] in [re.findall(r"'([^']*)'", line) for line in lines]
+    assert any("maxretry" in line and "20" in line for line in lines)
+    assert any("addjournalmatch" in line and "_SYSTEMD_UNIT=hookd.service" in line for line in lines)
     assert any("banaction" in line or "http,https" in line for line in done.stdout.splitlines())
 
 

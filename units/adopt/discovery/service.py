@@ -70,13 +70,13 @@ def find_service(root: Path, wanted: str | None) -> tuple[str, tuple[str, ...]]:
     if wanted is not None:
         name = wanted if wanted.endswith(".service") else f"{wanted}.service"
     else:
-        running = {one["Id"]: one.get("ExecStart", "") for one in candidates if one["ActiveState"] == "active"}
+        running = {unit["Id"]: unit.get("ExecStart", "") for unit in candidates if unit["ActiveState"] == "active"}
         names = [name for name, command in running.items() if "gunicorn" in command] or list(running)
         if len(names) != 1:
             found = f"several running units use {root}: {', '.join(names)}" if names else f"no running unit uses {root}"
             raise Refused([found], hint=f"sudo hookd app adopt {root} --unit UNIT")
         name = names[0]
-    return name, tuple(one["Id"] for one in candidates if one["Id"] != name)
+    return name, tuple(unit["Id"] for unit in candidates if unit["Id"] != name)
 
 
 def units_in(root: Path, output: str) -> list[dict[str, str]]:
@@ -105,7 +105,7 @@ def read_service(name: str) -> OldService:
         fragment=Path(unit["FragmentPath"]),
         drop_ins=tuple(map(Path, unit["DropInPaths"])),
         argv=tuple(service["ExecStart"][0][1]) if service["ExecStart"] else (),
-        hooks=tuple(f"{hook}={' '.join(one[1])}" for hook in _HOOKS for one in service[hook]),
+        hooks=tuple(f"{hook}={' '.join(command[1])}" for hook in _HOOKS for command in service[hook]),
         directory=Path(service["WorkingDirectory"].lstrip("!-")) if service["WorkingDirectory"] else None,
         environment=tuple(service["Environment"]),
         files=tuple(Path(path) for path, _ in service["EnvironmentFiles"]),
@@ -144,7 +144,7 @@ def listeners(process: int) -> tuple[str, ...]:
     rows = (line.split() for line in lines if f",pid={process}," in line)
     # `*` is every address of both families.
     found = {f"unix:{row[4]}" if row[0] == "u_str" else row[4].replace("*", "[::]") for row in rows}
-    return tuple(sorted(one for one in found if not one.endswith(".ctl")))
+    return tuple(sorted(address for address in found if not address.endswith(".ctl")))
 
 
 def answers(address: str, page: str, host: str, seconds: float, status: int = 200) -> bool:

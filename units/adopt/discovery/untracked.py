@@ -55,15 +55,15 @@ def classify(
 ) -> Iterator[UntrackedPath]:
     """Classify untracked paths. `may_write` returns True if the app's user can write to a file."""
     chosen = {path: UntrackedPath(path, kind, "your choice") for path, kind in choices.items()}
-    found = {path: one for path, one in chosen.items() if one.kind != "left"}
+    found = {path: choice for path, choice in chosen.items() if choice.kind != "left"}
     for path in untracked:
         places = (*_parents(path), path.rstrip("/"))
         if places[0] not in RESERVED:
-            one = next((chosen[place] for place in places if place in chosen), None)
-            one = one or _classify_path(root, places, fixed, may_write)
-            found[one.path] = one
-    data = {one.path for one in found.values() if one.kind == "data"}
-    return (one for one in found.values() if not data.intersection(_parents(one.path)))
+            choice = next((chosen[place] for place in places if place in chosen), None)
+            choice = choice or _classify_path(root, places, fixed, may_write)
+            found[choice.path] = choice
+    data = {choice.path for choice in found.values() if choice.kind == "data"}
+    return (choice for choice in found.values() if not data.intersection(_parents(choice.path)))
 
 
 def _classify_path(root: Path, places: tuple[str, ...], fixed: frozenset[str], may_write: MayWrite) -> UntrackedPath:

@@ -15,7 +15,7 @@ from hookd.model.app import App
 from hookd.model.decision import Assessment, Lag, Verdict, block_reason, remedy
 from hookd.model.deployment import Trigger
 from hookd.model.journal import AppState
-from hookd.queue.published import AppStatusStore
+from hookd.queue.published import read_status
 from units.apps.git_access import as_worker, worker_command_line
 from units.doctor.context import HostContext
 from units.doctor.finding import CannotCheck, Finding, error, ok, warning
@@ -101,6 +101,6 @@ def _published_lag(context: HostContext, app: App) -> Lag | None:
     """Read the reconciler's last result from Redis. Return None if Redis cannot be read."""
     try:
         with context.redis() as redis:
-            return AppStatusStore(redis).read(app.name).lag
+            return read_status(redis, app.name).lag
     except (CannotCheck, RedisError, ConfigError, PasswordUnreadable):
         return None

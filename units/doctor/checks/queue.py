@@ -8,8 +8,8 @@ from redis import Redis
 
 from hookd import freezes
 from hookd.model.app import App
-from hookd.model.decision import format_duration
 from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment, Status, Trigger
+from hookd.model.text import format_duration
 from hookd.queue import rq_keys
 from hookd.queue.deployments import DeploymentStore
 from units.apps.git_access import worker_command_line
@@ -63,22 +63,22 @@ def check_app(context: HostContext, app: App) -> Iterator[Finding]:
 
 def check_overdue(app: App, history: list[Deployment], now: datetime) -> Iterator[Finding]:
     """Report deployments that run or wait for longer than allowed."""
-    running = [one for one in history if one.status is Status.RUNNING]
+    running = [record for record in history if record.status is Status.RUNNING]
     limit = timedelta(seconds=app.limits.deploy_seconds) + _GRACE
-    for one in running:
-        age = now - (one.started_at or one.created_at)
+    for record in running:
+        age = now - (record.started_at or record.created_at)
         if age > limit:
-            message = f"{one.id} has been running for {format_duration(age)}, longer than its limit"
-            yield error(message, f"sudo hookd logs {one.id}; {_WORKERS_RESTART}")
-    for one in (one for one in history if one.status is Status.QUEUED):
-        age = now - one.created_at
+            message = f"{record.id} has been running for {format_duration(age)}, longer than its limit"
+            yield error(message, f"sudo hookd logs {record.id}; {_WORKERS_RESTART}")
+    for record in (record for record in history if record.status is Status.QUEUED):
+        age = now - record.created_at
         if age > (limit if running else _MAX_WAITING):
-            yield error(f"{one.id} has been waiting for {format_duration(age)}", _WORKERS_RESTART)
+            yield error(f"{record.id} has been waiting for {format_duration(age)}", _WORKERS_RESTART)
 
 
 def check_last_deployment(app: App, history: list[Deployment]) -> Iterator[Finding]:
     """Report the last deployment if it failed, ignoring superseded ones."""
-    last = next((one for one in history if one.ended and one.status is not Status.SUPERSEDED), None)
+    last = next((record for record in history if record.ended and record.status is not Status.SUPERSEDED), None)
     if last is None or last.status not in RETRYABLE_ENDINGS:
         return
     message = f"the last deployment ended {last.status}: {last.cause or 'no cause recorded'}"
@@ -89,7 +89,7 @@ def check_last_deployment(app: App, history: list[Deployment]) -> Iterator[Findi
 
 def check_last_push(app: App, history: list[Deployment], url: str, now: datetime) -> Finding:
     """Report the age of the last push, or a warning if no push ever arrived."""
-    last = next((one for one in history if one.trigger in (Trigger.PUSH, Trigger.REDELIVERY)), None)
+    last = next((record for record in history if record.trigger in (Trigger.PUSH, Trigger.REDELIVERY)), None)
     if last is None:
         return warning(f"no push of {app.name} has ever arrived at {url}", f"sudo hookd app show {app.name}")
     return ok(f"the last push of {app.name} arrived {format_duration(now - last.created_at)} ago")

@@ -12,7 +12,7 @@ import pytest
 
 from hookd.model.deployment import Status, Trigger
 from hookd.model.redis_keys import app_status_key
-from hookd.queue.published import AppStatusStore, Quarantine
+from hookd.queue.published import Quarantine, publish_status
 from tests.support.installation import Installation, app_files
 from tests.support.processes import accepts, python, running, wait_for
 from tests.support.typed import hookd
@@ -285,11 +285,11 @@ def test_taken_port_is_reported(shop: Installation) -> None:
 
 def test_foreign_text_is_escaped(shop: Installation) -> None:
     key = app_status_key("shop")
-    view = AppStatusStore(shop.records.connection).read("shop")
+    view = shop.status("shop")
     bad = Quarantine(commit="1" * 40, since=datetime.now(UTC), cause="\x1b]0;title\x07[red]x[/]")
-    AppStatusStore(shop.records.connection).publish(view.model_copy(update={"quarantined": (bad,)}))
+    publish_status(shop.records.connection, view.model_copy(update={"quarantined": (bad,)}))
     printed = hookd(shop, "status", "shop").stdout
     shop.records.connection.delete(key)
-    AppStatusStore(shop.records.connection).publish(view)
+    publish_status(shop.records.connection, view)
     assert "\x1b" not in printed
     assert r"\x1b]0;title\x07[red]x[/]" in printed

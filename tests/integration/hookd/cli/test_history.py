@@ -17,10 +17,10 @@ from hookd.model import redis_keys
 from hookd.model.decision import Decision, Freeze, Verdict
 from hookd.model.deployment import Status, Trigger
 from hookd.queue import published
-from hookd.queue.published import AppStatus, AppStatusStore
+from hookd.queue.published import AppStatus, publish_status
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python
-from tests.support.receiver import NEW, OLD, Bench
+from tests.support.receiver import NEW, OLD, LocalReceiver
 from tests.support.typed import hookd, typed
 
 APPS = {"shop": {"handover": "restart"}}
@@ -28,7 +28,7 @@ AT = datetime(2026, 3, 4, 14, 2, 11, tzinfo=UTC)
 DEPLOYMENT = "github-20260304T140211000-0a1b2c"
 
 
-def why(receiver: Bench, *arguments: str) -> Result:
+def why(receiver: LocalReceiver, *arguments: str) -> Result:
     return typed(receiver.config.path, "why", *arguments)
 
 
@@ -84,7 +84,7 @@ def test_odd_causes_keep_the_decision(site: Installation) -> None:
 
 
 @pytest.fixture
-def frozen(receiver: Bench) -> Iterator[Freeze]:
+def frozen(receiver: LocalReceiver) -> Iterator[Freeze]:
     """A freeze of an app, which is thawed afterwards."""
     freeze = Freeze(reason="the sale", since=datetime.now(UTC), by="anna")
     freezes.freeze(receiver.config.freeze_directory, "github", freeze)
@@ -94,7 +94,7 @@ def frozen(receiver: Bench) -> Iterator[Freeze]:
 
 @pytest.mark.threat(44)
 @pytest.mark.promise(8, 33)
-def test_why_shows_status_then_decisions(receiver: Bench, frozen: Freeze) -> None:
+def test_why_shows_status_then_decisions(receiver: LocalReceiver, frozen: Freeze) -> None:
     published.append_decision(receiver.redis, decided(Verdict.ENDED, f"{OLD[:12]} serves", ending=Status.SUCCEEDED))
     published.append_decision(
         receiver.redis, decided(Verdict.FROZEN, str(frozen), deployment=DEPLOYMENT, head=NEW, minutes=1)
@@ -111,17 +111,17 @@ def test_why_shows_status_then_decisions(receiver: Bench, frozen: Freeze) -> Non
     assert len(why(receiver, "github", "-n", "1").stdout.splitlines()) == days[0] + 3
 
 
-def test_why_prints_one_json_document(receiver: Bench) -> None:
-    AppStatusStore(receiver.records.connection).publish(AppStatus(app="github", deployed_commit=OLD))
+def test_why_prints_one_json_document(receiver: LocalReceiver) -> None:
+    publish_status(receiver.redis, AppStatus(app="github", deployed_commit=OLD))
     published.append_decision(receiver.redis, decided(Verdict.ENDED, "x", deployment=DEPLOYMENT))
     found = json.loads(why(receiver, "github", "--json").stdout)
     assert (found["app"], found["frozen"], found["deployed_commit"]) == ("github", None, OLD)
     assert found["decisions"][0]["deployment"] == DEPLOYMENT
 
 
-def test_narrow_terminal_cuts_nothing(receiver: Bench) -> None:
-    told = "a reason that is rather long, and goes on, and on, until it needs a second line, if not a third one"
-    published.append_decision(receiver.redis, decided(Verdict.IGNORED, told))
+def test_narrow_terminal_cuts_nothing(receiver: LocalReceiver) -> None:
+    reason = "a reason that is rather long, and goes on, and on, until it needs a second line, if not a third one"
+    published.append_decision(receiver.redis, decided(Verdict.IGNORED, reason))
     main, side = pty.openpty()
     environment = {**os.environ, "HOOKD_CONFIG": str(receiver.config.path), "COLUMNS": "60", "TERM": "xterm"}
     subprocess.run(
@@ -130,7 +130,7 @@ def test_narrow_terminal_cuts_nothing(receiver: Bench) -> None:
     printed = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", _read(main, side)).replace("\r", "")
     after = printed[printed.index("14:02:11") if "14:02:11" in printed else printed.index("refused") :]
     assert max(map(len, after.splitlines())) <= 60
-    assert told in re.sub(r"\s+", " ", after)
+    assert reason in re.sub(r"\s+", " ", after)
 
 
 def _read(main: int, side: int) -> str:
@@ -146,15 +146,15 @@ def _read(main: int, side: int) -> str:
     return b"".join(pieces).decode()
 
 
-def test_an_app_without_decisions_says_so(receiver: Bench) -> None:
+def test_an_app_without_decisions_says_so(receiver: LocalReceiver) -> None:
     done = why(receiver, "gogs")
     assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "  no decision yet")
 
 
-def test_refusals_show_the_failed_check(receiver: Bench) -> None:
+def test_refusals_show_the_failed_check(receiver: LocalReceiver) -> None:
     assert why(receiver, "--refused").stdout == "  no refused signature\n"
-    for app, told, minutes in (("github", "there is no signature", 0), (None, "there is no such app", 1)):
-        published.append_decision(receiver.redis, decided(Verdict.REFUSED, told, app, minutes))
+    for app, reason, minutes in (("github", "there is no signature", 0), (None, "there is no such app", 1)):
+        published.append_decision(receiver.redis, decided(Verdict.REFUSED, reason, app, minutes))
     every, of_one = (why(receiver, *more, "--refused").stdout for more in ((), ("github",)))
     assert every.index("there is no such app") < every.index("there is no signature")
     assert ("no such app" in of_one, "there is no signature" in of_one) == (False, True)
@@ -163,7 +163,7 @@ def test_refusals_show_the_failed_check(receiver: Bench) -> None:
 
 
 @pytest.mark.threat(57)
-def test_forged_decisions_do_no_harm(receiver: Bench) -> None:
+def test_forged_decisions_do_no_harm(receiver: LocalReceiver) -> None:
     stream = redis_keys.decisions_key("github")
     receiver.redis.xadd(stream, {"decision": b"\xff{"})
     receiver.redis.xadd(stream, {"other": "x"})
@@ -180,6 +180,6 @@ def test_forged_decisions_do_no_harm(receiver: Bench) -> None:
     ("arguments", "said"),
     [((), "an app is missing"), (("nope",), "there is no app 'nope'"), (("gogs", "-n", "0"), "0 is not in")],
 )
-def test_mistakes_are_explained(receiver: Bench, arguments: tuple[str, ...], said: str) -> None:
+def test_mistakes_are_explained(receiver: LocalReceiver, arguments: tuple[str, ...], said: str) -> None:
     done = why(receiver, *arguments)
     assert (done.exit_code, said in done.stderr) == (2, True), done.stderr

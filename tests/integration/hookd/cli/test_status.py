@@ -11,18 +11,18 @@ from click.testing import CliRunner
 from hookd.cli import main
 from hookd.model.decision import Lag, Verdict
 from hookd.queue.published import AppStatus
-from tests.support.receiver import Bench, bench
+from tests.support.receiver import LocalReceiver, run_receiver
 
 APP, COMMIT, HEAD = "github", "ab" * 20, "cd" * 20
 
 
 @pytest.fixture(scope="module")
-def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    with bench(tmp_path_factory.mktemp("standing")) as running:
+def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalReceiver]:
+    with run_receiver(tmp_path_factory.mktemp("standing")) as running:
         yield running
 
 
-def shown(receiver: Bench, view: AppStatus, *command: str) -> list[str]:
+def shown(receiver: LocalReceiver, view: AppStatus, *command: str) -> list[str]:
     """Publish how an app stands, and return what a command prints."""
     receiver.redis.set(f"hookd:app:{APP}", view.model_dump_json())
     path = receiver.config.settings.state.parent / "hookd.toml"
@@ -34,7 +34,7 @@ def shown(receiver: Bench, view: AppStatus, *command: str) -> list[str]:
 
 @pytest.mark.parametrize("command", ["status", "why"])
 @pytest.mark.parametrize(
-    ("verdict", "told"),
+    ("verdict", "sentence"),
     [
         (Verdict.WAITING, f"  next: hookd deploy {APP}"),
         (Verdict.QUARANTINED, f"  next: hookd deploy {APP}"),
@@ -44,14 +44,14 @@ def shown(receiver: Bench, view: AppStatus, *command: str) -> list[str]:
         ),
     ],
 )
-def test_lag_is_shown_with_its_remedy(receiver: Bench, verdict: Verdict, told: str, command: str) -> None:
+def test_lag_is_shown_with_its_remedy(receiver: LocalReceiver, verdict: Verdict, sentence: str, command: str) -> None:
     late = Lag(commits=2, since=datetime.now(UTC), verdict=verdict, why="it is so")
     lines = shown(receiver, AppStatus(app=APP, deployed_commit=COMMIT, head=HEAD, lag=late), command)
-    assert told in lines, lines
+    assert sentence in lines, lines
     assert [line for line in lines if "because it is so" in line]
 
 
-def test_current_app_has_no_hint(receiver: Bench) -> None:
+def test_current_app_has_no_hint(receiver: LocalReceiver) -> None:
     assert not [
         line
         for line in shown(receiver, AppStatus(app=APP, deployed_commit=HEAD, head=HEAD), "status")
@@ -59,5 +59,5 @@ def test_current_app_has_no_hint(receiver: Bench) -> None:
     ]
 
 
-def test_new_app_has_a_deploy_hint(receiver: Bench) -> None:
+def test_new_app_has_a_deploy_hint(receiver: LocalReceiver) -> None:
     assert f"  next: hookd deploy {APP}" in shown(receiver, AppStatus(app=APP), "status")

@@ -130,8 +130,8 @@ def test_push_joins_no_starting_deployment(url: str, records: DeploymentStore) -
             return RequestResult(deployment_id, Verdict.QUEUED)
 
         _, answer = at_once([start, writer(url, f"d-{number}")])
-        joined = records.get(waits).coalesced
-        assert (answer.verdict, joined) in {(Verdict.COALESCED, 1), (Verdict.QUEUED, 0)}
+        coalesced = records.get(waits).coalesced
+        assert (answer.verdict, coalesced) in {(Verdict.COALESCED, 1), (Verdict.QUEUED, 0)}
         assert (answer.deployment == waits) == (answer.verdict is Verdict.COALESCED)
         records.change(waits, lambda old: advance(old, Status.SUCCEEDED, AT))
         if answer.verdict is Verdict.QUEUED:

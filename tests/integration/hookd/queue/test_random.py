@@ -15,7 +15,7 @@ from hookd.model.deployment import Deployment, Status, Step, Trigger
 from hookd.model.hint import Hint, HintKind
 from hookd.queue.counters import STEPS
 from hookd.queue.published import AppStatus, Quarantine
-from tests.support.receiver import Bench, bench
+from tests.support.receiver import LocalReceiver, run_receiver
 from tests.support.typed import typed
 
 APP = "github"
@@ -53,9 +53,9 @@ BYTES = st.binary(max_size=60) | st.sampled_from([b"9" * 5000, b"-1", b"1e400", 
 
 
 @pytest.fixture(scope="module")
-def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalReceiver]:
     """The application and a Redis for the test's data."""
-    with bench(tmp_path_factory.mktemp("odd"), receiver={"public_status": True}) as running:
+    with run_receiver(tmp_path_factory.mktemp("odd"), receiver={"public_status": True}) as running:
         yield running
 
 
@@ -81,7 +81,7 @@ def documents(model: Deployment | AppStatus | Decision) -> st.SearchStrategy[byt
     return st.builds(lambda at, odd: spoilt(json.loads(written), at, odd), st.floats(0, 1), ODD) | BYTES
 
 
-def write(receiver: Bench, record: bytes, view: bytes, decision: bytes, number: bytes) -> None:
+def write(receiver: LocalReceiver, record: bytes, view: bytes, decision: bytes, number: bytes) -> None:
     """Put all that into the places that hookd reads."""
     redis = receiver.redis
     redis.flushdb()
@@ -101,7 +101,7 @@ WRITTEN = {"record": documents(RECORD), "view": documents(VIEW), "decision": doc
 
 @pytest.mark.threat(57)
 @given(**WRITTEN)
-def test_receiver_rights(receiver: Bench, record: bytes, view: bytes, decision: bytes, number: bytes) -> None:
+def test_receiver_rights(receiver: LocalReceiver, record: bytes, view: bytes, decision: bytes, number: bytes) -> None:
     write(receiver, record, view, decision, number)
     shown = {path: receiver.get(path).status_code for path in PAGES}
     assert max(shown.values()) < 500, shown
@@ -111,7 +111,7 @@ def test_receiver_rights(receiver: Bench, record: bytes, view: bytes, decision: 
 @pytest.mark.threat(57)
 @settings(max_examples=60)
 @given(**WRITTEN)
-def test_reading_commands(receiver: Bench, record: bytes, view: bytes, decision: bytes, number: bytes) -> None:
+def test_reading_commands(receiver: LocalReceiver, record: bytes, view: bytes, decision: bytes, number: bytes) -> None:
     write(receiver, record, view, decision, number)
     for command in COMMANDS:
         assert "\x1b]52" not in typed(receiver.config.path, *command).output

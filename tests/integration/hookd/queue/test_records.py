@@ -20,7 +20,7 @@ from hookd.model.deployment import (
 )
 from hookd.model.hint import Hint, HintKind
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore, NoSuchDeployment
-from hookd.queue.published import AppStatus, AppStatusStore
+from hookd.queue.published import AppStatus, publish_status, read_status
 from tests.support.deployments import AT, ask, end, start
 
 A, B = "a" * 40, "b" * 40
@@ -162,16 +162,16 @@ def test_published_status_is_read_back(records: DeploymentStore) -> None:
     view = AppStatus(
         app="shop", deployed_commit=A, release="000001-aaaaaaaaaaaa", head=B, head_seen_at=AT, healthy=True
     )
-    assert AppStatusStore(records.connection).read("shop") == AppStatus(app="shop")
-    AppStatusStore(records.connection).publish(view)
-    assert AppStatusStore(records.connection).read("shop") == view
-    assert AppStatusStore(records.connection).read("blog") == AppStatus(app="blog")
+    assert read_status(records.connection, "shop") == AppStatus(app="shop")
+    publish_status(records.connection, view)
+    assert read_status(records.connection, "shop") == view
+    assert read_status(records.connection, "blog") == AppStatus(app="blog")
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"{}", b'{"app": "../x"}', b"[" * 9999])
 def test_invalid_status_is_empty(records: DeploymentStore, client: Redis, content: bytes) -> None:
     client.set(redis_keys.app_status_key("shop"), content)
-    assert AppStatusStore(records.connection).read("shop") == AppStatus(app="shop")
+    assert read_status(records.connection, "shop") == AppStatus(app="shop")
 
 
 @pytest.mark.threat(57)

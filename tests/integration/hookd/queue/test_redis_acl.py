@@ -18,7 +18,6 @@ from hookd.model.decision import Verdict
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.queue import published
 from hookd.queue.deployments import DeploymentRequest
-from hookd.queue.published import AppStatusStore
 from tests.support.guarded import PASSWORDS, GuardedInstallation, as_role, as_test, command_lines, refusals, servers
 from tests.support.installation import app_files
 from tests.support.processes import PROJECT, python, wait_for
@@ -221,7 +220,7 @@ def test_vanished_worker_is_deregistered(site: GuardedInstallation, held: Path) 
         wait_for(lambda: not client.sismember("rq:workers", f"rq:worker:{name}"), 60, "the end of the worker's name")
     held.unlink()
     site.push_and_wait("shop")  # Unless what settles the dead one has brought the head already.
-    assert AppStatusStore(site.records.connection).read("shop").deployed_commit == site.repositories["shop"].head()
+    assert site.status("shop").deployed_commit == site.repositories["shop"].head()
 
 
 def _let_time_pass(client: Redis, name: str) -> None:

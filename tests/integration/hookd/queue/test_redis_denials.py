@@ -17,7 +17,7 @@ from hookd.model.decision import Verdict
 from hookd.model.deployment import Trigger
 from hookd.queue import counters, published
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore
-from hookd.queue.published import AppStatusStore
+from hookd.queue.published import read_status, read_statuses
 from tests.support.guarded import PASSWORDS, GuardedInstallation, as_role, as_test, guarded_redis, servers
 from tests.support.processes import python
 from tests.support.raw_jobs import call, put_job
@@ -195,8 +195,8 @@ def test_status_reads_what_its_pages_show(server: str) -> None:
         records = DeploymentStore(client, keep_seconds=60)
         assert records.find(ID) is None  # It is no record that a reader takes for one; but it may be read.
         assert records.history("shop", 20) == []
-        assert AppStatusStore(records.connection).read("shop").app == "shop"
-        assert AppStatusStore(records.connection).read_all(["shop", "blog"])[0].app == "shop"
+        assert read_status(records.connection, "shop").app == "shop"
+        assert read_statuses(records.connection, ["shop", "blog"])[0].app == "shop"
         assert records.waiting_ids(["shop", "nobody"]) == [None, None]
         assert published.read_decisions(client, "shop", 10) == []
         assert [found.refused for found in counters.read_counters(client, ["shop", counters.NO_APP])] == [0, 0]

@@ -10,12 +10,12 @@ from hookd.model.decision import Verdict
 from hookd.model.deployment import Status
 from hookd.queue import published
 from tests.support.decisions import counted, decided, refused
-from tests.support.receiver import NEW, Bench, content, push_body
+from tests.support.receiver import NEW, LocalReceiver, content, push_body
 from tests.support.signatures import REDELIVERED, headers_of
 
 
 @pytest.mark.threat(44)
-def test_pushes_are_recorded_with_decisions(receiver: Bench) -> None:
+def test_pushes_are_recorded_with_decisions(receiver: LocalReceiver) -> None:
     before = datetime.now(UTC)
     first = content(receiver.push(delivery="first"))["deployment"]
     receiver.push(delivery="second")
@@ -32,7 +32,7 @@ def test_pushes_are_recorded_with_decisions(receiver: Bench) -> None:
         assert before <= each.at <= datetime.now(UTC) and each.why
 
 
-def test_failed_delivery_is_queued_again(receiver: Bench) -> None:
+def test_failed_delivery_is_queued_again(receiver: LocalReceiver) -> None:
     receiver.end(content(receiver.push())["deployment"], Status.FAILED)
     receiver.push()
     assert [each.verdict for each in decided(receiver)] == [Verdict.QUEUED, Verdict.QUEUED]
@@ -49,7 +49,7 @@ def test_failed_delivery_is_queued_again(receiver: Bench) -> None:
     ],
 )
 def test_ignored_events_are_recorded(
-    receiver: Bench, changes: dict[str, Any], event: str, why: str, seen: tuple[str, str] | None
+    receiver: LocalReceiver, changes: dict[str, Any], event: str, why: str, seen: tuple[str, str] | None
 ) -> None:
     receiver.push(body=push_body("github", **changes), event=event)
     [found] = decided(receiver)
@@ -59,12 +59,12 @@ def test_ignored_events_are_recorded(
     assert counted(receiver).deliveries[Verdict.IGNORED] == 1
 
 
-def test_other_content_types_are_recorded(receiver: Bench) -> None:
+def test_other_content_types_are_recorded(receiver: LocalReceiver) -> None:
     assert receiver.push(content_type="text/plain").status_code == 415
     assert decided(receiver)[0].why.startswith("answered 415: the content type must be application/json or")
 
 
-def test_a_strangers_text_is_cut(receiver: Bench) -> None:
+def test_a_strangers_text_is_cut(receiver: LocalReceiver) -> None:
     body = push_body("github", ref="refs/heads/" + "é" * 1000, repository={"full_name": "x" * 500})
     receiver.push(body=body, event="push", delivery="d" * 5000)
     [found] = decided(receiver)
@@ -75,7 +75,7 @@ def test_a_strangers_text_is_cut(receiver: Bench) -> None:
 
 
 @pytest.mark.threat(55)
-def test_only_so_many_are_kept(receiver: Bench) -> None:
+def test_only_so_many_are_kept(receiver: LocalReceiver) -> None:
     for number in range(published.MAX_ENTRIES + 5):
         receiver.push(event="ping", delivery=f"d-{number}")
     assert receiver.redis.xlen(redis_keys.decisions_key("github")) == published.MAX_ENTRIES
@@ -84,7 +84,7 @@ def test_only_so_many_are_kept(receiver: Bench) -> None:
 
 @pytest.mark.threat(44)
 @pytest.mark.parametrize("key", ["decisions", "counts"])
-def test_wrong_key_type_costs_no_push(receiver: Bench, key: str) -> None:
+def test_wrong_key_type_costs_no_push(receiver: LocalReceiver, key: str) -> None:
     receiver.redis.set(
         {"decisions": redis_keys.decisions_key, "counts": redis_keys.counts_key}[key]("github"), "poison"
     )
@@ -97,7 +97,7 @@ def test_wrong_key_type_costs_no_push(receiver: Bench, key: str) -> None:
 
 
 @pytest.mark.threat(81)
-def test_huge_decisions_are_skipped(receiver: Bench) -> None:
+def test_huge_decisions_are_skipped(receiver: LocalReceiver) -> None:
     receiver.push(delivery="first")
     large = decided(receiver)[0].model_dump_json()[:-1] + ',"more":[' + "[]," * 400_000 + "[]]}"
     receiver.redis.xadd(redis_keys.decisions_key("github"), {"decision": large})
@@ -105,7 +105,7 @@ def test_huge_decisions_are_skipped(receiver: Bench) -> None:
 
 
 @pytest.mark.threat(57)
-def test_forged_decisions_are_skipped(receiver: Bench) -> None:
+def test_forged_decisions_are_skipped(receiver: LocalReceiver) -> None:
     receiver.push(delivery="first")
     for fields in ({"decision": b"\xff"}, {"decision": "[]"}, {"x": "y"}, {"decision": '{"app": "github"}'}):
         receiver.redis.xadd(redis_keys.decisions_key("github"), fields)  # type: ignore[arg-type]
@@ -115,7 +115,7 @@ def test_forged_decisions_are_skipped(receiver: Bench) -> None:
 
 
 @pytest.mark.promise(8)
-def test_decisions_page_hides_refusals(receiver: Bench) -> None:
+def test_decisions_page_hides_refusals(receiver: LocalReceiver) -> None:
     receiver.push(delivery="first")
     receiver.push(event="ping", delivery="second")
     receiver.push(secret="another secret of 16 bytes")

@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 
 from hookd.model.deployment import Status
-from hookd.queue.published import AppStatus, AppStatusStore
+from hookd.queue.published import AppStatus, publish_status
 from tests.support.installation import Installation, app_files
 from tests.support.load import (
     APPS,
@@ -127,7 +127,7 @@ def test_thousand_apps_need_few_redis_calls(tmp_path: Path) -> None:
                 body = push_body(app)
                 assert site.post(f"/hooks/{app}", body, headers_of("github", body))[0] == 202
             for app in apps:
-                AppStatusStore(site.records.connection).publish(AppStatus(app=app, healthy=True))
+                publish_status(site.records.connection, AppStatus(app=app, healthy=True))
             before = commands(redis)
             listed = site.post("/apps", b"", {}, method="GET")[1]["apps"]
             assert [each["app"] for each in listed] == sorted(apps)

@@ -22,16 +22,16 @@ from hookd.model.git_hosts import GitHost
 from hookd.model.hint import Hint, HintKind
 from hookd.queue import counters
 from hookd.queue.deployments import DeploymentRequest
-from hookd.queue.published import AppStatus, AppStatusStore
+from hookd.queue.published import AppStatus, publish_status
 from tests.support.metrics import AT, asked, run, scraped, step, value
 from tests.support.processes import PROJECT, wait_for
-from tests.support.receiver import NEW, OLD, Bench, push_body
+from tests.support.receiver import NEW, OLD, LocalReceiver, push_body
 from tests.support.signatures import headers_of
 
 APPS = [host.value for host in GitHost]
 
 
-def test_new_app_has_zeros(receiver: Bench) -> None:
+def test_new_app_has_zeros(receiver: LocalReceiver) -> None:
     found = scraped(receiver)
     assert {app for (_, labels) in found for key, app in labels if key == "app"} == {*APPS, "-"}
     for ending in ENDINGS:
@@ -44,7 +44,7 @@ def test_new_app_has_zeros(receiver: Bench) -> None:
 
 @pytest.mark.threat(53)
 @pytest.mark.parametrize("ending", sorted(TRANSITIONS[Status.RUNNING]))
-def test_endings_are_counted_once(receiver: Bench, ending: Status) -> None:
+def test_endings_are_counted_once(receiver: LocalReceiver, ending: Status) -> None:
     deployment = run(receiver, ending, seconds=12.5)
     with pytest.raises(IllegalTransition):
         receiver.records.change(deployment, lambda old: advance(old, Status.FAILED, AT))
@@ -59,7 +59,7 @@ def test_endings_are_counted_once(receiver: Bench, ending: Status) -> None:
     assert success == ((AT + timedelta(seconds=12.5)).timestamp() if ending is Status.SUCCEEDED else None)
 
 
-def test_superseded_takes_no_time(receiver: Bench) -> None:
+def test_superseded_takes_no_time(receiver: LocalReceiver) -> None:
     run(receiver, Status.FAILED)
     asked(receiver, Trigger.PUSH)
     asked(receiver, Trigger.MANUAL)
@@ -69,14 +69,14 @@ def test_superseded_takes_no_time(receiver: Bench) -> None:
     assert value(receiver, "hookd_last_ending", ending="superseded") is None
 
 
-def test_last_ending_replaces_earlier_ones(receiver: Bench) -> None:
+def test_last_ending_replaces_earlier_ones(receiver: LocalReceiver) -> None:
     run(receiver, Status.ROLLED_BACK)
     run(receiver, Status.SUCCEEDED)
     assert value(receiver, "hookd_last_ending", ending="succeeded") == 1
     assert value(receiver, "hookd_last_ending", ending="rolled_back") is None
 
 
-def test_unknown_steps_count_as_other(receiver: Bench) -> None:
+def test_unknown_steps_count_as_other(receiver: LocalReceiver) -> None:
     steps = (step("fetch"), step("build", 20), step("x" * 1000, 1), step("evil\n", 2), step("prune", None))
     run(receiver, Status.SUCCEEDED, steps=steps)
     run(receiver, Status.FAILED, steps=(step("fetch", 2),))
@@ -87,7 +87,7 @@ def test_unknown_steps_count_as_other(receiver: Bench) -> None:
 
 
 @pytest.mark.threat(32)
-def test_clock_jump_never_lowers_counts(receiver: Bench) -> None:
+def test_clock_jump_never_lowers_counts(receiver: LocalReceiver) -> None:
     run(receiver, Status.SUCCEEDED, seconds=5)
     run(receiver, Status.SUCCEEDED, seconds=-3600)
     assert value(receiver, "hookd_deployment_seconds_sum") == 5
@@ -103,7 +103,7 @@ def test_each_step_has_a_series() -> None:
     assert used == set(StepName) == set(counters.STEPS) - {"other"}
 
 
-def test_deliveries_are_counted_by_verdict(receiver: Bench) -> None:
+def test_deliveries_are_counted_by_verdict(receiver: LocalReceiver) -> None:
     before = datetime.now(UTC).timestamp()
     for delivery, event in (("one", "push"), ("two", "push"), ("two", "push"), ("three", "ping"), ("four", "create")):
         receiver.push(delivery=delivery, event=event)
@@ -117,7 +117,7 @@ def test_deliveries_are_counted_by_verdict(receiver: Bench) -> None:
 
 
 @pytest.mark.threat(55)
-def test_refusals_are_counted_without_app(receiver: Bench) -> None:
+def test_refusals_are_counted_without_app(receiver: LocalReceiver) -> None:
     body = push_body("github")
     for path in ("/hooks/github", "/hooks/github", "/hooks/nobody", "/hooks/github%0a"):
         receiver.post(path, body, headers_of("github", b"other"))
@@ -126,7 +126,7 @@ def test_refusals_are_counted_without_app(receiver: Bench) -> None:
     assert value(receiver, "hookd_last_delivery_timestamp_seconds") is None
 
 
-def test_queue_age_ends_with_the_start(receiver: Bench) -> None:
+def test_queue_age_ends_with_the_start(receiver: LocalReceiver) -> None:
     long_ago = datetime.now(UTC) - timedelta(seconds=100)
     asking = DeploymentRequest(app="github", trigger=Trigger.PUSH, seconds=60)
     deployment = receiver.records.request(asking, now=long_ago).deployment
@@ -138,20 +138,20 @@ def test_queue_age_ends_with_the_start(receiver: Bench) -> None:
 
 @pytest.mark.threat(38)
 @pytest.mark.parametrize(("commits", "shown"), [(3, 3.0), (None, None)])
-def test_lag_is_a_metric(receiver: Bench, commits: int | None, shown: float | None) -> None:
+def test_lag_is_a_metric(receiver: LocalReceiver, commits: int | None, shown: float | None) -> None:
     behind = Lag(commits=commits, since=AT, verdict=Verdict.QUARANTINED, why="a stranger's\ntext")
     view = AppStatus(app="github", deployed_commit=OLD, head=NEW, head_seen_at=AT, healthy=False, lag=behind)
-    AppStatusStore(receiver.records.connection).publish(view)
+    publish_status(receiver.redis, view)
     assert value(receiver, "hookd_lag_since_timestamp_seconds", reason="quarantined") == AT.timestamp()
     assert value(receiver, "hookd_lag_commits", reason="quarantined") == shown
     assert value(receiver, "hookd_app_healthy") == 0
     assert value(receiver, "hookd_head_seen_timestamp_seconds") == AT.timestamp()
-    AppStatusStore(receiver.records.connection).publish(view.model_copy(update={"lag": None, "healthy": True}))
+    publish_status(receiver.redis, view.model_copy(update={"lag": None, "healthy": True}))
     assert not [name for name, _ in scraped(receiver) if name.startswith("hookd_lag")]
     assert value(receiver, "hookd_app_healthy") == 1
 
 
-def test_a_frozen_app_says_so(receiver: Bench) -> None:
+def test_a_frozen_app_says_so(receiver: LocalReceiver) -> None:
     freezes.freeze(receiver.config.freeze_directory, "gogs", Freeze(reason="x", since=AT))
     assert value(receiver, "hookd_frozen", "gogs") == 1
     freezes.thaw(receiver.config.freeze_directory, "gogs")
@@ -159,7 +159,7 @@ def test_a_frozen_app_says_so(receiver: Bench) -> None:
 
 
 @pytest.mark.threat(56)
-def test_forged_counters_are_ignored(receiver: Bench) -> None:
+def test_forged_counters_are_ignored(receiver: LocalReceiver) -> None:
     run(receiver, Status.SUCCEEDED)
     before = set(scraped(receiver))
     evil = 'x"} 1\nevil{a="'
@@ -179,7 +179,7 @@ def test_forged_counters_are_ignored(receiver: Bench) -> None:
 
 @pytest.mark.threat(56)
 @pytest.mark.parametrize("key", [redis_keys.app_status_key, redis_keys.waiting_key])
-def test_wrong_key_type_hides_one_app(receiver: Bench, key: Any) -> None:
+def test_wrong_key_type_hides_one_app(receiver: LocalReceiver, key: Any) -> None:
     asked(receiver)
     receiver.redis.delete(key("gogs"))
     receiver.redis.rpush(key("gogs"), "poison")
@@ -187,6 +187,6 @@ def test_wrong_key_type_hides_one_app(receiver: Bench, key: Any) -> None:
 
 
 @pytest.mark.parametrize("id", ["github-20261399T996199999-abcdef", "", "\udcff"])
-def test_invalid_waiting_id_is_ignored(receiver: Bench, id: str) -> None:
+def test_invalid_waiting_id_is_ignored(receiver: LocalReceiver, id: str) -> None:
     receiver.redis.set(redis_keys.waiting_key("github"), id.encode("utf-8", "surrogateescape"))
     assert value(receiver, "hookd_waiting") == 0

@@ -13,14 +13,14 @@ from hookd.model.decision import Lag, Verdict
 from hookd.model.deployment import (
     Status,
 )
-from hookd.queue.published import AppStatus, AppStatusStore
+from hookd.queue.published import AppStatus, publish_status
 from hookd.receiver.server import build
 from tests.support.metrics import AT, asked, run, scraped, step, value
 from tests.support.processes import PROJECT
-from tests.support.receiver import Bench, content
+from tests.support.receiver import LocalReceiver, content
 
 
-def test_openmetrics_is_spoken_too(receiver: Bench) -> None:
+def test_openmetrics_is_spoken_too(receiver: LocalReceiver) -> None:
     run(receiver, Status.SUCCEEDED, steps=(step("fetch"),))
     accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
     response = receiver.get("/metrics", {"Accept": accept})
@@ -32,7 +32,7 @@ def test_openmetrics_is_spoken_too(receiver: Bench) -> None:
     assert {family.name for family in parse(plain.text)} == set(families)
 
 
-def test_metrics_are_documented(receiver: Bench) -> None:
+def test_metrics_are_documented(receiver: LocalReceiver) -> None:
     page = (PROJECT / "docs" / "metrics.md").read_text()
     run(receiver, Status.SUCCEEDED, steps=(step("fetch"),))
     for family in parse(receiver.get("/metrics").text):
@@ -42,8 +42,8 @@ def test_metrics_are_documented(receiver: Bench) -> None:
 
 
 @pytest.mark.threat(56)
-def test_all_processes_say_the_same(receiver: Bench) -> None:
-    other = Bench(build(receiver.config), receiver.redis, receiver.config)
+def test_all_processes_say_the_same(receiver: LocalReceiver) -> None:
+    other = LocalReceiver(build(receiver.config), receiver.redis, receiver.config)
     receiver.push()
     run(receiver, Status.SUCCEEDED)
     other.push(delivery="second")
@@ -52,7 +52,7 @@ def test_all_processes_say_the_same(receiver: Bench) -> None:
     }
 
 
-def test_flush_resets_counters(receiver: Bench) -> None:
+def test_flush_resets_counters(receiver: LocalReceiver) -> None:
     run(receiver, Status.SUCCEEDED)
     receiver.redis.flushall()
     assert value(receiver, "hookd_deployments_total", ending="succeeded") == 0
@@ -61,7 +61,7 @@ def test_flush_resets_counters(receiver: Bench) -> None:
 
 
 @pytest.mark.promise(63)
-def test_push_changes_the_metrics(receiver: Bench) -> None:
+def test_push_changes_the_metrics(receiver: LocalReceiver) -> None:
     deployment = content(receiver.push())["deployment"]
     receiver.end(deployment, Status.SUCCEEDED)
     assert value(receiver, "hookd_deliveries_total", verdict="queued") == 1
@@ -79,7 +79,7 @@ def promtool() -> str:
 
 
 @pytest.mark.promise(63)
-def test_promtool_accepts_the_metrics(receiver: Bench) -> None:
+def test_promtool_accepts_the_metrics(receiver: LocalReceiver) -> None:
     run(receiver, Status.SUCCEEDED, steps=(step("fetch"),))
     asked(receiver)
     done = subprocess.run(
@@ -101,9 +101,9 @@ def test_promtool_accepts_the_alerts(tmp_path: Path) -> None:
 
 
 @pytest.mark.threat(39)
-def test_alerts_use_existing_metrics(receiver: Bench) -> None:
+def test_alerts_use_existing_metrics(receiver: LocalReceiver) -> None:
     behind = Lag(commits=1, since=AT, verdict=Verdict.WAITING, why="x")
-    AppStatusStore(receiver.records.connection).publish(AppStatus(app="github", head_seen_at=AT, lag=behind))
+    publish_status(receiver.redis, AppStatus(app="github", head_seen_at=AT, lag=behind))
     run(receiver, Status.FAILED)
     there = {name for name, _ in scraped(receiver)}
     expressions = re.findall(r"expr: (.*)", blocks()[1])

@@ -9,7 +9,7 @@ import pytest
 from hookd.receiver.server import build
 from tests.support.installation import Installation
 from tests.support.processes import PROJECT
-from tests.support.receiver import Bench, bench, content
+from tests.support.receiver import LocalReceiver, content, run_receiver
 from tests.support.signatures import SECRET, headers_of
 
 DATA = PROJECT / "tests" / "data"
@@ -19,14 +19,14 @@ TAG = "a tag, this app deploys the branch master"
 
 
 @pytest.fixture(scope="module")
-def module_receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def module_receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalReceiver]:
     """An application that deploys the repository and the branch of the examples."""
-    with bench(tmp_path_factory.mktemp("payloads")) as running:
+    with run_receiver(tmp_path_factory.mktemp("payloads")) as running:
         apps = running.config.path.parent / "apps" / "github.toml"
         table = apps.read_text().replace("acme/github", "Codertocat/Hello-World")
         apps.write_text('branch = "master"\n' + table)
         config = Installation(running.config.path.parent).config
-        yield Bench(build(config), running.redis, config)
+        yield LocalReceiver(build(config), running.redis, config)
 
 
 def examples(event: str) -> list[Path]:
@@ -47,7 +47,7 @@ def test_every_directory_holds_its_licence(directory: str) -> None:
 
 @pytest.mark.promise(5)
 @pytest.mark.parametrize("file", examples("push"), ids=lambda file: file.stem)
-def test_real_payloads_are_classified(receiver: Bench, file: Path) -> None:
+def test_real_payloads_are_classified(receiver: LocalReceiver, file: Path) -> None:
     body = file.read_bytes()
     response = receiver.push(body=body)
     if json.loads(body)["ref"] == "refs/heads/master":
@@ -64,14 +64,14 @@ def test_examples_hold_branches_and_tags() -> None:
 
 
 @pytest.mark.parametrize("file", examples("ping"), ids=lambda file: file.stem)
-def test_a_ping_is_answered_with_pong(receiver: Bench, file: Path) -> None:
+def test_a_ping_is_answered_with_pong(receiver: LocalReceiver, file: Path) -> None:
     response = receiver.push(body=file.read_bytes(), event="ping")
     assert (response.status_code, content(response)["status"]) == (200, "pong")
     assert receiver.stored() == 0
 
 
 @pytest.mark.parametrize("event", ["create", "delete"])
-def test_what_came_or_went_is_ignored(receiver: Bench, event: str) -> None:
+def test_what_came_or_went_is_ignored(receiver: LocalReceiver, event: str) -> None:
     for file in examples(event):
         response = receiver.push(body=file.read_bytes(), event=event)
         reason = f"the event is '{event}', not a push"
@@ -80,7 +80,7 @@ def test_what_came_or_went_is_ignored(receiver: Bench, event: str) -> None:
 
 
 @pytest.mark.parametrize("event", ["ping", "create", "delete"])
-def test_other_payloads_as_push_are_refused(receiver: Bench, event: str) -> None:
+def test_other_payloads_as_push_are_refused(receiver: LocalReceiver, event: str) -> None:
     for file in examples(event):
         assert receiver.push(body=file.read_bytes(), event="push").status_code == 400
     assert receiver.stored() == 0
@@ -92,13 +92,13 @@ def captured(body: bytes) -> dict[str, str]:
     return {**headers, "X-Hub-Signature-256": headers_of("github", body)["X-Hub-Signature-256"]}
 
 
-def test_a_captured_form_delivery_is_understood(receiver: Bench) -> None:
+def test_a_captured_form_delivery_is_understood(receiver: LocalReceiver) -> None:
     form = (DATA / "gidgethub" / "ping.form").read_bytes()
     response = receiver.post("/hooks/github", form, captured(form))
     assert (response.status_code, content(response)["status"]) == (200, "pong")
 
 
-def test_changed_form_delivery_is_refused(receiver: Bench) -> None:
+def test_changed_form_delivery_is_refused(receiver: LocalReceiver) -> None:
     form = (DATA / "gidgethub" / "ping.form").read_bytes()
     response = receiver.post("/hooks/github", form.replace(b"awesome", b"awesom3"), captured(form))
     assert response.status_code == 401

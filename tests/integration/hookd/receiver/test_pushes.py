@@ -11,7 +11,7 @@ from hookd.model.deployment import Status, Trigger
 from hookd.model.git_hosts import GitHost
 from hookd.queue.rq_classes import SafeJob
 from hookd.receiver.server import build
-from tests.support.receiver import FORM, NEW, OLD, ZEROS, Bench, content, form_of, push_body
+from tests.support.receiver import FORM, NEW, OLD, ZEROS, LocalReceiver, content, form_of, push_body
 from tests.support.signatures import REDELIVERED, SECRET, headers_of
 
 SECOND = "the secret after the rotation"
@@ -19,7 +19,7 @@ RECEIVER = {"public_url": "https://deploy.example.org/"}
 
 
 @pytest.mark.parametrize("sender", GitHost)
-def test_push_returns_its_deployment(receiver: Bench, sender: str) -> None:
+def test_push_returns_its_deployment(receiver: LocalReceiver, sender: str) -> None:
     response = receiver.push(sender)
     assert response.status_code == 202
     answer = content(response)
@@ -28,7 +28,7 @@ def test_push_returns_its_deployment(receiver: Bench, sender: str) -> None:
     assert answer == {"status": "queued", "deployment": deployment, "status_url": url}
 
 
-def test_record_and_job_share_one_id(receiver: Bench) -> None:
+def test_record_and_job_share_one_id(receiver: LocalReceiver) -> None:
     deployment = content(receiver.push())["deployment"]
     record = receiver.records.get(deployment)
     assert (record.app, record.status, record.trigger) == ("github", Status.QUEUED, Trigger.PUSH)
@@ -39,7 +39,7 @@ def test_record_and_job_share_one_id(receiver: Bench) -> None:
 
 
 @pytest.mark.parametrize("sender", GitHost)
-def test_forms_are_verified_per_sender(receiver: Bench, sender: str) -> None:
+def test_forms_are_verified_per_sender(receiver: LocalReceiver, sender: str) -> None:
     body = push_body(sender, message="naïve ☃ + 100%")
     form = form_of(body)
     signed_bytes = body if GitHost(sender).signs_form_value else form
@@ -49,7 +49,7 @@ def test_forms_are_verified_per_sender(receiver: Bench, sender: str) -> None:
 
 
 @pytest.mark.parametrize("sender", GitHost)
-def test_sha256_repositories_work(receiver: Bench, sender: str) -> None:
+def test_sha256_repositories_work(receiver: LocalReceiver, sender: str) -> None:
     response = receiver.push(sender, push_body(sender, before="a" * 64, after="b" * 64))
     deployment = content(response)["deployment"]
     assert receiver.records.get(deployment).claimed_commit == "b" * 64
@@ -57,7 +57,7 @@ def test_sha256_repositories_work(receiver: Bench, sender: str) -> None:
 
 @pytest.mark.threat(6)
 @pytest.mark.promise(9)
-def test_payload_decides_nothing(receiver: Bench) -> None:
+def test_payload_decides_nothing(receiver: LocalReceiver) -> None:
     body = push_body("github", clone_url="https://evil.example/x.git", head_commit={"id": "--upload-pack=x"})
     deployment = content(receiver.push(body=body))["deployment"]
     assert "evil" not in receiver.records.get(deployment).model_dump_json()
@@ -80,7 +80,7 @@ IGNORED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("changes", "reason"), [pytest.param(*case, id=name) for name, case in IGNORED.items()])
-def test_other_pushes_are_ignored(receiver: Bench, changes: dict[str, Any], reason: str) -> None:
+def test_other_pushes_are_ignored(receiver: LocalReceiver, changes: dict[str, Any], reason: str) -> None:
     response = receiver.push(body=push_body("github", **changes))
     assert (response.status_code, content(response)) == (200, {"status": "ignored", "reason": reason})
     assert receiver.stored() == 0
@@ -88,7 +88,7 @@ def test_other_pushes_are_ignored(receiver: Bench, changes: dict[str, Any], reas
 
 @pytest.mark.parametrize("event", ["create", "delete", "release", "issues", "Push Hook"])
 @pytest.mark.parametrize("sender", GitHost)
-def test_another_event_is_ignored(receiver: Bench, sender: str, event: str) -> None:
+def test_another_event_is_ignored(receiver: LocalReceiver, sender: str, event: str) -> None:
     response = receiver.push(sender, event=event)
     assert (response.status_code, content(response)) == (
         200,
@@ -97,20 +97,20 @@ def test_another_event_is_ignored(receiver: Bench, sender: str, event: str) -> N
     assert receiver.stored() == 0
 
 
-def test_other_event_headers_are_ignored(receiver: Bench) -> None:
+def test_other_event_headers_are_ignored(receiver: LocalReceiver) -> None:
     body = push_body("gitea")
     headers = {**headers_of("gitea", body, event="create"), "X-GitHub-Event": "push", "X-Gogs-Event": "push"}
     assert content(receiver.post("/hooks/gitea", body, headers))["status"] == "ignored"
     assert receiver.stored() == 0
 
 
-def test_missing_event_is_ignored(receiver: Bench) -> None:
+def test_missing_event_is_ignored(receiver: LocalReceiver) -> None:
     assert content(receiver.push(event=""))["reason"] == "the request names no event"
     assert receiver.stored() == 0
 
 
 @pytest.mark.parametrize("sender", GitHost)
-def test_a_ping_is_answered_with_pong(receiver: Bench, sender: str) -> None:
+def test_a_ping_is_answered_with_pong(receiver: LocalReceiver, sender: str) -> None:
     response = receiver.push(sender, b'{"zen": "Keep it logically awesome."}', event="ping")
     assert (response.status_code, content(response)["status"]) == (200, "pong")
     assert receiver.stored() == 0
@@ -118,24 +118,24 @@ def test_a_ping_is_answered_with_pong(receiver: Bench, sender: str) -> None:
 
 @pytest.mark.threat(10)
 @pytest.mark.promise(52, 68)
-def test_rotation_accepts_two_secrets(receiver: Bench) -> None:
+def test_rotation_accepts_two_secrets(receiver: LocalReceiver) -> None:
     file = receiver.config.settings.receiver.secrets / "github"
     file.write_text(f"{SECRET}\n{SECOND}\n")
-    rotating = Bench(build(receiver.config), receiver.redis, receiver.config)
+    rotating = LocalReceiver(build(receiver.config), receiver.redis, receiver.config)
     assert rotating.push(secret=SECRET).status_code == 202
     assert rotating.push(secret=SECOND).status_code == 200
     assert rotating.push(secret="the secret before the rotation").status_code == 401
     file.write_text(f"{SECOND}\n")
-    rotated = Bench(build(receiver.config), receiver.redis, receiver.config)
+    rotated = LocalReceiver(build(receiver.config), receiver.redis, receiver.config)
     assert rotated.push(secret=SECRET).status_code == 401
     file.write_text(SECRET)
 
 
 @pytest.mark.threat(10)
-def test_secrets_are_per_app(receiver: Bench) -> None:
+def test_secrets_are_per_app(receiver: LocalReceiver) -> None:
     file = receiver.config.settings.receiver.secrets / "gogs"
     file.write_text(SECOND)
-    apart = Bench(build(receiver.config), receiver.redis, receiver.config)
+    apart = LocalReceiver(build(receiver.config), receiver.redis, receiver.config)
     assert apart.push("github", secret=SECOND).status_code == 401
     assert apart.push("gogs", secret=SECOND).status_code == 202
     file.write_text(SECRET)
@@ -143,7 +143,7 @@ def test_secrets_are_per_app(receiver: Bench) -> None:
 
 @pytest.mark.threat(2)
 @pytest.mark.parametrize("content", ["", "short", "\n", f"{SECRET}\nshort", "\n".join([SECRET] * 3)])
-def test_bad_secret_stops_the_start(receiver: Bench, content: str) -> None:
+def test_bad_secret_stops_the_start(receiver: LocalReceiver, content: str) -> None:
     file = receiver.config.settings.receiver.secrets / "gitea"
     file.write_text(content)
     with pytest.raises(ConfigError, match="gitea: holds"):
@@ -151,7 +151,7 @@ def test_bad_secret_stops_the_start(receiver: Bench, content: str) -> None:
     file.write_text(SECRET)
 
 
-def test_log_holds_no_secrets(receiver: Bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_log_holds_no_secrets(receiver: LocalReceiver, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     body = push_body("github", before=OLD)
     headers = headers_of("github", body)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hookd.model.git_hosts import GitHost
-from tests.support.receiver import FORM, Bench, bench, form_of, push_body
+from tests.support.receiver import FORM, LocalReceiver, form_of, push_body, run_receiver
 from tests.support.signatures import JSON, headers_of, signed
 
 REFUSALS = {400, 401, 411, 413, 415}
@@ -22,16 +22,16 @@ BODIES = st.binary(max_size=200) | st.sampled_from([push_body(name) for name in 
 
 
 @pytest.fixture(scope="module")
-def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalReceiver]:
     """One application and one Redis for this module, because no test stores anything that another reads."""
-    with bench(tmp_path_factory.mktemp("random")) as running:
+    with run_receiver(tmp_path_factory.mktemp("random")) as running:
         yield running
 
 
 @pytest.mark.threat(2)
 @given(name=NAMES, body=BODIES, kind=KINDS, signature=VALUES, event=VALUES)
 def test_without_the_exact_signature_nothing_passes(
-    receiver: Bench, *, name: str, body: bytes, kind: str, signature: str, event: str
+    receiver: LocalReceiver, *, name: str, body: bytes, kind: str, signature: str, event: str
 ) -> None:
     sender = {host.value: host for host in GitHost}.get(name, GitHost.GITHUB)
     headers = {sender.signature: signature, sender.event: event, "Content-Type": kind}
@@ -41,7 +41,7 @@ def test_without_the_exact_signature_nothing_passes(
 
 
 @given(name=NAMES, body=BODIES, place=st.integers(0, 63), digit=st.sampled_from("0123456789abcdefABCDEFg "))
-def test_one_changed_digit_is_refused(receiver: Bench, name: str, body: bytes, place: int, digit: str) -> None:
+def test_one_changed_digit_is_refused(receiver: LocalReceiver, name: str, body: bytes, place: int, digit: str) -> None:
     sender = {host.value: host for host in GitHost}.get(name, GitHost.GITHUB)
     right = signed(body)
     wrong = right[:place] + digit + right[place + 1 :]
@@ -56,7 +56,7 @@ def test_one_changed_digit_is_refused(receiver: Bench, name: str, body: bytes, p
 @pytest.mark.threat(7)
 @given(name=st.sampled_from(GitHost), body=BODIES, kind=KINDS, event=VALUES | st.just("push"), delivery=VALUES)
 def test_signed_bytes_never_cause_5xx(
-    receiver: Bench, *, name: str, body: bytes, kind: str, event: str, delivery: str
+    receiver: LocalReceiver, *, name: str, body: bytes, kind: str, event: str, delivery: str
 ) -> None:
     headers = {**headers_of(name, body, event=event, delivery=delivery), "Content-Type": kind}
     response = receiver.post(f"/hooks/{name}", body, headers)
@@ -66,7 +66,7 @@ def test_signed_bytes_never_cause_5xx(
 
 
 @given(path=st.text(st.characters(max_codepoint=255), max_size=40), method=st.sampled_from(["GET", "POST"]))
-def test_no_path_ends_in_a_5xx(receiver: Bench, path: str, method: str) -> None:
+def test_no_path_ends_in_a_5xx(receiver: LocalReceiver, path: str, method: str) -> None:
     for prefix in ("", "/", "/hooks/", "/apps/", "/deployments/"):
         decoded = {"PATH_INFO": prefix + path, "REQUEST_METHOD": method}
         assert receiver.app.test_client().open(environ_overrides=decoded).status_code < 500

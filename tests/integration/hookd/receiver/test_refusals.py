@@ -11,7 +11,7 @@ from hookd.model.git_hosts import GitHost
 from hookd.receiver.app import Receiver, create_app
 from hookd.receiver.refusal_log import RefusalLog
 from hookd.receiver.status_routes import ReadAccess
-from tests.support.receiver import FORM, Bench, form_of, push_body
+from tests.support.receiver import FORM, LocalReceiver, form_of, push_body
 from tests.support.signatures import JSON, SECRET, headers_of, signed
 
 RECEIVER = {"max_body": 65536}
@@ -48,7 +48,7 @@ SPOILT: dict[str, Spoil] = {
 @pytest.mark.promise(5)
 @pytest.mark.parametrize("sender", GitHost)
 @pytest.mark.parametrize("spoil", [pytest.param(spoil, id=name) for name, spoil in SPOILT.items()])
-def test_inexact_signatures_get_401(receiver: Bench, sender: str, spoil: Spoil) -> None:
+def test_inexact_signatures_get_401(receiver: LocalReceiver, sender: str, spoil: Spoil) -> None:
     body = push_body(sender)
     headers = headers_of(sender, body)
     value = spoil(GitHost(sender).prefix, body)
@@ -66,7 +66,7 @@ def test_inexact_signatures_get_401(receiver: Bench, sender: str, spoil: Spoil) 
 @pytest.mark.threat(2)
 @pytest.mark.parametrize("sender", GitHost)
 @pytest.mark.parametrize("name", ["nobody", "github2", "GITHUB", "%00", "%ff", "é", "a b", "x" * 300])
-def test_unknown_app_looks_like_bad_signature(receiver: Bench, sender: str, name: str) -> None:
+def test_unknown_app_looks_like_bad_signature(receiver: LocalReceiver, sender: str, name: str) -> None:
     body = push_body(sender)
     known = receiver.post(f"/hooks/{sender}", body, {"Content-Type": JSON})
     unknown = receiver.post(f"/hooks/{name}", body, headers_of(sender, body))
@@ -75,7 +75,7 @@ def test_unknown_app_looks_like_bad_signature(receiver: Bench, sender: str, name
     assert receiver.stored() == 0
 
 
-def test_secret_without_app_is_refused(receiver: Bench) -> None:
+def test_secret_without_app_is_refused(receiver: LocalReceiver) -> None:
     secrets = {"ghost": (Secret(SECRET.encode()),)}
     refusal_log = RefusalLog(receiver.redis)
     store = receiver.records
@@ -87,7 +87,7 @@ def test_secret_without_app_is_refused(receiver: Bench) -> None:
 
 
 @pytest.mark.parametrize("sender", GitHost)
-def test_other_senders_signatures_are_ignored(receiver: Bench, sender: str) -> None:
+def test_other_senders_signatures_are_ignored(receiver: LocalReceiver, sender: str) -> None:
     body = push_body(sender)
     headers = {"Content-Type": JSON, "X-Hub-Signature": f"sha256={signed(body)}", "X-Gitlab-Token": SECRET}
     for other in set(GitHost) - {sender}:
@@ -97,7 +97,7 @@ def test_other_senders_signatures_are_ignored(receiver: Bench, sender: str) -> N
     assert receiver.stored() == 0
 
 
-def test_gitea_delivery_needs_its_own_signature(receiver: Bench) -> None:
+def test_gitea_delivery_needs_its_own_signature(receiver: LocalReceiver) -> None:
     body = push_body("github")
     headers = {**headers_of("gitea", body), "X-GitHub-Event": "push", "X-Hub-Signature-256": "sha256="}
     assert receiver.post("/hooks/github", body, headers).status_code == 401
@@ -106,7 +106,7 @@ def test_gitea_delivery_needs_its_own_signature(receiver: Bench) -> None:
 
 @pytest.mark.parametrize("sender", ["gitea", "forgejo", "gogs"])
 @pytest.mark.parametrize("form", [b"", b"x=1", b"payload=%7B%7D&payload=%7B%7D", b"&" * 5000, b"payload=%zz%"])
-def test_unverifiable_form_is_bad_signature(receiver: Bench, sender: str, form: bytes) -> None:
+def test_unverifiable_form_is_bad_signature(receiver: LocalReceiver, sender: str, form: bytes) -> None:
     headers = headers_of(sender, form, content_type=FORM)
     response = receiver.post(f"/hooks/{sender}", form, headers)
     assert (response.status_code, response.data) == (401, UNSIGNED)
@@ -114,13 +114,13 @@ def test_unverifiable_form_is_bad_signature(receiver: Bench, sender: str, form: 
 
 
 @pytest.mark.parametrize("sender", ["gitea", "forgejo", "gogs"])
-def test_gitea_form_bytes_are_refused(receiver: Bench, sender: str) -> None:
+def test_gitea_form_bytes_are_refused(receiver: LocalReceiver, sender: str) -> None:
     form = form_of(push_body(sender))
     assert receiver.push(sender, form, content_type=FORM).status_code == 401
     assert receiver.stored() == 0
 
 
-def test_github_form_json_is_refused(receiver: Bench) -> None:
+def test_github_form_json_is_refused(receiver: LocalReceiver) -> None:
     body = push_body("github")
     headers = headers_of("github", body, content_type=FORM)
     assert receiver.post("/hooks/github", form_of(body), headers).status_code == 401
@@ -128,7 +128,7 @@ def test_github_form_json_is_refused(receiver: Bench) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"])
-def test_only_post_is_allowed(receiver: Bench, method: str) -> None:
+def test_only_post_is_allowed(receiver: LocalReceiver, method: str) -> None:
     body = push_body("github")
     client = receiver.app.test_client()
     response = client.open("/hooks/github", method=method, data=body, headers=headers_of("github", body))
@@ -137,27 +137,27 @@ def test_only_post_is_allowed(receiver: Bench, method: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/hooks", "/hooks/", "/hooks//github", "/hooks/github/", "/hooks/github/x"])
-def test_inexact_paths_are_refused(receiver: Bench, path: str) -> None:
+def test_inexact_paths_are_refused(receiver: LocalReceiver, path: str) -> None:
     body = push_body("github")
     assert receiver.post(path, body, headers_of("github", body)).status_code == 404
     assert receiver.stored() == 0
 
 
-def test_missing_length_is_refused(receiver: Bench) -> None:
+def test_missing_length_is_refused(receiver: LocalReceiver) -> None:
     client = receiver.app.test_client()
     response = client.post("/hooks/github", headers=headers_of("github", b""))
     assert (response.status_code, response.content_length) == (411, len(response.data))
     assert receiver.stored() == 0
 
 
-def test_chunked_body_is_refused(receiver: Bench) -> None:
+def test_chunked_body_is_refused(receiver: LocalReceiver) -> None:
     body = push_body("github")
     headers = {**headers_of("github", body), "Transfer-Encoding": "chunked"}
     assert receiver.post("/hooks/github", body, headers).status_code == 411
     assert receiver.stored() == 0
 
 
-def test_body_size_limit(receiver: Bench) -> None:
+def test_body_size_limit(receiver: LocalReceiver) -> None:
     body = push_body("github").ljust(65536)
     assert receiver.push(body=body).status_code == 202
     receiver.redis.flushdb()
@@ -169,13 +169,13 @@ def test_body_size_limit(receiver: Bench) -> None:
     "kind", [None, "", "text/plain", "application/xml", "application/jsonx", "multipart/form-data"]
 )
 @pytest.mark.parametrize("sender", GitHost)
-def test_another_content_type_is_refused(receiver: Bench, sender: str, kind: str | None) -> None:
+def test_another_content_type_is_refused(receiver: LocalReceiver, sender: str, kind: str | None) -> None:
     assert receiver.push(sender, content_type=kind).status_code == 415
     assert receiver.stored() == 0
 
 
 @pytest.mark.parametrize("kind", [JSON, f"{JSON}; charset=utf-8", "Application/JSON", f"{JSON};charset=utf-7"])
-def test_a_content_type_may_have_parameters(receiver: Bench, kind: str) -> None:
+def test_a_content_type_may_have_parameters(receiver: LocalReceiver, kind: str) -> None:
     assert receiver.push(content_type=kind).status_code == 202
 
 
@@ -206,7 +206,7 @@ MALFORMED = {
 
 @pytest.mark.threat(7)
 @pytest.mark.parametrize("body", [pytest.param(body, id=name) for name, body in MALFORMED.items()])
-def test_malformed_pushes_are_refused(receiver: Bench, body: bytes) -> None:
+def test_malformed_pushes_are_refused(receiver: LocalReceiver, body: bytes) -> None:
     for sent, kind in ((body, JSON), (form_of(body), FORM)):
         if len(sent) > 65536:
             continue
@@ -218,6 +218,6 @@ def test_malformed_pushes_are_refused(receiver: Bench, body: bytes) -> None:
 
 @pytest.mark.threat(7)
 @pytest.mark.parametrize("form", [b"", b"x=1", b"payload=%7B%7D&payload=%7B%7D", b"&" * 5000, b"payload=%zz%"])
-def test_signed_form_needs_one_payload(receiver: Bench, form: bytes) -> None:
+def test_signed_form_needs_one_payload(receiver: LocalReceiver, form: bytes) -> None:
     assert receiver.push(body=form, content_type=FORM).status_code == 400
     assert receiver.stored() == 0

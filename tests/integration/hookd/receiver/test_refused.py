@@ -18,7 +18,7 @@ from hookd.receiver.refusal_log import RefusalLog
 from tests.support.decisions import FULL, counted, decided, refusal, refused
 from tests.support.installation import Installation
 from tests.support.processes import wait_for
-from tests.support.receiver import FORM, Bench, everything, form_of, push_body
+from tests.support.receiver import FORM, LocalReceiver, everything, form_of, push_body
 from tests.support.redis_server import redis_server
 from tests.support.signatures import REDELIVERED, SECRET, headers_of, signed
 
@@ -46,7 +46,7 @@ def spoilt(sender: str, body: bytes) -> dict[str, tuple[dict[str, str], bytes, s
 
 @pytest.mark.parametrize("case", spoilt("github", b""))
 @pytest.mark.parametrize("sender", GitHost)
-def test_operator_sees_the_failed_check(receiver: Bench, sender: str, case: str) -> None:
+def test_operator_sees_the_failed_check(receiver: LocalReceiver, sender: str, case: str) -> None:
     headers, body, why = spoilt(sender, push_body(sender))[case]
     assert receiver.post(f"/hooks/{sender}", body, headers).status_code == 401
     [found] = refused(receiver)
@@ -57,7 +57,7 @@ def test_operator_sees_the_failed_check(receiver: Bench, sender: str, case: str)
     assert counted(receiver, sender).delivered_at is None
 
 
-def test_unsignable_form_is_named(receiver: Bench) -> None:
+def test_unsignable_form_is_named(receiver: LocalReceiver) -> None:
     form = b"payload=%7B%7D&more=1"
     receiver.post("/hooks/gitea", form, headers_of("gitea", form, content_type=FORM))
     assert refused(receiver)[0].why.startswith("gitea signs forms with one field, named payload")
@@ -71,13 +71,13 @@ def test_unsignable_form_is_named(receiver: Bench) -> None:
         ("forgejo", "gitea", "X-Gitea-Signature is there: is sender = 'forgejo' right, or is it 'gitea'?"),
     ],
 )
-def test_wrong_sender_is_hinted(receiver: Bench, app: str, sends: str, told: str) -> None:
+def test_wrong_sender_is_hinted(receiver: LocalReceiver, app: str, sends: str, told: str) -> None:
     body = push_body(app)
     receiver.post(f"/hooks/{app}", body, headers_of(sends, body))
     assert told in refused(receiver)[0].why
 
 
-def test_unknown_app_is_escaped(receiver: Bench) -> None:
+def test_unknown_app_is_escaped(receiver: LocalReceiver) -> None:
     body = push_body("github")
     for name in ("shpo", "%1b[31m%0Ax", "x" * 5000):
         receiver.post(f"/hooks/{name}", body, headers_of("github", body))
@@ -96,7 +96,7 @@ def test_unknown_app_is_escaped(receiver: Bench) -> None:
     ],
 )
 def test_refused_bodies_are_no_bad_signatures(
-    receiver: Bench, length: int, change: dict[str, str], status: int, why: str
+    receiver: LocalReceiver, length: int, change: dict[str, str], status: int, why: str
 ) -> None:
     body = push_body("github").ljust(length)
     assert receiver.post("/hooks/github", body, {**headers_of("github", body), **change}).status_code == status
@@ -105,7 +105,7 @@ def test_refused_bodies_are_no_bad_signatures(
 
 
 @pytest.mark.threat(2)
-def test_all_bad_signatures_get_one_answer(receiver: Bench) -> None:
+def test_all_bad_signatures_get_one_answer(receiver: LocalReceiver) -> None:
     answers = set()
     for sender in GitHost:
         body = push_body(sender)
@@ -120,7 +120,7 @@ def test_all_bad_signatures_get_one_answer(receiver: Bench) -> None:
     assert next(iter(answers))[:2] == ("401 UNAUTHORIZED", b'{"error":"invalid signature"}\n')
 
 
-def test_neither_secret_nor_signature_is_kept(receiver: Bench) -> None:
+def test_neither_secret_nor_signature_is_kept(receiver: LocalReceiver) -> None:
     body = push_body("github")
     digest = signed(body)
     receiver.push(body=body)
@@ -133,7 +133,7 @@ def test_neither_secret_nor_signature_is_kept(receiver: Bench) -> None:
 
 
 @pytest.mark.threat(82)
-def test_lost_refusals_are_logged_once(receiver: Bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_lost_refusals_are_logged_once(receiver: LocalReceiver, caplog: pytest.LogCaptureFixture) -> None:
     receiver.redis.xadd(redis_keys.REFUSALS, {"decision": "{}"}, id=FULL)
     refusal_log = RefusalLog(receiver.redis)
     for number in range(3):

@@ -11,11 +11,11 @@ from werkzeug.test import TestResponse
 from hookd.model.deployment import Status
 from hookd.model.git_hosts import GitHost
 from hookd.model.ids import new_deployment_id
-from hookd.queue.published import AppStatus, AppStatusStore, Quarantine
+from hookd.queue.published import AppStatus, Quarantine, publish_status
 from hookd.receiver.server import build
 from hookd.receiver.status_routes import MAX_DEPLOYMENTS
 from tests.support import api_page
-from tests.support.receiver import NEW, OLD, Bench, bench, content
+from tests.support.receiver import NEW, OLD, LocalReceiver, content, run_receiver
 
 TOKEN = "a token with some length"
 PAGES = ["/apps", "/apps/github", "/apps/github/decisions", "/metrics", "/deployments/{id}", "/deployments/{id}/log"]
@@ -23,16 +23,16 @@ OPEN = ["/healthz", "/readyz"]
 
 
 @pytest.fixture(scope="module")
-def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalReceiver]:
     """An application that shows status only to those who bring the token."""
     directory = tmp_path_factory.mktemp("closed")
     (directory / "token").write_text(f"{TOKEN}\n")
     settings = {"public_status": False, "token_file": directory / "token"}
-    with bench(directory, receiver=settings) as running:
+    with run_receiver(directory, receiver=settings) as running:
         yield running
 
 
-def pushed(receiver: Bench, delivery: str = "first") -> str:
+def pushed(receiver: LocalReceiver, delivery: str = "first") -> str:
     """Send a push and return its deployment."""
     found: str = content(receiver.push(delivery=delivery))["deployment"]
     return found
@@ -45,13 +45,13 @@ def pushed(receiver: Bench, delivery: str = "first") -> str:
     "given",
     ["", TOKEN, f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", "Bearer", "Bearer ", f"Basic {TOKEN}", "Bearer é", "é é"],
 )
-def test_pages_need_the_token(closed: Bench, page: str, given: str) -> None:
+def test_pages_need_the_token(closed: LocalReceiver, page: str, given: str) -> None:
     response = closed.get(page.format(id=pushed(closed)), {"Authorization": given} if given else {})
     assert (response.status_code, content(response)) == (401, {"error": "a bearer token is required"})
 
 
 @pytest.mark.parametrize("page", [*PAGES[4:], "/apps/{id}"])
-def test_unknown_pages_look_alike_without_token(closed: Bench, page: str) -> None:
+def test_unknown_pages_look_alike_without_token(closed: LocalReceiver, page: str) -> None:
     unknown = closed.get(page.format(id=new_deployment_id("github", datetime.now(UTC))))
     known = closed.get(page.format(id=pushed(closed)))
     assert (unknown.status_code, unknown.data) == (known.status_code, known.data)
@@ -60,28 +60,28 @@ def test_unknown_pages_look_alike_without_token(closed: Bench, page: str) -> Non
 @pytest.mark.promise(61)
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("given", [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"BEARER  {TOKEN} "])
-def test_token_opens_pages(closed: Bench, page: str, given: str) -> None:
+def test_token_opens_pages(closed: LocalReceiver, page: str, given: str) -> None:
     assert closed.get(page.format(id=pushed(closed)), {"Authorization": given}).status_code == 200
 
 
 @pytest.mark.promise(62)
 @pytest.mark.parametrize("page", OPEN)
-def test_health_needs_no_token(closed: Bench, page: str) -> None:
+def test_health_needs_no_token(closed: LocalReceiver, page: str) -> None:
     assert closed.get(page).status_code == 200
 
 
 @pytest.mark.parametrize("content_of_file", ["", "\n", "  "])
-def test_an_empty_token_admits_nobody(closed: Bench, content_of_file: str) -> None:
+def test_an_empty_token_admits_nobody(closed: LocalReceiver, content_of_file: str) -> None:
     file = closed.config.settings.receiver.token_file
     assert file is not None
     file.write_text(content_of_file)
-    empty = Bench(build(closed.config), closed.redis, closed.config)
+    empty = LocalReceiver(build(closed.config), closed.redis, closed.config)
     file.write_text(TOKEN)
     for given in ("Bearer ", "Bearer", "Bearer  ", ""):
         assert empty.get("/apps", {"Authorization": given}).status_code == 401
 
 
-def test_missing_token_file_stops_the_start(closed: Bench) -> None:
+def test_missing_token_file_stops_the_start(closed: LocalReceiver) -> None:
     file = closed.config.settings.receiver.token_file
     assert file is not None
     away = file.rename(file.with_name("away"))
@@ -90,11 +90,11 @@ def test_missing_token_file_stops_the_start(closed: Bench) -> None:
     away.rename(file)
 
 
-def test_a_token_may_hold_any_bytes(closed: Bench) -> None:
+def test_a_token_may_hold_any_bytes(closed: LocalReceiver) -> None:
     file = closed.config.settings.receiver.token_file
     assert file is not None
     file.write_bytes("größer".encode())
-    changed = Bench(build(closed.config), closed.redis, closed.config)
+    changed = LocalReceiver(build(closed.config), closed.redis, closed.config)
     file.write_text(TOKEN)
     sent = "größer".encode().decode("latin-1")
     assert changed.app.test_client().get("/apps", headers={"Authorization": f"Bearer {sent}"}).status_code == 200
@@ -117,31 +117,31 @@ def test_a_token_may_hold_any_bytes(closed: Bench) -> None:
         "/",
     ],
 )
-def test_unknown_pages_are_404(receiver: Bench, path: str) -> None:
+def test_unknown_pages_are_404(receiver: LocalReceiver, path: str) -> None:
     assert receiver.get(path).status_code == 404
 
 
 @pytest.mark.parametrize("page", [*PAGES, *OPEN])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-def test_a_page_cannot_be_written(receiver: Bench, page: str, method: str) -> None:
+def test_a_page_cannot_be_written(receiver: LocalReceiver, page: str, method: str) -> None:
     response = receiver.app.test_client().open(page.format(id=pushed(receiver)), method=method)
     assert response.status_code == 405
 
 
 @pytest.mark.promise(8)
-def test_a_deployment_shows_its_record(receiver: Bench) -> None:
+def test_a_deployment_shows_its_record(receiver: LocalReceiver) -> None:
     deployment = receiver.end(pushed(receiver), Status.SUCCEEDED)
     shown = content(receiver.get(f"/deployments/{deployment.id}"))
     url = f"/deployments/{deployment.id}"
     assert shown == {**deployment.model_dump(mode="json"), "status_url": url, "log_url": f"{url}/log"}
 
 
-def test_push_answer_links_its_deployment(receiver: Bench) -> None:
+def test_push_answer_links_its_deployment(receiver: LocalReceiver) -> None:
     answer = content(receiver.push())
     assert content(receiver.get(answer["status_url"]))["id"] == answer["deployment"]
 
 
-def test_log_is_unchanged(receiver: Bench) -> None:
+def test_log_is_unchanged(receiver: LocalReceiver) -> None:
     deployment = pushed(receiver)
     log: Path = receiver.config.settings.log_path("github", deployment)
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -151,14 +151,14 @@ def test_log_is_unchanged(receiver: Bench) -> None:
     assert response.content_type == "text/plain; charset=utf-8"
 
 
-def test_missing_log_is_empty(receiver: Bench) -> None:
+def test_missing_log_is_empty(receiver: LocalReceiver) -> None:
     response = receiver.get(f"/deployments/{pushed(receiver)}/log")
     assert (response.status_code, response.text) == (200, "")
 
 
 @pytest.mark.threat(63)
 @pytest.mark.parametrize("put", ["link", "link to the directory", "pipe", "directory", "sparse"])
-def test_only_regular_logs_are_shown(receiver: Bench, put: str) -> None:
+def test_only_regular_logs_are_shown(receiver: LocalReceiver, put: str) -> None:
     """The worker's user owns the directory, and the receiver can read secrets that this user must not."""
     deployment = pushed(receiver)
     log: Path = receiver.config.settings.log_path("github", deployment)
@@ -189,7 +189,7 @@ def test_only_regular_logs_are_shown(receiver: Bench, put: str) -> None:
     assert content(response)["error"].endswith(f"hookd logs {deployment}")
 
 
-def test_app_shows_status_and_deployments(receiver: Bench) -> None:
+def test_app_shows_status_and_deployments(receiver: LocalReceiver) -> None:
     now = datetime.now(UTC)
     view = AppStatus(
         app="github",
@@ -201,7 +201,7 @@ def test_app_shows_status_and_deployments(receiver: Bench) -> None:
         checked_at=now,
         quarantined=(Quarantine(commit=NEW, since=now, cause="the health check failed"),),
     )
-    AppStatusStore(receiver.records.connection).publish(view)
+    publish_status(receiver.redis, view)
     first = pushed(receiver, "first")
     receiver.end(first, Status.SUCCEEDED)
     second = pushed(receiver, "second")
@@ -211,19 +211,19 @@ def test_app_shows_status_and_deployments(receiver: Bench) -> None:
     assert shown == {**view.model_dump(mode="json"), **said}
 
 
-def test_app_history_is_limited(receiver: Bench) -> None:
+def test_app_history_is_limited(receiver: LocalReceiver) -> None:
     for number in range(MAX_DEPLOYMENTS + 2):
         receiver.end(pushed(receiver, f"delivery-{number}"), Status.UNCHANGED)
     assert len(content(receiver.get("/apps/github"))["deployments"]) == MAX_DEPLOYMENTS
 
 
-def test_new_app_has_null_fields(receiver: Bench) -> None:
+def test_new_app_has_null_fields(receiver: LocalReceiver) -> None:
     shown = content(receiver.get("/apps/gogs"))
     assert (shown["deployed_commit"], shown["head"], shown["healthy"]) == (None, None, None)
     assert shown["deployments"] == []
 
 
-def test_all_apps_are_listed(receiver: Bench) -> None:
+def test_all_apps_are_listed(receiver: LocalReceiver) -> None:
     listed = content(receiver.get("/apps"))["apps"]
     assert [each["app"] for each in listed] == sorted(host.value for host in GitHost)
 
@@ -249,7 +249,7 @@ def fits(response: TestResponse, method: str, path: str) -> bool:
         ("/readyz", 200),
     ],
 )
-def test_answers_fit_the_api_page(receiver: Bench, path: str, status: int) -> None:
+def test_answers_fit_the_api_page(receiver: LocalReceiver, path: str, status: int) -> None:
     receiver.end(pushed(receiver, "first"), Status.SUCCEEDED)
     known = {"name": "github", "deployment_id": pushed(receiver, "second")}
     unknown = {"name": "nobody", "deployment_id": "nobody"}
@@ -258,7 +258,7 @@ def test_answers_fit_the_api_page(receiver: Bench, path: str, status: int) -> No
     assert fits(response, "GET", path)
 
 
-def test_nested_objects_fit_the_api_page(receiver: Bench) -> None:
+def test_nested_objects_fit_the_api_page(receiver: LocalReceiver) -> None:
     pushed(receiver)
     fields = api_page.fields()
     [app] = [each for each in content(receiver.get("/apps"))["apps"] if each["app"] == "github"]
@@ -267,7 +267,7 @@ def test_nested_objects_fit_the_api_page(receiver: Bench) -> None:
     assert set(content(receiver.get("/apps/github/decisions"))["decisions"][0]) == fields["Decision"]
 
 
-def test_pages_need_the_token_as_documented(closed: Bench) -> None:
+def test_pages_need_the_token_as_documented(closed: LocalReceiver) -> None:
     values = {"name": "github", "deployment_id": "nobody"}
     for (method, path), route in api_page.routes().items():
         if method == "GET":
@@ -275,7 +275,7 @@ def test_pages_need_the_token_as_documented(closed: Bench) -> None:
             assert refused == (route.access == "token"), path
 
 
-def test_push_answers_fit_the_page(receiver: Bench) -> None:
+def test_push_answers_fit_the_page(receiver: LocalReceiver) -> None:
     answers = [
         receiver.push(delivery="first"),
         receiver.push(delivery="second"),

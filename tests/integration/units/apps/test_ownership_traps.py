@@ -38,8 +38,8 @@ def locally_changed(at: Host, release: Path) -> str:
     """Return git's changes between the commit and a directory, modes included."""
     git = ("git", "-C", str(at.directory / "work"), "-c", "core.fileMode=true", "--work-tree", str(release))
     changed = ("diff", "--name-only", "--diff-filter=MT", "HEAD")
-    told = at.as_worker(lambda: subprocess.run([*git, *changed], capture_output=True, text=True, check=True).stdout)
-    return told.replace(".env\n", "")
+    names = at.as_worker(lambda: subprocess.run([*git, *changed], capture_output=True, text=True, check=True).stdout)
+    return names.replace(".env\n", "")
 
 
 def output(*argv: str | Path, **env: str) -> str:
@@ -104,8 +104,8 @@ def test_programs_survive_chmod(at: Host) -> None:
     assert repaired(at).exit_status == 0
     subprocess.run(["chmod", "-R", "640", at.root / "venvs"], check=True)
     lines = [str(one) for one in check_permissions(at.app(), at.settings, worker=WORKER).findings]
-    told = [line for line in lines if line.startswith((f"{program} ", f"{program.with_name('native')} "))]
-    assert len(told) == 2 and all(" 0640" in line and re.search(r"should be \S+ 075[05]", line) for line in told)
+    shown = [line for line in lines if line.startswith((f"{program} ", f"{program.with_name('native')} "))]
+    assert len(shown) == 2 and all(" 0640" in line and re.search(r"should be \S+ 075[05]", line) for line in shown)
     assert not any("activate " in line and re.search(r"should be \S+ 075", line) for line in lines)
     assert repaired(at).exit_status == 0
     assert at.as_app(lambda: output(program)) == "works\n"

@@ -103,12 +103,12 @@ def test_long_lists_are_cut(at: Host, release: Path) -> None:
     assert any(line.startswith(f"{at.root}/shared/uploads/report.pdf is ") for line in lines)
 
 
-def test_a_program_is_told_the_same(at: Host, release: Path) -> None:
+def test_json_has_the_same_findings(at: Host, release: Path) -> None:
     (release / "app.py").chmod(0o644)
     (at.root / "shared" / ".env").unlink()
-    told = json.loads(json.dumps(ask(at).as_json()))
-    assert (told["app"], told["policy"], told["right"]) == ("shop", "group", False)
-    first, second = told["findings"]
+    report = json.loads(json.dumps(ask(at).as_json()))
+    assert (report["app"], report["policy"], report["right"]) == ("shop", "group", False)
+    first, second = report["findings"]
     assert first == {
         "path": f"{release}/app.py",
         "found": "nobody:www-data 0644",
@@ -193,9 +193,9 @@ def test_only_root_s_links_are_followed(at: Host) -> None:
 def test_closed_own_directory_is_repaired(at: Host, release: Path) -> None:
     for directory in (release / "pkg" / "deep", release / "pkg", release):
         directory.chmod(0o640)  # What `chmod -R 640` leaves.
-    told = at.as_worker(lambda: "\n".join(ask(at).lines()))
-    assert f"{release} is nobody:www-data 0640, should be nobody:www-data 2750\n" in told
-    assert f"{release}/app.py cannot be read: Permission denied\n" in told
+    text = at.as_worker(lambda: "\n".join(ask(at).lines()))
+    assert f"{release} is nobody:www-data 0640, should be nobody:www-data 2750\n" in text
+    assert f"{release}/app.py cannot be read: Permission denied\n" in text
     assert at.as_worker(lambda: ask(at, fix=True).exit_status) == "0"
 
 
@@ -206,7 +206,7 @@ def test_missing_user_has_a_hint(at: Host) -> None:
 
 
 def test_unreadable_files_are_named(at: Host) -> None:
-    told = at.as_stranger(lambda: "\n".join(ask(at).lines()))
-    assert "cannot be read: Permission denied" in told
-    assert told.endswith("next: sudo hookd permissions shop --fix")
-    assert WEB not in told
+    text = at.as_stranger(lambda: "\n".join(ask(at).lines()))
+    assert "cannot be read: Permission denied" in text
+    assert text.endswith("next: sudo hookd permissions shop --fix")
+    assert WEB not in text

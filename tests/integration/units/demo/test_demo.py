@@ -55,7 +55,7 @@ def test_three_pushes_without_a_failure(short_path: Path) -> None:
             assert done.returncode == 0, done.stderr
         assert "Requeueing 1 jobs" in done.stdout
         push_without_telling(text)
-        wait_for(lambda: "version four" in visit(text), 120, "what was pushed and nobody told of")
+        wait_for(lambda: "version four" in visit(text), 120, "a push without an event")
         demo.send_signal(signal.SIGINT)
         assert demo.wait(180) == 0  # The deployment that was asked for again ends first.
     assert list((short_path / "t").iterdir()) == [], "nothing is left behind"

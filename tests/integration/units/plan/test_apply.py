@@ -37,10 +37,10 @@ class Place:
         """Return a file of root's in the directory."""
         return File(self.directory / name, text, mode=mode, existing=existing)
 
-    def told(self, name: str, after: str) -> Run:
+    def reload(self, name: str, after: str) -> Run:
         """Return a command that appends a line to a file."""
         script = f"echo ran >> {self.directory / name}"
-        return Run(("sh", "-c", script), "tells", after=(self.directory / after,))
+        return Run(("sh", "-c", script), "reloads", after=(self.directory / after,))
 
     def lines(self, name: str) -> int:
         """Return how often such a command ran."""
@@ -61,17 +61,17 @@ def test_second_run_changes_nothing(place: Place) -> None:
         Directory(place.directory / "etc", "root", "root", 0o750),
         place.file("etc/one"),
         Link(place.directory / "etc" / "link", Path("one")),
-        place.told("told", "etc"),
+        place.reload("reloads", "etc"),
     )
     assert place.installer().apply(plan) == 3
     assert place.installer().apply(plan) == 0
-    assert place.lines("told") == 1
+    assert place.lines("reloads") == 1
     assert stat.S_IMODE((place.directory / "etc").stat().st_mode) == 0o750
 
 
 @pytest.mark.parametrize("spoil", ["text", "mode", "owner", "gone"])
 def test_changed_file_is_corrected(place: Place, spoil: str) -> None:
-    plan: Plan = (place.file("one", mode=0o640), place.told("told", "one"))
+    plan: Plan = (place.file("one", mode=0o640), place.reload("reloads", "one"))
     place.installer().apply(plan)
     path = place.directory / "one"
     match spoil:
@@ -85,20 +85,20 @@ def test_changed_file_is_corrected(place: Place, spoil: str) -> None:
             path.unlink()
     assert place.installer().apply(plan) == 1
     assert plan[0].is_present()
-    assert place.lines("told") == 2
+    assert place.lines("reloads") == 2
 
 
 def test_interrupted_command_runs_next_time(place: Place) -> None:
     """The file is correct by then. Only the manifest knows about the pending command."""
     failing = Run(("false",), "fails", after=(place.directory / "one",))
-    plan: Plan = (place.file("one"), failing, place.told("told", "one"))
+    plan: Plan = (place.file("one"), failing, place.reload("reloads", "one"))
     with pytest.raises(CommandFailed, match="false ended with 1"):
         place.installer().apply(plan)
-    assert place.lines("told") == 0
+    assert place.lines("reloads") == 0
     place.installer().apply((plan[0], plan[2]))
-    assert place.lines("told") == 1
+    assert place.lines("reloads") == 1
     place.installer().apply((plan[0], plan[2]))
-    assert place.lines("told") == 1
+    assert place.lines("reloads") == 1
 
 
 def test_foreign_file_is_not_replaced(place: Place) -> None:
@@ -185,10 +185,10 @@ def test_dry_run_changes_nothing(place: Place) -> None:
     assert not place.manifest.has("file", str(place.directory / "two"))
 
 
-def test_differences_hold_due_commands(place: Place) -> None:
-    one, told, other, always = place.file("one"), place.told("told", "one"), place.told("other", "two"), ALWAYS
-    plan: Plan = (one, told, other, always)
-    assert place.installer().differences(plan) == [one, told, always]
+def test_differences_hold_pending_commands(place: Place) -> None:
+    one, reload, other, always = place.file("one"), place.reload("reloads", "one"), place.reload("other", "two"), ALWAYS
+    plan: Plan = (one, reload, other, always)
+    assert place.installer().differences(plan) == [one, reload, always]
     place.installer().apply(plan)
     assert place.installer().differences(plan) == [always]
     place.manifest.add_pending(other.argv)
@@ -196,7 +196,7 @@ def test_differences_hold_due_commands(place: Place) -> None:
 
 
 def test_dry_run_prints_the_same(place: Place) -> None:
-    plan: Plan = (place.file("one"), place.told("told", "one"), place.told("other", "two"), place.file("two"))
+    plan: Plan = (place.file("one"), place.reload("reloads", "one"), place.reload("other", "two"), place.file("two"))
     place.installer().apply((plan[0],))
     assert place.printed == [f"+ {plan[0]}"]
     place.printed = []
@@ -208,9 +208,9 @@ def test_dry_run_prints_the_same(place: Place) -> None:
 
 def test_repeated_command_runs_once(place: Place) -> None:
     """The same command without a condition covers the one that waits for a change."""
-    told = place.told("told", "one")
-    place.installer().apply((place.file("one"), Run(told.argv, "always"), told))
-    assert place.lines("told") == 1
+    reload = place.reload("reloads", "one")
+    place.installer().apply((place.file("one"), Run(reload.argv, "always"), reload))
+    assert place.lines("reloads") == 1
 
 
 def test_dry_run_keeps_directories(place: Place) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from hookd.model.deployment import Status
-from hookd.queue.published import AppStatusStore
 from tests.support.installation import Installation, app_files
 from tests.support.visitors import visitors
 
@@ -86,7 +85,7 @@ def _assert_rolled_back(site: Installation, app: str, files: dict[str, str | byt
     assert f"; {good.name} serves" in bad.cause
     assert f"{bad.status}: {bad.cause}" in site.log_of(bad)
     assert site.current(app) == good
-    view = AppStatusStore(site.records.connection).read(app)
+    view = site.status(app)
     assert (view.release, view.head, view.healthy) == (good.name, bad.commit, True)
     assert view.quarantined[-1].commit == bad.commit
 
@@ -101,7 +100,7 @@ def test_unimportable_commit_is_not_started(site: Installation) -> None:
     assert {step.name for step in bad.steps} == {
         *("disk_space", "fetch", "checkout", "dependencies", "shared_files", "preflight"),
     }
-    assert AppStatusStore(site.records.connection).read(app).quarantined[-1].commit == bad.commit
+    assert site.status(app).quarantined[-1].commit == bad.commit
     assert (site.current(app), site.serving(app)) == (good, "good")
     assert sorted(path.name for path in good.parent.iterdir() if bad.commit and bad.commit[:12] in path.name) == []
 
@@ -114,7 +113,7 @@ def test_broken_first_release(site: Installation, handover: str, attempts: int) 
         bad = site.ship(app, _broken(top=f"# {attempt}", health=ANSWER_500))
         assert bad.status is Status.FAILED
         assert (bad.cause or "").startswith("the first release is bad")
-        assert AppStatusStore(site.records.connection).read(app).healthy is False
+        assert site.status(app).healthy is False
     good = site.ship(app, app_files("good"))
     assert (good.status, site.serving(app)) == (Status.SUCCEEDED, "good")
 
@@ -128,13 +127,13 @@ def test_both_releases_broken(site: Installation) -> None:
     site.ship(app, _needs(database))
     database.unlink()
     both = site.ship(app, {**_needs(database), "more.txt": "another commit"})
-    assert (both.status, AppStatusStore(site.records.connection).read(app).healthy) == (Status.ROLLBACK_FAILED, False)
+    assert (both.status, site.status(app).healthy) == (Status.ROLLBACK_FAILED, False)
     assert "the old one is unhealthy" in (both.cause or "")
     database.touch()
     refused = site.ship(app, _broken(top="import no_such_package", health="pass"))
     assert (refused.status, site.serving(app)) == (Status.FAILED, "broken")
-    mended = site.ship(app, app_files("mended"))
-    assert (mended.status, site.serving(app)) == (Status.SUCCEEDED, "mended")
+    fixed = site.ship(app, app_files("fixed"))
+    assert (fixed.status, site.serving(app)) == (Status.SUCCEEDED, "fixed")
 
 
 @pytest.mark.threat(28)

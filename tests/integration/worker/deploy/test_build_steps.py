@@ -10,7 +10,7 @@ import pytest
 
 from hookd.model.deployment import Deployment, Status
 from hookd.model.hint import HintKind
-from hookd.queue.published import AppStatusStore, read_decisions
+from hookd.queue.published import read_decisions
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
 
@@ -158,7 +158,7 @@ def test_nearly_full_disk_before_fetch(site: Installation) -> None:
 def test_old_release_serves_after_failed_install(site: Installation) -> None:
     bad = _fail_with(site, {}, {}, app_files("two", requirements="gunicorn==27.0.1\nflask===0.0.no-such\n"))
     assert (bad.cause or "").startswith("the dependencies of requirements.txt cannot be installed: ")
-    assert not AppStatusStore(site.records.connection).read("fails").quarantined, "the commit stays innocent"
+    assert not site.status("fails").quarantined, "the commit stays innocent"
     assert site.ship("fails", app_files("three")).status is Status.SUCCEEDED
 
 
@@ -169,7 +169,7 @@ def test_secret_in_app_error(site: Installation) -> None:
     again = site.push_and_wait("leak")
     assert (record.status, again.status) == (Status.FAILED, Status.UNCHANGED)
     journal = (site.directory / "state" / "journals" / "leak.jsonl").read_text()
-    view = AppStatusStore(site.records.connection).read("leak").model_dump_json()
+    view = site.status("leak").model_dump_json()
     for text in (journal, view, record.model_dump_json(), again.model_dump_json(), site.log_of(record)):
         assert "hunter2" not in text
         assert "\\u001b" not in text
@@ -182,7 +182,7 @@ def test_unknown_service(site: Installation, app: str) -> None:
     record = site.ship(app, {"wsgi.py": ""})
     assert record.status is Status.FAILED
     assert "circus knows no service nobody-knows-me" in (record.cause or "")
-    assert AppStatusStore(site.records.connection).read(app).quarantined == ()
+    assert site.status(app).quarantined == ()
 
 
 @pytest.mark.threat(60)

@@ -14,7 +14,6 @@ import pytest
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import Built, Good, Pinned, Switched, decode, fold
-from hookd.queue.published import AppStatus, AppStatusStore
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
 from tests.support.tasks import deploying, make_app
@@ -61,10 +60,6 @@ def back(site: Installation) -> Back:
     return go_back(site, "back")
 
 
-def status(site: Installation, app: str) -> AppStatus:
-    return AppStatusStore(site.records.connection).read(app)
-
-
 def short(commit: str | None) -> str:
     return (commit or "")[:12]
 
@@ -72,9 +67,9 @@ def short(commit: str | None) -> str:
 @pytest.mark.threat(4, 28)
 @pytest.mark.promise(20, 26)
 def test_quarantine_until_manual_deploy(site: Installation) -> None:
-    mended = site.directory / "mended"
+    repaired = site.directory / "repaired"
     wsgi = str(app_files("late")["wsgi.py"]).replace(
-        "'200 OK'", f"'200 OK' if os.path.exists({str(mended)!r}) else '500'"
+        "'200 OK'", f"'200 OK' if os.path.exists({str(repaired)!r}) else '500'"
     )
     serving = ship_first(site, "bad")
     commit = site.repositories["bad"].commit_and_push({"wsgi.py": wsgi})
@@ -86,10 +81,10 @@ def test_quarantine_until_manual_deploy(site: Installation) -> None:
         assert "has been quarantined since" in (again.cause or "")
         assert again.hint == Hint(HintKind.DEPLOY)
     assert site.serving("bad") == serving
-    mended.touch()
+    repaired.touch()
     by_hand = site.deploy("bad")
     assert (by_hand.status, by_hand.commit, site.serving("bad")) == (Status.SUCCEEDED, commit, "late")
-    assert commit not in {entry.commit for entry in status(site, "bad").quarantined}
+    assert commit not in {entry.commit for entry in site.status("bad").quarantined}
 
 
 @pytest.mark.promise(24)
@@ -144,7 +139,7 @@ def test_rollback_uses_previous_release(site: Installation, back: Back) -> None:
     rollback = back.rollback
     assert (rollback.release, site.serving("back")) == (f"000001-{short(rollback.commit)}", "first")
     assert "dependencies" not in {step.name for step in rollback.steps}
-    assert status(site, "back").pinned_commit == rollback.commit != back.newer.commit
+    assert site.status("back").pinned_commit == rollback.commit != back.newer.commit
 
 
 @pytest.mark.threat(43)
@@ -190,7 +185,7 @@ def test_newer_commit_ends_pin(site: Installation) -> None:
     """Also a commit that reverts to what serves."""
     back = go_back(site, "ends")
     newer = site.ship("ends", app_files(back.old))
-    assert (newer.status, site.serving("ends"), status(site, "ends").pinned_commit) == (
+    assert (newer.status, site.serving("ends"), site.status("ends").pinned_commit) == (
         Status.SUCCEEDED,
         back.old,
         None,
@@ -202,7 +197,7 @@ def test_manual_deploy_ends_pin(site: Installation) -> None:
     back = go_back(site, "ends")
     by_hand = site.deploy("ends")
     assert (by_hand.status, site.serving("ends")) == (Status.SUCCEEDED, back.new)
-    assert status(site, "ends").pinned_commit is None
+    assert site.status("ends").pinned_commit is None
 
 
 @pytest.mark.promise(25, 27)
@@ -210,7 +205,7 @@ def test_unpin_deploys_head(site: Installation) -> None:
     back = go_back(site, "ends")
     done = hookd(site, "unpin", "ends")
     assert (done.returncode, site.serving("ends")) == (0, back.new), done.stderr
-    assert status(site, "ends").pinned_commit is None
+    assert site.status("ends").pinned_commit is None
     record = site.records.history("ends", 1)[0]
     assert (record.trigger, "no longer pinned to" in site.log_of(record)) == (Trigger.UNPIN, True)
     again = site.deploy("ends", Trigger.UNPIN)
@@ -236,8 +231,8 @@ def test_unpin_beside_waiting_push(site: Installation) -> None:
     site.wait_for_step(running, "build")
     waiting = site.deploy_later("ends", Trigger.PUSH)
     unpin = site.deploy_later("ends", Trigger.UNPIN)
-    joined = site.deploy_later("ends", Trigger.PUSH)
-    assert (waiting != unpin, joined) == (True, unpin)
+    coalesced = site.deploy_later("ends", Trigger.PUSH)
+    assert (waiting != unpin, coalesced) == (True, unpin)
     site.change_app("ends", build={"commands": []})
     gate.write_text("go on")
     assert site.wait_for_ending(unpin).trigger is Trigger.UNPIN
@@ -257,4 +252,4 @@ def test_killed_rollback_keeps_old_pin(site: Installation) -> None:
     wait_for(lambda: site.records.get(asked).ended, what="its ending")
     site.change_app(app, health={"successes": 1, "steady": 0.1, "deadline": 20})
     site.push_and_wait(app)
-    assert (site.serving(app), status(site, app).pinned_commit) == (back.old, back.rollback.commit)
+    assert (site.serving(app), site.status(app).pinned_commit) == (back.old, back.rollback.commit)

@@ -18,7 +18,7 @@ from hookd.cli import main
 from hookd.model.decision import Freeze, Verdict
 from hookd.model.deployment import Status, Trigger
 from hookd.model.hint import Hint, HintKind
-from hookd.queue.published import AppStatusStore, read_decisions
+from hookd.queue.published import read_decisions
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
 from tests.support.typed import hookd
@@ -48,7 +48,7 @@ def test_freeze_and_thaw(site: Installation) -> None:
         asked = site.deploy("shop", trigger)
         assert (asked.status, asked.release) == (Status.UNCHANGED, None), trigger
     assert (site.serving("shop"), site.current("shop").name) == ("one", one.release)
-    view = AppStatusStore(site.records.connection).read("shop")
+    view = site.status("shop")
     assert (view.head, view.deployed_commit) == (pushed.commit, one.commit), "the head is known all the same"
     done = hookd(site, "thaw", "shop")
     assert (done.returncode, site.serving("shop")) == (0, "two"), done.stderr

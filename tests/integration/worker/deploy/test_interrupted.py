@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from hookd.model.deployment import Deployment, Status, Trigger
-from hookd.queue.published import AppStatusStore
 from tests.support.installation import WSGI, Installation, app_files
 from tests.support.processes import wait_for
 from tests.support.visitors import visitors
@@ -172,13 +171,13 @@ def test_crash_loop_is_quarantined(site: Installation) -> None:
     assert "the deploying process was killed 3 times in a row" in str(left_alone.cause)
     assert site.deploy(app, Trigger.RECONCILE).status is Status.UNCHANGED
     assert (book.tries, site.serving(app)) == (1 + MAX_CRASHES, "one")
-    assert [old.commit for old in AppStatusStore(site.records.connection).read(app).quarantined] == [commit]
+    assert [old.commit for old in site.status(app).quarantined] == [commit]
     again = site.send_push(app, delivery="d-1")["deployment"]
     assert (site.wait_for_ending(again).status, book.tries) == (Status.FAILED, 2 + MAX_CRASHES)
     book.does("true")
-    mended = site.wait_for_ending(site.send_push(app, delivery="d-1")["deployment"])
-    assert (mended.trigger, mended.status, site.serving(app)) == (Trigger.REDELIVERY, Status.SUCCEEDED, "two")
-    assert AppStatusStore(site.records.connection).read(app).quarantined == ()
+    redelivered = site.wait_for_ending(site.send_push(app, delivery="d-1")["deployment"])
+    assert (redelivered.trigger, redelivered.status, site.serving(app)) == (Trigger.REDELIVERY, Status.SUCCEEDED, "two")
+    assert site.status(app).quarantined == ()
 
 
 def ended(site: Installation, app: str) -> int:
@@ -192,7 +191,7 @@ def test_failed_build_is_retried(site: Installation) -> None:
     site.repositories[app].commit_and_push(app_files("one"))
     tries = MAX_CRASHES + 1
     assert {site.deploy(app, Trigger.PUSH).status for _ in range(tries)} == {Status.FAILED}
-    assert (book.tries, AppStatusStore(site.records.connection).read(app).quarantined) == (tries, ())
+    assert (book.tries, site.status(app).quarantined) == (tries, ())
     book.does("true")
     assert site.deploy(app, Trigger.PUSH).status is Status.SUCCEEDED
 

@@ -2,7 +2,9 @@
 
 import errno
 import os
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,18 @@ class Full(Journal):
         if any(isinstance(event, self._refused) for event in events):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return super().add(*events)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FullTask(Task):
+    """A deployment whose journal refuses some kinds of events."""
+
+    refused: tuple[type[JournalEvent], ...]
+
+    @cached_property
+    def journal(self) -> Journal:
+        """Return the app's journal."""
+        return Full(self.paths.journal, *self.refused)
 
 
 @pytest.mark.threat(30)
@@ -92,10 +106,10 @@ def _deploy(site: Installation, app: str, files: dict[str, str | bytes | None], 
     umask = os.umask(0o022)
     try:
         with LogFile(config.settings.log_path(app, record.id), Redaction({})) as log:
-            task = Task(
+            task = FullTask(
                 app=found,
                 settings=config.settings,
-                journal=Full(config.settings.journal_path(app), *refused),
+                refused=refused,
                 recorder=Recorder(record, site.records, log),
                 app_environment={},
                 freeze_directory=config.freeze_directory,

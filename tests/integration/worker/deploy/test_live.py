@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from hookd.model.deployment import Status
-from hookd.queue.published import AppStatusStore
 from tests.support.installation import REQUIREMENTS, Installation, app_files
 from tests.support.processes import wait_for
 from tests.support.visitors import ask, visitors
@@ -53,7 +52,7 @@ def test_no_failed_request_during_deploy(site: Installation, app: str) -> None:
     assert crowd.failures == []
     assert crowd.pages == {"one", "two"}
     assert set(after) == {"two"}
-    view = AppStatusStore(site.records.connection).read(app)
+    view = site.status(app)
     assert (second.commit, second.subject, second.author) == (commit, "say two", "Ada Lovelace")
     assert (view.deployed_commit, view.head, view.healthy) == (commit, commit, True)
     assert site.current(app).name == second.release == view.release

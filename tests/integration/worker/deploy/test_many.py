@@ -11,7 +11,6 @@ import pytest
 
 from hookd.model.deployment import Deployment, Status
 from hookd.model.hint import Hint, HintKind
-from hookd.queue.published import AppStatusStore
 from tests.support.hanging import silent_server
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
@@ -59,7 +58,7 @@ def test_twenty_pushes_to_four_apps(site: Installation) -> None:
         assert {ending.cause for ending in endings if ending.status is not Status.UNCHANGED} == {None}
         assert {ending.status for ending in endings} <= {Status.SUCCEEDED, Status.UNCHANGED}
         assert sum(ending.coalesced + 1 for ending in endings) == PUSHES
-        assert AppStatusStore(site.records.connection).read(app).deployed_commit == site.repositories[app].head()
+        assert site.status(app).deployed_commit == site.repositories[app].head()
         assert site.serving(app) == f"{app} {PUSHES - 1}"
         _assert_apart(books[app], sum(ending.status is Status.SUCCEEDED for ending in endings))
 
@@ -93,7 +92,7 @@ def test_second_of_two_pushes_wins(site: Installation) -> None:
     assert Status.SUCCEEDED in statuses
     assert set(statuses) <= {Status.SUCCEEDED, Status.UNCHANGED}
     assert site.serving("ann") == "two"
-    assert AppStatusStore(site.records.connection).read("ann").deployed_commit == repository.head()
+    assert site.status("ann").deployed_commit == repository.head()
 
 
 def test_two_apps_in_parallel(site: Installation) -> None:

@@ -14,7 +14,7 @@ from hookd.model.decision import Assessment, Verdict
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import Built, Good, Quarantined, Skipped, Switched, decode
-from hookd.queue.published import AppStatusStore, read_decisions
+from hookd.queue.published import read_decisions
 from tests.support.installation import Installation, app_files
 from tests.support.repository import Repository
 from tests.support.signatures import gitea_headers
@@ -33,7 +33,7 @@ def first(site: Installation) -> Deployment:
     return site.ship("row", app_files("one"))
 
 
-def passed(journal: Path) -> list[tuple[str, str]]:
+def skips_in(journal: Path) -> list[tuple[str, str]]:
     """Return the skipped commits of a journal with their bases."""
     lines = journal.read_text().splitlines()
     return [(event.commit, event.base) for event in decode(lines) if isinstance(event, Skipped)]
@@ -43,14 +43,14 @@ def passed(journal: Path) -> list[tuple[str, str]]:
 @pytest.mark.promise(28, 30)
 def test_skip_until_paths_change(site: Installation, first: Deployment) -> None:
     serving, journal = site.serving("row"), site.directory / "state" / "journals" / "row.jsonl"
-    base, known = AppStatusStore(site.records.connection).read("row").deployed_commit, passed(journal)
+    base, known = site.status("row").deployed_commit, skips_in(journal)
     notes = [site.ship("row", {"docs/guide.md": text}) for text in ("a", "b")]
     assert [(note.status, note.release) for note in notes] == [(Status.UNCHANGED, None)] * 2
     assert notes[1].cause == f"{str(notes[1].commit)[:12]} changes none of the app's paths since {str(base)[:12]}"
     assert notes[1].hint == Hint(HintKind.DEPLOY)
-    assert passed(journal) == [*known, *((note.commit, base) for note in notes)], "the base stays what serves"
-    view = AppStatusStore(site.records.connection).read("row")
-    assert view.head == notes[1].commit, "a head that is passed over is seen all the same"
+    assert skips_in(journal) == [*known, *((note.commit, base) for note in notes)], "the base stays what serves"
+    view = site.status("row")
+    assert view.head == notes[1].commit, "a skipped head is seen all the same"
     assert (view.skipped_commit, view.lag) == (view.head, None)
     shown = hookd(site, "status", "row").stdout
     assert f"head {str(view.head)[:12]} (skipped, it changes none of the app's paths)" in shown
@@ -84,10 +84,10 @@ def test_file_lists_of_push_are_ignored(site: Installation, first: Deployment) -
 def test_decision_is_stored(site: Installation, first: Deployment) -> None:
     noted = site.ship("row", {"docs/guide.md": "decided"})
     decisions = {one.deployment: one for one in read_decisions(site.records.connection, "row", 99) if one.head}
-    filtered, deployed = decisions[noted.id], decisions[first.id]
-    assert (filtered.source, filtered.verdict, filtered.why) == ("deployment", Verdict.SKIPPED, noted.cause)
-    assert (filtered.head, filtered.ref) == (noted.commit, "refs/heads/main")
-    assert filtered.deployed == AppStatusStore(site.records.connection).read("row").deployed_commit
+    skipped, deployed = decisions[noted.id], decisions[first.id]
+    assert (skipped.source, skipped.verdict, skipped.why) == ("deployment", Verdict.SKIPPED, noted.cause)
+    assert (skipped.head, skipped.ref) == (noted.commit, "refs/heads/main")
+    assert skipped.deployed == site.status("row").deployed_commit
     assert (deployed.verdict, deployed.ending) == (Verdict.ENDED, Status.SUCCEEDED)
     assert (deployed.why, deployed.head) == (f"{str(first.commit)[:12]} serves", first.commit)
     assert deployed.deployed is None
@@ -126,8 +126,8 @@ class Branch:
         return commit
 
     @property
-    def passed(self) -> list[tuple[str, str]]:
-        return passed(self.directory / "state" / "journals" / "shop.jsonl")
+    def skipped(self) -> list[tuple[str, str]]:
+        return skips_in(self.directory / "state" / "journals" / "shop.jsonl")
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def branch(tmp_path: Path) -> Branch:
     return Branch(tmp_path)
 
 
-def assert_passed_over(ruling: Assessment | None, head: str, base: str) -> None:
+def assert_skipped(ruling: Assessment | None, head: str, base: str) -> None:
     assert ruling is not None
     assert ruling.verdict is Verdict.SKIPPED
     assert ruling.why == f"{head[:12]} changes none of the app's paths since {base[:12]}"
@@ -145,8 +145,8 @@ def test_repeated_skip_is_journaled_once(branch: Branch) -> None:
     base = branch.deployed(branch.push("one"))
     head = branch.push("guide", "docs/guide.md")
     for trigger in (Trigger.PUSH, Trigger.UPDATE, Trigger.REDELIVERY, Trigger.RECONCILE, Trigger.UNPIN):
-        assert_passed_over(branch.reason_against(trigger), head, base)
-    assert branch.passed == [(head, base)]
+        assert_skipped(branch.reason_against(trigger), head, base)
+    assert branch.skipped == [(head, base)]
 
 
 @pytest.mark.promise(28)
@@ -154,8 +154,8 @@ def test_manual_deploy_of_skipped_head(branch: Branch) -> None:
     base = branch.deployed(branch.push("one"))
     head = branch.push("two", "README.md")
     assert branch.reason_against(Trigger.MANUAL) is None
-    assert branch.passed == []
-    assert_passed_over(branch.reason_against(), head, base)
+    assert branch.skipped == []
+    assert_skipped(branch.reason_against(), head, base)
     assert branch.reason_against(Trigger.MANUAL) is None
 
 
@@ -170,14 +170,14 @@ def test_failed_commit_is_no_base(branch: Branch) -> None:
     branch.deployed(branch.push("bad"), good=False)
     branch.repository.commit({"wsgi.py": "good"})
     head = branch.push("an apology", "docs/guide.md")
-    assert_passed_over(branch.reason_against(), head, good)
+    assert_skipped(branch.reason_against(), head, good)
 
 
 @pytest.mark.threat(41)
 def test_force_push(branch: Branch) -> None:
     one = branch.deployed(branch.push("one"))
     noted = branch.push("one", "docs/guide.md")
-    assert_passed_over(branch.reason_against(), noted, one)
+    assert_skipped(branch.reason_against(), noted, one)
     branch.deployed(branch.push("two"))
     branch.repository.git("reset", "-q", "--hard", noted)
     branch.push("rewritten", "docs/guide.md")
@@ -188,6 +188,6 @@ def test_force_push(branch: Branch) -> None:
 def test_changed_patterns(branch: Branch) -> None:
     base = branch.deployed(branch.push("one"))
     head = branch.push("two", "docs/guide.md")
-    assert_passed_over(branch.reason_against(), head, base)
+    assert_skipped(branch.reason_against(), head, base)
     branch.paths = {"exclude": ["*.md"]}
     assert branch.reason_against(Trigger.UPDATE) is None

@@ -9,7 +9,6 @@ import pytest
 
 from hookd.model.deployment import Status
 from hookd.model.hint import Hint, HintKind
-from hookd.queue.published import AppStatusStore
 from tests.support.installation import Installation, app_files
 
 SHARED = {"files": [".env"], "directories": ["uploads", "var/cache"]}
@@ -116,7 +115,7 @@ def _refused(site: Installation, app: str, files: dict[str, str | bytes | None],
     refused = site.ship(app, {**app_files("refused"), **files})
     assert (refused.status, refused.release) == (Status.FAILED, None)
     assert (refused.cause or "").startswith(cause)
-    assert refused.commit in {entry.commit for entry in AppStatusStore(site.records.connection).read(app).quarantined}
+    assert refused.commit in {entry.commit for entry in site.status(app).quarantined}
     assert _releases(site, app) == before
 
 

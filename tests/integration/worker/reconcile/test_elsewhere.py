@@ -7,7 +7,6 @@ import pytest
 
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Deployment, Status
-from hookd.queue.published import AppStatusStore
 from tests.support.installation import Installation, app_files
 from tests.support.processes import wait_for
 from tests.support.reconciling import ending, look_at
@@ -55,7 +54,7 @@ def test_working_directory_shows_drift(site: Installation) -> None:
     record = ending(site, look_at(site, APP))
     assert record.status is Status.FAILED
     assert record.cause == f"{APP} runs another release than {new.release}, also after a restart"
-    assert AppStatusStore(site.records.connection).read(APP).healthy is True
+    assert site.status(APP).healthy is True
     before = site.circus("list", APP)
     decision = look_at(site, APP)
     assert (decision.verdict, decision.deployment) == (Verdict.WAITING, None)

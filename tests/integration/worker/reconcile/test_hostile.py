@@ -119,6 +119,6 @@ def test_circuit_breaker_spares_a_third_app(tmp_path: Path) -> None:
             reconciler.reconcile(app)
         said = [decided(site, name)[0] for name in ("one", "two", "three")]
         assert {one.verdict for one in said} == {Verdict.UNREACHABLE}
-        told = [one.why for one in said if "is not asked" in one.why]
-        assert told == [f"{url} is not asked: its host did not answer for two other apps"]
+        reasons = [one.why for one in said if "is not asked" in one.why]
+        assert reasons == [f"{url} is not asked: its host did not answer for two other apps"]
         assert decided(site, "beside")[0].head is not None

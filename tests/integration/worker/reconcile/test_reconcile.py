@@ -12,7 +12,6 @@ from hookd import freezes
 from hookd.model.decision import Freeze, Verdict
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.redis_keys import decisions_key, history_key
-from hookd.queue.published import AppStatusStore
 from tests.support.installation import Installation, app_files
 from tests.support.processes import listens, python, running, wait_for
 from tests.support.reconciling import answers, decided, ending, hookd, look, look_at, move
@@ -144,7 +143,7 @@ def test_missed_push_is_deployed(site: Installation) -> None:
     record = ending(site, decision)
     assert (record.status, record.trigger, record.commit) == (Status.SUCCEEDED, Trigger.RECONCILE, head)
     assert answers(site, app) == {"missed"}
-    assert AppStatusStore(site.records.connection).read(app).lag is None
+    assert site.status(app).lag is None
 
 
 @pytest.mark.threat(49)
@@ -169,7 +168,7 @@ def test_stopped_service_stays_stopped(site: Installation) -> None:
     site.circus("stop", service)
     decision = look_at(site, app)
     assert (decision.verdict, decision.deployment) == (Verdict.STOPPED, None)
-    behind = AppStatusStore(site.records.connection).read(app).lag
+    behind = site.status(app).lag
     assert behind is not None
     assert (behind.verdict, behind.commits) == (Verdict.STOPPED, None)
     assert site.circus("status", service) == "stopped"
@@ -180,7 +179,7 @@ def test_stopped_service_stays_stopped(site: Installation) -> None:
     assert (", unhealthy" in said, f"\n  {app} is stopped\n" in said) == (True, True), said
     assert start in said and "next:" not in said
     assert site.push_and_wait(app).status is Status.SUCCEEDED
-    view = AppStatusStore(site.records.connection).read(app)
+    view = site.status(app)
     assert (view.drift, view.healthy, view.lag) == (None, True, None)
 
 
@@ -189,16 +188,16 @@ def test_stopped_service_stays_stopped(site: Installation) -> None:
 def test_status_comes_back_after_a_flush(site: Installation) -> None:
     app = "one"
     ship_first(site, app)
-    good = AppStatusStore(site.records.connection).read(app)
+    good = site.status(app)
     bad = site.ship(app, app_files("bad", "500 Oops"))
     assert bad.status is Status.ROLLED_BACK
-    before = AppStatusStore(site.records.connection).read(app)
+    before = site.status(app)
     assert before.lag is not None, "that is said at once, and not by the next look"
     assert (before.lag.verdict, before.lag.commits) == (Verdict.QUARANTINED, 1)
     site.records.connection.delete(*site.records.connection.keys(f"hookd:*{app}*"))
-    assert AppStatusStore(site.records.connection).read(app).deployed_commit is None
+    assert site.status(app).deployed_commit is None
     decision = look_at(site, app)
-    view = AppStatusStore(site.records.connection).read(app)
+    view = site.status(app)
     assert decision.verdict is Verdict.QUARANTINED
     served = good.deployed_commit, good.release, before.quarantined
     assert (view.deployed_commit, view.release, view.quarantined) == served
@@ -207,7 +206,7 @@ def test_status_comes_back_after_a_flush(site: Installation) -> None:
     assert (view.lag.verdict, view.lag.commits) == (Verdict.QUARANTINED, 1)
     since = view.lag.since
     look_at(site, app)
-    later = AppStatusStore(site.records.connection).read(app).lag
+    later = site.status(app).lag
     assert later is not None
     assert later.since == since
 
@@ -243,7 +242,7 @@ def test_unhealthy_service_is_restarted_once(site: Installation) -> None:
     record = ending(site, look_at(site, app))
     assert record.status is Status.FAILED, record
     assert f"{app}-green does not run; it is unhealthy after a restart" in str(record.cause)
-    assert AppStatusStore(site.records.connection).read(app).healthy is False
+    assert site.status(app).healthy is False
     site.circus("stop", f"{app}-green")
     assert site.circus("status", f"{app}-blue") == "active", "the other colour still answers"
     decision = look_at(site, app)

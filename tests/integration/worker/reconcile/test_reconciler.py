@@ -16,7 +16,7 @@ from hookd.model.decision import Lag, Verdict
 from hookd.model.deployment import Deployment, Status, Trigger, advance
 from hookd.model.redis_keys import decisions_key, polled_key, waiting_key
 from hookd.queue.deployments import DeploymentRequest
-from hookd.queue.published import AppStatusStore
+from hookd.queue.published import publish_status
 from tests.support import journals
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python
@@ -56,7 +56,7 @@ def fetched(site: Installation, app: str) -> None:
 
 
 def behind(site: Installation, app: str) -> Lag:
-    found = AppStatusStore(site.records.connection).read(app).lag
+    found = site.status(app).lag
     assert found is not None
     return found
 
@@ -184,7 +184,7 @@ def pending(site: Installation, app: str, ago: timedelta) -> Deployment:
 
 @pytest.mark.parametrize(("ago", "done"), [(timedelta(seconds=20), False), (timedelta(hours=1), True)])
 def test_waiting_push_is_a_lag(site: Installation, ago: timedelta, done: bool) -> None:
-    """The app is due again soon, because its deployment may fail, but not for ever."""
+    """The app is polled again soon, because its deployment may fail, but not for ever."""
     app = "idle"
     deployed(site, app)
     waits = pending(site, app, ago)
@@ -207,14 +207,12 @@ def test_newer_status_is_not_overwritten(site: Installation, monkeypatch: pytest
     app = "quick"
     deployed(site, app, "one")
     pending(site, app, timedelta(0))
-    told = Lag(commits=1, since=datetime.now(UTC), verdict=Verdict.QUARANTINED, why="it was found bad")
+    lag = Lag(commits=1, since=datetime.now(UTC), verdict=Verdict.QUARANTINED, why="it was found bad")
 
     def slow(*arguments: Any, **more: Any) -> str:
         head = read_head(*arguments, **more)
         journals.found_bad(journal(site, app), head)
-        AppStatusStore(site.records.connection).publish(
-            AppStatusStore(site.records.connection).read(app).model_copy(update={"lag": told})
-        )
+        publish_status(site.records.connection, site.status(app).model_copy(update={"lag": lag}))
         return head
 
     monkeypatch.setattr(reconciler, "read_head", slow)
@@ -222,5 +220,5 @@ def test_newer_status_is_not_overwritten(site: Installation, monkeypatch: pytest
     found = site.config.catalogue.get(app)
     assert found is not None
     Reconciler(site.config, site.records).reconcile(found)
-    assert behind(site, app) == told
-    assert [bad.cause for bad in AppStatusStore(site.records.connection).read(app).quarantined] == ["it hangs"]
+    assert behind(site, app) == lag
+    assert [bad.cause for bad in site.status(app).quarantined] == ["it hangs"]

@@ -187,11 +187,11 @@ def test_worker_starts_with_bad_registries(site: Site, registries: Redis) -> Non
 
 
 def test_stop_during_cleanup_frees_the_lock(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    def told_to_stop(*_: object) -> None:
+    def stop_request(*_: object) -> None:
         assert site.client.exists("rq:clean_registries:elsewhere")
         raise StopRequested
 
-    monkeypatch.setattr(FinishedJobRegistry, "cleanup", told_to_stop)
+    monkeypatch.setattr(FinishedJobRegistry, "cleanup", stop_request)
     worker = SafeWorker("elsewhere", connection=site.client, prepare_for_work=False)
     with pytest.raises(StopRequested):
         worker.run_maintenance_tasks()
@@ -199,10 +199,10 @@ def test_stop_during_cleanup_frees_the_lock(site: Site, monkeypatch: pytest.Monk
 
 
 def test_stop_while_a_job_is_read(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    def told_to_stop(*_: object) -> None:
+    def stop_request(*_: object) -> None:
         raise StopRequested
 
     site.client.hset("rq:job:sound", mapping={"data": CALL, "status": "queued"})
-    monkeypatch.setattr(Job, "restore", told_to_stop)
+    monkeypatch.setattr(Job, "restore", stop_request)
     with pytest.raises(StopRequested):
         SafeJob.fetch("sound", connection=site.client)

@@ -220,15 +220,15 @@ def test_reject_other_group() -> None:
     """Nothing is changed before the error."""
     group = another_group()
     assert group is not None
-    told = as_nobody(lambda: release_policy(Ownership(group=group.gr_name)))
-    assert f"the worker is not a member of the group {group.gr_name}" in told
+    refusal = as_nobody(lambda: release_policy(Ownership(group=group.gr_name)))
+    assert f"the worker is not a member of the group {group.gr_name}" in refusal
 
 
 @needs_root
 def test_reject_other_owner(theirs: Path) -> None:
     tree = make_tree(theirs / "release")
-    told = as_nobody(lambda: enforce(tree, SPLIT))
-    assert "belongs to another user" in told
+    refusal = as_nobody(lambda: enforce(tree, SPLIT))
+    assert "belongs to another user" in refusal
     assert modes(tree)["pkg"] == "0o777"
 
 

@@ -41,10 +41,10 @@ def first(at: Host) -> tuple[Path, str]:
 
 def test_new_release_follows_policy(at: Host, first: tuple[Path, str]) -> None:
     """Only uv's lock file in an environment has another mode."""
-    assert mended(at, *first) <= 1
+    assert count_corrections(at, *first) <= 1
 
 
-def mended(at: Host, release: Path, log: str) -> int:
+def count_corrections(at: Host, release: Path, log: str) -> int:
     """Return the number of paths in a new release that the worker had to change."""
     assert list(audit(release, at.code_policy)) == list(audit((release / "venv").resolve(), at.code_policy)) == []
     changed = re.search(r"(\d+) files and directories needed another", log)
@@ -84,8 +84,8 @@ def test_app_can_write_data_directory(at: Host) -> None:
 
 
 def test_forbidden_data_directory(at: Host) -> None:
-    told = at.refused(shared={"directories": ["uploads"], "data": "/var/lib/shop-of-a-test"})
-    assert "the directory /var/lib/shop-of-a-test/uploads is missing, and the worker may not make it" in told
+    refusal = at.refused(shared={"directories": ["uploads"], "data": "/var/lib/shop-of-a-test"})
+    assert "the directory /var/lib/shop-of-a-test/uploads is missing, and the worker may not make it" in refusal
 
 
 @pytest.fixture

@@ -106,12 +106,12 @@ class Site:
 
 def answered(users: list[socket.socket]) -> bytes:
     """Return all answers that the users have received."""
-    told = b""
+    received = b""
     for user in users:
         user.setblocking(False)
         with suppress(OSError):
-            told += user.recv(65536)
-    return told
+            received += user.recv(65536)
+    return received
 
 
 @pytest.mark.threat(28)

@@ -31,7 +31,7 @@ def pinned(commit: str, head: str) -> Pinned:
     return Pinned(at=AT, deployment=DEPLOYMENT, commit=commit, head=head)
 
 
-def passed(commit: str, base: str) -> Skipped:
+def skipped(commit: str, base: str) -> Skipped:
     return Skipped(at=AT, deployment=DEPLOYMENT, commit=commit, base=base)
 
 
@@ -53,7 +53,7 @@ REFUSALS: list[tuple[list[JournalEvent], str, Verdict, str]] = [
     (ROLLED_BACK, B, Verdict.QUARANTINED, "bbbbbbbbbbbb has been quarantined since 2026-03-04 05:06 UTC: it was bad"),
     ([quarantined(B, served=False)], B, Verdict.QUARANTINED, "bbbbbbbbbbbb has been quarantined since"),
     (
-        [*deployed(ONE, A), passed(B, A)],
+        [*deployed(ONE, A), skipped(B, A)],
         B,
         Verdict.SKIPPED,
         "bbbbbbbbbbbb changes none of the app's paths since aaaa",
@@ -77,7 +77,7 @@ def test_a_person_is_always_followed(
     assert why(events, head, trigger) is None, (verdict, reason)
 
 
-@pytest.mark.parametrize("events", [[], deployed(ONE, A), ROLLED_BACK, [*deployed(ONE, A), passed(B, A)]])
+@pytest.mark.parametrize("events", [[], deployed(ONE, A), ROLLED_BACK, [*deployed(ONE, A), skipped(B, A)]])
 def test_a_newer_commit_is_deployed(events: list[JournalEvent]) -> None:
     assert why(events, C) is None
 
@@ -103,12 +103,12 @@ def test_quarantine_names_its_start() -> None:
 
 def test_skip_needs_the_same_release() -> None:
     """Paths are compared with the deployed release. Against another release, the same head may change one of them."""
-    assert why([*deployed(ONE, A), passed(C, A), *deployed(TWO, B)], C) is None
+    assert why([*deployed(ONE, A), skipped(C, A), *deployed(TWO, B)], C) is None
 
 
 def test_unverified_release_skips_nothing() -> None:
     interrupted = Switched(at=AT, deployment=DEPLOYMENT, release=ONE)
-    assert why([*deployed(ONE, A), passed(C, A), interrupted], C) is None
+    assert why([*deployed(ONE, A), skipped(C, A), interrupted], C) is None
 
 
 @pytest.mark.parametrize("trigger", list(Trigger))

@@ -113,9 +113,9 @@ ELSEWHERE = DriftReport(OLDER.text, (OLDER,))
 
 def in_vain(hours: int, detail: str = OLDER.key) -> Deployment:
     """Build a deployment whose restart of the service changed nothing."""
-    mended = one(Status.FAILED, hours * 60, commit=A, steps=[StepName.REPAIR, StepName.COMPARE])
-    steps = [step.model_copy(update={"outcome": "failed", "detail": detail}) for step in mended.steps]
-    return mended.model_copy(update={"steps": tuple(steps)})
+    repair = one(Status.FAILED, hours * 60, commit=A, steps=[StepName.REPAIR, StepName.COMPARE])
+    steps = [step.model_copy(update={"outcome": "failed", "detail": detail}) for step in repair.steps]
+    return repair.model_copy(update={"steps": tuple(steps)})
 
 
 @pytest.mark.threat(37)

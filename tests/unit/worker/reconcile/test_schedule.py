@@ -8,48 +8,48 @@ import pytest
 
 from hookd.model.deployment import Deployment, Status, Step, Trigger
 from hookd.model.ids import new_deployment_id
-from worker.reconcile.schedule import build_retry_at, is_due, repair_retry_at
+from worker.reconcile.schedule import build_retry_at, needs_poll, repair_retry_at
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 HEAD, OLD = "a" * 40, "b" * 40
 
 
-def due(seconds_ago: float, every: int = 180, app: str = "shop") -> bool:
+def polled(seconds_ago: float, every: int = 180, app: str = "shop") -> bool:
     now = NOW.timestamp()
-    return is_due(app, every, now - seconds_ago, now=now, pace=30)
+    return needs_poll(app, every, now - seconds_ago, now=now, pace=30)
 
 
 @pytest.mark.threat(5)
 @pytest.mark.promise(12)
 def test_no_poll_comes_too_late() -> None:
-    """An app that is not due now is due in the next round, before its time is over."""
+    """An app that is not polled now is polled in the next round, before its time is over."""
     for seconds in range(150):
-        assert due(seconds) or seconds + 30 <= 180
-    assert all(due(seconds) for seconds in range(150, 400))
+        assert polled(seconds) or seconds + 30 <= 180
+    assert all(polled(seconds) for seconds in range(150, 400))
 
 
 def test_no_poll_comes_much_too_early() -> None:
-    assert not any(due(seconds) for seconds in range(120))
+    assert not any(polled(seconds) for seconds in range(120))
 
 
 @pytest.mark.threat(40)
 def test_polls_are_spread() -> None:
-    at = [next(seconds for seconds in range(200) if due(seconds, app=f"app-{number}")) for number in range(50)]
+    at = [next(seconds for seconds in range(200) if polled(seconds, app=f"app-{number}")) for number in range(50)]
     assert len(set(at)) > 10
 
 
 @pytest.mark.threat(32)
-def test_unknown_last_poll_is_due() -> None:
-    assert is_due("shop", 180, None, now=NOW.timestamp(), pace=30)
-    assert due(-5), "the clock was set back"
+def test_unknown_last_poll_needs_another() -> None:
+    assert needs_poll("shop", 180, None, now=NOW.timestamp(), pace=30)
+    assert polled(-5), "the clock was set back"
 
 
-def test_never_due_when_switched_off() -> None:
-    assert not is_due("shop", 0, None, now=NOW.timestamp(), pace=30)
+def test_no_poll_when_switched_off() -> None:
+    assert not needs_poll("shop", 0, None, now=NOW.timestamp(), pace=30)
 
 
-def test_short_interval_is_due_each_round() -> None:
-    assert due(0, every=20)
+def test_short_interval_polls_each_round() -> None:
+    assert polled(0, every=20)
 
 
 def tries(*ended: tuple[Status, int], **more: Any) -> list[Deployment]:
@@ -140,9 +140,9 @@ def unfetched(trigger: Trigger, minutes: int) -> Deployment:
 
 
 def test_repairs_have_a_backoff() -> None:
-    mended = [one(Status.SUCCEEDED, 0, steps=["disk_space", "repair"]), one(Status.FAILED, 5, steps=["repair"])]
-    assert repair_retry_at(mended) == NOW + timedelta(minutes=6)
-    assert repair_retry_at([one(Status.FAILED, 0), *mended]) is None, (
+    repairs = [one(Status.SUCCEEDED, 0, steps=["disk_space", "repair"]), one(Status.FAILED, 5, steps=["repair"])]
+    assert repair_retry_at(repairs) == NOW + timedelta(minutes=6)
+    assert repair_retry_at([one(Status.FAILED, 0), *repairs]) is None, (
         "a build that fails is no reason to leave it broken"
     )
-    assert build_retry_at(mended, HEAD) is None
+    assert build_retry_at(repairs, HEAD) is None

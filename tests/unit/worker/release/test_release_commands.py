@@ -9,7 +9,7 @@ from hookd.model.app import Limits, Paths
 from hookd.model.systemctl import Verb
 from tests.support.tasks import make_app
 from worker.deploy import build
-from worker.process.run import Command
+from worker.process.run import SYSTEM_PATH, Command
 from worker.release.disk_space import flush_command
 from worker.release.git import GitCommands
 from worker.release.requirements import Requirements, RequirementsKind
@@ -160,7 +160,7 @@ def test_no_requirements_no_command() -> None:
 def test_sudo_command(verb: Verb) -> None:
     command = manager.control_command(verb, "shop-blue", LIMITS)
     assert command.argv == ("/usr/bin/sudo", "-n", "/usr/bin/systemctl", verb, "shop-blue.service")
-    assert command.env == {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    assert command.env == {"PATH": SYSTEM_PATH}
 
 
 def test_processes_command_without_sudo() -> None:
