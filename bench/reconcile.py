@@ -83,7 +83,7 @@ def _look(site: Installation) -> float:
     command, started = python("-P", "-m", "worker.reconcile", "--now"), time.monotonic()
     done = subprocess.run(command, env=site.environment, capture_output=True, text=True, timeout=1800, check=False)
     seconds = time.monotonic() - started
-    found = done.stdout.count(": waiting: nothing was deployed yet")
+    found = done.stdout.count(": waiting: ")
     if done.returncode or found != len(site.config.catalogue.apps):
         raise SystemExit(f"looked at {found} apps only: {done.stderr[-1000:]}")
     return seconds
