@@ -3,8 +3,9 @@
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -23,6 +24,7 @@ DEFAULT: Final = Path("/etc/hookd/hookd.toml")
 INSTALLED: Final = Path("/opt/hookd/current")
 # The user part and the query of a URL.
 _CREDENTIALS: Final = re.compile(r"(://|//|:)[^\s'\"]*(@)|(?<=\?)[^\s'\"]+")
+WRONG_NAME: Final = "an app's file is named [a-z][a-z0-9-]{0,31}.toml"
 # By pydantic's kind of error.
 _TEXTS: Final = {
     "extra_forbidden": "unknown key, remove it or check its spelling",
@@ -35,12 +37,13 @@ _TEXTS: Final = {
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem in a file. `path` is the key. The user may not read a `denied` file."""
+    """One problem in a file. `path` is the key, `files` are those of a conflict. A `denied` file may not be read."""
 
     file: str
     path: str
     text: str
     denied: bool = False
+    files: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         place = f"{self.file}: {self.path}" if self.path else self.file
@@ -129,8 +132,16 @@ def _load(path: Path, only: str | None) -> tuple[Config | None, list[Problem]]:
     files = _files(directory, problems, optional=directory == default)
     apps = _apps([file for file in files if only in (None, file.stem)], problems)
     catalogue = Catalogue(apps=tuple(apps))
-    problems += [Problem(str(directory), "", conflict) for conflict in catalogue.conflicts()]
+    if catalogue.conflicts():
+        problems += _conflicts(directory, apps)
     return Config(path, settings, catalogue) if settings else None, problems
+
+
+def _conflicts(directory: Path, apps: list[App]) -> Iterator[Problem]:
+    for pair in combinations(apps, 2):
+        files = tuple(str(directory / f"{app.name}.toml") for app in pair)
+        for conflict in Catalogue(apps=pair).conflicts():
+            yield Problem(str(directory), "", conflict, files=files)
 
 
 def _directory(table: Mapping[str, Any] | None, default: Path) -> Path:
@@ -152,7 +163,7 @@ def _apps(files: list[Path], problems: list[Problem]) -> list[App]:
     apps = []
     for file in files:
         if not is_app(file.stem):
-            problems.append(Problem(str(file), "", "an app's file is named [a-z][a-z0-9-]{0,31}.toml"))
+            problems.append(Problem(str(file), "", WRONG_NAME))
             continue
         table = _table(file, problems)
         if table is not None and "name" in table:

@@ -8,22 +8,26 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import wraps
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import click
 from redis.exceptions import AuthenticationError, ConnectionError, RedisError, TimeoutError
 
 from hookd import freezes
-from hookd.config import DEFAULT, INSTALLED, Config, ConfigError, Problem, config_path, load
+from hookd.config import DEFAULT, INSTALLED, WRONG_NAME, Config, ConfigError, Problem, config_path, load
 from hookd.credentials import PasswordUnreadable, cli_user
 from hookd.model.app import App, Catalogue
 from hookd.model.decision import Freeze
+from hookd.model.ids import is_app
 from hookd.model.text import printable
 from hookd.queue.client import cli_client, is_denied
 from hookd.queue.deployments import Contention, DeploymentStore
 
 USAGE, UNREACHABLE, INTERRUPTED = 2, 6, 130
 Command = Callable[..., Any]
+# A call of hookd at the start of a command line, or after another command.
+_HOOKD: Final = re.compile(r"(?:^|; )(?:sudo )?hookd (?!-)")
 
 
 def print_line(text: str, *, err: bool = False, **style: Any) -> None:
@@ -38,15 +42,24 @@ def styled(text: str, **style: Any) -> str:
 
 def print_next(command: str) -> None:
     """Print the next command to type."""
-    click.echo(f"  next: {styled(command, bold=True)}")
+    click.echo(f"  next: {styled(keep_config(command), bold=True)}")
 
 
 def fail(message: str, *, hint: str | None = None, status: int = USAGE) -> NoReturn:
     """End the command with a message and the next command to type."""
     print_line(f"hookd: {message}", err=True)
     if hint:
-        print_line(f"  next: {hint}", err=True)
+        print_line(f"  next: {keep_config(hint)}", err=True)
     sys.exit(status)
+
+
+def keep_config(command: str) -> str:
+    """Add a chosen configuration to a command of hookd: the typed one, or $HOOKD_CONFIG, which sudo drops."""
+    context = click.get_current_context(silent=True)
+    typed = context.find_root().obj if context else None
+    path = config_path(typed) if typed or command.startswith("sudo ") else DEFAULT
+    option = "" if path == DEFAULT else f"--config {shlex.quote(str(path))} "
+    return _HOOKD.sub(lambda found: found[0] + option, command) if option else command
 
 
 def fail_config(error: ConfigError) -> NoReturn:
@@ -61,8 +74,13 @@ def _config_hint(problems: list[Problem]) -> str:
     """Return the command that reads, edits or shows the files."""
     if os.geteuid() != 0 and any(problem.denied for problem in problems):
         return sudo_command()
-    files = list(dict.fromkeys(problem.file for problem in problems))
-    return edit_command(*(file for file in files if file.endswith(".toml"))) or shlex.join(("ls", "-ld", *files))
+    if problems[0].text == WRONG_NAME:
+        file = Path(problems[0].file)
+        name = file.stem.lower() if is_app(file.stem.lower()) else "NAME"
+        sudo = ("sudo",) if file.is_relative_to("/etc") else ()
+        return shlex.join((*sudo, "mv", str(file), str(file.with_name(f"{name}.toml"))))
+    files = list(dict.fromkeys(file for problem in problems for file in problem.files or (problem.file,)))
+    return edit_command(*filter(os.path.isfile, files)) or shlex.join(("ls", "-ld", *files))
 
 
 def edit_command(*files: str) -> str:
@@ -75,13 +93,13 @@ def edit_command(*files: str) -> str:
 _CREDENTIALS: Final = re.compile(r"://[^/]*:.*@|(?<!ssh)://.*@")
 
 
-def sudo_command(*, keep_config: bool = True) -> str:
-    """Return the command line that was typed, with sudo. One that holds credentials is not repeated."""
+def sudo_command() -> str:
+    """Return the typed command line with sudo. It lacks the configuration, and is not repeated with credentials."""
     typed, words = iter(sys.argv[1:]), []
     for word in typed:
-        if word == "--config" and not keep_config:
+        if word == "--config":
             next(typed, None)
-        elif keep_config or not word.startswith("--config="):
+        elif not word.startswith("--config="):
             words.append(word)
     if any(map(_CREDENTIALS.search, words)):
         return "sudo hookd --help"
@@ -115,8 +133,9 @@ def needs_config(command: Command) -> Command:
     def with_config(**options: Any) -> Any:
         path = config_path(click.get_current_context().obj)
         if not path.exists():
-            is_new_server = path == DEFAULT and INSTALLED.exists()
-            hint = "sudo hookd setup --domain deploy.example.org" if is_new_server else "hookd demo"
+            hint = shlex.join(("ls", "-ld", str(path)))
+            if path == DEFAULT:
+                hint = "sudo hookd setup --domain deploy.example.org" if INSTALLED.exists() else "sudo ./run install"
             fail(f"there is no configuration at {path} (set HOOKD_CONFIG or --config)", hint=hint)
         config = load(path)
         try:
@@ -131,19 +150,36 @@ def needs_config(command: Command) -> Command:
 
 def fail_redis(error: RedisError | Contention, config: Config) -> NoReturn:
     """End the command with an error of Redis."""
+    text, hint = describe_redis_error(error, config)
+    fail(text, hint=hint, status=UNREACHABLE)
+
+
+def describe_redis_error(error: RedisError | Contention, config: Config) -> tuple[str, str]:
+    """Return the cause of an error of Redis, and the next command."""
     text, hint = f"Redis refused a command: {error}", "sudo hookd doctor"
     match error:
         case AuthenticationError():
-            text = f"Redis rejected hookd's password: {error}"
+            text = "Redis rejected hookd's password"
             hint = hint if is_server(config) else edit_command(str(config.path))
         case RedisError() if is_denied(error):
             text, hint = "you may not use Redis", sudo_command()
         case TimeoutError():
-            text = f"Redis accepts connections and does not answer: {error}"
+            text = no_answer(config)
             hint = start_command("redis", config) if is_server(config) else "pgrep -fl 'redis|valkey'"
         case ConnectionError():
-            text, hint = f"Redis cannot be reached: {error}", start_command("redis", config)
-    fail(text, hint=hint, status=UNREACHABLE)
+            text, hint = no_answer(config), start_command("redis", config)
+    return text, hint
+
+
+def no_answer(config: Config) -> str:
+    """Return the message for a Redis that does not answer."""
+    return f"Redis does not answer at {redis_address(config)}"
+
+
+def redis_address(config: Config) -> str:
+    """Return the URL of Redis without credentials and options."""
+    scheme, _, rest = config.settings.redis.url.partition("://")
+    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
 
 
 def open_store(config: Config, *, reads: bool = True) -> DeploymentStore:

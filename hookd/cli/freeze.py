@@ -72,8 +72,8 @@ def thaw(config: Config, app: str, no_deploy: bool, wait: bool) -> None:
         try:
             request_deployment(config, app, Trigger.UPDATE, wait=wait)
         except RedisError as error:
-            text = f"no deployment was requested: {error}"
-            common.fail(text, hint=f"hookd update {app}", status=common.UNREACHABLE)
+            cause, _ = common.describe_redis_error(error, config)
+            common.fail(f"no deployment was requested: {cause}", hint=f"hookd update {app}", status=common.UNREACHABLE)
     common.print_next(f"hookd update {app}")
 
 

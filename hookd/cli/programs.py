@@ -45,8 +45,10 @@ def worker(config: Config, name: str | None) -> None:
         common.fail(f"{name!r} cannot name a worker: A-Z a-z 0-9 . _ -", hint="hookd worker --name worker-2")
     url = config.settings.redis.url
     if not is_redis_up(url):
-        start_redis = common.start_command("redis", config)
-        common.print_line(f"hookd: waiting for Redis at {url}\n  next: {start_redis}", err=True)
+        start_redis = common.keep_config(common.start_command("redis", config))
+        common.print_line(
+            f"hookd: waiting for Redis at {common.redis_address(config)}\n  next: {start_redis}", err=True
+        )
     _exec_module(config, "worker", *([name] if name else []))
 
 
@@ -64,7 +66,7 @@ def reconcile(config: Config, apps: tuple[str, ...], every: int | None) -> None:
     url = config.settings.redis.url
     if every is None and not is_redis_up(url):
         hint = common.start_command("redis", config)
-        common.fail(f"Redis does not answer at {url}", hint=hint, status=common.UNREACHABLE)
+        common.fail(common.no_answer(config), hint=hint, status=common.UNREACHABLE)
     options = ["--every", str(every)] if every else ["--now"]
     _exec_module(config, "worker.reconcile", *options, "--", *apps)
 
@@ -90,7 +92,7 @@ def redis(config: Config) -> None:
     directory = settings.directory or config.settings.state / "redis"
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     if is_redis_up(settings.url):
-        common.fail(f"a Redis answers at {settings.url} already", hint="hookd status")
+        common.fail(f"a Redis answers at {common.redis_address(config)} already", hint="hookd status")
     program = str(find_redis_program())
     os.execv(program, [program, *_listen_options(config), "--dir", str(directory), *_REDIS_OPTIONS])
 

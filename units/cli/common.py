@@ -49,9 +49,11 @@ def requires_root(command: Command) -> Command:
 
 def _require_own_config() -> None:
     """End the command if a person chose another configuration, because only this host's can be changed."""
-    path = config_path(click.get_current_context().find_root().obj)
+    root = click.get_current_context().find_root()
+    path = config_path(root.obj)
     if path != layout.CONFIG:
-        fail(f"this command uses {layout.CONFIG}, not {path}", hint=sudo_command(keep_config=False))
+        root.obj = layout.CONFIG  # For the hint.
+        fail(f"this command uses {layout.CONFIG}, not {path}", hint=sudo_command())
 
 
 @contextmanager

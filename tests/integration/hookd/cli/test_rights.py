@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import hookd.cli.send
 import hookd.cli.status  # noqa: F401 - another user may not import it later.
-from hookd.cli import main, progress
+from hookd.cli import common, main, progress
 from hookd.model.deployment import Status, advance
 from hookd.queue.deployments import DeploymentStore
 from hookd.queue.rq_keys import SUSPENDED
@@ -39,7 +39,24 @@ def said(installation: Installation, *arguments: str) -> str:
 @needs_root
 def test_closed_socket_asks_for_sudo(shop: Installation) -> None:
     shop.start_redis()
-    assert as_nobody(lambda: said(shop, "status")) == "6 hookd: you may not use Redis\n  next: sudo hookd status\n"
+    hint = f"sudo hookd --config {shop.config_path} status"
+    assert as_nobody(lambda: said(shop, "status")) == f"6 hookd: you may not use Redis\n  next: {hint}\n"
+
+
+@needs_root
+def test_sudo_keeps_the_configuration(shop: Installation) -> None:
+    shop.start_redis()
+    sys.argv = ["hookd", "status"]
+    text = as_nobody(lambda: type_hookd(shop, "status").stderr)
+    assert text.endswith(f"  next: sudo hookd --config {shop.config_path} status\n")
+
+
+def test_hints_repeat_the_typed_configuration(shop: Installation) -> None:
+    here = f"--config {shop.config_path}"
+    assert said(shop, "status").endswith(f"\n  next: hookd {here} redis\n")
+    shop.start_redis()
+    assert said(shop, "logs", "shop").endswith(f"\n  next: hookd {here} deploy shop\n")
+    assert said(shop, "setup").endswith("\n  next: sudo hookd setup\n")
 
 
 @needs_root
@@ -48,13 +65,14 @@ def test_closed_configuration_asks_for_sudo(shop: Installation, name: str) -> No
     (shop.directory / name).chmod(0o600)
     text = as_nobody(lambda: said(shop, "status"))
     assert f"{name}: cannot be read: Permission denied\n" in text
-    assert text.endswith("\n  next: sudo hookd status\n")
+    assert text.endswith(f"\n  next: sudo hookd --config {shop.config_path} status\n")
 
 
 @needs_root
 def test_closed_secret_asks_for_sudo(shop: Installation) -> None:
     (shop.directory / "secrets" / "shop").chmod(0o600)
-    assert as_nobody(lambda: said(shop, "send", "shop")).endswith("\n  next: sudo hookd send shop\n")
+    hint = f"sudo hookd --config {shop.config_path} send shop"
+    assert as_nobody(lambda: said(shop, "send", "shop")).endswith(f"\n  next: {hint}\n")
 
 
 def test_invalid_files_open_an_editor(shop: Installation) -> None:
@@ -71,6 +89,31 @@ def test_missing_catalogue_has_a_hint(shop: Installation, tmp_path: Path) -> Non
     assert type_hookd(shop, "status").stderr.endswith(f"\n  next: ls -ld {tmp_path}/none\n")
 
 
+def test_files_without_toml_are_edited(shop: Installation, tmp_path: Path) -> None:
+    """The file's name does not matter. A directory is shown."""
+    (tmp_path / "conf").write_text("no toml")
+    assert said(shop, "--config", str(tmp_path / "conf"), "status").endswith(
+        f"\n  next: ${{EDITOR:-vi}} {tmp_path}/conf\n"
+    )
+    assert said(shop, "--config", str(tmp_path), "status").endswith(f"\n  next: ls -ld {tmp_path}\n")
+    (shop.directory / "apps" / "dir.toml").mkdir()
+    assert said(shop, "status").endswith(f"\n  next: ls -ld {shop.directory}/apps/dir.toml\n")
+
+
+def test_conflict_opens_both_files(shop: Installation) -> None:
+    apps = shop.directory / "apps"
+    (apps / "blog.toml").write_bytes((apps / "shop.toml").read_bytes())
+    assert said(shop, "status").endswith(f"\n  next: ${{EDITOR:-vi}} {apps}/blog.toml {apps}/shop.toml\n")
+
+
+def test_wrong_file_name_is_changed(shop: Installation) -> None:
+    apps = shop.directory / "apps"
+    for wrong, right in (("Shop2", "shop2"), ("a_b", "NAME")):
+        (apps / f"{wrong}.toml").touch()
+        assert said(shop, "status").endswith(f"\n  next: mv {apps}/{wrong}.toml {apps}/{right}.toml\n")
+        (apps / f"{wrong}.toml").unlink()
+
+
 def test_missing_secret_has_a_hint(shop: Installation) -> None:
     secret = shop.directory / "secrets" / "shop"
     secret.unlink()
@@ -81,6 +124,15 @@ def test_missing_configuration_has_a_hint(tmp_path: Path) -> None:
     done = type_hookd(Installation(tmp_path), "status")
     assert done.returncode == 2
     assert "there is no configuration at" in done.stderr and "HOOKD_CONFIG" in done.stderr
+    assert done.stderr.endswith(f"\n  next: ls -ld {tmp_path}/hookd.toml\n")
+
+
+def test_missing_default_leads_to_the_setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(common, "DEFAULT", tmp_path / "hookd.toml")
+    monkeypatch.setattr(common, "INSTALLED", tmp_path)
+    assert "next: sudo hookd setup --domain" in type_hookd(Installation(tmp_path), "status").stderr
+    monkeypatch.setattr(common, "INSTALLED", tmp_path / "none")
+    assert type_hookd(Installation(tmp_path), "status").stderr.endswith("  next: sudo ./run install\n")
 
 
 def test_frozen_redis_is_named(shop: Installation) -> None:
@@ -92,7 +144,7 @@ def test_frozen_redis_is_named(shop: Installation) -> None:
         with patch("hookd.queue.client.CLI_SECONDS", 0.1):
             done = type_hookd(shop, "status")
     assert done.returncode == 6
-    assert "Redis accepts connections and does not answer" in done.stderr
+    assert f"Redis does not answer at {shop.redis_url}\n" in done.stderr
     assert "next: pgrep" in done.stderr
 
 

@@ -2,10 +2,14 @@
 
 import shlex
 import sys
+from pathlib import Path
 
 import pytest
 
-from hookd.cli.common import fail, print_line, styled, sudo_command
+from hookd.cli.common import fail, print_line, redis_address, styled, sudo_command
+from hookd.config import Config
+from hookd.model.app import Catalogue
+from hookd.model.settings import Settings
 
 HOSTILE = "zz\x1b]52;c;eA==\x07\r\x9b2J\u202e\udc80"
 SHOWN = r"zz\x1b]52;c;eA==\x07\r\x9b2J\u202e\udc80"
@@ -37,5 +41,16 @@ def test_credentials_are_not_repeated(monkeypatch: pytest.MonkeyPatch, url: str)
 @pytest.mark.parametrize("url", ["ssh://git@h.org/b.git", "git@h.org:b.git", "http://127.0.0.1:80/healthz?x=1"])
 def test_command_is_repeated_with_sudo(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setattr(sys, "argv", ["hookd", "--config", "h.toml", "app", "add", "blog", "--repo", url])
-    assert sudo_command() == shlex.join(["sudo", "hookd", "--config", "h.toml", "app", "add", "blog", "--repo", url])
-    assert sudo_command(keep_config=False) == shlex.join(["sudo", "hookd", "app", "add", "blog", "--repo", url])
+    assert sudo_command() == shlex.join(["sudo", "hookd", "app", "add", "blog", "--repo", url])
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("unix:///run/redis.sock?db=0", "unix:///run/redis.sock"),
+        ("redis://anna:a@word@h.org:6379/0?password=x", "redis://h.org:6379/0"),
+    ],
+)
+def test_redis_address_hides_the_password(url: str, shown: str) -> None:
+    settings = Settings.model_validate({"redis": {"url": url}})
+    assert redis_address(Config(Path("/none"), settings, Catalogue())) == shown
