@@ -1,6 +1,7 @@
 """`hookd doctor` and `hookd permissions`: the faults of this server, and the commands that fix them."""
 
 import json
+import shlex
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +22,7 @@ UNKNOWN = 3
 @click.option("--quiet", "-q", is_flag=True, help="Show problems only.")
 @common.json_option
 def doctor(app: str | None, quiet: bool, as_json: bool) -> None:
-    """Check this server or one app, with a command for each fault.
+    """Check this server and its apps, or the server and one app.
 
     The exit status is for monitoring: 0 ok, 1 warnings, 2 errors, 3 a check could not run.
     """
@@ -51,8 +52,12 @@ def _require_app(path: Path, app: str) -> None:
 @common.needs_config
 def permissions(config: Config, app: str, fix: bool, as_json: bool) -> None:
     """Compare the owners and modes of an app's files with its policy."""
+    known = common.find_app(config.catalogue, app)
+    if not common.is_server(config):
+        text = f"{config.path} is not a server's, so its apps have no policy"
+        common.fail(text, hint=shlex.join(("ls", "-la", str(known.root))), status=UNKNOWN)
     try:
-        report = check_permissions(common.find_app(config.catalogue, app), config.settings, fix=fix)
+        report = check_permissions(known, config.settings, fix=fix)
     except OwnershipError as error:
         common.fail(error.cause, hint=error.hint, status=UNKNOWN)
     if as_json:

@@ -11,6 +11,7 @@ from typing import Final
 from redis import Redis
 from redis.exceptions import ConnectionError, TimeoutError
 
+from hookd.cli.common import edit_command, is_server, no_answer, start_command
 from hookd.config import Config, ConfigError, Problem, load_valid_apps
 from hookd.credentials import cli_user
 from hookd.model.app import App
@@ -21,7 +22,7 @@ from units.apps.plan import units_of
 from units.doctor.finding import CannotCheck, Finding, error
 from units.system import disk, layout
 from units.system.run import CommandFailed
-from units.system.systemd import Unit, read_units
+from units.system.systemd import ABSENT, Unit, is_booted, read_units
 
 AS_ROOT: Final = "sudo hookd doctor"
 
@@ -50,6 +51,11 @@ class HostContext:
         return self.loaded
 
     @property
+    def is_server(self) -> bool:
+        """Return False on a machine without root's setup, which has another configuration without Redis' passwords."""
+        return self.path == layout.CONFIG or (self.loaded is not None and is_server(self.loaded))
+
+    @property
     def settings(self) -> Settings:
         """The settings. Raises CannotCheck if hookd.toml is invalid."""
         return self.config.settings
@@ -62,7 +68,7 @@ class HostContext:
     def unit(self, name: str) -> Unit:
         """Return the state of a unit. Raises CannotCheck if systemd did not answer."""
         if isinstance(self.units, str):
-            raise CannotCheck(f"systemd gives no state of {name}: {self.units}", "systemctl is-system-running")
+            raise CannotCheck(self.units, "systemctl is-system-running")
         return self.units.get(name) or Unit(name)
 
     @contextmanager
@@ -77,8 +83,7 @@ class HostContext:
         except (ConnectionError, TimeoutError) as failure:
             if is_denied(failure):
                 raise CannotCheck("you may not use Redis", AS_ROOT) from None
-            hint = f"sudo systemctl restart {layout.REDIS}.service"
-            raise CannotCheck(f"Redis does not answer: {failure}", hint) from None
+            raise CannotCheck(no_answer(self.config), start_command("redis", self.config)) from None
 
     def app_state(self, app: App) -> AppState:
         """Read the state from the app's journal. An app without a journal has an empty state."""
@@ -98,14 +103,16 @@ def read_context(path: Path, only: str | None) -> tuple[HostContext, list[Findin
     apps = config.catalogue.apps if config else ()
     if only is not None:
         apps = tuple(app for app in apps if app.name == only)
-    findings = [error(f"invalid configuration: {problem}", _repair_command(problem)) for problem in problems]
+    findings = [error(f"invalid configuration: {problem}", _repair_command(problem, path)) for problem in problems]
     context = HostContext(path, config, apps, _read_all_units(apps), datetime.now(UTC), os.geteuid() == 0, not problems)
     return context, findings
 
 
-def _repair_command(problem: Problem) -> str:
+def _repair_command(problem: Problem, path: Path) -> str:
     if problem.denied and os.geteuid() != 0:
         return AS_ROOT
+    if path != layout.CONFIG:
+        return edit_command(problem.file)
     return f"sudoedit {problem.file} && sudo systemctl restart hookd.service"
 
 
@@ -114,4 +121,4 @@ def _read_all_units(apps: tuple[App, ...]) -> Mapping[str, Unit] | str:
     try:
         return read_units([*layout.UNITS, layout.RECONCILE, "nginx.service", *app_units])
     except CommandFailed as failed:
-        return failed.output or str(failed)
+        return f"systemd does not answer: {failed.output or failed}" if is_booted() else ABSENT

@@ -9,6 +9,7 @@ from typing import Final
 
 import click
 
+from hookd.cli.common import keep_config
 from units.doctor.finding import Finding, Level
 
 _RANK: Final = tuple(Level)
@@ -74,4 +75,4 @@ def _print_finding(finding: Finding) -> None:
     title = click.style(f"{finding.app} {finding.check}" if finding.app else finding.check, bold=True)
     click.echo(f"{level}{title}: {finding.message}")
     if finding.hint:
-        click.secho(f"{'':{_WIDTH}}next: {finding.hint}", dim=True)
+        click.secho(f"{'':{_WIDTH}}next: {keep_config(finding.hint)}", dim=True)

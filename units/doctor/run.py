@@ -17,6 +17,7 @@ from units.doctor.report import Report
 from units.system import layout
 from units.system.disk import UnsafePath, inspect_command
 from units.system.facts import missing_setup
+from units.system.systemd import ABSENT
 
 # Every check has shorter limits of its own. This one bounds hosts with very many apps.
 _TOTAL_SECONDS: Final = 20
@@ -40,9 +41,10 @@ HOST_CHECKS: Final[tuple[tuple[str, HostCheck, str], ...]] = (
     ("space", system.check_space, ""),
     ("clock", system.check_clock, ""),
     ("versions", system.check_versions, "systemd, git and sudo are new enough"),
+    ("kernel", system.check_kernel, "links in shared directories are protected"),
 )
 # These also run on a host without hookd.
-_BARE_HOST_CHECKS: Final = ("clock", "versions")
+_BARE_HOST_CHECKS: Final = ("clock", "versions", "kernel")
 APP_CHECKS: Final[tuple[tuple[str, AppCheck, str], ...]] = (
     ("services", services.check_app, "all units run and start at boot"),
     ("answers", services.check_app_answers, ""),
@@ -55,6 +57,8 @@ APP_CHECKS: Final[tuple[tuple[str, AppCheck, str], ...]] = (
     ("sudo", rights.check_app_sudo, "the worker has exactly the rights of a deployment"),
     ("space", system.check_app_space, ""),
 )
+# These need no setup. The others compare an app with the one of a server.
+_ANYWHERE_APP_CHECKS: Final = ("services", "answers", "deployments", "freeze", "space")
 
 
 @dataclass(frozen=True)
@@ -74,14 +78,31 @@ def run_doctor(path: Path, only: str | None = None) -> Report:
     if missing:
         problems = [error(str(missing), missing.hint or "")]
     checks = [Check("configuration", lambda: problems, f"{path} and all app files are valid")]
-    checks += [
-        Check(name, partial(check, context), message)
-        for name, check, message in HOST_CHECKS
-        if not missing or name in _BARE_HOST_CHECKS
-    ]
+    if context.is_server:
+        checks += [
+            Check(name, partial(check, context), message)
+            for name, check, message in HOST_CHECKS
+            if not missing or name in _BARE_HOST_CHECKS
+        ]
+    else:
+        checks.append(Check("server", tuple, f"{path} is not a server's, so only the apps were checked"))
     for app in context.apps:
-        checks += [Check(name, partial(check, context, app), message, app.name) for name, check, message in APP_CHECKS]
-    return Report(datetime.now(UTC), tuple(run_checks(checks)))
+        checks += [
+            Check(name, partial(check, context, app), message, app.name)
+            for name, check, message in APP_CHECKS
+            if context.is_server or name in _ANYWHERE_APP_CHECKS
+        ]
+    return Report(datetime.now(UTC), tuple(_without_repetitions(run_checks(checks))))
+
+
+def _without_repetitions(findings: list[Finding]) -> Iterator[Finding]:
+    """Yield the absence of systemd only once."""
+    was_absent = False
+    for finding in findings:
+        is_absent = finding.message == ABSENT
+        if not (is_absent and was_absent):
+            yield finding
+        was_absent = was_absent or is_absent
 
 
 def run_checks(checks: list[Check]) -> list[Finding]:

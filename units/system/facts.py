@@ -14,6 +14,7 @@ from hookd.queue.client import find_redis_program
 from units.system import layout
 from units.system.errors import HostError
 from units.system.run import CommandFailed, run
+from units.system.systemd import is_booted
 
 OLDEST_SYSTEMD: Final = 252
 _STRICT_SANDBOX: Final = 257
@@ -79,7 +80,7 @@ def systemd_version() -> int:
         found = re.search(r"systemd (\d+)", run(("systemctl", "--version")))
     except CommandFailed:
         return 0
-    return int(found[1]) if found and Path("/run/systemd/system").is_dir() else 0
+    return int(found[1]) if found and is_booted() else 0
 
 
 def _loads_apparmor() -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from hookd.model.systemctl import parse_show
@@ -12,6 +13,7 @@ _PROPERTIES: Final = (
     " ActiveEnterTimestampMonotonic"
 ).split()
 _SECONDS: Final = 5
+ABSENT: Final = "this host does not run systemd"
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,11 @@ class Unit:
     def __str__(self) -> str:
         restarts = f", restarted {self.restarts} times by itself" if self.restarts else ""
         return f"{self.name:<28} {self.active}{restarts}"
+
+
+def is_booted() -> bool:
+    """Return True if systemd runs this host."""
+    return Path("/run/systemd/system").is_dir()
 
 
 def read_units(names: Iterable[str], seconds: float = _SECONDS) -> dict[str, Unit]:

@@ -18,7 +18,7 @@ from units.doctor.finding import CannotCheck, Finding, error, ok, unknown, warni
 from units.host.install_code import version_of
 from units.host.plan import ACCOUNTS, host_plan
 from units.plan.manifest import Manifest
-from units.plan.steps import File, Plan, Run
+from units.plan.steps import File, Plan, PlanStep, Run
 from units.render.app import app_files
 from units.system import disk, facts, layout
 
@@ -52,13 +52,24 @@ def check_app_plan(context: HostContext, app: App) -> Iterator[Finding]:
 
 
 def compare(plan: Plan) -> Iterator[Finding]:
-    """Report each step of a plan whose result is not present."""
+    """Report the steps of a plan whose result is not present: changed texts as a warning, the others as an error."""
     missing = [step for step in plan if not isinstance(step, Run) and not step.is_present()]
-    for step in missing[:_MAX_SHOWN]:
-        is_text = isinstance(step, File) and step.existing == "correct" and disk.read(step.path) != step.text.encode()
-        yield (warning if is_text else error)(step.mismatch(), _SETUP)
-    if len(missing) > _MAX_SHOWN:
-        yield error(f"{len(missing) - _MAX_SHOWN} more differences from the setup plan", f"{_SETUP} --dry-run")
+    changed = [step.mismatch() for step in missing if _has_other_text(step)]
+    wrong = [step.mismatch() for step in missing if not _has_other_text(step)]
+    if wrong:
+        yield error(_list_differences(wrong), _SETUP)
+    if changed:
+        yield warning(_list_differences(changed), _SETUP)
+
+
+def _has_other_text(step: PlanStep) -> bool:
+    return isinstance(step, File) and step.existing == "correct" and disk.read(step.path) != step.text.encode()
+
+
+def _list_differences(differences: list[str]) -> str:
+    shown, more = "; ".join(differences[:_MAX_SHOWN]), len(differences) - _MAX_SHOWN
+    number = f"{len(differences)} differences: " if len(differences) > 1 else ""
+    return f"{number}{shown}" + (f"; and {more} more" if more > 0 else "")
 
 
 def check_code(_context: HostContext) -> Iterator[Finding]:
@@ -74,6 +85,8 @@ def check_code(_context: HostContext) -> Iterator[Finding]:
 
 def check_access(_context: HostContext) -> Iterator[Finding]:
     """Check hookd's own code and configuration."""
+    if not layout.CURRENT.exists():
+        raise CannotCheck(f"there is no code at {layout.CURRENT}", _REINSTALL)
     for root in (layout.CODE, layout.ETC, layout.COMMAND):
         yield from _check_root_tree(root)
     yield from check_secret_file(layout.WORKER_ENVIRONMENT)
@@ -147,7 +160,10 @@ def _check_webhook_secret(context: HostContext, app: App) -> Iterator[Finding]:
     yield from check_secret_file(path)
     problems: list[Problem] = []
     secrets = read_secrets(path, problems)
-    yield from (error(f"{problem}: the receiver cannot start", rotate) for problem in problems)
+    for problem in problems:
+        if problem.denied:
+            raise CannotCheck(f"you may not read {path}", AS_ROOT)
+        yield error(f"{problem}: the receiver cannot start", rotate)
     if len(secrets) > 1 and context.now.timestamp() - found.st_mtime > _DAY:
         yield warning(f"the old secret of {app.name} is still valid after a day", f"{rotate} --finish")
 

@@ -7,6 +7,7 @@ from typing import Final
 from redis import Redis
 
 from hookd import freezes
+from hookd.cli.common import start_command
 from hookd.model.app import App
 from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment, Status, Trigger
 from hookd.model.text import format_duration
@@ -55,25 +56,27 @@ def check_app(context: HostContext, app: App) -> Iterator[Finding]:
     settings = context.settings
     with context.redis() as redis:
         history = DeploymentStore(redis, keep_seconds=settings.history_seconds).history(app.name, settings.history.keep)
-    yield from check_overdue(app, history, context.now)
+    restart = _WORKERS_RESTART if context.is_server else start_command("worker", context.config)
+    yield from check_overdue(app, history, context.now, restart)
     yield from check_last_deployment(app, history)
     url = (settings.receiver.public_url or "http://THIS-HOST").rstrip("/")
-    yield check_last_push(app, history, f"{url}/hooks/{app.name}", context.now)
+    show = f"sudo hookd app show {app.name}" if context.is_server else f"hookd send {app.name}"
+    yield check_last_push(app, history, f"{url}/hooks/{app.name}", context.now, show)
 
 
-def check_overdue(app: App, history: list[Deployment], now: datetime) -> Iterator[Finding]:
-    """Report deployments that run or wait for longer than allowed."""
+def check_overdue(app: App, history: list[Deployment], now: datetime, restart: str) -> Iterator[Finding]:
+    """Report deployments that run or wait for longer than allowed. `restart` is the command for the workers."""
     running = [record for record in history if record.status is Status.RUNNING]
     limit = timedelta(seconds=app.limits.deploy_seconds) + _GRACE
     for record in running:
         age = now - (record.started_at or record.created_at)
         if age > limit:
             message = f"{record.id} has been running for {format_duration(age)}, longer than its limit"
-            yield error(message, f"sudo hookd logs {record.id}; {_WORKERS_RESTART}")
+            yield error(message, f"sudo hookd logs {record.id}; {restart}")
     for record in (record for record in history if record.status is Status.QUEUED):
         age = now - record.created_at
         if age > (limit if running else _MAX_WAITING):
-            yield error(f"{record.id} has been waiting for {format_duration(age)}", _WORKERS_RESTART)
+            yield error(f"{record.id} has been waiting for {format_duration(age)}", restart)
 
 
 def check_last_deployment(app: App, history: list[Deployment]) -> Iterator[Finding]:
@@ -87,11 +90,11 @@ def check_last_deployment(app: App, history: list[Deployment]) -> Iterator[Findi
     yield (error if last.status is Status.ROLLBACK_FAILED else warning)(message, hint)
 
 
-def check_last_push(app: App, history: list[Deployment], url: str, now: datetime) -> Finding:
-    """Report the age of the last push, or a warning if no push ever arrived."""
+def check_last_push(app: App, history: list[Deployment], url: str, now: datetime, show: str) -> Finding:
+    """Report the age of the last push, or a warning with the command `show` if no push ever arrived."""
     last = next((record for record in history if record.trigger in (Trigger.PUSH, Trigger.REDELIVERY)), None)
     if last is None:
-        return warning(f"no push of {app.name} has ever arrived at {url}", f"sudo hookd app show {app.name}")
+        return warning(f"no push of {app.name} has ever arrived at {url}", show)
     return ok(f"the last push of {app.name} arrived {format_duration(now - last.created_at)} ago")
 
 

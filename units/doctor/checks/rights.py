@@ -15,7 +15,7 @@ from hookd.model.app import App
 from hookd.model.systemctl import SUDO, SYSTEMCTL, sudo_commands
 from units.apps.git_access import as_worker
 from units.doctor.context import HostContext
-from units.doctor.finding import Finding, error
+from units.doctor.finding import CannotCheck, Finding, error, ok
 from units.host.plan import ACCOUNTS
 from units.plan.steps import User
 from units.system import layout
@@ -48,10 +48,15 @@ class SystemAccount:
 
 
 def check_accounts(_context: HostContext) -> Iterator[Finding]:
-    """Check each user of the setup plan that exists."""
+    """Check each user of the setup plan."""
+    missing = []
     for name in _REQUIRED_GROUPS:
-        with suppress(KeyError):
+        try:
             yield from check_account(name, _read_account(name))
+        except KeyError:
+            missing.append(name)
+    if missing:
+        raise CannotCheck(f"these users are missing: {', '.join(missing)}", "sudo hookd setup")
 
 
 def _read_account(name: str) -> SystemAccount:
@@ -91,6 +96,8 @@ def check_app_sudo(context: HostContext, app: App) -> Iterator[Finding]:
     """Check that sudo allows each command of a deployment and refuses similar ones."""
     context.require_root("ask sudo for the worker's rights")
     rights = sudo_commands(app)
+    if not rights:
+        yield ok(f"deployments of {app.name} need no right")
     for argv in rights:
         if not _is_allowed(argv):
             yield error(f"the worker may not run `sudo {' '.join(argv)}`", "sudo hookd setup")

@@ -8,10 +8,11 @@ from typing import Final
 
 from hookd.model.app import App, Limits
 from units.doctor.context import HostContext
-from units.doctor.finding import Finding, error, ok, unknown, warning
+from units.doctor.finding import CannotCheck, Finding, error, ok, unknown, warning
 from units.system import layout
 from units.system.facts import OLDEST_SYSTEMD
 from units.system.run import CommandFailed, run
+from units.system.systemd import ABSENT, is_booted
 
 _MIB: Final = 1024 * 1024
 # Redis and logs need little.
@@ -28,6 +29,8 @@ _SYSCTL_FILE: Final = "/etc/sysctl.d/60-hookd.conf"
 
 def check_clock(_context: HostContext) -> Iterator[Finding]:
     """Check the synchronisation of the clock."""
+    if not is_booted():
+        raise CannotCheck(ABSENT, "systemctl is-system-running")
     try:
         answer = run(("timedatectl", "show", "--property=NTPSynchronized", "--value"), seconds=_SECONDS).strip()
     except CommandFailed as failed:
@@ -40,7 +43,7 @@ def check_clock(_context: HostContext) -> Iterator[Finding]:
 
 
 def check_versions(_context: HostContext) -> Iterator[Finding]:
-    """Check the version of each program and the kernel's link settings."""
+    """Check the version of each program."""
     for package, oldest in _OLDEST.items():
         try:
             output = run((_PROGRAMS.get(package, package), "--version"), seconds=_SECONDS)
@@ -48,6 +51,10 @@ def check_versions(_context: HostContext) -> Iterator[Finding]:
             yield warning(f"{package} prints no version: {failed}", f"sudo apt-get install {package}")
             continue
         yield from check_version(package, output, oldest)
+
+
+def check_kernel(_context: HostContext) -> Iterator[Finding]:
+    """Check the kernel's link settings."""
     for name in _LINK_SETTINGS:
         setting = _KERNEL / name
         if setting.exists() and setting.read_text(encoding="ascii").strip() == "0":

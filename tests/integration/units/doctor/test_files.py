@@ -2,14 +2,20 @@
 
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from hookd.model.app import Limits
+from hookd.config import Config
+from hookd.model.app import Catalogue, Limits
+from hookd.model.settings import Settings
+from tests.support.apps import app
 from tests.support.users import NOBODY, as_nobody, open_directory
-from units.doctor.checks.files import check_secret_file, find_unsafe_files
+from units.doctor.checks.files import check_app_access, check_secret_file, find_unsafe_files
 from units.doctor.checks.system import check_free_space
+from units.doctor.context import HostContext
+from units.doctor.finding import CannotCheck
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to other users")
 
@@ -75,6 +81,22 @@ def test_open_secret_is_reported(tmp_path: Path) -> None:
     os.chown(secret, NOBODY, -1)
     (found,) = check_secret_file(secret)
     assert "belongs to nobody, not to root" in found.message
+
+
+def test_closed_secret_is_unknown() -> None:
+    with open_directory() as directory:
+        (directory / "shop").write_text("x" * 32)
+        (directory / "shop").chmod(0o600)
+        settings = Settings.model_validate({"receiver": {"secrets": str(directory)}})
+        config = Config(directory / "hookd.toml", settings, Catalogue())
+        context = HostContext(config.path, config, (), {}, datetime.now(UTC), is_root=False)
+
+        def found() -> list[str]:
+            with pytest.raises(CannotCheck) as denied:
+                list(check_app_access(context, app()))
+            return [str(denied.value), str(denied.value.hint)]
+
+        assert as_nobody(found) == str([f"you may not read {directory}/shop", "sudo hookd doctor"])
 
 
 def test_linked_secret_is_reported(tmp_path: Path) -> None:

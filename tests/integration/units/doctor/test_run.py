@@ -9,12 +9,14 @@ import pytest
 from tests.support.toml_tables import toml
 from tests.support.typed import typed
 from tests.support.users import as_nobody
-from units.doctor import run
+from units.doctor import context, run
+from units.doctor.checks import system
 from units.doctor.finding import CannotCheck, Finding, ok
 from units.doctor.report import Report
 from units.doctor.run import Check, run_checks, run_doctor
-from units.system import layout
+from units.system import layout, systemd
 from units.system.disk import UnsafePath
+from units.system.run import CommandFailed
 
 APP = {
     "repository": "git@git.example.org:acme/shop.git",
@@ -25,8 +27,16 @@ APP = {
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
-    """A configuration with one app, on a host that was never set up."""
+def config(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The server's configuration with one app, on a host that was never set up."""
+    monkeypatch.setattr(layout, "CONFIG", machine)
+    monkeypatch.setattr(run, "missing_setup", lambda: None)
+    return machine
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    """A configuration with one app, of a machine without root's setup."""
     (tmp_path / "apps").mkdir()
     (tmp_path / "apps" / "shop.toml").write_text(toml(APP))
     settings = {"state": tmp_path / "state", "redis": {"url": f"unix://{tmp_path}/redis.sock"}}
@@ -90,8 +100,35 @@ def test_bare_host_has_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def _first(report: Report) -> tuple[str, str | None]:
     """Return the one finding that needs hookd."""
-    (found,) = (one for one in report.findings if one.check not in ("clock", "versions"))
+    (found,) = (one for one in report.findings if one.check not in ("clock", "versions", "kernel"))
     return found.message, found.hint
+
+
+def test_machine_is_no_server(machine: Path) -> None:
+    service = {"manager": "circus", "endpoint": f"ipc://{machine.parent}/circus.sock"}
+    (machine.parent / "apps" / "shop.toml").write_text(toml({**APP, "service": service}))
+    report = run_doctor(machine)
+    assert [one.check for one in report.findings if one.app is None] == ["configuration", "server"]
+    assert not [one for one in report.findings if one.level in ("error", "warning")]
+    (queue,) = of(report, "deployments", "shop")
+    assert (queue.message, queue.hint) == (
+        f"Redis does not answer at unix://{machine.parent}/redis.sock",
+        "hookd redis",
+    )
+    shown = typed(machine, "permissions", "shop")
+    assert (shown.exit_code, "hookd setup" in shown.stderr) == (3, False)
+
+
+def test_absent_systemd_is_named_once(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (context, system):
+        monkeypatch.setattr(module, "is_booted", lambda: False)
+    monkeypatch.setattr(context, "read_units", failing)
+    assert [one.message for one in run_doctor(config).findings].count(systemd.ABSENT) == 1
+
+
+def failing(_names: object) -> dict[str, systemd.Unit]:
+    """Fail as `systemctl show` on a host without systemd."""
+    raise CommandFailed(("systemctl",), "ended with 1", "System has not been booted with systemd")
 
 
 @pytest.mark.threat(74)

@@ -35,7 +35,7 @@ def levels(found: list[Finding]) -> list[str]:
     ],
 )
 def test_overdue_deployments_are_errors(history: list[Deployment], expected: list[str]) -> None:
-    found = list(check_overdue(app(), history, NOW))
+    found = list(check_overdue(app(), history, NOW, "sudo systemctl restart hookd-worker@1.service"))
     assert levels(found) == expected
     assert all("hookd-worker@1.service" in (one.hint or "") for one in found)
 
@@ -68,8 +68,8 @@ def test_forged_hint_is_not_shown() -> None:
 
 def test_missing_push_is_a_warning() -> None:
     by_hand = [record(Status.SUCCEEDED, 5, Trigger.MANUAL)]
-    found = check_last_push(app(), by_hand, "http://host/hooks/shop", NOW)
+    found = check_last_push(app(), by_hand, "http://host/hooks/shop", NOW, "sudo hookd app show shop")
     assert (found.level, found.hint) == ("warning", "sudo hookd app show shop")
     assert found.message.endswith(" at http://host/hooks/shop")
-    found = check_last_push(app(), [*by_hand, record(Status.SUCCEEDED, 3 * 60)], "", NOW)
+    found = check_last_push(app(), [*by_hand, record(Status.SUCCEEDED, 3 * 60)], "", NOW, "")
     assert (found.level, found.message) == ("ok", "the last push of shop arrived 3 h ago")
