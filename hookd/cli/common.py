@@ -199,9 +199,9 @@ def find_app(catalogue: Catalogue, name: str) -> App:
     return fail_unknown_app(name, [app.name for app in catalogue.apps])
 
 
-def fail_unknown_app(name: str, known: list[str]) -> NoReturn:
-    """End the command with the names of all apps."""
-    fail(f"there is no app {name!r}, there are: {', '.join(known) or 'none'}", hint="hookd status")
+def fail_unknown_app(name: str, known: list[str], noun: str = "app") -> NoReturn:
+    """End the command with the names of all apps. It found no `noun` of that name."""
+    fail(f"there is no {noun} {name!r}, there are: {', '.join(known) or 'none'}", hint="hookd status")
 
 
 def complete_app(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:

@@ -10,6 +10,7 @@ import click
 from hookd.cli import common
 from hookd.cli.progress import EXIT_CODES, POLL_SECONDS, follow_deployment
 from hookd.config import Config
+from hookd.model.decision import Verdict
 from hookd.model.deployment import Deployment, Status, Trigger
 from hookd.model.ids import is_abbreviation
 from hookd.model.text import printable
@@ -80,7 +81,10 @@ def request_deployment(
         if bad.commit.startswith(commit or ""):
             common.print_line(f"{commit} has been quarantined: {printable(bad.cause)}", err=True)
     request = DeploymentRequest(app=name, trigger=trigger, seconds=app.limits.deploy_seconds, pinned_commit=commit)
-    show_and_exit(config, store, store.request(request).deployment, wait=wait, as_json=as_json)
+    result = store.request(request)
+    if result.verdict is Verdict.COALESCED:
+        common.print_line("a deployment waits already, and serves this request too", err=True)
+    show_and_exit(config, store, result.deployment, wait=wait, as_json=as_json)
 
 
 def show_and_exit(config: Config, store: DeploymentStore, deployment_id: str, *, wait: bool, as_json: bool) -> NoReturn:
@@ -104,12 +108,11 @@ def _show(config: Config, store: DeploymentStore, deployment_id: str, *, wait: b
             deployment = store.get(deployment_id)
         click.echo(json.dumps(deployment.model_dump(mode="json"), indent=2))
         return deployment
-    url = config.settings.status_url(deployment_id)
-    click.echo(f"{common.styled(deployment_id, bold=True)}  {printable(url)}")
+    url = f"  {printable(config.settings.status_url(deployment_id))}" if config.settings.receiver.public_url else ""
+    click.echo(common.styled(deployment_id, bold=True) + url)
     if not wait:
         return store.get(deployment_id)
-    start, resume = common.start_command("worker", config), common.resume_command(config)
-    deployment = follow_deployment(store, deployment_id, start, resume)
+    deployment = follow_deployment(config, store, deployment_id)
     chosen = deployment.trigger is Trigger.ROLLBACK or deployment.pinned_commit is not None
     is_good = chosen and deployment.status is Status.SUCCEEDED
     if is_good and read_status(store.connection, deployment.app).pinned_commit:

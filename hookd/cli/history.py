@@ -39,7 +39,7 @@ def why(config: Config, app: str | None, count: int, refused: bool, as_json: boo
     if refused:
         found, status = _read_refusals(config, known, count), {}
     elif known is None:
-        common.fail("an app is missing", hint="hookd status")
+        common.fail("missing argument 'APP'", hint="hookd status")
     else:
         store = common.open_store(config)
         found = published.read_decisions(store.connection, known.name, count)
@@ -49,7 +49,7 @@ def why(config: Config, app: str | None, count: int, refused: bool, as_json: boo
         click.echo(json.dumps(decisions if refused else {**status, "decisions": decisions}, indent=2))
         return
     if known and not refused:
-        print_status(config, known, published.read_status(store.connection, known.name))
+        print_status(config, known, published.read_status(store.connection, known.name), store)
     if not found:
         click.echo("  no refused signature" if refused else "  no decision yet")
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,7 @@ from hookd import __version__
 from hookd.cli.common import INTERRUPTED, fail, fail_config, sudo_command
 from hookd.config import ConfigError
 
+_SIMILARITY: Final = 0.8
 # The commands of each section, by their module. The function of a command has the command's name.
 SECTIONS: Final[Mapping[str, Mapping[str, Iterable[str]]]] = {
     "Deploy": {"hookd.cli.deploy": ("deploy", "update", "rollback", "unpin"), "hookd.cli.freeze": ("freeze", "thaw")},
@@ -48,6 +50,16 @@ class LazyGroup(click.Group):
             return command
         return super().get_command(ctx, cmd_name)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command. The error for an unknown one suggests a similar name of all modules."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:
+            similar = get_close_matches(error.command_name, self.list_commands(ctx), n=1)
+            raise click.NoSuchCommand(error.command_name, possibilities=similar, ctx=ctx) from None
+
 
 class _SectionedGroup(LazyGroup):
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
@@ -66,7 +78,7 @@ class _SectionedGroup(LazyGroup):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command and turn expected errors into messages."""
         try:
-            with _usage_messages():
+            with _usage_messages(ctx):
                 return super().invoke(ctx)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
@@ -81,15 +93,27 @@ class _SectionedGroup(LazyGroup):
 
 
 @contextmanager
-def _usage_messages() -> Iterator[None]:
-    """Turn click's usage errors into messages. A group without a command prints its help."""
+def _usage_messages(main_context: click.Context | None = None) -> Iterator[None]:
+    """Turn click's usage errors into messages. A group without a command prints its help.
+
+    Some errors of a command lack its context, so `main_context` names the command.
+    """
     try:
         yield
     except click.exceptions.NoArgsIsHelpError:
         raise
     except click.UsageError as error:
-        text, command = error.format_message(), error.ctx.command_path if error.ctx else "hookd"
-        fail(text[:1].lower() + text[1:].rstrip("."), hint=f"{command} --help")
+        text, command = _usage_text(error), main_context.invoked_subcommand if main_context else None
+        path = error.ctx.command_path if error.ctx else " ".join(filter(None, ("hookd", command)))
+        fail(text[:1].lower() + text[1:].rstrip("."), hint=f"{path} --help")
+
+
+def _usage_text(error: click.UsageError) -> str:
+    """Return the text of an error. Click suggests options that have little in common."""
+    if isinstance(error, click.NoSuchOption):
+        similar = get_close_matches(error.option_name, error.possibilities or (), cutoff=_SIMILARITY)
+        return error.format_message() if similar else error.message
+    return error.format_message()
 
 
 @click.group(
@@ -100,7 +124,10 @@ def _usage_messages() -> Iterator[None]:
 )
 @click.version_option(__version__)
 @click.option(
-    "--config", "path", type=click.Path(readable=False, path_type=Path), help="Default: $HOOKD_CONFIG, else /etc/hookd."
+    "--config",
+    "path",
+    type=click.Path(readable=False, path_type=Path),
+    help="The configuration file. Default: $HOOKD_CONFIG, else /etc/hookd/hookd.toml.",
 )
 @click.pass_context
 def main(context: click.Context, path: Path | None) -> None:

@@ -10,7 +10,8 @@ from typing import Final
 
 import click
 
-from hookd.cli.common import print_next
+from hookd.cli.common import print_next, resume_command, start_command
+from hookd.config import Config
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Deployment, Status, Step
 from hookd.model.hint import render_hint
@@ -41,12 +42,11 @@ _COLOURS: Final[Mapping[str, frozenset[str]]] = {
 
 
 def follow_deployment(
-    store: DeploymentStore, deployment_id: str, start_worker: str = "hookd worker", resume: str = "rq resume"
+    config: Config, store: DeploymentStore, deployment_id: str, *, shows_hint: bool = True
 ) -> Deployment:
     """Show a deployment until it ends, and return it. Raises NoSuchDeployment and RedisError.
 
-    A terminal shows the running step in its last line. `start_worker` is the command to show if no worker runs, and
-    `resume` the one if the queue is suspended.
+    A terminal shows the running step in its last line.
     """
     clear = "\r\x1b[K" if sys.stdout.isatty() else ""
     patience_end, printed = time.monotonic() + _PATIENCE_SECONDS, 0
@@ -54,14 +54,14 @@ def follow_deployment(
         printed = _print_ended_steps(deployment, printed, clear)
         if deployment.status is Status.QUEUED and time.monotonic() > patience_end:
             patience_end = math.inf
-            _print_wait(store, start_worker, resume)
+            _print_wait(config, store)
         for step in deployment.steps if clear else ():
             if step.outcome == "running":
                 click.echo(clear + _format_step(step)[: shutil.get_terminal_size().columns - 1], nl=False)
         time.sleep(POLL_SECONDS)
     _print_ended_steps(deployment, printed, clear)
     click.echo(clear + format_ending(deployment))
-    if deployment.hint:
+    if deployment.hint and shows_hint:
         print_next(render_hint(deployment.hint, deployment.app, deployment.id))
     return deployment
 
@@ -74,16 +74,23 @@ def _print_ended_steps(deployment: Deployment, printed: int, clear: str) -> int:
     return len(ended)
 
 
-def _print_wait(store: DeploymentStore, start_worker: str, resume: str) -> None:
-    """Print the reason of the wait. A worker that has just started may not be registered yet."""
+def _print_wait(config: Config, store: DeploymentStore) -> None:
+    reason, command = explain_wait(config, store)
+    click.echo(reason)
+    if command:
+        print_next(command)
+
+
+def explain_wait(config: Config, store: DeploymentStore) -> tuple[str, str]:
+    """Return why a deployment waits, and the command that ends this, or "".
+
+    A worker that has just started may not be registered yet.
+    """
     if store.connection.exists(SUSPENDED):
-        click.echo("waiting, the queue is suspended")
-        print_next(resume)
-    elif not store.connection.scard(QUEUE_WORKERS):
-        click.echo("waiting, but no worker runs")
-        print_next(start_worker)
-    else:
-        click.echo("waiting for its turn")
+        return "waiting, the queue is suspended", resume_command(config)
+    if not store.connection.scard(QUEUE_WORKERS):
+        return "waiting, but no worker runs", start_command("worker", config)
+    return "waiting for its turn", ""
 
 
 def _format_step(step: Step) -> str:

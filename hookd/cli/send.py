@@ -48,11 +48,16 @@ def send(config: Config, app: str, post_receive: bool, wait: bool, as_json: bool
         click.echo(json.dumps(answers if post_receive else answers[0], indent=2))
         return
     for answer in answers:
-        text = f"{answer['deployment']}  {answer['status_url']}" if "deployment" in answer else answer["reason"]
-        common.print_line(f"{answer['status']}: {text}")
+        common.print_line(f"{answer['status']}: {_describe(answer, config)}")
     deployments = [answer["deployment"] for answer in answers if "deployment" in answer]
     if wait and deployments:
         show_and_exit(config, common.open_store(config), deployments[-1], wait=True, as_json=False)
+
+
+def _describe(answer: dict[str, Any], config: Config) -> str:
+    if "deployment" not in answer:
+        return str(answer["reason"])
+    return "  ".join([answer["deployment"], *([answer["status_url"]] if config.settings.receiver.public_url else [])])
 
 
 def _read_secret(config: Config, app: App) -> Secret:

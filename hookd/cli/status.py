@@ -5,20 +5,22 @@ import json
 import shlex
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
+from redis.exceptions import NoPermissionError
 
 from hookd.cli import common
 from hookd.cli.common import print_line, styled
-from hookd.cli.progress import format_ending
+from hookd.cli.progress import explain_wait, format_ending
 from hookd.config import Config
 from hookd.files.safe_open import open_regular_file
 from hookd.model.app import App
 from hookd.model.decision import Freeze, Lag, Verdict, remedy
-from hookd.model.deployment import Deployment
+from hookd.model.deployment import Deployment, Status
 from hookd.model.text import format_duration, printable
 from hookd.queue.deployments import DeploymentStore
 from hookd.queue.published import AppStatus, read_status
@@ -42,7 +44,7 @@ def status(config: Config, app: str | None, as_json: bool) -> None:
         shown = [_status_json(config, known, store) for known in apps]
         click.echo(json.dumps(shown[0] if app else shown, indent=2))
     elif app:
-        print_status(config, apps[0], read_status(store.connection, app), units := _read_units(apps[0]))
+        print_status(config, apps[0], read_status(store.connection, app), store, units := _read_units(apps[0]))
         for deployment in store.history(app, MAX_DEPLOYMENTS):
             click.echo(f"{_heading(deployment)}\n  {format_ending(deployment)}")
         for unit in units:
@@ -79,19 +81,21 @@ def _print_summary(config: Config, app: App, store: DeploymentStore) -> None:
     view, last = read_status(store.connection, app.name), store.history(app.name, 1)
     click.echo(f"{styled(app.name, bold=True)}  {_versions(view, _read_units(app))}")
     click.echo(f"  {_ago(last[0].created_at)}: {format_ending(last[0])}" if last else "  no deployment yet")
-    _print_lag(config, app, view)
+    _print_lag(config, app, view, store)
 
 
-def print_status(config: Config, app: App, view: AppStatus, units: "Sequence[Unit]" = ()) -> None:
+def print_status(
+    config: Config, app: App, view: AppStatus, store: DeploymentStore, units: "Sequence[Unit]" = ()
+) -> None:
     """Print one app: its versions, its health, and the reasons of a lag."""
     click.echo(f"{styled(app.name, bold=True)}  {app.full_name}, branch {printable(app.branch)}")
     click.echo(f"  {_versions(view, units)}, release {view.release or 'none'}")
     click.echo(f"  head seen {_ago(view.head_seen_at)}, health checked {_ago(view.checked_at)}")
-    _print_lag(config, app, view)
+    _print_lag(config, app, view, store)
 
 
-def _print_lag(config: Config, app: App, view: AppStatus) -> None:
-    """Print the drift, the lag, its reasons, and the one command that ends it."""
+def _print_lag(config: Config, app: App, view: AppStatus, store: DeploymentStore) -> None:
+    """Print the drift, the lag, its reasons, and the one command that ends it or shows its end."""
     freeze = common.active_freeze(config, app)
     view = view.after_thaw(is_frozen=freeze is not None)
     if view.drift:
@@ -106,8 +110,21 @@ def _print_lag(config: Config, app: App, view: AppStatus) -> None:
     named = view.head if view.lag and view.lag.verdict is Verdict.QUARANTINED else None
     for bad in (bad for bad in view.quarantined if bad.commit != named):
         print_line(f"  quarantined {_short(bad.commit)}, {_ago(bad.since)}: {printable(bad.cause)}")
-    if command := _next_command(app, view, freeze):
+    if command := _open_deployment_command(config, app, store) or _next_command(app, view, freeze):
         common.print_next(command)
+
+
+def _open_deployment_command(config: Config, app: App, store: DeploymentStore) -> str:
+    """Return the command that lets the last deployment run or follows it, or "" if it has ended."""
+    last = store.history(app.name, 1)
+    if not last or last[0].ended:
+        return ""
+    if last[0].status is Status.QUEUED:
+        with suppress(NoPermissionError):  # Not every reader may see the workers.
+            _, command = explain_wait(config, store)
+            if command:
+                return command
+    return f"hookd logs {app.name} --follow"
 
 
 def _lag_text(lag: Lag, freeze: Freeze | None) -> str:
@@ -141,7 +158,7 @@ def _versions(view: AppStatus, units: "Sequence[Unit]") -> str:
 
 def _heading(deployment: Deployment) -> str:
     number = deployment.coalesced
-    more = f", {number} more push{'es' if number > 1 else ''} coalesced" if number else ""
+    more = f", {number} more request{'s' if number > 1 else ''} coalesced" if number else ""
     return f"{deployment.id}  {styled(f'{deployment.trigger}, {_ago(deployment.created_at)}{more}', dim=True)}"
 
 
@@ -167,7 +184,8 @@ def logs(config: Config, deployment: str, follow: bool) -> None:
 
 def _find_deployment(config: Config, store: DeploymentStore, text: str) -> Deployment:
     if config.catalogue.get(text) is None:
-        return store.find(text) or common.fail(f"there is no app or deployment {text!r}", hint="hookd status")
+        names = [app.name for app in config.catalogue.apps]
+        return store.find(text) or common.fail_unknown_app(text, names, "app or deployment")
     last = store.history(text, 1)
     return last[0] if last else common.fail(f"{text} has no deployment yet", hint=f"hookd deploy {text}")
 

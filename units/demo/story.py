@@ -1,5 +1,6 @@
 """The demo's story: three pushes with their expected endings, while visitors see no failure."""
 
+import shlex
 import shutil
 import signal
 import tempfile
@@ -14,7 +15,7 @@ from redis.exceptions import RedisError
 
 from hookd.cli.common import fail, print_line, styled
 from hookd.cli.progress import follow_deployment
-from hookd.config import load
+from hookd.config import Config, load
 from hookd.model.deployment import Deployment, Status
 from hookd.queue.client import cli_client
 from hookd.queue.deployments import DeploymentStore
@@ -62,7 +63,9 @@ def demo(once: bool, keep: bool) -> None:
                     _wait_for_interrupt(environment)
     except (HostError, CommandFailed, RedisError) as error:
         keep = True
-        fail(f"the demo stopped: {error}", hint=getattr(error, "hint", None), status=1)
+        # The services have ended, so `hookd logs` would find no Redis.
+        logs = f"cd {shlex.quote(str(directory))} && tail -n 30 services.log state/logs/{APP}/*"
+        fail(f"the demo stopped: {error}", hint=getattr(error, "hint", None) or logs, status=1)
     finally:
         if keep:
             print_line(f"Everything is still in {directory}")
@@ -72,18 +75,19 @@ def demo(once: bool, keep: bool) -> None:
 
 def _run_acts(demo: DemoEnvironment) -> None:
     """Run the acts. Raises HostError if one ends otherwise than expected, or if a visitor sees a failure."""
-    store = DeploymentStore(cli_client(load(demo.config).settings.redis.url), keep_seconds=86_400)
+    config = load(demo.config)
+    store = DeploymentStore(cli_client(config.settings.redis.url), keep_seconds=86_400)
     for number, act in enumerate(ACTS):
         print_line(f"\n{act.title}", bold=True)
         # Before the first deployment, a request would wait for it.
         with visiting(demo.app_port) if number else nullcontext() as stats:
-            record = _run_act(demo, store, act)
+            record = _run_act(demo, config, store, act)
         _check_ending(demo, act, record)
         if stats is not None:
             _check_visitors(stats)
 
 
-def _run_act(demo: DemoEnvironment, store: DeploymentStore, act: Act) -> Deployment:
+def _run_act(demo: DemoEnvironment, config: Config, store: DeploymentStore, act: Act) -> Deployment:
     """Push, and follow the deployment of the push."""
     print_line(f"  $ git commit -m {act.message!r} && git push")
     known = {record.id for record in store.history(APP, 50)}
@@ -92,7 +96,7 @@ def _run_act(demo: DemoEnvironment, store: DeploymentStore, act: Act) -> Deploym
     new = [record.id for record in store.history(APP, 50) if record.id not in known]
     if not new:
         raise HostError("the push did not reach the receiver")
-    return follow_deployment(store, new[0])
+    return follow_deployment(config, store, new[0], shows_hint=False)
 
 
 def _check_ending(demo: DemoEnvironment, act: Act, record: Deployment) -> None:

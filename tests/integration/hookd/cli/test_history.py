@@ -178,7 +178,7 @@ def test_forged_decisions_do_no_harm(receiver: LocalReceiver) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [((), "an app is missing"), (("nope",), "there is no app 'nope'"), (("gogs", "-n", "0"), "0 is not in")],
+    [((), "missing argument 'APP'"), (("nope",), "there is no app 'nope'"), (("gogs", "-n", "0"), "0 is not in")],
 )
 def test_mistakes_are_explained(receiver: LocalReceiver, arguments: tuple[str, ...], said: str) -> None:
     done = why(receiver, *arguments)

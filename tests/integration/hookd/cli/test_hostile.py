@@ -189,9 +189,12 @@ class HostileReceiver(BaseHTTPRequestHandler):
 
 
 def test_receiver_answers_are_escaped(shop: Installation) -> None:
+    public = shop.directory / "public.toml"
+    text = shop.config_path.read_text()
+    public.write_text(text.replace("[receiver]\n", '[receiver]\npublic_url = "http://h.example.org"\n'))
     with HTTPServer(("127.0.0.1", shop.port), HostileReceiver) as server, ThreadPoolExecutor() as beside:
         answering = beside.submit(server.handle_request)
-        done = typed(shop.config_path, "send", "shop", "--wait")
+        done = typed(public, "send", "shop", "--wait")
         answering.result()
     assert "\x1b" not in done.stdout + done.stderr
     assert done.stdout.count(r"\x1b]52;c;") == 5
@@ -217,12 +220,12 @@ def test_forged_hints_are_not_shown(shop: Installation, hint: object, capsys: py
     key = record_key(deployment.id)
     record = json.loads(shop.records.connection.hget(key, RECORD) or b"")
     shop.records.connection.hset(key, RECORD, json.dumps({**record, "hint": hint}))
-    follow_deployment(shop.records, deployment.id)
+    follow_deployment(shop.config, shop.records, deployment.id)
     assert capsys.readouterr().out.splitlines()[1:] == [f"  next: hookd logs {deployment.id}"]
 
 
 @pytest.mark.threat(65)
 def test_worker_hints_are_shown(shop: Installation, capsys: pytest.CaptureFixture[str]) -> None:
     deployment = ended(shop, asked(shop), hint=Hint(HintKind.SHOW_UNIT_LOG, "shop-blue.service"))
-    follow_deployment(shop.records, deployment.id)
+    follow_deployment(shop.config, shop.records, deployment.id)
     assert capsys.readouterr().out.endswith("\n  next: journalctl --unit shop-blue.service --lines 50\n")

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 import hookd.cli.send
 import hookd.cli.status  # noqa: F401 - another user may not import it later.
 from hookd.cli import common, main, progress
+from hookd.config import Config
 from hookd.model.deployment import Status, advance
 from hookd.queue.deployments import DeploymentStore
 from hookd.queue.rq_keys import SUSPENDED
@@ -153,8 +154,8 @@ def test_suspended_queue_is_named(shop: Installation, monkeypatch: pytest.Monkey
     shop.records.connection.set(SUSPENDED, 1)
     print_wait = progress._print_wait
 
-    def print_and_cancel(store: DeploymentStore, *commands: str) -> None:
-        print_wait(store, *commands)
+    def print_and_cancel(config: Config, store: DeploymentStore) -> None:
+        print_wait(config, store)
         [waiting] = store.history("shop", 1)
         store.change(waiting.id, lambda old: advance(old, Status.CANCELLED, datetime.now(UTC)))
 

@@ -10,7 +10,10 @@ from click.testing import CliRunner
 
 from hookd.cli import main
 from hookd.model.decision import Lag, Verdict
+from hookd.model.deployment import Status, Trigger, advance
+from hookd.queue.deployments import DeploymentRequest
 from hookd.queue.published import AppStatus
+from hookd.queue.rq_keys import QUEUE_WORKERS
 from tests.support.receiver import LocalReceiver, run_receiver
 
 APP, COMMIT, HEAD = "github", "ab" * 20, "cd" * 20
@@ -61,3 +64,19 @@ def test_current_app_has_no_hint(receiver: LocalReceiver) -> None:
 
 def test_new_app_has_a_deploy_hint(receiver: LocalReceiver) -> None:
     assert f"  next: hookd deploy {APP}" in shown(receiver, AppStatus(app=APP), "status")
+
+
+@pytest.mark.parametrize("command", ["status", "why"])
+def test_waiting_deployment_needs_a_worker(receiver: LocalReceiver, command: str) -> None:
+    """Another deployment would only join it."""
+    waiting = receiver.records.request(DeploymentRequest(app=APP, trigger=Trigger.PUSH, seconds=60)).deployment
+    again = receiver.records.request(DeploymentRequest(app=APP, trigger=Trigger.PUSH, seconds=60))
+    try:
+        assert "  next: hookd worker" in shown(receiver, AppStatus(app=APP), command)
+        receiver.redis.sadd(QUEUE_WORKERS, "rq:worker:one")
+        lines = shown(receiver, AppStatus(app=APP), command)
+    finally:
+        receiver.redis.delete(QUEUE_WORKERS)
+        receiver.records.change(waiting, lambda old: advance(old, Status.CANCELLED, datetime.now(UTC)))
+    assert again.verdict is Verdict.COALESCED
+    assert f"  next: hookd logs {APP} --follow" in lines
