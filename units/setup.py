@@ -20,10 +20,7 @@ from units.system.facts import OLDEST_SYSTEMD, Host, read_host
 
 def set_up(domain: str | None, echo: Echo, *, dry_run: bool) -> None:
     """Bring this host to its plan, and print the result. Raises HostError, Refused, CommandFailed."""
-    config = load(layout.CONFIG) if layout.CONFIG.exists() else None
-    host = read_host(config, domain)
-    catalogue = config.catalogue if config else Catalogue()
-    _check(host, catalogue)
+    host, catalogue = check_host(domain)
     manifest = Manifest.load(layout.MANIFEST)
     plan = host_plan(host, catalogue)
     installer = Installer(manifest, HOST, echo, dry_run=dry_run)
@@ -36,7 +33,11 @@ def set_up(domain: str | None, echo: Echo, *, dry_run: bool) -> None:
     echo(_result(host, changed))
 
 
-def _check(host: Host, catalogue: Catalogue) -> None:
+def check_host(domain: str | None) -> tuple[Host, Catalogue]:
+    """Return the host's facts and apps. Raises Refused if it cannot be a server."""
+    config = load(layout.CONFIG) if layout.CONFIG.exists() else None
+    host = read_host(config, domain)
+    catalogue = config.catalogue if config else Catalogue()
     hint = None
     reasons = list(_domain_reasons(host.domain, catalogue))
     if host.systemd < OLDEST_SYSTEMD:
@@ -49,6 +50,7 @@ def _check(host: Host, catalogue: Catalogue) -> None:
         hint = hint or "sudo apt-get install nginx"
     if reasons:
         raise Refused(reasons, hint=hint)
+    return host, catalogue
 
 
 def _domain_reasons(domain: str | None, catalogue: Catalogue) -> Iterable[str]:

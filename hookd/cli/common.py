@@ -201,7 +201,8 @@ def find_app(catalogue: Catalogue, name: str) -> App:
 
 def fail_unknown_app(name: str, known: list[str], noun: str = "app") -> NoReturn:
     """End the command with the names of all apps. It found no `noun` of that name."""
-    fail(f"there is no {noun} {name!r}, there are: {', '.join(known) or 'none'}", hint="hookd status")
+    names = f"there are: {', '.join(known)}" if known else "there is none yet"
+    fail(f"there is no {noun} {name!r}, {names}", hint="hookd status")
 
 
 def complete_app(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:

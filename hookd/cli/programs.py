@@ -1,6 +1,7 @@
 """`hookd serve`, `worker`, `reconcile`, `redis`: hookd's programs in the foreground."""
 
 import os
+import shlex
 import socket
 import sys
 from pathlib import Path
@@ -62,7 +63,8 @@ def reconcile(config: Config, apps: tuple[str, ...], every: int | None) -> None:
         common.find_app(config.catalogue, name)
     state = config.settings.state
     if state.exists() and state.stat().st_uid != os.geteuid():
-        common.fail(f"{state} belongs to another user", hint="sudo systemctl start hookd-reconcile.service")
+        unit = "sudo systemctl start hookd-reconcile.service"
+        common.fail(f"{state} belongs to another user", hint=unit if common.is_server(config) else f"ls -ld {state}")
     url = config.settings.redis.url
     if every is None and not is_redis_up(url):
         hint = common.start_command("redis", config)
@@ -91,6 +93,8 @@ def redis(config: Config) -> None:
         common.fail("redis.passwords is set, but the embedded server has no passwords", hint=hint)
     directory = settings.directory or config.settings.state / "redis"
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not os.access(directory, os.W_OK):
+        common.fail(f"you may not write {directory}", hint=shlex.join(("ls", "-ld", str(directory))))
     if is_redis_up(settings.url):
         common.fail(f"a Redis answers at {common.redis_address(config)} already", hint="hookd status")
     program = str(find_redis_program())
@@ -122,8 +126,16 @@ def is_redis_up(url: str) -> bool:
 
 
 def _check_bind(bind: str) -> None:
-    """Raise OSError if the address is taken. A socket of the process manager is not checked."""
-    if bind.startswith("unix:") or "LISTEN_FDS" in os.environ:
+    """Raise OSError if the address is taken, and end the command if a socket has no directory.
+
+    A socket of the process manager is not checked.
+    """
+    if "LISTEN_FDS" in os.environ:
+        return
+    if bind.startswith("unix:"):
+        directory = Path(bind.removeprefix("unix:")).parent
+        if not directory.is_dir():
+            common.fail(f"the socket's directory {directory} is missing", hint=shlex.join(("mkdir", str(directory))))
         return
     host, _, port = bind.rpartition(":")
     family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET

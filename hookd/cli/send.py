@@ -69,9 +69,11 @@ def _read_secret(config: Config, app: App) -> Secret:
         return found[-1]
     if problems[0].denied:
         raise ConfigError(problems)
-    is_server = common.is_server(config)
-    hint = f"sudo hookd secret rotate {app.name}" if is_server else f"openssl rand -hex 32 > {shlex.quote(str(file))}"
-    return common.fail(str(problems[0]), hint=hint)
+    if common.is_server(config):
+        return common.fail(str(problems[0]), hint=f"sudo hookd secret rotate {app.name}")
+    place = shlex.quote(str(file))
+    text = f"{problems[0]}, and the receiver reads a new one only when it starts"
+    return common.fail(text, hint=f"openssl rand -hex 32 > {place} && chmod 600 {place}")
 
 
 def _read_updates(app: str) -> list[RefUpdate]:

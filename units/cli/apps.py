@@ -184,6 +184,7 @@ def show_app(app: str) -> None:
 @common.requires_root
 def remove_app(app: str, yes: bool, dry_run: bool) -> None:
     """Stop and remove an app, but keep its releases and data."""
+    common.require_setup()
     server = common.load_server()
     if not is_partly_installed(server, app):
         find_app(server.catalogue, app)

@@ -21,8 +21,9 @@ def setup(domain: str | None, dry_run: bool) -> None:
     Creates users, a Redis, the receiver, workers and nginx sites. A repetition changes only what differs.
     """
     from units.apps.manage import reapply
-    from units.setup import set_up
+    from units.setup import check_host, set_up
 
+    check_host(domain)  # Before the lock, because a refusal changes nothing.
     with host_lock(dry_run=dry_run):
         set_up(domain, print_line, dry_run=dry_run)
         reapply(load_server(), print_line, dry_run=dry_run)
@@ -91,6 +92,7 @@ def show_secret(app: str) -> None:
 @requires_root
 def rotate(app: str, finish: bool) -> None:
     """Make a new secret, and keep the old one until --finish."""
+    require_setup()
     with host_lock() as server:
         find_app(server.catalogue, app)
         if finish:

@@ -12,7 +12,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from units.plan.apply import Installer
 from units.plan.manifest import HOST, Manifest
@@ -46,9 +46,15 @@ _DIRECTORIES: Final[Plan] = (
 )
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """End the program with a message and the next command to type."""
+        self.exit(2, f"hookd: {message}\n  next: sudo ./run install --help\n")
+
+
 def main(arguments: list[str]) -> int:
     """Install the checkout of the first argument, and return the exit status."""
-    parser = argparse.ArgumentParser(prog="./run install", description="Put hookd under /opt/hookd, owned by root.")
+    parser = _Parser(prog="./run install", description="Put hookd under /opt/hookd, owned by root.")
     parser.add_argument("checkout", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--dry-run", action="store_true", help="show the changes and make none")
     options = parser.parse_args(arguments)

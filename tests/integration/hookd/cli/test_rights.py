@@ -118,7 +118,26 @@ def test_wrong_file_name_is_changed(shop: Installation) -> None:
 def test_missing_secret_has_a_hint(shop: Installation) -> None:
     secret = shop.directory / "secrets" / "shop"
     secret.unlink()
-    assert type_hookd(shop, "send", "shop").stderr.endswith(f"\n  next: openssl rand -hex 32 > {secret}\n")
+    make = f"openssl rand -hex 32 > {secret} && chmod 600 {secret}"
+    assert type_hookd(shop, "send", "shop").stderr.endswith(f"\n  next: {make}\n")
+
+
+@needs_root
+def test_closed_redis_directory_is_named(shop: Installation) -> None:
+    directory = shop.directory / "state" / "redis"
+    directory.mkdir(parents=True)
+    shop.redis_url = f"unix://{shop.directory}/other.sock"
+    shop.write_config()
+    assert (
+        as_nobody(lambda: said(shop, "redis"))
+        == f"2 hookd: you may not write {directory}\n  next: ls -ld {directory}\n"
+    )
+
+
+def test_missing_socket_directory_is_named(shop: Installation) -> None:
+    text = shop.config_path.read_text()
+    shop.config_path.write_text(text.replace(f"127.0.0.1:{shop.port}", f"unix:{shop.directory}/none/r.sock"))
+    assert type_hookd(shop, "serve").stderr.endswith(f"/none is missing\n  next: mkdir {shop.directory}/none\n")
 
 
 def test_missing_configuration_has_a_hint(tmp_path: Path) -> None:

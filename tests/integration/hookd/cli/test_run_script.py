@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import PROJECT
+from tests.support.processes import PROJECT, python
 
 
 def run(*arguments: str, path: str = os.environ["PATH"]) -> "subprocess.CompletedProcess[str]":
@@ -41,8 +41,9 @@ esac
 """
 
 
-def test_two_at_once_set_up_once(open_path: Path) -> None:
-    """A second script waits for the first one in a fresh checkout."""
+@pytest.fixture
+def checkout(open_path: Path) -> Path:
+    """A fresh checkout with the few programs that its script needs."""
     tools = open_path / "bin"
     tools.mkdir()
     for name in ("sh", "dirname", "cat", "cksum", "git", "mkdir", "sleep", "cp", "rm", "chmod", "flock"):
@@ -54,11 +55,34 @@ def test_two_at_once_set_up_once(open_path: Path) -> None:
     (open_path / "units" / "requirements-local.txt").touch()
     script = open_path / "run"
     script.write_bytes((PROJECT / "run").read_bytes())
-    environment = {"PATH": str(tools), "LOG": str(open_path / "log")}
-    both = [subprocess.Popen(["/bin/sh", str(script), "hookd"], env=environment) for _ in range(2)]
+    return open_path
+
+
+def test_two_at_once_set_up_once(checkout: Path) -> None:
+    """A second script waits for the first one in a fresh checkout."""
+    environment = {"PATH": str(checkout / "bin"), "LOG": str(checkout / "log")}
+    command = ["/bin/sh", str(checkout / "run"), "hookd"]
+    both = [subprocess.Popen(command, env=environment) for _ in range(2)]
     assert [one.wait(30) for one in both] == [0, 0]
-    assert (open_path / "log").read_text() == "made\n"
-    assert not (open_path / ".venv.lock.d").exists()
+    assert (checkout / "log").read_text() == "made\n"
+    assert not (checkout / ".venv.lock.d").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root, to become somebody else")
+def test_closed_checkout_is_copied(checkout: Path) -> None:
+    done = subprocess.run(
+        ["/bin/sh", str(checkout / "run"), "demo"], env={"PATH": str(checkout / "bin")}, user=65534, group=65534,
+        cwd="/", capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    copy = f"cp -R {checkout} ~/hookd && ~/hookd/run demo"
+    assert (done.returncode, done.stderr) == (1, f"hookd: you may not write {checkout}\n  next: {copy}\n")
+
+
+def test_wrong_install_option_has_a_hint() -> None:
+    argv = python("-m", "units.host.install_code", "/none", "--bogus")
+    done = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "hookd: unrecognized arguments: --bogus\n  next: sudo ./run install --help\n"
 
 
 @pytest.mark.promise(4)
