@@ -41,7 +41,7 @@ def update(config: Config, app: str, wait: bool, as_json: bool) -> None:
 
 @click.command(epilog="Example: hookd rollback shop")
 @common.app_argument
-@click.option("--to", "commit", help="An earlier commit, default: the last good one.")
+@click.option("--to", "commit", help="An earlier commit, default: the previous release's.")
 @common.wait_option
 @common.json_option
 @common.needs_config
