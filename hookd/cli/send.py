@@ -73,7 +73,7 @@ def _read_secret(config: Config, app: App) -> Secret:
         return common.fail(str(problems[0]), hint=f"sudo hookd secret rotate {app.name}")
     place = shlex.quote(str(file))
     text = f"{problems[0]}, and the receiver reads a new one only when it starts"
-    return common.fail(text, hint=f"openssl rand -hex 32 > {place} && chmod 600 {place}")
+    return common.fail(text, hint=f"(umask 077 && openssl rand -hex 32 > {place})")
 
 
 def _read_updates(app: str) -> list[RefUpdate]:

@@ -7,8 +7,18 @@ from redis import Redis
 
 from hookd.queue.deployments import DeploymentStore
 from tests.support.installation import Installation
+from tests.support.order import start_first
 from tests.support.receiver import LocalReceiver, run_receiver
 from tests.support.redis_server import redis_server
+
+
+# The longest files.
+_EARLY = ("test_demo.py", "test_redis_acl.py", "test_rq_program.py", "test_load.py", "test_rq_worker.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave no core idle at the end."""
+    start_first(items, _EARLY)
 
 
 @pytest.fixture(scope="module")

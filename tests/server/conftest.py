@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from tests.support import dice, summary
+from tests.support.order import start_first
 from tests.support.server.machine import Machine
 from tests.support.server.needs import can_boot
 from tests.support.server.places import workplace
@@ -24,8 +25,7 @@ _EARLY = ("test_compose.py", "test_handover.py", "test_git_faults.py", "test_per
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let no core wait for layers, and let the longest file begin first."""
-    places = {name: place for place, name in enumerate(_EARLY)}
-    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+    start_first(items, _EARLY)
 
 
 class Figures:

@@ -118,7 +118,7 @@ def test_wrong_file_name_is_changed(shop: Installation) -> None:
 def test_missing_secret_has_a_hint(shop: Installation) -> None:
     secret = shop.directory / "secrets" / "shop"
     secret.unlink()
-    make = f"openssl rand -hex 32 > {secret} && chmod 600 {secret}"
+    make = f"(umask 077 && openssl rand -hex 32 > {secret})"
     assert type_hookd(shop, "send", "shop").stderr.endswith(f"\n  next: {make}\n")
 
 
