@@ -11,7 +11,6 @@ from tests.support.order import start_first
 from tests.support.receiver import LocalReceiver, run_receiver
 from tests.support.redis_server import redis_server
 
-
 # The longest files.
 _EARLY = ("test_demo.py", "test_redis_acl.py", "test_rq_program.py", "test_load.py", "test_rq_worker.py")
 
