@@ -15,7 +15,8 @@ from units.demo.environment import DemoEnvironment
 from units.system.errors import HostError
 
 _READY_SECONDS: Final = 40
-_STOP_SECONDS: Final = 40
+# circus stops one service after the other, each within 30 or 35 s.
+_STOP_SECONDS: Final = 150
 
 
 @contextmanager

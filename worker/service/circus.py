@@ -16,6 +16,8 @@ _ANSWER_SECONDS: Final = 5.0  # For a question. Starting and stopping may take a
 _PAUSE_SECONDS: Final = 0.2
 # circus works on another command. https://github.com/circus-tent/circus/blob/master/circus/commands/errors.py
 _COMMAND_ERROR: Final = 5
+# The reason names the command that circus works on. After this one circus ends.
+_LAST_COMMAND: Final = "arbiter_stop"
 
 
 def control(task: AppTask, verb: Verb, name: str) -> None:
@@ -30,9 +32,13 @@ def control(task: AppTask, verb: Verb, name: str) -> None:
     with lock.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # The wait ends, because the holder sends one command with a time limit.
         end = time.monotonic() + limit
-        while (answer := _send(service, verb, name, limit)).get("errno") == _COMMAND_ERROR and time.monotonic() < end:
+        while _is_busy(answer := _send(service, verb, name, limit)) and time.monotonic() < end:
             time.sleep(_PAUSE_SECONDS)  # A killed deployment's command goes on. Repeating does no harm.
     _check(answer)
+
+
+def _is_busy(answer: dict[str, Any]) -> bool:
+    return answer.get("errno") == _COMMAND_ERROR and _LAST_COMMAND not in str(answer.get("reason"))
 
 
 def ask(service: Service, verb: str, name: str, seconds: float = _ANSWER_SECONDS) -> dict[str, Any]:
