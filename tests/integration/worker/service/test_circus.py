@@ -87,7 +87,7 @@ def test_refused_command_is_not_repeated(tmp_path: Path) -> None:
     assert asked == ["stop"]
 
 
-def test_command_is_not_repeated_while_circus_ends(tmp_path: Path) -> None:
+def test_command_ends_with_circus(tmp_path: Path) -> None:
     """The deployment would wait for its step's limit, and keep its worker and circus from ending."""
     ends = {"status": "error", "errno": 5, "reason": "arbiter is already running arbiter_stop command"}
     with stopping(tmp_path, ends) as (task, asked), pytest.raises(CommandFailed, match="arbiter_stop"):
