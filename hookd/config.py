@@ -3,9 +3,8 @@
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -132,16 +131,10 @@ def _load(path: Path, only: str | None) -> tuple[Config | None, list[Problem]]:
     files = _files(directory, problems, optional=directory == default)
     apps = _apps([file for file in files if only in (None, file.stem)], problems)
     catalogue = Catalogue(apps=tuple(apps))
-    if catalogue.conflicts():
-        problems += _conflicts(directory, apps)
+    for conflict in catalogue.conflicts():
+        both = tuple(str(directory / f"{name}.toml") for name in conflict.apps)
+        problems.append(Problem(str(directory), "", str(conflict), files=both))
     return Config(path, settings, catalogue) if settings else None, problems
-
-
-def _conflicts(directory: Path, apps: list[App]) -> Iterator[Problem]:
-    for pair in combinations(apps, 2):
-        files = tuple(str(directory / f"{app.name}.toml") for app in pair)
-        for conflict in Catalogue(apps=pair).conflicts():
-            yield Problem(str(directory), "", conflict, files=files)
 
 
 def _directory(table: Mapping[str, Any] | None, default: Path) -> Path:

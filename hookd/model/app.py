@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
@@ -242,6 +242,16 @@ class App(Section):
         return self.shared.data or self.shared_root
 
 
+class Conflict(NamedTuple):
+    """A directory or a service that two apps share."""
+
+    apps: tuple[str, str]
+    why: str
+
+    def __str__(self) -> str:
+        return f"{' and '.join(self.apps)}: {self.why}"
+
+
 class Catalogue(Section):
     """All apps of the host."""
 
@@ -251,24 +261,24 @@ class Catalogue(Section):
         """Return an app by its name."""
         return next((app for app in self.apps if app.name == name), None)
 
-    def conflicts(self) -> list[str]:
+    def conflicts(self) -> list[Conflict]:
         """Return the directories and services that two apps share."""
         return [*self._nested_roots(), *self._shared_services()]
 
-    def _nested_roots(self) -> Iterator[str]:
+    def _nested_roots(self) -> Iterator[Conflict]:
         """Compare each root with its predecessors in path order, because a nested root directly follows its parent."""
         parents: list[App] = []
         for app in sorted(self.apps, key=lambda app: app.root.parts):
             while parents and not app.root.is_relative_to(parents[-1].root):
                 parents.pop()
             if parents:
-                yield f"{parents[-1].name} and {app.name}: one root lies in the other ({app.root})"
+                yield Conflict((parents[-1].name, app.name), f"one root lies in the other ({app.root})")
             parents.append(app)
 
-    def _shared_services(self) -> Iterator[str]:
+    def _shared_services(self) -> Iterator[Conflict]:
         owners: dict[tuple[str | None, str], str] = {}
         for app in self.apps:
             for service in sorted(app.services):
                 owner = owners.setdefault((app.service.endpoint, service), app.name)
                 if owner != app.name:
-                    yield f"{owner} and {app.name}: the same service ({service})"
+                    yield Conflict((owner, app.name), f"the same service ({service})")

@@ -35,7 +35,7 @@ def decide(facts: ProjectFacts, catalogue: Catalogue, manifest: Manifest) -> Ado
     adoption = _adoption(facts, facts.page)
     others = tuple(app for app in catalogue.apps if app.name != adoption.name)
     if conflicts := Catalogue(apps=(*others, adoption.app)).conflicts():
-        raise Refused(conflicts)
+        raise Refused([str(conflict) for conflict in conflicts])
     return adoption
 
 

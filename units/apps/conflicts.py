@@ -51,7 +51,7 @@ def edit_conflicts(old: App, app: App, catalogue: Catalogue, protocols: tuple[st
 def _catalogue_conflicts(app: App, catalogue: Catalogue, protocols: tuple[str, ...]) -> Iterator[str]:
     """Compare an app with the other apps, and with this host's rules."""
     others = [other for other in catalogue.apps if other.name != app.name]
-    yield from Catalogue(apps=(*others, app)).conflicts()
+    yield from map(str, Catalogue(apps=(*others, app)).conflicts())
     yield from app_conflicts(app, others, protocols)
     yield from domain_conflicts(app.site.domain, others, f"hookd-{app.name}")
 

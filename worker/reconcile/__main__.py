@@ -120,9 +120,9 @@ def _apps_to_poll(connection: Redis, apps: Sequence[App], run_id: str, pace: int
 def reconcile_app(reconciler: Reconciler, app: App, *, prints: bool = False) -> int:
     """Reconcile one app and return 1 on errors, the unexpected ones too, so that the other apps go on."""
     try:
-        decision = reconciler.reconcile(app)
+        assessed = reconciler.reconcile(app)
         if prints:
-            print(f"{app.name}: {decision.verdict}: {decision.why}")
+            print(f"{app.name}: {assessed.verdict}: {assessed.why}")
     except (RedisError, Contention, OSError) as error:
         event(log, "not reconciled", logging.ERROR, app=app.name, why=str(error))
         return 1

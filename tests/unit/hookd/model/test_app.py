@@ -249,19 +249,19 @@ def test_separate_apps_do_not_conflict() -> None:
 @pytest.mark.parametrize("root", ["/srv/shop", "/srv/shop/blog", "/srv"])
 def test_nested_roots_conflict(root: str) -> None:
     [clash] = Catalogue(apps=(app(), other(root=root))).conflicts()
-    assert re.fullmatch(r"(shop and blog|blog and shop): one root lies in the other \(.*\)", clash)
+    assert re.fullmatch(r"(shop and blog|blog and shop): one root lies in the other \(.*\)", str(clash))
 
 
 def test_shared_service_conflicts() -> None:
     [clash] = Catalogue(apps=(app(), other(service={"name": "shop"}))).conflicts()
-    assert clash == "shop and blog: the same service (shop)"
+    assert str(clash) == "shop and blog: the same service (shop)"
 
 
 def test_colour_name_conflicts() -> None:
     coloured = app(service={"handover": "blue-green"}, health={"url": "unix:/run/{colour}:/"})
     assert coloured.services == {"shop-blue", "shop-green"}
     [clash] = Catalogue(apps=(coloured, other(service={"name": "shop-green"}))).conflicts()
-    assert clash == "shop and blog: the same service (shop-green)"
+    assert str(clash) == "shop and blog: the same service (shop-green)"
 
 
 def test_managers_have_separate_names() -> None:
