@@ -110,7 +110,7 @@ def _slow(count: int) -> tuple[str, ...]:
 
 
 def _push_through(sites: Sites, number: int) -> None:
-    body = push_body("shop")
+    body = push_body("shop", delivery=f"d-{number}")
     headers = headers_of("gitea", body, delivery=f"d-{number}")
     status, text, _ = sites.ask("POST", "/hooks/shop", _DOMAIN, headers, body)
     if status != 202:
@@ -130,7 +130,7 @@ def _large(kind: str, count: int) -> tuple[str, ...]:
 
 
 def _many(count: int) -> tuple[str, ...]:
-    with _installation(processes=1) as site:
+    with _installation() as site:
         apps = catalogue(site, count)
         started = time.monotonic()
         with site.receiver():
@@ -146,8 +146,8 @@ def _many(count: int) -> tuple[str, ...]:
 
 
 def _push(site: Installation, app: str) -> None:
-    body = push_body(app)
-    site.post(f"/hooks/{app}", body, headers_of("github", body, delivery=str(time.monotonic())))
+    body = push_body(app, at=time.monotonic())
+    site.post(f"/hooks/{app}", body, headers_of("github", body))
 
 
 def _best(call: Callable[[], object]) -> float:

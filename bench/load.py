@@ -43,6 +43,7 @@ def push_event(app: str, size: int) -> bytes:
         "ref": "refs/heads/main",
         "before": "1" * 40,
         "after": uuid.uuid4().hex + "00000000",
+        "delivery": "@delivery@",
         "created": False,
         "deleted": False,
         "forced": False,
@@ -67,11 +68,13 @@ def push_event(app: str, size: int) -> bytes:
 
 def _signed(plan: Plan, number: int, event: bytes) -> bytes:
     app = plan.apps[number % len(plan.apps)]
-    body = event.replace(b"@app@", app.encode())
+    delivery = str(uuid.uuid4())
+    # Each push differs, as a git host's do.
+    body = event.replace(b"@app@", app.encode()).replace(b"@delivery@", delivery.encode())
     digest = hmac.new(plan.secret.encode(), body, hashlib.sha256).hexdigest()
     head = (
         f"POST /hooks/{app} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nUser-Agent: GitHub-Hookshot/bench\r\n"
-        f"Content-Type: application/json\r\nX-GitHub-Event: push\r\nX-GitHub-Delivery: {uuid.uuid4()}\r\n"
+        f"Content-Type: application/json\r\nX-GitHub-Event: push\r\nX-GitHub-Delivery: {delivery}\r\n"
         f"X-Hub-Signature-256: sha256={digest}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

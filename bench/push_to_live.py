@@ -1,4 +1,7 @@
-"""Seconds from a push to the new version answering, beside a bare restart of the same app plus one import of it."""
+"""Seconds from a push to the new version answering, beside a bare restart of the same app plus one import of it.
+
+On a server, which root can boot, it also measures what the units of the build, check and release phase add to a push.
+"""
 
 import http.client
 import subprocess
@@ -14,10 +17,12 @@ from typing import Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench.phases import server_tables
 from bench.report import first_line, machine, options, table, times
 from hookd.model.deployment import Deployment, Status
 from tests.support.installation import Installation
 from tests.support.processes import python
+from tests.support.server.needs import can_boot
 
 _MOST_SECONDS: Final = 60.0
 _PAUSE_SECONDS: Final = 0.002
@@ -60,6 +65,7 @@ def main() -> None:
     """Measure both handovers in turn, several times, and print the tables."""
     parser = options(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--starts", type=int, default=20, help="starts of each phase on the server")
     given = parser.parse_args()
     count, handovers = (1, _HANDOVERS[:1]) if given.once else (given.rounds, _HANDOVERS)
     rounds: dict[str, list[Round]] = {handover: [] for handover in handovers}
@@ -71,7 +77,8 @@ def main() -> None:
     print(_table(rounds))
     print("\nseconds of a deployment's steps, as its record holds them\n")
     print(_steps_table(rounds))
-    print()
+    pushes, starts = (1, 1) if given.once else (given.rounds, given.starts)
+    print(f"\n{can_boot() or server_tables(pushes, starts)}\n")
     print(machine("circus", "rq", "redis", "uv", git=first_line("git", "--version").split()[-1]))
 
 
@@ -151,7 +158,7 @@ def _watcher(installation: Installation, app: str) -> str:
 
 
 def _import(release: Path) -> float:
-    """Import the app once, as the preflight does."""
+    """Import the app once, as the check does."""
     started = time.monotonic()
     argv = [str(release / "venv" / "bin" / "gunicorn"), "--check-config", "wsgi:app"]
     subprocess.run(argv, cwd=release, check=True, timeout=_MOST_SECONDS)

@@ -17,9 +17,9 @@ from typing import Final
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.load import Plan
-from bench.memory import MemoryWatch, cpu_seconds
 from bench.receivers import SECRET, Receiver, find_peer, hookd, peer
 from bench.report import first_line, machine, options, percentile, table, times
+from bench.watch import MemoryWatch, cpu_seconds
 from tests.support.processes import PROJECT, python, wait_for
 
 Start = Callable[[Path], AbstractContextManager[Receiver]]

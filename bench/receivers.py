@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from redis import Redis
 
+from hookd.model import redis_keys
 from tests.support.processes import free_port, python, running, wait_for
 from tests.support.redis_server import redis_server
 from tests.support.toml_tables import toml
@@ -69,7 +70,13 @@ def hookd(directory: Path, apps: list[str], processes: int) -> Iterator[Receiver
             Redis.from_url(url) as redis,
         ):
             _wait_for_port(port)
-            yield Receiver(port, process.pid, lambda: sum(1 for _ in redis.scan_iter("hookd:delivery:*", count=5000)))
+            yield Receiver(port, process.pid, lambda: sum(_pushes(redis, app) for app in apps))
+
+
+def _pushes(redis: Redis, app: str) -> int:
+    """Count the pushes of an app: its deployments, and the pushes that joined them."""
+    joined: Any = redis.hvals(redis_keys.coalesced_key(app))
+    return redis.zcard(redis_keys.history_key(app)) + sum(map(int, joined))
 
 
 def _write_config(directory: Path, url: str, port: int, apps: list[str], processes: int) -> Path:

@@ -24,10 +24,12 @@ from hookd.model.ids import new_deployment_id
 from hookd.model.settings import Settings
 from hookd.queue.deployments import DeploymentStore
 from worker.context import Task
+from worker.phase.environment import install_environment
 from worker.process.run import Command, run
 from worker.release.requirements import Requirements
 from worker.release.venv import VenvCommands, find_python, find_uv
 from worker.report.log import LogFile, Recorder, Redaction
+from worker.variables import build_variables, service_variables
 
 _WANTED: Final = ("gunicorn", "flask", "sqlalchemy", "requests")
 
@@ -90,7 +92,8 @@ def _task(directory: Path) -> Task:
         app=app,
         settings=settings,
         recorder=recorder,
-        app_environment={},
+        build_variables=build_variables(app),
+        service_variables=service_variables(app),
         freeze_directory=directory / "frozen",
     )
     task.paths.home.mkdir(parents=True)
@@ -102,7 +105,7 @@ def _locked(directory: Path, uv: Path, task: Task, packages: Sequence[str]) -> P
     wanted, file = directory / "requirements.in", directory / "requirements.txt"
     wanted.write_text("\n".join(packages))
     argv = (str(uv), "pip", "compile", "--quiet", "--generate-hashes", "--python", str(find_python(task)))
-    env = {**task.install_environment(), "UV_CACHE_DIR": str(directory / "compile-cache")}
+    env = {**install_environment(task), "UV_CACHE_DIR": str(directory / "compile-cache")}
     subprocess.run([*argv, "--output-file", str(file), str(wanted)], env=env, check=True, timeout=300)
     return file
 
@@ -121,7 +124,7 @@ def _ways(uv: Path) -> dict[str, Way]:
 
 def _build(task: Task, way: Way, file: Path, venv: Path) -> float:
     """Build one environment and return the seconds it took."""
-    env = {**task.install_environment(), **way.extra}
+    env = {**install_environment(task), **way.extra}
     if way.cold:
         empty = file.parent / "cold-cache"
         shutil.rmtree(empty, ignore_errors=True)

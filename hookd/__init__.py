@@ -2,7 +2,7 @@
 
 Rooms: `model` (values without input or output) · `queue` (Redis and RQ) · `files` (owners, modes, safe opening) ·
 `receiver` (the HTTP side) · `cli` (the `hookd` command).
-Beside them: `config`, `credentials`, `freezes`, `eventlog` (what every process shares).
+Beside them: `config`, `credentials`, `freezes`, `eventlog`, `variables` (what every process shares).
 This package does not import `worker`. The command imports `units` only if a command for a server is typed.
 """
 

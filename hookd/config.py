@@ -11,7 +11,8 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from hookd.model.app import App, Catalogue
+from hookd.model.app import App
+from hookd.model.catalogue import Catalogue
 from hookd.model.ids import is_app
 from hookd.model.settings import Settings
 
@@ -56,6 +57,11 @@ class ConfigError(Exception):
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = problems
 
+    @property
+    def cause(self) -> str:
+        """The first reason in one sentence."""
+        return f"the configuration cannot be used: {self.problems[0]}"
+
 
 @dataclass(frozen=True)
 class Config:
@@ -74,6 +80,11 @@ class Config:
     def freeze_directory(self) -> Path:
         """The directory with one file per frozen app."""
         return self.settings.frozen or self.path.parent / "frozen"
+
+    @property
+    def is_server(self) -> bool:
+        """Return True on a host that `hookd setup` made: there Redis asks for passwords."""
+        return self.settings.redis.passwords is not None
 
     def app_names(self) -> list[str]:
         """Return the names of all files in the catalogue, valid or not."""
@@ -118,8 +129,9 @@ def unreadable(file: Path, error: OSError, name: str = "") -> Problem:
 
 
 def from_validation(file: str, error: ValidationError) -> list[Problem]:
-    """Return the problems of a validation error."""
-    return [Problem(file, ".".join(map(str, item["loc"])), _text(item)) for item in error.errors(include_url=False)]
+    """Return the problems of a validation error, without defaults that an invalid value prevents."""
+    found = (item for item in error.errors(include_url=False) if item["type"] != "default_factory_not_called")
+    return [Problem(file, ".".join(map(str, item["loc"])), _text(item)) for item in found]
 
 
 def _load(path: Path, only: str | None) -> tuple[Config | None, list[Problem]]:

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 from redis.credentials import UsernamePasswordCredentialProvider
 
 from hookd.config import Config, ConfigError, Problem, unreadable
-from hookd.model.app import Catalogue
+from hookd.model.catalogue import Catalogue
 
 Role = Literal["receiver", "status", "worker", "operator"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
@@ -61,10 +61,9 @@ def user_name(role: Role) -> str:
 
 def redis_user(config: Config, role: Role) -> RedisUser | None:
     """Return the process's Redis user, or None if Redis needs no password. Raises ConfigError for an invalid file."""
-    passwords = config.settings.redis.passwords
-    if passwords is None:
+    if config.settings.redis.passwords is None:
         return None
-    file = systemd_credential(f"redis_{role}") or passwords / role
+    file = password_file(config, role)
     if "@" in urlsplit(config.settings.redis.url).netloc:
         raise ConfigError([Problem(str(config.path), "redis.url", "names a user, remove it or redis.passwords")])
     try:
@@ -74,6 +73,11 @@ def redis_user(config: Config, role: Role) -> RedisUser | None:
     if not password:
         raise ConfigError([Problem(str(file), "", "holds no password")])
     return RedisUser(user_name(role), password)
+
+
+def password_file(config: Config, role: Role) -> Path:
+    """Return the file of a Redis user's password: systemd's credential if there is one, else the configured file."""
+    return systemd_credential(f"redis_{role}") or (config.settings.redis.passwords or Path()) / role
 
 
 def cli_user(config: Config, *, reads: bool) -> RedisUser | None:

@@ -26,6 +26,10 @@ class BadAnswer(NoAnswer):
     """The service accepted the connection and closed it early, or does not speak HTTP."""
 
 
+class Silence(NoAnswer):
+    """The service listens, and sent no status in time."""
+
+
 @dataclass(frozen=True)
 class Address:
     """A listening unix socket, or a host and a port."""
@@ -86,7 +90,9 @@ def request_status(
             connection.request("GET", page, headers={"Host": host, "User-Agent": "hookd", "Connection": "close"})
             return _read_status(connection.sock, end, on_wait)
     except TimeoutError:
-        raise NoAnswer(f"gives no answer for {seconds:.2g} s") from None
+        raise Silence(f"gives no answer for {seconds:.2g} s") from None
+    except BlockingIOError:  # A unix socket. On TCP, the connection waits.
+        raise Silence("takes no more connections") from None
     except (ConnectionRefusedError, FileNotFoundError):
         raise NoAnswer("does not listen") from None
     except ConnectionError:

@@ -6,6 +6,7 @@ the process. After a bad answer gunicorn ends, and no user has seen the release.
 skip the check, because a database outage of a minute must not end a serving site.
 """
 
+import errno
 import mmap
 import os
 import select
@@ -31,6 +32,8 @@ REPORT_TIMES, REPORT_SECONDS = 3, 5
 
 # Shared by all workers: 1 after the first passed check.
 _passed = mmap.mmap(-1, 1)
+# 1 for each worker that ended by itself, by its age.
+_ended = mmap.mmap(-1, 4096)
 
 # Any process of the same user could stop the server through it.
 control_socket_disable = True
@@ -57,6 +60,19 @@ def post_worker_init(worker: Any) -> None:
         return
     _report_refusal(worker, status)
     raise RuntimeError(f"{HEALTH_PATH} answered {status}, not {HEALTH_STATUS}: this release takes no requests")
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
+    """Note in a worker's own process that it ends by itself."""
+    _ended[worker.age % len(_ended)] = 1
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Report a worker that a signal ended to systemd, because hookd blames no commit for it (EINTR)."""
+    place = worker.age % len(_ended)
+    if not _ended[place]:
+        sd_notify(f"ERRNO={errno.EINTR}", server.log)
+    _ended[place] = 0
 
 
 def _check_in_time(wsgi: Any) -> str:

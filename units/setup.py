@@ -7,8 +7,11 @@ import tomlkit
 from pydantic import ValidationError
 
 from hookd.config import from_validation, load
-from hookd.model.app import Catalogue, Site
+from hookd.model.app import Site
+from hookd.model.catalogue import Catalogue
+from units.apps.account_rules import ownership_conflicts
 from units.apps.conflicts import domain_conflicts
+from units.apps.unit_users import existing_unit_problems
 from units.host.plan import host_plan
 from units.plan.apply import Echo, Installer
 from units.plan.manifest import HOST, Manifest
@@ -48,6 +51,9 @@ def check_host(domain: str | None) -> tuple[Host, Catalogue]:
     if host.domain and not host.has_nginx:
         reasons.append("nginx is not installed")
         hint = hint or "sudo apt-get install nginx"
+    for app in catalogue.apps:
+        reasons += [f"{app.name}: {problem}" for problem in ownership_conflicts(app.ownership)]
+        reasons += map(str, existing_unit_problems(app) if host.systemd else ())
     if reasons:
         raise Refused(reasons, hint=hint)
     return host, catalogue

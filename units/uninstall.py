@@ -8,36 +8,46 @@ from typing import Final
 from hookd.model.app import App
 from hookd.model.ids import is_app
 from units.adopt import state
+from units.apps.accounts import release_accounts
 from units.apps.manage import Server
-from units.apps.plan import VARIABLES
+from units.apps.plan import BUILD_VARIABLES, VARIABLES
 from units.apps.services import stop_steps
-from units.host.plan import guard_reload_steps
+from units.host.plan import fail2ban_steps
+from units.plan.accounts import remove_accounts
 from units.plan.apply import Echo, Installer
 from units.plan.manifest import HOST, Manifest, Resource
 from units.plan.steps import DAEMON_RELOAD, Absent, PlanStep, Run, nginx_reload_steps
 from units.system import disk, layout
 from units.system.run import run, succeeds
 
-_REMOVE_COMMANDS: Final = {"member": ("gpasswd", "--delete"), "user": ("userdel",), "group": ("groupdel",)}
 # These go last and at once, because the command needs them.
 _LAST: Final = (layout.COMMAND, layout.CODE)
-_LEFTOVERS: Final = (layout.SETUP_STATE, layout.SOCKETS, layout.RECEIVER_SOCKET.parent)
+_LEFTOVERS: Final = (
+    layout.SETUP_STATE,
+    layout.SOCKETS,
+    layout.RECEIVER_SOCKET.parent,
+    layout.PHASE_PIPES,
+    layout.BUILD_CACHE,
+    layout.APP_HOMES,
+)
 
 
 def uninstall(server: Server, apps: Iterable[App], variables: tuple[Path, ...], echo: Echo, *, dry_run: bool) -> None:
     """Stop `apps` and remove everything but `variables`. Raises CommandFailed, and can be repeated."""
     manifest = server.manifest
     plan = _plan(server, apps, variables)
-    scopes = dict.fromkeys(entry.scope for entry in reversed(manifest.resources))
+    scopes = tuple(dict.fromkeys(entry.scope for entry in reversed(manifest.resources)))
     Installer(manifest, HOST, echo, dry_run=dry_run).apply(plan)
     if not dry_run:
         restrict_to_root(variables)
     removed = [step.path for step in plan if isinstance(step, Absent)]
     stays = list(variables)
     for scope in scopes:
+        if scope != HOST:
+            release_accounts(manifest, scope, (), echo, dry_run=dry_run)
         installer = Installer(manifest, scope, echo, dry_run=dry_run)
         stays += installer.remove_directories(removed, but=(*_LAST, *variables))
-    _remove_accounts(manifest, echo, dry_run=dry_run)
+    remove_accounts(manifest, manifest.of(HOST, "member", "user", "group"), echo, dry_run=dry_run)
     _remove_last(manifest, echo, dry_run=dry_run)
     for path in stays:
         echo(f"  stays: {path}")
@@ -51,33 +61,21 @@ def _plan(server: Server, apps: Iterable[App], variables: tuple[Path, ...]) -> t
     steps: list[PlanStep] = [*stop_steps(apps, manifest)]
     if own_units:
         steps.append(Run(("systemctl", "disable", "--now", "--quiet", *own_units), "hookd itself stops"))
-    if server.host.loads_apparmor and layout.APPARMOR in files:
-        steps.append(Run(("apparmor_parser", "--remove", str(layout.APPARMOR)), "AppArmor forgets the receiver"))
+    steps += [
+        Run(("apparmor_parser", "--remove", str(profiles)), "AppArmor forgets the profiles")
+        for profiles in (layout.APPARMOR, layout.APPARMOR_APPS)
+        if server.host.loads_apparmor and profiles in files
+    ]
     steps += map(Absent, files)
     steps.append(Run(DAEMON_RELOAD, "systemd forgets the units"))
     steps.append(Run(("systemctl", "reset-failed"), "systemd forgets failed units"))
     if any(path.is_relative_to(layout.NGINX) for path in files):
         steps += nginx_reload_steps()
-    return (*steps, *guard_reload_steps(server.host))
+    return (*steps, *fail2ban_steps(server.host))
 
 
 def _is_last(resource: Resource) -> bool:
     return any(Path(resource.name).is_relative_to(path) for path in _LAST)
-
-
-def _remove_accounts(manifest: Manifest, echo: Echo, *, dry_run: bool) -> None:
-    """Remove users before groups, because a user's first group cannot be removed."""
-    for kind, command in _REMOVE_COMMANDS.items():
-        for account in (entry for entry in reversed(manifest.resources) if entry.kind == kind and _exists(entry)):
-            echo(f"- remove     {account.name}  ({kind})")
-            argv = (*command, *account.name.split(" "))
-            if not dry_run and not succeeds(argv):
-                echo(f"  not done: {' '.join(argv)}")
-
-
-def _exists(account: Resource) -> bool:
-    database = "group" if account.kind == "group" else "passwd"
-    return succeeds(("getent", database, account.name.split(" ")[0]))
 
 
 def _remove_last(manifest: Manifest, echo: Echo, *, dry_run: bool) -> None:
@@ -87,18 +85,22 @@ def _remove_last(manifest: Manifest, echo: Echo, *, dry_run: bool) -> None:
         echo(f"- remove     {path}")
     if dry_run:
         return
-    run(("rm", "-rf", "--one-file-system", "--", *paths))
     for directory in (layout.ENVIRONMENTS, layout.ETC):  # An earlier hookd may have left them for its variables.
         disk.remove_empty(directory)
+    run(("rm", "-rf", "--one-file-system", "--", *paths))
     echo("hookd is gone from this host")
 
 
 def user_variables(app: str) -> tuple[Path, ...]:
-    """Return the app's variables file if a person changed it after hookd made it."""
-    path = layout.app_environment(app)
+    """Return the app's variables files that a person changed after hookd made them."""
     adopted = state.load(app)
-    made = {"", VARIABLES.format(name=app).strip(), adopted.environment.strip() if adopted else ""}
-    return (path,) if _text(path) not in made else ()
+    made = {
+        "",
+        *(text.format(name=app).strip() for text in (VARIABLES, BUILD_VARIABLES)),
+        adopted.environment.strip() if adopted else "",
+    }
+    files = (layout.app_environment(app), layout.build_environment(app))
+    return tuple(path for path in files if _text(path) not in made)
 
 
 def all_user_variables() -> tuple[Path, ...]:

@@ -22,9 +22,10 @@ from hookd.model.settings import Settings
 from hookd.model.text import printable
 from worker.context import AppTask, load_app
 from worker.deploy.pipeline import recover_release
-from worker.errors import AppLocked, DeployError
+from worker.errors import AppLocked, DeployError, ProcessFailed
 from worker.process.lock import app_lock
 from worker.report.log import StepLog
+from worker.service import processes
 from worker.service.manager import control
 
 log: Final = logging.getLogger("hookd.boot")
@@ -55,11 +56,11 @@ def main(arguments: list[str]) -> int:
         return 2
     eventlog.start()
     try:
-        app, settings = load_app(arguments[0])
+        app, config = load_app(arguments[0])
     except DeployError as error:
         event(log, "not started", logging.ERROR, app=arguments[0], why=error.cause, next="hookd doctor")
         return 2
-    return _start_app(app, settings)
+    return _start_app(app, config.settings)
 
 
 def start_after_circus(config: Config, now: float) -> None:
@@ -109,14 +110,14 @@ def _start_current(task: AppTask, state: AppState) -> int:
     is_restart = task.app.service.handover == "restart"
     if state.deployed is None:
         task.recorder.line(f"nothing is deployed yet; next: hookd deploy {task.app.name}")
-    elif is_restart and task.app.service.manager == "systemd":
+    elif is_restart and task.app.uses_systemd:
         task.recorder.line(f"{task.paths.current} leads to {state.current}; its own unit starts it")
     elif not is_restart and state.colour is None:
         task.recorder.line(f"no colour serves yet; next: hookd deploy {task.app.name}")
     else:
         try:
             _start(task, state)
-        except DeployError as error:
+        except (DeployError, ProcessFailed) as error:
             _log_error(task, error)
             return 1
     return 0
@@ -126,14 +127,16 @@ def _start(task: AppTask, state: AppState) -> None:
     service = task.app.service_of(state.colour)
     with task.recorder.step(StepName.START, service):
         control(task, "start", service)
+        processes.start(task, state.colour)
     if state.colour is not None:
         task.recorder.line(f"{state.colour} serves {state.current}")
         if task.journal.state().colour != state.colour:  # A deployment switched to the other colour meanwhile.
             control(task, "stop", service)
+            processes.stop(task, state.colour)
 
 
-def _log_error(task: AppTask, error: DeployError) -> None:
-    task.recorder.line(error.cause)
+def _log_error(task: AppTask, error: DeployError | ProcessFailed) -> None:
+    task.recorder.line(str(error))
     if error.hint:
         task.recorder.line(f"next: {render_hint(error.hint, task.app.name, task.recorder.deployment_id)}")
 

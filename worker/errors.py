@@ -4,34 +4,41 @@ DeployError                 the deployment cannot go on                         
 ├── CommitRefused           the commit is at fault, so it is quarantined                    → failed
 ├── CommandFailed           a program failed                                                → failed
 │   ├── TimedOut            a program reached a time limit and was stopped                  → failed
+│   ├── Killed              a program was killed from outside, or ran out of memory         → failed
 │   └── Unreachable         the git host does not answer, or has no such branch             → failed
+├── ReleaseCommandsFailed   a migration or another release command failed                   → failed
 ├── AppLocked               another deployment of the app runs                              → failed
 ├── ServiceMissing          the process manager does not answer, or knows no such service   → failed
 ├── RolledBack              the new release is bad, and the old one serves                  → rolled_back
 ├── RollbackFailed          the app may be down                                             → rollback_failed
 └── SwitchNotRecorded       the new release serves, but the journal could not be written    → rollback_failed
 Unhealthy                   a release failed its health check
+├── ProcessFailed           a process beside the web process did not stay up
+│   └── ProcessKilled       a signal ended it
+└── ReleaseKilled           a signal ended each of its starts, which proves nothing about its commit
 DeploymentFailed            ends the RQ job as failed
 """
 
-from typing import Final
+from typing import Final, Self
 
 from rq.timeouts import JobTimeoutException
 
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Status
-from hookd.model.hint import AnyHint
+from hookd.model.hint import AnyHint, Hint
 
 
 class DeployError(Exception):
     """Ends a deployment: the cause in one sentence, and the next command for the operator.
 
-    `healthy` is True if the app answers after this ending, and None if that was not checked.
+    `healthy` is True if the app answers after this ending, and None if that was not checked. `was_killed` means that a
+    signal ended the new release, so that the commit is tried again.
     """
 
     ending = Status.FAILED
     verdict = Verdict.ENDED
     healthy: bool | None = None
+    was_killed = False
 
     def __init__(self, cause: str, *, hint: AnyHint | None = None, healthy: bool | None = None) -> None:
         super().__init__(cause)
@@ -46,21 +53,42 @@ class CommitRefused(DeployError):
 
 
 class CommandFailed(DeployError):
-    """A program failed. `lines` are its last lines of output."""
+    """A program failed. `lines` are its last lines of output, `started` counts the commands of a phase that began."""
 
-    def __init__(self, cause: str, *, lines: tuple[str, ...] = (), hint: AnyHint | None = None) -> None:
+    def __init__(
+        self, cause: str, *, lines: tuple[str, ...] = (), hint: AnyHint | None = None, started: int = 0
+    ) -> None:
         super().__init__(cause, hint=hint)
         self.lines = lines
+        self.started = started
 
 
 class TimedOut(CommandFailed):
     """A program reached its limit of time or of silence."""
+
+    program = ""
+    limit = ""
+
+    @classmethod
+    def at(cls, program: str, limit: str, *, key: str = "", started: int = 0) -> Self:
+        """Return the error of a program at a limit, which `key` of the app's file sets."""
+        error = cls(f"{program} {limit} and was stopped{f' ({key})' if key else ''}", started=started)
+        error.program, error.limit = program, limit
+        return error
+
+
+class Killed(CommandFailed):
+    """A program did not end by itself, so its end proves nothing about the commit."""
 
 
 class Unreachable(CommandFailed):
     """The branch cannot be fetched."""
 
     verdict = Verdict.UNREACHABLE
+
+
+class ReleaseCommandsFailed(DeployError):
+    """A release command failed. It may have changed the database, so only a person repeats it."""
 
 
 class AppLocked(DeployError):
@@ -91,7 +119,27 @@ class SwitchNotRecorded(DeployError):
 
 
 class Unhealthy(Exception):
-    """A release failed its health check. The message says how."""
+    """A release failed its health check. The message says how, and `is_silent` means that it did not answer."""
+
+    def __init__(self, cause: str, *, is_silent: bool = False) -> None:
+        super().__init__(cause)
+        self.is_silent = is_silent
+
+
+class ProcessFailed(Unhealthy):
+    """A process beside the web process does not start, or does not stay up. `hint` leads to its log."""
+
+    def __init__(self, cause: str, *, hint: Hint) -> None:
+        super().__init__(cause)
+        self.hint = hint
+
+
+class ProcessKilled(ProcessFailed):
+    """A signal from outside ended a process, or the memory was used up."""
+
+
+class ReleaseKilled(Unhealthy):
+    """A signal ended or suspended the processes of a release, in both of its starts."""
 
 
 class DeploymentFailed(Exception):

@@ -21,17 +21,20 @@ from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment, IllegalTransit
 from hookd.model.hint import Hint, HintKind, render_hint, stored_hint
 from hookd.model.ids import app_of
 from hookd.model.settings import Settings
+from hookd.owner import WrongUser, require_owner
 from hookd.queue.client import receiver_client, worker_client
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore, NoSuchDeployment
-from worker.context import Task, app_environment, host_variables, shared_variables
+from worker.context import Task
 from worker.deploy.pipeline import Ending, run_pipeline
 from worker.deploy.retention import prune_history
 from worker.errors import DeployError, DeploymentFailed
+from worker.phase.environment import host_variables
 from worker.process.lock import is_running
 from worker.recovery.crashed import WORKER_DIED, finish_crashed
 from worker.release.git import commits_behind
 from worker.report.log import LogFile, Recorder, Redaction
 from worker.report.status import LagReason, StatusPublisher, decision_about, publishing, reason_for_lag
+from worker.variables import build_variables, service_variables, shared_variables
 
 log: Final = logging.getLogger(__name__)
 
@@ -72,13 +75,15 @@ def _open(deployment_id: str) -> tuple[JobContext, Deployment]:
     """Read the record, and the configuration anew, with this app's file alone."""
     try:
         config = load(config_path(), only=app_of(deployment_id))
+        require_owner(config)
         user = redis_user(config, "worker")
+    except WrongUser as error:  # A plain `rq worker` of root's.
+        raise DeploymentFailed(error.cause) from None
     except ConfigError as error:
-        cause = f"the configuration cannot be used: {error.problems[0]}"
         running = get_current_job()
         if running is not None:
-            finish_crashed(running.connection, deployment_id, Status.FAILED, cause)
-        raise DeploymentFailed(cause) from None
+            finish_crashed(running.connection, deployment_id, Status.FAILED, error.cause)
+        raise DeploymentFailed(error.cause) from None
     keep, url = config.settings.history_seconds, config.settings.redis.url
     store = DeploymentStore(worker_client(url, user), keep_seconds=keep)
     impatient = receiver_client(url, user)
@@ -97,7 +102,7 @@ def _replay(context: JobContext, record: Deployment) -> dict[str, str]:
         DeploymentRequest(
             app=record.app,
             trigger=Trigger.REPLAY,
-            seconds=app.limits.deploy_seconds,
+            seconds=app.job_seconds,
             claimed_commit=record.claimed_commit,
             pinned_commit=record.commit if record.trigger is Trigger.ROLLBACK else record.pinned_commit,
             replay_of=record.id,
@@ -130,8 +135,8 @@ def _run(context: JobContext, record: Deployment) -> Ending:
     try:
         if app is None:
             raise DeployError(_missing_app(record.app), hint=Hint(HintKind.SHOW_STATUS))
-        variables = app_environment(app)
-        log_file = _open_log(settings, app, record.id, variables)
+        build, service = build_variables(app), service_variables(app)
+        log_file = _open_log(settings, app, record.id, build, service)
     except DeployError as error:
         ending = Ending.of(error)
         context.status.note(_decision(record, ending))
@@ -141,7 +146,8 @@ def _run(context: JobContext, record: Deployment) -> Ending:
             app=app,
             settings=settings,
             recorder=Recorder(record, context.impatient_store, log_file),
-            app_environment=variables,
+            build_variables=build,
+            service_variables=service,
             freeze_directory=context.config.freeze_directory,
         )
         try:
@@ -171,9 +177,8 @@ def _missing_app(app: str) -> str:
     return f"the app {app} is not in the catalogue any more"
 
 
-def _open_log(settings: Settings, app: App, deployment_id: str, variables: Mapping[str, str]) -> LogFile:
-    own = {**app.dependencies.environment, **app.build.environment, **variables}
-    redaction = Redaction(host_variables(), own, *shared_variables(app))
+def _open_log(settings: Settings, app: App, deployment_id: str, *variables: Mapping[str, str]) -> LogFile:
+    redaction = Redaction(host_variables(), app.dependencies.environment, *variables, *shared_variables(app))
     try:
         return LogFile(settings.log_path(app.name, deployment_id), redaction, shared=settings.logs is not None)
     except OSError as error:

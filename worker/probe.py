@@ -17,8 +17,8 @@ def main(arguments: list[str]) -> int:
     """Print the head or the error. Return the exit status."""
     name, *rest = arguments
     try:
-        app, settings = load_app(name)
-        print(read_head(app, settings, float(rest[0]) if rest else _SECONDS))
+        app, config = load_app(name)
+        print(read_head(app, config.settings, float(rest[0]) if rest else _SECONDS))
     except DeployError as error:
         print(error.cause)
         return 1

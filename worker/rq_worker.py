@@ -19,10 +19,12 @@ from rq.queue import Queue
 from rq.serializers import JSONSerializer
 from rq.utils import now
 
+from hookd.config import config_or_none
 from hookd.eventlog import event
 from hookd.model import redis_keys
 from hookd.model.deployment import Status
 from hookd.model.ids import is_deployment
+from hookd.owner import WrongUser, require_owner
 from hookd.queue.client import best_effort_client
 from hookd.queue.rq_classes import SafeJob, SafeQueue
 from worker import job as job_module
@@ -56,6 +58,17 @@ class SafeWorker(Worker):
         self.push_exc_handler(_finish_abandoned)  # type: ignore[no-untyped-call]
         self._recovery = Recovery()
         self._maintained_at = 0.0
+        # True once it was idle for so long that it ends, to become `worker/standby.py`.
+        self.rests = False
+
+    def work(self, *arguments: Any, **options: Any) -> bool:
+        """Run jobs until stopped. A user who may not deploy gets a message and exit status 1."""
+        if config := config_or_none():
+            try:
+                require_owner(config)
+            except WrongUser as error:
+                raise SystemExit(f"hookd: {error.cause}\n  next: {error.hint}") from None
+        return super().work(*arguments, **options)
 
     # The list of workers
 
@@ -66,7 +79,9 @@ class SafeWorker(Worker):
     def register_birth(self) -> None:
         """Enter the list of workers in place of a dead one of this name. Raises NameTaken."""
         former = worker_registry.read_entry(self.connection, self.name)
-        if former is not None and not former.is_alive and worker_registry.deregister(self.connection, self.name):
+        if former is not None and former.is_own:
+            self.connection.delete(self.key)  # It rested.
+        elif former is not None and not former.is_alive and worker_registry.deregister(self.connection, self.name):
             event(log, "predecessor was dead", logging.WARNING, worker=self.name, process=former.pid)
         try:
             super().register_birth()  # type: ignore[no-untyped-call]
@@ -84,8 +99,11 @@ class SafeWorker(Worker):
             event(log, "registered again", logging.WARNING, worker=self.name)
 
     def teardown(self) -> None:
-        """Leave the list of workers. The entry expires anyway."""
+        """Leave the list of workers, unless this one rests. The entry expires anyway."""
         kill_descendants()
+        if self.rests and not self.is_stopping:
+            event(log, "worker rests", worker=self.name)
+            return
         event(log, "worker stops", worker=self.name)
         with self._without_waiting("not deregistered"):
             self.register_death()  # type: ignore[no-untyped-call]
@@ -95,6 +113,17 @@ class SafeWorker(Worker):
         """Stop after the job at hand. RQ raises an exception in an idle worker, which its own handlers may swallow."""
         self._stop_requested = True
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
+
+    @property
+    def is_stopping(self) -> bool:
+        """Return True after a request to stop."""
+        return bool(self._stop_requested)
+
+    def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
+        """Take the next job, or None after `max_idle_time` seconds without one."""
+        found = super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+        self.rests = found is None and max_idle_time is not None
+        return found
 
     def set_shutdown_requested_date(self) -> None:
         """Record the request to stop. This runs in a signal handler."""
@@ -184,9 +213,12 @@ class SafeWorker(Worker):
         finish_and_retry(self.connection, job.id, Status.FAILED, "the deploying process was killed")
 
     def _handle_stopped_job(self, job: Job, queue: Queue, execution: Any) -> None:
-        """Kill the rest of a deployment that a person stopped, and record its ending."""
-        kill_descendants()
+        """Record the ending of a deployment that a person stopped, and kill the rest of it.
+
+        The client of a unit ends with the unit. Until then nobody may kill it, because it runs as root.
+        """
         finish_crashed(self.connection, job.id, Status.CANCELLED, "a person stopped it")
+        kill_descendants()
         super()._handle_stopped_job(job, queue, execution)
 
 

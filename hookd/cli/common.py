@@ -15,13 +15,15 @@ import click
 from redis.exceptions import AuthenticationError, ConnectionError, RedisError, TimeoutError
 
 from hookd import freezes
+from hookd.commands import edit_command, start_command
 from hookd.config import DEFAULT, INSTALLED, WRONG_NAME, Config, ConfigError, Problem, config_path, load
 from hookd.credentials import PasswordUnreadable, cli_user
-from hookd.model.app import App, Catalogue
+from hookd.model.app import App
+from hookd.model.catalogue import Catalogue
 from hookd.model.decision import Freeze
 from hookd.model.ids import is_app
 from hookd.model.text import printable
-from hookd.queue.client import cli_client, is_denied
+from hookd.queue.client import cli_client, is_denied, no_answer
 from hookd.queue.deployments import Contention, DeploymentStore
 
 USAGE, UNREACHABLE, INTERRUPTED = 2, 6, 130
@@ -83,12 +85,6 @@ def _config_hint(problems: list[Problem]) -> str:
     return edit_command(*filter(os.path.isfile, files)) or shlex.join(("ls", "-ld", *files))
 
 
-def edit_command(*files: str) -> str:
-    """Return the command that edits files, or "" without one."""
-    editor = "sudoedit" if all(file.startswith("/etc/") for file in files) else "${EDITOR:-vi}"
-    return f"{editor} {shlex.join(files)}" if files else ""
-
-
 # User and password of a URL, or a token. The user of ssh alone is no secret.
 _CREDENTIALS: Final = re.compile(r"://[^/]*:.*@|(?<!ssh)://.*@")
 
@@ -104,26 +100,6 @@ def sudo_command() -> str:
     if any(map(_CREDENTIALS.search, words)):
         return "sudo hookd --help"
     return shlex.join(["sudo", "hookd", *words])
-
-
-_UNITS: Final = {"redis": "hookd-redis.service", "serve": "hookd.service", "worker": "hookd-worker@1.service"}
-
-
-def is_server(config: Config) -> bool:
-    """Return True on a host that `hookd setup` made: there Redis asks for passwords."""
-    return config.settings.redis.passwords is not None
-
-
-def start_command(program: str, config: Config) -> str:
-    """Return the command that starts one of hookd's programs, such as `hookd redis`."""
-    return f"sudo systemctl restart {_UNITS[program]}" if is_server(config) else f"hookd {program}"
-
-
-def resume_command(config: Config) -> str:
-    """Return the command that resumes a suspended queue."""
-    command = f". {shlex.quote(str(config.settings.rq_environment))} && rq resume"
-    as_worker = "sudo setsid --wait runuser -u manager -- sh -c "
-    return as_worker + shlex.quote(command) if is_server(config) else command
 
 
 def needs_config(command: Command) -> Command:
@@ -160,26 +136,15 @@ def describe_redis_error(error: RedisError | Contention, config: Config) -> tupl
     match error:
         case AuthenticationError():
             text = "Redis rejected hookd's password"
-            hint = hint if is_server(config) else edit_command(str(config.path))
+            hint = hint if config.is_server else edit_command(str(config.path))
         case RedisError() if is_denied(error):
             text, hint = "you may not use Redis", sudo_command()
         case TimeoutError():
-            text = no_answer(config)
-            hint = start_command("redis", config) if is_server(config) else "pgrep -fl 'redis|valkey'"
+            text = no_answer(config.settings.redis.url)
+            hint = start_command("redis", config) if config.is_server else "pgrep -fl 'redis|valkey'"
         case ConnectionError():
-            text, hint = no_answer(config), start_command("redis", config)
+            text, hint = no_answer(config.settings.redis.url), start_command("redis", config)
     return text, hint
-
-
-def no_answer(config: Config) -> str:
-    """Return the message for a Redis that does not answer."""
-    return f"Redis does not answer at {redis_address(config)}"
-
-
-def redis_address(config: Config) -> str:
-    """Return the URL of Redis without credentials and options."""
-    scheme, _, rest = config.settings.redis.url.partition("://")
-    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
 
 
 def open_store(config: Config, *, reads: bool = True) -> DeploymentStore:

@@ -80,7 +80,7 @@ def request_deployment(
     for bad in read_status(store.connection, name).quarantined if commit else ():
         if bad.commit.startswith(commit or ""):
             common.print_line(f"{commit} has been quarantined: {printable(bad.cause)}", err=True)
-    request = DeploymentRequest(app=name, trigger=trigger, seconds=app.limits.deploy_seconds, pinned_commit=commit)
+    request = DeploymentRequest(app=name, trigger=trigger, seconds=app.job_seconds, pinned_commit=commit)
     result = store.request(request)
     if result.verdict is Verdict.COALESCED:
         common.print_line("a deployment waits already, and serves this request too", err=True)
@@ -113,9 +113,22 @@ def _show(config: Config, store: DeploymentStore, deployment_id: str, *, wait: b
     if not wait:
         return store.get(deployment_id)
     deployment = follow_deployment(config, store, deployment_id)
+    if deployment.trigger is Trigger.ROLLBACK and deployment.status is Status.SUCCEEDED:
+        _print_data_note(config, deployment.app)
     chosen = deployment.trigger is Trigger.ROLLBACK or deployment.pinned_commit is not None
     is_good = chosen and deployment.status is Status.SUCCEEDED
     if is_good and read_status(store.connection, deployment.app).pinned_commit:
         click.echo("  pinned until a newer push")
         common.print_next(f"hookd unpin {deployment.app}")
     return deployment
+
+
+def _print_data_note(config: Config, name: str) -> None:
+    """Print that a rollback leaves the database alone, and the command that restores its backups."""
+    app = config.catalogue.get(name)
+    if app is None or not app.release.commands:
+        return
+    click.echo("  the database stays as it is")
+    if app.release.backup:
+        sudo = "sudo " if app.uses_systemd else ""
+        common.print_next(f"{sudo}hookd restore {name} --list")

@@ -1,9 +1,7 @@
 """`hookd freeze` and `thaw`: block the deployments of an app, with a reason that everyone sees."""
 
 import os
-import pwd
 import re
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -15,12 +13,10 @@ from hookd import freezes
 from hookd.cli import common
 from hookd.cli.common import print_line
 from hookd.cli.deploy import request_deployment
+from hookd.cli.person import current_user, log_decision
 from hookd.config import Config
-from hookd.credentials import PasswordUnreadable
-from hookd.model.app import App
-from hookd.model.decision import Decision, Freeze, Verdict
+from hookd.model.decision import Freeze, Verdict
 from hookd.model.deployment import Trigger
-from hookd.queue.published import append_decision
 
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,4})([mhd])")
 _LONGEST: Final = timedelta(days=366)
@@ -47,7 +43,8 @@ def freeze(config: Config, app: str, reason: str, until: str | None) -> None:
         common.fail(str(error), hint=f"hookd freeze {app} --reason TEXT --until 2h")
     os.umask(0o022)  # Everyone may read the file.
     freezes.freeze(config.freeze_directory, app, new)
-    _log_decision(config, known, Verdict.FROZEN, str(new))
+    # The freeze itself is a file.
+    log_decision(config, known.name, Verdict.FROZEN, str(new))
     ends = f" until {format_time(end)}" if end else ""
     print_line(f"{app} is frozen{ends}: {new.reason}")
     if before:
@@ -67,7 +64,7 @@ def thaw(config: Config, app: str, no_deploy: bool, wait: bool) -> None:
     was_frozen = freezes.thaw(config.freeze_directory, app)
     print_line(f"{app} is {'no longer' if was_frozen else 'not'} frozen")
     if was_frozen:
-        _log_decision(config, known, Verdict.THAWED, f"{current_user()} ended the freeze")
+        log_decision(config, known.name, Verdict.THAWED, f"{current_user()} ended the freeze")
     if was_frozen and not no_deploy:
         try:
             request_deployment(config, app, Trigger.UPDATE, wait=wait)
@@ -75,13 +72,6 @@ def thaw(config: Config, app: str, no_deploy: bool, wait: bool) -> None:
             cause, _ = common.describe_redis_error(error, config)
             common.fail(f"no deployment was requested: {cause}", hint=f"hookd update {app}", status=common.UNREACHABLE)
     common.print_next(f"hookd update {app}")
-
-
-def _log_decision(config: Config, app: App, verdict: Verdict, why: str) -> None:
-    """Record the decision if Redis is there and the user may write to it. The freeze itself is a file."""
-    decision = Decision(at=datetime.now(UTC), app=app.name, source="person", verdict=verdict, why=why)
-    with suppress(RedisError, PasswordUnreadable):
-        append_decision(common.open_store(config, reads=False).connection, decision)
 
 
 def parse_time(text: str, now: datetime) -> datetime:
@@ -105,13 +95,3 @@ def format_time(at: datetime) -> str:
     """Format a time in UTC and, if it differs, in this host's zone."""
     utc, local = at.astimezone(UTC).strftime(_TIME_FORMAT), at.astimezone().strftime(_TIME_FORMAT)
     return utc if utc == local else f"{utc} ({local})"
-
-
-def current_user() -> str:
-    """Return the user's name. Under sudo, the name of the user who called it."""
-    if os.geteuid() == 0 and (name := os.environ.get("SUDO_USER")):
-        return name[:64]
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())

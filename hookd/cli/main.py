@@ -24,7 +24,13 @@ SECTIONS: Final[Mapping[str, Mapping[str, Iterable[str]]]] = {
         "hookd.cli.history": ("why",),
         "units.cli.doctor": ("doctor", "permissions"),
     },
-    "Apps": {"units.cli.apps": ("app",), "units.cli.setup": ("start", "stop", "restart", "secret")},
+    "Apps": {
+        "units.cli.apps": ("app",),
+        "units.cli.run": ("run",),
+        "units.cli.env": ("env",),
+        "units.cli.setup": ("start", "stop", "restart", "secret"),
+        "units.cli.restore": ("restore",),
+    },
     "Server": {"units.cli.setup": ("setup", "uninstall")},
     "Programs": {
         "hookd.cli.programs": ("serve", "worker", "reconcile", "redis"),

@@ -12,9 +12,11 @@ import click
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from hookd.cli import common
+from hookd.commands import edit_command, start_command
 from hookd.config import VARIABLE, Config
 from hookd.model.ids import is_delivery
-from hookd.queue.client import find_redis_program, receiver_client
+from hookd.owner import WrongUser, require_owner
+from hookd.queue.client import find_redis_program, no_answer, receiver_client, redis_address
 
 # Every write is on disk within a second, and no key is evicted.
 _REDIS_OPTIONS: Final = (
@@ -44,12 +46,11 @@ def worker(config: Config, name: str | None) -> None:
     """Run one worker."""
     if name is not None and not is_delivery(name):
         common.fail(f"{name!r} cannot name a worker: A-Z a-z 0-9 . _ -", hint="hookd worker --name worker-2")
+    _require_owner(config, "hookd-worker@1.service")
     url = config.settings.redis.url
     if not is_redis_up(url):
-        start_redis = common.keep_config(common.start_command("redis", config))
-        common.print_line(
-            f"hookd: waiting for Redis at {common.redis_address(config)}\n  next: {start_redis}", err=True
-        )
+        start_redis = common.keep_config(start_command("redis", config))
+        common.print_line(f"hookd: waiting for Redis at {redis_address(url)}\n  next: {start_redis}", err=True)
     _exec_module(config, "worker", *([name] if name else []))
 
 
@@ -61,16 +62,27 @@ def reconcile(config: Config, apps: tuple[str, ...], every: int | None) -> None:
     """Find missed pushes and stopped services, and fix them."""
     for name in apps:
         common.find_app(config.catalogue, name)
-    state = config.settings.state
-    if state.exists() and state.stat().st_uid != os.geteuid():
-        unit = "sudo systemctl start hookd-reconcile.service"
-        common.fail(f"{state} belongs to another user", hint=unit if common.is_server(config) else f"ls -ld {state}")
+    _require_owner(config, "hookd-reconcile.service")
     url = config.settings.redis.url
     if every is None and not is_redis_up(url):
-        hint = common.start_command("redis", config)
-        common.fail(common.no_answer(config), hint=hint, status=common.UNREACHABLE)
+        hint = start_command("redis", config)
+        common.fail(no_answer(url), hint=hint, status=common.UNREACHABLE)
     options = ["--every", str(every)] if every else ["--now"]
     _exec_module(config, "worker.reconcile", *options, "--", *apps)
+
+
+def start_restore(config: Config, app: str, release: str, person: str) -> NoReturn:
+    """Restore a backup of an app that circus runs, with the worker's program."""
+    _require_owner(config, "hookd-worker@1.service")
+    _exec_module(config, "worker.restore", app, release, person)
+
+
+def _require_owner(config: Config, unit: str) -> None:
+    """End the command for a user who may not deploy. The program itself checks it again."""
+    try:
+        require_owner(config, unit)
+    except WrongUser as error:
+        common.fail(error.cause, hint=error.hint)
 
 
 def _exec_module(config: Config, module: str, *arguments: str) -> NoReturn:
@@ -96,7 +108,7 @@ def redis(config: Config) -> None:
     if not os.access(directory, os.W_OK):
         common.fail(f"you may not write {directory}", hint=shlex.join(("ls", "-ld", str(directory))))
     if is_redis_up(settings.url):
-        common.fail(f"a Redis answers at {common.redis_address(config)} already", hint="hookd status")
+        common.fail(f"a Redis answers at {redis_address(settings.url)} already", hint="hookd status")
     program = str(find_redis_program())
     os.execv(program, [program, *_listen_options(config), "--dir", str(directory), *_REDIS_OPTIONS])
 
@@ -111,7 +123,7 @@ def _listen_options(config: Config) -> list[str]:
         return ["--port", str(parts.port or 6379), "--bind", "127.0.0.1"]
     return common.fail(
         "the embedded server listens on a unix socket or on 127.0.0.1, without a password",
-        hint=common.edit_command(str(config.path)),
+        hint=edit_command(str(config.path)),
     )
 
 

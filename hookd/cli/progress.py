@@ -10,7 +10,8 @@ from typing import Final
 
 import click
 
-from hookd.cli.common import print_next, resume_command, start_command
+from hookd.cli.common import print_next
+from hookd.commands import resume_command, start_command
 from hookd.config import Config
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Deployment, Status, Step
@@ -33,7 +34,7 @@ EXIT_CODES: Final = {
     Status.CANCELLED: 5,
 }
 _COLOURS: Final[Mapping[str, frozenset[str]]] = {
-    "green": frozenset({Status.SUCCEEDED, Status.UNCHANGED, Verdict.THAWED}),
+    "green": frozenset({Status.SUCCEEDED, Status.UNCHANGED, Verdict.THAWED, Verdict.RESTORED}),
     "yellow": frozenset(
         {Status.ROLLED_BACK, Verdict.SKIPPED, Verdict.QUARANTINED, Verdict.PINNED, Verdict.FROZEN, Verdict.STOPPED}
     ),

@@ -15,6 +15,7 @@ import click
 
 from hookd.cli import common
 from hookd.cli.deploy import show_and_exit
+from hookd.commands import start_command
 from hookd.config import Config, ConfigError, Problem
 from hookd.credentials import Secret, read_secrets, secret_file
 from hookd.http_probe import open_connection, parse_address
@@ -69,7 +70,7 @@ def _read_secret(config: Config, app: App) -> Secret:
         return found[-1]
     if problems[0].denied:
         raise ConfigError(problems)
-    if common.is_server(config):
+    if config.is_server:
         return common.fail(str(problems[0]), hint=f"sudo hookd secret rotate {app.name}")
     place = shlex.quote(str(file))
     text = f"{problems[0]}, and the receiver reads a new one only when it starts"
@@ -91,30 +92,34 @@ def _test_update(config: Config, app: App) -> RefUpdate:
 
 
 def _send(config: Config, app: App, secret: Secret, update: RefUpdate) -> dict[str, Any]:
-    """Send a push to the receiver and return its answer. The push events of all senders have these fields."""
-    about = {"repository": {"full_name": app.full_name}, "pusher": {"login": "hookd-send"}}
+    """Send a push to the receiver and return its answer. The push events of all senders have these fields.
+
+    The delivery id makes the payload unique. Otherwise a second push between the same commits would be a duplicate.
+    """
+    delivery = str(uuid.uuid4())
+    about = {"repository": {"full_name": app.full_name}, "pusher": {"login": "hookd-send"}, "delivery": delivery}
     body = json.dumps({**update._asdict(), **about}).encode()
     bind = config.settings.receiver.bind
     try:
         with closing(open_connection(parse_address(bind), _SECONDS)) as connection:
-            connection.request("POST", f"/hooks/{app.name}", body, _headers(app, secret, body))
+            connection.request("POST", f"/hooks/{app.name}", body, _headers(app, secret, delivery, body))
             response = connection.getresponse()
             answer: dict[str, Any] = json.loads(response.read())
     except (OSError, http.client.HTTPException, ValueError) as error:
-        hint = common.start_command("serve", config)
+        hint = start_command("serve", config)
         common.fail(f"the receiver at {bind} does not answer: {error}", hint=hint, status=common.UNREACHABLE)
     if response.status >= 400:
         why = f"hookd why {app.name}"
         if response.status == HTTPStatus.UNAUTHORIZED:
-            why = f"{'sudo ' if common.is_server(config) else ''}{why} --refused"
+            why = f"{'sudo ' if config.is_server else ''}{why} --refused"
         common.fail(f"the receiver answered {response.status}: {answer.get('error')}", hint=why, status=1)
     return answer
 
 
-def _headers(app: App, secret: Secret, body: bytes) -> dict[str, str]:
+def _headers(app: App, secret: Secret, delivery: str, body: bytes) -> dict[str, str]:
     return {
         "Content-Type": "application/json",
         app.sender.event: "push",
-        app.sender.delivery: str(uuid.uuid4()),
+        app.sender.delivery: delivery,
         app.sender.signature: app.sender.prefix + hmac.new(secret.reveal(), body, "sha256").hexdigest(),
     }

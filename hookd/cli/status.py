@@ -15,12 +15,15 @@ from redis.exceptions import NoPermissionError
 
 from hookd.cli import common
 from hookd.cli.common import print_line, styled
+from hookd.cli.journal import show_journal
 from hookd.cli.progress import explain_wait, format_ending
+from hookd.commands import edit_command
 from hookd.config import Config
 from hookd.files.safe_open import open_regular_file
 from hookd.model.app import App
 from hookd.model.decision import Freeze, Lag, Verdict, remedy
 from hookd.model.deployment import Deployment, Status
+from hookd.model.hint import Hint, HintKind, render_hint
 from hookd.model.text import format_duration, printable
 from hookd.queue.deployments import DeploymentStore
 from hookd.queue.published import AppStatus, read_status
@@ -55,7 +58,7 @@ def status(config: Config, app: str | None, as_json: bool) -> None:
     else:
         add = "sudo hookd app add NAME --repo git@HOST:OWNER/NAME.git"
         print_line("there is no app yet")
-        common.print_next(add if common.is_server(config) else common.edit_command(str(config.apps / "NAME.toml")))
+        common.print_next(add if config.is_server else edit_command(str(config.apps / "NAME.toml")))
 
 
 def _status_json(config: Config, app: App, store: DeploymentStore) -> dict[str, Any]:
@@ -70,7 +73,7 @@ def app_json(config: Config, app: App, store: DeploymentStore) -> dict[str, Any]
 
 def _read_units(app: App) -> "Sequence[Unit]":
     """Return the states of the app's systemd units."""
-    if app.service.manager != "systemd":
+    if not app.uses_systemd:
         return ()
     from units.apps.services import unit_states
 
@@ -134,7 +137,7 @@ def _lag_text(lag: Lag, freeze: Freeze | None) -> str:
 
 
 def _next_command(app: App, view: AppStatus, freeze: Freeze | None) -> str:
-    if view.lag and view.lag.verdict is Verdict.STOPPED and app.service.manager == "circus":
+    if view.lag and view.lag.verdict is Verdict.STOPPED and not app.uses_systemd:
         return ""  # The lag names circus' command.
     if freeze:
         return remedy(Verdict.FROZEN, view.app)
@@ -142,6 +145,8 @@ def _next_command(app: App, view: AppStatus, freeze: Freeze | None) -> str:
         return remedy(view.lag.verdict, view.app)
     if view.pinned_commit:
         return remedy(Verdict.PINNED, view.app)
+    if view.healthy is False:
+        return render_hint(Hint(HintKind.RUN_DOCTOR), view.app)
     return "" if view.deployed_commit else remedy(Verdict.WAITING, view.app)
 
 
@@ -173,9 +178,12 @@ def _ago(at: datetime | None) -> str:
 @click.command(epilog="Example: hookd logs shop --follow")
 @click.argument("deployment", metavar="DEPLOYMENT|APP", shell_complete=common.complete_app)
 @click.option("--follow", "-f", is_flag=True, help="Print new lines until the deployment ends.")
+@click.option("--process", metavar="NAME", help="Print the journal of a process or timer of an app, or of `web`.")
 @common.needs_config
-def logs(config: Config, deployment: str, follow: bool) -> None:
+def logs(config: Config, deployment: str, follow: bool, process: str | None) -> None:
     """Print the log of a deployment, or of an app's last one."""
+    if process is not None:
+        show_journal(common.find_app(config.catalogue, deployment), process, follow=follow)
     store = common.open_store(config)
     found = _find_deployment(config, store, deployment)
     found = _print_log(config.settings.log_path(found.app, found.id), store, found, follow=follow)

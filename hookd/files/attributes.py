@@ -65,10 +65,10 @@ def read_acl(path: str, name: str, *, follow: bool = True) -> bytes | None:
         raise
 
 
-def has_acl(path: str) -> bool:
+def has_acl(path: str, *, follow: bool = False) -> bool:
     """Return True if the path itself has an ACL. This is faster than the exception in `read_acl`."""
     try:
-        return ACCESS_ACL in os.listxattr(path, follow_symlinks=False)
+        return ACCESS_ACL in os.listxattr(path, follow_symlinks=follow)
     except OSError as error:
         if error.errno in _NO_ACL:
             return False
@@ -107,14 +107,14 @@ def _set_mode(path: str, now: int, mode: int) -> None:
 
 
 @cache
-def reader_acl(user: int, mode: int) -> bytes:
-    """Return the ACL that lets one more user read a file of this mode, and no group. The group bits become the mask.
+def readers_acl(users: tuple[int, ...], mode: int) -> bytes:
+    """Return the ACL that lets more users read a file of this mode, and no group. The group bits become the mask.
 
     A new file gets the same bytes from its directory's default ACL.
     """
     return _packed(
         (_OWNER, mode >> 6 & 7, _NO_ID),
-        (_USER, _READ_AND_ENTER, user),
+        *((_USER, _READ_AND_ENTER, user) for user in users),
         (_GROUP, 0, _NO_ID),
         (_MASK, mode >> 3 & 7, _NO_ID),
         (_OTHER, mode & 7, _NO_ID),

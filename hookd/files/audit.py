@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from stat import S_IFREG, S_ISDIR, S_ISLNK, S_ISREG, S_IXUSR
 from typing import Final
@@ -12,11 +11,10 @@ from hookd.files.attributes import (
     FileAttributes,
     has_acl,
     read_acl,
-    read_attributes,
-    reader_acl,
-    set_attributes,
+    readers_acl,
 )
 from hookd.files.policies import Policy
+from hookd.files.repair import AttributeMismatch, Repairer
 from hookd.files.safe_open import (
     PATH_FLAGS,
     Directory,
@@ -24,32 +22,12 @@ from hookd.files.safe_open import (
     closing_descriptor,
     descriptor_path,
     open_path,
+    unreadable,
     walk,
 )
-from hookd.model.text import printable
 
-_PROTECTED: Final = Path("/proc/sys/fs/protected_hardlinks")
 # The first bytes of a file that the kernel can run: https://man7.org/linux/man-pages/man2/execve.2.html
 _EXECUTABLE_MAGIC: Final = (b"#!", b"\x7fELF")
-_UNPROTECTED: Final = "any user may have linked it there, next: sudo sysctl fs.protected_hardlinks=1"
-_HARD_LINKED: Final = "it has a second name, perhaps another user's"
-
-
-@dataclass(frozen=True)
-class AttributeMismatch:
-    """A path whose attributes differ from its policy. `obstacle` is the reason against a repair."""
-
-    path: str
-    found: FileAttributes
-    wanted: FileAttributes
-    obstacle: str | None = None
-    repaired: bool = False
-
-    def __str__(self) -> str:
-        was, be = ("was", "is now") if self.repaired else ("is", "should be")
-        why = "" if self.obstacle is None else f" ({self.obstacle})"
-        return f"{printable(self.path)} {was} {self.found}, {be} {self.wanted}{why}"
-
 
 AuditFinding = AttributeMismatch | Unauditable
 
@@ -62,7 +40,7 @@ def audit(path: Path, policy: Policy, *, recursive: bool = True, repairs: bool =
         yield Unauditable(str(path), "missing")
         return
     except OSError as error:
-        yield Unauditable(str(path), "unreadable", error.strerror)
+        yield unreadable(str(path), error)
         return
     with opened as descriptor:
         mode, auditor = os.fstat(descriptor).st_mode, _Auditor(policy, repairs=repairs)
@@ -79,9 +57,7 @@ class _Auditor:
 
     def __init__(self, policy: Policy, *, repairs: bool) -> None:
         self._policy = policy
-        self._repairs = repairs
-        self._user = os.geteuid()
-        self._groups = {os.getegid(), *os.getgroups()}
+        self._repairer = Repairer(repairs=repairs, assigns_owner=policy.owner is not None, acls=policy.acl is not None)
         # Every st_mode of a correct regular file, type bits included, so that a FIFO is in none of them.
         self._right = {mode for mode in range(S_IFREG, S_IFREG + 0o10000) if mode & 0o7777 == self._mode(mode)}
 
@@ -105,15 +81,10 @@ class _Auditor:
         if not (S_ISREG(status.st_mode) or S_ISDIR(status.st_mode)):
             yield Unauditable(path, "special")
             return
-        found = read_attributes(descriptor, status, acls=self._policy.acl is not None)
         is_program = among_programs and S_ISREG(status.st_mode) and _is_executable_format(descriptor)
-        wanted = self._wanted(status, is_program)
-        if found == wanted:
-            return
-        obstacle = _HARD_LINKED if S_ISREG(status.st_mode) and status.st_nlink > 1 else None
-        if self._repairs and obstacle is None:
-            obstacle = self._obstacle(status, wanted) or _repair(descriptor, found, wanted)
-        yield AttributeMismatch(path, found, wanted, obstacle, repaired=self._repairs and obstacle is None)
+        mismatch = self._repairer.mismatch(path, descriptor, status, self._wanted(status, is_program))
+        if mismatch is not None:
+            yield mismatch
 
     def _named(self, directory: Directory, name: str, among_programs: bool) -> Iterator[AuditFinding]:
         path = f"{directory.path}/{name}"
@@ -122,7 +93,7 @@ class _Auditor:
         except FileNotFoundError:
             return  # Removed since its directory was read.
         except OSError as error:
-            yield Unauditable(path, "unreadable", error.strerror)
+            yield unreadable(path, error)
             return
         with closing_descriptor(descriptor):
             yield from self.one(path, descriptor, among_programs)
@@ -146,9 +117,9 @@ class _Auditor:
         wanted = self._policy.acl
         if wanted is None:
             return True
-        if wanted.reader is None:
+        if not wanted.readers:
             return not has_acl(path)
-        return read_acl(path, ACCESS_ACL, follow=False) == reader_acl(wanted.reader, mode)
+        return read_acl(path, ACCESS_ACL, follow=False) == readers_acl(wanted.readers, mode)
 
     def _mode(self, found: int) -> int:
         modes = self._policy.modes
@@ -162,32 +133,10 @@ class _Auditor:
         policy, mode = self._policy, self._mode(status.st_mode | (S_IXUSR if is_program else 0))
         owner = status.st_uid if policy.owner is None else policy.owner
         group = status.st_gid if policy.group is None else policy.group
-        if policy.acl is None or policy.acl.reader is None:
+        if policy.acl is None or not policy.acl.readers:
             return FileAttributes(owner, group, mode)
-        access = reader_acl(policy.acl.reader, mode)
+        access = readers_acl(policy.acl.readers, mode)
         return FileAttributes(owner, group, mode, access, access if S_ISDIR(status.st_mode) else None)
-
-    def _obstacle(self, status: os.stat_result, wanted: FileAttributes) -> str | None:
-        """Return the reason why this process must not repair a file."""
-        if self._user == 0 and self._policy.owner is not None:
-            is_given_away = S_ISREG(status.st_mode) and wanted.owner != status.st_uid
-            return _UNPROTECTED if is_given_away and not _links_are_protected() else None
-        if status.st_uid != self._user:
-            return "it belongs to another user"
-        if wanted.owner != self._user:
-            return "only root can give it away"
-        if self._user and wanted.group != status.st_gid and wanted.group not in self._groups:
-            return "this user is not in that group"
-        return None
-
-
-def _repair(descriptor: int, found: FileAttributes, wanted: FileAttributes) -> str | None:
-    """Set the wanted attributes. Return the reason if that fails."""
-    try:
-        set_attributes(descriptor, found, wanted)
-    except OSError as error:
-        return error.strerror
-    return None
 
 
 def _is_executable_format(descriptor: int) -> bool:
@@ -199,14 +148,3 @@ def _is_executable_format(descriptor: int) -> bool:
         return True
     with os.fdopen(reading, "rb") as file:
         return file.read(4).startswith(_EXECUTABLE_MAGIC)
-
-
-def _links_are_protected() -> bool:
-    """Return True if users can hard-link only their own files.
-
-    Otherwise a file here may be another user's, whose first name is gone.
-    """
-    try:
-        return _PROTECTED.read_text().strip() != "0"
-    except OSError:
-        return False

@@ -28,9 +28,9 @@ class Modes:
 
 @dataclass(frozen=True)
 class Acl:
-    """The user with an entry in every ACL. Without a user, no file may have an ACL."""
+    """The users with an entry in every ACL, in order. Without a user, no file may have an ACL."""
 
-    reader: int | None = None
+    readers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,19 @@ WRITABLE: Final = Modes(0o660, 0o770, 0o2770)
 PRIVATE: Final = Modes(0o600, 0o700, 0o700)
 
 
-def code_policy(ownership: Ownership, owner: int | None, own_group: int) -> Policy:
-    """Return the policy of releases and environments. `own_group` is their owner's. Raises OwnershipError."""
+def code_policy(ownership: Ownership, owner: int | None, own_group: int, *, builder: str = "") -> Policy:
+    """Return the policy of releases and environments. Raises OwnershipError.
+
+    `own_group` is their owner's, and `builder` the user of the app's builds, if that is another one than the owner.
+    """
     match ownership.policy:
         case "group":
-            return Policy(owner, find_group(ownership.group), GROUP_READABLE, Acl())
+            return Policy(owner, require_group(ownership.group), GROUP_READABLE, Acl())
         case "split":
             return Policy(owner, own_group, WORLD_READABLE, Acl())
         case "acl":
-            return Policy(owner, own_group, OWNER_READABLE, Acl(find_user(ownership.user).pw_uid))
+            readers = {require_user(name).pw_uid for name in (ownership.user, builder) if name}
+            return Policy(owner, own_group, OWNER_READABLE, Acl(tuple(sorted(readers))))
 
 
 def environment_policy(code: Policy) -> Policy:
@@ -74,13 +78,13 @@ def environment_policy(code: Policy) -> Policy:
 def secret_policy(ownership: Ownership, owner: int | None, own_group: int) -> Policy:
     """Return the policy of shared files such as `.env`: only owner and app read them. Raises OwnershipError."""
     if ownership.policy == "split":
-        return Policy(owner, find_group(ownership.group), GROUP_READABLE, Acl())
+        return Policy(owner, require_group(ownership.group), GROUP_READABLE, Acl())
     return code_policy(ownership, owner, own_group)
 
 
 def data_policy(ownership: Ownership) -> Policy:
     """Return the policy of a directory that the app writes to. Raises OwnershipError."""
-    return Policy(find_user(ownership.user).pw_uid, find_group(ownership.group), WRITABLE)
+    return Policy(require_user(ownership.user).pw_uid, require_group(ownership.group), WRITABLE)
 
 
 def umask_of(ownership: Ownership) -> int:
@@ -88,7 +92,7 @@ def umask_of(ownership: Ownership) -> int:
     return 0o022 if ownership.policy == "split" else 0o027
 
 
-def find_group(name: str) -> int:
+def require_group(name: str) -> int:
     """Return a group's id. Raises OwnershipError."""
     try:
         return grp.getgrnam(name).gr_gid
@@ -96,10 +100,11 @@ def find_group(name: str) -> int:
         raise OwnershipError(f"the group {name} does not exist", hint=f"sudo groupadd --system {name}") from None
 
 
-def find_user(name: str) -> pwd.struct_passwd:
+def require_user(name: str) -> pwd.struct_passwd:
     """Return a user. Raises OwnershipError."""
     try:
         return pwd.getpwnam(name)
     except KeyError:
-        hint = f"sudo useradd --system --user-group --shell /usr/sbin/nologin {name}"
+        useradd = f"sudo useradd --system --user-group --shell /usr/sbin/nologin {name}"
+        hint = "sudo hookd setup" if name.startswith("hookd-") else useradd
         raise OwnershipError(f"the user {name} does not exist", hint=hint) from None

@@ -1,30 +1,38 @@
-"""Opening of paths and walking of trees by directory descriptors, so that a swapped link leads nowhere else."""
+"""Opening of paths and walking of trees by directory descriptors, so that a swapped link leads nowhere else.
+
+Root starts Python for each build, and pathlib and typing would take half of that time.
+"""
+
+from __future__ import annotations
 
 import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from stat import S_ISLNK, S_ISREG
-from typing import BinaryIO, Final, Literal
 
 from hookd.model.text import printable
 
-PATH_FLAGS: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-# Without O_NONBLOCK the opening of a pipe would wait for its writer.
-_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-# Above the size of any log, journal or key that hookd writes.
-MAX_FILE_BYTES: Final = 16 * 1024 * 1024
-_MAX_DEPTH: Final = 200
-_MAX_LINKS: Final = 8
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import BinaryIO, Literal
 
-UnauditableKind = Literal["special", "deep", "unreadable", "missing", "device", "link"]
-_TEXTS: Final[dict[UnauditableKind, str]] = {
-    "special": "is neither a file, a directory nor a link",
-    "deep": f"lies more than {_MAX_DEPTH} levels deep",
+    UnauditableKind = Literal["special", "deep", "unreadable", "missing", "device", "link"]
+
+PATH_FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+# Without O_NONBLOCK the opening of a pipe would wait for its writer.
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+# Above the size of any log, journal or key that hookd writes.
+MAX_FILE_BYTES = 16 * 1024 * 1024
+_MAX_DEPTH = 200
+_MAX_LINKS = 8
+
+_TEXTS: dict[UnauditableKind, str] = {
+    "special": "is neither a file, a directory nor a link: remove it",
+    "deep": f"lies more than {_MAX_DEPTH} levels deep: remove it",
     "unreadable": "cannot be read",
     "missing": "is missing",
     "device": "is on another file system and left alone",
@@ -32,26 +40,30 @@ _TEXTS: Final[dict[UnauditableKind, str]] = {
 }
 
 
-@dataclass(frozen=True)
 class Unauditable:
-    """A path to which no policy applies, and why."""
+    """A path to which no policy applies, and why. `is_repairable` means that root can read and repair it."""
 
-    path: str
-    kind: UnauditableKind
-    reason: str | None = None
+    def __init__(
+        self, path: str, kind: UnauditableKind, reason: str | None = None, *, is_repairable: bool = False
+    ) -> None:
+        self.path, self.kind, self.reason, self.is_repairable = path, kind, reason, is_repairable
 
     def __str__(self) -> str:
         text = f"{printable(self.path)} {_TEXTS[self.kind]}"
         return f"{text}: {self.reason}" if self.reason else text
 
 
-@dataclass(frozen=True)
+def unreadable(path: str, error: OSError) -> Unauditable:
+    """Return the finding for a path that this user cannot open."""
+    is_denied = error.errno == errno.EACCES and os.geteuid() != 0
+    return Unauditable(path, "unreadable", error.strerror, is_repairable=is_denied)
+
+
 class Directory:
     """An open directory of a tree, and its names that are not directories."""
 
-    path: str
-    descriptor: int
-    names: list[str]
+    def __init__(self, path: str, descriptor: int, names: list[str]) -> None:
+        self.path, self.descriptor, self.names = path, descriptor, names
 
 
 def descriptor_path(descriptor: int) -> str:
@@ -66,7 +78,7 @@ class UntrustedLink(OSError):
         super().__init__(errno.ELOOP, why)
 
 
-def open_path(path: Path) -> AbstractContextManager[int]:
+def open_path(path: Path | str) -> AbstractContextManager[int]:
     """Open a path, or a link itself, with O_PATH. Raises OSError.
 
     Root opens each part of the path and follows only root's own links on the way. Other users reach nothing through a
@@ -98,10 +110,10 @@ def closing_descriptor(descriptor: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _open_stepwise(path: Path, *, to_the_end: bool) -> int:
+def _open_stepwise(path: Path | str, *, to_the_end: bool) -> int:
     """Open a path part by part. `to_the_end` also follows a link that is the last part."""
     at, links = os.open("/", PATH_FLAGS), 0
-    steps = list(path.parts[:0:-1])
+    steps = _parts(path)
     try:
         while steps:
             name = steps.pop()
@@ -115,13 +127,18 @@ def _open_stepwise(path: Path, *, to_the_end: bool) -> int:
             links += 1
             if links > _MAX_LINKS:
                 raise UntrustedLink(f"more than {_MAX_LINKS} links lead there")
-            if target.is_absolute():
+            if target.startswith("/"):
                 at = _step_into(at, os.open("/", PATH_FLAGS))
-            steps += [part for part in reversed(target.parts) if part != "/"]
+            steps += _parts(target)
     except BaseException:
         os.close(at)
         raise
     return at
+
+
+def _parts(path: Path | str) -> list[str]:
+    """Return the names of a path, the last one first."""
+    return [part for part in reversed(str(path).split("/")) if part not in ("", ".")]
 
 
 def _step_into(before: int, after: int) -> int:
@@ -129,7 +146,7 @@ def _step_into(before: int, after: int) -> int:
     return after
 
 
-def _trusted_link_target(directory: int, name: str) -> Path | None:
+def _trusted_link_target(directory: int, name: str) -> str | None:
     """Return the target of root's link in a directory that only root writes (/srv may lead to a larger disk).
 
     Any other name gives None. A target with `..` raises UntrustedLink.
@@ -140,8 +157,8 @@ def _trusted_link_target(directory: int, name: str) -> Path | None:
     found = os.stat(name, dir_fd=directory, follow_symlinks=False)
     if found.st_uid != 0 or not S_ISLNK(found.st_mode):
         return None
-    target = Path(os.readlink(name, dir_fd=directory))
-    if ".." in target.parts:
+    target = os.readlink(name, dir_fd=directory)
+    if ".." in target.split("/"):
         raise UntrustedLink(f"the link {name} leads to {target}, which holds ..")
     return target
 
@@ -161,7 +178,7 @@ def _below(path: str, open_it: Callable[[], int], device: int, level: int) -> It
     except FileNotFoundError:
         return  # Removed since its directory was read.
     except OSError as error:
-        yield Unauditable(path, "unreadable", error.strerror)
+        yield unreadable(path, error)
         return
     with closing_descriptor(descriptor):
         if os.fstat(descriptor).st_dev != device:

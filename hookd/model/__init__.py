@@ -1,5 +1,5 @@
 """Values that all processes share, without input or output.
 
-Map: `app`, `git_hosts`, `settings`, `fields` (configuration) · `ids`, `redis_keys`, `systemctl` (names) ·
+Map: `app`, `service`, `git_hosts`, `settings`, `fields` (configuration) · `ids`, `redis_keys`, `systemctl` (names) ·
 `deployment`, `hint`, `journal` (state) · `decision` (why something is deployed or not) · `text`.
 """

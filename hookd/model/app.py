@@ -1,28 +1,31 @@
 """apps/<app>.toml: the configuration of one app. No value comes from a push."""
 
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, NamedTuple, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from hookd.model.fields import (
     AbsolutePath,
     Account,
-    Argument,
     Argv,
     BranchName,
     Domain,
     HealthUrl,
     InsidePath,
-    Listen,
+    MemorySize,
     Pattern,
     Repository,
     Section,
 )
 from hookd.model.git_hosts import GitHost
 from hookd.model.ids import AppName
+from hookd.model.process import Process, ProcessName, Timer, expected_processes, stop_seconds
+from hookd.model.service import COLOURS, Colour, Service
+
+# Keys of `build` in older catalogues for what is `release.commands` now.
+_OLD_COMMANDS: Final = frozenset({"before_switch", "release_commands"})
 
 
 class Dependencies(Section):
@@ -34,21 +37,44 @@ class Dependencies(Section):
     python: AbsolutePath | None = Field(
         None, description="Python of the virtual environment. Default: the worker's setting."
     )
-    allow_build: bool = Field(
-        False, description="Let packages without a wheel run their build code as the worker's user."
-    )
+    allow_build: bool = Field(True, description="Build packages that have no wheel. `false` takes wheels only.")
     environment: dict[str, str] = Field({}, description="More variables for uv, such as UV_INDEX_URL.")
 
 
 class Build(Section):
-    """The app's own commands as argument vectors. They run in the release with its venv first on the PATH."""
+    """The build phase: commands as argument vectors, which run in the release with its venv first on the PATH."""
 
     commands: tuple[Argv, ...] = Field((), description="Build commands after the dependencies, such as assets.")
-    release_commands: tuple[Argv, ...] = Field((), description="Last commands before the switch, such as migrations.")
-    environment: dict[str, str] = Field({}, description="More variables for these commands and the preflight.")
+    environment: dict[str, str] = Field({}, description="More variables for the build.")
     environment_file: AbsolutePath | None = Field(
-        None, description="The app's own variables (KEY=value lines), given to these commands and the preflight."
+        None, description="The variables of the build (KEY=value lines). The service's are not given to it."
     )
+    memory_max: MemorySize = Field("1G", description="Memory of a build. One that needs more ends.")
+    cpu_weight: int = Field(20, ge=1, le=10_000, description="A build's share of the CPUs. A site has 100.")
+    io_weight: int = Field(20, ge=1, le=10_000, description="A build's share of the disks. A site has 100.")
+
+
+class ReleasePhase(Section):
+    """The release phase: commands that run before the switch, as the app's user with the service's variables."""
+
+    commands: tuple[Argv, ...] = Field((), description="Last commands before the switch, such as migrations.")
+    seconds: int = Field(3600, gt=0, le=86_400, description="Longest run of these commands and the backup.")
+    backup: Argv | Literal["sqlite"] | None = Field(
+        None,
+        description="Backup before these commands: a command whose output is kept, or `sqlite`, a copy of each SQLite "
+        "file in the shared directories.",
+    )
+    restore: Argv | None = Field(
+        None, description="The command that `hookd restore` runs with such an output as its input."
+    )
+
+    @model_validator(mode="after")
+    def _check_backup(self) -> Self:
+        if self.backup is not None and not self.commands:
+            raise ValueError("backup only with commands, because it is made right before them")
+        if isinstance(self.backup, tuple) != (self.restore is not None):
+            raise ValueError("restore with a command as backup, whose output it reads, and only then")
+        return self
 
 
 class Shared(Section):
@@ -56,9 +82,7 @@ class Shared(Section):
 
     root: AbsolutePath | None = Field(None, description="Their directory. Default: `shared` below the app's root.")
     data: AbsolutePath | None = Field(None, description="The parent of the directories. Default: the same as `root`.")
-    files: tuple[InsidePath, ...] = Field(
-        (), description="Files, such as `.env`. A deployment fails without one of them."
-    )
+    files: tuple[InsidePath, ...] = Field((), description="Files, such as `.env`. A deployment needs each.")
     directories: tuple[InsidePath, ...] = Field((), description="Directories, such as `uploads`, created if missing.")
 
     @model_validator(mode="after")
@@ -79,52 +103,11 @@ class Ownership(Section):
         "group",
         description="Owners and modes of releases, as in docs/server.md.",
     )
-    group: Account = Field("www-data", description="The group of policy `group`.")
-    user: Account = Field("www-data", description="The app's user, who reads releases under policy `acl`.")
-
-
-class Service(Section):
-    """The app's service and its handover."""
-
-    manager: Literal["systemd", "circus"] = Field("systemd", description="The process manager of the app.")
-    name: str = Field(
-        "", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$|^$", description="Unit or watcher. Default: the app's name."
+    user: Account = Field("www-data", description="The app's user, as in docs/server.md.")
+    group: Account = Field(
+        default_factory=lambda known: str(known["user"]),
+        description="The group of code and data. Default: named like the user.",
     )
-    endpoint: str | None = Field(None, pattern=r"^ipc:///[^\s]+$", description="circus only: its command socket.")
-    handover: Literal["restart", "blue-green"] = Field(
-        "restart",
-        description="`restart`: one service. `blue-green`: `<name>-blue` and `<name>-green` by turns, without a pause.",
-    )
-    units: Literal["existing", "hookd"] = Field(
-        "existing", description="Origin of the systemd units: your own, or rendered by `hookd app` from this file."
-    )
-    listen: Listen | None = Field(
-        None,
-        description="The socket of hookd's units: `HOST:PORT` or `unix:/path`. Default: /run/hookd-apps/<app>.sock.",
-    )
-    own_socket: bool = Field(False, description="An existing unit has a socket unit of the same name.")
-    workers: int = Field(2, ge=1, le=64, description="gunicorn's processes in hookd's units.")
-    threads: int = Field(4, ge=1, le=256, description="Concurrent requests of one gunicorn process.")
-    environment_file: AbsolutePath | None = Field(
-        None, description="The service's variables (KEY=value lines) in hookd's units. systemd reads the file as root."
-    )
-    entry: str = Field(
-        "wsgi:app",
-        pattern=r"^[A-Za-z_][A-Za-z0-9_.]*(:[A-Za-z_][A-Za-z0-9_.]*(\(\))?)?$",
-        description="The WSGI callable.",
-    )
-    preflight: tuple[Argument, ...] | None = Field(
-        None,
-        description="The check of a release before the switch. Default: gunicorn --check-config ENTRY. [] for none.",
-    )
-
-    @model_validator(mode="after")
-    def _check_combinations(self) -> Self:
-        if (self.manager == "circus") != (self.endpoint is not None):
-            raise ValueError('endpoint belongs to manager = "circus", and only to it')
-        if self.own_socket and (self.units == "hookd" or self.listen):
-            raise ValueError('own_socket belongs to units = "existing", and instead of listen')
-        return self
 
 
 class Health(Section):
@@ -137,10 +120,14 @@ class Health(Section):
     host: str = Field(
         "localhost", pattern=r"^[A-Za-z0-9.:\[\]-]{1,255}$", description="The Host header of the request."
     )
-    successes: int = Field(3, ge=1, le=100, description="Required number of consecutive healthy answers.")
-    steady: float = Field(1, ge=0, le=300, description="Seconds that the same process must stay healthy.")
+    successes: int = Field(3, ge=1, le=100, description="Required healthy answers in a row.")
+    steady: float = Field(1, ge=0, le=300, description="Seconds that gunicorn stays healthy, and each new process up.")
     deadline: float = Field(30, gt=0, le=600, description="Seconds until a release without healthy answers is bad.")
     timeout: float = Field(5, gt=0, le=120, description="Seconds for one answer.")
+
+    def url_of(self, colour: str | None) -> str:
+        """Return the URL of the service of a colour, or of the only one."""
+        return self.url.replace("{colour}", colour or "")
 
 
 class Site(Section):
@@ -171,7 +158,9 @@ class Limits(Section):
     step_seconds: float = Field(600, gt=0, le=86_400, description="Longest run of one command.")
     silence_seconds: float = Field(120, gt=0, le=86_400, description="Longest silence of one command.")
     git_seconds: float = Field(300, gt=0, le=86_400, description="Longest run of one git command.")
-    deploy_seconds: int = Field(1800, gt=0, le=86_400, description="Longest run of a whole deployment.")
+    deploy_seconds: int = Field(
+        1800, gt=0, le=86_400, description="Longest run of a deployment without its release phase."
+    )
     lock_seconds: float = Field(60, gt=0, le=3600, description="Longest wait for another deployment of this app.")
     free_mib: int = Field(512, ge=1, description="Free space, in MiB, below which no deployment starts.")
     free_inodes: int = Field(10_000, ge=0, description="Free inodes below which no deployment starts.")
@@ -195,19 +184,39 @@ class App(Section):
     deploy_key: AbsolutePath | None = Field(None, description="The read-only ssh key for this repository.")
     dependencies: Dependencies = Dependencies()
     build: Build = Build()
+    release: ReleasePhase = ReleasePhase()
     shared: Shared = Shared()
     ownership: Ownership = Ownership()
     service: Service = Service()
+    processes: dict[ProcessName, Process] = Field({}, description="Processes beside the web process, by name.")
+    timers: dict[ProcessName, Timer] = Field({}, description="Commands at set times, by name.")
     health: Health
     site: Site = Site()
     paths: Paths = Paths()
     reconcile: Reconcile = Reconcile()
     limits: Limits = Limits()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _move_old_keys(cls, table: Any) -> Any:
+        """Read the release commands of older catalogues, which are a part of the table `build` there."""
+        build = table.get("build") if isinstance(table, dict) else None
+        if not isinstance(build, dict) or _OLD_COMMANDS.isdisjoint(build) or "release" in table:
+            return table
+        kept = {key: value for key, value in build.items() if key not in _OLD_COMMANDS}
+        commands = next(value for key, value in build.items() if key in _OLD_COMMANDS)
+        return {**table, "build": kept, "release": {"commands": commands}}
+
     @model_validator(mode="after")
     def _check_colours(self) -> Self:
         if (self.service.handover == "blue-green") != ("{colour}" in self.health.url):
             raise ValueError("health.url with {colour} when service.handover is blue-green, without it otherwise")
+        return self
+
+    @model_validator(mode="after")
+    def _check_processes(self) -> Self:
+        if expected := expected_processes(self):
+            raise ValueError(expected)
         return self
 
     @property
@@ -227,9 +236,29 @@ class App(Section):
     @property
     def services(self) -> frozenset[str]:
         """All units or watchers of the app."""
-        if self.service.handover == "restart":
-            return frozenset({self.service_name})
-        return frozenset({self.service_of("blue"), self.service_of("green")})
+        return frozenset(map(self.service_of, self.colours or (None,)))
+
+    @property
+    def colours(self) -> tuple[Colour, ...]:
+        """The colours of the app's services, or () with one service."""
+        return COLOURS if self.service.handover == "blue-green" else ()
+
+    @property
+    def uses_systemd(self) -> bool:
+        """Return True if systemd runs the app, and not circus."""
+        return self.service.manager == "systemd"
+
+    @property
+    def job_seconds(self) -> int:
+        """The longest run of a deployment with its backup, its release commands and the end of old processes."""
+        parts = bool(self.release.commands) + bool(self.release.backup)
+        return self.limits.deploy_seconds + parts * self.release.seconds + stop_seconds(self)
+
+    @property
+    def variable_files(self) -> tuple[Path, ...]:
+        """The files with the app's own variables."""
+        files = (self.build.environment_file, self.service.environment_file)
+        return tuple(dict.fromkeys(file for file in files if file is not None))
 
     @property
     def shared_root(self) -> Path:
@@ -240,45 +269,3 @@ class App(Section):
     def data_root(self) -> Path:
         """The parent of shared directories."""
         return self.shared.data or self.shared_root
-
-
-class Conflict(NamedTuple):
-    """A directory or a service that two apps share."""
-
-    apps: tuple[str, str]
-    why: str
-
-    def __str__(self) -> str:
-        return f"{' and '.join(self.apps)}: {self.why}"
-
-
-class Catalogue(Section):
-    """All apps of the host."""
-
-    apps: tuple[App, ...] = ()
-
-    def get(self, name: str) -> App | None:
-        """Return an app by its name."""
-        return next((app for app in self.apps if app.name == name), None)
-
-    def conflicts(self) -> list[Conflict]:
-        """Return the directories and services that two apps share."""
-        return [*self._nested_roots(), *self._shared_services()]
-
-    def _nested_roots(self) -> Iterator[Conflict]:
-        """Compare each root with its predecessors in path order, because a nested root directly follows its parent."""
-        parents: list[App] = []
-        for app in sorted(self.apps, key=lambda app: app.root.parts):
-            while parents and not app.root.is_relative_to(parents[-1].root):
-                parents.pop()
-            if parents:
-                yield Conflict((parents[-1].name, app.name), f"one root lies in the other ({app.root})")
-            parents.append(app)
-
-    def _shared_services(self) -> Iterator[Conflict]:
-        owners: dict[tuple[str | None, str], str] = {}
-        for app in self.apps:
-            for service in sorted(app.services):
-                owner = owners.setdefault((app.service.endpoint, service), app.name)
-                if owner != app.name:
-                    yield Conflict((owner, app.name), f"the same service ({service})")

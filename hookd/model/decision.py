@@ -14,7 +14,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 from hookd.model.deployment import MANUAL_TRIGGERS, Status, Timestamp, Trigger
 from hookd.model.hint import Hint, HintKind, render_hint
 from hookd.model.ids import AppName, CommitId, DeploymentId
-from hookd.model.journal import AppState
+from hookd.model.journal import AppState, Quarantined
 from hookd.model.text import format_duration, truncate
 
 _TEXT_LENGTH: Final = 300
@@ -27,7 +27,7 @@ class Verdict(StrEnum):
 
     QUEUED = "queued"  # A deployment was requested, waits or runs.
     COALESCED = "coalesced"  # The waiting deployment will also serve this push.
-    DUPLICATE = "duplicate"  # This delivery was answered before.
+    DUPLICATE = "duplicate"  # This push was answered before.
     IGNORED = "ignored"  # The event, the repository or the branch is not the app's.
     REFUSED = "refused"  # The signature is wrong.
     UNREACHABLE = "unreachable"  # The git host did not answer.
@@ -37,6 +37,9 @@ class Verdict(StrEnum):
     PINNED = "pinned"  # A person chose another commit.
     FROZEN = "frozen"  # A person froze the app.
     THAWED = "thawed"  # A person thawed the app.
+    RESTORED = "restored"  # A person put a backup back.
+    RAN = "ran"  # A person ran a command in the app.
+    CONFIGURED = "configured"  # A person changed the app's variables.
     WAITING = "waiting"  # The retry time is not reached, or a person must act.
     STOPPED = "stopped"  # A person stopped the app's service.
     ENDED = "ended"  # A deployment ended. `Decision.ending` is its status.
@@ -75,7 +78,7 @@ _REMEDIES: Final[Mapping[Verdict, HintKind]] = {
     Verdict.QUARANTINED: HintKind.DEPLOY,
     Verdict.SKIPPED: HintKind.DEPLOY,
     Verdict.STOPPED: HintKind.START,
-    Verdict.UNREACHABLE: HintKind.CHECK_REPOSITORY,
+    Verdict.UNREACHABLE: HintKind.RUN_DOCTOR,
     Verdict.WAITING: HintKind.DEPLOY,
 }
 
@@ -96,10 +99,11 @@ def block_reason(state: AppState, head: str, trigger: Trigger, freeze: Freeze | 
     """Return the reason against the deployment of `head`, or None. `freeze` is one in force.
 
     A freeze blocks everything. Otherwise a manual trigger is always followed. A redelivery retries a failed build, but
-    never a commit that was rolled back: a captured request, sent again, must not disturb the site.
+    never a commit that was rolled back or failed in its release commands: a captured request, sent again, must not
+    disturb the site.
     """
     deployed = state.deployed.commit if state.deployed and state.verified else None
-    quarantined = next((old for old in state.quarantined if old.commit == head), None)
+    quarantined = state.quarantine_of(head)
     pin, skipped = state.pin, state.skipped
     if freeze is not None:
         return Assessment(verdict=Verdict.FROZEN, why=str(freeze))
@@ -110,13 +114,19 @@ def block_reason(state: AppState, head: str, trigger: Trigger, freeze: Freeze | 
     if pin is not None and pin.head == head:
         why = f"{pin.commit[:12]} is pinned until a newer commit than {head[:12]}"
         return Assessment(verdict=Verdict.PINNED, why=why)
-    if quarantined is not None and (quarantined.served or trigger not in _RETRY_TRIGGERS):
+    if quarantined is not None and (trigger not in _RETRY_TRIGGERS or not _is_retryable(state, quarantined)):
         why = f"{head[:12]} has been quarantined since {quarantined.at:%Y-%m-%d %H:%M} UTC: {quarantined.cause}"
         return Assessment(verdict=Verdict.QUARANTINED, why=why)
     if skipped is not None and (skipped.commit, skipped.base) == (head, deployed):
         why = f"{head[:12]} changes none of the app's paths since {skipped.base[:12]}"
         return Assessment(verdict=Verdict.SKIPPED, why=why)
     return None
+
+
+def _is_retryable(state: AppState, quarantined: Quarantined) -> bool:
+    """Return True if a commit has changed nothing yet: neither visitors nor a database have seen it."""
+    commands = state.release_commands_of(quarantined.commit)
+    return not quarantined.served and (commands is None or commands.finished)
 
 
 class Decision(BaseModel, frozen=True):

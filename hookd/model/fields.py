@@ -22,7 +22,7 @@ class Section(BaseModel, frozen=True, extra="forbid"):
     """A table of a configuration file. An unknown key is an error."""
 
 
-def _matching(pattern: str, expected: str) -> AfterValidator:
+def matching(pattern: str, expected: str) -> AfterValidator:
     """Return a check that a whole text fits `pattern`, and that its group `port` is a port. `expected` is shown."""
 
     def check(text: str) -> str:
@@ -87,7 +87,7 @@ Argument = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00
 Argv = Annotated[tuple[Argument, ...], Field(min_length=1, max_length=200)]
 Bind = Annotated[
     str,
-    _matching(
+    matching(
         r"unix:/[^\s:]+|(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5})",
         "127.0.0.1:8787, or unix:/run/hookd/receiver.sock",
     ),
@@ -95,14 +95,14 @@ Bind = Annotated[
 BranchName = Annotated[str, AfterValidator(_branch)]
 Domain = Annotated[
     str,
-    _matching(
+    matching(
         r"(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}",
         "a domain in lower case, such as shop.example.org",
     ),
 ]
 HealthUrl = Annotated[
     str,
-    _matching(
+    matching(
         r"http://([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(:(?P<port>[0-9]{1,5}))?(/[!-~]*)?|unix:/[^:\s]+:/[!-~]*",
         "http://127.0.0.1:8000/healthz or unix:/run/shop/health.sock:/healthz",
     ),
@@ -110,18 +110,27 @@ HealthUrl = Annotated[
 InsidePath = Annotated[str, Field(max_length=255), AfterValidator(_inside)]
 Listen = Annotated[
     str,
-    _matching(
+    matching(
         r"(?!.*\.\.)(?:unix:/[A-Za-z0-9._/-]+|(?:[0-9.]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5}))",
         "unix:/run/hookd-apps/shop.sock or 127.0.0.1:8000",
     ),
+]
+MemorySize = Annotated[
+    str, matching(r"[1-9][0-9]{0,5}[MG]|(?:[1-9][0-9]?|100)%", "a size such as 512M or 2G, or a share such as 75%")
 ]
 Pattern = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_pattern)]
 Protocol = Literal["https", "ssh", "http", "file"]
 RedisUrl = Annotated[
     str,
-    _matching(
+    matching(
         r"unix://(?:[^\s@/]*@)?/[^\s]+|rediss?://[^\s/]+(?:/[^\s]*)?",
         "unix:///run/hookd/redis.sock?db=0, or redis://HOST:PORT/0",
     ),
+]
+ServiceName = Annotated[
+    str,
+    Field(max_length=120),
+    matching(r"[A-Za-z0-9_][A-Za-z0-9_.@-]*", "a service such as shop-celery.service"),
+    AfterValidator(lambda name: name.removesuffix(".service")),
 ]
 Repository = Annotated[str, Field(max_length=1000), AfterValidator(_repository)]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Self
 
+from hookd.model.ids import RELEASE_PATTERN
+
 # No argument may look like an option or mean something to a shell.
 _UNIT: Final = r"[\w@][\w.@-]*\.service"
 _PATH: Final = r"(?:/(?!\.\.?(?:/|$))[\w.@+-]+)+"
@@ -46,17 +48,21 @@ class HintKind(Enum):
     SHOW_INODES = "show_inodes", "df -i {argument}", _PATH
     RUN_DOCTOR = "run_doctor", "{hookd} doctor {app}"
     DEPLOY = "deploy", "{hookd} deploy {app}"
-    CHECK_REPOSITORY = "check_repository", "{hookd} doctor {app}"
     LIST_COMMITS = "list_commits", "git log --oneline origin/{argument}", _POINT
     NAME_COMMIT = "name_commit", "{hookd} rollback {app} --to COMMIT"
     UNPIN = "unpin", "{hookd} unpin {app}"
     THAW = "thaw", "{hookd} thaw {app}"
     START = "start", "sudo hookd start {app}"
+    RESTORE = "restore", "sudo hookd restore {app} {argument}", RELEASE_PATTERN
+    # Without root, with circus.
+    RESTORE_OWN = "restore_own", "{hookd} restore {app} {argument}", RELEASE_PATTERN
     FIX_PERMISSIONS = "fix_permissions", "sudo hookd permissions {app} --fix"
     UNTRACK = "untrack", "git rm -r --cached {argument}", _POINT
+    SET_UP = "set_up", "sudo hookd setup"
     INSTALL_GIT = "install_git", "sudo apt-get install git"
     INSTALL_UV = "install_uv", "pip install uv"
     SET_PYTHON = "set_python", "sudo hookd app edit {app} --set dependencies.python=/usr/bin/python3"
+    EDIT_VARIABLES = "edit_variables", "sudoedit {argument}", r"/etc/hookd/env/[a-z0-9-]+(?:\.build)?"
     ALLOW_BUILD = "allow_build", "sudo hookd app edit {app} --set dependencies.allow_build=true"
 
 

@@ -30,9 +30,10 @@ def _matches(pattern: str) -> Callable[[str], bool]:
 
 
 is_app: Final = _matches(APP_PATTERN)
-# A sender's delivery id that is safe in a Redis key.
+# A sender's delivery id, as a record keeps it.
 is_delivery: Final = _matches(DELIVERY_PATTERN)
 is_deployment: Final = _matches(DEPLOYMENT_PATTERN)
+is_release: Final = _matches(RELEASE_PATTERN)
 # A commit or its first digits.
 is_abbreviation: Final = _matches(ABBREVIATION_PATTERN)
 

@@ -10,10 +10,11 @@ from typing import Annotated, Final, Literal
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError
 
 from hookd.model.ids import CommitId, DeploymentId, ReleaseName
+from hookd.model.service import Colour
 from hookd.model.text import without_surrogates
 
-Colour = Literal["blue", "green"]
-_MAX_QUARANTINED: Final = 50
+# Remembered commits of one kind.
+_MAX_COMMITS: Final = 50
 
 
 class _JournalEntry(BaseModel, frozen=True):
@@ -75,6 +76,25 @@ class Skipped(_JournalEntry):
     base: CommitId
 
 
+class ReleaseCommandsRun(_JournalEntry):
+    """A commit's release commands started, and with `finished` they ended well.
+
+    `backup` was made right before, or before the first try that failed.
+    """
+
+    kind: Literal["release_commands_run"] = "release_commands_run"
+    commit: CommitId
+    finished: bool = False
+    backup: ReleaseName | None = None
+
+
+class ReleaseCommandsNotRun(_JournalEntry):
+    """A commit's release commands could not start, so nothing has changed the database."""
+
+    kind: Literal["release_commands_not_run"] = "release_commands_not_run"
+    commit: CommitId
+
+
 class Removed(_JournalEntry):
     """A release's directory is gone."""
 
@@ -83,7 +103,17 @@ class Removed(_JournalEntry):
 
 
 JournalEvent = Annotated[
-    Built | Switched | Good | Quarantined | Pinned | Unpinned | Skipped | Removed, Field(discriminator="kind")
+    Built
+    | Switched
+    | Good
+    | Quarantined
+    | Pinned
+    | Unpinned
+    | Skipped
+    | ReleaseCommandsRun
+    | ReleaseCommandsNotRun
+    | Removed,
+    Field(discriminator="kind"),
 ]
 _EVENT: TypeAdapter[JournalEvent] = TypeAdapter(JournalEvent)
 
@@ -105,6 +135,7 @@ class AppState(BaseModel, frozen=True):
     colour: Colour | None = None
     verified: bool = True
     quarantined: tuple[Quarantined, ...] = ()
+    release_commands: tuple[ReleaseCommandsRun, ...] = ()
     pin: Pinned | None = None
     skipped: Skipped | None = None
     last_number: int = 0
@@ -112,6 +143,14 @@ class AppState(BaseModel, frozen=True):
     def release(self, name: str | None) -> Release | None:
         """Return a release on disk by its name."""
         return next((release for release in self.releases if release.name == name), None)
+
+    def quarantine_of(self, commit: str) -> Quarantined | None:
+        """Return the quarantine of a commit, if there is one."""
+        return next((old for old in self.quarantined if old.commit == commit), None)
+
+    def release_commands_of(self, commit: str) -> ReleaseCommandsRun | None:
+        """Return the newest run of a commit's release commands."""
+        return next((run for run in self.release_commands if run.commit == commit), None)
 
     @property
     def deployed(self) -> Release | None:
@@ -126,11 +165,6 @@ class AppState(BaseModel, frozen=True):
         earlier = [self.release(name) for name in self.good_order if name in older]
         others = [good for good in earlier if good and (self.deployed is None or good.commit != self.deployed.commit)]
         return others[-1] if others else None
-
-
-def idle_colour(serving: Colour | None) -> Colour:
-    """Return the colour that starts the next release."""
-    return "green" if serving == "blue" else "blue"
 
 
 def encode(event: JournalEvent) -> str:
@@ -170,7 +204,11 @@ def _changes(state: AppState, event: JournalEvent) -> dict[str, object]:
             return _good(state, event.release)
         case Quarantined():
             others = tuple(old for old in state.quarantined if old.commit != event.commit)
-            return {"quarantined": (*others, event)[-_MAX_QUARANTINED:]}
+            return {"quarantined": (*others, event)[-_MAX_COMMITS:]}
+        case ReleaseCommandsRun() | ReleaseCommandsNotRun():
+            others_run = tuple(old for old in state.release_commands if old.commit != event.commit)
+            newest = (event,) if isinstance(event, ReleaseCommandsRun) else ()
+            return {"release_commands": (*others_run, *newest)[-_MAX_COMMITS:]}
         case Pinned():
             return {"pin": event}
         case Unpinned():
@@ -204,7 +242,7 @@ def compact(events: Iterable[JournalEvent]) -> list[JournalEvent]:
     state = fold(kept)
     present = {release.name for release in state.releases}
     last_switch = next((event for event in reversed(kept) if isinstance(event, Switched)), None)
-    in_force = (*state.quarantined, state.pin, state.skipped, last_switch)
+    in_force = (*state.quarantined, *state.release_commands, state.pin, state.skipped, last_switch)
     return [
         event for event in kept if (event.release in present if isinstance(event, Built | Good) else event in in_force)
     ]

@@ -40,6 +40,6 @@ counts_key: Final = key_builder("hookd:counts:")
 polled_key: Final = key_builder("hookd:polled:")
 
 
-def delivery_key(app: str, delivery: str) -> str:
-    """Return the key of the id of the deployment that answered a delivery: a string."""
-    return f"hookd:delivery:{app}:{delivery}"
+def push_key(app: str, fingerprint: str) -> str:
+    """Return the key of the place of a push, whose payload has this SHA-256: a string."""
+    return f"hookd:push:{app}:{fingerprint[:3]}"

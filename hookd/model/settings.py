@@ -5,7 +5,9 @@ from pathlib import Path
 from pydantic import Field
 
 from hookd.model.app import App
+from hookd.model.backup import BACKUPS, CLEAN
 from hookd.model.fields import AbsolutePath, Bind, Protocol, RedisUrl, Section
+from hookd.model.phase import BUILD_CACHE
 
 
 class RedisSettings(Section):
@@ -13,7 +15,7 @@ class RedisSettings(Section):
 
     url: RedisUrl = Field("unix:///run/hookd/redis.sock?db=0", description="Redis or Valkey, as redis-py writes it.")
     directory: AbsolutePath | None = Field(
-        None, description="Data directory of `hookd redis`, the embedded server. Default: `redis` below `state`."
+        None, description="Data of `hookd redis`, the embedded server. Default: `redis` below `state`."
     )
     passwords: AbsolutePath | None = Field(
         None,
@@ -25,8 +27,8 @@ class ReceiverSettings(Section):
     """The receiver of webhooks, with its status pages."""
 
     bind: Bind = Field("127.0.0.1:8787", description="`HOST:PORT`, or `unix:/path` for a socket.")
-    processes: int = Field(2, ge=1, le=16, description="Receiver processes.")
-    threads: int = Field(8, ge=1, le=64, description="Concurrent requests of one process.")
+    processes: int = Field(1, ge=1, le=16, description="Receiver processes. From two on, a master holds as much again.")
+    threads: int = Field(16, ge=1, le=64, description="Concurrent requests of one process.")
     secrets: AbsolutePath = Field(Path("/etc/hookd/secrets"), description="Directory of the webhook secrets.")
     max_body: int = Field(25 * 1024 * 1024, ge=1024, le=100 * 1024 * 1024, description="Largest body in bytes.")
     public_url: str | None = Field(None, description="The receiver's public URL, for status links.")
@@ -43,6 +45,9 @@ class WorkerSettings(Section):
     )
     git_protocols: tuple[Protocol, ...] = Field(("https", "ssh"), description="Transports that git may use.")
     known_hosts: AbsolutePath | None = Field(None, description="Accepted ssh host keys. Default: the worker's own.")
+    rest_seconds: int = Field(
+        60, ge=1, le=86_400, description="Idle seconds until a worker gives back its memory. One stays ready."
+    )
 
 
 class HistorySettings(Section):
@@ -87,6 +92,11 @@ class Settings(Section):
         """Return the lock that lets one deployment of an app run."""
         return self.state / "locks" / f"{app}.lock"
 
+    @property
+    def ready_lock(self) -> Path:
+        """The lock of the worker that stays ready while the others rest."""
+        return self.state / "locks" / "ready"
+
     def journal_path(self, app: str) -> Path:
         """Return the journal of an app."""
         return self.state / "journals" / f"{app}.jsonl"
@@ -119,9 +129,15 @@ class AppPaths:
         self.lock = settings.lock_path(app.name)
         # The number of consecutive worker crashes that one commit caused.
         self.crash_count = self.lock.with_suffix(".crashes")
-        # uv's cache, for this app alone: a package built for one app must not reach another.
-        self.cache = settings.state / "cache" / app.name
-        # HOME of every command.
+        # The link to the release that is built, checked or migrated.
+        self.next = app.root / "next"
+        # The link to the backup from before release commands that have not ended well.
+        self.clean_backup = app.root / CLEAN
+        # The caches of builds, for this app alone: a package built for one app must not reach another.
+        self.cache = (BUILD_CACHE if app.uses_systemd else settings.state / "cache") / app.name
+        # Backups before release commands. On a server only root opens this directory.
+        self.backups = (BACKUPS if app.uses_systemd else settings.state / "backups") / app.name
+        # HOME of git.
         self.home = settings.state / "home" / app.name
 
     def release(self, name: str) -> Path:

@@ -1,13 +1,18 @@
 """systemctl: the commands that the worker may run as root, and the reader of its answers."""
 
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from hookd.model.app import App
+from hookd.model.phase import in_use_unit, phase_unit, phases_of
+from hookd.model.process import process_groups
 
 SUDO: Final = "/usr/bin/sudo"
 SYSTEMCTL: Final = "/usr/bin/systemctl"
 Verb = Literal["start", "stop", "restart"]
+# After many starts systemd refuses one more, until the unit is reset.
+GroupVerb = Literal["start", "stop", "reset-failed"]
+GROUP_VERBS: Final[tuple[GroupVerb, ...]] = get_args(GroupVerb)
 # systemd prints one line for each command of a unit, so these come again inside one unit.
 _REPEATED: Final = ("ExecStart", "ExecStop", "ExecReload", "ExecCondition")
 
@@ -17,10 +22,27 @@ def sudo_commands(app: App) -> tuple[tuple[str, ...], ...]:
 
     The sudoers files are rendered from this list. A test compares it with the worker's commands.
     """
-    if app.service.manager != "systemd":
+    if not app.uses_systemd:
         return ()
     verbs: tuple[Verb, ...] = ("restart",) if app.service.handover == "restart" else ("start", "stop", "restart")
-    return tuple((SYSTEMCTL, verb, f"{name}.service") for name in sorted(app.services) for verb in verbs)
+    services = ((SYSTEMCTL, verb, f"{name}.service") for name in sorted(app.services) for verb in verbs)
+    units = [phase_unit(app, phase) for phase in phases_of(app)]
+    phases = (command for unit in units for command in (start_phase(unit), stop_phase(unit)))
+    in_use = start_phase(in_use_unit(app))
+    groups = (group for colour in app.colours or (None,) for group in process_groups(app, colour))
+    processes = ((SYSTEMCTL, verb, *group) for group in groups for verb in GROUP_VERBS)
+    others = ((SYSTEMCTL, "restart", f"{name}.service") for name in app.service.restart_also)
+    return (*services, *phases, in_use, *processes, *others)
+
+
+def start_phase(unit: str) -> tuple[str, ...]:
+    """Return the command that starts the unit of a phase and waits for its end."""
+    return (SYSTEMCTL, "start", "--wait", unit)
+
+
+def stop_phase(unit: str) -> tuple[str, ...]:
+    """Return the command that ends all processes of a phase."""
+    return (SYSTEMCTL, "stop", unit)
 
 
 def parse_show(lines: Iterable[str]) -> list[dict[str, str]]:

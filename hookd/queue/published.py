@@ -32,7 +32,7 @@ class AppStatus(BaseModel, frozen=True):
     """An app as the worker last saw it.
 
     `healthy` is None until the first health check. `drift` is the difference between the running and the deployed
-    release. `skipped_commit` is a head that changes none of the app's paths.
+    release, or the reason why the app is unhealthy. `skipped_commit` is a head that changes none of the app's paths.
     """
 
     app: AppName

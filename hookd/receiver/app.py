@@ -5,6 +5,7 @@ record, the job and the decision, and the answer is 202. Unsigned bytes are neve
 code runs.
 """
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
@@ -76,7 +77,8 @@ def receive_push(receiver: Receiver, name: str) -> tuple[Response, int]:
         raise
     try:
         with body:
-            outcome = classify_event(app, delivery.event, payload_of(request, body))
+            payload = payload_of(request, body)
+        outcome = classify_event(app, delivery.event, payload)
     except Refusal as refusal:
         why = f"answered {refusal.status}: {refusal.reason}"
         _answer(receiver, delivery.decide(Verdict.IGNORED, why), refusal.status)
@@ -86,7 +88,7 @@ def receive_push(receiver: Receiver, name: str) -> tuple[Response, int]:
     freeze = freezes.active_freeze(config.freeze_directory, app.name, datetime.now(UTC))
     if freeze is not None:
         return _answer(receiver, delivery.decide(Verdict.FROZEN, str(freeze), outcome), Verdict.FROZEN)
-    return _request_deployment(receiver, app, delivery, outcome)
+    return _request_deployment(receiver, app, delivery, outcome, hashlib.sha256(payload).hexdigest())
 
 
 def _note_refusal(receiver: Receiver, delivery: Delivery, refusal: Refusal) -> None:
@@ -115,12 +117,15 @@ def _answer(receiver: Receiver, decision: Decision, status: str | int) -> tuple[
     return jsonify(status=status, reason=decision.why), 200
 
 
-def _request_deployment(receiver: Receiver, app: App, delivery: Delivery, push: Push) -> tuple[Response, int]:
+def _request_deployment(
+    receiver: Receiver, app: App, delivery: Delivery, push: Push, fingerprint: str
+) -> tuple[Response, int]:
     wanted = DeploymentRequest(
         app=app.name,
         trigger=Trigger.PUSH,
-        seconds=app.limits.deploy_seconds,
+        seconds=app.job_seconds,
         delivery=delivery.id if is_delivery(delivery.id) else None,
+        fingerprint=fingerprint,
         claimed_commit=push.commit,
     )
 

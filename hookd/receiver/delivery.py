@@ -30,7 +30,7 @@ _MAX_HEADER: Final = 100
 _ANSWERS: Final[Mapping[Verdict, str]] = {
     Verdict.QUEUED: "a deployment was requested",
     Verdict.COALESCED: "the waiting deployment includes this push",
-    Verdict.DUPLICATE: "this delivery was answered before",
+    Verdict.DUPLICATE: "this push was answered before",
 }
 
 

@@ -1,12 +1,18 @@
-"""Runs the receiver under gunicorn: a few processes with several threads each, without a control socket."""
+"""Runs the receiver with gunicorn: a process with several threads, or several of them below a master.
 
+One process needs no master, which would hold a copy of the application. systemd starts it again if it ends.
+"""
+
+import os
 import socket
 import threading
 import time
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 from flask import Flask
+from gunicorn import sock, systemd
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import ThreadWorker
@@ -24,11 +30,18 @@ from hookd.receiver.status_routes import load_read_access
 
 def build(config: Config) -> Flask:
     """Build the receiver's application. Raises ConfigError and OSError."""
+    return _build_app(_build_receiver(config))
+
+
+def _build_receiver(config: Config) -> Receiver:
     secrets = read_all_secrets(config.settings.receiver.secrets, config.catalogue)
     store = _store(config, "receiver")
     _ = store.queue  # gunicorn forks with RQ imported, so that the first push does not wait for it.
-    receiver = Receiver(config, secrets, store, RefusalLog(store.connection))
-    return create_app(receiver, load_read_access(config), _store(config, "status"))
+    return Receiver(config, secrets, store, RefusalLog(store.connection))
+
+
+def _build_app(receiver: Receiver) -> Flask:
+    return create_app(receiver, load_read_access(receiver.config), _store(receiver.config, "status"))
 
 
 def _store(config: Config, role: Role) -> DeploymentStore:
@@ -94,6 +107,21 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
                         conn.sock.shutdown(socket.SHUT_RDWR)
 
 
+class _OnlyWorker(_Worker):
+    """The only process. systemd watches it in place of a master, and its parent may end before it."""
+
+    _notify_at = 0.0
+
+    def is_parent_alive(self) -> bool:
+        return True
+
+    def notify(self) -> None:
+        """Report to systemd that this process does not hang. gunicorn calls it at least once a second."""
+        if time.monotonic() >= self._notify_at:
+            self._notify_at = time.monotonic() + self.timeout / 4
+            systemd.sd_notify("WATCHDOG=1", self.log)
+
+
 def serve(config: Config) -> None:
     """Run the receiver until SIGTERM."""
     eventlog.start()
@@ -113,4 +141,30 @@ def serve(config: Config) -> None:
         "keepalive": 5,
         "proc_name": "hookd-receiver",
     }
-    _Server(build(config), options).run()
+    receiver = _build_receiver(config)
+    server = _Server(_build_app(receiver), options)
+    if settings.processes > 1:
+        server.run()
+    else:
+        _serve_alone(server, receiver.refusal_log)
+
+
+def _serve_alone(server: _Server, refusal_log: RefusalLog) -> NoReturn:
+    """Serve in this process until a signal.
+
+    Python would wait for the threads of requests that exceed their time, so the process ends without its exit handlers.
+    """
+    cfg, log = server.cfg, _GunicornLogger(server.cfg)
+    inherited, first = systemd.listen_fds(), systemd.SD_LISTEN_FDS_START
+    listeners = sock.create_sockets(cfg, log, range(first, first + inherited))
+    names = [listener.getsockname() for listener in listeners]
+    log.info("Listening at: %s (%s)", ",".join(map(str, listeners)), os.getpid())
+    worker = _OnlyWorker(1, os.getppid(), listeners, server, cfg.timeout, cfg, log)
+    systemd.sd_notify(f"READY=1\nWATCHDOG_USEC={cfg.timeout * 1_000_000}", log)
+    with suppress(SystemExit):
+        worker.init_process()
+    for name in names:
+        if isinstance(name, str) and not inherited:
+            Path(name).unlink(missing_ok=True)
+    refusal_log.flush()
+    os._exit(0)

@@ -19,7 +19,6 @@ from hookd.model.deployment import Deployment
 from hookd.queue.deployments import DeploymentStore
 from hookd.queue.published import AppStatus, read_decisions, read_status, read_statuses
 from hookd.receiver.errors import Refusal
-from hookd.receiver.metrics import metrics_page
 
 log: Final = logging.getLogger(__name__)
 
@@ -110,6 +109,8 @@ class _Pages:
         return jsonify(decisions=[decision.model_dump(mode="json") for decision in found])
 
     def metrics(self) -> Response:
+        from hookd.receiver.metrics import metrics_page  # Not every server is scraped.
+
         return metrics_page(self._config, self._store, request)
 
     def ready(self) -> Response:

@@ -16,27 +16,29 @@ _ANSWER_SECONDS = 5.0
 
 
 def deliver(host: FaultHost, delivery: str | None = None, after: str | None = None) -> tuple[int, dict[str, Any]]:
-    """Send one delivery. Status 0 stands for a request that got no answer."""
+    """Send one delivery. Another delivery is another push. Status 0 stands for a request that got no answer."""
+    delivery = delivery or str(uuid.uuid4())
     event = {
         "ref": "refs/heads/main",
         "before": "1" * 40,
         "after": after or host.site.repositories[APP].head(),
         "repository": {"full_name": f"acme/{APP}"},
+        "delivery": delivery,
     }
     body = json.dumps(event).encode()
     try:
-        return host.site.post(f"/hooks/{APP}", body, gitea_headers(body, delivery=delivery or str(uuid.uuid4())))[:2]
+        return host.site.post(f"/hooks/{APP}", body, gitea_headers(body, delivery=delivery))[:2]
     except (OSError, http.client.HTTPException):
         return 0, {}
 
 
-def deliver_in_time(host: FaultHost, delivery: str | None = None) -> int:
-    """Send one delivery, check the time of the answer, and return its status."""
+def deliver_in_time(host: FaultHost, delivery: str | None = None) -> tuple[int, dict[str, Any]]:
+    """Send one delivery, and check the time of the answer."""
     after = host.site.repositories[APP].head()
     start = time.monotonic()
-    status, _ = deliver(host, delivery, after)
+    status, answer = deliver(host, delivery, after)
     assert time.monotonic() - start < _ANSWER_SECONDS, status
-    return status
+    return status, answer
 
 
 def deliver_until_accepted(host: FaultHost, delivery: str, after: str | None = None) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 import os
 import subprocess
 import time
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from itertools import product
 from threading import Event
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -50,7 +50,7 @@ def test_running_deployment_outlasts_redis(
         deployment = host.push()
         host.wait_for_step(deployment, step)
         with faults[name].apply(host.redis):
-            assert deliver_in_time(host) in faults[name].answers, name
+            assert deliver_in_time(host)[0] in faults[name].answers, name
             host.wait_until_done(deployment)
             assert host.serving() == f"v{host.versions}", "a deployment needs Redis for its record only"
             time.sleep(dice.chance.uniform(0, 1))  # The ending comes during or after the fault.
@@ -95,7 +95,7 @@ def test_push_outlasts_redis_faults(host: FaultHost, monitor: Monitor, dice: Dic
         starts = host.worker.starts
         host.commit()
         with faults[name].apply(host.redis):
-            assert deliver_in_time(host) in faults[name].answers, name
+            assert deliver_in_time(host)[0] in faults[name].answers, name
             time.sleep(dice.chance.uniform(0, 2))
         host.wait_until_head_serves()
         assert host.worker.starts == starts or faults[name].refuses
@@ -140,24 +140,23 @@ def test_accepted_pushes_are_not_lost(host: FaultHost, monitor: Monitor, dice: D
             with faults[name].apply(host.redis):
                 wait_for_more(answers)
             wait_for_more(answers)
-        assert set(answers.values()) <= {*ACCEPTED, 503}
+        assert {status for status, _ in answers} <= {*ACCEPTED, 503}
         host.wait_until_head_serves()
-        for delivery in (delivery for delivery, status in answers.items() if status in ACCEPTED):
-            assert deployment_of(host, delivery).ended
+        for answer in (answer for status, answer in answers if status in ACCEPTED):
+            assert host.site.records.get(answer["deployment"]).ended
         sent += len(answers)
     dice.count(monitor.summary(f"{len(cases)} rounds, Redis {', '.join(cases)} under {sent} deliveries"))
 
 
 @contextmanager
-def sending(host: FaultHost) -> Iterator[dict[str, int]]:
-    """Push from two senders during the block, and yield the status of each delivery."""
-    answers: dict[str, int] = {}
+def sending(host: FaultHost) -> Iterator[list[tuple[int, dict[str, Any]]]]:
+    """Push from two senders during the block, and yield the answers."""
+    answers: list[tuple[int, dict[str, Any]]] = []
     end = Event()
 
     def send(_: int) -> None:
         while not end.is_set():
-            delivery = str(uuid.uuid4())
-            answers[delivery] = deliver_in_time(host, delivery)
+            answers.append(deliver_in_time(host))
 
     with ThreadPoolExecutor(2) as senders:
         sent = senders.map(send, range(2))
@@ -168,15 +167,7 @@ def sending(host: FaultHost) -> Iterator[dict[str, int]]:
         list(sent)
 
 
-def wait_for_more(answers: dict[str, int]) -> None:
+def wait_for_more(answers: Sized) -> None:
     """Wait for some more answers."""
     enough = len(answers) + 6
     wait_for(lambda: len(answers) >= enough, what="answers")
-
-
-def deployment_of(host: FaultHost, delivery: str) -> Deployment:
-    """Return the deployment in the answer to a delivery."""
-    with Redis.from_url(host.redis.url) as client:
-        deployment_id = client.get(redis_keys.delivery_key(APP, delivery))
-    assert deployment_id, delivery
-    return host.site.records.get(deployment_id.decode())

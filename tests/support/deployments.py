@@ -1,5 +1,6 @@
 """Requested, started and ended deployments in a real Redis."""
 
+import hashlib
 from datetime import UTC, datetime
 
 from redis import Redis
@@ -16,8 +17,23 @@ from hookd.queue.deployments import DeploymentRequest, DeploymentStore, RequestR
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
 
-def ask(records: DeploymentStore, trigger: Trigger = Trigger.PUSH, app: str = "shop", **more: str) -> RequestResult:
-    return records.request(DeploymentRequest(app=app, trigger=trigger, seconds=300, **more))
+def fingerprint_of(push: str) -> str:
+    """Return the fingerprint of a push's payload."""
+    return hashlib.sha256(push.encode()).hexdigest()
+
+
+def ask(
+    records: DeploymentStore,
+    trigger: Trigger = Trigger.PUSH,
+    app: str = "shop",
+    delivery: str | None = None,
+    push: str | None = None,
+    **more: str,
+) -> RequestResult:
+    """Request a deployment. Another delivery is another push, unless `push` names one."""
+    known = push or delivery
+    fingerprint = fingerprint_of(known) if known else None
+    return records.request(DeploymentRequest(app, trigger, 300, delivery=delivery, fingerprint=fingerprint, **more))
 
 
 def start(records: DeploymentStore, deployment_id: str) -> Deployment:

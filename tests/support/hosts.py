@@ -118,9 +118,9 @@ class Host:
             checkout = GitMirror(app, task.settings, task.recorder.line)
             commit = checkout.fetch_head()
             target = Target(commit, commit)
-            name = build(task, task.journal.state(), target, checkout, policy)
-            check(task, name, target, policy)
-            return name, at.text
+            new = build(task, task.journal.state(), target, checkout, policy)
+            check(task, new, target, policy)
+            return new.name, at.text
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from redis import Redis
 
 from hookd.config import Config, load
 from hookd.model.deployment import Deployment, Trigger
-from hookd.model.journal import Colour
+from hookd.model.service import Colour
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore
 from hookd.queue.published import AppStatus, read_status
 from tests.support.processes import accepts, free_port, listens, python, running, wait_for
@@ -27,7 +28,7 @@ from tests.support.toml_tables import merged, toml
 from units.render.circus import CircusApp, CircusConfig
 
 CACHE = Path(os.environ.get("HOOKD_TEST_CACHE", f"{tempfile.gettempdir()}/hookd-test-cache"))
-PREFLIGHT = ["python", "-c", "import wsgi"]  # Faster than the default, which test_broken.py uses.
+QUICK_CHECK = ["python", "-c", "import wsgi"]  # Faster than the default, which test_broken.py uses.
 REQUIREMENTS = "gunicorn==27.0.1\n"
 # The time limit of a starting app for its own health page. Tests wait for it.
 STARTING_SECONDS = 3
@@ -99,7 +100,7 @@ class Installation:
             "root": root,
             "dependencies": {"environment": {"UV_CACHE_DIR": CACHE / "uv"}},
             "ownership": {"policy": "split"},
-            "service": {"manager": "circus", "endpoint": self.endpoint, "handover": handover, "preflight": PREFLIGHT},
+            "service": {"manager": "circus", "endpoint": self.endpoint, "handover": handover, "preflight": QUICK_CHECK},
             "health": {"url": health, "deadline": 20, "steady": 0.1},
             "limits": {"free_mib": 1, "free_inodes": 0},
         }
@@ -147,7 +148,7 @@ class Installation:
 
     def start_manager(self) -> None:
         """Start the process manager with the services of every app, all of them stopped."""
-        services = tuple(self._service(name, table["service"]["handover"]) for name, table in self._apps.items())
+        services = tuple(self._service(name, table["service"]) for name, table in self._apps.items())
         circus = CircusConfig(self.directory, services, health_seconds=STARTING_SECONDS)
         circus.file.write_text(circus.ini)
         self._stack.enter_context(running(list(circus.command), self.directory / "circus.log", self.environment))
@@ -213,14 +214,15 @@ class Installation:
             connection.close()
 
     def send_push(self, app: str = "shop", after: str | None = None, delivery: str | None = None) -> dict[str, Any]:
-        """Send a signed push event as Gitea does, and return the receiver's answer."""
-        repository = self.repositories[app]
+        """Send a signed push event as Gitea does, and return the answer. Another delivery is another push."""
+        repository, delivery = self.repositories[app], delivery or str(uuid.uuid4())
         body = json.dumps(
             {
                 "ref": "refs/heads/main",
                 "before": "1" * 40,
                 "after": after or repository.head(),
                 "repository": {"full_name": f"acme/{app}"},
+                "delivery": delivery,
             }
         ).encode()
         status, answer, _ = self.post(f"/hooks/{app}", body, gitea_headers(body, delivery=delivery))
@@ -285,6 +287,6 @@ class Installation:
         """Return the app's directory."""
         return self.directory / "srv" / app
 
-    def _service(self, name: str, handover: str) -> CircusApp:
-        colours: tuple[Colour | None, ...] = ("blue", "green") if handover == "blue-green" else (None,)
-        return CircusApp(name, self.root(name), self.ports[name], colours)
+    def _service(self, name: str, table: Mapping[str, Any]) -> CircusApp:
+        colours: tuple[Colour | None, ...] = ("blue", "green") if table["handover"] == "blue-green" else (None,)
+        return CircusApp(name, self.root(name), self.ports[name], colours, table.get("environment_file"))

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from hookd.receiver.signed_request import MAX_FORM_BYTES
 from tests.support.installation import Installation
 from tests.support.receiver import FORM, push_body
 from tests.support.signatures import JSON, SECRET, headers_of
@@ -67,7 +68,7 @@ def send(site: Installation, app: str, numbers: range) -> Counter[int]:
 
 def _answer(connection: http.client.HTTPConnection, app: str, delivery: str) -> int:
     """Send one delivery and return the status of the answer, or 0."""
-    body = push_body(app)
+    body = push_body(app, delivery=delivery)
     try:
         connection.request("POST", f"/hooks/{app}", body, headers_of("gitea", body, delivery=delivery))
         response = connection.getresponse()
@@ -119,8 +120,8 @@ LARGE: dict[str, tuple[bytes, bytes, set[int]]] = {
     "chunked": (b"Transfer-Encoding: chunked\r\n", CHUNK * (SIZE // 0x10000) + b"0\r\n\r\n", {411, 0}),
     "as long as may be": (f"Content-Length: {MOST}\r\nContent-Type: {JSON}\r\n".encode(), b"x" * MOST, {401}),
     "a form": (
-        f"Content-Length: {MOST}\r\nContent-Type: {FORM}\r\nX-Gitea-Signature: {'0' * 64}\r\n".encode(),
-        (b"payload=" + b"%41" * (MOST // 30)).ljust(MOST, b"A"),
+        f"Content-Length: {MAX_FORM_BYTES}\r\nContent-Type: {FORM}\r\nX-Gitea-Signature: {'0' * 64}\r\n".encode(),
+        (b"payload=" + b"%41" * (MAX_FORM_BYTES // 3 - 8)).ljust(MAX_FORM_BYTES, b"A"),
         {401},
     ),
 }

@@ -19,7 +19,7 @@ from hookd.model.redis_keys import REFUSALS, counts_key, decisions_key
 from hookd.queue.deployments import DeploymentStore
 from hookd.receiver.server import build
 from tests.support.installation import Installation
-from tests.support.signatures import headers_of
+from tests.support.signatures import REDELIVERED, headers_of
 
 FORM = "application/x-www-form-urlencoded"
 OLD = "1" * 40
@@ -47,8 +47,8 @@ class LocalReceiver:
         return self.app.test_client().post(path, data=body, headers=dict(headers))
 
     def push(self, sender: str = "github", body: bytes | None = None, **changes: Any) -> TestResponse:
-        """Send a signed push to the app that is named after its sender."""
-        sent = push_body(sender) if body is None else body
+        """Send a signed push to the app that is named after its sender. Another delivery is another push."""
+        sent = push_body(sender, delivery=changes.get("delivery", REDELIVERED)) if body is None else body
         return self.post(f"/hooks/{sender}", sent, headers_of(sender, sent, **changes))
 
     def get(self, path: str, headers: Headers | None = None) -> TestResponse:

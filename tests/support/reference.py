@@ -55,9 +55,11 @@ def _rows(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, 
     for name, field in model.model_fields.items():
         if model is App and name == "name":
             continue
-        section = _section(field.annotation)
+        section, named = _section(field.annotation), _named_section(field.annotation)
         if section is not None:
             yield from _rows(section, f"{prefix}{name}.")
+        elif named is not None:
+            yield from _rows(named, f"{prefix}{name}.NAME.")
         else:
             yield f"{prefix}{name}", _default(field), _text(field)
 
@@ -66,10 +68,15 @@ def _section(annotation: Any) -> type[BaseModel] | None:
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
+def _named_section(annotation: Any) -> type[BaseModel] | None:
+    """Return the section of a table of sections, which have names of the user's."""
+    return _section(typing.get_args(annotation)[1]) if typing.get_origin(annotation) is dict else None
+
+
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    value = field.default
+    value = None if field.default_factory else field.default
     if value is None or value in ((), {}, ""):
         return ""
     if isinstance(value, tuple):

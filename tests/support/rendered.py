@@ -5,13 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from hookd.model.app import App, Catalogue
+from hookd.model.app import App
+from hookd.model.catalogue import Catalogue
+from hookd.model.phase import units_of_phases
 from units.plan.steps import File, Link
 from units.render.app import app_files
 from units.render.host import host_files
 from units.system.facts import Host
 
 Unit = dict[str, list[str]]
+UNITS: Final = Path("/etc/systemd/system")
 
 HOST: Final = Host(
     systemd=252,
@@ -66,13 +69,28 @@ AT_HOME: Final = make_entry(
     shared={},
     site={},
 )
-APPS: Final = (SHOP, BLOG, ADOPTED, FOREIGN, AT_HOME)
+# Its database is copied before migrations.
+LEDGER: Final = make_entry(
+    "ledger",
+    {"units": "hookd"},
+    "unix:/run/hookd-apps/ledger.sock:/healthz",
+    release={"commands": [["flask", "db", "upgrade"]], "backup": ["pg_dump", "ledger"], "restore": ["psql", "ledger"]},
+)
+APPS: Final = (SHOP, BLOG, ADOPTED, FOREIGN, AT_HOME, LEDGER)
 HOSTS: Final = {"252": HOST, "257": NEW_HOST, "bare": BARE_HOST}
 
 
 def files(host: Host, *apps: App) -> dict[Path, File]:
     """Return all files of a host with these apps, by their paths."""
     return {item.path: item for item in items(host, *apps) if isinstance(item, File)}
+
+
+def unit_files(host: Host, app: App) -> set[Path]:
+    """Return the unit files of an app, without those of its phases."""
+    found = (path for path in files(host, app) if path.is_relative_to(UNITS))
+    names = ((path, path.relative_to(UNITS).parts[0]) for path in found)
+    phases = units_of_phases(app)
+    return {path for path, name in names if not name.startswith("hookd") and name not in phases}
 
 
 def links(host: Host, *apps: App) -> dict[Path, Path]:
@@ -90,8 +108,10 @@ def items(host: Host, *apps: App) -> Iterator[File | Link]:
 def unit(host: Host, name: str, *apps: App) -> Unit:
     """Return the directives of a unit and its drop-ins with their values in order, without sections."""
     found = files(host, *apps)
-    base = Path("/etc/systemd/system")
-    texts = [found[base / name].text, *(file.text for path, file in found.items() if path.parent == base / f"{name}.d")]
+    texts = [
+        found[UNITS / name].text,
+        *(file.text for path, file in found.items() if path.parent == UNITS / f"{name}.d"),
+    ]
     return directives("\n".join(texts))
 
 

@@ -16,6 +16,7 @@ from hookd.queue.deployments import DeploymentStore
 from tests.support.toml_tables import merged
 from worker.context import Task
 from worker.report.log import LogFile, Recorder, Redaction
+from worker.variables import build_variables, service_variables
 
 
 def make_app(directory: Path, **over: Any) -> App:
@@ -26,6 +27,8 @@ def make_app(directory: Path, **over: Any) -> App:
         "full_name": "acme/shop",
         "root": directory / "srv",
         "ownership": {"policy": "split"},
+        # The phases run as the tests' own user.
+        "service": {"manager": "circus", "endpoint": "ipc:///nowhere"},
         "health": {"url": "http://127.0.0.1:9/"},
     }
     return App.model_validate(merged(base, over))
@@ -72,7 +75,8 @@ def deploying(
             app=app,
             settings=settings,
             recorder=Recorder(record, records, logfile),
-            app_environment={},
+            build_variables=build_variables(app),
+            service_variables=service_variables(app),
             freeze_directory=directory / "frozen",
         )
         yield Deploying(task, log)

@@ -6,13 +6,19 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-from hookd.model.app import Catalogue
+from hookd.commands import edit_command
+from hookd.model.app import Ownership
+from hookd.model.catalogue import Catalogue
 from hookd.model.ids import is_app
+from hookd.variables import misread
 from units.adopt.discover import ProjectFacts
 from units.adopt.discovery import variables
 from units.adopt.discovery.untracked import RESERVED, fixed_directories
 from units.adopt.state import Adoption
+from units.apps.account_rules import ownership_conflicts
+from units.apps.conflicts import earlier_variables
 from units.apps.options import AddOptions, app_table
+from units.apps.variables import describe_problems
 from units.plan.manifest import Manifest
 from units.system import layout
 from units.system.errors import Refused
@@ -143,8 +149,7 @@ def _checkout_blockers(facts: ProjectFacts) -> Iterable[str]:
 
 def _service_blockers(facts: ProjectFacts) -> Iterable[str]:
     unit = facts.service
-    if facts.user.name in ("root", layout.WORKER):
-        yield f"{unit.name} runs as {facts.user.name}: set User={layout.WEB} in it first, and test the app"
+    yield from facts.user_problems or ownership_conflicts(Ownership(user=facts.user.name, group=_group(facts)))
     if unit.fragment.is_relative_to(facts.checkout.root):
         yield f"{unit.fragment} lies in the project, which root must not trust: copy it to {layout.SYSTEMD} first"
     for path in facts.unreadable_files:
@@ -177,6 +182,10 @@ def _visitor_blockers(facts: ProjectFacts) -> Iterable[str]:
 
 def _file_blockers(facts: ProjectFacts) -> Iterable[str]:
     root = facts.checkout.root
+    for path, text in facts.environment_files.items():
+        yield from describe_problems(path, misread(text))
+        if "\ufffd" in text:
+            yield f"{path} is not UTF-8 text: {edit_command(str(path))}"
     for entry in facts.untracked:
         if entry.kind == "unclear":
             yield (
@@ -202,6 +211,8 @@ def _host_blockers(facts: ProjectFacts, catalogue: Catalogue, manifest: Manifest
     is_own = known is not None or manifest.has("file", str(layout.app_file(name)))
     if not is_own and (present := [name for name in RESERVED if (root / name).exists()]):
         yield f"{root} uses hookd's names {', '.join(present)}: rename them first"
+    if not is_own and is_app(name):
+        yield from earlier_variables(name, _environment(facts))
 
 
 def _shorten_list(names: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ from units.adopt.discovery.nginx_sites import NginxSite, rewrite_site
 from units.adopt.discovery.service import OldService, ServiceUser
 from units.adopt.discovery.untracked import UntrackedKind, UntrackedPath, classify, fixed_directories
 from units.apps.git_access import as_worker
+from units.apps.unit_users import read_unit_users, user_problems
 from units.system import disk, layout
 from units.system.errors import Refused
 from units.system.nginx_config import config_files
@@ -49,6 +50,7 @@ class ProjectFacts:
 
     `others` are more units in its directory, `mentions` are files of cron and logrotate with its path. `texts` are the
     unit's files and its files of variables. `page` answers 200 for `host`. `mode` is the directory's.
+    `user_problems` are the reasons why the unit may run no app.
     """
 
     options: AdoptOptions
@@ -57,6 +59,7 @@ class ProjectFacts:
     others: tuple[str, ...]
     mentions: tuple[Path, ...]
     user: ServiceUser
+    user_problems: tuple[str, ...]
     gunicorn: GunicornOptions
     listeners: tuple[str, ...]
     texts: Mapping[Path, str]
@@ -107,6 +110,7 @@ def discover(options: AdoptOptions) -> ProjectFacts:
         others=others,
         mentions=_mentions(root),
         user=user,
+        user_problems=tuple(str(one) for unit in read_unit_users([name]) for one in user_problems(unit, user.name)),
         gunicorn=read_options(commands, environment, unit.directory or root, processes),
         listeners=listeners,
         texts=texts,

@@ -13,7 +13,7 @@ from typing import Final
 from hookd.model.app import App
 from units.adopt import nginx, state
 from units.adopt.discovery.service import answers
-from units.adopt.prepare import DROP_IN, check_files, first_plan, interim_files, public_socket_files
+from units.adopt.prepare import DROP_IN, first_plan, interim_files, public_socket_files, trial_files
 from units.adopt.state import Adoption, Stage
 from units.apps.plan import InitialContents, app_plan, app_toml
 from units.apps.secrets import new_secret
@@ -67,7 +67,7 @@ class AdoptionExecutor:
 
     def switch_unit(self) -> None:
         """Restart the unit in the release and remove the interim unit. Raises HostError after a rollback."""
-        unit, check = f"{self.adoption.unit}.service", f"{self.adoption.unit}-check.socket"
+        unit, check = f"{self.adoption.unit}.service", f"{self.adoption.unit}-trial.socket"
         with self._rollback_on_failure():
             self._apply(self._final_plan())
             self._run(("systemctl", "start", check), "hookd checks the unit here")
@@ -76,7 +76,7 @@ class AdoptionExecutor:
                 raise HostError(f"{unit} did not start", hint=f"journalctl --unit {unit} --lines 50")
             self._check(f"unix:{self.adoption.check_socket}", unit)
         self._stop_interim_units()
-        temporary = (*interim_files(self.adoption, self.host, is_public=True), *check_files(self.adoption))
+        temporary = (*interim_files(self.adoption, self.host, is_public=True), *trial_files(self.adoption))
         final = {file.path for file in app_files(self.adoption.app, self.host)}
         self._remove(tuple(Absent(file.path) for file in temporary if file.path not in final))
         self._save(Stage.DONE)
@@ -84,7 +84,7 @@ class AdoptionExecutor:
     def _final_plan(self) -> Plan:
         adoption = self.adoption
         to_interim = Absent(layout.SYSTEMD / f"{adoption.unit}.socket.d" / DROP_IN)
-        files = (*app_files(adoption.app, self.host), *check_files(adoption))
+        files = (*app_files(adoption.app, self.host), *trial_files(adoption))
         contents = InitialContents(new_secret(), adoption.environment)
         return (to_interim, *app_plan(adoption.app, app_toml(adoption.name, adoption.table), contents, files))
 
@@ -115,7 +115,7 @@ class AdoptionExecutor:
         for path in nginx.revert_changes(adoption):
             self.echo(f"  {path} was changed by others and stays")
         self.close_public_socket()
-        temporary = (*public_socket_files(adoption, self.host), *check_files(adoption))
+        temporary = (*public_socket_files(adoption, self.host), *trial_files(adoption))
         removals = (Absent(step.path) for step in temporary if isinstance(step, File | Link))
         self._remove((*removals, *first_plan(adoption, self.host)))
         self._save(Stage.DECIDED)
@@ -141,7 +141,7 @@ class AdoptionExecutor:
 
         `more` units stop in the same command: an open socket would start the interim unit again.
         """
-        stems = (self.adoption.interim_unit, f"{self.adoption.unit}-check")
+        stems = (self.adoption.interim_unit, f"{self.adoption.unit}-trial")
         names = (*more, *(f"{stem}.{kind}" for stem in stems for kind in ("socket", "service")))
         present = [name for name in names if disk.status(layout.SYSTEMD / name) is not None]
         if present:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from hookd.files.audit import audit
-from hookd.files.policies import Policy, find_user, secret_policy
+from hookd.files.policies import Policy, require_user, secret_policy
 from hookd.files.safe_open import Unauditable
 from units.adopt import state
 from units.adopt.state import Adoption
@@ -14,7 +14,7 @@ from units.apps.secrets import new_secret
 from units.host.plan import host_plan
 from units.plan.apply import Echo, Installer
 from units.plan.manifest import HOST
-from units.plan.steps import File, Link, Plan, Run, User, drop_in_directories
+from units.plan.steps import File, Link, Plan, drop_in_directories
 from units.render.app import app_files
 from units.render.templates import render
 from units.system import layout
@@ -41,21 +41,15 @@ def prepare(adoption: Adoption, server: Server, echo: Echo) -> None:
 
 def full_plan(adoption: Adoption, host: Host) -> Plan:
     """Return all steps of the adoption, to show and to check them before any change."""
-    later = (*public_socket_files(adoption, host), *app_files(adoption.app, host), *check_files(adoption))
+    later = (*public_socket_files(adoption, host), *app_files(adoption.app, host), *trial_files(adoption))
     return tuple(dict.fromkeys((*first_plan(adoption, host), *later)))
 
 
 def first_plan(adoption: Adoption, host: Host) -> Plan:
-    """Return the steps before the first release: the worker's group and the interim app."""
-    group = adoption.app.ownership.group
-    membership = (
-        User(layout.WORKER, layout.WORKER, layout.STATE, (group,)),
-        Run(("systemctl", "restart", "--no-block", *layout.WORKERS), "the workers get their new group"),
-    )
+    """Return the steps before the first release, which install the interim app."""
     files = interim_files(adoption, host, is_public=False)
     contents = InitialContents(new_secret(), adoption.environment)
-    app = app_plan(adoption.interim_app, app_toml(adoption.name, adoption.interim_table), contents, files)
-    return app if group == layout.WEB else (*membership, *app)
+    return app_plan(adoption.interim_app, app_toml(adoption.name, adoption.interim_table), contents, files)
 
 
 def shared_file_changes(adoption: Adoption) -> Iterator[str]:
@@ -65,7 +59,7 @@ def shared_file_changes(adoption: Adoption) -> Iterator[str]:
 
 
 def _shared_policy(adoption: Adoption) -> Policy:
-    worker = find_user(layout.WORKER)
+    worker = require_user(layout.WORKER)
     return secret_policy(adoption.app.ownership, worker.pw_uid, worker.pw_gid)
 
 
@@ -90,11 +84,11 @@ def public_socket_files(adoption: Adoption, host: Host) -> Plan:
     return (*drop_in_directories(files), *files)
 
 
-def check_files(adoption: Adoption) -> tuple[File, ...]:
+def trial_files(adoption: Adoption) -> tuple[File, ...]:
     """Return the files of the socket that checks the project's unit before the interim unit stops."""
     values = {"unit": adoption.unit, "name": adoption.name, "path": adoption.check_socket}
     return (
-        File(layout.SYSTEMD / f"{adoption.unit}-check.socket", render("adopt/check.socket", **values)),
-        File(layout.SYSTEMD / f"{adoption.unit}-check.service", render("adopt/check.service", **values)),
-        File(layout.SYSTEMD / f"{adoption.unit}.service.d" / DROP_IN, render("adopt/check.conf", **values)),
+        File(layout.SYSTEMD / f"{adoption.unit}-trial.socket", render("adopt/trial.socket", **values)),
+        File(layout.SYSTEMD / f"{adoption.unit}-trial.service", render("adopt/trial.service", **values)),
+        File(layout.SYSTEMD / f"{adoption.unit}.service.d" / DROP_IN, render("adopt/trial.conf", **values)),
     )

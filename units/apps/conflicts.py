@@ -6,25 +6,29 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from hookd.model.app import App, Catalogue
-from units.apps.plan import units_of
+from hookd.model.app import App
+from hookd.model.catalogue import Catalogue
+from hookd.model.phase import possible_units_of_phases, units_of_phases
+from hookd.model.process import units_beside
+from hookd.model.service import COLOURS
+from units.apps.account_rules import ownership_conflicts
+from units.apps.credentials import credential_conflicts
+from units.apps.plan import VARIABLES, units_of
+from units.apps.unit_users import existing_unit_problems
 from units.plan.manifest import Manifest
-from units.render.app import COLOURS, health_socket, listen_address
+from units.render.app import health_socket, listen_address
 from units.system import disk, layout
 from units.system.errors import Refused
 from units.system.nginx_config import server_names
 from units.system.run import CommandFailed, run, succeeds
 
 # Units that exist during an adoption.
-_TEMPORARY: Final = ("interim", "check")
-_RESERVED_USERS: Final = frozenset({"root", layout.WORKER, layout.RECEIVER, layout.REDIS})
-_RESERVED_GROUPS: Final = frozenset(
-    {"root", "sudo", "adm", "shadow", "disk", "docker", layout.QUEUE_GROUP, layout.RECEIVER, layout.REDIS}
-)
+_TEMPORARY: Final = ("interim", "trial")
+_OTHER_NAME: Final = "\n    next: sudo hookd app add NAME --repo URL"
 # No path of an app may lie in one of these or contain one. Root and the worker write, own and read an app's paths.
 _SYSTEM_PATHS: Final = (
     *map(Path, "/bin /boot /dev /etc /lib /lib32 /lib64 /proc /root /run /sbin /sys /usr /var/lib/dpkg".split()),
-    *(layout.CODE, layout.STATE, layout.LOGS, layout.REDIS_STATE, layout.SETUP_STATE),
+    *(layout.CODE, layout.STATE, layout.LOGS, layout.REDIS_STATE, layout.SETUP_STATE, layout.BACKUPS),
 )
 
 
@@ -39,13 +43,18 @@ def add_conflicts(app: App, catalogue: Catalogue, manifest: Manifest, protocols:
     yield from _directory_conflicts(app, manifest)
 
 
-def edit_conflicts(old: App, app: App, catalogue: Catalogue, protocols: tuple[str, ...]) -> Iterator[str]:
+def edit_conflicts(
+    old: App, app: App, catalogue: Catalogue, manifest: Manifest, protocols: tuple[str, ...]
+) -> Iterator[str]:
     """Return the problems of a changed app."""
     before, after = _immutable_values(old), _immutable_values(app)
     for key in before:
         if before[key] != after[key]:
             yield f"{key} cannot be changed: it is {before[key]}"
+    if _account(old) != _account(app) and old.service.handover != app.service.handover:
+        yield "ownership and service.handover change one after the other"
     yield from _catalogue_conflicts(app, catalogue, protocols)
+    yield from _unit_conflicts(app, manifest)
 
 
 def _catalogue_conflicts(app: App, catalogue: Catalogue, protocols: tuple[str, ...]) -> Iterator[str]:
@@ -67,15 +76,36 @@ def _immutable_values(app: App) -> dict[str, object]:
     }
 
 
+def _account(app: App) -> tuple[str, str]:
+    return app.ownership.user, app.ownership.group
+
+
 def _unit_conflicts(app: App, manifest: Manifest) -> Iterable[str]:
-    if app.service.units == "existing":
-        for name in sorted(app.services):
-            if not succeeds(("systemctl", "cat", "--", f"{name}.service")):
-                yield f"the unit {name}.service of the app's file does not exist"
-        return
-    for unit in units_of(app):
+    foreign = {*app.service.restart_also, *(app.services if app.service.units == "existing" else ())}
+    for name in sorted(foreign):
+        if not succeeds(("systemctl", "cat", "--", f"{name}.service")):
+            yield f"the unit {name}.service of the app's file does not exist"
+    yield from map(str, existing_unit_problems(app))
+    yield from _schedule_conflicts(app)
+    made = units_of(app) if app.service.units == "hookd" else ()
+    for unit in dict.fromkeys((*made, *units_of_phases(app), *units_beside(app))):
         if not manifest.has("file", str(layout.SYSTEMD / unit)) and succeeds(("systemctl", "cat", "--", unit)):
             yield f"the unit {unit} exists\n    next: sudo hookd app adopt DIRECTORY"
+
+
+def _schedule_conflicts(app: App) -> Iterator[str]:
+    for name, timer in app.timers.items():
+        if not succeeds(("systemd-analyze", "calendar", "--", timer.schedule)):
+            example = "such as *-*-* 03:15, hourly or Mon..Fri 08:00"
+            yield f"timers.{name}.schedule: systemd cannot read {timer.schedule!r}, {example}"
+
+
+def earlier_variables(name: str, variables: str | None) -> Iterator[str]:
+    """Return the reason why new variables would be dropped: those of an earlier app of this name are kept."""
+    path = layout.app_environment(name)
+    found = (disk.read(path) or b"").decode(errors="replace").strip()
+    if variables is not None and found not in ("", variables.strip(), VARIABLES.format(name=name).strip()):
+        yield f"{path} holds other variables already\n    next: sudo mv {path} {path}.old"
 
 
 def domain_conflicts(domain: str | None, others: Iterable[App], own: str) -> Iterable[str]:
@@ -90,7 +120,7 @@ def domain_conflicts(domain: str | None, others: Iterable[App], own: str) -> Ite
     except CommandFailed as error:
         # An existing site was compared before, and may itself be the mistake.
         if shutil.which("nginx") and disk.status(layout.ENABLED_SITES / own) is None:
-            yield f"nginx rejects its own files, so its sites cannot be compared: {error}"
+            yield f"nginx rejects its configuration: {error}\n    next: sudo nginx -t"
         return
     if domain in server_names(printed, without=own):
         yield f"{domain} is served already by a site below {layout.NGINX}"
@@ -111,20 +141,23 @@ def _directory_conflicts(app: App, manifest: Manifest) -> Iterable[str]:
 def app_conflicts(app: App, others: Iterable[App], protocols: tuple[str, ...]) -> Iterator[str]:
     """Return the reserved values of an app, and those that another app has."""
     if app.name == "hookd" or app.name.startswith("hookd-"):
-        yield f"{app.name}: the name is reserved for hookd's own units; choose another one"
+        yield f"{app.name}: the name is reserved for hookd's own units{_OTHER_NAME}"
     scheme, separator, _ = app.repository.partition("://")
     used = scheme if separator else "ssh"
     if used not in protocols:
-        allowed = f"{', '.join(protocols)} (worker.git_protocols in {layout.CONFIG})"
-        yield f"repository: git may not use {used} here, only {allowed}"
-    if app.ownership.user in _RESERVED_USERS:
-        yield f"ownership.user: an app does not run as {app.ownership.user}"
-    if app.ownership.group in _RESERVED_GROUPS:
-        yield f"ownership.group: {app.ownership.group} is not for apps"
+        edit = f"sudoedit {layout.CONFIG}  # worker.git_protocols"
+        yield f"repository: git may not use {used} here, only {', '.join(protocols)}\n    next: {edit}"
+    yield from ownership_conflicts(app.ownership)
+    yield from map(str, credential_conflicts(app))
+    for name in sorted(app.services & frozenset(app.service.restart_also)):
+        yield f"service.restart_also: {name} is the app's own service, which restarts in any case"
     yield from _path_conflicts(app)
+    yield from _variables_path_conflicts(app)
+    for unit in sorted(_own_units(app) & frozenset(units_beside(app))):
+        yield f"{unit} would be the unit of a process or timer, and the app's own: choose another name"
     for other in others:
         for unit in sorted(_units(app) & _units(other)):
-            yield f"{app.name} and {other.name}: both would have the unit {unit}; choose another name"
+            yield f"{app.name} and {other.name}: both would have the unit {unit}{_OTHER_NAME}"
         for place in sorted(_sockets(app) & _sockets(other)):
             yield f"{app.name} and {other.name}: both would listen on {place}"
 
@@ -136,12 +169,17 @@ def _path_conflicts(app: App) -> Iterator[str]:
             yield f"{key}: {path} belongs to the system"
     if app.deploy_key and not app.deploy_key.is_relative_to(layout.KEYS) and _is_system_path(app.deploy_key):
         yield f"deploy_key: {app.deploy_key} belongs to the system; hookd's keys lie in {layout.KEYS}"
-    variables = app.service.environment_file
-    if app.service.units == "hookd" and variables and not variables.is_relative_to(layout.ETC):
-        yield (
-            f"service.environment_file: systemd reads {variables} as root, so only root may write there, "
-            f"as in {layout.app_environment(app.name)}"
-        )
+
+
+def _variables_path_conflicts(app: App) -> Iterator[str]:
+    """Refuse variables of root's that are not for apps, and files of others that systemd would read as root."""
+    own, service = layout.app_environment(app.name), app.service
+    is_systemd, file = app.uses_systemd, service.environment_file
+    if file and is_systemd and not file.is_relative_to(own.parent):
+        yield f"service.environment_file: systemd reads {file} as root, use {own}\n    next: sudoedit {own}"
+    builds = app.build.environment_file
+    if builds and not builds.is_relative_to(own.parent) and _is_system_path(builds):
+        yield f"build.environment_file: {builds} belongs to the system, unlike {layout.build_environment(app.name)}"
 
 
 def _is_system_path(path: Path) -> bool:
@@ -149,10 +187,15 @@ def _is_system_path(path: Path) -> bool:
 
 
 def _units(app: App) -> set[str]:
-    """Return the units of an app, with those of another handover or an adoption."""
+    return {*_own_units(app), *units_beside(app)}
+
+
+def _own_units(app: App) -> set[str]:
+    """Return the units of an app's service and phases, with those of another handover or an adoption."""
     name = app.service_name
     ends = (*COLOURS, *_TEMPORARY)
-    return {*units_of(app), f"{name}.service", f"{name}.socket", *(f"{name}-{end}.service" for end in ends)}
+    own = {f"{name}.service", f"{name}.socket", *(f"{name}-{end}.service" for end in ends)}
+    return {*units_of(app), *own, *possible_units_of_phases(app)}
 
 
 def _sockets(app: App) -> set[str]:

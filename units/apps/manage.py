@@ -1,21 +1,29 @@
 """Installs, changes and removes apps on this host."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from hookd.model.app import App, Catalogue
-from units.apps.conflicts import add_conflicts, edit_conflicts
+from hookd.model.app import App
+from hookd.model.catalogue import Catalogue
+from hookd.model.phase import possible_units_of_phases
+from hookd.model.process import stop_seconds, units_beside
+from hookd.model.settings import Settings
+from units.apps.accounts import release_accounts
+from units.apps.conflicts import add_conflicts, earlier_variables, edit_conflicts
 from units.apps.git_access import as_worker
+from units.apps.move import moving, must_move
 from units.apps.options import parse_app
 from units.apps.plan import InitialContents, app_plan, app_toml
 from units.apps.secrets import new_secret
-from units.apps.services import stop_steps
+from units.apps.services import end_steps, stop_steps
+from units.apps.variables import variable_conflicts
 from units.host.plan import host_plan
 from units.plan.apply import Echo, Installer, conflicts
 from units.plan.manifest import HOST, Manifest
-from units.plan.steps import DAEMON_RELOAD, RESTART_RECEIVER, Absent, Plan, PlanStep, Run
+from units.plan.steps import DAEMON_RELOAD, RESTART_RECEIVER, RUN_SECONDS, Absent, Plan, PlanStep, Run
 from units.render.app import app_files
 from units.system import disk, layout
 from units.system.errors import Refused
@@ -32,11 +40,12 @@ _STATE: Final = (
 
 @dataclass(frozen=True)
 class Server:
-    """This host: its facts, hookd's resources on it, and its apps."""
+    """This host: its facts, hookd's resources on it, its apps and its settings."""
 
     host: Host
     manifest: Manifest
     catalogue: Catalogue
+    settings: Settings = field(default_factory=Settings)
 
     def with_app(self, app: App) -> Catalogue:
         """Return the catalogue with a new or changed app."""
@@ -64,10 +73,21 @@ def add(
 ) -> App:
     """Install a new app, or continue an interrupted installation. Raises Refused before any change."""
     app = parse_app(name, table)
-    found = add_conflicts(app, server.catalogue, server.manifest, server.host.git_protocols)
+    found = [
+        *add_conflicts(app, server.catalogue, server.manifest, server.host.git_protocols),
+        *_unused_variables(app, initial),
+        *earlier_variables(name, initial.environment),
+        *variable_conflicts(app),
+    ]
     plan = _checked_plan(server, app, app_toml(name, table), initial, found)
     _apply(server, app, plan, echo, dry_run=dry_run)
     return app
+
+
+def _unused_variables(app: App, initial: InitialContents) -> Iterator[str]:
+    path = layout.app_environment(app.name)
+    if initial.environment is not None and path not in app.variable_files:
+        yield f'--env-file: unused without service.environment_file = "{path}"'
 
 
 def edit(server: Server, old: App, table: Mapping[str, Any], toml: str, echo: Echo, *, dry_run: bool) -> bool:
@@ -76,16 +96,29 @@ def edit(server: Server, old: App, table: Mapping[str, Any], toml: str, echo: Ec
     Return True if other units run the app from now on. A deployment must start them, and `finish_edit` must follow.
     """
     app = parse_app(old.name, table)
-    found = edit_conflicts(old, app, server.catalogue, server.host.git_protocols)
+    found = edit_conflicts(old, app, server.catalogue, server.manifest, server.host.git_protocols)
     plan = _checked_plan(server, app, toml, InitialContents(new_secret()), found)
-    _apply(server, app, plan, echo, dry_run=dry_run)
-    installer = Installer(server.manifest, layout.app_scope(app.name), echo, dry_run=dry_run)
+    scope = layout.app_scope(app.name)
+    with _moved(server, old, app, Installer(server.manifest, scope, echo, dry_run=dry_run)):
+        _apply(server, app, plan, echo, dry_run=dry_run)
+    # Nobody starts them any more.
+    Installer(server.manifest, scope, echo, dry_run=dry_run).apply(tuple(end_steps(old, app)))
+    release_accounts(server.manifest, scope, server.with_app(app).apps, echo, dry_run=dry_run)
+    installer = Installer(server.manifest, scope, echo, dry_run=dry_run)
     obsolete = installer.obsolete_files(plan)
-    has_obsolete_units = any(path.parent == layout.SYSTEMD for path in obsolete)
-    other_units = old.service.handover != app.service.handover or has_obsolete_units or has_single_process(app)
+    others = {*possible_units_of_phases(old), *units_beside(old)}
+    serving = [path for path in obsolete if path.parent == layout.SYSTEMD and path.name not in others]
+    other_units = old.service.handover != app.service.handover or bool(serving) or has_single_process(app)
     if obsolete and (dry_run or not other_units):
         installer.apply((*map(Absent, obsolete), *_reload_steps()))
     return other_units
+
+
+def _moved(server: Server, old: App, app: App, installer: Installer) -> AbstractContextManager[None]:
+    """Give the app's files to its user and group before the block, if they belong to others."""
+    if must_move(old, app, server.manifest):
+        return moving(app, server.settings, server.manifest, installer)
+    return nullcontext()
 
 
 def _checked_plan(server: Server, app: App, toml: str, initial: InitialContents, problems: Iterable[str]) -> Plan:
@@ -118,7 +151,8 @@ def reapply(server: Server, echo: Echo, *, dry_run: bool) -> None:
         plan = plan_for(server, app, layout.app_file(app.name).read_text(encoding="utf-8"))
         installer = Installer(server.manifest, scope, echo, dry_run=dry_run)
         installer.check(plan)
-        installer.apply(plan)
+        with _moved(server, app, app, installer):
+            installer.apply(plan)
 
 
 def finish_edit(server: Server, app: App, echo: Echo) -> None:
@@ -126,13 +160,17 @@ def finish_edit(server: Server, app: App, echo: Echo) -> None:
     installer = Installer(server.manifest, layout.app_scope(app.name), echo)
     obsolete = installer.obsolete_files(plan_for(server, app, ""))
     # A unit without its file was stopped by an interrupted run.
-    stop = tuple(path.name for path in obsolete if path.parent == layout.SYSTEMD and disk.status(path))
+    gone = tuple(path.name for path in obsolete if path.parent == layout.SYSTEMD and disk.status(path))
+    stop = tuple(unit.replace("@.", "@*.") for unit in gone)
+    templates = tuple(unit for unit in gone if "@." in unit)
     parent = () if app.service.handover == "restart" else (f"{app.service_name}.service",)
+    seconds = RUN_SECONDS + stop_seconds(app)
     steps: list[PlanStep] = [
-        *((Run(("systemctl", "stop", *stop), "no longer part of the app"),) if stop else ()),
+        *((Run(("systemctl", "stop", *stop), "no longer part of the app", seconds=seconds),) if stop else ()),
+        *((Run(("systemctl", "disable", "--quiet", *templates), "no longer with the host"),) if templates else ()),
         *map(Absent, obsolete),
         *_reload_steps(),
-        *(Run(("systemctl", "restart", unit), "it starts the colour that serves") for unit in parent),
+        *(Run(("systemctl", "restart", unit), "it starts the colour that serves", seconds=seconds) for unit in parent),
     ]
     installer.apply(tuple(steps))
 
@@ -154,8 +192,9 @@ def remove(
 
     Without an `app`, remove the rest of a partly installed one.
     """
-    installer = Installer(server.manifest, layout.app_scope(name), echo, dry_run=dry_run)
-    paths = [Path(resource.name) for resource in server.manifest.of(layout.app_scope(name), "file", "link")]
+    scope = layout.app_scope(name)
+    installer = Installer(server.manifest, scope, echo, dry_run=dry_run)
+    paths = [Path(resource.name) for resource in server.manifest.of(scope, "file", "link")]
     files = last = [path for path in paths if path not in variables]
     if app is not None:
         # The command can be repeated as long as these exist.
@@ -167,6 +206,8 @@ def remove(
         if not dry_run:
             state = (str(layout.STATE / path.format(name)) for path in _STATE)
             run(as_worker("rm", "-rf", "--one-file-system", "--", *state))
+            run(("rm", "-rf", "--one-file-system", "--", *map(str, layout.phase_places(name))))
+    release_accounts(server.manifest, scope, server.without_app(name).apps, echo, dry_run=dry_run)
     stays = installer.remove_directories(files)
     # The secret goes last, so that an interrupted removal can be repeated.
     secret = layout.app_secret(name)

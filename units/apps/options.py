@@ -1,6 +1,7 @@
 """The table of an app's file: made from the options of `hookd app add`, or completed, and parsed."""
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -36,8 +37,10 @@ class AddOptions:
     listen: str | None = None
     workers: int = 2
     policy: str = "group"
+    user: str | None = None
     files: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
+    processes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,19 +79,27 @@ def app_table(options: AddOptions, *, memory_mib: int) -> dict[str, Any]:
     if remote.ssh:
         table["deploy_key"] = str(layout.deploy_key(options.name))
     environment = str(layout.app_environment(options.name))
-    table["build"] = {"environment_file": environment}
+    table["build"] = {"environment_file": str(layout.build_environment(options.name))}
     if options.files:
         table["shared"] = {"files": list(options.files)}
     if options.data:
         data = {"directories": list(options.data), "data": str(layout.app_data(options.name))}
         table["shared"] = table.get("shared", {}) | data
-    if options.policy != "group":
-        table["ownership"] = {"policy": options.policy}
+    if ownership := _ownership(options):
+        table["ownership"] = ownership
     table["service"] = _service(options, handover, environment)
+    if options.processes:
+        table["processes"] = _processes(options.processes)
     table["health"] = _health(options, handover)
     if options.domain:
         table["site"] = {"domain": options.domain}
     return table
+
+
+def _ownership(options: AddOptions) -> dict[str, str]:
+    """Return the values that differ from an app's defaults."""
+    policy = {} if options.policy == "group" else {"policy": options.policy}
+    return policy if options.user in (None, layout.WEB) else {**policy, "user": str(options.user)}
 
 
 def complete_table(name: str, table: Mapping[str, Any], *, memory_mib: int) -> dict[str, Any]:
@@ -108,10 +119,10 @@ def parse_app(name: str, table: Mapping[str, Any]) -> App:
     """Parse an app's table. Raises Refused with all problems."""
     problems = []
     if not is_app(name):
-        wanted = "a-z, 0-9 and -, a letter first, at most 32 (such as shop)"
-        problems.append(f"{name!r} cannot name an app; wanted: {wanted}")
+        rule = "a-z, then a-z, 0-9, -, at most 32"
+        problems.append(f"{name!r} cannot name an app: {rule}\n    next: sudo hookd app add shop --repo URL")
     if "name" in table:
-        problems.append(f"name: not here; the name of the file is the app's name: {layout.app_file(name)}")
+        problems.append(f"name: remove this key, because the file's name counts: {layout.app_file(name)}")
     try:
         app = App.model_validate({**table, "name": name if is_app(name) else "unnamed"})
     except ValidationError as error:
@@ -140,6 +151,27 @@ def _service(options: AddOptions, handover: str, environment: str) -> dict[str, 
         "environment_file": environment,
         **({"listen": options.listen} if options.listen else {}),
     }
+
+
+def _processes(texts: tuple[str, ...]) -> dict[str, Any]:
+    """Return the table `processes`. Raises Refused."""
+    found = [_process(text) for text in texts]
+    table = dict(found)
+    if len(table) < len(found):
+        raise Refused([f"--process: two processes with one name: {', '.join(name for name, _ in found)}"])
+    return table
+
+
+def _process(text: str) -> tuple[str, dict[str, list[str]]]:
+    """Return the name and the table of a process. Raises Refused."""
+    name, equals, command = text.partition("=")
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise Refused([f"--process {name}: the command has {str(error).lower()}"]) from None
+    if not equals or not words:
+        raise Refused([f"--process {text!r} is not NAME=COMMAND, such as worker='rq worker shop'"])
+    return name, {"command": words}
 
 
 def _health(options: AddOptions, handover: str) -> dict[str, Any]:

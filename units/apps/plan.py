@@ -9,6 +9,10 @@ import tomlkit
 
 from hookd.files.policies import GROUP_READABLE, OWNER_READABLE, PRIVATE, WORLD_READABLE, WRITABLE
 from hookd.model.app import App
+from hookd.model.phase import phases_of
+from hookd.model.process import all_processes, timer_units
+from hookd.model.service import COLOURS
+from units.apps.accounts import account_steps
 from units.plan.steps import (
     DAEMON_RELOAD,
     RESTART_RECEIVER,
@@ -22,12 +26,14 @@ from units.plan.steps import (
     drop_in_directories,
     nginx_reload_steps,
 )
-from units.render.app import COLOURS, code_group
+from units.render.app import code_group
 from units.system import layout
 
 _HEADER: Final = "What hookd knows of {name}. To change it: sudo hookd app edit {name}"
-VARIABLES: Final = """# Variables of {name}, one NAME=value per line, for its units and its builds.
+VARIABLES: Final = """# Variables of {name}, one NAME=value per line, for its service and its release commands.
 # After a change: sudo hookd restart {name}
+"""
+BUILD_VARIABLES: Final = """# Variables of {name}'s builds, one NAME=value per line. The next build reads them.
 """
 _CODE_MODES: Final = {"group": GROUP_READABLE, "split": WORLD_READABLE, "acl": OWNER_READABLE}
 _SHARED: Final = "# {name}'s own {file}, linked into every release.\n"
@@ -54,6 +60,7 @@ def app_toml(name: str, table: Mapping[str, Any]) -> str:
 def app_plan(app: App, toml: str, initial: InitialContents, files: tuple[File | Link, ...]) -> Plan:
     """Build the plan of an app. `files` are its units, sudoers, site and log rotation."""
     return (
+        *account_steps(app),
         *_directories(app),
         *_initial_files(app, toml, initial),
         *drop_in_directories(files),
@@ -79,6 +86,8 @@ def _directories(app: App) -> list[PlanStep]:
         directories.append(
             Directory(app.data_root / name, user, app.ownership.group, WRITABLE.directory, "keep", existing)
         )
+    if app.release.backup and phases_of(app):
+        directories.append(Directory(layout.BACKUPS / app.name, "root", "root", 0o700, "keep"))
     return list(dict.fromkeys(directories))
 
 
@@ -95,10 +104,12 @@ def _initial_files(app: App, toml: str, initial: InitialContents) -> list[PlanSt
         text = shared.get(name, _SHARED.format(name=app.name, file=name))
         file = File(app.shared_root / name, text, layout.WORKER, group, mode, existing="keep", removal="keep")
         files.append(file)
-    environment = initial.environment or VARIABLES.format(name=app.name)
-    if app.build.environment_file == layout.app_environment(app.name):
-        path = layout.app_environment(app.name)
-        files.append(File(path, environment, "root", layout.WORKER, mode, existing="keep text"))
+    texts = {
+        layout.app_environment(app.name): initial.environment or VARIABLES.format(name=app.name),
+        layout.build_environment(app.name): BUILD_VARIABLES.format(name=app.name),
+    }
+    own = (path for path in texts if path in app.variable_files)
+    files += [File(path, texts[path], "root", layout.WORKER, mode, existing="keep text") for path in own]
     files.append(File(layout.app_secret(app.name), f"{initial.secret}\n", mode=PRIVATE.file, existing="keep"))
     files.append(File(layout.app_file(app.name), toml))
     return files
@@ -110,13 +121,19 @@ def _reload_steps(app: App) -> list[PlanStep]:
     Blue-green units also start now: the parent unit succeeds without a release. The first deployment starts a single
     service.
     """
-    units, now = enabled_units(app), ("--now",) if app.service.handover == "blue-green" else ()
-    enable = Run(
-        ("systemctl", "enable", *now, "--quiet", *units), "its units start with the host", after=(layout.SYSTEMD,)
-    )
+    now = ("--now",) if app.service.handover == "blue-green" else ()
+    enabled = ((now, enabled_units(app)), (("--now",), timer_units(app)))
+    enable = [
+        Run(("systemctl", "enable", *options, "--quiet", *units), "they start with the host", after=(layout.SYSTEMD,))
+        for options, units in enabled
+        if units
+    ]
+    places = layout.tmpfiles(app.name)
+    make_places = Run(("systemd-tmpfiles", "--create", str(places)), "the places of its phases below /run", (places,))
     return [
         Run(DAEMON_RELOAD, "systemd reads the units", after=(layout.SYSTEMD,)),
-        *([enable] if units else []),
+        *([make_places] if phases_of(app) else []),
+        *enable,
         Run(
             RESTART_RECEIVER,
             "the receiver reads catalogue and secrets, and requests wait meanwhile",
@@ -129,7 +146,7 @@ def _reload_steps(app: App) -> list[PlanStep]:
 def units_of(app: App) -> tuple[str, ...]:
     """Return all units of an app in the order of a stop, sockets first. Without systemd there are none."""
     name = app.service_name
-    if app.service.manager != "systemd":
+    if not app.uses_systemd:
         return ()
     if app.service.units == "existing":
         has_socket = app.service.listen or app.service.own_socket
@@ -145,6 +162,6 @@ def units_of(app: App) -> tuple[str, ...]:
 
 
 def enabled_units(app: App) -> tuple[str, ...]:
-    """Return the units that start with the host."""
-    name = app.service_name
-    return (f"{name}.socket", f"{name}.service") if app.service.units == "hookd" else ()
+    """Return the units that start with the host. The parent unit of colours starts the processes of one."""
+    name, processes = app.service_name, () if app.colours else all_processes(app)
+    return (*((f"{name}.socket", f"{name}.service") if app.service.units == "hookd" else ()), *processes)

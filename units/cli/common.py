@@ -12,7 +12,8 @@ import click
 from hookd.cli.common import Command, fail, sudo_command
 from hookd.cli.main import main
 from hookd.config import config_path, load
-from hookd.model.app import Catalogue
+from hookd.model.catalogue import Catalogue
+from hookd.model.settings import Settings
 from units.apps.manage import Server
 from units.plan.manifest import Manifest
 from units.system import disk, layout
@@ -78,8 +79,8 @@ def host_lock(*, dry_run: bool = False) -> Iterator[Server]:
 def load_server() -> Server:
     """Read the host, which need not be set up yet. Raises ConfigError."""
     config = load(layout.CONFIG) if layout.CONFIG.exists() else None
-    catalogue = config.catalogue if config else Catalogue()
-    return Server(read_host(config), Manifest.load(layout.MANIFEST), catalogue)
+    catalogue, settings = (config.catalogue, config.settings) if config else (Catalogue(), Settings())
+    return Server(read_host(config), Manifest.load(layout.MANIFEST), catalogue, settings)
 
 
 def require_setup() -> None:

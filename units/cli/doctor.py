@@ -5,6 +5,7 @@ import shlex
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -12,9 +13,13 @@ from hookd.cli import common
 from hookd.config import Config, ConfigError, config_path, load_valid_apps
 from hookd.files.policies import OwnershipError
 from units.apps.permissions import check_permissions
+from units.doctor.finding import Finding, Level
+from units.doctor.report import Report
 from units.doctor.run import run_doctor
 
 UNKNOWN = 3
+_COLOURS: Final = {Level.OK: "green", Level.UNKNOWN: "magenta", Level.WARNING: "yellow", Level.ERROR: "red"}
+_WIDTH: Final = 9
 
 
 @click.command(epilog="Example: sudo hookd doctor shop --quiet")
@@ -33,8 +38,24 @@ def doctor(app: str | None, quiet: bool, as_json: bool) -> None:
     if as_json:
         click.echo(report.as_json())
     else:
-        report.show(quiet=quiet)
+        show_report(report, quiet=quiet)
     sys.exit(report.exit_status)
+
+
+def show_report(report: Report, *, quiet: bool = False) -> None:
+    """Print a report. `quiet` omits passed checks."""
+    click.secho(f"hookd: {report.summary()}", fg=_COLOURS[report.level])
+    for finding in report.sorted():
+        if not (quiet and finding.level is Level.OK):
+            _print_finding(finding)
+
+
+def _print_finding(finding: Finding) -> None:
+    level = click.style(f"{finding.level:{_WIDTH}}", _COLOURS[finding.level])
+    title = click.style(f"{finding.app} {finding.check}" if finding.app else finding.check, bold=True)
+    click.echo(f"{level}{title}: {finding.message}")
+    if finding.hint:
+        click.secho(f"{'':{_WIDTH}}next: {common.keep_config(finding.hint)}", dim=True)
 
 
 def _require_app(path: Path, app: str) -> None:
@@ -53,7 +74,7 @@ def _require_app(path: Path, app: str) -> None:
 def permissions(config: Config, app: str, fix: bool, as_json: bool) -> None:
     """Compare the owners and modes of an app's files with its policy."""
     known = common.find_app(config.catalogue, app)
-    if not common.is_server(config):
+    if not config.is_server:
         text = f"{config.path} is not a server's, so its apps have no policy"
         common.fail(text, hint=shlex.join(("ls", "-la", str(known.root))), status=UNKNOWN)
     try:

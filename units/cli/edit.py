@@ -14,12 +14,14 @@ from hookd.model.app import App
 from hookd.model.deployment import Status
 from units.apps import manage
 from units.apps.git_access import check_access
+from units.apps.options import parse_app
+from units.apps.variables import require_plain_variables
 from units.cli.common import dry_run_option, host_lock, load_server, require_setup, requires_root, run_deploy
 from units.system import layout
 from units.system.errors import HostError, Refused
 
 # Only units and sites read these, so a restart applies them.
-_UNIT_KEYS: Final = frozenset({"service", "site", "health"})
+_UNIT_KEYS: Final = frozenset({"service", "site", "health", "processes", "timers"})
 
 
 @click.command(epilog="Example: sudo hookd app edit shop --set health.deadline=60")
@@ -78,6 +80,10 @@ def _print_effect(before: App, app: App) -> None:
     if changed & {"repository", "branch", "deploy_key"} and (problem := check_access(app.name)):
         print_line(f"the new repository cannot be read: {problem}\n  next: sudo hookd app edit {app.name}")
         sys.exit(1)
+    if changed == {"ownership"} and before.ownership.policy == app.ownership.policy:
+        print_line(f"{app.name} is {app.ownership.user}:{app.ownership.group} now")
+        print_next(f"sudo hookd status {app.name}")
+        return
     command = "restart" if changed <= _UNIT_KEYS else "deploy"
     print_line("takes effect with the next deployment")
     print_next(f"sudo hookd {command} {app.name}")
@@ -95,6 +101,7 @@ def _apply(name: str, old: str, new: str, *, dry_run: bool) -> tuple[App, bool]:
     with host_lock(dry_run=dry_run) as server:
         before = find_app(server.catalogue, name)
         _require_unchanged(before, old)
+        require_plain_variables(parse_app(name, table))
         return before, manage.edit(server, before, table, new, print_line, dry_run=dry_run)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import click
 
-from hookd.cli.common import app_argument, find_app, print_line, print_next
+from hookd.cli.common import app_argument, fail, find_app, print_line, print_next
 from hookd.model.app import App
 from units.apps import secrets, services
 from units.cli.common import dry_run_option, host_lock, load_server, require_setup, requires_root, yes_option
@@ -57,15 +57,35 @@ def _service_command(name: str, text: str, action: Callable[[App], None]) -> cli
     def command(app: str) -> None:
         known = _find_app(app)
         action(known)
-        for unit in services.unit_states(known):
-            print_line(str(unit))
+        _print_units(known)
 
     return command
 
 
 start = _service_command("start", "Start an app's sockets and its current release.", services.start)
 stop = _service_command("stop", "Stop an app and close its sockets.", services.stop)
-restart = _service_command("restart", "Restart an app while requests wait in its socket.", services.restart)
+
+
+@click.command(epilog="Example: sudo hookd restart shop worker")
+@app_argument
+@click.argument("process", required=False)
+@requires_root
+def restart(app: str, process: str | None) -> None:
+    """Restart an app, or all its processes of one kind."""
+    known = _find_app(app)
+    if process is None:
+        services.restart(known)
+    elif process in known.processes:
+        services.restart_process(known, process)
+    else:
+        names = ", ".join(known.processes) or "none"
+        fail(f"{app} has no process {process!r}, there are: {names}", hint=f"hookd status {app}")
+    _print_units(known)
+
+
+def _print_units(app: App) -> None:
+    for unit in services.unit_states(app):
+        print_line(str(unit))
 
 
 def _find_app(name: str) -> App:

@@ -11,13 +11,14 @@ from typing import Final
 from redis import Redis
 from redis.exceptions import ConnectionError, TimeoutError
 
-from hookd.cli.common import edit_command, is_server, no_answer, start_command
+from hookd.commands import edit_command, start_command
 from hookd.config import Config, ConfigError, Problem, load_valid_apps
 from hookd.credentials import cli_user
 from hookd.model.app import App
 from hookd.model.journal import AppState, decode, fold
+from hookd.model.process import all_processes, timed_units, timer_units
 from hookd.model.settings import Settings
-from hookd.queue.client import cli_client, is_denied
+from hookd.queue.client import cli_client, is_denied, no_answer
 from units.apps.plan import units_of
 from units.doctor.finding import CannotCheck, Finding, error
 from units.system import disk, layout
@@ -53,7 +54,7 @@ class HostContext:
     @property
     def is_server(self) -> bool:
         """Return False on a machine without root's setup, which has another configuration without Redis' passwords."""
-        return self.path == layout.CONFIG or (self.loaded is not None and is_server(self.loaded))
+        return self.path == layout.CONFIG or (self.loaded is not None and self.loaded.is_server)
 
     @property
     def settings(self) -> Settings:
@@ -83,14 +84,18 @@ class HostContext:
         except (ConnectionError, TimeoutError) as failure:
             if is_denied(failure):
                 raise CannotCheck("you may not use Redis", AS_ROOT) from None
-            raise CannotCheck(no_answer(self.config), start_command("redis", self.config)) from None
+            raise CannotCheck(no_answer(self.settings.redis.url), start_command("redis", self.config)) from None
 
     def app_state(self, app: App) -> AppState:
         """Read the state from the app's journal. An app without a journal has an empty state."""
+        return fold(decode(self.journal_lines(app)))
+
+    def journal_lines(self, app: App) -> list[str]:
+        """Read the lines of the app's journal, or none without one."""
         journal = self.settings.journal_path(app.name)
         disk.status(journal)  # Raises PermissionError, for which `disk.read` returns None.
         content = disk.read(journal) or b""
-        return fold(decode(content.decode("utf-8", "replace").split("\n")))
+        return content.decode("utf-8", "replace").split("\n")
 
 
 def read_context(path: Path, only: str | None) -> tuple[HostContext, list[Finding]]:
@@ -117,7 +122,9 @@ def _repair_command(problem: Problem, path: Path) -> str:
 
 
 def _read_all_units(apps: tuple[App, ...]) -> Mapping[str, Unit] | str:
-    app_units = (name for app in apps for name in units_of(app))
+    app_units = (
+        name for app in apps for name in (*units_of(app), *all_processes(app), *timer_units(app), *timed_units(app))
+    )
     try:
         return read_units([*layout.UNITS, layout.RECONCILE, "nginx.service", *app_units])
     except CommandFailed as failed:

@@ -1,4 +1,4 @@
-"""Report of a doctor run: text with the worst findings first, JSON, and an exit status."""
+"""Report of a doctor run: the worst findings first, JSON, and an exit status."""
 
 import json
 import socket
@@ -7,16 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-import click
-
-from hookd.cli.common import keep_config
 from units.doctor.finding import Finding, Level
 
 _RANK: Final = tuple(Level)
 # Exit statuses of monitoring plugins: https://www.monitoring-plugins.org/doc/guidelines.html
 _EXIT: Final = {Level.OK: 0, Level.WARNING: 1, Level.ERROR: 2, Level.UNKNOWN: 3}
-_COLOURS: Final = {Level.OK: "green", Level.UNKNOWN: "magenta", Level.WARNING: "yellow", Level.ERROR: "red"}
-_WIDTH: Final = 9
 
 
 @dataclass(frozen=True)
@@ -57,22 +52,7 @@ class Report:
         }
         return json.dumps(document, indent=2, ensure_ascii=False)
 
-    def show(self, *, quiet: bool = False) -> None:
-        """Print the report. `quiet` omits passed checks."""
-        click.secho(f"hookd: {self.summary()}", fg=_COLOURS[self.level])
-        for finding in self.sorted():
-            if not (quiet and finding.level is Level.OK):
-                _print_finding(finding)
-
 
 def _format_count(level: Level, number: int) -> str:
     plural = "s" if number > 1 and level in (Level.ERROR, Level.WARNING) else ""
     return f"{number} {level}{plural}"
-
-
-def _print_finding(finding: Finding) -> None:
-    level = click.style(f"{finding.level:{_WIDTH}}", _COLOURS[finding.level])
-    title = click.style(f"{finding.app} {finding.check}" if finding.app else finding.check, bold=True)
-    click.echo(f"{level}{title}: {finding.message}")
-    if finding.hint:
-        click.secho(f"{'':{_WIDTH}}next: {keep_config(finding.hint)}", dim=True)

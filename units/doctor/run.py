@@ -10,7 +10,19 @@ from typing import Final
 
 from hookd.credentials import PasswordUnreadable
 from hookd.model.app import App
-from units.doctor.checks import files, git, queue, redis, rights, services, system
+from units.doctor.checks import (
+    files,
+    git,
+    journal,
+    processes,
+    queue,
+    redis,
+    rights,
+    separation,
+    services,
+    system,
+    variables,
+)
 from units.doctor.context import AS_ROOT, HostContext, read_context
 from units.doctor.finding import CannotCheck, Finding, error, ok, unknown
 from units.doctor.report import Report
@@ -34,9 +46,11 @@ HOST_CHECKS: Final[tuple[tuple[str, HostCheck, str], ...]] = (
     ("queue", queue.check, "all workers are connected, the queue is not suspended"),
     ("nginx", services.check_nginx, "nginx runs and accepts its configuration"),
     ("accounts", rights.check_accounts, "no user can log in or has excess groups"),
+    ("separation", separation.check, "each app has a user and a group of its own"),
     ("setup", files.check_host_plan, "users, files and directories match the setup plan"),
     ("files", files.check_access, "only root can change hookd's code and configuration"),
     ("code", files.check_code, ""),
+    ("variables", variables.check, "each line of the worker's variables has one meaning"),
     ("sudo", rights.check_sudo, "the worker has no right beyond its apps"),
     ("space", system.check_space, ""),
     ("clock", system.check_clock, ""),
@@ -48,17 +62,21 @@ _BARE_HOST_CHECKS: Final = ("clock", "versions", "kernel")
 APP_CHECKS: Final[tuple[tuple[str, AppCheck, str], ...]] = (
     ("services", services.check_app, "all units run and start at boot"),
     ("answers", services.check_app_answers, ""),
+    ("processes", processes.check_app, "processes and timers are well, none works in an old release"),
     ("git", git.check_app, ""),
+    ("journal", journal.check_app, "each line of its journal is an event"),
     ("deployments", queue.check_app, ""),
     ("freeze", queue.check_freeze, ""),
+    ("separation", separation.check_app, "all units run as the app's user"),
     ("setup", files.check_app_plan, "files and directories match the app's plan"),
     ("permissions", files.check_permissions, "owners and modes match the policy"),
     ("files", files.check_app_access, "secret and deploy key are present and closed"),
+    ("variables", variables.check_app, "each line of its variables has one meaning"),
     ("sudo", rights.check_app_sudo, "the worker has exactly the rights of a deployment"),
     ("space", system.check_app_space, ""),
 )
 # These need no setup. The others compare an app with the one of a server.
-_ANYWHERE_APP_CHECKS: Final = ("services", "answers", "deployments", "freeze", "space")
+_ANYWHERE_APP_CHECKS: Final = ("services", "answers", "journal", "deployments", "freeze", "variables", "space")
 
 
 @dataclass(frozen=True)

@@ -5,18 +5,17 @@ from pathlib import Path
 from typing import Final
 
 from hookd.credentials import ROLES
-from hookd.model.app import Catalogue
+from hookd.model.catalogue import Catalogue
+from units.plan.accounts import Group, User
 from units.plan.steps import (
     DAEMON_RELOAD,
     RESTART_RECEIVER,
     Directory,
     File,
-    Group,
     Link,
     Plan,
     PlanStep,
     Run,
-    User,
     drop_in_directories,
     nginx_reload_steps,
 )
@@ -29,7 +28,7 @@ _PASSWORD_BYTES: Final = 24
 _KNOWN_HOSTS: Final = "# Accepted ssh host keys of git hosts. `hookd app add` writes them.\n"
 
 ACCOUNTS: Final[Plan] = (
-    *map(Group, (layout.QUEUE_GROUP, layout.RECEIVER, layout.WORKER, layout.REDIS, layout.WEB)),
+    *map(Group, (layout.QUEUE_GROUP, layout.RECEIVER, layout.WORKER, layout.REDIS, layout.WEB, layout.BUILDERS)),
     User(layout.RECEIVER, layout.RECEIVER, Path("/nonexistent"), (layout.QUEUE_GROUP,)),
     # No home: systemd could start a user unit from it at boot, outside of the worker's sandbox.
     User(layout.WORKER, layout.WORKER, Path("/nonexistent"), (layout.WEB, layout.QUEUE_GROUP)),
@@ -43,7 +42,10 @@ DIRECTORIES: Final[Plan] = (
     Directory(layout.STATE, layout.WORKER, layout.WORKER, 0o700),
     Directory(layout.KEYS, layout.WORKER, layout.WORKER, 0o700),
     Directory(layout.LOGS, layout.WORKER, layout.RECEIVER, 0o2750),
+    # Each app's builds see their own caches only.
+    Directory(layout.BUILD_CACHE, "root", "root", 0o700),
     Directory(layout.REDIS_STATE, layout.REDIS, layout.REDIS, 0o700),
+    Directory(layout.BACKUPS, "root", "root", 0o700, "keep"),
 )
 
 
@@ -97,13 +99,19 @@ def _reload_steps(host: Host, files: tuple[File | Link, ...]) -> list[PlanStep]:
     ]
     if any(file.path.is_relative_to(layout.NGINX) for file in files):
         steps += nginx_reload_steps()
-    return [*steps, *guard_reload_steps(host)]
+    return [*steps, *fail2ban_steps(host), *_apparmor_steps(host)]
 
 
-def guard_reload_steps(host: Host) -> list[PlanStep]:
-    """Build the commands that make fail2ban and AppArmor load hookd's files."""
+def fail2ban_steps(host: Host) -> list[PlanStep]:
+    """Build the command that makes fail2ban load hookd's files, or forget removed ones."""
     reload = ("systemctl", "try-reload-or-restart", "fail2ban.service")
-    replace = ("apparmor_parser", "--replace", str(layout.APPARMOR))
-    fail2ban = Run(reload, "fail2ban loads its files", after=(layout.FAIL2BAN,))
-    apparmor = Run(replace, "AppArmor loads the receiver's profile", after=(layout.APPARMOR,))
-    return [*([fail2ban] if host.has_fail2ban else []), *([apparmor] if host.loads_apparmor else [])]
+    return [Run(reload, "fail2ban loads its files", after=(layout.FAIL2BAN,))] if host.has_fail2ban else []
+
+
+def _apparmor_steps(host: Host) -> list[PlanStep]:
+    profiles = {layout.APPARMOR: "the receiver's profile", layout.APPARMOR_APPS: "the apps' profiles"}
+    return [
+        Run(("apparmor_parser", "--replace", str(path)), f"AppArmor loads {name}", after=(path,))
+        for path, name in profiles.items()
+        if host.loads_apparmor
+    ]

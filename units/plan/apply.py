@@ -22,8 +22,8 @@ class Installer:
     def __init__(self, manifest: Manifest, scope: str, echo: Echo, *, dry_run: bool = False) -> None:
         self._manifest = manifest
         self._scope = scope
-        self._echo = echo
-        self._dry_run = dry_run
+        self.echo = echo
+        self.dry_run = dry_run
 
     def check(self, plan: Plan) -> None:
         """Raise Refused if the plan would replace a foreign file or link."""
@@ -52,8 +52,8 @@ class Installer:
         """
         differences = self.differences(plan)
         for step in differences:
-            self._echo(f"{'-' if isinstance(step, Absent) else '+'} {step}")
-            if not self._dry_run:
+            self.echo(f"{'-' if isinstance(step, Absent) else '+'} {step}")
+            if not self.dry_run:
                 self._apply(step, plan)
         self.disown(step.path for step in plan if isinstance(step, Absent))
         return sum(not isinstance(step, Run) for step in differences)
@@ -91,26 +91,26 @@ class Installer:
                 continue
             was_present = disk.status(path) is not None
             is_whole = resource.kind == "directory" and not any(kept.is_relative_to(path) for kept in but)
-            if is_whole and was_present and not self._dry_run:
+            if is_whole and was_present and not self.dry_run:
                 run(("rm", "-rf", "--one-file-system", "--", str(path)))
             elif not is_whole and not self._remove_empty(path, gone):
                 stays.append(path)
                 continue
             if was_present:
-                self._echo(f"- remove     {path}")
+                self.echo(f"- remove     {path}")
             gone.add(path)
             self._forget(resource)
         return stays
 
     def _remove_empty(self, path: Path, gone: set[Path]) -> bool:
         """Remove a directory, and return False if it is not empty. A dry run compares its content with `gone`."""
-        if not self._dry_run:
+        if not self.dry_run:
             return disk.remove_empty(path)
         found = disk.status(path)
         return found is None or (stat.S_ISDIR(found.st_mode) and gone.issuperset(path.iterdir()))
 
     def _forget(self, resource: Resource) -> None:
-        if not self._dry_run:
+        if not self.dry_run:
             self._manifest.forget(resource)
 
 

@@ -1,7 +1,7 @@
 """The resources that hookd created on this host, and its pending commands. Saved before each change."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -47,6 +47,11 @@ class Manifest:
     def forget(self, resource: Resource) -> None:
         """Drop a resource after its removal."""
         self.resources.remove(resource)
+        self.save()
+
+    def move(self, resource: Resource, scope: str) -> None:
+        """Give a resource to another scope."""
+        self.resources[self.resources.index(resource)] = replace(resource, scope=scope)
         self.save()
 
     def add_pending(self, argv: tuple[str, ...]) -> None:

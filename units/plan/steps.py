@@ -1,23 +1,22 @@
-"""Steps of a plan: users, directories, files and commands as values that check and apply themselves."""
+"""Steps of a plan: directories, files, links and commands as values that check and apply themselves."""
 
 import grp
 import os
 import pwd
 import stat
 from abc import ABC, abstractmethod
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
 from units.plan.manifest import ResourceKind
 from units.system import disk, layout
+from units.system.accounts import find_group, find_user
 from units.system.run import run
 
-NOLOGIN: Final = "/usr/sbin/nologin"
 DAEMON_RELOAD: Final = ("systemctl", "daemon-reload")
 RESTART_RECEIVER: Final = ("systemctl", "restart", "hookd.service")
-_RUN_SECONDS: Final = 120
+RUN_SECONDS: Final = 120
 
 Created = list[tuple[ResourceKind, str]]
 # What happens to an existing file or directory: the whole step is applied, or only its owner and mode, or nothing.
@@ -47,61 +46,6 @@ class PlanStep(ABC):
 
 
 Plan = tuple[PlanStep, ...]
-
-
-@dataclass(frozen=True)
-class Group(PlanStep):
-    name: str
-
-    def is_present(self) -> bool:
-        return _find_group(self.name) is not None
-
-    def apply(self) -> None:
-        run(("groupadd", "--system", self.name))
-
-    def creates(self) -> Created:
-        return [("group", self.name)]
-
-    def mismatch(self) -> str:
-        return f"the group {self.name} is missing"
-
-    def __str__(self) -> str:
-        return f"group      {self.name}"
-
-
-@dataclass(frozen=True)
-class User(PlanStep):
-    """A system user without a login, as a member of `groups`."""
-
-    name: str
-    group: str
-    home: Path
-    groups: tuple[str, ...] = ()
-
-    def is_present(self) -> bool:
-        return _find_user(self.name) is not None and not self._missing_groups()
-
-    def apply(self) -> None:
-        if _find_user(self.name) is None:
-            home = ("--home-dir", str(self.home), "--no-create-home")
-            run(("useradd", "--system", "--gid", self.group, *home, "--shell", NOLOGIN, self.name))
-        for group in self._missing_groups():
-            run(("usermod", "--append", "--groups", group, self.name))
-
-    def creates(self) -> Created:
-        user: Created = [] if _find_user(self.name) else [("user", self.name)]
-        return [*user, *(("member", f"{self.name} {group}") for group in self._missing_groups())]
-
-    def mismatch(self) -> str:
-        groups = f" or not in {', '.join(self.groups)}" if self.groups else ""
-        return f"the user {self.name} is missing{groups}"
-
-    def _missing_groups(self) -> list[str]:
-        return [group for group in self.groups if not _is_member(self.name, group)]
-
-    def __str__(self) -> str:
-        more = f", member of {', '.join(self.groups)}" if self.groups else ""
-        return f"user       {self.name} (group {self.group}, no login{more})"
 
 
 @dataclass(frozen=True)
@@ -223,18 +167,19 @@ class Run(PlanStep):
     """A command as root, with its reason in a few words.
 
     With `after` it runs only after a change at or below one of these paths. A change of an interrupted earlier run
-    counts too.
+    counts too. `seconds` is its limit.
     """
 
     argv: tuple[str, ...]
     why: str
     after: tuple[Path, ...] = ()
+    seconds: int = RUN_SECONDS
 
     def is_present(self) -> bool:
         return False
 
     def apply(self) -> None:
-        run(self.argv, seconds=_RUN_SECONDS)
+        run(self.argv, seconds=self.seconds)
 
     def is_triggered_by(self, step: PlanStep) -> bool:
         """Return True if a change by this step makes the command necessary."""
@@ -277,21 +222,4 @@ def _owner(step: Directory | File) -> disk.Owner:
 
 def _is_owned(step: Directory | File, found: os.stat_result) -> bool:
     """Return True if owner, group and mode are the step's. A missing user or group is a difference."""
-    return bool(_find_user(step.owner) and _find_group(step.group)) and _owner(step).fits(found)
-
-
-def _find_user(name: str) -> pwd.struct_passwd | None:
-    with suppress(KeyError):
-        return pwd.getpwnam(name)
-    return None
-
-
-def _find_group(name: str) -> grp.struct_group | None:
-    with suppress(KeyError):
-        return grp.getgrnam(name)
-    return None
-
-
-def _is_member(user: str, group: str) -> bool:
-    account, found = _find_user(user), _find_group(group)
-    return account is not None and found is not None and (user in found.gr_mem or account.pw_gid == found.gr_gid)
+    return bool(find_user(step.owner) and find_group(step.group)) and _owner(step).fits(found)

@@ -6,20 +6,16 @@ from pathlib import Path
 from typing import Final
 
 from hookd.model.app import App
-from hookd.model.journal import Colour
-from hookd.model.systemctl import sudo_commands
+from hookd.model.service import COLOURS, Colour
 from units.plan.steps import File, Link
+from units.render.phases import phase_files
+from units.render.processes import process_files
+from units.render.sudoers import sudoers
 from units.render.templates import render
 from units.system import layout
 from units.system.errors import Refused
 from units.system.facts import Host
 
-COLOURS: Final[tuple[Colour, ...]] = ("blue", "green")
-_REASONS: Final = {
-    "start": "The start after a reboot.",
-    "stop": "The end of an old release, or of an unhealthy one.",
-    "restart": "A deployment with a restart.",
-}
 _HEALTH_SOCKET: Final = re.compile(r"unix:(?P<path>/[^:]+):(?P<page>/.*)")
 _HEALTH_TCP: Final = re.compile(r"http://[^/]+(?P<page>/.*)?")
 _HOMES: Final = (Path("/home"), Path("/root"), Path("/run/user"))
@@ -33,11 +29,18 @@ def app_files(app: App, host: Host) -> tuple[File | Link, ...]:
     An existing unit (`service.units`) gets a drop-in, and a socket if `service.listen` is set. Without any socket it
     gets nothing.
     """
-    return (*_units(app, host), *_sudoers(app), *_app_site(app, host), *_rotation(app))
+    return (
+        *_units(app, host),
+        *phase_files(app, sandbox_values(app)),
+        *process_files(app, sandbox_values(app)),
+        *sudoers(app),
+        *_app_site(app, host),
+        *_rotation(app),
+    )
 
 
 def _units(app: App, host: Host) -> tuple[File | Link, ...]:
-    if app.service.manager != "systemd":
+    if not app.uses_systemd:
         return ()
     if app.service.units == "existing":
         public = (_socket(app), _enabled_socket(app)) if app.service.listen else ()
@@ -77,13 +80,17 @@ def _service(app: App, colour: Colour | None) -> File:
     text = render(
         "app/app.service",
         **_gunicorn_values(app, colour),
+        **sandbox_values(app),
         colour=colour,
         sockets=sockets or f"{unit}.socket",
-        group=code_group(app),
-        writable=data_directories(app),
-        protect_home=protect_home((app.root, *data_directories(app))),
     )
     return _unit(f"{name}.service", text)
+
+
+def sandbox_values(app: App) -> dict[str, object]:
+    """Return the values of the sandbox that the service, the phases and the commands of a person share."""
+    data = data_directories(app)
+    return {"group": code_group(app), "writable": data, "protect_home": protect_home((app.root, *data))}
 
 
 def _gunicorn_values(app: App, colour: Colour | None) -> dict[str, object]:
@@ -98,14 +105,6 @@ def _parent_unit(app: App, host: Host) -> File:
 
 def _drop_in(app: App) -> File:
     return _unit(f"{app.service_name}.service.d/hookd.conf", render("app/adopted.conf", **_gunicorn_values(app, None)))
-
-
-def _sudoers(app: App) -> tuple[File, ...]:
-    commands = [(_REASONS[argv[1]], " ".join(argv)) for argv in sudo_commands(app)]
-    if not commands:
-        return ()
-    text = render("app/sudoers", app=app, commands=commands)
-    return (File(layout.sudoers(app.name), text, mode=0o440, check=("visudo", "-c", "-q", "-f")),)
 
 
 def _app_site(app: App, host: Host) -> tuple[File | Link, ...]:
@@ -137,8 +136,8 @@ def certificate_directory(domain: str, host: Host) -> Path | None:
 def _rotation(app: App) -> tuple[File, ...]:
     """Render the rotation of the app's own log directories."""
     logs = [app.data_root / name for name in app.shared.directories if Path(name).name in ("logs", "log")]
-    owner = {"user": app.ownership.user, "group": code_group(app) or layout.WEB}
-    texts = [render("app/logrotate", app=app, logs=path, **owner) for path in logs]
+    owner = app.ownership
+    texts = [render("app/logrotate", app=app, logs=path, user=owner.user, group=owner.group) for path in logs]
     return (File(layout.LOGROTATE / f"hookd-{app.name}", "\n".join(texts)),) if texts else ()
 
 

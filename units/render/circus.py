@@ -1,26 +1,39 @@
 """Configuration and command of circus, which runs the services of a machine without systemd."""
 
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from hookd.model.journal import Colour
+from hookd.model.service import Colour
 from units.render.templates import render
 from units.system.errors import HostError
 
 GUNICORN_CONF = Path(__file__).parents[1] / "gunicorn.conf.py"
+IN_RELEASE = GUNICORN_CONF.with_name("in_release.sh")
 
 
 @dataclass(frozen=True)
 class CircusApp:
-    """An app on a port of this machine, with two colours or one service (None)."""
+    """An app on a port of this machine, with two colours or one service (None).
+
+    `environment_file` holds the service's variables.
+    """
 
     name: str
     root: Path
     port: int
     colours: tuple[Colour | None, ...]
+    environment_file: Path | None = None
+
+    @property
+    def launcher(self) -> str:
+        """The start of the service's command, which reads the variables at each start, as systemd does."""
+        file = self.environment_file
+        reader = (sys.executable, "-P", "-m", "hookd.with_variables", str(file)) if file else ()
+        return shlex.join((*reader, "/bin/sh", str(IN_RELEASE)))
 
 
 @dataclass(frozen=True)

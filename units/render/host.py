@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from hookd.model.app import Catalogue
+from hookd.model.catalogue import Catalogue
 from units.plan.steps import File, Link
 from units.render.app import certificate_directory, data_directories, nginx_site, protect_home
 from units.render.templates import render
@@ -64,7 +64,7 @@ def _worker_drop_ins(host: Host, catalogue: Catalogue) -> tuple[File, ...]:
         "systemd/worker-apps.conf",
         writable=writable,
         home=protect_home(writable),
-        stop_seconds=max((app.limits.deploy_seconds for app in catalogue.apps), default=1800) + 60,
+        stop_seconds=max((app.job_seconds for app in catalogue.apps), default=1800) + 60,
     )
     files = [_unit("hookd-worker@.service.d/apps.conf", apps)]
     if host.has_strict_sandbox:
@@ -93,6 +93,7 @@ def _guards(host: Host, catalogue: Catalogue) -> tuple[File, ...]:
         files.append(File(layout.FAIL2BAN / "jail.d" / "hookd.conf", render("fail2ban/jail.conf")))
     if host.has_apparmor:
         files.append(File(layout.APPARMOR, render("host/apparmor")))
+        files.append(File(layout.APPARMOR_APPS, render("host/apparmor-apps", apps=catalogue.apps)))
     if host.has_selinux:
         apps = [{"name": app.name, "root": app.root, "data": data_directories(app)} for app in catalogue.apps]
         files.append(File(layout.SELINUX, render("host/selinux", apps=apps)))

@@ -22,9 +22,10 @@ _SCRIPTS: Final = "+evalsha +script|load +script|exists"
 # In parentheses: commands with their keys. EXPIRE on other keys could delete a queue.
 _RECEIVER: Final = (
     "+script|load +script|exists",
-    f"(+watch +mget +set %RW~{redis_keys.waiting_key('*')} %RW~{redis_keys.delivery_key('*', '*')})",
+    f"(+watch +mget +set %RW~{redis_keys.waiting_key('*')} %RW~{redis_keys.push_key('*', '*')})",
     f"(+hget +hset +expire %RW~{redis_keys.record_key(_DEPLOYMENT)})",
     f"(+hincrby %RW~{redis_keys.coalesced_key('*')})",
+    f"(+hdel %W~{redis_keys.polled_key('*')})",
     f"(+zadd %W~{redis_keys.history_key('*')})",
     f"(+xadd %W~{redis_keys.decisions_key('*')} %W~{redis_keys.REFUSALS})",
     f"(+hincrby +hset %RW~{redis_keys.counts_key('*')})",

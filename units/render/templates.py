@@ -31,7 +31,9 @@ def _environment() -> Environment:
         "path": unit_path,
         "word": word,
         "quoted": quoted,
+        "argument": argument,
         "pattern": pattern,
+        "schedule": schedule,
     }
     return environment
 
@@ -39,7 +41,9 @@ def _environment() -> Environment:
 # systemd, nginx, sudo and logrotate read blanks, quotes, backslashes, dollar and glob signs differently.
 _PATH: Final = re.compile(r"/[A-Za-z0-9._/@+~%-]*")
 _WORD: Final = re.compile(r"[A-Za-z0-9._:()@-]+")
+_SCHEDULE: Final = re.compile(r"[A-Za-z0-9*/,.:~ _+-]+")
 _PRINTABLE: Final = re.compile(r"[ -~]*")
+_CONTROL: Final = re.compile(r"[\x01-\x1f\x7f]")
 
 
 def plain_path(path: Path | str) -> str:
@@ -64,12 +68,25 @@ def word(text: str) -> str:
     return text
 
 
+def schedule(text: str) -> str:
+    """Return a calendar time. Raises Refused for anything else."""
+    if _SCHEDULE.fullmatch(text) is None:
+        raise Refused([f"{text!r} is unsafe in a timer"])
+    return text
+
+
 def quoted(text: str) -> str:
     """Quote one NAME=value of `Environment=`. Raises Refused for signs that are not printable."""
     if _PRINTABLE.fullmatch(text) is None:
         raise Refused([f"{text!r} is unsafe in a unit: it is not printable ASCII"])
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{escaped}"'
+
+
+def argument(text: str) -> str:
+    """Quote one argument of a unit's command line, with its dollars and per cent signs, systemd.service(5)."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return '"' + _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", escaped) + '"'
 
 
 def pattern(path: Path | str) -> str:

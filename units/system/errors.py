@@ -1,5 +1,18 @@
 """Errors of server commands, with a hint."""
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A cause against a command or a state, and the command that mends it."""
+
+    cause: str
+    hint: str
+
+    def __str__(self) -> str:
+        return f"{self.cause}\n    next: {self.hint}"
+
 
 class HostError(Exception):
     """A command cannot continue on this host. `hint` is the next command."""

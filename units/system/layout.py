@@ -3,17 +3,22 @@
 from pathlib import Path
 from typing import Final
 
+from hookd.model import backup, phase
+
 RECEIVER: Final = "hookd"
 WORKER: Final = "manager"
 REDIS: Final = "hookd-redis"
 WEB: Final = "www-data"
+BUILDERS: Final = phase.BUILDERS
 QUEUE_GROUP: Final = "hookd-queue"
 
 CODE: Final = Path("/opt/hookd")
 CURRENT: Final = CODE / "current"
 COMMAND: Final = Path("/usr/local/bin/hookd")
 PYTHON: Final = CURRENT / "venv" / "bin" / "python"
-GUNICORN_CONF: Final = CURRENT / "code" / "units" / "gunicorn.conf.py"
+CODE_PATH: Final = CURRENT / "code"
+GUNICORN_CONF: Final = CODE_PATH / "units" / "gunicorn.conf.py"
+IN_RELEASE: Final = CODE_PATH / "units" / "in_release.sh"
 
 ETC: Final = Path("/etc/hookd")
 CONFIG: Final = ETC / "hookd.toml"
@@ -38,8 +43,14 @@ MANIFEST: Final = SETUP_STATE / "manifest.json"
 REDIS_SOCKET: Final = Path("/run/hookd-redis/redis.sock")
 RECEIVER_SOCKET: Final = Path("/run/hookd/receiver.sock")
 SOCKETS: Final = Path("/run/hookd-apps")
+PHASE_PIPES: Final = phase.PHASE_PIPES
+BUILD_CACHE: Final = phase.BUILD_CACHE
+BACKUPS: Final = backup.BACKUPS
+# HOME of each app. systemd makes them below its directory for caches.
+APP_HOMES: Final = Path("/var/cache/hookd-apps")
 
 SYSTEMD: Final = Path("/etc/systemd/system")
+TMPFILES: Final = Path("/etc/tmpfiles.d")
 SUDOERS: Final = Path("/etc/sudoers.d")
 NGINX: Final = Path("/etc/nginx")
 SITES: Final = NGINX / "sites-available"
@@ -50,6 +61,9 @@ CERTIFICATES: Final = Path("/etc/letsencrypt/live")
 LOGROTATE: Final = Path("/etc/logrotate.d")
 FAIL2BAN: Final = Path("/etc/fail2ban")
 APPARMOR: Final = Path("/etc/apparmor.d/hookd-receiver")
+# The profiles of all apps, each with this name and the app's.
+APPARMOR_APPS: Final = Path("/etc/apparmor.d/hookd-apps")
+APP_PROFILE: Final = "hookd-app"
 SELINUX: Final = ETC / "selinux.fcontext"
 
 RECONCILE: Final = "hookd-reconcile.service"
@@ -81,8 +95,13 @@ def app_file(app: str) -> Path:
 
 
 def app_environment(app: str) -> Path:
-    """Return the file of the app's variables, for its units and its builds."""
+    """Return the file of the app's variables, for its service, its checks and its release commands."""
     return ENVIRONMENTS / app
+
+
+def build_environment(app: str) -> Path:
+    """Return the file of the variables of the app's builds. No app's name has a dot."""
+    return ENVIRONMENTS / f"{app}.build"
 
 
 def app_secret(app: str) -> Path:
@@ -97,6 +116,17 @@ def deploy_key(app: str) -> Path:
 def sudoers(app: str) -> Path:
     """Return the app's sudoers file. sudo ignores names with a dot, which app names never have."""
     return SUDOERS / f"hookd-{app}"
+
+
+def tmpfiles(app: str) -> Path:
+    """Return the file that makes the places of the app's phases below /run."""
+    return TMPFILES / f"hookd-{app}.conf"
+
+
+def phase_places(app: str) -> tuple[Path, ...]:
+    """Return what the app and its phases leave outside of its directories."""
+    files = (PHASE_PIPES / f"{app}{end}" for end in ("", ".plan", ".in-use"))
+    return (APP_HOMES / app, BUILD_CACHE / app, *files)
 
 
 def app_scope(app: str) -> str:

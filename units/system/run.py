@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Mapping
 from typing import Final
 
-_ENVIRONMENT: Final = {
+ENVIRONMENT: Final = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LANG": "C.UTF-8",
     "DEBIAN_FRONTEND": "noninteractive",
@@ -39,7 +39,7 @@ def run(
             timeout=seconds,
             # A program of another user must not type into root's terminal.
             start_new_session=True,
-            env={**_ENVIRONMENT, **(extra or {})},
+            env={**ENVIRONMENT, **(extra or {})},
             cwd="/",
             text=True,
             errors="replace",

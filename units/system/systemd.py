@@ -1,9 +1,10 @@
 """Reads the state of systemd units."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from hookd.model.systemctl import parse_show
 from units.system.run import run
@@ -55,6 +56,14 @@ def read_units(names: Iterable[str], seconds: float = _SECONDS) -> dict[str, Uni
     printed = run(("systemctl", "show", *properties, "--", *wanted), seconds=seconds)
     # Answers come in the order of the question. An alias is answered under the unit's own name.
     return {name: _unit(name, shown) for name, shown in zip(wanted, parse_show(printed.splitlines()), strict=True)}
+
+
+def read_properties(name: str, interface: str, wanted: tuple[str, ...]) -> dict[str, Any]:
+    """Read a unit's properties over D-Bus, which keeps words and lines of a value apart. Raises CommandFailed."""
+    escaped = "".join(sign if sign.isalnum() else f"_{ord(sign):02x}" for sign in name)
+    where = ("org.freedesktop.systemd1", f"/org/freedesktop/systemd1/unit/{escaped}")
+    output = run(("busctl", "--json=short", "get-property", *where, f"org.freedesktop.systemd1.{interface}", *wanted))
+    return {key: json.loads(line)["data"] for key, line in zip(wanted, output.splitlines(), strict=True)}
 
 
 def _unit(name: str, found: Mapping[str, str]) -> Unit:

@@ -2,15 +2,18 @@
 
 from typing import Final
 
+from hookd.files.links import links_to, prepared_link, switch_link
 from hookd.model.app import App
 from hookd.model.deployment import StepName
 from hookd.model.hint import Hint, HintKind
-from hookd.model.journal import AppState, Colour, Good, Pinned, Switched, idle_colour
+from hookd.model.journal import AppState, Good, Pinned, Switched
+from hookd.model.service import Colour, idle_colour
 from worker.context import AppTask, Task
 from worker.deploy.repair import RepairResult, RollbackResult
-from worker.errors import CommandFailed, RollbackFailed
-from worker.release.links import links_to, prepared_link, switch_link
-from worker.service.manager import control, verify_health
+from worker.deploy.start import start_healthy
+from worker.errors import CommandFailed, DeployError, ProcessFailed, RollbackFailed
+from worker.service import processes
+from worker.service.manager import control
 
 # The result of a rollback that failed.
 ROLLBACK_FAILURE: Final = "the new release cannot be stopped"
@@ -24,7 +27,9 @@ def switch(task: Task, state: AppState, name: str, pin: Pinned | None) -> None:
     """
     idle = idle_colour(state.colour)
     try:
-        _start(task, name, idle)
+        switch_link(task.paths.colour(idle), task.paths.release(name))
+        start_healthy(task, task.app.service_of(idle), idle, StepName.START)
+        processes.hand_over(task, state.colour, idle, name)
         task.cancel_timeout()
         with task.recorder.step(StepName.SWITCH, name), prepared_link(task.paths.current, task.paths.release(name)):
             switched = Switched(**task.stamp(), release=name, colour=idle)
@@ -37,17 +42,10 @@ def switch(task: Task, state: AppState, name: str, pin: Pinned | None) -> None:
         try:
             with task.recorder.step(StepName.STOP_OLD, state.colour):
                 _stop_colour(task, state.colour, name)
+                processes.stop(task, state.colour)
         except CommandFailed as error:
-            cause = f"the new release serves, but the old one ({state.colour}) could not be stopped: {error.cause}"
+            cause = f"the new release serves, but {state.colour} cannot be stopped: {error.cause}"
             raise RollbackFailed(cause, hint=Hint(HintKind.DEPLOY)) from None
-
-
-def _start(task: Task, name: str, idle: Colour) -> None:
-    with task.recorder.step(StepName.START, idle):
-        switch_link(task.paths.colour(idle), task.paths.release(name))
-        control(task, "restart", task.app.service_of(idle))  # A killed deployment may have left it running.
-    with task.recorder.step(StepName.HEALTH, idle):
-        verify_health(task, task.app.service_of(idle), idle)
 
 
 def new_service(app: App, state: AppState) -> str:
@@ -59,7 +57,9 @@ def go_back(task: Task, state: AppState) -> RollbackResult | None:
     """Stop the new release. Return None if no other one serves."""
     idle, old = idle_colour(state.colour), state.deployed
     with task.recorder.step(StepName.ROLL_BACK, idle):
+        processes.stop(task, idle)
         _stop_colour(task, idle, old.name if old else None)
+        processes.start(task, state.colour)
     return RollbackResult(f"{old.name} serves on") if old else None
 
 
@@ -90,6 +90,11 @@ def recover(task: AppTask, state: AppState) -> RepairResult:
     if link.is_symlink() and (release is None or not links_to(link, release)):
         repaired.append(f"an earlier deployment was interrupted while {idle} was running")
         task.recorder.line(repaired[-1])
-        with task.recorder.step(StepName.RECOVER, idle):
-            _stop_colour(task, idle, serving.name if serving else None)
+        try:
+            with task.recorder.step(StepName.RECOVER, idle):
+                processes.stop(task, idle)
+                processes.start(task, state.colour)
+                _stop_colour(task, idle, serving.name if serving else None)
+        except ProcessFailed as error:
+            return RepairResult(tuple(repaired), error=DeployError(str(error), hint=error.hint))
     return RepairResult(tuple(repaired))

@@ -2,73 +2,85 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from hookd.files.policies import Policy, environment_policy
-from hookd.model.app import App, Limits
 from hookd.model.deployment import StepName
 from hookd.model.ids import release_name
 from hookd.model.journal import AppState, Built
+from hookd.model.phase import check_command
 from worker.context import Task
 from worker.deploy.target import Target
-from worker.errors import CommandFailed, CommitRefused
-from worker.process.run import Command, remove_tree
+from worker.errors import CommandFailed, CommitRefused, DeployError, Killed
+from worker.phase.phases import app_commands, run_build, run_check
+from worker.process.run import SYSTEM_PATH, remove_tree
 from worker.release.disk_space import check_commit_fits, check_remaining_space
 from worker.release.git_mirror import GitMirror
-from worker.release.links import link_shared, reject_escaping_links, reject_reserved_paths
+from worker.release.links import link_shared, reject_escaping_links, reject_reserved_paths, write_revision
 from worker.release.ownership import enforce
 from worker.release.venv import prepare_venv
 
 
-def build(task: Task, state: AppState, target: Target, mirror: GitMirror, policy: Policy) -> str:
-    """Build the release of a commit and return its name: files, dependencies, links, the app's build commands.
+class NewRelease(NamedTuple):
+    """A release with its environment."""
 
-    Raises DeployError and removes the release.
+    name: str
+    venv: Path
+
+
+def build(task: Task, state: AppState, target: Target, mirror: GitMirror, policy: Policy) -> NewRelease:
+    """Build the release of a commit: files, links, dependencies, the app's build commands.
+
+    The links come before the code of the push changes the tree. Raises DeployError and removes the release.
     """
     name = release_name(_last_number(task, state) + 1, target.commit)
     partial, release = task.paths.partial(name), task.paths.release(name)
     with _removed_on_failure(partial, release):
         _write_files(task, target, mirror, partial)
-        with task.recorder.step(StepName.DEPENDENCIES):
-            venv = prepare_venv(task, partial, policy)
-            (partial / "venv").symlink_to(os.path.relpath(venv, partial))
         with task.recorder.step(StepName.SHARED_FILES):
             link_shared(task.app, partial)
+        with task.recorder.step(StepName.DEPENDENCIES):
+            venv = prepare_venv(task, partial, policy)
         os.rename(partial, release)
         if task.app.build.commands:
             with task.recorder.step(StepName.BUILD):
-                _run_all(task, task.app.build.commands, release)
-    return name
+                run_build(task, release, app_commands(task, release))
+    return NewRelease(name, venv)
 
 
-def check(task: Task, name: str, target: Target, policy: Policy) -> None:
-    """Check that a release starts, enforce its owners and modes, and write it to the journal.
+def check(task: Task, new: NewRelease, target: Target, policy: Policy) -> None:
+    """Enforce the owners and modes of a release, check that it starts, and write it to the journal.
 
     Raises DeployError and removes the release. Raises CommitRefused if the app does not start.
     """
-    release = task.paths.release(name)
+    release = task.paths.release(new.name)
     with _removed_on_failure(release):
-        command = preflight_command(task.app, release, task.environment(release))
-        if command is not None:
-            with task.recorder.step(StepName.PREFLIGHT):
-                _run_preflight(task, command)
+        _reject_other_environment(release, new.venv)
         with task.recorder.step(StepName.OWNERSHIP):
             changed = enforce(release, policy)
-            changed += enforce((release / "venv").resolve(), environment_policy(policy))
+            changed += enforce(new.venv, environment_policy(policy))
             task.recorder.line(f"{changed} files and directories needed another mode, group or ACL")
+        _check_programs(task, release)
+        warn_of_unread_configuration(task, release)
+        if check_command(task.app):
+            with task.recorder.step(StepName.CHECK):
+                _check_start(task, release)
         check_remaining_space(task)
-    task.journal.add(Built(**task.stamp(), release=name, commit=target.commit))
+    task.journal.add(Built(**task.stamp(), release=new.name, commit=target.commit))
 
 
-def run_release_commands(task: Task, release: Path, policy: Policy) -> None:
-    """Run the app's release commands, such as migrations, and enforce the modes of their files. Raises DeployError."""
-    if not task.app.build.release_commands:
-        return
-    with task.recorder.step(StepName.RELEASE_COMMANDS):
-        _run_all(task, task.app.build.release_commands, release)
-        enforce(release, policy)
+def _reject_other_environment(release: Path, venv: Path) -> None:
+    """Raise CommitRefused if a build replaced the link to its environment, which could lead to any place."""
+    try:
+        target = os.readlink(release / "venv")
+    except OSError:
+        target = ""
+    if target != os.path.relpath(venv, release):
+        raise CommitRefused("the build replaced the link venv in its release")
 
 
 @contextmanager
@@ -96,32 +108,36 @@ def _write_files(task: Task, target: Target, mirror: GitMirror, release: Path) -
         check_commit_fits(task, entries)
         mirror.write(target.commit, release)
         reject_escaping_links(release, entries)
+        write_revision(release, target.commit)
         for entry in (entry for entry in entries if entry.is_submodule):
             task.recorder.line(f"{entry.path} is a submodule and stays empty")
 
 
-def _run_all(task: Task, commands: tuple[tuple[str, ...], ...], release: Path) -> None:
-    for argv in commands:
-        task.run(app_command(argv, release, task.environment(release), task.app.limits))
-
-
-def _run_preflight(task: Task, command: Command) -> None:
+def _check_start(task: Task, release: Path) -> None:
     try:
-        task.run(command)
+        run_check(task, release)
+    except Killed:
+        raise
     except CommandFailed as error:
         check_remaining_space(task)  # A full disk is not the commit's fault.
         cause = error.lines[-1] if error.lines else error.cause
         raise CommitRefused(f"the app does not start from this commit: {cause}") from None
 
 
-def app_command(argv: tuple[str, ...], release: Path, env: Mapping[str, str], limits: Limits) -> Command:
-    """Run a command of the app in its release."""
-    return Command(argv, limits.step_seconds, limits.silence_seconds, release, env)
+def _check_programs(task: Task, release: Path) -> None:
+    """Raise DeployError if a program of a configured command does not exist. Later would be too late."""
+    path = f"{release / 'venv' / 'bin'}:{SYSTEM_PATH}"
+    commands = [
+        *(("release.commands", command) for command in task.app.release.commands),
+        *((f"processes.{name}.command", process.command) for name, process in task.app.processes.items()),
+        *((f"timers.{name}.command", timer.command) for name, timer in task.app.timers.items()),
+    ]
+    for key, (program, *_) in commands:
+        if shutil.which(release / program if "/" in program else program, path=path) is None:
+            raise DeployError(f"{key}: there is no program {program} in the environment")
 
 
-def preflight_command(app: App, release: Path, env: Mapping[str, str]) -> Command | None:
-    """Return the command that checks if the release starts, or None if the app's configuration turns it off."""
-    argv = app.service.preflight
-    if argv is None:
-        argv = ("gunicorn", "--check-config", app.service.entry)
-    return app_command(argv, release, env, app.limits) if argv else None
+def warn_of_unread_configuration(task: Task, release: Path) -> None:
+    """Warn of gunicorn's file in a release, because the service and its check read hookd's."""
+    if task.app.uses_systemd and (release / "gunicorn.conf.py").exists():
+        task.recorder.line("warning: gunicorn.conf.py is not read; set GUNICORN_CMD_ARGS among the app's variables")

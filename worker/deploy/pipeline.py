@@ -16,19 +16,40 @@ from hookd.model.decision import Assessment, Verdict, remedy_hint
 from hookd.model.deployment import Status, StepName, Trigger
 from hookd.model.hint import AnyHint, Hint, HintKind
 from hookd.model.journal import AppState, Pinned, Quarantined, Unpinned
+from hookd.model.phase import build_user
 from worker.context import AppTask, Task
 from worker.deploy import blue_green, restart
-from worker.deploy.build import build, check, run_release_commands
+from worker.deploy.build import build, check
+from worker.deploy.release_phase import quarantine_interrupted, run_release_phase
 from worker.deploy.repair import RepairResult, RollbackResult, repair
 from worker.deploy.retention import prune, prune_incomplete
-from worker.deploy.target import Target, choose_target, count_crash, pin_event, quarantine_crash_loop, reason_against
-from worker.errors import BAD_RELEASE, CommitRefused, DeployError, RollbackFailed, RolledBack, SwitchNotRecorded
+from worker.deploy.target import (
+    Target,
+    choose_target,
+    count_crash,
+    pin_event,
+    quarantine_crash_loop,
+    reason_against,
+    was_killed_too_often,
+)
+from worker.errors import (
+    BAD_RELEASE,
+    CommitRefused,
+    DeployError,
+    ProcessFailed,
+    ReleaseKilled,
+    RollbackFailed,
+    RolledBack,
+    SwitchNotRecorded,
+)
+from worker.phase.phases import recover_phases
 from worker.process.lock import app_lock
 from worker.release.disk_space import check_free_space, flush
 from worker.release.git_mirror import GitMirror
 from worker.release.ownership import make_directories, release_policy
 from worker.report.status import StatusPublisher, publishing
 from worker.service.manager import service_log_hint
+from worker.service.processes import restart_also
 
 log: Final = logging.getLogger(__name__)
 
@@ -51,7 +72,7 @@ class Ending:
     @classmethod
     def of(cls, error: DeployError) -> Self:
         """Return the ending that an error names."""
-        return cls(error.ending, error.cause, error.hint, error.healthy, error.verdict)
+        return cls(error.ending, error.cause, error.hint or Hint(HintKind.SHOW_LOG), error.healthy, error.verdict)
 
 
 class Handover(Protocol):
@@ -72,7 +93,7 @@ def run_pipeline(task: Task, status: StatusPublisher) -> Ending:
     """
     try:
         with app_lock(task.paths.lock, task.deployment.id, task.app.limits.lock_seconds):
-            policy = release_policy(task.app.ownership)
+            policy = release_policy(task.app.ownership, builder=build_user(task.app))
             os.umask(umask_of(task.app.ownership))
             make_directories(task, policy)
             ending = _deploy_locked(task, policy, status)
@@ -88,6 +109,7 @@ def _deploy_locked(task: Task, policy: Policy, status: StatusPublisher) -> Endin
     try:
         recovered = recover_interrupted(task)
         state = _unpin(task, task.journal.state())
+        recover_phases(task)
         prune_incomplete(task, state)
         with task.recorder.step(StepName.DISK_SPACE):
             check_free_space(task)
@@ -97,13 +119,14 @@ def _deploy_locked(task: Task, policy: Policy, status: StatusPublisher) -> Endin
             target = choose_target(task, state, mirror, head)
         status.publish(task.app.name, state, head=head)
         state = quarantine_crash_loop(task, state, target.commit)
+        state = quarantine_interrupted(task, state, target.commit)
         reason = reason_against(task, state, target, mirror)
         if reason is not None:
             ending = _repair_ending(task, recovered) or _unchanged(reason)
         else:
             with count_crash(task.paths.crash_count, target.commit):
                 name = _build_and_check(task, state, target, mirror, policy)
-                ending = _switch_and_verify(task, target, name, policy)
+                ending = _switch_and_verify(task, target, name)
     except (DeployError, JobTimeoutException, OSError) as error:
         ending = _failed(task, error)
     return replace(ending, head=head)
@@ -145,8 +168,9 @@ def _build_and_check(task: Task, state: AppState, target: Target, mirror: GitMir
         name = target.release.name
     else:
         try:
-            name = build(task, state, target, mirror, policy)
-            check(task, name, target, policy)
+            new = build(task, state, target, mirror, policy)
+            check(task, new, target, policy)
+            name = new.name
         except CommitRefused as error:
             cause = task.cause_of(error)
             task.journal.add(Quarantined(**task.stamp(), commit=target.commit, served=False, cause=cause))
@@ -155,22 +179,24 @@ def _build_and_check(task: Task, state: AppState, target: Target, mirror: GitMir
     return name
 
 
-def _switch_and_verify(task: Task, target: Target, name: str, policy: Policy) -> Ending:
+def _switch_and_verify(task: Task, target: Target, name: str) -> Ending:
     """Run the release commands, let the release serve, check its health and prune. Rolls back a bad release."""
     try:
         # A build takes minutes, and the app may have been frozen meanwhile. Release commands cannot be undone.
         freeze = freezes.active_freeze(task.freeze_directory, task.app.name, datetime.now(UTC))
         if freeze is not None:
             return _unchanged(Assessment(verdict=Verdict.FROZEN, why=str(freeze)))
-        run_release_commands(task, task.paths.release(name), policy)
+        run_release_phase(task, task.journal.state(), target.commit, name)
         with task.recorder.step(StepName.FLUSH):
             flush(task, task.paths.release(name))
         _hand_over(task, task.journal.state(), target, name)
+        task.cancel_timeout()
+        cause = restart_also(task)
     finally:
         task.cancel_timeout()
         with task.recorder.step(StepName.PRUNE):
             prune(task)
-    return Ending(Status.SUCCEEDED, healthy=True)
+    return Ending(Status.SUCCEEDED, cause, Hint(HintKind.SHOW_LOG) if cause else None, healthy=True)
 
 
 def _hand_over(task: Task, state: AppState, target: Target, name: str) -> None:
@@ -188,16 +214,25 @@ def _hand_over(task: Task, state: AppState, target: Target, name: str) -> None:
         task.cancel_timeout()
         cause = task.cause_of(error)
         hint = service_log_hint(task, handover.new_service(task.app, state))
+        hint = error.hint if isinstance(error, ProcessFailed) else hint
         task.recorder.line(f"the new release is bad: {cause}")
-        task.try_journal(Quarantined(**task.stamp(), commit=target.commit, served=True, cause=cause))
-        try:
-            rollback = handover.go_back(task, state)
-        except (*BAD_RELEASE, OSError) as failure:
-            cause = f"{cause}; {handover.ROLLBACK_FAILURE}: {task.cause_of(failure)}"
-            raise RollbackFailed(cause, hint=hint) from None
-        if rollback is None:
-            raise DeployError(f"the first release is bad: {cause}", hint=hint, healthy=False) from None
-        raise RolledBack(f"{cause}; {rollback.summary}", hint=hint, healthy=rollback.healthy) from None
+        was_killed = isinstance(error, ReleaseKilled) and not was_killed_too_often(task, target.commit)
+        if not was_killed:
+            task.try_journal(Quarantined(**task.stamp(), commit=target.commit, served=True, cause=cause))
+        ending = _roll_back(task, state, handover, cause, hint)
+        ending.was_killed = was_killed
+        raise ending from None
+
+
+def _roll_back(task: Task, state: AppState, handover: Handover, cause: str, hint: Hint) -> DeployError:
+    """Go back from a bad release, and return the error of the deployment."""
+    try:
+        rollback = handover.go_back(task, state)
+    except (*BAD_RELEASE, OSError) as failure:
+        return RollbackFailed(f"{cause}; {handover.ROLLBACK_FAILURE}: {task.cause_of(failure)}", hint=hint)
+    if rollback is None:
+        return DeployError(f"the first release is bad: {cause}", hint=hint, healthy=False)
+    return RolledBack(f"{cause}; {rollback.summary}", hint=hint, healthy=rollback.healthy)
 
 
 def _repair_ending(task: Task, recovered: RepairResult) -> Ending | None:

@@ -3,14 +3,16 @@
 from collections.abc import Callable
 from typing import Final
 
+from hookd.files.links import link_changed_at, prepared_link, switch_link
 from hookd.model.app import App
 from hookd.model.deployment import StepName
 from hookd.model.journal import AppState, Good, Pinned, Release, Switched
 from worker.context import AppTask, Task
 from worker.deploy.repair import RepairResult, RollbackResult
+from worker.deploy.start import start_healthy
 from worker.errors import CommandFailed, DeployError, ServiceMissing, Unhealthy
-from worker.release.links import link_changed_at, prepared_link, switch_link
-from worker.service.manager import control, service_log_hint, verify_health
+from worker.service import processes
+from worker.service.manager import service_log_hint
 
 # The result of a rollback that failed.
 ROLLBACK_FAILURE: Final = "the old one is unhealthy"
@@ -38,10 +40,8 @@ def _restart_in(task: AppTask, name: str, add_events: AddEvents, pin: Pinned | N
     """Switch, restart and verify. Write the journal before the link changes, and again once the release is good."""
     with task.recorder.step(StepName.SWITCH, name), prepared_link(task.paths.current, task.paths.release(name)):
         add_events(Switched(**task.stamp(), release=name))
-    with task.recorder.step(StepName.RESTART):
-        control(task, "restart", task.app.service_name)
-    with task.recorder.step(StepName.HEALTH):
-        verify_health(task, task.app.service_name, None)
+    start_healthy(task, task.app.service_name, None, StepName.RESTART)
+    processes.hand_over(task, None, None, name)
     add_events(*((pin,) if pin else ()), Good(**task.stamp(), release=name))
 
 
@@ -54,6 +54,7 @@ def go_back(task: Task, state: AppState) -> RollbackResult | None:
     """Restart the last good release. Return None without one."""
     good = _last_good(state)
     if good is None:
+        processes.stop(task, None)
         return None
     with task.recorder.step(StepName.ROLL_BACK, good.name):
         _restart_in(task, good.name, task.try_journal)
@@ -73,7 +74,7 @@ def recover(task: AppTask, state: AppState) -> RepairResult:
         with task.recorder.step(StepName.RECOVER, good.name):
             _restart_in(task, good.name, task.journal.add)
     except (Unhealthy, CommandFailed) as error:
-        cause = f"{interrupted}, and the good release {good.name} is unhealthy: {task.cause_of(error)}"
+        cause = f"{good.name} is unhealthy after an interrupted deployment: {task.cause_of(error)}"
         hint = service_log_hint(task, task.app.service_name)
         return RepairResult(error=DeployError(cause, hint=hint, healthy=False))
     return RepairResult((interrupted,), healthy=True)

@@ -2,7 +2,6 @@
 
 import logging
 import os
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -10,13 +9,16 @@ from typing import Final
 from redis.exceptions import RedisError
 
 from hookd.eventlog import event
+from hookd.files.build_owner import COMPLETE_MARK
+from hookd.files.in_use import release_users
 from hookd.model.journal import AppState, Removed
+from hookd.model.service import COLOURS
 from hookd.model.settings import Settings
 from hookd.queue.deployments import DeploymentStore
 from worker.context import Task
 from worker.errors import CommandFailed
 from worker.process.run import remove_tree
-from worker.release.venv import COMPLETE_MARK
+from worker.release.in_use import releases_in_use
 
 log: Final = logging.getLogger(__name__)
 
@@ -29,14 +31,13 @@ def prune(task: Task) -> None:
     """
     try:
         state = task.journal.state()
-        kept = kept_releases(state, task.app.limits.keep_releases) | _releases_in_use(task.paths.releases)
-        for directory in _directories(task.paths.releases):
-            if directory.name not in kept and _remove(task, "release", directory) and state.release(directory.name):
+        for directory in _old_releases(task, state):
+            if _remove(task, "release", directory) and state.release(directory.name):
                 task.journal.add(Removed(**task.stamp(), release=directory.name))
         for venv in _unused_venvs(task):
             _remove(task, "environment", venv)
         task.journal.shorten()
-    except OSError as error:
+    except (CommandFailed, OSError) as error:
         _warn(task, "pruning stopped", error)
 
 
@@ -48,11 +49,21 @@ def prune_incomplete(task: Task, state: AppState) -> None:
         for venv in _unused_venvs(task):
             if not (venv / COMPLETE_MARK).exists():
                 _remove(task, "incomplete environment", venv)
-        for link in ("current", "blue", "green"):
+        for link in ("current", *COLOURS, "next"):
             for leftover in (path for path in task.paths.root.glob(f".{link}.*") if path.is_symlink()):
                 leftover.unlink()
     except OSError as error:
         _warn(task, "pruning incomplete releases stopped", error)
+
+
+def _old_releases(task: Task, state: AppState) -> list[Path]:
+    """Return the releases to remove. Raises CommandFailed if nobody knows which are in use."""
+    kept = kept_releases(state, task.app.limits.keep_releases)
+    old = [directory for directory in _directories(task.paths.releases) if directory.name not in kept]
+    used = releases_in_use(task) if old else set()
+    for directory in (directory for directory in old if directory.name in used):
+        task.recorder.line(f"the release {directory.name} stays, because a process works in it")
+    return [directory for directory in old if directory.name not in used]
 
 
 def prune_history(store: DeploymentStore, settings: Settings, app: str) -> None:
@@ -78,8 +89,8 @@ def _incomplete_releases(task: Task, state: AppState) -> list[Path]:
             incomplete.append(directory)
     if not incomplete:
         return []
-    needed = {os.path.realpath(task.paths.root / link) for link in ("current", "blue", "green")}
-    used = _releases_in_use(task.paths.releases)
+    needed = {os.path.realpath(task.paths.root / link) for link in ("current", *COLOURS)}
+    used = release_users(str(task.paths.root))
     return [path for path in incomplete if path.name not in used and os.path.realpath(path) not in needed]
 
 
@@ -114,15 +125,3 @@ def _remove(task: Task, kind: str, directory: Path) -> bool:
         return False
     task.recorder.line(f"removed the {kind} {directory.name}")
     return True
-
-
-def _releases_in_use(releases: Path) -> set[str]:
-    """Return the releases that a process works in, as far as this user can see."""
-    base = os.path.realpath(releases)
-    used: set[str] = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            directory = os.readlink(process / "cwd")
-            if directory.startswith(f"{base}/"):
-                used.add(directory[len(base) + 1 :].split("/")[0])
-    return used

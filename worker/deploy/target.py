@@ -16,7 +16,7 @@ from worker.context import Task
 from worker.errors import DeployError
 from worker.release.git_mirror import GitMirror
 
-# One kill may be chance, such as a power cut. After this many in a row, the commit is to blame.
+# One kill may be chance, such as a power cut or a neighbour. After this many in a row, the commit is to blame.
 MAX_CRASHES: Final = 3
 
 
@@ -97,14 +97,21 @@ def _compare_paths(task: Task, state: AppState, target: Target, mirror: GitMirro
 
 @contextmanager
 def count_crash(path: Path, commit: str) -> Iterator[None]:
-    """Count a crash for as long as the block runs, so that the count stays if the process is killed."""
-    number = read_crash_count(path, commit) + 1
+    """Count a crash for as long as the block runs, so that the count stays if a process is killed.
+
+    That is this process, or the new release's.
+    """
+    number, was_killed = read_crash_count(path, commit) + 1, False
     try:
         with suppress(OSError):  # A full disk must not stop the deployment here.
             path.write_text(f"{commit} {number}\n", encoding="utf-8")
         yield
+    except DeployError as error:
+        was_killed = error.was_killed
+        raise
     finally:
-        path.unlink(missing_ok=True)
+        if not was_killed:
+            path.unlink(missing_ok=True)
 
 
 def read_crash_count(path: Path, commit: str) -> int:
@@ -115,11 +122,15 @@ def read_crash_count(path: Path, commit: str) -> int:
     return 0
 
 
+def was_killed_too_often(task: Task, commit: str) -> bool:
+    """Return True if the deployments of a commit were killed so often in a row that it is to blame."""
+    return read_crash_count(task.paths.crash_count, commit) >= MAX_CRASHES
+
+
 def quarantine_crash_loop(task: Task, state: AppState, commit: str) -> AppState:
     """Quarantine a commit whose deployments were killed. A redelivery or an operator can still deploy it."""
-    number = read_crash_count(task.paths.crash_count, commit)
-    if number < MAX_CRASHES or any(old.commit == commit for old in state.quarantined):
+    if not was_killed_too_often(task, commit) or state.quarantine_of(commit):
         return state
-    cause = f"the deploying process was killed {number} times in a row"
+    cause = f"the deploying process was killed {MAX_CRASHES} times in a row"
     task.recorder.line(f"{cause}; {commit} is quarantined")
     return task.journal.add(Quarantined(**task.stamp(), commit=commit, served=False, cause=cause))

@@ -20,6 +20,8 @@ from worker.errors import CommandFailed, TimedOut
 from worker.process.subreaper import kill_descendants
 
 # PATH of all programs.
+# A limit of silence, in the words of its error.
+SILENT: Final = "printed nothing for"
 SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 # setpriv lets the kernel kill the program when its parent dies, also where threads rule out `preexec_fn`.
 _DIE_WITH_PARENT: Final = ("/usr/bin/setpriv", "--pdeathsig", "KILL", "--")
@@ -56,28 +58,48 @@ Take = Callable[[bytes], None]
 Line = Callable[[str], None]
 
 
-def run(command: Command, each_line: Line) -> None:
+def run(command: Command, each_line: Line, *, source: IO[bytes] | None = None, result: IO[bytes] | None = None) -> None:
     """Run a program and pass each line of its output to `each_line`.
 
-    Raises CommandFailed when it cannot be started, ends with another status than 0, or reaches a limit.
+    It reads the file `source`, or nothing. With a file `result` its standard output goes there, and the lines are those
+    of standard error. Raises CommandFailed when it cannot be started, ends with another status than 0, or reaches a
+    limit.
     """
     lines = LineSplitter(each_line)
+    process = _start(command, source, result)
+    with cast("IO[bytes]", process.stderr if result else process.stdout) as output:
+        status = supervise(process, {output: lines.take}, command, lines)
+    if status:
+        raise command_failed(command, status, tuple(lines.kept))
+
+
+def run_client(command: Command, pipe: IO[bytes], lines: "LineSplitter", stop: Callable[[], None]) -> tuple[int, str]:
+    """Run a program that waits for others, which print into `pipe`. Return its status and its own last line.
+
+    At a limit, `stop` ends the others and so the program. Raises CommandFailed.
+    """
+    process, own = _start(command), LineSplitter(lambda line: None)
+    with cast("IO[bytes]", process.stdout) as output:
+        status = supervise(process, {output: own.take, pipe: lines.take}, command, lines, stop)
+    own.close()
+    return status, own.kept[-1] if own.kept else ""
+
+
+def _start(
+    command: Command, source: IO[bytes] | None = None, result: IO[bytes] | None = None
+) -> "subprocess.Popen[bytes]":
     try:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             (*_DIE_WITH_PARENT, *command.argv),
             cwd=command.cwd,
             env=dict(command.env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stdin=source or subprocess.DEVNULL,
+            stdout=result or subprocess.PIPE,
+            stderr=subprocess.PIPE if result else subprocess.STDOUT,
             start_new_session=True,
         )
     except OSError as error:
         raise CommandFailed(f"{command.program} cannot be started: {error.strerror}") from None
-    with cast("IO[bytes]", process.stdout) as output:
-        status = supervise(process, {output: lines.take}, command, lines)
-    if status:
-        raise command_failed(command, status, tuple(lines.kept))
 
 
 def lines_of(command: Command) -> list[str]:
@@ -97,9 +119,15 @@ def command_failed(command: Command, status: int, lines: tuple[str, ...]) -> Com
 
 
 def supervise(
-    process: "subprocess.Popen[bytes]", outputs: Mapping[IO[bytes], Take], command: Command, lines: "LineSplitter"
+    process: "subprocess.Popen[bytes]",
+    outputs: Mapping[IO[bytes], Take],
+    command: Command,
+    lines: "LineSplitter",
+    stop: Callable[[], None] = lambda: None,
 ) -> int:
     """Read a started program's output until it ends, and return its status. Raises CommandFailed at a limit.
+
+    `stop` comes first at a limit, for what the program has started elsewhere.
 
     Afterwards no process of its group is alive. Where this process is a subreaper, which runs one program at a time,
     daemons that left the group are killed too.
@@ -108,7 +136,10 @@ def supervise(
         _read_until_exit(process, outputs, command)
         return _reap(process, outputs)
     except BaseException:
-        _stop_group(process)
+        try:
+            stop()
+        finally:
+            _stop_group(process)
         raise
     finally:
         kill_descendants()
@@ -141,9 +172,9 @@ def _read_until_exit(process: "subprocess.Popen[bytes]", outputs: Mapping[IO[byt
 def _check_limits(command: Command, end: float, heard: float) -> None:
     now = time.monotonic()
     if now >= end:
-        raise TimedOut(f"{command.program} ran longer than {command.total:g} s and was stopped")
+        raise TimedOut.at(command.program, f"ran longer than {command.total:g} s")
     if now >= heard + command.silence:
-        raise TimedOut(f"{command.program} printed nothing for {command.silence:g} s and was stopped")
+        raise TimedOut.at(command.program, f"{SILENT} {command.silence:g} s")
 
 
 def _pass_on(output: Any, take: Take) -> bool:

@@ -23,6 +23,7 @@ from hookd.credentials import redis_user
 from hookd.eventlog import event
 from hookd.model import redis_keys
 from hookd.model.app import App
+from hookd.owner import WrongUser, require_owner
 from hookd.queue.client import cli_client
 from hookd.queue.deployments import Contention, DeploymentStore
 from worker.boot import start_after_circus
@@ -70,7 +71,11 @@ def _run_round(names: Sequence[str], *, poll_all: bool, pace: int = _PACE_SECOND
     """Reconcile the apps that need a poll, or all of them. `names` limits them. `prints` shows their decisions."""
     try:
         config, problems = load_valid_apps(config_path())
+        require_owner(config, "hookd-reconcile.service")
         user = redis_user(config, "worker")
+    except WrongUser as error:
+        event(log, "not started", logging.ERROR, why=error.cause, next=error.hint)
+        return 2
     except ConfigError as error:
         event(log, "the configuration cannot be used", logging.ERROR, why=str(error))
         return 2
@@ -111,7 +116,7 @@ def _apps_to_poll(connection: Redis, apps: Sequence[App], run_id: str, pace: int
         for app in apps:
             pipeline.hmget(redis_keys.polled_key(app.name), "at", "run_id")
         found = pipeline.execute()
-    polls = [float(at) if id_then == run_id.encode() else None for at, id_then in found]
+    polls = [float(at) if at and id_then == run_id.encode() else None for at, id_then in found]
     oldest_first = sorted(zip(apps, polls, strict=True), key=lambda poll: poll[1] or 0.0)
     now = time.time()
     return [app for app, last in oldest_first if needs_poll(app.name, app.reconcile.every, last, now=now, pace=pace)]

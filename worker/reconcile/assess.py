@@ -67,7 +67,7 @@ def _assess_repair(observed: Observation, now: datetime) -> DeploymentNeeded | A
         return None
     summary = observed.running.summary
     steps = [step for record in observed.history for step in record.steps]
-    if all(is_unrepaired(drift, steps) for drift in drifts):
+    if all(is_unrepaired(drift, steps, now) for drift in drifts):
         why = f"{summary}, also after a restart: a person must look"
         return Assessment(verdict=Verdict.WAITING, why=why)
     return _unless_too_soon(summary, observed, None, now)

@@ -26,13 +26,16 @@ from worker.reconcile.assess import DeploymentNeeded, Observation, assess
 from worker.recovery.redis_repair import delete_bad_keys
 from worker.release.git import commits_behind, read_head
 from worker.report.status import LagReason, StatusPublisher
-from worker.service.drift import start_command
+from worker.service.drift import DriftReport, start_command
 from worker.service.manager import inspect_app
+from worker.service.serving import with_health
 
 log: Final = logging.getLogger(__name__)
 
 # One timeout may be the repository's fault, or of an app with a short limit.
 _TIMEOUTS_TO_OPEN: Final = 2
+# The waits for health pages in one round, for all threads together.
+_HEALTH_SECONDS: Final = 60.0
 # The longest wait for a git host.
 _GIT_SECONDS: Final = 20.0
 # An error after so long counts as a timeout. Ssh reports one for a host that drops packets.
@@ -52,20 +55,25 @@ def server_of(repository: str) -> str:
 
 @dataclass(frozen=True)
 class Reconciler:
-    """Reconciles apps. Safe for threads. `timeouts` are the hosts that did not answer, once for each timeout."""
+    """Reconciles apps. Safe for threads.
+
+    `timeouts` are the hosts that did not answer, once for each timeout. `waits` are the seconds of health pages.
+    """
 
     config: Config
     store: DeploymentStore
     run_id: str = ""
     timeouts: list[str] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
 
     def reconcile(self, app: App) -> Assessment:
         """Reconcile an app and note the time of its poll. Raises RedisError, Contention and OSError."""
         at = datetime.now(UTC)
         delete_bad_keys(self.store.connection, app.name)
         history = tuple(self.store.history(app.name, _HISTORY))
-        pending = self.store.waiting(app.name) or next(filter(_is_really_running, history), None)
-        observed = self._observe(app, history)
+        running = next(filter(_is_really_running, history), None)
+        pending = self.store.waiting(app.name) or running
+        observed = self._observe(app, history, asks_health=running is None)
         if pending is not None:
             assessment = _pending(pending)
             self._publish(app, observed, assessment)
@@ -76,7 +84,7 @@ class Reconciler:
         assessed = assess(observed, datetime.now(UTC))
         if isinstance(assessed, DeploymentNeeded):
             # Later rounds match the deployment to the head by its `claimed_commit`.
-            seconds, head = app.limits.deploy_seconds, observed.head
+            seconds, head = app.job_seconds, observed.head
             request = DeploymentRequest(app.name, Trigger.RECONCILE, seconds, claimed_commit=head)
             requested = self.store.request(request).deployment
             pending = self.store.find(requested)
@@ -93,9 +101,11 @@ class Reconciler:
         fields: Any = {"at": at.timestamp(), "run_id": self.run_id}
         self.store.connection.hset(redis_keys.polled_key(app.name), mapping=fields)
 
-    def _observe(self, app: App, history: tuple[Deployment, ...]) -> Observation:
+    def _observe(self, app: App, history: tuple[Deployment, ...], *, asks_health: bool) -> Observation:
         state = self._state(app)
         running = inspect_app(app, state, AppPaths(app, self.config.settings))
+        if asks_health:
+            running = self._with_health(app, state, running)
         freeze = freezes.active_freeze(self.config.freeze_directory, app.name, datetime.now(UTC))
         start = start_command(app, state.colour)
         observed = Observation(app.name, state, running, freeze=freeze, history=history, start=start)
@@ -103,6 +113,16 @@ class Reconciler:
             return replace(observed, head=self._head(app))
         except DeployError as error:
             return replace(observed, problem=printable(error.cause))
+
+    def _with_health(self, app: App, state: AppState, running: DriftReport) -> DriftReport:
+        """Ask the health page, unless hung apps have delayed this round enough. The next round asks others first."""
+        if sum(self.waits) >= _HEALTH_SECONDS:
+            return running
+        began = time.monotonic()
+        try:
+            return with_health(app, state.colour, running)
+        finally:
+            self.waits.append(time.monotonic() - began)
 
     def _head(self, app: App) -> str:
         """Return the head, unless the circuit breaker of the git host is open. Raises DeployError."""
@@ -134,9 +154,9 @@ class Reconciler:
             app.name,
             state,
             head=observed.head,
-            healthy=False if is_down else None,
+            healthy=False if is_down else running.is_healthy,
             reason=LagReason(assessment, commits),
-            drift=running.summary if is_down or running.drifts else None,
+            drift=running.summary if is_down or running.drifts or running.is_healthy is False else None,
         )
 
     def _note_change(self, app: App, observed: Observation, assessment: Assessment, requested: str | None) -> None:

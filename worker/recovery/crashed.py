@@ -19,6 +19,8 @@ from hookd.model.journal import Built, Good, JournalEvent, Quarantined, Switched
 from hookd.model.settings import Settings
 from hookd.queue.deployments import Contention, DeploymentStore, NoSuchDeployment
 from worker.journal import Journal
+from worker.phase.unit import stop_phases
+from worker.process.lock import lock_holder
 from worker.report.status import StatusPublisher, decision_about
 
 log: Final = logging.getLogger(__name__)
@@ -36,12 +38,15 @@ def store_on(connection: Redis, config: Config | None) -> DeploymentStore:
 def finish_crashed(connection: Redis, job_id: str, status: Status, cause: str) -> Deployment | None:
     """Record the ending of a deployment whose process is gone: the one its journal proves, or else `status`.
 
-    Return the ended record, or None if there is none to end or Redis refused the change, which is logged.
+    Return the ended record, or None if there is none to end or Redis refused the change, which is logged. The units of
+    its phases end afterwards: that takes seconds, in which another worker could record an ending of its own.
     """
     if not is_deployment(job_id):
         return None
+    store = store_on(connection, config_or_none())
+    running = store.find(job_id)
     try:
-        ended = store_on(connection, config_or_none()).change(job_id, lambda old: _finished(old, status, cause))
+        ended = store.change(job_id, lambda old: _finished(old, status, cause))
     except (IllegalTransition, NoSuchDeployment):
         return None
     except (Contention, ResponseError) as error:
@@ -50,7 +55,20 @@ def finish_crashed(connection: Redis, job_id: str, status: Status, cause: str) -
     event(log, "ended", app=ended.app, deployment=ended.id, status=ended.status, cause=ended.cause)
     decision = decision_about(ended, Verdict.ENDED, ended.cause or "", ending=ended.status)
     StatusPublisher(connection).note(decision)
+    _end_phases(running)
     return ended
+
+
+def _end_phases(record: Deployment | None) -> None:
+    """End the units in which the code of a running deployment's app may still run."""
+    if record is None or record.status is not Status.RUNNING:
+        return
+    config = config_or_none(record.app)
+    app = config.catalogue.get(record.app) if config is not None else None
+    if config is None or app is None or lock_holder(config.settings.lock_path(app.name)) not in (None, record.id):
+        return  # Another deployment runs, and these are its phases.
+    for unit in stop_phases(app):
+        event(log, "phase ended", logging.WARNING, deployment=record.id, unit=unit)
 
 
 def _finished(old: Deployment, status: Status, cause: str) -> Deployment:

@@ -58,7 +58,7 @@ def _retry(store: DeploymentStore, app: App | None, crashed: Deployment) -> None
         event(log, "no immediate retry", logging.WARNING, app=app.name, failed=number)
         return
     try:
-        answer = store.request(DeploymentRequest(app.name, Trigger.RECONCILE, app.limits.deploy_seconds))
+        answer = store.request(DeploymentRequest(app.name, Trigger.RECONCILE, app.job_seconds))
     except Contention:  # Another worker requests one too.
         return
     event(log, "retry requested", app=app.name, deployment=answer.deployment)
@@ -171,5 +171,5 @@ def _restore(store: DeploymentStore, waiting: Deployment) -> None:
         return
     config = config_or_none(waiting.app)
     app = config.catalogue.get(waiting.app) if config is not None else None
-    if app is not None and enqueue_again(store, waiting.id, app.limits.deploy_seconds):
+    if app is not None and enqueue_again(store, waiting.id, app.job_seconds):
         event(log, "job enqueued again", logging.WARNING, app=waiting.app, deployment=waiting.id)

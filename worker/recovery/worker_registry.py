@@ -36,6 +36,11 @@ class WorkerEntry:
         return self.hostname == socket.gethostname()
 
     @property
+    def is_own(self) -> bool:
+        """Return True if this process made the entry, before it rested."""
+        return self.is_here and (self.pid, self.started) == (str(os.getpid()), own_start_ticks())
+
+    @property
     def is_alive(self) -> bool:
         """Return True unless the worker is known to be dead. A worker of another host counts as alive."""
         if not self.is_here or not self.pid.isdigit():

@@ -12,8 +12,8 @@ from hookd.model.app import App, Paths
 from hookd.model.ids import COMMIT_PATTERN
 from hookd.model.journal import AppState
 from hookd.model.settings import AppPaths, Settings
-from worker.context import host_variables
 from worker.errors import CommandFailed, DeployError
+from worker.phase.environment import host_variables
 from worker.process.run import SYSTEM_PATH, Command, lines_of
 from worker.report.log import Redaction
 

@@ -82,7 +82,7 @@ class GitMirror:
             raise Unreachable(
                 f"the branch {self._app.branch} of {self._app.repository} cannot be fetched: {error.cause}",
                 lines=error.lines,
-                hint=Hint(HintKind.CHECK_REPOSITORY),
+                hint=Hint(HintKind.RUN_DOCTOR),
             ) from None
 
     def _fetch(self) -> None:
@@ -221,7 +221,7 @@ def _append_limited(printed: bytearray, data: bytes) -> None:
     """Collect output up to a limit: a few kilobytes of nested trees can describe a list of gigabytes."""
     printed.extend(data)
     if len(printed) > _MAX_LISTING_BYTES:
-        raise CommitRefused(f"the commit has more files than fit into a list of {_MAX_LISTING_BYTES // 1024**2} MiB")
+        raise CommitRefused(f"the list of the commit's files exceeds {_MAX_LISTING_BYTES // 1024**2} MiB")
 
 
 def _start(command: Command, directory: Path) -> git.Git.AutoInterrupt:

@@ -1,20 +1,18 @@
-"""The links of an app: to shared files inside a release, and to the release that serves."""
+"""The links inside a release: those of the commit, and those to the shared files."""
 
 import os
-import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from hookd.files.safe_open import sync_directory
 from hookd.model.app import App
 from hookd.model.hint import Hint, HintKind, LogOnlyHint
 from worker.errors import CommitRefused, DeployError
 from worker.release.git_mirror import TreeEntry
 from worker.release.ownership import enforce, writable_policy
 
+# The file with the release's commit, as Capistrano writes it.
+REVISION: Final = "REVISION"
 # Files that keep an empty directory in git. A link to a shared directory may replace them.
 _PLACEHOLDERS: Final = frozenset({".gitkeep", ".keep", ".gitignore", ".placeholder"})
 
@@ -51,6 +49,15 @@ def reject_escaping_links(release: Path, entries: list[TreeEntry]) -> None:
         end = os.path.realpath(release / entry.path)
         if Path(target).is_absolute() or not f"{end}/".startswith(f"{root}/"):
             raise CommitRefused(f"the commit contains a link that leads out of it: {entry.path} -> {target}")
+
+
+def write_revision(release: Path, commit: str) -> None:
+    """Write the commit into a release, in place of a file of the repository's."""
+    path = release / REVISION
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    path.write_text(f"{commit}\n", encoding="utf-8")
 
 
 def link_shared(app: App, release: Path) -> None:
@@ -90,45 +97,3 @@ def _link(source: Path, point: Path) -> None:
         shutil.rmtree(point)
     point.parent.mkdir(parents=True, exist_ok=True)
     point.symlink_to(source)
-
-
-def switch_link(link: Path, release: Path, *, since: float | None = None) -> None:
-    """Make a link point at a release atomically, and wait until that is on disk.
-
-    The modification time of a link tells since when it leads there, and so which release a service runs. `since` sets
-    another time than now.
-    """
-    with prepared_link(link, release, since=since):
-        pass
-
-
-@contextmanager
-def prepared_link(link: Path, release: Path, *, since: float | None = None) -> Iterator[None]:
-    """Make a link point at a release at the end of the block, unless the block raises.
-
-    Everything that needs disk space is done before the block, so a full disk cannot stop the switch.
-    """
-    temporary = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
-    temporary.symlink_to(os.path.relpath(release, link.parent))
-    try:
-        if since is not None:
-            os.utime(temporary, (since, since), follow_symlinks=False)
-        yield
-        os.replace(temporary, link)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_directory(link.parent)
-
-
-def link_changed_at(link: Path) -> float | None:
-    """Return the time of a link's last change in seconds since 1970, or None for a missing link."""
-    try:
-        return link.lstat().st_mtime
-    except FileNotFoundError:
-        return None
-
-
-def links_to(link: Path, release: Path) -> bool:
-    """Return True if a link ends at a release."""
-    return os.path.realpath(link) == os.path.realpath(release)

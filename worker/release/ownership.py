@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from hookd.files.attributes import group_name, user_name
-from hookd.files.audit import AttributeMismatch, audit
+from hookd.files.audit import AuditFinding, audit
 from hookd.files.policies import (
     WRITABLE,
     Acl,
@@ -16,9 +16,10 @@ from hookd.files.policies import (
     Policy,
     code_policy,
     environment_policy,
-    find_group,
+    require_group,
     secret_policy,
 )
+from hookd.files.repair import AttributeMismatch
 from hookd.files.safe_open import Unauditable
 from hookd.model.app import Ownership
 from hookd.model.hint import Hint, HintKind, LogOnlyHint, render_hint
@@ -30,16 +31,19 @@ _COMMIT_FAULTS = ("special", "deep")
 _FIX_PERMISSIONS: Final = Hint(HintKind.FIX_PERMISSIONS)
 
 
-def release_policy(ownership: Ownership) -> Policy:
-    """Return the policy of releases. Raises DeployError if the worker cannot enforce it."""
+def release_policy(ownership: Ownership, *, builder: str = "") -> Policy:
+    """Return the policy of releases. Raises DeployError if the worker cannot enforce it.
+
+    `builder` is the user of the app's builds, if that is another one than the worker's.
+    """
     try:
-        policy = code_policy(ownership, None, os.getegid())
+        policy = code_policy(ownership, None, os.getegid(), builder=builder)
     except OwnershipError as error:
         raise DeployError(error.cause, hint=LogOnlyHint(error.hint)) from None
     if not _may_give_to(policy.group):
         name = user_name(os.geteuid())
         raise DeployError(
-            f"the worker is not a member of the group {ownership.group}, so it cannot give files to it",
+            f"the worker is not a member of the group {ownership.group}",
             hint=LogOnlyHint(f"sudo usermod --append --groups {ownership.group} {name}"),
         )
     return policy
@@ -59,11 +63,16 @@ def enforce(path: Path, policy: Policy, *, recursive: bool = True) -> int:
         match finding:
             case Unauditable():
                 kind = CommitRefused if finding.kind in _COMMIT_FAULTS else DeployError
-                raise kind(str(finding), hint=_FIX_PERMISSIONS)
+                raise kind(str(finding), hint=_hint(finding))
             case AttributeMismatch(repaired=False):
-                raise DeployError(str(finding), hint=_FIX_PERMISSIONS)
+                raise DeployError(str(finding), hint=_hint(finding))
         changed += 1
     return changed
+
+
+def _hint(finding: AuditFinding) -> Hint:
+    """Return the command for root if it repairs the path. Otherwise the finding itself says what to do."""
+    return _FIX_PERMISSIONS if finding.is_repairable else Hint(HintKind.SHOW_LOG)
 
 
 def make_directories(task: Task, policy: Policy) -> None:
@@ -85,7 +94,9 @@ def make_directories(task: Task, policy: Policy) -> None:
     if secret is not None:
         for name in task.app.shared.files:
             _repair(task, shared / name, secret)
-    for directory in (task.paths.releases, task.paths.venvs, task.paths.cache, task.paths.home):
+    # On a server the unit of the build makes its caches.
+    caches = () if task.app.uses_systemd else (task.paths.cache / "home",)
+    for directory in (task.paths.releases, task.paths.venvs, task.paths.home, *caches):
         directory.mkdir(parents=True, exist_ok=True)
     for directory in (task.paths.releases, task.paths.venvs):
         enforce(directory, policy, recursive=False)
@@ -105,7 +116,7 @@ def _secret_policy(ownership: Ownership) -> Policy | None:
 def writable_policy(ownership: Ownership) -> Policy:
     """Return the policy of a new directory that the app writes to: its group may write."""
     try:
-        group: int | None = find_group(ownership.group)
+        group: int | None = require_group(ownership.group)
     except OwnershipError:
         group = None
     return Policy(None, group if _may_give_to(group) else None, WRITABLE, Acl())
@@ -119,7 +130,9 @@ def _repair(task: Task, path: Path, policy: Policy, *, recursive: bool = False) 
     found = list(audit(path, policy, recursive=recursive, repairs=True))
     repaired = [fault for fault in found if isinstance(fault, AttributeMismatch) and fault.repaired]
     left = [fault for fault in found if fault not in repaired and (recursive or isinstance(fault, AttributeMismatch))]
-    for group, ending in ((repaired, ""), (left, f"; next: {render_hint(_FIX_PERMISSIONS, task.app.name)}")):
+    is_repairable = any(fault.is_repairable for fault in left)
+    fix = f"; next: {render_hint(_FIX_PERMISSIONS, task.app.name)}" if is_repairable else ""
+    for group, ending in ((repaired, ""), (left, fix)):
         if group:
             more = f", and {len(group) - 1} more paths" if len(group) > 1 else ""
             task.recorder.line(f"{group[0]}{more}{ending}")

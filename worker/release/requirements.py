@@ -112,7 +112,7 @@ def _parse_lines(text: str, path: Path, *, allow_build: bool) -> list[str]:
                 hint=ALLOW_BUILD_HINT,
             )
         elif not _ONE_OPTION.fullmatch(line):
-            raise CommitRefused(f"{path.name} has more than one option, or a local address, in a line ({line[:80]})")
+            raise CommitRefused(f"{path.name} has several options or a local address in a line ({line[:80]})")
     return found
 
 

@@ -1,6 +1,7 @@
 """The app's virtual environment: built by uv at its final path, and reused while its content stays the same."""
 
 import hashlib
+import os
 import re
 import shutil
 import sys
@@ -9,17 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from hookd.files.build_owner import COMPLETE_MARK
 from hookd.files.policies import Policy, environment_policy
 from hookd.model.app import Limits
 from hookd.model.hint import Hint, HintKind
 from worker.context import Task
 from worker.errors import CommandFailed, DeployError
+from worker.phase.environment import install_environment
+from worker.phase.phases import run_build
 from worker.process.run import Command, remove_tree
 from worker.release.disk_space import check_remaining_space, flush
 from worker.release.ownership import enforce
 from worker.release.requirements import ALLOW_BUILD_HINT, Requirements, read_requirements
 
-COMPLETE_MARK: Final = ".hookd-complete"
 _NO_WHEEL_MESSAGE: Final = re.compile(
     r"no usable wheels|no binary distribution|is disabled, but|No matching distribution"
 )
@@ -39,7 +42,7 @@ class VenvCommands:
 
     def create(self) -> Command:
         """Create the empty environment at its final path: a virtual environment cannot be moved."""
-        return self._command("venv", "--quiet", "--python", str(self.python), "--", str(self.venv))
+        return self._command("venv", "--quiet", "--allow-existing", "--python", str(self.python), "--", str(self.venv))
 
     def install(self, requirements: Requirements) -> Command | None:
         """Install the requirements of a release, but not the app itself, or None if it has none."""
@@ -99,11 +102,12 @@ def venv_key(requirements: Requirements, python: Path, allow_build: bool) -> str
 
 
 def prepare_venv(task: Task, release: Path, policy: Policy) -> Path:
-    """Return the environment that a release needs, and build it if there is none. Raises DeployError."""
+    """Return the environment that a release needs, link to it, and build it if there is none. Raises DeployError."""
     allow_build = task.app.dependencies.allow_build
     requirements = read_requirements(release, task.app.dependencies.file, allow_build=allow_build)
     python = find_python(task)
     venv = task.paths.venvs / venv_key(requirements, python, allow_build)
+    (release / "venv").symlink_to(os.path.relpath(venv, release))
     if venv.exists():
         enforce(venv, environment_policy(policy))
         if (venv / COMPLETE_MARK).exists():
@@ -112,25 +116,30 @@ def prepare_venv(task: Task, release: Path, policy: Policy) -> Path:
     # uv searches for a project in its working directory.
     cwd = requirements.file.parent if requirements.kind == "lock" and requirements.file else release
     commands = VenvCommands(
-        find_uv(task), python, venv, cwd, task.app.limits, task.install_environment(), allow_build=allow_build
+        find_uv(task), python, venv, cwd, task.app.limits, install_environment(task), allow_build=allow_build
     )
-    _build(task, requirements, commands)
+    _build(task, release, requirements, commands)
     flush(task, venv)  # After a power cut the mark must not exist without the files.
     check_remaining_space(task)
-    (venv / COMPLETE_MARK).touch()
+    mark_complete(venv)
     return venv
 
 
-def _build(task: Task, requirements: Requirements, commands: VenvCommands) -> None:
+def mark_complete(venv: Path) -> None:
+    """Create the mark, and follow no link that a build left there. Raises DeployError."""
+    try:
+        os.close(os.open(venv / COMPLETE_MARK, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
+    except FileExistsError:
+        raise DeployError(f"the build left {COMPLETE_MARK} in its environment") from None
+
+
+def _build(task: Task, release: Path, requirements: Requirements, commands: VenvCommands) -> None:
     if commands.venv.exists():
         remove_tree(commands.venv)  # An earlier deployment was killed while it built this environment.
-    commands.venv.parent.mkdir(parents=True, exist_ok=True)
-    task.run(commands.create())
-    command = commands.install(requirements)
-    if command is None:
-        return
+    commands.venv.mkdir(parents=True)
+    install = commands.install(requirements)
     try:
-        task.run(command)
+        run_build(task, release, [commands.create(), *([install] if install else [])])
     except CommandFailed as error:
         name = requirements.file.name if requirements.file else ""
         hint = ALLOW_BUILD_HINT if any(_NO_WHEEL_MESSAGE.search(line) for line in error.lines) else error.hint

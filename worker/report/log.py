@@ -25,6 +25,8 @@ _MIN_SECRET_LENGTH: Final = 6
 # Colours and cursor movements of build tools.
 _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-_]")
 _SECRET_NAME: Final = re.compile(r"(?i)secret|token|pass(?:w|phrase|$)|key|credential|dsn|_url$|^url$|auth")
+# A value that looks random, whatever its name.
+_RANDOM: Final = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9+=_-]{16,}")
 _CREDENTIALS: Final = (
     re.compile(r"(?<=://)[^/\s]+(?=@)"),
     re.compile(r"(?i)(?<=[?&]token=)[^&\s]+|(?<=access_token=)[^&\s]+|(?<=private_token=)[^&\s]+"),
@@ -35,11 +37,11 @@ _CUT_PASSWORD: Final = re.compile(r"(?:^|://)([^\s/#?:@]+:[^\s/#?@]+)\S*@")
 
 
 class Redaction:
-    """Masks credentials: values of variables with secret names, and text shaped like a credential."""
+    """Masks credentials: values of variables with secret names or a random look, and text shaped like a credential."""
 
     def __init__(self, *environments: Mapping[str, str]) -> None:
         variables = [variable for environment in environments for variable in environment.items()]
-        secrets = (value for name, value in variables if _SECRET_NAME.search(name))
+        secrets = (value for name, value in variables if _SECRET_NAME.search(name) or _RANDOM.fullmatch(value))
         # Output arrives line by line, and a private key has many lines.
         values = {line.strip() for secret in secrets for line in secret.splitlines()}
         known = {value for value in values if len(value) >= _MIN_SECRET_LENGTH}

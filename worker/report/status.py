@@ -59,7 +59,7 @@ class StatusPublisher:
         if healthy is not None:
             changes |= {"healthy": healthy, "checked_at": now}
         if healthy:
-            changes["drift"] = None
+            changes.setdefault("drift", None)
 
         def change(earlier: AppStatus) -> AppStatus:
             seen = earlier.model_copy(update=changes)

@@ -1,5 +1,5 @@
 """The services of an app.
 
-`manager` controls them through systemd or `circus`, `health` checks a release, and `drift` compares what runs with
-what should run.
+`manager` controls them through systemd or `circus`, `health` checks a release, `drift` compares what runs with what
+should run, `serving` asks a release that serves, and `disturbance` finds signals from outside.
 """

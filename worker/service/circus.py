@@ -6,7 +6,8 @@ import os
 import time
 from typing import Any, Final
 
-from hookd.model.app import App, Service
+from hookd.model.app import App
+from hookd.model.service import Service
 from hookd.model.systemctl import Verb
 from worker.context import AppTask
 from worker.errors import CommandFailed

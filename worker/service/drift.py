@@ -1,28 +1,34 @@
 """Compare what runs with what should run, from values alone: no input or output."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import PurePath
 from typing import Final, Literal
 
 from hookd.model.app import App
 from hookd.model.deployment import Step, StepName
-from hookd.model.journal import Colour, idle_colour
+from hookd.model.process import processes_of
+from hookd.model.service import Colour, idle_colour
 
 _UP: Final = ("active", "reloading")
+# Repairs of a process that ends again and again.
+_MAX_STARTS: Final = 3
+_MEMORY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class ServiceState:
     """The state of one service in systemd's words.
 
-    `started` is the start of its process in seconds since 1970, `directory` the directory that the process works in.
-    Both are None when unknown.
+    `started` is the start of its process in seconds since 1970, `directory` the directory that the process works in,
+    and `processor_time` the time that all its processes have used, in nanoseconds. They are None when unknown.
     """
 
     state: str = "missing"
     started: float | None = None
     directory: str | None = None
+    processor_time: int | None = None
 
     @property
     def is_up(self) -> bool:
@@ -59,11 +65,12 @@ class Drift:
     """One difference between what runs and what should run.
 
     link: a link has the wrong target. service: the serving service is down. release: it runs another release.
-    idle: the service of the idle colour runs. `started` is the start of the service that uses a link, because that
-    service may have read the link before it was changed.
+    idle: the service of the idle colour runs, or one of its processes. suspended: the serving service gets no processor
+    time. process: one beside the web process is down. old process: it runs another release. `started` is the start of
+    the service that uses a link, because that service may have read the link before it was changed.
     """
 
-    kind: Literal["link", "service", "release", "idle"]
+    kind: Literal["link", "service", "release", "idle", "suspended", "process", "old process"]
     name: str
     release: str
     text: str
@@ -75,19 +82,38 @@ class Drift:
         return f"{self.kind} {self.name} {self.release}"
 
 
-def is_unrepaired(drift: Drift, steps: Iterable[Step]) -> bool:
-    """Return True if one of these past steps restarted the service and the drift remained."""
-    failed = (step for step in steps if step.name == StepName.COMPARE and step.outcome == "failed")
-    return any(step.detail == drift.key for step in failed)
+def is_unrepaired(drift: Drift, steps: Sequence[Step], now: datetime) -> bool:
+    """Return True if one of these past steps restarted the service and the drift remained.
+
+    A process that was started three times in a day and ended again is not started once more.
+    """
+    same = [step for step in steps if drift.key in (step.detail or "").split("; ")]
+    starts = [step for step in same if step.name == StepName.PROCESSES and step.started_at > now - _MEMORY]
+    remained = any(step.name == StepName.COMPARE and step.outcome == "failed" for step in same)
+    return remained or len(starts) >= _MAX_STARTS
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A service that takes requests, and the release that should run in it."""
+
+    name: str
+    release: str
+    state: ServiceState
 
 
 @dataclass(frozen=True)
 class DriftReport:
-    """The drifts of an app, all of them in one sentence, and True if an operator stopped the app."""
+    """The drifts of an app, all problems in one sentence, and True if an operator stopped the app.
+
+    `serving` is None if no service takes requests, and `is_healthy` if the health page was not asked.
+    """
 
     summary: str
     drifts: tuple[Drift, ...] = ()
     is_stopped: bool = False
+    serving: Serving | None = None
+    is_healthy: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -104,8 +130,10 @@ def detect_drift(app: App, desired: DesiredState, snapshot: ServiceSnapshot) -> 
     main, idle = service_names(app, desired.colour)
     if _is_stopped(app, snapshot, main, idle):
         return DriftReport(f"{app.service_name} is stopped", is_stopped=True)
-    drifts = tuple(_find_drifts(desired, snapshot, main, idle))
-    return DriftReport("; ".join(drift.text for drift in drifts) or f"{main} runs {desired.release}", drifts)
+    drifts = (*_find_drifts(app, desired, snapshot), *_process_drifts(app, desired, snapshot))
+    state = snapshot.unit(main)
+    summary = "; ".join(drift.text for drift in drifts) or f"{main} runs {desired.release}"
+    return DriftReport(summary, drifts, serving=Serving(main, desired.release, state) if state.is_up else None)
 
 
 def service_names(app: App, colour: Colour | None) -> tuple[str, str | None]:
@@ -116,7 +144,7 @@ def service_names(app: App, colour: Colour | None) -> tuple[str, str | None]:
 
 def start_command(app: App, colour: Colour | None) -> str:
     """Return circus' command for the serving service, or "" for systemd, where `hookd start` needs no name."""
-    if app.service.manager != "circus":
+    if app.uses_systemd:
         return ""
     return f"circusctl --endpoint {app.service.endpoint} start {service_names(app, colour)[0]}"
 
@@ -137,7 +165,8 @@ def _is_stopped(app: App, snapshot: ServiceSnapshot, main: str, idle: str | None
     return snapshot.unit(main).state == "inactive" and (indicator is None or idle is None)
 
 
-def _find_drifts(desired: DesiredState, snapshot: ServiceSnapshot, main: str, idle: str | None) -> Iterator[Drift]:
+def _find_drifts(app: App, desired: DesiredState, snapshot: ServiceSnapshot) -> Iterator[Drift]:
+    main, idle = service_names(app, desired.colour)
     release, unit, link = desired.release, snapshot.unit(main), desired.colour or "current"
     for name in dict.fromkeys(("current", link)):
         if snapshot.link(name).leads_to != desired.directory:
@@ -149,8 +178,28 @@ def _find_drifts(desired: DesiredState, snapshot: ServiceSnapshot, main: str, id
         yield Drift("service", main, release, f"{main} does not run")
     if unit.is_up and _runs_another_release(unit, desired, snapshot.link(link)):
         yield Drift("release", main, release, f"{main} runs another release than {release}")
-    if idle is not None and snapshot.unit(idle).is_up:
+    if idle is not None and any(snapshot.unit(name).is_up for name in (idle, *_idle_processes(app, desired))):
         yield Drift("idle", idle, release, f"{idle} runs, too")
+
+
+def process_names(app: App, colour: Colour | None) -> tuple[str, ...]:
+    """Return the processes of a colour by the names that a snapshot has."""
+    return tuple(unit.removesuffix(".service") for unit in processes_of(app, colour))
+
+
+def _idle_processes(app: App, desired: DesiredState) -> tuple[str, ...]:
+    return process_names(app, idle_colour(desired.colour)) if desired.colour else ()
+
+
+def _process_drifts(app: App, desired: DesiredState, snapshot: ServiceSnapshot) -> Iterator[Drift]:
+    link, release = snapshot.link(desired.colour or "current"), desired.release
+    for name in process_names(app, desired.colour):
+        unit = snapshot.unit(name)
+        if unit.state in ("failed", "inactive"):
+            how = "has failed" if unit.state == "failed" else "does not run"
+            yield Drift("process", name, release, f"{name} {how}")
+        if unit.is_up and _runs_another_release(unit, desired, link):
+            yield Drift("old process", name, release, f"{name} runs another release than {release}")
 
 
 def _runs_another_release(unit: ServiceState, desired: DesiredState, link: LinkState) -> bool:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from hookd.http_probe import BadAnswer, NoAnswer, parse_health_url, request_status
+from hookd.http_probe import BadAnswer, NoAnswer, Silence, parse_health_url, request_status
 from hookd.model.app import Health
 from worker.errors import Unhealthy
 
@@ -14,7 +14,8 @@ Note = Callable[[str], None]
 Processes = Callable[[], tuple[str, ...]]
 
 _PAUSE_SECONDS: Final = 0.05
-_CHECK_SECONDS: Final = 1.0
+# Shorter than RestartSec= of hookd's units, because systemd forgets at the next start how a process ended.
+_CHECK_SECONDS: Final = 0.5
 # A process id. Without a process, systemd prints MainPID=0 and circus nothing.
 _PROCESS: Final = re.compile(r"[1-9]")
 _NOT_READY: Final = 503
@@ -22,12 +23,18 @@ _NOT_READY: Final = 503
 _MAX_WRONG: Final = 3
 
 
-class _Answer(NamedTuple):
-    """The result of one request. `is_wrong` is False while the app only is not there yet."""
+class Answer(NamedTuple):
+    """The result of one request.
+
+    `is_wrong` is False while the app only is not there yet. `is_silent` means that it took the request and sent no
+    answer in time, `is_unknown` that hookd may not ask.
+    """
 
     is_healthy: bool
     is_wrong: bool
     text: str
+    is_silent: bool = False
+    is_unknown: bool = False
 
 
 def wait_until_healthy(health: Health, colour: str | None, note: Note, processes: Processes) -> None:
@@ -37,12 +44,12 @@ def wait_until_healthy(health: Health, colour: str | None, note: Note, processes
     three wrong answers without a healthy one in between, or if the process ends. A 503 means "not ready yet" and is no
     wrong answer.
     """
-    url, watch = health.url.replace("{colour}", colour or ""), _ProcessWatch(processes)
+    url, watch = health.url_of(colour), _ProcessWatch(processes)
     healthy, wrong, since = 0, 0, 0.0
-    answer = _Answer(False, False, "was not asked")
+    answer = Answer(False, False, "was not asked")
     end = time.monotonic() + health.deadline
     while time.monotonic() < end or healthy:
-        answer = _probe(url, health, min(health.timeout, max(0.1, end - time.monotonic())), watch)
+        answer = ask(health, colour, min(health.timeout, max(0.1, end - time.monotonic())), watch.check)
         healthy = healthy + 1 if answer.is_healthy else 0
         wrong = 0 if answer.is_healthy else wrong + answer.is_wrong
         if healthy == 1:
@@ -56,7 +63,8 @@ def wait_until_healthy(health: Health, colour: str | None, note: Note, processes
             raise Unhealthy(f"{url} {answer.text}, {wrong} times")
         watch.check()
         time.sleep(_PAUSE_SECONDS)
-    raise Unhealthy(f"{url} {answer.text} when its {health.deadline:g} s were over")
+    text = f"{url} {answer.text} when its {health.deadline:g} s were over (health.deadline)"
+    raise Unhealthy(text, is_silent=answer.is_silent)
 
 
 class _ProcessWatch:
@@ -68,7 +76,7 @@ class _ProcessWatch:
         self._next = time.monotonic() + _CHECK_SECONDS
 
     def check(self, *, at_once: bool = False) -> None:
-        """Raise Unhealthy if there is no process or another one than before. Checks at most once a second."""
+        """Raise Unhealthy if there is no process or another one than before. Checks at most twice a second."""
         if time.monotonic() < self._next and not at_once:
             return
         self._next = time.monotonic() + _CHECK_SECONDS
@@ -78,13 +86,14 @@ class _ProcessWatch:
             raise Unhealthy("the service ended by itself; its own log says why")
 
 
-def _probe(url: str, health: Health, timeout: float, watch: _ProcessWatch) -> _Answer:
-    address, page = parse_health_url(url)
+def ask(health: Health, colour: str | None, timeout: float, on_wait: Callable[[], None] = lambda: None) -> Answer:
+    """Request the health page once. Calls `on_wait` during the wait, and passes on what that raises."""
+    address, page = parse_health_url(health.url_of(colour))
     try:
-        status = request_status(address, page, health.host, timeout, on_wait=watch.check)
+        status = request_status(address, page, health.host, timeout, on_wait)
     except NoAnswer as failure:
-        return _Answer(False, isinstance(failure, BadAnswer), str(failure))
+        return Answer(False, isinstance(failure, BadAnswer), str(failure), is_silent=isinstance(failure, Silence))
     except PermissionError as error:
-        return _Answer(False, False, f"cannot be reached ({error.strerror})")
+        return Answer(False, False, f"cannot be reached ({error.strerror})", is_unknown=True)
     is_healthy = status == health.status
-    return _Answer(is_healthy, not is_healthy and status != _NOT_READY, f"answered {status}")
+    return Answer(is_healthy, not is_healthy and status != _NOT_READY, f"answered {status}")

@@ -2,19 +2,20 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from hookd.model.app import App, Limits
+from hookd.files.links import link_changed_at
+from hookd.model.app import App
 from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import AppState
 from hookd.model.settings import AppPaths
-from hookd.model.systemctl import SUDO, SYSTEMCTL, Verb, parse_show
+from hookd.model.systemctl import Verb, parse_show
 from worker.context import AppTask
 from worker.errors import CommandFailed, ServiceMissing
-from worker.process.run import SYSTEM_PATH, Command, lines_of
-from worker.release.links import link_changed_at
+from worker.process.run import Command, lines_of
+from worker.process.systemctl import cat_command, control_command, show_command
 from worker.service import circus
 from worker.service.drift import (
     DesiredState,
@@ -23,6 +24,7 @@ from worker.service.drift import (
     ServiceSnapshot,
     ServiceState,
     detect_drift,
+    process_names,
     stop_indicator,
 )
 from worker.service.health import wait_until_healthy
@@ -42,10 +44,11 @@ def control(task: AppTask, verb: Verb, name: str) -> None:
     Raises CommandFailed, or ServiceMissing if the process manager does not answer or does not know the service.
     """
     try:
-        if task.app.service.manager == "circus":
-            circus.control(task, verb, name)
+        if task.app.uses_systemd:
+            limits = task.app.limits
+            task.run(control_command(verb, name, limits.step_seconds, limits.silence_seconds), is_unexpected)
         else:
-            task.run(control_command(verb, name, task.app.limits), is_unexpected)
+            circus.control(task, verb, name)
     except CommandFailed:
         _check_manager(task, name)
         raise
@@ -58,20 +61,18 @@ def is_unexpected(line: str) -> bool:
 
 def _check_manager(task: AppTask, name: str) -> None:
     """Raise ServiceMissing if the process manager does not answer or does not know the service."""
-    service = task.app.service
+    service, unit = task.app.service, f"{name}.service"
     try:
-        if service.manager == "circus":
-            circus.ask(service, "status", name)
+        if task.app.uses_systemd:
+            lines_of(cat_command(unit))
         else:
-            lines_of(_command((SYSTEMCTL, "cat", f"{name}.service"), task.app.limits))
+            circus.ask(service, "status", name)
     except CommandFailed as error:
         place = f" at {service.endpoint}" if service.endpoint else ""
-        is_systemd = service.manager == "systemd"
+        circus_hint = Hint(HintKind.SHOW_CIRCUS, str(service.endpoint))
         raise ServiceMissing(
             f"{service.manager} knows no service {name}, or does not answer{place}: {error.cause}",
-            hint=Hint(HintKind.SHOW_UNIT, f"{name}.service")
-            if is_systemd
-            else Hint(HintKind.SHOW_CIRCUS, str(service.endpoint)),
+            hint=Hint(HintKind.SHOW_UNIT, unit) if task.app.uses_systemd else circus_hint,
         ) from None
 
 
@@ -82,34 +83,18 @@ def verify_health(task: AppTask, name: str, colour: str | None) -> None:
 
 def service_log_hint(task: AppTask, name: str) -> Hint:
     """Return the hint to the service's own log, or to the deployment's with circus, which keeps no log."""
-    is_systemd = task.app.service.manager == "systemd"
-    return Hint(HintKind.SHOW_UNIT_LOG, f"{name}.service") if is_systemd else Hint(HintKind.SHOW_LOG)
+    return Hint(HintKind.SHOW_UNIT_LOG, f"{name}.service") if task.app.uses_systemd else Hint(HintKind.SHOW_LOG)
 
 
 def _processes(app: App, name: str) -> tuple[str, ...]:
-    if app.service.manager == "circus":
+    if not app.uses_systemd:
         return circus.process_ids(app.service, name)
-    return tuple(lines_of(processes_command(name, app.limits)))
+    return tuple(lines_of(show_command("MainPID,NRestarts", f"{name}.service")))
 
 
-def control_command(verb: Verb, name: str, limits: Limits) -> Command:
-    """Start, stop or restart a systemd service and wait for it."""
-    return _command((SUDO, "-n", SYSTEMCTL, verb, f"{name}.service"), limits)
-
-
-def processes_command(name: str, limits: Limits) -> Command:
-    """Print the main process of a systemd service and the number of its restarts. Needs no privilege."""
-    return _command((SYSTEMCTL, "show", "--property=MainPID", "--property=NRestarts", f"{name}.service"), limits)
-
-
-def states_command(units: tuple[str, ...], limits: Limits) -> Command:
-    """Print the state of systemd units, the start of their processes, and the status text that these report."""
-    properties = "--property=Id,LoadState,ActiveState,ExecMainStartTimestamp,StatusText"
-    return _command((SYSTEMCTL, "show", "--timestamp=us+utc", properties, "--", *units), limits)
-
-
-def _command(argv: tuple[str, ...], limits: Limits) -> Command:
-    return Command(argv, limits.step_seconds, limits.silence_seconds, env={"PATH": SYSTEM_PATH})
+def states_command(*units: str) -> Command:
+    """Print the state of systemd units, and the start, the status text and the used time of their processes."""
+    return show_command("Id,LoadState,ActiveState,ExecMainStartTimestamp,StatusText,CPUUsageNSec", *units)
 
 
 def inspect_app(app: App, state: AppState, paths: AppPaths) -> DriftReport:
@@ -127,12 +112,23 @@ def inspect_app(app: App, state: AppState, paths: AppPaths) -> DriftReport:
     return detect_drift(app, desired, snapshot)
 
 
+def read_service_state(app: App, name: str) -> ServiceState:
+    """Return the state of one service. Raises CommandFailed."""
+    return _states(app, [name]).get(name, ServiceState())
+
+
 def _service_states(app: App) -> dict[str, ServiceState]:
-    if app.service.manager == "circus":
-        return {name: circus.watcher_state(app, name) for name in sorted(app.services)}
-    names = {*app.services, *filter(None, (stop_indicator(app),))}
-    units = sorted(name if name.endswith(".socket") else f"{name}.service" for name in names)
-    found = read_states(lines_of(states_command(tuple(units), app.limits)))
+    # circus knows no socket units.
+    more = filter(None, (stop_indicator(app),)) if app.uses_systemd else ()
+    processes = (name for colour in app.colours or (None,) for name in process_names(app, colour))
+    return _states(app, sorted({*app.services, *processes, *more}))
+
+
+def _states(app: App, names: Sequence[str]) -> dict[str, ServiceState]:
+    if not app.uses_systemd:
+        return {name: circus.watcher_state(app, name) for name in names}
+    units = [name if name.endswith(".socket") else f"{name}.service" for name in names]
+    found = read_states(lines_of(states_command(*units)))
     return {name.removesuffix(".service"): unit for name, unit in found.items()}
 
 
@@ -150,10 +146,10 @@ def _service_state(unit: Mapping[str, str]) -> ServiceState:
         unit.get("ActiveState", "missing"),
         datetime.fromisoformat(started[1]).replace(tzinfo=UTC).timestamp() if started else None,
         directory[1] if directory else None,
+        int(used) if (used := unit.get("CPUUsageNSec", "")).isdecimal() else None,
     )
 
 
 def _link_states(app: App, paths: AppPaths) -> dict[str, LinkState]:
-    colours = ("blue", "green") if app.service.handover == "blue-green" else ()
-    links = [paths.current, *map(paths.colour, colours)]
+    links = [paths.current, *map(paths.colour, app.colours)]
     return {link.name: LinkState(os.path.realpath(link), link_changed_at(link)) for link in links if link.is_symlink()}

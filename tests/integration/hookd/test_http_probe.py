@@ -4,12 +4,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
-from hookd.http_probe import Address, BadAnswer, NoAnswer, parse_address, parse_health_url, request_status
+from hookd.http_probe import Address, BadAnswer, NoAnswer, Silence, parse_address, parse_health_url, request_status
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 Handler = Callable[[socket.socket], None]
@@ -123,8 +123,23 @@ def fall_silent(connection: socket.socket) -> None:
 
 @pytest.mark.parametrize("answer", [drip, stop_in_the_head, fall_silent])
 def test_deadline_holds(path: Path | None, answer: Handler) -> None:
-    with server(answer, path) as address, pytest.raises(NoAnswer, match=r"^gives no answer for 0.3 s$"):
+    with server(answer, path) as address, pytest.raises(Silence, match=r"^gives no answer for 0.3 s$"):
         request_status(address, "/", "x", 0.3)
+
+
+@pytest.mark.threat(91)
+def test_full_queue_is_silence(path: Path | None) -> None:
+    """A stopped process takes no connections from its socket, and visitors fill the queue."""
+    with socket.socket(socket.AF_UNIX if path else socket.AF_INET) as listener, ExitStack() as visitors:
+        listener.bind(str(path) if path else ("127.0.0.1", 0))
+        listener.listen(1)
+        for _ in range(5):
+            visitor = visitors.enter_context(socket.socket(listener.family))
+            visitor.setblocking(False)
+            visitor.connect_ex(listener.getsockname())
+        address = Address(path) if path else Address(port=listener.getsockname()[1])
+        with pytest.raises(Silence, match=r"^(takes no more connections|gives no answer for 0.3 s)$"):
+            request_status(address, "/", "x", 0.3)
 
 
 def test_caller_can_stop_the_wait(path: Path | None) -> None:

@@ -10,8 +10,8 @@ from typing import Final
 
 import pytest
 
-from hookd.files.attributes import ACCESS_ACL, DEFAULT_ACL, reader_acl
-from tests.support.server.commands import Done, account, group_id
+from hookd.files.attributes import ACCESS_ACL, DEFAULT_ACL, readers_acl
+from tests.support.server.commands import Done, account
 from tests.support.server.machine import Machine
 from tests.support.server.servers import Servers
 from tests.support.server.shop import RECEIVER_DOMAIN, Shop, set_up_layer
@@ -49,7 +49,9 @@ url = "unix:/run/hookd-apps/blog.sock:/healthz"
 [site]
 domain = "blog.example.org"
 """
-# Owner and group, and the modes of files, programs and directories; with `acl` www-data has an entry of its own.
+# The first app of the host is www-data, each later one has a user of its own.
+USERS: Final = {"shop": "www-data", "blog": "blog", "wiki": "wiki"}
+# Owner and group, and the modes of files, programs and directories; with `acl` the app's user has an entry of its own.
 DECLARED: Final = {
     "group": ("manager", "www-data", (0o640, 0o750, 0o2750)),
     "split": ("manager", "manager", (0o644, 0o755, 0o755)),
@@ -112,7 +114,8 @@ def test_app_is_listed_and_shown(app: Shop) -> None:
     table = tomllib.loads(shown)
     assert (table["full_name"], table["root"], table["site"]["domain"]) == (f"acme/{name}", f"/srv/{name}", app.domain)
     if name == "blog":
-        assert table == tomllib.loads(BLOG)
+        written = tomllib.loads(BLOG)
+        assert table == {**written, "ownership": {"policy": "split", "user": "blog"}}
     assert table.get("ownership", {"policy": "group"})["policy"] == POLICIES[name]
     lines = dict(re.findall(r"^  (\w+(?: \w+)?) +(.+)$", values, re.MULTILINE))
     assert lines["webhook URL"] == f"http://{RECEIVER_DOMAIN}/hooks/{name}"
@@ -129,7 +132,7 @@ def test_releases_follow_their_policy(app: Shop) -> None:
     for place in ("releases", "venvs"):
         assert deviating(app, f"/srv/{app.name}/{place}") == []
     uploads = app.machine.path(f"/var/lib/{app.name}/uploads").stat()
-    assert owner_of(app.machine, uploads) == ("www-data", "www-data", 0o2770)
+    assert owner_of(app.machine, uploads) == (USERS[app.name], USERS[app.name], 0o2770)
 
 
 def deviating(app: Shop, directory: str) -> list[str]:
@@ -148,15 +151,16 @@ def is_declared(app: Shop, path: Path) -> bool:
     acls = {name: os.getxattr(path, name) for name in os.listxattr(path) if name in (ACCESS_ACL, DEFAULT_ACL)}
     wanted = {}
     if POLICIES[app.name] == "acl":
-        entry = reader_acl(account(app.machine.disk, "www-data").uid, mode)
+        readers = sorted(account(app.machine.disk, name).uid for name in (USERS[app.name], f"hookd-build-{app.name}"))
+        entry = readers_acl(tuple(readers), mode)
         wanted = {ACCESS_ACL: entry, **({DEFAULT_ACL: entry} if path.is_dir() else {})}
     return owner_of(app.machine, status) == (user, group, mode) and acls == wanted
 
 
 def owner_of(machine: Machine, status: os.stat_result) -> tuple[str, str, int]:
     """Return owner, group and mode by the names that the machine knows."""
-    users = {account(machine.disk, name).uid: name for name in ("root", "manager", "www-data")}
-    groups = {group_id(machine.disk, name): name for name in ("root", "manager", "www-data")}
+    users = {int(line.split(":")[2]): line.split(":")[0] for line in machine.read("/etc/passwd").splitlines()}
+    groups = {int(line.split(":")[2]): line.split(":")[0] for line in machine.read("/etc/group").splitlines()}
     return users[status.st_uid], groups[status.st_gid], status.st_mode & 0o7777
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Event, Thread
 from typing import Final
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.support.server.interrupted import interrupted
 from tests.support.server.machine import Machine
+from tests.support.server.places import KERNEL_LINKS, locked
 from tests.support.server.servers import Servers
 from tests.support.server.shop import RECEIVER_DOMAIN, Shop, shop_layer
 from tests.support.server.visitors import Visitors, visitors
@@ -18,9 +20,10 @@ from tests.support.server.web import ask, push
 SOCKETS: Final = "/run/hookd-apps"
 TO_RESTART: Final = ("service.handover=restart", f"health.url=unix:{SOCKETS}/shop.sock:/healthz")
 TO_COLOURS: Final = ("service.handover=blue-green", f"health.url=unix:{SOCKETS}/shop-{{colour}}.sock:/healthz")
+PHASES: Final = {"shop-build.service", "shop-check.service", "shop-in-use.service"}
 COLOURS: Final = {
     "shop.socket", "shop.service", "shop-blue.service", "shop-green.service", "shop-blue-health.socket",
-    "shop-green-health.socket",
+    "shop-green-health.socket", *PHASES,
 }  # fmt: skip
 
 
@@ -91,7 +94,7 @@ def test_failed_handover_change_is_undone(shop: Shop, changes: tuple[str, ...]) 
         shop.machine.wait_until(lambda: shop.page() == "repaired", 20, "the page after the change")
         assert shop.push("after it")["status"] == "succeeded"
     assert [shop.page() for _ in range(20)] == ["after it"] * 20
-    assert units(shop.machine) == ({"shop.socket", "shop.service"} if changes == TO_RESTART else COLOURS)
+    assert units(shop.machine) == ({"shop.socket", "shop.service", *PHASES} if changes == TO_RESTART else COLOURS)
     assert shop.machine.run("systemctl", "--failed", "--plain", "--no-legend").stdout == ""
 
 
@@ -108,6 +111,67 @@ def test_killed_handover_change_continues(shop: Shop) -> None:
     assert shop.machine.run("systemctl", "--failed", "--plain", "--no-legend").stdout == ""
     shop.machine.reboot()
     assert shop.page() == "two"
+
+
+# --- another user
+
+_WRITES: Final = '''\
+import os
+
+def app(environ, start_response):
+    """Append to the data, and answer with it."""
+    with open("uploads/visits", "a+") as file:
+        file.write("x")
+        file.seek(0)
+        text = f"{os.geteuid()} {file.read()}"
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [text.encode()]
+'''
+
+
+@pytest.fixture
+def _protected_links() -> Iterator[None]:
+    """Set the kernel's protection of hard links, which all servers share."""
+    setting = Path("/proc/sys/fs/protected_hardlinks")
+    with locked(KERNEL_LINKS):
+        before = setting.read_text()
+        setting.write_text("1")
+        yield
+        setting.write_text(before)
+
+
+def owners(machine: Machine) -> list[str]:
+    """Return the owners of a data file, its directory, the served code and the app's directory."""
+    code = "/srv/shop/current/wsgi.py"
+    return machine.run("stat", "-L", "-c", "%U:%G", "/var/lib/shop/uploads/visits", code, "/srv/shop").stdout.split()
+
+
+@pytest.mark.threat(69)
+@pytest.mark.usefixtures("_protected_links")
+def test_app_moves_to_another_user(shop: Shop) -> None:
+    """Keep code and data usable, and remove a user that no app has any more."""
+    machine = shop.machine
+    assert shop.push("visits", {"wsgi.py": _WRITES})["status"] == "succeeded"
+    for user in ("store", "stall", "www-data"):
+        before = shop.page().split()[1]
+        printed = edit(shop, f"ownership.user={user}")
+        assert f"shop is {user}:{user} now" in printed
+        machine.wait_until(lambda: shop.page() != "502", what="the app as its new user")
+        uid, visits = shop.page().split()
+        assert uid == machine.run("id", "-u", user).stdout.strip()
+        assert visits.startswith(before)
+        assert owners(machine) == [f"{user}:{user}", f"manager:{user}", f"manager:{user}"]
+        assert shop.push(f"as {user}", {"wsgi.py": _WRITES})["status"] == "succeeded"
+        assert shop.hookd("permissions", "shop").endswith("all paths match the policy group\n")
+    assert not {"store", "stall"} & {line.split(":")[0] for line in machine.read("/etc/passwd").splitlines()}
+
+
+@pytest.mark.usefixtures("_protected_links")
+def test_killed_move_continues(shop: Shop) -> None:
+    interrupted(shop.machine, "app", "edit", "shop", "--set", "ownership.user=store", every=12)
+    shop.machine.wait_until(lambda: shop.page() != "502", what="the app as its new user")
+    assert owners(shop.machine) == ["store:store", "manager:store", "manager:store"]
+    assert shop.push("after the kills", {"wsgi.py": _WRITES})["status"] == "succeeded"
 
 
 # --- a secret

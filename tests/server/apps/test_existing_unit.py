@@ -1,14 +1,17 @@
 """A unit from before hookd: deployment, stop with its socket, reboot, and removal of hookd."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from tests.support.server.by_hand import DOMAIN, ROOT, SITE, UNIT, ByHand, adopted_layer, by_hand_layer
 from tests.support.server.servers import Servers
 from tests.support.server.shop import Shop, set_up_layer
+from tests.support.server.unchanged import refusals, unchanged
 from tests.support.server.visitors import visitors
 from tests.support.server.web import ask
+from tests.support.server.well import problems
 
 SYSTEMD = "/etc/systemd/system"
 PORT = 8001
@@ -78,6 +81,24 @@ def add(journal: Journal) -> None:
     journal.hookd("deploy", "journal")
 
 
+@contextmanager
+def run_by(journal: Journal, user: str) -> Iterator[None]:
+    """Give the unit another user, in a drop-in that only systemd merges. Without a name it is root."""
+    drop_in = "/run/systemd/system/journal.service.d"
+    journal.machine.write(f"{drop_in}/user.conf", f"[Service]\nUser={user}\n")
+    journal.machine.run("systemctl", "daemon-reload")
+    yield
+    journal.machine.run("rm", "-r", drop_in)
+    journal.machine.run("systemctl", "daemon-reload")
+
+
+@pytest.mark.threat(69)
+def test_unit_of_root_is_not_added(journal: Journal) -> None:
+    with run_by(journal, ""), unchanged(journal.machine):
+        (said,) = refusals(journal.machine, [("app", "add", "journal", "--from", "/root/journal.toml")])
+    assert "journal.service runs as root, and so would each push: set User=www-data\n    next: sudo systemctl" in said
+
+
 def test_old_unit_is_deployed_and_stopped(journal: Journal) -> None:
     add(journal)
     assert journal.page() == "v1"
@@ -93,6 +114,31 @@ def test_old_unit_is_deployed_and_stopped(journal: Journal) -> None:
     journal.machine.reboot()
     assert journal.machine.unit_state("journal.socket") == "active"
     journal.machine.wait_until(lambda: journal.page() == "v3", what="the app after a reboot")
+
+
+@pytest.mark.threat(69)
+def test_unit_that_root_got_is_refused(journal: Journal) -> None:
+    edit = ("app", "edit", "journal", "--set", "health.deadline=9")
+    with run_by(journal, ""):
+        assert all("journal.service runs as root" in said for said in refusals(journal.machine, [edit, ("setup",)]))
+        found = [one for one in problems(journal.machine) if one["check"] == "separation"]
+    assert [(one["level"], one["app"]) for one in found] == [("error", "journal")]
+    assert "journal.service runs as root" in found[0]["message"]
+    assert [one for one in problems(journal.machine) if one["check"] == "separation"] == []
+
+
+@pytest.mark.threat(69)
+def test_unit_moves_to_its_own_user(journal: Journal) -> None:
+    """Follow the hint of the doctor for an app that shares www-data."""
+    page = journal.page()
+    with run_by(journal, "journal"):
+        journal.hookd("app", "edit", "journal", "--set", "ownership.user=journal")
+        journal.machine.wait_until(lambda: journal.page() == page, what="the app as its new user")
+        assert "journal" in journal.machine.run("ps", "-o", "comm=,user=", "-u", "journal").stdout
+        assert journal.push("as itself")["status"] == "succeeded"
+    journal.hookd("app", "edit", "journal", "--set", "ownership.user=www-data")
+    journal.machine.wait_until(lambda: journal.page() == "as itself", what="the app as its old user")
+    assert "\njournal:" not in journal.machine.read("/etc/passwd")
 
 
 @pytest.mark.parametrize("command", ["app remove journal --yes", "uninstall --yes"])

@@ -163,14 +163,46 @@ def test_swap_inside_release_is_not_followed(app: App, directory: Path, sentinel
     assert snapshot(sentinel) == before
 
 
+def leave_files(directory: int) -> None:
+    """Give the files of an open directory to root, as a deployment by root left them."""
+    for name in os.listdir(directory):
+        with suppress(OSError):
+            os.chown(name, 0, 0, dir_fd=directory, follow_symlinks=False)
+
+
 @pytest.mark.threat(24)
 @pytest.mark.usefixtures("_hard_links")
 def test_swap_by_app_is_not_followed(app: App, directory: Path, sentinel: Path) -> None:
-    before = snapshot(sentinel)
-    with attacker(WWW_DATA, swapping(app.data_root / "uploads" / "mine", sentinel)):
+    """Root gives leftovers to the app meanwhile."""
+    mine, repaired = app.data_root / "uploads" / "mine", 0
+    before, opened = snapshot(sentinel), os.open(mine, os.O_RDONLY | os.O_DIRECTORY)
+    with attacker(WWW_DATA, swapping(mine, sentinel)):
+        for _ in range(RUNS):
+            leave_files(opened)
+            report = check_permissions(app, make_settings(directory), fix=True, worker=WORKER)
+            repaired += sum(f"{mine}/secret" in finding.path for finding in report.findings)
+    os.close(opened)
+    assert snapshot(sentinel) == before
+    assert repaired
+
+
+@pytest.mark.threat(24)
+@pytest.mark.usefixtures("_hard_links")
+def test_hard_link_among_data_is_refused(app: App, directory: Path, sentinel: Path) -> None:
+    mine = app.data_root / "uploads" / "mine"
+    before = {name: entry[:3] for name, entry in snapshot(sentinel).items()}
+    with attacker(WWW_DATA, linking(mine, sentinel / "secret0")):
         for _ in range(RUNS):
             check_permissions(app, make_settings(directory), fix=True, worker=WORKER)
-    assert snapshot(sentinel) == before
+    assert {name: entry[:3] for name, entry in snapshot(sentinel).items()} == before
+
+
+@pytest.mark.usefixtures("_hard_links")
+def test_second_link_among_data(app: App, directory: Path, sentinel: Path) -> None:
+    stolen = app.data_root / "uploads" / "mine" / "stolen"
+    os.link(sentinel / "secret0", stolen)
+    assert "it has a second name" in line_about(stolen, app, directory)
+    assert (stolen.stat().st_uid, stolen.stat().st_mode & 0o777) == (0, 0o600)
 
 
 @pytest.mark.threat(24)

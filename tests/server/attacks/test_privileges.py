@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 
+from hookd.model.phase import PHASE_PIPES
 from hookd.model.systemctl import sudo_commands
 from tests.support.server.commands import Done
 from tests.support.server.machine import Machine
@@ -116,6 +117,7 @@ NO: Final = "|".join((
     r"sudo: unknown user #\S+(\nsudo: error initializing audit plugin sudoers_audit)?",
     r"Sorry, user \S+ is not allowed to execute 'list' as root on \S+\.",
 ))  # fmt: skip
+PHASES_OF_BOTH: Final = {f"{app}-{phase}.service" for app in ("shop", "blog") for phase in ("build", "check", "in-use")}
 REFUSED: Final = tuple(line for line in LINES.splitlines() if line)
 
 
@@ -143,6 +145,13 @@ def sudo(machine: Machine, line: str, user: str = "manager") -> Done:
     return machine.run("bash", "-c", f"sudo -n {line}", user=user, check=False, env={"TRAP": "set"})
 
 
+def command(machine: Machine, argv: tuple[str, ...]) -> Done:
+    """Run a listed command as the worker does, which reads the pipe of a phase and gives a build its commands."""
+    app = argv[-1].partition("-")[0].removesuffix(".service")
+    prepare = f"exec 9<>{PHASE_PIPES}/{app}; echo '[]' > {PHASE_PIPES}/{app}.plan"
+    return machine.run("bash", "-c", f"{prepare}; sudo -n {shlex.join(argv)}", user="manager", check=False)
+
+
 def is_refused(done: Done) -> bool:
     """Return True if sudo refused the command and nothing ran."""
     return (done.returncode, done.stdout) == (1, "") and re.fullmatch(NO, done.stderr.rstrip("\n")) is not None
@@ -167,7 +176,8 @@ def test_similar_commands_are_refused(server: Machine) -> None:
 @pytest.mark.threat(22)
 @pytest.mark.promise(1, 40)
 def test_sudo_lists_exactly_the_catalogue(server: Machine) -> None:
-    assert {argv[2] for argv in listed(server)} == {"shop-blue.service", "shop-green.service", "blog.service"}
+    services = {"shop-blue.service", "shop-green.service", "blog.service"}
+    assert {argv[-1] for argv in listed(server)} == services | PHASES_OF_BOTH
     printed = server.run("sudo", "-n", "-l", user="manager").stdout
     rules = re.findall(r"^ +\((.*?)\) (?:(\w+): )?(.+)$", printed, re.MULTILINE)
     assert sorted(rules) == sorted(("root", "NOPASSWD", shlex.join(argv)) for argv in listed(server))
@@ -175,8 +185,9 @@ def test_sudo_lists_exactly_the_catalogue(server: Machine) -> None:
 
 def test_each_listed_command_works(server: Machine) -> None:
     assert Shop(server).push("second colour")["status"] == "succeeded"
-    before = {argv[2]: invocation(server, argv[2]) for argv in listed(server)}
-    assert [argv for argv in listed(server) if sudo(server, shlex.join(argv)).returncode] == []
+    services = {argv[-1] for argv in listed(server)} - PHASES_OF_BOTH
+    before = {unit: invocation(server, unit) for unit in services}
+    assert [argv for argv in listed(server) if command(server, argv).returncode] == []
     assert [unit for unit, old in before.items() if invocation(server, unit) == old] == []
 
 

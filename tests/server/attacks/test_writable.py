@@ -44,16 +44,24 @@ DEVICES: Final = {f"/dev/{name}" for name in ("full", "null", "pts/ptmx", "rando
 NGINX: Final = {f"/var/lib/nginx/{name}": "Debian's nginx runs as www-data" for name in (
     "body", "fastcgi", "proxy", "scgi", "uwsgi",
 )}  # fmt: skip
+# The shop is the host's first app and runs as www-data, the blog has a user of its own.
 DATA: Final = {
     "/var/lib/shop/uploads": "the shop's own data",
     "/var/lib/blog/logs": "the blog's own data",
 }
+HOMES: Final = {
+    "/var/cache/hookd-apps/shop": "the shop's home",
+    "/var/cache/hookd-apps/blog": "the blog's home",
+}
+SHOPS_DATA: Final = {path: why for path, why in {**DATA, **HOMES}.items() if "shop" in path}
 SITES: Final = {
     "/run/hookd-apps/shop.sock": "nginx brings the shop's visitors",
     "/run/hookd-apps/blog.sock": "nginx brings the blog's visitors",
 }
 DOORS: Final = {**SITES, "/run/hookd/receiver.sock": "nginx brings the pushes"}
 QUEUE: Final = {"/run/hookd-redis/redis.sock": "the queue, whose commands depend on the password"}
+# The commands of builds.
+PLANS: Final = frozenset({"/run/hookd-phases/shop.plan", "/run/hookd-phases/blog.plan"})
 WORKER_WRITES: Final = {
     "/srv/shop": "releases",
     "/srv/blog": "releases",
@@ -97,14 +105,15 @@ def test_other_users_reach_nothing(server: Machine) -> None:
     assert reach.readable == set(ANYBODY_READS)
 
 
-@pytest.mark.threat(11, 25)
+@pytest.mark.threat(11, 25, 69)
 @pytest.mark.promise(41)
 def test_web_user_writes_app_data_only(server: Machine) -> None:
-    """nginx and every app run as this user."""
+    """nginx and the host's first app run as this user."""
     reach = of_user(server, "www-data", *PLACES)
     logs = frozenset({"/var/log/nginx/access.log", "/var/log/nginx/error.log"})
-    assert_reaches(reach, writes={**NGINX, **DATA}, connects=DOORS, files=logs)
+    assert_reaches(reach, writes={**NGINX, **SHOPS_DATA}, connects=DOORS, files=logs)
     assert below(reach, *PLACES[:-3]) == set(ANYBODY_READS)
+    assert below(reach, "/srv/blog", "/var/lib/blog") == set()
 
 
 @pytest.mark.promise(39)
@@ -121,25 +130,28 @@ def test_receiver_reads_credentials_and_logs_only(server: Machine) -> None:
     assert reach.readable - logs == {*ANYBODY_READS, *(f"/run/credentials/hookd.service/{name}" for name in names)}
 
 
-@pytest.mark.threat(25)
+@pytest.mark.threat(25, 69)
 @pytest.mark.promise(41)
-@pytest.mark.parametrize(("app", "unit"), [("shop", "shop-blue.service"), ("blog", "blog.service")])
-def test_app_writes_its_own_data(server: Machine, app: str, unit: str) -> None:
-    """Read the files of other apps of the same user, and write none of them."""
+@pytest.mark.parametrize(
+    ("app", "unit", "other"), [("shop", "shop-blue.service", "blog"), ("blog", "blog.service", "shop")]
+)
+def test_app_reaches_its_own_files(server: Machine, app: str, unit: str, other: str) -> None:
     reach = of_service(server, unit, *PLACES)
-    own = {path: why for path, why in DATA.items() if f"/{app}/" in path}
-    assert_reaches(reach, writes=own, connects=SITES, closed=frozenset({"/run/dbus/system_bus_socket"}))
+    own = {path: why for path, why in {**DATA, **HOMES}.items() if f"/{app}/" in f"{path}/"}
+    assert_reaches(reach, writes=own, connects={}, closed=frozenset({"/run/dbus/system_bus_socket"}))
     assert below(reach, *PLACES[:-3]) == set(ANYBODY_READS)
-    assert {"/srv/shop/shared/.env"} <= reach.readable
+    assert below(reach, f"/srv/{app}/releases") != set()
+    assert below(reach, f"/srv/{other}", f"/var/lib/{other}") == set()
 
 
 @pytest.mark.threat(26)
 def test_worker_reads_no_webhook_secret(server: Machine) -> None:
-    own = {"/run/hookd-apps/shop-blue.sock": "the health page of the colour that serves", **DOORS, **QUEUE}
-    assert_reaches(of_user(server, "manager"), writes=WORKER_WRITES, connects=own)
+    own = {"/run/hookd-apps/shop-blue.sock": "the health page of the colour that serves", **SITES, **QUEUE}
+    assert_reaches(of_user(server, "manager"), writes=WORKER_WRITES, connects=own, files=PLANS)
     reach = of_service(server, "hookd-worker@1.service", *PLACES)
-    assert_reaches(reach, writes=WORKER_WRITES, connects=own)
-    assert below(reach, "/etc/hookd") == {*ANYBODY_READS, "/etc/hookd/env/shop", "/etc/hookd/env/blog"}
+    assert_reaches(reach, writes=WORKER_WRITES, connects=own, files=PLANS)
+    variables = {f"/etc/hookd/env/{app}{end}" for app in ("shop", "blog") for end in ("", ".build")}
+    assert below(reach, "/etc/hookd") == {*ANYBODY_READS, *variables}
     assert below(reach, "/run/credentials") == {"/run/credentials/hookd-worker@1.service/redis_worker"}
     assert below(reach, "/var/lib/hookd-redis", "/var/lib/hookd-setup") == set()
 

@@ -53,8 +53,19 @@ FAULTS: Final = {
     "the worker has an extra group": Fault(
         "gpasswd --add manager adm", "accounts", "manager must not be in the group adm"
     ),
+    "the app's unit runs as root": Fault(
+        "mkdir -p /run/systemd/system/shop-blue.service.d;"
+        " printf '[Service]\\nUser=\\n' > /run/systemd/system/shop-blue.service.d/x.conf; systemctl daemon-reload",
+        "separation", "shop-blue.service runs as root, and so would each push", app="shop",
+        repair="rm -r /run/systemd/system/shop-blue.service.d; systemctl daemon-reload",
+    ),
+    "the app's user is in a powerful group": Fault(
+        "gpasswd --add www-data systemd-journal", "separation", "www-data is in the group systemd-journal", app="shop",
+        repair="gpasswd --delete www-data systemd-journal",
+    ),
     "www-data is in the queue's group": Fault(
-        "gpasswd --add www-data hookd-queue", "accounts", "www-data must not be in the group hookd-queue"
+        "gpasswd --add www-data hookd-queue", "accounts", "www-data must not be in the group hookd-queue",
+        also=also("separation"),
     ),
     "the receiver's user lacks its group": Fault(
         "gpasswd --delete hookd hookd-queue", "setup", "the user hookd is missing or not in hookd-queue"
@@ -184,7 +195,7 @@ FAULTS: Final = {
     "hookd.toml cannot be used": Fault(
         "cp -p /etc/hookd/hookd.toml /root/; echo 'colour = 1' >> /etc/hookd/hookd.toml",
         "configuration", "/etc/hookd/hookd.toml", repair="mv /root/hookd.toml /etc/hookd/",
-        also=also("answers", "redis", "queue", "nginx", "setup", "space"),
+        also=also("answers", "redis", "queue", "nginx", "separation", "setup", "space"),
     ),
 }  # fmt: skip
 
@@ -192,7 +203,7 @@ FAULTS: Final = {
 TOGETHER: Final = {
     "accounts": (
         "an app is never reconciled",  # The first, because `hookd app edit` repairs files of the set-up.
-        "the worker has an extra group", "www-data is in the queue's group", "the worker has a login",
+        "the worker has an extra group", "the app's unit runs as root", "the worker has a login",
         "the worker's user lingers", "hookd's code can be written", "nginx takes small bodies only",
     ),
     "files": (
@@ -210,7 +221,11 @@ TOGETHER: Final = {
     "system": (
         "sudo's files have a mistake", "nginx is down", "the reconcile timer is off", "the logs' disk is full",
     ),
-    "hookd": ("the receiver is stopped", "reconciliation fails"),
+    # `hookd app edit` refuses an app whose user has power.
+    "hookd": (
+        "the receiver is stopped", "reconciliation fails", "the app's user is in a powerful group",
+        "www-data is in the queue's group",
+    ),
 }  # fmt: skip
 _GROUPED: Final = {name for names in TOGETHER.values() for name in names}
 # Every other fault is alone.

@@ -18,7 +18,9 @@ from tests.support.server.well import problems
 CUTS: Final = 10
 # The longest time until an abandoned deployment has its ending.
 ENDING_SECONDS: Final = 20
-BOOK: Final = "/srv/shop/witness"
+# A build sees neither /srv nor what it cannot write.
+BOOK: Final = "/var/cache/hookd-build/shop/witness"
+SCRIPT: Final = "/usr/local/lib/witness.py"
 # The first and the last file of a checkout, and the app's program.
 REQUIRED: Final = ("requirements.txt", "wsgi.py", "venv/bin/gunicorn")
 LEFTOVERS: Final = (".*.partial", ".current.*", ".blue.*", ".green.*")
@@ -28,8 +30,8 @@ LEFTOVERS: Final = (".*.partial", ".current.*", ".blue.*", ".green.*")
 def shop(servers: Servers, request: pytest.FixtureRequest) -> Iterator[Shop]:
     """A server with a deployed app whose builds detect a second build at the same time."""
     with servers.start(shop_layer(servers, request.param)) as machine:
-        machine.write("/srv/witness.py", WITNESS)
-        command = ["python3", "/srv/witness.py", BOOK, "/srv/no-gate"]
+        machine.write(SCRIPT, WITNESS)
+        command = ["python3", SCRIPT, BOOK, f"{BOOK}.no-gate"]
         shop = Shop(machine)
         shop.reconcile_often()
         shop.hookd("app", "edit", "shop", "--set", f"build.commands={json.dumps([command])}")

@@ -20,8 +20,8 @@ _PORT = 8080
 _SECONDS = 60
 # Capabilities of the server, explained in docs/compose.md. The other containers have none.
 _CAPABILITIES = {
-    *("SYS_ADMIN", "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL"),
-    *("SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT", "SYS_PTRACE"),
+    *("SYS_ADMIN", "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID"),
+    *("KILL", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT", "SYS_PTRACE"),
 }
 _VOLUMES = {
     "redis": {"/etc/hookd": "config", "/var/lib/hookd-redis": "queue", "/run/hookd-redis": "redis-socket"},

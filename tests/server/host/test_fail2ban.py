@@ -11,11 +11,11 @@ from tests.support.server.shop import RECEIVER_DOMAIN, Shop, shop_layer
 from tests.support.server.web import push
 
 # Loopback addresses other than the server's own, which fail2ban never bans.
-ATTACKER, GIT_HOST = "127.0.0.9", "127.0.0.2"
+ATTACKER, GIT_HOST, EXEMPT = "127.0.0.9", "127.0.0.2", "127.0.0.11"
 MAX_FAILURES: Final = 20
 # The action writes a file, because the server has no packet filter.
 NOTE: Final = "[Definition]\nactionban = echo <ip> <port> >> /run/banned\nactionunban =\n"
-LOCAL: Final = "[hookd]\naction = note[port='%(port)s']\n"
+LOCAL: Final = f"[hookd]\nignoreip = {EXEMPT} 2001:db8::/32\naction = note[port='%(port)s']\n"
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +64,14 @@ def test_good_pushes_ban_nobody(shop: Shop) -> None:
     send(shop, "f" * 64, "127.0.0.10")
     shop.machine.wait_until(lambda: jail(shop)["Total failed"] == str(int(before) + 1), what="the count of failures")
     assert jail(shop)["Banned IP list"] == ATTACKER
+
+
+@pytest.mark.threat(55)
+def test_exempt_addresses_are_not_banned(shop: Shop) -> None:
+    """Keep a git host's address, whose public users can make it send wrong signatures."""
+    before = jail(shop)["Total failed"]
+    assert {send(shop, "f" * 64, EXEMPT) for _ in range(MAX_FAILURES + 5)} == {401}
+    send(shop, "f" * 64, "127.0.0.12")
+    shop.machine.wait_until(lambda: jail(shop)["Total failed"] == str(int(before) + 1), what="the count of failures")
+    assert EXEMPT not in jail(shop)["Banned IP list"]
+    assert send(shop, shop.secret, EXEMPT) == 202

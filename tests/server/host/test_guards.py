@@ -40,14 +40,29 @@ def test_visudo_accepts_each_apps_file(app: object, tmp_path: Path) -> None:
     assert run(visudo, "-c", "-f", str(path)).returncode != 0
 
 
-def test_apparmor_compiles_the_receivers_profile(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "line"), [("hookd-receiver", "/run/systemd/notify w,"), ("hookd-apps", "signal (receive),")]
+)
+def test_apparmor_compiles_the_profiles(tmp_path: Path, name: str, line: str) -> None:
     parser = program("apparmor_parser", "apparmor")
-    profile = rendered(tmp_path, "/etc/apparmor.d/hookd-receiver")
+    profile = rendered(tmp_path, f"/etc/apparmor.d/{name}")
     argv = (parser, "--skip-kernel-load", "--skip-cache", "--base=/etc/apparmor.d", str(profile))
     done = run(*argv)
     assert done.returncode == 0, done.stdout
-    profile.write_text(profile.read_text().replace("/run/systemd/notify w,", "/run/systemd/notify w"))
+    profile.write_text(profile.read_text().replace(line, line[:-1]))
     assert run(*argv).returncode != 0
+
+
+def test_apparmor_lists_the_apps_profiles(tmp_path: Path) -> None:
+    """Each app's unit names one of them, and no profile is left for a server without apps."""
+    parser = program("apparmor_parser", "apparmor")
+    done = run(parser, "--names", "--base=/etc/apparmor.d", str(rendered(tmp_path, "/etc/apparmor.d/hookd-apps")))
+    # A kernel without AppArmor adds a warning.
+    listed = re.findall(r"^hookd-app-\S+$", done.stdout, re.MULTILINE)
+    assert listed == sorted(f"hookd-app-{app.name}" for app in APPS)
+    units = [file.text for file in files(HOST, *APPS).values() if "AppArmorProfile=-hookd-app" in file.text]
+    assert {name for text in units for name in re.findall(r"AppArmorProfile=-(\S+)", text)} <= set(listed)
+    assert "profile" not in files(HOST)[Path("/etc/apparmor.d/hookd-apps")].text.partition("\nabi ")[2]
 
 
 @pytest.fixture(scope="module")

@@ -81,9 +81,8 @@ def current(machine: Machine) -> Path:
 @pytest.mark.threat(70)
 @pytest.mark.promise(50)
 def test_killed_setup_continues(server: Machine, undisturbed: dict[str, Any]) -> None:
-    killed, last = interrupted(server, "setup", "--domain", RECEIVER_DOMAIN, every=20)
+    killed, _ = interrupted(server, "setup", "--domain", RECEIVER_DOMAIN, every=20)
     assert killed > 4
-    assert " made" in last.stdout
     for unit in ("hookd-redis", "hookd", "hookd-worker@1", "hookd-worker@2"):
         assert server.unit_state(f"{unit}.service") == "active"
     git_host(server)

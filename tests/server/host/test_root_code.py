@@ -91,7 +91,8 @@ def test_systemd_files_belong_to_root(server: Machine) -> None:
         *("/etc/hookd/env/blog", "/etc/hookd/secrets", "/etc/hookd/redis/worker", "/etc/hookd/worker.env"),
         "/opt/hookd/current/venv/bin/python",
     } <= paths
-    assert open_to_others(server, paths) == []
+    # A build's unit names the app's directory. Root changes owners there, and runs nothing of it.
+    assert open_to_others(server, paths - {"/srv/shop", "/srv/blog"}) == []
 
 
 def test_system_files_belong_to_root(server: Machine) -> None:

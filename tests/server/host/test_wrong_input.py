@@ -35,7 +35,7 @@ OPTIONS: Final[tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = (
     ((*REPO, "--from", "/root/wrong.toml"), ("either --repo URL or --from FILE",)),
     (("--from", "/root/broken.toml"), ("/root/broken.toml: not TOML",)),
     (("--from", "/root/wrong.toml"), ("repository", "branches", "handover")),
-    (("--from", "/root/named.toml"), ("name: not here",)),
+    (("--from", "/root/named.toml"), ("name: remove this key",)),
     (("--from", "/root/missing.toml"), ("the unit missing.service",)),
     (
         ("--repo", "ftp://git.example.org/acme/blog.git", "--branch=-x", "--workers", "0"),
@@ -53,7 +53,7 @@ COMMANDS: Final = (
     ("app edit shop --set branch=-x", "branch"),
     ("app edit shop --set =x", "unknown key"),
     ("app edit shop --set branch.x=1", "branch is a value"),
-    ("app edit shop --set name=store", "name: not here"),
+    ("app edit shop --set name=store", "name: remove this key"),
     ("app edit shop --set root=/etc", "root cannot be changed"),
     ("app edit shop --set shared.data=/var/lib", "shared.data cannot be changed"),
     ("app edit shop --set service.name=nginx", "service.name cannot be changed"),
@@ -92,7 +92,7 @@ def server(servers: Servers) -> Iterator[Machine]:
 def test_wrong_names_are_refused(server: Machine) -> None:
     with unchanged(server):
         messages = refusals(server, [("app", "add", *REPO, "--", name) for name in NAMES])
-    assert [one for one in messages if "cannot name an app; wanted: a-z, 0-9 and -" not in one] == []
+    assert [one for one in messages if "cannot name an app: a-z, then a-z, 0-9, -" not in one] == []
 
 
 def test_wrong_values_are_named(server: Machine) -> None:
@@ -129,7 +129,7 @@ def test_broken_nginx_files_hide_no_conflict(server: Machine) -> None:
     try:
         with unchanged(server):
             (message,) = refusals(server, [("app", "add", "blog", *REPO, "--domain", "other.example.org")])
-        assert "nginx rejects its own files" in message and "server_nam" in message
+        assert "nginx rejects its configuration" in message and "server_nam" in message
         server.run("hookd", "setup", "--dry-run")
         server.run("hookd", "app", "edit", "shop", "--set", "limits.keep_releases=4", "--dry-run")
     finally:

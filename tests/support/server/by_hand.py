@@ -46,7 +46,8 @@ import os
 import time
 
 def app(environ, start_response):
-    pages = {"/env": lambda: repr({name: value for name, value in os.environ.items() if name.startswith("SHOP_")}),
+    own = {name: value for name, value in sorted(os.environ.items()) if name.startswith("SHOP_")}
+    pages = {"/env": lambda: repr(own),
              "/files": lambda: open(".env").read(), "/where": os.getcwd, "/slow": lambda: time.sleep(3) or "slept"}
     text = pages.get(environ["PATH_INFO"], lambda: "{version}")()
     if environ["PATH_INFO"] == "/write":

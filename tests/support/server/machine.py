@@ -47,12 +47,18 @@ class Machine:
         directory: str = "/",
     ) -> Done:
         """Run a command without a terminal, with `settings`. `check` fails the test on an error."""
-        variables = {**self.settings, **(env or {})}
-        done = run(command_line(self._leader, account(self.disk, user), argv, variables, directory), input, timeout)
+        done = run(self.command(*argv, user=user, env=env, directory=directory), input, timeout)
         if check and done.returncode:
             output = f"{done.stdout}{done.stderr}"
             raise AssertionError(f"{shlex.join(argv)} as {user} ended with {done.returncode}:\n{output}")
         return done
+
+    def command(
+        self, *argv: str, user: str = "root", env: Mapping[str, str] | None = None, directory: str = "/"
+    ) -> list[str]:
+        """Return the host's command line that runs a command inside."""
+        variables = {**self.settings, **(env or {})}
+        return command_line(self._leader, account(self.disk, user), argv, variables, directory)
 
     def shell(self, text: str, *, user: str = "root", directory: str = "/root", timeout: float = 600) -> str:
         """Run shell lines until the first error, and return their output with errors."""

@@ -11,7 +11,7 @@ from tests.support.server.shop import Shop, shop_layer
 CANARY: Final = "canary-of-an-apps-own-variable"
 
 
-def neighbours_layer(servers: Servers) -> Layer:
+def neighbours_layer(servers: Servers, suite: str = "bookworm") -> Layer:
     """Return the disk of a server on which shop (blue-green) and blog (restart) are deployed."""
 
     def add(machine: Machine) -> None:
@@ -19,7 +19,7 @@ def neighbours_layer(servers: Servers) -> Layer:
         Shop(machine, "blog").add("--handover", "restart", "--data", "logs", "--env-file", "/root/blog.env")
         variables.unlink()
 
-    return servers.layer("neighbours", add, on=shop_layer(servers))
+    return servers.layer(f"neighbours {suite}", add, on=shop_layer(servers, suite=suite))
 
 
 def apps(machine: Machine) -> tuple[App, ...]:

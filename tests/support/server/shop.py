@@ -179,10 +179,10 @@ def set_up_layer(servers: Servers, suite: str = "bookworm") -> Layer:
     return servers.layer(f"set up {suite}", set_up, on=installed_layer(servers, suite))
 
 
-def shop_layer(servers: Servers, handover: str = "blue-green") -> Layer:
+def shop_layer(servers: Servers, handover: str = "blue-green", suite: str = "bookworm") -> Layer:
     """Return the disk of a server with a deployed app."""
 
     def add(machine: Machine) -> None:
         Shop(machine).add("--handover", handover, "--data", "uploads", "--file", ".env")
 
-    return servers.layer(f"shop {handover}", add, on=set_up_layer(servers))
+    return servers.layer(f"shop {handover} {suite}", add, on=set_up_layer(servers, suite))

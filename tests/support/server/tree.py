@@ -13,7 +13,14 @@ PASSING = frozenset(
     (
         *("/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp"),
         *("/var/log/journal", "/var/log/wtmp", "/var/log/btmp", "/var/log/lastlog", "/var/log/faillog"),
-        *("/var/lib/systemd", "/var/lib/private", "/var/cache/ldconfig", "/etc/.updated", "/var/.updated"),
+        *(
+            "/var/lib/systemd",
+            "/var/lib/private",
+            "/var/cache/ldconfig",
+            "/var/cache/hookd-build",
+            "/etc/.updated",
+            "/var/.updated",
+        ),
     )
 )
 _MAX_LINKS = 40

@@ -3,6 +3,7 @@
 import http.client
 import json
 import ssl
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from socket import socket
@@ -88,7 +89,7 @@ def push(
     **changes: Any,
 ) -> Answer:
     """Send a signed push for an app through nginx. `changes` are fields of the event, such as `after`."""
-    body = push_body(app, **changes)
+    body = push_body(app, delivery=delivery or str(uuid.uuid4()), **changes)
     signature = headers_of(sender, body, secret=secret, delivery=delivery)
     route = path or f"/hooks/{app}"
     return ask(place, host, route, method="POST", body=body, headers=signature, port=port, source=source)

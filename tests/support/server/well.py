@@ -25,4 +25,5 @@ def problems(machine: Machine, *arguments: str, user: str = "root") -> list[Prob
 
 def is_kernels(problem: Problem) -> bool:
     """Return True if a problem is one of the machine under the server, such as its clock."""
-    return "clock is not set by the network" in problem["message"] or problem["message"].startswith("fs.protected_")
+    starts = ("the clock is not set by the network", "fs.protected_", "the kernel does not limit apps")
+    return str(problem["message"]).startswith(starts)

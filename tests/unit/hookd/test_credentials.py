@@ -19,7 +19,7 @@ from hookd.credentials import (
     user_name,
     with_user,
 )
-from hookd.model.app import Catalogue
+from hookd.model.catalogue import Catalogue
 from hookd.model.settings import RedisSettings, Settings
 from hookd.queue.client import cli_client, receiver_client, worker_client
 from hookd.receiver.status_routes import load_read_access

@@ -6,7 +6,8 @@ import pytest
 
 from hookd.config import ConfigError, Problem
 from hookd.credentials import Secret, read_all_secrets, read_secrets
-from hookd.model.app import App, Catalogue
+from hookd.model.app import App
+from hookd.model.catalogue import Catalogue
 
 LONG = b"0123456789abcdef"
 

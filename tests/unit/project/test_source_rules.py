@@ -39,3 +39,13 @@ def test_mirror_starts_git_by_gitpython() -> None:
     calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     assert not [call for call in calls if call.startswith("subprocess.") or call in ("run", "lines_of")]
     assert [call for call in calls if call.startswith("git.")]
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["hookd.files.build_owner", "worker.phase.build_program"],
+)
+def test_builds_start_without_large_modules(module: str) -> None:
+    code = f"import sys; sys.path[:0] = [{str(PROJECT)!r}]; import {module}; print(*sys.modules)"
+    done = subprocess.run(python("-I", "-S", "-c", code), capture_output=True, text=True, check=True)
+    assert not {"dataclasses", "datetime", "pathlib", "typing"} & set(done.stdout.split())

@@ -1,18 +1,18 @@
 """systemd unit of a project, found by its directory and read over D-Bus, and the process that it runs."""
 
-import json
 import os
 import pwd
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from hookd.http_probe import NoAnswer, parse_address, request_status
 from hookd.model.systemctl import parse_show
 from units.apps.services import sockets_of
 from units.system.errors import Refused
 from units.system.run import run
+from units.system.systemd import read_properties
 
 _HOOKS: Final = ("ExecStartPre", "ExecStartPost", "ExecStop", "ExecStopPost", "ExecReload")
 _SERVICE: Final = (
@@ -94,10 +94,10 @@ def units_in(root: Path, output: str) -> list[dict[str, str]]:
 
 def read_service(name: str) -> OldService:
     """Read a running unit. Raises Refused if it has no file or no process."""
-    unit = _properties(name, "Unit", ("FragmentPath", "DropInPaths", "ActiveState"))
+    unit = read_properties(name, "Unit", ("FragmentPath", "DropInPaths", "ActiveState"))
     if not unit["FragmentPath"]:
         raise Refused([f"the unit {name} or its file does not exist"])
-    service = _properties(name, "Service", _SERVICE)
+    service = read_properties(name, "Service", _SERVICE)
     if unit["ActiveState"] != "active" or not service["MainPID"]:
         raise Refused([f"{name} is not running"], hint=f"systemctl start {name}")
     return OldService(
@@ -113,14 +113,6 @@ def read_service(name: str) -> OldService:
         is_unsupported=bool(service["DynamicUser"] or service["RootDirectory"]),
         sockets=sockets_of(name),
     )
-
-
-def _properties(name: str, interface: str, wanted: tuple[str, ...]) -> dict[str, Any]:
-    """Read properties over D-Bus, which keeps the words of a command apart."""
-    escaped = "".join(sign if sign.isalnum() else f"_{ord(sign):02x}" for sign in name)
-    where = ("org.freedesktop.systemd1", f"/org/freedesktop/systemd1/unit/{escaped}")
-    output = run(("busctl", "--json=short", "get-property", *where, f"org.freedesktop.systemd1.{interface}", *wanted))
-    return {key: json.loads(line)["data"] for key, line in zip(wanted, output.splitlines(), strict=True)}
 
 
 def read_user(unit: OldService) -> ServiceUser:

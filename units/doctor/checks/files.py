@@ -12,6 +12,7 @@ from hookd.credentials import read_secrets
 from hookd.files.policies import OwnershipError
 from hookd.model.app import App
 from units.apps import permissions
+from units.apps.credentials import credential_conflicts
 from units.apps.plan import InitialContents, app_plan
 from units.doctor.context import AS_ROOT, HostContext
 from units.doctor.finding import CannotCheck, Finding, error, ok, unknown, warning
@@ -143,12 +144,10 @@ def check_secret_file(path: Path, owner: str = "root") -> Iterator[Finding]:
 
 
 def check_app_access(context: HostContext, app: App) -> Iterator[Finding]:
-    """Check an app's webhook secret, deploy key and variables."""
+    """Check an app's webhook secret and deploy key, and its file, which everybody reads."""
     yield from _check_webhook_secret(context, app)
     yield from _check_deploy_key(app)
-    for path in {app.build.environment_file, app.service.environment_file}:
-        if path is not None and disk.status(path) is None:
-            yield error(f"the variables of {app.name} are missing: {path}", f"sudoedit {path}")
+    yield from (warning(found.cause, found.hint) for found in credential_conflicts(app))
 
 
 def _check_webhook_secret(context: HostContext, app: App) -> Iterator[Finding]:
@@ -186,4 +185,5 @@ def check_permissions(context: HostContext, app: App) -> Iterator[Finding]:
         return
     if left := report.left:
         paths = "1 path violates" if len(left) == 1 else f"{len(left)} paths violate"
-        yield warning(f"{paths} the policy {report.policy}: {left[0]}", f"sudo hookd permissions {app.name} --fix")
+        hint = report.repair or f"sudo hookd permissions {app.name}"
+        yield warning(f"{paths} the policy {report.policy}: {left[0]}", hint)

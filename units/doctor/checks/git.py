@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from io import StringIO
 from typing import Final
 
-from dotenv import dotenv_values
 from redis.exceptions import RedisError
 
 from hookd import freezes
+from hookd.commands import edit_command
 from hookd.config import ConfigError
 from hookd.credentials import PasswordUnreadable
 from hookd.model.app import App
@@ -16,6 +15,7 @@ from hookd.model.decision import Assessment, Lag, Verdict, block_reason, remedy
 from hookd.model.deployment import Trigger
 from hookd.model.journal import AppState
 from hookd.queue.published import read_status
+from hookd.variables import UnusableVariables, parse
 from units.apps.git_access import as_worker, worker_command_line
 from units.doctor.context import HostContext
 from units.doctor.finding import CannotCheck, Finding, error, ok, warning
@@ -52,9 +52,12 @@ def check_app(context: HostContext, app: App) -> Iterator[Finding]:
 
 
 def _worker_environment() -> dict[str, str]:
-    """Read the proxies and certificates that systemd gives the worker."""
-    text = (disk.read(layout.WORKER_ENVIRONMENT) or b"").decode("utf-8", "replace")
-    return {name: value for name, value in dotenv_values(stream=StringIO(text)).items() if value is not None}
+    """Read the proxies and certificates that systemd gives the worker. Raises CannotCheck if it refuses the file."""
+    path = layout.WORKER_ENVIRONMENT
+    try:
+        return parse((disk.read(path) or b"").decode("utf-8", "replace"))
+    except UnusableVariables as refused:
+        raise CannotCheck(f"systemd refuses {path}: {refused}", edit_command(str(path))) from None
 
 
 def hint_for(output: str, app: App) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 from redis import Redis
 
 from hookd import freezes
-from hookd.cli.common import start_command
+from hookd.commands import start_command
 from hookd.model.app import App
 from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment, Status, Trigger
 from hookd.model.text import format_duration
@@ -67,7 +67,7 @@ def check_app(context: HostContext, app: App) -> Iterator[Finding]:
 def check_overdue(app: App, history: list[Deployment], now: datetime, restart: str) -> Iterator[Finding]:
     """Report deployments that run or wait for longer than allowed. `restart` is the command for the workers."""
     running = [record for record in history if record.status is Status.RUNNING]
-    limit = timedelta(seconds=app.limits.deploy_seconds) + _GRACE
+    limit = timedelta(seconds=app.job_seconds) + _GRACE
     for record in running:
         age = now - (record.started_at or record.created_at)
         if age > limit:

@@ -7,10 +7,9 @@ from typing import Any, Final
 from redis import Redis
 from redis.exceptions import AuthenticationError, ConnectionError, RedisError, TimeoutError
 
-from hookd.cli.common import no_answer
 from hookd.config import ConfigError
 from hookd.credentials import ROLES, Role, cli_user, redis_user, user_name
-from hookd.queue.client import cli_client, is_denied, receiver_client
+from hookd.queue.client import cli_client, is_denied, no_answer, receiver_client
 from units.doctor.context import AS_ROOT, HostContext
 from units.doctor.finding import CannotCheck, Finding, error, ok, warning
 from units.system import layout
@@ -43,7 +42,7 @@ def check(context: HostContext) -> Iterator[Finding]:
     except (ConnectionError, TimeoutError) as failure:
         if is_denied(failure):
             raise CannotCheck("you may not use Redis", AS_ROOT) from None
-        yield error(no_answer(context.config), f"{_RESTART}; {_LOG}")
+        yield error(no_answer(redis.url), f"{_RESTART}; {_LOG}")
         return
     for role in ROLES:
         yield from _check_login(context, role)

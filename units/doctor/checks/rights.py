@@ -5,6 +5,7 @@ sudo itself is asked, and runs nothing. `files` reports missing users and groups
 
 import grp
 import pwd
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,11 +14,12 @@ from typing import Final
 
 from hookd.model.app import App
 from hookd.model.systemctl import SUDO, SYSTEMCTL, sudo_commands
+from units.apps.account_rules import is_power_group
 from units.apps.git_access import as_worker
 from units.doctor.context import HostContext
 from units.doctor.finding import CannotCheck, Finding, error, ok
 from units.host.plan import ACCOUNTS
-from units.plan.steps import User
+from units.plan.accounts import User
 from units.system import layout
 from units.system.run import CommandFailed, run, succeeds
 
@@ -47,16 +49,26 @@ class SystemAccount:
     lingers: bool = False
 
 
-def check_accounts(_context: HostContext) -> Iterator[Finding]:
-    """Check each user of the setup plan."""
+def check_accounts(context: HostContext) -> Iterator[Finding]:
+    """Check each user of the setup plan. The worker is also in the groups of the apps."""
     missing = []
     for name in _REQUIRED_GROUPS:
         try:
-            yield from check_account(name, _read_account(name))
+            account = _read_account(name)
+            more = _app_groups(context, account) if name == layout.WORKER else frozenset()
+            yield from check_account(name, account, more)
         except KeyError:
             missing.append(name)
     if missing:
         raise CannotCheck(f"these users are missing: {', '.join(missing)}", "sudo hookd setup")
+
+
+def _app_groups(context: HostContext, worker: SystemAccount) -> frozenset[str]:
+    """Return the groups of the apps that give no power. An app with an invalid file may have any of the worker's."""
+    is_known = context.loaded is not None and context.is_complete
+    apps = context.loaded.catalogue.apps if context.loaded else ()
+    groups = frozenset(app.ownership.group for app in apps) if is_known else worker.groups
+    return frozenset(group for group in groups if not is_power_group(group))
 
 
 def _read_account(name: str) -> SystemAccount:
@@ -66,15 +78,15 @@ def _read_account(name: str) -> SystemAccount:
     return SystemAccount(found.pw_uid, found.pw_shell, frozenset(groups), (_LINGER / name).exists())
 
 
-def check_account(name: str, account: SystemAccount) -> Iterator[Finding]:
-    """Report each right of a user that hookd does not need."""
+def check_account(name: str, account: SystemAccount, more: frozenset[str] = frozenset()) -> Iterator[Finding]:
+    """Report each right of a user that hookd does not need. `more` groups are allowed."""
     if account.shell not in _SHELLS:
         yield error(f"{name} can log in with {account.shell}", f"sudo usermod --shell {_SHELLS[0]} {name}")
     if account.lingers:
         disable = f"sudo loginctl disable-linger {name}; sudo systemctl stop user@{account.uid}.service"
         yield error(f"{name} may linger: systemd starts services for it outside hookd's sandboxes", disable)
-    is_web = name == layout.WEB
-    for group in sorted(account.groups & _FORBIDDEN_FOR_WEB if is_web else account.groups - _REQUIRED_GROUPS[name]):
+    excess = account.groups - _REQUIRED_GROUPS[name] - more
+    for group in sorted(account.groups & _FORBIDDEN_FOR_WEB if name == layout.WEB else excess):
         yield error(f"{name} must not be in the group {group}", f"sudo gpasswd --delete {name} {group}")
 
 
@@ -128,5 +140,13 @@ def _check_workers(context: HostContext) -> Iterator[Finding]:
     for name in layout.WORKERS:
         with suppress(FileNotFoundError, ProcessLookupError):  # The worker is stopped, or ended during the check.
             status = Path(f"/proc/{context.unit(name).process}/status").read_text(encoding="utf-8", errors="replace")
-            if "NoNewPrivs:\t1" in status:
-                yield error(f"{name} runs with NoNewPrivileges: sudo fails", f"sudo systemctl edit {name}")
+            yield from check_privileges(name, status)
+
+
+def check_privileges(unit: str, status: str) -> Iterator[Finding]:
+    """Report a process that cannot use sudo, from its `/proc/PID/status`. Raises CannotCheck for an unknown format."""
+    found = re.search(r"^NoNewPrivs:\t([01])$", status, re.MULTILINE)
+    if found is None:
+        raise CannotCheck(f"the kernel does not show if {unit} may use sudo", "uname -r")
+    if found[1] == "1":
+        yield error(f"{unit} runs with NoNewPrivileges: sudo fails", f"sudo systemctl edit {unit}")

@@ -142,7 +142,7 @@ def check_app_answers(context: HostContext, app: App) -> Iterator[Finding]:
     if state.current is None or (units_of(app) and not context.unit(main_unit(app, state)).is_up):
         yield ok(f"{app.name} is stopped and was not probed")
         return
-    address, page = parse_health_url(app.health.url.replace("{colour}", state.colour or ""))
+    address, page = parse_health_url(app.health.url_of(state.colour))
     if app.service.units == "hookd":
         address = parse_address(listen_address(app))  # The address of visitors' requests.
     hint = f"journalctl --unit {main_unit(app, state)} --lines 50; sudo hookd rollback {app.name}"

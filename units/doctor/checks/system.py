@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from hookd.files.repair import protection_command
 from hookd.model.app import App, Limits
 from units.doctor.context import HostContext
 from units.doctor.finding import CannotCheck, Finding, error, ok, unknown, warning
@@ -24,7 +25,9 @@ _OLDEST: Final[Mapping[str, Version]] = {"systemd": (OLDEST_SYSTEMD,), "git": (2
 _PROGRAMS: Final = {"systemd": "systemctl"}
 _LINK_SETTINGS: Final = ("protected_hardlinks", "protected_symlinks")
 _KERNEL: Final = Path("/proc/sys/fs")
-_SYSCTL_FILE: Final = "/etc/sysctl.d/60-hookd.conf"
+_CONTROLLERS: Final = Path("/sys/fs/cgroup/cgroup.controllers")
+_LIMITS: Final = {"memory": "memory_max", "pids": "tasks_max"}
+_BOOT_OPTIONS: Final = "systemd.unified_cgroup_hierarchy=1 cgroup_enable=memory"
 
 
 def check_clock(_context: HostContext) -> Iterator[Finding]:
@@ -54,12 +57,16 @@ def check_versions(_context: HostContext) -> Iterator[Finding]:
 
 
 def check_kernel(_context: HostContext) -> Iterator[Finding]:
-    """Check the kernel's link settings."""
+    """Check the kernel's link settings, and its control groups, which limit services."""
+    found = _CONTROLLERS.read_text(encoding="ascii").split() if _CONTROLLERS.exists() else []
+    if missing := [key for controller, key in _LIMITS.items() if controller not in found]:
+        add = f"sudoedit /etc/default/grub  # GRUB_CMDLINE_LINUX: {_BOOT_OPTIONS}; then sudo update-grub && sudo reboot"
+        yield warning(f"the kernel does not limit apps: {' and '.join(missing)} do not count", add)
     for name in _LINK_SETTINGS:
         setting = _KERNEL / name
         if setting.exists() and setting.read_text(encoding="ascii").strip() == "0":
-            enable = f"echo fs.{name}=1 | sudo tee --append {_SYSCTL_FILE} && sudo sysctl -p {_SYSCTL_FILE}"
-            yield warning(f"fs.{name} is off: links in shared directories can mislead root", enable)
+            message = f"fs.{name} is off: links in shared directories can mislead root"
+            yield warning(message, protection_command(name))
 
 
 def check_version(package: str, output: str, oldest: Version) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from hookd.model.deployment import Status, Trigger
 from hookd.model.redis_keys import app_status_key
 from hookd.queue.published import Quarantine, publish_status
 from tests.support.installation import Installation, app_files
-from tests.support.processes import accepts, python, running, wait_for
+from tests.support.processes import python, running, wait_for
 from tests.support.typed import hookd
 
 
@@ -36,7 +36,7 @@ def test_deploy_shows_steps(shop: Installation) -> None:
     lines = done.stdout.splitlines()
     assert lines[0].startswith("shop-") and "/" not in lines[0], "no URL without its host"
     steps = [line.split()[1] for line in lines if line.startswith("  ✓")]
-    assert steps[:4] == ["disk_space", "fetch", "checkout", "dependencies"]
+    assert steps[:5] == ["disk_space", "fetch", "checkout", "shared_files", "dependencies"]
     assert lines[-1].startswith("succeeded shop ") and "The shop opens" in lines[-1]
 
 
@@ -162,6 +162,12 @@ def test_send_deploys(shop: Installation) -> None:
     assert "unchanged shop" in done.stdout or "succeeded shop" in done.stdout
 
 
+def test_each_send_is_a_push(shop: Installation) -> None:
+    answers = [json.loads(hookd(shop, "send", "shop", "--json").stdout) for _ in range(2)]
+    assert {answer["status"] for answer in answers} <= {"queued", "coalesced"}
+    shop.wait_for_ending(answers[-1]["deployment"])
+
+
 @pytest.mark.promise(49)
 def test_post_receive_sends_each_ref(shop: Installation) -> None:
     moved = "1" * 40 + " " + "2" * 40
@@ -216,34 +222,6 @@ def test_closed_pipe_is_silent(shop: Installation, arguments: tuple[str, ...]) -
 
 
 @pytest.mark.promise(57)
-def test_redis_away_exits_6(tmp_path: Path) -> None:
-    installation = Installation(tmp_path)
-    installation.add_app("shop")
-    for command in ("status", "deploy"):
-        done = hookd(installation, command, *(["shop"] if command == "deploy" else []))
-        assert done.returncode == 6
-        assert "Redis does not answer at unix://" in done.stderr
-        assert done.stderr.endswith("  next: hookd redis\n")
-
-
-def test_server_hints_name_systemd(tmp_path: Path) -> None:
-    """There Redis asks for passwords, and systemd runs it, the receiver and the workers."""
-    installation = Installation(tmp_path)
-    installation.add_app("shop")
-    installation.write_config()
-    (tmp_path / "passwords").mkdir()
-    for role in ("receiver", "status", "worker", "operator"):
-        (tmp_path / "passwords" / role).write_text("a password\n")
-    config = installation.config_path
-    config.write_text(config.read_text().replace("[redis]\n", f'[redis]\npasswords = "{tmp_path}/passwords"\n'))
-    away = hookd(installation, "status")
-    assert (away.returncode, away.stderr.splitlines()[-1]) == (6, "  next: sudo systemctl restart hookd-redis.service")
-    refused = hookd(installation, "redis")
-    assert refused.returncode == 2
-    assert "the embedded server has no passwords" in refused.stderr and "hookd-redis.service" in refused.stderr
-
-
-@pytest.mark.promise(57)
 def test_receiver_away_exits_6(shop: Installation) -> None:
     config = shop.config_path
     right = config.read_text()
@@ -253,25 +231,6 @@ def test_receiver_away_exits_6(shop: Installation) -> None:
     assert done.returncode == 6
     assert "the receiver at 127.0.0.1:9 does not answer" in done.stderr
     assert done.stderr.endswith("  next: hookd serve\n")
-
-
-def test_embedded_redis_runs(tmp_path: Path) -> None:
-    installation = Installation(tmp_path)
-    installation.redis_url = f"unix://{tmp_path}/own.sock?db=0"
-    installation.write_config()
-    with running(python("-m", "hookd.cli", "redis"), tmp_path / "redis.log", installation.environment):
-        wait_for((tmp_path / "state" / "redis" / "appendonlydir").is_dir, what="the directory of accepted pushes")
-        wait_for(lambda: accepts(tmp_path / "own.sock"), what="Redis")
-        assert hookd(installation, "status").returncode == 0
-
-
-def test_remote_redis_is_not_started(tmp_path: Path) -> None:
-    installation = Installation(tmp_path)
-    installation.redis_url = "redis://redis.example.org:6379/0"
-    installation.write_config()
-    done = hookd(installation, "redis")
-    assert done.returncode == 2
-    assert "the embedded server listens on a unix socket or on 127.0.0.1" in done.stderr
 
 
 def test_second_embedded_redis_is_refused(shop: Installation) -> None:

@@ -15,15 +15,16 @@ from hookd.model import redis_keys
 from hookd.model.decision import Verdict
 from hookd.model.deployment import IllegalTransition, Status, Trigger, advance
 from hookd.queue.client import watch
-from hookd.queue.deployments import DeploymentRequest, DeploymentStore, RequestResult
+from hookd.queue.deployments import DeploymentStore, RequestResult
 from hookd.queue.rq_classes import SafeJob, SafeQueue
+from tests.support.deployments import ask
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 WRITERS = 8
 
 
 def push(records: DeploymentStore, delivery: str | None = None, trigger: Trigger = Trigger.PUSH) -> RequestResult:
-    return records.request(DeploymentRequest(app="shop", trigger=trigger, seconds=300, delivery=delivery))
+    return ask(records, trigger, delivery=delivery)
 
 
 def everything(client: Redis) -> dict[bytes, bytes | None]:

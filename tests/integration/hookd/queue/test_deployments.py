@@ -13,7 +13,7 @@ from hookd.model.deployment import (
 )
 from hookd.queue.deployments import DeploymentStore, RequestResult
 from hookd.queue.rq_classes import SafeJob
-from tests.support.deployments import ask, end, start, waiting
+from tests.support.deployments import ask, end, fingerprint_of, start, waiting
 
 A = "a" * 40
 
@@ -161,24 +161,25 @@ def test_ending_keeps_the_waiting_deployment(records: DeploymentStore, client: R
 
 
 @pytest.mark.threat(83)
-def test_delivery_is_remembered_for_a_week(url: str, client: Redis) -> None:
+def test_push_is_remembered_for_a_week(url: str, client: Redis) -> None:
     records = DeploymentStore(client, keep_seconds=90 * 86400)
     for delivery in ("made", "coalesced"):
         ask(records, delivery=delivery)
-        assert 6 * 86400 < int(client.ttl(redis_keys.delivery_key("shop", delivery))) <= 7 * 86400
+        assert 6 * 86400 < int(client.ttl(redis_keys.push_key("shop", fingerprint_of(delivery)))) <= 7 * 86400
 
 
 @pytest.mark.threat(83)
-def test_delivery_expires_with_its_deployment(records: DeploymentStore, client: Redis) -> None:
+def test_push_expires_with_its_deployment(records: DeploymentStore, client: Redis) -> None:
     ask(records, delivery="one")
-    assert 0 < int(client.ttl(redis_keys.delivery_key("shop", "one"))) <= 3600
+    assert 0 < int(client.ttl(redis_keys.push_key("shop", fingerprint_of("one")))) <= 3600
 
 
 @pytest.mark.threat(58)
 def test_another_apps_deployment_is_ignored(records: DeploymentStore, client: Redis) -> None:
     blog = ask(records, app="blog")
     client.set(redis_keys.waiting_key("shop"), blog.deployment)
-    client.set(redis_keys.delivery_key("shop", "d-1"), blog.deployment)
+    fingerprint = fingerprint_of("d-1")
+    client.set(redis_keys.push_key("shop", fingerprint), f"{fingerprint} {blog.deployment} 0")
     answer = ask(records, delivery="d-1")
     assert (answer.verdict, waiting(client)) == (Verdict.QUEUED, answer.deployment)
     assert (records.get(blog.deployment).coalesced, waiting(client, "blog")) == (0, blog.deployment)

@@ -14,10 +14,10 @@ from hookd.cli.programs import is_redis_up
 from hookd.credentials import ROLES, Role
 from hookd.model import redis_keys as names
 from hookd.model.decision import Verdict
-from hookd.model.deployment import Trigger
 from hookd.queue import counters, published
-from hookd.queue.deployments import DeploymentRequest, DeploymentStore
+from hookd.queue.deployments import DeploymentStore
 from hookd.queue.published import read_status, read_statuses
+from tests.support.deployments import ask, fingerprint_of
 from tests.support.guarded import PASSWORDS, GuardedInstallation, as_role, as_test, guarded_redis, servers
 from tests.support.processes import python
 from tests.support.raw_jobs import call, put_job
@@ -42,6 +42,11 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 JOB, RECORD, QUEUE = f"rq:job:{ID}", names.record_key(ID), "rq:queue:hookd"
 DECISIONS, COUNTS = names.decisions_key("shop"), names.counts_key("shop")
+# Values that a captured receiver could write: an id, and the place of a push.
+BLOG = ID.replace("shop", "blog").encode()
+PLACE = fingerprint_of("d").encode() + b" " + BLOG
+POISON = [b"x", b"", b"\xff\xfe", b"shop", BLOG + b"\n", PLACE, PLACE + b" -1", PLACE + b" 0", PLACE + b" 0 0"]
+POLLED = names.polled_key("shop")
 ADMIN = [
     *(["FLUSHALL"], ["FLUSHDB"], ["SHUTDOWN", "NOSAVE"], ["CONFIG", "SET", "maxmemory", "1"]),
     *(["MODULE", "LIST"], ["ACL", "LIST"], ["ACL", "SETUSER", "x", "on"], ["REPLICAOF", "NO", "ONE"], ["MONITOR"]),
@@ -72,8 +77,11 @@ RECEIVER: list[list[str]] = [
     *(["XDEL", DECISIONS, "0-1"], ["XTRIM", DECISIONS, "MAXLEN", "0"], ["DEL", names.REFUSALS], ["DEL", COUNTS]),
     *(["HGETALL", COUNTS], ["HGET", COUNTS, "refused"], ["HDEL", COUNTS, "refused"], ["EXPIRE", COUNTS, "0"]),
     *(["HDEL", names.coalesced_key("shop"), ID], ["DEL", names.coalesced_key("shop")]),
+    # The next poll can be hastened, and not put off.
+    *(["HDEL", RECORD, "record"], ["HDEL", JOB, "data"], ["DEL", POLLED]),
+    *(["HGET", POLLED, "at"], ["HSET", POLLED, "at", "1"], ["EXPIRE", POLLED, "9"]),
     ["HINCRBY", RECORD, "record", "1"],
-    *(["XADD", key, "*", "decision", "x"] for key in (RECORD, QUEUE, COUNTS, "hookd:other", names.polled_key("shop"))),
+    *(["XADD", key, "*", "decision", "x"] for key in (RECORD, QUEUE, COUNTS, "hookd:other", POLLED)),
     ["ZADD", "rq:failed:hookd", "1", ID],
     ["BLMOVE", QUEUE, "rq:queue:hookd:intermediate", "LEFT", "RIGHT", "1"],
 ]  # fmt: skip
@@ -84,11 +92,11 @@ STATUS: list[list[str]] = [
     *(["SET", names.app_status_key("shop"), "x"], ["HSET", RECORD, "record", "x"], ["DEL", RECORD]),
     ["EXPIRE", RECORD, "1"],
     *(["ZADD", names.history_key("shop"), "1", "x"], ["RPUSH", QUEUE, ID], ["SADD", "rq:queues", "x"]),
-    *(["GET", names.waiting_key("shop")], ["GET", names.delivery_key("shop", "1")], ["GET", "hookd:other"]),
+    *(["GET", names.waiting_key("shop")], ["GET", names.push_key("shop", "1")], ["GET", "hookd:other"]),
     # Which check a refused signature failed is the operator's to know; nothing is written.
     *(["XREVRANGE", names.REFUSALS, "+", "-"], ["XRANGE", names.REFUSALS, "-", "+"], ["XLEN", names.REFUSALS]),
     *(["XADD", DECISIONS, "*", "decision", "x"], ["XADD", names.REFUSALS, "*", "decision", "x"]),
-    *(["HINCRBY", COUNTS, "refused", "1"], ["HSET", COUNTS, "refused", "1"], ["MGET", names.delivery_key("shop", "1")]),
+    *(["HINCRBY", COUNTS, "refused", "1"], ["HSET", COUNTS, "refused", "1"], ["MGET", names.push_key("shop", "1")]),
     ["HGETALL", JOB],
 ]  # fmt: skip
 WORKER: list[list[str]] = [
@@ -147,16 +155,17 @@ def test_transaction_is_atomic(server: str, role: Role) -> None:
 
 
 @pytest.mark.threat(58)
-@pytest.mark.parametrize("poison", [b"x", b"", b"\xff\xfe", b"shop", ID.replace("shop", "blog").encode() + b"\n"])
+@pytest.mark.parametrize("poison", POISON)
 def test_next_push_replaces_a_poisoned_key(server: str, poison: bytes) -> None:
     """A captured receiver may write these two keys. They name records that its own user may not read."""
-    keys = [names.waiting_key("blog"), names.delivery_key("blog", "d")]
+    fingerprint = fingerprint_of("d")
+    keys = [names.waiting_key("blog"), names.push_key("blog", fingerprint)]
     with as_role(server, "receiver") as client:
         for key in keys:
             client.set(key, poison)
-        wish = DeploymentRequest(app="blog", trigger=Trigger.PUSH, seconds=60, delivery="d")
-        answer = DeploymentStore(client, keep_seconds=60).request(wish)
-        assert (answer.verdict, client.mget(keys)) == (Verdict.QUEUED, [answer.deployment.encode()] * 2)
+        answer = ask(DeploymentStore(client, keep_seconds=60), app="blog", push="d")
+        values = [answer.deployment, f"{fingerprint} {answer.deployment} 0"]
+        assert (answer.verdict, client.mget(keys)) == (Verdict.QUEUED, [value.encode() for value in values])
 
 
 @pytest.mark.threat(25)

@@ -97,15 +97,15 @@ def test_promtool_accepts_the_alerts(tmp_path: Path) -> None:
     assert subprocess.run(argv, capture_output=True, check=False).returncode == 0
     argv = [promtool(), "check", "rules", str(tmp_path / "rules.yml")]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert done.returncode == 0 and "5 rules found" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "6 rules found" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.threat(39)
 def test_alerts_use_existing_metrics(receiver: LocalReceiver) -> None:
     behind = Lag(commits=1, since=AT, verdict=Verdict.WAITING, why="x")
-    publish_status(receiver.redis, AppStatus(app="github", head_seen_at=AT, lag=behind))
+    publish_status(receiver.redis, AppStatus(app="github", healthy=False, head_seen_at=AT, lag=behind))
     run(receiver, Status.FAILED)
     there = {name for name, _ in scraped(receiver)}
     expressions = re.findall(r"expr: (.*)", blocks()[1])
-    assert len(expressions) == 6
+    assert len(expressions) == 7
     assert {name for each in expressions for name in re.findall(r"hookd_\w+", each)} <= there

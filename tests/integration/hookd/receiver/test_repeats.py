@@ -1,21 +1,40 @@
-"""The same delivery again, a further push while one waits, and the sender's "redeliver" button after a failure."""
+"""The same push again, a further push while one waits, and the sender's "redeliver" button after a failure."""
 
+import hashlib
+import uuid
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from hookd.model.deployment import RETRYABLE_ENDINGS, Status, Trigger
 from hookd.model.git_hosts import GitHost
-from tests.support.receiver import LocalReceiver, content, push_body
+from hookd.model.redis_keys import counts_key, decisions_key, polled_key, push_key
+from hookd.queue.answers import MAX_RETRIES
+from hookd.queue.published import MAX_ENTRIES
+from tests.support.receiver import FORM, LocalReceiver, content, push_body
+from tests.support.signatures import headers_of
 
 DONE = (Status.SUCCEEDED, Status.UNCHANGED)
+PUSH = push_body("github")
 
 
-def pushed(receiver: LocalReceiver, delivery: str | None = "first", sender: str = "github") -> tuple[int, str, str]:
-    """Send a push and return the HTTP status, the status in the answer and the deployment."""
-    response = receiver.push(sender, delivery=delivery)
+def pushed(
+    receiver: LocalReceiver, delivery: str | None = "first", sender: str = "github", body: bytes | None = None
+) -> tuple[int, str, str]:
+    """Send a push and return the HTTP status, the status in the answer and the deployment.
+
+    Without a body, another delivery is another push.
+    """
+    response = receiver.push(sender, body, delivery=delivery)
     answer = content(response)
     return response.status_code, answer["status"], answer["deployment"]
+
+
+def replayed(receiver: LocalReceiver, body: bytes = PUSH) -> tuple[int, str, str]:
+    """Send a captured push under a fresh delivery id."""
+    return pushed(receiver, str(uuid.uuid4()), body=body)
 
 
 @pytest.mark.parametrize("sender", GitHost)
@@ -57,7 +76,7 @@ def test_redelivery_has_duplicates(receiver: LocalReceiver) -> None:
 def test_pushes_coalesce(receiver: LocalReceiver) -> None:
     _, _, waiting = pushed(receiver, "first")
     assert pushed(receiver, "second") == (202, "coalesced", waiting)
-    assert pushed(receiver, None) == (202, "coalesced", waiting)
+    assert pushed(receiver, "third") == (202, "coalesced", waiting)
     assert receiver.records.get(waiting).coalesced == 2
     assert receiver.records.queue.get_job_ids() == [waiting]
 
@@ -84,12 +103,20 @@ def test_apps_share_neither_deliveries_nor_deployments(receiver: LocalReceiver) 
     assert other != one
 
 
-def test_missing_id_is_no_duplicate(receiver: LocalReceiver) -> None:
+def test_missing_id_changes_nothing(receiver: LocalReceiver) -> None:
     _, _, first = pushed(receiver, None)
     receiver.end(first, Status.SUCCEEDED)
-    code, answer, second = pushed(receiver, None)
+    assert pushed(receiver, None) == (200, "duplicate", first)
+    code, answer, second = pushed(receiver, None, body=push_body("github", before="3" * 40))
     assert (code, answer) == (202, "queued")
     assert second != first
+
+
+def test_same_id_is_no_duplicate(receiver: LocalReceiver) -> None:
+    """GitHub gives all webhooks of a push one id."""
+    _, _, first = pushed(receiver, "same", body=PUSH)
+    receiver.end(first, Status.SUCCEEDED)
+    assert pushed(receiver, "same", body=push_body("github", after="3" * 40))[1] == "queued"
 
 
 @pytest.mark.parametrize("delivery", ["", "a b", "a:b", "../x", "x" * 129, "é", "a,b"])
@@ -97,7 +124,6 @@ def test_unsafe_id_is_not_stored(receiver: LocalReceiver, delivery: str) -> None
     code, _, deployment = pushed(receiver, delivery)
     assert code == 202
     assert receiver.records.get(deployment).delivery is None
-    assert not receiver.redis.keys("hookd:delivery:*")
 
 
 @pytest.mark.threat(54)
@@ -125,27 +151,102 @@ def test_an_ignored_delivery_is_not_remembered(receiver: LocalReceiver) -> None:
 @pytest.mark.threat(4)
 @pytest.mark.promise(11)
 @pytest.mark.parametrize("status", [Status.QUEUED, *DONE])
-def test_replayed_request_deploys_once(receiver: LocalReceiver, status: Status) -> None:
-    _, _, deployment = pushed(receiver)
+def test_replay_adds_nothing(receiver: LocalReceiver, status: Status) -> None:
+    """Send a captured push again under the same delivery id and under fresh ones."""
+    _, _, deployment = pushed(receiver, body=PUSH)
     if status is not Status.QUEUED:
         receiver.end(deployment, status)
-    stored = receiver.stored()
-    assert {pushed(receiver) for _ in range(99)} == {(200, "duplicate", deployment)}
-    assert receiver.stored() == stored
+    stored = entries(receiver)
+    assert {replayed(receiver) for _ in range(250)} == {(200, "duplicate", deployment)}
+    assert {pushed(receiver, body=PUSH) for _ in range(3)} == {(200, "duplicate", deployment)}
+    assert entries(receiver) == stored
+    assert receiver.records.get(deployment).coalesced == 0
     assert receiver.records.queue.get_job_ids() == [deployment]
+    assert receiver.redis.xlen(decisions_key("github")) == MAX_ENTRIES
+
+
+def entries(receiver: LocalReceiver) -> dict[bytes, bytes]:
+    """Return all content of Redis but decisions and counters, which have a fixed size."""
+    bounded = (decisions_key("github").encode(), counts_key("github").encode())
+    return {key: receiver.redis.dump(key) or b"" for key in receiver.redis.scan_iter() if key not in bounded}
 
 
 @pytest.mark.threat(4)
-def test_replayed_failures_run_in_turn(receiver: LocalReceiver) -> None:
-    """Each may repeat a failed build. The worker skips a release that was started and found bad."""
+def test_coalesced_replay_adds_nothing(receiver: LocalReceiver) -> None:
+    pushed(receiver, "first")
+    _, _, deployment = pushed(receiver, "second", body=PUSH)
+    receiver.end(deployment, Status.SUCCEEDED)
+    stored = entries(receiver)
+    assert {replayed(receiver) for _ in range(20)} == {(200, "duplicate", deployment)}
+    assert entries(receiver) == stored
+
+
+@pytest.mark.threat(4)
+@pytest.mark.parametrize("sender", ["gitea", "forgejo", "gogs"])
+def test_replay_in_another_encoding_adds_nothing(receiver: LocalReceiver, sender: str) -> None:
+    """Gitea and its kin sign a form's value, so a captured push has many valid bodies."""
+    body = push_body(sender)
+    headers = headers_of(sender, body)
+    first = content(receiver.post(f"/hooks/{sender}", body, headers))["deployment"]
+    for safe in ("", "{", "{}", '"'):
+        form = b"payload=" + quote(body, safe=safe).encode()
+        answer = content(receiver.post(f"/hooks/{sender}", form, {**headers, "Content-Type": FORM}))
+        assert (answer["status"], answer["deployment"]) == ("duplicate", first)
+
+
+@pytest.mark.threat(4)
+@pytest.mark.promise(24)
+def test_replayed_failure_runs_a_few_times(receiver: LocalReceiver) -> None:
+    """Retry a failed build ten times at most. The worker skips a release that was started and found bad."""
     made = set()
     for _ in range(25):
-        _, _, deployment = pushed(receiver)
-        assert [pushed(receiver) for _ in range(3)] == [(200, "duplicate", deployment)] * 3
-        receiver.end(deployment, Status.ROLLED_BACK)
+        _, _, deployment = replayed(receiver)
+        assert [replayed(receiver) for _ in range(3)] == [(200, "duplicate", deployment)] * 3
+        if not receiver.records.get(deployment).ended:
+            receiver.end(deployment, Status.ROLLED_BACK)
         made.add(deployment)
-    assert len(made) == 25
-    assert {record.status for record in receiver.records.history("github", 100)} == {Status.ROLLED_BACK}
+    assert len(made) == 1 + MAX_RETRIES
+    assert len(receiver.records.history("github", 100)) == len(made)
+
+
+@pytest.mark.threat(83)
+def test_remembered_pushes_have_a_limit(receiver: LocalReceiver) -> None:
+    """Keep one of two pushes whose fingerprints begin alike."""
+    one, other = alike()
+    _, _, deployment = pushed(receiver, body=one)
+    receiver.end(deployment, Status.SUCCEEDED)
+    stored = len(receiver.redis.keys(push_key("github", "*")))
+    assert pushed(receiver, body=other)[1] == "queued"
+    assert len(receiver.redis.keys(push_key("github", "*"))) == stored == 1
+    assert pushed(receiver, body=other)[1] == "duplicate"
+    assert pushed(receiver, body=one)[1] == "coalesced"
+
+
+def alike() -> tuple[bytes, bytes]:
+    """Return two pushes with one place."""
+    places: dict[str, bytes] = {}
+    for number in range(5000):
+        body = push_body("github", number=number)
+        key = push_key("github", hashlib.sha256(body).hexdigest())
+        if key in places:
+            return places[key], body
+        places[key] = body
+    raise AssertionError("an app has more than 4096 places")
+
+
+@pytest.mark.threat(4)
+@pytest.mark.parametrize("status", [None, *DONE])
+def test_duplicate_hastens_the_poll(receiver: LocalReceiver, status: Status | None) -> None:
+    """A forced push back and forth can have the payload of an earlier one."""
+    _, _, deployment = pushed(receiver)
+    polled: Any = {"at": 1.0, "run_id": "one"}
+    receiver.redis.hset(polled_key("github"), mapping=polled)
+    if status is not None:
+        receiver.end(deployment, status)
+    assert pushed(receiver, "second")[0] == 202
+    assert receiver.redis.hget(polled_key("github"), "run_id") == b"one"
+    assert pushed(receiver)[1] == "duplicate"
+    assert receiver.redis.hgetall(polled_key("github")) == {b"at": b"1.0"}
 
 
 @pytest.mark.threat(6)

@@ -119,6 +119,7 @@ def receiver(site: Installation, path: Path) -> Iterator[Path]:
         argv = python("-P", "-c", ACTIVATED.format(errno=errno.EAFNOSUPPORT), str(path))
         with running([*ORDINARY, *argv], log, environment, Path("/")):
             assert b"READY=1" in notified.recv(4096).split(b"\n")
+            assert notified.recv(4096) == b"WATCHDOG=1", "systemd would end a silent one"
             yield log
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from hookd.receiver.signed_request import MAX_FORM_BYTES
 from tests.support.installation import Installation
 from tests.support.processes import wait_for
 from tests.support.receiver import FORM, push_body, stored
@@ -136,6 +137,14 @@ def test_large_body_is_refused_early(site: Installation, length: int) -> None:
     assert exchanged(site, head(f"Content-Length: {length}".encode()))[0] == 413
 
 
+@pytest.mark.threat(1, 2)
+@pytest.mark.parametrize("name", [b"gitea", b"github", b"unknown"])
+def test_large_form_is_refused_early(site: Installation, name: bytes) -> None:
+    lines = [b"Content-Type: %s" % FORM.encode(), b"Content-Length: %d" % (MAX_FORM_BYTES + 1)]
+    status, content = exchanged(site, head(*lines, target=b"POST /hooks/" + name))
+    assert (status, content) == (413, b'{"error":"a form has at most 1048576 bytes, choose application/json"}\n')
+
+
 def test_empty_body_is_bad_signature(site: Installation) -> None:
     assert exchanged(site, head(b"Content-Length: 0")) == (401, UNSIGNED)
 
@@ -184,10 +193,10 @@ def test_slow_clients_are_closed(site: Installation, redis: Redis) -> None:
     threads = site.config.settings.receiver.threads
     with ThreadPoolExecutor(threads) as clients:
         half = head(b"Content-Length: 100") + b"half"
-        silent = [connected(site) for _ in range(2)]
-        half_body = [connected(site) for _ in range(2)]
-        dripping_head = [connected(site) for _ in range(2)]
-        dripping_body = [connected(site) for _ in range(2)]
+        silent = [connected(site) for _ in range(threads // 4)]
+        half_body = [connected(site) for _ in range(threads // 4)]
+        dripping_head = [connected(site) for _ in range(threads // 4)]
+        dripping_body = [connected(site) for _ in range(threads // 4)]
         assert len(silent + half_body + dripping_head + dripping_body) == threads
         for sock in silent:
             sock.sendall(b"POST /hooks/github HTTP/1.1\r\nHost: ")
@@ -244,8 +253,8 @@ def _target(link: Path) -> str:
 
 FLOOD = {
     "JSON": ("github", "application/json", b"x" * MOST),
-    "a form of escapes": ("gitea", FORM, b"payload=" + b"%41" * (MOST // 10)),
-    "a form of fields": ("gitea", FORM, b"&" * MOST),
+    "a form of escapes": ("gitea", FORM, b"payload=" + b"%ff" * ((MAX_FORM_BYTES - 8) // 3)),
+    "a form of fields": ("gitea", FORM, b"&" * MAX_FORM_BYTES),
 }
 
 

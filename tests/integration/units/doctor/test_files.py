@@ -8,15 +8,23 @@ from pathlib import Path
 import pytest
 
 from hookd.config import Config
-from hookd.model.app import Catalogue, Limits
+from hookd.files.attributes import FileAttributes
+from hookd.files.audit import AuditFinding
+from hookd.files.repair import AttributeMismatch
+from hookd.files.safe_open import Unauditable
+from hookd.model.app import Limits
+from hookd.model.catalogue import Catalogue
 from hookd.model.settings import Settings
 from tests.support.apps import app
 from tests.support.users import NOBODY, as_nobody, open_directory
-from units.doctor.checks.files import check_app_access, check_secret_file, find_unsafe_files
+from units.apps import permissions
+from units.apps.permissions import PermissionReport
+from units.doctor.checks.files import check_app_access, check_permissions, check_secret_file, find_unsafe_files
 from units.doctor.checks.system import check_free_space
 from units.doctor.context import HostContext
 from units.doctor.finding import CannotCheck
 
+HIS, MINE = FileAttributes(1, 1, 0o640), FileAttributes(0, 0, 0o640)
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to other users")
 
 
@@ -103,6 +111,24 @@ def test_linked_secret_is_reported(tmp_path: Path) -> None:
     (tmp_path / "secret").symlink_to("/etc/shadow")
     (found,) = check_secret_file(tmp_path / "secret")
     assert (found.level, "is not a regular file" in found.message) == ("error", True)
+
+
+@pytest.mark.parametrize(
+    ("finding", "hint"),
+    [
+        (AttributeMismatch("/srv/shop", HIS, MINE), "sudo hookd permissions shop --fix"),
+        (AttributeMismatch("/srv/shop", HIS, MINE, "it has a second name"), "sudo hookd permissions shop"),
+        (Unauditable("/srv/shop/releases/1/pipe", "special"), "sudo hookd permissions shop"),
+    ],
+)
+def test_only_repairs_are_promised(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, finding: AuditFinding, hint: str
+) -> None:
+    report = PermissionReport("shop", "group", (finding,))
+    monkeypatch.setattr(permissions, "check_permissions", lambda *_: report)
+    config = Config(tmp_path / "hookd.toml", Settings(), Catalogue())
+    context = HostContext(config.path, config, (), {}, datetime.now(UTC), is_root=True)
+    assert [(one.level, one.hint) for one in check_permissions(context, app())] == [("warning", hint)]
 
 
 def test_free_space_of_missing_directory(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from tests.support.users import NOBODY, needs_root
 from units.doctor.checks.files import compare
-from units.plan.steps import Directory, File, Group, Link, Plan, Run, User
+from units.plan.accounts import Group, User
+from units.plan.steps import Directory, File, Link, Plan, Run
 
 pytestmark = needs_root
 

@@ -12,9 +12,9 @@ from tests.support.visitors import visitors
 BOTH = pytest.mark.parametrize("handover", ["bg", "one"])
 HANDOVERS = {"bg": "blue-green", "one": "restart"}
 # The default, which other tests replace with a faster command.
-PREFLIGHT = ["gunicorn", "--check-config", "wsgi:app"]
+DEFAULT_CHECK = ["gunicorn", "--check-config", "wsgi:app"]
 APPS: dict[str, dict[str, Any]] = {
-    f"{name}-{short}": {"handover": handover, "health": {"deadline": 8}, "service": {"preflight": PREFLIGHT}}
+    f"{name}-{short}": {"handover": handover, "health": {"deadline": 8}, "service": {"preflight": DEFAULT_CHECK}}
     for name in ("shop", "new")
     for short, handover in HANDOVERS.items()
 }
@@ -32,7 +32,7 @@ def app(environ, start_response):
     return [b"broken"]
 """
 ANSWER_500 = 'start_response("500 Oops", []); return [b""]'
-ONLY_IN_PREFLIGHT = 'assert "HOOKD_APP" in os.environ, "no database"'
+ONLY_IN_CHECK = 'assert "HOOKD_HEALTH_PATH" not in os.environ, "no database"'
 
 # What the health page does, by handover.
 BROKEN = {
@@ -65,9 +65,9 @@ def test_release_that_ends_is_rolled_back(site: Installation) -> None:
 @pytest.mark.promise(7, 20, 26)
 @BOTH
 def test_good_commit_after_crash(site: Installation, handover: str) -> None:
-    """The bad commit passes the preflight and crashes at its start."""
+    """The bad commit passes the check and crashes at its start."""
     app = f"shop-{handover}"
-    _assert_rolled_back(site, app, _broken(top=ONLY_IN_PREFLIGHT, health="pass"))
+    _assert_rolled_back(site, app, _broken(top=ONLY_IN_CHECK, health="pass"))
     with visitors(site.ports[app]) as crowd:
         better = site.ship(app, app_files("better"))
     assert (better.status, crowd.failures, crowd.pages) == (Status.SUCCEEDED, [], {"good", "better"})
@@ -98,7 +98,7 @@ def test_unimportable_commit_is_not_started(site: Installation) -> None:
     assert (bad.status, bad.release) == (Status.FAILED, None)
     assert (bad.cause or "").startswith("the app does not start from this commit: ")
     assert {step.name for step in bad.steps} == {
-        *("disk_space", "fetch", "checkout", "dependencies", "shared_files", "preflight"),
+        *("disk_space", "fetch", "checkout", "dependencies", "shared_files", "ownership", "preflight"),
     }
     assert site.status(app).quarantined[-1].commit == bad.commit
     assert (site.current(app), site.serving(app)) == (good, "good")

@@ -27,9 +27,9 @@ def build_head(directory: Path, **over: Any) -> tuple[str, str]:
         checkout = GitMirror(app, task.settings, task.recorder.line)
         commit = checkout.fetch_head()
         target, policy = Target(commit, commit), release_policy(app.ownership)
-        name = build(task, task.journal.state(), target, checkout, policy)
-        check(task, name, target, policy)
-        return name, at.text
+        new = build(task, task.journal.state(), target, checkout, policy)
+        check(task, new, target, policy)
+        return new.name, at.text
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_build_complete_release(tmp_path: Path, repository: Repository) -> None:
     name, _ = build_head(tmp_path)
     release = tmp_path / "srv" / "releases" / name
     assert name == f"000001-{repository.head()[:12]}"
-    assert sorted(entry.name for entry in release.iterdir()) == ["app.py", "tool.sh", "venv"]
+    assert sorted(entry.name for entry in release.iterdir()) == ["REVISION", "app.py", "tool.sh", "venv"]
     assert (release / "venv" / "bin" / "python").exists()
     with deploying(tmp_path) as at:
         assert [known.name for known in at.task.journal.state().releases] == [name]
@@ -76,6 +76,8 @@ def test_build_after_journal_loss(tmp_path: Path, repository: Repository) -> Non
     [
         ({"build": {"commands": [["false"]]}}, CommandFailed, "false ended with status 1"),
         ({"build": {"commands": [["rm", "app.py"], ["no-such"]]}}, CommandFailed, "no-such cannot be started"),
+        ({"build": {"commands": [["sh", "-c", "rm venv; ln -s / venv"]]}}, CommitRefused, "replaced the link venv"),
+        ({"build": {"commands": [["sh", "-c", "rm venv"]]}}, CommitRefused, "replaced the link venv"),
         ({"service": {"preflight": ["sh", "-c", "echo no >&2; exit 4"]}}, CommitRefused, "does not start .*: no$"),
         ({"build": {"commands": [["mkfifo", "pipe"]]}}, CommitRefused, "pipe is neither a file"),
         ({"shared": {"files": ["app.py"]}}, CommitRefused, "the commit contains app.py"),

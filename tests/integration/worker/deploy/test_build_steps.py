@@ -16,7 +16,7 @@ from tests.support.processes import wait_for
 
 APPS: dict[str, dict[str, Any]] = {
     **{name: {"handover": "restart"} for name in ("secret", "fails", "order")},
-    "leak": {"build": {"environment": {"MY_TOKEN": "hunter2-but-longer"}}},
+    "leak": {},
     "lost": {"service": {"name": "nobody-knows-me"}},
     "lost-one": {"handover": "restart", "service": {"name": "nobody-knows-me-either"}},
 }
@@ -31,13 +31,6 @@ with open(sys.argv[1], "w") as file:
 while True:
     time.sleep(0.1)
     sys.argv[2:] and print("still at it", flush=True)
-"""
-
-# Writes down for which release it runs, and what serves meanwhile.
-MIGRATE = """
-import os, sys
-with open(sys.argv[1], "a") as file:
-    print(os.environ["HOOKD_RELEASE"], os.path.realpath(sys.argv[2]), file=file)
 """
 
 
@@ -55,10 +48,11 @@ def test_build_commands(site: Installation) -> None:
 
 def test_variables_and_log_redaction(site: Installation) -> None:
     file = site.directory / "secret.env"
-    file.write_text(f"# for people\nAPI_TOKEN='{TOKEN}'\nexport GREETING=good day\n")
+    file.write_text(f"# for people\nAPI_TOKEN='{TOKEN}'\nGREETING=good day\n")
     show = "import os; print(os.environ['GREETING'], os.environ['API_TOKEN']); print(sorted(os.environ))"
     commands = [["python", "-c", show]]
-    site.change_app("secret", build={"commands": commands, "release_commands": commands, "environment_file": file})
+    build = {"commands": commands, "environment_file": file}
+    site.change_app("secret", build=build, release={"commands": commands}, service={"environment_file": file})
     deployment = site.ship("secret", app_files("one"))
     log = site.log_of(deployment)
     assert deployment.status is Status.SUCCEEDED
@@ -72,7 +66,7 @@ def test_record_redaction(site: Installation) -> None:
     file = site.directory / "failing.env"
     file.write_text(f"DATABASE_PASSWORD={TOKEN}\n")
     fail = ["python", "-c", "import os, sys; sys.exit('cannot log in with ' + os.environ['DATABASE_PASSWORD'])"]
-    site.change_app("secret", build={"commands": [fail], "release_commands": [], "environment_file": file})
+    site.change_app("secret", build={"commands": [fail], "environment_file": file}, release={"commands": []})
     deployment = site.ship("secret", app_files("two"))
     assert deployment.status is Status.FAILED
     assert deployment.cause == "python ended with status 1: cannot log in with ***"
@@ -107,8 +101,8 @@ def test_old_release_serves_after_failed_build(site: Installation, code: str, ca
 @pytest.mark.parametrize(
     ("limits", "talk", "cause"),
     [
-        ({"silence_seconds": 1.5}, [], "python printed nothing for 1.5 s and was stopped"),
-        ({"step_seconds": 2.5}, ["talk"], "python ran longer than 2.5 s and was stopped"),
+        ({"silence_seconds": 1.5}, [], "python printed nothing for 1.5 s and was stopped (limits.silence_seconds)"),
+        ({"step_seconds": 2.5}, ["talk"], "python ran longer than 2.5 s and was stopped (limits.step_seconds)"),
     ],
     ids=["falls silent", "never ends"],
 )
@@ -119,31 +113,6 @@ def test_hanging_build_is_stopped(
     bad = _fail_with(site, {"commands": [["python", "-c", HANG, str(book), *talk]]}, limits)
     assert bad.cause == cause
     wait_for(lambda: not any(_lives(pid) for pid in book.read_text().split()), what="the end of the build's processes")
-
-
-def test_release_commands_before_switch(site: Installation) -> None:
-    """They run after the build and the checks, and once."""
-    book = site.directory / "migrations"
-    app = "order"
-    current = site.root(app) / "current"
-    site.change_app(app, build={"release_commands": [["python", "-c", MIGRATE, str(book), str(current)]]})
-    one = site.ship(app, app_files("one"))
-    refused = site.ship(app, {**app_files("two"), "wsgi.py": "import no_such_package"})
-    two = site.ship(app, app_files("three"))
-    assert (one.status, refused.status, two.status) == (Status.SUCCEEDED, Status.FAILED, Status.SUCCEEDED)
-    first, second = (line.split() for line in book.read_text().splitlines())
-    assert (first[0], second[0]) == (one.release, two.release)
-    assert Path(second[1]).name == one.release
-    names = [step.name for step in two.steps]
-    assert names.index("ownership") < names.index("release_commands") < names.index("switch")
-
-
-def test_failed_release_command(site: Installation) -> None:
-    fail = ["python", "-c", "raise SystemExit('column is in use')"]
-    bad = _fail_with(site, {"release_commands": [fail]})
-    assert bad.cause == "python ended with status 1: column is in use"
-    assert "switch" not in {step.name for step in bad.steps}
-    assert site.push_and_wait("fails").status is Status.SUCCEEDED
 
 
 @pytest.mark.threat(30)
@@ -163,6 +132,9 @@ def test_old_release_serves_after_failed_install(site: Installation) -> None:
 
 
 def test_secret_in_app_error(site: Installation) -> None:
+    file = site.directory / "leak.env"
+    file.write_text("MY_TOKEN=hunter2-but-longer\n")
+    site.change_app("leak", service={"environment_file": file})
     record = site.ship(
         "leak", {"wsgi.py": 'import os\nraise RuntimeError("\\x1b]0;title\\x07" + os.environ["MY_TOKEN"])\n'}
     )
@@ -208,7 +180,7 @@ def _fail_with(
     bad = site.ship(app, files or app_files(f"{before} and more"))
     assert (bad.status, site.serving(app)) == (Status.FAILED, before)
     usual = {"silence_seconds": 120, "step_seconds": 600, "free_mib": 1}
-    site.change_app(app, build={"commands": [], "release_commands": []}, limits=usual)
+    site.change_app(app, build={"commands": []}, limits=usual)
     return bad
 
 

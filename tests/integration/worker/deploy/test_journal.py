@@ -111,7 +111,8 @@ def _deploy(site: Installation, app: str, files: dict[str, str | bytes | None], 
                 settings=config.settings,
                 refused=refused,
                 recorder=Recorder(record, site.records, log),
-                app_environment={},
+                build_variables={},
+                service_variables={},
                 freeze_directory=config.freeze_directory,
             )
             return run_pipeline(task, StatusPublisher(site.records.connection))

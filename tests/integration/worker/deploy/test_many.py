@@ -125,7 +125,7 @@ def test_limit_ends_a_fetch(site: Installation) -> None:
         given_up = site.wait_for_ending(site.send_push("mute")["deployment"])
     assert given_up.status is Status.FAILED
     assert given_up.cause == f"the branch main of {url} cannot be fetched: git ran longer than 1 s and was stopped"
-    assert given_up.hint == Hint(HintKind.CHECK_REPOSITORY)
+    assert given_up.hint == Hint(HintKind.RUN_DOCTOR)
 
 
 def test_held_lock_delays(site: Installation) -> None:

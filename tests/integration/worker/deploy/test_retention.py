@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from hookd.files.build_owner import COMPLETE_MARK
 from hookd.model.deployment import Status
 from hookd.model.journal import AppState, Built, Good, Quarantined, Switched
 from tests.support.processes import wait_for
@@ -18,7 +19,6 @@ from worker.deploy.retention import kept_releases, prune, prune_incomplete
 from worker.errors import CommandFailed
 from worker.journal import Journal
 from worker.process.run import remove_tree
-from worker.release.venv import COMPLETE_MARK
 from worker.report.status import StatusPublisher
 
 

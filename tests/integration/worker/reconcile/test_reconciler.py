@@ -18,6 +18,7 @@ from hookd.model.redis_keys import decisions_key, polled_key, waiting_key
 from hookd.queue.deployments import DeploymentRequest
 from hookd.queue.published import publish_status
 from tests.support import journals
+from tests.support.deployments import ask, end
 from tests.support.installation import Installation, app_files
 from tests.support.processes import python
 from tests.support.reconciling import decided, look, look_at
@@ -26,7 +27,7 @@ from worker.reconcile.reconciler import Reconciler
 from worker.release.git import read_head
 from worker.release.git_mirror import GitMirror
 
-APPS = ("still", "pinned", "bad", "away", "beside", "virgin", "off", "full", "idle", "quick")
+APPS = ("still", "pinned", "bad", "away", "beside", "virgin", "off", "full", "idle", "quick", "forth")
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +136,25 @@ def test_only_due_apps_are_polled(site: Installation) -> None:
     redis.hset(polled_key(app), "run_id", "another")
     assert look(site, app).returncode == 0
     assert redis.hget(polled_key(app), "run_id") == before[b"run_id"]
+    redis.hdel(polled_key(app), "at")
+    assert look(site, app).returncode == 0
+    assert redis.hexists(polled_key(app), "at")
+
+
+@pytest.mark.threat(4)
+def test_equal_payloads_deploy_the_head(site: Installation) -> None:
+    """A forced push back and forth can send the payload of an earlier push."""
+    app = "forth"
+    deployed(site, app)
+    assert look(site, "--now", app).returncode == 0
+    first = ask(site.records, app=app, push="same")
+    end(site.records, first.deployment, Status.SUCCEEDED)
+    head = site.repositories[app].commit_and_push(app_files("two"))
+    assert look(site, app).returncode == 0
+    assert decided(site, app)[0].verdict is Verdict.UNCHANGED, "the next poll is minutes away"
+    assert ask(site.records, app=app, push="same").verdict is Verdict.DUPLICATE
+    assert look(site, app).returncode == 0
+    assert (decided(site, app)[0].verdict, decided(site, app)[0].head) == (Verdict.QUEUED, head)
 
 
 @pytest.mark.threat(40)

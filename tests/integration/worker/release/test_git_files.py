@@ -58,7 +58,7 @@ def test_reject_too_long_listing(tmp_path: Path, repository: Repository, monkeyp
     repository.commit_and_push({f"file-{number}": "" for number in range(20)})
     checkout = Mirror(tmp_path, repository).checkout
     head = checkout.fetch_head()
-    with pytest.raises(CommitRefused, match="more files than fit"):
+    with pytest.raises(CommitRefused, match="list of the commit's files exceeds"):
         checkout.list_tree(head)
 
 

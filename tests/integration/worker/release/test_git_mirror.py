@@ -81,7 +81,7 @@ def test_deleted_branch(mirror: Mirror, repository: Repository) -> None:
 def test_missing_branch(tmp_path: Path, repository: Repository) -> None:
     with pytest.raises(DeployError, match=r"the branch nope of .*: there is no such branch$") as caught:
         Mirror(tmp_path, repository, branch="nope").checkout.fetch_head()
-    assert caught.value.hint == Hint(HintKind.CHECK_REPOSITORY)
+    assert caught.value.hint == Hint(HintKind.RUN_DOCTOR)
 
 
 def test_missing_repository(tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ import pytest
 
 from hookd.files.policies import GROUP_READABLE, WORLD_READABLE, Acl, Policy, umask_of
 from hookd.model.app import Ownership
+from hookd.model.hint import Hint, HintKind
 from tests.support.users import another_group, as_nobody, open_directory
 from worker.errors import CommitRefused, DeployError
 from worker.release.ownership import enforce, release_policy
 
 SPLIT = Policy(None, None, WORLD_READABLE, Acl())
+SHOW_LOG = Hint(HintKind.SHOW_LOG)
 CLOSED = Policy(None, None, GROUP_READABLE, Acl())
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
@@ -111,8 +113,9 @@ def test_reject_hard_link(tree: Path, tmp_path: Path) -> None:
     outside.write_text("x")
     outside.chmod(0o600)
     os.link(outside, tree / "second-name")
-    with pytest.raises(DeployError, match=r"second-name is .* 0600, should be .* 0644 \(it has a second name"):
+    with pytest.raises(DeployError, match=r"second-name .* should be .* 0644 \(it has a second name") as caught:
         enforce(tree, SPLIT)
+    assert caught.value.hint == SHOW_LOG, "root refuses it, too"
     assert stat.S_IMODE(outside.stat().st_mode) == 0o600
 
 
@@ -125,8 +128,9 @@ def test_hard_link_with_right_mode(tree: Path) -> None:
 @pytest.mark.threat(24)
 def test_reject_fifo(tree: Path) -> None:
     os.mkfifo(tree / "pkg" / "pipe")
-    with pytest.raises(CommitRefused, match="pkg/pipe is neither a file, a directory nor a link"):
+    with pytest.raises(CommitRefused, match="pkg/pipe is neither a file, a directory nor a link: remove it") as caught:
         enforce(tree, SPLIT)
+    assert caught.value.hint == SHOW_LOG
 
 
 def test_second_run_changes_nothing(tree: Path) -> None:
@@ -227,8 +231,14 @@ def test_reject_other_group() -> None:
 @needs_root
 def test_reject_other_owner(theirs: Path) -> None:
     tree = make_tree(theirs / "release")
-    refusal = as_nobody(lambda: enforce(tree, SPLIT))
-    assert "belongs to another user" in refusal
+
+    def refusal() -> str:
+        with pytest.raises(DeployError) as caught:
+            enforce(tree, SPLIT)
+        return f"{caught.value}: {caught.value.hint}"
+
+    text = as_nobody(refusal)
+    assert "belongs to another user" in text and str(Hint(HintKind.FIX_PERMISSIONS)) in text
     assert modes(tree)["pkg"] == "0o777"
 
 

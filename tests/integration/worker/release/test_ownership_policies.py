@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hookd.files.attributes import ACCESS_ACL, DEFAULT_ACL, reader_acl
+from hookd.files.attributes import ACCESS_ACL, DEFAULT_ACL, readers_acl
 from hookd.files.audit import audit
 from hookd.files.policies import GROUP_READABLE, Acl, Policy
 from hookd.model.app import Ownership
@@ -22,7 +22,7 @@ from worker.release.ownership import enforce, release_policy
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 WWW_DATA = 33
-BOB = reader_acl(12_345, 0o640)
+BOB = readers_acl((12_345,), 0o640)
 POLICIES = ("group", "split", "acl")
 
 
@@ -117,8 +117,8 @@ def test_lost_acl(tree: Path) -> None:
     (tree / "pkg" / "a.py").chmod(0o600)  # What `chmod` does to the mask shuts the reader out.
     os.removexattr(tree / "pkg", DEFAULT_ACL)
     assert enforce(tree, policy) == 2
-    assert os.getxattr(tree / "pkg" / "a.py", ACCESS_ACL) == reader_acl(WWW_DATA, 0o640)
-    assert os.getxattr(tree / "pkg", DEFAULT_ACL) == reader_acl(WWW_DATA, 0o750)
+    assert os.getxattr(tree / "pkg" / "a.py", ACCESS_ACL) == readers_acl((WWW_DATA,), 0o640)
+    assert os.getxattr(tree / "pkg", DEFAULT_ACL) == readers_acl((WWW_DATA,), 0o750)
 
 
 def test_change_policy(tree: Path) -> None:

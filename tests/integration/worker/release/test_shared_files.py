@@ -10,7 +10,7 @@ from hookd.model.hint import Hint, HintKind
 from tests.support.tasks import make_app
 from worker.errors import CommitRefused, DeployError
 from worker.release.git_mirror import TreeEntry
-from worker.release.links import link_shared, reject_escaping_links, reject_reserved_paths
+from worker.release.links import link_shared, reject_escaping_links, reject_reserved_paths, write_revision
 
 FILE, LINK, SUBMODULE = "100644", "120000", "160000"
 
@@ -146,6 +146,22 @@ def test_placeholder_is_replaced(app: App, release: Path) -> None:
     (release / "uploads" / ".gitkeep").touch()
     link_shared(app, release)
     assert (release / "uploads" / "photo").read_text() == "kept"
+
+
+@pytest.mark.parametrize("kind", ["nothing", "file", "link", "directory"])
+def test_revision_replaces_the_repository_s(release: Path, tmp_path: Path, kind: str) -> None:
+    path, outside = release / "REVISION", tmp_path / "outside"
+    outside.write_text("mine")
+    match kind:
+        case "file":
+            path.write_text("7.4")
+        case "link":
+            path.symlink_to(outside)
+        case "directory":
+            path.mkdir()
+            (path / "notes").touch()
+    write_revision(release, "a" * 40)
+    assert (path.is_symlink(), path.read_text(), outside.read_text()) == (False, f"{'a' * 40}\n", "mine")
 
 
 def test_missing_shared_file(app: App, release: Path) -> None:

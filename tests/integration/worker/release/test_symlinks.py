@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from hookd.files.links import link_changed_at, switch_link
 from tests.support.on_disk import noted
-from worker.release.links import link_changed_at, switch_link
 
 
 @pytest.fixture

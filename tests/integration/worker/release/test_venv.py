@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from hookd.files.build_owner import COMPLETE_MARK
 from hookd.model.hint import Hint, HintKind
 from tests.support.environments import Installer, installed
 from tests.support.tasks import deploying
 from tests.support.wheels import hash_of, make_sdist, make_wheel
 from worker.errors import CommandFailed, DeployError
-from worker.release.venv import find_uv
+from worker.release.venv import find_uv, mark_complete
 
 
 @pytest.fixture
@@ -108,15 +109,15 @@ def test_package_without_wheel(at: Installer) -> None:
     trace = at.directory / "built"
     make_sdist(at.wheels, "gamma", trace)
     with pytest.raises(CommandFailed, match=r"gamma==1\.0 has no usable wheels") as caught:
-        at.install({"requirements.txt": "gamma\n"})
+        at.install({"requirements.txt": "gamma\n"}, allow_build=False)
     assert caught.value.hint == Hint(HintKind.ALLOW_BUILD)
     assert not trace.exists()
 
 
-def test_package_is_built_if_allowed(at: Installer) -> None:
+def test_package_is_built_by_default(at: Installer) -> None:
     trace = at.directory / "built"
     make_sdist(at.wheels, "gamma", trace)
-    assert installed(at.install({"requirements.txt": "gamma\n"}, allow_build=True)) == {"gamma": "1.0"}
+    assert installed(at.install({"requirements.txt": "gamma\n"})) == {"gamma": "1.0"}
     assert trace.exists()
 
 
@@ -126,7 +127,7 @@ def test_cache_is_per_app(at: Installer) -> None:
     trace = at.directory / "built"
     make_sdist(at.wheels, "gamma", trace)
     for app in ("shop", "blog"):
-        at.install({"requirements.txt": "gamma\n"}, name=app, allow_build=True)
+        at.install({"requirements.txt": "gamma\n"}, name=app)
         assert trace.read_text() == "the build code ran"
         trace.unlink()
 
@@ -222,3 +223,13 @@ def test_missing_uv(at: Installer, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DeployError, match="uv is not installed") as caught:
         at.install({"requirements.txt": "alpha\n"})
     assert caught.value.hint == Hint(HintKind.INSTALL_UV)
+
+
+@pytest.mark.threat(88)
+def test_mark_of_a_build_is_refused(tmp_path: Path) -> None:
+    """A build could link the mark to a file of another app."""
+    elsewhere = tmp_path / "elsewhere"
+    (tmp_path / COMPLETE_MARK).symlink_to(elsewhere)
+    with pytest.raises(DeployError, match="the build left"):
+        mark_complete(tmp_path)
+    assert not elsewhere.exists()

@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -197,6 +197,53 @@ def test_later_workers_are_not_checked(tmp_path: Path) -> None:
         wait_for(lambda: site.ask() not in workers(site), what="an answer of the third worker")
         assert process.poll() is None
     assert len(site.lines("asked")) == 2
+
+
+@contextmanager
+def notifications(directory: Path) -> Iterator[Callable[[], bytes]]:
+    """Provide systemd's socket for sd_notify, and a function that returns what was sent since its last call."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(directory / "notify"))
+        systemd.setblocking(False)
+
+        def received() -> bytes:
+            found = b""
+            with suppress(BlockingIOError):
+                while True:
+                    found += systemd.recv(4096) + b"\n"
+            return found
+
+        yield received
+
+
+@pytest.mark.threat(90)
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSEGV])
+def test_killed_worker_is_reported(tmp_path: Path, sent: signal.Signals) -> None:
+    site = Site(tmp_path)
+    with notifications(tmp_path) as received, site.gunicorn(NOTIFY_SOCKET=str(tmp_path / "notify")):
+        wait_for(lambda: site.log.count("this worker takes requests") == 2, what="two workers")
+        assert b"ERRNO" not in received()
+        os.kill(site.ask(), sent)
+        wait_for(lambda: b"ERRNO=4" in received(), what="the report")
+
+
+@pytest.mark.parametrize("health", [BAD["a wrong status"], BAD["an exit"], BAD["silence"]])
+def test_refused_release_reports_no_kill(tmp_path: Path, health: str) -> None:
+    site = Site(tmp_path, f"time.sleep(0.3); {health}")
+    with notifications(tmp_path) as received, site.gunicorn(NOTIFY_SOCKET=str(tmp_path / "notify")) as process:
+        wait_for(lambda: process.poll() is not None, what="the end of gunicorn")
+        assert b"ERRNO" not in received()
+
+
+def test_stop_reports_no_kill(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    with notifications(tmp_path) as received, site.gunicorn(NOTIFY_SOCKET=str(tmp_path / "notify")) as process:
+        wait_for(lambda: site.log.count("this worker takes requests") == 2, what="two workers")
+        os.kill(site.ask(), signal.SIGTERM)
+        wait_for(lambda: site.log.count("Booting worker") == 3, what="a third worker")
+        process.terminate()
+        wait_for(lambda: process.poll() is not None, what="the end of gunicorn")
+        assert b"ERRNO" not in received()
 
 
 def workers(site: Site) -> set[int]:

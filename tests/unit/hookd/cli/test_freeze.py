@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hookd.cli.freeze import current_user, format_time, parse_time
+from hookd.cli.freeze import format_time, parse_time
+from hookd.cli.person import current_user
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 

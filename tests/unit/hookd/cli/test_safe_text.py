@@ -2,14 +2,11 @@
 
 import shlex
 import sys
-from pathlib import Path
 
 import pytest
 
-from hookd.cli.common import fail, print_line, redis_address, styled, sudo_command
-from hookd.config import Config
-from hookd.model.app import Catalogue
-from hookd.model.settings import Settings
+from hookd.cli.common import fail, print_line, styled, sudo_command
+from hookd.queue.client import redis_address
 
 HOSTILE = "zz\x1b]52;c;eA==\x07\r\x9b2J\u202e\udc80"
 SHOWN = r"zz\x1b]52;c;eA==\x07\r\x9b2J\u202e\udc80"
@@ -52,5 +49,4 @@ def test_command_is_repeated_with_sudo(monkeypatch: pytest.MonkeyPatch, url: str
     ],
 )
 def test_redis_address_hides_the_password(url: str, shown: str) -> None:
-    settings = Settings.model_validate({"redis": {"url": url}})
-    assert redis_address(Config(Path("/none"), settings, Catalogue())) == shown
+    assert redis_address(url) == shown

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hookd.files.attributes import FileAttributes, format_acl, reader_acl
-from hookd.files.audit import AttributeMismatch
+from hookd.files.attributes import FileAttributes, format_acl, readers_acl
 from hookd.files.policies import (
     GROUP_READABLE,
     OWNER_READABLE,
@@ -24,6 +23,7 @@ from hookd.files.policies import (
     secret_policy,
     umask_of,
 )
+from hookd.files.repair import AttributeMismatch
 from hookd.files.safe_open import Unauditable
 from hookd.model.app import App, Ownership
 from hookd.model.settings import Settings
@@ -32,6 +32,12 @@ from units.apps.permissions import PermissionRule, rules
 ME = pwd.getpwuid(0)
 GROUP = grp.getgrall()[-1]
 WORKER = pwd.struct_passwd(("manager", "x", 990, 991, "", "/", "/bin/false"))
+
+
+@pytest.fixture(autouse=True)
+def builder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give builds a user that this machine has."""
+    monkeypatch.setattr("units.apps.permissions.build_user", lambda _: ME.pw_name)
 
 
 def app(policy: str = "group", **over: object) -> App:
@@ -57,7 +63,7 @@ def by_path(of: App) -> dict[str, PermissionRule]:
     [
         ("group", GROUP.gr_gid, GROUP_READABLE, Acl()),
         ("split", 991, WORLD_READABLE, Acl()),
-        ("acl", 991, OWNER_READABLE, Acl(ME.pw_uid)),
+        ("acl", 991, OWNER_READABLE, Acl((ME.pw_uid,))),
     ],
 )
 def test_worker_owns_releases(policy: str, group: int, modes: Modes, readers: Acl) -> None:
@@ -115,12 +121,19 @@ def test_missing_account_gets_a_hint(policy: str) -> None:
     assert caught.value.hint.startswith(("sudo groupadd --system no-such", "sudo useradd --system"))
 
 
+@pytest.mark.threat(88)
+def test_builds_read_code_alone() -> None:
+    ownership, builder = Ownership(policy="acl", user=ME.pw_name), pwd.getpwnam("daemon")
+    assert code_policy(ownership, 1, 1, builder=builder.pw_name).acl == Acl((ME.pw_uid, builder.pw_uid))
+    assert secret_policy(ownership, 1, 1).acl == Acl((ME.pw_uid,))
+
+
 def test_acl_bytes_equal_the_kernels() -> None:
     entries = [(1, 6, -1), (2, 5, 33), (4, 0, -1), (16, 4, -1), (32, 0, -1)]
     packed = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
-    assert reader_acl(33, 0o640) == packed
+    assert readers_acl((33,), 0o640) == packed
     name = pwd.getpwuid(0).pw_name
-    assert format_acl(reader_acl(0, 0o750)) == f"user::rwx,user:{name}:r-x,group::---,mask::r-x,other::---"
+    assert format_acl(readers_acl((0,), 0o750)) == f"user::rwx,user:{name}:r-x,group::---,mask::r-x,other::---"
 
 
 def test_mismatch_text() -> None:
@@ -134,6 +147,7 @@ def test_mismatch_text() -> None:
 
 
 def test_odd_things_say_what_they_are() -> None:
-    assert str(Unauditable("/srv/\x1b[2J", "special")) == "/srv/\\x1b[2J is neither a file, a directory nor a link"
+    special = "/srv/\\x1b[2J is neither a file, a directory nor a link: remove it"
+    assert str(Unauditable("/srv/\x1b[2J", "special")) == special
     assert str(Unauditable("/srv/a", "unreadable", "Permission denied")) == "/srv/a cannot be read: Permission denied"
     assert str(Unauditable("/srv/a", "device")) == "/srv/a is on another file system and left alone"

@@ -1,6 +1,5 @@
-"""apps/<app>.toml: the values of one app, and the conflicts of two."""
+"""apps/<app>.toml: the values of one app."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hookd.config import from_validation
-from hookd.model.app import App, Catalogue, Shared
+from hookd.model.app import App, Shared
 
 
 def table(**over: Any) -> dict[str, Any]:
@@ -46,6 +45,26 @@ def test_data_may_live_elsewhere() -> None:
     shop = app(shared={"root": "/etc/shop", "data": "/var/lib/shop"})
     assert (shop.shared_root, shop.data_root) == (Path("/etc/shop"), Path("/var/lib/shop"))
     assert app(shared={"root": "/etc/shop"}).data_root == Path("/etc/shop")
+
+
+@pytest.mark.threat(69)
+@pytest.mark.parametrize(
+    ("written", "user", "group"),
+    [
+        ({}, "www-data", "www-data"),
+        ({"user": "shop"}, "shop", "shop"),
+        ({"user": "shop", "group": "www-data"}, "shop", "www-data"),
+        ({"group": "web"}, "www-data", "web"),
+    ],
+)
+def test_group_follows_the_user(written: dict[str, str], user: str, group: str) -> None:
+    owner = app(ownership=written).ownership
+    assert (owner.user, owner.group) == (user, group)
+
+
+def test_invalid_user_is_one_problem() -> None:
+    (problem,) = problems(ownership={"user": "No User"})
+    assert problem.startswith("shop.toml: ownership.user")
 
 
 def test_missing_keys_are_reported_together() -> None:
@@ -237,39 +256,20 @@ def test_command_must_be_a_list(commands: object) -> None:
     assert len(problems(build={"commands": commands})) >= 1
 
 
-def other(name: str = "blog", **over: Any) -> App:
-    return app(**{"name": name, "root": f"/srv/{name}", **over})
-
-
-def test_separate_apps_do_not_conflict() -> None:
-    assert Catalogue(apps=(app(), other(), other("wiki"))).conflicts() == []
-
-
-@pytest.mark.threat(69)
-@pytest.mark.parametrize("root", ["/srv/shop", "/srv/shop/blog", "/srv"])
-def test_nested_roots_conflict(root: str) -> None:
-    [clash] = Catalogue(apps=(app(), other(root=root))).conflicts()
-    assert re.fullmatch(r"(shop and blog|blog and shop): one root lies in the other \(.*\)", str(clash))
-
-
-def test_shared_service_conflicts() -> None:
-    [clash] = Catalogue(apps=(app(), other(service={"name": "shop"}))).conflicts()
-    assert str(clash) == "shop and blog: the same service (shop)"
-
-
-def test_colour_name_conflicts() -> None:
-    coloured = app(service={"handover": "blue-green"}, health={"url": "unix:/run/{colour}:/"})
-    assert coloured.services == {"shop-blue", "shop-green"}
-    [clash] = Catalogue(apps=(coloured, other(service={"name": "shop-green"}))).conflicts()
-    assert str(clash) == "shop and blog: the same service (shop-green)"
-
-
-def test_managers_have_separate_names() -> None:
-    circus = {"manager": "circus", "endpoint": "ipc:///run/circus.sock", "name": "shop"}
-    assert Catalogue(apps=(app(), other(service=circus))).conflicts() == []
-
-
-def test_app_by_exact_name() -> None:
-    catalogue = Catalogue(apps=(app(),))
-    assert catalogue.get("shop") == app()
-    assert catalogue.get("sho") is None
+@pytest.mark.parametrize(
+    ("release", "problem"),
+    [
+        ({"commands": [["true"]], "backup": "sqlite"}, ""),
+        ({"commands": [["true"]], "backup": ["pg_dump"], "restore": ["psql"]}, ""),
+        ({"backup": "sqlite"}, "expected backup only with commands"),
+        ({"commands": [["true"]], "backup": ["pg_dump"]}, "expected restore with a command as backup"),
+        ({"commands": [["true"]], "backup": "sqlite", "restore": ["x"]}, "expected restore with a command as backup"),
+        ({"commands": [["true"]], "restore": ["x"]}, "expected restore with a command as backup"),
+        ({"commands": [["true"]], "backup": "mysql"}, "release.backup"),
+    ],
+)
+def test_backup_has_its_way_back(release: dict[str, Any], problem: str) -> None:
+    if not problem:
+        assert app(release=release).release.commands == (("true",),)
+        return
+    assert problem in "".join(problems(release=release))

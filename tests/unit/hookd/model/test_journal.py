@@ -12,6 +12,8 @@ from hookd.model.journal import (
     JournalEvent,
     Pinned,
     Quarantined,
+    ReleaseCommandsNotRun,
+    ReleaseCommandsRun,
     Removed,
     Skipped,
     Switched,
@@ -188,6 +190,14 @@ def test_compaction_drops_old_events() -> None:
         Good(**STAMP, release=ONE),
         *deployed(THREE, C),
     ]
+
+
+@pytest.mark.threat(89)
+def test_unstarted_commands_are_forgotten() -> None:
+    started = ReleaseCommandsRun(**STAMP, commit=A)
+    assert fold([started]).release_commands_of(A) == started
+    again = fold([started, ReleaseCommandsNotRun(**STAMP, commit=A)])
+    assert again.release_commands_of(A) is None
 
 
 def test_unpin_ends_a_pin() -> None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from redis import Redis
 
 from hookd.config import Config
-from hookd.model.app import Catalogue
+from hookd.model.catalogue import Catalogue
 from hookd.model.decision import Decision, Freeze, Lag
 from hookd.model.deployment import Deployment, Step
 from hookd.model.git_hosts import GitHost

@@ -1,7 +1,6 @@
 """Signatures that are not even compared, HMAC-SHA256 against published vectors, and every way not to fit."""
 
 import hmac
-import io
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +10,8 @@ from werkzeug.datastructures import Headers
 
 from hookd.credentials import Secret
 from hookd.model.git_hosts import GitHost
-from hookd.receiver.signed_request import Verifier, form_pieces, read_digest
+from hookd.receiver import signed_request
+from hookd.receiver.signed_request import Verifier, decode_form, read_digest
 
 EVERYBODY = b"It's a Secret to Everybody"
 JSON = b'{"ref":"refs/heads/main"}'
@@ -62,7 +62,7 @@ def test_no_vector_fits_another_secret(secret: bytes, body: bytes, digest: str) 
 
 def test_form_signatures_of_gitea_and_github() -> None:
     over_json, over_bytes = (bytes.fromhex(digest) for _, _, digest in DERIVED[:2])
-    assert accepts([EVERYBODY], b"".join(form_pieces(io.BytesIO(FORM))), over_json)
+    assert accepts([EVERYBODY], decode_form(FORM) or b"", over_json)
     assert accepts([EVERYBODY], FORM, over_bytes)
     assert not accepts([EVERYBODY], FORM, over_json)
 
@@ -77,6 +77,13 @@ def test_pieces_sign_like_the_whole() -> None:
 @pytest.mark.parametrize("secrets", [[EVERYBODY, b"another"], [b"another", EVERYBODY]])
 def test_during_a_rotation_either_secret_fits(secrets: list[bytes]) -> None:
     assert accepts(secrets, JSON, bytes.fromhex(DERIVED[0][2]))
+
+
+@pytest.mark.threat(2)
+@pytest.mark.parametrize("secrets", [[], [EVERYBODY]])
+def test_stand_in_secret_does_not_fit(secrets: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signed_request, "_STAND_IN", Secret(b"a stand-in"))
+    assert not accepts(secrets, JSON, hmac.digest(b"a stand-in", JSON, "sha256"))
 
 
 @pytest.mark.threat(3)

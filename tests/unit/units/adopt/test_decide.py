@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hookd.model.app import Catalogue
+from hookd.model.catalogue import Catalogue
 from units.adopt.decide import decide
 from units.adopt.describe import describe_plan
 from units.adopt.discover import AdoptOptions, ProjectFacts
@@ -15,9 +15,10 @@ from units.adopt.discovery.gunicorn_options import GunicornOptions
 from units.adopt.discovery.nginx_sites import NginxSite
 from units.adopt.discovery.service import OldService, ServiceUser
 from units.adopt.discovery.untracked import UntrackedPath
-from units.adopt.prepare import check_files, first_plan, interim_files, public_socket_files
+from units.adopt.prepare import first_plan, interim_files, public_socket_files, trial_files
 from units.adopt.state import Adoption
 from units.apps.plan import app_toml
+from units.plan.accounts import User
 from units.plan.manifest import Manifest
 from units.plan.steps import File
 from units.render.app import app_files
@@ -63,6 +64,7 @@ def facts(tmp_path: Path) -> ProjectFacts:
         others=("shop-mail.service",),
         mentions=(Path("/etc/cron.d/shop"),),
         user=ServiceUser("www-data", 33, frozenset({33})),
+        user_problems=(),
         gunicorn=GunicornOptions("wsgi:app", 3, 1, "", ("--timeout=45",), ("graceful_timeout=120",)),
         listeners=("127.0.0.1:8000",),
         texts={fragment: UNIT},
@@ -136,7 +138,7 @@ def test_final_files_omit_interim_unit(facts: ProjectFacts) -> None:
     assert "-interim" not in "".join(texts(stays).values())
     assert {"shop.socket", "hookd.conf", "hookd-shop"} <= set(texts(stays))
     assert "EnvironmentFile=\n" in texts(stays)["hookd.conf"]
-    assert "Sockets=shop-check.socket" in texts(check_files(decided(facts)))["zz-hookd-adopt.conf"]
+    assert "Sockets=shop-trial.socket" in texts(trial_files(decided(facts)))["zz-hookd-adopt.conf"]
 
 
 def test_existing_socket_stays(facts: ProjectFacts) -> None:
@@ -168,8 +170,9 @@ def test_working_directory_is_kept(facts: ProjectFacts) -> None:
 def test_other_group_gets_split_policy(facts: ProjectFacts) -> None:
     other = replace(facts, user=ServiceUser("nobody", 65534, frozenset({65534})))
     adoption = decided(other)
-    assert "member of nogroup" in str(first_plan(adoption, HOST)[0])
-    assert "User" not in {type(step).__name__ for step in first_plan(decided(facts), HOST)}
+    assert [step for step in first_plan(adoption, HOST) if "member of nogroup" in str(step)]
+    users = [step.name for step in first_plan(decided(facts), HOST) if isinstance(step, User)]
+    assert users == ["hookd-build-shop"]
     assert adoption.app.ownership.policy == "split"
     assert adoption.app.ownership.user == "nobody"
 
@@ -189,8 +192,8 @@ def test_all_blockers_are_reported(facts: ProjectFacts) -> None:
     )
     said = "\n".join(refusal(bad))
     for word in (
-        "no remote", "no branch", "wsgi.py", "2 commits", "current, venv", "runs as root", "template", "no nginx site",
-        "db.sqlite3", "--health", "cannot reach",
+        "no remote", "no branch", "wsgi.py", "2 commits", "current, venv", "does not run as root", "template",
+        "no nginx site", "db.sqlite3", "--health", "cannot reach",
     ):  # fmt: skip
         assert word in said
 
@@ -208,6 +211,8 @@ def test_all_blockers_are_reported(facts: ProjectFacts) -> None:
         ("pattern", "a pattern"),
         ("link", "is a link"),
         ("gone", "unreadable"),
+        ("misread", '.env line 2: `export` is not understood, write KEY="..."\n    next: '),
+        ("no text", ".env is not UTF-8 text"),
         ("name", "invalid app name 'My.Shop'"),
         ("socket", "hookd needs shop.socket with one address"),
     ],
@@ -232,6 +237,8 @@ def test_each_blocker_has_a_reason(facts: ProjectFacts, name: str, reason: str) 
         "inside": replace(facts, service=replace(facts.service, fragment=inside), texts={inside: UNIT}),
         "name": replace(facts, options=replace(facts.options, name="My.Shop")),
         "gone": replace(facts, texts={}),
+        "misread": with_variables(facts, "COLOUR=red\nexport KEY=token\n"),
+        "no text": with_variables(facts, "# caf\ufffd\n"),
         "socket": replace(facts, service=replace(facts.service, sockets=("other.socket",))),
         "pattern": replace(facts, service=replace(facts.service, files=(Path("/etc/shop/*.env"),))),
         "link": replace(facts, service=replace(facts.service, files=(facts.checkout.root / "uploads",))),
@@ -244,6 +251,13 @@ def test_each_blocker_has_a_reason(facts: ProjectFacts, name: str, reason: str) 
     [said] = refusal(changes[name])
     assert reason in said
     assert "token" not in said
+
+
+def with_variables(facts: ProjectFacts, text: str) -> ProjectFacts:
+    """Return the facts of a unit with a file of variables."""
+    path = facts.checkout.root / ".env"
+    path.write_text(text)
+    return replace(facts, service=replace(facts.service, files=(path,)), texts={**facts.texts, path: text})
 
 
 def test_leave_changes_is_allowed(facts: ProjectFacts) -> None:

@@ -25,7 +25,8 @@ def test_repository_alone_makes_an_app() -> None:
     assert str(app.root) == "/srv/shop"
     assert str(app.deploy_key) == "/var/lib/hookd/keys/shop"
     assert app.service.units == "hookd"
-    assert app.build.environment_file == app.service.environment_file
+    files = (app.service.environment_file, app.build.environment_file)
+    assert [str(file) for file in files] == ["/etc/hookd/env/shop", "/etc/hookd/env/shop.build"]
 
 
 @pytest.mark.parametrize(
@@ -86,6 +87,18 @@ def test_data_lies_outside_the_code() -> None:
     assert (str(app.shared_root), str(app.data_root)) == ("/srv/shop/shared", "/var/lib/shop")
 
 
+def test_processes_are_shell_words() -> None:
+    app = app_of(replace(SSH, processes=("worker=rq worker 'two words'", "beat=celery beat")))
+    commands = {name: process.command for name, process in app.processes.items()}
+    assert commands == {"worker": ("rq", "worker", "two words"), "beat": ("celery", "beat")}
+
+
+@pytest.mark.parametrize("texts", [("worker",), ("worker=",), ("worker='rq",), ("worker=a", "worker=b"), ("Worker=a",)])
+def test_wrong_process_is_refused(texts: tuple[str, ...]) -> None:
+    with pytest.raises(Refused):
+        app_of(replace(SSH, processes=texts))
+
+
 def test_domain_makes_site_and_health_host() -> None:
     app = app_of(replace(SSH, domain="shop.example.org"))
     assert (app.site.domain, app.health.host) == ("shop.example.org", "shop.example.org")
@@ -111,7 +124,7 @@ def test_invalid_name_hides_no_problem() -> None:
     table = {**app_table(replace(SSH, branch="-x"), memory_mib=4096), "name": "store", "branches": "main"}
     with pytest.raises(Refused) as refused:
         parse_app("../shop", table)
-    begins = ("'../shop' cannot name an app", "name: not here", "../shop: branch", "../shop: branches")
+    begins = ("'../shop' cannot name an app", "name: remove this key", "../shop: branch", "../shop: branches")
     assert len(refused.value.reasons) == len(begins)
     for begin in begins:
         assert [reason for reason in refused.value.reasons if reason.startswith(begin)]

@@ -55,6 +55,17 @@ def test_data_directories_belong_to_the_app() -> None:
         assert str(directory(steps, path)).endswith("root:root 0755")
 
 
+@pytest.mark.threat(69)
+@pytest.mark.parametrize("policy", ["group", "split", "acl"])
+def test_own_user_keeps_others_out(policy: str) -> None:
+    app = make_entry("shop", {"units": "hookd"}, "unix:/s.sock:/", ownership={"user": "shop", "policy": policy})
+    steps = app_plan(app, "", InitialContents("s" * 64), ())
+    owned = [step for step in steps if isinstance(step, Directory | File)]
+    assert str(directory(steps, "/var/lib/shop/uploads")).endswith("shop:shop 2770")
+    assert {step.group for step in owned} <= {"shop", "manager", "root"}
+    assert {step.owner for step in owned} <= {"shop", "manager", "root"}
+
+
 def test_what_an_app_keeps_outlives_hookd() -> None:
     assert all(step.removal == "keep" for step in plan() if isinstance(step, Directory))
 

@@ -89,6 +89,27 @@ def test_program_versions(package: str, printed: str, level: str | None) -> None
     assert [one.level for one in system.check_version(package, printed, oldest)] == ([level] if level else [])
 
 
+@pytest.mark.parametrize(
+    ("controllers", "message"),
+    [
+        ("cpuset cpu io memory hugetlb pids rdma\n", None),
+        ("cpu pids\n", "the kernel does not limit apps: memory_max do not count"),
+        ("\n", "the kernel does not limit apps: memory_max and tasks_max do not count"),
+        (None, "the kernel does not limit apps: memory_max and tasks_max do not count"),
+    ],
+)
+def test_limits_need_control_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, controllers: str | None, message: str | None
+) -> None:
+    """Version 1 has no such file, and a Raspberry Pi has no memory controller by default."""
+    monkeypatch.setattr(system, "_CONTROLLERS", tmp_path / "cgroup.controllers")
+    monkeypatch.setattr(system, "_LINK_SETTINGS", ())
+    if controllers is not None:
+        (tmp_path / "cgroup.controllers").write_text(controllers)
+    found = list(system.check_kernel(None))  # type: ignore[arg-type]
+    assert [(one.level, one.message) for one in found] == ([("warning", message)] if message else [])
+
+
 def state(**more: Any) -> AppState:
     releases = (Release(name=f"000001-{ONE[:12]}", commit=ONE, good=True),)
     return AppState(releases=releases, current=releases[0].name, **more)

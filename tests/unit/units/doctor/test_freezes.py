@@ -6,7 +6,7 @@ from typing import Any
 
 from hookd import freezes
 from hookd.config import Config
-from hookd.model.app import Catalogue
+from hookd.model.catalogue import Catalogue
 from hookd.model.decision import Freeze
 from hookd.model.settings import Settings
 from tests.support.apps import app

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from units.cli.doctor import show_report
 from units.doctor.finding import Finding, Level, error, ok, unknown, warning
 from units.doctor.report import Report
 
@@ -24,7 +25,7 @@ def report(*findings: Finding) -> Report:
 
 def printed(found: Report, *, quiet: bool = False) -> list[str]:
     with redirect_stdout(io.StringIO()) as out:
-        found.show(quiet=quiet)
+        show_report(found, quiet=quiet)
     return out.getvalue().splitlines()
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from units.doctor.checks.rights import SystemAccount, check_account
+from units.doctor.checks.rights import SystemAccount, check_account, check_privileges
+from units.doctor.finding import CannotCheck
 
 NOLOGIN = "/usr/sbin/nologin"
 RECEIVER = SystemAccount(990, NOLOGIN, frozenset({"hookd", "hookd-queue"}))
@@ -38,5 +39,23 @@ def test_excess_rights_are_reported(name: str, account: SystemAccount, message: 
     assert hint in (found.hint or "")
 
 
+def test_worker_is_in_the_apps_groups() -> None:
+    worker = changed(WORKER, "blog", "docker")
+    found = [one.message for one in check_account("manager", worker, frozenset({"blog"}))]
+    assert found == ["manager must not be in the group docker"]
+
+
 def test_unrelated_groups_of_www_data_pass() -> None:
     assert not list(check_account("www-data", changed(WEB, "ssl-cert")))
+
+
+def test_worker_without_privileges_is_reported() -> None:
+    (found,) = check_privileges("hookd-worker@1.service", "Name:\tpython\nNoNewPrivs:\t1\nSeccomp:\t2\n")
+    assert (found.level, found.hint) == ("error", "sudo systemctl edit hookd-worker@1.service")
+    assert not list(check_privileges("hookd-worker@1.service", "NoNewPrivs:\t0\n"))
+
+
+@pytest.mark.parametrize("status", ["", "Name:\tpython\n", "NoNewPrivs: yes\n"])
+def test_unreadable_privileges_are_unknown(status: str) -> None:
+    with pytest.raises(CannotCheck, match="the kernel does not show"):
+        list(check_privileges("hookd-worker@1.service", status))

@@ -12,22 +12,21 @@ from tests.support.rendered import (
     APPS,
     AT_HOME,
     BLOG,
-    FOREIGN,
     HOST,
+    NEW_HOST,
     SHOP,
     Unit,
-    directives,
     files,
-    links,
     make_entry,
     unit,
+    unit_files,
 )
 from units.plan.steps import File
 from units.render.app import app_files
 from units.system.errors import Refused
 
-UNITS = Path("/etc/systemd/system")
 SERVICES = [(SHOP, "shop-blue"), (SHOP, "shop-green"), (BLOG, "blog"), (AT_HOME, "mine")]
+HIDDEN = "-/run/hookd -/run/hookd-apps -/run/dbus -/run/php -/run/fcgiwrap.socket -/run/uwsgi".split()
 every_service = pytest.mark.parametrize(("app", "name"), SERVICES, ids=[name for _, name in SERVICES])
 
 
@@ -45,7 +44,7 @@ def graceful_seconds() -> int:
 
 
 def test_units_follow_the_handover() -> None:
-    names = {app.name: sorted(path.name for path in files(HOST, app) if is_units(path)) for app in APPS}
+    names = {app.name: sorted(path.name for path in unit_files(HOST, app)) for app in APPS}
     assert names == {
         "shop": sorted([
             "shop.socket", "shop.service", "shop-blue.service", "shop-green.service",
@@ -55,11 +54,8 @@ def test_units_follow_the_handover() -> None:
         "old": ["hookd.conf", "old.socket"],
         "wiki": [],
         "mine": ["mine.service", "mine.socket"],
+        "ledger": ["ledger.service", "ledger.socket"],
     }  # fmt: skip
-
-
-def is_units(path: Path) -> bool:
-    return path.is_relative_to(UNITS) and not path.relative_to(UNITS).parts[0].startswith("hookd")
 
 
 @every_service
@@ -70,6 +66,36 @@ def test_app_writes_only_its_data(app: App, name: str) -> None:
     assert found.get("ReadWritePaths", []) == [f"-/var/lib/{app.name}/{one}" for one in app.shared.directories]
     assert found["NoNewPrivileges"] == ["yes"]
     assert found["CapabilityBoundingSet"] == [""]
+
+
+@pytest.mark.threat(73)
+@every_service
+def test_neighbours_are_out_of_reach(app: App, name: str) -> None:
+    found = service(app, name)
+    assert set(found["InaccessiblePaths"][0].split()) == set(HIDDEN)
+    assert found["TemporaryFileSystem"] == ["/dev/shm:mode=1777,size=50%"]
+    assert found["AppArmorProfile"] == [f"-hookd-app-{app.name}"]
+    # systemd 257 takes some of its processes for foreign ones, and kills them at a stop with their requests.
+    assert "PrivatePIDs" not in unit(NEW_HOST, f"{name}.service", app)
+
+
+@pytest.mark.threat(86)
+@pytest.mark.parametrize(
+    ("service_table", "memory", "tasks"),
+    [
+        ({}, "75%", "1024"),
+        ({"memory_max": "512M", "tasks_max": 64}, "512M", "64"),
+        ({"workers": 64, "threads": 256}, "75%", "33024"),
+    ],
+)
+def test_limits_of_service_and_phases(service_table: dict[str, object], memory: str, tasks: str) -> None:
+    app = make_entry("blog", {"units": "hookd", **service_table}, "unix:/run/hookd-apps/blog.sock:/")
+    for name in ("blog.service", "blog-check.service"):
+        found = unit(HOST, name, app)
+        assert (found["MemoryMax"], found["TasksMax"]) == ([memory], [tasks])
+    # A phase that had too much memory fails. Of a service only the process ends, and gunicorn replaces it.
+    assert unit(HOST, "blog.service", app)["OOMPolicy"] == ["continue"]
+    assert "OOMPolicy" not in unit(HOST, "blog-check.service", app)
 
 
 @every_service
@@ -108,7 +134,8 @@ def test_gunicorn_comes_from_the_release(app: App, name: str) -> None:
     home = f"{app.root}/{name.removeprefix('shop-') if app is SHOP else 'current'}"
     assert found["WorkingDirectory"] == [home]
     assert found["ExecStart"] == [
-        f"{home}/venv/bin/gunicorn --config /opt/hookd/current/code/units/gunicorn.conf.py"
+        f"/bin/sh /opt/hookd/current/code/units/in_release.sh {home}/venv/bin/gunicorn"
+        " --config /opt/hookd/current/code/units/gunicorn.conf.py"
         " --workers 2 --threads 4 wsgi:app"
     ]
     assert "ExecReload" not in found
@@ -172,10 +199,11 @@ def test_closed_socket_stops_the_service(app: App, name: str) -> None:
     assert f"{app.name}.socket" in service(app, name)["After"][0].split()
 
 
-def test_only_web_group_reaches_the_socket() -> None:
+@pytest.mark.threat(73)
+def test_only_nginx_reaches_the_socket() -> None:
     found = unit(HOST, "shop.socket", SHOP)
     assert found["ListenStream"] == ["/run/hookd-apps/shop.sock"]
-    assert (found["SocketUser"], found["SocketGroup"], found["SocketMode"]) == (["root"], ["www-data"], ["0660"])
+    assert (found["SocketUser"], found["SocketGroup"], found["SocketMode"]) == (["www-data"], ["manager"], ["0660"])
     assert "SocketMode" not in unit(HOST, "mine.socket", AT_HOME)
 
 
@@ -191,27 +219,10 @@ def test_parent_unit_starts_the_serving_colour() -> None:
     assert parent["ReadWritePaths"] == ["/var/lib/hookd -/srv/shop"]
 
 
-def test_existing_unit_gets_a_drop_in() -> None:
-    [path] = [path for path in files(HOST, ADOPTED) if path.name == "hookd.conf" and "systemd" in path.parts]
-    assert path == UNITS / "old.service.d" / "hookd.conf"
-    found = directives(files(HOST, ADOPTED)[path].text)
-    assert found["ExecStart"][0] == ""
-    assert found["ExecStart"][1].startswith("/opt/old/current/venv/bin/gunicorn ")
-    assert found["ExecReload"] == [""]
-    assert found["WorkingDirectory"] == ["/opt/old/current"]
-    assert found["Sockets"] == ["old.socket"]
-    assert found["RuntimeDirectoryPreserve"] == ["yes"]
-    assert unit(HOST, "old.socket", ADOPTED)["ListenStream"] == ["127.0.0.1:8000"]
-
-
-def test_foreign_unit_is_left_alone() -> None:
-    assert [path for path in files(HOST, FOREIGN) if is_units(path)] == []
-    assert Path("/etc/sudoers.d/hookd-wiki") in files(HOST, FOREIGN)
-
-
 def test_circus_apps_get_no_units() -> None:
     app = make_entry("shop", {"manager": "circus", "endpoint": "ipc:///run/c", "units": "hookd"}, "http://127.0.0.1:1/")
-    assert not [path for path in files(HOST, app) if is_units(path) or path.parent.name == "sudoers.d"]
+    assert not unit_files(HOST, app)
+    assert not [path for path in files(HOST, app) if path.parent.name == "sudoers.d"]
 
 
 def test_app_in_home_reads_its_code() -> None:
@@ -237,33 +248,20 @@ def test_logs_rotate_as_the_app() -> None:
     assert not [path for path in files(HOST, AT_HOME) if path == Path("/etc/logrotate.d/hookd-mine")]
 
 
+@pytest.mark.threat(35, 69)
+@pytest.mark.parametrize("policy", ["group", "split", "acl"])
+def test_own_user_owns_logs_and_process(policy: str) -> None:
+    """Keep a group that other apps are in away from the logs, under each policy."""
+    own = make_entry("blog", {"units": "hookd"}, "unix:/b.sock:/", ownership={"user": "blog", "policy": policy})
+    assert "    su blog blog\n" in files(HOST, own)[Path("/etc/logrotate.d/hookd-blog")].text
+    found = service(own, "blog")
+    assert found["User"] == ["blog"]
+    assert found.get("Group", ["blog"]) == ["blog"]
+
+
 def test_site_leads_to_the_public_socket() -> None:
     shop, old = (files(HOST, app)[Path(f"/etc/nginx/sites-available/hookd-{app.name}")] for app in (SHOP, ADOPTED))
     assert isinstance(shop, File)
     assert "        proxy_pass http://unix:/run/hookd-apps/shop.sock;\n" in shop.text
     assert "        proxy_pass http://127.0.0.1:8000;\n" in old.text
     assert "    client_max_body_size 10m;\n" in shop.text
-
-
-def test_existing_unit_s_socket_is_enabled() -> None:
-    wanted = UNITS / "sockets.target.wants" / "old.socket"
-    assert {path: target for path, target in links(HOST, ADOPTED).items() if path.is_relative_to(UNITS)} == {
-        wanted: UNITS / "old.socket"
-    }
-
-
-def test_unit_keeps_its_own_socket() -> None:
-    app = make_entry("held", {"own_socket": True, "workers": 7}, "http://127.0.0.1:8000/up", site={}, shared={})
-    made = {path for path in files(HOST, app) if is_units(path)}
-    assert made == {UNITS / "held.service.d" / "hookd.conf"}
-    assert not [path for path in links(HOST, app) if path.is_relative_to(UNITS)]
-    text = files(HOST, app)[UNITS / "held.service.d" / "hookd.conf"].text
-    assert "Sockets=held.socket" in text
-    # What of it the app's file says: a change of that must reach the drop-in.
-    assert "--workers 7" in text and "HOOKD_HEALTH_PATH=/up" in text
-
-
-@pytest.mark.parametrize("more", [{"units": "hookd"}, {"listen": "127.0.0.1:8000"}], ids=str)
-def test_own_socket_excludes_listen(more: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="own_socket belongs to"):
-        make_entry("held", {"own_socket": True, **more}, "http://127.0.0.1:8000/")

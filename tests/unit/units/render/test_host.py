@@ -15,15 +15,20 @@ from tests.support.rendered import (
     BLOG,
     FOREIGN,
     HOST,
+    HOSTS,
     NEW_HOST,
     SHOP,
+    directives,
     files,
     links,
     unit,
 )
+from units.system.facts import Host
 
 UNITS = Path("/etc/systemd/system")
 WORKER = "hookd-worker@.service"
+# The users of units that run no pushed code.
+CLOSED = {"root", "hookd", "hookd-redis"}
 # Each of these sets no_new_privs on systemd 252, and so breaks sudo (docs and measurements: systemd.exec(5)).
 BREAKS_SUDO = {
     "NoNewPrivileges", "SystemCallFilter", "SystemCallArchitectures", "RestrictAddressFamilies", "RestrictNamespaces",
@@ -87,14 +92,24 @@ def test_secrets_reach_only_their_process() -> None:
     }
 
 
+@pytest.mark.threat(9)
 def test_only_nginx_reaches_the_receiver() -> None:
+    """The worker's user is in the group of nginx, and must not name clients."""
     socket_unit = unit(HOST, "hookd.socket")
     assert socket_unit["ListenStream"] == ["/run/hookd/receiver.sock"]
-    assert (socket_unit["SocketUser"], socket_unit["SocketGroup"], socket_unit["SocketMode"]) == (
-        ["root"],
-        ["www-data"],
-        ["0660"],
-    )
+    assert (socket_unit["SocketUser"], socket_unit["SocketMode"]) == (["www-data"], ["0600"])
+
+
+@pytest.mark.threat(9, 73)
+@pytest.mark.parametrize("host", HOSTS.values(), ids=HOSTS)
+def test_pushed_code_sees_no_receiver(host: Host) -> None:
+    """Hide the receiver in each unit that deploys, builds, checks or serves an app."""
+    found = {path.name: directives(file.text) for path, file in files(host, *APPS).items() if path.suffix == ".service"}
+    ours = {name: parts for name, parts in found.items() if parts.get("User", ["root"])[0] not in CLOSED}
+    assert {"hookd-worker@.service", "hookd-reconcile.service", "shop.service", "shop-blue.service"} <= ours.keys()
+    for name, parts in ours.items():
+        hidden = " ".join((*parts.get("InaccessiblePaths", ()), *parts.get("TemporaryFileSystem", ()))).split()
+        assert {"-/run/hookd", "/run:ro"}.intersection(hidden), name
 
 
 @pytest.mark.parametrize("name", ["hookd.service", "hookd-redis.service", WORKER])
@@ -118,8 +133,8 @@ def test_worker_writes_only_its_paths() -> None:
     assert worker["ProtectSystem"] == ["strict"]
     assert worker["ReadWritePaths"] == [
         "/var/lib/hookd /var/log/hookd",
-        *(f"-{path}" for path in ("/home/me/mine", "/opt/old", "/srv/blog", "/srv/shop", "/srv/wiki")),
-        *(f"-/var/lib/{name}" for name in ("blog", "old", "shop", "wiki")),
+        *(f"-{path}" for path in ("/home/me/mine", "/opt/old", "/srv/blog", "/srv/ledger", "/srv/shop", "/srv/wiki")),
+        *(f"-/var/lib/{name}" for name in ("blog", "ledger", "old", "shop", "wiki")),
     ]
 
 
@@ -193,7 +208,7 @@ def test_only_queue_group_reaches_redis() -> None:
 
 def test_bare_host_gets_fewer_files() -> None:
     places = {path.parts[2] for path in files(BARE_HOST, *APPS)}
-    assert places == {"hookd", "systemd", "sudoers.d", "logrotate.d"}
+    assert places == {"hookd", "systemd", "sudoers.d", "logrotate.d", "tmpfiles.d"}
     assert not [path for path in links(BARE_HOST, *APPS) if not path.is_relative_to(UNITS)]
 
 

@@ -7,15 +7,26 @@ from typing import get_args
 
 import pytest
 
-from hookd.model.app import App, Limits
-from hookd.model.systemctl import SUDO, SYSTEMCTL, Verb
+from hookd.model.app import App
+from hookd.model.phase import in_use_unit, phase_unit, phases_of
+from hookd.model.process import all_processes, process_groups
+from hookd.model.systemctl import SUDO, SYSTEMCTL, GroupVerb, Verb, start_phase, stop_phase
 from tests.support.processes import PROJECT
 from tests.support.rendered import ADOPTED, APPS, BLOG, FOREIGN, HOST, SHOP, files, make_entry
-from worker.service import manager
+from worker.process.systemctl import control_command, group_command
 
 A_B = make_entry("a-b", {"units": "hookd", "handover": "blue-green"}, "unix:/run/hookd-apps/a-b-{colour}.sock:/")
 OTHER_NAME = make_entry("shop", {"name": "web@1.x"}, "http://127.0.0.1:8000/")
-EVERY_APP = (*APPS, A_B, OTHER_NAME)
+BESIDE = {
+    "processes": {"worker": {"command": ["rq", "worker"], "count": 2, "overlap": True}, "beat": {"command": ["beat"]}},
+    "timers": {"cleanup": {"command": ["flask", "cleanup"], "schedule": "hourly"}},
+}
+QUEUES = make_entry(
+    "queues", {"units": "hookd", "handover": "blue-green"}, "unix:/run/hookd-apps/queues-{colour}.sock:/", **BESIDE
+)
+ONE = {"worker": {"command": ["rq", "worker"], "count": 3}}
+QUEUE = make_entry("queue", {"units": "hookd", "restart_also": ["mine.service"]}, "unix:/run/q.sock:/", processes=ONE)
+EVERY_APP = (*APPS, A_B, OTHER_NAME, QUEUES, QUEUE)
 RULE = re.compile(r"manager ALL=\(root\) NOPASSWD: (?P<command>.+)")
 
 
@@ -38,10 +49,22 @@ def sayable(app: App, *verbs: Verb) -> set[tuple[str, ...]]:
     said = set()
     for name in app.services:
         for verb in verbs:
-            argv = manager.control_command(verb, name, Limits()).argv
+            argv = control_command(verb, name, 1, 1).argv
             assert argv[:2] == (SUDO, "-n")
             said.add(argv[2:])
-    return said
+    units = [phase_unit(app, phase) for phase in phases_of(app)]
+    said |= {command for unit in units for command in (start_phase(unit), stop_phase(unit))}
+    said.add(start_phase(in_use_unit(app)))
+    groups = [group for colour in app.colours or (None,) for group in process_groups(app, colour)]
+    said |= {control_command("restart", name, 1, 1).argv[2:] for name in app.service.restart_also}
+    return said | {group_command(verb, group, 1).argv[2:] for verb in group_verbs_said() for group in groups}
+
+
+def group_verbs_said() -> set[GroupVerb]:
+    """Return the verbs of the processes' handover, read from its source."""
+    tree = ast.parse((PROJECT / "worker/service/processes.py").read_text())
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "_control"]
+    return {ast.literal_eval(call.args[1]) for call in calls}
 
 
 def verbs_said_in(*files_of_worker: str) -> set[str]:
@@ -57,8 +80,8 @@ def verbs_said_in(*files_of_worker: str) -> set[str]:
 def used(app: App) -> set[str]:
     """Return the verbs of an app's handover. Boot and repair use start and stop for colours only."""
     if app.service.handover == "restart":
-        return verbs_said_in("deploy/restart.py")
-    return verbs_said_in("deploy/blue_green.py", "boot.py", "deploy/repair.py")
+        return verbs_said_in("deploy/start.py")
+    return verbs_said_in("deploy/start.py", "deploy/blue_green.py", "boot.py", "deploy/repair.py")
 
 
 @pytest.mark.threat(22)
@@ -71,33 +94,42 @@ def test_sudoers_equals_the_worker_s_commands(app: App) -> None:
 
 
 def test_no_verb_is_unused() -> None:
-    assert verbs_said_in("deploy/restart.py", "deploy/blue_green.py", "boot.py", "deploy/repair.py") == set(
+    assert verbs_said_in("deploy/start.py", "deploy/blue_green.py", "boot.py", "deploy/repair.py") == set(
         get_args(Verb)
     )
 
 
-def test_sudo_stands_in_one_place() -> None:
-    """The commands above are all: `control` is called nowhere else, and sudo stands in no other place."""
-    callers = {
+def callers_of(function: str) -> set[str]:
+    """Return the worker's files that call a function."""
+    return {
         file.name
         for file in (PROJECT / "worker").rglob("*.py")
         for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "control"
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == function
     }
-    assert callers <= {"restart.py", "blue_green.py", "boot.py", "repair.py"}
+
+
+def test_sudo_stands_in_one_place() -> None:
+    """The commands above are all, because these functions are called nowhere else."""
+    # A restore by the worker's program is for circus alone.
+    assert callers_of("control") <= {"start.py", "blue_green.py", "boot.py", "processes.py", "repair.py", "restore.py"}
+    assert callers_of("control_command") == {"manager.py"}
+    assert callers_of("group_command") == {"processes.py"}
+    assert callers_of("sudo_command") == {"in_use.py", "systemctl.py", "unit.py"}
     speakers = {
         file.name for file in (PROJECT / "worker").rglob("*.py") if re.search(r"\bSUDO\b|\"sudo\"", file.read_text())
     }
-    assert speakers == {"manager.py"}
+    assert speakers == {"systemctl.py"}
 
 
 @pytest.mark.threat(22)
 @pytest.mark.parametrize("app", EVERY_APP, ids=lambda app: f"{app.name}-{app.service_name}")
-def test_each_rule_is_three_literal_words(app: App) -> None:
+def test_each_rule_is_literal(app: App) -> None:
     for rule in allowed(app):
-        program, verb, unit = rule
+        program, verb, *more, unit = rule
         assert program == SYSTEMCTL
-        assert verb in get_args(Verb)
+        assert verb in {*get_args(Verb), *get_args(GroupVerb)}
+        assert more in ([], ["--wait"]) or {*more, unit} <= set(all_processes(app))
         assert re.fullmatch(r"[A-Za-z0-9_.@-]+\.service", unit)
     text = files(HOST, app)[Path(f"/etc/sudoers.d/hookd-{app.name}")].text
     rules = [line for line in text.splitlines() if not line.startswith(("#", "Defaults"))]
@@ -114,7 +146,13 @@ def test_sudo_takes_the_file_notice_of(app: App) -> None:
 
 
 def test_verbs_follow_the_handover() -> None:
-    assert allowed(BLOG) == [(SYSTEMCTL, "restart", "blog.service")]
-    assert allowed(FOREIGN) == [(SYSTEMCTL, "restart", "wiki.service")]
-    assert allowed(ADOPTED) == [(SYSTEMCTL, "restart", "old.service")]
-    assert {rule[2] for rule in allowed(SHOP)} == {"shop-blue.service", "shop-green.service"}
+    assert services(BLOG) == [(SYSTEMCTL, "restart", "blog.service")]
+    assert services(FOREIGN) == [(SYSTEMCTL, "restart", "wiki.service")]
+    assert services(ADOPTED) == [(SYSTEMCTL, "restart", "old.service")]
+    assert {rule[2] for rule in services(SHOP)} == {"shop-blue.service", "shop-green.service"}
+
+
+def services(app: App) -> list[tuple[str, ...]]:
+    """Return the rules for an app's services, without those for its phases."""
+    units = {in_use_unit(app), *(phase_unit(app, phase) for phase in phases_of(app))}
+    return [rule for rule in allowed(app) if rule[-1] not in units]

@@ -101,9 +101,12 @@ def shapes(app: App) -> Iterator[list[str]]:
 
 
 def expanded(unit: str) -> Iterator[str]:
-    """Return the lines in which systemd would expand a value other than the worker's instance."""
+    """Return the lines in which systemd would expand a value other than the worker's instance.
+
+    A share such as 75% at the end of a line stays as it is.
+    """
     for line in unit.splitlines():
-        if not line.startswith("#") and "%" in line.replace("%%", "").replace("%i", ""):
+        if not line.startswith("#") and "%" in re.sub(r"%%|%i|(?<=[=0-9][0-9])%$", "", line):
             yield line
 
 

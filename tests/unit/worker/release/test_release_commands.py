@@ -6,15 +6,11 @@ from typing import Any
 import pytest
 
 from hookd.model.app import Limits, Paths
-from hookd.model.systemctl import Verb
-from tests.support.tasks import make_app
-from worker.deploy import build
-from worker.process.run import SYSTEM_PATH, Command
+from worker.process.run import Command
 from worker.release.disk_space import flush_command
 from worker.release.git import GitCommands
 from worker.release.requirements import Requirements, RequirementsKind
 from worker.release.venv import VenvCommands
-from worker.service import manager
 
 STRANGE = "--upload-pack=touch ran"
 LIMITS = Limits(step_seconds=60, silence_seconds=30)
@@ -116,7 +112,7 @@ FILE = "/srv/rel/requirements.txt"
 INSTALLS = {
     "create": (
         commands().create(),
-        ("/opt/uv", "venv", "--quiet", "--python", "/usr/bin/python3", "--", "/srv/venvs/k"),
+        ("/opt/uv", "venv", "--quiet", "--allow-existing", "--python", "/usr/bin/python3", "--", "/srv/venvs/k"),
     ),
     "plain": (commands().install(needs("plain")), (*UV_PIP, "install", *INTO, "--no-build", "-r", FILE)),
     "hashed": (
@@ -156,37 +152,12 @@ def test_no_requirements_no_command() -> None:
     assert commands().install(Requirements("none", None, ())) is None
 
 
-@pytest.mark.parametrize("verb", ["start", "stop", "restart"])
-def test_sudo_command(verb: Verb) -> None:
-    command = manager.control_command(verb, "shop-blue", LIMITS)
-    assert command.argv == ("/usr/bin/sudo", "-n", "/usr/bin/systemctl", verb, "shop-blue.service")
-    assert command.env == {"PATH": SYSTEM_PATH}
-
-
-def test_processes_command_without_sudo() -> None:
-    command = manager.processes_command("shop", LIMITS)
-    assert command.argv == (
-        "/usr/bin/systemctl", "show", "--property=MainPID", "--property=NRestarts", "shop.service",
-    )  # fmt: skip
-
-
 @pytest.mark.threat(31)
 def test_flush_command() -> None:
     assert flush_command(Path("/srv/rel")).argv == ("sync", "--file-system", "/srv/rel")
 
 
-def test_preflight_command(tmp_path: Path) -> None:
-    env = {"PATH": "/srv/rel/venv/bin"}
-    plain = build.preflight_command(make_app(tmp_path, service={"entry": "shop:make()"}), Path("/srv/rel"), env)
-    assert plain == Command(("gunicorn", "--check-config", "shop:make()"), 600, 120, Path("/srv/rel"), env)
-    own = build.preflight_command(make_app(tmp_path, service={"preflight": ["true", "x y"]}), Path("/srv/rel"), env)
-    assert own is not None
-    assert own.argv == ("true", "x y")
-    assert build.preflight_command(make_app(tmp_path, service={"preflight": []}), Path("/srv/rel"), env) is None
-
-
 def test_repr_hides_the_environment() -> None:
     secret = {"TOKEN": "canary-value"}
     texts = [repr(Command(("true",), 1, 1, env=secret)), repr(GitCommands(Path("/m"), 1, secret))]
-    texts.append(repr(build.app_command(("true",), Path("/r"), secret, LIMITS)))
     assert not any("canary-value" in text for text in texts)

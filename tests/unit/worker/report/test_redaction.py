@@ -42,6 +42,20 @@ def test_ordinary_value_stays() -> None:
     assert Redaction(ENVIRONMENT).apply("it says hello world") == "it says hello world"
 
 
+@pytest.mark.parametrize(
+    ("value", "is_masked"),
+    [
+        ("q7Zr2mLx9TbV4kWd", True),
+        ("postgresql-primary", False),
+        ("/var/lib/shop/2024", False),
+        ("shop-2.example.org", False),
+    ],
+)
+def test_random_value_is_masked(value: str, is_masked: bool) -> None:
+    """The name of its variable tells nothing."""
+    assert (Redaction({"PLAIN": value}).apply(f"it is {value}") == f"it is {MASK}") is is_masked
+
+
 def test_short_value_masks_nothing() -> None:
     assert Redaction(ENVIRONMENT).apply("abcdef") == "abcdef"
 

@@ -1,13 +1,27 @@
 """Drift of services, links and times, computed from values."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from hookd.model.app import App
+from hookd.model.deployment import Step, StepName
+from hookd.model.service import Colour
 from tests.support.apps import app
-from worker.service.drift import DesiredState, DriftReport, LinkState, ServiceSnapshot, ServiceState, detect_drift
+from tests.support.rendered import make_entry
+from worker.service.drift import (
+    DesiredState,
+    Drift,
+    DriftReport,
+    LinkState,
+    ServiceSnapshot,
+    ServiceState,
+    Serving,
+    detect_drift,
+    is_unrepaired,
+)
 from worker.service.manager import read_states
 
 DIRECTORY, OTHER = "/srv/shop/releases/000002-bbbbbbbbbbbb", "/srv/shop/releases/000001-aaaaaaaaaaaa"
@@ -40,8 +54,8 @@ def whats(running: DriftReport) -> list[tuple[str, str]]:
 
 
 def test_no_drift() -> None:
-    assert single(UP) == DriftReport(f"shop runs {RELEASE}")
-    assert double() == DriftReport(f"shop-green runs {RELEASE}")
+    assert single(UP) == DriftReport(f"shop runs {RELEASE}", serving=Serving("shop", RELEASE, UP))
+    assert double() == DriftReport(f"shop-green runs {RELEASE}", serving=Serving("shop-green", RELEASE, UP))
     assert whats(double(made="existing", umbrella=ServiceState())) == []
 
 
@@ -175,3 +189,52 @@ def test_read_states_of_several_units() -> None:
         "shop-blue.service": ServiceState("inactive"),
         "shop.socket": ServiceState(),
     }
+
+
+# --- processes beside the web process
+
+WORKER_UP = ServiceState("active", 200.0)
+
+
+def beside(colour: Colour | None, **units: ServiceState) -> list[tuple[str, str]]:
+    """Return the drifts of an app with one worker, whose units have these states."""
+    service = {"units": "hookd", "handover": "blue-green" if colour else "restart"}
+    health = f"unix:/run/shop{'-{colour}' if colour else ''}.sock:/"
+    made = make_entry("shop", service, health, processes={"worker": {"command": ["rq", "worker"]}})
+    main = {"shop-green": UP, "shop-blue": DOWN, "shop": UP, "shop.socket": UP}
+    seen = {**main, **{f"shop-{name.replace('_', '-')}@1": state for name, state in units.items()}}
+    links = {"current": RIGHT, "green": RIGHT, "blue": RIGHT}
+    return whats(detect_drift(made, DesiredState(RELEASE, DIRECTORY, colour), ServiceSnapshot(seen, links)))
+
+
+@pytest.mark.parametrize(
+    ("state", "kinds"),
+    [
+        (WORKER_UP, []),
+        (STARTING, []),
+        (FAILED, ["process"]),
+        (DOWN, ["process"]),
+        (ServiceState("active", 50.0), ["old process"]),
+    ],
+)
+def test_process_drifts(state: ServiceState, kinds: list[str]) -> None:
+    assert beside(None, worker=state) == [(kind, "shop-worker@1") for kind in kinds]
+    assert beside("green", worker_green=state) == [(kind, "shop-worker-green@1") for kind in kinds]
+
+
+def test_idle_process_must_not_run() -> None:
+    assert beside("green", worker_green=WORKER_UP, worker_blue=WORKER_UP) == [("idle", "shop-blue")]
+
+
+def test_process_starts_three_times_daily() -> None:
+    now = datetime(2026, 3, 4, tzinfo=UTC)
+    drift = Drift("process", "shop-worker@1", RELEASE, "shop-worker@1 has failed")
+    starts = [
+        Step(name=StepName.PROCESSES, started_at=now - timedelta(hours=age), detail=drift.key) for age in (1, 2, 23)
+    ]
+    other = Step(name=StepName.PROCESSES, started_at=now, detail=RELEASE)
+    assert is_unrepaired(drift, [*starts, other], now)
+    assert not is_unrepaired(drift, [*starts, other], now + timedelta(hours=2))
+    assert not is_unrepaired(drift, [*starts[:2], other], now)
+    both = [step.model_copy(update={"detail": f"process shop-worker@2 {RELEASE}; {drift.key}"}) for step in starts]
+    assert is_unrepaired(drift, both, now), "one of several that failed together"

@@ -1,0 +1,71 @@
+"""The table `service` of an app: its processes, their manager, and the colours of a blue-green handover."""
+
+from typing import Final, Literal, Self, get_args
+
+from pydantic import Field, model_validator
+
+from hookd.model.fields import AbsolutePath, Argument, Listen, MemorySize, Section, ServiceName
+
+Colour = Literal["blue", "green"]
+COLOURS: Final[tuple[Colour, ...]] = get_args(Colour)
+
+
+def idle_colour(serving: Colour | None) -> Colour:
+    """Return the colour that starts the next release."""
+    return "green" if serving == "blue" else "blue"
+
+
+class Service(Section):
+    """The app's service and its handover."""
+
+    manager: Literal["systemd", "circus"] = Field("systemd", description="The process manager of the app.")
+    name: str = Field(
+        "", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$|^$", description="Unit or watcher. Default: the app's name."
+    )
+    endpoint: str | None = Field(None, pattern=r"^ipc:///[^\s]+$", description="circus only: its command socket.")
+    handover: Literal["restart", "blue-green"] = Field(
+        "restart",
+        description="`blue-green`: `<name>-blue` and `<name>-green` by turns, without a pause.",
+    )
+    units: Literal["existing", "hookd"] = Field(
+        "existing", description="The systemd units: your own, or rendered by `hookd app`."
+    )
+    listen: Listen | None = Field(
+        None,
+        description="The socket of hookd's units: `HOST:PORT` or `unix:/path`. Default: /run/hookd-apps/<app>.sock.",
+    )
+    own_socket: bool = Field(False, description="An existing unit has a socket unit of the same name.")
+    workers: int = Field(2, ge=1, le=64, description="gunicorn's processes in hookd's units.")
+    threads: int = Field(4, ge=1, le=256, description="Concurrent requests of one gunicorn process.")
+    memory_max: MemorySize = Field("75%", description="Memory of one service in hookd's units, and of each phase.")
+    tasks_max: int | None = Field(
+        None, ge=32, le=65_536, description="Its processes and threads. Default: 1024, or enough for gunicorn's."
+    )
+    environment_file: AbsolutePath | None = Field(
+        None, description="The service's variables (KEY=value lines) in hookd's units. systemd reads the file as root."
+    )
+    entry: str = Field(
+        "wsgi:app",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_.]*(:[A-Za-z_][A-Za-z0-9_.]*(\(\))?)?$",
+        description="The WSGI callable.",
+    )
+    restart_also: tuple[ServiceName, ...] = Field(
+        (), description="Services of yours that work in the app's directory. They restart after each switch."
+    )
+    preflight: tuple[Argument, ...] | None = Field(
+        None,
+        description="The check of a release before the switch. Default: gunicorn --check-config ENTRY. [] for none.",
+    )
+
+    @property
+    def tasks_limit(self) -> int:
+        """The limit of processes and threads. Libraries for numbers start a thread per core and worker."""
+        return self.tasks_max or max(1024, 2 * self.workers * (self.threads + 2))
+
+    @model_validator(mode="after")
+    def _check_combinations(self) -> Self:
+        if (self.manager == "circus") != (self.endpoint is not None):
+            raise ValueError('endpoint belongs to manager = "circus", and only to it')
+        if self.own_socket and (self.units == "hookd" or self.listen):
+            raise ValueError('own_socket belongs to units = "existing", and instead of listen')
+        return self
