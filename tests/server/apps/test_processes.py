@@ -86,8 +86,9 @@ def test_timer_runs_in_the_serving_release(shop: Shop) -> None:
 
 def test_failed_timer_is_told(shop: Shop) -> None:
     failing = 'timers.clean.command=["python","-c","print(6 * 7); raise SystemExit(3)"]'
-    set_keys(shop, 'timers.clean.schedule="yearly"', failing)
+    set_keys(shop, 'timers.clean.schedule="yearly"')
     shop.machine.wait_until(lambda: shop.machine.unit_state("shop-clean.service") == "inactive", what="the last run")
+    set_keys(shop, failing)
     done = shop.machine.run("hookd", "run", "shop", "--timer", "clean", check=False)
     assert (done.returncode, "42" in done.stdout) == (3, True)
     assert "the timer clean failed" in shop.machine.run("hookd", "doctor", "shop", check=False).stdout

@@ -101,7 +101,7 @@ def enqueue(machine: Machine, number: int, seconds: float) -> None:
         f"from common import connection; from rq import Queue; "
         f"Queue('shop', connection=connection).enqueue('jobs.work', {number}, {seconds})"
     )
-    machine.run("/srv/shop/current/venv/bin/python", "-c", code, directory="/srv/shop/current")
+    machine.run("/srv/shop/current/venv/bin/python", "-Bc", code, directory="/srv/shop/current")
 
 
 def redis(machine: Machine, *command: str) -> str:

@@ -39,7 +39,7 @@ import os, threading
 
 def app(environ, start_response):
     threading.Timer(0.2, os.kill, (os.getppid(), 9)).start()
-    start_response("200 OK", [])
+    start_response("200 OK", [("Content-Length", "6")])
     return [b"broken"]
 """,
 }
