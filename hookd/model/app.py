@@ -243,6 +243,10 @@ class App(Section):
         """The colours of the app's services, or () with one service."""
         return COLOURS if self.service.handover == "blue-green" else ()
 
+    def directory_in(self, release: Path) -> Path:
+        """Return the app's directory in a release, in which its dependencies are listed and its commands run."""
+        return release / self.service.directory if self.service.directory else release
+
     @property
     def uses_systemd(self) -> bool:
         """Return True if systemd runs the app, and not circus."""

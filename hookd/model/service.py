@@ -4,7 +4,7 @@ from typing import Final, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from hookd.model.fields import AbsolutePath, Argument, Listen, MemorySize, Section, ServiceName
+from hookd.model.fields import AbsolutePath, Argument, InsidePath, Listen, MemorySize, Section, ServiceName
 
 Colour = Literal["blue", "green"]
 COLOURS: Final[tuple[Colour, ...]] = get_args(Colour)
@@ -48,6 +48,9 @@ class Service(Section):
         "wsgi:app",
         pattern=r"^[A-Za-z_][A-Za-z0-9_.]*(:[A-Za-z_][A-Za-z0-9_.]*(\(\))?)?$",
         description="The WSGI callable.",
+    )
+    directory: InsidePath | None = Field(
+        None, description="The app's directory in the repository, such as `backend`. Default: the top."
     )
     restart_also: tuple[ServiceName, ...] = Field(
         (), description="Services of yours that work in the app's directory. They restart after each switch."
