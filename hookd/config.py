@@ -92,8 +92,23 @@ class Config:
 
 
 def config_path(given: Path | None = None, environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the configuration file: `given`, else $HOOKD_CONFIG, else /etc/hookd/hookd.toml."""
+    """Return the configuration file: `given`, else $HOOKD_CONFIG, else /etc/hookd/hookd.toml.
+
+    Where the last is missing, it is the one of `hookd up`, if this user has only one.
+    """
+    if given is None and not environment.get(VARIABLE) and not DEFAULT.exists() and len(own := own_configs()) == 1:
+        return own[0]
     return (given or Path(environment.get(VARIABLE) or DEFAULT)).absolute()
+
+
+def own_directory() -> Path:
+    """Return the directory in which `hookd up` keeps the apps of this user."""
+    return Path.home() / ".hookd"
+
+
+def own_configs() -> list[Path]:
+    """Return the configurations that `hookd up` made for this user."""
+    return sorted(own_directory().glob("*/hookd.toml"))
 
 
 def load(path: Path, *, only: str | None = None) -> Config:

@@ -32,6 +32,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Iterable[str]]]] = {
         "units.cli.restore": ("restore",),
     },
     "Server": {"units.cli.setup": ("setup", "uninstall")},
+    "This machine": {"units.cli.up": ("up", "down")},
     "Programs": {
         "hookd.cli.programs": ("serve", "worker", "reconcile", "redis"),
         "hookd.cli.send": ("send",),

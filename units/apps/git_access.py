@@ -4,6 +4,8 @@ import re
 import shlex
 from typing import Final
 
+from hookd.commands import edit_command
+from hookd.variables import UnusableVariables, parse
 from units.apps.options import Remote
 from units.system import disk, layout
 from units.system.errors import HostError
@@ -60,10 +62,20 @@ def accept_host_keys(remote: Remote) -> str | None:
     return run(("ssh-keygen", "-l", "-f", "-"), text=text).strip()
 
 
+def worker_environment() -> dict[str, str]:
+    """Return the proxies and certificates that systemd gives the worker. Raises HostError if it refuses the file."""
+    path = layout.WORKER_ENVIRONMENT
+    try:
+        return parse((disk.read(path) or b"").decode("utf-8", "replace"))
+    except UnusableVariables as refused:
+        raise HostError(f"systemd refuses {path}: {refused}", hint=edit_command(str(path))) from None
+
+
 def check_access(app: str) -> str | None:
     """Read the branch's head as the worker's user. Return the error, or None."""
+    probe = as_worker(str(layout.PYTHON), "-P", "-m", "worker.probe", app)
     try:
-        run(as_worker(str(layout.PYTHON), "-P", "-m", "worker.probe", app), seconds=_PROBE_SECONDS)
+        run(probe, seconds=_PROBE_SECONDS, extra=worker_environment())
     except CommandFailed as error:
         return error.output or str(error)
     return None

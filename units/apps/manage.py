@@ -62,6 +62,11 @@ def plan_for(server: Server, app: App, toml: str, initial: InitialContents | Non
     return app_plan(app, toml, initial or InitialContents(new_secret()), files)
 
 
+def check_add(server: Server, name: str, table: Mapping[str, Any], initial: InitialContents) -> None:
+    """Raise Refused with the problems of a new app."""
+    _plan_of_new(server, parse_app(name, table), table, initial)
+
+
 def add(
     server: Server,
     name: str,
@@ -73,15 +78,20 @@ def add(
 ) -> App:
     """Install a new app, or continue an interrupted installation. Raises Refused before any change."""
     app = parse_app(name, table)
+    plan = _plan_of_new(server, app, table, initial)
+    _apply(server, app, plan, echo, dry_run=dry_run)
+    return app
+
+
+def _plan_of_new(server: Server, app: App, table: Mapping[str, Any], initial: InitialContents) -> Plan:
+    """Build the plan of a new app. Raises Refused."""
     found = [
         *add_conflicts(app, server.catalogue, server.manifest, server.host.git_protocols),
         *_unused_variables(app, initial),
-        *earlier_variables(name, initial.environment),
+        *earlier_variables(app.name, initial.environment),
         *variable_conflicts(app),
     ]
-    plan = _checked_plan(server, app, app_toml(name, table), initial, found)
-    _apply(server, app, plan, echo, dry_run=dry_run)
-    return app
+    return _checked_plan(server, app, app_toml(app.name, table), initial, found)
 
 
 def _unused_variables(app: App, initial: InitialContents) -> Iterator[str]:

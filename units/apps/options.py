@@ -21,6 +21,10 @@ _SCP: Final = re.compile(r"[^@/]+@(?P<host>[^:/]+):(?P<path>.+)")
 BLUE_GREEN_MIB: Final = 900
 
 
+# Options of `hookd app add` with the names of keys in the table `service`.
+_SERVICE_OPTIONS: Final = ("directory", "entry", "workers", "listen")
+
+
 @dataclass(frozen=True)
 class AddOptions:
     """The options of `hookd app add`. hookd chooses for None."""
@@ -31,11 +35,12 @@ class AddOptions:
     full_name: str | None = None
     sender: str | None = None
     domain: str | None = None
-    health: str = "/healthz"
+    health: str | None = None
     handover: str | None = None
-    entry: str = "wsgi:app"
+    directory: str | None = None
+    entry: str | None = None
     listen: str | None = None
-    workers: int = 2
+    workers: int | None = None
     policy: str = "group"
     user: str | None = None
     files: tuple[str, ...] = ()
@@ -65,15 +70,15 @@ def parse_remote(url: str) -> Remote:
     return Remote(parts.hostname or "", port, parts.path, ssh=parts.scheme == "ssh")
 
 
-def app_table(options: AddOptions, *, memory_mib: int) -> dict[str, Any]:
-    """Return the app's file as a table, with hookd's choices."""
+def app_table(options: AddOptions, *, memory_mib: int, page: str = "/healthz") -> dict[str, Any]:
+    """Return the app's file as a table, with hookd's choices. `page` is for health checks, if no option names one."""
     remote = parse_remote(options.repository)
     handover = options.handover or ("blue-green" if memory_mib >= BLUE_GREEN_MIB else "restart")
     table: dict[str, Any] = {
         "repository": options.repository,
-        "full_name": options.full_name or _full_name(remote.path),
+        "full_name": options.full_name or full_name_of(remote.path),
         "branch": options.branch,
-        "sender": options.sender or _sender(remote.host),
+        "sender": options.sender or sender_of(remote.host),
         "root": str(layout.app_root(options.name)),
     }
     if remote.ssh:
@@ -90,10 +95,18 @@ def app_table(options: AddOptions, *, memory_mib: int) -> dict[str, Any]:
     table["service"] = _service(options, handover, environment)
     if options.processes:
         table["processes"] = _processes(options.processes)
-    table["health"] = _health(options, handover)
+    table["health"] = _health(options, handover, page)
     if options.domain:
         table["site"] = {"domain": options.domain}
     return table
+
+
+def with_data_place(name: str, table: dict[str, Any]) -> dict[str, Any]:
+    """Return a table whose shared directories lie in the app's own place for data."""
+    shared = table.get("shared", {})
+    if not isinstance(shared, Mapping) or "directories" not in shared or "data" in shared:
+        return table
+    return {**table, "shared": {**shared, "data": str(layout.app_data(name))}}
 
 
 def _ownership(options: AddOptions) -> dict[str, str]:
@@ -132,12 +145,12 @@ def parse_app(name: str, table: Mapping[str, Any]) -> App:
     return app
 
 
-def _sender(domain: str) -> str:
+def sender_of(domain: str) -> str:
     """Return the git host of a domain, by default Gitea."""
     return next((host for host in GitHost if host.domain == domain), GitHost.GITEA).value
 
 
-def _full_name(path: str) -> str:
+def full_name_of(path: str) -> str:
     """Return `owner/name`: the last two parts of the path."""
     return "/".join(path.removesuffix(".git").strip("/").split("/")[-2:])
 
@@ -146,10 +159,8 @@ def _service(options: AddOptions, handover: str, environment: str) -> dict[str, 
     return {
         "units": "hookd",
         "handover": handover,
-        "entry": options.entry,
-        "workers": options.workers,
         "environment_file": environment,
-        **({"listen": options.listen} if options.listen else {}),
+        **{key: value for key in _SERVICE_OPTIONS if (value := getattr(options, key)) is not None},
     }
 
 
@@ -174,10 +185,10 @@ def _process(text: str) -> tuple[str, dict[str, list[str]]]:
     return name, {"command": words}
 
 
-def _health(options: AddOptions, handover: str) -> dict[str, Any]:
-    host = {"host": options.domain} if options.domain else {}
+def _health(options: AddOptions, handover: str, page: str) -> dict[str, Any]:
+    page, host = options.health or page, {"host": options.domain} if options.domain else {}
     if handover == "blue-green":
-        return {"url": f"unix:{layout.SOCKETS}/{options.name}-{{colour}}.sock:{options.health}", **host}
+        return {"url": f"unix:{layout.SOCKETS}/{options.name}-{{colour}}.sock:{page}", **host}
     listen = options.listen or f"unix:{layout.SOCKETS}/{options.name}.sock"
     place = f"{listen}:" if listen.startswith("unix:") else f"http://{listen}"
-    return {"url": f"{place}{options.health}", **host}
+    return {"url": f"{place}{page}", **host}

@@ -1,17 +1,15 @@
 """Fills the demo's directory: configuration, repository with its hook, and the configuration of circus."""
 
 import os
-import secrets
 import shutil
-import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from units.render.circus import CircusApp, CircusConfig
-from units.render.templates import render
 from units.system.run import run
+from units.up.home import Home, create, free_port, write_settings
+from units.up.source import first_table
 
 APP: Final = "shop"
 FILES: Final = Path(__file__).parent / "app"
@@ -29,8 +27,9 @@ class DemoEnvironment:
     hook_port: int
 
     @property
-    def config(self) -> Path:
-        return self.directory / "hookd.toml"
+    def home(self) -> Home:
+        """The files and services, as of `hookd up`."""
+        return Home(self.directory, APP, reconciles=False)
 
     @property
     def work(self) -> Path:
@@ -55,37 +54,20 @@ class DemoEnvironment:
         return f"http://127.0.0.1:{self.hook_port}"
 
     @property
-    def circus(self) -> CircusConfig:
-        """Redis, receiver, worker, and both colours of the app behind one socket."""
-        hookd = f"{sys.executable} -P -m hookd.cli"
-        programs = {
-            "redis": f"{hookd} redis",
-            "receiver": f"{hookd} serve",
-            "worker": f"{hookd} worker --name demo",
-        }
-        shop = CircusApp(APP, self.directory / "srv" / APP, self.app_port, ("blue", "green"))
-        return CircusConfig(self.directory, (shop,), programs, {"HOOKD_CONFIG": str(self.config)})
+    def table(self) -> dict[str, Any]:
+        """The app's table. A machine for a try may be small."""
+        table = first_table(self.home, f"file://{self.remote}", "main", self.app_port, "/healthz")
+        table["health"]["deadline"] = 20
+        return {**table, "reconcile": {"every": RECONCILE_SECONDS}, "limits": {"free_mib": 100, "free_inodes": 1000}}
 
 
 def create_environment(directory: Path) -> DemoEnvironment:
     """Fill an empty directory."""
-    demo = DemoEnvironment(directory, _free_port(), _free_port())
-    for name in ("apps", "secrets", f"srv/{APP}"):
-        (directory / name).mkdir(mode=0o700, parents=True)
-    (directory / "secrets" / APP).write_text(secrets.token_hex(32) + "\n")
-    demo.config.write_text(render("demo/hookd.toml", demo=demo))
-    app = render("demo/app.toml", demo=demo, app=APP, reconcile_seconds=RECONCILE_SECONDS)
-    (directory / "apps" / f"{APP}.toml").write_text(app)
-    demo.circus.file.write_text(demo.circus.ini)
+    demo = DemoEnvironment(directory, free_port(), free_port())
+    write_settings(demo.home, demo.hook_port)
+    create(demo.home, demo.table, "")
     _create_repositories(demo)
     return demo
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _create_repositories(demo: DemoEnvironment) -> None:
@@ -94,7 +76,7 @@ def _create_repositories(demo: DemoEnvironment) -> None:
     hook.parent.mkdir(exist_ok=True)
     hook.write_text(
         "#!/bin/sh\n# Sends each push to hookd, with Gitea's signature.\n"
-        f"exec '{sys.executable}' -P -m hookd.cli --config '{demo.config}' send {APP} --post-receive\n"
+        f"exec '{sys.executable}' -P -m hookd.cli --config '{demo.home.config_file}' send {APP} --post-receive\n"
     )
     hook.chmod(0o755)
     _git(demo.directory, "init", "--quiet", "--initial-branch=main", str(demo.work))

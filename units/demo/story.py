@@ -75,7 +75,7 @@ def demo(once: bool, keep: bool) -> None:
 
 def _run_acts(demo: DemoEnvironment) -> None:
     """Run the acts. Raises HostError if one ends otherwise than expected, or if a visitor sees a failure."""
-    config = load(demo.config)
+    config = load(demo.home.config_file)
     store = DeploymentStore(cli_client(config.settings.redis.url), keep_seconds=86_400)
     for number, act in enumerate(ACTS):
         print_line(f"\n{act.title}", bold=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
+from hookd.model.app import App
 from hookd.model.service import Colour
 from units.render.templates import render
 from units.system.errors import HostError
@@ -34,6 +35,12 @@ class CircusApp:
         file = self.environment_file
         reader = (sys.executable, "-P", "-m", "hookd.with_variables", str(file)) if file else ()
         return shlex.join((*reader, "/bin/sh", str(IN_RELEASE)))
+
+
+def circus_app(app: App) -> CircusApp:
+    """Return an app of the catalogue, which listens on a port of this machine."""
+    port = int(str(app.service.listen).rpartition(":")[2])
+    return CircusApp(app.name, app.root, port, app.colours or (None,), app.service.environment_file)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from hookd.model.app import App, Paths
-from hookd.model.ids import COMMIT_PATTERN
+from hookd.model.ids import COMMIT_PATTERN, is_branch
 from hookd.model.journal import AppState
 from hookd.model.settings import AppPaths, Settings
 from worker.errors import CommandFailed, DeployError
@@ -18,6 +18,7 @@ from worker.process.run import SYSTEM_PATH, Command, lines_of
 from worker.report.log import Redaction
 
 _LINE: Final = re.compile(rf"({COMMIT_PATTERN})\t(.+)")
+_OWN_BRANCH: Final = re.compile(r"ref: refs/heads/(.+)\tHEAD")
 _COUNT_SECONDS: Final = 10.0
 # git prints these after the message of its transport, such as ssh.
 GENERIC_LINES: Final = (
@@ -30,17 +31,31 @@ GENERIC_LINES: Final = (
 
 def read_head(app: App, settings: Settings, seconds: float) -> str:
     """Return the commit at the head of an app's branch. Raises DeployError."""
+    lines = _ask_remote(app, git_commands(app, settings, seconds).ls_remote(app.repository, app.branch))
+    head = parse_ls_remote(lines, app.ref)
+    if head is None:
+        raise DeployError(f"{app.repository} has no branch {app.branch}")
+    return head
+
+
+def read_own_branch(app: App, settings: Settings, seconds: float) -> str:
+    """Return the branch to which the HEAD of an app's repository points. Raises DeployError."""
+    lines = _ask_remote(app, git_commands(app, settings, seconds).own_branch(app.repository))
+    name = next((match[1] for match in map(_OWN_BRANCH.fullmatch, lines) if match), "")
+    if not is_branch(name):
+        raise DeployError(f"{app.repository} names no branch of its own")
+    return name
+
+
+def _ask_remote(app: App, command: Command) -> tuple[str, ...]:
+    """Return the lines of a command that asks an app's repository. Raises DeployError."""
     try:
-        lines = lines_of(git_commands(app, settings, seconds).ls_remote(app.repository, app.branch))
+        return tuple(lines_of(command))
     except CommandFailed as error:
         specific = [line for line in error.lines if line and not line.startswith(GENERIC_LINES)]
         # A proxy's address may hold a password.
         cause = Redaction(host_variables()).apply(specific[-1] if specific else error.cause)
         raise type(error)(f"{app.repository} cannot be read: {cause}") from None
-    head = parse_ls_remote(lines, app.ref)
-    if head is None:
-        raise DeployError(f"{app.repository} has no branch {app.branch}")
-    return head
 
 
 def commits_behind(app: App, settings: Settings, state: AppState, head: str | None) -> int | None:
@@ -140,6 +155,11 @@ class GitCommands:
 
     def ls_remote(self, url: str, branch: str) -> Command:
         argv = ("git", "ls-remote", "--end-of-options", url, f"refs/heads/{branch}")
+        return Command(argv, self.seconds, self.seconds, env=self.env)
+
+    def own_branch(self, url: str) -> Command:
+        """Print the branch to which the repository's HEAD points."""
+        argv = ("git", "ls-remote", "--symref", "--end-of-options", url, "HEAD")
         return Command(argv, self.seconds, self.seconds, env=self.env)
 
     def fetch(self, url: str, branch: str) -> Command:

@@ -130,9 +130,9 @@ def add(shop: Shop, *options: str, files: dict[str, str]) -> str:
     shop.repository.commit_and_push(files, "v1")
     url = shop.repository.url
     # As the first app of a host. Apps of other users are tested elsewhere.
-    printed = shop.hookd("app", "add", shop.name, "--repo", url, "--domain", shop.domain, *options)
-    shop.paste_key(printed)
-    return printed
+    shop.allow_reading()
+    command = ("app", "add", shop.name, "--repo", url, "--domain", shop.domain, "--no-deploy")
+    return shop.hookd(*command, "--health", "/healthz", *options)
 
 
 def ship(shop: Shop, version: str, files: dict[str, str]) -> dict[str, object]:

@@ -277,7 +277,10 @@ def test_refusals_have_one_sentence(shop: Shop) -> None:
     misread = typed(shop, "true")
     machine.write("/etc/hookd/env/shop", 'T_PLAIN="two words"\n', 0o640, "root:manager")
     assert "/etc/hookd/env/shop line 2: " in misread.stderr and "canary" not in misread.stderr
-    shop.hookd("app", "add", "blog", "--repo", shop.host.repository("acme/blog").url)
+    blog = Shop(machine, "blog")
+    blog.commit("v1")
+    blog.allow_reading()
+    blog.hookd("app", "add", "blog", "--repo", blog.repository.url, "--no-deploy")
     early = machine.run("hookd", "run", "blog", "id", check=False)
     assert (early.returncode, "blog has no release yet\n  next: sudo hookd deploy blog" in early.stderr) == (2, True), (
         early

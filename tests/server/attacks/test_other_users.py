@@ -80,8 +80,6 @@ def test_removed_app_leaves_no_open_data(shop: Shop) -> None:
         assert machine.run("ls", place, user="heir", check=False).returncode
     machine.run("userdel", "heir")
     blog = Shop(machine, "blog")
-    source = ("--repo", blog.repository.url, "--domain", blog.domain)
-    blog.paste_key(shop.hookd("app", "add", "blog", *source, "--data", "logs", "--handover", "restart"))
-    blog.hookd("deploy", "blog")
+    blog.add("--data", "logs", "--handover", "restart")
     assert machine.run("cat", "/var/lib/blog/logs/orders", user="blog").stdout == "private"
     assert reach_of(shop, "www-data", "blog") == ["socket"]

@@ -39,20 +39,23 @@ def shop(server: Machine) -> Shop:
     return Shop(server)
 
 
-def test_section_has_three_blocks() -> None:
-    assert len(blocks()) == 3
+def test_section_has_four_blocks() -> None:
+    assert len(blocks()) == 4
 
 
 @pytest.mark.promise(36)
 def test_fresh_host_deploys_a_push(server: Machine, shop: Shop, figures: Figures) -> None:
     shop.commit("v1")
-    install, deploy, doctor = blocks()
-    printed = server.shell(install, directory=CHECKOUT)
-    shop.paste_key(printed)
+    install, add, status, doctor = blocks()
+    server.shell(install, directory=CHECKOUT)
+    asked = server.run("bash", "-c", add, check=False, directory=CHECKOUT)
+    shop.paste_key(asked.stdout)
+    printed = server.shell(add, directory=CHECKOUT)
+    assert "wsgi:app" in printed
     assert f"http://{RECEIVER_DOMAIN}/hooks/shop" in printed
     assert shop.secret in printed
     assert shop.hookd("secret", "show", "shop") == f"{shop.secret}\n"
-    server.shell(deploy, directory=CHECKOUT)
+    assert "succeeded" in server.shell(status, directory=CHECKOUT)
     assert shop.page() == "v1"
     record = shop.push("v2")
     assert record["status"] == "succeeded"

@@ -71,9 +71,11 @@ def announced(printed: str) -> list[str]:
 
 @pytest.mark.promise(34)
 def test_dry_run_shows_the_real_changes(server: Machine) -> None:
-    repository = Shop(server, "blog").repository.url
+    blog = Shop(server, "blog")
+    blog.commit("v1")
+    blog.allow_reading()
     for command in (
-        f"app add blog --repo {repository} --domain blog.example.org --data uploads --file .env",
+        f"app add blog --repo {blog.repository.url} --domain blog.example.org --data uploads --file .env --no-deploy",
         "app edit blog --set health.deadline=77 --set site.domain=new.example.org",
         'app edit blog --set shared.directories=["uploads","logs"]',
         'app edit blog --set shared.directories=["uploads"]',

@@ -97,12 +97,16 @@ class Shop:
         return self.machine.run("hookd", *arguments).stdout
 
     def add(self, *options: str) -> str:
-        """Add the app as the README says, paste its key, and deploy its first version."""
+        """Add the app as the README says, with its key pasted, and deploy its first version."""
         self.commit("v1")
-        printed = self.hookd("app", "add", self.name, "--repo", self.repository.url, "--domain", self.domain, *options)
-        self.paste_key(printed)
-        self.hookd("deploy", self.name)
-        return printed
+        command = ("app", "add", self.name, "--repo", self.repository.url, "--domain", self.domain)
+        self.allow_reading()
+        return self.hookd(*command, "--health", "/healthz", *options)
+
+    def allow_reading(self) -> None:
+        """Paste the key that the first try asks for."""
+        asked = self.machine.run("hookd", "app", "add", self.name, "--repo", self.repository.url, check=False)
+        self.paste_key(asked.stdout)
 
     def paste_key(self, printed: str) -> None:
         """Register the printed deploy key at the git host."""

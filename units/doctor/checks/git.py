@@ -7,7 +7,6 @@ from typing import Final
 from redis.exceptions import RedisError
 
 from hookd import freezes
-from hookd.commands import edit_command
 from hookd.config import ConfigError
 from hookd.credentials import PasswordUnreadable
 from hookd.model.app import App
@@ -15,11 +14,11 @@ from hookd.model.decision import Assessment, Lag, Verdict, block_reason, remedy
 from hookd.model.deployment import Trigger
 from hookd.model.journal import AppState
 from hookd.queue.published import read_status
-from hookd.variables import UnusableVariables, parse
-from units.apps.git_access import as_worker, worker_command_line
+from units.apps.git_access import as_worker, worker_command_line, worker_environment
 from units.doctor.context import HostContext
 from units.doctor.finding import CannotCheck, Finding, error, ok, warning
-from units.system import disk, layout
+from units.system import layout
+from units.system.errors import HostError
 from units.system.run import CommandFailed, run
 
 _PROBE_SECONDS: Final = 8
@@ -52,12 +51,11 @@ def check_app(context: HostContext, app: App) -> Iterator[Finding]:
 
 
 def _worker_environment() -> dict[str, str]:
-    """Read the proxies and certificates that systemd gives the worker. Raises CannotCheck if it refuses the file."""
-    path = layout.WORKER_ENVIRONMENT
+    """Return the worker's own variables. Raises CannotCheck if systemd refuses the file."""
     try:
-        return parse((disk.read(path) or b"").decode("utf-8", "replace"))
-    except UnusableVariables as refused:
-        raise CannotCheck(f"systemd refuses {path}: {refused}", edit_command(str(path))) from None
+        return worker_environment()
+    except HostError as refused:
+        raise CannotCheck(str(refused), refused.hint) from None
 
 
 def hint_for(output: str, app: App) -> str:

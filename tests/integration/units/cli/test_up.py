@@ -1,0 +1,130 @@
+"""`hookd up` and `hookd down`, typed by a person without root."""
+
+import os
+import re
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from tests.support.processes import free_port, listens, python, wait_for
+from tests.support.repository import Repository
+
+PAGE = "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'{version}']\n"
+
+
+class Person:
+    """Somebody with a home directory and a repository."""
+
+    def __init__(self, directory: Path) -> None:
+        self.home = directory
+        self.repository = Repository(directory / "git")
+        self.port = free_port()
+        self.commit("one")
+
+    def commit(self, version: str) -> str:
+        """Commit and push a page."""
+        files = {"wsgi.py": PAGE.replace("{version}", version), "other.py": PAGE.replace("{version}", "other")}
+        return self.repository.commit_and_push({**files, "requirements.txt": "gunicorn\n"}, version)
+
+    def hookd(self, *arguments: str, cwd: Path | None = None, status: int = 0) -> str:
+        """Type a command, and return what it prints."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "HOOKD_"))}
+        command = python("-m", "hookd.cli", *arguments)
+        done = subprocess.run(
+            command,
+            cwd=cwd or self.home,
+            env={**kept, "HOME": str(self.home)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        assert (done.returncode, "Traceback" in done.stdout) == (status, False), done.stdout
+        return done.stdout
+
+    def page(self) -> str:
+        """Return the page of the app."""
+        with urlopen(f"http://127.0.0.1:{self.port}/", timeout=10) as answer:
+            return str(answer.read(), "utf-8")
+
+
+@pytest.fixture(scope="module")
+def person() -> Iterator[Person]:
+    """A person whose home has a short path, because a socket's path has at most 107 characters."""
+    with tempfile.TemporaryDirectory(prefix="up-") as directory:
+        person = Person(Path(directory))
+        yield person
+        for home in (person.home / ".hookd").glob("*"):
+            person.hookd("down", home.name, "--purge", "--yes")
+
+
+@pytest.mark.promise(3)
+def test_one_command_makes_a_site(person: Person) -> None:
+    """Go on with a commit, a changed key, a stop, and a circus that was killed."""
+    source = ("up", "--repo", person.repository.url, "--name", "shop")
+    printed = person.hookd(*source, "--port", str(person.port), "--health", "/", "--yes")
+    assert person.page() == "one"
+    secret = (person.home / ".hookd/shop/secrets/shop").read_text().strip()
+    assert f"http://127.0.0.1:{person.port}/" in printed and "/hooks/shop" in printed and secret in printed
+    person.commit("two")
+    wait_for(lambda: person.page() == "two", 60, "the commit")
+    assert "shop" in person.hookd("status")
+    person.hookd(*source, "--entry", "other:app")
+    assert person.page() == "other"
+    assert "is stopped" in person.hookd("down")
+    assert not listens(person.port)
+    person.hookd(*source)
+    assert person.page() == "other"
+    kill_circus(person)
+    person.hookd(*source, "--entry", "wsgi:app")
+    assert person.page() == "two"
+    person.hookd("down", "shop", "--purge", "--yes")
+    assert not listens(person.port)
+    assert list((person.home / ".hookd").iterdir()) == []
+    assert left_processes(person) == []
+
+
+def kill_circus(person: Person) -> None:
+    pid = int((person.home / ".hookd/shop/circus.pid").read_text())
+    os.kill(pid, signal.SIGKILL)
+
+
+def left_processes(person: Person) -> list[str]:
+    """Return the commands that still use the person's directory."""
+    done = subprocess.run(["pgrep", "-af", f"{person.home}/.hookd"], capture_output=True, text=True, check=False)
+    return done.stdout.splitlines()
+
+
+def test_checkout_deploys_its_own_commits(person: Person) -> None:
+    work = person.repository.work
+    assert "wsgi:app" in person.hookd("up", "--dry-run", cwd=work)
+    assert f"file://{work}" in person.hookd("up", "--dry-run", cwd=work / ".git")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cause"),
+    [
+        (("up",), "is no git repository"),
+        (("up", "--repo", "/nowhere"), "is no git repository"),
+        (("up", "--repo", "https://127.0.0.1:1/acme/shop.git"), "cannot be read"),
+        (("up", "--repo", "git@host:???.git"), "cannot name an app"),
+        (("up", "--branch", "nowhere"), "has no branch nowhere"),
+        (("up", "--branch=-x"), "branch"),
+        (("up", "--set", "service.workers=many"), "service.workers"),
+        (("up", "--set", "nokey"), "is not KEY=VALUE"),
+        (("up", "--name", "9"), "cannot name an app"),
+        (("down", "nobody"), "there is no"),
+    ],
+)
+def test_wrong_input_leaves_nothing(person: Person, arguments: tuple[str, ...], cause: str) -> None:
+    here = arguments[0] == "up" and any(name in arguments for name in ("--branch", "--branch=-x", "--set", "--name"))
+    said = person.hookd(*arguments, cwd=person.repository.work if here else None, status=2)
+    assert cause in said and re.search(r"^  next: ", said, re.MULTILINE), said
+    assert list((person.home / ".hookd").glob("*")) == []

@@ -1,0 +1,54 @@
+"""What was found in a repository, and what a person sets over it, become one table."""
+
+from typing import Any
+
+import pytest
+
+from units.apps.found import page_of, parse_change, set_key, with_findings
+from units.finders.plan import Finding, Plan
+from units.system.errors import Refused
+
+ENTRY = Finding("service.entry", "shop:app", "shop.py, line 3", proposed=False)
+PAGE = Finding("health.page", "/up", "shop.py, line 9", proposed=False)
+ANY = Finding("health.status", "<500", "no health page", proposed=False)
+
+
+@pytest.mark.parametrize(
+    ("table", "page", "expected"),
+    [
+        ({}, None, {"service": {"entry": "shop:app"}, "health": {"status": "<500"}}),
+        ({}, "/own", {"service": {"entry": "shop:app"}}),
+        ({"service": {"entry": "x:y"}}, "/own", {"service": {"entry": "x:y"}}),
+        ({"service": 7}, "/own", {"service": 7}),
+        ({"service": {"workers": 1}}, "/own", {"service": {"workers": 1, "entry": "shop:app"}}),
+    ],
+)
+def test_set_keys_beat_findings(table: dict[str, Any], page: str | None, expected: dict[str, Any]) -> None:
+    before = repr(table)
+    assert with_findings(table, (ENTRY, PAGE, ANY), page=page) == expected
+    assert repr(table) == before
+
+
+def test_page_comes_from_the_plan() -> None:
+    assert page_of(Plan("wsgi", (ENTRY, PAGE), (), (), ())) == "/up"
+    assert page_of(Plan("wsgi", (ENTRY,), (), (), ())) == "/healthz"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("health.deadline=60", ("health.deadline", 60)),
+        ("branch=main", ("branch", "main")),
+        ('build.commands=[["npm", "ci"]]', ("build.commands", [["npm", "ci"]])),
+        ("a=b=c", ("a", "b=c")),
+    ],
+)
+def test_change_is_toml_or_text(change: str, expected: tuple[str, Any]) -> None:
+    assert parse_change(change) == expected
+
+
+def test_wrong_changes_are_refused() -> None:
+    with pytest.raises(Refused, match="KEY=VALUE"):
+        parse_change("nokey")
+    with pytest.raises(Refused, match="is a value"):
+        set_key({"branch": "main"}, "branch.x", 1)

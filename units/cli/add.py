@@ -1,0 +1,239 @@
+"""`hookd app add`: looks at the repository, shows what it found, installs the app and deploys it."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import tomlkit
+
+from hookd.cli.common import fail, print_line, print_next, sudo_command
+from hookd.model.app import App
+from hookd.model.git_hosts import GitHost
+from hookd.variables import parse
+from units.apps import manage
+from units.apps.accounts import default_user
+from units.apps.found import page_of, parse_change, set_key, with_findings
+from units.apps.git_access import accept_host_keys, check_access, make_deploy_key
+from units.apps.look import Fetched, Looker, Source, Unreadable, server_looker
+from units.apps.manage import Server
+from units.apps.options import AddOptions, app_table, parse_remote, with_data_place
+from units.apps.plan import VARIABLES, InitialContents
+from units.cli import common
+from units.cli.apps import prepare_repository_access, print_webhook_settings
+from units.cli.edit import read_app_file
+from units.cli.plan import agree, ask_variables, is_interactive, list_unset, require_start, show_plan
+from units.cli.typed_files import completed_table, read_contents
+from units.finders.plan import Finding, Plan
+from units.system import layout
+from units.system.errors import Refused
+
+# Parameters that are no option of the app's table.
+_NO_VALUES: Final = ("branch", "env_file", "changes", "yes")
+
+
+@click.command("add", epilog="Example: sudo hookd app add shop --repo git@github.com:acme/shop.git")
+@click.argument("name")
+@click.option("--repo", help="git@HOST:OWNER/NAME.git, ssh://… or https://…")
+@click.option(
+    "--from",
+    "file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The app's TOML file, in place of --repo.",
+)
+@click.option("--branch", default="", help="The branch to deploy, default: the repository's own.")
+@click.option("--full-name", help="OWNER/NAME at the git host, default: the end of the URL.")
+@click.option("--sender", type=click.Choice([host.value for host in GitHost]), help="Default: from the host.")
+@click.option("--domain", help="Make an nginx site for this name.")
+@click.option("--directory", help="The app's directory in the repository, default: the one with an app.")
+@click.option("--entry", help="The WSGI or ASGI callable, MODULE:NAME, default: found in the repository.")
+@click.option("--health", help="The page for health checks, default: found in the repository.")
+@click.option("--handover", type=click.Choice(["blue-green", "restart"]), help="Default: blue-green if memory allows.")
+@click.option("--listen", help="HOST:PORT or unix:/path, default: /run/hookd-apps/NAME.sock.")
+@click.option("--workers", type=int, help="gunicorn's processes, default: 2.")
+@click.option(
+    "--policy",
+    type=click.Choice(["group", "split", "acl"]),
+    default="group",
+    show_default=True,
+    help="The owners and modes of the app's files.",
+)
+@click.option("--user", help="The app's user, made if it is missing, default: one of its own, www-data for the first.")
+@click.option("--env-file", type=click.Path(path_type=Path), help="The app's variables (NAME=value lines), copied.")
+@click.option(
+    "--file", "files", multiple=True, metavar="NAME[=PATH]", help="A file outside the releases, such as .env."
+)
+@click.option("--data", multiple=True, metavar="NAME", help="A directory outside the releases, such as uploads.")
+@click.option("--process", "processes", multiple=True, metavar="NAME=COMMAND", help="A process beside the web process.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Any other key of the app's file.")
+@click.option("--yes", is_flag=True, help="Accept all proposals, and do not ask.")
+@click.option("--no-deploy", is_flag=True, help="Do not deploy it yet.")
+@common.dry_run_option
+@common.requires_root
+def add(name: str, file: Path | None, repo: str | None, no_deploy: bool, dry_run: bool, **options: Any) -> None:
+    """Add an app to this server and deploy it."""
+    common.require_setup()
+    if (file is None) == (repo is None):
+        raise Refused(["an app needs either --repo URL or --from FILE"])
+    contents = read_contents(options)
+    if file is not None:
+        with common.host_lock(dry_run=dry_run) as server:
+            table = completed_table(server, name, file, options)
+            app = manage.add(server, name, table, contents, print_line, dry_run=dry_run)
+    else:
+        request = _Request(name, str(repo), options, contents, options["branch"], dry_run)
+        app = _add_found(request)
+    if not dry_run:
+        _finish(app, deploys=not no_deploy)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A typed command, with the contents of the files that it names."""
+
+    name: str
+    repository: str
+    options: Mapping[str, Any]
+    contents: InitialContents
+    branch: str
+    dry_run: bool
+
+    def table(self, server: Server, plan: Plan | None = None, findings: tuple[Finding, ...] = ()) -> dict[str, Any]:
+        """Return the app's table: the options over the findings. An existing app's file stands for the findings."""
+        known = server.catalogue.get(self.name)
+        chosen = {key: value for key, value in self.options.items() if key not in _NO_VALUES}
+        user = self.options["user"] or default_user(self.name, server.catalogue, server.manifest)
+        names = tuple(item.split("=", 1)[0] for item in self.options["files"])
+        branch = self.branch or (known.branch if known else "main")
+        chosen |= {"branch": branch, "files": names, "user": user}
+        options = AddOptions(name=self.name, repository=self.repository, **chosen)
+        if any(finding.key == "service.command" for finding in findings):
+            options = replace(options, handover=options.handover or "restart")
+        page = page_of(plan) if plan else "/healthz"
+        table = app_table(options, memory_mib=server.host.memory_mib, page=page)
+        for change in self.options["changes"]:
+            set_key(table, *parse_change(change))
+        if known is not None:
+            return _over(tomlkit.parse(read_app_file(known)).unwrap(), table, with_page=bool(options.health))
+        return with_data_place(self.name, with_findings(table, findings, page=self.options["health"]))
+
+    @property
+    def given(self) -> set[str]:
+        """The keys that the options set."""
+        return {parse_change(change)[0] for change in self.options["changes"]}
+
+
+def _over(existing: dict[str, Any], table: Mapping[str, Any], *, with_page: bool) -> dict[str, Any]:
+    """Return an existing app's table with the values of options, to compare them."""
+    for key, value in table.items():
+        if isinstance(value, Mapping) and isinstance(existing.get(key), dict):
+            kept = existing[key].get("url") if key == "health" and not with_page else None
+            existing[key] |= value
+            existing[key] |= {"url": kept} if kept else {}
+        else:
+            existing[key] = value
+    return existing
+
+
+def _add_found(request: _Request) -> App:
+    """Install an app with what is found in its repository. Raises Refused and Unreadable before any change."""
+    server = common.load_server()
+    manage.check_add(server, request.name, request.table(server), request.contents)
+    if server.catalogue.get(request.name) is not None:
+        return _install(request, None, (), request.contents)
+    looker, source = server_looker(), _source(request)
+    try:
+        found = _fetch(request, looker, source)
+    except Unreadable as error:
+        if not request.dry_run:
+            raise
+        print_line(f"{error}, so the plan is not known yet")
+        return _install(request, None, (), request.contents)
+    done = False
+    try:
+        plan = looker.find(found.mirror, found.commit, request.options["directory"])
+        show_plan(f"{request.repository}, branch {found.branch}, commit {found.commit[:12]}", plan, request.given)
+        app = _install_agreed(replace(request, branch=found.branch), server, plan)
+        done = not request.dry_run
+    finally:
+        if not done:
+            looker.forget(found.mirror)
+    return app
+
+
+def _install_agreed(request: _Request, server: Server, plan: Plan) -> App:
+    """Ask about the plan and the variables, and install the app."""
+    require_start(plan, request.table(server, plan, plan.findings), sudo_command())
+    agreement = agree(
+        plan,
+        lambda findings: request.table(server, plan, findings),
+        yes=request.options["yes"] or request.dry_run,
+    )
+    text = request.contents.environment
+    known = parse(text) if text else {}
+    asked = ask_variables(plan.variables, text or VARIABLES.format(name=request.name), known)
+    contents = replace(request.contents, environment=asked) if asked != text else request.contents
+    app = _install(request, plan, agreement.findings, contents, agreement.table)
+    if not request.dry_run:
+        list_unset(plan.variables, parse(asked), f"sudo hookd env set {request.name} {{name}}")
+    return app
+
+
+def _install(
+    request: _Request,
+    plan: Plan | None,
+    findings: tuple[Finding, ...],
+    contents: InitialContents,
+    edited: dict[str, Any] | None = None,
+) -> App:
+    with common.host_lock(dry_run=request.dry_run) as server:
+        table = edited or request.table(server, plan, findings)
+        return manage.add(server, request.name, table, contents, print_line, dry_run=request.dry_run)
+
+
+def _source(request: _Request) -> Source:
+    """Return the branch of the repository, with a new deploy key for ssh."""
+    remote = parse_remote(request.repository)
+    if not remote.ssh:
+        return Source(request.name, request.repository, request.branch)
+    if not request.dry_run:
+        make_deploy_key(request.name)
+        if fingerprints := accept_host_keys(remote):
+            print_line(f"accepted the keys of {remote.host}, compare them with its published ones:\n{fingerprints}")
+    return Source(request.name, request.repository, request.branch, str(layout.deploy_key(request.name)))
+
+
+def _fetch(request: _Request, looker: Looker, source: Source) -> Fetched:
+    """Fetch the branch. Ask a person to paste the key, as often as it is missing. Raises Unreadable."""
+    while True:
+        try:
+            return looker.fetch(source)
+        except Unreadable as error:
+            if request.dry_run:
+                raise
+            print_line(f"\nThe repository cannot be read yet: {error}")
+            if source.key:
+                print_line("Paste at the git host, as a read-only key of the repository:")
+                print_line(f"  deploy key    {make_deploy_key(source.name)}   (read only)")
+            if not (source.key and is_interactive()):
+                paste = "paste the key, then the same command again" if source.key else "make it readable without a key"
+                fail(paste, hint=sudo_command(), status=common.FAILED)
+            click.prompt("Then press Enter", default="", show_default=False)
+
+
+def _finish(app: App, *, deploys: bool) -> None:
+    """Print the webhook's values, and deploy the app if its repository can be read."""
+    key = prepare_repository_access(app)
+    print_webhook_settings(common.load_server(), app, key)
+    if problem := check_access(app.name):
+        print_line(f"\nThe repository cannot be read yet: {problem}")
+        print_line("  paste the key" if key else "  make the repository readable without a key")
+        print_next(f"sudo hookd deploy {app.name}")
+        return
+    if not deploys:
+        print_next(f"sudo hookd deploy {app.name}")
+        return
+    print_line("\nFirst deployment:")
+    sys.exit(common.run_deploy(app.name))
