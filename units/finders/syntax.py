@@ -1,0 +1,186 @@
+"""The syntax tree of one Python file: what it binds, imports and calls. Nothing of it runs."""
+
+import ast
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+_MAX_NODES: Final = 200_000
+
+
+@dataclass(frozen=True)
+class Imported:
+    """An imported name: the whole module, or an attribute of it."""
+
+    module: str
+    attribute: str | None
+
+
+@dataclass(frozen=True)
+class Module:
+    """A parsed file. `path` is relative to the app's directory."""
+
+    name: str
+    path: str
+    body: ast.Module = field(repr=False)
+
+    @property
+    def package(self) -> str:
+        """The package that relative imports begin in."""
+        return self.name if self.path.endswith("__init__.py") else self.name.rpartition(".")[0]
+
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """All nodes of the file, the outer ones first."""
+        nodes: list[ast.AST] = []
+        for node in ast.walk(self.body):
+            nodes.append(node)
+            if len(nodes) >= _MAX_NODES:
+                break
+        return tuple(nodes)
+
+    @cached_property
+    def calls(self) -> tuple[ast.Call, ...]:
+        """All calls of the file."""
+        return tuple(node for node in self.nodes if isinstance(node, ast.Call))
+
+    @cached_property
+    def statements(self) -> tuple[ast.stmt, ...]:
+        """The statements that an import runs, outside of functions and classes."""
+        return tuple(_running(self.body.body))
+
+    @cached_property
+    def values(self) -> dict[str, ast.expr]:
+        """The last value of each name that the module binds by an assignment."""
+        return dict(assignments(self.statements))
+
+    @cached_property
+    def functions(self) -> dict[str, Function]:
+        """The functions of the module by name."""
+        return {one.name: one for one in self.statements if isinstance(one, Function)}
+
+    @cached_property
+    def classes(self) -> dict[str, ast.ClassDef]:
+        """The classes of the module by name."""
+        return {one.name: one for one in self.statements if isinstance(one, ast.ClassDef)}
+
+    @cached_property
+    def imports(self) -> dict[str, Imported]:
+        """The imported names of the whole file, also those of functions. `*` has the last star import."""
+        found: dict[str, Imported] = {}
+        for node in self.nodes:
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    whole = alias.name if alias.asname else alias.name.partition(".")[0]
+                    found[alias.asname or whole] = Imported(whole, None)
+            elif isinstance(node, ast.ImportFrom):
+                source = self.absolute(node)
+                found |= {alias.asname or alias.name: Imported(source, alias.name) for alias in node.names}
+        return found
+
+    @cached_property
+    def imported_modules(self) -> tuple[str, ...]:
+        """The names of all modules that the file may import, in their order."""
+        found: dict[str, None] = {}
+        for node in self.nodes:
+            if isinstance(node, ast.Import):
+                found |= dict.fromkeys(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                source = self.absolute(node)
+                found |= dict.fromkeys([source, *(f"{source}.{alias.name}" for alias in node.names)])
+        return tuple(found)
+
+    def absolute(self, node: ast.ImportFrom) -> str:
+        """Return the full name of the module of a `from` import."""
+        if not node.level:
+            return node.module or ""
+        parts = self.package.split(".") if self.package else []
+        kept = parts[: len(parts) - node.level + 1]
+        return ".".join([*kept, *([node.module] if node.module else [])])
+
+    def full_name(self, expression: ast.expr) -> str:
+        """Return the dotted name of an expression with its import resolved: `flask.Flask`, or an empty text."""
+        name = dotted(expression)
+        first, _, rest = name.partition(".")
+        imported = self.imports.get(first)
+        if imported is None:
+            return name
+        source = ".".join(filter(None, (imported.module, imported.attribute)))
+        return f"{source}.{rest}" if rest else source
+
+
+def parse(name: str, path: str, text: str) -> Module | None:
+    """Parse a file, and return None if it is no Python of this version, or nested too deeply."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return Module(name, path, ast.parse(text))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return None
+
+
+def assignments(statements: tuple[ast.stmt, ...]) -> Iterator[tuple[str, ast.expr]]:
+    """Return each name with its assigned value, in the order of the file."""
+    for one in statements:
+        match one:
+            case ast.Assign(targets=targets, value=value):
+                for target in targets:
+                    if name := dotted(target):
+                        yield name, value
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                yield name, value
+
+
+def _running(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Return the statements that run on import, also those in blocks."""
+    for one in body:
+        if isinstance(one, ast.If) and _is_main(one.test):
+            continue
+        yield one
+        if isinstance(one, ast.If | ast.Try | ast.With | ast.For | ast.While):
+            for name in ("body", "orelse", "finalbody"):
+                yield from _running(getattr(one, name, []))
+            for handler in getattr(one, "handlers", []):
+                yield from _running(handler.body)
+
+
+def _is_main(test: ast.expr) -> bool:
+    return isinstance(test, ast.Compare) and isinstance(test.left, ast.Name) and test.left.id == "__name__"
+
+
+def dotted(expression: ast.expr) -> str:
+    """Return `a.b.c` for names and their attributes, and an empty text for all other expressions."""
+    parts: list[str] = []
+    while isinstance(expression, ast.Attribute):
+        parts.append(expression.attr)
+        expression = expression.value
+    if not isinstance(expression, ast.Name):
+        return ""
+    return ".".join([expression.id, *reversed(parts)])
+
+
+def text_of(expression: ast.expr | None) -> str | None:
+    """Return the value of a text literal, or None."""
+    if isinstance(expression, ast.Constant) and isinstance(expression.value, str):
+        return expression.value
+    return None
+
+
+def texts_of(expression: ast.expr | None) -> tuple[str, ...]:
+    """Return the text literals of a list or a tuple."""
+    if not isinstance(expression, ast.List | ast.Tuple | ast.Set):
+        return ()
+    return tuple(text for one in expression.elts if (text := text_of(one)) is not None)
+
+
+def keyword(call: ast.Call, *names: str) -> ast.expr | None:
+    """Return the value of the first of these keyword arguments, or None."""
+    return next((one.value for one in call.keywords if one.arg in names), None)
+
+
+def argument(call: ast.Call, place: int, *names: str) -> ast.expr | None:
+    """Return an argument by its place or by one of its names, or None."""
+    return call.args[place] if place < len(call.args) else keyword(call, *names)
