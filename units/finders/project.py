@@ -158,7 +158,8 @@ class Project:
             if path in found or len(found) >= _MAX_MODULES or not (module := self.module_at(path)):
                 continue
             found[path] = module
-            waiting += [inner for name in module.imported_modules for inner in self._import_chain(name)]
+            named = (*module.imported_modules, *module.named_modules)
+            waiting += [inner for name in named for inner in self._import_chain(name)]
         return tuple(found.values())
 
     def _import_chain(self, name: str) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """The syntax tree of one Python file: what it binds, imports and calls. Nothing of it runs."""
 
 import ast
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Final
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 _MAX_NODES: Final = 200_000
+_NAME: Final = re.compile(r"[A-Za-z_]\w{0,40}(?:\.[A-Za-z_]\w{0,40}){1,5}")
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,12 @@ class Module:
                 source = self.absolute(node)
                 found |= dict.fromkeys([source, *(f"{source}.{alias.name}" for alias in node.names)])
         return tuple(found)
+
+    @cached_property
+    def named_modules(self) -> tuple[str, ...]:
+        """The texts that may name a module or a class in one, such as `shop.config.Production`."""
+        texts = (text for node in self.nodes if isinstance(node, ast.Constant) and (text := text_of(node)))
+        return tuple(dict.fromkeys(text.rpartition(".")[0] for text in texts if _NAME.fullmatch(text)))
 
     def absolute(self, node: ast.ImportFrom) -> str:
         """Return the full name of the module of a `from` import."""

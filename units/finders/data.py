@@ -1,0 +1,222 @@
+"""Data that an app writes below its own directory: SQLite files, uploads, logs, keys. A release would lose it."""
+
+import ast
+import posixpath
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from units.finders.finding import Finding, Found, Variable
+from units.finders.project import Project
+from units.finders.service import Service
+from units.finders.syntax import Module, argument, dotted, keyword, text_of
+from units.finders.values import Value, Values, inside
+
+_NAMES: Final = re.compile(
+    r"(?i)^(?:\w+\.|config:)?(?:\w*database\w*|db|db_(?:path|file|url|name|uri)|sqlalchemy_database_uri|sqlite\w*|\w*upload\w*|"
+    r"media_root|\w*data_?(?:dir|path|folder|root|store)\w*|storage_(?:dir|path|root|folder)|session_file_dir|cache_dir|"
+    r"log_(?:dir|folder|path|file)|config_path|instance_path|\w+_(?:dir|folder))$"
+)
+_DATABASE: Final = re.compile(r"(?i)\.(?:sqlite3?|db3?|s3db)$")
+_FILE: Final = re.compile(r"\.[A-Za-z0-9]{1,8}$")
+_URL: Final = re.compile(r"sqlite(?:\+\w+)?:///(.+)", re.DOTALL)
+_TEST: Final = re.compile(r"(?i)test")
+_DEVELOPMENT: Final = re.compile(r"(?i)^dev")
+_MAKERS: Final = frozenset("makedirs mkdir".split())
+_WRITERS: Final = frozenset("RotatingFileHandler TimedRotatingFileHandler FileHandler WatchedFileHandler connect".split())
+_CODE: Final = frozenset(("static", "templates", "translations", "locale", "node_modules", "__pycache__"))
+_RESERVED: Final = frozenset(("venv", ".git"))
+_COMPOSE_VARIABLE: Final = re.compile(r"(?m)^\s*-?\s*([A-Z][A-Z0-9_]*)[=:]")
+_COMPOSE: Final = ("docker-compose.yml", "docker-compose.yaml", "compose.yml", "compose.yaml")
+
+
+@dataclass(frozen=True)
+class _Datum:
+    """A path that the app writes, relative to its directory. `name` is the setting's name."""
+
+    path: str
+    name: str
+    variables: tuple[str, ...]
+    source: str
+    is_url: bool = False
+
+
+def find_data(project: Project, service: Service) -> Found:
+    """Find the directories to share, and the variables that move data out of the code."""
+    found: dict[str, _Datum] = {}
+    for one in _data(project, service):
+        if one.path not in found or (one.variables and not found[one.path].variables):
+            found[one.path] = one
+    shared: dict[str, str] = {}
+    variables: dict[str, Variable] = {}
+    remarks: dict[str, None] = {}
+    for one in found.values():
+        directory = _directory(project, one)
+        if directory and _may_be_shared(project, directory):
+            shared.setdefault(directory, one.source)
+        elif one.variables:
+            moved, variable = _moved(one)
+            shared.setdefault(moved, one.source)
+            variables.setdefault(variable.name, variable)
+        elif _matters(project, one):
+            remarks[_remark(one)] = None
+    directories = _outermost(shared)
+    findings = ()
+    if directories:
+        sources = ", ".join(dict.fromkeys(shared[one] for one in directories))
+        findings = (Finding("shared.directories", directories, sources, proposed=True),)
+    return Found(findings, tuple(variables.values()), tuple(remarks))
+
+
+def _directory(project: Project, one: _Datum) -> str:
+    """Return the directory to share for a path: itself, or the parent of a file."""
+    return posixpath.dirname(one.path) if _is_file(one) else one.path
+
+
+def _is_file(one: _Datum) -> bool:
+    base = posixpath.basename(one.path)
+    return one.is_url or bool(_DATABASE.search(one.path)) or bool(_FILE.search(base.lstrip(".")) or "." not in one.path and "key" in base)
+
+
+def _may_be_shared(project: Project, directory: str) -> bool:
+    """Return True for a directory that has no file of the commit, so that a link hides nothing."""
+    return directory.split("/")[0] not in _RESERVED and not project.has_files(directory)
+
+
+def _moved(one: _Datum) -> tuple[str, Variable]:
+    """Return a directory outside of the code, and the variable that moves the data there."""
+    name = one.variables[0]
+    if not _is_file(one):
+        directory = posixpath.basename(one.path).strip(".") or "data"
+        return directory, Variable(name, one.source, needed=True, example=f"{{shared}}/{directory}")
+    path = f"{{shared}}/data/{posixpath.basename(one.path)}"
+    return "data", Variable(name, one.source, needed=True, example=f"sqlite:///{path}" if one.is_url else path)
+
+
+def _matters(project: Project, one: _Datum) -> bool:
+    """Return True for data that a release would lose, and no part of the code."""
+    if one.path in project.files or posixpath.basename(one.path) in _CODE:
+        return False
+    return _is_file(one) or one.path in project.directories and not one.path.endswith(tuple(_CODE))
+
+
+def _remark(one: _Datum) -> str:
+    if _is_file(one):
+        return (
+            f"{one.path} lies beside the code and is lost with each release ({one.source}): read its path from a "
+            "variable, or move it into a directory of its own and name that in shared.directories."
+        )
+    return (
+        f"{one.path} has files of the commit and is written by the app ({one.source}): move what is written to another "
+        "directory, and name that in shared.directories."
+    )
+
+
+def _outermost(shared: dict[str, str]) -> list[str]:
+    """Return the directories without those inside of others."""
+    return [one for one in sorted(shared) if not any(one.startswith(f"{other}/") for other in shared)]
+
+
+def _data(project: Project, service: Service) -> Iterator[_Datum]:
+    values = Values(project)
+    known = _compose_variables(project)
+    for module in service.modules:
+        for name, expression in _expressions(values, module):
+            value = values.of(module, expression)
+            one = _datum(project, module, name, value, known) if value else None
+            if one:
+                yield one
+        yield from _written(project, values, module)
+
+
+def _expressions(values: Values, module: Module) -> Iterator[tuple[str, ast.expr]]:
+    """Return the named values that may be paths of data."""
+    skipped = _skipped_classes(module)
+    for name, expression in values.names(module).items():
+        if _NAMES.fullmatch(name) and name.partition(".")[0] not in skipped and not isinstance(expression, ast.Constant):
+            yield name, expression
+        elif isinstance(expression, ast.Constant) and _is_sqlite(expression):
+            yield name, expression
+    for node in module.nodes:
+        if isinstance(node, ast.Dict):
+            pairs = {text_of(key): value for key, value in zip(node.keys, node.values, strict=True)}
+            if "sqlite" in (text_of(pairs.get("ENGINE")) or "") and (name := pairs.get("NAME")) is not None:
+                yield "DATABASE_NAME", name
+        elif isinstance(node, ast.Call):
+            for word in node.keywords:
+                if word.arg and word.arg.isupper() and _NAMES.fullmatch(word.arg):
+                    yield word.arg, word.value
+
+
+def _is_sqlite(expression: ast.expr) -> bool:
+    return (text_of(expression) or "").startswith("sqlite")
+
+
+def _skipped_classes(module: Module) -> set[str]:
+    """Return the classes of tests, and those for development beside one for production."""
+    names = set(module.classes)
+    has_production = any("prod" in name.lower() for name in names)
+    return {name for name in names if _TEST.search(name) or (has_production and _DEVELOPMENT.search(name))}
+
+
+def _datum(project: Project, module: Module, name: str, value: Value, known: frozenset[str]) -> _Datum | None:
+    text, setting = value.text, name.rpartition(".")[2].removeprefix("config:")
+    match = _URL.fullmatch(text.partition("?")[0])
+    if match is None and ("://" in text or text.startswith("sqlite") or not text.strip("./")):
+        return None
+    path = inside(_relative_to(project, module, match[1]) if match else text)
+    if path is None or ":memory:" in text or _TEST.search(posixpath.basename(path)):
+        return None
+    variables = value.variables or ((setting,) if setting in known else ())
+    if match is None and not _is_database_name(setting) and path in project.files:
+        return None
+    return _Datum(path, setting, variables, project.place(module.path, _line(module, name)), is_url=match is not None)
+
+
+def _is_database_name(setting: str) -> bool:
+    return setting.upper() in ("DATABASE_NAME", "DATABASE", "DB_NAME")
+
+
+def _line(module: Module, name: str) -> int | None:
+    value = module.values.get(name)
+    return getattr(value, "lineno", None)
+
+
+def _relative_to(project: Project, module: Module, path: str) -> str:
+    """Return where a relative path of a SQLite URL leads: Flask-SQLAlchemy 3 takes `instance`, 2 the package."""
+    requirement = project.packages.get("flask-sqlalchemy")
+    if path.startswith("/") or requirement is None:
+        return path
+    if re.search(r"==\s*[012]\.", requirement):
+        return posixpath.join(posixpath.dirname(module.path), path)
+    return posixpath.join("instance", path)
+
+
+def _written(project: Project, values: Values, module: Module) -> Iterator[_Datum]:
+    """Return the directories that the code makes, and the files that it opens to write."""
+    for call in module.calls:
+        last = dotted(call.func).rpartition(".")[2] or (call.func.attr if isinstance(call.func, ast.Attribute) else "")
+        target: ast.expr | None = None
+        if last in _MAKERS or last in _WRITERS or (last == "open" and _writes(call)):
+            owner = call.func.value if isinstance(call.func, ast.Attribute) else None
+            is_method = last == "mkdir" and owner is not None and dotted(owner) != "os"
+            target = owner if is_method else argument(call, 0, "name", "path", "filename", "database")
+        value = values.of(module, target) if target is not None else None
+        path = inside(value.text) if value and value.text.strip("./") and "://" not in value.text else None
+        if value and path and path not in project.files and not _TEST.search(path):
+            if last in _MAKERS:
+                yield _Datum(path, last, value.variables, project.place_of(module, call))
+            elif posixpath.dirname(path) or last == "open" or _DATABASE.search(path):
+                yield _Datum(path, last, value.variables, project.place_of(module, call))
+
+
+def _writes(call: ast.Call) -> bool:
+    mode = text_of(call.args[1] if len(call.args) > 1 else keyword(call, "mode")) or ""
+    return mode[:1] in ("w", "a", "x")
+
+
+def _compose_variables(project: Project) -> frozenset[str]:
+    """Return the names of variables that a compose file gives to its services."""
+    texts = (project.read(path) or "" for path in _COMPOSE)
+    return frozenset(name for text in texts for name in _COMPOSE_VARIABLE.findall(text))
