@@ -5,7 +5,7 @@ import re
 from typing import Final
 
 from units.finders.project import Project
-from units.finders.service import find_service
+from units.finders.service import Service, find_service
 from units.finders.tree import Tree
 
 PROJECT_FILES: Final = frozenset(
@@ -17,13 +17,18 @@ _MAX_CANDIDATES: Final = 40
 _MAX_DEPTH: Final = 3
 
 
-def find_directories(tree: Tree) -> tuple[str | None, ...]:
-    """Return the directories with an app: None for the top alone, else those below it, or () without any."""
+def find_apps(tree: Tree) -> tuple[tuple[Project, Service], ...]:
+    """Return the app at the top alone, else those of the directories below it, or () without any."""
     top = Project(tree)
-    if find_service(top).kind != "unknown":
-        return (None,)
-    found = [path for path in _candidates(tree) if find_service(Project(tree, path)).kind != "unknown"]
-    return tuple(path for path in found if not any(path.startswith(f"{other}/") for other in found))
+    if (service := find_service(top)).kind != "unknown":
+        return ((top, service),)
+    found: list[tuple[Project, Service]] = []
+    for path in _candidates(tree):
+        project = Project(tree, path)
+        is_inside = any(path.startswith(f"{other.directory}/") for other, _ in found)
+        if not is_inside and (service := find_service(project)).kind != "unknown":
+            found.append((project, service))
+    return tuple(found)
 
 
 def _candidates(tree: Tree) -> list[str]:

@@ -70,8 +70,8 @@ def settings_modules(project: Project, name: str) -> tuple[Module, ...]:
         found[one] = module
         waiting += [
             module.absolute(node)
-            for node in module.nodes
-            if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names)
+            for node in module.all_of(ast.ImportFrom)
+            if any(alias.name == "*" for alias in node.names)
         ]
     return tuple(found.values())
 

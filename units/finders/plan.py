@@ -10,14 +10,14 @@ from typing import Final, Self
 from units.finders.build import find_build
 from units.finders.data import find_data
 from units.finders.dependencies import find_dependencies
-from units.finders.directory import find_directories
+from units.finders.directory import find_apps
 from units.finders.finding import Finding, Found, Variable
 from units.finders.processes import find_processes
 from units.finders.project import Project
 from units.finders.python import find_python
 from units.finders.release import find_release
 from units.finders.route import find_health
-from units.finders.service import Service, find_service
+from units.finders.service import Service, find_service, with_modules
 from units.finders.static import find_static
 from units.finders.tree import Tree
 from units.finders.variables import find_variables
@@ -51,16 +51,16 @@ class Plan:
 
 def find_plan(tree: Tree, directory: str | None = None, interpreters: Mapping[str, str] = _NO_INTERPRETERS) -> Plan:
     """Find the plan of a repository. `interpreters` are those of the host: the version and the path."""
-    if directory is None:
-        fitting = find_directories(tree)
-        if len(fitting) > 1:
-            listed = tuple(path for path in fitting if path)
-            return Plan("unknown", remarks=("Several directories can be served: name one.",), directories=listed)
-        directory = fitting[0] if fitting else None
-    project = Project(tree, directory)
-    service = find_service(project)
-    if service.kind == "unknown":
-        return Plan("unknown", remarks=(_why_unknown(project),))
+    if "cookiecutter.json" in tree.paths:
+        return Plan("unknown", remarks=("This repository is a template: run cookiecutter on it, and push its output.",))
+    apps = find_apps(tree) if directory is None else _app_in(Project(tree, directory))
+    if len(apps) > 1:
+        listed = tuple(project.directory for project, _ in apps if project.directory)
+        return Plan("unknown", remarks=("Several directories can be served: name one.",), directories=listed)
+    if not apps:
+        return Plan("unknown", remarks=(_why_unknown(tree, directory),))
+    (project, service) = apps[0]
+    service = with_modules(project, service)
     parts = [*_directory(project), service.found, *_all(project, service, interpreters)]
     return Plan(
         service.kind,
@@ -113,11 +113,16 @@ def _merged(findings: Iterable[Finding]) -> Iterable[Finding]:
     return found.values()
 
 
-def _why_unknown(project: Project) -> str:
-    """Return a sentence with the way out for a repository without an app."""
-    if project.first("cookiecutter.json"):
-        return "This repository is a template: run cookiecutter on it, and push its output."
-    if project.first("package.json") and not any(path.endswith(".py") for path in project.paths):
-        return "This repository has no Python, which hookd needs."
-    return "No web app was found: name it, as in service.entry=shop.wsgi:app, or service.command for an own server."
+def _app_in(project: Project) -> tuple[tuple[Project, Service], ...]:
+    service = find_service(project)
+    return () if service.kind == "unknown" else ((project, service),)
 
+
+def _why_unknown(tree: Tree, directory: str | None) -> str:
+    """Return a sentence with the way out for a repository without an app."""
+    paths = [path for path in tree.paths if path.startswith(f"{directory}/" if directory else "")]
+    if not paths:
+        return f"The commit has no directory {directory}." if directory else "The commit has no files."
+    if not any(path.endswith(".py") for path in paths):
+        return "The commit has no Python, which hookd needs."
+    return "No web app was found: name it, as in service.entry=shop.wsgi:app, or service.command for an own server."

@@ -12,8 +12,8 @@ from units.finders.syntax import Module, parse
 from units.finders.tree import Tree
 
 # Bytes of Python that are parsed for one plan. 4 MB take about a second.
-_MAX_PARSED: Final = 1_300_000
-_MAX_MODULES: Final = 250
+_MAX_PARSED: Final = 1_000_000
+_MAX_MODULES: Final = 200
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MANAGE: Final = re.compile(r"(?:[\w-]+/){1,2}manage\.py")
 # The directory that a start command changes to.

@@ -1,7 +1,7 @@
 """The web process of a project: its kind, its entry or own command, and the modules that serve."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from units.finders import django
@@ -56,14 +56,18 @@ def _service(project: Project, serving: Serving) -> Service:
     production = django.production_settings(project)
     settings = (production[0] if production else None) or django.default_settings(project)
     kind = "django" if settings and entry.kind in ("django", "asgi", "wsgi") else entry.kind
-    modules = project.reachable((entry.module.name, *([settings] if settings else [])))
-    return Service(
-        kind, entry, before=serving.before, source=serving.source, settings=settings, modules=modules,
-        found=_of_entry(project, serving, entry, modules),
-    )  # fmt: skip
+    found = _of_entry(project, serving, entry)
+    return Service(kind, entry, before=serving.before, source=serving.source, settings=settings, found=found)
 
 
-def _of_entry(project: Project, serving: Serving, entry: Entry, modules: tuple[Module, ...]) -> Found:
+def with_modules(project: Project, service: Service) -> Service:
+    """Return the service with the modules that it imports."""
+    names = [service.entry.module.name] if service.entry else []
+    names += [project.name_of(word) for word in service.command if word.endswith(".py") and word in project.files]
+    return replace(service, modules=project.reachable((*names, *([service.settings] if service.settings else []))))
+
+
+def _of_entry(project: Project, serving: Serving, entry: Entry) -> Found:
     if entry.needed:
         call = entry.target.replace("()", "('production')")
         why = f"{entry.target} needs {', '.join(entry.needed)}: give it, as in service.entry={call} ({entry.source})."
@@ -72,7 +76,7 @@ def _of_entry(project: Project, serving: Serving, entry: Entry, modules: tuple[M
     findings += _numbers(project, serving)
     kind = _worker_class(project, serving, entry)
     findings += [kind] if kind else []
-    variables = _python_path(project, entry, modules)
+    variables = _python_path(project, entry)
     return Found(tuple(findings), variables, tuple(_server_remarks(project, serving, kind)))
 
 
@@ -99,14 +103,14 @@ def _worker_class(project: Project, serving: Serving, entry: Entry) -> Finding |
     return Finding("service.worker_class", written, project.place(path)) if written and written != "gthread" else None
 
 
-def _python_path(project: Project, entry: Entry, modules: tuple[Module, ...]) -> tuple[Variable, ...]:
+def _python_path(project: Project, entry: Entry) -> tuple[Variable, ...]:
     """Return PYTHONPATH for code that lies in a directory which is no package and is not installed."""
     root = project.root_of(entry.module.path)
     if root == "src" and project.first("pyproject.toml", "setup.py", "setup.cfg"):
         return ()
     directory = root or entry.directory
-    beside = {name for one in modules if one.path == entry.module.path for name in one.imported_modules}
-    is_script = any(not project.path_of(name) and f"{directory}/{name}.py" in project.files for name in beside)
+    beside = (name.replace(".", "/") for name in entry.module.imported_modules if not project.path_of(name))
+    is_script = any(f"{directory}/{name}.py" in project.files for name in beside)
     if not root and not (directory and is_script):
         return ()
     source = project.place(entry.module.path)
@@ -179,10 +183,8 @@ def _own_command(project: Project, serving: Serving) -> Service:
         findings.append(Finding("shared.directories", directories, source, proposed=True))
     remarks = [f"{source} starts its own server, which listens on a port: set service.listen to it, such as 127.0.0.1:{port}."]
     remarks += [f"{source} has the variable {word}: write its value into service.command." for word in words if "$" in word]
-    name = next((word for word in words[1:] if word.endswith(".py")), None)
-    modules = project.reachable((project.name_of(name),)) if name in project.files and name else ()
-    return Service("command", command=tuple(words), before=serving.before, source=source, modules=modules,
-                   found=Found(tuple(findings), (), tuple(remarks)))  # fmt: skip
+    found = Found(tuple(findings), remarks=tuple(remarks))
+    return Service("command", command=tuple(words), before=serving.before, source=source, found=found)
 
 
 def _port(project: Project) -> str:

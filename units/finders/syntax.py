@@ -3,11 +3,14 @@
 import ast
 import re
 import warnings
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
+from itertools import islice
+from typing import Final, TypeVar, cast
 
+Node = TypeVar("Node", bound=ast.AST)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 _MAX_NODES: Final = 200_000
 _NAME: Final = re.compile(r"[A-Za-z_]\w{0,40}(?:\.[A-Za-z_]\w{0,40}){1,5}")
@@ -37,22 +40,29 @@ class Module:
     @cached_property
     def nodes(self) -> tuple[ast.AST, ...]:
         """All nodes of the file, the outer ones first."""
-        nodes: list[ast.AST] = []
-        for node in ast.walk(self.body):
-            nodes.append(node)
-            if len(nodes) >= _MAX_NODES:
-                break
-        return tuple(nodes)
+        return tuple(islice(_walk(self.body), _MAX_NODES))
 
     @cached_property
-    def calls(self) -> tuple[ast.Call, ...]:
+    def kinds(self) -> dict[type[ast.AST], list[ast.AST]]:
+        """All nodes by their type."""
+        found: dict[type[ast.AST], list[ast.AST]] = defaultdict(list)
+        for node in self.nodes:
+            found[type(node)].append(node)
+        return found
+
+    def all_of(self, kind: type[Node]) -> list[Node]:
+        """Return all nodes of one type, the outer ones first."""
+        return cast(list[Node], self.kinds.get(kind, []))
+
+    @property
+    def calls(self) -> list[ast.Call]:
         """All calls of the file."""
-        return tuple(node for node in self.nodes if isinstance(node, ast.Call))
+        return self.all_of(ast.Call)
 
     @cached_property
     def statements(self) -> tuple[ast.stmt, ...]:
         """The statements that an import runs, outside of functions and classes."""
-        return tuple(_running(self.body.body))
+        return tuple(running_statements(self.body.body))
 
     @cached_property
     def values(self) -> dict[str, ast.expr]:
@@ -73,32 +83,27 @@ class Module:
     def imports(self) -> dict[str, Imported]:
         """The imported names of the whole file, also those of functions. `*` has the last star import."""
         found: dict[str, Imported] = {}
-        for node in self.nodes:
-            if isinstance(node, ast.Import):
-                for alias in node.names:
-                    whole = alias.name if alias.asname else alias.name.partition(".")[0]
-                    found[alias.asname or whole] = Imported(whole, None)
-            elif isinstance(node, ast.ImportFrom):
-                source = self.absolute(node)
-                found |= {alias.asname or alias.name: Imported(source, alias.name) for alias in node.names}
+        for alias in (alias for one in self.all_of(ast.Import) for alias in one.names):
+            whole = alias.name if alias.asname else alias.name.partition(".")[0]
+            found[alias.asname or whole] = Imported(whole, None)
+        for one in self.all_of(ast.ImportFrom):
+            source = self.absolute(one)
+            found |= {alias.asname or alias.name: Imported(source, alias.name) for alias in one.names}
         return found
 
     @cached_property
     def imported_modules(self) -> tuple[str, ...]:
-        """The names of all modules that the file may import, in their order."""
-        found: dict[str, None] = {}
-        for node in self.nodes:
-            if isinstance(node, ast.Import):
-                found |= dict.fromkeys(alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                source = self.absolute(node)
-                found |= dict.fromkeys([source, *(f"{source}.{alias.name}" for alias in node.names)])
-        return tuple(found)
+        """The names of all modules that the file may import."""
+        found = [alias.name for one in self.all_of(ast.Import) for alias in one.names]
+        for one in self.all_of(ast.ImportFrom):
+            source = self.absolute(one)
+            found += [source, *(f"{source}.{alias.name}" for alias in one.names)]
+        return tuple(dict.fromkeys(found))
 
     @cached_property
     def named_modules(self) -> tuple[str, ...]:
         """The texts that may name a module or a class in one, such as `shop.config.Production`."""
-        texts = (text for node in self.nodes if isinstance(node, ast.Constant) and (text := text_of(node)))
+        texts = (text for node in self.all_of(ast.Constant) if (text := text_of(node)))
         return tuple(dict.fromkeys(text.rpartition(".")[0] for text in texts if _NAME.fullmatch(text)))
 
     def absolute(self, node: ast.ImportFrom) -> str:
@@ -118,6 +123,20 @@ class Module:
             return name
         source = ".".join(filter(None, (imported.module, imported.attribute)))
         return f"{source}.{rest}" if rest else source
+
+
+def _walk(root: ast.AST) -> Iterator[ast.AST]:
+    """Return a node and all below it, the outer ones first. Operators and contexts are left out."""
+    waiting = deque([root])
+    while waiting:
+        node = waiting.popleft()
+        yield node
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if isinstance(value, list):
+                waiting.extend(one for one in value if isinstance(one, ast.AST))
+            elif isinstance(value, ast.AST) and value._fields:
+                waiting.append(value)
 
 
 def parse(name: str, path: str, text: str) -> Module | None:
@@ -142,7 +161,7 @@ def assignments(statements: tuple[ast.stmt, ...]) -> Iterator[tuple[str, ast.exp
                 yield name, value
 
 
-def _running(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+def running_statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     """Return the statements that run on import, also those in blocks."""
     for one in body:
         if isinstance(one, ast.If) and _is_main(one.test):
@@ -150,9 +169,9 @@ def _running(body: list[ast.stmt]) -> Iterator[ast.stmt]:
         yield one
         if isinstance(one, ast.If | ast.Try | ast.With | ast.For | ast.While):
             for name in ("body", "orelse", "finalbody"):
-                yield from _running(getattr(one, name, []))
+                yield from running_statements(getattr(one, name, []))
             for handler in getattr(one, "handlers", []):
-                yield from _running(handler.body)
+                yield from running_statements(handler.body)
 
 
 def _is_main(test: ast.expr) -> bool:
