@@ -26,6 +26,7 @@ _INSTALL: Final = {
 _IN_DIRECTORY: Final = {"npm": "--prefix", "pnpm": "--dir", "yarn": "--cwd", "bun": "--cwd"}
 _NOT_SERVED: Final = re.compile(r"(?i)(?:^|/)(?:docs?|website|examples?|e2e|tests?|storybook|\.\w+|packages)(?:/|$)")
 _MANAGE: Final = ("collectstatic", "compress", "compilemessages")
+_PYTHON: Final = re.compile(r"(?:^|[\s&;])(?:flask (?!run)|python|manage\.py)")
 _URL: Final = re.compile(r"(?i)url|uri|dsn")
 
 
@@ -37,30 +38,26 @@ def find_build(project: Project, service: Service, variables: tuple[Variable, ..
         return Found()
     sources = ", ".join(dict.fromkeys(source for _, source in parts))
     found = [Finding("build.commands", commands, sources, proposed=True)]
-    if any(_runs_app(command) for command in commands) and (values := _build_values(project, variables)):
+    runs_app = any("manage.py" in " ".join(one) or one[0] == "flask" for one in commands) or _script_runs_app(project)
+    if runs_app and (values := _build_values(project, variables)):
         found.append(Finding("build.environment", values, sources, proposed=True))
     return Found(tuple(found))
 
 
-def _runs_app(command: Argv) -> bool:
-    """Return True if a command may import the app's code."""
-    return "manage.py" in " ".join(command) or command[0] == "flask" or "run" in command
+def _script_runs_app(project: Project) -> bool:
+    """Return True if a script of package.json starts the app's code."""
+    scripts = table(read_json(project.read("package.json")), "scripts")
+    return any(isinstance(one, str) and _PYTHON.search(one) for one in scripts.values())
 
 
 def _build_values(project: Project, variables: tuple[Variable, ...]) -> dict[str, str]:
     """Return values for the build: those of a Dockerfile's own build, else examples. They are no secrets."""
-    values = {one.name: _build_value(one) for one in variables if one.needed and one.name != "PYTHONPATH"}
+    wanted = (one for one in variables if one.needed and one.name != "PYTHONPATH" and "{" not in (one.example or ""))
+    values = {one.name: one.example or ("sqlite://" if _URL.search(one.name) else "build") for one in wanted}
     for command in _docker_builds(project):
         if any(word in _MANAGE for word in command.words):
             values |= {name: value for name, value in command.variables.items() if "$" not in value}
     return values
-
-
-def _build_value(variable: Variable) -> str:
-    example = variable.example or ""
-    if example and "{" not in example:
-        return example
-    return "sqlite://" if _URL.search(variable.name) else "build"
 
 
 def _docker_builds(project: Project) -> Iterator[Command]:

@@ -10,21 +10,23 @@ from typing import Final
 from units.finders.finding import Finding, Found, Variable
 from units.finders.project import Project
 from units.finders.service import Service
-from units.finders.syntax import Module, argument, dotted, keyword, text_of
-from units.finders.values import Value, Values, inside
+from units.finders.syntax import Module, argument, assignments, dotted, keyword, text_of
+from units.finders.values import Value, Values, inside, variable_of
 
 _NAMES: Final = re.compile(
-    r"(?i)^(?:\w+\.|config:)?(?:\w*database\w*|db|db_(?:path|file|url|name|uri)|sqlalchemy_database_uri|sqlite\w*|\w*upload\w*|"
-    r"media_root|\w*data_?(?:dir|path|folder|root|store)\w*|storage_(?:dir|path|root|folder)|session_file_dir|cache_dir|"
-    r"log_(?:dir|folder|path|file)|config_path|instance_path|\w+_(?:dir|folder))$"
+    r"(?i)^(?:\w+\.|config:)?(?:database(?:_\w+)?|\w+_database_uri|db|db_(?:path|file|url|name|uri)|sqlite\w*|"
+    r"\w*uploads?(?:_(?:default_dest|folder|dir|path|root|directory))?|media_root|"
+    r"(?:\w+_)?data_?(?:dir|path|folder|root|store|base)|storage_(?:dir|path|root|folder)|session_file_dir|"
+    r"cache_(?:dir|path|location)|log_(?:dir|folder|path|file)|config_path|instance_path)$"
 )
 _DATABASE: Final = re.compile(r"(?i)\.(?:sqlite3?|db3?|s3db)$")
-_FILE: Final = re.compile(r"\.[A-Za-z0-9]{1,8}$")
+_KEY: Final = re.compile(r"(?i)key|secret")
 _URL: Final = re.compile(r"sqlite(?:\+\w+)?:///(.+)", re.DOTALL)
 _TEST: Final = re.compile(r"(?i)test")
 _DEVELOPMENT: Final = re.compile(r"(?i)^dev")
 _MAKERS: Final = frozenset("makedirs mkdir".split())
 _WRITERS: Final = frozenset("RotatingFileHandler TimedRotatingFileHandler FileHandler WatchedFileHandler connect".split())
+_SUFFIX: Final = re.compile(r"_(?:dir|directory|path|folder|root|volume)$")
 _CODE: Final = frozenset(("static", "templates", "translations", "locale", "node_modules", "__pycache__"))
 _RESERVED: Final = frozenset(("venv", ".git"))
 _COMPOSE_VARIABLE: Final = re.compile(r"(?m)^\s*-?\s*([A-Z][A-Z0-9_]*)[=:]")
@@ -40,6 +42,8 @@ class _Datum:
     variables: tuple[str, ...]
     source: str
     is_url: bool = False
+    is_file: bool = False
+    is_written: bool = False
 
 
 def find_data(project: Project, service: Service) -> Found:
@@ -53,11 +57,14 @@ def find_data(project: Project, service: Service) -> Found:
     remarks: dict[str, None] = {}
     for one in found.values():
         directory = _directory(project, one)
+        if variables.keys() & set(one.variables):
+            continue
         if directory and _may_be_shared(project, directory):
             shared.setdefault(directory, one.source)
-        elif one.variables:
+        elif one.variables and (one.is_file or one.is_written):
             moved, variable = _moved(one)
-            shared.setdefault(moved, one.source)
+            if moved:
+                shared.setdefault(moved, one.source)
             variables.setdefault(variable.name, variable)
         elif _matters(project, one):
             remarks[_remark(one)] = None
@@ -71,12 +78,7 @@ def find_data(project: Project, service: Service) -> Found:
 
 def _directory(project: Project, one: _Datum) -> str:
     """Return the directory to share for a path: itself, or the parent of a file."""
-    return posixpath.dirname(one.path) if _is_file(one) else one.path
-
-
-def _is_file(one: _Datum) -> bool:
-    base = posixpath.basename(one.path)
-    return one.is_url or bool(_DATABASE.search(one.path)) or bool(_FILE.search(base.lstrip(".")) or "." not in one.path and "key" in base)
+    return posixpath.dirname(one.path) if one.is_file else one.path
 
 
 def _may_be_shared(project: Project, directory: str) -> bool:
@@ -84,12 +86,14 @@ def _may_be_shared(project: Project, directory: str) -> bool:
     return directory.split("/")[0] not in _RESERVED and not project.has_files(directory)
 
 
-def _moved(one: _Datum) -> tuple[str, Variable]:
+def _moved(one: _Datum) -> tuple[str | None, Variable]:
     """Return a directory outside of the code, and the variable that moves the data there."""
     name = one.variables[0]
-    if not _is_file(one):
-        directory = posixpath.basename(one.path).strip(".") or "data"
+    if not one.is_file:
+        directory = _SUFFIX.sub("", name.lower()).replace("_", "-") or "data"
         return directory, Variable(name, one.source, needed=True, example=f"{{shared}}/{directory}")
+    if name.endswith("SECRET_KEY"):
+        return None, Variable(name, one.source, needed=True)
     path = f"{{shared}}/data/{posixpath.basename(one.path)}"
     return "data", Variable(name, one.source, needed=True, example=f"sqlite:///{path}" if one.is_url else path)
 
@@ -98,11 +102,11 @@ def _matters(project: Project, one: _Datum) -> bool:
     """Return True for data that a release would lose, and no part of the code."""
     if one.path in project.files or posixpath.basename(one.path) in _CODE:
         return False
-    return _is_file(one) or one.path in project.directories and not one.path.endswith(tuple(_CODE))
+    return one.is_file or (one.is_written and project.has_files(one.path))
 
 
 def _remark(one: _Datum) -> str:
-    if _is_file(one):
+    if one.is_file:
         return (
             f"{one.path} lies beside the code and is lost with each release ({one.source}): read its path from a "
             "variable, or move it into a directory of its own and name that in shared.directories."
@@ -124,7 +128,7 @@ def _data(project: Project, service: Service) -> Iterator[_Datum]:
     for module in service.modules:
         for name, expression in _expressions(values, module):
             value = values.of(module, expression)
-            one = _datum(project, module, name, value, known) if value else None
+            one = _datum(project, module, name, getattr(expression, "lineno", None), value, known) if value else None
             if one:
                 yield one
         yield from _written(project, values, module)
@@ -132,35 +136,35 @@ def _data(project: Project, service: Service) -> Iterator[_Datum]:
 
 def _expressions(values: Values, module: Module) -> Iterator[tuple[str, ast.expr]]:
     """Return the named values that may be paths of data."""
-    skipped = _skipped_classes(module)
+    skipped = _skipped(module)
     for name, expression in values.names(module).items():
-        if _NAMES.fullmatch(name) and name.partition(".")[0] not in skipped and not isinstance(expression, ast.Constant):
+        if _NAMES.fullmatch(name) and id(expression) not in skipped:
             yield name, expression
-        elif isinstance(expression, ast.Constant) and _is_sqlite(expression):
+        elif isinstance(expression, ast.Constant) and (text_of(expression) or "").startswith("sqlite"):
             yield name, expression
-    for node in module.nodes:
-        if isinstance(node, ast.Dict):
-            pairs = {text_of(key): value for key, value in zip(node.keys, node.values, strict=True)}
-            if "sqlite" in (text_of(pairs.get("ENGINE")) or "") and (name := pairs.get("NAME")) is not None:
-                yield "DATABASE_NAME", name
-        elif isinstance(node, ast.Call):
-            for word in node.keywords:
-                if word.arg and word.arg.isupper() and _NAMES.fullmatch(word.arg):
-                    yield word.arg, word.value
+    for node in module.all_of(ast.Dict):
+        pairs = {text_of(key): value for key, value in zip(node.keys, node.values, strict=True)}
+        if "sqlite" in (text_of(pairs.get("ENGINE")) or "") and (named := pairs.get("NAME")) is not None:
+            yield "DATABASE_NAME", named
+    for word in (word for call in module.calls for word in call.keywords):
+        if word.arg and word.arg.isupper() and _NAMES.fullmatch(word.arg):
+            yield word.arg, word.value
 
 
-def _is_sqlite(expression: ast.expr) -> bool:
-    return (text_of(expression) or "").startswith("sqlite")
+def _skipped(module: Module) -> set[int]:
+    """Return the values of classes for tests, and of those for development beside one for production."""
+    has_production = any("prod" in name.lower() for name in module.classes)
+    return {
+        id(value)
+        for name, made in module.classes.items()
+        if _TEST.search(name) or (has_production and _DEVELOPMENT.search(name))
+        for _, value in assignments(tuple(made.body))
+    }
 
 
-def _skipped_classes(module: Module) -> set[str]:
-    """Return the classes of tests, and those for development beside one for production."""
-    names = set(module.classes)
-    has_production = any("prod" in name.lower() for name in names)
-    return {name for name in names if _TEST.search(name) or (has_production and _DEVELOPMENT.search(name))}
-
-
-def _datum(project: Project, module: Module, name: str, value: Value, known: frozenset[str]) -> _Datum | None:
+def _datum(
+    project: Project, module: Module, name: str, line: int | None, value: Value, known: frozenset[str]
+) -> _Datum | None:
     text, setting = value.text, name.rpartition(".")[2].removeprefix("config:")
     match = _URL.fullmatch(text.partition("?")[0])
     if match is None and ("://" in text or text.startswith("sqlite") or not text.strip("./")):
@@ -171,16 +175,12 @@ def _datum(project: Project, module: Module, name: str, value: Value, known: fro
     variables = value.variables or ((setting,) if setting in known else ())
     if match is None and not _is_database_name(setting) and path in project.files:
         return None
-    return _Datum(path, setting, variables, project.place(module.path, _line(module, name)), is_url=match is not None)
+    is_file = match is not None or _is_database_name(setting) or bool(_DATABASE.search(path))
+    return _Datum(path, setting, variables, project.place(module.path, line), match is not None, is_file)
 
 
 def _is_database_name(setting: str) -> bool:
     return setting.upper() in ("DATABASE_NAME", "DATABASE", "DB_NAME")
-
-
-def _line(module: Module, name: str) -> int | None:
-    value = module.values.get(name)
-    return getattr(value, "lineno", None)
 
 
 def _relative_to(project: Project, module: Module, path: str) -> str:
@@ -205,10 +205,16 @@ def _written(project: Project, values: Values, module: Module) -> Iterator[_Datu
         value = values.of(module, target) if target is not None else None
         path = inside(value.text) if value and value.text.strip("./") and "://" not in value.text else None
         if value and path and path not in project.files and not _TEST.search(path):
-            if last in _MAKERS:
-                yield _Datum(path, last, value.variables, project.place_of(module, call))
-            elif posixpath.dirname(path) or last == "open" or _DATABASE.search(path):
-                yield _Datum(path, last, value.variables, project.place_of(module, call))
+            is_file = last not in _MAKERS
+            if not is_file or posixpath.dirname(path) or last == "open" or _DATABASE.search(path):
+                names = value.variables or (_secret_variables(module) if _KEY.search(path) else ())
+                yield _Datum(path, last, names, project.place_of(module, call), False, is_file, is_written=True)
+
+
+def _secret_variables(module: Module) -> tuple[str, ...]:
+    """Return the variable that a module prefers to a file with a key."""
+    reads = (variable_of(module, one) for one in module.nodes if isinstance(one, ast.Call | ast.Subscript))
+    return tuple(name for name in reads if name and name.endswith("SECRET_KEY"))[:1]
 
 
 def _writes(call: ast.Call) -> bool:

@@ -61,7 +61,8 @@ def find_plan(tree: Tree, directory: str | None = None, interpreters: Mapping[st
         return Plan("unknown", remarks=(_why_unknown(tree, directory),))
     (project, service) = apps[0]
     service = with_modules(project, service)
-    parts = [*_directory(project), service.found, *_all(project, service, interpreters)]
+    source = "the directory that was named" if directory else "the only directory with an app"
+    parts = [_directory(project, source), service.found, *_all(project, service, interpreters)]
     return Plan(
         service.kind,
         tuple(_merged(finding for one in parts for finding in one.findings)),
@@ -70,10 +71,10 @@ def find_plan(tree: Tree, directory: str | None = None, interpreters: Mapping[st
     )
 
 
-def _directory(project: Project) -> list[Found]:
+def _directory(project: Project, source: str) -> Found:
     if project.directory is None:
-        return []
-    return [Found((Finding("service.directory", project.directory, "the only directory with an app"),))]
+        return Found()
+    return Found((Finding("service.directory", project.directory, source),))
 
 
 def _all(project: Project, service: Service, interpreters: Mapping[str, str]) -> list[Found]:

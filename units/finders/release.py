@@ -1,20 +1,24 @@
 """Release commands: migrations of Django, Flask-Migrate and Alembic, and what runs in front of the web process."""
 
+import ast
 import posixpath
 import re
 from collections.abc import Iterator
 from typing import Final
 
 from units.finders import django
+from units.finders.entries import entry_in
 from units.finders.finding import Finding, Found, Variable
 from units.finders.project import Project
 from units.finders.service import Service
 from units.finders.shell import Command, read_script
-from units.finders.starts import procfile_starts
+from units.finders.starts import procfile_starts, web_starts
+from units.finders.syntax import argument, text_of
 
 Argv = list[str]
 _PRESTART: Final = ("prestart.sh", "scripts/prestart.sh", "release.sh", "scripts/release.sh", "bin/release")
 _RELEASE_WORDS: Final = re.compile(r"(?i)migrat|upgrade|deploy|init|seed|create|load|setup|sync")
+_TABLES: Final = re.compile(r"(?:init|create|setup)[-_]?(?:db|database|tables|all)")
 _OLD_FLASK: Final = re.compile(r"(?i)flask\s*(?:==|<=?|~=)\s*(?:[01]\.|2\.[01](?:\.|$))")
 _BUILD_WORDS: Final = frozenset("collectstatic compress compilemessages compile assets digest".split())
 
@@ -25,7 +29,7 @@ def find_release(project: Project, service: Service) -> Found:
     parts = named or list(_usual(project, service))
     commands = list(dict.fromkeys(tuple(argv) for argv, _ in parts))
     if not commands:
-        return Found()
+        return Found(remarks=tuple(_without_migrations(project, service)))
     commands, variables = _with_flask_app(project, service, [list(argv) for argv in commands])
     source = ", ".join(dict.fromkeys(place for _, place in parts))
     return Found((Finding("release.commands", commands, source, proposed=True),), variables)
@@ -39,10 +43,13 @@ def _named(project: Project) -> Iterator[tuple[Argv, str]]:
 
 
 def _before(project: Project, service: Service) -> Iterator[tuple[Argv, str]]:
-    """Return the commands that stand in front of the web process and prepare a release."""
-    for command in service.before:
-        if _is_task(command) and _RELEASE_WORDS.search(" ".join(command.words[1:])):
-            yield _argv(command), service.source
+    """Return the commands that stand in front of a web process and prepare a release."""
+    starts = ((service.before, service.source), *((one.commands[:-1], one.source) for one in web_starts(project)))
+    for commands, source in starts:
+        found = [one for one in commands if _is_task(one) and _RELEASE_WORDS.search(" ".join(one.words[1:]))]
+        if found:
+            yield from ((_argv(one), source) for one in found)
+            return
 
 
 def _prestart(project: Project) -> Iterator[tuple[Argv, str]]:
@@ -61,6 +68,18 @@ def _usual(project: Project, service: Service) -> Iterator[tuple[Argv, str]]:
     elif path := next((path for path in project.paths if _is_alembic(path)), None):
         options = [] if path == "alembic.ini" else ["-c", path]
         yield ["alembic", *options, "upgrade", "head"], project.place(path)
+
+
+def _without_migrations(project: Project, service: Service) -> Iterator[str]:
+    """Return what a person does once for tables that no migration makes."""
+    if "flask-migrate" in project.packages:
+        yield "Flask-Migrate is a dependency, but no migrations/ is in the commit: run flask db init and flask db migrate, and push."
+    for module in service.modules:
+        for call in module.calls:
+            name = text_of(argument(call, 0, "name")) if ast.unparse(call.func).endswith(".command") else None
+            if name and _TABLES.fullmatch(name):
+                yield f"The command {name} makes the tables ({project.place_of(module, call)}): run it once with hookd run."
+                return
 
 
 def _is_alembic(path: str) -> bool:
@@ -100,9 +119,11 @@ def _with_flask_app(
     entry = service.entry
     if entry is None or entry.kind != "flask" or not any(argv[0] == "flask" for argv in commands):
         return commands, ()
-    module, _, name = entry.target.partition(":")
+    name = entry.target.partition(":")[2]
+    module = entry.module.name
+    usual = (project.module_at(path) for path in ("wsgi.py", "app.py") if path in project.files)
     has_dotenv = "python-dotenv" in project.packages and "FLASK_APP=" in (project.read(".flaskenv") or "")
-    if module in ("app", "wsgi") and project.first("app.py", "wsgi.py") or has_dotenv:
+    if has_dotenv or any(one and entry_in(project, one) for one in usual):
         return commands, ()
     if _OLD_FLASK.match(project.packages.get("flask", "")):
         path = entry.module.path

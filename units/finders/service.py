@@ -182,6 +182,7 @@ def _own_command(project: Project, serving: Serving) -> Service:
     if directories:
         findings.append(Finding("shared.directories", directories, source, proposed=True))
     remarks = [f"{source} starts its own server, which listens on a port: set service.listen to it, such as 127.0.0.1:{port}."]
+    remarks += [f"{one} stands for the container's directory: give its full path if the server needs one." for one in directories]
     remarks += [f"{source} has the variable {word}: write its value into service.command." for word in words if "$" in word]
     found = Found(tuple(findings), remarks=tuple(remarks))
     return Service("command", command=tuple(words), before=serving.before, source=source, found=found)

@@ -101,6 +101,12 @@ class Module:
         return tuple(dict.fromkeys(found))
 
     @cached_property
+    def interpolates_environment(self) -> bool:
+        """True if a configparser of the file takes values from variables, as its keys name them."""
+        kinds = [ast.unparse(base) for one in self.classes.values() for base in one.bases]
+        return any(kind.endswith("Interpolation") for kind in kinds)
+
+    @cached_property
     def named_modules(self) -> tuple[str, ...]:
         """The texts that may name a module or a class in one, such as `shop.config.Production`."""
         texts = (text for node in self.all_of(ast.Constant) if (text := text_of(node)))

@@ -5,16 +5,18 @@ The app's directory is `ROOT` in a value. A value keeps the names of the variabl
 
 import ast
 import posixpath
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from units.finders.project import Project
-from units.finders.syntax import Module, argument, assignments, dotted, keyword, text_of
+from units.finders.syntax import Module, argument, assignments, dotted, keyword, running_statements, text_of
 
 ROOT: Final = "/.app"
 _MAX_DEPTH: Final = 12
 _MAX_TEXT: Final = 4096
+_UPPER: Final = re.compile(r"[A-Z][A-Z0-9_]+")
 _SAME: Final = frozenset(("abspath", "realpath", "normpath", "Path", "PurePath", "str", "fspath", "resolve", "absolute"))
 _SAME_METHODS: Final = frozenset("resolve absolute as_posix strip rstrip lower expanduser".split())
 
@@ -41,7 +43,7 @@ class Values:
             found: dict[str, ast.expr] = {}
             for node in module.nodes:
                 if isinstance(node, ast.ClassDef):
-                    inner = dict(assignments(tuple(node.body)))
+                    inner = dict(assignments(tuple(running_statements(node.body))))
                     found |= {f"{node.name}.{name}": value for name, value in inner.items()} | inner
                 elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript):
                     if name := text_of(node.targets[0].slice):
@@ -85,6 +87,8 @@ class Values:
 
     def _of_name(self, module: Module, expression: ast.expr, depth: int) -> Value | None:
         name = dotted(expression)
+        if module.full_name(expression) in ("os.pardir", "os.curdir"):
+            return Value(".." if name.endswith("pardir") else ".")
         if name.endswith("instance_path"):
             return Value(f"{ROOT}/instance")
         if name.endswith("root_path") and name != "root_path":
@@ -195,12 +199,15 @@ class Values:
 def variable_of(module: Module, node: ast.expr) -> str | None:
     """Return the name of the variable of the environment that an expression reads, or None."""
     if isinstance(node, ast.Subscript):
-        is_environment = module.full_name(node.value).endswith("environ")
-        return text_of(node.slice) if is_environment else None
+        if module.full_name(node.value) == "os.environ":
+            return text_of(node.slice)
+        key = text_of(node.slice) or ""
+        is_section = isinstance(node.value, ast.Subscript) and isinstance(node.value.value, ast.Name)
+        return key if is_section and _UPPER.fullmatch(key) and module.interpolates_environment else None
     if not isinstance(node, ast.Call):
         return None
     name = module.full_name(node.func)
-    if name in ("os.environ.get", "os.getenv", "environ.get", "os.environ.setdefault", "os.environ.pop"):
+    if name in ("os.environ.get", "os.getenv", "os.environ.setdefault", "os.environ.pop"):
         return text_of(argument(node, 0, "key"))
     if name == "dj_database_url.config":
         return text_of(keyword(node, "env")) or "DATABASE_URL"

@@ -12,7 +12,7 @@ from units.finders.packages import read_json, table
 from units.finders.project import Project
 from units.finders.service import Service
 from units.finders.starts import dockerfiles
-from units.finders.syntax import Module, argument, keyword, text_of
+from units.finders.syntax import Module, argument, assignments, keyword, text_of
 from units.finders.values import is_environment_reader, variable_of
 
 _EXAMPLE_FILE: Final = re.compile(r"(?:docker/|container/|deploy/)?(?:[\w-]*\.)?(?:env|\.env)(?:\.(?:example|sample|template|dist))?")
@@ -26,55 +26,82 @@ _OTHERS: Final = re.compile(
     r"APPDATA|XDG_\w+|COLUMNS|SSL_CERT_FILE|NO_COLOR|DYNO|PYTEST_\w+|PS1|EDITOR|DJANGO_SETTINGS_MODULE)"
 )
 _MAX_VARIABLES: Final = 200
-_ALLOWED_HOSTS: Final = re.compile(r"\bALLOWED_HOSTS\b")
+# The key of sessions and signatures, which each process must share.
+_SESSION: Final = re.compile(r"(?:^|_)SECRET(?:_KEY)?$")
+# Keys of other services.
+_OF_OTHERS: Final = frozenset("CLIENT API S3 AWS STRIPE GITHUB GITLAB GOOGLE OAUTH FACEBOOK TWITTER RECAPTCHA WEBHOOK".split())
+_LOCAL: Final = re.compile(r"(?:postgres|mysql|mariadb)\S*://(?:[^@/]*@)?(?:localhost|127\.0\.0\.1)")
+_ON: Final = re.compile(r"(?i)\b(?:true|on|1|yes)\b")
 
 
 def find_variables(project: Project, service: Service, known: tuple[Variable, ...]) -> Found:
     """Find the variables. `known` ones of other finders come first and keep their examples."""
-    found = {one.name: one for one in known}
-    for one in (*_django_variables(project, service), *_read_in_code(project, service)):
+    certain = {one.name: one for one in (*_django_variables(project, service), *known)}
+    found = dict(certain)
+    for one in _read_in_code(project, service):
         before = found.get(one.name)
         found[one.name] = replace(before, needed=before.needed or one.needed) if before else one
     examples = _examples(project)
     for name, (value, source) in (*examples.items(), *_app_json(project).items()):
         found.setdefault(name, Variable(name, source, example=value))
-    for name in _needed_by_app_json(project):
+    remark, named = _open_secret(project, service)
+    for name in {*_needed_by_app_json(project), *named} & found.keys():
         found[name] = replace(found[name], needed=True)
-    listed = [_complete(one, examples) for one in found.values() if one in known or not _OTHERS.fullmatch(one.name)]
-    ordered = sorted(listed, key=lambda one: (not one.needed, not one.secret))[:_MAX_VARIABLES]
-    return Found(variables=tuple(ordered), remarks=tuple(_open_secrets(project, service)))
+    docker = docker_values(project)
+    listed = [
+        one if one.name in certain else _complete(one, examples, docker)
+        for one in found.values()
+        if one.name in certain or not _OTHERS.fullmatch(one.name)
+    ]
+    ordered = sorted(map(_marked, listed), key=lambda one: (not one.needed, not one.secret))
+    return Found(variables=tuple(ordered[:_MAX_VARIABLES]), remarks=remark)
 
 
-def _complete(one: Variable, examples: Mapping[str, tuple[str, str]]) -> Variable:
-    written = examples.get(one.name, ("", ""))[0]
-    return replace(one, example=one.example or written or None, secret=bool(_SECRET.search(one.name)))
+def _marked(one: Variable) -> Variable:
+    """Return a variable with its mark for secrets, whose examples nobody should use."""
+    secret = bool(_SECRET.search(one.name))
+    return replace(one, secret=secret, example=None if secret else one.example or None)
+
+
+def _complete(one: Variable, examples: Mapping[str, tuple[str, str]], docker: Mapping[str, tuple[str, str]]) -> Variable:
+    """Return a variable with its example. Names and values that only matter in production make it needed."""
+    written, image = examples.get(one.name, ("", ""))[0], docker.get(one.name, ("", ""))[0]
+    if "prod" in image:
+        return replace(one, needed=True, example=image)
+    is_session = bool(_SESSION.search(one.name)) and _OF_OTHERS.isdisjoint(one.name.split("_"))
+    if is_session and one.example is None:
+        return replace(one, needed=True)
+    needed = one.needed or bool(_LOCAL.match(one.example or ""))
+    example = "{domain}" if one.name == "SERVER_NAME" and one.needed else one.example
+    return replace(one, needed=needed, example=written or example)
 
 
 def _django_variables(project: Project, service: Service) -> Iterator[Variable]:
-    """Return the settings module for production, and the variable of the hosts that Django answers."""
+    """Return the variables of Django's settings: their module, the hosts that it answers, and its debugging."""
     production = django.production_settings(project) if service.settings else None
     if production:
         yield Variable(django.VARIABLE, production[1], needed=True, example=production[0])
     modules = django.settings_modules(project, service.settings) if service.settings else ()
     for module in modules:
-        for node in module.nodes:
-            if isinstance(node, ast.Assign) and _ALLOWED_HOSTS.search(ast.unparse(node.targets[0])):
-                for inner in ast.walk(node.value):
-                    name = variable_of(module, inner) if isinstance(inner, ast.Call | ast.Subscript) else None
-                    if name and "*" not in ast.unparse(node.value):
-                        yield Variable(name, project.place_of(module, node), needed=True, example="{domain},localhost")
+        readers = _readers(module)
+        for node in module.calls:
+            name, text = variable_of(module, node) or _by_reader(readers, node), ast.unparse(node)
+            if name and "ALLOWED_HOSTS" in name and "*" not in text:
+                yield Variable(name, project.place_of(module, node), needed=True, example="{domain},localhost")
+            elif name and re.fullmatch(r"(?:\w+_)?DEBUG", name) and _ON.search(text.partition(name)[2]):
+                yield Variable(name, project.place_of(module, node), needed=True, example="False")
 
 
 def _read_in_code(project: Project, service: Service) -> Iterator[Variable]:
     settings = _settings_classes(service.modules)
     for module in service.modules:
-        guarded = _guarded(module)
+        guarded, conditional = _guarded(module), _conditional(module)
         readers = _readers(module)
         for node in module.nodes:
             if isinstance(node, ast.Call | ast.Subscript) and isinstance(getattr(node, "ctx", ast.Load()), ast.Load):
-                name = variable_of(module, node) or _by_reader(readers, node)
+                name = variable_of(module, node) or _by_reader(readers, node) or _by_keyword(node)
                 if name and _NAME.fullmatch(name):
-                    needed = name not in guarded and _is_needed(module, node)
+                    needed = name not in guarded and id(node) not in conditional and _is_needed(module, node)
                     yield Variable(name, project.place_of(module, node), needed, _default(node))
             elif isinstance(node, ast.ClassDef) and node.name in settings:
                 yield from _fields(project, module, node)
@@ -83,9 +110,9 @@ def _read_in_code(project: Project, service: Service) -> Iterator[Variable]:
 def _is_needed(module: Module, node: ast.Call | ast.Subscript) -> bool:
     """Return True if a read fails without the variable."""
     if isinstance(node, ast.Subscript):
-        return True
+        return module.full_name(node.value) == "os.environ"
     name = module.full_name(node.func)
-    if name in ("os.environ.get", "os.getenv", "environ.get", "os.environ.setdefault", "os.environ.pop", "dj_database_url.config"):
+    if name in ("os.environ.get", "os.getenv", "os.environ.setdefault", "os.environ.pop", "dj_database_url.config"):
         return False
     if not isinstance(node.func, ast.Name | ast.Attribute) or argument(node, 1, "default", "fallback") is not None:
         return False
@@ -97,7 +124,7 @@ def _is_needed(module: Module, node: ast.Call | ast.Subscript) -> bool:
 
 def _default(node: ast.Call | ast.Subscript) -> str | None:
     value = argument(node, 1, "default", "fallback") if isinstance(node, ast.Call) else None
-    return text_of(value) or None
+    return text_of(value)
 
 
 def _guarded(module: Module) -> frozenset[str]:
@@ -110,6 +137,12 @@ def _guarded(module: Module) -> frozenset[str]:
             inner = (variable_of(module, one) for part in node.body for one in ast.walk(part) if isinstance(one, ast.Subscript))
             found |= {name for name in inner if name}
     return frozenset(found)
+
+
+def _conditional(module: Module) -> frozenset[int]:
+    """Return the nodes that run only if another variable is set."""
+    blocks = (one for one in module.all_of(ast.If) if "environ" in ast.unparse(one.test) or "getenv" in ast.unparse(one.test))
+    return frozenset(id(node) for one in blocks for part in one.body for node in ast.walk(part))
 
 
 def _readers(module: Module) -> frozenset[str]:
@@ -128,6 +161,12 @@ def _readers(module: Module) -> frozenset[str]:
 def _by_reader(readers: frozenset[str], node: ast.Call | ast.Subscript) -> str | None:
     is_reader = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in readers
     return text_of(argument(node, 0)) if is_reader and isinstance(node, ast.Call) else None
+
+
+def _by_keyword(node: ast.Call | ast.Subscript) -> str | None:
+    """Return the variable that a table of settings names: `SettingsValue(str, environ_name="SHOP_KEY")`."""
+    name = text_of(keyword(node, "environ_name", "env_var", "envvar", "env_name")) if isinstance(node, ast.Call) else None
+    return name if name and name.isupper() else None
 
 
 def _settings_classes(modules: tuple[Module, ...]) -> frozenset[str]:
@@ -208,25 +247,28 @@ def _needed_by_app_json(project: Project) -> Iterator[str]:
             yield name
 
 
-def _open_secrets(project: Project, service: Service) -> Iterator[str]:
-    """Return a remark for a secret whose default stands in the code."""
-    for module in service.modules:
-        for name, value in _named_values(module):
-            call = next((one for one in ast.walk(value) if isinstance(one, ast.Call) and variable_of(module, one)), None)
-            has_text = any(text_of(one) and text_of(one) != (variable_of(module, call) if call else "") for one in ast.walk(value) if isinstance(one, ast.Constant))  # noqa: E501
-            if name == "SECRET_KEY" and has_text:
-                variable = variable_of(module, call) if call else None
-                mend = f"set {variable}" if variable else "read it from a variable"
-                yield f"SECRET_KEY has a value in the code that each reader knows: {mend} ({project.place_of(module, value)})."
-                return
+def _open_secret(project: Project, service: Service) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return a remark if the value of Flask's or Django's key stands in the code, and the variables that replace it."""
+    module, value = next(((one, value) for one in service.modules for value in _secret_keys(one)), (None, None))
+    if module is None or value is None:
+        return (), ()
+    readers = _readers(module)
+    calls = [one for one in ast.walk(value) if isinstance(one, ast.Call | ast.Subscript)]
+    names = tuple(name for one in calls if (name := variable_of(module, one) or _by_reader(readers, one)))
+    texts = [text for one in ast.walk(value) if isinstance(one, ast.Constant) and (text := text_of(one))]
+    if module.interpolates_environment or all(text in names for text in texts):
+        return (), ()
+    mend = f"set {names[0]}" if names else "read it from a variable"
+    place = project.place_of(module, value)
+    return (f"SECRET_KEY has a value in the code that each reader knows: {mend} ({place}).",), names
 
 
-def _named_values(module: Module) -> Iterator[tuple[str, ast.expr]]:
-    yield from module.values.items()
+def _secret_keys(module: Module) -> Iterator[ast.expr]:
+    if value := module.values.get("SECRET_KEY"):
+        yield value
     for made in module.classes.values():
-        for one in made.body:
-            if isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Name):
-                yield one.targets[0].id, one.value
+        if "test" not in made.name.lower():
+            yield from (value for name, value in assignments(tuple(made.body)) if name == "SECRET_KEY")
 
 
 def docker_values(project: Project) -> dict[str, tuple[str, str]]:
