@@ -1,5 +1,6 @@
 """Build commands: assets of npm and its kin, Django's static files, Flask-Assets, compiled translations."""
 
+import ast
 import posixpath
 import re
 from collections.abc import Iterator
@@ -84,7 +85,11 @@ def _packages(project: Project) -> Iterator[tuple[list[Argv], str]]:
 
 def _package_files(project: Project) -> list[str]:
     """Return the files package.json of the app, and those beside its directory in a monorepo."""
-    inside = [project.place(path) for path in project.paths if posixpath.basename(path) == "package.json" and path.count("/") < 2]
+    inside = [
+        project.place(path)
+        for path in project.paths
+        if posixpath.basename(path) == "package.json" and path.count("/") < 2
+    ]
     beside = []
     if project.directory:
         parent = posixpath.dirname(project.directory)
@@ -132,7 +137,7 @@ def _django(project: Project, service: Service) -> Iterator[tuple[list[Argv], st
 def has_static(project: Project, modules: tuple[Module, ...]) -> bool:
     """Return True if Django's settings install the app for static files."""
     wanted = ("django.contrib.staticfiles", "django.contrib.staticfiles.apps.StaticFilesConfig")
-    return any(text_of(node) in wanted for one in modules for node in one.nodes if hasattr(node, "value"))  # type: ignore[arg-type]
+    return any(text_of(node) in wanted for one in modules for node in one.all_of(ast.Constant))
 
 
 def _flask(project: Project) -> Iterator[tuple[list[Argv], str]]:

@@ -4,7 +4,7 @@ import ast
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from units.finders.finding import Finding, Found, Variable
@@ -14,7 +14,7 @@ from units.finders.syntax import Module, argument, assignments, dotted, keyword,
 from units.finders.values import Value, Values, inside, variable_of
 
 _NAMES: Final = re.compile(
-    r"(?i)^(?:\w+\.|config:)?(?:database(?:_\w+)?|\w+_database_uri|db|db_(?:path|file|url|name|uri)|sqlite\w*|"
+    r"(?i)^(?:\w+\.|config:)?(?:database(?:_(?:url|uri|path|file|name))?|\w+_database_uri|db|db_(?:path|file|url|name|uri)|sqlite(?:_(?:path|file|url|db|db_path|database))?|"
     r"\w*uploads?(?:_(?:default_dest|folder|dir|path|root|directory))?|media_root|"
     r"(?:\w+_)?data_?(?:dir|path|folder|root|store|base)|storage_(?:dir|path|root|folder)|session_file_dir|"
     r"cache_(?:dir|path|location)|log_(?:dir|folder|path|file)|config_path|instance_path)$"
@@ -22,10 +22,13 @@ _NAMES: Final = re.compile(
 _DATABASE: Final = re.compile(r"(?i)\.(?:sqlite3?|db3?|s3db)$")
 _KEY: Final = re.compile(r"(?i)key|secret")
 _URL: Final = re.compile(r"sqlite(?:\+\w+)?:///(.+)", re.DOTALL)
+_DIRECTORY: Final = re.compile(r"(?i)(?:folder|dir|directory|root|dest|path|uploads?)$")
 _TEST: Final = re.compile(r"(?i)test")
 _DEVELOPMENT: Final = re.compile(r"(?i)^dev")
 _MAKERS: Final = frozenset("makedirs mkdir".split())
-_WRITERS: Final = frozenset("RotatingFileHandler TimedRotatingFileHandler FileHandler WatchedFileHandler connect".split())
+_WRITERS: Final = frozenset(
+    "RotatingFileHandler TimedRotatingFileHandler FileHandler WatchedFileHandler connect".split()
+)
 _SUFFIX: Final = re.compile(r"_(?:dir|directory|path|folder|root|volume)$")
 _CODE: Final = frozenset(("static", "templates", "translations", "locale", "node_modules", "__pycache__"))
 _RESERVED: Final = frozenset(("venv", ".git"))
@@ -69,7 +72,7 @@ def find_data(project: Project, service: Service) -> Found:
         elif _matters(project, one):
             remarks[_remark(one)] = None
     directories = _outermost(shared)
-    findings = ()
+    findings: tuple[Finding, ...] = ()
     if directories:
         sources = ", ".join(dict.fromkeys(shared[one] for one in directories))
         findings = (Finding("shared.directories", directories, sources, proposed=True),)
@@ -83,7 +86,7 @@ def _directory(project: Project, one: _Datum) -> str:
 
 def _may_be_shared(project: Project, directory: str) -> bool:
     """Return True for a directory that has no file of the commit, so that a link hides nothing."""
-    return directory.split("/")[0] not in _RESERVED and not project.has_files(directory)
+    return directory.split("/", maxsplit=1)[0] not in _RESERVED and not project.has_files(directory)
 
 
 def _moved(one: _Datum) -> tuple[str | None, Variable]:
@@ -128,9 +131,9 @@ def _data(project: Project, service: Service) -> Iterator[_Datum]:
     for module in service.modules:
         for name, expression in _expressions(values, module):
             value = values.of(module, expression)
-            one = _datum(project, module, name, getattr(expression, "lineno", None), value, known) if value else None
+            one = _datum(project, module, name, value, known) if value else None
             if one:
-                yield one
+                yield replace(one, source=project.place_of(module, expression))
         yield from _written(project, values, module)
 
 
@@ -138,9 +141,8 @@ def _expressions(values: Values, module: Module) -> Iterator[tuple[str, ast.expr
     """Return the named values that may be paths of data."""
     skipped = _skipped(module)
     for name, expression in values.names(module).items():
-        if _NAMES.fullmatch(name) and id(expression) not in skipped:
-            yield name, expression
-        elif isinstance(expression, ast.Constant) and (text_of(expression) or "").startswith("sqlite"):
+        is_url = (text_of(expression) or "").startswith("sqlite")
+        if (is_url or _NAMES.fullmatch(name)) and id(expression) not in skipped:
             yield name, expression
     for node in module.all_of(ast.Dict):
         pairs = {text_of(key): value for key, value in zip(node.keys, node.values, strict=True)}
@@ -162,9 +164,7 @@ def _skipped(module: Module) -> set[int]:
     }
 
 
-def _datum(
-    project: Project, module: Module, name: str, line: int | None, value: Value, known: frozenset[str]
-) -> _Datum | None:
+def _datum(project: Project, module: Module, name: str, value: Value, known: frozenset[str]) -> _Datum | None:
     text, setting = value.text, name.rpartition(".")[2].removeprefix("config:")
     match = _URL.fullmatch(text.partition("?")[0])
     if match is None and ("://" in text or text.startswith("sqlite") or not text.strip("./")):
@@ -172,11 +172,13 @@ def _datum(
     path = inside(_relative_to(project, module, match[1]) if match else text)
     if path is None or ":memory:" in text or _TEST.search(posixpath.basename(path)):
         return None
+    is_file = match is not None or _is_database_name(setting) or bool(_DATABASE.search(path))
+    if match is None and "/" not in text and not is_file and not _DIRECTORY.search(setting):
+        return None
     variables = value.variables or ((setting,) if setting in known else ())
     if match is None and not _is_database_name(setting) and path in project.files:
         return None
-    is_file = match is not None or _is_database_name(setting) or bool(_DATABASE.search(path))
-    return _Datum(path, setting, variables, project.place(module.path, line), match is not None, is_file)
+    return _Datum(path, setting, variables, project.place(module.path), match is not None, is_file)
 
 
 def _is_database_name(setting: str) -> bool:

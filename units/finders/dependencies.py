@@ -31,7 +31,9 @@ def find_dependencies(project: Project) -> Found:
         return Found((Finding("dependencies.file", "pyproject.toml", project.place("pyproject.toml")), *names))
     if table(pyproject, "tool", "poetry"):
         remark = "pyproject.toml of Poetry has no poetry.lock: run poetry lock, and push it."
-        return Found((Finding("dependencies.file", "pyproject.toml", project.place("pyproject.toml")),), remarks=(remark,))
+        return Found(
+            (Finding("dependencies.file", "pyproject.toml", project.place("pyproject.toml")),), remarks=(remark,)
+        )
     if file := project.first("setup.py", "setup.cfg"):
         return Found((Finding("dependencies.file", file, project.place(file)),))
     if file := project.first("environment.yml", "environment.yaml"):
@@ -42,14 +44,20 @@ def find_dependencies(project: Project) -> Found:
 def _workspace_lock(project: Project) -> Finding | None:
     """Return the lock of a workspace of uv above the app's directory. It is found there by itself."""
     path = f"{project.directory}/pyproject.toml" if project.directory else ""
-    if not path or "uv.lock" not in project.tree.paths or not _WORKSPACE.search(project.tree.read("pyproject.toml") or ""):
+    if (
+        not path
+        or "uv.lock" not in project.tree.paths
+        or not _WORKSPACE.search(project.tree.read("pyproject.toml") or "")
+    ):
         return None
     return Finding("dependencies.file", "pyproject.toml", f"{path}, locked by uv.lock")
 
 
 def _requirements(project: Project) -> str | None:
     """Return the file of requirements for production: with hashes, requirements.txt, or its kin."""
-    files = [path for path in project.paths if is_requirements(path) and path.count("/") < 2 and not path.endswith(".in")]
+    files = [
+        path for path in project.paths if is_requirements(path) and path.count("/") < 2 and not path.endswith(".in")
+    ]
     served = [path for path in files if not is_for_developers(path)]
     hashed = [path for path in served if "--hash=" in (project.read(path) or "")]
     return next(iter(sorted(hashed, key=_rank)), None) or next(iter(sorted(served, key=_rank)), None)

@@ -38,10 +38,8 @@ def production_settings(project: Project) -> tuple[str, str] | None:
 
 def _named(project: Project) -> list[tuple[str, str]]:
     """Return the settings modules that a Dockerfile or an example of variables names."""
-    found = []
-    for dockerfile in dockerfiles(project):
-        if given := dockerfile.variables.get(VARIABLE):
-            found.append((given[0], project.place(dockerfile.path, given[1])))
+    images = [(one.path, *one.variables.get(VARIABLE, ("", 0))) for one in dockerfiles(project)]
+    found = [(value, project.place(path, number)) for path, value, number in images if value]
     for path in _EXAMPLES:
         for number, line in enumerate(project.lines(path), 1):
             name, _, value = line.strip().partition("=")
@@ -83,4 +81,6 @@ def setting(modules: tuple[Module, ...], name: str) -> tuple[Module, ast.expr] |
 
 def manage_path(project: Project) -> str:
     """Return the path of manage.py."""
-    return next((path for root in project.roots if (path := posixpath.join(root, "manage.py")) in project.files), "manage.py")
+    return next(
+        (path for root in project.roots if (path := posixpath.join(root, "manage.py")) in project.files), "manage.py"
+    )

@@ -99,9 +99,8 @@ def entry_in(project: Project, module: Module) -> Entry | None:
     named = [*_NAMES, *(name for name in module.values if name not in _NAMES and "." not in name)]
     for name in named:
         if kind := kind_of(project, module, name):
-            if name in _NAMES or name in module.values or name in module.functions:
-                place = module.values.get(name) or module.functions.get(name)
-                return Entry(f"{module.name}:{name}", kind, module, project.place(module.path, getattr(place, "lineno", 1)))
+            line = getattr(module.values.get(name) or module.functions.get(name), "lineno", 1)
+            return Entry(f"{module.name}:{name}", kind, module, project.place(module.path, line))
     return _factory_in(project, module)
 
 

@@ -76,7 +76,9 @@ def is_requirements(path: str) -> bool:
 
 def _of_requirements(files: frozenset[str], read: Read) -> Iterator[str]:
     """Return the requirements of the files at the top and in `requirements`, but for those of development."""
-    waiting = sorted(path for path in files if is_requirements(path) and path.count("/") < 2 and not is_for_developers(path))
+    waiting = sorted(
+        path for path in files if is_requirements(path) and path.count("/") < 2 and not is_for_developers(path)
+    )
     seen: set[str] = set()
     for path in waiting:
         if path in seen or len(seen) >= _MAX_FILES:
@@ -120,7 +122,9 @@ def _version(value: Any) -> str:
 
 def _of_setup(read: Read) -> Iterator[str]:
     options = read_ini(read("setup.cfg"))
-    yield from options.get("options", "install_requires", fallback="").split("\n") if options.has_section("options") else ()
+    yield from (
+        options.get("options", "install_requires", fallback="").split("\n") if options.has_section("options") else ()
+    )
     module = parse("setup", "setup.py", read("setup.py") or "")
     for call in module.calls if module else ():
         if isinstance(call.func, ast.Name | ast.Attribute) and ast.unparse(call.func).endswith("setup"):

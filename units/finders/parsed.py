@@ -1,6 +1,5 @@
 """Reads a plan that a process without rights printed. A parent with rights trusts no text of it."""
 
-import re
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, Field, TypeAdapter

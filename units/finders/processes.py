@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from units.finders import django
 from units.finders.finding import Finding, Found
-from units.finders.project import Project
+from units.finders.project import Project, is_serving
 from units.finders.service import Service
 from units.finders.shell import Command, read_script
 from units.finders.starts import procfile_starts
@@ -17,6 +18,7 @@ _RESERVED: Final = frozenset(
     "backup blue build check dump green health in-use interim release restore run trial web".split()
 )
 _SCHEDULE: Final = re.compile(r"beat_schedule|BEAT_SCHEDULE|add_periodic_task|CELERYBEAT_SCHEDULE")
+_MAX_READ: Final = 200
 _HUEY: Final = frozenset(("RedisHuey", "SqliteHuey", "PriorityRedisHuey", "RedisExpireHuey", "Huey", "MemoryHuey"))
 
 
@@ -111,7 +113,11 @@ def _celery(project: Project, service: Service) -> Iterator[tuple[str, tuple[str
     yield "celery", ("celery", "-A", target, "worker"), source
     if "django-celery-beat" in project.packages:
         scheduler = "django_celery_beat.schedulers:DatabaseScheduler"
-        yield "beat", ("celery", "-A", target, "beat", "--scheduler", scheduler), "django-celery-beat in the dependencies"
+        yield (
+            "beat",
+            ("celery", "-A", target, "beat", "--scheduler", scheduler),
+            "django-celery-beat in the dependencies",
+        )
     elif any(_SCHEDULE.search(project.read(one.path) or "") for one in modules):
         yield "beat", ("celery", "-A", target, "beat", "--schedule", "celerybeat/schedule"), source
 
@@ -120,7 +126,11 @@ def _is_celery(module: Module, name: str) -> bool:
     """Return True for `Celery(…)`, and for the app that Flask's recipe keeps in `extensions["celery"]`."""
     value = module.values[name]
     called = module.full_name(value.func) if hasattr(value, "func") else ""
-    if called.rpartition(".")[2] == "Celery" or called.rpartition(".")[2] in ("make_celery", "create_celery", "celery_init_app"):
+    if called.rpartition(".")[2] == "Celery" or called.rpartition(".")[2] in (
+        "make_celery",
+        "create_celery",
+        "celery_init_app",
+    ):
         return True
     key = getattr(value, "slice", None)
     return text_of(key) == "celery"
@@ -131,7 +141,8 @@ def _queue_names(project: Project, service: Service) -> list[str]:
         name
         for module in _all_modules(project, service)
         for call in module.calls
-        if module.full_name(call.func).endswith(("rq.Queue", "rq.queue.Queue")) and (name := text_of(argument(call, 0, "name")))
+        if module.full_name(call.func).endswith(("rq.Queue", "rq.queue.Queue"))
+        and (name := text_of(argument(call, 0, "name")))
     ]
     return list(dict.fromkeys(names))
 
@@ -148,8 +159,6 @@ def _huey(project: Project) -> Iterator[tuple[str, tuple[str, ...], str]]:
 
 def _actors(project: Project) -> list[str]:
     """Return the modules with actors of Dramatiq."""
-    found = []
-    for path in project.paths:
-        if path.endswith(".py") and path.count("/") < 3 and "dramatiq.actor" in (project.read(path) or ""):
-            found.append(project.name_of(path))
-    return found[:10]
+    near = (path for path in project.paths if path.endswith(".py") and path.count("/") < 3 and is_serving(path))
+    read = ((path, project.read(path) or "") for path in islice(near, _MAX_READ))
+    return [project.name_of(path) for path, text in read if "dramatiq.actor" in text]

@@ -47,7 +47,7 @@ def find_python(project: Project, interpreters: Mapping[str, str]) -> Found:
         hard = next((one for one in wishes if one.hard), wish)
         remark = f"{hard.source} asks for Python {hard.text}, which this host lacks: uv python install {wanted}."
         return Found((Finding("dependencies.python", wanted, hard.source),), remarks=(remark,))
-    remarks = ()
+    remarks: tuple[str, ...] = ()
     if chosen not in exact:
         remarks = (
             f"{wish.source} asks for Python {wish.text}, and 3.{chosen} is the nearest here. "
@@ -96,9 +96,10 @@ def _wishes(project: Project) -> Iterator[Wanted]:
     if (django := _django(project)) is not None:
         yield django
     for dockerfile in dockerfiles(project):
-        if match := _IMAGE.fullmatch(dockerfile.image):
-            if wanted := _version(match[1], project.place(dockerfile.path, dockerfile.image_line)):
-                yield wanted
+        match = _IMAGE.fullmatch(dockerfile.image)
+        place = project.place(dockerfile.path, dockerfile.image_line)
+        if match and (wanted := _version(match[1], place)):
+            yield wanted
 
 
 def _version(text: str, source: str) -> Wanted | None:
@@ -137,7 +138,11 @@ def fitting_minors(rule: str) -> frozenset[int]:
     """Return the minor versions of Python 3 that fit a rule of PEP 440 or Poetry, such as `>=3.9,<4` or `^3.9`."""
     found: frozenset[int] = frozenset()
     for alternative in rule.split("||"):
-        clauses = [_CLAUSE.fullmatch(one.strip()) for one in re.split(r"[,\s]+", re.sub(r"([<>=!~^])\s+", r"\1", alternative)) if one.strip()]
+        clauses = [
+            _CLAUSE.fullmatch(one.strip())
+            for one in re.split(r"[,\s]+", re.sub(r"([<>=!~^])\s+", r"\1", alternative))
+            if one.strip()
+        ]
         fitting = (minor for minor in _MINORS if all(one is None or _fits(minor, one) for one in clauses))
         found |= frozenset(fitting)
     return found
@@ -147,7 +152,9 @@ def _fits(minor: int, clause: re.Match[str]) -> bool:
     """Return True if some patch release of 3.`minor` fits a clause."""
     sign, major, given = clause[1] or "==", int(clause[2]), clause[3]
     if given is None or given == "*":
-        return {">": 3 > major, "<": 3 < major, ">=": 3 >= major, "<=": 3 <= major, "!=": major != 3}.get(sign, major == 3)
+        return {">": major < 3, "<": major > 3, ">=": major <= 3, "<=": major >= 3, "!=": major != 3}.get(
+            sign, major == 3
+        )
     wanted, version = (major, int(given)), (3, minor)
     has_patch = clause[4] not in (None, "*")
     match sign:

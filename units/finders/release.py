@@ -26,11 +26,11 @@ _BUILD_WORDS: Final = frozenset("collectstatic compress compilemessages compile 
 def find_release(project: Project, service: Service) -> Found:
     """Find the release commands: those that the project names, else the usual ones of its packages."""
     named = list(_named(project)) or list(_before(project, service)) or list(_prestart(project))
-    parts = named or list(_usual(project, service))
-    commands = list(dict.fromkeys(tuple(argv) for argv, _ in parts))
-    if not commands:
+    parts = [one for one in named or _usual(project, service) if not _is_without_files(project, one[0])]
+    distinct = dict.fromkeys(tuple(argv) for argv, _ in parts)
+    if not distinct:
         return Found(remarks=tuple(_without_migrations(project, service)))
-    commands, variables = _with_flask_app(project, service, [list(argv) for argv in commands])
+    commands, variables = _with_flask_app(project, service, [list(argv) for argv in distinct])
     source = ", ".join(dict.fromkeys(place for _, place in parts))
     return Found((Finding("release.commands", commands, source, proposed=True),), variables)
 
@@ -62,7 +62,10 @@ def _prestart(project: Project) -> Iterator[tuple[Argv, str]]:
 
 def _usual(project: Project, service: Service) -> Iterator[tuple[Argv, str]]:
     if service.settings:
-        yield ["python", django.manage_path(project), "migrate", "--noinput"], project.place(django.manage_path(project))
+        yield (
+            ["python", django.manage_path(project), "migrate", "--noinput"],
+            project.place(django.manage_path(project)),
+        )
     elif "migrations/env.py" in project.files and "flask-migrate" in project.packages:
         yield ["flask", "db", "upgrade"], project.place("migrations/env.py")
     elif path := next((path for path in project.paths if _is_alembic(path)), None):
@@ -73,13 +76,19 @@ def _usual(project: Project, service: Service) -> Iterator[tuple[Argv, str]]:
 def _without_migrations(project: Project, service: Service) -> Iterator[str]:
     """Return what a person does once for tables that no migration makes."""
     if "flask-migrate" in project.packages:
-        yield "Flask-Migrate is a dependency, but no migrations/ is in the commit: run flask db init and flask db migrate, and push."
-    for module in service.modules:
-        for call in module.calls:
-            name = text_of(argument(call, 0, "name")) if ast.unparse(call.func).endswith(".command") else None
-            if name and _TABLES.fullmatch(name):
-                yield f"The command {name} makes the tables ({project.place_of(module, call)}): run it once with hookd run."
-                return
+        yield "Flask-Migrate has no migrations/ in the commit: run flask db init and flask db migrate, and push them."
+    for module, call in ((module, call) for module in service.modules for call in module.calls):
+        name = text_of(argument(call, 0, "name")) if ast.unparse(call.func).endswith(".command") else None
+        if name and _TABLES.fullmatch(name):
+            place = project.place_of(module, call)
+            yield f"The command {name} makes the tables ({place}): run it once with hookd run."
+            return
+
+
+def _is_without_files(project: Project, argv: Argv) -> bool:
+    """Return True for a migration of Flask-Migrate whose directory is not in the commit."""
+    default = argv[0] == "flask" and argv[-2:] == ["db", "upgrade"]
+    return default and "migrations/env.py" not in project.files
 
 
 def _is_alembic(path: str) -> bool:
@@ -95,7 +104,11 @@ def _is_task(command: Command) -> bool:
 
 def _is_python(command: Command) -> bool:
     """Return True for a command of Python or of a framework without a variable left."""
-    is_ours = command.program in ("flask", "alembic") or command.program.startswith("python") or "manage.py" in command.words[0]
+    is_ours = (
+        command.program in ("flask", "alembic")
+        or command.program.startswith("python")
+        or "manage.py" in command.words[0]
+    )
     return is_ours and not any("$" in word for word in command.words)
 
 
@@ -106,7 +119,11 @@ def _argv(command: Command) -> Argv:
         words = ["python", words[0].removeprefix("./"), *words[1:]]
     if "/" in words[0]:
         words[0] = words[0].rpartition("/")[2]
-    if "migrate" in words and any(word.endswith("manage.py") for word in words) and not {"--noinput", "--no-input"} & {*words}:
+    if (
+        "migrate" in words
+        and any(word.endswith("manage.py") for word in words)
+        and not {"--noinput", "--no-input"} & {*words}
+    ):
         words.append("--noinput")
     given = [f"{name}={value}" for name, value in command.variables.items()]
     return ["env", *given, *words] if given else words

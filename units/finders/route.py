@@ -42,7 +42,11 @@ def _checks(project: Project) -> Iterator[tuple[str, str]]:
 def _compose_checks(path: str, lines: list[str], place: str) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(lines, 1):
         is_test = "test:" in line or "curl" in line or "wget" in line
-        if is_test and (match := _URL.search(line)) and any(name in match[1] for name in ("health", "ping", "up", "live")):
+        if (
+            is_test
+            and (match := _URL.search(line))
+            and any(name in match[1] for name in ("health", "ping", "up", "live"))
+        ):
             yield match[1], f"{place}, line {number}"
 
 
@@ -79,7 +83,14 @@ def _prefixed(module: Module) -> frozenset[str]:
 def _is_plain(call: ast.Call) -> bool:
     """Return True for the blueprint of the main pages, by its name, which has no prefix of its own."""
     name = text_of(argument(call, 0, "name"))
-    return keyword(call, "url_prefix", "prefix") is None and name in ("main", "public", "home", "core", "health", "base")
+    return keyword(call, "url_prefix", "prefix") is None and name in (
+        "main",
+        "public",
+        "home",
+        "core",
+        "health",
+        "base",
+    )
 
 
 def _is_included(call: ast.Call) -> bool:

@@ -1,7 +1,7 @@
 """The web process of a project: its kind, its entry or own command, and the modules that serve."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from units.finders import django
@@ -34,7 +34,7 @@ class Service:
     source: str = ""
     settings: str | None = None
     modules: tuple[Module, ...] = ()
-    found: Found = Found()
+    found: Found = field(default_factory=Found)
 
 
 def find_service(project: Project) -> Service:
@@ -121,9 +121,13 @@ def _server_remarks(project: Project, serving: Serving, kind: Finding | None) ->
     remarks = []
     pin = _PIN.match(project.packages.get("gunicorn", ""))
     if pin and (int(pin[1]), int(pin[2] or 0)) < _NEWEST_BAD:
-        remarks.append(f"The project's gunicorn {pin[0].partition('==')[2].strip()} drops requests: hookd uses its own.")
+        remarks.append(
+            f"The project's gunicorn {pin[0].partition('==')[2].strip()} drops requests: hookd uses its own."
+        )
     if kind and kind.value in ("gevent", "eventlet") and kind.value not in project.packages:
-        remarks.append(f"{kind.source} asks for {kind.value}, which is no dependency: add it, or --worker-class gthread.")
+        remarks.append(
+            f"{kind.source} asks for {kind.value}, which is no dependency: add it, or --worker-class gthread."
+        )
     if serving.server not in ("gunicorn", "python"):
         remarks.append(f"{serving.source} starts {serving.server}: hookd serves the same app with gunicorn.")
     return remarks
@@ -137,12 +141,12 @@ def _flask_app(project: Project) -> Entry | None:
             if name.strip() == "FLASK_APP" and (entry := _flask_entry(project, value, project.place(path, place))):
                 return entry
     for dockerfile in dockerfiles(project):
-        if given := dockerfile.variables.get("FLASK_APP"):
-            if entry := _flask_entry(project, given[0], project.place(dockerfile.path, given[1])):
-                return entry
-    given_json = table(read_json(project.read("app.json")), "env").get("FLASK_APP")
-    value = given_json.get("value") if isinstance(given_json, dict) else given_json
-    return _flask_entry(project, value, project.place("app.json")) if isinstance(value, str) else None
+        text, number = dockerfile.variables.get("FLASK_APP", ("", 0))
+        if entry := _flask_entry(project, text, project.place(dockerfile.path, number)):
+            return entry
+    given = table(read_json(project.read("app.json")), "env").get("FLASK_APP")
+    written = given.get("value") if isinstance(given, dict) else given
+    return _flask_entry(project, written, project.place("app.json")) if isinstance(written, str) else None
 
 
 def _flask_entry(project: Project, value: str, source: str) -> Entry | None:
@@ -168,7 +172,8 @@ def _django_entry(project: Project) -> Entry | None:
 
 def _own_command(project: Project, serving: Serving) -> Service:
     """Return a service of its own command, whose values and paths of a container are replaced."""
-    words, directories = [], []
+    words: list[str] = []
+    directories: list[str] = []
     port = _port(project)
     for word in serving.command:
         text = re.sub(r"\$\{?PORT(?::?-[^}]*)?\}?", port, word)
@@ -181,9 +186,16 @@ def _own_command(project: Project, serving: Serving) -> Service:
     findings = [Finding("service.command", words, source, proposed=True)]
     if directories:
         findings.append(Finding("shared.directories", directories, source, proposed=True))
-    remarks = [f"{source} starts its own server, which listens on a port: set service.listen to it, such as 127.0.0.1:{port}."]
-    remarks += [f"{one} stands for the container's directory: give its full path if the server needs one." for one in directories]
-    remarks += [f"{source} has the variable {word}: write its value into service.command." for word in words if "$" in word]
+    remarks = [
+        f"{source} starts its own server, which listens on a port: set service.listen to it, such as 127.0.0.1:{port}."
+    ]
+    remarks += [
+        f"{one} stands for the container's directory: give its full path if the server needs one."
+        for one in directories
+    ]
+    remarks += [
+        f"{source} has the variable {word}: write its value into service.command." for word in words if "$" in word
+    ]
     found = Found(tuple(findings), remarks=tuple(remarks))
     return Service("command", command=tuple(words), before=serving.before, source=source, found=found)
 

@@ -17,6 +17,7 @@ _NOT_SERVING: Final = re.compile(r"(?i)dev|test|builder|node|front|docs|playwrig
 _PAIR: Final = re.compile(r"([A-Za-z_]\w*)=(\"[^\"]*\"|'[^']*'|\S*)")
 _SCRIPT: Final = re.compile(r"[\w./-]+")
 _MAX_DEPTH: Final = 4
+_MAX_COMMANDS: Final = 500
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,10 @@ def _container_commands(project: Project, dockerfile: Dockerfile) -> tuple[Comma
         return _expanded(project, command, near, variables)
     rest = command[0].words if command else ()
     if _script(project, entry[0], near):
-        return _expanded(project, entry, near, variables, rest)
+        given = (
+            (one,) if one.words[0] != "$@" else read_words(rest) for one in _expanded(project, entry, near, variables)
+        )
+        return _expanded(project, tuple(command for commands in given for command in commands), near, variables)
     return _expanded(project, (replace(entry[0], words=(*entry[0].words, *rest)),), near, variables)
 
 
@@ -149,30 +153,26 @@ def _form(text: str, variables: Mapping[str, str]) -> tuple[Command, ...]:
 
 
 def _expanded(
-    project: Project,
-    commands: tuple[Command, ...],
-    near: str = "",
-    variables: Mapping[str, str] | None = None,
-    rest: tuple[str, ...] = (),
-    depth: int = 0,
+    project: Project, commands: tuple[Command, ...], near: str = "", variables: Mapping[str, str] | None = None
 ) -> tuple[Command, ...]:
-    """Return the commands, and in place of a script of the project its own commands. `rest` stands for `"$@"`."""
-    found: list[Command] = []
-    for command in commands:
-        if command.words[0] == "$@":
-            found += _expanded(project, read_words(rest), near, variables, (), depth + 1) if rest else ()
-        elif depth < _MAX_DEPTH and (path := _script(project, command, near)):
-            inner = read_script(project.read(path) or "", variables)
-            found += _expanded(project, inner, near, variables, rest, depth + 1)
-        else:
-            found.append(command)
-    return tuple(found)
+    """Return the commands, and in place of a script of the project its own commands."""
+    for _ in range(_MAX_DEPTH):
+        found: list[Command] = []
+        for command in commands:
+            path = _script(project, command, near)
+            found += read_script(project.read(path) or "", variables) if path else (command,)
+        if tuple(found) == commands:
+            break
+        commands = tuple(found[:_MAX_COMMANDS])
+    return commands
 
 
 def _script(project: Project, command: Command, near: str = "") -> str | None:
     """Return the project's shell script that a command starts, or None."""
-    word = command.words[1] if command.program in ("sh", "bash", "source", ".") and command.words[1:] else command.words[0]
-    if not _SCRIPT.fullmatch(word) or "/" not in word and not word.endswith(".sh"):
+    word = (
+        command.words[1] if command.program in ("sh", "bash", "source", ".") and command.words[1:] else command.words[0]
+    )
+    if not _SCRIPT.fullmatch(word) or ("/" not in word and not word.endswith(".sh")):
         return None
     path = file_named(project, word, near)
     if path is None or path.endswith(".py") or not _is_shell(project.read(path) or ""):

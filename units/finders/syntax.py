@@ -110,7 +110,8 @@ class Module:
     def named_modules(self) -> tuple[str, ...]:
         """The texts that may name a module or a class in one, such as `shop.config.Production`."""
         texts = (text for node in self.all_of(ast.Constant) if (text := text_of(node)))
-        return tuple(dict.fromkeys(text.rpartition(".")[0] for text in texts if _NAME.fullmatch(text)))
+        named = (text for text in texts if _NAME.fullmatch(text))
+        return tuple(dict.fromkeys(name for text in named for name in (text, text.rpartition(".")[0])))
 
     def absolute(self, node: ast.ImportFrom) -> str:
         """Return the full name of the module of a `from` import."""

@@ -17,7 +17,9 @@ ROOT: Final = "/.app"
 _MAX_DEPTH: Final = 12
 _MAX_TEXT: Final = 4096
 _UPPER: Final = re.compile(r"[A-Z][A-Z0-9_]+")
-_SAME: Final = frozenset(("abspath", "realpath", "normpath", "Path", "PurePath", "str", "fspath", "resolve", "absolute"))
+_SAME: Final = frozenset(
+    ("abspath", "realpath", "normpath", "Path", "PurePath", "str", "fspath", "resolve", "absolute")
+)
 _SAME_METHODS: Final = frozenset("resolve absolute as_posix strip rstrip lower expanduser".split())
 
 
@@ -45,9 +47,8 @@ class Values:
                 if isinstance(node, ast.ClassDef):
                     inner = dict(assignments(tuple(running_statements(node.body))))
                     found |= {f"{node.name}.{name}": value for name, value in inner.items()} | inner
-                elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript):
-                    if name := text_of(node.targets[0].slice):
-                        found.setdefault(f"config:{name}", node.value)
+                elif isinstance(node, ast.Assign) and isinstance(target := node.targets[0], ast.Subscript):
+                    found.setdefault(f"config:{text_of(target.slice)}", node.value)
             self._names[module.path] = found | module.values
         return self._names[module.path]
 
@@ -142,7 +143,9 @@ class Values:
         if name in ("os.getcwd", "pathlib.Path.cwd"):
             return Value(ROOT)
         if name == "os.path.join" or (last in _SAME and len(call.args) > 1):
-            return self._joined([self.of(module, one, depth) for one in call.args], lambda texts: posixpath.join(*texts))
+            return self._joined(
+                [self.of(module, one, depth) for one in call.args], lambda texts: posixpath.join(*texts)
+            )
         if name == "os.path.dirname" and call.args:
             return self._parent(self.of(module, call.args[0], depth), 1)
         if variable := variable_of(module, call):
@@ -166,7 +169,9 @@ class Values:
             case "replace" if len(arguments) == 2:
                 return self._joined([inner, *arguments], lambda texts: texts[0].replace(texts[1], texts[2]))
             case "format" if inner and len(arguments) == 1:
-                return self._joined([inner, *arguments], lambda texts: texts[0].replace("{}", texts[1]).replace("{0}", texts[1]))
+                return self._joined(
+                    [inner, *arguments], lambda texts: texts[0].replace("{}", texts[1]).replace("{0}", texts[1])
+                )
         return None
 
     def _first(self, module: Module, values: list[ast.expr], depth: int) -> Value | None:

@@ -15,10 +15,14 @@ from units.finders.starts import dockerfiles
 from units.finders.syntax import Module, argument, assignments, keyword, text_of
 from units.finders.values import is_environment_reader, variable_of
 
-_EXAMPLE_FILE: Final = re.compile(r"(?:docker/|container/|deploy/)?(?:[\w-]*\.)?(?:env|\.env)(?:\.(?:example|sample|template|dist))?")
+_EXAMPLE_FILE: Final = re.compile(
+    r"(?:docker/|container/|deploy/)?(?:[\w-]*\.)?(?:env|\.env)(?:\.(?:example|sample|template|dist))?"
+)
 _LINE: Final = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
-_SECRET: Final = re.compile(r"(?i)(?:^|_)(?:secret|key|password|passwd|pass|token|salt|credentials?|dsn)(?:_|$)|SECRET|PASSWORD")
+_SECRET: Final = re.compile(
+    r"(?i)(?:^|_)(?:secret|key|password|passwd|pass|token|salt|credentials?|dsn)(?:_|$)|SECRET|PASSWORD"
+)
 # Set by the system, hookd, gunicorn, or by a command line of developers.
 _OTHERS: Final = re.compile(
     r"(?:PORT|HOST|HOSTNAME|HOME|PATH|PWD|USER|LOGNAME|SHELL|TERM|LANG|LC_\w+|TZ|TMPDIR|TEMP|TMP|CI|DISPLAY|VIRTUAL_ENV|"
@@ -29,7 +33,9 @@ _MAX_VARIABLES: Final = 200
 # The key of sessions and signatures, which each process must share.
 _SESSION: Final = re.compile(r"(?:^|_)SECRET(?:_KEY)?$")
 # Keys of other services.
-_OF_OTHERS: Final = frozenset("CLIENT API S3 AWS STRIPE GITHUB GITLAB GOOGLE OAUTH FACEBOOK TWITTER RECAPTCHA WEBHOOK".split())
+_OF_OTHERS: Final = frozenset(
+    "CLIENT API S3 AWS STRIPE GITHUB GITLAB GOOGLE OAUTH FACEBOOK TWITTER RECAPTCHA WEBHOOK".split()
+)
 _LOCAL: Final = re.compile(r"(?:postgres|mysql|mariadb)\S*://(?:[^@/]*@)?(?:localhost|127\.0\.0\.1)")
 _ON: Final = re.compile(r"(?i)\b(?:true|on|1|yes)\b")
 
@@ -63,7 +69,9 @@ def _marked(one: Variable) -> Variable:
     return replace(one, secret=secret, example=None if secret else one.example or None)
 
 
-def _complete(one: Variable, examples: Mapping[str, tuple[str, str]], docker: Mapping[str, tuple[str, str]]) -> Variable:
+def _complete(
+    one: Variable, examples: Mapping[str, tuple[str, str]], docker: Mapping[str, tuple[str, str]]
+) -> Variable:
     """Return a variable with its example. Names and values that only matter in production make it needed."""
     written, image = examples.get(one.name, ("", ""))[0], docker.get(one.name, ("", ""))[0]
     if "prod" in image:
@@ -131,17 +139,30 @@ def _guarded(module: Module) -> frozenset[str]:
     """Return the names that the code asks for before it reads them: `if "NAME" in os.environ`."""
     found = set()
     for node in module.nodes:
-        if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In | ast.NotIn) and (name := text_of(node.left)):
+        if (
+            isinstance(node, ast.Compare)
+            and isinstance(node.ops[0], ast.In | ast.NotIn)
+            and (name := text_of(node.left))
+        ):
             found.add(name)
-        elif isinstance(node, ast.Try) and any("KeyError" in ast.unparse(one.type) for one in node.handlers if one.type):
-            inner = (variable_of(module, one) for part in node.body for one in ast.walk(part) if isinstance(one, ast.Subscript))
+        elif isinstance(node, ast.Try) and any(
+            "KeyError" in ast.unparse(one.type) for one in node.handlers if one.type
+        ):
+            inner = (
+                variable_of(module, one)
+                for part in node.body
+                for one in ast.walk(part)
+                if isinstance(one, ast.Subscript)
+            )
             found |= {name for name in inner if name}
     return frozenset(found)
 
 
 def _conditional(module: Module) -> frozenset[int]:
     """Return the nodes that run only if another variable is set."""
-    blocks = (one for one in module.all_of(ast.If) if "environ" in ast.unparse(one.test) or "getenv" in ast.unparse(one.test))
+    blocks = (
+        one for one in module.all_of(ast.If) if "environ" in ast.unparse(one.test) or "getenv" in ast.unparse(one.test)
+    )
     return frozenset(id(node) for one in blocks for part in one.body for node in ast.walk(part))
 
 
@@ -152,7 +173,8 @@ def _readers(module: Module) -> frozenset[str]:
         first = function.args.args[0].arg if function.args.args else None
         reads = (one for one in ast.walk(function) if isinstance(one, ast.Call) and one.args)
         if first and any(
-            module.full_name(one.func) in ("os.environ.get", "os.getenv") and ast.unparse(one.args[0]) == first for one in reads
+            module.full_name(one.func) in ("os.environ.get", "os.getenv") and ast.unparse(one.args[0]) == first
+            for one in reads
         ):
             found.add(name)
     return frozenset(found)
@@ -165,7 +187,9 @@ def _by_reader(readers: frozenset[str], node: ast.Call | ast.Subscript) -> str |
 
 def _by_keyword(node: ast.Call | ast.Subscript) -> str | None:
     """Return the variable that a table of settings names: `SettingsValue(str, environ_name="SHOP_KEY")`."""
-    name = text_of(keyword(node, "environ_name", "env_var", "envvar", "env_name")) if isinstance(node, ast.Call) else None
+    name = (
+        text_of(keyword(node, "environ_name", "env_var", "envvar", "env_name")) if isinstance(node, ast.Call) else None
+    )
     return name if name and name.isupper() else None
 
 
@@ -189,7 +213,11 @@ def _fields(project: Project, module: Module, made: ast.ClassDef) -> Iterator[Va
     """Return the fields of a settings class, by the names that pydantic reads."""
     prefix = _prefix(made)
     for one in made.body:
-        if not isinstance(one, ast.AnnAssign) or not isinstance(one.target, ast.Name) or "ClassVar" in ast.unparse(one.annotation):
+        if (
+            not isinstance(one, ast.AnnAssign)
+            or not isinstance(one.target, ast.Name)
+            or "ClassVar" in ast.unparse(one.annotation)
+        ):
             continue
         name, needed = f"{prefix}{one.target.id}", one.value is None
         if isinstance(one.value, ast.Call) and ast.unparse(one.value.func).endswith("Field"):
@@ -206,7 +234,11 @@ def _prefix(made: ast.ClassDef) -> str:
     for node in ast.walk(made):
         if isinstance(node, ast.keyword) and node.arg == "env_prefix" and (text := text_of(node.value)):
             return text
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "env_prefix" and (text := text_of(node.value)):
+        if (
+            isinstance(node, ast.Assign)
+            and ast.unparse(node.targets[0]) == "env_prefix"
+            and (text := text_of(node.value))
+        ):
             return text
     return ""
 
@@ -242,7 +274,9 @@ def _app_json(project: Project) -> dict[str, tuple[str | None, str]]:
 
 def _needed_by_app_json(project: Project) -> Iterator[str]:
     for name, one in table(read_json(project.read("app.json")), "env").items():
-        is_table = isinstance(one, dict) and not {"value", "generator"} & one.keys() and one.get("required") is not False
+        is_table = (
+            isinstance(one, dict) and not {"value", "generator"} & one.keys() and one.get("required") is not False
+        )
         if is_table and _NAME.fullmatch(name):
             yield name
 

@@ -32,9 +32,11 @@ def run(
 
     Raises CommandFailed for an exit status, a timeout, or a missing program.
     """
-    return run_bytes(argv, seconds=seconds, given=(text or "").encode(), extra=extra).decode(
-        errors="replace"
-    ).replace("\r\n", "\n")
+    return (
+        run_bytes(argv, seconds=seconds, given=(text or "").encode(), extra=extra)
+        .decode(errors="replace")
+        .replace("\r\n", "\n")
+    )
 
 
 def run_bytes(
