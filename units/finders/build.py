@@ -53,12 +53,20 @@ def _script_runs_app(project: Project) -> bool:
 
 def _build_values(project: Project, variables: tuple[Variable, ...]) -> dict[str, str]:
     """Return values for the build: those of a Dockerfile's own build, else examples. They are no secrets."""
-    wanted = (one for one in variables if one.needed and one.name != "PYTHONPATH" and "{" not in (one.example or ""))
-    values = {one.name: one.example or ("sqlite://" if _URL.search(one.name) else "build") for one in wanted}
+    needed = (one for one in variables if one.needed and one.name != "PYTHONPATH")
+    values = {one.name: value for one in needed if (value := _build_value(one))}
     for command in _docker_builds(project):
         if any(word in _MANAGE for word in command.words):
             values |= {name: value for name, value in command.variables.items() if "$" not in value}
     return values
+
+
+def _build_value(variable: Variable) -> str | None:
+    """Return an example without the places of a server, or None for data that has a default in the code."""
+    example = (variable.example or "").replace("{domain}", "localhost")
+    if "{shared}" in example or not example:
+        return "sqlite://" if _URL.search(variable.name) else None if example else "build"
+    return example
 
 
 def _docker_builds(project: Project) -> Iterator[Command]:

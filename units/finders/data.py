@@ -53,8 +53,9 @@ def find_data(project: Project, service: Service) -> Found:
     """Find the directories to share, and the variables that move data out of the code."""
     found: dict[str, _Datum] = {}
     for one in _data(project, service):
-        if one.path not in found or (one.variables and not found[one.path].variables):
-            found[one.path] = one
+        before = found.get(one.path, one)
+        names = before.variables or one.variables
+        found[one.path] = replace(before, variables=names, is_written=before.is_written or one.is_written)
     shared: dict[str, str] = {}
     variables: dict[str, Variable] = {}
     remarks: dict[str, None] = {}

@@ -77,7 +77,8 @@ def _without_migrations(project: Project, service: Service) -> Iterator[str]:
     """Return what a person does once for tables that no migration makes."""
     if "flask-migrate" in project.packages:
         yield "Flask-Migrate has no migrations/ in the commit: run flask db init and flask db migrate, and push them."
-    for module, call in ((module, call) for module in service.modules for call in module.calls):
+    calls = ((one, call) for one in service.modules for call in one.calls)
+    for module, call in calls:
         name = text_of(argument(call, 0, "name")) if ast.unparse(call.func).endswith(".command") else None
         if name and _TABLES.fullmatch(name):
             place = project.place_of(module, call)

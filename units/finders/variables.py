@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from units.finders import django
-from units.finders.finding import Found, Variable
+from units.finders.finding import Finding, Found, Variable
 from units.finders.packages import read_json, table
 from units.finders.project import Project
 from units.finders.service import Service
@@ -37,6 +37,9 @@ _OF_OTHERS: Final = frozenset(
     "CLIENT API S3 AWS STRIPE GITHUB GITLAB GOOGLE OAUTH FACEBOOK TWITTER RECAPTCHA WEBHOOK".split()
 )
 _LOCAL: Final = re.compile(r"(?:postgres|mysql|mariadb)\S*://(?:[^@/]*@)?(?:localhost|127\.0\.0\.1)")
+# A file of SQLite from an example is kept in a shared directory.
+_SQLITE: Final = re.compile(r"sqlite(?:\+\w+)?:///(?:[\w./-]*/)?([\w.-]+)")
+_IN_DATA: Final = "sqlite:///{shared}/data/"
 _ON: Final = re.compile(r"(?i)\b(?:true|on|1|yes)\b")
 
 
@@ -60,7 +63,9 @@ def find_variables(project: Project, service: Service, known: tuple[Variable, ..
         if one.name in certain or not _OTHERS.fullmatch(one.name)
     ]
     ordered = sorted(map(_marked, listed), key=lambda one: (not one.needed, not one.secret))
-    return Found(variables=tuple(ordered[:_MAX_VARIABLES]), remarks=remark)
+    data = [one for one in ordered if one.name not in certain and (one.example or "").startswith(_IN_DATA)]
+    shared = tuple(Finding("shared.directories", ["data"], one.source, proposed=True) for one in data)
+    return Found(shared, tuple(ordered[:_MAX_VARIABLES]), remark)
 
 
 def _marked(one: Variable) -> Variable:
@@ -81,6 +86,8 @@ def _complete(
         return replace(one, needed=True)
     needed = one.needed or bool(_LOCAL.match(one.example or ""))
     example = "{domain}" if one.name == "SERVER_NAME" and one.needed else one.example
+    if match := _SQLITE.fullmatch(written or example or ""):
+        example, written = f"{_IN_DATA}{match[1]}", ""
     return replace(one, needed=needed, example=written or example)
 
 
