@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 from units.finders.project import Project
 from units.finders.syntax import Function, Module, dotted
@@ -73,7 +73,7 @@ def needed_arguments(function: Function) -> tuple[str, ...]:
 
 
 def _kind_of_value(project: Project, module: Module, value: ast.expr, depth: int) -> Kind | None:
-    if depth > _MAX_DEPTH:
+    if depth > _MAX_DEPTH or not project.spend():
         return None
     match value:
         case ast.Name(id=name):
@@ -140,9 +140,17 @@ def _kind_of_class(project: Project, module: Module, made: ast.ClassDef, depth: 
 
 
 def _kind_of_function(project: Project, module: Module, function: Function, depth: int) -> Kind | None:
-    """Return the kind of the app that a function makes: the first that it constructs, or what it returns."""
-    if depth > _MAX_DEPTH or not _returns(function):
-        return None
+    """Return the kind of the app that a function makes. Each function is read once."""
+    key = (module.path, function.lineno)
+    if key not in project.made:
+        project.made[key] = None  # For a function that calls itself.
+        if depth <= _MAX_DEPTH and _returns(function):
+            project.made[key] = _made_kind(project, module, function, depth)
+    return cast(Kind | None, project.made[key])
+
+
+def _made_kind(project: Project, module: Module, function: Function, depth: int) -> Kind | None:
+    """Return the kind of the first app that a function constructs, or that another one makes for it."""
     calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
     for call in calls:
         if known := _known(module.full_name(call.func)):

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from units.finders.syntax import keyword, parse, texts_of
+from units.finders.syntax import keyword, parse, source_of, texts_of
 
 Read = Callable[[str], str | None]
 
@@ -127,5 +127,5 @@ def _of_setup(read: Read) -> Iterator[str]:
     )
     module = parse("setup", "setup.py", read("setup.py") or "")
     for call in module.calls if module else ():
-        if isinstance(call.func, ast.Name | ast.Attribute) and ast.unparse(call.func).endswith("setup"):
+        if isinstance(call.func, ast.Name | ast.Attribute) and source_of(call.func).endswith("setup"):
             yield from texts_of(keyword(call, "install_requires"))

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from units.finders.build import find_build
 from units.finders.data import find_data
@@ -24,6 +24,7 @@ from units.finders.variables import find_variables
 
 __all__ = ["Finding", "Plan", "Variable", "find_plan"]
 
+_MAX_TEXT: Final = 4096
 _NO_INTERPRETERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -63,12 +64,31 @@ def find_plan(tree: Tree, directory: str | None = None, interpreters: Mapping[st
     service = with_modules(project, service)
     source = "the directory that was named" if directory else "the only directory with an app"
     parts = [_directory(project, source), service.found, *_all(project, service, interpreters)]
+    remarks = dict.fromkeys(remark for one in parts for remark in one.remarks)
     return Plan(
         service.kind,
-        tuple(_merged(finding for one in parts for finding in one.findings)),
-        parts[-1].variables,
-        tuple(dict.fromkeys(remark for one in parts for remark in one.remarks)),
+        tuple(filter(_is_plain, _merged(finding for one in parts for finding in one.findings))),
+        tuple(filter(_is_plain, parts[-1].variables)),
+        tuple(remark for remark in remarks if _is_text(remark)),
     )
+
+
+def _is_plain(one: Finding | Variable) -> bool:
+    """Return True if all texts are short and printable. What a terminal would obey is left out."""
+    return all(_is_text(text) for text in _texts(list(dataclasses.astuple(one))))
+
+
+def _texts(value: Any) -> list[str]:
+    """Return all texts of a nested value."""
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list):
+        return [text for one in value for text in _texts(one)]
+    return [value] if isinstance(value, str) else []
+
+
+def _is_text(text: str) -> bool:
+    return len(text) <= _MAX_TEXT and text.isprintable()
 
 
 def _directory(project: Project, source: str) -> Found:

@@ -14,6 +14,7 @@ from units.finders.tree import Tree
 # Bytes of Python that are parsed for one plan. 4 MB take about a second.
 _MAX_PARSED: Final = 1_000_000
 _MAX_MODULES: Final = 200
+_MAX_STEPS: Final = 20_000
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MANAGE: Final = re.compile(r"(?:[\w-]+/){1,2}manage\.py")
 # The directory that a start command changes to.
@@ -39,6 +40,13 @@ class Project:
         )
         self._modules: dict[str, Module | None] = {}
         self._left = _MAX_PARSED
+        self._steps = _MAX_STEPS
+        self.made: dict[tuple[str, int], str | None] = {}
+
+    def spend(self) -> bool:
+        """Count a step of the search for apps. Return False after too many, which only hostile code needs."""
+        self._steps -= 1
+        return self._steps >= 0
 
     @cached_property
     def files(self) -> frozenset[str]:

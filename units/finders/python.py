@@ -15,6 +15,7 @@ from units.finders.syntax import keyword, parse, text_of
 _VERSION: Final = re.compile(r"(?:c?python-?)?(\d+)\.(\d+)(?:\.\d+)?(?:-dev|rc\d+)?", re.IGNORECASE)
 _IMAGE: Final = re.compile(r"(?:\S*/)?python:(\d+\.\d+)\S*(?:\s.*)?", re.IGNORECASE)
 _CLAUSE: Final = re.compile(r"(===?|!=|~=|>=|<=|>|<|\^|~)?\s*v?(\d+)(?:\.(\d+|\*))?(?:\.(\d+|\*))?\S*")
+_LOCKED: Final = re.compile(r'(?m)^requires-python = "([^"]+)"')
 _MINORS: Final = range(6, 30)
 # Django's oldest Python by its major version (https://docs.djangoproject.com/en/stable/faq/install/).
 _DJANGO: Final = {4: 8, 5: 10, 6: 12}
@@ -81,11 +82,11 @@ def _wishes(project: Project) -> Iterator[Wanted]:
         if wanted := _version(text.strip(), project.place(path)):
             yield wanted
     pyproject = read_toml(project.read("pyproject.toml"))
-    lock = read_toml(project.read("uv.lock"))
+    locked = _LOCKED.search((project.read("uv.lock") or "")[:2000])
     rules = (
         ("pyproject.toml", table(pyproject, "project").get("requires-python")),
         ("pyproject.toml", table(pyproject, "tool", "poetry", "dependencies").get("python")),
-        ("uv.lock", lock.get("requires-python")),
+        ("uv.lock", locked[1] if locked else None),
         ("setup.cfg", read_ini(project.read("setup.cfg")).get("options", "python_requires", fallback=None)),
         ("setup.py", _setup_rule(project)),
     )

@@ -1,6 +1,5 @@
 """Release commands: migrations of Django, Flask-Migrate and Alembic, and what runs in front of the web process."""
 
-import ast
 import posixpath
 import re
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from units.finders.project import Project
 from units.finders.service import Service
 from units.finders.shell import Command, read_script
 from units.finders.starts import procfile_starts, web_starts
-from units.finders.syntax import argument, text_of
+from units.finders.syntax import argument, source_of, text_of
 
 Argv = list[str]
 _PRESTART: Final = ("prestart.sh", "scripts/prestart.sh", "release.sh", "scripts/release.sh", "bin/release")
@@ -79,7 +78,7 @@ def _without_migrations(project: Project, service: Service) -> Iterator[str]:
         yield "Flask-Migrate has no migrations/ in the commit: run flask db init and flask db migrate, and push them."
     calls = ((one, call) for one in service.modules for call in one.calls)
     for module, call in calls:
-        name = text_of(argument(call, 0, "name")) if ast.unparse(call.func).endswith(".command") else None
+        name = text_of(argument(call, 0, "name")) if source_of(call.func).endswith(".command") else None
         if name and _TABLES.fullmatch(name):
             place = project.place_of(module, call)
             yield f"The command {name} makes the tables ({place}): run it once with hookd run."

@@ -9,7 +9,7 @@ from units.finders.finding import Finding, Found
 from units.finders.project import Project
 from units.finders.service import Service
 from units.finders.starts import dockerfiles
-from units.finders.syntax import Module, argument, dotted, keyword, text_of
+from units.finders.syntax import Module, argument, dotted, keyword, source_of, text_of
 
 _PAGES: Final = (
     "healthz", "health", "up", "ping", "_health", "healthcheck", "health-check", "health_check", "livez", "readyz",
@@ -99,7 +99,7 @@ def _is_included(call: ast.Call) -> bool:
 
 def _takes_get(call: ast.Call) -> bool:
     methods = keyword(call, "methods")
-    return methods is None or "GET" in ast.unparse(methods)
+    return methods is None or "GET" in source_of(methods)
 
 
 def _is_root(service: Service, module: Module) -> bool:

@@ -19,6 +19,7 @@ _WITH_USER: Final = frozenset(("gosu", "su-exec"))
 _SHELLS: Final = frozenset(("sh", "bash", "dash", "ash"))
 _HEREDOC: Final = re.compile(r"<<-?\s*[\"']?(\w+)")
 _MAX_LINES: Final = 2000
+_MAX_LENGTH: Final = 8192
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,8 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _of_line(line: str, number: int, known: dict[str, str]) -> Iterator[Command]:
+    if len(line) > _MAX_LENGTH:
+        return
     lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|")
     lexer.whitespace_split = True
     try:

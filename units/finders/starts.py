@@ -17,6 +17,7 @@ _NOT_SERVING: Final = re.compile(r"(?i)dev|test|builder|node|front|docs|playwrig
 _PAIR: Final = re.compile(r"([A-Za-z_]\w*)=(\"[^\"]*\"|'[^']*'|\S*)")
 _SCRIPT: Final = re.compile(r"[\w./-]+")
 _MAX_DEPTH: Final = 4
+_MAX_DOCKERFILES: Final = 5
 _MAX_COMMANDS: Final = 500
 
 
@@ -66,7 +67,10 @@ def web_starts(project: Project) -> Iterator[Start]:
 def dockerfiles(project: Project) -> tuple[Dockerfile, ...]:
     """Return the Dockerfiles of the project that may serve, those at the top first."""
     paths = [path for path in project.paths if _DOCKERFILE.fullmatch(path) and not _NOT_SERVING.search(path)]
-    return tuple(_read_dockerfile(project, path) for path in sorted(paths, key=lambda path: (path.count("/"), path)))
+    return tuple(
+        _read_dockerfile(project, path)
+        for path in sorted(paths, key=lambda path: (path.count("/"), path))[:_MAX_DOCKERFILES]
+    )
 
 
 def _read_dockerfile(project: Project, path: str) -> Dockerfile:

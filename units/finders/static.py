@@ -10,7 +10,7 @@ from units.finders.build import has_static
 from units.finders.finding import Finding, Found
 from units.finders.project import Project
 from units.finders.service import Service
-from units.finders.syntax import Module, argument, keyword, text_of
+from units.finders.syntax import Module, argument, keyword, source_of, text_of
 from units.finders.values import Values, inside
 
 _FLASK: Final = frozenset(("Flask", "APIFlask", "Quart"))
@@ -77,7 +77,7 @@ def _mounted(project: Project, service: Service, values: Values) -> Iterator[tup
 def _mount(call: ast.Call) -> ast.Call | None:
     """Return `StaticFiles(…)` of `Mount("/static", app=StaticFiles(…))` and `app.mount("/static", StaticFiles(…))`."""
     given = argument(call, 1, "app")
-    if isinstance(given, ast.Call) and ast.unparse(given.func).endswith("StaticFiles"):
+    if isinstance(given, ast.Call) and source_of(given.func).endswith("StaticFiles"):
         return given
     return None
 

@@ -103,7 +103,7 @@ class Module:
     @cached_property
     def interpolates_environment(self) -> bool:
         """True if a configparser of the file takes values from variables, as its keys name them."""
-        kinds = [ast.unparse(base) for one in self.classes.values() for base in one.bases]
+        kinds = [source_of(base) for one in self.classes.values() for base in one.bases]
         return any(kind.endswith("Interpolation") for kind in kinds)
 
     @cached_property
@@ -170,15 +170,16 @@ def assignments(statements: tuple[ast.stmt, ...]) -> Iterator[tuple[str, ast.exp
 
 def running_statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     """Return the statements that run on import, also those in blocks."""
-    for one in body:
+    waiting = deque(body)
+    while waiting:
+        one = waiting.popleft()
         if isinstance(one, ast.If) and _is_main(one.test):
             continue
         yield one
         if isinstance(one, ast.If | ast.Try | ast.With | ast.For | ast.While):
-            for name in ("body", "orelse", "finalbody"):
-                yield from running_statements(getattr(one, name, []))
-            for handler in getattr(one, "handlers", []):
-                yield from running_statements(handler.body)
+            blocks = [getattr(one, name, []) for name in ("body", "orelse", "finalbody")]
+            blocks += [handler.body for handler in getattr(one, "handlers", [])]
+            waiting.extendleft(inner for block in reversed(blocks) for inner in reversed(block))
 
 
 def _is_main(test: ast.expr) -> bool:
@@ -194,6 +195,14 @@ def dotted(expression: ast.expr) -> str:
     if not isinstance(expression, ast.Name):
         return ""
     return ".".join([expression.id, *reversed(parts)])
+
+
+def source_of(node: ast.AST) -> str:
+    """Return a node as source code, or an empty text if it is nested too deeply."""
+    try:
+        return ast.unparse(node)
+    except RecursionError:
+        return ""
 
 
 def text_of(expression: ast.expr | None) -> str | None:

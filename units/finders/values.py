@@ -15,6 +15,7 @@ from units.finders.syntax import Module, argument, assignments, dotted, keyword,
 
 ROOT: Final = "/.app"
 _MAX_DEPTH: Final = 12
+_MAX_STEPS: Final = 50_000
 _MAX_TEXT: Final = 4096
 _UPPER: Final = re.compile(r"[A-Z][A-Z0-9_]+")
 _SAME: Final = frozenset(
@@ -38,6 +39,7 @@ class Values:
         self._project = project
         self._names: dict[str, dict[str, ast.expr]] = {}
         self._running: set[tuple[str, str]] = set()
+        self._left = _MAX_STEPS
 
     def names(self, module: Module) -> dict[str, ast.expr]:
         """Return the values of a module's names, of its classes' names, and of `config["NAME"]`."""
@@ -54,7 +56,8 @@ class Values:
 
     def of(self, module: Module, expression: ast.expr, depth: int = 0) -> Value | None:
         """Return the value of an expression, or None if it cannot be computed."""
-        if depth > _MAX_DEPTH:
+        self._left -= 1
+        if depth > _MAX_DEPTH or self._left < 0:
             return None
         found = self._of(module, expression, depth + 1)
         return found if found and len(found.text) <= _MAX_TEXT else None

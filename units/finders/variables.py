@@ -12,7 +12,7 @@ from units.finders.packages import read_json, table
 from units.finders.project import Project
 from units.finders.service import Service
 from units.finders.starts import dockerfiles
-from units.finders.syntax import Module, argument, assignments, keyword, text_of
+from units.finders.syntax import Module, argument, assignments, keyword, source_of, text_of
 from units.finders.values import is_environment_reader, variable_of
 
 _EXAMPLE_FILE: Final = re.compile(
@@ -100,7 +100,7 @@ def _django_variables(project: Project, service: Service) -> Iterator[Variable]:
     for module in modules:
         readers = _readers(module)
         for node in module.calls:
-            name, text = variable_of(module, node) or _by_reader(readers, node), ast.unparse(node)
+            name, text = variable_of(module, node) or _by_reader(readers, node), source_of(node)
             if name and "ALLOWED_HOSTS" in name and "*" not in text:
                 yield Variable(name, project.place_of(module, node), needed=True, example="{domain},localhost")
             elif name and re.fullmatch(r"(?:\w+_)?DEBUG", name) and _ON.search(text.partition(name)[2]):
@@ -131,7 +131,7 @@ def _is_needed(module: Module, node: ast.Call | ast.Subscript) -> bool:
         return False
     if not isinstance(node.func, ast.Name | ast.Attribute) or argument(node, 1, "default", "fallback") is not None:
         return False
-    owner = module.values.get(ast.unparse(node.func).partition(".")[0])
+    owner = module.values.get(source_of(node.func).partition(".")[0])
     has_default = {word.arg for word in owner.keywords} if isinstance(owner, ast.Call) else set()
     is_reader = name == "decouple.config" or (isinstance(owner, ast.Call) and is_environment_reader(module, owner))
     return is_reader and text_of(argument(node, 0)) not in has_default and not name.endswith(".read_env")
@@ -152,9 +152,7 @@ def _guarded(module: Module) -> frozenset[str]:
             and (name := text_of(node.left))
         ):
             found.add(name)
-        elif isinstance(node, ast.Try) and any(
-            "KeyError" in ast.unparse(one.type) for one in node.handlers if one.type
-        ):
+        elif isinstance(node, ast.Try) and any("KeyError" in source_of(one.type) for one in node.handlers if one.type):
             inner = (
                 variable_of(module, one)
                 for part in node.body
@@ -168,7 +166,7 @@ def _guarded(module: Module) -> frozenset[str]:
 def _conditional(module: Module) -> frozenset[int]:
     """Return the nodes that run only if another variable is set."""
     blocks = (
-        one for one in module.all_of(ast.If) if "environ" in ast.unparse(one.test) or "getenv" in ast.unparse(one.test)
+        one for one in module.all_of(ast.If) if "environ" in source_of(one.test) or "getenv" in source_of(one.test)
     )
     return frozenset(id(node) for one in blocks for part in one.body for node in ast.walk(part))
 
@@ -180,7 +178,7 @@ def _readers(module: Module) -> frozenset[str]:
         first = function.args.args[0].arg if function.args.args else None
         reads = (one for one in ast.walk(function) if isinstance(one, ast.Call) and one.args)
         if first and any(
-            module.full_name(one.func) in ("os.environ.get", "os.getenv") and ast.unparse(one.args[0]) == first
+            module.full_name(one.func) in ("os.environ.get", "os.getenv") and source_of(one.args[0]) == first
             for one in reads
         ):
             found.add(name)
@@ -208,7 +206,7 @@ def _settings_classes(modules: tuple[Module, ...]) -> frozenset[str]:
             name
             for module in modules
             for name, made in module.classes.items()
-            if any(ast.unparse(base).rpartition(".")[2] in found for base in made.bases)
+            if any(source_of(base).rpartition(".")[2] in found for base in made.bases)
         }
         if more <= found:
             break
@@ -223,16 +221,16 @@ def _fields(project: Project, module: Module, made: ast.ClassDef) -> Iterator[Va
         if (
             not isinstance(one, ast.AnnAssign)
             or not isinstance(one.target, ast.Name)
-            or "ClassVar" in ast.unparse(one.annotation)
+            or "ClassVar" in source_of(one.annotation)
         ):
             continue
         name, needed = f"{prefix}{one.target.id}", one.value is None
-        if isinstance(one.value, ast.Call) and ast.unparse(one.value.func).endswith("Field"):
+        if isinstance(one.value, ast.Call) and source_of(one.value.func).endswith("Field"):
             alias = keyword(one.value, "validation_alias", "alias", "env")
             name = text_of(alias) or name
             first = one.value.args[0] if one.value.args else keyword(one.value, "default", "default_factory")
             needed = first is None or (isinstance(first, ast.Constant) and first.value is ...)
-        optional = re.search(r"\bOptional\b|\bNone\b", ast.unparse(one.annotation))
+        optional = re.search(r"\bOptional\b|\bNone\b", source_of(one.annotation))
         if _NAME.fullmatch(name) and not one.target.id.startswith("_") and one.target.id != "model_config":
             yield Variable(name.upper(), project.place_of(module, one), needed and not optional)
 
@@ -243,7 +241,7 @@ def _prefix(made: ast.ClassDef) -> str:
             return text
         if (
             isinstance(node, ast.Assign)
-            and ast.unparse(node.targets[0]) == "env_prefix"
+            and source_of(node.targets[0]) == "env_prefix"
             and (text := text_of(node.value))
         ):
             return text

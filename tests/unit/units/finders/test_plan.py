@@ -1,6 +1,7 @@
 """A plan is one app's, its pages are asked, and its printed form is checked before it is trusted."""
 
 import json
+import time
 from dataclasses import asdict
 
 import pytest
@@ -62,6 +63,26 @@ def test_workspace_uses_the_lock_above() -> None:
 def test_unknown_repositories_say_why(files: dict[str, str]) -> None:
     plan = plan_of(files)
     assert (plan.kind, plan.findings, len(plan.remarks)) == ("unknown", (), 1)
+
+
+HOSTILE = {
+    "nested": "x = " + "+".join(["a"] * 5000) + "\n",
+    "branches": "if a:\n    b = 1\n" + "elif a:\n    b = 1\n" * 2000,
+    "attributes": "UPLOAD_FOLDER = a" + ".b" * 3000 + "\n",
+    "powers": "DATA_DIR = f'" + "{A0}" * 40 + "'\n" + "".join(f"A{n} = f'{f'{{A{n + 1}}}' * 40}'\n" for n in range(30)),
+    "factories": "".join(f"def app{n}():\n" + f"    app{n + 1}()\n" * 400 + "    return 1\n" for n in range(9))
+    + "o = app0()\n",
+    "escapes": "import os\nA = os.environ['A_URL\\x1b[2J']\nSECRET_KEY = os.getenv('B', '\\x1b')\n",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_code_ends_soon(name: str) -> None:
+    begin = time.process_time()
+    plan = plan_of({"app.py": HOSTILE[name], "shop.py": "import app as other\n" + FLASK})
+    assert plan.kind == "flask"
+    assert Plan.from_json(plan.to_json()) == plan
+    assert time.process_time() - begin < 5
 
 
 def test_plan_survives_its_json() -> None:
