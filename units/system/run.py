@@ -1,8 +1,10 @@
 """Runs other programs: with a fixed environment and closed input, and with their output in the error."""
 
 import subprocess
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from threading import Timer
+from typing import IO, Final, cast
 
 ENVIRONMENT: Final = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -30,10 +32,21 @@ def run(
 
     Raises CommandFailed for an exit status, a timeout, or a missing program.
     """
+    return (
+        run_bytes(argv, seconds=seconds, given=(text or "").encode(), extra=extra)
+        .decode(errors="replace")
+        .replace("\r\n", "\n")
+    )
+
+
+def run_bytes(
+    argv: tuple[str, ...], *, seconds: float = 60, given: bytes = b"", extra: Mapping[str, str] | None = None
+) -> bytes:
+    """Run a program and return its output as it is. Raises CommandFailed, as `run` does."""
     try:
         done = subprocess.run(
             argv,
-            input=text or "",
+            input=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=seconds,
@@ -41,18 +54,40 @@ def run(
             start_new_session=True,
             env={**ENVIRONMENT, **(extra or {})},
             cwd="/",
-            text=True,
-            errors="replace",
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        printed = error.stdout.decode(errors="replace") if isinstance(error.stdout, bytes) else (error.stdout or "")
+        printed = (error.stdout or b"").decode(errors="replace")
         raise CommandFailed(argv, f"took longer than {seconds:g} s", printed) from None
     except OSError as error:
         raise CommandFailed(argv, f"cannot be run ({error.strerror})", "") from None
     if done.returncode:
-        raise CommandFailed(argv, f"ended with {done.returncode}", done.stdout)
+        raise CommandFailed(argv, f"ended with {done.returncode}", done.stdout.decode(errors="replace"))
     return done.stdout
+
+
+@contextmanager
+def started(
+    argv: tuple[str, ...], *, seconds: float = 60, extra: Mapping[str, str] | None = None
+) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """Start a program, and return its input and its output. It is killed at the end, and after `seconds`."""
+    process = subprocess.Popen(
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env={**ENVIRONMENT, **(extra or {})},
+        cwd="/",
+    )
+    limit = Timer(seconds, process.kill)
+    limit.start()
+    try:
+        yield cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
+    finally:
+        limit.cancel()
+        process.kill()
+        process.communicate()
 
 
 def succeeds(argv: tuple[str, ...], *, seconds: float = 60) -> bool:

@@ -1,0 +1,52 @@
+"""`python -P -m units.finders REPOSITORY COMMIT [DIRECTORY]`: prints the plan of a commit as JSON."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Final
+
+from units.finders.plan import find_plan
+from units.finders.tree import Unreadable, open_tree
+
+_NAME: Final = re.compile(r"python(3\.\d+)")
+_MANAGED: Final = re.compile(r"cpython-(3\.\d+)\.\d+-linux")
+_SYSTEM: Final = ("/usr/bin", "/usr/local/bin")
+_UV: Final = (".local/share/uv/python", "uv/python")
+
+
+def interpreters() -> dict[str, str]:
+    """Return the host's versions of Python with their paths: the system's, then uv's that can be read."""
+    found: dict[str, str] = {}
+    for directory in map(Path, _SYSTEM):
+        for path in _listed(directory):
+            if match := _NAME.fullmatch(path.name):
+                found.setdefault(match[1], str(path))
+    for directory in (Path.home() / _UV[0], Path("/var/lib") / _UV[1], Path("/opt") / _UV[1]):
+        for path in _listed(directory):
+            if match := _MANAGED.match(path.name):
+                found.setdefault(match[1], str(path / "bin" / f"python{match[1]}"))
+    return found
+
+
+def _listed(directory: Path) -> list[Path]:
+    try:
+        return sorted(directory.iterdir())
+    except OSError:
+        return []
+
+
+def main(arguments: list[str]) -> int:
+    """Print the plan, or the reason why there is none. Return the exit status."""
+    repository, commit, *rest = arguments
+    try:
+        with open_tree(Path(repository), commit) as tree:
+            plan = find_plan(tree, rest[0] if rest else None, interpreters())
+    except Unreadable as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(f"{plan.to_json()}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

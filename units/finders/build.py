@@ -1,0 +1,176 @@
+"""Build commands: assets of npm and its kin, Django's static files, Flask-Assets, compiled translations."""
+
+import ast
+import posixpath
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from units.finders import django
+from units.finders.finding import Finding, Found, Variable
+from units.finders.packages import read_json, table
+from units.finders.project import Project
+from units.finders.service import Service
+from units.finders.shell import Command, read_script
+from units.finders.starts import dockerfiles
+from units.finders.syntax import Module, text_of
+
+Argv = list[str]
+_TOOLS: Final = {
+    "package-lock.json": "npm", "npm-shrinkwrap.json": "npm", "pnpm-lock.yaml": "pnpm", "yarn.lock": "yarn",
+    "bun.lock": "bun", "bun.lockb": "bun",
+}  # fmt: skip
+_INSTALL: Final = {
+    "npm": ["ci"], "pnpm": ["install", "--frozen-lockfile"], "yarn": ["install", "--frozen-lockfile"],
+    "bun": ["install", "--frozen-lockfile"],
+}  # fmt: skip
+_IN_DIRECTORY: Final = {"npm": "--prefix", "pnpm": "--dir", "yarn": "--cwd", "bun": "--cwd"}
+_NOT_SERVED: Final = re.compile(r"(?i)(?:^|/)(?:docs?|website|examples?|e2e|tests?|storybook|\.\w+|packages)(?:/|$)")
+_MANAGE: Final = ("collectstatic", "compress", "compilemessages")
+_PYTHON: Final = re.compile(r"(?:^|[\s&;])(?:flask (?!run)|python|manage\.py)")
+_URL: Final = re.compile(r"(?i)url|uri|dsn")
+
+
+def find_build(project: Project, service: Service, variables: tuple[Variable, ...]) -> Found:
+    """Find the build commands, and the values that the app's code needs while it is built."""
+    parts = [*_packages(project), *_django(project, service), *_flask(project), *_translations(project)]
+    commands = [command for argvs, _ in parts for command in argvs]
+    if not commands:
+        return Found()
+    sources = ", ".join(dict.fromkeys(source for _, source in parts))
+    found = [Finding("build.commands", commands, sources, proposed=True)]
+    runs_app = any("manage.py" in " ".join(one) or one[0] == "flask" for one in commands) or _script_runs_app(project)
+    if runs_app and (values := _build_values(project, variables)):
+        found.append(Finding("build.environment", values, sources, proposed=True))
+    return Found(tuple(found))
+
+
+def _script_runs_app(project: Project) -> bool:
+    """Return True if a script of package.json starts the app's code."""
+    scripts = table(read_json(project.read("package.json")), "scripts")
+    return any(isinstance(one, str) and _PYTHON.search(one) for one in scripts.values())
+
+
+def _build_values(project: Project, variables: tuple[Variable, ...]) -> dict[str, str]:
+    """Return values for the build: those of a Dockerfile's own build, else examples. They are no secrets."""
+    needed = (one for one in variables if one.needed and one.name != "PYTHONPATH")
+    values = {one.name: value for one in needed if (value := _build_value(one))}
+    for command in _docker_builds(project):
+        if any(word in _MANAGE for word in command.words):
+            values |= {name: value for name, value in command.variables.items() if "$" not in value}
+    return values
+
+
+def _build_value(variable: Variable) -> str | None:
+    """Return an example without the places of a server, or None for data that has a default in the code."""
+    example = (variable.example or "").replace("{domain}", "localhost")
+    if "{shared}" in example or not example:
+        return "sqlite://" if _URL.search(variable.name) else None if example else "build"
+    return example
+
+
+def _docker_builds(project: Project) -> Iterator[Command]:
+    for dockerfile in dockerfiles(project):
+        for _, line in dockerfile.builds:
+            yield from read_script(line)
+
+
+def _packages(project: Project) -> Iterator[tuple[list[Argv], str]]:
+    """Return the commands of the package.json that has a `build`: at the top, else in the only directory."""
+    found = [one for one in _package_files(project) if _build_script(project.tree.read(one))]
+    at_top = [one for one in found if posixpath.dirname(one) == (project.directory or "")]
+    for path in at_top or (found if len(found) == 1 else []):
+        directory = posixpath.relpath(posixpath.dirname(path) or ".", project.directory or ".")
+        tool, lock = _tool(project, posixpath.dirname(path))
+        where = posixpath.relpath(lock or ".", project.directory or ".") if lock is not None else directory
+        install = [tool, *_at(tool, where), *(_INSTALL[tool] if lock is not None else ["install"])]
+        if tool == "bun":
+            install = [tool, *_INSTALL[tool], *_at(tool, where)]
+        build = [tool, *_at(tool, directory), "run", "build"]
+        remove = ["rm", "-rf", posixpath.normpath(posixpath.join(where, "node_modules"))]
+        yield [install, build, remove], path
+
+
+def _package_files(project: Project) -> list[str]:
+    """Return the files package.json of the app, and those beside its directory in a monorepo."""
+    inside = [
+        project.place(path)
+        for path in project.paths
+        if posixpath.basename(path) == "package.json" and path.count("/") < 2
+    ]
+    beside = []
+    if project.directory:
+        parent = posixpath.dirname(project.directory)
+        beside = [
+            path
+            for path in project.tree.paths
+            if posixpath.basename(path) == "package.json" and posixpath.dirname(posixpath.dirname(path)) == parent
+        ]
+    return [path for path in dict.fromkeys([*inside, *beside]) if not _NOT_SERVED.search(posixpath.dirname(path))]
+
+
+def _build_script(text: str | None) -> bool:
+    return isinstance(table(read_json(text), "scripts").get("build"), str)
+
+
+def _tool(project: Project, directory: str) -> tuple[str, str | None]:
+    """Return the tool of the nearest lock file, and the lock's directory."""
+    files = set(project.tree.paths)
+    while True:
+        for lock, tool in _TOOLS.items():
+            if posixpath.join(directory, lock) in files:
+                return tool, directory
+        if not directory:
+            return "npm", None
+        directory = posixpath.dirname(directory)
+
+
+def _at(tool: str, directory: str) -> Argv:
+    if directory in ("", "."):
+        return []
+    return [f"{_IN_DIRECTORY[tool]}={directory}"] if tool == "bun" else [_IN_DIRECTORY[tool], directory]
+
+
+def _django(project: Project, service: Service) -> Iterator[tuple[list[Argv], str]]:
+    modules = django.settings_modules(project, service.settings) if service.settings else ()
+    manage = ["python", django.manage_path(project)]
+    if has_static(project, modules) and (found := django.setting(modules, "STATIC_ROOT")):
+        yield [[*manage, "collectstatic", "--noinput"]], project.place_of(*found)
+    if (found := django.setting(modules, "COMPRESS_OFFLINE")) and getattr(found[1], "value", None) is True:
+        yield [[*manage, "compress"]], project.place_of(*found)
+    if modules and (catalogue := _uncompiled(project, "django")):
+        yield [[*manage, "compilemessages"]], project.place(catalogue)
+
+
+def has_static(project: Project, modules: tuple[Module, ...]) -> bool:
+    """Return True if Django's settings install the app for static files."""
+    wanted = ("django.contrib.staticfiles", "django.contrib.staticfiles.apps.StaticFilesConfig")
+    return any(text_of(node) in wanted for one in modules for node in one.all_of(ast.Constant))
+
+
+def _flask(project: Project) -> Iterator[tuple[list[Argv], str]]:
+    if "flask-assets" in project.packages:
+        yield [["flask", "assets", "build"]], "Flask-Assets in the dependencies"
+
+
+def _translations(project: Project) -> Iterator[tuple[list[Argv], str]]:
+    """Return the compilation of catalogues for Babel whose compiled form is not in the commit."""
+    if {"flask-babel", "babel", "flask-babelex", "quart-babel"}.isdisjoint(project.packages):
+        return
+    if catalogue := _uncompiled(project):
+        root, _, name = catalogue.partition("/LC_MESSAGES/")
+        domain = [] if name == "messages.po" else ["-D", name.removesuffix(".po")]
+        yield [["pybabel", "compile", "-d", posixpath.dirname(root), *domain]], project.place(catalogue)
+
+
+def _uncompiled(project: Project, name: str | None = None) -> str | None:
+    """Return the first catalogue of translations without its compiled form."""
+    return next(
+        (
+            path
+            for path in project.paths
+            if path.endswith(".po") and "/LC_MESSAGES/" in path and f"{path[:-3]}.mo" not in project.files
+            and (name is None or path.endswith(f"/{name}.po"))
+        ),
+        None,
+    )  # fmt: skip

@@ -1,0 +1,87 @@
+"""The file that lists a project's packages, and the extras and groups for production."""
+
+import re
+from typing import Final
+
+from units.finders.finding import Finding, Found
+from units.finders.packages import is_for_developers, is_requirements, read_toml, table
+from units.finders.project import Project
+
+_LOCKS: Final = ("uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile.lock")
+_PRODUCTION: Final = ("production", "prod", "server", "deploy", "web", "wsgi", "gunicorn", "heroku")
+_KIN: Final = ("prod", "production", "heroku", "deploy", "base", "common", "main", "app", "requirements")
+_WORKSPACE: Final = re.compile(r"(?m)^\[tool\.uv\.workspace\]")
+
+
+def find_dependencies(project: Project) -> Found:
+    """Find the list of packages, the most exact first."""
+    names = _extras(project)
+    if lock := project.first(*_LOCKS):
+        return Found((Finding("dependencies.file", lock, project.place(lock)), *names))
+    if workspace := _workspace_lock(project):
+        return Found((workspace, *names))
+    if file := _requirements(project):
+        remarks = _unlocked(project) if file != "requirements.txt" else ()
+        return Found((Finding("dependencies.file", file, project.place(file)), *names), remarks=remarks)
+    if project.first("Pipfile"):
+        remark = "Pipfile has no Pipfile.lock: run pipenv lock, and push it."
+        return Found((Finding("dependencies.file", "Pipfile", project.place("Pipfile")),), remarks=(remark,))
+    pyproject = read_toml(project.read("pyproject.toml"))
+    if "project" in pyproject:
+        return Found((Finding("dependencies.file", "pyproject.toml", project.place("pyproject.toml")), *names))
+    if table(pyproject, "tool", "poetry"):
+        remark = "pyproject.toml of Poetry has no poetry.lock: run poetry lock, and push it."
+        return Found(
+            (Finding("dependencies.file", "pyproject.toml", project.place("pyproject.toml")),), remarks=(remark,)
+        )
+    if file := project.first("setup.py", "setup.cfg"):
+        return Found((Finding("dependencies.file", file, project.place(file)),))
+    if file := project.first("environment.yml", "environment.yaml"):
+        return Found(remarks=(f"{file} is conda's: list the packages in requirements.txt, which pip can install.",))
+    return Found(remarks=("No list of packages was found: add requirements.txt, or name it with dependencies.file.",))
+
+
+def _workspace_lock(project: Project) -> Finding | None:
+    """Return the lock of a workspace of uv above the app's directory. It is found there by itself."""
+    path = f"{project.directory}/pyproject.toml" if project.directory else ""
+    if (
+        not path
+        or "uv.lock" not in project.tree.paths
+        or not _WORKSPACE.search(project.tree.read("pyproject.toml") or "")
+    ):
+        return None
+    return Finding("dependencies.file", "pyproject.toml", f"{path}, locked by uv.lock")
+
+
+def _requirements(project: Project) -> str | None:
+    """Return the file of requirements for production: with hashes, requirements.txt, or its kin."""
+    files = [
+        path for path in project.paths if is_requirements(path) and path.count("/") < 2 and not path.endswith(".in")
+    ]
+    served = [path for path in files if not is_for_developers(path)]
+    hashed = [path for path in served if "--hash=" in (project.read(path) or "")]
+    return next(iter(sorted(hashed, key=_rank)), None) or next(iter(sorted(served, key=_rank)), None)
+
+
+def _rank(path: str) -> tuple[bool, int, str]:
+    name = re.split(r"[./_-]", path.removeprefix("requirements").strip("/.-_"))[0]
+    return (path != "requirements.txt", _KIN.index(name) if name in _KIN else len(_KIN), path)
+
+
+def _unlocked(project: Project) -> tuple[str, ...]:
+    if project.first("Pipfile"):
+        return ("Pipfile is ignored, because it has no Pipfile.lock.",)
+    return ()
+
+
+def _extras(project: Project) -> list[Finding]:
+    """Return the extras and groups that are named like production."""
+    pyproject = read_toml(project.read("pyproject.toml"))
+    found = []
+    for key, written in (
+        ("dependencies.extras", table(pyproject, "project", "optional-dependencies")),
+        ("dependencies.groups", table(pyproject, "dependency-groups")),
+    ):
+        if names := [name for name in written if name.lower() in _PRODUCTION]:
+            found.append(Finding(key, names, project.place("pyproject.toml"), proposed=True))
+    return found

@@ -1,0 +1,149 @@
+"""What hookd found in a repository: keys of the app's file, variables, and remarks for a person."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, Self
+
+from units.finders.build import find_build
+from units.finders.data import find_data
+from units.finders.dependencies import find_dependencies
+from units.finders.directory import find_apps
+from units.finders.finding import Finding, Found, Variable
+from units.finders.processes import find_processes
+from units.finders.project import Project
+from units.finders.python import find_python
+from units.finders.release import find_release
+from units.finders.route import find_health
+from units.finders.service import Service, find_service, with_modules
+from units.finders.static import find_static
+from units.finders.tree import Tree
+from units.finders.variables import find_variables
+
+__all__ = ["Finding", "Plan", "Variable", "find_plan"]
+
+_MAX_TEXT: Final = 4096
+_NO_INTERPRETERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that was found. Several `directories` fit and none was named if there are any, and nothing else then."""
+
+    kind: str
+    findings: tuple[Finding, ...] = ()
+    variables: tuple[Variable, ...] = ()
+    remarks: tuple[str, ...] = ()
+    directories: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """Return the plan as one line of JSON."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read a plan that a process without rights printed. Raises ValueError."""
+        from units.finders.parsed import read_plan
+
+        return cls(**read_plan(text))
+
+
+def find_plan(tree: Tree, directory: str | None = None, interpreters: Mapping[str, str] = _NO_INTERPRETERS) -> Plan:
+    """Find the plan of a repository. `interpreters` are those of the host: the version and the path."""
+    if "cookiecutter.json" in tree.paths:
+        return Plan("unknown", remarks=("This repository is a template: run cookiecutter on it, and push its output.",))
+    apps = find_apps(tree) if directory is None else _app_in(Project(tree, directory))
+    if len(apps) > 1:
+        listed = tuple(project.directory for project, _ in apps if project.directory)
+        return Plan("unknown", remarks=("Several directories can be served: name one.",), directories=listed)
+    if not apps:
+        return Plan("unknown", remarks=(_why_unknown(tree, directory),))
+    (project, service) = apps[0]
+    service = with_modules(project, service)
+    source = "the directory that was named" if directory else "the only directory with an app"
+    parts = [_directory(project, source), service.found, *_all(project, service, interpreters)]
+    remarks = dict.fromkeys(remark for one in parts for remark in one.remarks)
+    return Plan(
+        service.kind,
+        tuple(filter(_is_plain, _merged(finding for one in parts for finding in one.findings))),
+        tuple(filter(_is_plain, parts[-1].variables)),
+        tuple(remark for remark in remarks if _is_text(remark)),
+    )
+
+
+def _is_plain(one: Finding | Variable) -> bool:
+    """Return True if all texts are short and printable. What a terminal would obey is left out."""
+    return all(_is_text(text) for text in _texts(list(dataclasses.astuple(one))))
+
+
+def _texts(value: Any) -> list[str]:
+    """Return all texts of a nested value."""
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list):
+        return [text for one in value for text in _texts(one)]
+    return [value] if isinstance(value, str) else []
+
+
+def _is_text(text: str) -> bool:
+    return len(text) <= _MAX_TEXT and text.isprintable()
+
+
+def _directory(project: Project, source: str) -> Found:
+    if project.directory is None:
+        return Found()
+    return Found((Finding("service.directory", project.directory, source),))
+
+
+def _all(project: Project, service: Service, interpreters: Mapping[str, str]) -> list[Found]:
+    """Run the finders. The variables come last, because others know some of them better."""
+    release, data = find_release(project, service), find_data(project, service)
+    variables = find_variables(project, service, (*service.found.variables, *release.variables, *data.variables))
+    processes = find_processes(project, service)
+    shared = _shared((service.found, data, processes))
+    return [
+        find_dependencies(project),
+        find_python(project, interpreters),
+        find_build(project, service, variables.variables),
+        release,
+        processes,
+        data,
+        find_static(project, service, shared),
+        find_health(project, service),
+        variables,
+    ]
+
+
+def _shared(parts: Iterable[Found]) -> tuple[str, ...]:
+    listed = (one.value for part in parts for one in part.findings if one.key == "shared.directories")
+    return tuple(directory for directories in listed for directory in directories)
+
+
+def _merged(findings: Iterable[Finding]) -> Iterable[Finding]:
+    """Return one finding for each key. Lists of directories are joined."""
+    found: dict[str, Finding] = {}
+    for one in findings:
+        before = found.get(one.key)
+        if before is None:
+            found[one.key] = one
+        elif one.key == "shared.directories":
+            value = list(dict.fromkeys([*before.value, *one.value]))
+            found[one.key] = dataclasses.replace(before, value=value, source=f"{before.source}, {one.source}")
+    return found.values()
+
+
+def _app_in(project: Project) -> tuple[tuple[Project, Service], ...]:
+    service = find_service(project)
+    return () if service.kind == "unknown" else ((project, service),)
+
+
+def _why_unknown(tree: Tree, directory: str | None) -> str:
+    """Return a sentence with the way out for a repository without an app."""
+    paths = [path for path in tree.paths if path.startswith(f"{directory}/" if directory else "")]
+    if not paths:
+        return f"The commit has no directory {directory}." if directory else "The commit has no files."
+    if not any(path.endswith(".py") for path in paths):
+        return "The commit has no Python, which hookd needs."
+    return "No web app was found: name it, as in service.entry=shop.wsgi:app, or service.command for an own server."

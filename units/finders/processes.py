@@ -1,0 +1,164 @@
+"""Processes beside the web process: the Procfile's other lines, uWSGI's daemons, and the workers of task queues."""
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+from typing import Final
+
+from units.finders import django
+from units.finders.finding import Finding, Found
+from units.finders.project import Project, is_serving
+from units.finders.service import Service
+from units.finders.shell import Command, read_script
+from units.finders.starts import procfile_starts
+from units.finders.syntax import Module, argument, text_of
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
+_RESERVED: Final = frozenset(
+    "backup blue build check dump green health in-use interim release restore run trial web".split()
+)
+_SCHEDULE: Final = re.compile(r"beat_schedule|BEAT_SCHEDULE|add_periodic_task|CELERYBEAT_SCHEDULE")
+_MAX_READ: Final = 200
+_HUEY: Final = frozenset(("RedisHuey", "SqliteHuey", "PriorityRedisHuey", "RedisExpireHuey", "Huey", "MemoryHuey"))
+
+
+def find_processes(project: Project, service: Service) -> Found:
+    """Find the processes: those that the project names, else one for each task queue among its packages."""
+    findings: dict[str, Finding] = {}
+    remarks = []
+    named = [*_procfile(project), *_daemons(project, service)]
+    for name, command, source in named or _queues(project, service):
+        if any("$" in word for word in command):
+            remarks.append(f"{source} has a variable: write its value, as in processes.{name}.command.")
+            continue
+        findings.setdefault(name, Finding(f"processes.{name}", {"command": list(command)}, source, proposed=True))
+    found = [*findings.values()]
+    if any("beat" in one.value["command"] and "--schedule" in one.value["command"] for one in found):
+        found.append(Finding("shared.directories", ["celerybeat"], found[-1].source, proposed=True))
+    if any(one.value["command"][:1] == ["rq"] for one in findings.values()):
+        remarks.append("rq worker reads its Redis from RQ_REDIS_URL: set it beside the app's own variable.")
+    return Found(tuple(found), remarks=tuple(remarks))
+
+
+def process_name(text: str) -> str | None:
+    """Return a name that hookd takes for a process, or None."""
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:32].strip("-")
+    return name if _NAME.fullmatch(name) and name not in _RESERVED else None
+
+
+def _procfile(project: Project) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    for start in procfile_starts(project):
+        name = process_name(start.name)
+        if name and start.name not in ("web", "release") and start.commands:
+            yield name, _without_shell(start.commands[-1]), start.source
+
+
+def _daemons(project: Project, service: Service) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """Return the daemons that uWSGI starts beside the app (`attach-daemon`)."""
+    path = service.source.partition(",")[0]
+    text = project.tree.read(path) if path.endswith(".ini") else None
+    for number, line in enumerate((text or "").splitlines(), 1):
+        key, _, value = line.partition("=")
+        if key.strip() not in ("attach-daemon", "attach-daemon2", "smart-attach-daemon") or "%(" in value:
+            continue
+        for command in read_script(value.strip()):
+            words = _without_shell(command)
+            word = next((one for one in words[1:] if _NAME.fullmatch(one)), words[0])
+            if name := process_name(word):
+                yield name, words, f"{path}, line {number}"
+
+
+def _without_shell(command: Command) -> tuple[str, ...]:
+    words = command.argv
+    if words[0].endswith("manage.py"):
+        words = ("python", words[0].removeprefix("./"), *words[1:])
+    return words
+
+
+def _queues(project: Project, service: Service) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """Return a worker for each task queue whose package is a dependency."""
+    packages, manage = project.packages, ("python", django.manage_path(project))
+    if "celery" in packages:
+        yield from _celery(project, service)
+    if "django-rq" in packages:
+        yield "rq", (*manage, "rqworker", "default"), "django-rq in the dependencies"
+    elif "rq" in packages or "flask-rq2" in packages:
+        names = _queue_names(project, service)
+        yield "rq", ("rq", "worker", *(names or ["default"])), "rq in the dependencies"
+    if "huey" in packages:
+        if service.settings:
+            yield "huey", (*manage, "run_huey"), "huey in the dependencies"
+        else:
+            yield from _huey(project)
+    if "django-dramatiq" in packages:
+        yield "dramatiq", (*manage, "rundramatiq"), "django-dramatiq in the dependencies"
+    elif "dramatiq" in packages and (names := _actors(project)):
+        yield "dramatiq", ("dramatiq", *names), "dramatiq in the dependencies"
+
+
+def _all_modules(project: Project, service: Service) -> tuple[Module, ...]:
+    """Return the modules that serve, and those of the first levels, which a worker may begin with."""
+    near = [module for path in project.top_modules() if (module := project.module_at(path))]
+    return tuple({one.path: one for one in (*service.modules, *near)}.values())
+
+
+def _celery(project: Project, service: Service) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    modules = _all_modules(project, service)
+    found = next(((one, name) for one in modules for name in one.values if _is_celery(one, name)), None)
+    if found is None:
+        return
+    module, name = found
+    target = module.name if name in ("app", "celery") else f"{module.name}:{name}"
+    source = project.place_of(module, module.values[name])
+    yield "celery", ("celery", "-A", target, "worker"), source
+    if "django-celery-beat" in project.packages:
+        scheduler = "django_celery_beat.schedulers:DatabaseScheduler"
+        yield (
+            "beat",
+            ("celery", "-A", target, "beat", "--scheduler", scheduler),
+            "django-celery-beat in the dependencies",
+        )
+    elif any(_SCHEDULE.search(project.read(one.path) or "") for one in modules):
+        yield "beat", ("celery", "-A", target, "beat", "--schedule", "celerybeat/schedule"), source
+
+
+def _is_celery(module: Module, name: str) -> bool:
+    """Return True for `Celery(…)`, and for the app that Flask's recipe keeps in `extensions["celery"]`."""
+    value = module.values[name]
+    called = module.full_name(value.func) if hasattr(value, "func") else ""
+    if called.rpartition(".")[2] == "Celery" or called.rpartition(".")[2] in (
+        "make_celery",
+        "create_celery",
+        "celery_init_app",
+    ):
+        return True
+    key = getattr(value, "slice", None)
+    return text_of(key) == "celery"
+
+
+def _queue_names(project: Project, service: Service) -> list[str]:
+    names = [
+        name
+        for module in _all_modules(project, service)
+        for call in module.calls
+        if module.full_name(call.func).endswith(("rq.Queue", "rq.queue.Queue"))
+        and (name := text_of(argument(call, 0, "name")))
+    ]
+    return list(dict.fromkeys(names))
+
+
+def _huey(project: Project) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    for path in project.top_modules():
+        module = project.module_at(path)
+        for name, value in module.values.items() if module else ():
+            called = module.full_name(value.func) if module and hasattr(value, "func") else ""
+            if module and called.rpartition(".")[2] in _HUEY:
+                yield "huey", ("huey_consumer.py", f"{module.name}.{name}"), project.place_of(module, value)
+                return
+
+
+def _actors(project: Project) -> list[str]:
+    """Return the modules with actors of Dramatiq."""
+    near = (path for path in project.paths if path.endswith(".py") and path.count("/") < 3 and is_serving(path))
+    read = ((path, project.read(path) or "") for path in islice(near, _MAX_READ))
+    return [project.name_of(path) for path, text in read if "dramatiq.actor" in text]

@@ -1,0 +1,174 @@
+"""The version of Python that a project asks for, matched with the interpreters of the host."""
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from units.finders.finding import Finding, Found
+from units.finders.packages import read_ini, read_json, read_toml, table
+from units.finders.project import Project
+from units.finders.starts import dockerfiles
+from units.finders.syntax import keyword, parse, text_of
+
+_VERSION: Final = re.compile(r"(?:c?python-?)?(\d+)\.(\d+)(?:\.\d+)?(?:-dev|rc\d+)?", re.IGNORECASE)
+_IMAGE: Final = re.compile(r"(?:\S*/)?python:(\d+\.\d+)\S*(?:\s.*)?", re.IGNORECASE)
+_CLAUSE: Final = re.compile(r"(===?|!=|~=|>=|<=|>|<|\^|~)?\s*v?(\d+)(?:\.(\d+|\*))?(?:\.(\d+|\*))?\S*")
+_LOCKED: Final = re.compile(r'(?m)^requires-python = "([^"]+)"')
+_MINORS: Final = range(6, 30)
+# Django's oldest Python by its major version (https://docs.djangoproject.com/en/stable/faq/install/).
+_DJANGO: Final = {4: 8, 5: 10, 6: 12}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The minor versions of Python 3 that fit. A `hard` rule is enforced by the installer."""
+
+    text: str
+    minors: frozenset[int]
+    source: str
+    hard: bool
+
+
+def find_python(project: Project, interpreters: Mapping[str, str]) -> Found:
+    """Choose the version for the environment, and say how to get one that the host lacks."""
+    wishes = list(_wishes(project))
+    if not wishes:
+        return Found()
+    allowed = frozenset(_MINORS).intersection(*(one.minors for one in wishes if one.hard))
+    wish = next((one for one in wishes if not one.hard), wishes[0])
+    exact = (wish.minors & allowed if not wish.hard else None) or allowed
+    if not interpreters:
+        return _without_host(wish, exact)
+    host = {int(name.removeprefix("3.")) for name in interpreters if re.fullmatch(r"3\.\d+", name)}
+    chosen = _nearest(host & allowed, min(wish.minors or allowed), host & exact, interpreters)
+    if chosen is None:
+        wanted = f"3.{min(allowed or wish.minors)}"
+        hard = next((one for one in wishes if one.hard), wish)
+        remark = f"{hard.source} asks for Python {hard.text}, which this host lacks: uv python install {wanted}."
+        return Found((Finding("dependencies.python", wanted, hard.source),), remarks=(remark,))
+    remarks: tuple[str, ...] = ()
+    if chosen not in exact:
+        remarks = (
+            f"{wish.source} asks for Python {wish.text}, and 3.{chosen} is the nearest here. "
+            f"If packages fail: uv python install 3.{min(wish.minors)}, then dependencies.python.",
+        )
+    return Found((Finding("dependencies.python", f"3.{chosen}", wish.source),), remarks=remarks)
+
+
+def _without_host(wish: Wanted, exact: frozenset[int]) -> Found:
+    """Return the one version that fits. Of several the host's own is used."""
+    if len(exact) != 1:
+        return Found()
+    return Found((Finding("dependencies.python", f"3.{min(exact)}", wish.source),))
+
+
+def _nearest(usable: set[int], wanted: int, exact: set[int], interpreters: Mapping[str, str]) -> int | None:
+    """Return the fitting version: the system's own, else the lowest. Without one the nearest newer, then older."""
+    if exact:
+        system = {minor for minor in exact if interpreters.get(f"3.{minor}", "").startswith("/usr/bin/")}
+        return max(system) if system else min(exact)
+    newer = {minor for minor in usable if minor >= wanted}
+    return min(newer) if newer else max(usable, default=None)
+
+
+def _wishes(project: Project) -> Iterator[Wanted]:
+    """Return all rules of the project, the first that counts first."""
+    for path, text in (
+        (".python-version", next(iter(project.lines(".python-version")), "")),
+        ("runtime.txt", next(iter(project.lines("runtime.txt")), "")),
+    ):
+        if wanted := _version(text.strip(), project.place(path)):
+            yield wanted
+    pyproject = read_toml(project.read("pyproject.toml"))
+    locked = _LOCKED.search((project.read("uv.lock") or "")[:2000])
+    rules = (
+        ("pyproject.toml", table(pyproject, "project").get("requires-python")),
+        ("pyproject.toml", table(pyproject, "tool", "poetry", "dependencies").get("python")),
+        ("uv.lock", locked[1] if locked else None),
+        ("setup.cfg", read_ini(project.read("setup.cfg")).get("options", "python_requires", fallback=None)),
+        ("setup.py", _setup_rule(project)),
+    )
+    for path, rule in rules:
+        if isinstance(rule, str) and (minors := fitting_minors(rule)):
+            yield Wanted(rule, minors, project.place(path), hard=True)
+    yield from _pipfile(project)
+    if (django := _django(project)) is not None:
+        yield django
+    for dockerfile in dockerfiles(project):
+        match = _IMAGE.fullmatch(dockerfile.image)
+        place = project.place(dockerfile.path, dockerfile.image_line)
+        if match and (wanted := _version(match[1], place)):
+            yield wanted
+
+
+def _version(text: str, source: str) -> Wanted | None:
+    match = _VERSION.fullmatch(text)
+    if match is None or match[1] != "3":
+        return None
+    return Wanted(f"3.{match[2]}", frozenset((int(match[2]),)), source, hard=False)
+
+
+def _pipfile(project: Project) -> Iterator[Wanted]:
+    requires = table(read_toml(project.read("Pipfile")), "requires")
+    locked = table(read_json(project.read("Pipfile.lock")), "_meta", "requires")
+    for path, given in (("Pipfile", requires), ("Pipfile.lock", locked)):
+        text = given.get("python_full_version") or given.get("python_version")
+        if isinstance(text, str) and (wanted := _version(text, project.place(path))):
+            yield wanted
+
+
+def _setup_rule(project: Project) -> str | None:
+    module = parse("setup", "setup.py", project.read("setup.py") or "")
+    calls = module.calls if module else ()
+    values = (keyword(call, "python_requires") for call in calls if isinstance(call.func, ast.Name | ast.Attribute))
+    return next((text for value in values if (text := text_of(value))), None)
+
+
+def _django(project: Project) -> Wanted | None:
+    pin = re.match(r"(?i)django\s*(?:\[[^\]]*\])?\s*(?:==|~=|>=)\s*(\d+)", project.packages.get("django", ""))
+    oldest = _DJANGO.get(int(pin[1])) if pin else None
+    if pin is None or oldest is None:
+        return None
+    minors = frozenset(minor for minor in _MINORS if minor >= oldest)
+    return Wanted(f">=3.{oldest}", minors, f"Django {pin[1]}", hard=True)
+
+
+def fitting_minors(rule: str) -> frozenset[int]:
+    """Return the minor versions of Python 3 that fit a rule of PEP 440 or Poetry, such as `>=3.9,<4` or `^3.9`."""
+    found: frozenset[int] = frozenset()
+    for alternative in rule.split("||"):
+        clauses = [
+            _CLAUSE.fullmatch(one.strip())
+            for one in re.split(r"[,\s]+", re.sub(r"([<>=!~^])\s+", r"\1", alternative))
+            if one.strip()
+        ]
+        fitting = (minor for minor in _MINORS if all(one is None or _fits(minor, one) for one in clauses))
+        found |= frozenset(fitting)
+    return found
+
+
+def _fits(minor: int, clause: re.Match[str]) -> bool:
+    """Return True if some patch release of 3.`minor` fits a clause."""
+    sign, major, given = clause[1] or "==", int(clause[2]), clause[3]
+    if given is None or given == "*":
+        return {">": major < 3, "<": major > 3, ">=": major <= 3, "<=": major >= 3, "!=": major != 3}.get(
+            sign, major == 3
+        )
+    wanted, version = (major, int(given)), (3, minor)
+    has_patch = clause[4] not in (None, "*")
+    match sign:
+        case ">=" | "~=" if sign == ">=" or not has_patch:
+            return version >= wanted and (sign == ">=" or major == 3)
+        case "^":
+            return version >= wanted and major == 3
+        case ">":
+            return version > wanted or (has_patch and version == wanted)
+        case "<=":
+            return version <= wanted
+        case "<":
+            return version < wanted or (has_patch and version == wanted and clause[4] != "0")
+        case "!=":
+            return version != wanted or has_patch
+    return version == wanted

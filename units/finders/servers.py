@@ -1,0 +1,222 @@
+"""Start commands of web servers, translated to an entry for gunicorn, or kept as an own command."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from units.finders.entries import TARGET, Entry, entry_in, entry_named, find_entry
+from units.finders.packages import normalized, read_ini, read_toml, table
+from units.finders.project import Project
+from units.finders.shell import Command, expand, option
+from units.finders.starts import Start, file_named
+
+_CLASSES: Final = {
+    "sync": "sync", "gthread": "gthread", "gevent": "gevent", "eventlet": "eventlet", "meinheld": "gthread",
+    "uvicorn.workers.UvicornWorker": "asgi", "uvicorn.workers.UvicornH11Worker": "asgi",
+    "uvicorn_worker.UvicornWorker": "asgi", "uvicorn_worker.UvicornH11Worker": "asgi", "asgi": "asgi",
+    "geventwebsocket.gunicorn.workers.GeventWebSocketWorker": "gevent",
+}  # fmt: skip
+_NUMBER: Final = re.compile(r"[1-9]\d?")
+# Commands of Python that prepare, and do not serve.
+_TASKS: Final = frozenset("migrate collectstatic compress compilemessages loaddata createsuperuser check".split())
+_SERVE: Final = frozenset("runserver runserver_plus run".split())
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A web process: its entry, or its own command. `before` are the commands in front of it."""
+
+    source: str
+    entry: Entry | None = None
+    command: tuple[str, ...] = ()
+    worker_class: str | None = None
+    workers: int | None = None
+    threads: int | None = None
+    config: str | None = None
+    server: str = "gunicorn"
+    before: tuple[Command, ...] = ()
+
+
+def read_serving(project: Project, start: Start) -> Serving | None:
+    """Return the web process that a start's commands end in, or None if none of them serves."""
+    for place in reversed(range(len(start.commands))):
+        command = start.commands[place]
+        read = _READERS.get(command.program) or (_read_python if _is_python(command.program) else None)
+        found = read(project, command, start.source) if read else _read_other(project, command, start.source)
+        if found:
+            return replace(found, before=start.commands[:place])
+    return None
+
+
+def worker_class(name: str | None) -> str | None:
+    """Return hookd's worker class for gunicorn's, or None if it has none."""
+    return _CLASSES.get(name or "")
+
+
+def number(text: str | None) -> int | None:
+    """Return a number of workers or threads, or None."""
+    return int(text) if text and _NUMBER.fullmatch(text) else None
+
+
+def _target(project: Project, words: tuple[str, ...], source: str) -> Entry | None:
+    """Return the entry among the words: `module:app`, else a module of the project at the end."""
+    for word in words[1:]:
+        if ":" in word and TARGET.fullmatch(word) and (entry := entry_named(project, word, source)):
+            return entry
+    last = words[-1].removesuffix(".py") if len(words) > 1 else ""
+    return entry_named(project, last, source) if last and not last.startswith("-") else None
+
+
+def _read_gunicorn(project: Project, command: Command, source: str) -> Serving | None:
+    words = command.words
+    config = option(words, "-c", "--config")
+    entry = _target(project, words, source)
+    if entry is None and config:
+        values = gunicorn_values(project, config)
+        entry = entry_named(project, values.get("wsgi_app", ""), project.place(config))
+    return Serving(
+        source,
+        entry,
+        worker_class=worker_class(option(words, "-k", "--worker-class")),
+        workers=number(option(words, "-w", "--workers")),
+        threads=number(option(words, "--threads")),
+        config=config,
+    )
+
+
+def gunicorn_values(project: Project, path: str) -> dict[str, str]:
+    """Return the literal values of a configuration file of gunicorn."""
+    path = path.removeprefix("file:").removeprefix("./")
+    module = project.module_at(path) if path in project.files else None
+    values = module.values if module else {}
+    literal = {name: getattr(value, "value", None) for name, value in values.items()}
+    return {name: str(value) for name, value in literal.items() if isinstance(value, str | int)}
+
+
+def _read_uvicorn(project: Project, command: Command, source: str) -> Serving | None:
+    entry = _target(project, command.words, source)
+    if entry and "--factory" in command.words and not entry.is_factory:
+        entry = replace(entry, target=f"{entry.target}()", is_factory=True)
+    workers = number(option(command.words, "--workers", "-w"))
+    return Serving(source, entry, worker_class="asgi", workers=workers, server=command.program)
+
+
+def _read_granian(project: Project, command: Command, source: str) -> Serving | None:
+    entry = _target(project, command.words, source)
+    return Serving(source, entry, workers=number(option(command.words, "--workers")), server="granian")
+
+
+def _read_waitress(project: Project, command: Command, source: str) -> Serving | None:
+    entry = _target(project, command.words, source)
+    if entry and "--call" in command.words and not entry.is_factory:
+        entry = replace(entry, target=f"{entry.target}()", is_factory=True)
+    return Serving(source, entry, threads=number(option(command.words, "--threads")), server="waitress")
+
+
+def _read_uwsgi(project: Project, command: Command, source: str) -> Serving | None:
+    given = next((word for word in command.words[1:] if word.endswith(".ini")), None) or option(command.words, "--ini")
+    path = file_named(project, given) if given else None
+    values = uwsgi_values(project, path) if path else {}
+    place = project.place(path) if path else source
+    for name, flags in (("module", ("-w", "--module")), ("wsgi-file", ("--wsgi-file",)), ("callable", ("--callable",))):
+        if value := option(command.words, *flags):
+            values[name] = value
+    return Serving(
+        place,
+        _uwsgi_entry(project, values, place),
+        workers=number(values.get("processes") or values.get("workers")),
+        threads=number(values.get("threads")),
+        server="uwsgi",
+    )
+
+
+def _uwsgi_entry(project: Project, values: Mapping[str, str], source: str) -> Entry | None:
+    target = values.get("module") or values.get("wsgi")
+    if not target and (path := file_named(project, values.get("wsgi-file", ""))):
+        target = project.name_of(path)
+    if not target:
+        return None
+    if ":" not in target and (name := values.get("callable")):
+        target = f"{target}:{name}"
+    return entry_named(project, target, source)
+
+
+def uwsgi_values(project: Project, path: str) -> dict[str, str]:
+    """Return the last value of each key of uWSGI's configuration file."""
+    ini = read_ini(project.read(path))
+    return {key: value or "" for key, value in ini.items("uwsgi")} if ini.has_section("uwsgi") else {}
+
+
+def _read_framework(project: Project, command: Command, source: str) -> Serving | None:
+    """Read the framework's own command, such as `flask run` or `fastapi run`, whose app is looked for."""
+    if command.words[1:2] and command.words[1] not in _SERVE and not option(command.words, "--app", "-A"):
+        return None
+    named = option(command.words, "--app", "-A") or next(
+        (word for word in command.words[2:] if word.endswith(".py")), None
+    )
+    entry = entry_named(project, _as_module(named), source) if named else None
+    workers = number(option(command.words, "--workers"))
+    return Serving(source, entry or find_entry(project), workers=workers, server=command.program)
+
+
+def _as_module(name: str) -> str:
+    path, colon, attribute = name.partition(":")
+    return path.removesuffix(".py").replace("/", ".") + colon + attribute
+
+
+def _is_python(program: str) -> bool:
+    return bool(re.fullmatch(r"(?:python|pypy)[\d.]*", program))
+
+
+def _read_python(project: Project, command: Command, source: str) -> Serving | None:
+    """Read `python FILE` and `python -m MODULE`: an app in the module, or an own command."""
+    name, rest = _module_of(project, command.words)
+    if name is None or (name.endswith("manage") and rest[:1] and rest[0] in _TASKS):
+        return None
+    if name.endswith("manage") and rest[:1] and rest[0] in _SERVE:
+        return Serving(source, find_entry(project), server="runserver")
+    module = project.module(name)
+    if module is None:
+        return None
+    entry = entry_in(project, module)
+    if entry and not entry.is_factory:
+        return Serving(source, replace(entry, source=source), server="python")
+    return Serving(source, command=command.words, server="python")
+
+
+def _module_of(project: Project, words: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
+    """Return the module that a command of Python runs, and the words behind it."""
+    for place, word in enumerate(words[1:], 1):
+        if word.startswith("-") and word.endswith("m") and not word.startswith("--"):
+            return (words[place + 1] if place + 1 < len(words) else None), words[place + 2 :]
+        if not word.startswith("-"):
+            path = file_named(project, word)
+            return (project.name_of(path) if path and path.endswith(".py") else None), words[place + 1 :]
+    return None, ()
+
+
+def _read_other(project: Project, command: Command, source: str) -> Serving | None:
+    """Return an own command if its program comes from the project or from one of its packages."""
+    if command.program.endswith(".py") and (path := file_named(project, command.words[0])):
+        return _read_python(project, replace(command, words=("python", path, *command.words[1:])), source)
+    parsed = read_toml(project.read("pyproject.toml"))
+    scripts = {**table(parsed, "project", "scripts"), **table(parsed, "tool", "poetry", "scripts")}
+    setup = read_ini(project.read("setup.cfg")).get("options.entry_points", "console_scripts", fallback="")
+    names = {line.partition("=")[0].strip() for line in setup.splitlines()}
+    is_known = command.program in scripts or command.program in names or normalized(command.program) in project.packages
+    if not is_known or command.program in ("alembic", "celery", "rq", "flask", "supervisord"):
+        return None
+    return Serving(source, command=command.words, server=command.program)
+
+
+def literal_words(command: tuple[str, ...], variables: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the words of an own command with known variables in place."""
+    return tuple(expand(word, variables) for word in command)
+
+
+_READERS: Final[dict[str, Callable[[Project, Command, str], Serving | None]]] = {
+    "gunicorn": _read_gunicorn, "uvicorn": _read_uvicorn, "hypercorn": _read_uvicorn, "daphne": _read_uvicorn,
+    "granian": _read_granian, "waitress-serve": _read_waitress, "uwsgi": _read_uwsgi, "flask": _read_framework,
+    "fastapi": _read_framework, "quart": _read_framework, "litestar": _read_framework, "sanic": _read_uvicorn,
+}  # fmt: skip

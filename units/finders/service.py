@@ -1,0 +1,208 @@
+"""The web process of a project: its kind, its entry or own command, and the modules that serve."""
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from units.finders import django
+from units.finders.entries import Entry, entry_named, find_entry
+from units.finders.finding import Finding, Found, Variable
+from units.finders.packages import read_json, table
+from units.finders.project import Project
+from units.finders.servers import Serving, gunicorn_values, number, read_serving, worker_class
+from units.finders.shell import Command
+from units.finders.starts import dockerfiles, file_named, web_starts
+from units.finders.syntax import Module, text_of
+
+_ENVIRONMENT_FILES: Final = (".flaskenv", ".env.example", ".env.sample", ".env")
+_CONFIG: Final = "gunicorn.conf.py"
+_NEWEST_BAD: Final = (24, 1)
+_PIN: Final = re.compile(r"(?i)^gunicorn\s*(?:\[[^\]]*\])?\s*[=~]=\s*(\d+)(?:\.(\d+))?")
+_DEFAULT_PORT: Final = "8000"
+# Paths of a container that are the same on a host.
+_SYSTEM: Final = ("/usr/", "/bin/", "/etc/", "/dev/", "/proc/", "/tmp/", "/run/", "/opt/venv/", "/venv/")  # noqa: S108
+
+
+@dataclass(frozen=True)
+class Service:
+    """The web process. `modules` are those that it imports, the nearest first."""
+
+    kind: str
+    entry: Entry | None = None
+    command: tuple[str, ...] = ()
+    before: tuple[Command, ...] = ()
+    source: str = ""
+    settings: str | None = None
+    modules: tuple[Module, ...] = ()
+    found: Found = field(default_factory=Found)
+
+
+def find_service(project: Project) -> Service:
+    """Find the web process. Its kind is `unknown` if there is none."""
+    for start in web_starts(project):
+        serving = read_serving(project, start)
+        if serving and (serving.entry or serving.command):
+            return _service(project, serving)
+    entry = _flask_app(project) or _django_entry(project) or find_entry(project)
+    if entry:
+        return _service(project, Serving(entry.source, entry))
+    return Service("unknown")
+
+
+def _service(project: Project, serving: Serving) -> Service:
+    if serving.entry is None:
+        return _own_command(project, serving)
+    entry = serving.entry
+    production = django.production_settings(project)
+    settings = (production[0] if production else None) or django.default_settings(project)
+    kind = "django" if settings and entry.kind in ("django", "asgi", "wsgi") else entry.kind
+    found = _of_entry(project, serving, entry)
+    return Service(kind, entry, before=serving.before, source=serving.source, settings=settings, found=found)
+
+
+def with_modules(project: Project, service: Service) -> Service:
+    """Return the service with the modules that it imports."""
+    names = [service.entry.module.name] if service.entry else []
+    names += [project.name_of(word) for word in service.command if word.endswith(".py") and word in project.files]
+    return replace(service, modules=project.reachable((*names, *([service.settings] if service.settings else []))))
+
+
+def _of_entry(project: Project, serving: Serving, entry: Entry) -> Found:
+    if entry.needed:
+        call = entry.target.replace("()", "('production')")
+        why = f"{entry.target} needs {', '.join(entry.needed)}: give it, as in service.entry={call} ({entry.source})."
+        return Found(remarks=(why,))
+    findings = [Finding("service.entry", entry.target, entry.source, entry.proposed)]
+    findings += _numbers(project, serving)
+    kind = _worker_class(project, serving, entry)
+    findings += [kind] if kind else []
+    variables = _python_path(project, entry)
+    return Found(tuple(findings), variables, tuple(_server_remarks(project, serving, kind)))
+
+
+def _numbers(project: Project, serving: Serving) -> list[Finding]:
+    """Return workers and threads, from the command line or from gunicorn's file."""
+    path = serving.config or _CONFIG
+    values = gunicorn_values(project, path)
+    found = []
+    for name, given in (("workers", serving.workers), ("threads", serving.threads)):
+        if given:
+            found.append(Finding(f"service.{name}", given, serving.source))
+        elif written := number(values.get(name)):
+            found.append(Finding(f"service.{name}", written, project.place(path)))
+    return found
+
+
+def _worker_class(project: Project, serving: Serving, entry: Entry) -> Finding | None:
+    path = serving.config or _CONFIG
+    if entry.kind == "asgi":
+        return Finding("service.worker_class", "asgi", entry.source)
+    if serving.worker_class and serving.worker_class not in ("gthread", "asgi"):
+        return Finding("service.worker_class", serving.worker_class, serving.source)
+    written = worker_class(gunicorn_values(project, path).get("worker_class"))
+    return Finding("service.worker_class", written, project.place(path)) if written and written != "gthread" else None
+
+
+def _python_path(project: Project, entry: Entry) -> tuple[Variable, ...]:
+    """Return PYTHONPATH for code that lies in a directory which is no package and is not installed."""
+    root = project.root_of(entry.module.path)
+    if root == "src" and project.first("pyproject.toml", "setup.py", "setup.cfg"):
+        return ()
+    directory = root or entry.directory
+    beside = (name.replace(".", "/") for name in entry.module.imported_modules if not project.path_of(name))
+    is_script = any(f"{directory}/{name}.py" in project.files for name in beside)
+    if not root and not (directory and is_script):
+        return ()
+    source = project.place(entry.module.path)
+    return (Variable("PYTHONPATH", source, needed=True, example=directory),)
+
+
+def _server_remarks(project: Project, serving: Serving, kind: Finding | None) -> list[str]:
+    remarks = []
+    pin = _PIN.match(project.packages.get("gunicorn", ""))
+    if pin and (int(pin[1]), int(pin[2] or 0)) < _NEWEST_BAD:
+        remarks.append(
+            f"The project's gunicorn {pin[0].partition('==')[2].strip()} drops requests: hookd uses its own."
+        )
+    if kind and kind.value in ("gevent", "eventlet") and kind.value not in project.packages:
+        remarks.append(
+            f"{kind.source} asks for {kind.value}, which is no dependency: add it, or --worker-class gthread."
+        )
+    if serving.server not in ("gunicorn", "python"):
+        remarks.append(f"{serving.source} starts {serving.server}: hookd serves the same app with gunicorn.")
+    return remarks
+
+
+def _flask_app(project: Project) -> Entry | None:
+    """Return the entry that FLASK_APP names."""
+    for path in _ENVIRONMENT_FILES:
+        for place, line in enumerate(project.lines(path), 1):
+            name, _, value = line.strip().removeprefix("export ").partition("=")
+            if name.strip() == "FLASK_APP" and (entry := _flask_entry(project, value, project.place(path, place))):
+                return entry
+    for dockerfile in dockerfiles(project):
+        text, number = dockerfile.variables.get("FLASK_APP", ("", 0))
+        if entry := _flask_entry(project, text, project.place(dockerfile.path, number)):
+            return entry
+    given = table(read_json(project.read("app.json")), "env").get("FLASK_APP")
+    written = given.get("value") if isinstance(given, dict) else given
+    return _flask_entry(project, written, project.place("app.json")) if isinstance(written, str) else None
+
+
+def _flask_entry(project: Project, value: str, source: str) -> Entry | None:
+    name, colon, attribute = value.strip().strip("\"'").partition(":")
+    module = name.removesuffix(".py").replace("/", ".").strip(".")
+    return entry_named(project, module + colon + attribute, source, "app")
+
+
+def _django_entry(project: Project) -> Entry | None:
+    """Return the entry of WSGI_APPLICATION, or of ASGI_APPLICATION where a package needs it."""
+    name = django.default_settings(project)
+    modules = django.settings_modules(project, name) if name else ()
+    wants_asgi = not {"channels", "daphne"}.isdisjoint(project.packages)
+    for key in ("ASGI_APPLICATION", "WSGI_APPLICATION") if wants_asgi else ("WSGI_APPLICATION", "ASGI_APPLICATION"):
+        found = django.setting(modules, key)
+        text = text_of(found[1]) if found else None
+        if found and text:
+            module, _, attribute = text.rpartition(".")
+            if entry := entry_named(project, f"{module}:{attribute}", project.place_of(*found)):
+                return entry
+    return None
+
+
+def _own_command(project: Project, serving: Serving) -> Service:
+    """Return a service of its own command, whose values and paths of a container are replaced."""
+    words: list[str] = []
+    directories: list[str] = []
+    port = _port(project)
+    for word in serving.command:
+        text = re.sub(r"\$\{?PORT(?::?-[^}]*)?\}?", port, word)
+        if text.startswith("/") and not text.startswith(_SYSTEM):
+            path = file_named(project, text)
+            text = path or text.strip("/").rpartition("/")[2]
+            directories += [] if path else [text]
+        words.append(text.removeprefix("./") if len(words) == 1 else text)
+    source = serving.source
+    findings = [Finding("service.command", words, source, proposed=True)]
+    if directories:
+        findings.append(Finding("shared.directories", directories, source, proposed=True))
+    remarks = [
+        f"{source} starts its own server, which listens on a port: set service.listen to it, such as 127.0.0.1:{port}."
+    ]
+    remarks += [
+        f"{one} stands for the container's directory: give its full path if the server needs one."
+        for one in directories
+    ]
+    remarks += [
+        f"{source} has the variable {word}: write its value into service.command." for word in words if "$" in word
+    ]
+    found = Found(tuple(findings), remarks=tuple(remarks))
+    return Service("command", command=tuple(words), before=serving.before, source=source, found=found)
+
+
+def _port(project: Project) -> str:
+    """Return the port that a Dockerfile exposes, else 8000."""
+    for dockerfile in dockerfiles(project):
+        if match := re.search(r"(?m)^\s*EXPOSE\s+(\d{2,5})", project.read(dockerfile.path) or ""):
+            return match[1]
+    return _DEFAULT_PORT
