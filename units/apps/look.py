@@ -54,9 +54,12 @@ class Looker:
         return Fetched(*printed.split())
 
     def find(self, mirror: str, commit: str, directory: str | None) -> Plan:
-        """Return the plan for a commit. `directory` is the app's in the repository."""
+        """Return the plan for a commit, an empty one if that fails. `directory` is the app's in the repository."""
         chosen = (directory,) if directory else ()
-        return Plan.from_json(self._run("units.finders", mirror, commit, *chosen, seconds=_FIND_SECONDS))
+        try:
+            return Plan.from_json(self._run("units.finders", mirror, commit, *chosen, seconds=_FIND_SECONDS))
+        except (CommandFailed, ValueError) as error:
+            return Plan("unknown", remarks=(f"The repository could not be examined: {error}.",))
 
     def forget(self, mirror: str) -> None:
         """Remove the mirror of an app that is not installed."""
