@@ -18,8 +18,10 @@ from worker.deploy.target import Target
 from worker.errors import CommandFailed, CommitRefused, DeployError, Killed
 from worker.phase.phases import app_commands, run_build, run_check
 from worker.process.run import SYSTEM_PATH, remove_tree
+from worker.release.checkout import read_checkout
 from worker.release.disk_space import check_commit_fits, check_remaining_space
 from worker.release.git_mirror import GitMirror
+from worker.release.large_files import replace_pointers
 from worker.release.links import link_shared, reject_escaping_links, reject_reserved_paths, write_revision
 from worker.release.ownership import enforce
 from worker.release.venv import prepare_venv
@@ -103,14 +105,14 @@ def _last_number(task: Task, state: AppState) -> int:
 def _write_files(task: Task, target: Target, mirror: GitMirror, release: Path) -> None:
     with task.recorder.step(StepName.CHECKOUT, target.commit[:12]):
         release.mkdir(parents=True)
-        entries = mirror.list_tree(target.commit)
+        checkout = read_checkout(mirror, target.commit, task.recorder.line)
+        entries = checkout.entries
         reject_reserved_paths(task.app, entries)
         check_commit_fits(task, entries)
-        mirror.write(target.commit, release)
+        checkout.write(release)
         reject_escaping_links(release, entries)
+        replace_pointers(task, checkout, release)
         write_revision(release, target.commit)
-        for entry in (entry for entry in entries if entry.is_submodule):
-            task.recorder.line(f"{entry.path} is a submodule and stays empty")
 
 
 def _check_start(task: Task, release: Path) -> None:
