@@ -113,6 +113,9 @@ def _print_lag(config: Config, app: App, view: AppStatus, store: DeploymentStore
     named = view.head if view.lag and view.lag.verdict is Verdict.QUARANTINED else None
     for bad in (bad for bad in view.quarantined if bad.commit != named):
         print_line(f"  quarantined {_short(bad.commit)}, {_ago(bad.since)}: {printable(bad.cause)}")
+    # The newest says it all: an older release lost the same files.
+    for files in view.written[-1:]:
+        print_line(f"  {files}", fg="yellow")
     if command := _open_deployment_command(config, app, store) or _next_command(app, view, freeze):
         common.print_next(command)
 
@@ -147,6 +150,8 @@ def _next_command(app: App, view: AppStatus, freeze: Freeze | None) -> str:
         return remedy(Verdict.PINNED, view.app)
     if view.healthy is False:
         return render_hint(Hint(HintKind.RUN_DOCTOR), view.app)
+    if hint := next((files.hint(app) for files in reversed(view.written)), None):
+        return render_hint(hint, view.app)
     return "" if view.deployed_commit else remedy(Verdict.WAITING, view.app)
 
 

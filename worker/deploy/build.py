@@ -15,6 +15,7 @@ from hookd.model.journal import AppState, Built
 from hookd.model.phase import check_command
 from worker.context import Task
 from worker.deploy.target import Target
+from worker.deploy.written import record_release
 from worker.errors import CommandFailed, CommitRefused, DeployError, Killed
 from worker.phase.phases import app_commands, run_build, run_check
 from worker.process.run import SYSTEM_PATH, remove_tree
@@ -66,6 +67,7 @@ def check(task: Task, new: NewRelease, target: Target, policy: Policy) -> None:
             changed = enforce(release, policy)
             changed += enforce(new.venv, environment_policy(policy))
             task.recorder.line(f"{changed} files and directories needed another mode, group or ACL")
+        record_release(task, new.name)
         _check_programs(task, release)
         warn_of_unread_configuration(task, release)
         if check_command(task.app):

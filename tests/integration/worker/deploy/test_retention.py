@@ -141,22 +141,26 @@ def test_prune_does_not_follow_links(at: Deploying, tmp_path: Path) -> None:
     assert (uploads / "photo").exists()
 
 
-def test_failed_removal_is_a_warning(at: Deploying, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other releases are still removed."""
+def test_failed_removal_is_one_warning(at: Deploying, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other releases are still removed, and nothing goes back to the rest of this one."""
     names = [build(at, number, good=True) for number in range(1, 6)]
 
     def busy(tree: Path) -> None:
-        """Fail as a mount point in the release would."""
+        """Fail as a person's file in the release would."""
         if tree.name == names[1]:
-            raise CommandFailed("rm ended with status 1: Device or resource busy")
+            raise CommandFailed("rm ended with status 1: Permission denied")
         remove_tree(tree)
 
     monkeypatch.setattr("worker.deploy.retention.remove_tree", busy)
     state = run_prune(at)
     assert numbers(at) == [2, 4, 5]
-    assert state.release(names[1]) is not None
-    assert f"warning: the release {names[1]} stays" in at.text
-    assert "Device or resource busy" in at.text
+    assert state.release(names[1]) is None
+    run_prune(at)
+    assert at.text.count(f"a rest of the release {names[1]} stays") == 1
+    assert "next: sudo hookd permissions shop --fix" in at.text
+    monkeypatch.undo()
+    run_prune(at)
+    assert numbers(at) == [4, 5]
 
 
 def test_lost_journal_stops_only_pruning(at: Deploying, monkeypatch: pytest.MonkeyPatch) -> None:
