@@ -115,7 +115,7 @@ def test_files_outlive_their_release(at: Deploying) -> None:
     assert at.task.journal.state().written == ()
 
 
-def test_release_stays_with_files_that_cannot_move(at: Deploying) -> None:
+def test_files_that_cannot_move_stay(at: Deploying) -> None:
     """The place of the kept files is taken."""
     first = release(at, 1)
     write(first / "instance" / "shop.db", "customers")
