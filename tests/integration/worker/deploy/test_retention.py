@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from hookd.files.audit import audit
 from hookd.files.build_owner import COMPLETE_MARK
+from hookd.files.policies import Policy
 from hookd.model.deployment import Status
 from hookd.model.journal import AppState, Built, Good, Quarantined, Switched
 from tests.support.processes import wait_for
 from tests.support.tasks import Deploying, deploying, make_app
+from tests.support.users import NOBODY, as_nobody, needs_root, open_directory
 from worker.deploy import pipeline
 from worker.deploy.retention import kept_releases, prune, prune_incomplete
 from worker.errors import CommandFailed
@@ -232,3 +235,31 @@ def test_failed_release_is_complete(at: Deploying) -> None:
     build(at, 2, good=False)
     run_clear(at)
     assert numbers(at) == [1, 2]
+
+
+@needs_root
+def test_bytecode_of_root() -> None:
+    """Root ran Python in an old release. The rest of it goes once `hookd permissions --fix` has changed its owner."""
+    with open_directory() as directory:
+        bytecode = directory / "srv/releases/000001-000000000000/shop/__pycache__/app.cpython-311.pyc"
+
+        def prunes() -> tuple[int, list[int], bool]:
+            with deploying(directory, make_app(directory, limits={"keep_releases": 2})) as at:
+                run_prune(at)
+                return at.text.count("warning:"), numbers(at), "permissions shop --fix" in at.text
+
+        def builds() -> None:
+            with deploying(directory, make_app(directory)) as at:
+                for number in (1, 2, 3):
+                    build(at, number, good=True)
+                bytecode.parent.parent.mkdir()
+
+        assert as_nobody(builds) == "None"
+        bytecode.parent.mkdir()
+        bytecode.touch()
+        assert as_nobody(prunes) == str((1, [1, 2, 3], True))
+        assert as_nobody(prunes) == str((0, [1, 2, 3], False))
+        release = bytecode.parents[2]
+        faults = list(audit(release, Policy(NOBODY, None), repairs=True))
+        assert {Path(fault.path) for fault in faults} == {bytecode.parent, bytecode}
+        assert as_nobody(prunes) == str((0, [2, 3], False))
