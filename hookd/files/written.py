@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -47,10 +48,10 @@ def _parents(path: str) -> list[str]:
 def _read(record: Path) -> dict[str, int] | None:
     try:
         text = gzip.decompress(record.read_bytes()).decode("utf-8", "surrogateescape")
-    except (FileNotFoundError, EOFError, gzip.BadGzipFile):
-        return None
-    rows = (row.partition(" ") for row in text.split("\0") if row)
-    return {path: int(changed, 16) for changed, _, path in rows}
+        rows = [row.partition(" ") for row in text.split("\0") if row]
+        return {path: int(changed, 16) for changed, _, path in rows} or None
+    except (FileNotFoundError, EOFError, gzip.BadGzipFile, zlib.error, ValueError):
+        return None  # A power cut can leave a damaged one.
 
 
 def _files(top: str) -> Iterator[tuple[str, int]]:
@@ -63,6 +64,8 @@ def _files(top: str) -> Iterator[tuple[str, int]]:
                 entries = list(found)
         except PermissionError:
             yield directory.rstrip("/"), _CLOSED
+            continue
+        except FileNotFoundError:  # Removed since its directory was read.
             continue
         for entry in entries:
             path = f"{directory}{entry.name}"

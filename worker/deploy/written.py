@@ -5,6 +5,7 @@ from pathlib import Path
 from hookd.files.written import outermost, record_files, written_files
 from hookd.model.hint import render_hint
 from hookd.model.journal import Release, Written
+from hookd.model.text import printable
 from hookd.model.written import MAX_SHOWN, WrittenFiles
 from worker.context import Task
 
@@ -33,11 +34,11 @@ def keep_written(task: Task, name: str) -> None:
     if not found:
         return
     place = task.paths.kept / name
+    files = _summary(task, name, found).model_copy(update={"kept": True})
     for path in outermost(found, task.paths.record(name)):
         target = place / path
         target.parent.mkdir(parents=True, exist_ok=True)
         (task.paths.release(name) / path).rename(target)
-    files = _summary(task, name, found).model_copy(update={"kept": True})
     task.journal.add(Written(**task.stamp(), files=files))
     task.recorder.line(f"warning: {files} in {place}")
 
@@ -67,7 +68,8 @@ def _summary(task: Task, name: str, found: list[str]) -> WrittenFiles:
     places = outermost(found, task.paths.record(name))
     release = task.paths.release(name)
     directories = tuple(path for path in places if _is_directory(release / path))[:MAX_SHOWN]
-    return WrittenFiles(release=name, number=len(found), paths=tuple(found[:MAX_SHOWN]), directories=directories)
+    shown, shared = (tuple(map(printable, paths)) for paths in (found[:MAX_SHOWN], directories))
+    return WrittenFiles(release=name, number=len(found), paths=shown, directories=shared)
 
 
 def _is_directory(path: Path) -> bool:

@@ -70,7 +70,7 @@ def test_new_app_has_a_deploy_hint(receiver: LocalReceiver) -> None:
 def test_written_files_are_shown(receiver: LocalReceiver) -> None:
     old = WrittenFiles(release="000001-abababababab", number=1, paths=("data/\x1b",), directories=("data",), kept=True)
     new = WrittenFiles(release="000002-abababababab", number=9, paths=("data/a", "b"), directories=("data",))
-    view = AppStatus(app=APP, deployed_commit=HEAD, head=HEAD, written=(old, new))
+    view = AppStatus(app=APP, deployed_commit=HEAD, head=HEAD, written=(new, old))
     lines = shown(receiver, view, "status")
     assert "  data/a, b and 7 more were written into the release 000002-abababababab" in lines
     assert lines[-1].endswith(f"app edit {APP} --set 'shared.directories=[\"data\"]'")

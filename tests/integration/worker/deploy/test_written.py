@@ -1,5 +1,6 @@
 """Files that an app wrote into its release: named, kept when it is removed, and forgotten when they are gone."""
 
+import gzip
 import os
 import shutil
 from collections.abc import Iterator
@@ -71,7 +72,8 @@ def test_new_and_changed_files_are_named(at: Deploying) -> None:
 
 def test_list_is_bounded(at: Deploying) -> None:
     path = release(at, 1)
-    for number in range(40):
+    write(path / os.fsdecode(b"caf\xe9") / "x")
+    for number in range(39):
         write(path / f"data{number:02d}" / "x\n")
     (found,) = report(at, path)
     assert (found.number, len(found.paths), len(found.directories)) == (40, 5, 5)
@@ -105,7 +107,7 @@ def test_files_outlive_their_release(at: Deploying) -> None:
     assert (kept / "shop" / "static" / "photo.jpg").read_text() == "photo"
     assert not (kept / "shop" / "app.py").exists()
     (found,) = (one.files for one in at.task.journal.state().written)
-    assert (found.kept, found.number) == (True, 2)
+    assert (found.kept, found.number, found.directories) == (True, 2, ("instance",))
     at.task.journal.shorten()
     prune(at.task)
     assert kept.exists()
@@ -127,10 +129,12 @@ def test_files_that_cannot_move_stay(at: Deploying) -> None:
     assert "cannot be kept" in at.text
 
 
-def test_release_without_a_record(at: Deploying) -> None:
-    """A release of an older hookd."""
+@pytest.mark.parametrize("damage", [None, b"", b"no archive", gzip.compress(b"x y")[:-9], gzip.compress(b"x y")])
+def test_release_without_a_record(at: Deploying, damage: bytes | None) -> None:
+    """A release of an older hookd, and one from before a power cut."""
     first = release(at, 1)
-    at.task.paths.record(first.name).unlink()
+    record = at.task.paths.record(first.name)
+    record.unlink() if damage is None else record.write_bytes(damage)
     for number in (2, 3):
         release(at, number)
     assert report(at, first) == ()
