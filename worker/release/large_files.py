@@ -46,7 +46,7 @@ def replace_pointers(task: Task, checkout: Checkout, release: Path) -> None:
     first = pointers[0].path.relative_to(release)
     number = f"{len(pointers)} files" if len(pointers) > 1 else "1 file"
     if not task.app.checkout.lfs:
-        task.recorder.line(f"{number} of git-lfs stay pointers, first {first} (checkout.lfs)")
+        task.recorder.line(f"pointers of git-lfs stay (checkout.lfs): {number}, first {first}")
         return
     if shutil.which(_PROGRAM, path=os.environ.get("PATH", SYSTEM_PATH)) is None:
         raise DeployError(f"git-lfs stores {first} and is not installed", hint=Hint(HintKind.INSTALL_GIT_LFS))

@@ -130,7 +130,7 @@ def test_without_git_lfs(tmp_path: Path, repository: Repository, monkeypatch: py
 def test_pointers_stay(tmp_path: Path, repository: Repository) -> None:
     name, log = build_head(tmp_path, checkout={"lfs": False})
     assert (release(tmp_path, name) / "static/logo.png").read_text() == pointer()
-    assert "1 file of git-lfs stay pointers, first static/logo.png" in log
+    assert "pointers of git-lfs stay (checkout.lfs): 1 file, first static/logo.png" in log
     assert repository.head()
 
 
