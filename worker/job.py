@@ -31,7 +31,7 @@ from worker.errors import DeployError, DeploymentFailed
 from worker.phase.environment import host_variables
 from worker.process.lock import is_running
 from worker.recovery.crashed import WORKER_DIED, finish_crashed
-from worker.release.git import commits_behind
+from worker.release.git import commits_behind, git_variables
 from worker.report.log import LogFile, Recorder, Redaction
 from worker.report.status import LagReason, StatusPublisher, decision_about, publishing, reason_for_lag
 from worker.variables import build_variables, service_variables, shared_variables
@@ -178,7 +178,8 @@ def _missing_app(app: str) -> str:
 
 
 def _open_log(settings: Settings, app: App, deployment_id: str, *variables: Mapping[str, str]) -> LogFile:
-    redaction = Redaction(host_variables(), app.dependencies.environment, *variables, *shared_variables(app))
+    host = {**host_variables(), **git_variables()}
+    redaction = Redaction(host, app.dependencies.environment, *variables, *shared_variables(app))
     try:
         return LogFile(settings.log_path(app.name, deployment_id), redaction, shared=settings.logs is not None)
     except OSError as error:

@@ -25,6 +25,7 @@ from hookd.model.decision import Freeze, Lag, Verdict, remedy
 from hookd.model.deployment import Deployment, Status
 from hookd.model.hint import Hint, HintKind, render_hint
 from hookd.model.text import format_duration, printable
+from hookd.model.written import WrittenFiles
 from hookd.queue.deployments import DeploymentStore
 from hookd.queue.published import AppStatus, read_status
 
@@ -113,6 +114,8 @@ def _print_lag(config: Config, app: App, view: AppStatus, store: DeploymentStore
     named = view.head if view.lag and view.lag.verdict is Verdict.QUARANTINED else None
     for bad in (bad for bad in view.quarantined if bad.commit != named):
         print_line(f"  quarantined {_short(bad.commit)}, {_ago(bad.since)}: {printable(bad.cause)}")
+    if files := _last_written(view):
+        print_line(f"  {files}", fg="yellow")
     if command := _open_deployment_command(config, app, store) or _next_command(app, view, freeze):
         common.print_next(command)
 
@@ -147,7 +150,14 @@ def _next_command(app: App, view: AppStatus, freeze: Freeze | None) -> str:
         return remedy(Verdict.PINNED, view.app)
     if view.healthy is False:
         return render_hint(Hint(HintKind.RUN_DOCTOR), view.app)
+    if (files := _last_written(view)) and (hint := files.hint(app)):
+        return render_hint(hint, view.app)
     return "" if view.deployed_commit else remedy(Verdict.WAITING, view.app)
+
+
+def _last_written(view: AppStatus) -> WrittenFiles | None:
+    """Return the files in the newest release that has some. Older ones usually have the same."""
+    return max(view.written, key=lambda files: files.release, default=None)
 
 
 def _versions(view: AppStatus, units: "Sequence[Unit]") -> str:

@@ -28,6 +28,13 @@ from hookd.model.service import COLOURS, Colour, Service
 _OLD_COMMANDS: Final = frozenset({"before_switch", "release_commands"})
 
 
+class Checkout(Section):
+    """The parts of a commit that lie outside of its repository."""
+
+    submodules: bool = Field(True, description="Fetch submodules. `false` leaves their directories empty.")
+    lfs: bool = Field(True, description="Fetch the files that git-lfs stores. `false` leaves their pointers.")
+
+
 class Dependencies(Section):
     """The app's virtual environment."""
 
@@ -182,6 +189,7 @@ class App(Section):
     sender: GitHost = Field(GitHost.GITHUB, description="The git host that sends the pushes.")
     root: AbsolutePath = Field(..., description="The app's directory: releases, venvs, shared, current.")
     deploy_key: AbsolutePath | None = Field(None, description="The read-only ssh key for this repository.")
+    checkout: Checkout = Checkout()
     dependencies: Dependencies = Dependencies()
     build: Build = Build()
     release: ReleasePhase = ReleasePhase()

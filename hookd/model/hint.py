@@ -15,6 +15,7 @@ from hookd.model.ids import RELEASE_PATTERN
 _UNIT: Final = r"[\w@][\w.@-]*\.service"
 _PATH: Final = r"(?:/(?!\.\.?(?:/|$))[\w.@+-]+)+"
 _POINT: Final = r"[\w.][\w./@+-]*"
+_NAMES: Final = rf'"{_POINT}"(?:,"{_POINT}")*'
 _ENDPOINT: Final = rf"ipc://{_PATH}|tcp://[\w.:-]+"
 
 
@@ -59,6 +60,12 @@ class HintKind(Enum):
     FIX_PERMISSIONS = "fix_permissions", "sudo hookd permissions {app} --fix"
     UNTRACK = "untrack", "git rm -r --cached {argument}", _POINT
     SET_UP = "set_up", "sudo hookd setup"
+    SET_BRANCH = "set_branch", "sudo hookd app edit {app} --set branch={argument}", _POINT
+    SET_GIT_SECONDS = "set_git_seconds", "sudo hookd app edit {app} --set limits.git_seconds={argument}", r"[0-9]{1,5}"
+    SHARE_DIRECTORIES = "share_directories", "sudo hookd app edit {app} --set 'shared.directories=[{argument}]'", _NAMES
+    SKIP_SUBMODULES = "skip_submodules", "sudo hookd app edit {app} --set checkout.submodules=false"
+    SKIP_LARGE_FILES = "skip_large_files", "sudo hookd app edit {app} --set checkout.lfs=false"
+    INSTALL_GIT_LFS = "install_git_lfs", "sudo apt-get install git-lfs"
     INSTALL_GIT = "install_git", "sudo apt-get install git"
     INSTALL_UV = "install_uv", "pip install uv"
     SET_PYTHON = "set_python", "sudo hookd app edit {app} --set dependencies.python=/usr/bin/python3"

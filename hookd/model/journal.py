@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationErr
 from hookd.model.ids import CommitId, DeploymentId, ReleaseName
 from hookd.model.service import Colour
 from hookd.model.text import without_surrogates
+from hookd.model.written import WrittenFiles
 
 # Remembered commits of one kind.
 _MAX_COMMITS: Final = 50
@@ -95,6 +96,13 @@ class ReleaseCommandsNotRun(_JournalEntry):
     commit: CommitId
 
 
+class Written(_JournalEntry):
+    """The files that an app wrote into a release. With the number 0 they are gone."""
+
+    kind: Literal["written"] = "written"
+    files: WrittenFiles
+
+
 class Removed(_JournalEntry):
     """A release's directory is gone."""
 
@@ -112,6 +120,7 @@ JournalEvent = Annotated[
     | Skipped
     | ReleaseCommandsRun
     | ReleaseCommandsNotRun
+    | Written
     | Removed,
     Field(discriminator="kind"),
 ]
@@ -138,6 +147,7 @@ class AppState(BaseModel, frozen=True):
     release_commands: tuple[ReleaseCommandsRun, ...] = ()
     pin: Pinned | None = None
     skipped: Skipped | None = None
+    written: tuple[Written, ...] = ()
     last_number: int = 0
 
     def release(self, name: str | None) -> Release | None:
@@ -215,6 +225,10 @@ def _changes(state: AppState, event: JournalEvent) -> dict[str, object]:
             return {"pin": None}
         case Skipped():
             return {"skipped": event}
+        case Written():
+            others_written = tuple(old for old in state.written if old.files.release != event.files.release)
+            newest_written = (event,) if event.files.number else ()
+            return {"written": (*others_written, *newest_written)[-_MAX_COMMITS:]}
         case Removed():
             return {
                 "releases": tuple(release for release in state.releases if release.name != event.release),
@@ -242,7 +256,7 @@ def compact(events: Iterable[JournalEvent]) -> list[JournalEvent]:
     state = fold(kept)
     present = {release.name for release in state.releases}
     last_switch = next((event for event in reversed(kept) if isinstance(event, Switched)), None)
-    in_force = (*state.quarantined, *state.release_commands, state.pin, state.skipped, last_switch)
+    in_force = (*state.quarantined, *state.release_commands, *state.written, state.pin, state.skipped, last_switch)
     return [
         event for event in kept if (event.release in present if isinstance(event, Built | Good) else event in in_force)
     ]

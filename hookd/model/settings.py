@@ -1,6 +1,7 @@
 """hookd.toml: the settings of the host, each with its default and its description, and the paths of an app."""
 
 from pathlib import Path
+from typing import Final
 
 from pydantic import Field
 
@@ -111,6 +112,10 @@ class Settings(Section):
         return self.state / "rq.env"
 
 
+# Below the directory of releases.
+KEPT: Final = ".kept"
+
+
 class AppPaths:
     """The paths of one app: its root, and its part of hookd's own state."""
 
@@ -133,6 +138,10 @@ class AppPaths:
         self.next = app.root / "next"
         # The link to the backup from before release commands that have not ended well.
         self.clean_backup = app.root / CLEAN
+        # The files of each release before the app's first start in it.
+        self.records = settings.state / "records" / app.name
+        # The files that the app wrote into removed releases. A hidden name is no release.
+        self.kept = self.releases / KEPT
         # The caches of builds, for this app alone: a package built for one app must not reach another.
         self.cache = (BUILD_CACHE if app.uses_systemd else settings.state / "cache") / app.name
         # Backups before release commands. On a server only root opens this directory.
@@ -143,6 +152,10 @@ class AppPaths:
     def release(self, name: str) -> Path:
         """Return the directory of a release."""
         return self.releases / name
+
+    def record(self, name: str) -> Path:
+        """Return the record of a release's files."""
+        return self.records / f"{name}.gz"
 
     def partial(self, name: str) -> Path:
         """Return the directory of a release during its build."""

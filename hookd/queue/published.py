@@ -15,6 +15,7 @@ from hookd.model import redis_keys
 from hookd.model.decision import Decision, Freeze, Lag, Verdict
 from hookd.model.deployment import MAX_RECORD_BYTES
 from hookd.model.ids import AppName, CommitId, ReleaseName
+from hookd.model.written import WrittenFiles
 
 # One or two days of decisions. For 1000 apps they take 80 MB.
 MAX_ENTRIES: Final = 200
@@ -33,6 +34,7 @@ class AppStatus(BaseModel, frozen=True):
 
     `healthy` is None until the first health check. `drift` is the difference between the running and the deployed
     release, or the reason why the app is unhealthy. `skipped_commit` is a head that changes none of the app's paths.
+    `written` are the files that the app wrote into its releases.
     """
 
     app: AppName
@@ -46,6 +48,7 @@ class AppStatus(BaseModel, frozen=True):
     pinned_commit: CommitId | None = None
     skipped_commit: CommitId | None = None
     quarantined: tuple[Quarantine, ...] = ()
+    written: tuple[WrittenFiles, ...] = ()
     lag: Lag | None = None
 
     def after_thaw(self, *, is_frozen: bool) -> Self:

@@ -62,6 +62,18 @@ class Repository:
         self.git("push", "-q", "-f", "origin", f"HEAD:refs/heads/{branch}")
         return self.head()
 
+    def add_submodule(self, path: str, url: str, commit: str) -> None:
+        """Add a submodule to the index, as `git submodule add` does, without a copy of it."""
+        with (self.work / ".gitmodules").open("a") as file:
+            file.write(f'[submodule "{path}"]\n\tpath = {path}\n\turl = {url}\n')
+        self.git("add", ".gitmodules")
+        self.git("update-index", "--add", "--cacheinfo", f"160000,{commit},{path}")
+
+    def commit_index(self) -> str:
+        """Commit the index alone, push it, and return the commit's id."""
+        self.git("commit", "-q", "--allow-empty", "-m", "a change")
+        return self.push()
+
     def commit_and_push(self, files: Mapping[str, str | bytes | None], message: str = "a change") -> str:
         """Commit, push, and return the commit's id."""
         self.commit(files, message)

@@ -73,8 +73,6 @@ def _describe_changes(facts: ProjectFacts, adoption: Adoption) -> Iterator[str]:
         yield f"  {', '.join(facts.others)} keep the OLD code in {adoption.root}: change them to {current} yourself"
     if facts.mentions:
         yield f"  {', '.join(map(str, facts.mentions))} mention {adoption.root}: check them yourself"
-    if ".gitmodules" in facts.checkout.tracked:
-        yield "  submodules are EMPTY in releases"
 
 
 def _describe_steps(adoption: Adoption) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from units.system.run import CommandFailed, run, succeeds
 
 _PAGES: Final = ("/healthz", "/health", "/")
 _SECONDS: Final = 10.0
+# The options that choose the kind of a path.
+_OPTIONS: Final[Mapping[UntrackedKind, str]] = {"file": "file", "data": "data", "left": "leave"}
 _GREP: Final = ("grep", "--recursive", "--files-with-matches", "--no-messages", "--fixed-strings", "--word-regexp")
 
 
@@ -42,6 +45,19 @@ class AdoptOptions:
     policy: str | None = None
     choices: Mapping[str, UntrackedKind] = field(default_factory=dict)
     leave_changes: bool = False
+
+    @property
+    def command(self) -> str:
+        """The command with these options, to type again."""
+        values = {
+            "name": self.name if self.name != self.root.name else None,
+            **{"unit": self.unit, "repo": self.repository, "branch": self.branch, "full-name": self.full_name},
+            **{"sender": self.sender, "health": self.health, "policy": self.policy},
+        }
+        typed = [f"--{option}={value}" for option, value in values.items() if value is not None]
+        typed += [f"--{_OPTIONS[kind]}={path}" for path, kind in self.choices.items() if kind in _OPTIONS]
+        changes = ["--leave-changes"] if self.leave_changes else []
+        return shlex.join(("sudo", "hookd", "app", "adopt", str(self.root), *typed, *changes))
 
 
 @dataclass(frozen=True)

@@ -24,17 +24,22 @@ from units.system.facts import Host
 DROP_IN: Final = "zz-hookd-adopt.conf"
 
 
-def prepare(adoption: Adoption, server: Server, echo: Echo) -> None:
-    """Save the decision and install the files of the first release. Raises Refused before any change."""
+def prepare(adoption: Adoption, server: Server, echo: Echo, again: str) -> None:
+    """Save the decision and install the files of the first release. Raises Refused before any change.
+
+    `again` is the command to type after a HostError.
+    """
     own = Installer(server.manifest, layout.app_scope(adoption.name), echo)
     own.check(full_plan(adoption, server.host))
     state.save(adoption)
     own.apply(first_plan(adoption, server.host))
+    # The directory is the worker's now. git runs as one user, also when this command is typed again.
+    for _ in audit(adoption.root / ".git", _checkout_policy(), repairs=True):
+        pass
     for name in adoption.app.shared.files:
         for finding in audit(adoption.root / name, _shared_policy(adoption), recursive=False, repairs=True):
             echo(f"+ {finding}")
             if isinstance(finding, Unauditable) and finding.kind != "link":
-                again = f"sudo hookd app adopt {adoption.root} --name {adoption.name}"
                 raise HostError(f"{finding}: releases cannot use it", hint=f"{again} --leave {name}")
     Installer(server.manifest, HOST, echo).apply(host_plan(server.host, server.with_app(adoption.interim_app)))
 
@@ -53,9 +58,17 @@ def first_plan(adoption: Adoption, host: Host) -> Plan:
 
 
 def shared_file_changes(adoption: Adoption) -> Iterator[str]:
-    """Return the changes that let the worker link shared files and close them to others. Raises OwnershipError."""
+    """Return the changes that let the worker link shared files and close them to others, and read the checkout.
+
+    Raises OwnershipError.
+    """
+    yield from map(str, audit(adoption.root / ".git", _checkout_policy(), recursive=False))
     for name in adoption.app.shared.files:
         yield from map(str, audit(adoption.root / name, _shared_policy(adoption), recursive=False))
+
+
+def _checkout_policy() -> Policy:
+    return Policy(require_user(layout.WORKER).pw_uid, None)
 
 
 def _shared_policy(adoption: Adoption) -> Policy:

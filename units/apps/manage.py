@@ -33,7 +33,7 @@ from units.system.systemd import read_units
 
 # hookd's own files of an app, in its state directory.
 _STATE: Final = (
-    *("mirrors/{}.git", "journals/{}.jsonl", "locks/{}.lock", "locks/{}.crashes", "cache/{}", "home/{}"),
+    *("mirrors/{}.git", "journals/{}.jsonl", "locks/{}.lock", "locks/{}.crashes", "cache/{}", "home/{}", "records/{}"),
     *("keys/{}", "keys/{}.pub"),
 )  # fmt: skip
 

@@ -12,6 +12,7 @@ from units.adopt.decide import decide
 from units.adopt.describe import describe_plan, describe_result
 from units.adopt.discover import AdoptOptions, discover
 from units.adopt.discovery.untracked import UntrackedKind
+from units.adopt.edits import with_edits
 from units.adopt.execute import AdoptionExecutor
 from units.adopt.prepare import full_plan, prepare, shared_file_changes
 from units.adopt.state import Adoption, Stage
@@ -50,7 +51,7 @@ def adopt(directory: Path, yes: bool, dry_run: bool, **options: Any) -> None:
     wanted = _options(directory, options)
     started, shown = _started_adoption(wanted), None
     if started and dry_run:
-        raise HostError(f"the adoption of {started.name} has started", hint=f"sudo hookd app adopt {directory}")
+        raise HostError(f"the adoption of {started.name} has started", hint=wanted.command)
     if dry_run or not (yes or started):
         shown = _decide(common.load_server(), wanted)
     if dry_run:
@@ -61,7 +62,7 @@ def adopt(directory: Path, yes: bool, dry_run: bool, **options: Any) -> None:
         if started := _started_adoption(wanted):
             _switch(AdoptionExecutor(server.host, server.manifest, started, print_line))
         else:
-            _adopt(server, _decide(server, wanted, shown))
+            _adopt(server, _decide(server, wanted, shown), wanted.command)
 
 
 def _started_adoption(wanted: AdoptOptions) -> Adoption | None:
@@ -82,7 +83,7 @@ def _options(directory: Path, options: dict[str, Any]) -> AdoptOptions:
 def _decide(server: Server, wanted: AdoptOptions, shown: Adoption | None = None) -> Adoption:
     """Plan the adoption and print the plan. Raises Refused if it differs from the one that was `shown`."""
     facts = discover(wanted)
-    adoption = decide(facts, server.catalogue, server.manifest)
+    adoption = with_edits(decide(facts, server.catalogue, server.manifest), state.load(wanted.name))
     if shown is None:
         plan = full_plan(adoption, server.host)
         installer = Installer(server.manifest, layout.app_scope(adoption.name), print_line)
@@ -95,14 +96,14 @@ def _decide(server: Server, wanted: AdoptOptions, shown: Adoption | None = None)
     return adoption
 
 
-def _adopt(server: Server, adoption: Adoption) -> None:
-    prepare(adoption, server, print_line)
+def _adopt(server: Server, adoption: Adoption, again: str) -> None:
+    prepare(adoption, server, print_line, again)
     app = adoption.interim_app
     print_webhook_settings(server, app, prepare_repository_access(app))
     if problem := check_access(app.name):
         print_line(f"\nThe repository cannot be read yet: {problem}")
         print_line("  nothing has changed for visitors, paste the key")
-        print_next(f"sudo hookd app adopt {adoption.root}")
+        print_next(again)
         sys.exit(1)
     executor = AdoptionExecutor(server.host, server.manifest, adoption, print_line)
     print_line("\nThe first release:")

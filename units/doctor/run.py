@@ -22,6 +22,7 @@ from units.doctor.checks import (
     services,
     system,
     variables,
+    written,
 )
 from units.doctor.context import AS_ROOT, HostContext, read_context
 from units.doctor.finding import CannotCheck, Finding, error, ok, unknown
@@ -74,9 +75,19 @@ APP_CHECKS: Final[tuple[tuple[str, AppCheck, str], ...]] = (
     ("variables", variables.check_app, "each line of its variables has one meaning"),
     ("sudo", rights.check_app_sudo, "the worker has exactly the rights of a deployment"),
     ("space", system.check_app_space, ""),
+    ("written", written.check_app, "no files were written into a release"),
 )
 # These need no setup. The others compare an app with the one of a server.
-_ANYWHERE_APP_CHECKS: Final = ("services", "answers", "journal", "deployments", "freeze", "variables", "space")
+_ANYWHERE_APP_CHECKS: Final = (
+    "services",
+    "answers",
+    "journal",
+    "deployments",
+    "freeze",
+    "variables",
+    "space",
+    "written",
+)
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,14 @@ from hookd.model.journal import AppState, Built
 from hookd.model.phase import check_command
 from worker.context import Task
 from worker.deploy.target import Target
+from worker.deploy.written import record_release
 from worker.errors import CommandFailed, CommitRefused, DeployError, Killed
 from worker.phase.phases import app_commands, run_build, run_check
 from worker.process.run import SYSTEM_PATH, remove_tree
-from worker.release.disk_space import check_commit_fits, check_remaining_space
+from worker.release.disk_space import check_remaining_space
+from worker.release.files import write_files
 from worker.release.git_mirror import GitMirror
-from worker.release.links import link_shared, reject_escaping_links, reject_reserved_paths, write_revision
+from worker.release.links import link_shared
 from worker.release.ownership import enforce
 from worker.release.venv import prepare_venv
 
@@ -40,7 +42,8 @@ def build(task: Task, state: AppState, target: Target, mirror: GitMirror, policy
     name = release_name(_last_number(task, state) + 1, target.commit)
     partial, release = task.paths.partial(name), task.paths.release(name)
     with _removed_on_failure(partial, release):
-        _write_files(task, target, mirror, partial)
+        with task.recorder.step(StepName.CHECKOUT, target.commit[:12]):
+            write_files(task, mirror, target.commit, partial)
         with task.recorder.step(StepName.SHARED_FILES):
             link_shared(task.app, partial)
         with task.recorder.step(StepName.DEPENDENCIES):
@@ -64,6 +67,7 @@ def check(task: Task, new: NewRelease, target: Target, policy: Policy) -> None:
             changed = enforce(release, policy)
             changed += enforce(new.venv, environment_policy(policy))
             task.recorder.line(f"{changed} files and directories needed another mode, group or ACL")
+        record_release(task, new.name)
         _check_programs(task, release)
         warn_of_unread_configuration(task, release)
         if check_command(task.app):
@@ -98,19 +102,6 @@ def _last_number(task: Task, state: AppState) -> int:
     """Return the highest release number in the journal and on disk: the journal may be lost or a release incomplete."""
     found = (re.match(r"\.?([0-9]{6})-", entry.name) for entry in task.paths.releases.iterdir())
     return max([state.last_number, *(int(match[1]) for match in found if match)])
-
-
-def _write_files(task: Task, target: Target, mirror: GitMirror, release: Path) -> None:
-    with task.recorder.step(StepName.CHECKOUT, target.commit[:12]):
-        release.mkdir(parents=True)
-        entries = mirror.list_tree(target.commit)
-        reject_reserved_paths(task.app, entries)
-        check_commit_fits(task, entries)
-        mirror.write(target.commit, release)
-        reject_escaping_links(release, entries)
-        write_revision(release, target.commit)
-        for entry in (entry for entry in entries if entry.is_submodule):
-            task.recorder.line(f"{entry.path} is a submodule and stays empty")
 
 
 def _check_start(task: Task, release: Path) -> None:

@@ -32,6 +32,7 @@ from worker.deploy.target import (
     reason_against,
     was_killed_too_often,
 )
+from worker.deploy.written import report_written
 from worker.errors import (
     BAD_RELEASE,
     CommitRefused,
@@ -189,8 +190,10 @@ def _switch_and_verify(task: Task, target: Target, name: str) -> Ending:
         run_release_phase(task, task.journal.state(), target.commit, name)
         with task.recorder.step(StepName.FLUSH):
             flush(task, task.paths.release(name))
-        _hand_over(task, task.journal.state(), target, name)
+        state = task.journal.state()
+        _hand_over(task, state, target, name)
         task.cancel_timeout()
+        report_written(task, state.deployed)
         cause = restart_also(task)
     finally:
         task.cancel_timeout()

@@ -11,11 +11,13 @@ from redis.exceptions import RedisError
 from hookd.eventlog import event
 from hookd.files.build_owner import COMPLETE_MARK
 from hookd.files.in_use import release_users
+from hookd.model.hint import Hint, HintKind, render_hint
 from hookd.model.journal import AppState, Removed
 from hookd.model.service import COLOURS
-from hookd.model.settings import Settings
+from hookd.model.settings import KEPT, Settings
 from hookd.queue.deployments import DeploymentStore
 from worker.context import Task
+from worker.deploy.written import forget_written, keep_written
 from worker.errors import CommandFailed
 from worker.process.run import remove_tree
 from worker.release.in_use import releases_in_use
@@ -32,8 +34,8 @@ def prune(task: Task) -> None:
     try:
         state = task.journal.state()
         for directory in _old_releases(task, state):
-            if _remove(task, "release", directory) and state.release(directory.name):
-                task.journal.add(Removed(**task.stamp(), release=directory.name))
+            _remove_release(task, state, directory)
+        forget_written(task)
         for venv in _unused_venvs(task):
             _remove(task, "environment", venv)
         task.journal.shorten()
@@ -66,6 +68,21 @@ def _old_releases(task: Task, state: AppState) -> list[Path]:
     return [directory for directory in old if directory.name not in used]
 
 
+def _remove_release(task: Task, state: AppState, directory: Path) -> None:
+    """Remove a release, and keep the files that the app wrote into it."""
+    name = directory.name
+    try:
+        keep_written(task, name)
+    except OSError as error:
+        _warn(task, f"the release {name} stays, because files written into it cannot be kept", error)
+        return
+    _remove(task, "release", directory, is_known=state.release(name) is not None)
+    task.paths.record(name).unlink(missing_ok=True)
+    if state.release(name) is not None:
+        # Nothing can serve from the rest of it.
+        task.journal.add(Removed(**task.stamp(), release=name))
+
+
 def prune_history(store: DeploymentStore, settings: Settings, app: str) -> None:
     """Remove old records and logs. An error is logged, because the ending is recorded already."""
     history = settings.history
@@ -94,8 +111,8 @@ def _incomplete_releases(task: Task, state: AppState) -> list[Path]:
     return [path for path in incomplete if path.name not in used and os.path.realpath(path) not in needed]
 
 
-def _warn(task: Task, what: str, error: OSError | CommandFailed) -> None:
-    task.recorder.line(f"warning: {what}: {error}")
+def _warn(task: Task, what: str, error: OSError | CommandFailed, hint: str = "") -> None:
+    task.recorder.line(f"warning: {what}: {error}" + (f"; next: {hint}" if hint else ""))
     event(log, "not pruned", logging.WARNING, app=task.app.name, what=what, why=str(error))
 
 
@@ -113,15 +130,20 @@ def _unused_venvs(task: Task) -> list[Path]:
 
 def _directories(place: Path) -> list[Path]:
     """Return the directories below a directory. Files and links there are not hookd's."""
-    return sorted(entry for entry in place.glob("*") if entry.is_dir() and not entry.is_symlink())
+    found = (entry for entry in place.glob("*") if entry.name != KEPT)
+    return sorted(entry for entry in found if entry.is_dir() and not entry.is_symlink())
 
 
-def _remove(task: Task, kind: str, directory: Path) -> bool:
-    """Remove a tree and return True, or log a warning so that the others are still removed."""
+def _remove(task: Task, kind: str, directory: Path, *, is_known: bool = True) -> None:
+    """Remove a tree, or log a warning so that the others are still removed.
+
+    The rest of an earlier removal is not known any more, and needs no second warning.
+    """
     try:
         remove_tree(directory)
     except CommandFailed as error:
-        _warn(task, f"the {kind} {directory.name} stays", error)
-        return False
+        if is_known:
+            hint = render_hint(Hint(HintKind.FIX_PERMISSIONS), task.app.name)
+            _warn(task, f"a rest of the {kind} {directory.name} stays", error, hint)
+        return
     task.recorder.line(f"removed the {kind} {directory.name}")
-    return True

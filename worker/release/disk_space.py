@@ -1,6 +1,7 @@
 """Check the free space on an app's disks, and write files through to them."""
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -8,7 +9,7 @@ from hookd.model.hint import Hint, HintKind
 from worker.context import Task
 from worker.errors import DeployError
 from worker.process.run import SYSTEM_PATH, Command
-from worker.release.git_mirror import TreeEntry
+from worker.release.tree import TreeEntry
 
 _MIB: Final = 1024 * 1024
 # A deployment may use most of the space that was required at its start. This part of it must remain.
@@ -25,6 +26,13 @@ def check_commit_fits(task: Task, entries: list[TreeEntry]) -> None:
     """Raise DeployError if the files of a commit need too much space: a small push can stand for gigabytes."""
     mib = sum(entry.size for entry in entries) // _MIB + task.app.limits.free_mib
     _check(task.paths.root, "are needed for the commit's files", mib, len(entries) + task.app.limits.free_inodes)
+
+
+def check_sizes_fit(task: Task, sizes: Collection[int]) -> None:
+    """Raise DeployError if fetched files of these sizes do not fit beside the mirror, and in the release."""
+    mib = sum(sizes) // _MIB + task.app.limits.free_mib
+    for path in (task.settings.state, task.paths.root):
+        _check(path, "are needed for the files of git-lfs", mib, len(sizes) + task.app.limits.free_inodes)
 
 
 def check_remaining_space(task: Task) -> None:

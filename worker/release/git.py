@@ -9,32 +9,60 @@ from pathlib import Path
 from typing import Final
 
 from hookd.model.app import App, Paths
+from hookd.model.hint import Hint, HintKind
 from hookd.model.ids import COMMIT_PATTERN, is_branch
 from hookd.model.journal import AppState
 from hookd.model.settings import AppPaths, Settings
-from worker.errors import CommandFailed, DeployError
-from worker.phase.environment import host_variables
+from hookd.model.text import printable
+from worker.errors import CommandFailed, Unreachable
 from worker.process.run import SYSTEM_PATH, Command, lines_of
 from worker.report.log import Redaction
 
+_BRANCHES: Final = "refs/heads/"
 _LINE: Final = re.compile(rf"({COMMIT_PATTERN})\t(.+)")
 _OWN_BRANCH: Final = re.compile(r"ref: refs/heads/(.+)\tHEAD")
 _COUNT_SECONDS: Final = 10.0
-# git prints these after the message of its transport, such as ssh.
+_MAX_BRANCHES: Final = 5
+# Findings in old histories that change no file: texts, dates and padded modes. The others stay errors. See fsck.h of
+# git, whose `--strict` makes errors of all warnings.
+_HARMLESS_FINDINGS: Final = (
+    *("badDate", "badDateOverflow", "badEmail", "badName", "badTimezone", "missingEmail", "missingNameBeforeEmail"),
+    *("missingSpaceBeforeDate", "missingSpaceBeforeEmail", "multipleAuthors", "zeroPaddedDate"),
+    *("badFilemode", "zeroPaddedFilemode"),
+)
+_PROXIES: Final = ("https_proxy", "http_proxy", "no_proxy", "all_proxy")
+_CERTIFICATES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH")
+# git and git-lfs print these after the message of their transport, such as ssh.
 GENERIC_LINES: Final = (
     "fatal: Could not read from remote",
     "Please make sure",
     "and the repository exists",
     "warning:",
+    "error: failed to fetch some objects",
 )
+
+
+def git_variables() -> dict[str, str]:
+    """Return the worker's own proxies and certificates for git and git-lfs.
+
+    libcurl reads some proxies in lower case alone, and other programs in upper case. It does not know SSL_CERT_FILE.
+    """
+    own = {name: os.environ[name] for name in _CERTIFICATES if os.environ.get(name)}
+    for theirs, git_name in (("SSL_CERT_FILE", "GIT_SSL_CAINFO"), ("SSL_CERT_DIR", "GIT_SSL_CAPATH")):
+        if theirs in own:
+            own.setdefault(git_name, own[theirs])
+    for name in _PROXIES:
+        if value := os.environ.get(name) or os.environ.get(name.upper()):
+            own |= {name: value, name.upper(): value}
+    return own
 
 
 def read_head(app: App, settings: Settings, seconds: float) -> str:
     """Return the commit at the head of an app's branch. Raises DeployError."""
-    lines = _ask_remote(app, git_commands(app, settings, seconds).ls_remote(app.repository, app.branch))
-    head = parse_ls_remote(lines, app.ref)
+    commands = git_commands(app, settings, seconds)
+    head = parse_ls_remote(_ask_remote(app, commands.ls_remote(app.repository, app.branch)), app.ref)
     if head is None:
-        raise DeployError(f"{app.repository} has no branch {app.branch}")
+        raise missing_branch(app, _ask_remote(app, commands.branches(app.repository)))
     return head
 
 
@@ -54,8 +82,18 @@ def _ask_remote(app: App, command: Command) -> tuple[str, ...]:
     except CommandFailed as error:
         specific = [line for line in error.lines if line and not line.startswith(GENERIC_LINES)]
         # A proxy's address may hold a password.
-        cause = Redaction(host_variables()).apply(specific[-1] if specific else error.cause)
+        cause = Redaction(git_variables()).apply(specific[-1] if specific else error.cause)
         raise type(error)(f"{app.repository} cannot be read: {cause}") from None
+
+
+def missing_branch(app: App, lines: Iterable[str]) -> Unreachable:
+    """Return the error for a missing branch, with those in the output of `git ls-remote`."""
+    found = [match[2].removeprefix(_BRANCHES) for match in filter(None, map(_LINE.fullmatch, lines))]
+    more = f" and {len(found) - _MAX_BRANCHES} more" if len(found) > _MAX_BRANCHES else ""
+    names = printable(f"{', '.join(found[:_MAX_BRANCHES])}{more}")
+    cause = f"{app.repository} has no branch {app.branch}, " + (f"it has {names}" if found else "it is empty")
+    hint = Hint(HintKind.SET_BRANCH, next((name for name in found if is_branch(name)), "NAME"))
+    return Unreachable(cause, hint=hint if found else None)
 
 
 def commits_behind(app: App, settings: Settings, state: AppState, head: str | None) -> int | None:
@@ -98,12 +136,13 @@ def git_commands(app: App, settings: Settings, seconds: float) -> "GitCommands":
         "maintenance.auto": "false",
         "credential.helper": "",
         "http.followRedirects": "initial",
+        **{f"fetch.fsck.{finding}": "warn" for finding in _HARMLESS_FINDINGS},
     }
     numbered = {f"GIT_CONFIG_KEY_{n}": key for n, key in enumerate(config)}
     numbered |= {f"GIT_CONFIG_VALUE_{n}": value for n, value in enumerate(config.values())}
     environment = {
         "PATH": os.environ.get("PATH", SYSTEM_PATH),
-        **host_variables(),
+        **git_variables(),
         "HOME": str(paths.home),
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": "/dev/null",
@@ -130,6 +169,11 @@ def _ssh_command(app: App, settings: Settings) -> str:
     if app.deploy_key:
         options += ["-oIdentitiesOnly=yes", f"-i {shlex.quote(str(app.deploy_key))}"]
     return " ".join(["ssh", "-F none", *options])
+
+
+def commit_ref(commit: str) -> str:
+    """Return the ref that proves that a commit of a submodule was fetched completely."""
+    return f"refs/hookd/commits/{commit}"
 
 
 @dataclass(frozen=True)
@@ -162,9 +206,29 @@ class GitCommands:
         argv = ("git", "ls-remote", "--symref", "--end-of-options", url, "HEAD")
         return Command(argv, self.seconds, self.seconds, env=self.env)
 
+    def branches(self, url: str) -> Command:
+        """Print the branches of a repository, each with its commit."""
+        argv = ("git", "ls-remote", "--heads", "--end-of-options", url)
+        return Command(argv, self.seconds, self.seconds, env=self.env)
+
     def fetch(self, url: str, branch: str) -> Command:
-        options = ("--no-tags", "--no-write-fetch-head", "--force", "--progress")
-        return self._command("fetch", *options, "--end-of-options", url, f"+refs/heads/{branch}:refs/hookd/head")
+        return self._fetch(url, f"+refs/heads/{branch}:refs/hookd/head")
+
+    def fetch_commit(self, url: str, commit: str) -> Command:
+        """Fetch one commit without its history. Some hosts refuse that for a commit that is no branch's head."""
+        return self._fetch(url, f"+{commit}:{commit_ref(commit)}", options=("--depth=1",))
+
+    def fetch_all(self, url: str) -> Command:
+        """Fetch all branches and tags."""
+        return self._fetch(url, "+refs/heads/*:refs/hookd/heads/*", "+refs/tags/*:refs/hookd/tags/*")
+
+    def _fetch(self, url: str, *refspecs: str, options: tuple[str, ...] = ()) -> Command:
+        own = ("--no-tags", "--no-write-fetch-head", "--force", "--progress", *options)
+        return self._command("fetch", *own, "--end-of-options", url, *refspecs)
+
+    def keep(self, commit: str) -> Command:
+        """Note that a commit was fetched completely."""
+        return self._command("update-ref", "--end-of-options", commit_ref(commit), commit)
 
     def head(self) -> Command:
         return self.resolve("refs/hookd/head")
@@ -194,12 +258,32 @@ class GitCommands:
         """Print mode, type, id, size and path of every file of a commit."""
         return self._command("ls-tree", "-r", "-l", "-z", "--full-tree", "--end-of-options", commit)
 
+    def submodules(self, commit: str) -> Command:
+        """Print the settings of a commit's submodules, each as its name, a line end, its value and a zero byte."""
+        return self._command("config", "--null", f"--blob={commit}:.gitmodules", "--get-regexp", r"^submodule\.")
+
+    def lfs_url(self, commit: str) -> Command:
+        """Print the address of a repository's large files, if the commit names one."""
+        return self._command("config", f"--blob={commit}:.lfsconfig", "--get", "lfs.url")
+
     def read_tree(self, commit: str, index: Path) -> Command:
         """Read the file list of a commit into a separate index."""
         return self._command("read-tree", "--end-of-options", commit, GIT_INDEX_FILE=str(index))
 
     def write_files(self, index: Path, directory: Path) -> Command:
         """Write every file of that index below a directory. Runs no hook and no filter of the repository."""
-        argv = ("git", "-C", str(directory), f"--git-dir={self.mirror}", f"--work-tree={directory}")
-        env = {**self.env, "GIT_INDEX_FILE": str(index)}
-        return Command((*argv, "checkout-index", "--all", "--force"), self.seconds, self.seconds, env=env)
+        return self._in_tree(index, directory, "checkout-index", "--all", "--force")
+
+    def list_large_files(self, index: Path, directory: Path) -> Command:
+        """Print the paths of that index that git-lfs stores, by the attributes in the written files."""
+        return self._in_tree(index, directory, "ls-files", "-z", "--", ":(top,attr:filter=lfs)")
+
+    def _in_tree(self, index: Path, directory: Path, *arguments: str) -> Command:
+        argv = ("git", "-C", str(directory), f"--git-dir={self.mirror}", f"--work-tree={directory}", *arguments)
+        return Command(argv, self.seconds, self.seconds, env={**self.env, "GIT_INDEX_FILE": str(index)})
+
+    def fetch_large_files(self, url: str, commit: str, source: str | None) -> Command:
+        """Fetch the files that git-lfs stores for a commit, from `source` or from the place that follows from a URL."""
+        options = ("-c", f"lfs.url={source}") if source else ()
+        argv = ("git", f"--git-dir={self.mirror}", *options, "lfs", "fetch", url, commit)
+        return Command(argv, self.seconds, self.seconds, env=self.env)

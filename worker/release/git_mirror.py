@@ -1,11 +1,14 @@
-"""The bare mirror of an app's repository: fetch commits into it, and write the files of one into a directory.
+"""Bare repositories of hookd's own: fetch commits into them, and write the files of one into a directory.
 
-Values after `--end-of-options` may begin with a dash. After `head` and `resolve`, only full object ids are used.
+The mirror of an app's repository is one, and so is that of each submodule. Values after `--end-of-options` may begin
+with a dash. After `head` and `resolve`, only full object ids are used.
 """
 
 import re
 import subprocess
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Final, NamedTuple, cast
@@ -20,9 +23,13 @@ from hookd.model.settings import Settings
 from worker.errors import CommandFailed, CommitRefused, DeployError, TimedOut, Unreachable
 from worker.process.run import Command, Line, LineSplitter, Take, command_failed, remove_tree, supervise
 from worker.process.subreaper import die_with_parent
-from worker.release.git import GENERIC_LINES, git_commands, parse_ls_remote
+from worker.release.git import GENERIC_LINES, GitCommands, commit_ref, git_commands, missing_branch, parse_ls_remote
+from worker.release.git_errors import fetch_error
+from worker.release.tree import TreeEntry, parse_tree, reject_deep_paths
 
 _PROGRESS: Final = re.compile(r"\d+% \(\d+/\d+\)(?!.*done)")
+# A warning about an object, with its kind: git-fsck(1).
+_FINDING: Final = re.compile(r"warning: object [0-9a-f]+: ([A-Za-z]+):")
 # Leftovers of a killed git in a bare repository. The locks and `packed-refs.new` would stop every later git.
 _LEFTOVERS: Final = (
     "**/*.lock",
@@ -31,27 +38,7 @@ _LEFTOVERS: Final = (
     "objects/pack/.tmp-*",
     "objects/pack/*.keep",
 )
-_MAX_DEPTH: Final = 100
 _MAX_LISTING_BYTES: Final = 64 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class TreeEntry:
-    """One path of a commit. `size` is in bytes."""
-
-    mode: str
-    path: str
-    size: int = 0
-
-    @property
-    def is_link(self) -> bool:
-        """Return True for a symbolic link."""
-        return self.mode == "120000"
-
-    @property
-    def is_submodule(self) -> bool:
-        """Return True for a submodule."""
-        return self.mode == "160000"
 
 
 class CommitInfo(NamedTuple):
@@ -61,72 +48,34 @@ class CommitInfo(NamedTuple):
     subject: str
 
 
-class GitMirror:
-    """The mirror of one app's repository."""
+class BareRepository:
+    """A bare repository on the disk of this host."""
 
-    def __init__(self, app: App, settings: Settings, each_line: Line) -> None:
-        self._app = app
-        self._git = git_commands(app, settings, app.limits.git_seconds)
-        self._mirror = self._git.mirror
+    def __init__(self, commands: GitCommands, each_line: Line) -> None:
+        self.git = commands
+        self._mirror = commands.mirror
         self._line = each_line
+        self._findings: set[str] = set()
 
-    def fetch_head(self) -> str:
-        """Fetch the branch and return its commit. Raises Unreachable if that fails or there is no such branch."""
-        self._remove_leftovers()
-        try:
-            if not self._mirror.exists():
-                self._make_mirror()
-            self._fetch()
-            return self._read(self._git.head()).strip()
-        except CommandFailed as error:
-            raise Unreachable(
-                f"the branch {self._app.branch} of {self._app.repository} cannot be fetched: {error.cause}",
-                lines=error.lines,
-                hint=Hint(HintKind.RUN_DOCTOR),
-            ) from None
+    @property
+    def directory(self) -> Path:
+        """The repository's directory."""
+        return self._mirror
 
-    def _fetch(self) -> None:
-        command = self._git.fetch(self._app.repository, self._app.branch)
-        try:
-            self._read(command)
-        except TimedOut:
-            raise  # A second try would hang, too.
-        except CommandFailed:
-            if not self._mirror_is_damaged() and not self._object_format_changed():
-                raise
-            self._line("the mirror cannot be used and is made anew")
-            broken = self._mirror.with_suffix(".broken")  # A partly removed mirror must not keep its name.
-            self._mirror.rename(broken)
-            remove_tree(broken)
-            self._make_mirror()
-            self._read(command)
-
-    def _mirror_is_damaged(self) -> bool:
-        """Return True if the mirror's own head cannot be read, as after a power cut during a fetch."""
-        written = (self._mirror / "refs" / "hookd" / "head").exists()
-        return written and not self._read(self._git.head(), may_fail=True)
-
-    def _object_format_changed(self) -> bool:
-        """Return True if the mirror is no repository, or the remote one has another kind of object ids."""
-        own = self._read(self._git.object_format(), may_fail=True).strip()
-        return len(self._ask_remote()) != {"sha1": 40, "sha256": 64}.get(own)
-
-    def _make_mirror(self) -> None:
-        """Make the empty mirror, first under another name."""
-        commit = self._ask_remote()
+    def make(self, object_format: str) -> None:
+        """Make the empty repository, first under another name."""
         new = self._mirror.with_suffix(".new")
         self._mirror.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._read(replace(self._git, mirror=new).init("sha256" if len(commit) == 64 else "sha1"))
+        self._read(replace(self.git, mirror=new).init(object_format))
         new.rename(self._mirror)
 
-    def _ask_remote(self) -> str:
-        answer = self._read(self._git.ls_remote(self._app.repository, self._app.branch))
-        head = parse_ls_remote(answer.split("\n"), self._app.ref)
-        if head is None:
-            raise CommandFailed("there is no such branch")
-        return head
+    def remove(self) -> None:
+        """Remove the repository, first its name: a partly removed one must not keep it."""
+        broken = self._mirror.with_suffix(".broken")
+        self._mirror.rename(broken)
+        remove_tree(broken)
 
-    def _remove_leftovers(self) -> None:
+    def remove_leftovers(self) -> None:
         """Remove the leftovers of a killed git. The caller holds the app's lock."""
         for stale in [found for pattern in _LEFTOVERS for found in self._mirror.glob(pattern)]:
             if stale.is_dir():
@@ -137,56 +86,64 @@ class GitMirror:
             if left.exists():
                 remove_tree(left)
 
-    def resolve(self, wanted: str) -> str:
-        """Return the full object id of a name that an operator typed. Raises DeployError for an unknown one."""
-        found = self._read(self._git.resolve(wanted), may_fail=True).strip()
-        if not re.fullmatch(COMMIT_PATTERN, found):
-            raise DeployError(
-                f"the commit {wanted} is not in {self._app.repository}, branch {self._app.branch}",
-                hint=Hint(HintKind.LIST_COMMITS, self._app.branch),
-            )
-        return found
-
-    def describe(self, commit: str) -> CommitInfo:
-        """Return the author and the subject of a commit."""
-        author, _, subject = self._read(self._git.describe(commit)).partition("\0")
-        return CommitInfo(author.strip()[:200], subject.strip()[:200])
-
-    def has_changes(self, base: str, commit: str) -> bool:
-        """Return True if a commit differs from `base` in one of the app's paths, or if git cannot compare them.
-
-        The mirror may lack `base` after it was made anew.
-        """
-        paths = self._app.paths
-        if not paths.include and not paths.exclude:
-            return True
-        try:
-            self._read(self._git.compare(base, commit, paths))
-        except CommandFailed:
-            return True
-        return False
-
     def list_tree(self, commit: str) -> list[TreeEntry]:
-        """List every path of a commit. Raises CommitRefused for a path that is not UTF-8."""
-        try:
-            raw = self._read_bytes(self._git.list_tree(commit)).decode("utf-8")
-        except UnicodeDecodeError:
-            raise CommitRefused("the commit holds a file name that is not UTF-8") from None
-        entries = [_parse_entry(row) for row in raw.split("\0") if row]
-        too_deep = next((entry.path for entry in entries if entry.path.count("/") > _MAX_DEPTH), None)
-        if too_deep is not None:
-            raise CommitRefused(f"the commit holds a path of more than {_MAX_DEPTH} levels: {too_deep[:80]}…")
+        """List every path of a commit. Raises CommitRefused for a path that is not UTF-8, or too deep."""
+        entries = parse_tree(self._read_bytes(self.git.list_tree(commit)))
+        reject_deep_paths(entries)
         return entries
 
     def write(self, commit: str, directory: Path) -> None:
         """Write every file of a commit below an empty directory."""
+        with self._index(commit) as index:
+            self._read(self.git.write_files(index, directory))
+
+    def large_files(self, commit: str, directory: Path) -> list[str]:
+        """Return the paths of a commit that git-lfs stores, after its files were written to a directory."""
+        with self._index(commit) as index:
+            return [path for path in self._read(self.git.list_large_files(index, directory)).split("\0") if path]
+
+    @contextmanager
+    def _index(self, commit: str) -> Iterator[Path]:
         index = self._mirror / "hookd-index"
         index.unlink(missing_ok=True)
         try:
-            self._read(self._git.read_tree(commit, index))
-            self._read(self._git.write_files(index, directory))
+            self._read(self.git.read_tree(commit, index))
+            yield index
         finally:
             index.unlink(missing_ok=True)
+
+    def submodule_settings(self, commit: str) -> list[tuple[str, str]]:
+        """Return the settings of a commit's submodules, each as its name and its value. They are untrusted."""
+        rows = self._read(self.git.submodules(commit), may_fail=True).split("\0")
+        return [(name, value) for name, _, value in (row.partition("\n") for row in rows if row)]
+
+    def lfs_url(self, commit: str) -> str:
+        """Return the address of large files in a commit, or "". It is untrusted."""
+        return self._read(self.git.lfs_url(commit), may_fail=True).strip()
+
+    def fetch_large_files(self, url: str, commit: str, source: str | None) -> None:
+        """Fetch the files that git-lfs stores for a commit. Raises CommandFailed."""
+        self._read(self.git.fetch_large_files(url, commit, source))
+
+    def fetch_commit(self, url: str, commit: str) -> bool:
+        """Fetch one commit, unless it is here. Return False if the repository lacks it. Raises CommandFailed."""
+        if not self._mirror.exists():
+            self.make("sha256" if len(commit) == 64 else "sha1")
+        if self._has(commit_ref(commit)):
+            return True
+        try:
+            self._read(self.git.fetch_commit(url, commit))
+        except TimedOut:
+            raise
+        except CommandFailed:
+            self._read(self.git.fetch_all(url))
+            if not self._has(commit):
+                return False
+            self._read(self.git.keep(commit))
+        return True
+
+    def _has(self, name: str) -> bool:
+        return bool(self._read(self.git.resolve(name), may_fail=True))
 
     def _read(self, command: Command, *, may_fail: bool = False) -> str:
         return self._read_bytes(command, may_fail=may_fail).decode("utf-8", "replace")
@@ -206,15 +163,100 @@ class GitMirror:
         return bytes(printed)
 
     def _message(self, text: str) -> None:
-        if not _PROGRESS.search(text):
-            self._line(text)
+        """Log a line of git, except progress and repetitions of one finding: a history may hold thousands."""
+        finding = _FINDING.match(text)
+        if _PROGRESS.search(text) or (finding and finding[1] in self._findings):
+            return
+        if finding:
+            self._findings.add(finding[1])
+        self._line(text)
 
 
-def _parse_entry(row: str) -> TreeEntry:
-    """Read a row of `git ls-tree -l`: mode, type, id and size, then the path. A submodule has no size."""
-    about, path = row.split("\t", 1)
-    mode, _, _, size = about.split()
-    return TreeEntry(mode=mode, size=int(size) if size.isdigit() else 0, path=path)
+class GitMirror(BareRepository):
+    """The mirror of one app's repository."""
+
+    def __init__(self, app: App, settings: Settings, each_line: Line) -> None:
+        super().__init__(git_commands(app, settings, app.limits.git_seconds), each_line)
+        self.app = app
+
+    def fetch_head(self) -> str:
+        """Fetch the branch and return its commit. Raises Unreachable, and DeployError for a full disk."""
+        self.remove_leftovers()
+        try:
+            if not self._mirror.exists():
+                self._make_mirror()
+            self._fetch()
+            return self._read(self.git.head()).strip()
+        except Unreachable:
+            raise  # There is no such branch.
+        except CommandFailed as error:
+            what = f"the branch {self.app.branch} of {self.app.repository}"
+            raise fetch_error(self.app, self._mirror, what, error, access=Hint(HintKind.RUN_DOCTOR)) from None
+
+    def _fetch(self) -> None:
+        command = self.git.fetch(self.app.repository, self.app.branch)
+        try:
+            self._read(command)
+        except TimedOut:
+            raise  # A second try would hang, too.
+        except CommandFailed:
+            if not self._mirror_is_damaged() and not self._object_format_changed():
+                raise
+            self._line("the mirror cannot be used and is made anew")
+            self.remove()
+            self._make_mirror()
+            self._read(command)
+
+    def _mirror_is_damaged(self) -> bool:
+        """Return True if the mirror's own head cannot be read, as after a power cut during a fetch."""
+        written = (self._mirror / "refs" / "hookd" / "head").exists()
+        return written and not self._read(self.git.head(), may_fail=True)
+
+    def _object_format_changed(self) -> bool:
+        """Return True if the mirror is no repository, or the remote one has another kind of object ids."""
+        own = self._read(self.git.object_format(), may_fail=True).strip()
+        return len(self._ask_remote()) != {"sha1": 40, "sha256": 64}.get(own)
+
+    def _make_mirror(self) -> None:
+        self.make("sha256" if len(self._ask_remote()) == 64 else "sha1")
+
+    def _ask_remote(self) -> str:
+        """Return the branch's commit. Raises Unreachable if the repository has no such branch."""
+        answer = self._read(self.git.ls_remote(self.app.repository, self.app.branch))
+        head = parse_ls_remote(answer.split("\n"), self.app.ref)
+        if head is None:
+            branches = self._read(self.git.branches(self.app.repository)).split("\n")
+            raise missing_branch(self.app, branches)
+        return head
+
+    def resolve(self, wanted: str) -> str:
+        """Return the full object id of a name that an operator typed. Raises DeployError for an unknown one."""
+        found = self._read(self.git.resolve(wanted), may_fail=True).strip()
+        if not re.fullmatch(COMMIT_PATTERN, found):
+            raise DeployError(
+                f"the commit {wanted} is not in {self.app.repository}, branch {self.app.branch}",
+                hint=Hint(HintKind.LIST_COMMITS, self.app.branch),
+            )
+        return found
+
+    def describe(self, commit: str) -> CommitInfo:
+        """Return the author and the subject of a commit."""
+        author, _, subject = self._read(self.git.describe(commit)).partition("\0")
+        return CommitInfo(author.strip()[:200], subject.strip()[:200])
+
+    def has_changes(self, base: str, commit: str) -> bool:
+        """Return True if a commit differs from `base` in one of the app's paths, or if git cannot compare them.
+
+        The mirror may lack `base` after it was made anew.
+        """
+        paths = self.app.paths
+        if not paths.include and not paths.exclude:
+            return True
+        try:
+            self._read(self.git.compare(base, commit, paths))
+        except CommandFailed:
+            return True
+        return False
 
 
 def _append_limited(printed: bytearray, data: bytes) -> None:

@@ -8,8 +8,8 @@ from typing import Final
 from hookd.model.app import App
 from hookd.model.hint import Hint, HintKind, LogOnlyHint
 from worker.errors import CommitRefused, DeployError
-from worker.release.git_mirror import TreeEntry
 from worker.release.ownership import enforce, writable_policy
+from worker.release.tree import TreeEntry
 
 # The file with the release's commit, as Capistrano writes it.
 REVISION: Final = "REVISION"

@@ -128,6 +128,7 @@ def with_journal_state(status: AppStatus, state: AppState, *, head_seen: bool = 
             "quarantined": tuple(
                 Quarantine(commit=old.commit, since=old.at, cause=old.cause) for old in state.quarantined
             ),
+            "written": tuple(old.files for old in state.written),
         }
     )
 

@@ -183,6 +183,29 @@ def test_failed_or_killed_adoption_continues(shop: ByHand) -> None:
     assert shop.units() == ADOPTED
 
 
+@pytest.mark.threat(72)
+def test_second_run_continues_the_first(shop: ByHand) -> None:
+    """The checkout is another user's, and a person edits the app's file and types the printed command."""
+    shop.machine.shell("useradd --system deployer && chown -R deployer .git && chown deployer .", directory=ROOT)
+    first = shop.adopt("--health", "/env", "--leave", "downloads")
+    assert first.returncode == 1, f"{first.stdout}{first.stderr}"
+    command = f"sudo hookd app adopt {ROOT} --health=/env --leave=downloads"
+    assert command in first.stdout
+    key = re.search(r"deploy key +(ssh-ed25519 \S+ .*?) +\(read only\)", first.stdout)
+    assert key
+    shop.host.allow_reading(key[1], "acme/shop")
+    file = "/etc/hookd/apps/shop.toml"
+    shop.machine.write(file, f"{shop.machine.read(file)}\n[reconcile]\nevery = 601\n")
+    done = shop.machine.run(*command.split()[1:], "--yes", check=False, timeout=300)
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+    text = shop.machine.read(file)
+    assert "every = 601" in text
+    assert "/env" in text
+    assert "downloads" not in text
+    assert shop.page() == "v1"
+    assert shop.units() == ADOPTED
+
+
 def kill_adoption(shop: ByHand, point: str) -> None:
     """Kill an adoption when a file exists."""
     assert not shop.machine.path(point).exists()

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from hookd.cli import main
 from hookd.model.decision import Lag, Verdict
 from hookd.model.deployment import Status, Trigger, advance
+from hookd.model.written import WrittenFiles
 from hookd.queue.deployments import DeploymentRequest
 from hookd.queue.published import AppStatus
 from hookd.queue.rq_keys import QUEUE_WORKERS
@@ -64,6 +65,15 @@ def test_current_app_has_no_hint(receiver: LocalReceiver) -> None:
 
 def test_new_app_has_a_deploy_hint(receiver: LocalReceiver) -> None:
     assert f"  next: hookd deploy {APP}" in shown(receiver, AppStatus(app=APP), "status")
+
+
+def test_written_files_are_shown(receiver: LocalReceiver) -> None:
+    old = WrittenFiles(release="000001-abababababab", number=1, paths=("data/\x1b",), directories=("data",), kept=True)
+    new = WrittenFiles(release="000002-abababababab", number=9, paths=("data/a", "b"), directories=("data",))
+    view = AppStatus(app=APP, deployed_commit=HEAD, head=HEAD, written=(new, old))
+    lines = shown(receiver, view, "status")
+    assert "  data/a, b and 7 more were written into the release 000002-abababababab" in lines
+    assert lines[-1].endswith(f"app edit {APP} --set 'shared.directories=[\"data\"]'")
 
 
 @pytest.mark.parametrize("command", ["status", "why"])

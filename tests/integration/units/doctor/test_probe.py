@@ -103,7 +103,7 @@ def test_longer_branch_name_is_ignored(host: Host) -> None:
 
 
 @pytest.mark.threat(21)
-@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY"])
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])
 def test_proxy_password_is_not_shown(host: Host, variable: str) -> None:
     host.write(repository="https://localhost.invalid/acme/shop.git")
     for password in ("can#ary", "can/ary", "canary"):

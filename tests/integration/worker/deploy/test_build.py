@@ -8,28 +8,12 @@ from typing import Any
 import pytest
 
 from hookd.model.journal import AppState
+from tests.support.builds import build_head
 from tests.support.repository import Repository
 from tests.support.tasks import deploying, make_app
 from tests.support.users import needs_root
-from worker.deploy.build import build, check
-from worker.deploy.target import Target
 from worker.errors import CommandFailed, CommitRefused, DeployError
 from worker.release.disk_space import check_free_space
-from worker.release.git_mirror import GitMirror
-from worker.release.ownership import release_policy
-
-
-def build_head(directory: Path, **over: Any) -> tuple[str, str]:
-    """Build and check the head of the repository, and return the release's name and the log."""
-    app = make_app(directory, **{"service": {"preflight": []}, **over})
-    with deploying(directory, app) as at:
-        task = at.task
-        checkout = GitMirror(app, task.settings, task.recorder.line)
-        commit = checkout.fetch_head()
-        target, policy = Target(commit, commit), release_policy(app.ownership)
-        new = build(task, task.journal.state(), target, checkout, policy)
-        check(task, new, target, policy)
-        return new.name, at.text
 
 
 @pytest.fixture

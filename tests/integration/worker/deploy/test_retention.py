@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from hookd.files.audit import audit
 from hookd.files.build_owner import COMPLETE_MARK
+from hookd.files.policies import Policy
 from hookd.model.deployment import Status
 from hookd.model.journal import AppState, Built, Good, Quarantined, Switched
 from tests.support.processes import wait_for
 from tests.support.tasks import Deploying, deploying, make_app
+from tests.support.users import NOBODY, as_nobody, needs_root, open_directory
 from worker.deploy import pipeline
 from worker.deploy.retention import kept_releases, prune, prune_incomplete
 from worker.errors import CommandFailed
@@ -141,22 +144,26 @@ def test_prune_does_not_follow_links(at: Deploying, tmp_path: Path) -> None:
     assert (uploads / "photo").exists()
 
 
-def test_failed_removal_is_a_warning(at: Deploying, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other releases are still removed."""
+def test_failed_removal_is_one_warning(at: Deploying, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other releases are still removed, and nothing goes back to the rest of this one."""
     names = [build(at, number, good=True) for number in range(1, 6)]
 
     def busy(tree: Path) -> None:
-        """Fail as a mount point in the release would."""
+        """Fail as a person's file in the release would."""
         if tree.name == names[1]:
-            raise CommandFailed("rm ended with status 1: Device or resource busy")
+            raise CommandFailed("rm ended with status 1: Permission denied")
         remove_tree(tree)
 
     monkeypatch.setattr("worker.deploy.retention.remove_tree", busy)
     state = run_prune(at)
     assert numbers(at) == [2, 4, 5]
-    assert state.release(names[1]) is not None
-    assert f"warning: the release {names[1]} stays" in at.text
-    assert "Device or resource busy" in at.text
+    assert state.release(names[1]) is None
+    run_prune(at)
+    assert at.text.count(f"a rest of the release {names[1]} stays") == 1
+    assert "next: sudo hookd permissions shop --fix" in at.text
+    monkeypatch.undo()
+    run_prune(at)
+    assert numbers(at) == [4, 5]
 
 
 def test_lost_journal_stops_only_pruning(at: Deploying, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,3 +235,31 @@ def test_failed_release_is_complete(at: Deploying) -> None:
     build(at, 2, good=False)
     run_clear(at)
     assert numbers(at) == [1, 2]
+
+
+@needs_root
+def test_bytecode_of_root() -> None:
+    """Root ran Python in an old release. The rest of it goes once `hookd permissions --fix` has changed its owner."""
+    with open_directory() as directory:
+        bytecode = directory / "srv/releases/000001-000000000000/shop/__pycache__/app.cpython-311.pyc"
+
+        def prunes() -> tuple[int, list[int], bool]:
+            with deploying(directory, make_app(directory, limits={"keep_releases": 2})) as at:
+                run_prune(at)
+                return at.text.count("warning:"), numbers(at), "permissions shop --fix" in at.text
+
+        def builds() -> None:
+            with deploying(directory, make_app(directory)) as at:
+                for number in (1, 2, 3):
+                    build(at, number, good=True)
+                bytecode.parent.parent.mkdir()
+
+        assert as_nobody(builds) == "None"
+        bytecode.parent.mkdir()
+        bytecode.touch()
+        assert as_nobody(prunes) == str((1, [1, 2, 3], True))
+        assert as_nobody(prunes) == str((0, [1, 2, 3], False))
+        release = bytecode.parents[2]
+        faults = list(audit(release, Policy(NOBODY, None), repairs=True))
+        assert {Path(fault.path) for fault in faults} == {bytecode.parent, bytecode}
+        assert as_nobody(prunes) == str((0, [2, 3], False))

@@ -4,13 +4,14 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from shutil import which
 
 import pytest
 
 from hookd.model.hint import Hint, HintKind
 from tests.support.mirrors import Mirror
 from tests.support.repository import Repository
-from worker.errors import DeployError
+from worker.errors import DeployError, Unreachable
 
 
 @pytest.fixture
@@ -73,15 +74,39 @@ def test_changed_object_format(tmp_path: Path, before: str, after: str) -> None:
 def test_deleted_branch(mirror: Mirror, repository: Repository) -> None:
     mirror.checkout.fetch_head()
     (repository.bare / "refs" / "heads" / "main").unlink()
-    with pytest.raises(DeployError, match=r"the branch main of file://.* cannot be fetched: there is no such branch$"):
+    with pytest.raises(DeployError, match=r"file://.* has no branch main, it is empty$"):
         mirror.checkout.fetch_head()
     assert mirror.path.exists()
 
 
-def test_missing_branch(tmp_path: Path, repository: Repository) -> None:
-    with pytest.raises(DeployError, match=r"the branch nope of .*: there is no such branch$") as caught:
+@pytest.mark.parametrize("fetched_before", [False, True])
+def test_missing_branch(tmp_path: Path, repository: Repository, fetched_before: bool) -> None:
+    """The branches are named, at most five of them."""
+    if fetched_before:
+        Mirror(tmp_path, repository).checkout.fetch_head()
+    for number in range(6):
+        repository.push(f"old/{number}")
+    with pytest.raises(Unreachable, match=r"it has main, old/0, old/1, old/2, old/3 and 2 more$") as caught:
         Mirror(tmp_path, repository, branch="nope").checkout.fetch_head()
-    assert caught.value.hint == Hint(HintKind.RUN_DOCTOR)
+    assert caught.value.hint == Hint(HintKind.SET_BRANCH, "main")
+
+
+def test_full_disk(tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A git that finds no space, as the kernel says it."""
+    mirror = Mirror(tmp_path, repository)
+    mirror.checkout.fetch_head()
+    program = tmp_path / "bin" / "git"
+    program.parent.mkdir()
+    text = "fatal: unable to create 'x': No space left on device\nfatal: fetch-pack: invalid index-pack output"
+    program.write_text(
+        f'#!/bin/sh\ncase "$*" in *" fetch "*) echo "{text}" >&2; exit 128;; esac\nexec {which("git")} "$@"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    repository.commit_and_push({"app.py": "VERSION = 2"})
+    with pytest.raises(DeployError, match="no space is left in") as caught:
+        Mirror(tmp_path, repository).checkout.fetch_head()
+    assert caught.value.hint == Hint(HintKind.SHOW_DISK_SPACE, str(mirror.path.parent))
 
 
 def test_missing_repository(tmp_path: Path) -> None:

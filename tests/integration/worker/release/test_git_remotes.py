@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hookd.model.hint import Hint, HintKind
 from tests.support.mirrors import Mirror
 from tests.support.repository import Repository
 from tests.support.tasks import deploying, make_app
@@ -91,8 +92,9 @@ def group_of_git() -> list[str]:
 def test_silent_server_times_out(tmp_path: Path) -> None:
     with silent_peer() as port:
         mirror = Mirror(tmp_path, f"http://127.0.0.1:{port}/shop.git", limits={"git_seconds": 1})
-        with pytest.raises(DeployError, match=r"cannot be fetched: git ran longer than 1 s and was stopped$"):
+        with pytest.raises(DeployError, match=r"longer than 1 s and was stopped \(limits\.git_seconds\)$") as caught:
             mirror.checkout.fetch_head()
+        assert caught.value.hint == Hint(HintKind.SET_GIT_SECONDS, "2")
         assert group_of_git() == []
 
 

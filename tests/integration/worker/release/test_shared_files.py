@@ -9,8 +9,8 @@ from hookd.model.app import App
 from hookd.model.hint import Hint, HintKind
 from tests.support.tasks import make_app
 from worker.errors import CommitRefused, DeployError
-from worker.release.git_mirror import TreeEntry
 from worker.release.links import link_shared, reject_escaping_links, reject_reserved_paths, write_revision
+from worker.release.tree import TreeEntry
 
 FILE, LINK, SUBMODULE = "100644", "120000", "160000"
 

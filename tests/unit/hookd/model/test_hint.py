@@ -49,6 +49,9 @@ def stored(hint: Hint) -> dict[str, Any]:
         (Hint(HintKind.RESTORE, "000012-1869b1db108b"), "sudo hookd restore shop 000012-1869b1db108b"),
         (Hint(HintKind.RESTORE_OWN, "000012-1869b1db108b"), "hookd restore shop 000012-1869b1db108b"),
         (Hint(HintKind.RESTORE, "--yes"), f"hookd logs {ID}"),
+        (Hint(HintKind.SET_BRANCH, "master"), "sudo hookd app edit shop --set branch=master"),
+        (Hint(HintKind.SET_BRANCH, "a;reboot"), f"hookd logs {ID}"),
+        (Hint(HintKind.SET_GIT_SECONDS, "600"), "sudo hookd app edit shop --set limits.git_seconds=600"),
         (Hint(HintKind.UNTRACK, ".env"), "git rm -r --cached .env"),
     ],
 )

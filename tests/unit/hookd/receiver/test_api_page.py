@@ -13,6 +13,7 @@ from hookd.model.decision import Decision, Freeze, Lag
 from hookd.model.deployment import Deployment, Step
 from hookd.model.git_hosts import GitHost
 from hookd.model.settings import Settings
+from hookd.model.written import WrittenFiles
 from hookd.queue.deployments import DeploymentStore
 from hookd.queue.published import AppStatus, Quarantine
 from hookd.receiver.app import Receiver, create_app
@@ -54,6 +55,7 @@ def test_page_describes_each_object() -> None:
         ("Freeze", Freeze, set()),
         ("Lag", Lag, set()),
         ("Quarantine", Quarantine, set()),
+        ("WrittenFiles", WrittenFiles, set()),
         ("Step", Step, set()),
     ],
 )

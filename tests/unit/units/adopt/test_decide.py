@@ -106,6 +106,7 @@ def test_app_file_keeps_old_settings(facts: ProjectFacts) -> None:
     assert table["service"]["workers"] == 3
     assert table["health"]["url"] == "unix:/run/hookd-apps/shop.sock:/healthz"
     assert adoption.app.service.units == "existing"
+    assert adoption.app.dependencies.allow_build
     assert 'GUNICORN_CMD_ARGS="--timeout=45"\n' in adoption.environment
     assert 'COLOUR="red"\n' in adoption.environment
 

@@ -47,6 +47,21 @@ GIT_COMMANDS = {
             "--end-of-options", STRANGE, "+refs/heads/main:refs/hookd/head",
         ),
     ),
+    "branches": (GIT.branches(STRANGE), ("git", "ls-remote", "--heads", "--end-of-options", STRANGE)),
+    "fetch_commit": (
+        GIT.fetch_commit(STRANGE, "b" * 40),
+        (
+            *PREFIX, "fetch", "--no-tags", "--no-write-fetch-head", "--force", "--progress", "--depth=1",
+            "--end-of-options", STRANGE, f"+{'b' * 40}:refs/hookd/commits/{'b' * 40}",
+        ),
+    ),
+    "fetch_all": (
+        GIT.fetch_all(STRANGE),
+        (
+            *PREFIX, "fetch", "--no-tags", "--no-write-fetch-head", "--force", "--progress",
+            "--end-of-options", STRANGE, "+refs/heads/*:refs/hookd/heads/*", "+refs/tags/*:refs/hookd/tags/*",
+        ),
+    ),
     "head": (
         GIT.head(),
         (*PREFIX, "rev-parse", "--verify", "--quiet", "--end-of-options", "refs/hookd/head^{commit}"),
