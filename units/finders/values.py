@@ -139,7 +139,7 @@ class Values:
             )
         if name == "os.path.dirname" and call.args:
             return self._parent(self.of(module, call.args[0], depth), 1)
-        if variable := variable_of(module, call):
+        if variable := variable_of(module, call) or read_by_helper(self._project, module, call):
             default = argument(call, 1, "default", "fallback")
             value = self.of(module, default, depth) if default is not None else None
             return Value(value.text, (variable, *value.variables)) if value else None
@@ -216,6 +216,16 @@ def variable_of(module: Module, node: ast.expr) -> str | None:
         first = text_of(argument(node, 0, "var", "name", "key"))
         return first or ("DATABASE_URL" if method in ("db", "db_url") else None)
     return None
+
+
+def read_by_helper(project: Project, module: Module, node: ast.expr) -> str | None:
+    """Return the variable that a call of the project's own helper reads: `get_path("SHOP_DATA", "data")`."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name | ast.Attribute):
+        return None
+    source, _, name = module.full_name(node.func).rpartition(".")
+    owner = project.module(source) if source else module
+    is_reader = owner is not None and name in owner.environment_readers
+    return text_of(argument(node, 0)) if is_reader else None
 
 
 def is_environment_reader(module: Module, maker: ast.Call) -> bool:
