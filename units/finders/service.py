@@ -7,7 +7,7 @@ from typing import Final
 from units.finders import django
 from units.finders.entries import Entry, entry_named, find_entry
 from units.finders.finding import Finding, Found, Variable
-from units.finders.packages import read_json, table
+from units.finders.packages import read_json, read_toml, table
 from units.finders.project import Project
 from units.finders.servers import Serving, gunicorn_values, number, read_serving, worker_class
 from units.finders.shell import Command
@@ -106,7 +106,7 @@ def _worker_class(project: Project, serving: Serving, entry: Entry) -> Finding |
 def _python_path(project: Project, entry: Entry) -> tuple[Variable, ...]:
     """Return PYTHONPATH for code that lies in a directory which is no package and is not installed."""
     root = project.root_of(entry.module.path)
-    if root == "src" and project.first("pyproject.toml", "setup.py", "setup.cfg"):
+    if root == "src" and _is_installed(project):
         return ()
     directory = root or entry.directory
     beside = (name.replace(".", "/") for name in entry.module.imported_modules if not project.path_of(name))
@@ -115,6 +115,15 @@ def _python_path(project: Project, entry: Entry) -> tuple[Variable, ...]:
         return ()
     source = project.place(entry.module.path)
     return (Variable("PYTHONPATH", source, needed=True, example=directory),)
+
+
+def _is_installed(project: Project) -> bool:
+    """Return True if the project is a package that is installed into its environment."""
+    parsed = read_toml(project.read("pyproject.toml"))
+    wants = table(parsed, "tool", "uv").get("package")
+    return wants is not False and (
+        "build-system" in parsed or bool(wants) or project.first("setup.py", "setup.cfg") is not None
+    )
 
 
 def _server_remarks(project: Project, serving: Serving, kind: Finding | None) -> list[str]:

@@ -58,7 +58,8 @@ def _prefix(values: Values, found: tuple[Module, ast.expr] | None) -> str | None
     if value:
         return value.text if value.text.startswith("/") else f"/{value.text}" if "://" not in value.text else None
     last = expression.values[-1] if isinstance(expression, ast.JoinedStr) and expression.values else None
-    return text_of(last)
+    text = text_of(last)
+    return f"/{text.removeprefix('/')}" if text else None
 
 
 def _mounted(project: Project, service: Service, values: Values) -> Iterator[tuple[str, str, str]]:

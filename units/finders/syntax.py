@@ -101,6 +101,20 @@ class Module:
         return tuple(dict.fromkeys(found))
 
     @cached_property
+    def environment_readers(self) -> frozenset[str]:
+        """The functions that read the variable which their first argument names."""
+        found = set()
+        for name, function in self.functions.items():
+            first = function.args.args[0].arg if function.args.args else None
+            calls = (one for one in _walk(function) if isinstance(one, ast.Call) and one.args)
+            names = (
+                dotted(one.args[0]) for one in calls if self.full_name(one.func) in ("os.environ.get", "os.getenv")
+            )
+            if first and first in names:
+                found.add(name)
+        return frozenset(found)
+
+    @cached_property
     def interpolates_environment(self) -> bool:
         """True if a configparser of the file takes values from variables, as its keys name them."""
         kinds = [source_of(base) for one in self.classes.values() for base in one.bases]

@@ -15,7 +15,6 @@ from units.finders.syntax import Module, argument, assignments, dotted, keyword,
 
 ROOT: Final = "/.app"
 _MAX_DEPTH: Final = 12
-_MAX_STEPS: Final = 50_000
 _MAX_TEXT: Final = 4096
 _UPPER: Final = re.compile(r"[A-Z][A-Z0-9_]+")
 _SAME: Final = frozenset(
@@ -38,8 +37,7 @@ class Values:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._names: dict[str, dict[str, ast.expr]] = {}
-        self._running: set[tuple[str, str]] = set()
-        self._left = _MAX_STEPS
+        self._known: dict[int, Value | None] = {}
 
     def names(self, module: Module) -> dict[str, ast.expr]:
         """Return the values of a module's names, of its classes' names, and of `config["NAME"]`."""
@@ -55,12 +53,13 @@ class Values:
         return self._names[module.path]
 
     def of(self, module: Module, expression: ast.expr, depth: int = 0) -> Value | None:
-        """Return the value of an expression, or None if it cannot be computed."""
-        self._left -= 1
-        if depth > _MAX_DEPTH or self._left < 0:
-            return None
-        found = self._of(module, expression, depth + 1)
-        return found if found and len(found.text) <= _MAX_TEXT else None
+        """Return the value of an expression, or None if it cannot be computed. Each one is computed once."""
+        key = id(expression)
+        if key not in self._known:
+            self._known[key] = None  # For a name that is bound to itself.
+            found = self._of(module, expression, depth + 1) if depth <= _MAX_DEPTH else None
+            self._known[key] = found if found and len(found.text) <= _MAX_TEXT else None
+        return self._known[key]
 
     def _of(self, module: Module, expression: ast.expr, depth: int) -> Value | None:
         match expression:
@@ -100,27 +99,16 @@ class Values:
         if isinstance(expression, ast.Attribute) and expression.attr == "parent":
             return self._parent(self.of(module, expression.value, depth), 1)
         if value := self.names(module).get(name):
-            return self._guarded(module, name, value, depth)
+            return self.of(module, value, depth)
         source, _, last = module.full_name(expression).rpartition(".")
         other = self._project.module(source)
         if other and other is not module and (value := self.names(other).get(last)):
-            return self._guarded(other, last, value, depth)
+            return self.of(other, value, depth)
         imported = module.imports.get("*")
         star = self._project.module(imported.module) if imported else None
         if star and (value := self.names(star).get(name)):
-            return self._guarded(star, name, value, depth)
+            return self.of(star, value, depth)
         return None
-
-    def _guarded(self, module: Module, name: str, value: ast.expr, depth: int) -> Value | None:
-        """Return a name's value, and None for a name that is bound to itself."""
-        key = (module.path, name)
-        if key in self._running:
-            return None
-        self._running.add(key)
-        try:
-            return self.of(module, value, depth)
-        finally:
-            self._running.discard(key)
 
     def _of_operation(
         self, module: Module, left: ast.expr, op: ast.operator, right: ast.expr, depth: int
@@ -138,7 +126,7 @@ class Values:
     def _of_key(self, module: Module, inner: ast.expr, key: str | None, depth: int) -> Value | None:
         """Return the value of `config["NAME"]`."""
         value = self.names(module).get(f"config:{key}") if dotted(inner).endswith("config") else None
-        return self._guarded(module, f"config:{key}", value, depth) if value else None
+        return self.of(module, value, depth) if value else None
 
     def _of_call(self, module: Module, call: ast.Call, depth: int) -> Value | None:
         name = module.full_name(call.func)
@@ -151,7 +139,7 @@ class Values:
             )
         if name == "os.path.dirname" and call.args:
             return self._parent(self.of(module, call.args[0], depth), 1)
-        if variable := variable_of(module, call):
+        if variable := variable_of(module, call) or read_by_helper(self._project, module, call):
             default = argument(call, 1, "default", "fallback")
             value = self.of(module, default, depth) if default is not None else None
             return Value(value.text, (variable, *value.variables)) if value else None
@@ -228,6 +216,16 @@ def variable_of(module: Module, node: ast.expr) -> str | None:
         first = text_of(argument(node, 0, "var", "name", "key"))
         return first or ("DATABASE_URL" if method in ("db", "db_url") else None)
     return None
+
+
+def read_by_helper(project: Project, module: Module, node: ast.expr) -> str | None:
+    """Return the variable that a call of the project's own helper reads: `get_path("SHOP_DATA", "data")`."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name | ast.Attribute):
+        return None
+    source, _, name = module.full_name(node.func).rpartition(".")
+    owner = project.module(source) if source else module
+    is_reader = owner is not None and name in owner.environment_readers
+    return text_of(argument(node, 0)) if is_reader else None
 
 
 def is_environment_reader(module: Module, maker: ast.Call) -> bool:

@@ -13,7 +13,7 @@ from units.finders.project import Project
 from units.finders.service import Service
 from units.finders.starts import dockerfiles
 from units.finders.syntax import Module, argument, assignments, keyword, source_of, text_of
-from units.finders.values import is_environment_reader, variable_of
+from units.finders.values import is_environment_reader, read_by_helper, variable_of
 
 _EXAMPLE_FILE: Final = re.compile(
     r"(?:docker/|container/|deploy/)?(?:[\w-]*\.)?(?:env|\.env)(?:\.(?:example|sample|template|dist))?"
@@ -98,10 +98,9 @@ def _django_variables(project: Project, service: Service) -> Iterator[Variable]:
         yield Variable(django.VARIABLE, production[1], needed=True, example=production[0])
     modules = django.settings_modules(project, service.settings) if service.settings else ()
     for module in modules:
-        readers = _readers(module)
         for node in module.calls:
-            name, text = variable_of(module, node) or _by_reader(readers, node), source_of(node)
-            if name and "ALLOWED_HOSTS" in name and "*" not in text:
+            name, text = variable_of(module, node) or read_by_helper(project, module, node), source_of(node)
+            if name and "ALLOWED_HOSTS" in name and "CORS" not in name and "*" not in text:
                 yield Variable(name, project.place_of(module, node), needed=True, example="{domain},localhost")
             elif name and re.fullmatch(r"(?:\w+_)?DEBUG", name) and _ON.search(text.partition(name)[2]):
                 yield Variable(name, project.place_of(module, node), needed=True, example="False")
@@ -111,10 +110,9 @@ def _read_in_code(project: Project, service: Service) -> Iterator[Variable]:
     settings = _settings_classes(service.modules)
     for module in service.modules:
         guarded, conditional = _guarded(module), _conditional(module)
-        readers = _readers(module)
         for node in module.nodes:
             if isinstance(node, ast.Call | ast.Subscript) and isinstance(getattr(node, "ctx", ast.Load()), ast.Load):
-                name = variable_of(module, node) or _by_reader(readers, node) or _by_keyword(node)
+                name = variable_of(module, node) or read_by_helper(project, module, node) or _by_keyword(node)
                 if name and _NAME.fullmatch(name):
                     needed = name not in guarded and id(node) not in conditional and _is_needed(module, node)
                     yield Variable(name, project.place_of(module, node), needed, _default(node))
@@ -169,25 +167,6 @@ def _conditional(module: Module) -> frozenset[int]:
         one for one in module.all_of(ast.If) if "environ" in source_of(one.test) or "getenv" in source_of(one.test)
     )
     return frozenset(id(node) for one in blocks for part in one.body for node in ast.walk(part))
-
-
-def _readers(module: Module) -> frozenset[str]:
-    """Return the module's own functions that read the variable which their first argument names."""
-    found = set()
-    for name, function in module.functions.items():
-        first = function.args.args[0].arg if function.args.args else None
-        reads = (one for one in ast.walk(function) if isinstance(one, ast.Call) and one.args)
-        if first and any(
-            module.full_name(one.func) in ("os.environ.get", "os.getenv") and source_of(one.args[0]) == first
-            for one in reads
-        ):
-            found.add(name)
-    return frozenset(found)
-
-
-def _by_reader(readers: frozenset[str], node: ast.Call | ast.Subscript) -> str | None:
-    is_reader = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in readers
-    return text_of(argument(node, 0)) if is_reader and isinstance(node, ast.Call) else None
 
 
 def _by_keyword(node: ast.Call | ast.Subscript) -> str | None:
@@ -291,9 +270,8 @@ def _open_secret(project: Project, service: Service) -> tuple[tuple[str, ...], t
     module, value = next(((one, value) for one in service.modules for value in _secret_keys(one)), (None, None))
     if module is None or value is None:
         return (), ()
-    readers = _readers(module)
     calls = [one for one in ast.walk(value) if isinstance(one, ast.Call | ast.Subscript)]
-    names = tuple(name for one in calls if (name := variable_of(module, one) or _by_reader(readers, one)))
+    names = tuple(name for one in calls if (name := variable_of(module, one) or read_by_helper(project, module, one)))
     texts = [text for one in ast.walk(value) if isinstance(one, ast.Constant) and (text := text_of(one))]
     if module.interpolates_environment or all(text in names for text in texts):
         return (), ()

@@ -19,6 +19,7 @@ SQLITE = 'DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME
         (django(SETTINGS + 'MEDIA_ROOT = BASE_DIR / "media"\n' + SQLITE % 'BASE_DIR / "data" / "db.sqlite3"'), ["data", "media"]),
         ({"app.py": FLASK + "UPLOAD_FOLDER = '/var/uploads'\nDATABASE_URL = 'sqlite://'\n"}, None),
         ({"app.py": FLASK + "UPLOAD_FOLDER = 'static'\n", "static/logo.svg": "x"}, None),
+        ({"app.py": FLASK + "UPLOAD = 'upload'\n"}, None),
     ],
 )  # fmt: skip
 def test_written_directories_are_shared(files: dict[str, str], directories: list[str] | None) -> None:
@@ -31,6 +32,10 @@ def test_written_directories_are_shared(files: dict[str, str], directories: list
         (
             {"app.py": FLASK + "import os\nhere = os.path.abspath(os.path.dirname(__file__))\nSQLALCHEMY_DATABASE_URI = os.environ.get('DATABASE_URL') or 'sqlite:///' + os.path.join(here, 'app.db')\n"},
             "DATABASE_URL", "sqlite:///{shared}/data/app.db",
+        ),
+        (
+            django("from site1.env import get_path\n" + SETTINGS + SQLITE % 'get_path("SHOP_DB", BASE_DIR / "hc.sqlite")', **{"site1/env.py": "import os\ndef get_path(name, default):\n    return os.getenv(name) or default\n"}),
+            "SHOP_DB", "{shared}/data/hc.sqlite",
         ),
         (django(SETTINGS + "import os\n" + SQLITE % 'os.getenv("DB_NAME", BASE_DIR / "hc.sqlite")'), "DB_NAME", "{shared}/data/hc.sqlite"),
         (

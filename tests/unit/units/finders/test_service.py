@@ -121,6 +121,19 @@ def test_code_below_its_list_gets_a_path() -> None:
 
 
 @pytest.mark.parametrize(
+    ("project", "is_installed"),
+    [
+        ("[build-system]\nrequires=['flit_core']\n", True),
+        ("[tool.uv]\npackage=false\n[build-system]\n", False),
+        ("", False),
+    ],
+)
+def test_code_in_src_is_importable(project: str, is_installed: bool) -> None:
+    plan = plan_of({"src/shop/__init__.py": FLASK, "pyproject.toml": f"{project}[project]\nname='shop'\n"})
+    assert ("PYTHONPATH" not in {one.name for one in plan.variables}) == is_installed
+
+
+@pytest.mark.parametrize(
     "text", ["def f(:\n", "\0", "x = " + "(" * 20_000 + ")" * 20_000, "a" * (1 << 20) + "bc", "é".encode().decode("latin-1")]
 )  # fmt: skip
 def test_broken_files_are_no_app(text: str) -> None:
