@@ -15,6 +15,7 @@ from hookd.model.journal import AppState, Built
 from hookd.model.phase import check_command
 from worker.context import Task
 from worker.deploy.target import Target
+from worker.environment.prepare import prepare_venv
 from worker.errors import CommandFailed, CommitRefused, DeployError, Killed
 from worker.phase.phases import app_commands, run_build, run_check
 from worker.process.run import SYSTEM_PATH, remove_tree
@@ -22,7 +23,6 @@ from worker.release.disk_space import check_commit_fits, check_remaining_space
 from worker.release.git_mirror import GitMirror
 from worker.release.links import link_shared, reject_escaping_links, reject_reserved_paths, write_revision
 from worker.release.ownership import enforce
-from worker.release.venv import prepare_venv
 
 
 class NewRelease(NamedTuple):

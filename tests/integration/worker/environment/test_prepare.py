@@ -12,7 +12,7 @@ from tests.support.environments import Installer, installed
 from tests.support.tasks import deploying
 from tests.support.wheels import hash_of, make_sdist, make_wheel
 from worker.errors import CommandFailed, DeployError
-from worker.release.venv import find_uv, mark_complete
+from worker.environment.prepare import find_uv, mark_complete
 
 
 @pytest.fixture
@@ -231,5 +231,5 @@ def test_mark_of_a_build_is_refused(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     (tmp_path / COMPLETE_MARK).symlink_to(elsewhere)
     with pytest.raises(DeployError, match="the build left"):
-        mark_complete(tmp_path)
+        mark_complete(tmp_path, "")
     assert not elsewhere.exists()
