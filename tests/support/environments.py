@@ -24,6 +24,7 @@ class Installer:
         make_wheel(self.wheels, "gunicorn", GUNICORN)
         self.log = ""
         self.limits: dict[str, int] = {}
+        self.ownership = "split"
         self._number = 0
 
     @property
@@ -57,7 +58,12 @@ class Installer:
     @contextmanager
     def _task(self, name: str, dependencies: Mapping[str, Any], service: Mapping[str, str]) -> Iterator[Deploying]:
         table = {"environment": self.variables, **dependencies}
-        over = {"dependencies": table, "limits": self.limits, "service": service}
+        over = {
+            "dependencies": table,
+            "limits": self.limits,
+            "service": service,
+            "ownership": {"policy": self.ownership},
+        }
         app = make_app(self.directory, name=name, root=self.directory / name, **over)
         with deploying(self.directory, app) as at:
             yield at

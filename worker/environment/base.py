@@ -10,6 +10,7 @@ from typing import Final
 
 from hookd.files.build_owner import COMPLETE_MARK
 from worker.environment.commands import CONSTRAINTS, PACKAGES
+from worker.process.run import remove_tree
 
 # What belongs to one environment alone.
 _OWN: Final = frozenset({COMPLETE_MARK, PACKAGES, CONSTRAINTS, ".lock"})
@@ -38,10 +39,13 @@ def read_family(venv: Path) -> str | None:
 def link_environment(base: Path, venv: Path) -> None:
     """Link the files of an environment into an empty directory. Raises OSError.
 
-    Programs in `bin` name their environment, so they are copied with the new name.
+    Programs in `bin` name their environment, so they are copied with the new name. Bytecode of modules outside of a
+    package is compiled again, because uv leaves it there when it removes its module.
     """
     _link_directory(base, venv, _OWN)
     _copy_programs(base, venv)
+    for bytecode in venv.glob("lib/python3*/site-packages/__pycache__"):
+        remove_tree(bytecode)
 
 
 def _link_directory(base: Path, venv: Path, left_out: frozenset[str]) -> None:

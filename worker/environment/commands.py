@@ -118,7 +118,7 @@ class VenvCommands:
     @property
     def _limits(self) -> tuple[str, ...]:
         builds = () if self.app.dependencies.allow_build else ("--no-build",)
-        return (*builds, *(("--refresh",) if self.is_fresh else ()))
+        return (*builds, *(("--refresh",) if self.is_fresh and "UV_OFFLINE" not in self.env else ()))
 
     def _pip(self, verb: str, *arguments: str) -> Command:
         return self._uv("pip", verb, "--python", self._python, *self._limits, *arguments)

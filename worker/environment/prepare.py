@@ -63,6 +63,7 @@ def prepare_venv(task: Task, release: Path, policy: Policy) -> Path:
         uv, python, default_python(task), venv, task.app, source, env, files, is_fresh=task.deployment.fresh
     )
     _build(task, release, commands, family)
+    enforce(venv, environment_policy(policy))  # A later environment may share its files from now on.
     flush(task, venv)  # After a power cut the mark must not exist without the files.
     check_remaining_space(task)
     mark_complete(venv, family)
@@ -135,7 +136,7 @@ def mark_complete(venv: Path, family: str) -> None:
     """Create the mark, and follow no link that a build left there. Raises DeployError."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     try:
-        with os.fdopen(os.open(venv / COMPLETE_MARK, flags, 0o666), "w") as mark:
+        with os.fdopen(os.open(venv / COMPLETE_MARK, flags, 0o444), "w") as mark:
             mark.write(family)
     except FileExistsError:
         raise DeployError(f"the build left {COMPLETE_MARK} in its environment") from None
@@ -179,7 +180,7 @@ def _start(commands: VenvCommands, base: Path | None) -> None:
             link_environment(base, venv)
     except OSError as error:
         raise CommandFailed(f"{base} cannot be linked: {error.strerror}") from None
-    if packages.lines:
+    if commands.source.kind in ("list", "hashed", "locked"):
         (venv / PACKAGES).write_text("".join(f"{line}\n" for line in packages.lines))
     if packages.constraints:
         (venv / CONSTRAINTS).write_text("".join(f"{line}\n" for line in packages.constraints))

@@ -49,6 +49,10 @@ def stored(hint: Hint) -> dict[str, Any]:
         (Hint(HintKind.RESTORE, "000012-1869b1db108b"), "sudo hookd restore shop 000012-1869b1db108b"),
         (Hint(HintKind.RESTORE_OWN, "000012-1869b1db108b"), "hookd restore shop 000012-1869b1db108b"),
         (Hint(HintKind.RESTORE, "--yes"), f"hookd logs {ID}"),
+        (Hint(HintKind.INSTALL_OWN_PYTHON, "3.13"), "uv python install 3.13"),
+        (Hint(HintKind.INSTALL_OWN_PYTHON, "--help"), f"hookd logs {ID}"),
+        (Hint(HintKind.CHOOSE_FILE, "req/prod.txt"), "sudo hookd app edit shop --set dependencies.file=req/prod.txt"),
+        (Hint(HintKind.SET_BUILD_VARIABLE, "TOKEN"), "sudo hookd env set shop TOKEN --build"),
         (Hint(HintKind.UNTRACK, ".env"), "git rm -r --cached .env"),
     ],
 )
