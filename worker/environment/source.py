@@ -36,7 +36,7 @@ _MAX_LINKED: Final = 1000
 
 @dataclass(frozen=True)
 class Source:
-    """What an environment is made of.
+    """The packages of an environment, and the project that they belong to.
 
     `file` lists the packages, `directory` is its project's. `texts` decide the content, and `settings` of the project
     for uv do so too. `packages` is the plain list for uv. `is_local` means that something of the commit itself is

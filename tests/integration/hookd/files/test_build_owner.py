@@ -57,7 +57,7 @@ def test_complete_environment_stays(root: Path) -> None:
 
 
 @pytest.mark.threat(94)
-def test_linked_environment_keeps_the_owner_of_its_files(root: Path) -> None:
+def test_linked_files_keep_their_owner(root: Path) -> None:
     """A build owns the directories, and the worker the files, whose other names serve."""
     serving, linked = root / "venvs" / "old" / "module.py", root / "venvs" / "env" / "module.py"
     serving.parent.mkdir()

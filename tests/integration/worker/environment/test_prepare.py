@@ -304,7 +304,7 @@ def test_extras_and_groups(at: Installer) -> None:
     assert "beta" in installed(at.install(files, groups=["web"]))
 
 
-def test_pylock(at: Installer) -> None:
+def test_pylock_toml(at: Installer) -> None:
     wheel = at.wheels / "alpha-1.0-py3-none-any.whl"
     hashes = f'{{sha256 = "{hash_of(wheel).removeprefix("sha256:")}"}}'
     text = (

@@ -63,7 +63,7 @@ INSTALLS = {
 
 
 @pytest.mark.parametrize("name", INSTALLS)
-def test_install(name: str) -> None:
+def test_install_command(name: str) -> None:
     built, expected = INSTALLS[name]
     [command] = built.install()
     assert command.argv == ("/uv", *expected.split(" "))

@@ -21,7 +21,7 @@ from worker.environment.python import fits, from_project, from_specifier, from_v
         ("==3.12.4", "==3.12.4"),
     ],
 )
-def test_specifiers(text: str, spec: str) -> None:
+def test_version_specifiers(text: str, spec: str) -> None:
     assert [wanted.spec for wanted in from_specifier(text, "x")] == [spec]
 
 
