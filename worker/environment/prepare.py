@@ -30,6 +30,8 @@ from worker.release.ownership import enforce
 _NO_WHEEL_MESSAGE: Final = re.compile(
     r"no usable wheels|no binary distribution|is disabled, but|No matching distribution"
 )
+# A package that would replace a shared file, for example.
+_SYSTEM_ERROR: Final = re.compile(r"\(os error \d+\)|cannot be linked")
 # Part of each key, for a change of hookd that changes the content.
 _FORMAT: Final = "2"
 
@@ -152,6 +154,8 @@ def _build(task: Task, release: Path, commands: VenvCommands, family: str) -> No
         except (TimedOut, Killed):
             raise
         except CommandFailed as error:
+            if not any(_SYSTEM_ERROR.search(line) for line in (error.cause, *error.lines)):
+                raise
             task.recorder.line(f"the environment is built from nothing, because a difference failed: {error.cause}")
     _install(task, release, commands, None)
 

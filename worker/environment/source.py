@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +32,7 @@ DEFAULT_FILES: Final = (*LOCKS, "requirements.txt", PYPROJECT, "setup.cfg", "set
 ALLOW_BUILD_HINT: Final = Hint(HintKind.ALLOW_BUILD)
 LOCK_HINTS: Final = {"uv.lock": Hint(HintKind.LOCK_UV), "poetry.lock": Hint(HintKind.EXPORT_POETRY)}
 _CONDA: Final = ("environment.yml", "environment.yaml")
+_SSH: Final = re.compile(rb"ssh://|\bgit@[\w.-]+:")
 _MAX_LINKED: Final = 1000
 
 
@@ -63,7 +65,7 @@ class Source:
     @property
     def uses_ssh(self) -> bool:
         """Return True if packages come from git by ssh."""
-        return any(b"git+ssh://" in text or b"ssh://git@" in text for text in self.texts)
+        return any(_SSH.search(text) for text in self.texts)
 
 
 def read_source(release: Path, directory: Path, wants: Dependencies) -> Source:

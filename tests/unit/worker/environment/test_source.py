@@ -159,3 +159,17 @@ def test_invalid_project_file(tmp_path: Path, text: str, cause: str) -> None:
         return
     with pytest.raises(CommitRefused, match=cause):
         read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "uses"),
+    [
+        ("x @ git+ssh://git@host/x@v1", True),
+        ('source = { git = "ssh://git@host/x" }', True),
+        ('url = "git@host.example:acme/x.git"', True),
+        ("x @ git+https://host/x.git@v1", False),
+        ("flask", False),
+    ],
+)
+def test_packages_by_ssh(tmp_path: Path, text: str, uses: bool) -> None:
+    assert Source("list", None, tmp_path, (text.encode(),)).uses_ssh is uses
