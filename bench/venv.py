@@ -1,4 +1,7 @@
-"""Seconds to build an app's virtual environment as hookd does with uv, beside `python -m venv` and `pip install`."""
+"""Seconds to build an app's virtual environment as hookd does with uv, beside `python -m venv` and `pip install`.
+
+A second table shows one changed package of a large environment: linked from the one before, and from nothing.
+"""
 
 import os
 import shutil
@@ -18,20 +21,31 @@ from redis import Redis
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.report import first_line, machine, options, table, times
-from hookd.model.app import App, Health
+from hookd.files.build_owner import COMPLETE_MARK
+from hookd.files.policies import Policy
+from hookd.model.app import App, Health, Ownership
 from hookd.model.deployment import Deployment, Trigger
 from hookd.model.ids import new_deployment_id
+from hookd.model.service import Service
 from hookd.model.settings import Settings
 from hookd.queue.deployments import DeploymentStore
 from worker.context import Task
+from worker.environment.commands import VenvCommands
+from worker.environment.prepare import find_uv, prepare_venv
+from worker.environment.python import default_python
+from worker.environment.source import Source
 from worker.phase.environment import install_environment
 from worker.process.run import Command, run
-from worker.release.requirements import Requirements
-from worker.release.venv import VenvCommands, find_python, find_uv
+from worker.release.ownership import make_directories, release_policy
 from worker.report.log import LogFile, Recorder, Redaction
 from worker.variables import build_variables, service_variables
 
 _WANTED: Final = ("gunicorn", "flask", "sqlalchemy", "requests")
+_LARGE: Final = (
+    *_WANTED, "pandas", "scipy", "boto3", "lxml", "redis", "rq", "celery", "alembic", "pillow", "cryptography",
+)  # fmt: skip
+# One package in two versions, the newest and the one before.
+_CHANGED: Final = ("idna==3.10", "idna==3.9")
 
 
 @dataclass(frozen=True)
@@ -44,7 +58,7 @@ class Way:
 
 
 def main() -> None:
-    """Build the environment in every way in turn, several times, and print the table."""
+    """Build the environment in every way in turn, several times, and print the tables."""
     parser = options(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
@@ -67,11 +81,52 @@ def main() -> None:
                 seconds[label].append(_build(task, way, file, venv))
                 shutil.rmtree(venv)
         packages = file.read_text().count("==")
+        changes = _changes(task, uv, () if given.once else _LARGE, count)
     print(f"{packages} packages with hashes, for {', '.join(wanted)}, median of {count} rounds")
     print("`x faster` compares with the last line\n")
     print(_table(seconds))
+    print(f"\none changed package of a large environment, with all steps of hookd, median of {count} rounds\n")
+    print(table(("way", "seconds", "least", "most", "MiB on disk", "files"), changes))
     print()
     print(machine("uv", pip=first_line(sys.executable, "-m", "pip", "--version").split()[1]))
+
+
+def _changes(task: Task, uv: Path, packages: Sequence[str], count: int) -> list[tuple[str, ...]]:
+    """Change one package of an environment, linked and from nothing, and return the rows of the table."""
+    policy = release_policy(task.app.ownership)
+    task.paths.root.mkdir()
+    make_directories(task, policy)
+    files = [_locked(task.paths.home, uv, task, (*packages, one)).read_bytes() for one in _CHANGED]
+    rows: list[tuple[str, ...]] = []
+    for label, keeps_base in (("linked from the one before", True), ("from nothing", False)):
+        made = [_change(task, policy, files, keeps_base=keeps_base) for _ in range(count)]
+        seconds = [one[0] for one in made]
+        about = (f"{median(seconds):.2f}", f"{min(seconds):.2f}", f"{max(seconds):.2f}")
+        rows.append((label, *about, f"{made[0][1]:.0f}", str(made[0][2])))
+    return rows
+
+
+def _change(task: Task, policy: Policy, files: Sequence[bytes], *, keeps_base: bool) -> tuple[float, float, int]:
+    """Return the seconds for the second list of packages after the first, its own MiB and its files."""
+    for place in (task.paths.venvs, task.paths.releases):
+        shutil.rmtree(place)
+        place.mkdir()
+    first = _prepare(task, policy, "r1", files[0])
+    if not keeps_base:
+        (first / COMPLETE_MARK).unlink()
+    os.sync()
+    started = time.monotonic()
+    second = _prepare(task, policy, "r2", files[1])
+    seconds = time.monotonic() - started
+    new = [path.lstat() for path in second.rglob("*") if path.is_file() and path.lstat().st_nlink == 1]
+    return seconds, sum(found.st_blocks for found in new) * 512 / 1024 / 1024, sum(1 for _ in second.rglob("*"))
+
+
+def _prepare(task: Task, policy: Policy, name: str, content: bytes) -> Path:
+    release = task.paths.release(name)
+    release.mkdir()
+    (release / "requirements.txt").write_bytes(content)
+    return prepare_venv(task, release, policy)
 
 
 def _task(directory: Path) -> Task:
@@ -82,6 +137,8 @@ def _task(directory: Path) -> Task:
         full_name="acme/shop",
         root=directory / "srv",
         health=Health.model_validate({"url": "http://127.0.0.1:8000/healthz"}),
+        service=Service.model_validate({"manager": "circus", "endpoint": "ipc:///nowhere"}),
+        ownership=Ownership(policy="split"),
     )
     settings = Settings(state=directory / "state")
     at = datetime.now(UTC)
@@ -104,7 +161,7 @@ def _locked(directory: Path, uv: Path, task: Task, packages: Sequence[str]) -> P
     """Pin the packages with hashes, without filling a measured cache."""
     wanted, file = directory / "requirements.in", directory / "requirements.txt"
     wanted.write_text("\n".join(packages))
-    argv = (str(uv), "pip", "compile", "--quiet", "--generate-hashes", "--python", str(find_python(task)))
+    argv = (str(uv), "pip", "compile", "--quiet", "--generate-hashes", "--python", str(default_python(task)))
     env = {**install_environment(task), "UV_CACHE_DIR": str(directory / "compile-cache")}
     subprocess.run([*argv, "--output-file", str(file), str(wanted)], env=env, check=True, timeout=300)
     return file
@@ -139,16 +196,16 @@ def _build(task: Task, way: Way, file: Path, venv: Path) -> float:
 
 
 def _uv_commands(uv: Path, task: Task, file: Path, venv: Path, env: Mapping[str, str]) -> list[Command]:
-    commands = VenvCommands(uv, find_python(task), venv, file.parent, task.app.limits, env)
-    install = commands.install(Requirements("hashed", file, ()))
-    return [commands.create(), *([install] if install else [])]
+    source, python = Source("pylock", file, file.parent), default_python(task)
+    commands = VenvCommands(uv, python, python, venv, task.app, source, env)
+    return [commands.create(), *commands.install()]
 
 
 def _pip_commands(task: Task, file: Path, venv: Path, env: Mapping[str, str]) -> list[Command]:
     """Do the same with Python's own venv and pip."""
     limits = task.app.limits
     pip = (str(venv / "bin" / "python"), "-m", "pip", "install", "--no-input", "--only-binary", ":all:")
-    both = ((str(find_python(task)), "-m", "venv", "--", str(venv)), (*pip, "--require-hashes", "-r", str(file)))
+    both = ((str(default_python(task)), "-m", "venv", "--", str(venv)), (*pip, "--require-hashes", "-r", str(file)))
     outer = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
     variables = {**outer, **env, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     return [Command(argv, limits.step_seconds, limits.silence_seconds, file.parent, variables) for argv in both]

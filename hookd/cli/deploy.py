@@ -21,12 +21,13 @@ from hookd.queue.published import read_status
 @click.command(epilog="Example: hookd deploy shop --commit 1869b1db108b")
 @common.app_argument
 @click.option("--commit", help="Deploy this commit instead of the head, and pin it.")
+@click.option("--fresh", is_flag=True, help="Build a new environment, also where the old one fits.")
 @common.wait_option
 @common.json_option
 @common.needs_config
-def deploy(config: Config, app: str, commit: str | None, wait: bool, as_json: bool) -> None:
+def deploy(config: Config, app: str, commit: str | None, *, fresh: bool, wait: bool, as_json: bool) -> None:
     """Deploy the branch's head, even if it serves already."""
-    request_deployment(config, app, Trigger.MANUAL, commit, wait=wait, as_json=as_json)
+    request_deployment(config, app, Trigger.MANUAL, commit, fresh=fresh, wait=wait, as_json=as_json)
 
 
 @click.command(epilog="Example: hookd update shop")
@@ -68,7 +69,14 @@ def unpin(config: Config, app: str, wait: bool, as_json: bool) -> None:
 
 
 def request_deployment(
-    config: Config, name: str, trigger: Trigger, commit: str | None = None, *, wait: bool, as_json: bool = False
+    config: Config,
+    name: str,
+    trigger: Trigger,
+    commit: str | None = None,
+    *,
+    fresh: bool = False,
+    wait: bool,
+    as_json: bool = False,
 ) -> NoReturn:
     """Request a deployment of an app that is not frozen, show it, and exit with its ending's status."""
     app = common.find_app(config.catalogue, name)
@@ -80,7 +88,7 @@ def request_deployment(
     for bad in read_status(store.connection, name).quarantined if commit else ():
         if bad.commit.startswith(commit or ""):
             common.print_line(f"{commit} has been quarantined: {printable(bad.cause)}", err=True)
-    request = DeploymentRequest(app=name, trigger=trigger, seconds=app.job_seconds, pinned_commit=commit)
+    request = DeploymentRequest(app=name, trigger=trigger, seconds=app.job_seconds, pinned_commit=commit, fresh=fresh)
     result = store.request(request)
     if result.verdict is Verdict.COALESCED:
         common.print_line("a deployment waits already, and serves this request too", err=True)

@@ -57,7 +57,12 @@ class _Auditor:
 
     def __init__(self, policy: Policy, *, repairs: bool) -> None:
         self._policy = policy
-        self._repairer = Repairer(repairs=repairs, assigns_owner=policy.owner is not None, acls=policy.acl is not None)
+        self._repairer = Repairer(
+            repairs=repairs,
+            assigns_owner=policy.owner is not None,
+            acls=policy.acl is not None,
+            shares=policy.is_environment,
+        )
         # Every st_mode of a correct regular file, type bits included, so that a FIFO is in none of them.
         self._right = {mode for mode in range(S_IFREG, S_IFREG + 0o10000) if mode & 0o7777 == self._mode(mode)}
 

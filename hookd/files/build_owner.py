@@ -34,6 +34,14 @@ class Transfer:
         self._one(path, top)
         self.tree(path, top)
 
+    def give_directories(self, path: str, top: int) -> None:
+        """Change the directories of a tree, so that its files can be replaced. Environments share these."""
+        for found in walk(path, top):
+            if isinstance(found, Unauditable):
+                self.refused.append(str(found))
+            else:
+                self._one(found.path, found.descriptor)
+
     def tree(self, path: str, top: int) -> None:
         """Change a tree. Its top comes last, so that an interrupted change is seen there."""
         for found in walk(path, top):
@@ -125,7 +133,7 @@ def _give(root: str, transfer: Transfer) -> None:
             venv = _target(_VENVS, os.readlink("venv", dir_fd=release_top))
             venv_top = opened.enter_context(_below(top, "venvs", venv))
             if not os.access(f"{descriptor_path(venv_top)}/{COMPLETE_MARK}", os.F_OK):
-                transfer.give_tree(f"{root}/venvs/{venv}", venv_top)
+                transfer.give_directories(f"{root}/venvs/{venv}", venv_top)
 
 
 def _take(root: str, transfer: Transfer) -> None:

@@ -37,7 +37,8 @@ class Acl:
 class Policy:
     """The attributes of a path. None allows any value.
 
-    A file in the `bin` of an environment is a program by its first bytes, because `chmod -R` takes the mode away.
+    A file in the `bin` of an environment is a program by its first bytes, because `chmod -R` takes the mode away. Its
+    files may have more names, in other environments.
     """
 
     owner: int | None
@@ -71,8 +72,9 @@ def code_policy(ownership: Ownership, owner: int | None, own_group: int, *, buil
 
 
 def environment_policy(code: Policy) -> Policy:
-    """Return the policy of a virtual environment."""
-    return replace(code, is_environment=True)
+    """Return the policy of a virtual environment: no file has a write bit, because environments share files."""
+    modes = code.modes and Modes(code.modes.file & ~0o222, code.modes.program & ~0o222, code.modes.directory)
+    return replace(code, modes=modes, is_environment=True)
 
 
 def secret_policy(ownership: Ownership, owner: int | None, own_group: int) -> Policy:

@@ -45,10 +45,12 @@ class Repairer:
     """Finds and repairs mismatches with the rights of this process.
 
     `assigns_owner` means that the wanted owner is a policy's and not the found one, `acls` that ACLs are compared.
+    With `shares` a file may have more names, in trees of the same owner and policy.
     """
 
-    def __init__(self, *, repairs: bool, assigns_owner: bool, acls: bool = False) -> None:
+    def __init__(self, *, repairs: bool, assigns_owner: bool, acls: bool = False, shares: bool = False) -> None:
         self._repairs = repairs
+        self._shares = shares
         self._assigns_owner = assigns_owner
         self._acls = acls
         self._user = os.geteuid()
@@ -61,11 +63,15 @@ class Repairer:
         found = read_attributes(descriptor, status, acls=self._acls)
         if found == wanted:
             return None
-        if S_ISREG(status.st_mode) and status.st_nlink > 1:
+        if S_ISREG(status.st_mode) and status.st_nlink > 1 and not self._may_share(status, wanted):
             return AttributeMismatch(path, found, wanted, _HARD_LINKED)
         if not self._repairs:
             return AttributeMismatch(path, found, wanted)
         return self._obstacle(path, status, found, wanted) or self._repair(path, descriptor, found, wanted)
+
+    def _may_share(self, status: os.stat_result, wanted: FileAttributes) -> bool:
+        """Return True if the other names of a file can only be its owner's own."""
+        return self._shares and status.st_uid == wanted.owner and links_are_protected()
 
     def _obstacle(
         self, path: str, status: os.stat_result, found: FileAttributes, wanted: FileAttributes

@@ -15,7 +15,9 @@ from hookd.model.fields import (
     HealthUrl,
     InsidePath,
     MemorySize,
+    PackageGroup,
     Pattern,
+    PythonChoice,
     Repository,
     Section,
 )
@@ -39,12 +41,23 @@ class Dependencies(Section):
     """The app's virtual environment."""
 
     file: InsidePath | None = Field(
-        None, description="The list of packages. Default: the first of uv.lock, requirements.txt, pyproject.toml."
+        None,
+        description="The list of packages, from the app's directory or the top. Default: the first of uv.lock, "
+        "pylock.toml, poetry.lock, pdm.lock, Pipfile.lock, requirements.txt, pyproject.toml, setup.cfg, setup.py.",
     )
-    python: AbsolutePath | None = Field(
-        None, description="Python of the virtual environment. Default: the worker's setting."
+    extras: tuple[PackageGroup, ...] = Field((), description="Extras of the project that are installed, such as prod.")
+    groups: tuple[PackageGroup, ...] = Field((), description="Dependency groups that are installed, such as prod.")
+    python: PythonChoice | None = Field(
+        None,
+        description="Python of the virtual environment: a version, or a path. Default: the worker's setting, or one of "
+        "this host that the commit asks for.",
     )
     allow_build: bool = Field(True, description="Build packages that have no wheel. `false` takes wheels only.")
+    gunicorn: Literal["hookd", "own"] = Field(
+        "hookd",
+        description="`hookd`: its own gunicorn is added where the app has none, or one before 24.1. `own`: the app's, "
+        "with one thread.",
+    )
     environment: dict[str, str] = Field({}, description="More variables for uv, such as UV_INDEX_URL.")
 
 
@@ -259,6 +272,16 @@ class App(Section):
     def uses_systemd(self) -> bool:
         """Return True if systemd runs the app, and not circus."""
         return self.service.manager == "systemd"
+
+    @property
+    def runs_gunicorn(self) -> bool:
+        """Return True if gunicorn starts the app by hookd's rules, and not by those of a unit of yours."""
+        return not self.uses_systemd or self.service.units == "hookd"
+
+    @property
+    def threads(self) -> int:
+        """The threads of one gunicorn process: an old gunicorn with threads drops requests when it stops."""
+        return 1 if self.dependencies.gunicorn == "own" else self.service.threads
 
     @property
     def job_seconds(self) -> int:

@@ -77,8 +77,9 @@ class Deployment(BaseModel, frozen=True, extra="forbid"):
     """One attempt to bring an app to a commit. Its id is also the id of its RQ job.
 
     `claimed_commit` is informational: the commit that the sender or the reconciler named. `commit` is the commit that
-    the worker found at the branch's head and deployed. `release` names what it built or went back to, also after that
-    directory is pruned. `coalesced` counts the pushes that joined this deployment while it waited.
+    the worker found at the branch's head and deployed. `fresh` asks for a new environment, also where one fits.
+    `release` names what it built or went back to, also after that directory is pruned. `coalesced` counts the pushes
+    that joined this deployment while it waited.
     """
 
     id: DeploymentId
@@ -91,6 +92,7 @@ class Deployment(BaseModel, frozen=True, extra="forbid"):
     delivery: str | None = None
     claimed_commit: CommitId | None = None
     pinned_commit: WantedCommit | None = None
+    fresh: bool = False
     replay_of: DeploymentId | None = None
     superseded_by: DeploymentId | None = None
     coalesced: int = 0

@@ -118,8 +118,16 @@ Listen = Annotated[
 MemorySize = Annotated[
     str, matching(r"[1-9][0-9]{0,5}[MG]|(?:[1-9][0-9]?|100)%", "a size such as 512M or 2G, or a share such as 75%")
 ]
+PackageGroup = Annotated[str, matching(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", "a name such as prod")]
 Pattern = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_pattern)]
 Protocol = Literal["https", "ssh", "http", "file"]
+PythonChoice = Annotated[
+    str,
+    matching(
+        r"3\.[0-9]{1,2}(?:\.[0-9]{1,2})?|(?!.*/\.\.(?:/|$))/[^\x00\s]+",
+        "a version such as 3.12, or a path such as /usr/bin/python3.12",
+    ),
+]
 RedisUrl = Annotated[
     str,
     matching(

@@ -69,6 +69,22 @@ class HintKind(Enum):
     INSTALL_GIT = "install_git", "sudo apt-get install git"
     INSTALL_UV = "install_uv", "pip install uv"
     SET_PYTHON = "set_python", "sudo hookd app edit {app} --set dependencies.python=/usr/bin/python3"
+    INSTALL_PYTHON = (
+        "install_python",
+        "sudo /opt/hookd/current/venv/bin/uv python install --install-dir /opt/hookd/python {argument}",
+        r"3\.[0-9]{1,2}",
+    )
+    INSTALL_OWN_PYTHON = "install_own_python", "uv python install {argument}", r"3\.[0-9]{1,2}"
+    CHOOSE_FILE = "choose_file", "sudo hookd app edit {app} --set dependencies.file={argument}", _POINT
+    SET_BUILD_VARIABLE = "set_build_variable", "sudo hookd env set {app} {argument} --build", r"[A-Z_][A-Z0-9_]*"
+    # In the project, before the next commit.
+    FREEZE_PACKAGES = "freeze_packages", "pip list --not-required --format=freeze > requirements.txt"
+    LOCK_UV = "lock_uv", "uv lock"
+    EXPORT_UV = "export_uv", "uv export --no-dev --no-editable --output-file pylock.toml"
+    EXPORT_POETRY = "export_poetry", "poetry export --output requirements.txt"
+    EXPORT_PDM = "export_pdm", "pdm export --prod --output requirements.txt"
+    EXPORT_PIPENV = "export_pipenv", "pipenv requirements > requirements.txt"
+    LOCK_PIPENV = "lock_pipenv", "pipenv lock"
     EDIT_VARIABLES = "edit_variables", "sudoedit {argument}", r"/etc/hookd/env/[a-z0-9-]+(?:\.build)?"
     ALLOW_BUILD = "allow_build", "sudo hookd app edit {app} --set dependencies.allow_build=true"
 

@@ -21,6 +21,8 @@ BUILDERS: Final = "hookd-build"
 _NAME_LENGTH: Final = 32
 # One directory per app, for the caches of its builds.
 BUILD_CACHE: Final = Path("/var/cache/hookd-build")
+# Pythons for apps beside the system's, which root installs with uv.
+MANAGED_PYTHONS: Final = Path("/opt/hookd/python")
 # Pipes from the units of the phases to the worker, and the commands of builds. Only root creates files here.
 PHASE_PIPES: Final = Path("/run/hookd-phases")
 

@@ -35,6 +35,9 @@ class Service(Section):
         description="The socket of hookd's units: `HOST:PORT` or `unix:/path`. Default: /run/hookd-apps/<app>.sock.",
     )
     own_socket: bool = Field(False, description="An existing unit has a socket unit of the same name.")
+    worker_class: Literal["gthread", "sync", "gevent", "eventlet", "asgi"] = Field(
+        "gthread", description="gunicorn's worker class. asgi for FastAPI, Starlette and Quart."
+    )
     workers: int = Field(2, ge=1, le=64, description="gunicorn's processes in hookd's units.")
     threads: int = Field(4, ge=1, le=256, description="Concurrent requests of one gunicorn process.")
     memory_max: MemorySize = Field("75%", description="Memory of one service in hookd's units, and of each phase.")

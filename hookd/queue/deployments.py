@@ -68,6 +68,7 @@ class DeploymentRequest:
     fingerprint: str | None = None
     claimed_commit: str | None = None
     pinned_commit: str | None = None
+    fresh: bool = False
     replay_of: str | None = None
 
 
@@ -91,7 +92,7 @@ def coalesces(request: DeploymentRequest, waiting: Deployment) -> bool:
     """
     if _has_chosen_commit(waiting):
         return request.trigger in _AUTOMATIC_TRIGGERS
-    if _has_chosen_commit(request):
+    if _has_chosen_commit(request) or (request.fresh and not waiting.fresh):
         return False
     return _PRECEDENCE.get(request.trigger, 0) <= _PRECEDENCE.get(waiting.trigger, 0)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import UTC, datetime
+from typing import Any
 
 from redis import Redis
 
@@ -28,7 +29,7 @@ def ask(
     app: str = "shop",
     delivery: str | None = None,
     push: str | None = None,
-    **more: str,
+    **more: Any,
 ) -> RequestResult:
     """Request a deployment. Another delivery is another push, unless `push` names one."""
     known = push or delivery

@@ -16,6 +16,7 @@ from hookd.model.phase import check_command
 from worker.context import Task
 from worker.deploy.target import Target
 from worker.deploy.written import record_release
+from worker.environment.prepare import prepare_venv
 from worker.errors import CommandFailed, CommitRefused, DeployError, Killed
 from worker.phase.phases import app_commands, run_build, run_check
 from worker.process.run import SYSTEM_PATH, remove_tree
@@ -24,7 +25,6 @@ from worker.release.files import write_files
 from worker.release.git_mirror import GitMirror
 from worker.release.links import link_shared
 from worker.release.ownership import enforce
-from worker.release.venv import prepare_venv
 
 
 class NewRelease(NamedTuple):

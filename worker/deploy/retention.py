@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -22,11 +23,14 @@ from worker.errors import CommandFailed
 from worker.process.run import remove_tree
 from worker.release.in_use import releases_in_use
 
+# The newest environments of no release stay for a while: the next try of a failed release needs them.
+_KEPT_UNUSED: Final = 2
+_UNUSED_SECONDS: Final = 86_400
 log: Final = logging.getLogger(__name__)
 
 
 def prune(task: Task) -> None:
-    """Remove old releases, except those that a process works in, and the environments of no release.
+    """Remove old releases, except those that a process works in, and old environments of no release.
 
     The newest good releases, the current one and the previous good one stay. An error is a warning in the log, because
     the deployment has ended already.
@@ -36,7 +40,7 @@ def prune(task: Task) -> None:
         for directory in _old_releases(task, state):
             _remove_release(task, state, directory)
         forget_written(task)
-        for venv in _unused_venvs(task):
+        for venv in _old_venvs(task):
             _remove(task, "environment", venv)
         task.journal.shorten()
     except (CommandFailed, OSError) as error:
@@ -120,6 +124,15 @@ def kept_releases(state: AppState, keep: int) -> set[str]:
     """Return the names of the releases that stay. Only good releases count."""
     named = {release.name for release in (state.deployed, state.previous_good) if release is not None}
     return named | set(state.good_order[-keep:])
+
+
+def _old_venvs(task: Task) -> list[Path]:
+    """Return the environments to remove: of no release, and neither complete, young nor among the newest."""
+    unused = _unused_venvs(task)
+    made = {venv: (venv / COMPLETE_MARK).lstat().st_mtime for venv in unused if (venv / COMPLETE_MARK).exists()}
+    newest = sorted(made, key=lambda venv: made[venv])[-_KEPT_UNUSED:]
+    young = [venv for venv in newest if time.time() - made[venv] < _UNUSED_SECONDS]
+    return [venv for venv in unused if venv not in young]
 
 
 def _unused_venvs(task: Task) -> list[Path]:

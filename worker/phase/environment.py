@@ -8,19 +8,43 @@ from hookd.model.phase import Phase
 from worker.context import AppTask, Task
 from worker.process.run import SYSTEM_PATH
 
-# Variables of the host that package tools need: certificates, proxies and the package index.
-_HOST_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY")
-_HOST_PREFIXES: Final = ("UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX", "UV_FIND_LINKS", "UV_OFFLINE")
+# Each program knows another spelling of these. curl and git read `http_proxy` in lower case alone.
+_PROXIES: Final = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY")
+# The host's own certificates, by program: OpenSSL, uv and Python, git, requests, curl, pip, node.
+_CERTIFICATES: Final = (
+    "SSL_CERT_FILE",
+    "GIT_SSL_CAINFO",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "PIP_CERT",
+    "NODE_EXTRA_CA_CERTS",
+)
+_OTHERS: Final = ("SSL_CERT_DIR", "GIT_SSL_CAPATH", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL")
+_UV_PREFIXES: Final = ("UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX", "UV_FIND_LINKS", "UV_OFFLINE")
+# It holds an empty configuration of uv. uv reads the host's own only if it finds none here.
+_UV_CONFIG: Final = Path(__file__).parents[1] / "environment" / "uv_config"
 
 
 def host_variables() -> dict[str, str]:
-    """Return the worker's own variables that package tools need."""
-    return {k: v for k, v in os.environ.items() if k in _HOST_VARIABLES or k.startswith(_HOST_PREFIXES)}
+    """Return the worker's own variables for the package index, and those of `network_variables`."""
+    return {**network_variables(), **{k: v for k, v in os.environ.items() if k.startswith(_UV_PREFIXES)}}
+
+
+def network_variables() -> dict[str, str]:
+    """Return the worker's own proxies and certificates, in the spellings of git, uv, pip, curl and node."""
+    found = {name: os.environ[name] for name in _OTHERS if name in os.environ}
+    for name in _PROXIES:
+        value = os.environ.get(name, os.environ.get(name.lower()))
+        found |= {name: value, name.lower(): value} if value is not None else {}
+    named = [name for name in _CERTIFICATES if name in os.environ]
+    for name in _CERTIFICATES if named else ():
+        found[name] = os.environ.get(name, os.environ[named[0]])
+    return found
 
 
 def command_environment(task: Task, phase: Phase, release: Path) -> dict[str, str]:
     """Return the variables of a command of the app: those of the build, or else those of the service."""
-    own = task.build_variables if phase == "build" else task.service_variables
+    own = {**network_variables(), **task.build_variables} if phase == "build" else task.service_variables
     return {**release_environment(task, release), "HOOKD_COMMIT": task.deployment.commit or "", **own}
 
 
@@ -36,12 +60,13 @@ def release_environment(task: AppTask, release: Path) -> dict[str, str]:
 
 
 def install_environment(task: Task) -> dict[str, str]:
-    """Return the variables of uv: a cache of the app's own and no configuration file."""
+    """Return the variables of uv: a cache of the app's own, and the project's configuration without the host's."""
     return {
         "PATH": SYSTEM_PATH,
         **_common(task),
         "UV_CACHE_DIR": str(task.paths.cache / "uv"),
-        "UV_NO_CONFIG": "1",
+        "XDG_CONFIG_HOME": str(_UV_CONFIG),
+        "XDG_CONFIG_DIRS": str(_UV_CONFIG),
         "UV_PYTHON_DOWNLOADS": "never",
         "UV_PYTHON_PREFERENCE": "only-system",
         "UV_LINK_MODE": "copy",  # With hard links into the cache, one venv could change all others.

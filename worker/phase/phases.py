@@ -22,7 +22,10 @@ def run_build(task: Task, release: Path, commands: Sequence[Command]) -> None:
         _run_direct(task, "build", commands)
         return
     total, silence = sum(command.total for command in commands), task.app.limits.silence_seconds
-    plan = [{"argv": command.argv, "cwd": str(command.cwd), "env": dict(command.env)} for command in commands]
+    plan = [
+        {"argv": command.argv, "cwd": str(command.cwd), "env": dict(command.env), "files": dict(command.files)}
+        for command in commands
+    ]
     _write_plan(task, json.dumps(plan))
     try:
         start_unit(task, "build", release, [command.argv for command in commands], total=total, silence=silence)

@@ -34,13 +34,17 @@ _PIECE: Final = 65_536
 
 @dataclass(frozen=True)
 class Command:
-    """A program to run: `total` and `silence` are its limits in seconds, `env` is its whole environment."""
+    """A program to run: `total` and `silence` are its limits in seconds, `env` is its whole environment.
+
+    `files` are texts by path, which the unit of a build writes before, as the user of the build.
+    """
 
     argv: tuple[str, ...]
     total: float
     silence: float
     cwd: Path | None = None
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    files: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def program(self) -> str:

@@ -14,7 +14,7 @@ from hookd.model.ids import COMMIT_PATTERN, is_branch
 from hookd.model.journal import AppState
 from hookd.model.settings import AppPaths, Settings
 from hookd.model.text import printable
-from worker.errors import CommandFailed, Unreachable
+from worker.errors import CommandFailed, DeployError, Unreachable
 from worker.process.run import SYSTEM_PATH, Command, lines_of
 from worker.report.log import Redaction
 
@@ -155,19 +155,22 @@ def git_commands(app: App, settings: Settings, seconds: float) -> "GitCommands":
         "GIT_ALLOW_PROTOCOL": ":".join(settings.worker.git_protocols),
         "GIT_HTTP_LOW_SPEED_LIMIT": "1000",
         "GIT_HTTP_LOW_SPEED_TIME": "30",
-        "GIT_SSH_COMMAND": _ssh_command(app, settings),
+        "GIT_SSH_COMMAND": ssh_command(app.deploy_key, settings.worker.known_hosts),
     }
     return GitCommands(paths.mirror, min(seconds, app.limits.git_seconds), environment)
 
 
-def _ssh_command(app: App, settings: Settings) -> str:
-    """Return the ssh command. git runs it in a shell, so it holds only paths from root's own configuration."""
+def ssh_command(key: Path | None, known_hosts: Path | None) -> str:
+    """Return the ssh command with a key and the accepted hosts. git runs it in a shell.
+
+    So its paths come from root's own configuration alone.
+    """
     options = ["-oBatchMode=yes", "-oStrictHostKeyChecking=yes", "-oConnectTimeout=10"]
     options += ["-oServerAliveInterval=10", "-oServerAliveCountMax=3"]
-    if settings.worker.known_hosts:
-        options.append(f"-oUserKnownHostsFile={shlex.quote(str(settings.worker.known_hosts))}")
-    if app.deploy_key:
-        options += ["-oIdentitiesOnly=yes", f"-i {shlex.quote(str(app.deploy_key))}"]
+    if known_hosts:
+        options.append(f"-oUserKnownHostsFile={shlex.quote(str(known_hosts))}")
+    if key:
+        options += ["-oIdentitiesOnly=yes", f"-i {shlex.quote(str(key))}"]
     return " ".join(["ssh", "-F none", *options])
 
 

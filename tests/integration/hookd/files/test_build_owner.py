@@ -56,6 +56,23 @@ def test_complete_environment_stays(root: Path) -> None:
     assert owners(root / "venvs" / "env") == {OWNER}
 
 
+@pytest.mark.threat(95)
+def test_linked_files_keep_their_owner(root: Path) -> None:
+    """A build owns the directories, and the worker the files, whose other names serve."""
+    serving, linked = root / "venvs" / "old" / "module.py", root / "venvs" / "env" / "module.py"
+    serving.parent.mkdir()
+    serving.touch()
+    os.link(serving, linked)
+    own(root, OWNER)
+    assert give_release(str(root), OWNER, BUILDER) == []
+    assert (linked.parent.stat().st_uid, linked.stat().st_uid) == (BUILDER, OWNER)
+    (linked.parent / "new.py").touch()
+    os.chown(linked.parent / "new.py", BUILDER, BUILDER)
+    assert take_releases(str(root), BUILDER, OWNER) == []
+    assert owners(root) == {OWNER}
+    assert linked.samefile(serving)
+
+
 def test_unreadable_next_is_refused(root: Path) -> None:
     assert give_release(str(root / "releases"), OWNER, BUILDER) == [], "without `next` there is nothing to build"
     (root / "next").unlink()

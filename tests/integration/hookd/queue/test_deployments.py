@@ -39,6 +39,15 @@ def test_second_push_coalesces(records: DeploymentStore, client: Redis) -> None:
     assert client.llen("rq:queue:hookd") == 1
 
 
+def test_fresh_environment_is_not_lost(records: DeploymentStore) -> None:
+    first = ask(records, Trigger.MANUAL)
+    fresh = ask(records, Trigger.MANUAL, fresh=True)
+    assert records.get(fresh.deployment).fresh
+    assert records.get(first.deployment).status is Status.SUPERSEDED
+    for again in (ask(records, Trigger.MANUAL), ask(records, Trigger.MANUAL, fresh=True), ask(records)):
+        assert again == RequestResult(fresh.deployment, Verdict.COALESCED)
+
+
 def test_push_waits_behind_a_running_deployment(records: DeploymentStore, client: Redis) -> None:
     first = ask(records)
     start(records, first.deployment)

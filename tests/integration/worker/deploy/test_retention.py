@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -113,6 +114,23 @@ def test_prune_partial_and_unused(at: Deploying) -> None:
     (at.task.paths.venvs / "unused").mkdir()
     run_prune(at)
     assert not partial.exists()
+    assert sorted(entry.name for entry in at.task.paths.venvs.iterdir()) == ["used"]
+
+
+def test_unused_environments_stay_for_a_day(at: Deploying) -> None:
+    """The next try of a first release that failed finds its environment."""
+    build(at, 1, good=True)
+    now = time.time()
+    for name, age in {"new": 60, "newer": 30, "third": 120, "old": 90_000}.items():
+        mark = at.task.paths.venvs / name / COMPLETE_MARK
+        mark.parent.mkdir()
+        mark.touch()
+        os.utime(mark, (now - age, now - age))
+    run_prune(at)
+    assert sorted(entry.name for entry in at.task.paths.venvs.iterdir()) == ["new", "newer", "used"]
+    for name in ("new", "newer"):
+        os.utime(at.task.paths.venvs / name / COMPLETE_MARK, (now - 90_000, now - 90_000))
+    run_prune(at)
     assert sorted(entry.name for entry in at.task.paths.venvs.iterdir()) == ["used"]
 
 

@@ -3,7 +3,6 @@
 import grp
 import pwd
 import struct
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from hookd.files.policies import (
     OwnershipError,
     Policy,
     code_policy,
+    environment_policy,
     secret_policy,
     umask_of,
 )
@@ -70,9 +70,7 @@ def test_worker_owns_releases(policy: str, group: int, modes: Modes, readers: Ac
     found = by_path(app(policy))
     right = Policy(990, group, modes, readers)
     assert found["/srv/shop/releases"] == PermissionRule(Path("/srv/shop/releases"), right, "each")
-    assert found["/srv/shop/venvs"] == PermissionRule(
-        Path("/srv/shop/venvs"), replace(right, is_environment=True), "each"
-    )
+    assert found["/srv/shop/venvs"] == PermissionRule(Path("/srv/shop/venvs"), environment_policy(right), "each")
     assert found["/srv/shop"].policy == right and found["/srv/shop"].reach == "alone"
 
 
@@ -151,3 +149,8 @@ def test_odd_things_say_what_they_are() -> None:
     assert str(Unauditable("/srv/\x1b[2J", "special")) == special
     assert str(Unauditable("/srv/a", "unreadable", "Permission denied")) == "/srv/a cannot be read: Permission denied"
     assert str(Unauditable("/srv/a", "device")) == "/srv/a is on another file system and left alone"
+
+
+def test_environment_has_no_write_bits() -> None:
+    found = environment_policy(code_policy(Ownership(policy="split"), 990, 991))
+    assert (found.modes, found.is_environment) == (Modes(0o444, 0o555, 0o755), True)

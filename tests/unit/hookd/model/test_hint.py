@@ -52,6 +52,10 @@ def stored(hint: Hint) -> dict[str, Any]:
         (Hint(HintKind.SET_BRANCH, "master"), "sudo hookd app edit shop --set branch=master"),
         (Hint(HintKind.SET_BRANCH, "a;reboot"), f"hookd logs {ID}"),
         (Hint(HintKind.SET_GIT_SECONDS, "600"), "sudo hookd app edit shop --set limits.git_seconds=600"),
+        (Hint(HintKind.INSTALL_OWN_PYTHON, "3.13"), "uv python install 3.13"),
+        (Hint(HintKind.INSTALL_OWN_PYTHON, "--help"), f"hookd logs {ID}"),
+        (Hint(HintKind.CHOOSE_FILE, "req/prod.txt"), "sudo hookd app edit shop --set dependencies.file=req/prod.txt"),
+        (Hint(HintKind.SET_BUILD_VARIABLE, "TOKEN"), "sudo hookd env set shop TOKEN --build"),
         (Hint(HintKind.UNTRACK, ".env"), "git rm -r --cached .env"),
     ],
 )

@@ -1,33 +1,17 @@
 """The argument vectors of the worker's programs. Nothing is run here."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from hookd.model.app import Limits, Paths
+from hookd.model.app import Paths
 from worker.process.run import Command
 from worker.release.disk_space import flush_command
 from worker.release.git import GitCommands
-from worker.release.requirements import Requirements, RequirementsKind
-from worker.release.venv import VenvCommands
 
 STRANGE = "--upload-pack=touch ran"
-LIMITS = Limits(step_seconds=60, silence_seconds=30)
 GIT = GitCommands(Path("/state/shop.git"), 7, {"HOME": "/state/home"})
 PREFIX = ("git", "--git-dir=/state/shop.git")
-
-
-def commands(**over: Any) -> VenvCommands:
-    return VenvCommands(
-        uv=Path("/opt/uv"),
-        python=Path("/usr/bin/python3"),
-        venv=Path("/srv/venvs/k"),
-        cwd=Path("/srv/rel"),
-        limits=LIMITS,
-        env={"HOME": "/state/home"},
-        **over,
-    )
 
 
 GIT_COMMANDS = {
@@ -115,56 +99,6 @@ def test_untrusted_values_follow_end_of_options(name: str) -> None:
 def test_separate_index() -> None:
     for command in (GIT.read_tree("a" * 40, Path("/i")), GIT.write_files(Path("/i"), Path("/d"))):
         assert command.env == {"HOME": "/state/home", "GIT_INDEX_FILE": "/i"}
-
-
-def needs(kind: RequirementsKind, name: str = "requirements.txt") -> Requirements:
-    return Requirements(kind, Path("/srv/rel") / name, ())
-
-
-UV_PIP = ("/opt/uv", "pip")
-INTO = ("--python", "/srv/venvs/k/bin/python")
-FILE = "/srv/rel/requirements.txt"
-INSTALLS = {
-    "create": (
-        commands().create(),
-        ("/opt/uv", "venv", "--quiet", "--allow-existing", "--python", "/usr/bin/python3", "--", "/srv/venvs/k"),
-    ),
-    "plain": (commands().install(needs("plain")), (*UV_PIP, "install", *INTO, "--no-build", "-r", FILE)),
-    "hashed": (
-        commands().install(needs("hashed")),
-        (*UV_PIP, "sync", *INTO, "--no-build", "--require-hashes", FILE),
-    ),
-    "project": (
-        commands().install(needs("project", "pyproject.toml")),
-        (*UV_PIP, "install", *INTO, "--no-build", "-r", "/srv/rel/pyproject.toml"),
-    ),
-    "lock": (
-        commands().install(needs("lock", "uv.lock")),
-        ("/opt/uv", "sync", "--locked", "--no-install-project", "--no-dev", "--no-build"),
-    ),
-    "with builds": (
-        commands(allow_build=True).install(needs("plain")),
-        (*UV_PIP, "install", *INTO, "-r", FILE),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", INSTALLS)
-def test_venv_command(name: str) -> None:
-    command, argv = INSTALLS[name]
-    assert command is not None
-    assert command.argv == argv
-    assert (command.total, command.silence, command.cwd) == (60, 30, Path("/srv/rel"))
-
-
-def test_lock_installs_into_the_venv() -> None:
-    command = commands().install(needs("lock", "uv.lock"))
-    assert command is not None
-    assert command.env == {"HOME": "/state/home", "UV_PROJECT_ENVIRONMENT": "/srv/venvs/k"}
-
-
-def test_no_requirements_no_command() -> None:
-    assert commands().install(Requirements("none", None, ())) is None
 
 
 @pytest.mark.threat(31)

@@ -1,7 +1,9 @@
 """Environments made by uv from real packages: content, rejections and reuse."""
 
+import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,10 @@ from hookd.files.build_owner import COMPLETE_MARK
 from hookd.model.hint import Hint, HintKind
 from tests.support.environments import Installer, installed
 from tests.support.tasks import deploying
-from tests.support.wheels import hash_of, make_sdist, make_wheel
+from tests.support.wheels import hash_of, make_sdist, make_wheel, source_files
+from worker.environment.prepare import find_uv, mark_complete
+from worker.environment.server import GUNICORN
 from worker.errors import CommandFailed, DeployError
-from worker.release.venv import find_uv, mark_complete
 
 
 @pytest.fixture
@@ -211,10 +214,17 @@ def test_missing_python(at: Installer) -> None:
         at.install({"requirements.txt": "alpha\n"}, python="/nonexistent/python")
 
 
-def test_uv_configuration_is_ignored(at: Installer) -> None:
-    """The release holds an invalid uv.toml."""
-    files = {"requirements.txt": "alpha\n", "uv.toml": "not toml at all"}
-    assert installed(at.install(files)) == {"alpha": "1.0"}
+def test_configuration_of_the_project_alone(at: Installer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The home of the build holds an invalid configuration of uv, and the project forbids an index."""
+    for place in (at.directory / "etc", at.directory / "state" / "cache" / "shop" / "home" / ".config"):
+        (place / "uv").mkdir(parents=True)
+        (place / "uv" / "uv.toml").write_text("not toml at all")
+    monkeypatch.setenv("XDG_CONFIG_DIRS", str(at.directory / "etc"))
+    files = {
+        "requirements.txt": "alpha\n",
+        "pyproject.toml": f"[tool.uv]\nfind-links = ['{at.wheels}']\nno-index = true\n",
+    }
+    assert installed(at.install(files, environment={"UV_OFFLINE": "1"})) == {"alpha": "1.0"}
 
 
 def test_missing_uv(at: Installer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,5 +241,130 @@ def test_mark_of_a_build_is_refused(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     (tmp_path / COMPLETE_MARK).symlink_to(elsewhere)
     with pytest.raises(DeployError, match="the build left"):
-        mark_complete(tmp_path)
+        mark_complete(tmp_path, "")
     assert not elsewhere.exists()
+
+
+def test_empty_list(at: Installer) -> None:
+    assert installed(at.install({"requirements.txt": ""})) == {}
+
+
+def test_variable_of_a_requirements_file(at: Installer) -> None:
+    files = {"requirements.txt": "--extra-index-url https://${TOKEN}@index.example.org/simple\nalpha\n"}
+    with pytest.raises(DeployError, match=r"needs \$\{TOKEN\}, which has no value") as caught:
+        at.install(files)
+    assert caught.value.hint == Hint(HintKind.SET_BUILD_VARIABLE, "TOKEN")
+    assert installed(at.install(files, environment={**at.variables, "TOKEN": "x"})) == {"alpha": "1.0"}
+
+
+def test_variables_decide_about_the_environment(at: Installer) -> None:
+    first = at.install({"requirements.txt": "alpha\n"})
+    assert at.install({"requirements.txt": "alpha\n"}, environment={**at.variables, "CFLAGS": "-O2"}) != first
+
+
+PACKAGE = '[project]\nname = "shop"\nversion = "{version}"\ndependencies = ["alpha"]\n'
+BUILT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+
+
+def project(at: Installer, version: str, layout: str = "src/shop") -> dict[str, str]:
+    """Return a package with a build backend of its own."""
+    files = source_files("shop", at.directory / "built", version)
+    text = PACKAGE.format(version=version) + BUILT
+    return {**files, "pyproject.toml": text, f"{layout}/__init__.py": ""}
+
+
+def test_project_is_installed_per_commit(at: Installer) -> None:
+    first = at.install(project(at, "1.0"))
+    second = at.install(project(at, "2.0"))
+    assert installed(first) == {"alpha": "1.0", "shop": "1.0"}
+    assert installed(second) == {"alpha": "1.0", "shop": "2.0"}
+    assert not list(second.rglob("*.pth"))
+
+
+def broken(at: Installer, layout: str) -> dict[str, str]:
+    return {**project(at, "1.0", layout), "backend.py": "raise SystemExit('no package here')"}
+
+
+def test_broken_package_beside_the_code(at: Installer) -> None:
+    """The app is imported from its release."""
+    assert installed(at.install(broken(at, "shop"))) == {"alpha": "1.0"}
+    assert "warning: the project is not installed as a package" in at.log
+
+
+def test_broken_package_in_src(at: Installer) -> None:
+    with pytest.raises(CommandFailed, match="cannot be installed"):
+        at.install(broken(at, "src/shop"))
+
+
+def test_extras_and_groups(at: Installer) -> None:
+    text = '[project]\nname = "shop"\nversion = "1"\n[project.optional-dependencies]\nprod = ["alpha"]\n'
+    files = {"pyproject.toml": text + '[dependency-groups]\nweb = ["beta"]\n'}
+    assert installed(at.install(files)) == {}
+    assert installed(at.install(files, extras=["prod"])) == {"alpha": "1.0"}
+    assert "beta" in installed(at.install(files, groups=["web"]))
+
+
+def test_pylock_toml(at: Installer) -> None:
+    wheel = at.wheels / "alpha-1.0-py3-none-any.whl"
+    hashes = f'{{sha256 = "{hash_of(wheel).removeprefix("sha256:")}"}}'
+    text = (
+        'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "alpha"\nversion = "1.0"\n'
+        f'wheels = [{{url = "{wheel.as_uri()}", hashes = {hashes}}}]\n'
+    )
+    assert installed(at.install({"pylock.toml": text})) == {"alpha": "1.0"}
+
+
+def test_pipfile_lock(at: Installer) -> None:
+    text = json.dumps({"default": {"alpha": {"version": "==1.0"}}, "develop": {"beta": {"version": "==1.0"}}})
+    assert installed(at.install({"Pipfile.lock": text, "Pipfile": ""})) == {"alpha": "1.0"}
+
+
+def test_fresh_environment_replaces_the_old(at: Installer) -> None:
+    files = {"requirements.txt": "alpha\n"}
+    first = at.install(files)
+    make_wheel(at.wheels, "alpha", "2.0")
+    assert at.install(files) == first
+    fresh = at.install(files, fresh=True)
+    assert fresh != first
+    assert (installed(first), installed(fresh)) == ({"alpha": "1.0"}, {"alpha": "2.0"})
+    assert at.install(files) == fresh
+
+
+def gunicorn_of(venv: Path) -> list[str]:
+    return [path.name for path in venv.glob("lib/*/site-packages/gunicorn-*.dist-info")]
+
+
+def test_gunicorn_is_added(at: Installer) -> None:
+    make_wheel(at.wheels, "gunicorn", "20.1.0")
+    old = {"requirements.txt": "gunicorn==20.1.0\n"}
+    ours = [f"gunicorn-{GUNICORN}.dist-info"]
+    assert gunicorn_of(at.install({"requirements.txt": "alpha\n"})) == ours
+    assert f"hookd adds gunicorn=={GUNICORN} to the environment" in at.log
+    assert gunicorn_of(at.install(old)) == ours
+    assert gunicorn_of(at.install(old, gunicorn="own")) == ["gunicorn-20.1.0.dist-info"]
+
+
+def test_python_that_fits(at: Installer) -> None:
+    """This host has no such Python, and nothing is installed."""
+    files = {"requirements.txt": "nowhere\n", ".python-version": "3.99\n"}
+    with pytest.raises(DeployError, match=r"no Python of this host is ==3\.99\.\* \(\.python-version\)"):
+        at.install(files)
+    files = {"requirements.txt": "alpha\n", "pyproject.toml": "[project]\nname='x'\nrequires-python='>=3.99'\n"}
+    with pytest.raises(DeployError, match=r">=3\.99 \(pyproject\.toml\)"):
+        at.install(files)
+    with pytest.raises(DeployError, match=r"and dependencies\.python is 3\."):
+        at.install(files, python=sys.executable)
+
+
+def test_python_by_its_version(at: Installer) -> None:
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    files = {"requirements.txt": "alpha\n", ".python-version": "3.99\n"}
+    venv = at.install(files, python=version)
+    assert installed(venv) == {"alpha": "1.0"}
+    assert list(venv.glob(f"lib/python{version}"))
+
+
+def test_pinned_python_gives_way(at: Installer) -> None:
+    files = {"pyproject.toml": PROJECT.format(needs="alpha"), ".python-version": "3.99\n"}
+    assert installed(at.install(files)) == {"alpha": "1.0"}
+    assert "warning: no Python of this host is ==3.99.* (.python-version)" in at.log

@@ -1,0 +1,175 @@
+"""The file that lists an app's packages, in each kind of project."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hookd.model.app import Dependencies
+from hookd.model.hint import HintKind
+from tests.support.releases import release
+from worker.environment.source import DEFAULT_FILES, Source, read_source
+from worker.errors import CommitRefused
+
+PROJECT = "[project]\nname = 'shop'\nversion = '1'\n"
+BUILD = "[build-system]\nrequires = ['hatchling']\n"
+PDM = "[metadata]\nstrategy = ['inherit_metadata']\n"
+
+
+def read(top: Path, directory: str = ".", **wants: Any) -> Source:
+    return read_source(top, (top / directory).resolve(), Dependencies(**wants))
+
+
+@pytest.mark.promise(65)
+def test_order_of_default_files(tmp_path: Path) -> None:
+    assert read(tmp_path).kind == "none"
+    contents = {"setup.py": "", "setup.cfg": "", "pyproject.toml": PROJECT, "Pipfile.lock": "{}", "pdm.lock": PDM}
+    for name in reversed(DEFAULT_FILES):
+        release(tmp_path, {name: contents.get(name, "")})
+        assert read(tmp_path).name == name
+    assert read(tmp_path, file="requirements.txt").kind == "list"
+
+
+@pytest.mark.parametrize(
+    ("files", "kind"),
+    [
+        ({"uv.lock": "", "pyproject.toml": PROJECT}, "uv"),
+        ({"pylock.toml": ""}, "pylock"),
+        ({"poetry.lock": "", "pyproject.toml": ""}, "poetry"),
+        ({"pdm.lock": PDM}, "locked"),
+        ({"Pipfile.lock": "{}"}, "locked"),
+        ({"requirements.txt": "flask==1 --hash=sha256:00"}, "hashed"),
+        ({"requirements.txt": "--require-hashes\nflask==1"}, "hashed"),
+        ({"requirements.txt": "flask"}, "list"),
+        ({"pyproject.toml": "[tool.poetry]\nname = 'x'"}, "project"),
+        ({"pyproject.toml": "[tool.black]\nline-length = 100", "setup.cfg": ""}, "project"),
+        ({"pyproject.toml": "[tool.black]\nline-length = 100"}, "none"),
+    ],
+)
+def test_kinds_of_files(tmp_path: Path, files: dict[str, str], kind: str) -> None:
+    assert read(release(tmp_path, files)).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("files", "hint"),
+    [
+        ({"environment.yml": ""}, HintKind.FREEZE_PACKAGES),
+        ({"environment.yaml": "", "pyproject.toml": "[tool.ruff]"}, HintKind.FREEZE_PACKAGES),
+        ({"Pipfile": ""}, HintKind.LOCK_PIPENV),
+        ({"requirements/base.txt": "", "requirements/prod.txt": ""}, HintKind.CHOOSE_FILE),
+        ({"requirements-dev.txt": ""}, HintKind.CHOOSE_FILE),
+        ({"pdm.lock": "", "requirements.txt": ""}, HintKind.EXPORT_PDM),
+        ({"Pipfile.lock": "x", "requirements.txt": ""}, HintKind.EXPORT_PIPENV),
+        ({"pylock.toml": "[[packages]]\nname='x'\n[packages.directory]\npath='.'\neditable=true"}, HintKind.EXPORT_UV),
+        ({"pyproject.toml": PROJECT + "[tool.uv.sources]\nx = { path = 'x' }"}, HintKind.LOCK_UV),
+    ],
+)
+def test_refused_projects_name_the_way_out(tmp_path: Path, files: dict[str, str], hint: HintKind) -> None:
+    with pytest.raises(CommitRefused) as caught:
+        read(release(tmp_path, files))
+    assert caught.value.hint is not None
+    assert getattr(caught.value.hint, "kind", None) is hint
+
+
+def test_chosen_file(tmp_path: Path) -> None:
+    release(tmp_path, {"requirements/prod.txt": "rq", "app/requirements/prod.txt": "flask"})
+    assert read(tmp_path, "app", file="requirements/prod.txt").packages.lines == ["flask"]
+    assert read(tmp_path, file="requirements/prod.txt").packages.lines == ["rq"]
+    with pytest.raises(CommitRefused, match=r"the commit has no prod\.txt"):
+        read(tmp_path, file="prod.txt")
+
+
+def test_workspace_lock_lies_above(tmp_path: Path) -> None:
+    release(tmp_path, {"repo/uv.lock": "", "repo/pyproject.toml": "", "repo/apps/web/pyproject.toml": PROJECT})
+    found = read(tmp_path / "repo", "apps/web")
+    assert (found.file, found.directory) == (tmp_path / "repo/uv.lock", tmp_path / "repo/apps/web")
+    assert read(tmp_path / "repo" / "apps", "web").kind == "project"
+
+
+def test_members_of_a_workspace_decide(tmp_path: Path) -> None:
+    lock = "[[package]]\nname = 'core'\nsource = { editable = 'core' }\n"
+    release(tmp_path, {"uv.lock": lock, "pyproject.toml": PROJECT, "core/pyproject.toml": "# one"})
+    found = read(tmp_path)
+    assert found.is_local
+    release(tmp_path, {"core/pyproject.toml": "# two"})
+    assert read(tmp_path).texts != found.texts
+
+
+@pytest.mark.parametrize(
+    ("files", "installs", "must"),
+    [
+        ({"pyproject.toml": PROJECT + BUILD}, True, False),
+        ({"pyproject.toml": PROJECT}, False, False),
+        ({"pyproject.toml": PROJECT + BUILD + "[tool.uv]\npackage = false"}, False, False),
+        ({"pyproject.toml": "[tool.poetry]\npackage-mode = false\n" + BUILD, "poetry.lock": ""}, False, False),
+        ({"pyproject.toml": PROJECT + BUILD, "requirements.txt": "", "src/shop/__init__.py": ""}, True, True),
+        ({"setup.py": "", "requirements.txt": ""}, False, False),
+        ({"setup.py": "", "requirements.txt": "", "src/shop/__init__.py": ""}, True, True),
+        ({"setup.py": ""}, True, False),
+        ({"setup.py": "", "requirements.txt": "-e .", "src/shop/__init__.py": ""}, False, False),
+        ({"pyproject.toml": PROJECT + BUILD, "uv.lock": "", "src/shop/__init__.py": ""}, False, False),
+    ],
+)
+def test_project_itself(tmp_path: Path, files: dict[str, str], installs: bool, must: bool) -> None:
+    found = read(release(tmp_path, files))
+    assert (found.project is not None, found.must_install) == (installs, must)
+
+
+@pytest.mark.threat(75)
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"requirements.txt": "-e .\n", "setup.py": ""},
+        {"requirements.txt": "--no-binary :all:\nflask"},
+        {"pyproject.toml": PROJECT + BUILD, "src/shop/__init__.py": ""},
+        {"Pipfile.lock": '{"default": {"core": {"path": "."}}}'},
+    ],
+)
+def test_no_build_code_of_the_commit(tmp_path: Path, files: dict[str, str]) -> None:
+    with pytest.raises(CommitRefused, match="build code"):
+        read(release(tmp_path, files), allow_build=False)
+
+
+def test_flat_project_without_builds(tmp_path: Path) -> None:
+    """The app is imported from its release."""
+    assert read(release(tmp_path, {"pyproject.toml": PROJECT + BUILD}), allow_build=False).project is None
+
+
+def test_linked_wheels_decide(tmp_path: Path) -> None:
+    release(tmp_path, {"requirements.txt": "--find-links vendor\nx", "vendor/x.whl": "one"})
+    first = read(tmp_path).texts
+    release(tmp_path, {"vendor/x.whl": "two"})
+    assert read(tmp_path).texts != first
+
+
+def test_settings_of_uv_decide(tmp_path: Path) -> None:
+    release(tmp_path, {"requirements.txt": "x", "pyproject.toml": "[tool.black]\n"})
+    assert read(tmp_path).settings == ()
+    release(tmp_path, {"pyproject.toml": "[tool.uv]\nprerelease = 'allow'\n", "uv.toml": "offline = true\n"})
+    assert len(read(tmp_path).settings) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"), [("not toml", "is not TOML"), (b"\xff", "is not TOML"), ("[project]\ndependencies = 'x'", "")]
+)
+def test_invalid_project_file(tmp_path: Path, text: str, cause: str) -> None:
+    release(tmp_path, {"pyproject.toml": text})
+    if not cause:
+        assert read(tmp_path).kind == "project", "uv names the fault"
+        return
+    with pytest.raises(CommitRefused, match=cause):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "uses"),
+    [
+        ("x @ git+ssh://git@host/x@v1", True),
+        ('source = { git = "ssh://git@host/x" }', True),
+        ('url = "git@host.example:acme/x.git"', True),
+        ("x @ git+https://host/x.git@v1", False),
+        ("flask", False),
+    ],
+)
+def test_packages_by_ssh(tmp_path: Path, text: str, uses: bool) -> None:
+    assert Source("list", None, tmp_path, (text.encode(),)).uses_ssh is uses

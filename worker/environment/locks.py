@@ -1,0 +1,107 @@
+"""Read the lock files whose format is plain: Pipfile.lock and pdm.lock become a list of packages with hashes."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from hookd.model.hint import Hint, HintKind
+from worker.environment.project import read_bytes, read_toml, table, texts
+from worker.errors import CommitRefused
+
+PIPENV_HINT: Final = Hint(HintKind.EXPORT_PIPENV)
+PDM_HINT: Final = Hint(HintKind.EXPORT_PDM)
+_GIT: Final = "git"
+
+
+def read_pipfile_lock(path: Path, groups: Sequence[str]) -> list[str]:
+    """Return the packages of Pipfile.lock, those of `groups` too (Pipenv's categories). Raises CommitRefused."""
+    try:
+        found = json.loads(read_bytes(path))
+    except ValueError as error:
+        raise CommitRefused(f"{path.name} is not JSON: {error}", hint=PIPENV_HINT) from None
+    sources = found.get("_meta", {}).get("sources", []) if isinstance(found, dict) else []
+    urls = [url for source in sources if (url := table(source).get("url"))]
+    lines = [f"{'--extra-index-url' if number else '--index-url'} {url}" for number, url in enumerate(urls)]
+    for group in ("default", *groups):
+        packages = table(found, group)
+        if group != "default" and not packages:
+            raise CommitRefused(f"{path.name} has no packages of the group {group}")
+        lines += [_pipenv_line(path, name, package) for name, package in sorted(packages.items())]
+    return list(dict.fromkeys(lines))
+
+
+def _pipenv_line(path: Path, name: str, package: Any) -> str:
+    package = table(package)
+    name += _extras(package.get("extras"))
+    marker = f" ; {package['markers']}" if package.get("markers") else ""
+    if _GIT in package:
+        return f"{name} @ git+{package[_GIT]}@{package.get('ref', 'HEAD')}{marker}"
+    if place := package.get("path") or package.get("file"):
+        return f"{name} @ {_place(path, place)}{marker}"
+    if "version" not in package:
+        raise CommitRefused(f"{path.name} names no version of {name}", hint=PIPENV_HINT)
+    hashes = "".join(f" --hash={value}" for value in texts(package.get("hashes")))
+    return f"{name}{package['version']}{marker}{hashes}"
+
+
+def read_pdm_lock(path: Path, groups: Sequence[str]) -> list[str]:
+    """Return the packages of pdm.lock that the project and `groups` need. Raises CommitRefused."""
+    found = read_toml(path)
+    if "inherit_metadata" not in texts(table(found, "metadata").get("strategy")):
+        raise CommitRefused(f"{path.name} does not say which group needs a package", hint=PDM_HINT)
+    wanted = {"default", *groups}
+    return list(_pdm_lines(path, found.get("package", []), wanted))
+
+
+def _pdm_lines(path: Path, packages: list[Any], wanted: set[str]) -> Iterator[str]:
+    for package in map(table, packages):
+        if wanted.isdisjoint(texts(package.get("groups"))):
+            continue
+        name = f"{package.get('name')}{_extras(package.get('extras'))}"
+        marker = f" ; {package['marker']}" if package.get("marker") else ""
+        if _GIT in package:
+            yield f"{name} @ git+{package[_GIT]}@{package.get('revision')}{marker}"
+        elif "path" in package:
+            yield f"{name} @ {_place(path, package['path'])}{marker}"
+        elif "url" in package:
+            yield f"{name} @ {package['url']}{marker}"
+        elif "version" in package:
+            hashes = (table(file).get("hash") for file in package.get("files", []))
+            yield f"{name}=={package['version']}{marker}" + "".join(f" --hash={value}" for value in hashes)
+        else:
+            raise CommitRefused(f"{path.name} names no version of {name}", hint=PDM_HINT)
+
+
+def _place(lock: Path, place: str) -> str:
+    """Return the address of a package: a URL, or a place in the commit."""
+    return place if "://" in place else f"file://{(lock.parent / place).resolve()}"
+
+
+def _extras(extras: Any) -> str:
+    names = ",".join(texts(extras))
+    return f"[{names}]" if names else ""
+
+
+def is_local_lock(path: Path) -> bool:
+    """Return True if a lock in TOML installs packages from the commit itself. Raises CommitRefused."""
+    found = read_toml(path)
+    packages = found.get("package", found.get("packages", []))
+    return any(_is_local(table(package)) for package in packages)
+
+
+def reject_editable(path: Path) -> None:
+    """Raise CommitRefused if pylock.toml links to the commit: the files move before they serve."""
+    for package in read_toml(path).get("packages", []):
+        if table(package, "directory").get("editable"):
+            name = table(package).get("name")
+            raise CommitRefused(f"{path.name} installs {name} as an editable package", hint=Hint(HintKind.EXPORT_UV))
+
+
+def _is_local(package: dict[str, Any]) -> bool:
+    source = table(package, "source")
+    if {"editable", "directory", "path"} & source.keys() or source.get("type") in ("directory", "file"):
+        return True
+    if "directory" in package:
+        return True
+    return any("path" in table(package, kind) for kind in ("archive", "sdist"))

@@ -1,0 +1,94 @@
+"""Read pyproject.toml: if the project is a package, its Python, and its settings for uv."""
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, cast
+
+from worker.errors import CommitRefused
+
+PYPROJECT: Final = "pyproject.toml"
+_SETUP_FILES: Final = ("setup.py", "setup.cfg")
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file of the commit. Raises CommitRefused."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CommitRefused(f"{path.name} cannot be read: {error.strerror}") from None
+
+
+def decoded(path: Path) -> str:
+    """Return a file of the commit as text. Raises CommitRefused."""
+    return read_bytes(path).decode("utf-8", "replace")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return a TOML file of the commit. Raises CommitRefused."""
+    try:
+        return tomllib.loads(read_bytes(path).decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CommitRefused(f"{path.name} is not TOML: {error}") from None
+
+
+def table(found: Any, *keys: str) -> dict[str, Any]:
+    """Return a table in a value, empty if it is missing or no table."""
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+
+def texts(found: Any) -> list[str]:
+    """Return the texts of a list, and nothing for another value."""
+    return [item for item in found if isinstance(item, str)] if isinstance(found, list) else []
+
+
+def read_project(directory: Path) -> dict[str, Any]:
+    """Return pyproject.toml of a directory, empty if there is none. Raises CommitRefused."""
+    path = directory / PYPROJECT
+    return read_toml(path) if path.is_file() else {}
+
+
+def has_dependencies(project: dict[str, Any]) -> bool:
+    """Return True if pyproject.toml lists packages or describes one. Many hold settings of tools alone."""
+    return bool({"project", "build-system", "dependency-groups"} & project.keys() or table(project, "tool", "poetry"))
+
+
+def is_package(directory: Path, project: dict[str, Any]) -> bool:
+    """Return True if the project is built and installed itself: it names its build, or has a setup file and `src`."""
+    if table(project, "tool", "uv").get("package") is False:
+        return False
+    if table(project, "tool", "poetry").get("package-mode") is False:
+        return False
+    if "build-system" in project:
+        return "project" in project or bool(table(project, "tool")) or has_setup_file(directory)
+    return has_setup_file(directory) and uses_src(directory)
+
+
+def has_setup_file(directory: Path) -> bool:
+    """Return True if setuptools describes the project in a file of its own."""
+    return any((directory / name).is_file() for name in _SETUP_FILES)
+
+
+def uses_src(directory: Path) -> bool:
+    """Return True if the packages lie in `src`, so that only an installation makes them importable."""
+    source = directory / "src"
+    return (source.is_dir() and any(source.glob("*/__init__.py"))) or any(source.glob("*.py"))
+
+
+def has_local_sources(project: dict[str, Any]) -> bool:
+    """Return True if uv installs more packages from the commit itself."""
+    listed = [*texts(table(project, "project").get("dependencies"))]
+    for many in table(project, "project", "optional-dependencies").values():
+        listed += texts(many)
+    return any(_is_local(source) for source in _sources(project)) or any("file:" in line for line in listed)
+
+
+def _sources(project: dict[str, Any]) -> Iterator[Any]:
+    for given in table(project, "tool", "uv", "sources").values():
+        yield from given if isinstance(given, list) else [given]
+
+
+def _is_local(source: Any) -> bool:
+    return isinstance(source, dict) and bool({"path", "workspace"} & source.keys())

@@ -1,0 +1,211 @@
+"""Choose the Python of an environment: one that fits the commit, found on this host before anything is installed."""
+
+import os
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from hookd.model.hint import Hint, HintKind
+from hookd.model.phase import MANAGED_PYTHONS
+from worker.context import Task
+from worker.environment.project import decoded, table
+from worker.errors import CommandFailed, DeployError
+from worker.process.run import SYSTEM_PATH, Command, lines_of
+
+_SECONDS: Final = 30.0
+_NUMBER: Final = re.compile(r"\d+(?:\.\d+)*")
+_EXACT: Final = re.compile(r"(?:c?python[-@]?)?(3\.\d+)(?:\.\d+)?", re.IGNORECASE)
+_CLAUSE: Final = re.compile(r"(?P<sign>===?|[<>!~]=|[<>^~])?\s*(?P<number>\d+(?:\.\d+)*)(?P<any>\.\*)?")
+_VERSION_FILES: Final = (".python-version", "runtime.txt")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A condition for the version of Python, and the place that asks for it. `is_pinned` means one minor version."""
+
+    spec: str
+    place: str
+    is_pinned: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.spec} ({self.place})"
+
+
+def from_specifier(text: Any, place: str) -> list[Wanted]:
+    """Return the condition of a `requires-python`, also as Poetry writes it, or none for another value."""
+    if not isinstance(text, str) or not text.strip(" *"):
+        return []
+    clauses = [_CLAUSE.fullmatch(part.strip()) for part in text.split(",") if part.strip()]
+    if None in clauses:
+        return []  # An alternative of Poetry (`||`), which no other tool reads.
+    return [Wanted(",".join(_plain(clause) for clause in clauses if clause), place)]
+
+
+def _plain(clause: re.Match[str]) -> str:
+    """Return a clause as PEP 440 writes it."""
+    sign, number = clause["sign"] or "==", clause["number"]
+    parts = number.split(".")
+    if sign == "^":
+        return f">={number},<{int(parts[0]) + 1}"
+    if sign == "~":
+        return f">={number},<{parts[0]}.{int(parts[1]) + 1}" if len(parts) > 1 else f">={number},<{int(number) + 1}"
+    return f"{sign}{number}{clause['any'] or ('.*' if sign == '==' and len(parts) < 3 else '')}"
+
+
+def from_version_files(directories: Iterable[Path]) -> list[Wanted]:
+    """Return the version that the first `.python-version` or `runtime.txt` names. Its last number is not compared."""
+    for path in (directory / name for directory in directories for name in _VERSION_FILES):
+        if not path.is_file():
+            continue
+        for line in decoded(path).splitlines():
+            text = line.split("#")[0].strip()
+            if text and (exact := _EXACT.fullmatch(text)):
+                return [Wanted(f"=={exact[1]}.*", path.name, is_pinned=True)]
+            if text and not from_specifier(text, path.name):
+                return [Wanted(text, path.name, is_pinned=True)]
+            if text:
+                return from_specifier(text, path.name)
+    return []
+
+
+def from_project(project: dict[str, Any]) -> list[Wanted]:
+    """Return the conditions of pyproject.toml."""
+    poetry = table(project, "tool", "poetry", "dependencies").get("python")
+    place = "pyproject.toml"
+    return [
+        *from_specifier(table(project, "project").get("requires-python"), place),
+        *from_specifier(poetry, place),
+    ]
+
+
+def fits(version: str, spec: str) -> bool:
+    """Return True if a version such as 3.11.2 fits all clauses of a condition."""
+    clauses = [_CLAUSE.fullmatch(part) for part in spec.split(",")]
+    return all(clause is not None and _fits_clause(_numbers(version), clause) for clause in clauses)
+
+
+def _fits_clause(version: tuple[int, ...], clause: re.Match[str]) -> bool:
+    number = _numbers(clause["number"])
+    start = version[: len(number)] == number
+    match clause["sign"]:
+        case "==" | "===":
+            return start if clause["any"] else _padded(version) == _padded(number)
+        case "!=":
+            return not start if clause["any"] else _padded(version) != _padded(number)
+        case ">=":
+            return _padded(version) >= _padded(number)
+        case "<=":
+            return _padded(version) <= _padded(number)
+        case ">":
+            return _padded(version) > _padded(number)
+        case "<":
+            return _padded(version) < _padded(number)
+        case _:  # ~=
+            return _padded(version) >= _padded(number) and version[: len(number) - 1] == number[:-1]
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    found = _NUMBER.match(text)
+    return tuple(map(int, found[0].split("."))) if found else ()
+
+
+def _padded(numbers: tuple[int, ...]) -> tuple[int, ...]:
+    return (*numbers, 0, 0, 0)[:3]
+
+
+def choose_python(task: Task, uv: Path, wanted: list[Wanted]) -> Path:
+    """Return the Python of the app's file, the default one, or one of this host that fits. Raises DeployError."""
+    given = task.app.dependencies.python
+    hard = [one for one in wanted if not one.is_pinned]
+    if given and given.startswith("/"):
+        return _checked(uv, Path(given), hard)
+    if given:
+        version = given if given.count(".") > 1 else f"{given}.*"
+        return _search(task, uv, [*hard, Wanted(f"=={version}", "dependencies.python")])
+    default = default_python(task)
+    if not wanted:
+        return default
+    if _is_own(default) and all(fits(_own_version(), one.spec) for one in wanted):
+        return default
+    try:
+        return _search(task, uv, wanted)
+    except DeployError:
+        if not hard or hard == wanted:
+            raise
+        found = _search(task, uv, hard)
+        pinned = next(one for one in wanted if one.is_pinned)
+        task.recorder.line(f"warning: no Python of this host is {pinned}; {found} fits {', '.join(map(str, hard))}")
+        return found
+
+
+def default_python(task: Task) -> Path:
+    """Return the Python of the settings, or hookd's own. Raises DeployError if it does not exist."""
+    python = task.settings.worker.python or _own_python()
+    if not python.exists():
+        raise DeployError(f"there is no Python at {python}", hint=Hint(HintKind.SET_PYTHON))
+    return python
+
+
+def _own_python() -> Path:
+    return Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _own_version() -> str:
+    return ".".join(map(str, sys.version_info[:3]))
+
+
+def _is_own(python: Path) -> bool:
+    return python == _own_python()
+
+
+def _checked(uv: Path, python: Path, wanted: list[Wanted]) -> Path:
+    """Return a Python of the app's file. Raises DeployError if it does not exist or does not fit."""
+    if not python.exists():
+        raise DeployError(f"there is no Python at {python}", hint=Hint(HintKind.SET_PYTHON))
+    if wanted:
+        version = _ask(uv, ("--show-version", str(python)), SYSTEM_PATH)
+        for one in wanted:
+            if not fits(version, one.spec):
+                cause = f"the commit needs Python {one}, and dependencies.python is {version}"
+                raise DeployError(cause, hint=Hint(HintKind.SET_PYTHON))
+    return python
+
+
+def _search(task: Task, uv: Path, wanted: list[Wanted]) -> Path:
+    """Return the first Python on the host's paths that fits. Raises DeployError."""
+    spec = ",".join(one.spec for one in wanted)
+    places = [str(default_python(task).parent), *map(str, _managed(task)), SYSTEM_PATH]
+    try:
+        found = _ask(uv, (spec,), ":".join(places))
+    except CommandFailed:
+        cause = f"no Python of this host is {' and '.join(map(str, wanted))}"
+        raise DeployError(cause, hint=_install_hint(task, wanted)) from None
+    task.recorder.line(f"Python is {found}, because {' and '.join(map(str, wanted))} is asked for")
+    return Path(found)
+
+
+def _managed(task: Task) -> list[Path]:
+    """Return the directories of the Pythons that uv has installed for apps."""
+    homes = [MANAGED_PYTHONS]
+    if not task.app.uses_systemd:  # On a server no app can read them.
+        homes.append(Path(os.environ.get("UV_PYTHON_INSTALL_DIR", Path.home() / ".local" / "share" / "uv" / "python")))
+    return [path for home in homes for path in sorted(home.glob("*/bin"), reverse=True)]
+
+
+def _ask(uv: Path, arguments: tuple[str, ...], path: str) -> str:
+    """Return the answer of `uv python find`, which runs no code of the commit. Raises CommandFailed."""
+    argv = (str(uv), "python", "find", "--no-config", "--no-cache", "--no-project", *arguments)
+    env = {"PATH": path, "HOME": "/nonexistent", "UV_PYTHON_DOWNLOADS": "never", "LANG": "C.UTF-8"}
+    return lines_of(Command(argv, _SECONDS, _SECONDS, Path("/"), env))[-1]
+
+
+def _install_hint(task: Task, wanted: list[Wanted]) -> Hint:
+    """Return the command that installs the oldest minor version that fits, or the key without one."""
+    versions = (f"3.{minor}" for minor in range(8, 20))
+    fitting = next((v for v in versions if all(fits(f"{v}.99", one.spec) for one in wanted)), None)
+    if fitting is None:
+        return Hint(HintKind.SET_PYTHON)
+    return Hint(HintKind.INSTALL_PYTHON if task.app.uses_systemd else HintKind.INSTALL_OWN_PYTHON, fitting)
