@@ -1,4 +1,4 @@
-"""What hookd found in a repository: keys of the app's file, variables, and remarks for a person."""
+"""The plan of a repository: keys of the app's file, variables, and remarks for a person."""
 
 import dataclasses
 import json

@@ -110,7 +110,7 @@ def test_factory_with_arguments_is_named() -> None:
     assert any("config_name" in remark for remark in plan.remarks)
 
 
-def test_code_below_its_list_gets_a_path() -> None:
+def test_code_below_its_list_runs() -> None:
     """Django in a directory of its own, with the list of packages at the top."""
     files = {f"web/{path}": text for path, text in django().items() if path != "requirements.txt"}
     plan = plan_of({**files, "requirements.txt": "Django==5.2\n"})
