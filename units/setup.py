@@ -7,8 +7,8 @@ import tomlkit
 from pydantic import ValidationError
 
 from hookd.config import from_validation, load
-from hookd.model.app import Site
 from hookd.model.catalogue import Catalogue
+from hookd.model.site import Site
 from units.apps.account_rules import ownership_conflicts
 from units.apps.conflicts import domain_conflicts
 from units.apps.unit_users import existing_unit_problems

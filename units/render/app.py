@@ -117,7 +117,6 @@ def _app_site(app: App, host: Host) -> tuple[File | Link, ...]:
         domain=app.site.domain,
         certificate=certificate_directory(app.site.domain, host),
         upstream=f"http://{listen}",
-        again=f"hookd app edit {app.name}",
     )
     return nginx_site(f"hookd-{app.name}", text)
 

@@ -80,7 +80,6 @@ def _receiver_site(host: Host) -> tuple[File | Link, ...]:
         domain=host.domain,
         certificate=certificate_directory(host.domain, host),
         megabytes=-(-host.max_body // _MIB),
-        again="hookd setup",
     )
     return nginx_site("hookd", text)
 

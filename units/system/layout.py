@@ -24,6 +24,8 @@ ETC: Final = Path("/etc/hookd")
 CONFIG: Final = ETC / "hookd.toml"
 APPS: Final = ETC / "apps"
 FROZEN: Final = ETC / "frozen"
+# An operator's additions to the nginx sites of apps.
+OWN_SITES: Final = ETC / "sites"
 SECRETS: Final = ETC / "secrets"
 PASSWORDS: Final = ETC / "redis"
 ENVIRONMENTS: Final = ETC / "env"
