@@ -116,7 +116,9 @@ Listen = Annotated[
     ),
 ]
 Mail = Annotated[
-    str, Field(max_length=254), matching(r"[A-Za-z0-9][A-Za-z0-9._+-]*@[A-Za-z0-9.-]+", "an address such as ops@example.org")
+    str,
+    Field(max_length=254),
+    matching(r"[A-Za-z0-9][A-Za-z0-9._+-]*@[A-Za-z0-9][A-Za-z0-9.-]*", "a mail address such as ops@example.org"),
 ]
 MemorySize = Annotated[
     str, matching(r"[1-9][0-9]{0,5}[MG]|(?:[1-9][0-9]?|100)%", "a size such as 512M or 2G, or a share such as 75%")

@@ -16,7 +16,9 @@ class Site(Section):
     static: dict[UrlPrefix, InsidePath] = Field(
         {}, description="Directories in the repository that nginx serves to everybody, by their URL prefix."
     )
-    tls: bool = Field(True, description="HTTPS with a certificate of certbot, after `hookd setup --tls MAIL`.")
+    tls: bool = Field(
+        True, description="HTTPS with your certificate, or with certbot's after `hookd setup --tls MAIL`."
+    )
 
     @model_validator(mode="after")
     def _check_prefixes(self) -> Self:

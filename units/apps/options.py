@@ -31,6 +31,7 @@ class AddOptions:
     full_name: str | None = None
     sender: str | None = None
     domain: str | None = None
+    no_tls: bool = False
     health: str = "/healthz"
     handover: str | None = None
     entry: str = "wsgi:app"
@@ -92,7 +93,7 @@ def app_table(options: AddOptions, *, memory_mib: int) -> dict[str, Any]:
         table["processes"] = _processes(options.processes)
     table["health"] = _health(options, handover)
     if options.domain:
-        table["site"] = {"domain": options.domain}
+        table["site"] = {"domain": options.domain, **({"tls": False} if options.no_tls else {})}
     return table
 
 

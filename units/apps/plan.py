@@ -76,7 +76,7 @@ def _directories(app: App) -> list[PlanStep]:
     # nginx sees by these if a release serves.
     places = [app.root, app.root / "releases"] if app.site.domain else [app.root]
     place_mode = modes.passable.directory if app.site.domain else modes.directory
-    code = {path: modes.directory for path in (*shared, *sorted(below))} | dict.fromkeys(places, place_mode)
+    code = dict.fromkeys((*shared, *sorted(below)), modes.directory) | dict.fromkeys(places, place_mode)
     directories: list[PlanStep] = [
         Directory(path, layout.WORKER, group, code[path], "keep") for path in sorted(code, key=lambda path: path.parts)
     ]

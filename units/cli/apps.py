@@ -27,6 +27,7 @@ from units.apps.plan import InitialContents
 from units.apps.variables import describe_problems
 from units.cli import common
 from units.cli.edit import read_app_file
+from units.setup import certify
 from units.system import layout
 from units.system.errors import Refused
 from units.uninstall import user_variables
@@ -61,6 +62,7 @@ def app() -> None:
 @click.option("--full-name", help="OWNER/NAME at the git host, default: the end of the URL.")
 @sender_option
 @click.option("--domain", help="Make an nginx site for this name.")
+@click.option("--no-tls", is_flag=True, help="Plain HTTP, also after `hookd setup --tls`.")
 @click.option("--health", default="/healthz", show_default=True, help="The page for health checks.")
 @click.option("--handover", type=click.Choice(["blue-green", "restart"]), help="Default: blue-green if memory allows.")
 @click.option("--entry", default="wsgi:app", show_default=True, help="The WSGI callable.")
@@ -91,8 +93,9 @@ def add_app(name: str, file: Path | None, repo: str | None, dry_run: bool, **opt
         app = add(server, name, table, contents, print_line, dry_run=dry_run)
         if dry_run:
             return
+        certify(common.load_server(), print_line, only=app.site.domain or "")
         key = prepare_repository_access(app)
-        print_webhook_settings(server, app, key)
+        print_webhook_settings(common.load_server(), app, key)
     if problem := check_access(app.name):
         print_line(f"\nThe repository cannot be read yet: {problem}")
         print_line("  paste the key" if key else "  make the repository readable without a key")
