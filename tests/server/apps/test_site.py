@@ -3,6 +3,7 @@
 import http.client
 import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 import pytest
 
@@ -107,18 +108,17 @@ def test_stopped_app_is_unavailable(shops: dict[str, Shop], name: str) -> None:
     assert shop.page() == "v1"
 
 
-def test_streams_survive_nothing_but_harm_nobody(shops: dict[str, Shop]) -> None:
+def test_streams_do_not_disturb_a_deployment(shops: dict[str, Shop]) -> None:
     shop = shops["shop"]
     requirements = {"wsgi.py": TALKING, "requirements.txt": "gunicorn\nsimple-websocket\n"}
     assert shop.push("talking", requirements)["status"] == "succeeded"
-    with talk(shop) as socket, visitors(shop.machine, shop.domain, per_second=50) as crowd:
+    crowd_of = visitors(shop.machine, shop.domain, per_second=50)
+    with talk(shop) as socket, listen(shop) as events, crowd_of as crowd:
         socket.send("hello")
         assert socket.receive() == "HELLO"
-        events = listen(shop)
         assert [events.readline() for _ in range(3)] == [b"data: 0\n", b"\n", b"data: 1\n"]
         assert shop.push("talking again", requirements)["status"] == "succeeded"
         assert socket.receive() == ""
-        events.close()
     assert not crowd.failures, crowd.failures[:5]
     with talk(shop) as socket:
         socket.send("new")
@@ -132,13 +132,14 @@ def talk(shop: Shop) -> WebSocket:
     return WebSocket(connection, shop.domain, "/ws")
 
 
-def listen(shop: Shop) -> http.client.HTTPResponse:
-    connection = http.client.HTTPConnection(shop.domain, timeout=60)
-    connection.sock = shop.machine.socket()
-    connection.sock.settimeout(60)
-    connection.sock.connect(("127.0.0.1", 80))
-    connection.request("GET", "/events", headers={"Accept": "text/event-stream"})
-    return connection.getresponse()
+@contextmanager
+def listen(shop: Shop) -> Iterator[http.client.HTTPResponse]:
+    with closing(http.client.HTTPConnection(shop.domain, timeout=60)) as connection:
+        connection.sock = shop.machine.socket()
+        connection.sock.settimeout(60)
+        connection.sock.connect(("127.0.0.1", 80))
+        connection.request("GET", "/events", headers={"Accept": "text/event-stream"})
+        yield connection.getresponse()
 
 
 def test_nginx_serves_static_files_alone(shops: dict[str, Shop]) -> None:
