@@ -16,7 +16,7 @@ from hookd.model.text import printable, truncate
 from units.system import disk, layout
 from units.system.errors import HostError, Reason
 from units.system.facts import Host
-from units.system.run import CommandFailed, run, succeeds
+from units.system.run import ENVIRONMENT, CommandFailed, run, succeeds
 
 _INSTALL: Final = ("apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "certbot")
 _INSTALL_SECONDS: Final = 600
@@ -61,7 +61,7 @@ class Refusal:
 
 def is_installed() -> bool:
     """Return True if this host has certbot."""
-    return shutil.which("certbot") is not None
+    return shutil.which("certbot", path=ENVIRONMENT["PATH"]) is not None
 
 
 def install() -> None:

@@ -36,10 +36,10 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     [
         (0, Level.WARNING, f"the certificate of {DOMAIN} ends in"),
         (2, Level.ERROR, f"the certificate of {DOMAIN} ended on"),
-        (-20, Level.OK, "is valid for 20 days"),
+        (-19.5, Level.OK, "is valid for 20 days"),
     ],
 )
-def test_end_is_announced(host: Host, days: int, level: Level, said: str) -> None:
+def test_end_is_announced(host: Host, days: float, level: Level, said: str) -> None:
     (found,) = check_domain(host, DOMAIN, NOW + timedelta(days=days))
     assert (found.level, said in found.message) == (level, True), found
     if level != Level.OK:
