@@ -1,29 +1,35 @@
-"""`hookd setup`: brings the host to its plan. Can be repeated at any time."""
+"""`hookd setup` and `hookd certify`: bring the host to its plan, and its sites to HTTPS. Can be repeated."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import tomlkit
 from pydantic import ValidationError
 
 from hookd.config import from_validation, load
-from hookd.model.app import Site
 from hookd.model.catalogue import Catalogue
+from hookd.model.settings import TlsSettings
+from hookd.model.site import Site
 from units.apps.account_rules import ownership_conflicts
 from units.apps.conflicts import domain_conflicts
+from units.apps.manage import Server
 from units.apps.unit_users import existing_unit_problems
+from units.host import certbot
 from units.host.plan import host_plan
 from units.plan.apply import Echo, Installer
 from units.plan.manifest import HOST, Manifest
-from units.plan.steps import RESTART_RECEIVER
+from units.plan.steps import RESTART_RECEIVER, Run, nginx_reload_steps
+from units.render.app import app_site
+from units.render.host import receiver_site
 from units.system import disk, layout
 from units.system.errors import Refused
-from units.system.facts import OLDEST_SYSTEMD, Host, read_host
+from units.system.facts import OLDEST_SYSTEMD, Host, read_certificates, read_host
 
 
-def set_up(domain: str | None, echo: Echo, *, dry_run: bool) -> None:
+def set_up(domain: str | None, tls_mail: str | None, echo: Echo, *, dry_run: bool) -> None:
     """Bring this host to its plan, and print the result. Raises HostError, Refused, CommandFailed."""
-    host, catalogue = check_host(domain)
+    host, catalogue = check_host(domain, tls_mail)
     manifest = Manifest.load(layout.MANIFEST)
     plan = host_plan(host, catalogue)
     installer = Installer(manifest, HOST, echo, dry_run=dry_run)
@@ -31,18 +37,18 @@ def set_up(domain: str | None, echo: Echo, *, dry_run: bool) -> None:
     changed = installer.apply(plan)
     if dry_run:
         return
-    if _write_public_url(host, manifest):
+    if _write_settings(host, manifest):
         changed += 1 + installer.apply(plan)
     echo(_result(host, changed))
 
 
-def check_host(domain: str | None) -> tuple[Host, Catalogue]:
+def check_host(domain: str | None, tls_mail: str | None = None) -> tuple[Host, Catalogue]:
     """Return the host's facts and apps. Raises Refused if it cannot be a server."""
     config = load(layout.CONFIG) if layout.CONFIG.exists() else None
-    host = read_host(config, domain)
+    host = read_host(config, domain, tls_mail)
     catalogue = config.catalogue if config else Catalogue()
     hint = None
-    reasons = list(_domain_reasons(host.domain, catalogue))
+    reasons = [*_domain_reasons(host.domain, catalogue), *_mail_reasons(host.tls_mail)]
     if host.systemd < OLDEST_SYSTEMD:
         reasons.append(f"systemd {OLDEST_SYSTEMD} or newer is needed, found: {host.systemd or 'none'}")
     if not layout.PYTHON.exists():
@@ -70,22 +76,73 @@ def _domain_reasons(domain: str | None, catalogue: Catalogue) -> Iterable[str]:
         yield from domain_conflicts(domain, catalogue.apps, "hookd")
 
 
-def _write_public_url(host: Host, manifest: Manifest) -> bool:
-    """Write the receiver's public URL into hookd.toml, and return True if it changed.
+def _mail_reasons(mail: str | None) -> Iterable[str]:
+    try:
+        TlsSettings(mail=mail)
+    except ValidationError as error:
+        yield from map(str, from_validation("--tls", error))
 
-    A new domain or a first certificate changes it. Other lines and comments stay.
+
+def _write_settings(host: Host, manifest: Manifest) -> bool:
+    """Write the receiver's public URL and the mail address into hookd.toml, and return True if one changed.
+
+    A new domain or a first certificate changes the URL. Other lines and comments stay.
     """
-    if host.domain is None:
+    before = layout.CONFIG.read_text(encoding="utf-8")
+    document = tomlkit.parse(before)
+    if host.domain is not None:
+        receiver = document.setdefault("receiver", tomlkit.table())
+        known = urlsplit(str(receiver.get("public_url", "")))
+        is_encrypted = host.domain in host.certificates
+        # A person may have added a port, or https from a proxy in front of this host.
+        if known.hostname != host.domain or (known.scheme != "https" and is_encrypted):
+            receiver["public_url"] = f"{'https' if is_encrypted else 'http'}://{host.domain}"
+    if host.tls_mail is not None:
+        document.setdefault("tls", tomlkit.table())["mail"] = host.tls_mail
+    after = tomlkit.dumps(document)
+    if after == before:
         return False
-    document = tomlkit.parse(layout.CONFIG.read_text(encoding="utf-8"))
-    receiver = document.setdefault("receiver", tomlkit.table())
-    known = urlsplit(str(receiver.get("public_url", "")))
-    if known.hostname == host.domain and (known.scheme == "https" or host.domain not in host.certificates):
-        return False  # A person may have added a port, or https from a proxy in front of this host.
-    receiver["public_url"] = f"{'https' if host.domain in host.certificates else 'http'}://{host.domain}"
     manifest.add_pending(RESTART_RECEIVER)
-    disk.write(layout.CONFIG, tomlkit.dumps(document).encode(), disk.PUBLIC)
+    disk.write(layout.CONFIG, after.encode(), disk.PUBLIC)
     return True
+
+
+def certify(server: Server, echo: Echo, *, only: str | None = None) -> bool:
+    """Obtain missing certificates, or that of `only` one domain, and serve all sites that have one by HTTPS.
+
+    Return False if one is still missing. Its site then stays at plain HTTP. Raises CommandFailed.
+    """
+    missing = certbot.missing_domains(server.host, server.catalogue.apps)
+    wanted = [domain for domain in missing if only in (None, domain)]
+    if wanted and not certbot.is_installed():
+        echo(f"certbot is not installed\n  next: sudo hookd setup --tls {server.host.tls_mail}")
+        return False
+    refused = [domain for domain in wanted if not _obtain(domain, str(server.host.tls_mail), echo)]
+    serve_certificates(replace(server, host=replace(server.host, certificates=read_certificates())), echo)
+    return not refused
+
+
+def _obtain(domain: str, mail: str, echo: Echo) -> bool:
+    echo(f"certificate for {domain}, up to a minute:")
+    refusal = certbot.obtain(domain, mail)
+    if refusal is None:
+        echo("  obtained, certbot's timer renews it")
+        return True
+    reason = refusal.reason(domain)
+    echo(f"  {reason.cause}\n  the site stays at http\n  next: {reason.hint}")
+    return False
+
+
+def serve_certificates(server: Server, echo: Echo) -> None:
+    """Bring all sites to the host's certificates. Sites that have not changed stay."""
+    sites = {HOST: receiver_site(server.host)}
+    sites |= {layout.app_scope(app.name): app_site(app, server.host) for app in server.catalogue.apps}
+    for scope, files in sites.items():
+        if server.manifest.of(scope, "file"):
+            Installer(server.manifest, scope, echo).apply((*files, *nginx_reload_steps()))
+    if _write_settings(server.host, server.manifest):
+        restart = Run(RESTART_RECEIVER, "the receiver loads its public URL", after=(layout.CONFIG,))
+        Installer(server.manifest, HOST, echo).apply((restart,))
 
 
 def _result(host: Host, changed: int) -> str:

@@ -41,12 +41,13 @@ def uninstall(server: Server, apps: Iterable[App], variables: tuple[Path, ...], 
     if not dry_run:
         restrict_to_root(variables)
     removed = [step.path for step in plan if isinstance(step, Absent)]
-    stays = list(variables)
+    own = sorted(layout.OWN_SITES.glob("*"))
+    stays = [*variables, *own]
     for scope in scopes:
         if scope != HOST:
             release_accounts(manifest, scope, (), echo, dry_run=dry_run)
         installer = Installer(manifest, scope, echo, dry_run=dry_run)
-        stays += installer.remove_directories(removed, but=(*_LAST, *variables))
+        stays += installer.remove_directories(removed, but=(*_LAST, *variables, *own))
     remove_accounts(manifest, manifest.of(HOST, "member", "user", "group"), echo, dry_run=dry_run)
     _remove_last(manifest, echo, dry_run=dry_run)
     for path in stays:

@@ -31,7 +31,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Iterable[str]]]] = {
         "units.cli.setup": ("start", "stop", "restart", "secret"),
         "units.cli.restore": ("restore",),
     },
-    "Server": {"units.cli.setup": ("setup", "uninstall")},
+    "Server": {"units.cli.setup": ("setup", "certify", "uninstall")},
     "This machine": {"units.cli.up": ("up", "down")},
     "Programs": {
         "hookd.cli.programs": ("serve", "worker", "reconcile", "redis"),

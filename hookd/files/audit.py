@@ -13,7 +13,7 @@ from hookd.files.attributes import (
     read_acl,
     readers_acl,
 )
-from hookd.files.policies import Policy
+from hookd.files.policies import Modes, Policy
 from hookd.files.repair import AttributeMismatch, Repairer
 from hookd.files.safe_open import (
     PATH_FLAGS,
@@ -64,7 +64,7 @@ class _Auditor:
             shares=policy.is_environment,
         )
         # Every st_mode of a correct regular file, type bits included, so that a FIFO is in none of them.
-        self._right = {mode for mode in range(S_IFREG, S_IFREG + 0o10000) if mode & 0o7777 == self._mode(mode)}
+        self._right: dict[Modes | None, frozenset[int]] = {}
 
     def tree(self, path: str, top: int) -> Iterator[AuditFinding]:
         """Audit a directory and all below it, except links."""
@@ -73,13 +73,19 @@ class _Auditor:
             if isinstance(found, Unauditable):
                 yield found
                 continue
-            yield from self.one(found.path, found.descriptor)
+            modes = self._policy.modes_in(found.path[len(path) + 1 :])
+            yield from self._opened(found.path, found.descriptor, modes)
             among_programs = found.path == programs
-            for name in self._suspects(found, among_programs):
-                yield from self._named(found, name, among_programs)
+            for name in self._suspects(found, modes, among_programs):
+                yield from self._named(found, name, modes, among_programs)
 
-    def one(self, path: str, descriptor: int, among_programs: bool = False) -> Iterator[AuditFinding]:
+    def one(self, path: str, descriptor: int) -> Iterator[AuditFinding]:
         """Audit a descriptor's file alone."""
+        yield from self._opened(path, descriptor, self._policy.modes)
+
+    def _opened(
+        self, path: str, descriptor: int, modes: Modes | None, among_programs: bool = False
+    ) -> Iterator[AuditFinding]:
         status = os.fstat(descriptor)
         if S_ISLNK(status.st_mode):
             return
@@ -87,11 +93,13 @@ class _Auditor:
             yield Unauditable(path, "special")
             return
         is_program = among_programs and S_ISREG(status.st_mode) and _is_executable_format(descriptor)
-        mismatch = self._repairer.mismatch(path, descriptor, status, self._wanted(status, is_program))
+        mismatch = self._repairer.mismatch(path, descriptor, status, self._wanted(status, modes, is_program))
         if mismatch is not None:
             yield mismatch
 
-    def _named(self, directory: Directory, name: str, among_programs: bool) -> Iterator[AuditFinding]:
+    def _named(
+        self, directory: Directory, name: str, modes: Modes | None, among_programs: bool
+    ) -> Iterator[AuditFinding]:
         path = f"{directory.path}/{name}"
         try:
             descriptor = os.open(name, PATH_FLAGS, dir_fd=directory.descriptor)
@@ -101,11 +109,12 @@ class _Auditor:
             yield unreadable(path, error)
             return
         with closing_descriptor(descriptor):
-            yield from self.one(path, descriptor, among_programs)
+            yield from self._opened(path, descriptor, modes, among_programs)
 
-    def _suspects(self, directory: Directory, among_programs: bool) -> Iterator[str]:
+    def _suspects(self, directory: Directory, wanted: Modes | None, among_programs: bool) -> Iterator[str]:
         """Return the names to open. A descriptor for every file would double the time."""
-        descriptor, owner, group, modes = directory.descriptor, self._policy.owner, self._policy.group, self._right
+        descriptor, owner, group = directory.descriptor, self._policy.owner, self._policy.group
+        modes = self._right_modes(wanted)
         inside = f"{descriptor_path(descriptor)}/"
         for name in directory.names:
             try:
@@ -126,22 +135,29 @@ class _Auditor:
             return not has_acl(path)
         return read_acl(path, ACCESS_ACL, follow=False) == readers_acl(wanted.readers, mode)
 
-    def _mode(self, found: int) -> int:
-        modes = self._policy.modes
-        if S_ISDIR(found):
-            return found & 0o7777 if modes is None else modes.directory
-        if modes is None:
-            return found & 0o777
-        return modes.program if found & S_IXUSR else modes.file
+    def _right_modes(self, modes: Modes | None) -> frozenset[int]:
+        if modes not in self._right:
+            known = range(S_IFREG, S_IFREG + 0o10000)
+            self._right[modes] = frozenset(mode for mode in known if mode & 0o7777 == _mode(mode, modes))
+        return self._right[modes]
 
-    def _wanted(self, status: os.stat_result, is_program: bool) -> FileAttributes:
-        policy, mode = self._policy, self._mode(status.st_mode | (S_IXUSR if is_program else 0))
+    def _wanted(self, status: os.stat_result, modes: Modes | None, is_program: bool) -> FileAttributes:
+        policy, mode = self._policy, _mode(status.st_mode | (S_IXUSR if is_program else 0), modes)
         owner = status.st_uid if policy.owner is None else policy.owner
         group = status.st_gid if policy.group is None else policy.group
         if policy.acl is None or not policy.acl.readers:
             return FileAttributes(owner, group, mode)
         access = readers_acl(policy.acl.readers, mode)
         return FileAttributes(owner, group, mode, access, access if S_ISDIR(status.st_mode) else None)
+
+
+def _mode(found: int, modes: Modes | None) -> int:
+    """Return the mode that a file or directory of a mode should have."""
+    if S_ISDIR(found):
+        return found & 0o7777 if modes is None else modes.directory
+    if modes is None:
+        return found & 0o777
+    return modes.program if found & S_IXUSR else modes.file
 
 
 def _is_executable_format(descriptor: int) -> bool:

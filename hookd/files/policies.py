@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from hookd.model.app import Ownership
+from hookd.model.site import Site
 
 
 class OwnershipError(Exception):
@@ -25,6 +26,16 @@ class Modes:
     program: int
     directory: int
 
+    @property
+    def passable(self) -> "Modes":
+        """The modes of a directory through which everybody may pass, without reading it."""
+        return replace(self, directory=self.directory | 0o001)
+
+    @property
+    def public(self) -> "Modes":
+        """The modes that let everybody read."""
+        return Modes(self.file | 0o004, self.program | 0o005, self.directory | 0o005)
+
 
 @dataclass(frozen=True)
 class Acl:
@@ -38,7 +49,7 @@ class Policy:
     """The attributes of a path. None allows any value.
 
     A file in the `bin` of an environment is a program by its first bytes, because `chmod -R` takes the mode away. Its
-    files may have more names, in other environments.
+    files may have more names, in other environments. Everybody may read the directories `public` below a tree.
     """
 
     owner: int | None
@@ -46,6 +57,16 @@ class Policy:
     modes: Modes | None = None
     acl: Acl | None = None
     is_environment: bool = False
+    public: tuple[str, ...] = ()
+
+    def modes_in(self, directory: str) -> Modes | None:
+        """Return the modes of a directory in a tree and of its files. The tree's top is ""."""
+        inside = f"{directory}/" if directory else ""
+        if self.modes is None:
+            return None
+        if any(inside.startswith(f"{name}/") for name in self.public):
+            return self.modes.public
+        return self.modes.passable if any(name.startswith(inside) for name in self.public) else self.modes
 
 
 GROUP_READABLE: Final = Modes(0o640, 0o750, 0o2750)
@@ -69,6 +90,16 @@ def code_policy(ownership: Ownership, owner: int | None, own_group: int, *, buil
         case "acl":
             readers = {require_user(name).pw_uid for name in (ownership.user, builder) if name}
             return Policy(owner, own_group, OWNER_READABLE, Acl(tuple(sorted(readers))))
+
+
+def place_policy(code: Policy, site: Site) -> Policy:
+    """Return the policy of the directories above releases. Behind a site, nginx passes through them to `current`."""
+    return replace(code, modes=code.modes.passable) if code.modes and site.domain else code
+
+
+def release_tree_policy(code: Policy, site: Site) -> Policy:
+    """Return the policy of a release: everybody may read what nginx serves from it."""
+    return replace(code, public=tuple(site.static.values())) if site.domain else code
 
 
 def environment_policy(code: Policy) -> Policy:

@@ -11,7 +11,6 @@ from hookd.model.fields import (
     Account,
     Argv,
     BranchName,
-    Domain,
     HealthUrl,
     InsidePath,
     MemorySize,
@@ -25,6 +24,7 @@ from hookd.model.git_hosts import GitHost
 from hookd.model.ids import AppName
 from hookd.model.process import Process, ProcessName, Timer, expected_processes, stop_seconds
 from hookd.model.service import COLOURS, Colour, Service
+from hookd.model.site import Site
 
 # Keys of `build` in older catalogues for what is `release.commands` now.
 _OLD_COMMANDS: Final = frozenset({"before_switch", "release_commands"})
@@ -150,13 +150,6 @@ class Health(Section):
         return self.url.replace("{colour}", colour or "")
 
 
-class Site(Section):
-    """The nginx site in front of the app."""
-
-    domain: Domain | None = Field(None, description="The public domain. Default: no site.")
-    max_body: int = Field(10, ge=1, le=10_240, description="Largest request in MiB.")
-
-
 class Paths(Section):
     """The paths whose changes are deployed, as git patterns from the top: `src/**`, `*.py`, `docs`."""
 
@@ -238,6 +231,14 @@ class App(Section):
     def _check_processes(self) -> Self:
         if expected := expected_processes(self):
             raise ValueError(expected)
+        return self
+
+    @model_validator(mode="after")
+    def _check_static(self) -> Self:
+        for directory in self.site.static.values():
+            for shared in (*self.shared.files, *self.shared.directories):
+                if f"{directory}/".startswith(f"{shared}/") or f"{shared}/".startswith(f"{directory}/"):
+                    raise ValueError(f"site.static with a directory of the repository, because {shared} is shared")
         return self
 
     @property

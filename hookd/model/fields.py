@@ -115,6 +115,11 @@ Listen = Annotated[
         "unix:/run/hookd-apps/shop.sock or 127.0.0.1:8000",
     ),
 ]
+Mail = Annotated[
+    str,
+    Field(max_length=254),
+    matching(r"[A-Za-z0-9][A-Za-z0-9._+-]*@[A-Za-z0-9][A-Za-z0-9.-]*", "a mail address such as ops@example.org"),
+]
 MemorySize = Annotated[
     str, matching(r"[1-9][0-9]{0,5}[MG]|(?:[1-9][0-9]?|100)%", "a size such as 512M or 2G, or a share such as 75%")
 ]
@@ -140,5 +145,10 @@ ServiceName = Annotated[
     Field(max_length=120),
     matching(r"[A-Za-z0-9_][A-Za-z0-9_.@-]*", "a service such as shop-celery.service"),
     AfterValidator(lambda name: name.removesuffix(".service")),
+]
+UrlPrefix = Annotated[
+    str,
+    Field(max_length=255),
+    matching(r"/(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)+", "a prefix such as /static/ or /assets/img/"),
 ]
 Repository = Annotated[str, Field(max_length=1000), AfterValidator(_repository)]

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from hookd.model.app import App
 from hookd.model.backup import BACKUPS, CLEAN
-from hookd.model.fields import AbsolutePath, Bind, Protocol, RedisUrl, Section
+from hookd.model.fields import AbsolutePath, Bind, Mail, Protocol, RedisUrl, Section
 from hookd.model.phase import BUILD_CACHE
 
 
@@ -58,6 +58,14 @@ class HistorySettings(Section):
     days: int = Field(90, ge=1, le=3650, description="Days a deployment is kept.")
 
 
+class TlsSettings(Section):
+    """The certificates of sites."""
+
+    mail: Mail | None = Field(
+        None, description="Your address for the certificate authority. Default: hookd starts no certbot."
+    )
+
+
 class Settings(Section):
     """All settings of hookd.toml."""
 
@@ -75,6 +83,7 @@ class Settings(Section):
     receiver: ReceiverSettings = ReceiverSettings()
     worker: WorkerSettings = WorkerSettings()
     history: HistorySettings = HistorySettings()
+    tls: TlsSettings = TlsSettings()
 
     @property
     def history_seconds(self) -> int:

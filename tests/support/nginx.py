@@ -52,6 +52,8 @@ class Sites:
             "listen 443 ssl;": f"listen 127.0.0.1:{self.tls_port} ssl;",
             "listen [::]:443 ssl;": "",
             "/run/": f"{self.directory}/",
+            "/srv/": f"{self.directory}/srv/",
+            "/etc/hookd/sites/": f"{self.directory}/own/",
             "/var/www/hookd-acme": f"{self.directory}/acme",
             "/etc/letsencrypt/live": f"{self.directory}/certificates",
         }

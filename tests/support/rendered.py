@@ -31,6 +31,7 @@ NEW_HOST: Final = replace(
     systemd=257,
     redis_program=Path("/opt/hookd/versions/1-abc/venv/lib/server"),
     certificates=frozenset({"deploy.example.org", "shop.example.org", "blog.example.org"}),
+    tls_mail="ops@example.org",
 )
 BARE_HOST: Final = replace(
     HOST, has_nginx=False, has_fail2ban=False, has_apparmor=False, has_selinux=False, domain=None
@@ -75,6 +76,7 @@ LEDGER: Final = make_entry(
     {"units": "hookd"},
     "unix:/run/hookd-apps/ledger.sock:/healthz",
     release={"commands": [["flask", "db", "upgrade"]], "backup": ["pg_dump", "ledger"], "restore": ["psql", "ledger"]},
+    site={"domain": "ledger.example.org", "static": {"/static/": "ledger/static"}},
 )
 APPS: Final = (SHOP, BLOG, ADOPTED, FOREIGN, AT_HOME, LEDGER)
 HOSTS: Final = {"252": HOST, "257": NEW_HOST, "bare": BARE_HOST}

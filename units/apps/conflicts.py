@@ -119,7 +119,8 @@ def domain_conflicts(domain: str | None, others: Iterable[App], own: str) -> Ite
         printed = run(("nginx", "-T", "-q"))
     except CommandFailed as error:
         # An existing site was compared before, and may itself be the mistake.
-        if shutil.which("nginx") and disk.status(layout.ENABLED_SITES / own) is None:
+        is_foreign = disk.status(layout.ENABLED_SITES / own) is None or f" {layout.OWN_SITES}/" in error.output
+        if shutil.which("nginx") and is_foreign:
             yield f"nginx rejects its configuration: {error}\n    next: sudo nginx -t"
         return
     if domain in server_names(printed, without=own):

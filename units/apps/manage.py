@@ -198,7 +198,7 @@ def is_partly_installed(server: Server, name: str) -> bool:
 def remove(
     server: Server, name: str, app: App | None, variables: tuple[Path, ...], echo: Echo, *, dry_run: bool
 ) -> list[Path]:
-    """Stop an app and remove its resources. Return what stays: its data and its `variables`.
+    """Stop an app and remove its resources. Return what stays: its data, its `variables`, what a person made.
 
     Without an `app`, remove the rest of a partly installed one.
     """
@@ -224,7 +224,9 @@ def remove(
     others = [path for path in (*last, layout.FROZEN / name) if path != secret]
     installer.apply((*map(Absent, others), *_reload_steps(), *(Absent(path) for path in last if path == secret)))
     installer.disown(variables)
-    return [*stays, *variables]
+    domain = app.site.domain if app else None
+    own = (layout.own_site(name), *((layout.CERTIFICATES / domain,) if domain else ()))
+    return [*stays, *variables, *filter(disk.status, own)]
 
 
 def _reload_steps() -> Plan:

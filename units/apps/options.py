@@ -35,6 +35,7 @@ class AddOptions:
     full_name: str | None = None
     sender: str | None = None
     domain: str | None = None
+    no_tls: bool = False
     health: str | None = None
     handover: str | None = None
     directory: str | None = None
@@ -97,7 +98,7 @@ def app_table(options: AddOptions, *, memory_mib: int, page: str = "/healthz") -
         table["processes"] = _processes(options.processes)
     table["health"] = _health(options, handover, page)
     if options.domain:
-        table["site"] = {"domain": options.domain}
+        table["site"] = {"domain": options.domain, **({"tls": False} if options.no_tls else {})}
     return table
 
 

@@ -18,6 +18,8 @@ from hookd.files.policies import (
     code_policy,
     data_policy,
     environment_policy,
+    place_policy,
+    release_tree_policy,
     require_user,
     secret_policy,
 )
@@ -29,29 +31,31 @@ from hookd.model.settings import AppPaths, Settings
 from units.system import layout
 from units.system.facts import missing_setup
 
-# A path alone, with the tree below it, with each tree in it, or with the app's own data below it.
-Reach = Literal["alone", "tree", "each", "data"]
+# A path alone, with the tree below it, or with the app's own data below it.
+Reach = Literal["alone", "tree", "data"]
 _MAX_SHOWN: Final = 50
 
 
 @dataclass(frozen=True)
 class PermissionRule:
-    """A path with its policy and the policy's reach. A `needed` path must exist."""
+    """A path with its policy and the policy's reach. `within` is for each tree in it. A `needed` path must exist."""
 
     path: Path
     policy: Policy
     reach: Reach = "alone"
     needed: bool = False
+    within: Policy | None = None
 
 
 def rules(app: App, settings: Settings, worker: pwd.struct_passwd) -> Iterator[PermissionRule]:
     """Return the rules of an app. Raises OwnershipError for a missing user or group."""
     paths = AppPaths(app, settings)
     code = code_policy(app.ownership, worker.pw_uid, worker.pw_gid, builder=build_user(app))
-    yield PermissionRule(paths.root, code, needed=True)
-    yield PermissionRule(paths.releases, code, "each")
-    yield PermissionRule(paths.venvs, environment_policy(code), "each")
-    if app.shared_root.is_relative_to(app.root):
+    place = place_policy(code, app.site)
+    yield PermissionRule(paths.root, place, needed=True)
+    yield PermissionRule(paths.releases, place, within=release_tree_policy(code, app.site))
+    yield PermissionRule(paths.venvs, environment_policy(code), within=environment_policy(code))
+    if app.shared_root.is_relative_to(app.root) and app.shared_root != app.root:
         yield PermissionRule(app.shared_root, code)
     secret = secret_policy(app.ownership, worker.pw_uid, worker.pw_gid)
     yield from (PermissionRule(app.shared_root / name, secret, needed=True) for name in app.shared.files)
@@ -144,9 +148,9 @@ def check_permissions(
 
 def _audited(rule: PermissionRule, worker: pwd.struct_passwd, fix: bool) -> Iterator[AuditFinding]:
     yield from audit(rule.path, rule.policy, recursive=rule.reach == "tree", repairs=fix)
-    if rule.reach == "each":
+    if rule.within is not None:
         for tree in _trees(rule.path):
-            yield from audit(tree, rule.policy, repairs=fix)
+            yield from audit(tree, rule.within, repairs=fix)
     if rule.reach == "data":
         yield from audit_data(rule.path, rule.policy, frozenset({0, worker.pw_uid}), repairs=fix)
 

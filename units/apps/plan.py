@@ -70,11 +70,16 @@ def app_plan(app: App, toml: str, initial: InitialContents, files: tuple[File | 
 
 
 def _directories(app: App) -> list[PlanStep]:
-    group, mode = code_group(app) or layout.WORKER, _CODE_MODES[app.ownership.policy].directory
+    group, modes = code_group(app) or layout.WORKER, _CODE_MODES[app.ownership.policy]
     shared = [app.shared_root] if app.shared.files or app.data_root == app.shared_root else []
     below = {parent for name in app.shared.files for parent in _parents(app.shared_root / name, app.shared_root)}
-    code = dict.fromkeys([app.root, *shared, *sorted(below)])
-    directories: list[PlanStep] = [Directory(path, layout.WORKER, group, mode, "keep") for path in code]
+    # nginx sees by these if a release serves.
+    places = [app.root, app.root / "releases"] if app.site.domain else [app.root]
+    place_mode = modes.passable.directory if app.site.domain else modes.directory
+    code = dict.fromkeys((*shared, *sorted(below)), modes.directory) | dict.fromkeys(places, place_mode)
+    directories: list[PlanStep] = [
+        Directory(path, layout.WORKER, group, code[path], "keep") for path in sorted(code, key=lambda path: path.parts)
+    ]
     if app.shared.directories and not app.data_root.is_relative_to(app.root):
         directories.append(Directory(app.data_root, "root", "root", 0o755, "keep"))
     user = app.ownership.user

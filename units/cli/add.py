@@ -27,6 +27,7 @@ from units.cli.edit import read_app_file
 from units.cli.plan import agree, ask_variables, is_interactive, list_unset, require_start, show_plan
 from units.cli.typed_files import completed_table, read_contents
 from units.finders.plan import Finding, Plan
+from units.setup import certify
 from units.system import layout
 from units.system.errors import Refused
 
@@ -47,6 +48,7 @@ _NO_VALUES: Final = ("branch", "env_file", "changes", "yes")
 @click.option("--full-name", help="OWNER/NAME at the git host, default: the end of the URL.")
 @click.option("--sender", type=click.Choice([host.value for host in GitHost]), help="Default: from the host.")
 @click.option("--domain", help="Make an nginx site for this name.")
+@click.option("--no-tls", is_flag=True, help="Plain HTTP, also after `hookd setup --tls`.")
 @click.option("--directory", help="The app's directory in the repository, default: the one with an app.")
 @click.option("--entry", help="The WSGI or ASGI callable, MODULE:NAME, default: found in the repository.")
 @click.option("--health", help="The page for health checks, default: found in the repository.")
@@ -225,6 +227,8 @@ def _fetch(request: _Request, looker: Looker, source: Source) -> Fetched:
 
 def _finish(app: App, *, deploys: bool) -> None:
     """Print the webhook's values, and deploy the app if its repository can be read."""
+    with common.host_lock() as server:
+        certify(server, print_line, only=app.site.domain or "")
     key = prepare_repository_access(app)
     print_webhook_settings(common.load_server(), app, key)
     if problem := check_access(app.name):

@@ -15,8 +15,10 @@ from hookd.model.deployment import Status
 from units.apps import manage
 from units.apps.git_access import check_access
 from units.apps.options import parse_app
+from units.apps.permissions import check_permissions
 from units.apps.variables import require_plain_variables
 from units.cli.common import dry_run_option, host_lock, load_server, require_setup, requires_root, run_deploy
+from units.setup import certify
 from units.system import layout
 from units.system.errors import HostError, Refused
 
@@ -84,6 +86,10 @@ def _print_effect(before: App, app: App) -> None:
         print_line(f"{app.name} is {app.ownership.user}:{app.ownership.group} now")
         print_next(f"sudo hookd status {app.name}")
         return
+    if changed == {"site"}:
+        print_line("nginx uses it now")
+        print_next(f"sudo hookd status {app.name}")
+        return
     command = "restart" if changed <= _UNIT_KEYS else "deploy"
     print_line("takes effect with the next deployment")
     print_next(f"sudo hookd {command} {app.name}")
@@ -102,7 +108,19 @@ def _apply(name: str, old: str, new: str, *, dry_run: bool) -> tuple[App, bool]:
         before = find_app(server.catalogue, name)
         _require_unchanged(before, old)
         require_plain_variables(parse_app(name, table))
-        return before, manage.edit(server, before, table, new, print_line, dry_run=dry_run)
+        needs_deploy = manage.edit(server, before, table, new, print_line, dry_run=dry_run)
+        if not dry_run:
+            _apply_site(before, load_server())
+        return before, needs_deploy
+
+
+def _apply_site(before: App, server: manage.Server) -> None:
+    """Obtain a missing certificate of a changed site, and open its static files to nginx in all releases."""
+    app = find_app(server.catalogue, before.name)
+    if app.site != before.site:
+        certify(server, print_line, only=app.site.domain or "")
+    if app.site.static != before.site.static:
+        check_permissions(app, server.settings, fix=True)
 
 
 def _require_unchanged(app: App, text: str) -> None:

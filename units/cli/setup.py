@@ -1,5 +1,6 @@
-"""`hookd setup`, `uninstall`, `start`, `stop`, `restart`, `secret`: the host, its services and webhook secrets."""
+"""`hookd setup`, `certify`, `uninstall`, `start`, `stop`, `restart`, `secret`: the host, its services and secrets."""
 
+import sys
 from collections.abc import Callable
 
 import click
@@ -7,26 +8,58 @@ import click
 from hookd.cli.common import app_argument, fail, find_app, print_line, print_next
 from hookd.model.app import App
 from units.apps import secrets, services
-from units.cli.common import dry_run_option, host_lock, load_server, require_setup, requires_root, yes_option
+from units.cli.common import (
+    FAILED,
+    dry_run_option,
+    host_lock,
+    load_server,
+    require_setup,
+    requires_root,
+    yes_option,
+)
 from units.system import layout
 
 
 @click.command(epilog="Example: sudo hookd setup --domain deploy.example.org")
 @click.option("--domain", help="The receiver's host name, for git hosts, stored for later.")
+@click.option("--tls", metavar="MAIL", help="HTTPS with Let's Encrypt, whose terms you accept by this. Stored.")
+@yes_option
 @dry_run_option
 @requires_root
-def setup(domain: str | None, dry_run: bool) -> None:
+def setup(domain: str | None, tls: str | None, yes: bool, dry_run: bool) -> None:
     """Make this host a server, or update it.
 
     Creates users, a Redis, the receiver, workers and nginx sites. A repetition changes only what differs.
     """
     from units.apps.manage import reapply
-    from units.setup import check_host, set_up
+    from units.host import certbot
+    from units.setup import certify, check_host, set_up
 
-    check_host(domain)  # Before the lock, because a refusal changes nothing.
+    host, _ = check_host(domain, tls)  # Before the lock, because a refusal changes nothing.
+    needs_certbot = host.tls_mail is not None and not certbot.is_installed()
+    if needs_certbot and not dry_run and not yes:
+        click.confirm("Install Debian's package certbot, which obtains and renews certificates?", abort=True)
     with host_lock(dry_run=dry_run):
-        set_up(domain, print_line, dry_run=dry_run)
+        if needs_certbot:
+            print_line("+ package    certbot")
+        if needs_certbot and not dry_run:
+            certbot.install()
+        set_up(domain, tls, print_line, dry_run=dry_run)
         reapply(load_server(), print_line, dry_run=dry_run)
+        if not dry_run:
+            certify(load_server(), print_line)
+
+
+@click.command(epilog="Example: sudo hookd certify")
+@requires_root
+def certify() -> None:
+    """Obtain missing certificates, and serve their sites by HTTPS."""
+    from units.setup import certify as obtain_missing
+
+    require_setup()
+    with host_lock() as server:
+        is_complete = obtain_missing(server, print_line)
+    sys.exit(0 if is_complete else FAILED)
 
 
 @click.command(epilog="Example: sudo hookd uninstall --dry-run")

@@ -11,6 +11,7 @@ from typing import Final
 from hookd.credentials import PasswordUnreadable
 from hookd.model.app import App
 from units.doctor.checks import (
+    certificates,
     files,
     git,
     journal,
@@ -46,6 +47,7 @@ HOST_CHECKS: Final[tuple[tuple[str, HostCheck, str], ...]] = (
     ("redis", redis.check, ""),
     ("queue", queue.check, "all workers are connected, the queue is not suspended"),
     ("nginx", services.check_nginx, "nginx runs and accepts its configuration"),
+    ("certificates", certificates.check, "no certificate is missing"),
     ("accounts", rights.check_accounts, "no user can log in or has excess groups"),
     ("separation", separation.check, "each app has a user and a group of its own"),
     ("setup", files.check_host_plan, "users, files and directories match the setup plan"),
@@ -63,6 +65,7 @@ _BARE_HOST_CHECKS: Final = ("clock", "versions", "kernel")
 APP_CHECKS: Final[tuple[tuple[str, AppCheck, str], ...]] = (
     ("services", services.check_app, "all units run and start at boot"),
     ("answers", services.check_app_answers, ""),
+    ("certificates", certificates.check_app, "no certificate is missing"),
     ("processes", processes.check_app, "processes and timers are well, none works in an old release"),
     ("git", git.check_app, ""),
     ("journal", journal.check_app, "each line of its journal is an event"),

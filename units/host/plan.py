@@ -38,6 +38,7 @@ ACCOUNTS: Final[Plan] = (
 
 DIRECTORIES: Final[Plan] = (
     *(Directory(path, "root", "root", 0o755) for path in (layout.ETC, layout.APPS, layout.FROZEN, layout.ENVIRONMENTS)),
+    Directory(layout.OWN_SITES, "root", "root", 0o755, "keep"),
     *(Directory(path, "root", "root", 0o700) for path in (layout.SECRETS, layout.PASSWORDS)),
     Directory(layout.STATE, layout.WORKER, layout.WORKER, 0o700),
     Directory(layout.KEYS, layout.WORKER, layout.WORKER, 0o700),

@@ -34,7 +34,7 @@ def app_files(app: App, host: Host) -> tuple[File | Link, ...]:
         *phase_files(app, sandbox_values(app)),
         *process_files(app, sandbox_values(app)),
         *sudoers(app),
-        *_app_site(app, host),
+        *app_site(app, host),
         *_rotation(app),
     )
 
@@ -107,7 +107,8 @@ def _drop_in(app: App) -> File:
     return _unit(f"{app.service_name}.service.d/hookd.conf", render("app/adopted.conf", **_gunicorn_values(app, None)))
 
 
-def _app_site(app: App, host: Host) -> tuple[File | Link, ...]:
+def app_site(app: App, host: Host) -> tuple[File | Link, ...]:
+    """Render the nginx site of an app, if it has a domain."""
     if app.site.domain is None or not host.has_nginx:
         return ()
     listen = listen_address(app)
@@ -115,9 +116,8 @@ def _app_site(app: App, host: Host) -> tuple[File | Link, ...]:
         "nginx/app",
         app=app,
         domain=app.site.domain,
-        certificate=certificate_directory(app.site.domain, host),
+        certificate=certificate_directory(app.site.domain, host) if app.site.tls else None,
         upstream=f"http://{listen}",
-        again=f"hookd app edit {app.name}",
     )
     return nginx_site(f"hookd-{app.name}", text)
 

@@ -31,7 +31,8 @@ def host_files(host: Host, catalogue: Catalogue) -> tuple[File | Link, ...]:
         *_worker_drop_ins(host, catalogue),
         _unit(layout.RECONCILE, render(f"systemd/{layout.RECONCILE}", home=home)),
         File(layout.LOGROTATE / "hookd", render("host/logrotate", host=host)),
-        *_receiver_site(host),
+        *receiver_site(host),
+        *_certbot_drop_in(host),
         *_guards(host, catalogue),
     )
 
@@ -72,7 +73,8 @@ def _worker_drop_ins(host: Host, catalogue: Catalogue) -> tuple[File, ...]:
     return tuple(files)
 
 
-def _receiver_site(host: Host) -> tuple[File | Link, ...]:
+def receiver_site(host: Host) -> tuple[File | Link, ...]:
+    """Render the nginx site of the receiver, if it has a domain."""
     if host.domain is None or not host.has_nginx:
         return ()
     text = render(
@@ -80,9 +82,13 @@ def _receiver_site(host: Host) -> tuple[File | Link, ...]:
         domain=host.domain,
         certificate=certificate_directory(host.domain, host),
         megabytes=-(-host.max_body // _MIB),
-        again="hookd setup",
     )
     return nginx_site("hookd", text)
+
+
+def _certbot_drop_in(host: Host) -> tuple[File, ...]:
+    """Render the next try for missing certificates."""
+    return (_unit("certbot.service.d/hookd.conf", render("systemd/certbot.conf")),) if host.tls_mail else ()
 
 
 def _guards(host: Host, catalogue: Catalogue) -> tuple[File, ...]:

@@ -28,6 +28,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "plain": plain_path,
+        "inside": inside_path,
         "path": unit_path,
         "word": word,
         "quoted": quoted,
@@ -54,6 +55,11 @@ def plain_path(path: Path | str) -> str:
             [f"{text!r} is unsafe in a file of the host: paths are made of letters, digits and . _ - + @ ~ %"]
         )
     return text
+
+
+def inside_path(path: str) -> str:
+    """Return a relative path. Raises Refused if a program could read more than a path."""
+    return plain_path(f"/{path}").removeprefix("/")
 
 
 def unit_path(path: Path | str) -> str:

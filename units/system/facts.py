@@ -34,6 +34,8 @@ class Host:
     loads_apparmor: bool = False
     domain: str | None = None
     certificates: frozenset[str] = frozenset()
+    # The address for the certificate authority, if certbot shall obtain missing certificates.
+    tls_mail: str | None = None
     git_protocols: tuple[str, ...] = ("https", "ssh")
     max_body: int = Settings().receiver.max_body
     history_days: int = Settings().history.days
@@ -53,8 +55,8 @@ def missing_setup() -> HostError | None:
     return None
 
 
-def read_host(config: Config | None, domain: str | None = None) -> Host:
-    """Read the facts. `domain` replaces the one in hookd.toml."""
+def read_host(config: Config | None, domain: str | None = None, tls_mail: str | None = None) -> Host:
+    """Read the facts. `domain` and `tls_mail` replace those in hookd.toml."""
     settings = config.settings if config else Settings()
     public = settings.receiver.public_url
     return Host(
@@ -67,7 +69,8 @@ def read_host(config: Config | None, domain: str | None = None) -> Host:
         loads_apparmor=_loads_apparmor(),
         has_selinux=Path("/sys/fs/selinux/enforce").exists(),
         domain=domain or (urlsplit(public).hostname if public else None),
-        certificates=_certificates(),
+        certificates=read_certificates(),
+        tls_mail=tls_mail or settings.tls.mail,
         git_protocols=config.settings.worker.git_protocols if config else ("https", "ssh"),
         max_body=settings.receiver.max_body,
         history_days=settings.history.days,
@@ -90,8 +93,8 @@ def _loads_apparmor() -> bool:
     return on and shutil.which("apparmor_parser") is not None
 
 
-def _certificates() -> frozenset[str]:
-    """Return the domains of certbot's certificates."""
+def read_certificates() -> frozenset[str]:
+    """Return the domains with a certificate in certbot's directory."""
     try:
         return frozenset(path.name for path in layout.CERTIFICATES.iterdir() if (path / "fullchain.pem").exists())
     except OSError:

@@ -24,6 +24,8 @@ ETC: Final = Path("/etc/hookd")
 CONFIG: Final = ETC / "hookd.toml"
 APPS: Final = ETC / "apps"
 FROZEN: Final = ETC / "frozen"
+# An operator's additions to the nginx sites of apps.
+OWN_SITES: Final = ETC / "sites"
 SECRETS: Final = ETC / "secrets"
 PASSWORDS: Final = ETC / "redis"
 ENVIRONMENTS: Final = ETC / "env"
@@ -39,6 +41,8 @@ LOGS: Final = Path("/var/log/hookd")
 REDIS_STATE: Final = Path("/var/lib/hookd-redis")
 SETUP_STATE: Final = Path("/var/lib/hookd-setup")
 MANIFEST: Final = SETUP_STATE / "manifest.json"
+# Why domains have no certificate.
+REFUSALS: Final = SETUP_STATE / "certificates.json"
 
 REDIS_SOCKET: Final = Path("/run/hookd-redis/redis.sock")
 RECEIVER_SOCKET: Final = Path("/run/hookd/receiver.sock")
@@ -58,6 +62,7 @@ ENABLED_SITES: Final = NGINX / "sites-enabled"
 # certbot's webroot and certificates.
 ACME: Final = Path("/var/www/hookd-acme")
 CERTIFICATES: Final = Path("/etc/letsencrypt/live")
+RENEWALS: Final = Path("/etc/letsencrypt/renewal")
 LOGROTATE: Final = Path("/etc/logrotate.d")
 FAIL2BAN: Final = Path("/etc/fail2ban")
 APPARMOR: Final = Path("/etc/apparmor.d/hookd-receiver")
@@ -92,6 +97,11 @@ def app_data(app: str) -> Path:
 
 def app_file(app: str) -> Path:
     return APPS / f"{app}.toml"
+
+
+def own_site(app: str) -> Path:
+    """Return the file with an operator's additions to an app's site."""
+    return OWN_SITES / f"{app}.conf"
 
 
 def app_environment(app: str) -> Path:

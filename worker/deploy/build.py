@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from hookd.files.policies import Policy, environment_policy
+from hookd.files.policies import Policy, environment_policy, release_tree_policy
 from hookd.model.deployment import StepName
 from hookd.model.ids import release_name
 from hookd.model.journal import AppState, Built
@@ -64,7 +64,7 @@ def check(task: Task, new: NewRelease, target: Target, policy: Policy) -> None:
     with _removed_on_failure(release):
         _reject_other_environment(release, new.venv)
         with task.recorder.step(StepName.OWNERSHIP):
-            changed = enforce(release, policy)
+            changed = enforce(release, release_tree_policy(policy, task.app.site))
             changed += enforce(new.venv, environment_policy(policy))
             task.recorder.line(f"{changed} files and directories needed another mode, group or ACL")
         record_release(task, new.name)

@@ -55,6 +55,7 @@ def go_back(task: Task, state: AppState) -> RollbackResult | None:
     good = _last_good(state)
     if good is None:
         processes.stop(task, None)
+        task.paths.current.unlink(missing_ok=True)  # nginx shows by it that no release serves.
         return None
     with task.recorder.step(StepName.ROLL_BACK, good.name):
         _restart_in(task, good.name, task.try_journal)

@@ -16,6 +16,7 @@ from hookd.files.policies import (
     Policy,
     code_policy,
     environment_policy,
+    place_policy,
     require_group,
     secret_policy,
 )
@@ -80,16 +81,18 @@ def make_directories(task: Task, policy: Policy) -> None:
 
     New files take over the group and the default ACL of their directory.
     """
+    place = place_policy(policy, task.app.site)
     if not task.paths.root.is_dir():
         user, group = user_name(os.geteuid()), group_name(os.getegid() if policy.group is None else policy.group)
-        mode = policy.modes.directory if policy.modes else 0o755
+        mode = place.modes.directory if place.modes else 0o755
         raise DeployError(
             f"the app's directory {task.paths.root} does not exist",
             hint=LogOnlyHint(f"sudo install -d -o {user} -g {group} -m {mode:o} {task.paths.root}"),
         )
     root, shared = task.paths.root, task.app.shared_root
-    for directory in (root, shared) if shared.is_relative_to(root) else (root,):
-        _repair(task, directory, policy)
+    _repair(task, root, place)
+    if shared.is_relative_to(root) and shared != root:
+        _repair(task, shared, policy)
     secret = _secret_policy(task.app.ownership)
     if secret is not None:
         for name in task.app.shared.files:
@@ -98,8 +101,8 @@ def make_directories(task: Task, policy: Policy) -> None:
     caches = () if task.app.uses_systemd else (task.paths.cache / "home",)
     for directory in (task.paths.releases, task.paths.venvs, task.paths.home, *caches):
         directory.mkdir(parents=True, exist_ok=True)
-    for directory in (task.paths.releases, task.paths.venvs):
-        enforce(directory, policy, recursive=False)
+    enforce(task.paths.releases, place, recursive=False)
+    enforce(task.paths.venvs, policy, recursive=False)
     for venv in sorted(task.paths.venvs.iterdir()):  # The current release and a rollback start in one.
         _repair(task, venv, environment_policy(policy), recursive=True)
 

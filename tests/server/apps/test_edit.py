@@ -156,7 +156,7 @@ def test_app_moves_to_another_user(shop: Shop) -> None:
         before = shop.page().split()[1]
         printed = edit(shop, f"ownership.user={user}")
         assert f"shop is {user}:{user} now" in printed
-        machine.wait_until(lambda: shop.page() != "502", what="the app as its new user")
+        machine.wait_until(lambda: shop.page() != "503", what="the app as its new user")
         uid, visits = shop.page().split()
         assert uid == machine.run("id", "-u", user).stdout.strip()
         assert visits.startswith(before)
@@ -169,7 +169,7 @@ def test_app_moves_to_another_user(shop: Shop) -> None:
 @pytest.mark.usefixtures("_protected_links")
 def test_killed_move_continues(shop: Shop) -> None:
     interrupted(shop.machine, "app", "edit", "shop", "--set", "ownership.user=store", every=12)
-    shop.machine.wait_until(lambda: shop.page() != "502", what="the app as its new user")
+    shop.machine.wait_until(lambda: shop.page() != "503", what="the app as its new user")
     assert owners(shop.machine) == ["store:store", "manager:store", "manager:store"]
     assert shop.push("after the kills", {"wsgi.py": _WRITES})["status"] == "succeeded"
 

@@ -136,8 +136,8 @@ def test_reboot_restores_everything(shop: Shop) -> None:
 def test_stop_holds_until_the_start(shop: Shop) -> None:
     page = shop.page()
     shop.hookd("stop", "shop")
-    assert shop.page() == "502"
-    assert shop.page() == "502", "a request started the app again"
+    assert shop.page() == "503"
+    assert shop.page() == "503", "a request started the app again"
     shop.hookd("start", "shop")
     assert shop.page() == page
 

@@ -117,7 +117,7 @@ def test_stopped_app_stays_stopped(shop: Shop) -> None:
     shop.commit("not now")
     for _ in range(2):
         shop.reconcile()
-    assert shop.page() == "502"
+    assert shop.page() == "503"
     assert re.search(r"behind head for \d+ s, because shop is stopped", shop.hookd("status", "shop"))
     shop.hookd("start", "shop")
     shop.reconcile()

@@ -177,10 +177,6 @@ def test_app_body_limit(site: Sites) -> None:
     assert site.ask("POST", "/", "shop.example.org", body=b"x" * (10 * MIB + 1))[0] == 413
 
 
-def test_missing_socket_answers_502(site: Sites) -> None:
-    assert site.ask("GET", "/", "blog.example.org")[0] == 502
-
-
 @pytest.mark.threat(54)
 def test_burst_passes_flood_gets_429(directory: Path) -> None:
     sites = Sites(directory / "flood")

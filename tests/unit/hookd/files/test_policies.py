@@ -69,9 +69,24 @@ def by_path(of: App) -> dict[str, PermissionRule]:
 def test_worker_owns_releases(policy: str, group: int, modes: Modes, readers: Acl) -> None:
     found = by_path(app(policy))
     right = Policy(990, group, modes, readers)
-    assert found["/srv/shop/releases"] == PermissionRule(Path("/srv/shop/releases"), right, "each")
-    assert found["/srv/shop/venvs"] == PermissionRule(Path("/srv/shop/venvs"), environment_policy(right), "each")
+    venvs = environment_policy(right)
+    assert found["/srv/shop/releases"] == PermissionRule(Path("/srv/shop/releases"), right, within=right)
+    assert found["/srv/shop/venvs"] == PermissionRule(Path("/srv/shop/venvs"), venvs, within=venvs)
     assert found["/srv/shop"].policy == right and found["/srv/shop"].reach == "alone"
+
+
+@pytest.mark.parametrize("policy", ["group", "split", "acl"])
+def test_nginx_passes_to_static_files(policy: str) -> None:
+    site = {"domain": "shop.example.org", "static": {"/static/": "shop/static", "/media/": "shop/img"}}
+    found = by_path(app(policy, site=site))
+    place, release = found["/srv/shop/releases"].policy.modes, found["/srv/shop/releases"].within
+    assert place and place.directory & 0o007 in (0o001, 0o005) and found["/srv/shop"].policy.modes == place
+    assert release and release.modes
+    passable, public = release.modes.passable, release.modes.public
+    wanted = {"": passable, "shop": passable, "shop/static": public, "shop/img/a": public}
+    closed = {"shopping": release.modes, "shop/static2": release.modes, "venv": release.modes}
+    assert {name: release.modes_in(name) for name in {**wanted, **closed}} == {**wanted, **closed}
+    assert (public.file & 0o007, public.program & 0o007, public.directory & 0o007) == (0o4, 0o5, 0o5)
 
 
 @pytest.mark.parametrize("policy", ["group", "split", "acl"])

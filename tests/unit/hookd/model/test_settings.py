@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from hookd.config import Problem, from_validation
 from hookd.model.settings import Settings
 
-SECTIONS = ["redis", "receiver", "worker", "history"]
+SECTIONS = ["redis", "receiver", "worker", "history", "tls"]
 
 
 def problems(table: dict[str, Any]) -> list[str]:

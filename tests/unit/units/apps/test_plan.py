@@ -47,6 +47,16 @@ def test_who_owns_the_code(policy: str, root: tuple[str, str, int], env: tuple[s
     assert (two.owner, two.group, two.mode) == env
 
 
+def test_nginx_sees_releases_of_a_site() -> None:
+    site = make_entry("shop", {"units": "hookd"}, "unix:/s.sock:/", site={"domain": "shop.example.org"})
+    steps = app_plan(site, "", InitialContents("s" * 64), ())
+    assert [directory(steps, f"/srv/shop{name}").mode for name in ("", "/releases", "/shared")] == [
+        0o2751,
+        0o2751,
+        0o2750,
+    ]
+
+
 def test_data_directories_belong_to_the_app() -> None:
     steps = plan()
     assert str(directory(steps, "/var/lib/shop/uploads")).endswith("www-data:www-data 2770")

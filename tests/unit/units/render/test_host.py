@@ -230,7 +230,7 @@ def test_certificate_turns_on_https() -> None:
     path = Path("/etc/nginx/sites-available/hookd-shop")
     plain, encrypted = files(HOST, SHOP)[path].text, files(NEW_HOST, SHOP)[path].text
     assert "\n    listen 443" not in plain
-    assert "certbot certonly --webroot --webroot-path /var/www/hookd-acme --domain shop.example.org" in plain
+    assert "sudo hookd certify" in plain
     assert "ssl_certificate /etc/letsencrypt/live/shop.example.org/fullchain.pem;" in encrypted
     assert "return 301 https://shop.example.org$request_uri;" in encrypted
     assert "location ^~ /.well-known/acme-challenge/" in plain
