@@ -4,7 +4,9 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -24,6 +26,8 @@ DEFAULT: Final = Path("/etc/hookd/hookd.toml")
 INSTALLED: Final = Path("/opt/hookd/current")
 # The user part and the query of a URL.
 _CREDENTIALS: Final = re.compile(r"(://|//|:)[^\s'\"]*(@)|(?<=\?)[^\s'\"]+")
+# Files of variables that an app reads itself.
+ENV_FILE: Final = re.compile(r"(?:^|/)\.env[^/]*$|\.env$")
 WRONG_NAME: Final = "an app's file is named [a-z][a-z0-9-]{0,31}.toml"
 # By pydantic's kind of error.
 _TEXTS: Final = {
@@ -121,6 +125,19 @@ def config_or_none(only: str = "") -> Config | None:
         return load(config_path(), only=only)
     except ConfigError:
         return None
+
+
+def configured_at(config: Config, app: App) -> datetime:
+    """Return the time of the newest change of an app's file, its variables and its shared `.env` files.
+
+    A change of hookd.toml counts, too. A missing file counts as never changed.
+    """
+    shared = (app.shared_root / path for path in app.shared.files if ENV_FILE.search(path))
+    times = [0.0]
+    for file in (config.path, config.apps / f"{app.name}.toml", *app.variable_files, *shared):
+        with suppress(OSError):
+            times.append(file.stat().st_mtime)
+    return datetime.fromtimestamp(max(times), UTC)
 
 
 def unreadable(file: Path, error: OSError, name: str = "") -> Problem:

@@ -38,6 +38,11 @@ class AppTask:
         return AppPaths(self.app, self.settings)
 
     @cached_property
+    def app_file(self) -> Path:
+        """Return the app's file in the catalogue."""
+        return (self.settings.apps or config_path().parent / "apps") / f"{self.app.name}.toml"
+
+    @cached_property
     def journal(self) -> Journal:
         """Return the app's journal."""
         return Journal(self.paths.journal)
@@ -74,13 +79,15 @@ class AppTask:
 class Task(AppTask):
     """One deployment in progress, with its record. `freeze_directory` has one file for each frozen app.
 
-    `build_variables` and `service_variables` are the app's own, for its build and for its service.
+    `build_variables` and `service_variables` are the app's own, for its build and for its service. `configured_at` is
+    the time of the app's configuration.
     """
 
     recorder: Recorder
     build_variables: Mapping[str, str] = field(repr=False)
     service_variables: Mapping[str, str] = field(repr=False)
     freeze_directory: Path
+    configured_at: datetime | None = None
 
     @property
     def deployment(self) -> Deployment:

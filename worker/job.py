@@ -12,7 +12,7 @@ from typing import Final
 from rq import get_current_job
 
 from hookd import freezes
-from hookd.config import Config, ConfigError, config_path, load
+from hookd.config import Config, ConfigError, config_path, configured_at, load
 from hookd.credentials import redis_user
 from hookd.eventlog import event
 from hookd.model.app import App
@@ -32,6 +32,7 @@ from worker.phase.environment import host_variables
 from worker.process.lock import is_running
 from worker.recovery.crashed import WORKER_DIED, finish_crashed
 from worker.release.git import commits_behind
+from worker.report.cause import without_root
 from worker.report.log import LogFile, Recorder, Redaction
 from worker.report.status import LagReason, StatusPublisher, decision_about, publishing, reason_for_lag
 from worker.variables import build_variables, service_variables, shared_variables
@@ -135,6 +136,8 @@ def _run(context: JobContext, record: Deployment) -> Ending:
     try:
         if app is None:
             raise DeployError(_missing_app(record.app), hint=Hint(HintKind.SHOW_STATUS))
+        # Before the files are read, so that an edit in between counts as a later one.
+        configured = configured_at(context.config, app)
         build, service = build_variables(app), service_variables(app)
         log_file = _open_log(settings, app, record.id, build, service)
     except DeployError as error:
@@ -149,6 +152,7 @@ def _run(context: JobContext, record: Deployment) -> Ending:
             build_variables=build,
             service_variables=service,
             freeze_directory=context.config.freeze_directory,
+            configured_at=configured,
         )
         try:
             ending = run_pipeline(task, context.status)
@@ -163,6 +167,8 @@ def _finish(task: Task, publisher: StatusPublisher, ending: Ending) -> Ending:
     """Log and publish an ending, and return it without the credentials in its cause."""
     app, recorder = task.app, task.recorder
     ending = replace(ending, cause=recorder.clean(ending.cause) if ending.cause else None)
+    if isinstance(ending.hint, Hint) and not app.uses_systemd:
+        ending = replace(ending, hint=without_root(ending.hint, app, task.app_file))
     if ending.head is not None:
         with publishing(app.name):
             _publish_lag(task, publisher, ending.head, ending)
@@ -197,4 +203,5 @@ def _publish_lag(task: Task, publisher: StatusPublisher, head: str, ending: Endi
     freeze = freezes.active_freeze(task.freeze_directory, task.app.name, datetime.now(UTC))
     result = f"failed: {ending.cause}" if ending.cause else ""
     commits = commits_behind(task.app, task.settings, state, head)
-    publisher.publish_lag(task.app.name, state, head, LagReason(reason_for_lag(state, head, result, freeze), commits))
+    reason = reason_for_lag(state, head, result, freeze, task.configured_at)
+    publisher.publish_lag(task.app.name, state, head, LagReason(reason, commits))

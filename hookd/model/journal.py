@@ -46,12 +46,16 @@ class Good(_JournalEntry):
 
 
 class Quarantined(_JournalEntry):
-    """A commit that only a person deploys again. `served` is True if it was started as the service."""
+    """A commit that only a person deploys again. `served` is True if it was started as the service.
+
+    With `configured_at`, an app's configuration of another time deploys it once more.
+    """
 
     kind: Literal["quarantined"] = "quarantined"
     commit: CommitId
     served: bool
     cause: str
+    configured_at: AwareDatetime | None = None
 
 
 class Pinned(_JournalEntry):

@@ -36,6 +36,7 @@ from worker.errors import (
     BAD_RELEASE,
     CommitRefused,
     DeployError,
+    Fault,
     ProcessFailed,
     ReleaseKilled,
     RollbackFailed,
@@ -47,6 +48,7 @@ from worker.process.lock import app_lock
 from worker.release.disk_space import check_free_space, flush
 from worker.release.git_mirror import GitMirror
 from worker.release.ownership import make_directories, release_policy
+from worker.report.cause import health_cause
 from worker.report.status import StatusPublisher, publishing
 from worker.service.manager import service_log_hint
 from worker.service.processes import restart_also
@@ -172,8 +174,7 @@ def _build_and_check(task: Task, state: AppState, target: Target, mirror: GitMir
             check(task, new, target, policy)
             name = new.name
         except CommitRefused as error:
-            cause = task.cause_of(error)
-            task.journal.add(Quarantined(**task.stamp(), commit=target.commit, served=False, cause=cause))
+            task.journal.add(_quarantine(task, target.commit, task.cause_of(error), error.fault, served=False))
             raise
     task.recorder.update(release=name)
     return name
@@ -212,16 +213,23 @@ def _hand_over(task: Task, state: AppState, target: Target, name: str) -> None:
         raise kind(f"{cause}: {error}", hint=Hint(HintKind.DEPLOY)) from None
     except BAD_RELEASE as error:
         task.cancel_timeout()
-        cause = task.cause_of(error)
-        hint = service_log_hint(task, handover.new_service(task.app, state))
+        found = health_cause(task.cause_of(error), task.app)
+        hint = found.hint or service_log_hint(task, handover.new_service(task.app, state))
         hint = error.hint if isinstance(error, ProcessFailed) else hint
-        task.recorder.line(f"the new release is bad: {cause}")
+        task.recorder.line(f"the new release is bad: {found.text}")
         was_killed = isinstance(error, ReleaseKilled) and not was_killed_too_often(task, target.commit)
         if not was_killed:
-            task.try_journal(Quarantined(**task.stamp(), commit=target.commit, served=True, cause=cause))
-        ending = _roll_back(task, state, handover, cause, hint)
+            task.try_journal(_quarantine(task, target.commit, found.text, found.fault, served=True))
+        ending = _roll_back(task, state, handover, found.text, hint)
         ending.was_killed = was_killed
         raise ending from None
+
+
+def _quarantine(task: Task, commit: str, cause: str, fault: Fault, *, served: bool) -> Quarantined:
+    """Return the quarantine of a commit. An edit ends it if the configuration is to blame, or may be without a harm."""
+    ends = fault is Fault.CONFIGURATION or (not served and fault is not Fault.COMMIT)
+    configured = task.configured_at if ends else None
+    return Quarantined(**task.stamp(), commit=commit, served=served, cause=cause, configured_at=configured)
 
 
 def _roll_back(task: Task, state: AppState, handover: Handover, cause: str, hint: Hint) -> DeployError:

@@ -76,7 +76,7 @@ def reason_against(task: Task, state: AppState, target: Target, mirror: GitMirro
     skipped = _compare_paths(task, state, target, mirror)
     freeze = freezes.active_freeze(task.freeze_directory, task.app.name, datetime.now(UTC))
     current = state.model_copy(update={"skipped": skipped})
-    reason = block_reason(current, target.commit, task.deployment.trigger, freeze)
+    reason = block_reason(current, target.commit, task.deployment.trigger, freeze, task.configured_at)
     if reason is not None and reason.verdict is Verdict.SKIPPED and skipped is not None and skipped != state.skipped:
         task.journal.add(skipped)
     return reason

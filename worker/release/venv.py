@@ -144,13 +144,7 @@ def _build(task: Task, release: Path, requirements: Requirements, commands: Venv
         name = requirements.file.name if requirements.file else ""
         hint = ALLOW_BUILD_HINT if any(_NO_WHEEL_MESSAGE.search(line) for line in error.lines) else error.hint
         raise CommandFailed(
-            f"the dependencies of {name} cannot be installed: {_describe_failure(error)}", lines=error.lines, hint=hint
+            f"the dependencies of {name} cannot be installed: {error.reason or error.cause}",
+            lines=error.lines,
+            hint=hint,
         ) from None
-
-
-def _describe_failure(error: CommandFailed) -> str:
-    """Return uv's error and its cause. The last line of uv's output is often only a hint."""
-    lines = [line.strip() for line in error.lines]
-    wrong = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    why = [line.removeprefix("cause: ") for line in lines if line.startswith("cause: ")]
-    return ": ".join([*wrong[:1], *why[:1]]) if wrong else error.cause
