@@ -17,6 +17,7 @@ from hookd.model.app import App
 from hookd.model.catalogue import Catalogue
 from hookd.model.ids import is_app
 from hookd.model.settings import Settings
+from hookd.model.spelling import nearest_key, wanted
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -31,11 +32,12 @@ ENV_FILE: Final = re.compile(r"(?:^|/)\.env[^/]*$|\.env$")
 WRONG_NAME: Final = "an app's file is named [a-z][a-z0-9-]{0,31}.toml"
 # By pydantic's kind of error.
 _TEXTS: Final = {
-    "extra_forbidden": "unknown key, remove it or check its spelling",
+    "extra_forbidden": "unknown key, {nearest}",
     "missing": "missing, but this key is required",
     "value_error": "invalid value {value}, expected {error}",
     **dict.fromkeys(("literal_error", "enum"), "invalid value {value}, expected {expected}"),
     "string_pattern_mismatch": "invalid value {value}, expected text that matches {pattern}",
+    "wanted": "invalid value {value}, expected {wanted}",
 }
 
 
@@ -145,10 +147,10 @@ def unreadable(file: Path, error: OSError, name: str = "") -> Problem:
     return Problem(str(file), "", f"{name}cannot be read: {error.strerror}", isinstance(error, PermissionError))
 
 
-def from_validation(file: str, error: ValidationError) -> list[Problem]:
-    """Return the problems of a validation error, without defaults that an invalid value prevents."""
+def from_validation(file: str, error: ValidationError, model: type[BaseModel] = App) -> list[Problem]:
+    """Return the problems of a validation error of a model, without defaults that an invalid value prevents."""
     found = (item for item in error.errors(include_url=False) if item["type"] != "default_factory_not_called")
-    return [Problem(file, ".".join(map(str, item["loc"])), _text(item)) for item in found]
+    return [Problem(file, ".".join(map(str, item["loc"])), _text(item, model)) for item in found]
 
 
 def _load(path: Path, only: str | None) -> tuple[Config | None, list[Problem]]:
@@ -202,7 +204,7 @@ def _validated(model: type[Model], file: Path, table: dict[str, Any] | None, pro
     try:
         return model.model_validate(table)
     except ValidationError as error:
-        problems += from_validation(str(file), error)
+        problems += from_validation(str(file), error, model)
         return None
 
 
@@ -218,10 +220,20 @@ def _table(file: Path, problems: list[Problem]) -> dict[str, Any] | None:
     return None
 
 
-def _text(item: ErrorDetails) -> str:
-    text = _TEXTS.get(item["type"], "invalid value {value}, {message}")
-    message = item["msg"][0].lower() + item["msg"][1:]
-    return text.format_map({**item.get("ctx", {}), "value": _quote_value(item["input"]), "message": message})
+def _text(item: ErrorDetails, model: type[BaseModel]) -> str:
+    kind, context = item["type"], item.get("ctx", {})
+    expected = wanted(item["loc"], kind, context)
+    text = _TEXTS["wanted"] if expected and (kind not in _TEXTS or kind == "string_pattern_mismatch") else None
+    text = text or _TEXTS.get(kind, "invalid value {value}, {message}")
+    nearest = nearest_key(model, item["loc"]) if kind == "extra_forbidden" else None
+    values = {
+        **context,
+        "value": _quote_value(item["input"]),
+        "message": item["msg"][0].lower() + item["msg"][1:],
+        "wanted": expected,
+        "nearest": f"perhaps {nearest} is meant" if nearest else "remove it or check its spelling",
+    }
+    return text.format_map(values)
 
 
 def _quote_value(value: object) -> str:

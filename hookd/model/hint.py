@@ -23,7 +23,7 @@ OPEN_VALUE: Final = "…"
 # Keys with their values. None of them lets a program of a push do more.
 _SETTING: Final = (
     rf"(?:service\.entry|health\.url|dependencies\.(?:python|file|environment\.UV_INDEX_(?:URL|STRATEGY)))={OPEN_VALUE}"
-    r"|health\.(?:deadline|timeout|status)=[0-9]{1,6}|health\.host=[a-z0-9.-]{1,253}"
+    r"|health\.(?:deadline|timeout|status)=[0-9]{1,6}|health\.host=(?:…|[a-z0-9.-]{1,253})"
     r"|limits\.(?:silence_seconds|step_seconds|deploy_seconds)=[0-9]{1,6}|release\.seconds=[0-9]{1,6}"
     r"|(?:build|service)\.memory_max=[0-9]{1,6}[MG]"
     r"""|shared\.directories='\["[\w./@+-]+"(?:, "[\w./@+-]+")*\]'"""

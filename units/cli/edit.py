@@ -10,13 +10,22 @@ import tomlkit
 
 from hookd.cli.common import INTERRUPTED, app_argument, fail, find_app, print_line, print_next, sudo_command
 from hookd.cli.progress import EXIT_CODES
+from hookd.http_probe import with_page
 from hookd.model.app import App
 from hookd.model.deployment import Status
 from units.apps import manage
 from units.apps.git_access import check_access
 from units.apps.options import parse_app
 from units.apps.variables import require_plain_variables
-from units.cli.common import dry_run_option, host_lock, load_server, require_setup, requires_root, run_deploy
+from units.cli.common import (
+    dry_run_option,
+    host_lock,
+    load_server,
+    require_setup,
+    requires_root,
+    retry_failed,
+    run_deploy,
+)
 from units.system import layout
 from units.system.errors import HostError, Refused
 
@@ -84,6 +93,9 @@ def _print_effect(before: App, app: App) -> None:
         print_line(f"{app.name} is {app.ownership.user}:{app.ownership.group} now")
         print_next(f"sudo hookd status {app.name}")
         return
+    if changed and retry_failed(app):
+        print_next(f"hookd logs {app.name} --follow")
+        return
     command = "restart" if changed <= _UNIT_KEYS else "deploy"
     print_line("takes effect with the next deployment")
     print_next(f"sudo hookd {command} {app.name}")
@@ -138,18 +150,25 @@ def _deploy_or_revert(before: App, old: str, new: str) -> int:
 def _set_keys(text: str, changes: tuple[str, ...]) -> str:
     """Set keys in a TOML text and keep its comments and order."""
     document: Any = tomlkit.parse(text)
-    for change in changes:
-        path, equals, value = change.partition("=")
-        if not equals:
-            raise Refused([f"{change!r} is not KEY=VALUE, such as health.deadline=60"])
-        *tables, key = path.split(".")
-        parent = document
-        for table in tables:
-            parent = parent.setdefault(table, tomlkit.table())
-            if not isinstance(parent, MutableMapping):
-                raise Refused([f"{path}: {table} is a value, not a table"])
-        parent[key] = _parse_value(value)
+    if problems := [problem for change in changes if (problem := _set_key(document, change))]:
+        raise Refused(problems)
     return tomlkit.dumps(document)
+
+
+def _set_key(document: Any, change: str) -> str | None:
+    """Set one key of a document. Return the reason if it cannot be set."""
+    path, equals, value = change.partition("=")
+    if not equals:
+        return f"{change!r} is not KEY=VALUE, such as health.deadline=60"
+    *tables, key = path.strip().split(".")
+    parent = document
+    for table in tables:
+        parent = parent.setdefault(table, tomlkit.table())
+        if not isinstance(parent, MutableMapping):
+            return f"{path}: {table} is a value, not a table"
+    is_page = path == "health.url" and value.startswith("/")
+    parent[key] = with_page(parent.get(key, ""), value) if is_page else _parse_value(value)
+    return None
 
 
 def _parse_value(text: str) -> Any:

@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from hookd.files.links import switch_link
 from hookd.model.hint import Hint, HintKind
@@ -15,6 +17,9 @@ from worker.phase.environment import command_environment
 from worker.phase.unit import run_unit, stop_phases
 from worker.process.run import SILENT, Command
 from worker.report.cause import Cause, find_cause, limit_cause
+
+# A program that is missing or cannot be executed, as `sh` and setpriv report it.
+_NOT_STARTED: Final = re.compile(r"(?:cannot be started|ended with status 12[67]): $")
 
 
 def run_build(task: Task, release: Path, commands: Sequence[Command]) -> None:
@@ -124,8 +129,10 @@ def explained(task: AppTask, phase: Phase) -> Iterator[None]:
 
 
 def _explain(error: CommandFailed, cause: Cause) -> CommandFailed:
-    """Replace the reason in an error by a cause."""
-    error.cause = error.cause.removesuffix(error.reason) + cause.text if error.reason else error.cause
+    """Replace the reason in an error by a cause. That of a program that did not start says all."""
+    how = error.cause.removesuffix(error.reason) if error.reason else ""
+    if error.reason:
+        error.cause = cause.text if _NOT_STARTED.search(how) else how + cause.text
     error.args = (error.cause,)
     error.reason, error.hint, error.fault = cause.text, error.hint or cause.hint, cause.fault
     return error

@@ -95,7 +95,8 @@ def _last_result(observed: Observation, head: str) -> str:
 
 def _unless_too_soon(why: str, observed: Observation, head: str | None, now: datetime) -> DeploymentNeeded | Assessment:
     """Wait for the retry time of a build of `head`, or of a repair. Ignore one beyond any backoff (a clock jump)."""
-    since = observed.configured_at
+    edited = observed.configured_at
+    since = edited if edited and edited <= now else None
     retry_at = repair_retry_at(observed.history) if head is None else build_retry_at(observed.history, head, since)
     if retry_at is None or retry_at <= now or retry_at > now + LONGEST_BACKOFF:
         return DeploymentNeeded(why)

@@ -33,7 +33,9 @@ def build_retry_at(history: Iterable[Deployment], head: str, since: datetime | N
     Attempts before `since`, the time of the app's configuration, do not count.
     """
     attempts = attempts_for(history, head)
-    return _retry_at([attempt for attempt in attempts if since is None or (attempt.started_at or since) >= since])
+    return _retry_at(
+        [attempt for attempt in attempts if since is None or (attempt.started_at or attempt.created_at) >= since]
+    )
 
 
 def attempts_for(history: Iterable[Deployment], head: str) -> list[Deployment]:

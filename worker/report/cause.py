@@ -39,8 +39,8 @@ def health_cause(text: str, app: App) -> Cause:
     answer = _ANSWER.search(text)
     if answer and answer[1] in _OTHER_PAGE:
         return with_key(text, "health.url", OPEN_VALUE)
-    if answer and answer[1] == "400" and app.site.domain and app.health.host != app.site.domain:
-        return with_key(text, "health.host", app.site.domain)
+    if answer and answer[1] == "400" and app.health.host != app.site.domain:
+        return with_key(text, "health.host", app.site.domain or OPEN_VALUE)
     if _SLOW.search(text):
         return with_key(text, "health.deadline", str(_doubled(app.health.deadline, 600)))
     raised = text.partition(_RAISED)[2]

@@ -236,7 +236,7 @@ _KINDS: Final = (
     _kind(r"(?:Permission denied|Read-only file system): '([^']+)'", _no_write),
     _kind(r"unable to open database file|attempt to write a readonly database", _no_database),
     _kind(
-        r"(?:Connection|Address already) in use: \(.*, (\d+)\)|EADDRINUSE.*:(\d+)"
+        r"in use: \(.*, (\d+)\)|connection to \(.*, (\d+)\) failed: .*in use|EADDRINUSE.*:(\d+)"
         r"|(?:Address|Connection) (?:already )?in use",
         _port,
     ),

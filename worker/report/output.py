@@ -28,6 +28,8 @@ _ERRORS: Final = tuple(
             r"\s*\[?(?P<text>ERR_PNPM_\w+\]?\s+.*)",
             r"error (?P<text>(?!Command failed).+)",  # yarn
             r"➤ (?P<text>YN(?!0000)\d{4}: .*)",
+            # gunicorn's log, without its accounts of an error.
+            r"\[[^\]]+\] \[\d+\] \[ERROR\] (?P<text>(?!Exception in worker|Worker \(|Can't connect|Retrying).*)",
             r"(?P<text>make: \*\*\* .*)",
         ),
     )
