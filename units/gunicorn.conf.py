@@ -6,6 +6,8 @@ the process. After a bad answer gunicorn ends, and no user has seen the release.
 skip the check, because a database outage of a minute must not end a serving site.
 """
 
+import atexit
+import errno
 import logging
 import mmap
 import os
@@ -38,7 +40,6 @@ REPORT_TIMES, REPORT_SECONDS = 3, 5
 _passed = mmap.mmap(-1, 1)
 # 1 for each worker that ended by itself, by its age.
 _ended = mmap.mmap(-1, 4096)
-
 # Why a worker ended before it took requests.
 _refusal = mmap.mmap(-1, 1024)
 # Variables without a secret.
@@ -53,6 +54,7 @@ graceful_timeout = 30
 def when_ready(server: Any) -> None:
     """Publish the release's path, and keep gunicorn from deleting the path of an inherited socket."""
     sd_notify(f"STATUS=release {Path.cwd()}", server.log)
+    atexit.register(_publish_refusal, server)
     if not HEALTH_PATH:
         server.log.warning("HOOKD_HEALTH_PATH is not set: workers take requests without a health check")
     server.systemd = server.systemd or any(bind.startswith("fd://") for bind in server.cfg.bind)
@@ -69,8 +71,9 @@ def post_worker_init(worker: Any) -> None:
         worker.log.info("%s answered %s: this worker takes requests", HEALTH_PATH, status)
         return
     _report_refusal(worker, status)
-    cause = f": the app raised {_describe(raised[-1])}" if raised else ""
-    raise ReleaseRefused(f"{HEALTH_PATH} answered {status}, not {HEALTH_STATUS}{cause}")
+    answer = f"{HEALTH_PATH} answered {status}, not {HEALTH_STATUS}"
+    worker.log.error("%s: this release takes no requests", answer)
+    raise ReleaseRefused(f"{answer}: the app raised {_describe(raised[-1])}" if raised else answer)
 
 
 class ReleaseRefused(Exception):
@@ -87,13 +90,26 @@ def worker_exit(_server: Any, worker: Any) -> None:
         _refusal[:] = _without_values(text).encode()[: len(_refusal)].ljust(len(_refusal), b"\0")
 
 
-def on_exit(server: Any) -> None:
-    """Publish why a worker refused the release."""
+def _publish_refusal(server: Any) -> None:
+    """Publish why a worker refused the release, in the server's own process.
+
+    gunicorn skips its hook on_exit if two workers fail at once.
+    """
+    if os.getpid() != server.pid:
+        return
     text = _refusal[:].rstrip(b"\0").decode("utf-8", "replace")
     if text:
         sd_notify(f"STATUS=refused: {text}", server.log)
     if text and REFUSAL_FILE:
         Path(REFUSAL_FILE).write_text(text, encoding="utf-8")
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Report a worker that a signal ended to systemd, because hookd blames no commit for it (EINTR)."""
+    place = worker.age % len(_ended)
+    if not _ended[place]:
+        sd_notify(f"ERRNO={errno.EINTR}", server.log)
+    _ended[place] = 0
 
 
 def _describe(error: BaseException) -> str:
