@@ -13,11 +13,13 @@ from rq.timeouts import JobTimeoutException
 from hookd.config import Config, ConfigError, config_path, load
 from hookd.model.app import App
 from hookd.model.deployment import Deployment
+from hookd.model.hint import AnyHint, Hint
 from hookd.model.journal import JournalEvent
 from hookd.model.settings import AppPaths, Settings
 from worker.errors import DeployError
 from worker.journal import Journal
 from worker.process.run import Command, run
+from worker.report.cause import without_root
 from worker.report.log import Recorder, StepLog
 
 
@@ -38,11 +40,6 @@ class AppTask:
         return AppPaths(self.app, self.settings)
 
     @cached_property
-    def app_file(self) -> Path:
-        """Return the app's file in the catalogue."""
-        return (self.settings.apps or config_path().parent / "apps") / f"{self.app.name}.toml"
-
-    @cached_property
     def journal(self) -> Journal:
         """Return the app's journal."""
         return Journal(self.paths.journal)
@@ -51,6 +48,13 @@ class AppTask:
         """Run a program and write its output to the log. Raises CommandFailed."""
         self.recorder.line(f"$ {' '.join(command.argv)}")
         run(command, lambda line: self.recorder.line(line) if is_logged(line) else None)
+
+    def own_hint(self, hint: AnyHint | None) -> AnyHint | None:
+        """Return a hint that works on this machine, which may have no root's commands."""
+        if self.app.uses_systemd or not isinstance(hint, Hint):
+            return hint
+        apps = self.settings.apps or config_path().parent / "apps"
+        return without_root(hint, self.app, apps / f"{self.app.name}.toml")
 
     @staticmethod
     def cancel_timeout() -> None:

@@ -30,7 +30,7 @@ from hookd.model.hint import AnyHint, Hint
 
 
 class Fault(Enum):
-    """What is at fault: the commit, the app's configuration with its variables, or the host."""
+    """The party at fault: the commit, the app's configuration with its variables, or the host."""
 
     COMMIT = "commit"
     CONFIGURATION = "configuration"
@@ -93,6 +93,14 @@ class CommandFailed(DeployError):
     def ended(cls, how: str, lines: tuple[str, ...], reason: str, *, started: int = 0) -> Self:
         """Return the error of a program that ended as `how` says, because of `reason`."""
         return cls(f"{how}: {reason}" if reason else how, lines=lines, reason=reason, started=started)
+
+
+def refusal(error: CommandFailed, what: str) -> DeployError:
+    """Return the error of a commit that a failed program refuses. A fault of the host refuses none."""
+    cause = f"{what}: {error.reason or error.cause}"
+    if error.fault is Fault.HOST:
+        return DeployError(cause, hint=error.hint)
+    return CommitRefused(cause, hint=error.hint, fault=error.fault)
 
 
 class TimedOut(CommandFailed):

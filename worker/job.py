@@ -32,7 +32,6 @@ from worker.phase.environment import host_variables
 from worker.process.lock import is_running
 from worker.recovery.crashed import WORKER_DIED, finish_crashed
 from worker.release.git import commits_behind
-from worker.report.cause import without_root
 from worker.report.log import LogFile, Recorder, Redaction
 from worker.report.status import LagReason, StatusPublisher, decision_about, publishing, reason_for_lag
 from worker.variables import build_variables, service_variables, shared_variables
@@ -136,9 +135,7 @@ def _run(context: JobContext, record: Deployment) -> Ending:
     try:
         if app is None:
             raise DeployError(_missing_app(record.app), hint=Hint(HintKind.SHOW_STATUS))
-        # Before the files are read, so that an edit in between counts as a later one.
-        configured = configured_at(context.config, app)
-        build, service = build_variables(app), service_variables(app)
+        configured, build, service = configured_at(context.config, app), build_variables(app), service_variables(app)
         log_file = _open_log(settings, app, record.id, build, service)
     except DeployError as error:
         ending = Ending.of(error)
@@ -166,9 +163,8 @@ def _run(context: JobContext, record: Deployment) -> Ending:
 def _finish(task: Task, publisher: StatusPublisher, ending: Ending) -> Ending:
     """Log and publish an ending, and return it without the credentials in its cause."""
     app, recorder = task.app, task.recorder
-    ending = replace(ending, cause=recorder.clean(ending.cause) if ending.cause else None)
-    if isinstance(ending.hint, Hint) and not app.uses_systemd:
-        ending = replace(ending, hint=without_root(ending.hint, app, task.app_file))
+    cause = recorder.clean(ending.cause) if ending.cause else None
+    ending = replace(ending, cause=cause, hint=task.own_hint(ending.hint))
     if ending.head is not None:
         with publishing(app.name):
             _publish_lag(task, publisher, ending.head, ending)
@@ -203,5 +199,5 @@ def _publish_lag(task: Task, publisher: StatusPublisher, head: str, ending: Endi
     freeze = freezes.active_freeze(task.freeze_directory, task.app.name, datetime.now(UTC))
     result = f"failed: {ending.cause}" if ending.cause else ""
     commits = commits_behind(task.app, task.settings, state, head)
-    reason = reason_for_lag(state, head, result, freeze, task.configured_at)
-    publisher.publish_lag(task.app.name, state, head, LagReason(reason, commits))
+    reason = LagReason(reason_for_lag(state, head, result, freeze, task.configured_at), commits)
+    publisher.publish_lag(task.app.name, state, head, reason)

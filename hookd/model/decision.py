@@ -96,15 +96,9 @@ def remedy(verdict: Verdict, app: str, hookd: str = "hookd") -> str:
 
 
 def block_reason(
-    state: AppState,
-    head: str,
-    trigger: Trigger,
-    freeze: Freeze | None = None,
-    configured_at: datetime | None = None,
+    state: AppState, head: str, trigger: Trigger, freeze: Freeze | None = None, edited: datetime | None = None
 ) -> Assessment | None:
-    """Return the reason against the deployment of `head`, or None.
-
-    `freeze` is one in force, and `configured_at` the time of the app's configuration.
+    """Return the reason against the deployment of `head`. `freeze` is in force, `edited` the configuration's time.
 
     A freeze blocks everything. Otherwise a manual trigger is always followed. A redelivery retries a failed build, but
     never a commit that was rolled back or failed in its release commands: a captured request, sent again, must not
@@ -123,23 +117,12 @@ def block_reason(
         why = f"{pin.commit[:12]} is pinned until a newer commit than {head[:12]}"
         return Assessment(verdict=Verdict.PINNED, why=why)
     is_retried = trigger in _RETRY_TRIGGERS and quarantined is not None and _is_retryable(state, quarantined)
-    if quarantined is not None and not is_retried and not _is_lifted(quarantined, configured_at):
-        return Assessment(verdict=Verdict.QUARANTINED, why=_describe_quarantine(quarantined))
+    if quarantined is not None and not is_retried and not quarantined.is_lifted(edited):
+        return Assessment(verdict=Verdict.QUARANTINED, why=str(quarantined))
     if skipped is not None and (skipped.commit, skipped.base) == (head, deployed):
         why = f"{head[:12]} changes none of the app's paths since {skipped.base[:12]}"
         return Assessment(verdict=Verdict.SKIPPED, why=why)
     return None
-
-
-def _describe_quarantine(quarantined: Quarantined) -> str:
-    since = f"{quarantined.commit[:12]} has been quarantined since {quarantined.at:%Y-%m-%d %H:%M} UTC"
-    lift = " until the app or its variables are edited" if quarantined.configured_at else ""
-    return f"{since}{lift}: {quarantined.cause}"
-
-
-def _is_lifted(quarantined: Quarantined, configured_at: datetime | None) -> bool:
-    """Return True if the app's configuration is another one than that under which the commit failed."""
-    return None not in (quarantined.configured_at, configured_at) and quarantined.configured_at != configured_at
 
 
 def _is_retryable(state: AppState, quarantined: Quarantined) -> bool:

@@ -1,4 +1,4 @@
-"""How a configuration's keys and values are written: examples for refused values, and the known key nearest to one."""
+"""Spelling of a configuration: examples for refused values, and the known key nearest to an unknown one."""
 
 import types
 from collections.abc import Iterator, Mapping, Sequence

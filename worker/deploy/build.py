@@ -15,7 +15,7 @@ from hookd.model.journal import AppState, Built
 from hookd.model.phase import check_command
 from worker.context import Task
 from worker.deploy.target import Target
-from worker.errors import CommandFailed, CommitRefused, DeployError, Fault, Killed
+from worker.errors import CommandFailed, CommitRefused, DeployError, Killed, refusal
 from worker.phase.phases import app_commands, run_build, run_check
 from worker.process.run import SYSTEM_PATH, remove_tree
 from worker.release.disk_space import check_commit_fits, check_remaining_space
@@ -120,10 +120,7 @@ def _check_start(task: Task, release: Path) -> None:
         raise
     except CommandFailed as error:
         check_remaining_space(task)  # A full disk is not the commit's fault.
-        cause = f"the app does not start from this commit: {error.reason or error.cause}"
-        if error.fault is Fault.HOST:
-            raise DeployError(cause, hint=error.hint) from None
-        raise CommitRefused(cause, hint=error.hint, fault=error.fault) from None
+        raise refusal(error, "the app does not start from this commit") from None
 
 
 def _check_programs(task: Task, release: Path) -> None:

@@ -15,7 +15,7 @@ from hookd.model.app import App
 from hookd.model.decision import Assessment, Verdict, remedy_hint
 from hookd.model.deployment import Status, StepName, Trigger
 from hookd.model.hint import AnyHint, Hint, HintKind
-from hookd.model.journal import AppState, Pinned, Quarantined, Unpinned
+from hookd.model.journal import AppState, Pinned, Unpinned
 from hookd.model.phase import build_user
 from worker.context import AppTask, Task
 from worker.deploy import blue_green, restart
@@ -29,6 +29,7 @@ from worker.deploy.target import (
     count_crash,
     pin_event,
     quarantine_crash_loop,
+    quarantine_event,
     reason_against,
     was_killed_too_often,
 )
@@ -36,7 +37,6 @@ from worker.errors import (
     BAD_RELEASE,
     CommitRefused,
     DeployError,
-    Fault,
     ProcessFailed,
     ReleaseKilled,
     RollbackFailed,
@@ -174,7 +174,7 @@ def _build_and_check(task: Task, state: AppState, target: Target, mirror: GitMir
             check(task, new, target, policy)
             name = new.name
         except CommitRefused as error:
-            task.journal.add(_quarantine(task, target.commit, task.cause_of(error), error.fault, served=False))
+            task.journal.add(quarantine_event(task, target.commit, task.cause_of(error), error.fault, served=False))
             raise
     task.recorder.update(release=name)
     return name
@@ -214,22 +214,15 @@ def _hand_over(task: Task, state: AppState, target: Target, name: str) -> None:
     except BAD_RELEASE as error:
         task.cancel_timeout()
         found = health_cause(task.cause_of(error), task.app)
-        hint = found.hint or service_log_hint(task, handover.new_service(task.app, state))
-        hint = error.hint if isinstance(error, ProcessFailed) else hint
+        own = error.hint if isinstance(error, ProcessFailed) else found.hint
+        hint = own or service_log_hint(task, handover.new_service(task.app, state))
         task.recorder.line(f"the new release is bad: {found.text}")
         was_killed = isinstance(error, ReleaseKilled) and not was_killed_too_often(task, target.commit)
         if not was_killed:
-            task.try_journal(_quarantine(task, target.commit, found.text, found.fault, served=True))
+            task.try_journal(quarantine_event(task, target.commit, found.text, found.fault, served=True))
         ending = _roll_back(task, state, handover, found.text, hint)
         ending.was_killed = was_killed
         raise ending from None
-
-
-def _quarantine(task: Task, commit: str, cause: str, fault: Fault, *, served: bool) -> Quarantined:
-    """Return the quarantine of a commit. An edit ends it if the configuration is to blame, or may be without a harm."""
-    ends = fault is Fault.CONFIGURATION or (not served and fault is not Fault.COMMIT)
-    configured = task.configured_at if ends else None
-    return Quarantined(**task.stamp(), commit=commit, served=served, cause=cause, configured_at=configured)
 
 
 def _roll_back(task: Task, state: AppState, handover: Handover, cause: str, hint: Hint) -> DeployError:

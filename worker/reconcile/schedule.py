@@ -27,15 +27,17 @@ def needs_poll(app: str, every: int, last: float | None, *, now: float, pace: fl
     return now >= last + every - pace - every / 6 * share
 
 
-def build_retry_at(history: Iterable[Deployment], head: str, since: datetime | None = None) -> datetime | None:
+def build_retry_at(
+    history: Iterable[Deployment], head: str, edited: datetime | None = None, now: datetime | None = None
+) -> datetime | None:
     """Return the time of the next attempt to deploy a commit. `history` has the newest first.
 
-    Attempts before `since`, the time of the app's configuration, do not count.
+    Attempts before the app was `edited` do not count, unless that lies in the future (a clock jump).
     """
     attempts = attempts_for(history, head)
-    return _retry_at(
-        [attempt for attempt in attempts if since is None or (attempt.started_at or attempt.created_at) >= since]
-    )
+    if edited is not None and now is not None and edited <= now:
+        attempts = [attempt for attempt in attempts if (attempt.started_at or attempt.created_at) >= edited]
+    return _retry_at(attempts)
 
 
 def attempts_for(history: Iterable[Deployment], head: str) -> list[Deployment]:

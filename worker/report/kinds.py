@@ -59,7 +59,7 @@ def _entry(failure: Failure, _match: re.Match[str]) -> Cause:
 
 
 def _module(failure: Failure, match: re.Match[str]) -> Cause:
-    """Tell the app's own module, which the entry misspells, from a package that its dependencies miss."""
+    """Separate the app's own module, which the entry misspells, from a package that its dependencies miss."""
     module = failure.app.service.entry.partition(":")[0]
     if f"{module}.".startswith(f"{match[1]}."):
         return with_key(failure.error, "service.entry", OPEN_VALUE)
@@ -106,7 +106,7 @@ def _package_hint(program: str) -> Hint | None:
 
 
 def _child(failure: Failure, match: re.Match[str]) -> Cause | None:
-    """Tell a program that the app wanted to start from a file that it wanted to open."""
+    """Separate a program that the app wanted to start from a file that it wanted to open."""
     return _program(failure, match) if "_execute_child" in failure.output else None
 
 
