@@ -4,7 +4,9 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -15,6 +17,7 @@ from hookd.model.app import App
 from hookd.model.catalogue import Catalogue
 from hookd.model.ids import is_app
 from hookd.model.settings import Settings
+from hookd.model.spelling import nearest_key, wanted
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -24,14 +27,17 @@ DEFAULT: Final = Path("/etc/hookd/hookd.toml")
 INSTALLED: Final = Path("/opt/hookd/current")
 # The user part and the query of a URL.
 _CREDENTIALS: Final = re.compile(r"(://|//|:)[^\s'\"]*(@)|(?<=\?)[^\s'\"]+")
+# Files of variables that an app reads itself.
+ENV_FILE: Final = re.compile(r"(?:^|/)\.env[^/]*$|\.env$")
 WRONG_NAME: Final = "an app's file is named [a-z][a-z0-9-]{0,31}.toml"
 # By pydantic's kind of error.
 _TEXTS: Final = {
-    "extra_forbidden": "unknown key, remove it or check its spelling",
+    "extra_forbidden": "unknown key, {nearest}",
     "missing": "missing, but this key is required",
     "value_error": "invalid value {value}, expected {error}",
     **dict.fromkeys(("literal_error", "enum"), "invalid value {value}, expected {expected}"),
     "string_pattern_mismatch": "invalid value {value}, expected text that matches {pattern}",
+    "wanted": "invalid value {value}, expected {wanted}",
 }
 
 
@@ -138,15 +144,28 @@ def config_or_none(only: str = "") -> Config | None:
         return None
 
 
+def configured_at(config: Config, app: App) -> datetime:
+    """Return the time of the newest change of an app's file, its variables and its shared `.env` files.
+
+    A change of hookd.toml counts, too. A missing file counts as never changed.
+    """
+    shared = (app.shared_root / path for path in app.shared.files if ENV_FILE.search(path))
+    times = [0.0]
+    for file in (config.path, config.apps / f"{app.name}.toml", *app.variable_files, *shared):
+        with suppress(OSError):
+            times.append(file.stat().st_mtime)
+    return datetime.fromtimestamp(max(times), UTC)
+
+
 def unreadable(file: Path, error: OSError, name: str = "") -> Problem:
     """Return the problem of a file that cannot be read. `name` describes the file."""
     return Problem(str(file), "", f"{name}cannot be read: {error.strerror}", isinstance(error, PermissionError))
 
 
-def from_validation(file: str, error: ValidationError) -> list[Problem]:
-    """Return the problems of a validation error, without defaults that an invalid value prevents."""
+def from_validation(file: str, error: ValidationError, model: type[BaseModel] = App) -> list[Problem]:
+    """Return the problems of a validation error of a model, without defaults that an invalid value prevents."""
     found = (item for item in error.errors(include_url=False) if item["type"] != "default_factory_not_called")
-    return [Problem(file, ".".join(map(str, item["loc"])), _text(item)) for item in found]
+    return [Problem(file, ".".join(map(str, item["loc"])), _text(item, model)) for item in found]
 
 
 def _load(path: Path, only: str | None) -> tuple[Config | None, list[Problem]]:
@@ -200,7 +219,7 @@ def _validated(model: type[Model], file: Path, table: dict[str, Any] | None, pro
     try:
         return model.model_validate(table)
     except ValidationError as error:
-        problems += from_validation(str(file), error)
+        problems += from_validation(str(file), error, model)
         return None
 
 
@@ -216,10 +235,20 @@ def _table(file: Path, problems: list[Problem]) -> dict[str, Any] | None:
     return None
 
 
-def _text(item: ErrorDetails) -> str:
-    text = _TEXTS.get(item["type"], "invalid value {value}, {message}")
-    message = item["msg"][0].lower() + item["msg"][1:]
-    return text.format_map({**item.get("ctx", {}), "value": _quote_value(item["input"]), "message": message})
+def _text(item: ErrorDetails, model: type[BaseModel]) -> str:
+    kind, context = item["type"], item.get("ctx", {})
+    expected = wanted(item["loc"], kind, context)
+    text = _TEXTS["wanted"] if expected and (kind not in _TEXTS or kind == "string_pattern_mismatch") else None
+    text = text or _TEXTS.get(kind, "invalid value {value}, {message}")
+    nearest = nearest_key(model, item["loc"]) if kind == "extra_forbidden" else None
+    values = {
+        **context,
+        "value": _quote_value(item["input"]),
+        "message": item["msg"][0].lower() + item["msg"][1:],
+        "wanted": expected,
+        "nearest": f"perhaps {nearest} is meant" if nearest else "remove it or check its spelling",
+    }
+    return text.format_map(values)
 
 
 def _quote_value(value: object) -> str:

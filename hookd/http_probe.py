@@ -60,6 +60,14 @@ def parse_health_url(url: str) -> tuple[Address, str]:
     return Address(host=tcp[1].strip("[]"), port=int(tcp[2] or 80)), tcp[3] or "/"
 
 
+def with_page(url: str, page: str) -> str:
+    """Return a health URL with another page at the same address."""
+    match = _UNIX_URL.fullmatch(url) or _TCP_URL.fullmatch(url)
+    if match is None:
+        return page
+    return f"unix:{match[1]}:{page}" if url.startswith("unix:") else f"{url.removesuffix(match[3] or '')}{page}"
+
+
 def open_connection(address: Address, seconds: float) -> http.client.HTTPConnection:
     """Connect. Each later read waits `seconds` at most. Raises OSError."""
     connection = http.client.HTTPConnection(address.host, address.port, timeout=seconds)

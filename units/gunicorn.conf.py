@@ -6,7 +6,9 @@ the process. After a bad answer gunicorn ends, and no user has seen the release.
 skip the check, because a database outage of a minute must not end a serving site.
 """
 
+import atexit
 import errno
+import logging
 import mmap
 import os
 import select
@@ -14,6 +16,8 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -27,6 +31,8 @@ HEALTH_HOST = os.environ.get("HOOKD_HEALTH_HOST", "localhost")
 HEALTH_SECONDS = int(os.environ.get("HOOKD_HEALTH_SECONDS", "20"))
 # The private socket for hookd's health checks, if there is one. A bad release reports its status there.
 HEALTH_SOCKET = os.environ.get("HOOKD_HEALTH_SOCKET", "")
+# Without systemd, the file in which the server writes why it refused its release.
+REFUSAL_FILE = os.environ.get("HOOKD_REFUSAL_FILE", "")
 # hookd needs three equal answers.
 REPORT_TIMES, REPORT_SECONDS = 3, 5
 
@@ -34,6 +40,10 @@ REPORT_TIMES, REPORT_SECONDS = 3, 5
 _passed = mmap.mmap(-1, 1)
 # 1 for each worker that ended by itself, by its age.
 _ended = mmap.mmap(-1, 4096)
+# Why a worker ended before it took requests.
+_refusal = mmap.mmap(-1, 1024)
+# Variables without a secret.
+_OPEN_VARIABLES = frozenset({"HOME", "LANG", "LOGNAME", "PATH", "PWD", "SHELL", "USER"})
 
 # Any process of the same user could stop the server through it.
 control_socket_disable = True
@@ -44,6 +54,7 @@ graceful_timeout = 30
 def when_ready(server: Any) -> None:
     """Publish the release's path, and keep gunicorn from deleting the path of an inherited socket."""
     sd_notify(f"STATUS=release {Path.cwd()}", server.log)
+    atexit.register(_publish_refusal, server)
     if not HEALTH_PATH:
         server.log.warning("HOOKD_HEALTH_PATH is not set: workers take requests without a health check")
     server.systemd = server.systemd or any(bind.startswith("fd://") for bind in server.cfg.bind)
@@ -53,18 +64,44 @@ def post_worker_init(worker: Any) -> None:
     """Check this worker's health before it takes requests. An exception here ends gunicorn."""
     if not HEALTH_PATH or (_passed[0] and worker.age > worker.cfg.workers):
         return
-    status = _check_in_time(worker.wsgi)
+    with _noting_errors() as raised:
+        status = _check_in_time(worker.wsgi, raised)
     if status == HEALTH_STATUS:
         _passed[0] = 1
         worker.log.info("%s answered %s: this worker takes requests", HEALTH_PATH, status)
         return
     _report_refusal(worker, status)
-    raise RuntimeError(f"{HEALTH_PATH} answered {status}, not {HEALTH_STATUS}: this release takes no requests")
+    answer = f"{HEALTH_PATH} answered {status}, not {HEALTH_STATUS}"
+    worker.log.error("%s: this release takes no requests", answer)
+    raise ReleaseRefused(f"{answer}: the app raised {_describe(raised[-1])}" if raised else answer)
+
+
+class ReleaseRefused(Exception):
+    """The health page's answer is not the expected one, so this release takes no requests."""
 
 
 def worker_exit(_server: Any, worker: Any) -> None:
-    """Note in a worker's own process that it ends by itself."""
+    """Note in a worker's own process that it ends by itself, and why it took no requests."""
     _ended[worker.age % len(_ended)] = 1
+    ended = sys.exc_info()[1]
+    if isinstance(ended, SystemExit) and ended.__context__ and not worker.booted:
+        error = ended.__context__
+        text = str(error) if isinstance(error, ReleaseRefused) else _describe(error)
+        _refusal[:] = _without_values(text).encode()[: len(_refusal)].ljust(len(_refusal), b"\0")
+
+
+def _publish_refusal(server: Any) -> None:
+    """Publish why a worker refused the release, in the server's own process.
+
+    gunicorn skips its hook on_exit if two workers fail at once.
+    """
+    if os.getpid() != server.pid:
+        return
+    text = _refusal[:].rstrip(b"\0").decode("utf-8", "replace")
+    if text:
+        sd_notify(f"STATUS=refused: {text}", server.log)
+    if text and REFUSAL_FILE:
+        Path(REFUSAL_FILE).write_text(text, encoding="utf-8")
 
 
 def child_exit(server: Any, worker: Any) -> None:
@@ -75,8 +112,42 @@ def child_exit(server: Any, worker: Any) -> None:
     _ended[place] = 0
 
 
-def _check_in_time(wsgi: Any) -> str:
-    """Return the page's status: 500 if it raises, 504 if it takes longer than HEALTH_SECONDS."""
+def _describe(error: BaseException) -> str:
+    """Return the name of an exception and the first line of its text."""
+    text = " ".join(str(error).strip().splitlines()[:1])
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _without_values(text: str) -> str:
+    """Mask the values of the app's variables, because every user may read a service's status."""
+    values = (v for k, v in os.environ.items() if k not in _OPEN_VARIABLES and not k.startswith("HOOKD_"))
+    for value in sorted((value for value in values if len(value) >= 6), key=len, reverse=True):
+        text = text.replace(value, "***")
+    return text
+
+
+@contextmanager
+def _noting_errors() -> Iterator[list[BaseException]]:
+    """Note the exceptions that the app logs meanwhile, because a framework turns one into an answer."""
+    raised: list[BaseException] = []
+    make_record = logging.getLogRecordFactory()
+
+    def note(*arguments: Any, **options: Any) -> logging.LogRecord:
+        record = make_record(*arguments, **options)
+        if record.exc_info and record.exc_info[1]:
+            raised.append(record.exc_info[1])
+        return record
+
+    logging.setLogRecordFactory(note)
+    try:
+        yield raised
+    finally:
+        if logging.getLogRecordFactory() is note:
+            logging.setLogRecordFactory(make_record)
+
+
+def _check_in_time(wsgi: Any, raised: list[BaseException]) -> str:
+    """Return the page's status: 500 if it raises, which `raised` notes, 504 if it takes longer than HEALTH_SECONDS."""
     previous = signal.signal(signal.SIGALRM, _raise_timeout)
     # Again each second, because an app may swallow the exception.
     signal.setitimer(signal.ITIMER_REAL, HEALTH_SECONDS, 1)
@@ -84,8 +155,9 @@ def _check_in_time(wsgi: Any) -> str:
         return _request_status(wsgi)
     except HealthTimeout:
         return "504"
-    except (Exception, SystemExit):
+    except (Exception, SystemExit) as error:
         traceback.print_exc()
+        raised.append(error)
         return "500"
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -13,11 +13,13 @@ from rq.timeouts import JobTimeoutException
 from hookd.config import Config, ConfigError, config_path, load
 from hookd.model.app import App
 from hookd.model.deployment import Deployment
+from hookd.model.hint import AnyHint, Hint
 from hookd.model.journal import JournalEvent
 from hookd.model.settings import AppPaths, Settings
 from worker.errors import DeployError
 from worker.journal import Journal
 from worker.process.run import Command, run
+from worker.report.cause import without_root
 from worker.report.log import Recorder, StepLog
 
 
@@ -47,6 +49,13 @@ class AppTask:
         self.recorder.line(f"$ {' '.join(command.argv)}")
         run(command, lambda line: self.recorder.line(line) if is_logged(line) else None)
 
+    def own_hint(self, hint: AnyHint | None) -> AnyHint | None:
+        """Return a hint that works on this machine, which may have no root's commands."""
+        if self.app.uses_systemd or not isinstance(hint, Hint):
+            return hint
+        apps = self.settings.apps or config_path().parent / "apps"
+        return without_root(hint, self.app, apps / f"{self.app.name}.toml")
+
     @staticmethod
     def cancel_timeout() -> None:
         """Cancel RQ's timeout for steps that must not be aborted. Each of them has its own limits."""
@@ -74,13 +83,15 @@ class AppTask:
 class Task(AppTask):
     """One deployment in progress, with its record. `freeze_directory` has one file for each frozen app.
 
-    `build_variables` and `service_variables` are the app's own, for its build and for its service.
+    `build_variables` and `service_variables` are the app's own, for its build and for its service. `configured_at` is
+    the time of the app's configuration.
     """
 
     recorder: Recorder
     build_variables: Mapping[str, str] = field(repr=False)
     service_variables: Mapping[str, str] = field(repr=False)
     freeze_directory: Path
+    configured_at: datetime | None = None
 
     @property
     def deployment(self) -> Deployment:

@@ -19,6 +19,7 @@ Unhealthy                   a release failed its health check
 DeploymentFailed            ends the RQ job as failed
 """
 
+from enum import Enum
 from typing import Final, Self
 
 from rq.timeouts import JobTimeoutException
@@ -26,6 +27,15 @@ from rq.timeouts import JobTimeoutException
 from hookd.model.decision import Verdict
 from hookd.model.deployment import Status
 from hookd.model.hint import AnyHint, Hint
+
+
+class Fault(Enum):
+    """The party at fault: the commit, the app's configuration with its variables, or the host."""
+
+    COMMIT = "commit"
+    CONFIGURATION = "configuration"
+    HOST = "host"
+    UNKNOWN = "unknown"
 
 
 class DeployError(Exception):
@@ -49,18 +59,48 @@ class DeployError(Exception):
 
 
 class CommitRefused(DeployError):
-    """The commit cannot become a release, however often it is deployed."""
+    """The commit cannot become a release, however often it is deployed with this configuration."""
+
+    def __init__(self, cause: str, *, hint: AnyHint | None = None, fault: Fault = Fault.COMMIT) -> None:
+        super().__init__(cause, hint=hint)
+        self.fault = fault
 
 
 class CommandFailed(DeployError):
-    """A program failed. `lines` are its last lines of output, `started` counts the commands of a phase that began."""
+    """A program failed.
+
+    `lines` are its last lines of output, `reason` is the one that names its error and ends the cause. `started` counts
+    the commands of a phase that began.
+    """
+
+    fault = Fault.UNKNOWN
 
     def __init__(
-        self, cause: str, *, lines: tuple[str, ...] = (), hint: AnyHint | None = None, started: int = 0
+        self,
+        cause: str,
+        *,
+        lines: tuple[str, ...] = (),
+        reason: str = "",
+        hint: AnyHint | None = None,
+        started: int = 0,
     ) -> None:
         super().__init__(cause, hint=hint)
         self.lines = lines
+        self.reason = reason
         self.started = started
+
+    @classmethod
+    def ended(cls, how: str, lines: tuple[str, ...], reason: str, *, started: int = 0) -> Self:
+        """Return the error of a program that ended as `how` says, because of `reason`."""
+        return cls(f"{how}: {reason}" if reason else how, lines=lines, reason=reason, started=started)
+
+
+def refusal(error: CommandFailed, what: str) -> DeployError:
+    """Return the error of a commit that a failed program refuses. A fault of the host refuses none."""
+    cause = f"{what}: {error.reason or error.cause}"
+    if error.fault is Fault.HOST:
+        return DeployError(cause, hint=error.hint)
+    return CommitRefused(cause, hint=error.hint, fault=error.fault)
 
 
 class TimedOut(CommandFailed):

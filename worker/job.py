@@ -12,7 +12,7 @@ from typing import Final
 from rq import get_current_job
 
 from hookd import freezes
-from hookd.config import Config, ConfigError, config_path, load
+from hookd.config import Config, ConfigError, config_path, configured_at, load
 from hookd.credentials import redis_user
 from hookd.eventlog import event
 from hookd.model.app import App
@@ -135,7 +135,7 @@ def _run(context: JobContext, record: Deployment) -> Ending:
     try:
         if app is None:
             raise DeployError(_missing_app(record.app), hint=Hint(HintKind.SHOW_STATUS))
-        build, service = build_variables(app), service_variables(app)
+        configured, build, service = configured_at(context.config, app), build_variables(app), service_variables(app)
         log_file = _open_log(settings, app, record.id, build, service)
     except DeployError as error:
         ending = Ending.of(error)
@@ -149,6 +149,7 @@ def _run(context: JobContext, record: Deployment) -> Ending:
             build_variables=build,
             service_variables=service,
             freeze_directory=context.config.freeze_directory,
+            configured_at=configured,
         )
         try:
             ending = run_pipeline(task, context.status)
@@ -162,7 +163,8 @@ def _run(context: JobContext, record: Deployment) -> Ending:
 def _finish(task: Task, publisher: StatusPublisher, ending: Ending) -> Ending:
     """Log and publish an ending, and return it without the credentials in its cause."""
     app, recorder = task.app, task.recorder
-    ending = replace(ending, cause=recorder.clean(ending.cause) if ending.cause else None)
+    cause = recorder.clean(ending.cause) if ending.cause else None
+    ending = replace(ending, cause=cause, hint=task.own_hint(ending.hint))
     if ending.head is not None:
         with publishing(app.name):
             _publish_lag(task, publisher, ending.head, ending)
@@ -198,4 +200,5 @@ def _publish_lag(task: Task, publisher: StatusPublisher, head: str, ending: Endi
     freeze = freezes.active_freeze(task.freeze_directory, task.app.name, datetime.now(UTC))
     result = f"failed: {ending.cause}" if ending.cause else ""
     commits = commits_behind(task.app, task.settings, state, head)
-    publisher.publish_lag(task.app.name, state, head, LagReason(reason_for_lag(state, head, result, freeze), commits))
+    reason = LagReason(reason_for_lag(state, head, result, freeze, task.configured_at), commits)
+    publisher.publish_lag(task.app.name, state, head, reason)

@@ -6,13 +6,13 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Final
 
+from hookd.config import ENV_FILE
 from hookd.files.safe_open import open_regular_file
 from hookd.model.app import App
 from hookd.model.hint import Hint, HintKind
 from hookd.variables import UnusableVariables, find_problems, parse
 from worker.errors import DeployError
 
-_ENV_FILE: Final = re.compile(r"(?:^|/)\.env[^/]*$|\.env$")
 _ASSIGNMENT: Final = re.compile(
     r"""[^\S\n]*(?:export[^\S\n]+)?(?:'(?P<quoted>[^']+)'|(?P<name>[^\s=\#]+))[^\S\n]*=[^\S\n]*
     (?P<value>'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[^\r\n]*)""",
@@ -59,7 +59,7 @@ def _hint(app: App, file: Path) -> Hint:
 def shared_variables(app: App) -> list[dict[str, str]]:
     """Read shared files such as `.env`, so that the log can redact their values. Skips unreadable files."""
     found = []
-    for path in filter(_ENV_FILE.search, app.shared.files):
+    for path in filter(ENV_FILE.search, app.shared.files):
         with suppress(OSError):
             file = open_regular_file(app.shared_root / path)
             with TextIOWrapper(file, encoding="utf-8", errors="replace") as stream:

@@ -22,7 +22,7 @@ from hookd.config import Config
 from hookd.files.safe_open import open_regular_file
 from hookd.model.app import App
 from hookd.model.decision import Freeze, Lag, Verdict, remedy
-from hookd.model.deployment import Deployment, Status
+from hookd.model.deployment import RETRYABLE_ENDINGS, Deployment, Status
 from hookd.model.hint import Hint, HintKind, render_hint
 from hookd.model.text import format_duration, printable
 from hookd.model.written import WrittenFiles
@@ -116,16 +116,16 @@ def _print_lag(config: Config, app: App, view: AppStatus, store: DeploymentStore
         print_line(f"  quarantined {_short(bad.commit)}, {_ago(bad.since)}: {printable(bad.cause)}")
     if files := _last_written(view):
         print_line(f"  {files}", fg="yellow")
-    if command := _open_deployment_command(config, app, store) or _next_command(app, view, freeze):
+    last = next(iter(store.history(app.name, 1)), None)
+    if command := _open_deployment_command(config, app, store, last) or _next_command(app, view, freeze, last):
         common.print_next(command)
 
 
-def _open_deployment_command(config: Config, app: App, store: DeploymentStore) -> str:
+def _open_deployment_command(config: Config, app: App, store: DeploymentStore, last: Deployment | None) -> str:
     """Return the command that lets the last deployment run or follows it, or "" if it has ended."""
-    last = store.history(app.name, 1)
-    if not last or last[0].ended:
+    if last is None or last.ended:
         return ""
-    if last[0].status is Status.QUEUED:
+    if last.status is Status.QUEUED:
         with suppress(NoPermissionError):  # Not every reader may see the workers.
             _, command = explain_wait(config, store)
             if command:
@@ -139,11 +139,13 @@ def _lag_text(lag: Lag, freeze: Freeze | None) -> str:
     return lag.distance(now) if freeze and lag.verdict is Verdict.FROZEN else lag.sentence(now)
 
 
-def _next_command(app: App, view: AppStatus, freeze: Freeze | None) -> str:
+def _next_command(app: App, view: AppStatus, freeze: Freeze | None, last: Deployment | None) -> str:
     if view.lag and view.lag.verdict is Verdict.STOPPED and not app.uses_systemd:
         return ""  # The lag names circus' command.
     if freeze:
         return remedy(Verdict.FROZEN, view.app)
+    if mending := _mending_command(view, last):
+        return mending
     if view.lag:
         return remedy(view.lag.verdict, view.app)
     if view.pinned_commit:
@@ -158,6 +160,13 @@ def _next_command(app: App, view: AppStatus, freeze: Freeze | None) -> str:
 def _last_written(view: AppStatus) -> WrittenFiles | None:
     """Return the files in the newest release that has some. Older ones usually have the same."""
     return max(view.written, key=lambda files: files.release, default=None)
+
+
+def _mending_command(view: AppStatus, last: Deployment | None) -> str:
+    """Return the command that mends what the last deployment of the head failed from, or "" if none is known."""
+    if last is None or last.status not in RETRYABLE_ENDINGS or last.commit != view.head or last.hint is None:
+        return ""
+    return "" if last.hint.kind is HintKind.SHOW_LOG else render_hint(last.hint, view.app, last.id)
 
 
 def _versions(view: AppStatus, units: "Sequence[Unit]") -> str:

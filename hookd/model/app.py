@@ -10,7 +10,9 @@ from hookd.model.fields import (
     AbsolutePath,
     Account,
     Argv,
+    Backup,
     BranchName,
+    Commands,
     HealthUrl,
     InsidePath,
     MemorySize,
@@ -64,7 +66,7 @@ class Dependencies(Section):
 class Build(Section):
     """The build phase: commands as argument vectors, which run in the release with its venv first on the PATH."""
 
-    commands: tuple[Argv, ...] = Field((), description="Build commands after the dependencies, such as assets.")
+    commands: Commands = Field((), description="Build commands after the dependencies, such as assets.")
     environment: dict[str, str] = Field({}, description="More variables for the build.")
     environment_file: AbsolutePath | None = Field(
         None, description="The variables of the build (KEY=value lines). The service's are not given to it."
@@ -77,9 +79,9 @@ class Build(Section):
 class ReleasePhase(Section):
     """The release phase: commands that run before the switch, as the app's user with the service's variables."""
 
-    commands: tuple[Argv, ...] = Field((), description="Last commands before the switch, such as migrations.")
+    commands: Commands = Field((), description="Last commands before the switch, such as migrations.")
     seconds: int = Field(3600, gt=0, le=86_400, description="Longest run of these commands and the backup.")
-    backup: Argv | Literal["sqlite"] | None = Field(
+    backup: Backup | None = Field(
         None,
         description="Backup before these commands: a command whose output is kept, or `sqlite`, a copy of each SQLite "
         "file in the shared directories.",

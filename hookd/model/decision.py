@@ -95,8 +95,10 @@ def remedy(verdict: Verdict, app: str, hookd: str = "hookd") -> str:
     return render_hint(hint, app, hookd=hookd) if hint else ""
 
 
-def block_reason(state: AppState, head: str, trigger: Trigger, freeze: Freeze | None = None) -> Assessment | None:
-    """Return the reason against the deployment of `head`, or None. `freeze` is one in force.
+def block_reason(
+    state: AppState, head: str, trigger: Trigger, freeze: Freeze | None = None, edited: datetime | None = None
+) -> Assessment | None:
+    """Return the reason against the deployment of `head`. `freeze` is in force, `edited` the configuration's time.
 
     A freeze blocks everything. Otherwise a manual trigger is always followed. A redelivery retries a failed build, but
     never a commit that was rolled back or failed in its release commands: a captured request, sent again, must not
@@ -114,9 +116,9 @@ def block_reason(state: AppState, head: str, trigger: Trigger, freeze: Freeze | 
     if pin is not None and pin.head == head:
         why = f"{pin.commit[:12]} is pinned until a newer commit than {head[:12]}"
         return Assessment(verdict=Verdict.PINNED, why=why)
-    if quarantined is not None and (trigger not in _RETRY_TRIGGERS or not _is_retryable(state, quarantined)):
-        why = f"{head[:12]} has been quarantined since {quarantined.at:%Y-%m-%d %H:%M} UTC: {quarantined.cause}"
-        return Assessment(verdict=Verdict.QUARANTINED, why=why)
+    is_retried = trigger in _RETRY_TRIGGERS and quarantined is not None and _is_retryable(state, quarantined)
+    if quarantined is not None and not is_retried and not quarantined.is_lifted(edited):
+        return Assessment(verdict=Verdict.QUARANTINED, why=str(quarantined))
     if skipped is not None and (skipped.commit, skipped.base) == (head, deployed):
         why = f"{head[:12]} changes none of the app's paths since {skipped.base[:12]}"
         return Assessment(verdict=Verdict.SKIPPED, why=why)

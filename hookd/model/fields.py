@@ -1,11 +1,13 @@
 """Types of single values in configuration files. A parsed value is safe in a path, a unit and an argument vector."""
 
+import json
 import re
+import shlex
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from hookd.model.ids import is_branch
 
@@ -14,6 +16,10 @@ _USER: Final = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _HOST: Final = r"[A-Za-z0-9][A-Za-z0-9.-]*"
 _SCP_URL: Final = re.compile(rf"{_USER}@{_HOST}:(?!//|-)[^\s?#]+")
 _NETLOC: Final = re.compile(rf"(?:{_USER}@)?(?:{_HOST}|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
+# Signs that only a shell would act on.
+_SHELL: Final = re.compile(r"[|&;<>`$*?~(){}\[\]\n#\\]|^\s*\w+=")
+_COMMAND: Final = 'a command such as ["npm", "ci"]'
+_COMMANDS: Final = 'a list of commands such as [["npm", "ci"], ["npm", "run", "build"]]'
 # Names with a meaning in a release's directory.
 _RESERVED: Final = frozenset({"venv", ".git"})
 
@@ -52,7 +58,9 @@ def _repository(url: str) -> str:
     if parts.scheme not in ("https", "ssh", "http", "file"):
         raise ValueError("ssh://…, https://… or git@host:owner/name.git")
     if parts.query or parts.fragment or parts.password is not None or (parts.username and parts.scheme != "ssh"):
-        raise ValueError("a URL without credentials, query or fragment, because a deploy key gives access")
+        own = f"git@{parts.hostname}:{parts.path.strip('/')}" if parts.hostname and parts.path.strip("/") else ""
+        example = f", such as {own}" if _SCP_URL.fullmatch(own) else ""
+        raise ValueError(f"a URL without credentials, query or fragment, because a deploy key gives access{example}")
     if parts.scheme == "file" and (parts.netloc or not parts.path.startswith("/")):
         raise ValueError("file:///path/to/repository.git")
     if parts.scheme != "file" and not _NETLOC.fullmatch(parts.netloc):
@@ -61,6 +69,9 @@ def _repository(url: str) -> str:
 
 
 def _branch(name: str) -> str:
+    name = name.removeprefix("refs/heads/")
+    if name.startswith("refs/"):
+        raise ValueError("a branch such as main, because tags and other references do not move")
     if not is_branch(name):
         raise ValueError("a branch name that git accepts, such as main")
     return name
@@ -78,13 +89,51 @@ def _inside(path: str) -> str:
         raise ValueError("a relative path inside the release, such as uploads or var/cache")
     if parts[0] in _RESERVED:
         raise ValueError(f"another name: {parts[0]} is hookd's or git's own")
+    if "*" in path or "?" in path:
+        raise ValueError(f"a name without * and ?, such as {parts[0].translate({42: None, 63: None}) or 'uploads'}")
     return path
+
+
+def _words(value: Any) -> Any:
+    """Split a command that is written as text, unless only a shell could read it."""
+    if isinstance(value, str):
+        if _SHELL.search(value):
+            raise ValueError(f"{_COMMAND}. Only a shell reads this: {json.dumps(['sh', '-c', value])}")
+        try:
+            return tuple(shlex.split(value))
+        except ValueError:
+            raise ValueError(_COMMAND) from None
+    if not isinstance(value, list | tuple) or not all(isinstance(word, str) for word in value):
+        raise ValueError(f"{_COMMAND}, each word in quotes")
+    return value
+
+
+def _backup(value: Any) -> Any:
+    return value if value == "sqlite" else _words(value)
+
+
+def _commands(value: Any) -> Any:
+    """Take one command as text for a list of it. A list of single words could be one command or several."""
+    if isinstance(value, str):
+        return (_words(value),)
+    is_list = isinstance(value, list | tuple)
+    if is_list and len(value) > 1 and all(isinstance(word, str) and len(word.split()) == 1 for word in value):
+        raise ValueError(f"{_COMMANDS}. This one is perhaps {json.dumps([value])}")
+    if not is_list or not all(isinstance(command, str | list | tuple) for command in value):
+        raise ValueError(_COMMANDS)
+    return value
 
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Account = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
 Argument = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
-Argv = Annotated[tuple[Argument, ...], Field(min_length=1, max_length=200)]
+Words = Annotated[tuple[Argument, ...], Field(max_length=200), BeforeValidator(_words)]
+Argv = Annotated[Words, Field(min_length=1)]
+# The last check is of a command that `_backup` has split.
+Backup = Annotated[
+    Annotated[tuple[Argument, ...], Field(min_length=1, max_length=200)] | Literal["sqlite"], BeforeValidator(_backup)
+]
+Commands = Annotated[tuple[Argv, ...], BeforeValidator(_commands)]
 Bind = Annotated[
     str,
     matching(

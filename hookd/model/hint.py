@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Final, Self
 
 from hookd.model.ids import RELEASE_PATTERN
+from hookd.model.packages import NODE_PACKAGES, PACKAGES
 
 # No argument may look like an option or mean something to a shell.
 _UNIT: Final = r"[\w@][\w.@-]*\.service"
@@ -17,6 +18,18 @@ _PATH: Final = r"(?:/(?!\.\.?(?:/|$))[\w.@+-]+)+"
 _POINT: Final = r"[\w.][\w./@+-]*"
 _NAMES: Final = rf'"{_POINT}"(?:,"{_POINT}")*'
 _ENDPOINT: Final = rf"ipc://{_PATH}|tcp://[\w.:-]+"
+_VARIABLE: Final = r"[A-Za-z_][A-Za-z0-9_]{0,99}"
+# Stands for a value that a person must know.
+OPEN_VALUE: Final = "…"
+# Keys with their values. None of them lets a program of a push do more.
+_SETTING: Final = (
+    rf"(?:service\.entry|health\.url|dependencies\.(?:python|file|environment\.UV_INDEX_(?:URL|STRATEGY)))={OPEN_VALUE}"
+    r"|health\.(?:deadline|timeout|status)=[0-9]{1,6}|health\.host=(?:…|[a-z0-9.-]{1,253})"
+    r"|limits\.(?:silence_seconds|step_seconds|deploy_seconds)=[0-9]{1,6}|release\.seconds=[0-9]{1,6}"
+    r"|(?:build|service)\.memory_max=[0-9]{1,6}[MG]"
+    r"""|shared\.directories='\["[\w./@+-]+"(?:, "[\w./@+-]+")*\]'"""
+    rf"|shared\.directories={OPEN_VALUE}"
+)
 
 
 class HintKind(Enum):
@@ -76,7 +89,6 @@ class HintKind(Enum):
     )
     INSTALL_OWN_PYTHON = "install_own_python", "uv python install {argument}", r"3\.[0-9]{1,2}"
     CHOOSE_FILE = "choose_file", "sudo hookd app edit {app} --set dependencies.file={argument}", _POINT
-    SET_BUILD_VARIABLE = "set_build_variable", "sudo hookd env set {app} {argument} --build", r"[A-Z_][A-Z0-9_]*"
     # In the project, before the next commit.
     FREEZE_PACKAGES = "freeze_packages", "pip list --not-required --format=freeze > requirements.txt"
     LOCK_UV = "lock_uv", "uv lock"
@@ -87,6 +99,15 @@ class HintKind(Enum):
     LOCK_PIPENV = "lock_pipenv", "pipenv lock"
     EDIT_VARIABLES = "edit_variables", "sudoedit {argument}", r"/etc/hookd/env/[a-z0-9-]+(?:\.build)?"
     ALLOW_BUILD = "allow_build", "sudo hookd app edit {app} --set dependencies.allow_build=true"
+    SET_KEY = "set_key", "sudo hookd app edit {app} --set {argument}", _SETTING
+    SET_VARIABLE = "set_variable", "sudo hookd env set {app} {argument}", _VARIABLE
+    SET_BUILD_VARIABLE = "set_build_variable", "sudo hookd env set --build {app} {argument}", _VARIABLE
+    # Without root, with circus.
+    EDIT_FILE = "edit_file", "${{EDITOR:-vi}} {argument}", _PATH
+    INSTALL_PACKAGE = "install_package", "sudo apt-get install {argument}", "|".join(map(re.escape, sorted(PACKAGES)))
+    INSTALL_NODE_PACKAGE = "install_node_package", "sudo npm install --global {argument}", "|".join(NODE_PACKAGES)
+    MAKE_EXECUTABLE = "make_executable", "git update-index --chmod=+x {argument}", _POINT
+    SHOW_PORT = "show_port", "sudo ss -ltnp sport = :{argument}", r"[0-9]{1,5}"
 
 
 @dataclass(frozen=True)

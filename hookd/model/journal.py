@@ -47,12 +47,24 @@ class Good(_JournalEntry):
 
 
 class Quarantined(_JournalEntry):
-    """A commit that only a person deploys again. `served` is True if it was started as the service."""
+    """A commit that only a person deploys again. `served` is True if it was started as the service.
+
+    With `configured_at`, an app's configuration of another time deploys it once more.
+    """
 
     kind: Literal["quarantined"] = "quarantined"
     commit: CommitId
     served: bool
     cause: str
+    configured_at: AwareDatetime | None = None
+
+    def __str__(self) -> str:
+        until = " until the app or its variables are edited" if self.configured_at else ""
+        return f"{self.commit[:12]} has been quarantined since {self.at:%Y-%m-%d %H:%M} UTC{until}: {self.cause}"
+
+    def is_lifted(self, configured_at: AwareDatetime | None) -> bool:
+        """Return True if the app's configuration is another one than that under which the commit failed."""
+        return None not in (self.configured_at, configured_at) and self.configured_at != configured_at
 
 
 class Pinned(_JournalEntry):

@@ -4,7 +4,7 @@ from typing import Final, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from hookd.model.fields import AbsolutePath, Argument, InsidePath, Listen, MemorySize, Section, ServiceName
+from hookd.model.fields import AbsolutePath, InsidePath, Listen, MemorySize, Section, ServiceName, Words
 
 Colour = Literal["blue", "green"]
 COLOURS: Final[tuple[Colour, ...]] = get_args(Colour)
@@ -58,7 +58,7 @@ class Service(Section):
     restart_also: tuple[ServiceName, ...] = Field(
         (), description="Services of yours that work in the app's directory. They restart after each switch."
     )
-    preflight: tuple[Argument, ...] | None = Field(
+    preflight: Words | None = Field(
         None,
         description="The check of a release before the switch. Default: gunicorn --check-config ENTRY. [] for none.",
     )

@@ -15,8 +15,9 @@ from hookd.model.git_hosts import GitHost
 from hookd.variables import parse
 from units.apps import manage
 from units.apps.accounts import default_user
-from units.apps.found import page_of, parse_change, set_key, with_findings
+from units.apps.found import page_of, with_findings
 from units.apps.git_access import accept_host_keys, check_access, make_deploy_key
+from units.apps.keys import parse_change, set_key
 from units.apps.look import Fetched, Looker, Source, Unreadable, server_looker
 from units.apps.manage import Server
 from units.apps.options import AddOptions, app_table, parse_remote, with_data_place

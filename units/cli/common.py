@@ -8,12 +8,16 @@ from functools import wraps
 from typing import Any, Final
 
 import click
+from redis.exceptions import RedisError
 
-from hookd.cli.common import Command, fail, sudo_command
+from hookd.cli.common import Command, fail, open_store, print_line, sudo_command
 from hookd.cli.main import main
 from hookd.config import config_path, load
+from hookd.model.app import App
 from hookd.model.catalogue import Catalogue
+from hookd.model.deployment import RETRYABLE_ENDINGS, Trigger
 from hookd.model.settings import Settings
+from hookd.queue.deployments import Contention, DeploymentRequest
 from units.apps.manage import Server
 from units.plan.manifest import Manifest
 from units.system import disk, layout
@@ -87,6 +91,29 @@ def require_setup() -> None:
     """Raise HostError before the first `hookd setup`."""
     if missing := missing_setup():
         raise missing
+
+
+def retry_failed(app: App) -> bool:
+    """Request a deployment if the last one of a head failed, because an edit may have mended that. Return True if so.
+
+    A freeze, a pin and a quarantine of the commit hold it back as ever.
+    """
+    config = load(layout.CONFIG)
+    try:
+        store = open_store(config, reads=False)
+        last = next(iter(store.history(app.name, 1)), None)
+        if (
+            last is None
+            or last.status not in RETRYABLE_ENDINGS
+            or last.pinned_commit
+            or last.trigger is Trigger.ROLLBACK
+        ):
+            return False
+        requested = store.request(DeploymentRequest(app.name, Trigger.UPDATE, app.job_seconds)).deployment
+    except (RedisError, Contention):
+        return False
+    print_line(f"the last deployment failed, so it is tried again: {requested}")
+    return True
 
 
 def run_deploy(app: str, commit: str | None = None) -> int:

@@ -1,8 +1,6 @@
 """`hookd app edit`: changes an app's file and applies it completely, or leaves everything as it was."""
 
 import sys
-import tomllib
-from collections.abc import MutableMapping
 from typing import Any, Final
 
 import click
@@ -10,14 +8,24 @@ import tomlkit
 
 from hookd.cli.common import INTERRUPTED, app_argument, fail, find_app, print_line, print_next, sudo_command
 from hookd.cli.progress import EXIT_CODES
+from hookd.http_probe import with_page
 from hookd.model.app import App
 from hookd.model.deployment import Status
 from units.apps import manage
 from units.apps.git_access import check_access
+from units.apps.keys import parse_change, set_key
 from units.apps.options import parse_app
 from units.apps.permissions import check_permissions
 from units.apps.variables import require_plain_variables
-from units.cli.common import dry_run_option, host_lock, load_server, require_setup, requires_root, run_deploy
+from units.cli.common import (
+    dry_run_option,
+    host_lock,
+    load_server,
+    require_setup,
+    requires_root,
+    retry_failed,
+    run_deploy,
+)
 from units.setup import certify
 from units.system import layout
 from units.system.errors import HostError, Refused
@@ -90,6 +98,9 @@ def _print_effect(before: App, app: App) -> None:
         print_line("nginx uses it now")
         print_next(f"sudo hookd status {app.name}")
         return
+    if changed and retry_failed(app):
+        print_next(f"hookd logs {app.name} --follow")
+        return
     command = "restart" if changed <= _UNIT_KEYS else "deploy"
     print_line("takes effect with the next deployment")
     print_next(f"sudo hookd {command} {app.name}")
@@ -154,28 +165,20 @@ def _deploy_or_revert(before: App, old: str, new: str) -> int:
 
 
 def _set_keys(text: str, changes: tuple[str, ...]) -> str:
-    """Set keys in a TOML text and keep its comments and order."""
+    """Set keys in a TOML text and keep its comments and order. Raises Refused with all problems."""
     document: Any = tomlkit.parse(text)
+    problems: list[str] = []
     for change in changes:
-        path, equals, value = change.partition("=")
-        if not equals:
-            raise Refused([f"{change!r} is not KEY=VALUE, such as health.deadline=60"])
-        *tables, key = path.split(".")
-        parent = document
-        for table in tables:
-            parent = parent.setdefault(table, tomlkit.table())
-            if not isinstance(parent, MutableMapping):
-                raise Refused([f"{path}: {table} is a value, not a table"])
-        parent[key] = _parse_value(value)
+        try:
+            path, value = parse_change(change)
+            if path == "health.url" and isinstance(value, str) and value.startswith("/"):
+                value = with_page(document.get("health", {}).get("url", ""), value)
+            set_key(document, path, value, tomlkit.table)
+        except Refused as refused:
+            problems += refused.reasons
+    if problems:
+        raise Refused(problems)
     return tomlkit.dumps(document)
-
-
-def _parse_value(text: str) -> Any:
-    """Parse a value as TOML. Other text is a string."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def read_app_file(app: App) -> str:

@@ -18,7 +18,7 @@ from hookd.model.text import printable
 from hookd.variables import MAX_BYTES
 from units.apps import services
 from units.apps.environment import check_name, read_variables, set_variable, unset_variable, variables_file
-from units.cli.common import host_lock, requires_root
+from units.cli.common import host_lock, requires_root, retry_failed
 
 # A longer value is refused.
 _MAX_READ: Final = MAX_BYTES + 3
@@ -155,11 +155,14 @@ def _finish(variables: _Variables, what: str, *, restart: bool) -> None:
     app, change = variables.app, f"{what} of the builds" if variables.of_build else what
     print_line(f"{app.name}: {change}")
     log_decision(variables.config, app.name, Verdict.CONFIGURED, f"{current_user()} {change}")
-    if variables.of_build:
+    is_retried, is_active = retry_failed(app), bool(services.active_services(app))
+    if is_retried and (variables.of_build or not is_active):
+        print_next(f"hookd logs {app.name} --follow")
+    elif variables.of_build:
         print_next(f"sudo hookd deploy {app.name}")
-    elif not services.active_services(app):
+    elif not is_active:
         print_next(f"sudo hookd start {app.name}")
-    elif restart or (_is_terminal() and click.confirm(f"Restart {app.name} now?")):
+    elif restart or (not is_retried and _is_terminal() and click.confirm(f"Restart {app.name} now?")):
         services.restart(app)
         for unit in services.unit_states(app):
             print_line(str(unit))

@@ -45,7 +45,7 @@ _OWN_SECRET: Final = re.compile(r"(?:[A-Z0-9]+_)*SECRET(?:_KEY)?")
 
 @dataclass(frozen=True)
 class Agreement:
-    """What a person agreed to: the findings that count, and the edited table in their place, if there is one."""
+    """The findings that a person accepted, or the edited table in their place."""
 
     findings: tuple[Finding, ...]
     table: dict[str, Any] | None = None

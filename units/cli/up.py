@@ -16,7 +16,8 @@ from hookd.commands import edit_command
 from hookd.config import Config, ConfigError
 from hookd.model.ids import is_app
 from hookd.variables import misread, parse
-from units.apps.found import page_of, parse_change, set_key, with_findings
+from units.apps.found import page_of, with_findings
+from units.apps.keys import parse_change, set_key
 from units.apps.look import Looker
 from units.apps.look import Source as Branch
 from units.apps.options import parse_app

@@ -17,7 +17,7 @@ from worker.context import Task
 from worker.deploy.target import Target
 from worker.deploy.written import record_release
 from worker.environment.prepare import prepare_venv
-from worker.errors import CommandFailed, CommitRefused, DeployError, Killed
+from worker.errors import CommandFailed, CommitRefused, DeployError, Killed, refusal
 from worker.phase.phases import app_commands, run_build, run_check
 from worker.process.run import SYSTEM_PATH, remove_tree
 from worker.release.disk_space import check_remaining_space
@@ -111,8 +111,7 @@ def _check_start(task: Task, release: Path) -> None:
         raise
     except CommandFailed as error:
         check_remaining_space(task)  # A full disk is not the commit's fault.
-        cause = error.lines[-1] if error.lines else error.cause
-        raise CommitRefused(f"the app does not start from this commit: {cause}") from None
+        raise refusal(error, "the app does not start from this commit") from None
 
 
 def _check_programs(task: Task, release: Path) -> None:

@@ -15,7 +15,7 @@ from hookd.model.app import App
 from hookd.model.decision import Assessment, Verdict, remedy_hint
 from hookd.model.deployment import Status, StepName, Trigger
 from hookd.model.hint import AnyHint, Hint, HintKind
-from hookd.model.journal import AppState, Pinned, Quarantined, Unpinned
+from hookd.model.journal import AppState, Pinned, Unpinned
 from hookd.model.phase import build_user
 from worker.context import AppTask, Task
 from worker.deploy import blue_green, restart
@@ -29,6 +29,7 @@ from worker.deploy.target import (
     count_crash,
     pin_event,
     quarantine_crash_loop,
+    quarantine_event,
     reason_against,
     was_killed_too_often,
 )
@@ -48,6 +49,7 @@ from worker.process.lock import app_lock
 from worker.release.disk_space import check_free_space, flush
 from worker.release.git_mirror import GitMirror
 from worker.release.ownership import make_directories, release_policy
+from worker.report.cause import health_cause
 from worker.report.status import StatusPublisher, publishing
 from worker.service.manager import service_log_hint
 from worker.service.processes import restart_also
@@ -173,8 +175,7 @@ def _build_and_check(task: Task, state: AppState, target: Target, mirror: GitMir
             check(task, new, target, policy)
             name = new.name
         except CommitRefused as error:
-            cause = task.cause_of(error)
-            task.journal.add(Quarantined(**task.stamp(), commit=target.commit, served=False, cause=cause))
+            task.journal.add(quarantine_event(task, target.commit, task.cause_of(error), error.fault, served=False))
             raise
     task.recorder.update(release=name)
     return name
@@ -215,14 +216,14 @@ def _hand_over(task: Task, state: AppState, target: Target, name: str) -> None:
         raise kind(f"{cause}: {error}", hint=Hint(HintKind.DEPLOY)) from None
     except BAD_RELEASE as error:
         task.cancel_timeout()
-        cause = task.cause_of(error)
-        hint = service_log_hint(task, handover.new_service(task.app, state))
-        hint = error.hint if isinstance(error, ProcessFailed) else hint
-        task.recorder.line(f"the new release is bad: {cause}")
+        found = health_cause(task.cause_of(error), task.app)
+        own = error.hint if isinstance(error, ProcessFailed) else found.hint
+        hint = own or service_log_hint(task, handover.new_service(task.app, state))
+        task.recorder.line(f"the new release is bad: {found.text}")
         was_killed = isinstance(error, ReleaseKilled) and not was_killed_too_often(task, target.commit)
         if not was_killed:
-            task.try_journal(Quarantined(**task.stamp(), commit=target.commit, served=True, cause=cause))
-        ending = _roll_back(task, state, handover, cause, hint)
+            task.try_journal(quarantine_event(task, target.commit, found.text, found.fault, served=True))
+        ending = _roll_back(task, state, handover, found.text, hint)
         ending.was_killed = was_killed
         raise ending from None
 

@@ -96,7 +96,7 @@ def _failed(
     cause = f"{_describe(task, error)}; {_HALF_DONE}{_about(backup)}"
     task.try_journal(Quarantined(**task.stamp(), commit=commit, served=False, cause=cause))
     kind = HintKind.RESTORE if task.app.uses_systemd else HintKind.RESTORE_OWN
-    return ReleaseCommandsFailed(cause, hint=Hint(kind, backup) if backup else None)
+    return ReleaseCommandsFailed(cause, hint=Hint(kind, backup) if backup else getattr(error, "hint", None))
 
 
 def _about(backup: str | None) -> str:

@@ -4,7 +4,7 @@ from hookd.model.deployment import StepName
 from worker.context import AppTask
 from worker.errors import CommandFailed, ReleaseKilled, Unhealthy
 from worker.service.disturbance import find_disturbance
-from worker.service.manager import control, verify_health
+from worker.service.manager import control, forget_refusal, verify_health
 
 
 def start_healthy(task: AppTask, name: str, colour: str | None, step: StepName) -> None:
@@ -28,6 +28,7 @@ def start_healthy(task: AppTask, name: str, colour: str | None, step: StepName) 
 
 
 def _start(task: AppTask, name: str, colour: str | None, step: StepName) -> None:
+    forget_refusal(task, colour)
     with task.recorder.step(step, colour):
         control(task, "restart", name)  # A killed deployment may have left it running.
     with task.recorder.step(StepName.HEALTH, colour):

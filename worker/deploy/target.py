@@ -13,7 +13,7 @@ from hookd.model.deployment import MANUAL_TRIGGERS, Trigger
 from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import AppState, Pinned, Quarantined, Release, Skipped
 from worker.context import Task
-from worker.errors import DeployError
+from worker.errors import DeployError, Fault
 from worker.release.git_mirror import GitMirror
 
 # One kill may be chance, such as a power cut or a neighbour. After this many in a row, the commit is to blame.
@@ -67,6 +67,13 @@ def pin_event(task: Task, target: Target) -> Pinned | None:
     return Pinned(**task.stamp(), commit=target.commit, head=target.head) if target.commit != target.head else None
 
 
+def quarantine_event(task: Task, commit: str, cause: str, fault: Fault, *, served: bool) -> Quarantined:
+    """Return the quarantine of a commit. An edit ends it if the configuration is to blame, or may be without a harm."""
+    ends = fault is Fault.CONFIGURATION or (not served and fault is not Fault.COMMIT)
+    configured = task.configured_at if ends else None
+    return Quarantined(**task.stamp(), commit=commit, served=served, cause=cause, configured_at=configured)
+
+
 def reason_against(task: Task, state: AppState, target: Target, mirror: GitMirror) -> Assessment | None:
     """Return the reason not to deploy the target, or None to deploy it. Writes a new skip to the journal.
 
@@ -76,7 +83,7 @@ def reason_against(task: Task, state: AppState, target: Target, mirror: GitMirro
     skipped = _compare_paths(task, state, target, mirror)
     freeze = freezes.active_freeze(task.freeze_directory, task.app.name, datetime.now(UTC))
     current = state.model_copy(update={"skipped": skipped})
-    reason = block_reason(current, target.commit, task.deployment.trigger, freeze)
+    reason = block_reason(current, target.commit, task.deployment.trigger, freeze, task.configured_at)
     if reason is not None and reason.verdict is Verdict.SKIPPED and skipped is not None and skipped != state.skipped:
         task.journal.add(skipped)
     return reason

@@ -202,7 +202,7 @@ def _install_project(task: Task, release: Path, commands: VenvCommands) -> None:
     except CommandFailed as error:
         if source.must_install:
             raise
-        task.recorder.line(f"warning: the project is not installed as a package: {_describe_failure(error)}")
+        task.recorder.line(f"warning: the project is not installed as a package: {error.reason or error.cause}")
 
 
 def _failure(error: CommandFailed, source: Source) -> CommandFailed:
@@ -211,18 +211,9 @@ def _failure(error: CommandFailed, source: Source) -> CommandFailed:
     if any(_NO_WHEEL_MESSAGE.search(line) for line in error.lines):
         hint = ALLOW_BUILD_HINT
     failure = type(error)(
-        f"the dependencies of {source.name} cannot be installed: {_describe_failure(error)}",
+        f"the dependencies of {source.name} cannot be installed: {error.reason or error.cause}",
         lines=error.lines,
         hint=hint,
     )
     failure.started = error.started
     return failure
-
-
-def _describe_failure(error: CommandFailed) -> str:
-    """Return uv's error with its cause and its hints. The last line of uv's output is often only one of these."""
-    lines = [line.strip() for line in error.lines]
-    wrong = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    why = [line.removeprefix("cause: ") for line in lines if line.startswith("cause: ")]
-    hints = [line for line in lines if line.startswith("hint: ")]
-    return ": ".join([*wrong[:1], *why[:1], *hints[:1]]) if wrong else error.cause

@@ -11,7 +11,7 @@ from hookd.model.hint import Hint, HintKind
 from worker.context import Task
 from worker.errors import CommandFailed
 from worker.phase.environment import command_environment
-from worker.phase.phases import limit_key, start_unit
+from worker.phase.phases import explained, start_unit
 from worker.process.run import Command, run
 
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -23,7 +23,7 @@ def run_backup(task: Task, release: Path) -> None:
         seconds = task.app.release.seconds
         start_unit(task, "backup", release, [(backup_label(task.app),)], total=seconds, silence=seconds)
         return
-    with limit_key("backup"):
+    with explained(task, "backup"):
         _back_up(task, release)
 
 

@@ -2,18 +2,24 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from hookd.files.links import switch_link
 from hookd.model.hint import Hint, HintKind
 from hookd.model.phase import Phase, build_plan, check_command
-from worker.context import Task
-from worker.errors import CommandFailed, ServiceMissing, TimedOut
+from worker.context import AppTask, Task
+from worker.errors import CommandFailed, Killed, ServiceMissing, TimedOut
 from worker.phase.environment import command_environment
 from worker.phase.unit import run_unit, stop_phases
 from worker.process.run import SILENT, Command
+from worker.report.cause import Cause, find_cause, limit_cause
+
+# A program that is missing or cannot be executed, as `sh` and setpriv report it.
+_NOT_STARTED: Final = re.compile(r"(?:cannot be started|ended with status 12[67]): $")
 
 
 def run_build(task: Task, release: Path, commands: Sequence[Command]) -> None:
@@ -93,14 +99,14 @@ def start_unit(
     unit.
     """
     switch_link(task.paths.next, release)
-    with limit_key(phase):
+    with explained(task, phase):
         run_unit(task, phase, [" ".join(argv) for argv in argvs], total=total, silence=silence)
 
 
 def _run_direct(task: Task, phase: Phase, commands: Sequence[Command]) -> None:
     for number, command in enumerate(commands, 1):
         try:
-            with limit_key(phase):
+            with explained(task, phase):
                 task.run(command)
         except CommandFailed as error:
             error.started = number
@@ -108,14 +114,31 @@ def _run_direct(task: Task, phase: Phase, commands: Sequence[Command]) -> None:
 
 
 @contextmanager
-def limit_key(phase: Phase) -> Iterator[None]:
-    """Name the key of the limit that a program of a phase reached."""
+def explained(task: AppTask, phase: Phase) -> Iterator[None]:
+    """Add the cause to the error of a phase's program: the key of its limit, or what its output says."""
     try:
         yield
     except TimedOut as error:
         key = "limits.silence_seconds" if error.limit.startswith(SILENT) else "limits.step_seconds"
         key = "release.seconds" if phase in ("backup", "release") else key
-        raise TimedOut.at(error.program, error.limit, key=key, started=error.started) from None
+        limited = TimedOut.at(error.program, error.limit, key=key, started=error.started)
+        raise _explain(limited, limit_cause(limited.cause, key, task.app)) from None
+    except Killed:
+        raise
+    except CommandFailed as error:
+        if cause := find_cause(phase, error.lines, task.app):
+            raise _explain(error, cause) from None
+        raise
+
+
+def _explain(error: CommandFailed, cause: Cause) -> CommandFailed:
+    """Replace the reason in an error by a cause. That of a program that did not start says all."""
+    how = error.cause.removesuffix(error.reason) if error.reason else ""
+    if error.reason:
+        error.cause = cause.text if _NOT_STARTED.search(how) else how + cause.text
+    error.args = (error.cause,)
+    error.reason, error.hint, error.fault = cause.text, error.hint or cause.hint, cause.fault
+    return error
 
 
 def app_commands(task: Task, release: Path) -> list[Command]:

@@ -18,6 +18,7 @@ from worker.context import AppTask
 from worker.errors import CommandFailed, DeployError, Killed, ServiceMissing, TimedOut
 from worker.process.run import LineSplitter, run, run_client
 from worker.process.systemctl import OWN_SIGNALS, killing_signal, number, show_unit, sudo_command
+from worker.report.output import error_line
 
 # systemd kills a unit that ignores its TERM, and root changes the owners of a build, within 120 s.
 _STOP_SECONDS: Final = 150.0
@@ -118,7 +119,7 @@ def _failure(app: App, phase: Phase, progress: _Progress, lines: tuple[str, ...]
     if found.get("LoadState") == "not-found" and not started:
         return ServiceMissing(f"the unit {unit} does not exist", hint=Hint(HintKind.SET_UP))
     if result == "oom-kill":
-        return Killed(_out_of_memory(phase, number(found, "MemoryMax")), lines=lines, started=started)
+        return _out_of_memory(phase, number(found, "MemoryMax"), lines, started)
     if killed_by := killing_signal(found):
         kind = CommandFailed if killed_by in OWN_SIGNALS else Killed
         return kind(f"{name} was killed by signal {killed_by}", lines=lines, started=started)
@@ -128,7 +129,7 @@ def _failure(app: App, phase: Phase, progress: _Progress, lines: tuple[str, ...]
         what = "the build left files that are refused" if phase == "build" else "it cannot be kept"
         return CommandFailed(f"{what}: {last.removeprefix(REFUSED)}", lines=lines)
     how = f"ended with status {status}" if status else f"failed ({result or 'not started'})"
-    return CommandFailed(f"{name} {how}{f': {last}' if last else ''}", lines=lines, started=started)
+    return CommandFailed.ended(f"{name} {how}", lines or (own,), error_line(lines or (own,)), started=started)
 
 
 def _failed_unit(app: App, phase: Phase) -> str:
@@ -137,7 +138,9 @@ def _failed_unit(app: App, phase: Phase) -> str:
     return dump_unit(app) if is_command else phase_unit(app, phase)
 
 
-def _out_of_memory(phase: Phase, limit: int) -> str:
+def _out_of_memory(phase: Phase, limit: int, lines: tuple[str, ...], started: int) -> Killed:
     key = "build.memory_max" if phase == "build" else "service.memory_max"
     size = f"{limit / _MIB / 1024:.3g} GiB" if limit >= 1024 * _MIB else f"{limit // _MIB} MiB"
-    return f"the {phase} ran out of memory ({f'limit {size}' if limit else 'no limit'}): raise {key}"
+    cause = f"the {phase} ran out of memory ({f'limit {size}' if limit else 'no limit'}): raise {key}"
+    hint = Hint(HintKind.SET_KEY, f"{key}={2 * limit // _MIB}M") if limit else None
+    return Killed(cause, lines=lines, hint=hint, started=started)

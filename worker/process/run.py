@@ -18,6 +18,7 @@ from typing import IO, Any, Final, cast
 
 from worker.errors import CommandFailed, TimedOut
 from worker.process.subreaper import kill_descendants
+from worker.report.output import error_line
 
 # PATH of all programs.
 # A limit of silence, in the words of its error.
@@ -27,7 +28,8 @@ SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 _DIE_WITH_PARENT: Final = ("/usr/bin/setpriv", "--pdeathsig", "KILL", "--")
 _CANNOT_EXECUTE: Final = (126, 127)
 GRACE_SECONDS: Final = 5.0
-_KEPT_LINES: Final = 20
+# A package's build prints a hundred lines between its error and its end.
+_KEPT_LINES: Final = 200
 _LONGEST_LINE: Final = 4000
 _PIECE: Final = 65_536
 
@@ -107,7 +109,7 @@ def _start(
 
 
 def lines_of(command: Command) -> list[str]:
-    """Run a program and return the lines it prints. Raises CommandFailed with the last of them."""
+    """Run a program and return the lines it prints. Raises CommandFailed with the one that names its error."""
     lines: list[str] = []
     run(command, lines.append)
     return lines
@@ -117,9 +119,9 @@ def command_failed(command: Command, status: int, lines: tuple[str, ...]) -> Com
     """Return the error for a program that ended with `status` after it printed `lines`."""
     last = lines[-1] if lines else ""
     if status in _CANNOT_EXECUTE and last.startswith("setpriv: "):
-        return CommandFailed(f"{command.program} cannot be started: {last.rpartition(': ')[2]}")
+        return CommandFailed.ended(f"{command.program} cannot be started", (last,), last.rpartition(": ")[2])
     how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-    return CommandFailed(f"{command.program} {how}{f': {last}' if last else ''}", lines=lines)
+    return CommandFailed.ended(f"{command.program} {how}", lines, error_line(lines))
 
 
 def supervise(

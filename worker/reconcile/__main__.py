@@ -18,7 +18,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from hookd import eventlog
-from hookd.config import ConfigError, config_path, load_valid_apps
+from hookd.config import Config, ConfigError, config_path, configured_at, load_valid_apps
 from hookd.credentials import redis_user
 from hookd.eventlog import event
 from hookd.model import redis_keys
@@ -88,7 +88,7 @@ def _run_round(names: Sequence[str], *, poll_all: bool, pace: int = _PACE_SECOND
             if poll_all:  # An app that is switched off must be named.
                 polled = [app for app in apps if app.reconcile.every or names]
             else:
-                polled = _apps_to_poll(connection, apps, run_id, pace)
+                polled = _apps_to_poll(config, connection, apps, run_id, pace)
         except RedisError as error:
             event(log, "Redis cannot be used", logging.ERROR, why=str(error))
             return 1
@@ -110,7 +110,7 @@ def _redis_run_id(connection: Redis) -> str:
         time.sleep(0.5)
 
 
-def _apps_to_poll(connection: Redis, apps: Sequence[App], run_id: str, pace: int) -> list[App]:
+def _apps_to_poll(config: Config, connection: Redis, apps: Sequence[App], run_id: str, pace: int) -> list[App]:
     """Return the apps that must be polled now, the one with the oldest poll first."""
     with connection.pipeline(transaction=False) as pipeline:
         for app in apps:
@@ -119,7 +119,18 @@ def _apps_to_poll(connection: Redis, apps: Sequence[App], run_id: str, pace: int
     polls = [float(at) if at and id_then == run_id.encode() else None for at, id_then in found]
     oldest_first = sorted(zip(apps, polls, strict=True), key=lambda poll: poll[1] or 0.0)
     now = time.time()
-    return [app for app, last in oldest_first if needs_poll(app.name, app.reconcile.every, last, now=now, pace=pace)]
+    return [
+        app
+        for app, last in oldest_first
+        if needs_poll(
+            app.name,
+            app.reconcile.every,
+            last,
+            now=now,
+            pace=pace,
+            edited=configured_at(config, app).timestamp(),
+        )
+    ]
 
 
 def reconcile_app(reconciler: Reconciler, app: App, *, prints: bool = False) -> int:

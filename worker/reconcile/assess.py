@@ -16,7 +16,7 @@ class Observation:
     """The head, the journal's state and the running services of an app.
 
     `head` is None if the git host did not answer, and `problem` says why. `history` has the newest first. `start` is
-    the command that starts its service.
+    the command that starts its service. `configured_at` is the time of its configuration.
     """
 
     app: str
@@ -27,6 +27,7 @@ class Observation:
     freeze: Freeze | None = None
     history: tuple[Deployment, ...] = ()
     start: str = ""
+    configured_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ def _assess_update(observed: Observation, now: datetime) -> DeploymentNeeded | A
     """Assess whether the head must be deployed."""
     if observed.head is None:
         return Assessment(verdict=Verdict.UNREACHABLE, why=observed.problem)
-    reason = reason_for_lag(observed.state, observed.head, _last_result(observed, observed.head))
+    result, edited = _last_result(observed, observed.head), observed.configured_at
+    reason = reason_for_lag(observed.state, observed.head, result, configured_at=edited)
     if reason.verdict is not Verdict.WAITING:
         return reason
     return _unless_too_soon(reason.why, observed, observed.head, now)
@@ -93,7 +95,8 @@ def _last_result(observed: Observation, head: str) -> str:
 
 def _unless_too_soon(why: str, observed: Observation, head: str | None, now: datetime) -> DeploymentNeeded | Assessment:
     """Wait for the retry time of a build of `head`, or of a repair. Ignore one beyond any backoff (a clock jump)."""
-    retry_at = repair_retry_at(observed.history) if head is None else build_retry_at(observed.history, head)
+    past, edited = observed.history, observed.configured_at
+    retry_at = repair_retry_at(past) if head is None else build_retry_at(past, head, edited, now)
     if retry_at is None or retry_at <= now or retry_at > now + LONGEST_BACKOFF:
         return DeploymentNeeded(why)
     return Assessment(verdict=Verdict.WAITING, why=f"{why}; the next try is at {retry_at:%H:%M} UTC")

@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from hookd import freezes
-from hookd.config import Config
+from hookd.config import Config, configured_at
 from hookd.eventlog import event
 from hookd.model import redis_keys
 from hookd.model.app import App
@@ -108,7 +108,10 @@ class Reconciler:
             running = self._with_health(app, state, running)
         freeze = freezes.active_freeze(self.config.freeze_directory, app.name, datetime.now(UTC))
         start = start_command(app, state.colour)
-        observed = Observation(app.name, state, running, freeze=freeze, history=history, start=start)
+        configured = configured_at(self.config, app)
+        observed = Observation(
+            app.name, state, running, freeze=freeze, history=history, start=start, configured_at=configured
+        )
         try:
             return replace(observed, head=self._head(app))
         except DeployError as error:

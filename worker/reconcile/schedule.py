@@ -12,23 +12,32 @@ _FIRST_BACKOFF: Final = timedelta(minutes=3)
 LONGEST_BACKOFF: Final = timedelta(hours=1)
 
 
-def needs_poll(app: str, every: int, last: float | None, *, now: float, pace: float) -> bool:
+def needs_poll(app: str, every: int, last: float | None, *, now: float, pace: float, edited: float = 0.0) -> bool:
     """Return True if the app must be polled now, so that two polls are never more than `every` seconds apart.
 
     `last` is the time of the last poll since Redis' start, if it is known. The next call is `pace` seconds later. An
-    app is polled at once if the clock was set back. An offset per app spreads the polls. 0 stands for never.
+    app is polled at once if the clock was set back, or if its configuration was `edited` since. An offset per app
+    spreads the polls. 0 stands for never.
     """
     if not every:
         return False
-    if last is None or last > now:
+    if last is None or last > now or last < edited <= now:
         return True
     share = zlib.crc32(f"{app} {last}".encode()) / 2**32
     return now >= last + every - pace - every / 6 * share
 
 
-def build_retry_at(history: Iterable[Deployment], head: str) -> datetime | None:
-    """Return the time of the next attempt to deploy a commit. `history` has the newest first."""
-    return _retry_at(attempts_for(history, head))
+def build_retry_at(
+    history: Iterable[Deployment], head: str, edited: datetime | None = None, now: datetime | None = None
+) -> datetime | None:
+    """Return the time of the next attempt to deploy a commit. `history` has the newest first.
+
+    Attempts before the app was `edited` do not count, unless that lies in the future (a clock jump).
+    """
+    attempts = attempts_for(history, head)
+    if edited is not None and now is not None and edited <= now:
+        attempts = [attempt for attempt in attempts if (attempt.started_at or attempt.created_at) >= edited]
+    return _retry_at(attempts)
 
 
 def attempts_for(history: Iterable[Deployment], head: str) -> list[Deployment]:

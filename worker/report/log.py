@@ -16,14 +16,13 @@ from hookd.eventlog import event
 from hookd.model.deployment import Deployment, IllegalTransition, Step, StepName, with_step
 from hookd.model.text import printable
 from hookd.queue.deployments import Contention, DeploymentStore, NoSuchDeployment
+from worker.report.output import ANSI
 
 log: Final = logging.getLogger(__name__)
 
 MAX_BYTES: Final = 5 * 1024 * 1024
 MASK: Final = "***"
 _MIN_SECRET_LENGTH: Final = 6
-# Colours and cursor movements of build tools.
-_ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-_]")
 _SECRET_NAME: Final = re.compile(r"(?i)secret|token|pass(?:w|phrase|$)|key|credential|dsn|_url$|^url$|auth")
 # A value that looks random, whatever its name.
 _RANDOM: Final = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9+=_-]{16,}")
@@ -80,7 +79,7 @@ class LogFile:
 
     def clean(self, text: str) -> str:
         """Drop colours, mask credentials and escape control characters."""
-        return printable(self._redaction.apply(_ANSI.sub("", text)), keep="\t")
+        return printable(self._redaction.apply(ANSI.sub("", text)), keep="\t")
 
     def __enter__(self) -> Self:
         return self

@@ -160,9 +160,15 @@ def _with_lag(status: AppStatus, state: AppState, head: str | None, reason: LagR
     return status.model_copy(update={"lag": lag})
 
 
-def reason_for_lag(state: AppState, head: str, last_attempt: str = "", freeze: Freeze | None = None) -> Assessment:
+def reason_for_lag(
+    state: AppState,
+    head: str,
+    last_attempt: str = "",
+    freeze: Freeze | None = None,
+    configured_at: datetime | None = None,
+) -> Assessment:
     """Return what blocks a head that does not serve, or else its wait, with the result of the last attempt."""
-    blocked = block_reason(state, head, Trigger.RECONCILE, freeze)
+    blocked = block_reason(state, head, Trigger.RECONCILE, freeze, configured_at)
     if blocked is not None:
         return blocked
     deployed = state.deployed.commit[:12] if state.deployed else "nothing"

@@ -2,20 +2,25 @@
 
 import os
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from io import TextIOWrapper
+from pathlib import Path
 from typing import Final
 
 from hookd.files.links import link_changed_at
+from hookd.files.safe_open import open_regular_file
 from hookd.model.app import App
 from hookd.model.hint import Hint, HintKind
 from hookd.model.journal import AppState
 from hookd.model.settings import AppPaths
 from hookd.model.systemctl import Verb, parse_show
 from worker.context import AppTask
-from worker.errors import CommandFailed, ServiceMissing
+from worker.errors import CommandFailed, ServiceMissing, Unhealthy
 from worker.process.run import Command, lines_of
-from worker.process.systemctl import cat_command, control_command, show_command
+from worker.process.systemctl import cat_command, control_command, number, show_command, show_unit
 from worker.service import circus
 from worker.service.drift import (
     DesiredState,
@@ -34,6 +39,12 @@ _EXPECTED_OUTPUT: Final = re.compile(
     r"(Warning: )?Stopping '?\S+?'?, but (it can still be activated by|its triggering units are still active):"
     r"|\s*[\w@.-]+\.socket"
 )
+# The status text of a service that refused its release (units/gunicorn.conf.py).
+_REFUSED: Final = "refused: "
+# The longest text of it, and the longest wait for its end.
+_MAX_REFUSAL: Final = 1024
+_REFUSAL_SECONDS: Final = 2.0
+_PAUSE_SECONDS: Final = 0.1
 _STATUS: Final = re.compile(r"release (/.+)")
 _STARTED: Final = re.compile(r"\w+ (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?) UTC")
 
@@ -77,8 +88,49 @@ def _check_manager(task: AppTask, name: str) -> None:
 
 
 def verify_health(task: AppTask, name: str, colour: str | None) -> None:
-    """Wait until a service passes the app's health check. Raises Unhealthy."""
-    wait_until_healthy(task.app.health, colour, task.recorder.line, lambda: _processes(task.app, name))
+    """Wait until a service passes the app's health check. Raises Unhealthy with the reason that the service gives."""
+    try:
+        wait_until_healthy(task.app.health, colour, task.recorder.line, lambda: _processes(task.app, name))
+    except Unhealthy as error:
+        if error.is_silent or not (reason := _read_refusal(task, name, colour)):
+            raise
+        raise Unhealthy(reason) from None
+
+
+def forget_refusal(task: AppTask, colour: str | None) -> None:
+    """Remove the reason of an earlier start. systemd forgets it by itself."""
+    if not task.app.uses_systemd:
+        _refusal_file(task, colour).unlink(missing_ok=True)
+
+
+def _refusal_file(task: AppTask, colour: str | None) -> Path:
+    """Return the file in which a service of circus writes why it refused its release."""
+    return task.paths.root / f"{colour or 'current'}.refused"
+
+
+def _read_refusal(task: AppTask, name: str, colour: str | None) -> str:
+    """Return why a service refused its release, which it publishes at its end, or ""."""
+    end = time.monotonic() + _REFUSAL_SECONDS
+    while True:
+        reason, is_running = _refusal_of(task, name, colour)
+        if reason or not is_running or time.monotonic() >= end:
+            return " ".join(reason.split())
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _refusal_of(task: AppTask, name: str, colour: str | None) -> tuple[str, bool]:
+    """Return why a service refused its release, and if it still runs."""
+    if task.app.uses_systemd:
+        with suppress(CommandFailed):
+            found = show_unit(f"{name}.service", "StatusText,MainPID")
+            is_refused = found.get("StatusText", "").startswith(_REFUSED)
+            return found["StatusText"].removeprefix(_REFUSED) if is_refused else "", bool(number(found, "MainPID"))
+        return "", False
+    with suppress(OSError):
+        file = open_regular_file(_refusal_file(task, colour))
+        with TextIOWrapper(file, encoding="utf-8", errors="replace") as stream:
+            return stream.read(_MAX_REFUSAL), False
+    return "", True
 
 
 def service_log_hint(task: AppTask, name: str) -> Hint:

@@ -54,8 +54,8 @@ def test_all_files_report_together(tmp_path: Path) -> None:
     (path.parent / "apps" / "dir.toml").mkdir()
     absolute = "an absolute path without .., such as /var/lib/hookd"
     assert problems(path) == [
-        "hookd.toml: receiver.threads: invalid value 0, input should be greater than or equal to 1",
-        "hookd.toml: states: unknown key, remove it or check its spelling",
+        "hookd.toml: receiver.threads: invalid value 0, expected 1 or more",
+        "hookd.toml: states: unknown key, perhaps state is meant",
         "apps/Shop.toml: an app's file is named [a-z][a-z0-9-]{0,31}.toml",
         "apps/blog.toml: branch: invalid value '-x', expected a branch name that git accepts, such as main",
         f"apps/blog.toml: root: invalid value 'srv/blog', expected {absolute}",

@@ -7,7 +7,7 @@ from typing import Final
 from redis.exceptions import RedisError
 
 from hookd import freezes
-from hookd.config import ConfigError
+from hookd.config import ConfigError, configured_at
 from hookd.credentials import PasswordUnreadable
 from hookd.model.app import App
 from hookd.model.decision import Assessment, Lag, Verdict, block_reason, remedy
@@ -46,7 +46,7 @@ def check_app(context: HostContext, app: App) -> Iterator[Finding]:
         return
     state = context.app_state(app)
     freeze = freezes.active_freeze(context.config.freeze_directory, app.name, context.now)
-    blocked = block_reason(state, head, Trigger.RECONCILE, freeze)
+    blocked = block_reason(state, head, Trigger.RECONCILE, freeze, configured_at(context.config, app))
     yield from check_lag(app, head, state, blocked, now=context.now, known=_published_lag(context, app))
 
 
@@ -77,6 +77,9 @@ def check_lag(
     `blocked` is the block reason from journal and freeze. `known` is the reconciler's last result, the only trace of a
     failed build.
     """
+    if state.deployed is None and blocked is not None and blocked.verdict is Verdict.QUARANTINED:
+        yield warning(f"{app.name} serves nothing yet: {blocked.why}", remedy(blocked.verdict, app.name, "sudo hookd"))
+        return
     if state.deployed is None:
         yield ok(f"the branch's head is {head[:12]}")
         return

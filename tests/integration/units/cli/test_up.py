@@ -18,7 +18,7 @@ PAGE = "def app(environ, start_response):\n    start_response('200 OK', [])\n   
 
 
 class Person:
-    """Somebody with a home directory and a repository."""
+    """A user with a home directory and a repository."""
 
     def __init__(self, directory: Path) -> None:
         self.home = directory

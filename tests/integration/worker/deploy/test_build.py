@@ -59,7 +59,7 @@ def test_build_after_journal_loss(tmp_path: Path, repository: Repository) -> Non
     ("over", "error", "cause"),
     [
         ({"build": {"commands": [["false"]]}}, CommandFailed, "false ended with status 1"),
-        ({"build": {"commands": [["rm", "app.py"], ["no-such"]]}}, CommandFailed, "no-such cannot be started"),
+        ({"build": {"commands": [["rm", "app.py"], ["no-such"]]}}, CommandFailed, "there is no program no-such"),
         ({"build": {"commands": [["sh", "-c", "rm venv; ln -s / venv"]]}}, CommitRefused, "replaced the link venv"),
         ({"build": {"commands": [["sh", "-c", "rm venv"]]}}, CommitRefused, "replaced the link venv"),
         ({"service": {"preflight": ["sh", "-c", "echo no >&2; exit 4"]}}, CommitRefused, "does not start .*: no$"),

@@ -235,6 +235,35 @@ def test_refused_release_reports_no_kill(tmp_path: Path, health: str) -> None:
         assert b"ERRNO" not in received()
 
 
+@pytest.mark.parametrize(
+    ("health", "reason"),
+    [
+        (BAD["a wrong status"], b"/healthz answered 500, not 200"),
+        (BAD["an exception"], b"/healthz answered 500, not 200: the app raised LookupError: no table"),
+        ("raise LookupError(os.environ['TOKEN'])", b"/healthz answered 500, not 200: the app raised LookupError: ***"),
+        (
+            "import logging; logging.exception('x', exc_info=KeyError('y')); " + BAD["a wrong status"],
+            b"/healthz answered 500, not 200: the app raised KeyError: 'y'",
+        ),
+    ],
+)
+def test_refusal_has_its_reason(tmp_path: Path, health: str, reason: bytes) -> None:
+    site, file = Site(tmp_path, health), tmp_path / "refused"
+    more = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "HOOKD_REFUSAL_FILE": str(file), "TOKEN": "s3cr3t-value"}
+    with notifications(tmp_path) as received, site.gunicorn(**more) as process:
+        wait_for(lambda: process.poll() is not None, what="the end of gunicorn")
+        assert b"STATUS=refused: " + reason + b"\n" in received()
+    assert file.read_bytes() == reason
+
+
+def test_failed_import_has_its_reason(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    (tmp_path / "wsgi.py").write_text("import of_no_package")
+    with notifications(tmp_path) as received, site.gunicorn(NOTIFY_SOCKET=str(tmp_path / "notify")) as process:
+        wait_for(lambda: process.poll() is not None, what="the end of gunicorn")
+        assert b"STATUS=refused: ModuleNotFoundError: No module named 'of_no_package'" in received()
+
+
 def test_stop_reports_no_kill(tmp_path: Path) -> None:
     site = Site(tmp_path)
     with notifications(tmp_path) as received, site.gunicorn(NOTIFY_SOCKET=str(tmp_path / "notify")) as process:

@@ -251,9 +251,57 @@ def test_dangerous_service_name_is_refused(name: str) -> None:
     assert len(problems(service={"name": name})) == 1
 
 
-@pytest.mark.parametrize("commands", ["make", [["make"], "test"], [[]], [[""]], [["a\x00b"]], [["x"] * 201]])
-def test_command_must_be_a_list(commands: object) -> None:
+@pytest.mark.parametrize("commands", [[[]], [[""]], [["a\x00b"]], [["x"] * 201], "", 5, [5], [["npm", 1]]])
+def test_bad_command_is_refused(commands: object) -> None:
     assert len(problems(build={"commands": commands})) >= 1
+
+
+@pytest.mark.parametrize(
+    ("commands", "meant"),
+    [
+        ("npm ci", (("npm", "ci"),)),
+        (["npm ci", ["npm", "run", "build"]], (("npm", "ci"), ("npm", "run", "build"))),
+        (["make"], (("make",),)),
+        ("python -c 'import shop'", (("python", "-c", "import shop"),)),
+    ],
+)
+def test_command_as_text(commands: object, meant: object) -> None:
+    assert app(build={"commands": commands}).build.commands == meant
+    assert app(release={"commands": commands}).release.commands == meant
+
+
+@pytest.mark.parametrize(
+    ("over", "text"),
+    [
+        ({"build": {"commands": "npm ci && npm test"}}, '["sh", "-c", "npm ci && npm test"]'),
+        ({"build": {"commands": "NODE_ENV=production npm ci"}}, '["sh", "-c", '),
+        ({"build": {"commands": ["npm", "ci"]}}, '[["npm", "ci"]]'),
+        ({"service": {"preflight": ["python", 1]}}, 'a command such as ["npm", "ci"]'),
+        ({"release": {"commands": "x", "backup": "pg_dump | gzip", "restore": "y"}}, '["sh", "-c", "pg_dump | gzip"]'),
+        ({"service": {"entry": "shop/wsgi.py"}}, "shop.wsgi:app"),
+        ({"service": {"workers": "four"}}, "a whole number"),
+        ({"service": {"threads": 0}}, "1 or more"),
+        ({"dependencies": {"file": ["a.txt", "b.txt"]}}, "-r"),
+        ({"dependencies": {"allow_build": "maybe"}}, "true or false"),
+        ({"shared": {"directories": "uploads"}}, '["uploads"]'),
+        ({"shared": {"directories": ["uploads/*"]}}, "without *"),
+        ({"shared": "uploads"}, "a table"),
+        ({"branch": "refs/tags/v1"}, "tags"),
+        ({"repository": "https://me:key@example.org/acme/shop.git"}, "git@example.org:acme/shop.git"),
+        ({"build": {"memory_max": 512}}, '"512M"'),
+        ({"entry": "shop:app"}, "perhaps service.entry is meant"),
+        ({"healht": {}}, "perhaps health is meant"),
+        ({"build": {"comands": []}}, "perhaps build.commands is meant"),
+        ({"processes": {"worker": {"command": "rq worker", "cout": 2}}}, "perhaps processes.worker.count is meant"),
+    ],
+)
+def test_refusal_shows_the_right_spelling(over: dict[str, Any], text: str) -> None:
+    [problem] = problems(**over)
+    assert text in problem
+
+
+def test_full_name_of_a_branch() -> None:
+    assert app(branch="refs/heads/main").branch == "main"
 
 
 @pytest.mark.parametrize(
@@ -265,7 +313,8 @@ def test_command_must_be_a_list(commands: object) -> None:
         ({"commands": [["true"]], "backup": ["pg_dump"]}, "expected restore with a command as backup"),
         ({"commands": [["true"]], "backup": "sqlite", "restore": ["x"]}, "expected restore with a command as backup"),
         ({"commands": [["true"]], "restore": ["x"]}, "expected restore with a command as backup"),
-        ({"commands": [["true"]], "backup": "mysql"}, "release.backup"),
+        ({"commands": [["true"]], "backup": "mysql"}, "expected restore with a command as backup"),
+        ({"commands": "true", "backup": "pg_dump shop", "restore": "psql -d shop"}, ""),
     ],
 )
 def test_backup_has_its_way_back(release: dict[str, Any], problem: str) -> None:

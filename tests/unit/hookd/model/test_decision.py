@@ -27,6 +27,17 @@ def quarantined(commit: str, served: bool = True) -> Quarantined:
     return Quarantined(at=AT, deployment=DEPLOYMENT, commit=commit, served=served, cause="it was bad")
 
 
+def test_edit_lifts_a_quarantine_once() -> None:
+    under = quarantined(B, served=False).model_copy(update={"configured_at": AT})
+    state = fold([*deployed(ONE, A), under])
+    for configured_at, is_blocked in ((None, True), (AT, True), (AT + timedelta(seconds=1), False)):
+        assert (block_reason(state, B, Trigger.RECONCILE, None, configured_at) is not None) is is_blocked
+    again = fold([*deployed(ONE, A), under, under.model_copy(update={"configured_at": AT + timedelta(seconds=1)})])
+    assert block_reason(again, B, Trigger.RECONCILE, None, AT + timedelta(seconds=1)) is not None
+    firm = fold([*deployed(ONE, A), quarantined(B)])
+    assert block_reason(firm, B, Trigger.RECONCILE, None, AT + timedelta(seconds=1)) is not None
+
+
 def pinned(commit: str, head: str) -> Pinned:
     return Pinned(at=AT, deployment=DEPLOYMENT, commit=commit, head=head)
 

@@ -1,12 +1,11 @@
-"""What was found in a repository, and what a person sets over it, become one table."""
+"""Findings in a repository and the keys that a person sets become one table."""
 
 from typing import Any
 
 import pytest
 
-from units.apps.found import page_of, parse_change, set_key, with_findings
+from units.apps.found import page_of, with_findings
 from units.finders.plan import Finding, Plan
-from units.system.errors import Refused
 
 ENTRY = Finding("service.entry", "shop:app", "shop.py, line 3", proposed=False)
 PAGE = Finding("health.page", "/up", "shop.py, line 9", proposed=False)
@@ -32,23 +31,3 @@ def test_set_keys_beat_findings(table: dict[str, Any], page: str | None, expecte
 def test_page_comes_from_the_plan() -> None:
     assert page_of(Plan("wsgi", (ENTRY, PAGE), (), (), ())) == "/up"
     assert page_of(Plan("wsgi", (ENTRY,), (), (), ())) == "/healthz"
-
-
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        ("health.deadline=60", ("health.deadline", 60)),
-        ("branch=main", ("branch", "main")),
-        ('build.commands=[["npm", "ci"]]', ("build.commands", [["npm", "ci"]])),
-        ("a=b=c", ("a", "b=c")),
-    ],
-)
-def test_change_is_toml_or_text(change: str, expected: tuple[str, Any]) -> None:
-    assert parse_change(change) == expected
-
-
-def test_wrong_changes_are_refused() -> None:
-    with pytest.raises(Refused, match="KEY=VALUE"):
-        parse_change("nokey")
-    with pytest.raises(Refused, match="is a value"):
-        set_key({"branch": "main"}, "branch.x", 1)

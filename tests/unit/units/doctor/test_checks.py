@@ -132,6 +132,12 @@ def stamp(**more: Any) -> dict[str, Any]:
             "warning",
             "quarantined since 2026-08-01 00:00 UTC: it hangs",
         ),
+        (
+            AppState(quarantined=(Quarantined(**stamp(commit=TWO, served=False, cause="it does not start")),)),
+            TWO,
+            "warning",
+            "serves nothing yet",
+        ),
         (state(pin=Pinned(**stamp(commit=ONE, head=TWO))), TWO, "ok", "111111111111 is pinned"),
         (state(skipped=Skipped(**stamp(commit=TWO, base=ONE))), TWO, "ok", "changes none of the app's paths"),
     ],

@@ -40,6 +40,8 @@ def result(seen: Observation) -> str:
 
 FREEZE = Freeze(reason="the fair", since=NOW)
 BAD = Quarantined(**STAMP, commit=B, served=True, cause="it hangs")
+WRONG = Quarantined(**STAMP, commit=B, served=False, cause="KeyError: 'TOKEN'", configured_at=NOW)
+EARLIER, LATER = NOW - timedelta(minutes=1), NOW + timedelta(minutes=1)
 FAILED = (one(Status.FAILED, 1, commit=B),)
 MENDED = (one(Status.SUCCEEDED, 1, steps=["repair"]),)
 GONE: dict[str, Any] = {"head": None, "problem": "the host is away"}
@@ -64,6 +66,12 @@ GONE: dict[str, Any] = {"head": None, "problem": "the host is away"}
         (found(state=AppState()), Verdict.WAITING, "nothing is deployed yet"),
         (found(state=AppState(), **GONE), Verdict.UNREACHABLE, "the host is away"),
         (found(history=FAILED), Verdict.WAITING, "the next try is at 05:08 UTC"),
+        (found(history=FAILED, configured_at=NOW), NEEDED, "is the branch's head"),
+        (found(history=FAILED, configured_at=NOW - timedelta(hours=1)), Verdict.WAITING, "the next try is at"),
+        (found(history=FAILED, configured_at=NOW + timedelta(hours=1)), Verdict.WAITING, "the next try is at"),
+        (found(state=state(quarantined=(WRONG,)), configured_at=NOW), Verdict.QUARANTINED, "until the app or its"),
+        (found(state=state(quarantined=(WRONG,)), configured_at=LATER, history=FAILED), Verdict.WAITING, "next try"),
+        (found(state=state(quarantined=(WRONG,)), configured_at=EARLIER), NEEDED, "is the branch's head"),
         (found(head=A, running=SICK), NEEDED, "shop has failed"),
         (found(running=SICK, **GONE), NEEDED, "shop has failed"),
         (found(running=SICK, state=state(quarantined=(BAD,))), NEEDED, "shop has failed"),

@@ -48,6 +48,14 @@ def test_no_poll_when_switched_off() -> None:
     assert not needs_poll("shop", 0, None, now=NOW.timestamp(), pace=30)
 
 
+def test_edited_app_is_polled() -> None:
+    now = NOW.timestamp()
+    found = [
+        needs_poll("shop", 180, now - 10, now=now, pace=30, edited=edited) for edited in (now - 5, now - 15, now + 5)
+    ]
+    assert found == [True, False, False]
+
+
 def test_short_interval_polls_each_round() -> None:
     assert polled(0, every=20)
 
