@@ -44,7 +44,7 @@ def edit(app: str, changes: tuple[str, ...], dry_run: bool) -> None:
     require_setup()
     old = read_app_file(find_app(load_server().catalogue, app))
     if changes:
-        new = _set_keys(old, changes)
+        new = set_keys(old, changes)
         before, needs_deploy = _apply(app, old, new, dry_run=dry_run)
     elif edited := _edit_until_valid(app, old, dry_run=dry_run):
         new, before, needs_deploy = edited
@@ -164,7 +164,7 @@ def _deploy_or_revert(before: App, old: str, new: str) -> int:
     return status
 
 
-def _set_keys(text: str, changes: tuple[str, ...]) -> str:
+def set_keys(text: str, changes: tuple[str, ...]) -> str:
     """Set keys in a TOML text and keep its comments and order. Raises Refused with all problems."""
     document: Any = tomlkit.parse(text)
     problems: list[str] = []

@@ -161,7 +161,7 @@ def test_fault_of_a_failure(name: str, fault: Fault) -> None:
         ("the page gives no answer when its 30 s were over (health.deadline)", f"{EDIT} health.deadline=60", None),
         ("/healthz answered 500, not 200: the app raised ValueError: bad", "", Fault.UNKNOWN),
         (
-            "/healthz answered 500, not 200: the app raised UndefinedValueError: KEY_ID not found. Declare it as",
+            "/healthz answered 500, not 200: the app raised ImproperlyConfigured: Set the KEY_ID environment variable",
             f"{ENV} KEY_ID",
             Fault.CONFIGURATION,
         ),
