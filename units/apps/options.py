@@ -35,7 +35,7 @@ class AddOptions:
     handover: str | None = None
     entry: str = "wsgi:app"
     listen: str | None = None
-    workers: int = 2
+    workers: int | None = None
     policy: str = "group"
     user: str | None = None
     files: tuple[str, ...] = ()
@@ -147,8 +147,8 @@ def _service(options: AddOptions, handover: str, environment: str) -> dict[str, 
         "units": "hookd",
         "handover": handover,
         "entry": options.entry,
-        "workers": options.workers,
         "environment_file": environment,
+        **({"workers": options.workers} if options.workers else {}),
         **({"listen": options.listen} if options.listen else {}),
     }
 

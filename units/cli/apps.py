@@ -65,7 +65,7 @@ def app() -> None:
 @click.option("--handover", type=click.Choice(["blue-green", "restart"]), help="Default: blue-green if memory allows.")
 @click.option("--entry", default="wsgi:app", show_default=True, help="The WSGI callable.")
 @click.option("--listen", help="HOST:PORT or unix:/path, default: /run/hookd-apps/NAME.sock.")
-@click.option("--workers", default=2, show_default=True, help="gunicorn's processes.")
+@click.option("--workers", type=int, help="gunicorn's processes, default: 2, or those of its gunicorn.conf.py.")
 @click.option(
     "--policy",
     type=click.Choice(["group", "split", "acl"]),

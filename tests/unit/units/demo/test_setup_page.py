@@ -39,6 +39,7 @@ def test_shown_watchers_equal_the_demo_s() -> None:
 
 
 def test_page_lists_all_health_variables() -> None:
-    read = set(re.findall(r"HOOKD_[A-Z_]+", (PROJECT / "units" / "gunicorn.conf.py").read_text()))
+    gate = PROJECT / "units" / "in_app" / "hookd_app" / "gate.py"
+    read = set(re.findall(r"HOOKD_[A-Z_]+", gate.read_text()))
     listed = set(re.findall(r"^\| `(HOOKD_[A-Z_]+)`", TEXT, re.MULTILINE))
     assert read == listed
