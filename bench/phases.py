@@ -52,7 +52,7 @@ def _phases(shop: Shop, starts: int) -> Pairs:
     release = f"{app.root}/current"
     users = {
         "build": (build_user(app), _EMPTY),
-        "check": (app.ownership.user, check_command(app, layout.GUNICORN_CONF)),
+        "check": (app.ownership.user, check_command(app, layout.IN_APP)),
     }
     phases = {}
     for phase in phases_of(app):

@@ -14,6 +14,13 @@ from typing import Final
 _MAX_HEAD_BYTES: Final = 65_536
 _WAIT_SECONDS: Final = 0.1
 _HEAD: Final = re.compile(rb"HTTP/1\.[01] (\d{3})\b.*?\n\r?\n", re.DOTALL)
+# As nginx asks for an https site, because an app may answer every other request with a redirect.
+_HEADERS: Final = {
+    "User-Agent": "hookd",
+    "Connection": "close",
+    "X-Forwarded-For": "127.0.0.1",
+    "X-Forwarded-Proto": "https",
+}
 _UNIX_URL: Final = re.compile(r"unix:(/[^:]+):(/.*)")
 _TCP_URL: Final = re.compile(r"http://(\[[^\]]+\]|[^:/]+)(?::(\d+))?(/.*)?")
 
@@ -95,7 +102,7 @@ def request_status(
     end = time.monotonic() + seconds
     try:
         with closing(open_connection(address, seconds)) as connection:
-            connection.request("GET", page, headers={"Host": host, "User-Agent": "hookd", "Connection": "close"})
+            connection.request("GET", page, headers={"Host": host, **_HEADERS})
             return _read_status(connection.sock, end, on_wait)
     except TimeoutError:
         raise Silence(f"gives no answer for {seconds:.2g} s") from None

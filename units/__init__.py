@@ -4,5 +4,5 @@ A command reads the host's facts and the catalogue, renders files, builds a plan
 
 Map: `cli` (commands) · `setup`, `uninstall`, `host` (the host without its apps) · `apps` · `adopt` (old projects) ·
 `doctor` (checks) · `plan` (steps, their application, the manifest) · `render`, `templates` (text of files) · `system`
-(paths, files, programs) · `demo` · `docker` · `gunicorn.conf.py` (configuration of an app's gunicorn).
+(paths, files, programs) · `demo` · `docker` · `in_app` (the part in an app's own process).
 """

@@ -95,9 +95,10 @@ def _restore(task: AppTask, release: str) -> None:
 
 def _put_back(task: AppTask, backup: Backup) -> None:
     release = Path(os.path.realpath(task.paths.current))
+    directory = task.app.directory_in(release)
     env = {**release_environment(task, release), **service_variables(task.app)}
     argv = restore_command(task.app, sys.executable)
-    command = Command(argv, _SECONDS, _SECONDS, release if release.is_dir() else None, env)
+    command = Command(argv, _SECONDS, _SECONDS, directory if directory.is_dir() else None, env)
     with backup.path.open("rb") as source:
         run(command, task.recorder.line, source=source)
 

@@ -13,6 +13,7 @@ from hookd.model.fields import (
     Backup,
     BranchName,
     Commands,
+    HealthStatus,
     HealthUrl,
     InsidePath,
     MemorySize,
@@ -138,7 +139,9 @@ class Health(Section):
     url: HealthUrl = Field(
         ..., description="`http://HOST:PORT/path` or `unix:/path.sock:/path`. `{colour}` stands for blue or green."
     )
-    status: int = Field(200, ge=100, le=599, description="The status that means healthy.")
+    status: HealthStatus = Field(
+        200, description="The status that means healthy. `<500`: any below, such as a redirect or a login."
+    )
     host: str = Field(
         "localhost", pattern=r"^[A-Za-z0-9.:\[\]-]{1,255}$", description="The Host header of the request."
     )
@@ -146,6 +149,10 @@ class Health(Section):
     steady: float = Field(1, ge=0, le=300, description="Seconds that gunicorn stays healthy, and each new process up.")
     deadline: float = Field(30, gt=0, le=600, description="Seconds until a release without healthy answers is bad.")
     timeout: float = Field(5, gt=0, le=120, description="Seconds for one answer.")
+
+    def accepts(self, status: int) -> bool:
+        """Return True for a status that means healthy."""
+        return status < 500 if self.status == "<500" else status == self.status
 
     def url_of(self, colour: str | None) -> str:
         """Return the URL of the service of a colour, or of the only one."""

@@ -1,5 +1,6 @@
 """Types of single values in configuration files. A parsed value is safe in a path, a unit and an argument vector."""
 
+import ast
 import json
 import re
 import shlex
@@ -20,6 +21,8 @@ _NETLOC: Final = re.compile(rf"(?:{_USER}@)?(?:{_HOST}|\[[0-9A-Fa-f:.]+\])(?::[0
 _SHELL: Final = re.compile(r"[|&;<>`$*?~(){}\[\]\n#\\]|^\s*\w+=")
 _COMMAND: Final = 'a command such as ["npm", "ci"]'
 _COMMANDS: Final = 'a list of commands such as [["npm", "ci"], ["npm", "run", "build"]]'
+_MODULE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
+_ENTRY: Final = "module:app, or a call with literals such as module:create_app('production')"
 # Names with a meaning in a release's directory.
 _RESERVED: Final = frozenset({"venv", ".git"})
 
@@ -124,6 +127,26 @@ def _commands(value: Any) -> Any:
     return value
 
 
+def _entry(text: str) -> str:
+    """Check an app's entry as gunicorn reads it: `module:name`, or a call with literal arguments."""
+    module, colon, name = text.partition(":")
+    if _MODULE.fullmatch(module) is None or not text.isprintable() or not (name or not colon):
+        raise ValueError(_ENTRY)
+    if not colon:
+        return text
+    try:
+        found = ast.parse(name, mode="eval").body
+        if isinstance(found, ast.Call):
+            for value in (*found.args, *(keyword.value for keyword in found.keywords)):
+                ast.literal_eval(value)
+            found = ast.Name("") if any(keyword.arg is None for keyword in found.keywords) else found.func
+    except (SyntaxError, ValueError):
+        raise ValueError(_ENTRY) from None
+    if not isinstance(found, ast.Name) or not found.id:
+        raise ValueError(_ENTRY)
+    return text
+
+
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Account = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
 Argument = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
@@ -149,6 +172,8 @@ Domain = Annotated[
         "a domain in lower case, such as shop.example.org",
     ),
 ]
+Entry = Annotated[str, Field(max_length=500), AfterValidator(_entry)]
+HealthStatus = Annotated[int, Field(ge=100, le=599)] | Literal["<500"]
 HealthUrl = Annotated[
     str,
     matching(

@@ -19,6 +19,8 @@ PHASES: Final[tuple[Phase, ...]] = get_args(Phase)
 BUILDERS: Final = "hookd-build"
 # Of a user, useradd(8).
 _NAME_LENGTH: Final = 32
+# The program that starts and checks an app's gunicorn, in the app's own environment.
+IN_APP: Final = Path(__file__).parents[2] / "units" / "in_app"
 # One directory per app, for the caches of its builds.
 BUILD_CACHE: Final = Path("/var/cache/hookd-build")
 # Pythons for apps beside the system's, which root installs with uv.
@@ -88,12 +90,11 @@ def build_plan(app: "App") -> Path:
     return PHASE_PIPES / f"{app.name}.plan"
 
 
-def check_command(app: "App", config: Path | None = None) -> tuple[str, ...]:
-    """Return the command that checks if a release starts, or () if the app's configuration turns it off.
+def check_command(app: "App", program: Path = IN_APP) -> tuple[str, ...]:
+    """Return the command that checks if a release starts, or () if the app has none.
 
-    `config` is gunicorn's configuration file of the app's service.
+    `program` is the one that starts the app's gunicorn.
     """
-    if app.service.preflight is not None:
-        return app.service.preflight
-    options = ("--config", str(config)) if config else ()
-    return ("gunicorn", *options, "--check-config", app.service.entry)
+    if app.service.preflight is not None or app.service.command:
+        return app.service.preflight or ()
+    return ("python", str(program), "--check", *app.service.gunicorn_options, app.service.entry)

@@ -4,7 +4,17 @@ from typing import Final, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from hookd.model.fields import AbsolutePath, InsidePath, Listen, MemorySize, Section, ServiceName, Words
+from hookd.model.fields import (
+    AbsolutePath,
+    Argv,
+    Entry,
+    InsidePath,
+    Listen,
+    MemorySize,
+    Section,
+    ServiceName,
+    Words,
+)
 
 Colour = Literal["blue", "green"]
 COLOURS: Final[tuple[Colour, ...]] = get_args(Colour)
@@ -47,10 +57,14 @@ class Service(Section):
     environment_file: AbsolutePath | None = Field(
         None, description="The service's variables (KEY=value lines) in hookd's units. systemd reads the file as root."
     )
-    entry: str = Field(
+    entry: Entry = Field(
         "wsgi:app",
-        pattern=r"^[A-Za-z_][A-Za-z0-9_.]*(:[A-Za-z_][A-Za-z0-9_.]*(\(\))?)?$",
-        description="The WSGI callable.",
+        description="The callable, as gunicorn takes it: `module:app`, or `module:create_app('production')`.",
+    )
+    command: Argv | None = Field(
+        None,
+        description="A server of the app's own in place of gunicorn. It listens on `listen` (`HOST:PORT`, which `HOST` "
+        "and `PORT` name), or on the socket that systemd passes (`LISTEN_FDS`).",
     )
     directory: InsidePath | None = Field(
         None, description="The app's directory in the repository, such as `backend`. Default: the top."
@@ -60,8 +74,20 @@ class Service(Section):
     )
     preflight: Words | None = Field(
         None,
-        description="The check of a release before the switch. Default: gunicorn --check-config ENTRY. [] for none.",
+        description="The check of a release before the switch. Default: gunicorn loads the entry. [] for none.",
     )
+
+    @property
+    def own_address(self) -> str | None:
+        """The `HOST:PORT` on which the app's own command listens, or None if it is given a socket."""
+        listen = self.listen or ""
+        return listen if self.command and listen and not listen.startswith("unix:") else None
+
+    @property
+    def gunicorn_options(self) -> tuple[str, ...]:
+        """The options of gunicorn that the app's file sets. Others are left to the app's own gunicorn.conf.py."""
+        names = [name for name in ("worker_class", "workers", "threads") if name in self.model_fields_set]
+        return tuple(word for name in names for word in (f"--{name.replace('_', '-')}", str(getattr(self, name))))
 
     @property
     def tasks_limit(self) -> int:
@@ -72,6 +98,8 @@ class Service(Section):
     def _check_combinations(self) -> Self:
         if (self.manager == "circus") != (self.endpoint is not None):
             raise ValueError('endpoint belongs to manager = "circus", and only to it')
+        if self.command and (self.handover != "restart" or (self.manager == "systemd" and self.units == "existing")):
+            raise ValueError('command only with handover = "restart", and with systemd with units = "hookd"')
         if self.own_socket and (self.units == "hookd" or self.listen):
             raise ValueError('own_socket belongs to units = "existing", and instead of listen')
         return self

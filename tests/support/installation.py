@@ -17,7 +17,7 @@ from redis import Redis
 
 from hookd.config import Config, load
 from hookd.model.deployment import Deployment, Trigger
-from hookd.model.service import Colour
+from hookd.model.service import Colour, Service
 from hookd.queue.deployments import DeploymentRequest, DeploymentStore
 from hookd.queue.published import AppStatus, read_status
 from tests.support.processes import accepts, free_port, listens, python, running, wait_for
@@ -289,4 +289,7 @@ class Installation:
 
     def _service(self, name: str, table: Mapping[str, Any]) -> CircusApp:
         colours: tuple[Colour | None, ...] = ("blue", "green") if table["handover"] == "blue-green" else (None,)
-        return CircusApp(name, self.root(name), self.ports[name], colours, table.get("environment_file"))
+        service = Service.model_validate(table)
+        status = str(self._apps[name]["health"].get("status", 200))
+        file = table.get("environment_file")
+        return CircusApp(name, self.root(name), self.ports[name], colours, file, service, status=status)

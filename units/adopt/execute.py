@@ -168,7 +168,7 @@ class AdoptionExecutor:
         while successes < health.successes:
             if time.monotonic() > end:
                 raise HostError(f"{name} does not answer {health.status} on {page} within {health.deadline:g} s")
-            is_healthy = answers(address, page, health.host, health.timeout, health.status)
+            is_healthy = answers(address, page, health.host, health.timeout, health)
             successes = successes + 1 if is_healthy else 0
             time.sleep(_PAUSE_SECONDS)
 

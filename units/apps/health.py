@@ -18,7 +18,7 @@ def is_healthy_in_time(app: App, colour: str) -> bool:
         if time.monotonic() > end:
             return False
         try:
-            is_healthy = request_status(address, page, health.host, health.timeout) == health.status
+            is_healthy = health.accepts(request_status(address, page, health.host, health.timeout))
         except (NoAnswer, OSError):
             is_healthy = False
         successes = successes + 1 if is_healthy else 0

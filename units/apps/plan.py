@@ -156,6 +156,8 @@ def units_of(app: App) -> tuple[str, ...]:
     if app.service.units == "existing":
         has_socket = app.service.listen or app.service.own_socket
         return (*((f"{name}.socket",) if has_socket else ()), *(f"{one}.service" for one in sorted(app.services)))
+    if app.service.own_address:
+        return (f"{name}.service",)
     if app.service.handover == "restart":
         return (f"{name}.socket", f"{name}.service")
     return (
@@ -169,4 +171,5 @@ def units_of(app: App) -> tuple[str, ...]:
 def enabled_units(app: App) -> tuple[str, ...]:
     """Return the units that start with the host. The parent unit of colours starts the processes of one."""
     name, processes = app.service_name, () if app.colours else all_processes(app)
-    return (*((f"{name}.socket", f"{name}.service") if app.service.units == "hookd" else ()), *processes)
+    sockets = () if app.service.own_address else (f"{name}.socket",)
+    return (*((*sockets, f"{name}.service") if app.service.units == "hookd" else ()), *processes)

@@ -46,7 +46,7 @@ def _units(app: App, host: Host) -> tuple[File | Link, ...]:
         public = (_socket(app), _enabled_socket(app)) if app.service.listen else ()
         return (*public, _drop_in(app)) if public or app.service.own_socket else ()
     if app.service.handover == "restart":
-        return (_socket(app), _service(app, None))
+        return (*(() if app.service.own_address else (_socket(app),)), _service(app, None))
     colours = [file for colour in COLOURS for file in (_health_socket(app, colour), _service(app, colour))]
     return (_socket(app), *colours, _parent_unit(app, host))
 
@@ -82,7 +82,7 @@ def _service(app: App, colour: Colour | None) -> File:
         **_gunicorn_values(app, colour),
         **sandbox_values(app),
         colour=colour,
-        sockets=sockets or f"{unit}.socket",
+        sockets=sockets or ("" if app.service.own_address else f"{unit}.socket"),
     )
     return _unit(f"{name}.service", text)
 
@@ -95,7 +95,15 @@ def sandbox_values(app: App) -> dict[str, object]:
 
 def _gunicorn_values(app: App, colour: Colour | None) -> dict[str, object]:
     home = app.root / (colour or "current")
-    return {"app": app, "unit": app.service_name, "home": home, "health": health_variables(app, colour)}
+    address = app.service.own_address
+    host, _, port = address.rpartition(":") if address else ("", "", "")
+    return {
+        "app": app,
+        "unit": app.service_name,
+        "home": home,
+        "health": () if app.service.command else health_variables(app, colour),
+        "address": {"HOST": host.strip("[]"), "PORT": port} if address else {},
+    }
 
 
 def _parent_unit(app: App, host: Host) -> File:
@@ -172,7 +180,7 @@ def health_socket(app: App, colour: str) -> Path:
 
 
 def health_variables(app: App, colour: str | None) -> tuple[str, ...]:
-    """Return the health variables of `gunicorn.conf.py`, as NAME=value."""
+    """Return the health variables of the gate in `units/in_app`, as NAME=value."""
     found = _HEALTH_SOCKET.fullmatch(app.health.url) or _HEALTH_TCP.fullmatch(app.health.url)
     page = (found["page"] if found else None) or "/"
     seconds = min(_MAX_HEALTH_SECONDS, max(1, int(app.health.deadline * 2 / 3)))

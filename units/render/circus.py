@@ -2,25 +2,26 @@
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
+from hookd.http_probe import parse_health_url
 from hookd.model.app import App
-from hookd.model.service import Colour
-from units.render.templates import render
+from hookd.model.service import Colour, Service
+from units.render.templates import circus_word, render
 from units.system.errors import HostError
 
-GUNICORN_CONF = Path(__file__).parents[1] / "gunicorn.conf.py"
-IN_RELEASE = GUNICORN_CONF.with_name("in_release.sh")
+UNITS = Path(__file__).parents[1]
+IN_APP, IN_RELEASE = UNITS / "in_app", UNITS / "in_release.sh"
 
 
 @dataclass(frozen=True)
 class CircusApp:
     """An app on a port of this machine, with two colours or one service (None).
 
-    `environment_file` holds the service's variables.
+    `environment_file` holds the service's variables. `service` is the app's own table, and `page` its health page.
     """
 
     name: str
@@ -28,6 +29,21 @@ class CircusApp:
     port: int
     colours: tuple[Colour | None, ...]
     environment_file: Path | None = None
+    service: Service = field(default_factory=Service)
+    page: str = "/healthz"
+    status: str = "200"
+
+    def command(self, home: str, binds: Sequence[str]) -> str:
+        """Return the command of a service, whose sockets circus holds. Raises Refused for an unsafe value.
+
+        circus passes no socket to an app's own command, which listens itself.
+        """
+        own = self.service.command
+        if own:
+            return f"{self.launcher} {' '.join(map(circus_word, own))}"
+        program = shlex.join((f"{home}/venv/bin/python", str(IN_APP), *self.service.gunicorn_options))
+        sockets = " ".join(f"--bind fd://$(circus.sockets.{name})" for name in binds)
+        return f"{self.launcher} {program} {sockets} {circus_word(self.service.entry)}"
 
     @property
     def launcher(self) -> str:
@@ -39,8 +55,17 @@ class CircusApp:
 
 def circus_app(app: App) -> CircusApp:
     """Return an app of the catalogue, which listens on a port of this machine."""
-    port = int(str(app.service.listen).rpartition(":")[2])
-    return CircusApp(app.name, app.root, port, app.colours or (None,), app.service.environment_file)
+    port, (_, page) = int(str(app.service.listen).rpartition(":")[2]), parse_health_url(app.health.url_of(None))
+    return CircusApp(
+        name=app.name,
+        root=app.root,
+        port=port,
+        colours=app.colours or (None,),
+        environment_file=app.service.environment_file,
+        service=app.service,
+        page=page,
+        status=str(app.health.status),
+    )
 
 
 @dataclass(frozen=True)
@@ -70,7 +95,7 @@ class CircusConfig:
 
     @property
     def ini(self) -> str:
-        return render("circus.ini", **vars(self), gunicorn_conf=GUNICORN_CONF)
+        return render("circus.ini", **vars(self))
 
     @property
     def command(self) -> tuple[str, ...]:

@@ -72,6 +72,6 @@ def _shared_values(app: App) -> dict[str, tuple[Path, ...]]:
 
 
 def _unit(app: App, phase: Phase, values: Mapping[str, Any]) -> File:
-    commands = app.release.commands if phase == "release" else (check_command(app, layout.GUNICORN_CONF),)
+    commands = app.release.commands if phase == "release" else (check_command(app, layout.IN_APP),)
     text = render("app/phase.service", **values, phase=phase, about=_ABOUT[phase], commands=commands)
     return File(layout.SYSTEMD / phase_unit(app, phase), text)

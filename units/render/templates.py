@@ -95,6 +95,17 @@ def argument(text: str) -> str:
     return '"' + _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", escaped) + '"'
 
 
+def circus_word(text: str) -> str:
+    """Quote one word of a command in circus.ini, in which `$(…)`, `((…))` and `$WID` name values of circus.
+
+    Raises Refused for control characters.
+    """
+    if _CONTROL.search(text):
+        raise Refused([f"{text!r} is unsafe in circus.ini: it has a control character"])
+    quoted_text = text.replace("'", "'\"'\"'").replace("$", "$''").replace("(", "(''")
+    return f"'{quoted_text}'"
+
+
 def pattern(path: Path | str) -> str:
     """Return a path as a regular expression."""
     return re.escape(plain_path(path))

@@ -17,7 +17,7 @@ CURRENT: Final = CODE / "current"
 COMMAND: Final = Path("/usr/local/bin/hookd")
 PYTHON: Final = CURRENT / "venv" / "bin" / "python"
 CODE_PATH: Final = CURRENT / "code"
-GUNICORN_CONF: Final = CODE_PATH / "units" / "gunicorn.conf.py"
+IN_APP: Final = CODE_PATH / "units" / "in_app"
 IN_RELEASE: Final = CODE_PATH / "units" / "in_release.sh"
 
 ETC: Final = Path("/etc/hookd")

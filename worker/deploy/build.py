@@ -69,7 +69,6 @@ def check(task: Task, new: NewRelease, target: Target, policy: Policy) -> None:
             task.recorder.line(f"{changed} files and directories needed another mode, group or ACL")
         record_release(task, new.name)
         _check_programs(task, release)
-        warn_of_unread_configuration(task, release)
         if check_command(task.app):
             with task.recorder.step(StepName.CHECK):
                 _check_start(task, release)
@@ -116,18 +115,13 @@ def _check_start(task: Task, release: Path) -> None:
 
 def _check_programs(task: Task, release: Path) -> None:
     """Raise DeployError if a program of a configured command does not exist. Later would be too late."""
-    path = f"{release / 'venv' / 'bin'}:{SYSTEM_PATH}"
+    path, directory = f"{release / 'venv' / 'bin'}:{SYSTEM_PATH}", task.app.directory_in(release)
     commands = [
+        *((("service.command", task.app.service.command),) if task.app.service.command else ()),
         *(("release.commands", command) for command in task.app.release.commands),
         *((f"processes.{name}.command", process.command) for name, process in task.app.processes.items()),
         *((f"timers.{name}.command", timer.command) for name, timer in task.app.timers.items()),
     ]
     for key, (program, *_) in commands:
-        if shutil.which(release / program if "/" in program else program, path=path) is None:
+        if shutil.which(directory / program if "/" in program else program, path=path) is None:
             raise DeployError(f"{key}: there is no program {program} in the environment")
-
-
-def warn_of_unread_configuration(task: Task, release: Path) -> None:
-    """Warn of gunicorn's file in a release, because the service and its check read hookd's."""
-    if task.app.uses_systemd and (release / "gunicorn.conf.py").exists():
-        task.recorder.line("warning: gunicorn.conf.py is not read; set GUNICORN_CMD_ARGS among the app's variables")

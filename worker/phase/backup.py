@@ -31,7 +31,8 @@ def _back_up(task: Task, release: Path) -> None:
     """Make the backup as this user. Raises CommandFailed."""
     task.recorder.line(f"$ {backup_label(task.app)}")
     seconds, argv = task.app.release.seconds, backup_command(task.app, sys.executable)
-    command = Command(argv, seconds, seconds, release, command_environment(task, "backup", release))
+    cwd, env = task.app.directory_in(release), command_environment(task, "backup", release)
+    command = Command(argv, seconds, seconds, cwd, env)
     try:
         _keep_output(task, command, release.name)
     except DiskFull as error:

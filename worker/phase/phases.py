@@ -87,7 +87,7 @@ def _run_own(
         start_unit(task, phase, release, argvs, total=total, silence=silence)
         return
     env = command_environment(task, phase, release)
-    _run_direct(task, phase, [Command(argv, total, silence, release, env) for argv in argvs])
+    _run_direct(task, phase, [Command(argv, total, silence, task.app.directory_in(release), env) for argv in argvs])
 
 
 def start_unit(
@@ -144,6 +144,5 @@ def _explain(error: CommandFailed, cause: Cause) -> CommandFailed:
 def app_commands(task: Task, release: Path) -> list[Command]:
     """Return the build commands of an app for a release."""
     env, limits = command_environment(task, "build", release), task.app.limits
-    return [
-        Command(argv, limits.step_seconds, limits.silence_seconds, release, env) for argv in task.app.build.commands
-    ]
+    cwd = task.app.directory_in(release)
+    return [Command(argv, limits.step_seconds, limits.silence_seconds, cwd, env) for argv in task.app.build.commands]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from worker.context import Task
+from worker.errors import DeployError
 from worker.release.checkout import read_checkout
 from worker.release.disk_space import check_commit_fits
 from worker.release.git_mirror import GitMirror
@@ -20,4 +21,11 @@ def write_files(task: Task, mirror: GitMirror, commit: str, release: Path) -> No
     checkout.write(release)
     reject_escaping_links(release, entries)
     replace_pointers(task, checkout, release)
+    _check_directory(task, release)
     write_revision(release, commit)
+
+
+def _check_directory(task: Task, release: Path) -> None:
+    """Raise DeployError if the app's directory does not exist, because the configuration may be wrong."""
+    if not task.app.directory_in(release).is_dir():
+        raise DeployError(f"there is no directory {task.app.service.directory} in the repository (service.directory)")

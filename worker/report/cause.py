@@ -20,7 +20,7 @@ __all__ = ["Cause", "find_cause", "health_cause", "limit_cause", "without_root"]
 _OTHER_PAGE: Final = frozenset({"301", "302", "303", "307", "308", "401", "403", "404", "405", "410"})
 _ANSWER: Final = re.compile(r"\banswered (\d{3})\b")
 _SLOW: Final = re.compile(r"\banswered 504\b|health\.deadline|gives no answer")
-# Stands between a health page's answer and what the app raised (units/gunicorn.conf.py).
+# Stands between a health page's answer and what the app raised (units/in_app/hookd_app/gate.py).
 _RAISED: Final = " raised "
 
 

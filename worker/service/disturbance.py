@@ -43,14 +43,15 @@ def find_disturbance(app: App, name: str, *, is_silent: bool) -> str | None:
 
 def _has_gunicorn(app: App) -> bool:
     """Return True if the app's service is gunicorn with hookd's configuration."""
-    return app.service.units == "hookd" or app.service.listen is not None
+    service = app.service
+    return service.command is None and (service.units == "hookd" or service.listen is not None)
 
 
 def read_disturbance(unit: Mapping[str, str], *, is_gunicorn: bool) -> str | None:
     """Return the disturbance that the properties of a unit show, or None.
 
     `is_gunicorn` means that hookd's configuration of gunicorn is in use: it is ready before it loads the app, ends with
-    status 0 only after a signal, and reports a lost worker as an errno (units/gunicorn.conf.py).
+    status 0 only after a signal, and reports a lost worker as an errno (units/in_app).
     """
     result, has_ended = unit.get("Result", ""), unit.get("MainPID") == "0"
     if result == "oom-kill":

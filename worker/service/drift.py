@@ -150,8 +150,8 @@ def start_command(app: App, colour: Colour | None) -> str:
 
 
 def stop_indicator(app: App) -> str | None:
-    """Return the unit that is inactive exactly when an operator stopped the app, or None if hookd made no units."""
-    if app.service.units == "existing":
+    """Return the unit that is inactive exactly when an operator stopped the app, or None without such a unit."""
+    if app.service.units == "existing" or app.service.own_address:
         return None
     return f"{app.service_name}.socket" if app.service.handover == "restart" else app.service_name
 

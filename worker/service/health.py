@@ -95,5 +95,5 @@ def ask(health: Health, colour: str | None, timeout: float, on_wait: Callable[[]
         return Answer(False, isinstance(failure, BadAnswer), str(failure), is_silent=isinstance(failure, Silence))
     except PermissionError as error:
         return Answer(False, False, f"cannot be reached ({error.strerror})", is_unknown=True)
-    is_healthy = status == health.status
+    is_healthy = health.accepts(status)
     return Answer(is_healthy, not is_healthy and status != _NOT_READY, f"answered {status}")

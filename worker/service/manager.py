@@ -39,7 +39,7 @@ _EXPECTED_OUTPUT: Final = re.compile(
     r"(Warning: )?Stopping '?\S+?'?, but (it can still be activated by|its triggering units are still active):"
     r"|\s*[\w@.-]+\.socket"
 )
-# The status text of a service that refused its release (units/gunicorn.conf.py).
+# The status text of a service that refused its release (units/in_app/hookd_app/refusal.py).
 _REFUSED: Final = "refused: "
 # The longest text of it, and the longest wait for its end.
 _MAX_REFUSAL: Final = 1024

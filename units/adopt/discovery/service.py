@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from hookd.http_probe import NoAnswer, parse_address, request_status
+from hookd.model.app import Health
 from hookd.model.systemctl import parse_show
 from units.apps.services import sockets_of
 from units.system.errors import Refused
@@ -139,10 +140,11 @@ def listeners(process: int) -> tuple[str, ...]:
     return tuple(sorted(address for address in found if not address.endswith(".ctl")))
 
 
-def answers(address: str, page: str, host: str, seconds: float, status: int = 200) -> bool:
-    """Return True if a page answers with a status."""
+def answers(address: str, page: str, host: str, seconds: float, health: Health | None = None) -> bool:
+    """Return True if a page answers with 200, or with a status that an app's health check accepts."""
     try:
-        return request_status(parse_address(address), page, host, seconds) == status
+        status = request_status(parse_address(address), page, host, seconds)
+        return health.accepts(status) if health else status == 200
     except (NoAnswer, OSError):
         return False
 

@@ -57,9 +57,9 @@ class Site:
 
     @contextmanager
     def gunicorn(self, *options: str, **environment: str) -> Iterator["subprocess.Popen[bytes]"]:
-        """Run gunicorn with hookd's configuration."""
-        fixed = ("-c", str(PROJECT / "units" / "gunicorn.conf.py"), "-w", "2", "-b", f"127.0.0.1:{self.port}")
-        argv = python("-m", "gunicorn", *fixed, *options, "wsgi:app")
+        """Run gunicorn with hookd's program."""
+        fixed = ("--workers", "2", "--threads", "1", "--bind", f"127.0.0.1:{self.port}")
+        argv = python(str(PROJECT / "units" / "in_app"), *fixed, *options, "wsgi:app")
         env = {**os.environ, "HOOKD_HEALTH_PATH": "/healthz", "HOOKD_HEALTH_SECONDS": "1", **environment}
         with running(argv, self.directory / "log", env, cwd=self.directory) as process:
             yield process
@@ -140,7 +140,8 @@ def test_workers_die_in_health_check(tmp_path: Path, health: str) -> None:
 def test_deployer_gets_the_status(tmp_path: Path, health: str, status: bytes) -> None:
     own = tmp_path / "own.sock"
     site = Site(tmp_path, health)
-    with site.gunicorn("-b", f"unix:{own}", HOOKD_HEALTH_SOCKET=str(own)) as process, site.impatient_users() as users:
+    options = ("--bind", f"unix:{own}")
+    with site.gunicorn(*options, HOOKD_HEALTH_SOCKET=str(own)) as process, site.impatient_users() as users:
         with socket.socket(socket.AF_UNIX) as deployer:
             # gunicorn binds its socket before it listens.
             wait_for(lambda: deployer.connect_ex(str(own)) == 0, what="the deployer's socket")

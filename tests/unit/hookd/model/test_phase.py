@@ -56,8 +56,14 @@ def test_circus_has_no_units_of_phases() -> None:
 
 def test_check_reads_the_service_configuration() -> None:
     app = app_with({"entry": "shop:make()"})
-    assert check_command(app) == ("gunicorn", "--check-config", "shop:make()")
-    assert check_command(app, Path("/c.py")) == ("gunicorn", "--config", "/c.py", "--check-config", "shop:make()")
+    assert check_command(app, Path("/in_app")) == ("python", "/in_app", "--check", "shop:make()")
+    app = app_with({"entry": "shop:make()", "workers": 3, "worker_class": "asgi"})
+    options = ("--worker-class", "asgi", "--workers", "3")
+    assert check_command(app, Path("/in_app")) == ("python", "/in_app", "--check", *options, "shop:make()")
+
+
+def test_own_command_has_no_check() -> None:
+    assert check_command(app_with({"units": "hookd", "command": ["serve"]})) == ()
 
 
 def test_own_check_command() -> None:

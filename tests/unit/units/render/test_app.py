@@ -2,10 +2,12 @@
 
 import ast
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hookd.model.app import App
+from hookd.model.service import Service
 from tests.support.processes import PROJECT
 from tests.support.rendered import (
     ADOPTED,
@@ -21,6 +23,7 @@ from tests.support.rendered import (
     unit,
     unit_files,
 )
+from units.apps.plan import enabled_units, units_of
 from units.plan.steps import File
 from units.render.app import app_files
 from units.system.errors import Refused
@@ -35,12 +38,24 @@ def service(app: App, name: str) -> Unit:
 
 
 def graceful_seconds() -> int:
-    """Return the graceful timeout of units/gunicorn.conf.py."""
-    tree = ast.parse((PROJECT / "units" / "gunicorn.conf.py").read_text())
+    """Return the graceful timeout of hookd's program in the app's process."""
+    return int(constant("program", "GRACEFUL_TIMEOUT"))
+
+
+def constant(module: str, name: str) -> Any:
+    """Return a constant of the program that runs in the app's own environment."""
+    tree = ast.parse((PROJECT / "units" / "in_app" / "hookd_app" / f"{module}.py").read_text())
     for node in tree.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "graceful_timeout":
-            return int(ast.literal_eval(node.value))
-    raise AssertionError("gunicorn.conf.py names no graceful_timeout")
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            return ast.literal_eval(node.value)
+    raise AssertionError(f"{module} names no {name}")
+
+
+def test_program_has_the_defaults() -> None:
+    fields = Service.model_fields
+    assert constant("workers", "DEFAULTS") == {
+        name: fields[name].default for name in ("worker_class", "workers", "threads")
+    }
 
 
 def test_units_follow_the_handover() -> None:
@@ -134,11 +149,50 @@ def test_gunicorn_comes_from_the_release(app: App, name: str) -> None:
     home = f"{app.root}/{name.removeprefix('shop-') if app is SHOP else 'current'}"
     assert found["WorkingDirectory"] == [home]
     assert found["ExecStart"] == [
-        f"/bin/sh /opt/hookd/current/code/units/in_release.sh {home}/venv/bin/gunicorn"
-        " --config /opt/hookd/current/code/units/gunicorn.conf.py"
-        " --workers 2 --threads 4 wsgi:app"
+        f"/bin/sh /opt/hookd/current/code/units/in_release.sh {home}/venv/bin/python"
+        ' /opt/hookd/current/code/units/in_app "wsgi:app"'
     ]
     assert "ExecReload" not in found
+
+
+def make_blog(**service_table: object) -> App:
+    return make_entry("blog", {"units": "hookd", **service_table}, "unix:/run/hookd-apps/blog.sock:/")
+
+
+def test_only_chosen_numbers_reach_gunicorn() -> None:
+    """Other numbers are those of the app's own gunicorn.conf.py."""
+    found = service(make_blog(threads=1, worker_class="sync"), "blog")
+    assert '/in_app --worker-class sync --threads 1 "wsgi:app"' in found["ExecStart"][0]
+
+
+def test_entry_is_quoted_for_systemd() -> None:
+    found = service(make_blog(entry="shop:make('%n $HOME', x={'a': \"b\"})"), "blog")
+    assert found["ExecStart"][0].endswith(""" "shop:make('%%n $$HOME', x={'a': \\"b\\"})\"""")
+
+
+def test_directory_reaches_each_command() -> None:
+    for name in ("blog.service", "blog-check.service"):
+        found = unit(HOST, name, make_blog(directory="back end"))
+        assert '"HOOKD_DIRECTORY=back end"' in found["Environment"]
+        assert "in_release.sh" in found["ExecStart"][0]
+
+
+def test_own_command_listens_itself() -> None:
+    app = make_blog(command=["serve", "--on", "$5"], listen="127.0.0.1:5000")
+    found = service(app, "blog")
+    assert found["ExecStart"] == ['/bin/sh /opt/hookd/current/code/units/in_release.sh "serve" "--on" "$$5"']
+    assert found["Type"] == ["exec"]
+    assert {"HOST=127.0.0.1", "PORT=5000"} <= set(found["Environment"])
+    assert not [line for line in found["Environment"] if "HOOKD_HEALTH" in line]
+    assert "Requires" not in found
+    assert "blog.socket" not in {path.name for path in unit_files(HOST, app)}
+    assert units_of(app) == enabled_units(app) == ("blog.service",)
+
+
+def test_own_command_is_given_a_socket() -> None:
+    app = make_blog(command=["serve"])
+    assert service(app, "blog")["Requires"] == ["blog.socket"]
+    assert units_of(app) == ("blog.socket", "blog.service")
 
 
 @every_service

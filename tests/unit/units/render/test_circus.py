@@ -1,8 +1,14 @@
 """The configuration of circus."""
 
+import shlex
 from pathlib import Path
 
+import pytest
+from circus.util import replace_gnu_args
+
+from hookd.model.service import Service
 from units.render.circus import CircusApp, CircusConfig
+from units.system.errors import Refused
 
 
 def test_circus_has_programs_then_colours(tmp_path: Path) -> None:
@@ -16,3 +22,39 @@ def test_circus_has_programs_then_colours(tmp_path: Path) -> None:
     assert sections == [f"[watcher:{name}]" for name in wanted]
     assert [line for line in circus.ini.splitlines() if line.startswith("priority")] == ["priority = 2", "priority = 1"]
     assert circus.ini.count("HOOKD_HEALTH_SECONDS = 3") == 3
+
+
+def started(app: CircusApp) -> list[str]:
+    """Return the command as circus starts it."""
+    command = app.command("/srv/shop/current", [app.name])
+    command = replace_gnu_args(command, sockets={app.name: 7}, env={"HOME": "/root"})
+    return shlex.split(command.replace("$WID", "1"))
+
+
+def test_entry_reaches_gunicorn_unchanged(tmp_path: Path) -> None:
+    entry = "shop:make('$(circus.env.HOME) ((circus.env.home)) $WID', it=\"'\")"
+    service = Service(entry=entry, workers=3)
+    words = started(CircusApp("shop", tmp_path, 8000, (None,), service=service))
+    assert words[-5:] == ["--workers", "3", "--bind", "fd://7", entry]
+
+
+def test_own_command_gets_its_address(tmp_path: Path) -> None:
+    service = Service.model_validate(
+        {
+            "manager": "circus",
+            "endpoint": "ipc:///c",
+            "command": ["serve", "$(circus.sockets.shop)"],
+            "directory": "web",
+        }
+    )
+    app = CircusApp("shop", tmp_path, 8000, (None,), service=service)
+    assert started(app)[-2:] == ["serve", "$(circus.sockets.shop)"]
+    lines = CircusConfig(tmp_path, (app,)).ini.splitlines()
+    assert {"HOST = 127.0.0.1", "PORT = 8000", "HOOKD_DIRECTORY = ./web"} <= set(lines)
+    assert "[socket:shop]" not in lines
+
+
+def test_control_characters_are_refused(tmp_path: Path) -> None:
+    service = Service.model_validate({"manager": "circus", "endpoint": "ipc:///c", "command": ["serve", "a\nb"]})
+    with pytest.raises(Refused):
+        CircusApp("shop", tmp_path, 8000, (None,), service=service).command("/srv", [])

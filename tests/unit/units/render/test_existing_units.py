@@ -12,7 +12,7 @@ def test_existing_unit_gets_a_drop_in() -> None:
     assert path == UNITS / "old.service.d" / "hookd.conf"
     found = directives(files(HOST, ADOPTED)[path].text)
     assert found["ExecStart"][0] == ""
-    start = "/bin/sh /opt/hookd/current/code/units/in_release.sh /opt/old/current/venv/bin/gunicorn "
+    start = "/bin/sh /opt/hookd/current/code/units/in_release.sh /opt/old/current/venv/bin/python "
     assert found["ExecStart"][1].startswith(start)
     assert found["ExecReload"] == [""]
     assert found["WorkingDirectory"] == ["/opt/old/current"]
