@@ -3,7 +3,7 @@
 import ast
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -72,7 +72,7 @@ def find_data(project: Project, service: Service) -> Found:
             variables.setdefault(variable.name, variable)
         elif _matters(project, one):
             remarks[_remark(one)] = None
-    directories = _outermost(shared)
+    directories = outermost(shared)
     findings: tuple[Finding, ...] = ()
     if directories:
         sources = ", ".join(dict.fromkeys(shared[one] for one in directories))
@@ -121,9 +121,10 @@ def _remark(one: _Datum) -> str:
     )
 
 
-def _outermost(shared: dict[str, str]) -> list[str]:
-    """Return the directories without those inside of others."""
-    return [one for one in sorted(shared) if not any(one.startswith(f"{other}/") for other in shared)]
+def outermost(directories: Iterable[str]) -> list[str]:
+    """Return the directories without those inside of others, which a link may not contain."""
+    listed = sorted(set(directories))
+    return [one for one in listed if not any(one.startswith(f"{other}/") for other in listed)]
 
 
 def _data(project: Project, service: Service) -> Iterator[_Datum]:

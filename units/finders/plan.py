@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final, Self
 
 from units.finders.build import find_build
-from units.finders.data import find_data
+from units.finders.data import find_data, outermost
 from units.finders.dependencies import find_dependencies
 from units.finders.directory import find_apps
 from units.finders.finding import Finding, Found, Variable
@@ -129,7 +129,7 @@ def _merged(findings: Iterable[Finding]) -> Iterable[Finding]:
         if before is None:
             found[one.key] = one
         elif one.key == "shared.directories":
-            value = list(dict.fromkeys([*before.value, *one.value]))
+            value = outermost([*before.value, *one.value])
             found[one.key] = dataclasses.replace(before, value=value, source=f"{before.source}, {one.source}")
     return found.values()
 

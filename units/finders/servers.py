@@ -8,7 +8,7 @@ from typing import Final
 from units.finders.entries import TARGET, Entry, entry_in, entry_named, find_entry
 from units.finders.packages import normalized, read_ini, read_toml, table
 from units.finders.project import Project
-from units.finders.shell import Command, expand, option
+from units.finders.shell import Command, option
 from units.finders.starts import Start, file_named
 
 _CLASSES: Final = {
@@ -208,11 +208,6 @@ def _read_other(project: Project, command: Command, source: str) -> Serving | No
     if not is_known or command.program in ("alembic", "celery", "rq", "flask", "supervisord"):
         return None
     return Serving(source, command=command.words, server=command.program)
-
-
-def literal_words(command: tuple[str, ...], variables: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the words of an own command with known variables in place."""
-    return tuple(expand(word, variables) for word in command)
 
 
 _READERS: Final[dict[str, Callable[[Project, Command, str], Serving | None]]] = {

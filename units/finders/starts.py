@@ -4,7 +4,7 @@ import json
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from units.finders.project import Project
@@ -41,9 +41,8 @@ class Dockerfile:
     health: str = ""
     image: str = ""
     image_line: int = 0
-    variables: Mapping[str, tuple[str, int]] = None  # type: ignore[assignment]
+    variables: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     builds: tuple[tuple[int, str], ...] = ()
-    volumes: tuple[str, ...] = ()
 
 
 def procfile_starts(project: Project) -> tuple[Start, ...]:
@@ -75,11 +74,10 @@ def dockerfiles(project: Project) -> tuple[Dockerfile, ...]:
 
 def _read_dockerfile(project: Project, path: str) -> Dockerfile:
     """Read the last stage of a Dockerfile. Build commands and arguments of all stages count."""
-    found = Dockerfile(path, variables={})
+    found = Dockerfile(path)
     arguments: dict[str, str] = {}
     variables: dict[str, tuple[str, int]] = {}
     builds: list[tuple[int, str]] = []
-    volumes: list[str] = []
     for number, line in _instructions(project.read(path) or ""):
         match = _INSTRUCTION.fullmatch(line)
         word, rest = (match[1].upper(), match[2].strip()) if match else ("", "")
@@ -92,15 +90,13 @@ def _read_dockerfile(project: Project, path: str) -> Dockerfile:
                 variables |= {name: (value, number) for name, value in _environment(rest)}
             case "RUN":
                 builds.append((number, rest))
-            case "VOLUME":
-                volumes += _words(rest) or rest.split()
             case "ENTRYPOINT":
                 found = replace(found, entrypoint=rest, command_line=number)
             case "CMD":
                 found = replace(found, command=rest, command_line=number)
             case "HEALTHCHECK":
                 found = replace(found, health=rest)
-    return replace(found, variables=variables, builds=tuple(builds), volumes=tuple(volumes))
+    return replace(found, variables=variables, builds=tuple(builds))
 
 
 def _environment(text: str) -> list[tuple[str, str]]:

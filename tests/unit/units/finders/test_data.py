@@ -82,3 +82,9 @@ def test_key_file_asks_for_the_variable() -> None:
 def test_static_files_are_found(files: dict[str, str], table: dict[str, str] | None) -> None:
     """A directory with the app's data inside is not served."""
     assert values_of(files).get("site.static") == table
+
+
+def test_shared_directories_do_not_overlap() -> None:
+    files = {"app.py": FLASK + "UPLOAD_FOLDER = 'celerybeat/files'\n", "requirements.txt": "celery"}
+    text = "from celery import Celery\napp = Celery('a')\napp.conf.beat_schedule = {}\n"
+    assert values_of({**files, "jobs.py": text})["shared.directories"] == ["celerybeat"]
