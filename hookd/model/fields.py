@@ -22,7 +22,7 @@ _SHELL: Final = re.compile(r"[|&;<>`$*?~(){}\[\]\n#\\]|^\s*\w+=")
 _COMMAND: Final = 'a command such as ["npm", "ci"]'
 _COMMANDS: Final = 'a list of commands such as [["npm", "ci"], ["npm", "run", "build"]]'
 _MODULE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
-_ENTRY: Final = "module:app, or a call with literals such as module:create_app('production')"
+_ENTRY: Final = "a module and its callable such as shop.wsgi:app or shop:create_app('production')"
 # Names with a meaning in a release's directory.
 _RESERVED: Final = frozenset({"venv", ".git"})
 

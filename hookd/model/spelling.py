@@ -20,7 +20,7 @@ _EXAMPLES: Final[Mapping[str, str]] = {
     "paths.exclude": 'a list of patterns such as ["docs", "*.md"]',
     "paths.include": 'a list of patterns such as ["src/**"]',
     "service.endpoint": "ipc:///path/of/circus.sock",
-    "service.entry": "a module and its callable such as shop.wsgi:app or shop:create_app()",
+    "service.entry": "a module and its callable such as shop.wsgi:app or shop:create_app('production')",
     "service.memory_max": 'a size such as "512M" or "75%"',
     "service.name": "a name such as shop",
     "service.restart_also": 'a list of services such as ["shop-celery.service"]',

@@ -28,7 +28,7 @@ from units.system.errors import HostError, Refused
 from units.system.run import CommandFailed
 from units.up.home import Home, all_homes, create, default_home, free_port, write_settings
 from units.up.services import start, stop
-from units.up.source import app_name, first_table, repository_url, without_server_keys
+from units.up.source import app_name, first_table, repository_url, with_own_command, without_server_keys
 
 _APP_PORT, _RECEIVER_PORT = 8000, 8787
 # Keys that an option of its own sets.
@@ -123,7 +123,7 @@ def _table(
     """Return the app's table: the changes over the findings."""
     for key, value in changes.items():
         set_key(first, key, value)
-    return with_findings(first, findings, page=page)
+    return with_own_command(with_findings(first, findings, page=page))
 
 
 def _read_variables(file: Path | None) -> str:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from hookd.http_probe import parse_health_url
 from hookd.model.ids import is_app
 from units.apps.options import full_name_of, parse_remote, sender_of
 from units.finders.plan import Plan
@@ -61,6 +62,16 @@ def first_table(home: Home, url: str, branch: str, port: int, page: str) -> dict
         "health": {"url": home.health_url(page)},
         **({"reconcile": {"every": _LOCAL_SECONDS}} if is_local else {}),
     }
+
+
+def with_own_command(table: dict[str, Any]) -> dict[str, Any]:
+    """Return a table whose command, if it has one, is the only process, and is asked over its own port."""
+    service = table["service"]
+    if not service.get("command"):
+        return table
+    _, page = parse_health_url(table["health"]["url"])
+    health = {**table["health"], "url": f"http://{service['listen']}{page}"}
+    return {**table, "service": {**service, "handover": "restart"}, "health": health}
 
 
 def without_server_keys(plan: Plan) -> Plan:

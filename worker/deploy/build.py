@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,12 +13,13 @@ from hookd.model.ids import release_name
 from hookd.model.journal import AppState, Built
 from hookd.model.phase import check_command
 from worker.context import Task
+from worker.deploy.programs import check_programs
 from worker.deploy.target import Target
 from worker.deploy.written import record_release
 from worker.environment.prepare import prepare_venv
-from worker.errors import CommandFailed, CommitRefused, DeployError, Killed, refusal
+from worker.errors import CommandFailed, CommitRefused, Killed, refusal
 from worker.phase.phases import app_commands, run_build, run_check
-from worker.process.run import SYSTEM_PATH, remove_tree
+from worker.process.run import remove_tree
 from worker.release.disk_space import check_remaining_space
 from worker.release.files import write_files
 from worker.release.git_mirror import GitMirror
@@ -68,7 +68,7 @@ def check(task: Task, new: NewRelease, target: Target, policy: Policy) -> None:
             changed += enforce(new.venv, environment_policy(policy))
             task.recorder.line(f"{changed} files and directories needed another mode, group or ACL")
         record_release(task, new.name)
-        _check_programs(task, release)
+        check_programs(task, release)
         if check_command(task.app):
             with task.recorder.step(StepName.CHECK):
                 _check_start(task, release)
@@ -111,17 +111,3 @@ def _check_start(task: Task, release: Path) -> None:
     except CommandFailed as error:
         check_remaining_space(task)  # A full disk is not the commit's fault.
         raise refusal(error, "the app does not start from this commit") from None
-
-
-def _check_programs(task: Task, release: Path) -> None:
-    """Raise DeployError if a program of a configured command does not exist. Later would be too late."""
-    path, directory = f"{release / 'venv' / 'bin'}:{SYSTEM_PATH}", task.app.directory_in(release)
-    commands = [
-        *((("service.command", task.app.service.command),) if task.app.service.command else ()),
-        *(("release.commands", command) for command in task.app.release.commands),
-        *((f"processes.{name}.command", process.command) for name, process in task.app.processes.items()),
-        *((f"timers.{name}.command", timer.command) for name, timer in task.app.timers.items()),
-    ]
-    for key, (program, *_) in commands:
-        if shutil.which(directory / program if "/" in program else program, path=path) is None:
-            raise DeployError(f"{key}: there is no program {program} in the environment")

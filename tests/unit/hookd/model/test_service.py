@@ -44,7 +44,7 @@ def test_entries_of_gunicorn(entry: str) -> None:
     ],
 )
 def test_other_entries_are_refused(entry: str) -> None:
-    with pytest.raises(ValidationError, match="module:app"):
+    with pytest.raises(ValidationError, match="a module and its callable"):
         Service(entry=entry)
 
 
