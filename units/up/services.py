@@ -131,9 +131,14 @@ def _end_orphans(home: Home) -> bool:
 
 
 def _marked(process: Path, home: Home) -> int | None:
-    """Return a descriptor of a process that circus has started for this directory, else None."""
+    """Return a descriptor of a process that circus has started for this directory, else None.
+
+    Redis overwrites its variables with its title.
+    """
     with suppress(OSError):
-        if f"{_MARK}={home.directory}".encode() in (process / "environ").read_bytes().split(b"\0"):
+        variables, title = ((process / name).read_bytes() for name in ("environ", "cmdline"))
+        is_redis = f"unixsocket:{home.directory}/redis.sock\0".encode() in title
+        if is_redis or f"{_MARK}={home.directory}".encode() in variables.split(b"\0"):
             return os.pidfd_open(int(process.name))
     return None
 
