@@ -23,6 +23,7 @@ from tests.support.users import NOBODY, as_nobody, as_user, open_directory
 from tests.support.wheels import make_wheel
 from worker.deploy.build import build, check
 from worker.deploy.target import Target
+from worker.environment.server import GUNICORN
 from worker.release.git_mirror import GitMirror
 from worker.release.ownership import make_directories, release_policy
 
@@ -158,6 +159,8 @@ def _set_up(made: Host) -> None:
     env.chmod(0o640)
     os.chown(env, NOBODY, pwd.getpwnam(WEB).pw_gid)
     told = made.as_worker(lambda: make_wheel(made.directory / "wheels", "hello"))
+    assert told.endswith(".whl"), told
+    told = made.as_worker(lambda: make_wheel(made.directory / "wheels", "gunicorn", GUNICORN))
     assert told.endswith(".whl"), told
 
 

@@ -74,7 +74,8 @@ def prepare_venv(task: Task, release: Path, policy: Policy) -> Path:
 
 def _place(task: Task, key: str) -> Path:
     """Return the path of an environment: `KEY`, and `KEY.2` and so on for those that were built anew."""
-    found = [path for path in task.paths.venvs.glob(f"{key}*") if (path / COMPLETE_MARK).exists()]
+    # access() is False, too, for one that somebody closed. `enforce` names its fault.
+    found = [path for path in task.paths.venvs.glob(f"{key}*") if os.access(path / COMPLETE_MARK, os.F_OK)]
     newest = max(map(_generation, found), default=0)
     number = newest + 1 if task.deployment.fresh else max(newest, 1)
     return task.paths.venvs / (key if number == 1 else f"{key}.{number}")

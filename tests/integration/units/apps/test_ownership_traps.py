@@ -105,8 +105,8 @@ def test_programs_survive_chmod(at: Host) -> None:
     subprocess.run(["chmod", "-R", "640", at.root / "venvs"], check=True)
     lines = [str(one) for one in check_permissions(at.app(), at.settings, worker=WORKER).findings]
     shown = [line for line in lines if line.startswith((f"{program} ", f"{program.with_name('native')} "))]
-    assert len(shown) == 2 and all(" 0640" in line and re.search(r"should be \S+ 075[05]", line) for line in shown)
-    assert not any("activate " in line and re.search(r"should be \S+ 075", line) for line in lines)
+    assert len(shown) == 2 and all(" 0640" in line and re.search(r"should be \S+ 055[05]", line) for line in shown)
+    assert not any("activate " in line and re.search(r"should be \S+ 055", line) for line in lines)
     assert repaired(at).exit_status == 0
     assert at.as_app(lambda: output(program)) == "works\n"
     assert runs(at, release) == "ready 1.0\nworks\n"
