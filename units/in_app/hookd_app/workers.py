@@ -36,7 +36,7 @@ def choose_workers(cfg: Settings, wanted: Namespace) -> Iterator[str]:
             cfg.keep(name, value)
     if _class_name(cfg) == "asgi":
         cfg.keep("worker_class", asgi_class())
-    is_threaded = _class_name(cfg) in ("gthread", "sync") and cfg.threads > 1
+    is_threaded = _class_name(cfg) == "gthread" or (_class_name(cfg) == "sync" and cfg.threads > 1)
     if is_threaded and LOSSY_THREADS[0] <= tuple(version_info[:2]) < LOSSY_THREADS[1]:
         cfg.keep("worker_class", "sync")
         cfg.keep("threads", 1)

@@ -57,7 +57,6 @@ def test_own_settings_count(tmp_path: Path) -> None:
     with gunicorn(tmp_path) as port:
         wait_for(lambda: log(tmp_path).count("takes requests") == 3, what="three workers")
         assert ask(port).startswith("ran ")
-        assert "Using worker: sync" in log(tmp_path)
 
 
 def test_options_overrule_own_settings(tmp_path: Path) -> None:
@@ -97,7 +96,7 @@ def test_check_passes_with_a_thread(tmp_path: Path) -> None:
         ("raise SystemExit(0)\n", "", (), "SystemExit: 0"),
         ("other = 1\n", "", (), "Failed to find attribute 'app' in 'wsgi'."),
         (APP, "import os\nbind = os.environ['BIND']\n", (), "KeyError: 'BIND'"),
-        (APP, "workers = 'many'\n", (), "invalid literal for int() with base 10: 'many'"),
+        (APP, "workers = 'many'\n", (), "invalid literal for int()"),
         (APP, "", ("--worker-class", "eventlet"), "the worker class cannot be loaded: "),
     ],
 )
