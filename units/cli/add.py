@@ -25,7 +25,7 @@ from units.apps.plan import VARIABLES, InitialContents
 from units.cli import common
 from units.cli.apps import prepare_repository_access, print_webhook_settings
 from units.cli.edit import read_app_file
-from units.cli.plan import agree, ask_variables, is_interactive, list_unset, require_start, show_plan
+from units.cli.plan import Places, agree, ask_variables, is_interactive, list_unset, require_start, show_plan
 from units.cli.typed_files import completed_table, read_contents
 from units.finders.plan import Finding, Plan
 from units.setup import certify
@@ -176,7 +176,9 @@ def _install_agreed(request: _Request, server: Server, plan: Plan) -> App:
     )
     text = request.contents.environment
     known = parse(text) if text else {}
-    asked = ask_variables(plan.variables, text or VARIABLES.format(name=request.name), known)
+    places = Places(str(layout.app_data(request.name)), request.options["domain"] or "localhost")
+    first = text or VARIABLES.format(name=request.name)
+    asked = ask_variables(plan.variables, first, known, places, yes=request.options["yes"])
     contents = replace(request.contents, environment=asked) if asked != text else request.contents
     app = _install(request, plan, agreement.findings, contents, agreement.table)
     if not request.dry_run:

@@ -68,9 +68,10 @@ def show_plan(source: str, plan: Plan, given: Collection[str] = ()) -> None:
         print_line("Proposed, because it runs a command or moves data:", bold=True)
         _show_findings(proposed)
     if needed := [variable for variable in plan.variables if variable.needed]:
-        print_line("Variables without a default:", bold=True)
+        print_line("Variables to set, with the value that --yes takes:", bold=True)
         for variable in needed:
-            print_line(f"  {variable.name:<28} {variable.source}")
+            suggested = "random" if _OWN_SECRET.fullmatch(variable.name) else variable.example or ""
+            print_line(f"  {variable.name:<28} {suggested:<{_VALUE_WIDTH}} {variable.source}".rstrip())
     for remark in plan.remarks:
         print_line(f"  note: {remark}")
 
@@ -135,28 +136,55 @@ def _edited(table: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def ask_variables(variables: Collection[Variable], text: str, known: Collection[str]) -> str:
-    """Ask for variables that have no default and are not `known`. Return the file's `text` with the values."""
+@dataclass(frozen=True)
+class Places:
+    """The values of the placeholders in examples: the directory of shared data, and the name of the site."""
+
+    shared: str
+    domain: str
+
+    def fill(self, text: str) -> str:
+        """Return an example with its placeholders replaced."""
+        return text.replace("{shared}", self.shared).replace("{domain}", self.domain)
+
+
+def ask_variables(
+    variables: Collection[Variable], text: str, known: Collection[str], places: Places, *, yes: bool
+) -> str:
+    """Ask for variables that have no default and are not `known`. Return the file's `text` with the values.
+
+    With `yes` the suggestions count, and a script without it sets nothing.
+    """
     missing = [variable for variable in variables if variable.needed and variable.name not in known]
-    if not missing or not is_interactive():
+    if not missing or not (yes or is_interactive()):
         return text
-    print_line("\nValues of the variables. An empty one is left out, and can be set later.")
+    if not yes:
+        print_line("\nValues of the variables. An empty one is left out, and can be set later.")
     for variable in missing:
-        if value := _ask(variable):
+        suggestion = _suggestion(variable, places)
+        if value := suggestion if yes else _ask(variable, suggestion):
             text = with_variable(text, variable.name, value)
     return text
 
 
-def _ask(variable: Variable) -> str:
-    own = bool(_OWN_SECRET.fullmatch(variable.name))
-    note = " (empty: a random one)" if own else f" (such as {variable.example})" if variable.example else ""
+def _suggestion(variable: Variable, places: Places) -> str:
+    """Return a value that fits most apps: a random secret of the app's own, or the example of its code."""
+    if _OWN_SECRET.fullmatch(variable.name):
+        return secrets.token_urlsafe(32)
+    value = places.fill(variable.example or "")
+    return "" if value_problems(variable.name, value) else value
+
+
+def _ask(variable: Variable, suggestion: str) -> str:
+    """Ask for a value. An own secret that is left empty is a random one."""
+    is_own = bool(_OWN_SECRET.fullmatch(variable.name))
+    shown, note = ("", " (empty: a random one)") if is_own else (suggestion, "")
     while True:
         prompt = f"  {styled(variable.name)}{styled(note, dim=True)}"
-        value: str = click.prompt(prompt, default="", show_default=False, hide_input=variable.secret)
-        if not value and own:
-            return secrets.token_urlsafe(32)
-        problems = value_problems(variable.name, value) if value else []
-        if not problems:
+        value: str = click.prompt(prompt, default=shown, show_default=bool(shown), hide_input=variable.secret)
+        if not value:
+            return suggestion if is_own else ""
+        if not (problems := value_problems(variable.name, value)):
             return value
         print_line(f"  {problems[0]}")
 

@@ -22,7 +22,7 @@ from units.apps.look import Looker
 from units.apps.look import Source as Branch
 from units.apps.options import parse_app
 from units.apps.variables import describe_problems
-from units.cli.plan import agree, ask_variables, list_unset, require_start, show_plan
+from units.cli.plan import Places, agree, ask_variables, list_unset, require_start, show_plan
 from units.finders.plan import Finding
 from units.system.errors import HostError, Refused
 from units.system.run import CommandFailed
@@ -107,7 +107,9 @@ def _set_up(home: Home, url: str, options: dict[str, Any], changes: dict[str, An
         chosen = agreed.table or table(agreed.findings)
         parse_app(home.name, chosen)
         if not dry_run:
-            environment = ask_variables(plan.variables, environment, parse(environment))
+            places = Places(str(home.root / "shared"), "127.0.0.1")
+            known = parse(environment)
+            environment = ask_variables(plan.variables, environment, known, places, yes=options["yes"])
             create(home, chosen, environment)
             list_unset(plan.variables, parse(environment), edit_command(str(home.variables_file)))
             done = True

@@ -40,9 +40,15 @@ def find_build(project: Project, service: Service, variables: tuple[Variable, ..
     sources = ", ".join(dict.fromkeys(source for _, source in parts))
     found = [Finding("build.commands", commands, sources, proposed=True)]
     runs_app = any("manage.py" in " ".join(one) or one[0] == "flask" for one in commands) or _script_runs_app(project)
-    if runs_app and (values := _build_values(project, variables)):
+    if runs_app and (values := _flask_app(service) | _build_values(project, variables)):
         found.append(Finding("build.environment", values, sources, proposed=True))
     return Found(tuple(found))
+
+
+def _flask_app(service: Service) -> dict[str, str]:
+    """Return the variable that names the app for Flask's own commands."""
+    entry = service.entry
+    return {"FLASK_APP": entry.target} if entry is not None and entry.kind == "flask" else {}
 
 
 def _script_runs_app(project: Project) -> bool:

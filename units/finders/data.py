@@ -80,6 +80,12 @@ def find_data(project: Project, service: Service) -> Found:
     return Found(findings, tuple(variables.values()), tuple(remarks))
 
 
+def database_file(project: Project, service: Service) -> str | None:
+    """Return the SQLite file in a directory of its own, which a release links to, or None."""
+    paths = (one.path for one in _data(project, service) if _DATABASE.search(one.path) and not one.variables)
+    return next((path for path in paths if _may_be_shared(project, posixpath.dirname(path) or "venv")), None)
+
+
 def _directory(project: Project, one: _Datum) -> str:
     """Return the directory to share for a path: itself, or the parent of a file."""
     return posixpath.dirname(one.path) if one.is_file else one.path

@@ -2,10 +2,12 @@
 
 import posixpath
 import re
+import shlex
 from collections.abc import Iterator
 from typing import Final
 
 from units.finders import django
+from units.finders.data import database_file
 from units.finders.entries import entry_in
 from units.finders.finding import Finding, Found, Variable
 from units.finders.project import Project
@@ -19,6 +21,9 @@ _PRESTART: Final = ("prestart.sh", "scripts/prestart.sh", "release.sh", "scripts
 _RELEASE_WORDS: Final = re.compile(r"(?i)migrat|upgrade|deploy|init|seed|create|load|setup|sync")
 _TABLES: Final = re.compile(r"(?:init|create|setup)[-_]?(?:db|database|tables|all)")
 _OLD_FLASK: Final = re.compile(r"(?i)flask\s*(?:==|<=?|~=)\s*(?:[01]\.|2\.[01](?:\.|$))")
+_NO_MIGRATIONS: Final = (
+    "Flask-Migrate has no migrations/ in the commit: run flask db init and flask db migrate, and push them."
+)
 _BUILD_WORDS: Final = frozenset("collectstatic compress compilemessages compile assets digest".split())
 
 
@@ -28,7 +33,7 @@ def find_release(project: Project, service: Service) -> Found:
     parts = [one for one in named or _usual(project, service) if not _is_without_files(project, one[0])]
     distinct = dict.fromkeys(tuple(argv) for argv, _ in parts)
     if not distinct:
-        return Found(remarks=tuple(_without_migrations(project, service)))
+        return _without_migrations(project, service)
     commands, variables = _with_flask_app(project, service, [list(argv) for argv in distinct])
     source = ", ".join(dict.fromkeys(place for _, place in parts))
     return Found((Finding("release.commands", commands, source, proposed=True),), variables)
@@ -72,17 +77,25 @@ def _usual(project: Project, service: Service) -> Iterator[tuple[Argv, str]]:
         yield ["alembic", *options, "upgrade", "head"], project.place(path)
 
 
-def _without_migrations(project: Project, service: Service) -> Iterator[str]:
-    """Return what a person does once for tables that no migration makes."""
+def _without_migrations(project: Project, service: Service) -> Found:
+    """Return what makes the tables where no migration does: a command for an empty database, else a remark."""
     if "flask-migrate" in project.packages:
-        yield "Flask-Migrate has no migrations/ in the commit: run flask db init and flask db migrate, and push them."
-    calls = ((one, call) for one in service.modules for call in one.calls)
-    for module, call in calls:
+        return Found(remarks=(_NO_MIGRATIONS,))
+    for module, call in ((one, call) for one in service.modules for call in one.calls):
         name = text_of(argument(call, 0, "name")) if source_of(call.func).endswith(".command") else None
         if name and _TABLES.fullmatch(name):
-            place = project.place_of(module, call)
-            yield f"The command {name} makes the tables ({place}): run it once with hookd run."
-            return
+            return _first_tables(project, service, name, project.place_of(module, call))
+    return Found()
+
+
+def _first_tables(project: Project, service: Service, name: str, place: str) -> Found:
+    """Return Flask's command that makes the tables, if the database is missing. It may empty one that is there."""
+    path = database_file(project, service)
+    if path is None:
+        return Found(remarks=(f"The command {name} makes the tables ({place}): run it once with hookd run.",))
+    [argv], variables = _with_flask_app(project, service, [["flask", name]])
+    command = ["sh", "-c", f"test -s {shlex.quote(path)} || exec {shlex.join(argv)}"]
+    return Found((Finding("release.commands", [command], place, proposed=True),), variables)
 
 
 def _is_without_files(project: Project, argv: Argv) -> bool:

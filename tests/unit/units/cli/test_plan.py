@@ -17,6 +17,9 @@ WORKER = Finding("processes.worker", {"command": ["rq", "worker", "two words"]},
 KEY = Variable("SECRET_KEY", "config.py, line 4", needed=True, example=None, secret=True)
 MAIL = Variable("MAIL_SERVER", "config.py, line 5", needed=True, example="localhost", secret=False)
 DEBUG = Variable("DEBUG", "config.py, line 6", needed=False, example=None, secret=False)
+FILE = Variable("DATABASE_URL", "config.py, line 7", needed=True, example="sqlite:///{shared}/data/x.db", secret=False)
+OTHER = Variable("API_TOKEN", "config.py, line 8", needed=True, example=None, secret=True)
+PLACES = shown.Places("/var/lib/shop", "shop.example.org")
 PLAN = Plan("flask", (ENTRY, BUILD, WORKER), (KEY, MAIL, DEBUG), ("LFS files need git-lfs",), ())
 
 
@@ -82,15 +85,22 @@ def test_person_edits_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("at_terminal")
 def test_needed_variables_are_asked_for() -> None:
-    text, output = typed("\nmail.example.org\n", shown.ask_variables, PLAN.variables, "# mine\n", {})
+    answers = "\nmail.example.org\n"
+    text, output = typed(answers, shown.ask_variables, PLAN.variables, "# mine\n", {}, PLACES, yes=False)
     values = parse(text)
     assert values["MAIL_SERVER"] == "mail.example.org" and len(values["SECRET_KEY"]) > 30
     assert "DEBUG" not in output and values["SECRET_KEY"] not in output and text.startswith("# mine\n")
-    assert typed("", shown.ask_variables, PLAN.variables, "", {"SECRET_KEY", "MAIL_SERVER"})[0] == ""
+    known = {"SECRET_KEY", "MAIL_SERVER", "DATABASE_URL"}
+    assert typed("", shown.ask_variables, PLAN.variables, "", known, PLACES, yes=False)[0] == ""
+
+
+def test_yes_takes_the_suggestions() -> None:
+    values = parse(shown.ask_variables((*PLAN.variables, FILE, OTHER), "", {"MAIL_SERVER"}, PLACES, yes=True))
+    assert values == {"SECRET_KEY": values["SECRET_KEY"], "DATABASE_URL": "sqlite:////var/lib/shop/data/x.db"}
 
 
 def test_script_gets_a_list_of_variables(capsys: pytest.CaptureFixture[str]) -> None:
-    assert shown.ask_variables(PLAN.variables, "text", {}) == "text"
+    assert shown.ask_variables(PLAN.variables, "text", {}, PLACES, yes=False) == "text"
     shown.list_unset(PLAN.variables, {"MAIL_SERVER"}, "hookd env set shop {name}")
     printed = capsys.readouterr().out
     assert "not set: SECRET_KEY\n" in printed and "hookd env set shop SECRET_KEY" in printed
