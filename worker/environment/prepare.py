@@ -30,6 +30,7 @@ from worker.release.ownership import enforce
 _NO_WHEEL_MESSAGE: Final = re.compile(
     r"no usable wheels|no binary distribution|is disabled, but|No matching distribution"
 )
+_FAILED_BUILD: Final = "Failed to build"
 # A package that would replace a shared file, for example.
 _SYSTEM_ERROR: Final = re.compile(r"\(os error \d+\)|cannot be linked")
 # Part of each key, for a change of hookd that changes the content.
@@ -211,6 +212,9 @@ def _failure(error: CommandFailed, source: Source) -> CommandFailed:
     hint: AnyHint | None = LOCK_HINTS.get(source.name) or error.hint
     if any(_NO_WHEEL_MESSAGE.search(line) for line in error.lines):
         hint = ALLOW_BUILD_HINT
+    elif any(_FAILED_BUILD in line for line in error.lines):
+        # Old packages do not build with a new Python.
+        hint = error.hint or Hint(HintKind.SET_KEY, "dependencies.python=…")
     failure = type(error)(
         f"the dependencies of {source.name} cannot be installed: {error.reason or error.cause}",
         lines=error.lines,

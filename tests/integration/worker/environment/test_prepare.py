@@ -235,6 +235,13 @@ def test_missing_uv(at: Installer, monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.value.hint == Hint(HintKind.INSTALL_UV)
 
 
+def test_failed_build_suggests_another_python(at: Installer) -> None:
+    make_sdist(at.wheels, "old", at.directory / "missing" / "trace")
+    with pytest.raises(CommandFailed, match="cannot be installed") as caught:
+        at.install({"requirements.txt": "old\n"})
+    assert caught.value.hint == Hint(HintKind.SET_KEY, "dependencies.python=…")
+
+
 @pytest.mark.threat(88)
 def test_mark_of_a_build_is_refused(tmp_path: Path) -> None:
     """A build could link the mark to a file of another app."""
