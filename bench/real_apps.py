@@ -39,7 +39,7 @@ _BRANCH: Final = "as-tried"
 
 @dataclass(frozen=True)
 class RealApp:
-    """An application: its commit, the variables that its plan asks for, and what a person chooses among directories."""
+    """An application: its commit, variables beside those of its plan, and the choice among its directories."""
 
     name: str
     commit: str
@@ -47,17 +47,16 @@ class RealApp:
     options: tuple[str, ...] = ()
 
 
-_SECRET: Final = "SECRET_KEY=a-long-random-text-for-a-try\n"
 APPS: Final = (
     RealApp("microblog", "a975ef64864354867c88e0ed3a17ba7d17dca752"),
     RealApp("flask", "2ac89889f4cc330eabd50f295dcef02828522c69", options=("--directory", "examples/tutorial")),
     RealApp("CTFd", "91ced62d44d3ec3142a0948ee96ed19947cfc979"),
-    RealApp("cookiecutter", "HEAD", _SECRET + "DATABASE_URL=sqlite:////tmp/dev.db\n"),
-    RealApp("searxng", "9fea41204fdfa7a5cfa15b0ebd12904c520478ce", "SEARXNG_SECRET=a-long-random-text\n"),
+    RealApp("cookiecutter", "HEAD"),
+    RealApp("searxng", "9fea41204fdfa7a5cfa15b0ebd12904c520478ce"),
     RealApp("changedetection.io", "fce24780e74199bf34c62a0d90188cc2fc12f061"),
-    RealApp("healthchecks", "29b5ec251059034b79e0120e2ff0c3e35d7bd9f8", _SECRET),
+    RealApp("healthchecks", "29b5ec251059034b79e0120e2ff0c3e35d7bd9f8"),
     RealApp("whoogle-search", "13e52132e3b45328de4146818762c891b7e3d6f4"),
-    RealApp("bakerydemo", "8e2b625755d8942412d5b7627b146a795933b8b2", _SECRET),
+    RealApp("bakerydemo", "8e2b625755d8942412d5b7627b146a795933b8b2"),
     RealApp("starlette-example", "4c220b3be4aca49dfc2b507dfde26f0bad2349b4"),
     RealApp("flasky", "3beedd640b9146b0bd65c8c2ecf402b01798bc33"),
     RealApp("flask-realworld", "4b95fb2227dfeb5dd1a45d89b2bf48630b93fd28"),
@@ -163,9 +162,15 @@ class OnThisMachine:
 
 
 def take_commit(app: RealApp, source: Path, bare: Path) -> None:
-    """Clone a repository, whose own branch ends with the application's commit."""
+    """Clone a repository, whose own branch ends with the application's commit.
+
+    A clone that lacks objects of its history gives the files of the commit alone.
+    """
     subprocess.run(["git", "clone", "-q", "--bare", str(source), str(bare)], check=True)
-    _git(bare, "update-ref", f"refs/heads/{_BRANCH}", app.commit)
+    commit = app.commit
+    if re.search(r"^\?", _git(bare, "rev-list", "--objects", "--missing=print", commit), re.MULTILINE):
+        commit = _git(bare, "commit-tree", f"{commit}^{{tree}}", "-m", "The files of a commit")
+    _git(bare, "update-ref", f"refs/heads/{_BRANCH}", commit)
     _git(bare, "symbolic-ref", "HEAD", f"refs/heads/{_BRANCH}")
 
 
