@@ -286,12 +286,7 @@ class App(Section):
     @property
     def runs_gunicorn(self) -> bool:
         """Return True if gunicorn starts the app by hookd's rules, and not by those of a unit of yours."""
-        return not self.uses_systemd or self.service.units == "hookd"
-
-    @property
-    def threads(self) -> int:
-        """The threads of one gunicorn process: an old gunicorn with threads drops requests when it stops."""
-        return 1 if self.dependencies.gunicorn == "own" else self.service.threads
+        return self.service.command is None and (not self.uses_systemd or self.service.units == "hookd")
 
     @property
     def job_seconds(self) -> int:

@@ -124,8 +124,10 @@ def test_limit_ends_a_fetch(site: Installation) -> None:
         site.repositories["mute"].commit_and_push(app_files("not yet"))
         given_up = site.wait_for_ending(site.send_push("mute")["deployment"])
     assert given_up.status is Status.FAILED
-    assert given_up.cause == f"the branch main of {url} cannot be fetched: git ran longer than 1 s and was stopped"
-    assert given_up.hint == Hint(HintKind.RUN_DOCTOR)
+    assert given_up.cause == f"the branch main of {url} cannot be fetched: " + (
+        "git ran longer than 1 s and was stopped (limits.git_seconds)"
+    )
+    assert given_up.hint == Hint(HintKind.SET_GIT_SECONDS, "2")
 
 
 def test_held_lock_delays(site: Installation) -> None:

@@ -102,8 +102,7 @@ def test_unresolvable_requirements(at: Installer) -> None:
     with pytest.raises(CommandFailed) as caught:
         at.install({"requirements.txt": "needy\n"})
     cause = caught.value.cause
-    assert cause.startswith("the dependencies of requirements.txt cannot be installed: No solution found")
-    assert "nowhere" in cause
+    assert cause.startswith("the dependencies of requirements.txt cannot be installed: ") and "nowhere" in cause
     assert "\n" not in cause
 
 
@@ -111,7 +110,7 @@ def test_unresolvable_requirements(at: Installer) -> None:
 def test_package_without_wheel(at: Installer) -> None:
     trace = at.directory / "built"
     make_sdist(at.wheels, "gamma", trace)
-    with pytest.raises(CommandFailed, match=r"gamma==1\.0 has no usable wheels") as caught:
+    with pytest.raises(CommandFailed, match="Wheels are required for `gamma`") as caught:
         at.install({"requirements.txt": "gamma\n"}, allow_build=False)
     assert caught.value.hint == Hint(HintKind.ALLOW_BUILD)
     assert not trace.exists()

@@ -142,8 +142,8 @@ def test_failure_is_described(code: str, cause: str) -> None:
 
 def test_failure_keeps_the_last_lines() -> None:
     with pytest.raises(CommandFailed) as caught:
-        run(command("for n in range(50): print(n)\nraise SystemExit(1)"), lambda _: None)
-    assert caught.value.lines == tuple(str(n) for n in range(30, 50))
+        run(command("for n in range(250): print(n)\nraise SystemExit(1)"), lambda _: None)
+    assert caught.value.lines == tuple(str(n) for n in range(50, 250))
 
 
 def test_missing_program_is_named() -> None:

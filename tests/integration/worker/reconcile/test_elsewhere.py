@@ -1,4 +1,4 @@
-"""A service with another working directory than its release, as with `--chdir`."""
+"""A service that works in a directory of its release (`service.directory`)."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +16,10 @@ APP = "shop"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GUNICORN_CMD_ARGS", "--chdir=src")
-        with Installation(tmp_path_factory.mktemp("site")) as installation:
-            installation.add_app(APP, handover="restart")
-            installation.start()
-            yield installation
+    with Installation(tmp_path_factory.mktemp("site")) as installation:
+        installation.add_app(APP, handover="restart", service={"directory": "src"})
+        installation.start()
+        yield installation
 
 
 def ship(site: Installation, version: str) -> Deployment:
@@ -33,7 +31,7 @@ def ship(site: Installation, version: str) -> Deployment:
 
 
 def directory_of(site: Installation) -> Path:
-    """Return the working directory of the app's process, which gunicorn changes while it starts."""
+    """Return the working directory of the app's process, which its start changes."""
     [process] = site.circus("list", APP)
     return Path(f"/proc/{process}/cwd").resolve()
 

@@ -47,8 +47,6 @@ def test_own_gunicorn_stays(tmp_path: Path) -> None:
     own = {"dependencies": {"gunicorn": "own"}}
     assert missing(environment(tmp_path / "old", "gunicorn-20.1.0"), **own) == ()
     assert missing(environment(tmp_path / "none"), **own) == (f"gunicorn=={GUNICORN}",)
-    app = make_app(tmp_path, **own, service={"threads": 8})
-    assert (app.threads, make_app(tmp_path, service={"threads": 8}).threads) == (1, 8)
 
 
 @pytest.mark.parametrize(
