@@ -142,11 +142,12 @@ def _over(existing: dict[str, Any], table: Mapping[str, Any], *, with_page: bool
 
 def _add_found(request: _Request) -> App:
     """Install an app with what is found in its repository. Raises Refused and Unreadable before any change."""
-    server = common.load_server()
-    manage.check_add(server, request.name, request.table(server), request.contents)
-    if server.catalogue.get(request.name) is not None:
+    with common.host_lock(dry_run=request.dry_run) as server:
+        manage.check_add(server, request.name, request.table(server), request.contents)
+        source = None if server.catalogue.get(request.name) else _source(request)
+    if source is None:
         return _install(request, None, (), request.contents)
-    looker, source = server_looker(), _source(request)
+    looker = server_looker()
     try:
         found = _fetch(request, looker, source)
     except Unreadable as error:

@@ -140,7 +140,7 @@ def test_command_reads_its_backup_back(shop: Shop) -> None:
         ("kill -9 $$", 600, "sh was killed by signal 9"),
         ("true", 600, "it cannot be kept: the backup is empty"),
         ("echo half; sleep 600", 5, "ran longer than 5 s and was stopped"),
-        ("no-such-program", 600, "not found"),
+        ("no-such-program", 600, "there is no program no-such-program"),
     ],
 )
 def test_failed_backup_stops_the_deployment(command: str, seconds: int, cause: str, shop: Shop) -> None:
@@ -183,7 +183,9 @@ def test_restore_holds_the_lock(shop: Shop) -> None:
         shop, commands='[["sleep", "600"]]', backup='["echo", "data"]', restore='["sh", "-c", "echo no table; exit 4"]'
     )
     running = shop.deliver(shop.commit("slow"))
-    shop.machine.wait_until(lambda: "release_commands" in str(shop.record(running)["steps"]), what="the commands")
+    shop.machine.wait_until(
+        lambda: shop.machine.unit_state("shop-release.service") == "activating", what="the commands"
+    )
     refused = shop.machine.run("hookd", "restore", "shop", "--yes", check=False)
     shop.machine.run("systemctl", "stop", "shop-release.service")
     assert (refused.returncode, "a deployment of shop runs" in refused.stderr) == (2, True), refused

@@ -25,9 +25,10 @@ def shop(servers: Servers) -> Iterator[Shop]:
     with servers.start(set_up_layer(servers)) as machine:
         shop = Shop(machine)
         shop.commit("v1", {"wsgi.py": APP.format(version="v1", top="")})
-        remote, options = shop.repository.url, ("--handover", "restart")
-        printed = shop.hookd("app", "add", "shop", "--repo", remote, "--domain", shop.domain, *options)
-        shop.paste_key(printed)
+        remote = shop.repository.url
+        shop.allow_reading()
+        options = ("--handover", "restart", "--health", "/healthz", "--no-deploy")
+        shop.hookd("app", "add", "shop", "--repo", remote, "--domain", shop.domain, *options)
         yield shop
 
 

@@ -59,7 +59,8 @@ def waiting(machine: Machine) -> dict[str, Shop]:
         shop = Shop(machine, name)
         shop.commit("v1")
         options = ("--repo", shop.repository.url, "--domain", shop.domain, "--handover", handover, "--file", ".env")
-        shop.paste_key(shop.hookd("app", "add", name, *options))
+        shop.allow_reading()
+        shop.hookd("app", "add", name, "--no-deploy", "--health", "/healthz", *options)
         shop.hookd("app", "edit", name, "--set", "health.deadline=8")
         apps[name] = shop
     return apps

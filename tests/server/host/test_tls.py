@@ -158,7 +158,7 @@ def test_failure_is_said_and_tried_again(shop: Shop, acme: Authority, kind: str,
     acme.use()
     acme.know_name(domain)
     shop.machine.run("systemctl", "start", "certbot.service")  # As its timer does.
-    assert names(certificate(shop.machine, domain)) == [domain]
+    shop.machine.wait_until(lambda: names(certificate(shop.machine, domain)) == [domain], 20, "the reload of nginx")
     assert ask(shop.machine, domain, port=443).text == "v1"
     assert cause not in shop.machine.run("hookd", "doctor", "plain", check=False).stdout
 
