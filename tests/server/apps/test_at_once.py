@@ -18,7 +18,7 @@ EDITOR = """\
 touch /run/editor-is-open
 while [ ! -e /run/editor-may-end ]; do sleep 0.05; done
 rm /run/editor-is-open /run/editor-may-end
-sed -i 's/^handover = .*/&\\nworkers = 3/' "$1"
+sed -i -e '/^workers = /d' -e 's/^handover = .*/&\\nworkers = 3/' "$1"
 """
 
 

@@ -55,8 +55,11 @@ def shop(servers: Servers) -> Iterator[Shop]:
 
 
 def set_release(shop: Shop, **keys: str) -> str:
-    """Change the table `release` of the app's file."""
-    return shop.hookd("app", "edit", "shop", *(f"--set=release.{key}={value}" for key, value in keys.items()))
+    """Change the table `release` of the app's file, and wait for the retry of a failed deployment."""
+    printed = shop.hookd("app", "edit", "shop", *(f"--set=release.{key}={value}" for key, value in keys.items()))
+    if retry := re.search(r"it is tried again: (\S+)", printed):
+        shop.ending(retry[1])
+    return printed
 
 
 def orders(shop: Shop) -> int:
@@ -179,9 +182,9 @@ def test_full_disk_is_named(shop: Shop) -> None:
 
 def test_restore_holds_the_lock(shop: Shop) -> None:
     """It refuses during a deployment. A failed one leaves the app stopped, and says so."""
-    set_release(
-        shop, commands='[["sleep", "600"]]', backup='["echo", "data"]', restore='["sh", "-c", "echo no table; exit 4"]'
-    )
+    restore = '["sh", "-c", "echo no table; exit 4"]'
+    set_release(shop, commands='[["true"]]', backup='["echo", "data"]', restore=restore)
+    set_release(shop, commands='[["sleep", "600"]]')
     running = shop.deliver(shop.commit("slow"))
     shop.machine.wait_until(
         lambda: shop.machine.unit_state("shop-release.service") == "activating", what="the commands"
