@@ -68,7 +68,7 @@ def _phases(shop: Shop, starts: int) -> Pairs:
         "path": f"{release}/venv/bin:{_PATH}",
         "pipe": str(output_pipe(app)),
         "build": str(build_plan(app)),
-        "commands": [{"argv": _EMPTY, "cwd": str(app.root / "next"), "env": home}],
+        "commands": [{"argv": _EMPTY, "cwd": str(app.root / "next"), "env": home, "files": {}}],
     }
     program = Path(__file__).with_name("start_phases.py").read_text()
     done = shop.machine.run("python3", "-c", program, input=json.dumps(given), timeout=10 + 5 * starts)

@@ -180,7 +180,7 @@ def _install_agreed(request: _Request, server: Server, plan: Plan) -> App:
     places = Places(str(layout.app_data(request.name)), request.options["domain"] or "localhost")
     first = text or VARIABLES.format(name=request.name)
     asked = ask_variables(plan.variables, first, known, places, yes=request.options["yes"])
-    contents = replace(request.contents, environment=asked) if asked != text else request.contents
+    contents = replace(request.contents, environment=asked) if asked != first else request.contents
     app = _install(request, plan, agreement.findings, contents, agreement.table)
     if not request.dry_run:
         list_unset(plan.variables, parse(asked), f"sudo hookd env set {request.name} {{name}}")

@@ -162,7 +162,7 @@ def test_no_socket_is_reached(reached: dict[str, Any]) -> None:
 def test_other_processes_are_hidden(shop: Shop, reached: dict[str, Any]) -> None:
     """Protect nginx' traffic and TLS keys, and the other app's variables."""
     users = shop.machine.run("ps", "-o", "comm=", "-u", "www-data").stdout.split()
-    assert {"nginx", "gunicorn"} <= set(users)
+    assert {"nginx", "python"} <= set(users)
     assert {name: ways for name, ways in reached["processes"].items() if ways} == {}
 
 

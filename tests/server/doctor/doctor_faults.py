@@ -104,8 +104,8 @@ FAULTS: Final = {
         repair="mv /root/env /srv/shop/shared/.env", also=also("permissions"),
     ),
     "root owns files of the release": Fault(
-        "touch /srv/shop/current/by-root /srv/shop/current/by-root-2", "permissions", "2 paths violate the policy",
-        "warning", app="shop",
+        "chown root /srv/shop/current/wsgi.py /srv/shop/current/requirements.txt",
+        "permissions", "2 paths violate the policy", "warning", app="shop",
     ),
     "sudo's line for a verb is gone": Fault(
         "sed -i '/systemctl start/d' /etc/sudoers.d/hookd-shop", "sudo", "the worker may not run `sudo", app="shop",
@@ -195,7 +195,7 @@ FAULTS: Final = {
     "hookd.toml cannot be used": Fault(
         "cp -p /etc/hookd/hookd.toml /root/; echo 'colour = 1' >> /etc/hookd/hookd.toml",
         "configuration", "/etc/hookd/hookd.toml", repair="mv /root/hookd.toml /etc/hookd/",
-        also=also("answers", "redis", "queue", "nginx", "separation", "setup", "space"),
+        also=also("answers", "certificates", "redis", "queue", "nginx", "separation", "setup", "space"),
     ),
 }  # fmt: skip
 

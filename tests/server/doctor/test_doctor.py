@@ -82,6 +82,8 @@ def test_all_is_well_after_a_push(shop: Shop) -> None:
         "variables",
         "separation",
         "processes",
+        "certificates",
+        "written",
     }
 
 

@@ -93,8 +93,11 @@ class Shop:
         return self.machine.read(f"/etc/hookd/secrets/{self.name}").split()[-1]
 
     def hookd(self, *arguments: str) -> str:
-        """Run a hookd command as root, and fail the test on an error."""
-        return self.machine.run("hookd", *arguments).stdout
+        """Run a hookd command as root, and fail the test on an error. Wait for the retry of a failed deployment."""
+        printed = self.machine.run("hookd", *arguments).stdout
+        if retry := re.search(r"it is tried again: (\S+)", printed):
+            self.ending(retry[1])
+        return printed
 
     def add(self, *options: str) -> str:
         """Add the app as the README says, with its key pasted, and deploy its first version."""
