@@ -52,7 +52,6 @@ class HintKind(Enum):
     argument: str
 
     SHOW_STATUS = "show_status", "{hookd} status"
-    SHOW_APP = "show_app", "{hookd} status {app}"
     SHOW_LOG = "show_log", "{hookd} logs {deployment}"
     SHOW_WORKER_LOG = "show_worker_log", "journalctl --unit 'hookd-worker@*' --lines 50"
     SHOW_UNIT_LOG = "show_unit_log", "journalctl --unit {argument} --lines 50", _UNIT

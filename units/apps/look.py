@@ -51,13 +51,14 @@ class Looker:
             printed = self._run("worker.look", *arguments, seconds=_FETCH_SECONDS)
         except CommandFailed as error:
             raise Unreadable(error.output.splitlines()[-1] if error.output else str(error)) from None
-        return Fetched(*printed.split())
+        return Fetched(*_last_line(printed).split(" ", 2))
 
     def find(self, mirror: str, commit: str, directory: str | None) -> Plan:
         """Return the plan for a commit, an empty one if that fails. `directory` is the app's in the repository."""
         chosen = (directory,) if directory else ()
         try:
-            return Plan.from_json(self._run("units.finders", mirror, commit, *chosen, seconds=_FIND_SECONDS))
+            printed = self._run("units.finders", mirror, commit, *chosen, seconds=_FIND_SECONDS)
+            return Plan.from_json(_last_line(printed))
         except (CommandFailed, ValueError) as error:
             return Plan("unknown", remarks=(f"The repository could not be examined: {error}.",))
 
@@ -68,6 +69,11 @@ class Looker:
     def _run(self, module: str, *arguments: str, seconds: float) -> str:
         argv = self.wrap(self.python, "-P", "-m", module, *arguments)
         return run(argv, seconds=seconds, extra=self.variables)
+
+
+def _last_line(printed: str) -> str:
+    """Return the result of a program behind warnings of its own."""
+    return printed.strip().rpartition("\n")[2]
 
 
 class Unreadable(HostError):

@@ -15,7 +15,7 @@ from hookd.model.git_hosts import GitHost
 from hookd.variables import parse
 from units.apps import manage
 from units.apps.accounts import default_user
-from units.apps.found import page_of, with_findings
+from units.apps.found import PAGE, page_of, with_findings
 from units.apps.git_access import accept_host_keys, check_access, make_deploy_key
 from units.apps.keys import parse_change, set_key
 from units.apps.look import Fetched, Looker, Source, Unreadable, server_looker
@@ -32,6 +32,14 @@ from units.setup import certify
 from units.system import layout
 from units.system.errors import Refused
 
+# The keys of the options that overrule what is found.
+_KEYS: Final = {
+    "directory": "service.directory",
+    "entry": "service.entry",
+    "workers": "service.workers",
+    "health": PAGE,
+    "data": "shared.directories",
+}
 # Parameters that are no option of the app's table.
 _NO_VALUES: Final = ("branch", "env_file", "changes", "yes")
 
@@ -125,7 +133,8 @@ class _Request:
     @property
     def given(self) -> set[str]:
         """The keys that the options set."""
-        return {parse_change(change)[0] for change in self.options["changes"]}
+        typed = {key for name, key in _KEYS.items() if self.options[name]}
+        return typed | {parse_change(change)[0] for change in self.options["changes"]}
 
 
 def _over(existing: dict[str, Any], table: Mapping[str, Any], *, with_page: bool) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from hookd.commands import edit_command
 from hookd.config import Config, ConfigError
 from hookd.model.ids import is_app
 from hookd.variables import misread, parse
-from units.apps.found import page_of, with_findings
+from units.apps.found import PAGE, page_of, with_findings
 from units.apps.keys import parse_change, set_key
 from units.apps.look import Looker
 from units.apps.look import Source as Branch
@@ -59,6 +59,7 @@ def _reports(command: Command) -> Command:
 @click.option("--directory", help="The app's directory in the repository, default: the one with an app.")
 @click.option("--entry", help="The WSGI or ASGI callable, MODULE:NAME, default: found in the repository.")
 @click.option("--health", help="The page for health checks, default: found in the repository.")
+@click.option("--data", multiple=True, metavar="NAME", help="A directory outside the releases, such as uploads.")
 @click.option("--port", type=click.IntRange(1, 65_535), help="The app's port, default: 8000 or a free one.")
 @click.option("--env-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The app's variables.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Any other key of the app's file.")
@@ -82,6 +83,8 @@ def up(repo: str | None, name: str | None, dry_run: bool, **options: Any) -> Non
 def _changes(options: dict[str, Any]) -> dict[str, Any]:
     """Return the keys that the options set."""
     found = dict(map(parse_change, options["changes"]))
+    if options["data"]:
+        found.setdefault("shared.directories", list(options["data"]))
     return {**{key: options[name] for name, key in _OPTIONS.items() if options[name]}, **found}
 
 
@@ -95,7 +98,11 @@ def _set_up(home: Home, url: str, options: dict[str, Any], changes: dict[str, An
         print_line(f"Looking at {url}")
         found = looker.fetch(Branch(home.name, url, options["branch"]))
         plan = without_server_keys(looker.find(found.mirror, found.commit, options["directory"]))
-        show_plan(f"{url}, branch {found.branch}, commit {found.commit[:12]}", plan, changes)
+        show_plan(
+            f"{url}, branch {found.branch}, commit {found.commit[:12]}",
+            plan,
+            {*changes, *([PAGE] if options["health"] else [])},
+        )
         port = options["port"] or free_port(_APP_PORT)
 
         def table(findings: tuple[Finding, ...]) -> dict[str, Any]:

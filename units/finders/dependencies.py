@@ -14,43 +14,32 @@ _WORKSPACE: Final = re.compile(r"(?m)^\[tool\.uv\.workspace\]")
 
 
 def find_dependencies(project: Project) -> Found:
-    """Find the list of packages, the most exact first."""
+    """Find the list of packages, the most exact first. A project's own file is found at the deployment by itself."""
     names = _extras(project)
     if lock := project.first(*_LOCKS):
         return Found((Finding("dependencies.file", lock, project.place(lock)), *names))
-    if workspace := _workspace_lock(project):
-        return Found((workspace, *names))
+    if _has_workspace_lock(project):
+        return Found(tuple(names))
     if file := _requirements(project):
         remarks = _unlocked(project) if file != "requirements.txt" else ()
         return Found((Finding("dependencies.file", file, project.place(file)), *names), remarks=remarks)
     if project.first("Pipfile"):
-        remark = "Pipfile has no Pipfile.lock: run pipenv lock, and push it."
-        return Found((Finding("dependencies.file", "Pipfile", project.place("Pipfile")),), remarks=(remark,))
+        return Found(remarks=("Pipfile has no Pipfile.lock: run pipenv lock, and push it.",))
     pyproject = read_toml(project.read("pyproject.toml"))
-    if "project" in pyproject:
-        return Found((Finding("dependencies.file", "pyproject.toml", project.place("pyproject.toml")), *names))
-    if table(pyproject, "tool", "poetry"):
-        remark = "pyproject.toml of Poetry has no poetry.lock: run poetry lock, and push it."
-        return Found(
-            (Finding("dependencies.file", "pyproject.toml", project.place("pyproject.toml")),), remarks=(remark,)
-        )
-    if file := project.first("setup.py", "setup.cfg"):
-        return Found((Finding("dependencies.file", file, project.place(file)),))
+    if "project" not in pyproject and table(pyproject, "tool", "poetry"):
+        return Found(remarks=("pyproject.toml of Poetry has no poetry.lock: run poetry lock, and push it.",))
+    if "project" in pyproject or project.first("setup.py", "setup.cfg"):
+        return Found(tuple(names))
     if file := project.first("environment.yml", "environment.yaml"):
         return Found(remarks=(f"{file} is conda's: list the packages in requirements.txt, which pip can install.",))
     return Found(remarks=("No list of packages was found: add requirements.txt, or name it with dependencies.file.",))
 
 
-def _workspace_lock(project: Project) -> Finding | None:
-    """Return the lock of a workspace of uv above the app's directory. It is found there by itself."""
-    path = f"{project.directory}/pyproject.toml" if project.directory else ""
-    if (
-        not path
-        or "uv.lock" not in project.tree.paths
-        or not _WORKSPACE.search(project.tree.read("pyproject.toml") or "")
-    ):
-        return None
-    return Finding("dependencies.file", "pyproject.toml", f"{path}, locked by uv.lock")
+def _has_workspace_lock(project: Project) -> bool:
+    """Return True if a workspace of uv above the app's directory has a lock for it."""
+    is_member = bool(project.directory) and f"{project.directory}/pyproject.toml" in project.tree.paths
+    top = project.tree.read("pyproject.toml") or ""
+    return is_member and "uv.lock" in project.tree.paths and bool(_WORKSPACE.search(top))
 
 
 def _requirements(project: Project) -> str | None:

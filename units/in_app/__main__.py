@@ -5,15 +5,12 @@ packages.
 """
 
 import argparse
-import os
 import sys
 
-# gunicorn puts the app's directory first. Here are only this program and `hookd_app`, which is loaded below.
-sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from hookd_app.check import check
 from hookd_app.program import Program
 
+# This directory, with only this program and `hookd_app`, which is loaded. gunicorn puts the app's directory first.
 sys.path.pop(0)
 
 if __name__ == "__main__":

@@ -29,7 +29,6 @@ def stored(hint: Hint) -> dict[str, Any]:
     [
         (Hint(HintKind.DEPLOY), "hookd deploy shop"),
         (Hint(HintKind.SHOW_STATUS), "hookd status"),
-        (Hint(HintKind.SHOW_APP), "hookd status shop"),
         (Hint(HintKind.RUN_DOCTOR), "hookd doctor shop"),
         (Hint(HintKind.SHOW_WORKER_LOG), "journalctl --unit 'hookd-worker@*' --lines 50"),
         (Hint(HintKind.SHOW_LOG), f"hookd logs {ID}"),

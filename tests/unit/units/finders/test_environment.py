@@ -19,12 +19,13 @@ HASHED = "flask==3.1 --hash=sha256:" + "0" * 64
         ({"requirements.txt": "flask", "requirements.lock.txt": HASHED}, "requirements.lock.txt"),
         ({"requirements.txt": "flask", "requirements/dev.txt": "pytest"}, "requirements.txt"),
         ({"requirements/base.txt": "flask", "requirements/prod.txt": "-r base.txt", "requirements/dev.txt": "x"}, "requirements/prod.txt"),
-        ({"requirements-dev.txt": "pytest", "pyproject.toml": "[project]\nname='a'"}, "pyproject.toml"),
-        ({"setup.py": "from setuptools import setup\nsetup(install_requires=['flask'])"}, "setup.py"),
+        ({"requirements-dev.txt": "pytest", "pyproject.toml": "[project]\nname='a'"}, None),
+        ({"setup.py": "from setuptools import setup\nsetup(install_requires=['flask'])"}, None),
     ],
 )  # fmt: skip
-def test_most_exact_list_wins(files: dict[str, str], file: str) -> None:
-    assert values_of({"app.py": FLASK, **files})["dependencies.file"] == file
+def test_most_exact_list_wins(files: dict[str, str], file: str | None) -> None:
+    """A project's own file is found at the deployment."""
+    assert values_of({"app.py": FLASK, **files}).get("dependencies.file") == file
 
 
 @pytest.mark.parametrize("file", ["Pipfile", "environment.yml"])
