@@ -201,7 +201,7 @@ def require_start(plan: Plan, table: Mapping[str, Any], command: str) -> None:
     """Raise Refused without something to start, and for several directories of which none was chosen."""
     if plan.directories:
         named = ", ".join(plan.directories)
-        hint = f"{command} --directory {plan.directories[0]}"
+        hint = f"{command} --directory {shlex.quote(plan.directories[0])}"
         raise Refused([f"several directories look like an app: {named}"], hint=hint)
     service = table.get("service", {})
     if not {"entry", "command"} & set(service):

@@ -1,6 +1,7 @@
 """`python -P -m units.finders REPOSITORY COMMIT [DIRECTORY]`: prints the plan of a commit as JSON."""
 
 import re
+import resource
 import sys
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,8 @@ _NAME: Final = re.compile(r"python(3\.\d+)")
 _MANAGED: Final = re.compile(r"cpython-(3\.\d+)\.\d+-linux")
 _SYSTEM: Final = ("/usr/bin", "/usr/local/bin")
 _UV: Final = (".local/share/uv/python", "uv/python")
+# The parsers of TOML and Python need much more than the size of a hostile file.
+_MEMORY_BYTES, _CPU_SECONDS = 1 << 30, 30
 
 
 def interpreters() -> dict[str, str]:
@@ -38,11 +41,13 @@ def _listed(directory: Path) -> list[Path]:
 def main(arguments: list[str]) -> int:
     """Print the plan, or the reason why there is none. Return the exit status."""
     repository, commit, *rest = arguments
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
     try:
         with open_tree(Path(repository), commit) as tree:
             plan = find_plan(tree, rest[0] if rest else None, interpreters())
-    except Unreadable as error:
-        sys.stderr.write(f"{error}\n")
+    except (Unreadable, MemoryError) as error:
+        sys.stderr.write(f"{error or 'its files need too much memory'}\n")
         return 1
     sys.stdout.write(f"{plan.to_json()}\n")
     return 0

@@ -22,15 +22,14 @@ def find_static(project: Project, service: Service, shared: tuple[str, ...]) -> 
     values = Values(project)
     parts = _django(project, service, values) if service.settings else _mounted(project, service, values)
     for prefix, directory, source in parts:
-        is_media = directory in shared
-        is_safe = is_media or not any(_overlaps(directory, other) for other in shared)
-        if prefix.startswith("/") and len(prefix) > 1 and is_safe:
+        is_code = not any(_overlaps(directory, other) for other in shared)
+        if prefix.startswith("/") and len(prefix) > 1 and is_code:
             found.setdefault(f"{prefix.rstrip('/')}/", (directory, source))
     if not found:
         return Found()
     table = {prefix: directory for prefix, (directory, _) in found.items()}
     sources = ", ".join(dict.fromkeys(source for _, source in found.values()))
-    return Found((Finding("site.static", table, sources, proposed=any(one in shared for one in table.values())),))
+    return Found((Finding("site.static", table, sources),))
 
 
 def _overlaps(first: str, second: str) -> bool:

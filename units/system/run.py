@@ -1,8 +1,10 @@
 """Runs other programs: with a fixed environment and closed input, and with their output in the error."""
 
+import os
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Timer
 from typing import IO, Final, cast
 
@@ -44,26 +46,40 @@ def run_bytes(
 ) -> bytes:
     """Run a program and return its output as it is. Raises CommandFailed, as `run` does."""
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             argv,
-            input=given,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=seconds,
             # A program of another user must not type into root's terminal.
             start_new_session=True,
             env={**ENVIRONMENT, **(extra or {})},
             cwd="/",
-            check=False,
         )
-    except subprocess.TimeoutExpired as error:
-        printed = (error.stdout or b"").decode(errors="replace")
-        raise CommandFailed(argv, f"took longer than {seconds:g} s", printed) from None
     except OSError as error:
         raise CommandFailed(argv, f"cannot be run ({error.strerror})", "") from None
-    if done.returncode:
-        raise CommandFailed(argv, f"ended with {done.returncode}", done.stdout.decode(errors="replace"))
-    return done.stdout
+    with process:
+        try:
+            output, _ = process.communicate(given, timeout=seconds)
+        except subprocess.TimeoutExpired as error:
+            _end_all(process)
+            raise CommandFailed(argv, f"took longer than {seconds:g} s", _text(error.stdout or b"")) from None
+        except BaseException:
+            _end_all(process)
+            raise
+    if process.returncode:
+        raise CommandFailed(argv, f"ended with {process.returncode}", _text(output))
+    return output
+
+
+def _end_all(process: subprocess.Popen[bytes]) -> None:
+    """Kill a program with what it has started, such as a command of `runuser`."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _text(output: bytes) -> str:
+    return output.decode(errors="replace")
 
 
 @contextmanager

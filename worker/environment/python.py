@@ -16,9 +16,9 @@ from worker.errors import CommandFailed, DeployError
 from worker.process.run import SYSTEM_PATH, Command, lines_of
 
 _SECONDS: Final = 30.0
-_NUMBER: Final = re.compile(r"\d+(?:\.\d+)*")
+_NUMBER: Final = re.compile(r"\d{1,4}(?:\.\d{1,4}){0,5}")
 _EXACT: Final = re.compile(r"(?:c?python[-@]?)?(3\.\d+)(?:\.\d+)?", re.IGNORECASE)
-_CLAUSE: Final = re.compile(r"(?P<sign>===?|[<>!~]=|[<>^~])?\s*(?P<number>\d+(?:\.\d+)*)(?P<any>\.\*)?")
+_CLAUSE: Final = re.compile(r"(?P<sign>===?|[<>!~]=|[<>^~])?\s*(?P<number>\d{1,4}(?:\.\d{1,4}){0,5})(?P<any>\.\*)?")
 _VERSION_FILES: Final = (".python-version", "runtime.txt")
 
 
@@ -166,7 +166,7 @@ def _checked(uv: Path, python: Path, wanted: list[Wanted]) -> Path:
     if not python.exists():
         raise DeployError(f"there is no Python at {python}", hint=Hint(HintKind.SET_PYTHON))
     if wanted:
-        version = _ask(uv, ("--show-version", str(python)), SYSTEM_PATH)
+        version = _ask(uv, str(python), SYSTEM_PATH, "--show-version")
         for one in wanted:
             if not fits(version, one.spec):
                 cause = f"the commit needs Python {one}, and dependencies.python is {version}"
@@ -179,12 +179,19 @@ def _search(task: Task, uv: Path, wanted: list[Wanted]) -> Path:
     spec = ",".join(one.spec for one in wanted)
     places = [str(default_python(task).parent), *map(str, _managed(task)), SYSTEM_PATH]
     try:
-        found = _ask(uv, (spec,), ":".join(places))
+        # uv would take another text for a program, and run it.
+        if not all(map(_is_specifier, wanted)):
+            raise CommandFailed("not a version")
+        found = _ask(uv, spec, ":".join(places))
     except CommandFailed:
         cause = f"no Python of this host is {' and '.join(map(str, wanted))}"
         raise DeployError(cause, hint=_install_hint(task, wanted)) from None
     task.recorder.line(f"Python is {found}, because {' and '.join(map(str, wanted))} is asked for")
     return Path(found)
+
+
+def _is_specifier(wanted: Wanted) -> bool:
+    return all(_CLAUSE.fullmatch(part) for part in wanted.spec.split(","))
 
 
 def _managed(task: Task) -> list[Path]:
@@ -195,9 +202,12 @@ def _managed(task: Task) -> list[Path]:
     return [path for home in homes for path in sorted(home.glob("*/bin"), reverse=True)]
 
 
-def _ask(uv: Path, arguments: tuple[str, ...], path: str) -> str:
-    """Return the answer of `uv python find`, which runs no code of the commit. Raises CommandFailed."""
-    argv = (str(uv), "python", "find", "--no-config", "--no-cache", "--no-project", *arguments)
+def _ask(uv: Path, wanted: str, path: str, *options: str) -> str:
+    """Return the answer of `uv python find`, which runs no code of the commit. Raises CommandFailed.
+
+    `wanted` is a specifier, or a program that a person has named.
+    """
+    argv = (str(uv), "python", "find", "--no-config", "--no-cache", "--no-project", *options, "--", wanted)
     env = {"PATH": path, "HOME": "/nonexistent", "UV_PYTHON_DOWNLOADS": "never", "LANG": "C.UTF-8"}
     return lines_of(Command(argv, _SECONDS, _SECONDS, Path("/"), env))[-1]
 

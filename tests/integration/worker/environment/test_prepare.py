@@ -374,3 +374,18 @@ def test_pinned_python_gives_way(at: Installer) -> None:
     files = {"pyproject.toml": PROJECT.format(needs="alpha"), ".python-version": "3.99\n"}
     assert installed(at.install(files)) == {"alpha": "1.0"}
     assert "warning: no Python of this host is ==3.99.* (.python-version)" in at.log
+
+
+@pytest.mark.threat(87)
+@pytest.mark.parametrize("file", [".python-version", "runtime.txt"])
+@pytest.mark.parametrize("name", ["program", "directory", "option"])
+def test_version_file_runs_no_program(at: Installer, file: str, name: str) -> None:
+    """uv would run a program that is asked for by its path."""
+    program, ran = at.directory / "bin" / "python", at.directory / "ran"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f"#!/bin/sh\ntouch {ran}\n")
+    program.chmod(0o755)
+    text = {"program": str(program), "directory": str(at.directory), "option": f"--python-preference={program}"}[name]
+    with pytest.raises(DeployError, match="no Python of this host is"):
+        at.install({"requirements.txt": "alpha\n", file: text})
+    assert not ran.exists()

@@ -111,6 +111,7 @@ def test_script_gets_a_list_of_variables(capsys: pytest.CaptureFixture[str]) -> 
     [
         (Plan("none", (), (), (), ()), "hookd up --entry MODULE:CALLABLE"),
         (Plan("none", (), (), (), ("web", "api")), "hookd up --directory web"),
+        (Plan("none", (), (), (), ("a;b #", "api")), "hookd up --directory 'a;b #'"),
     ],
 )
 def test_nothing_to_start_is_refused(plan: Plan, hint: str) -> None:
