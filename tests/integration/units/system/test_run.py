@@ -30,5 +30,5 @@ def test_output_and_status() -> None:
         run(("/nowhere/program",))
 
 
-def test_program_gets_a_session_of_its_own() -> None:
+def test_each_program_has_its_session() -> None:
     assert run(("sh", "-c", "ps -o sid= -p $$")).strip() != str(os.getsid(0))

@@ -66,7 +66,7 @@ def test_key_file_asks_for_the_variable() -> None:
         (django(SETTINGS + 'STATIC_URL = "static/"\nSTATIC_ROOT = BASE_DIR / "collected"\n'), {"/static/": "collected"}),
         (
             django(SETTINGS + 'STATIC_URL = f"{x}/static/"\nSTATIC_ROOT = BASE_DIR / "c"\nMEDIA_URL = "/media/"\nMEDIA_ROOT = BASE_DIR / "m"\n'),
-            {"/static/": "c", "/media/": "m"},
+            {"/static/": "c"},
         ),
         ({"shop/__init__.py": FLASK, "shop/static/a.css": ""}, {"/static/": "shop/static"}),
         ({"app.py": "from flask import Flask\napp = Flask('a', static_folder='public', static_url_path='/files')\n", "public/a": ""}, {"/files/": "public"}),
