@@ -145,7 +145,8 @@ def test_unstarted_commands_veto_nothing(shop: Shop) -> None:
     assert (failed["status"], failed["hint"]["kind"]) == ("failed", "set_up")
     machine.shell(f"mv /root/shop-release.service {unit}; systemctl daemon-reload")
     again = shop.ending(shop.deliver(commit))
-    assert again["status"] == "succeeded", again
+    assert again["status"] in ("succeeded", "unchanged"), again  # The reconciler may come first.
+    assert shop.page() == "without its unit"
     edit(shop, release__commands=[])
 
 
