@@ -6,7 +6,10 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from stat import S_ISREG
 from typing import Final
+
+from hookd.files.safe_open import Unauditable, closing_descriptor, walk
 
 # Made again by themselves: bytecode, and caches of well-known tools.
 _CACHES: Final = frozenset(
@@ -19,7 +22,7 @@ _CLOSED: Final = -1
 def record_files(release: Path, record: Path) -> None:
     """Write the names and the times of a release's files to a record. Raises OSError."""
     record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    rows = (f"{changed:x} {path}" for path, changed in _files(str(release)))
+    rows = (f"{changed:x} {path}" for path, changed in _files(release))
     text = "\0".join(rows).encode("utf-8", "surrogateescape")
     record.write_bytes(gzip.compress(text, compresslevel=1))
 
@@ -30,7 +33,7 @@ def written_files(release: Path, record: Path) -> list[str]:
     A directory that this user cannot read counts as one file. Raises OSError.
     """
     known = _read(record)
-    return [] if known is None else sorted(path for path, at in _files(str(release)) if known.get(path) != at)
+    return [] if known is None else sorted(path for path, at in _files(release) if known.get(path) != at)
 
 
 def outermost(paths: Iterable[str], record: Path) -> list[str]:
@@ -54,24 +57,24 @@ def _read(record: Path) -> dict[str, int] | None:
         return None  # A power cut can leave a damaged one.
 
 
-def _files(top: str) -> Iterator[tuple[str, int]]:
-    """Return each regular file with the time of its last change in nanoseconds, except caches."""
-    waiting = [""]
-    while waiting:
-        directory = waiting.pop()
-        try:
-            with os.scandir(f"{top}/{directory}") as found:
-                entries = list(found)
-        except PermissionError:
-            yield directory.rstrip("/"), _CLOSED
-            continue
-        except FileNotFoundError:  # Removed since its directory was read.
-            continue
-        for entry in entries:
-            path = f"{directory}{entry.name}"
-            if entry.is_dir(follow_symlinks=False):
-                if entry.name not in _CACHES:
-                    waiting.append(f"{path}/")
-            elif entry.is_file(follow_symlinks=False) and not entry.name.endswith(_TEMPORARY):
+def _files(top: Path) -> Iterator[tuple[str, int]]:
+    """Return each regular file with the time of its last change in nanoseconds, except caches.
+
+    Paths below open directories may be longer than the system takes.
+    """
+    try:
+        descriptor = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    with closing_descriptor(descriptor):
+        for found in walk("", descriptor):
+            if not _CACHES.isdisjoint(found.path.split("/")):
+                continue
+            if isinstance(found, Unauditable):
+                yield found.path[1:], _CLOSED
+                continue
+            for name in found.names:
                 with suppress(FileNotFoundError):
-                    yield path, entry.stat(follow_symlinks=False).st_mtime_ns
+                    about = os.stat(name, dir_fd=found.descriptor, follow_symlinks=False)
+                    if S_ISREG(about.st_mode) and not name.endswith(_TEMPORARY):
+                        yield f"{found.path}/{name}"[1:], about.st_mtime_ns

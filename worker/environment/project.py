@@ -1,5 +1,6 @@
 """Read pyproject.toml: if the project is a package, its Python, and its settings for uv."""
 
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,15 +9,27 @@ from typing import Any, Final, cast
 from worker.errors import CommitRefused
 
 PYPROJECT: Final = "pyproject.toml"
+# Room for the lock of a large project.
+_MAX_BYTES: Final = 4 * 1024 * 1024
+_MAX_DOTS: Final = 50
+# tomllib keeps each beginning of a dotted key.
+_LONG_KEY: Final = re.compile(
+    rf"""^[ \t]*+\[{{0,2}}+(?:[ \t]*+(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.){{{_MAX_DOTS + 1}}}""",
+    re.MULTILINE,
+)
 _SETUP_FILES: Final = ("setup.py", "setup.cfg")
 
 
 def read_bytes(path: Path) -> bytes:
     """Return the content of a file of the commit. Raises CommitRefused."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise CommitRefused(f"{path.name} cannot be read: {error.strerror}") from None
+    if len(content) > _MAX_BYTES:
+        raise CommitRefused(f"{path.name} exceeds {_MAX_BYTES // 1024**2} MiB")
+    return content
 
 
 def decoded(path: Path) -> str:
@@ -27,7 +40,12 @@ def decoded(path: Path) -> str:
 def read_toml(path: Path) -> dict[str, Any]:
     """Return a TOML file of the commit. Raises CommitRefused."""
     try:
-        return tomllib.loads(read_bytes(path).decode("utf-8"))
+        text = read_bytes(path).decode("utf-8")
+        if _LONG_KEY.search(text):
+            raise CommitRefused(f"{path.name} has a key of more than {_MAX_DOTS} dots")
+        return tomllib.loads(text)
+    except RecursionError:
+        raise CommitRefused(f"{path.name} is nested too deeply") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CommitRefused(f"{path.name} is not TOML: {error}") from None
 

@@ -14,7 +14,7 @@ from worker.environment.project import read_bytes
 from worker.errors import CommitRefused
 
 _MAX_FILES: Final = 50
-_COMMENT: Final = re.compile(r"(^|\s+)#.*$")
+_COMMENT: Final = re.compile(r"(?<!\S)#.*")
 _CODING: Final = re.compile(rb"coding[:=]\s*([-\w.]+)")
 # The longest first, because that of UTF-32 starts with that of UTF-16.
 _MARKS: Final = (
@@ -190,9 +190,10 @@ def logical_lines(text: str) -> Iterator[str]:
     joined = ""
     for raw in text.splitlines():
         is_comment = raw.lstrip().startswith("#")
-        joined += f" {raw}" if is_comment and joined else raw
-        if raw.endswith("\\") and not is_comment:
-            joined = joined[:-1]
+        is_continued = raw.endswith("\\") and not is_comment
+        piece = raw[:-1] if is_continued else raw
+        joined += f" {piece}" if is_comment and joined else piece
+        if is_continued:
             continue
         if line := _clean(joined):
             yield line

@@ -61,8 +61,11 @@ def read_checkout(mirror: GitMirror, commit: str, each_line: Line) -> Checkout:
     """List the files of a commit, and fetch its submodules. Raises DeployError."""
     own = Part(mirror, mirror.app.repository, commit, "", tuple(mirror.list_tree(commit)))
     finder = _Submodules(mirror, each_line)
-    parts = [own, *finder.below(own, 1)]
-    finder.remove_unused(parts)
+    parts = [own]
+    try:
+        parts.extend(finder.below(own, 1))
+    finally:
+        finder.remove_unused(parts)
     checkout = Checkout(tuple(parts))
     reject_deep_paths(checkout.entries)
     return checkout

@@ -28,10 +28,10 @@ def check_commit_fits(task: Task, entries: list[TreeEntry]) -> None:
     _check(task.paths.root, "are needed for the commit's files", mib, len(entries) + task.app.limits.free_inodes)
 
 
-def check_sizes_fit(task: Task, sizes: Collection[int]) -> None:
-    """Raise DeployError if fetched files of these sizes do not fit beside the mirror, and in the release."""
-    mib = sum(sizes) // _MIB + task.app.limits.free_mib
-    for path in (task.settings.state, task.paths.root):
+def check_sizes_fit(task: Task, *, fetched: Collection[int], written: Collection[int]) -> None:
+    """Raise DeployError if files of git-lfs do not fit: those fetched beside the mirror, or the release's copies."""
+    for path, sizes in ((task.settings.state, fetched), (task.paths.root, written)):
+        mib = sum(sizes) // _MIB + task.app.limits.free_mib
         _check(path, "are needed for the files of git-lfs", mib, len(sizes) + task.app.limits.free_inodes)
 
 

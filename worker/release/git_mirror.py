@@ -5,9 +5,10 @@ with a dash. After `head` and `resolve`, only full object ids are used.
 """
 
 import re
+import resource
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,13 +31,15 @@ from worker.release.tree import TreeEntry, parse_tree, reject_deep_paths
 _PROGRESS: Final = re.compile(r"\d+% \(\d+/\d+\)(?!.*done)")
 # A warning about an object, with its kind: git-fsck(1).
 _FINDING: Final = re.compile(r"warning: object [0-9a-f]+: ([A-Za-z]+):")
-# Leftovers of a killed git in a bare repository. The locks and `packed-refs.new` would stop every later git.
+# Leftovers of a killed git or git-lfs in a bare repository. The locks and `packed-refs.new` would stop every later git.
 _LEFTOVERS: Final = (
     "**/*.lock",
     "**/tmp_*",
     "packed-refs.new",
     "objects/pack/.tmp-*",
     "objects/pack/*.keep",
+    "lfs/incomplete",
+    "lfs/tmp",
 )
 _MAX_LISTING_BYTES: Final = 64 * 1024 * 1024
 
@@ -121,9 +124,9 @@ class BareRepository:
         """Return the address of large files in a commit, or "". It is untrusted."""
         return self._read(self.git.lfs_url(commit), may_fail=True).strip()
 
-    def fetch_large_files(self, url: str, commit: str, source: str | None) -> None:
-        """Fetch the files that git-lfs stores for a commit. Raises CommandFailed."""
-        self._read(self.git.fetch_large_files(url, commit, source))
+    def fetch_large_files(self, url: str, commit: str, source: str | None, *, max_bytes: int) -> None:
+        """Fetch the files that git-lfs stores for a commit, none above a size. Raises CommandFailed."""
+        self._read_bytes(self.git.fetch_large_files(url, commit, source), max_file_bytes=max_bytes)
 
     def fetch_commit(self, url: str, commit: str) -> bool:
         """Fetch one commit, unless it is here. Return False if the repository lacks it. Raises CommandFailed."""
@@ -148,10 +151,11 @@ class BareRepository:
     def _read(self, command: Command, *, may_fail: bool = False) -> str:
         return self._read_bytes(command, may_fail=may_fail).decode("utf-8", "replace")
 
-    def _read_bytes(self, command: Command, *, may_fail: bool = False) -> bytes:
+    def _read_bytes(self, command: Command, *, may_fail: bool = False, max_file_bytes: int | None = None) -> bytes:
         """Run a git command under hookd's limits and return its output. Raises CommandFailed, unless it may fail."""
         lines, printed = LineSplitter(self._message), bytearray()
-        started = _start(command, self._mirror.parent)  # GitPython kills the process when this object is deleted.
+        # GitPython kills the process when this object is deleted.
+        started = _start(command, self._mirror.parent, max_file_bytes)
         process = cast("subprocess.Popen[bytes]", started.proc)
         stdout, stderr = cast("tuple[IO[bytes], IO[bytes]]", (process.stdout, process.stderr))
         with stdout, stderr:
@@ -266,7 +270,7 @@ def _append_limited(printed: bytearray, data: bytes) -> None:
         raise CommitRefused(f"the list of the commit's files exceeds {_MAX_LISTING_BYTES // 1024**2} MiB")
 
 
-def _start(command: Command, directory: Path) -> git.Git.AutoInterrupt:
+def _start(command: Command, directory: Path, max_file_bytes: int | None) -> git.Git.AutoInterrupt:
     """Start git in a process group of its own. Raises DeployError without git.
 
     Only GitPython's process starter is used, because its other calls wait for git without limits of time and size.
@@ -277,7 +281,15 @@ def _start(command: Command, directory: Path) -> git.Git.AutoInterrupt:
             as_process=True,
             env=dict(command.env),
             start_new_session=True,
-            preexec_fn=die_with_parent,
+            preexec_fn=partial(_before_git, max_file_bytes),
         )
     except GitCommandNotFound:
         raise DeployError("git is not installed", hint=Hint(HintKind.INSTALL_GIT)) from None
+
+
+def _before_git(max_file_bytes: int | None) -> None:
+    die_with_parent()
+    if max_file_bytes is not None:
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        with suppress(ValueError):  # The worker's own limit is lower.
+            resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, hard))

@@ -24,6 +24,8 @@ _POINTER: Final = re.compile(
     rb"(?:ext-.*\n)*oid sha256:([0-9a-f]{64})\nsize ([0-9]{1,15})\n"
 )
 _MAX_POINTER_BYTES: Final = 1024
+# For the logs of git-lfs.
+_SPARE_BYTES: Final = 1024 * 1024
 _SKIP: Final = Hint(HintKind.SKIP_LARGE_FILES)
 _PROGRAM: Final = "git-lfs"
 
@@ -50,13 +52,17 @@ def replace_pointers(task: Task, checkout: Checkout, release: Path) -> None:
         return
     if shutil.which(_PROGRAM, path=os.environ.get("PATH", SYSTEM_PATH)) is None:
         raise DeployError(f"git-lfs stores {first} and is not installed", hint=Hint(HintKind.INSTALL_GIT_LFS))
-    sizes = {pointer.object_id: pointer.size for pointer in pointers}
-    check_sizes_fit(task, sizes.values())
+    check_sizes_fit(task, fetched=_sizes(pointers), written=[pointer.size for pointer in pointers])
     task.recorder.line(f"{number} of git-lfs, first {first}")
     for part in checkout.parts:
         if found[part.directory]:
-            _fetch(task, part)
+            _fetch(task, part, sum(_sizes(found[part.directory])) + _SPARE_BYTES)
             _write_all(part, release, found[part.directory])
+
+
+def _sizes(pointers: list[Pointer]) -> list[int]:
+    """Return the sizes of the files to fetch. Several pointers may name one."""
+    return list({pointer.object_id: pointer.size for pointer in pointers}.values())
 
 
 def _pointers(part: Part, release: Path) -> Iterator[Pointer]:
@@ -73,11 +79,15 @@ def _pointers(part: Part, release: Path) -> Iterator[Pointer]:
             yield Pointer(directory / path, match[1].decode(), int(match[2]))
 
 
-def _fetch(task: Task, part: Part) -> None:
-    """Fetch the large files of a part from the place that it names, or from its own repository. Raises DeployError."""
+def _fetch(task: Task, part: Part, max_bytes: int) -> None:
+    """Fetch the large files of a part from the place that it names, or from its own repository. Raises DeployError.
+
+    A store may send more than the pointers say: no file grows above `max_bytes`.
+    """
     source = part.repository.lfs_url(part.commit)
     try:
-        part.repository.fetch_large_files(part.url, part.commit, check_address(part, source) if source else None)
+        address = check_address(part, source) if source else None
+        part.repository.fetch_large_files(part.url, part.commit, address, max_bytes=max_bytes)
     except ValueError:
         raise DeployError(f".lfsconfig has an address that is refused: {source[:200]!r}", hint=_SKIP) from None
     except CommandFailed as error:

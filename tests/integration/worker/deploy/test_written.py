@@ -180,3 +180,18 @@ def test_written_files_are_published(site: Installation, app: str) -> None:
     assert found.release.startswith("000001")
     assert found.paths == (".data/secret_key", ".data/visits")
     assert f"sudo hookd app edit {app} --set 'shared.directories=[\".data\"]'" in site.log_of(deployment)
+
+
+def test_paths_may_be_long(at: Deploying) -> None:
+    """The system takes no path of 5000 letters, but each directory can be opened from the one above."""
+    path, name = release(at, 1), "d" * 250
+    start = os.open(path, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir(name, dir_fd=start)
+        above, start = start, os.open(name, os.O_RDONLY, dir_fd=start)
+        os.close(above)
+    record_release(at.task, path.name)
+    os.close(os.open("data", os.O_CREAT | os.O_WRONLY, dir_fd=start))
+    os.close(start)
+    (found,) = report(at, path)
+    assert found.number == 1

@@ -175,7 +175,7 @@ LEFTOVERS = [
     *("HEAD.lock", "packed-refs.lock", "config.lock", "shallow.lock", "refs/hookd/head.lock", "hookd-index.lock"),
     *("objects/pack/tmp_pack_x", "objects/pack/tmp_idx_x", "objects/ab/tmp_obj_x", "objects/tmp_objdir-x/ab/y"),
     *("objects/pack/.tmp-1-pack-x.pack", "objects/info/commit-graphs/commit-graph-chain.lock", "packed-refs.new"),
-    *("../shop.new/HEAD", "../shop.broken/HEAD"),
+    *("../shop.new/HEAD", "../shop.broken/HEAD", "lfs/incomplete/x.part", "lfs/tmp/x"),
 ]
 
 

@@ -136,6 +136,17 @@ def test_pointers_stay(tmp_path: Path, repository: Repository) -> None:
 
 @pytest.mark.threat(60)
 @pytest.mark.usefixtures("git_lfs")
+def test_copies_of_a_large_file(tmp_path: Path, repository: Repository) -> None:
+    """Each pointer becomes a copy: one file fits, 100 do not."""
+    free = os.statvfs(tmp_path)
+    part = pointer().replace(f"size {len(CONTENT)}", f"size {free.f_bavail * free.f_frsize // 50}")
+    repository.commit_and_push({"static/logo.png": part, **{f"{number}.png": part for number in range(100)}})
+    with pytest.raises(DeployError, match="are needed for the files of git-lfs"):
+        build_head(tmp_path)
+
+
+@pytest.mark.threat(60)
+@pytest.mark.usefixtures("git_lfs")
 def test_huge_large_file(tmp_path: Path, repository: Repository) -> None:
     """The size in a pointer is compared with the disk before anything is fetched."""
     huge = pointer().replace(f"size {len(CONTENT)}", f"size {10**15 - 1}")
@@ -144,8 +155,14 @@ def test_huge_large_file(tmp_path: Path, repository: Repository) -> None:
         build_head(tmp_path)
 
 
+class _Server(ThreadingHTTPServer):
+    content = CONTENT
+
+
 class _Store(BaseHTTPRequestHandler):
-    """A server of git-lfs: https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md."""
+    """The API of git-lfs: https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md."""
+
+    server: _Server
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -154,7 +171,7 @@ class _Store(BaseHTTPRequestHandler):
         self._answer(json.dumps({"transfer": "basic", "objects": objects}).encode(), "application/vnd.git-lfs+json")
 
     def do_GET(self) -> None:
-        self._answer(CONTENT, "application/octet-stream")
+        self._answer(self.server.content, "application/octet-stream")
 
     def _answer(self, body: bytes, kind: str) -> None:
         self.send_response(200)
@@ -168,14 +185,36 @@ class _Store(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def store() -> Iterator[str]:
-    """The address of a store for the files of git-lfs."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Store) as server:
+def server() -> Iterator[_Server]:
+    """A store for the files of git-lfs."""
+    with _Server(("127.0.0.1", 0), _Store) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield server
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def store(server: _Server) -> str:
+    """The store's address."""
+    return f"http://127.0.0.1:{server.server_port}"
+
+
+@pytest.mark.threat(60)
+@pytest.mark.usefixtures("git_lfs")
+def test_store_sends_too_much(tmp_path: Path, repository: Repository, server: _Server, store: str) -> None:
+    """The pointers bound its files, and the next deployment removes them."""
+    server.content = b"\0" * 20 * 1024 * 1024
+    repository.commit_and_push({".lfsconfig": f"[lfs]\n\turl = {store}\n"})
+    with pytest.raises(DeployError, match="files of git-lfs in"):
+        build_head(tmp_path)
+    mirror = tmp_path / "state/mirrors/shop.git"
+    sizes = [path.stat().st_size for path in mirror.glob("lfs/**/*") if path.is_file()]
+    assert max(sizes) <= len(CONTENT) + 1024 * 1024
+    server.content = CONTENT
+    build_head(tmp_path)
+    assert [path.name for path in mirror.glob("lfs/**/*") if path.is_file()] == [sha256(CONTENT).hexdigest()]
 
 
 @pytest.mark.usefixtures("git_lfs")

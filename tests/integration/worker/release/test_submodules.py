@@ -184,3 +184,16 @@ def test_submodule_of_itself(tmp_path: Path, repository: Repository) -> None:
         repository.commit_index()
     with pytest.raises(CommitRefused, match="submodules below 5 others"):
         build_head(tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["1" * 40, None])
+def test_failed_checkout_leaves_no_mirror(
+    tmp_path: Path, repository: Repository, inner: Repository, missing: str | None
+) -> None:
+    """A submodule without its commit, and one that an unreachable second one follows."""
+    repository.add_submodule("theme", inner.url, missing or inner.head())
+    repository.add_submodule("zone", f"file://{tmp_path}/gone.git", inner.head())
+    repository.commit_index()
+    with pytest.raises(DeployError):
+        build_head(tmp_path)
+    assert len(mirrors(tmp_path)) == (0 if missing else 1)

@@ -1,6 +1,7 @@
 """Requirements files as pip reads them, and the plain list that uv gets."""
 
 from pathlib import Path
+from time import process_time
 
 import pytest
 
@@ -141,3 +142,10 @@ def test_lines_pip_cannot_read(tmp_path: Path, line: str) -> None:
 def test_variables_are_named(tmp_path: Path) -> None:
     text = "-i https://${USER_1}:${TOKEN}@host/simple\n# ${OTHER}\nflask"
     assert read(release(tmp_path, {"requirements.txt": text})).variables == {"USER_1", "TOKEN"}
+
+
+@pytest.mark.parametrize("text", ["a" + " " * 200_000 + "b", "a" + "\t#" * 100_000, "a\\\n" * 200_000])
+def test_long_lines_take_no_time(text: str) -> None:
+    start = process_time()
+    assert len(list(logical_lines(text))) == 1
+    assert process_time() - start < 2
