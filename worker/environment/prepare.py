@@ -14,7 +14,7 @@ from hookd.files.build_owner import COMPLETE_MARK
 from hookd.files.policies import Policy, environment_policy
 from hookd.model.hint import AnyHint, Hint, HintKind
 from worker.context import Task
-from worker.environment.base import find_base, link_environment
+from worker.environment.base import find_base, find_link, link_environment
 from worker.environment.commands import CONSTRAINTS, PACKAGES, VenvCommands
 from worker.environment.python import choose_python, default_python
 from worker.environment.server import GUNICORN, describe_addition, missing_packages
@@ -137,7 +137,12 @@ def _named_variables(task: Task, source: Source) -> dict[str, str]:
 
 
 def mark_complete(venv: Path, family: str) -> None:
-    """Create the mark, and follow no link that a build left there. Raises DeployError."""
+    """Create the mark, and follow no link that a build left there. Raises DeployError.
+
+    An environment with a link in the place of its own directories gets none.
+    """
+    if link := find_link(venv):
+        raise DeployError(f"the build left a link at {link.relative_to(venv)} in its environment")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     try:
         with os.fdopen(os.open(venv / COMPLETE_MARK, flags, 0o444), "w") as mark:

@@ -2,15 +2,21 @@
 
 import os
 import subprocess
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.environments import Installer, installed
 from tests.support.wheels import make_wheel
-from worker.errors import CommandFailed
+from worker.environment.base import link_environment
+from worker.environment.prepare import mark_complete
+from worker.errors import CommandFailed, DeployError
 
 TWO = {"requirements.txt": "alpha\nbeta\n"}
+PLACES = ("bin", "lib", "lib/python3*", "lib/python3*/site-packages")
+BIG = 256 * 1024 * 1024
 
 
 @pytest.fixture
@@ -102,6 +108,73 @@ def test_broken_package_keeps_its_cause(at: Installer) -> None:
     at.install(TWO)
     with pytest.raises(CommandFailed, match="nowhere"):
         at.install({"requirements.txt": "nowhere\n"})
+
+
+def lead_away(venv: Path, place: str, away: Path) -> None:
+    """Move a directory of an environment elsewhere, as a build can, and leave a link to it."""
+    directory = next(venv.glob(place))
+    directory.rename(away)
+    directory.symlink_to(away)
+
+
+def state(directory: Path) -> Iterator[tuple[str, int, int, int]]:
+    for path in sorted(directory.rglob("*")):
+        found = path.lstat()
+        yield str(path), found.st_ino, found.st_nlink, found.st_mtime_ns
+
+
+@pytest.mark.threat(95)
+@pytest.mark.parametrize("place", PLACES)
+def test_base_leads_nowhere_else(at: Installer, place: str) -> None:
+    first, foreign = at.install(TWO), at.directory / "foreign"
+    lead_away(first, place, foreign)
+    (foreign / "__pycache__").mkdir(exist_ok=True)
+    (foreign / "notes").write_text(f"see {first}/bin/python\n")
+    before = list(state(foreign))
+    second = at.install({"requirements.txt": "beta\n"})
+    assert list(state(foreign)) == before
+    assert installed(second) == {"beta": "1.0"}
+    assert not module(first, "beta").samefile(module(second, "beta"))
+
+
+@pytest.mark.threat(95)
+def test_inner_link_is_not_followed(at: Installer) -> None:
+    """Bytecode beside the packages is left out, and a package's directory stays a link."""
+    first, foreign = at.install(TWO), at.directory / "foreign"
+    lead_away(first, "lib/python3*/site-packages/__pycache__", foreign)
+    (module(first, "beta").parent / "package").symlink_to(foreign)
+    (first / "bin" / "inner").symlink_to(foreign)
+    before = list(state(foreign))
+    second = at.install({"requirements.txt": "beta\n"})
+    assert list(state(foreign)) == before
+    assert module(first, "beta").samefile(module(second, "beta"))
+    assert not (module(second, "beta").parent / "__pycache__").is_symlink()
+
+
+@pytest.mark.threat(95)
+@pytest.mark.parametrize("place", PLACES)
+def test_environment_with_link_stays_incomplete(at: Installer, place: str) -> None:
+    venv = at.install(TWO)
+    (venv / ".hookd-complete").unlink()
+    lead_away(venv, place, at.directory / "foreign")
+    with pytest.raises(DeployError):
+        mark_complete(venv, "family")
+    assert not (venv / ".hookd-complete").exists()
+
+
+def test_big_program_is_not_read(at: Installer) -> None:
+    first, second = at.install(TWO), at.directory / "second"
+    with (first / "bin" / "big").open("wb") as file:
+        file.truncate(BIG)
+    second.mkdir()
+    tracemalloc.start()
+    try:
+        link_environment(first, second)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < BIG // 16
+    assert (second / "bin" / "big").samefile(first / "bin" / "big")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has another user at hand")
