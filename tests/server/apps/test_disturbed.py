@@ -74,7 +74,7 @@ def neighbour(shop: Shop, commit: str, sent: signal.Signals, how: str) -> Iterat
 
 
 def deploy(shop: Shop, commit: str) -> dict[str, Any]:
-    return shop.ending(shop.deliver(commit), 180)
+    return shop.ship(commit, 180)
 
 
 def log_of(shop: Shop, record: dict[str, Any]) -> str:

@@ -137,7 +137,7 @@ def add(shop: Shop, *options: str, files: dict[str, str]) -> str:
 
 def ship(shop: Shop, version: str, files: dict[str, str]) -> dict[str, object]:
     """Push a commit and wait for the ending of its deployment."""
-    return shop.ending(shop.deliver(shop.repository.commit_and_push(files, version)))
+    return shop.ship(shop.repository.commit_and_push(files, version))
 
 
 def edit(shop: Shop, key: str, value: object) -> None:

@@ -36,7 +36,7 @@ def push(shop: Shop, version: str, **files: str) -> str:
     """Push a commit and return its ending."""
     over = {f"{name}.py": text for name, text in files.items()}
     commit = shop.repository.commit_and_push(queue_files(version, over), version)
-    return str(shop.ending(shop.deliver(commit))["status"])
+    return str(shop.ship(commit)["status"])
 
 
 def release(shop: Shop) -> str:

@@ -130,7 +130,18 @@ class Shop:
 
     def push(self, version: str, files: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Commit, push, deliver, wait for the ending, and return the deployment's record."""
-        return self.ending(self.deliver(self.commit(version, files)))
+        return self.ship(self.commit(version, files))
+
+    def ship(self, commit: str, seconds: float = _SECONDS) -> dict[str, Any]:
+        """Deliver the push of a new commit, and return the record of the deployment that has taken it.
+
+        After an edit the reconciler asks for the head at once, and may come first.
+        """
+        record = self.ending(self.deliver(commit), seconds)
+        if record["status"] != "unchanged":
+            return record
+        others = (one for one in self.status()["deployments"] if one["commit"] == commit)
+        return next((one for one in others if one["status"] != "unchanged"), record)
 
     def record(self, deployment: str) -> dict[str, Any]:
         """Return a deployment's record."""
