@@ -134,7 +134,7 @@ def test_app_that_kills_itself(shop: Shop) -> None:
         record = deploy(shop, commit)
         assert (record["status"], "in two starts" in record["cause"]) == ("rolled_back", True), record
         assert [bad["commit"] for bad in shop.status()["quarantined"]] == ([commit] if number == 3 else [])
-    assert deploy(shop, commit)["status"] == "unchanged"
+    assert shop.ending(shop.deliver(commit))["status"] == "unchanged"
     assert shop.page() == before
 
 
